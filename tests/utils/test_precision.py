@@ -1,0 +1,38 @@
+"""Geometry under autocast and on a device that is not the CPU."""
+
+import torch
+
+from hmr4d.body.canonical import put_on_floor
+from hmr4d.body.foot_planting import plant_feet, remove_floating
+from hmr4d.geometry.cameras import orbit_camera
+from hmr4d.representation.views import OrthographicViews
+from hmr4d.utils.precision import full_precision
+
+
+def test_triangulation_keeps_its_precision_under_autocast() -> None:
+    T_w2c = orbit_camera(torch.tensor([0.0, 1.5]), torch.tensor(0.1), torch.tensor(4.5))[None]
+    views = OrthographicViews(T_w2c)
+    local = torch.rand(1, 5, 23, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        back = views.lift(views.reproject(local))
+    assert back.dtype == torch.float32
+    torch.testing.assert_close(back, local, atol=1e-5, rtol=0)
+
+
+def test_autocast_is_on_again_afterwards() -> None:
+    product = full_precision(lambda x: x @ x)
+    x = torch.rand(3, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert product(x).dtype == torch.float32
+        assert (x @ x).dtype == torch.bfloat16
+
+
+def test_lengths_on_the_cpu_serve_motion_on_another_device() -> None:
+    motion, lengths = torch.empty(2, 30, 22, 3, device="meta"), torch.tensor([30, 20])
+    for moved in (
+        put_on_floor(motion, lengths),
+        plant_feet(motion, fps=20.0, lengths=lengths),
+        remove_floating(motion, fps=20.0, lengths=lengths),
+    ):
+        assert moved.device.type == "meta"
+        assert moved.shape == motion.shape
