@@ -1,0 +1,113 @@
+"""The diffused feature: root-relative 2D points without the root, standardised by fixed statistics.
+
+D = 2 (J - 1) + 2 numbers a frame: joints 1..J-1 as (x, y), then the next root as (x, y).
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+STATISTICS_FOLDER = Path(__file__).parent / "statistics"
+MIN_STD = 1e-4  # channels that vary less are left unscaled
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation (D,) of a feature with what they belong to.
+
+    Attributes:
+        name: identifies the set in logs, cards and checkpoints.
+        representation, skeleton, fps: what the numbers were measured on; fps 0 means not recorded.
+    """
+
+    name: str
+    mean: np.ndarray
+    std: np.ndarray
+    representation: str = "motion2d"
+    skeleton: str = "smpl22"
+    fps: float = 0.0
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Statistics:
+        """Reads `<name>.npz` from the packaged folder, or any path.
+
+        Raises:
+            FileNotFoundError: there is no such file; the packaged names are listed.
+            ValueError: the file is damaged.
+        """
+        path = Path(name_or_path)
+        if path.suffix != ".npz":
+            path = STATISTICS_FOLDER / f"{name_or_path}.npz"
+        if not path.is_file():
+            known = sorted(p.stem for p in STATISTICS_FOLDER.glob("*.npz"))
+            raise FileNotFoundError(f"No statistics '{name_or_path}'. Give a path to an .npz file or one of {known}.")
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                about = json.loads(str(data["about"]))
+                return cls(mean=data["mean"].astype(np.float32), std=data["std"].astype(np.float32), **about)
+        except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError) as error:
+            raise ValueError(
+                f"{path} is no readable statistics file ({error}). Expected an .npz with mean, std and about."
+            ) from error
+
+    def save(self, path: str | Path) -> None:
+        about = {k: getattr(self, k) for k in ("name", "representation", "skeleton", "fps")}
+        np.savez(path, mean=self.mean, std=self.std, about=json.dumps(about))
+
+    @classmethod
+    def measure(cls, frames: np.ndarray, *, name: str, fps: float) -> Statistics:
+        """Statistics of frames (N, D); channels with a deviation under MIN_STD get 1."""
+        mean = frames.mean(0, dtype=np.float64)
+        std = frames.std(0, dtype=np.float64)
+        std[std < MIN_STD] = 1.0
+        return cls(name=name, mean=mean.astype(np.float32), std=std.astype(np.float32), fps=fps)
+
+
+class Motion2DCodec(nn.Module):
+    """Encodes local 2D points to features and back; statistics travel as buffers outside the state dict.
+
+    Args:
+        statistics: packaged name, path, or the value itself.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, statistics: str | Path | Statistics) -> None:
+        super().__init__()
+        self.statistics = statistics if isinstance(statistics, Statistics) else Statistics.load(statistics)
+        self.register_buffer("mean", torch.from_numpy(self.statistics.mean), persistent=False)
+        self.register_buffer("std", torch.from_numpy(self.statistics.std), persistent=False)
+
+    @property
+    def num_features(self) -> int:
+        return self.mean.numel()
+
+    def encode(self, points2d: Tensor) -> Tensor:
+        """(..., L, P, 2) points without the root, box units -> (..., L, D = 2 P)."""
+        if 2 * points2d.shape[-2] != self.num_features:
+            raise ValueError(
+                f"Got {points2d.shape[-2]} points a frame, statistics '{self.statistics.name}' have "
+                f"{self.num_features // 2}. Drop the root point, or choose statistics of the same skeleton."
+            )
+        return (points2d.flatten(-2) - self.mean) / self.std
+
+    def decode(self, x: Tensor) -> Tensor:
+        """(..., L, D) -> (..., L, P, 2) points without the root, box units."""
+        return (x * self.std + self.mean).unflatten(-1, (-1, 2))
+
+    def encode_with_root(self, points2d: Tensor) -> Tensor:
+        """(..., L, 1 + P, 2) with the root at point 0, which carries nothing, -> (..., L, D)."""
+        return self.encode(points2d[..., 1:, :])
+
+    def decode_with_root(self, x: Tensor) -> Tensor:
+        """(..., L, D) -> (..., L, 1 + P, 2) with a zero root at point 0."""
+        points = self.decode(x)
+        return torch.cat([torch.zeros_like(points[..., :1, :]), points], -2)

@@ -1,0 +1,65 @@
+"""Skeletons as trees with twins."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from hmr4d.body.skeleton import SKELETONS, SMPL22, Skeleton, get_skeleton
+
+
+@pytest.fixture(params=sorted(SKELETONS))
+def skeleton(request: pytest.FixtureRequest) -> Skeleton:
+    return SKELETONS[request.param]
+
+
+def test_parents_come_first(skeleton: Skeleton) -> None:
+    assert skeleton.num_joints == len(skeleton.parents) == len(set(skeleton.joint_names))
+    assert skeleton.parents[0] == -1
+    assert all(0 <= parent < child for child, parent in enumerate(skeleton.parents) if child)
+
+
+def test_every_joint_but_the_root_ends_a_bone(skeleton: Skeleton) -> None:
+    assert [child for _, child in skeleton.bones] == list(range(1, skeleton.num_joints))
+    assert all(skeleton.parents[child] == parent for parent, child in skeleton.bones)
+
+
+def test_twins_are_twins_of_each_other(skeleton: Skeleton) -> None:
+    order = skeleton.mirror_order
+    assert [order[i] for i in order] == list(range(skeleton.num_joints))
+    for name, twin in zip(skeleton.joint_names, order, strict=True):
+        swapped = name.replace("left", "L").replace("right", "left").replace("L", "right")
+        assert skeleton.joint_names[twin] == swapped
+
+
+def test_the_tree_is_symmetric(skeleton: Skeleton) -> None:
+    order = skeleton.mirror_order
+    for child, parent in enumerate(skeleton.parents[1:], start=1):
+        assert skeleton.parents[order[child]] == order[parent]
+
+
+def test_chains_follow_bones_and_reach_every_joint(skeleton: Skeleton) -> None:
+    for _, chain in skeleton.chains:
+        assert all(skeleton.parents[b] == a for a, b in zip(chain, chain[1:], strict=False))
+    assert {joint for _, chain in skeleton.chains for joint in chain} == set(range(skeleton.num_joints))
+
+
+def test_smpl22_order() -> None:
+    """The published order, on which every file of the method relies."""
+    assert SMPL22.indices("pelvis", "left_hip", "right_hip", "left_foot", "right_foot") == (0, 1, 2, 10, 11)
+    assert SMPL22.indices("left_shoulder", "right_shoulder", "left_wrist", "right_wrist") == (16, 17, 20, 21)
+    assert SMPL22.chain("spine") == (0, 3, 6, 9, 12, 15)
+
+
+def test_unknown_names_say_what_is_known(skeleton: Skeleton) -> None:
+    with pytest.raises(KeyError, match="no joint 'tail'"):
+        skeleton.index("tail")
+    with pytest.raises(ValueError, match=r"Unknown skeleton 'dog'.*smpl22"):
+        get_skeleton("dog")
+    assert get_skeleton(skeleton.name) is skeleton
+
+
+def test_skeletons_do_not_change(skeleton: Skeleton) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        skeleton.name = "other"  # type: ignore[misc]

@@ -1,0 +1,68 @@
+"""Boxes around the root."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from hmr4d.representation.root_box import (
+    BOX_MARGIN,
+    denormalize_points,
+    fixed_box,
+    largest_box,
+    normalize_points,
+    root_box,
+)
+
+
+def tracks(*leading: int) -> Tensor:
+    """(*leading, 23, 2) pixels."""
+    return 112 + 60 * torch.randn(*leading, 23, 2, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("per_frame", [True, False])
+def test_the_farthest_point_lies_at_the_margin(per_frame: bool) -> None:
+    points = tracks(4, 10)
+    normalised = normalize_points(points, root_box(points, per_frame=per_frame))
+    assert not normalised[..., 0, :].any()
+    reach = normalised.abs().amax((-1, -2))
+    limit = torch.full((4, 10 if per_frame else 1), 1 / BOX_MARGIN)
+    assert torch.allclose(reach if per_frame else reach.amax(-1, keepdim=True), limit, atol=1e-6)
+
+
+@pytest.mark.parametrize("per_frame", [True, False])
+def test_place_and_size_in_the_image_do_not_matter(per_frame: bool) -> None:
+    points = tracks(10).double()
+    walk = torch.linspace(0, 300, 10).double()[:, None, None]
+
+    def framed(x: Tensor) -> Tensor:
+        return normalize_points(x, root_box(x, per_frame=per_frame))
+
+    assert torch.allclose(framed(0.3 * points + walk), framed(points), atol=1e-12)
+
+
+def test_round_trip() -> None:
+    points = tracks(2, 10)
+    box = root_box(points)
+    assert torch.allclose(denormalize_points(normalize_points(points, box), box), points, atol=1e-4)
+
+
+def test_largest_box_is_the_largest_in_every_number() -> None:
+    boxes = torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(largest_box(boxes), torch.from_numpy(boxes.numpy().max(0)))
+
+
+def test_fixed_box_has_the_size_asked_for() -> None:
+    points = tracks(6)
+    box = fixed_box(points, 0.75)
+    assert torch.equal(box[:, 2], torch.full((6,), 0.75))
+    assert torch.equal(box[:, :2], points[:, 0])
+    # A box of size s is 200 s pixels wide; half of that is one unit.
+    assert torch.allclose(normalize_points(points, box), (points - points[:, :1]) / 75.0, atol=1e-6)
+
+
+def test_gradients_are_finite_for_a_point_body() -> None:
+    points = torch.full((3, 23, 2), 5.0, requires_grad=True)
+    normalize_points(points, fixed_box(points, 0.5)).sum().backward()
+    assert torch.isfinite(points.grad).all()
