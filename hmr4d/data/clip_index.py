@@ -1,0 +1,101 @@
+"""Which stretch of which clip, with which captions, makes one training example."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from hmr4d.data.store import MotionStore
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Example:
+    """Frames [start, end) of a clip and the captions (indices into the store's table) that describe them."""
+
+    clip: int
+    start: int
+    end: int
+    captions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class IndexRules:
+    """How a split becomes examples.
+
+    Attributes:
+        min_seconds, max_seconds: examples shorter than the first are dropped; longer than the second are dropped, or
+            kept for random windows.
+        keep_long: keep long clips; the dataset cuts a random window of at most max_seconds.
+        required_text, anti_text: keep a caption only when it contains any of the former and none of the latter.
+        labels: label kind -> values to keep, or None for all.
+        exclude_labels: label kind -> values to leave out.
+    """
+
+    min_seconds: float = 2.0
+    max_seconds: float = 10.0
+    keep_long: bool = False
+    required_text: tuple[str, ...] = ()
+    anti_text: tuple[str, ...] = ()
+    labels: dict[str, list[str]] | None = None
+    exclude_labels: dict[str, list[str]] | None = None
+
+
+def build_index(store: MotionStore, split: str | None, rules: IndexRules) -> list[Example]:
+    """Examples of a split, in its order: timed captions first, each by itself, then the whole clip with the rest.
+
+    The number of clips and captions left out is logged with the reason.
+
+    Raises:
+        ValueError: the rules name a kind of label that the store does not have.
+    """
+    if unknown := sorted({*(rules.labels or {}), *(rules.exclude_labels or {})} - store.labels.keys()):
+        raise ValueError(
+            f"The index rules name label kinds {unknown}; motion store '{store.name}' has {sorted(store.labels)}."
+        )
+    shortest, longest = round(rules.min_seconds * store.fps), round(rules.max_seconds * store.fps)
+    examples: list[Example] = []
+    dropped = {"label": 0, "too short": 0, "too long": 0, "no caption left": 0, "timed caption of other length": 0}
+    for clip in store.indices(split).tolist():
+        frames = int(store.lengths[clip])
+        if not _label_fits(store, clip, rules):
+            dropped["label"] += 1
+            continue
+        if frames < shortest or (frames > longest and not rules.keep_long):
+            dropped["too short" if frames < shortest else "too long"] += 1
+            continue
+        whole: list[int] = []
+        timed = 0
+        for caption, start_s, end_s in store.clip_captions(clip):
+            if not _text_fits(store.caption_texts[caption], rules):
+                continue
+            if start_s == 0.0 and end_s == 0.0:
+                whole.append(caption)
+                continue
+            start, end = int(store.fps * start_s), min(int(store.fps * end_s), frames)
+            if shortest <= end - start <= longest:
+                examples.append(Example(clip, start, end, (caption,)))
+                timed += 1
+            else:
+                dropped["timed caption of other length"] += 1
+        if whole:
+            examples.append(Example(clip, 0, frames, tuple(whole)))
+        elif not timed:
+            dropped["no caption left"] += 1
+    reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items() if n)
+    logger.info("%s/%s: %d examples%s.", store.name, split, len(examples), f" (left out: {reasons})" if reasons else "")
+    return examples
+
+
+def _label_fits(store: MotionStore, clip: int, rules: IndexRules) -> bool:
+    for kind, wanted in (rules.labels or {}).items():
+        if store.labels[kind][clip] not in wanted:
+            return False
+    return all(store.labels[kind][clip] not in banned for kind, banned in (rules.exclude_labels or {}).items())
+
+
+def _text_fits(text: str, rules: IndexRules) -> bool:
+    if rules.required_text and not any(part in text for part in rules.required_text):
+        return False
+    return not any(part in text for part in rules.anti_text)

@@ -1,0 +1,129 @@
+"""Loaders for training and testing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import pytorch_lightning as pl
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
+
+from hmr4d.data.batching import SeededBatches, collate
+from hmr4d.data.store import TextCache
+
+
+class MotionSource(Protocol):
+    """What the loaders need of a dataset beside its items."""
+
+    text_cache: TextCache | None
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]: ...
+
+    def num_frames(self, index: int) -> int: ...
+
+    def balance_weights(self, power: float) -> np.ndarray: ...
+
+
+class Mixture(Dataset[dict[str, Any]]):
+    """Several sources as one dataset, each with a share of the draws.
+
+    Args:
+        sources: datasets whose items have the same keys.
+        shares: relative shares, one per source.
+    """
+
+    def __init__(self, sources: Sequence[MotionSource], shares: Sequence[float]) -> None:
+        if len(sources) != len(shares):
+            raise ValueError(f"{len(sources)} sources and {len(shares)} shares. Give one share per source.")
+        self.sources, self.shares = list(sources), [float(s) / sum(shares) for s in shares]
+        self.concat = ConcatDataset(self.sources)  # type: ignore[arg-type]
+        self.text_cache = self.sources[0].text_cache
+
+    def __len__(self) -> int:
+        return len(self.concat)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
+        position = index[0] if isinstance(index, tuple) else index
+        source = int(np.searchsorted(self.concat.cumulative_sizes, position, side="right"))
+        inner = position - (self.concat.cumulative_sizes[source - 1] if source else 0)
+        return self.sources[source][(inner, index[1]) if isinstance(index, tuple) else inner]
+
+    def num_frames(self, index: int) -> int:
+        source = int(np.searchsorted(self.concat.cumulative_sizes, index, side="right"))
+        return self.sources[source].num_frames(index - (self.concat.cumulative_sizes[source - 1] if source else 0))
+
+    def balance_weights(self, power: float) -> np.ndarray:
+        """(N,) each source's own weights, scaled to its share."""
+        parts = zip(self.sources, self.shares, strict=True)
+        return np.concatenate([share * source.balance_weights(power) for source, share in parts])
+
+
+class MotionDataModule(pl.LightningDataModule):
+    """Training and test loaders over datasets that are built when a stage needs them.
+
+    Args:
+        train: builds the training dataset; None when there is nothing to train on.
+        test: builds the test or prediction dataset.
+        batch_size, test_batch_size: items per batch and process.
+        num_workers: loader processes; the items do not depend on it.
+        batches_per_epoch: None goes through the dataset once.
+        balance_power: see `MotionViews.balance_weights`; None visits every item equally often.
+        bucket: see `SeededBatches`.
+        pad_frames: pad batches to this many frames; None pads to the longest.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self, *, train: Callable[[], MotionSource] | None = None, test: Callable[[], MotionSource] | None = None,
+        batch_size: int = 32, test_batch_size: int = 16, num_workers: int = 0, batches_per_epoch: int | None = None,
+        balance_power: float | None = None, bucket: int = 8, pad_frames: int | None = None, seed: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self._build = {"train": train, "test": test}
+        self._built: dict[str, MotionSource] = {}
+        self.batch_size, self.test_batch_size, self.num_workers = batch_size, test_batch_size, num_workers
+        self.batches_per_epoch, self.balance_power, self.bucket = batches_per_epoch, balance_power, bucket
+        self.pad_frames, self.seed = pad_frames, seed
+
+    def dataset(self, part: str) -> MotionSource:
+        """The dataset of "train" or "test", built on first use. ValueError when the configuration has none."""
+        if part not in self._built:
+            build = self._build[part]
+            if build is None:
+                raise ValueError(f"This configuration has no {part} data. Choose data=... or global/task=...")
+            self._built[part] = build()
+        return self._built[part]
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        dataset = self.dataset("train")
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        batches = SeededBatches(
+            np.array([dataset.num_frames(i) for i in range(len(dataset))]),
+            weights=None if self.balance_power is None else dataset.balance_weights(self.balance_power),
+            batch_size=self.batch_size, batches_per_epoch=self.batches_per_epoch, bucket=self.bucket, seed=self.seed,
+            rank=rank, world_size=world_size,
+        )  # fmt: skip
+        if self.trainer:  # loader processes fetch ahead before Lightning sets the epoch of a resumed run
+            batches.set_epoch(self.trainer.current_epoch)
+        return DataLoader(
+            dataset,  # type: ignore[arg-type]
+            batch_sampler=batches,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            collate_fn=partial(collate, pad_frames=self.pad_frames),
+        )
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(
+            self.dataset("test"),  # type: ignore[arg-type]
+            batch_size=self.test_batch_size,
+            num_workers=self.num_workers,
+            collate_fn=partial(collate, pad_frames=self.pad_frames),
+        )
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        return self.test_dataloader()

@@ -1,0 +1,199 @@
+"""Datasets of projected motion: an item is a dict of unpadded tensors, drawn from an explicit generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from hmr4d.body.canonical import face_first_frame, mirror
+from hmr4d.data.clip_index import Example, IndexRules, build_index
+from hmr4d.data.randomness import ItemRandom, mix_seed
+from hmr4d.data.rigs import OrbitRig, SingleCamera
+from hmr4d.data.store import MotionStore, TextCache
+from hmr4d.geometry.cameras import square_intrinsics
+from hmr4d.representation.next_root import to_next_root
+from hmr4d.representation.root_box import BOX_MARGIN, BOX_UNIT, fixed_box, largest_box, normalize_points, root_box
+from hmr4d.representation.views import PATCH, embed_views, project_views
+
+BOXES = ("view", "largest", "fixed")
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How projected points become network input.
+
+    Attributes:
+        is_perspective: pinhole instead of orthographic projection.
+        box: "view" takes the box of one drawn view for all views, as published; "largest" the element-wise maximum
+            over the views; "fixed" half a box of `half_extent` metres at the camera's distance.
+        half_extent: metres.
+        relative_cameras: camera embedding relative to view 0.
+    """
+
+    is_perspective: bool = False
+    box: str = "view"
+    half_extent: float = 1.0
+    relative_cameras: bool = True
+
+    def __post_init__(self) -> None:
+        if self.box not in BOXES:
+            raise ValueError(f"Unknown box '{self.box}'; known: {', '.join(map(repr, BOXES))}.")
+        if not self.half_extent > 0:
+            raise ValueError(f"half_extent is {self.half_extent}; expected metres, more than 0.")
+
+    def frame(self, local: Tensor, T_w2c: Tensor, distance: float, rng: ItemRandom) -> tuple[Tensor, Tensor, Tensor]:
+        """Local motion (L, P, 3) seen by T_w2c (V, 4, 4).
+
+        Returns:
+            points (V, L, P - 1, 2) in box units without the root, K (V, 3, 3), box size () used for scale.
+        """
+        num_views = T_w2c.shape[0]
+        K = square_intrinsics(PATCH).expand(num_views, 3, 3)
+        pixels = project_views(local, T_w2c, K, is_perspective=self.is_perspective)
+        if self.box == "view":
+            box = root_box(pixels[rng.integer(num_views) if num_views > 1 else 0])
+        elif self.box == "largest":
+            box = largest_box(root_box(pixels))
+        else:
+            metre = K[0, 0, 0] / (distance if self.is_perspective else 1.0)
+            box = fixed_box(pixels, float(2 * BOX_MARGIN / BOX_UNIT * self.half_extent * metre))
+        return normalize_points(pixels, box)[..., 1:, :], K, box[0, 2]
+
+
+class MotionViews(Dataset[dict[str, Any]]):
+    """3D motion of a store seen by virtual cameras, one or several.
+
+    Keys of an item: `joints2d` (V, L, P, 2) box units, points without the root and with the next root last;
+    `conf` (L, P) ones; `joints3d` (L, J, 3) metres; `T_w2c` (V, 4, 4); `K` (V, 3, 3); `cam` (V, 5);
+    `elevation_cam` (4,) distance, sin and cos of elevation, scale; `is_perspective` bool; `length` int; `text` str;
+    `caption` int, row of the store's table; with cached text also `text_tokens` (M, C), `text_pooled` (C,).
+
+    Args:
+        store: folder of a motion store, or an open one.
+        split: name of the split.
+        cameras: draws the rig of an item.
+        framing: projection and box.
+        rules: which clips become examples.
+        fps: rate of the items; other than the store's, motion is interpolated linearly to int(L fps / store fps).
+        canonical: turn every item to face +z in its first frame.
+        mirror_prob: chance of a mirrored item with the mirrored caption; needs captions whose mirror is known.
+        text_encoder: name of the text cache to read; None gives no embeddings.
+        is_notext: replace every caption by "".
+        seed: seeds items that are asked for by index alone, as in evaluation.
+    """
+
+    def __init__(
+        self, store: MotionStore | str, split: str | None, *, cameras: SingleCamera | OrbitRig, framing: Framing,
+        rules: IndexRules, fps: float = 30.0, canonical: bool = False, mirror_prob: float = 0.0,
+        text_encoder: str | None = None, is_notext: bool = False, seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
+        self.cameras, self.framing, self.rules = cameras, framing, rules
+        self.fps, self.canonical, self.mirror_prob, self.seed = fps, canonical, mirror_prob, seed
+        self.is_notext = is_notext
+        self.examples: list[Example] = build_index(self.store, split, rules)
+        if not self.examples:
+            raise ValueError(f"No examples in {self.store.path}, split '{split}', under {rules}.")
+        self.text_cache: TextCache | None = None
+        if text_encoder is not None:
+            self.text_cache = self.store.text_cache(text_encoder)
+            if self.text_cache is None:
+                raise FileNotFoundError(
+                    f"{self.store.path} holds no text cache of '{text_encoder}'. "
+                    f"Make one: python tools/prepare.py text --store {self.store.path} --text-encoder {text_encoder}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def num_frames(self, index: int) -> int:
+        """Frames of item `index` before a random window is cut."""
+        example = self.examples[index]
+        return int((example.end - example.start) * self.fps / self.store.fps)
+
+    def balance_weights(self, power: float = 0.5) -> np.ndarray:
+        """(N,) sampling weights: each cell of equal labels gets its size to the power, shared among its examples.
+
+        power 1 samples examples evenly, 0 samples cells evenly.
+        """
+        keys = [tuple(v[e.clip] for v in self.store.labels.values()) for e in self.examples]
+        counts: dict[tuple[str, ...], int] = {}
+        for key in keys:
+            counts[key] = counts.get(key, 0) + 1
+        weights = np.array([counts[k] ** (power - 1.0) for k in keys])
+        return weights / weights.sum()
+
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
+        """Item by index, or by (index, seed) as the training sampler asks."""
+        index, seed = index if isinstance(index, tuple) else (index, mix_seed(self.seed, index))
+        return self.item(index, ItemRandom.from_seed(seed))
+
+    def item(self, index: int, rng: ItemRandom) -> dict[str, Any]:
+        """Item `index` drawn from given generators. Order of draws: caption, cameras, box.
+
+        Augmentation (window, mirror) draws from a stream of its own, so that switching it on leaves the rest alone.
+        """
+        example = self.examples[index]
+        caption = rng.choices.choice(example.captions)
+        T_w2c, elevation = self.cameras.draw(rng)
+        joints3d = torch.from_numpy(np.array(self.store.joints3d(example.clip)[example.start : example.end]))
+        joints3d = resample_linear(joints3d, self.fps / self.store.fps)
+        if self.mirror_prob > 0 or self.rules.keep_long:
+            augment = ItemRandom.from_seed(mix_seed(rng.tensors.initial_seed(), 1))
+            joints3d = self._window(joints3d, augment)
+            if float(augment.uniform(1)) < self.mirror_prob:
+                joints3d, caption = mirror(joints3d), self.store.caption_mirror[caption]
+        if self.canonical:
+            joints3d = face_first_frame(joints3d, self.store.skeleton)
+        local = to_next_root(joints3d)
+        points, K, box_size = self.framing.frame(local, T_w2c, self.cameras.distance, rng)
+        scale = box_size if self.framing.is_perspective else torch.tensor(1.0)
+        item = {
+            "joints2d": points,
+            "conf": points.new_ones(points.shape[1:3]),
+            "joints3d": joints3d,
+            "T_w2c": T_w2c,
+            "K": K,
+            "cam": embed_views(T_w2c, scale, relative=self.framing.relative_cameras),
+            "elevation_cam": torch.cat(
+                [torch.tensor([self.cameras.distance]), elevation.sin(), elevation.cos(), scale[None]]
+            ),
+            "is_perspective": self.framing.is_perspective,
+            "length": len(joints3d),
+        }
+        return item | self._text(caption)
+
+    def _window(self, joints3d: Tensor, rng: ItemRandom) -> Tensor:
+        longest = round(self.rules.max_seconds * self.fps)
+        if len(joints3d) <= longest:
+            return joints3d
+        start = rng.integer(len(joints3d) - longest + 1)
+        return joints3d[start : start + longest]
+
+    def _text(self, caption: int) -> dict[str, Any]:
+        if caption < 0:
+            raise ValueError(
+                f"{self.store.path} knows no mirrored wording for a caption that was to be mirrored. "
+                "Set mirror_prob=0 or prepare the store with mirrored captions."
+            )
+        row: dict[str, Any] = {"text": "" if self.is_notext else self.store.caption_texts[caption], "caption": caption}
+        if self.text_cache is not None:
+            known = self.text_cache.null_caption if self.is_notext else caption
+            row["text_tokens"] = torch.from_numpy(self.text_cache.tokens(known).astype(np.float32))
+            row["text_pooled"] = torch.from_numpy(np.array(self.text_cache.pooled(known)))
+        return row
+
+
+def resample_linear(joints3d: Tensor, factor: float) -> Tensor:
+    """(L, J, 3) -> (int(factor L), J, 3), linear in time with the first and last frames kept (aligned corners)."""
+    if factor == 1.0:
+        return joints3d
+    frames = int(factor * len(joints3d))
+    flat = joints3d.flatten(1).T[None]
+    flat = torch.nn.functional.interpolate(flat, size=frames, mode="linear", align_corners=True)
+    return flat[0].T.unflatten(1, joints3d.shape[1:])

@@ -1,0 +1,1 @@
+"""Importers: each turns one source of motion into a motion store, once."""

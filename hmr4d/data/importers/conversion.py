@@ -1,0 +1,188 @@
+"""The steps every BVH source shares: kinematics, unit, up axis, joint map, rate, bone lengths, floor."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from hmr4d.body.retarget import retarget_bone_lengths, smpl_mean_bone_lengths
+from hmr4d.data.bvh import BvhClip, BvhError, read_bvh
+from hmr4d.data.importers.parallel import batches, default_jobs, ordered_map
+from hmr4d.data.joint_maps import JointMap
+from hmr4d.data.resampling import resample_positions
+from hmr4d.data.store import StoreWriter
+
+logger = logging.getLogger(__name__)
+
+_BATCH_BYTES = 2 << 20  # file content sent to a worker at once
+
+METRES_PER_UNIT = {
+    "m": 1.0,
+    "cm": 0.01,
+    "inch": 0.0254,
+    "cmu": 0.0254 / 0.45,  # the CMU database counts in 1/0.45 inch
+}
+UP_AXES = ("y", "z")
+RETARGETS = ("none", "smpl_mean")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How a BVH clip becomes joints of the store.
+
+    Attributes:
+        joint_map: places the target joints.
+        metres_per_unit: scale of the file's positions.
+        fps: frames per second wanted.
+        up: axis that points up in the file; "z" is turned to y.
+        skip_frames: frames dropped at the start, such as an added T-pose.
+        retarget: "none", or "smpl_mean" for the mean SMPL bone lengths.
+        add_offset_to_positions: position channels count from OFFSET instead of replacing it.
+    """
+
+    joint_map: JointMap
+    metres_per_unit: float = 0.01
+    fps: float = 20.0
+    up: str = "y"
+    skip_frames: int = 0
+    retarget: str = "none"
+    add_offset_to_positions: bool = False
+
+    def __post_init__(self) -> None:
+        if self.up not in UP_AXES:
+            raise ValueError(f"Up axis '{self.up}' is not one of {UP_AXES}.")
+        if self.retarget not in RETARGETS:
+            raise ValueError(f"Retarget '{self.retarget}' is not one of {RETARGETS}.")
+        if not (np.isfinite(self.metres_per_unit) and self.metres_per_unit > 0):
+            raise ValueError(f"Metres per unit must be a positive number, got {self.metres_per_unit}.")
+
+    def __call__(self, clip: BvhClip) -> np.ndarray:
+        """(M, J, 3) float32 metres, y up, lowest joint of the clip at y = 0; world heading and place are kept.
+
+        Raises:
+            BvhError: the clip has no frame left or lacks joints of the map.
+        """
+        if clip.num_frames <= self.skip_frames:
+            raise BvhError(f"{clip.name}: {clip.num_frames} frames, all skipped (skip_frames = {self.skip_frames}).")
+        positions = clip.forward_kinematics(add_offset_to_positions=self.add_offset_to_positions)
+        try:
+            joints = self.joint_map.apply(positions[self.skip_frames :], clip.joint_names)
+        except ValueError as error:
+            raise BvhError(f"{clip.name}: {error}.") from None
+        joints *= self.metres_per_unit
+        if self.up == "z":
+            joints = np.stack((joints[..., 0], joints[..., 2], -joints[..., 1]), axis=-1)
+        joints = resample_positions(joints, clip.fps, self.fps)
+        joints = _lowest_at_zero(joints)
+        if self.retarget == "smpl_mean":
+            target = smpl_mean_bone_lengths(self.joint_map.skeleton)
+            joints = _lowest_at_zero(retarget_bone_lengths(joints, target, skeleton=self.joint_map.skeleton))
+        return joints.astype(np.float32)
+
+
+def _lowest_at_zero(joints3d: np.ndarray) -> np.ndarray:
+    """(L, J, 3) shifted in y by one constant so that the lowest joint over all frames is at y = 0."""
+    return joints3d - joints3d[..., 1].min() * np.array([0, 1, 0], dtype=joints3d.dtype)
+
+
+def facing_forward(joints3d: np.ndarray) -> np.ndarray:
+    """(L, J, 3) turned to face +z in its first frame, with the first root above the origin."""
+    import torch  # here, so that worker processes start without it
+
+    from hmr4d.body.canonical import face_first_frame
+
+    return face_first_frame(torch.from_numpy(joints3d)).numpy()
+
+
+class BvhSource(NamedTuple):
+    """One file to convert.
+
+    Attributes:
+        name: clip name in the store.
+        file_name: what messages call the file.
+        content: bytes of the file.
+    """
+
+    name: str
+    file_name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What an importer knows of a clip beside its joints.
+
+    Attributes:
+        split: train, val, test or "".
+        labels: label kind -> label.
+        skip_seconds: cut from the start.
+    """
+
+    split: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    skip_seconds: float = 0.0
+
+
+def convert_batch(batch: list[BvhSource], conversion: Conversion) -> list[tuple[str, np.ndarray | BvhError]]:
+    """Joints of some files by clip name; a bad file gives its error in place of joints."""
+    results: list[tuple[str, np.ndarray | BvhError]] = []
+    for source in batch:
+        try:
+            results.append((source.name, conversion(read_bvh(source.content, name=source.file_name))))
+        except BvhError as error:
+            results.append((source.name, error))
+    return results
+
+
+def add_bvh_clips(
+    writer: StoreWriter,
+    sources: Iterable[BvhSource],
+    describe: Callable[[str], ClipFacts],
+    conversion: Conversion,
+    *,
+    min_frames: int = 1,
+    canonical: bool = False,
+    skip_bad: bool = False,
+    jobs: int | None = None,
+) -> None:
+    """Converts BVH files in worker processes and gives them to the writer in order.
+
+    Args:
+        writer: receives the clips, and the reasons of those left out.
+        sources: the files, read as workers get free.
+        describe: clip name -> what else is known of it.
+        conversion: how a file becomes joints.
+        min_frames: shorter clips are left out.
+        canonical: turn every clip to face +z in its first frame, at the origin.
+        skip_bad: leave out unreadable files, with a warning, instead of stopping.
+        jobs: worker processes; one per core when None.
+
+    Raises:
+        BvhError: a file is unreadable and `skip_bad` is not set.
+    """
+    groups = batches(sources, lambda source: len(source.content), _BATCH_BYTES)
+    convert = functools.partial(convert_batch, conversion=conversion)
+    try:
+        for name, joints in itertools.chain.from_iterable(ordered_map(convert, groups, jobs or default_jobs())):
+            if isinstance(joints, BvhError):
+                if not skip_bad:
+                    raise joints
+                logger.warning("%s Left out.", joints)
+                writer.drop(name, "unreadable file")
+                continue
+            facts = describe(name)
+            kept = joints[round(facts.skip_seconds * conversion.fps) :]
+            if len(kept) < max(min_frames, 1):
+                writer.drop(name, f"shorter than {min_frames} frames")
+                continue
+            if facts.skip_seconds:
+                kept = _lowest_at_zero(kept)
+            writer.add(name, facing_forward(kept) if canonical else kept, split=facts.split, labels=facts.labels)
+    finally:
+        writer.flush()  # an error or Ctrl-C loses no finished clip

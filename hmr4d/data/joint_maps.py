@@ -1,0 +1,115 @@
+"""Tables that name, for every SMPL-22 joint, the joint or the point between two joints of another skeleton."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hmr4d.body.skeleton import SMPL22, Skeleton
+
+
+@dataclass(frozen=True)
+class Between:
+    """A point on the line between two source joints.
+
+    Attributes:
+        start: source joint at fraction 0.
+        end: source joint at fraction 1.
+        fraction: where on the way; 0.5 is the midpoint.
+    """
+
+    start: str
+    end: str
+    fraction: float = 0.5
+
+
+@dataclass(frozen=True)
+class JointMap:
+    """How to place the joints of `skeleton` from the joints of a source.
+
+    Attributes:
+        name: registry key.
+        rules: target joint -> source joint name, or `Between`.
+        skeleton: target skeleton.
+    """
+
+    name: str
+    rules: Mapping[str, str | Between]
+    skeleton: Skeleton = SMPL22
+
+    def __post_init__(self) -> None:
+        missing = [n for n in self.skeleton.joint_names if n not in self.rules]
+        unknown = [n for n in self.rules if n not in self.skeleton.joint_names]
+        if missing or unknown:
+            raise ValueError(
+                f"Joint map '{self.name}' must name every joint of '{self.skeleton.name}' once: "
+                f"missing {missing}, unknown {unknown}."
+            )
+
+    def apply(self, positions: np.ndarray, joint_names: Sequence[str]) -> np.ndarray:
+        """(T, J_source, 3) -> (T, J, 3); ValueError lists all source joints that the map wants and the clip lacks."""
+        index = {name: i for i, name in enumerate(joint_names)}
+        ends = [(r, r, 0.0) if isinstance(r, str) else (r.start, r.end, r.fraction) for r in self._ordered()]
+        missing = sorted({n for start, end, _ in ends for n in (start, end)} - index.keys())
+        if missing:
+            raise ValueError(
+                f"joints {missing} of joint map '{self.name}' are not in the file; it has {[*joint_names]}"
+            )
+        start = positions[:, [index[s] for s, _, _ in ends]]
+        end = positions[:, [index[e] for _, e, _ in ends]]
+        fraction = np.array([f for _, _, f in ends], dtype=positions.dtype)[:, None]
+        return start + fraction * (end - start)
+
+    def _ordered(self) -> list[str | Between]:
+        return [self.rules[n] for n in self.skeleton.joint_names]
+
+
+def joint_map_from_dict(name: str, table: Mapping[str, object]) -> JointMap:
+    """Joint map from plain values, as read from YAML: target -> name, or {from, to, at}."""
+    rules: dict[str, str | Between] = {}
+    for target, value in table.items():
+        if isinstance(value, str):
+            rules[target] = value
+        elif isinstance(value, Mapping) and {"from", "to"} <= value.keys() <= {"from", "to", "at"}:
+            rules[target] = Between(str(value["from"]), str(value["to"]), float(value.get("at", 0.5)))
+        else:
+            raise ValueError(
+                f"Joint map '{name}', joint '{target}': expected a name or {{from, to, at}}, got {value!r}."
+            )
+    return JointMap(name, rules)
+
+
+_BANDAI_SIDE = {
+    "hip": "UpperLeg", "knee": "LowerLeg", "ankle": "Foot", "foot": "Toes", "collar": "Shoulder",
+    "shoulder": "UpperArm", "elbow": "LowerArm", "wrist": "Hand",
+}  # fmt: skip
+_CMU_SIDE = {
+    "hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "foot": "ToeBase", "shoulder": "Arm", "elbow": "ForeArm",
+    "wrist": "Hand",
+}  # fmt: skip
+
+BANDAI_NAMCO = JointMap(
+    "bandai_namco",
+    {
+        "pelvis": "Hips", "spine1": Between("Hips", "Spine"), "spine2": "Spine", "spine3": "Chest", "neck": "Neck",
+        "head": "Head",
+    }
+    | {f"left_{ours}": f"{theirs}_L" for ours, theirs in _BANDAI_SIDE.items()}
+    | {f"right_{ours}": f"{theirs}_R" for ours, theirs in _BANDAI_SIDE.items()},
+)  # fmt: skip
+
+CMU = JointMap(
+    "cmu",
+    {
+        "pelvis": "Hips", "spine1": Between("Hips", "Spine"), "spine2": "Spine", "spine3": "Spine1", "neck": "Neck1",
+        "head": "Head",
+        # LeftShoulder and RightShoulder have no length here: the collar is set between chest and arm.
+        "left_collar": Between("Spine1", "LeftArm", 0.6), "right_collar": Between("Spine1", "RightArm", 0.6),
+    }
+    | {f"left_{ours}": f"Left{theirs}" for ours, theirs in _CMU_SIDE.items()}
+    | {f"right_{ours}": f"Right{theirs}" for ours, theirs in _CMU_SIDE.items()},
+)  # fmt: skip
+
+JOINT_MAPS = {m.name: m for m in (BANDAI_NAMCO, CMU)}

@@ -1,0 +1,76 @@
+"""Reading pickles from strangers: plain containers, numbers, text and NumPy arrays, nothing that can run code."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+_TORCH_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first object of files that torch.save wrote before its zip format
+_ALLOWED = {
+    ("_codecs", "encode"),
+    ("builtins", "bytearray"), ("builtins", "complex"), ("builtins", "frozenset"), ("builtins", "set"),
+    ("builtins", "slice"),
+    ("collections", "OrderedDict"),
+    ("numpy", "dtype"), ("numpy", "ndarray"),
+    *(
+        (f"numpy.{core}.{module}", name)
+        for core in ("core", "_core")
+        for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
+    ),
+}  # fmt: skip
+
+
+class UnsafePickleError(ValueError):
+    """A pickle that asks for something other than arrays and builtins, or that is no pickle."""
+
+
+class _ArraysOnlyUnpickler(pickle.Unpickler):
+    """Refuses every global but the handful that NumPy arrays and plain containers need."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        module = "builtins" if module == "__builtin__" else module  # its name in the older protocols
+        if (module, name) not in _ALLOWED:
+            raise UnsafePickleError(f"it asks for {module}.{name}, which is neither an array nor a builtin")
+        return super().find_class(module, name)
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise UnsafePickleError("it holds torch tensors; expected NumPy arrays")
+
+
+def load_arrays_pickle(path: str | os.PathLike[str]) -> Any:
+    """Object tree of arrays and builtins from a pickle: plain, or written by torch.save (zip or older).
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        UnsafePickleError: the pickle is damaged or asks for anything else; nothing of it was executed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"File not found: {path}.")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                members = [n for n in archive.namelist() if n.endswith("/data.pkl")]
+                if len(members) != 1:
+                    raise UnsafePickleError("the zip holds no data.pkl; it was not written by torch.save")
+                return _load(io.BytesIO(archive.read(members[0])))
+        with path.open("rb") as file:
+            first = _load(file)
+            if first != _TORCH_LEGACY_MAGIC:
+                return first
+            for _ in range(2):  # protocol version and system facts
+                _load(file)
+            return _load(file)
+    except UnsafePickleError as error:
+        raise UnsafePickleError(f"{path} cannot be read safely: {error}.") from None
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError,
+            MemoryError, OverflowError, ImportError, zipfile.BadZipFile) as error:  # fmt: skip
+        raise UnsafePickleError(f"{path} is damaged or no pickle: {error}.") from error
+
+
+def _load(file: BinaryIO) -> Any:
+    return _ArraysOnlyUnpickler(file).load()
