@@ -1,0 +1,126 @@
+"""Weights into a pipeline: our own checkpoints, released folders and published files."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.models.motion2to3.published_weights import is_published, translate
+from hmr4d.utils import inert_pickle
+
+logger = logging.getLogger(__name__)
+
+CKPT_TYPES = ("pl", "pl_2d_mv")
+WEIGHTS_NAME = "model.safetensors"
+# What reading a damaged file or one of another kind raises.
+DAMAGED = (
+    SafetensorError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, ImportError,
+    MemoryError, OverflowError, pickle.UnpicklingError, zipfile.BadZipFile,
+)  # fmt: skip
+NEW_IN_VIEWS = ("embed_cam", "root_head", "view_attention", "view_out", "view_norm")  # what a 2D checkpoint lacks
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Denoiser parameters by our names from a Lightning checkpoint, a published one, a .safetensors file or its folder.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged or holds no denoiser.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / WEIGHTS_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"Checkpoint not found: {path}. Give a .ckpt or .safetensors file, or its folder.")
+    try:
+        if path.suffix == ".safetensors":
+            state = {k: v.float() for k, v in load_file(path).items()}
+        else:
+            state = _load_inert(path)["state_dict"]
+            if not isinstance(state, dict):
+                raise TypeError(f"'state_dict' is {type(state).__name__}")
+            state = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    except DAMAGED as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:140]
+        raise ValueError(
+            f"{path} is no readable checkpoint ({reason}). "
+            "Expected a Lightning checkpoint with 'state_dict' or a safetensors file; copy or download it again."
+        ) from error
+    if is_published(state):
+        return translate(state)
+    prefix = "pipeline.denoiser."
+    own = {k.removeprefix(prefix): v for k, v in state.items() if path.suffix == ".safetensors" or k.startswith(prefix)}
+    if not own:
+        raise ValueError(f"{path} holds no parameters named {prefix}*; it is not a checkpoint of this method.")
+    return own
+
+
+def _load_inert(path: Path) -> Any:
+    """Contents of a checkpoint without running anything in it; objects of foreign classes become placeholders."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # damaged, or it brings more than weights, such as the options of its training
+        content = torch.load(path, map_location="cpu", weights_only=False, pickle_module=inert_pickle)
+        logger.info("%s holds objects that are not weights; they were left out.", path)
+        return content
+
+
+def load_weights(
+    pipeline: Motion2to3Pipeline, path: str | Path | Sequence[str | Path], ckpt_type: str = "pl", *,
+    may_start_views: bool = False,
+) -> None:  # fmt: skip
+    """Loads weights into the denoiser.
+
+    Args:
+        pipeline: filled in place.
+        path: one path, or two for `pl_2d_mv`, of which the second wins where both have a parameter.
+        ckpt_type: "pl" or "pl_2d_mv".
+        may_start_views: training is about to begin, so a 2D checkpoint may fill its part of a multi-view network;
+            otherwise every parameter must be there.
+
+    Raises:
+        ValueError: unknown type, missing, unexpected or misshapen parameters.
+    """
+    if ckpt_type not in CKPT_TYPES:
+        raise ValueError(f"Unknown ckpt_type '{ckpt_type}'; known: {CKPT_TYPES}.")
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    if len(paths) != (2 if ckpt_type == "pl_2d_mv" else 1):
+        raise ValueError(f"ckpt_type '{ckpt_type}' got {len(paths)} path(s); pl takes one, pl_2d_mv takes two.")
+    weights: dict[str, Tensor] = {}
+    for one in paths:
+        weights |= read_weights(one)
+    allowed = NEW_IN_VIEWS if may_start_views and pipeline.denoiser.use_views else ()
+    load_strictly(pipeline.denoiser, weights, allowed, source=str(path))
+
+
+def load_strictly(
+    module: torch.nn.Module, weights: Mapping[str, Tensor], may_lack: Sequence[str], *, source: str
+) -> None:
+    """Loads weights; only parameters with a part named in `may_lack` may be missing, nothing may be left over."""
+    wanted = module.state_dict()
+    missing = [k for k in wanted if k not in weights]
+    excused = [k for k in missing if any(part in may_lack for part in k.split("."))]
+    unexpected = [k for k in weights if k not in wanted]
+    misshapen = [
+        f"{k} is {tuple(weights[k].shape)}, expected {tuple(v.shape)}"
+        for k, v in wanted.items()
+        if k in weights and weights[k].shape != v.shape
+    ]
+    problems = [f"missing {k}" for k in missing if k not in excused]
+    problems += [f"unexpected {k}" for k in unexpected] + misshapen
+    if problems:
+        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise ValueError(f"{source} does not fit this network: {shown}. Choose the network of the checkpoint.")
+    if excused:
+        logger.info("%s starts the network; %d parameters of the views are new.", source, len(excused))
+    module.load_state_dict(dict(weights), strict=False)

