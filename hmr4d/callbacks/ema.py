@@ -1,0 +1,29 @@
+"""Averaged weights that are worth saving from the first step on."""
+
+from __future__ import annotations
+
+import torch
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor
+
+
+class RampedWeightAveraging(WeightAveraging):
+    """Exponential average of the weights; a checkpoint holds it under "state_dict", the trainer leaves it in the model.
+
+    The first step is taken over as it is; update n after it keeps min(decay, (1 + n) / (10 + n)) of the average, so
+    that short runs forget their beginning too.
+
+    Args:
+        decay: share of the average that a late step keeps, in [0, 1).
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"decay is {decay}; give a number from 0 up to, not including, 1.")
+        self.decay = decay
+        super().__init__(avg_fn=self._average)
+
+    def _average(self, average: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
+        updates = torch.as_tensor(num_averaged, device=average.device)
+        keep = ((1.0 + updates) / (10.0 + updates)).clamp(max=self.decay)
+        return average + (current - average) * (1.0 - keep)

@@ -1,0 +1,157 @@
+"""Files for every generated motion, and one picture of all of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+
+from hmr4d.body.motion import MotionOutput
+from hmr4d.body.skeleton import Skeleton
+from hmr4d.export.motion_npz import save_motion_npz
+from hmr4d.visualization.contact_sheet import write_contact_sheet
+from hmr4d.visualization.html_viewer import write_html
+from hmr4d.visualization.stick_video import write_stick_video
+
+Joints = NDArray[np.float32]  # (L, J, 3) metres
+MAX_SLUG = 48
+MAX_SHEET_ROWS = 24
+
+
+def _npz(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
+    save_motion_npz(path, joints3d, fps=fps, skeleton=skeleton, text=text, metadata=about)
+
+
+def _mp4(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
+    write_stick_video(path, joints3d, fps=fps, skeleton=skeleton, caption=text)
+
+
+def _html(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
+    write_html(path, [(joints3d, text)], fps=fps, skeleton=skeleton, title=text)
+
+
+EXPORTS: dict[str, Callable[[Path, Joints, float, Skeleton, str, dict[str, Any]], None]] = {
+    "npz": _npz,
+    "mp4": _mp4,
+    "html": _html,
+}
+
+
+def check_exports(export: Sequence[str] | str) -> list[str]:
+    """Format names from a list or a comma-separated word; ValueError lists the known ones."""
+    names = export.split(",") if isinstance(export, str) else list(export)
+    names = [n.strip() for n in names if n.strip()]
+    unknown = [n for n in names if n not in EXPORTS]
+    if unknown or not names:
+        raise ValueError(f"Unknown export {unknown or 'list, it is empty'}; known: {sorted(EXPORTS)}.")
+    return list(dict.fromkeys(names))
+
+
+def slug(text: str) -> str:
+    """A prompt as part of a file name: letters, digits and single underscores, at most MAX_SLUG characters."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:MAX_SLUG].rstrip("_") or "motion"
+
+
+class MotionWriter:
+    """Writes motions under `out_dir`, names starting with the prompt's number so that they sort in prompt order.
+
+    Args:
+        out_dir: folder, made when the first motion is written.
+        export: format names, see EXPORTS.
+        about: JSON object kept with every motion, such as model, licence and command.
+        num_prompts, num_samples: widths of the numbers in the names.
+    """
+
+    def __init__(
+        self, out_dir: str | Path, export: Sequence[str] | str = ("npz", "mp4", "html"), *,
+        about: dict[str, Any] | None = None, num_prompts: int = 1, num_samples: int = 1,
+    ) -> None:  # fmt: skip
+        self.out_dir, self.export, self.about = Path(out_dir), check_exports(export), about or {}
+        self.num_prompts, self.num_samples = num_prompts, num_samples
+        self.written: list[Path] = []
+        self._sheet: dict[tuple[int, int], tuple[Joints, str]] = {}
+        self._look: tuple[float, Skeleton] | None = None
+
+    def stem(self, prompt: int, sample: int, text: str) -> str:
+        """File name without suffix: 003_a_person_walks, or 003_s1_a_person_walks for one of several samples."""
+        number = str(prompt).zfill(max(3, len(str(self.num_prompts - 1))))
+        return f"{number}_s{sample}_{slug(text)}" if self.num_samples > 1 else f"{number}_{slug(text)}"
+
+    def write(
+        self, output: MotionOutput, jobs: Sequence[tuple[int, int]], about: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """Writes a batch.
+
+        Args:
+            output: the motions.
+            jobs: (prompt number, sample number) of each.
+            about: more to keep with each motion, such as its seed.
+        """
+        for row, (prompt, sample) in enumerate(jobs):
+            joints3d, text = output.motion(row).numpy(), output.text[row]
+            details = {**self.about, **(about[row] if about else {})}
+            for name in self.export:
+                path = self.out_dir / f"{self.stem(prompt, sample, text)}.{name}"
+                EXPORTS[name](path, joints3d, output.fps, output.skeleton, text, details)
+                self.written.append(path)
+            self._sheet[prompt, sample] = joints3d, text
+            if len(self._sheet) > MAX_SHEET_ROWS:
+                del self._sheet[max(self._sheet)]
+        self._look = output.fps, output.skeleton
+
+    def finish(self) -> list[Path]:
+        """Writes the first motions on one sheet and, with html, on one page; every path written, in order of name."""
+        if self._look is not None:
+            fps, skeleton = self._look
+            rows = [self._sheet[job] for job in sorted(self._sheet)]
+            self.written.append(self.out_dir / "contact_sheet.png")
+            write_contact_sheet(self.written[-1], rows, fps=fps, skeleton=skeleton)
+            if "html" in self.export and len(rows) > 1:
+                self.written.append(self.out_dir / "index.html")
+                write_html(self.written[-1], rows, fps=fps, skeleton=skeleton, title=f"{len(rows)} motions")
+        return sorted(self.written)
+
+
+class MotionWriterCallback(pl.Callback):
+    """Hands predicted motions to a `MotionWriter`.
+
+    Args:
+        out_dir, export: see `MotionWriter`.
+        about: JSON text or object kept with every motion.
+    """
+
+    def __init__(
+        self, out_dir: str, export: Sequence[str] | str = ("npz", "mp4", "html"),
+        about: dict[str, Any] | str | None = None,
+    ) -> None:  # fmt: skip
+        check_exports(export)
+        self.out_dir, self.export = out_dir, export
+        self.about = json.loads(about) if isinstance(about, str) else about
+        self.writer: MotionWriter | None = None
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        items = trainer.datamodule.dataset("test").items  # type: ignore[attr-defined]
+        self.writer = MotionWriter(
+            self.out_dir, self.export, about=self.about, num_prompts=max(i["prompt"] for i in items) + 1,
+            num_samples=max(i["sample"] for i in items) + 1,
+        )  # fmt: skip
+
+    def on_predict_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        jobs = list(zip(batch["prompt"].tolist(), batch["sample"].tolist(), strict=True))
+        rows = zip(batch["seed"].tolist(), batch["seconds"].tolist(), strict=True)
+        about = [{"seed": seed, "seconds": seconds} for seed, seconds in rows]
+        assert self.writer is not None
+        self.writer.write(outputs, jobs, about)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.writer is not None:
+            self.writer.finish()

@@ -1,0 +1,85 @@
+"""A contact sheet: one picture that shows a batch of motions, one row each, poses from left to right over time."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from hmr4d.body.skeleton import Skeleton
+from hmr4d.export.motion_npz import checked_fps, checked_joints3d
+from hmr4d.utils.files import atomic_path
+from hmr4d.visualization.stick_renderer import INK, QUIET_INK, StickRenderer, load_font, to_image, to_pixels
+from hmr4d.visualization.stick_video import fit_motion_camera, wrap_caption
+
+log = logging.getLogger(__name__)
+
+_CELL = (170, 220)  # pixels
+_HEADER = 34
+_PAPER = (247, 248, 250)
+
+
+def write_contact_sheet(
+    path: str | os.PathLike[str],
+    motions: Sequence[tuple[NDArray[Any], str]],
+    *,
+    fps: float,
+    skeleton: Skeleton,
+    frames_per_motion: int = 8,
+) -> None:
+    """Writes a PNG with one row per motion: caption, then poses at equal times from the first frame to the last.
+
+    Every cell of a row is seen from the same direction and distance, the figure in the middle, its path on the floor.
+
+    Args:
+        path: file to write.
+        motions: (joints3d, caption) pairs; joints3d is (L, J, 3) metres, world, y up; lengths may differ.
+        fps: frames per second of every motion.
+        skeleton: joint meaning of axis J.
+        frames_per_motion: poses in a row; a shorter motion shows each of its frames once.
+
+    Raises:
+        ValueError: no motion, no frames, or joints that do not fit the skeleton or are not finite (names the motion).
+    """
+    if not motions:
+        raise ValueError("motions is empty but a contact sheet needs at least one motion. Pass [(joints3d, caption)].")
+    if frames_per_motion < 1:
+        raise ValueError(f"frames_per_motion is {frames_per_motion} but a row needs at least one pose.")
+    fps = checked_fps(fps)
+    row_height = _HEADER + _CELL[1]
+    sheet = Image.new("RGB", (_CELL[0] * frames_per_motion, row_height * len(motions)), _PAPER)
+    drawer, font = ImageDraw.Draw(sheet), load_font(15)
+    for row, (joints3d, caption) in enumerate(motions):
+        try:
+            joints = checked_joints3d(joints3d, skeleton)
+        except ValueError as error:
+            raise ValueError(f"Motion {row} ({caption!r}): {error}") from error
+        top = row * row_height
+        line = wrap_caption(f"{row + 1}.  {caption}", font, sheet.width - 24, 1)[0]
+        drawer.text((12, top + 20), line, font=font, fill=INK, anchor="lm")
+        for column, cell in enumerate(_cells(joints, fps, skeleton, frames_per_motion)):
+            sheet.paste(cell, (column * _CELL[0], top + _HEADER))
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG")
+    log.info("Contact sheet of %d motions written to %s", len(motions), path)
+
+
+def _cells(joints3d: NDArray[np.float32], fps: float, skeleton: Skeleton, count: int) -> list[Image.Image]:
+    """Pictures of poses at equal times, each with its time below."""
+    frames = np.unique(np.round(np.linspace(0, len(joints3d) - 1, count)).astype(int))
+    path = joints3d[:, 0, [0, 2]]
+    camera = fit_motion_camera(joints3d, path, skeleton, frame=(6, 8, _CELL[0] - 6, _CELL[1] - 28))
+    renderer = StickRenderer(skeleton, camera, size=_CELL, floor_bottom=_CELL[1] - 12)
+    base, font = to_pixels(renderer.floor), load_font(12)
+    cells = []
+    for frame in frames:
+        cell = to_image(renderer.draw(base, joints3d[frame], path[frame], path=path, now=int(frame)))
+        place = (_CELL[0] / 2, _CELL[1] - 9)
+        ImageDraw.Draw(cell).text(place, f"{frame / fps:.2f} s", font=font, fill=QUIET_INK, anchor="mm")
+        cells.append(cell)
+    return cells

@@ -1,0 +1,100 @@
+"""How a skeleton is dressed for drawing: colours by side, thickness, a head. Shared by video, sheet and browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmr4d.body.skeleton import Skeleton
+
+SIDES = ("left", "right", "centre")
+# Blue and orange stay apart for every common kind of colour blindness.
+SIDE_COLOURS = {"left": (43, 122, 214), "right": (240, 128, 42), "centre": (104, 115, 132)}
+JOINT_COLOUR = (250, 250, 252)
+
+# Metres at the near and far end of a chain; chosen by eye on adult proportions.
+_CHAIN_RADII = {"leg": (0.062, 0.036), "arm": (0.046, 0.030), "spine": (0.066, 0.050)}
+_DEFAULT_RADII = (0.045, 0.035)
+_DOT_RATIO = 0.62
+_HEAD_RADIUS = 0.105
+_HEAD_OFFSET = 0.085  # from the head joint, at the base of the skull, to the middle of the head
+
+
+@dataclass(frozen=True)
+class FigureStyle:
+    """Drawing attributes of one skeleton.
+
+    Attributes:
+        bones: (parent, child) joint pairs, one capsule each.
+        bone_sides: side of each bone, an entry of SIDES.
+        joint_radii: metres, thickness of the limbs at each joint.
+        dot_radii: metres, balls drawn on the joints; 0 for a joint hidden inside the head.
+        joint_sides: side of each joint.
+        head: (neck joint, head joint) carrying a head ball, or None.
+        head_radius: metres.
+        head_offset: metres from the head joint along neck → head.
+    """
+
+    bones: tuple[tuple[int, int], ...]
+    bone_sides: tuple[str, ...]
+    joint_radii: tuple[float, ...]
+    dot_radii: tuple[float, ...]
+    joint_sides: tuple[str, ...]
+    head: tuple[int, int] | None
+    head_radius: float = _HEAD_RADIUS
+    head_offset: float = _HEAD_OFFSET
+
+    def head_centre(self, joints3d: NDArray[np.floating]) -> NDArray[np.floating]:
+        """(..., 3) middle of the head ball for joints (..., J, 3); needs `head`."""
+        assert self.head is not None
+        neck, head = (joints3d[..., i, :] for i in self.head)
+        axis = head - neck
+        return head + self.head_offset * axis / np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-6)
+
+
+@lru_cache(maxsize=16)
+def figure_style(skeleton: Skeleton) -> FigureStyle:
+    """Style of a skeleton, from the names of its chains (`left_…`, `right_…`, `…leg`, `…arm`, `spine`)."""
+    sides = ["centre"] * skeleton.num_joints
+    radii = [_DEFAULT_RADII[0]] * skeleton.num_joints
+    # The spine comes last: the joints where limbs meet it belong to it.
+    for name, chain in sorted(skeleton.chains, key=lambda item: "spine" in item[0]):
+        near, far = next((r for kind, r in _CHAIN_RADII.items() if kind in name), _DEFAULT_RADII)
+        for joint, radius in zip(chain, np.linspace(near, far, len(chain)), strict=True):
+            sides[joint] = next((s for s in SIDES[:2] if name.startswith(s)), "centre")
+            radii[joint] = float(radius)
+    spine = next((chain for name, chain in skeleton.chains if name == "spine" and len(chain) > 1), None)
+    dots = [_DOT_RATIO * r for r in radii]
+    if spine is not None:
+        radii[spine[-1]] = 0.04
+        radii[spine[-2]] = 0.045
+        dots[spine[-1]] = 0.0
+    return FigureStyle(
+        bones=skeleton.bones,
+        bone_sides=tuple(sides[child] for _, child in skeleton.bones),
+        joint_radii=tuple(radii),
+        dot_radii=tuple(dots),
+        joint_sides=tuple(sides),
+        head=None if spine is None else (spine[-2], spine[-1]),
+    )
+
+
+def facing_angle(joints3d: NDArray[np.floating], skeleton: Skeleton) -> float:
+    """Radians about +y from +z to where the figure mostly faces; where it first faces if it turns a lot.
+
+    Args:
+        joints3d: (L, J, 3) metres, y up.
+        skeleton: its left/right pairs tell front from back; without pairs the angle is 0.
+    """
+    left = [j for j, name in enumerate(skeleton.joint_names) if name.startswith("left")]
+    if not left:
+        return 0.0
+    right = [skeleton.mirror_order[j] for j in left]
+    across = (joints3d[:, left] - joints3d[:, right]).sum(axis=1)[:, [0, 2]]
+    across = across / np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-6)
+    mean = across.mean(axis=0)
+    x, z = mean if np.linalg.norm(mean) > 0.6 else across[0]
+    return float(np.arctan2(-z, x))

@@ -1,0 +1,105 @@
+"""The camera pictures are drawn from: a NumPy pinhole that keeps its direction and glides along with the figure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+_NEAREST = 0.2  # metres; points closer than this are not drawn
+
+
+@dataclass(frozen=True)
+class ViewCamera:
+    """Pinhole with a fixed direction, placed relative to a followed point on the floor.
+
+    Camera axes are x right, y down, z forward; pixels start at the top left corner.
+
+    Attributes:
+        R_w2c: (3, 3) world to camera rotation.
+        position: (3,) metres, camera centre minus the followed floor point.
+        focal: pixels.
+        centre: (2,) principal point, pixels.
+    """
+
+    R_w2c: NDArray[np.float64]
+    position: NDArray[np.float64]
+    focal: float
+    centre: tuple[float, float]
+
+    def project(self, points3d: NDArray[np.floating], followed: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(..., 3) columns u, v in pixels and depth in metres, for world points (..., 3) seen while following (x, z).
+
+        Points behind the camera get the nearest depth, so their u and v mean nothing; test the depth before use.
+        """
+        offset = np.array([followed[0], 0.0, followed[1]]) + self.position
+        camera = (points3d - offset) @ self.R_w2c.T
+        depth = np.maximum(camera[..., 2], _NEAREST)
+        u = self.centre[0] + self.focal * camera[..., 0] / depth
+        v = self.centre[1] + self.focal * camera[..., 1] / depth
+        return np.stack([u, v, depth], axis=-1)
+
+    @staticmethod
+    def visible(projected: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(...) whether projected points (..., 3) lie in front of the camera."""
+        return projected[..., 2] > _NEAREST
+
+    def floor_map(self, size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(H, W) x and z of the floor seen in each pixel, relative to the followed point; inf above the horizon."""
+        width, height = size
+        u, v = np.meshgrid(np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32) + 0.5)
+        rays = np.stack(
+            [(u - self.centre[0]) / self.focal, (v - self.centre[1]) / self.focal, np.ones_like(u)], axis=-1
+        )
+        rays = rays @ self.R_w2c.astype(np.float32)
+        down = np.where(rays[..., 1] < -1e-6, -rays[..., 1], np.nan)
+        reach = float(self.position[1]) / down
+        x, z = float(self.position[0]) + reach * rays[..., 0], float(self.position[2]) + reach * rays[..., 2]
+        return np.nan_to_num(x, nan=np.inf), np.nan_to_num(z, nan=np.inf)
+
+
+def smooth_follow(root: NDArray[np.floating], fps: float, seconds: float = 0.6) -> NDArray[np.float64]:
+    """(L, 2) smoothed x and z of a root path (L, 3), so that the camera glides instead of bobbing with each step."""
+    floor = np.asarray(root, dtype=np.float64)[:, [0, 2]]
+    return gaussian_filter1d(floor, sigma=max(seconds * fps, 0.1), axis=0, mode="nearest")
+
+
+def fit_camera(
+    points3d: NDArray[np.floating],
+    *,
+    azimuth: float,
+    elevation: float,
+    frame: tuple[float, float, float, float],
+    fov: float = math.radians(30),
+) -> ViewCamera:
+    """The closest camera in a given direction that keeps every point inside a rectangle of the picture.
+
+    Args:
+        points3d: (N, 3) metres, relative to the followed floor point, over the whole clip.
+        azimuth: radians about +y from +z to the side the camera stands on.
+        elevation: radians above the horizon; must look down on the floor.
+        frame: left, top, right, bottom of the rectangle, pixels.
+        fov: vertical opening of the rectangle, radians.
+    """
+    left, top, right, bottom = frame
+    half = np.array([(right - left) / 2, (bottom - top) / 2])
+    focal = float(half[1] / math.tan(fov / 2))
+    towards = np.array(
+        [math.sin(azimuth) * math.cos(elevation), math.sin(elevation), math.cos(azimuth) * math.cos(elevation)]
+    )
+    forward = -towards
+    x_axis = np.cross(forward, [0.0, 1.0, 0.0])
+    x_axis /= np.linalg.norm(x_axis)
+    rotation = np.stack([x_axis, np.cross(forward, x_axis), forward])
+    camera = points3d @ rotation.T
+    # The figure stays centred on the root sideways; upwards the middle of its extent is the middle of the rectangle.
+    middle_down = (camera[:, 1].min() + camera[:, 1].max()) / 2
+    camera = camera - [0.0, middle_down, 0.0]
+    needed = np.abs(camera[:, :2]) * focal / half - camera[:, 2:]
+    distance = max(float(needed.max()), 1.0)
+    position = rotation.T @ np.array([0.0, middle_down, -distance])
+    position[1] = max(position[1], 0.1)
+    return ViewCamera(R_w2c=rotation, position=position, focal=focal, centre=((left + right) / 2, (top + bottom) / 2))

@@ -1,0 +1,52 @@
+"""Files of generated motions: names, numbers, contents."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hmr4d.body.motion import MotionOutput
+from hmr4d.callbacks.motion_writer import MotionWriter, check_exports, slug
+from hmr4d.export.motion_npz import load_motion_npz
+
+
+def output(texts: list[str]) -> MotionOutput:
+    generator = torch.Generator().manual_seed(0)
+    joints3d = torch.rand(len(texts), 6, 22, 3, generator=generator)
+    return MotionOutput(joints3d=joints3d, lengths=torch.tensor([6, 4][: len(texts)]), fps=20.0, text=texts)
+
+
+def test_one_set_of_files_per_prompt_sorted_in_prompt_order(tmp_path: Path) -> None:
+    writer = MotionWriter(tmp_path, "npz,html", num_prompts=12)
+    writer.write(output(["Zebra walk!", 'a/b: "bow"']), [(11, 0), (2, 0)])
+    names = [p.name for p in writer.finish()]
+    assert names == ["002_a_b_bow.html", "002_a_b_bow.npz", "011_zebra_walk.html", "011_zebra_walk.npz",
+                     "contact_sheet.png", "index.html"]  # fmt: skip
+    assert all((tmp_path / name).stat().st_size > 0 for name in names)
+
+
+def test_files_hold_the_motion_cut_to_its_length_and_where_it_came_from(tmp_path: Path) -> None:
+    motions = output(["one", "two"])
+    writer = MotionWriter(tmp_path, ["npz"], about={"model": "m"})
+    writer.write(motions, [(0, 0), (1, 0)], [{"seed": 5}, {"seed": 6}])
+    read = load_motion_npz(tmp_path / "001_two.npz")
+    assert read.joints3d.shape == (4, 22, 3)
+    torch.testing.assert_close(torch.from_numpy(read.joints3d), motions.motion(1))
+    assert (read.text, read.fps, read.metadata) == ("two", 20.0, {"model": "m", "seed": 6})
+
+
+def test_several_samples_of_a_prompt_have_names_of_their_own(tmp_path: Path) -> None:
+    writer = MotionWriter(tmp_path, ["npz"], num_samples=2)
+    writer.write(output(["bow", "bow"]), [(0, 0), (0, 1)])
+    assert sorted(p.name for p in tmp_path.glob("*.npz")) == ["000_s0_bow.npz", "000_s1_bow.npz"]
+
+
+def test_a_long_or_wordless_prompt_still_makes_a_name() -> None:
+    assert len(slug("walk " * 100)) <= 48
+    assert slug("!!!") == "motion"
+
+
+@pytest.mark.parametrize("export", ["", "npz,obj", []])
+def test_an_unknown_export_is_refused(export: str | list[str]) -> None:
+    with pytest.raises(ValueError, match="known"):
+        check_exports(export)

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+import torch
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.export.motion_npz import MOTION_VERSION, load_motion_npz, save_motion_npz
+
+
+def joints(num_frames: int = 5) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(num_frames, 22, 3)).astype(np.float32)
+
+
+def rewrite(path, **changes) -> None:
+    with np.load(path) as archive:
+        content = {key: archive[key] for key in archive.files}
+    content.update(changes)
+    np.savez(path, **{key: value for key, value in content.items() if value is not None})
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_round_trip_is_exact(tmp_path, as_tensor):
+    array = joints()
+    path = tmp_path / "motion.npz"
+    given = torch.from_numpy(array).double() if as_tensor else array
+    save_motion_npz(path, given, fps=29.97, skeleton=SMPL22, text="läuft </b> 走る", metadata={"seed": 3, "by": ["a"]})
+    motion = load_motion_npz(path)
+    np.testing.assert_array_equal(motion.joints3d, array)
+    assert motion.joints3d.dtype == np.float32
+    assert (motion.fps, motion.skeleton, motion.text) == (29.97, SMPL22, "läuft </b> 走る")
+    assert (motion.metadata, motion.version) == ({"seed": 3, "by": ["a"]}, MOTION_VERSION)
+    assert (motion.num_frames, motion.seconds) == (5, pytest.approx(5 / 29.97))
+
+
+def test_file_reads_without_this_package(tmp_path):
+    save_motion_npz(tmp_path / "m.npz", joints(), fps=20, skeleton=SMPL22, text="walk")
+    with np.load(tmp_path / "m.npz", allow_pickle=False) as archive:
+        assert sorted(archive.files) == ["fps", "joints3d", "metadata", "skeleton", "text", "version"]
+        assert (float(archive["fps"]), str(archive["skeleton"]), str(archive["text"])) == (20.0, "smpl22", "walk")
+
+
+def test_name_is_kept_as_given(tmp_path):
+    save_motion_npz(tmp_path / "plain", joints(), fps=20, skeleton=SMPL22)
+    assert [p.name for p in tmp_path.iterdir()] == ["plain"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (np.zeros((4, 24, 3)), "24 joints but skeleton 'smpl22' has 22"),
+        (np.zeros((22, 3)), r"shape \(22, 3\)"),
+        (np.zeros((0, 22, 3)), "no frames"),
+        (np.full((4, 22, 3), "x"), "dtype"),
+    ],
+)
+def test_save_refuses_what_is_not_a_motion(tmp_path, given, expected):
+    with pytest.raises(ValueError, match=expected):
+        save_motion_npz(tmp_path / "m.npz", given, fps=20, skeleton=SMPL22)
+    assert not list(tmp_path.iterdir())
+
+
+def test_not_finite_names_frame_and_joint(tmp_path):
+    broken = joints()
+    broken[3, 20, 1] = np.nan
+    with pytest.raises(ValueError, match=r"frame 3, joint 20 \(left_wrist\)"):
+        save_motion_npz(tmp_path / "m.npz", broken, fps=20, skeleton=SMPL22)
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan")])
+def test_bad_rate(tmp_path, fps):
+    with pytest.raises(ValueError, match="fps"):
+        save_motion_npz(tmp_path / "m.npz", joints(), fps=fps, skeleton=SMPL22)
+
+
+def test_metadata_that_json_cannot_hold(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        save_motion_npz(tmp_path / "m.npz", joints(), fps=20, skeleton=SMPL22, metadata={"a": object()})
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.npz"):
+        load_motion_npz(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 and no more"])
+def test_not_an_npz(tmp_path, content):
+    path = tmp_path / "m.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not an .npz file"):
+        load_motion_npz(path)
+
+
+def test_plain_npy_is_named_as_such(tmp_path):
+    np.save(tmp_path / "m.npy", joints())
+    with pytest.raises(ValueError, match="not an .npz file"):
+        load_motion_npz(tmp_path / "m.npy")
+
+
+def test_damaged_file(tmp_path):
+    path = tmp_path / "m.npz"
+    save_motion_npz(path, joints(50), fps=20, skeleton=SMPL22)
+    content = bytearray(path.read_bytes())
+    content[200:2000] = bytes(1800)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged"):
+        load_motion_npz(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"fps": None, "text": None}, "lacks fps, text"),
+        ({"joints3d": np.zeros((4, 24, 3))}, "24 joints"),
+        ({"joints3d": np.full((4, 22, 3), np.inf)}, "frame 0, joint 0"),
+        ({"joints3d": np.array([{"a": 1}], dtype=object)}, "pickled"),
+        ({"skeleton": np.str_("dragon")}, "Unknown skeleton 'dragon'"),
+        ({"version": np.int64(99)}, "version 99"),
+        ({"metadata": np.str_("{")}, "unreadable"),
+        ({"metadata": np.str_("[1]")}, "JSON object"),
+        ({"fps": np.float64(0)}, "fps"),
+    ],
+)
+def test_wrong_content_is_named(tmp_path, changes, expected):
+    path = tmp_path / "m.npz"
+    save_motion_npz(path, joints(), fps=20, skeleton=SMPL22)
+    rewrite(path, **changes)
+    with pytest.raises(ValueError, match=expected):
+        load_motion_npz(path)

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.visualization.contact_sheet import write_contact_sheet
+
+
+def test_one_row_per_motion(tmp_path, walk):
+    path = tmp_path / "sheet.png"
+    write_contact_sheet(
+        path, [(walk, "a walk"), (walk[:3], "short " * 80)], fps=20, skeleton=SMPL22, frames_per_motion=5
+    )
+    sheet = Image.open(path)
+    assert sheet.format == "PNG"
+    pixels = np.asarray(sheet).astype(int)
+    cells = pixels.reshape(2, pixels.shape[0] // 2, 5, pixels.shape[1] // 5, 3).transpose(0, 2, 1, 3, 4)
+    colour = (cells.max(axis=-1) - cells.min(axis=-1) > 70).sum(axis=(2, 3))
+    assert (colour[0] > 200).all()
+    assert (colour[1] > 200).tolist() == [True] * 3 + [False] * 2
+    assert np.abs(cells[0, 0, 40:] - cells[0, 2, 40:]).mean() > 1
+
+
+def test_errors_name_the_motion(tmp_path, walk):
+    broken = walk.copy()
+    broken[2, 3] = np.nan
+    with pytest.raises(ValueError, match=r"Motion 1 \('b'\).*frame 2, joint 3"):
+        write_contact_sheet(tmp_path / "s.png", [(walk, "a"), (broken, "b")], fps=20, skeleton=SMPL22)
+    with pytest.raises(ValueError, match="empty"):
+        write_contact_sheet(tmp_path / "s.png", [], fps=20, skeleton=SMPL22)
+    with pytest.raises(ValueError, match="frames_per_motion"):
+        write_contact_sheet(tmp_path / "s.png", [(walk, "a")], fps=20, skeleton=SMPL22, frames_per_motion=0)
+    assert not list(tmp_path.iterdir())
