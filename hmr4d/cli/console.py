@@ -1,0 +1,24 @@
+"""What the command-line programs say, and how they stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+
+
+def setup_logging() -> None:
+    """One line per message on stderr; libraries only when they warn."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("hmr4d").setLevel(logging.INFO)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a bar for reading a file is noise
+    warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+
+
+def fail(error: Exception) -> int:
+    """Prints an error as one sentence on stderr; the exit status for bad input."""
+    sys.stderr.write(f"error: {error}\n")
+    return 2

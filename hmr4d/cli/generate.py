@@ -1,0 +1,97 @@
+"""`tools/generate.py`: a sentence in, motion files out."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hmr4d.cli.console import fail, setup_logging
+from hmr4d.data.prompts import check_prompts, check_seconds, gather_prompts
+
+logger = logging.getLogger(__name__)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    known = argparse.ArgumentParser(
+        prog="generate.py",
+        description="Turns sentences into 3D human motion: one set of files per prompt, and a contact sheet of all.",
+        epilog='Example: python tools/generate.py "a person bows politely" --seconds 4 --out outputs/bow',
+    )
+    known.add_argument("prompts", nargs="*", metavar="PROMPT", help="what the person does, in English")
+    known.add_argument("--prompts-file", metavar="FILE", help="more prompts, one per line; # starts a comment")
+    known.add_argument(
+        "--seconds",
+        type=durations,
+        default=[5.0],
+        metavar="S",
+        help="duration, or one per prompt: 3,5; the model that ships makes 1.2 to 9.8 (5)",
+    )
+    known.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same motion (0)")
+    known.add_argument("--num-samples", type=int, default=1, metavar="K", help="motions per prompt, seeds N.. (1)")
+    known.add_argument("--out", default="outputs/generated", metavar="DIR", help="folder (outputs/generated)")
+    known.add_argument("--export", default="npz,mp4,html", metavar="LIST", help="formats: npz, mp4, html (all)")
+    known.add_argument("--model", default="motion2to3-bandai", help="name or folder (motion2to3-bandai)")
+    known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
+    known.add_argument("--guidance", type=float, metavar="G", help="guidance scale instead of the model's own")
+    known.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
+    return known
+
+
+def durations(word: str) -> list[float]:
+    """Numbers from a comma-separated word."""
+    try:
+        return [float(part) for part in word.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{word}' is no duration; give seconds such as 4 or 3,5") from None
+
+
+def generate(args: argparse.Namespace) -> list[Path]:
+    """Writes the motions that `args` ask for; the paths written."""
+    from hmr4d import load_pipeline
+    from hmr4d.callbacks.motion_writer import MotionWriter, check_exports
+    from hmr4d.models.motion2to3.release import find_release, read_release_config
+    from hmr4d.utils.devices import pick_device
+
+    prompts = check_prompts(gather_prompts(args.prompts, args.prompts_file))
+    export = check_exports(args.export)
+    device = pick_device(args.device)
+    config = read_release_config(find_release(args.model))
+    about, shortest, longest = config["about"], config["min_seconds"], config["max_seconds"]
+    check_seconds(
+        args.seconds[0] if len(args.seconds) == 1 else args.seconds, len(prompts), min_seconds=shortest,
+        max_seconds=longest,
+    )  # fmt: skip
+    pipeline = load_pipeline(args.model, device=device)
+    logger.info("Model %s on %s: %d prompt(s).", args.model, device, len(prompts))
+    seconds = args.seconds[0] if len(args.seconds) == 1 else args.seconds
+    writer = MotionWriter(
+        args.out, export, num_prompts=len(prompts), num_samples=args.num_samples,
+        about={"model": str(args.model), "licence": about.get("licence", ""), "command": shlex.join(sys.argv)},
+    )  # fmt: skip
+    for jobs, output in pipeline.sample_batches(
+        prompts, seconds=seconds, seed=args.seed, num_samples=args.num_samples, num_inference_steps=args.steps,
+        guidance_scale=args.guidance,
+    ):  # fmt: skip
+        writer.write(output, jobs, [{"seed": args.seed + sample} for _, sample in jobs])
+    return writer.finish()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; 0 when everything was written, 2 after one sentence about bad input."""
+    setup_logging()
+    args = parser().parse_args(argv)
+    try:
+        written = generate(args)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        return fail(error)
+    logger.info("%d files in %s.", len(written), args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""`prepare`: turns a dataset into a motion store.
+
+python tools/prepare.py synthetic --out inputs/synthetic
+python tools/prepare.py bandai_namco --root bandai_namco.tar.xz --out inputs/bandai_namco
+python tools/prepare.py humanml3d --root inputs/hml3d --out inputs/humanml3d
+python tools/prepare.py bvh --root my_clips --captions captions.csv --map bandai_namco --out inputs/my_clips
+python tools/prepare.py text --store inputs/bandai_namco --text-encoder minilm
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.places import inputs_folder
+from hmr4d.data.importers import bandai_namco, bvh_folder, humanml3d, synthetic
+from hmr4d.data.importers.conversion import METRES_PER_UNIT, RETARGETS, UP_AXES, Conversion
+from hmr4d.data.joint_maps import JOINT_MAPS
+from hmr4d.data.store import StoreSummary, write_text_cache
+
+_Commands = argparse._SubParsersAction
+CLIP_FOLDER = Path("checkpoints/huggingface/clip-vit-base-patch32")  # below the inputs
+# Per built-in joint map: unit and frames to skip when the command line names neither.
+_MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1)}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line of `prepare`: one sub-command per dataset."""
+    parser = argparse.ArgumentParser(
+        prog="prepare.py",
+        description="Turn a dataset into a motion store: joints in metres, 20 fps, captions and licence notice.",
+        epilog="An interrupted run continues where it stopped when the same command is given again. See docs/data.md.",
+    )
+    commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
+    _add_synthetic(commands)
+    _add_bandai_namco(commands)
+    _add_humanml3d(commands)
+    _add_bvh(commands)
+    _add_text(commands)
+    return parser
+
+
+def _add_command(
+    commands: _Commands, name: str, help_text: str, run: Callable[[argparse.Namespace], StoreSummary]
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=help_text, description=help_text + ".", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    command.set_defaults(run=run)
+    command.add_argument("--out", type=Path, default=inputs_folder() / name, help="folder of the store")
+    command.add_argument("--overwrite", action="store_true", help="replace a finished store")
+    _add_text_options(command, default=None)
+    return command
+
+
+def _add_text_options(command: argparse.ArgumentParser, default: str | None) -> None:
+    command.add_argument(
+        "--text-encoder", metavar="NAME", default=default, help="cache the captions' embeddings: minilm, clip or hash"
+    )
+    command.add_argument(
+        "--text-folder", type=Path, default=inputs_folder() / CLIP_FOLDER, help="where the model files of clip are"
+    )
+
+
+def _add_bvh_options(command: argparse.ArgumentParser, min_frames: int) -> None:
+    """Options that every BVH source has."""
+    command.add_argument("--min-frames", type=int, default=min_frames, help="leave out shorter clips (20 fps frames)")
+    command.add_argument("--retarget", choices=RETARGETS, default="none", help="bone lengths to put the motion on")
+    command.add_argument("--canonical", action="store_true", help="turn clips to face +z at the origin")
+    command.add_argument("--skip-bad", action="store_true", help="leave out unreadable files instead of stopping")
+    command.add_argument("--jobs", type=int, default=None, help="worker processes; None: one per core")
+
+
+def _add_synthetic(commands: _Commands) -> None:
+    command = _add_command(
+        commands, "synthetic", "procedural walks, turns and waves; nothing to download", _run_synthetic
+    )
+    command.add_argument("--num-clips", type=int, default=24, help="number of clips")
+    command.add_argument("--seed", type=int, default=0, help="seed of motion and captions")
+
+
+def _add_bandai_namco(commands: _Commands) -> None:
+    command = _add_command(
+        commands, "bandai_namco", "Bandai-Namco-Research-Motiondataset 1 and 2 (CC BY-NC 4.0)", _run_bandai_namco
+    )
+    command.add_argument("--root", type=Path, required=True, help="dataset folder, or a tar archive of it")
+    command.add_argument(
+        "--captions", type=int, default=bandai_namco.DEFAULT_CAPTIONS_PER_CELL, help="captions per content and style"
+    )
+    command.add_argument("--seed", type=int, default=0, help="seed of the captions")
+    command.add_argument("--keep-about-face", action="store_true", help="keep clips with part of an extra about-face")
+    _add_bvh_options(command, bandai_namco.DEFAULT_MIN_FRAMES)
+
+
+def _add_humanml3d(commands: _Commands) -> None:
+    command = _add_command(commands, "humanml3d", "HumanML3D joints, texts and split lists", _run_humanml3d)
+    command.add_argument("--root", type=Path, required=True, help="folder with texts/, train.txt, ... and the joints")
+    command.add_argument("--joints", type=Path, help="joints3d.pth, joints3d.npz or new_joints/; None: look in --root")
+
+
+def _add_bvh(commands: _Commands) -> None:
+    command = _add_command(commands, "bvh", "any folder of BVH files, with a captions file", _run_bvh)
+    command.add_argument("--root", type=Path, required=True, help="folder; .bvh files are looked for at any depth")
+    command.add_argument("--captions", type=Path, help=".csv or .tsv (file, caption) or .json {file: caption or list}")
+    command.add_argument("--map", default="cmu", help=f"joint map: {', '.join(sorted(JOINT_MAPS))} or a YAML file")
+    command.add_argument(
+        "--unit", help=f"unit of positions: {', '.join(METRES_PER_UNIT)}, or metres per unit; None: by --map"
+    )
+    command.add_argument("--up", choices=UP_AXES, default="y", help="axis that points up in the files")
+    command.add_argument("--skip-frames", type=int, help="frames dropped at the start of each file; None: by --map")
+    command.add_argument("--fps", type=float, default=20.0, help="frames per second of the store")
+    command.add_argument("--add-offset", action="store_true", help="position channels count from OFFSET")
+    command.add_argument("--name", default="bvh", help="dataset name written into the store")
+    command.add_argument("--licence", default="unknown; ask the owner of the files", help="licence of the files")
+    command.add_argument("--split", help="one split for all clips; None: 85 / 5 / 10 %% train / val / test by name")
+    _add_bvh_options(command, 1)
+
+
+def _add_text(commands: _Commands) -> None:
+    help_text = "cache the text embeddings of a store that is there already"
+    command = commands.add_parser(
+        "text", help=help_text, description=help_text + ".", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    command.set_defaults(run=None)
+    command.add_argument("--store", type=Path, required=True, help="folder of the store")
+    _add_text_options(command, default="minilm")
+
+
+def _run_synthetic(args: argparse.Namespace) -> StoreSummary:
+    return synthetic.import_synthetic(args.out, num_clips=args.num_clips, seed=args.seed, overwrite=args.overwrite)
+
+
+def _run_bandai_namco(args: argparse.Namespace) -> StoreSummary:
+    sys.stderr.write(bandai_namco.NOTICE + "\n")
+    return bandai_namco.import_bandai_namco(
+        args.root, args.out, min_frames=args.min_frames, captions_per_cell=args.captions, caption_seed=args.seed,
+        retarget=args.retarget, canonical=args.canonical, keep_about_face=args.keep_about_face,
+        skip_bad=args.skip_bad, jobs=args.jobs, overwrite=args.overwrite,
+    )  # fmt: skip
+
+
+def _run_humanml3d(args: argparse.Namespace) -> StoreSummary:
+    sys.stderr.write(humanml3d.NOTICE + "\n")
+    return humanml3d.import_humanml3d(args.root, args.out, joints=args.joints, overwrite=args.overwrite)
+
+
+def _run_bvh(args: argparse.Namespace) -> StoreSummary:
+    unit, skip_frames = _MAP_DEFAULTS.get(args.map, ("cm", 0))
+    conversion = Conversion(
+        bvh_folder.load_joint_map(args.map),
+        metres_per_unit=bvh_folder.metres_per_unit(args.unit or unit),
+        fps=args.fps,
+        up=args.up,
+        skip_frames=skip_frames if args.skip_frames is None else args.skip_frames,
+        retarget=args.retarget,
+        add_offset_to_positions=args.add_offset,
+    )
+    if args.map == "cmu":
+        sys.stderr.write(bvh_folder.CMU_CREDIT + "\n")
+    return bvh_folder.import_bvh_folder(
+        args.root, args.out, conversion=conversion, name=args.name, licence=args.licence, split=args.split,
+        captions=None if args.captions is None else bvh_folder.read_captions_file(args.captions),
+        min_frames=args.min_frames, canonical=args.canonical, skip_bad=args.skip_bad, jobs=args.jobs,
+        overwrite=args.overwrite,
+    )  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `prepare`; returns the exit code: 0, or 2 for bad input with one sentence on stderr."""
+    args = build_parser().parse_args(argv)
+    setup_logging()
+    try:
+        cache_text = None
+        if args.text_encoder:  # built before anything else, so that a wrong name costs no import
+            from hmr4d.nn.text import build_text_encoder, encode_numpy
+
+            encoder = build_text_encoder(args.text_encoder, folder=args.text_folder)
+            encode = functools.partial(encode_numpy, encoder)
+            cache_text = functools.partial(write_text_cache, encoder_name=args.text_encoder, encode=encode)
+        if args.run is not None:
+            summary = args.run(args)
+            sys.stdout.write(
+                f"{summary.path}: {summary.num_clips} clips, {summary.num_frames} frames, "
+                f"{summary.num_captions} captions, {len(summary.dropped)} clips left out\n"
+            )
+            store = summary.path
+        else:
+            store = args.store
+        if cache_text is not None:
+            sys.stdout.write(f"{cache_text(store)}\n")
+    except (ValueError, OSError, ImportError) as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped. The same command continues from here.\n")
+        return 130
+    return 0

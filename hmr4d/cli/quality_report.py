@@ -1,0 +1,103 @@
+"""The card of `tools/quality.py` as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# name in the card, heading, digits after the point
+MEASURES = (
+    ("foot_skating", "skating m/s", 3),
+    ("jitter", "jitter m/s³", 0),
+    ("bone_length_variation", "bone variation %", 2),
+    ("root_speed", "root speed m/s", 2),
+    ("floor_clearance", "clearance mm", 0),
+)
+SCORES = (
+    ("accuracy", "accuracy", 3),
+    ("accuracy_synonyms", "with synonyms", 3),
+    ("content_mean_accuracy", "mean over contents", 3),
+)
+MILLIMETRES = ("floor_clearance",)
+NUM_CONFUSIONS = 12
+
+
+def markdown(card: Mapping[str, Any]) -> str:
+    """Tables of a card: each set as a whole, each set by content, what was taken for what, and how it was made."""
+    parts = [_made_by(card)]
+    for name, scored in card["sets"].items():
+        rows = [(source, scored[source]) for source in ("real", "generated") if source in scored]
+        count = rows[0][1]["num_motions"]
+        parts.append(f"### {name}: {count} motions\n\n" + _overall(rows))
+        parts.append(_by_content(rows))
+        parts += [_confusions(source, found["confusions"], found["repeats"]) for source, found in rows]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _made_by(card: Mapping[str, Any]) -> str:
+    judge = card["classifier"]
+    lines = [f"`{card['command']}`", ""]
+    if card["model"] is not None:
+        facts = ", ".join(f"{k} {v}" for k, v in card["model"].items() if v is not None and k != "name")
+        chosen = f"{card['steps']} steps, guidance {card['guidance']}"
+        lines.append(f"- model: {card['model']['name']} ({facts}); {chosen}")
+        lines.append(f"- repeats: {card['seeds']} (seeds 0 to {card['seeds'] - 1}); ± is the 95 % interval over them")
+    lines.append(
+        f"- real motion: {card['store']}, split {card['split']}, {card['fps']:g} fps, clips cut to "
+        f"{card['seconds'][1]:g} s"
+    )
+    lines.append(
+        f"- judge: accuracy {judge['test_accuracy']:.4f} on whole real test clips, {judge['val_accuracy']:.4f} on "
+        f"validation clips (sha256 {judge['sha256'][:16]})"
+    )
+    return "\n".join(lines)
+
+
+def _overall(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    columns = (*SCORES, *MEASURES)
+    lines = [(source, found["all"]) for source, found in rows]
+    for source, found in rows:
+        if "contents_of_split" in found:
+            common = found["contents_of_split"]
+            lines.append((f"{source}, {common['num_motions']} of contents in the split", common["all"]))
+    body = [[source, *(_cell(found, name, digits) for name, _, digits in columns)] for source, found in lines]
+    return _table(["", *(heading for _, heading, _ in columns)], body)
+
+
+def _by_content(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    columns = (SCORES[0], *MEASURES)
+    sources = " / ".join(source for source, _ in rows)
+    body = []
+    for content, first in rows[0][1]["contents"].items():
+        cells = []
+        for name, _, digits in columns:
+            cells.append(" / ".join(_cell(found["contents"][content], name, digits, False) for _, found in rows))
+        body.append([content, str(first["num_motions"]), *cells])
+    table = _table(["content", "n", *(heading for _, heading, _ in columns)], body)
+    return f"By content ({sources}):\n\n{table}"
+
+
+def _confusions(source: str, found: Sequence[Sequence[Any]], repeats: int) -> str:
+    if not found:
+        return ""
+    shown = ", ".join(f"{wanted} → {predicted} {count}" for wanted, predicted, count in found[:NUM_CONFUSIONS])
+    total = sum(count for _, _, count in found)
+    kinds = f", {NUM_CONFUSIONS} most frequent of {len(found)} kinds" if len(found) > NUM_CONFUSIONS else ""
+    over = f" over {repeats} repeats" if repeats > 1 else ""
+    return f"Taken for something else ({source}, {total}{over}{kinds}): {shown}."
+
+
+def _cell(measures: Mapping[str, Any], name: str, digits: int, with_interval: bool = True) -> str:
+    found = measures[name]
+    if found["mean"] is None:
+        return "–"
+    factor = 1000 if name in MILLIMETRES else 1
+    text = f"{found['mean'] * factor:.{digits}f}"
+    if with_interval and found["half_width"] is not None:
+        text += f" ± {found['half_width'] * factor:.{digits}f}"
+    return text
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

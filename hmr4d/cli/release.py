@@ -1,0 +1,131 @@
+"""`tools/release.py`: a training run becomes a released model."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import logging
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hmr4d.cli.compose import check_targets
+from hmr4d.cli.console import fail, setup_logging
+from hmr4d.data.store import MotionStore
+from hmr4d.models.motion2to3.checkpoints import WEIGHTS_NAME, load_weights
+from hmr4d.models.motion2to3.release import save_release
+from hmr4d.utils.files import write_text
+
+logger = logging.getLogger(__name__)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    known = argparse.ArgumentParser(prog="release.py", description="Packs a training run as a released model.")
+    known.add_argument("--run", required=True, metavar="DIR", help="output folder of the run, with config.yaml")
+    known.add_argument("--checkpoint", metavar="FILE", help="instead of the run's checkpoints/last.ckpt")
+    known.add_argument("--out", required=True, metavar="DIR", help="such as inputs/checkpoints/hmr4d/<name>")
+    known.add_argument("--hardware", default=platform.processor() or platform.machine(), help="for the card")
+    known.add_argument("--command", nargs="+", default=[], metavar="CMD", help="the training command(s), for the card")
+    return known
+
+
+def last_losses(run: Path) -> dict[str, float]:
+    """The last epoch means of every loss in the run's CSV log."""
+    losses: dict[str, float] = {}
+    for path in sorted((run / "csv").glob("metrics*.csv")):
+        with path.open() as stream:
+            for row in csv.DictReader(stream):
+                losses |= {k: float(v) for k, v in row.items() if k.endswith("_epoch") and v}
+    return losses
+
+
+def plain(node: Any) -> dict[str, Any]:
+    """A configuration node as plain keyword arguments."""
+    return {k: v for k, v in OmegaConf.to_container(node, resolve=True).items() if k != "_target_"}  # type: ignore[union-attr]
+
+
+def release(args: argparse.Namespace) -> Path:
+    """Writes the release folder of a run."""
+    run, out = Path(args.run), Path(args.out)
+    if not (run / "config.yaml").is_file():
+        raise FileNotFoundError(f"{run} holds no config.yaml; give the output folder of a training run.")
+    cfg = OmegaConf.load(run / "config.yaml")
+    assert isinstance(cfg, DictConfig)
+    check_targets(cfg.pipeline)
+    checkpoint = Path(args.checkpoint) if args.checkpoint else run / "checkpoints" / "last.ckpt"
+    pipeline = instantiate(cfg.pipeline, _convert_="all")
+    load_weights(pipeline, checkpoint)
+    step = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+    store = MotionStore.open(cfg.data.train.store)
+    about = {
+        "method": "Motion-2-to-3",
+        "data": f"{store.name}, split {cfg.data.train.split}: {len(store.indices(cfg.data.train.split))} clips",
+        "source": store.info["source"],
+        "licence": store.info["licence"],
+        "steps": step,
+        "parameters": sum(p.numel() for p in pipeline.denoiser.parameters()),
+        "commands": args.command,
+        "hardware": args.hardware,
+        "torch": torch.__version__,
+        "losses": last_losses(run),
+    }
+    text = {"name": cfg.text.name, "folder": cfg.text.folder, "dim": cfg.text.dim}
+    save_release(out, pipeline, network=plain(cfg.network), text_encoder=text, about=about)
+    write_text(out / "README.md", card(out, about, (store.path / "NOTICE.md").read_text(encoding="utf-8")))
+    write_text(out / "training_config.yaml", OmegaConf.to_yaml(cfg))
+    return out
+
+
+def card(folder: Path, about: dict[str, Any], notice: str) -> str:
+    """The model card in Markdown."""
+    digest = hashlib.sha256((folder / WEIGHTS_NAME).read_bytes()).hexdigest()
+    losses = ", ".join(f"{k.removeprefix('train/').removesuffix('_epoch')} {v:.4f}" for k, v in about["losses"].items())
+    commands = "\n".join(about["commands"]) or "see training_config.yaml"
+    return f"""# {folder.name}
+
+| | |
+|---|---|
+| method | {about["method"]}, {about["parameters"]:,} parameters, float16 |
+| data | {about["data"]} |
+| licence | {about["licence"]}: non-commercial use, with credit; see below |
+| steps | {about["steps"]} |
+| last training losses | {losses} |
+| hardware | {about["hardware"]}, torch {about["torch"]} |
+| weights sha256 | `{digest}` |
+
+Trained by
+
+```bash
+{commands}
+```
+
+How good it is, measured on the test split beside real motion: `docs/results.md`.
+
+## Data notice
+
+{notice.strip()}
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    setup_logging()
+    args = parser().parse_args(argv)
+    try:
+        out = release(args)
+    except (ValueError, OSError) as error:
+        return fail(error)
+    logger.info("Released: %s.", out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""tools/generate.py on a tiny released model: files, order, repeatability, and one sentence per mistake."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hmr4d.cli.generate import main
+from hmr4d.data.rigs import OrbitRig
+from hmr4d.diffusion.schedule import NoiseSchedule
+from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.models.motion2to3.denoiser import MotionDenoiser
+from hmr4d.models.motion2to3.options import SamplingOptions
+from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.models.motion2to3.release import CONFIG_NAME, load_release, save_release
+from hmr4d.nn.text import HashTextEncoder
+from hmr4d.representation.motion2d import Motion2DCodec
+
+NETWORK = {
+    "num_features": 44, "text_dim": 8, "dim": 16, "ff_dim": 16, "num_layers": 1, "num_heads": 2, "dropout": 0.0,
+    "cam_dim": 5, "use_views": True, "separate_root_head": True,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny model with random weights."""
+    torch.manual_seed(0)
+    pipeline = Motion2to3Pipeline(
+        MotionDenoiser(**NETWORK), Motion2DCodec("bandai_namco_20fps"), NoiseSchedule(10),
+        text_encoder=HashTextEncoder(8), sampling=SamplingOptions(num_inference_steps=3, step="ddim", height="clip"),
+        rig=OrbitRig(num_views=2, max_angle=90.0), fps=20.0,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    encoder = {"name": "hash", "folder": None, "dim": 8}
+    save_release(folder, pipeline, network=NETWORK, text_encoder=encoder, about={"licence": "CC BY-NC 4.0"})
+    return folder
+
+
+def run(released: Path, out: Path, *words: str) -> int:
+    return main([*words, "--out", str(out), "--model", str(released), "--export", "npz", "--device", "cpu"])
+
+
+def test_prompts_of_the_command_line_and_of_a_file_in_order(released: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("# comment\n\nsomeone bows\n", encoding="utf-8")
+    words = ["a person walks", "--prompts-file", str(tmp_path / "prompts.txt"), "--seconds", "2,1"]
+    assert run(released, tmp_path / "out", *words) == 0
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["000_a_person_walks.npz", "001_someone_bows.npz", "contact_sheet.png"]
+    motion = load_motion_npz(tmp_path / "out" / "000_a_person_walks.npz")
+    assert motion.joints3d.shape == (40, 22, 3)
+    assert motion.fps == 20.0
+    assert motion.metadata["seed"] == 0
+    assert motion.metadata["licence"] == "CC BY-NC 4.0"
+
+
+def test_a_motion_is_the_same_alone_in_a_batch_and_as_a_later_sample(released: Path, tmp_path: Path) -> None:
+    run(released, tmp_path / "alone", "someone bows", "--seed", "6", "--seconds", "2")
+    run(released, tmp_path / "batch", "walk", "someone bows", "--seed", "6", "--seconds", "3,2")
+    run(released, tmp_path / "samples", "someone bows", "--seed", "5", "--num-samples", "2", "--seconds", "2")
+    paths = ["alone/000_someone_bows", "batch/001_someone_bows", "samples/000_s1_someone_bows"]
+    first, *others = [load_motion_npz(tmp_path / f"{p}.npz").joints3d for p in paths]
+    for other in others:
+        np.testing.assert_allclose(other, first, atol=1e-4)
+    different = load_motion_npz(tmp_path / "samples/000_s0_someone_bows.npz").joints3d
+    assert np.abs(different - first).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "No prompt was given"),
+        (["  "], "is empty"),
+        (["walk", "--seconds", "0.1"], "seconds is 0.1"),
+        (["walk", "--seconds", "nan"], "seconds is nan"),
+        (["walk", "--seconds", "2,3"], "2 values for 1 prompts"),
+        (["walk", "--steps", "11"], "num_inference_steps is 11"),
+        (["walk", "--num-samples", "0"], "num_samples is 0"),
+        (["--prompts-file", "missing.txt"], "missing.txt"),
+        (["walk", "--export", "npz,fbx"], "fbx"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    released: Path, tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*words, "--out", str(tmp_path / "out"), "--model", str(released)]
+    assert main(arguments) == 2
+    captured = capsys.readouterr().err
+    assert message in captured
+    assert "Traceback" not in captured
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_model_lists_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["walk", "--model", "nothing", "--out", str(tmp_path)]) == 2
+    assert "No released model 'nothing'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", CONFIG_NAME, "statistics.npz"])
+def test_a_damaged_model_file_is_named(released: Path, tmp_path: Path, name: str) -> None:
+    for path in released.iterdir():
+        content = path.read_bytes()
+        (tmp_path / path.name).write_bytes(content[: len(content) // 2] if path.name == name else content)
+    with pytest.raises(ValueError, match=name):
+        load_release(tmp_path)
+
+
+def test_weights_of_another_network_are_refused(released: Path, tmp_path: Path) -> None:
+    for path in released.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    text = (tmp_path / CONFIG_NAME).read_text(encoding="utf-8").replace('"ff_dim": 16', '"ff_dim": 24')
+    (tmp_path / CONFIG_NAME).write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="does not fit this network"):
+        load_release(tmp_path)

@@ -1,0 +1,80 @@
+"""The prepare command: what it prints, where it writes, how it fails."""
+
+import numpy as np
+import pytest
+
+from hmr4d.cli.prepare import build_parser, main
+from hmr4d.data.store import MotionStore
+
+
+def test_synthetic_with_text_cache(tmp_path, capsys):
+    out = tmp_path / "syn"
+    assert main(["synthetic", "--out", str(out), "--num-clips", "12", "--text-encoder", "hash"]) == 0
+    assert "12 clips" in capsys.readouterr().out
+    store = MotionStore.open(out)
+    assert len(store.text_cache("hash")) == len(store.caption_texts)
+
+
+def test_text_for_a_store_that_is_there(tmp_path):
+    out = tmp_path / "syn"
+    assert main(["synthetic", "--out", str(out), "--num-clips", "2"]) == 0
+    assert MotionStore.open(out).text_cache("hash") is None
+    assert main(["text", "--store", str(out), "--text-encoder", "hash"]) == 0
+    assert MotionStore.open(out).text_cache("hash") is not None
+
+
+def test_humanml3d_shows_the_notice_once(tmp_path, capsys):
+    root = tmp_path / "hml"
+    (root / "texts").mkdir(parents=True)
+    (root / "texts" / "000001.txt").write_text("a man walks.#a/DET man/NOUN walk/VERB#0.0#0.0\n")
+    (root / "train.txt").write_text("000001\n")
+    np.savez(root / "joints3d.npz", **{"000001": np.ones((50, 22, 3), np.float32)})
+    assert main(["humanml3d", "--root", str(root), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err.count("# HumanML3D motion") == 1
+    assert MotionStore.open(tmp_path / "out").names == ["000001"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (["bandai_namco", "--root", "nowhere.tar.xz"], "Bandai-Namco data not found: nowhere.tar.xz"),
+        (["humanml3d", "--root", "nowhere"], "HumanML3D files not found"),
+        (["bvh", "--root", "nowhere"], "No .bvh file below nowhere"),
+        (["bvh", "--root", "nowhere", "--captions", "none.csv"], "Captions file not found: none.csv"),
+        (["bvh", "--root", "nowhere", "--map", "nobody"], "Joint map not found: 'nobody'"),
+        (["bvh", "--root", "nowhere", "--unit", "mile"], "Unit 'mile'"),
+        (["synthetic", "--num-clips", "0"], "num_clips is 0"),
+        (["synthetic", "--text-encoder", "bert"], "Unknown text encoder 'bert'"),
+        (["synthetic", "--text-encoder", "clip", "--text-folder", "nowhere"], "CLIP not found in nowhere"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_2(tmp_path, capsys, arguments, cause):
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert cause in last
+    assert not (tmp_path / "out").exists()
+
+
+def test_finished_store_needs_overwrite(tmp_path, capsys):
+    command = ["synthetic", "--out", str(tmp_path / "syn"), "--num-clips", "2"]
+    assert main(command) == 0
+    assert main(command) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+
+
+def test_default_places_follow_the_inputs_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HMR4D_INPUTS", str(tmp_path / "elsewhere"))
+    assert main(["synthetic", "--num-clips", "2"]) == 0
+    assert len(MotionStore.open(tmp_path / "elsewhere" / "synthetic")) == 2
+    args = build_parser().parse_args(["text", "--store", "x"])
+    assert args.text_folder.is_relative_to(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("command", [[], ["bandai_namco"], ["humanml3d"], ["bvh"], ["synthetic"], ["text"]])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main([*command, "--help"])
+    assert exit_info.value.code == 0
+    assert "usage: prepare.py" in capsys.readouterr().out

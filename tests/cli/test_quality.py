@@ -1,0 +1,252 @@
+"""`tools/quality.py`: from a store and a model to a card, with nothing faked but the size of things."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from hmr4d.body.motion import MotionOutput
+from hmr4d.cli import quality
+from hmr4d.cli.quality_report import markdown
+from hmr4d.data.importers.synthetic import import_synthetic
+from hmr4d.data.rigs import OrbitRig
+from hmr4d.data.store import MotionStore
+from hmr4d.diffusion.schedule import NoiseSchedule
+from hmr4d.metrics.content_classifier import ClassifierTraining, ContentClassifier, LabelledMotion, labelled_motion
+from hmr4d.metrics.motion_quality import interval, over_repeats, score_motion
+from hmr4d.models.motion2to3.denoiser import MotionDenoiser
+from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline, SamplingOptions
+from hmr4d.models.motion2to3.release import save_release
+from hmr4d.representation.motion2d import Motion2DCodec
+
+NETWORK = {
+    "num_features": 44, "text_dim": 16, "dim": 16, "ff_dim": 16, "num_layers": 1, "num_heads": 2, "dropout": 0.0,
+    "text_mode": "tokens", "cam_dim": 5, "use_views": True, "separate_root_head": True, "use_condition2d": False,
+}  # fmt: skip
+TEXT = {"name": "hash", "folder": None, "dim": 16}
+
+
+class Playback:
+    """Draws the real clips of a split instead of motion of its own."""
+
+    min_seconds, max_seconds = 1.0, 10.0
+
+    def __init__(self, store: MotionStore, split: str) -> None:
+        motion = labelled_motion(store, split)
+        self.fps = motion.fps
+        by_caption = {}
+        for clip, index in zip(motion.clips, store.indices(split).tolist(), strict=True):
+            for caption, _, _ in store.clip_captions(index):
+                by_caption[store.caption_texts[caption], len(clip)] = clip
+        self.by_caption = by_caption
+        self.calls = 0
+
+    def sample(self, texts, *, seconds, seed, num_inference_steps, guidance_scale):
+        self.calls += 1
+        clips = [self.by_caption[t, round(s * self.fps)] for t, s in zip(texts, seconds, strict=True)]
+        joints3d = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
+        return MotionOutput(joints3d, torch.tensor([len(c) for c in clips]), self.fps, list(texts))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> MotionStore:
+    return MotionStore.open(import_synthetic(tmp_path_factory.mktemp("data") / "synthetic", num_clips=48).path)
+
+
+@pytest.fixture(scope="module")
+def classifier_folder(store, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("classifier")
+    quality.obtain_classifier(folder, store, ClassifierTraining(epochs=1))
+    return folder
+
+
+@pytest.fixture
+def short_training(monkeypatch):
+    monkeypatch.setattr(quality, "ClassifierTraining", lambda: ClassifierTraining(epochs=1))
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    pipeline = Motion2to3Pipeline(
+        MotionDenoiser(**NETWORK), Motion2DCodec("bandai_namco_20fps"), NoiseSchedule(),
+        sampling=SamplingOptions(num_inference_steps=2, step="ddim", height="clip"),
+        rig=OrbitRig(num_views=2, max_angle=90.0, azimuth=0.0), fps=20.0,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("release") / "tiny"
+    save_release(folder, pipeline, network=NETWORK, text_encoder=TEXT, about={})
+    return folder
+
+
+def arguments(store: MotionStore, classifier: Path, out: Path, *more: str) -> list[str]:
+    return ["--store", str(store.path), "--classifier", str(classifier), "--out", str(out), "--device", "cpu", *more]
+
+
+def test_real_motion_passed_through_scores_as_real(store, classifier_folder, tmp_path):
+    classifier, _ = quality.obtain_classifier(classifier_folder, store, ClassifierTraining(epochs=1))
+    prompts = quality.caption_set(store, "test", (1.0, 10.0), None)
+    playback = Playback(store, "test")
+    model = quality.Model(playback, {"name": "playback"}, {"name": "playback"})
+    draw = quality.Draw(2, None, None)
+    repeats = [quality.generate(model, prompts, r, draw, tmp_path) for r in range(2)]
+    first = prompts.contents[0]
+    card = quality.score_set(classifier, repeats, quality.real_motion(store, "test", prompts), {first})
+    assert len(prompts) == len(store.indices("test"))
+    assert card["real"]["contents_of_split"]["num_motions"] == card["real"]["contents"][first]["num_motions"]
+    for name, real in card["real"]["all"].items():
+        generated = card["generated"]["all"][name]
+        assert generated["mean"] == pytest.approx(real["mean"], rel=1e-6), name
+        assert generated["half_width"] == pytest.approx(0, abs=1e-9), name
+    for content, real in card["real"]["contents"].items():
+        assert card["generated"]["contents"][content]["accuracy"]["mean"] == real["accuracy"]["mean"]
+
+
+def test_cached_motion_is_not_drawn_again(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(quality, "PROMPTS_PER_PART", 2)
+    prompts = quality.caption_set(store, "test", (1.0, 10.0), 5)
+    playback = Playback(store, "test")
+    model = quality.Model(playback, {}, {"name": "playback"})
+    draw = quality.Draw(1, None, None)
+    first = quality.generate(model, prompts, 0, draw, tmp_path)
+    assert playback.calls == 3
+    sorted(tmp_path.iterdir())[0].unlink()  # an interrupted run lacks some parts
+    again = quality.generate(model, prompts, 0, draw, tmp_path)
+    assert playback.calls == 4
+    assert all(torch.equal(a, b) for a, b in zip(first.clips, again.clips, strict=True))
+    quality.generate(model, prompts, 0, quality.Draw(1, 7, None), tmp_path)
+    assert playback.calls == 7  # other steps, other motion
+    quality.generate(quality.Model(playback, {}, {"name": "other"}), prompts, 0, draw, tmp_path)
+    assert playback.calls == 10
+
+
+def test_released_model_to_card_and_table(store, classifier_folder, release, tmp_path, short_training, capsys):
+    prompts = tmp_path / "mine.yaml"
+    prompts.write_text("walk: [a stroll]\nbow: [a polite greeting, thank you]\n", encoding="utf-8")
+    words = arguments(
+        store, classifier_folder, tmp_path / "out", "--weights", str(release), "--seeds", "2", "--limit", "3",
+        "--prompts", "captions", str(prompts),
+    )  # fmt: skip
+    assert quality.main(words) == 0
+    card = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))
+    assert card["model"]["sha256"] == quality.sha256(release / "model.safetensors")
+    assert set(card["sets"]) == {"captions", "mine"}
+    assert card["sets"]["captions"]["generated"]["num_motions"] == 3
+    assert set(card["sets"]["mine"]) == {"generated"}
+    assert {k: v["num_motions"] for k, v in card["sets"]["mine"]["generated"]["contents"].items()} == {
+        "bow": 2, "walk": 1,
+    }  # fmt: skip
+    assert len(card["sets"]["captions"]["generated"]["all"]["jitter"]["values"]) == 2
+    table = (tmp_path / "out" / "quality.md").read_text(encoding="utf-8")
+    assert table == markdown(card) == capsys.readouterr().out
+    assert "2 steps, guidance 1.0" in table
+    assert "tools/quality.py --store" in table and "| generated |" in table
+    before = (tmp_path / "out" / "quality.json").read_bytes()
+    assert quality.main(words) == 0
+    assert (tmp_path / "out" / "quality.json").read_bytes() == before
+
+
+def test_without_a_model_only_real_motion_is_scored(store, classifier_folder, tmp_path, short_training):
+    assert quality.main(arguments(store, classifier_folder, tmp_path)) == 0
+    card = json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))
+    assert card["model"] is None
+    assert set(card["sets"]) == {"captions"}
+    assert set(card["sets"]["captions"]) == {"real"}
+
+
+def test_checkpoint_of_a_run(store, classifier_folder, tmp_path, short_training, capsys):
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    overrides = ["network=tiny", "text=hash"]
+    from hydra.utils import instantiate
+
+    from hmr4d.cli.compose import compose_config, save_config
+
+    cfg = compose_config(["exp=motion2to3/finetune_mv", *overrides])
+    pipeline = instantiate(cfg.pipeline, _convert_="all")
+    state = {f"pipeline.denoiser.{k}": v for k, v in pipeline.denoiser.state_dict().items()}
+    torch.save({"state_dict": state, "global_step": 12}, checkpoint)
+    words = arguments(
+        store, classifier_folder, tmp_path / "out", "--checkpoint", str(checkpoint), "--seeds", "1", "--limit", "2",
+        "--steps", "1", "--prompts", "captions",
+    )  # fmt: skip
+    assert quality.main([*words, "--exp", "motion2to3/finetune_mv", "--set", *overrides]) == 0
+    card = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))
+    assert card["model"]["step"] == 12
+    assert card["sets"]["captions"]["generated"]["all"]["accuracy"]["half_width"] is None
+    config = save_config(cfg, tmp_path / "run")
+    assert quality.main(words) == 0
+    assert json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))["sets"] == card["sets"]
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("hmr4d.diffusion.schedule.NoiseSchedule", "os.getcwd"), encoding="utf-8")
+    assert quality.main(words) == 2
+    assert "asks for os.getcwd" in capsys.readouterr().err
+
+
+def test_default_store_follows_the_inputs_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HMR4D_INPUTS", str(tmp_path))
+    assert quality.parser().parse_args([]).store == tmp_path / "bandai_namco"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--seeds", "0"], "--seeds is 0"),
+        (["--limit", "0"], "--limit is 0"),
+        (["--prompts", "nowhere.yaml"], "Prompts nowhere.yaml not found"),
+        (["--checkpoint", "nowhere.ckpt"], "Checkpoint not found: nowhere.ckpt"),
+        (["--weights", "no-such-model"], "No released model 'no-such-model'"),
+        (["--split", "nowhere"], "has no split 'nowhere'"),
+    ],
+)
+def test_bad_input_is_one_sentence(store, classifier_folder, tmp_path, short_training, capsys, more, message):
+    assert quality.main(arguments(store, classifier_folder, tmp_path, *more)) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["walk: a stroll", "- walk", "walk: [1, 2]", "walk: [a"])
+def test_bad_prompt_files_are_refused(tmp_path, content):
+    path = tmp_path / "prompts.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"prompts\.yaml"):
+        quality.read_prompts(path)
+
+
+def test_prompts_of_unknown_contents_are_refused(store):
+    with pytest.raises(ValueError, match="juggling"):
+        quality.free_set("mine", {"juggling": ["three balls"]}, store, (1.0, 10.0), None)
+
+
+def test_classifier_is_trained_again_for_other_settings(store, classifier_folder, tmp_path):
+    first, card = quality.obtain_classifier(tmp_path, store, ClassifierTraining(epochs=1))
+    written = (tmp_path / "classifier.safetensors").stat().st_mtime_ns
+    quality.obtain_classifier(tmp_path, store, ClassifierTraining(epochs=1))
+    assert (tmp_path / "classifier.safetensors").stat().st_mtime_ns == written
+    other, _ = quality.obtain_classifier(tmp_path, store, ClassifierTraining(epochs=1, seed=1))
+    assert not torch.equal(first.head.weight, other.head.weight)
+    assert card["num_test"] == len(store.indices("test"))
+
+
+def test_motion_that_is_not_finite_is_refused(tmp_path):
+    output = MotionOutput(torch.full((1, 4, 22, 3), math.nan), torch.tensor([4]), 20.0, ["a walk"])
+    with pytest.raises(ValueError, match="not finite"):
+        quality.write_motions(tmp_path / "x.npz", output)
+    assert not list(tmp_path.iterdir())
+
+
+def test_interval_is_students():
+    found = interval([0.8, 0.9, 1.0])
+    assert found.mean == pytest.approx(0.9)
+    assert found.half_width == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-6)
+    assert math.isnan(interval([0.5]).half_width)
+    assert math.isnan(interval([math.nan]).mean)
+
+
+def test_measures_that_do_not_exist_become_null():
+    classifier = ContentClassifier(["walk"])
+    clip = torch.rand(3, 22, 3, generator=torch.Generator().manual_seed(0))  # too short for a third difference
+    card = over_repeats([score_motion(classifier, LabelledMotion([clip], ["walk"], 20.0))])
+    assert card["all"]["jitter"]["mean"] is None
+    assert card["all"]["accuracy"]["mean"] == 1.0
+    json.dumps(card, allow_nan=False)

@@ -1,0 +1,140 @@
+"""Every configuration composes, every class in it imports and takes the arguments it is given, no file is an orphan."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from hmr4d.cli.compose import CONFIG_FOLDER, compose_config
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def choices(group: str) -> list[str]:
+    folder = CONFIG_FOLDER / group
+    return sorted(str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml"))
+
+
+EXPS, TASKS = choices("exp"), choices("global/task")
+# Group choices beside those that the exp files make; one of each is tried on top of one exp.
+EXTRA = [
+    f"{group}={choice}"
+    for group in ("data", "network", "views", "text", "callbacks", "global/append", "global/debug")
+    for choice in choices(group)
+]
+
+
+def nodes(node: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every mapping with a `_target_`, with its place."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield place, node
+        for key, child in node.items():
+            yield from nodes(child, f"{place}.{key}" if place else str(key))
+    elif isinstance(node, list):
+        for number, child in enumerate(node):
+            yield from nodes(child, f"{place}.{number}")
+
+
+def check_targets(cfg: DictConfig) -> None:
+    """Fails with every place whose class does not import or does not take exactly the given arguments."""
+    wrong = []
+    for place, node in nodes(OmegaConf.to_container(cfg, resolve=True)):
+        module, _, name = node["_target_"].rpartition(".")
+        try:
+            target = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            wrong.append(f"{place}: {node['_target_']}: {error}")
+            continue
+        parameters = inspect.signature(target).parameters
+        given = node.keys() - {"_target_", "_partial_", "_convert_", "_recursive_"}
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        if not takes_any and (unknown := given - parameters.keys()):
+            wrong.append(f"{place}: {node['_target_']} takes no {sorted(unknown)}")
+        needed = {n for n, p in parameters.items() if p.default is p.empty and p.kind in (0, 1, 3) and n != "self"}
+        needed -= {n for n, p in parameters.items() if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        if not node.get("_partial_") and (missing := needed - given):
+            wrong.append(f"{place}: {node['_target_']} needs {sorted(missing)}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("exp", EXPS)
+def test_exp_composes_and_its_targets_fit(exp: str) -> None:
+    check_targets(compose_config([f"exp={exp}"]))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("exp", EXPS)
+def test_exp_with_task_composes_and_its_targets_fit(exp: str, task: str) -> None:
+    cfg = compose_config([f"exp={exp}", f"global/task={task}"])
+    assert cfg.task == "predict"
+    check_targets(cfg)
+
+
+@pytest.mark.parametrize("choice", EXTRA)
+def test_group_choice_composes_and_its_targets_fit(choice: str) -> None:
+    check_targets(compose_config(["exp=motion2to3/finetune_mv", choice]))
+
+
+def test_no_configuration_is_an_orphan() -> None:
+    """A file is reached by the root's defaults, by an exp, task or debug file, or is a listed choice of a group."""
+    files = {p.relative_to(CONFIG_FOLDER).with_suffix("") for p in CONFIG_FOLDER.rglob("*.yaml")}
+    listed = re.findall(r"`([\w/]+)=([\w/]+)`", (DOCS / "published_commands.md").read_text("utf-8"))
+    reached = {Path("train")} | {Path(group) / choice for group, choice in listed}
+    while True:
+        found = {target for name in reached for target in defaults_of(name)}
+        if found <= reached:
+            break
+        reached |= found
+    assert files - reached == set()
+    assert {p for p in reached if p.parts[0] != "local"} - files == set()
+
+
+def defaults_of(name: Path) -> Iterator[Path]:
+    """Files that the defaults list of a configuration names."""
+    config = yaml.safe_load((CONFIG_FOLDER / name).with_suffix(".yaml").read_text("utf-8")) or {}
+    for entry in config.get("defaults", []):
+        if isinstance(entry, str):
+            if entry != "_self_":
+                yield Path(entry.lstrip("/")) if entry.startswith("/") else name.parent / entry
+            continue
+        for key, choice in entry.items():
+            group = key.split()[-1].lstrip("/")
+            if choice not in (None, "???") and "optional" not in key:
+                yield Path(group) / choice
+
+
+def test_top_level_keys_are_explained() -> None:
+    lines = (CONFIG_FOLDER / "train.yaml").read_text("utf-8").splitlines()
+    keys = [line for line in lines if re.match(r"[a-z_]+:", line) and not line.startswith(("defaults:", "hydra:"))]
+    assert keys and all("#" in line for line in keys), [line for line in keys if "#" not in line]
+
+
+def test_exp_files_say_what_they_are() -> None:
+    for exp in EXPS:
+        lines = (CONFIG_FOLDER / "exp" / f"{exp}.yaml").read_text("utf-8").splitlines()
+        assert lines[0] == "# @package _global_", exp
+        assert lines[1].startswith("# ") and lines[1].endswith("."), exp
+        assert "  - _self_" in lines, exp
+
+
+def test_published_settings() -> None:
+    mv = compose_config(["exp=mas/video_motion2dmv_nr/mdm"])
+    assert (mv.network.dim, mv.network.ff_dim, mv.network.num_layers, mv.network.num_heads) == (512, 1024, 8, 4)
+    assert (mv.optimizer.lr, mv.data.batch_size, mv.trainer.gradient_clip_val, mv.trainer.max_epochs) == (
+        1e-4, 32, 0.5, 2000,
+    )  # fmt: skip
+    assert (mv.model.freeze, mv.pipeline.training.include_padding, mv.data.pad_frames) == ("pretrained_2d", True, 300)
+    assert (mv.callbacks.keep.every_n_epochs, mv.views.rig.num_views, mv.framing.box) == (50, 4, "view")
+    assert (mv.pipeline.sampling.consistency, mv.pipeline.sampling.guidance_scale) == (False, 1.0)
+    single = compose_config(["exp=mas/video_motion2d_nr/mdm"])
+    assert (single.pipeline.sampling.consistency, single.pipeline.sampling.accumulate_root) == (True, False)
+    assert (single.callbacks.keep.every_n_epochs, single.model.freeze, single.views.cam_dim) == (20, "none", 0)
+    assert single.views.cameras.elevation is None and mv.views.cameras.elevation == 5.0
+    assert compose_config(["exp=mas/video_motion2d_nr/mdm_videofine"]).optimizer.lr == 1e-5
