@@ -1,0 +1,283 @@
+"""How long things take: python benchmarks/bench.py [NAME ...] prints a table and writes benchmarks/results/<date>.json.
+
+--slow adds training steps of the published network, --archive PATH the preparing of Bandai-Namco data.
+Every case is run several times and given as the median; cases to compare are run in turn, so that a busy machine slows
+all of them alike. Quote ratios rather than seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from hmr4d.diffusion.schedule import NoiseSchedule
+from hmr4d.geometry.cameras import orbit_camera, world_to_camera
+from hmr4d.geometry.triangulation import triangulate_orthographic, triangulate_perspective
+from hmr4d.models.motion2to3.denoiser import MotionDenoiser
+from hmr4d.models.motion2to3.options import SamplingOptions, TrainingOptions
+from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.nn.text import HashTextEncoder
+from hmr4d.representation.motion2d import Motion2DCodec
+
+Case = Callable[[], Any]
+NETWORKS = Path(__file__).resolve().parents[1] / "configs" / "network"
+SCRATCH = tempfile.TemporaryDirectory(prefix="hmr4d_bench_")  # kept until the process ends
+PROMPTS = [f"a person walks forward number {i}" for i in range(16)]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for besides the groups."""
+
+    slow: bool = False
+    archive: Path | None = None
+
+
+def scratch(name: str) -> Path:
+    """A new folder for the files of a case, gone when the process ends."""
+    return Path(tempfile.mkdtemp(prefix=f"{name}_", dir=SCRATCH.name))
+
+
+def network(name: str, text_dim: int) -> MotionDenoiser:
+    """A multi-view network of configs/network without dropout, so that every run does the same work."""
+    sizes = yaml.safe_load((NETWORKS / f"{name}.yaml").read_text(encoding="utf-8"))
+    own = {key: sizes[key] for key in ("num_features", "dim", "ff_dim", "num_layers", "num_heads", "text_mode")}
+    return MotionDenoiser(**own, text_dim=text_dim, dropout=0.0, use_views=True, cam_dim=5, separate_root_head=True)
+
+
+def published_pipeline(**sampling: Any) -> Motion2to3Pipeline:
+    """The published multi-view network (36.6 M parameters) with fresh weights."""
+    denoiser = MotionDenoiser(use_views=True, cam_dim=5, separate_root_head=True)
+    return Motion2to3Pipeline(
+        denoiser, Motion2DCodec("all_200h_nr"), NoiseSchedule(100), text_encoder=HashTextEncoder(512),
+        sampling=SamplingOptions(**sampling), fps=30.0,
+    ).eval()  # fmt: skip
+
+
+def two_passes(pipeline: Motion2to3Pipeline) -> Motion2to3Pipeline:
+    """The same pipeline made to compute the unconditional half too, as the released sampler does at guidance 1."""
+    predict = pipeline.predict
+
+    def both(x_t: torch.Tensor, t: int, conditions: Any, guidance_scale: float) -> torch.Tensor:
+        predict(x_t, t, conditions, 0.0)
+        return predict(x_t, t, conditions, guidance_scale)
+
+    pipeline.predict = both  # type: ignore[method-assign]
+    return pipeline
+
+
+def sampling_published(_: Options) -> dict[str, Case]:
+    """Published network, one prompt of 150 frames."""
+    cases: dict[str, Case] = {}
+    reference = two_passes(published_pipeline())
+    cases["100 steps, two passes (as released)"] = lambda: reference.sample(PROMPTS[:1], seconds=5)
+    for steps in (100, 50, 20, 10):
+        pipeline = published_pipeline(num_inference_steps=steps, step="ddim" if steps < 100 else "posterior")
+        cases[f"{steps} steps, one pass"] = lambda p=pipeline: p.sample(PROMPTS[:1], seconds=5)
+    return cases
+
+
+def sampling_default(_: Options) -> dict[str, Case]:
+    """The model that ships, 5 seconds a prompt."""
+    from hmr4d import load_pipeline
+
+    pipeline = load_pipeline()
+    cases: dict[str, Case] = {}
+    for steps in (100, 50, 20, 10):
+        cases[f"{steps} steps, batch 1"] = lambda s=steps: pipeline.sample(PROMPTS[:1], num_inference_steps=s)
+    for batch in (4, 16):
+        cases[f"own steps, batch {batch}"] = lambda b=batch: pipeline.sample(PROMPTS[:b])
+    return cases
+
+
+def training_step(options: Options) -> dict[str, Case]:
+    """Forward, backward and AdamW on clips in four views; the first number of a case is the batch."""
+    setups = [(name, 16, 120, 384, "bandai_namco_20fps", 20.0) for name in ("small", "medium")]
+    setups += [("base", 4, 150, 512, "all_200h_nr", 30.0)] if options.slow else []
+    cases: dict[str, Case] = {}
+    for name, count, frames, text_dim, statistics_name, fps in setups:
+        denoiser, encoder = network(name, text_dim), HashTextEncoder(text_dim)
+        pipeline = Motion2to3Pipeline(
+            denoiser, Motion2DCodec(statistics_name), NoiseSchedule(100), text_encoder=encoder,
+            training=TrainingOptions(include_padding=True) if name == "base" else TrainingOptions(velocity_weight=0.1),
+            fps=fps,
+        )  # fmt: skip
+        optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-4)
+        text = encoder.encode(PROMPTS[:count])
+        T_w2c = orbit_camera(torch.arange(4) * torch.pi / 2, torch.tensor(0.1), torch.tensor(4.5))
+        batch = {
+            "joints2d": torch.randn(count, 4, frames, 22, 2), "lengths": torch.full((count,), frames),
+            "valid": torch.ones(count, frames, dtype=torch.bool), "T_w2c": T_w2c.expand(count, 4, 4, 4),
+            "cam": torch.randn(count, 4, 5), "text_tokens": text.tokens, "text_valid": text.valid,
+            "text_pooled": text.pooled,
+        }  # fmt: skip
+
+        def step(pipeline: Motion2to3Pipeline = pipeline, optimizer: Any = optimizer, batch: Any = batch) -> None:
+            draws = pipeline.draw_training(batch, torch.Generator().manual_seed(0))
+            pipeline.training_loss(batch, draws)["loss"].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        size = sum(p.numel() for p in denoiser.parameters()) / 1e6
+        cases[f"{count} clips of {frames} frames, {name}, {size:.1f} M parameters"] = step
+    return cases
+
+
+def triangulation(_: Options) -> dict[str, Case]:
+    """16 clips x 150 frames x 23 points in four views."""
+    T_w2c = orbit_camera(torch.arange(4) * torch.pi / 2, torch.tensor(0.1), torch.tensor(4.5)).expand(16, 4, 4, 4)
+    points_c = world_to_camera(torch.randn(16, 1, 150 * 23, 3) * 0.5, T_w2c)
+    flat, pinhole = points_c[..., :2], points_c[..., :2] / points_c[..., 2:]
+
+    def lstsq() -> torch.Tensor:
+        A = T_w2c[:, :, :2, :3].flatten(1, 2)
+        b = (flat - T_w2c[:, :, None, :2, 3]).transpose(2, 3).flatten(1, 2)
+        return torch.linalg.lstsq(A, b).solution
+
+    def svd() -> torch.Tensor:
+        P = T_w2c[:, :, None, :3, :]
+        A = (pinhole[..., None] * P[..., 2:, :] - P[..., :2, :]).permute(0, 2, 1, 3, 4).flatten(2, 3)  # (B, N, 2V, 4)
+        last = torch.linalg.svd(A, full_matrices=False).Vh[..., -1, :]
+        return last[..., :3] / last[..., 3:]
+
+    return {
+        "orthographic, 3x3 solves": lambda: triangulate_orthographic(flat, T_w2c),
+        "orthographic, lstsq": lstsq,
+        "perspective, 3x3 solves in float64": lambda: triangulate_perspective(pinhole, T_w2c),
+        "perspective, SVD per point": svd,
+    }
+
+
+def start(_: Options) -> dict[str, Case]:
+    """Whole processes, and the warm path from an imported package to files on disk."""
+
+    def process(*words: str) -> Case:
+        return lambda: subprocess.run([sys.executable, *words], check=True, capture_output=True)
+
+    def warm() -> None:
+        from hmr4d import load_pipeline
+        from hmr4d.callbacks.motion_writer import MotionWriter
+
+        with tempfile.TemporaryDirectory() as folder:
+            writer = MotionWriter(folder)
+            writer.write(load_pipeline().sample(PROMPTS[:1]), [(0, 0)])
+            writer.finish()
+
+    tool = Path(__file__).resolve().parents[1] / "tools" / "generate.py"
+    out = str(scratch("start") / "out")
+    return {
+        "python -c 'import hmr4d'": process("-c", "import hmr4d"),
+        "tools/generate.py, one prompt, npz mp4 html": process(str(tool), PROMPTS[0], "--out", out),
+        "load, sample 5 s, write npz mp4 html, in a warm process": warm,
+    }
+
+
+def drawing(_: Options) -> dict[str, Case]:
+    """150 frames of 512 x 512."""
+    from hmr4d.body.skeleton import SMPL22
+    from hmr4d.visualization.html_viewer import write_html
+    from hmr4d.visualization.stick_video import write_stick_video
+
+    joints3d = torch.randn(1, 22, 3).mul(0.3).add(torch.tensor([0.0, 1.0, 0.0])) + 0.01 * torch.randn(150, 22, 3)
+    folder = scratch("drawing")
+    return {
+        "mp4": lambda: write_stick_video(folder / "a.mp4", joints3d, fps=30, skeleton=SMPL22, caption="text"),
+        "html": lambda: write_html(folder / "a.html", [(joints3d, "text")], fps=30, skeleton=SMPL22, title="text"),
+    }
+
+
+def data(options: Options) -> dict[str, Case]:
+    """A store of 240 clips, and with --archive the preparing of Bandai-Namco data, in this process and in several."""
+    from hmr4d.data.importers.bandai_namco import import_bandai_namco
+    from hmr4d.data.importers.synthetic import import_synthetic
+    from hmr4d.data.store import MotionStore
+
+    folder = scratch("data")
+    store = import_synthetic(folder / "synthetic", num_clips=240).path
+
+    def read_all() -> None:
+        opened = MotionStore.open(store)
+        for clip in range(len(opened)):
+            opened.joints3d(clip).sum()
+
+    cases: dict[str, Case] = {
+        "open a store": lambda: MotionStore.open(store),
+        "open a store and read every clip": read_all,
+    }
+    if options.archive is not None:
+        for name, jobs in (("1 process", 1), ("a process per core", None)):
+            cases[f"prepare {options.archive.name}, {name}"] = lambda jobs=jobs: import_bandai_namco(
+                options.archive, folder / "prepared", jobs=jobs, overwrite=True
+            )
+    return cases
+
+
+GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
+    "sampling_published": sampling_published,
+    "sampling_default": sampling_default,
+    "training_step": training_step,
+    "triangulation": triangulation,
+    "start": start,
+    "drawing": drawing,
+    "data": data,
+}
+
+
+def measure(cases: dict[str, Case], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every case, one warm-up each, then `rounds` rounds through all of them in turn."""
+    for case in cases.values():
+        case()
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name, case in cases.items():
+            begun = time.perf_counter()
+            case()
+            seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def main() -> None:
+    known = argparse.ArgumentParser(description=__doc__)
+    known.add_argument("groups", nargs="*", choices=[[], *GROUPS], default=[], help="what to measure; all by default")
+    known.add_argument("--rounds", type=int, default=5)
+    known.add_argument("--slow", action="store_true", help="training steps of the published network too")
+    known.add_argument("--archive", type=Path, help="Bandai-Namco data to prepare, folder or tar; else left out")
+    args = known.parse_args()
+    if args.archive is not None and not args.archive.exists():
+        known.error(f"--archive {args.archive} does not exist")
+    options = Options(args.slow, args.archive)
+    report: dict[str, Any] = {
+        "date": date.today().isoformat(), "python": platform.python_version(), "torch": torch.__version__,
+        "threads": torch.get_num_threads(), "results": {},
+    }  # fmt: skip
+    for group in args.groups or GROUPS:
+        seconds = measure(GROUPS[group](options), args.rounds)
+        first = statistics.median(next(iter(seconds.values())))
+        sys.stdout.write(f"\n{group} ({(GROUPS[group].__doc__ or '').strip()})\n")
+        sys.stdout.write(f"{'case':58s} {'median s':>10s} {'min s':>10s} {'first / this':>13s}\n")
+        for name, values in seconds.items():
+            median = statistics.median(values)
+            sys.stdout.write(f"{name:58s} {median:10.4f} {min(values):10.4f} {first / median:13.2f}\n")
+        report["results"][group] = seconds
+    path = Path(__file__).parent / "results" / f"{report['date']}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    sys.stdout.write(f"\nWritten to {path}\n")
+
+
+if __name__ == "__main__":
+    main()
