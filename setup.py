@@ -41,6 +41,8 @@ setup(
         "pillow>=12",
         "imageio-ffmpeg>=0.6",
         "tqdm>=4.66",
+        "torchmetrics>=1.8",
+        "roma>=1.5",
         "tensorboard>=2.19",
     ],
     extras_require={"render": pins("requirements_render.txt"), "dev": ["pytest>=9", *pins("requirements_dev.txt")]},
