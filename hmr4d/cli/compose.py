@@ -22,13 +22,15 @@ TRUSTED_PACKAGES = ("hmr4d", "torch", "pytorch_lightning")
 OmegaConf.register_new_resolver("package_file", lambda path: str(PACKAGE_FOLDER / path), replace=True)
 
 
-def compose_config(overrides: list[str]) -> DictConfig:
+def compose_config(overrides: list[str], root: str = "train") -> DictConfig:
     """The configuration of `overrides`, as tools/train.py would see it, without starting a run.
+
+    `root` names the file under `configs/` to start from.
 
     Published names of options and classes are understood, see `hmr4d.cli.published_names`.
     """
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        return map_targets(compose("train", overrides=translate_overrides(overrides)))
+        return map_targets(compose(root, overrides=translate_overrides(overrides)))
 
 
 def save_config(cfg: DictConfig, folder: str | Path) -> Path:

@@ -1,0 +1,84 @@
+"""The trainings of the study and the motions of its arms; what is finished is not done again."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from hmr4d.cli import train
+from hmr4d.cli.quality import Draw, PromptSet, caption_set, generate, load_checkpoint, spread
+from hmr4d.cli.study_plan import Group, Training, plan, settings, training
+from hmr4d.data.store import MotionStore
+from hmr4d.metrics.content_classifier import LabelledMotion
+from hmr4d.utils.devices import pick_device
+
+logger = logging.getLogger(__name__)
+
+
+def train_once(run: Training) -> bool:
+    """Trains, or goes on where an earlier attempt stopped; whether there was anything left to do.
+
+    Raises:
+        FileExistsError: the folder holds a training with other settings.
+    """
+    cfg = run.compose()
+    if run.checkpoint.is_file():
+        saved = OmegaConf.load(run.folder / "config.yaml")
+        if settings(saved) != settings(cfg):  # type: ignore[arg-type]
+            raise FileExistsError(
+                f"{run.folder} holds a training with other settings. Choose another folder with output_dir=, or remove "
+                "that one."
+            )
+        done = train.finished_steps(run.checkpoint)
+        if done >= run.steps:
+            return False
+        cfg.resume_training = True
+    logger.info("Seed %d, %s: %d steps.", run.seed, run.name, run.steps)
+    train.run(cfg)
+    return True
+
+
+def open_store(cfg: DictConfig) -> MotionStore:
+    """The store that the trainings read. ValueError when a held-out label has no clip in it."""
+    composed = next(plan(cfg)).compose()
+    return MotionStore.open(composed.data.train.store)
+
+
+def seconds_range(cfg: DictConfig) -> tuple[float, float]:
+    """Shortest and longest motion of the trainings."""
+    motion = next(plan(cfg)).compose().motion
+    return motion.min_seconds, motion.max_seconds
+
+
+def prompts_of(cfg: DictConfig, store: MotionStore, groups: list[Group]) -> PromptSet:
+    """Captions of the split: at most `sampling.max_seen` of clips outside the groups, and all of the others."""
+    everything = caption_set(store, cfg.sampling.split, seconds_range(cfg), None)
+    clips = store.indices(cfg.sampling.split).tolist()
+    unseen = [i for i, clip in enumerate(clips) if any(group.holds(store, clip) for group in groups)]
+    seen = sorted(set(range(len(clips))) - set(unseen))
+    chosen = sorted(unseen + [seen[i] for i in spread(len(seen), cfg.sampling.max_seen)])
+    return PromptSet(
+        everything.name,
+        *([part[i] for i in chosen] for part in (everything.prompts, everything.contents, everything.seconds)),
+        numbers=chosen,
+    )
+
+
+def sample_arm(cfg: DictConfig, arm: str, seed: int, prompts: PromptSet) -> LabelledMotion:
+    """Motions of an arm, in the order of the prompts; drawn once, then read from OUTPUT_DIR/motions."""
+    run = training(cfg, arm, seed)
+    if not run.checkpoint.is_file() or train.finished_steps(run.checkpoint) < run.steps:
+        raise ValueError(f"Seed {seed}, {arm} is not trained to its {run.steps} steps. Run tools/study.py first.")
+    model = load_checkpoint(run.checkpoint, None, [], pick_device("auto"))
+    draw = Draw(1, cfg.sampling.steps, cfg.sampling.guidance)
+    return generate(model, prompts, seed, draw, Path(cfg.output_dir) / "motions" / f"seed{seed}" / arm)
+
+
+def train_and_sample(cfg: DictConfig, prompts: PromptSet) -> None:
+    """Every training, and the motions of an arm as soon as it is trained."""
+    for run in plan(cfg):
+        train_once(run)
+        if run.name in cfg.arms:
+            sample_arm(cfg, run.name, run.seed, prompts)
