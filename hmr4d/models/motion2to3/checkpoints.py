@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import pickle
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.models.motion2to3.published_weights import is_published, translate
-from hmr4d.utils import inert_pickle
-
-logger = logging.getLogger(__name__)
+from hmr4d.utils.weights import DAMAGED, load_inert, load_strictly, short_reason
 
 CKPT_TYPES = ("pl", "pl_2d_mv")
 WEIGHTS_NAME = "model.safetensors"
-# What reading a damaged file or one of another kind raises.
-DAMAGED = (
-    SafetensorError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, ImportError,
-    MemoryError, OverflowError, pickle.UnpicklingError, zipfile.BadZipFile,
-)  # fmt: skip
 NEW_IN_VIEWS = ("embed_cam", "root_head", "view_attention", "view_out", "view_norm")  # what a 2D checkpoint lacks
 
 
@@ -46,14 +33,13 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state = {k: v.float() for k, v in load_file(path).items()}
         else:
-            state = _load_inert(path)["state_dict"]
+            state = load_inert(path)["state_dict"]
             if not isinstance(state, dict):
                 raise TypeError(f"'state_dict' is {type(state).__name__}")
             state = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
     except DAMAGED as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:140]
         raise ValueError(
-            f"{path} is no readable checkpoint ({reason}). "
+            f"{path} is no readable checkpoint ({short_reason(error)}). "
             "Expected a Lightning checkpoint with 'state_dict' or a safetensors file; copy or download it again."
         ) from error
     if is_published(state):
@@ -63,16 +49,6 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not own:
         raise ValueError(f"{path} holds no parameters named {prefix}*; it is not a checkpoint of this method.")
     return own
-
-
-def _load_inert(path: Path) -> Any:
-    """Contents of a checkpoint without running anything in it; objects of foreign classes become placeholders."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # damaged, or it brings more than weights, such as the options of its training
-        content = torch.load(path, map_location="cpu", weights_only=False, pickle_module=inert_pickle)
-        logger.info("%s holds objects that are not weights; they were left out.", path)
-        return content
 
 
 def load_weights(
@@ -101,26 +77,3 @@ def load_weights(
         weights |= read_weights(one)
     allowed = NEW_IN_VIEWS if may_start_views and pipeline.denoiser.use_views else ()
     load_strictly(pipeline.denoiser, weights, allowed, source=str(path))
-
-
-def load_strictly(
-    module: torch.nn.Module, weights: Mapping[str, Tensor], may_lack: Sequence[str], *, source: str
-) -> None:
-    """Loads weights; only parameters with a part named in `may_lack` may be missing, nothing may be left over."""
-    wanted = module.state_dict()
-    missing = [k for k in wanted if k not in weights]
-    excused = [k for k in missing if any(part in may_lack for part in k.split("."))]
-    unexpected = [k for k in weights if k not in wanted]
-    misshapen = [
-        f"{k} is {tuple(weights[k].shape)}, expected {tuple(v.shape)}"
-        for k, v in wanted.items()
-        if k in weights and weights[k].shape != v.shape
-    ]
-    problems = [f"missing {k}" for k in missing if k not in excused]
-    problems += [f"unexpected {k}" for k in unexpected] + misshapen
-    if problems:
-        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-        raise ValueError(f"{source} does not fit this network: {shown}. Choose the network of the checkpoint.")
-    if excused:
-        logger.info("%s starts the network; %d parameters of the views are new.", source, len(excused))
-    module.load_state_dict(dict(weights), strict=False)

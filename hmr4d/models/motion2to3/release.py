@@ -13,13 +13,14 @@ from safetensors.torch import save_file
 
 from hmr4d.data.rigs import OrbitRig
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.models.motion2to3.checkpoints import WEIGHTS_NAME, load_strictly, read_weights
+from hmr4d.models.motion2to3.checkpoints import WEIGHTS_NAME, read_weights
 from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.options import SamplingOptions
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.nn.text import TextEncoder, build_text_encoder
 from hmr4d.representation.motion2d import Motion2DCodec, Statistics
 from hmr4d.utils.files import atomic_path, write_json
+from hmr4d.utils.weights import load_strictly
 
 FORMAT = "hmr4d-motion2to3"
 VERSION = 1

@@ -1,0 +1,71 @@
+"""Parameters from files: safe reading, strict loading, one hash for what was loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from hmr4d.utils import inert_pickle
+
+logger = logging.getLogger(__name__)
+
+# What reading a damaged file or one of another kind raises.
+DAMAGED = (
+    SafetensorError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, ImportError,
+    MemoryError, OverflowError, pickle.UnpicklingError, zipfile.BadZipFile,
+)  # fmt: skip
+
+
+def load_inert(path: Path) -> Any:
+    """Contents of a checkpoint without running anything in it; objects of foreign classes become placeholders."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # damaged, or it brings more than weights, such as the options of its training
+        content = torch.load(path, map_location="cpu", weights_only=False, pickle_module=inert_pickle)
+        logger.info("%s holds objects that are not weights; they were left out.", path)
+        return content
+
+
+def short_reason(error: BaseException) -> str:
+    """Kind and first line of an error, for a sentence about a damaged file."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:140]
+
+
+def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], may_lack: Sequence[str], *, source: str) -> None:
+    """Loads weights; only parameters with a part named in `may_lack` may be missing, nothing may be left over."""
+    wanted = module.state_dict()
+    missing = [k for k in wanted if k not in weights]
+    excused = [k for k in missing if any(part in may_lack for part in k.split("."))]
+    unexpected = [k for k in weights if k not in wanted]
+    misshapen = [
+        f"{k} is {tuple(weights[k].shape)}, expected {tuple(v.shape)}"
+        for k, v in wanted.items()
+        if k in weights and weights[k].shape != v.shape
+    ]
+    problems = [f"missing {k}" for k in missing if k not in excused]
+    problems += [f"unexpected {k}" for k in unexpected] + misshapen
+    if problems:
+        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise ValueError(f"{source} does not fit this network: {shown}. Choose the network of the checkpoint.")
+    if excused:
+        logger.info("%s starts the network; %d parameters are new.", source, len(excused))
+    module.load_state_dict(dict(weights), strict=False)
+
+
+def hash_weights(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, shapes and float32 values, in the order of the names; precision on disk changes nothing."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().cpu().float().contiguous()
+        digest.update(f"{name} {tuple(value.shape)}\n".encode())
+        digest.update(value.numpy().astype("<f4").tobytes())
+    return digest.hexdigest()
