@@ -57,14 +57,14 @@ def load_arrays_pickle(path: str | os.PathLike[str]) -> Any:
                 members = [n for n in archive.namelist() if n.endswith("/data.pkl")]
                 if len(members) != 1:
                     raise UnsafePickleError("the zip holds no data.pkl; it was not written by torch.save")
-                return _load(io.BytesIO(archive.read(members[0])))
+                return load_arrays(io.BytesIO(archive.read(members[0])))
         with path.open("rb") as file:
-            first = _load(file)
+            first = load_arrays(file)
             if first != _TORCH_LEGACY_MAGIC:
                 return first
             for _ in range(2):  # protocol version and system facts
-                _load(file)
-            return _load(file)
+                load_arrays(file)
+            return load_arrays(file)
     except UnsafePickleError as error:
         raise UnsafePickleError(f"{path} cannot be read safely: {error}.") from None
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError,
@@ -72,5 +72,6 @@ def load_arrays_pickle(path: str | os.PathLike[str]) -> Any:
         raise UnsafePickleError(f"{path} is damaged or no pickle: {error}.") from error
 
 
-def _load(file: BinaryIO) -> Any:
+def load_arrays(file: BinaryIO) -> Any:
+    """The next object tree of a stream; raises UnsafePickleError, or what pickle raises for damaged input."""
     return _ArraysOnlyUnpickler(file).load()

@@ -1,0 +1,88 @@
+"""Made-up SMPL+H model files of the true layout, with few vertices."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import types
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from scipy import sparse
+
+from hmr4d.body.skeleton import SMPL22
+
+PARENTS = (
+    *SMPL22.parents,
+    20, 22, 23, 20, 25, 26, 20, 28, 29, 20, 31, 32, 20, 34, 35, 21, 37, 38, 21, 40, 41, 21, 43, 44, 21, 46, 47, 21, 49, 50,
+)  # fmt: skip
+# Rest joints of a person with arms spread, metres: hips, spine, knees, ... as in SMPL22, hands around the wrists.
+_BODY = np.array([
+    [0, 0, 0], [.07, -.09, 0], [-.07, -.09, 0], [0, .11, 0], [.1, -.47, 0], [-.1, -.47, 0], [0, .24, 0],
+    [.09, -.87, -.04], [-.09, -.87, -.04], [0, .29, 0], [.11, -.92, .08], [-.11, -.92, .08], [0, .5, -.03],
+    [.08, .41, -.01], [-.08, .41, -.01], [.01, .57, .01], [.17, .44, -.02], [-.17, .44, -.02], [.43, .43, -.05],
+    [-.43, .43, -.05], [.69, .44, -.05], [-.69, .44, -.05],
+])  # fmt: skip
+NUM_VERTICES = 104
+
+
+def smplh_arrays(gender: str) -> dict[str, np.ndarray]:
+    """Arrays of a model in which every joint is the mean of two vertices; shapes and names are those of the true one."""
+    rng = np.random.default_rng(["male", "female", "neutral"].index(gender))
+    hands = np.concatenate([_BODY[side] + 0.08 * rng.normal(size=(15, 3)) for side in (20, 21)])
+    joints = np.concatenate([_BODY * rng.uniform(0.95, 1.05), hands])
+    offsets = 0.03 * rng.normal(size=joints.shape)
+    regressor = np.zeros((52, NUM_VERTICES))
+    regressor[np.arange(52), np.arange(52)] = regressor[np.arange(52), 52 + np.arange(52)] = 0.5
+    return {
+        "v_template": np.concatenate([joints + offsets, joints - offsets]),
+        "shapedirs": 0.01 * rng.normal(size=(NUM_VERTICES, 3, 16)),
+        "posedirs": np.zeros((NUM_VERTICES, 3, 459)),
+        "J_regressor": regressor,
+        "weights": np.full((NUM_VERTICES, 52), 1 / 52),
+        "kintree_table": np.array([[4294967295, *PARENTS[1:]], range(52)], np.int64),
+        "f": np.arange(6, dtype=np.uint32).reshape(2, 3),
+        "hands_componentsl": np.eye(45), "hands_componentsr": np.eye(45),
+        "hands_meanl": np.zeros(45), "hands_meanr": np.zeros(45),
+    }  # fmt: skip
+
+
+def write_smplh(folder: Path, *genders: str) -> Path:
+    """`<folder>/smplh/<gender>/model.npz`, as the download unpacks."""
+    for gender in genders or ("male", "female"):
+        place = folder / "smplh" / gender
+        place.mkdir(parents=True)
+        np.savez_compressed(place / "model.npz", **smplh_arrays(gender))
+    return folder
+
+
+def write_pickled_smplh(path: Path, gender: str, protocol: int = 2) -> Path:
+    """A `.pkl` with chumpy nodes and a sparse regressor, as in the licensed download.
+
+    chumpy is not needed: classes with its names hold the attributes that its own pickles hold.
+    """
+
+    class Ch:
+        def __init__(self, **attributes: Any) -> None:
+            self.__dict__.update(attributes)
+
+    class Select(Ch):
+        pass
+
+    modules = {"chumpy": types.ModuleType("chumpy")}
+    for cls, module in ((Ch, "chumpy.ch"), (Select, "chumpy.reordering")):
+        cls.__module__, cls.__qualname__ = module, cls.__name__
+        modules[module] = types.ModuleType(module)
+        setattr(modules[module], cls.__name__, cls)
+    arrays: dict[str, Any] = smplh_arrays(gender)
+    wide = np.concatenate([arrays["shapedirs"], np.ones((NUM_VERTICES, 3, 4))], -1)
+    kept = np.arange(wide.size).reshape(wide.shape)[..., :16]
+    arrays["shapedirs"] = Select(a=Ch(x=wide, _dirty_vars=set()), idxs=kept.ravel(), preferred_shape=kept.shape)
+    arrays["v_template"] = Ch(x=arrays["v_template"])
+    arrays["J_regressor"] = sparse.csc_matrix(arrays["J_regressor"])
+    arrays["bs_style"] = "lbs"
+    with mock.patch.dict(sys.modules, modules):
+        path.write_bytes(pickle.dumps(arrays, protocol=protocol))
+    return path
