@@ -1,0 +1,197 @@
+"""Result cards: a table of metrics together with everything that is needed to trust it and to repeat it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hmr4d.metrics.replication import Value
+from hmr4d.utils.files import write_json, write_text
+
+GROUND_TRUTH = "ground truth"
+GENERATED = "generated"
+FORMAT, VERSION = "hmr4d-result-card", 1
+# Metric -> heading; the arrow shows which way is better, no arrow: the nearer to the ground truth the better.
+HEADINGS = {
+    "fid": "FID ↓",
+    "fid_halves": "FID of halves",
+    "r_precision_top_1": "R@1 ↑",
+    "r_precision_top_2": "R@2 ↑",
+    "r_precision_top_3": "R@3 ↑",
+    "matching_score": "Matching ↓",
+    "diversity": "Diversity",
+    "multimodality": "Multimodality",
+    "r_precision_all_top_10": "R@10 of all ↑",
+    "r_precision_all_top_20": "R@20 of all ↑",
+    "r_precision_all_top_30": "R@30 of all ↑",
+    "foot_skating": "Foot skating m/s",
+    "floor_penetration": "Floor penetration m",
+    "jitter": "Jitter m/s³",
+    "bone_length_variation": "Bone length variation %",
+    "root_speed_error": "Root speed error m/s ↓",
+}
+
+
+@dataclass(frozen=True)
+class ResultCard:
+    """Metrics of one evaluation.
+
+    Attributes:
+        rows: row name -> metric name -> value; one row is "ground truth".
+        set_name: what was scored, such as "humanml3d/test".
+        set_size: motions in a repeat.
+        seed: of the first repeat.
+        protocol: how it was scored, such as "standard".
+        evaluator, evaluator_hash: name of the evaluator and sha256 of its weights.
+        statistics_hash: sha256 of the statistics that normalised the evaluator's input.
+        checkpoint, checkpoint_hash: the weights that generated; None for a card of real motion alone.
+        command: what to type to get this card again.
+        date: ISO 8601.
+        notes: sentences that belong beside the numbers, such as that of a FID of too few samples.
+    """
+
+    rows: Mapping[str, Mapping[str, Value]]
+    set_name: str
+    set_size: int
+    seed: int
+    protocol: str
+    evaluator: str
+    evaluator_hash: str
+    statistics_hash: str
+    checkpoint: str | None
+    checkpoint_hash: str | None
+    command: str
+    date: str
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses a card that could not be trusted.
+
+        Raises:
+            ValueError: no row of real motion, a FID without one for real motion, or a source that is not named.
+        """
+        real = self.rows.get(GROUND_TRUTH)
+        if not real:
+            raise ValueError(
+                f"The card has rows {sorted(self.rows)} but none named {GROUND_TRUTH!r}; "
+                "score the real motions by the same protocol and add them."
+            )
+        if any("fid" in row for row in self.rows.values()) and not {"fid", "fid_halves"} & real.keys():
+            raise ValueError(
+                f"The card has a FID but its {GROUND_TRUTH!r} row has none; add 'fid' of a second pass over the real "
+                "motions or 'fid_halves' of two halves of them."
+            )
+        needed = ["set_name", "protocol", "evaluator", "evaluator_hash", "statistics_hash", "command", "date"]
+        if GENERATED in self.rows:
+            needed += ["checkpoint", "checkpoint_hash"]
+        if missing := [name for name in needed if not getattr(self, name)]:
+            raise ValueError(f"The card lacks {', '.join(missing)}; without them nobody can repeat the result.")
+
+    def table(self) -> str:
+        """The card as a page of Markdown that also reads well as plain text."""
+        names = {name for row in self.rows.values() for name in row}
+        columns = [name for name in HEADINGS if name in names] + sorted(names - HEADINGS.keys())
+        header = ["", *(HEADINGS.get(name, name) for name in columns)]
+        body = [[row, *(_cell(values.get(name)) for name in columns)] for row, values in self.rows.items()]
+        widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
+        lines = [_line(header, widths), _line(["-" * width for width in widths], widths)]
+        return "\n".join([*lines, *(_line(line, widths) for line in body), "", *self._facts()]) + "\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` gives an equal card."""
+        rows = {row: {name: asdict(value) for name, value in values.items()} for row, values in self.rows.items()}
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rows", "notes")}
+        return {"format": FORMAT, "version": VERSION, "rows": rows, **facts, "notes": list(self.notes)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> ResultCard:
+        """The card of `to_json`.
+
+        Raises:
+            ValueError: something else, or a card of another version.
+        """
+        if content.get("format") != FORMAT or content.get("version") != VERSION:
+            raise ValueError(
+                f"This is {content.get('format')!r} version {content.get('version')!r}; expected {FORMAT!r} version "
+                f"{VERSION}: a file that ResultCard.write wrote."
+            )
+        facts = {name: value for name, value in content.items() if name not in ("format", "version")}
+        try:
+            rows = {row: {name: Value(**value) for name, value in v.items()} for row, v in facts.pop("rows").items()}
+            return cls(rows=rows, notes=tuple(facts.pop("notes")), **facts)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"The card is damaged ({error}); run its evaluation again.") from error
+
+    def write(self, folder: str | Path, name: str = "card") -> Path:
+        """Writes <name>.json and <name>.md into a folder, returns the path of the first."""
+        path = Path(folder) / f"{name}.json"
+        write_json(path, self.to_json())
+        write_text(path.with_suffix(".md"), self.table())
+        return path
+
+    @classmethod
+    def read(cls, path: str | Path) -> ResultCard:
+        """The card in a JSON file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it holds no card.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"No result card {path}; run the evaluation that writes it.")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON ({error}); run its evaluation again.") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"{path} holds a {type(content).__name__}; expected the JSON object of a result card.")
+        return cls.from_json(content)
+
+    def _facts(self) -> list[str]:
+        """Lines below the table."""
+        repeats = sorted({value.repeats for row in self.rows.values() for value in row.values()})
+        facts = {
+            "set": f"{self.set_name}, {self.set_size} motions",
+            "protocol": f"{self.protocol}; mean ± 95 % interval over {' or '.join(map(str, repeats))} repeats",
+            "seed": str(self.seed),
+            "evaluator": f"{self.evaluator}, sha256 {self.evaluator_hash}",
+            "statistics": f"sha256 {self.statistics_hash}",
+            "checkpoint": f"{self.checkpoint}, sha256 {self.checkpoint_hash}" if self.checkpoint else "none",
+            "command": f"`{self.command}`",
+            "date": self.date,
+        }
+        return [f"- {name}: {value}" for name, value in facts.items()] + [f"- note: {note}" for note in self.notes]
+
+
+def file_hash(path: str | Path) -> str:
+    """sha256 of a file, in hexadecimal.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No file {path} to take the hash of; check the path.")
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _cell(value: Value | None) -> str:
+    if value is None:
+        return ""
+    if value.mean is None:
+        return "not defined"
+    return f"{value.mean:.3f}" if value.interval is None else f"{value.mean:.3f} ± {value.interval:.3f}"
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    """A line of a Markdown table."""
+    return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
