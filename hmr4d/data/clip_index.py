@@ -42,10 +42,17 @@ class IndexRules:
     exclude_labels: dict[str, list[str]] | None = None
 
 
-def build_index(store: MotionStore, split: str | None, rules: IndexRules) -> list[Example]:
+def build_index(store: MotionStore, split: str | None, rules: IndexRules, *, spare_frames: int = 0) -> list[Example]:
     """Examples of a split, in its order: timed captions first, each by itself, then the whole clip with the rest.
 
     The number of clips and captions left out is logged with the reason.
+
+    Args:
+        store: of the clips.
+        split: name of the split.
+        rules: what to keep.
+        spare_frames: frames at the end of every clip that do not count; 1 where the examples are rows of features made
+            from differences of frames, of which a clip has one less.
 
     Raises:
         ValueError: the rules name a kind of label that the store does not have.
@@ -58,7 +65,7 @@ def build_index(store: MotionStore, split: str | None, rules: IndexRules) -> lis
     examples: list[Example] = []
     dropped = {"label": 0, "too short": 0, "too long": 0, "no caption left": 0, "timed caption of other length": 0}
     for clip in store.indices(split).tolist():
-        frames = int(store.lengths[clip])
+        frames = int(store.lengths[clip]) - spare_frames
         if not _label_fits(store, clip, rules):
             dropped["label"] += 1
             continue

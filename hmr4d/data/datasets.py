@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,14 +100,7 @@ class MotionViews(Dataset[dict[str, Any]]):
         self.examples: list[Example] = build_index(self.store, split, rules)
         if not self.examples:
             raise ValueError(f"No examples in {self.store.path}, split '{split}', under {rules}.")
-        self.text_cache: TextCache | None = None
-        if text_encoder is not None:
-            self.text_cache = self.store.text_cache(text_encoder)
-            if self.text_cache is None:
-                raise FileNotFoundError(
-                    f"{self.store.path} holds no text cache of '{text_encoder}'. "
-                    f"Make one: python tools/prepare.py text --store {self.store.path} --text-encoder {text_encoder}"
-                )
+        self.text_cache = None if text_encoder is None else open_text_cache(self.store, text_encoder)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -121,12 +115,7 @@ class MotionViews(Dataset[dict[str, Any]]):
 
         power 1 samples examples evenly, 0 samples cells evenly.
         """
-        keys = [tuple(v[e.clip] for v in self.store.labels.values()) for e in self.examples]
-        counts: dict[tuple[str, ...], int] = {}
-        for key in keys:
-            counts[key] = counts.get(key, 0) + 1
-        weights = np.array([counts[k] ** (power - 1.0) for k in keys])
-        return weights / weights.sum()
+        return cell_weights(self.store, [example.clip for example in self.examples], power)
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         """Item by index, or by (index, seed) as the training sampler asks."""
@@ -189,11 +178,33 @@ class MotionViews(Dataset[dict[str, Any]]):
         return row
 
 
+def open_text_cache(store: MotionStore, text_encoder: str) -> TextCache:
+    """The cached captions of a store by an encoder; FileNotFoundError says how to make them."""
+    cache = store.text_cache(text_encoder)
+    if cache is None:
+        raise FileNotFoundError(
+            f"{store.path} holds no text cache of '{text_encoder}'. "
+            f"Make one: python tools/prepare.py text --store {store.path} --text-encoder {text_encoder}"
+        )
+    return cache
+
+
+def cell_weights(store: MotionStore, clips: Sequence[int], power: float) -> np.ndarray:
+    """(N,) sampling weights of examples from `clips` (N,): see `MotionViews.balance_weights`."""
+    labels = [np.unique(values, return_inverse=True)[1] for values in store.labels.values()]
+    cell_of_clip = np.unique(np.stack([np.zeros(len(store)), *labels], -1), axis=0, return_inverse=True)[1]
+    cells = cell_of_clip[np.asarray(clips)]
+    weights = np.bincount(cells)[cells] ** (power - 1.0)
+    return weights / weights.sum()
+
+
 def resample_linear(joints3d: Tensor, factor: float) -> Tensor:
     """(L, J, 3) -> (int(factor L), J, 3), linear in time with the first and last frames kept (aligned corners)."""
-    if factor == 1.0:
-        return joints3d
-    frames = int(factor * len(joints3d))
+    return joints3d if factor == 1.0 else stretch_linear(joints3d, int(factor * len(joints3d)))
+
+
+def stretch_linear(joints3d: Tensor, num_frames: int) -> Tensor:
+    """(L, J, 3) -> (num_frames, J, 3), linear in time with the first and last frames kept (aligned corners)."""
     flat = joints3d.flatten(1).T[None]
-    flat = torch.nn.functional.interpolate(flat, size=frames, mode="linear", align_corners=True)
+    flat = torch.nn.functional.interpolate(flat, size=num_frames, mode="linear", align_corners=True)
     return flat[0].T.unflatten(1, joints3d.shape[1:])
