@@ -1,10 +1,11 @@
-"""Geometry stays in float32 whatever precision a trainer chose for the network."""
+"""Geometry and metrics stay in float32 whatever precision a trainer chose for the network."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -26,3 +27,28 @@ def full_precision(function: Callable[Parameters, Result]) -> Callable[Parameter
             return function(*args, **kwargs)
 
     return run
+
+
+@contextmanager
+def exact_float32(device_type: str) -> Generator[None, None, None]:
+    """Inside, float32 means float32: autocast is off, and so are the TF32 and bfloat16 shortcuts of the libraries.
+
+    They would move distances of embeddings in the third digit. Settings are those of the process and come back at the
+    end.
+
+    Args:
+        device_type: "cpu", "cuda": where autocast is switched off.
+    """
+    backends: tuple[Any, ...] = (
+        torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn,
+        torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn,
+    )  # fmt: skip
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.fp32_precision = value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.nn.text import TextEncoder, build_text_encoder
 from hmr4d.representation.motion2d import Motion2DCodec, Statistics
 from hmr4d.utils.files import atomic_path, write_json
+from hmr4d.utils.releases import find_release_folder
 from hmr4d.utils.weights import load_strictly
 
 FORMAT = "hmr4d-motion2to3"
@@ -28,23 +28,10 @@ CONFIG_NAME = "config.json"
 STATISTICS_NAME = "statistics.npz"
 
 
-def release_folders() -> list[Path]:
-    """Folders that are searched for released models, in order: the configured inputs, then the source tree."""
-    roots = [Path(os.environ.get("HMR4D_INPUTS", "inputs")), Path(__file__).resolve().parents[3] / "inputs"]
-    return [root / "checkpoints" / "hmr4d" for root in roots]
-
-
 def find_release(name_or_folder: str | Path) -> Path:
     """Folder of a released model by name or path; FileNotFoundError lists the models that are there."""
-    direct = Path(name_or_folder)
-    candidates = [direct, *(folder / str(name_or_folder) for folder in release_folders())]
-    for folder in candidates:
-        if (folder / CONFIG_NAME).is_file():
-            return folder
-    known = sorted({p.parent.name for folder in release_folders() for p in folder.glob(f"*/{CONFIG_NAME}")})
-    raise FileNotFoundError(
-        f"No released model '{name_or_folder}'. Give a folder with {CONFIG_NAME} and {WEIGHTS_NAME}, or one of {known}."
-    )
+    wanted = f"{CONFIG_NAME} and {WEIGHTS_NAME}"
+    return find_release_folder(name_or_folder, kind="released model", marker=CONFIG_NAME, wanted=wanted)
 
 
 def save_release(
