@@ -1,0 +1,233 @@
+"""The 263-number motion features of HumanML3D (Guo et al., CVPR 2022): joints to features and back.
+
+Joints are those of skeleton smpl22 in metres, world, y up, at 20 frames per second. L frames give L - 1 rows, since
+velocities look one frame ahead. Velocities are per frame, not per second. docs/hml263.md tells the whole format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.canonical import repeat_last_valid
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.geometry.rotations import component_planes, quat_wxyz_to_rot6d_cols, rot6d_cols_to_matrix
+from hmr4d.representation.hml263_kinematics import (
+    REST_DIRECTIONS,
+    ROTATION_PARENTS,
+    Variant,
+    body_heading,
+    bone_rotations,
+    joint_rotations,
+    place,
+    published_target_offsets,
+    retarget,
+    turn,
+)
+from hmr4d.utils.precision import full_precision
+
+NUM_FEATURES = 263
+FPS = 20.0
+SLICES = {
+    "root_yaw": slice(0, 1),  # radians per frame, half the change of the heading
+    "root_velocity": slice(1, 3),  # metres per frame; x and z in the heading of the next frame
+    "root_height": slice(3, 4),  # metres
+    "positions": slice(4, 67),  # metres; joints 1..21, x and z from the root, in the heading of the frame
+    "rotations": slice(67, 193),  # 6D columns of joints 1..21
+    "velocities": slice(193, 259),  # metres per frame; joints 0..21, in the heading of the frame
+    "contacts": slice(259, 263),  # 1 on the ground: left ankle, left toe, right ankle, right toe
+}
+VARIANTS: tuple[str, ...] = get_args(Variant)
+FEET = SMPL22.indices("left_ankle", "left_foot", "right_ankle", "right_foot")
+CONTACT_SQUARED = 0.002  # square metres; a joint that moves less in a frame counts as standing
+CHUNK = 32  # motions encoded at once: intermediate results of more do not stay in a core's cache
+
+
+class Hml263Codec:
+    """Encodes joints to features and back.
+
+    Args:
+        variant: "humanml3d", the published features and what the published evaluators were trained on, or
+            "corrected_hips", the same with hips and shoulders agreeing on the heading.
+        target_offsets: (22, 3) metres along the rest directions, the skeleton that every motion is moved to first.
+            None: the published one.
+    """
+
+    def __init__(self, variant: Variant = "humanml3d", *, target_offsets: Tensor | None = None) -> None:
+        if variant not in VARIANTS:
+            raise ValueError(f"Unknown variant '{variant}' of the 263 features; choose one of {VARIANTS}.")
+        self.variant: Variant = variant
+        self.target_offsets = published_target_offsets() if target_offsets is None else _checked_offsets(target_offsets)
+
+    def encode(
+        self,
+        joints3d: Tensor,
+        lengths: Tensor | Sequence[int] | None = None,
+        *,
+        degenerate: Literal["raise", "nan"] = "raise",
+    ) -> Tensor:
+        """Features of motions; a motion's rows do not depend on what it is batched with.
+
+        Args:
+            joints3d: (B, L, 22, 3) or (L, 22, 3) metres, world, y up, 20 fps, any place, heading and body size.
+            lengths: (B,) valid frames of each motion, at least 2; None: all. What lies beyond is not looked at.
+            degenerate: what to do with a motion that has no such features, because a bone has no length or points
+                exactly against its rest direction, or because hips and shoulders give no heading. "nan" leaves NaN in
+                its rows, as the published files have it.
+
+        Returns:
+            (B, L - 1, 263) or (L - 1, 263) float32, rows from lengths - 1 on zero.
+
+        Raises:
+            ValueError: wrong joint count, NaN or infinite positions, too few frames, degenerate motions.
+        """
+        batch = joints3d[None] if joints3d.ndim == 3 else joints3d
+        frames = _checked_lengths(batch, lengths)
+        features = torch.zeros(
+            (batch.shape[0], batch.shape[1] - 1, NUM_FEATURES), dtype=torch.float32, device=batch.device
+        )
+        for start in range(0, len(batch), CHUNK):
+            own = frames[start : start + CHUNK]
+            longest = int(own.max())
+            rows = self._encode_chunk(batch[start : start + CHUNK, :longest], own, start)
+            features[start : start + CHUNK, : longest - 1] = rows
+        if degenerate == "raise":
+            _refuse(~features.isfinite().flatten(1).all(1), "have no features: a bone has no length or points exactly "
+                    "against its rest direction, or hips and shoulders give no heading. Drop them, or pass "
+                    "degenerate='nan'")  # fmt: skip
+        return features[0] if joints3d.ndim == 3 else features
+
+    @full_precision
+    def decode(self, features: Tensor) -> Tensor:
+        """Joints by the stored positions; the exact inverse of `encode` up to its placement and retargeting.
+
+        Args:
+            features: (..., F, 263), not normalised.
+
+        Returns:
+            (..., F, 22, 3) metres, y up, above the origin and facing +z in frame 0.
+        """
+        heading, root = root_path(features)
+        local = features[..., SLICES["positions"]].unflatten(-1, (-1, 3))
+        joints = turn(_inverse(heading)[..., None, :], local) + _flat(root)[..., None, :]
+        return torch.cat([root[..., None, :], joints], -2)
+
+    @full_precision
+    def decode_rotations(self, features: Tensor) -> Tensor:
+        """Joints (..., F, 22, 3) by the stored rotations (..., F, 263) on the target skeleton, placed as in `decode`."""
+        heading, root = root_path(features)
+        offsets = self.target_offsets.to(features)
+        local = rot6d_cols_to_matrix(features[..., SLICES["rotations"]].unflatten(-1, (-1, 6)))  # (..., F, 21, 3, 3)
+        rotations = [rot6d_cols_to_matrix(quat_wxyz_to_rot6d_cols(heading))]
+        joints = [root]
+        for bone, (parent, child) in enumerate(SMPL22.bones):
+            rotations.append(rotations[ROTATION_PARENTS[bone]] @ local[..., bone, :, :])
+            joints.append(joints[parent] + rotations[child] @ offsets[child])
+        return torch.stack(joints, -2)
+
+    def _encode_chunk(self, joints3d: Tensor, lengths: Tensor, first: int) -> Tensor:
+        """(b, L, 22, 3) with lengths (b,) -> (b, L - 1, 263), rows beyond lengths - 1 zero."""
+        num_frames = joints3d.shape[1]
+        if (lengths < num_frames).any():
+            joints3d = repeat_last_valid(joints3d, lengths)
+        _refuse(~joints3d.isfinite().flatten(1).all(1), "hold NaN or infinite positions. Mend or drop them", first)
+        joints3d = joints3d if joints3d.dtype == torch.float64 else joints3d.float()
+        joints = component_planes(joints3d.permute(2, 0, 1, 3))  # (22, b, L, 3)
+        placed = place(retarget(joints, self.target_offsets.to(joints), self.variant), self.variant)
+        heading = body_heading(placed, self.variant)
+        rows = features_of_placed(placed, heading, self.variant)
+        valid = torch.arange(num_frames - 1, device=rows.device) < (lengths - 1)[:, None]
+        return torch.where(valid[..., None], rows, 0.0)
+
+
+def features_of_placed(placed: Tensor, heading: Tensor, variant: Variant) -> Tensor:
+    """Rows (B, L - 1, 263) of motions (22, B, L, 3), retargeted and placed, and their headings (B, L, 4)."""
+    now, ahead = heading[:, :-1], heading[:, 1:]
+    w, y = now[..., 0], now[..., 2]
+    half_yaw = torch.asin((ahead[..., 2] * w - ahead[..., 0] * y).clamp(-1, 1))  # y of ahead conj(now)
+    steps = placed[:, :, 1:] - placed[:, :, :-1]
+    rotations = quat_wxyz_to_rot6d_cols(joint_rotations(heading, bone_rotations(placed, variant)))
+    positions = local_positions(placed, heading)
+    feet = steps[list(FEET)]
+    parts = [  # (n, B, L - 1) each
+        half_yaw[None],
+        turn(ahead, steps[0]).movedim(-1, 0)[[0, 2]],
+        placed[:1, :, :-1, 1],
+        _joints_of_planes(positions[1:, :, :-1]),
+        _joints_of_planes(rotations[:, :, :-1]),
+        _joints_of_planes(turn(now, steps)),
+        ((feet * feet).sum(-1) < CONTACT_SQUARED).float(),
+    ]
+    return torch.cat(parts).permute(1, 2, 0)
+
+
+def local_positions(placed: Tensor, heading: Tensor) -> Tensor:
+    """Joints (22, B, L, 3) with the root above the origin and facing +z in every frame."""
+    return turn(heading, placed - _flat(placed[:1]))
+
+
+def root_path(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Heading quaternions (..., F, 4) and root positions (..., F, 3) in metres, summed up from features (..., F, 263).
+
+    The first row has heading +z, above the origin; yaw and velocity of the last row are not used.
+    """
+    if features.shape[-1] != NUM_FEATURES:
+        raise ValueError(f"Features have {features.shape[-1]} numbers a row, expected {NUM_FEATURES}: "
+                         "joints of 22 points in the HumanML3D format, not normalised.")  # fmt: skip
+    half_yaw = features[..., :-1, 0].cumsum(-1)
+    half_yaw = torch.cat([torch.zeros_like(features[..., :1, 0]), half_yaw], -1)
+    zero = torch.zeros_like(half_yaw)
+    heading = torch.stack([half_yaw.cos(), zero, half_yaw.sin(), zero], -1)
+    vx, vz = features[..., :-1, SLICES["root_velocity"]].unbind(-1)
+    steps = turn(_inverse(heading[..., 1:, :]), torch.stack([vx, torch.zeros_like(vx), vz], -1))
+    path = torch.cat([torch.zeros_like(features[..., :1, :3]), steps.cumsum(-2)], -2)
+    return heading, torch.stack([path[..., 0], features[..., 3], path[..., 2]], -1)
+
+
+def _inverse(heading: Tensor) -> Tensor:
+    return heading * heading.new_tensor([1.0, -1.0, -1.0, -1.0])
+
+
+def _flat(points: Tensor) -> Tensor:
+    """Points (..., 3) with y = 0."""
+    return points * points.new_tensor([1.0, 0.0, 1.0])
+
+
+def _joints_of_planes(x: Tensor) -> Tensor:
+    """(J, B, L, C) -> (J C, B, L)."""
+    return x.movedim(-1, 1).flatten(0, 1)
+
+
+def _checked_offsets(offsets: Tensor) -> Tensor:
+    """Offsets (22, 3) if they lie along the rest directions."""
+    rest = offsets.new_tensor(REST_DIRECTIONS)
+    if offsets.shape != rest.shape or not torch.allclose(rest * (rest * offsets).sum(-1, keepdim=True), offsets):
+        raise ValueError(f"target_offsets {tuple(offsets.shape)} must be (22, 3) in metres, each along its joint's rest "
+                         "direction; make them with skeleton_offsets(pose).")  # fmt: skip
+    return offsets
+
+
+def _checked_lengths(joints3d: Tensor, lengths: Tensor | Sequence[int] | None) -> Tensor:
+    """(B,) valid frames, on the device of the joints (B, L, 22, 3)."""
+    if joints3d.ndim != 4 or joints3d.shape[-2:] != (SMPL22.num_joints, 3):
+        raise ValueError(f"joints3d has shape {tuple(joints3d.shape)}, the 263 features need (B, L, 22, 3) or "
+                         "(L, 22, 3) of skeleton smpl22. Of a body with hands pass joints3d[..., :22, :].")  # fmt: skip
+    if lengths is None:
+        lengths = [joints3d.shape[1]] * len(joints3d)
+    frames = torch.as_tensor(lengths, device=joints3d.device)
+    if frames.shape != joints3d.shape[:1] or (frames > joints3d.shape[1]).any():
+        raise ValueError(f"lengths {frames.tolist()} do not fit {len(joints3d)} motions of {joints3d.shape[1]} frames: "
+                         "expected one length a motion, none longer than the tensor.")  # fmt: skip
+    _refuse(frames < 2, "have fewer than 2 frames, from which no velocity can be taken. Drop them")
+    return frames
+
+
+def _refuse(is_bad: Tensor, why: str, first: int = 0) -> None:
+    """ValueError that names the motions (B,) that are bad."""
+    if is_bad.any():
+        numbers = (is_bad.nonzero().flatten() + first).tolist()
+        shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
+        raise ValueError(f"{len(numbers)} of the motions (number {shown}) {why}.")
