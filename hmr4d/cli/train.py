@@ -26,7 +26,6 @@ from hmr4d.callbacks.resume import ResumeAtEpochStart
 from hmr4d.cli.compose import CONFIG_FOLDER, listed, save_config
 from hmr4d.cli.console import fail
 from hmr4d.cli.published_names import PublishedNameError, map_targets, translate_overrides
-from hmr4d.models.motion2to3.checkpoints import load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +39,9 @@ def build(cfg: DictConfig) -> tuple[pl.LightningModule, pl.LightningDataModule, 
     weights = starting_weights(cfg)
     if weights is not None:
         path = weights if isinstance(weights, str) else list(weights)
-        load_weights(model.pipeline, path, cfg.ckpt_type, may_start_views=cfg.task == "fit")
+        model.load_start(path, cfg.ckpt_type, is_training=cfg.task == "fit")
         logger.info("Weights: %s.", path)
-    data = instantiate(cfg.data, _convert_="all")
+    data = instantiate(cfg.data if cfg.datamodule is None else cfg.datamodule, _convert_="all")
     callbacks = [ResumeAtEpochStart(), *(instantiate(c, _convert_="all") for c in listed(cfg.callbacks))]
     loggers = [instantiate(c, _convert_="all") for c in listed(cfg.logger)]
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, _convert_="all")
@@ -58,7 +57,7 @@ def starting_weights(cfg: DictConfig) -> Any:
         return weights
     if resumes(cfg):  # the checkpoint of the run brings all weights
         return None
-    if cfg.ckpt_path is None and cfg.model.freeze != "none":
+    if cfg.ckpt_path is None and cfg.model.get("freeze", "none") != "none":
         raise ValueError(
             f"model.freeze={cfg.model.freeze} would freeze untrained weights: give ckpt_path=<checkpoint of stage "
             "1 or 2>, or train everything with model.freeze=none."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from hmr4d.body.motion import MotionOutput
 from hmr4d.data.randomness import mix_seed
+from hmr4d.models.motion2to3.checkpoints import load_weights
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.nn.text import pack_features
 
@@ -67,6 +69,10 @@ class Motion2to3Module(pl.LightningModule):
         self.pipeline, self.build_optimizer, self.seed = pipeline, optimizer, seed
         self.warmup_steps, self.decay_steps, self.final_lr = warmup_steps, decay_steps, final_lr
         freeze_parameters(pipeline.denoiser, freeze)
+
+    def load_start(self, path: str | Path | Sequence[str | Path], ckpt_type: str = "pl", *, is_training: bool) -> None:
+        """Takes the weights of a checkpoint, see `load_weights`; when training begins, 2D weights may start the views."""
+        load_weights(self.pipeline, path, ckpt_type, may_start_views=is_training)
 
     def on_fit_start(self) -> None:
         dataset = self.trainer.datamodule.dataset("train")  # type: ignore[attr-defined]
