@@ -71,7 +71,7 @@ class Motion2to3Module(pl.LightningModule):
         freeze_parameters(pipeline.denoiser, freeze)
 
     def load_start(self, path: str | Path | Sequence[str | Path], ckpt_type: str = "pl", *, is_training: bool) -> None:
-        """Takes the weights of a checkpoint, see `load_weights`; when training begins, 2D weights may start the views."""
+        """Takes the weights of a checkpoint, see `load_weights`; in training, 2D weights may start the views."""
         load_weights(self.pipeline, path, ckpt_type, may_start_views=is_training)
 
     def on_fit_start(self) -> None:
