@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import yaml
 
+from hmr4d.data.evaluation_clips import MAX_WORDS
 from hmr4d.data.safe_pickle import load_arrays_pickle
 
 PREFIX = "our_vab"
 FILES = tuple(f"{PREFIX}_{part}" for part in ("data.npy", "words.pkl", "idx.pkl"))
 START, END, UNKNOWN = "sos", "eos", "unk"
-MAX_WORDS = 20  # of a caption; further ones are cut off
 SENTENCE_LENGTH = MAX_WORDS + 2  # with start and end
 
 

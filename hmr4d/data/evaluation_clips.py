@@ -1,0 +1,183 @@
+"""The clips that the published evaluators are trained and tested on: captions, crops and their order, draw by draw.
+
+Guo et al., CVPR 2022. A folder of feature files in the layout of HumanML3D is read as the published programs read it;
+with the same two generators, in the same states, items are the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from hmr4d.data.importers.humanml3d import read_texts
+from hmr4d.data.importers.splits import read_name_list
+from hmr4d.data.store import Caption
+from hmr4d.representation.hml263 import NUM_FEATURES, Hml263Statistics
+from hmr4d.utils.progress import progress
+
+logger = logging.getLogger(__name__)
+
+FPS = 20
+MIN_ROWS, MAX_ROWS = 40, 200  # shorter clips, and clips of MAX_ROWS or more, are left out
+PADDED_ROWS = 196
+UNIT_ROWS = 4
+CROPS = ("single", "single", "double")  # units cut off at most: one, one, two
+MAX_WORDS = 20  # of a caption; further ones are cut off
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVW"  # name parts of clips
+
+
+@dataclass(frozen=True)
+class EvaluationEntry:
+    """A clip, or a part of one, with the captions that hold for all of it.
+
+    Attributes:
+        name: of the clip; parts have a letter in front.
+        path: of the feature file.
+        start, num_rows: which of its rows.
+        captions: one or more.
+    """
+
+    name: str
+    path: Path
+    start: int
+    num_rows: int
+    captions: tuple[Caption, ...]
+
+
+class EvaluationClips(Dataset[dict[str, Any]]):
+    """Captions and normalised, padded features of a split, sorted by length.
+
+    Each item draws a caption and a crop from the generators, so that items depend on what was drawn before them, as in
+    the published programs. Parts of clips that have captions of their own are entries of their own; their letters are
+    drawn at construction.
+
+    Args:
+        root: folder with `new_joint_vecs/*.npy`, `texts/*.txt` and `<split>.txt`.
+        split: name of the list file.
+        statistics: that features are normalised with.
+        choices: captions, letters and starts of crops.
+        crops: how much is cut off.
+
+    Attributes:
+        entries: what the items are made of.
+        dropped: name -> reason, of listed clips that give no entry of their own.
+
+    Raises:
+        FileNotFoundError: the folder lacks something; all of it is named.
+        ValueError: no clip is left.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        statistics: Hml263Statistics,
+        choices: random.Random,
+        crops: np.random.RandomState,
+    ) -> None:
+        root = Path(root)
+        wanted = (root / f"{split}.txt", root / "new_joint_vecs", root / "texts")
+        if missing := [str(path) for path in wanted if not path.exists()]:
+            raise FileNotFoundError(f"HumanML3D features not found: {', '.join(missing)}. See docs/data.md.")
+        self.statistics, self.choices, self.crops = statistics, choices, crops
+        self.dropped: dict[str, str] = {}
+        found: dict[str, EvaluationEntry] = {}
+        for name in progress(read_name_list(wanted[0]), split, unit="clip"):
+            try:
+                self._add(found, name, wanted[1] / f"{name}.npy", wanted[2] / f"{name}.txt")
+            except (OSError, ValueError, EOFError) as error:
+                logger.warning("Clip '%s' cannot be read (%s); left out.", name, error)
+                self.dropped[name] = "cannot be read"
+        self.entries = sorted(found.values(), key=lambda entry: entry.num_rows)
+        reasons = "; ".join(f"{n} x {reason}" for reason, n in sorted(Counter(self.dropped.values()).items()))
+        logger.info("%s: %d clips and parts; left out: %s.", split, len(self.entries), reasons or "none")
+        if not self.entries:
+            raise ValueError(f"Split '{split}' of {root} has no clip of {MIN_ROWS} to {MAX_ROWS - 1} rows ({reasons}).")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One item, with fresh draws.
+
+        Returns:
+            features: (196, 263) float32, normalised, zero beyond `num_rows`.
+            num_rows: a multiple of 4.
+            text, tokens: the caption and its "word/POS" tokens, joined by blanks.
+        """
+        entry = self.entries[index]
+        caption = self.choices.choice(entry.captions)
+        units = entry.num_rows // UNIT_ROWS - (self.crops.choice(CROPS) == "double")
+        start = self.choices.randint(0, entry.num_rows - units * UNIT_ROWS)
+        rows = _read(entry.path)[entry.start + start :][: units * UNIT_ROWS]
+        features = torch.zeros(PADDED_ROWS, NUM_FEATURES)
+        features[: len(rows)] = self.statistics.normalise(torch.from_numpy(rows))
+        return {"features": features, "num_rows": len(rows), "text": caption.text, "tokens": " ".join(caption.tokens)}
+
+    def _add(self, found: dict[str, EvaluationEntry], name: str, path: Path, text: Path) -> None:
+        """Adds the parts of a clip, then the clip itself."""
+        total = len(np.load(path, mmap_mode="r", allow_pickle=False))
+        if not MIN_ROWS <= total < MAX_ROWS:
+            self.dropped[name] = "too short" if total < MIN_ROWS else "too long"
+            return
+        whole: list[Caption] = []
+        for caption in read_texts(text):
+            if caption.start_s == 0 and caption.end_s == 0:
+                whole.append(caption)
+                continue
+            start, end, _ = slice(int(caption.start_s * FPS), int(caption.end_s * FPS)).indices(total)
+            if MIN_ROWS <= end - start < MAX_ROWS:
+                part = self._letter(found, name)
+                found[part] = EvaluationEntry(part, path, start, end - start, (caption,))
+        if whole:
+            found[name] = EvaluationEntry(name, path, 0, total, tuple(whole))
+        else:
+            self.dropped[name] = "no caption of the whole clip"
+
+    def _letter(self, found: dict[str, EvaluationEntry], name: str) -> str:
+        """A free name for a part of a clip."""
+        if all(f"{letter}_{name}" in found for letter in LETTERS):
+            raise ValueError(f"more than {len(LETTERS)} captions of parts")
+        while (part := f"{self.choices.choice(LETTERS)}_{name}") in found:
+            pass
+        return part
+
+
+def sentence_length(tokens: str) -> int:
+    """Words of a caption as the published text encoder counts them: at most 20, and start and end."""
+    return min(len(tokens.split()), MAX_WORDS) + 2
+
+
+def collate_evaluation(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A batch in the published order, longest sentence first.
+
+    Returns:
+        features (B, 196, 263), num_rows (B,) int64, and lists `text` and `tokens`.
+    """
+    items = sorted(items, key=lambda item: sentence_length(item["tokens"]), reverse=True)
+    features: list[Tensor] = [item["features"] for item in items]
+    return {
+        "features": torch.stack(features),
+        "num_rows": torch.tensor([item["num_rows"] for item in items]),
+        "text": [item["text"] for item in items],
+        "tokens": [item["tokens"] for item in items],
+    }
+
+
+def _read(path: Path) -> np.ndarray:
+    """(F, 263) float32 rows of a feature file."""
+    rows = np.load(path, allow_pickle=False)
+    if rows.ndim != 2 or rows.shape[1] != NUM_FEATURES:
+        raise ValueError(f"{path} is {rows.shape}; expected (rows, {NUM_FEATURES}) features. Encode the clip again.")
+    return np.asarray(rows, dtype=np.float32)
