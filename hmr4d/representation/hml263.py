@@ -6,9 +6,16 @@ velocities look one frame ahead. Velocities are per frame, not per second. docs/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, cast, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,8 +34,10 @@ from hmr4d.representation.hml263_kinematics import (
     retarget,
     turn,
 )
+from hmr4d.representation.motion2d import MIN_STD, Statistics
 from hmr4d.utils.precision import full_precision
 
+logger = logging.getLogger(__name__)
 NUM_FEATURES = 263
 FPS = 20.0
 SLICES = {
@@ -43,6 +52,7 @@ SLICES = {
 VARIANTS: tuple[str, ...] = get_args(Variant)
 FEET = SMPL22.indices("left_ankle", "left_foot", "right_ankle", "right_foot")
 CONTACT_SQUARED = 0.002  # square metres; a joint that moves less in a frame counts as standing
+EVALUATOR_BIAS = 25.0  # what the published evaluators divide the deviations of root and contacts by
 CHUNK = 32  # motions encoded at once: intermediate results of more do not stay in a core's cache
 
 
@@ -56,10 +66,8 @@ class Hml263Codec:
             None: the published one.
     """
 
-    def __init__(self, variant: Variant = "humanml3d", *, target_offsets: Tensor | None = None) -> None:
-        if variant not in VARIANTS:
-            raise ValueError(f"Unknown variant '{variant}' of the 263 features; choose one of {VARIANTS}.")
-        self.variant: Variant = variant
+    def __init__(self, variant: str = "humanml3d", *, target_offsets: Tensor | None = None) -> None:
+        self.variant = _checked_variant(variant)
         self.target_offsets = published_target_offsets() if target_offsets is None else _checked_offsets(target_offsets)
 
     def encode(
@@ -117,7 +125,7 @@ class Hml263Codec:
 
     @full_precision
     def decode_rotations(self, features: Tensor) -> Tensor:
-        """Joints (..., F, 22, 3) by the stored rotations (..., F, 263) on the target skeleton, placed as in `decode`."""
+        """Joints (..., F, 22, 3) by the rotations stored in (..., F, 263), on the target skeleton, placed as in `decode`."""
         heading, root = root_path(features)
         offsets = self.target_offsets.to(features)
         local = rot6d_cols_to_matrix(features[..., SLICES["rotations"]].unflatten(-1, (-1, 6)))  # (..., F, 21, 3, 3)
@@ -187,6 +195,104 @@ def root_path(features: Tensor) -> tuple[Tensor, Tensor]:
     return heading, torch.stack([path[..., 0], features[..., 3], path[..., 2]], -1)
 
 
+@dataclass(frozen=True)
+class Hml263Statistics(Statistics):
+    """Mean and deviation (263,) float32 that features are normalised with, and what they were measured on.
+
+    Attributes:
+        variant: of `Hml263Codec`.
+        source: where the numbers come from, in words.
+        num_rows, num_skipped: feature rows counted, and clips left out for NaN; 0 when not recorded.
+    """
+
+    representation: str = "hml263"
+    fps: float = FPS
+    variant: str = "humanml3d"
+    source: str = ""
+    num_rows: int = 0
+    num_skipped: int = 0
+
+    def __post_init__(self) -> None:
+        shapes = self.mean.shape, self.std.shape
+        if self.representation != "hml263" or shapes != ((NUM_FEATURES,), (NUM_FEATURES,)):
+            raise ValueError(f"Statistics '{self.name}' are of representation '{self.representation}' with shapes "
+                             f"{shapes}; expected 'hml263' and ({NUM_FEATURES},) each.")  # fmt: skip
+        _checked_variant(self.variant)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 in hex of the numbers, the variant and the rate; names do not count."""
+        digest = hashlib.sha256(json.dumps([self.variant, float(self.fps)]).encode())
+        for values in (self.mean, self.std):
+            digest.update(values.astype("<f4").tobytes())
+        return digest.hexdigest()
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """(..., 263) features -> mean 0, deviation 1."""
+        return (features - torch.from_numpy(self.mean).to(features)) / torch.from_numpy(self.std).to(features)
+
+    def denormalise(self, features: Tensor) -> Tensor:
+        """The inverse of `normalise`."""
+        return features * torch.from_numpy(self.std).to(features) + torch.from_numpy(self.mean).to(features)
+
+
+def load_statistics(name: str) -> Hml263Statistics:
+    """Packaged statistics: "hml263_evaluator" of the published evaluators, "hml263_dataset" of the published data set."""
+    return Hml263Statistics.load(name)
+
+
+def fit_statistics(
+    features: Iterable[np.ndarray | str | Path], *, name: str = "measured", variant: str = "humanml3d",
+    fps: float = FPS, source: str = "",
+) -> Hml263Statistics:  # fmt: skip
+    """Mean and population deviation over all rows, in float64; deviations are averaged within each of `SLICES`.
+
+    Args:
+        features: per clip (F, 263), or the path of such an .npy file. Clips that hold NaN are left out, with a warning.
+        name, variant, fps, source: recorded beside the numbers.
+
+    Raises:
+        ValueError: no rows are left, or a clip is not (F, 263).
+    """
+    num_rows, skipped = 0, []
+    mean, squares = np.zeros(NUM_FEATURES), np.zeros(NUM_FEATURES)  # squares: summed squared deviations from the mean
+    for number, clip in enumerate(features):
+        is_file = isinstance(clip, str | Path)
+        rows = np.load(clip, allow_pickle=False) if is_file else np.asarray(clip)
+        if rows.ndim != 2 or rows.shape[1] != NUM_FEATURES:
+            raise ValueError(
+                f"Clip {clip if is_file else number} has shape {rows.shape}, expected (F, {NUM_FEATURES})."
+            )
+        if not np.isfinite(rows).all():
+            skipped.append(str(clip) if is_file else f"number {number}")
+        elif len(rows):  # two sets of rows into one, Chan et al. 1983
+            own_mean = rows.mean(0, dtype=np.float64)
+            share = len(rows) / (num_rows + len(rows))
+            squares += np.square(rows - own_mean).sum(0) + np.square(own_mean - mean) * num_rows * share
+            mean += (own_mean - mean) * share
+            num_rows += len(rows)
+    if skipped:
+        logger.warning("%d clips hold NaN and do not count in the statistics: %s", len(skipped), ", ".join(skipped[:8]))
+    if not num_rows:
+        raise ValueError("There are no feature rows to measure; give at least one clip without NaN.")
+    std = np.sqrt(squares / num_rows)
+    for part in SLICES.values():
+        std[part] = std[part].mean()
+    std[std < MIN_STD] = 1.0
+    return Hml263Statistics(
+        name=name, mean=mean.astype(np.float32), std=std.astype(np.float32), variant=variant, fps=fps, source=source,
+        num_rows=num_rows, num_skipped=len(skipped),
+    )  # fmt: skip
+
+
+def with_evaluator_bias(std: np.ndarray) -> np.ndarray:
+    """Deviations (263,) as the published evaluators use them: root and contact channels divided by 25, twice 5."""
+    std = std.copy()
+    for part in (slice(SLICES["root_yaw"].start, SLICES["root_height"].stop), SLICES["contacts"]):
+        std[part] /= EVALUATOR_BIAS
+    return std
+
+
 def _inverse(heading: Tensor) -> Tensor:
     return heading * heading.new_tensor([1.0, -1.0, -1.0, -1.0])
 
@@ -205,9 +311,15 @@ def _checked_offsets(offsets: Tensor) -> Tensor:
     """Offsets (22, 3) if they lie along the rest directions."""
     rest = offsets.new_tensor(REST_DIRECTIONS)
     if offsets.shape != rest.shape or not torch.allclose(rest * (rest * offsets).sum(-1, keepdim=True), offsets):
-        raise ValueError(f"target_offsets {tuple(offsets.shape)} must be (22, 3) in metres, each along its joint's rest "
-                         "direction; make them with skeleton_offsets(pose).")  # fmt: skip
+        raise ValueError(f"target_offsets {tuple(offsets.shape)} must be (22, 3) in metres, each along its joint's "
+                         "rest direction; make them with skeleton_offsets(pose).")  # fmt: skip
     return offsets
+
+
+def _checked_variant(variant: str) -> Variant:
+    if variant not in VARIANTS:
+        raise ValueError(f"Unknown variant '{variant}' of the 263 features; choose one of {VARIANTS}.")
+    return cast(Variant, variant)
 
 
 def _checked_lengths(joints3d: Tensor, lengths: Tensor | Sequence[int] | None) -> Tensor:

@@ -1,8 +1,8 @@
 """From joints to bones and headings, as the 263 numbers of HumanML3D need them (Guo et al., CVPR 2022).
 
 Everything here has joints first, frames last but one: points are (J, B, L, 3), quaternions (J, B, L, 4) or (B, L, 4).
-Heading quaternions turn about y and take the direction in which a body faces to +z. Odd steps are those of the published
-features: numbers of other systems, and evaluators trained on them, depend on each.
+Heading quaternions turn about y and take the direction in which a body faces to +z. Odd steps are those of the
+published features: numbers of other systems, and evaluators trained on them, depend on each.
 """
 
 from __future__ import annotations
@@ -145,9 +145,9 @@ def turn(heading: Tensor, points: Tensor) -> Tensor:
 
 
 def smooth_over_time(x: Tensor, sigma: float = SIGMA, radius: int = RADIUS) -> Tensor:
-    """Values (..., L, C) averaged with Gaussian weights over 2 radius + 1 frames; the end frames repeat beyond the ends.
+    """Values (..., L, C) averaged with Gaussian weights over 2 radius + 1 frames.
 
-    Summed tap by tap, so that a motion gets the same bits whatever it is batched with.
+    Beyond the ends the end frames repeat. Summed tap by tap, so that a motion gets the same bits whatever it is batched with.
     """
     weights = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(radius + 1)]
     total = weights[0] + 2 * sum(weights[1:])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,7 @@ class Statistics:
             ) from error
 
     def save(self, path: str | Path) -> None:
-        about = {k: getattr(self, k) for k in ("name", "representation", "skeleton", "fps")}
+        about = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("mean", "std")}
         np.savez(path, mean=self.mean, std=self.std, about=json.dumps(about))
 
     @classmethod
