@@ -60,8 +60,8 @@ def _overall(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         if "contents_of_split" in found:
             common = found["contents_of_split"]
             lines.append((f"{source}, {common['num_motions']} of contents in the split", common["all"]))
-    body = [[source, *(_cell(found, name, digits) for name, _, digits in columns)] for source, found in lines]
-    return _table(["", *(heading for _, heading, _ in columns)], body)
+    body = [[source, *(cell(found, name, digits) for name, _, digits in columns)] for source, found in lines]
+    return table(["", *(heading for _, heading, _ in columns)], body)
 
 
 def _by_content(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
@@ -71,10 +71,10 @@ def _by_content(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     for content, first in rows[0][1]["contents"].items():
         cells = []
         for name, _, digits in columns:
-            cells.append(" / ".join(_cell(found["contents"][content], name, digits, False) for _, found in rows))
+            cells.append(" / ".join(cell(found["contents"][content], name, digits, False) for _, found in rows))
         body.append([content, str(first["num_motions"]), *cells])
-    table = _table(["content", "n", *(heading for _, heading, _ in columns)], body)
-    return f"By content ({sources}):\n\n{table}"
+    by_content = table(["content", "n", *(heading for _, heading, _ in columns)], body)
+    return f"By content ({sources}):\n\n{by_content}"
 
 
 def _confusions(source: str, found: Sequence[Sequence[Any]], repeats: int) -> str:
@@ -87,7 +87,8 @@ def _confusions(source: str, found: Sequence[Sequence[Any]], repeats: int) -> st
     return f"Taken for something else ({source}, {total}{over}{kinds}): {shown}."
 
 
-def _cell(measures: Mapping[str, Any], name: str, digits: int, with_interval: bool = True) -> str:
+def cell(measures: Mapping[str, Any], name: str, digits: int, with_interval: bool = True) -> str:
+    """A measure as text, with its interval where there is one; a dash where it is not defined."""
     found = measures[name]
     if found["mean"] is None:
         return "–"
@@ -98,6 +99,7 @@ def _cell(measures: Mapping[str, Any], name: str, digits: int, with_interval: bo
     return text
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,56 +1,89 @@
 """`tools/study.py`: does 2D motion of contents that the 3D stage never sees help with them?
 
-python tools/study.py                                   # the whole study; the same command continues a stopped one
-python tools/study.py holdout=[h1_mirror] output_dir=outputs/study_mirror
-python tools/study.py seeds=[3,4,5] steps.pretrain=4000
+python tools/study.py                                                  # the whole study
+python tools/study.py holdout=[h1_mirror] output_dir=outputs/mirror    # other contents
+python tools/study.py seeds=[3,4,5] output_dir=outputs/more_seeds
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from hydra.errors import HydraException
 
 from hmr4d.cli.compose import compose_config, save_config
 from hmr4d.cli.console import fail, setup_logging
 from hmr4d.cli.study_plan import held_out
+from hmr4d.cli.study_report import draw_chart, markdown
 from hmr4d.cli.study_runs import open_store, prompts_of, train_and_sample
+from hmr4d.cli.study_scores import score
+from hmr4d.utils.files import write_json, write_text
 
 logger = logging.getLogger(__name__)
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    known = argparse.ArgumentParser(prog="study.py", description="x")
+    known = argparse.ArgumentParser(
+        prog="study.py",
+        description="Trains the arms of the study in configs/study.yaml, draws motion from each and scores it beside "
+        "real motion, on contents that the 3D stage saw and on contents that it did not.",
+        epilog="A stopped study, killed or not, continues where it was with the same command; what is finished is not "
+        "done again. See docs/results.md.",
+    )
     known.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of configs/study.yaml")
+    known.add_argument("--score-only", action="store_true", help="train nothing: score the arms that are trained")
     return known
 
 
-def run(cfg: DictConfig) -> None:
-    """Trains, samples and scores what the configuration asks for."""
-    save_config(cfg, cfg.output_dir)
+def run(cfg: DictConfig, *, command: str, score_only: bool = False) -> dict[str, Any]:
+    """Trains, samples and scores what the configuration asks for; writes and returns the card."""
+    groups = held_out(cfg)
     store = open_store(cfg)
-    prompts = prompts_of(cfg, store, held_out(cfg))
-    train_and_sample(cfg, prompts)
+    prompts = prompts_of(cfg, store, groups)
+    out = Path(cfg.output_dir)
+    save_config(cfg, out)
+    if not score_only:
+        train_and_sample(cfg, prompts)
+    card = {"command": command, **score(cfg, store, prompts)}
+    write_json(out / "study.json", card)
+    write_text(out / "study.md", markdown(card))
+    draw_chart(card, out / "study.png")
+    return card
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; 0 when the card was written, 2 after one sentence about bad input."""
     setup_logging()
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = parser().parse_args(words)
+    command = shlex.join(["python", "tools/study.py", *words])
     try:
-        run(compose_config(args.overrides, root="study"))
-    except (ValueError, TypeError, OSError, ImportError, OmegaConfBaseException, HydraException) as error:
-        return fail(error)
+        cfg = compose_config(args.overrides, root="study")
+        card = run(cfg, command=command, score_only=args.score_only)
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        ImportError,
+        FloatingPointError,
+        OmegaConfBaseException,
+        HydraException,
+    ) as e:
+        return fail(e)
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. The same command continues from here.\n")
         return 130
+    sys.stdout.write(markdown(card))
+    logger.info("Written: %s, study.md and study.png beside it.", Path(cfg.output_dir) / "study.json")
     return 0
 
 

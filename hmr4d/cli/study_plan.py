@@ -12,7 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from hmr4d.cli.compose import compose_config
 from hmr4d.data.store import MotionStore
 
-SEES = ("seen", "all")
+SEEN, UNSEEN = "seen", "unseen"
+SEES = (SEEN, "all")
+Subsets = dict[str, list[int]]  # name -> places in a set
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,18 @@ class Training:
 
 
 def held_out(cfg: DictConfig) -> list[Group]:
-    """The groups that are left out of the 3D stage. ValueError for a group that is not there."""
-    if not cfg.holdout or (unknown := sorted(set(cfg.holdout) - set(cfg.holdouts))):
+    """The groups that are left out of the 3D stage; ValueError for one that is not there."""
+    if not cfg.holdout or set(cfg.holdout) - set(cfg.holdouts):
         raise ValueError(f"holdout is {list(cfg.holdout)}; give one or more of {sorted(cfg.holdouts)}.")
     return [Group(name, OmegaConf.to_container(cfg.holdouts[name].labels)) for name in cfg.holdout]  # type: ignore[arg-type]
+
+
+def subsets_of(store: MotionStore, clips: Sequence[int], groups: Sequence[Group]) -> Subsets:
+    """Places of the clips that are in no group, in any, and, where there are several, in each."""
+    inside = {group.name: [i for i, clip in enumerate(clips) if group.holds(store, clip)] for group in groups}
+    unseen = sorted({i for places in inside.values() for i in places})
+    found = {SEEN: sorted(set(range(len(clips))) - set(unseen)), UNSEEN: unseen}
+    return found | (inside if len(groups) > 1 else {})
 
 
 def plan(cfg: DictConfig) -> Iterator[Training]:
@@ -100,7 +110,7 @@ def training(cfg: DictConfig, name: str, seed: int) -> Training:
         f"exp={spec.exp}", f"seed={seed}", f"output_dir={folder}", f"paths.inputs={cfg.paths.inputs}",
         f"trainer.max_steps={steps}", "+trainer.enable_progress_bar=false",
     ]  # fmt: skip
-    if spec.sees == "seen":
+    if spec.sees == SEEN:
         words.append(f"data.train.rules.exclude_labels={flow(excluded(held_out(cfg)))}")
     if not all(cfg.holdouts[group].get("mirror", True) for group in cfg.holdout):
         words.append("data.train.mirror_prob=0")

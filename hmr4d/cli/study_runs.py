@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmr4d.cli import train
 from hmr4d.cli.quality import Draw, PromptSet, caption_set, generate, load_checkpoint, spread
-from hmr4d.cli.study_plan import Group, Training, plan, settings, training
+from hmr4d.cli.study_plan import SEEN, UNSEEN, Group, Training, plan, settings, subsets_of, training
 from hmr4d.data.store import MotionStore
 from hmr4d.metrics.content_classifier import LabelledMotion
 from hmr4d.utils.devices import pick_device
@@ -41,7 +41,7 @@ def train_once(run: Training) -> bool:
 
 
 def open_store(cfg: DictConfig) -> MotionStore:
-    """The store that the trainings read. ValueError when a held-out label has no clip in it."""
+    """The store that the trainings read."""
     composed = next(plan(cfg)).compose()
     return MotionStore.open(composed.data.train.store)
 
@@ -53,15 +53,29 @@ def seconds_range(cfg: DictConfig) -> tuple[float, float]:
 
 
 def prompts_of(cfg: DictConfig, store: MotionStore, groups: list[Group]) -> PromptSet:
-    """Captions of the split: at most `sampling.max_seen` of clips outside the groups, and all of the others."""
-    everything = caption_set(store, cfg.sampling.split, seconds_range(cfg), None)
-    clips = store.indices(cfg.sampling.split).tolist()
-    unseen = [i for i, clip in enumerate(clips) if any(group.holds(store, clip) for group in groups)]
-    seen = sorted(set(range(len(clips))) - set(unseen))
-    chosen = sorted(unseen + [seen[i] for i in spread(len(seen), cfg.sampling.max_seen)])
+    """Captions of the split: at most `sampling.max_seen` of clips outside the groups, and all of the others.
+
+    Raises:
+        ValueError: a group names a kind of label that the store does not have, or the split has no clip of it.
+    """
+    kinds = {kind for group in groups for kind in group.labels}
+    if kinds - store.labels.keys():
+        raise ValueError(f"The groups ask for labels of {sorted(kinds)}; {store.name} has {sorted(store.labels)}.")
+    split = cfg.sampling.split
+    whole = caption_set(store, split, seconds_range(cfg), None)
+    subsets = subsets_of(store, store.indices(split).tolist(), groups)
+    if empty := [name for name, places in subsets.items() if not places]:
+        raise ValueError(
+            f"Split '{split}' of {store.name} has no clip of {', '.join(empty)}; choose another holdout or another "
+            "sampling.split."
+        )
+    seen = [subsets[SEEN][i] for i in spread(len(subsets[SEEN]), cfg.sampling.max_seen)]
+    chosen = sorted([*seen, *subsets[UNSEEN]])
     return PromptSet(
-        everything.name,
-        *([part[i] for i in chosen] for part in (everything.prompts, everything.contents, everything.seconds)),
+        whole.name,
+        prompts=[whole.prompts[i] for i in chosen],
+        contents=[whole.contents[i] for i in chosen],
+        seconds=[whole.seconds[i] for i in chosen],
         numbers=chosen,
     )
 

@@ -74,7 +74,12 @@ def score_motion(classifier: ContentClassifier, motion: LabelledMotion, *, batch
 
 def only(scores: MotionScores, contents: Collection[str]) -> MotionScores:
     """The scores of the motions that shall show one of these contents."""
-    rows = [i for i, content in enumerate(scores.wanted) if content in contents]
+    return pick(scores, [i for i, content in enumerate(scores.wanted) if content in contents])
+
+
+def pick(scores: MotionScores, rows: Sequence[int]) -> MotionScores:
+    """The scores of some of the motions."""
+    rows = list(rows)
     return MotionScores(
         tuple(scores.wanted[i] for i in rows),
         tuple(scores.predicted[i] for i in rows),
