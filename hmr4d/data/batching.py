@@ -12,7 +12,7 @@ from torch.utils.data import Sampler
 
 from hmr4d.data.randomness import mix_seed
 
-FRAME_AXIS = {"joints2d": 1, "conf": 0, "joints3d": 0}  # axis of an item that grows with the length
+FRAME_AXIS = {"joints2d": 1, "conf": 0, "joints3d": 0, "features": 0}  # axis of an item that grows with the length
 TOKEN_KEY = "text_tokens"
 
 

@@ -67,6 +67,7 @@ class MotionDataModule(pl.LightningDataModule):
 
     Args:
         train: builds the training dataset; None when there is nothing to train on.
+        val: builds the dataset to validate on, for trainings that validate.
         test: builds the test or prediction dataset.
         batch_size, test_batch_size: items per batch and process.
         num_workers: loader processes; the items do not depend on it.
@@ -78,19 +79,20 @@ class MotionDataModule(pl.LightningDataModule):
     """
 
     def __init__(
-        self, *, train: Callable[[], MotionSource] | None = None, test: Callable[[], MotionSource] | None = None,
-        batch_size: int = 32, test_batch_size: int = 16, num_workers: int = 0, batches_per_epoch: int | None = None,
-        balance_power: float | None = None, bucket: int = 8, pad_frames: int | None = None, seed: int = 0,
+        self, *, train: Callable[[], MotionSource] | None = None, val: Callable[[], MotionSource] | None = None,
+        test: Callable[[], MotionSource] | None = None, batch_size: int = 32, test_batch_size: int = 16,
+        num_workers: int = 0, batches_per_epoch: int | None = None, balance_power: float | None = None,
+        bucket: int = 8, pad_frames: int | None = None, seed: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self._build = {"train": train, "test": test}
+        self._build = {"train": train, "val": val, "test": test}
         self._built: dict[str, MotionSource] = {}
         self.batch_size, self.test_batch_size, self.num_workers = batch_size, test_batch_size, num_workers
         self.batches_per_epoch, self.balance_power, self.bucket = batches_per_epoch, balance_power, bucket
         self.pad_frames, self.seed = pad_frames, seed
 
     def dataset(self, part: str) -> MotionSource:
-        """The dataset of "train" or "test", built on first use. ValueError when the configuration has none."""
+        """The dataset of "train", "val" or "test", built on first use. ValueError when the configuration has none."""
         if part not in self._built:
             build = self._build[part]
             if build is None:
@@ -117,9 +119,15 @@ class MotionDataModule(pl.LightningDataModule):
             collate_fn=partial(collate, pad_frames=self.pad_frames),
         )
 
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._in_order("val")
+
     def test_dataloader(self) -> DataLoader[Any]:
+        return self._in_order("test")
+
+    def _in_order(self, part: str) -> DataLoader[Any]:
         return DataLoader(
-            self.dataset("test"),  # type: ignore[arg-type]
+            self.dataset(part),  # type: ignore[arg-type]
             batch_size=self.test_batch_size,
             num_workers=self.num_workers,
             collate_fn=partial(collate, pad_frames=self.pad_frames),
