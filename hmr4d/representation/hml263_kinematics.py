@@ -147,7 +147,7 @@ def turn(heading: Tensor, points: Tensor) -> Tensor:
 def smooth_over_time(x: Tensor, sigma: float = SIGMA, radius: int = RADIUS) -> Tensor:
     """Values (..., L, C) averaged with Gaussian weights over 2 radius + 1 frames.
 
-    Beyond the ends the end frames repeat. Summed tap by tap, so that a motion gets the same bits whatever it is batched with.
+    Beyond the ends the end frames repeat. Summed tap by tap, so that a motion's result does not depend on its batch.
     """
     weights = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(radius + 1)]
     total = weights[0] + 2 * sum(weights[1:])

@@ -9,6 +9,7 @@ import json
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 STATISTICS_FOLDER = Path(__file__).parent / "statistics"
 MIN_STD = 1e-4  # channels that vary less are left unscaled
+AnyStatistics = TypeVar("AnyStatistics", bound="Statistics")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Statistics:
     fps: float = 0.0
 
     @classmethod
-    def load(cls, name_or_path: str | Path) -> Statistics:
+    def load(cls: type[AnyStatistics], name_or_path: str | Path) -> AnyStatistics:
         """Reads `<name>.npz` from the packaged folder, or any path.
 
         Raises:
