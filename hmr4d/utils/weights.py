@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 # What reading a damaged file or one of another kind raises.
 DAMAGED = (
-    SafetensorError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, ImportError,
+    SafetensorError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError, AttributeError, ImportError,
     MemoryError, OverflowError, pickle.UnpicklingError, zipfile.BadZipFile,
 )  # fmt: skip
 

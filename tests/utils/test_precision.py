@@ -1,12 +1,13 @@
 """Geometry under autocast and on a device that is not the CPU."""
 
+import pytest
 import torch
 
 from hmr4d.body.canonical import put_on_floor
 from hmr4d.body.foot_planting import plant_feet, remove_floating
 from hmr4d.geometry.cameras import orbit_camera
 from hmr4d.representation.views import OrthographicViews
-from hmr4d.utils.precision import full_precision
+from hmr4d.utils.precision import exact_float32, full_precision
 
 
 def test_triangulation_keeps_its_precision_under_autocast() -> None:
@@ -36,3 +37,23 @@ def test_lengths_on_the_cpu_serve_motion_on_another_device() -> None:
     ):
         assert moved.device.type == "meta"
         assert moved.shape == motion.shape
+
+
+def test_exact_float32_switches_shortcuts_off_and_back() -> None:
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    original = torch.get_float32_matmul_precision()
+    x = torch.rand(3, 3)
+    try:
+        torch.set_float32_matmul_precision("high")
+        before = [backend.fp32_precision for backend in backends]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            with exact_float32("cpu"):
+                assert [backend.fp32_precision for backend in backends] == ["ieee"] * 3
+                assert (x @ x).dtype == torch.float32
+            assert (x @ x).dtype == torch.bfloat16
+        with pytest.raises(KeyError), exact_float32("cpu"):
+            raise KeyError
+        assert [backend.fp32_precision for backend in backends] == before
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(original)

@@ -102,6 +102,15 @@ def build_networks(recipe: EvaluatorRecipe) -> EvaluatorNetworks:
     )
 
 
+def empty_networks(recipe: EvaluatorRecipe) -> EvaluatorNetworks:
+    """Networks whose parameters are still to be loaded, made in a moment."""
+    with torch.device("meta"):
+        networks = build_networks(recipe)
+    for network in networks:
+        network.to_empty(device="cpu")
+    return networks
+
+
 class Evaluator(nn.Module):
     """Embeds motions and texts; always in evaluation mode, without gradients, in float32.
 
@@ -190,9 +199,10 @@ class Evaluator(nn.Module):
             )
         out = [features.new_zeros(0, self.recipe.embed_dim).to(self.device)]
         with exact_float32(self.device.type):
-            for rows, count in zip(features.split(BATCH), num_rows.split(BATCH), strict=True):
-                movements = self.movement_encoder(rows[..., :NUM_SEEN].to(self.device, torch.float32))
-                out.append(self.motion_encoder(movements, count // ROWS_PER_TOKEN))
+            for start in range(0, len(features), BATCH):
+                rows = features[start : start + BATCH, :, :NUM_SEEN].to(self.device, torch.float32)
+                count = num_rows[start : start + BATCH] // ROWS_PER_TOKEN
+                out.append(self.motion_encoder(self.movement_encoder(rows), count))
         return torch.cat(out)
 
     @torch.no_grad()
@@ -239,7 +249,7 @@ class Evaluator(nn.Module):
         folder = Path(folder)
         weights = {k: v.detach().cpu().to(dtype).contiguous() for k, v in self.state_dict().items()}
         with atomic_path(folder / WEIGHTS_NAME) as path:
-            save_file(weights, path, metadata={"format": FORMAT, "version": str(VERSION)})
+            save_file(weights, path, metadata={"format": f"{FORMAT} {VERSION}"})
         with atomic_path(folder / STATISTICS_NAME) as path:
             self.statistics.save(path)
         config = {
@@ -289,7 +299,7 @@ class Evaluator(nn.Module):
                     f"The {what} in {folder} are not those of evaluator '{recipe.name}' (hash {found[:12]}, expected "
                     f"{wanted[:12]}). Restore the folder: weights, statistics and {CONFIG_NAME} belong together."
                 )
-        evaluator = cls(recipe, statistics, text_input=text_input)
+        evaluator = cls(recipe, statistics, networks=empty_networks(recipe), text_input=text_input)
         load_strictly(evaluator, weights, (), source=str(folder / WEIGHTS_NAME))
         return evaluator
 
@@ -305,7 +315,7 @@ def load_published_evaluator(t2m_folder: str | Path, glove_folder: str | Path | 
         FileNotFoundError: files are missing.
         ValueError: a file is damaged or does not fit.
     """
-    networks = build_networks(EvaluatorRecipe())
+    networks = empty_networks(EvaluatorRecipe())
     load_published(Path(t2m_folder) / MATCHING_FILE, networks._asdict())
     text_input = None if glove_folder is None else GloveInput(WordVectorizer(glove_folder))
     statistics = load_statistics(PUBLISHED_STATISTICS)
