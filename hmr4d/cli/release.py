@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmr4d.cli.compose import check_targets
 from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.release_evaluator import release_evaluator
+from hmr4d.cli.train import finished_steps
 from hmr4d.data.store import MotionStore
 from hmr4d.models.motion2to3.checkpoints import WEIGHTS_NAME, load_weights
 from hmr4d.models.motion2to3.release import save_release
@@ -59,29 +61,36 @@ def release(args: argparse.Namespace) -> Path:
         raise FileNotFoundError(f"{run} holds no config.yaml; give the output folder of a training run.")
     cfg = OmegaConf.load(run / "config.yaml")
     assert isinstance(cfg, DictConfig)
-    check_targets(cfg.pipeline)
     checkpoint = Path(args.checkpoint) if args.checkpoint else run / "checkpoints" / "last.ckpt"
-    pipeline = instantiate(cfg.pipeline, _convert_="all")
-    load_weights(pipeline, checkpoint)
-    step = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
     store = MotionStore.open(cfg.data.train.store)
+    notice = (store.path / "NOTICE.md").read_text(encoding="utf-8")
     about = {
-        "method": "Motion-2-to-3",
         "data": f"{store.name}, split {cfg.data.train.split}: {len(store.indices(cfg.data.train.split))} clips",
         "source": store.info["source"],
         "licence": store.info["licence"],
-        "steps": step,
-        "parameters": sum(p.numel() for p in pipeline.denoiser.parameters()),
         "commands": args.command,
         "hardware": args.hardware,
         "torch": torch.__version__,
         "losses": last_losses(run),
     }
-    text = {"name": cfg.text.name, "folder": cfg.text.folder, "dim": cfg.text.dim}
-    save_release(out, pipeline, network=plain(cfg.network), text_encoder=text, about=about)
-    write_text(out / "README.md", card(out, about, (store.path / "NOTICE.md").read_text(encoding="utf-8")))
+    if "evaluator" in cfg:
+        release_evaluator(checkpoint, out, about, notice)
+    else:
+        release_method(cfg, checkpoint, out, about, notice)
     write_text(out / "training_config.yaml", OmegaConf.to_yaml(cfg))
     return out
+
+
+def release_method(cfg: DictConfig, checkpoint: Path, out: Path, about: dict[str, Any], notice: str) -> None:
+    """Writes weights, configuration, statistics and a card of a trained Motion-2-to-3."""
+    check_targets(cfg.pipeline)
+    pipeline = instantiate(cfg.pipeline, _convert_="all")
+    load_weights(pipeline, checkpoint)
+    parameters = sum(p.numel() for p in pipeline.denoiser.parameters())
+    about = {"method": "Motion-2-to-3", **about, "steps": finished_steps(checkpoint), "parameters": parameters}
+    text = {"name": cfg.text.name, "folder": cfg.text.folder, "dim": cfg.text.dim}
+    save_release(out, pipeline, network=plain(cfg.network), text_encoder=text, about=about)
+    write_text(out / "README.md", card(out, about, notice))
 
 
 def card(folder: Path, about: dict[str, Any], notice: str) -> str:

@@ -258,6 +258,10 @@ class MatchingTraining(CaptionTraining):
             self.movement_encoder.eval()
         return self
 
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        if len(batch["lengths"]) > 1:  # a pair that is left over has no wrong one beside it
+            super().validation_step(batch, batch_idx)
+
     def embed_motions(self, batch: dict[str, Any]) -> Tensor:
         """(B, E) embeddings, the same as of an `Evaluator`, which pads every clip to the recipe's `max_rows`."""
         rows = self.normalise(batch)[..., :NUM_SEEN]

@@ -1,0 +1,135 @@
+"""`tools/evaluator_card.py`: how an evaluator judges real motion, and real motion that was spoilt."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import logging
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from hmr4d.cli.console import fail, setup_logging
+from hmr4d.data.clip_index import IndexRules
+from hmr4d.data.randomness import mix_seed
+from hmr4d.data.scored_clips import Job, RowCuts, ScoredClips
+from hmr4d.metrics.card import GENERATED, GROUND_TRUTH, ResultCard
+from hmr4d.metrics.evaluators.evaluator import EvaluatorRecipe, load_evaluator
+from hmr4d.metrics.evaluators.retrieval_ceiling import retrieval_ceiling
+from hmr4d.metrics.evaluators.scoring import Generated, StandardProtocol, TextToMotionScorer
+from hmr4d.metrics.evaluators.spoiling import SPOILS, Spoil
+from hmr4d.metrics.replication import Value
+from hmr4d.utils.progress import progress
+
+logger = logging.getLogger(__name__)
+
+ANOTHER_CLIP = "another clip"
+UNSPOILT = ("fid", "r_precision_top_1", "r_precision_top_2", "r_precision_top_3", "matching_score", "diversity")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    known = argparse.ArgumentParser(
+        prog="evaluator_card.py", description="Scores real motion, and real motion spoilt in known ways."
+    )
+    known.add_argument("--evaluator", default="evaluator-bandai", help="name or folder")
+    known.add_argument("--store", default="inputs/bandai_namco", metavar="DIR", help="motion store")
+    known.add_argument("--split", default="test")
+    known.add_argument("--repeats", type=int, default=20, help="of real motion: captions and crops drawn anew")
+    known.add_argument("--spoilt-repeats", type=int, default=5, help="of spoilt motion")
+    known.add_argument("--seed", type=int, default=0)
+    known.add_argument(
+        "--out", metavar="DIR", help="folder of card.json and card.md; that of the evaluator if left out"
+    )
+    return known
+
+
+def test_clips(store: str, split: str, recipe: EvaluatorRecipe, *, repeats: int, seed: int) -> ScoredClips:
+    """The clips of a split that an evaluator takes; longer ones are cut."""
+    rules = IndexRules(recipe.min_rows / recipe.fps, recipe.max_rows / recipe.fps, keep_long=True)
+    cuts = RowCuts(max_rows=recipe.max_rows, unit=recipe.unit_length)
+    return ScoredClips(store, split, cuts=cuts, rules=rules, repeats=repeats, seed=seed)
+
+
+def spoilt(clips: ScoredClips, spoil: Spoil) -> Callable[[Job], Generated]:
+    """Gives every item its own clip, cut to what counts and spoilt."""
+
+    def load(job: Job) -> Generated:
+        rows = clips.excerpt(job.repeat, job.item).rows
+        assert rows is not None
+        generator = torch.Generator().manual_seed(mix_seed(clips.seed + job.repeat, job.item))
+        joints3d = clips.real(job.item)[rows[0] : rows[0] + rows[1] + 1]
+        return Generated(spoil(joints3d, generator), clips.real_fps, clips.text(job.repeat, job.item))
+
+    return load
+
+
+def exchanged(clips: ScoredClips) -> Callable[[Job], Generated]:
+    """Gives every item the whole clip of another one, each clip once a repeat."""
+    orders = [
+        np.random.default_rng(mix_seed(clips.seed, repeat)).permutation(clips.items) for repeat in range(clips.repeats)
+    ]
+    others = [dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True)) for order in orders]
+
+    def load(job: Job) -> Generated:
+        text = clips.text(job.repeat, job.item)
+        return Generated(clips.real(others[job.repeat][job.item]), clips.real_fps, text)
+
+    return load
+
+
+def make_card(args: argparse.Namespace, command: str) -> ResultCard:
+    """The card of an evaluator."""
+    evaluator = load_evaluator(args.evaluator)
+    many, few = (
+        TextToMotionScorer(
+            evaluator,
+            StandardProtocol(),
+            test_clips(args.store, args.split, evaluator.recipe, repeats=repeats, seed=args.seed),
+        )
+        for repeats in (args.repeats, args.spoilt_repeats)
+    )
+    scored = many.score(spoilt(many.clips, SPOILS["unchanged"]))
+    rows: dict[str, dict[str, Value]] = {GROUND_TRUTH: _chosen(scored.rows[GROUND_TRUTH], (*UNSPOILT, "fid_halves"))}
+    loaders = {name: spoilt(few.clips, spoil) for name, spoil in SPOILS.items()}
+    loaders[ANOTHER_CLIP] = exchanged(few.clips)
+    for name, load in progress(list(loaders.items()), "spoilt motion", unit="kind"):
+        rows[name] = _chosen(few.score(load).rows[GENERATED], UNSPOILT)
+    ceilings = retrieval_ceiling(many.clips)
+    notes = [*scored.notes, *(f"Best possible R@1, 2, 3 {known}: {_shares(top)}." for known, top in ceilings.items())]
+    return ResultCard(
+        rows=rows, set_name=f"{many.clips.store.name}/{args.split}", set_size=scored.set_size, seed=args.seed,
+        protocol=many.protocol.name, evaluator=evaluator.recipe.name, evaluator_hash=evaluator.weights_hash,
+        statistics_hash=evaluator.statistics_hash, checkpoint=None, checkpoint_hash=None, command=command,
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _chosen(row: object, names: Sequence[str]) -> dict[str, Value]:
+    assert isinstance(row, dict)
+    return {name: row[name] for name in names}
+
+
+def _shares(top: Sequence[float]) -> str:
+    return ", ".join(f"{share:.3f}" for share in top)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    setup_logging()
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = parser().parse_args(words)
+    try:
+        card = make_card(args, shlex.join(["python", "tools/evaluator_card.py", *words]))
+        path = card.write(args.out)
+    except (ValueError, OSError) as error:
+        return fail(error)
+    logger.info("%s\nWritten: %s.", card.table(), path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
