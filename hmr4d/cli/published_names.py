@@ -13,10 +13,10 @@ from omegaconf import DictConfig, ListConfig
 
 TARGETS: Mapping[str, str] = {
     "hmr4d.utils.callbacks.dump_results.ResultDumper": "hmr4d.callbacks.result_dumper.ResultDumper",
+    "hmr4d.model.mas.callbacks.metric_generation.MetricT2M": "hmr4d.callbacks.metric_t2m.MetricT2M",
 }
 # Published classes that are known and have no counterpart.
 MISSING_TARGETS: Mapping[str, str] = {
-    "hmr4d.model.mas.callbacks.metric_generation.MetricT2M": "the HumanML3D metrics are not part of this version",
     "hmr4d.utils.callbacks.vis_motion2dto3d.Wis3DMotion2Dto3DVisualizer": (
         "the Wis3D viewer is not part of this version; every generated motion has an .html and an .mp4 to look at"
     ),
@@ -87,7 +87,6 @@ _PREPARED = (
     "data is prepared once with 'python tools/prepare.py humanml3d --root <folder>'; "
     "another prepared folder is chosen with data.train.store=<folder>"
 )
-_METRICS = "it needs the HumanML3D metrics, which are not part of this version"
 _VIEWERS = "this viewer is not part of this version; generated motion comes with an .html and an .mp4 to look at"
 
 _DENOISER: Mapping[str, Translate] = {
@@ -117,7 +116,7 @@ _DATASET: Mapping[str, Translate] = {
     "required_text": _texts("data.train.rules.required_text"),
     "anti_text": _texts("data.train.rules.anti_text"),
     "root": _no(_PREPARED),
-    "extra_path": _no("scoring motion saved earlier is not part of this version"),
+    "extra_path": _as("score_only"),
 }
 _PIPELINE: Mapping[str, Translate] = {
     # The published number of visited steps follows the number of steps of the schedule.
@@ -163,10 +162,9 @@ GROUPS: Mapping[tuple[str, str], Translate] = {
     ("data", "motion2d/HumanML3D_2d_nr_walkrun"): _no(
         "choose clips by caption: data=humanml3d data.train.rules.required_text=[walk,run]"
     ),
-    ("data", "motion2dmv_test/HumanML3D_2dmv_nr"): _no(_METRICS),
+    ("data", "motion2dmv_test/HumanML3D_2dmv_nr"): lambda _: ["data=humanml3d"],
     ("data", "motion2dmv_test/newtext_2dmv_nr"): _no("choose global/task=motion2dmv/single_newtext_nr"),
     ("model", "mas/mas_pl"): lambda _: ["model=motion2to3"],
-    ("global/task", "motion2dmv/single_test2dmv_nr"): _no(_METRICS),
     **{
         ("global/append", name): _no(_VIEWERS)
         for name in ("add_cb_Wis3d_2dto3dVisualizer", "add_cb_o3d_2dto3dVisualizer", "add_cb_plt_2dVisualizer")

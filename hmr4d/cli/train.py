@@ -1,4 +1,4 @@
-"""`tools/train.py`: trains or generates, whatever the composed configuration says."""
+"""`tools/train.py`: trains, generates or scores, whatever the composed configuration says."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from hmr4d.callbacks.resume import ResumeAtEpochStart
 from hmr4d.cli.compose import CONFIG_FOLDER, listed, save_config
 from hmr4d.cli.console import fail
 from hmr4d.cli.published_names import PublishedNameError, map_targets, translate_overrides
+from hmr4d.cli.scored_test import run_test
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def starting_weights(cfg: DictConfig) -> Any:
     """The path or paths to load before the task starts, or None. ValueError when the task cannot do without."""
     if cfg.task != "fit":
         weights = cfg.ckpt_path if cfg.ckpt_path is not None else cfg.shipped_weights
-        if weights is None:
+        if weights is None and cfg.get("score_only") is None:
             raise ValueError(f"Task {cfg.task} needs trained weights: give ckpt_path=<checkpoint or released model>.")
         return weights
     if resumes(cfg):  # the checkpoint of the run brings all weights
@@ -127,13 +128,17 @@ def run(cfg: DictConfig) -> Any:
         raise ValueError(
             "This exp uses trained weights and has no task of its own: choose one with global/task=<group>/<name>."
         )
-    if cfg.task not in ("fit", "predict"):
-        raise ValueError(f"task is '{cfg.task}'; known: fit, predict.")
+    if cfg.task not in ("fit", "predict", "test"):
+        raise ValueError(f"task is '{cfg.task}'; known: fit, predict, test.")
     if cfg.task == "fit" and not resumes(cfg):
         check_unused(cfg)
     if cfg.task == "predict":
         prepare_predict(cfg)
+    if cfg.task == "test" and "score_only" not in cfg:
+        raise ValueError("Task test has no clips to score against: choose it with global/task=text2motion/test.")
     logger.info("Configuration: %s.", save_config(cfg, cfg.output_dir))
+    if cfg.task == "test":
+        return run_test(cfg, starting_weights(cfg), build)
     resume = resume_path(cfg) if cfg.task == "fit" else None
     model, data, trainer = build(cfg)
     if cfg.task == "fit":

@@ -176,7 +176,7 @@ class ScoredClips(Dataset[dict[str, Any]]):
     @cached_property
     def jobs(self) -> list[Job]:
         """Every motion that the score needs: repeat by repeat, similar durations together."""
-        jobs = {Job(repeat, item) for repeat in range(self.repeats) for item in self.items}
+        jobs = {Job(repeat, item) for repeat, item in self.main_jobs()}
         jobs |= {
             Job(repeat, item, sample)
             for repeat in range(self.repeats)
@@ -184,6 +184,24 @@ class ScoredClips(Dataset[dict[str, Any]]):
             for sample in range(self.variety.samples)
         }
         return sorted(jobs, key=lambda job: (job.repeat, self.excerpt(job.repeat, job.item).seconds, job))
+
+    def main_jobs(self) -> list[tuple[int, int]]:
+        """(repeat, item) of every motion that is scored against its clip, in the order of `items.json`."""
+        return [(repeat, item) for repeat in range(self.repeats) for item in self.items]
+
+    def take_given(self, num_motions: int) -> None:
+        """Asks for as many repeats as `num_motions` motions from elsewhere fill, and for no varied captions.
+
+        Raises:
+            ValueError: they fill no whole number of repeats.
+        """
+        if num_motions < 1 or num_motions % len(self.items):
+            raise ValueError(
+                f"There are {num_motions} motions for a test of {len(self.items)} items. Give one for each item, or "
+                "several whole repeats, in the order of items.json."
+            )
+        self.repeats, self.variety = num_motions // len(self.items), Variety()
+        self.__dict__.pop("jobs", None)
 
     def varied_items(self, repeat: int) -> list[int]:
         """Items of which a repeat draws several motions."""

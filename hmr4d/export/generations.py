@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +20,6 @@ from hmr4d.utils.weights import DAMAGED, load_inert, short_reason
 
 FORMAT, VERSION = "hmr4d-generations", 1
 MANIFEST_NAME = "generations.json"
-
-
-class MotionSet(Protocol):
-    """Generated motions by job."""
-
-    def has(self, job: Job) -> bool: ...
-
-    def load(self, job: Job) -> Motion: ...
 
 
 class GenerationFolder:
@@ -115,6 +108,14 @@ class SavedMotions:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the files, in order."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
 
     def load(self, number: int) -> Motion:
         """Motion by its number; ValueError when its file is damaged or holds something else."""

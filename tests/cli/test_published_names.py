@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from hmr4d.cli import train
@@ -34,6 +35,8 @@ VALUES = {"is_lastnorm": "True", "is_hastext": "True", "is_camemb": "False", "is
         ("model.pipeline.args_denoisermv.latent_dim=256", ["network.dim=256"]),
         ("model.optimizer.lr=1e-5", ["optimizer.lr=1e-5"]),
         ("data=motion2dmv/HumanML3D_2dmv_nr", ["data=humanml3d"]),
+        ("data=motion2dmv_test/HumanML3D_2dmv_nr", ["data=humanml3d"]),
+        ("data.dataset_opts.extra_path=saved", ["score_only=saved"]),
         ("+global/append=amp16", ["global/append=amp16"]),
         ("exp=mas/video_motion2d_nr/mdm", ["exp=mas/video_motion2d_nr/mdm"]),
         ("--cfg", ["--cfg"]),
@@ -54,13 +57,13 @@ def test_visited_steps_follow_the_schedule_unless_given() -> None:
 def test_all_names_without_counterpart_are_listed_with_their_reason() -> None:
     words = [
         "seed=1", "data.dataset_opts.root=x", "model.pipeline.args.endecoder_opt.a=1",
-        "global/task=motion2dmv/single_test2dmv_nr", "model.pipeline.args.is_hastext=False",
+        "data=motion2dmv_test/newtext_2dmv_nr", "model.pipeline.args.is_hastext=False",
     ]  # fmt: skip
     with pytest.raises(PublishedNameError) as caught:
         translate_overrides(words)
     message = str(caught.value)
     assert all(word in message for word in words[1:]) and "seed=1" not in message
-    assert "tools/prepare.py" in message and "metrics" in message
+    assert "tools/prepare.py" in message and "single_newtext_nr" in message
 
 
 def test_every_translated_key_exists() -> None:
@@ -73,10 +76,12 @@ def test_every_translated_key_exists() -> None:
             accepted += translate_overrides([f"{key}={value}"])
         except PublishedNameError:
             refused.append(name)
-    compose_config([MV, *accepted])
+    scored = [word for word in accepted if word.startswith("score_only=")]  # a key of the test task alone
+    compose_config([MV, *(word for word in accepted if word not in scored)])
+    assert compose_config([MV, "global/task=motion2dmv/single_test2dmv_nr", *scored]).score_only == 1
     assert len(accepted) > 40
     assert set(refused) == {
-        "root", "extra_path", "noise2d_scale", "num_visualize", "rng_type", "exp_name_base", "exp_name_var",
+        "root", "noise2d_scale", "num_visualize", "rng_type", "exp_name_base", "exp_name_var",
     }  # fmt: skip
 
 
@@ -99,7 +104,7 @@ def test_targets_are_mapped_wherever_they_stand() -> None:
 
 
 def test_target_without_counterpart_is_named_with_its_place() -> None:
-    for target in ("hmr4d.model.mas.callbacks.metric_generation.MetricT2M", "hmr4d.network.mas.mdm.MDM"):
+    for target in ("hmr4d.utils.callbacks.vis_motion2dto3d.Wis3DMotion2Dto3DVisualizer", "hmr4d.network.mas.mdm.MDM"):
         with pytest.raises(PublishedNameError, match=f"callbacks.x asks for {target}"):
             compose_config([MV, f"+callbacks.x._target_={target}"])
 
@@ -129,6 +134,23 @@ def test_published_prompts_are_all_there() -> None:
     assert (len(lines), len(set(lines))) == (49, 48)
     assert cfg.seconds * cfg.motion.fps == 150
     assert cfg.output_dir.endswith("newtext_2dmotionmv_nr/mdm-test")
+
+
+def test_published_test_command() -> None:
+    """The published protocol: one pass, the released weights, the published evaluator and its word vectors."""
+    cfg = compose_config(["exp=mas/video_motion2dmv_nr/mdm_test", "global/task=motion2dmv/single_test2dmv_nr"])
+    assert cfg.task == "test" and cfg.replications == 1 and cfg.multimodality_captions == 0
+    assert cfg.output_dir.endswith("HumanML3D_2dmotionmv_nr/mdm-test")
+    assert cfg.callbacks.metric.protocol._target_.endswith("PublishedModelProtocol")
+    assert cfg.data.test.cuts.fps == 30.0 and cfg.data.test.rules.max_seconds == 10.0
+    assert cfg.evaluation.evaluator.endswith("checkpoints/t2m") and cfg.evaluation.glove.endswith("checkpoints/glove")
+
+
+def test_published_metric_class_is_understood() -> None:
+    published = "hmr4d.model.mas.callbacks.metric_generation.MetricT2M"
+    cfg = compose_config([MV, f"+callbacks.x._target_={published}"])
+    assert cfg.callbacks.x._target_ == TARGETS[published]
+    assert instantiate(cfg.callbacks.x).protocol.name == "published_model"
 
 
 def test_published_folders() -> None:

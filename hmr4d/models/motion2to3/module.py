@@ -101,6 +101,10 @@ class Motion2to3Module(pl.LightningModule):
         """Motion for the prompts of a batch: `text`, `seconds` (B,), `seed` (B,)."""
         return self.pipeline.sample(batch["text"], seconds=batch["seconds"].tolist(), seed=batch["seed"].tolist())
 
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> MotionOutput:
+        """Motion for the captions of a batch, as `predict_step`; callbacks score it."""
+        return self.predict_step(batch, batch_idx)
+
     def configure_optimizers(self) -> Any:
         optimizer = self.build_optimizer([p for p in self.parameters() if p.requires_grad])
         if not self.warmup_steps and self.final_lr == 1.0:
