@@ -30,7 +30,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         count = rows[0][1]["num_motions"]
         parts.append(f"### {name}: {count} motions\n\n" + _overall(rows))
         parts.append(_by_content(rows))
-        parts += [_confusions(source, found["confusions"], found["repeats"]) for source, found in rows]
+        parts += [listed_confusions(source, found["confusions"], found["repeats"]) for source, found in rows]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -77,7 +77,8 @@ def _by_content(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     return f"By content ({sources}):\n\n{by_content}"
 
 
-def _confusions(source: str, found: Sequence[Sequence[Any]], repeats: int) -> str:
+def listed_confusions(source: str, found: Sequence[Sequence[Any]], repeats: int) -> str:
+    """The most frequent (wanted, predicted, count) as a sentence; nothing when there are none."""
     if not found:
         return ""
     shown = ", ".join(f"{wanted} → {predicted} {count}" for wanted, predicted, count in found[:NUM_CONFUSIONS])

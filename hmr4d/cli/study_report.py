@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from hmr4d.cli.quality_report import cell, table
+from hmr4d.cli.quality_report import cell, listed_confusions, table
 from hmr4d.cli.study_scores import REAL
 from hmr4d.utils.files import atomic_path
 from hmr4d.visualization.stick_renderer import INK, QUIET_INK, load_font
@@ -26,7 +26,7 @@ MEASURES = (
     ("root_speed", "root speed m/s", 2),
 )
 COMPARED = tuple(m for m in MEASURES if m[0] not in ("r_precision_top_1", "root_speed"))
-BAR, GAP, HEIGHT, MARGIN = 34, 26, 300, 64  # pixels
+BAR, GAP, LABEL, HEIGHT, MARGIN = 34, 26, 170, 300, 64  # pixels
 PAPER = (255, 255, 255)
 COLOURS = (
     (150, 158, 170), (43, 122, 214), (240, 128, 42), (64, 160, 100), (130, 178, 232), (160, 208, 176), (120, 96, 200),
@@ -40,7 +40,9 @@ def markdown(card: Mapping[str, Any]) -> str:
         parts.append(f"### {subset}: {count} motions\n\n" + _subset(card, subset))
     parts += [f"### {d['first']} − {d['second']}\n\n" + _difference(d) for d in card["differences"]]
     parts.append("### accuracy by content\n\n" + _by_content(card))
-    return "\n\n".join(parts + [f"Note: {note}" for note in card["notes"]]) + "\n"
+    parts += [listed_confusions(row, found, len(card["seeds"])) for row, found in card["taken_for"].items()]
+    parts += [f"Note: {note}" for note in card["notes"]]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _made_by(card: Mapping[str, Any]) -> str:
@@ -104,8 +106,8 @@ def draw_chart(card: Mapping[str, Any], path: str | Path, measure: str = "accura
         measure: a share, from 0 to 1.
     """
     rows, subsets = list(card["rows"]), list(card["num_motions"])
-    group = BAR * len(rows) + GAP
-    width, height = max(2 * MARGIN + group * len(subsets), 900), HEIGHT + 2 * MARGIN + 24 * len(rows)
+    group = max(BAR * len(rows) + GAP, LABEL)
+    width, height = 2 * MARGIN + group * len(subsets), HEIGHT + 2 * MARGIN + 24 * len(rows)
     picture = Image.new("RGB", (width, height), PAPER)
     drawer, font = ImageDraw.Draw(picture), load_font(15)
     for tenth in range(0, 11, 2):
@@ -122,7 +124,7 @@ def draw_chart(card: Mapping[str, Any], path: str | Path, measure: str = "accura
         y = _level(0) + 52 + 24 * number
         drawer.rectangle((MARGIN, y - 7, MARGIN + 14, y + 7), fill=COLOURS[number % len(COLOURS)])
         drawer.text((MARGIN + 22, y), _name(card, row), font=font, fill=INK, anchor="lm")
-    title = f"{measure}: mean of {len(card['seeds'])} seeds, dots are seeds, lines 95 % intervals"
+    title = f"{measure}: mean over seeds {', '.join(map(str, card['seeds']))}; dots are seeds, lines 95 % intervals"
     drawer.text((MARGIN, 24), title, font=font, fill=INK, anchor="lm")
     with atomic_path(path) as temporary:
         picture.save(temporary, format="PNG")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from hmr4d.cli.quality import PromptSet, obtain_classifier
 from hmr4d.cli.study_plan import Group, Subsets, chain, held_out, subsets_of, training
 from hmr4d.cli.study_runs import sample_arm, seconds_range
 from hmr4d.data.store import MotionStore
-from hmr4d.metrics.content_classifier import ClassifierTraining, ContentClassifier, LabelledMotion
+from hmr4d.metrics.content_classifier import ClassifierTraining, ContentClassifier, LabelledMotion, confusions
 from hmr4d.metrics.evaluators.evaluator import Evaluator, load_evaluator
 from hmr4d.metrics.evaluators.preparation import StandardPreparation
 from hmr4d.metrics.frechet import Gaussian, frechet_distance
@@ -103,6 +104,14 @@ class EmbeddingScores:
         return self.evaluator.embed_motions(*self.preparation.cut(encoded, [None] * len(motion)))
 
 
+class Scored(NamedTuple):
+    """Scores of one set of motions: measures by subset and by content, and (wanted, predicted, count) of contents."""
+
+    by_subset: Row
+    by_content: Row
+    taken_for: list[tuple[str, str, int]]
+
+
 @dataclass(frozen=True)
 class Judges:
     """What scores the motions.
@@ -115,8 +124,8 @@ class Judges:
     classifier: ContentClassifier
     embeddings: EmbeddingScores | None
 
-    def score(self, motion: LabelledMotion, texts: Sequence[str], subsets: Subsets) -> tuple[Row, Row]:
-        """Measures by subset and by content."""
+    def score(self, motion: LabelledMotion, texts: Sequence[str], subsets: Subsets) -> Scored:
+        """Scores of motions that were drawn for these texts."""
         scores = score_motion(self.classifier, motion)
         by_subset = {name: summarize(pick(scores, places)) for name, places in subsets.items()}
         if self.embeddings is not None:
@@ -126,7 +135,7 @@ class Judges:
         for content in sorted(set(motion.labels)):
             places = [i for i, label in enumerate(motion.labels) if label == content]
             by_content[content] = summarize(pick(scores, places))
-        return by_subset, by_content
+        return Scored(by_subset, by_content, confusions(scores.predicted, scores.wanted))
 
 
 def judges(cfg: DictConfig, store: MotionStore) -> tuple[Judges, dict[str, Any]]:
@@ -173,10 +182,15 @@ def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, 
         "num_by_content": {c: prompts.contents.count(c) for c in sorted(set(prompts.contents))},
         **facts,
         "titles": {name: cfg.trainings[name].get("title", name) for name in cfg.arms},
-        "rows": {name: over_seeds([by_subset for by_subset, _ in found]) for name, found in rows.items()},
-        "contents": {name: over_seeds([by_content for _, by_content in found]) for name, found in rows.items()},
+        "rows": {name: over_seeds([scored.by_subset for scored in found]) for name, found in rows.items()},
+        "contents": {name: over_seeds([scored.by_content for scored in found]) for name, found in rows.items()},
+        "taken_for": {name: _pooled([scored.taken_for for scored in found]) for name, found in rows.items()},
         "differences": [
-            {"first": first, "second": second, **_difference(*([r[0] for r in rows[n]] for n in (first, second)))}
+            {
+                "first": first,
+                "second": second,
+                **_difference(*([r.by_subset for r in rows[n]] for n in (first, second))),
+            }
             for first, second in cfg.comparisons
             if first in rows and second in rows
         ],
@@ -206,6 +220,14 @@ def _rows(
     yield REAL, [(seed, real) for seed in cfg.seeds]
     for arm in cfg.arms:
         yield arm, [(seed, sample_arm(cfg, arm, seed, prompts)) for seed in cfg.seeds]
+
+
+def _pooled(repeats: Sequence[Sequence[tuple[str, str, int]]]) -> list[tuple[str, str, int]]:
+    """What was taken for something else over all seeds, most frequent first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for wanted, predicted, count in (entry for repeat in repeats for entry in repeat):
+        counts[wanted, predicted] += count
+    return [(*pair, count) for pair, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def _difference(first: Sequence[Row], second: Sequence[Row]) -> dict[str, Any]:
