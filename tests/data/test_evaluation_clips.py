@@ -38,7 +38,7 @@ def test_rows_are_normalised_and_padded_with_zeros(tmp_path: Path) -> None:
     write_clip(tmp_path, "000001", 45, WALK)
     clips = read(tmp_path, "000001")
     seen = set()
-    for _ in range(40):
+    for _ in range(150):
         item = clips[0]
         count = item["num_rows"]
         start = item["features"][0, 0].item() * 4 + 2

@@ -263,12 +263,12 @@ class Evaluator(nn.Module):
         write_json(folder / CONFIG_NAME, config)
 
     @classmethod
-    def load(cls, folder: str | Path, *, text_input: TextInput | None = None) -> Evaluator:
+    def load(cls, folder: str | Path, *, glove_folder: str | Path | None = None) -> Evaluator:
         """A saved evaluator, on the CPU.
 
         Args:
             folder: written by `save`.
-            text_input: word vectors of a GloVe text side, or an encoder other than the one built by name.
+            glove_folder: word vectors of a GloVe text side; None where no texts are embedded, or by token states.
 
         Raises:
             FileNotFoundError: files are missing; all are named.
@@ -299,7 +299,8 @@ class Evaluator(nn.Module):
                     f"The {what} in {folder} are not those of evaluator '{recipe.name}' (hash {found[:12]}, expected "
                     f"{wanted[:12]}). Restore the folder: weights, statistics and {CONFIG_NAME} belong together."
                 )
-        evaluator = cls(recipe, statistics, networks=empty_networks(recipe), text_input=text_input)
+        glove = None if glove_folder is None or recipe.text != "glove" else GloveInput(WordVectorizer(glove_folder))
+        evaluator = cls(recipe, statistics, networks=empty_networks(recipe), text_input=glove)
         load_strictly(evaluator, weights, (), source=str(folder / WEIGHTS_NAME))
         return evaluator
 
@@ -328,15 +329,17 @@ def load_evaluator(name_or_folder: str | Path, *, glove_folder: str | Path | Non
     Args:
         name_or_folder: "humanml3d" for the published one below inputs/checkpoints/t2m; the name of a released one, such
             as "evaluator-bandai"; or a folder of either kind.
-        glove_folder: word vectors of the published one; inputs/checkpoints/glove if not given.
+        glove_folder: word vectors of a GloVe text side; inputs/checkpoints/glove if not given.
 
     Raises:
         FileNotFoundError: there is none, or some of its files are missing.
         ValueError: a file is damaged or does not fit the others.
     """
     checkpoints = release_folders()[0].parent
+    glove_folder = glove_folder or checkpoints / "glove"
     folder = checkpoints / "t2m" if name_or_folder == PUBLISHED_NAME else Path(name_or_folder)
     if name_or_folder == PUBLISHED_NAME or (folder / MATCHING_FILE).is_file():
-        return load_published_evaluator(folder, glove_folder or checkpoints / "glove")
+        return load_published_evaluator(folder, glove_folder)
     wanted = f"{CONFIG_NAME}, {WEIGHTS_NAME} and {STATISTICS_NAME}, '{PUBLISHED_NAME}' for the published one"
-    return Evaluator.load(find_release_folder(folder, kind="evaluator", marker=CONFIG_NAME, wanted=wanted))
+    folder = find_release_folder(folder, kind="evaluator", marker=CONFIG_NAME, wanted=wanted)
+    return Evaluator.load(folder, glove_folder=glove_folder)
