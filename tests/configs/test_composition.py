@@ -83,10 +83,13 @@ def test_group_choice_composes_and_its_targets_fit(choice: str) -> None:
 
 
 def test_no_configuration_is_an_orphan() -> None:
-    """A file is reached by the defaults of a root, by an exp, task or debug file, or is a listed choice of a group."""
+    """A file is reached by the defaults of a root, by an exp, task or debug file, by a training of the study, or is a listed
+    choice of a group."""
     files = {p.relative_to(CONFIG_FOLDER).with_suffix("") for p in CONFIG_FOLDER.rglob("*.yaml")}
     listed = re.findall(r"`([\w/]+)=([\w/]+)`", (DOCS / "published_commands.md").read_text("utf-8"))
-    reached = {Path("train"), Path("study")} | {Path(group) / choice for group, choice in listed}
+    trainings = yaml.safe_load((CONFIG_FOLDER / "study.yaml").read_text("utf-8"))["trainings"].values()
+    reached = {Path("train"), Path("study"), *(Path("exp") / training["exp"] for training in trainings)}
+    reached |= {Path(group) / choice for group, choice in listed}
     while True:
         found = {target for name in reached for target in defaults_of(name)}
         if found <= reached:
