@@ -39,9 +39,10 @@ def exact_float32(device_type: str) -> Generator[None, None, None]:
     Args:
         device_type: "cpu", "cuda": where autocast is switched off.
     """
-    backends: tuple[Any, ...] = (
-        torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn,
-        torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn,
+    libraries: Any = torch.backends  # it makes its attributes when asked for them
+    backends = (
+        libraries.cuda.matmul, libraries.cudnn.conv, libraries.cudnn.rnn,
+        libraries.mkldnn.matmul, libraries.mkldnn.conv, libraries.mkldnn.rnn,
     )  # fmt: skip
     before = [backend.fp32_precision for backend in backends]
     try:
