@@ -83,7 +83,7 @@ def test_group_choice_composes_and_its_targets_fit(choice: str) -> None:
 
 
 def test_no_configuration_is_an_orphan() -> None:
-    """A file is reached by the defaults of a root, an exp, task or debug file, by the study, or is listed in the docs."""
+    """A file is reached by the defaults of a root, an exp, task or debug file, the study, or the docs."""
     files = {p.relative_to(CONFIG_FOLDER).with_suffix("") for p in CONFIG_FOLDER.rglob("*.yaml")}
     listed = re.findall(r"`([\w/]+)=([\w/]+)`", (DOCS / "published_commands.md").read_text("utf-8"))
     trainings = yaml.safe_load((CONFIG_FOLDER / "study.yaml").read_text("utf-8"))["trainings"].values()
