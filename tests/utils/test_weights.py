@@ -21,10 +21,12 @@ def test_the_hash_depends_on_names_shapes_and_values_alone() -> None:
         assert hash_weights(other) != hash_weights(weights)
 
 
+@pytest.mark.parametrize("is_zip", [True, False])
 @pytest.mark.parametrize("size", [10, 5000])
-def test_truncated_files_of_any_size_count_as_damaged(tmp_path: Path, size: int) -> None:
+def test_truncated_files_of_any_size_and_age_count_as_damaged(tmp_path: Path, size: int, is_zip: bool) -> None:
     path = tmp_path / "weights.tar"
-    torch.save({"a": torch.zeros(size)}, path)
+    torch.save({"a": torch.ones(size), "epoch": 3}, path, _use_new_zipfile_serialization=is_zip)
+    assert load_inert(path)["a"].sum() == size
     content = path.read_bytes()
     for share in (0.0, 0.3, 0.6, 0.9):
         path.write_bytes(content[: int(share * len(content))])
