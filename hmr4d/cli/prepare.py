@@ -2,6 +2,7 @@
 
 python tools/prepare.py synthetic --out inputs/synthetic
 python tools/prepare.py bandai_namco --root bandai_namco.tar.xz --out inputs/bandai_namco
+python tools/prepare.py humanml3d-from-amass --amass inputs/amass --index index.csv --texts texts.zip --out inputs/hml3d
 python tools/prepare.py humanml3d --root inputs/hml3d --out inputs/humanml3d
 python tools/prepare.py bvh --root my_clips --captions captions.csv --map bandai_namco --out inputs/my_clips
 python tools/prepare.py text --store inputs/bandai_namco --text-encoder minilm
@@ -17,13 +18,16 @@ from pathlib import Path
 
 from hmr4d.cli.console import fail, setup_logging
 from hmr4d.cli.places import inputs_folder
-from hmr4d.data.importers import bandai_namco, bvh_folder, humanml3d, synthetic
+from hmr4d.data.importers import bandai_namco, bvh_folder, humanml3d, humanml3d_build, synthetic
 from hmr4d.data.importers.conversion import METRES_PER_UNIT, RETARGETS, UP_AXES, Conversion
+from hmr4d.data.importers.humanml3d_inventory import Places
 from hmr4d.data.joint_maps import JOINT_MAPS
 from hmr4d.data.store import StoreSummary, write_text_cache
 
 _Commands = argparse._SubParsersAction
-CLIP_FOLDER = Path("checkpoints/huggingface/clip-vit-base-patch32")  # below the inputs
+# Below the inputs.
+CLIP_FOLDER = Path("checkpoints/huggingface/clip-vit-base-patch32")
+BODY_MODELS = Path("checkpoints/body_models")
 # Per built-in joint map: unit and frames to skip when the command line names neither.
 _MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1)}
 
@@ -39,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_synthetic(commands)
     _add_bandai_namco(commands)
     _add_humanml3d(commands)
+    _add_humanml3d_from_amass(commands)
     _add_bvh(commands)
     _add_text(commands)
     return parser
@@ -102,6 +107,32 @@ def _add_humanml3d(commands: _Commands) -> None:
     command.add_argument("--joints", type=Path, help="joints3d.pth, joints3d.npz or new_joints/; None: look in --root")
 
 
+def _add_humanml3d_from_amass(commands: _Commands) -> None:
+    inputs = inputs_folder()
+    help_text = "build HumanML3D itself: AMASS, HumanAct12, index.csv and texts -> features and joints3d.pth"
+    command = commands.add_parser(
+        "humanml3d-from-amass", help=help_text, description=help_text + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )  # fmt: skip
+    command.set_defaults(run=_run_humanml3d_from_amass, text_encoder=None)
+    command.add_argument("--amass", type=Path, required=True, help="folder of the AMASS subsets, unpacked or archives")
+    command.add_argument("--humanact12", type=Path, help="folder or zip file of HumanAct12")
+    command.add_argument("--index", type=Path, required=True, help="index.csv of HumanML3D")
+    command.add_argument("--texts", type=Path, required=True, help="folder or zip file of the texts of HumanML3D")
+    command.add_argument(
+        "--body-models", type=Path, default=inputs / BODY_MODELS, help="folder with smplh/male and smplh/female"
+    )
+    command.add_argument("--splits", type=Path, help="folder of train.txt, ...; None: beside --texts or --index")
+    command.add_argument("--out", type=Path, default=inputs / "hml3d", help="folder of the result")
+    command.add_argument(
+        "--make", nargs="+", choices=humanml3d_build.MAKES, default=list(humanml3d_build.MAKES),
+        help="new_joints: features, their joints, mean and deviation; joints3d: joints3d.pth",
+    )  # fmt: skip
+    command.add_argument("--allow-missing", action="store_true", help="build what the parts that are there give")
+    command.add_argument("--overwrite", action="store_true", help="start afresh, whatever is in --out")
+    command.add_argument("--jobs", type=int, default=None, help="worker processes; None: one per core")
+
+
 def _add_bvh(commands: _Commands) -> None:
     command = _add_command(commands, "bvh", "any folder of BVH files, with a captions file", _run_bvh)
     command.add_argument("--root", type=Path, required=True, help="folder; .bvh files are looked for at any depth")
@@ -148,6 +179,17 @@ def _run_humanml3d(args: argparse.Namespace) -> StoreSummary:
     return humanml3d.import_humanml3d(args.root, args.out, joints=args.joints, overwrite=args.overwrite)
 
 
+def _run_humanml3d_from_amass(args: argparse.Namespace) -> humanml3d_build.BuildReport:
+    sys.stderr.write(humanml3d.NOTICE + "\n")
+    places = Places(
+        amass=args.amass, index=args.index, texts=args.texts, body_models=args.body_models, out=args.out,
+        humanact12=args.humanact12, splits=args.splits,
+    )  # fmt: skip
+    return humanml3d_build.build_humanml3d(
+        places, make=args.make, jobs=args.jobs, allow_missing=args.allow_missing, overwrite=args.overwrite
+    )
+
+
 def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     unit, skip_frames = _MAP_DEFAULTS.get(args.map, ("cm", 0))
     conversion = Conversion(
@@ -169,6 +211,18 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     )  # fmt: skip
 
 
+def _told(result: StoreSummary | humanml3d_build.BuildReport) -> str:
+    if isinstance(result, StoreSummary):
+        return (
+            f"{result.path}: {result.num_clips} clips, {result.num_frames} frames, {result.num_captions} captions, "
+            f"{len(result.dropped)} clips left out"
+        )
+    return (
+        f"{result.path}: {result.num_clips} clips and as many mirrored ones, {result.num_problems} problems, "
+        f"{len(result.differences)} differences from the release; all are in {result.record}"
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `prepare`; returns the exit code: 0, or 2 for bad input with one sentence on stderr."""
     args = build_parser().parse_args(argv)
@@ -181,15 +235,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             encoder = build_text_encoder(args.text_encoder, folder=args.text_folder)
             encode = functools.partial(encode_numpy, encoder)
             cache_text = functools.partial(write_text_cache, encoder_name=args.text_encoder, encode=encode)
-        if args.run is not None:
-            summary = args.run(args)
-            sys.stdout.write(
-                f"{summary.path}: {summary.num_clips} clips, {summary.num_frames} frames, "
-                f"{summary.num_captions} captions, {len(summary.dropped)} clips left out\n"
-            )
-            store = summary.path
-        else:
+        if args.run is None:
             store = args.store
+        else:
+            result = args.run(args)
+            sys.stdout.write(f"{_told(result)}\n")
+            store = result.path
         if cache_text is not None:
             sys.stdout.write(f"{cache_text(store)}\n")
     except (ValueError, OSError, ImportError) as error:

@@ -11,12 +11,14 @@ from unittest import mock
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial.transform import Rotation
 
 from hmr4d.body.skeleton import SMPL22
 
 PARENTS = (
     *SMPL22.parents,
-    20, 22, 23, 20, 25, 26, 20, 28, 29, 20, 31, 32, 20, 34, 35, 21, 37, 38, 21, 40, 41, 21, 43, 44, 21, 46, 47, 21, 49, 50,
+    20, 22, 23, 20, 25, 26, 20, 28, 29, 20, 31, 32, 20, 34, 35,
+    21, 37, 38, 21, 40, 41, 21, 43, 44, 21, 46, 47, 21, 49, 50,
 )  # fmt: skip
 # Rest joints of a person with arms spread, metres: hips, spine, knees, ... as in SMPL22, hands around the wrists.
 _BODY = np.array([
@@ -29,7 +31,7 @@ NUM_VERTICES = 104
 
 
 def smplh_arrays(gender: str) -> dict[str, np.ndarray]:
-    """Arrays of a model in which every joint is the mean of two vertices; shapes and names are those of the true one."""
+    """Arrays with the true names and shapes but for the number of vertices; every joint is the mean of two of them."""
     rng = np.random.default_rng(["male", "female", "neutral"].index(gender))
     hands = np.concatenate([_BODY[side] + 0.08 * rng.normal(size=(15, 3)) for side in (20, 21)])
     joints = np.concatenate([_BODY * rng.uniform(0.95, 1.05), hands])
@@ -86,3 +88,20 @@ def write_pickled_smplh(path: Path, gender: str, protocol: int = 2) -> Path:
     with mock.patch.dict(sys.modules, modules):
         path.write_bytes(pickle.dumps(arrays, protocol=protocol))
     return path
+
+
+def joints_by_chains(gender: str, poses: np.ndarray, transl: np.ndarray, betas: np.ndarray) -> np.ndarray:
+    """Frame by frame and joint by joint with 4x4 matrices, vertices included."""
+    arrays = smplh_arrays(gender)
+    vertices = arrays["v_template"] + arrays["shapedirs"][..., : len(betas)] @ betas
+    rest = arrays["J_regressor"] @ vertices
+    result = np.zeros((len(poses), 52, 3))
+    for frame in range(len(poses)):
+        chain: list[np.ndarray] = []
+        for joint, parent in enumerate(PARENTS):
+            local = np.eye(4)
+            local[:3, :3] = Rotation.from_rotvec(poses[frame, 3 * joint : 3 * joint + 3]).as_matrix()
+            local[:3, 3] = rest[joint] - (rest[parent] if joint else 0)
+            chain.append(local if joint == 0 else chain[parent] @ local)
+            result[frame, joint] = chain[joint][:3, 3] + transl[frame]
+    return result

@@ -8,33 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.transform import Rotation
 
 from hmr4d.body.model_files import read_model_arrays
 from hmr4d.body.smplh_joints import find_smplh, how_to_get_smplh, load_smplh_joints
-from tests.body.smplh_file import PARENTS, smplh_arrays, write_pickled_smplh, write_smplh
+from tests.body.smplh_file import joints_by_chains, smplh_arrays, write_pickled_smplh, write_smplh
 
 
 def motion(num_frames: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     return rng.normal(size=(num_frames, 156)), rng.normal(size=(num_frames, 3)), rng.normal(size=10)
-
-
-def joints_by_chains(gender: str, poses: np.ndarray, transl: np.ndarray, betas: np.ndarray) -> np.ndarray:
-    """Frame by frame and joint by joint with 4x4 matrices, vertices included."""
-    arrays = smplh_arrays(gender)
-    vertices = arrays["v_template"] + arrays["shapedirs"][..., : len(betas)] @ betas
-    rest = arrays["J_regressor"] @ vertices
-    result = np.zeros((len(poses), 52, 3))
-    for frame in range(len(poses)):
-        chain: list[np.ndarray] = []
-        for joint, parent in enumerate(PARENTS):
-            local = np.eye(4)
-            local[:3, :3] = Rotation.from_rotvec(poses[frame, 3 * joint : 3 * joint + 3]).as_matrix()
-            local[:3, 3] = rest[joint] - (rest[parent] if joint else 0)
-            chain.append(local if joint == 0 else chain[parent] @ local)
-            result[frame, joint] = chain[joint][:3, 3] + transl[frame]
-    return result
 
 
 @pytest.mark.parametrize("gender", ["male", "female"])

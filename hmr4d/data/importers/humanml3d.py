@@ -35,13 +35,18 @@ _JOINT_SOURCES = ("joints3d.pth", "joints3d.npz", "new_joints")
 
 
 def read_texts(path: Path) -> list[Caption]:
-    """Captions of one text file: `caption#word/POS word/POS#start#end` per line, NaN times count as 0.
+    """Captions of one text file, as `captions_of` reads them."""
+    return captions_of(path.read_text(encoding="utf-8"), str(path))
+
+
+def captions_of(content: str, name: str) -> list[Caption]:
+    """Captions in the content of a text file: `caption#word/POS word/POS#start#end` per line, NaN times count as 0.
 
     Raises:
         ValueError: a line has another layout; names file and line.
     """
     captions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(content.splitlines(), start=1):
         if not line.strip():
             continue
         fields = line.strip().rsplit("#", 3)
@@ -49,7 +54,7 @@ def read_texts(path: Path) -> list[Caption]:
             text, tokens, start, end = fields[0], fields[1], float(fields[2]), float(fields[3])
         except (IndexError, ValueError):
             raise ValueError(
-                f"{path}, line {number}: expected 'caption#tokens#start#end', got '{line[:80]}'."
+                f"{name}, line {number}: expected 'caption#tokens#start#end', got '{line[:80]}'."
             ) from None
         start, end = (0.0 if math.isnan(value) else value for value in (start, end))
         captions.append(Caption(text, tuple(tokens.split()), start, end))

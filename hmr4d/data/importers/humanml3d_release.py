@@ -167,11 +167,11 @@ def count_differences(counts: Mapping[str, int]) -> list[str]:
     """Sentences on what differs from the release.
 
     Args:
-        counts: by the names of `Release.counts`, "rows <subset>" and "split <name>"; those not given are not compared.
+        counts: by the names of `Release.counts`, "clips <subset>" and "split <name>"; those not given are not compared.
     """
     release = published_release()
     expected = dict(release.counts)
-    expected |= {f"rows {subset}": rows for subset, rows in release.rows_of.items()}
+    expected |= {f"clips {subset}": rows for subset, rows in release.rows_of.items()}
     expected |= {f"split {split}": names for split, names in release.splits.items()}
     return [
         f"{what}: {counts[what]:,}, the release has {wanted:,}"

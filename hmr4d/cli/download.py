@@ -1,0 +1,178 @@
+"""`download`: fetches the files of others that evaluation with the published networks needs.
+
+python tools/download.py glove t2m-evaluators
+python tools/download.py glove --mirror my_downloads
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.places import inputs_folder
+from hmr4d.utils.downloads import DownloadError, RemoteFile, fetch, unpack_zip
+from hmr4d.utils.files import file_hash, write_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that can be downloaded by name, as `resources/downloads.yaml` has it."""
+
+    name: str
+    about: str
+    page: str
+    file: RemoteFile
+    folder: str
+    holds: tuple[str, ...]
+
+
+def known_items() -> dict[str, Item]:
+    """What can be downloaded, by name."""
+    text = (resources.files("hmr4d.data") / "resources" / "downloads.yaml").read_text(encoding="utf-8")
+    return {
+        name: Item(name, entry["about"], entry["page"],
+                   RemoteFile(entry["archive"], tuple(entry["urls"]), entry["size"], entry["sha256"]),
+                   entry["folder"], tuple(entry["holds"]))
+        for name, entry in yaml.safe_load(text).items()
+    }  # fmt: skip
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Command line of `download`."""
+    items = known_items()
+    parser = argparse.ArgumentParser(
+        prog="download.py",
+        description="Fetch files by name, check and unpack them.",
+        epilog="An interrupted download continues where it stopped when the same command is given again.",
+    )
+    parser.add_argument("names", nargs="+", choices=sorted(items), metavar="NAME",
+                        help="; ".join(f"{item.name}: {item.about}" for item in items.values()))  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, default=inputs_folder() / "checkpoints", help="folder of the folders unpacked"
+    )
+    parser.add_argument("--mirror", type=Path, help="folder that holds the archives already; nothing is fetched")
+    parser.add_argument("--url", help="address to fetch from instead of the known ones; for one NAME")
+    parser.add_argument("--verify", type=Path, help="manifest written on another machine, to be met by what comes here")
+    parser.add_argument("--keep", action="store_true", help="keep the archives, in <out>/downloads")
+    return parser
+
+
+def download(
+    item: Item, out: Path, *, mirror: Path | None = None, url: str | None = None, verify: Path | None = None,
+    keep: bool = False,
+) -> Path:  # fmt: skip
+    """Fetches, checks and unpacks one item, unless it is there and whole.
+
+    Args:
+        item: what to get.
+        out: its folder goes in here, and its manifest: names, sizes and hashes of the archive and of its files.
+        mirror: folder that holds the archive; a manifest beside it is verified like `verify`.
+        url: address instead of the known ones.
+        verify: manifest that what comes must meet.
+        keep: keep a fetched archive in `<out>/downloads`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DownloadError: the archive cannot be had, or is not the expected one.
+        ValueError: the archive is damaged, or unpacks to something else.
+    """
+    folder, manifest_path = out / item.folder, out / f"{item.name}.manifest.json"
+    if verify is None and mirror is not None and (mirror / manifest_path.name).is_file():
+        verify = mirror / manifest_path.name
+    expected = read_manifest(verify) if verify is not None else None
+    if manifest_path.is_file():
+        known = read_manifest(manifest_path)
+        if known["files"] == (expected or known)["files"] and known["files"] == _contents(folder):
+            logger.info("%s is there and whole.", folder)
+            return folder
+    stated = (expected or {}).get("archive", {})
+    file = RemoteFile(item.file.name, (url,) if url else item.file.urls,
+                      item.file.size or stated.get("size"), item.file.sha256 or stated.get("sha256"))  # fmt: skip
+    if mirror is not None:
+        archive, source = mirror / file.name, str(mirror / file.name)
+        if not archive.is_file():
+            raise DownloadError(
+                f"{archive} does not exist. Put {file.name} there; {item.page} says where it is to be had."
+            )
+    else:
+        try:
+            archive, source = fetch(file, out / "downloads")
+        except DownloadError as error:
+            raise DownloadError(
+                f"{error} Without network: get {file.name} elsewhere ({item.page}), put it into a folder and give "
+                "--mirror <folder>."
+            ) from error
+    digest = file.check(archive)
+    unpack_zip(archive, folder, item.holds)
+    facts = {"name": file.name, "size": archive.stat().st_size, "sha256": digest, "source": source or "fetched before"}
+    write_json(manifest_path, {"item": item.name, "date": datetime.date.today().isoformat(), "archive": facts,
+                               "files": _contents(folder)})  # fmt: skip
+    if file.sha256 is None:
+        logger.info(
+            "No hash of %s is stated anywhere; what came has sha256 %s, see %s.", file.name, digest, manifest_path
+        )
+    if mirror is None and not keep:
+        archive.unlink()
+    return folder
+
+
+def _contents(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and hash of every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": file_hash(path)}
+        for path in sorted(folder.rglob("*")) if path.is_file()
+    }  # fmt: skip
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Content of a manifest.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"Manifest not found: {path}.")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(manifest["files"], dict) and isinstance(manifest["archive"], dict):
+            return manifest
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(f"{path} is no manifest of this program; delete it, or give another.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `download`; returns the exit code: 0, or 2 with one sentence on stderr."""
+    args = build_parser().parse_args(argv)
+    setup_logging()
+    items = known_items()
+    try:
+        if len(args.names) > 1 and (args.url or args.verify):
+            raise ValueError("--url and --verify are for one NAME. Give the names one by one.")
+        for name in args.names:
+            folder = download(
+                items[name], args.out, mirror=args.mirror, url=args.url, verify=args.verify, keep=args.keep
+            )
+            sys.stdout.write(f"{name}: {folder}\n")
+    except (ValueError, OSError) as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped. The same command continues from here.\n")
+        return 130
+    return 0
