@@ -226,6 +226,45 @@ def data(options: Options) -> dict[str, Case]:
     return cases
 
 
+def fid(_: Options) -> dict[str, Case]:
+    """Metrics of 10,000 embeddings of 512 values."""
+    from scipy.linalg import sqrtm
+
+    from hmr4d.metrics.frechet import Gaussian, frechet_distance
+    from hmr4d.metrics.text_to_motion import retrieval
+
+    generator = torch.Generator().manual_seed(0)
+    mix = torch.randn(512, 512, generator=generator) / 512**0.5
+    real, generated = (torch.randn(10_000, 512, generator=generator) @ mix for _ in range(2))
+    fitted = Gaussian.fit(real), Gaussian.fit(generated)
+    return {
+        "covariances and Fréchet distance": lambda: frechet_distance(Gaussian.fit(real), Gaussian.fit(generated)),
+        "Fréchet distance alone": lambda: frechet_distance(*fitted),
+        "matrix root alone, scipy sqrtm": lambda: sqrtm((fitted[0].covariance @ fitted[1].covariance).numpy()),
+        "R-precision and matching score in pools of 32": lambda: retrieval(real, generated),
+    }
+
+
+def hml263(_: Options) -> dict[str, Case]:
+    """512 clips of 200 frames to the 263 features of HumanML3D and back."""
+    from hmr4d.representation.hml263 import Hml263Codec
+
+    generator = torch.Generator().manual_seed(0)
+    joints3d = 0.3 * torch.randn(512, 1, 22, 3, generator=generator)
+    joints3d = joints3d + 0.01 * torch.randn(512, 200, 22, 3, generator=generator).cumsum(1)
+    lengths = torch.randint(40, 201, (512,), generator=generator)
+    published, corrected = Hml263Codec(), Hml263Codec("corrected_hips")
+    features = published.encode(joints3d)
+    return {
+        "encode": lambda: published.encode(joints3d),
+        "encode, corrected hips": lambda: corrected.encode(joints3d),
+        "encode, padded clips of 40 to 200 frames": lambda: published.encode(joints3d, lengths),
+        "encode, clip by clip": lambda: [published.encode(clip) for clip in joints3d],
+        "decode by positions": lambda: published.decode(features),
+        "decode by rotations": lambda: published.decode_rotations(features),
+    }
+
+
 GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
     "sampling_published": sampling_published,
     "sampling_default": sampling_default,
@@ -234,6 +273,8 @@ GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
     "start": start,
     "drawing": drawing,
     "data": data,
+    "hml263": hml263,
+    "fid": fid,
 }
 
 

@@ -32,6 +32,8 @@ HEADINGS = {
     "floor_penetration": "Floor penetration m",
     "jitter": "Jitter m/s³",
     "bone_length_variation": "Bone length variation %",
+    "floor_clearance": "Floor clearance m",
+    "root_speed": "Root speed m/s",
     "root_speed_error": "Root speed error m/s ↓",
 }
 

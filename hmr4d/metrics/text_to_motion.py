@@ -1,7 +1,7 @@
 """Metrics of text-to-motion generation over the embeddings of an evaluator (Guo et al., CVPR 2022).
 
-Functions take whole sets; the classes of the same names collect them over batches and processes. Embeddings of texts and
-motions are rows (N, D) of one evaluator; row i of the texts belongs to row i of the motions.
+Functions take whole sets; the classes collect them over batches and processes. Embeddings of texts and motions are rows
+(N, D) of one evaluator; row i of the texts belongs to row i of the motions.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ class RPrecision(_Retrieving):
     higher_is_better = True
 
     def compute(self) -> Tensor:
-        """(top_k,) float64: for K = 1, 2, ..., top_k."""
+        """(top_k,) float64: for K = 1, 2, ..., top_k; () where top_k is 1."""
         return self._retrieve().top_k
 
 
