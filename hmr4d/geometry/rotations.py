@@ -13,6 +13,7 @@ from torch import Tensor
 
 ANTIPARALLEL_W = 1e-4  # with an exactly zero cross product: no axis of rotation is defined
 MIN_QUAT_NORM = 1e-8  # keeps the division finite where an axis was put in
+MIN_COLUMN_NORM = 1e-8  # likewise for columns of zeros
 
 
 def component_planes(x: Tensor) -> Tensor:
@@ -84,8 +85,12 @@ def quat_wxyz_to_rot6d_cols(q: Tensor) -> Tensor:
 
 
 def rot6d_cols_to_matrix(rot6d_cols: Tensor) -> Tensor:
-    """(..., 6), not necessarily orthonormal, -> rotation matrices (..., 3, 3) by Gram-Schmidt (Zhou et al. 2019)."""
-    return roma.special_gramschmidt(rot6d_cols.unflatten(-1, (2, 3)).mT)
+    """(..., 6), not necessarily orthonormal, -> rotation matrices (..., 3, 3) by Gram-Schmidt (Zhou et al. 2019).
+
+    Rows of zeros, as padding has them, give zero matrices.
+    """
+    columns = rot6d_cols.unflatten(-1, (2, 3)).mT
+    return roma.special_gramschmidt(columns, epsilon=MIN_COLUMN_NORM)  # pyright: ignore[reportArgumentType]
 
 
 def _cross(u: Tensor, v: Tensor) -> Tensor:

@@ -112,10 +112,10 @@ class Hml263Codec:
 
     @full_precision
     def decode(self, features: Tensor) -> Tensor:
-        """Joints by the stored positions; the exact inverse of `encode` up to its placement and retargeting.
+        """Joints by the stored positions; the inverse of `encode` up to its placement and retargeting.
 
         Args:
-            features: (..., F, 263), not normalised.
+            features: (..., F, 263), not normalised. Rows of zeros, which pad shorter motions, give a resting root.
 
         Returns:
             (..., F, 22, 3) metres, y up, above the origin and facing +z in frame 0.

@@ -52,7 +52,8 @@ class Statistics:
             raise FileNotFoundError(f"No statistics '{name_or_path}'. Give a path to an .npz file or one of {known}.")
         try:
             with np.load(path, allow_pickle=False) as data:
-                about = json.loads(str(data["about"]))
+                known = {f.name for f in fields(cls)}  # of richer kinds of statistics a plain reader skips the rest
+                about = {key: value for key, value in json.loads(str(data["about"])).items() if key in known}
                 return cls(mean=data["mean"].astype(np.float32), std=data["std"].astype(np.float32), **about)
         except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError) as error:
             raise ValueError(
@@ -85,6 +86,9 @@ class Motion2DCodec(nn.Module):
     def __init__(self, statistics: str | Path | Statistics) -> None:
         super().__init__()
         self.statistics = statistics if isinstance(statistics, Statistics) else Statistics.load(statistics)
+        if self.statistics.representation != "motion2d":
+            raise ValueError(f"Statistics '{self.statistics.name}' are of representation "
+                             f"'{self.statistics.representation}', expected 'motion2d'. Choose others.")  # fmt: skip
         self.register_buffer("mean", torch.from_numpy(self.statistics.mean), persistent=False)
         self.register_buffer("std", torch.from_numpy(self.statistics.std), persistent=False)
 

@@ -11,9 +11,10 @@ import torch
 from hmr4d.representation.motion2d import MIN_STD, STATISTICS_FOLDER, Motion2DCodec, Statistics
 
 PACKAGED = sorted(path.stem for path in STATISTICS_FOLDER.glob("*.npz"))
+OF_MOTION2D = [name for name in PACKAGED if Statistics.load(name).representation == "motion2d"]
 
 
-@pytest.mark.parametrize("name", PACKAGED)
+@pytest.mark.parametrize("name", OF_MOTION2D)
 @pytest.mark.parametrize("leading", [(7,), (2, 7), (2, 4, 7)])
 def test_round_trip(name: str, leading: tuple[int, ...]) -> None:
     codec = Motion2DCodec(name)
@@ -84,3 +85,9 @@ def test_wrong_number_of_points_names_both() -> None:
 def test_unknown_statistics_list_the_known() -> None:
     with pytest.raises(FileNotFoundError, match=r"No statistics 'nowhere'.*all_200h_nr"):
         Motion2DCodec("nowhere")
+
+
+def test_statistics_of_another_representation_are_refused() -> None:
+    (other, *_) = set(PACKAGED) - set(OF_MOTION2D)
+    with pytest.raises(ValueError, match="expected 'motion2d'"):
+        Motion2DCodec(other)
