@@ -26,7 +26,7 @@ def collect(rank: int, world_size: int) -> dict[str, Any]:
     text, real, generated = (torch.randn(COUNT, DIM, generator=generator) for _ in range(3))
     many = torch.randn(COUNT, REPEATS, DIM, generator=generator)
     low = torch.tensor([1.0, 0.02, 1.0])  # feet in contact
-    joints3d = torch.rand(COUNT, 12, 22, 3, generator=generator) * torch.tensor([1.0, 0.02, 1.0])
+    joints3d = torch.rand(COUNT, 12, 22, 3, generator=generator) * low
     lengths = torch.randint(5, 13, (COUNT,), generator=generator)
     fid, precision, matching, published = FID(), RPrecision(), MatchingScore(), PublishedModelScores()
     diversity, modality, physical = Diversity(num_pairs=40), MultiModality(num_pairs=3), PhysicalMetrics(20.0)
