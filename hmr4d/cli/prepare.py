@@ -15,14 +15,18 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hmr4d.cli.console import fail, setup_logging
 from hmr4d.cli.places import inputs_folder
-from hmr4d.data.importers import bandai_namco, bvh_folder, humanml3d, humanml3d_build, synthetic
+from hmr4d.data.importers import bandai_namco, bvh_folder, humanml3d, synthetic
 from hmr4d.data.importers.conversion import METRES_PER_UNIT, RETARGETS, UP_AXES, Conversion
-from hmr4d.data.importers.humanml3d_inventory import Places
+from hmr4d.data.importers.humanml3d_release import MAKES
 from hmr4d.data.joint_maps import JOINT_MAPS
 from hmr4d.data.store import StoreSummary, write_text_cache
+
+if TYPE_CHECKING:
+    from hmr4d.data.importers.humanml3d_build import BuildReport
 
 _Commands = argparse._SubParsersAction
 # Below the inputs.
@@ -125,7 +129,7 @@ def _add_humanml3d_from_amass(commands: _Commands) -> None:
     command.add_argument("--splits", type=Path, help="folder of train.txt, ...; None: beside --texts or --index")
     command.add_argument("--out", type=Path, default=inputs / "hml3d", help="folder of the result")
     command.add_argument(
-        "--make", nargs="+", choices=humanml3d_build.MAKES, default=list(humanml3d_build.MAKES),
+        "--make", nargs="+", choices=MAKES, default=list(MAKES),
         help="new_joints: features, their joints, mean and deviation; joints3d: joints3d.pth",
     )  # fmt: skip
     command.add_argument("--allow-missing", action="store_true", help="build what the parts that are there give")
@@ -179,13 +183,16 @@ def _run_humanml3d(args: argparse.Namespace) -> StoreSummary:
     return humanml3d.import_humanml3d(args.root, args.out, joints=args.joints, overwrite=args.overwrite)
 
 
-def _run_humanml3d_from_amass(args: argparse.Namespace) -> humanml3d_build.BuildReport:
+def _run_humanml3d_from_amass(args: argparse.Namespace) -> BuildReport:
+    from hmr4d.data.importers.humanml3d_build import build_humanml3d
+    from hmr4d.data.importers.humanml3d_inventory import Places
+
     sys.stderr.write(humanml3d.NOTICE + "\n")
     places = Places(
         amass=args.amass, index=args.index, texts=args.texts, body_models=args.body_models, out=args.out,
         humanact12=args.humanact12, splits=args.splits,
     )  # fmt: skip
-    return humanml3d_build.build_humanml3d(
+    return build_humanml3d(
         places, make=args.make, jobs=args.jobs, allow_missing=args.allow_missing, overwrite=args.overwrite
     )
 
@@ -211,7 +218,7 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     )  # fmt: skip
 
 
-def _told(result: StoreSummary | humanml3d_build.BuildReport) -> str:
+def _told(result: StoreSummary | BuildReport) -> str:
     if isinstance(result, StoreSummary):
         return (
             f"{result.path}: {result.num_clips} clips, {result.num_frames} frames, {result.num_captions} captions, "

@@ -1,10 +1,15 @@
 """The prepare command: what it prints, where it writes, how it fails."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
+from hmr4d.cli.export_humanml3d import main as export
 from hmr4d.cli.prepare import build_parser, main
+from hmr4d.data.safe_pickle import load_arrays_pickle
 from hmr4d.data.store import MotionStore
+from tests.data.amass_files import write_parts
 
 
 def test_synthetic_with_text_cache(tmp_path, capsys):
@@ -72,7 +77,50 @@ def test_default_places_follow_the_inputs_folder(tmp_path, monkeypatch):
     assert args.text_folder.is_relative_to(tmp_path / "elsewhere")
 
 
-@pytest.mark.parametrize("command", [[], ["bandai_namco"], ["humanml3d"], ["bvh"], ["synthetic"], ["text"]])
+def test_humanml3d_from_amass(tmp_path, capsys, caplog):
+    places = write_parts(tmp_path)
+    options = {
+        "--amass": places.amass, "--humanact12": places.humanact12, "--index": places.index, "--texts": places.texts,
+        "--body-models": places.body_models, "--out": places.out, "--jobs": 1,
+    }  # fmt: skip
+    command = ["humanml3d-from-amass", *(str(word) for option in options.items() for word in option)]
+    assert main([*command, "--make", "new_joints"]) == 0
+    told = capsys.readouterr()
+    assert "5 clips and as many mirrored ones, 0 problems" in told.out
+    assert told.err.count("# HumanML3D motion") == 1 and "clips KIT: 2, the release has 4,648" in caplog.text
+    assert (places.out / "new_joint_vecs" / "M000004.npy").is_file()
+    assert not (places.out / "joints3d.pth").exists()
+
+    (places.body_models / "smplh" / "male" / "model.npz").unlink()
+    places.humanact12.unlink()
+    assert main(command) == 2
+    error = capsys.readouterr().err.partition("error: ")[2].splitlines()
+    assert error[0].startswith("2 parts are missing.") and len(error) == 3
+    assert error[1].startswith("- body model SMPL+H male:") and error[2].startswith("- HumanAct12:")
+
+
+def test_published_export_takes_the_published_places(tmp_path, monkeypatch):
+    places, inputs = write_parts(tmp_path / "parts"), tmp_path / "inputs"
+    (inputs / "hml3d").mkdir(parents=True)
+    places.amass.rename((inputs / "amass").mkdir() or inputs / "amass" / "smplhg_raw")
+    places.body_models.rename((inputs / "checkpoints").mkdir() or inputs / "checkpoints" / "body_models")
+    places.index.rename(inputs / "hml3d" / "index.csv")
+    with zipfile.ZipFile(places.texts) as archive:
+        archive.extractall(inputs / "hml3d")
+    with zipfile.ZipFile(places.humanact12) as archive:  # flat, as that command wants it
+        name = archive.namelist()[0]
+        (inputs / "humanact12").mkdir()
+        (inputs / "humanact12" / name.rpartition("/")[2]).write_bytes(archive.read(name))
+    monkeypatch.setenv("HMR4D_INPUTS", str(inputs))
+    assert export(["--jobs", "1"]) == 0
+    assert len(load_arrays_pickle(inputs / "hml3d" / "joints3d.pth")) == 10
+    assert (inputs / "hml3d" / "texts" / "M000000.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["bandai_namco"], ["humanml3d"], ["humanml3d-from-amass"], ["bvh"], ["synthetic"], ["text"]],
+)
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as exit_info:
         main([*command, "--help"])

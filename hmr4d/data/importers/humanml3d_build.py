@@ -32,6 +32,7 @@ from hmr4d.data.importers.humanml3d_clips import (
 )
 from hmr4d.data.importers.humanml3d_inventory import Inventory, Places, split_lists, take_inventory
 from hmr4d.data.importers.humanml3d_release import (
+    MAKES,
     IndexRow,
     count_differences,
     mirror_clip,
@@ -46,7 +47,6 @@ from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
 
-MAKES = ("new_joints", "joints3d")
 _MADE = {"new_joints": ("new_joints", "new_joint_vecs", "Mean.npy", "Std.npy"), "joints3d": ("joints3d.pth",)}
 _SPLITS = ("train", "val", "test", "train_val", "all")
 _CLIPS_PER_TASK = 32

@@ -16,6 +16,7 @@ from hmr4d.body.skeleton import SMPL22
 
 FPS = 20  # the rate that all of HumanML3D assumes; a clip's true rate is its source's divided by a whole number
 HUMANACT12 = "humanact12"
+MAKES = ("new_joints", "joints3d")  # the two published forms of the clips
 _INDEX_COLUMNS = ("source_path", "start_frame", "end_frame", "new_name")
 # Joints of the hands that change places in a mirrored raw clip of 52 joints. The fingers of the two lists do not
 # correspond; this is how the published clips were made.
