@@ -258,6 +258,14 @@ class MatchingTraining(CaptionTraining):
             self.movement_encoder.eval()
         return self
 
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if self.trainer.enable_validation and len(self.trainer.datamodule.dataset("val")) < 2:  # type: ignore[attr-defined]
+            raise ValueError(
+                "The validation split has a single clip, which has nothing to be told apart from. Choose another with "
+                "datamodule.val.split=..., or leave validation out with trainer.limit_val_batches=0 callbacks=default."
+            )
+
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         if len(batch["lengths"]) > 1:  # a pair that is left over has no wrong one beside it
             super().validation_step(batch, batch_idx)
