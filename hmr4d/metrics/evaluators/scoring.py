@@ -23,7 +23,7 @@ from hmr4d.metrics.evaluators.preparation import (
     StandardPreparation,
 )
 from hmr4d.metrics.frechet import Gaussian
-from hmr4d.metrics.physical import PhysicalMetrics, to_neutral_height
+from hmr4d.metrics.physical import physical_metrics, root_speed_error, to_neutral_height
 from hmr4d.metrics.published_protocol import published_model_scores
 from hmr4d.metrics.replication import Value, replicate_rows
 from hmr4d.metrics.text_to_motion import (
@@ -165,9 +165,9 @@ class Scored:
 
 @dataclass
 class _Repeat:
-    """What is collected of one repeat."""
+    """What is collected of one repeat; `physical`: row -> measures of each chunk, (B,) by name."""
 
-    physical: dict[str, PhysicalMetrics]
+    physical: dict[str, list[dict[str, Tensor]]] = field(default_factory=lambda: {GENERATED: [], GROUND_TRUTH: []})
     text: list[Tensor] = field(default_factory=list)
     generated: list[Tensor] = field(default_factory=list)
     real: list[Tensor] = field(default_factory=list)
@@ -177,6 +177,11 @@ class _Repeat:
         """All rows, on the CPU."""
         columns = (self.text, self.generated, self.real, self.another)
         return Embeddings(*(torch.cat(column).cpu() for column in columns))
+
+    def measures(self, row: str) -> dict[str, float]:
+        """Mean of each physical measure over the motions that have it."""
+        chunks = self.physical[row]
+        return {name: float(torch.cat([chunk[name] for chunk in chunks]).double().nanmean()) for name in chunks[0]}
 
 
 class TextToMotionScorer:
@@ -208,7 +213,7 @@ class TextToMotionScorer:
             ValueError: a motion has the wrong joints, is not finite or too short; it is named.
         """
         clips = self.clips
-        repeats = [self._new_repeat() for _ in range(clips.repeats)]
+        repeats = [_Repeat() for _ in range(clips.repeats)]
         chunks = [clips.items[start : start + CHUNK] for start in range(0, len(clips.items), CHUNK)]
         for items in progress(chunks, "scoring", unit="part"):
             real = self.preparation.encode([clips.real(item) for item in items], clips.real_fps)
@@ -217,8 +222,8 @@ class TextToMotionScorer:
         scores = [
             self.protocol.scores(repeat.embeddings(), clips.seed + number) for number, repeat in enumerate(repeats)
         ]
-        generated = [s.generated | self._physical(r, GENERATED) for s, r in zip(scores, repeats, strict=True)]
-        truth = [s.ground_truth | self._physical(r, GROUND_TRUTH) for s, r in zip(scores, repeats, strict=True)]
+        generated = [s.generated | r.measures(GENERATED) for s, r in zip(scores, repeats, strict=True)]
+        truth = [s.ground_truth | r.measures(GROUND_TRUTH) for s, r in zip(scores, repeats, strict=True)]
         if clips.variety.captions:
             for number, row in enumerate(generated):
                 row["multimodality"] = self._multimodality(number, load)
@@ -229,13 +234,6 @@ class TextToMotionScorer:
         )
 
     # --- parts --------------------------------------------------------------------------------------------------------
-
-    def _new_repeat(self) -> _Repeat:
-        fps = self.evaluator.statistics.fps
-        metrics = {GENERATED: PhysicalMetrics(fps, with_reference=True), GROUND_TRUTH: PhysicalMetrics(fps)}
-        for metric in metrics.values():
-            metric.sync_on_compute = False  # one process scores
-        return _Repeat(metrics)
 
     def _add(
         self, repeat: _Repeat, number: int, items: Sequence[int], real: Encoded, load: Callable[[Job], Generated]
@@ -253,8 +251,10 @@ class TextToMotionScorer:
         repeat.another.append(self._embed(real, again))
         repeat.generated.append(self._embed(made, made_rows))
         shown, wanted = (_padded(self.preparation.shown(e, r)) for e, r in ((made, made_rows), (real, rows)))
-        repeat.physical[GROUND_TRUTH].update(*wanted)
-        repeat.physical[GENERATED].update(*shown, reference=wanted[0], reference_lengths=wanted[1])
+        fps = self.evaluator.statistics.fps
+        repeat.physical[GROUND_TRUTH].append(physical_metrics(*wanted, fps))
+        errors = {"root_speed_error": root_speed_error(*shown, *wanted, fps)}
+        repeat.physical[GENERATED].append(physical_metrics(*shown, fps) | errors)
 
     def _encode(
         self, motions: Sequence[Generated], jobs: Sequence[Job], rows: Sequence[Rows | None]
@@ -293,9 +293,6 @@ class TextToMotionScorer:
             embedded.append(self._embed(*self._encode([load(job) for job in jobs], jobs, rows)))
         pairs = min(MULTIMODALITY_PAIRS, len(samples))
         return multimodality(torch.stack(embedded), rng=np.random.RandomState(clips.seed + number), num_pairs=pairs)
-
-    def _physical(self, repeat: _Repeat, row: str) -> dict[str, float]:
-        return {name: float(value) for name, value in repeat.physical[row].compute().items()}
 
 
 def _padded(motions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
