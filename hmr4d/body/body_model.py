@@ -17,7 +17,8 @@ from torch import Tensor
 from hmr4d.body.kinematics import forward_kinematics
 from hmr4d.body.skeleton import SMPL22
 
-STIFFNESS = 1e-3  # of the mesh against changes across its bones, relative to the squared length of the bones
+STIFFNESS = 1e-3  # of the mesh at a joint with one bone against changes, relative to the squared length of the bone
+BRANCH_STIFFNESS = 0.5  # at a joint with several bones: pelvis and chest follow the places of hips and collars half-way
 COCO17 = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
     "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
@@ -223,7 +224,8 @@ class Body:
         squared = (before**2).sum()
         if squared == 0:
             return scale * identity
-        inverse = torch.linalg.inv(before @ before.mT + STIFFNESS * squared * identity)
+        stiffness = STIFFNESS if len(children) == 1 else BRANCH_STIFFNESS
+        inverse = torch.linalg.inv(before @ before.mT + stiffness * squared * identity)
         return scale * identity + change @ before.mT @ inverse
 
     def _check(self, rotations: Tensor, translation: Tensor | None) -> None:
