@@ -376,13 +376,16 @@ def test_a_stopped_run_goes_on(own_parts: Places, monkeypatch: pytest.MonkeyPatc
     raw = own_parts.notes / "raw_joints"
     done = {path.name: path.stat().st_mtime_ns for path in raw.iterdir()}
     assert done and not (own_parts.out / "joints3d.pth").exists()
-    for folder in (raw, own_parts.out / "new_joints"):  # what a killed writer leaves
-        folder.mkdir(exist_ok=True)
-        (folder / ".000003.abc.npy").write_bytes(b"half")
+    leftovers = [raw / ".000003.abc.npy", *(own_parts.out / name for name in (
+        "new_joints/.000003.abc.npy", ".joints3d.abc.pth", ".train.abc.txt", "texts/.000000.abc.txt"))]  # fmt: skip
+    for leftover in leftovers:  # what a killed writer leaves
+        leftover.parent.mkdir(exist_ok=True)
+        leftover.write_bytes(b"half")
     calls.clear()
     monkeypatch.setattr(humanml3d_build, "write_raw_clips", lambda task: calls.append(task) or whole(task))
     report = build_humanml3d(own_parts, jobs=1)
     assert len(calls) == 2  # of four sources
+    assert not any(leftover.exists() for leftover in leftovers)
     assert {path.name: path.stat().st_mtime_ns for path in raw.iterdir()}.items() >= done.items()
     assert sorted(path.stem for path in (own_parts.out / "new_joints").iterdir()) == ALL
     assert report.num_clips == 5

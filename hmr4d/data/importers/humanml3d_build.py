@@ -173,10 +173,22 @@ def _open_record(places: Places, inventory: Inventory, make: Sequence[str], over
     begun = sorted({*record["begun"], *make})
     record = {"settings": settings, "begun": begun, "is_complete": False, "joints3d": record["joints3d"]}
     write_json(path, record)
-    for folder in (places.notes / "raw_joints", *(places.out / name for name in ("new_joints", "new_joint_vecs"))):
-        for leftover in folder.glob(".*.npy"):
-            leftover.unlink()
+    _remove_leftovers(places)
     return record
+
+
+def _remove_leftovers(places: Places) -> None:
+    """Removes the half-written files of a killed run, which no name leads to but which a listing finds."""
+    patterns = [f"{folder}/.*.npy" for folder in ("preparation/raw_joints", "new_joints", "new_joint_vecs")]
+    patterns += [
+        "texts/.*.txt",
+        ".joints3d.*.pth",
+        ".Mean.*.npy",
+        ".Std.*.npy",
+        *(f".{name}.*.txt" for name in _SPLITS),
+    ]
+    for leftover in (path for pattern in patterns for path in places.out.glob(pattern)):
+        leftover.unlink()
 
 
 def _rows_hash(rows: Sequence[IndexRow]) -> str:
