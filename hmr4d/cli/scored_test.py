@@ -23,12 +23,13 @@ from hmr4d.cli.compose import listed
 from hmr4d.data.scored_clips import ScoredClips
 from hmr4d.export.generations import MANIFEST_NAME, GenerationFolder, SavedMotions, differing
 from hmr4d.metrics.card import ResultCard, file_hash
-from hmr4d.metrics.evaluators.evaluator import CONFIG_NAME
+from hmr4d.metrics.evaluators.evaluator import CONFIG_NAME, PUBLISHED_NAME
 from hmr4d.metrics.evaluators.published import MATCHING_FILE
 from hmr4d.metrics.evaluators.word_vectorizer import FILES as GLOVE_FILES
 from hmr4d.models.motion2to3.checkpoints import WEIGHTS_NAME
 from hmr4d.representation.motion2d import Statistics
 from hmr4d.utils.devices import pick_device
+from hmr4d.utils.releases import release_folders
 
 logger = logging.getLogger(__name__)
 
@@ -109,11 +110,7 @@ def score_only(cfg: DictConfig, weights: Any, clips: ScoredClips, metric: Metric
 
 def check_files(cfg: DictConfig, weights: Any) -> None:
     """FileNotFoundError with every file that the test would miss, weights, data, evaluator and text encoder alike."""
-    wanted = [Path(cfg.evaluation.store) / "store.json"]
-    evaluator = Path(cfg.evaluation.evaluator)
-    wanted.append(evaluator / (CONFIG_NAME if cfg.evaluation.glove is None else MATCHING_FILE))
-    if cfg.evaluation.glove is not None:
-        wanted += [Path(cfg.evaluation.glove) / name for name in GLOVE_FILES]
+    wanted = [Path(cfg.evaluation.store) / "store.json", *evaluator_files(cfg.evaluation)]
     if cfg.score_only is None:
         wanted += weight_files(weights)
         wanted += [Path(cfg.text.folder)] if cfg.text.folder is not None else []
@@ -124,6 +121,20 @@ def check_files(cfg: DictConfig, weights: Any) -> None:
             f"This test needs {len(missing)} file(s) that are not there: {', '.join(missing)}. docs/evaluation.md says "
             "where each comes from."
         )
+
+
+def evaluator_files(evaluation: DictConfig) -> list[Path]:
+    """Files of the evaluator to look for: of a published one with its word vectors unless it is one of ours."""
+    name, glove = evaluation.evaluator, evaluation.glove
+    if name == PUBLISHED_NAME:
+        checkpoints = release_folders()[0].parent
+        name, glove = checkpoints / "t2m", glove or checkpoints / "glove"
+    for folder in (Path(name), *(folder / name for folder in release_folders())):
+        if (folder / CONFIG_NAME).is_file():
+            return [folder / CONFIG_NAME]
+    if glove is None:
+        return [Path(name) / CONFIG_NAME]
+    return [Path(name) / MATCHING_FILE, *(Path(glove) / part for part in GLOVE_FILES)]
 
 
 def weight_files(weights: Any) -> list[Path]:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from hmr4d.body.motion import MotionOutput
 from hmr4d.callbacks.metric_t2m import MetricT2M
 from hmr4d.cli.compose import compose_config
+from hmr4d.cli.scored_test import evaluator_files
 from hmr4d.cli.train import run
 from hmr4d.data.scored_clips import Job
 from hmr4d.export.generations import GenerationFolder
@@ -206,3 +207,17 @@ def test_motion_that_is_not_finite_stops_and_keeps_the_rest(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"1 motion\(s\) that are not finite, first for repeat 0, item 0 \('bad'\)"):
         metric.save(output, batch)
     assert metric.folder.has(Job(1, 1, 1)) and not metric.folder.has(Job(0, 0, 0))
+
+
+def test_evaluators_are_found_by_name_or_folder(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HMR4D_INPUTS", str(inputs))
+    ours = inputs / "checkpoints" / "hmr4d" / "evaluator-bandai"
+    for name, glove, wanted in (
+        ("evaluator-bandai", None, [ours / "evaluator.json"]),
+        (str(ours), "words", [ours / "evaluator.json"]),
+        ("gone", None, [Path("gone/evaluator.json")]),
+    ):
+        assert evaluator_files(OmegaConf.create({"evaluator": name, "glove": glove})) == wanted
+    published = evaluator_files(OmegaConf.create({"evaluator": "humanml3d", "glove": None}))
+    assert published[0] == inputs / "checkpoints" / "t2m" / "text_mot_match" / "model" / "finest.tar"
+    assert [path.parent for path in published[1:]] == [inputs / "checkpoints" / "glove"] * 3
