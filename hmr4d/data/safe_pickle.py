@@ -28,21 +28,29 @@ class UnsafePickleError(ValueError):
     """A pickle that asks for something other than arrays and builtins, or that is no pickle."""
 
 
+class _TensorsInside(UnsafePickleError):
+    """A pickle that torch.save wrote of tensors."""
+
+
 class _ArraysOnlyUnpickler(pickle.Unpickler):
     """Refuses every global but the handful that NumPy arrays and plain containers need."""
 
     def find_class(self, module: str, name: str) -> Any:
         module = "builtins" if module == "__builtin__" else module  # its name in the older protocols
+        if module == "torch._utils" and name.startswith("_rebuild_"):
+            raise _TensorsInside("it holds torch tensors")
         if (module, name) not in _ALLOWED:
             raise UnsafePickleError(f"it asks for {module}.{name}, which is neither an array nor a builtin")
         return super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> Any:
-        raise UnsafePickleError("it holds torch tensors; expected NumPy arrays")
+        raise _TensorsInside("it holds torch tensors")
 
 
 def load_arrays_pickle(path: str | os.PathLike[str]) -> Any:
     """Object tree of arrays and builtins from a pickle: plain, or written by torch.save (zip or older).
+
+    Where torch.save was given tensors, they come as tensors, in host memory.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -65,11 +73,23 @@ def load_arrays_pickle(path: str | os.PathLike[str]) -> Any:
             for _ in range(2):  # protocol version and system facts
                 load_arrays(file)
             return load_arrays(file)
+    except _TensorsInside:
+        return _load_tensors(path)
     except UnsafePickleError as error:
         raise UnsafePickleError(f"{path} cannot be read safely: {error}.") from None
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError,
             MemoryError, OverflowError, ImportError, zipfile.BadZipFile) as error:  # fmt: skip
         raise UnsafePickleError(f"{path} is damaged or no pickle: {error}.") from error
+
+
+def _load_tensors(path: Path) -> Any:
+    import torch  # only files of tensors need it
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UnsafePickleError(f"{path} is damaged, or holds more than tensors and builtins: {reason}") from error
 
 
 def load_arrays(file: BinaryIO) -> Any:

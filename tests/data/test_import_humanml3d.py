@@ -51,6 +51,12 @@ def as_old_torch(folder):
     torch.save(table, folder / "joints3d.pth", _use_new_zipfile_serialization=False)
 
 
+def as_tensors(folder):
+    torch = pytest.importorskip("torch")
+    table = {f"{n}.npy": {"joints3d": torch.from_numpy(v), "name": "a.npz"} for n, v in joints().items()}
+    torch.save(table, folder / "joints3d.pth")
+
+
 def as_npz(folder):
     np.savez(folder / "joints3d.npz", **{f"{n}.npy": v for n, v in joints().items()})
 
@@ -61,7 +67,7 @@ def as_new_joints(folder):
         np.save(folder / "new_joints" / f"{name}.npy", value)
 
 
-@pytest.mark.parametrize("write", [as_pth, as_torch, as_old_torch, as_npz, as_new_joints])
+@pytest.mark.parametrize("write", [as_pth, as_torch, as_old_torch, as_tensors, as_npz, as_new_joints])
 def test_every_layout(root, tmp_path, write):
     write(root)
     import_humanml3d(root, tmp_path / "out")
@@ -133,6 +139,14 @@ def test_hostile_pickles_are_refused(tmp_path, protocol):
     path = tmp_path / "joints3d.pth"
     path.write_bytes(pickle.dumps({"a": _Attack()}, protocol=protocol))
     with pytest.raises(UnsafePickleError, match=r"joints3d\.pth cannot be read safely: it asks for \w+\.mkdir"):
+        load_arrays_pickle(path)
+
+
+def test_hostile_files_of_tensors_are_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "joints3d.pth"
+    torch.save({"a": torch.zeros(3), "b": _Attack()}, path)
+    with pytest.raises(UnsafePickleError, match=r"joints3d\.pth is damaged, or holds more than tensors and builtins"):
         load_arrays_pickle(path)
 
 
