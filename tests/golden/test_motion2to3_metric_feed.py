@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
 
+from hmr4d.cli.compose import compose_config
+from hmr4d.cli.train import run
+from hmr4d.data.store import Caption
 from hmr4d.metrics.evaluators.evaluator import Evaluator, EvaluatorRecipe, build_networks
 from hmr4d.metrics.evaluators.preparation import PublishedModelPreparation, published_placement
-from hmr4d.metrics.evaluators.published import translate
+from hmr4d.metrics.evaluators.published import MATCHING_FILE, translate
 from hmr4d.metrics.evaluators.text_input import WordBatch
 from hmr4d.representation.hml263 import load_statistics
+from tests.data.tiny_store import write_store
 from tests.golden.test_humanml3d_evaluators import NETWORK_TOLERANCE, read_json, seeded_weights
 from tests.golden.vectors import assert_close, golden_file
 
 FPS = 30.0
+NETWORKS = ("text_encoder", "movement_encoder", "motion_encoder")  # order of the seeds
 FEATURES_ATOL = 5e-5  # of features that are not normalised; the README of the vectors asks for it
 
 
@@ -71,7 +78,7 @@ def test_eval_batch_embeddings() -> None:
     """Joints and captions to embeddings, all the way; the vectors are in the order of `align_m_idx`."""
     data = {k: torch.from_numpy(v) for k, v in read(golden_file("humanml3d/m2t3_eval_batch.npz")).items()}
     networks, shapes = build_networks(EvaluatorRecipe()), read_json("state_dict_shapes.json")
-    for name, seed in zip(("text_encoder", "movement_encoder", "motion_encoder"), data["seeds"].tolist(), strict=True):
+    for name, seed in zip(NETWORKS, data["seeds"].tolist(), strict=True):
         network = getattr(networks, name)
         network.load_state_dict(translate(seeded_weights(shapes[name], seed), type(network)))
     evaluator = Evaluator(EvaluatorRecipe(), load_statistics("hml263_evaluator"), networks=networks)
@@ -84,3 +91,27 @@ def test_eval_batch_embeddings() -> None:
     onehot = torch.nn.functional.one_hot(data["pos_onehot"], evaluator.recipe.pos_dim)
     texts = evaluator.embed_words(WordBatch(data["word_embs"], data["text_len"], onehot))
     assert_close("text_emb", texts[order], data["text_emb"], NETWORK_TOLERANCE)
+
+
+@pytest.mark.slow
+def test_published_command_from_files_to_card(tmp_path: Path) -> None:
+    """Store, word vectors, evaluator and weights in their published places and layouts; the network is a tiny one."""
+    inputs, frames = tmp_path / "inputs", {f"clip{n:02d}": 45 + n for n in range(34)}
+    captions = {name: [Caption(f"a person walks {name}", ("a/DET", "person/NOUN", "walk/VERB"))] for name in frames}
+    write_store(inputs / "humanml3d", frames, captions, splits=dict.fromkeys(frames, "test"))
+    evaluator = inputs / "checkpoints" / "t2m" / MATCHING_FILE
+    evaluator.parent.mkdir(parents=True)
+    shapes = read_json("state_dict_shapes.json")
+    torch.save({name: seeded_weights(shapes[name], seed) for seed, name in enumerate(NETWORKS)}, evaluator)
+    shutil.copytree(golden_file("motion2to3/fake_glove"), inputs / "checkpoints" / "glove")
+    cfg = compose_config([
+        "exp=mas/video_motion2dmv_nr/mdm_test", "global/task=motion2dmv/single_test2dmv_nr", "text=hash",
+        "network=tiny", f"paths.inputs={inputs}", f"paths.outputs={tmp_path}", f"ckpt_path={tmp_path / 'm.ckpt'}",
+        "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false", "pipeline.sampling.num_inference_steps=2",
+    ])  # fmt: skip
+    weights = {f"pipeline.denoiser.{k}": v for k, v in instantiate(cfg.network).state_dict().items()}
+    torch.save({"state_dict": weights}, tmp_path / "m.ckpt")
+    (card,) = run(cfg)
+    assert (card.protocol, card.evaluator, card.set_size) == ("published_model", "humanml3d", len(frames))
+    assert card.statistics_hash == load_statistics("hml263_evaluator").hash
+    assert (tmp_path / "HumanML3D_2dmotionmv_nr" / "mdm-test" / "card.md").is_file()

@@ -109,6 +109,8 @@ class StandardProtocol:
         )
         halves = fid_of_halves(embeddings.real, rng=rng)
         notes = [*generated.notes, *real.notes]
+        if halves.note:
+            notes.append(f"Halves of the real set: {halves.note}")
         if num_pairs != DIVERSITY_PAIRS:
             notes.append(f"Diversity is over {num_pairs} pairs instead of {DIVERSITY_PAIRS}: the set is small.")
         return RepeatScores(generated.values, real.values | {"fid_halves": halves.value}, tuple(dict.fromkeys(notes)))
