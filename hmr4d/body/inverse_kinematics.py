@@ -1,0 +1,227 @@
+"""Joint rotations from joint positions in closed form, frame by frame and without iteration.
+
+Positions say where a bone points, not how it is turned about itself. What is left open is decided in a way that never
+jumps from frame to frame:
+
+- a joint with several children (pelvis, upper chest) takes the rotation that best moves its rest bones onto the seen
+  ones (Kabsch, "A solution for the best rotation to relate two sets of vectors", 1976);
+- a joint with one child takes the smallest rotation against its parent that points the bone the right way, so that
+  twist is carried down the chain instead of being made up anew in every frame;
+- shoulders and hips are turned about their bone until elbows and knees bend the way elbows and knees do, the more so
+  the more they are bent;
+- a twist of the chest against the pelvis is shared out evenly over the spine between them;
+- joints without a child (head, wrists, toes) stay at rest against their parent.
+
+Everything but the root's rotation is the same whichever way the body faces, stands or lies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import roma
+import torch
+from torch import Tensor
+
+from hmr4d.body.kinematics import forward_kinematics
+from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
+
+MIN_LENGTH = 1e-6  # metres; a shorter bone has no direction
+PRIOR_WEIGHT = 1e-5  # of "as the parent", against all bones of a joint; decides what they leave open
+STRAIGHT = 0.12  # squared sine of 20 degrees: a limb bent that far decides half of its own twist
+# Middle joint of each limb: which way the part beyond it goes when it bends, in the rest pose.
+_BENDS = {
+    "left_knee": (0.0, 0.0, -1.0), "right_knee": (0.0, 0.0, -1.0),
+    "left_elbow": (0.0, 0.0, 1.0), "right_elbow": (0.0, 0.0, 1.0),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SolvedPose:
+    """Rotations that pose a skeleton of fixed bones after a motion.
+
+    Attributes:
+        rotations: (..., L, J, 3, 3) of each joint in the frame of its parent; the root's in the world.
+        translation: (..., L, 3) metres, added to everything, as in `Body.pose`: the root comes to its rest position
+            plus this.
+        residual: (..., L, J) metres from each given joint to the posed one. Zero up to rounding where the motion has
+            constant bones; generated motion stretches its bones by millimetres, and fixed bones cannot follow.
+    """
+
+    rotations: Tensor
+    translation: Tensor
+    residual: Tensor
+
+
+def solve_pose(joints3d: Tensor, rest_joints: Tensor, *, skeleton: Skeleton = SMPL22) -> SolvedPose:
+    """Rotations that take a rest pose to a motion, in closed form; every bone gets the direction it has in the motion.
+
+    Args:
+        joints3d: (..., L, J, 3) metres, y up; frames are treated one by one.
+        rest_joints: (J, 3), or (..., J, 3) with one rest pose per clip: metres, arms spread, facing +z, left at +x;
+            those of a `Body` (rows `smpl22`), or `clip_rest_joints` for the bone lengths of the motion itself.
+        skeleton: joint meaning.
+
+    Raises:
+        ValueError: shapes that do not fit the skeleton, or positions that are not finite.
+    """
+    _check(joints3d, rest_joints, skeleton)
+    rest = rest_joints.to(joints3d)[..., None, :, :]  # (..., 1, J, 3)
+    world: list[Tensor] = []
+    for joint, parent in enumerate(skeleton.parents):
+        children = _children(skeleton, joint)
+        above = world[parent] if parent >= 0 else torch.eye(3).to(joints3d).expand(*joints3d.shape[:-2], 3, 3)
+        seen, still = _bones(joints3d, joint, children), _bones(rest, joint, children)
+        if len(children) > 1:
+            rotation = _best_rotation(seen, still, above)
+            _share_twist(world, rotation, rest, joint, skeleton)
+        elif children:
+            rotation = above @ _swing(still[..., 0, :], (above.mT @ seen[..., 0, :, None])[..., 0])
+            rotation = _bend_twist(rotation, joints3d, rest, joint, skeleton)
+        else:
+            rotation = above
+        world.append(rotation)
+    local = torch.stack([w if p < 0 else world[p].mT @ w for w, p in zip(world, skeleton.parents, strict=True)], -3)
+    root = skeleton.parents.index(-1)
+    translation = joints3d[..., root, :] - rest[..., root, :]
+    posed = posed_joints(local, translation, rest_joints, skeleton=skeleton)
+    return SolvedPose(local, translation, (joints3d - posed).norm(dim=-1))
+
+
+def posed_joints(rotations: Tensor, translation: Tensor, rest_joints: Tensor, *, skeleton: Skeleton = SMPL22) -> Tensor:
+    """Joints (..., L, J, 3) of a posed skeleton, the inverse of `solve_pose`.
+
+    Args:
+        rotations: (..., L, J, 3, 3) of each joint in the frame of its parent.
+        translation: (..., L, 3) metres.
+        rest_joints: (J, 3) or (..., J, 3) metres.
+        skeleton: joint meaning.
+    """
+    rest = rest_joints.to(rotations)
+    parents = [max(p, 0) for p in skeleton.parents]
+    is_root = torch.tensor([p < 0 for p in skeleton.parents], device=rest.device)[:, None]
+    offsets = torch.where(is_root, rest, rest - rest[..., parents, :])
+    joints3d = forward_kinematics(rotations, offsets[..., None, :, :], skeleton.parents)[1]
+    return joints3d + translation[..., None, :]
+
+
+def clip_rest_joints(joints3d: Tensor, template: Tensor, *, skeleton: Skeleton = SMPL22) -> Tensor:
+    """A rest pose with the bones of a motion: with it, `solve_pose` reproduces motions of constant bones exactly.
+
+    Bones get their median length over the clip. They point as in the template, but for the bones of joints that have
+    several: these keep the angles they have in the motion (median over frames, turned onto the template).
+
+    Args:
+        joints3d: (..., L, J, 3) metres.
+        template: (J, 3) rest pose that gives the directions, and the place of the root.
+        skeleton: joint meaning.
+
+    Returns:
+        (..., J, 3) metres.
+
+    Raises:
+        ValueError: as `solve_pose`.
+    """
+    _check(joints3d, template, skeleton)
+    template = template.to(joints3d)
+    identity = torch.eye(3).to(joints3d)
+    root = skeleton.parents.index(-1)
+    rest = [template[root].expand(*joints3d.shape[:-3], 3)] * skeleton.num_joints
+    for joint in range(skeleton.num_joints):
+        children = _children(skeleton, joint)
+        if not children:
+            continue
+        seen, still = _bones(joints3d, joint, children), _bones(template, joint, children)
+        shape = still.expand(*joints3d.shape[:-3], len(children), 3)
+        if len(children) > 1:
+            turned = seen @ _best_rotation(seen, still, identity)  # rows: bones in the frame of the joint
+            shape = torch.where(turned.norm(dim=-1, keepdim=True) < MIN_LENGTH, still, turned).median(-3).values
+        lengths = seen.norm(dim=-1).median(-2).values
+        bones = shape / shape.norm(dim=-1, keepdim=True).clamp(min=MIN_LENGTH) * lengths[..., None]
+        for child, bone in zip(children, bones.unbind(-2), strict=True):
+            rest[child] = rest[joint] + bone
+    return torch.stack(rest, -2)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _check(joints3d: Tensor, rest_joints: Tensor, skeleton: Skeleton) -> None:
+    for name, value, least in (("joints3d", joints3d, 3), ("rest_joints", rest_joints, 2)):
+        if value.ndim < least or value.shape[-2:] != (skeleton.num_joints, 3):
+            wanted = f"({'..., L' if least == 3 else '...'}, {skeleton.num_joints}, 3)"
+            raise ValueError(f"{name} has shape {tuple(value.shape)}, skeleton '{skeleton.name}' needs {wanted}.")
+        if not value.isfinite().all():
+            raise ValueError(f"{name} holds positions that are not finite. Mend or cut the motion first.")
+
+
+def _children(skeleton: Skeleton, joint: int) -> list[int]:
+    return [c for c, p in enumerate(skeleton.parents) if p == joint]
+
+
+def _bones(joints: Tensor, joint: int, children: list[int]) -> Tensor:
+    """(..., children, 3) from a joint to its children."""
+    return joints[..., children, :] - joints[..., [joint], :]
+
+
+def _best_rotation(seen: Tensor, still: Tensor, prior: Tensor) -> Tensor:
+    """(..., 3, 3) rotation that takes bones (..., C, 3) at rest nearest to those seen; the prior where they say nothing.
+
+    Bones on one line leave the turn about it open; the weak prior settles it.
+    """
+    weight = PRIOR_WEIGHT * (still.square().sum((-1, -2)) + MIN_LENGTH**2)
+    return roma.special_procrustes(seen.mT @ still + weight[..., None, None] * prior)
+
+
+def _swing(still: Tensor, seen: Tensor) -> Tensor:
+    """(..., 3, 3) smallest rotation between directions (..., 3); none where one of them has no length."""
+    along = still.reshape(-1, 3).mean(0)
+    axis = torch.zeros_like(along)
+    axis[int(along.abs().argmin())] = 1.0
+    axis = axis - along * (axis @ along) / (along @ along).clamp(min=MIN_LENGTH**2)
+    x, y, z = (axis / axis.norm()).tolist()
+    rotation = quat_wxyz_to_matrix(quat_wxyz_between(still, seen, antiparallel_axis=(x, y, z)))
+    known = (still.norm(dim=-1) > MIN_LENGTH) & (seen.norm(dim=-1) > MIN_LENGTH)
+    return torch.where(known[..., None, None], rotation, torch.eye(3).to(rotation))
+
+
+def _bend_twist(rotation: Tensor, joints3d: Tensor, rest: Tensor, joint: int, skeleton: Skeleton) -> Tensor:
+    """World rotation (..., 3, 3) of a joint turned about its bone so that the next joint bends as a hinge would."""
+    middle = _children(skeleton, joint)[0]
+    if skeleton.joint_names[middle] not in _BENDS:
+        return rotation
+    ends = _children(skeleton, middle)
+    beyond = _unit((rotation.mT @ _bones(joints3d, middle, ends)[..., 0, :, None])[..., 0])
+    along = _unit(_bones(rest, joint, [middle])[..., 0, :])
+    bend = torch.tensor(_BENDS[skeleton.joint_names[middle]]).to(along)
+    bend = _unit(bend - along * (along * bend).sum(-1, keepdim=True))
+    forward, sideways = (beyond * bend).sum(-1), (beyond * torch.linalg.cross(along, bend)).sum(-1)
+    sine = (forward.square() + sideways.square()).sqrt()
+    return rotation @ _turn(along, torch.atan2(sine * sideways, sine * forward + STRAIGHT))
+
+
+def _share_twist(world: list[Tensor], rotation: Tensor, rest: Tensor, joint: int, skeleton: Skeleton) -> None:
+    """Spreads the twist of a joint against its parent over the one-bone joints above it; `world` is updated."""
+    chain = [joint]
+    while skeleton.parents[chain[0]] >= 0 and len(_children(skeleton, skeleton.parents[chain[0]])) == 1:
+        chain.insert(0, skeleton.parents[chain[0]])
+    if len(chain) == 1:
+        return
+    along = _unit(_bones(rest, chain[-2], [joint])[..., 0, :])
+    against = world[chain[-2]].mT @ rotation
+    axial = torch.stack([against[..., a, b] - against[..., b, a] for a, b in ((2, 1), (0, 2), (1, 0))], -1)
+    cosine = against.diagonal(dim1=-2, dim2=-1).sum(-1) - (along * (against @ along[..., None])[..., 0]).sum(-1)
+    twist = torch.atan2((axial * along).sum(-1), cosine)
+    for number, (upper, lower) in enumerate(zip(chain[:-1], chain[1:], strict=True), start=1):
+        bone = _unit(_bones(rest, upper, [lower])[..., 0, :])
+        world[upper] = world[upper] @ _turn(bone, twist * number / len(chain))
+
+
+def _turn(axis: Tensor, angle: Tensor) -> Tensor:
+    """(..., 3, 3) rotation by angles (...) about unit axes (..., 3)."""
+    return roma.rotvec_to_rotmat(axis * angle[..., None])
+
+
+def _unit(v: Tensor) -> Tensor:
+    return v / v.norm(dim=-1, keepdim=True).clamp(min=MIN_LENGTH)
