@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import logging
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 
 import numpy as np
 import torch
@@ -104,7 +104,7 @@ def make_card(args: argparse.Namespace, command: str) -> ResultCard:
         rows=rows, set_name=f"{many.clips.store.name}/{args.split}", set_size=scored.set_size, seed=args.seed,
         protocol=many.protocol.name, evaluator=evaluator.recipe.name, evaluator_hash=evaluator.weights_hash,
         statistics_hash=evaluator.statistics_hash, checkpoint=None, checkpoint_hash=None, command=command,
-        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), notes=tuple(notes),
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"), notes=tuple(notes),
     )  # fmt: skip
 
 

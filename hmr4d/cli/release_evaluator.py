@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def trained_evaluator(checkpoint: str | Path, *, name: str, source: str) -> Eval
         FileNotFoundError, ValueError: see `read_training`, or the checkpoint is of another stage.
     """
     state, recipe_facts = read_training(checkpoint)
-    recipe = EvaluatorRecipe(**{**recipe_facts, "name": name})
+    recipe = replace(EvaluatorRecipe(**recipe_facts), name=name)
     networks = build_networks(recipe)
     for part, network in networks._asdict().items():
         own = {k.removeprefix(f"{part}."): v.half().float() for k, v in state.items() if k.startswith(f"{part}.")}

@@ -103,7 +103,7 @@ class FeatureWindows(Dataset[dict[str, Any]]):
 
     def balance_weights(self, power: float = 0.5) -> np.ndarray:
         """(N,) see `MotionViews.balance_weights`; a cell's share is that of its windows."""
-        return cell_weights(self.source.store, self.clips, power)
+        return cell_weights(self.source.store, self.clips.tolist(), power)
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         index, seed = index if isinstance(index, tuple) else (index, mix_seed(self.seed, index))
