@@ -66,13 +66,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--mirror", type=Path, help="folder that holds the archives already; nothing is fetched")
     parser.add_argument("--url", help="address to fetch from instead of the known ones; for one NAME")
     parser.add_argument("--verify", type=Path, help="manifest written on another machine, to be met by what comes here")
+    parser.add_argument("--overwrite", action="store_true", help="replace a folder that this program did not make")
     parser.add_argument("--keep", action="store_true", help="keep the archives, in <out>/downloads")
     return parser
 
 
 def download(
     item: Item, out: Path, *, mirror: Path | None = None, url: str | None = None, verify: Path | None = None,
-    keep: bool = False,
+    keep: bool = False, overwrite: bool = False,
 ) -> Path:  # fmt: skip
     """Fetches, checks and unpacks one item, unless it is there and whole.
 
@@ -83,13 +84,14 @@ def download(
         url: address instead of the known ones.
         verify: manifest that what comes must meet.
         keep: keep a fetched archive in `<out>/downloads`.
+        overwrite: replace a folder of that name that has no manifest.
 
     Returns:
         The folder.
 
     Raises:
         DownloadError: the archive cannot be had, or is not the expected one.
-        ValueError: the archive is damaged, or unpacks to something else.
+        ValueError: the archive is damaged or holds something else, or the folder is there without a manifest.
     """
     folder, manifest_path = out / item.folder, out / f"{item.name}.manifest.json"
     if verify is None and mirror is not None and (mirror / manifest_path.name).is_file():
@@ -100,23 +102,12 @@ def download(
         if known["files"] == (expected or known)["files"] and known["files"] == _contents(folder):
             logger.info("%s is there and whole.", folder)
             return folder
+    elif folder.exists() and not overwrite:
+        raise ValueError(f"{folder} is there, but this program did not make it. Use it as it is, or pass --overwrite.")
     stated = (expected or {}).get("archive", {})
     file = RemoteFile(item.file.name, (url,) if url else item.file.urls,
                       item.file.size or stated.get("size"), item.file.sha256 or stated.get("sha256"))  # fmt: skip
-    if mirror is not None:
-        archive, source = mirror / file.name, str(mirror / file.name)
-        if not archive.is_file():
-            raise DownloadError(
-                f"{archive} does not exist. Put {file.name} there; {item.page} says where it is to be had."
-            )
-    else:
-        try:
-            archive, source = fetch(file, out / "downloads")
-        except DownloadError as error:
-            raise DownloadError(
-                f"{error} Without network: get {file.name} elsewhere ({item.page}), put it into a folder and give "
-                "--mirror <folder>."
-            ) from error
+    archive, source = _archive_of(file, item.page, out / "downloads", mirror)
     digest = file.check(archive)
     unpack_zip(archive, folder, item.holds)
     facts = {"name": file.name, "size": archive.stat().st_size, "sha256": digest, "source": source or "fetched before"}
@@ -129,6 +120,22 @@ def download(
     if mirror is None and not keep:
         archive.unlink()
     return folder
+
+
+def _archive_of(file: RemoteFile, page: str, folder: Path, mirror: Path | None) -> tuple[Path, str]:
+    """The archive, from the mirror or fetched into a folder, and where it came from."""
+    if mirror is not None:
+        archive = mirror / file.name
+        if not archive.is_file():
+            raise DownloadError(f"{archive} does not exist. Put {file.name} there; {page} says where it is to be had.")
+        return archive, str(archive)
+    try:
+        return fetch(file, folder)
+    except DownloadError as error:
+        raise DownloadError(
+            f"{error} Without network: get {file.name} elsewhere ({page}), put it into a folder and give "
+            "--mirror <folder>."
+        ) from error
 
 
 def _contents(folder: Path) -> dict[str, dict[str, Any]]:
@@ -167,7 +174,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ValueError("--url and --verify are for one NAME. Give the names one by one.")
         for name in args.names:
             folder = download(
-                items[name], args.out, mirror=args.mirror, url=args.url, verify=args.verify, keep=args.keep
+                items[name],
+                args.out,
+                mirror=args.mirror,
+                url=args.url,
+                verify=args.verify,
+                keep=args.keep,
+                overwrite=args.overwrite,
             )
             sys.stdout.write(f"{name}: {folder}\n")
     except (ValueError, OSError) as error:

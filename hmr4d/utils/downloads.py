@@ -80,8 +80,12 @@ def fetch(file: RemoteFile, folder: Path, *, tries: int = TRIES, wait_s: float =
     folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / file.name, folder / f"{file.name}.part"
     if target.is_file():
-        file.check(target)
-        return target, ""
+        try:
+            file.check(target)
+            return target, ""
+        except DownloadError as error:
+            logger.warning("%s", error)
+            target.unlink()
     answers = []
     for url in file.urls:
         try:

@@ -162,6 +162,11 @@ def test_wrong_files_are_refused(server: Server, tmp_path: Path) -> None:
         fetch(remote(server), tmp_path, tries=2, wait_s=0)
 
 
+def test_a_spoilt_file_is_fetched_again(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "glove.zip").write_bytes(b"spoilt")
+    assert fetch(remote(server, size=len(GLOVE)), tmp_path)[0].read_bytes() == GLOVE
+
+
 def test_the_next_address_is_tried(server: Server, tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:9/glove.zip"
     file = RemoteFile("glove.zip", (nowhere, server.url))
@@ -221,6 +226,17 @@ def test_mirror_folder(tmp_path: Path) -> None:
     (mirror / "glove.zip").write_bytes(zipped({f"glove/{name}": b"other" for name in HOLDS}))
     with pytest.raises(DownloadError, match="expected"):
         download(glove(), tmp_path / "elsewhere", mirror=mirror)
+
+
+def test_a_folder_of_the_user_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "glove.zip").write_bytes(GLOVE)
+    (tmp_path / "glove").mkdir()
+    (tmp_path / "glove" / "mine").write_text("x")
+    with pytest.raises(ValueError, match="this program did not make it"):
+        download(glove(), tmp_path, mirror=tmp_path)
+    assert (tmp_path / "glove" / "mine").is_file()
+    download(glove(), tmp_path, mirror=tmp_path, overwrite=True)
+    assert sorted(p.name for p in (tmp_path / "glove").iterdir()) == sorted(HOLDS)
 
 
 def link_entry() -> zipfile.ZipInfo:
