@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     return known
 
 
-def test_clips(store: str, split: str, recipe: EvaluatorRecipe, *, repeats: int, seed: int) -> ScoredClips:
+def clips_of(store: str, split: str, recipe: EvaluatorRecipe, *, repeats: int, seed: int) -> ScoredClips:
     """The clips of a split that an evaluator takes; longer ones are cut."""
     rules = IndexRules(recipe.min_rows / recipe.fps, recipe.max_rows / recipe.fps, keep_long=True)
     cuts = RowCuts(max_rows=recipe.max_rows, unit=recipe.unit_length)
@@ -88,7 +88,7 @@ def make_card(args: argparse.Namespace, command: str) -> ResultCard:
         TextToMotionScorer(
             evaluator,
             StandardProtocol(),
-            test_clips(args.store, args.split, evaluator.recipe, repeats=repeats, seed=args.seed),
+            clips_of(args.store, args.split, evaluator.recipe, repeats=repeats, seed=args.seed),
         )
         for repeats in (args.repeats, args.spoilt_repeats)
     )

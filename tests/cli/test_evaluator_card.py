@@ -1,0 +1,94 @@
+"""The card of an evaluator: real motion, and real motion that was spoilt."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hmr4d.cli.evaluator_card import ANOTHER_CLIP, clips_of, exchanged, main, spoilt
+from hmr4d.data.importers.synthetic import import_synthetic, synthetic_joints
+from hmr4d.data.scored_clips import Job
+from hmr4d.data.store import write_text_cache
+from hmr4d.metrics.card import GROUND_TRUTH, ResultCard
+from hmr4d.metrics.evaluators.evaluator import Evaluator, EvaluatorRecipe
+from hmr4d.metrics.evaluators.retrieval_ceiling import retrieval_ceiling
+from hmr4d.metrics.evaluators.spoiling import SPOILS
+from hmr4d.nn.text import HashTextEncoder, encode_numpy
+from hmr4d.representation.hml263 import NUM_FEATURES, Hml263Statistics
+
+RECIPE = EvaluatorRecipe(
+    name="tiny", variant="corrected_hips", min_rows=24, text="tokens", text_encoder="hash", text_dim=32,
+    movement_hidden=16, movement_dim=16, motion_hidden=16, text_hidden=16, embed_dim=8,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stores") / "synthetic"
+    import_synthetic(folder, num_clips=48)
+    write_text_cache(folder, "hash", lambda texts: encode_numpy(HashTextEncoder(), texts))
+    return folder
+
+
+def test_card_has_a_row_for_every_kind_of_spoiling(store: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    mean, std = np.zeros(NUM_FEATURES, np.float32), np.ones(NUM_FEATURES, np.float32)
+    statistics = Hml263Statistics(name="tiny", mean=mean, std=std, variant="corrected_hips")
+    Evaluator(RECIPE, statistics).save(tmp_path / "tiny")
+    words = ["--evaluator", str(tmp_path / "tiny"), "--store", str(store), "--split", "train", "--repeats", "2",
+             "--spoilt-repeats", "1", "--out", str(tmp_path / "out")]  # fmt: skip
+    assert main(words) == 0
+    card = ResultCard.read(tmp_path / "out" / "card.json")
+    assert list(card.rows) == [GROUND_TRUTH, *SPOILS, ANOTHER_CLIP]
+    assert card.rows[GROUND_TRUTH]["fid_halves"].repeats == 2 and card.set_size == 36
+    assert any("knowing content and style" in note for note in card.notes)
+    frozen, unchanged = (card.rows[name]["fid"].mean for name in ("one frame held", "unchanged"))
+    assert frozen is not None and unchanged is not None and frozen > unchanged
+
+
+def test_bad_input_ends_in_one_sentence(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--evaluator", "gone", "--store", os.fspath(store), "--out", "out"]) == 2
+    assert "No evaluator 'gone'" in capsys.readouterr().err
+
+
+def test_spoiling_keeps_shape_and_does_what_it_says() -> None:
+    walk = torch.from_numpy(synthetic_joints("walk", 41, np.random.default_rng(0)))
+    done = {name: spoil(walk.clone(), torch.Generator().manual_seed(0)) for name, spoil in SPOILS.items()}
+    assert all(one.shape == walk.shape and bool(one.isfinite().all()) for one in done.values())
+    assert torch.equal(done["unchanged"], walk) and torch.equal(done["backwards in time"][0], walk[-1])
+
+    def travel(joints3d: torch.Tensor) -> float:
+        return float((joints3d[-1, 0] - joints3d[0, 0])[[0, 2]].norm())
+
+    assert travel(done["path 1.5 times as long"]) == pytest.approx(1.5 * travel(walk), rel=1e-4)
+    assert travel(done["half speed"]) == pytest.approx(travel(walk) / 2, rel=0.05)
+    assert travel(done["one frame held"]) == 0.0
+    assert (done["shaken by 20 mm"] - walk).std() == pytest.approx(0.02, rel=0.1)
+    assert done["smoothed over half a second"].diff(dim=0).abs().max() < walk.diff(dim=0).abs().max()
+
+
+def test_items_get_their_own_clip_or_that_of_another(store: Path) -> None:
+    clips = clips_of(str(store), "train", RECIPE, repeats=1, seed=0)
+    start, count = clips.excerpt(0, 3).rows  # type: ignore[misc]
+    own = spoilt(clips, SPOILS["unchanged"])(Job(0, 3))
+    assert torch.equal(own.joints3d, clips.real(3)[start : start + count + 1]) and own.text == clips.text(0, 3)
+    load = exchanged(clips)
+    given = [load(Job(0, item)).joints3d for item in clips.items]
+    kept = [torch.equal(joints3d, clips.real(item)) for item, joints3d in zip(clips.items, given, strict=True)]
+    assert not any(kept)
+    assert sorted(float(g.sum()) for g in given) == sorted(float(clips.real(item).sum()) for item in clips.items)
+
+
+def test_ceiling_counts_clips_of_equal_labels(store: Path) -> None:
+    clips = clips_of(str(store), "train", RECIPE, repeats=1, seed=0)
+    top = retrieval_ceiling(clips)
+    assert list(top) == ["knowing content", "knowing content and style"]
+    assert top["knowing content"] == top["knowing content and style"]  # one style only
+    assert 0.2 < top["knowing content"][0] < top["knowing content"][1] < top["knowing content"][2] <= 1.0
