@@ -39,6 +39,7 @@ from hmr4d.utils.progress import progress
 logger = logging.getLogger(__name__)
 
 CHUNK = 64  # items embedded at once
+FEW_MOTIONS = 1000  # fewer make a FID that says little by itself
 SMALL_SET_PAIRS = 100  # of diversity, for sets that do not have 300 pairs
 
 
@@ -111,6 +112,8 @@ class StandardProtocol:
         notes = [*generated.notes, *real.notes]
         if halves.note:
             notes.append(f"Halves of the real set: {halves.note}")
+        if len(order) < FEW_MOTIONS:
+            notes.append(f"FID of {len(order)} motions is biased upwards; see that of the halves of the real set.")
         if num_pairs != DIVERSITY_PAIRS:
             notes.append(f"Diversity is over {num_pairs} pairs instead of {DIVERSITY_PAIRS}: the set is small.")
         return RepeatScores(generated.values, real.values | {"fid_halves": halves.value}, tuple(dict.fromkeys(notes)))
