@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from hmr4d.cli.quality_report import cell, listed_confusions, table
 from hmr4d.cli.study_scores import REAL
 from hmr4d.utils.files import atomic_path
-from hmr4d.visualization.stick_renderer import INK, QUIET_INK, load_font
+from hmr4d.visualization.pixels import INK, QUIET_INK, load_font
 
 # name in the card, heading, digits after the point
 MEASURES = (

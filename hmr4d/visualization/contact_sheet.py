@@ -14,14 +14,15 @@ from PIL import Image, ImageDraw
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.utils.files import atomic_path
-from hmr4d.visualization.stick_renderer import INK, QUIET_INK, StickRenderer, load_font, to_image, to_pixels
-from hmr4d.visualization.stick_video import fit_motion_camera, wrap_caption
+from hmr4d.visualization.pixels import INK, PAPER, QUIET_INK, load_font, to_image, to_pixels
+from hmr4d.visualization.stick_renderer import StickRenderer
+from hmr4d.visualization.stick_video import fit_motion_camera
+from hmr4d.visualization.video_page import wrap_caption
 
 log = logging.getLogger(__name__)
 
 _CELL = (170, 220)  # pixels
 _HEADER = 34
-_PAPER = (247, 248, 250)
 
 
 def write_contact_sheet(
@@ -52,7 +53,7 @@ def write_contact_sheet(
         raise ValueError(f"frames_per_motion is {frames_per_motion} but a row needs at least one pose.")
     fps = checked_fps(fps)
     row_height = _HEADER + _CELL[1]
-    sheet = Image.new("RGB", (_CELL[0] * frames_per_motion, row_height * len(motions)), _PAPER)
+    sheet = Image.new("RGB", (_CELL[0] * frames_per_motion, row_height * len(motions)), PAPER)
     drawer, font = ImageDraw.Draw(sheet), load_font(15)
     for row, (joints3d, caption) in enumerate(motions):
         try:

@@ -5,8 +5,9 @@ import torch
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.visualization.figure_style import SIDE_COLOURS, facing_angle
-from hmr4d.visualization.stick_renderer import load_font, to_image
-from hmr4d.visualization.stick_video import fit_motion_camera, video_frames, wrap_caption, write_stick_video
+from hmr4d.visualization.pixels import load_font, to_image
+from hmr4d.visualization.stick_video import fit_motion_camera, video_frames, write_stick_video
+from hmr4d.visualization.video_page import wrap_caption
 from hmr4d.visualization.view_camera import smooth_follow
 
 

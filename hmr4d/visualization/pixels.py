@@ -1,0 +1,73 @@
+"""Pictures as words, and the colours that everything drawn shares.
+
+Pictures are (H, W) 32-bit words while they are drawn: red, green, blue and one unused byte. A word is mixed in two
+multiplications, comes out of a look-up table in one step, and the video encoder takes the bytes as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFont
+
+Pixels = NDArray[np.uint32]
+Colour = tuple[int, int, int]
+
+INK = (44, 52, 66)
+QUIET_INK = (122, 132, 148)
+PAPER = (247, 248, 250)
+FLOOR = (226, 231, 238)
+OUTLINE = 1.5  # pixels at a height of 512
+LIGHT = np.array([-0.45, -0.65, 0.61])  # towards the light: right, down, towards the viewer
+
+_OUTER, _INNER = np.uint32(0x00FF00FF), np.uint32(0x0000FF00)  # first and third colour; second colour
+_WHOLE, BYTE, _COVERAGE = np.uint32(256), np.uint32(8), np.uint32(24)
+
+
+def load_font(size: float) -> Any:
+    """The font that ships with Pillow, so that no font on the system is needed."""
+    return ImageFont.load_default(size)
+
+
+def to_pixels(picture: Image.Image) -> Pixels:
+    """(H, W) words of an RGB picture."""
+    return np.insert(np.asarray(picture), 3, 0, axis=-1).view(np.uint32)[..., 0]
+
+
+def to_image(pixels: Pixels) -> Image.Image:
+    """RGB picture of words (H, W)."""
+    return Image.fromarray(np.ascontiguousarray(pixels.view(np.uint8).reshape(*pixels.shape, 4)[..., :3]))
+
+
+def colour_word(colour: Colour) -> np.uint32:
+    """The word of one colour."""
+    return np.array([*colour, 0], np.uint8).view(np.uint32)[0]
+
+
+def mix(pixels: Pixels, word: np.uint32, strength: NDArray[np.uint32]) -> Pixels:
+    """Words with `strength` 256ths of one colour mixed in; two colours at a time, eight free bits above each."""
+    rest = _WHOLE - strength
+    outer = (pixels & _OUTER) * rest + (word & _OUTER) * strength
+    inner = (pixels & _INNER) * rest + (word & _INNER) * strength
+    return (outer >> BYTE & _OUTER) | (inner >> BYTE & _INNER)
+
+
+def over(pixels: Pixels, layer: Pixels) -> Pixels:
+    """Words under a layer whose colours are weighted by its coverage, which is its fourth byte (in 255ths)."""
+    rest = _WHOLE - (layer >> _COVERAGE)
+    return layer + (((pixels & _OUTER) * rest >> BYTE & _OUTER) | ((pixels & _INNER) * rest >> BYTE & _INNER))
+
+
+def lit_colour(lit: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Shares (...) of the surface's own colour and of white, for cosines (...) between a surface and the light."""
+    shine = np.maximum(lit - 0.72, 0)
+    return np.maximum(0.66 + 0.34 * lit - shine, 0), shine
+
+
+def covered_words(layer: NDArray[np.floating], cover: NDArray[np.floating]) -> Pixels:
+    """(...) words of weighted colour (..., 3) and coverage (...); no colour exceeds its coverage, so sums fit."""
+    alpha = np.floor(cover * 255)[..., None]
+    words = np.concatenate([np.minimum(layer, alpha), alpha], axis=-1).astype(np.uint8)
+    return words.view(np.uint32)[..., 0]
