@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import shutil
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d.data.clip_index import IndexRules
+from hmr4d.data.datasets import Framing, MotionViews
+from hmr4d.data.evaluation_clips import EvaluationClips
 from hmr4d.data.importers import humanml3d_build, source_files
 from hmr4d.data.importers.humanml3d import import_humanml3d
 from hmr4d.data.importers.humanml3d_build import BuildReport, build_humanml3d, mirror_text_file
@@ -26,9 +30,10 @@ from hmr4d.data.importers.humanml3d_release import (
     rows_per_subset,
     source_key,
 )
+from hmr4d.data.rigs import OrbitRig
 from hmr4d.data.safe_pickle import load_arrays_pickle
 from hmr4d.data.store import MotionStore
-from hmr4d.representation.hml263 import Hml263Codec, fit_statistics
+from hmr4d.representation.hml263 import Hml263Codec, Hml263Statistics, fit_statistics
 from tests.body.smplh_file import joints_by_chains
 from tests.data.amass_files import (
     FRAMES,
@@ -184,6 +189,21 @@ def test_the_importer_reads_what_was_built(built: tuple[Places, BuildReport], tm
     assert store.caption_texts[row.caption] == "a man lifts his right leg, then turns counterclockwise."
     twin = store.caption_texts[store.caption_mirror[row.caption]]
     assert twin == "a man lifts his left leg, then turns clockwise."
+
+
+def test_datasets_read_what_was_built(built: tuple[Places, BuildReport], tmp_path: Path) -> None:
+    """The views of training, from the store, and the features of evaluation, from the folder; 000000 is too short."""
+    out = built[0].out
+    import_humanml3d(out, tmp_path / "store")
+    store = MotionStore.open(tmp_path / "store")
+    views = MotionViews(store, "train", cameras=OrbitRig(), framing=Framing(), rules=IndexRules(), fps=20.0)
+    assert {tuple(item["joints3d"].shape) for item in map(views.__getitem__, range(len(views)))} == {(50, 22, 3)}
+    statistics = Hml263Statistics.load(out / "statistics.npz")
+    np.testing.assert_array_equal(statistics.mean, np.load(out / "Mean.npy"))
+    draws = random.Random(0), np.random.RandomState(0)
+    clips = EvaluationClips(out, "train", statistics=statistics, choices=draws[0], crops=draws[1])
+    assert {entry.name for entry in clips.entries} == {"000001", "M000001"} and "000000" in clips.dropped
+    assert all(torch.isfinite(value).all() for value in clips[0].values() if isinstance(value, torch.Tensor))
 
 
 # --- counts -----------------------------------------------------------------------------------------------------------

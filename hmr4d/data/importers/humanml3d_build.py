@@ -47,7 +47,10 @@ from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
 
-_MADE = {"new_joints": ("new_joints", "new_joint_vecs", "Mean.npy", "Std.npy"), "joints3d": ("joints3d.pth",)}
+_MADE = {
+    "new_joints": ("new_joints", "new_joint_vecs", "Mean.npy", "Std.npy", "statistics.npz"),
+    "joints3d": ("joints3d.pth",),
+}
 _SPLITS = ("train", "val", "test", "train_val", "all")
 _CLIPS_PER_TASK = 32
 _VERSION = 1  # of the rules by which clips are made; other rules make other clips
@@ -224,13 +227,16 @@ def _make_features(rows: Sequence[IndexRow], raw: Path, out: Path, jobs: int) ->
 
 
 def _make_statistics(rows: Sequence[IndexRow], out: Path, report: BuildReport) -> None:
-    """Mean.npy and Std.npy over all features, mirrored ones included."""
+    """Mean.npy and Std.npy over all features, mirrored ones included, and both with their origin as statistics.npz."""
     paths = [path for row in rows for path in feature_files(out, row.name)[1::2] if path.is_file()]
     report.counts["feature_clips"] = len(paths)
     if not paths:
         return
-    statistics = fit_statistics(progress(paths, "statistics", unit="clip"))
+    features = progress(paths, "statistics", unit="clip")
+    statistics = fit_statistics(features, name="humanml3d_built", source=f"{len(paths)} clips built from AMASS")
     report.counts["statistics_rows"] = statistics.num_rows
+    with atomic_path(out / "statistics.npz") as temporary:
+        statistics.save(temporary)
     save_array(out / "Mean.npy", statistics.mean)
     save_array(out / "Std.npy", statistics.std)
 
