@@ -29,7 +29,7 @@ from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
 
 MIN_LENGTH = 1e-6  # metres; a shorter bone has no direction
 PRIOR_WEIGHT = 1e-5  # of "as the parent", against all bones of a joint; decides what they leave open
-STRAIGHT = 0.12  # squared sine of 20 degrees: a limb bent that far decides half of its own twist
+STRAIGHT = 0.25  # squared sine of 30 degrees: a limb bent that far decides half of its own twist
 # Middle joint of each limb: which way the part beyond it goes when it bends, in the rest pose.
 _BENDS = {
     "left_knee": (0.0, 0.0, -1.0), "right_knee": (0.0, 0.0, -1.0),
@@ -166,7 +166,7 @@ def _bones(joints: Tensor, joint: int, children: list[int]) -> Tensor:
 
 
 def _best_rotation(seen: Tensor, still: Tensor, prior: Tensor) -> Tensor:
-    """(..., 3, 3) rotation that takes bones (..., C, 3) at rest nearest to those seen; the prior where they say nothing.
+    """(..., 3, 3) rotation that takes bones (..., C, 3) at rest nearest to those seen; the prior where they are silent.
 
     Bones on one line leave the turn about it open; the weak prior settles it.
     """

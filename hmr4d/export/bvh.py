@@ -1,0 +1,162 @@
+"""BVH: a skeleton with constant bones and its joint rotations, as text that most animation programs open.
+
+The format has no place for comments: what else is known goes into a file beside it, `<name>.bvh.json`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.export.bone_names import OWN_NAMES, bone_names
+from hmr4d.export.motion_npz import checked_fps, checked_joints3d
+from hmr4d.export.posing import PoseBlocks, check_has_rest_pose, motion_facts, rest_joints_of
+from hmr4d.export.text_rows import write_rows
+from hmr4d.utils.files import atomic_path, write_json
+
+UNITS = {"m": ("metres", 1.0, 5), "cm": ("centimetres", 100.0, 3)}  # name, per metre, decimals of positions
+_ANGLE_DECIMALS = 4  # degrees
+_TIPS = {"head": 0.18, "wrist": 0.17, "foot": 0.07}  # metres that the last bones go on beyond their joints
+_ROTATIONS = "Zrotation Xrotation Yrotation"
+_POSITIONS = "Xposition Yposition Zposition"
+
+
+def side_file(path: str | os.PathLike[str]) -> Path:
+    """Where the facts about a BVH file are kept."""
+    return Path(path).with_name(Path(path).name + ".json")
+
+
+def write_bvh(
+    path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton = SMPL22,
+    text: str = "", metadata: dict[str, Any] | None = None, bones: str = OWN_NAMES, units: str = "m",
+) -> PoseBlocks:  # fmt: skip
+    """Writes one motion and the file beside it; both appear once they are complete.
+
+    Args:
+        path: file to write.
+        joints3d: (L, 22, 3) metres, world, y up.
+        fps: frames per second.
+        skeleton: SMPL22.
+        text: what the motion shows.
+        metadata: JSON object to keep with the motion.
+        bones: names of the joints: "smpl", "mixamo", "unreal" or "unity".
+        units: of lengths in the file, "m" or "cm".
+
+    Returns:
+        How far the joints of the file are from those given (`mean`, `largest`).
+
+    Raises:
+        ValueError: something is wrong with the motion, or names or units are unknown.
+        OSError: the place cannot be written to.
+    """
+    check_has_rest_pose(skeleton, "BVH")
+    joints3d, fps, names = checked_joints3d(joints3d, skeleton), checked_fps(fps), bone_names(bones, skeleton)
+    if units not in UNITS:
+        raise ValueError(f"Unknown units '{units}'; known: {', '.join(UNITS)}.")
+    unit, per_metre, decimals = UNITS[units]
+    facts = motion_facts(joints3d, fps=fps, skeleton=skeleton, text=text, metadata=metadata, units=unit)
+    rest = rest_joints_of(joints3d)
+    order = _depth_first(skeleton)
+    blocks = PoseBlocks(joints3d, rest)
+    columns = [decimals] * 3 + [_ANGLE_DECIMALS] * 3 * len(order)
+    before: NDArray[np.float64] | None = None
+    with atomic_path(path) as temporary:
+        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(_hierarchy(rest.numpy() * per_metre, names, skeleton, per_metre))
+            stream.write(f"MOTION\nFrames: {len(joints3d)}\nFrame Time: {1 / fps:.9f}\n")
+            for solved in blocks:
+                angles = continued(euler_zxy(solved.rotations[:, order]).numpy(), before)
+                before = angles[-1]
+                roots = (solved.translation + rest[0]).numpy() * per_metre
+                rows = np.concatenate([roots, np.degrees(angles).reshape(len(angles), -1)], 1)
+                write_rows(stream, rows, columns, " ")
+        write_json(side_file(path), {**facts, "bones": bones, "residual": blocks.residual_facts()})
+    blocks.warn(Path(path))
+    return blocks
+
+
+def euler_zxy(rotations: Tensor) -> Tensor:
+    """Angles (..., 3) = z, x, y in radians with R = Rz Rx Ry, x within a quarter turn; exact where x is one, too."""
+    R = rotations
+    z = torch.atan2(-R[..., 0, 1], R[..., 1, 1])
+    x = torch.atan2(R[..., 2, 1], torch.hypot(R[..., 2, 0], R[..., 2, 2]))
+    cosine, sine = z.cos(), z.sin()  # y from what is left once z is taken away, which is sound at any x
+    y = torch.atan2(cosine * R[..., 0, 2] + sine * R[..., 1, 2], cosine * R[..., 0, 0] + sine * R[..., 1, 0])
+    return torch.stack([z, x, y], -1)
+
+
+def continued(angles: NDArray[np.float64], before: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """The same rotations with angles that go on from frame to frame, so that curves between frames make sense.
+
+    (z, x, y) and (z + 180 degrees, 180 degrees - x, y + 180 degrees) are one rotation, and so are full turns more.
+
+    Args:
+        angles: (L, J, 3) radians: z, x, y.
+        before: (J, 3) angles of the frame before the first; None when there is none.
+    """
+    if before is not None:
+        angles = np.concatenate([before[None], angles])
+    other = np.stack([angles[..., 0] + math.pi, math.pi - angles[..., 1], angles[..., 2] + math.pi], -1)
+    here, there = (np.abs(_wrapped(a[1:] - angles[:-1])).sum(-1) for a in (angles, other))
+    switched = np.cumsum(there < here, axis=0) % 2 == 1  # (L - 1, J); switching twice is switching back
+    angles[1:] = np.where(switched[..., None], other[1:], angles[1:])
+    angles = np.unwrap(angles, axis=0)
+    return angles if before is None else angles[1:]
+
+
+def _wrapped(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Into [-pi, pi)."""
+    return (angles + math.pi) % (2 * math.pi) - math.pi
+
+
+def _depth_first(skeleton: Skeleton) -> list[int]:
+    """Joints in the order in which a BVH file names them."""
+    order: list[int] = []
+    stack = [skeleton.parents.index(-1)]
+    while stack:
+        order.append(stack.pop())
+        stack += [c for c, p in reversed(list(enumerate(skeleton.parents))) if p == order[-1]]
+    return order
+
+
+def _hierarchy(rest: NDArray[np.float64], names: tuple[str, ...], skeleton: Skeleton, per_metre: float) -> str:
+    """The HIERARCHY section of a rest pose (J, 3) in the units of the file.
+
+    The root's OFFSET is zero: readers disagree on whether position channels replace it or are added to it.
+    """
+    lines = ["HIERARCHY"]
+
+    def block(head: str, offset: NDArray[np.float64], channels: str, depth: int) -> None:
+        indent = "  " * depth
+        x, y, z = np.round(offset, 6) + 0.0
+        lines.extend([f"{indent}{head}", f"{indent}{{", f"{indent}  OFFSET {x:.6f} {y:.6f} {z:.6f}"])
+        if channels:
+            lines.append(f"{indent}  CHANNELS {len(channels.split())} {channels}")
+
+    def add(joint: int, depth: int) -> None:
+        parent = skeleton.parents[joint]
+        is_root = parent < 0
+        offset = np.zeros(3) if is_root else rest[joint] - rest[parent]
+        channels = f"{_POSITIONS} {_ROTATIONS}" if is_root else _ROTATIONS
+        block(f"{'ROOT' if is_root else 'JOINT'} {names[joint]}", offset, channels, depth)
+        children = [c for c, p in enumerate(skeleton.parents) if p == joint]
+        for child in children:
+            add(child, depth + 1)
+        if not children:
+            length = np.linalg.norm(offset)
+            tip = per_metre * _TIPS.get(skeleton.joint_names[joint].split("_")[-1], 0.1)
+            direction = offset / length if length > 0 else np.array([0.0, 1.0, 0.0])
+            block("End Site", direction * tip, "", depth + 1)
+            lines.append("  " * (depth + 1) + "}")
+        lines.append("  " * depth + "}")
+
+    add(skeleton.parents.index(-1), 0)
+    return "\n".join(lines) + "\n"
