@@ -15,11 +15,17 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from hmr4d.cli.quality import PromptSet, obtain_classifier
+from hmr4d.cli.quality import PromptSet, obtain_classifier, sha256
 from hmr4d.cli.study_plan import Group, Subsets, chain, held_out, subsets_of, training
 from hmr4d.cli.study_runs import sample_arm, seconds_range
 from hmr4d.data.store import MotionStore
-from hmr4d.metrics.content_classifier import ClassifierTraining, ContentClassifier, LabelledMotion, confusions
+from hmr4d.metrics.content_classifier import (
+    WEIGHTS_NAME,
+    ClassifierTraining,
+    ContentClassifier,
+    LabelledMotion,
+    confusions,
+)
 from hmr4d.metrics.evaluators.evaluator import Evaluator, load_evaluator
 from hmr4d.metrics.evaluators.preparation import StandardPreparation
 from hmr4d.metrics.frechet import Gaussian, frechet_distance
@@ -142,8 +148,9 @@ def judges(cfg: DictConfig, store: MotionStore) -> tuple[Judges, dict[str, Any]]
     """The classifier, trained on windows of real motion where it is not yet there, the evaluator, and facts of both."""
     longest = seconds_range(cfg)[1]
     options = ClassifierTraining(max_seconds=longest, **cfg.scoring.classifier)
-    classifier, _ = obtain_classifier(Path(cfg.output_dir) / "classifier", store, options)
-    facts: dict[str, Any] = {"evaluator": None}
+    folder = Path(cfg.output_dir) / "classifier"
+    classifier, _ = obtain_classifier(folder, store, options)
+    facts: dict[str, Any] = {"classifier": {"sha256": sha256(folder / WEIGHTS_NAME)}, "evaluator": None}
     embeddings = None
     if cfg.scoring.evaluator is not None:
         evaluator = load_evaluator(cfg.scoring.evaluator)
@@ -170,6 +177,7 @@ def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, 
         name: [judging.score(motion, captions_for(prompts, seed), subsets) for seed, motion in drawn]
         for name, drawn in _rows(cfg, store, clips, prompts)
     }
+    by_subset = {name: [scored.by_subset for scored in found] for name, found in rows.items()}
     notes = [] if judging.embeddings is None else sorted(judging.embeddings.notes.values())
     return {
         "seeds": list(cfg.seeds),
@@ -182,15 +190,11 @@ def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, 
         "num_by_content": {c: prompts.contents.count(c) for c in sorted(set(prompts.contents))},
         **facts,
         "titles": {name: cfg.trainings[name].get("title", name) for name in cfg.arms},
-        "rows": {name: over_seeds([scored.by_subset for scored in found]) for name, found in rows.items()},
+        "rows": {name: over_seeds(found) for name, found in by_subset.items()},
         "contents": {name: over_seeds([scored.by_content for scored in found]) for name, found in rows.items()},
         "taken_for": {name: _pooled([scored.taken_for for scored in found]) for name, found in rows.items()},
         "differences": [
-            {
-                "first": first,
-                "second": second,
-                **_difference(*([r.by_subset for r in rows[n]] for n in (first, second))),
-            }
+            {"first": first, "second": second, "subsets": difference(by_subset[first], by_subset[second])}
             for first, second in cfg.comparisons
             if first in rows and second in rows
         ],
@@ -230,12 +234,10 @@ def _pooled(repeats: Sequence[Sequence[tuple[str, str, int]]]) -> list[tuple[str
     return [(*pair, count) for pair, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
-def _difference(first: Sequence[Row], second: Sequence[Row]) -> dict[str, Any]:
-    """First minus second, seed by seed."""
-    pairs = [
-        {name: {m: a[name][m] - b[name][m] for m in a[name]} for name in a} for a, b in zip(first, second, strict=True)
-    ]
-    return {"subsets": over_seeds(pairs)}
+def difference(first: Sequence[Row], second: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """First minus second, seed by seed, as `over_seeds` gives it."""
+    pairs = zip(first, second, strict=True)
+    return over_seeds([{name: {m: a[name][m] - b[name][m] for m in a[name]} for name in a} for a, b in pairs])
 
 
 def _steps(cfg: DictConfig, name: str) -> dict[str, int]:

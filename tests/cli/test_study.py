@@ -12,6 +12,7 @@ from hmr4d.cli.compose import compose_config
 from hmr4d.cli.quality import read_motions
 from hmr4d.cli.study_plan import excluded, held_out, plan, subsets_of
 from hmr4d.cli.study_report import markdown
+from hmr4d.cli.study_scores import difference, over_seeds
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore, write_text_cache
 from hmr4d.metrics.evaluators.evaluator import Evaluator, EvaluatorRecipe
@@ -58,7 +59,7 @@ def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(inputs: Path, evaluator: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     """Command and folder of a study that ran through."""
     folder = tmp_path_factory.mktemp("study")
-    command = words(inputs, folder, "seeds=[0,1]", "arms=[a,c]", f"scoring.evaluator={evaluator}")
+    command = words(inputs, folder, "seeds=[1]", "arms=[a,c]", f"scoring.evaluator={evaluator}")
     assert study.main(command) == 0
     return command, folder
 
@@ -68,8 +69,9 @@ def test_arms_differ_in_what_they_see_and_spend_the_same() -> None:
     order = list(plan(cfg))
     assert [run.seed for run in order] == sorted(run.seed for run in order)
     first = {run.name: run for run in order if run.seed == 0}
-    assert [*first] == ["a", "pretrain_seen", "b", "pretrain_all", "c", "b_frozen", "c_frozen"]
+    assert [*first] == ["a", "pretrain_seen", "b", "pretrain_all", "c", "b_frozen", "c_frozen", "a_short"]
     assert first["a"].steps == first["pretrain_seen"].steps + first["b"].steps
+    assert first["a_short"].steps == first["b"].steps
     assert first["a"].steps == first["pretrain_all"].steps + first["c_frozen"].steps
     left_out = {"content": ["wave-both-hands", "raise-up-both-hands", "run", "dash"]}
     for name, run in first.items():
@@ -106,6 +108,16 @@ def test_a_clip_of_two_groups_counts_once_among_the_unseen(inputs: Path) -> None
     assert contents["h3_dynamics"] == {"run"} and contents["unseen"] == contents["h2_composition"] == {"run", "bow"}
     assert len(found["unseen"]) == len(found["h2_composition"]) and not contents["seen"] & contents["unseen"]
     assert len(found["seen"]) + len(found["unseen"]) == len(clips)
+
+
+def test_intervals_are_over_seeds_and_of_paired_differences() -> None:
+    first, second = ([{"seen": {"accuracy": v}} for v in values] for values in ([0.5, 0.7, 0.9], [0.4, 0.5, 0.6]))
+    found = over_seeds(first)["seen"]["accuracy"]
+    assert found["mean"] == pytest.approx(0.7) and found["values"] == [0.5, 0.7, 0.9]
+    assert found["half_width"] == pytest.approx(4.302653 * 0.2 / 3**0.5)  # Student's t of two degrees of freedom
+    paired = difference(first, second)["seen"]["accuracy"]
+    assert paired["values"] == pytest.approx([0.1, 0.2, 0.3])
+    assert paired["half_width"] == pytest.approx(4.302653 * 0.1 / 3**0.5)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +164,7 @@ def test_a_study_ends_with_a_card_and_again_with_the_same(
     assert (folder / "study.png").read_bytes().startswith(b"\x89PNG")
     # The same command again: nothing is trained, and a file of motions that got lost is drawn as it was.
     before = {p: p.stat().st_mtime_ns for p in folder.glob("seed*/*/checkpoints/last.ckpt")}
-    assert len(before) == 6
+    assert len(before) == 3
     next((folder / "motions" / "seed1" / "c").glob("*.npz")).unlink()
     assert study.main(command) == 0
     assert capsys.readouterr().out == table
@@ -176,7 +188,7 @@ def test_a_stopped_study_ends_like_one_that_was_not(
             raise SystemError("power cut")
         return step(self, batch, batch_idx)
 
-    command = words(inputs, tmp_path, "seeds=[0]", "arms=[c]")
+    command = words(inputs, tmp_path, "seeds=[1]", "arms=[c]")
     with monkeypatch.context() as patch:
         patch.setattr(Motion2to3Module, "training_step", fall)
         with pytest.raises(SystemError, match="power cut"):
@@ -184,9 +196,9 @@ def test_a_stopped_study_ends_like_one_that_was_not(
     assert study.main(command) == 0
     for name in ("pretrain_all", "c"):
         stopped, whole = (
-            torch.load(folder / f"seed0/{name}/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+            torch.load(folder / f"seed1/{name}/checkpoints/last.ckpt", weights_only=True)["state_dict"]
             for folder in (tmp_path, finished[1])
         )
         assert whole.keys() == stopped.keys() and all(torch.equal(whole[key], stopped[key]) for key in whole)
-    drawn, whole = (next((folder / "motions/seed0/c").glob("*.npz")) for folder in (tmp_path, finished[1]))
+    drawn, whole = (next((folder / "motions/seed1/c").glob("*.npz")) for folder in (tmp_path, finished[1]))
     assert all(torch.equal(a, b) for a, b in zip(read_motions(drawn), read_motions(whole), strict=True))
