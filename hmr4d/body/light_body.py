@@ -10,6 +10,7 @@ import json
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ def save_body(path: str | Path, body: Body) -> None:
     rows, columns = (None, None) if coco17 is None else torch.nonzero(coco17, as_tuple=True)
     weights = np.round(_float32(body.skin_weights) * _WEIGHT_STEPS).astype(np.uint16)
     indices = np.where(weights > 0, body.skin_indices.cpu().numpy(), 0)
-    arrays = {
+    arrays: dict[str, Any] = {
         "about": np.array(json.dumps(words | {"coco17_weights": coco17 is not None})),
         "rest_joints": _float32(body.rest_joints), "rest_vertices": _float32(body.rest_vertices),
         "faces": body.faces.cpu().numpy().astype(np.min_scalar_type(body.num_vertices)),
@@ -70,8 +71,9 @@ def read_body(path: str | Path) -> Body:
             coco17 = torch.zeros(17, len(arrays["rest_vertices"]))
             places = (torch.from_numpy(arrays[f"coco17_{k}"].astype(np.int64)) for k in ("rows", "vertices"))
             coco17[tuple(places)] = torch.from_numpy(arrays["coco17_weights"])
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in words.items()}
         return Body(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in words.items()},
+            **plain,
             rest_joints=torch.from_numpy(arrays["rest_joints"]),
             rest_vertices=torch.from_numpy(arrays["rest_vertices"]),
             faces=torch.from_numpy(arrays["faces"].astype(np.int64)),
@@ -119,7 +121,7 @@ def largest_weights(weights: Tensor, count: int = 4) -> tuple[Tensor, Tensor]:
 def stick_body() -> Body:
     """A figure of rigid bones on the mean SMPL skeleton: one octahedron per bone, with head, hands and feet."""
     joints = load_light_body().with_bone_lengths(torch.from_numpy(smpl_mean_bone_lengths())).rest_joints
-    sticks = [(p, joints[c], None) for p, c in SMPL22.bones]
+    sticks: list[tuple[int, Tensor, float | None]] = [(p, joints[c], None) for p, c in SMPL22.bones]
     for joint, (direction, length, radius) in _TIPS.items():
         index = SMPL22.index(joint)
         sticks.append((index, joints[index] + length * torch.tensor(direction), radius))

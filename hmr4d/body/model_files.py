@@ -13,6 +13,7 @@ from scipy import sparse
 
 from hmr4d.utils import inert_pickle
 
+_NO_ARRAY = (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError)  # of an entry that is none
 _MAX_NESTING = 16  # chumpy nodes inside chumpy nodes; real files have two
 
 
@@ -71,13 +72,7 @@ def read_model_arrays(path: str | Path, keys: Iterable[str]) -> dict[str, np.nda
         ValueError: damaged file, missing entries (all are named), or an entry that is no array of numbers.
     """
     path, keys = Path(path), tuple(keys)
-    if not path.is_file():
-        raise FileNotFoundError(f"Body model not found: {path}.")
-    try:
-        entries = _read_npz(path, keys) if path.suffix == ".npz" else _read_pickle(path)
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, MemoryError,
-            OverflowError, ImportError, zipfile.BadZipFile) as error:  # fmt: skip
-        raise ValueError(f"{path} is damaged or no body model: {error}. Fetch it again.") from error
+    entries = _read_entries(path, keys)
     missing = [key for key in keys if key not in entries]
     if missing:
         raise ValueError(f"{path} has no {', '.join(missing)}; it holds {', '.join(sorted(map(str, entries))) or '-'}.")
@@ -85,9 +80,36 @@ def read_model_arrays(path: str | Path, keys: Iterable[str]) -> dict[str, np.nda
     for key in keys:
         try:
             arrays[key] = _as_array(entries[key])
-        except (ValueError, TypeError, IndexError, KeyError) as error:
+        except _NO_ARRAY as error:
             raise ValueError(f"{path}: '{key}' is no array of numbers: {error}.") from error
     return arrays
+
+
+def read_all_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Every array of a `.pkl` body-model file, and the names of the entries that are something else.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged file.
+    """
+    arrays, others = {}, []
+    for key, value in _read_entries(Path(path), ()).items():
+        try:
+            arrays[str(key)] = _as_array(value)
+        except _NO_ARRAY:
+            others.append(str(key))
+    return arrays, others
+
+
+def _read_entries(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Entries of a file; of an `.npz`, only those named are read."""
+    if not path.is_file():
+        raise FileNotFoundError(f"Body model not found: {path}.")
+    try:
+        return _read_npz(path, keys) if path.suffix == ".npz" else _read_pickle(path)
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, MemoryError,
+            OverflowError, ImportError, zipfile.BadZipFile) as error:  # fmt: skip
+        raise ValueError(f"{path} is damaged or no body model: {error}. Fetch it again.") from error
 
 
 def _read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import roma
 import torch
 from torch import Tensor
 
+from hmr4d.body.kinematics import forward_kinematics
 from hmr4d.body.model_files import read_model_arrays
-from hmr4d.body.skeleton import SMPL22
+from hmr4d.body.smpl_files import check_smpl_arrays, model_places
 
 NUM_JOINTS = 52  # 22 of the body, then 15 of the left and 15 of the right hand
 GENDERS = ("male", "female")
@@ -23,14 +24,8 @@ _KEYS = ("v_template", "shapedirs", "J_regressor", "kintree_table")
 
 
 def smplh_places(folder: str | Path, gender: str) -> list[Path]:
-    """Files that may hold the model of a gender, the one preferred first.
-
-    The extended model `<gender>/model.npz`, to whose shape space AMASS is fitted, goes before `SMPLH_<GENDER>.npz` and
-    `.pkl`.
-    """
-    names = [f"{gender}/model.npz"]
-    names += [f"SMPLH_{g}.{ending}" for ending in ("npz", "pkl") for g in (gender.upper(), gender.lower())]
-    return [place / name for place in (Path(folder), Path(folder) / "smplh") for name in names]
+    """Files that may hold the model of a gender, the one preferred first."""
+    return model_places("smplh", gender, folder)
 
 
 def find_smplh(folder: str | Path, gender: str) -> Path | None:
@@ -96,14 +91,11 @@ class SmplhJoints:
                 "Ask for fewer joints."
             )
         local = roma.rotvec_to_rotmat(poses[..., : 3 * num_joints].unflatten(-1, (num_joints, 3)))
+        parents = self.parents[:num_joints]
         rest = self.rest_joints(betas)[..., None, :num_joints, :]  # (..., 1, J, 3)
-        rotations, positions = [local[..., 0, :, :]], [rest[..., 0, :] + transl]
-        for joint in range(1, num_joints):
-            parent = self.parents[joint]
-            bone = (rest[..., joint, :] - rest[..., parent, :])[..., None]
-            positions.append(positions[parent] + (rotations[parent] @ bone)[..., 0])
-            rotations.append(rotations[parent] @ local[..., joint, :, :])
-        return torch.stack(positions, -2)
+        bones = rest[..., 1:, :] - rest[..., list(parents[1:]), :]
+        _, joints = forward_kinematics(local, torch.cat([rest[..., :1, :], bones], -2), parents)
+        return joints + transl[..., None, :]
 
 
 def load_smplh_joints(path: str | Path, *, dtype: torch.dtype = torch.float64) -> SmplhJoints:
@@ -114,22 +106,8 @@ def load_smplh_joints(path: str | Path, *, dtype: torch.dtype = torch.float64) -
         ValueError: the file is damaged or of another body model.
     """
     arrays = read_model_arrays(path, _KEYS)
+    parents = check_smpl_arrays(path, arrays, "smplh")
     template, directions, regressor = (np.asarray(arrays[k], np.float64) for k in _KEYS[:3])
-    num_vertices = len(template) if template.ndim else 0
-    wanted = {"v_template": (num_vertices, 3), "J_regressor": (NUM_JOINTS, num_vertices)}
-    wrong = [f"{k} {arrays[k].shape}, expected {shape}" for k, shape in wanted.items() if arrays[k].shape != shape]
-    if directions.ndim != 3 or directions.shape[:2] != (num_vertices, 3):
-        wrong.append(f"shapedirs {directions.shape}, expected {(num_vertices, 3, 'S')}")
-    tree = arrays["kintree_table"]
-    if tree.shape != (2, NUM_JOINTS):
-        wrong.append(f"kintree_table {tree.shape}, expected {(2, NUM_JOINTS)}")
-    if wrong:
-        raise ValueError(
-            f"{path} is no SMPL+H model: {'; '.join(wrong)}. Give the model of https://mano.is.tue.mpg.de."
-        )
-    parents = (-1, *(int(p) for p in tree[0, 1:]))
-    if parents[: SMPL22.num_joints] != SMPL22.parents or any(not 0 <= p < c for c, p in enumerate(parents) if c):
-        raise ValueError(f"{path} is no SMPL+H model: its joint tree {parents} is not that of SMPL+H.")
     return SmplhJoints(
         torch.from_numpy(regressor @ template).to(dtype),
         torch.from_numpy(np.einsum("jv,vcs->jcs", regressor, directions)).to(dtype),

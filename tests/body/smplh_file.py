@@ -61,7 +61,13 @@ def write_smplh(folder: Path, *genders: str) -> Path:
 
 
 def write_pickled_smplh(path: Path, gender: str, protocol: int = 2) -> Path:
-    """A `.pkl` with chumpy nodes and a sparse regressor, as in the licensed download.
+    """A `.pkl` with chumpy nodes and a sparse regressor, as in the licensed download."""
+    path.write_bytes(pickled_model(smplh_arrays(gender), protocol))
+    return path
+
+
+def pickled_model(arrays: dict[str, Any], protocol: int = 2) -> bytes:
+    """Pickle of a model whose template and shape directions are chumpy nodes, whose regressor is sparse.
 
     chumpy is not needed: classes with its names hold the attributes that its own pickles hold.
     """
@@ -78,16 +84,16 @@ def write_pickled_smplh(path: Path, gender: str, protocol: int = 2) -> Path:
         cls.__module__, cls.__qualname__ = module, cls.__name__
         modules[module] = types.ModuleType(module)
         setattr(modules[module], cls.__name__, cls)
-    arrays: dict[str, Any] = smplh_arrays(gender)
-    wide = np.concatenate([arrays["shapedirs"], np.ones((NUM_VERTICES, 3, 4))], -1)
-    kept = np.arange(wide.size).reshape(wide.shape)[..., :16]
-    arrays["shapedirs"] = Select(a=Ch(x=wide, _dirty_vars=set()), idxs=kept.ravel(), preferred_shape=kept.shape)
-    arrays["v_template"] = Ch(x=arrays["v_template"])
-    arrays["J_regressor"] = sparse.csc_matrix(arrays["J_regressor"])
-    arrays["bs_style"] = "lbs"
+    num_vertices, _, num_betas = arrays["shapedirs"].shape
+    wide = np.concatenate([arrays["shapedirs"], np.ones((num_vertices, 3, 4))], -1)
+    kept = np.arange(wide.size).reshape(wide.shape)[..., :num_betas]
+    entries = arrays | {
+        "shapedirs": Select(a=Ch(x=wide, _dirty_vars=set()), idxs=kept.ravel(), preferred_shape=kept.shape),
+        "v_template": Ch(x=arrays["v_template"]), "J_regressor": sparse.csc_matrix(arrays["J_regressor"]),
+        "bs_style": "lbs",
+    }  # fmt: skip
     with mock.patch.dict(sys.modules, modules):
-        path.write_bytes(pickle.dumps(arrays, protocol=protocol))
-    return path
+        return pickle.dumps(entries, protocol=protocol)
 
 
 def joints_by_chains(gender: str, poses: np.ndarray, transl: np.ndarray, betas: np.ndarray) -> np.ndarray:

@@ -1,0 +1,49 @@
+"""`tools/convert_body_model.py`: licensed `.pkl` body models to `.npz`, without chumpy."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from hmr4d.cli.console import fail, setup_logging
+
+logger = logging.getLogger(__name__)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    known = argparse.ArgumentParser(
+        prog="convert_body_model.py",
+        description="Converts SMPL, SMPL+H and SMPL-X models from .pkl to .npz. chumpy is not needed, and nothing in "
+        "the files is run.",
+        epilog="Example: python tools/convert_body_model.py basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl "
+        "--out inputs/checkpoints/body_models/smpl/SMPL_NEUTRAL.npz",
+    )
+    known.add_argument("models", nargs="+", type=Path, metavar="PKL", help="files from the download")
+    known.add_argument("--out", type=Path, metavar="FILE", help="file to write, for one model (beside it, .npz)")
+    return known
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; 0 when everything was converted, 2 after one sentence about the first file that could not be."""
+    from hmr4d.body.model_conversion import convert_model
+    from hmr4d.body.smpl_files import FAMILIES
+
+    setup_logging()
+    args = parser().parse_args(argv)
+    if args.out is not None and len(args.models) > 1:
+        return fail(ValueError(f"--out names one file for {len(args.models)} models. Convert them one by one."))
+    try:
+        for model in args.models:
+            done = convert_model(model, args.out)
+            logger.info(
+                "%s: %s, %d vertices, %d shape coefficients.", done.path, FAMILIES[done.family].title,
+                done.num_vertices, done.num_betas,
+            )  # fmt: skip
+            if done.left_out:
+                logger.info("  Left out, as they are no arrays of numbers: %s.", ", ".join(done.left_out))
+    except (ValueError, OSError) as error:
+        return fail(error)
+    return 0
