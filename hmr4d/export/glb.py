@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import roma
@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hmr4d.body.body_model import Body, load_body
-from hmr4d.body.inverse_kinematics import clip_rest_joints, solve_pose
 from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.export.bone_names import OWN_NAMES, bone_names
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
+from hmr4d.export.posing import PoseBlocks, check_has_rest_pose, motion_facts, rest_joints_of
 from hmr4d.utils.files import atomic_path
 
+AXES = "right-handed, y up, rest pose facing +z, left side at +x"
 _MAGIC, _VERSION = b"glTF", 2
 _FLOAT, _UINT8, _UINT16, _UINT32 = 5126, 5121, 5123, 5125  # component types of the format
 _COMPONENTS = {"<f4": _FLOAT, "|u1": _UINT8, "<u2": _UINT16, "<u4": _UINT32}
@@ -30,109 +32,78 @@ _VERTICES, _INDICES = 34962, 34963  # what a part of the buffer is for
 _SKIN_COLOUR = (0.62, 0.66, 0.72, 1.0)  # linear light; a matt grey
 
 
-def save_glb(
-    path: str | os.PathLike[str],
-    joints3d: NDArray[Any] | Tensor,
-    *,
-    fps: float,
-    skeleton: Skeleton = SMPL22,
-    text: str = "",
-    metadata: Mapping[str, Any] | None = None,
-    body: Body | None = None,
-    bone_names: Mapping[str, str] | None = None,
-) -> None:
-    """Writes a motion on a body whose bones are those of the motion, see `save_posed_glb`.
+def write_glb(
+    path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton = SMPL22,
+    text: str = "", metadata: dict[str, Any] | None = None, bones: str = OWN_NAMES, body: Body | None = None,
+) -> PoseBlocks:  # fmt: skip
+    """Writes one motion atomically, on a body that is given the bones of the motion.
 
     Args:
         path: file to write.
         joints3d: (L, 22, 3) metres, world, y up.
         fps: frames per second.
-        skeleton: joint meaning; SMPL22.
+        skeleton: SMPL22.
         text: what the motion shows.
-        metadata: JSON object kept in the file, for instance seed, model and licence.
-        body: anyone's; its bones are stretched to fit. None: the free light body.
-        bone_names: other names for joints, by their name in `body`.
+        metadata: JSON object to keep with the motion.
+        bones: names of the joints: "smpl", "mixamo", "unreal" or "unity".
+        body: None for the free light body.
+
+    Returns:
+        How far the joints of the file are from those given (`mean`, `largest`).
 
     Raises:
-        ValueError: a motion that is not finite, has no frame, another skeleton or bones without length; metadata that
-            JSON cannot hold.
+        ValueError: something is wrong with the motion, a bone has no length, or the names are unknown.
+        OSError: the place cannot be written to.
     """
-    if skeleton != SMPL22:
-        raise ValueError(f"skeleton '{skeleton.name}' cannot move a body; give the joints of '{SMPL22.name}'.")
-    joints = torch.from_numpy(checked_joints3d(joints3d, skeleton))
+    check_has_rest_pose(skeleton, "GLB")
+    joints, fps = checked_joints3d(joints3d, skeleton), checked_fps(fps)
+    facts = motion_facts(joints, fps=fps, skeleton=skeleton, text=text, metadata=metadata, axes=AXES)
     body = load_body() if body is None else body
-    rest = clip_rest_joints(joints, body.rest_joints[list(body.smpl22)])
-    pose = solve_pose(joints, rest)
-    save_posed_glb(
-        path, body.with_rest_joints(rest), body.from_smpl22(pose.rotations), joints[:, 0], fps=fps, text=text,
-        metadata=metadata, bone_names=bone_names,
-    )  # fmt: skip
+    rest = rest_joints_of(joints)
+    body = body.with_rest_joints(rest)
+    blocks = PoseBlocks(joints, rest)
+    quats = torch.cat([roma.rotmat_to_unitquat(body.from_smpl22(block.rotations)).float() for block in blocks])
+    facts |= {"bones": bones, "residual": blocks.residual_facts()}
+    _write(path, _document(body, quats, torch.from_numpy(joints[:, 0]), facts))
+    blocks.warn(Path(path))
+    return blocks
 
 
-def save_posed_glb(
-    path: str | os.PathLike[str],
-    body: Body,
-    rotations: Tensor,
-    root: Tensor,
-    *,
-    fps: float,
-    text: str = "",
-    metadata: Mapping[str, Any] | None = None,
-    bone_names: Mapping[str, str] | None = None,
-) -> None:
-    """Writes a moving body atomically.
+def write_posed_glb(
+    path: str | os.PathLike[str], body: Body, rotations: Tensor, translation: Tensor, *, fps: float, text: str = "",
+    metadata: dict[str, Any] | None = None, bones: str = OWN_NAMES,
+) -> None:  # fmt: skip
+    """Writes a body with rotations of its own, such as those of a fit, atomically.
 
-    Plain skinning is all the format has: what a body's pose blend shapes add (SMPL family) is not in the file.
+    Skinning is all the format has: what the pose adds to a mesh of the SMPL family beyond it is not in the file.
 
     Args:
         path: file to write.
         body: mesh and skeleton.
         rotations: (L, J, 3, 3) of each joint in the frame of its parent; the root's in the world.
-        root: (L, 3) metres, place of the root joint.
-        fps: frames per second.
-        text: what the motion shows; also the name of the animation.
-        metadata: JSON object kept in the file.
-        bone_names: other names for joints, by their name in `body`.
+        translation: (L, 3) metres, as for `Body.pose`.
+        fps, text, metadata, bones: as for `write_glb`.
 
     Raises:
-        ValueError: shapes that do not fit the body, no frame, or metadata that JSON cannot hold.
+        ValueError: shapes that do not fit the body, no frame, values that are not finite, or unknown names.
+        OSError: the place cannot be written to.
     """
-    num_frames, fps = len(rotations), checked_fps(fps)
-    if rotations.shape != (num_frames, body.num_joints, 3, 3) or root.shape != (num_frames, 3) or not num_frames:
-        raise ValueError(
-            f"rotations has shape {tuple(rotations.shape)} and root {tuple(root.shape)}; body '{body.name}' needs "
-            f"(L, {body.num_joints}, 3, 3) and (L, 3) with at least one frame."
-        )
-    about = {
-        "generator": "hmr4d", "text": text, "fps": fps, "frames": num_frames, "units": "metres",
-        "axes": "right-handed, y up, rest pose facing +z, left side at +x", "skeleton": SMPL22.name, "body": body.name,
-        "body_licence": body.licence, "metadata": dict(metadata or {}),
-    }  # fmt: skip
-    names = [(bone_names or {}).get(name, name) for name in body.joint_names]
-    buffer = _Buffer()
-    quats = continuous_quat_xyzw(rotations)
-    document = {
-        "asset": {"version": "2.0", "generator": "hmr4d", "extras": about},
-        "scene": 0,
-        "scenes": [{"nodes": [0, body.num_joints + 1]}],
-        "nodes": _nodes(body, names, quats[0], root[0], about),
-        "meshes": [_mesh(body, buffer)],
-        "materials": [_material(body.name)],
-        "skins": [_skin(body, buffer)],
-        "animations": [_animation(body, quats, root, fps, text, buffer)],
-    }
-    _write(path, document, buffer)
+    if rotations.ndim != 4 or not len(rotations):
+        raise ValueError(f"rotations has shape {tuple(rotations.shape)}; expected (L, J, 3, 3), at least one frame.")
+    joints = checked_joints3d(body.pose(rotations, translation)[:, list(body.smpl22)], SMPL22)
+    facts = motion_facts(joints, fps=checked_fps(fps), skeleton=SMPL22, text=text, metadata=metadata, axes=AXES)
+    quats = roma.rotmat_to_unitquat(rotations.detach().cpu()).float()
+    _write(path, _document(body, quats, torch.from_numpy(joints[:, 0]), facts | {"bones": bones}))
 
 
-def continuous_quat_xyzw(rotations: Tensor) -> Tensor:
-    """Unit quaternions (L, J, 4), x y z w, of matrices (L, J, 3, 3), with signs such that blending takes the short way.
+def continued_quats(quats: Tensor) -> Tensor:
+    """The same rotations (L, J, 4), x y z w, with the signs with which blending frames takes the short way.
 
     The first frame has w >= 0, every other frame the sign that is nearer to the frame before it.
     """
-    quats = roma.rotmat_to_unitquat(rotations)
-    flips = torch.where((quats[1:] * quats[:-1]).sum(-1) < 0, -1.0, 1.0)
     first = torch.where(quats[:1, :, 3] < 0, -1.0, 1.0)
-    return quats * torch.cat([first, flips]).cumprod(0).to(quats)[..., None]
+    flips = torch.where((quats[1:] * quats[:-1]).sum(-1) < 0, -1.0, 1.0)
+    return quats * torch.cat([first, flips]).cumprod(0)[..., None]
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
@@ -145,6 +116,28 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _document(body: Body, quats: Tensor, root: Tensor, facts: dict[str, Any]) -> tuple[dict[str, Any], _Buffer]:
+    """The file's JSON and numbers, from quaternions (L, J, 4) in any signs and the places (L, 3) of the root."""
+    names = list(body.joint_names)
+    for joint, name in zip(body.smpl22, bone_names(facts["bones"]), strict=True):
+        names[joint] = name if facts["bones"] != OWN_NAMES else names[joint]
+    about = {**facts, "body": body.name, "body_licence": body.licence}
+    buffer = _Buffer()
+    quats = continued_quats(quats)
+    document = {
+        "asset": {"version": "2.0", "generator": "hmr4d", "extras": about},
+        "scene": 0,
+        "scenes": [{"nodes": [0, body.num_joints + 1]}],
+        "nodes": _nodes(body, names, quats[0], root[0], about),
+        "meshes": [_mesh(body, buffer)],
+        "materials": [_material(body.name)],
+        "skins": [_skin(body, buffer)],
+        "animations": [_animation(body, quats, root, facts, buffer)],
+    }
+    document |= {"accessors": buffer.accessors, "bufferViews": buffer.views, "buffers": [{"byteLength": buffer.size}]}
+    return document, buffer
 
 
 class _Buffer:
@@ -220,12 +213,12 @@ def _skin(body: Body, buffer: _Buffer) -> dict[str, Any]:
     return {"joints": joints, "inverseBindMatrices": matrices, "skeleton": 1 + body.parents.index(-1)}
 
 
-def _animation(body: Body, quats: Tensor, root: Tensor, fps: float, text: str, buffer: _Buffer) -> dict[str, Any]:
-    times = buffer.add(torch.arange(len(quats), dtype=torch.float64) / fps, "SCALAR", bounds=True)
+def _animation(body: Body, quats: Tensor, root: Tensor, facts: dict[str, Any], buffer: _Buffer) -> dict[str, Any]:
+    times = buffer.add(torch.arange(len(quats), dtype=torch.float64) / facts["fps"], "SCALAR", bounds=True)
     tracks = [(1 + body.parents.index(-1), "translation", buffer.add(root, "VEC3"))]
     tracks += [(1 + joint, "rotation", buffer.add(quats[:, joint], "VEC4")) for joint in range(body.num_joints)]
     return {
-        "name": text or "motion",
+        "name": facts["text"] or "motion",
         "samplers": [{"input": times, "output": output, "interpolation": "LINEAR"} for _, _, output in tracks],
         "channels": [
             {"sampler": number, "target": {"node": node, "path": path}}
@@ -234,9 +227,9 @@ def _animation(body: Body, quats: Tensor, root: Tensor, fps: float, text: str, b
     }  # fmt: skip
 
 
-def _write(path: str | os.PathLike[str], document: dict[str, Any], buffer: _Buffer) -> None:
+def _write(path: str | os.PathLike[str], content: tuple[dict[str, Any], _Buffer]) -> None:
     """Header, JSON chunk, binary chunk; chunks are filled up to four bytes."""
-    document |= {"accessors": buffer.accessors, "bufferViews": buffer.views, "buffers": [{"byteLength": buffer.size}]}
+    document, buffer = content
     try:
         words = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError) as error:
