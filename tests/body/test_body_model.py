@@ -171,6 +171,26 @@ def test_a_longer_forearm_is_not_thicker() -> None:
     assert float(other_size[1] / size[1]) < 1.06 and float(other_size[2] / size[2]) < 1.06
 
 
+def test_other_rest_joints_are_reached_and_the_mesh_goes_along(body: Body) -> None:
+    noise = 0.02 * torch.from_numpy(np.random.default_rng(0).normal(size=(22, 3))).float()
+    wanted = body.rest_joints[list(body.smpl22)] + noise
+    other = body.with_rest_joints(wanted)
+    joints = other.rest_joints[list(body.smpl22)]
+    torch.testing.assert_close(joints - joints[0], wanted - wanted[0], atol=2e-6, rtol=0)
+    assert float((other.rest_vertices - body.rest_vertices).norm(dim=-1).max()) < 0.15
+    same = body.with_rest_joints(body.rest_joints[list(body.smpl22)] + 1.0)
+    torch.testing.assert_close(same.rest_vertices, body.rest_vertices, atol=2e-5, rtol=0)
+
+
+def test_rest_joints_in_one_place_are_refused(body: Body) -> None:
+    with pytest.raises(ValueError, match=r"joints has shape \(24, 3\), expected \(22, 3\)"):
+        body.with_rest_joints(torch.zeros(24, 3))
+    joints = body.rest_joints[list(body.smpl22)].clone()
+    joints[SMPL22.index("left_wrist")] = joints[SMPL22.index("left_elbow")]
+    with pytest.raises(ValueError, match="those to left_wrist are not"):
+        body.with_rest_joints(joints)
+
+
 def test_wrong_lengths_are_refused(body: Body) -> None:
     with pytest.raises(ValueError, match=r"lengths has shape \(5,\), body '\w+' needs \(22,\)"):
         body.with_bone_lengths(torch.ones(5))
