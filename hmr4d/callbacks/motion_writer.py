@@ -11,9 +11,14 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hmr4d.body.motion import MotionOutput
 from hmr4d.body.skeleton import Skeleton
+from hmr4d.export.amass_npz import save_amass_npz
+from hmr4d.export.bone_names import OWN_NAMES
+from hmr4d.export.bvh import write_bvh
+from hmr4d.export.joints_csv import write_csv
 from hmr4d.export.motion_npz import save_motion_npz
 from hmr4d.visualization.contact_sheet import write_contact_sheet
 from hmr4d.visualization.html_viewer import write_html
@@ -36,11 +41,41 @@ def _html(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: st
     write_html(path, [(joints3d, text)], fps=fps, skeleton=skeleton, title=text)
 
 
-EXPORTS: dict[str, Callable[[Path, Joints, float, Skeleton, str, dict[str, Any]], None]] = {
+def _bvh(
+    path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any], *,
+    bones: str = OWN_NAMES, units: str = "m",
+) -> None:  # fmt: skip
+    write_bvh(path, joints3d, fps=fps, skeleton=skeleton, text=text, metadata=about, bones=bones, units=units)
+
+
+def _csv(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
+    write_csv(path, joints3d, fps=fps, skeleton=skeleton, text=text, metadata=about)
+
+
+def _amass(
+    path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any], *,
+    rest_joints: Tensor | None = None, gender: str = "neutral",
+) -> None:  # fmt: skip
+    save_amass_npz(
+        path, joints3d, fps=fps, skeleton=skeleton, text=text, metadata=about, rest_joints=rest_joints, gender=gender
+    )
+
+
+# Writers by format: (path, joints3d, fps, skeleton, text, about); keyword arguments are options of the format.
+EXPORTS: dict[str, Callable[..., None]] = {
     "npz": _npz,
     "mp4": _mp4,
     "html": _html,
+    "bvh": _bvh,
+    "csv": _csv,
+    "amass": _amass,
 }
+_ENDINGS = {"bvh": ("bvh", "bvh.json"), "amass": ("amass.npz",)}  # where they are not the name of the format
+
+
+def export_paths(folder: Path, stem: str, name: str) -> list[Path]:
+    """Files of a format for a motion: the one that is written, then those that come beside it."""
+    return [folder / f"{stem}.{ending}" for ending in _ENDINGS.get(name, (name,))]
 
 
 def check_exports(export: Sequence[str] | str) -> list[str]:
@@ -97,9 +132,9 @@ class MotionWriter:
             joints3d, text = output.motion(row).numpy(), output.text[row]
             details = {**self.about, **(about[row] if about else {})}
             for name in self.export:
-                path = self.out_dir / f"{self.stem(prompt, sample, text)}.{name}"
-                EXPORTS[name](path, joints3d, output.fps, output.skeleton, text, details)
-                self.written.append(path)
+                paths = export_paths(self.out_dir, self.stem(prompt, sample, text), name)
+                EXPORTS[name](paths[0], joints3d, output.fps, output.skeleton, text, details)
+                self.written += paths
             self._sheet[prompt, sample] = joints3d, text
             if len(self._sheet) > MAX_SHEET_ROWS:
                 del self._sheet[max(self._sheet)]

@@ -34,7 +34,10 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same motion (0)")
     known.add_argument("--num-samples", type=int, default=1, metavar="K", help="motions per prompt, seeds N.. (1)")
     known.add_argument("--out", default="outputs/generated", metavar="DIR", help="folder (outputs/generated)")
-    known.add_argument("--export", default="npz,mp4,html", metavar="LIST", help="formats: npz, mp4, html (all)")
+    known.add_argument(
+        "--export", default="npz,mp4,html", metavar="LIST",
+        help="formats: npz, mp4, html, bvh, csv, amass (npz,mp4,html); see docs/exports.md",
+    )  # fmt: skip
     known.add_argument("--model", default="motion2to3-bandai", help="name or folder (motion2to3-bandai)")
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument("--guidance", type=float, metavar="G", help="guidance scale instead of the model's own")
