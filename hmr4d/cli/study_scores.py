@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from hmr4d.cli.quality import PromptSet, obtain_classifier, sha256
+from hmr4d.cli.quality import PromptSet, obtain_classifier
 from hmr4d.cli.study_plan import Group, Subsets, chain, held_out, subsets_of, training
 from hmr4d.cli.study_runs import sample_arm, seconds_range
 from hmr4d.data.store import MotionStore
@@ -31,6 +31,7 @@ from hmr4d.metrics.evaluators.preparation import StandardPreparation
 from hmr4d.metrics.frechet import Gaussian, frechet_distance
 from hmr4d.metrics.motion_quality import interval, pick, score_motion, summarize
 from hmr4d.metrics.text_to_motion import POOL_SIZE, retrieval
+from hmr4d.utils.files import file_hash
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def judges(cfg: DictConfig, store: MotionStore) -> tuple[Judges, dict[str, Any]]
     options = ClassifierTraining(max_seconds=longest, **cfg.scoring.classifier)
     folder = Path(cfg.output_dir) / "classifier"
     classifier, _ = obtain_classifier(folder, store, options)
-    facts: dict[str, Any] = {"classifier": {"sha256": sha256(folder / WEIGHTS_NAME)}, "evaluator": None}
+    facts: dict[str, Any] = {"classifier": {"sha256": file_hash(folder / WEIGHTS_NAME)}, "evaluator": None}
     embeddings = None
     if cfg.scoring.evaluator is not None:
         evaluator = load_evaluator(cfg.scoring.evaluator)
