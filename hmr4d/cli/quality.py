@@ -48,7 +48,7 @@ from hmr4d.metrics.content_classifier import (
     training_facts,
 )
 from hmr4d.metrics.motion_quality import only, over_repeats, score_motion
-from hmr4d.utils.files import atomic_path, write_json, write_text
+from hmr4d.utils.files import atomic_path, file_hash, write_json, write_text
 from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -267,9 +267,9 @@ def load_released(name: str, device: torch.device) -> Model:
     from hmr4d.models.motion2to3.release import CONFIG_NAME, find_release
 
     folder = find_release(name)
-    facts = {"name": name, "file": RELEASE_WEIGHTS, "sha256": sha256(folder / RELEASE_WEIGHTS)}
+    facts = {"name": name, "file": RELEASE_WEIGHTS, "sha256": file_hash(folder / RELEASE_WEIGHTS)}
     pipeline = load_pipeline(folder, device=str(device))
-    identity = facts | {"config": sha256(folder / CONFIG_NAME)}
+    identity = facts | {"config": file_hash(folder / CONFIG_NAME)}
     own = pipeline.sampling
     return Model(pipeline, facts, identity, own.num_inference_steps, own.guidance_scale)
 
@@ -305,18 +305,10 @@ def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], devic
         shutil.copyfile(path, copy)
         load_weights(pipeline, copy)
         step = torch.load(copy, map_location="cpu", weights_only=True).get("global_step")
-        facts = {"name": f"{path.parent.parent.name}/{path.name}", "step": step, "sha256": sha256(copy)}
+        facts = {"name": f"{path.parent.parent.name}/{path.name}", "step": step, "sha256": file_hash(copy)}
     identity = facts | {"pipeline": OmegaConf.to_container(cfg.pipeline, resolve=True)}
     own = pipeline.sampling
     return Model(pipeline.eval().to(device), facts, identity, own.num_inference_steps, own.guidance_scale)
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file, as hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-# --- generation -------------------------------------------------------------------------------------------------------
 
 
 def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: Path) -> LabelledMotion:
@@ -441,7 +433,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "split": args.split,
         "fps": classifier.fps,
         "classifier": {
-            "sha256": sha256(args.classifier / WEIGHTS_NAME),
+            "sha256": file_hash(args.classifier / WEIGHTS_NAME),
             **{k: judge[k] for k in ("val_accuracy", "test_accuracy", "test_accuracy_synonyms", "test_confusions")},
         },
         "sets": {},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import logging
 import platform
 import sys
@@ -23,7 +22,7 @@ from hmr4d.cli.train import finished_steps
 from hmr4d.data.store import MotionStore
 from hmr4d.models.motion2to3.checkpoints import WEIGHTS_NAME, load_weights
 from hmr4d.models.motion2to3.release import save_release
-from hmr4d.utils.files import write_text
+from hmr4d.utils.files import file_hash, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +94,7 @@ def release_method(cfg: DictConfig, checkpoint: Path, out: Path, about: dict[str
 
 def card(folder: Path, about: dict[str, Any], notice: str) -> str:
     """The model card in Markdown."""
-    digest = hashlib.sha256((folder / WEIGHTS_NAME).read_bytes()).hexdigest()
+    digest = file_hash(folder / WEIGHTS_NAME)
     losses = ", ".join(f"{k.removeprefix('train/').removesuffix('_epoch')} {v:.4f}" for k, v in about["losses"].items())
     commands = "\n".join(about["commands"]) or "see training_config.yaml"
     return f"""# {folder.name}

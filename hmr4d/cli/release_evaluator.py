@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from hmr4d.cli.train import finished_steps
-from hmr4d.metrics.card import file_hash
 from hmr4d.metrics.evaluators.evaluator import WEIGHTS_NAME, Evaluator, EvaluatorRecipe, build_networks
 from hmr4d.metrics.evaluators.training import read_training
 from hmr4d.representation.hml263 import Hml263Statistics
-from hmr4d.utils.files import write_text
+from hmr4d.utils.files import file_hash, write_text
 from hmr4d.utils.weights import load_strictly
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -168,22 +167,6 @@ class ResultCard:
             "date": self.date,
         }
         return [f"- {name}: {value}" for name, value in facts.items()] + [f"- note: {note}" for note in self.notes]
-
-
-def file_hash(path: str | Path) -> str:
-    """sha256 of a file, in hexadecimal.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"No file {path} to take the hash of; check the path.")
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _cell(value: Value | None) -> str:

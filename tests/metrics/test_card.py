@@ -1,6 +1,5 @@
 """Result cards and the means in them."""
 
-import hashlib
 import json
 import math
 from dataclasses import replace
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hmr4d.metrics.card import GENERATED, GROUND_TRUTH, ResultCard, file_hash
+from hmr4d.metrics.card import GENERATED, GROUND_TRUTH, ResultCard
 from hmr4d.metrics.replication import Value, replicate, replicate_rows
 
 
@@ -88,14 +87,6 @@ def test_damaged_files_are_named(tmp_path: Path):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=message):
             ResultCard.read(path)
-
-
-def test_file_hash(tmp_path: Path):
-    content = bytes(range(256)) * 5000  # more than one block
-    (tmp_path / "weights").write_bytes(content)
-    assert file_hash(tmp_path / "weights") == hashlib.sha256(content).hexdigest()
-    with pytest.raises(FileNotFoundError, match="check the path"):
-        file_hash(tmp_path / "nothing")
 
 
 def test_interval_of_repeats():

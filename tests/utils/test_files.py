@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hmr4d.utils.files import atomic_path, write_json, write_text
+from hmr4d.utils.files import atomic_path, file_hash, write_json, write_text
 from hmr4d.utils.progress import progress
 
 
@@ -60,3 +61,9 @@ def test_no_bar_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     out, err = capfd.readouterr()
     assert out == ""
     assert err == ""
+
+
+def test_file_hash(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5000  # more than one block
+    (tmp_path / "weights").write_bytes(content)
+    assert file_hash(tmp_path / "weights") == hashlib.sha256(content).hexdigest()
