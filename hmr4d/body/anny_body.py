@@ -65,13 +65,9 @@ def load_anny(**phenotype: float) -> Body:
         raise ValueError(f"Unknown shape {', '.join(unknown)}; the body 'anny_full' has {', '.join(MEAN_SHAPE)}.")
     if wrong := [f"{name}={value}" for name, value in shape.items() if not 0 <= value <= 1]:
         raise ValueError(f"Shape values go from 0 to 1, got {', '.join(wrong)}.")
-    body = _straightened(_read_anny(shape))
+    body = _t_pose_body(shape)
     indices, weights = largest_weights(_dense_weights(body))
-    floor = torch.stack([body.rest_joints[0, 0], body.rest_vertices[:, 1].min(), body.rest_joints[0, 2]])
-    return replace(
-        body, rest_joints=body.rest_joints - floor, rest_vertices=body.rest_vertices - floor, skin_indices=indices,
-        skin_weights=weights,
-    ).to(torch.float32)  # fmt: skip
+    return replace(body, skin_indices=indices, skin_weights=weights).to(torch.float32)
 
 
 def make_light_body() -> Body:
@@ -80,7 +76,7 @@ def make_light_body() -> Body:
     Joints of the limbs are where the bones of `anny` meet. Joints of the torso, which are a convention more than
     places in a body, are SMPL's, and the weights of the torso are spread over them by height.
     """
-    body = load_anny()
+    body = _t_pose_body(MEAN_SHAPE)
     joints = _smpl22_joints(body)
     folded = replace(fold_to_smpl22(body, name="anny"), rest_joints=joints)
     dense = _dense_weights(folded)
@@ -92,7 +88,14 @@ def make_light_body() -> Body:
     share = torch.cat([ones, above], 1) - torch.cat([above, zeros], 1)  # (V, 4), sum 1
     dense[:, torso] = dense[:, torso].sum(1, keepdim=True) * share
     indices, weights = largest_weights(dense)
-    return replace(folded, skin_indices=indices, skin_weights=weights)
+    return replace(folded, skin_indices=indices, skin_weights=weights).to(torch.float32)
+
+
+def _t_pose_body(shape: Mapping[str, float]) -> Body:
+    """`anny` in T-pose, all weights, float64, the root above the origin and the soles at 0."""
+    body = _straightened(_read_anny(shape))
+    origin = torch.stack([body.rest_joints[0, 0], body.rest_vertices[:, 1].min(), body.rest_joints[0, 2]])
+    return replace(body, rest_joints=body.rest_joints - origin, rest_vertices=body.rest_vertices - origin)
 
 
 def _read_anny(shape: Mapping[str, float]) -> Body:
@@ -158,7 +161,7 @@ def _smpl22_joints(body: Body) -> Tensor:
     joints[hips] = middle + _HIP_WIDTH * (joints[hips] - middle)
     height = joints[SMPL22.index("neck"), 1] - middle[1]
     for name, (up, forward) in zip(_TORSO, _TORSO_PLACES, strict=True):
-        joints[SMPL22.index(name)] = middle + height * torch.tensor([0.0, up, forward])
+        joints[SMPL22.index(name)] = middle + height * torch.tensor([0.0, up, forward]).to(joints)
     for side in "LR":
         shoulder = body.rest_joints[body.joint_names.index(f"shoulder01.{side}")]
         index = SMPL22.index("left_collar" if side == "L" else "right_collar")

@@ -96,7 +96,7 @@ def fold_to_smpl22(body: Body, *, name: str) -> Body:
 
     Weights of joints that move together are added up, and the four largest are kept.
     """
-    follows = []
+    follows: list[int] = []
     for joint, parent in enumerate(body.parents):
         driver = body.drivers[joint]
         follows.append(driver if driver >= 0 else follows[parent])
