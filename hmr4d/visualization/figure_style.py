@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hmr4d.body.skeleton import Skeleton
+from hmr4d.body.body_model import Body
+from hmr4d.body.skeleton import SMPL22, Skeleton
 
 SIDES = ("left", "right", "centre")
 # Blue and orange stay apart for every common kind of colour blindness.
@@ -80,6 +81,15 @@ def figure_style(skeleton: Skeleton) -> FigureStyle:
         joint_sides=tuple(sides),
         head=None if spine is None else (spine[-2], spine[-1]),
     )
+
+
+def body_colours(body: Body) -> NDArray[np.float32]:
+    """(V, 3) red, green, blue of 0 to 255 for the mesh of a body: limbs by their side, flowing into each other."""
+    sides = figure_style(SMPL22).joint_sides
+    colours = np.zeros((body.num_joints, 3), np.float32)
+    for joint, (parent, driver) in enumerate(zip(body.parents, body.drivers, strict=True)):
+        colours[joint] = SIDE_COLOURS[sides[driver]] if driver >= 0 or parent < 0 else colours[parent]
+    return (body.skin_weights[..., None].cpu().numpy() * colours[body.skin_indices.cpu().numpy()]).sum(axis=1)
 
 
 def facing_angle(joints3d: NDArray[np.floating], skeleton: Skeleton) -> float:

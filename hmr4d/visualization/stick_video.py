@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -17,10 +16,7 @@ from hmr4d.visualization.pixels import Pixels
 from hmr4d.visualization.stick_renderer import StickRenderer
 from hmr4d.visualization.video_file import write_mp4
 from hmr4d.visualization.video_page import VideoPage
-from hmr4d.visualization.view_camera import ViewCamera, fit_camera, smooth_follow
-
-_AZIMUTH = math.radians(34)  # from straight ahead towards the figure's left: a three-quarter view
-_ELEVATION = math.radians(13)
+from hmr4d.visualization.view_camera import ELEVATION, THREE_QUARTER, ViewCamera, fit_camera, smooth_follow
 
 
 def write_stick_video(
@@ -76,8 +72,8 @@ def fit_motion_camera(
     skeleton: Skeleton,
     *,
     frame: tuple[float, float, float, float],
-    azimuth: float = _AZIMUTH,
-    elevation: float = _ELEVATION,
+    azimuth: float = THREE_QUARTER,
+    elevation: float = ELEVATION,
 ) -> ViewCamera:
     """Three-quarter camera in which the whole clip (L, J, 3), seen while following (L, 2), stays inside `frame`."""
     style = figure_style(skeleton)

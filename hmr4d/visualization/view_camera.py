@@ -6,10 +6,50 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter1d
 
+THREE_QUARTER = math.radians(34)  # azimuth from straight ahead of a figure towards its left
+ELEVATION = math.radians(13)
 _NEAREST = 0.2  # metres; points closer than this are not drawn
+
+
+@dataclass(frozen=True)
+class PinholeView:
+    """A calibrated camera.
+
+    Attributes:
+        K: (3, 3) intrinsics, pixels.
+        T_w2c: (4, 4) world to camera.
+        size: (width, height) of its pictures, pixels.
+    """
+
+    K: NDArray[np.float64]
+    T_w2c: NDArray[np.float64]
+    size: tuple[int, int]
+
+    @staticmethod
+    def of(K: ArrayLike | torch.Tensor, T_w2c: ArrayLike | torch.Tensor, size: tuple[int, int]) -> PinholeView:
+        """A camera from arrays or tensors.
+
+        Raises:
+            ValueError: shapes that are no intrinsics or no transform, values that are not finite, or no pixels.
+        """
+        arrays = [np.asarray(torch.as_tensor(x).detach().cpu(), np.float64) for x in (K, T_w2c)]
+        for name, array, shape in zip(("K", "T_w2c"), arrays, ((3, 3), (4, 4)), strict=True):
+            if array.shape != shape or not np.isfinite(array).all():
+                raise ValueError(
+                    f"{name} must be {shape} finite numbers but has shape {array.shape}: {array.tolist()}."
+                )
+        if min(size) < 1:
+            raise ValueError(f"size is {tuple(size)} but a picture needs at least one pixel in width and height.")
+        return PinholeView(arrays[0], arrays[1], size)
+
+    def finer(self, samples: int) -> PinholeView:
+        """The same camera with `samples` pixels for each in both directions."""
+        scale = np.diag([samples, samples, 1.0])
+        return PinholeView(scale @ self.K, self.T_w2c, (self.size[0] * samples, self.size[1] * samples))
 
 
 @dataclass(frozen=True)
@@ -46,6 +86,14 @@ class ViewCamera:
     def visible(projected: NDArray[np.floating]) -> NDArray[np.bool_]:
         """(...) whether projected points (..., 3) lie in front of the camera."""
         return projected[..., 2] > _NEAREST
+
+    def pinhole(self, followed: NDArray[np.floating], size: tuple[int, int]) -> PinholeView:
+        """The same camera while it follows (x, z), for pictures of (width, height) pixels."""
+        K = np.array([[self.focal, 0.0, self.centre[0]], [0.0, self.focal, self.centre[1]], [0.0, 0.0, 1.0]])
+        T_w2c = np.eye(4)
+        T_w2c[:3, :3] = self.R_w2c
+        T_w2c[:3, 3] = -self.R_w2c @ (np.array([followed[0], 0.0, followed[1]]) + self.position)
+        return PinholeView(K, T_w2c, size)
 
     def floor_map(self, size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(H, W) x and z of the floor seen in each pixel, relative to the followed point; inf above the horizon."""

@@ -1,0 +1,270 @@
+"""Meshes in pictures: shaded and anti-aliased on any background, and as depth. Runs anywhere NumPy does.
+
+Cameras follow OpenCV: x right, y down, z forward, `T_w2c` from world to camera, pixels from the top left corner. The
+centre of the pixel in row i and column j is (j + 0.5, i + 0.5), as in `geometry.cameras`; where a calibration puts the
+centre of the first pixel at (0, 0), add 0.5 to its principal point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+
+from hmr4d.geometry.cameras import project_pinhole, world_to_camera
+from hmr4d.visualization.figure_style import SIDE_COLOURS
+from hmr4d.visualization.pixels import (
+    INK,
+    LIGHT,
+    OUTLINE,
+    Pixels,
+    covered_words,
+    lit_colour,
+    over,
+    to_image,
+    to_pixels,
+)
+from hmr4d.visualization.rasteriser import Visible, face_planes, rasterise
+from hmr4d.visualization.view_camera import PinholeView
+
+NEAREST = 0.02  # metres; what lies closer to the camera is cut away
+SAMPLES = 2  # per pixel and direction
+_RIM_STRENGTH = 0.5
+_RIM_GAP = 0.05  # metres in depth between neighbours from which on a dark rim is drawn on the farther one
+_TOWARDS_LIGHT = LIGHT * (1.0, 1.0, -1.0)  # camera axes
+
+
+class MeshRenderer:
+    """Draws a mesh of fixed faces.
+
+    Args:
+        faces: (F, 3) vertex indices, counter-clockwise when seen from outside; faces seen from inside are not drawn.
+        colours: (V, 3) red, green, blue of 0 to 255 of each vertex, or (3,) of all.
+    """
+
+    def __init__(self, faces: ArrayLike | torch.Tensor, colours: ArrayLike = SIDE_COLOURS["centre"]) -> None:
+        self.faces = np.asarray(torch.as_tensor(faces).cpu(), np.int64)
+        if self.faces.ndim != 2 or self.faces.shape[1] != 3:
+            raise ValueError(f"faces has shape {self.faces.shape} but must be (F, 3) vertex indices.")
+        self.colours = np.asarray(colours, np.float32)
+        self._sum_faces: csr_array | None = None
+
+    def depth(self, vertices: ArrayLike | torch.Tensor, view: PinholeView) -> NDArray[np.float32]:
+        """(H, W) metres along the camera's z axis to the nearest face at every pixel's centre; inf where there is none.
+
+        Args:
+            vertices: (V, 3) metres, world.
+            view: the camera.
+
+        Raises:
+            ValueError: vertices of the wrong shape, too few of them for the faces, or not finite.
+        """
+        points_c = self._camera_points(vertices, view)
+        points_c, faces, _ = clip_near(points_c, self.faces, np.zeros((len(points_c), 0), np.float32))
+        seen = rasterise(_project(points_c, view), faces, view.size)
+        left, top, right, bottom = seen.box
+        picture = np.full((view.size[1], view.size[0]), np.inf, np.float32)
+        picture[top:bottom, left:right] = _image(seen, 1.0 / seen.inverse_depth, np.inf)
+        return picture
+
+    def draw(
+        self, pixels: Pixels, vertices: ArrayLike | torch.Tensor, view: PinholeView, *, opacity: float = 1.0
+    ) -> None:
+        """Draws the mesh, lit from behind the viewer's left shoulder, onto (H, W) words of a picture, in place.
+
+        Args:
+            pixels: words of the size of the view, see `pixels`.
+            vertices: (V, 3) metres, world.
+            view: the camera.
+            opacity: 0 to 1; below 1 the picture shines through.
+
+        Raises:
+            ValueError: vertices or picture that do not fit, or values that are not finite.
+        """
+        if pixels.shape != (view.size[1], view.size[0]):
+            raise ValueError(f"The picture has shape {pixels.shape}, the view needs {(view.size[1], view.size[0])}.")
+        fine = view.finer(SAMPLES)
+        points_c = self._camera_points(vertices, fine)
+        shades = self._shades(points_c)
+        points_c, faces, shades = clip_near(points_c, self.faces, shades)
+        points = _project(points_c, fine)
+        seen = rasterise(points, faces, fine.size)
+        if len(seen.pixels) == 0:
+            return
+        layer = _layer(seen, _interpolate(seen, points, faces, shades), view)
+        patch = pixels[layer.top : layer.top + layer.cover.shape[0], layer.left : layer.left + layer.cover.shape[1]]
+        patch[...] = over(patch, covered_words(layer.colours * opacity, layer.cover * opacity))
+
+    def overlay(
+        self,
+        picture: NDArray[np.uint8],
+        vertices: ArrayLike | torch.Tensor,
+        view: PinholeView,
+        *,
+        opacity: float = 0.85,
+    ) -> NDArray[np.uint8]:
+        """A copy of a picture (H, W, 3) of 0 to 255 with the mesh on it; the other arguments are those of `draw`."""
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            raise ValueError(f"picture is {picture.shape} of {picture.dtype} but must be (H, W, 3) of uint8.")
+        from PIL import Image
+
+        pixels = to_pixels(Image.fromarray(picture))
+        self.draw(pixels, vertices, view, opacity=opacity)
+        return np.asarray(to_image(pixels))
+
+    def shadow(self, places: NDArray[np.floating], size: tuple[int, int], strength: int) -> NDArray[np.uint8]:
+        """(h, w) picture of `strength` where vertices at u, v (V, 2 or more) cover a picture of (width, height)."""
+        points = np.insert(places[:, :2], 2, 1.0, axis=1)
+        seen = rasterise(points, self.faces, size, both_sides=True)
+        mask = np.zeros((size[1], size[0]), np.uint8)
+        left, top, right, bottom = seen.box
+        mask[top:bottom, left:right] = _image(seen, np.full(len(seen.pixels), strength, np.uint8), 0)
+        return mask
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _camera_points(self, vertices: ArrayLike | torch.Tensor, view: PinholeView) -> NDArray[np.float32]:
+        """Checked vertices (V, 3) in camera axes."""
+        points = torch.as_tensor(vertices).detach().to("cpu", torch.float32)
+        needed = int(self.faces.max()) + 1 if self.faces.size else 0
+        if points.ndim != 2 or points.shape[1] != 3 or len(points) < needed:
+            raise ValueError(f"vertices has shape {tuple(points.shape)}, the faces need at least ({needed}, 3).")
+        if not points.isfinite().all():
+            bad = int(torch.nonzero(~points.isfinite())[0, 0])
+            raise ValueError(f"Vertex {bad} is {points[bad].tolist()} but all must be finite. Mend the motion first.")
+        return world_to_camera(points, torch.from_numpy(view.T_w2c).float()).numpy()
+
+    def _shades(self, points_c: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(V, 3) lit colours of vertices (V, 3) in camera axes, with smooth normals: faces count by their area."""
+        a, b, c = (points_c[self.faces[:, i]] for i in range(3))
+        if self._sum_faces is None:
+            place = self.faces.ravel(), np.repeat(np.arange(len(self.faces)), 3)
+            ones = np.ones(self.faces.size, np.float32)
+            self._sum_faces = csr_array((ones, place), shape=(len(points_c), len(self.faces)))
+        one, two = b - a, c - a
+        across = one[:, [1, 2, 0]] * two[:, [2, 0, 1]] - one[:, [2, 0, 1]] * two[:, [1, 2, 0]]
+        normals = self._sum_faces @ across
+        length = np.maximum(np.sqrt((normals * normals).sum(axis=1)), np.float32(1e-20))
+        own, shine = lit_colour((normals @ _TOWARDS_LIGHT.astype(np.float32)) / length)
+        return (own[:, None] * self.colours + shine[:, None] * 255).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Part of a picture: top left pixel, colours (h, w, 3) weighted by cover (h, w) of 0 to 1."""
+
+    left: int
+    top: int
+    colours: NDArray[np.float32]
+    cover: NDArray[np.float32]
+
+
+def clip_near(
+    points_c: NDArray[np.float32], faces: NDArray[np.int64], values: NDArray[np.float32], nearest: float = NEAREST
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """The part of a mesh that lies in front of the camera.
+
+    Args:
+        points_c: (V, 3) metres, camera axes.
+        faces: (F, 3).
+        values: (V, C) of the vertices, for instance colours.
+        nearest: metres; what lies closer is cut away.
+
+    Returns:
+        Points, faces and values; new vertices stand behind the old ones. Faces across the limit become one or two.
+    """
+    ahead = points_c[:, 2] >= nearest
+    if ahead.all():
+        return points_c, faces, values
+    points_c, old = np.where(ahead[:, None], points_c, (0, 0, 1)).astype(np.float32), points_c
+    count = ahead[faces].sum(axis=1)
+    parts, points, colours, total = [faces[count == 3]], [points_c], [values], len(points_c)
+    for number in (1, 2):  # of corners ahead; turned so that the corner that differs from the other two comes first
+        cut = faces[count == number]
+        lone = (ahead[cut] == (number == 1)).argmax(axis=1)
+        cut = cut[np.arange(len(cut))[:, None], (lone[:, None] + np.arange(3)) % 3]
+        for other in (1, 2):
+            near, far = old[cut[:, 0]], old[cut[:, other]]
+            share = ((nearest - near[:, 2]) / (far[:, 2] - near[:, 2]))[:, None]
+            points.append((near + share * (far - near)).astype(np.float32))
+            colours.append((values[cut[:, 0]] + share * (values[cut[:, other]] - values[cut[:, 0]])).astype(np.float32))
+        one = total + np.arange(len(cut))
+        two = one + len(cut)
+        total += 2 * len(cut)
+        if number == 1:
+            parts.append(np.stack([cut[:, 0], one, two], axis=1))
+        else:
+            parts += [np.stack([one, cut[:, 1], cut[:, 2]], axis=1), np.stack([one, cut[:, 2], two], axis=1)]
+    return np.concatenate(points), np.concatenate(parts), np.concatenate(colours)
+
+
+def _project(points_c: NDArray[np.float32], view: PinholeView) -> NDArray[np.float64]:
+    """(V, 3) u and v in pixels and depth in metres."""
+    points = torch.from_numpy(points_c).double()
+    return torch.cat([project_pinhole(points, torch.from_numpy(view.K)), points[:, 2:]], dim=1).numpy()
+
+
+def _image(seen: Visible, values: NDArray[Any], empty: float) -> NDArray[Any]:
+    """(h, w) or (h, w, C) box of `seen` with a value at every visible pixel."""
+    picture = np.full((seen.shape[0] * seen.shape[1], *values.shape[1:]), empty, values.dtype)
+    picture[seen.pixels] = values
+    return picture.reshape(*seen.shape, *values.shape[1:])
+
+
+def _interpolate(
+    seen: Visible, points: NDArray[np.float64], faces: NDArray[np.int64], values: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(C, N) values (V, C) of the vertices at the visible pixels, true to perspective."""
+    is_seen = np.zeros(len(faces), bool)
+    is_seen[seen.faces] = True
+    used = np.flatnonzero(is_seen)
+    row = np.cumsum(is_seen) - 1
+    corners = points[faces[used]]
+    # Values over depth change linearly in the picture. Measured from the middle, half the digits serve well.
+    middle = np.array([seen.box[0] + seen.box[2], seen.box[1] + seen.box[3]]) / 2
+    planes = face_planes(corners[..., :2] - middle, values[faces[used]] / corners[..., 2:])
+    slopes = np.ascontiguousarray(planes.transpose(2, 1, 0), np.float32)  # (C, 3, K)
+    u, v = ((x - at).astype(np.float32) for x, at in zip(seen.centres(), middle, strict=True))
+    place = row[seen.faces]
+    depth = 1 / seen.inverse_depth
+    return np.stack([(a[place] * u + b[place] * v + c[place]) * depth for a, b, c in slopes])
+
+
+def _layer(seen: Visible, colours: NDArray[np.float32], view: PinholeView) -> _Layer:
+    """What is seen, in colours (3, N), as a layer with a dark rim; `seen` is SAMPLES times finer than the view."""
+    reach = max(round(OUTLINE * SAMPLES * view.size[1] / 512 / 2), 1)
+    left, top = ((x - reach) // SAMPLES * SAMPLES for x in seen.box[:2])
+    right, bottom = (-(-(x + reach) // SAMPLES) * SAMPLES for x in seen.box[2:])
+    fine = np.zeros((4, bottom - top, right - left), np.float32)
+    depth = np.full(fine.shape[1:], np.inf, np.float32)
+    u, v = seen.centres()
+    pixels = (v.astype(np.int64) - top) * fine.shape[2] + u.astype(np.int64) - left
+    depth.reshape(-1)[pixels] = 1.0 / seen.inverse_depth
+    flat = fine.reshape(4, -1)
+    flat[:3, pixels] = np.clip(colours, 0, 255)
+    flat[3, pixels] = 1.0
+    rim = np.flatnonzero(depth > _nearest_around(depth, reach) + np.float32(_RIM_GAP))
+    ink = np.asarray([*INK, 1.0], np.float32)[:, None]
+    flat[:, rim] += (ink - flat[:, rim]) * np.float32(_RIM_STRENGTH)
+    steps = range(SAMPLES)
+    coarse = sum((fine[:, i::SAMPLES, j::SAMPLES] for i in steps for j in steps), np.float32(0)) / SAMPLES**2
+    left, top = left // SAMPLES, top // SAMPLES
+    cut_left, cut_top = max(-left, 0), max(-top, 0)
+    coarse = coarse[:, cut_top : view.size[1] - top, cut_left : view.size[0] - left]
+    return _Layer(left + cut_left, top + cut_top, np.ascontiguousarray(coarse[:3].transpose(1, 2, 0)), coarse[3])
+
+
+def _nearest_around(depth: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
+    """(h, w) smallest depth among eight neighbours `reach` pixels away."""
+    nearest = depth.copy()
+    diagonal = round(reach * 0.7)
+    for down, across in ((0, reach), (reach, 0), (diagonal, diagonal), (diagonal, -diagonal)):
+        here = np.s_[down:, max(across, 0) : depth.shape[1] + min(across, 0)]
+        there = np.s_[: depth.shape[0] - down, max(-across, 0) : depth.shape[1] - max(across, 0)]
+        np.minimum(nearest[here], depth[there], out=nearest[here])
+        np.minimum(nearest[there], depth[here], out=nearest[there])
+    return nearest

@@ -1,0 +1,65 @@
+"""Videos of bodies: every frame, both sides, feet on the floor, several figures."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hmr4d.body.body_model import load_body
+from hmr4d.body.posed_body import pose_after
+from hmr4d.visualization.mesh_video import mesh_frames, write_mesh_video
+from hmr4d.visualization.pixels import to_image
+from tests.visualization.test_stick_video import coloured, read_video
+
+
+def first_picture(joints3d: np.ndarray, azimuth: float = 0.0) -> np.ndarray:
+    posed = pose_after(torch.from_numpy(joints3d[:1]))
+    return np.asarray(to_image(next(mesh_frames(posed, fps=20, azimuth=azimuth, size=(256, 256)))))[:-24]
+
+
+def test_every_frame_of_both_figures_and_the_shorter_one_waits(tmp_path, walk) -> None:
+    path = tmp_path / "walk.mp4"
+    write_mesh_video(path, [(walk[:6], "a walk"), (torch.from_numpy(walk[:3]), "short")], fps=20, size=(128, 128))
+    meta, frames = read_video(path)
+    assert (meta["size"], meta["fps"], len(frames)) == ((256, 128), 20, 6)
+    left, right = frames[:, :110, :128].astype(int), frames[:, :110, 128:].astype(int)
+    assert np.abs(left[5] - left[3]).mean() > 1 and np.abs(right[5] - right[3]).mean() < 0.5
+    assert [p.name for p in tmp_path.iterdir()] == ["walk.mp4"]
+
+
+@pytest.mark.parametrize("degrees", [0, 180, -110])
+def test_left_is_on_the_viewers_right_when_the_figure_faces_us(walk, degrees) -> None:
+    angle = math.radians(degrees)
+    turn = np.array([[math.cos(angle), 0, math.sin(angle)], [0, 1, 0], [-math.sin(angle), 0, math.cos(angle)]])
+    turned = (walk @ turn.T).astype(np.float32)
+    front, back, side = (first_picture(turned, a) for a in (0.0, math.pi, math.pi / 2))
+    means = [[np.nonzero(coloured(p, s))[1].mean() for s in ("left", "right")] for p in (front, back)]
+    assert means[0][0] > means[0][1] + 5 and means[1][0] < means[1][1] - 5
+    assert coloured(side, "left").sum() > 1.5 * coloured(side, "right").sum()
+
+
+def test_the_whole_mesh_stays_in_the_frame_and_the_feet_on_the_floor(walk) -> None:
+    posed = pose_after(torch.from_numpy(walk))
+    pictures = [to_image(p) for p in mesh_frames(posed, fps=20, size=(128, 128))]
+    assert len(pictures) == len(walk)
+    for picture in pictures[::10]:
+        limbs = coloured(np.asarray(picture), "left") | coloured(np.asarray(picture), "right")
+        assert not limbs[:2].any() and not limbs[118:122].any() and not limbs[:100, [0, 1, -2, -1]].any()
+
+
+def test_bodies_other_than_the_default(tmp_path, walk) -> None:
+    write_mesh_video(tmp_path / "a.mp4", [(walk[:1], "")], fps=20, body=load_body("stick"), size=(64, 64))
+    assert len(read_video(tmp_path / "a.mp4")[1]) == 1
+
+
+def test_bad_input_names_the_motion_and_leaves_no_file(tmp_path, walk) -> None:
+    broken = walk.copy()
+    broken[2, 3] = np.nan
+    with pytest.raises(ValueError, match=r"Motion 1 \('b'\).*frame 2, joint 3"):
+        write_mesh_video(tmp_path / "a.mp4", [(walk, "a"), (broken, "b")], fps=20)
+    with pytest.raises(ValueError, match="empty"):
+        write_mesh_video(tmp_path / "a.mp4", [], fps=20)
+    with pytest.raises(ValueError, match="even width"):
+        write_mesh_video(tmp_path / "a.mp4", [(walk, "a")], fps=20, size=(127, 128))
+    assert not list(tmp_path.iterdir())
