@@ -200,6 +200,35 @@ def drawing(_: Options) -> dict[str, Case]:
     }
 
 
+def mesh(_: Options) -> dict[str, Case]:
+    """30 frames of 512 x 512 of the light body, 13,718 vertices."""
+    import numpy as np
+
+    from hmr4d.body.body_model import load_body
+    from hmr4d.body.posed_body import PosedBody
+    from hmr4d.visualization.mesh_renderer import MeshRenderer
+    from hmr4d.visualization.mesh_video import mesh_frames
+    from hmr4d.visualization.video_file import write_mp4
+    from hmr4d.visualization.view_camera import PinholeView
+
+    turns = 0.2 * torch.sin(torch.linspace(0, 6, 30))[:, None, None, None]
+    rotations = torch.matrix_exp(turns * torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]])).expand(30, 22, 3, 3)
+    posed = PosedBody(load_body(), rotations, torch.zeros(30, 3))
+    renderer, meshes = MeshRenderer(posed.body.faces), [m.numpy() for m in posed.meshes()]
+    T_w2c = np.diag([1.0, -1.0, -1.0, 1.0])
+    T_w2c[:3, 3] = 0.0, 0.85, 3.5
+    view = PinholeView.of([[820.0, 0, 256], [0, 820, 256], [0, 0, 1]], T_w2c, (512, 512))
+    picture = np.zeros((512, 512), np.uint32)
+    path = scratch("mesh") / "a.mp4"
+    return {
+        "mp4": lambda: write_mp4(path, mesh_frames(posed, fps=30), fps=30, size=(512, 512)),
+        "frames of the video": lambda: list(mesh_frames(posed, fps=30)),
+        "the body shaded": lambda: [renderer.draw(picture, mesh, view) for mesh in meshes],
+        "depth": lambda: [renderer.depth(mesh, view) for mesh in meshes],
+        "moving the vertices": lambda: list(posed.meshes()),
+    }
+
+
 def data(options: Options) -> dict[str, Case]:
     """A store of 240 clips, and with --archive the preparing of Bandai-Namco data, in this process and in several."""
     from hmr4d.data.importers.bandai_namco import import_bandai_namco
@@ -272,6 +301,7 @@ GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
     "triangulation": triangulation,
     "start": start,
     "drawing": drawing,
+    "mesh": mesh,
     "data": data,
     "hml263": hml263,
     "fid": fid,

@@ -22,6 +22,7 @@ from hmr4d.export.joints_csv import write_csv
 from hmr4d.export.motion_npz import save_motion_npz
 from hmr4d.visualization.contact_sheet import write_contact_sheet
 from hmr4d.visualization.html_viewer import write_html
+from hmr4d.visualization.mesh_video import write_mesh_video
 from hmr4d.visualization.stick_video import write_stick_video
 
 Joints = NDArray[np.float32]  # (L, J, 3) metres
@@ -35,6 +36,10 @@ def _npz(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str
 
 def _mp4(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
     write_stick_video(path, joints3d, fps=fps, skeleton=skeleton, caption=text)
+
+
+def _mesh(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
+    write_mesh_video(path, [(joints3d, text)], fps=fps, skeleton=skeleton)
 
 
 def _html(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
@@ -65,17 +70,20 @@ def _amass(
 EXPORTS: dict[str, Callable[..., None]] = {
     "npz": _npz,
     "mp4": _mp4,
+    "mesh": _mesh,
     "html": _html,
     "bvh": _bvh,
     "csv": _csv,
     "amass": _amass,
 }
-_ENDINGS = {"bvh": ("bvh", "bvh.json"), "amass": ("amass.npz",)}  # where they are not the name of the format
+_ENDINGS = {  # where they are not the name of the format
+    "bvh": (".bvh", ".bvh.json"), "amass": (".amass.npz",), "mesh": ("_mesh.mp4",),
+}  # fmt: skip
 
 
 def export_paths(folder: Path, stem: str, name: str) -> list[Path]:
     """Files of a format for a motion: the one that is written, then those that come beside it."""
-    return [folder / f"{stem}.{ending}" for ending in _ENDINGS.get(name, (name,))]
+    return [folder / f"{stem}{ending}" for ending in _ENDINGS.get(name, (f".{name}",))]
 
 
 def check_exports(export: Sequence[str] | str) -> list[str]:

@@ -35,6 +35,13 @@ def test_files_hold_the_motion_cut_to_its_length_and_where_it_came_from(tmp_path
     assert (read.text, read.fps, read.metadata) == ("two", 20.0, {"model": "m", "seed": 6})
 
 
+def test_a_video_of_the_body_stands_beside_that_of_the_joints(tmp_path: Path) -> None:
+    writer = MotionWriter(tmp_path, "mp4,mesh")
+    writer.write(output(["a bow"]), [(0, 0)])
+    assert sorted(p.name for p in tmp_path.glob("*.mp4")) == ["000_a_bow.mp4", "000_a_bow_mesh.mp4"]
+    assert all(p.stat().st_size > 1000 for p in writer.written)
+
+
 def test_several_samples_of_a_prompt_have_names_of_their_own(tmp_path: Path) -> None:
     writer = MotionWriter(tmp_path, ["npz"], num_samples=2)
     writer.write(output(["bow", "bow"]), [(0, 0), (0, 1)])
