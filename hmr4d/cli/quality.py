@@ -311,6 +311,9 @@ def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], devic
     return Model(pipeline.eval().to(device), facts, identity, own.num_inference_steps, own.guidance_scale)
 
 
+# --- generation -------------------------------------------------------------------------------------------------------
+
+
 def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: Path) -> LabelledMotion:
     """The motions of one repeat in the order of the set, taken from the cache where it has them.
 

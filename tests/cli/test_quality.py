@@ -20,6 +20,7 @@ from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline, SamplingOptions
 from hmr4d.models.motion2to3.release import save_release
 from hmr4d.representation.motion2d import Motion2DCodec
+from hmr4d.utils.files import file_hash
 
 NETWORK = {
     "num_features": 44, "text_dim": 16, "dim": 16, "ff_dim": 16, "num_layers": 1, "num_heads": 2, "dropout": 0.0,
@@ -130,7 +131,7 @@ def test_released_model_to_card_and_table(store, classifier_folder, release, tmp
     )  # fmt: skip
     assert quality.main(words) == 0
     card = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))
-    assert card["model"]["sha256"] == quality.sha256(release / "model.safetensors")
+    assert card["model"]["sha256"] == file_hash(release / "model.safetensors")
     assert set(card["sets"]) == {"captions", "mine"}
     assert card["sets"]["captions"]["generated"]["num_motions"] == 3
     assert set(card["sets"]["mine"]) == {"generated"}
