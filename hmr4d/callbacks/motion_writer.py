@@ -18,6 +18,7 @@ from hmr4d.body.skeleton import Skeleton
 from hmr4d.export.amass_npz import save_amass_npz
 from hmr4d.export.bone_names import OWN_NAMES
 from hmr4d.export.bvh import write_bvh
+from hmr4d.export.glb import write_glb
 from hmr4d.export.joints_csv import write_csv
 from hmr4d.export.motion_npz import save_motion_npz
 from hmr4d.visualization.contact_sheet import write_contact_sheet
@@ -53,6 +54,13 @@ def _bvh(
     write_bvh(path, joints3d, fps=fps, skeleton=skeleton, text=text, metadata=about, bones=bones, units=units)
 
 
+def _glb(
+    path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any], *,
+    bones: str = OWN_NAMES,
+) -> None:  # fmt: skip
+    write_glb(path, joints3d, fps=fps, skeleton=skeleton, text=text, metadata=about, bones=bones)
+
+
 def _csv(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
     write_csv(path, joints3d, fps=fps, skeleton=skeleton, text=text, metadata=about)
 
@@ -73,6 +81,7 @@ EXPORTS: dict[str, Callable[..., None]] = {
     "mesh": _mesh,
     "html": _html,
     "bvh": _bvh,
+    "glb": _glb,
     "csv": _csv,
     "amass": _amass,
 }

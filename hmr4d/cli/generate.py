@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--out", default="outputs/generated", metavar="DIR", help="folder (outputs/generated)")
     known.add_argument(
         "--export", default="npz,mp4,html", metavar="LIST",
-        help="formats: npz, mp4, mesh, html, bvh, csv, amass (npz,mp4,html); see docs/exports.md",
+        help="formats: npz, mp4, mesh, html, bvh, glb, csv, amass (npz,mp4,html); see docs/exports.md",
     )  # fmt: skip
     known.add_argument("--model", default="motion2to3-bandai", help="name or folder (motion2to3-bandai)")
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")

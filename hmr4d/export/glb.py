@@ -59,7 +59,7 @@ def write_glb(
     joints, fps = checked_joints3d(joints3d, skeleton), checked_fps(fps)
     facts = motion_facts(joints, fps=fps, skeleton=skeleton, text=text, metadata=metadata, axes=AXES)
     body = load_body() if body is None else body
-    rest = rest_joints_of(joints)
+    rest = rest_joints_of(joints, body)
     body = body.with_rest_joints(rest)
     blocks = PoseBlocks(joints, rest)
     quats = torch.cat([roma.rotmat_to_unitquat(body.from_smpl22(block.rotations)).float() for block in blocks])

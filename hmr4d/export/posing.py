@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hmr4d.body.body_model import Body
 from hmr4d.body.inverse_kinematics import SolvedPose, clip_rest_joints, solve_pose
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SMPL22, Skeleton
@@ -60,10 +61,11 @@ def check_has_rest_pose(skeleton: Skeleton, what: str) -> None:
         )
 
 
-def rest_joints_of(joints3d: NDArray[np.float32]) -> Tensor:
-    """(22, 3) float64 rest pose with the bones of a motion (L, 22, 3), arms spread like those of the light body."""
+def rest_joints_of(joints3d: NDArray[np.float32], body: Body | None = None) -> Tensor:
+    """(22, 3) float64 rest pose with the bones of a motion (L, 22, 3), arms spread as a body has them (None: light)."""
+    body = load_light_body() if body is None else body
     frames = joints3d[:: -(-len(joints3d) // FRAMES_TO_MEASURE)]
-    return clip_rest_joints(torch.tensor(frames, dtype=torch.float64), load_light_body().rest_joints)
+    return clip_rest_joints(torch.tensor(frames, dtype=torch.float64), body.rest_joints[list(body.smpl22)])
 
 
 class PoseBlocks:
