@@ -117,12 +117,7 @@ def save_motion_npz(
         ValueError: bad shape, joint count, fps, values that are not finite, or metadata that JSON cannot hold.
     """
     array = checked_joints3d(joints3d, skeleton)
-    try:
-        metadata_json = json.dumps(metadata or {}, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"metadata cannot be written as JSON ({error}). Use plain numbers, strings and lists."
-        ) from error
+    metadata_json = json_text(metadata or {})
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
             stream,
@@ -133,6 +128,16 @@ def save_motion_npz(
             version=np.int64(MOTION_VERSION),
             metadata=np.str_(metadata_json),
         )
+
+
+def json_text(metadata: dict[str, Any]) -> str:
+    """A JSON object as one line of text; ValueError when it holds what JSON cannot."""
+    try:
+        return json.dumps(metadata, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"metadata cannot be written as JSON ({error}). Use plain numbers, strings and lists."
+        ) from error
 
 
 def load_motion_npz(path: str | os.PathLike[str]) -> Motion:

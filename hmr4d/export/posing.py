@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from hmr4d.body.body_model import Body
 from hmr4d.body.inverse_kinematics import SolvedPose, clip_rest_joints, solve_pose
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.export.motion_npz import json_text
 
 FRAMES_PER_BLOCK = 4096  # bounds the memory of long motions
 FRAMES_TO_MEASURE = 8192  # of a longer motion; its bones are measured in so many frames, evenly spread
@@ -44,8 +46,11 @@ def motion_facts(
         metadata: what else is known; its licence is also put beside the other facts.
         units: of lengths in the file.
         axes: of the file.
+
+    Raises:
+        ValueError: JSON cannot hold the metadata.
     """
-    about = metadata or {}
+    about = json.loads(json_text(metadata or {}))
     return {
         "fps": fps, "num_frames": len(joints3d), "units": units, "axes": axes, "skeleton": skeleton.name,
         "text": text, "licence": about.get("licence") or "unknown", "metadata": about,

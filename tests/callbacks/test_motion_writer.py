@@ -57,3 +57,11 @@ def test_a_long_or_wordless_prompt_still_makes_a_name() -> None:
 def test_an_unknown_export_is_refused(export: str | list[str]) -> None:
     with pytest.raises(ValueError, match="known"):
         check_exports(export)
+
+
+def test_formats_for_other_programs_and_what_comes_beside_them(tmp_path: Path) -> None:
+    writer = MotionWriter(tmp_path, "bvh,csv,amass", about={"licence": "CC0"})
+    writer.write(output(["sway"]), [(0, 0)])
+    names = [p.name for p in writer.finish()]
+    assert names == ["000_sway.amass.npz", "000_sway.bvh", "000_sway.bvh.json", "000_sway.csv", "contact_sheet.png"]
+    assert all((tmp_path / name).stat().st_size > 0 for name in names)

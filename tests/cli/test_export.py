@@ -1,0 +1,85 @@
+"""tools/export.py: motion files in, files of every format out, and one sentence per mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.cli.export import main
+from hmr4d.data.bvh import read_bvh
+from hmr4d.export.motion_npz import save_motion_npz
+from tests.body.smplh_file import write_smplh
+from tests.export.motions import rigid_motion
+
+
+@pytest.fixture
+def motion(tmp_path: Path) -> Path:
+    path = tmp_path / "in" / "000_sways.npz"
+    save_motion_npz(path, rigid_motion(4), fps=20, skeleton=SMPL22, text="sways", metadata={"licence": "CC0"})
+    return path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    assert main([str(w) for w in words]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and message.count("\n") == 1
+    return message
+
+
+def test_a_file_in_several_formats(motion: Path, tmp_path: Path) -> None:
+    assert main([str(motion), "--to", "bvh,csv,amass", "--out", str(tmp_path / "out")]) == 0
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["000_sways.amass.npz", "000_sways.bvh", "000_sways.bvh.json", "000_sways.csv"]
+    facts = json.loads((tmp_path / "out" / "000_sways.bvh.json").read_text("utf-8"))
+    assert (facts["text"], facts["licence"]) == ("sways", "CC0")
+
+
+def test_a_folder_with_names_and_units(motion: Path) -> None:
+    again = [str(motion.parent), "--to", "bvh,amass", "--bones", "mixamo", "--units", "cm"]
+    assert main(again) == 0
+    assert main(again) == 0, "exported files beside the motion are no motion"
+    clip = read_bvh(motion.with_suffix(".bvh"))
+    assert clip.joint_names[0] == "mixamorig:Hips"
+    assert 80 < clip.motion[0, 1] < 110, "centimetres"
+
+
+def test_for_ones_own_body_model(motion: Path, tmp_path: Path) -> None:
+    models = write_smplh(tmp_path, "female")
+    words = [str(motion), "--to", "amass", "--body-models", str(models), "--gender", "female"]
+    assert main(words) == 0
+    with np.load(motion.with_suffix(".amass.npz")) as archive:
+        assert str(archive["gender"]) == "female" and archive["rest_joints"][0] @ [0, 1, 0] < 0.5
+
+
+def test_mistakes_are_told_in_one_sentence(
+    motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    assert "No such file" in refused(capsys, tmp_path / "none.npz")
+    (tmp_path / "empty").mkdir()
+    assert "No motion in" in refused(capsys, tmp_path / "empty")
+    assert "known: ['amass', 'bvh'" in refused(capsys, motion, "--to", "obj")
+    assert "--bones changes nothing in csv; it is for bvh" in refused(capsys, motion, "--to", "csv", "--bones", "unity")
+    assert "replaced by its own copy" in refused(capsys, motion, "--to", "npz")
+    assert "Register at" in refused(capsys, motion, "--to", "amass", "--body-models", tmp_path / "none")
+    twin = tmp_path / "twin" / motion.name
+    save_motion_npz(twin, rigid_motion(2), fps=20, skeleton=SMPL22)
+    assert "would both be" in refused(capsys, motion, twin, "--out", tmp_path / "out")
+    (tmp_path / "file").write_text("")
+    assert "Choose a folder with --out" in refused(capsys, motion, "--out", tmp_path / "file" / "out")
+    (tmp_path / "text.npz").write_text("hello")
+    assert "not an .npz file" in refused(capsys, tmp_path / "text.npz")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_bad_motion_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_motion_npz(tmp_path / "m.npz", rigid_motion(2), fps=20, skeleton=SMPL22)
+    with np.load(tmp_path / "m.npz") as archive:
+        content = {key: archive[key] for key in archive.files}
+    content["joints3d"][1, 3, 0] = np.nan
+    np.savez(tmp_path / "m.npz", **content)
+    assert "frame 1, joint 3 (spine1)" in refused(capsys, tmp_path / "m.npz", "--to", "bvh,csv")
+    assert [p.name for p in tmp_path.iterdir()] == ["m.npz"]
