@@ -8,9 +8,12 @@ jumps from frame to frame:
 - a joint with one child takes the smallest rotation against its parent that points the bone the right way, so that
   twist is carried down the chain instead of being made up anew in every frame;
 - shoulders and hips are turned about their bone until elbows and knees bend the way elbows and knees do, the more so
-  the more they are bent;
+  the more they are bent, and not at all where they bend the wrong way;
 - a twist of the chest against the pelvis is shared out evenly over the spine between them;
 - joints without a child (head, wrists, toes) stay at rest against their parent.
+
+Where the frame rate is given, joints with one child may also keep the twist they had a moment before: what a frame
+says about the twist is weighed against a turn of the joint from one frame to the next that has no part about the bone.
 
 Everything but the root's rotation is the same whichever way the body faces, stands or lies.
 """
@@ -25,11 +28,14 @@ from torch import Tensor
 
 from hmr4d.body.kinematics import forward_kinematics
 from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.body.twist import carried_twist, continuous
 from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
 
 MIN_LENGTH = 1e-6  # metres; a shorter bone has no direction
 PRIOR_WEIGHT = 1e-5  # of "as the parent", against all bones of a joint; decides what they leave open
-STRAIGHT = 0.25  # squared sine of 30 degrees: a limb bent that far decides half of its own twist
+STRAIGHT = 0.125  # squared sine of 20 degrees: a limb bent that far decides half of its own twist
+REST_WEIGHT = 0.1  # of "no twist" where twists are carried through time, against evidence of weight 1
+LEAST_WEIGHT = 1e-3  # of the same for bones that point against their direction at rest
 # Middle joint of each limb: which way the part beyond it goes when it bends, in the rest pose.
 _BENDS = {
     "left_knee": (0.0, 0.0, -1.0), "right_knee": (0.0, 0.0, -1.0),
@@ -54,14 +60,17 @@ class SolvedPose:
     residual: Tensor
 
 
-def solve_pose(joints3d: Tensor, rest_joints: Tensor, *, skeleton: Skeleton = SMPL22) -> SolvedPose:
+def solve_pose(
+    joints3d: Tensor, rest_joints: Tensor, *, skeleton: Skeleton = SMPL22, fps: float | None = None
+) -> SolvedPose:
     """Rotations that take a rest pose to a motion, in closed form; every bone gets the direction it has in the motion.
 
     Args:
-        joints3d: (..., L, J, 3) metres, y up; frames are treated one by one.
+        joints3d: (..., L, J, 3) metres, y up.
         rest_joints: (J, 3), or (..., J, 3) with one rest pose per clip: metres, arms spread, facing +z, left at +x;
             those of a `Body` (rows `smpl22`), or `clip_rest_joints` for the bone lengths of the motion itself.
         skeleton: joint meaning.
+        fps: frames per second; twists are then carried through time. None: frames are treated one by one.
 
     Raises:
         ValueError: shapes that do not fit the skeleton, or positions that are not finite.
@@ -75,10 +84,15 @@ def solve_pose(joints3d: Tensor, rest_joints: Tensor, *, skeleton: Skeleton = SM
         seen, still = _bones(joints3d, joint, children), _bones(rest, joint, children)
         if len(children) > 1:
             rotation = _best_rotation(seen, still, above)
-            _share_twist(world, rotation, rest, joint, skeleton)
+            _share_twist(world, rotation, rest, joint, skeleton, fps)
         elif children:
-            rotation = above @ _swing(still[..., 0, :], (above.mT @ seen[..., 0, :, None])[..., 0])
-            rotation = _bend_twist(rotation, joints3d, rest, joint, skeleton)
+            bone = (above.mT @ seen[..., 0, :, None])[..., 0]  # in the frame of the parent
+            swing = _swing(still[..., 0, :], bone)
+            known = _bend_evidence(above @ swing, joints3d, rest, joint, skeleton)
+            rotation = above @ swing
+            if known is not None or fps is not None:
+                twist = _twist(known, swing, bone, still[..., 0, :], fps)
+                rotation = rotation @ _turn(_unit(still[..., 0, :]), twist)
         else:
             rotation = above
         world.append(rotation)
@@ -171,7 +185,8 @@ def _best_rotation(seen: Tensor, still: Tensor, prior: Tensor) -> Tensor:
     Bones on one line leave the turn about it open; the weak prior settles it.
     """
     weight = PRIOR_WEIGHT * (still.square().sum((-1, -2)) + MIN_LENGTH**2)
-    return roma.special_procrustes(seen.mT @ still + weight[..., None, None] * prior)
+    moments = seen.mT @ still + weight[..., None, None] * prior
+    return roma.special_procrustes(moments)  # pyright: ignore[reportReturnType]
 
 
 def _swing(still: Tensor, seen: Tensor) -> Tensor:
@@ -186,22 +201,57 @@ def _swing(still: Tensor, seen: Tensor) -> Tensor:
     return torch.where(known[..., None, None], rotation, torch.eye(3).to(rotation))
 
 
-def _bend_twist(rotation: Tensor, joints3d: Tensor, rest: Tensor, joint: int, skeleton: Skeleton) -> Tensor:
-    """World rotation (..., 3, 3) of a joint turned about its bone so that the next joint bends as a hinge would."""
+def _bend_evidence(rotation: Tensor, joints3d: Tensor, rest: Tensor, joint: int, skeleton: Skeleton) -> Tensor | None:
+    """Which twist makes the next joint bend as a hinge would: (..., 2) its cosine and sine times how sure that is.
+
+    None if the next joint is no hinge. A limb that is straight says nothing, one that is bent the wrong way little.
+    """
     middle = _children(skeleton, joint)[0]
     if skeleton.joint_names[middle] not in _BENDS:
-        return rotation
+        return None
     ends = _children(skeleton, middle)
     beyond = _unit((rotation.mT @ _bones(joints3d, middle, ends)[..., 0, :, None])[..., 0])
     along = _unit(_bones(rest, joint, [middle])[..., 0, :])
     bend = torch.tensor(_BENDS[skeleton.joint_names[middle]]).to(along)
     bend = _unit(bend - along * (along * bend).sum(-1, keepdim=True))
-    forward, sideways = (beyond * bend).sum(-1), (beyond * torch.linalg.cross(along, bend)).sum(-1)
-    sine = (forward.square() + sideways.square()).sqrt()
-    return rotation @ _turn(along, torch.atan2(sine * sideways, sine * forward + STRAIGHT))
+    bent = beyond - _unit(_bones(rest, middle, ends)[..., 0, :])  # limbs are not quite straight at rest
+    aside = torch.stack([(bent * bend).sum(-1), (bent * torch.linalg.cross(along, bend)).sum(-1)], -1)
+    sine = aside.norm(dim=-1, keepdim=True)
+    return aside * (sine + aside[..., :1]) / 2
 
 
-def _share_twist(world: list[Tensor], rotation: Tensor, rest: Tensor, joint: int, skeleton: Skeleton) -> None:
+def _twist(known: Tensor | None, swing: Tensor, bone: Tensor, still: Tensor, fps: float | None) -> Tensor:
+    """Angles (..., L) by which a joint turns about its one bone, on top of the smallest rotation that points the bone.
+
+    Args:
+        known: (..., L, 2) evidence w e, or None.
+        swing: (..., L, 3, 3) smallest rotations against the parent.
+        bone: (..., L, 3) in the frame of the parent.
+        still: (..., 1, 3) the same at rest.
+        fps: frames per second; None: frames are treated one by one.
+    """
+    known = torch.zeros_like(bone[..., :2]) if known is None else known
+    if fps is None:
+        return torch.atan2(known[..., 1], known[..., 0] + STRAIGHT)
+    cosine = (_unit(bone) * _unit(still)).sum(-1)
+    weight = REST_WEIGHT * ((1 + cosine) / 2).square() + LEAST_WEIGHT
+    step = swing[..., 1:, :, :].mT @ _swing(bone[..., :-1, :], bone[..., 1:, :]) @ swing[..., :-1, :, :]
+    drift = _angle_about(step, _unit(still))  # of the smallest rotations against each other
+    evidence = torch.complex(known[..., 0], known[..., 1])
+    numbers = (x.detach().cpu().numpy().astype(t) for x, t in ((evidence, complex), (weight, float), (drift, float)))
+    return torch.from_numpy(carried_twist(*numbers, fps=fps)).to(bone)
+
+
+def _angle_about(rotation: Tensor, along: Tensor) -> Tensor:
+    """Angle (...) of the turn about unit axes (..., 3) that is nearest to rotations (..., 3, 3)."""
+    axial = torch.stack([rotation[..., a, b] - rotation[..., b, a] for a, b in ((2, 1), (0, 2), (1, 0))], -1)
+    cosine = rotation.diagonal(dim1=-2, dim2=-1).sum(-1) - (along * (rotation @ along[..., None])[..., 0]).sum(-1)
+    return torch.atan2((axial * along).sum(-1), cosine)
+
+
+def _share_twist(
+    world: list[Tensor], rotation: Tensor, rest: Tensor, joint: int, skeleton: Skeleton, fps: float | None
+) -> None:
     """Spreads the twist of a joint against its parent over the one-bone joints above it; `world` is updated."""
     chain = [joint]
     while skeleton.parents[chain[0]] >= 0 and len(_children(skeleton, skeleton.parents[chain[0]])) == 1:
@@ -209,10 +259,9 @@ def _share_twist(world: list[Tensor], rotation: Tensor, rest: Tensor, joint: int
     if len(chain) == 1:
         return
     along = _unit(_bones(rest, chain[-2], [joint])[..., 0, :])
-    against = world[chain[-2]].mT @ rotation
-    axial = torch.stack([against[..., a, b] - against[..., b, a] for a, b in ((2, 1), (0, 2), (1, 0))], -1)
-    cosine = against.diagonal(dim1=-2, dim2=-1).sum(-1) - (along * (against @ along[..., None])[..., 0]).sum(-1)
-    twist = torch.atan2((axial * along).sum(-1), cosine)
+    twist = _angle_about(world[chain[-2]].mT @ rotation, along)
+    if fps is not None:
+        twist = torch.from_numpy(continuous(twist.detach().cpu().numpy().astype(float))).to(twist)
     for number, (upper, lower) in enumerate(zip(chain[:-1], chain[1:], strict=True), start=1):
         bone = _unit(_bones(rest, upper, [lower])[..., 0, :])
         world[upper] = world[upper] @ _turn(bone, twist * number / len(chain))
