@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
@@ -19,16 +20,17 @@ from hmr4d.export.motion_npz import Motion
 from hmr4d.metrics.card import ResultCard
 from hmr4d.metrics.evaluators.evaluator import load_evaluator
 from hmr4d.metrics.evaluators.scoring import (
+    Embeddings,
     Generated,
     PublishedModelProtocol,
     ScoringProtocol,
     TextToMotionScorer,
 )
-from hmr4d.utils.files import write_json
+from hmr4d.utils.files import atomic_path, write_json
 
 logger = logging.getLogger(__name__)
 
-FOLDER_NAME, ITEMS_NAME = "generations", "items.json"
+FOLDER_NAME, ITEMS_NAME, EMBEDDINGS_NAME = "generations", "items.json", "embeddings.npz"
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ class MetricT2M(pl.Callback):
             date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             notes=(*source.notes, *scored.notes),
         )
+        write_embeddings(self.out_dir / EMBEDDINGS_NAME, scored.embeddings)
         path = card.write(self.out_dir)
         self.card = card
         logger.info("Card %s:\n\n%s", path, card.table())
@@ -201,6 +204,21 @@ def loader(motions: GenerationFolder | SavedMotions, clips: ScoredClips) -> Any:
 
 def _generated(motion: Motion) -> Generated:
     return Generated(torch.from_numpy(motion.joints3d), motion.fps, motion.text or None)
+
+
+def write_embeddings(path: Path, repeats: Sequence[Embeddings]) -> None:
+    """Saves what the card was computed of: `text`, `generated`, `real` and `another`, each (R, N, D) float32.
+
+    Repeats come first; rows are in the order of the items.
+    """
+    with atomic_path(path) as temporary:
+        np.savez(
+            temporary,
+            **{
+                name: torch.stack(rows).numpy()
+                for name, rows in zip(Embeddings._fields, zip(*repeats, strict=True), strict=True)
+            },
+        )
 
 
 def write_items(path: Path, clips: ScoredClips) -> None:

@@ -90,6 +90,8 @@ class MotionDataModule(pl.LightningDataModule):
         self.batch_size, self.test_batch_size, self.num_workers = batch_size, test_batch_size, num_workers
         self.batches_per_epoch, self.balance_power, self.bucket = batches_per_epoch, balance_power, bucket
         self.pad_frames, self.seed = pad_frames, seed
+        if val is None:  # else Lightning warns of a loader without a validation step
+            self.val_dataloader = super().val_dataloader
 
     def dataset(self, part: str) -> MotionSource:
         """The dataset of "train", "val" or "test", built on first use. ValueError when the configuration has none."""

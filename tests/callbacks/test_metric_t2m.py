@@ -97,6 +97,25 @@ def test_card_has_both_rows_and_says_where_it_comes_from(done: Path) -> None:
     assert len(json.loads((done / "items.json").read_text("utf-8"))) == REPEATS * COUNT
 
 
+def test_the_card_follows_from_the_saved_embeddings(done: Path) -> None:
+    card, saved = ResultCard.read(done / "card.json"), np.load(done / "embeddings.npz")
+    assert all(saved[name].shape == (REPEATS, COUNT, 8) for name in ("text", "generated", "real", "another"))
+    for name, row in (("generated", GENERATED), ("real", GROUND_TRUTH)):
+        scores, distances = [], []
+        for repeat in range(REPEATS):
+            order = np.random.RandomState(42 + repeat).permutation(COUNT)
+            text, motion, other = (saved[k][repeat].astype(np.float64) for k in ("text", name, "another"))
+            pools = order[: COUNT // 32 * 32].reshape(-1, 32)
+            far = np.linalg.norm(text[pools][:, :, None] - motion[pools][:, None], axis=-1)
+            scores.append(np.mean((far < np.diagonal(far, axis1=1, axis2=2)[..., None]).sum(-1) < 3))
+            a, b = np.cov(other.T), np.cov(motion.T)
+            root = np.sqrt(np.linalg.eigvals(a @ b).astype(complex)).real.sum()
+            shift = other.mean(0) - motion.mean(0)
+            distances.append(shift @ shift + np.trace(a) + np.trace(b) - 2 * root)
+        assert card.rows[row]["r_precision_top_3"].mean == pytest.approx(np.mean(scores), abs=1e-9)
+        assert card.rows[row]["fid"].mean == pytest.approx(np.mean(distances), rel=1e-4, abs=1e-6)
+
+
 def test_an_interrupted_test_makes_what_is_missing_and_ends_alike(done: Path, inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
     shutil.copytree(done, out)

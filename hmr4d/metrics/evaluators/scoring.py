@@ -44,7 +44,10 @@ SMALL_SET_PAIRS = 100  # of diversity, for sets that do not have 300 pairs
 
 
 class Embeddings(NamedTuple):
-    """One repeat: rows (N, D) of the captions, the generated and the real motions, and of a second real pass."""
+    """One repeat: rows (N, D) of the captions, the generated and the real motions, and of a second real pass.
+
+    Rows are in the order of the items.
+    """
 
     text: Tensor
     generated: Tensor
@@ -161,11 +164,13 @@ class Scored:
         rows: "ground truth" and "generated", values by metric name.
         set_size: motions a repeat.
         notes: sentences that belong beside the numbers.
+        embeddings: of each repeat.
     """
 
     rows: Mapping[str, Mapping[str, Value]]
     set_size: int
     notes: tuple[str, ...]
+    embeddings: tuple[Embeddings, ...]
 
 
 @dataclass
@@ -224,9 +229,8 @@ class TextToMotionScorer:
             real = self.preparation.encode([clips.real(item) for item in items], clips.real_fps)
             for number, repeat in enumerate(repeats):
                 self._add(repeat, number, items, real, load)
-        scores = [
-            self.protocol.scores(repeat.embeddings(), clips.seed + number) for number, repeat in enumerate(repeats)
-        ]
+        embeddings = tuple(repeat.embeddings() for repeat in repeats)
+        scores = [self.protocol.scores(rows, clips.seed + number) for number, rows in enumerate(embeddings)]
         generated = [s.generated | r.measures(GENERATED) for s, r in zip(scores, repeats, strict=True)]
         truth = [s.ground_truth | r.measures(GROUND_TRUTH) for s, r in zip(scores, repeats, strict=True)]
         if clips.variety.captions:
@@ -236,6 +240,7 @@ class TextToMotionScorer:
             {GROUND_TRUTH: replicate_rows(truth), GENERATED: replicate_rows(generated)},
             len(clips.items),
             tuple(dict.fromkeys(note for s in scores for note in s.notes)),
+            embeddings,
         )
 
     # --- parts --------------------------------------------------------------------------------------------------------
