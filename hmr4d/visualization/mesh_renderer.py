@@ -85,8 +85,7 @@ class MeshRenderer:
         Raises:
             ValueError: vertices or picture that do not fit, or values that are not finite.
         """
-        if pixels.shape != (view.size[1], view.size[0]):
-            raise ValueError(f"The picture has shape {pixels.shape}, the view needs {(view.size[1], view.size[0])}.")
+        check_picture(pixels, view)
         fine = view.finer(SAMPLES)
         points_c = self._camera_points(vertices, fine)
         shades = self._shades(points_c)
@@ -139,18 +138,28 @@ class MeshRenderer:
         return world_to_camera(points, torch.from_numpy(view.T_w2c).float()).numpy()
 
     def _shades(self, points_c: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(V, 3) lit colours of vertices (V, 3) in camera axes, with smooth normals: faces count by their area."""
-        a, b, c = (points_c[self.faces[:, i]] for i in range(3))
+        """(V, 3) lit colours of vertices (V, 3) in camera axes, with smooth normals."""
+        lit = self._normals(points_c) @ _TOWARDS_LIGHT.astype(np.float32)
+        own, shine = lit_colour(lit)
+        return (own[:, None] * self.colours + shine[:, None] * 255).astype(np.float32)
+
+    def _normals(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
+        """(V, 3) unit normals of vertices (V, 3): faces count by their area; zero where there is none."""
+        a, b, c = (points[self.faces[:, i]] for i in range(3))
         if self._sum_faces is None:
             place = self.faces.ravel(), np.repeat(np.arange(len(self.faces)), 3)
             ones = np.ones(self.faces.size, np.float32)
-            self._sum_faces = csr_array((ones, place), shape=(len(points_c), len(self.faces)))
+            self._sum_faces = csr_array((ones, place), shape=(len(points), len(self.faces)))
         one, two = b - a, c - a
         across = one[:, [1, 2, 0]] * two[:, [2, 0, 1]] - one[:, [2, 0, 1]] * two[:, [1, 2, 0]]
-        normals = self._sum_faces @ across
-        length = np.maximum(np.sqrt((normals * normals).sum(axis=1)), np.float32(1e-20))
-        own, shine = lit_colour((normals @ _TOWARDS_LIGHT.astype(np.float32)) / length)
-        return (own[:, None] * self.colours + shine[:, None] * 255).astype(np.float32)
+        normals = np.asarray(self._sum_faces @ across)
+        return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.float32(1e-20))
+
+
+def check_picture(pixels: Pixels, view: PinholeView) -> None:
+    """ValueError if words are not those of a picture of the view's size."""
+    if pixels.shape != (view.size[1], view.size[0]):
+        raise ValueError(f"The picture has shape {pixels.shape}, the view needs {(view.size[1], view.size[0])}.")
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def write_mesh_video(
     body: Body | None = None,
     size: tuple[int, int] = (512, 512),
     azimuth: float = THREE_QUARTER,
+    renderer: type[MeshRenderer] = MeshRenderer,
 ) -> None:
     """Writes motions on bodies, side by side, as an H.264 mp4 with one picture per frame.
 
@@ -47,6 +48,7 @@ def write_mesh_video(
         body: anyone's; None for the free light body.
         size: (width, height) pixels of each figure's part of the picture, even.
         azimuth: radians from straight in front of the figure towards its left, where the camera stands.
+        renderer: what draws the bodies: `MeshRenderer`, or `gl_renderer.GlMeshRenderer`.
 
     Raises:
         ValueError: no motion, joints that do not fit the skeleton or are not finite (names the motion), another
@@ -66,7 +68,7 @@ def write_mesh_video(
             raise ValueError(f"Motion {number} ({caption!r}): {error}") from error
     num_frames = max(p.num_frames for p, _ in posed)
     parts = [
-        mesh_frames(p, fps=fps, caption=caption, size=size, azimuth=azimuth, num_frames=num_frames)
+        mesh_frames(p, fps=fps, caption=caption, size=size, azimuth=azimuth, renderer=renderer, num_frames=num_frames)
         for p, caption in posed
     ]
     pictures = (np.concatenate(row, axis=1) for row in zip(*parts, strict=True))
@@ -80,13 +82,14 @@ def mesh_frames(
     caption: str = "",
     size: tuple[int, int] = (512, 512),
     azimuth: float = THREE_QUARTER,
+    renderer: type[MeshRenderer] = MeshRenderer,
     num_frames: int | None = None,
 ) -> Iterator[Pixels]:
     """Yields the pictures of a video in order, as (H, W) words (see `pixels`).
 
     Args:
         posed: the body; finite.
-        fps, caption, size, azimuth: see `write_mesh_video`.
+        fps, caption, size, azimuth, renderer: see `write_mesh_video`.
         num_frames: pictures, the last one again and again from the end of the motion; None for its own number.
     """
     num_frames = posed.num_frames if num_frames is None else num_frames
@@ -102,7 +105,7 @@ def mesh_frames(
         frame=page.frame,
     )  # fmt: skip
     ground = FloorPainter(camera, size=size, floor_top=page.floor_top, floor_bottom=page.floor_bottom)
-    renderer = MeshRenderer(posed.body.faces, body_colours(posed.body))
+    drawer = renderer(posed.body.faces, body_colours(posed.body))
     base = page.base(ground.picture)
     pixels = base
     for frame, mesh in enumerate(posed.meshes()):
@@ -110,9 +113,9 @@ def mesh_frames(
         pixels = base.copy()
         ground.draw(pixels, follow[frame], path, frame)
         ground.draw_shadow(
-            pixels, vertices, follow[frame], lambda places, extent: renderer.shadow(places, extent, SHADOW_STRENGTH)
+            pixels, vertices, follow[frame], lambda places, extent: drawer.shadow(places, extent, SHADOW_STRENGTH)
         )
-        renderer.draw(pixels, vertices, camera.pinhole(follow[frame], size))
+        drawer.draw(pixels, vertices, camera.pinhole(follow[frame], size))
         page.draw_clock(pixels, frame)
         yield pixels
     for frame in range(posed.num_frames, num_frames):

@@ -1,0 +1,96 @@
+"""The mesh renderer on OpenGL, by way of pyrender. Needs requirements_render.txt; no display."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from hmr4d.visualization.figure_style import SIDE_COLOURS
+from hmr4d.visualization.mesh_renderer import NEAREST, MeshRenderer, check_picture
+from hmr4d.visualization.pixels import LIGHT, Pixels, covered_words, over
+from hmr4d.visualization.view_camera import PinholeView
+
+_FARTHEST = 1000.0  # metres
+_AMBIENT = 0.35
+_INTENSITY = 2.6
+_GAMMA = 2.2  # pyrender reckons in linear light
+_AXES = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL cameras have y up and look along -z
+
+
+class GlMeshRenderer(MeshRenderer):
+    """Draws what `MeshRenderer` draws, without its dark rim and with lights of its own; up to 1 km away.
+
+    Depth is that of `MeshRenderer`: pyrender's is taken up to half a pixel beside the centres.
+
+    Args:
+        faces, colours: as there.
+
+    Raises:
+        ImportError: pyrender is missing or found no OpenGL; says what to install.
+    """
+
+    def __init__(self, faces: ArrayLike | torch.Tensor, colours: ArrayLike = SIDE_COLOURS["centre"]) -> None:
+        super().__init__(faces, colours)
+        self._pyrender = _load_pyrender()
+        self._targets: dict[tuple[int, int], Any] = {}
+
+    def draw(
+        self, pixels: Pixels, vertices: ArrayLike | torch.Tensor, view: PinholeView, *, opacity: float = 1.0
+    ) -> None:
+        check_picture(pixels, view)
+        colours, _ = self._render(vertices, view)
+        layer = colours.astype(np.float32) * opacity
+        pixels[...] = over(pixels, covered_words(layer[..., :3], layer[..., 3] / 255))
+
+    def _render(self, vertices: ArrayLike | torch.Tensor, view: PinholeView) -> Any:
+        """Colours (H, W, 4) weighted by cover, and depth, of the mesh in camera axes; pyrender keeps nothing of it."""
+        if view.K[0, 1] != 0:
+            raise ValueError(f"K has a skew of {view.K[0, 1]}, which OpenGL cameras lack; use MeshRenderer.")
+        points = self._camera_points(vertices, view) @ _AXES[:3, :3]
+        normals = self._normals(points)
+        colours = np.broadcast_to((self.colours / 255) ** _GAMMA, points.shape)
+        primitive = self._pyrender.Primitive(
+            positions=points.astype(np.float32), normals=normals.astype(np.float32), indices=self.faces,
+            color_0=np.insert(colours, 3, 1.0, axis=1).astype(np.float32),
+            material=self._pyrender.MetallicRoughnessMaterial(metallicFactor=0.0, roughnessFactor=0.7),
+        )  # fmt: skip
+        scene = self._pyrender.Scene(bg_color=(0.0, 0.0, 0.0, 0.0), ambient_light=(_AMBIENT,) * 3)
+        scene.add(self._pyrender.Mesh([primitive]))
+        scene.add(
+            self._pyrender.IntrinsicsCamera(
+                view.K[0, 0], view.K[1, 1], view.K[0, 2], view.K[1, 2], znear=NEAREST, zfar=_FARTHEST
+            )
+        )
+        scene.add(self._pyrender.DirectionalLight(color=(1.0,) * 3, intensity=_INTENSITY), pose=_light_pose())
+        if view.size not in self._targets:
+            self._targets[view.size] = self._pyrender.OffscreenRenderer(*view.size)
+        return self._targets[view.size].render(scene, flags=self._pyrender.RenderFlags.RGBA)
+
+
+def _light_pose() -> NDArray[np.float64]:
+    """(4, 4) pose whose z axis points to the light."""
+    towards = LIGHT * (1.0, -1.0, 1.0) / np.linalg.norm(LIGHT)
+    across = np.cross([0.0, 1.0, 0.0], towards)
+    across /= np.linalg.norm(across)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([across, np.cross(towards, across), towards], axis=1)
+    return pose
+
+
+def _load_pyrender() -> Any:
+    """The package, told to work without a display, and made to work with NumPy 2."""
+    os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+    if not hasattr(np, "infty"):
+        np.infty = np.inf  # type: ignore[attr-defined]  # noqa: NPY201  # the old name is what pyrender 0.1.45 knows
+    try:
+        import pyrender  # pyright: ignore[reportMissingImports]
+    except Exception as error:  # PyOpenGL raises anything when the system has no OpenGL
+        raise ImportError(
+            f"pyrender cannot be used ({error}). Install it with `pip install -r requirements_render.txt`, and the "
+            "system packages libegl1 libgl1 libgl1-mesa-dri, or use MeshRenderer, which needs neither."
+        ) from error
+    return pyrender
