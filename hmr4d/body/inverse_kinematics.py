@@ -52,7 +52,7 @@ class SolvedPose:
         translation: (..., L, 3) metres, added to everything, as in `Body.pose`: the root comes to its rest position
             plus this.
         residual: (..., L, J) metres from each given joint to the posed one. Zero up to rounding where the motion has
-            constant bones; generated motion stretches its bones by millimetres, and fixed bones cannot follow.
+            constant bones; generated motion stretches its bones, and fixed bones cannot follow.
     """
 
     rotations: Tensor
