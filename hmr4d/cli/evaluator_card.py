@@ -41,9 +41,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--repeats", type=int, default=20, help="of real motion: captions and crops drawn anew")
     known.add_argument("--spoilt-repeats", type=int, default=5, help="of spoilt motion")
     known.add_argument("--seed", type=int, default=0)
-    known.add_argument(
-        "--out", metavar="DIR", help="folder of card.json and card.md; that of the evaluator if left out"
-    )
+    known.add_argument("--out", metavar="DIR", required=True, help="folder of card.json and card.md")
     return known
 
 

@@ -80,9 +80,10 @@ def test_published_placement_fills_tails_before_it_looks_for_the_floor() -> None
         (torch.full((40, 22, 3), torch.nan), 20.0, "not finite, first in frame 0"),
         (torch.zeros(40, 22, 3), 0.0, "fps is 0.0; say at how many"),
         (torch.zeros(40, 22, 3), float("nan"), "fps is nan"),
+        (torch.zeros(40, 22, 3), None, "fps is None; say at how many"),
     ],
 )
-def test_bad_motions_are_named(bad: Tensor, fps: float, message: str) -> None:
+def test_bad_motions_are_named(bad: Tensor, fps: float | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         checked_motions([bad], fps)
 
@@ -93,6 +94,8 @@ def test_what_the_protocols_cannot_take() -> None:
         standard.cut(standard.encode([motion(4)], 20.0), [None])
     with pytest.raises(ValueError, match="201 frames at 20 frames per second"):
         published.encode([motion(302)], 30.0)
+    with pytest.raises(ValueError, match="2 frames at 120 frames per second is shorter than a frame at 20"):
+        published.encode([motion(2)], 120.0)
     with pytest.raises(ValueError, match="scores whole motions"):
         published.cut(published.encode([motion(60)], 30.0), [(0, 8)])
     with pytest.raises(ValueError, match="No motions"):

@@ -168,6 +168,11 @@ class PublishedModelPreparation:
         lengths = torch.tensor([len(motion) for motion in motions])
         placed = published_placement(pad_sequence(list(motions), batch_first=True), lengths)
         counts = (lengths.float() / fps * self.statistics.fps).round().long()
+        if int(counts.min()) < 1:
+            raise ValueError(
+                f"A motion of {int(lengths.min())} frames at {fps:g} frames per second is shorter than a frame at "
+                f"{self.statistics.fps:g}. Leave it out."
+            )
         if int(counts.max()) > self.max_rows:
             raise ValueError(
                 f"A motion has {int(counts.max())} frames at {self.statistics.fps:g} frames per second; this protocol "
@@ -203,7 +208,7 @@ def published_placement(joints3d: Tensor, lengths: Tensor) -> Tensor:
     return put_on_floor(repeat_last_valid(face_first_frame(joints3d), lengths))
 
 
-def checked_motions(motions: Sequence[Tensor], fps: float) -> list[Tensor]:
+def checked_motions(motions: Sequence[Tensor], fps: float | None) -> list[Tensor]:
     """The motions as float32.
 
     Raises:
@@ -212,7 +217,7 @@ def checked_motions(motions: Sequence[Tensor], fps: float) -> list[Tensor]:
     """
     if not len(motions):
         raise ValueError("No motions to prepare; give at least one.")
-    if not (math.isfinite(fps) and fps > 0):
+    if fps is None or not (math.isfinite(fps) and fps > 0):
         raise ValueError(f"fps is {fps}; say at how many frames per second the motions run.")
     for number, motion in enumerate(motions):
         if motion.ndim != 3 or motion.shape[1:] != (SMPL22.num_joints, 3) or len(motion) < 2:
