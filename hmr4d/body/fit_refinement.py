@@ -1,0 +1,118 @@
+"""Refinement of a fitted pose: all frames of a clip at once, on joints only."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import roma
+import torch
+from torch import Tensor
+
+from hmr4d.body.kinematics import forward_kinematics
+from hmr4d.body.skeleton import SMPL22
+
+LIMITS = Path(__file__).parent / "resources" / "joint_limits.json"
+STEPS = 4
+FRAMES_PER_BLOCK = 512  # a frame takes 54 x 54 numbers
+# Weights against a metre of distance at a joint, in metres per radian: they hardly move a joint that the positions
+# determine, and settle what those leave open.
+SMOOTHNESS = 0.02  # of a rotation against the middle of those of the frames before and after
+LIMIT = 0.02  # of the part of a rotation beyond its limits
+DAMPING = 0.01  # of every change
+
+_INNER = tuple(p for p in range(SMPL22.num_joints) if p in SMPL22.parents)  # joints that move others
+
+
+@lru_cache(maxsize=1)
+def joint_limits() -> tuple[Tensor, Tensor]:
+    """Least and greatest axis-angle components (22, 3) in radians; infinite where there is no limit."""
+    table = json.loads(LIMITS.read_text(encoding="utf-8"))["limits"]
+    least, most = (torch.full((SMPL22.num_joints, 3), sign * torch.inf) for sign in (-1.0, 1.0))
+    for name, ranges in table.items():
+        joint = SMPL22.index(name)
+        low, high = torch.tensor([ranges[axis] for axis in "xyz"]).deg2rad().unbind(-1)
+        least[joint], most[joint] = low, high
+        if (twin := SMPL22.mirror_order[joint]) != joint:
+            mirrored = torch.stack([low, high], -1) * torch.tensor([1.0, -1.0, -1.0])[:, None]
+            least[twin], most[twin] = mirrored.aminmax(dim=-1)
+    return least, most
+
+
+def refine_pose(rotations: Tensor, translation: Tensor, joints3d: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+    """Pose whose joints are nearer to those of a motion, smooth and within joint limits where positions leave a choice.
+
+    Gauss-Newton on the squared distances of all joints. Frames are coupled through the smoothness alone, whose other
+    frames are taken from the step before, so that one step is one small system of equations per frame.
+
+    Args:
+        rotations: (L, 22, 3, 3) start, of each joint in the frame of its parent.
+        translation: (L, 3) metres, start.
+        joints3d: (L, 22, 3) metres.
+        rest: (22, 3) metres.
+
+    Returns:
+        Rotations and translation of the same shapes.
+    """
+    for _ in range(STEPS):
+        middle = _between_neighbours(rotations)
+        parts = [
+            _step(*block, rest)
+            for block in zip(
+                *(x.split(FRAMES_PER_BLOCK) for x in (rotations, translation, joints3d, middle)), strict=True
+            )
+        ]
+        turns, shifts = (torch.cat(x) for x in zip(*parts, strict=True))
+        rotations, translation = rotations @ roma.rotvec_to_rotmat(turns), translation + shifts
+    return rotations, translation
+
+
+def _between_neighbours(rotations: Tensor) -> Tensor:
+    """(L, 22, 3) axis-angle from each rotation to the middle of those of its neighbours in time; zero at the ends."""
+    turns = torch.zeros_like(rotations[..., 0])
+    now = rotations[1:-1].mT
+    turns[1:-1] = (roma.rotmat_to_rotvec(now @ rotations[2:]) + roma.rotmat_to_rotvec(now @ rotations[:-2])) / 2
+    return turns
+
+
+def _step(
+    rotations: Tensor, translation: Tensor, joints3d: Tensor, middle: Tensor, rest: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Turns (L, 22, 3), axis-angle in the frame of each joint, and shifts (L, 3) of one Gauss-Newton step."""
+    offsets = torch.stack([rest[j] - rest[p] if p >= 0 else rest[j] for j, p in enumerate(SMPL22.parents)])
+    world, joints = forward_kinematics(rotations, offsets, SMPL22.parents)
+    joints = joints + translation[:, None]
+    inner = list(_INNER)
+    # A turn w of joint j in its own frame moves a joint k below it by (W w) x (k - j), for each axis w_a W_a x (k - j).
+    arms = (joints[:, None] - joints[:, inner, None]) * _below().to(joints)[..., None]  # (L, I, 22, 3)
+    axes = world[:, inner].mT  # (L, I, 3 axes, 3)
+    moves = torch.linalg.cross(axes[:, :, :, None], arms[:, :, None])  # (L, I, 3 axes, 22, 3)
+    jacobian = moves.flatten(1, 2).flatten(2).mT  # (L, 66, 3 I)
+    shift = torch.eye(3).to(joints).repeat(SMPL22.num_joints, 1).expand(len(joints), -1, -1)
+    jacobian = torch.cat([jacobian, shift], -1)
+    turned = roma.rotmat_to_rotvec(rotations[:, inner])
+    least, most = (x[inner].to(joints) for x in joint_limits())
+    beyond = turned - turned.clamp(least, most)
+    weight = torch.where(beyond == 0, 0.0, LIMIT**2)
+    pull = SMOOTHNESS**2 * middle[:, inner] - weight * beyond
+    weight = weight + SMOOTHNESS**2 + DAMPING**2
+    weight, pull = (torch.nn.functional.pad(x.flatten(1), (0, 3)).double() for x in (weight, pull))
+    jacobian = jacobian.double()
+    normal = jacobian.mT @ jacobian + torch.diag_embed(weight)
+    right = jacobian.mT @ (joints3d - joints).flatten(1).double()[..., None] + pull[..., None]
+    solved = torch.cholesky_solve(right, torch.linalg.cholesky(normal))[..., 0].to(joints)
+    turns = torch.zeros_like(joints)
+    turns[:, inner] = solved[:, :-3].unflatten(-1, (-1, 3))
+    return turns, solved[:, -3:]
+
+
+@lru_cache(maxsize=1)
+def _below() -> Tensor:
+    """(I, 22) 1 where a joint is below an inner one."""
+    below = torch.zeros(SMPL22.num_joints, SMPL22.num_joints)
+    for joint, parent in enumerate(SMPL22.parents):
+        if parent >= 0:
+            below[:, joint] = below[:, parent]
+            below[parent, joint] = 1.0
+    return below[list(_INNER)]

@@ -1,0 +1,222 @@
+"""Fitting a body to joints: one shape per clip, a rotation for every joint and frame, and what remains unknown.
+
+Three steps, all on joints alone and without a mesh: the shape from distances that no pose changes (`shape_fitting`),
+the rotations in closed form with twists carried through time (`inverse_kinematics`), and, where the joints of the body
+are then still off, a refinement of all frames at once (`fit_refinement`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import roma
+import torch
+from torch import Tensor
+
+from hmr4d.body.body_model import Body
+from hmr4d.body.fit_refinement import refine_pose
+from hmr4d.body.inverse_kinematics import posed_joints, solve_pose
+from hmr4d.body.posed_body import PosedBody
+from hmr4d.body.shape_fitting import fit_shape, smpl_rest_joints
+from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.body.smpl_bodies import SmplBody
+
+FRAMES_PER_BLOCK = 4096  # of the measurement of residuals; bounds the memory of long clips
+GOOD_ENOUGH = 1e-3  # metres at every joint: there is nothing to refine
+MIN_BONE = 1e-4  # metres
+BENT = 0.35  # sine of 20 degrees; less of a bend says little about the twist of a limb
+_LIMBS = {  # joint whose twist only the bend of the next one shows, and the one beyond
+    "left_hip": ("left_knee", "left_ankle"), "right_hip": ("right_knee", "right_ankle"),
+    "left_shoulder": ("left_elbow", "left_wrist"), "right_shoulder": ("right_elbow", "right_wrist"),
+}  # fmt: skip
+_SEVERAL = ("pelvis", "spine3")  # joints with several bones: these show their whole rotation
+
+
+@dataclass(frozen=True)
+class Undetermined:
+    """A part of the pose that joints do not show.
+
+    Attributes:
+        joint: SMPL-22 name, or "fingers and face".
+        part: "rotation": all of it, left at rest; "twist": the turn about its bone, continued smoothly.
+        share: of the frames for which this holds, 0 to 1.
+    """
+
+    joint: str
+    part: str
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class BodyFit:
+    """A body in every frame of a clip.
+
+    Attributes:
+        body: with the shape of the clip.
+        rotations: (L, 22, 3, 3) of the SMPL joints, each in the frame of its parent, the root's in the world.
+        translation: (L, 3) metres, as in `Body.pose`: the root comes to its rest position plus this.
+        residual: (L, 22) metres from each given joint to the body's.
+        undetermined: what the joints did not say.
+        fps: frames per second.
+    """
+
+    body: Body
+    rotations: Tensor
+    translation: Tensor
+    residual: Tensor
+    undetermined: tuple[Undetermined, ...]
+    fps: float
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.rotations)
+
+    @property
+    def axis_angle(self) -> Tensor:
+        """(L, 22, 3) radians; the rotations as axis times angle."""
+        return roma.rotmat_to_rotvec(self.rotations)
+
+    @property
+    def betas(self) -> Tensor | None:
+        """(S,) shape coefficients of a body of the SMPL family; None for others."""
+        return self.body.betas if isinstance(self.body, SmplBody) else None
+
+    @property
+    def rest_joints(self) -> Tensor:
+        """(22, 3) metres; SMPL joints of the body at rest."""
+        return smpl_rest_joints(self.body)
+
+    @property
+    def bone_lengths(self) -> Tensor:
+        """(22,) metres from each SMPL joint to its parent; 0 for the root."""
+        rest = self.rest_joints
+        return torch.stack([(rest[j] - rest[max(p, 0)]).norm() * (p >= 0) for j, p in enumerate(SMPL22.parents)])
+
+    @property
+    def joint_residual(self) -> Tensor:
+        """(22,) metres; mean over frames."""
+        return self.residual.mean(0)
+
+    @property
+    def mean_residual(self) -> float:
+        """Metres; mean over joints and frames."""
+        return float(self.residual.double().mean())
+
+    @property
+    def max_residual(self) -> float:
+        """Metres; the largest of all joints and frames."""
+        return float(self.residual.max())
+
+    def posed(self) -> PosedBody:
+        """The body with all its own joints turned, for meshes and files."""
+        return PosedBody(self.body, self.body.from_smpl22(self.rotations), self.translation)
+
+    def joints(self) -> Tensor:
+        """(L, 22, 3) metres; where the body has its SMPL joints."""
+        return posed_joints(self.rotations, self.translation, self.rest_joints)
+
+
+def fit_body(
+    joints3d: Tensor, body: Body, *, fps: float, keep_shape: bool = False, num_betas: int | None = None,
+    skeleton: Skeleton = SMPL22,
+) -> BodyFit:  # fmt: skip
+    """A body fitted to one clip. Time is linear in the number of frames, memory small beside it.
+
+    Args:
+        joints3d: (L, 22, 3) metres, world, y up; L >= 1.
+        body: any of `load_body`.
+        fps: frames per second.
+        keep_shape: use the body as it is, instead of giving it the shape of the clip.
+        num_betas: shape coefficients of bodies of the SMPL family. None: 16 for SMPL+H, 10 for others.
+        skeleton: joint meaning of `joints3d`.
+
+    Raises:
+        ValueError: unknown skeleton or shape, positions that are not finite, bones without length, bad frame rate.
+    """
+    joints3d = _checked(joints3d, fps, skeleton)
+    if not keep_shape:
+        body = fit_shape(joints3d, body, num_betas=num_betas)
+    rest = smpl_rest_joints(body)
+    solved = solve_pose(joints3d, rest, fps=fps)
+    rotations, translation, residual = solved.rotations, solved.translation, solved.residual
+    if float(residual.max()) > GOOD_ENOUGH:
+        rotations, translation = refine_pose(rotations, translation, joints3d, rest)
+        residual = (joints3d - posed_joints(rotations, translation, rest)).norm(dim=-1)
+    return BodyFit(body, rotations, translation, residual, _undetermined(joints3d, body), float(fps))
+
+
+def fit_bodies(
+    joints3d: Tensor, lengths: Tensor, body: Body, *, fps: float, keep_shape: bool = False,
+    num_betas: int | None = None, skeleton: Skeleton = SMPL22,
+) -> list[BodyFit]:  # fmt: skip
+    """A body fitted to each clip of a batch.
+
+    Args:
+        joints3d: (B, L, 22, 3) metres, padded.
+        lengths: (B,) frames of each clip.
+        body, fps, keep_shape, num_betas, skeleton: see `fit_body`.
+
+    Raises:
+        ValueError: as `fit_body`.
+    """
+    if joints3d.ndim != 4 or lengths.shape != joints3d.shape[:1]:
+        raise ValueError(
+            f"joints3d has shape {tuple(joints3d.shape)} and lengths {tuple(lengths.shape)}; expected (B, L, 22, 3) "
+            "and (B,). Use fit_body for a single clip."
+        )
+    return [
+        fit_body(clip[:length], body, fps=fps, keep_shape=keep_shape, num_betas=num_betas, skeleton=skeleton)
+        for clip, length in zip(joints3d, lengths.tolist(), strict=True)
+    ]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _checked(joints3d: Tensor, fps: float, skeleton: Skeleton) -> Tensor:
+    """The clip as float32; ValueError says what is wrong with it, and where."""
+    if skeleton != SMPL22:
+        raise ValueError(
+            f"Bodies are fitted to the joints of '{SMPL22.name}', not of '{skeleton.name}'. Convert the motion first."
+        )
+    if not 0 < fps < float("inf"):
+        raise ValueError(f"fps is {fps} but must be a positive number of frames per second.")
+    if joints3d.ndim != 3 or joints3d.shape[1:] != (SMPL22.num_joints, 3) or not len(joints3d):
+        raise ValueError(
+            f"joints3d has shape {tuple(joints3d.shape)}; expected (L, 22, 3), the joints of '{SMPL22.name}' in at "
+            "least one frame. Use fit_bodies for a batch."
+        )
+    names = SMPL22.joint_names
+    joints3d = joints3d.detach().float()
+    if not (finite := joints3d.isfinite().all(-1)).all():
+        frame, joint = (~finite).nonzero()[0].tolist()
+        raise ValueError(
+            f"joints3d is not finite at frame {frame}, joint {joint} ({names[joint]}); {int((~finite).sum())} points "
+            "in all. Mend or cut the motion first."
+        )
+    starts, ends = (list(x) for x in zip(*SMPL22.bones, strict=True))
+    if (short := (joints3d[:, ends] - joints3d[:, starts]).norm(dim=-1) < MIN_BONE).any():
+        frame, bone = short.nonzero()[0].tolist()
+        raise ValueError(
+            f"The bone {names[starts[bone]]} - {names[ends[bone]]} has no length at frame {frame}, and so no "
+            f"direction; {int(short.any(1).sum())} frames have such bones. Cut padding off, or mend the motion."
+        )
+    return joints3d
+
+
+def _undetermined(joints3d: Tensor, body: Body) -> tuple[Undetermined, ...]:
+    """What the joints of a clip leave open."""
+    parts = []
+    for index, joint in enumerate(SMPL22.joint_names):
+        if index not in SMPL22.parents:
+            parts.append(Undetermined(joint, "rotation"))
+        elif joint in _LIMBS:
+            middle, end = (SMPL22.index(n) for n in _LIMBS[joint])
+            upper, lower = joints3d[:, middle] - joints3d[:, index], joints3d[:, end] - joints3d[:, middle]
+            sine = torch.linalg.cross(upper, lower).norm(dim=-1) / (upper.norm(dim=-1) * lower.norm(dim=-1))
+            parts.append(Undetermined(joint, "twist", float((sine < BENT).float().mean())))
+        elif joint not in _SEVERAL:
+            parts.append(Undetermined(joint, "twist"))
+    if body.num_joints > SMPL22.num_joints:
+        parts.append(Undetermined("fingers and face", "rotation"))
+    return tuple(p for p in parts if p.share > 0)
