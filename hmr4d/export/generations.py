@@ -55,7 +55,7 @@ class GenerationFolder:
         Raises:
             FileExistsError: the folder holds motions made by something else; the differences are named.
         """
-        known = self.identity
+        known = self.identity if any(self.folder.glob("repeat_*/*.npz")) else None
         plain = json.loads(json.dumps(identity))
         if known is not None and (differences := differing(known, plain)):
             raise FileExistsError(

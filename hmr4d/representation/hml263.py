@@ -17,6 +17,7 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hmr4d.body.canonical import repeat_last_valid
@@ -36,6 +37,7 @@ from hmr4d.representation.hml263_kinematics import (
 )
 from hmr4d.representation.motion2d import MIN_STD, Statistics
 from hmr4d.utils.precision import full_precision
+from hmr4d.utils.tensors import as_tensor
 
 logger = logging.getLogger(__name__)
 NUM_FEATURES = 263
@@ -72,7 +74,7 @@ class Hml263Codec:
 
     def encode(
         self,
-        joints3d: Tensor,
+        joints3d: Tensor | ArrayLike,
         lengths: Tensor | Sequence[int] | None = None,
         *,
         degenerate: Literal["raise", "nan"] = "raise",
@@ -80,7 +82,8 @@ class Hml263Codec:
         """Features of motions; a motion's rows do not depend on what it is batched with.
 
         Args:
-            joints3d: (B, L, 22, 3) or (L, 22, 3) metres, world, y up, 20 fps, any place, heading and body size.
+            joints3d: (B, L, 22, 3) or (L, 22, 3) metres, world, y up, 20 fps, any place, heading and body size; a
+                tensor or an array.
             lengths: (B,) valid frames of each motion, at least 2; None: all. What lies beyond is not looked at.
             degenerate: what to do with a motion that has no such features, because a bone has no length or points
                 exactly against its rest direction, or because hips and shoulders give no heading. "nan" leaves NaN in
@@ -92,6 +95,7 @@ class Hml263Codec:
         Raises:
             ValueError: wrong joint count, NaN or infinite positions, too few frames, degenerate motions.
         """
+        joints3d = as_tensor(joints3d)
         batch = joints3d[None] if joints3d.ndim == 3 else joints3d
         frames = _checked_lengths(batch, lengths)
         features = torch.zeros(
@@ -335,6 +339,8 @@ def _checked_lengths(joints3d: Tensor, lengths: Tensor | Sequence[int] | None) -
     if lengths is None:
         lengths = [joints3d.shape[1]] * len(joints3d)
     frames = torch.as_tensor(lengths, device=joints3d.device)
+    if frames.dtype.is_floating_point:
+        raise ValueError(f"lengths are {frames.dtype}; expected whole numbers of frames, such as int64.")
     if frames.shape != joints3d.shape[:1] or (frames > joints3d.shape[1]).any():
         raise ValueError(f"lengths {frames.tolist()} do not fit {len(joints3d)} motions of {joints3d.shape[1]} frames: "
                          "expected one length a motion, none longer than the tensor.")  # fmt: skip

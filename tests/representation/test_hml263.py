@@ -231,3 +231,12 @@ def test_wrong_options_are_refused() -> None:
     for decode in (Hml263Codec().decode, Hml263Codec().decode_rotations):
         with pytest.raises(ValueError, match="Features have 262 numbers a row, expected 263"):
             decode(torch.zeros(4, 262))
+
+
+def test_arrays_are_taken_as_they_come() -> None:
+    clip = motions()[0]
+    stored = clip.numpy().copy()
+    stored.setflags(write=False)
+    assert torch.equal(Hml263Codec().encode(stored), Hml263Codec().encode(clip))
+    with pytest.raises(ValueError, match="whole numbers"):
+        Hml263Codec().encode(clip[None], torch.tensor([20.0]))

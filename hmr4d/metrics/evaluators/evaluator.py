@@ -184,7 +184,8 @@ class Evaluator(nn.Module):
             (B, E) in the order of the input.
 
         Raises:
-            ValueError: another shape, or a clip shorter than one token or longer than the tensor.
+            ValueError: another shape, numbers that are not finite, or a clip shorter than one token or longer than
+                the tensor.
         """
         wanted = (padded_rows or self.recipe.max_rows, NUM_FEATURES)
         if features.ndim != 3 or features.shape[1:] != wanted or num_rows.shape != features.shape[:1]:
@@ -197,6 +198,9 @@ class Evaluator(nn.Module):
                 f"Clips of {int(num_rows.min())} to {int(num_rows.max())} feature rows; evaluator '{self.recipe.name}' "
                 f"takes {ROWS_PER_TOKEN} to {wanted[0]}. Leave out or cut the others."
             )
+        if not bool(features.isfinite().all()):
+            bad = (~features.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
+            raise ValueError(f"Features of {len(bad)} clip(s), first number {bad[0]}, are not finite; leave them out.")
         out = [features.new_zeros(0, self.recipe.embed_dim).to(self.device)]
         with exact_float32(self.device.type):
             for start in range(0, len(features), BATCH):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -20,6 +21,7 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.data.datasets import stretch_linear
 from hmr4d.metrics.content_classifier import resample_clip
 from hmr4d.representation.hml263 import Hml263Codec, Hml263Statistics
+from hmr4d.utils.tensors import as_tensor
 
 Rows = tuple[int, int]  # first row and number of rows that count
 
@@ -58,7 +60,7 @@ class Preparation(Protocol):
 
     max_rows: int
 
-    def encode(self, motions: Sequence[Tensor], fps: float) -> Encoded:
+    def encode(self, motions: Sequence[Tensor | NDArray[Any]], fps: float) -> Encoded:
         """Features of whole motions."""
         ...
 
@@ -84,7 +86,7 @@ class StandardPreparation:
         self.statistics, self.max_rows, self.unit = statistics, max_rows, unit
         self.codec = Hml263Codec(statistics.variant)
 
-    def encode(self, motions: Sequence[Tensor], fps: float) -> Encoded:
+    def encode(self, motions: Sequence[Tensor | NDArray[Any]], fps: float) -> Encoded:
         """Features of whole motions.
 
         Args:
@@ -153,7 +155,7 @@ class PublishedModelPreparation:
         self.statistics, self.max_rows = statistics, max_rows
         self.codec = Hml263Codec("corrected_hips")
 
-    def encode(self, motions: Sequence[Tensor], fps: float) -> Encoded:
+    def encode(self, motions: Sequence[Tensor | NDArray[Any]], fps: float) -> Encoded:
         """Features of whole motions.
 
         Args:
@@ -208,8 +210,8 @@ def published_placement(joints3d: Tensor, lengths: Tensor) -> Tensor:
     return put_on_floor(repeat_last_valid(face_first_frame(joints3d), lengths))
 
 
-def checked_motions(motions: Sequence[Tensor], fps: float | None) -> list[Tensor]:
-    """The motions as float32.
+def checked_motions(motions: Sequence[Tensor | NDArray[Any]], fps: float | None) -> list[Tensor]:
+    """The motions, tensors or arrays, as float32 tensors.
 
     Raises:
         ValueError: no motion, an unknown rate, a shape other than (L, 22, 3) with L > 1, or coordinates that are not
@@ -219,7 +221,8 @@ def checked_motions(motions: Sequence[Tensor], fps: float | None) -> list[Tensor
         raise ValueError("No motions to prepare; give at least one.")
     if fps is None or not (math.isfinite(fps) and fps > 0):
         raise ValueError(f"fps is {fps}; say at how many frames per second the motions run.")
-    for number, motion in enumerate(motions):
+    checked = [as_tensor(motion).float() for motion in motions]
+    for number, motion in enumerate(checked):
         if motion.ndim != 3 or motion.shape[1:] != (SMPL22.num_joints, 3) or len(motion) < 2:
             raise ValueError(
                 f"Motion {number} has shape {tuple(motion.shape)}; evaluators take (L, {SMPL22.num_joints}, 3) joints "
@@ -231,4 +234,4 @@ def checked_motions(motions: Sequence[Tensor], fps: float | None) -> list[Tensor
                 f"Motion {number} has coordinates that are not finite, first in frame {frame}. Mend or leave out the "
                 "motion; a model that makes such motion has damaged weights or a training that diverged."
             )
-    return [motion.float() for motion in motions]
+    return checked

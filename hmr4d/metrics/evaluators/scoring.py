@@ -182,6 +182,7 @@ class _Repeat:
     generated: list[Tensor] = field(default_factory=list)
     real: list[Tensor] = field(default_factory=list)
     another: list[Tensor] = field(default_factory=list)
+    num_short: int = 0
 
     def embeddings(self) -> Embeddings:
         """All rows, on the CPU."""
@@ -239,7 +240,7 @@ class TextToMotionScorer:
         return Scored(
             {GROUND_TRUTH: replicate_rows(truth), GENERATED: replicate_rows(generated)},
             len(clips.items),
-            tuple(dict.fromkeys(note for s in scores for note in s.notes)),
+            tuple(dict.fromkeys([*(note for s in scores for note in s.notes), *_note_of_short(repeats)])),
             embeddings,
         )
 
@@ -256,6 +257,10 @@ class TextToMotionScorer:
         texts = [m.text or clips.text(number, item) for m, item in zip(motions, items, strict=True)]
         tokens = [clips.word_tokens(number, item, text) for item, text in zip(items, texts, strict=True)]
         made, made_rows = self._encode(motions, [Job(number, item) for item in items], rows)
+        repeat.num_short += sum(
+            count is not None and count[1] > found
+            for count, found in zip(made_rows, made.num_rows.tolist(), strict=True)
+        )
         repeat.text.append(self.evaluator.embed_texts(texts, tokens))
         repeat.real.append(self._embed(real, rows))
         repeat.another.append(self._embed(real, again))
@@ -284,7 +289,8 @@ class TextToMotionScorer:
             least = shortest if count is None else min(shortest, count[1])
             if found < least:
                 raise ValueError(
-                    f"The motion of repeat {job.repeat}, item {job.item} has {found} feature rows; evaluator "
+                    f"The motion for '{self.clips.text(job.repeat, job.item)}' (repeat {job.repeat}, item {job.item}) "
+                    f"has {found} feature rows, one less than frames at {self.evaluator.recipe.fps:g} fps; evaluator "
                     f"'{self.evaluator.recipe.name}' needs {least}. Make motions as long as the items ask for."
                 )
         return encoded, wanted
@@ -303,6 +309,12 @@ class TextToMotionScorer:
             embedded.append(self._embed(*self._encode([load(job) for job in jobs], jobs, rows)))
         pairs = min(MULTIMODALITY_PAIRS, len(samples))
         return multimodality(torch.stack(embedded), rng=np.random.RandomState(clips.seed + number), num_pairs=pairs)
+
+
+def _note_of_short(repeats: Sequence[_Repeat]) -> list[str]:
+    """A sentence where motions end before their items do."""
+    count = sum(repeat.num_short for repeat in repeats)
+    return [f"{count} generated motions are shorter than their items and were scored as they are."] if count else []
 
 
 def _padded(motions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
