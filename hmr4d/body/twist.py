@@ -56,6 +56,8 @@ def _solve(weight: Real, pull: NDArray[Any], turn: NDArray[Any], stiffness: floa
     diagonal = weight.copy()
     diagonal[..., 1:] += stiffness
     diagonal[..., :-1] += stiffness
+    if weight.size == 1:
+        return pull / diagonal
     above = np.zeros(weight.shape, turn.dtype)  # entry of one frame and the next, stored at the next
     above[..., 1:] = -stiffness * np.conj(turn)  # the first entry of each clip stays 0: clips do not touch
     return solveh_banded(np.stack([above.ravel(), diagonal.ravel()]), pull.ravel()).reshape(weight.shape)

@@ -1,0 +1,184 @@
+"""Bodies fitted to joints: the pose and shape that made the joints come back, smoothly, and what is open is said."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import roma
+import torch
+
+from hmr4d.body.body_model import Body, load_body
+from hmr4d.body.fit_refinement import joint_limits
+from hmr4d.body.fitting import BodyFit, fit_bodies, fit_body
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.body.smpl_bodies import SmplBody, load_smpl_body
+from tests.body.smpl_models import write_model
+from tests.body.true_motions import FPS, person, steps, true_motions
+
+MOTIONS = true_motions()
+FAMILIES = ("anny", "smplh", "smplx")
+
+
+@pytest.fixture(scope="module")
+def bodies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Body]:
+    folder = tmp_path_factory.mktemp("models")
+    made = {name: load_smpl_body(name, path=write_model(folder, name)) for name in ("smplh", "smplx")}
+    return {"anny": load_body("anny"), **made}
+
+
+def someone(body: Body, seed: int = 0) -> Body:
+    """A body of the same family with a random shape."""
+    generator = torch.Generator().manual_seed(seed)
+    if isinstance(body, SmplBody):
+        return body.with_betas(1.5 * torch.randn(10, generator=generator))
+    return body.with_bone_lengths(body.bone_lengths * (0.8 + 0.4 * torch.rand(body.num_joints, generator=generator)))
+
+
+def joints_of(
+    body: Body, rotations: torch.Tensor, place: tuple[float, float, float] = (3.0, 0.2, -5.0)
+) -> torch.Tensor:
+    translation = torch.tensor(place).expand(len(rotations), 3)
+    return body.pose(body.from_smpl22(rotations), translation)[:, list(body.smpl22)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_joints_of_a_body_of_the_family_come_back(bodies: dict[str, Body], family: str, motion: str) -> None:
+    rotations = MOTIONS[motion]
+    joints3d = joints_of(someone(bodies[family]), rotations)
+    fit = fit_body(joints3d, bodies[family], fps=FPS)
+    assert fit.mean_residual < 0.5e-3
+    assert fit.max_residual < 2e-3
+    torch.testing.assert_close(fit.posed().joints22(), fit.joints(), atol=1e-4, rtol=0)
+    torch.testing.assert_close((fit.joints() - joints3d).norm(dim=-1), fit.residual, atol=1e-4, rtol=0)
+    assert steps(fit.rotations).max() < 1.5 * steps(rotations).max()  # no flips
+
+
+def test_shape_coefficients_come_back(bodies: dict[str, Body]) -> None:
+    true = someone(bodies["smplh"], seed=4)
+    fit = fit_body(joints_of(true, MOTIONS["bow"]), bodies["smplh"], fps=FPS)
+    assert isinstance(true, SmplBody)
+    assert fit.betas is not None
+    assert fit.betas.shape == (16,)  # as AMASS has them
+    torch.testing.assert_close(fit.betas[:10], true.betas, atol=0.05, rtol=0)
+    few = fit_body(joints_of(true, MOTIONS["bow"]), bodies["smplh"], fps=FPS, num_betas=2)
+    assert few.betas is not None
+    assert few.betas.shape == (2,)
+
+
+def test_hinged_limbs_come_back_whole(bodies: dict[str, Body]) -> None:
+    """Knees and elbows that bend well show the twist of hips and shoulders."""
+    pose = person(90, 7)
+    for joint, axis, sign in ((4, 0, 1), (5, 0, 1), (18, 1, -1), (19, 1, 1)):
+        pose[:, joint, axis] = sign * (1.2 + 0.3 * torch.linspace(0, 6, 90).sin())
+    true = roma.rotvec_to_rotmat(pose)
+    fit = fit_body(joints_of(bodies["anny"], true), bodies["anny"], fps=FPS)
+    limbs = list(SMPL22.indices("left_hip", "right_hip", "left_shoulder", "right_shoulder"))
+    assert roma.rotmat_geodesic_distance(fit.rotations, true)[:, limbs].mean() < 0.12  # radians
+    assert not {SMPL22.joint_names[j] for j in limbs} & {u.joint for u in fit.undetermined}
+
+
+def test_turning_the_world_turns_the_root_alone(bodies: dict[str, Body]) -> None:
+    joints3d = joints_of(bodies["anny"], MOTIONS["arms overhead"])
+    turn = roma.rotvec_to_rotmat(torch.tensor([0.4, 2.8, -1.0]))
+    one, other = (fit_body(j, bodies["anny"], fps=FPS) for j in (joints3d, joints3d @ turn.mT))
+    torch.testing.assert_close(other.rotations[:, 1:], one.rotations[:, 1:], atol=2e-3, rtol=0)
+    torch.testing.assert_close(other.rotations[:, 0], turn @ one.rotations[:, 0], atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("motion", ["two turns", "bow", "lies down and rolls over"])
+def test_a_body_of_another_shape_follows_as_well_as_it_can(bodies: dict[str, Body], motion: str) -> None:
+    """The refinement beats bones that merely point the right way, without a jump; the shape given is kept."""
+    body, rotations = bodies["anny"], MOTIONS[motion]
+    joints3d = joints_of(someone(body), rotations)
+    fit = fit_body(joints3d, body, fps=FPS, keep_shape=True)
+    assert fit.body is body
+    translation = joints3d[:, 0] - body.rest_joints[0]
+    pointing = (joints3d - body.pose(rotations, translation)).norm(dim=-1).mean()
+    assert fit.mean_residual < 0.75 * pointing
+    assert steps(fit.rotations).max() < 1.5 * steps(rotations).max()
+
+
+def test_noise_is_not_magnified(bodies: dict[str, Body]) -> None:
+    joints3d = joints_of(bodies["anny"], MOTIONS["bow"])
+    noisy = joints3d + 0.005 * torch.randn(joints3d.shape, generator=torch.Generator().manual_seed(0))
+    fit = fit_body(noisy, bodies["anny"], fps=FPS)
+    assert fit.mean_residual < 0.008
+    assert (fit.joints() - joints3d).norm(dim=-1).mean() < (noisy - joints3d).norm(dim=-1).mean()
+
+
+def test_what_joints_do_not_show_is_said(bodies: dict[str, Body]) -> None:
+    fit = fit_body(bodies["smplx"].rest_joints[None, :22].repeat(4, 1, 1), bodies["smplx"], fps=FPS)
+    parts = {u.joint: u for u in fit.undetermined}
+    assert {parts[j].part for j in ("head", "left_wrist", "right_foot", "fingers and face")} == {"rotation"}
+    assert {parts[j].part for j in ("neck", "left_elbow", "right_shoulder", "left_knee")} == {"twist"}
+    assert parts["left_shoulder"].share == 1.0  # straight arms
+    assert not {"pelvis", "spine3"} & set(parts)
+
+
+def test_limits_are_those_of_both_sides() -> None:
+    least, most = joint_limits()
+    assert (least < most).all()
+    elbow, other = SMPL22.index("left_elbow"), SMPL22.index("right_elbow")
+    assert most[other, 1] == -least[elbow, 1]
+    assert most[elbow, 1] < 0.2  # elbows do not bend backwards
+    assert least[SMPL22.index("right_knee"), 0] > -0.2
+
+
+def test_batches_are_clips_one_by_one(bodies: dict[str, Body]) -> None:
+    clips = torch.stack([joints_of(bodies["anny"], MOTIONS[m]) for m in ("bow", "two turns")])
+    clips[0, 50:] = 0.0  # padding
+    fits = fit_bodies(clips, torch.tensor([50, 120]), bodies["anny"], fps=FPS)
+    assert [f.num_frames for f in fits] == [50, 120]
+    torch.testing.assert_close(fits[0].rotations, fit_body(clips[0, :50], bodies["anny"], fps=FPS).rotations)
+    with pytest.raises(ValueError, match=r"expected \(B, L, 22, 3\)"):
+        fit_bodies(clips[0], torch.tensor([50]), bodies["anny"], fps=FPS)
+
+
+def test_long_clips_take_time_in_proportion(bodies: dict[str, Body]) -> None:
+    """Ten times the frames: about ten times the time, and the same pose in the middle."""
+    joints3d = joints_of(someone(bodies["anny"]), MOTIONS["two turns"])
+    there_and_back = torch.cat([joints3d, joints3d.flip(0)])
+
+    def seconds(clip: torch.Tensor) -> tuple[float, BodyFit]:
+        begun = time.process_time()
+        fit = fit_body(clip, bodies["anny"], fps=FPS)
+        return time.process_time() - begun, fit
+
+    short, _ = min((seconds(there_and_back) for _ in range(3)), key=lambda pair: pair[0])
+    long, fit = seconds(there_and_back.repeat(10, 1, 1))
+    assert long < 25 * short
+    torch.testing.assert_close(fit.rotations[960:1200], fit.rotations[480:720], atol=1e-3, rtol=0)
+
+
+def test_a_single_frame_is_a_clip(bodies: dict[str, Body]) -> None:
+    joints3d = joints_of(someone(bodies["smplh"]), MOTIONS["bow"][-1:])
+    fit = fit_body(joints3d, bodies["smplh"], fps=FPS)
+    assert fit.rotations.shape == (1, 22, 3, 3)
+    assert fit.axis_angle.shape == (1, 22, 3)
+    assert fit.mean_residual < 0.5e-3
+    assert fit_body(joints3d, bodies["smplh"], fps=FPS, keep_shape=True).mean_residual < 0.05
+
+
+def test_bad_input_is_named(bodies: dict[str, Body], tmp_path: Path) -> None:
+    body = bodies["anny"]
+    joints3d = joints_of(body, MOTIONS["bow"][:5])
+    holed, collapsed = joints3d.clone(), joints3d.clone()
+    holed[3, 15, 1] = torch.nan
+    collapsed[2, 4] = collapsed[2, 1]
+    wrong = {
+        "not finite at frame 3, joint 15 \\(head\\)": (holed, {}),
+        "bone left_hip - left_knee has no length at frame 2": (collapsed, {}),
+        "expected \\(L, 22, 3\\)": (joints3d[:, :21], {}),
+        "at least one frame": (joints3d[:0], {}),
+        "not of 'smpl24'": (joints3d, {"skeleton": replace(SMPL22, name="smpl24")}),
+        "fps is 0": (joints3d, {"fps": 0}),
+    }
+    for message, (clip, more) in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            fit_body(clip, body, **{"fps": FPS, **more})
+    with pytest.raises(ValueError, match="num_betas is 99"):
+        fit_body(joints3d, bodies["smplh"], fps=FPS, num_betas=99)
