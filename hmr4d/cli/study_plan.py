@@ -134,6 +134,6 @@ def flow(value: dict[str, list[str]]) -> str:
 
 
 def settings(cfg: DictConfig) -> dict[str, Any]:
-    """A composed configuration as plain data, without what differs between a first and a resumed run."""
+    """The part of a composed configuration that decides what is learnt, as plain data."""
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    return {key: value for key, value in plain.items() if key not in ("resume_training", "overwrite")}
+    return {key: plain[key] for key in ("seed", "model", "data", "trainer")} | {"ema": plain["callbacks"]["ema"]}
