@@ -258,11 +258,20 @@ def test_everything_missing_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         build_humanml3d(Places(*(tmp_path / n for n in ("amass", "index.csv", "texts", "models", "out"))))
     message = str(caught.value)
-    assert message.startswith("4 parts are missing. Get them first.")
-    for part in ("index.csv:", "body model SMPL+H male and female:", "https://mano.is.tue.mpg.de", "AMASS: no folder",
+    assert message.startswith("5 parts are missing. Get them first.")
+    for part in ("index of the clips:", "HumanAct12: no place is given (1,191 clips)", "body model SMPL+H male and female:", "https://mano.is.tue.mpg.de", "AMASS: no folder",
                  "https://amass.is.tue.mpg.de", "texts:"):  # fmt: skip
         assert part in message
     assert not (tmp_path / "out").exists()
+
+
+def test_without_an_index_the_subsets_of_the_release_are_looked_for(own_parts: Places) -> None:
+    own_parts.index.unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        build_humanml3d(own_parts, jobs=1)
+    message = str(caught.value)
+    assert message.startswith("2 parts are missing") and "AMASS subsets ACCAD, " in message
+    assert "HumanAct12" not in message and "KIT" not in message
 
 
 def test_missing_parts_of_every_kind_are_named_at_once(own_parts: Places) -> None:

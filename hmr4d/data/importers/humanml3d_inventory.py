@@ -80,7 +80,7 @@ def take_inventory(places: Places, *, allow_missing: bool = False) -> Inventory:
     if places.index.is_file():
         rows = read_index(places.index)
     else:
-        missing.append(f"index.csv: {places.index}. It comes with {HUMANML3D_SITE}.")
+        missing.append(f"index of the clips: {places.index} does not exist. index.csv comes with {HUMANML3D_SITE}.")
     models = {g: path for g in GENDERS if (path := find_smplh(places.body_models, g)) is not None}
     if absent := [g for g in GENDERS if g not in models]:
         looked = ", ".join(str(smplh_places(places.body_models, g)[0]) for g in absent)
@@ -88,7 +88,7 @@ def take_inventory(places: Places, *, allow_missing: bool = False) -> Inventory:
                        f"{how_to_get_smplh(places.body_models)}")  # fmt: skip
     lists: dict[str, list[str]] = {}
     amass = _amass_files(places, [r for r in rows if not r.is_humanact12], missing, lists)
-    humanact12 = _humanact12_files(places, [r for r in rows if r.is_humanact12], missing, lists)
+    humanact12 = _humanact12_files(places, [r for r in rows if r.is_humanact12], missing, lists, has_index=bool(rows))
     texts = _text_files(places, rows, missing, lists)
     if lists:
         path = places.notes / "missing.txt"
@@ -126,6 +126,9 @@ def _amass_files(
             f"AMASS: no folder {places.amass}. Register at {AMASS_SITE}, download 'SMPL+H G' of each subset."
         )
         return files
+    if not rows:  # without index.csv: what the release is made of
+        missing += _absent_subsets(places.amass)
+        return files
     files.add_folder(places.amass)
     wanted: dict[str, dict[str, str]] = {}
     for row in rows:
@@ -150,16 +153,31 @@ def _amass_files(
     return files
 
 
+def _absent_subsets(amass: Path) -> list[str]:
+    """A sentence on the subsets of the release of which there is neither a folder nor an archive."""
+    release = published_release()
+    there = {release.subset_of.get(archive_name(p) or p.name) for p in amass.iterdir()}
+    absent = [name for name, count in release.rows_of.items() if count and name != HUMANACT12 and name not in there]
+    if not absent:
+        return []
+    return [
+        f"AMASS subsets {', '.join(absent)}: nothing in {amass}. Register at {AMASS_SITE}, download their 'SMPL+H G'."
+    ]
+
+
 def _humanact12_files(
-    places: Places, rows: Sequence[IndexRow], missing: list[str], lists: dict[str, list[str]]
+    places: Places, rows: Sequence[IndexRow], missing: list[str], lists: dict[str, list[str]], *, has_index: bool
 ) -> SourceFiles:
     files = SourceFiles(lambda path: f"{HUMANACT12}/{path.stem}", ".npy")
     hint = f"humanact12.zip comes with {HUMANML3D_SITE}"
-    if not rows:
+    if not rows and has_index:
         return files
     if places.humanact12 is None or not places.humanact12.exists():
         given = f"{places.humanact12} does not exist" if places.humanact12 else "no place is given"
-        missing.append(f"HumanAct12: {given} ({len(rows):,} clips). {hint}.")
+        count = len(rows) or published_release().rows_of[HUMANACT12]
+        missing.append(f"HumanAct12: {given} ({count:,} clips). {hint}.")
+        return files
+    if not rows:
         return files
     _add_place(files, places.humanact12, missing)
     there = files.keys()
