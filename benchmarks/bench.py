@@ -294,6 +294,25 @@ def hml263(_: Options) -> dict[str, Case]:
     }
 
 
+def fitting(_: Options) -> dict[str, Case]:
+    """A body fitted to 150 frames of joints."""
+    import roma
+
+    from hmr4d.body.body_model import load_body
+    from hmr4d.body.fitting import fit_body
+
+    body = load_body("anny")
+    generator = torch.Generator().manual_seed(0)
+    other = body.with_bone_lengths(body.bone_lengths * (0.9 + 0.2 * torch.rand(body.num_joints, generator=generator)))
+    angles = 0.5 * torch.sin(torch.linspace(0, 6, 150)[:, None, None] + 6 * torch.rand(22, 3, generator=generator))
+    joints3d = other.pose(roma.rotvec_to_rotmat(angles))
+    return {
+        "shape and pose": lambda: fit_body(joints3d, body, fps=30),
+        "pose of a body of another size, with refinement": lambda: fit_body(joints3d, body, fps=30, keep_shape=True),
+        "shape and pose, 12,000 frames": lambda: fit_body(joints3d.repeat(80, 1, 1), body, fps=30),
+    }
+
+
 GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
     "sampling_published": sampling_published,
     "sampling_default": sampling_default,
@@ -305,6 +324,7 @@ GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
     "data": data,
     "hml263": hml263,
     "fid": fid,
+    "fitting": fitting,
 }
 
 

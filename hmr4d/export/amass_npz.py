@@ -59,15 +59,14 @@ def save_amass_npz(
         rest = own - own[0] + torch.tensor(REST_PELVIS, dtype=own.dtype)
     else:
         rest = rest_joints.double()
-    upright = torch.tensor(_Y_UP_TO_Z_UP, dtype=rest.dtype)
     poses = np.zeros((len(joints3d), 3 * NUM_JOINTS), np.float32)
     trans = np.zeros((len(joints3d), 3), np.float64)
     blocks, start = PoseBlocks(joints3d, rest), 0
     for solved in blocks:
         end = start + len(solved.translation)
-        rotations = torch.cat([upright @ solved.rotations[:, :1], solved.rotations[:, 1:]], 1)
+        rotations, translation = to_z_up(solved.rotations, solved.translation, rest[0])
         poses[start:end, : 3 * skeleton.num_joints] = roma.rotmat_to_rotvec(rotations).flatten(1).numpy()
-        trans[start:end] = ((solved.translation + rest[0]) @ upright.mT - rest[0]).numpy()
+        trans[start:end] = translation.numpy()
         start = end
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
@@ -78,3 +77,16 @@ def save_amass_npz(
     if rest_joints is None:
         blocks.warn(Path(path))
     return blocks
+
+
+def to_z_up(rotations: Tensor, translation: Tensor, rest_root: Tensor) -> tuple[Tensor, Tensor]:
+    """Pose of a body, whose rest pose stays y up, after the world was turned from y up to z up.
+
+    Args:
+        rotations: (L, J, 3, 3) of each joint in the frame of its parent, the root first.
+        translation: (L, 3) metres; the root is at `rest_root` plus this.
+        rest_root: (3,) metres.
+    """
+    upright = torch.tensor(_Y_UP_TO_Z_UP).to(rotations)
+    turned = torch.cat([upright @ rotations[:, :1], rotations[:, 1:]], 1)
+    return turned, (translation + rest_root) @ upright.mT - rest_root

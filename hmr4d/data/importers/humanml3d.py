@@ -89,7 +89,7 @@ def import_humanml3d(
     missing += [] if (root / "texts").is_dir() else [str(root / "texts")]
     if missing or source is None:
         raise FileNotFoundError(f"HumanML3D files not found: {', '.join(missing)}. See docs/data.md for the layout.")
-    readers = _joint_readers(source)
+    readers = joint_readers(source)
     lists = {path.stem: read_name_list(path) for path in sorted(root.glob("*.txt"))}
     lists = {split: names for split, names in lists.items() if any(name in readers for name in names)}
     split_of: dict[str, str] = {}
@@ -127,7 +127,7 @@ def import_humanml3d(
     return writer.finish(annotate=annotate, mirror_text=mirror_text, order=order, split_lists=lists)
 
 
-def _joint_readers(source: Path) -> Mapping[str, Callable[[], np.ndarray]]:
+def joint_readers(source: Path) -> Mapping[str, Callable[[], np.ndarray]]:
     """Clip name -> function that gives its (L, 22, 3) joints."""
     if source.is_dir():
         return {path.stem: lambda path=path: _load_npy(path) for path in sorted(source.glob("*.npy"))}

@@ -1,0 +1,45 @@
+"""A body fitted to every generated motion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from hmr4d.body.body_model import load_body
+from hmr4d.body.fitting import fit_bodies
+from hmr4d.callbacks.motion_writer import slug
+from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
+
+
+class BodyFitter(pl.Callback):
+    """Saves the parameters of a body for every generated motion; see `save_fitted_npz`.
+
+    Args:
+        saved_dir: folder, made when the first fit is saved.
+        body: "anny", "smplh", ...; see `load_body`.
+        options: of `load_body`, such as the gender of an SMPL body.
+    """
+
+    def __init__(
+        self, saved_dir: str = "outputs/fitted", body: str = "anny", options: dict[str, Any] | None = None
+    ) -> None:
+        self.saved_dir, self.options = Path(saved_dir), dict(options or {})
+        self.body = load_body(body, **self.options)
+        self.count = 0
+
+    def on_predict_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        if outputs is None or outputs.joints3d is None:
+            return
+        fits = fit_bodies(
+            outputs.joints3d.cpu(), outputs.lengths.cpu(), self.body, fps=outputs.fps, skeleton=outputs.skeleton
+        )
+        for fit, text in zip(fits, outputs.text, strict=True):
+            stem = f"{trainer.global_rank}_{self.count:05d}_{slug(text)}"
+            path = self.saved_dir / fitted_name(stem, self.body.name)
+            save_fitted_npz(path, fit, text=text, gender=self.options.get("gender", "neutral"))
+            self.count += 1

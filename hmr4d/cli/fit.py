@@ -1,0 +1,192 @@
+"""`tools/fit_smpl.py` and the published `joints2smpl`: joints in, parameters of a body out."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.body_model import Body, load_body
+from hmr4d.body.fitting import BodyFit, fit_body
+from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.body.smpl_files import FAMILIES, GENDERS
+from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.export import gather_motions
+from hmr4d.cli.places import inputs_folder
+from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
+from hmr4d.export.motion_npz import load_motion_npz
+
+logger = logging.getLogger(__name__)
+
+BODIES = ("anny", "stick", "anny_full", *FAMILIES)
+HUMANML3D_FPS = 20.0
+PUBLISHED_COUNT = 10
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One motion to fit and where its fit goes.
+
+    Attributes:
+        joints3d: (L, 22, 3) metres.
+        folder, stem: of the file to write.
+    """
+
+    joints3d: Tensor
+    fps: float
+    skeleton: Skeleton
+    folder: Path
+    stem: str
+    text: str = ""
+    metadata: dict[str, Any] | None = None
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `fit_smpl.py`."""
+    known = argparse.ArgumentParser(
+        prog="fit_smpl.py",
+        description="Fits a body to motion files: one shape per clip, a rotation for every joint and frame. "
+        "What is in the files: docs/fitting.md.",
+        epilog="Example: python tools/fit_smpl.py outputs/first --body smplh --gender male --out outputs/fitted",
+    )
+    known.add_argument("motions", nargs="+", type=Path, metavar="MOTION", help=".npz motion files, or folders of them")
+    _add_body_options(known, default="anny")
+    known.add_argument("--out", type=Path, metavar="DIR", help="folder (that of each motion)")
+    known.add_argument("--keep-shape", action="store_true", help="leave the body's shape as it is, fit the pose alone")
+    return known
+
+
+def published_parser() -> argparse.ArgumentParser:
+    """The command line of `joints2smpl.py`: nothing is needed."""
+    known = argparse.ArgumentParser(
+        prog="joints2smpl.py",
+        description=f"Fits SMPL to the first {PUBLISHED_COUNT} motions of inputs/hml3d/joints3d.pth.",
+    )
+    _add_body_options(known, default="smpl")
+    known.add_argument("--joints", type=Path, metavar="PTH", help="another joints3d.pth")
+    known.add_argument("--count", type=int, default=PUBLISHED_COUNT, help=f"how many motions ({PUBLISHED_COUNT})")
+    known.add_argument(
+        "--out", type=Path, default=Path("outputs/joints2smpl"), metavar="DIR", help="folder (outputs/joints2smpl)"
+    )
+    known.set_defaults(keep_shape=False)
+    return known
+
+
+def _add_body_options(known: argparse.ArgumentParser, *, default: str) -> None:
+    known.add_argument("--body", choices=BODIES, default=default, help=f"body to fit ({default})")
+    known.add_argument("--gender", choices=GENDERS, help="of SMPL bodies (neutral)")
+    known.add_argument("--num-betas", type=int, metavar="N", help="shape coefficients (SMPL+H: 16, others: 10)")
+    known.add_argument(
+        "--body-models", type=Path, metavar="DIR", help="your licensed models (inputs/checkpoints/body_models)"
+    )
+
+
+def load_asked_body(args: argparse.Namespace) -> Body:
+    """The body that the options name; ValueError for options that do not go with it."""
+    given = {"--gender": args.gender, "--num-betas": args.num_betas, "--body-models": args.body_models}
+    if args.body in FAMILIES:
+        return load_body(args.body, gender=args.gender or GENDERS[0], folder=args.body_models)
+    if idle := [option for option, value in given.items() if value is not None]:
+        raise ValueError(f"{', '.join(idle)} changes nothing for body '{args.body}'; it is for {', '.join(FAMILIES)}.")
+    return load_body(args.body)
+
+
+def fit_clips(clips: Iterable[Clip], body: Body, args: argparse.Namespace) -> list[Path]:
+    """Fits and writes clip after clip; the paths written."""
+    written: list[Path] = []
+    for clip in clips:
+        begun = time.perf_counter()
+        try:
+            fit = fit_body(
+                clip.joints3d, body, fps=clip.fps, keep_shape=args.keep_shape, num_betas=args.num_betas,
+                skeleton=clip.skeleton,
+            )  # fmt: skip
+        except ValueError as error:
+            raise ValueError(f"{clip.stem}: {error}") from error
+        seconds = time.perf_counter() - begun
+        path = clip.folder / fitted_name(clip.stem, body.name)
+        gender = args.gender or GENDERS[0]
+        save_fitted_npz(path, fit, text=clip.text, metadata=clip.metadata, gender=gender)
+        logger.info("%s: %s, %.1f ms a frame.", path, residual_words(fit), 1e3 * seconds / fit.num_frames)
+        written.append(path)
+    return written
+
+
+def residual_words(fit: BodyFit) -> str:
+    """How far the joints of a fit are off, in words."""
+    worst = int(fit.joint_residual.argmax())
+    return (
+        f"{fit.num_frames} frames, joints off by {1e3 * fit.mean_residual:.1f} mm in the mean and "
+        f"{1e3 * fit.max_residual:.1f} mm at most; worst joint {SMPL22.joint_names[worst]} with "
+        f"{1e3 * float(fit.joint_residual[worst]):.1f} mm"
+    )
+
+
+def motion_clips(args: argparse.Namespace) -> list[Clip]:
+    """Clips of motion files and folders; ValueError when two of them would be one file."""
+    clips: dict[Path, Clip] = {}
+    for source in gather_motions(args.motions):
+        motion = load_motion_npz(source)
+        clip = Clip(
+            torch.from_numpy(motion.joints3d), motion.fps, motion.skeleton, args.out or source.parent, source.stem,
+            motion.text, motion.metadata,
+        )  # fmt: skip
+        if (place := clip.folder / clip.stem) in clips:
+            raise ValueError(f"Two motions are called {source.stem}: their fits would be one file. Fit one at a time.")
+        clips[place] = clip
+    return list(clips.values())
+
+
+def published_clips(args: argparse.Namespace) -> list[Clip]:
+    """The first clips of joints3d.pth.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it is something else, or `--count` is not positive.
+    """
+    from hmr4d.data.importers.humanml3d import joint_readers
+
+    if args.count < 1:
+        raise ValueError(f"--count is {args.count} but must be at least 1.")
+    source = args.joints or inputs_folder() / "hml3d" / "joints3d.pth"
+    if not source.is_file():
+        raise FileNotFoundError(
+            f"Joints not found: {source}. Build them with 'python tools/mas/export_HumanML3D.py', name another file "
+            "with --joints, or fit motion files with 'python tools/fit_smpl.py'."
+        )
+    readers = joint_readers(source)
+    return [
+        Clip(torch.from_numpy(readers[name]()).float(), HUMANML3D_FPS, SMPL22, args.out, name)
+        for name in list(readers)[: args.count]
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `fit_smpl.py`; 0 when everything was written, 2 after one sentence about bad input."""
+    return _run(parser().parse_args(argv), motion_clips)
+
+
+def published_main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `joints2smpl.py`; exit codes as `main`."""
+    return _run(published_parser().parse_args(argv), published_clips)
+
+
+def _run(args: argparse.Namespace, find_clips: Callable[[argparse.Namespace], list[Clip]]) -> int:
+    setup_logging()
+    try:
+        fit_clips(find_clips(args), load_asked_body(args), args)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        return fail(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""A fitted body as NPZ: pose parameters under the names and in the axes of the AMASS archive, with its own shape."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+import roma
+
+from hmr4d.body.fitting import BodyFit
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.export.amass_npz import NUM_DMPLS, to_z_up
+from hmr4d.export.posing import motion_facts
+from hmr4d.utils.files import atomic_path
+
+
+def save_fitted_npz(
+    path: str | os.PathLike[str], fit: BodyFit, *, text: str = "", metadata: dict[str, Any] | None = None,
+    gender: str = "neutral",
+) -> None:  # fmt: skip
+    """Writes one fit atomically, turned to z up as AMASS is.
+
+    Args:
+        path: file to write.
+        fit: from `fit_body`.
+        text: what the motion shows.
+        metadata: JSON object to keep with the motion.
+        gender: of the body model; recorded.
+
+    Raises:
+        OSError: the place cannot be written to.
+    """
+    body = fit.body
+    joints3d = fit.joints().cpu().numpy()
+    facts = motion_facts(
+        joints3d, fps=fit.fps, skeleton=SMPL22, text=text, metadata=metadata, axes="right-handed, z up, rest pose y up"
+    )
+    root = body.smpl22[0]
+    rotations, translation = to_z_up(body.from_smpl22(fit.rotations), fit.translation, body.rest_joints[root])
+    arrays: dict[str, Any] = {
+        "poses": roma.rotmat_to_rotvec(rotations).flatten(1).cpu().numpy(),
+        "trans": translation.double().cpu().numpy(), "mocap_framerate": np.float64(fit.fps),
+        "rest_joints": body.rest_joints.cpu().numpy(), "joint_names": np.array(body.joint_names),
+        "body": np.str_(body.name), "metadata": np.str_(json.dumps({**facts, **fit_facts(fit)}, ensure_ascii=False)),
+    }  # fmt: skip
+    if fit.betas is not None:
+        arrays |= {"betas": fit.betas.double().cpu().numpy(), "gender": np.str_(gender)}
+        arrays["dmpls"] = np.zeros((fit.num_frames, NUM_DMPLS))
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
+
+
+def fit_facts(fit: BodyFit) -> dict[str, Any]:
+    """How good a fit is and what it leaves open, for JSON."""
+    per_joint = zip(SMPL22.joint_names, fit.joint_residual.tolist(), strict=True)
+    return {
+        "body": fit.body.name, "body_licence": fit.body.licence,
+        "residual": {
+            "mean_mm": round(1e3 * fit.mean_residual, 3), "largest_mm": round(1e3 * fit.max_residual, 3),
+            "joints_mm": {name: round(1e3 * value, 3) for name, value in per_joint},
+        },
+        "undetermined": [
+            {"joint": u.joint, "part": u.part, "share_of_frames": round(u.share, 3)} for u in fit.undetermined
+        ],
+    }  # fmt: skip
+
+
+def fitted_name(stem: str, body_name: str) -> str:
+    """File name of a fit of the motion file `stem`: the family's name and the ending that says whose layout it has."""
+    return f"{stem}.{body_name}.amass.npz"
