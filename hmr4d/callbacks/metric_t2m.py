@@ -211,14 +211,10 @@ def write_embeddings(path: Path, repeats: Sequence[Embeddings]) -> None:
 
     Repeats come first; rows are in the order of the items.
     """
+    columns = zip(Embeddings._fields, zip(*repeats, strict=True), strict=True)
+    arrays = {name: torch.stack(rows).numpy() for name, rows in columns}
     with atomic_path(path) as temporary:
-        np.savez(
-            temporary,
-            **{
-                name: torch.stack(rows).numpy()
-                for name, rows in zip(Embeddings._fields, zip(*repeats, strict=True), strict=True)
-            },
-        )
+        np.savez(temporary, allow_pickle=False, **arrays)
 
 
 def write_items(path: Path, clips: ScoredClips) -> None:

@@ -259,7 +259,8 @@ def test_everything_missing_is_named_at_once(tmp_path: Path) -> None:
         build_humanml3d(Places(*(tmp_path / n for n in ("amass", "index.csv", "texts", "models", "out"))))
     message = str(caught.value)
     assert message.startswith("5 parts are missing. Get them first.")
-    for part in ("index of the clips:", "HumanAct12: no place is given (1,191 clips)", "body model SMPL+H male and female:", "https://mano.is.tue.mpg.de", "AMASS: no folder",
+    for part in ("index of the clips:", "HumanAct12: no place is given (1,191 clips)",
+                 "body model SMPL+H male and female:", "https://mano.is.tue.mpg.de", "AMASS: no folder",
                  "https://amass.is.tue.mpg.de", "texts:"):  # fmt: skip
         assert part in message
     assert not (tmp_path / "out").exists()
