@@ -36,6 +36,8 @@ PRIOR_WEIGHT = 1e-5  # of "as the parent", against all bones of a joint; decides
 STRAIGHT = 0.125  # squared sine of 20 degrees: a limb bent that far decides half of its own twist
 REST_WEIGHT = 0.1  # of "no twist" where twists are carried through time, against evidence of weight 1
 LEAST_WEIGHT = 1e-3  # of the same for bones that point against their direction at rest
+STRAIGHT_SPINE = 0.99  # cosine of 8 degrees
+_BENT_SPINE = "spine2"  # joint below the chest, bent by 25 degrees at rest
 # Middle joint of each limb: which way the part beyond it goes when it bends, in the rest pose.
 _BENDS = {
     "left_knee": (0.0, 0.0, -1.0), "right_knee": (0.0, 0.0, -1.0),
@@ -124,7 +126,9 @@ def clip_rest_joints(joints3d: Tensor, template: Tensor, *, skeleton: Skeleton =
     """A rest pose with the bones of a motion: with it, `solve_pose` reproduces motions of constant bones exactly.
 
     Bones get their median length over the clip. They point as in the template, but for the bones of joints that have
-    several: these keep the angles they have in the motion (median over frames, turned onto the template).
+    several: these keep the angles they have in the motion (median over frames, turned onto the template). If the
+    spine is straight below the chest, because a joint was put between two others there, it is so at rest too: otherwise
+    it would be bent there and back all the time.
 
     Args:
         joints3d: (..., L, J, 3) metres.
@@ -142,7 +146,7 @@ def clip_rest_joints(joints3d: Tensor, template: Tensor, *, skeleton: Skeleton =
     identity = torch.eye(3).to(joints3d)
     root = skeleton.parents.index(-1)
     rest = [template[root].expand(*joints3d.shape[:-3], 3)] * skeleton.num_joints
-    for joint in range(skeleton.num_joints):
+    for joint, parent in enumerate(skeleton.parents):
         children = _children(skeleton, joint)
         if not children:
             continue
@@ -151,6 +155,11 @@ def clip_rest_joints(joints3d: Tensor, template: Tensor, *, skeleton: Skeleton =
         if len(children) > 1:
             turned = seen @ _best_rotation(seen, still, identity)  # rows: bones in the frame of the joint
             shape = torch.where(turned.norm(dim=-1, keepdim=True) < MIN_LENGTH, still, turned).median(-3).values
+        elif skeleton.joint_names[joint] == _BENT_SPINE:
+            before = _bones(joints3d, parent, [joint])
+            cosine = (_unit(seen) * _unit(before)).sum(-1, keepdim=True).median(-3).values  # (..., 1, 1)
+            straight = (rest[joint] - rest[parent])[..., None, :]
+            shape = torch.where(cosine > STRAIGHT_SPINE, straight, shape)
         lengths = seen.norm(dim=-1).median(-2).values
         bones = shape / shape.norm(dim=-1, keepdim=True).clamp(min=MIN_LENGTH) * lengths[..., None]
         for child, bone in zip(children, bones.unbind(-2), strict=True):

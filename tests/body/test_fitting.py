@@ -119,6 +119,15 @@ def test_what_joints_do_not_show_is_said(bodies: dict[str, Body]) -> None:
     assert not {"pelvis", "spine3"} & set(parts)
 
 
+def test_a_spine_with_a_joint_put_in_between_is_not_bent_there_and_back(bodies: dict[str, Body]) -> None:
+    joints3d = joints_of(bodies["anny"], MOTIONS["bow"])
+    spine2 = SMPL22.index("spine2")
+    joints3d[:, spine2] = 0.3 * joints3d[:, SMPL22.index("spine1")] + 0.7 * joints3d[:, SMPL22.index("spine3")]
+    fit = fit_body(joints3d, bodies["anny"], fps=FPS)
+    assert fit.axis_angle[:, spine2].norm(dim=-1).max() < 0.15  # radians; 0.44 lie between the bones of the body
+    assert fit.mean_residual < 0.005  # the two bones change their length a little
+
+
 def test_limits_are_those_of_both_sides() -> None:
     least, most = joint_limits()
     assert (least < most).all()
