@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 
-MEMORY = 0.3  # seconds over which a twist is kept against evidence of weight 1
+MEMORY = 0.5  # seconds over which a twist is kept against evidence of weight 1
 ROUNDS = 2  # of making the angles continuous
 
 Real = NDArray[np.float64]
