@@ -123,7 +123,7 @@ def test_newcomer_blocks() -> None:
     words = shell_commands(run)[-1]
     assert words[:2] == [".venv/bin/python", "tools/generate.py"]
     args = parser_of(ROOT / "tools" / "generate.py")().parse_args(words[2:])  # type: ignore[misc]
-    assert len(args.prompts) == 2 and args.out.startswith("outputs/") and args.export == "npz,mp4,html"
+    assert len(args.prompts) == 2 and args.out.startswith("outputs/") and args.export == "npz,mp4,html,bvh,glb"
 
 
 def test_continuous_integration_runs_the_readme_test() -> None:
