@@ -57,13 +57,14 @@ def generate(args: argparse.Namespace) -> list[Path]:
     """Writes the motions that `args` ask for; the paths written."""
     from hmr4d import load_pipeline
     from hmr4d.callbacks.motion_writer import MotionWriter, check_exports
-    from hmr4d.models.motion2to3.release import find_release, read_release_config
+    from hmr4d.models.motion2to3.release import FORMAT, VERSION
     from hmr4d.utils.devices import pick_device
+    from hmr4d.utils.releases import find_release, read_release_config
 
     prompts = check_prompts(gather_prompts(args.prompts, args.prompts_file))
     export = check_exports(args.export)
     device = pick_device(args.device)
-    config = read_release_config(find_release(args.model))
+    config = read_release_config(find_release(args.model), kind=FORMAT, version=VERSION)
     about, shortest, longest = config["about"], config["min_seconds"], config["max_seconds"]
     check_seconds(
         args.seconds[0] if len(args.seconds) == 1 else args.seconds, len(prompts), min_seconds=shortest,

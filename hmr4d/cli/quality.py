@@ -263,8 +263,8 @@ def obtain_classifier(
 def load_released(name: str, device: torch.device) -> Model:
     """A released model by name or folder."""
     from hmr4d import load_pipeline
-    from hmr4d.models.motion2to3.checkpoints import WEIGHTS_NAME as RELEASE_WEIGHTS
-    from hmr4d.models.motion2to3.release import CONFIG_NAME, find_release
+    from hmr4d.utils.releases import CONFIG_NAME, find_release
+    from hmr4d.utils.weights import WEIGHTS_NAME as RELEASE_WEIGHTS
 
     folder = find_release(name)
     facts = {"name": name, "file": RELEASE_WEIGHTS, "sha256": file_hash(folder / RELEASE_WEIGHTS)}

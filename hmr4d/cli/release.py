@@ -20,9 +20,10 @@ from hmr4d.cli.console import fail, setup_logging
 from hmr4d.cli.release_evaluator import release_evaluator
 from hmr4d.cli.train import finished_steps
 from hmr4d.data.store import MotionStore
-from hmr4d.models.motion2to3.checkpoints import WEIGHTS_NAME, load_weights
+from hmr4d.models.motion2to3.checkpoints import load_weights
 from hmr4d.models.motion2to3.release import save_release
 from hmr4d.utils.files import file_hash, write_text
+from hmr4d.utils.weights import WEIGHTS_NAME
 
 logger = logging.getLogger(__name__)
 

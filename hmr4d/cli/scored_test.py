@@ -26,11 +26,11 @@ from hmr4d.metrics.card import ResultCard
 from hmr4d.metrics.evaluators.evaluator import CONFIG_NAME, PUBLISHED_NAME
 from hmr4d.metrics.evaluators.published import MATCHING_FILE
 from hmr4d.metrics.evaluators.word_vectorizer import FILES as GLOVE_FILES
-from hmr4d.models.motion2to3.checkpoints import WEIGHTS_NAME
 from hmr4d.representation.motion2d import Statistics
 from hmr4d.utils.devices import pick_device
 from hmr4d.utils.files import file_hash
 from hmr4d.utils.releases import release_folders
+from hmr4d.utils.weights import WEIGHTS_NAME
 
 logger = logging.getLogger(__name__)
 

@@ -1,9 +1,19 @@
-"""Where released weights lie: one folder each, found by name."""
+"""Where released weights lie, and what a folder of a released model looks like."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
+
+from hmr4d.utils.files import atomic_path, write_json
+from hmr4d.utils.weights import WEIGHTS_NAME
+
+CONFIG_NAME = "config.json"
 
 
 def release_folders() -> list[Path]:
@@ -29,3 +39,51 @@ def find_release_folder(name_or_folder: str | Path, *, kind: str, marker: str, w
             return folder
     known = sorted({p.parent.name for folder in release_folders() for p in folder.glob(f"*/{marker}")})
     raise FileNotFoundError(f"No {kind} '{name_or_folder}'. Give a folder with {wanted}, or one of {known}.")
+
+
+def find_release(name_or_folder: str | Path) -> Path:
+    """Folder of a released model by name or path; FileNotFoundError lists the models that are there."""
+    wanted = f"{CONFIG_NAME} and {WEIGHTS_NAME}"
+    return find_release_folder(name_or_folder, kind="released model", marker=CONFIG_NAME, wanted=wanted)
+
+
+def write_release(folder: Path, network: nn.Module, config: dict[str, Any], *, kind: str, version: int) -> None:
+    """Writes the weights of a network (float16) and the configuration of its pipeline.
+
+    Args:
+        folder: made if needed.
+        network: whose parameters are saved.
+        config: JSON object; the format is written in front of it.
+        kind, version: the format, such as "hmr4d-motion2to3" and 1.
+    """
+    weights = {k: v.detach().cpu().half().contiguous() for k, v in network.state_dict().items()}
+    with atomic_path(folder / WEIGHTS_NAME) as path:
+        save_file(weights, path, metadata={"format": kind, "version": str(version)})
+    write_json(folder / CONFIG_NAME, {"format": kind, "version": version} | config)
+
+
+def release_kind(folder: Path) -> str | None:
+    """The format that the configuration of a release folder names; ValueError when the file is damaged."""
+    return _read_config(folder).get("format")
+
+
+def read_release_config(folder: Path, *, kind: str, version: int) -> dict[str, Any]:
+    """The configuration of a release folder; ValueError when it is damaged or of another format."""
+    config = _read_config(folder)
+    if config.get("format") != kind or config.get("version") != version:
+        raise ValueError(
+            f"{folder / CONFIG_NAME} is {config.get('format')!r} version {config.get('version')!r}; "
+            f"expected {kind!r} version {version}."
+        )
+    return config
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_NAME
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}. Restore the folder from the repository.") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds no JSON object. Restore the folder from the repository.")
+    return config

@@ -12,11 +12,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hmr4d.utils import inert_pickle
 
 logger = logging.getLogger(__name__)
+
+WEIGHTS_NAME = "model.safetensors"  # in the folder of a released model
 
 # What reading a damaged file or one of another kind raises.
 DAMAGED = (
@@ -38,6 +41,49 @@ def load_inert(path: Path) -> Any:
 def short_reason(error: BaseException) -> str:
     """Kind and first line of an error, for a sentence about a damaged file."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:140]
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """Every tensor by name of a Lightning checkpoint, a .safetensors file (as float32) or the folder of a release.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged.
+    """
+    path = weights_file(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"Checkpoint not found: {path}. Give a .ckpt or .safetensors file, or its folder.")
+    try:
+        if path.suffix == ".safetensors":
+            return {k: v.float() for k, v in load_file(path).items()}
+        state = load_inert(path)["state_dict"]
+        if not isinstance(state, dict):
+            raise TypeError(f"'state_dict' is {type(state).__name__}")
+        return {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    except DAMAGED as error:
+        raise ValueError(
+            f"{path} is no readable checkpoint ({short_reason(error)}). "
+            "Expected a Lightning checkpoint with 'state_dict' or a safetensors file; copy or download it again."
+        ) from error
+
+
+def weights_file(path: str | Path) -> Path:
+    """The file with the weights: the path itself, or WEIGHTS_NAME in a folder."""
+    return Path(path) / WEIGHTS_NAME if Path(path).is_dir() else Path(path)
+
+
+def part_of_state(state: Mapping[str, Tensor], prefix: str, *, path: str | Path) -> dict[str, Tensor]:
+    """The tensors of one part of a module, without `prefix`; a .safetensors file holds nothing else and has no prefix.
+
+    Raises:
+        ValueError: none is there.
+    """
+    path = weights_file(path)
+    whole = path.suffix == ".safetensors"
+    part = {k.removeprefix(prefix): v for k, v in state.items() if whole or k.startswith(prefix)}
+    if not part:
+        raise ValueError(f"{path} holds no parameters named {prefix}*; it is not a checkpoint of this method.")
+    return part
 
 
 def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], may_lack: Sequence[str], *, source: str) -> None:

@@ -13,9 +13,10 @@ from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.options import SamplingOptions
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
-from hmr4d.models.motion2to3.release import CONFIG_NAME, load_release, save_release
+from hmr4d.models.motion2to3.release import load_release, save_release
 from hmr4d.nn.text import HashTextEncoder
 from hmr4d.representation.motion2d import Motion2DCodec
+from hmr4d.utils.releases import CONFIG_NAME
 
 NETWORK = {
     "num_features": 44, "text_dim": 8, "dim": 16, "ff_dim": 16, "num_layers": 1, "num_heads": 2, "dropout": 0.0,

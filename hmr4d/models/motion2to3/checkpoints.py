@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.models.motion2to3.published_weights import is_published, translate
-from hmr4d.utils.weights import DAMAGED, load_inert, load_strictly, short_reason
+from hmr4d.utils.weights import load_strictly, part_of_state, read_state
 
 CKPT_TYPES = ("pl", "pl_2d_mv")
-WEIGHTS_NAME = "model.safetensors"
 NEW_IN_VIEWS = ("embed_cam", "root_head", "view_attention", "view_out", "view_norm")  # what a 2D checkpoint lacks
 
 
@@ -24,31 +22,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged or holds no denoiser.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / WEIGHTS_NAME
-    if not path.is_file():
-        raise FileNotFoundError(f"Checkpoint not found: {path}. Give a .ckpt or .safetensors file, or its folder.")
-    try:
-        if path.suffix == ".safetensors":
-            state = {k: v.float() for k, v in load_file(path).items()}
-        else:
-            state = load_inert(path)["state_dict"]
-            if not isinstance(state, dict):
-                raise TypeError(f"'state_dict' is {type(state).__name__}")
-            state = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
-    except DAMAGED as error:
-        raise ValueError(
-            f"{path} is no readable checkpoint ({short_reason(error)}). "
-            "Expected a Lightning checkpoint with 'state_dict' or a safetensors file; copy or download it again."
-        ) from error
-    if is_published(state):
-        return translate(state)
-    prefix = "pipeline.denoiser."
-    own = {k.removeprefix(prefix): v for k, v in state.items() if path.suffix == ".safetensors" or k.startswith(prefix)}
-    if not own:
-        raise ValueError(f"{path} holds no parameters named {prefix}*; it is not a checkpoint of this method.")
-    return own
+    state = read_state(path)
+    return translate(state) if is_published(state) else part_of_state(state, "pipeline.denoiser.", path=path)
 
 
 def load_weights(

@@ -19,13 +19,13 @@ from hmr4d.data.prompts import check_prompts, check_seconds
 from hmr4d.data.randomness import ItemRandom
 from hmr4d.data.rigs import OrbitRig
 from hmr4d.diffusion.noise import IndependentNoise, NoiseSource, WorldNoise, view_noise
+from hmr4d.diffusion.requests import fitting, seeds_of
 from hmr4d.diffusion.sampler import guide, sample
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.geometry.cameras import square_intrinsics
 from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.losses import global_velocity, masked_mse, padded_mse
 from hmr4d.models.motion2to3.options import SamplingOptions, TrainingOptions
-from hmr4d.models.motion2to3.requests import fitting, seeds_of
 from hmr4d.nn.text import TextEncoder, TextFeatures
 from hmr4d.representation.motion2d import Motion2DCodec
 from hmr4d.representation.next_root import from_next_root, normalize_height
@@ -332,13 +332,17 @@ class Motion2to3Pipeline(nn.Module):
     @full_precision
     def finish(self, local: Tensor, lengths: Tensor, options: SamplingOptions) -> Tensor:
         """Local (B, L, P + 1, 3) -> (B, L, J, 3) in the world: steps summed, facing +z, on the floor, zero padded."""
-        joints3d = from_next_root(local) if options.accumulate_root else local[..., :-1, :]
+        joints3d = self._in_camera_world(local, options)
         if options.plant_feet:
             joints3d = plant_feet(joints3d, fps=self.fps, lengths=lengths)
             joints3d = remove_floating(joints3d, fps=self.fps, lengths=lengths)
         joints3d = put_on_floor(face_first_frame(joints3d), lengths)
         valid = torch.arange(joints3d.shape[1], device=joints3d.device) < lengths.to(joints3d.device)[:, None]
         return joints3d * valid[..., None, None]
+
+    def _in_camera_world(self, local: Tensor, options: SamplingOptions) -> Tensor:
+        """(B, L, J, 3) joints where the cameras see them, the first root at the origin."""
+        return from_next_root(local) if options.accumulate_root else local[..., :-1, :]
 
     def sample(
         self, texts: Sequence[str], *, seconds: float | Sequence[float] = 5.0, seed: int | Sequence[int] = 0,
@@ -358,24 +362,36 @@ class Motion2to3Pipeline(nn.Module):
             num_samples: motions per prompt.
             num_inference_steps, guidance_scale: instead of the pipeline's own.
             max_tokens: frames times views in memory at once; more are drawn in several batches.
+
+        Returns:
+            The motions, with what they were made of in `extras`: `camera_joints3d` (B, L, J, 3) before planting, facing
+            and flooring, in the world of the cameras `T_w2c` (B, V, 4, 4), and `is_perspective`, how these see.
         """
         texts = check_prompts(texts)
-        motions: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        motions: dict[tuple[int, int], tuple[Tensor, ...]] = {}
         for jobs, output in self.sample_batches(
             texts, seconds=seconds, seed=seed, generator=generator, num_samples=num_samples,
             num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, max_tokens=max_tokens,
         ):  # fmt: skip
             for row, job in enumerate(jobs):
-                joints2d = output.joints2d[row, :, : output.lengths[row]]  # type: ignore[index]
-                motions[job] = output.motion(row), joints2d.transpose(0, 1)
+                length = output.lengths[row]
+                joints2d = output.joints2d[row, :, :length].transpose(0, 1)  # type: ignore[index]
+                raw = output.extras["camera_joints3d"][row, :length]
+                motions[job] = output.motion(row), joints2d, raw, output.extras["T_w2c"][row]
         ordered = sorted(motions)
+        joints3d, joints2d, raw, cameras = zip(*(motions[job] for job in ordered), strict=True)
         pad = nn.utils.rnn.pad_sequence
         return MotionOutput(
-            joints3d=pad([motions[job][0] for job in ordered], batch_first=True),
-            lengths=torch.tensor([len(motions[job][0]) for job in ordered]),
+            joints3d=pad(list(joints3d), batch_first=True),
+            lengths=torch.tensor([len(joints) for joints in joints3d]),
             fps=self.fps,
             text=[texts[prompt] for prompt, _ in ordered],
-            joints2d=pad([motions[job][1] for job in ordered], batch_first=True).transpose(1, 2),
+            joints2d=pad(list(joints2d), batch_first=True).transpose(1, 2),
+            extras={
+                "camera_joints3d": pad(list(raw), batch_first=True),
+                "T_w2c": torch.stack(list(cameras)),
+                "is_perspective": self.sampling.is_perspective,
+            },
         )
 
     def sample_batches(
@@ -414,6 +430,11 @@ class Motion2to3Pipeline(nn.Module):
                     fps=self.fps,
                     text=[texts[i] for i, _ in chunk],
                     joints2d=drawn.joints2d.cpu(),
+                    extras={
+                        "camera_joints3d": self._in_camera_world(drawn.local, options).cpu(),
+                        "T_w2c": conditions.T_w2c.cpu(),
+                        "is_perspective": options.is_perspective,
+                    },
                 ),
             )
 

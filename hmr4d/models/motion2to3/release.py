@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from hmr4d.data.rigs import OrbitRig
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.models.motion2to3.checkpoints import WEIGHTS_NAME, read_weights
+from hmr4d.models.motion2to3.checkpoints import read_weights
 from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.options import SamplingOptions
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.nn.text import TextEncoder, build_text_encoder
 from hmr4d.representation.motion2d import Motion2DCodec, Statistics
-from hmr4d.utils.files import atomic_path, write_json
-from hmr4d.utils.releases import find_release_folder
+from hmr4d.utils.files import atomic_path
+from hmr4d.utils.releases import CONFIG_NAME, find_release, read_release_config, write_release
 from hmr4d.utils.weights import load_strictly
 
 FORMAT = "hmr4d-motion2to3"
 VERSION = 1
-CONFIG_NAME = "config.json"
 STATISTICS_NAME = "statistics.npz"
-
-
-def find_release(name_or_folder: str | Path) -> Path:
-    """Folder of a released model by name or path; FileNotFoundError lists the models that are there."""
-    wanted = f"{CONFIG_NAME} and {WEIGHTS_NAME}"
-    return find_release_folder(name_or_folder, kind="released model", marker=CONFIG_NAME, wanted=wanted)
 
 
 def save_release(
@@ -48,15 +39,9 @@ def save_release(
         about: JSON object for the card: data, licence, command, steps, hardware, loss.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.detach().cpu().half().contiguous() for k, v in pipeline.denoiser.state_dict().items()}
-    with atomic_path(folder / WEIGHTS_NAME) as path:
-        save_file(weights, path, metadata={"format": FORMAT, "version": str(VERSION)})
     with atomic_path(folder / STATISTICS_NAME) as path:
         pipeline.codec.statistics.save(path)
     config = {
-        "format": FORMAT,
-        "version": VERSION,
         "skeleton": pipeline.codec.statistics.skeleton,
         "representation": pipeline.codec.statistics.representation,
         "fps": pipeline.fps,
@@ -71,22 +56,7 @@ def save_release(
         "text_encoder": text_encoder,
         "about": about,
     }
-    write_json(folder / CONFIG_NAME, config)
-
-
-def read_release_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a release folder; ValueError when it is damaged or of another format."""
-    path = folder / CONFIG_NAME
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}. Restore the folder from the repository.") from error
-    if config.get("format") != FORMAT or config.get("version") != VERSION:
-        raise ValueError(
-            f"{path} is {config.get('format')!r} version {config.get('version')!r}; "
-            f"expected {FORMAT!r} version {VERSION}."
-        )
-    return config
+    write_release(folder, pipeline.denoiser, config, kind=FORMAT, version=VERSION)
 
 
 def load_release(
@@ -104,7 +74,7 @@ def load_release(
         ValueError: one of its files is damaged or does not fit the others.
     """
     folder = find_release(name_or_folder)
-    config = read_release_config(folder)
+    config = read_release_config(folder, kind=FORMAT, version=VERSION)
     try:
         pipeline = _build(folder, config, text_encoder)
     except (KeyError, TypeError) as error:

@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hmr4d.models.motion2to3.checkpoints import WEIGHTS_NAME, load_weights, read_weights
+from hmr4d.models.motion2to3.checkpoints import load_weights, read_weights
 from hmr4d.models.motion2to3.module import FREEZE_GROUPS, freeze_parameters
 from hmr4d.models.motion2to3.published_weights import is_published, translate, translate_key
+from hmr4d.utils.weights import WEIGHTS_NAME
 from tests.models.motion2to3.tiny import tiny_denoiser, tiny_pipeline
 
 SINGLE = {"use_views": False, "cam_dim": 0, "separate_root_head": False}

@@ -1,0 +1,44 @@
+"""Seeds of a request, and how much of it fits into one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+MAX_BATCH = 128  # motions at once, however short: their conditions take memory too
+
+
+def seeds_of(
+    seed: int | Sequence[int], generator: torch.Generator | Sequence[torch.Generator] | None, count: int,
+    things: str = "prompts",
+) -> list[int]:  # fmt: skip
+    """One seed for each of `count` things; a single generator gives all the same one, as a single seed does.
+
+    Raises:
+        ValueError: neither one nor `count` were given; the message calls them `things`.
+    """
+    thing = things.removesuffix("s")
+
+    def draw(source: torch.Generator) -> int:
+        return int(torch.randint(0, 2**62, (1,), generator=source))
+
+    if generator is None:
+        if isinstance(seed, int):
+            return [seed] * count
+        if len(seed) != count:
+            raise ValueError(f"{len(seed)} seeds for {count} {things}. Give one, or one per {thing}.")
+        return [int(s) for s in seed]
+    if isinstance(generator, torch.Generator):
+        return [draw(generator)] * count
+    if len(generator) != count:
+        raise ValueError(f"{len(generator)} generators for {count} {things}. Give one, or one per {thing}.")
+    return [draw(g) for g in generator]
+
+
+def fitting(order: list[tuple[int, int]], lengths: list[int], max_frames: int) -> int:
+    """How many of the first jobs, padded to the longest, stay within `max_frames` and MAX_BATCH; at least one."""
+    count = 1
+    while count < min(len(order), MAX_BATCH) and (count + 1) * lengths[order[count][0]] <= max_frames:
+        count += 1
+    return count

@@ -1,0 +1,108 @@
+"""What the trainings of all methods share: optimiser, learning rate, freezing, noise by step, checks of the losses."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from hmr4d.data.randomness import mix_seed
+
+logger = logging.getLogger(__name__)
+
+
+class TrainablePipeline(Protocol):
+    """A method whose loss is a function of a batch and of what was drawn for it."""
+
+    def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> Any: ...
+
+    def training_loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]: ...
+
+
+def freeze_parameters(network: nn.Module, group: str, groups: Mapping[str, Sequence[str]]) -> None:
+    """Switches off the gradients of the parameters with a part of their name that begins as named in `groups[group]`.
+
+    Raises:
+        ValueError: no such group; the known ones are listed.
+    """
+    if group not in groups:
+        raise ValueError(f"Unknown freeze group '{group}'; known: {sorted(groups)}.")
+    for name, parameter in network.named_parameters():
+        frozen = any(part.startswith(known) for part in name.split(".") for known in groups[group])
+        parameter.requires_grad_(not frozen)
+
+
+class PipelineModule(pl.LightningModule):
+    """Trains a pipeline: warm-up, then a cosine down to `final_lr`.
+
+    Args:
+        pipeline: an `nn.Module` with `draw_training` and `training_loss`, see `TrainablePipeline`.
+        optimizer: parameters -> optimiser.
+        warmup_steps: steps of linear warm-up.
+        decay_steps: length of the cosine decay after the warm-up, down to `final_lr`; None lets it last until the
+            training ends.
+        final_lr: last rate over the first; 1 keeps the rate.
+        seed: of the noise; step s of epoch e draws from (seed, e, s, rank) alone.
+    """
+
+    def __init__(
+        self, pipeline: Any, *, optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        warmup_steps: int = 0, decay_steps: int | None = None, final_lr: float = 1.0, seed: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.pipeline, self.build_optimizer, self.seed = pipeline, optimizer, seed
+        self.warmup_steps, self.decay_steps, self.final_lr = warmup_steps, decay_steps, final_lr
+
+    def on_fit_start(self) -> None:
+        free = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        logger.info("Parameters: %d trainable, %d frozen.", free, sum(p.numel() for p in self.parameters()) - free)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        seed = mix_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
+        draws = self.pipeline.draw_training(batch, torch.Generator().manual_seed(seed))
+        terms = self.pipeline.training_loss(batch, draws)
+        if wrong := [name for name, value in terms.items() if not torch.isfinite(value).all()]:
+            raise FloatingPointError(
+                f"{', '.join(wrong)} is not a finite number in epoch {self.current_epoch}, step {self.global_step}, "
+                f"batch {batch_idx}. The last checkpoint is from before; lower optimizer.lr, or find the cause with "
+                "global/debug=detect_anomaly."
+            )
+        size = len(batch["lengths"])
+        self.log_dict({f"train/{k}": v for k, v in terms.items()}, prog_bar=True, batch_size=size, on_epoch=True)
+        return terms["loss"]
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.build_optimizer([p for p in self.parameters() if p.requires_grad])
+        if not self.warmup_steps and self.final_lr == 1.0:
+            return optimizer
+        scheduler = LambdaLR(optimizer, partial(self._rate, decay_steps=self._decay_steps()))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _decay_steps(self) -> float:
+        """Steps from the end of the warm-up to `final_lr`; ValueError when nothing says when that is."""
+        if self.final_lr == 1.0:
+            return math.inf
+        if self.decay_steps is not None:
+            return self.decay_steps
+        steps = self.trainer.estimated_stepping_batches
+        if not 0 <= steps < math.inf:  # endless training is inf or -1
+            raise ValueError(
+                f"final_lr={self.final_lr} needs an end of the training: set trainer.max_steps, trainer.max_epochs or "
+                "model.decay_steps."
+            )
+        return steps - self.warmup_steps
+
+    def _rate(self, step: int, *, decay_steps: float) -> float:
+        """Learning rate at a step over the base rate."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        done = min((step - self.warmup_steps) / max(decay_steps, 1), 1.0)
+        return self.final_lr + (1.0 - self.final_lr) * (1.0 + math.cos(math.pi * done)) / 2.0
