@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+GROUND_PARTS = ("ankle", "foot", "heel", "big_toe", "small_toe")  # of either side
+
 
 @dataclass(frozen=True)
 class Skeleton:
@@ -15,12 +17,14 @@ class Skeleton:
         joint_names: one name per joint, index order is the tensor order.
         parents: parent index per joint, -1 for the root; a parent always precedes its children.
         chains: named index chains from the body outwards, for drawing and for measuring height.
+        drawn_limbs: pairs of joints that people draw, where they are others than the bones of the tree.
     """
 
     name: str
     joint_names: tuple[str, ...]
     parents: tuple[int, ...]
     chains: tuple[tuple[str, tuple[int, ...]], ...]
+    drawn_limbs: tuple[tuple[int, int], ...] = ()
 
     @property
     def num_joints(self) -> int:
@@ -40,6 +44,21 @@ class Skeleton:
     def bones(self) -> tuple[tuple[int, int], ...]:
         """(parent, child) for every joint but the root."""
         return tuple((p, c) for c, p in enumerate(self.parents) if p >= 0)
+
+    @cached_property
+    def limbs(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of joints that people draw."""
+        return self.drawn_limbs or self.bones
+
+    @cached_property
+    def root_joints(self) -> tuple[int, ...]:
+        """The joint, or the two joints, whose mean is the root: the pelvis, or both hips where there is none."""
+        return self.indices("pelvis") if "pelvis" in self.joint_names else self.indices("left_hip", "right_hip")
+
+    @cached_property
+    def contact_joints(self) -> tuple[int, ...]:
+        """Joints that rest near the floor: ankles, feet, toes and heels."""
+        return tuple(i for i, n in enumerate(self.joint_names) if n.split("_", 1)[-1] in GROUND_PARTS)
 
     @cached_property
     def mirror_order(self) -> tuple[int, ...]:
@@ -74,7 +93,118 @@ SMPL22 = Skeleton(
     ),
 )  # fmt: skip
 
-SKELETONS = {SMPL22.name: SMPL22}
+SMPL24 = Skeleton(
+    name="smpl24",
+    joint_names=(*SMPL22.joint_names, "left_hand", "right_hand"),
+    parents=(*SMPL22.parents, 20, 21),
+    chains=(*SMPL22.chains[:3], ("right_arm", (9, 14, 17, 19, 21, 23)), ("left_arm", (9, 13, 16, 18, 20, 22))),
+)
+
+# Sets of detectors are no trees of a body: their parents serve those who need some tree, `limbs` is what one draws.
+COCO17 = Skeleton(
+    name="coco17",
+    joint_names=(
+        "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+        "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+        "right_ankle",
+    ),
+    parents=(-1, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14),
+    chains=(
+        ("right_leg", (0, 6, 12, 14, 16)),
+        ("left_leg", (0, 5, 11, 13, 15)),
+        ("right_arm", (0, 6, 8, 10)),
+        ("left_arm", (0, 5, 7, 9)),
+        ("right_face", (0, 2, 4)),
+        ("left_face", (0, 1, 3)),
+    ),
+    drawn_limbs=(
+        (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12),
+        (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
+    ),
+)  # fmt: skip
+
+H36M17 = Skeleton(
+    name="h36m17",
+    joint_names=(
+        "pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "spine", "thorax",
+        "nose", "head", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
+    ),
+    parents=(-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15),
+    chains=(
+        ("right_leg", (0, 1, 2, 3)),
+        ("left_leg", (0, 4, 5, 6)),
+        ("spine", (0, 7, 8, 9, 10)),
+        ("right_arm", (8, 14, 15, 16)),
+        ("left_arm", (8, 11, 12, 13)),
+    ),
+)  # fmt: skip
+
+_OPENPOSE_UPPER = (
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+)  # fmt: skip
+_OPENPOSE_FACE = ("right_eye", "left_eye", "right_ear", "left_ear")
+_OPENPOSE_ARMS = (("right_arm", (1, 2, 3, 4)), ("left_arm", (1, 5, 6, 7)))
+
+OPENPOSE18 = Skeleton(
+    name="openpose18",
+    joint_names=(
+        *_OPENPOSE_UPPER, "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+        *_OPENPOSE_FACE,
+    ),
+    parents=(-1, 0, 1, 2, 3, 1, 5, 6, 1, 8, 9, 1, 11, 12, 0, 0, 14, 15),
+    chains=(
+        ("right_leg", (0, 1, 8, 9, 10)),
+        ("left_leg", (0, 1, 11, 12, 13)),
+        *_OPENPOSE_ARMS,
+        ("right_face", (0, 14, 16)),
+        ("left_face", (0, 15, 17)),
+    ),
+)  # fmt: skip
+
+OPENPOSE25 = Skeleton(
+    name="openpose25",
+    joint_names=(
+        *_OPENPOSE_UPPER, "pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+        *_OPENPOSE_FACE, "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe",
+        "right_heel",
+    ),
+    parents=(-1, 0, 1, 2, 3, 1, 5, 6, 1, 8, 9, 10, 8, 12, 13, 0, 0, 15, 16, 14, 19, 14, 11, 22, 11),
+    chains=(
+        ("right_leg", (8, 9, 10, 11, 22, 23)),
+        ("left_leg", (8, 12, 13, 14, 19, 20)),
+        ("spine", (0, 1, 8)),
+        *_OPENPOSE_ARMS,
+        ("right_face", (0, 15, 17)),
+        ("left_face", (0, 16, 18)),
+        ("right_heel", (11, 24)),
+        ("left_heel", (14, 21)),
+    ),
+)  # fmt: skip
+
+HALPE26 = Skeleton(
+    name="halpe26",
+    joint_names=(
+        *COCO17.joint_names, "head", "neck", "pelvis", "left_big_toe", "right_big_toe", "left_small_toe",
+        "right_small_toe", "left_heel", "right_heel",
+    ),
+    parents=(*COCO17.parents, 0, 0, 18, 15, 16, 20, 21, 15, 16),
+    chains=(
+        ("right_leg", (0, 6, 12, 14, 16, 21, 23)),
+        ("left_leg", (0, 5, 11, 13, 15, 20, 22)),
+        ("spine", (0, 18, 19)),
+        *COCO17.chains[2:],
+        ("head", (0, 17)),
+        ("right_heel", (16, 25)),
+        ("left_heel", (15, 24)),
+    ),
+    drawn_limbs=(
+        (0, 1), (0, 2), (1, 3), (2, 4), (17, 18), (18, 5), (18, 6), (5, 7), (7, 9), (6, 8), (8, 10), (18, 19),
+        (19, 11), (19, 12), (11, 13), (13, 15), (12, 14), (14, 16), (15, 20), (20, 22), (15, 24), (16, 21), (21, 23),
+        (16, 25),
+    ),
+)  # fmt: skip
+
+SKELETONS = {s.name: s for s in (SMPL22, SMPL24, COCO17, H36M17, OPENPOSE18, OPENPOSE25, HALPE26)}
 
 
 def get_skeleton(name: str) -> Skeleton:

@@ -11,3 +11,23 @@ from torch import Tensor
 def as_tensor(x: Tensor | ArrayLike) -> Tensor:
     """A tensor as it is; arrays, memory-mapped and read-only ones too, and lists of numbers as a copy."""
     return x if isinstance(x, Tensor) else torch.from_numpy(np.array(x))
+
+
+def interpolate_gaps(x: Tensor, valid: Tensor, max_gap: int | None = None) -> Tensor:
+    """Rows of x (..., L, C) with those that are not `valid` (..., L) made up from their valid neighbours in L.
+
+    Linear between the two neighbours; the last one before is held over gaps longer than `max_gap` rows and at the end,
+    the first one at the start. Zero where no row is valid.
+    """
+    num = x.shape[-2]
+    index = torch.arange(num, device=x.device).expand(valid.shape)
+    before = torch.where(valid, index, -1).cummax(-1).values
+    after = torch.where(valid, index, num).flip(-1).cummin(-1).values.flip(-1)
+    start = torch.where(before < 0, after, before).clamp(max=num - 1)
+    end = torch.where((after == num) | (before < 0), start, after)
+    if max_gap is not None:
+        end = torch.where(end - start - 1 > max_gap, start, end)
+    fraction = ((index - start) / (end - start).clamp(min=1)).to(x.dtype).clamp(0, 1)[..., None]
+    rows = x.masked_fill(~valid[..., None], 0.0)  # rows that are not valid may be NaN
+    first, last = (rows.gather(-2, i[..., None].expand(x.shape)) for i in (start, end))
+    return first + fraction * (last - first)

@@ -1,0 +1,157 @@
+"""One view's 2D motion as a box-normalised pose and two tokens that place it in the image.
+
+Per frame: J local points (p - root) / S with S the half sides of a box around the body, then the offset
+2 root / (W, H) - 1 and the scale 2 f - 1 with f = 2 S / (W, H), each as (x, y): D = 2 (J + 2) numbers. In normalised
+image coordinates x_n = 2 u / W - 1, y_n = 2 v / H - 1 a point is local * (scale + 1) / 2 + offset.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.skeleton import Skeleton
+from hmr4d.representation.root_box import BOX_MARGIN
+from hmr4d.utils.tensors import interpolate_gaps
+
+BOXES = ("square", "tight")
+NUM_TOKENS = 2  # offset and scale, stored like two more points
+MIN_SIDE_RATIO = 0.15  # of a tight box: the short half side over the longer half extent
+MIN_FRACTION = 1e-3  # of the image side; smaller boxes are taken for this large
+MAX_ROOT_GAP = 15  # frames that a missing root is interpolated over; longer ones hold the last known
+DILATION = 5  # frames of the moving maximum of a smoothed box
+SMOOTHING = 2.0  # frames, standard deviation of the Gaussian after it
+
+
+class ViewTokenCodec:
+    """Pixels of a view to features and back. Decoding inverts encoding for every box, so boxes may be chosen freely.
+
+    Args:
+        skeleton: of the points; its root joints centre the box.
+        box: "square" keeps angles in pixels; "tight" fits width and height by themselves.
+        margin: box over body; locals stay within 1 / margin.
+        smooth: widen and smooth the box over time, which keeps single bad joints from shaking the tokens.
+    """
+
+    def __init__(
+        self, skeleton: Skeleton, *, box: str = "square", margin: float = BOX_MARGIN, smooth: bool = False
+    ) -> None:
+        if box not in BOXES:
+            raise ValueError(f"Unknown box '{box}'; known: {', '.join(map(repr, BOXES))}.")
+        if not margin > 0:
+            raise ValueError(f"margin is {margin}; expected a number above 0, usually {BOX_MARGIN}.")
+        self.skeleton, self.box, self.margin, self.smooth = skeleton, box, margin, smooth
+
+    @property
+    def num_features(self) -> int:
+        """D = 2 (J + 2)."""
+        return 2 * (self.skeleton.num_joints + NUM_TOKENS)
+
+    @property
+    def num_condition_features(self) -> int:
+        """D + J + 2: features and their visibilities."""
+        return self.num_features + self.skeleton.num_joints + NUM_TOKENS
+
+    def encode(self, pixels: Tensor, size: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Features (..., L, D) of points.
+
+        Args:
+            pixels: (..., L, J, 2); where not visible they may be NaN, and come out as local points of 0.
+            size: (..., 2) width and height of the image.
+            visible: (..., L, J) bool; None for all. Others shape neither box nor root, which are interpolated over
+                frames without them.
+
+        Raises:
+            ValueError: the number of joints is not the skeleton's.
+        """
+        if visible is None:
+            visible = torch.ones(pixels.shape[:-1], dtype=torch.bool, device=pixels.device)
+        return self._encode(pixels, size, visible)[0]
+
+    def encode_condition(self, pixels: Tensor, size: Tensor, visible: Tensor) -> Tensor:
+        """Condition (..., L, D + J + 2): features with missing locals 0, then visibilities of J points and 2 tokens.
+
+        A token is visible where its root was seen in the frame, the scale where another joint was too.
+        """
+        x, root_seen = self._encode(pixels, size, visible)
+        scale_seen = root_seen & (visible.sum(-1) > len(self.skeleton.root_joints))
+        told = torch.cat([visible, root_seen[..., None], scale_seen[..., None]], -1)
+        return torch.cat([x, told.to(x.dtype)], -1)
+
+    def decode(self, features: Tensor, size: Tensor) -> Tensor:
+        """Pixels (..., L, J, 2) of features (..., L, D); size (..., 2)."""
+        fraction = ((self.scale(features) + 1) / 2).clamp(min=MIN_FRACTION)
+        points_norm = self.local_points(features) * fraction[..., None, :] + self.offset(features)[..., None, :]
+        return (points_norm + 1) / 2 * size[..., None, None, :]
+
+    def local_points(self, features: Tensor) -> Tensor:
+        """(..., L, J, 2) box units."""
+        return features[..., : -2 * NUM_TOKENS].unflatten(-1, (-1, 2))
+
+    def offset(self, features: Tensor) -> Tensor:
+        """(..., L, 2) root in normalised image coordinates."""
+        return features[..., -4:-2]
+
+    def scale(self, features: Tensor) -> Tensor:
+        """(..., L, 2): twice the box side over the image side, less one."""
+        return features[..., -2:]
+
+    def box_side(self, features: Tensor, size: Tensor) -> Tensor:
+        """(..., L, 2) sides of the box in pixels."""
+        return ((self.scale(features) + 1) / 2).clamp(min=MIN_FRACTION) * size[..., None, :]
+
+    def _encode(self, pixels: Tensor, size: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (..., L, D) and whether the root was seen (..., L)."""
+        if pixels.shape[-2] != self.skeleton.num_joints:
+            raise ValueError(
+                f"Got {pixels.shape[-2]} joints, skeleton '{self.skeleton.name}' has {self.skeleton.num_joints}. "
+                "Choose the skeleton of the points or convert them (hmr4d.body.joint_conversion)."
+            )
+        root, root_seen = self._root(pixels, visible)
+        away = torch.where(visible[..., None], pixels - root[..., None, :], 0.0)  # (..., L, J, 2)
+        half = self._half_sides(away, visible, size)
+        local = away / half[..., None, :]
+        image = size[..., None, :]
+        tokens = torch.stack([2 * root / image - 1, 4 * half / image - 1], -2)
+        return torch.cat([local, tokens], -2).flatten(-2), root_seen
+
+    def _root(self, pixels: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Root (..., L, 2) in pixels and whether it was seen (..., L).
+
+        One hip alone stands in with the temporal median of half the vector between both.
+        """
+        joints = list(self.skeleton.root_joints)
+        ends, seen = pixels[..., joints, :], visible[..., joints]
+        root, root_seen = ends.mean(-2), seen.all(-1)
+        if len(joints) == 2:
+            half = (ends[..., 1, :] - ends[..., 0, :]) / 2
+            usual = half.masked_fill(~root_seen[..., None], torch.nan).nanmedian(-2, keepdim=True).values
+            usual = usual.nan_to_num(0.0)
+            for i, sign in ((0, 1.0), (1, -1.0)):
+                only = (seen[..., i] & ~seen[..., 1 - i])[..., None]
+                root = torch.where(only, ends[..., i, :] + sign * usual, root)
+            root_seen = seen.any(-1)
+        return interpolate_gaps(root, root_seen, MAX_ROOT_GAP), root_seen
+
+    def _half_sides(self, away: Tensor, visible: Tensor, size: Tensor) -> Tensor:
+        """Half sides (..., L, 2) of the boxes in pixels, for offsets from the root (..., L, J, 2)."""
+        extent = away.abs().amax(-2)
+        extent = interpolate_gaps(extent, visible.any(-1))
+        longest = extent.amax(-1, keepdim=True)
+        half = longest.expand_as(extent) if self.box == "square" else extent
+        half = torch.maximum(self.margin * half, MIN_SIDE_RATIO * longest)
+        if self.smooth:
+            half = _smoothed(half)
+        return torch.maximum(half, MIN_FRACTION / 2 * size.amax(-1)[..., None, None])
+
+
+def _smoothed(half: Tensor) -> Tensor:
+    """Moving maximum over `DILATION` frames, then a Gaussian; (..., L, 2), ends held."""
+    flat = half.movedim(-2, -1).reshape(-1, 1, half.shape[-2])
+    reach = round(4 * SMOOTHING)
+    time = torch.arange(-reach, reach + 1, dtype=half.dtype, device=half.device)
+    kernel = torch.exp(-0.5 * (time / SMOOTHING) ** 2)
+    wide = torch.nn.functional.max_pool1d(flat, DILATION, stride=1, padding=DILATION // 2)
+    wide = torch.nn.functional.pad(wide, (reach, reach), mode="replicate")
+    smooth = torch.nn.functional.conv1d(wide, (kernel / kernel.sum())[None, None])
+    return smooth.reshape(half.movedim(-2, -1).shape).movedim(-1, -2)
