@@ -41,7 +41,14 @@ class TrunkLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, valid: Tensor, memory: Tensor | None, memory_valid: Tensor | None) -> Tensor:
-        """Args: x (B, V, L, D), valid (B, L) bool, memory (B, M, D), memory_valid (B, M) bool. Returns (B, V, L, D)."""
+        """(B, V, L, D) from tokens of that shape.
+
+        Args:
+            x: (B, V, L, D).
+            valid: (B, L) bool.
+            memory: (B, M, D), the same for all views, or (B V, M, D), one for each view.
+            memory_valid: as `memory` without its last axis, bool, or None.
+        """
         num_views = x.shape[1]
         if self.use_views:
             across = self.view_attention(x.transpose(1, 2).flatten(0, 1))  # (B L, V, D)
@@ -52,7 +59,7 @@ class TrunkLayer(nn.Module):
         x = self.self_norm(x + self.dropout(self.self_attention(x, valid)))
         if self.use_memory:
             if memory is None:
-                raise ValueError("This network attends over a memory (text tokens); none was given.")
+                raise ValueError("This network attends over a memory, such as text tokens; none was given.")
             x = self.memory_norm(x + self.dropout(self.memory_attention.over(x, memory, memory_valid)))
         x = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
         return x.unflatten(0, (-1, num_views))
