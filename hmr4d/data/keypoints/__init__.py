@@ -1,0 +1,1 @@
+"""Files of 2D keypoints as pose detectors write them."""
