@@ -20,6 +20,7 @@ Everything but the root's rotation is the same whichever way the body faces, sta
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import roma
@@ -31,6 +32,7 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.twist import carried_twist, continuous
 from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
 
+FRAMES_AT_ONCE = 2048  # bounds the memory of long motions; results do not depend on it
 MIN_LENGTH = 1e-6  # metres; a shorter bone has no direction
 PRIOR_WEIGHT = 1e-5  # of "as the parent", against all bones of a joint; decides what they leave open
 STRAIGHT = 0.125  # squared sine of 20 degrees: a limb bent that far decides half of its own twist
@@ -79,30 +81,26 @@ def solve_pose(
     """
     _check(joints3d, rest_joints, skeleton)
     rest = rest_joints.to(joints3d)[..., None, :, :]  # (..., 1, J, 3)
-    world: list[Tensor] = []
-    for joint, parent in enumerate(skeleton.parents):
+    rotations = joints3d.new_empty(*joints3d.shape, 3)  # in the world until all joints are known
+    for joint in range(skeleton.num_joints):
         children = _children(skeleton, joint)
-        above = world[parent] if parent >= 0 else torch.eye(3).to(joints3d).expand(*joints3d.shape[:-2], 3, 3)
-        seen, still = _bones(joints3d, joint, children), _bones(rest, joint, children)
         if len(children) > 1:
-            rotation = _best_rotation(seen, still, above)
-            _share_twist(world, rotation, rest, joint, skeleton, fps)
+            _turn_branch(rotations, joints3d, rest, joint, skeleton, fps)
         elif children:
-            bone = (above.mT @ seen[..., 0, :, None])[..., 0]  # in the frame of the parent
-            swing = _swing(still[..., 0, :], bone)
-            known = _bend_evidence(above @ swing, joints3d, rest, joint, skeleton)
-            rotation = above @ swing
-            if known is not None or fps is not None:
-                twist = _twist(known, swing, bone, still[..., 0, :], fps)
-                rotation = rotation @ _turn(_unit(still[..., 0, :]), twist)
+            _turn_bone(rotations, joints3d, rest, joint, skeleton, fps)
         else:
-            rotation = above
-        world.append(rotation)
-    local = torch.stack([w if p < 0 else world[p].mT @ w for w, p in zip(world, skeleton.parents, strict=True)], -3)
+            rotations[..., joint, :, :] = rotations[..., skeleton.parents[joint], :, :]
+    residual = joints3d.new_empty(joints3d.shape[:-1])
     root = skeleton.parents.index(-1)
     translation = joints3d[..., root, :] - rest[..., root, :]
-    posed = posed_joints(local, translation, rest_joints, skeleton=skeleton)
-    return SolvedPose(local, translation, (joints3d - posed).norm(dim=-1))
+    for block in _blocks(joints3d):
+        frames = rotations[..., block, :, :, :]
+        for joint, parent in reversed(list(enumerate(skeleton.parents))):
+            if parent >= 0:
+                frames[..., joint, :, :] = frames[..., parent, :, :].mT @ frames[..., joint, :, :]
+        posed = posed_joints(frames, translation[..., block, :], rest_joints, skeleton=skeleton)
+        residual[..., block, :] = (joints3d[..., block, :, :] - posed).norm(dim=-1)
+    return SolvedPose(rotations, translation, residual)
 
 
 def posed_joints(rotations: Tensor, translation: Tensor, rest_joints: Tensor, *, skeleton: Skeleton = SMPL22) -> Tensor:
@@ -198,6 +196,62 @@ def _best_rotation(seen: Tensor, still: Tensor, prior: Tensor) -> Tensor:
     return roma.special_procrustes(moments)  # pyright: ignore[reportReturnType]
 
 
+def _blocks(joints3d: Tensor) -> Iterator[slice]:
+    """Frames to treat at once."""
+    for start in range(0, joints3d.shape[-3], FRAMES_AT_ONCE):
+        yield slice(start, min(start + FRAMES_AT_ONCE, joints3d.shape[-3]))
+
+
+def _above(world: Tensor, joint: int, block: slice, skeleton: Skeleton) -> Tensor:
+    """(..., L, 3, 3) rotation of a joint's parent in the world; none for the root."""
+    parent = skeleton.parents[joint]
+    here = world[..., block, max(parent, 0), :, :]
+    return here if parent >= 0 else torch.eye(3).to(world).expand_as(here)
+
+
+def _turn_branch(
+    world: Tensor, joints3d: Tensor, rest: Tensor, joint: int, skeleton: Skeleton, fps: float | None
+) -> None:
+    """Puts the rotation of a joint with several bones into `world`, and spreads its twist over the joints above."""
+    children = _children(skeleton, joint)
+    still = _bones(rest, joint, children)
+    for block in _blocks(joints3d):
+        seen = _bones(joints3d[..., block, :, :], joint, children)
+        world[..., block, joint, :, :] = _best_rotation(seen, still, _above(world, joint, block, skeleton))
+    _share_twist(world, rest, joint, skeleton, fps)
+
+
+def _turn_bone(
+    world: Tensor, joints3d: Tensor, rest: Tensor, joint: int, skeleton: Skeleton, fps: float | None
+) -> None:
+    """Puts the rotation of a joint with one bone into `world`.
+
+    First the smallest rotation that points the bone, and what is known about its twist, block by block; then the twist
+    over all frames at once, so that blocks leave no seams.
+    """
+    child = _children(skeleton, joint)[0]
+    still = _bones(rest, joint, [child])[..., 0, :]  # (..., 1, 3)
+    evidence, weight, drift = [], [], []  # of all frames, per block
+    last: tuple[Tensor, Tensor] | None = None  # bone and smallest rotation of the frame before the block
+    for block in _blocks(joints3d):
+        positions, above = joints3d[..., block, :, :], _above(world, joint, block, skeleton)
+        bone = (above.mT @ _bones(positions, joint, [child])[..., 0, :, None])[..., 0]  # in the frame of the parent
+        swing = _swing(still, bone)
+        world[..., block, joint, :, :] = above @ swing
+        evidence.append(_bend_evidence(above @ swing, positions, rest, joint, skeleton))
+        if fps is not None:
+            weight.append(_rest_weight(bone, still))
+            bones, swings = bone, swing
+            if last is not None:
+                bones, swings = torch.cat([last[0], bone], -2), torch.cat([last[1], swing], -3)
+            drift.append(_drift(bones, swings, still))
+            last = bone[..., -1:, :], swing[..., -1:, :, :]
+    known = torch.cat(evidence, -2)
+    twist = _bend_twist(known) if fps is None else _carried(known, torch.cat(weight, -1), torch.cat(drift, -1), fps)
+    for block in _blocks(joints3d):
+        world[..., block, joint, :, :] = world[..., block, joint, :, :] @ _turn(_unit(still), twist[..., block])
+
+
 def _swing(still: Tensor, seen: Tensor) -> Tensor:
     """(..., 3, 3) smallest rotation between directions (..., 3); none where one of them has no length."""
     along = still.reshape(-1, 3).mean(0)
@@ -210,14 +264,14 @@ def _swing(still: Tensor, seen: Tensor) -> Tensor:
     return torch.where(known[..., None, None], rotation, torch.eye(3).to(rotation))
 
 
-def _bend_evidence(rotation: Tensor, joints3d: Tensor, rest: Tensor, joint: int, skeleton: Skeleton) -> Tensor | None:
+def _bend_evidence(rotation: Tensor, joints3d: Tensor, rest: Tensor, joint: int, skeleton: Skeleton) -> Tensor:
     """Which twist makes the next joint bend as a hinge would: (..., 2) its cosine and sine times how sure that is.
 
-    None if the next joint is no hinge. A limb that is straight says nothing, one that is bent the wrong way little.
+    A limb that is straight says nothing, one that is bent the wrong way little, and what is no hinge nothing, too.
     """
     middle = _children(skeleton, joint)[0]
     if skeleton.joint_names[middle] not in _BENDS:
-        return None
+        return torch.zeros_like(joints3d[..., 0, :2])
     ends = _children(skeleton, middle)
     beyond = _unit((rotation.mT @ _bones(joints3d, middle, ends)[..., 0, :, None])[..., 0])
     along = _unit(_bones(rest, joint, [middle])[..., 0, :])
@@ -229,26 +283,28 @@ def _bend_evidence(rotation: Tensor, joints3d: Tensor, rest: Tensor, joint: int,
     return aside * (sine + aside[..., :1]) / 2
 
 
-def _twist(known: Tensor | None, swing: Tensor, bone: Tensor, still: Tensor, fps: float | None) -> Tensor:
-    """Angles (..., L) by which a joint turns about its one bone, on top of the smallest rotation that points the bone.
+def _bend_twist(known: Tensor) -> Tensor:
+    """Angles (..., L) of frames one by one, from evidence (..., L, 2)."""
+    return torch.atan2(known[..., 1], known[..., 0] + STRAIGHT)
 
-    Args:
-        known: (..., L, 2) evidence w e, or None.
-        swing: (..., L, 3, 3) smallest rotations against the parent.
-        bone: (..., L, 3) in the frame of the parent.
-        still: (..., 1, 3) the same at rest.
-        fps: frames per second; None: frames are treated one by one.
-    """
-    known = torch.zeros_like(bone[..., :2]) if known is None else known
-    if fps is None:
-        return torch.atan2(known[..., 1], known[..., 0] + STRAIGHT)
+
+def _rest_weight(bone: Tensor, still: Tensor) -> Tensor:
+    """(..., L) weight of "no twist" for bones (..., L, 3) in the frame of the parent."""
     cosine = (_unit(bone) * _unit(still)).sum(-1)
-    weight = REST_WEIGHT * ((1 + cosine) / 2).square() + LEAST_WEIGHT
+    return REST_WEIGHT * ((1 + cosine) / 2).square() + LEAST_WEIGHT
+
+
+def _drift(bone: Tensor, swing: Tensor, still: Tensor) -> Tensor:
+    """(..., L - 1) radians by which the smallest rotations (..., L, 3, 3) of bones turn about them between frames."""
     step = swing[..., 1:, :, :].mT @ _swing(bone[..., :-1, :], bone[..., 1:, :]) @ swing[..., :-1, :, :]
-    drift = _angle_about(step, _unit(still))  # of the smallest rotations against each other
+    return _angle_about(step, _unit(still))
+
+
+def _carried(known: Tensor, weight: Tensor, drift: Tensor, fps: float) -> Tensor:
+    """Angles (..., L) by which a joint turns about its bone, on top of the smallest rotation; see `carried_twist`."""
     evidence = torch.complex(known[..., 0], known[..., 1])
     numbers = (x.detach().cpu().numpy().astype(t) for x, t in ((evidence, complex), (weight, float), (drift, float)))
-    return torch.from_numpy(carried_twist(*numbers, fps=fps)).to(bone)
+    return torch.from_numpy(carried_twist(*numbers, fps=fps)).to(known)
 
 
 def _angle_about(rotation: Tensor, along: Tensor) -> Tensor:
@@ -258,9 +314,7 @@ def _angle_about(rotation: Tensor, along: Tensor) -> Tensor:
     return torch.atan2((axial * along).sum(-1), cosine)
 
 
-def _share_twist(
-    world: list[Tensor], rotation: Tensor, rest: Tensor, joint: int, skeleton: Skeleton, fps: float | None
-) -> None:
+def _share_twist(world: Tensor, rest: Tensor, joint: int, skeleton: Skeleton, fps: float | None) -> None:
     """Spreads the twist of a joint against its parent over the one-bone joints above it; `world` is updated."""
     chain = [joint]
     while skeleton.parents[chain[0]] >= 0 and len(_children(skeleton, skeleton.parents[chain[0]])) == 1:
@@ -268,12 +322,17 @@ def _share_twist(
     if len(chain) == 1:
         return
     along = _unit(_bones(rest, chain[-2], [joint])[..., 0, :])
-    twist = _angle_about(world[chain[-2]].mT @ rotation, along)
+    twist = torch.cat([
+        _angle_about(world[..., block, chain[-2], :, :].mT @ world[..., block, joint, :, :], along)
+        for block in _blocks(world[..., 0])
+    ], -1)  # fmt: skip
     if fps is not None:
         twist = torch.from_numpy(continuous(twist.detach().cpu().numpy().astype(float))).to(twist)
     for number, (upper, lower) in enumerate(zip(chain[:-1], chain[1:], strict=True), start=1):
         bone = _unit(_bones(rest, upper, [lower])[..., 0, :])
-        world[upper] = world[upper] @ _turn(bone, twist * number / len(chain))
+        for block in _blocks(world[..., 0]):
+            turn = _turn(bone, twist[..., block] * number / len(chain))
+            world[..., block, upper, :, :] = world[..., block, upper, :, :] @ turn
 
 
 def _turn(axis: Tensor, angle: Tensor) -> Tensor:

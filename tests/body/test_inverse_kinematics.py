@@ -11,6 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from hmr4d.body import inverse_kinematics
 from hmr4d.body.body_model import load_body
 from hmr4d.body.inverse_kinematics import clip_rest_joints, posed_joints, solve_pose
 from hmr4d.body.skeleton import SMPL22
@@ -221,3 +222,16 @@ def test_what_is_no_motion_is_refused() -> None:
         solve_pose(torch.zeros(4, 22, 3), REST[:20])
     with pytest.raises(ValueError, match="not finite"):
         clip_rest_joints(torch.full((4, 22, 3), math.nan), REST)
+
+
+@pytest.mark.parametrize("fps", [None, 20.0])
+def test_treating_few_frames_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch, fps: float | None) -> None:
+    """Twists are carried over the borders of blocks, those of a chest that turned twice too."""
+    rotations = smooth_rotations(50, 11)
+    rotations[:, SMPL22.index("spine1")] = turn("y", np.linspace(0, 800, 50))
+    joints3d = torch.stack([joints_of(rotations), joints_of(smooth_rotations(50, 12))])
+    whole = solve_pose(joints3d, REST, fps=fps)
+    monkeypatch.setattr(inverse_kinematics, "FRAMES_AT_ONCE", 7)
+    blocks = solve_pose(joints3d, REST, fps=fps)
+    torch.testing.assert_close(blocks.rotations, whole.rotations, atol=1e-9, rtol=0)
+    torch.testing.assert_close(blocks.residual, whole.residual, atol=1e-9, rtol=0)
