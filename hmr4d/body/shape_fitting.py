@@ -19,19 +19,28 @@ STEPS = 100
 HOPELESS = 1e9  # damping; no step is small enough to gain anything
 LITTLE = 1e-9  # of the cost; steps that gain less end the search
 LEAST_NOISE = 2e-4  # metres; measured distances are not trusted further
+UNEXPLAINED = 1e-3  # metres; the search starts anew from other shapes if it leaves more
+STARTS = 8
+SPREAD = 1.5  # of the other starts, against a standard normal distribution
 # Distances that no pose changes: along bones, and between bones of the same joint.
-_PAIRS = SMPL22.bones + tuple(
+_PAIRS = torch.tensor(SMPL22.bones + tuple(
     (a, b) for a in range(SMPL22.num_joints) for b in range(a)
     if SMPL22.parents[a] == SMPL22.parents[b] and SMPL22.parents[a] >= 0
-)  # fmt: skip
+))  # fmt: skip
+_TRIPLES = torch.tensor([
+    SMPL22.indices("pelvis", "left_hip", "right_hip", "spine1"),
+    SMPL22.indices("spine3", "neck", "left_collar", "right_collar"),
+])  # fmt: skip
+
+Errors = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def fit_shape(joints3d: Tensor, body: BodyT, *, num_betas: int | None = None) -> BodyT:
     """The body with the one shape that suits a clip best.
 
-    A body of the SMPL family gets shape coefficients: they minimise the squared errors of distances between joints that
-    no pose changes, under a standard normal prior; how much to trust the distances is learnt from what no shape
-    explains. Any other body takes on the bones themselves.
+    A body of the SMPL family gets shape coefficients: they minimise the squared errors of what no pose changes,
+    distances between joints and the side on which bones lie, under a standard normal prior; how much to trust them is
+    learnt from what no shape explains. Any other body takes on the bones themselves.
 
     Args:
         joints3d: (L, 22, 3) metres.
@@ -53,47 +62,91 @@ def smpl_rest_joints(body: Body) -> Tensor:
 
 
 def _fit_betas(frames: Tensor, body: SmplBody, num_betas: int | None) -> Tensor:
-    """(S,) coefficients, computed in float64 from the mean shape on."""
+    """(S,) coefficients, computed in float64 from the mean shape on, and from others where that ends badly."""
     available = body.shape_directions.shape[-1]
     wanted = min(NUM_BETAS.get(body.name, 10), available) if num_betas is None else num_betas
     if not 1 <= wanted <= available:
         raise ValueError(f"num_betas is {wanted}, but this '{body.name}' model has from 1 to {available}.")
-    starts, ends = (list(x) for x in zip(*_PAIRS, strict=True))
     joints = list(body.smpl22)
     mean = (body.joint_regressor @ body.template)[joints].double()
     directions = body.joint_directions[joints, :, :wanted].double()
-    seen = (frames[:, ends] - frames[:, starts]).norm(dim=-1).double().median(0).values
+    seen = torch.cat([x.double().median(0).values for x in (_distances(frames), _sides(frames))])
 
     def errors(betas: Tensor) -> tuple[Tensor, Tensor]:
-        """Errors (P,) of the distances in metres, and their derivatives (P, S)."""
-        bones = (mean + directions @ betas)[ends] - (mean + directions @ betas)[starts]
-        lengths = bones.norm(dim=-1)
-        slopes = (bones / lengths[:, None])[..., None] * (directions[ends] - directions[starts])
-        return seen - lengths, slopes.sum(1)
+        """Errors (K, P) of the measures in metres, and their derivatives (K, P, S), of shapes (K, S)."""
+        rest = mean + torch.einsum("jcs,ks->kjc", directions, betas)
+        slopes = torch.cat([_distance_slopes(rest, directions), _side_slopes(rest, directions)], 1)
+        return seen - torch.cat([_distances(rest), _sides(rest)], 1), slopes
 
-    betas, noise = torch.zeros(wanted, dtype=torch.float64), LEAST_NOISE
+    betas, noise = _shapes_from(errors, torch.zeros(1, wanted, dtype=torch.float64))
+    if float(noise) > UNEXPLAINED:
+        normal = torch.randn(STARTS, wanted, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        others = _shapes_from(errors, SPREAD * normal)
+        betas, noise = torch.cat([betas, others[0]]), torch.cat([noise, others[1]])
+    unlikely = 2 * len(seen) * noise.log() + betas.square().sum(-1)
+    return betas[int(unlikely.argmin())].float()
+
+
+def _distances(joints: Tensor) -> Tensor:
+    """(K, D) metres between those joints (K, 22, 3) whose distance no pose changes."""
+    starts, ends = _PAIRS.T
+    return (joints[:, ends] - joints[:, starts]).norm(dim=-1)
+
+
+def _distance_slopes(joints: Tensor, directions: Tensor) -> Tensor:
+    """(K, D, S) derivatives of the distances when the joints move along directions (22, 3, S)."""
+    starts, ends = _PAIRS.T
+    bones = joints[:, ends] - joints[:, starts]
+    return torch.einsum("kpc,pcs->kps", bones / bones.norm(dim=-1, keepdim=True), directions[ends] - directions[starts])
+
+
+def _sides(joints: Tensor) -> Tensor:
+    """(K, 2) metres by which three bones of a joint span a space, negative in a mirror, where distances are the same.
+
+    The volume of the three over the sum of their squared lengths.
+    """
+    bones = joints[:, _TRIPLES[:, 1:]] - joints[:, _TRIPLES[:, :1]]  # (K, 2, 3 bones, 3)
+    return torch.linalg.det(bones) / bones.square().sum((-1, -2))
+
+
+def _side_slopes(joints: Tensor, directions: Tensor) -> Tensor:
+    """(K, 2, S) derivatives of the sides when the joints move along directions (22, 3, S)."""
+    bones = joints[:, _TRIPLES[:, 1:]] - joints[:, _TRIPLES[:, :1]]
+    squares = bones.square().sum((-1, -2))[..., None, None]
+    faces = torch.linalg.cross(bones.roll(-1, -2), bones.roll(-2, -2))
+    by_bone = (faces - 2 * bones * _sides(joints)[..., None, None]) / squares
+    moves = directions[_TRIPLES[:, 1:]] - directions[_TRIPLES[:, :1]]  # (2, 3 bones, 3, S)
+    return torch.einsum("ktbc,tbcs->kts", by_bone, moves)
+
+
+def _shapes_from(errors: Errors, betas: Tensor) -> tuple[Tensor, Tensor]:
+    """Most likely coefficients (K, S) next to starts (K, S), and what (K,) metres of the measures they leave open."""
+    noise = torch.full((len(betas),), LEAST_NOISE).to(betas)
     for _ in range(ROUNDS):
         betas = _most_likely(errors, betas, noise)
-        noise = max(LEAST_NOISE, float(errors(betas)[0].square().mean().sqrt()))
-    return betas.float()
+        noise = errors(betas)[0].square().mean(-1).sqrt().clamp(min=LEAST_NOISE)
+    return betas, noise
 
 
-def _most_likely(errors: Callable[[Tensor], tuple[Tensor, Tensor]], betas: Tensor, noise: float) -> Tensor:
-    """Coefficients (S,) that minimise squared errors / noise^2 + |betas|^2 (Levenberg-Marquardt)."""
-    damping, (error, jacobian) = 1.0, errors(betas)
-    cost = (error.square().sum() / noise**2) + betas.square().sum()
+def _most_likely(errors: Errors, betas: Tensor, noise: Tensor) -> Tensor:
+    """Coefficients (K, S) that minimise squared errors / noise^2 + |betas|^2, by Levenberg-Marquardt side by side."""
+    identity = torch.eye(betas.shape[1]).to(betas)
+    trust = (1 / noise**2)[:, None]
+    damping = torch.ones_like(trust)
+    error, jacobian = errors(betas)
+    cost = trust * error.square().sum(1, keepdim=True) + betas.square().sum(1, keepdim=True)
     for _ in range(STEPS):
-        gradient = jacobian.mT @ error / noise**2 - betas
-        normal = jacobian.mT @ jacobian / noise**2 + torch.eye(len(betas)).to(betas)
-        candidate = betas + torch.linalg.solve(normal + damping * normal.diagonal().diag(), gradient)
+        gradient = (jacobian.mT @ error[..., None])[..., 0] * trust - betas
+        normal = jacobian.mT @ jacobian * trust[..., None] + identity
+        damped = normal + damping[..., None] * torch.diag_embed(normal.diagonal(dim1=1, dim2=2))
+        candidate = betas + torch.linalg.solve(damped, gradient)
         new_error, new_jacobian = errors(candidate)
-        new_cost = (new_error.square().sum() / noise**2) + candidate.square().sum()
-        if new_cost < cost:
-            if cost - new_cost < LITTLE * cost:
-                return candidate
-            betas, error, jacobian, cost, damping = candidate, new_error, new_jacobian, new_cost, damping / 5
-        else:
-            damping = damping * 5
-            if damping > HOPELESS:
-                break
+        new_cost = trust * new_error.square().sum(1, keepdim=True) + candidate.square().sum(1, keepdim=True)
+        better = new_cost < cost
+        done = torch.where(better, cost - new_cost < LITTLE * cost, damping > HOPELESS)
+        betas, error = torch.where(better, candidate, betas), torch.where(better, new_error, error)
+        jacobian, cost = torch.where(better[..., None], new_jacobian, jacobian), torch.where(better, new_cost, cost)
+        damping = torch.where(better, damping / 5, damping * 5)
+        if done.all():
+            break
     return betas

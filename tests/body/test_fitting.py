@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import roma
 import torch
@@ -15,7 +16,7 @@ from hmr4d.body.fit_refinement import joint_limits
 from hmr4d.body.fitting import BodyFit, fit_bodies, fit_body
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_bodies import SmplBody, load_smpl_body
-from tests.body.smpl_models import write_model
+from tests.body.smpl_models import smpl_arrays, write_model
 from tests.body.true_motions import FPS, person, steps, true_motions
 
 MOTIONS = true_motions()
@@ -67,6 +68,22 @@ def test_shape_coefficients_come_back(bodies: dict[str, Body]) -> None:
     few = fit_body(joints_of(true, MOTIONS["bow"]), bodies["smplh"], fps=FPS, num_betas=2)
     assert few.betas is not None
     assert few.betas.shape == (2,)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_extreme_shapes_are_not_taken_for_their_mirror_image(tmp_path: Path, seed: int) -> None:
+    """Coefficients of three standard deviations in a model whose joints move by centimetres with each of them."""
+    arrays = smpl_arrays("smplh", seed)
+    arrays["shapedirs"][..., 2:] *= 10
+    np.savez(tmp_path / "model.npz", **arrays)
+    model = load_smpl_body("smplh", path=tmp_path / "model.npz")
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(3):
+        true = model.with_betas(3 * torch.randn(10, generator=generator).sign())
+        fit = fit_body(joints_of(true, MOTIONS["bow"][::4]), model, fps=FPS)
+        assert fit.mean_residual < 0.5e-3
+        assert fit.betas is not None
+        torch.testing.assert_close(fit.betas[:10], true.betas, atol=0.1, rtol=0)
 
 
 def test_hinged_limbs_come_back_whole(bodies: dict[str, Body]) -> None:
