@@ -1,0 +1,368 @@
+"""Cameras as people write them down: a YAML file with intrinsics and a pose over the floor, and files of more views.
+
+    size: [1920, 1080]                                   # pixels
+    K: {fx: 1500, fy: 1500, cx: 960, cy: 540}            # or fov_deg: 65, the horizontal field of view
+    distortion: [k1, k2, p1, p2, k3]                     # optional, OpenCV's order
+    pose: {pitch_deg: 12, roll_deg: 0, height_m: 1.6}    # pitch > 0 looks down; or, from any calibration,
+    extrinsic: {R: [[...], [...], [...]], t: [...]}      # x_camera = R x + t, metres, with
+    ground: {normal: [0, 1, 0], d: 0}                    # the floor normal . x + d = 0, normal up
+
+Whatever is written, the camera comes out in the world of `geometry.rigs`: above the origin, heading to -z, floor y = 0.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from hmr4d.data.keypoint_files import KeypointTrack
+from hmr4d.geometry.distortion import COEFFICIENT_COUNTS, undistort
+from hmr4d.geometry.rigs import Rig, camera_angles, camera_pose, canonicalise
+from hmr4d.utils.files import write_text
+
+logger = logging.getLogger(__name__)
+
+HIGHEST = 100.0  # metres; numbers above are other units
+_WIDEST = 0.1  # focal length by image width; smaller ones are millimetres or shares of the image
+_SHORTEST_FOV, _LONGEST_FOV = math.pi, 175.0  # degrees; smaller numbers are radians
+_ROTATION_ROUNDING = 2e-3  # entries of R R^T - 1 of matrices written with three decimals
+_RADIANS = math.pi / 2
+_INTRINSIC_KEYS = ("size", "K", "fov_deg", "distortion")
+_POSE_KEYS = ("pitch_deg", "roll_deg", "height_m")
+_VIEW_POSE_KEYS = (*_POSE_KEYS, "yaw_deg", "position_m")
+_OUTSIDE, _INSIDE = 0.25, 0.95  # shares of joints that tell a wrong image size, and a right one
+
+
+@dataclass(frozen=True)
+class CameraFile:
+    """One calibrated camera over the floor; all tensors float64.
+
+    Attributes:
+        size: width and height of the image, pixels.
+        K4: (4,) fx, fy, cx, cy in pixels.
+        distortion: (D,) OpenCV's coefficients, D = 0: none.
+        T_w2c: (4, 4) from the world it anchors: above the origin, heading to -z.
+        T_cal2world: (4, 4) from the frame of the file's own extrinsics to that world; None where it has a pose.
+    """
+
+    size: tuple[int, int]
+    K4: Tensor
+    distortion: Tensor
+    T_w2c: Tensor
+    T_cal2world: Tensor | None = None
+
+    @property
+    def angles(self) -> tuple[float, float, float]:
+        """Pitch, roll and yaw in radians."""
+        pitch, roll, yaw = camera_angles(self.T_w2c[:3, :3])
+        return float(pitch), float(roll), float(yaw)
+
+    @property
+    def height(self) -> float:
+        """Metres of the optical centre over the floor."""
+        return float(-(self.T_w2c[:3, :3].T @ self.T_w2c[:3, 3])[1])
+
+    @property
+    def rig(self) -> Rig:
+        """The camera as a rig of one view."""
+        return Rig(torch.tensor([self.size], dtype=torch.float64), self.K4[None], self.T_w2c[None])
+
+
+def read_camera(path: str | Path) -> CameraFile:
+    """The camera of a YAML file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: something in it is missing, unknown, contradictory or impossible; one sentence says what.
+    """
+    path = Path(path)
+    values = _load(path)
+    try:
+        section = _Section(values, "", (*_INTRINSIC_KEYS, "pose", "extrinsic", "ground"))
+        size, K4, distortion = _intrinsics(section)
+        if section.has("pose") and section.has("extrinsic"):
+            raise ValueError("it has both pose and extrinsic. Keep one of them.")
+        if section.has("pose"):
+            if section.has("ground"):
+                raise ValueError("it has ground beside pose; a pose is over the floor already. Leave ground out.")
+            camera = CameraFile(size, K4, distortion, _pose(section.section("pose", _POSE_KEYS)))
+        elif section.has("extrinsic"):
+            camera = CameraFile(size, K4, distortion, *_over_ground(section))
+        else:
+            raise ValueError("it says nothing about where the camera is: give pose {pitch_deg, roll_deg, height_m}.")
+        _check_sees_floor(camera)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error} See docs/calibrate.md.") from error
+    return camera
+
+
+def read_rig(path: str | Path, camera: CameraFile) -> Rig:
+    """A rig of V views, float64: the camera, then those of a file.
+
+    The file has a list `views` of cameras. Each may leave out `size`, `K` and `distortion`, then those of the camera
+    count, and has a `pose` with `yaw_deg` (counter-clockwise from above) and `position_m: [x, z]` in the camera's
+    world, or an `extrinsic` in the same frame as the camera's.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_camera`.
+    """
+    path = Path(path)
+    values = _load(path)
+    try:
+        views = _Section(values, "", ("views",)).required("views")
+        if not isinstance(views, list) or not views:
+            raise ValueError(f"views is {views!r}; expected a list of cameras.")
+        cameras = [camera, *(_view(view, f"views[{i}].", camera) for i, view in enumerate(views))]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error} See docs/lift.md.") from error
+    rigs = [one.rig for one in cameras]
+    return Rig(*(torch.cat([getattr(rig, name) for rig in rigs]) for name in ("size", "K4", "T_w2c")))
+
+
+def write_camera(path: str | Path, camera: CameraFile, *, note: str = "") -> None:
+    """Writes a file that `read_camera` reads, with the camera as a pose; lines of `note` become comments."""
+    pitch, roll, _ = camera.angles
+    fx, fy, cx, cy = (round(float(v), 4) for v in camera.K4)
+    lines = [f"# {line}".rstrip() for line in note.splitlines()]
+    lines += [f"size: [{camera.size[0]}, {camera.size[1]}]", f"K: {{fx: {fx}, fy: {fy}, cx: {cx}, cy: {cy}}}"]
+    if len(camera.distortion):
+        lines.append(f"distortion: [{', '.join(f'{float(k):.8g}' for k in camera.distortion)}]")
+    angles = f"pitch_deg: {math.degrees(pitch):.5f}, roll_deg: {math.degrees(roll):.5f}"
+    lines.append(f"pose: {{{angles}, height_m: {camera.height:.5f}}}")
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def undistorted(track: KeypointTrack, camera: CameraFile) -> KeypointTrack:
+    """The track as a pinhole camera would have seen it; joints outside the lens model count as not found."""
+    if not bool(camera.distortion.any()):
+        return track
+    L, J = track.kp2d_conf.shape
+    pixels = torch.from_numpy(track.kp2d).reshape(-1, 2)
+    straight = undistort(pixels, camera.K4, camera.distortion).numpy().reshape(L, J, 2)
+    found = (track.kp2d_conf > 0) & np.isfinite(straight).all(-1)
+    if lost := int((track.kp2d_conf > 0).sum() - found.sum()):
+        logger.warning("%d joints lie where the lens model is not valid; they count as not found.", lost)
+    kp2d = np.where(found[..., None], straight, 0.0).astype(np.float32)
+    return replace(track, kp2d=kp2d, kp2d_conf=np.where(found, track.kp2d_conf, 0.0).astype(np.float32))
+
+
+def check_keypoints_fit(track: KeypointTrack, camera: CameraFile) -> None:
+    """ValueError when the joints of a track cannot be of images of this size."""
+    points = track.kp2d[track.kp2d_conf > 0]
+    if not len(points) or _share_inside(points, camera.size) >= 1 - _OUTSIDE:
+        return
+    (width, height), (u, v) = camera.size, points.max(0)
+    given = f"keypoints reach to u = {u:.0f}, v = {v:.0f}, but the camera's image is {width} x {height} pixels"
+    if _share_inside(points, (height, width)) >= _INSIDE:
+        raise ValueError(f"The {given}. Width and height seem to be swapped: size: [{height}, {width}].")
+    raise ValueError(f"The {given}. Calibrate and detect at the same size, or scale the keypoints.")
+
+
+def _share_inside(points: np.ndarray, size: tuple[int, int]) -> float:
+    return float(((points >= 0) & (points <= size)).all(-1).mean())
+
+
+class _Section:
+    """A mapping of the file with its place in it, for messages."""
+
+    def __init__(self, values: Any, where: str, allowed: tuple[str, ...]) -> None:
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{where.rstrip('.') or 'its content'} is {values!r}; expected {', '.join(allowed)}.")
+        for key in values:
+            if key not in allowed:
+                near = difflib.get_close_matches(str(key), allowed, 1, 0.5)
+                hint = f"Did you mean '{near[0]}'?" if near else f"Known are {', '.join(allowed)}."
+                raise ValueError(f"unknown key '{where}{key}'. {hint}")
+        self.values, self.where = values, where
+
+    def has(self, key: str) -> bool:
+        return self.values.get(key) is not None
+
+    def required(self, key: str) -> Any:
+        if not self.has(key):
+            raise ValueError(f"'{self.where}{key}' is missing.")
+        return self.values[key]
+
+    def section(self, key: str, allowed: tuple[str, ...]) -> _Section:
+        return _Section(self.required(key), f"{self.where}{key}.", allowed)
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value = self.values.get(key) if default is not None else self.required(key)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"'{self.where}{key}' is {value!r}; expected a number.")
+        return float(value)
+
+    def numbers(self, key: str, *shape: int) -> Tensor:
+        """Tensor of a shape; -1 stands for any length."""
+        value = self.required(key)
+        try:
+            array = torch.tensor(value, dtype=torch.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"'{self.where}{key}' is {value!r}; expected numbers.") from error
+        fits = array.ndim == len(shape) and all(n in (-1, m) for n, m in zip(shape, array.shape, strict=True))
+        if not fits or not bool(array.isfinite().all()):
+            wanted = " x ".join(str(n) for n in shape if n > 0) or "a list of"
+            raise ValueError(f"'{self.where}{key}' is {value!r}; expected {wanted} numbers.")
+        return array
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"Camera file not found: {path}. Write one, or make one with tools/calibrate.py.")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}.") from error
+
+
+def _intrinsics(section: _Section) -> tuple[tuple[int, int], Tensor, Tensor]:
+    sides = section.numbers("size", 2)
+    if bool((sides < 1).any()) or bool((sides != sides.round()).any()):
+        raise ValueError(f"'{section.where}size' is {sides.tolist()}; expected whole pixels [width, height].")
+    size = int(sides[0]), int(sides[1])
+    K4 = _focal_and_centre(section, size)
+    fx, fy, cx, cy = K4.tolist()
+    if not (fx > 0 and fy > 0 and 0.5 < fx / fy < 2):
+        raise ValueError(f"the focal lengths are {fx:g} and {fy:g}; expected two similar positive numbers of pixels.")
+    if fx < _WIDEST * max(size):
+        raise ValueError(f"the focal length is {fx:g} pixels for an image {size[0]} wide; expected pixels, not mm.")
+    if not (0 <= cx <= size[0] and 0 <= cy <= size[1]):
+        raise ValueError(
+            f"the principal point ({cx:g}, {cy:g}) is outside the image of {size[0]} x {size[1]} pixels. "
+            "Was the camera calibrated at another size?"
+        )
+    if not section.has("distortion"):
+        return size, K4, torch.zeros(0, dtype=torch.float64)
+    distortion = section.numbers("distortion", -1)
+    if len(distortion) not in (0, *COEFFICIENT_COUNTS):
+        raise ValueError(f"'{section.where}distortion' has {len(distortion)} numbers; expected [k1, k2, p1, p2, k3].")
+    return size, K4, distortion
+
+
+def _focal_and_centre(section: _Section, size: tuple[int, int]) -> Tensor:
+    if section.has("K") == section.has("fov_deg"):
+        count = "both K and fov_deg" if section.has("K") else "neither K nor fov_deg"
+        raise ValueError(f"it has {count}; expected K {{fx, fy, cx, cy}}, or fov_deg, the horizontal field of view.")
+    middle = size[0] / 2, size[1] / 2
+    if section.has("fov_deg"):
+        fov = section.number("fov_deg")
+        if not _SHORTEST_FOV < fov < _LONGEST_FOV:
+            raise ValueError(f"fov_deg is {fov:g}; expected degrees (not radians), at most 175.")
+        focal = size[0] / 2 / math.tan(math.radians(fov) / 2)
+        return torch.tensor([focal, focal, *middle], dtype=torch.float64)
+    if isinstance(section.required("K"), list):
+        K = section.numbers("K", 3, 3)
+        if float(K[0, 1].abs()) > 0.01 * float(K[0, 0].abs()) or K[1, 0] or K[2].tolist() != [0.0, 0.0, 1.0]:
+            raise ValueError(f"K is {K.tolist()}; expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]].")
+        return torch.stack([K[0, 0], K[1, 1], K[0, 2], K[1, 2]])
+    given = section.section("K", ("fx", "fy", "cx", "cy"))
+    fx = given.number("fx")
+    rest = [given.number("fy", fx), given.number("cx", middle[0]), given.number("cy", middle[1])]
+    return torch.tensor([fx, *rest], dtype=torch.float64)
+
+
+def _pose(pose: _Section) -> Tensor:
+    """T_w2c (4, 4) of a pose; yaw and position are those of V0 where they are not given."""
+    pitch, roll = pose.number("pitch_deg"), pose.number("roll_deg", 0.0)
+    height, yaw = pose.number("height_m"), pose.number("yaw_deg", 0.0)
+    if not -90 <= pitch <= 90:
+        raise ValueError(f"'{pose.where}pitch_deg' is {pitch:g}; expected -90 (straight up) to 90 (straight down).")
+    if not -180 <= roll <= 180:
+        raise ValueError(f"'{pose.where}roll_deg' is {roll:g}; expected degrees from -180 to 180.")
+    _check_height(height, f"'{pose.where}height_m'")
+    if 0 < abs(pitch) <= _RADIANS and abs(roll) <= _RADIANS:
+        logger.warning(
+            "%spitch_deg is %g: an almost level camera. If this is in radians, write %.2f.", pose.where, pitch,
+            math.degrees(pitch),
+        )  # fmt: skip
+    x, z = pose.numbers("position_m", 2).tolist() if pose.has("position_m") else (0.0, 0.0)
+    turns = [torch.tensor(math.radians(angle), dtype=torch.float64) for angle in (pitch, roll, yaw)]
+    return camera_pose(turns[0], turns[1], turns[2], torch.tensor([x, height, z], dtype=torch.float64))
+
+
+def _extrinsic(section: _Section) -> Tensor:
+    """T_cal2c (4, 4); rounding of the rotation is taken out."""
+    given = section.section("extrinsic", ("R", "t"))
+    R, t = given.numbers("R", 3, 3), given.numbers("t", 3)
+    error = float((R @ R.T - torch.eye(3, dtype=R.dtype)).abs().max())
+    if error > _ROTATION_ROUNDING:
+        raise ValueError(f"'{given.where}R' is no rotation: its rows are not unit vectors at right angles.")
+    if torch.linalg.det(R) < 0:
+        raise ValueError(f"'{given.where}R' is a reflection (determinant -1); expected a rotation.")
+    U, _, Vh = torch.linalg.svd(R)
+    T = torch.eye(4, dtype=R.dtype)
+    T[:3, :3], T[:3, 3] = U @ Vh, t
+    return T
+
+
+def _over_ground(section: _Section) -> tuple[Tensor, Tensor]:
+    """T_w2c (4, 4) in the camera's world and T_cal2world (4, 4)."""
+    T_cal2c = _extrinsic(section)
+    ground = section.section("ground", ("normal", "d"))
+    normal, d = ground.numbers("normal", 3), ground.number("d")
+    if abs(float(normal.norm()) - 1) > _ROTATION_ROUNDING:
+        raise ValueError(f"'ground.normal' has length {float(normal.norm()):.4g}; expected a unit vector, d in metres.")
+    height = float(-(T_cal2c[:3, :3].T @ T_cal2c[:3, 3]) @ normal) + d
+    _check_height(abs(height), "the camera's distance from the floor")
+    if height < 0:
+        logger.warning("ground.normal points away from the camera; the floor's other side is taken.")
+    T_w2c, T_cal2world = canonicalise(T_cal2c[None], normal, d)
+    roll = float(camera_angles(T_w2c[0, :3, :3])[1])
+    if abs(roll) > math.pi / 2:
+        raise ValueError(
+            f"the picture would be upside down (roll {math.degrees(roll):.0f} degrees): ground.normal seems to point "
+            "down. Negate it, or its d; for a camera that hangs upside down, turn the video."
+        )
+    return T_w2c[0], T_cal2world
+
+
+def _view(values: Any, where: str, camera: CameraFile) -> CameraFile:
+    section = _Section(values, where, (*_INTRINSIC_KEYS, "pose", "extrinsic"))
+    if any(section.has(key) for key in _INTRINSIC_KEYS):
+        size, K4, distortion = _intrinsics(section)
+    else:
+        size, K4, distortion = camera.size, camera.K4, camera.distortion
+    if section.has("pose") == section.has("extrinsic"):
+        raise ValueError(f"'{where[:-1]}' needs one of pose and extrinsic.")
+    if section.has("pose"):
+        T_w2c = _pose(section.section("pose", _VIEW_POSE_KEYS))
+    elif camera.T_cal2world is None:
+        raise ValueError(f"'{where}extrinsic' has no common frame with the camera, which has a pose. Give a pose here.")
+    else:
+        T_w2c = _extrinsic(section) @ torch.linalg.inv(camera.T_cal2world)
+    view = CameraFile(size, K4, distortion, T_w2c)
+    _check_height(view.height, f"the height of '{where[:-1]}'")
+    _check_sees_floor(view)
+    return view
+
+
+def _check_height(height: float, what: str) -> None:
+    if not height > 0:
+        raise ValueError(f"{what} is {height:g}; expected metres above the floor, more than 0.")
+    if height > HIGHEST:
+        raise ValueError(f"{what} is {height:g}; expected metres (not cm or mm), at most {HIGHEST:g}.")
+
+
+def _check_sees_floor(camera: CameraFile) -> None:
+    """ValueError when even the lowest corner of the image is on or above the horizon."""
+    width, height = camera.size
+    corners = torch.tensor([[0, 0], [width, 0], [0, height], [width, height]], dtype=torch.float64)
+    rays = (corners - camera.K4[2:]) / camera.K4[:2]
+    up = camera.T_w2c[:3, 1]
+    if not bool((rays @ up[:2] + up[2] < 0).any()):
+        pitch = math.degrees(camera.angles[0])
+        raise ValueError(
+            f"the camera looks above the horizon only (pitch {pitch:.1f} degrees), so it sees no floor. "
+            "Positive pitch looks down."
+        )
