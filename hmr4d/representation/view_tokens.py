@@ -48,6 +48,11 @@ class ViewTokenCodec:
         return 2 * (self.skeleton.num_joints + NUM_TOKENS)
 
     @property
+    def num_token_features(self) -> int:
+        """How many of the last features place the pose in the image."""
+        return 2 * NUM_TOKENS
+
+    @property
     def num_condition_features(self) -> int:
         """D + J + 2: features and their visibilities."""
         return self.num_features + self.skeleton.num_joints + NUM_TOKENS
@@ -151,7 +156,7 @@ def _smoothed(half: Tensor) -> Tensor:
     reach = round(4 * SMOOTHING)
     time = torch.arange(-reach, reach + 1, dtype=half.dtype, device=half.device)
     kernel = torch.exp(-0.5 * (time / SMOOTHING) ** 2)
-    wide = torch.nn.functional.max_pool1d(flat, DILATION, stride=1, padding=DILATION // 2)
-    wide = torch.nn.functional.pad(wide, (reach, reach), mode="replicate")
+    held = torch.nn.functional.pad(flat, [reach + DILATION // 2] * 2, mode="replicate")
+    wide = torch.nn.functional.max_pool1d(held, DILATION, stride=1)
     smooth = torch.nn.functional.conv1d(wide, (kernel / kernel.sum())[None, None])
     return smooth.reshape(half.movedim(-2, -1).shape).movedim(-1, -2)

@@ -52,6 +52,44 @@ def test_smpl22_order() -> None:
     assert SMPL22.chain("spine") == (0, 3, 6, 9, 12, 15)
 
 
+@pytest.mark.parametrize(
+    ("name", "roots", "grounded"),
+    [
+        ("smpl22", ["pelvis"], {7, 8, 10, 11}),
+        ("smpl24", ["pelvis"], {7, 8, 10, 11}),
+        ("coco17", ["left_hip", "right_hip"], {15, 16}),
+        ("h36m17", ["pelvis"], {3, 6}),
+        ("openpose18", ["left_hip", "right_hip"], {10, 13}),
+        ("openpose25", ["pelvis"], {11, 14, *range(19, 25)}),
+        ("halpe26", ["pelvis"], {15, 16, *range(20, 26)}),
+    ],
+)
+def test_roots_and_joints_on_the_ground(name: str, roots: list[str], grounded: set[int]) -> None:
+    skeleton = get_skeleton(name)
+    assert skeleton.root_joints == skeleton.indices(*roots)
+    assert set(skeleton.contact_joints) == grounded
+
+
+def test_drawn_limbs_join_the_whole_body_symmetrically(skeleton: Skeleton) -> None:
+    order = skeleton.mirror_order
+    limbs = {frozenset(limb) for limb in skeleton.limbs}
+    assert {frozenset(order[i] for i in limb) for limb in limbs} == limbs
+    assert {i for limb in limbs for i in limb} == set(range(skeleton.num_joints))
+
+
+def test_orders_of_detectors() -> None:
+    """The published orders, which files of keypoints rely on."""
+    assert [get_skeleton("openpose25").joint_names[i] for i in (0, 1, 4, 8, 11, 18, 19, 24)] == [
+        "nose", "neck", "right_wrist", "pelvis", "right_ankle", "left_ear", "left_big_toe", "right_heel",
+    ]  # fmt: skip
+    assert get_skeleton("openpose18").indices("right_hip", "left_hip", "right_eye", "left_ear") == (8, 11, 14, 17)
+    assert get_skeleton("halpe26").indices("head", "neck", "pelvis", "left_big_toe", "right_heel") == (
+        17, 18, 19, 20, 25,
+    )  # fmt: skip
+    assert get_skeleton("h36m17").indices("right_hip", "left_hip", "thorax", "left_wrist") == (1, 4, 8, 13)
+    assert get_skeleton("coco17").indices("left_shoulder", "left_hip", "right_ankle") == (5, 11, 16)
+
+
 def test_unknown_names_say_what_is_known(skeleton: Skeleton) -> None:
     with pytest.raises(KeyError, match="no joint 'tail'"):
         skeleton.index("tail")
