@@ -56,8 +56,16 @@ def foot_skating(joints3d: Tensor, lengths: Tensor, fps: float, skeleton: Skelet
 
 def jitter(joints3d: Tensor, lengths: Tensor, fps: float) -> Tensor:
     """(B,) m/s^3: mean norm of the third difference in time, over joints and frames, times fps^3."""
-    third = joints3d.diff(n=3, dim=1).norm(dim=-1) * fps**3
-    return _masked_mean(third, _valid(joints3d, lengths)[:, 3:, None].expand_as(third))
+    third = frame_jitter(joints3d, fps)
+    return _masked_mean(third, _valid(joints3d, lengths)[:, 3:])
+
+
+def frame_jitter(joints3d: Tensor, fps: float) -> Tensor:
+    """(..., L - 3) m/s^3 of joints (..., L, J, 3): mean norm of the third difference in time, over joints, times fps^3.
+
+    The values of a clip are ordered by its frames; the first belongs to its frame 3.
+    """
+    return joints3d.diff(n=3, dim=-3).norm(dim=-1).mean(-1) * fps**3
 
 
 def bone_length_variation(joints3d: Tensor, lengths: Tensor, skeleton: Skeleton = SMPL22) -> Tensor:
