@@ -1,0 +1,72 @@
+"""How Mocap-2-to-3 samples and what it minimises, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STEPS = ("posterior", "ddim")
+
+
+@dataclass(frozen=True)
+class LiftSamplingOptions:
+    """How the views are drawn and lifted.
+
+    Attributes:
+        num_inference_steps: visited diffusion steps; 1 is a regression from noise.
+        step: "posterior" (ancestral) or "ddim" (deterministic given the first noise).
+        consistency: share g of the reprojected motion in what the next step starts from; 0 lets the views go their way
+            and triangulates at the end alone.
+        free_share: share of the steps, from the noisiest on, that go without it.
+        keep_observed: view 0 shows what was observed in every step.
+        observed_weight: triangulation weight of an observed joint of confidence 1; a drawn one has 1.
+        min_conf: joints of lower confidence count as missing.
+    """
+
+    num_inference_steps: int = 100
+    step: str = "posterior"
+    consistency: float = 1.0
+    free_share: float = 0.0
+    keep_observed: bool = True
+    observed_weight: float = 5.0
+    min_conf: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.step not in STEPS:
+            raise ValueError(f"Unknown sampling option step='{self.step}'; known: {STEPS}.")
+        for name in ("consistency", "free_share", "min_conf"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"Sampling option {name} is {getattr(self, name)}; expected a share from 0 to 1.")
+        if not self.observed_weight > 0:
+            raise ValueError(f"Sampling option observed_weight is {self.observed_weight}; expected more than 0.")
+
+
+@dataclass(frozen=True)
+class LiftTrainingOptions:
+    """What is minimised.
+
+    Attributes:
+        drop_camera: chance that an item trains without cameras and maps.
+        token_weight: weight of the squared error of the global tokens beside that of the local points, which has 1;
+            both are means, so that equal weights per channel are 2 / J.
+        points_weight: of the absolute error of decoded points, in normalised image coordinates.
+        velocity_weight: of the absolute error of their steps from frame to frame.
+        metres_weight: of the absolute error of decoded points in metres at the true depth; needs 3D motion.
+        regression: only the last diffusion step is trained, where nothing but noise is left of the motion.
+        monitor_noise: share of the diffusion steps that lie between the motion and what validation predicts from.
+    """
+
+    drop_camera: float = 0.1
+    token_weight: float = 2.0
+    points_weight: float = 0.1
+    velocity_weight: float = 0.05
+    metres_weight: float = 0.0
+    regression: bool = False
+    monitor_noise: float = 0.4
+
+    def __post_init__(self) -> None:
+        for name in ("drop_camera", "monitor_noise"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"Training option {name} is {getattr(self, name)}; expected a share from 0 to 1.")
+        for name in ("token_weight", "points_weight", "velocity_weight", "metres_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"Training option {name} is {getattr(self, name)}; expected a weight from 0 up.")
