@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hmr4d.body.body_model import load_body
+from hmr4d.body.joint_conventions import convention_of
+from hmr4d.body.rigid_motion import RigidMotion, follow_joints
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smplh_joints import NUM_JOINTS
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
-from hmr4d.export.posing import PoseBlocks, check_has_rest_pose, motion_facts, rest_joints_of
+from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
 from hmr4d.utils.files import atomic_path
 
 NUM_BETAS, NUM_DMPLS = 16, 8
@@ -28,7 +30,7 @@ def save_amass_npz(
     path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton = SMPL22,
     text: str = "", metadata: dict[str, Any] | None = None, rest_joints: Tensor | None = None,
     gender: str = "neutral",
-) -> PoseBlocks:  # fmt: skip
+) -> RigidMotion:  # fmt: skip
     """Writes one motion atomically, turned to z up as AMASS is; hands and shape coefficients are zero.
 
     Args:
@@ -37,13 +39,13 @@ def save_amass_npz(
         fps: frames per second.
         skeleton: SMPL22.
         text: what the motion shows.
-        metadata: JSON object to keep with the motion.
+        metadata: JSON object to keep with the motion; may name its `joint_convention`.
         rest_joints: (22, 3) metres, rest joints of the body model that will be posed. None: the bones of the motion
             itself, with the pelvis at `REST_PELVIS`.
         gender: of that body model.
 
     Returns:
-        How far the joints of that body are from those given (`mean`, `largest`).
+        The motion of the file, and how far the joints of that body are from those given (`mean`, `largest`).
 
     Raises:
         ValueError: something is wrong with the motion.
@@ -54,29 +56,32 @@ def save_amass_npz(
     facts = motion_facts(
         joints3d, fps=fps, skeleton=skeleton, text=text, metadata=metadata, axes="right-handed, z up, rest pose y up"
     )
+    template = load_body().rest_joints if rest_joints is None else rest_joints
     if rest_joints is None:
-        own = rest_joints_of(joints3d)
-        rest = own - own[0] + torch.tensor(REST_PELVIS, dtype=own.dtype)
-    else:
-        rest = rest_joints.double()
+        template = template - template[0] + torch.tensor(REST_PELVIS)
+    rigid = follow_joints(
+        torch.from_numpy(joints3d), template, fps=fps, convention=convention_of(metadata),
+        keep_bones=rest_joints is not None,
+    )  # fmt: skip
+    rotations, translation = to_z_up(rigid.rotations, rigid.translation.double(), rigid.rest_joints[0].double())
     poses = np.zeros((len(joints3d), 3 * NUM_JOINTS), np.float32)
-    trans = np.zeros((len(joints3d), 3), np.float64)
-    blocks, start = PoseBlocks(joints3d, rest), 0
-    for solved in blocks:
-        end = start + len(solved.translation)
-        rotations, translation = to_z_up(solved.rotations, solved.translation, rest[0])
-        poses[start:end, : 3 * skeleton.num_joints] = roma.rotmat_to_rotvec(rotations).flatten(1).numpy()
-        trans[start:end] = translation.numpy()
-        start = end
+    poses[:, : 3 * skeleton.num_joints] = axis_angles(rotations)
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
-            stream, poses=poses, trans=trans, betas=np.zeros(NUM_BETAS), dmpls=np.zeros((len(poses), NUM_DMPLS)),
-            gender=np.str_(gender), mocap_framerate=np.float64(fps), rest_joints=rest.numpy(),
-            metadata=np.str_(json.dumps({**facts, "residual": blocks.residual_facts()}, ensure_ascii=False)),
+            stream, poses=poses, trans=translation.numpy(), betas=np.zeros(NUM_BETAS),
+            dmpls=np.zeros((len(poses), NUM_DMPLS)), gender=np.str_(gender), mocap_framerate=np.float64(fps),
+            rest_joints=rigid.rest_joints.double().numpy(),
+            metadata=np.str_(json.dumps({**facts, "residual": residual_facts(rigid)}, ensure_ascii=False)),
         )  # fmt: skip
     if rest_joints is None:
-        blocks.warn(Path(path))
-    return blocks
+        warn_if_off(path, rigid)
+    return rigid
+
+
+def axis_angles(rotations: Tensor) -> NDArray[np.float32]:
+    """(L, 3 J) axis times angle in radians of rotations (L, J, 3, 3)."""
+    blocks = rotations.split(FRAMES_PER_BLOCK)
+    return torch.cat([roma.rotmat_to_rotvec(block).flatten(1) for block in blocks]).cpu().numpy().astype(np.float32)
 
 
 def to_z_up(rotations: Tensor, translation: Tensor, rest_root: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,4 +94,4 @@ def to_z_up(rotations: Tensor, translation: Tensor, rest_root: Tensor) -> tuple[
     """
     upright = torch.tensor(_Y_UP_TO_Z_UP).to(rotations)
     turned = torch.cat([upright @ rotations[:, :1], rotations[:, 1:]], 1)
-    return turned, (translation + rest_root) @ upright.mT - rest_root
+    return turned, (translation + rest_root) @ upright.to(translation).mT - rest_root

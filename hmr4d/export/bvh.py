@@ -15,10 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hmr4d.body.body_model import load_body
+from hmr4d.body.joint_conventions import convention_of
+from hmr4d.body.rigid_motion import RigidMotion, follow_joints
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.export.bone_names import OWN_NAMES, bone_names
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
-from hmr4d.export.posing import PoseBlocks, check_has_rest_pose, motion_facts, rest_joints_of
+from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
 from hmr4d.export.text_rows import write_rows
 from hmr4d.utils.files import atomic_path, write_json
 
@@ -37,7 +40,7 @@ def side_file(path: str | os.PathLike[str]) -> Path:
 def write_bvh(
     path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton = SMPL22,
     text: str = "", metadata: dict[str, Any] | None = None, bones: str = OWN_NAMES, units: str = "m",
-) -> PoseBlocks:  # fmt: skip
+) -> RigidMotion:  # fmt: skip
     """Writes one motion and the file beside it; both appear once they are complete.
 
     Args:
@@ -46,12 +49,12 @@ def write_bvh(
         fps: frames per second.
         skeleton: SMPL22.
         text: what the motion shows.
-        metadata: JSON object to keep with the motion.
+        metadata: JSON object to keep with the motion; may name its `joint_convention`.
         bones: names of the joints: "smpl", "mixamo", "unreal" or "unity".
         units: of lengths in the file, "m" or "cm".
 
     Returns:
-        How far the joints of the file are from those given (`mean`, `largest`).
+        The motion of the file, and how far its joints are from those given (`mean`, `largest`).
 
     Raises:
         ValueError: something is wrong with the motion, or names or units are unknown.
@@ -63,24 +66,28 @@ def write_bvh(
         raise ValueError(f"Unknown units '{units}'; known: {', '.join(UNITS)}.")
     unit, per_metre, decimals = UNITS[units]
     facts = motion_facts(joints3d, fps=fps, skeleton=skeleton, text=text, metadata=metadata, units=unit)
-    rest = rest_joints_of(joints3d)
+    rigid = follow_joints(
+        torch.from_numpy(joints3d), load_body().rest_joints, fps=fps, convention=convention_of(metadata)
+    )  # fmt: skip
+    rest = rigid.rest_joints.double()
     order = _depth_first(skeleton)
-    blocks = PoseBlocks(joints3d, rest)
     columns = [decimals] * 3 + [_ANGLE_DECIMALS] * 3 * len(order)
     before: NDArray[np.float64] | None = None
     with atomic_path(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="\n") as stream:
             stream.write(_hierarchy(rest.numpy() * per_metre, names, skeleton, per_metre))
             stream.write(f"MOTION\nFrames: {len(joints3d)}\nFrame Time: {1 / fps:.9f}\n")
-            for solved in blocks:
-                angles = continued(euler_zxy(solved.rotations[:, order]).numpy(), before)
+            for rotations, translation in zip(
+                *(x.split(FRAMES_PER_BLOCK) for x in (rigid.rotations, rigid.translation)), strict=True
+            ):
+                angles = continued(euler_zxy(rotations[:, order].double()).numpy(), before)
                 before = angles[-1]
-                roots = (solved.translation + rest[0]).numpy() * per_metre
+                roots = (translation + rest[0]).numpy() * per_metre
                 rows = np.concatenate([roots, np.degrees(angles).reshape(len(angles), -1)], 1)
                 write_rows(stream, rows, columns, " ")
-        write_json(side_file(path), {**facts, "bones": bones, "residual": blocks.residual_facts()})
-    blocks.warn(Path(path))
-    return blocks
+        write_json(side_file(path), {**facts, "bones": bones, "residual": residual_facts(rigid)})
+    warn_if_off(path, rigid)
+    return rigid
 
 
 def euler_zxy(rotations: Tensor) -> Tensor:

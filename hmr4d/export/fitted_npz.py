@@ -7,11 +7,10 @@ import os
 from typing import Any
 
 import numpy as np
-import roma
 
 from hmr4d.body.fitting import BodyFit
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.export.amass_npz import NUM_DMPLS, to_z_up
+from hmr4d.export.amass_npz import NUM_DMPLS, axis_angles, to_z_up
 from hmr4d.export.posing import motion_facts
 from hmr4d.utils.files import atomic_path
 
@@ -40,7 +39,7 @@ def save_fitted_npz(
     root = body.smpl22[0]
     rotations, translation = to_z_up(body.from_smpl22(fit.rotations), fit.translation, body.rest_joints[root])
     arrays: dict[str, Any] = {
-        "poses": roma.rotmat_to_rotvec(rotations).flatten(1).cpu().numpy(),
+        "poses": axis_angles(rotations),
         "trans": translation.double().cpu().numpy(), "mocap_framerate": np.float64(fit.fps),
         "rest_joints": body.rest_joints.cpu().numpy(), "joint_names": np.array(body.joint_names),
         "body": np.str_(body.name), "metadata": np.str_(json.dumps({**facts, **fit_facts(fit)}, ensure_ascii=False)),

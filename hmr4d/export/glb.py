@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import struct
-from pathlib import Path
 from typing import Any
 
 import roma
@@ -18,10 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hmr4d.body.body_model import Body, load_body
+from hmr4d.body.joint_conventions import convention_of
+from hmr4d.body.posed_body import PosedBody, dress
+from hmr4d.body.rigid_motion import RigidMotion, follow_joints
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.export.bone_names import OWN_NAMES, bone_names
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
-from hmr4d.export.posing import PoseBlocks, check_has_rest_pose, motion_facts, rest_joints_of
+from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
 from hmr4d.utils.files import atomic_path
 
 AXES = "right-handed, y up, rest pose facing +z, left side at +x"
@@ -35,7 +37,7 @@ _SKIN_COLOUR = (0.62, 0.66, 0.72, 1.0)  # linear light; a matt grey
 def write_glb(
     path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton = SMPL22,
     text: str = "", metadata: dict[str, Any] | None = None, bones: str = OWN_NAMES, body: Body | None = None,
-) -> PoseBlocks:  # fmt: skip
+) -> RigidMotion:  # fmt: skip
     """Writes one motion atomically, on a body that is given the bones of the motion.
 
     Args:
@@ -44,12 +46,12 @@ def write_glb(
         fps: frames per second.
         skeleton: SMPL22.
         text: what the motion shows.
-        metadata: JSON object to keep with the motion.
+        metadata: JSON object to keep with the motion; may name its `joint_convention`.
         bones: names of the joints: "smpl", "mixamo", "unreal" or "unity".
         body: None for the free light body.
 
     Returns:
-        How far the joints of the file are from those given (`mean`, `largest`).
+        The motion of the file, and how far its joints are from those given (`mean`, `largest`).
 
     Raises:
         ValueError: something is wrong with the motion, a bone has no length, or the names are unknown.
@@ -59,14 +61,14 @@ def write_glb(
     joints, fps = checked_joints3d(joints3d, skeleton), checked_fps(fps)
     facts = motion_facts(joints, fps=fps, skeleton=skeleton, text=text, metadata=metadata, axes=AXES)
     body = load_body() if body is None else body
-    rest = rest_joints_of(joints, body)
-    body = body.with_rest_joints(rest)
-    blocks = PoseBlocks(joints, rest)
-    quats = torch.cat([roma.rotmat_to_unitquat(body.from_smpl22(block.rotations)).float() for block in blocks])
-    facts |= {"bones": bones, "residual": blocks.residual_facts()}
-    _write(path, _document(body, quats, torch.from_numpy(joints[:, 0]), facts))
-    blocks.warn(Path(path))
-    return blocks
+    convention = convention_of(metadata)
+    rest = body.rest_joints[list(body.smpl22)]
+    rigid = follow_joints(torch.from_numpy(joints), rest, fps=fps, convention=convention)
+    posed = dress(rigid, body, convention=convention)
+    facts |= {"bones": bones, "residual": residual_facts(rigid)}
+    _write(path, _document(posed, facts))
+    warn_if_off(path, rigid)
+    return rigid
 
 
 def write_posed_glb(
@@ -92,8 +94,8 @@ def write_posed_glb(
         raise ValueError(f"rotations has shape {tuple(rotations.shape)}; expected (L, J, 3, 3), at least one frame.")
     joints = checked_joints3d(body.pose(rotations, translation)[:, list(body.smpl22)], SMPL22)
     facts = motion_facts(joints, fps=checked_fps(fps), skeleton=SMPL22, text=text, metadata=metadata, axes=AXES)
-    quats = roma.rotmat_to_unitquat(rotations.detach().cpu()).float()
-    _write(path, _document(body, quats, torch.from_numpy(joints[:, 0]), facts | {"bones": bones}))
+    posed = PosedBody(body, rotations.detach().cpu(), translation.detach().cpu())
+    _write(path, _document(posed, facts | {"bones": bones}))
 
 
 def continued_quats(quats: Tensor) -> Tensor:
@@ -118,14 +120,17 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _document(body: Body, quats: Tensor, root: Tensor, facts: dict[str, Any]) -> tuple[dict[str, Any], _Buffer]:
-    """The file's JSON and numbers, from quaternions (L, J, 4) in any signs and the places (L, 3) of the root."""
+def _document(posed: PosedBody, facts: dict[str, Any]) -> tuple[dict[str, Any], _Buffer]:
+    """The file's JSON and numbers."""
+    body = posed.body
     names = list(body.joint_names)
     for joint, name in zip(body.smpl22, bone_names(facts["bones"]), strict=True):
         names[joint] = name if facts["bones"] != OWN_NAMES else names[joint]
     about = {**facts, "body": body.name, "body_licence": body.licence}
     buffer = _Buffer()
-    quats = continued_quats(quats)
+    root = body.rest_joints[body.parents.index(-1)] + posed.translation
+    blocks = posed.rotations.split(FRAMES_PER_BLOCK)
+    quats = continued_quats(torch.cat([roma.rotmat_to_unitquat(block).float() for block in blocks]))
     document = {
         "asset": {"version": "2.0", "generator": "hmr4d", "extras": about},
         "scene": 0,

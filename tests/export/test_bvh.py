@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from hmr4d.body import inverse_kinematics
 from hmr4d.body.retarget import bone_lengths
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.data.bvh import read_bvh
-from hmr4d.export import bvh, posing
+from hmr4d.export import bvh
 from hmr4d.export.bone_names import bone_names, known_bone_names
 from hmr4d.export.bvh import side_file, write_bvh
 from tests.export.motions import HEADINGS, heading, rest_without, right_hand_raised, rigid_motion, turn
@@ -181,7 +182,8 @@ def test_continued_angles_are_the_same_rotations() -> None:
 def test_blocks_leave_no_seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     motion = rigid_motion(23, root=turn("y", np.linspace(0, 900, 23)))
     write_bvh(tmp_path / "whole.bvh", motion, fps=20)
-    monkeypatch.setattr(posing, "FRAMES_PER_BLOCK", 5)
+    monkeypatch.setattr(bvh, "FRAMES_PER_BLOCK", 5)
+    monkeypatch.setattr(inverse_kinematics, "FRAMES_AT_ONCE", 4)
     write_bvh(tmp_path / "blocks.bvh", motion, fps=20)
     whole, blocks = (read_bvh(tmp_path / f"{n}.bvh").motion for n in ("whole", "blocks"))
     np.testing.assert_allclose(blocks, whole, atol=2e-4)

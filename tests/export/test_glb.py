@@ -11,6 +11,7 @@ import roma
 import torch
 
 from hmr4d.body.body_model import Body, load_body
+from hmr4d.body.joint_conventions import METADATA_KEY, rest_in_convention
 from hmr4d.body.light_body import stick_body
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smpl_bodies import load_smpl_body
@@ -83,7 +84,22 @@ def test_the_mesh_stays_on_the_joints_of_a_motion(tmp_path: Path) -> None:
     for joint, name in enumerate(SMPL22.joint_names):
         around = vertices[(mesh["JOINTS_0"] == joint).any(1)]
         assert np.linalg.norm(around - joints3d[3, joint], axis=1).min() < 0.12, name
-    assert abs(vertices[:, 1].min()) < 0.06, "soles are near the floor"
+    assert abs(vertices[:, 1].min()) < 0.02, "soles are near the floor"
+
+
+def test_motion_of_a_known_source_rests_as_the_source_does(tmp_path: Path) -> None:
+    """Joints are the same; the neck of somebody who stands is not bent, and soles are on the floor."""
+    rest = rest_in_convention(load_body().rest_joints, "bandai_namco")
+    joints3d = (rest - rest[SMPL22.index("left_foot")] * torch.tensor([0.0, 1.0, 0.0])).repeat(5, 1, 1).numpy()
+    bent = {}
+    for name, metadata in (("as_such", {}), ("known", {METADATA_KEY: "bandai_namco"})):
+        write_glb(tmp_path / f"{name}.glb", joints3d, fps=FPS, metadata=metadata)
+        glb = Glb(tmp_path / f"{name}.glb")
+        np.testing.assert_allclose(glb.joints(2 / FPS), joints3d[2], atol=1e-4)
+        assert abs(glb.vertices(0.0)[:, 1].min()) < 0.01
+        node = glb.json["nodes"][1 + SMPL22.index("neck")]
+        bent[name] = np.degrees(2 * np.arccos(min(1.0, abs(node["rotation"][3]))))
+    assert bent["known"] < 0.5 and bent["as_such"] > 10
 
 
 def test_a_body_with_more_joints_than_the_motion(tmp_path: Path) -> None:

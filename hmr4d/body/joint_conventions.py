@@ -1,0 +1,107 @@
+"""Where sources of motion put their joints: which way bones point in a person who stands and looks ahead.
+
+Sources differ in what they call a head or the toes: the same person has the head joint above the neck in one and before
+it in another. A mesh that simply points its own bones along those of the motion then looks up, or stands on its toes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.skeleton import SMPL22
+
+CONVENTIONS = Path(__file__).parent / "resources" / "joint_conventions.json"
+METADATA_KEY = "joint_convention"  # under which motions carry the name of theirs
+STILL = 0.08  # metres per second; nothing but the arms moves faster in somebody who stands
+UPRIGHT = 0.985  # cosine of 10 degrees between the torso and the vertical
+TALL = 0.9  # share of the greatest height of the pelvis
+ON_FLOOR = 0.02  # metres; toes of somebody who stands are lower
+
+
+@lru_cache(maxsize=1)
+def _tables() -> dict[str, dict[str, Any]]:
+    return json.loads(CONVENTIONS.read_text(encoding="utf-8"))["conventions"]
+
+
+def known_conventions() -> tuple[str, ...]:
+    """Names that `bone_directions` takes."""
+    return tuple(_tables())
+
+
+def convention_of(metadata: Mapping[str, Any] | None) -> str | None:
+    """The convention that a motion's metadata names; None if it names none.
+
+    Raises:
+        ValueError: a name that this package does not know.
+    """
+    name = (metadata or {}).get(METADATA_KEY)
+    if name is not None and name not in _tables():
+        raise ValueError(f"Unknown {METADATA_KEY} {name!r}; known: {', '.join(known_conventions())}. Leave it out.")
+    return name
+
+
+def bone_directions(convention: str | None) -> dict[int, Tensor]:
+    """Unit vectors (3,) of the bones that a convention tells of, by the SMPL-22 joint at their end; none for None.
+
+    Raises:
+        ValueError: unknown convention.
+    """
+    if convention_of({METADATA_KEY: convention}) is None:
+        return {}
+    directions: dict[int, Tensor] = {}
+    for name, values in _tables()[str(convention)]["directions"].items():
+        joint = SMPL22.index(name)
+        direction = torch.tensor(values, dtype=torch.float64)
+        directions[joint] = direction / direction.norm()
+        if (twin := SMPL22.mirror_order[joint]) != joint:
+            directions[twin] = directions[joint] * torch.tensor([-1.0, 1.0, 1.0])
+    return directions
+
+
+def rest_in_convention(rest_joints: Tensor, convention: str | None) -> Tensor:
+    """Rest joints (22, 3) whose bones point as those of a convention do; their lengths stay."""
+    rest = rest_joints.clone()
+    for joint, direction in bone_directions(convention).items():
+        parent = SMPL22.parents[joint]
+        rest[joint] = rest[parent] + direction.to(rest) * (rest_joints[joint] - rest_joints[parent]).norm()
+    return rest
+
+
+def standing_directions(joints3d: Tensor, *, fps: float) -> Tensor | None:
+    """Median direction (22, 3) of the bone to every joint while somebody stands, seen from the person.
+
+    How conventions are measured. x is to the person's left as the hips lie, y up, z forward.
+
+    Args:
+        joints3d: (L, 22, 3) metres, y up, floor at y = 0.
+        fps: frames per second.
+
+    Returns:
+        Unit vectors, zero for the pelvis; None if nobody stands upright, still and with both feet on the floor.
+    """
+    body = list(SMPL22.indices("pelvis", "left_ankle", "right_ankle", "left_foot", "right_foot", "head"))
+    toes, (left, right) = body[3:5], SMPL22.indices("left_hip", "right_hip")
+    speed = torch.zeros_like(joints3d[:, 0, 0])
+    speed[1:] = (joints3d[1:, body] - joints3d[:-1, body]).norm(dim=-1).amax(-1) * fps
+    torso = joints3d[:, SMPL22.index("neck")] - joints3d[:, 0]
+    stands = (speed < STILL) & (torso[:, 1] > UPRIGHT * torso.norm(dim=-1))
+    stands &= (joints3d[:, 0, 1] > TALL * joints3d[:, 0, 1].max()) & (joints3d[:, toes, 1] < ON_FLOOR).all(-1)
+    if not stands.any():
+        return None
+    frames = joints3d[stands]
+    up = torch.tensor([0.0, 1.0, 0.0]).to(frames)
+    across = (frames[:, left] - frames[:, right]) * (1 - up)
+    across = across / across.norm(dim=-1, keepdim=True)
+    axes = torch.stack([across, up.expand_as(across), torch.linalg.cross(across, up.expand_as(across))], -1)
+    bones = torch.zeros_like(frames)
+    for parent, child in SMPL22.bones:
+        bones[:, child] = frames[:, child] - frames[:, parent]
+    middle = (bones @ axes).median(0).values
+    return middle / middle.norm(dim=-1, keepdim=True).clamp(min=1e-9)

@@ -1,0 +1,64 @@
+"""Where sources put joints: tables, and how they are measured."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hmr4d.body.body_model import load_body
+from hmr4d.body.joint_conventions import (
+    METADATA_KEY,
+    bone_directions,
+    convention_of,
+    known_conventions,
+    rest_in_convention,
+    standing_directions,
+)
+from hmr4d.body.skeleton import SMPL22
+from tests.export.motions import HEADINGS, heading
+
+REST = load_body().rest_joints
+HEAD, LEFT_FOOT, RIGHT_FOOT = SMPL22.indices("head", "left_foot", "right_foot")
+
+
+@pytest.mark.parametrize("name", known_conventions())
+def test_bones_take_the_direction_and_keep_their_length(name: str) -> None:
+    rest, directions = rest_in_convention(REST, name), bone_directions(name)
+    assert directions
+    for parent, joint in SMPL22.bones:
+        bone, own = rest[joint] - rest[parent], REST[joint] - REST[parent]
+        torch.testing.assert_close(bone.norm(), own.norm())
+        if joint in directions:
+            torch.testing.assert_close(bone / bone.norm(), directions[joint].float())
+            twin = SMPL22.mirror_order[joint]
+            mirrored = directions[twin] * torch.tensor([1.0 if twin == joint else -1.0, 1.0, 1.0])
+            torch.testing.assert_close(mirrored, directions[joint])
+        else:
+            torch.testing.assert_close(bone, own)
+
+
+def test_none_is_the_convention_of_the_body() -> None:
+    assert convention_of(None) is convention_of({"seed": 1}) is None
+    assert not bone_directions(None) and torch.equal(rest_in_convention(REST, None), REST)
+    with pytest.raises(ValueError, match="'mars'; known: bandai_namco"):
+        convention_of({METADATA_KEY: "mars"})
+    with pytest.raises(ValueError, match="known"):
+        bone_directions("mars")
+    with pytest.raises(ValueError, match="known"):
+        convention_of({METADATA_KEY: 3})
+
+
+@pytest.mark.parametrize("degrees", HEADINGS)
+def test_directions_are_measured_whichever_way_somebody_stands(degrees: float) -> None:
+    rest = rest_in_convention(REST, "bandai_namco")
+    rest = rest - rest[LEFT_FOOT] * torch.tensor([0.0, 1.0, 0.0])
+    turn = torch.from_numpy(heading(degrees).as_matrix()).float()
+    frames = (rest @ turn.mT).repeat(20, 1, 1)
+    frames[12:] += torch.arange(8)[:, None, None] * torch.tensor([0.1, 0.0, 0.0])  # then goes away
+    measured = standing_directions(frames, fps=20)
+    assert measured is not None
+    for joint, direction in bone_directions("bandai_namco").items():
+        torch.testing.assert_close(measured[joint], direction.float(), atol=1e-3, rtol=0)
+    frames[:12] += torch.arange(12)[:, None, None] * torch.tensor([0.1, 0.0, 0.0])
+    assert standing_directions(frames[1:], fps=20) is not None, "its first frame has no speed"
+    assert standing_directions(frames + torch.tensor([0.0, 0.5, 0.0]), fps=20) is None
