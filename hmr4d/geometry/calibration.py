@@ -1,0 +1,433 @@
+"""Tilt, height and focal length of a fixed camera over a flat floor, from what people can measure on a picture.
+
+Every method is a least-squares fit of (pitch, roll, height[, focal length]) of `rigs.camera_pose` to image points, with
+the reprojection error as its residual and its covariance as the uncertainty. Up in the camera is
+u = (sin roll cos pitch, -cos roll cos pitch, -sin pitch); a floor point seen along the ray r lies at -h r / (u.r).
+Pixels are those of a pinhole camera: take lens distortion out first. All arrays are float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from hmr4d.geometry.rigs import Rig, camera_angles, camera_pose, project
+
+Array = NDArray[np.float64]
+
+CLICK = 0.5  # pixels; measurements by hand are not taken to be better
+FOCALS = (0.5, 0.8, 1.2, 2.0, 3.5)  # of the longer image side; where the search for a focal length starts
+PITCHES = (2.0, 15.0, 35.0, 60.0)  # degrees; where the search for a tilt starts
+_UNKNOWN_FOCAL = 0.3  # standard deviation of log f beyond which the measurements say nothing about f
+_FEW = 1e-12  # reciprocal condition of the normal matrix below which parameters are not determined
+_BELOW_HORIZON = 1e-6
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A fitted camera.
+
+    Attributes:
+        K4: (4,) fx, fy, cx, cy in pixels.
+        pitch, roll: radians.
+        height: metres.
+        residuals: (N,) distances in pixels between what was measured and what the camera would show.
+        deviations: standard deviations of "pitch", "roll" (radians), "height" (metres), and "focal" (pixels) if fitted.
+    """
+
+    K4: Array
+    pitch: float
+    roll: float
+    height: float
+    residuals: Array
+    deviations: dict[str, float]
+
+    @property
+    def rms(self) -> float:
+        """Root of the mean squared residual, pixels."""
+        return float(np.sqrt((self.residuals**2).mean())) if len(self.residuals) else 0.0
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How far a point on the floor moves away from the camera when the calibration is a little wrong; metres.
+
+    Attributes:
+        distance: from the camera's foot, metres.
+        by_pitch: per degree of pitch, (h^2 + z^2) / h.
+        by_height: per centimetre of height, z / h.
+        by_focal: per percent of focal length: a pitch error of 1/2 sin(2 phi), phi the angle below the axis.
+    """
+
+    distance: float
+    by_pitch: float
+    by_height: float
+    by_focal: float
+
+
+def sensitivity(pitch: float, height: float, distances: Iterable[float]) -> list[Sensitivity]:
+    """Sensitivities at some distances in metres, of a camera with a pitch in radians and a height in metres."""
+    rows = []
+    for z in distances:
+        per_radian = (height**2 + z**2) / height
+        below_axis = math.atan2(height, z) - pitch
+        by_focal = abs(0.5 * math.sin(2 * below_axis)) * 0.01 * per_radian
+        rows.append(Sensitivity(z, per_radian * math.radians(1), 0.01 * z / height, by_focal))
+    return rows
+
+
+def from_floor_points(
+    pixels: Array, floor: Array, size: tuple[int, int], K4: Array, *, fit_focal: bool = False
+) -> Calibration:
+    """The camera that sees points of the floor at their pixels.
+
+    Starts from the homography H = K [r1 r3 t] between floor and image.
+
+    Args:
+        pixels: (N, 2), N >= 4, not all on a line.
+        floor: (N, 2) metres along two axes at a right angle on the floor, their origin anywhere, either way round.
+        size: width and height of the image.
+        K4: (4,); with `fit_focal` only the principal point counts.
+        fit_focal: also fit fx = fy.
+
+    Raises:
+        ValueError: too few points, points on a line, or nothing can be told about the focal length.
+    """
+    if len(pixels) < 4 or len(pixels) != len(floor):
+        raise ValueError(f"Got {len(pixels)} pixels and {len(floor)} floor points; expected four or more of both.")
+    spread = np.linalg.svd(floor - floor.mean(0), compute_uv=False)
+    if spread[1] < 1e-3 * spread[0]:
+        raise ValueError("The floor points lie on one line; expected points that span an area.")
+    starts, mirrored = [], False
+    for K in _start_intrinsics(K4, size, fit_focal):
+        start, mirrored = _pose_of_homography(pixels, floor, K)
+        starts.append(_with_focal(start, K, fit_focal))
+    layout = floor * (1, -1) if mirrored else floor
+    world = torch.from_numpy(np.stack([layout[:, 0], np.zeros(len(layout)), -layout[:, 1]], -1))
+
+    def residuals(x: Array) -> Array:
+        K, (yaw, east, south) = _intrinsics(x, K4, fit_focal), x[-3:]
+        pitch, roll, turn, *centre = torch.tensor([x[0], x[1], yaw, east, x[2], south], dtype=torch.float64)
+        T = camera_pose(pitch, roll, turn, torch.stack(centre))
+        rig = Rig(torch.zeros(1, 2, dtype=torch.float64), torch.from_numpy(K)[None], T[None])
+        return (project(rig, world[None])[0][0, 0].numpy() - pixels).ravel()
+
+    return _fit(residuals, starts, K4, fit_focal, lambda r: np.linalg.norm(r.reshape(-1, 2), axis=1))
+
+
+def checkerboard_floor(rows: int, columns: int, square: float) -> Array:
+    """(rows * columns, 2) floor coordinates of the inner corners of a board that lies on the floor, row by row."""
+    return square * np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1).reshape(-1, 2).astype(np.float64)
+
+
+def from_people(
+    low: Array, high: Array, heights: Array, size: tuple[int, int], K4: Array, *, fit_focal: bool = False,
+    robust: bool = False,
+) -> Calibration:  # fmt: skip
+    """The camera that sees upright things of known size on the floor: people, doors, poles.
+
+    The residual is the distance of the upper point from where it would be seen above the lower one.
+
+    Args:
+        low, high: (N, 2) pixels, N >= 3, at different distances.
+        heights: (N, 2) metres over the floor of the lower and the upper point.
+        size: width and height of the image.
+        K4: (4,); with `fit_focal` only the principal point counts.
+        fit_focal: also fit fx = fy.
+        robust: give pairs that fit badly little weight, for pairs that nobody looked at.
+
+    Raises:
+        ValueError: too few pairs, or they say nothing about the tilt or the focal length.
+    """
+    if len(low) < 3 or len(low) != len(high):
+        raise ValueError(f"Got {len(low)} lower and {len(high)} upper points; expected pairs at three places or more.")
+    starts = []
+    for K in _start_intrinsics(K4, size, fit_focal):
+        for pitch in np.radians(PITCHES):
+            guess = _height_of_uprights(_rays(low, K), _rays(high, K), heights, _up(pitch, 0.0))
+            if guess > 0:
+                starts.append(_with_focal(np.array([pitch, 0.0, guess]), K, fit_focal))
+
+    def residuals(x: Array) -> Array:
+        K, up = _intrinsics(x, K4, fit_focal), _up(x[0], x[1])
+        return (_pixels(_above(_rays(low, K), up, x[2], heights), K) - high).ravel()
+
+    if not starts:
+        raise ValueError("No camera above the floor shows these pairs. Are lower and upper points swapped?")
+    return _fit(residuals, starts, K4, fit_focal, lambda r: np.linalg.norm(r.reshape(-1, 2), axis=1), robust=robust)
+
+
+@dataclass(frozen=True)
+class KnownLength:
+    """Something of known size in the picture, which tells the height of the camera.
+
+    Attributes:
+        start, end: (2,) pixels: foot and top of something upright, or two points of the floor.
+        metres: its length.
+        upright: which of the two it is.
+    """
+
+    start: Array
+    end: Array
+    metres: float
+    upright: bool
+
+
+def from_lines(
+    vertical: Array, level: Sequence[Array], lengths: Sequence[KnownLength], size: tuple[int, int], K4: Array, *,
+    fit_focal: bool = False,
+) -> Calibration:  # fmt: skip
+    """The camera by vanishing points: edges of walls and doors, lines on the floor, and one known length.
+
+    The residual of a line is the distance of its ends from the line that joins its middle and its vanishing point.
+
+    Args:
+        vertical: (N, 2, 2) pixels of the ends of lines that are vertical in the world.
+        level: groups (M, 2, 2) of lines that are parallel to each other and to the floor.
+        lengths: one or more.
+        size: width and height of the image.
+        K4: (4,); with `fit_focal` only the principal point counts.
+        fit_focal: also fit fx = fy.
+
+    Raises:
+        ValueError: too few lines, or they say nothing about the tilt or the focal length.
+    """
+    if not lengths:
+        raise ValueError("Lines do not tell the height of the camera; add one known height or distance.")
+    count = len(vertical) + sum(map(len, level)) + sum(2 if one.upright else 1 for one in lengths)
+    wanted = 3 + fit_focal + len(level)
+    if count < wanted or len(vertical) + sum(map(len, level)) < 2 + len(level) + fit_focal:
+        raise ValueError(
+            f"Got {len(vertical)} vertical lines and {len(level)} groups of level ones, which are too few."
+        )
+    starts = []
+    for K in _start_intrinsics(K4, size, fit_focal):
+        for pitch, roll in _tilts_of_lines(vertical, K):
+            up = _up(pitch, roll)
+            guesses = [g for one in lengths if (g := _height_of_length(one, up, K)) > 0]
+            if guesses:
+                start = _with_focal(np.array([pitch, roll, float(np.median(guesses))]), K, fit_focal)
+                starts.append(np.concatenate([start, [_bearing(lines, up, K) for lines in level]]))
+    if not starts:
+        raise ValueError("No camera above the floor shows these lines and lengths. Are feet and tops swapped?")
+
+    def residuals(x: Array) -> Array:
+        K, up = _intrinsics(x, K4, fit_focal), _up(x[0], x[1])
+        parts = [_off_line(vertical, up, K)]
+        for lines, bearing in zip(level, x[3 + fit_focal :], strict=True):
+            parts.append(_off_line(lines, _level_direction(up, bearing), K))
+        parts += [_length_error(one, up, x[2], K) for one in lengths]
+        return np.concatenate(parts)
+
+    return _fit(residuals, starts, K4, fit_focal, np.abs)
+
+
+def from_gravity(down: Array, height: float, K4: Array, *, tilt_error: float, height_error: float) -> Calibration:
+    """The camera from a gravity sensor and a tape measure.
+
+    Args:
+        down: (3,) direction of gravity in the camera (x right, y down, z forward), of any length.
+        height: metres.
+        K4: (4,) intrinsics; they are taken over.
+        tilt_error: radians, standard deviation of the sensor.
+        height_error: metres, of the tape.
+
+    Raises:
+        ValueError: no direction, or a height that is not positive.
+    """
+    length = float(np.linalg.norm(down))
+    if not length > 0 or not height > 0:
+        raise ValueError(f"Got gravity {down.tolist()} and height {height:g} m; expected a direction and more than 0.")
+    pitch, roll = _angles_of_up(-down / length)
+    deviations = {"pitch": tilt_error, "roll": tilt_error, "height": height_error}
+    return Calibration(K4.copy(), pitch, roll, height, np.zeros(0), deviations)
+
+
+def _fit(
+    residuals: Callable[[Array], Array], starts: Sequence[Array], K4: Array, fit_focal: bool,
+    distances: Callable[[Array], Array], *, robust: bool = False,
+) -> Calibration:  # fmt: skip
+    """Best of the least-squares fits from several starts.
+
+    Parameters: pitch, roll, height, [log f], then those of no interest.
+    """
+    loss = "soft_l1" if robust else "linear"
+
+    def safe(x: Array) -> Array:
+        values = residuals(x)
+        return np.where(np.isfinite(values), np.clip(values, -1e6, 1e6), 1e6)
+
+    ranked = sorted(starts, key=lambda x: float((safe(x) ** 2).sum()))[:4]
+    fits = [least_squares(safe, x, x_scale="jac", loss=loss, f_scale=3.0, max_nfev=200) for x in ranked]
+    fits = [fit for fit in fits if fit.x[2] > 0]  # lengths on the floor look the same from below
+    if not fits:
+        raise ValueError(
+            "The best fit has the camera below the floor. Are points swapped, or numbers in another order?"
+        )
+    best = min(fits, key=lambda fit: float(fit.cost))
+    x, J, errors = best.x, best.jac, safe(best.x)
+    normal = J.T @ J
+    scale = np.sqrt(np.diag(normal))
+    if not (scale > 0).all() or 1 / np.linalg.cond(normal / np.outer(scale, scale)) < _FEW:
+        raise ValueError("The measurements do not determine the camera. Add some elsewhere in the picture, or give K.")
+    spare = len(errors) - len(x)
+    sigma = max(CLICK, math.sqrt(float((errors**2).sum()) / spare) if spare > 0 else CLICK)
+    deviation = sigma * np.sqrt(np.diag(np.linalg.inv(normal)))
+    K = _intrinsics(x, K4, fit_focal)
+    deviations = {"pitch": float(deviation[0]), "roll": float(deviation[1]), "height": float(deviation[2])}
+    if fit_focal:
+        if deviation[3] > _UNKNOWN_FOCAL:
+            raise ValueError("The measurements say nothing about the focal length; give K or fov_deg.")
+        deviations["focal"] = float(deviation[3] * K[0])
+    pitch, roll = _angles_of_up(_up(x[0], x[1]))
+    return Calibration(K, pitch, roll, float(x[2]), distances(errors), deviations)
+
+
+def _start_intrinsics(K4: Array, size: tuple[int, int], fit_focal: bool) -> list[Array]:
+    if not fit_focal:
+        return [K4]
+    return [np.array([f * max(size), f * max(size), K4[2], K4[3]]) for f in FOCALS]
+
+
+def _with_focal(start: Array, K4: Array, fit_focal: bool) -> Array:
+    return np.insert(start, 3, math.log(K4[0])) if fit_focal else start
+
+
+def _intrinsics(x: Array, K4: Array, fit_focal: bool) -> Array:
+    return np.array([*np.exp([x[3], x[3]]), K4[2], K4[3]]) if fit_focal else K4
+
+
+def _up(pitch: float, roll: float) -> Array:
+    """(3,) up in the camera."""
+    return np.array([math.sin(roll) * math.cos(pitch), -math.cos(roll) * math.cos(pitch), -math.sin(pitch)])
+
+
+def _angles_of_up(up: Array) -> tuple[float, float]:
+    return math.asin(float(np.clip(-up[2], -1, 1))), math.atan2(up[0], -up[1])
+
+
+def _rays(pixels: Array, K4: Array) -> Array:
+    """(..., 3) directions at unit depth of pixels (..., 2)."""
+    return np.concatenate([(pixels - K4[2:]) / K4[:2], np.ones((*pixels.shape[:-1], 1))], -1)
+
+
+def _pixels(points: Array, K4: Array) -> Array:
+    """(..., 2) pixels of points (..., 3) in the camera; NaN behind it."""
+    depth = np.where(points[..., 2:] > _BELOW_HORIZON, points[..., 2:], np.nan)
+    return points[..., :2] / depth * K4[:2] + K4[2:]
+
+
+def _at_height(rays: Array, up: Array, height: Array | float) -> Array:
+    """(..., 3) points along rays that lie `height` (...) metres below the camera; NaN along rays that do not fall."""
+    fall = -(rays @ up)
+    return rays * (height / np.where(fall > _BELOW_HORIZON, fall, np.nan))[..., None]
+
+
+def _above(rays: Array, up: Array, height: float, heights: Array) -> Array:
+    """(N, 3) points straight above those seen along rays; heights (N, 2) of the points seen and of those above."""
+    return _at_height(rays, up, height - heights[:, 0]) + (heights[:, 1:] - heights[:, :1]) * up
+
+
+def _height_of_uprights(low: Array, high: Array, heights: Array, up: Array) -> float:
+    """Median camera height from upright things seen between two rays, each solved alone; NaN without any.
+
+    With a the lower ray cut at one metre below the camera and g the gap to the upper point, high x (m a + g up) = 0.
+    """
+    a = _at_height(low, up, 1.0)
+    across_a, across_up = np.cross(high, a), np.cross(high, np.broadcast_to(up, high.shape))
+    gap = heights[:, 1] - heights[:, 0]
+    below = -gap * (across_a * across_up).sum(-1) / (across_a**2).sum(-1)
+    found = (below + heights[:, 0])[np.isfinite(below)]
+    return float(np.median(found)) if len(found) else math.nan
+
+
+def _height_of_length(one: KnownLength, up: Array, K4: Array) -> float:
+    if one.upright:
+        rays = _rays(np.stack([one.start, one.end]), K4)
+        return _height_of_uprights(rays[:1], rays[1:], np.array([[0.0, one.metres]]), up)
+    ends = _at_height(_rays(np.stack([one.start, one.end]), K4), up, 1.0)
+    return one.metres / float(np.linalg.norm(ends[0] - ends[1]))
+
+
+def _length_error(one: KnownLength, up: Array, height: float, K4: Array) -> Array:
+    """Pixels by which a known length is missed: (2,) at the top of something upright, (1,) along the floor."""
+    rays = _rays(np.stack([one.start, one.end]), K4)
+    if one.upright:
+        return _pixels(_above(rays[:1], up, height, np.array([[0.0, one.metres]])), K4)[0] - one.end
+    ends = _at_height(rays, up, height)
+    shown = float(np.linalg.norm(one.end - one.start))
+    return np.array([(np.linalg.norm(ends[0] - ends[1]) / one.metres - 1) * shown])
+
+
+def _off_line(lines: Array, direction: Array, K4: Array) -> Array:
+    """(N,) pixels between the ends of lines (N, 2, 2) and the lines from their middles to a vanishing point."""
+    vanishing = np.array([K4[0] * direction[0] + K4[2] * direction[2], K4[1] * direction[1] + K4[3] * direction[2],
+                          direction[2]])  # fmt: skip
+    middle = np.concatenate([lines.mean(1), np.ones((len(lines), 1))], 1)
+    through = np.cross(middle, vanishing)
+    end = np.concatenate([lines[:, 0], np.ones((len(lines), 1))], 1)
+    return (through * end).sum(-1) / np.maximum(np.linalg.norm(through[:, :2], axis=1), 1e-12)
+
+
+def _tilts_of_lines(vertical: Array, K4: Array) -> list[tuple[float, float]]:
+    """Pitch and roll from vertical lines, and guesses for when there are fewer than two."""
+    guesses = [(pitch, 0.0) for pitch in np.radians(PITCHES)]
+    if len(vertical) < 2:
+        return guesses
+    up = np.linalg.svd(_planes(vertical, K4))[2][-1]
+    return [_angles_of_up(-up if up[1] > 0 else up), *guesses]
+
+
+def _planes(lines: Array, K4: Array) -> Array:
+    """(N, 3) unit normals of the planes through the camera and lines (N, 2, 2)."""
+    rays = _rays(lines, K4)
+    normals = np.cross(rays[:, 0], rays[:, 1])
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
+
+
+def _level_axes(up: Array) -> tuple[Array, Array]:
+    """Two level unit directions at a right angle, the first one ahead."""
+    ahead = np.array([0.0, 0.0, 1.0]) - up[2] * up
+    if np.linalg.norm(ahead) < 1e-6:
+        ahead = np.array([0.0, -1.0, 0.0]) + up[1] * up
+    ahead = ahead / np.linalg.norm(ahead)
+    return ahead, np.asarray(np.cross(ahead, up), np.float64)
+
+
+def _level_direction(up: Array, bearing: float) -> Array:
+    ahead, right = _level_axes(up)
+    return math.cos(bearing) * ahead + math.sin(bearing) * right
+
+
+def _bearing(lines: Array, up: Array, K4: Array) -> float:
+    """Radians from ahead of the level direction that parallel lines (M, 2, 2) share best."""
+    axes = np.stack(_level_axes(up))
+    direction = np.linalg.svd(_planes(lines, K4) @ axes.T)[2][-1]
+    return math.atan2(direction[1], direction[0])
+
+
+def _pose_of_homography(pixels: Array, floor: Array, K4: Array) -> tuple[Array, bool]:
+    """Pitch, roll, height, yaw, x and z of the camera, and whether the floor's axes are the wrong way round."""
+    centre, scale = floor.mean(0), float(np.abs(floor - floor.mean(0)).max())
+    a, b = ((floor - centre) / scale).T
+    x, y, _ = _rays(pixels, K4).T
+    zero, one = np.zeros_like(a), np.ones_like(a)
+    rows = [[a, b, one, zero, zero, zero, -x * a, -x * b, -x], [zero, zero, zero, a, b, one, -y * a, -y * b, -y]]
+    H = np.linalg.svd(np.concatenate([np.stack(r, -1) for r in rows]))[2][-1].reshape(3, 3)
+    H = H * (np.sign((H[2] @ np.stack([a, b, one])).sum()) / np.sqrt(np.linalg.norm(H[:, 0]) * np.linalg.norm(H[:, 1])))
+    U, _, Vh = np.linalg.svd(np.stack([H[:, 0], H[:, 1], np.cross(H[:, 0], H[:, 1])], -1))
+    R = U @ np.diag([1, 1, np.linalg.det(U @ Vh)]) @ Vh
+    position = -R.T @ H[:, 2] * scale  # of the camera along the axes of the floor and their normal
+    mirrored = bool(position[2] < 0)
+    if mirrored:
+        R, position = R * (1, -1, -1), position * (1, -1, -1)
+        centre = centre * (1, -1)
+    R_w2c = torch.from_numpy(np.stack([R[:, 0], R[:, 2], -R[:, 1]], -1))
+    pitch, roll, yaw = (float(angle) for angle in camera_angles(R_w2c))
+    return np.array([pitch, roll, position[2], yaw, position[0] + centre[0], -(position[1] + centre[1])]), mirrored
