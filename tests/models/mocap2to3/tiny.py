@@ -81,7 +81,9 @@ def people(batch: int, frames: int, *, content: str = "walk") -> Tensor:
 def tiny_pipeline(denoiser: LiftingDenoiser | None = None, *, fps: float = 20.0, **settings: Any) -> Mocap2to3Pipeline:
     """Pipeline of ten diffusion steps; keywords that are no argument of it are sampling options."""
     options = {f.name for f in fields(LiftSamplingOptions)}
-    sampling = {"num_inference_steps": 10} | {k: settings.pop(k) for k in list(settings) if k in options}
+    sampling: dict[str, Any] = {"num_inference_steps": 10} | {
+        k: settings.pop(k) for k in list(settings) if k in options
+    }
     codec = settings.pop("codec", None) or ViewTokenCodec(SMPL22)
     return Mocap2to3Pipeline(
         denoiser or tiny_denoiser(), codec, NoiseSchedule(10), sampling=LiftSamplingOptions(**sampling), fps=fps,
