@@ -24,6 +24,7 @@ from hmr4d.body.smpl_bodies import SmplBody
 FRAMES_PER_BLOCK = 4096  # of the measurement of residuals; bounds the memory of long clips
 GOOD_ENOUGH = 1e-3  # metres at every joint: there is nothing to refine
 MIN_BONE = 1e-4  # metres
+SIZES = (0.1, 50.0)  # metres that all bones together may measure; five or so in grown-ups
 BENT = 0.35  # sine of 20 degrees; less of a bend says little about the twist of a limb
 _LIMBS = {  # joint whose twist only the bend of the next one shows, and the one beyond
     "left_hip": ("left_knee", "left_ankle"), "right_hip": ("right_knee", "right_ankle"),
@@ -131,7 +132,8 @@ def fit_body(
         skeleton: joint meaning of `joints3d`.
 
     Raises:
-        ValueError: unknown skeleton or shape, positions that are not finite, bones without length, bad frame rate.
+        ValueError: unknown skeleton or shape, positions that are not finite or not in metres, bones without length, bad
+            frame rate.
     """
     joints3d = _checked(joints3d, fps, skeleton)
     if not keep_shape:
@@ -200,6 +202,12 @@ def _checked(joints3d: Tensor, fps: float, skeleton: Skeleton) -> Tensor:
         raise ValueError(
             f"The bone {names[starts[bone]]} - {names[ends[bone]]} has no length at frame {frame}, and so no "
             f"direction; {int(short.any(1).sum())} frames have such bones. Cut padding off, or mend the motion."
+        )
+    size = float((joints3d[:, ends] - joints3d[:, starts]).norm(dim=-1).sum(-1).median())
+    if not SIZES[0] < size < SIZES[1]:
+        raise ValueError(
+            f"The bones measure {size:.4g} metres in all, from {SIZES[0]} to {SIZES[1]:g} were expected. "
+            "Give joints in metres."
         )
     return joints3d
 

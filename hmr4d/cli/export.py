@@ -56,7 +56,7 @@ def gather_motions(places: Sequence[Path]) -> list[Path]:
     for place in places:
         found = [place]
         if place.is_dir():
-            found = sorted(p for p in place.glob("*.npz") if not p.name.endswith(".amass.npz"))
+            found = sorted(p for p in place.glob("[!.]*.npz") if not p.name.endswith(".amass.npz"))
         if not found:
             raise FileNotFoundError(f"No motion in {place}: it holds no .npz file. Generation writes one per motion.")
         files += found

@@ -114,7 +114,11 @@ def fit_clips(clips: Iterable[Clip], body: Body, args: argparse.Namespace) -> li
         seconds = time.perf_counter() - begun
         path = clip.folder / fitted_name(clip.stem, body.name)
         gender = args.gender or GENDERS[0]
-        save_fitted_npz(path, fit, text=clip.text, metadata=clip.metadata, gender=gender)
+        try:
+            save_fitted_npz(path, fit, text=clip.text, metadata=clip.metadata, gender=gender)
+        except OSError as error:
+            reason = error.strerror or error
+            raise OSError(f"{path} cannot be written ({reason}). Choose a folder with --out.") from error
         logger.info("%s: %s, %.1f ms a frame.", path, residual_words(fit), 1e3 * seconds / fit.num_frames)
         written.append(path)
     return written

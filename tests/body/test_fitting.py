@@ -198,6 +198,7 @@ def test_bad_input_is_named(bodies: dict[str, Body], tmp_path: Path) -> None:
     wrong = {
         "not finite at frame 3, joint 15 \\(head\\)": (holed, {}),
         "bone left_hip - left_knee has no length at frame 2": (collapsed, {}),
+        "Give joints in metres": (1000 * joints3d, {}),
         "expected \\(L, 22, 3\\)": (joints3d[:, :21], {}),
         "at least one frame": (joints3d[:0], {}),
         "not of 'smpl24'": (joints3d, {"skeleton": replace(SMPL22, name="smpl24")}),

@@ -113,17 +113,33 @@ def test_generated_motions_are_fitted_in_a_run(tmp_path: Path) -> None:
         assert saved["poses"].shape == (30, 66)
 
 
+def test_what_a_killed_run_left_is_not_taken_for_a_motion(tmp_path: Path) -> None:
+    write_motion(tmp_path / "turn.npz", motion())
+    (tmp_path / ".turn.x1.npz").touch()
+    assert fit.main([str(tmp_path)]) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"turn.npz", ".turn.x1.npz", "turn.anny.amass.npz"}
+
+
 def test_bad_input_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HMR4D_INPUTS", str(tmp_path))
     source = str(write_motion(tmp_path / "turn.npz", motion()))
     flat = str(write_motion(tmp_path / "flat.npz", torch.zeros(3, 22, 3)))
+    with np.load(source) as file:
+        arrays = dict(file)
+    holed = arrays["joints3d"].copy()
+    holed[4, 3] = np.nan
+    np.savez(tmp_path / "holed.npz", **arrays | {"joints3d": holed})
+    np.savez(tmp_path / "other.npz", **arrays | {"skeleton": np.str_("centaur30")})
     wrong = {
         "No such file": [str(tmp_path / "none.npz")],
         "Register at https://mano": [source, "--body", "smplh"],
         "--gender changes nothing for body 'anny'": [source, "--gender", "male"],
         "flat: The bone pelvis - left_hip has no length at frame 0": [flat],
+        "joints3d is not finite at frame 4, joint 3 (spine1)": [str(tmp_path / "holed.npz")],
+        "Unknown skeleton 'centaur30'": [str(tmp_path / "other.npz")],
+        "turn.anny.amass.npz cannot be written (File exists). Choose a folder": [source, "--out", flat],
     }
     for message, words in wrong.items():
         assert fit.main(words) == 2
