@@ -14,11 +14,8 @@ from omegaconf import DictConfig, ListConfig
 TARGETS: Mapping[str, str] = {
     "hmr4d.utils.callbacks.dump_results.ResultDumper": "hmr4d.callbacks.result_dumper.ResultDumper",
     "hmr4d.model.mas.callbacks.metric_generation.MetricT2M": "hmr4d.callbacks.metric_t2m.MetricT2M",
-}
-# Published classes that are known and have no counterpart.
-MISSING_TARGETS: Mapping[str, str] = {
     "hmr4d.utils.callbacks.vis_motion2dto3d.Wis3DMotion2Dto3DVisualizer": (
-        "the Wis3D viewer is not part of this version; every generated motion has an .html and an .mp4 to look at"
+        "hmr4d.callbacks.wis3d_visualizer.Wis3DMotion2Dto3DVisualizer"
     ),
 }
 # Packages of the published release that do not exist here; a path into them is a published name.
@@ -87,7 +84,10 @@ _PREPARED = (
     "data is prepared once with 'python tools/prepare.py humanml3d --root <folder>'; "
     "another prepared folder is chosen with data.train.store=<folder>"
 )
-_VIEWERS = "this viewer is not part of this version; generated motion comes with an .html and an .mp4 to look at"
+_VIEWERS = (
+    "this viewer has no counterpart; use global/append=add_cb_Wis3d_2dto3dVisualizer, or open the finished motions "
+    "with 'python tools/view.py <folder>'"
+)
 
 _DENOISER: Mapping[str, Translate] = {
     "latent_dim": _as("network.dim"),
@@ -165,10 +165,7 @@ GROUPS: Mapping[tuple[str, str], Translate] = {
     ("data", "motion2dmv_test/HumanML3D_2dmv_nr"): lambda _: ["data=humanml3d"],
     ("data", "motion2dmv_test/newtext_2dmv_nr"): _no("choose global/task=motion2dmv/single_newtext_nr"),
     ("model", "mas/mas_pl"): lambda _: ["model=motion2to3"],
-    **{
-        ("global/append", name): _no(_VIEWERS)
-        for name in ("add_cb_Wis3d_2dto3dVisualizer", "add_cb_o3d_2dto3dVisualizer", "add_cb_plt_2dVisualizer")
-    },
+    **{("global/append", name): _no(_VIEWERS) for name in ("add_cb_o3d_2dto3dVisualizer", "add_cb_plt_2dVisualizer")},
 }
 _APPEND = "global/append="
 # Parts of the published configuration; a key in them that no table knows is refused rather than handed to Hydra.
@@ -268,7 +265,8 @@ def _map_node(node: DictConfig | ListConfig, place: str) -> None:
 def _map_target(target: str, place: str) -> str:
     if target in TARGETS:
         return TARGETS[target]
-    if target in MISSING_TARGETS or target.startswith(_PUBLISHED_PACKAGES):
-        reason = MISSING_TARGETS.get(target, "this published class has no counterpart")
-        raise PublishedNameError(f"{place or 'the configuration'} asks for {target}: {reason}.")
+    if target.startswith(_PUBLISHED_PACKAGES):
+        raise PublishedNameError(
+            f"{place or 'the configuration'} asks for {target}: this published class has no counterpart."
+        )
     return target

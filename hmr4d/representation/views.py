@@ -59,10 +59,14 @@ class PerspectiveViews:
     @full_precision
     def lift(self, points2d: Tensor) -> Tensor:
         """(B, V, L, P, 2) box units -> (B, L, P, 3) by the direct linear transform."""
+        flat = triangulate_perspective(self.image_points(points2d).flatten(2, 3), self.T_w2c)
+        return flat.unflatten(1, points2d.shape[2:4])
+
+    def image_points(self, points2d: Tensor) -> Tensor:
+        """(B, V, L, P, 2) box units -> points of the same shape on the image planes at unit depth."""
         scaled = points2d.flatten(2, 3) * (self.box_size * BOX_UNIT / PATCH)[:, None, None, None]
         pixels = (scaled + 1.0) * (PATCH / 2)
-        flat = triangulate_perspective(remove_intrinsics(pixels, self.K), self.T_w2c)
-        return flat.unflatten(1, points2d.shape[2:4])
+        return remove_intrinsics(pixels, self.K).unflatten(2, points2d.shape[2:4])
 
     @full_precision
     def reproject(self, local: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ def test_targets_are_mapped_wherever_they_stand() -> None:
 
 
 def test_target_without_counterpart_is_named_with_its_place() -> None:
-    for target in ("hmr4d.utils.callbacks.vis_motion2dto3d.Wis3DMotion2Dto3DVisualizer", "hmr4d.network.mas.mdm.MDM"):
+    for target in ("hmr4d.utils.callbacks.vis_motion2d.Visualizer", "hmr4d.network.mas.mdm.MDM"):
         with pytest.raises(PublishedNameError, match=f"callbacks.x asks for {target}"):
             compose_config([MV, f"+callbacks.x._target_={target}"])
 
@@ -124,8 +124,8 @@ def test_several_additions_are_all_made() -> None:
     assert translate_overrides(["global/append=amp16,add_cb_dumper"]) == ["global/append=amp16,add_cb_dumper"]
     with pytest.raises(PublishedNameError, match="is a sweep"):
         translate_overrides(["global/append=amp16,add_cb_dumper", "global/append=amp16"])
-    with pytest.raises(PublishedNameError, match="viewer is not part"):
-        translate_overrides(["global/append=[amp16,add_cb_Wis3d_2dto3dVisualizer]"])
+    with pytest.raises(PublishedNameError, match="viewer has no counterpart"):
+        translate_overrides(["global/append=[amp16,add_cb_o3d_2dto3dVisualizer]"])
 
 
 def test_published_prompts_are_all_there() -> None:
@@ -151,6 +151,14 @@ def test_published_metric_class_is_understood() -> None:
     cfg = compose_config([MV, f"+callbacks.x._target_={published}"])
     assert cfg.callbacks.x._target_ == TARGETS[published]
     assert instantiate(cfg.callbacks.x).protocol.name == "published_model"
+
+
+def test_published_viewer_class_and_group_are_understood() -> None:
+    published = "hmr4d.utils.callbacks.vis_motion2dto3d.Wis3DMotion2Dto3DVisualizer"
+    cfg = compose_config([MV, f"+callbacks.x._target_={published}", "+global/append=add_cb_Wis3d_2dto3dVisualizer"])
+    assert cfg.callbacks.x._target_ == cfg.callbacks.wis3d._target_ == TARGETS[published]
+    assert (cfg.callbacks.wis3d.name, cfg.callbacks.wis3d.subset) == ("ours", "vis")
+    assert (cfg.callbacks.wis3d.max_len, cfg.callbacks.wis3d.max_count) == (300, 1000)
 
 
 def test_published_folders() -> None:

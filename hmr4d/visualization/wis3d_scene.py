@@ -1,0 +1,254 @@
+"""Folders of meshes that a Wis3D server shows: stick figures as tubes, one scene per frame, names as published."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hmr4d.body.skeleton import Skeleton
+from hmr4d.export.motion_npz import checked_joints3d
+from hmr4d.geometry.cameras import invert_rigid, square_intrinsics
+from hmr4d.representation.views import PATCH, PerspectiveViews
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+CYAN, MAGENTA = (0, 255, 255), (255, 0, 255)
+CHAIN_COLOURS = (RED, GREEN, BLUE, CYAN, MAGENTA)  # right leg, left leg, spine, right arm, left arm
+TUBE_RADIUS = 0.02  # metres
+TUBE_SIDES = 8
+ORTHOGRAPHIC_DEPTH, PINHOLE_DEPTH = 0.25, 0.5  # where the images stand, over the distance from camera to root
+DARKEST = 0.35  # of a colour, on the side that turns away from the light: Wis3D shows colours as they are, unlit
+LIGHT = (0.4, 0.8, 0.45)
+SEQUENCE_TEXT = 20  # characters of the text in the name of a sequence
+MAX_NAME_BYTES = 120  # a file name takes 255, and ".ply" and a browser's address have to fit too
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A moving stick figure of a scene.
+
+    Attributes:
+        name: of its meshes.
+        joints3d: (L, J, 3) metres, y up.
+        colours: one for each chain of the skeleton.
+    """
+
+    name: str
+    joints3d: NDArray[np.float32]
+    colours: tuple[Colour, ...]
+
+    @classmethod
+    def plain(cls, name: str, joints3d: Tensor, skeleton: Skeleton, colour: Colour) -> Figure:
+        """A figure (L, J, 3) of one colour; ValueError when it is not finite or has other joints."""
+        return cls._checked(name, joints3d, skeleton, (colour,) * len(skeleton.chains))
+
+    @classmethod
+    def by_chain(cls, name: str, joints3d: Tensor, skeleton: Skeleton) -> Figure:
+        """A figure (L, J, 3) in CHAIN_COLOURS; ValueError as for `plain`."""
+        colours = tuple(CHAIN_COLOURS[i % len(CHAIN_COLOURS)] for i in range(len(skeleton.chains)))
+        return cls._checked(name, joints3d, skeleton, colours)
+
+    @classmethod
+    def _checked(cls, name: str, joints3d: Tensor, skeleton: Skeleton, colours: tuple[Colour, ...]) -> Figure:
+        try:
+            return cls(name, checked_joints3d(joints3d, skeleton), colours)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+
+
+def safe_name(text: str) -> str:
+    """Text as part of a file name that every system can hold and the server, which reads wildcards, finds."""
+    plain = re.sub(r"""[\x00-\x1f/\\*?"<>|\[\]]""", "_", text)
+    return plain.encode("utf-8")[:MAX_NAME_BYTES].decode("utf-8", errors="ignore").strip() or "_"
+
+
+def sequence_name(number: int, text: str) -> str:
+    """Name of the sequence of a motion: 007_a person walks forwa."""
+    return f"{number:03d}_{safe_name(text[:SEQUENCE_TEXT])}"
+
+
+def fill(joints3d: Tensor, num_frames: int) -> Tensor:
+    """(L, J, 3) cut to `num_frames`, or filled up with its last frame."""
+    index = torch.arange(num_frames, device=joints3d.device).clamp(max=len(joints3d) - 1)
+    return joints3d[index]
+
+
+def points_before_cameras(joints2d: Tensor, T_w2c: Tensor, *, is_perspective: bool) -> Tensor:
+    """2D motion as figures in space: flat, upright in front of the camera that sees it.
+
+    The images stand at ORTHOGRAPHIC_DEPTH of the distance from camera to root, where parallel rays keep their size, or
+    at PINHOLE_DEPTH, where a figure is half as large as in the middle.
+
+    Args:
+        joints2d: (V, L, J, 2) box units, y down.
+        T_w2c: (V, 4, 4).
+        is_perspective: pinhole views.
+
+    Returns:
+        (V, L, J, 3) metres in the world of the cameras.
+    """
+    T_c2w = invert_rigid(T_w2c)
+    share = PINHOLE_DEPTH if is_perspective else ORTHOGRAPHIC_DEPTH
+    depth = share * T_c2w[:, :3, 3].norm(dim=-1)[:, None, None, None]  # (V, 1, 1, 1); the root is at the origin
+    plane = joints2d
+    if is_perspective:
+        K, ones = square_intrinsics(PATCH, like=joints2d), joints2d.new_ones(1)
+        views = PerspectiveViews(T_w2c[None], K.expand(1, len(T_w2c), 3, 3), ones, ones.long())
+        plane = views.image_points(joints2d[None])[0] * depth
+    points_c = torch.cat([plane, depth.expand_as(plane[..., :1])], -1)
+    return points_c @ T_c2w[:, None, :3, :3].transpose(-1, -2) + T_c2w[:, None, None, :3, 3]
+
+
+def tube_faces(num_bones: int) -> NDArray[np.int64]:
+    """(F, 3) vertex indices of `tube_vertices`, counter-clockwise when seen from outside."""
+    ring = np.arange(TUBE_SIDES)
+    following = (ring + 1) % TUBE_SIDES
+    start, end = 2 * TUBE_SIDES, 2 * TUBE_SIDES + 1  # tips of the caps
+    faces = np.concatenate([
+        np.stack([ring, following, ring + TUBE_SIDES], -1),
+        np.stack([following, following + TUBE_SIDES, ring + TUBE_SIDES], -1),
+        np.stack([following, ring, np.full_like(ring, start)], -1),
+        np.stack([ring + TUBE_SIDES, following + TUBE_SIDES, np.full_like(ring, end)], -1),
+    ])  # fmt: skip
+    return (faces[None] + (2 * TUBE_SIDES + 2) * np.arange(num_bones)[:, None, None]).reshape(-1, 3)
+
+
+def tube_vertices(
+    joints3d: NDArray[np.floating], bones: Sequence[tuple[int, int]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Tubes of TUBE_RADIUS along bones, their ends drawn out to a tip; a bone of no length becomes a small bead.
+
+    Args:
+        joints3d: (L, J, 3) metres.
+        bones: N pairs of joints.
+
+    Returns:
+        (L, N * (2 * TUBE_SIDES + 2), 3) vertices and their outward unit normals.
+    """
+    a, b = (joints3d[:, [bone[end] for bone in bones]].astype(np.float64) for end in (0, 1))  # (L, N, 3)
+    along = b - a
+    length = np.linalg.norm(along, axis=-1, keepdims=True)
+    along = np.where(length > 1e-9, along / np.maximum(length, 1e-9), (0.0, 1.0, 0.0))
+    helper = np.eye(3)[np.abs(along).argmin(axis=-1)]  # the axis that the bone is least along
+    u = np.cross(along, helper)
+    u /= np.linalg.norm(u, axis=-1, keepdims=True)
+    v = np.cross(along, u)
+    angle = 2 * np.pi * np.arange(TUBE_SIDES)[:, None] / TUBE_SIDES
+    out = np.cos(angle) * u[:, :, None] + np.sin(angle) * v[:, :, None]  # (L, N, sides, 3)
+    rings = [point[:, :, None] + TUBE_RADIUS * out for point in (a, b)]
+    tips = [(point + sign * TUBE_RADIUS * along)[:, :, None] for point, sign in ((a, -1.0), (b, 1.0))]
+    vertices = np.concatenate([*rings, *tips], axis=2)
+    normals = np.concatenate([out, out, -along[:, :, None], along[:, :, None]], axis=2)
+    return vertices.reshape(len(a), -1, 3), normals.reshape(len(a), -1, 3)
+
+
+def shaded(normals: NDArray[np.float64], colours: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """(..., 3) colours of 0 to 255 as they look under LIGHT."""
+    light = np.asarray(LIGHT) / np.linalg.norm(LIGHT)
+    strength = DARKEST + (1.0 - DARKEST) * (0.5 + 0.5 * (normals @ light))
+    return np.round(colours * strength[..., None]).astype(np.uint8)
+
+
+def import_wis3d() -> Any:
+    """The package wis3d; ImportError names the extra that brings it."""
+    try:
+        import wis3d
+    except ImportError as error:
+        raise ImportError(
+            f"The Wis3D viewer needs the package wis3d ({error}): pip install -r requirements_render.txt."
+        ) from error
+    return wis3d
+
+
+def write_sequence(folder: str | os.PathLike[str], name: str, figures: Sequence[Figure], skeleton: Skeleton) -> Path:
+    """Writes the scenes of a sequence, one per frame; a sequence of the same name is replaced.
+
+    The sequence appears under its name when all of it is there.
+
+    Args:
+        folder: what the server is given as `--vis_dir`.
+        name: of the sequence, see `sequence_name`.
+        figures: their frames go together by number.
+        skeleton: of all figures.
+
+    Returns:
+        The folder of the sequence.
+
+    Raises:
+        ImportError: wis3d is missing.
+    """
+    writer_of = import_wis3d().Wis3D
+    import trimesh  # comes with wis3d
+
+    final, partial = Path(folder) / name, Path(folder) / f".{name}.partial"  # the server passes over hidden folders
+    shutil.rmtree(partial, ignore_errors=True)
+    writer = writer_of(str(folder), partial.name)
+    bones = [pair for _, chain in skeleton.chains for pair in zip(chain[:-1], chain[1:], strict=True)]
+    faces = tube_faces(len(bones))
+    try:
+        for figure in figures:
+            for frame, (vertices, colours) in enumerate(_meshes(figure, skeleton, bones)):
+                writer.set_scene_id(frame)
+                # Made here: Wis3D would merge vertices that meet, and with them the colours of different chains.
+                mesh = trimesh.Trimesh(vertices, faces, vertex_colors=colours, process=False)
+                writer.add_mesh(mesh, name=figure.name)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.replace(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return final
+
+
+def _meshes(figure: Figure, skeleton: Skeleton, bones: Sequence[tuple[int, int]]) -> Iterator[Any]:
+    """Yields (vertices, colours) of frame after frame."""
+    per_bone = [c for c, (_, chain) in zip(figure.colours, skeleton.chains, strict=True) for _ in chain[1:]]
+    per_vertex = np.repeat(np.asarray(per_bone, np.float64), 2 * TUBE_SIDES + 2, axis=0)
+    vertices, normals = tube_vertices(figure.joints3d, bones)
+    for frame in range(len(vertices)):
+        yield vertices[frame], shaded(normals[frame], per_vertex)
+
+
+def motion_figures(
+    text: str, joints3d: Tensor, *, name: str, skeleton: Skeleton, num_frames: int, real: Tensor | None = None,
+    views: Mapping[str, Any] | None = None,
+) -> list[Figure]:  # fmt: skip
+    """The published figures of a motion.
+
+    `01ours_pred ::: <text>` blue (another `name` than ours: magenta), `00gt ::: <text>` green, `02pred` in
+    CHAIN_COLOURS, `03view-<i>` red.
+
+    Args:
+        joints3d: (L, J, 3) metres, as it shall stand.
+        name: whose motion it is.
+        num_frames: cut to or filled up with the last frame.
+        real: (L', J, 3) the recorded motion.
+        views: `camera_joints3d` (L, J, 3), `joints2d` (V, L, >=J, 2), `T_w2c` (V, 4, 4) and `is_perspective`, to show
+            what was lifted.
+
+    Raises:
+        ValueError: a motion is not finite.
+    """
+    colour = BLUE if name == "ours" else MAGENTA
+    figures = [Figure.plain(safe_name(f"01{name}_pred ::: {text}"), fill(joints3d, num_frames), skeleton, colour)]
+    if real is not None:
+        figures.append(Figure.plain(safe_name(f"00gt ::: {text}"), fill(real, num_frames), skeleton, GREEN))
+    if views is not None:
+        figures.append(Figure.by_chain("02pred", fill(views["camera_joints3d"], num_frames), skeleton))
+        planes = points_before_cameras(
+            views["joints2d"][..., : skeleton.num_joints, :], views["T_w2c"], is_perspective=views["is_perspective"]
+        )
+        figures += [
+            Figure.plain(f"03view-{i}", fill(plane, num_frames), skeleton, RED) for i, plane in enumerate(planes)
+        ]
+    return figures
