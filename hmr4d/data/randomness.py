@@ -38,6 +38,10 @@ class ItemRandom:
         """Uniform numbers in [0, 1)."""
         return torch.rand(*shape, generator=self.tensors)
 
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers."""
+        return torch.randn(*shape, generator=self.tensors)
+
     def integer(self, upper: int) -> int:
         """Uniform integer in [0, upper)."""
         return int(torch.randint(0, upper, (1,), generator=self.tensors))

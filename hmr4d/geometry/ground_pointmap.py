@@ -11,6 +11,7 @@ from hmr4d.geometry.rigs import Rig
 MIN_DESCENT = 1e-6  # metres that a ray must fall per metre of depth to meet the floor
 POINTMAP_UNIT = 10.0  # metres; maps tell points to networks in this unit
 POINTMAP_CHANNELS = 4  # x, y, z, valid
+TINY = 1e-9  # metres per metre of depth; keeps rays straight down finite
 DEFAULT_GRID = 64
 DEFAULT_RANGE = 30.0  # metres
 
@@ -20,11 +21,8 @@ def pixel_grid(size: Tensor, grid: tuple[int, int]) -> Tensor:
 
     u = (i + 1/2) W / Wp - 1/2: the image reaches from -1/2 to W - 1/2.
     """
-    rows, columns = grid
-    u = (torch.arange(columns, dtype=size.dtype, device=size.device) + 0.5) / columns
-    v = (torch.arange(rows, dtype=size.dtype, device=size.device) + 0.5) / rows
-    unit = torch.stack(torch.meshgrid(u, v, indexing="xy"), -1)
-    return unit * size[..., None, None, :] - 0.5
+    u, v = _cells(size, grid)
+    return torch.stack(torch.broadcast_tensors(u[..., None, :], v[..., :, None]), -1)
 
 
 def ground_points(
@@ -44,14 +42,7 @@ def ground_points(
     Returns:
         points (..., Hp, Wp, 3) in the world, zero where there are none, and valid (..., Hp, Wp) bool.
     """
-    rays = (pixel_grid(size, grid) - K4[..., None, None, 2:]) / K4[..., None, None, :2]
-    T_c2w = invert_rigid(T_w2c)
-    R = T_c2w[..., None, None, :3, :3]
-    centre = T_c2w[..., None, None, :3, 3]
-    direction = rays[..., :1] * R[..., 0] + rays[..., 1:] * R[..., 1] + R[..., 2]
-    fall = -direction[..., 1]
-    valid = (fall > MIN_DESCENT) & (centre[..., 1] > 0)
-    depth = centre[..., 1] / torch.where(valid, fall, torch.ones_like(fall))
+    centre, direction, depth, valid = _floor_rays(K4, size, T_w2c, grid)
     points = centre + depth[..., None] * direction
     on_floor = points.new_tensor([1.0, 0.0, 1.0])
     return torch.where(valid[..., None], points * on_floor, torch.zeros_like(points)), valid
@@ -63,10 +54,29 @@ def ground_pointmap(rig: Rig, grid: int = DEFAULT_GRID, max_range: float = DEFAU
     Points farther than `max_range` metres from the foot of their camera are moved towards it to that distance; their
     direction still says something. Cells at or above the horizon are zero in all channels.
     """
-    points, valid = ground_points(rig.K4, rig.size, rig.T_w2c, (grid, grid))
-    foot = rig.centres * rig.T_w2c.new_tensor([1.0, 0.0, 1.0])
-    away = points - foot[..., None, None, :]
-    distance = away.norm(dim=-1, keepdim=True)
-    clipped = foot[..., None, None, :] + away * (max_range / distance.clamp(min=max_range))
-    channels = torch.cat([clipped / POINTMAP_UNIT, torch.ones_like(distance)], -1) * valid[..., None]
-    return channels.movedim(-1, -3)
+    centre, direction, depth, valid = _floor_rays(rig.K4, rig.size, rig.T_w2c, (grid, grid))
+    x, _, z = direction.unbind(-1)
+    depth = torch.minimum(depth, max_range / torch.hypot(x, z).clamp(min=TINY)) * valid
+    x, z = (centre[..., 0] * valid + depth * x, centre[..., 2] * valid + depth * z)
+    told = valid.to(depth.dtype)
+    return torch.stack([x / POINTMAP_UNIT, torch.zeros_like(x), z / POINTMAP_UNIT, told], -3)
+
+
+def _floor_rays(
+    K4: Tensor, size: Tensor, T_w2c: Tensor, grid: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Rays of the cells of a grid: centre (..., 1, 1, 3), direction (..., Hp, Wp, 3), depth and valid (..., Hp, Wp)."""
+    u, v = ((p - K4[..., None, 2 + i]) / K4[..., None, i] for i, p in enumerate(_cells(size, grid)))
+    T_c2w = invert_rigid(T_w2c)
+    right, down, ahead, centre = (T_c2w[..., None, None, :3, i] for i in range(4))
+    direction = u[..., None, :, None] * right + (v[..., :, None, None] * down + ahead)
+    fall = -direction[..., 1]
+    valid = (fall > MIN_DESCENT) & (centre[..., 1] > 0)
+    depth = centre[..., 1] / torch.where(valid, fall, 1.0)
+    return centre, direction, depth, valid
+
+
+def _cells(size: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Pixels u (..., Wp) of the columns and v (..., Hp) of the rows of a grid."""
+    rows, columns = (torch.arange(n, dtype=size.dtype, device=size.device) for n in grid)
+    return (columns + 0.5) / grid[1] * size[..., :1] - 0.5, (rows + 0.5) / grid[0] * size[..., 1:] - 0.5

@@ -69,9 +69,12 @@ class ViewTokenCodec:
         Raises:
             ValueError: the number of joints is not the skeleton's.
         """
-        if visible is None:
-            visible = torch.ones(pixels.shape[:-1], dtype=torch.bool, device=pixels.device)
-        return self._encode(pixels, size, visible)[0]
+        if visible is not None:
+            return self._encode(pixels, size, visible)[0]
+        self._check(pixels)
+        root = pixels[..., list(self.skeleton.root_joints), :].mean(-2)
+        away = pixels - root[..., None, :]
+        return self._join(root, away, self._half_sides(away.abs().amax(-2), size), size)
 
     def encode_condition(self, pixels: Tensor, size: Tensor, visible: Tensor) -> Tensor:
         """Condition (..., L, D + J + 2): features with missing locals 0, then visibilities of J points and 2 tokens.
@@ -107,18 +110,25 @@ class ViewTokenCodec:
 
     def _encode(self, pixels: Tensor, size: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Features (..., L, D) and whether the root was seen (..., L)."""
+        self._check(pixels)
+        root, root_seen = self._root(pixels, visible)
+        away = torch.where(visible[..., None], pixels - root[..., None, :], 0.0)  # (..., L, J, 2)
+        extent = interpolate_gaps(away.abs().amax(-2), visible.any(-1))
+        return self._join(root, away, self._half_sides(extent, size), size), root_seen
+
+    def _check(self, pixels: Tensor) -> None:
         if pixels.shape[-2] != self.skeleton.num_joints:
             raise ValueError(
                 f"Got {pixels.shape[-2]} joints, skeleton '{self.skeleton.name}' has {self.skeleton.num_joints}. "
                 "Choose the skeleton of the points or convert them (hmr4d.body.joint_conversion)."
             )
-        root, root_seen = self._root(pixels, visible)
-        away = torch.where(visible[..., None], pixels - root[..., None, :], 0.0)  # (..., L, J, 2)
-        half = self._half_sides(away, visible, size)
-        local = away / half[..., None, :]
+
+    @staticmethod
+    def _join(root: Tensor, away: Tensor, half: Tensor, size: Tensor) -> Tensor:
+        """Features (..., L, D) of roots (..., L, 2), joints from there (..., L, J, 2) and half sides (..., L, 2)."""
         image = size[..., None, :]
         tokens = torch.stack([2 * root / image - 1, 4 * half / image - 1], -2)
-        return torch.cat([local, tokens], -2).flatten(-2), root_seen
+        return torch.cat([away / half[..., None, :], tokens], -2).flatten(-2)
 
     def _root(self, pixels: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Root (..., L, 2) in pixels and whether it was seen (..., L).
@@ -138,10 +148,8 @@ class ViewTokenCodec:
             root_seen = seen.any(-1)
         return interpolate_gaps(root, root_seen, MAX_ROOT_GAP), root_seen
 
-    def _half_sides(self, away: Tensor, visible: Tensor, size: Tensor) -> Tensor:
-        """Half sides (..., L, 2) of the boxes in pixels, for offsets from the root (..., L, J, 2)."""
-        extent = away.abs().amax(-2)
-        extent = interpolate_gaps(extent, visible.any(-1))
+    def _half_sides(self, extent: Tensor, size: Tensor) -> Tensor:
+        """Half sides (..., L, 2) of the boxes of bodies that reach `extent` (..., L, 2) from their roots, pixels."""
         longest = extent.amax(-1, keepdim=True)
         half = longest.expand_as(extent) if self.box == "square" else extent
         half = torch.maximum(self.margin * half, MIN_SIDE_RATIO * longest)
