@@ -12,20 +12,18 @@ Whatever is written, the camera comes out in the world of `geometry.rigs`: above
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from hmr4d.data.keypoint_files import KeypointTrack
+from hmr4d.data.yaml_section import Section, load_yaml
 from hmr4d.geometry.distortion import COEFFICIENT_COUNTS, undistort
 from hmr4d.geometry.rigs import Rig, camera_angles, camera_pose, canonicalise
 from hmr4d.utils.files import write_text
@@ -37,7 +35,7 @@ _WIDEST = 0.1  # focal length by image width; smaller ones are millimetres or sh
 _SHORTEST_FOV, _LONGEST_FOV = math.pi, 175.0  # degrees; smaller numbers are radians
 _ROTATION_ROUNDING = 2e-3  # entries of R R^T - 1 of matrices written with three decimals
 _RADIANS = math.pi / 2
-_INTRINSIC_KEYS = ("size", "K", "fov_deg", "distortion")
+INTRINSIC_KEYS = ("size", "K", "fov_deg", "distortion")
 _POSE_KEYS = ("pitch_deg", "roll_deg", "height_m")
 _VIEW_POSE_KEYS = (*_POSE_KEYS, "yaw_deg", "position_m")
 _OUTSIDE, _INSIDE = 0.25, 0.95  # shares of joints that tell a wrong image size, and a right one
@@ -86,10 +84,10 @@ def read_camera(path: str | Path) -> CameraFile:
         ValueError: something in it is missing, unknown, contradictory or impossible; one sentence says what.
     """
     path = Path(path)
-    values = _load(path)
+    values = load_yaml(path, "Camera file")
     try:
-        section = _Section(values, "", (*_INTRINSIC_KEYS, "pose", "extrinsic", "ground"))
-        size, K4, distortion = _intrinsics(section)
+        section = Section(values, "", (*INTRINSIC_KEYS, "pose", "extrinsic", "ground"))
+        size, K4, distortion = read_intrinsics(section)
         if section.has("pose") and section.has("extrinsic"):
             raise ValueError("it has both pose and extrinsic. Keep one of them.")
         if section.has("pose"):
@@ -117,9 +115,9 @@ def read_rig(path: str | Path, camera: CameraFile) -> Rig:
         FileNotFoundError, ValueError: as `read_camera`.
     """
     path = Path(path)
-    values = _load(path)
+    values = load_yaml(path, "Rig file")
     try:
-        views = _Section(values, "", ("views",)).required("views")
+        views = Section(values, "", ("views",)).required("views")
         if not isinstance(views, list) or not views:
             raise ValueError(f"views is {views!r}; expected a list of cameras.")
         cameras = [camera, *(_view(view, f"views[{i}].", camera) for i, view in enumerate(views))]
@@ -172,61 +170,8 @@ def _share_inside(points: np.ndarray, size: tuple[int, int]) -> float:
     return float(((points >= 0) & (points <= size)).all(-1).mean())
 
 
-class _Section:
-    """A mapping of the file with its place in it, for messages."""
-
-    def __init__(self, values: Any, where: str, allowed: tuple[str, ...]) -> None:
-        if not isinstance(values, Mapping):
-            raise ValueError(f"{where.rstrip('.') or 'its content'} is {values!r}; expected {', '.join(allowed)}.")
-        for key in values:
-            if key not in allowed:
-                near = difflib.get_close_matches(str(key), allowed, 1, 0.5)
-                hint = f"Did you mean '{near[0]}'?" if near else f"Known are {', '.join(allowed)}."
-                raise ValueError(f"unknown key '{where}{key}'. {hint}")
-        self.values, self.where = values, where
-
-    def has(self, key: str) -> bool:
-        return self.values.get(key) is not None
-
-    def required(self, key: str) -> Any:
-        if not self.has(key):
-            raise ValueError(f"'{self.where}{key}' is missing.")
-        return self.values[key]
-
-    def section(self, key: str, allowed: tuple[str, ...]) -> _Section:
-        return _Section(self.required(key), f"{self.where}{key}.", allowed)
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value = self.values.get(key) if default is not None else self.required(key)
-        value = default if value is None else value
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(f"'{self.where}{key}' is {value!r}; expected a number.")
-        return float(value)
-
-    def numbers(self, key: str, *shape: int) -> Tensor:
-        """Tensor of a shape; -1 stands for any length."""
-        value = self.required(key)
-        try:
-            array = torch.tensor(value, dtype=torch.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"'{self.where}{key}' is {value!r}; expected numbers.") from error
-        fits = array.ndim == len(shape) and all(n in (-1, m) for n, m in zip(shape, array.shape, strict=True))
-        if not fits or not bool(array.isfinite().all()):
-            wanted = " x ".join(str(n) for n in shape if n > 0) or "a list of"
-            raise ValueError(f"'{self.where}{key}' is {value!r}; expected {wanted} numbers.")
-        return array
-
-
-def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"Camera file not found: {path}. Write one, or make one with tools/calibrate.py.")
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}.") from error
-
-
-def _intrinsics(section: _Section) -> tuple[tuple[int, int], Tensor, Tensor]:
+def read_intrinsics(section: Section) -> tuple[tuple[int, int], Tensor, Tensor]:
+    """Size, (4,) intrinsics and (D,) distortion of a section with INTRINSIC_KEYS; ValueError says what is wrong."""
     sides = section.numbers("size", 2)
     if bool((sides < 1).any()) or bool((sides != sides.round()).any()):
         raise ValueError(f"'{section.where}size' is {sides.tolist()}; expected whole pixels [width, height].")
@@ -250,7 +195,7 @@ def _intrinsics(section: _Section) -> tuple[tuple[int, int], Tensor, Tensor]:
     return size, K4, distortion
 
 
-def _focal_and_centre(section: _Section, size: tuple[int, int]) -> Tensor:
+def _focal_and_centre(section: Section, size: tuple[int, int]) -> Tensor:
     if section.has("K") == section.has("fov_deg"):
         count = "both K and fov_deg" if section.has("K") else "neither K nor fov_deg"
         raise ValueError(f"it has {count}; expected K {{fx, fy, cx, cy}}, or fov_deg, the horizontal field of view.")
@@ -272,7 +217,7 @@ def _focal_and_centre(section: _Section, size: tuple[int, int]) -> Tensor:
     return torch.tensor([fx, *rest], dtype=torch.float64)
 
 
-def _pose(pose: _Section) -> Tensor:
+def _pose(pose: Section) -> Tensor:
     """T_w2c (4, 4) of a pose; yaw and position are those of V0 where they are not given."""
     pitch, roll = pose.number("pitch_deg"), pose.number("roll_deg", 0.0)
     height, yaw = pose.number("height_m"), pose.number("yaw_deg", 0.0)
@@ -291,7 +236,7 @@ def _pose(pose: _Section) -> Tensor:
     return camera_pose(turns[0], turns[1], turns[2], torch.tensor([x, height, z], dtype=torch.float64))
 
 
-def _extrinsic(section: _Section) -> Tensor:
+def _extrinsic(section: Section) -> Tensor:
     """T_cal2c (4, 4); rounding of the rotation is taken out."""
     given = section.section("extrinsic", ("R", "t"))
     R, t = given.numbers("R", 3, 3), given.numbers("t", 3)
@@ -306,7 +251,7 @@ def _extrinsic(section: _Section) -> Tensor:
     return T
 
 
-def _over_ground(section: _Section) -> tuple[Tensor, Tensor]:
+def _over_ground(section: Section) -> tuple[Tensor, Tensor]:
     """T_w2c (4, 4) in the camera's world and T_cal2world (4, 4)."""
     T_cal2c = _extrinsic(section)
     ground = section.section("ground", ("normal", "d"))
@@ -328,9 +273,9 @@ def _over_ground(section: _Section) -> tuple[Tensor, Tensor]:
 
 
 def _view(values: Any, where: str, camera: CameraFile) -> CameraFile:
-    section = _Section(values, where, (*_INTRINSIC_KEYS, "pose", "extrinsic"))
-    if any(section.has(key) for key in _INTRINSIC_KEYS):
-        size, K4, distortion = _intrinsics(section)
+    section = Section(values, where, (*INTRINSIC_KEYS, "pose", "extrinsic"))
+    if any(section.has(key) for key in INTRINSIC_KEYS):
+        size, K4, distortion = read_intrinsics(section)
     else:
         size, K4, distortion = camera.size, camera.K4, camera.distortion
     if section.has("pose") == section.has("extrinsic"):

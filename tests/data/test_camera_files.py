@@ -176,7 +176,7 @@ def test_mistakes_are_named_in_one_sentence(tmp_path: Path, case: str) -> None:
 
 
 def test_missing_file_and_suspicious_angles(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(FileNotFoundError, match="tools/calibrate.py"):
+    with pytest.raises(FileNotFoundError, match="docs/calibrate.md"):
         read_camera(tmp_path / "none.yaml")
     caplog.set_level(logging.WARNING, "hmr4d")
     read_camera(saved(tmp_path, changed(pose={**POSE, "pitch_deg": 0.35, "roll_deg": 0})))

@@ -1,0 +1,109 @@
+"""`tools/calibrate.py`: measurements in a picture in, a camera file out."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hmr4d.cli.console import fail, setup_logging
+from hmr4d.data.camera_files import CameraFile, read_camera, write_camera
+from hmr4d.data.measurement_files import read_measurements
+from hmr4d.geometry.calibration import Calibration, Sensitivity, sensitivity
+
+logger = logging.getLogger(__name__)
+
+DISTANCES = (2.0, 4.0, 6.0, 10.0)  # metres
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    known = argparse.ArgumentParser(
+        prog="calibrate.py",
+        description="Works out tilt, height and, if asked, focal length of a fixed camera over a flat floor from a few "
+        "measurements, and says how far off it may be. What can be measured: docs/calibrate.md.",
+        epilog="Example: python tools/calibrate.py measurements.yaml --out camera.yaml",
+    )
+    known.add_argument("measurements", type=Path, metavar="YAML", help="file of measurements")
+    known.add_argument("--out", type=Path, metavar="YAML", help="camera file to write (camera.yaml beside it)")
+    known.add_argument(
+        "--distances", type=float, nargs="+", default=DISTANCES, metavar="M",
+        help=f"metres at which the error on the floor is told ({' '.join(f'{d:g}' for d in DISTANCES)})",
+    )  # fmt: skip
+    return known
+
+
+def calibrate(args: argparse.Namespace) -> Path:
+    """Writes the camera file; its path."""
+    out = args.out or args.measurements.parent / "camera.yaml"
+    if out.exists() and out.resolve() == args.measurements.resolve():
+        raise ValueError(f"{out} is the file of measurements. Choose another one with --out.")
+    if min(args.distances) <= 0:
+        raise ValueError(f"--distances are {args.distances}; expected metres above 0.")
+    camera, fit, method = read_measurements(args.measurements)
+    lines = report(fit, method, args.distances)
+    for line in lines:
+        logger.info("%s", line)
+    write_camera(out, camera, note="\n".join(["Made by tools/calibrate.py.", *lines]))
+    read_camera(out)  # what it refuses, nobody should have to find out later
+    if pitch_is_doubtful(camera):
+        logger.warning("The camera looks up: most of the picture shows no floor. Check the measurements.")
+    return out
+
+
+def pitch_is_doubtful(camera: CameraFile) -> bool:
+    """Whether the middle of the picture is above the horizon by more than a few degrees."""
+    return camera.angles[0] < math.radians(-3)
+
+
+def report(fit: Calibration, method: str, distances: Sequence[float]) -> list[str]:
+    """What was found, how well it fits, and what errors of the calibration do on the floor."""
+    pitch, roll = (math.degrees(fit.deviations[name]) for name in ("pitch", "roll"))
+    focal = f"+- {fit.deviations['focal']:.0f}" if "focal" in fit.deviations else "(given)"
+    found = (
+        f"{method}: pitch {math.degrees(fit.pitch):.2f} +- {pitch:.2f} degrees, "
+        f"roll {math.degrees(fit.roll):.2f} +- {roll:.2f} degrees, "
+        f"height {fit.height:.3f} +- {fit.deviations['height']:.3f} m, focal length {fit.K4[0]:.0f} {focal} pixels"
+    )
+    if len(fit.residuals):
+        worst = int(fit.residuals.argmax())
+        residual = (
+            f"reprojection residual {fit.rms:.2f} pixels (root mean square of {len(fit.residuals)}), at most "
+            f"{float(fit.residuals[worst]):.2f} at measurement {worst + 1}"
+        )
+    else:
+        residual = "no reprojection residual: nothing was measured in the picture"
+    lines = [found, residual, "errors on the floor, metres:", "  away   per degree  per cm     per % of   as fitted",
+             "         of pitch    of height  focal      (1 sigma)"]  # fmt: skip
+    for row in sensitivity(fit.pitch, fit.height, distances):
+        numbers = (row.by_pitch, row.by_height, row.by_focal, expected_error(row, fit))
+        lines.append(f"  {row.distance:4.1f} m " + "".join(f"{number:11.3f}" for number in numbers))
+    return lines
+
+
+def expected_error(row: Sensitivity, fit: Calibration) -> float:
+    """Metres that a point on the floor may be off, from the deviations of a fit, taken as independent."""
+    parts = [
+        row.by_pitch * math.degrees(fit.deviations["pitch"]),
+        row.by_height * 100 * fit.deviations["height"],
+        row.by_focal * 100 * fit.deviations.get("focal", 0.0) / float(fit.K4[0]),
+    ]
+    return math.hypot(*parts)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; 0 when the camera was written, 2 after one sentence about bad input."""
+    setup_logging()
+    try:
+        path = calibrate(parser().parse_args(argv))
+    except (ValueError, TypeError, OSError) as error:
+        return fail(error)
+    logger.info("%s", path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Mappings read from YAML files, with messages that name the place of what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+
+class Section:
+    """A mapping of the file with its place in it, for messages."""
+
+    def __init__(self, values: Any, where: str, allowed: tuple[str, ...]) -> None:
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{where.rstrip('.') or 'its content'} is {values!r}; expected {', '.join(allowed)}.")
+        for key in values:
+            if key not in allowed:
+                near = difflib.get_close_matches(str(key), allowed, 1, 0.5)
+                hint = f"Did you mean '{near[0]}'?" if near else f"Known are {', '.join(allowed)}."
+                raise ValueError(f"unknown key '{where}{key}'. {hint}")
+        self.values, self.where = values, where
+
+    def has(self, key: str) -> bool:
+        """Whether a key is there and not empty."""
+        return self.values.get(key) is not None
+
+    def required(self, key: str) -> Any:
+        """Value of a key; ValueError when it is missing."""
+        if not self.has(key):
+            raise ValueError(f"'{self.where}{key}' is missing.")
+        return self.values[key]
+
+    def section(self, key: str, allowed: tuple[str, ...]) -> Section:
+        """The mapping under a key."""
+        return Section(self.required(key), f"{self.where}{key}.", allowed)
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """Finite number of a key; without a default it must be there."""
+        value = self.values.get(key) if default is not None else self.required(key)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"'{self.where}{key}' is {value!r}; expected a number.")
+        return float(value)
+
+    def numbers(self, key: str, *shape: int) -> Tensor:
+        """Tensor of a shape; -1 stands for any length."""
+        value = self.required(key)
+        try:
+            array = torch.tensor(value, dtype=torch.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"'{self.where}{key}' is {value!r}; expected numbers.") from error
+        fits = array.ndim == len(shape) and all(n in (-1, m) for n, m in zip(shape, array.shape, strict=True))
+        if not fits or not bool(array.isfinite().all()):
+            wanted = " x ".join(str(n) for n in shape if n > 0) or "a list of"
+            raise ValueError(f"'{self.where}{key}' is {value!r}; expected {wanted} numbers.")
+        return array
+
+
+def load_yaml(path: Path, what: str) -> Any:
+    """Content of a YAML file; errors name it and `what` it should have been."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{what} not found: {path}. Check the path; docs/calibrate.md shows such files.")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}.") from error

@@ -1,0 +1,44 @@
+"""The command that turns measurements into a camera file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from hmr4d.cli.calibrate import main
+from hmr4d.data.camera_files import read_camera
+from hmr4d.geometry.rigs import Rig, camera_pose, project
+
+ANGLES = (14.0, -3.0, 0.0)  # degrees
+
+
+def floor_points() -> list[list[float]]:
+    """[u, v, a, b] of floor points in front of a camera 1.7 m high with a focal length of 1000 pixels."""
+    pitch, roll, yaw = torch.tensor(ANGLES, dtype=torch.float64).deg2rad()
+    T_w2c = camera_pose(pitch, roll, yaw, torch.tensor([0.0, 1.7, 0.0], dtype=torch.float64))
+    K4 = torch.tensor([[1000.0, 1000, 640, 360]], dtype=torch.float64)
+    rig = Rig(torch.tensor([[1280.0, 720.0]], dtype=torch.float64), K4, T_w2c[None])
+    floor = np.stack([np.linspace(-2, 2, 6), np.zeros(6), np.array([-6.0, -4, -7, -5, -6.5, -4.5])], -1)
+    pixels = project(rig, torch.from_numpy(floor)[None])[0][0, 0].numpy()
+    return np.concatenate([pixels, floor[:, [0, 2]]], 1).tolist()
+
+
+def test_command_writes_a_camera_and_says_how_good_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("INFO", "hmr4d")
+    path = tmp_path / "measurements.yaml"
+    path.write_text(yaml.safe_dump({"size": [1280, 720], "floor_points": floor_points()}), encoding="utf-8")
+    assert main([str(path), "--out", str(tmp_path / "out" / "camera.yaml"), "--distances", "6"]) == 0
+    camera = read_camera(tmp_path / "out" / "camera.yaml")
+    np.testing.assert_allclose(np.degrees(camera.angles), ANGLES, atol=1e-3)
+    assert camera.height == pytest.approx(1.7, abs=1e-4) and float(camera.K4[0]) == pytest.approx(1000, abs=0.1)
+    for words in ("pitch 14.00 +-", "reprojection residual", "6.0 m", "per degree", "1 sigma"):
+        assert words in caplog.text and words in (tmp_path / "out" / "camera.yaml").read_text()
+    assert main([str(path), "--out", str(path)]) == 2 and "Choose another" in capsys.readouterr().err
+    assert main([str(path), "--distances", "0"]) == 2 and "above 0" in capsys.readouterr().err
+    assert main([str(tmp_path / "none.yaml")]) == 2 and "not found" in capsys.readouterr().err
