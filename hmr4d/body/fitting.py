@@ -16,6 +16,7 @@ from torch import Tensor
 from hmr4d.body.body_model import Body
 from hmr4d.body.fit_refinement import refine_pose
 from hmr4d.body.inverse_kinematics import posed_joints, solve_pose
+from hmr4d.body.joint_noise import joint_noise, without_noise
 from hmr4d.body.posed_body import PosedBody
 from hmr4d.body.shape_fitting import fit_shape, smpl_rest_joints
 from hmr4d.body.skeleton import SMPL22, Skeleton
@@ -59,6 +60,7 @@ class BodyFit:
         residual: (L, 22) metres from each given joint to the body's.
         undetermined: what the joints did not say.
         fps: frames per second.
+        noise: metres, standard deviation of each coordinate from frame to frame; smoothed away, if there was any.
     """
 
     body: Body
@@ -67,6 +69,7 @@ class BodyFit:
     residual: Tensor
     undetermined: tuple[Undetermined, ...]
     fps: float
+    noise: float = 0.0
 
     @property
     def num_frames(self) -> int:
@@ -136,15 +139,17 @@ def fit_body(
             frame rate.
     """
     joints3d = _checked(joints3d, fps, skeleton)
+    noise = joint_noise(joints3d)
+    clean = without_noise(joints3d, noise)
     if not keep_shape:
-        body = fit_shape(joints3d, body, num_betas=num_betas)
+        body = fit_shape(clean, body, num_betas=num_betas)
     rest = smpl_rest_joints(body)
-    solved = solve_pose(joints3d, rest, fps=fps)
-    rotations, translation, residual = solved.rotations, solved.translation, solved.residual
-    if float(residual.max()) > GOOD_ENOUGH:
-        rotations, translation = refine_pose(rotations, translation, joints3d, rest)
-        residual = (joints3d - posed_joints(rotations, translation, rest)).norm(dim=-1)
-    return BodyFit(body, rotations, translation, residual, _undetermined(joints3d, body), float(fps))
+    solved = solve_pose(clean, rest, fps=fps)
+    rotations, translation = solved.rotations, solved.translation
+    if float(solved.residual.max()) > GOOD_ENOUGH:
+        rotations, translation = refine_pose(rotations, translation, clean, rest)
+    residual = (joints3d - posed_joints(rotations, translation, rest)).norm(dim=-1)
+    return BodyFit(body, rotations, translation, residual, _undetermined(clean, body), float(fps), noise)
 
 
 def fit_bodies(

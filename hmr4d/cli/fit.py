@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hmr4d.body.body_model import Body, load_body
 from hmr4d.body.fitting import BodyFit, fit_body
+from hmr4d.body.joint_noise import LEAST_NOISE
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smpl_files import FAMILIES, GENDERS
 from hmr4d.cli.console import fail, setup_logging
@@ -127,8 +128,9 @@ def fit_clips(clips: Iterable[Clip], body: Body, args: argparse.Namespace) -> li
 def residual_words(fit: BodyFit) -> str:
     """How far the joints of a fit are off, in words."""
     worst = int(fit.joint_residual.argmax())
+    smoothed = f", noise of {1e3 * fit.noise:.1f} mm smoothed away" if fit.noise >= LEAST_NOISE else ""
     return (
-        f"{fit.num_frames} frames, joints off by {1e3 * fit.mean_residual:.1f} mm in the mean and "
+        f"{fit.num_frames} frames{smoothed}, joints off by {1e3 * fit.mean_residual:.1f} mm in the mean and "
         f"{1e3 * fit.max_residual:.1f} mm at most; worst joint {SMPL22.joint_names[worst]} with "
         f"{1e3 * float(fit.joint_residual[worst]):.1f} mm"
     )

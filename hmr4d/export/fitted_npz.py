@@ -55,7 +55,7 @@ def fit_facts(fit: BodyFit) -> dict[str, Any]:
     """How good a fit is and what it leaves open, for JSON."""
     per_joint = zip(SMPL22.joint_names, fit.joint_residual.tolist(), strict=True)
     return {
-        "body": fit.body.name, "body_licence": fit.body.licence,
+        "body": fit.body.name, "body_licence": fit.body.licence, "noise_mm": round(1e3 * fit.noise, 3),
         "residual": {
             "mean_mm": round(1e3 * fit.mean_residual, 3), "largest_mm": round(1e3 * fit.max_residual, 3),
             "joints_mm": {name: round(1e3 * value, 3) for name, value in per_joint},
