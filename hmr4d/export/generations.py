@@ -100,7 +100,7 @@ class SavedMotions:
 
     def __init__(self, folder: str | Path, *, fps: float, skeleton: Skeleton) -> None:
         self.folder, self.fps, self.skeleton = Path(folder), fps, skeleton
-        self.files = sorted(p for p in self.folder.glob("*") if p.suffix in (".npz", ".pth"))
+        self.files = sorted(p for p in self.folder.glob("[!.]*") if p.suffix in (".npz", ".pth"))
         if not self.files:
             raise FileNotFoundError(
                 f"No motions in {folder}: neither {MANIFEST_NAME} of a test nor .npz or .pth files. Check the path."

@@ -1,0 +1,146 @@
+"""What every writer must bear: bad motions, bad places, single frames, and being killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.data.bvh import BvhClip, read_bvh
+from hmr4d.export.amass_npz import save_amass_npz
+from hmr4d.export.bvh import write_bvh
+from hmr4d.export.generations import SavedMotions
+from hmr4d.export.glb import write_glb
+from hmr4d.export.joints_csv import write_csv
+from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
+from tests.export.gltf_reader import Glb
+from tests.export.motions import rest_without, rigid_motion
+
+
+def _first_of_bvh(clip: BvhClip) -> np.ndarray:
+    return clip.forward_kinematics()[0, [clip.joint_names.index(name) for name in SMPL22.joint_names]]
+
+
+WRITERS: dict[str, Callable[..., Any]] = {
+    "bvh": write_bvh, "glb": write_glb, "amass.npz": save_amass_npz, "csv": write_csv, "npz": save_motion_npz,
+}  # fmt: skip
+READERS: dict[str, Callable[[Path], np.ndarray]] = {  # (22, 3) of the first frame
+    "bvh": lambda p: read_bvh(p).forward_kinematics()[
+        0, [read_bvh(p).joint_names.index(n) for n in SMPL22.joint_names]
+    ],
+    "glb": lambda p: Glb(p).joints(0.0),
+    "csv": lambda p: np.loadtxt(p, delimiter=",", skiprows=2, ndmin=2)[0, 2:].reshape(22, 3),
+    "npz": lambda p: load_motion_npz(p).joints3d[0],
+}
+ROTATIONS = ("bvh", "glb", "amass.npz")
+KILLED_BEFORE_RENAMING = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+import torch
+torch.set_num_threads(1)
+from tests.export.motions import rigid_motion
+from tests.export.test_all_writers import SMPL22, WRITERS
+
+motion = rigid_motion(20)
+for ending, write in WRITERS.items():
+    ready, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        def wait(self, target):
+            os.write(told, b"written")
+            signal.pause()
+        Path.replace = wait
+        write(Path(sys.argv[1]) / f"m.{ending}", motion, fps=20, skeleton=SMPL22)
+        os._exit(0)
+    os.close(told)
+    assert os.read(ready, 7) == b"written", ending
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_what_is_no_motion_is_refused_in_a_sentence_and_leaves_nothing(tmp_path: Path, ending: str) -> None:
+    broken = rigid_motion(4)
+    broken[2, 20] = np.nan
+    pair = Skeleton("pair", ("root", "tail"), (-1, 0), ())
+    wrongs: list[tuple[dict[str, Any], str]] = [
+        ({"joints3d": broken}, r"frame 2, joint 20 \(left_wrist\)"),
+        ({"joints3d": np.zeros((0, 22, 3))}, "no frames"),
+        ({"joints3d": np.zeros((4, 2, 3))}, "2 joints but skeleton 'smpl22' has 22"),
+        ({"fps": float("nan")}, "positive number"),
+        ({"metadata": {"a": object()}}, "JSON"),
+    ]
+    if ending in ROTATIONS:
+        wrongs.append(({"joints3d": np.zeros((4, 2, 3)), "skeleton": pair}, "'pair' is not known"))
+        wrongs.append(({"metadata": {"joint_convention": "mars"}}, "known: bandai_namco"))
+    for wrong, message in wrongs:
+        with pytest.raises(ValueError, match=message):
+            WRITERS[ending](
+                tmp_path / f"m.{ending}", **{"joints3d": rigid_motion(2), "fps": 20, "skeleton": SMPL22, **wrong}
+            )
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_one_frame_is_a_motion(tmp_path: Path, ending: str) -> None:
+    motion = rigid_motion(5)[2:3]
+    WRITERS[ending](tmp_path / f"m.{ending}", motion, fps=20, skeleton=SMPL22)
+    if ending in READERS:
+        np.testing.assert_allclose(READERS[ending](tmp_path / f"m.{ending}"), motion[0], atol=1e-4)
+    else:
+        assert np.load(tmp_path / f"m.{ending}")["poses"].shape == (1, 156)
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_bones_without_length_are_written_or_refused_in_a_sentence(tmp_path: Path, ending: str) -> None:
+    motion = rigid_motion(6, rest=rest_without("left_shoulder", "head", "right_wrist"))
+    if ending == "glb":  # a mesh needs bones
+        with pytest.raises(ValueError, match="those to head, left_shoulder, right_wrist are not"):
+            write_glb(tmp_path / "m.glb", motion, fps=20)
+        assert not list(tmp_path.iterdir())
+        motion = rigid_motion(6)
+        motion[3] = 0.0  # padding that was not cut off
+        motion[4, 18] = motion[4, 16]
+    WRITERS[ending](tmp_path / f"m.{ending}", motion, fps=20, skeleton=SMPL22)
+    if ending in READERS:
+        np.testing.assert_allclose(READERS[ending](tmp_path / f"m.{ending}"), motion[0], atol=1e-4)
+    else:
+        assert np.isfinite(np.load(tmp_path / f"m.{ending}")["poses"]).all()
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_place_that_cannot_be_written_to(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    places = [tmp_path / "file" / f"m.{ending}"]
+    if os.geteuid() != 0:  # to the superuser every folder is open
+        (tmp_path / "closed").mkdir(mode=0o500)
+        places.append(tmp_path / "closed" / f"m.{ending}")
+    for place in places:
+        with pytest.raises(OSError):
+            WRITERS[ending](place, rigid_motion(2), fps=20, skeleton=SMPL22)
+    assert (tmp_path / "file").read_text() == "in the way"
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["file"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed as POSIX systems do it")
+def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
+    """Killed without warning when all is written but the name."""
+    from hmr4d.cli.export import gather_motions  # here: the processes that are killed start faster without it
+
+    subprocess.run([sys.executable, "-c", KILLED_BEFORE_RENAMING, str(tmp_path)], check=True, timeout=120)
+    names = [p.name for p in tmp_path.iterdir()]
+    assert all(name.startswith(".m.") for name in names), names
+    assert all(any(name.endswith(Path(f"m.{ending}").suffix) for name in names) for ending in WRITERS)
+    whole = tmp_path / "whole.npz"
+    save_motion_npz(whole, rigid_motion(2), fps=20, skeleton=SMPL22)
+    assert gather_motions([tmp_path]) == [whole], "what a kill left behind is no motion"
+    assert SavedMotions(tmp_path, fps=20, skeleton=SMPL22).files == [whole]
