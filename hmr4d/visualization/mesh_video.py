@@ -34,6 +34,7 @@ def write_mesh_video(
     size: tuple[int, int] = (512, 512),
     azimuth: float = THREE_QUARTER,
     renderer: type[MeshRenderer] = MeshRenderer,
+    convention: str | None = None,
 ) -> None:
     """Writes motions on bodies, side by side, as an H.264 mp4 with one picture per frame.
 
@@ -49,10 +50,11 @@ def write_mesh_video(
         size: (width, height) pixels of each figure's part of the picture, even.
         azimuth: radians from straight in front of the figure towards its left, where the camera stands.
         renderer: what draws the bodies: `MeshRenderer`, or `gl_renderer.GlMeshRenderer`.
+        convention: of the source of the motions, see `body.joint_conventions`.
 
     Raises:
         ValueError: no motion, joints that do not fit the skeleton or are not finite (names the motion), another
-            skeleton, a bad fps or a bad size.
+            skeleton, an unknown convention, a bad fps or a bad size.
     """
     if not motions:
         raise ValueError("motions is empty but a video needs at least one motion. Pass [(joints3d, caption)].")
@@ -63,7 +65,8 @@ def write_mesh_video(
     posed = []
     for number, (joints3d, caption) in enumerate(motions):
         try:
-            posed.append((pose_after(torch.from_numpy(checked_joints3d(joints3d, skeleton)), body), caption))
+            joints = torch.from_numpy(checked_joints3d(joints3d, skeleton))
+            posed.append((pose_after(joints, body, fps=fps, convention=convention), caption))
         except ValueError as error:
             raise ValueError(f"Motion {number} ({caption!r}): {error}") from error
     num_frames = max(p.num_frames for p, _ in posed)

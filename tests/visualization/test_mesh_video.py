@@ -53,6 +53,14 @@ def test_bodies_other_than_the_default(tmp_path, walk) -> None:
     assert len(read_video(tmp_path / "a.mp4")[1]) == 1
 
 
+def test_the_convention_of_the_source_changes_the_picture(tmp_path, walk) -> None:
+    for convention in (None, "bandai_namco"):
+        path = tmp_path / f"{convention}.mp4"
+        write_mesh_video(path, [(walk[:1], "")], fps=20, size=(128, 128), convention=convention)
+    plain, known = (np.asarray(read_video(tmp_path / f"{c}.mp4")[1][0], int) for c in (None, "bandai_namco"))
+    assert np.abs(plain - known).max() > 50, "the head is turned"
+
+
 def test_bad_input_names_the_motion_and_leaves_no_file(tmp_path, walk) -> None:
     broken = walk.copy()
     broken[2, 3] = np.nan
@@ -60,6 +68,8 @@ def test_bad_input_names_the_motion_and_leaves_no_file(tmp_path, walk) -> None:
         write_mesh_video(tmp_path / "a.mp4", [(walk, "a"), (broken, "b")], fps=20)
     with pytest.raises(ValueError, match="empty"):
         write_mesh_video(tmp_path / "a.mp4", [], fps=20)
+    with pytest.raises(ValueError, match="known: bandai_namco"):
+        write_mesh_video(tmp_path / "a.mp4", [(walk, "a")], fps=20, convention="mars")
     with pytest.raises(ValueError, match="even width"):
         write_mesh_video(tmp_path / "a.mp4", [(walk, "a")], fps=20, size=(127, 128))
     assert not list(tmp_path.iterdir())
