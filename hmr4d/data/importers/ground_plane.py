@@ -1,0 +1,157 @@
+"""The floor under recorded motion, from the lowest places that feet ever reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+CELL = 0.5  # metres; the floor is divided into squares, and what is lowest is asked of each
+MIN_IN_CELL = 5  # foot points that a square needs before its lowest ones mean anything
+LOWEST = 0.02  # share of a square's foot points that rest on the floor
+INLIER = 0.02  # metres from the plane
+TRIALS = 300
+ROUNDS = 3
+MIN_SPAN = 0.3  # metres; floor points that span less in one direction leave the tilt open
+
+
+@dataclass(frozen=True)
+class GroundPlane:
+    """The floor normal . X + d = 0.
+
+    Attributes:
+        normal: (3,) unit vector that points up.
+        d: metres.
+        residual: metres, median distance of the resting feet from the plane; NaN if no feet were looked at.
+        source: where the plane comes from, such as "feet" or the name of a file.
+    """
+
+    normal: Floats
+    d: float
+    residual: float = float("nan")
+    source: str = "feet"
+
+    def height(self, points: Floats) -> Floats:
+        """(...) metres above the floor of points (..., 3)."""
+        return points @ self.normal + self.d
+
+    def tilt(self, up: Floats) -> float:
+        """Radians between the normal and another up direction."""
+        return float(np.arccos(np.clip(self.normal @ (up / np.linalg.norm(up)), -1, 1)))
+
+
+def body_up(upper: Floats, lower: Floats) -> Floats:
+    """(3,) mean direction from lower to upper joints (N, 3) of each, NaN rows left out."""
+    direction = upper - lower
+    direction = direction[np.isfinite(direction).all(-1)]
+    mean = direction.mean(0) if len(direction) else np.zeros(3)
+    if not np.linalg.norm(mean) > 0:
+        raise ValueError("No frame shows which way the body is up; give the floor's plane.")
+    return mean / np.linalg.norm(mean)
+
+
+def fit_ground_plane(feet: Floats, up: Floats, *, rest_height: float, max_tilt: float, seed: int = 0) -> GroundPlane:
+    """The plane on which feet rest.
+
+    The floor is divided into squares; the lowest foot points of each form a point of the floor, whatever the tilt.
+    A plane within `max_tilt` of `up` is chosen from random triples by how many squares lie within 2 cm of it, then
+    fitted to those, three times over, the heights being taken from the plane before. Squares that are no floor
+    (a bench, a fence) do not agree with the rest and drop out. Where all squares lie on a line or a spot the tilt is
+    open, and `up` is kept as far as the squares do not say otherwise.
+
+    Args:
+        feet: (N, 3) metres, foot joints of all frames; NaN rows are left out.
+        up: (3,) approximate up direction.
+        rest_height: metres of the joints above the floor when the foot rests on it.
+        max_tilt: radians.
+        seed: of the random triples.
+
+    Raises:
+        ValueError: too few finite foot points.
+    """
+    feet = feet[np.isfinite(feet).all(-1)]
+    if len(feet) < MIN_IN_CELL:
+        raise ValueError(f"{len(feet)} foot points are not enough for a floor; expected at least {MIN_IN_CELL}.")
+    up = up / np.linalg.norm(up)
+    sideways = np.linalg.svd(up[None])[2][1:]  # (2, 3) orthonormal, across up
+    flat, height = feet @ sideways.T, feet @ up
+    middle = flat.mean(0)
+    flat = flat - middle
+    slope = np.zeros(2)  # of the floor against the plane across `up`
+    offset = float(np.quantile(height, LOWEST))
+    rng = np.random.default_rng(seed)
+    for _ in range(ROUNDS):
+        places, low = _lowest_per_cell(flat, height - flat @ slope, slope)
+        slope, offset = _robust_plane(places, low, max_tilt, rng)
+    residual = np.abs(low - places @ slope - offset)
+    residual = float(np.median(residual[residual <= max(INLIER, float(np.median(residual)))]))
+    normal = up - slope @ sideways
+    length = float(np.linalg.norm(normal))
+    d = rest_height - (offset - float(middle @ slope)) / length
+    return GroundPlane(normal / length, d, residual)
+
+
+def _lowest_per_cell(flat: Floats, level: Floats, slope: Floats) -> tuple[Floats, Floats]:
+    """Where and how high the low quantile of each square lies: (C, 2) and (C,), `level` being taken off a slope."""
+    cells = np.floor(flat / CELL).astype(np.int64)
+    _, index, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+    index = index.reshape(-1)
+    places, low = [], []
+    for cell in range(len(counts)):
+        members = index == cell
+        if counts[cell] < MIN_IN_CELL:
+            continue
+        lowest = members & (level <= np.quantile(level[members], LOWEST) + 1e-9)
+        places.append(flat[lowest].mean(0))
+        low.append(float((level[lowest] + flat[lowest] @ slope).mean()))
+    if not places:
+        lowest = level <= np.quantile(level, LOWEST) + 1e-9
+        return flat[lowest].mean(0)[None], np.array([(level[lowest] + flat[lowest] @ slope).mean()])
+    return np.array(places), np.array(low)
+
+
+def _robust_plane(places: Floats, low: Floats, max_tilt: float, rng: np.random.Generator) -> tuple[Floats, float]:
+    """Slope (2,) and offset of the plane low = slope . place + offset that most places agree with."""
+    best, best_count = np.abs(low - np.median(low)) <= INLIER, -1
+    candidates = [best]
+    if len(low) >= 3:
+        picks = (rng.choice(len(low), 3, replace=False) for _ in range(TRIALS))
+        candidates += [c for c in (_agreeing(places, low, pick, max_tilt) for pick in picks) if c is not None]
+    for agreeing in candidates:
+        if agreeing.sum() > best_count:
+            best, best_count = agreeing, int(agreeing.sum())
+    if best_count == 0:
+        best = np.ones(len(low), bool)
+    slope, offset = _plane_through(places[best], low[best])
+    steep = float(np.hypot(*slope)) / np.tan(max_tilt)
+    if steep > 1:  # as far as allowed, at the same middle
+        middle = places[best].mean(0)
+        offset, slope = offset + middle @ slope * (1 - 1 / steep), slope / steep
+    return slope, offset
+
+
+def _agreeing(places: Floats, low: Floats, pick: NDArray[np.int64], max_tilt: float) -> NDArray[np.bool_] | None:
+    """Which places lie near the plane through three of them; None if it is too steep or no plane."""
+    A = np.c_[places[pick], np.ones(3)]
+    if abs(np.linalg.det(A)) < MIN_SPAN**2:
+        return None
+    solution = np.linalg.solve(A, low[pick])
+    if np.hypot(*solution[:2]) > np.tan(max_tilt):
+        return None
+    return np.abs(low - places @ solution[:2] - solution[2]) <= INLIER
+
+
+def _plane_through(places: Floats, low: Floats) -> tuple[Floats, float]:
+    """Least squares slope and offset; no slope along directions in which the places hardly spread."""
+    middle, level = places.mean(0), float(low.mean())
+    x = places - middle
+    spread, axes = np.linalg.eigh(x.T @ x / len(x))
+    slope = np.zeros(2)
+    for variance, axis in zip(spread, axes.T, strict=True):
+        along = x @ axis
+        if np.ptp(along) >= MIN_SPAN:
+            slope = slope + axis * float(along @ (low - level)) / (len(x) * variance)
+    return slope, level - float(middle @ slope)
