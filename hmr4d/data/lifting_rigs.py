@@ -12,12 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hmr4d.body.skeleton import Skeleton
 from hmr4d.data.randomness import ItemRandom
+from hmr4d.geometry.ground_pointmap import meet_floor
 from hmr4d.geometry.rigs import Rig, camera_angles, camera_pose, canonicalise
 
 NUM_VIEWS = 4
 SIZES = ((1920, 1080), (1280, 720), (1080, 1920), (640, 480), (1440, 1080), (1024, 1024))  # pixels, common formats
 CENTRE_HEIGHTS = (0.5, 1.5)  # metres; virtual cameras look at a point of V0's axis within these
+ANKLE_HEIGHT, TOE_HEIGHT, HIP_HEIGHT = 0.08, 0.02, 0.9  # metres over the floor of an adult's joints
+DISTANCES = (1.5, 12.0)  # metres; people farther or nearer are taken to be here
 LATERAL = 0.15  # of the distance: how far the middle of a surrounding rig lies beside V0's axis
 Range = tuple[float, float]
 
@@ -217,6 +221,43 @@ def virtual_rig(
         torch.cat([camera.K4, camera.K4.expand(*others, 4)], -2),
         torch.cat([camera.T_w2c, copies], -3),
     )
+
+
+def feet_place(camera: Rig, kp2d: Tensor, visible: Tensor, skeleton: Skeleton) -> tuple[Tensor, Tensor]:
+    """Where a person stands, for `virtual_rig`: the median place on the floor of the joint lowest in the image.
+
+    Frames that show no foot go by the hips, at the height of an adult's.
+
+    Args:
+        camera: (..., 1, ...) V0 in its own world.
+        kp2d: (..., L, J, 2) pixels.
+        visible: (..., L, J) bool.
+        skeleton: of the joints.
+
+    Returns:
+        distance (...) along V0's heading, within `DISTANCES`, and lateral place (...) to its right, metres.
+
+    Raises:
+        ValueError: no frame of some track shows feet or hips below the horizon.
+    """
+    ankles = [n.endswith("ankle") for n in skeleton.joint_names]
+    heights = torch.where(torch.tensor(ankles), ANKLE_HEIGHT, TOE_HEIGHT).to(kp2d)
+    heights[list(skeleton.root_joints)] = HIP_HEIGHT
+    joints = torch.arange(skeleton.num_joints, device=kp2d.device)
+    feet, hips = (torch.isin(joints, joints[list(j)]) for j in (skeleton.contact_joints, skeleton.root_joints))
+    by_feet = visible & feet
+    points, meets = meet_floor(camera, kp2d.nan_to_num()[..., None, :, :, :], heights)
+    usable = meets[..., 0, :, :] & (by_feet | (visible & hips & ~by_feet.any(-1, keepdim=True)))
+    lowest = kp2d[..., 1].masked_fill(~usable, -torch.inf).argmax(-1)[..., None, None]  # (..., L, 1, 1)
+    stands = points[..., 0, :, :, :].gather(-2, lowest.expand(*lowest.shape[:-1], 3))[..., 0, :]
+    stands = torch.where(usable.any(-1, keepdim=True), stands, torch.nan)
+    if not usable.any(-1).any(-1).all():
+        raise ValueError(
+            "No frame shows feet or hips below the horizon of the camera, so the person's place is unknown. "
+            "Check the camera's pitch and height, and that the keypoints are in its pixels."
+        )
+    x, _, z = stands.nanmedian(-2).values.unbind(-1)
+    return (-z).clamp(*DISTANCES), x
 
 
 def complete(rig: Rig, num_views: int, distance: float, lateral: float) -> Rig:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hmr4d.geometry.cameras import invert_rigid
-from hmr4d.geometry.rigs import Rig
+from hmr4d.geometry.rigs import Rig, normalise
 
 MIN_DESCENT = 1e-6  # metres that a ray must fall per metre of depth to meet the floor
 POINTMAP_UNIT = 10.0  # metres; maps tell points to networks in this unit
@@ -62,6 +62,26 @@ def ground_pointmap(rig: Rig, grid: int = DEFAULT_GRID, max_range: float = DEFAU
     return torch.stack([x / POINTMAP_UNIT, torch.zeros_like(x), z / POINTMAP_UNIT, told], -3)
 
 
+def meet_floor(rig: Rig, pixels: Tensor, height: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+    """Where the rays of pixels meet the level y = height, as feet near the floor do.
+
+    Args:
+        rig: (..., V, ...) cameras.
+        pixels: (..., V, L, J, 2).
+        height: metres over the floor, broadcast to (..., V, L, J).
+
+    Returns:
+        points (..., V, L, J, 3) in the world, the camera's centre where a ray does not fall to the level, and valid
+        (..., V, L, J) bool.
+    """
+    rays = normalise(rig, pixels)
+    T_c2w = invert_rigid(rig.T_w2c)[..., None, None, :, :]
+    direction = rays[..., :1] * T_c2w[..., :3, 0] + rays[..., 1:] * T_c2w[..., :3, 1] + T_c2w[..., :3, 2]
+    centre = T_c2w[..., :3, 3]
+    depth, valid = _meeting_depth(direction, centre[..., 1] - height)
+    return centre + (depth * valid)[..., None] * direction, valid
+
+
 def _floor_rays(
     K4: Tensor, size: Tensor, T_w2c: Tensor, grid: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -70,10 +90,15 @@ def _floor_rays(
     T_c2w = invert_rigid(T_w2c)
     right, down, ahead, centre = (T_c2w[..., None, None, :3, i] for i in range(4))
     direction = u[..., None, :, None] * right + (v[..., :, None, None] * down + ahead)
-    fall = -direction[..., 1]
-    valid = (fall > MIN_DESCENT) & (centre[..., 1] > 0)
-    depth = centre[..., 1] / torch.where(valid, fall, 1.0)
+    depth, valid = _meeting_depth(direction, centre[..., 1])
     return centre, direction, depth, valid
+
+
+def _meeting_depth(direction: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth (...) at which rays (..., 3) have fallen by `height` (...) metres, and whether they ever have."""
+    fall = -direction[..., 1]
+    valid = (fall > MIN_DESCENT) & (height > 0)
+    return height / torch.where(valid, fall, 1.0), valid
 
 
 def _cells(size: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
