@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,12 @@ from hmr4d.metrics.evaluators.scoring import (
     TextToMotionScorer,
 )
 from hmr4d.utils.files import atomic_path, write_json
+from hmr4d.visualization.html_viewer import ViewerMotion, write_comparison
 
 logger = logging.getLogger(__name__)
 
 FOLDER_NAME, ITEMS_NAME, EMBEDDINGS_NAME = "generations", "items.json", "embeddings.npz"
+PAGE_NAME, PAGE_ITEMS = "comparison.html", 12
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,8 @@ class MetricT2M(pl.Callback):
             raise ValueError("There is nothing to score with yet; call prepare or open first.")
         scorer, source, clips = self.scorer, self.source, self.scorer.clips
         evaluator = scorer.evaluator.to(device)
-        scored = scorer.score(loader(motions or self.folder, clips))
+        load = loader(motions or self.folder, clips)
+        scored = scorer.score(load)
         card = ResultCard(
             rows=scored.rows,
             set_name=f"{clips.store.name}/{clips.split}",
@@ -179,13 +182,14 @@ class MetricT2M(pl.Callback):
             notes=(*source.notes, *scored.notes),
         )
         write_embeddings(self.out_dir / EMBEDDINGS_NAME, scored.embeddings)
+        write_page(self.out_dir / PAGE_NAME, load, clips)
         path = card.write(self.out_dir)
         self.card = card
         logger.info("Card %s:\n\n%s", path, card.table())
         return card
 
 
-def loader(motions: GenerationFolder | SavedMotions, clips: ScoredClips) -> Any:
+def loader(motions: GenerationFolder | SavedMotions, clips: ScoredClips) -> Callable[[Job], Generated]:
     """Job -> `Generated`, from a folder of a test or of motions from elsewhere.
 
     Raises:
@@ -204,6 +208,22 @@ def loader(motions: GenerationFolder | SavedMotions, clips: ScoredClips) -> Any:
 
 def _generated(motion: Motion) -> Generated:
     return Generated(torch.from_numpy(motion.joints3d), motion.fps, motion.text or None)
+
+
+def write_page(path: Path, load: Callable[[Job], Generated], clips: ScoredClips) -> None:
+    """A page of the first items: what was generated beside what was recorded."""
+    rows = []
+    for repeat, item in clips.main_jobs()[:PAGE_ITEMS]:
+        generated, real, rows_taken = load(Job(repeat, item)), clips.real(item), clips.excerpt(repeat, item).rows
+        if rows_taken is not None:
+            real = real[rows_taken[0] : sum(rows_taken) + 1]  # a feature row needs the frame after it
+        members = [
+            ViewerMotion(generated.joints3d, "generated", fps=generated.fps),
+            ViewerMotion(real, "recorded", fps=clips.real_fps),
+        ]
+        rows.append((clips.text(repeat, item), members))
+    title = f"{clips.store.name}/{clips.split}: generated and recorded"
+    write_comparison(path, rows, fps=clips.real_fps, skeleton=clips.store.skeleton, title=title)
 
 
 def write_embeddings(path: Path, repeats: Sequence[Embeddings]) -> None:

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.motion import MotionOutput
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.export.amass_npz import save_amass_npz
@@ -22,8 +23,9 @@ from hmr4d.export.glb import write_glb
 from hmr4d.export.joints_csv import write_csv
 from hmr4d.export.motion_npz import save_motion_npz
 from hmr4d.visualization.contact_sheet import write_contact_sheet
-from hmr4d.visualization.html_viewer import write_html
+from hmr4d.visualization.html_viewer import ViewerMotion, write_html
 from hmr4d.visualization.mesh_video import write_mesh_video
+from hmr4d.visualization.page_views import ImageViews
 from hmr4d.visualization.stick_video import write_stick_video
 
 Joints = NDArray[np.float32]  # (L, J, 3) metres
@@ -40,11 +42,14 @@ def _mp4(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str
 
 
 def _mesh(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
-    write_mesh_video(path, [(joints3d, text)], fps=fps, skeleton=skeleton)
+    write_mesh_video(path, [(joints3d, text)], fps=fps, skeleton=skeleton, convention=convention_of(about))
 
 
-def _html(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
-    write_html(path, [(joints3d, text)], fps=fps, skeleton=skeleton, title=text)
+def _html(
+    path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any], *,
+    views: ImageViews | None = None,
+) -> None:  # fmt: skip
+    write_html(path, [ViewerMotion(joints3d, text, views=views)], fps=fps, skeleton=skeleton, title=text)
 
 
 def _bvh(
@@ -150,7 +155,8 @@ class MotionWriter:
             details = {**self.about, **(about[row] if about else {})}
             for name in self.export:
                 paths = export_paths(self.out_dir, self.stem(prompt, sample, text), name)
-                EXPORTS[name](paths[0], joints3d, output.fps, output.skeleton, text, details)
+                options = {"views": _views(output, row)} if name == "html" else {}
+                EXPORTS[name](paths[0], joints3d, output.fps, output.skeleton, text, details, **options)
                 self.written += paths
             self._sheet[prompt, sample] = joints3d, text
             if len(self._sheet) > MAX_SHEET_ROWS:
@@ -168,6 +174,13 @@ class MotionWriter:
                 self.written.append(self.out_dir / "index.html")
                 write_html(self.written[-1], rows, fps=fps, skeleton=skeleton, title=f"{len(rows)} motions")
         return sorted(self.written)
+
+
+def _views(output: MotionOutput, row: int) -> ImageViews | None:
+    """2D views of a motion without its next-root point; None if there are none."""
+    if output.joints2d is None:
+        return None
+    return ImageViews(output.joints2d[row, :, : int(output.lengths[row]), : output.skeleton.num_joints])
 
 
 class MotionWriterCallback(pl.Callback):

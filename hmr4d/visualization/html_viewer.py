@@ -2,96 +2,196 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import logging
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from hmr4d.body.skeleton import Skeleton
+from hmr4d.body.canonical import facing_transform
+from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
+from hmr4d.geometry.cameras import invert_rigid
 from hmr4d.utils.files import write_text
 from hmr4d.visualization.figure_style import JOINT_COLOUR, SIDE_COLOURS, facing_angle, figure_style
+from hmr4d.visualization.page_body import add_body, add_template
+from hmr4d.visualization.page_pack import Pack
+from hmr4d.visualization.page_views import ImageViews, add_views
 
 log = logging.getLogger(__name__)
 
 _RESOURCES = Path(__file__).parent / "resources"
-_LARGEST_ERROR = 0.0005  # metres; coarser steps are not used
+_SCRIPTS = ("data", "figures", "gl", "canvas", "views")  # viewer_<name>.js, then viewer.js
+_STEP = 4e-4  # metres; joints are stored half of it off
+MESH_FRAMES = 5000  # in all: with so many and the body a page has less than 1 MB
+# Of figures in one scene; apart from each other, and from the colours of left and right, for colour-blind eyes too.
+_COLOURS = ((0, 158, 115), (170, 80, 190), (200, 150, 0), (210, 60, 60), (70, 130, 180), (120, 120, 120))
+
+
+@dataclass(frozen=True)
+class ViewerMotion:
+    """A motion of a page.
+
+    Attributes:
+        joints3d: (L, J, 3) metres, world, y up; array or tensor.
+        caption: what it shows.
+        group: motions with the same group are one entry of the page's list and are shown together. None: an entry
+            of its own.
+        colour: red, green, blue of 0 to 255 where several figures share a scene; None: chosen for it.
+        views: 2D joints that are played beside it.
+        fps: frames per second, where it is not that of the page.
+    """
+
+    joints3d: Any
+    caption: str = ""
+    group: str | None = None
+    colour: tuple[int, int, int] | None = None
+    views: ImageViews | None = None
+    fps: float | None = None
 
 
 def write_html(
     path: str | os.PathLike[str],
-    motions: Sequence[tuple[NDArray[Any], str]],
+    motions: Sequence[ViewerMotion | tuple[Any, str]],
     *,
     fps: float,
-    skeleton: Skeleton,
+    skeleton: Skeleton = SMPL22,
     title: str = "Motion",
+    mesh: bool | None = None,
+    together: bool = False,
 ) -> None:
     """Writes a page that plays one or more motions; see docs/viewing.md for what its controls do.
 
     Args:
         path: file to write.
-        motions: (joints3d, caption) pairs; joints3d is (L, J, 3) metres, world, y up; lengths may differ.
-        fps: frames per second of every motion.
+        motions: motions, or (joints3d, caption) pairs; lengths may differ.
+        fps: frames per second of every motion that has none of its own.
         skeleton: joint meaning of axis J.
         title: name of the page.
+        mesh: bring a body that follows each motion; only for SMPL22. None: for up to MESH_FRAMES frames in all, and
+            not for motions that no body can follow.
+        together: motions of one entry start in one scene, each in a colour of its own, instead of side by side.
 
     Raises:
-        ValueError: no motion, or joints that do not fit the skeleton or are not finite (names the motion).
+        ValueError: no motion; joints that do not fit the skeleton or are not finite, or views that do not fit the
+            motion (names the motion); a mesh for another skeleton.
     """
     if not motions:
         raise ValueError("motions is empty but a page needs at least one motion. Pass [(joints3d, caption)].")
-    items = []
-    for number, (joints3d, caption) in enumerate(motions):
+    if mesh and skeleton != SMPL22:
+        raise ValueError(f"Skeleton '{skeleton.name}' cannot move a body; pass mesh=False or joints of 'smpl22'.")
+    fps = checked_fps(fps)
+    given = [motion if isinstance(motion, ViewerMotion) else ViewerMotion(*motion) for motion in motions]
+    embodied = mesh or (
+        mesh is None and skeleton == SMPL22 and sum(len(motion.joints3d) for motion in given) <= MESH_FRAMES
+    )
+    pack, items = Pack(), []
+    for number, motion in enumerate(given):
         try:
-            joints = checked_joints3d(joints3d, skeleton)
+            items.append(_item(pack, motion, fps, skeleton))
+            if embodied:
+                items[-1]["body"] = _body(pack, motion, must=bool(mesh))
         except ValueError as error:
-            raise ValueError(f"Motion {number} ({caption!r}): {error}") from error
-        items.append({"caption": str(caption), "facing": facing_angle(joints, skeleton), **encode_joints(joints)})
-    data = {"fps": checked_fps(fps), "skeleton": skeleton.name, "style": _style(skeleton), "motions": items}
-    captions = [item["caption"] for item in items]
-    parts = {
-        "TITLE": html.escape(title),
-        "LABEL": html.escape("Moving figure: " + "; ".join(captions)),
-        "CAPTIONS": html.escape("; ".join(captions)),
-        "STYLE": _resource("viewer.css"),
-        "SCRIPT": _resource("viewer.js"),
-        "DATA": json_for_script(data),
+            raise ValueError(f"Motion {number} ({motion.caption!r}): {error}") from error
+    entries = _entries(given)
+    for entry in entries:
+        for place, number in enumerate(entry["motions"]):
+            items[number]["colour"] = list(given[number].colour or _COLOURS[place % len(_COLOURS)])
+    data = {
+        "skeleton": skeleton.name,
+        "style": _style(skeleton),
+        "motions": items,
+        "entries": entries,
+        "together": together,
+        "mesh": add_template(pack) if any(item["body"] for item in items) else None,
     }
-    # One pass, so that a caption that looks like a placeholder stays a caption.
-    write_text(path, re.sub(r"@@([A-Z]+)@@", lambda match: parts[match[1]], _resource("viewer.html")))
+    write_text(path, _page(title, data, pack.text()))
     log.info("Page with %d motion(s) written to %s", len(items), path)
 
 
-def encode_joints(joints3d: NDArray[np.float32]) -> dict[str, Any]:
-    """Joints (L, J, 3) as base64 of 16-bit steps, less than 0.5 mm off; as float32 beyond a span of 58 m.
+def write_comparison(
+    path: str | os.PathLike[str],
+    rows: Sequence[tuple[str, Sequence[ViewerMotion]]],
+    *,
+    fps: float,
+    skeleton: Skeleton = SMPL22,
+    title: str = "Comparison",
+    mesh: bool | None = None,
+) -> None:
+    """Writes a page that shows motions of the same thing side by side or in one scene, for example sample and truth.
 
-    Returns:
-        `joints` (base64, little endian, frame by frame), `encoding`, `frames`, and for 16 bits `offset` (3) and
-        `scale`: metres = offset + scale * step.
+    All motions of a row start at the same place, facing +z: the first frame's root stands over the origin.
+
+    Args:
+        path: file to write.
+        rows: (text, motions) of each entry of the page's list; `group` of the motions is not used.
+        fps, skeleton, title, mesh: see `write_html`.
+
+    Raises:
+        ValueError: see `write_html`.
     """
-    low, high = joints3d.min(axis=(0, 1)).astype(np.float64), joints3d.max(axis=(0, 1)).astype(np.float64)
-    offset = (low + high) / 2
-    scale = max(float((high - low).max()) / 2 / 32767, 1e-7)
-    if scale / 2 > _LARGEST_ERROR * 0.9:
-        raw, extra = joints3d.astype("<f4").tobytes(), {"encoding": "float32"}
-    else:
-        raw = np.round((joints3d - offset) / scale).astype("<i2").tobytes()
-        extra = {"encoding": "int16", "offset": offset.tolist(), "scale": scale}
-    return {"frames": len(joints3d), "joints": base64.b64encode(raw).decode("ascii"), **extra}
+    motions, known = [], dict.fromkeys((text for text, _ in rows), 0)
+    for text, members in rows:
+        known[text] += 1
+        group = text if known[text] == 1 else f"{text} ({known[text]})"
+        motions += [replace(_from_origin(motion, skeleton), group=group) for motion in members]
+    write_html(path, motions, fps=fps, skeleton=skeleton, title=title, mesh=mesh)
 
 
 def json_for_script(value: Any) -> str:
     """JSON that is safe inside a script element: no character in it can end the element or open a comment."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _body(pack: Pack, motion: ViewerMotion, *, must: bool) -> dict[str, Any] | None:
+    """The body of one motion; None where there can be none and it need not be."""
+    try:
+        return add_body(pack, checked_joints3d(motion.joints3d, SMPL22))
+    except ValueError as error:
+        if must:
+            raise
+        log.warning("The page shows '%s' as a skeleton only: %s", motion.caption, error)
+        return None
+
+
+def _item(pack: Pack, motion: ViewerMotion, fps: float, skeleton: Skeleton) -> dict[str, Any]:
+    """One motion, for the page."""
+    joints = checked_joints3d(motion.joints3d, skeleton)
+    return {
+        "caption": str(motion.caption),
+        "fps": fps if motion.fps is None else checked_fps(motion.fps),
+        "facing": round(facing_angle(joints, skeleton), 5),
+        "joints": pack.add(joints, step=_STEP),
+        "body": None,
+        "views": None if motion.views is None else add_views(pack, motion.views, len(joints), skeleton),
+    }
+
+
+def _entries(motions: Sequence[ViewerMotion]) -> list[dict[str, Any]]:
+    """Entries of the page's list, in the order in which their first motions come: captions and motion numbers."""
+    entries: dict[Any, dict[str, Any]] = {}
+    for number, motion in enumerate(motions):
+        caption = motion.caption if motion.group is None else motion.group
+        key = number if motion.group is None else motion.group
+        entries.setdefault(key, {"caption": str(caption), "motions": []})["motions"].append(number)
+    return list(entries.values())
+
+
+def _from_origin(motion: ViewerMotion, skeleton: Skeleton) -> ViewerMotion:
+    """The same motion, with its cameras, turned and moved so that it starts over the origin, facing +z."""
+    joints = torch.from_numpy(checked_joints3d(motion.joints3d, skeleton))
+    turn = facing_transform(joints[0], skeleton)
+    views = motion.views
+    if views is not None and views.T_w2c is not None:
+        views = replace(views, T_w2c=torch.as_tensor(views.T_w2c).double() @ invert_rigid(turn.double()))
+    return replace(motion, joints3d=joints @ turn[:3, :3].mT + turn[:3, 3], views=views)
 
 
 def _style(skeleton: Skeleton) -> dict[str, Any]:
@@ -109,6 +209,22 @@ def _style(skeleton: Skeleton) -> dict[str, Any]:
         "headOffset": style.head_offset,
         "colours": {**SIDE_COLOURS, "joint": JOINT_COLOUR},
     }
+
+
+def _page(title: str, data: dict[str, Any], pack: str) -> str:
+    """The page around its data."""
+    captions = html.escape("; ".join(entry["caption"] for entry in data["entries"]))
+    parts = {
+        "TITLE": html.escape(title),
+        "LABEL": "Moving figure: " + captions,
+        "CAPTIONS": captions,
+        "STYLE": _resource("viewer.css"),
+        "SCRIPT": "".join(_resource(f"viewer_{name}.js") for name in _SCRIPTS) + _resource("viewer.js"),
+        "DATA": json_for_script(data),
+        "PACK": pack,
+    }
+    # One pass, so that a caption that looks like a placeholder stays a caption.
+    return re.sub(r"@@([A-Z]+)@@", lambda match: parts[match[1]], _resource("viewer.html"))
 
 
 def _resource(name: str) -> str:

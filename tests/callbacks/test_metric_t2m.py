@@ -97,6 +97,18 @@ def test_card_has_both_rows_and_says_where_it_comes_from(done: Path) -> None:
     assert len(json.loads((done / "items.json").read_text("utf-8"))) == REPEATS * COUNT
 
 
+def test_a_page_shows_what_was_generated_beside_what_was_recorded(done: Path) -> None:
+    items = json.loads((done / "items.json").read_text("utf-8"))
+    text = (done / "comparison.html").read_text("utf-8")
+    data = json.loads(text.split('id="data">', 1)[1].split("</script>", 1)[0])
+    assert [entry["motions"] for entry in data["entries"]] == [[2 * n, 2 * n + 1] for n in range(12)]
+    assert all(e["caption"].startswith(i["text"]) for e, i in zip(data["entries"], items, strict=False))
+    assert [m["caption"] for m in data["motions"][:2]] == ["generated", "recorded"]
+    for item, generated, recorded in zip(items, data["motions"][::2], data["motions"][1::2], strict=False):
+        assert recorded["joints"]["rows"] / recorded["fps"] == pytest.approx(item["seconds"], abs=0.06)
+        assert generated["joints"]["rows"] / generated["fps"] >= item["seconds"] - 0.06
+
+
 def test_the_card_follows_from_the_saved_embeddings(done: Path) -> None:
     card, saved = ResultCard.read(done / "card.json"), np.load(done / "embeddings.npz")
     assert all(saved[name].shape == (REPEATS, COUNT, 8) for name in ("text", "generated", "real", "another"))

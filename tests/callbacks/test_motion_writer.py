@@ -1,5 +1,7 @@
 """Files of generated motions: names, numbers, contents."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,15 @@ def test_formats_for_other_programs_and_what_comes_beside_them(tmp_path: Path) -
     names = [p.name for p in writer.finish()]
     assert names == ["000_sway.amass.npz", "000_sway.bvh", "000_sway.bvh.json", "000_sway.csv", "contact_sheet.png"]
     assert all((tmp_path / name).stat().st_size > 0 for name in names)
+
+
+def test_a_page_plays_the_body_and_the_2d_views_that_the_motion_was_made_of(tmp_path: Path) -> None:
+    motions = output(["one", "two"])
+    joints2d = torch.rand(2, 3, 6, 23, 2, generator=torch.Generator().manual_seed(1))  # the last point is the next root
+    writer = MotionWriter(tmp_path, "html")
+    writer.write(replace(motions, joints2d=joints2d), [(0, 0), (1, 0)])
+    text = (tmp_path / "001_two.html").read_text("utf-8")
+    data = json.loads(text.split('id="data">', 1)[1].split("</script>", 1)[0])
+    (motion,) = data["motions"]
+    assert (motion["views"]["joints2d"]["rows"], motion["views"]["joints2d"]["columns"]) == (4, 3 * 22 * 2)
+    assert motion["body"]["turns"]["rows"] == 4 and data["mesh"] is not None

@@ -1,0 +1,106 @@
+"""The body of a page: one template mesh, and for each motion the shape and the turns that pose it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import roma
+import torch
+from numpy.typing import NDArray
+
+from hmr4d.body.body_model import Body
+from hmr4d.body.light_body import load_light_body
+from hmr4d.body.posed_body import PosedBody, pose_after, sinking
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.export.glb import continued_quats
+from hmr4d.visualization.figure_style import figure_style
+from hmr4d.visualization.page_pack import Pack
+
+_VERTEX_STEP = 2e-4  # metres, of the template
+_PLACE_STEP = 4e-4  # metres, of what moves
+_TURN_STEP = 1 / 8192  # of quaternions; turns are less than 0.02 degrees off
+_MAP_STEP = 1 / 65536
+_RESIDUAL_STEP = 1e-3  # metres, of what the maps of a shape leave over; commonly nothing but zeros
+_WEIGHT_STEPS = 255
+_FRAMES_TO_STAND = 24  # of a motion, evenly spread, decide how far its body is raised
+
+
+def add_template(pack: Pack) -> dict[str, Any]:
+    """The light body at rest, once a page."""
+    body = load_light_body()
+    sides = figure_style(SMPL22).joint_sides
+    return {
+        "parents": list(body.parents),
+        "sides": [sides[driver] for driver in body.drivers],
+        "vertices": pack.add(body.rest_vertices.numpy(), step=_VERTEX_STEP),
+        "faces": pack.add(body.faces.numpy().reshape(-1)),
+        "skin": pack.add(body.skin_indices.numpy(), delta=False),
+        "weights": pack.add(_whole_weights(body), delta=False),
+        "licence": body.licence,
+    }
+
+
+def add_body(pack: Pack, joints3d: NDArray[np.float32]) -> dict[str, Any]:
+    """The light body in a motion.
+
+    Args:
+        pack: where the numbers go.
+        joints3d: (L, 22, 3) metres, y up.
+
+    Returns:
+        `rest` (22, 3) joints at rest; `shape` (22 x 4, 3), for each joint the map of the homogeneous template that
+        gives the mesh at rest by linear blend skinning, and `residual` (V, 3), what is added to it; `turns` (L, 22 x 4)
+        quaternions x y z w of the joints in the frames of their parents; `translation` (L, 3); `lift`, metres by
+        which the body must be raised to stand on the floor.
+
+    Raises:
+        ValueError: a bone has no length.
+    """
+    posed = pose_after(torch.from_numpy(joints3d), load_light_body())
+    maps, residual = _shape(posed.body)
+    turns = continued_quats(roma.rotmat_to_unitquat(posed.rotations).float())
+    return {
+        "rest": pack.add(posed.body.rest_joints.numpy(), step=_VERTEX_STEP),
+        "shape": pack.add(maps, step=_MAP_STEP),
+        "residual": pack.add(residual, step=_RESIDUAL_STEP),
+        "turns": pack.add(turns.numpy(), step=_TURN_STEP),
+        "translation": pack.add(posed.translation.numpy(), step=_PLACE_STEP),
+        "lift": round(_lift(posed), 4),
+    }
+
+
+def _lift(posed: PosedBody) -> float:
+    """Metres by which a body must be raised to stand on the floor, judged by some of its frames."""
+    frames = np.unique(np.linspace(0, posed.num_frames - 1, _FRAMES_TO_STAND).round().astype(int)).tolist()
+    return sinking(PosedBody(posed.body, posed.rotations[frames], posed.translation[frames]).bounds())
+
+
+def _whole_weights(body: Body) -> NDArray[np.float64]:
+    """(V, 4) skinning weights as the page has them: whole numbers that need not add up."""
+    return np.round(body.skin_weights.numpy().astype(np.float64) * _WEIGHT_STEPS)
+
+
+@lru_cache(maxsize=1)
+def _template_columns() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(V, 4 J) weight times homogeneous place of each vertex of the page's template, and its pseudo-inverse."""
+    body = load_light_body()
+    places = np.round(body.rest_vertices.numpy() / _VERTEX_STEP) * _VERTEX_STEP
+    weights = _whole_weights(body)
+    weights /= weights.sum(axis=1, keepdims=True)
+    columns = np.zeros((body.num_vertices, body.num_joints, 4))
+    rows = np.arange(body.num_vertices)
+    for slot, joints in enumerate(body.skin_indices.numpy().T):
+        columns[rows, joints, :3] += weights[:, slot, None] * places
+        columns[rows, joints, 3] += weights[:, slot]
+    columns = columns.reshape(len(rows), -1)
+    return columns, np.linalg.pinv(columns.T @ columns, hermitian=True) @ columns.T
+
+
+def _shape(body: Body) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Maps (4 J, 3) from the template to the mesh of a body at rest, by least squares, and what they leave (V, 3)."""
+    columns, inverse = _template_columns()
+    wanted = body.rest_vertices.numpy().astype(np.float64)
+    maps = np.round(inverse @ wanted / _MAP_STEP) * _MAP_STEP
+    return maps, wanted - columns @ maps

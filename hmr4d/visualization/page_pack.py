@@ -1,0 +1,62 @@
+"""Arrays inside a page: whole numbers, packed so that slow changes take few bytes.
+
+`resources/viewer_data.js` unpacks them.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_LARGEST = 2**30  # differences of two numbers still fit 32 bits with their sign
+_LEVEL = 6  # of the compression; higher ones are slow and gain a percent
+
+
+class Pack:
+    """Collects arrays and gives them as one base64 text of a zlib stream."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, array: ArrayLike, *, step: float | None = None, delta: bool = True) -> dict[str, Any]:
+        """Adds numbers.
+
+        Stored column by column as 32-bit numbers with the sign in the lowest bit, all lowest bytes first.
+
+        Args:
+            array: (N, ...) whole numbers, or any that are then rounded to whole `step`s.
+            step: unit of the numbers stored.
+            delta: store the first row and then the changes from row to row.
+
+        Returns:
+            Where they are, for the page: `at`, `rows`, `columns`, `delta`, and `step` if given.
+
+        Raises:
+            ValueError: a number is too large, or none at all.
+        """
+        numbers = np.asarray(array)
+        numbers = numbers.reshape(len(numbers), -1)
+        whole = np.round(numbers / step) if step is not None else numbers
+        if not (np.abs(whole) < _LARGEST).all():
+            raise ValueError(f"Numbers up to {np.nanmax(np.abs(numbers)):.3g} are too large for a page; move them.")
+        steps = np.diff(whole, axis=0, prepend=0) if delta else whole
+        self._parts.append(_planes(steps.astype(np.int64)))
+        place = {"at": self._size, "rows": len(whole), "columns": whole.shape[1], "delta": delta}
+        self._size += len(self._parts[-1])
+        return place if step is None else place | {"step": step}
+
+    def text(self) -> str:
+        """Everything added so far."""
+        return base64.b64encode(zlib.compress(b"".join(self._parts), _LEVEL)).decode("ascii")
+
+
+def _planes(numbers: NDArray[np.int64]) -> bytes:
+    """(N, C) whole numbers as bytes (4, C, N), lowest byte first, small ones of either sign being small."""
+    folded = ((numbers << 1) ^ (numbers >> 63)).astype("<u4")
+    columns = np.ascontiguousarray(folded.T)
+    return np.moveaxis(columns.view(np.uint8).reshape(*columns.shape, 4), 2, 0).tobytes()
