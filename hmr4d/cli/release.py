@@ -21,7 +21,10 @@ from hmr4d.cli.console import fail, setup_logging
 from hmr4d.cli.release_evaluator import release_evaluator
 from hmr4d.cli.train import finished_steps
 from hmr4d.data.store import MotionStore
-from hmr4d.models.motion2to3.checkpoints import load_weights
+from hmr4d.models.mocap2to3 import checkpoints as mocap2to3
+from hmr4d.models.mocap2to3.pipeline import Mocap2to3Pipeline
+from hmr4d.models.mocap2to3.release import save_release as save_lifting
+from hmr4d.models.motion2to3 import checkpoints as motion2to3
 from hmr4d.models.motion2to3.release import save_release
 from hmr4d.utils.files import file_hash, write_text
 from hmr4d.utils.weights import WEIGHTS_NAME
@@ -84,14 +87,19 @@ def release(args: argparse.Namespace) -> Path:
 
 
 def release_method(cfg: DictConfig, checkpoint: Path, out: Path, about: dict[str, Any], notice: str) -> None:
-    """Writes weights, configuration, statistics and a card of a trained Motion-2-to-3."""
+    """Writes weights, configuration and a card of a trained method."""
     check_targets(cfg.pipeline)
     pipeline = instantiate(cfg.pipeline, _convert_="all")
-    load_weights(pipeline, checkpoint)
+    is_lifting = isinstance(pipeline, Mocap2to3Pipeline)
+    (mocap2to3 if is_lifting else motion2to3).load_weights(pipeline, checkpoint)
     parameters = sum(p.numel() for p in pipeline.denoiser.parameters())
-    about = {"method": "Motion-2-to-3", **about, "steps": finished_steps(checkpoint), "parameters": parameters}
-    text = {"name": cfg.text.name, "folder": cfg.text.folder, "dim": cfg.text.dim}
-    save_release(out, pipeline, network=plain(cfg.network), text_encoder=text, about=about)
+    method = "Mocap-2-to-3" if is_lifting else "Motion-2-to-3"
+    about = {"method": method, **about, "steps": finished_steps(checkpoint), "parameters": parameters}
+    if is_lifting:
+        save_lifting(out, pipeline, network=plain(cfg.pipeline.denoiser), about=about)
+    else:
+        text = {"name": cfg.text.name, "folder": cfg.text.folder, "dim": cfg.text.dim}
+        save_release(out, pipeline, network=plain(cfg.network), text_encoder=text, about=about)
     write_text(out / "README.md", card(out, about, notice))
 
 

@@ -67,11 +67,11 @@ def test_experiment_trains_three_steps(exp: str, inputs: Path, tmp_path: Path) -
         more.append("model.freeze=none")
     if exp.startswith("evaluator/published"):  # without word vectors, and for clips of any length
         more += ["evaluator=small", "motion.min_seconds=1.2"]
-    if exp.startswith("evaluator/") and exp.endswith("matching"):
+    if (exp.startswith("evaluator/") and exp.endswith("matching")) or exp.startswith("mocap2to3/"):
         more.append("datamodule.val.split=train")  # more than one clip
     if "video" in exp and not exp.startswith("mas/"):
         more.append("data.train.sources.projected.split=train")
-    elif exp.startswith("mas/") or "published" in exp:
+    elif exp.startswith("mas/") or "published" in exp or exp.endswith("_base"):
         more.append("data.train.split=train")
     cfg = compose_config(words(inputs, tmp_path, *more, exp=exp))
     run(cfg)
@@ -105,10 +105,15 @@ def test_killed_training_resumes_the_same_curve(inputs: Path, tmp_path: Path) ->
         assert got == pytest.approx(wanted, abs=1e-6)
 
 
-@pytest.mark.parametrize("exp", ["evaluator/decomposition", "evaluator/matching"])
-def test_evaluator_training_resumes_the_same_curve(exp: str, inputs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("exp", ["evaluator/decomposition", "evaluator/matching", "mocap2to3/finetune_mv_tiny"])
+def test_a_training_that_validates_resumes_the_same_curve(exp: str, inputs: Path, tmp_path: Path) -> None:
+    is_lifting = exp.startswith("mocap2to3/")
+
     def steps(name: str, until: int, *more: str) -> None:
-        options = [f"output_dir={tmp_path / name}", f"trainer.max_steps={until}", "model.fitting.final_lr=1"]
+        options = [f"output_dir={tmp_path / name}", f"trainer.max_steps={until}"]
+        options.append("model.final_lr=1" if is_lifting else "model.fitting.final_lr=1")
+        if is_lifting:
+            options += ["trainer.check_val_every_n_epoch=1", "datamodule.val.split=train"]
         if exp.endswith("matching"):
             options += ["model.freeze=none", "datamodule.val.split=train"]
         run(compose_config(words(inputs, tmp_path, *options, *more, exp=exp)))

@@ -20,6 +20,8 @@ class LiftSamplingOptions:
         keep_observed: view 0 shows what was observed in every step.
         observed_weight: triangulation weight of an observed joint of confidence 1; a drawn one has 1.
         min_conf: joints of lower confidence count as missing.
+        window, overlap: frames; longer tracks are drawn in windows of the first that have the second in common. No
+            longer than what the network was trained on.
     """
 
     num_inference_steps: int = 100
@@ -29,6 +31,8 @@ class LiftSamplingOptions:
     keep_observed: bool = True
     observed_weight: float = 5.0
     min_conf: float = 0.3
+    window: int = 300
+    overlap: int = 60
 
     def __post_init__(self) -> None:
         if self.step not in STEPS:

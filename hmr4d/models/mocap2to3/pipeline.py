@@ -41,7 +41,6 @@ from hmr4d.utils.progress import progress
 
 MAX_TOKENS = 40_000  # frames times views at once
 MIN_VIEW_DEPTH = 0.1  # metres; a frame with a joint nearer to a camera keeps what the network drew there
-WINDOW, OVERLAP = 300, 60  # frames
 
 
 @dataclass(frozen=True)
@@ -348,7 +347,7 @@ class Mocap2to3Pipeline(nn.Module):
     @torch.no_grad()
     def sample_track(
         self, inputs: CameraInputs, track: Track, generators: Sequence[torch.Generator],
-        options: LiftSamplingOptions, *, window: int = WINDOW, overlap: int = OVERLAP,
+        options: LiftSamplingOptions,
     ) -> Lifted:  # fmt: skip
         """One sample of tracks of any length: windows one after the other, in one world, cross-faded.
 
@@ -357,8 +356,8 @@ class Mocap2to3Pipeline(nn.Module):
             track: observed motion at the network's rate.
             generators: one per item; an item draws for its own frames only.
             options: how.
-            window, overlap: frames.
         """
+        window, overlap = options.window, options.overlap
         shape = track.conf.shape
         joints3d, residual = track.conf.new_zeros(*shape, 3), track.conf.new_zeros(shape)
         for start in window_starts(shape[1], window, overlap):
@@ -378,8 +377,8 @@ class Mocap2to3Pipeline(nn.Module):
     def sample(
         self, kp2d: Tensor, conf: Tensor, rig: Rig, *, fps: float | None = None, lengths: Tensor | None = None,
         seed: int | Sequence[int] = 0, generator: torch.Generator | Sequence[torch.Generator] | None = None,
-        num_samples: int = 1, num_inference_steps: int | None = None, window: int = WINDOW, overlap: int = OVERLAP,
-        max_tokens: int = MAX_TOKENS,
+        num_samples: int = 1, num_inference_steps: int | None = None, window: int | None = None,
+        overlap: int | None = None, max_tokens: int = MAX_TOKENS,
     ) -> LiftOutput:  # fmt: skip
         """World motion of tracks.
 
@@ -395,8 +394,7 @@ class Mocap2to3Pipeline(nn.Module):
             seed: of sample 0; one, or one per track.
             generator: CPU generator that replaces the seed, or one per track.
             num_samples: motions per track; their mean is returned with its spread.
-            num_inference_steps: instead of the pipeline's own.
-            window, overlap: frames, of the windows that longer tracks are cut into.
+            num_inference_steps, window, overlap: instead of the pipeline's own, see `LiftSamplingOptions`.
             max_tokens: frames times views in memory at once; more are drawn in several batches.
 
         Raises:
@@ -406,12 +404,12 @@ class Mocap2to3Pipeline(nn.Module):
         lengths = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
         _check_request(kp2d, conf, rig, lengths, rate, num_samples)
         seeds = seeds_of(seed, generator, len(kp2d), "tracks")
-        steps = self.sampling.num_inference_steps if num_inference_steps is None else num_inference_steps
-        options = replace(self.sampling, num_inference_steps=steps)
+        changes = {"num_inference_steps": num_inference_steps, "window": window, "overlap": overlap}
+        options = replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
         track = self._at_own_rate(kp2d, conf, lengths, rate)
         batched = rig if rig.K4.ndim == 3 else Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
         inputs = self._for_all(batched.to(self.device), len(kp2d))
-        frames = track.lengths.clamp(max=window).tolist()
+        frames = track.lengths.clamp(max=options.window).tolist()
         jobs = sorted(((i, k) for i in range(len(kp2d)) for k in range(num_samples)), key=lambda j: (frames[j[0]], j))
         samples: dict[tuple[int, int], Lifted] = {}
         while jobs:
@@ -420,9 +418,7 @@ class Mocap2to3Pipeline(nn.Module):
             rows = torch.tensor([i for i, _ in chunk], device=self.device)
             generators = [torch.Generator().manual_seed(seeds[i] + k) for i, k in chunk]
             part = track.cut(rows, 0, track.pixels.shape[1])
-            found = self.sample_track(
-                inputs.select(rows), part, generators, options, window=window, overlap=overlap
-            )  # fmt: skip
+            found = self.sample_track(inputs.select(rows), part, generators, options)
             for row, (i, k) in enumerate(chunk):
                 own = resampled_length(int(lengths[i]), rate, self.fps)
                 back = (

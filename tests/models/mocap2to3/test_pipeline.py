@@ -321,9 +321,9 @@ def test_one_batch_can_be_learned() -> None:
     ],
 )
 def test_wrong_requests_are_named(changes: dict[str, Any], message: str) -> None:
-    request = {"kp2d": torch.ones(1, 5, 22, 2), "conf": torch.ones(1, 5, 22), "rig": ring()} | changes
+    request: dict[str, Any] = {"kp2d": torch.ones(1, 5, 22, 2), "conf": torch.ones(1, 5, 22), "rig": ring()}
     with pytest.raises(ValueError, match=message):
-        tiny_pipeline().sample(**request)
+        tiny_pipeline().sample(**(request | changes))
 
 
 def test_parts_that_do_not_fit_are_named() -> None:

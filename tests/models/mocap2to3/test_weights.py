@@ -23,8 +23,10 @@ from hmr4d.representation.view_tokens import ViewTokenCodec
 from hmr4d.representation.world_joints import WorldJointsCodec
 from tests.models.mocap2to3.tiny import people, ring, tiny_denoiser, tiny_pipeline
 
-NETWORK: dict[str, Any] = {"num_features": 48, "num_condition_features": 72, "dim": 16, "ff_dim": 24, "num_layers": 1, "num_heads": 2,
-           "use_views": True, "grid": 8, "patch": 4}  # fmt: skip
+NETWORK: dict[str, Any] = {
+    "num_features": 48, "num_condition_features": 72, "dim": 16, "ff_dim": 24, "num_layers": 1, "num_heads": 2,
+    "use_views": True, "grid": 8, "patch": 4,
+}  # fmt: skip
 
 
 def checkpoint(denoiser: nn.Module, path: Path) -> Path:
@@ -62,7 +64,8 @@ def test_a_frozen_prior_leaves_what_several_views_add() -> None:
 def released(folder: Path, kind: str) -> Mocap2to3Pipeline:
     """Saves a pipeline; the pipeline with the rounding of the file."""
     codec: Any = ViewTokenCodec(SMPL22, box="tight", margin=1.3, smooth=True)
-    world, network = None, dict(NETWORK)
+    world: WorldJointsCodec | None = None
+    network: dict[str, Any] = dict(NETWORK)
     if kind == "points":
         codec, network = (
             ViewPointCodec(SMPL22, margin=1.1),

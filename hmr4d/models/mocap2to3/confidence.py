@@ -1,0 +1,42 @@
+"""How far each lifted joint can be trusted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hmr4d.geometry.cameras import world_to_camera
+from hmr4d.geometry.rigs import project
+from hmr4d.models.mocap2to3.output import LiftOutput
+
+GOOD_JOINT = 0.05  # metres; an error of this size halves the confidence
+NEAREST = 0.1  # metres of depth
+
+
+def joint_confidence(output: LiftOutput, index: int, kp2d: Tensor, conf: Tensor) -> Tensor:
+    """(L, J) in (0, 1]: 1 / (1 + e^2 / (5 cm)^2) with e^2 = residual^2 + spread^2 + reprojection^2, metres.
+
+    The residual says how far the views of a joint disagree, the spread how far samples do, the reprojection how far the
+    joint is from what view 0 observed, in metres at its depth; unobserved joints have none.
+
+    Args:
+        output: of lifting.
+        index: of the track.
+        kp2d, conf: (L, J, 2) pixels and (L, J) that view 0 observed, 0 for missing.
+    """
+    length = int(output.lengths[index])
+    joints3d = output.motion(index)
+    rig = type(output.rig)(output.rig.size[index], output.rig.K4[index], output.rig.T_w2c[index]).select([0])
+    pixels, depth = project(rig, joints3d.to(rig.K4))
+    off = (pixels[0] - kp2d.to(pixels)).norm(dim=-1) * depth[0].clamp(min=NEAREST) / rig.K4[0, :2].mean()
+    off = torch.where(conf > 0, off, torch.zeros_like(off))
+    squared = output.residual[index, :length] ** 2 + output.spread[index, :length] ** 2 + off.to(joints3d) ** 2
+    return 1 / (1 + squared / GOOD_JOINT**2)
+
+
+def camera_joints(output: LiftOutput, index: int) -> Tensor:
+    """(L, J, 3) joints of one track in the frame of camera 0, metres."""
+    joints3d = output.motion(index)
+    return world_to_camera(joints3d.flatten(0, 1), output.rig.T_w2c[index, 0].to(joints3d)).unflatten(
+        0, joints3d.shape[:2]
+    )
