@@ -19,7 +19,7 @@ from hmr4d.body.skeleton import SMPL22
 LEAST_NOISE = 3e-4  # metres; less is left alone
 ORDER = 3  # of the differences that a smooth motion keeps small
 STIFFNESSES = 10.0 ** np.arange(-4.0, 8.0, 0.5)
-FARTHEST = 4.0  # standard deviations that a joint is moved by: what lies farther off is no noise but a quick move
+FARTHEST = 6.0  # standard deviations that a joint is moved by: what lies farther off is no noise but a quick move
 FRAMES_TO_CHOOSE = 4096  # of a longer clip, those in its middle, tell the stiffness
 _TO_DEVIATION = 1.4826  # standard deviation over median absolute value, of normal noise
 

@@ -41,13 +41,13 @@ def test_motion_without_noise_is_left_alone(motion: str) -> None:
 
 
 def test_a_quick_move_is_no_noise() -> None:
-    """A step of 20 cm between two frames stays one; nothing is moved by more than four times the noise."""
+    """A step of 20 cm between two frames stays one; nothing is moved by more than six times the noise."""
     true = BODY.pose(MOTIONS["bow"])
     true[60:] += torch.tensor([0.2, 0.0, 0.0])
     given = true + noise(true, MILLIMETRE)
     found = joint_noise(given)
     moved = (without_noise(given, found) - given).norm(dim=-1)
-    assert 0 < moved.max() <= 4.001 * found
+    assert 0 < moved.max() <= 6.001 * found
 
 
 def test_turning_the_world_turns_the_result() -> None:
