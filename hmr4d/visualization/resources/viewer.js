@@ -181,6 +181,7 @@ function choose(entry, together = state.together) {
   byId("layout").value = together ? "together" : "beside";
   byId("arranged").hidden = list.length < 2;
   byId("caption").textContent = state.entry === ALL ? "" : entries[state.entry].caption;
+  byId("title").hidden = byId("title").textContent === byId("caption").textContent;
   byId("pictured").hidden = !withViews;
   byId("views").hidden = !withViews || !state.views;
   byId("preset").querySelector("[value=cameras]").hidden = !list.some((f) => f.motion.views && f.motion.views.places);
