@@ -22,14 +22,17 @@ GIVE = 1e-9  # of the bones, relative to a joint of weight 1: settles what the o
 # How much nearer than others these joints are to stay, as weights of squared distances: feet decide whether a figure
 # slides, hands what it touches.
 WEIGHTS = {"ankle": 30.0, "foot": 30.0, "wrist": 4.0, "head": 2.0}
+STEADINESS = 0.15  # metres per radian; cost of turning a bone, so that short ones do not twitch for long ones
+SHORTEST = 0.02  # metres; shorter bones are no stiffer
 
 
 def with_constant_bones(joints3d: Tensor, rest_joints: Tensor, *, skeleton: Skeleton = SMPL22) -> Tensor:
     """The motion nearest to a given one whose bones have the lengths, and whose branches the shape, of a rest pose.
 
-    Minimises sum_j w_j |x_j - y_j|^2 in every frame, y given, under one constraint per distance that no pose changes:
-    along bones, between bones of one joint, and the volume that three such bones span. Solved by linearising the
-    constraints about the last solution: x = y - J' m with (W^-1 J J' + give) m = c + J (y - x).
+    Minimises, in every frame, sum_j w_j |x_j - y_j|^2 + sum_b (s / l_b)^2 |b(x) - b(y)|^2, where y is given and b(x) a
+    bone of length l_b, under one constraint per distance that no pose changes: along bones, between bones of one joint,
+    and the volume that three such bones span. Solved by linearising the constraints about the last solution: with W the
+    quadratic form and J the derivatives of the constraints c, x = y - W^-1 J' m, (J W^-1 J' + give) m = c + J (y - x).
 
     Args:
         joints3d: (L, J, 3) metres.
@@ -55,7 +58,7 @@ class _Rules:
         fans: (4, F) joint and the ends of three of its bones.
         volumes: (F,) metres; volume that they span over `areas`.
         areas: (F,) square metres; makes volumes about as large as distances.
-        freedom: (J,) 1 / weight.
+        freedom: (J, J) inverse of the quadratic form that is minimised.
     """
 
     pairs: Tensor
@@ -73,13 +76,17 @@ class _Rules:
             pairs += combinations(children, 2)
             fans += [(joint, *three) for three in combinations(children, 3)]
         names = (name.removeprefix("left_").removeprefix("right_") for name in skeleton.joint_names)
-        weights = torch.tensor([WEIGHTS.get(name, 1.0) for name in names]).to(rest)
+        form = torch.diag(torch.tensor([WEIGHTS.get(name, 1.0) for name in names]).to(rest))
+        for parent, child in skeleton.bones:
+            stiffness = (STEADINESS / (rest[child] - rest[parent]).norm().clamp(min=SHORTEST)) ** 2
+            form[[parent, child], [parent, child]] += stiffness
+            form[[parent, child], [child, parent]] -= stiffness
         ends, corners = torch.tensor(pairs).mT, torch.tensor(fans).reshape(-1, 4).mT
         a, b, c = _edges(rest[None], corners)
         areas = torch.linalg.cross(a, b).norm(dim=-1)[0].clamp(min=MIN_LENGTH)
         volumes = (torch.linalg.cross(a, b) * c).sum(-1)[0] / areas
         distances = (rest[ends[1]] - rest[ends[0]]).norm(dim=-1)
-        return cls(ends, distances, corners, volumes, areas, 1 / weights)
+        return cls(ends, distances, corners, volumes, areas, torch.linalg.inv(form))
 
 
 def _edges(joints: Tensor, fans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,7 +122,7 @@ def _nearest(given: Tensor, rules: _Rules) -> Tensor:
         joints, wanted = result[frames], given[frames]
         errors, derivatives = _errors(joints, rules)
         slopes = derivatives.flatten(2)
-        weighted = (derivatives * rules.freedom[:, None]).flatten(2)
+        weighted = (rules.freedom @ derivatives).flatten(2)
         normal = weighted @ slopes.mT + GIVE * torch.eye(slopes.shape[1]).to(slopes)
         right = errors[..., None] + slopes @ (wanted - joints).flatten(1)[..., None]
         pulls = torch.cholesky_solve(right, torch.linalg.cholesky_ex(normal).L)

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 
 from hmr4d.body import bone_projection
 from hmr4d.body.body_model import load_body
-from hmr4d.body.bone_projection import WEIGHTS, with_constant_bones
+from hmr4d.body.bone_projection import STEADINESS, WEIGHTS, with_constant_bones
 from hmr4d.body.inverse_kinematics import posed_joints, solve_pose
 from hmr4d.body.skeleton import SMPL22
 from tests.export.motions import HEADINGS, heading, rigid_motion
@@ -39,8 +39,34 @@ def test_rigid_bones_follow_the_result_exactly_and_the_feet_nearly() -> None:
         assert (lengths - (REST[child] - REST[parent]).norm()).abs().max() < 1e-4
     by_direction = solve_pose(given, REST).residual
     distance = (made - given).norm(dim=-1)
-    assert distance.mean() < 0.6 * by_direction.mean()
-    assert distance[:, FEET].mean() < 0.25 * by_direction[:, FEET].mean()
+    assert distance.mean() < 0.8 * by_direction.mean()
+    assert distance[:, FEET].mean() < 0.4 * by_direction[:, FEET].mean()
+
+
+def test_short_bones_do_not_twitch_for_the_sake_of_long_ones() -> None:
+    """An arm that is drawn out for a moment: most of it is given up, the collar hardly turns."""
+    given = torch.from_numpy(rigid_motion(1, rest=REST.numpy())).double()
+    arm = list(SMPL22.indices("left_elbow", "left_wrist"))
+    out = given[:, arm[0]] - given[:, SMPL22.index("left_shoulder")]
+    given[:, arm] += 0.03 * out / out.norm()
+    before, after = (solve_pose(x, REST).rotations for x in (given, with_constant_bones(given, REST)))
+    collar = SMPL22.index("left_collar")
+    turn = torch.acos(((before[:, collar].mT @ after[:, collar]).diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2)
+    assert float(turn.rad2deg()) < 6
+
+
+def test_feet_that_stand_do_not_slide_more_than_given() -> None:
+    """Legs and trunk change their length by centimetres over a clip while the feet stay where they are."""
+    still = torch.from_numpy(rigid_motion(1, rest=REST.numpy())).double().repeat(60, 1, 1)
+    phase = torch.linspace(0, 12, 60, dtype=torch.float64)[:, None, None]
+    sway = 0.015 * torch.sin(phase + torch.from_numpy(np.random.default_rng(2).uniform(0, 6, (1, 22, 3))))
+    sway[:, FEET] = 0.0
+    given = still + sway
+    made = with_constant_bones(given, REST)
+    solved = solve_pose(given, REST)
+    by_direction = posed_joints(solved.rotations, solved.translation, REST)
+    slides = [(x[1:, FEET] - x[:-1, FEET]).norm(dim=-1).mean() for x in (made, by_direction)]
+    assert slides[0] < 5e-4 and slides[1] > 2e-3
 
 
 def test_no_rigid_pose_is_nearer() -> None:
@@ -58,7 +84,11 @@ def test_no_rigid_pose_is_nearer() -> None:
         skew[..., 0, 1], skew[..., 0, 2], skew[..., 1, 2] = -turns[..., 2], turns[..., 1], -turns[..., 0]
         rotations = solved.rotations @ torch.matrix_exp(skew - skew.mT)
         joints = posed_joints(rotations, solved.translation + shift, REST)
-        value = ((joints - given).square().sum(-1) * weights).sum()
+        moved = joints - given
+        value = (moved.square().sum(-1) * weights).sum()
+        for parent, child in SMPL22.bones:
+            length = (REST[child] - REST[parent]).norm()
+            value = value + (STEADINESS / length) ** 2 * (moved[:, child] - moved[:, parent]).square().sum()
         value.backward()
         assert values.grad is not None
         return float(value.detach()), values.grad.numpy()
