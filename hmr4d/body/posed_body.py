@@ -16,6 +16,7 @@ from hmr4d.body.skeleton import SMPL22
 FRAMES_OF_MESH = 32
 FRAMES_TO_MEASURE = 1024  # of a longer motion; soles are looked at in so many frames, evenly spread
 SINKING_SHARE = 0.05  # of the frames may reach under the floor: a single bad one shall not lift a whole motion
+LITTLE = 0.02  # metres; toes that push off reach so far into the floor, and raising a body for them would let it float
 FLAT = 0.9  # cosine of 26 degrees; a foot that is tilted more stands on its toes or its heel
 LOWEST = 0.05  # metres above the lowest joint; toes higher than this do not stand
 MOST_MENDED = 0.06  # metres; soles further off the floor are no matter of where joints are: the floor is elsewhere
@@ -103,11 +104,12 @@ def dress(rigid: RigidMotion, body: Body, *, convention: str | None = None) -> P
 
 
 def sinking(bounds: Tensor) -> float:
-    """Metres by which a mesh with bounds (L, 2, 3) must be raised to stand on the floor y = 0; 0 if it does not sink.
+    """Metres by which a mesh with bounds (L, 2, 3) must be raised to stand on the floor y = 0.
 
-    Allows for few bad frames.
+    0 if it hardly sinks, or in few frames only.
     """
-    return max(0.0, -float(bounds[:, 0, 1].double().quantile(SINKING_SHARE)))
+    depth = -float(bounds[:, 0, 1].double().quantile(SINKING_SHARE))
+    return depth if depth > LITTLE else 0.0
 
 
 # ----------------------------------------------------------------------------------------------------------------------
