@@ -79,7 +79,8 @@ class LiftingViews(Dataset[dict[str, Any]]):
     Keys of an item: `joints3d` (L, J, 3) metres in the rig's world; `size` (V, 2), `K4` (V, 4) and `T_w2c` (V, 4, 4) of
     the rig; `features` (V, L, D) of what it sees; of view 0 as a detector would report it `kp2d_obs` (L, J, 2) pixels,
     0 where missing, `visible` (L, J) bool and `condition2d` (L, C); `cond` (V, 7 | 11) and `pointmap`
-    (V, 4, grid, grid), what the network is told of the cameras; `length` int; `clip` int.
+    (V, 4, grid, grid), what the network is told of the cameras; `known2d` (V, L, J) bool, which points of the features
+    are known, here all, and `camera_known`, here True; `length` int; `clip` int.
 
     Args:
         store: folder of a motion store, or an open one.
@@ -153,6 +154,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
             "condition2d": self.codec.encode_condition(kp2d, rig.size[0], visible),
             "cond": camera_condition(told, self.cameras),
             "pointmap": ground_pointmap(told, self.grid, self.max_range),
+            "known2d": torch.ones(pixels.shape[:-1], dtype=torch.bool), "camera_known": True,
             "length": len(joints3d),
             "clip": clip,
         }  # fmt: skip
