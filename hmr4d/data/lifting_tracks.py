@@ -80,7 +80,8 @@ class LiftingTracks(Dataset[dict[str, Any]]):
     """Tracks as items of one view, with the keys of `LiftingViews`; `clip` is the number of the track.
 
     What is not known is told: `known2d` (1, L, J) is False where `features` were made up between other frames, and
-    `camera_known` is False for tracks without a camera, whose `cond` and `pointmap` are zeros. `joints3d` is zeros.
+    `camera_known` is False for tracks without a camera, whose `cond` and `pointmap` are zeros. `joints3d` is zeros:
+    train with losses of 2D only.
 
     Args:
         tracks: see `capture_tracks` and `folder_tracks`.

@@ -151,23 +151,30 @@ class Mocap2to3Pipeline(nn.Module):
         Args:
             batch: `features` (B, V, L, D), `size` (B, V, 2), `cond` (B, V, C), `pointmap` (B, V, 4, grid, grid),
                 `lengths` (B,), `valid` (B, L), with several views `condition2d` (B, L, C2); `joints3d` (B, L, J, 3),
-                `K4` and `T_w2c` where the loss looks at 3D motion.
+                `K4` and `T_w2c` where the loss looks at 3D motion; `known2d` (B, V, L, J) and `camera_known` (B,)
+                bool where not every point or camera is known.
             draws: from `draw_training`.
         """
         predicted, x_0 = self._predict_clean(batch, draws)
         options, tokens = self.training_options, self.num_token_features
-        mask = batch["valid"][:, None, :, None]
+        known = self._known_points(batch)
         squared = (predicted - x_0) ** 2
         local = x_0.shape[-1] - tokens
-        terms = {"local_loss": masked_mean(squared[..., :local], mask)}
+        per_channel = known.repeat_interleave(local // known.shape[-1], -1)
+        terms = {"local_loss": masked_mean(squared[..., :local], per_channel)}
         loss = terms["local_loss"]
         if tokens:
-            terms["token_loss"] = masked_mean(squared[..., local:], mask)
+            terms["token_loss"] = masked_mean(squared[..., local:], known.any(-1, keepdim=True))
             loss = loss + options.token_weight * terms["token_loss"]
         for name, value in self._point_terms(predicted, x_0, batch).items():
             terms[f"{name}_loss"] = value
             loss = loss + getattr(options, f"{name}_weight") * value
         return {"loss": loss} | terms
+
+    def _known_points(self, batch: dict[str, Any]) -> Tensor:
+        """(B, V, L, J) bool, or with one for all views and joints: points that the network can learn from."""
+        valid = batch["valid"][:, None, :, None]
+        return valid & batch["known2d"] if "known2d" in batch and self.world_codec is None else valid
 
     def _predict_clean(self, batch: dict[str, Any], draws: LiftDraws) -> tuple[Tensor, Tensor]:
         """The network's x_0 and the true one, (B, V, L, D)."""
@@ -177,7 +184,7 @@ class Mocap2to3Pipeline(nn.Module):
         else:
             x_0 = self.world_codec.encode(batch["joints3d"])[:, None]
             cam, pointmap = batch["cond"][:, :1], batch["pointmap"][:, :1]
-        t, known = draws.t.to(device), draws.keep_camera.to(device)
+        t, known = draws.t.to(device), draws.keep_camera.to(device) & batch.get("camera_known", True)
         x_t = self.schedule.add_noise(x_0, draws.eps.to(device), t)
         predicted = self.denoiser(
             x_t, t, lengths=batch["lengths"], cam=cam, memory=self.denoiser.encode_maps(pointmap, known), known=known,
@@ -191,14 +198,16 @@ class Mocap2to3Pipeline(nn.Module):
         wanted = {n for n in ("points", "velocity", "metres") if getattr(options, f"{n}_weight") > 0}
         if self.world_codec is not None or not wanted:
             return {}
-        size, valid = batch["size"], batch["valid"][:, None, :, None, None]
+        size, valid = batch["size"], self._known_points(batch)[..., None]
         got_px, true_px = self.codec.decode(predicted, size), self.codec.decode(x_0, size)
         unit = 2 / size[:, :, None, None]
         terms = {}
         if "points" in wanted:
             terms["points"] = masked_mean(((got_px - true_px) * unit).abs(), valid)
         if "velocity" in wanted:
-            terms["velocity"] = masked_mean(step_error(got_px * unit, true_px * unit), valid[:, :, 1:])
+            terms["velocity"] = masked_mean(
+                step_error(got_px * unit, true_px * unit), valid[:, :, 1:] & valid[:, :, :-1]
+            )
         if "metres" in wanted:
             rig = Rig(size, batch["K4"], batch["T_w2c"])
             depth = project(rig, batch["joints3d"])[1][..., None]

@@ -266,6 +266,35 @@ def test_loss_terms() -> None:
     assert float(terms["loss"]) == pytest.approx(sum(w * float(terms[f"{n}_loss"]) for n, w in weights.items()))
 
 
+def test_points_that_are_not_known_teach_nothing() -> None:
+    batch = tiny_batch()
+    known = batch["valid"][:, None, :, None].repeat(1, 4, 1, 22)
+    known[0, 1, 3, 1] = False  # one joint
+    known[0, 2, 5] = False  # one frame of one view
+    off = batch["features"].clone()
+    off[0, 1, 3, 2:4] += 1.0
+    off[0, 2, 5] += 1.0
+    pipeline = tiny_pipeline(KnowsTheTruth(off), training=LiftTrainingOptions())
+    draws = pipeline.draw_training(batch, torch.Generator())
+    assert all(v > 0 for v in pipeline.training_loss(batch, draws).values())
+    assert not any(pipeline.training_loss(batch | {"known2d": known}, draws).values())
+    off[0, 1, 3, 0] += 1.0  # of a joint that is known
+    terms = pipeline.training_loss(batch | {"known2d": known}, draws)
+    assert float(terms["local_loss"]) == pytest.approx(1 / (2 * int(known.sum())), rel=1e-3)
+    assert terms["token_loss"] == 0
+
+
+def test_items_without_a_camera_train_as_if_it_had_been_dropped() -> None:
+    batch, pipeline = tiny_batch(), tiny_pipeline()
+    draws = pipeline.draw_training(batch, torch.Generator())
+    dropped = replace(draws, keep_camera=torch.tensor([True, False]))
+    expected = pipeline.training_loss(batch, dropped)["loss"]
+    assert pipeline.training_loss(batch, replace(draws, keep_camera=torch.tensor([True, True])))["loss"] != expected
+    unknown = batch | {"camera_known": torch.tensor([True, False])}
+    got = pipeline.training_loss(unknown, replace(draws, keep_camera=torch.tensor([True, True])))["loss"]
+    assert got == expected
+
+
 def test_a_prediction_off_by_a_known_amount_is_monitored_as_such() -> None:
     batch = tiny_batch((20, 14))
     x_0 = batch["features"].clone()
