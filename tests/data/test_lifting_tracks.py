@@ -13,11 +13,15 @@ from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.skeleton import COCO17, H36M17, SMPL22, Skeleton
 from hmr4d.data.batching import collate
 from hmr4d.data.camera_files import CameraFile, write_camera
+from hmr4d.data.captures import Capture, CaptureViews
+from hmr4d.data.importers.ground_plane import GroundPlane
 from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.data.lifting_rigs import SurroundingRigs
-from hmr4d.data.lifting_tracks import LiftingTracks, Track2D, folder_tracks
+from hmr4d.data.lifting_tracks import LiftingTracks, Track2D, capture_tracks, folder_tracks
 from hmr4d.data.lifting_views import LiftingViews
+from hmr4d.data.randomness import ItemRandom
 from hmr4d.data.store import Caption, MotionStore, StoreWriter
+from hmr4d.geometry.cameras import invert_rigid, world_to_camera
 from hmr4d.geometry.ground_pointmap import ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_condition, camera_pose, mirror_rig, project
 from hmr4d.representation.view_tokens import ViewTokenCodec
@@ -155,6 +159,31 @@ def test_tracks_and_projected_motion_share_batches(tmp_path: Path) -> None:
     assert batch["known2d"].shape == (3, 1, 60, 17)
     assert not batch["known2d"][2, :, 45:].any()
     assert batch["camera_known"].tolist() == [True, True, False]
+
+
+def test_captures_give_a_track_for_every_camera() -> None:
+    """A capture in the frame of its calibration, turned and moved: each camera's own world comes out."""
+    rig = SurroundingRigs(virtual_share=0.0).draw(ItemRandom.from_seed(2)).to(torch.float64)
+    joints3d = torch.from_numpy(synthetic_joints("walk", 60, np.random.default_rng(3))).double()
+    joints3d = convert_joints(joints3d - joints3d[:, :1].mean(0) * torch.tensor([1.0, 0.0, 1.0]), SMPL22, COCO17)
+    joints3d = joints3d + torch.tensor([0.0, 0.0, -4.0])
+    turned = camera_pose(*torch.tensor([0.4, 1.0, 2.0]).double(), torch.tensor([1.0, 2.0, 3.0]).double())
+    capture = Capture(
+        name="walk", fps=30.0, skeleton=COCO17, root_joints=COCO17.root_joints,
+        joints3d=world_to_camera(joints3d, turned).numpy(), valid=np.ones((60, 17), dtype=bool),
+        views=("a", "b", "c", "d"), size=rig.size.numpy(), K4=rig.K4.numpy(),
+        T_w2c=(rig.T_w2c @ invert_rigid(turned)).numpy(), distortion=None,
+        ground=GroundPlane(turned[:3, 1].numpy(), -float(turned[:3, 1] @ turned[:3, 3])), observed=(0, 2),
+    )  # fmt: skip
+    tracks = capture_tracks(CaptureViews([("walk", v) for v in capture.observed], {"walk": capture}.__getitem__))
+    assert [t.name for t in tracks] == ["walk/a", "walk/c"]
+    pixels = project(rig, joints3d)[0]
+    for t, view in zip(tracks, capture.observed, strict=True):
+        assert t.camera is not None
+        assert torch.allclose(t.kp2d, pixels[view].float(), atol=0.01)
+        assert torch.allclose(t.camera.centres[0], torch.tensor([0.0, float(rig.centres[view, 1]), 0.0]), atol=1e-4)
+    item = LiftingTracks(tracks, codec=ViewTokenCodec(COCO17), grid=8, mirror_prob=0.0)[1]
+    assert torch.allclose(item["kp2d_obs"], pixels[2].float(), atol=0.01)
 
 
 def write_keypoints(path: Path, frames: int = 60) -> None:
