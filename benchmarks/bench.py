@@ -1,6 +1,7 @@
 """How long things take: python benchmarks/bench.py [NAME ...] prints a table and writes benchmarks/results/<date>.json.
 
---slow adds training steps of the published network, --archive PATH the preparing of Bandai-Namco data.
+--slow adds training steps of the published network and very long clips, --archive PATH the preparing of Bandai-Namco
+data.
 Every case is run several times and given as the median; cases to compare are run in turn, so that a busy machine slows
 all of them alike. Quote ratios rather than seconds.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -294,8 +296,8 @@ def hml263(_: Options) -> dict[str, Case]:
     }
 
 
-def fitting(_: Options) -> dict[str, Case]:
-    """A body fitted to 150 frames of joints."""
+def fitting(options: Options) -> dict[str, Case]:
+    """A body fitted to 150 frames of joints; --slow adds 100,000 frames."""
     import roma
 
     from hmr4d.body.body_model import load_body
@@ -306,11 +308,37 @@ def fitting(_: Options) -> dict[str, Case]:
     other = body.with_bone_lengths(body.bone_lengths * (0.9 + 0.2 * torch.rand(body.num_joints, generator=generator)))
     angles = 0.5 * torch.sin(torch.linspace(0, 6, 150)[:, None, None] + 6 * torch.rand(22, 3, generator=generator))
     joints3d = other.pose(roma.rotvec_to_rotmat(angles))
-    return {
+    noisy = joints3d + 0.005 * torch.randn(joints3d.shape, generator=generator)
+    there_and_back = torch.cat([joints3d, joints3d.flip(0)])
+    cases = {
         "shape and pose": lambda: fit_body(joints3d, body, fps=30),
         "pose of a body of another size, with refinement": lambda: fit_body(joints3d, body, fps=30, keep_shape=True),
-        "shape and pose, 12,000 frames": lambda: fit_body(joints3d.repeat(80, 1, 1), body, fps=30),
+        "shape and pose, noise of 5 mm": lambda: fit_body(noisy, body, fps=30),
     }
+    for count in (18_000, 100_000) if options.slow else (18_000,):
+        clip = there_and_back.repeat(-(-count // len(there_and_back)), 1, 1)[:count]
+        cases[f"shape and pose, {count:,} frames"] = lambda c=clip: fit_body(c, body, fps=30)
+        cases[f"with refinement, {count:,} frames"] = lambda c=clip: fit_body(c, body, fps=30, keep_shape=True)
+    return cases
+
+
+def exports(options: Options) -> dict[str, Case]:
+    """Files of a motion whose bones all change their length: a minute and ten at 30 fps; --slow adds 100,000 frames."""
+    from hmr4d.body.body_model import load_body
+    from hmr4d.body.skeleton import SMPL22
+    from hmr4d.callbacks.motion_writer import EXPORTS
+
+    generator = torch.Generator().manual_seed(0)
+    sway = torch.randn(1, 22, 3, generator=generator) * torch.linspace(0, 6, 1800).sin()[:, None, None]
+    minute = load_body("anny").rest_joints + 0.02 * sway + 0.002 * torch.randn(1800, 22, 3, generator=generator)
+    folder = scratch("exports")
+    cases = {}
+    for count in (1800, 18_000, 100_000) if options.slow else (1800, 18_000):
+        clip = minute.repeat(-(-count // 1800), 1, 1)[:count].numpy()
+        for name in ("bvh", "glb", "amass", "csv"):
+            path = folder / f"{count}.{name}"
+            cases[f"{name}, {count:,} frames"] = lambda c=clip, n=name, p=path: EXPORTS[n](p, c, 30.0, SMPL22, "", {})
+    return cases
 
 
 GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
@@ -325,6 +353,7 @@ GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
     "hml263": hml263,
     "fid": fid,
     "fitting": fitting,
+    "exports": exports,
 }
 
 
@@ -345,7 +374,7 @@ def main() -> None:
     known = argparse.ArgumentParser(description=__doc__)
     known.add_argument("groups", nargs="*", choices=[[], *GROUPS], default=[], help="what to measure; all by default")
     known.add_argument("--rounds", type=int, default=5)
-    known.add_argument("--slow", action="store_true", help="training steps of the published network too")
+    known.add_argument("--slow", action="store_true", help="training of the published network and very long clips too")
     known.add_argument("--archive", type=Path, help="Bandai-Namco data to prepare, folder or tar; else left out")
     args = known.parse_args()
     if args.archive is not None and not args.archive.exists():
@@ -363,6 +392,8 @@ def main() -> None:
         for name, values in seconds.items():
             median = statistics.median(values)
             sys.stdout.write(f"{name:58s} {median:10.4f} {min(values):10.4f} {first / median:13.2f}\n")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux
+        sys.stdout.write(f"Peak memory of this process so far: {peak:.0f} MB\n")
         report["results"][group] = seconds
     path = Path(__file__).parent / "results" / f"{report['date']}.json"
     path.parent.mkdir(exist_ok=True)

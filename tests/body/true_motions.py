@@ -1,4 +1,4 @@
-"""Made-up motions of which every rotation is known: turns, bows, raised arms, a person who lies down, and nonsense."""
+"""Made-up motions of which every rotation is known: turns, bows, cartwheels, a person who lies down, and nonsense."""
 
 from __future__ import annotations
 
@@ -78,6 +78,44 @@ def true_motions(num_frames: int = 120, seed: int = 0) -> dict[str, Tensor]:
     motions["straight arms circle, straight leg kicks high"] = swinging
     generator = torch.Generator().manual_seed(seed + 5)
     motions["no person moves like this"] = matrices(wander(num_frames, generator, 22, 3, scale=0.5))
+    return motions
+
+
+def floor_motions(num_frames: int = 120, seed: int = 0) -> dict[str, Tensor]:
+    """More of them (L, 22, 3, 3): head over heels, on hands and knees, and sitting down."""
+    still, there_and_back = torch.ones(num_frames), torch.linspace(0, math.pi, num_frames).sin()
+    hips, knees, shoulders = (
+        list(SMPL22.indices(f"left_{part}", f"right_{part}")) for part in ("hip", "knee", "shoulder")
+    )
+    motions: dict[str, Tensor] = {}
+    pose = person(num_frames, seed + 10, 0.5)
+    pose[:, shoulders, 2] += torch.tensor([2.4, -2.4])
+    pose[:, hips, 2] += torch.tensor([0.7, -0.7])
+    motions["cartwheel"] = roma.rotvec_to_rotmat(pose)
+    wheel = _about(2, -_to(2 * math.pi, num_frames)) @ _about(1, _to(0.5, num_frames))
+    motions["cartwheel"][:, 0] = wheel @ motions["cartwheel"][:, 0]
+    pose = person(num_frames, seed + 11, 0.5)
+    pose[:, hips, 0] -= 1.8 * there_and_back[:, None]
+    pose[:, knees, 0] += 1.8 * there_and_back[:, None]
+    motions["somersault"] = roma.rotvec_to_rotmat(pose)
+    motions["somersault"][:, 0] = _about(0, _to(2 * math.pi, num_frames)) @ motions["somersault"][:, 0]
+    pose = person(num_frames, seed + 12, 0.5)
+    pose[:, [3, 6, 9], 0] += 0.5 * there_and_back[:, None]
+    pose[:, 0, 0] += 1.2 * there_and_back
+    pose[:, hips, 0] -= 0.6 * there_and_back[:, None]
+    motions["touches the toes"] = roma.rotvec_to_rotmat(pose)
+    pose = person(num_frames, seed + 13, 0.6)
+    pose[:, hips, 0] -= _to(1.6, num_frames)[:, None]
+    pose[:, knees, 0] += _to(1.5, num_frames)[:, None]
+    motions["sits down"] = roma.rotvec_to_rotmat(pose)
+    crawl, swing = roma.rotvec_to_rotmat(person(num_frames, seed + 14, 0.6)), torch.linspace(0, 19, num_frames).sin()
+    crawl[:, 0] = _about(1, _to(1.5, num_frames)) @ _about(0, 1.4 * still)
+    for side, sign in (("left", 1), ("right", -1)):
+        crawl[:, SMPL22.index(f"{side}_hip")] = _about(0, -1.5 + 0.4 * sign * swing) @ _about(2, 0.1 * sign * still)
+        crawl[:, SMPL22.index(f"{side}_knee")] = _about(0, 1.5 - 0.3 * sign * swing)
+        crawl[:, SMPL22.index(f"{side}_shoulder")] = _about(1, -1.5 * sign * still) @ _about(2, 0.4 * swing)
+        crawl[:, SMPL22.index(f"{side}_elbow")] = _about(1, -sign * (0.2 + 0.1 * sign * swing))
+    motions["crawls"] = crawl
     return motions
 
 
