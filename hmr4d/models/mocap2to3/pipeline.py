@@ -6,7 +6,7 @@ A plain module that needs neither a trainer nor a configuration: `training_loss`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ from hmr4d.models.mocap2to3.tracks import (
     resample_track,
     window_starts,
 )
+from hmr4d.models.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, check_request
 from hmr4d.representation.view_points import ViewPointCodec
 from hmr4d.representation.view_tokens import ViewTokenCodec
 from hmr4d.representation.world_joints import WorldJointsCodec
@@ -41,52 +42,6 @@ from hmr4d.utils.progress import progress
 
 MAX_TOKENS = 40_000  # frames times views at once
 MIN_VIEW_DEPTH = 0.1  # metres; a frame with a joint nearer to a camera keeps what the network drew there
-
-
-@dataclass(frozen=True)
-class LiftDraws:
-    """The random part of one training step: eps (B, V, L, D) noise, t (B,) steps, keep_camera (B,) bool."""
-
-    eps: Tensor
-    t: Tensor
-    keep_camera: Tensor
-
-
-@dataclass(frozen=True)
-class CameraInputs:
-    """What the network is told of the cameras: the rig, `cam` (B, V, C) and `memory` (B, V, M, dim) of the maps."""
-
-    rig: Rig
-    cam: Tensor
-    memory: Tensor
-
-    def select(self, rows: Tensor) -> CameraInputs:
-        """Those of some items."""
-        rig = Rig(self.rig.size[rows], self.rig.K4[rows], self.rig.T_w2c[rows])
-        return CameraInputs(rig, self.cam[rows], self.memory if len(self.memory) == 1 else self.memory[rows])
-
-
-@dataclass(frozen=True)
-class Track:
-    """What view 0 saw: `pixels` (B, L, J, 2), `conf` (B, L, J), 0 where missing, `lengths` (B,)."""
-
-    pixels: Tensor
-    conf: Tensor
-    lengths: Tensor
-
-    def cut(self, rows: Tensor, start: int, window: int) -> Track:
-        """A window of some items, as long as the longest of them needs."""
-        lengths = (self.lengths[rows] - start).clamp(max=window)
-        end = start + int(lengths.max())
-        return Track(self.pixels[rows, start:end], self.conf[rows, start:end], lengths)
-
-
-@dataclass(frozen=True)
-class Lifted:
-    """World motion `joints3d` (B, L, J, 3) and `residual` (B, L, J), both metres."""
-
-    joints3d: Tensor
-    residual: Tensor
 
 
 class Mocap2to3Pipeline(nn.Module):
@@ -411,7 +366,7 @@ class Mocap2to3Pipeline(nn.Module):
         """
         rate = self.fps if fps is None else fps
         lengths = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
-        _check_request(kp2d, conf, rig, lengths, rate, num_samples)
+        check_request(kp2d, conf, rig, lengths, rate, num_samples, draws_views=self.world_codec is None)
         seeds = seeds_of(seed, generator, len(kp2d), "tracks")
         changes = {"num_inference_steps": num_inference_steps, "window": window, "overlap": overlap}
         options = replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
@@ -471,17 +426,3 @@ class Mocap2to3Pipeline(nn.Module):
             joints3d=mean, lengths=lengths, fps=rate, skeleton=self.codec.skeleton, rig=rig,
             joints2d=project(rig, mean)[0], spread=spread, residual=residual.mean(1), extras={"samples": joints3d},
         )  # fmt: skip
-
-
-def _check_request(kp2d: Tensor, conf: Tensor, rig: Rig, lengths: Tensor, rate: float, num_samples: int) -> None:
-    """ValueError with what is wrong in a request."""
-    if kp2d.ndim != 4 or kp2d.shape[-1] != 2 or conf.shape != kp2d.shape[:-1]:
-        raise ValueError(
-            f"kp2d is {tuple(kp2d.shape)} and conf {tuple(conf.shape)}; expected (B, L, J, 2) and (B, L, J)."
-        )
-    if rig.K4.ndim == 3 and len(rig.K4) not in (1, len(kp2d)):
-        raise ValueError(f"{len(rig.K4)} rigs for {len(kp2d)} tracks. Give one for all, or one per track.")
-    if len(lengths) != len(kp2d) or not bool(((lengths >= 1) & (lengths <= kp2d.shape[1])).all()):
-        raise ValueError(f"lengths are {lengths.tolist()}; expected one per track, from 1 to {kp2d.shape[1]} frames.")
-    if not rate > 0 or num_samples < 1:
-        raise ValueError(f"fps is {rate} and num_samples {num_samples}; expected more than 0 and at least 1.")

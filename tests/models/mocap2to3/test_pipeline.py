@@ -13,7 +13,8 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.diffusion.noise import IndependentNoise
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.models.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
-from hmr4d.models.mocap2to3.pipeline import LiftDraws, Mocap2to3Pipeline, Track
+from hmr4d.models.mocap2to3.pipeline import Mocap2to3Pipeline
+from hmr4d.models.mocap2to3.values import LiftDraws, Track
 from hmr4d.representation.view_points import ViewPointCodec
 from hmr4d.representation.view_tokens import ViewTokenCodec
 from hmr4d.representation.world_joints import WorldJointsCodec
@@ -344,6 +345,7 @@ def test_one_batch_can_be_learned() -> None:
         ({"lengths": torch.tensor([6])}, "from 1 to 5 frames"),
         ({"num_samples": 0}, "num_samples 0"),
         ({"fps": 0.0}, "fps is 0"),
+        ({"rig": ring().select([0])}, "The rig has one camera.*virtual_rig"),
         ({"window": 8}, "at least 16"),
         ({"overlap": 300}, "shorter than the window"),
         ({"seed": [1, 2]}, "2 seeds for 1 tracks"),
