@@ -341,25 +341,6 @@ def exports(options: Options) -> dict[str, Case]:
     return cases
 
 
-def exports(options: Options) -> dict[str, Case]:
-    """Files of a motion whose bones all change their length: a minute and ten at 30 fps; --slow adds 100,000 frames."""
-    from hmr4d.body.body_model import load_body
-    from hmr4d.body.skeleton import SMPL22
-    from hmr4d.callbacks.motion_writer import EXPORTS
-
-    generator = torch.Generator().manual_seed(0)
-    sway = torch.randn(1, 22, 3, generator=generator) * torch.linspace(0, 6, 1800).sin()[:, None, None]
-    minute = load_body("anny").rest_joints + 0.02 * sway + 0.002 * torch.randn(1800, 22, 3, generator=generator)
-    folder = scratch("exports")
-    cases = {}
-    for count in (1800, 18_000, 100_000) if options.slow else (1800, 18_000):
-        clip = minute.repeat(-(-count // 1800), 1, 1)[:count].numpy()
-        for name in ("bvh", "glb", "amass", "csv"):
-            path = folder / f"{count}.{name}"
-            cases[f"{name}, {count:,} frames"] = lambda c=clip, n=name, p=path: EXPORTS[n](p, c, 30.0, SMPL22, "", {})
-    return cases
-
-
 GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
     "sampling_published": sampling_published,
     "sampling_default": sampling_default,
