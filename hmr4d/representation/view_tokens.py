@@ -31,16 +31,19 @@ class ViewTokenCodec:
         box: "square" keeps angles in pixels; "tight" fits width and height by themselves.
         margin: box over body; locals stay within 1 / margin.
         smooth: widen and smooth the box over time, which keeps single bad joints from shaking the tokens.
+        isotropic: normalise both axes of the image by its longer side, (u - W / 2) / (max(W, H) / 2), not each by its own.
     """
 
     def __init__(
-        self, skeleton: Skeleton, *, box: str = "square", margin: float = BOX_MARGIN, smooth: bool = False
-    ) -> None:
+        self, skeleton: Skeleton, *, box: str = "square", margin: float = BOX_MARGIN, smooth: bool = False,
+        isotropic: bool = False,
+    ) -> None:  # fmt: skip
         if box not in BOXES:
             raise ValueError(f"Unknown box '{box}'; known: {', '.join(map(repr, BOXES))}.")
         if not margin > 0:
             raise ValueError(f"margin is {margin}; expected a number above 0, usually {BOX_MARGIN}.")
-        self.skeleton, self.box, self.margin, self.smooth = skeleton, box, margin, smooth
+        self.skeleton, self.box, self.margin = skeleton, box, margin
+        self.smooth, self.isotropic = smooth, isotropic
 
     @property
     def num_features(self) -> int:
@@ -90,7 +93,7 @@ class ViewTokenCodec:
         """Pixels (..., L, J, 2) of features (..., L, D); size (..., 2)."""
         fraction = ((self.scale(features) + 1) / 2).clamp(min=MIN_FRACTION)
         points_norm = self.local_points(features) * fraction[..., None, :] + self.offset(features)[..., None, :]
-        return (points_norm + 1) / 2 * size[..., None, None, :]
+        return (points_norm * self._unit(size)[..., None, None, :] + size[..., None, None, :]) / 2
 
     def local_points(self, features: Tensor) -> Tensor:
         """(..., L, J, 2) box units."""
@@ -106,7 +109,11 @@ class ViewTokenCodec:
 
     def box_side(self, features: Tensor, size: Tensor) -> Tensor:
         """(..., L, 2) sides of the box in pixels."""
-        return ((self.scale(features) + 1) / 2).clamp(min=MIN_FRACTION) * size[..., None, :]
+        return ((self.scale(features) + 1) / 2).clamp(min=MIN_FRACTION) * self._unit(size)[..., None, :]
+
+    def _unit(self, size: Tensor) -> Tensor:
+        """(..., 2) pixels that two units of normalised image coordinates are."""
+        return size.amax(-1, keepdim=True).expand_as(size) if self.isotropic else size
 
     def _encode(self, pixels: Tensor, size: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Features (..., L, D) and whether the root was seen (..., L)."""
@@ -123,11 +130,10 @@ class ViewTokenCodec:
                 "Choose the skeleton of the points or convert them (hmr4d.body.joint_conversion)."
             )
 
-    @staticmethod
-    def _join(root: Tensor, away: Tensor, half: Tensor, size: Tensor) -> Tensor:
+    def _join(self, root: Tensor, away: Tensor, half: Tensor, size: Tensor) -> Tensor:
         """Features (..., L, D) of roots (..., L, 2), joints from there (..., L, J, 2) and half sides (..., L, 2)."""
-        image = size[..., None, :]
-        tokens = torch.stack([2 * root / image - 1, 4 * half / image - 1], -2)
+        unit = self._unit(size)[..., None, :]
+        tokens = torch.stack([(2 * root - size[..., None, :]) / unit, 4 * half / unit - 1], -2)
         return torch.cat([away / half[..., None, :], tokens], -2).flatten(-2)
 
     def _root(self, pixels: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,6 +32,16 @@ def test_decoding_inverts_encoding(box: str, smooth: bool, skeleton: Skeleton) -
     assert (codec.decode(x, sizes) - pixels).abs().max() < 1e-9
 
 
+def test_isotropic_coordinates() -> None:
+    """A step of a pixel counts the same in both axes, and decoding inverts encoding as ever."""
+    codec, plain, pixels = ViewTokenCodec(SMPL22, isotropic=True), ViewTokenCodec(SMPL22), track(20)
+    x = codec.encode(pixels, SIZE)
+    assert (codec.decode(x, SIZE) - pixels).abs().max() < 1e-9
+    assert torch.allclose(codec.box_side(x, SIZE), plain.box_side(plain.encode(pixels, SIZE), SIZE))
+    assert torch.allclose(codec.offset(x), (pixels[:, 0] - SIZE / 2) / 960)
+    assert torch.allclose(codec.scale(x)[:, 0], codec.scale(x)[:, 1])
+
+
 @pytest.mark.parametrize(("box", "smooth"), OPTIONS)
 def test_locals_stay_in_the_box(box: str, smooth: bool) -> None:
     codec = ViewTokenCodec(SMPL22, box=box, smooth=smooth, margin=1.2)
