@@ -31,7 +31,8 @@ class ViewTokenCodec:
         box: "square" keeps angles in pixels; "tight" fits width and height by themselves.
         margin: box over body; locals stay within 1 / margin.
         smooth: widen and smooth the box over time, which keeps single bad joints from shaking the tokens.
-        isotropic: normalise both axes of the image by its longer side, (u - W / 2) / (max(W, H) / 2), not each by its own.
+        isotropic: normalise both axes of the image by its longer side, (u - W / 2) / (max(W, H) / 2), not each by its
+            own.
     """
 
     def __init__(
