@@ -49,7 +49,8 @@ def _html(
     path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any], *,
     views: ImageViews | None = None,
 ) -> None:  # fmt: skip
-    write_html(path, [ViewerMotion(joints3d, text, views=views)], fps=fps, skeleton=skeleton, title=text)
+    motion = ViewerMotion(joints3d, text, views=views, convention=convention_of(about))
+    write_html(path, [motion], fps=fps, skeleton=skeleton, title=text)
 
 
 def _bvh(
@@ -172,7 +173,9 @@ class MotionWriter:
             write_contact_sheet(self.written[-1], rows, fps=fps, skeleton=skeleton)
             if "html" in self.export and len(rows) > 1:
                 self.written.append(self.out_dir / "index.html")
-                write_html(self.written[-1], rows, fps=fps, skeleton=skeleton, title=f"{len(rows)} motions")
+                convention = convention_of(self.about)
+                motions = [ViewerMotion(joints3d, text, convention=convention) for joints3d, text in rows]
+                write_html(self.written[-1], motions, fps=fps, skeleton=skeleton, title=f"{len(rows)} motions")
         return sorted(self.written)
 
 

@@ -46,6 +46,7 @@ class ViewerMotion:
         colour: red, green, blue of 0 to 255 where several figures share a scene; None: chosen for it.
         views: 2D joints that are played beside it.
         fps: frames per second, where it is not that of the page.
+        convention: of the joints of its source, see `body.joint_conventions`.
     """
 
     joints3d: Any
@@ -54,6 +55,7 @@ class ViewerMotion:
     colour: tuple[int, int, int] | None = None
     views: ImageViews | None = None
     fps: float | None = None
+    convention: str | None = None
 
 
 def write_html(
@@ -96,7 +98,7 @@ def write_html(
         try:
             items.append(_item(pack, motion, fps, skeleton))
             if embodied:
-                items[-1]["body"] = _body(pack, motion, must=bool(mesh))
+                items[-1]["body"] = _body(pack, motion, items[-1]["fps"], must=bool(mesh))
         except ValueError as error:
             raise ValueError(f"Motion {number} ({motion.caption!r}): {error}") from error
     entries = _entries(given)
@@ -150,10 +152,10 @@ def json_for_script(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _body(pack: Pack, motion: ViewerMotion, *, must: bool) -> dict[str, Any] | None:
+def _body(pack: Pack, motion: ViewerMotion, fps: float, *, must: bool) -> dict[str, Any] | None:
     """The body of one motion; None where there can be none and it need not be."""
     try:
-        return add_body(pack, checked_joints3d(motion.joints3d, SMPL22))
+        return add_body(pack, checked_joints3d(motion.joints3d, SMPL22), fps=fps, convention=motion.convention)
     except ValueError as error:
         if must:
             raise

@@ -42,12 +42,14 @@ def add_template(pack: Pack) -> dict[str, Any]:
     }
 
 
-def add_body(pack: Pack, joints3d: NDArray[np.float32]) -> dict[str, Any]:
+def add_body(pack: Pack, joints3d: NDArray[np.float32], *, fps: float, convention: str | None = None) -> dict[str, Any]:
     """The light body in a motion.
 
     Args:
         pack: where the numbers go.
         joints3d: (L, 22, 3) metres, y up.
+        fps: frames per second.
+        convention: of the joints of its source, see `body.joint_conventions`.
 
     Returns:
         `rest` (22, 3) joints at rest; `shape` (22 x 4, 3), for each joint the map of the homogeneous template that
@@ -56,9 +58,9 @@ def add_body(pack: Pack, joints3d: NDArray[np.float32]) -> dict[str, Any]:
         which the body must be raised to stand on the floor.
 
     Raises:
-        ValueError: a bone has no length.
+        ValueError: a bone has no length, or the convention is unknown.
     """
-    posed = pose_after(torch.from_numpy(joints3d), load_light_body())
+    posed = pose_after(torch.from_numpy(joints3d), load_light_body(), fps=fps, convention=convention)
     maps, residual = _shape(posed.body)
     turns = continued_quats(roma.rotmat_to_unitquat(posed.rotations).float())
     return {

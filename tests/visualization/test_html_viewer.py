@@ -66,7 +66,7 @@ def test_the_stored_body_is_the_posed_one(tmp_path, walk, angle):
 
     shaped = blend(saved.numbers(body["shape"]).reshape(22, 4, 3), saved.numbers(mesh["vertices"]))
     shaped = shaped + saved.numbers(body["residual"])
-    posed, rest = pose_after(torch.from_numpy(joints)), saved.numbers(body["rest"])
+    posed, rest = pose_after(torch.from_numpy(joints), fps=20), saved.numbers(body["rest"])
     assert np.abs(shaped - posed.body.rest_vertices.numpy()).max() < 0.001
     for frame, vertices in enumerate(posed.meshes()):
         quats = saved.numbers(body["turns"])[frame].reshape(22, 4)
@@ -175,3 +175,15 @@ def test_a_comparison_starts_every_motion_alike(tmp_path, walk):
     entry = saved.data["motions"][1]["views"]  # cameras came along: still around the figure
     places = saved.numbers(entry["places"]).reshape(3, 3) - saved.joints(1)[:, 0].mean(axis=0)
     assert np.abs(np.linalg.norm(places[:, [0, 2]], axis=1) - 3.5).max() < 0.002
+
+
+def test_the_convention_of_the_source_reaches_the_body(tmp_path, walk) -> None:
+    joints = walk[:3]
+    write_html(tmp_path / "m.html", [ViewerMotion(joints, convention="bandai_namco")], fps=20, mesh=True)
+    body = Saved(tmp_path / "m.html")
+    rest = body.numbers(body.data["motions"][0]["body"]["rest"])
+    expected = pose_after(torch.from_numpy(joints), fps=20, convention="bandai_namco").body.rest_joints.numpy()
+    assert np.abs(rest - expected).max() < 1e-3
+    assert np.abs(pose_after(torch.from_numpy(joints), fps=20).body.rest_joints.numpy() - rest).max() > 5e-3
+    with pytest.raises(ValueError, match="known: bandai_namco"):
+        write_html(tmp_path / "n.html", [ViewerMotion(joints, convention="mars")], fps=20, mesh=True)

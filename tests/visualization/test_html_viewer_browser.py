@@ -112,7 +112,7 @@ def test_the_body_is_drawn_and_moves_with_the_motion(tmp_path, walk, browser):
     js = browser.evaluate
     assert (js("hmr4d.painter"), js("hmr4d.mode")) == ("webgl", "mesh")
     frames = [0, 7, 21]
-    meshes = list(pose_after(torch.from_numpy(joints)).meshes())
+    meshes = list(pose_after(torch.from_numpy(joints), fps=20).meshes())
     lift = Saved(path).data["motions"][0]["body"]["lift"]
     js("hmr4d.setTheme('light'); hmr4d.setView(Math.PI, 0.1)")
     pictures = []
