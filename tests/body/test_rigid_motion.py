@@ -58,3 +58,11 @@ def test_a_body_that_keeps_its_bones_takes_the_directions() -> None:
     elbow, wrist = SMPL22.indices("left_elbow", "left_wrist")
     bones = (x[:, wrist] - x[:, elbow] for x in (again, joints3d))
     assert torch.cosine_similarity(*bones, dim=-1).min() > 1 - 1e-6
+
+
+def test_a_body_of_another_convention_stands_as_the_source_does() -> None:
+    """Pose parameters for somebody else's body: its own head and toes are elsewhere, and none of its joints is bent."""
+    joints3d = rest_in_convention(REST, NAME).repeat(3, 1, 1)
+    rigid = follow_joints(joints3d, REST, fps=20, convention=NAME, keep_bones=True)
+    torch.testing.assert_close(rigid.rotations, torch.eye(3).expand(3, 22, 3, 3), atol=2e-3, rtol=0)
+    assert (rigid.joints() - REST).norm(dim=-1).max() < 1e-3 and rigid.largest > 0.01
