@@ -67,6 +67,8 @@ class MotionDataModule(pl.LightningDataModule):
 
     Args:
         train: builds the training dataset; None when there is nothing to train on.
+        extra: builds a second one to train on beside it, whose items have the same keys; None for none.
+        extra_share: of the draws that `extra` gets.
         val: builds the dataset to validate on, for trainings that validate.
         test: builds the test or prediction dataset.
         batch_size, test_batch_size: items per batch and process.
@@ -83,8 +85,12 @@ class MotionDataModule(pl.LightningDataModule):
         test: Callable[[], MotionSource] | None = None, batch_size: int = 32, test_batch_size: int = 16,
         num_workers: int = 0, batches_per_epoch: int | None = None, balance_power: float | None = None,
         bucket: int = 8, pad_frames: int | None = None, seed: int = 0,
+        extra: Callable[[], MotionSource] | None = None, extra_share: float = 0.5,
     ) -> None:  # fmt: skip
         super().__init__()
+        if train is not None and extra is not None:
+            balance_power = 1.0 if balance_power is None else balance_power  # shares are shares of weighted draws
+            train = partial(_beside, train, extra, extra_share)
         self._build = {"train": train, "val": val, "test": test}
         self._built: dict[str, MotionSource] = {}
         self.batch_size, self.test_batch_size, self.num_workers = batch_size, test_batch_size, num_workers
@@ -137,3 +143,7 @@ class MotionDataModule(pl.LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Any]:
         return self.test_dataloader()
+
+
+def _beside(train: Callable[[], MotionSource], extra: Callable[[], MotionSource], share: float) -> Mixture:
+    return Mixture([train(), extra()], [1.0 - share, share])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class LiftingTracks(Dataset[dict[str, Any]]):
     train with losses of 2D only.
 
     Args:
-        tracks: see `capture_tracks` and `folder_tracks`.
+        tracks: see `capture_tracks` and `folder_tracks`; or what reads them.
         codec: of a view's motion; tracks of other skeletons are converted to its own.
         fps: rate of the items.
         min_frames, max_frames: of an item. Shorter tracks are left out, longer ones give random windows.
@@ -102,16 +102,17 @@ class LiftingTracks(Dataset[dict[str, Any]]):
     text_cache: TextCache | None = None
 
     def __init__(
-        self, tracks: Sequence[Track2D], *, codec: ViewTokenCodec | ViewPointCodec, fps: float = 30.0,
-        min_frames: int = 60, max_frames: int = 300, rules: TrackRules | None = None, mirror_prob: float = 0.5,
-        cameras: str = "paper", grid: int = 64, max_range: float = DEFAULT_RANGE, seed: int = 0,
+        self, tracks: Sequence[Track2D] | Callable[[], Sequence[Track2D]], *,
+        codec: ViewTokenCodec | ViewPointCodec, fps: float = 30.0, min_frames: int = 60, max_frames: int = 300,
+        rules: TrackRules | None = None, mirror_prob: float = 0.5, cameras: str = "paper", grid: int = 64,
+        max_range: float = DEFAULT_RANGE, seed: int = 0,
     ) -> None:  # fmt: skip
         self.codec, self.fps, self.min_frames, self.max_frames = codec, fps, min_frames, max_frames
         self.rules, self.mirror_prob = rules or TrackRules(), mirror_prob
         self.cameras, self.grid, self.max_range, self.seed = cameras, grid, max_range, seed
         self.tracks: list[Track2D] = []
         dropped: Counter[str] = Counter()
-        for track in tracks:
+        for track in tracks() if callable(tracks) else tracks:
             ours = self._own_kind(track)
             reason = self._unusable(ours)
             dropped[reason] += 1

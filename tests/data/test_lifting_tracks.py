@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
 from torch import Tensor
 
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.skeleton import COCO17, H36M17, SMPL22, Skeleton
+from hmr4d.cli.compose import compose_config
 from hmr4d.data.batching import collate
 from hmr4d.data.camera_files import CameraFile, write_camera
 from hmr4d.data.captures import Capture, CaptureViews
@@ -209,3 +211,24 @@ def test_folders_of_keypoint_files(tmp_path: Path) -> None:
         folder_tracks(tmp_path, skeleton="coco17", size=(1280, 960))
     with pytest.raises(FileNotFoundError, match="No keypoint files"):
         folder_tracks(tmp_path / "nowhere")
+
+
+def test_a_training_takes_them_beside_projected_motion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As configured: half of the draws, on the joints of the network."""
+    folder, store = tmp_path / "mine", tmp_path / "inputs" / "bandai_namco"
+    folder.mkdir()
+    writer = StoreWriter(store, name="b", source="test", licence="none", notice="", settings={}, fps=20.0)
+    writer.add("walk", synthetic_joints("walk", 70, np.random.default_rng(1)), split="train")
+    writer.finish(annotate=lambda record: [Caption("walks")], mirror_text=str, tokenize=str.split)
+    kp2d = walk(60, SMPL22).numpy()
+    np.savez(folder / "walk.npz", kp2d=kp2d, kp2d_conf=np.ones(kp2d.shape[:2], np.float32))
+    monkeypatch.setenv("HMR4D_INPUTS", str(tmp_path / "inputs"))
+    cfg = compose_config([
+        "exp=mocap2to3/pretrain_2d_tiny", "data=bandai_namco", "tracks2d=folder", "data.batch_size=32",
+        f"datamodule.extra.tracks.folder={folder}", "datamodule.extra.tracks.fps=20",
+        "datamodule.extra.tracks.size=[1280,960]", "data.batches_per_epoch=2",
+    ])  # fmt: skip
+    batches = list(instantiate(cfg.datamodule, _convert_="all").train_dataloader())
+    known = torch.cat([batch["camera_known"] for batch in batches])
+    assert 16 < int(known.sum()) < 48
+    assert batches[0]["features"].shape[0] == 32
