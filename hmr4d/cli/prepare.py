@@ -6,6 +6,7 @@ python tools/prepare.py humanml3d-from-amass --amass inputs/amass --index index.
 python tools/prepare.py humanml3d --root inputs/hml3d --out inputs/humanml3d
 python tools/prepare.py bvh --root my_clips --captions captions.csv --map bandai_namco --out inputs/my_clips
 python tools/prepare.py text --store inputs/bandai_namco --text-encoder minilm
+python tools/prepare.py pose-prior --store inputs/bandai_namco --out inputs/pose_prior.npz
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from hmr4d.body.pose_prior import fit_pose_prior
+from hmr4d.body.skeleton import SMPL22
 from hmr4d.cli.console import fail, setup_logging
 from hmr4d.cli.places import inputs_folder
 from hmr4d.data.importers import bandai_namco, bvh_folder, humanml3d, synthetic
 from hmr4d.data.importers.conversion import METRES_PER_UNIT, RETARGETS, UP_AXES, Conversion
 from hmr4d.data.importers.humanml3d_release import MAKES
 from hmr4d.data.joint_maps import JOINT_MAPS
-from hmr4d.data.store import StoreSummary, write_text_cache
+from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
+from hmr4d.utils.progress import progress
 
 if TYPE_CHECKING:
     from hmr4d.data.importers.humanml3d_build import BuildReport
@@ -34,6 +38,20 @@ CLIP_FOLDER = Path("checkpoints/huggingface/clip-vit-base-patch32")
 BODY_MODELS = Path("checkpoints/body_models")
 # Per built-in joint map: unit and frames to skip when the command line names neither.
 _MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1)}
+
+
+class PriorFile(NamedTuple):
+    """A pose prior that was written.
+
+    Attributes:
+        path: of the file.
+        num_poses: in its bank.
+        source: of the poses, with the licence.
+    """
+
+    path: Path
+    num_poses: int
+    source: str
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_humanml3d_from_amass(commands)
     _add_bvh(commands)
     _add_text(commands)
+    _add_pose_prior(commands)
     return parser
 
 
@@ -165,6 +184,35 @@ def _add_text(commands: _Commands) -> None:
     _add_text_options(command, default="minilm")
 
 
+def _add_pose_prior(commands: _Commands) -> None:
+    help_text = "learn what poses people take from the train clips of a store, for lifting without networks"
+    command = commands.add_parser(
+        "pose-prior",
+        help=help_text,
+        description=help_text + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    command.set_defaults(run=_run_pose_prior, text_encoder=None)
+    command.add_argument("--store", type=Path, required=True, help="folder of the store")
+    command.add_argument("--out", type=Path, default=inputs_folder() / "pose_prior.npz", help="file to write")
+    command.add_argument("--clips", type=int, default=400, help="most clips to learn from, evenly spread")
+    command.add_argument("--size", type=int, default=1024, help="poses in the bank")
+
+
+def _run_pose_prior(args: argparse.Namespace) -> PriorFile:
+    store = MotionStore.open(args.store)
+    if store.skeleton.name != SMPL22.name:
+        raise ValueError(f"{args.store} holds '{store.skeleton.name}' joints; a pose prior needs '{SMPL22.name}'.")
+    clips = store.indices("train" if "train" in store.splits else None)
+    clips = clips[:: max(1, -(-len(clips) // args.clips))]
+    prior = fit_pose_prior(
+        (store.joints3d(int(clip)) for clip in progress(clips, "poses", unit="clip")), size=args.size,
+        source=f"{store.name}, {len(clips)} clips; {store.info.get('licence', 'licence unknown')}",
+    )  # fmt: skip
+    prior.save(args.out)
+    return PriorFile(args.out, len(prior.rotations), prior.source)
+
+
 def _run_synthetic(args: argparse.Namespace) -> StoreSummary:
     return synthetic.import_synthetic(args.out, num_clips=args.num_clips, seed=args.seed, overwrite=args.overwrite)
 
@@ -218,7 +266,9 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     )  # fmt: skip
 
 
-def _told(result: StoreSummary | BuildReport) -> str:
+def _told(result: StoreSummary | BuildReport | PriorFile) -> str:
+    if isinstance(result, PriorFile):
+        return f"{result.path}: {result.num_poses} poses from {result.source}"
     if isinstance(result, StoreSummary):
         return (
             f"{result.path}: {result.num_clips} clips, {result.num_frames} frames, {result.num_captions} captions, "

@@ -1,0 +1,33 @@
+"""The noise floor of lifting: triangulation of what all views really see."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hmr4d.body.skeleton import Skeleton
+from hmr4d.geometry.rigs import Rig, normalise
+from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
+
+
+def oracle(kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton) -> Tensor:
+    """Joints (L, J, 3) in metres, world of the rig, from the true 2D of every view.
+
+    Args:
+        kp2d: (V, L, J, 2) undistorted pixels of all views.
+        conf: (V, L, J) in [0, 1], 0 for missing; its square weighs a view.
+        rig: V cameras.
+        fps, skeleton: not needed; there to make all baselines alike.
+
+    Raises:
+        ValueError: there are fewer than two views, or not one image per camera.
+    """
+    del fps, skeleton
+    if kp2d.ndim != 4 or len(kp2d) != rig.num_views or rig.num_views < 2:
+        raise ValueError(
+            f"kp2d has shape {tuple(kp2d.shape)} for a rig of {rig.num_views} views; expected (V, L, J, 2) with the "
+            "2D of every view, at least two."
+        )
+    points2d = normalise(rig, kp2d.double())
+    found = triangulate_robust(points2d.flatten(1, 2), rig.T_w2c, conf.double().square().flatten(1, 2))
+    frames = kp2d.shape[1:3]
+    return fill_in_time(found.points.unflatten(0, frames), found.ok.unflatten(0, frames)).to(kp2d.dtype)
