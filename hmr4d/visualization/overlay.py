@@ -1,0 +1,171 @@
+"""Lifted motion drawn into the picture of its camera, over what the detector saw."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from hmr4d.body.skeleton import Skeleton
+from hmr4d.utils.files import atomic_path
+from hmr4d.visualization.figure_style import SIDE_COLOURS, figure_style
+from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, Colour, load_font, to_pixels
+from hmr4d.visualization.video_file import write_mp4
+
+_LONGEST = 960  # pixels of the longer side of what is drawn
+_SHORTEST = 64
+_GRID_REACH = 12  # metres of floor ahead and to the sides
+_NEAREST = 0.3  # metres of depth; what is nearer is not drawn
+_SHEET_FRAMES = 6
+_ROOM = 1.15  # of what people take up, that is shown around them
+_SMALLEST_SHARE = 0.2  # of the picture
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One person in the picture of a camera.
+
+    Attributes:
+        joints2d: (L, J, 2) pixels where the lifted joints are seen.
+        kp2d: (L, J, 2) pixels that were observed.
+        kp2d_conf: (L, J) 0 for missing.
+        skeleton: joint meaning.
+    """
+
+    joints2d: NDArray[np.floating]
+    kp2d: NDArray[np.floating]
+    kp2d_conf: NDArray[np.floating]
+    skeleton: Skeleton
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """(L,) mean distance in pixels between both over the joints observed; NaN in frames without any."""
+        off = np.linalg.norm(self.joints2d - self.kp2d, axis=-1) * (self.kp2d_conf > 0)
+        count = (self.kp2d_conf > 0).sum(-1)
+        return np.where(count > 0, off.sum(-1) / np.maximum(count, 1), np.nan)
+
+
+class OverlayPainter:
+    """Draws frames of one camera.
+
+    Args:
+        size: width and height of the camera's images, pixels.
+        K4: (4,) fx, fy, cx, cy.
+        T_w2c: (4, 4).
+    """
+
+    def __init__(self, size: tuple[int, int], K4: NDArray[np.float64], T_w2c: NDArray[np.float64]) -> None:
+        self.scale = min(1.0, _LONGEST / max(size))
+        width, height = (max(2 * round(side * self.scale / 2), _SHORTEST) for side in size)
+        self.size = width, height
+        self._K4, self._T_w2c = K4, T_w2c
+        self._font = load_font(max(height // 36, 11))
+        self._floor = self._empty()
+
+    def draw(self, people: Sequence[Overlay], frame: int, picture: Image.Image | None = None) -> Image.Image:
+        """The picture of a frame: limbs as lifted, rings where joints were observed, a line between both."""
+        image = self._floor.copy() if picture is None else picture.convert("RGB").resize(self.size)
+        drawer = ImageDraw.Draw(image)
+        width = max(round(self.size[1] / 150), 2)
+        for person in people:
+            self._person(drawer, person, frame, width)
+        return image
+
+    def label(self, image: Image.Image, people: Sequence[Overlay], frame: int) -> None:
+        """Writes the frame and how far both are apart into the corner of a picture."""
+        errors = [float(person.errors[frame]) for person in people]
+        words = ", ".join("not observed" if np.isnan(e) else f"{e:.1f} px off" for e in errors)
+        place, text = (8, 6), f"frame {frame}: {words}"
+        ImageDraw.Draw(image).text(place, text, font=self._font, fill=INK, stroke_width=2, stroke_fill=PAPER)
+
+    def surroundings(self, people: Sequence[Overlay]) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of the part of the picture, of its own aspect, where everybody is."""
+        seen = [person.kp2d[person.kp2d_conf > 0] for person in people]
+        points = np.concatenate([*(person.joints2d.reshape(-1, 2) for person in people), *seen]) * self.scale
+        size = np.array(self.size)
+        inside = points[((points >= 0) & (points <= size)).all(-1)]
+        if not len(inside):
+            return 0, 0, *self.size
+        middle = (inside.min(0) + inside.max(0)) / 2
+        share = min(max(float((_ROOM * (inside.max(0) - inside.min(0)) / size).max()), _SMALLEST_SHARE), 1.0)
+        low = np.clip(middle - share * size / 2, 0, size * (1 - share)).round().astype(int)
+        high = np.minimum(low + np.ceil(share * size).astype(int), size)
+        return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+    def _person(self, drawer: ImageDraw.ImageDraw, person: Overlay, frame: int, width: int) -> None:
+        lifted, observed = person.joints2d[frame] * self.scale, person.kp2d[frame] * self.scale
+        sides = figure_style(person.skeleton).joint_sides
+        inside = np.isfinite(lifted).all(-1) & (np.abs(lifted) < 4 * max(self.size)).all(-1)
+        for a, b in person.skeleton.limbs:
+            if inside[a] and inside[b]:
+                side = sides[b] if sides[a] == "centre" else sides[a]
+                drawer.line([*lifted[a], *lifted[b]], fill=SIDE_COLOURS[side], width=width)
+        radius = 1.2 * width
+        for joint in np.flatnonzero(person.kp2d_conf[frame] > 0):
+            (u, v), colour = observed[joint], SIDE_COLOURS[sides[joint]]
+            if inside[joint]:
+                drawer.line([u, v, *lifted[joint]], fill=(205, 62, 84), width=1)
+            box = (u - radius, v - radius, u + radius, v + radius)
+            drawer.ellipse(box, fill=PAPER, outline=colour, width=max(width // 2, 1))
+
+    def _empty(self) -> Image.Image:
+        """The floor with a metre grid as the camera sees it."""
+        image = Image.new("RGB", self.size, PAPER)
+        drawer = ImageDraw.Draw(image)
+        centre = -self._T_w2c[:3, :3].T @ self._T_w2c[:3, 3]
+        middle = np.round(centre[[0, 2]])
+        steps = np.arange(-_GRID_REACH, _GRID_REACH + 1)
+        for axis in range(2):
+            for step in steps:
+                line = np.zeros((len(steps) * 4, 3))
+                line[:, 2 if axis == 0 else 0] = np.linspace(-_GRID_REACH, _GRID_REACH, len(line))
+                line[:, 0 if axis == 0 else 2] = step
+                line[:, [0, 2]] += middle
+                self._polyline(drawer, line, QUIET_INK if step == 0 else FLOOR)
+        return image
+
+    def _polyline(self, drawer: ImageDraw.ImageDraw, points: NDArray[np.float64], colour: Colour) -> None:
+        camera = points @ self._T_w2c[:3, :3].T + self._T_w2c[:3, 3]
+        ahead = camera[:, 2] > _NEAREST
+        depth = np.where(ahead, camera[:, 2], 1.0)[:, None]
+        pixels = (camera[:, :2] / depth * self._K4[:2] + self._K4[2:]) * self.scale
+        for start in range(len(points) - 1):
+            if ahead[start] and ahead[start + 1]:
+                drawer.line([*pixels[start], *pixels[start + 1]], fill=colour, width=1)
+
+
+def write_overlay_video(
+    path: str | os.PathLike[str], painter: OverlayPainter, people: Sequence[Overlay], *, fps: float,
+    pictures: Iterator[Image.Image] | None = None,
+) -> None:  # fmt: skip
+    """Writes an mp4 of all frames, over the pictures of a video where they are given."""
+    count = len(people[0].joints2d)
+
+    def frames() -> Iterator[NDArray[np.uint32]]:
+        for frame in range(count):
+            picture = painter.draw(people, frame, None if pictures is None else next(pictures, None))
+            painter.label(picture, people, frame)
+            yield to_pixels(picture)
+
+    write_mp4(path, frames(), fps=fps, size=painter.size)
+
+
+def write_overlay_sheet(path: str | os.PathLike[str], painter: OverlayPainter, people: Sequence[Overlay]) -> None:
+    """Writes a PNG of some frames, evenly spread from the first to the last, cut to where everybody is."""
+    count = len(people[0].joints2d)
+    frames = np.unique(np.round(np.linspace(0, count - 1, _SHEET_FRAMES)).astype(int))
+    (width, height), box = (side // 2 for side in painter.size), painter.surroundings(people)
+    columns = min(len(frames), 3)
+    rows = -(-len(frames) // columns)
+    sheet = Image.new("RGB", (columns * width, rows * height), PAPER)
+    for place, frame in enumerate(frames):
+        whole = painter.draw(people, int(frame))
+        cell = whole.resize((width, height), Image.Resampling.LANCZOS, box=box)
+        painter.label(cell, people, int(frame))
+        sheet.paste(cell, (place % columns * width, place // columns * height))
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG")

@@ -1,0 +1,58 @@
+"""The plan view: people and cameras where they are, and nothing half-written."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.geometry.rigs import camera_pose
+from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view
+
+
+def camera(yaw: float = 0.0, x: float = 0.0, z: float = 0.0, *, is_real: bool = True) -> PlanCamera:
+    turns = [torch.tensor(math.radians(a), dtype=torch.float64) for a in (15.0, 0.0, yaw)]
+    T = camera_pose(turns[0], turns[1], turns[2], torch.tensor([x, 1.5, z], dtype=torch.float64)).numpy()
+    return PlanCamera(T, np.array([1000.0, 1000, 640, 360]), (1280, 720), "camera", is_real)
+
+
+def drawn(path: Path) -> NDArray[np.int64]:
+    picture = Image.open(path)
+    assert picture.format == "PNG"
+    return np.asarray(picture).astype(np.int64)
+
+
+def coloured(pixels: NDArray[np.int64], colour: tuple[int, int, int]) -> NDArray[np.int64]:
+    """(N, 2) rows and columns of pixels near a colour."""
+    return np.argwhere((np.abs(pixels - colour) < 30).all(-1))
+
+
+def test_path_goes_up_and_right_where_the_person_does(tmp_path: Path, walk: np.ndarray) -> None:
+    away = walk * (1, 1, -1) - (0, 0, 4)  # walks on away from a camera at the origin
+    aside = away[..., [2, 1, 0]] * (-1, 1, 1) - (4, 0, 5)  # and one who walks to the right
+    cameras = [camera(), camera(90, 5, -5, is_real=False)]
+    path = tmp_path / "plan.png"
+    contacts = np.ones((len(walk), len(SMPL22.contact_joints)), bool)
+    write_plan_view(path, [PlanPath(away, SMPL22, contacts, "a"), PlanPath(aside, SMPL22)], cameras, fps=20, title="t")
+    first, second = (coloured(drawn(path), c) for c in ((43, 122, 214), (240, 128, 42)))
+    assert np.ptp(first[:, 0]) > 2 * np.ptp(first[:, 1])  # away: upwards
+    assert np.ptp(second[:, 1]) > 2 * np.ptp(second[:, 0])
+    here = coloured(drawn(path), (60, 70, 90)).mean(0)  # the real camera, below all
+    assert here[0] > first[:, 0].max() and here[0] > second[:, 0].max()
+
+
+def test_camera_sees_the_floor_ahead_of_it(tmp_path: Path, walk: np.ndarray) -> None:
+    write_plan_view(tmp_path / "a.png", [PlanPath(walk - (0, 0, 6), SMPL22)], [camera()], fps=20)
+    write_plan_view(tmp_path / "b.png", [PlanPath(walk - (0, 0, 6), SMPL22)], [camera(is_real=False)], fps=20)
+    seen = coloured(drawn(tmp_path / "a.png"), (214, 226, 240))
+    plain = coloured(drawn(tmp_path / "b.png"), (214, 226, 240))
+    assert len(seen) > 2 * len(plain)
+    with pytest.raises(ValueError, match="nobody"):
+        write_plan_view(tmp_path / "c.png", [], [camera()], fps=20)
+    assert not (tmp_path / "c.png").exists()
