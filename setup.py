@@ -45,7 +45,11 @@ setup(
         "roma>=1.5",
         "tensorboard>=2.19",
     ],
-    extras_require={"render": pins("requirements_render.txt"), "dev": ["pytest>=9", *pins("requirements_dev.txt")]},
+    extras_require={
+        "render": pins("requirements_render.txt"),
+        "bodies": ["anny==0.6.2", "smplx==0.1.28"],  # the full free body; the SMPL family as others compute it
+        "dev": ["pytest>=9", *pins("requirements_dev.txt")],
+    },
     entry_points={
         "console_scripts": [
             "hmr4d-train=hmr4d.cli.train:main",

@@ -1,0 +1,217 @@
+"""Motions of any saved kind, ready to be drawn: motion files, BVH, published `.pth` files, folders of runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmr4d.body.joint_conventions import convention_of
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.data.bvh import BvhClip, read_bvh
+from hmr4d.data.importers.conversion import METRES_PER_UNIT
+from hmr4d.export.bvh import UNITS, side_file
+from hmr4d.export.generations import SavedMotions
+from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.visualization.figure_style import figure_style
+
+logger = logging.getLogger(__name__)
+
+KINDS = (".npz", ".bvh", ".pth")
+PUBLISHED_FPS = 30.0
+LONGEST_REACH = 1.35  # metres from the hips to a wrist along the bones of an adult
+_UNIT_OF = {name: unit for unit, (name, _, _) in UNITS.items()}  # as files beside BVH files call them
+
+
+@dataclass(frozen=True)
+class ShownMotion:
+    """A motion to draw.
+
+    Attributes:
+        name: of the file.
+        text: what the motion shows; empty when unknown.
+        joints3d: (L, J, 3) metres, y up.
+        fps: frames per second.
+        bones: pairs of joints.
+        sides: "left", "right" or "centre" for each bone.
+        is_smpl22: the joints are those of SMPL-22, so that a body can follow them.
+        convention: of the joints, see `joint_conventions`.
+    """
+
+    name: str
+    text: str
+    joints3d: NDArray[np.float32]
+    fps: float
+    bones: tuple[tuple[int, int], ...]
+    sides: tuple[str, ...]
+    is_smpl22: bool
+    convention: str | None = None
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.joints3d)
+
+    @property
+    def seconds(self) -> float:
+        """From the first frame to the last."""
+        return (self.num_frames - 1) / self.fps
+
+    def frame_at(self, seconds: float) -> int:
+        """The frame shown at a time; the last one when the motion is over."""
+        return min(max(math.floor(seconds * self.fps + 1e-6), 0), self.num_frames - 1)
+
+
+def find_motions(places: Sequence[Path]) -> list[Path]:
+    """Motion files among files and folders, in order of name within a folder.
+
+    A folder gives its own files; without any, those of `repeat_*` and `generations` below it, where a test keeps what
+    it made. A BVH file beside a motion file of the same name is the same motion and left out.
+
+    Raises:
+        FileNotFoundError: places that do not exist, all of them, or a folder without motion.
+        ValueError: a file of another kind.
+    """
+    if missing := [str(place) for place in places if not place.exists()]:
+        raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}. Check the path.")
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            inside = next((files for files in map(_motions_in, _layers(place)) if files), None)
+            if inside is None:
+                raise FileNotFoundError(f"No motion in {place}: expected {', '.join(KINDS)} files. Check the path.")
+            found += inside
+        elif place.suffix.lower() not in KINDS:
+            raise ValueError(f"{place} is no motion: expected {', '.join(KINDS)}. Other formats come from these.")
+        else:
+            found.append(place)
+    return list(dict.fromkeys(found))
+
+
+def _layers(folder: Path) -> list[list[Path]]:
+    """Where the motions of a folder may be: in itself, or in the repeats of a test."""
+    tests = [folder, folder / "generations"]
+    return [[folder], *(sorted(p for p in test.glob("repeat_*") if p.is_dir()) for test in tests)]
+
+
+def _motions_in(folders: Sequence[Path]) -> list[Path]:
+    files = [p for folder in folders for p in sorted(folder.iterdir()) if p.suffix.lower() in KINDS and p.is_file()]
+    motions = [p for p in files if p.suffix.lower() != ".npz" or _is_motion_npz(p)]
+    if others := [p.name for p in files if p not in motions]:
+        logger.info("Left out, no motions: %s.", ", ".join(others))
+    originals = {p.with_suffix("") for p in motions if p.suffix.lower() == ".npz"}
+    return [p for p in motions if p.suffix.lower() == ".npz" or p.with_suffix("") not in originals]
+
+
+def _is_motion_npz(path: Path) -> bool:
+    """Whether an npz file is meant as a motion; damaged ones are, so that their reader says what is wrong."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "joints3d.npy" in archive.namelist() and "skeleton.npy" in archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return True
+
+
+def read_motion(path: Path, *, fps: float = PUBLISHED_FPS, unit: str | None = None, up: str = "y") -> ShownMotion:
+    """Reads a motion file, a BVH file, or a published `.pth` file.
+
+    Args:
+        path: the file.
+        fps: of a `.pth` file, which does not say.
+        unit: of a BVH file, a key of METRES_PER_UNIT; None: what the file beside it says, else by the size of the body.
+        up: "y" or "z", of a BVH file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, another kind, or not finite.
+    """
+    kind = path.suffix.lower()
+    if kind == ".bvh":
+        return _read_bvh(path, unit, up)
+    if kind == ".pth":
+        motions = _published(path.parent, fps)
+        motion = motions.load(motions.files.index(path))
+    else:
+        motion = load_motion_npz(path)
+    style = figure_style(motion.skeleton)
+    is_smpl22 = motion.skeleton.name == SMPL22.name
+    name = f"{path.parent.name}/{path.stem}" if path.parent.name.startswith("repeat_") else path.stem
+    return ShownMotion(
+        name, motion.text, motion.joints3d, motion.fps, style.bones, style.bone_sides, is_smpl22,
+        convention_of(motion.metadata) if is_smpl22 else None,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _published(folder: Path, fps: float) -> SavedMotions:
+    return SavedMotions(folder, fps=fps, skeleton=SMPL22)
+
+
+def _read_bvh(path: Path, unit: str | None, up: str) -> ShownMotion:
+    clip = read_bvh(path)
+    positions = clip.forward_kinematics()
+    facts = _facts_beside(path)
+    unit = unit or _UNIT_OF.get(str(facts.get("units")))
+    if unit is None:
+        unit = guess_unit(clip, positions[0])
+        logger.info("%s: lengths taken as %s, by the size of the body. Say otherwise with --unit.", path, unit)
+    joints3d = positions * METRES_PER_UNIT[unit]
+    if up == "z":
+        joints3d = np.stack([joints3d[..., 0], joints3d[..., 2], -joints3d[..., 1]], -1)
+    text = str(facts.get("text", ""))
+    if set(SMPL22.joint_names) == set(clip.joint_names):
+        order = [clip.joint_names.index(name) for name in SMPL22.joint_names]
+        style = figure_style(SMPL22)
+        joints = joints3d[:, order].astype(np.float32)
+        return ShownMotion(path.stem, text, joints, clip.fps, style.bones, style.bone_sides, is_smpl22=True)
+    bones = tuple((parent, joint) for joint, parent in enumerate(clip.parents) if parent >= 0)
+    sides = tuple(side_of(clip.joint_names[joint]) for _, joint in bones)
+    return ShownMotion(path.stem, text, joints3d.astype(np.float32), clip.fps, bones, sides, is_smpl22=False)
+
+
+def _facts_beside(path: Path) -> dict[str, object]:
+    """What the file beside a BVH file of ours says; empty without one."""
+    beside = side_file(path)
+    if not beside.is_file():
+        return {}
+    try:
+        facts = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{beside} is no JSON ({error}). Write the motion again, or remove this file.") from error
+    return facts if isinstance(facts, dict) else {}
+
+
+def guess_unit(clip: BvhClip, first_pose: NDArray[np.floating]) -> str:
+    """The unit in which the longest way along the bones comes closest to that of an adult.
+
+    Args:
+        clip: says which joint hangs on which.
+        first_pose: (J, 3) in the units of the file.
+    """
+    reach = np.zeros(len(clip.parents))
+    for joint, parent in enumerate(clip.parents):
+        # What is below the first joint with two children: a root on the floor is not part of the body.
+        if parent >= 0 and (reach[parent] > 0 or clip.parents.count(parent) > 1):
+            reach[joint] = reach[parent] + np.linalg.norm(first_pose[joint] - first_pose[parent])
+    longest = max(float(reach.max()), 1e-9)
+    return min(METRES_PER_UNIT, key=lambda unit: abs(math.log(longest * METRES_PER_UNIT[unit] / LONGEST_REACH)))
+
+
+def side_of(joint_name: str) -> str:
+    """ "left", "right" or "centre" from the name of a joint: LeftArm, arm_L, lShin, mixamorig:RightFoot, clavicle_r."""
+    name = joint_name.rpartition(":")[2]
+    for side in ("left", "right"):
+        letter = side[0]
+        if side in name.lower() or re.match(rf"{letter}[A-Z_]", name) or re.match(rf"{letter.upper()}_", name):
+            return side
+        if re.search(rf"[_.-]{letter}$", name, re.IGNORECASE):
+            return side
+    return "centre"
