@@ -1,0 +1,268 @@
+"""`tools/lift.py`: 2D keypoints of one calibrated camera in, 3D motion in metres out."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hmr4d.body.ground_contact import standing_joints
+from hmr4d.body.joint_conversion import convert_confidence, convert_joints
+from hmr4d.body.skeleton import SKELETONS, SMPL22, Skeleton
+from hmr4d.callbacks.motion_writer import EXPORTS, check_exports, export_paths, slug
+from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
+from hmr4d.data.camera_files import CameraFile, check_keypoints_fit, read_camera, read_rig, undistorted
+from hmr4d.data.keypoint_files import FORMATS, KeypointTrack, read_keypoints
+from hmr4d.data.lifting_rigs import feet_place, virtual_rig
+from hmr4d.export.lift_npz import LiftedMotion, save_lift_npz
+from hmr4d.geometry.rigs import Rig
+from hmr4d.models.mocap2to3.confidence import camera_joints, joint_confidence
+from hmr4d.models.mocap2to3.output import LiftOutput
+from hmr4d.visualization.html_viewer import ViewerMotion, write_html
+from hmr4d.visualization.overlay import Overlay, OverlayPainter, write_overlay_sheet, write_overlay_video
+from hmr4d.visualization.page_views import ImageViews
+from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view
+
+logger = logging.getLogger(__name__)
+
+USUAL_FPS = 30.0
+SURE = 0.3  # confidence of the feet that place virtual cameras
+_ONE_SKELETON = ("bvh", "glb", "amass", "mesh")  # formats of a posed body
+_OWN = ("npz", "html")  # written here, with more in them
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    known = argparse.ArgumentParser(
+        prog="lift.py",
+        description="Lifts a person's 2D keypoints from one fixed, calibrated camera to 3D motion in metres over the "
+        "floor. Keypoint files and results: docs/lift.md; the camera file: docs/calibrate.md.",
+        epilog="Example: python tools/lift.py keypoints.json --camera camera.yaml --out outputs/lifted",
+    )
+    known.add_argument("keypoints", type=Path, metavar="KEYPOINTS", help="file of keypoints, or an OpenPose folder")
+    known.add_argument("--camera", type=Path, required=True, metavar="YAML", help="the camera that saw them")
+    known.add_argument("--format", choices=FORMATS, default="auto", help="of the keypoints (auto)")
+    known.add_argument("--skeleton", choices=sorted(SKELETONS), help="joint set, where the file does not tell")
+    known.add_argument("--person", default="longest", metavar="WHO", help="an id, longest or all (longest)")
+    known.add_argument("--fps", type=float, help=f"frames per second, where the file does not tell ({USUAL_FPS:g})")
+    known.add_argument("--rig", type=Path, metavar="YAML", help="virtual cameras, instead of three around the person")
+    known.add_argument("--method", choices=list(METHODS), default="mocap2to3", help="how to lift (mocap2to3)")
+    known.add_argument("--model", default="mocap2to3-bandai", help="name or folder (mocap2to3-bandai)")
+    known.add_argument("--samples", type=int, default=1, metavar="K", help="motions that are averaged (1)")
+    known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
+    known.add_argument(
+        "--prior", type=Path, metavar="NPZ", help="poses for the methods without a network, by prepare.py"
+    )
+    known.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same motion (0)")
+    known.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
+    known.add_argument(
+        "--out", type=Path, default=Path("outputs/lifted"), metavar="DIR", help="folder (outputs/lifted)"
+    )
+    known.add_argument(
+        "--export", metavar="LIST", help=f"more formats: {', '.join(f for f in EXPORTS if f not in _OWN)}"
+    )
+    known.add_argument("--video", type=Path, metavar="FILE", help="the video, to draw over")
+    return known
+
+
+def lift(args: argparse.Namespace) -> list[Path]:
+    """Writes what `args` ask for; the paths written."""
+    formats = check_exports(args.export) if args.export else []
+    if args.video is not None and not args.video.is_file():
+        raise FileNotFoundError(f"Video not found: {args.video}. Check the path, or leave --video out.")
+    if args.samples < 1:
+        raise ValueError(f"--samples is {args.samples}; expected 1 or more.")
+    camera = read_camera(args.camera)
+    tracks = read_tracks(args, camera)
+    lifter = METHODS[args.method](_request(args, tracks[0].skeleton))
+    if lifter.skeleton != SMPL22 and (never := [name for name in formats if name in _ONE_SKELETON]):
+        raise ValueError(f"{', '.join(never)} need joints of 'smpl22'; this model gives '{lifter.skeleton.name}'.")
+    written: list[Path] = []
+    people: list[LiftedMotion] = []
+    stem = slug(args.keypoints.stem)
+    for track in tracks:
+        name = f"{stem}_p{slug(track.person)}" if args.person == "all" else stem
+        motion, output = lift_track(track, camera, lifter, args)
+        people.append(motion)
+        written += write_person(args, name, motion, output, lifter, formats)
+    if len(people) > 1:
+        written.append(args.out / f"{stem}_plan.png")
+        write_plan_view(written[-1], [_path(p, f"person {p.person}") for p in people], _cameras(people[0])[:1],
+                        fps=people[0].fps, title=f"{stem}: {len(people)} people")  # fmt: skip
+    return written
+
+
+def read_tracks(args: argparse.Namespace, camera: CameraFile) -> list[KeypointTrack]:
+    """The tracks asked for, in pixels of a pinhole camera of this size."""
+    found = read_keypoints(args.keypoints, args.format, args.person, skeleton=args.skeleton, size=camera.size)
+    tracks = found if isinstance(found, list) else [found]
+    for track in tracks:
+        check_keypoints_fit(track, camera)
+    return [undistorted(track, camera) for track in tracks]
+
+
+def track_fps(track: KeypointTrack, asked: float | None) -> float:
+    """Frames per second: as asked, else as the file says, else the usual."""
+    fps = asked if asked is not None else track.fps
+    if fps is None:
+        logger.info("The keypoints say nothing about time; taken as %g frames per second (--fps).", USUAL_FPS)
+        return USUAL_FPS
+    if not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"The frame rate is {fps}; expected a positive number of frames per second.")
+    return float(fps)
+
+
+def converted(track: KeypointTrack, skeleton: Skeleton) -> tuple[torch.Tensor, torch.Tensor]:
+    """kp2d (L, J, 2) and conf (L, J) of a track in the joints of another skeleton."""
+    kp2d, conf = torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf)
+    if track.skeleton == skeleton:
+        return kp2d, conf
+    mixed = convert_confidence(conf, track.skeleton, skeleton)
+    return convert_joints(kp2d, track.skeleton, skeleton) * (mixed > 0)[..., None], mixed
+
+
+def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, skeleton: Skeleton) -> Rig:
+    """The camera and virtual copies of it around the median place of the person's feet, float64."""
+    distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, skeleton)
+    logger.info("The feet are mostly %.1f m ahead of the camera and %.1f m to its right.", distance, lateral)
+    return virtual_rig(camera.rig, distance, lateral)
+
+
+def lift_track(
+    track: KeypointTrack, camera: CameraFile, lifter: Lifter, args: argparse.Namespace
+) -> tuple[LiftedMotion, LiftOutput]:
+    """One person's motion."""
+    kp2d, conf = converted(track, lifter.skeleton)
+    if not lifter.needs_views:
+        rig = camera.rig
+    else:
+        rig = read_rig(args.rig, camera) if args.rig else deployment_rig(camera, kp2d, conf, lifter.skeleton)
+    fps = track_fps(track, args.fps)
+    output = lifter.run(kp2d[None], conf[None], rig.to(torch.float32), fps)
+    joints3d, length = output.motion(0), int(output.lengths[0])
+    confidence = joint_confidence(output, 0, kp2d, conf) if lifter.needs_views else torch.full_like(conf, torch.nan)
+    motion = LiftedMotion(
+        joints_world=joints3d.numpy(), joints_cam=camera_joints(output, 0).numpy(), confidence=confidence.numpy(),
+        residual=output.residual[0, :length].numpy(), spread=output.spread[0, :length].numpy(),
+        contacts=standing_joints(joints3d, fps=output.fps, skeleton=output.skeleton).numpy(),
+        kp2d=kp2d.numpy(), kp2d_conf=conf.numpy(), frame_ids=track.frame_ids, size=rig.size.numpy(),
+        K4=rig.K4.numpy(), T_w2c=rig.T_w2c.numpy(), fps=output.fps, skeleton=output.skeleton, person=track.person,
+        seed=args.seed, method=args.method,
+    )  # fmt: skip
+    errors = _overlay(motion, output).errors
+    away = np.linalg.norm(motion.root[:, [0, 2]], axis=1)
+    sure = f", confidence {motion.confidence.mean():.2f}" if lifter.needs_views else ""
+    logger.info(
+        "Person %s: %d frames, %.1f to %.1f m away, reprojection %.1f pixels in the mean%s.", track.person, length,
+        away.min(), away.max(), np.nanmean(errors), sure,
+    )  # fmt: skip
+    return motion, output
+
+
+def write_person(
+    args: argparse.Namespace, name: str, motion: LiftedMotion, output: LiftOutput, lifter: Lifter,
+    formats: Sequence[str],
+) -> list[Path]:  # fmt: skip
+    """All files of one person; the paths written."""
+    caption = f"{args.keypoints.name}, person {motion.person}"
+    about = {**lifter.about, "method": args.method, "seed": args.seed, "samples": args.samples,
+             "camera": args.camera.name, "command": shlex.join(sys.argv)}  # fmt: skip
+    written = [
+        args.out / f"{name}{ending}" for ending in (".npz", ".html", "_plan.png", "_overlay.png", "_overlay.mp4")
+    ]
+    npz, page, plan, sheet, video = written
+    save_lift_npz(npz, motion, text=caption, metadata=about)
+    entry = ViewerMotion(motion.joints_world, caption, views=_views(motion, output))
+    write_html(page, [entry], fps=motion.fps, skeleton=motion.skeleton, title=caption)
+    write_plan_view(plan, [_path(motion, "")], _cameras(motion), fps=motion.fps, title=caption)
+    painter = OverlayPainter(_size(motion), motion.K4[0], motion.T_w2c[0])
+    overlay = [_overlay(motion, output)]
+    write_overlay_sheet(sheet, painter, overlay)
+    pictures = None if args.video is None else video_pictures(args.video, int(motion.frame_ids[0]))
+    write_overlay_video(video, painter, overlay, fps=motion.fps, pictures=pictures)
+    for form in formats:
+        if form not in _OWN:
+            paths = export_paths(args.out, name, form)
+            EXPORTS[form](paths[0], motion.joints_world, motion.fps, motion.skeleton, caption, about)
+            written += paths
+    return written
+
+
+def video_pictures(path: Path, first: int) -> Iterator[Image.Image]:
+    """Frames of a video from number `first` on.
+
+    Raises:
+        ValueError: it cannot be decoded.
+    """
+    import imageio_ffmpeg
+
+    reader = imageio_ffmpeg.read_frames(str(path))
+    try:
+        size = next(reader)["size"]  # type: ignore[index]
+        for number, frame in enumerate(reader):
+            if number >= first:
+                yield Image.frombytes("RGB", size, frame)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be read as a video ({str(error).splitlines()[0]}).") from error
+
+
+def _request(args: argparse.Namespace, skeleton: Skeleton) -> LiftRequest:
+    return LiftRequest(args.model, args.device, args.samples, args.steps, args.seed, skeleton, args.prior)
+
+
+def _overlay(motion: LiftedMotion, output: LiftOutput) -> Overlay:
+    joints2d = output.joints2d[0, 0, : len(motion.joints_world)].numpy()
+    return Overlay(joints2d, motion.kp2d, motion.kp2d_conf, motion.skeleton)
+
+
+def _views(motion: LiftedMotion, output: LiftOutput) -> ImageViews:
+    """The rig for the page: all views where their pictures are of one size, else the real camera alone."""
+    count = len(motion.size) if (motion.size == motion.size[0]).all() else 1
+    K = np.tile(np.eye(3), (count, 1, 1))
+    K[:, [0, 1], [0, 1]], K[:, :2, 2] = motion.K4[:count, :2], motion.K4[:count, 2:]
+    joints2d = output.joints2d[0, :count, : len(motion.joints_world)].numpy()
+    names = ["camera", *(f"virtual {view}" for view in range(1, count))]
+    return ImageViews(joints2d, _size(motion), motion.T_w2c[:count], K, names)
+
+
+def _size(motion: LiftedMotion) -> tuple[int, int]:
+    return int(motion.size[0, 0]), int(motion.size[0, 1])
+
+
+def _cameras(motion: LiftedMotion) -> list[PlanCamera]:
+    sizes = [(float(w), float(h)) for w, h in motion.size]
+    names = ["camera", *(f"virtual {view}" for view in range(1, len(sizes)))]
+    return [
+        PlanCamera(T, K4, size, name, is_real=name == "camera")
+        for T, K4, size, name in zip(motion.T_w2c, motion.K4, sizes, names, strict=True)
+    ]
+
+
+def _path(motion: LiftedMotion, name: str) -> PlanPath:
+    return PlanPath(motion.joints_world, motion.skeleton, motion.contacts, name)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; 0 when everything was written, 2 after one sentence about bad input."""
+    setup_logging()
+    args: Any = parser().parse_args(argv)
+    try:
+        written = lift(args)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        return fail(error)
+    logger.info("%d files in %s.", len(written), args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

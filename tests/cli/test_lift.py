@@ -1,0 +1,208 @@
+"""Lifting from files to files: real readers, real methods, every output read back."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from hmr4d.body.joint_conversion import convert_joints
+from hmr4d.body.pose_prior import fit_pose_prior
+from hmr4d.body.skeleton import COCO17, SMPL22
+from hmr4d.cli.lift import main
+from hmr4d.data.camera_files import read_camera
+from hmr4d.data.importers.synthetic import synthetic_joints
+from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.geometry.rigs import project
+from hmr4d.models.mocap2to3.release import save_release
+from tests.models.mocap2to3.tiny import CAM_DIM, GRID, NUM_CONDITION, NUM_FEATURES, tiny_denoiser, tiny_pipeline
+
+CAMERA = {"size": [640, 360], "fov_deg": 65, "pose": {"pitch_deg": 10, "roll_deg": 2, "height_m": 1.6}}
+FRAMES = 16
+
+
+def saved_camera(folder: Path, **changes: Any) -> Path:
+    path = folder / "camera.yaml"
+    path.write_text(yaml.safe_dump({**CAMERA, **changes}), encoding="utf-8")
+    return path
+
+
+def person(x: float = 0.0, frames: int = FRAMES) -> torch.Tensor:
+    """(L, 22, 3) someone who walks five metres ahead of the camera."""
+    joints3d = torch.from_numpy(synthetic_joints("walk", frames, np.random.default_rng(0)))
+    middle = joints3d[:, 0].mean(0) * torch.tensor([1.0, 0.0, 1.0])
+    return joints3d - middle + torch.tensor([x, 0.0, -5.0])
+
+
+def pixels(folder: Path, joints3d: torch.Tensor) -> np.ndarray:
+    """(L, J, 2) of joints in the camera."""
+    return project(read_camera(saved_camera(folder)).rig.to(torch.float32), joints3d)[0][0].numpy()
+
+
+def coco_file(folder: Path, people: list[torch.Tensor]) -> Path:
+    entries = []
+    for number, joints3d in enumerate(people):
+        points = pixels(folder, convert_joints(joints3d, SMPL22, COCO17))
+        for frame, row in enumerate(np.insert(points, 2, 0.9, axis=-1)):
+            entries.append({"image_id": frame + 3, "category_id": 1, "track_id": number + 1,
+                            "keypoints": row.ravel().tolist(), "score": 1.0})  # fmt: skip
+    path = folder / "walk.json"
+    path.write_text(json.dumps(entries), encoding="utf-8")
+    return path
+
+
+def smpl_file(folder: Path, joints3d: torch.Tensor) -> Path:
+    points = pixels(folder, joints3d)
+    np.savez(folder / "walk.npz", kp2d=points, kp2d_conf=np.ones(points.shape[:2]), skeleton="smpl22", fps=20.0)
+    return folder / "walk.npz"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A released model of an untrained network."""
+    folder = tmp_path_factory.mktemp("model")
+    network = {
+        "num_features": NUM_FEATURES, "num_condition_features": NUM_CONDITION, "cam_dim": CAM_DIM, "dim": 16,
+        "ff_dim": 24, "num_layers": 2, "num_heads": 2, "dropout": 0.0, "use_views": True, "grid": GRID, "patch": 4,
+    }  # fmt: skip
+    save_release(folder, tiny_pipeline(tiny_denoiser()), network=network, about={"licence": "none"})
+    return folder
+
+
+def test_from_keypoints_to_files_without_a_network(tmp_path: Path) -> None:
+    truth = convert_joints(person(), SMPL22, COCO17)
+    keypoints, out = coco_file(tmp_path, [person()]), tmp_path / "out"
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray", "--fps", "20"]
+    assert main([*words, "--out", str(out), "--export", "csv,html"]) == 0
+    names = {"walk.npz", "walk.html", "walk_plan.png", "walk_overlay.png", "walk_overlay.mp4", "walk.csv"}
+    assert {path.name for path in out.iterdir()} == names
+    motion = load_motion_npz(out / "walk.npz")
+    assert (motion.fps, motion.skeleton, motion.num_frames) == (20.0, COCO17, FRAMES)
+    assert motion.metadata["method"] == "ground_ray" and motion.metadata["camera"] == "camera.yaml"
+    with np.load(out / "walk.npz") as arrays:
+        off = np.linalg.norm(arrays["root"] - truth[:, [11, 12]].mean(1).numpy(), axis=-1)
+        assert off.mean() < 0.3  # metres, five metres away
+        assert arrays["frame_ids"].tolist() == list(range(3, 3 + FRAMES))
+        assert np.isnan(arrays["confidence"]).all()  # nothing is known about how wrong this method is
+        camera = read_camera(tmp_path / "camera.yaml")
+        np.testing.assert_allclose(arrays["camera_T_w2c"], camera.T_w2c)
+        again = arrays["joints_world"] @ camera.T_w2c[:3, :3].numpy().T + camera.T_w2c[:3, 3].numpy()
+        np.testing.assert_allclose(arrays["joints_cam"], again, atol=1e-4)
+        np.testing.assert_allclose(arrays["kp2d"], pixels(tmp_path, truth), atol=1e-3)
+    assert all(Image.open(out / f"walk_{name}.png").width > 300 for name in ("plan", "overlay"))
+
+
+def test_a_fitted_chain_with_poses_of_ones_own(tmp_path: Path) -> None:
+    joints3d = person(frames=6)
+    keypoints, prior = smpl_file(tmp_path, joints3d), tmp_path / "prior.npz"
+    fit_pose_prior([person().numpy()], source="a walk", size=8, stride=2).save(prior)
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "optimisation"]
+    assert main([*words, "--prior", str(prior), "--out", str(tmp_path / "out")]) == 0
+    found = load_motion_npz(tmp_path / "out" / "walk.npz")
+    assert found.metadata["pose_prior"] == "prior.npz" and found.fps == 20.0
+    assert np.linalg.norm(found.joints3d - joints3d.numpy(), axis=-1).mean() < 0.3  # metres, five metres away
+
+
+def test_from_keypoints_to_files_with_a_model(tmp_path: Path, model: Path) -> None:
+    keypoints = smpl_file(tmp_path, person())
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--model", str(model), "--device", "cpu"]
+    assert main([*words, "--out", str(tmp_path / "a"), "--samples", "2", "--steps", "2", "--export", "bvh,glb"]) == 0
+    assert main([*words, "--out", str(tmp_path / "b"), "--samples", "2", "--steps", "2"]) == 0
+    assert main([*words, "--out", str(tmp_path / "c"), "--samples", "2", "--steps", "2", "--seed", "1"]) == 0
+    first, second, third = (np.load(tmp_path / name / "walk.npz") for name in "abc")
+    np.testing.assert_array_equal(first["joints_world"], second["joints_world"])
+    assert np.abs(first["joints_world"] - third["joints_world"]).max() > 1e-3
+    assert first["joints_world"].shape == (FRAMES, 22, 3) and first["rig_T_w2c"].shape == (4, 4, 4)
+    assert (first["spread"] > 0).any() and first["fps"] == 20
+    assert first["confidence"].min() > 0 and first["confidence"].max() <= 1
+    assert {p.suffix for p in (tmp_path / "a").iterdir()} >= {".bvh", ".glb"}
+
+
+def test_virtual_cameras_of_a_file(tmp_path: Path, model: Path) -> None:
+    keypoints = smpl_file(tmp_path, person())
+    views = [{"pose": {"pitch_deg": 10, "height_m": 1.6, "yaw_deg": yaw, "position_m": [
+        5 * math.sin(math.radians(yaw)), 5 * math.cos(math.radians(yaw)) - 5]}} for yaw in (90, 180, 270)]  # fmt: skip
+    (tmp_path / "rig.yaml").write_text(yaml.safe_dump({"views": views}), encoding="utf-8")
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--model", str(model), "--steps", "1"]
+    assert main([*words, "--rig", str(tmp_path / "rig.yaml"), "--out", str(tmp_path / "out")]) == 0
+    T = np.load(tmp_path / "out" / "walk.npz")["rig_T_w2c"]
+    centres = -(T[:, :3, :3].transpose(0, 2, 1) @ T[:, :3, 3:])[..., 0]
+    np.testing.assert_allclose(centres[1:], [[5, 1.6, -5], [0, 1.6, -10], [-5, 1.6, -5]], atol=1e-5)
+
+
+def test_everybody_in_one_world(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keypoints = coco_file(tmp_path, [person(-1.0), person(1.0, FRAMES - 6)])
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray", "--fps", "20"]
+    out = tmp_path / "out"
+    assert main([*words, "--person", "all", "--out", str(out)]) == 0
+    places = [np.load(out / f"walk_p{name}.npz")["root"][:, 0].mean() for name in (1, 2)]
+    assert places[0] < -0.5 and places[1] > 0.5 and (out / "walk_plan.png").is_file()
+    assert main([*words, "--person", "2", "--out", str(tmp_path / "one")]) == 0
+    assert len(np.load(tmp_path / "one" / "walk.npz")["root"]) == FRAMES - 6
+    assert main([*words, "--person", "9", "--out", str(tmp_path / "none")]) == 2
+    assert "nobody in it is called '9'" in capsys.readouterr().err
+
+
+def test_over_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from hmr4d.visualization.pixels import to_pixels
+    from hmr4d.visualization.video_file import write_mp4
+
+    keypoints = coco_file(tmp_path, [person(frames=6)])
+    pictures = [Image.new("RGB", (640, 360), (0, 40 * min(i, 3), 0)) for i in range(10)]
+    write_mp4(tmp_path / "video.mp4", map(to_pixels, pictures), fps=20, size=(640, 360))
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray"]
+    assert main([*words, "--video", str(tmp_path / "video.mp4"), "--out", str(tmp_path / "out")]) == 0
+    import imageio_ffmpeg
+
+    reader = imageio_ffmpeg.read_frames(str(tmp_path / "out" / "walk_overlay.mp4"))
+    width, height = next(reader)["size"]  # type: ignore[index]
+    first = np.frombuffer(next(reader), np.uint8).reshape(height, width, 3)
+    assert 100 < first[-40:, :, 1].mean() < 140  # the keypoints begin at frame 3 of the video
+    (tmp_path / "no.mp4").write_text("no video")
+    assert main([*words, "--video", str(tmp_path / "no.mp4"), "--out", str(tmp_path / "out")]) == 2
+    assert "no.mp4 cannot be read as a video" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--fps", "0"], "frame rate is 0.0"),
+        (["--samples", "0"], "--samples is 0"),
+        (["--samples", "2"], "--samples and --steps are for"),
+        (["--export", "bvh"], "bvh need joints of 'smpl22'; this model gives 'coco17'"),
+        (["--export", "fbx"], "Unknown export"),
+        (["--video", "none.mp4"], "Video not found"),
+        (["--camera", "none.yaml"], "Camera file not found"),
+        (["--format", "openpose"], "no list 'people'"),
+        (["--method", "mocap2to3", "--model", "no-such-model"], "no-such-model"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    keypoints = coco_file(tmp_path, [person(frames=4)])
+    given = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray"]
+    assert main([*given, "--out", str(tmp_path / "out"), *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("error:") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_other_joints_is_refused(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keypoints = coco_file(tmp_path, [person(frames=4)])
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--out", str(tmp_path / "out")]
+    assert main([*words, "--model", str(model)]) == 2
+    assert "cannot be made from those of 'coco17'" in capsys.readouterr().err
+
+
+def test_turned_pictures_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keypoints = coco_file(tmp_path, [person(2.5, frames=4)])
+    saved_camera(tmp_path, size=[360, 640])
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 2
+    assert "seem to be swapped" in capsys.readouterr().err
