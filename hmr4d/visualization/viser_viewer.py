@@ -329,7 +329,6 @@ class Viewer:
     def __init__(self, server: viser.ViserServer, motions: Sequence[ShownMotion], *, at_once: int = 4) -> None:
         self.server = server
         self.pages = [list(motions[i : i + at_once]) for i in range(0, len(motions), at_once)]
-        self._wanted_page = 0
         self.page = 0
         self._build_controls()
         self.open_page(0)
@@ -345,36 +344,41 @@ class Viewer:
         self.labels = gui.add_checkbox("Texts", True)
         self.apart = gui.add_checkbox("Side by side", True)
         self.in_place = gui.add_checkbox("In place", False)
-        if len(self.pages) > 1:
-            self.chosen = gui.add_slider("Page", min=1, max=len(self.pages), step=1, initial_value=1)
-            self.chosen.on_update(lambda _: setattr(self, "_wanted_page", int(self.chosen.value) - 1))
+        self.chosen = gui.add_slider(
+            "Page", min=1, max=max(len(self.pages), 2), step=1, initial_value=1, visible=len(self.pages) > 1
+        )
         self.play.on_click(lambda _: self.set_playing(not self.clock.is_playing))
-        self.timeline.on_update(self._on_timeline)
-        self.speed.on_update(lambda _: setattr(self.clock, "speed", float(self.speed.value)))
-        self.mesh.on_update(lambda _: self.scene.show_mesh(self.mesh.value))
-        self.bones.on_update(lambda _: self.scene.show_bones(self.bones.value))
-        self.labels.on_update(lambda _: self.scene.show_labels(self.labels.value))
-        self.apart.on_update(lambda _: self._arrange())
-        self.in_place.on_update(lambda _: self._arrange())
 
-    def _arrange(self) -> None:
-        self.scene.arrange(apart=self.apart.value, in_place=self.in_place.value)
-
-    def _on_timeline(self, event: Any) -> None:
-        if event.client is not None:  # someone moved it; otherwise it follows the clock
+    def _obey(self) -> None:
+        """Does what the controls have come to say. Asking them here, in one thread, leaves nothing to race with."""
+        if int(self.chosen.value) - 1 != self.page:
+            self.open_page(int(self.chosen.value) - 1)
+        self.clock.speed = float(self.speed.value)
+        if self.timeline.value != self._shown_time:  # someone moved it
             self.set_playing(False)
             self.seek(float(self.timeline.value))
+        if (switches := self._switches()) != self._done:
+            self._apply(switches)
+
+    def _switches(self) -> tuple[bool, ...]:
+        return tuple(box.value for box in (self.mesh, self.bones, self.labels, self.apart, self.in_place))
+
+    def _apply(self, switches: tuple[bool, ...]) -> None:
+        self._done = switches
+        mesh, bones, labels, apart, in_place = switches
+        self.scene.show_mesh(mesh)
+        self.scene.show_bones(bones)
+        self.scene.show_labels(labels)
+        self.scene.arrange(apart=apart, in_place=in_place)
 
     def open_page(self, page: int) -> None:
         """Shows other motions, from their start."""
         if hasattr(self, "scene"):
             self.scene.remove()
-        self.page = self._wanted_page = page
+        self.page = page
         self.scene = MotionScene(self.server, self.pages[page], mesh=self.mesh.value, bones=self.bones.value)
-        self.scene.show_labels(self.labels.value)
-        self._arrange()
+        self._apply(self._switches())
         self.clock = Clock(self.scene.seconds)
-        self.clock.speed = float(self.speed.value)
         self.timeline.max = max(self.scene.seconds, 0.01)
         self.timeline.step = min(1.0 / self.scene.fps, self.timeline.max)
         self.set_playing(True)
@@ -393,17 +397,20 @@ class Viewer:
     def _show(self) -> None:
         self.scene.show(self.clock.now)
         first = self.scene.motions[0]
+        place = self.clock.now
+        if place == self.timeline.value:  # viser would not send it, and a slow browser may show an older one by now
+            place = math.nextafter(place, self.clock.seconds / 2)
+        self.timeline.value = place
+        self._shown_time = self.timeline.value
         self.frame.value = f"{first.frame_at(self.clock.now)} of {first.num_frames - 1}, {first.fps:g} a second"
 
     def tick(self, elapsed: float) -> None:
         """Lets real seconds pass: moves the clock, the timeline and the motions."""
-        if self._wanted_page != self.page:
-            self.open_page(self._wanted_page)
+        self._obey()
         before = self.clock.now
         self.clock.advance(elapsed)
         if self.clock.now != before:
             self._show()
-            self.timeline.value = self.clock.now
 
     def run(self) -> None:
         """Plays until interrupted."""

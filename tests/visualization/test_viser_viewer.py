@@ -121,11 +121,16 @@ def test_switches_pages_and_playing(server: Any) -> None:
     viewer.set_playing(False)
     viewer.tick(0.2)
     assert viewer.clock.now == pytest.approx(0.26) and viewer.play.label == "Play"
+    viewer.set_playing(True)
+    viewer.timeline.value = 0.4  # as someone does who drags it
+    viewer.tick(0.2)
+    assert viewer.clock.now == pytest.approx(0.4) and not viewer.clock.is_playing
+    np.testing.assert_allclose(first._lines.points[0], shown().joints3d[8, [0, 1]])
+    viewer.bones.value, viewer.mesh.value, viewer.speed.value = True, False, 2.0
+    viewer.tick(0.0)
+    assert first._lines.visible and not first._mesh.visible and viewer.clock.speed == 2.0
     viewer.chosen.value = 2
-    deadline = time.monotonic() + 5
-    while viewer.page == 0 and time.monotonic() < deadline:
-        viewer.tick(0.0)
-        time.sleep(0.01)
+    viewer.tick(0.0)
     assert viewer.page == 1 and len(viewer.scene.figures) == 1 and viewer.scene.seconds == pytest.approx(1.0)
 
 
@@ -190,7 +195,8 @@ def test_browser_sees_the_motion_move(mesh: bool, server: Any) -> None:
         end = settled(browser, unlike=start)
         viewer.seek(0.0)
         again = settled(browser, unlike=end)
-        assert (abs(again - start).max(-1) > 40).sum() < 50
+        back, away = ((abs(one - start).max(-1) > 40).sum() for one in (again, end))
+        assert back < away / 3  # the picture gets finer as time goes by, so that some edges differ
         assert not browser.errors
 
 
