@@ -17,7 +17,7 @@ SIDE_COLOURS = {"left": (43, 122, 214), "right": (240, 128, 42), "centre": (104,
 JOINT_COLOUR = (250, 250, 252)
 
 # Metres at the near and far end of a chain; chosen by eye on adult proportions.
-_CHAIN_RADII = {"leg": (0.062, 0.036), "arm": (0.046, 0.030), "spine": (0.066, 0.050)}
+_CHAIN_RADII = {"leg": (0.062, 0.036), "arm": (0.046, 0.030), "spine": (0.066, 0.050), "face": (0.030, 0.016)}
 _DEFAULT_RADII = (0.045, 0.035)
 _DOT_RATIO = 0.62
 _HEAD_RADIUS = 0.105
@@ -29,7 +29,7 @@ class FigureStyle:
     """Drawing attributes of one skeleton.
 
     Attributes:
-        bones: (parent, child) joint pairs, one capsule each.
+        bones: joint pairs, one capsule each.
         bone_sides: side of each bone, an entry of SIDES.
         joint_radii: metres, thickness of the limbs at each joint.
         dot_radii: metres, balls drawn on the joints; 0 for a joint hidden inside the head.
@@ -58,29 +58,35 @@ class FigureStyle:
 
 @lru_cache(maxsize=16)
 def figure_style(skeleton: Skeleton) -> FigureStyle:
-    """Style of a skeleton, from the names of its chains (`left_…`, `right_…`, `…leg`, `…arm`, `spine`)."""
-    sides = ["centre"] * skeleton.num_joints
+    """Style of a skeleton, from the names of its joints (`left_…`, `right_…`) and chains (`…leg`, `…arm`, `spine`)."""
+    sides = [next((s for s in SIDES[:2] if name.startswith(s)), "centre") for name in skeleton.joint_names]
     radii = [_DEFAULT_RADII[0]] * skeleton.num_joints
     # The spine comes last: the joints where limbs meet it belong to it.
     for name, chain in sorted(skeleton.chains, key=lambda item: "spine" in item[0]):
         near, far = next((r for kind, r in _CHAIN_RADII.items() if kind in name), _DEFAULT_RADII)
         for joint, radius in zip(chain, np.linspace(near, far, len(chain)), strict=True):
-            sides[joint] = next((s for s in SIDES[:2] if name.startswith(s)), "centre")
             radii[joint] = float(radius)
-    spine = next((chain for name, chain in skeleton.chains if name == "spine" and len(chain) > 1), None)
+    spine = next((chain for name, chain in skeleton.chains if name == "spine"), ())
     dots = [_DOT_RATIO * r for r in radii]
-    if spine is not None:
-        radii[spine[-1]] = 0.04
-        radii[spine[-2]] = 0.045
-        dots[spine[-1]] = 0.0
+    # A head ball sits on a joint at the base of the skull; detectors' heads are points of the skin.
+    head = tuple(spine[-2:]) if [skeleton.joint_names[i] for i in spine[-2:]] == ["neck", "head"] else None
+    if head is not None:
+        radii[head[1]] = 0.04
+        radii[head[0]] = 0.045
+        dots[head[1]] = 0.0
     return FigureStyle(
-        bones=skeleton.bones,
-        bone_sides=tuple(sides[child] for _, child in skeleton.bones),
+        bones=skeleton.limbs,
+        bone_sides=tuple(_limb_side(sides[a], sides[b]) for a, b in skeleton.limbs),
         joint_radii=tuple(radii),
         dot_radii=tuple(dots),
         joint_sides=tuple(sides),
-        head=None if spine is None else (spine[-2], spine[-1]),
+        head=None if head is None else (head[0], head[1]),
     )
+
+
+def _limb_side(first: str, second: str) -> str:
+    """The side that both ends are of, or the one that is not in the middle; between left and right the middle."""
+    return second if first in (second, "centre") else first if second == "centre" else "centre"
 
 
 def body_colours(body: Body) -> NDArray[np.float32]:
