@@ -26,10 +26,10 @@ POOL_SIZE = 12_000  # poses from which the bank is chosen
 
 @dataclass(frozen=True)
 class PosePrior:
-    """Poses of a neutral body that faces +z, its pelvis at the origin.
+    """Poses of one body that faces +z, its pelvis at the origin.
 
     Attributes:
-        rest_joints: (22, 3) metres, rest pose of the neutral body.
+        rest_joints: (22, 3) metres, rest pose: the median proportions of the motion at the size of the neutral body.
         rotations: (K, 22, 3, 3) of the bank's poses, each joint in the frame of its parent.
         mean: (126,) of the rotations of all joints but the root, first two columns of each.
         whitening: (126, 126) W with |W (x - mean)|^2 the squared Mahalanobis distance.
@@ -106,15 +106,16 @@ def fit_pose_prior(
     found = [_local_rotations(as_tensor(clip).float()[::stride], template) for clip in clips]
     if not found:
         raise ValueError("There is no motion to learn poses from; give a store with clips.")
-    rotations = torch.cat(found)
+    rotations = torch.cat([clip for clip, _ in found])
+    rest = torch.stack([_resized(own, template) for _, own in found]).median(0).values
     x = rotations[:, 1:, :, :2].mT.flatten(1).double()
     mean = x.mean(0)
     covariance = (x - mean).mT @ (x - mean) / len(x) + DEVIATION_FLOOR**2 * torch.eye(x.shape[-1], dtype=x.dtype)
     whitening = torch.linalg.inv(torch.linalg.cholesky(covariance))
     order = torch.randperm(len(rotations), generator=torch.Generator().manual_seed(seed))[:POOL_SIZE]
     pool = rotations[order]
-    chosen = pool[_farthest(posed_joints(pool, pool.new_zeros(len(pool), 3), template), size)]
-    return PosePrior(template, chosen, mean.float(), whitening.float(), source)
+    chosen = pool[_farthest(posed_joints(pool, pool.new_zeros(len(pool), 3), rest), size)]
+    return PosePrior(rest, chosen, mean.float(), whitening.float(), source)
 
 
 def heading_rotation(yaw: Tensor) -> Tensor:
@@ -123,15 +124,22 @@ def heading_rotation(yaw: Tensor) -> Tensor:
     return torch.stack([c, zero, s, zero, one, zero, -s, zero, c], -1).unflatten(-1, (3, 3))
 
 
-def _local_rotations(joints3d: Tensor, template: Tensor) -> Tensor:
-    """(n, 22, 3, 3) of a clip (n, 22, 3), the root turned so that the hips face +z."""
+def _resized(rest: Tensor, template: Tensor) -> Tensor:
+    """Rest joints (22, 3) scaled so that all bones together are as long as the template's."""
+    starts, ends = (list(joints) for joints in zip(*SMPL22.bones, strict=True))
+    total, wanted = ((j[ends] - j[starts]).norm(dim=-1).sum() for j in (rest, template))
+    return rest * (wanted / total)
+
+
+def _local_rotations(joints3d: Tensor, template: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, 22, 3, 3) of a clip (n, 22, 3), the root turned so that the hips face +z, and its rest joints (22, 3)."""
     rest = clip_rest_joints(joints3d, template)
     rotations = solve_pose(joints3d, rest).rotations.clone()
     left, right = SMPL22.indices("left_hip", "right_hip")
     across = joints3d[:, left] - joints3d[:, right]  # to +x of a body that faces +z
     yaw = torch.atan2(across[:, 2], across[:, 0])
     rotations[:, 0] = heading_rotation(yaw) @ rotations[:, 0]
-    return rotations
+    return rotations, rest
 
 
 def _farthest(joints3d: Tensor, count: int) -> Tensor:
