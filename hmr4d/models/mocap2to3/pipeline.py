@@ -105,9 +105,9 @@ class Mocap2to3Pipeline(nn.Module):
 
         Args:
             batch: `features` (B, V, L, D), `size` (B, V, 2), `cond` (B, V, C), `pointmap` (B, V, 4, grid, grid),
-                `lengths` (B,), `valid` (B, L), with several views `condition2d` (B, L, C2); `joints3d` (B, L, J, 3),
-                `K4` and `T_w2c` where the loss looks at 3D motion; `known2d` (B, V, L, J) and `camera_known` (B,)
-                bool where not every point or camera is known.
+                `lengths` (B,), `valid` (B, L), with several views `condition2d` (B, L, C2). Where the loss looks at 3D
+                motion, `joints3d` (B, L, J, 3), zeros for items without, `K4` and `T_w2c`. Where not every point or
+                camera is known, `known2d` (B, V, L, J) and `camera_known` (B,) bool.
             draws: from `draw_training`.
         """
         predicted, x_0 = self._predict_clean(batch, draws)
@@ -167,7 +167,8 @@ class Mocap2to3Pipeline(nn.Module):
             rig = Rig(size, batch["K4"], batch["T_w2c"])
             depth = project(rig, batch["joints3d"])[1][..., None]
             metres = (got_px - true_px) / rig.K4[:, :, None, None, :2] * depth
-            terms["metres"] = masked_mean(metres.abs(), valid)
+            in_3d = batch["joints3d"].flatten(1).any(1)[:, None, None, None, None]
+            terms["metres"] = masked_mean(metres.abs(), valid & in_3d)
         return terms
 
     @torch.no_grad()

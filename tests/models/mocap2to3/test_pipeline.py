@@ -296,6 +296,18 @@ def test_items_without_a_camera_train_as_if_it_had_been_dropped() -> None:
     assert got == expected
 
 
+def test_what_is_known_in_2d_alone_has_no_error_in_metres() -> None:
+    batch = tiny_batch((8, 8))
+    pipeline = tiny_pipeline(training=LiftTrainingOptions(metres_weight=1.0))
+    draws = pipeline.draw_training(batch, torch.Generator().manual_seed(0))
+    both = pipeline.training_loss(batch, draws)["metres_loss"]
+    batch["joints3d"] = batch["joints3d"] * torch.tensor([1.0, 0.0])[:, None, None, None]
+    first = pipeline.training_loss(batch, draws)["metres_loss"]
+    assert not torch.equal(first, both)
+    batch["features"] = batch["features"] + torch.tensor([0.0, 5.0])[:, None, None, None]
+    assert torch.allclose(pipeline.training_loss(batch, draws)["metres_loss"], first, atol=1e-6)
+
+
 def test_a_prediction_off_by_a_known_amount_is_monitored_as_such() -> None:
     batch = tiny_batch((20, 14))
     x_0 = batch["features"].clone()
