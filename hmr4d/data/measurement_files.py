@@ -108,8 +108,8 @@ def read_measurements(path: str | Path) -> tuple[CameraFile, Calibration, str]:
     return CameraFile(measured.size, torch.from_numpy(fit.K4), measured.distortion, T_w2c), fit, methods[0]
 
 
-def upright_pairs(track: KeypointTrack, stature: float) -> tuple[Array, Array, Array]:
-    """Ankles and eyes of a person who stands or walks upright: low (N, 2), high (N, 2), heights (N, 2) in metres.
+def upright_pairs(track: KeypointTrack, stature: float) -> tuple[Array, Array, Array, Array]:
+    """Ankles and eyes of a person who walks about: low (N, 2), high (N, 2), heights (N, 2) in metres and frames (N,).
 
     A pair is the middle of both ankles and the middle of the eyes, or of the ears where no eye is seen.
 
@@ -131,7 +131,7 @@ def upright_pairs(track: KeypointTrack, stature: float) -> tuple[Array, Array, A
             f"only {len(frames)} frames show both ankles and a face surely; expected a person walking about."
         )
     heights = np.tile(np.array([ANKLE_SHARE, EYE_SHARE]) * stature, (len(frames), 1))
-    return low[frames], high[frames], heights
+    return low[frames], high[frames], heights, track.frame_ids[frames].astype(np.float64)
 
 
 def _middle(track: KeypointTrack, names: tuple[str, str], *, needs_both: bool) -> tuple[Array, NDArray[np.bool_]]:
@@ -185,13 +185,12 @@ def _people(given: Measurements) -> Calibration:
     if people.has("places"):
         rows = people.numbers("places", -1, 4)
         low, high = rows[:, :2], rows[:, 2:]
-        heights, robust = np.tile(np.array([0.0, stature]), (len(rows), 1)), False
+        heights, walk = np.tile(np.array([0.0, stature]), (len(rows), 1)), None
     else:
-        low, high, heights = upright_pairs(_track(people, given), stature)
-        robust = True
+        low, high, heights, walk = upright_pairs(_track(people, given), stature)
     return from_people(
         given.straight(low), given.straight(high), heights, given.size, given.start, fit_focal=given.fit_focal,
-        robust=robust,
+        walk=walk,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import least_squares
 
 from hmr4d.geometry.rigs import Rig, camera_angles, camera_pose, project
@@ -27,6 +28,8 @@ PITCHES = (2.0, 15.0, 35.0, 60.0)  # degrees; where the search for a tilt starts
 _UNKNOWN_FOCAL = 0.3  # standard deviation of log f beyond which the measurements say nothing about f
 _FEW = 1e-12  # reciprocal condition of the normal matrix below which parameters are not determined
 _BELOW_HORIZON = 1e-6
+_LEAD = 0.2  # metres; how far ahead of the ankles eyes may be, one standard deviation
+_PATH_SMOOTHING = 6.0  # pairs, standard deviation
 
 
 @dataclass(frozen=True)
@@ -128,11 +131,12 @@ def checkerboard_floor(rows: int, columns: int, square: float) -> Array:
 
 def from_people(
     low: Array, high: Array, heights: Array, size: tuple[int, int], K4: Array, *, fit_focal: bool = False,
-    robust: bool = False,
+    walk: Array | None = None,
 ) -> Calibration:  # fmt: skip
     """The camera that sees upright things of known size on the floor: people, doors, poles.
 
-    The residual is the distance of the upper point from where it would be seen above the lower one.
+    The residual is the distance of the upper point from where it would be seen above the lower one. People who walk
+    have their eyes ahead of their ankles: by how much is fitted along the direction of their path.
 
     Args:
         low, high: (N, 2) pixels, N >= 3, at different distances.
@@ -140,7 +144,8 @@ def from_people(
         size: width and height of the image.
         K4: (4,); with `fit_focal` only the principal point counts.
         fit_focal: also fit fx = fy.
-        robust: give pairs that fit badly little weight, for pairs that nobody looked at.
+        walk: (N,) rising frame numbers, for pairs of one person who walks about and whom nobody looked at: pairs that
+            fit badly get little weight, and errors are not taken to be independent from frame to frame.
 
     Raises:
         ValueError: too few pairs, or they say nothing about the tilt or the focal length.
@@ -152,15 +157,25 @@ def from_people(
         for pitch in np.radians(PITCHES):
             guess = _height_of_uprights(_rays(low, K), _rays(high, K), heights, _up(pitch, 0.0))
             if guess > 0:
-                starts.append(_with_focal(np.array([pitch, 0.0, guess]), K, fit_focal))
+                start = _with_focal(np.array([pitch, 0.0, guess]), K, fit_focal)
+                starts.append(start if walk is None else np.append(start, 0.0))
 
     def residuals(x: Array) -> Array:
         K, up = _intrinsics(x, K4, fit_focal), _up(x[0], x[1])
-        return (_pixels(_above(_rays(low, K), up, x[2], heights), K) - high).ravel()
+        rays = _rays(low, K)
+        above = _above(rays, up, x[2], heights)
+        if walk is None:
+            return (_pixels(above, K) - high).ravel()
+        ahead = _walking_direction(_at_height(rays, up, x[2] - heights[:, 0]), walk)
+        return np.append((_pixels(above + x[-1] * ahead, K) - high).ravel(), x[-1] / _LEAD)
 
     if not starts:
         raise ValueError("No camera above the floor shows these pairs. Are lower and upper points swapped?")
-    return _fit(residuals, starts, K4, fit_focal, lambda r: np.linalg.norm(r.reshape(-1, 2), axis=1), robust=robust)
+
+    def distances(r: Array) -> Array:
+        return np.linalg.norm(r[: 2 * len(low)].reshape(-1, 2), axis=1)
+
+    return _fit(residuals, starts, K4, fit_focal, distances, in_time=walk is not None)
 
 
 @dataclass(frozen=True)
@@ -251,13 +266,14 @@ def from_gravity(down: Array, height: float, K4: Array, *, tilt_error: float, he
 
 def _fit(
     residuals: Callable[[Array], Array], starts: Sequence[Array], K4: Array, fit_focal: bool,
-    distances: Callable[[Array], Array], *, robust: bool = False,
+    distances: Callable[[Array], Array], *, in_time: bool = False,
 ) -> Calibration:  # fmt: skip
     """Best of the least-squares fits from several starts.
 
-    Parameters: pitch, roll, height, [log f], then those of no interest.
+    Parameters: pitch, roll, height, [log f], then those of no interest. Pairs of residuals `in_time` are weighted
+    robustly, and depend on each other.
     """
-    loss = "soft_l1" if robust else "linear"
+    loss = "soft_l1" if in_time else "linear"
 
     def safe(x: Array) -> Array:
         values = residuals(x)
@@ -278,7 +294,8 @@ def _fit(
         raise ValueError("The measurements do not determine the camera. Add some elsewhere in the picture, or give K.")
     spare = len(errors) - len(x)
     sigma = max(CLICK, math.sqrt(float((errors**2).sum()) / spare) if spare > 0 else CLICK)
-    deviation = sigma * np.sqrt(np.diag(np.linalg.inv(normal)))
+    repeats = _repeats(errors[: 2 * (len(errors) // 2)].reshape(-1, 2)) if in_time else 1.0
+    deviation = sigma * np.sqrt(repeats * np.diag(np.linalg.inv(normal)))
     K = _intrinsics(x, K4, fit_focal)
     deviations = {"pitch": float(deviation[0]), "roll": float(deviation[1]), "height": float(deviation[2])}
     if fit_focal:
@@ -287,6 +304,31 @@ def _fit(
         deviations["focal"] = float(deviation[3] * K[0])
     pitch, roll = _angles_of_up(_up(x[0], x[1]))
     return Calibration(K, pitch, roll, float(x[2]), distances(errors), deviations)
+
+
+def _walking_direction(places: Array, frames: Array) -> Array:
+    """(N, 3) level directions along a path of places (N, 3), shorter than one where the person hardly moves."""
+    order = np.arange(len(places))
+    known = np.isfinite(places).all(1)
+    if known.sum() < 2:
+        return np.zeros_like(places)
+    filled = np.stack([np.interp(order, order[known], axis[known]) for axis in places.T], -1)
+    velocity = np.gradient(gaussian_filter1d(filled, _PATH_SMOOTHING, axis=0), frames, axis=0)
+    speed = np.linalg.norm(velocity, axis=1, keepdims=True)
+    return velocity / np.maximum(np.hypot(speed, 0.3 * np.median(speed)), 1e-9)
+
+
+def _repeats(errors: Array) -> float:
+    """How many successive errors (N, 2) say the same: 1 + 2 sum of their autocorrelation, as long as it is positive."""
+    centred = errors - errors.mean(0)
+    power = float((centred**2).sum())
+    total = 1.0
+    for lag in range(1, len(errors) // 2):
+        shared = float((centred[lag:] * centred[:-lag]).sum()) / max(power, 1e-12)
+        if shared <= 0:
+            break
+        total += 2 * shared
+    return total
 
 
 def _start_intrinsics(K4: Array, size: tuple[int, int], fit_focal: bool) -> list[Array]:

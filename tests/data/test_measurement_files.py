@@ -112,16 +112,19 @@ def test_lens_distortion_is_taken_out_of_measurements(tmp_path: Path) -> None:
 
 
 def test_people_in_keypoint_files(tmp_path: Path) -> None:
-    """A person walks about, three pixels of noise, crouching now and then."""
+    """A person walks in a circle, eyes ahead of the ankles, three pixels of noise, crouching now and then."""
     skeleton = get_skeleton("coco17")
     rng = np.random.default_rng(0)
     steps = np.linspace(0, 2 * math.pi, 80)
     foot = np.stack([1.5 * np.sin(steps), np.zeros(80), -5.5 + 2 * np.cos(steps)], -1)
+    eyes = foot + 0.12 * np.stack([np.cos(steps), np.zeros(80), -np.sin(steps)], -1)
     stature = np.where(rng.random(80) < 0.15, 1.3, 1.75)
     kp2d = np.zeros((80, 17, 2))
     for name, share, side in [("ankle", ANKLE_SHARE, 0.15), ("eye", EYE_SHARE, 0.03), ("ear", EYE_SHARE, 0.07)]:
         for sign, which in ((1, "left"), (-1, "right")):
-            points = foot + np.stack([np.full(80, sign * side), share * stature, np.zeros(80)], -1)
+            points = (foot if name == "ankle" else eyes) + np.stack(
+                [np.full(80, sign * side), share * stature, np.zeros(80)], -1
+            )
             kp2d[:, skeleton.index(f"{which}_{name}")] = seen(points) + rng.normal(0, 3, (80, 2))
     np.savez(tmp_path / "walk.npz", kp2d=kp2d, kp2d_conf=(kp2d[..., 0] > 0).astype(float), skeleton="coco17")
     values = {"size": list(SIZE), "fov_deg": FOV, "people": {"height_m": 1.75, "keypoints": "walk.npz"}}
