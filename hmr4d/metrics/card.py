@@ -34,6 +34,18 @@ HEADINGS = {
     "floor_clearance": "Floor clearance m",
     "root_speed": "Root speed m/s",
     "root_speed_error": "Root speed error m/s ↓",
+    "abs_mpjpe": "Abs-MPJPE mm ↓",
+    "mpjpe": "MPJPE mm ↓",
+    "pa_mpjpe": "PA-MPJPE mm ↓",
+    "pa_seq": "PA of sequence mm ↓",
+    "w_mpjpe": "W-MPJPE mm ↓",
+    "wa_mpjpe": "WA-MPJPE mm ↓",
+    "t_root": "T_root mm ↓",
+    "t_root_l1": "T_root (coordinates) mm ↓",
+    "rte_percent": "RTE % ↓",
+    "accel_m_s2": "Acceleration error m/s² ↓",
+    "jitter_10m_s3": "Jitter 10 m/s³",
+    "foot_sliding": "Foot sliding mm ↓",
 }
 
 
