@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import torch
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from hmr4d.body.skeleton import Skeleton
 
 RESTING_QUANTILE = 0.05  # of a joint's heights over the clip: its own resting height
-CONTACT_MARGIN = 0.03  # metres above it
-CONTACT_SPEED = 0.5  # metres per second along the floor
+# Wide enough for motion that is a little noisy, as lifted motion is: feet that swing are faster and higher.
+CONTACT_MARGIN = 0.1  # metres above it
+CONTACT_SPEED = 1.0  # metres per second along the floor
+SMOOTHING = 0.1  # seconds, standard deviation
 
 
 def standing_joints(joints3d: Tensor, *, fps: float, skeleton: Skeleton) -> Tensor:
     """(L, C) bool: which contact joints of the skeleton rest on the floor.
 
-    A joint rests where it is at most CONTACT_MARGIN above the 5 % quantile of its own heights over the clip and moves
-    less than CONTACT_SPEED along the floor, by the mean of the steps before and after.
+    A joint, smoothed over time, rests where it is at most CONTACT_MARGIN above the 5 % quantile of its own heights over
+    the clip and moves less than CONTACT_SPEED along the floor, by the mean of the steps before and after.
 
     Args:
         joints3d: (L, J, 3) metres, y up.
@@ -24,6 +27,8 @@ def standing_joints(joints3d: Tensor, *, fps: float, skeleton: Skeleton) -> Tens
         skeleton: joint meaning.
     """
     feet = joints3d[:, list(skeleton.contact_joints)]
+    smoothed = gaussian_filter1d(feet.detach().cpu().numpy(), SMOOTHING * fps, axis=0, mode="nearest")
+    feet = torch.from_numpy(smoothed).to(feet)
     height = feet[..., 1]
     low = height <= height.quantile(RESTING_QUANTILE, dim=0) + CONTACT_MARGIN
     if len(feet) == 1:
