@@ -48,7 +48,7 @@ def rigid(R: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 RICH_K = (3000.0, 3010.0, 2056.0, 1500.0)
 RICH_PORTRAIT_K = (3000.0, 3010.0, 1500.0, 2056.0)
-CAPTURES = {"Pavallion_003": "Pavallion", "LectureHall_021": "LectureHall"}
+CAPTURES = ("Pavallion", "LectureHall")
 TILTED = rigid(turn([2.2, 0.4, -0.7]), np.array([0.3, -1.0, 4.0]))  # y-up world -> frame of the calibration
 RICH_SEQUENCES = ("Pavallion_003_plankjack", "LectureHall_021_sidebalancerun")
 
@@ -118,9 +118,9 @@ def write_rich(root: Path, *, num_frames: int = 40) -> StubBody:
     (resource / "gender.json").write_text(json.dumps({"3": "male", "21": "female", "9": "male"}))
     header = "sequence_name capture_name scan_name id moving_cam gender scene action/scene-interaction subjects view_id"
     rows = [
-        f"{RICH_SEQUENCES[0]}\tPavallion_003\tscan_camcoord\t003\tV\tmale\toutdoor\tplank\t3\t0,2,3",
-        f"{RICH_SEQUENCES[1]}\tLectureHall_021\tscan_yoga\t021\tX\tfemale\tindoor\tside balance\t21\t1,4",
-        "LectureHall_009_021_reparingprojector1\tLectureHall_021\tscan_a\t009\tX\tmale\tindoor\trepair\t9,21\t0,1",
+        f"{RICH_SEQUENCES[0]}\tPavallion\tscan_camcoord\t003\tV\tmale\toutdoor\tplank\t3\t0,2,3",
+        f"{RICH_SEQUENCES[1]}\tLectureHall\tscan_yoga\t021\tX\tfemale\tindoor\tside balance\t21\t1,4",
+        "LectureHall_009_021_reparingprojector1\tLectureHall\tscan_a\t009\tX\tmale\tindoor\trepair\t9,21\t0,1",
     ]
     (resource / "meta" / "test.txt").write_text("\n".join([header, *rows]) + "\n")
     return body

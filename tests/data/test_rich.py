@@ -13,6 +13,7 @@ import torch
 
 from hmr4d.data.captures import CaptureError
 from hmr4d.data.importers.rich import RichCaptures, read_camera_xml
+from hmr4d.data.importers.rich_bundle import RichBundle
 from hmr4d.data.safe_pickle import UnsafePickleError
 from hmr4d.geometry.rigs import camera_angles, project
 from tests.data.capture_files import RICH_SEQUENCES, TILTED, StubBody, walker, write_rich
@@ -47,13 +48,13 @@ def test_the_floor_lies_at_zero(rich: tuple[Path, StubBody], source: str, tmp_pa
     if source == "multicam2world":  # rows: X_world = c X R + t, z up
         to_z_up = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ TILTED[:3, :3].T
         content = {"R": to_z_up.T.tolist(), "t": (-2 * to_z_up @ TILTED[:3, 3]).tolist(), "c": 2.0}
-        for capture in ("Pavallion_003", "LectureHall_021"):
+        for capture in ("Pavallion", "LectureHall"):
             path = root / "multicam2world" / f"{capture}_multicam2world.json"
             path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps(content))
     if source == "scan":
         T = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]) @ np.linalg.inv(TILTED)
-        keys = ("Pavallion_003_scan_camcoord", "LectureHall_021_scan_yoga")
+        keys = ("Pavallion_scan_camcoord", "LectureHall_scan_yoga")
         (tmp_path / "scans.json").write_text(json.dumps(dict.fromkeys(keys, T.tolist())))
     captures = open_rich(root, body, scans=tmp_path / "scans.json" if source == "scan" else None)
     for clip in captures.dataset():
@@ -124,14 +125,14 @@ def _body(root: Path, content: object) -> None:
 
 
 def _xml(root: Path, old: str, new: str) -> None:
-    path = root / "scan_calibration" / "Pavallion_003" / "calibration" / "000.xml"
+    path = root / "scan_calibration" / "Pavallion" / "calibration" / "000.xml"
     path.write_text(path.read_text().replace(old, new))
 
 
 @pytest.mark.parametrize(
     ("spoil", "error", "message"),
     [
-        (lambda r: (r / "scan_calibration/Pavallion_003/calibration/002.xml").unlink(), FileNotFoundError, "002.xml"),
+        (lambda r: (r / "scan_calibration/Pavallion/calibration/002.xml").unlink(), FileNotFoundError, "002.xml"),
         (lambda r: _xml(r, "</opencv_storage>", ""), CaptureError, "no XML"),
         (lambda r: _xml(r, "<Intrinsics", '<!DOCTYPE a [<!ENTITY b "c">]><Intrinsics'), CaptureError, "entities"),
         (lambda r: _xml(r, "Intrinsics", "Intrinsic"), CaptureError, "Intrinsics/data holds 0 numbers; expected 9"),
@@ -164,3 +165,44 @@ def test_a_source_of_joints_is_needed(tmp_path: Path) -> None:
         RichCaptures(tmp_path, "test")
     with pytest.raises(ValueError, match="no split 'tset'"):
         RichCaptures(tmp_path, "tset", joints=tmp_path)
+
+
+# --- the prepared test set --------------------------------------------------------------------------------------------
+
+
+def write_bundle(folder: Path, body: StubBody, *, repeat: bool = True) -> tuple[Path, Path]:
+    """Labels of one clip whose first frame is there twice, and its camera."""
+    frames = [0, *range(40)] if repeat else list(range(40))
+    parameters = {
+        "betas": torch.zeros(len(frames), 10), "global_orient": torch.zeros(len(frames), 3),
+        "body_pose": torch.tensor(frames, dtype=torch.float32)[:, None].expand(-1, 63).clone(),
+        "transl": torch.zeros(len(frames), 3),
+    }  # fmt: skip
+    label = {"frame_id": torch.tensor(frames), "gender": "male", "gt_smplx_params": parameters}
+    K = torch.tensor([[3000.0, 0, 1500], [0, 3010, 2056], [0, 0, 1]])
+    T, _, _ = read_camera_xml(folder / "scan_calibration" / "Pavallion" / "calibration" / "003.xml")
+    torch.save({f"test/{FIRST}/cam_03": label}, folder / "labels.pt")
+    torch.save({"Pavallion_4": (torch.from_numpy(T), K)}, folder / "wrong.pt")
+    torch.save({"Pavallion_3": (torch.from_numpy(T), K)}, folder / "cameras.pt")
+    return folder / "labels.pt", folder / "cameras.pt"
+
+
+def test_the_prepared_set_gives_the_same_images(rich: tuple[Path, StubBody]) -> None:
+    root, body = rich
+    labels, cameras = write_bundle(root, body)
+    with pytest.raises(CaptureError, match="no camera for test/Pavallion_003_plankjack"):
+        RichBundle(labels, root / "wrong.pt", bodies=body)
+    assert len(RichBundle(labels, cameras, bodies=body).dataset()[0].kp2d) == 41
+    clip = RichBundle(labels, cameras, bodies=body, dedup=True).dataset()[0]
+    other = next(c for c in open_rich(root, body).dataset() if c.name == f"{FIRST}/cam_03")
+    torch.testing.assert_close(clip.kp2d, other.kp2d, atol=1e-2, rtol=0)
+    assert clip.rig.size.tolist() == [[3008, 4112]] and clip.name == f"test/{FIRST}/cam_03"
+    torch.testing.assert_close(clip.joints3d, other.joints3d, atol=1e-4, rtol=0)
+
+
+def test_a_prepared_set_with_code_in_it_is_refused(rich: tuple[Path, StubBody]) -> None:
+    root, body = rich
+    labels, cameras = write_bundle(root, body)
+    labels.write_bytes(pickle.dumps({"test": Evil()}))
+    with pytest.raises(UnsafePickleError):
+        RichBundle(labels, cameras, bodies=body)

@@ -202,8 +202,7 @@ class RichCaptures:
         valid = np.repeat(present[:, None], skeleton.num_joints, 1)
         check_body_extent(f"RICH {name}", joints3d, valid, "metres")
         cameras = [read_camera_xml(self._camera_file(sequence, v)) for v in sequence.views]
-        site = re.match(r"[A-Za-z]*", sequence.capture)
-        sizes = [PORTRAIT_SIZE if site and (site.group(), v) in PORTRAIT else SIZE for v in sequence.views]
+        sizes = [image_size(sequence.capture, v) for v in sequence.views]
         return Capture(
             name=name, fps=FPS, skeleton=skeleton, root_joints=HIPS, joints3d=joints3d, valid=valid,
             views=tuple(f"cam_{v:02d}" for v in sequence.views), size=np.array(sizes),
@@ -244,6 +243,12 @@ class RichCaptures:
         if path is None:
             raise FileNotFoundError(f"RICH file not found: {places[0]}, nor {places[1]}.")
         return path
+
+
+def image_size(capture: str, camera: int) -> tuple[float, float]:
+    """Width and height in pixels of a camera's images."""
+    is_portrait = any(capture.startswith(site) and camera == number for site, number in PORTRAIT)
+    return PORTRAIT_SIZE if is_portrait else SIZE
 
 
 def _skeleton(name: str, joints3d: Floats) -> Skeleton:
