@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import roma
 import torch
 from torch import Tensor
 
@@ -120,8 +121,7 @@ def fit_pose_prior(
 
 def heading_rotation(yaw: Tensor) -> Tensor:
     """(..., 3, 3) turns about +y by (...,) radians."""
-    zero, one, c, s = torch.zeros_like(yaw), torch.ones_like(yaw), yaw.cos(), yaw.sin()
-    return torch.stack([c, zero, s, zero, one, zero, -s, zero, c], -1).unflatten(-1, (3, 3))
+    return roma.rotvec_to_rotmat(yaw[..., None] * yaw.new_tensor([0.0, 1.0, 0.0]))
 
 
 def _resized(rest: Tensor, template: Tensor) -> Tensor:

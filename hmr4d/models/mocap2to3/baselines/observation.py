@@ -9,14 +9,14 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from hmr4d.body.skeleton import Skeleton
+from hmr4d.data.lifting_rigs import ANKLE_HEIGHT, TOE_HEIGHT
 from hmr4d.geometry.cameras import invert_rigid
 from hmr4d.geometry.ground_pointmap import meet_floor
 from hmr4d.geometry.rigs import Rig, normalise
 from hmr4d.utils.tensors import interpolate_gaps
 
 MIN_CONF = 0.3  # keypoints below count as missing
-REST_HEIGHTS = {"ankle": 0.08, "heel": 0.03}  # metres over the floor of a standing foot's joints; others TOE_HEIGHT
-TOE_HEIGHT = 0.02
+REST_HEIGHTS = {"ankle": ANKLE_HEIGHT, "heel": 0.03}  # metres over the floor, standing; other foot joints TOE_HEIGHT
 STILL = 0.4  # m/s across the line of sight; a slower foot may stand
 SLOWEST = 0.4  # share of the feet that may stand in any case, the slowest
 NEAREST_BAND = 0.6  # metres; a foot whose floor point lies farther behind the nearest one is in the air
