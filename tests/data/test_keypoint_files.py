@@ -184,6 +184,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no video": ([{**GOOD, "image_id": n} for n in (139, 397133)], "frame numbers of one video"),
     "never sure": ([{**GOOD, "keypoints": [5.0, 6.0, 0.0] * 17}], "confidence above 0"),
     "no body": ({"people": [{"face_keypoints_2d": []}]}, "no 'pose_keypoints_2d'"),
+    "no list of numbers": ({"people": [{"pose_keypoints_2d": 3.5}]}, "has 1 numbers"),
     "nobody": ({"people": []}, "nobody was detected"),
     "mmpose frame": ({"instance_info": [{"frame_id": 0, "instances": None}]}, "no list of instances"),
     "mmpose scores": ([[{"keypoints": [[1, 2]] * 17, "keypoint_scores": [1] * 16}]], "17 joints and 16 confidences"),

@@ -68,7 +68,7 @@ def _openpose(content: Any, frame: int) -> list[Detection]:
         values = person.get("pose_keypoints_2d", person.get("pose_keypoints"))
         if values is None:
             raise ValueError(f"person {number} has no 'pose_keypoints_2d'.")
-        if len(values):  # hands or a face without a body
+        if values != []:  # else hands or a face without a body
             points = flat_points(values, f"pose_keypoints_2d of person {number}")
             found.append(Detection(frame, points, person_name(person.get("person_id"))))
     return found
