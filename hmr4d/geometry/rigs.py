@@ -155,6 +155,20 @@ def camera_condition(rig: Rig, preset: str = "paper") -> Tensor:
     return torch.cat([focal, centre, torch.stack(told, -1)], -1)
 
 
+def first_camera(condition: Tensor, size: Tensor) -> Rig:
+    """V0 (..., 1, ...) as `camera_condition` told it, by either preset.
+
+    Args:
+        condition: (..., 7 | 11) of V0.
+        size: (..., 2) pixels.
+    """
+    focal, centre = condition[..., :2] * size / 2, (condition[..., 2:4] + 1) * size / 2
+    pitch, roll, height = condition[..., 4:7].unbind(-1)
+    none = torch.zeros_like(height)
+    T_w2c = camera_pose(pitch, roll, none, torch.stack([none, height, none], -1))
+    return Rig(size[..., None, :], torch.cat([focal, centre], -1)[..., None, :], T_w2c[..., None, :, :])
+
+
 @full_precision
 def _project(joints3d: Tensor, T_w2c: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
     points_c = world_to_camera(joints3d.flatten(-3, -2)[..., None, :, :], T_w2c)

@@ -19,9 +19,17 @@ from hmr4d.diffusion.sampler import sample
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.geometry.cameras import world_to_camera
 from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
-from hmr4d.geometry.rigs import CONDITION_SIZES, Rig, camera_condition, normalise, project
+from hmr4d.geometry.rigs import CONDITION_SIZES, Rig, camera_condition, first_camera, normalise, project
 from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
 from hmr4d.models.mocap2to3.denoiser import LiftingDenoiser
+from hmr4d.models.mocap2to3.ground_hints import (
+    VIEW_CHANNELS,
+    WORLD_CHANNELS,
+    ground_hints,
+    hints_in_views,
+    hints_in_world,
+    num_hints,
+)
 from hmr4d.models.mocap2to3.losses import masked_mean, step_error
 from hmr4d.models.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
 from hmr4d.models.mocap2to3.output import LiftOutput
@@ -69,6 +77,8 @@ class Mocap2to3Pipeline(nn.Module):
         expected = {
             "num_features": state.num_features, "cam_dim": CONDITION_SIZES.get(cameras, 0),
             "num_condition_features": denoiser.num_condition_features and codec.num_condition_features,
+            "num_hint_features": denoiser.num_hint_features
+            and num_hints(codec.skeleton) * (VIEW_CHANNELS if world_codec is None else WORLD_CHANNELS),
         }  # fmt: skip
         wrong = [f"{name}={getattr(denoiser, name)}" for name, n in expected.items() if getattr(denoiser, name) != n]
         if wrong:
@@ -107,7 +117,8 @@ class Mocap2to3Pipeline(nn.Module):
             batch: `features` (B, V, L, D), `size` (B, V, 2), `cond` (B, V, C), `pointmap` (B, V, 4, grid, grid),
                 `lengths` (B,), `valid` (B, L), with several views `condition2d` (B, L, C2). Where the loss looks at 3D
                 motion, `joints3d` (B, L, J, 3), zeros for items without, `K4` and `T_w2c`. Where not every point or
-                camera is known, `known2d` (B, V, L, J) and `camera_known` (B,) bool.
+                camera is known, `known2d` (B, V, L, J) and `camera_known` (B,) bool. For ground hints `kp2d_obs`,
+                `visible`, `K4` and `T_w2c`.
             draws: from `draw_training`.
         """
         predicted, x_0 = self._predict_clean(batch, draws)
@@ -144,8 +155,27 @@ class Mocap2to3Pipeline(nn.Module):
         predicted = self.denoiser(
             x_t, t, lengths=batch["lengths"], cam=cam, memory=self.denoiser.encode_maps(pointmap, known), known=known,
             condition2d=batch["condition2d"] if self.denoiser.num_condition_features else None,
+            hints=self._training_hints(batch, known),
         )  # fmt: skip
         return predicted, x_0
+
+    @torch.no_grad()
+    def _training_hints(self, batch: dict[str, Any], known: Tensor) -> Tensor | None:
+        """Ground hints (B, V, L, H) of V0 as the network is told of it, zeros for cameras that are not known."""
+        if not self.denoiser.num_hint_features:
+            return None
+        told = batch["cond"][:, 0].clone()
+        told[~known] = 1.0  # any camera will do
+        first = first_camera(told, batch["size"][:, 0])
+        K4, T_w2c = (torch.cat([a, batch[k][:, 1:]], 1) for k, a in (("K4", first.K4), ("T_w2c", first.T_w2c)))
+        return self.hints(Rig(batch["size"], K4, T_w2c), batch["kp2d_obs"], batch["visible"] & known[:, None, None])
+
+    def hints(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor | None:
+        """What the network is told of the places (`ground_hints`) of observed joints (B, L, J, 2); None: nothing."""
+        if not self.denoiser.num_hint_features:
+            return None
+        points, valid = ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range)
+        return hints_in_world(points, valid) if self.world_codec is not None else hints_in_views(points, valid, rig)
 
     def _point_terms(self, predicted: Tensor, x_0: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Errors of decoded points whose weight is not 0, by the name of the weight."""
@@ -274,9 +304,9 @@ class Mocap2to3Pipeline(nn.Module):
                 from it.
         """
         rig, lengths = inputs.rig, track.lengths
-        condition2d = None
+        condition2d, seen = None, (track.conf >= options.min_conf) & (track.conf > 0)
+        hints = self.hints(rig, track.pixels, seen)
         if self.denoiser.num_condition_features:
-            seen = (track.conf >= options.min_conf) & (track.conf > 0)
             condition2d = self.codec.encode_condition(track.pixels, rig.size[:, 0], seen)
         steps = self.schedule.steps(options.num_inference_steps)
         free = {t for t, _ in steps[: round(options.free_share * len(steps))]}
@@ -285,7 +315,7 @@ class Mocap2to3Pipeline(nn.Module):
         def predict(x_t: Tensor, t: int) -> Tensor:
             step = torch.tensor(t, device=x_t.device)
             return self.denoiser(
-                x_t, step, lengths=lengths, cam=inputs.cam, memory=inputs.memory, condition2d=condition2d
+                x_t, step, lengths=lengths, cam=inputs.cam, memory=inputs.memory, condition2d=condition2d, hints=hints
             ).float()  # fmt: skip
 
         def correct(x_0: Tensor, t: int, is_last: bool) -> Tensor:

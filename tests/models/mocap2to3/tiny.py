@@ -20,7 +20,7 @@ from hmr4d.models.mocap2to3.pipeline import Mocap2to3Pipeline
 from hmr4d.representation.view_tokens import ViewTokenCodec
 
 NUM_FEATURES, NUM_CONDITION, CAM_DIM, GRID = 48, 72, 7, 8
-ASLEEP = ("view_out", "mix_out", "condition2d_out", "embed_other")  # what starts at zero
+ASLEEP = ("view_out", "mix_out", "condition2d_out", "hints_out", "hints_head", "embed_other")  # what starts at zero
 
 
 def tiny_denoiser(*, awake: bool = True, **changes: Any) -> LiftingDenoiser:
