@@ -16,6 +16,7 @@ from torch import Tensor
 from hmr4d.body.body_model import Body
 from hmr4d.body.fit_refinement import refine_pose
 from hmr4d.body.inverse_kinematics import posed_joints, solve_pose
+from hmr4d.body.joint_conventions import rest_in_convention
 from hmr4d.body.joint_noise import joint_noise, without_noise
 from hmr4d.body.posed_body import PosedBody
 from hmr4d.body.shape_fitting import fit_shape, smpl_rest_joints
@@ -57,7 +58,7 @@ class BodyFit:
         body: with the shape of the clip.
         rotations: (L, 22, 3, 3) of the SMPL joints, each in the frame of its parent, the root's in the world.
         translation: (L, 3) metres, as in `Body.pose`: the root comes to its rest position plus this.
-        residual: (L, 22) metres from each given joint to the body's.
+        residual: (L, 22) metres from each given joint to the body's, where the source of the motion puts it.
         undetermined: what the joints did not say.
         fps: frames per second.
         noise: metres, standard deviation of each coordinate from frame to frame; smoothed away, if there was any.
@@ -122,7 +123,7 @@ class BodyFit:
 
 def fit_body(
     joints3d: Tensor, body: Body, *, fps: float, keep_shape: bool = False, num_betas: int | None = None,
-    skeleton: Skeleton = SMPL22,
+    skeleton: Skeleton = SMPL22, convention: str | None = None,
 ) -> BodyFit:  # fmt: skip
     """A body fitted to one clip. Time is linear in the number of frames, memory small beside it.
 
@@ -133,17 +134,19 @@ def fit_body(
         keep_shape: use the body as it is, instead of giving it the shape of the clip.
         num_betas: shape coefficients of bodies of the SMPL family. None: 16 for SMPL+H, 10 for others.
         skeleton: joint meaning of `joints3d`.
+        convention: of the source of the motion, see `joint_conventions`: the body's joints are sought where that
+            source puts them, so that head and feet are turned as the person's. None: where the body has them.
 
     Raises:
-        ValueError: unknown skeleton or shape, positions that are not finite or not in metres, bones without length, bad
-            frame rate.
+        ValueError: unknown skeleton, convention or shape, positions that are not finite or not in metres, bones without
+            length, bad frame rate.
     """
     joints3d = _checked(joints3d, fps, skeleton)
     noise = joint_noise(joints3d)
     clean = without_noise(joints3d, noise)
     if not keep_shape:
         body = fit_shape(clean, body, num_betas=num_betas)
-    rest = smpl_rest_joints(body)
+    rest = rest_in_convention(smpl_rest_joints(body), convention)
     solved = solve_pose(clean, rest, fps=fps)
     rotations, translation = solved.rotations, solved.translation
     if float(solved.residual.max()) > GOOD_ENOUGH:
@@ -154,14 +157,14 @@ def fit_body(
 
 def fit_bodies(
     joints3d: Tensor, lengths: Tensor, body: Body, *, fps: float, keep_shape: bool = False,
-    num_betas: int | None = None, skeleton: Skeleton = SMPL22,
+    num_betas: int | None = None, skeleton: Skeleton = SMPL22, convention: str | None = None,
 ) -> list[BodyFit]:  # fmt: skip
     """A body fitted to each clip of a batch.
 
     Args:
         joints3d: (B, L, 22, 3) metres, padded.
         lengths: (B,) frames of each clip.
-        body, fps, keep_shape, num_betas, skeleton: see `fit_body`.
+        body, fps, keep_shape, num_betas, skeleton, convention: see `fit_body`.
 
     Raises:
         ValueError: as `fit_body`.
@@ -172,7 +175,15 @@ def fit_bodies(
             "and (B,). Use fit_body for a single clip."
         )
     return [
-        fit_body(clip[:length], body, fps=fps, keep_shape=keep_shape, num_betas=num_betas, skeleton=skeleton)
+        fit_body(
+            clip[:length],
+            body,
+            fps=fps,
+            keep_shape=keep_shape,
+            num_betas=num_betas,
+            skeleton=skeleton,
+            convention=convention,
+        )  # fmt: skip
         for clip, length in zip(joints3d, lengths.tolist(), strict=True)
     ]
 

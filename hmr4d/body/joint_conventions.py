@@ -47,6 +47,16 @@ def convention_of(metadata: Mapping[str, Any] | None) -> str | None:
     return name
 
 
+def convention_facts(convention: str | None) -> dict[str, str]:
+    """Metadata that names a convention; nothing for None."""
+    return {} if convention is None else {METADATA_KEY: convention}
+
+
+def source_convention(source: str) -> str | None:
+    """The convention of motion from a source, such as "bandai_namco"; None if the source has none of its own."""
+    return source if source in _tables() else None
+
+
 def bone_directions(convention: str | None) -> dict[int, Tensor]:
     """Unit vectors (3,) of the bones that a convention tells of, by the SMPL-22 joint at their end; none for None.
 

@@ -20,6 +20,7 @@ class MotionOutput:
         fps: frames per second of every motion in the batch.
         text: B prompts.
         skeleton: joint meaning of axis J.
+        joint_convention: where the joints are in the body, see `joint_conventions`; None: where the bodies have them.
         joints2d: (B, V, L, J+1, 2) or None: per-view 2D joints and the next-root point, normalised image units.
         extras: tensors a method wants to hand on (progress of sampling, raw local motion); keys are documented there.
     """
@@ -29,6 +30,7 @@ class MotionOutput:
     fps: float
     text: list[str]
     skeleton: Skeleton = SMPL22
+    joint_convention: str | None = None
     joints2d: Tensor | None = None
     extras: dict[str, Any] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 
 from hmr4d.body.body_model import load_body
 from hmr4d.body.fitting import fit_bodies
+from hmr4d.body.joint_conventions import convention_facts
 from hmr4d.callbacks.motion_writer import slug
 from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
 
@@ -36,10 +37,12 @@ class BodyFitter(pl.Callback):
         if outputs is None or outputs.joints3d is None:
             return
         fits = fit_bodies(
-            outputs.joints3d.cpu(), outputs.lengths.cpu(), self.body, fps=outputs.fps, skeleton=outputs.skeleton
-        )
+            outputs.joints3d.cpu(), outputs.lengths.cpu(), self.body, fps=outputs.fps, skeleton=outputs.skeleton,
+            convention=outputs.joint_convention,
+        )  # fmt: skip
         for fit, text in zip(fits, outputs.text, strict=True):
             stem = f"{trainer.global_rank}_{self.count:05d}_{slug(text)}"
             path = self.saved_dir / fitted_name(stem, self.body.name)
-            save_fitted_npz(path, fit, text=text, gender=self.options.get("gender", "neutral"))
+            facts = convention_facts(outputs.joint_convention)
+            save_fitted_npz(path, fit, text=text, metadata=facts, gender=self.options.get("gender", "neutral"))
             self.count += 1

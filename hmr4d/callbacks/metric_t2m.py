@@ -13,6 +13,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from hmr4d.body.joint_conventions import convention_facts, convention_of, source_convention
 from hmr4d.body.motion import MotionOutput
 from hmr4d.data.scored_clips import Job, ScoredClips
 from hmr4d.export.generations import GenerationFolder, SavedMotions
@@ -137,6 +138,7 @@ class MetricT2M(pl.Callback):
                 broken.append((job, output.text[row]))
                 continue
             about = {"repeat": repeat, "item": item, "sample": sample, "seed": seed}
+            about |= convention_facts(output.joint_convention)
             self.folder.save(
                 job, joints3d, fps=output.fps, skeleton=output.skeleton, text=output.text[row], about=about
             )
@@ -165,7 +167,7 @@ class MetricT2M(pl.Callback):
         scorer, source, clips = self.scorer, self.source, self.scorer.clips
         evaluator = scorer.evaluator.to(device)
         load = loader(motions or self.folder, clips)
-        scored = scorer.score(load)
+        scored = scorer.score(lambda job: _generated(load(job)))
         card = ResultCard(
             rows=scored.rows,
             set_name=f"{clips.store.name}/{clips.split}",
@@ -189,28 +191,28 @@ class MetricT2M(pl.Callback):
         return card
 
 
-def loader(motions: GenerationFolder | SavedMotions, clips: ScoredClips) -> Callable[[Job], Generated]:
-    """Job -> `Generated`, from a folder of a test or of motions from elsewhere.
+def loader(motions: GenerationFolder | SavedMotions, clips: ScoredClips) -> Callable[[Job], Motion]:
+    """Job -> its motion, from a folder of a test or of motions from elsewhere.
 
     Raises:
         ValueError: motions are missing.
     """
     if isinstance(motions, SavedMotions):
         places = {place: number for number, place in enumerate(clips.main_jobs())}
-        return lambda job: _generated(motions.load(places[job.repeat, job.item]))
+        return lambda job: motions.load(places[job.repeat, job.item])
     if missing := [job for job in clips.jobs if not motions.has(job)]:
         raise ValueError(
             f"{motions.folder} lacks {len(missing)} of {len(clips.jobs)} motions; run the test again to make them, or "
             "lower replications=, limit= or multimodality_captions=."
         )
-    return lambda job: _generated(motions.load(job))
+    return motions.load
 
 
 def _generated(motion: Motion) -> Generated:
     return Generated(torch.from_numpy(motion.joints3d), motion.fps, motion.text or None)
 
 
-def write_page(path: Path, load: Callable[[Job], Generated], clips: ScoredClips) -> None:
+def write_page(path: Path, load: Callable[[Job], Motion], clips: ScoredClips) -> None:
     """A page of the first items: what was generated beside what was recorded."""
     rows = []
     for repeat, item in clips.main_jobs()[:PAGE_ITEMS]:
@@ -218,8 +220,10 @@ def write_page(path: Path, load: Callable[[Job], Generated], clips: ScoredClips)
         if rows_taken is not None:
             real = real[rows_taken[0] : sum(rows_taken) + 1]  # a feature row needs the frame after it
         members = [
-            ViewerMotion(generated.joints3d, "generated", fps=generated.fps),
-            ViewerMotion(real, "recorded", fps=clips.real_fps),
+            ViewerMotion(
+                generated.joints3d, "generated", fps=generated.fps, convention=convention_of(generated.metadata)
+            ),
+            ViewerMotion(real, "recorded", fps=clips.real_fps, convention=source_convention(clips.store.name)),
         ]
         rows.append((clips.text(repeat, item), members))
     title = f"{clips.store.name}/{clips.split}: generated and recorded"

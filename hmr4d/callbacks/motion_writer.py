@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hmr4d.body.joint_conventions import convention_of
+from hmr4d.body.joint_conventions import convention_facts, convention_of
 from hmr4d.body.motion import MotionOutput
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.export.amass_npz import save_amass_npz
@@ -133,7 +133,7 @@ class MotionWriter:
         self.out_dir, self.export, self.about = Path(out_dir), check_exports(export), about or {}
         self.num_prompts, self.num_samples = num_prompts, num_samples
         self.written: list[Path] = []
-        self._sheet: dict[tuple[int, int], tuple[Joints, str]] = {}
+        self._sheet: dict[tuple[int, int], ViewerMotion] = {}
         self._look: tuple[float, Skeleton] | None = None
 
     def stem(self, prompt: int, sample: int, text: str) -> str:
@@ -153,13 +153,14 @@ class MotionWriter:
         """
         for row, (prompt, sample) in enumerate(jobs):
             joints3d, text = output.motion(row).numpy(), output.text[row]
-            details = {**self.about, **(about[row] if about else {})}
+            facts = convention_facts(output.joint_convention)
+            details = {**self.about, **facts, **(about[row] if about else {})}
             for name in self.export:
                 paths = export_paths(self.out_dir, self.stem(prompt, sample, text), name)
                 options = {"views": _views(output, row)} if name == "html" else {}
                 EXPORTS[name](paths[0], joints3d, output.fps, output.skeleton, text, details, **options)
                 self.written += paths
-            self._sheet[prompt, sample] = joints3d, text
+            self._sheet[prompt, sample] = ViewerMotion(joints3d, text, convention=convention_of(details))
             if len(self._sheet) > MAX_SHEET_ROWS:
                 del self._sheet[max(self._sheet)]
         self._look = output.fps, output.skeleton
@@ -168,14 +169,13 @@ class MotionWriter:
         """Writes the first motions on one sheet and, with html, on one page; every path written, in order of name."""
         if self._look is not None:
             fps, skeleton = self._look
-            rows = [self._sheet[job] for job in sorted(self._sheet)]
+            motions = [self._sheet[job] for job in sorted(self._sheet)]
+            rows = [(motion.joints3d, motion.caption) for motion in motions]
             self.written.append(self.out_dir / "contact_sheet.png")
             write_contact_sheet(self.written[-1], rows, fps=fps, skeleton=skeleton)
-            if "html" in self.export and len(rows) > 1:
+            if "html" in self.export and len(motions) > 1:
                 self.written.append(self.out_dir / "index.html")
-                convention = convention_of(self.about)
-                motions = [ViewerMotion(joints3d, text, convention=convention) for joints3d, text in rows]
-                write_html(self.written[-1], motions, fps=fps, skeleton=skeleton, title=f"{len(rows)} motions")
+                write_html(self.written[-1], motions, fps=fps, skeleton=skeleton, title=f"{len(motions)} motions")
         return sorted(self.written)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hmr4d.body.body_model import Body, load_body
 from hmr4d.body.fitting import BodyFit, fit_body
+from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.joint_noise import LEAST_NOISE
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smpl_files import FAMILIES, GENDERS
@@ -108,7 +109,7 @@ def fit_clips(clips: Iterable[Clip], body: Body, args: argparse.Namespace) -> li
         try:
             fit = fit_body(
                 clip.joints3d, body, fps=clip.fps, keep_shape=args.keep_shape, num_betas=args.num_betas,
-                skeleton=clip.skeleton,
+                skeleton=clip.skeleton, convention=convention_of(clip.metadata),
             )  # fmt: skip
         except ValueError as error:
             raise ValueError(f"{clip.stem}: {error}") from error

@@ -56,7 +56,6 @@ def durations(word: str) -> list[float]:
 def generate(args: argparse.Namespace) -> list[Path]:
     """Writes the motions that `args` ask for; the paths written."""
     from hmr4d import load_pipeline
-    from hmr4d.body.joint_conventions import METADATA_KEY
     from hmr4d.callbacks.motion_writer import MotionWriter, check_exports
     from hmr4d.models.motion2to3.release import FORMAT, VERSION
     from hmr4d.utils.devices import pick_device
@@ -74,13 +73,9 @@ def generate(args: argparse.Namespace) -> list[Path]:
     pipeline = load_pipeline(args.model, device=device)
     logger.info("Model %s on %s: %d prompt(s).", args.model, device, len(prompts))
     seconds = args.seconds[0] if len(args.seconds) == 1 else args.seconds
-    convention = {METADATA_KEY: about[METADATA_KEY]} if METADATA_KEY in about else {}
     writer = MotionWriter(
         args.out, export, num_prompts=len(prompts), num_samples=args.num_samples,
-        about={
-            "model": str(args.model), "licence": about.get("licence", ""), **convention,
-            "command": shlex.join(sys.argv),
-        },
+        about={"model": str(args.model), "licence": about.get("licence", ""), "command": shlex.join(sys.argv)},
     )  # fmt: skip
     for jobs, output in pipeline.sample_batches(
         prompts, seconds=seconds, seed=args.seed, num_samples=args.num_samples, num_inference_steps=args.steps,

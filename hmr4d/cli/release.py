@@ -15,7 +15,6 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from hmr4d.body.joint_conventions import METADATA_KEY, known_conventions
 from hmr4d.cli.compose import check_targets
 from hmr4d.cli.console import fail, setup_logging
 from hmr4d.cli.release_evaluator import release_evaluator
@@ -72,7 +71,6 @@ def release(args: argparse.Namespace) -> Path:
         "data": f"{store.name}, split {cfg.data.train.split}: {len(store.indices(cfg.data.train.split))} clips",
         "source": store.info["source"],
         "licence": store.info["licence"],
-        **({METADATA_KEY: store.name} if store.name in known_conventions() else {}),
         "commands": args.command,
         "hardware": args.hardware,
         "torch": torch.__version__,

@@ -14,6 +14,7 @@ import torch
 from hmr4d.body.body_model import Body, load_body
 from hmr4d.body.fit_refinement import joint_limits
 from hmr4d.body.fitting import BodyFit, fit_bodies, fit_body
+from hmr4d.body.joint_conventions import rest_in_convention
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_bodies import SmplBody, load_smpl_body
 from tests.body.smpl_models import smpl_arrays, write_model
@@ -183,6 +184,22 @@ def test_a_spine_with_a_joint_put_in_between_is_not_bent_there_and_back(bodies: 
     fit = fit_body(joints3d, bodies["anny"], fps=FPS)
     assert fit.axis_angle[:, spine2].norm(dim=-1).max() < 0.15  # radians; 0.44 lie between the bones of the body
     assert fit.mean_residual < 0.005  # the two bones change their length a little
+
+
+@pytest.mark.parametrize("family", ["anny", "smplh"])
+def test_somebody_of_another_source_stands_on_flat_feet_and_looks_ahead(bodies: dict[str, Body], family: str) -> None:
+    body = bodies[family]
+    own = body.rest_joints[list(body.smpl22)]
+    joints3d = rest_in_convention(own, "bandai_namco").repeat(5, 1, 1)
+    fit = fit_body(joints3d, body, fps=20.0, convention="bandai_namco")
+    straight = torch.eye(3).expand(5, 22, 3, 3)
+    torch.testing.assert_close(fit.rotations, straight, atol=5e-3, rtol=0)
+    assert fit.max_residual < 1e-3
+    lengths, torso = [(x - x[0])[1:].norm(dim=-1) for x in (fit.joints()[0], own)], slice(0, 9)
+    torch.testing.assert_close(lengths[0][torso], lengths[1][torso], atol=2e-3, rtol=0)  # its own head and feet
+    assert (fit_body(joints3d, body, fps=20.0).rotations - straight).abs().max() > 0.1
+    with pytest.raises(ValueError, match="'mars'; known"):
+        fit_body(joints3d, body, fps=20.0, convention="mars")
 
 
 def test_limits_are_those_of_both_sides() -> None:

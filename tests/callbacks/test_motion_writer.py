@@ -37,6 +37,19 @@ def test_files_hold_the_motion_cut_to_its_length_and_where_it_came_from(tmp_path
     assert (read.text, read.fps, read.metadata) == ("two", 20.0, {"model": "m", "seed": 6})
 
 
+def test_files_say_where_the_source_of_a_motion_puts_joints(tmp_path: Path) -> None:
+    writer = MotionWriter(tmp_path, "npz,glb,html")
+    motions = replace(output(["one", "two"]), joint_convention="bandai_namco")
+    writer.write(motions, [(0, 0), (1, 0)])
+    writer.finish()
+    assert load_motion_npz(tmp_path / "000_one.npz").metadata == {"joint_convention": "bandai_namco"}
+    plain = MotionWriter(tmp_path / "plain", "glb,html")
+    plain.write(output(["one", "two"]), [(0, 0), (1, 0)])
+    plain.finish()
+    for name in ("000_one.glb", "000_one.html", "index.html"):  # their bodies are turned otherwise
+        assert (tmp_path / name).read_bytes() != (tmp_path / "plain" / name).read_bytes()
+
+
 def test_a_video_of_the_body_stands_beside_that_of_the_joints(tmp_path: Path) -> None:
     writer = MotionWriter(tmp_path, "mp4,mesh")
     writer.write(output(["a bow"]), [(0, 0)])

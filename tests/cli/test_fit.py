@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -111,6 +112,13 @@ def test_generated_motions_are_fitted_in_a_run(tmp_path: Path) -> None:
     assert [f.name for f in files] == ["0_00000_a_turn.anny.amass.npz", "0_00001_and_or_half.anny.amass.npz"]
     with np.load(files[1], allow_pickle=False) as saved:
         assert saved["poses"].shape == (30, 66)
+        plain = saved["poses"]
+    named = replace(output, joint_convention="bandai_namco")
+    BodyFitter(str(tmp_path / "named")).on_predict_batch_end(SimpleNamespace(global_rank=0), None, named, {}, 0)  # type: ignore[arg-type]
+    arrays = dict(np.load(tmp_path / "named" / files[1].name, allow_pickle=False))
+    assert json.loads(str(arrays["metadata"]))["metadata"] == {"joint_convention": "bandai_namco"}
+    neck = 3 * SMPL22.index("neck")
+    assert np.abs(arrays["poses"] - plain)[:, neck : neck + 3].max() > 0.1
 
 
 def test_what_a_killed_run_left_is_not_taken_for_a_motion(tmp_path: Path) -> None:

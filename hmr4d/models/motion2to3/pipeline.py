@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hmr4d.body.canonical import face_first_frame, put_on_floor
 from hmr4d.body.foot_planting import plant_feet, remove_floating
+from hmr4d.body.joint_conventions import convention_facts, convention_of
 from hmr4d.body.motion import MotionOutput
 from hmr4d.data.prompts import check_prompts, check_seconds
 from hmr4d.data.randomness import ItemRandom
@@ -100,6 +101,7 @@ class Motion2to3Pipeline(nn.Module):
         use_pooled_token: the pooled text vector joins the memory as its first token, scaled to unit variance.
         fps: frames per second of the motion.
         max_seconds, min_seconds: what `sample` accepts.
+        joint_convention: of the motion it learns from, see `body.joint_conventions`.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Motion2to3Pipeline(nn.Module):
         text_encoder: TextEncoder | None = None, sampling: SamplingOptions | None = None,
         training: TrainingOptions | None = None, rig: OrbitRig | None = None, relative_cameras: bool = True,
         use_pooled_token: bool = False, fps: float = 30.0, min_seconds: float = 1.0, max_seconds: float = 10.0,
+        joint_convention: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if codec.num_features != denoiser.num_features:
@@ -127,6 +130,7 @@ class Motion2to3Pipeline(nn.Module):
         self.rig, self.relative_cameras = rig or OrbitRig(), relative_cameras
         self.use_pooled_token = use_pooled_token
         self.fps, self.min_seconds, self.max_seconds = fps, min_seconds, max_seconds
+        self.joint_convention = convention_of(convention_facts(joint_convention))
 
     @property
     def device(self) -> torch.device:
@@ -386,6 +390,7 @@ class Motion2to3Pipeline(nn.Module):
             lengths=torch.tensor([len(joints) for joints in joints3d]),
             fps=self.fps,
             text=[texts[prompt] for prompt, _ in ordered],
+            joint_convention=self.joint_convention,
             joints2d=pad(list(joints2d), batch_first=True).transpose(1, 2),
             extras={
                 "camera_joints3d": pad(list(raw), batch_first=True),
@@ -429,6 +434,7 @@ class Motion2to3Pipeline(nn.Module):
                     lengths=chunk_lengths,
                     fps=self.fps,
                     text=[texts[i] for i, _ in chunk],
+                    joint_convention=self.joint_convention,
                     joints2d=drawn.joints2d.cpu(),
                     extras={
                         "camera_joints3d": self._in_camera_world(drawn.local, options).cpu(),

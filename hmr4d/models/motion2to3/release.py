@@ -44,6 +44,7 @@ def save_release(
     config = {
         "skeleton": pipeline.codec.statistics.skeleton,
         "representation": pipeline.codec.statistics.representation,
+        "joint_convention": pipeline.joint_convention,
         "fps": pipeline.fps,
         "min_seconds": pipeline.min_seconds,
         "max_seconds": pipeline.max_seconds,
@@ -100,4 +101,5 @@ def _build(folder: Path, config: dict[str, Any], text_encoder: TextEncoder | Non
         fps=config["fps"],
         min_seconds=config["min_seconds"],
         max_seconds=config["max_seconds"],
+        joint_convention=config.get("joint_convention"),
     )
