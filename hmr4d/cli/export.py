@@ -109,6 +109,8 @@ def export(args: argparse.Namespace) -> list[Path]:
         what = (motion.joints3d, motion.fps, motion.skeleton, motion.text, motion.metadata)
         try:
             EXPORTS[name](paths[0], *what, **options[name])
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
         except OSError as error:
             reason = error.strerror or error
             raise OSError(f"{paths[0]} cannot be written ({reason}). Choose a folder with --out.") from error

@@ -83,3 +83,12 @@ def test_one_bad_motion_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFix
     np.savez(tmp_path / "m.npz", **content)
     assert "frame 1, joint 3 (spine1)" in refused(capsys, tmp_path / "m.npz", "--to", "bvh,csv")
     assert [p.name for p in tmp_path.iterdir()] == ["m.npz"]
+
+
+def test_a_motion_without_lengths_is_named_among_others(
+    motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    flat = tmp_path / "flat.npz"
+    save_motion_npz(flat, np.zeros((3, 22, 3)), fps=20, skeleton=SMPL22)
+    assert f"error: {flat}: Bone lengths" in refused(capsys, motion, flat, "--to", "glb", "--out", tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["000_sways.glb"]
