@@ -25,6 +25,7 @@ from pytorch_lightning.loggers import CSVLogger
 from hmr4d.callbacks.resume import ResumeAtEpochStart
 from hmr4d.cli.compose import CONFIG_FOLDER, listed, save_config
 from hmr4d.cli.console import fail
+from hmr4d.cli.lift_test import run_lift_test
 from hmr4d.cli.published_names import PublishedNameError, map_targets, translate_overrides
 from hmr4d.cli.scored_test import run_test
 
@@ -135,8 +136,10 @@ def run(cfg: DictConfig) -> Any:
     if cfg.task == "predict":
         prepare_predict(cfg)
     if cfg.task == "test" and "score_only" not in cfg:
-        raise ValueError("Task test has no clips to score against: choose it with global/task=text2motion/test.")
+        raise ValueError("Task test has no clips: choose it with global/task=text2motion/test or lift/synthetic.")
     logger.info("Configuration: %s.", save_config(cfg, cfg.output_dir))
+    if cfg.task == "test" and "method" in cfg:
+        return run_lift_test(cfg, starting_weights, build)
     if cfg.task == "test":
         return run_test(cfg, starting_weights(cfg), build)
     resume = resume_path(cfg) if cfg.task == "fit" else None

@@ -13,6 +13,7 @@ from hmr4d.data.randomness import ItemRandom
 LIMBS = ("left_arm", "right_arm", "left_leg", "right_leg")
 LIMB_JOINTS = 3  # of a limb's chain, from its end
 LONGEST_DROPOUT = 10  # frames without a detection at a time
+REFERENCE_SIDE = 1080  # pixels
 SWAPPED_PARTS = ("hip", "knee", *GROUND_PARTS)
 
 
@@ -28,6 +29,9 @@ class KeypointCorruption:
         outlier_prob: chance of each joint in each frame to be off.
         outlier_size: standard deviation of such a joint, over the side of the box.
         hide_outside: joints beyond the image are missing.
+        noise_px: standard deviation of joints in every track alike, in pixels of an image whose shorter side has
+            REFERENCE_SIDE.
+        missing_prob: chance of each joint in each frame to be missing.
     """
 
     noise: float = 0.02
@@ -37,6 +41,16 @@ class KeypointCorruption:
     outlier_prob: float = 0.002
     outlier_size: float = 0.3
     hide_outside: bool = True
+    noise_px: float = 0.0
+    missing_prob: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("limb_prob", "dropout_prob", "swap_prob", "outlier_prob", "missing_prob"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a chance from 0 to 1.")
+        for name in ("noise", "outlier_size", "noise_px"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a standard deviation of 0 or more.")
 
     def apply(
         self, pixels: Tensor, side: Tensor, size: Tensor, skeleton: Skeleton, rng: ItemRandom
@@ -62,6 +76,8 @@ class KeypointCorruption:
         sigma = torch.full((num_frames, num_joints), float(draws[1]) * self.noise)
         sigma[rng.uniform(num_frames, num_joints) < self.outlier_prob] = self.outlier_size
         pixels = pixels + sigma[..., None] * side[:, None] * rng.normal(num_frames, num_joints, 2)
+        if self.noise_px > 0:
+            pixels = pixels + self.noise_px * size.amin() / REFERENCE_SIDE * rng.normal(num_frames, num_joints, 2)
         visible = torch.ones(num_frames, num_joints, dtype=torch.bool)
         if self.hide_outside:
             visible = ((pixels >= 0) & (pixels <= size - 1)).all(-1)
@@ -72,6 +88,8 @@ class KeypointCorruption:
                 hidden = torch.zeros(num_joints, dtype=torch.bool)
                 hidden[list(skeleton.chain(limb)[-LIMB_JOINTS:])] = True
                 visible = visible & ~(_span(span, num_frames, num_frames)[:, None] & hidden)
+        if self.missing_prob > 0:
+            visible = visible & (rng.uniform(num_frames, num_joints) >= self.missing_prob)
         return pixels * visible[..., None], visible
 
 

@@ -239,8 +239,8 @@ class PoseErrorMetric(RowMetric):
 
     def update(
         self, pred: Tensor, target: Tensor, *, valid: Tensor | None = None, index: int | None = None
-    ) -> dict[str, Tensor]:
-        """Adds one sequence and returns its errors frame by frame.
+    ) -> None:  # fmt: skip
+        """Adds one sequence.
 
         Args:
             pred, target: (L, J, 3) metres.
@@ -251,17 +251,22 @@ class PoseErrorMetric(RowMetric):
             ValueError: see `pose_errors`.
         """
         feet = (pred[:, self.foot_joints], target[:, self.foot_joints]) if self.foot_joints else None
+        if feet is not None and valid is not None and valid.ndim == 2:  # where a foot is not known, nothing stands
+            feet = feet[0], feet[1].masked_fill(~valid.bool().to(target.device)[:, self.foot_joints, None], torch.nan)
         errors = pose_errors(pred, target, fps=self.fps, root_joints=self.root_joints, valid=valid, feet=feet)
         finite = {name: errors[name][errors[name].isfinite()] for name in self.names}
         place = None if index is None else torch.tensor([index])
         self._append("sums", torch.stack([finite[name].sum() for name in self.names])[None], place)
         counts = torch.tensor([[float(finite[name].numel()) for name in self.names]], dtype=torch.float64)
         self._append("counts", counts.to(pred.device), place)
-        return errors
+
+    def sums_and_counts(self) -> tuple[Tensor, Tensor]:
+        """(N, M) sums of the finite values of each sequence, and how many there are; metrics as in `names`."""
+        return self._rows("sums"), self._rows("counts")
 
     def compute(self) -> dict[str, Tensor]:
         """Metric -> () pooled mean, metric_per_sequence -> () mean of means; NaN where no sequence has a value."""
-        sums, counts = self._rows("sums"), self._rows("counts")
+        sums, counts = self.sums_and_counts()
         pooled, per_sequence = sums.sum(0) / counts.sum(0), (sums / counts).nanmean(0)
         named = dict(zip(self.names, pooled, strict=True))
         return named | {f"{name}_per_sequence": v for name, v in zip(self.names, per_sequence, strict=True)}

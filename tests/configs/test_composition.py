@@ -94,10 +94,17 @@ def test_group_choice_of_lifting_composes_and_its_targets_fit(group: str) -> Non
         check_targets(compose_config(["exp=mocap2to3/finetune_mv_small", f"{group}={choice}"]))
 
 
+@pytest.mark.parametrize("choice", choices("observation"))
+def test_observation_of_scored_lifting_composes_and_its_targets_fit(choice: str) -> None:
+    task = ["exp=mocap2to3/finetune_mv_small", "global/task=lift/synthetic"]
+    check_targets(compose_config([*task, f"observation={choice}"]))
+
+
 def test_no_configuration_is_an_orphan() -> None:
     """A file is reached by the defaults of a root, an exp, task or debug file, the study, or the docs."""
     files = {p.relative_to(CONFIG_FOLDER).with_suffix("") for p in CONFIG_FOLDER.rglob("*.yaml")}
-    pages = "".join((DOCS / name).read_text("utf-8") for name in ("published_commands.md", "mocap2to3.md"))
+    names = ("published_commands.md", "mocap2to3.md", "evaluation.md")
+    pages = "".join((DOCS / name).read_text("utf-8") for name in names)
     listed = {(g, c) for g, c in re.findall(r"`([\w/]+)=([\w/]+)`", pages) if (CONFIG_FOLDER / g).is_dir()}
     trainings = yaml.safe_load((CONFIG_FOLDER / "study.yaml").read_text("utf-8"))["trainings"].values()
     reached = {Path("train"), Path("study"), *(Path("exp") / training["exp"] for training in trainings)}

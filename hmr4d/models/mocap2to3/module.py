@@ -11,7 +11,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from hmr4d.data.randomness import mix_seed
+from hmr4d.geometry.rigs import Rig
 from hmr4d.models.mocap2to3.checkpoints import load_weights
+from hmr4d.models.mocap2to3.output import LiftOutput
 from hmr4d.models.mocap2to3.pipeline import Mocap2to3Pipeline
 from hmr4d.nn.training import PipelineModule, freeze_parameters
 
@@ -48,6 +50,14 @@ class Mocap2to3Module(PipelineModule):
     def load_start(self, path: str | Path | Sequence[str | Path], ckpt_type: str = "pl", *, is_training: bool) -> None:
         """Takes the weights of a checkpoint, see `load_weights`; in training, those of one view may start several."""
         load_weights(self.pipeline, path, ckpt_type, may_start_views=is_training)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> LiftOutput:
+        """What the clips of a batch of `hmr4d.data.scored_lifts.ScoredLifts` are lifted to; callbacks score it."""
+        return self.pipeline.sample(
+            batch["kp2d_obs"], batch["conf"], Rig(batch["size"], batch["K4"], batch["T_w2c"]),
+            fps=float(batch["fps"][0]), lengths=batch["lengths"], seed=batch["seed"].tolist(),
+            num_samples=int(batch["num_samples"][0]),
+        )  # fmt: skip
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         values = self.pipeline.monitor(batch, torch.Generator().manual_seed(mix_seed(self.seed, batch_idx)))
