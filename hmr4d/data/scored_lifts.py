@@ -136,7 +136,7 @@ def rich_clips(
         ValueError: only one of `labels` and `cameras` is given.
     """
     if (labels is None) != (cameras is None):
-        raise ValueError("The prepared test set of RICH is two files; give both clips.source.labels and clips.source.cameras.")
+        raise ValueError("The prepared test set of RICH is two files; give clips.source.labels and .cameras both.")
     if labels is not None and cameras is not None:
         model = SmplxJoints(bodies, transfer=transfer)
         views = RichBundle(labels, cameras, bodies=model, dedup=dedup).dataset()
