@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from hmr4d.body.ground_contact import standing_joints
+from hmr4d.body.joint_conventions import convention_facts
 from hmr4d.body.joint_conversion import convert_confidence, convert_joints
 from hmr4d.body.skeleton import SKELETONS, SMPL22, Skeleton
 from hmr4d.callbacks.motion_writer import EXPORTS, check_exports, export_paths, slug
@@ -176,13 +177,14 @@ def write_person(
     """All files of one person; the paths written."""
     caption = f"{args.keypoints.name}, person {motion.person}"
     about = {**lifter.about, "method": args.method, "seed": args.seed, "samples": args.samples,
-             "camera": args.camera.name, "command": shlex.join(sys.argv)}  # fmt: skip
+             "camera": args.camera.name, "command": shlex.join(sys.argv),
+             **convention_facts(output.joint_convention)}  # fmt: skip
     written = [
         args.out / f"{name}{ending}" for ending in (".npz", ".html", "_plan.png", "_overlay.png", "_overlay.mp4")
     ]
     npz, page, plan, sheet, video = written
     save_lift_npz(npz, motion, text=caption, metadata=about)
-    entry = ViewerMotion(motion.joints_world, caption, views=_views(motion, output))
+    entry = ViewerMotion(motion.joints_world, caption, views=_views(motion, output), convention=output.joint_convention)
     write_html(page, [entry], fps=motion.fps, skeleton=motion.skeleton, title=caption)
     write_plan_view(plan, [_path(motion, "")], _cameras(motion), fps=motion.fps, title=caption)
     painter = OverlayPainter(_size(motion), motion.K4[0], motion.T_w2c[0])

@@ -72,7 +72,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "num_features": NUM_FEATURES, "num_condition_features": NUM_CONDITION, "cam_dim": CAM_DIM, "dim": 16,
         "ff_dim": 24, "num_layers": 2, "num_heads": 2, "dropout": 0.0, "use_views": True, "grid": GRID, "patch": 4,
     }  # fmt: skip
-    save_release(folder, tiny_pipeline(tiny_denoiser()), network=network, about={"licence": "none"})
+    pipeline = tiny_pipeline(tiny_denoiser(), joint_convention="bandai_namco")
+    save_release(folder, pipeline, network=network, about={"licence": "none"})
     return folder
 
 
@@ -123,6 +124,8 @@ def test_from_keypoints_to_files_with_a_model(tmp_path: Path, model: Path) -> No
     assert (first["spread"] > 0).any() and first["fps"] == 20
     assert first["confidence"].min() > 0 and first["confidence"].max() <= 1
     assert {p.suffix for p in (tmp_path / "a").iterdir()} >= {".bvh", ".glb"}
+    about = load_motion_npz(tmp_path / "a" / "walk.npz").metadata
+    assert (about["model"], about["licence"], about["joint_convention"]) == (str(model), "none", "bandai_namco")
 
 
 def test_virtual_cameras_of_a_file(tmp_path: Path, model: Path) -> None:

@@ -24,6 +24,7 @@ class LiftOutput:
         joints2d: (B, V, L, J, 2) pixels: `joints3d` seen by the rig.
         spread: (B, L, J) metres, root mean square distance of the samples from their mean; 0 for one sample.
         residual: (B, L, J) metres, how far the views of a joint disagree at its distance from view 0, mean of samples.
+        joint_convention: where the joints are in the body, see `joint_conventions`; None: where the bodies have them.
         extras: "samples" (B, K, L, J, 3), every sample by itself.
     """
 
@@ -35,6 +36,7 @@ class LiftOutput:
     joints2d: Tensor
     spread: Tensor
     residual: Tensor
+    joint_convention: str | None = None
     extras: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:

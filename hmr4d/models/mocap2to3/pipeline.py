@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hmr4d.body.joint_conventions import convention_facts, convention_of
 from hmr4d.data.resampling import resampled_length
 from hmr4d.diffusion.noise import IndependentNoise, NoiseSource
 from hmr4d.diffusion.requests import fitting, seeds_of
@@ -64,21 +65,21 @@ class Mocap2to3Pipeline(nn.Module):
         cameras: preset of `camera_condition`, "paper" or "full".
         max_range: metres, of the pointmaps.
         fps: frames per second of the motion that the network knows.
+        joint_convention: of that motion, see `body.joint_conventions`.
     """
 
     def __init__(
         self, denoiser: LiftingDenoiser, codec: ViewTokenCodec | ViewPointCodec, schedule: NoiseSchedule, *,
         world_codec: WorldJointsCodec | None = None, sampling: LiftSamplingOptions | None = None,
         training: LiftTrainingOptions | None = None, cameras: str = "paper", max_range: float = DEFAULT_RANGE,
-        fps: float = 30.0,
+        fps: float = 30.0, joint_convention: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         state = codec if world_codec is None else world_codec
         expected = {
             "num_features": state.num_features, "cam_dim": CONDITION_SIZES.get(cameras, 0),
             "num_condition_features": denoiser.num_condition_features and codec.num_condition_features,
-            "num_hint_features": denoiser.num_hint_features
-            and num_hints(codec.skeleton) * (VIEW_CHANNELS if world_codec is None else WORLD_CHANNELS),
+            "num_hint_features": denoiser.num_hint_features and count_hint_features(codec, world_codec),
         }  # fmt: skip
         wrong = [f"{name}={getattr(denoiser, name)}" for name, n in expected.items() if getattr(denoiser, name) != n]
         if wrong:
@@ -89,6 +90,7 @@ class Mocap2to3Pipeline(nn.Module):
         self.denoiser, self.codec, self.schedule, self.world_codec = denoiser, codec, schedule, world_codec
         self.sampling, self.training_options = sampling or LiftSamplingOptions(), training or LiftTrainingOptions()
         self.cameras, self.max_range, self.fps = cameras, max_range, fps
+        self.joint_convention = convention_of(convention_facts(joint_convention))
 
     @property
     def device(self) -> torch.device:
@@ -455,5 +457,6 @@ class Mocap2to3Pipeline(nn.Module):
         spread = (joints3d - mean[:, None]).square().sum(-1).mean(1).sqrt()
         return LiftOutput(
             joints3d=mean, lengths=lengths, fps=rate, skeleton=self.codec.skeleton, rig=rig,
-            joints2d=project(rig, mean)[0], spread=spread, residual=residual.mean(1), extras={"samples": joints3d},
+            joints2d=project(rig, mean)[0], spread=spread, residual=residual.mean(1),
+            joint_convention=self.joint_convention, extras={"samples": joints3d},
         )  # fmt: skip

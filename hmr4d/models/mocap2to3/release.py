@@ -39,6 +39,7 @@ def save_release(
     tokens = {"box": codec.box, "smooth": codec.smooth} if isinstance(codec, ViewTokenCodec) else None
     config = {
         "skeleton": codec.skeleton.name,
+        "joint_convention": pipeline.joint_convention,
         "tokens": tokens,
         "margin": codec.margin,
         "direct": pipeline.world_codec is not None,
@@ -90,4 +91,5 @@ def _build(folder: Path, config: dict[str, Any]) -> Mocap2to3Pipeline:
         cameras=config["cameras"],
         max_range=config["max_range"],
         fps=config["fps"],
+        joint_convention=config.get("joint_convention"),
     )

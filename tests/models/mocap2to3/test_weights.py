@@ -75,7 +75,9 @@ def released(folder: Path, kind: str) -> Mocap2to3Pipeline:
         world = WorldJointsCodec(SMPL22)
         network |= {"num_features": 69, "use_views": False}
     denoiser = LiftingDenoiser(**network)
-    pipeline = tiny_pipeline(denoiser, codec=codec, world_codec=world, max_range=20.0, step="ddim")
+    pipeline = tiny_pipeline(
+        denoiser, codec=codec, world_codec=world, max_range=20.0, step="ddim", joint_convention="bandai_namco"
+    )
     save_release(folder, pipeline, network=network, about={"licence": "none"})
     denoiser.load_state_dict({k: v.half().float() for k, v in denoiser.state_dict().items()})
     return pipeline
@@ -88,6 +90,7 @@ def test_a_release_lifts_as_what_it_was_made_of(kind: str, tmp_path: Path) -> No
     assert isinstance(loaded, Mocap2to3Pipeline) and not loaded.training
     assert (loaded.fps, loaded.cameras, loaded.max_range, loaded.sampling) == (20.0, "paper", 20.0, pipeline.sampling)
     assert vars(loaded.codec) == vars(pipeline.codec)
+    assert loaded.joint_convention == "bandai_namco"
     request = people(1, 16)[..., :2] * 50 + 500, torch.ones(1, 16, 22), rig
     assert torch.equal(loaded.sample(*request).joints3d, pipeline.sample(*request).joints3d)
 
