@@ -93,7 +93,7 @@ class KeypointCorruption:
         return pixels * visible[..., None], visible
 
 
-NO_CORRUPTION = KeypointCorruption(0.0, 0.0, 0.0, 0.0, 0.0, hide_outside=False)
+NO_CORRUPTION = KeypointCorruption(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, hide_outside=False)
 
 
 def _span(u: Tensor, num_frames: int, longest: int) -> Tensor:

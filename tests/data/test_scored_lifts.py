@@ -1,0 +1,118 @@
+"""Clips for scores of lifting: the same whatever is asked for beside them, with errors of the size asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hmr4d.body.skeleton import COCO17, SMPL22
+from hmr4d.data.importers.synthetic import synthetic_joints
+from hmr4d.data.keypoint_corruption import NO_CORRUPTION, KeypointCorruption
+from hmr4d.data.lifting_rigs import SurroundingRigs
+from hmr4d.data.lifting_views import LiftingViews
+from hmr4d.data.randomness import ItemRandom
+from hmr4d.data.scored_lifts import ScoredLifts, StoreClips, aistpp_clips, spread_views
+from hmr4d.data.store import Caption, StoreWriter
+from hmr4d.geometry.rigs import Rig, camera_pose, project
+from hmr4d.representation.view_tokens import ViewTokenCodec
+from tests.data.capture_files import write_aistpp
+
+QUIET: dict[str, Any] = {"noise": 0.0, "limb_prob": 0.0, "dropout_prob": 0.0, "swap_prob": 0.0, "outlier_prob": 0.0,
+         "outlier_size": 0.0, "hide_outside": False}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("store") / "walks"
+    writer = StoreWriter(out, name="walks", source="test", licence="none", notice="made up", settings={}, fps=20.0)
+    for number in range(6):
+        joints3d = synthetic_joints("walk", 30 + number, np.random.default_rng(number))
+        writer.add(f"walk{number}", joints3d.astype(np.float32), split="test")
+    writer.finish(annotate=lambda record: [Caption("a walk")], mirror_text=str, tokenize=str.split)
+    return out
+
+
+def lifts(store: Path, **options: Any) -> ScoredLifts:
+    views = LiftingViews(
+        str(store), "test", rigs=SurroundingRigs(), codec=ViewTokenCodec(SMPL22), fps=20.0, min_frames=30, grid=8,
+        seed=options.get("set_seed", 0),
+    )  # fmt: skip
+    return ScoredLifts(partial(StoreClips, views), **options)
+
+
+def test_items_do_not_depend_on_how_many_are_asked_for(store: Path) -> None:
+    corruption = KeypointCorruption(**QUIET, noise_px=3.0, missing_prob=0.2)
+    whole, few = lifts(store, corruption=corruption), lifts(store, corruption=corruption, limit=3)
+    assert few.items == [0, 2, 4] and whole.items == list(range(6)) and few.identity() == whole.identity()
+    few.choose([4])
+    for key, value in few[0].items():
+        assert torch.equal(torch.as_tensor(value), torch.as_tensor(whole[4][key])), key
+    assert whole.identity() != lifts(store, corruption=corruption, set_seed=1).identity()
+
+
+def test_what_is_seen_without_errors_is_the_truth_in_every_view(store: Path) -> None:
+    data = lifts(store)
+    seen, clip = data.observation(1), data.clip(1)
+    assert torch.equal(seen.kp2d, project(seen.rig, clip.joints3d)[0]) and bool((seen.conf == 1).all())
+    assert seen.rig.num_views == 4 and clip.root_joints == SMPL22.indices("left_hip", "right_hip")
+    assert data.sequence(1) == "walk1" and clip.name == "walk1/drawn"
+
+
+def test_noise_is_as_large_as_asked_for_and_another_in_every_view(store: Path) -> None:
+    sigma, missing = 6.0, 0.25
+    data = lifts(store, corruption=KeypointCorruption(**QUIET, noise_px=sigma, missing_prob=missing))
+    ratios, shares = [], []
+    for item in data.items:
+        seen, clip = data.observation(item), data.clip(item)
+        known = seen.conf > 0
+        error = (seen.kp2d - project(seen.rig, clip.joints3d)[0]) * 1080 / seen.rig.size.amin(-1)[:, None, None, None]
+        ratios.append(error[known].square().mean().sqrt() / sigma)
+        shares.append(1 - known.float().mean())
+        assert bool((seen.kp2d[~known] == 0).all())
+        both = known[0] & known[1]
+        assert abs(np.corrcoef(error[0][both].flatten(), error[1][both].flatten())[0, 1]) < 0.1
+    assert np.mean(ratios) == pytest.approx(1.0, abs=0.02) and np.mean(shares) == pytest.approx(missing, abs=0.02)
+
+
+def test_pixel_noise_and_missing_joints_leave_other_draws_alone() -> None:
+    pixels, side, size = torch.full((9, 22, 2), 300.0), torch.full((9, 2), 80.0), torch.tensor([640.0, 480.0])
+    plain = KeypointCorruption().apply(pixels, side, size, SMPL22, ItemRandom.from_seed(3))
+    same = KeypointCorruption(noise_px=0.0, missing_prob=0.0).apply(pixels, side, size, SMPL22, ItemRandom.from_seed(3))
+    assert all(torch.equal(a, b) for a, b in zip(plain, same, strict=True))
+    assert KeypointCorruption(**QUIET) == NO_CORRUPTION
+    with pytest.raises(ValueError, match="noise_px is -1; expected a standard deviation"):
+        KeypointCorruption(noise_px=-1)
+
+
+def test_options_that_mean_nothing_are_refused(store: Path) -> None:
+    with pytest.raises(ValueError, match="views is 'all'; choose one of virtual, captured"):
+        lifts(store, views="all")
+    with pytest.raises(ValueError, match="show 'smpl22' joints and the method lifts 'coco17'"):
+        lifts(store, skeleton=COCO17).clip(0)
+
+
+def test_other_cameras_are_chosen_evenly_by_yaw() -> None:
+    yaw = torch.tensor([0.0, 4.0, 1.0, 2.0, 5.0, 3.0, 6.0])
+    zero = torch.zeros_like(yaw)
+    T_w2c = camera_pose(zero, zero, yaw, torch.stack([zero, zero + 1.5, zero], -1))
+    rig = Rig(torch.ones(7, 2), torch.ones(7, 4), T_w2c)
+    chosen = spread_views(rig, 4)
+    assert chosen[0] == 0 and [float(yaw[v]) for v in chosen[1:]] == [2.0, 4.0, 6.0]
+    assert sorted(spread_views(rig, 9)) == list(range(7))
+
+
+def test_virtual_cameras_look_at_the_person_of_a_recording(tmp_path: Path) -> None:
+    write_aistpp(tmp_path / "aistpp")
+    source = partial(aistpp_clips, tmp_path / "aistpp", detected=False)
+    for views in ("virtual", "captured"):
+        data = ScoredLifts(source, views=views, limit=2)  # type: ignore[arg-type]
+        seen, clip = data.observation(0), data.clip(0)
+        assert seen.rig.num_views == 4 and len(clip.joints3d) == 120
+        pixels, depth = project(seen.rig, clip.joints3d[clip.valid.all(-1)])
+        inside = ((pixels >= 0) & (pixels < seen.rig.size[:, None, None])).all(-1) & (depth > 0)
+        assert inside.float().mean((1, 2)).min() > 0.9
