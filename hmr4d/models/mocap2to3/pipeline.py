@@ -278,7 +278,9 @@ class Mocap2to3Pipeline(nn.Module):
             points2d.flatten(2, 3), rig.T_w2c, weights.flatten(2, 3), scale=side.flatten(2, 3),
             prior=None if prior is None else prior.flatten(1, 2),
         )  # fmt: skip
-        joints3d = fill_in_time(found.points.unflatten(1, frames), found.ok.unflatten(1, frames))
+        inside = torch.arange(frames[0], device=x_0.device) < track.lengths[:, None]
+        ok = found.ok.unflatten(1, frames) & inside[..., None]  # padding is no neighbour in time
+        joints3d = fill_in_time(found.points.unflatten(1, frames), ok)
         depth = world_to_camera(joints3d.flatten(1, 2), rig.T_w2c[:, 0])[..., 2].unflatten(1, frames)
         return Lifted(joints3d, found.residual.unflatten(1, frames) * depth.clamp(min=0.0))
 
