@@ -79,7 +79,8 @@ class Mocap2to3Pipeline(nn.Module):
         expected = {
             "num_features": state.num_features, "cam_dim": CONDITION_SIZES.get(cameras, 0),
             "num_condition_features": denoiser.num_condition_features and codec.num_condition_features,
-            "num_hint_features": denoiser.num_hint_features and count_hint_features(codec, world_codec),
+            "num_hint_features": denoiser.num_hint_features
+            and num_hints(codec.skeleton) * (VIEW_CHANNELS if world_codec is None else WORLD_CHANNELS),
         }  # fmt: skip
         wrong = [f"{name}={getattr(denoiser, name)}" for name, n in expected.items() if getattr(denoiser, name) != n]
         if wrong:
