@@ -16,18 +16,22 @@ from hmr4d.models.mocap2to3.ground_hints import (
     IMAGE_LIMIT,
     VIEW_CHANNELS,
     WORLD_CHANNELS,
+    GroundHints,
+    count_hint_features,
     ground_hints,
     hints_in_views,
     hints_in_world,
-    num_hints,
 )
 from hmr4d.models.mocap2to3.pipeline import Mocap2to3Pipeline
+from hmr4d.representation.view_points import ViewPointCodec
+from hmr4d.representation.view_tokens import ViewTokenCodec
 from hmr4d.representation.world_joints import PLACE_UNIT, WorldJointsCodec
 from tests.models.mocap2to3.tiny import CAM_DIM, people, ring, tiny_batch, tiny_denoiser, tiny_pipeline
 
 RANGE = 30.0
 FEET = list(SMPL22.contact_joints)
-VIEW_HINTS, WORLD_HINTS = num_hints(SMPL22) * VIEW_CHANNELS, num_hints(SMPL22) * WORLD_CHANNELS
+CODEC, WORLD_CODEC = ViewTokenCodec(SMPL22), WorldJointsCodec(SMPL22)
+VIEW_HINTS, WORLD_HINTS = count_hint_features(CODEC, None), count_hint_features(CODEC, WORLD_CODEC)
 
 
 def one_rig() -> Rig:
@@ -48,7 +52,7 @@ def standing(skeleton: Skeleton = SMPL22) -> Tensor:
     return joints3d
 
 
-def hints_of(joints3d: Tensor, rig: Rig, skeleton: Skeleton = SMPL22) -> tuple[Tensor, Tensor]:
+def hints_of(joints3d: Tensor, rig: Rig, skeleton: Skeleton = SMPL22) -> GroundHints:
     pixels = project(rig, joints3d)[0][:, 0]
     return ground_hints(pixels, torch.ones_like(pixels[..., 0], dtype=torch.bool), rig, skeleton, RANGE)
 
@@ -56,29 +60,64 @@ def hints_of(joints3d: Tensor, rig: Rig, skeleton: Skeleton = SMPL22) -> tuple[T
 @pytest.mark.parametrize("skeleton", [SMPL22, SMPL24, COCO17, H36M17, OPENPOSE25, HALPE26])
 def test_hints_of_somebody_who_stands_are_the_feet_in_all_views(skeleton: Skeleton) -> None:
     joints3d, rig = standing(skeleton), one_rig()
-    points, valid = hints_of(joints3d, rig, skeleton)
+    hints = hints_of(joints3d, rig, skeleton)
     feet = joints3d[..., list(skeleton.contact_joints), :]
-    root = joints3d[..., list(skeleton.root_joints), :].mean(-2, keepdim=True)
-    where = torch.cat([feet, root], -2)
-    assert valid.all() and points.shape == (1, 3, num_hints(skeleton), 3)
-    assert (points - where).norm(dim=-1).max() < 1e-3
-    told = hints_in_views(points, valid, rig).unflatten(-1, (num_hints(skeleton), VIEW_CHANNELS))
+    where = torch.cat([feet, joints3d[..., list(skeleton.root_joints), :].mean(-2, keepdim=True)], -2)
+    assert hints.valid.all() and (hints.points - where).norm(dim=-1).max() < 1e-3
+    told, _ = in_views(hints, rig, skeleton)
     for channels, level in ((told[..., :2], where), (told[..., 2:4], where + torch.tensor([0.0, 1.0, 0.0]))):
         pixels = (channels + 1) * rig.size[:, :, None, None] / 2
         assert (pixels - project(rig, level)[0]).abs().max() < 0.5  # a millimetre is a quarter of a pixel here
     assert (told[..., 4] == 1).all()
-    world = hints_in_world(points, valid).unflatten(-1, (num_hints(skeleton), WORLD_CHANNELS))
-    assert torch.allclose(world[:, 0, ..., :3] * PLACE_UNIT, where, atol=1e-3)
+    world = hints_in_world(hints, WorldJointsCodec(skeleton))[:, 0, :, : WORLD_CHANNELS * where.shape[-2]]
+    assert torch.allclose(world.unflatten(-1, where.shape[-2:-1] + (4,))[..., :3] * PLACE_UNIT, where, atol=1e-3)
+
+
+def in_views(hints: GroundHints, rig: Rig, skeleton: Skeleton = SMPL22) -> tuple[Tensor, Tensor]:
+    """Points (B, V, L, H, 5) and figure (B, V, L, D) as views are told of them."""
+    told, points = hints_in_views(hints, rig, ViewTokenCodec(skeleton)), hints.valid.shape[-1]
+    split = VIEW_CHANNELS * points
+    return told[..., :split].unflatten(-1, (points, VIEW_CHANNELS)), told[..., split:]
+
+
+@pytest.mark.parametrize("skeleton", [SMPL22, COCO17])
+def test_somebody_flat_is_told_exactly(skeleton: Skeleton) -> None:
+    """Who stands across V0's axis with all joints in a vertical plane is the cut-out figure."""
+    joints3d, rig = standing(skeleton), one_rig()
+    joints3d[..., 0] -= joints3d[..., list(skeleton.contact_joints), 0].mean(-1, keepdim=True)
+    joints3d[..., 2] = -4.0
+    hints = hints_of(joints3d, rig, skeleton)
+    assert hints.known.all() and (hints.figure - joints3d).norm(dim=-1).max() < 1e-3
+    codec = ViewTokenCodec(skeleton)
+    expected = codec.encode(project(rig, joints3d)[0], rig.size)
+    assert (in_views(hints, rig, skeleton)[1] - expected).abs().max() < 0.02  # body is edge-on in two views
+    world = WorldJointsCodec(skeleton)
+    assert torch.allclose(
+        hints_in_world(hints, world)[:, 0, :, -world.num_features :], world.encode(joints3d), atol=2e-3
+    )
+    plain = ViewPointCodec(skeleton)
+    points = hints_in_views(hints, rig, plain)[..., -plain.num_features :]
+    assert torch.allclose(points, plain.encode(project(rig, joints3d)[0], rig.size), atol=5e-3)
+
+
+@pytest.mark.parametrize("content", ["walk", "bow"])
+def test_the_figure_is_seen_by_the_first_view_as_observed(content: str) -> None:
+    """Whatever the pose: every joint of the figure lies on the ray of V0 that it was seen on."""
+    joints3d, rig = people(1, 5, content=content), one_rig()
+    hints = hints_of(joints3d, rig)
+    pixels = project(rig, joints3d)[0][:, 0]
+    assert (project(rig, hints.figure)[0][:, 0] - pixels).abs().max() < 0.05
+    assert torch.allclose(in_views(hints, rig)[1][:, 0], CODEC.encode(pixels, rig.size[:, 0]), atol=1e-4)
 
 
 def test_feet_in_the_air_count_less() -> None:
     """The root's hint goes by the foot that stands while the other one is up."""
     joints3d, rig = standing(), one_rig()
-    expected, _ = hints_of(joints3d, rig)
+    expected = hints_of(joints3d, rig).points
     joints3d[:, 1, [8, 11], 1] += 0.4
-    points, valid = hints_of(joints3d, rig)
-    moved = (points - expected).norm(dim=-1)[0]
-    assert valid.all() and moved[[0, 2]].max() == 0
+    hints = hints_of(joints3d, rig)
+    moved = (hints.points - expected).norm(dim=-1)[0]
+    assert hints.valid.all() and moved[[0, 2]].max() == 0
     assert moved[1, [1, 3]].min() > 1.0  # of the right foot, too far away
     assert moved[1, [0, 2]].max() == 0 and moved[1, 4] < 0.15
 
@@ -87,29 +126,40 @@ def test_what_is_not_seen_or_over_the_horizon_or_far_gives_no_hint() -> None:
     joints3d, rig = standing(), one_rig()
     pixels = project(rig, joints3d)[0][:, 0]
     seen = torch.ones(1, 3, 22, dtype=torch.bool)
-    seen[0, 0, FEET[1]] = False
+    seen[0, 0, [FEET[1], 20]] = False
     pixels[0, 1, FEET[2], 1] = 0.0  # above the horizon
     seen[0, 2, FEET] = False
-    points, valid = ground_hints(pixels, seen, rig, SMPL22, RANGE)
-    assert valid[0].tolist() == [[True, False, True, True, True], [True, True, False, True, True], [False] * 5]
-    for told in (points, hints_in_world(points, valid)[:, 0].unflatten(-1, (5, 4))):
-        assert not told[~valid].any()
-    in_views = hints_in_views(points, valid, rig).unflatten(-1, (5, 5))
-    assert not in_views.movedim(1, -2)[~valid].any() and in_views.isfinite().all()
-    assert not ground_hints(pixels, seen, rig, SMPL22, 2.0)[1].any()
-    seen = torch.ones_like(seen)
+    hints = ground_hints(pixels, seen, rig, SMPL22, RANGE)
+    known = seen.clone()
+    known[0, 2] = False
+    assert hints.valid[0].tolist() == [[True, False, True, True, True], [True, True, False, True, True], [False] * 5]
+    assert torch.equal(hints.known, known) and not hints.figure[0, 2].any() and not hints.points[~hints.valid].any()
+    assert torch.equal(hints.figure[0, 0, 20], hints.points[0, 0, -1])
+    points, figure = in_views(hints, rig)
+    assert points.isfinite().all() and figure.isfinite().all()
+    assert not points.movedim(1, -2)[~hints.valid].any() and not figure[:, :, 2].any()
+    assert not CODEC.local_points(figure)[0, :, 0, 20].any()
+    world = hints_in_world(hints, WORLD_CODEC)[0, 0]
+    assert world[:2].any() and not world[2].any()
+    nothing = ground_hints(pixels, seen, rig, SMPL22, 2.0)
+    assert not nothing.valid.any() and not hints_in_views(nothing, rig, CODEC).any()
+    seen[...] = True
     seen[..., SMPL22.root_joints[0]] = False
-    assert ground_hints(pixels, seen, rig, SMPL22, RANGE)[1][0, 0].tolist() == [True, True, True, True, False]
+    rootless = ground_hints(pixels, seen, rig, SMPL22, RANGE)
+    assert rootless.valid[0, 0].tolist() == [True, True, True, True, False] and not rootless.known.any()
 
 
 def test_a_view_from_which_a_hint_is_behind_has_none() -> None:
     rig = one_rig()
-    points = torch.tensor([0.0, 0.0, 20.0]).expand(1, 1, 5, 3)
-    told = hints_in_views(points, torch.ones(1, 1, 5, dtype=torch.bool), rig)[0, :, 0].unflatten(-1, (5, 5))
-    depth = project(rig, points)[1][0, :, 0]
-    assert (depth[0] < 0).all() and (depth[1:] > 0).all()
-    assert torch.equal(told[..., 4] == 1, depth > 0.1)
-    assert told.abs().max() <= IMAGE_LIMIT and not told[depth < 0].any()
+    there = torch.tensor([0.0, 0.0, 20.0])
+    hints = GroundHints(there.expand(1, 1, 5, 3), torch.ones(1, 1, 5).bool(), there.expand(1, 1, 22, 3),
+                        torch.ones(1, 1, 22).bool())  # fmt: skip
+    points, figure = in_views(hints, rig)
+    depth = project(rig, hints.points)[1]
+    assert (depth[0, 0] < 0).all() and (depth[0, 1:] > 0).all()
+    assert torch.equal(points[..., 4] == 1, depth > 0.1)
+    assert points.abs().max() <= IMAGE_LIMIT and not points[depth < 0].any()
+    assert not figure[0, 0].any() and figure[0, 1:].any() and figure.abs().max() <= IMAGE_LIMIT
 
 
 def test_the_first_camera_is_what_the_condition_says() -> None:
