@@ -264,4 +264,18 @@ def test_what_weights_were_trained_on_is_read_beside_them(tmp_path: Path) -> Non
         "stage2 trained on bandai_namco/train, no other 2D, started from: stage1 trained on bandai_namco/train, 2D of "
         "my_2d, from nothing"
     )
+    (tmp_path / "config.json").write_text(json.dumps({"about": {"data": "tiny, split train: 5 clips", "commands": []}}))
+    assert training_record(tmp_path / "model.safetensors") == "trained on tiny, split train: 5 clips, no other 2D"
     assert training_record(tmp_path / "lost" / "checkpoints" / "last.ckpt") == "trained on what nobody wrote down"
+
+
+def test_weights_trained_on_the_set_are_told(inputs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes((inputs / "model.ckpt").read_bytes())
+    for split, is_told in (("train", False), ("test", True)):
+        train = {"store": "inputs/tiny", "split": split}
+        (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump({"exp_name": "x", "datamodule": {"train": train}}))
+        (card,) = run(configuration(inputs, tmp_path / split, f"ckpt_path={path}", "limit=1"))
+        assert any("TRAINED ON the set" in note for note in card.notes) == is_told
+        assert f"x trained on tiny/{split}, no other 2D" in card.weights["model"]
