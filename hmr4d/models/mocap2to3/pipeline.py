@@ -23,14 +23,7 @@ from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
 from hmr4d.geometry.rigs import CONDITION_SIZES, Rig, camera_condition, first_camera, normalise, project
 from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
 from hmr4d.models.mocap2to3.denoiser import LiftingDenoiser
-from hmr4d.models.mocap2to3.ground_hints import (
-    VIEW_CHANNELS,
-    WORLD_CHANNELS,
-    ground_hints,
-    hints_in_views,
-    hints_in_world,
-    num_hints,
-)
+from hmr4d.models.mocap2to3.ground_hints import count_hint_features, ground_hints, hints_in_views, hints_in_world
 from hmr4d.models.mocap2to3.losses import masked_mean, step_error
 from hmr4d.models.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
 from hmr4d.models.mocap2to3.output import LiftOutput
@@ -79,8 +72,7 @@ class Mocap2to3Pipeline(nn.Module):
         expected = {
             "num_features": state.num_features, "cam_dim": CONDITION_SIZES.get(cameras, 0),
             "num_condition_features": denoiser.num_condition_features and codec.num_condition_features,
-            "num_hint_features": denoiser.num_hint_features
-            and num_hints(codec.skeleton) * (VIEW_CHANNELS if world_codec is None else WORLD_CHANNELS),
+            "num_hint_features": denoiser.num_hint_features and count_hint_features(codec, world_codec),
         }  # fmt: skip
         wrong = [f"{name}={getattr(denoiser, name)}" for name, n in expected.items() if getattr(denoiser, name) != n]
         if wrong:
@@ -174,11 +166,13 @@ class Mocap2to3Pipeline(nn.Module):
         return self.hints(Rig(batch["size"], K4, T_w2c), batch["kp2d_obs"], batch["visible"] & known[:, None, None])
 
     def hints(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor | None:
-        """What the network is told of the places (`ground_hints`) of observed joints (B, L, J, 2); None: nothing."""
+        """What the network is told of where observed joints (B, L, J, 2) are (`ground_hints`); None: nothing."""
         if not self.denoiser.num_hint_features:
             return None
-        points, valid = ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range)
-        return hints_in_world(points, valid) if self.world_codec is not None else hints_in_views(points, valid, rig)
+        hints = ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range)
+        if self.world_codec is not None:
+            return hints_in_world(hints, self.world_codec)
+        return hints_in_views(hints, rig, self.codec)
 
     def _point_terms(self, predicted: Tensor, x_0: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Errors of decoded points whose weight is not 0, by the name of the weight."""
