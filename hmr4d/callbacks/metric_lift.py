@@ -14,10 +14,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from hmr4d.body.skeleton import Skeleton
+from hmr4d.body.joint_conversion import convert_joints
+from hmr4d.body.skeleton import Skeleton, get_skeleton
 from hmr4d.data.captures import LiftingClip
 from hmr4d.data.scored_clips import Job
-from hmr4d.data.scored_lifts import ScoredLifts
+from hmr4d.data.scored_lifts import ScoredLifts, in_joints
 from hmr4d.export.generations import GenerationFolder, SavedMotions
 from hmr4d.export.motion_npz import Motion
 from hmr4d.metrics.card import GROUND_TRUTH, LiftingCard
@@ -67,10 +68,15 @@ class MetricLift(pl.Callback):
         out_dir: folder of the card, and of the motions in `lifted/<method>`.
         protocol: name of the protocol.
         average: "frames" or "clips", which of the two means comes first on the card.
+        joints: name of the skeleton that is scored, made of the lifted joints; None: these.
     """
 
-    def __init__(self, out_dir: str = "outputs/lift_test", *, protocol: str = "lift", average: str = "frames") -> None:
+    def __init__(
+        self, out_dir: str = "outputs/lift_test", *, protocol: str = "lift", average: str = "frames",
+        joints: str | None = None,
+    ) -> None:  # fmt: skip
         self.out_dir, self.protocol, self.average = Path(out_dir), protocol, average
+        self.joints = None if joints is None else get_skeleton(joints)
         self.method: str | None = None  # whose motions a running trainer.test makes
 
     def folder(self, method: str) -> GenerationFolder:
@@ -160,8 +166,10 @@ class MetricLift(pl.Callback):
         listed: list[dict[str, Any]] = []
         page: list[ViewerMotion] = []
         for place, item in enumerate(progress(clips.items, "scoring", unit="clip")):
-            clip = clips.clip(item)
-            lifted = {m: _motion(folder, item, place, clip) for m, folder in motions.items()}
+            given = clips.clip(item)
+            clip = given if self.joints is None else in_joints(given, self.joints)
+            lifted = {m: _motion(folder, item, place, given) for m, folder in motions.items()}
+            lifted = {m: convert_joints(x, given.skeleton, clip.skeleton) for m, x in lifted.items()}
             for row, joints3d in {GROUND_TRUTH: clip.joints3d, **lifted}.items():
                 _add(scores.setdefault(row, _metric(clip)), joints3d, clip, place)
             views = clips.observation(item).rig.num_views

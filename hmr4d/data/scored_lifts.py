@@ -303,18 +303,12 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         clip = self.source[item]
         if self.skeleton is None or clip.skeleton.name == self.skeleton.name:
             return clip
-        source, target = clip.skeleton, self.skeleton
         try:
-            valid = convert_confidence(clip.valid.double(), source, target) > 0
-            return replace(
-                clip, skeleton=target, joints3d=convert_joints(clip.joints3d, source, target) * valid[..., None],
-                kp2d=convert_joints(clip.kp2d, source, target), conf=convert_confidence(clip.conf, source, target),
-                valid=valid, root_joints=target.indices("left_hip", "right_hip"),
-            )  # fmt: skip
+            return in_joints(clip, self.skeleton)
         except ValueError as error:
             raise ValueError(
-                f"The clips of {self.set_name} show '{source.name}' joints and the method lifts '{target.name}': "
-                "choose weights of a network that was trained for their joints, or methods without a network "
+                f"The clips of {self.set_name} show '{clip.skeleton.name}' joints and the method lifts "
+                f"'{self.skeleton.name}': choose weights of a network that was trained for their joints, or methods without a network "
                 f"({error})"
             ) from error
 
@@ -358,6 +352,17 @@ class ScoredLifts(Dataset[dict[str, Any]]):
             logger.warning("%s: virtual cameras stand around the usual place: %s", clip.name, error)
             place = tuple(torch.tensor(x) for x in USUAL_PLACE)
         return complete(rig, self.num_views, float(place[0]), float(place[1]))
+
+
+def in_joints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
+    """A clip with the joints of another skeleton, made of its own; ValueError names those that cannot be made."""
+    source = clip.skeleton
+    valid = convert_confidence(clip.valid.double(), source, target) > 0
+    return replace(
+        clip, skeleton=target, joints3d=convert_joints(clip.joints3d, source, target) * valid[..., None],
+        kp2d=convert_joints(clip.kp2d, source, target), conf=convert_confidence(clip.conf, source, target),
+        valid=valid, root_joints=target.indices("left_hip", "right_hip"),
+    )  # fmt: skip
 
 
 def spread_views(rig: Rig, num_views: int) -> list[int]:

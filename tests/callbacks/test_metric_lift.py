@@ -67,7 +67,7 @@ def composed(inputs: Path, task: str, groups: tuple[str, ...]) -> DictConfig:
 
 def configuration(inputs: Path, out: Path, *more: str, task: str = "synthetic") -> DictConfig:
     """A lifting test of a tiny network."""
-    groups = tuple(word for word in more if word.partition("=")[0] == "observation")
+    groups = tuple(word for word in more if word.partition("=")[0] in ("observation", "representation"))
     cfg = composed(inputs, task, groups).copy()
     for word in (f"output_dir={out}", *(word for word in more if word not in groups)):
         key, _, value = word.partition("=")
@@ -240,6 +240,20 @@ def test_aistpp_lifts_windows_of_detections(inputs: Path, tmp_path: Path) -> Non
     assert card.rows["oracle"]["abs_mpjpe"].mean < 20  # view 0 sees detections, the others true points
     with pytest.raises(ValueError, match="show 'coco17' joints and the method lifts 'smpl22'"):
         run(configuration(inputs, tmp_path / "no", *options, task="aistpp"))
+
+
+def test_a_network_of_detectors_joints_lifts_aistpp(inputs: Path, tmp_path: Path) -> None:
+    root = tmp_path / "aistpp"
+    write_aistpp(root, num_frames=48)
+    weights = tmp_path / "coco.ckpt"
+    options = (f"clips.root={root}", "limit=2", f"ckpt_path={weights}", "representation=view_tokens_coco17")
+    cfg = configuration(inputs, tmp_path / "out", *options, "clips.joints=openpose18", task="aistpp")
+    state = instantiate(cfg.pipeline.denoiser).state_dict()
+    torch.save({"state_dict": {f"pipeline.denoiser.{k}": v for k, v in state.items()}}, weights)
+    (card,) = run(cfg)
+    assert card.rows["model"]["abs_mpjpe"].mean > 0 and "18 of 'openpose18'" in card.joints
+    lifted = load_motion_npz(next((tmp_path / "out" / "lifted" / "model").rglob("*.npz")))
+    assert lifted.skeleton.name == "coco17"
 
 
 @pytest.mark.parametrize(("task", "name"), [("rich", "RICH"), ("aistpp", r"AIST\+\+")])
