@@ -172,7 +172,7 @@ def start(_: Options) -> dict[str, Case]:
 
     def warm() -> None:
         from hmr4d import load_pipeline
-        from hmr4d.callbacks.motion_writer import MotionWriter
+        from hmr4d.visualization.motion_files import MotionWriter
 
         with tempfile.TemporaryDirectory() as folder:
             writer = MotionWriter(folder)
@@ -326,7 +326,7 @@ def exports(options: Options) -> dict[str, Case]:
     """Files of a motion whose bones all change their length: a minute and ten at 30 fps; --slow adds 100,000 frames."""
     from hmr4d.body.body_model import load_body
     from hmr4d.body.skeleton import SMPL22
-    from hmr4d.callbacks.motion_writer import EXPORTS
+    from hmr4d.visualization.motion_files import EXPORTS
 
     generator = torch.Generator().manual_seed(0)
     sway = torch.randn(1, 22, 3, generator=generator) * torch.linspace(0, 6, 1800).sin()[:, None, None]

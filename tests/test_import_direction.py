@@ -18,6 +18,7 @@ ROOMS = (
 )  # fmt: skip
 PLAIN_ROOMS = ("geometry", "body", "representation")  # usable without a trainer, configurations or language models
 BLOCKED_FOR_PLAIN = ("pytorch_lightning", "lightning", "hydra", "omegaconf", "diffusers", "transformers")
+QUICK_COMMANDS = ("calibrate", "export", "fit", "generate", "lift", "prepare", "view")  # help comes at once
 
 
 def imported_modules(source: str, module: str, is_package: bool) -> set[str]:
@@ -138,5 +139,15 @@ def test_importing_the_package_is_light() -> None:
         "heavy = {'torch', 'transformers', 'hydra', 'pytorch_lightning', 'scipy', 'PIL'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "assert hmr4d.__version__\n"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_commands_that_train_nothing_start_without_trainer_and_compiler() -> None:
+    modules = [f"hmr4d.cli.{name}" for name in QUICK_COMMANDS] + ["hmr4d.visualization.motion_files"]
+    done = _python(
+        "import sys\nsys.modules['pytorch_lightning'] = None\n"
+        + "\n".join(f"import {name}" for name in modules)
+        + "\nassert 'torch._dynamo' not in sys.modules\n"
     )
     assert done.returncode == 0, done.stderr

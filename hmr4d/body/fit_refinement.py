@@ -6,12 +6,12 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-import roma
 import torch
 from torch import Tensor
 
 from hmr4d.body.kinematics import forward_kinematics
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.utils import lazy_roma as roma
 
 LIMITS = Path(__file__).parent / "resources" / "joint_limits.json"
 STEPS = 4

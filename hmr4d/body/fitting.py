@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import roma
 import torch
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from hmr4d.body.posed_body import PosedBody
 from hmr4d.body.shape_fitting import fit_shape, smpl_rest_joints
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smpl_bodies import SmplBody
+from hmr4d.utils import lazy_roma as roma
 
 FRAMES_PER_BLOCK = 4096  # of the measurement of residuals; bounds the memory of long clips
 GOOD_ENOUGH = 1e-3  # metres at every joint: there is nothing to refine

@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import roma
 import torch
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from hmr4d.body.kinematics import forward_kinematics
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.twist import carried_twist, continuous
 from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
+from hmr4d.utils import lazy_roma as roma
 
 FRAMES_AT_ONCE = 2048  # bounds the memory of long motions; results do not depend on it
 MIN_LENGTH = 1e-6  # metres; a shorter bone has no direction

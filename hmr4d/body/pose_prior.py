@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
 from hmr4d.body.inverse_kinematics import clip_rest_joints, posed_joints, solve_pose
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.files import atomic_path
 from hmr4d.utils.tensors import as_tensor
 

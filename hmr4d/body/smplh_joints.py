@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
 from hmr4d.body.kinematics import forward_kinematics
 from hmr4d.body.model_files import read_model_arrays
 from hmr4d.body.smpl_files import check_smpl_arrays, model_places
+from hmr4d.utils import lazy_roma as roma
 
 NUM_JOINTS = 52  # 22 of the body, then 15 of the left and 15 of the right hand
 GENDERS = ("male", "female")

@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from hmr4d.callbacks.motion_writer import EXPORTS, check_exports, export_paths
 from hmr4d.cli.console import fail, setup_logging
 from hmr4d.export.bone_names import known_bone_names
 from hmr4d.export.bvh import UNITS
 from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths
 
 logger = logging.getLogger(__name__)
 

@@ -56,10 +56,10 @@ def durations(word: str) -> list[float]:
 def generate(args: argparse.Namespace) -> list[Path]:
     """Writes the motions that `args` ask for; the paths written."""
     from hmr4d import load_pipeline
-    from hmr4d.callbacks.motion_writer import MotionWriter, check_exports
     from hmr4d.models.motion2to3.release import FORMAT, VERSION
     from hmr4d.utils.devices import pick_device
     from hmr4d.utils.releases import find_release, read_release_config
+    from hmr4d.visualization.motion_files import MotionWriter, check_exports
 
     prompts = check_prompts(gather_prompts(args.prompts, args.prompts_file))
     export = check_exports(args.export)

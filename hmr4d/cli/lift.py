@@ -19,7 +19,6 @@ from hmr4d.body.ground_contact import standing_joints
 from hmr4d.body.joint_conventions import convention_facts
 from hmr4d.body.joint_conversion import convert_confidence, convert_joints
 from hmr4d.body.skeleton import SKELETONS, SMPL22, Skeleton
-from hmr4d.callbacks.motion_writer import EXPORTS, check_exports, export_paths, slug
 from hmr4d.cli.console import fail, setup_logging
 from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
 from hmr4d.data.camera_files import CameraFile, check_keypoints_fit, read_camera, read_rig, undistorted
@@ -30,6 +29,7 @@ from hmr4d.geometry.rigs import Rig
 from hmr4d.models.mocap2to3.confidence import camera_joints, joint_confidence
 from hmr4d.models.mocap2to3.output import LiftOutput
 from hmr4d.visualization.html_viewer import ViewerMotion, write_html
+from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths, slug
 from hmr4d.visualization.overlay import Overlay, OverlayPainter, write_overlay_sheet, write_overlay_video
 from hmr4d.visualization.page_views import ImageViews
 from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view

@@ -7,7 +7,6 @@ import os
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,6 +18,7 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smplh_joints import NUM_JOINTS
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
+from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.files import atomic_path
 
 NUM_BETAS, NUM_DMPLS = 16, 8

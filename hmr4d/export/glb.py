@@ -11,7 +11,6 @@ import os
 import struct
 from typing import Any
 
-import roma
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,6 +23,7 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.export.bone_names import OWN_NAMES, bone_names
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
+from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.files import atomic_path
 
 AXES = "right-handed, y up, rest pose facing +z, left side at +x"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import roma
 import torch
 from torch import Tensor
+
+from hmr4d.utils import lazy_roma as roma
 
 
 class Similarity(NamedTuple):

@@ -7,9 +7,10 @@ contiguous numbers, several times as fast as over interleaved ones.
 
 from __future__ import annotations
 
-import roma
 import torch
 from torch import Tensor
+
+from hmr4d.utils import lazy_roma as roma
 
 ANTIPARALLEL_W = 1e-4  # with an exactly zero cross product: no axis of rotation is defined
 MIN_QUAT_NORM = 1e-8  # keeps the division finite where an axis was put in

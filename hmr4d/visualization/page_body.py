@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from hmr4d.body.light_body import load_light_body
 from hmr4d.body.posed_body import PosedBody, pose_after, sinking
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.export.glb import continued_quats
+from hmr4d.utils import lazy_roma as roma
 from hmr4d.visualization.figure_style import figure_style
 from hmr4d.visualization.page_pack import Pack
 

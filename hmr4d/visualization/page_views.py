@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.export.glb import continued_quats
 from hmr4d.geometry.cameras import invert_rigid
+from hmr4d.utils import lazy_roma as roma
 from hmr4d.visualization.page_pack import Pack
 
 _POINT_STEPS = 16000  # from the middle to the edge of all views: far less than a pixel of what is drawn

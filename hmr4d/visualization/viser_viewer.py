@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import roma
 import torch
 from numpy.typing import NDArray
 
 from hmr4d.body.posed_body import PosedBody, pose_after
+from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.files import write_text
 from hmr4d.visualization.figure_style import SIDE_COLOURS
 from hmr4d.visualization.shown_motions import ShownMotion

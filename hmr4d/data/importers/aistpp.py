@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from numpy.typing import NDArray
 
@@ -28,6 +27,7 @@ from hmr4d.data.captures import Capture, CaptureError, CaptureViews, Detections,
 from hmr4d.data.importers.ground_plane import GroundPlane, fit_ground_plane
 from hmr4d.data.importers.splits import read_name_list
 from hmr4d.data.safe_pickle import load_arrays_pickle
+from hmr4d.utils import lazy_roma as roma
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float64]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -18,6 +17,7 @@ from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.body.smpl_files import find_models
 from hmr4d.data.captures import CaptureError
 from hmr4d.data.safe_pickle import load_arrays_pickle
+from hmr4d.utils import lazy_roma as roma
 
 Floats = NDArray[np.float64]
 BodyJoints = Callable[[Mapping[str, Floats], str], Floats]  # parameters (L, n) by name, gender -> joints (L, J, 3)

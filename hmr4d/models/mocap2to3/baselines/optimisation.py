@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-import roma
 import torch
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from hmr4d.geometry.rigs import Rig, camera_pose
 from hmr4d.geometry.rotations import rot6d_cols_to_matrix
 from hmr4d.models.mocap2to3.baselines.observation import Observation, observe, smooth
 from hmr4d.models.mocap2to3.baselines.pose_lookup import PoseMatch, look_up, procedural_prior, to_skeleton
+from hmr4d.utils import lazy_roma as roma
 
 Camera = Literal["pose", "intrinsics", "nothing"]
 

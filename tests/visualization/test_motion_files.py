@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hmr4d.body.motion import MotionOutput
-from hmr4d.callbacks.motion_writer import MotionWriter, check_exports, slug
 from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.visualization.motion_files import MotionWriter, check_exports, slug
 
 
 def output(texts: list[str]) -> MotionOutput:

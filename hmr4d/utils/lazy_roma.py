@@ -1,0 +1,34 @@
+"""roma, imported when its first function is used.
+
+Importing it loads PyTorch's compiler, about two seconds that nobody should wait for who asks for help or mistypes a
+path. Use: `from hmr4d.utils import lazy_roma as roma`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from roma import (
+        quat_wxyz_to_xyzw,
+        rotmat_to_rotvec,
+        rotmat_to_unitquat,
+        rotvec_to_rotmat,
+        special_gramschmidt,
+        special_procrustes,
+        unitquat_to_rotmat,
+    )
+
+__all__ = [
+    "quat_wxyz_to_xyzw", "rotmat_to_rotvec", "rotmat_to_unitquat", "rotvec_to_rotmat", "special_gramschmidt",
+    "special_procrustes", "unitquat_to_rotmat",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """A function of roma; AttributeError for names that are not listed here."""
+    if name not in __all__:
+        raise AttributeError(f"lazy_roma lists no '{name}'; add it where it lists roma's functions.")
+    import roma
+
+    return getattr(roma, name)
