@@ -308,8 +308,8 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         except ValueError as error:
             raise ValueError(
                 f"The clips of {self.set_name} show '{clip.skeleton.name}' joints and the method lifts "
-                f"'{self.skeleton.name}': choose weights of a network that was trained for their joints, or methods without a network "
-                f"({error})"
+                f"'{self.skeleton.name}': choose weights of a network that was trained for their joints, or methods "
+                f"without a network ({error})"
             ) from error
 
     def _observation(self, item: int) -> Observation:

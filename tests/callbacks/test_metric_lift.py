@@ -164,6 +164,9 @@ def test_motions_from_elsewhere_are_matched_by_their_order(inputs: Path, tmp_pat
     row = card.rows["given"]
     assert row["abs_mpjpe"].mean == pytest.approx(50.0, abs=1e-3) and row["mpjpe"].mean == pytest.approx(0.0, abs=1e-3)
     assert row["jitter_10m_s3"].mean == pytest.approx(card.rows[GROUND_TRUTH]["jitter_10m_s3"].mean, rel=1e-2)
+    gone = configuration(inputs, tmp_path / "out", f"score_only={tmp_path / 'gone'}", "ckpt_path=null")
+    with pytest.raises(FileNotFoundError, match="gone is no folder"):
+        run(gone)
     (tmp_path / "saved" / "0.npz").unlink()
     with pytest.raises(ValueError, match="holds 4 motions for a test of 5 clips"):
         run(cfg)
@@ -209,16 +212,16 @@ def test_a_motion_of_another_clip_is_refused(inputs: Path, tmp_path: Path) -> No
 
 def test_rich_counts_every_listed_view_of_single_people(inputs: Path, tmp_path: Path) -> None:
     root = tmp_path / "rich"
-    write_rich(root, num_frames=40)
+    write_rich(root, num_frames=20)
     for seed, name in enumerate(RICH_SEQUENCES):
-        joints3d = walker(40, seed=seed) @ TILTED[:3, :3].T + TILTED[:3, 3]
+        joints3d = walker(20, seed=seed) @ TILTED[:3, :3].T + TILTED[:3, 3]
         hands = joints3d[:, 20:] + 0.3 * (joints3d[:, 20:] - joints3d[:, 18:20])
         path = root / "joints" / f"{name}.npz"
         path.parent.mkdir(exist_ok=True)
         np.savez(path, joints24_world=np.concatenate([joints3d, hands], 1))
     options = (f"clips.root={root}", f"clips.source.joints={root / 'joints'}", "method=[oracle,model]")
     (card,) = run(configuration(inputs, tmp_path / "out", *options, task="rich"))
-    assert (card.set_size, card.num_sequences, card.num_frames, card.num_views) == (5, 2, 200, 4)
+    assert (card.set_size, card.num_sequences, card.num_frames, card.num_views) == (5, 2, 100, 4)
     assert card.average == "frames" and card.fps == 30.0 and card.rows["oracle"]["abs_mpjpe"].repeats == 2
     assert card.rows["oracle"]["abs_mpjpe"].mean < 0.2
     assert any("Scored over 22 joints" in note and "the set has 24" in note for note in card.notes)
@@ -230,13 +233,13 @@ def test_rich_counts_every_listed_view_of_single_people(inputs: Path, tmp_path: 
 
 def test_aistpp_lifts_windows_of_detections(inputs: Path, tmp_path: Path) -> None:
     root = tmp_path / "aistpp"
-    write_aistpp(root)
+    write_aistpp(root, num_frames=80)
     options = (f"clips.root={root}", "limit=4")
     (card,) = run(configuration(inputs, tmp_path / "out", *options, "method=oracle", task="aistpp"))
     clips = scored_clips(configuration(inputs, tmp_path, *options, task="aistpp"), ["oracle"])
     names = {name.rsplit("/", 1)[0] for name in clips.names}
     assert names == set(AIST_SEQUENCES) - {AIST_IGNORED} and len(clips.names) == 9 * 3 - 2
-    assert card.average == "clips" and card.num_frames <= 4 * 120 and "17 of 'coco17'" in card.joints
+    assert card.average == "clips" and card.num_frames <= 4 * 40 and "17 of 'coco17'" in card.joints
     assert card.rows["oracle"]["abs_mpjpe"].mean < 20  # view 0 sees detections, the others true points
     with pytest.raises(ValueError, match="show 'coco17' joints and the method lifts 'smpl22'"):
         run(configuration(inputs, tmp_path / "no", *options, task="aistpp"))
