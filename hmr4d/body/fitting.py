@@ -15,6 +15,7 @@ from torch import Tensor
 from hmr4d.body.body_model import Body
 from hmr4d.body.fit_refinement import refine_pose
 from hmr4d.body.inverse_kinematics import posed_joints, solve_pose
+from hmr4d.body.joint_checks import MIN_BONE, bone_lengths, check_finite, check_size, counted
 from hmr4d.body.joint_conventions import rest_in_convention
 from hmr4d.body.joint_noise import joint_noise, without_noise
 from hmr4d.body.posed_body import PosedBody
@@ -25,8 +26,6 @@ from hmr4d.utils import lazy_roma as roma
 
 FRAMES_PER_BLOCK = 4096  # of the measurement of residuals; bounds the memory of long clips
 GOOD_ENOUGH = 1e-3  # metres at every joint: there is nothing to refine
-MIN_BONE = 1e-4  # metres
-SIZES = (0.1, 50.0)  # metres that all bones together may measure; five or so in grown-ups
 BENT = 0.35  # sine of 20 degrees; less of a bend says little about the twist of a limb
 _LIMBS = {  # joint whose twist only the bend of the next one shows, and the one beyond
     "left_hip": ("left_knee", "left_ankle"), "right_hip": ("right_knee", "right_ankle"),
@@ -206,25 +205,16 @@ def _checked(joints3d: Tensor, fps: float, skeleton: Skeleton) -> Tensor:
         )
     names = SMPL22.joint_names
     joints3d = joints3d.detach().float()
-    if not (finite := joints3d.isfinite().all(-1)).all():
-        frame, joint = (~finite).nonzero()[0].tolist()
-        raise ValueError(
-            f"joints3d is not finite at frame {frame}, joint {joint} ({names[joint]}); {int((~finite).sum())} points "
-            "in all. Mend or cut the motion first."
-        )
-    starts, ends = (list(x) for x in zip(*SMPL22.bones, strict=True))
-    if (short := (joints3d[:, ends] - joints3d[:, starts]).norm(dim=-1) < MIN_BONE).any():
+    check_finite(joints3d, SMPL22)
+    if (short := bone_lengths(joints3d, SMPL22) < MIN_BONE).any():
         frame, bone = short.nonzero()[0].tolist()
+        start, end = (names[joint] for joint in SMPL22.bones[bone])
         raise ValueError(
-            f"The bone {names[starts[bone]]} - {names[ends[bone]]} has no length at frame {frame}, and so no "
-            f"direction; {int(short.any(1).sum())} frames have such bones. Cut padding off, or mend the motion."
+            f"The bone {start} - {end} has no length at frame {frame}, and so no direction; "
+            f"{counted(int(short.any(1).sum()), 'frame has', 'frames have')} such bones. Cut padding off, or mend the "
+            "motion."
         )
-    size = float((joints3d[:, ends] - joints3d[:, starts]).norm(dim=-1).sum(-1).median())
-    if not SIZES[0] < size < SIZES[1]:
-        raise ValueError(
-            f"The bones measure {size:.4g} metres in all, from {SIZES[0]} to {SIZES[1]:g} were expected. "
-            "Give joints in metres."
-        )
+    check_size(joints3d, SMPL22)
     return joints3d
 
 

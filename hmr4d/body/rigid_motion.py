@@ -9,9 +9,10 @@ from torch import Tensor
 
 from hmr4d.body.bone_projection import with_constant_bones
 from hmr4d.body.inverse_kinematics import clip_rest_joints, posed_joints, solve_pose
+from hmr4d.body.joint_checks import FRAMES_TO_MEASURE, check_bones
 from hmr4d.body.joint_conventions import rest_in_convention
+from hmr4d.body.skeleton import SMPL22
 
-FRAMES_TO_MEASURE = 8192  # of a longer motion; its bones are measured in so many frames, evenly spread
 FRAMES_AT_ONCE = 4096  # bounds the memory of long motions; results do not depend on it
 
 
@@ -60,9 +61,11 @@ def follow_joints(
         keep_bones: leave the bones as the template has them, and give them the directions of the motion.
 
     Raises:
-        ValueError: a motion that is not finite or has other joints, or an unknown convention.
+        ValueError: a motion that is not finite, has other joints, bones without length or of a size that cannot be in
+            metres, or an unknown convention.
     """
     joints3d, template = joints3d.float(), template.to(joints3d.device, torch.float32)
+    check_bones(joints3d, SMPL22)
     if keep_bones:
         rest, followed = template, joints3d
     else:

@@ -61,12 +61,18 @@ def smpl_rest_joints(body: Body) -> Tensor:
     return body.rest_joints[list(body.smpl22)]
 
 
-def _fit_betas(frames: Tensor, body: SmplBody, num_betas: int | None) -> Tensor:
-    """(S,) coefficients, computed in float64 from the mean shape on, and from others where that ends badly."""
+def num_coefficients(body: SmplBody, num_betas: int | None) -> int:
+    """How many shape coefficients are fitted when `num_betas` are asked for; ValueError when there are not so many."""
     available = body.shape_directions.shape[-1]
     wanted = min(NUM_BETAS.get(body.name, 10), available) if num_betas is None else num_betas
     if not 1 <= wanted <= available:
         raise ValueError(f"num_betas is {wanted}, but this '{body.name}' model has from 1 to {available}.")
+    return wanted
+
+
+def _fit_betas(frames: Tensor, body: SmplBody, num_betas: int | None) -> Tensor:
+    """(S,) coefficients, computed in float64 from the mean shape on, and from others where that ends badly."""
+    wanted = num_coefficients(body, num_betas)
     joints = list(body.smpl22)
     mean = (body.joint_regressor @ body.template)[joints].double()
     directions = body.joint_directions[joints, :, :wanted].double()

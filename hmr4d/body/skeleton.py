@@ -207,8 +207,10 @@ HALPE26 = Skeleton(
 SKELETONS = {s.name: s for s in (SMPL22, SMPL24, COCO17, H36M17, OPENPOSE18, OPENPOSE25, HALPE26)}
 
 
-def get_skeleton(name: str) -> Skeleton:
-    """Skeleton by registry name; ValueError lists the known ones."""
+def get_skeleton(name: str | Skeleton) -> Skeleton:
+    """Skeleton by registry name, or the one given; ValueError lists the known ones."""
+    if isinstance(name, Skeleton):
+        return name
     if name not in SKELETONS:
         raise ValueError(f"Unknown skeleton '{name}'; known: {sorted(SKELETONS)}.")
     return SKELETONS[name]

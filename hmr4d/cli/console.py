@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 
 
 def setup_logging() -> None:
@@ -22,3 +23,12 @@ def fail(error: Exception) -> int:
     """Prints an error as one sentence on stderr; the exit status for bad input."""
     sys.stderr.write(f"error: {error}\n")
     return 2
+
+
+def fail_some(errors: Sequence[Exception], total: int) -> int:
+    """Lists on stderr what is wrong with those of `total` inputs that were left out; 1, or 0 when there are none."""
+    if errors and total > 1:
+        sys.stderr.write(f"error: {len(errors)} of {total} could not be used:\n")
+    for error in errors:
+        sys.stderr.write(f"error: {error}\n")
+    return 1 if errors else 0

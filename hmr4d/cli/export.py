@@ -10,17 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.body.joint_checks import axes_doubt, check_size
+from hmr4d.body.smpl_files import GENDERS, find_models
+from hmr4d.cli.console import fail, fail_some, setup_logging
 from hmr4d.export.bone_names import known_bone_names
 from hmr4d.export.bvh import UNITS
-from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.export.motion_npz import Motion, load_motion_npz
 from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths
 
 logger = logging.getLogger(__name__)
 
-GENDERS = ("neutral", "female", "male")
+OTHER_FORMATS = (".bvh", ".csv", ".npy", ".fbx", ".glb", ".c3d", ".pkl", ".pth")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,9 +52,15 @@ def gather_motions(places: Sequence[Path]) -> list[Path]:
 
     Raises:
         FileNotFoundError: places that do not exist, all of them, or a folder without motion.
+        ValueError: a file of another format.
     """
     if missing := [str(p) for p in places if not p.exists()]:
         raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}. Check the path.")
+    if others := [str(p) for p in places if p.is_file() and p.suffix.lower() in OTHER_FORMATS]:
+        raise ValueError(
+            f"{', '.join(others)}: motion files (.npz) are read here. docs/motion_format.md shows how to make them of "
+            "BVH, CSV and arrays of your own."
+        )
     files: list[Path] = []
     for place in places:
         found = [place]
@@ -82,53 +91,76 @@ def format_options(args: argparse.Namespace, formats: Sequence[str]) -> dict[str
 def model_rest_joints(folder: Path, gender: str) -> Tensor:
     """(22, 3) rest joints of the mean shape of a licensed SMPL+H model; FileNotFoundError says how to get it."""
     from hmr4d.body.skeleton import SMPL22
-    from hmr4d.body.smplh_joints import find_smplh, how_to_get_smplh, load_smplh_joints
+    from hmr4d.body.smplh_joints import load_smplh_joints
 
-    path = find_smplh(folder, gender)
-    if path is None:
-        raise FileNotFoundError(f"No {gender} SMPL+H model in {folder}. {how_to_get_smplh(folder)}")
+    (path,) = find_models([("smplh", gender)], folder)
     return load_smplh_joints(path).template[: SMPL22.num_joints]
 
 
-def export(args: argparse.Namespace) -> list[Path]:
-    """Writes what `args` ask for; the paths written."""
+def read_plausible(source: Path) -> Motion:
+    """A motion in metres; a warning where y is hardly up in it.
+
+    Raises:
+        FileNotFoundError, ValueError: damaged, no motion, or not in metres; the file is named.
+    """
+    motion = load_motion_npz(source)
+    joints3d = torch.from_numpy(motion.joints3d)
+    try:
+        check_size(joints3d, motion.skeleton)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    if doubt := axes_doubt(joints3d, motion.skeleton):
+        logger.warning("%s: %s", source, doubt)
+    return motion
+
+
+def export(args: argparse.Namespace) -> int:
+    """Writes what `args` ask for and tells the paths; the exit code, see `main`."""
     formats = check_exports(args.to)
     options = format_options(args, formats)
-    jobs: dict[Path, tuple[Path, str, list[Path]]] = {}
-    for source in gather_motions(args.motions):
+    places: dict[Path, Path] = {}
+    sources = gather_motions(args.motions)
+    for source in sources:
         for name in formats:
-            paths = export_paths(args.out or source.parent, source.stem, name)
-            if paths[0] in jobs:
-                raise ValueError(f"{jobs[paths[0]][0]} and {source} would both be {paths[0]}. Export them one by one.")
-            if paths[0].resolve() == source.resolve():
+            path = export_paths(args.out or source.parent, source.stem, name)[0]
+            if path in places:
+                raise ValueError(f"{places[path]} and {source} would both be {path}. Export them one by one.")
+            if path.resolve() == source.resolve():
                 raise ValueError(f"{source} would be replaced by its own copy. Choose another folder with --out.")
-            jobs[paths[0]] = source, name, paths
-    written: list[Path] = []
-    for source, name, paths in jobs.values():
-        motion = load_motion_npz(source)
-        what = (motion.joints3d, motion.fps, motion.skeleton, motion.text, motion.metadata)
+            places[path] = source
+    errors: list[Exception] = []
+    for source in sources:
         try:
-            EXPORTS[name](paths[0], *what, **options[name])
+            motion = read_plausible(source)
+            for name in formats:
+                _export_one(motion, source, name, args.out or source.parent, options[name])
         except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
-        except OSError as error:
-            reason = error.strerror or error
-            raise OSError(f"{paths[0]} cannot be written ({reason}). Choose a folder with --out.") from error
-        written += paths
-    return written
+            errors.append(error)
+    return fail_some(errors, len(sources))
+
+
+def _export_one(motion: Motion, source: Path, name: str, folder: Path, options: dict[str, Any]) -> None:
+    """Writes one motion in one format; ValueError names its file, OSError the place that cannot be written to."""
+    paths = export_paths(folder, source.stem, name)
+    try:
+        EXPORTS[name](paths[0], motion.joints3d, motion.fps, motion.skeleton, motion.text, motion.metadata, **options)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"{paths[0]} cannot be written ({reason}). Choose a folder with --out.") from error
+    for path in paths:
+        logger.info("%s", path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; 0 when everything was written, 2 after one sentence about bad input."""
+    """Entry point; 0 when everything was written, 1 when motions were left out, 2 after bad options."""
     setup_logging()
     args = parser().parse_args(argv)
     try:
-        written = export(args)
+        return export(args)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error)
-    for path in written:
-        logger.info("%s", path)
-    return 0
 
 
 if __name__ == "__main__":

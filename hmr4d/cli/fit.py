@@ -6,8 +6,9 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from torch import Tensor
 
 from hmr4d.body.body_model import Body, load_body
 from hmr4d.body.fitting import BodyFit, fit_body
+from hmr4d.body.joint_checks import axes_doubt
 from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.joint_noise import LEAST_NOISE
+from hmr4d.body.shape_fitting import num_coefficients
 from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.body.smpl_files import FAMILIES, GENDERS
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.console import fail, fail_some, setup_logging
 from hmr4d.cli.export import gather_motions
 from hmr4d.cli.places import inputs_folder
 from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
@@ -38,10 +42,12 @@ class Clip:
     """One motion to fit and where its fit goes.
 
     Attributes:
+        source: what messages call it.
         joints3d: (L, 22, 3) metres.
         folder, stem: of the file to write.
     """
 
+    source: str
     joints3d: Tensor
     fps: float
     skeleton: Skeleton
@@ -49,6 +55,9 @@ class Clip:
     stem: str
     text: str = ""
     metadata: dict[str, Any] | None = None
+
+
+Reader = Callable[[], Clip]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,35 +104,35 @@ def load_asked_body(args: argparse.Namespace) -> Body:
     """The body that the options name; ValueError for options that do not go with it."""
     given = {"--gender": args.gender, "--num-betas": args.num_betas, "--body-models": args.body_models}
     if args.body in FAMILIES:
-        return load_body(args.body, gender=args.gender or GENDERS[0], folder=args.body_models)
+        body = load_smpl_body(args.body, gender=args.gender or GENDERS[0], folder=args.body_models)
+        num_coefficients(body, args.num_betas)
+        return body
     if idle := [option for option, value in given.items() if value is not None]:
         raise ValueError(f"{', '.join(idle)} changes nothing for body '{args.body}'; it is for {', '.join(FAMILIES)}.")
     return load_body(args.body)
 
 
-def fit_clips(clips: Iterable[Clip], body: Body, args: argparse.Namespace) -> list[Path]:
-    """Fits and writes clip after clip; the paths written."""
-    written: list[Path] = []
-    for clip in clips:
-        begun = time.perf_counter()
-        try:
-            fit = fit_body(
-                clip.joints3d, body, fps=clip.fps, keep_shape=args.keep_shape, num_betas=args.num_betas,
-                skeleton=clip.skeleton, convention=convention_of(clip.metadata),
-            )  # fmt: skip
-        except ValueError as error:
-            raise ValueError(f"{clip.stem}: {error}") from error
-        seconds = time.perf_counter() - begun
-        path = clip.folder / fitted_name(clip.stem, body.name)
-        gender = args.gender or GENDERS[0]
-        try:
-            save_fitted_npz(path, fit, text=clip.text, metadata=clip.metadata, gender=gender)
-        except OSError as error:
-            reason = error.strerror or error
-            raise OSError(f"{path} cannot be written ({reason}). Choose a folder with --out.") from error
-        logger.info("%s: %s, %.1f ms a frame.", path, residual_words(fit), 1e3 * seconds / fit.num_frames)
-        written.append(path)
-    return written
+def fit_clip(clip: Clip, body: Body, args: argparse.Namespace) -> Path:
+    """Fits and writes one clip; the path written. ValueError names the motion that no body can be fitted to."""
+    begun = time.perf_counter()
+    try:
+        fit = fit_body(
+            clip.joints3d, body, fps=clip.fps, keep_shape=args.keep_shape, num_betas=args.num_betas,
+            skeleton=clip.skeleton, convention=convention_of(clip.metadata),
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"{clip.source}: {error}") from error
+    seconds = time.perf_counter() - begun
+    if doubt := axes_doubt(clip.joints3d, clip.skeleton):
+        logger.warning("%s: %s", clip.source, doubt)
+    path = clip.folder / fitted_name(clip.stem, body.name)
+    try:
+        save_fitted_npz(path, fit, text=clip.text, metadata=clip.metadata, gender=args.gender or GENDERS[0])
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"{path} cannot be written ({reason}). Choose a folder with --out.") from error
+    logger.info("%s: %s, %.1f ms a frame.", path, residual_words(fit), 1e3 * seconds / fit.num_frames)
+    return path
 
 
 def residual_words(fit: BodyFit) -> str:
@@ -137,22 +146,26 @@ def residual_words(fit: BodyFit) -> str:
     )
 
 
-def motion_clips(args: argparse.Namespace) -> list[Clip]:
-    """Clips of motion files and folders; ValueError when two of them would be one file."""
-    clips: dict[Path, Clip] = {}
+def motion_clips(args: argparse.Namespace) -> list[Reader]:
+    """Readers of motion files and folders; ValueError when two of them would be one file."""
+    clips: dict[Path, Reader] = {}
     for source in gather_motions(args.motions):
-        motion = load_motion_npz(source)
-        clip = Clip(
-            torch.from_numpy(motion.joints3d), motion.fps, motion.skeleton, args.out or source.parent, source.stem,
-            motion.text, motion.metadata,
-        )  # fmt: skip
-        if (place := clip.folder / clip.stem) in clips:
+        place = (args.out or source.parent) / source.stem
+        if place in clips:
             raise ValueError(f"Two motions are called {source.stem}: their fits would be one file. Fit one at a time.")
-        clips[place] = clip
+        clips[place] = partial(_read_clip, source, place)
     return list(clips.values())
 
 
-def published_clips(args: argparse.Namespace) -> list[Clip]:
+def _read_clip(source: Path, place: Path) -> Clip:
+    motion = load_motion_npz(source)
+    return Clip(
+        str(source), torch.from_numpy(motion.joints3d), motion.fps, motion.skeleton, place.parent, place.name,
+        motion.text, motion.metadata,
+    )  # fmt: skip
+
+
+def published_clips(args: argparse.Namespace) -> list[Reader]:
     """The first clips of joints3d.pth.
 
     Raises:
@@ -169,15 +182,17 @@ def published_clips(args: argparse.Namespace) -> list[Clip]:
             f"Joints not found: {source}. Build them with 'python tools/mas/export_HumanML3D.py', name another file "
             "with --joints, or fit motion files with 'python tools/fit_smpl.py'."
         )
+
+    def read(name: str) -> Clip:
+        joints3d = torch.from_numpy(readers[name]()).float()
+        return Clip(f"{source}, {name}", joints3d, HUMANML3D_FPS, SMPL22, args.out, name)
+
     readers = joint_readers(source)
-    return [
-        Clip(torch.from_numpy(readers[name]()).float(), HUMANML3D_FPS, SMPL22, args.out, name)
-        for name in list(readers)[: args.count]
-    ]
+    return [partial(read, name) for name in list(readers)[: args.count]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `fit_smpl.py`; 0 when everything was written, 2 after one sentence about bad input."""
+    """Entry point of `fit_smpl.py`; 0 when all is written, 1 when motions were left out, 2 after bad options."""
     return _run(parser().parse_args(argv), motion_clips)
 
 
@@ -186,13 +201,19 @@ def published_main(argv: Sequence[str] | None = None) -> int:
     return _run(published_parser().parse_args(argv), published_clips)
 
 
-def _run(args: argparse.Namespace, find_clips: Callable[[argparse.Namespace], list[Clip]]) -> int:
+def _run(args: argparse.Namespace, find_clips: Callable[[argparse.Namespace], list[Reader]]) -> int:
     setup_logging()
+    errors: list[Exception] = []
     try:
-        fit_clips(find_clips(args), load_asked_body(args), args)
+        readers, body = find_clips(args), load_asked_body(args)
+        for read in readers:
+            try:
+                fit_clip(read(), body, args)
+            except ValueError as error:
+                errors.append(error)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error)
-    return 0
+    return fail_some(errors, len(readers))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from torch import Tensor
 from hmr4d.body.body_model import load_body
 from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.rigid_motion import RigidMotion, follow_joints
-from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.body.skeleton import SMPL22, Skeleton, get_skeleton
 from hmr4d.body.smplh_joints import NUM_JOINTS
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
@@ -27,7 +27,7 @@ _Y_UP_TO_Z_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
 
 
 def save_amass_npz(
-    path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton = SMPL22,
+    path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton | str = SMPL22,
     text: str = "", metadata: dict[str, Any] | None = None, rest_joints: Tensor | None = None,
     gender: str = "neutral",
 ) -> RigidMotion:  # fmt: skip
@@ -37,7 +37,7 @@ def save_amass_npz(
         path: file to write.
         joints3d: (L, 22, 3) metres, world, y up.
         fps: frames per second.
-        skeleton: SMPL22.
+        skeleton: SMPL22, or its name.
         text: what the motion shows.
         metadata: JSON object to keep with the motion; may name its `joint_convention`.
         rest_joints: (22, 3) metres, rest joints of the body model that will be posed. None: the bones of the motion
@@ -51,6 +51,7 @@ def save_amass_npz(
         ValueError: something is wrong with the motion.
         OSError: the place cannot be written to.
     """
+    skeleton = get_skeleton(skeleton)
     check_has_rest_pose(skeleton, "AMASS-style NPZ")
     joints3d, fps = checked_joints3d(joints3d, skeleton), checked_fps(fps)
     facts = motion_facts(

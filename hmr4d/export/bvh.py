@@ -18,7 +18,7 @@ from torch import Tensor
 from hmr4d.body.body_model import load_body
 from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.rigid_motion import RigidMotion, follow_joints
-from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.body.skeleton import SMPL22, Skeleton, get_skeleton
 from hmr4d.export.bone_names import OWN_NAMES, bone_names
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
@@ -38,7 +38,7 @@ def side_file(path: str | os.PathLike[str]) -> Path:
 
 
 def write_bvh(
-    path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton = SMPL22,
+    path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton | str = SMPL22,
     text: str = "", metadata: dict[str, Any] | None = None, bones: str = OWN_NAMES, units: str = "m",
 ) -> RigidMotion:  # fmt: skip
     """Writes one motion and the file beside it; both appear once they are complete.
@@ -47,7 +47,7 @@ def write_bvh(
         path: file to write.
         joints3d: (L, 22, 3) metres, world, y up.
         fps: frames per second.
-        skeleton: SMPL22.
+        skeleton: SMPL22, or its name.
         text: what the motion shows.
         metadata: JSON object to keep with the motion; may name its `joint_convention`.
         bones: names of the joints: "smpl", "mixamo", "unreal" or "unity".
@@ -60,6 +60,7 @@ def write_bvh(
         ValueError: something is wrong with the motion, or names or units are unknown.
         OSError: the place cannot be written to.
     """
+    skeleton = get_skeleton(skeleton)
     check_has_rest_pose(skeleton, "BVH")
     joints3d, fps, names = checked_joints3d(joints3d, skeleton), checked_fps(fps), bone_names(bones, skeleton)
     if units not in UNITS:

@@ -19,7 +19,7 @@ from hmr4d.body.body_model import Body, load_body
 from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.posed_body import PosedBody, dress
 from hmr4d.body.rigid_motion import RigidMotion, follow_joints
-from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.body.skeleton import SMPL22, Skeleton, get_skeleton
 from hmr4d.export.bone_names import OWN_NAMES, bone_names
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
@@ -35,7 +35,7 @@ _SKIN_COLOUR = (0.62, 0.66, 0.72, 1.0)  # linear light; a matt grey
 
 
 def write_glb(
-    path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton = SMPL22,
+    path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton | str = SMPL22,
     text: str = "", metadata: dict[str, Any] | None = None, bones: str = OWN_NAMES, body: Body | None = None,
 ) -> RigidMotion:  # fmt: skip
     """Writes one motion atomically, on a body that is given the bones of the motion.
@@ -44,7 +44,7 @@ def write_glb(
         path: file to write.
         joints3d: (L, 22, 3) metres, world, y up.
         fps: frames per second.
-        skeleton: SMPL22.
+        skeleton: SMPL22, or its name.
         text: what the motion shows.
         metadata: JSON object to keep with the motion; may name its `joint_convention`.
         bones: names of the joints: "smpl", "mixamo", "unreal" or "unity".
@@ -57,6 +57,7 @@ def write_glb(
         ValueError: something is wrong with the motion, a bone has no length, or the names are unknown.
         OSError: the place cannot be written to.
     """
+    skeleton = get_skeleton(skeleton)
     check_has_rest_pose(skeleton, "GLB")
     joints, fps = checked_joints3d(joints3d, skeleton), checked_fps(fps)
     facts = motion_facts(joints, fps=fps, skeleton=skeleton, text=text, metadata=metadata, axes=AXES)

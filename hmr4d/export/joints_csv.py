@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hmr4d.body.skeleton import Skeleton
+from hmr4d.body.joint_checks import check_size
+from hmr4d.body.skeleton import Skeleton, get_skeleton
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.export.posing import FRAMES_PER_BLOCK, motion_facts
 from hmr4d.export.text_rows import write_rows
@@ -20,7 +21,7 @@ _DECIMALS = 5  # metres
 
 
 def write_csv(
-    path: str | os.PathLike[str], joints3d: NDArray[Any] | torch.Tensor, *, fps: float, skeleton: Skeleton,
+    path: str | os.PathLike[str], joints3d: NDArray[Any] | torch.Tensor, *, fps: float, skeleton: Skeleton | str,
     text: str = "", metadata: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Writes one motion atomically: a line `# {...}` with what is known about it, a line of names, a line per frame.
@@ -29,15 +30,17 @@ def write_csv(
         path: file to write.
         joints3d: (L, J, 3) metres, world, y up.
         fps: frames per second.
-        skeleton: joint meaning of axis J; columns are called after its joints.
+        skeleton: joint meaning of axis J, or its name; columns are called after its joints.
         text: what the motion shows.
         metadata: JSON object to keep with the motion.
 
     Raises:
-        ValueError: something is wrong with the motion.
+        ValueError: something is wrong with the motion, or it cannot be in metres.
         OSError: the place cannot be written to.
     """
+    skeleton = get_skeleton(skeleton)
     joints3d, fps = checked_joints3d(joints3d, skeleton), checked_fps(fps)
+    check_size(torch.from_numpy(joints3d), skeleton)
     facts = motion_facts(joints3d, fps=fps, skeleton=skeleton, text=text, metadata=metadata)
     columns = ["frame", "time", *(f"{joint}_{axis}" for joint in skeleton.joint_names for axis in "xyz")]
     decimals = [0, 6, *[_DECIMALS] * (len(columns) - 2)]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hmr4d.body.joint_checks import check_finite
 from hmr4d.body.skeleton import Skeleton, get_skeleton
 from hmr4d.utils.files import atomic_path
 
@@ -76,13 +77,7 @@ def checked_joints3d(joints3d: NDArray[Any] | torch.Tensor, skeleton: Skeleton) 
             "Select the joints or pass the matching skeleton."
         )
     array = array.astype(np.float32)
-    finite = np.isfinite(array).all(axis=-1)
-    if not finite.all():
-        frame, joint = (int(i) for i in np.argwhere(~finite)[0])
-        raise ValueError(
-            f"joints3d is not finite at frame {frame}, joint {joint} ({skeleton.joint_names[joint]}); "
-            f"{int((~finite).sum())} points in all. Mend or cut the motion first."
-        )
+    check_finite(torch.from_numpy(array), skeleton)
     return array
 
 
@@ -99,7 +94,7 @@ def save_motion_npz(
     joints3d: NDArray[Any] | torch.Tensor,
     *,
     fps: float,
-    skeleton: Skeleton,
+    skeleton: Skeleton | str,
     text: str = "",
     metadata: dict[str, Any] | None = None,
 ) -> None:
@@ -109,13 +104,15 @@ def save_motion_npz(
         path: file to write, named as given (no suffix is added).
         joints3d: (L, J, 3) metres, world, y up.
         fps: frames per second.
-        skeleton: joint meaning of axis J; recorded by name.
+        skeleton: joint meaning of axis J, or the name of that skeleton, which is what the file keeps.
         text: what the motion shows.
         metadata: JSON object to keep beside the motion, for instance seed, model and licence.
 
     Raises:
-        ValueError: bad shape, joint count, fps, values that are not finite, or metadata that JSON cannot hold.
+        ValueError: unknown skeleton, bad shape, joint count, fps, values that are not finite, or metadata that JSON
+            cannot hold.
     """
+    skeleton = get_skeleton(skeleton)
     array = checked_joints3d(joints3d, skeleton)
     metadata_json = json_text(metadata or {})
     with atomic_path(path) as temporary, temporary.open("wb") as stream:

@@ -23,8 +23,8 @@ def motion(tmp_path: Path) -> Path:
     return path
 
 
-def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    assert main([str(w) for w in words]) == 2
+def refused(capsys: pytest.CaptureFixture[str], *words: object, code: int = 2) -> str:
+    assert main([str(w) for w in words]) == code
     message = capsys.readouterr().err
     assert message.startswith("error: ") and message.count("\n") == 1
     return message
@@ -64,14 +64,19 @@ def test_mistakes_are_told_in_one_sentence(
     assert "known: ['amass', 'bvh'" in refused(capsys, motion, "--to", "obj")
     assert "--bones changes nothing in csv; it is for bvh" in refused(capsys, motion, "--to", "csv", "--bones", "unity")
     assert "replaced by its own copy" in refused(capsys, motion, "--to", "npz")
-    assert "Register at" in refused(capsys, motion, "--to", "amass", "--body-models", tmp_path / "none")
+    missing = refused(capsys, motion, "--to", "amass", "--body-models", tmp_path / "none")
+    assert str(tmp_path / "none" / "smplh" / "neutral" / "model.npz") in missing and "register at" in missing
+    assert "male" not in missing
+    for name in ("walk.bvh", "walk.csv"):
+        (tmp_path / name).write_text("")
+        assert f"{tmp_path / name}: motion files (.npz) are read" in refused(capsys, motion, tmp_path / name)
     twin = tmp_path / "twin" / motion.name
     save_motion_npz(twin, rigid_motion(2), fps=20, skeleton=SMPL22)
     assert "would both be" in refused(capsys, motion, twin, "--out", tmp_path / "out")
     (tmp_path / "file").write_text("")
     assert "Choose a folder with --out" in refused(capsys, motion, "--out", tmp_path / "file" / "out")
     (tmp_path / "text.npz").write_text("hello")
-    assert "not an .npz file" in refused(capsys, tmp_path / "text.npz")
+    assert "not an .npz file" in refused(capsys, tmp_path / "text.npz", code=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -81,14 +86,34 @@ def test_one_bad_motion_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFix
         content = {key: archive[key] for key in archive.files}
     content["joints3d"][1, 3, 0] = np.nan
     np.savez(tmp_path / "m.npz", **content)
-    assert "frame 1, joint 3 (spine1)" in refused(capsys, tmp_path / "m.npz", "--to", "bvh,csv")
+    assert "frame 1, joint 3 (spine1)" in refused(capsys, tmp_path / "m.npz", "--to", "bvh,csv", code=1)
     assert [p.name for p in tmp_path.iterdir()] == ["m.npz"]
 
 
-def test_a_motion_without_lengths_is_named_among_others(
+def test_bad_motions_are_told_of_and_the_others_written(
     motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
-    flat = tmp_path / "flat.npz"
-    save_motion_npz(flat, np.zeros((3, 22, 3)), fps=20, skeleton=SMPL22)
-    assert f"error: {flat}: Bone lengths" in refused(capsys, motion, flat, "--to", "glb", "--out", tmp_path / "out")
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["000_sways.glb"]
+    folder = motion.parent
+    save_motion_npz(folder / "a_flat.npz", np.zeros((3, 22, 3)), fps=20, skeleton=SMPL22)
+    save_motion_npz(folder / "b_large.npz", 100 * rigid_motion(3), fps=20, skeleton=SMPL22)
+    (folder / "c_text.npz").write_text("hello")
+    save_motion_npz(folder / "d_sways.npz", rigid_motion(3), fps=20, skeleton=SMPL22)
+    out = tmp_path / "out"
+    assert main([str(folder), "--to", "bvh,mp4,html", "--out", str(out)]) == 1
+    assert {p.name.split(".")[0] for p in out.iterdir()} == {"000_sways", "d_sways"} and len(list(out.iterdir())) == 8
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "error: 3 of 5 could not be used:" and len(lines) == 4
+    reasons = {"a_flat": "measure 0 metres", "b_large": "Give joints in metres", "c_text": "not an .npz file"}
+    for line, (name, reason) in zip(lines[1:], reasons.items(), strict=True):
+        assert line.startswith(f"error: {folder / name}.npz") and reason in line
+
+
+def test_a_motion_with_z_up_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    joints3d = rigid_motion(5)
+    joints3d[..., 1] -= joints3d[..., 1].min()
+    save_motion_npz(tmp_path / "y.npz", joints3d, fps=20, skeleton=SMPL22)
+    turned = np.stack([joints3d[..., 0], -joints3d[..., 2], joints3d[..., 1]], -1)
+    save_motion_npz(tmp_path / "z.npz", turned, fps=20, skeleton=SMPL22)
+    assert main([str(tmp_path), "--to", "csv"]) == 0
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warning.startswith(f"{tmp_path / 'z.npz'}: The body stands along z; is z up?")

@@ -106,17 +106,19 @@ def test_published_command_fits_the_first_ten(tmp_path: Path, monkeypatch: pytes
 def test_generated_motions_are_fitted_in_a_run(tmp_path: Path) -> None:
     joints3d = torch.nn.functional.pad(motion()[None].repeat(2, 1, 1, 1), (0, 0, 0, 0, 0, 8))
     output = MotionOutput(joints3d=joints3d, lengths=torch.tensor([40, 30]), fps=20.0, text=["a turn", "and/or half"])
-    callback = BodyFitter(str(tmp_path))
-    callback.on_predict_batch_end(SimpleNamespace(global_rank=0), None, output, {}, 0)  # type: ignore[arg-type]
+    callback, batch = BodyFitter(str(tmp_path)), {"seed": torch.tensor([3, 4])}
+    callback.on_predict_batch_end(SimpleNamespace(global_rank=0), None, output, batch, 0)  # type: ignore[arg-type]
     files = sorted(tmp_path.iterdir())
     assert [f.name for f in files] == ["0_00000_a_turn.anny.amass.npz", "0_00001_and_or_half.anny.amass.npz"]
     with np.load(files[1], allow_pickle=False) as saved:
         assert saved["poses"].shape == (30, 66)
         plain = saved["poses"]
-    named = replace(output, joint_convention="bandai_namco")
-    BodyFitter(str(tmp_path / "named")).on_predict_batch_end(SimpleNamespace(global_rank=0), None, named, {}, 0)  # type: ignore[arg-type]
+    named = replace(output, joint_convention="bandai_namco", about={"licence": "mine"})
+    BodyFitter(str(tmp_path / "named")).on_predict_batch_end(SimpleNamespace(global_rank=0), None, named, batch, 0)  # type: ignore[arg-type]
     arrays = dict(np.load(tmp_path / "named" / files[1].name, allow_pickle=False))
-    assert json.loads(str(arrays["metadata"]))["metadata"] == {"joint_convention": "bandai_namco"}
+    about = json.loads(str(arrays["metadata"]))["metadata"]
+    assert about.pop("command")
+    assert about == {"licence": "mine", "joint_convention": "bandai_namco", "seed": 4}
     neck = 3 * SMPL22.index("neck")
     assert np.abs(arrays["poses"] - plain)[:, neck : neck + 3].max() > 0.1
 
@@ -144,12 +146,45 @@ def test_bad_input_is_one_sentence(
         "No such file": [str(tmp_path / "none.npz")],
         "Register at https://mano": [source, "--body", "smplh"],
         "--gender changes nothing for body 'anny'": [source, "--gender", "male"],
-        "flat: The bone pelvis - left_hip has no length at frame 0": [flat],
-        "joints3d is not finite at frame 4, joint 3 (spine1)": [str(tmp_path / "holed.npz")],
-        "Unknown skeleton 'centaur30'": [str(tmp_path / "other.npz")],
         "turn.anny.amass.npz cannot be written (File exists). Choose a folder": [source, "--out", flat],
     }
-    for message, words in wrong.items():
-        assert fit.main(words) == 2
-        assert message.lower() in capsys.readouterr().err.lower()
+    bad = {
+        "flat.npz: The bone pelvis - left_hip has no length at frame 0": [flat],
+        "joints3d is not finite at frame 4, joint 3 (spine1)": [str(tmp_path / "holed.npz")],
+        "Unknown skeleton 'centaur30'": [str(tmp_path / "other.npz")],
+    }
+    for code, table in ((2, wrong), (1, bad)):
+        for message, words in table.items():
+            assert fit.main(words) == code
+            err = capsys.readouterr().err
+            assert message.lower() in err.lower() and err.count("\n") == 1
     assert not list(tmp_path.glob("*.amass.npz"))
+
+
+def test_bad_motions_are_told_of_and_the_others_fitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    joints3d = motion()[:10]
+    write_motion(tmp_path / "a_flat.npz", torch.zeros(3, 22, 3))
+    write_motion(tmp_path / "b_large.npz", 100 * joints3d)
+    (tmp_path / "c_text.npz").write_text("hello")
+    write_motion(tmp_path / "d_deep.npz", joints3d - torch.tensor([0.0, 1.0, 0.0]))
+    assert fit.main([str(tmp_path)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "error: 3 of 4 could not be used:"
+    assert [line.split(".npz")[0] for line in lines[1:]] == [
+        f"error: {tmp_path / name}" for name in ("a_flat", "b_large", "c_text")
+    ]
+    assert "Give joints in metres" in lines[2]
+    assert [p.name for p in tmp_path.glob("*.amass.npz")] == ["d_deep.anny.amass.npz"]
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert "below the floor; is z up?" in warning and str(tmp_path / "d_deep.npz") in warning
+
+
+def test_too_many_shape_coefficients_are_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_model(tmp_path / "models", "smpl")
+    for name in "ab":
+        write_motion(tmp_path / f"{name}.npz", motion()[:2])
+    words = [str(tmp_path), "--body", "smpl", "--body-models", str(tmp_path / "models"), "--num-betas", "999"]
+    assert fit.main(words) == 2
+    assert capsys.readouterr().err.startswith("error: num_betas is 999")

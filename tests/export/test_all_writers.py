@@ -100,21 +100,48 @@ def test_one_frame_is_a_motion(tmp_path: Path, ending: str) -> None:
         assert np.load(tmp_path / f"m.{ending}")["poses"].shape == (1, 156)
 
 
+@pytest.mark.parametrize("ending", ROTATIONS)
+@pytest.mark.parametrize("num_frames", [1, 6])
+def test_bones_without_length_are_refused_by_all_that_turn_bones(
+    tmp_path: Path, ending: str, num_frames: int
+) -> None:  # fmt: skip
+    motion = rigid_motion(num_frames, rest=rest_without("left_shoulder", "head", "right_wrist"))
+    with pytest.raises(ValueError, match="bones to head, left_shoulder, right_wrist have no length"):
+        WRITERS[ending](tmp_path / f"m.{ending}", motion, fps=20, skeleton=SMPL22)
+    with pytest.raises(ValueError, match="have no length"):
+        WRITERS[ending](tmp_path / f"m.{ending}", 0 * motion, fps=20, skeleton=SMPL22)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("ending", WRITERS)
-def test_bones_without_length_are_written_or_refused_in_a_sentence(tmp_path: Path, ending: str) -> None:
-    motion = rigid_motion(6, rest=rest_without("left_shoulder", "head", "right_wrist"))
-    if ending == "glb":  # a mesh needs bones
-        with pytest.raises(ValueError, match="those to head, left_shoulder, right_wrist are not"):
-            write_glb(tmp_path / "m.glb", motion, fps=20)
-        assert not list(tmp_path.iterdir())
-        motion = rigid_motion(6)
-        motion[3] = 0.0  # padding that was not cut off
-        motion[4, 18] = motion[4, 16]
+def test_frames_of_padding_are_borne(tmp_path: Path, ending: str) -> None:
+    motion = rigid_motion(6)
+    motion[3] = 0.0  # padding that was not cut off
+    motion[4, 18] = motion[4, 16]
     WRITERS[ending](tmp_path / f"m.{ending}", motion, fps=20, skeleton=SMPL22)
     if ending in READERS:
         np.testing.assert_allclose(READERS[ending](tmp_path / f"m.{ending}"), motion[0], atol=1e-4)
     else:
         assert np.isfinite(np.load(tmp_path / f"m.{ending}")["poses"]).all()
+
+
+@pytest.mark.parametrize("ending", [*ROTATIONS, "csv"])
+@pytest.mark.parametrize("scale", [100, 1000, 0.01])
+def test_what_is_not_in_metres_is_refused_and_leaves_nothing(tmp_path: Path, ending: str, scale: float) -> None:
+    with pytest.raises(ValueError, match=r"The bones measure .* metres in all, .* Give joints in metres\."):
+        WRITERS[ending](tmp_path / f"m.{ending}", scale * rigid_motion(3), fps=20, skeleton=SMPL22)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_skeleton_may_be_named(tmp_path: Path, ending: str) -> None:
+    for place, skeleton in (("named", "smpl22"), ("given", SMPL22)):
+        (tmp_path / place).mkdir()
+        WRITERS[ending](tmp_path / place / f"m.{ending}", rigid_motion(3), fps=20, skeleton=skeleton)
+    named, given = ((tmp_path / place / f"m.{ending}").read_bytes() for place in ("named", "given"))
+    assert named == given
+    with pytest.raises(ValueError, match="Unknown skeleton 'smpl'; known: .*'smpl22'"):
+        WRITERS[ending](tmp_path / f"m.{ending}", rigid_motion(3), fps=20, skeleton="smpl")
 
 
 @pytest.mark.parametrize("ending", WRITERS)

@@ -16,7 +16,7 @@ from hmr4d.data.bvh import read_bvh
 from hmr4d.export import bvh
 from hmr4d.export.bone_names import bone_names, known_bone_names
 from hmr4d.export.bvh import side_file, write_bvh
-from tests.export.motions import HEADINGS, heading, rest_without, right_hand_raised, rigid_motion, turn
+from tests.export.motions import HEADINGS, heading, right_hand_raised, rigid_motion, turn
 
 MILLIMETRE = 1e-3
 LYING = turn("x", -90.0)
@@ -187,14 +187,6 @@ def test_blocks_leave_no_seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     write_bvh(tmp_path / "blocks.bvh", motion, fps=20)
     whole, blocks = (read_bvh(tmp_path / f"{n}.bvh").motion for n in ("whole", "blocks"))
     np.testing.assert_allclose(blocks, whole, atol=2e-4)
-
-
-def test_bones_without_length(tmp_path: Path) -> None:
-    motion = rigid_motion(6, rest=rest_without("left_shoulder", "head", "right_wrist"))
-    write_bvh(tmp_path / "m.bvh", motion, fps=20)
-    assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETRE
-    write_bvh(tmp_path / "point.bvh", np.zeros((4, 22, 3)), fps=20)
-    assert not positions(tmp_path / "point.bvh").any()
 
 
 def test_what_is_no_motion_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

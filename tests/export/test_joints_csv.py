@@ -37,9 +37,10 @@ def test_numpy_reads_it_at_once(tmp_path: Path) -> None:
 
 def test_any_skeleton(tmp_path: Path) -> None:
     dog = Skeleton("dog", ("root", "tail"), (-1, 0), ())
-    write_csv(tmp_path / "m.csv", np.zeros((1, 2, 3)), fps=20, skeleton=dog)
+    write_csv(tmp_path / "m.csv", np.array([[[0, 0, 0], [0, 0, -0.4]]]), fps=20, skeleton=dog)
     lines = (tmp_path / "m.csv").read_text("utf-8").splitlines()
-    assert lines[1:] == ["frame,time,root_x,root_y,root_z,tail_x,tail_y,tail_z", "0,0.000000" + ",0.00000" * 6]
+    row = "0,0.000000" + ",0.00000" * 5 + ",-0.40000"
+    assert lines[1:] == ["frame,time,root_x,root_y,root_z,tail_x,tail_y,tail_z", row]
 
 
 def test_not_finite_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""What is asked of joints before they become rotations, meshes or files: finite, with bones, in metres, y up."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from hmr4d.body.skeleton import Skeleton
+
+MIN_BONE = 1e-4  # metres
+SIZES = (0.1, 50.0)  # metres that all bones together may measure; five or so in grown-ups
+FRAMES_TO_MEASURE = 8192  # of a longer motion; its bones are measured in so many frames, evenly spread
+UNDER_THE_FLOOR = 0.3  # metres; joints of a motion over the floor y = 0 are not that deep, whatever it shows
+A_LITTLE_UNDER = 0.1  # metres; so deep are joints of nobody who lies on the floor y = 0
+RARE = 0.05  # share of frames: a few bad ones say nothing about the axes
+ALONG = 0.9  # cosine of 26 degrees, from feet to head
+NEAR_ZERO = 0.2  # metres
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """ "1 point", "3 points"."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def check_finite(joints3d: Tensor, skeleton: Skeleton) -> None:
+    """ValueError names the first frame and joint of a motion (L, J, 3) that is not finite."""
+    finite = joints3d.isfinite().all(-1)
+    if not finite.all():
+        frame, joint = (~finite).nonzero()[0].tolist()
+        raise ValueError(
+            f"joints3d is not finite at frame {frame}, joint {joint} ({skeleton.joint_names[joint]}); "
+            f"{counted(int((~finite).sum()), 'point', 'points')} in all. Mend or cut the motion first."
+        )
+
+
+def bone_lengths(joints3d: Tensor, skeleton: Skeleton) -> Tensor:
+    """(L, J - 1) lengths of the bones of a motion (L, J, 3), in the order of `skeleton.bones`."""
+    starts, ends = (list(joints) for joints in zip(*skeleton.bones, strict=True))
+    return (joints3d[:, ends] - joints3d[:, starts]).norm(dim=-1)
+
+
+def check_size(joints3d: Tensor, skeleton: Skeleton) -> None:
+    """ValueError unless the bones of a motion (L, J, 3) are as long as those of a body in metres."""
+    size = float(bone_lengths(_spread(joints3d), skeleton).sum(-1).median())
+    if not SIZES[0] < size < SIZES[1]:
+        raise ValueError(
+            f"The bones measure {size:.4g} metres in all, from {SIZES[0]} to {SIZES[1]:g} were expected. "
+            "Give joints in metres."
+        )
+
+
+def check_bones(joints3d: Tensor, skeleton: Skeleton) -> None:
+    """ValueError unless a motion (L, J, 3) is finite, and its bones have lengths that a body in metres may have.
+
+    A bone has a length if its median over the frames has one: a few frames of padding are no matter.
+    """
+    if joints3d.ndim != 3 or joints3d.shape[1:] != (skeleton.num_joints, 3) or not len(joints3d):
+        raise ValueError(
+            f"joints3d has shape {tuple(joints3d.shape)}; expected (L, {skeleton.num_joints}, 3), the joints of "
+            f"'{skeleton.name}' in at least one frame."
+        )
+    check_finite(joints3d, skeleton)
+    lengths = bone_lengths(_spread(joints3d), skeleton).median(0).values
+    if lengths.max() >= MIN_BONE:
+        check_size(joints3d, skeleton)
+    if without := [
+        skeleton.joint_names[child] for (_, child), a in zip(skeleton.bones, lengths, strict=True) if a < MIN_BONE
+    ]:
+        raise ValueError(
+            f"{'The bone' if len(without) == 1 else 'The bones'} to {', '.join(without)} "
+            f"{'has' if len(without) == 1 else 'have'} no length, and so no direction. Give joints where those of a "
+            "person are; positions alone can be written as csv."
+        )
+
+
+def axes_doubt(joints3d: Tensor, skeleton: Skeleton) -> str | None:
+    """One sentence if a motion (L, J, 3) in metres is hardly one with y up over the floor y = 0; None if it may be.
+
+    Two things tell: joints far below the floor; or somebody upright along z on a floor z = 0, all the time, who cannot
+    be lying on the floor y = 0 because some joints are below it.
+    """
+    joints3d = _spread(joints3d.detach().float().cpu())
+    depth = -float(joints3d[..., 1].amin(-1).quantile(RARE))
+    top = next(skeleton.index(name) for name in ("head", "nose") if name in skeleton.joint_names)
+    upright = joints3d[:, top] - joints3d[:, list(skeleton.contact_joints)].mean(1)
+    along = (upright / upright.norm(dim=-1, keepdim=True).clamp(min=MIN_BONE)).median(0).values
+    standing = abs(float(joints3d[..., 2].amin(-1).median())) < NEAR_ZERO
+    advice = "Motions are expected with y up and the floor at y = 0; (x, z, -y) turns one with z up."
+    if depth > A_LITTLE_UNDER and float(along[2]) > ALONG and standing:
+        return f"The body stands along z; is z up? {advice}"
+    if depth > UNDER_THE_FLOOR:
+        return f"The motion reaches {depth:.2f} m below the floor; is z up? {advice}"
+    return None
+
+
+def _spread(joints3d: Tensor) -> Tensor:
+    """At most FRAMES_TO_MEASURE frames, evenly spread."""
+    return joints3d[:: -(-len(joints3d) // FRAMES_TO_MEASURE)]
