@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def setup_logging() -> None:
@@ -23,6 +24,19 @@ def fail(error: Exception) -> int:
     """Prints an error as one sentence on stderr; the exit status for bad input."""
     sys.stderr.write(f"error: {error}\n")
     return 2
+
+
+def stopped(out: str | Path | None = None, *, kept: str = "the same command continues from here") -> int:
+    """Says on stderr that Ctrl-C ended a command and what is left of its work; the exit status for that.
+
+    Args:
+        out: folder that the command was asked to write to.
+        kept: what is left, for commands without.
+    """
+    if out is not None:
+        kept = f"finished files are kept in {out}" if Path(out).exists() else "nothing was written"
+    sys.stderr.write(f"Stopped; {kept}.\n")
+    return 130
 
 
 def fail_some(errors: Sequence[Exception], total: int) -> int:

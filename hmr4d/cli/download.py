@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.places import inputs_folder
 from hmr4d.utils.downloads import DownloadError, RemoteFile, fetch, unpack_zip
 from hmr4d.utils.files import file_hash, write_json
@@ -186,6 +186,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         return fail(error)
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped. The same command continues from here.\n")
-        return 130
+        return stopped()
     return 0

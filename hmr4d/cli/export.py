@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hmr4d.body.joint_checks import axes_doubt, check_size
 from hmr4d.body.smpl_files import GENDERS, find_models
-from hmr4d.cli.console import fail, fail_some, setup_logging
+from hmr4d.cli.console import fail, fail_some, setup_logging, stopped
 from hmr4d.export.bone_names import known_bone_names
 from hmr4d.export.bvh import UNITS
 from hmr4d.export.motion_npz import Motion, load_motion_npz
@@ -161,6 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return export(args)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error)
+    except KeyboardInterrupt:
+        return stopped(args.out, kept="finished files are kept beside their motions")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from hmr4d.body.shape_fitting import num_coefficients
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.body.smpl_files import FAMILIES, GENDERS
-from hmr4d.cli.console import fail, fail_some, setup_logging
+from hmr4d.cli.console import fail, fail_some, setup_logging, stopped
 from hmr4d.cli.export import gather_motions
 from hmr4d.cli.places import inputs_folder
 from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
@@ -213,6 +213,8 @@ def _run(args: argparse.Namespace, find_clips: Callable[[argparse.Namespace], li
                 errors.append(error)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error)
+    except KeyboardInterrupt:
+        return stopped(args.out, kept="finished files are kept beside their motions")
     return fail_some(errors, len(readers))
 
 

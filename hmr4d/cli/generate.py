@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.data.prompts import check_prompts, check_seconds, gather_prompts
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         written = generate(args)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error)
+    except KeyboardInterrupt:
+        return stopped(args.out)
     logger.info("%d files in %s.", len(written), args.out)
     return 0
 

@@ -19,7 +19,7 @@ from hmr4d.body.ground_contact import standing_joints
 from hmr4d.body.joint_conventions import convention_facts
 from hmr4d.body.joint_conversion import convert_confidence, convert_joints
 from hmr4d.body.skeleton import SKELETONS, SMPL22, Skeleton
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
 from hmr4d.data.camera_files import CameraFile, check_keypoints_fit, read_camera, read_rig, undistorted
 from hmr4d.data.keypoint_files import FORMATS, KeypointTrack, read_keypoints
@@ -262,6 +262,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         written = lift(args)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error)
+    except KeyboardInterrupt:
+        return stopped(args.out)
     logger.info("%d files in %s.", len(written), args.out)
     return 0
 

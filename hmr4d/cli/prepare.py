@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.places import inputs_folder
 from hmr4d.data.importers import bandai_namco, bvh_folder, humanml3d, synthetic
 from hmr4d.data.importers.conversion import METRES_PER_UNIT, RETARGETS, UP_AXES, Conversion
@@ -303,6 +303,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         return fail(error)
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped. The same command continues from here.\n")
-        return 130
+        return stopped()
     return 0

@@ -27,7 +27,7 @@ import yaml
 from torch import Tensor
 
 from hmr4d.body.motion import MotionOutput
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.places import inputs_folder
 from hmr4d.cli.quality_report import markdown
 from hmr4d.data.randomness import mix_seed
@@ -465,8 +465,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error)
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped. The same command continues from here.\n")
-        return 130
+        return stopped()
     sys.stdout.write(markdown(card))
     logger.info("Written: %s and quality.md beside it.", args.out / "quality.json")
     return 0

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hmr4d.cli.compose import compose_config, save_config
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.study_plan import held_out
 from hmr4d.cli.study_report import draw_chart, markdown
 from hmr4d.cli.study_runs import open_store, prompts_of, train_and_sample
@@ -80,8 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ) as e:
         return fail(e)
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped. The same command continues from here.\n")
-        return 130
+        return stopped()
     sys.stdout.write(markdown(card))
     logger.info("Written: %s, study.md and study.png beside it.", Path(cfg.output_dir) / "study.json")
     return 0

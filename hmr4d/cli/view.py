@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.data.importers.conversion import METRES_PER_UNIT, UP_AXES
 from hmr4d.visualization.shown_motions import PUBLISHED_FPS, ShownMotion, find_motions, read_motion
 
@@ -93,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         view(args)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error)
+    except KeyboardInterrupt:
+        return stopped(kept="nothing was written")
     return 0
 
 

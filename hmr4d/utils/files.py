@@ -7,18 +7,20 @@ import json
 import os
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
-    """Yields a temporary path beside `path`, with the same suffix; renamed to `path` on success, removed on error.
+    """Yields a temporary path beside `path`, with the same suffix; renamed to `path` on success, removed on error, with
+    the folders that were made for it.
 
     A reader therefore never meets a half-written file under the final name, whatever kills the writer.
     """
     final = Path(path)
+    made = [folder for folder in final.parents if not folder.exists()]
     final.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{final.stem}.", suffix=final.suffix, dir=final.parent)
     os.close(handle)
@@ -29,8 +31,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(final)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # somebody else has put a file there
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -67,3 +67,12 @@ def test_file_hash(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000  # more than one block
     (tmp_path / "weights").write_bytes(content)
     assert file_hash(tmp_path / "weights") == hashlib.sha256(content).hexdigest()
+
+
+def test_an_error_leaves_no_folder_behind(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    for folder in ("new/deep", "old", "old/new"):
+        with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / folder / "motion.npz") as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+    assert [p.name for p in tmp_path.rglob("*")] == ["old"]
