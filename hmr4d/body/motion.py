@@ -21,6 +21,7 @@ class MotionOutput:
         text: B prompts.
         skeleton: joint meaning of axis J.
         joint_convention: where the joints are in the body, see `joint_conventions`; None: where the bodies have them.
+        about: what is known of the model, such as its name and the licence of its motion; files keep it.
         joints2d: (B, V, L, J+1, 2) or None: per-view 2D joints and the next-root point, normalised image units.
         extras: tensors a method wants to hand on (progress of sampling, raw local motion); keys are documented there.
     """
@@ -31,6 +32,7 @@ class MotionOutput:
     text: list[str]
     skeleton: Skeleton = SMPL22
     joint_convention: str | None = None
+    about: dict[str, str] = field(default_factory=dict)
     joints2d: Tensor | None = None
     extras: dict[str, Any] = field(default_factory=dict)
 

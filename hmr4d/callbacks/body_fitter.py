@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +42,10 @@ class BodyFitter(pl.Callback):
             outputs.joints3d.cpu(), outputs.lengths.cpu(), self.body, fps=outputs.fps, skeleton=outputs.skeleton,
             convention=outputs.joint_convention,
         )  # fmt: skip
-        for fit, text in zip(fits, outputs.text, strict=True):
+        about = {**outputs.about, "command": shlex.join(sys.argv), **convention_facts(outputs.joint_convention)}
+        for row, (fit, text) in enumerate(zip(fits, outputs.text, strict=True)):
             stem = f"{trainer.global_rank}_{self.count:05d}_{slug(text)}"
             path = self.saved_dir / fitted_name(stem, self.body.name)
-            facts = convention_facts(outputs.joint_convention)
+            facts = {**about, "seed": int(batch["seed"][row])}
             save_fitted_npz(path, fit, text=text, metadata=facts, gender=self.options.get("gender", "neutral"))
             self.count += 1

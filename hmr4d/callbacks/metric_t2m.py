@@ -137,7 +137,7 @@ class MetricT2M(pl.Callback):
             if not bool(torch.isfinite(joints3d).all()):
                 broken.append((job, output.text[row]))
                 continue
-            about = {"repeat": repeat, "item": item, "sample": sample, "seed": seed}
+            about = {**output.about, "repeat": repeat, "item": item, "sample": sample, "seed": seed}
             about |= convention_facts(output.joint_convention)
             self.folder.save(
                 job, joints3d, fps=output.fps, skeleton=output.skeleton, text=output.text[row], about=about

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +18,7 @@ class MotionWriterCallback(pl.Callback):
 
     Args:
         out_dir, export: see `MotionWriter`.
-        about: JSON text or object kept with every motion.
+        about: JSON text or object kept with every motion, beside what the model says, the seed and the command.
     """
 
     def __init__(
@@ -25,7 +27,8 @@ class MotionWriterCallback(pl.Callback):
     ) -> None:  # fmt: skip
         check_exports(export)
         self.out_dir, self.export = out_dir, export
-        self.about = json.loads(about) if isinstance(about, str) else about
+        more = json.loads(about) if isinstance(about, str) else about
+        self.about = {"command": shlex.join(sys.argv), **(more or {})}
         self.writer: MotionWriter | None = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -65,7 +65,7 @@ def generate(args: argparse.Namespace) -> list[Path]:
     export = check_exports(args.export)
     device = pick_device(args.device)
     config = read_release_config(find_release(args.model), kind=FORMAT, version=VERSION)
-    about, shortest, longest = config["about"], config["min_seconds"], config["max_seconds"]
+    shortest, longest = config["min_seconds"], config["max_seconds"]
     check_seconds(
         args.seconds[0] if len(args.seconds) == 1 else args.seconds, len(prompts), min_seconds=shortest,
         max_seconds=longest,
@@ -75,7 +75,7 @@ def generate(args: argparse.Namespace) -> list[Path]:
     seconds = args.seconds[0] if len(args.seconds) == 1 else args.seconds
     writer = MotionWriter(
         args.out, export, num_prompts=len(prompts), num_samples=args.num_samples,
-        about={"model": str(args.model), "licence": about.get("licence", ""), "command": shlex.join(sys.argv)},
+        about={"command": shlex.join(sys.argv)},
     )  # fmt: skip
     for jobs, output in pipeline.sample_batches(
         prompts, seconds=seconds, seed=args.seed, num_samples=args.num_samples, num_inference_steps=args.steps,

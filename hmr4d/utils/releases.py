@@ -78,6 +78,17 @@ def read_release_config(folder: Path, *, kind: str, version: int) -> dict[str, A
     return config
 
 
+def model_facts(name: str | Path, folder: Path) -> dict[str, str]:
+    """What motions say of the model that made them: its name and, where its folder tells, the licence of its motion.
+
+    Args:
+        name: as it was asked for.
+        folder: of a released model; others tell nothing.
+    """
+    about = _read_config(folder).get("about", {}) if (folder / CONFIG_NAME).is_file() else {}
+    return {"model": str(name)} | ({"licence": about["licence"]} if about.get("licence") else {})
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_NAME
     try:

@@ -120,7 +120,7 @@ class MotionWriter:
     Args:
         out_dir: folder, made when the first motion is written.
         export: format names, see EXPORTS.
-        about: JSON object kept with every motion, such as model, licence and command.
+        about: JSON object kept with every motion, such as the command; model and licence come with the motions.
         num_prompts, num_samples: widths of the numbers in the names.
     """
 
@@ -152,7 +152,7 @@ class MotionWriter:
         for row, (prompt, sample) in enumerate(jobs):
             joints3d, text = output.motion(row).numpy(), output.text[row]
             facts = convention_facts(output.joint_convention)
-            details = {**self.about, **facts, **(about[row] if about else {})}
+            details = {**output.about, **self.about, **facts, **(about[row] if about else {})}
             for name in self.export:
                 paths = export_paths(self.out_dir, self.stem(prompt, sample, text), name)
                 options = {"views": _views(output, row)} if name == "html" else {}

@@ -11,6 +11,7 @@ from hmr4d.data.rigs import OrbitRig
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.models.motion2to3.denoiser import MotionDenoiser
+from hmr4d.models.motion2to3.module import Motion2to3Module
 from hmr4d.models.motion2to3.options import SamplingOptions
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.models.motion2to3.release import load_release, save_release
@@ -55,6 +56,17 @@ def test_prompts_of_the_command_line_and_of_a_file_in_order(released: Path, tmp_
     assert motion.fps == 20.0
     assert motion.metadata["seed"] == 0
     assert (motion.metadata["licence"], motion.metadata["joint_convention"]) == (ABOUT["licence"], "bandai_namco")
+    assert motion.metadata["model"] == str(released) and motion.metadata["command"]
+
+
+def test_a_run_with_released_weights_knows_where_they_come_from(released: Path) -> None:
+    pipeline = load_release(released, text_encoder=HashTextEncoder(8))
+    facts = dict(pipeline.about)
+    assert facts == {"model": str(released), **ABOUT}
+    pipeline.about = {"licence": "of the configuration"}
+    Motion2to3Module(pipeline, optimizer=torch.optim.AdamW).load_start(released, is_training=False)
+    assert pipeline.about == facts
+    assert pipeline.sample("a bow", seconds=2.0).about == facts
 
 
 def test_a_motion_is_the_same_alone_in_a_batch_and_as_a_later_sample(released: Path, tmp_path: Path) -> None:

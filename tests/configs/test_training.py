@@ -19,6 +19,7 @@ from hmr4d.cli.compose import compose_config
 from hmr4d.cli.train import build, finished_steps, main, prepare_predict, run
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import write_text_cache
+from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -296,7 +297,11 @@ def test_published_new_text_command_writes_every_motion(stage1: Path, inputs: Pa
     ]  # fmt: skip
     cfg = compose_config(words(inputs, tmp_path, *more, exp="mas/video_motion2dmv_nr/mdm_test"))
     run(cfg)
-    assert len(list(Path(cfg.out_dir).glob("*.npz"))) == len(prompts)
+    written = sorted(Path(cfg.out_dir).glob("*.npz"))
+    assert len(written) == len(prompts)
+    about = load_motion_npz(written[1]).metadata
+    facts = (str(stage1), cfg.seed, cfg.motion.licence)
+    assert (about["model"], about["seed"], about["licence"]) == facts and about["command"]
     dumped = sorted((tmp_path / "dumped_newtext_ours").glob("*.pth"))
     assert len(dumped) == len(prompts)
     motion = torch.load(dumped[0], weights_only=True)

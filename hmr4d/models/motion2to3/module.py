@@ -14,6 +14,7 @@ from hmr4d.models.motion2to3.checkpoints import load_weights
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.nn import training
 from hmr4d.nn.text import pack_features
+from hmr4d.utils.releases import model_facts
 
 # Parts that a 2D checkpoint brings along; what stays free is what several views add.
 FREEZE_GROUPS = {
@@ -57,6 +58,8 @@ class Motion2to3Module(training.PipelineModule):
     def load_start(self, path: str | Path | Sequence[str | Path], ckpt_type: str = "pl", *, is_training: bool) -> None:
         """Takes the weights of a checkpoint, see `load_weights`; in training, 2D weights may start the views."""
         load_weights(self.pipeline, path, ckpt_type, may_start_views=is_training)
+        for one in [path] if isinstance(path, (str, Path)) else path:
+            self.pipeline.about |= model_facts(one, Path(one))
 
     def on_fit_start(self) -> None:
         dataset = self.trainer.datamodule.dataset("train")  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ A plain module that needs neither a trainer nor a configuration: `training_loss`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,6 +102,7 @@ class Motion2to3Pipeline(nn.Module):
         fps: frames per second of the motion.
         max_seconds, min_seconds: what `sample` accepts.
         joint_convention: of the motion it learns from, see `body.joint_conventions`.
+        about: what its motions say of it: `model`, and the `licence` of the motion it learns from. None is left out.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Motion2to3Pipeline(nn.Module):
         text_encoder: TextEncoder | None = None, sampling: SamplingOptions | None = None,
         training: TrainingOptions | None = None, rig: OrbitRig | None = None, relative_cameras: bool = True,
         use_pooled_token: bool = False, fps: float = 30.0, min_seconds: float = 1.0, max_seconds: float = 10.0,
-        joint_convention: str | None = None,
+        joint_convention: str | None = None, about: Mapping[str, str | None] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if codec.num_features != denoiser.num_features:
@@ -131,6 +132,7 @@ class Motion2to3Pipeline(nn.Module):
         self.use_pooled_token = use_pooled_token
         self.fps, self.min_seconds, self.max_seconds = fps, min_seconds, max_seconds
         self.joint_convention = convention_of(convention_facts(joint_convention))
+        self.about = {key: value for key, value in (about or {}).items() if value is not None}
 
     @property
     def device(self) -> torch.device:
@@ -391,6 +393,7 @@ class Motion2to3Pipeline(nn.Module):
             fps=self.fps,
             text=[texts[prompt] for prompt, _ in ordered],
             joint_convention=self.joint_convention,
+            about=dict(self.about),
             joints2d=pad(list(joints2d), batch_first=True).transpose(1, 2),
             extras={
                 "camera_joints3d": pad(list(raw), batch_first=True),
@@ -435,6 +438,7 @@ class Motion2to3Pipeline(nn.Module):
                     fps=self.fps,
                     text=[texts[i] for i, _ in chunk],
                     joint_convention=self.joint_convention,
+                    about=dict(self.about),
                     joints2d=drawn.joints2d.cpu(),
                     extras={
                         "camera_joints3d": self._in_camera_world(drawn.local, options).cpu(),

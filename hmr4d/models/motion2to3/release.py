@@ -17,7 +17,7 @@ from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.nn.text import TextEncoder, build_text_encoder
 from hmr4d.representation.motion2d import Motion2DCodec, Statistics
 from hmr4d.utils.files import atomic_path
-from hmr4d.utils.releases import CONFIG_NAME, find_release, read_release_config, write_release
+from hmr4d.utils.releases import CONFIG_NAME, find_release, model_facts, read_release_config, write_release
 from hmr4d.utils.weights import load_strictly
 
 FORMAT = "hmr4d-motion2to3"
@@ -82,6 +82,7 @@ def load_release(
         raise ValueError(
             f"{folder / CONFIG_NAME} does not describe a pipeline of this version ({error}). Restore the folder."
         ) from error
+    pipeline.about |= model_facts(name_or_folder, folder)
     return pipeline.eval().to(device)
 
 
