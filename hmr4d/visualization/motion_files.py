@@ -105,7 +105,8 @@ def check_exports(export: Sequence[str] | str) -> list[str]:
     names = [n.strip() for n in names if n.strip()]
     unknown = [n for n in names if n not in EXPORTS]
     if unknown or not names:
-        raise ValueError(f"Unknown export {unknown or 'list, it is empty'}; known: {sorted(EXPORTS)}.")
+        hint = " Blender writes FBX from glb or bvh (docs/blender.md)." if "fbx" in map(str.lower, unknown) else ""
+        raise ValueError(f"Unknown export {unknown or 'list, it is empty'}; known: {sorted(EXPORTS)}.{hint}")
     return list(dict.fromkeys(names))
 
 

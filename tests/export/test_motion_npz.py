@@ -1,8 +1,12 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.export.joints_csv import write_csv
 from hmr4d.export.motion_npz import MOTION_VERSION, load_motion_npz, save_motion_npz
 
 
@@ -126,3 +130,21 @@ def test_wrong_content_is_named(tmp_path, changes, expected):
     rewrite(path, **changes)
     with pytest.raises(ValueError, match=expected):
         load_motion_npz(path)
+
+
+def test_the_page_says_how_motions_of_ones_own_are_written(tmp_path, monkeypatch):
+    """Its examples are run: an array, the same without this package, and a CSV file that was exported."""
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "motion_format.md").read_text("utf-8")
+    own, plain, from_csv = re.findall(r"```python\n(.*?)```", page.split("## Motions of your own")[1], re.S)[:3]
+    names: dict = {}
+    exec(own, names)
+    first = load_motion_npz("mine.npz")
+    exec(plain, names)
+    again = load_motion_npz("mine.npz")
+    np.testing.assert_array_equal(first.joints3d, again.joints3d)
+    assert (first.fps, first.text, first.metadata) == (again.fps, again.text, again.metadata) == (30, first.text, {})
+    write_csv("walk.csv", joints(), fps=30, skeleton=SMPL22)
+    exec(from_csv, names)
+    np.testing.assert_allclose(load_motion_npz("walk.npz").joints3d, joints(), atol=6e-6)
+    assert [f"`{name}`" for name in SMPL22.joint_names] == re.findall(r"`[a-z0-9_]+`", page.split("order:")[1])[:22]
