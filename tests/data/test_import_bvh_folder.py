@@ -1,6 +1,8 @@
 """BVH folder importer: captions files, joint maps, names, bad files."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,6 +18,7 @@ from hmr4d.data.importers.bvh_folder import (
 from hmr4d.data.importers.conversion import Conversion
 from hmr4d.data.joint_maps import BANDAI_NAMCO, Between
 from hmr4d.data.store import MotionStore
+from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
 
 CONVERSION = Conversion(BANDAI_NAMCO)
 
@@ -139,3 +142,12 @@ def test_units():
     with pytest.raises(ValueError, match="Unit 'mile' is neither"):
         metres_per_unit("mile")
     assert "NSF EIA-0196217" in CMU_CREDIT
+
+
+def test_the_page_says_how_one_file_becomes_a_motion_file(tmp_path, bandai_bvh, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip.bvh").write_bytes(bandai_bvh(31, seed=1))
+    page = (Path(__file__).parents[2] / "docs" / "motion_format.md").read_text("utf-8")
+    exec(re.findall(r"\*\*BVH\*\*.*?```python\n(.*?)```", page, re.S)[0], {"save_motion_npz": save_motion_npz})
+    motion = load_motion_npz("clip.npz")
+    assert motion.num_frames == 31 and motion.joints3d[..., 1].min() == 0.0
