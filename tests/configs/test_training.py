@@ -114,12 +114,13 @@ def test_a_training_that_validates_resumes_the_same_curve(exp: str, inputs: Path
         options = [f"output_dir={tmp_path / name}", f"trainer.max_steps={until}"]
         options.append("model.final_lr=1" if is_lifting else "model.fitting.final_lr=1")
         if is_lifting:
-            options += ["trainer.check_val_every_n_epoch=1", "datamodule.val.split=train"]
+            options.append("datamodule.val.split=train")
         if exp.endswith("matching"):
             options += ["model.freeze=none", "datamodule.val.split=train"]
         run(compose_config(words(inputs, tmp_path, *options, *more, exp=exp)))
 
     steps("halves", STEPS_PER_EPOCH)
+    assert finished_steps(tmp_path / "halves/checkpoints/last.ckpt") == STEPS_PER_EPOCH
     steps("halves", 2 * STEPS_PER_EPOCH, "resume_training=true")
     steps("whole", 2 * STEPS_PER_EPOCH)
     resumed, whole = ([r for r in curve(tmp_path / name) if "train/loss_step" in r] for name in ("halves", "whole"))
