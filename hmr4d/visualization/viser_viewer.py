@@ -22,7 +22,7 @@ from hmr4d.visualization.figure_style import SIDE_COLOURS
 from hmr4d.visualization.shown_motions import ShownMotion
 
 if TYPE_CHECKING:
-    import viser
+    import viser  # pyright: ignore[reportMissingImports]
 
 BONE_WIDTH = 0.035  # metres
 LABEL_HEIGHT = 0.25  # metres above the highest joint
@@ -54,7 +54,7 @@ class Clock:
 def import_viser() -> Any:
     """The package viser; ImportError names the extra that brings it."""
     try:
-        import viser
+        import viser  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(f"This viewer needs viser ({error}): pip install -r requirements_render.txt.") from error
     return viser

@@ -163,7 +163,7 @@ def shaded(normals: NDArray[np.float64], colours: NDArray[np.float64]) -> NDArra
 def import_wis3d() -> Any:
     """The package wis3d; ImportError names the extra that brings it."""
     try:
-        import wis3d
+        import wis3d  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             f"The Wis3D viewer needs the package wis3d ({error}): pip install -r requirements_render.txt."
@@ -189,7 +189,7 @@ def write_sequence(folder: str | os.PathLike[str], name: str, figures: Sequence[
         ImportError: wis3d is missing.
     """
     writer_of = import_wis3d().Wis3D
-    import trimesh  # comes with wis3d
+    import trimesh  # pyright: ignore[reportMissingImports]  # comes with wis3d
 
     final, partial = Path(folder) / name, Path(folder) / f".{name}.partial"  # the server passes over hidden folders
     shutil.rmtree(partial, ignore_errors=True)
