@@ -397,6 +397,8 @@ def main() -> None:
         report["results"][group] = seconds
     path = Path(__file__).parent / "results" / f"{report['date']}.json"
     path.parent.mkdir(exist_ok=True)
+    if path.is_file():  # groups that were measured earlier that day stay
+        report["results"] = json.loads(path.read_text("utf-8"))["results"] | report["results"]
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     sys.stdout.write(f"\nWritten to {path}\n")
 
