@@ -24,7 +24,7 @@ FOREARM_TO_HAND = {"left": 0.3438, "right": 0.3345}  # wrist to hand as a share 
 HEAD_TOP = 0.3  # of the way from thorax to nose, from the middle of eyes and ears to the H36M head
 MIN_LENGTH = 1e-9  # metres; keeps frames of collapsed bodies finite
 _SMPL = (SMPL22.name, SMPL24.name)
-_DETECTORS = (COCO17.name, H36M17.name, OPENPOSE18.name, OPENPOSE25.name, HALPE26.name)
+DETECTORS = (COCO17.name, H36M17.name, OPENPOSE18.name, OPENPOSE25.name, HALPE26.name)
 _HEAD_POINTS = COCO17.joint_names[:5]  # nose, eyes, ears
 _HIPS = ("left_hip", "right_hip")
 _SHOULDERS = ("left_shoulder", "right_shoulder")
@@ -68,7 +68,7 @@ def convert_joints(joints: Tensor, source: Skeleton, target: Skeleton) -> Tensor
     """
     if joints.shape[-2] != source.num_joints:
         raise ValueError(f"Got {joints.shape[-2]} joints, but skeleton '{source.name}' has {source.num_joints}.")
-    if source.name in _SMPL and target.name in _DETECTORS:
+    if source.name in _SMPL and target.name in DETECTORS:
         weights = _weights(COCO17, target)  # first, so that an impossible target says so
         joints = smpl_to_coco17(joints)
     else:

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hmr4d.body.canonical import mirror
-from hmr4d.body.joint_conversion import convert_joints
-from hmr4d.body.skeleton import Skeleton
+from hmr4d.body.detected_joints import smpl22_from_detections
+from hmr4d.body.joint_conversion import convert_joints, smpl_to_coco17
+from hmr4d.body.skeleton import COCO17, SMPL22, Skeleton
 from hmr4d.data.datasets import cell_weights
 from hmr4d.data.keypoint_corruption import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.lifting_rigs import complete
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 SOLE = 0.02  # metres over the floor of the lowest joints, toes on the SMPL body
 LOWEST_SHARE = 0.01  # of the heights of contact joints: what counts as standing
+TOES_SHARE = 0.5  # of the items that are seen as detectors do: those whose detector knows toes
 PLACE_ERROR = 0.05  # of the distance: how wrongly the place of the feet is known to virtual rigs
 ANGLE_ERROR, HEIGHT_ERROR, FOCAL_ERROR = math.radians(0.5), 0.03, 0.02  # of a calibration; the last two are shares
 
@@ -91,6 +93,8 @@ class LiftingViews(Dataset[dict[str, Any]]):
         min_frames, max_frames: of an item. Shorter clips are left out, longer ones give random windows.
         augmentation: of the motion; None for none.
         corruption: of what view 0 observes; None for none.
+        detector_share: share of items whose view 0 shows SMPL joints as far as COCO keypoints of the body tell them
+            (`detected_joints`), in half of them with toes; SMPL-22 only.
         placement: when a place is good.
         cameras: preset of `camera_condition`.
         grid: cells of the pointmaps along either side.
@@ -98,7 +102,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
         seed: seeds items that are asked for by index alone, as in evaluation.
 
     Raises:
-        ValueError: no clip is long enough.
+        ValueError: no clip is long enough, or joints of detectors are asked for where others are lifted.
     """
 
     text_cache: TextCache | None = None
@@ -107,13 +111,19 @@ class LiftingViews(Dataset[dict[str, Any]]):
         self, store: MotionStore | str, split: str | None, *, rigs: RigSource,
         codec: ViewTokenCodec | ViewPointCodec, fps: float = 30.0, min_frames: int = 60, max_frames: int = 300,
         augmentation: MotionAugmentation | None = None, corruption: KeypointCorruption | None = None,
-        placement: PlacementRules | None = None, cameras: str = "paper", grid: int = 64,
+        detector_share: float = 0.0, placement: PlacementRules | None = None, cameras: str = "paper", grid: int = 64,
         max_range: float = DEFAULT_RANGE, seed: int = 0,
     ) -> None:  # fmt: skip
         self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
         self.rigs, self.codec, self.fps, self.seed = rigs, codec, fps, seed
         self.min_frames, self.max_frames = min_frames, max_frames
         self.augmentation, self.corruption = augmentation or NO_AUGMENTATION, corruption or NO_CORRUPTION
+        if detector_share > 0 and codec.skeleton.name != SMPL22.name:
+            raise ValueError(
+                f"detector_share is {detector_share}, but '{codec.skeleton.name}' is lifted; only '{SMPL22.name}' can "
+                "be seen through keypoints of detectors. Set it to 0."
+            )
+        self.detector_share = detector_share
         self.placement, self.cameras = placement or PlacementRules(), cameras
         self.grid, self.max_range = grid, max_range
         self.clips = self._long_enough(split)
@@ -142,9 +152,11 @@ class LiftingViews(Dataset[dict[str, Any]]):
         motion = convert_joints(motion, self.store.skeleton, self.codec.skeleton)
         rig, joints3d, pixels = self._seen(motion, rng)
         features = self.codec.encode(pixels, rig.size)
+        seen, known = self._detected(joints3d, pixels[0], rig, rng)
         kp2d, visible = self.corruption.apply(
-            pixels[0], self.codec.box_side(features[0], rig.size[0]), rig.size[0], self.codec.skeleton, rng
+            seen, self.codec.box_side(features[0], rig.size[0]), rig.size[0], self.codec.skeleton, rng
         )
+        kp2d, visible = kp2d * known[..., None], visible & known
         told = miscalibrated(rig, self.augmentation.camera_noise, rng)
         return {
             "joints3d": joints3d,
@@ -215,6 +227,30 @@ class LiftingViews(Dataset[dict[str, Any]]):
             across = torch.stack([rig.size[:, :1, None] - 1 - pixels[..., 0], pixels[..., 1]], -1)
             pixels = across[..., self.codec.skeleton.mirror_order, :]
         return rig, moved, pixels
+
+    def _detected(self, joints3d: Tensor, pixels: Tensor, rig: Rig, rng: ItemRandom) -> tuple[Tensor, Tensor]:
+        """Joints as view 0 reports them, (L, J, 2), and which of them at all (L, J) bool."""
+        all_known = torch.ones(pixels.shape[:-1], dtype=torch.bool)
+        if self.detector_share == 0:
+            return pixels, all_known
+        draws = rng.uniform(2)
+        if draws[0] >= self.detector_share:
+            return pixels, all_known
+        return seen_by_detector(joints3d, rig, with_toes=bool(draws[1] < TOES_SHARE))
+
+
+def seen_by_detector(joints3d: Tensor, rig: Rig, *, with_toes: bool) -> tuple[Tensor, Tensor]:
+    """SMPL-22 joints (L, 22, 3) as COCO keypoints of the body in view 0 tell them.
+
+    Returns:
+        (L, 22, 2) pixels, 0 where they tell nothing, and (L, 22) bool which are told.
+    """
+    keypoints = project(rig.select([0]), smpl_to_coco17(joints3d))[0][0]
+    kp2d, conf = smpl22_from_detections(keypoints, torch.ones_like(keypoints[..., 0]), COCO17)
+    if with_toes:
+        toes = list(SMPL22.indices("left_foot", "right_foot"))
+        kp2d[:, toes], conf[:, toes] = project(rig.select([0]), joints3d[:, toes])[0][0], 1.0
+    return kp2d, conf > 0
 
 
 def stand_on_floor(joints3d: Tensor, skeleton: Skeleton) -> Tensor:

@@ -1,0 +1,110 @@
+"""What keypoints of detectors tell of SMPL joints, so that a network of SMPL joints can be shown any detector's.
+
+Shoulders, elbows, wrists, knees and ankles are taken over. Pelvis, hips, spine, neck and collars are mixtures of the
+detector's hips and shoulders, the head one of ears and shoulders, feet of toes and heels. The weights add up to 1 and
+put the joints of the light body at rest where they are, as well as points of one plane can (there: within 2 mm across and
+34 mm in depth; other bodies bend and are built otherwise). Being affine they hold in pixels as in metres, however torso
+and head turn. What cannot be told is missing, such as the feet of COCO keypoints.
+
+Networks have to be shown such mixtures in training (`LiftingViews`, `detector_share`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.joint_conversion import DETECTORS, smpl_to_coco17
+from hmr4d.body.light_body import load_light_body
+from hmr4d.body.skeleton import COCO17, SMPL22, Skeleton
+
+MIXED_CONF = 0.5  # confidence of mixtures, at most
+EVENNESS = 1e-4  # square metres; among weights that fit equally well the most even ones
+_SIDES = ("left", "right")
+_TAKEN_OVER = tuple(f"{side}_{part}" for part in ("shoulder", "elbow", "wrist", "knee", "ankle") for side in _SIDES)
+_HIPS, _SHOULDERS, _EARS, _EYES = (
+    tuple(f"{side}_{part}" for side in _SIDES) for part in ("hip", "shoulder", "ear", "eye")
+)
+_TORSO = (*_HIPS, *_SHOULDERS)
+# Joint -> detector's keypoints to mix, the first of these that are all there.
+_MIXED_FROM: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    **{name: (_TORSO, _HIPS) for name in ("pelvis", *_HIPS, "spine1")},
+    **{name: (_TORSO, _SHOULDERS) for name in ("spine2", "spine3", "neck", "left_collar", "right_collar")},
+    "head": ((*_EARS, *_SHOULDERS), (*_EYES, *_SHOULDERS), ("nose", *_SHOULDERS)),
+}
+_FOOT = {"big_toe": 0.4, "small_toe": 0.4, "heel": 0.2}  # the ball of the foot
+Rows = tuple[Tensor, Tensor]  # weights (J, K) and which keypoints they need (J, K)
+
+
+def is_detector(skeleton: Skeleton) -> bool:
+    """Whether the joints are those of a detector, on the body rather than in it."""
+    return skeleton.name in DETECTORS
+
+
+def smpl22_from_detections(points: Tensor, conf: Tensor, source: Skeleton) -> tuple[Tensor, Tensor]:
+    """SMPL-22 joints as far as a detector's keypoints tell.
+
+    Args:
+        points: (..., K, C) pixels or metres.
+        conf: (..., K) in [0, 1], 0 for missing.
+        source: skeleton of a detector.
+
+    Returns:
+        points (..., 22, C), 0 where missing, and confidence (..., 22): the least of the keypoints that were mixed, and of
+        mixtures at most `MIXED_CONF`.
+
+    Raises:
+        ValueError: the skeleton is not a detector's.
+    """
+    if not is_detector(source):
+        raise ValueError(f"Skeleton '{source.name}' is not a detector's; expected one of {sorted(DETECTORS)}.")
+    joints = points.new_zeros(*points.shape[:-2], SMPL22.num_joints, points.shape[-1])
+    found = conf.new_zeros(*conf.shape[:-1], SMPL22.num_joints)
+    for weights, needed in _choices(source):
+        least = conf[..., None, :].masked_fill(~needed.to(conf.device), torch.inf).amin(-1)
+        least = torch.where(needed.any(-1).to(conf.device), least, 0.0)
+        least = torch.where((needed.sum(-1) > 1).to(conf.device), least.clamp(max=MIXED_CONF), least)
+        takes = (found == 0) & (least > 0)
+        joints = torch.where(takes[..., None], weights.to(points) @ points, joints)
+        found = torch.where(takes, least, found)
+    return joints, found
+
+
+@lru_cache(maxsize=8)
+def _choices(source: Skeleton) -> tuple[Rows, ...]:
+    """First, second and third choice of every joint; rows of zeros where there is none."""
+    options = [_mixtures(name, source) for name in SMPL22.joint_names]
+    rows: list[Rows] = []
+    for rank in range(max(map(len, options))):
+        weights = torch.zeros(SMPL22.num_joints, source.num_joints, dtype=torch.float64)
+        for joint, mixtures in enumerate(options):
+            for name, weight in mixtures[rank].items() if rank < len(mixtures) else ():
+                weights[joint, source.index(name)] = weight
+        rows.append((weights, weights != 0))
+    return tuple(rows)
+
+
+def _mixtures(name: str, source: Skeleton) -> list[dict[str, float]]:
+    """Weights of keypoints that the source has, for one SMPL joint, best choice first."""
+    if name in _TAKEN_OVER:
+        return [{name: 1.0}]
+    if name.endswith("_foot"):
+        side = name.removesuffix("_foot")
+        mixture = {f"{side}_{part}": weight for part, weight in _FOOT.items()}
+        return [mixture] if mixture.keys() <= set(source.joint_names) else []
+    known = [names for names in _MIXED_FROM[name] if set(names) <= set(source.joint_names)]
+    return [dict(zip(names, _weights_at_rest(name, names), strict=True)) for names in known]
+
+
+def _weights_at_rest(name: str, keypoints: tuple[str, ...]) -> list[float]:
+    """Affine weights that mix a joint of the light body at rest from its COCO keypoints, in least squares."""
+    rest = load_light_body().rest_joints.double()
+    points = smpl_to_coco17(rest)[list(COCO17.indices(*keypoints))]  # (K, 3)
+    first, edges = points[0], points[1:] - points[0]
+    even = points.new_full((len(edges),), 1 / len(points))
+    normal = edges @ edges.T + EVENNESS * torch.eye(len(edges), dtype=torch.float64)
+    others = torch.linalg.solve(normal, edges @ (rest[SMPL22.index(name)] - first) + EVENNESS * even)
+    return [1 - float(others.sum()), *others.tolist()]
