@@ -2,9 +2,9 @@
 
 Shoulders, elbows, wrists, knees and ankles are taken over. Pelvis, hips, spine, neck and collars are mixtures of the
 detector's hips and shoulders, the head one of ears and shoulders, feet of toes and heels. The weights add up to 1 and
-put the joints of the light body at rest where they are, as well as points of one plane can (there: within 2 mm across and
-34 mm in depth; other bodies bend and are built otherwise). Being affine they hold in pixels as in metres, however torso
-and head turn. What cannot be told is missing, such as the feet of COCO keypoints.
+put the joints of the light body at rest where they are, as well as points of one plane can (there: within 2 mm across
+and 34 mm in depth; other bodies bend and are built otherwise). Being affine they hold in pixels as in metres, however
+torso and head turn. What cannot be told is missing, such as the feet of COCO keypoints.
 
 Networks have to be shown such mixtures in training (`LiftingViews`, `detector_share`).
 """
@@ -53,8 +53,8 @@ def smpl22_from_detections(points: Tensor, conf: Tensor, source: Skeleton) -> tu
         source: skeleton of a detector.
 
     Returns:
-        points (..., 22, C), 0 where missing, and confidence (..., 22): the least of the keypoints that were mixed, and of
-        mixtures at most `MIXED_CONF`.
+        points (..., 22, C), 0 where missing, and confidence (..., 22): the least of the keypoints that were mixed, at
+        most `MIXED_CONF` for mixtures.
 
     Raises:
         ValueError: the skeleton is not a detector's.

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hmr4d.body.detected_joints import is_detector, smpl22_from_detections
 from hmr4d.body.ground_contact import standing_joints
 from hmr4d.body.joint_conventions import convention_facts
 from hmr4d.body.joint_conversion import convert_confidence, convert_joints
@@ -128,6 +129,8 @@ def converted(track: KeypointTrack, skeleton: Skeleton) -> tuple[torch.Tensor, t
     kp2d, conf = torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf)
     if track.skeleton == skeleton:
         return kp2d, conf
+    if skeleton == SMPL22 and is_detector(track.skeleton):
+        return smpl22_from_detections(kp2d, conf, track.skeleton)
     mixed = convert_confidence(conf, track.skeleton, skeleton)
     return convert_joints(kp2d, track.skeleton, skeleton) * (mixed > 0)[..., None], mixed
 
