@@ -17,12 +17,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from hmr4d.body.joint_conversion import DETECTORS, smpl_to_coco17
+from hmr4d.body.canonical import mirror
+from hmr4d.body.joint_conversion import DETECTORS, convert_confidence, convert_joints, smpl_to_coco17
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import COCO17, SMPL22, Skeleton
 
 MIXED_CONF = 0.5  # confidence of mixtures, at most
-EVENNESS = 1e-4  # square metres; among weights that fit equally well the most even ones
+EVENNESS = 1e-5  # square metres; among weights that fit equally well the most even ones
 _SIDES = ("left", "right")
 _TAKEN_OVER = tuple(f"{side}_{part}" for part in ("shoulder", "elbow", "wrist", "knee", "ankle") for side in _SIDES)
 _HIPS, _SHOULDERS, _EARS, _EYES = (
@@ -31,17 +32,35 @@ _HIPS, _SHOULDERS, _EARS, _EYES = (
 _TORSO = (*_HIPS, *_SHOULDERS)
 # Joint -> detector's keypoints to mix, the first of these that are all there.
 _MIXED_FROM: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    **{name: (_TORSO, _HIPS) for name in ("pelvis", *_HIPS, "spine1")},
-    **{name: (_TORSO, _SHOULDERS) for name in ("spine2", "spine3", "neck", "left_collar", "right_collar")},
+    **{name: (_TORSO,) for name in ("spine1", "spine2", "spine3")},
+    **{name: (_TORSO, _HIPS) for name in ("pelvis", *_HIPS)},
+    **{name: (_TORSO, _SHOULDERS) for name in ("neck", "left_collar", "right_collar")},
     "head": ((*_EARS, *_SHOULDERS), (*_EYES, *_SHOULDERS), ("nose", *_SHOULDERS)),
 }
 _FOOT = {"big_toe": 0.4, "small_toe": 0.4, "heel": 0.2}  # the ball of the foot
 Rows = tuple[Tensor, Tensor]  # weights (J, K) and which keypoints they need (J, K)
 
 
-def is_detector(skeleton: Skeleton) -> bool:
-    """Whether the joints are those of a detector, on the body rather than in it."""
-    return skeleton.name in DETECTORS
+def observed_joints(points: Tensor, conf: Tensor, source: Skeleton, target: Skeleton) -> tuple[Tensor, Tensor]:
+    """Detections in the joints that a network knows: as `smpl22_from_detections`, or as `convert_joints` among others.
+
+    Args:
+        points: (..., J_source, C) pixels.
+        conf: (..., J_source) in [0, 1], 0 for missing.
+        source, target: skeletons.
+
+    Returns:
+        points (..., J_target, C), 0 where missing, and confidence (..., J_target).
+
+    Raises:
+        ValueError: joints of the target cannot be made from the source.
+    """
+    if source.name == target.name:
+        return points, conf
+    if target.name == SMPL22.name and source.name in DETECTORS:
+        return smpl22_from_detections(points, conf, source)
+    mixed = convert_confidence(conf, source, target)
+    return convert_joints(points, source, target) * (mixed > 0)[..., None], mixed
 
 
 def smpl22_from_detections(points: Tensor, conf: Tensor, source: Skeleton) -> tuple[Tensor, Tensor]:
@@ -59,7 +78,7 @@ def smpl22_from_detections(points: Tensor, conf: Tensor, source: Skeleton) -> tu
     Raises:
         ValueError: the skeleton is not a detector's.
     """
-    if not is_detector(source):
+    if source.name not in DETECTORS:
         raise ValueError(f"Skeleton '{source.name}' is not a detector's; expected one of {sorted(DETECTORS)}.")
     joints = points.new_zeros(*points.shape[:-2], SMPL22.num_joints, points.shape[-1])
     found = conf.new_zeros(*conf.shape[:-1], SMPL22.num_joints)
@@ -102,9 +121,10 @@ def _mixtures(name: str, source: Skeleton) -> list[dict[str, float]]:
 def _weights_at_rest(name: str, keypoints: tuple[str, ...]) -> list[float]:
     """Affine weights that mix a joint of the light body at rest from its COCO keypoints, in least squares."""
     rest = load_light_body().rest_joints.double()
+    rest = (rest + mirror(rest)) / 2  # it is symmetric to a millimetre only
     points = smpl_to_coco17(rest)[list(COCO17.indices(*keypoints))]  # (K, 3)
-    first, edges = points[0], points[1:] - points[0]
-    even = points.new_full((len(edges),), 1 / len(points))
+    middle = points.mean(0)
+    edges = points - middle
     normal = edges @ edges.T + EVENNESS * torch.eye(len(edges), dtype=torch.float64)
-    others = torch.linalg.solve(normal, edges @ (rest[SMPL22.index(name)] - first) + EVENNESS * even)
-    return [1 - float(others.sum()), *others.tolist()]
+    off_even = torch.linalg.solve(normal, edges @ (rest[SMPL22.index(name)] - middle))  # adds up to 0
+    return (off_even + 1 / len(points)).tolist()

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hmr4d.body.detected_joints import is_detector, smpl22_from_detections
+from hmr4d.body.detected_joints import observed_joints
 from hmr4d.body.ground_contact import standing_joints
 from hmr4d.body.joint_conventions import convention_facts
-from hmr4d.body.joint_conversion import convert_confidence, convert_joints
 from hmr4d.body.skeleton import SKELETONS, SMPL22, Skeleton
 from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
@@ -124,17 +123,6 @@ def track_fps(track: KeypointTrack, asked: float | None) -> float:
     return float(fps)
 
 
-def converted(track: KeypointTrack, skeleton: Skeleton) -> tuple[torch.Tensor, torch.Tensor]:
-    """kp2d (L, J, 2) and conf (L, J) of a track in the joints of another skeleton."""
-    kp2d, conf = torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf)
-    if track.skeleton == skeleton:
-        return kp2d, conf
-    if skeleton == SMPL22 and is_detector(track.skeleton):
-        return smpl22_from_detections(kp2d, conf, track.skeleton)
-    mixed = convert_confidence(conf, track.skeleton, skeleton)
-    return convert_joints(kp2d, track.skeleton, skeleton) * (mixed > 0)[..., None], mixed
-
-
 def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, skeleton: Skeleton) -> Rig:
     """The camera and virtual copies of it around the median place of the person's feet, float64."""
     distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, skeleton)
@@ -146,7 +134,9 @@ def lift_track(
     track: KeypointTrack, camera: CameraFile, lifter: Lifter, args: argparse.Namespace
 ) -> tuple[LiftedMotion, LiftOutput]:
     """One person's motion."""
-    kp2d, conf = converted(track, lifter.skeleton)
+    kp2d, conf = observed_joints(
+        torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), track.skeleton, lifter.skeleton
+    )
     if not lifter.needs_views:
         rig = camera.rig
     else:

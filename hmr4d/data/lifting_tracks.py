@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hmr4d.body.joint_conversion import convert_confidence, convert_joints
+from hmr4d.body.detected_joints import observed_joints
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.data.camera_files import read_camera, undistorted
 from hmr4d.data.captures import CaptureViews
@@ -182,9 +182,8 @@ class LiftingTracks(Dataset[dict[str, Any]]):
     def _own_kind(self, track: Track2D) -> Track2D:
         """The track with the codec's joints at the items' rate; missing joints lie between their neighbours in time."""
         skeleton = self.codec.skeleton
-        conf = convert_confidence(track.conf, track.skeleton, skeleton)
+        kp2d, conf = observed_joints(track.kp2d, track.conf, track.skeleton, skeleton)
         conf = conf * (conf >= self.rules.min_conf)
-        kp2d = convert_joints(track.kp2d, track.skeleton, skeleton)
         kp2d = interpolate_gaps(kp2d.transpose(0, 1), (conf > 0).T).transpose(0, 1)
         frames = torch.arange(resampled_length(len(kp2d), track.fps, self.fps)) * (track.fps / self.fps)
         kp2d = torch.from_numpy(resample_positions(kp2d.numpy(), track.fps, self.fps))
