@@ -95,15 +95,16 @@ class MetricLift(pl.Callback):
         logger.info("%s: %d clips, %d to lift.", method, len(clips.items), len(missing))
         return missing
 
-    def save(self, method: str, item: int, joints3d: Tensor, clip: LiftingClip) -> None:
-        """Saves a lifted clip (L, J, 3); ValueError when it is not finite."""
+    def save(self, method: str, item: int, joints3d: Tensor, clips: ScoredLifts) -> None:
+        """Saves a lifted clip (L, J, 3), the joints being those that are lifted; ValueError when it is not finite."""
+        clip = clips.clip(item)
         if not bool(torch.isfinite(joints3d).all()):
             raise ValueError(
                 f"{method} lifted '{clip.name}' to numbers that are not finite. With a network, its weights are "
                 f"damaged or its training diverged; the clips lifted so far are in {self.folder(method).folder}."
             )
         self.folder(method).save(
-            Job(0, item), joints3d, fps=clip.fps, skeleton=clip.skeleton, text=clip.name, about={"item": item}
+            Job(0, item), joints3d, fps=clip.fps, skeleton=clips.lifted, text=clip.name, about={"item": item}
         )
 
     # --- Lightning ----------------------------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ class MetricLift(pl.Callback):
         broken: ValueError | None = None
         for row, item in enumerate(items):
             try:
-                self.save(self.method or "model", item, output.motion(row), clips.clip(item))
+                self.save(self.method or "model", item, output.motion(row), clips)
             except ValueError as error:
                 broken = broken or error
         if broken is not None:
@@ -168,8 +169,8 @@ class MetricLift(pl.Callback):
         for place, item in enumerate(progress(clips.items, "scoring", unit="clip")):
             given = clips.clip(item)
             clip = given if self.joints is None else in_joints(given, self.joints)
-            lifted = {m: _motion(folder, item, place, given) for m, folder in motions.items()}
-            lifted = {m: convert_joints(x, given.skeleton, clip.skeleton) for m, x in lifted.items()}
+            lifted = {m: _motion(folder, item, place, given, clips.lifted) for m, folder in motions.items()}
+            lifted = {m: convert_joints(x, clips.lifted, clip.skeleton) for m, x in lifted.items()}
             for row, joints3d in {GROUND_TRUTH: clip.joints3d, **lifted}.items():
                 _add(scores.setdefault(row, _metric(clip)), joints3d, clip, place)
             views = clips.observation(item).rig.num_views
@@ -229,10 +230,12 @@ def check_complete(method: str, folder: GenerationFolder | SavedMotions, clips: 
         )
 
 
-def _motion(folder: GenerationFolder | SavedMotions, item: int, place: int, clip: LiftingClip) -> Tensor:
+def _motion(
+    folder: GenerationFolder | SavedMotions, item: int, place: int, clip: LiftingClip, skeleton: Skeleton
+) -> Tensor:
     """(L, J, 3) metres, after a look at whether it is a motion of this clip."""
     motion: Motion = folder.load(place) if isinstance(folder, SavedMotions) else folder.load(Job(0, item))
-    wanted = (len(clip.joints3d), clip.skeleton.name, float(clip.fps))
+    wanted = (len(clip.joints3d), skeleton.name, float(clip.fps))
     if (found := (motion.num_frames, motion.skeleton.name, float(motion.fps))) != wanted:
         raise ValueError(
             f"The motion lifted from '{clip.name}' in {folder.folder} has {found[0]} frames of '{found[1]}' at "

@@ -107,7 +107,7 @@ def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
     found = {path.parent.name: GenerationFolder(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST_NAME}"))}
     if not found:
         clips = scored_clips(cfg, methods_of(cfg))
-        saved = SavedMotions(folder, fps=clips.clip(clips.items[0]).fps, skeleton=clips.clip(clips.items[0]).skeleton)
+        saved = SavedMotions(folder, fps=clips.clip(clips.items[0]).fps, skeleton=clips.lifted)
         source = LiftSource(f"motions in {folder}, sha256 {saved.sha256}", {})
         return metric.score(clips, {GIVEN: source}, card_facts(cfg, clips), {GIVEN: saved})
     clips = scored_clips(cfg, list(found))
@@ -159,10 +159,10 @@ def lift_without_network(
     for item in progress(items, method, unit="clip"):
         clip, seen = clips.clip(item), clips.observation(item)
         try:
-            joints3d = BASELINES[method](*_given(method, seen), seen.rig, clip.fps, clip.skeleton, **options)
+            joints3d = BASELINES[method](*_given(method, seen), seen.rig, clip.fps, seen.skeleton, **options)
         except ValueError as error:
             raise ValueError(f"{method} cannot lift '{clip.name}': {error}") from error
-        metric.save(method, item, joints3d, clip)
+        metric.save(method, item, joints3d, clips)
 
 
 def _given(method: str, seen: Observation) -> tuple[Tensor, Tensor]:
@@ -232,6 +232,7 @@ def card_facts(cfg: DictConfig, clips: ScoredLifts, notes: Sequence[str] = ()) -
     facts = {
         "rigs": f"{drawn}; seed of the set {clips.set_seed}",
         "2D": ("detections" if identity.get("detected") else "true")
+        + (f" of '{clips.shown.name}' keypoints" if clips.shown.name != clips.lifted.name else "")
         + (", with " + ", ".join(f"{k}={v}" for k, v in errors.items()) if errors else ", without added errors"),
     }
     if cfg.num_samples != 1:
@@ -239,6 +240,4 @@ def card_facts(cfg: DictConfig, clips: ScoredLifts, notes: Sequence[str] = ()) -
     found = list(notes)
     if len(clips.items) < len(clips.names):
         found.append(f"{len(clips.items)} of {len(clips.names)} clips, evenly spread.")
-    if own := clips.scores_fewer_joints:
-        found.append(own)
-    return CardFacts(command_of(cfg), cfg.seed, facts, tuple(found))
+    return CardFacts(command_of(cfg), cfg.seed, facts, (*found, *clips.joint_notes))

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hmr4d.body.joint_conversion import convert_confidence, convert_joints
-from hmr4d.body.skeleton import Skeleton
+from hmr4d.body.detected_joints import observed_joints
+from hmr4d.body.joint_conversion import DETECTORS, convert_confidence, convert_joints
+from hmr4d.body.skeleton import COCO17, OPENPOSE18, SMPL22, SMPL24, Skeleton, get_skeleton
 from hmr4d.data.captures import MIN_DEPTH, CaptureViews, LiftingClip
 from hmr4d.data.importers.aistpp import AistppCaptures
 from hmr4d.data.importers.rich import RichCaptures
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 Views = Literal["virtual", "captured"]
 USUAL_PLACE = (4.0, 0.0)  # metres ahead of V0 and to its right, where no frame says where the person stands
+SMPL = (SMPL22.name, SMPL24.name)
+KEYPOINTS = (COCO17.name, OPENPOSE18.name)  # what detectors show of SMPL joints
 MAIN_VIEW, OTHER_VIEWS = 0, 1  # parts of the seeds of what is seen
 
 
@@ -187,11 +190,13 @@ class Observation:
         kp2d: (V, L, J, 2) pixels of every view, 0 where missing; methods that lift get view 0, the oracle all.
         conf: (V, L, J) in [0, 1].
         rig: V cameras.
+        skeleton: of the joints that are lifted.
     """
 
     kp2d: Tensor
     conf: Tensor
     rig: Rig
+    skeleton: Skeleton
 
 
 class ScoredLifts(Dataset[dict[str, Any]]):
@@ -203,8 +208,11 @@ class ScoredLifts(Dataset[dict[str, Any]]):
 
     Args:
         clips: makes the source of clips.
-        skeleton: joints to lift and score; None: those of the clips.
+        skeleton: joints to lift and score; None: those of the clips. Where clips have a detector's keypoints and SMPL
+            joints are lifted from them, as far as they tell (`detected_joints`), the keypoints are what is scored.
         corruption: errors of the 2D; None for none.
+        keypoints: SMPL joints are seen as far as these keypoints of a detector tell, errors included, "coco17" or
+            "openpose18"; None: each is seen itself.
         views: what stands beside V0 where the source has drawn no rig: "virtual" copies of it around the place of the
             feet, or other "captured" cameras, completed by virtual ones.
         num_views: V.
@@ -221,9 +229,11 @@ class ScoredLifts(Dataset[dict[str, Any]]):
 
     def __init__(
         self, clips: Callable[[], Any], *, skeleton: Skeleton | None = None,
-        corruption: KeypointCorruption | None = None, views: Views = "virtual", num_views: int = NUM_VIEWS,
-        limit: int | None = None, set_seed: int = 0, seed: int = 0, num_samples: int = 1,
+        corruption: KeypointCorruption | None = None, keypoints: str | None = None, views: Views = "virtual",
+        num_views: int = NUM_VIEWS, limit: int | None = None, set_seed: int = 0, seed: int = 0, num_samples: int = 1,
     ) -> None:  # fmt: skip
+        if keypoints is not None and keypoints not in KEYPOINTS:
+            raise ValueError(f"keypoints is {keypoints!r}; choose one of {', '.join(KEYPOINTS)}, or null for true 2D.")
         if views not in get_args(Views):
             raise ValueError(f"views is {views!r}; choose one of {', '.join(get_args(Views))}.")
         if limit is not None and limit < 1:
@@ -231,6 +241,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         self.source: Any = clips()
         self.names: list[str] = self.source.names
         self.skeleton, self.corruption = skeleton, corruption or NO_CORRUPTION
+        self.keypoints = None if keypoints is None else get_skeleton(keypoints)
         self.views, self.num_views, self.set_seed, self.seed = views, num_views, set_seed, seed
         self.num_samples = num_samples
         count = len(self.names) if limit is None else min(limit, len(self.names))
@@ -255,15 +266,39 @@ class ScoredLifts(Dataset[dict[str, Any]]):
             "names": names, "corruption": asdict(self.corruption), "set_seed": self.set_seed,
             "num_views": self.num_views, "joints": self.clip(self.items[0]).skeleton.name,
         }  # fmt: skip
+        scored = self.clip(self.items[0]).skeleton.name
+        own |= {k: s.name for k, s in (("keypoints", self.shown), ("lifted", self.lifted)) if s.name != scored}
         return self.source.identity() | own | ({} if self._draws_rigs else {"views": self.views})
 
     @property
-    def scores_fewer_joints(self) -> str | None:
-        """A sentence if other joints are scored than the set has."""
-        own = self.source[self.items[0]].skeleton
-        if self.skeleton is None or own.name == self.skeleton.name:
-            return None
-        return f"Scored over {self.skeleton.num_joints} joints ('{self.skeleton.name}'); the set has {own.num_joints}."
+    def lifted(self) -> Skeleton:
+        """Joints that methods lift."""
+        return self.skeleton or self.clip(self.items[0]).skeleton
+
+    @property
+    def shown(self) -> Skeleton:
+        """Joints or keypoints that the cameras show, before those that are lifted are made of them."""
+        return self._seen_clip(self.clip(self.items[0])).skeleton
+
+    @property
+    def joint_notes(self) -> list[str]:
+        """What a reader of scores has to know of joints that are seen, lifted or scored in place of others."""
+        own, scored = self.source[self.items[0]].skeleton, self.clip(self.items[0]).skeleton
+        notes: list[str] = []
+        if own.name != scored.name:
+            notes.append(f"Scored over {scored.num_joints} joints ('{scored.name}'); the set has {own.num_joints}.")
+        if self.shown.name != self.lifted.name and self.lifted.name in SMPL:
+            notes.append(
+                f"Every method is given '{self.lifted.name}' joints as far as '{self.shown.name}' keypoints tell them: "
+                "limbs as they are, torso and head as mixtures of hips, shoulders and ears with a confidence of 0.5 at "
+                "most, and no feet."
+            )
+        if self.lifted.name != scored.name:
+            notes.append(
+                f"'{self.lifted.name}' joints are lifted and turned into '{scored.name}' to be scored: face and hips "
+                "stand where a fixed body has them in the frames of head and pelvis, which is part of every error."
+            )
+        return notes
 
     def choose(self, items: Iterable[int]) -> None:
         """Makes the loader's items some of all."""
@@ -301,7 +336,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
     def _clip(self, item: int) -> LiftingClip:
         """A clip with the joints that are scored."""
         clip = self.source[item]
-        if self.skeleton is None or clip.skeleton.name == self.skeleton.name:
+        if self.skeleton is None or clip.skeleton.name == self.skeleton.name or _shows(clip.skeleton, self.skeleton):
             return clip
         try:
             return in_joints(clip, self.skeleton)
@@ -312,8 +347,19 @@ class ScoredLifts(Dataset[dict[str, Any]]):
                 f"without a network ({error})"
             ) from error
 
+    def _seen_clip(self, clip: LiftingClip) -> LiftingClip:
+        """A clip with the joints or keypoints that the cameras show."""
+        if self.keypoints is None or clip.skeleton.name == self.keypoints.name:
+            return clip
+        if clip.skeleton.name not in SMPL:
+            raise ValueError(
+                f"keypoints is '{self.keypoints.name}', but the clips of {self.set_name} show '{clip.skeleton.name}' "
+                "keypoints themselves. Leave keypoints out."
+            )
+        return as_keypoints(clip, self.keypoints)
+
     def _observation(self, item: int) -> Observation:
-        clip = self.clip(item)
+        clip = self._seen_clip(self.clip(item))
         camera = clip.rig.select([0])
         kp2d, conf = self._corrupted(clip, clip.kp2d, clip.conf, camera, item, MAIN_VIEW)
         rig = clip.rig if self._draws_rigs else self._rig(clip, kp2d, conf)
@@ -324,7 +370,8 @@ class ScoredLifts(Dataset[dict[str, Any]]):
             own = self._corrupted(clip, pixels[view], known, rig.select([view]), item, OTHER_VIEWS + view)
             all2d.append(own[0])
             confs.append(own[1])
-        return Observation(torch.stack(all2d), torch.stack(confs), rig)
+        told = as_joints(torch.stack(all2d), torch.stack(confs), clip.skeleton, self.lifted)
+        return Observation(*told, rig, self.lifted)
 
     def _corrupted(
         self, clip: LiftingClip, kp2d: Tensor, conf: Tensor, camera: Rig, item: int, part: int
@@ -363,6 +410,30 @@ def in_joints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
         kp2d=convert_joints(clip.kp2d, source, target), conf=convert_confidence(clip.conf, source, target),
         valid=valid, root_joints=target.indices("left_hip", "right_hip"),
     )  # fmt: skip
+
+
+def as_keypoints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
+    """A clip of SMPL joints with the keypoints of a detector, seen exactly; they are known where all joints are."""
+    joints3d = convert_joints(clip.joints3d, clip.skeleton, target)
+    valid = clip.valid.all(-1, keepdim=True).expand(joints3d.shape[:2])
+    pixels, depth = project(clip.rig.select([0]), joints3d)
+    conf = (valid & (depth[0] > MIN_DEPTH)).to(clip.conf)
+    return replace(
+        clip, skeleton=target, joints3d=joints3d * valid[..., None], kp2d=pixels[0] * conf[..., None], conf=conf,
+        valid=valid, root_joints=target.root_joints,
+    )  # fmt: skip
+
+
+def as_joints(kp2d: Tensor, conf: Tensor, source: Skeleton, target: Skeleton) -> tuple[Tensor, Tensor]:
+    """Pixels (..., J, 2), 0 where missing, and confidence (..., J) of the joints that are lifted from those shown."""
+    if target.name == SMPL24.name and _shows(source, target):  # hands come from forearms
+        (kp2d, conf), source = observed_joints(kp2d, conf, source, SMPL22), SMPL22
+    return observed_joints(kp2d, conf, source, target)
+
+
+def _shows(source: Skeleton, target: Skeleton) -> bool:
+    """Whether keypoints of a detector are lifted to SMPL joints."""
+    return source.name in DETECTORS and target.name in SMPL
 
 
 def spread_views(rig: Rig, num_views: int) -> list[int]:

@@ -14,7 +14,7 @@ from hmr4d.body.skeleton import COCO17, SMPL22
 from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.data.keypoint_corruption import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.lifting_rigs import SurroundingRigs
-from hmr4d.data.lifting_views import LiftingViews
+from hmr4d.data.lifting_views import LiftingViews, seen_by_detector
 from hmr4d.data.randomness import ItemRandom
 from hmr4d.data.scored_lifts import ScoredLifts, StoreClips, aistpp_clips, spread_views
 from hmr4d.data.store import Caption, StoreWriter
@@ -79,6 +79,44 @@ def test_noise_is_as_large_as_asked_for_and_another_in_every_view(store: Path) -
     assert np.mean(ratios) == pytest.approx(1.0, abs=0.02) and np.mean(shares) == pytest.approx(missing, abs=0.02)
 
 
+def test_smpl_joints_are_seen_as_far_as_keypoints_tell_in_every_view(store: Path) -> None:
+    data, exact = lifts(store, keypoints="coco17"), lifts(store)
+    seen, truth = data.observation(1), exact.observation(1)
+    limbs = [i for i, n in enumerate(SMPL22.joint_names) if n.endswith(("shoulder", "elbow", "wrist", "knee", "ankle"))]
+    feet = list(SMPL22.indices("left_foot", "right_foot"))
+    mixed = sorted(set(range(22)) - {*limbs, *feet})
+    assert torch.equal(seen.conf[..., limbs], torch.ones_like(seen.conf[..., limbs])) and len(limbs) == 10
+    assert bool((seen.conf[..., mixed] == 0.5).all()) and bool((seen.conf[..., feet] == 0).all())
+    assert torch.allclose(seen.kp2d[:, :, limbs], truth.kp2d[:, :, limbs], atol=1e-2)
+    assert bool((seen.kp2d[:, :, feet] == 0).all())
+    depth = project(seen.rig, data.clip(1).joints3d)[1][..., mixed, None]
+    metres = (seen.kp2d - truth.kp2d)[:, :, mixed] * depth / seen.rig.K4[:, None, None, :2]
+    assert 0.001 < float(metres.norm(dim=-1).mean()) < 0.03  # mixtures are near, not right
+    for view in range(4):  # as networks are shown it in training
+        kp2d, known = seen_by_detector(data.clip(1).joints3d, seen.rig.select([view]), with_toes=False)
+        assert torch.allclose(kp2d, seen.kp2d[view], atol=1e-2) and torch.equal(known, seen.conf[view] > 0)
+    assert torch.equal(data.clip(1).joints3d, exact.clip(1).joints3d)  # what is scored
+    assert data.identity() == exact.identity() | {"keypoints": "coco17"} and len(data.joint_notes) == 1
+    assert torch.equal(data[1]["conf"], seen.conf[0]) and exact.joint_notes == []
+
+
+def test_errors_fall_on_keypoints_before_joints_are_mixed_of_them(store: Path) -> None:
+    sigma, missing = 8.0, 0.3
+    exact = lifts(store, keypoints="coco17")
+    noisy = lifts(store, keypoints="coco17", corruption=KeypointCorruption(**QUIET, noise_px=sigma))
+    holed = lifts(store, keypoints="coco17", corruption=KeypointCorruption(**QUIET, missing_prob=missing))
+    errors, shares = [], []
+    for item in exact.items:
+        true, seen = exact.observation(item), noisy.observation(item)
+        errors.append((seen.kp2d - true.kp2d) * 1080 / true.rig.size.amin(-1)[:, None, None, None] / sigma)
+        shares.append((holed.observation(item).conf == 0).float().mean((0, 1)))
+    error, share = torch.cat(errors, 1).square().mean((0, 1, 3)).sqrt(), torch.stack(shares).mean(0)
+    wrist, pelvis = SMPL22.index("left_wrist"), SMPL22.index("pelvis")
+    assert float(error[wrist]) == pytest.approx(1.0, abs=0.05) and 0.4 < float(error[pelvis]) < 0.8  # a mean of four
+    assert float(share[wrist]) == pytest.approx(missing, abs=0.04)
+    assert float(share[pelvis]) == pytest.approx(1 - 0.7**2, abs=0.04)  # hips alone tell it, both
+
+
 def test_pixel_noise_and_missing_joints_leave_other_draws_alone() -> None:
     pixels, side, size = torch.full((9, 22, 2), 300.0), torch.full((9, 2), 80.0), torch.tensor([640.0, 480.0])
     plain = KeypointCorruption().apply(pixels, side, size, SMPL22, ItemRandom.from_seed(3))
@@ -92,6 +130,8 @@ def test_pixel_noise_and_missing_joints_leave_other_draws_alone() -> None:
 def test_options_that_mean_nothing_are_refused(store: Path) -> None:
     with pytest.raises(ValueError, match="views is 'all'; choose one of virtual, captured"):
         lifts(store, views="all")
+    with pytest.raises(ValueError, match="keypoints is 'halpe26'; choose one of coco17, openpose18, or null"):
+        lifts(store, keypoints="halpe26")
     with pytest.raises(ValueError, match="show 'smpl22' joints and the method lifts 'coco17'"):
         lifts(store, skeleton=COCO17).clip(0)
 

@@ -67,6 +67,19 @@ def test_all_views_give_the_motion_back() -> None:
     assert (oracle(kp2d, conf, cameras, FPS, SMPL22) - joints3d).norm(dim=-1).max() < 1e-6
 
 
+def test_a_joint_that_is_never_shown_stands_at_the_one_before_it() -> None:
+    joints3d, cameras = clip(), rig(4)
+    kp2d, conf = see(joints3d, cameras)
+    for name in ("left_foot", "right_hip", "right_knee"):
+        conf[:, :, SMPL22.index(name)] = 0
+    conf[:, 5:, SMPL22.index("left_wrist")] = 0  # shown at times: held
+    lifted = oracle(kp2d, conf, cameras, FPS, SMPL22)
+    for name, instead in (("left_foot", "left_ankle"), ("right_hip", "pelvis"), ("right_knee", "pelvis")):
+        assert (lifted[:, SMPL22.index(name)] - joints3d[:, SMPL22.index(instead)]).norm(dim=-1).max() < 1e-6, name
+    assert (lifted[5:] - joints3d[4])[:, SMPL22.index("left_wrist")].norm(dim=-1).max() < 1e-6
+    assert (lifted - joints3d)[:, SMPL22.index("right_ankle")].norm(dim=-1).max() < 1e-6
+
+
 def test_the_noise_floor_grows_with_the_noise() -> None:
     joints3d, cameras = clip(), rig(4)
     floor = [

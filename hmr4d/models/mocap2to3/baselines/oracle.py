@@ -12,16 +12,20 @@ from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
 def oracle(kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton) -> Tensor:
     """Joints (L, J, 3) in metres, world of the rig, from the true 2D of every view.
 
+    A joint that two views never show together, such as feet that a detector does not report, stands where the joint
+    before it in the skeleton does.
+
     Args:
         kp2d: (V, L, J, 2) undistorted pixels of all views.
         conf: (V, L, J) in [0, 1], 0 for missing; its square weighs a view.
         rig: V cameras.
-        fps, skeleton: not needed; there to make all baselines alike.
+        fps: not needed; there to make all baselines alike.
+        skeleton: joint meaning.
 
     Raises:
         ValueError: there are fewer than two views, or not one image per camera.
     """
-    del fps, skeleton
+    del fps
     if kp2d.ndim != 4 or len(kp2d) != rig.num_views or rig.num_views < 2:
         raise ValueError(
             f"kp2d has shape {tuple(kp2d.shape)} for a rig of {rig.num_views} views; expected (V, L, J, 2) with the "
@@ -29,5 +33,9 @@ def oracle(kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton)
         )
     points2d = normalise(rig, kp2d.double())
     found = triangulate_robust(points2d.flatten(1, 2), rig.T_w2c, conf.double().square().flatten(1, 2))
-    frames = kp2d.shape[1:3]
-    return fill_in_time(found.points.unflatten(0, frames), found.ok.unflatten(0, frames)).to(kp2d.dtype)
+    points, ok = (x.unflatten(0, kp2d.shape[1:3]) for x in (found.points, found.ok))
+    joints3d, is_known = fill_in_time(points, ok), ok.any(0)
+    for joint, parent in enumerate(skeleton.parents):
+        if not is_known[joint] and parent >= 0:
+            joints3d[:, joint] = joints3d[:, parent]
+    return joints3d.to(kp2d.dtype)
