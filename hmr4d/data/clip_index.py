@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hmr4d.data.store import MotionStore
 
 logger = logging.getLogger(__name__)
+
+Labels = Mapping[str, Sequence[str]] | None  # kind -> values
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,13 @@ def build_index(store: MotionStore, split: str | None, rules: IndexRules, *, spa
     Raises:
         ValueError: the rules name a kind of label that the store does not have.
     """
-    if unknown := sorted({*(rules.labels or {}), *(rules.exclude_labels or {})} - store.labels.keys()):
-        raise ValueError(
-            f"The index rules name label kinds {unknown}; motion store '{store.name}' has {sorted(store.labels)}."
-        )
+    labelled = set(labelled_clips(store, split, rules.labels, rules.exclude_labels))
     shortest, longest = round(rules.min_seconds * store.fps), round(rules.max_seconds * store.fps)
     examples: list[Example] = []
     dropped = {"label": 0, "too short": 0, "too long": 0, "no caption left": 0, "timed caption of other length": 0}
     for clip in store.indices(split).tolist():
         frames = int(store.lengths[clip]) - spare_frames
-        if not _label_fits(store, clip, rules):
+        if clip not in labelled:
             dropped["label"] += 1
             continue
         if frames < shortest or (frames > longest and not rules.keep_long):
@@ -95,11 +95,24 @@ def build_index(store: MotionStore, split: str | None, rules: IndexRules, *, spa
     return examples
 
 
-def _label_fits(store: MotionStore, clip: int, rules: IndexRules) -> bool:
-    for kind, wanted in (rules.labels or {}).items():
-        if store.labels[kind][clip] not in wanted:
-            return False
-    return all(store.labels[kind][clip] not in banned for kind, banned in (rules.exclude_labels or {}).items())
+def labelled_clips(
+    store: MotionStore, split: str | None, labels: Labels = None, exclude_labels: Labels = None
+) -> list[int]:
+    """Clips of a split whose labels are all among `labels` and not among `exclude_labels`, in the split's order.
+
+    Raises:
+        ValueError: a kind of label that the store does not have.
+    """
+    wanted, banned = labels or {}, exclude_labels or {}
+    if unknown := sorted({*wanted, *banned} - store.labels.keys()):
+        raise ValueError(
+            f"The index rules name label kinds {unknown}; motion store '{store.name}' has {sorted(store.labels)}."
+        )
+    return [
+        clip for clip in store.indices(split).tolist()
+        if all(store.labels[kind][clip] in values for kind, values in wanted.items())
+        and all(store.labels[kind][clip] not in values for kind, values in banned.items())
+    ]  # fmt: skip
 
 
 def _text_fits(text: str, rules: IndexRules) -> bool:

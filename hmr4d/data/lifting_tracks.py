@@ -22,6 +22,7 @@ from hmr4d.body.skeleton import Skeleton
 from hmr4d.data.camera_files import read_camera, undistorted
 from hmr4d.data.captures import CaptureViews
 from hmr4d.data.keypoint_files import read_keypoints
+from hmr4d.data.lifting_views import LiftingViews
 from hmr4d.data.randomness import ItemRandom, mix_seed
 from hmr4d.data.resampling import resample_positions, resampled_length
 from hmr4d.data.store import TextCache
@@ -206,6 +207,18 @@ def capture_tracks(views: CaptureViews) -> list[Track2D]:
         Track2D(clip.name, clip.kp2d, clip.conf, clip.skeleton, clip.fps, clip.rig.size[0], clip.rig.select([0]))
         for clip in clips
     ]
+
+
+def projected_tracks(views: LiftingViews) -> list[Track2D]:
+    """What view 0 observes of every clip of a store, with its camera and without the 3D motion: 2D of a domain."""
+    items = (views[i] for i in range(len(views)))
+    return [
+        Track2D(
+            views.store.names[item["clip"]], item["kp2d_obs"], item["visible"].float(), views.codec.skeleton, views.fps,
+            item["size"][0], Rig(item["size"], item["K4"], item["T_w2c"]).select([0]),
+        )
+        for item in items
+    ]  # fmt: skip
 
 
 def folder_tracks(

@@ -16,6 +16,7 @@ from hmr4d.body.canonical import mirror
 from hmr4d.body.detected_joints import smpl22_from_detections
 from hmr4d.body.joint_conversion import convert_joints, smpl_to_coco17
 from hmr4d.body.skeleton import COCO17, SMPL22, Skeleton
+from hmr4d.data.clip_index import Labels, labelled_clips
 from hmr4d.data.datasets import cell_weights
 from hmr4d.data.keypoint_corruption import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.lifting_rigs import complete
@@ -89,6 +90,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
         split: name of the split.
         rigs: draws the rig of an item.
         codec: of a view's motion; its skeleton is that of the items.
+        labels, exclude_labels: label kind -> values of the clips that are used, or left out; None for no rule.
         fps: rate of the items; motion of another rate goes through a cubic spline.
         min_frames, max_frames: of an item. Shorter clips are left out, longer ones give random windows.
         augmentation: of the motion; None for none.
@@ -102,7 +104,8 @@ class LiftingViews(Dataset[dict[str, Any]]):
         seed: seeds items that are asked for by index alone, as in evaluation.
 
     Raises:
-        ValueError: no clip is long enough, or joints of detectors are asked for where others are lifted.
+        ValueError: no clip is long enough, the store does not have such labels, or joints of detectors are asked for
+            where others are lifted.
     """
 
     text_cache: TextCache | None = None
@@ -112,7 +115,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
         codec: ViewTokenCodec | ViewPointCodec, fps: float = 30.0, min_frames: int = 60, max_frames: int = 300,
         augmentation: MotionAugmentation | None = None, corruption: KeypointCorruption | None = None,
         detector_share: float = 0.0, placement: PlacementRules | None = None, cameras: str = "paper", grid: int = 64,
-        max_range: float = DEFAULT_RANGE, seed: int = 0,
+        max_range: float = DEFAULT_RANGE, labels: Labels = None, exclude_labels: Labels = None, seed: int = 0,
     ) -> None:  # fmt: skip
         self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
         self.rigs, self.codec, self.fps, self.seed = rigs, codec, fps, seed
@@ -126,7 +129,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
         self.detector_share = detector_share
         self.placement, self.cameras = placement or PlacementRules(), cameras
         self.grid, self.max_range = grid, max_range
-        self.clips = self._long_enough(split)
+        self.clips = self._long_enough(split, labels, exclude_labels)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -171,9 +174,9 @@ class LiftingViews(Dataset[dict[str, Any]]):
             "clip": clip,
         }  # fmt: skip
 
-    def _long_enough(self, split: str | None) -> np.ndarray:
-        """(N,) clips of the split with `min_frames` at the fastest playback."""
-        clips = self.store.indices(split)
+    def _long_enough(self, split: str | None, labels: Labels, exclude_labels: Labels) -> np.ndarray:
+        """(N,) clips of the split with such labels and `min_frames` at the fastest playback."""
+        clips = np.array(labelled_clips(self.store, split, labels, exclude_labels), dtype=np.int64)
         fastest = self.fps / self.augmentation.speed[1]
         frames = np.array([resampled_length(int(n), self.store.fps, fastest) for n in self.store.lengths[clips]])
         kept = clips[frames >= self.min_frames]

@@ -232,3 +232,37 @@ def test_a_training_takes_them_beside_projected_motion(tmp_path: Path, monkeypat
     known = torch.cat([batch["camera_known"] for batch in batches])
     assert 16 < int(known.sum()) < 48
     assert batches[0]["features"].shape[0] == 32
+
+
+def test_detections_train_networks_of_smpl_joints() -> None:
+    """Toes are not known, so that nothing is learnt of them; limbs are where they were seen."""
+    item = examples(track(60), skeleton=SMPL22)[0]
+    known = item["known2d"][0]
+    toes = list(SMPL22.indices("left_foot", "right_foot"))
+    assert not known[:, toes].any() and known.float().mean() > 0.9
+    pixels = ViewTokenCodec(SMPL22).decode(item["features"][0], item["size"][0])
+    knee = SMPL22.index("left_knee")
+    torch.testing.assert_close(pixels[:, knee], walk(60, SMPL22)[:, knee], rtol=1e-4, atol=0.05)
+
+
+def test_2d_of_some_clips_of_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As configured: the 2D of clips with a label beside the 3D of all others, and none of their 3D."""
+    writer = StoreWriter(
+        tmp_path / "inputs" / "bandai_namco", name="b", source="test", licence="none", notice="", settings={}, fps=20.0
+    )
+    for i, content in enumerate(("walk", "run")):
+        joints3d = synthetic_joints("walk", 70, np.random.default_rng(i))
+        writer.add(f"clip{i}", joints3d, split="train", labels={"content": content})
+    writer.finish(annotate=lambda record: [Caption("walks")], mirror_text=str, tokenize=str.split)
+    monkeypatch.setenv("HMR4D_INPUTS", str(tmp_path / "inputs"))
+    cfg = compose_config([
+        "exp=mocap2to3/pretrain_2d_tiny", "data=bandai_namco", "tracks2d=store", "data.batch_size=32",
+        "data.train.rules.exclude_labels={content:[run]}", "datamodule.extra.tracks.views.labels={content:[run]}",
+        "data.batches_per_epoch=1",
+    ])  # fmt: skip
+    data = instantiate(cfg.datamodule, _convert_="all")
+    (batch,) = list(data.train_dataloader())
+    has_3d = batch["joints3d"].flatten(1).any(1)
+    assert 8 < int(has_3d.sum()) < 24 and batch["camera_known"].all()
+    walks, runs = data.train_dataloader().dataset.sources
+    assert walks.clips.tolist() == [0] and [track.name for track in runs.tracks] == ["clip1"]

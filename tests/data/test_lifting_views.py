@@ -178,6 +178,42 @@ def test_another_skeleton(store: MotionStore) -> None:
     assert 0.03 < item["joints3d"][:, [15, 16], 1].min() < 0.15  # ankles, over toes that touch the floor
 
 
+def test_what_detectors_see_of_smpl_joints(store: MotionStore) -> None:
+    """Features are the true joints; what is observed is what COCO keypoints tell of them, with toes or without."""
+    plain = views(store, corruption=None)
+    data, never = (views(store, corruption=None, detector_share=share) for share in (1.0, 0.0))
+    toes, limbs = list(SMPL22.indices("left_foot", "right_foot")), list(SMPL22.indices("left_knee", "right_wrist"))
+    seen_toes = set()
+    for seed in range(8):
+        item, other = data.item(0, ItemRandom.from_seed(seed)), plain.item(0, ItemRandom.from_seed(seed))
+        assert torch.equal(item["features"], other["features"]) and torch.equal(item["joints3d"], other["joints3d"])
+        assert torch.equal(never.item(0, ItemRandom.from_seed(seed))["kp2d_obs"], other["kp2d_obs"])
+        off = (item["kp2d_obs"] - other["kp2d_obs"]).norm(dim=-1)[:, item["visible"].all(0)]
+        side = data.codec.box_side(item["features"][0], item["size"][0]).amax(-1)
+        assert 1 < off.max() < 0.15 * side.max()  # pixels; hips are mixtures
+        torch.testing.assert_close(item["kp2d_obs"][:, limbs], other["kp2d_obs"][:, limbs], rtol=1e-4, atol=1e-2)
+        seen_toes.add(item["visible"][:, toes].float().mean().item())
+        others = item["visible"].clone()
+        others[:, toes] = True
+        assert others.all()
+    assert seen_toes == {0.0, 1.0}
+    with pytest.raises(ValueError, match="only 'smpl22' can be seen through keypoints"):
+        views(store, COCO17, detector_share=0.5)
+
+
+def test_clips_are_chosen_by_labels(tmp_path: Path) -> None:
+    writer = StoreWriter(tmp_path, name="b", source="test", licence="none", notice="", settings={}, fps=FPS)
+    for i, content in enumerate(("walk", "run", "walk")):
+        joints3d = synthetic_joints("walk", 90, np.random.default_rng(i))
+        writer.add(f"clip{i}", joints3d, split="train", labels={"content": content})
+    writer.finish(annotate=lambda record: [Caption("walks")], mirror_text=str, tokenize=str.split)
+    store = MotionStore.open(tmp_path)
+    assert views(store, labels={"content": ["walk"]}).clips.tolist() == [0, 2]
+    assert views(store, exclude_labels={"content": ["walk"]}).clips.tolist() == [1]
+    with pytest.raises(ValueError, match="label kinds"):
+        views(store, labels={"colour": ["red"]})
+
+
 def test_camera_noise_is_in_what_is_told_of_view_0_only(store: MotionStore) -> None:
     exact = views(store)[0, 5]
     noisy = views(store, augmentation=MotionAugmentation(camera_noise=1.0))[0, 5]
