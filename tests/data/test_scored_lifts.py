@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.body.skeleton import COCO17, SMPL22
+from hmr4d.body.skeleton import COCO17, SMPL22, SMPL24
 from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.data.keypoint_corruption import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.lifting_rigs import SurroundingRigs
@@ -156,3 +156,28 @@ def test_virtual_cameras_look_at_the_person_of_a_recording(tmp_path: Path) -> No
         pixels, depth = project(seen.rig, clip.joints3d[clip.valid.all(-1)])
         inside = ((pixels >= 0) & (pixels < seen.rig.size[:, None, None])).all(-1) & (depth > 0)
         assert inside.float().mean((1, 2)).min() > 0.9
+
+
+def test_smpl_joints_are_lifted_from_detections_and_detections_scored(tmp_path: Path) -> None:
+    write_aistpp(tmp_path / "aistpp", num_frames=48)
+    source = partial(aistpp_clips, tmp_path / "aistpp")
+    own, smpl, hands = (ScoredLifts(source, skeleton=s, limit=1) for s in (COCO17, SMPL22, SMPL24))
+    keypoints, clip = own.observation(0), smpl.clip(0)
+    assert clip.skeleton is COCO17 and torch.equal(clip.joints3d, own.clip(0).joints3d)  # the truth stays
+    assert own.joint_notes == [] and len(smpl.joint_notes) == 2 and smpl.identity()["lifted"] == "smpl22"
+    for data in (smpl, hands):
+        seen = data.observation(0)
+        assert seen.skeleton is data.lifted and torch.equal(seen.rig.T_w2c, keypoints.rig.T_w2c)
+        for name in ("left_wrist", "right_knee"):
+            here, there = data.lifted.index(name), COCO17.index(name)
+            assert torch.equal(seen.kp2d[:, :, here], keypoints.kp2d[:, :, there])
+            assert torch.equal(seen.conf[:, :, here], keypoints.conf[:, :, there])
+        torso = keypoints.conf[..., list(COCO17.indices("left_hip", "right_hip", "left_shoulder", "right_shoulder"))]
+        whole = (torso > 0).all(-1)
+        pelvis = seen.conf[..., SMPL22.index("pelvis")]
+        assert bool(whole.any()) and torch.equal(pelvis[whole], torso.amin(-1).clamp(max=0.5)[whole])
+    wrist, elbow = (keypoints.conf[..., COCO17.index(f"left_{part}")] for part in ("wrist", "elbow"))
+    assert torch.equal(hands.observation(0).conf[..., SMPL24.index("left_hand")], torch.minimum(wrist, elbow))
+    twice = ScoredLifts(source, keypoints="openpose18", limit=1)
+    with pytest.raises(ValueError, match=r"show 'coco17' keypoints themselves\. Leave keypoints out"):
+        twice.observation(0)
