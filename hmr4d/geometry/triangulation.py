@@ -109,7 +109,8 @@ def triangulate_robust(
         points2d: (..., V, N, 2) image coordinates at unit depth (intrinsics removed).
         T_w2c: (..., V, 4, 4).
         weights: (..., V, N) non-negative, of squared residuals; 0 for what a view does not see.
-        prior: (..., N, 3) where points are expected, metres; used only for those that the rays leave open.
+        prior: (..., N, 3) where points are expected, metres, NaN where nothing is known; used only for those that the
+            rays leave open.
         scale: (..., V, N) or (..., V, 1) side of the body's box at unit depth; None trusts every view alike.
         rounds: reweighted solves; 0 gives plain weighted least squares.
 
@@ -120,8 +121,11 @@ def triangulate_robust(
     seen = x.isfinite().all(-1) & w.isfinite() & (w > 0)
     x, w = torch.where(seen[..., None], x, 0.0), torch.where(seen, w, 0.0)
     sigma = None if scale is None else ERROR_SCALE * scale.double()
-    guess = torch.zeros_like(x[..., 0, :, :1]).expand(*x.shape[:-3], -1, 3) if prior is None else prior.double()
-    guess = torch.where(guess.isfinite(), guess, 0.0)
+    guess = (
+        torch.full_like(x[..., 0, :, :1], torch.nan).expand(*x.shape[:-3], -1, 3) if prior is None else prior.double()
+    )
+    expected = guess.isfinite().all(-1)
+    guess = torch.where(expected[..., None], guess, 0.0)
     normal, rhs = _view_equations(x, T)
     X, determined = _solve_views(normal, rhs, w, guess)
     for _ in range(rounds):
@@ -132,7 +136,7 @@ def triangulate_robust(
         X, determined = _solve_views(normal, rhs, w * factor, guess)
     error, depth = _reprojection(X, x, T)
     used = seen & (depth > 0)
-    ok = used.any(-2) & (determined if prior is None else X.isfinite().all(-1))
+    ok = used.any(-2) & (determined | expected) & X.isfinite().all(-1)
     residual = ((used * error.square()).sum(-2) / used.sum(-2).clamp(min=1)).sqrt()
     X = torch.where(ok[..., None], X, guess)
     dtype = points2d.dtype

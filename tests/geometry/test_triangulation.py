@@ -274,6 +274,18 @@ def test_joints_that_no_view_sees() -> None:
     assert not with_prior.ok[::3].any()
 
 
+def test_a_prior_that_is_no_number_is_none() -> None:
+    T, points, images = robust_scene()
+    weights = ones(images)
+    weights[1:, ::2] = 0.0  # one ray
+    prior = points + 0.1
+    prior[::4] = torch.nan
+    got, without = (triangulate_robust(images, T, weights, prior=p) for p in (prior, None))
+    assert not got.ok[::4].any() and got.ok[2::4].all() and got.ok[1::2].all()
+    assert not without.ok[::2].any()
+    torch.testing.assert_close(got.points[::4], without.points[::4])
+
+
 def test_numbers_that_are_none_count_as_unseen() -> None:
     T, points, images = robust_scene()
     broken, weights = images.clone(), ones(images)

@@ -174,6 +174,11 @@ class Mocap2to3Pipeline(nn.Module):
             return hints_in_world(hints, self.world_codec)
         return hints_in_views(hints, rig, self.codec)
 
+    def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor:
+        """Joints (B, L, J, 3) as a flat figure on the floor where the feet are seen (`ground_hints`), NaN elsewhere."""
+        hints = ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range)
+        return torch.where(hints.valid[..., -1:, None], hints.figure, torch.nan)
+
     def _point_terms(self, predicted: Tensor, x_0: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Errors of decoded points whose weight is not 0, by the name of the weight."""
         options = self.training_options
@@ -255,7 +260,7 @@ class Mocap2to3Pipeline(nn.Module):
             rig: V cameras, batched.
             track: observed motion.
             options: weights.
-            prior: (B, L, J, 3) where the rays leave a point open, or None.
+            prior: (B, L, J, 3) for points that the rays leave open, NaN where nothing is known, or None.
         """
         if self.world_codec is not None:
             joints3d = self.world_codec.decode(x_0[:, 0])
@@ -310,6 +315,7 @@ class Mocap2to3Pipeline(nn.Module):
         steps = self.schedule.steps(options.num_inference_steps)
         free = {t for t, _ in steps[: round(options.free_share * len(steps))]}
         lifted: list[Lifted] = []
+        guess = self.first_guess(rig, track.pixels, seen)
 
         def predict(x_t: Tensor, t: int) -> Tensor:
             step = torch.tensor(t, device=x_t.device)
@@ -323,7 +329,7 @@ class Mocap2to3Pipeline(nn.Module):
             guided = options.consistency > 0 and t not in free and self.world_codec is None
             if not (guided or is_last):
                 return x_0
-            found = self.lift(x_0, rig, track, options, lifted[-1].joints3d if lifted else None)
+            found = self.lift(x_0, rig, track, options, lifted[-1].joints3d if lifted else guess)
             if before is not None:
                 common = before.shape[1]
                 joints3d = torch.cat([join(before, found.joints3d[:, :common]), found.joints3d[:, common:]], 1)
