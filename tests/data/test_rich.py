@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,32 @@ def test_the_floor_lies_at_zero(rich: tuple[Path, StubBody], source: str, tmp_pa
         true = walker(40, seed=RICH_SEQUENCES.index(clip.name.split("/", maxsplit=1)[0]))
         tolerance = 1e-3 if source != "feet" else 5e-2  # two steps say little about a tilt
         np.testing.assert_allclose(clip.joints3d[..., 1], true[..., 1], atol=tolerance)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_the_floor_is_that_of_all_sequences_of_a_capture(prepared: bool, tmp_path: Path) -> None:
+    """One person walks on the floor, and in another sequence one stays on a bench, which is no floor."""
+    body, bench = write_rich(tmp_path, num_frames=80), np.array([0.0, 0.45, 0.0])
+    on_bench = walker(1, seed=5) + bench + np.array([1.0, 0.0, 0.0])
+    body.motions[2] = np.repeat(on_bench, 40, 0) @ TILTED[:3, :3].T + TILTED[:3, 3]
+    other, joints = "Pavallion_007_sit", tmp_path / "joints"
+    if prepared:
+        labels, cameras = write_bundle(tmp_path, body, repeat=False, more={other: 2})
+        captures: RichBundle | RichCaptures = RichBundle(labels, cameras, bodies=body)
+    else:
+        joints.mkdir()
+        np.savez(joints / f"{other}.npz", joints24_world=body.motions[2])
+        np.savez(joints / f"{FIRST}.npz", joints24_world=body.motions[0])
+        meta = tmp_path / "resource" / "meta" / "test.txt"
+        meta.write_text(meta.read_text() + f"{other}\tPavallion\tscan_b\t007\tX\tmale\toutdoor\tsit\t7\t2\n")
+        captures = RichCaptures(tmp_path, "test", joints=joints, allow={f"{other}/cam_02"})
+    clip = captures.dataset()[len(captures.dataset()) - 1]
+    assert other in clip.name
+    np.testing.assert_allclose(clip.joints3d[0, :, 1], on_bench[0, :, 1], atol=0.1)  # two steps say little about a tilt
+    if not prepared:
+        (joints / f"{FIRST}.npz").unlink()  # alone it seems to stand on the floor, and the log says what is missing
+        alone = RichCaptures(tmp_path, "test", joints=joints, allow={f"{other}/cam_02"}).dataset()[0]
+        np.testing.assert_allclose(alone.joints3d[0, :, 1], on_bench[0, :, 1] - 0.45, atol=0.1)
 
 
 def test_images_of_the_world_are_those_of_the_calibration(rich: tuple[Path, StubBody]) -> None:
@@ -170,8 +196,10 @@ def test_a_source_of_joints_is_needed(tmp_path: Path) -> None:
 # --- the prepared test set --------------------------------------------------------------------------------------------
 
 
-def write_bundle(folder: Path, body: StubBody, *, repeat: bool = True) -> tuple[Path, Path]:
-    """Labels of one clip whose first frame is there twice, and its camera."""
+def write_bundle(
+    folder: Path, body: StubBody, *, repeat: bool = True, more: Mapping[str, int] | None = None
+) -> tuple[Path, Path]:
+    """Labels of one clip whose first frame is there twice, and its camera; of more sequences by the body's number."""
     frames = [0, *range(40)] if repeat else list(range(40))
     parameters = {
         "betas": torch.zeros(len(frames), 10), "global_orient": torch.zeros(len(frames), 3),
@@ -181,7 +209,11 @@ def write_bundle(folder: Path, body: StubBody, *, repeat: bool = True) -> tuple[
     label = {"frame_id": torch.tensor(frames), "gender": "male", "gt_smplx_params": parameters}
     K = torch.tensor([[3000.0, 0, 1500], [0, 3010, 2056], [0, 0, 1]])
     T, _, _ = read_camera_xml(folder / "scan_calibration" / "Pavallion" / "calibration" / "003.xml")
-    torch.save({f"test/{FIRST}/cam_03": label}, folder / "labels.pt")
+    found = {f"test/{FIRST}/cam_03": label}
+    for name, number in (more or {}).items():
+        own = parameters | {"betas": torch.full((len(frames), 10), float(number))}
+        found[f"test/{name}/cam_03"] = label | {"gt_smplx_params": own}
+    torch.save(found, folder / "labels.pt")
     torch.save({"Pavallion_4": (torch.from_numpy(T), K)}, folder / "wrong.pt")
     torch.save({"Pavallion_3": (torch.from_numpy(T), K)}, folder / "cameras.pt")
     return folder / "labels.pt", folder / "cameras.pt"

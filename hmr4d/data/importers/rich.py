@@ -114,8 +114,10 @@ def read_camera_xml(path: Path) -> tuple[Floats, Floats, Floats]:
     return T, K[[0, 4, 2, 5]], np.pad(distortion[:8], (0, max(0, 5 - len(distortion[:8]))))
 
 
-def rich_ground(root: Path, sequence: RichSequence, joints3d: Floats, scans: dict[str, Any] | None) -> GroundPlane:
-    """The floor of a capture: of the scan's matrix, of the axis-aligned frame, or from the feet, in this order.
+def rich_ground(
+    root: Path, sequence: RichSequence, joints3d: Floats, scans: dict[str, Any] | None
+) -> GroundPlane | None:  # fmt: skip
+    """The floor of a capture: of the scan's matrix, else of the axis-aligned frame, else None, for nobody measured it.
 
     Args:
         root: of the data set.
@@ -126,9 +128,7 @@ def rich_ground(root: Path, sequence: RichSequence, joints3d: Floats, scans: dic
     Raises:
         CaptureError: a file holds no such matrices.
     """
-    shoulders, hips = joints3d[:, [16, 17]].mean(1), joints3d[:, list(HIPS)].mean(1)
-    up = body_up(shoulders, hips)
-    feet = joints3d[:, [10, 11]].reshape(-1, 3)
+    up, feet = _up_and_feet(joints3d)
     key = f"{sequence.capture}_{sequence.scan}"
     path = root / "multicam2world" / f"{sequence.capture}_multicam2world.json"
     if scans is not None and key in scans:
@@ -143,11 +143,25 @@ def rich_ground(root: Path, sequence: RichSequence, joints3d: Floats, scans: dic
         sign = float(np.sign(up @ R[:, axis]))
         normal, d, source = sign * R[:, axis], sign * float(t[axis]) / float(c), path.name
     else:
-        return fit_ground_plane(feet, up, rest_height=TOE_REST, max_tilt=float(MAX_TILT))
+        return None
     plane = GroundPlane(normal, d)
     lowest = np.quantile(plane.height(feet), 0.02) - TOE_REST
     logger.info("%s: floor of %s, the lowest feet are %.3f m from it.", sequence.name, source, lowest)
     return GroundPlane(normal, d, abs(float(lowest)), source)
+
+
+def feet_ground(capture: str, joints3d: Floats) -> GroundPlane:
+    """The floor of a capture from the feet of all its SMPL joints (N, J, 3) in metres, frame of the calibration."""
+    up, feet = _up_and_feet(joints3d)
+    plane = fit_ground_plane(feet, up, rest_height=TOE_REST, max_tilt=float(MAX_TILT))
+    logger.info("%s: floor from the feet of %d frames, residual %.4f m.", capture, len(joints3d), plane.residual)
+    return plane
+
+
+def _up_and_feet(joints3d: Floats) -> tuple[Floats, Floats]:
+    """Mean direction (3,) from hips to shoulders, and foot joints (2 N, 3)."""
+    up = body_up(joints3d[:, [16, 17]].mean(1), joints3d[:, list(HIPS)].mean(1))
+    return up, joints3d[:, [10, 11]].reshape(-1, 3)
 
 
 class RichCaptures:
@@ -189,6 +203,8 @@ class RichCaptures:
         if absent:
             raise FileNotFoundError(f"RICH calibrations not found: {', '.join(absent)}.")
         logger.info("RICH %s: %d sequences, %d clips.", split, len(self.sequences), len(self.clips))
+        self._floors: dict[str, GroundPlane] = {}
+        self._known: tuple[str, dict[str, Any]] = "", {}  # a capture and its joints, read for its floor and for clips
 
     def dataset(self) -> CaptureViews:
         """All clips, with true 2D: the data set has no detections."""
@@ -200,7 +216,7 @@ class RichCaptures:
         joints3d, present = self._joints_of(sequence)
         skeleton = _skeleton(name, joints3d)
         valid = np.repeat(present[:, None], skeleton.num_joints, 1)
-        check_body_extent(f"RICH {name}", joints3d, valid, "metres")
+        measured = rich_ground(self.root, sequence, joints3d[present], self._scans)
         cameras = [read_camera_xml(self._camera_file(sequence, v)) for v in sequence.views]
         sizes = [image_size(sequence.capture, v) for v in sequence.views]
         return Capture(
@@ -208,12 +224,38 @@ class RichCaptures:
             views=tuple(f"cam_{v:02d}" for v in sequence.views), size=np.array(sizes),
             K4=np.stack([c[1] for c in cameras]), T_w2c=np.stack([c[0] for c in cameras]),
             distortion=np.stack([c[2] for c in cameras]),
-            ground=rich_ground(self.root, sequence, joints3d[present], self._scans),
+            ground=measured or self._feet_floor(sequence.capture),
             observed=tuple(range(len(sequence.views))),
         )  # fmt: skip
 
+    def _feet_floor(self, capture: str) -> GroundPlane:
+        """The floor from the feet of all sequences of a capture that are there."""
+        if capture not in self._floors:
+            found: list[Floats] = []
+            for sequence in (s for s in self.sequences.values() if s.capture == capture):
+                try:
+                    joints3d, present = self._joints_of(sequence)
+                except FileNotFoundError as error:
+                    logger.warning("%s: the floor is sought without %s: %s", capture, sequence.name, error)
+                else:
+                    found.append(joints3d[present, : SMPL22.num_joints])
+            self._floors[capture] = feet_ground(capture, np.concatenate(found))
+        return self._floors[capture]
+
     def _joints_of(self, sequence: RichSequence) -> tuple[Floats, NDArray[np.bool_]]:
         """(L, J, 3) joints in metres, 0 where a frame is missing, and which frames there are (L,)."""
+        if self._known[0] != sequence.capture:
+            self._known = sequence.capture, {}
+        known = self._known[1]
+        if sequence.name not in known:
+            joints3d, present = self._read_joints(sequence)
+            valid = np.repeat(present[:, None], _skeleton(sequence.name, joints3d).num_joints, 1)
+            check_body_extent(f"RICH {sequence.name}", joints3d, valid, "metres")
+            known[sequence.name] = joints3d, present
+        return known[sequence.name]
+
+    def _read_joints(self, sequence: RichSequence) -> tuple[Floats, NDArray[np.bool_]]:
+        """What the files of a sequence hold; see `_joints_of`."""
         if self._joints is not None:
             return _cached_joints(self._joints / f"{sequence.name}.npz")
         assert self._bodies is not None  # the constructor saw to it

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import SMPL22, SMPL24
 from hmr4d.data.captures import Capture, CaptureError, CaptureViews, check_body_extent
-from hmr4d.data.importers.ground_plane import body_up, fit_ground_plane
-from hmr4d.data.importers.rich import FPS, HIPS, MAX_TILT, TOE_REST, image_size
+from hmr4d.data.importers.ground_plane import GroundPlane
+from hmr4d.data.importers.rich import FPS, HIPS, feet_ground, image_size
 from hmr4d.data.importers.rich_bodies import HAND_WIDTHS, WIDTHS, BodyJoints
 from hmr4d.data.safe_pickle import load_arrays_pickle
 
@@ -48,6 +48,7 @@ class RichBundle:
     def __init__(self, labels: str | Path, cameras: str | Path, *, bodies: BodyJoints, dedup: bool = False) -> None:
         self._labels, self._cameras = _mapping(Path(labels)), _mapping(Path(cameras))
         self._bodies, self._dedup = bodies, dedup
+        self._floors: dict[str, GroundPlane] = {}
         self.names = sorted(self._labels)
         unknown = [n for n in self.names if _key(n, self._cameras) not in self._cameras]
         if unknown:
@@ -61,28 +62,37 @@ class RichBundle:
         return CaptureViews([(name, 0) for name in self.names], self.load)
 
     def load(self, name: str) -> Capture:
-        """One clip, in the frame of the calibration; its floor comes from its own feet."""
-        label = self._labels[name]
-        frames = self._frames(name) if self._dedup else np.arange(len(np.asarray(label["frame_id"])))
-        given: Mapping[str, Any] = label["gt_smplx_params"]
-        wanted = WIDTHS | {n: w for n, w in HAND_WIDTHS.items() if n in given}
-        if missing := [n for n in WIDTHS if n not in given]:
-            raise CaptureError(f"{name} has no {', '.join(missing)} among its gt_smplx_params.")
-        parameters = {n: np.asarray(given[n], np.float64)[frames, :w] for n, w in wanted.items()}
-        joints3d = self._bodies(parameters, str(label["gender"]))
+        """One clip, in the frame of the calibration; its floor comes from the feet of all clips of the capture."""
+        joints3d = self._joints_of(name)
         valid = np.ones(joints3d.shape[:2], bool)
         check_body_extent(name, joints3d, valid, "metres")
         T_w2c, K = (np.asarray(a, np.float64) for a in self._cameras[_key(name, self._cameras)])
-        up = body_up(joints3d[:, [16, 17]].mean(1), joints3d[:, list(HIPS)].mean(1))
-        feet = joints3d[:, [10, 11]].reshape(-1, 3)
         capture, camera = _parts(name)
         return Capture(
             name=name.rsplit("/", 1)[0], fps=FPS, skeleton=SMPL22 if joints3d.shape[1] == 22 else SMPL24,
             root_joints=HIPS, joints3d=joints3d, valid=valid, views=(f"cam_{camera:02d}",),
             size=np.array([image_size(capture, camera)]),
             K4=np.array([[K[0, 0], K[1, 1], K[0, 2], K[1, 2]]]), T_w2c=T_w2c[None], distortion=None,
-            ground=fit_ground_plane(feet, up, rest_height=TOE_REST, max_tilt=float(MAX_TILT)), observed=(0,),
+            ground=self._floor(capture), observed=(0,),
         )  # fmt: skip
+
+    def _floor(self, capture: str) -> GroundPlane:
+        """The floor from the feet of all sequences of a capture, each as one of its clips has it."""
+        if capture not in self._floors:
+            clips = {name.rsplit("/", 1)[0]: name for name in self.names if _parts(name)[0] == capture}
+            self._floors[capture] = feet_ground(capture, np.concatenate([self._joints_of(n) for n in clips.values()]))
+        return self._floors[capture]
+
+    def _joints_of(self, name: str) -> Floats:
+        """(F, J, 3) metres, the frames of a clip."""
+        label = self._labels[name]
+        given: Mapping[str, Any] = label["gt_smplx_params"]
+        wanted = WIDTHS | {n: w for n, w in HAND_WIDTHS.items() if n in given}
+        if missing := [n for n in WIDTHS if n not in given]:
+            raise CaptureError(f"{name} has no {', '.join(missing)} among its gt_smplx_params.")
+        parameters = {n: np.asarray(given[n], np.float64)[:, :w] for n, w in wanted.items()}
+        joints3d = self._bodies(parameters, str(label["gender"]))
+        return joints3d[self._frames(name)] if self._dedup else joints3d
 
     def _frames(self, name: str) -> NDArray[np.int64]:
         """Frames of a clip whose number is not that of the frame before."""
