@@ -64,10 +64,11 @@ def test_who_knows_the_truth_returns_it(settings: dict[str, Any]) -> None:
 def test_maps_are_encoded_once_for_all_steps_tracks_and_windows() -> None:
     joints3d, rig = people(1, 60), ring()
     pipeline = truthful(joints3d, rig)
-    pipeline.sample(seen(joints3d, rig)[:, 0], torch.ones(1, 60, 22), rig, window=24, overlap=8, num_samples=2)
+    request: dict[str, Any] = {"window": 24, "overlap": 8, "num_samples": 2, "num_inference_steps": 3}
+    pipeline.sample(seen(joints3d, rig)[:, 0], torch.ones(1, 60, 22), rig, **request)
     network = pipeline.denoiser
     assert isinstance(network, KnowsTheTruth)
-    assert network.calls > 20 and network.maps == 1
+    assert network.calls > 6 and network.maps == 1
 
 
 def test_missing_joints_come_from_the_drawn_views() -> None:
@@ -114,7 +115,8 @@ def drawn(pipeline: Mocap2to3Pipeline, joints3d: Tensor, rig: Rig, **request: An
 def test_a_sample_depends_on_its_track_and_seed_alone() -> None:
     joints3d, rig = people(1, 24).expand(3, -1, -1, -1), ring()
     torch.manual_seed(0)
-    pipeline = tiny_pipeline(KnowsTheTruth(CODEC.encode(seen(joints3d[:1], rig), rig.size), doubt=0.05))
+    network = KnowsTheTruth(CODEC.encode(seen(joints3d[:1], rig), rig.size), doubt=0.05)
+    pipeline = tiny_pipeline(network, num_inference_steps=3)
     lengths = torch.tensor([24, 18, 7])
     together = drawn(pipeline, joints3d, rig, seed=[5, 6, 7], lengths=lengths)
     for i, length in enumerate(lengths.tolist()):
