@@ -18,7 +18,7 @@ from hmr4d.diffusion.noise import IndependentNoise, NoiseSource
 from hmr4d.diffusion.requests import fitting, seeds_of
 from hmr4d.diffusion.sampler import sample
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.geometry.cameras import world_to_camera
+from hmr4d.geometry.cameras import invert_rigid, world_to_camera
 from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
 from hmr4d.geometry.rigs import CONDITION_SIZES, Rig, camera_condition, first_camera, normalise, project
 from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
@@ -33,6 +33,7 @@ from hmr4d.models.mocap2to3.tracks import (
     reflected_frames,
     resample_motion,
     resample_track,
+    smooth_in_time,
     window_starts,
 )
 from hmr4d.models.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, check_request
@@ -372,7 +373,23 @@ class Mocap2to3Pipeline(nn.Module):
             found = self.sample_window(inputs.select(rows), part, noise, options, before)
             end = start + found.joints3d.shape[1]
             joints3d[rows, start:end], residual[rows, start:end] = found.joints3d, found.residual
-        return Lifted(joints3d, residual)
+        return Lifted(self._cleaned(joints3d, inputs.rig, track.lengths, options), residual)
+
+    @full_precision
+    def _cleaned(self, joints3d: Tensor, rig: Rig, lengths: Tensor, options: LiftSamplingOptions) -> Tensor:
+        """Motion (B, L, J, 3) smoothed across and along the rays of view 0; joints behind it stay where they are."""
+        if options.smooth_image == options.smooth_depth == 0:
+            return joints3d
+        T_w2c, shape = rig.T_w2c[:, 0], joints3d.shape[1:3]
+        points_c = world_to_camera(joints3d.flatten(1, 2), T_w2c).unflatten(1, shape)
+        depth = points_c[..., 2:].clamp(min=MIN_VIEW_DEPTH)
+        image = smooth_in_time(points_c[..., :2] / depth, lengths, options.smooth_image * self.fps)
+        smooth = smooth_in_time(depth, lengths, options.smooth_depth * self.fps)
+        moved = torch.cat([image, torch.ones_like(smooth)], -1) * smooth
+        moved = world_to_camera(moved.flatten(1, 2), invert_rigid(T_w2c)).unflatten(1, shape)
+        beyond = torch.arange(shape[0], device=lengths.device) >= lengths[:, None]
+        in_front = (points_c[..., 2] > MIN_VIEW_DEPTH) | beyond[..., None]
+        return torch.where(in_front.all(1)[:, None, :, None], moved, joints3d)
 
     def sample(
         self, kp2d: Tensor, conf: Tensor, rig: Rig, *, fps: float | None = None, lengths: Tensor | None = None,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hmr4d.data.resampling import resampled_length
@@ -94,3 +97,23 @@ def join(earlier: Tensor, later: Tensor) -> Tensor:
     """Cross-fade (B, N, J, 3) of two windows over their frames in common."""
     weight = fade_out(earlier.shape[1], earlier).reshape(-1, *[1] * (earlier.ndim - 2))
     return weight * earlier + (1 - weight) * later
+
+
+def smooth_in_time(x: Tensor, lengths: Tensor, sigma: float) -> Tensor:
+    """x (B, L, ...) convolved in time with a Gaussian of `sigma` frames; what is beyond `lengths` (B,) stays.
+
+    The ends are continued by reflection in the last point, so that what moves on evenly stays where it is.
+    """
+    if sigma == 0:
+        return x
+    smooth = x.clone()
+    for row, length in enumerate(lengths.tolist()):
+        reach = min(math.ceil(4 * sigma), length - 1)
+        away = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
+        kernel = torch.exp(-0.5 * (away / sigma).square())
+        own = x[row, :length].flatten(1)
+        before, after = (2 * own[:1] - own[1 : reach + 1].flip(0), 2 * own[-1:] - own[-reach - 1 : -1].flip(0))
+        padded = torch.cat([before, own, after]).T[:, None]  # (C, 1, length + 2 reach)
+        found = F.conv1d(padded, (kernel / kernel.sum())[None, None])[:, 0].T
+        smooth[row, :length] = found.reshape(length, *x.shape[2:])
+    return smooth

@@ -14,6 +14,7 @@ from hmr4d.diffusion.noise import IndependentNoise
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.models.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
 from hmr4d.models.mocap2to3.pipeline import Mocap2to3Pipeline
+from hmr4d.models.mocap2to3.tracks import smooth_in_time
 from hmr4d.models.mocap2to3.values import LiftDraws, Track
 from hmr4d.representation.view_points import ViewPointCodec
 from hmr4d.representation.view_tokens import ViewTokenCodec
@@ -154,6 +155,28 @@ class Biased(KnowsTheTruth):
         self.calls += 1
         start = [0, 36, 72][(self.calls - 1) // 10]
         return self.truth[(self.calls - 1) // 10][None, :, start : start + x_t.shape[2]]
+
+
+def test_smoothing_along_and_across_the_rays_of_view_0() -> None:
+    """Noise in depth goes, the picture stays; batched with a longer track as alone; ends do not lag."""
+    joints3d, rig = people(2, 30), ring()
+    shaken = joints3d + 0.05 * torch.randn(2, 30, 1, 3, generator=torch.Generator().manual_seed(1))
+    kp2d, conf, lengths = seen(shaken, rig)[:, 0], torch.ones(2, 30, 22), torch.tensor([21, 30])
+
+    def lifted(*, rows: slice = slice(2), **smooth: float) -> Tensor:
+        pipeline = truthful(shaken[rows], rig, **smooth)
+        request = {"rig": rig, "lengths": lengths[rows]}
+        return pipeline.sample(kp2d[rows, : lengths[rows].max()], conf[rows, : lengths[rows].max()], **request).joints3d
+
+    rough, deep, both = lifted(), lifted(smooth_depth=0.1), lifted(smooth_depth=0.1, smooth_image=0.1)
+    pixels = [seen(motion, rig)[:, 0] for motion in (rough, deep)]
+    assert largest_error(pixels[0][1], pixels[1][1]) < 0.05
+    errors = [float((motion - joints3d)[1].norm(dim=-1).mean()) for motion in (rough, deep, both)]
+    assert errors[0] > 1.1 * errors[1] and errors[1] > 1.3 * errors[2]
+    alone = lifted(rows=slice(1), smooth_depth=0.1, smooth_image=0.1)
+    torch.testing.assert_close(alone[0], both[0, :21], atol=1e-4, rtol=0)
+    line = torch.arange(12.0)[None, :, None] * torch.tensor([1.0, -2.0])
+    torch.testing.assert_close(smooth_in_time(line, torch.tensor([12]), 2.0), line)
 
 
 def test_windows_join_without_a_jump() -> None:
