@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -270,12 +270,12 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         own |= {k: s.name for k, s in (("keypoints", self.shown), ("lifted", self.lifted)) if s.name != scored}
         return self.source.identity() | own | ({} if self._draws_rigs else {"views": self.views})
 
-    @property
+    @cached_property
     def lifted(self) -> Skeleton:
         """Joints that methods lift."""
         return self.skeleton or self.clip(self.items[0]).skeleton
 
-    @property
+    @cached_property
     def shown(self) -> Skeleton:
         """Joints or keypoints that the cameras show, before those that are lifted are made of them."""
         return self._seen_clip(self.clip(self.items[0])).skeleton
