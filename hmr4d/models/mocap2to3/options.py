@@ -62,7 +62,8 @@ class LiftTrainingOptions:
         points_weight: of the absolute error of decoded points, in normalised image coordinates.
         velocity_weight: of the absolute error of their steps from frame to frame.
         metres_weight: of the absolute error of decoded points in metres at the true depth; needs 3D motion.
-        regression: only the last diffusion step is trained, where nothing but noise is left of the motion.
+        noise_share: share of the items that train the last diffusion step, where nothing but noise is left of the
+            motion; the others train any. 1 trains a regression.
         monitor_noise: share of the diffusion steps that lie between the motion and what validation predicts from.
     """
 
@@ -71,11 +72,11 @@ class LiftTrainingOptions:
     points_weight: float = 0.1
     velocity_weight: float = 0.05
     metres_weight: float = 0.0
-    regression: bool = False
+    noise_share: float = 0.0
     monitor_noise: float = 0.4
 
     def __post_init__(self) -> None:
-        for name in ("drop_camera", "monitor_noise"):
+        for name in ("drop_camera", "noise_share", "monitor_noise"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"Training option {name} is {getattr(self, name)}; expected a share from 0 to 1.")
         for name in ("token_weight", "points_weight", "velocity_weight", "metres_weight"):

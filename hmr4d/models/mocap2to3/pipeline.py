@@ -103,8 +103,9 @@ class Mocap2to3Pipeline(nn.Module):
         views = num_views if self.world_codec is None else 1
         eps = torch.randn(batch_size, views, num_frames, self.denoiser.num_features, generator=generator)
         t = torch.randint(0, self.schedule.num_steps, (batch_size,), generator=generator)
-        t = torch.full_like(t, last) if self.training_options.regression else t
-        return LiftDraws(eps, t, torch.rand(batch_size, generator=generator) >= self.training_options.drop_camera)
+        keep_camera = torch.rand(batch_size, generator=generator) >= self.training_options.drop_camera
+        is_last = torch.rand(batch_size, generator=generator) < self.training_options.noise_share
+        return LiftDraws(eps, torch.where(is_last, last, t), keep_camera)
 
     def training_loss(self, batch: dict[str, Any], draws: LiftDraws) -> dict[str, Tensor]:
         """Loss terms by name; "loss" is what to minimise (section 5.6).
@@ -213,7 +214,7 @@ class Mocap2to3Pipeline(nn.Module):
             with several views `abs_mpjpe`, metres, after triangulation with the observed motion.
         """
         draws = self.draw_training(batch, generator)
-        noise = 1.0 if self.training_options.regression else self.training_options.monitor_noise
+        noise = 1.0 if self.training_options.noise_share == 1 else self.training_options.monitor_noise
         t = torch.full_like(draws.t, round(noise * (self.schedule.num_steps - 1)))
         draws = LiftDraws(draws.eps, t, torch.ones_like(draws.keep_camera))
         predicted, x_0 = self._predict_clean(batch, draws)

@@ -348,7 +348,7 @@ def test_a_prediction_off_by_a_known_amount_is_monitored_as_such() -> None:
 
 def test_regression_trains_the_last_step_alone() -> None:
     batch = tiny_batch()
-    pipeline = tiny_pipeline(training=LiftTrainingOptions(regression=True, drop_camera=0.5))
+    pipeline = tiny_pipeline(training=LiftTrainingOptions(noise_share=1.0, drop_camera=0.5))
     draws = pipeline.draw_training(batch, torch.Generator().manual_seed(0))
     assert draws.t.tolist() == [9, 9]
     kept = [pipeline.draw_training(batch, torch.Generator().manual_seed(i)).keep_camera for i in range(50)]
