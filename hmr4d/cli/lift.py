@@ -7,7 +7,8 @@ import logging
 import math
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
 from hmr4d.data.camera_files import CameraFile, check_keypoints_fit, read_camera, read_rig, undistorted
 from hmr4d.data.keypoint_files import FORMATS, KeypointTrack, read_keypoints
 from hmr4d.data.lifting_rigs import feet_place, virtual_rig
+from hmr4d.data.view_checks import check_on_floor
 from hmr4d.export.lift_npz import LiftedMotion, save_lift_npz
 from hmr4d.geometry.rigs import Rig
 from hmr4d.models.mocap2to3.confidence import camera_joints, joint_confidence
@@ -37,6 +39,8 @@ from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view
 logger = logging.getLogger(__name__)
 
 USUAL_FPS = 30.0
+SLOWEST_FPS, FASTEST_FPS = 1.0, 1000.0
+SAME_ASPECT = 0.02  # share by which the sides of a video may differ from those of the camera's image
 SURE = 0.3  # confidence of the feet that place virtual cameras
 _ONE_SKELETON = ("bvh", "glb", "amass", "mesh")  # formats of a posed body
 _OWN = ("npz", "html")  # written here, with more in them
@@ -55,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--format", choices=FORMATS, default="auto", help="of the keypoints (auto)")
     known.add_argument("--skeleton", choices=sorted(SKELETONS), help="joint set, where the file does not tell")
     known.add_argument("--person", default="longest", metavar="WHO", help="an id, longest or all (longest)")
-    known.add_argument("--fps", type=float, help=f"frames per second, where the file does not tell ({USUAL_FPS:g})")
+    known.add_argument("--fps", type=float, help=f"frames per second, where no file tells ({USUAL_FPS:g})")
     known.add_argument("--rig", type=Path, metavar="YAML", help="virtual cameras, instead of three around the person")
     known.add_argument("--method", choices=list(METHODS), default="mocap2to3", help="how to lift (mocap2to3)")
     known.add_argument("--model", default="mocap2to3-bandai", help="name or folder (mocap2to3-bandai)")
@@ -79,23 +83,39 @@ def parser() -> argparse.ArgumentParser:
 def lift(args: argparse.Namespace) -> list[Path]:
     """Writes what `args` ask for; the paths written."""
     formats = check_exports(args.export) if args.export else []
-    if args.video is not None and not args.video.is_file():
-        raise FileNotFoundError(f"Video not found: {args.video}. Check the path, or leave --video out.")
     if args.samples < 1:
         raise ValueError(f"--samples is {args.samples}; expected 1 or more.")
+    if args.out.exists() and not args.out.is_dir():
+        raise NotADirectoryError(f"--out {args.out} is a file; expected a folder to write to.")
     camera = read_camera(args.camera)
+    video_fps = None if args.video is None else check_video(args.video, camera)
     tracks = read_tracks(args, camera)
+    fps = frame_rate(args.fps, tracks[0].fps, video_fps)
+    tracks = [replace(track, fps=fps) for track in tracks]
     lifter = METHODS[args.method](_request(args, tracks[0].skeleton))
+    if args.rig and not lifter.needs_views:
+        raise ValueError(f"--rig is for --method mocap2to3; {args.method} looks at the real camera alone.")
     if lifter.skeleton != SMPL22 and (never := [name for name in formats if name in _ONE_SKELETON]):
-        raise ValueError(f"{', '.join(never)} need joints of 'smpl22'; this model gives '{lifter.skeleton.name}'.")
+        raise ValueError(
+            f"--export {','.join(never)} takes joints of 'smpl22' only; --method {args.method} gives "
+            f"'{lifter.skeleton.name}' here. Choose a model of SMPL joints, or csv and npz."
+        )
     written: list[Path] = []
     people: list[LiftedMotion] = []
     stem = slug(args.keypoints.stem)
     for track in tracks:
         name = f"{stem}_p{slug(track.person)}" if args.person == "all" else stem
-        motion, output = lift_track(track, camera, lifter, args)
+        try:
+            motion, output = lift_track(track, camera, lifter, args)
+        except ValueError as error:
+            if len(tracks) == 1:
+                raise
+            logger.warning("Person %s, seen in %d frames, is left out: %s", track.person, track.num_seen, error)
+            continue
         people.append(motion)
         written += write_person(args, name, motion, output, lifter, formats)
+    if not people:
+        raise ValueError(f"None of the {len(tracks)} people in {args.keypoints} could be lifted.")
     if len(people) > 1:
         written.append(args.out / f"{stem}_plan.png")
         write_plan_view(written[-1], [_path(p, f"person {p.person}") for p in people], _cameras(people[0])[:1],
@@ -107,19 +127,24 @@ def read_tracks(args: argparse.Namespace, camera: CameraFile) -> list[KeypointTr
     """The tracks asked for, in pixels of a pinhole camera of this size."""
     found = read_keypoints(args.keypoints, args.format, args.person, skeleton=args.skeleton, size=camera.size)
     tracks = found if isinstance(found, list) else [found]
-    for track in tracks:
-        check_keypoints_fit(track, camera)
+    check_keypoints_fit(tracks[0], camera)
     return [undistorted(track, camera) for track in tracks]
 
 
-def track_fps(track: KeypointTrack, asked: float | None) -> float:
-    """Frames per second: as asked, else as the file says, else the usual."""
-    fps = asked if asked is not None else track.fps
+def frame_rate(asked: float | None, told: float | None, video: float | None) -> float:
+    """Frames per second of the keypoints: as asked, else as their file tells, else those of the video, else the usual.
+
+    Raises:
+        ValueError: a rate that no camera has.
+    """
+    fps = next((rate for rate in (asked, told, video) if rate is not None), None)
     if fps is None:
         logger.info("The keypoints say nothing about time; taken as %g frames per second (--fps).", USUAL_FPS)
-        return USUAL_FPS
-    if not (math.isfinite(fps) and fps > 0):
-        raise ValueError(f"The frame rate is {fps}; expected a positive number of frames per second.")
+        fps = USUAL_FPS
+    if not (math.isfinite(fps) and SLOWEST_FPS <= fps <= FASTEST_FPS):
+        raise ValueError(f"The frame rate is {fps}; expected {SLOWEST_FPS:g} to {FASTEST_FPS:g} frames per second.")
+    if video is not None and abs(fps - video) > 0.01 * video:
+        logger.warning("The keypoints are taken at %g frames per second, the video has %g.", fps, video)
     return float(fps)
 
 
@@ -134,6 +159,7 @@ def lift_track(
     track: KeypointTrack, camera: CameraFile, lifter: Lifter, args: argparse.Namespace
 ) -> tuple[LiftedMotion, LiftOutput]:
     """One person's motion."""
+    check_on_floor(track, camera)
     kp2d, conf = observed_joints(
         torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), track.skeleton, lifter.skeleton
     )
@@ -141,8 +167,7 @@ def lift_track(
         rig = camera.rig
     else:
         rig = read_rig(args.rig, camera) if args.rig else deployment_rig(camera, kp2d, conf, lifter.skeleton)
-    fps = track_fps(track, args.fps)
-    output = lifter.run(kp2d[None], conf[None], rig.to(torch.float32), fps)
+    output = lifter.run(kp2d[None], conf[None], rig.to(torch.float32), track.fps or USUAL_FPS)
     joints3d, length = output.motion(0), int(output.lengths[0])
     confidence = joint_confidence(output, 0, kp2d, conf) if lifter.needs_views else torch.full_like(conf, torch.nan)
     motion = LiftedMotion(
@@ -193,22 +218,48 @@ def write_person(
     return written
 
 
+def check_video(path: Path, camera: CameraFile) -> float | None:
+    """Frames per second of a video, None where it does not tell.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it cannot be decoded, or is not of the shape of the camera's image.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"Video not found: {path}. Check the path, or leave --video out.")
+    facts, frames = _opened(path)
+    frames.close()
+    (width, height), size = facts["size"], camera.size
+    if abs(width / height * size[1] / size[0] - 1) > SAME_ASPECT:
+        raise ValueError(
+            f"{path} has pictures of {width} x {height} pixels, but the camera's image is {size[0]} x {size[1]}. "
+            "Keypoints, camera file and video have to be of the same pictures."
+        )
+    return float(facts["fps"]) if facts.get("fps") else None
+
+
 def video_pictures(path: Path, first: int) -> Iterator[Image.Image]:
-    """Frames of a video from number `first` on.
+    """Frames of a video from number `first` on."""
+    facts, frames = _opened(path)
+    for number, frame in enumerate(frames):
+        if number >= first:
+            yield Image.frombytes("RGB", facts["size"], frame)
+
+
+def _opened(path: Path) -> tuple[dict[str, Any], Generator[bytes, None, None]]:
+    """What a video says of itself, and its frames.
 
     Raises:
         ValueError: it cannot be decoded.
     """
     import imageio_ffmpeg
 
-    reader = imageio_ffmpeg.read_frames(str(path))
+    frames = imageio_ffmpeg.read_frames(str(path))
     try:
-        size = next(reader)["size"]  # type: ignore[index]
-        for number, frame in enumerate(reader):
-            if number >= first:
-                yield Image.frombytes("RGB", size, frame)
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"{path} cannot be read as a video ({str(error).splitlines()[0]}).") from error
+        return next(frames), frames  # type: ignore[return-value]
+    except (OSError, RuntimeError, StopIteration) as error:
+        reason = (str(error).splitlines() or ["no picture in it"])[0]
+        raise ValueError(f"{path} cannot be read as a video ({reason}).") from error
 
 
 def _request(args: argparse.Namespace, skeleton: Skeleton) -> LiftRequest:
@@ -217,7 +268,7 @@ def _request(args: argparse.Namespace, skeleton: Skeleton) -> LiftRequest:
 
 def _overlay(motion: LiftedMotion, output: LiftOutput) -> Overlay:
     joints2d = output.joints2d[0, 0, : len(motion.joints_world)].numpy()
-    return Overlay(joints2d, motion.kp2d, motion.kp2d_conf, motion.skeleton)
+    return Overlay(joints2d, motion.kp2d, motion.kp2d_conf, motion.skeleton, int(motion.frame_ids[0]))
 
 
 def _views(motion: LiftedMotion, output: LiftOutput) -> ImageViews:

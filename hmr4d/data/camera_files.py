@@ -31,7 +31,8 @@ from hmr4d.utils.files import write_text
 logger = logging.getLogger(__name__)
 
 HIGHEST = 100.0  # metres; numbers above are other units
-_WIDEST = 0.1  # focal length by image width; smaller ones are millimetres or shares of the image
+_WIDEST, _NARROWEST = 0.1, 100.0  # focal length by image side; others are millimetres, shares or other units
+_FAR_FROM_MIDDLE, _SAME_SHARE = 0.1, 0.03  # of the image; principal points of images of another size
 _SHORTEST_FOV, _LONGEST_FOV = math.pi, 175.0  # degrees; smaller numbers are radians
 _ROTATION_ROUNDING = 2e-3  # entries of R R^T - 1 of matrices written with three decimals
 _RADIANS = math.pi / 2
@@ -39,6 +40,8 @@ INTRINSIC_KEYS = ("size", "K", "fov_deg", "distortion")
 _POSE_KEYS = ("pitch_deg", "roll_deg", "height_m")
 _VIEW_POSE_KEYS = (*_POSE_KEYS, "yaw_deg", "position_m")
 _OUTSIDE, _INSIDE = 0.25, 0.95  # shares of joints that tell a wrong image size, and a right one
+_DOUBTFUL = 0.02  # share of joints farther outside than _MARGIN that makes the size doubtful
+_MARGIN = 0.02  # of the image's sides; detectors set joints a little outside
 
 
 @dataclass(frozen=True)
@@ -155,19 +158,27 @@ def undistorted(track: KeypointTrack, camera: CameraFile) -> KeypointTrack:
 
 
 def check_keypoints_fit(track: KeypointTrack, camera: CameraFile) -> None:
-    """ValueError when the joints of a track cannot be of images of this size."""
+    """ValueError when the joints of a track cannot be of images of this size; a warning when that is doubtful."""
     points = track.kp2d[track.kp2d_conf > 0]
-    if not len(points) or _share_inside(points, camera.size) >= 1 - _OUTSIDE:
+    if not len(points):
         return
-    (width, height), (u, v) = camera.size, points.max(0)
-    given = f"keypoints reach to u = {u:.0f}, v = {v:.0f}, but the camera's image is {width} x {height} pixels"
+    (width, height), low, high = camera.size, points.min(0), points.max(0)
+    given = (
+        f"keypoints span u = {low[0]:.0f} to {high[0]:.0f}, v = {low[1]:.0f} to {high[1]:.0f}, "
+        f"but the camera's image is {width} x {height} pixels"
+    )
+    if _share_inside(points, camera.size) >= 1 - _OUTSIDE:
+        if _share_inside(points, camera.size, _MARGIN) < 1 - _DOUBTFUL:
+            logger.warning("The %s. Is the camera file for another size?", given)
+        return
     if _share_inside(points, (height, width)) >= _INSIDE:
         raise ValueError(f"The {given}. Width and height seem to be swapped: size: [{height}, {width}].")
     raise ValueError(f"The {given}. Calibrate and detect at the same size, or scale the keypoints.")
 
 
-def _share_inside(points: np.ndarray, size: tuple[int, int]) -> float:
-    return float(((points >= 0) & (points <= size)).all(-1).mean())
+def _share_inside(points: np.ndarray, size: tuple[int, int], margin: float = 0.0) -> float:
+    around = margin * np.array(size)
+    return float(((points >= -around) & (points <= size + around)).all(-1).mean())
 
 
 def read_intrinsics(section: Section) -> tuple[tuple[int, int], Tensor, Tensor]:
@@ -182,17 +193,30 @@ def read_intrinsics(section: Section) -> tuple[tuple[int, int], Tensor, Tensor]:
         raise ValueError(f"the focal lengths are {fx:g} and {fy:g}; expected two similar positive numbers of pixels.")
     if fx < _WIDEST * max(size):
         raise ValueError(f"the focal length is {fx:g} pixels for an image {size[0]} wide; expected pixels, not mm.")
-    if not (0 <= cx <= size[0] and 0 <= cy <= size[1]):
-        raise ValueError(
-            f"the principal point ({cx:g}, {cy:g}) is outside the image of {size[0]} x {size[1]} pixels. "
-            "Was the camera calibrated at another size?"
-        )
+    if fx > _NARROWEST * max(size):
+        raise ValueError(f"the focal length is {fx:g} pixels for an image {size[0]} wide; expected pixels.")
+    _check_principal_point(cx, cy, size)
     if not section.has("distortion"):
         return size, K4, torch.zeros(0, dtype=torch.float64)
     distortion = section.numbers("distortion", -1)
     if len(distortion) not in (0, *COEFFICIENT_COUNTS):
         raise ValueError(f"'{section.where}distortion' has {len(distortion)} numbers; expected [k1, k2, p1, p2, k3].")
     return size, K4, distortion
+
+
+def _check_principal_point(cx: float, cy: float, size: tuple[int, int]) -> None:
+    """ValueError for a principal point outside the image, or as it would be at the middle of one of another size."""
+    where = f"the principal point ({cx:g}, {cy:g})"
+    if not (0 <= cx < size[0] and 0 <= cy < size[1]):
+        raise ValueError(
+            f"{where} is outside the image of {size[0]} x {size[1]} pixels. Was the camera calibrated at another size?"
+        )
+    shares = cx / size[0], cy / size[1]
+    if abs(shares[0] - shares[1]) < _SAME_SHARE and abs(sum(shares) / 2 - 0.5) > _FAR_FROM_MIDDLE:
+        raise ValueError(
+            f"{where} is the middle of an image of {2 * cx:.0f} x {2 * cy:.0f} pixels, not of {size[0]} x {size[1]}. "
+            "Calibrate at the size of the images, or scale K to it."
+        )
 
 
 def _focal_and_centre(section: Section, size: tuple[int, int]) -> Tensor:

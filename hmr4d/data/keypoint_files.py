@@ -91,6 +91,7 @@ def read_keypoints(
     try:
         table = _read_table(path, format)
         joint_set, num_body = _joint_set(table, skeleton)
+        table = _in_order(table, joint_set)
         tracks = _tracks(table, joint_set, num_body, size)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -122,6 +123,8 @@ def _read_table(path: Path, format: str) -> DetectionTable:
         return read_arrays(path)
     if path.suffix in (".pkl", ".pickle", ".pt", ".pth"):
         raise ValueError("pickled keypoints are not read. Save them as .npz with kp2d (L, J, 2) and kp2d_conf (L, J).")
+    if path.stat().st_size == 0:
+        raise ValueError("the file is empty; expected keypoints as docs/lift.md shows them.")
     content = read_json(path)
     layout = sniff_json(content) if format == "auto" else format
     if layout is None:
@@ -153,6 +156,28 @@ def _joint_set(table: DetectionTable, asked: str | None) -> tuple[Skeleton, int]
     if joint_set.num_joints != num_body:
         raise ValueError(f"entries have {num_body} body joints but skeleton '{name}' has {joint_set.num_joints}.")
     return joint_set, num_body
+
+
+def _in_order(table: DetectionTable, joint_set: Skeleton) -> DetectionTable:
+    """The table with its joints in the order of the skeleton, where the file names them.
+
+    Raises:
+        ValueError: its names are in an order of their own, but not those of the skeleton.
+    """
+    names = table.joint_names
+    if names is None or len(names) != len(table.detections[0].points):
+        return table
+    if set(names) == set(joint_set.joint_names):
+        order = [names.index(name) for name in joint_set.joint_names]
+        return replace(table, detections=[replace(d, points=d.points[order]) for d in table.detections])
+    elsewhere = [n for i, n in enumerate(names[: joint_set.num_joints])
+                 if n in joint_set.joint_names and joint_set.index(n) != i]  # fmt: skip
+    if elsewhere:
+        raise ValueError(
+            f"it names its {len(names)} joints in another order than '{joint_set.name}' ({elsewhere[0]} is joint "
+            f"{names.index(elsewhere[0])}), and not all of that set. Convert them, or choose another --skeleton."
+        )
+    return table
 
 
 def _tracks(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,24 @@ import torch
 import yaml
 from torch import Tensor
 
+_LONGEST = 100  # characters of a value in a message
+
+
+def _shown(value: Any) -> str:
+    """A value for a message; the beginning of long ones, such as another file's content."""
+    short = reprlib.Repr()
+    short.maxlist, short.maxstring, short.maxlong, short.maxother = 10, _LONGEST, _LONGEST, _LONGEST
+    text = repr(value) if isinstance(value, (int, float)) else short.repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
 
 class Section:
     """A mapping of the file with its place in it, for messages."""
 
     def __init__(self, values: Any, where: str, allowed: tuple[str, ...]) -> None:
         if not isinstance(values, Mapping):
-            raise ValueError(f"{where.rstrip('.') or 'its content'} is {values!r}; expected {', '.join(allowed)}.")
+            known = ", ".join(allowed)
+            raise ValueError(f"{where.rstrip('.') or 'its content'} is {_shown(values)}; expected {known}.")
         for key in values:
             if key not in allowed:
                 near = difflib.get_close_matches(str(key), allowed, 1, 0.5)
@@ -45,7 +57,7 @@ class Section:
         value = self.values.get(key) if default is not None else self.required(key)
         value = default if value is None else value
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(f"'{self.where}{key}' is {value!r}; expected a number.")
+            raise ValueError(f"'{self.where}{key}' is {_shown(value)}; expected a number.")
         return float(value)
 
     def numbers(self, key: str, *shape: int) -> Tensor:
@@ -54,11 +66,11 @@ class Section:
         try:
             array = torch.tensor(value, dtype=torch.float64)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"'{self.where}{key}' is {value!r}; expected numbers.") from error
+            raise ValueError(f"'{self.where}{key}' is {_shown(value)}; expected numbers.") from error
         fits = array.ndim == len(shape) and all(n in (-1, m) for n, m in zip(shape, array.shape, strict=True))
         if not fits or not bool(array.isfinite().all()):
             wanted = " x ".join(str(n) for n in shape if n > 0) or "a list of"
-            raise ValueError(f"'{self.where}{key}' is {value!r}; expected {wanted} numbers.")
+            raise ValueError(f"'{self.where}{key}' is {_shown(value)}; expected {wanted} numbers.")
         return array
 
 

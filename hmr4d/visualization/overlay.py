@@ -34,12 +34,14 @@ class Overlay:
         kp2d: (L, J, 2) pixels that were observed.
         kp2d_conf: (L, J) 0 for missing.
         skeleton: joint meaning.
+        first_frame: number of frame 0 in the video.
     """
 
     joints2d: NDArray[np.floating]
     kp2d: NDArray[np.floating]
     kp2d_conf: NDArray[np.floating]
     skeleton: Skeleton
+    first_frame: int = 0
 
     @property
     def errors(self) -> NDArray[np.float64]:
@@ -79,7 +81,7 @@ class OverlayPainter:
         """Writes the frame and how far both are apart into the corner of a picture."""
         errors = [float(person.errors[frame]) for person in people]
         words = ", ".join("not observed" if np.isnan(e) else f"{e:.1f} px off" for e in errors)
-        place, text = (8, 6), f"frame {frame}: {words}"
+        place, text = (8, 6), f"frame {people[0].first_frame + frame}: {words}"
         ImageDraw.Draw(image).text(place, text, font=self._font, fill=INK, stroke_width=2, stroke_fill=PAPER)
 
     def surroundings(self, people: Sequence[Overlay]) -> tuple[int, int, int, int]:

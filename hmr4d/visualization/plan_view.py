@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _SIZE = 900  # pixels of the longer side of the plan
 _MARGIN = 46
+_NARROWEST = 0.5  # of the longer side; the legend needs some room
 _OVER = 2  # drawn so many times finer, for smooth edges
 _PERSON_COLOURS: tuple[Colour, ...] = ((43, 122, 214), (240, 128, 42), (46, 160, 104), (170, 82, 196), (205, 62, 84))
 _WEDGE = (214, 226, 240)
@@ -106,6 +107,8 @@ class _Plan:
         roots = [_root(p) for p in people]
         ground = np.concatenate([*roots, *(_centre(c)[None, [0, 2]] for c in cameras)])
         low, high = np.floor(ground.min(0) - 0.7), np.ceil(ground.max(0) + 0.7)
+        lacking = np.ceil((_NARROWEST * (high - low).max() - (high - low)).clip(min=0) / 2)
+        low, high = low - lacking, high + lacking
         self.low, self.high = low, high
         self.scale = _OVER * (_SIZE - 2 * _MARGIN) / max(float((high - low).max()), 1.0)
         width, height = (high - low) * self.scale + 2 * _OVER * _MARGIN

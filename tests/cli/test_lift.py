@@ -16,7 +16,7 @@ from PIL import Image
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import COCO17, SMPL22
-from hmr4d.cli.lift import main
+from hmr4d.cli.lift import frame_rate, main
 from hmr4d.data.camera_files import read_camera
 from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.export.motion_npz import load_motion_npz
@@ -168,18 +168,46 @@ def test_over_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     width, height = next(reader)["size"]  # type: ignore[index]
     first = np.frombuffer(next(reader), np.uint8).reshape(height, width, 3)
     assert 100 < first[-40:, :, 1].mean() < 140  # the keypoints begin at frame 3 of the video
+    assert np.load(tmp_path / "out" / "walk.npz")["fps"] == 20  # of the video: the keypoints do not tell
+    kept = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     (tmp_path / "no.mp4").write_text("no video")
-    assert main([*words, "--video", str(tmp_path / "no.mp4"), "--out", str(tmp_path / "out")]) == 2
-    assert "no.mp4 cannot be read as a video" in capsys.readouterr().err
+    write_mp4(tmp_path / "tall.mp4", map(to_pixels, [Image.new("RGB", (360, 640))] * 2), fps=20, size=(360, 640))
+    for name, message in (("no", "no.mp4 cannot be read as a video"), ("tall", "360 x 640 pixels, but the camera's")):
+        assert main([*words, "--video", str(tmp_path / f"{name}.mp4"), "--out", str(tmp_path / "out")]) == 2
+        assert message in capsys.readouterr().err
+    assert kept == {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+
+def test_rates_come_from_the_first_who_knows(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "hmr4d")
+    assert (frame_rate(50, 25.0, 30.0), frame_rate(None, 25.0, 25.0), frame_rate(None, None, 24.0)) == (50, 25, 24)
+    assert "taken at 50 frames per second, the video has 30" in caplog.text and "nothing about time" not in caplog.text
+    assert frame_rate(None, None, None) == 30 and "nothing about time" in caplog.text
+
+
+def test_people_of_whom_too_little_is_seen_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keypoints = coco_file(tmp_path, [person(-1.0, 6), person(1.0, 4)])
+    entries = json.loads(keypoints.read_text())
+    for entry in entries:
+        if entry["track_id"] == 2:
+            entry["keypoints"][33:] = [0.0] * 18  # no hips, no legs: behind a table, or no person at all
+    keypoints.write_text(json.dumps(entries))
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray", "--person", "all"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert {p.name for p in (tmp_path / "out").glob("*.npz")} == {"walk_p1.npz"}
+    assert "Person 2, seen in 4 frames, is left out: No frame shows the root" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--fps", "0"], "frame rate is 0.0"),
+        (["--fps", "1e9"], "expected 1 to 1000"),
+        (["--out", "camera.yaml"], "camera.yaml is a file; expected a folder"),
+        (["--rig", "rig.yaml"], "--rig is for --method mocap2to3"),
         (["--samples", "0"], "--samples is 0"),
         (["--samples", "2"], "--samples and --steps are for"),
-        (["--export", "bvh"], "bvh need joints of 'smpl22'; this model gives 'coco17'"),
+        (["--export", "bvh"], "--export bvh takes joints of 'smpl22' only; --method ground_ray gives 'coco17'"),
         (["--export", "fbx"], "Unknown export"),
         (["--video", "none.mp4"], "Video not found"),
         (["--camera", "none.yaml"], "Camera file not found"),
@@ -187,7 +215,10 @@ def test_over_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (["--method", "mocap2to3", "--model", "no-such-model"], "no-such-model"),
     ],
 )
-def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+def test_mistakes_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     keypoints = coco_file(tmp_path, [person(frames=4)])
     given = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray"]
     assert main([*given, "--out", str(tmp_path / "out"), *words]) == 2

@@ -148,6 +148,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "pitch": (changed(pose={**POSE, "pitch_deg": 120}), "straight down"),
     "roll": (changed(pose={**POSE, "roll_deg": 270}), "from -180 to 180"),
     "principal point": (changed(K={"fx": 1500, "cx": 2000}), "outside the image"),
+    "of an image twice as large": (changed(size=[960, 540], K={"fx": 1500, "cx": 960, "cy": 540}), "outside the image"),
+    "of an image half as large": (changed(K={"fx": 750, "cx": 480, "cy": 270}), "middle of an image of 960 x 540"),
+    "of a larger image": (changed(K={"fx": 1500, "cx": 1280, "cy": 720}), "middle of an image of 2560 x 1440"),
+    "micrometres": (changed(K={"fx": 1.5e6}), "focal length is 1.5e.06 pixels"),
     "millimetres": (changed(K={"fx": 35}), "expected pixels, not mm"),
     "negative focal": (changed(K={"fx": -1500}), "similar positive"),
     "unlike focals": (changed(K={"fx": 1500, "fy": 500}), "similar positive"),
@@ -173,6 +177,12 @@ def test_mistakes_are_named_in_one_sentence(tmp_path: Path, case: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
         read_camera(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_content_of_other_files_is_not_repeated_whole(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"its content is .* \.\.\.; expected size, K") as caught:
+        read_camera(saved(tmp_path, [{"keypoints": list(range(1000))}] * 100))
+    assert len(str(caught.value)) < len(str(tmp_path)) + 300
 
 
 def test_missing_file_and_suspicious_angles(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -202,11 +212,15 @@ def test_distortion_is_taken_out(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert undistorted(track, plain) is track
 
 
-def test_image_size_must_fit_the_keypoints(tmp_path: Path) -> None:
+def test_image_size_must_fit_the_keypoints(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     camera = read_camera(saved(tmp_path, GOOD))
     points = np.random.default_rng(0).uniform((0, 0), (1900, 1060), (30, 17, 2))
     check_keypoints_fit(track_of(points), camera)
     check_keypoints_fit(track_of(points[..., ::-1] * (0.9, 0.5)), camera)
+    assert not caplog.text
+    low = np.random.default_rng(0).uniform((700, 600), (1200, 1180), (30, 17, 2))  # as of a person in a larger image
+    check_keypoints_fit(track_of(low), camera)
+    assert "to 1177, but the camera's image is 1920 x 1080" in caplog.text
     with pytest.raises(ValueError, match=r"swapped: size: \[1080, 1920\]"):
         check_keypoints_fit(track_of(points[..., ::-1]), camera)
     with pytest.raises(ValueError, match="at the same size"):

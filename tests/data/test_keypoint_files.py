@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hmr4d.body.skeleton import get_skeleton
 from hmr4d.data.keypoint_files import FORMATS, KeypointTrack, read_keypoints
 from tests.data.keypoint_layouts import LAYOUTS, People, walk, write_coco, write_mmpose_list, write_npy, write_openpose
 
@@ -158,6 +159,39 @@ def test_whole_body_sets_give_their_body(tmp_path: Path, num_joints: int, skelet
     np.testing.assert_array_equal(track.kp2d, points[:, :kept, :2].astype(np.float32))
 
 
+BODY_AND_FEET = [
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "neck", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle", "left_big toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
+]  # fmt: skip
+
+
+def test_joints_that_a_file_names_are_put_in_order(tmp_path: Path) -> None:
+    """25 joints that begin as COCO's do are no OpenPose order; wrappers of ViTPose name them."""
+    points = walk(4, 25)
+    content = {"keypoints": [{"1": p[:, [1, 0, 2]].tolist()} for p in points],
+               "skeleton": {str(i): name for i, name in enumerate(BODY_AND_FEET)}}  # fmt: skip
+    track = one(written(tmp_path, content))
+    assert track.skeleton.name == "openpose25"
+    for joint, name in (("pelvis", "hip"), ("left_big_toe", "left_big toe"), ("right_wrist", "right_wrist")):
+        expected = points[:, BODY_AND_FEET.index(name), :2].astype(np.float32)
+        np.testing.assert_array_equal(track.kp2d[:, track.skeleton.index(joint)], expected)
+    names = list(get_skeleton("coco17").joint_names)[::-1]
+    coco = json.loads(write_coco(tmp_path, {"0": points[:, :17]}).read_text())
+    frames = [{"instances": [{"keypoints": p[:17, :2].tolist()}]} for p in points]
+    for content in ({"annotations": coco, "categories": [{"name": "person", "keypoints": names}]},
+                    {"meta_info": {"keypoint_id2name": dict(enumerate(names))}, "instance_info": frames}):  # fmt: skip
+        track = one(written(tmp_path, content), skeleton="coco17")
+        np.testing.assert_array_equal(track.kp2d[:, ::-1], points[:, :17, :2].astype(np.float32))
+
+
+def test_names_of_another_order_that_is_not_known_are_refused(tmp_path: Path) -> None:
+    names = {str(i): name for i, name in enumerate([*BODY_AND_FEET[:24], "tail"])}
+    content = {"keypoints": [{"1": walk(1, 25)[0].tolist()}], "skeleton": names}
+    with pytest.raises(ValueError, match=r"25 joints in another order than 'openpose25' \(left_eye is joint 1\)"):
+        read_keypoints(written(tmp_path, content))
+
+
 def test_what_is_there_twice_or_sparsely_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "hmr4d")
     weak = {"image_id": 0, "track_id": 1, "keypoints": [5.0, 6.0, 0.2] * 17}
@@ -171,6 +205,7 @@ def test_what_is_there_twice_or_sparsely_is_said(tmp_path: Path, caplog: pytest.
 GOOD = {"image_id": 3, "category_id": 1, "keypoints": [5.0, 6.0, 0.7] * 17, "score": 1.0}
 WRONG: dict[str, tuple[Any, str]] = {
     "no json": ("{", "no JSON"),
+    "empty file": ("", "the file is empty"),
     "nothing": ([], "none of the known layouts"),
     "another object": ({"poses": []}, "none of the known layouts"),
     "short": ([{**GOOD, "keypoints": [1.0, 2.0]}], "no multiple of 3"),

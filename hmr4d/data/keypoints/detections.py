@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LAST_DIGITS = re.compile(r"(\d+)(?!.*\d)")
+_OTHER_NAMES = {"hip": "pelvis", "mid_hip": "pelvis", "midhip": "pelvis"}
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class DetectionTable:
         layout: "coco", "openpose", "alphapose", "mmpose", "vitpose" or "npz".
         skeleton: name of the joint set where the file or its layout tells it.
         fps: frames per second where the file tells it.
+        joint_names: of the joints in the order of the file where it names them, in the words of `Skeleton`.
     """
 
     detections: Sequence[Detection]
     layout: str
     skeleton: str | None = None
     fps: float | None = None
+    joint_names: tuple[str, ...] | None = None
 
 
 def frame_number(name: Any, what: str) -> int:
@@ -95,6 +98,18 @@ def person_name(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return None if value == -1 else str(value)
+
+
+def joint_names(value: Any) -> tuple[str, ...] | None:
+    """Names of joints from a list or {number: name}, in the words of `Skeleton`; None for anything else."""
+    if isinstance(value, dict):
+        numbers = [str(number) for number in range(len(value))]
+        by_number = {str(number): name for number, name in value.items()}
+        value = [by_number[n] for n in numbers] if by_number.keys() == set(numbers) else None
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        return None
+    words = ["_".join(re.split(r"[\s_-]+", name.strip().lower())) for name in value]
+    return tuple(_OTHER_NAMES.get(word, word) for word in words)
 
 
 def _numbers(values: Any, what: str) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from hmr4d.data.keypoints.detections import (
     DetectionTable,
     flat_points,
     frame_number,
+    joint_names,
     paired_points,
     person_name,
 )
@@ -53,13 +54,15 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
     if found not in fits.get(layout, ("coco", "alphapose", "mmpose", "vitpose")):
         raise ValueError(f"its content is {found or 'unknown'}, not {layout}. Leave the format out to have it found.")
     if found == "vitpose":
-        return DetectionTable(_rows_first(content["keypoints"]), "vitpose", "coco17")
+        names = joint_names(content.get("skeleton"))
+        return DetectionTable(_rows_first(content["keypoints"]), "vitpose", "coco17", joint_names=names)
     if found == "mmpose":
         meta = content.get("meta_info") if isinstance(content, dict) else None
         skeleton = "coco17" if layout == "vitpose" else _named_set(meta)
-        return DetectionTable(_mmpose(content), layout, skeleton)
+        names = joint_names(meta.get("keypoint_id2name")) if isinstance(meta, dict) else None
+        return DetectionTable(_mmpose(content), layout, skeleton, joint_names=names)
     entries = content["annotations"] if isinstance(content, dict) else content
-    return DetectionTable(_coco(entries), layout, "coco17")
+    return DetectionTable(_coco(entries), layout, "coco17", joint_names=_named_by_category(content))
 
 
 def instance_points(instance: Any, what: str) -> tuple[Any, str | None]:
@@ -113,6 +116,14 @@ def _rows_first(frames: list[Any]) -> list[Detection]:
             points = paired_points(values, None, f"person {person} of frame {frame}")
             detections.append(Detection(frame, points[:, [1, 0, 2]], person_name(person)))
     return detections
+
+
+def _named_by_category(content: Any) -> tuple[str, ...] | None:
+    """Names of the joints in a COCO annotation file with one category."""
+    categories = content.get("categories") if isinstance(content, dict) else None
+    if not isinstance(categories, list) or len(categories) != 1 or not isinstance(categories[0], dict):
+        return None
+    return joint_names(categories[0].get("keypoints"))
 
 
 def _person(entry: dict[str, Any]) -> str | None:

@@ -1,0 +1,89 @@
+"""Whether keypoints can be of somebody on the floor of their camera, before anything is lifted."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmr4d.data.camera_files import CameraFile
+from hmr4d.data.keypoint_files import KeypointTrack
+from hmr4d.data.lifting_rigs import ANKLE_HEIGHT, TOE_HEIGHT
+from hmr4d.geometry.ground_pointmap import meet_floor
+from hmr4d.geometry.rigs import normalise
+
+logger = logging.getLogger(__name__)
+
+SURE = 0.3  # confidence of keypoints that are looked at
+STATURES = (1.0, 2.25)  # metres; people outside are doubted
+_FACE = ("head", "nose", "left_eye", "right_eye", "left_ear", "right_ear")
+_FACE_SHARE = 0.93  # height of the face as a share of the stature
+_UPRIGHT = 0.8  # quantile over frames: people stoop, hardly anybody stands on tiptoe
+_FEW = 5  # frames that tell nothing
+
+
+def check_on_floor(track: KeypointTrack, camera: CameraFile) -> None:
+    """Says how tall the person looks over the floor; warns of people without feet or of strange size.
+
+    Args:
+        track: pixels without distortion.
+        camera: that saw it.
+
+    Raises:
+        ValueError: the feet are mostly above the horizon.
+    """
+    kp2d, seen = torch.from_numpy(track.kp2d).double(), torch.from_numpy(track.kp2d_conf) >= SURE
+    feet = list(track.skeleton.contact_joints)
+    if not bool(seen[:, feet].any()):
+        logger.warning("No foot of person %s is ever seen; the distance comes from the size of the body.", track.person)
+        return
+    points, meets = _feet_on_floor(track, camera, kp2d)
+    below = meets[seen[:, feet]].double().mean()
+    if below < 0.5:
+        raise ValueError(
+            f"The feet of person {track.person} are above the horizon of the camera, so they cannot be on its floor "
+            f"(pitch {np.degrees(camera.angles[0]):.1f} degrees). Check pitch, focal length and size in its file."
+        )
+    stature = _stature(track, camera, kp2d, seen, points, meets & seen[:, feet])
+    if stature is None:
+        return
+    if STATURES[0] <= stature <= STATURES[1]:
+        logger.info("Person %s looks %.1f m tall over this floor.", track.person, stature)
+    else:
+        logger.warning(
+            "Person %s would be %.1f m tall over this floor. Check height, pitch, focal length and size in the camera "
+            "file.", track.person, stature,
+        )  # fmt: skip
+
+
+def _feet_on_floor(track: KeypointTrack, camera: CameraFile, kp2d: Tensor) -> tuple[Tensor, Tensor]:
+    """Foot joints (L, F, 3) at the height of standing ones, and whether their rays fall that far (L, F)."""
+    feet = list(track.skeleton.contact_joints)
+    names = [track.skeleton.joint_names[joint] for joint in feet]
+    heights = torch.tensor([ANKLE_HEIGHT if n.endswith("ankle") else TOE_HEIGHT for n in names], dtype=torch.float64)
+    points, meets = meet_floor(camera.rig, kp2d[None, :, feet], heights)
+    return points[0], meets[0]
+
+
+def _stature(
+    track: KeypointTrack, camera: CameraFile, kp2d: Tensor, seen: Tensor, points: Tensor, stands: Tensor
+) -> float | None:
+    """Metres from the face over the nearest foot (L, F, 3), upright and facing the camera; None if few frames tell."""
+    face = [j for j, name in enumerate(track.skeleton.joint_names) if name in _FACE]
+    centre = camera.rig.centres[0]
+    reach = (points - centre)[..., [0, 2]].norm(dim=-1).masked_fill(~stands, torch.inf)
+    nearest = reach.argmin(-1)
+    foot = points[torch.arange(len(points)), nearest]
+    top = kp2d[:, face, 1].masked_fill(~seen[:, face], torch.inf).argmin(-1)
+    pixel = kp2d[torch.arange(len(kp2d)), torch.tensor(face)[top]]
+    usable = stands.any(-1) & seen[:, face].any(-1)
+    if int(usable.sum()) < _FEW:
+        return None
+    rays = normalise(camera.rig, pixel[None, :, None])[0, :, 0]
+    direction = torch.cat([rays, torch.ones_like(rays[:, :1])], -1) @ camera.T_w2c[:3, :3]
+    ahead = (foot - centre) * foot.new_tensor([1.0, 0.0, 1.0])
+    depth = ahead.square().sum(-1) / (ahead * direction).sum(-1).clamp(min=1e-6)
+    height = centre[1] + depth * direction[:, 1]
+    return float(height[usable].quantile(_UPRIGHT)) / _FACE_SHARE
