@@ -341,6 +341,39 @@ def exports(options: Options) -> dict[str, Case]:
     return cases
 
 
+def lifting(_: Options) -> dict[str, Case]:
+    """The lifting model that ships, a person in four views; the seconds of motion are in the name."""
+    import numpy as np
+
+    from hmr4d.data.importers.synthetic import synthetic_joints
+    from hmr4d.data.lifting_rigs import virtual_rig
+    from hmr4d.geometry.rigs import Rig, camera_pose, project
+    from hmr4d.models.mocap2to3.release import load_release
+
+    pipeline = load_release("mocap2to3-bandai")
+    level = torch.zeros(1)
+    camera = Rig(
+        torch.tensor([[1920.0, 1080.0]]), torch.tensor([[1400.0, 1400.0, 960.0, 540.0]]),
+        camera_pose(level + 0.15, level, level, torch.tensor([[0.0, 1.6, 0.0]])),
+    )  # fmt: skip
+    walk = torch.from_numpy(synthetic_joints("walk", 100, np.random.default_rng(0)))
+    walk = walk - walk[:, :1].mean(0) * torch.tensor([1.0, 0.0, 1.0]) + torch.tensor([0.0, 0.0, -6.0])
+    kp2d = project(camera, torch.cat([walk, walk.flip(0)]))[0][:1]  # (1, 200, 22, 2)
+    rig = virtual_rig(camera, 6.0)
+
+    def lift(seconds: int, steps: int) -> Case:
+        track = kp2d.repeat(1, seconds // 10, 1, 1)
+        return lambda: pipeline.sample(
+            track, torch.ones(track.shape[:-1]), rig, fps=20, num_inference_steps=steps, num_samples=1
+        )
+
+    inputs = pipeline.camera_inputs(Rig(rig.size[None], rig.K4[None], rig.T_w2c[None]))
+    return {f"10 s, {steps} steps": lift(10, steps) for steps in (20, 5, 1)} | {
+        "60 s, 5 steps": lift(60, 5), "300 s, 5 steps": lift(300, 5),
+        "pointmaps of a rig and their encoding": lambda: pipeline.camera_inputs(inputs.rig),
+    }  # fmt: skip
+
+
 GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
     "sampling_published": sampling_published,
     "sampling_default": sampling_default,
@@ -354,6 +387,7 @@ GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
     "fid": fid,
     "fitting": fitting,
     "exports": exports,
+    "lifting": lifting,
 }
 
 

@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ logger = logging.getLogger(__name__)
 MODEL = "model"
 BASELINES: Mapping[str, Callable[..., Tensor]] = {
     "oracle": oracle, "ground_ray": ground_ray, "optimisation": optimisation,
+    "optimisation_level": partial(optimisation, known_camera="intrinsics"),
 }  # fmt: skip
-WITH_PRIOR = ("ground_ray", "optimisation")
+WITH_PRIOR = ("ground_ray", "optimisation", "optimisation_level")
 UNKNOWN = "what nobody wrote down"
 GIVEN = "given"  # row of motions from elsewhere
 
