@@ -24,6 +24,7 @@ from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
 from hmr4d.data.camera_files import CameraFile, check_keypoints_fit, read_camera, read_rig, undistorted
 from hmr4d.data.keypoint_files import FORMATS, KeypointTrack, read_keypoints
+from hmr4d.data.keypoint_gaps import bridge_gaps
 from hmr4d.data.lifting_rigs import feet_place, virtual_rig
 from hmr4d.data.view_checks import check_on_floor
 from hmr4d.export.lift_npz import LiftedMotion, save_lift_npz
@@ -160,14 +161,15 @@ def lift_track(
 ) -> tuple[LiftedMotion, LiftOutput]:
     """One person's motion."""
     check_on_floor(track, camera)
-    kp2d, conf = observed_joints(
-        torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), track.skeleton, lifter.skeleton
-    )
+    fps = USUAL_FPS if track.fps is None else track.fps
+    found = torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf)
+    kp2d, conf = observed_joints(*found, track.skeleton, lifter.skeleton)
+    lifted2d, lifted_conf = observed_joints(*bridge_gaps(*found, fps), track.skeleton, lifter.skeleton)
     if not lifter.needs_views:
         rig = camera.rig
     else:
-        rig = read_rig(args.rig, camera) if args.rig else deployment_rig(camera, kp2d, conf, lifter.skeleton)
-    output = lifter.run(kp2d[None], conf[None], rig.to(torch.float32), track.fps or USUAL_FPS)
+        rig = read_rig(args.rig, camera) if args.rig else deployment_rig(camera, lifted2d, lifted_conf, lifter.skeleton)
+    output = lifter.run(lifted2d[None], lifted_conf[None], rig.to(torch.float32), fps)
     joints3d, length = output.motion(0), int(output.lengths[0])
     confidence = joint_confidence(output, 0, kp2d, conf) if lifter.needs_views else torch.full_like(conf, torch.nan)
     motion = LiftedMotion(

@@ -1,0 +1,47 @@
+"""Short gaps of single joints are closed, long ones stay."""
+
+from __future__ import annotations
+
+import torch
+
+from hmr4d.data.keypoint_gaps import bridge_gaps
+
+FPS = 30.0  # gaps of up to 6 frames, 3 at the ends
+
+
+def moving(num_frames: int = 40) -> torch.Tensor:
+    """(L, 3, 2) joints that move evenly, each its own way."""
+    speed = torch.tensor([[3.0, 0.5], [-2.0, 1.0], [0.0, 4.0]])
+    return torch.tensor([100.0, 200.0]) + torch.arange(num_frames)[:, None, None] * speed
+
+
+def test_short_gaps_are_closed_along_the_line_and_long_ones_stay() -> None:
+    truth = moving()
+    conf = torch.full(truth.shape[:2], 0.9)
+    conf[5:11, 0], conf[11, 0] = 0, 0.4
+    conf[20:27, 1] = 0
+    given = truth * (conf > 0)[..., None]
+    kp2d, found = bridge_gaps(given, conf, FPS)
+    torch.testing.assert_close(kp2d[:, [0, 2]], truth[:, [0, 2]])
+    assert (found[5:12, 0] == 0.4).all() and (found[:, 2] == 0.9).all()
+    assert not found[20:27, 1].any() and not kp2d[20:27, 1].any()
+    assert bridge_gaps(given, conf, 60.0)[1][20:27, 1].all()  # seven frames of a faster camera are shorter
+
+
+def test_ends_are_held_for_a_moment() -> None:
+    truth = moving()
+    conf = torch.ones(truth.shape[:2])
+    conf[:3, 0] = conf[-4:, 0] = 0
+    conf[:, 1] = 0  # never seen
+    kp2d, found = bridge_gaps(truth * (conf > 0)[..., None], conf, FPS)
+    assert (kp2d[:3, 0] == truth[3, 0]).all() and (found[:3, 0] == 1).all()
+    assert not found[-4:, 0].any() and not found[:, 1].any() and not kp2d[:, 1].any()
+
+
+def test_every_track_of_a_batch_is_its_own() -> None:
+    conf = (torch.rand(3, 40, 3, generator=torch.manual_seed(0)) > 0.3).float()
+    tracks = torch.stack([moving(), moving() + 50, moving() * 2]) * conf[..., None]
+    together = bridge_gaps(tracks, conf, FPS)
+    for row in range(3):
+        for both, alone in zip(together, bridge_gaps(tracks[row], conf[row], FPS), strict=True):
+            torch.testing.assert_close(both[row], alone)
