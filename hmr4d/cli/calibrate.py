@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hmr4d.cli.console import fail, setup_logging
-from hmr4d.data.camera_files import CameraFile, read_camera, write_camera
+from hmr4d.data.camera_files import CameraFile, check_camera, write_camera
 from hmr4d.data.measurement_files import read_measurements
 from hmr4d.geometry.calibration import Calibration, Sensitivity, sensitivity
 
 logger = logging.getLogger(__name__)
 
 DISTANCES = (2.0, 4.0, 6.0, 10.0)  # metres
+CONTRADICTORY = 0.05  # residual as a share of the longer image side, beyond which measurements do not fit together
+UNSURE_AT, UNSURE = 4.0, 0.5  # metres away, and by how many metres a point there may be off before it is said
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,14 +46,35 @@ def calibrate(args: argparse.Namespace) -> Path:
     if min(args.distances) <= 0:
         raise ValueError(f"--distances are {args.distances}; expected metres above 0.")
     camera, fit, method = read_measurements(args.measurements)
+    check_fit(camera, fit, args.measurements)
     lines = report(fit, method, args.distances)
     for line in lines:
         logger.info("%s", line)
     write_camera(out, camera, note="\n".join(["Made by tools/calibrate.py.", *lines]))
-    read_camera(out)  # what it refuses, nobody should have to find out later
     if pitch_is_doubtful(camera):
         logger.warning("The camera looks up: most of the picture shows no floor. Check the measurements.")
+    unsure = expected_error(sensitivity(fit.pitch, fit.height, [UNSURE_AT])[0], fit)
+    if unsure > UNSURE:
+        advice = "Measure more, and all over the picture."
+        logger.warning("A point on the floor %g m away may be %.1f m off. %s", UNSURE_AT, unsure, advice)
     return out
+
+
+def check_fit(camera: CameraFile, fit: Calibration, measurements: Path) -> None:
+    """Refuses what no camera file should say, before any is written.
+
+    Raises:
+        ValueError: the measurements contradict each other, or the camera is not above the floor that it sees.
+    """
+    try:
+        if fit.rms > CONTRADICTORY * max(camera.size):
+            raise ValueError(
+                f"the measurements contradict each other: no camera shows them nearer than {fit.rms:.0f} pixels. "
+                "Check their order, their units, and that all are of one picture."
+            )
+        check_camera(camera)
+    except ValueError as error:
+        raise ValueError(f"{measurements}: {error} See docs/calibrate.md.") from error
 
 
 def pitch_is_doubtful(camera: CameraFile) -> bool:

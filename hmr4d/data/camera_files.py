@@ -130,6 +130,12 @@ def read_rig(path: str | Path, camera: CameraFile) -> Rig:
     return Rig(*(torch.cat([getattr(rig, name) for rig in rigs]) for name in ("size", "K4", "T_w2c")))
 
 
+def check_camera(camera: CameraFile) -> None:
+    """ValueError for a camera that `read_camera` would refuse: on or under the floor, absurdly high, blind to it."""
+    _check_height(camera.height, "the height of the camera")
+    _check_sees_floor(camera)
+
+
 def write_camera(path: str | Path, camera: CameraFile, *, note: str = "") -> None:
     """Writes a file that `read_camera` reads, with the camera as a pose; lines of `note` become comments."""
     pitch, roll, _ = camera.angles

@@ -38,6 +38,7 @@ Array = NDArray[np.float64]
 EYE_SHARE, ANKLE_SHARE = 0.936, 0.039
 PHONE_TILT_ERROR = math.radians(1.0)  # of accelerometers as they come
 TAPE_ERROR = 0.01  # metres
+_SHORTEST_LINE = 2.0  # pixels; shorter ones have no direction
 _SURE = 0.5  # confidence of joints that are measured with
 _MOST_PAIRS = 300  # of a track
 # Axes of the picture (right, down, forward) in those of a phone (right, up, out of the screen), by how it is held.
@@ -220,7 +221,13 @@ def _lines(given: Measurements) -> Calibration:
 
 
 def _ends(section: Section, key: str, given: Measurements) -> Array:
-    return given.straight(section.numbers(key, -1, 4).reshape(-1, 2, 2))
+    ends = section.numbers(key, -1, 4).reshape(-1, 2, 2)
+    lengths = (ends[:, 1] - ends[:, 0]).norm(dim=-1)
+    if bool((lengths < _SHORTEST_LINE).any()):
+        row = int(lengths.argmin())
+        long = float(lengths[row])
+        raise ValueError(f"line {row + 1} of {section.where}{key} is {long:.1f} pixels long; click both ends.")
+    return given.straight(ends)
 
 
 def _length(values: Any, where: str, given: Measurements) -> KnownLength:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from hmr4d.data.camera_files import read_camera
 from hmr4d.geometry.rigs import Rig, camera_pose, project
 
 ANGLES = (14.0, -3.0, 0.0)  # degrees
+# The rug of docs/calibrate.md with two corners taken for each other.
+CROSSED = [[489, 894, 0, 0], [1230, 579, 2.4, 0], [1443, 877, 2.4, 3], [692, 588, 0, 3]]
 
 
 def floor_points() -> list[list[float]]:
@@ -42,3 +46,36 @@ def test_command_writes_a_camera_and_says_how_good_it_is(
     assert main([str(path), "--out", str(path)]) == 2 and "Choose another" in capsys.readouterr().err
     assert main([str(path), "--distances", "0"]) == 2 and "above 0" in capsys.readouterr().err
     assert main([str(tmp_path / "none.yaml")]) == 2 and "not found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"floor_points": [[u, v, 100 * a, 100 * b] for u, v, a, b in floor_points()]}, r"metres \(not cm or mm\)"),
+        ({"size": [1920, 1080], "fov_deg": 65, "floor_points": CROSSED}, "contradict each other"),
+        ({"floor_points": None, "fov_deg": 65, "phone": {
+            "accelerometer": [0, 9.5, 2.4], "hold": "portrait", "sensor": "android", "height_m": 145}}, "at most 100"),
+        ({"floor_points": None, "fov_deg": 65, "lines": {"vertical": [[3, 4, 3, 4], [9, 4, 9, 80]]}}, "line 1 of"),
+    ],
+)  # fmt: skip
+def test_what_is_no_camera_is_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
+) -> None:
+    path, out = tmp_path / "measurements.yaml", tmp_path / "camera.yaml"
+    good = {"size": [1280, 720], "floor_points": floor_points()}
+    path.write_text(yaml.safe_dump(good), encoding="utf-8")
+    assert main([str(path), "--out", str(out)]) == 0
+    written = out.read_text()
+    path.write_text(yaml.safe_dump({k: v for k, v in {**good, **change}.items() if v is not None}), encoding="utf-8")
+    assert main([str(path), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error) and error.count("error:") == 1 and error.count("\n") == 1
+    assert out.read_text() == written
+
+
+def test_measurements_that_leave_the_camera_open_are_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    noisy = [[u, v + 25 * (-1) ** (i // 2), a, b] for i, (u, v, a, b) in enumerate(floor_points())]
+    path = tmp_path / "measurements.yaml"
+    path.write_text(yaml.safe_dump({"size": [1280, 720], "floor_points": noisy}), encoding="utf-8")
+    assert main([str(path), "--out", str(tmp_path / "camera.yaml")]) == 0
+    assert "A point on the floor 4 m away may be" in caplog.text
