@@ -36,7 +36,9 @@ def save_release(
         about: JSON object for the card: data of both stages, licence, command, steps, hardware, loss.
     """
     codec = pipeline.codec
-    tokens = {"box": codec.box, "smooth": codec.smooth} if isinstance(codec, ViewTokenCodec) else None
+    tokens = None
+    if isinstance(codec, ViewTokenCodec):
+        tokens = {"box": codec.box, "smooth": codec.smooth, "isotropic": codec.isotropic}
     config = {
         "skeleton": codec.skeleton.name,
         "joint_convention": pipeline.joint_convention,

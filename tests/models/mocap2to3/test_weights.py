@@ -63,7 +63,7 @@ def test_a_frozen_prior_leaves_what_several_views_add() -> None:
 
 def released(folder: Path, kind: str) -> Mocap2to3Pipeline:
     """Saves a pipeline; the pipeline with the rounding of the file."""
-    codec: Any = ViewTokenCodec(SMPL22, box="tight", margin=1.3, smooth=True)
+    codec: Any = ViewTokenCodec(SMPL22, box="tight", margin=1.3, smooth=True, isotropic=True)
     world: WorldJointsCodec | None = None
     network: dict[str, Any] = dict(NETWORK)
     if kind == "points":
