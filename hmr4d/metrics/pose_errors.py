@@ -17,7 +17,8 @@ w_mpjpe_full        the same with the whole sequence as the one piece; wa_mpjpe_
 t_root              distance of the roots after both paths start at the origin; t_root_abs: without that
 t_root_l1           mean absolute coordinate of the difference that t_root measures; some tables print it as T_root
 mpjpe_t_root        abs_mpjpe after both paths start at the origin
-rte_percent         distance of the roots after a rigid alignment of the paths, in percent of the true path's length
+rte_percent         distance of the first joints (SMPL's pelvis), in frames that know them, after a rigid alignment of
+                    their paths, in percent of the true path's length
 accel_m_s2          second difference of the root-aligned joints against the true one, times fps^2
 jitter_10m_s3       third difference of the prediction alone, times fps^3 / 10: a tenth of `physical.jitter`
 foot_sliding        step of a predicted foot point in frames where the TRUE one moves less than 1 cm a frame.
@@ -73,8 +74,8 @@ def pose_errors(
         points: predicted and true surface points (L, P, 3) for `pve`; None leaves it out.
 
     Returns:
-        Metric -> (n,) float64, n the frames that count (one less per difference in time; for `foot_sliding` the
-        steps of feet in contact, which may be none).
+        Metric -> (n,) float64, n the frames that count (one less per difference in time; for `rte_percent` those that
+        know the first joint, and for `foot_sliding` the steps of feet in contact, which may be none).
 
     Raises:
         ValueError: shapes that do not agree, a prediction or a valid target that is not finite, or no frame that
@@ -85,6 +86,7 @@ def pose_errors(
         raise ValueError(f"fps is {fps}; give the frames per second of the joints.")
     roots, target_roots = root_path(pred, root_joints), root_path(target, root_joints)
     step = (roots - roots[:1]) - (target_roots - target_roots[:1])
+    has_first = slice(None) if weights is None else weights[:, 0] > 0
     errors = {
         "pa_mpjpe": pa_mpjpe(pred, target, weights),
         "mpjpe": mpjpe(pred, target, root_joints, weights),
@@ -98,7 +100,7 @@ def pose_errors(
         "t_root": step.norm(dim=-1) * MM,
         "t_root_l1": step.abs().mean(-1) * MM,
         "t_root_abs": (roots - target_roots).norm(dim=-1) * MM,
-        "rte_percent": root_trajectory_error(pred[:, 0], target[:, 0]),
+        "rte_percent": root_trajectory_error(pred[has_first, 0], target[has_first, 0]),
         "accel_m_s2": acceleration_error(pred, target, root_joints, fps, weights),
         "jitter_10m_s3": frame_jitter(pred, fps) / 10,
     }

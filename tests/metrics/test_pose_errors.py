@@ -128,6 +128,18 @@ def test_joints_that_are_not_valid_do_not_count() -> None:
     assert len(errors(pred, spoiled, valid)["mpjpe"]) == len(target) - 1
 
 
+def test_the_path_is_that_of_the_frames_that_know_the_first_joint() -> None:
+    pred, target = noisy(walk()), walk()
+    valid = torch.ones(len(target), 8, dtype=torch.bool)
+    valid[::5, 0] = False  # as the nose of COCO keypoints may be
+    found, expected = errors(pred, target, valid)["rte_percent"], errors(pred, target)["rte_percent"]
+    known = errors(pred[valid[:, 0]], target[valid[:, 0]])["rte_percent"]
+    torch.testing.assert_close(found, known)
+    assert found.mean() < 1.5 * expected.mean()
+    valid[:, 0] = False
+    assert errors(pred, target, valid)["rte_percent"].shape == (0,)
+
+
 def test_jitter_is_a_tenth_of_the_other_one() -> None:
     pred = noisy(walk())
     other = jitter(pred[None], torch.tensor([len(pred)]), FPS)
