@@ -235,7 +235,8 @@ def feet_place(camera: Rig, kp2d: Tensor, visible: Tensor, skeleton: Skeleton) -
         skeleton: of the joints.
 
     Returns:
-        distance (...) along V0's heading, within `DISTANCES`, and lateral place (...) to its right, metres.
+        distance (...) along V0's heading, within `DISTANCES`, and lateral place (...) to its right, metres; of people
+        who are farther away, the place in the same direction.
 
     Raises:
         ValueError: no frame of some track shows feet or hips below the horizon.
@@ -257,7 +258,8 @@ def feet_place(camera: Rig, kp2d: Tensor, visible: Tensor, skeleton: Skeleton) -
             "Check the camera's pitch and height, and that the keypoints are in its pixels."
         )
     x, _, z = stands.nanmedian(-2).values.unbind(-1)
-    return (-z).clamp(*DISTANCES), x
+    distance = (-z).clamp(*DISTANCES)
+    return distance, x * (distance / (-z).clamp(min=DISTANCES[0]))
 
 
 def complete(rig: Rig, num_views: int, distance: float, lateral: float) -> Rig:

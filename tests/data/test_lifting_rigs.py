@@ -206,6 +206,14 @@ def test_feet_in_the_air_for_a_while_do_not_count() -> None:
     assert float(distance) == pytest.approx(4.0, abs=0.25)
 
 
+def test_people_too_far_away_are_looked_for_in_their_direction() -> None:
+    camera = v0(0.1, height=2.5)
+    pixels = project(camera, standing(8.0, -20.0))[0][0]
+    distance, lateral = feet_place(camera, pixels, torch.ones(9, 22, dtype=torch.bool), SMPL22)
+    assert float(distance) == 12.0
+    assert float(lateral / distance) == pytest.approx(8.0 / 20.0, abs=0.02)
+
+
 def test_places_in_batches() -> None:
     cameras = [v0(0.1), v0(0.3, 0.05, 2.0)]
     both = Rig(*(torch.stack([getattr(c, n) for c in cameras]) for n in ("size", "K4", "T_w2c")))
