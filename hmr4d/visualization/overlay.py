@@ -84,19 +84,22 @@ class OverlayPainter:
         place, text = (8, 6), f"frame {people[0].first_frame + frame}: {words}"
         ImageDraw.Draw(image).text(place, text, font=self._font, fill=INK, stroke_width=2, stroke_fill=PAPER)
 
-    def surroundings(self, people: Sequence[Overlay]) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom of the part of the picture, of its own aspect, where everybody is."""
-        seen = [person.kp2d[person.kp2d_conf > 0] for person in people]
-        points = np.concatenate([*(person.joints2d.reshape(-1, 2) for person in people), *seen]) * self.scale
+    def surroundings(self, people: Sequence[Overlay]) -> NDArray[np.int64]:
+        """(L, 4) left, top, right, bottom of where everybody is: of the picture's aspect, as large in all frames."""
+        seen = [np.where(person.kp2d_conf[..., None] > 0, person.kp2d, np.nan) for person in people]
+        points = np.concatenate([*(person.joints2d for person in people), *seen], 1) * self.scale  # (L, N, 2)
         size = np.array(self.size)
-        inside = points[((points >= 0) & (points <= size)).all(-1)]
-        if not len(inside):
-            return 0, 0, *self.size
-        middle = (inside.min(0) + inside.max(0)) / 2
-        share = min(max(float((_ROOM * (inside.max(0) - inside.min(0)) / size).max()), _SMALLEST_SHARE), 1.0)
-        low = np.clip(middle - share * size / 2, 0, size * (1 - share)).round().astype(int)
-        high = np.minimum(low + np.ceil(share * size).astype(int), size)
-        return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+        is_inside: NDArray[np.bool_] = np.all((points >= 0) & (points <= size), axis=-1)  # (L, N)
+        if not is_inside.any():
+            return np.tile([0, 0, *self.size], (len(points), 1))
+        empty: NDArray[np.bool_] = np.all(~is_inside, axis=1)
+        low = np.where(is_inside[..., None], points, np.inf).min(1)
+        high = np.where(is_inside[..., None], points, -np.inf).max(1)
+        low[empty], high[empty] = 0, 0
+        share = min(max(float((_ROOM * (high - low) / size).max()), _SMALLEST_SHARE), 1.0)
+        middle = np.where(empty[:, None], size / 2, (low + high) / 2)
+        corner = np.clip(middle - share * size / 2, 0, size * (1 - share)).round().astype(int)
+        return np.concatenate([corner, np.minimum(corner + np.ceil(share * size).astype(int), size)], 1)
 
     def _person(self, drawer: ImageDraw.ImageDraw, person: Overlay, frame: int, width: int) -> None:
         lifted, observed = person.joints2d[frame] * self.scale, person.kp2d[frame] * self.scale
@@ -157,17 +160,18 @@ def write_overlay_video(
 
 
 def write_overlay_sheet(path: str | os.PathLike[str], painter: OverlayPainter, people: Sequence[Overlay]) -> None:
-    """Writes a PNG of some frames, evenly spread from the first to the last, cut to where everybody is."""
+    """Writes a PNG of some frames, evenly spread from the first to the last, cut to where everybody is then."""
     count = len(people[0].joints2d)
     frames = np.unique(np.round(np.linspace(0, count - 1, _SHEET_FRAMES)).astype(int))
-    (width, height), box = (side // 2 for side in painter.size), painter.surroundings(people)
+    (width, height), boxes = (side // 2 for side in painter.size), painter.surroundings(people)
     columns = min(len(frames), 3)
     rows = -(-len(frames) // columns)
     sheet = Image.new("RGB", (columns * width, rows * height), PAPER)
     for place, frame in enumerate(frames):
         whole = painter.draw(people, int(frame))
-        cell = whole.resize((width, height), Image.Resampling.LANCZOS, box=box)
+        cell = whole.resize((width, height), Image.Resampling.LANCZOS, box=tuple(boxes[frame].tolist()))
         painter.label(cell, people, int(frame))
+        ImageDraw.Draw(cell).rectangle((0, 0, width - 1, height - 1), outline=FLOOR)
         sheet.paste(cell, (place % columns * width, place // columns * height))
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")

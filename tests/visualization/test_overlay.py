@@ -61,11 +61,15 @@ def test_sheet_and_video(tmp_path: Path, walk: np.ndarray) -> None:
     pixels = seen(walk)
     people = [Overlay(pixels, pixels + 3, np.ones(pixels.shape[:2]), SMPL22)]
     painter = OverlayPainter((1280, 720), K4, LEVEL)
-    left, top, right, bottom = painter.surroundings(people)
-    spots = pixels.reshape(-1, 2) * painter.scale
-    spots = spots[(spots <= (960, 540)).all(-1)]
-    assert (spots >= (left, top)).all() and (spots <= (right, bottom)).all()
-    assert abs((right - left) / (bottom - top) - 16 / 9) < 0.05 and right - left < 960
+    boxes = painter.surroundings(people)
+    assert boxes.shape == (len(walk), 4)
+    for joints2d, (left, top, right, bottom) in zip(pixels * painter.scale, boxes, strict=True):
+        spots = joints2d[(joints2d <= (960, 540)).all(-1)]
+        assert (spots >= (left - 1, top - 1)).all() and (spots <= (right + 1, bottom + 1)).all()
+        assert abs((right - left) / (bottom - top) - 16 / 9) < 0.05 and right - left < 960
+    away = np.full_like(pixels, -50.0)  # nobody in the picture: all of it
+    nobody = [Overlay(away, away, np.zeros(away.shape[:2]), SMPL22)]
+    assert (painter.surroundings(nobody) == (0, 0, 960, 540)).all()
     write_overlay_sheet(tmp_path / "sheet.png", painter, people)
     assert Image.open(tmp_path / "sheet.png").size == (1440, 540)
     pictures = iter([Image.new("RGB", (1280, 720), (200, 30, 30))] * 4)

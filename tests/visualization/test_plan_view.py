@@ -56,3 +56,11 @@ def test_camera_sees_the_floor_ahead_of_it(tmp_path: Path, walk: np.ndarray) -> 
     with pytest.raises(ValueError, match="nobody"):
         write_plan_view(tmp_path / "c.png", [], [camera()], fps=20)
     assert not (tmp_path / "c.png").exists()
+
+
+def test_plans_of_somebody_straight_ahead_have_room_for_the_words(tmp_path: Path, walk: np.ndarray) -> None:
+    far = walk * (0.1, 1, 0.1) - (0, 0, 9)
+    write_plan_view(tmp_path / "a.png", [PlanPath(far, SMPL22)], [camera()], fps=20)
+    width, height = Image.open(tmp_path / "a.png").size
+    assert height / 2.2 < width < height
+    assert not (np.abs(drawn(tmp_path / "a.png")[-30:, -10:] - (247, 249, 252)) > 40).any()  # the legend ends before
