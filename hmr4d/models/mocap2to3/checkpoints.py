@@ -13,7 +13,7 @@ from hmr4d.utils.weights import load_strictly, part_of_state, read_state
 # What a checkpoint of the first stage lacks.
 NEW_IN_VIEWS = (
     "view_attention", "view_out", "view_norm", "mix_attention", "mix_out", "mix_norm", "embed_other",
-    "embed_condition2d", "condition2d_out", "embed_hints", "hints_out", "hints_head", "depths_head",
+    "embed_condition2d", "condition2d_out", "embed_hints", "hints_out", "hints_head",
 )  # fmt: skip
 
 

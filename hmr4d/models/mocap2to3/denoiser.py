@@ -23,8 +23,6 @@ class LiftingDenoiser(nn.Module):
         num_condition_features: width of the observed motion with its visibilities, 0 for none.
         num_hint_features: width of the ground hints of a view and frame (`ground_hints`), 0 for none. They are part of
             what pointmaps say: without these there are none.
-        use_depths: what is told of depth slopes comes after the hints, as wide as the state; the network says from the
-            tokens of view 0 how many metres each point moves along them, the same in all views.
         cam_dim: width of the camera condition.
         dim, ff_dim, num_layers, num_heads, dropout: of the trunk; the pointmap encoder shares them.
         use_views: attention across views.
@@ -33,8 +31,7 @@ class LiftingDenoiser(nn.Module):
     """
 
     def __init__(
-        self, *, num_features: int, num_condition_features: int = 0, num_hint_features: int = 0,
-        use_depths: bool = False, cam_dim: int = 7,
+        self, *, num_features: int, num_condition_features: int = 0, num_hint_features: int = 0, cam_dim: int = 7,
         dim: int = 512, ff_dim: int = 1024, num_layers: int = 8, num_heads: int = 4, dropout: float = 0.1,
         use_views: bool = False, use_pointmaps: bool = True, grid: int = 64, patch: int = 8, map_blocks: int = 2,
     ) -> None:  # fmt: skip
@@ -42,7 +39,6 @@ class LiftingDenoiser(nn.Module):
         self.num_features, self.cam_dim, self.use_views = num_features, cam_dim, use_views
         self.num_condition_features = num_condition_features
         self.num_hint_features = num_hint_features if use_pointmaps else 0
-        self.use_depths = use_depths and self.num_hint_features > 0
         self.positions = SinusoidalPositions(dim)
         self.embed_step = StepEmbedding(dim, self.positions)
         self.embed_cam = nn.Sequential(nn.Linear(cam_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
@@ -68,8 +64,6 @@ class LiftingDenoiser(nn.Module):
             self.embed_hints = nn.Sequential(nn.Linear(num_hint_features, dim), nn.SiLU())
             self.hints_out = zero_initialised(nn.Linear(dim, dim))
             self.hints_head = zero_initialised(nn.Linear(num_hint_features, num_features))
-        if self.use_depths:
-            self.depths_head = zero_initialised(nn.Linear(dim, num_features // 2))
         self.motion_head = nn.Linear(dim, num_features)
 
     def encode_maps(self, pointmap: Tensor | None, known: Tensor | None = None) -> Tensor:
@@ -100,8 +94,7 @@ class LiftingDenoiser(nn.Module):
             memory: from `encode_maps`.
             known: (B,) bool; False replaces the cameras of an item by a learned vector. None: all are known.
             condition2d: (B, L, num_condition_features), required when the network reads it.
-            hints: (B, V, L, num_hint_features), with depths (B, V, L, num_hint_features + D), zeros for none, required
-                when the network reads them.
+            hints: (B, V, L, num_hint_features), zeros for none, required when the network reads them.
         """
         batch, num_views, num_frames, _ = x_t.shape
         camera = self.embed_cam(cam)
@@ -118,15 +111,9 @@ class LiftingDenoiser(nn.Module):
         if self.num_hint_features:
             if hints is None:
                 raise ValueError("This network reads ground hints; give hints (B, V, L, features).")
-            hints, slopes = hints[..., : self.num_hint_features], hints[..., self.num_hint_features :]
             frames = frames + self.hints_out(self.embed_hints(hints))
         tokens = torch.cat([first[:, :, None], frames], 2) + self.positions(num_frames + 1)
         valid = torch.arange(num_frames + 1, device=x_t.device) <= lengths.to(x_t.device)[:, None]
         per_view = memory.expand(batch, num_views, *memory.shape[2:]).flatten(0, 1)
-        motion = self.trunk(self.dropout(tokens), valid, per_view)[:, :, 1:]
-        clean = self.motion_head(motion)
-        if self.num_hint_features:
-            clean = clean + self.hints_head(hints)
-        if self.use_depths:
-            clean = clean + self.depths_head(motion[:, :1]).repeat_interleave(2, -1) * slopes
-        return clean
+        clean = self.motion_head(self.trunk(self.dropout(tokens), valid, per_view)[:, :, 1:])
+        return clean + self.hints_head(hints) if self.num_hint_features else clean

@@ -4,10 +4,6 @@ An extension of the method. A foot that stands has a ray that meets the floor un
 at that pixel; every calibrated view then knows where it would see that point. A cut-out figure of what V0 observed,
 standing there and facing V0, tells it how large and how high everything is. Feet in the air point too far away, and
 people are not flat: which hints to believe, and what to make of them, is for the network to find out.
-
-Joints of people lie nearer to V0 or farther away than the figure's. How the image of a joint moves in every view per
-metre of that is geometry (`depth_slopes`), and the metres are the same for all views. A network that is given the
-slopes says the metres, once, instead of drawing what comes of them from every side.
 """
 
 from __future__ import annotations
@@ -31,7 +27,6 @@ VIEW_CHANNELS = 5  # of a point in a view: its image, the image of the point a m
 WORLD_CHANNELS = 4  # of a point in the world: x, y, z, valid
 IMAGE_LIMIT = 3.0  # normalised image coordinates, sides of the image at 1; what lies farther out is moved to here
 MIN_DEPTH = 0.1  # metres; what lies nearer to a camera has no image
-DEPTH_STEP = 0.1  # metres over which slopes are taken
 
 
 @dataclass(frozen=True)
@@ -44,14 +39,12 @@ class GroundHints:
         figure: (B, L, J, 3) metres, joints on the vertical plane through the root's point that faces V0; those that
             V0 did not see are at the root.
         known: (B, L, J) bool, which of them were seen.
-        away: (B, L, J + 1, 3) unit vectors from V0 to the joints of the figure and, last, to its root.
     """
 
     points: Tensor
     valid: Tensor
     figure: Tensor
     known: Tensor
-    away: Tensor
 
 
 def count_hint_features(codec: ViewTokenCodec | ViewPointCodec, world_codec: WorldJointsCodec | None) -> int:
@@ -100,8 +93,7 @@ def ground_hints(pixels: Tensor, seen: Tensor, rig: Rig, skeleton: Skeleton, max
     root = torch.where(known[..., -1:, None], figure[..., -1:, :], 0.0)
     points = torch.cat([torch.where(valid[..., None], stands, 0.0), root], -2)
     figure = torch.where(known[..., :-1, None], figure[..., :-1, :], root)
-    away = torch.nn.functional.normalize(torch.where(known[..., None], rays, rays[..., -1:, :]), dim=-1)
-    return GroundHints(points, torch.cat([valid, known[..., -1:]], -1), figure, known[..., :-1], away)
+    return GroundHints(points, torch.cat([valid, known[..., -1:]], -1), figure, known[..., :-1])
 
 
 @full_precision
@@ -121,30 +113,6 @@ def hints_in_views(hints: GroundHints, rig: Rig, codec: ViewTokenCodec | ViewPoi
     seen = hints.known[:, None] & (depth > MIN_DEPTH)
     figure = codec.encode(torch.where(seen[..., None], pixels, 0.0), rig.size, seen).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
     return torch.cat([points.flatten(-2), torch.where(seen.any(-1, keepdim=True), figure, 0.0)], -1)
-
-
-@full_precision
-def depth_slopes(hints: GroundHints, rig: Rig, codec: ViewTokenCodec | ViewPointCodec) -> Tensor:
-    """Changes of the figure's features in the views of a rig (B, V, ...) per metre away from V0: (B, V, L, D).
-
-    Local points change as if their joint alone moved along its ray, in the box of the figure; the tokens as if the
-    whole figure moved along the root's. Zeros for what a view does not see in front of it.
-    """
-    joints, root = hints.away[..., :-1, :], hints.away[..., -1:, :]
-    seen = hints.known[:, None].expand(-1, rig.num_views, -1, -1)
-    images = []
-    for moved in (hints.figure, hints.figure + DEPTH_STEP * joints, hints.figure + DEPTH_STEP * root):
-        pixels, depth = project(rig, moved)
-        images.append(pixels)
-        seen = seen & (depth > MIN_DEPTH)
-    still, alone, together = (torch.where(seen[..., None], pixels, 0.0) for pixels in images)
-    figure, whole = (codec.encode(pixels, rig.size, seen) for pixels in (still, together))
-    has_tokens = codec.num_token_features > 0
-    unit = codec.box_side(figure, rig.size) / 2 if has_tokens else rig.size[:, :, None] / 2
-    local = ((alone - still) / unit[..., None, :]).flatten(-2)
-    tokens = (whole - figure)[..., local.shape[-1] :]
-    slopes = (torch.cat([local, tokens], -1) / DEPTH_STEP).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
-    return torch.where(seen.any(-1, keepdim=True), slopes, 0.0)
 
 
 def hints_in_world(hints: GroundHints, codec: WorldJointsCodec) -> Tensor:

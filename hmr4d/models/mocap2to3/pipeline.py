@@ -23,13 +23,7 @@ from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
 from hmr4d.geometry.rigs import CONDITION_SIZES, Rig, camera_condition, first_camera, normalise, project
 from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
 from hmr4d.models.mocap2to3.denoiser import LiftingDenoiser
-from hmr4d.models.mocap2to3.ground_hints import (
-    count_hint_features,
-    depth_slopes,
-    ground_hints,
-    hints_in_views,
-    hints_in_world,
-)
+from hmr4d.models.mocap2to3.ground_hints import count_hint_features, ground_hints, hints_in_views, hints_in_world
 from hmr4d.models.mocap2to3.losses import masked_mean, step_error
 from hmr4d.models.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
 from hmr4d.models.mocap2to3.output import LiftOutput
@@ -180,8 +174,7 @@ class Mocap2to3Pipeline(nn.Module):
         hints = ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range)
         if self.world_codec is not None:
             return hints_in_world(hints, self.world_codec)
-        told = hints_in_views(hints, rig, self.codec)
-        return torch.cat([told, depth_slopes(hints, rig, self.codec)], -1) if self.denoiser.use_depths else told
+        return hints_in_views(hints, rig, self.codec)
 
     def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor:
         """Joints (B, L, J, 3) as a flat figure on the floor where the feet are seen (`ground_hints`), NaN elsewhere."""

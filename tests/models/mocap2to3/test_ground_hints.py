@@ -18,7 +18,6 @@ from hmr4d.models.mocap2to3.ground_hints import (
     WORLD_CHANNELS,
     GroundHints,
     count_hint_features,
-    depth_slopes,
     ground_hints,
     hints_in_views,
     hints_in_world,
@@ -154,7 +153,7 @@ def test_a_view_from_which_a_hint_is_behind_has_none() -> None:
     rig = one_rig()
     there = torch.tensor([0.0, 0.0, 20.0])
     hints = GroundHints(there.expand(1, 1, 5, 3), torch.ones(1, 1, 5).bool(), there.expand(1, 1, 22, 3),
-                        torch.ones(1, 1, 22).bool(), there.expand(1, 1, 23, 3) / 20)  # fmt: skip
+                        torch.ones(1, 1, 22).bool())  # fmt: skip
     points, figure = in_views(hints, rig)
     depth = project(rig, hints.points)[1]
     assert (depth[0, 0] < 0).all() and (depth[0, 1:] > 0).all()
@@ -254,53 +253,3 @@ def test_wrong_numbers_of_hints_are_named() -> None:
     with pytest.raises(ValueError, match="reads ground hints"):
         denoiser(torch.zeros(1, 4, 6, 48), torch.tensor(0), lengths=torch.tensor([6]), cam=torch.zeros(1, 4, CAM_DIM),
                  memory=denoiser.encode_maps(None), condition2d=torch.zeros(1, 6, 72))  # fmt: skip
-
-
-@pytest.mark.parametrize("codec", [CODEC, ViewPointCodec(SMPL22)], ids=["tokens", "points"])
-def test_the_figure_and_metres_along_the_slopes_are_the_body(codec: ViewTokenCodec | ViewPointCodec) -> None:
-    """To first order: metres by which joints are farther away than the figure take its features to the true ones."""
-    joints3d, rig = standing(), one_rig()
-    hints = hints_of(joints3d, rig)
-    centre = rig.centres[:, :1, None]
-    metres = (joints3d - centre).norm(dim=-1) - (hints.figure - centre).norm(dim=-1)  # (1, L, J)
-    assert metres.abs().max() > 0.1
-    told, slopes = hints_in_views(hints, rig, codec), depth_slopes(hints, rig, codec)
-    figure, true = told[..., -codec.num_features :], codec.encode(project(rig, joints3d)[0], rig.size)
-    points = 2 * SMPL22.num_joints
-    moved = figure[..., :points] + metres[:, None].repeat_interleave(2, -1) * slopes[..., :points]
-    before, after = ((x - true[..., :points]).abs()[:, 1:].mean() for x in (figure[..., :points], moved))
-    assert after < 0.35 * before
-    assert slopes[:, 0, :, :points].abs().max() < 1e-3  # V0 sees nothing of it
-
-
-def test_slopes_of_tokens_move_the_whole_figure() -> None:
-    hints, rig = hints_of(standing(), one_rig()), one_rig()
-    slopes, step = depth_slopes(hints, rig, CODEC), 0.05
-    images = (project(rig, hints.figure + metres * hints.away[..., -1:, :])[0] for metres in (0.0, step))
-    still, moved = (CODEC.encode(pixels, rig.size) for pixels in images)
-    torch.testing.assert_close((moved - still)[..., -4:] / step, slopes[..., -4:], atol=0.02, rtol=0.05)
-
-
-def test_unknown_feet_have_no_slopes() -> None:
-    joints3d, rig = standing(), one_rig()
-    pixels = project(rig, joints3d)[0][:, 0]
-    seen = torch.ones_like(pixels[..., 0], dtype=torch.bool)
-    seen[:, 1, FEET] = False
-    slopes = depth_slopes(ground_hints(pixels, seen, rig, SMPL22, RANGE), rig, CODEC)
-    assert (slopes[:, :, 1] == 0).all() and (slopes[:, 1:, [0, 2]] != 0).any() and slopes.isfinite().all()
-
-
-def test_metres_are_said_once_for_all_views() -> None:
-    """A fresh network says none; what it says otherwise goes along the slopes, and none where there are none."""
-    network = tiny_denoiser(num_hint_features=VIEW_HINTS, use_depths=True, awake=False)
-    x_t, told = torch.randn(1, 4, 5, 48), torch.randn(1, 4, 5, VIEW_HINTS + 48)
-    inputs = {"t": torch.tensor(3), "lengths": torch.tensor([5]), "cam": torch.randn(1, 4, CAM_DIM),
-              "memory": network.encode_maps(None), "condition2d": torch.randn(1, 5, 72)}  # fmt: skip
-    flat = told.clone()
-    flat[..., VIEW_HINTS:] = 0.0
-    with torch.no_grad():
-        assert torch.equal(network(x_t, hints=told, **inputs), network(x_t, hints=flat, **inputs))
-        torch.nn.init.normal_(network.depths_head.weight)
-        off = network(x_t, hints=told, **inputs) - network(x_t, hints=flat, **inputs)
-    metres = (off / told[..., VIEW_HINTS:]).unflatten(-1, (24, 2))
-    torch.testing.assert_close(metres, metres[:, :1, :, :, :1].expand_as(metres), atol=1e-3, rtol=1e-3)
