@@ -206,12 +206,19 @@ def training_record(path: Path) -> str:
     cfg = yaml.safe_load(run.read_text(encoding="utf-8"))
     train, extra = (cfg.get("datamodule") or {}).get("train") or {}, (cfg.get("datamodule") or {}).get("extra") or {}
     sets = f"{Path(str(train.get('store'))).name}/{train.get('split')}"
-    tracks = (extra.get("tracks") or {}).get("folder")
+    tracks = _tracks_record(extra.get("tracks") or {})
     said = f"{cfg.get('exp_name')} trained on {sets}, " + (f"2D of {tracks}" if tracks else "no other 2D")
     before = cfg.get("ckpt_path")
     if not isinstance(before, str):
         return said + ", from nothing"
     return f"{said}, started from: {training_record(Path(before)) if Path(before) != path else before}"
+
+
+def _tracks_record(tracks: Mapping[str, Any]) -> str:
+    """Whose 2D a training saw beside its 3D motion, "" for none."""
+    if views := tracks.get("views"):
+        return f"{Path(str(views.get('store'))).name}/{views.get('split')} with labels {views.get('labels')}"
+    return str(tracks.get("folder") or "")
 
 
 def leaks(sources: Mapping[str, LiftSource], clips: ScoredLifts) -> list[str]:

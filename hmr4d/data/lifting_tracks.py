@@ -156,9 +156,10 @@ class LiftingTracks(Dataset[dict[str, Any]]):
             pixels = torch.stack([size[0] - 1 - pixels[..., 0], pixels[..., 1]], -1)[:, order]
             visible, camera = visible[:, order], camera and mirror_rig(camera)
         kp2d = pixels * visible[..., None]
+        ever = visible.any(0)  # joints that no detector tells lie nowhere, and not in the box
         return {
             "joints3d": pixels.new_zeros(*pixels.shape[:2], 3),
-            "features": self.codec.encode(pixels, size)[None],
+            "features": self.codec.encode(pixels, size, ever.expand(visible.shape))[None],
             "kp2d_obs": kp2d, "visible": visible,
             "condition2d": self.codec.encode_condition(kp2d, size, visible),
             "known2d": (visible & _whole(visible, self.codec.skeleton, self.rules)[:, None])[None],

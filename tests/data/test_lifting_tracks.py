@@ -234,6 +234,11 @@ def test_a_training_takes_them_beside_projected_motion(tmp_path: Path, monkeypat
     assert batches[0]["features"].shape[0] == 32
 
 
+def data_scale(item: dict[str, Tensor]) -> float:
+    """Largest side of the body's box over that of the image."""
+    return float((ViewTokenCodec(SMPL22).scale(item["features"]).max() + 1) / 2)
+
+
 def test_detections_train_networks_of_smpl_joints() -> None:
     """Toes are not known, so that nothing is learnt of them; limbs are where they were seen."""
     item = examples(track(60), skeleton=SMPL22)[0]
@@ -241,6 +246,7 @@ def test_detections_train_networks_of_smpl_joints() -> None:
     toes = list(SMPL22.indices("left_foot", "right_foot"))
     assert not known[:, toes].any() and known.float().mean() > 0.9
     pixels = ViewTokenCodec(SMPL22).decode(item["features"][0], item["size"][0])
+    assert data_scale(item) < 0.5  # feet that no keypoint tells are not at the corner of the image
     knee = SMPL22.index("left_knee")
     torch.testing.assert_close(pixels[:, knee], walk(60, SMPL22)[:, knee], rtol=1e-4, atol=0.05)
 

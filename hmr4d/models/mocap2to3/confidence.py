@@ -17,7 +17,7 @@ def joint_confidence(output: LiftOutput, index: int, kp2d: Tensor, conf: Tensor)
     """(L, J) in (0, 1]: 1 / (1 + e^2 / (5 cm)^2) with e^2 = residual^2 + spread^2 + reprojection^2, metres.
 
     The residual says how far the views of a joint disagree, the spread how far samples do, the reprojection how far the
-    joint is from what view 0 observed, in metres at its depth; unobserved joints have none.
+    joint is from what view 0 observed, in metres at its depth. What view 0 did not observe counts as 5 cm off.
 
     Args:
         output: of lifting.
@@ -29,7 +29,7 @@ def joint_confidence(output: LiftOutput, index: int, kp2d: Tensor, conf: Tensor)
     rig = type(output.rig)(output.rig.size[index], output.rig.K4[index], output.rig.T_w2c[index]).select([0])
     pixels, depth = project(rig, joints3d.to(rig.K4))
     off = (pixels[0] - kp2d.to(pixels)).norm(dim=-1) * depth[0].clamp(min=NEAREST) / rig.K4[0, :2].mean()
-    off = torch.where(conf > 0, off, torch.zeros_like(off))
+    off = torch.where(conf > 0, off, torch.full_like(off, GOOD_JOINT))
     squared = output.residual[index, :length] ** 2 + output.spread[index, :length] ** 2 + off.to(joints3d) ** 2
     return 1 / (1 + squared / GOOD_JOINT**2)
 

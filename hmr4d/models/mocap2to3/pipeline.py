@@ -424,9 +424,10 @@ class Mocap2to3Pipeline(nn.Module):
         seeds = seeds_of(seed, generator, len(kp2d), "tracks")
         changes = {"num_inference_steps": num_inference_steps, "window": window, "overlap": overlap}
         options = replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
+        conf = torch.where(conf < options.min_conf, 0.0, conf)  # before frames are mixed
         track = self._at_own_rate(kp2d, conf, lengths, rate)
         batched = rig if rig.K4.ndim == 3 else Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
-        inputs = self._for_all(batched.to(self.device), len(kp2d))
+        inputs = self._for_all(batched.to(self.device).to(torch.float32), len(kp2d))
         frames = track.lengths.clamp(max=options.window).tolist()
         jobs = sorted(((i, k) for i in range(len(kp2d)) for k in range(num_samples)), key=lambda j: (frames[j[0]], j))
         samples: dict[tuple[int, int], Lifted] = {}

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hmr4d.data.resampling import resampled_length
+from hmr4d.data.resampling import resample_positions, resampled_length
 
 MIN_FRAMES = 16  # shorter tracks are continued by reflection
 
@@ -46,7 +46,7 @@ def resample_track(kp2d: Tensor, conf: Tensor, fps: float, target_fps: float) ->
 
 
 def resample_motion(x: Tensor, fps: float, target_fps: float, num_frames: int) -> Tensor:
-    """(B, L, ...) at `fps` -> (B, num_frames, ...) at `target_fps`, linear in time and on beyond the last frame."""
+    """(B, L, ...) at `fps` -> (B, num_frames, ...) at `target_fps`, by splines, straight on beyond the last frame."""
     if x.shape[1] == 1:
         return x.expand(-1, num_frames, *x.shape[2:])
     if fps == target_fps:
@@ -54,7 +54,9 @@ def resample_motion(x: Tensor, fps: float, target_fps: float, num_frames: int) -
     times = torch.arange(num_frames, dtype=torch.float64, device=x.device) * (fps / target_fps)
     before, way = _neighbours(times, x.shape[1])
     way = way.to(x).reshape(-1, *[1] * (x.ndim - 2))
-    return x[:, before] + way * (x[:, before + 1] - x[:, before])
+    straight = x[:, before] + way * (x[:, before + 1] - x[:, before])
+    curve = torch.from_numpy(resample_positions(x.movedim(1, 0).cpu().numpy(), fps, target_fps)).to(x).movedim(0, 1)
+    return torch.cat([curve, straight[:, curve.shape[1] :]], 1)[:, :num_frames]
 
 
 def reflected_frames(lengths: Tensor, num_frames: int) -> Tensor:

@@ -23,12 +23,12 @@ def lifted(frames: int = 5, padded: int = 2) -> tuple[LiftOutput, Tensor]:
     return LiftOutput(joints3d, lengths, 30.0, SMPL22, batched, pixels, zeros, zeros.clone()), pixels
 
 
-def test_perfect_agreement_is_one_and_missing_joints_say_nothing() -> None:
+def test_perfect_agreement_is_one_and_half_where_nothing_was_seen() -> None:
     output, pixels = lifted()
     kp2d, conf = pixels[1, 0, :3].clone(), torch.ones(3, 22)
     torch.testing.assert_close(joint_confidence(output, 1, kp2d, conf), torch.ones(3, 22), atol=1e-4, rtol=0)
     kp2d[1, 4], conf[1, 4] = 0, 0
-    assert joint_confidence(output, 1, kp2d, conf)[1, 4] == 1
+    assert joint_confidence(output, 1, kp2d, conf)[1, 4] == pytest.approx(0.5)
     conf[1, 4] = 1
     assert joint_confidence(output, 1, kp2d, conf)[1, 4] < 0.01
 

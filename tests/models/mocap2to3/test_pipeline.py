@@ -197,6 +197,17 @@ def test_windows_join_without_a_jump() -> None:
     assert float(moved.max()) < 2 * float(moved.median())
 
 
+def test_unsure_keypoints_are_not_mixed_with_sure_ones_and_rigs_may_be_float64() -> None:
+    joints3d, rig = people(1, 30), ring()
+    kp2d, conf = seen(joints3d, rig)[:, 0].clone(), torch.ones(1, 30, 22)
+    kp2d[0, 10, 7], conf[0, 10, 7] = 5000.0, 0.1
+    track = truthful(joints3d, rig)._at_own_rate(kp2d, torch.where(conf < 0.3, 0.0, conf), torch.tensor([30]), 30.0)
+    assert track.pixels.max() < 2000
+    double = Rig(rig.size.double(), rig.K4.double(), rig.T_w2c.double())
+    out = truthful(joints3d, rig).sample(kp2d, conf, double)
+    assert largest_error(out.joints3d, joints3d) < 1e-3
+
+
 def test_other_rates_and_short_tracks() -> None:
     rig, fast = ring(), people(1, 61)
     slow = fast[:, ::3]
