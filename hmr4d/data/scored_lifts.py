@@ -24,6 +24,7 @@ from hmr4d.data.importers.rich import RichCaptures
 from hmr4d.data.importers.rich_bodies import SmplxJoints
 from hmr4d.data.importers.rich_bundle import RichBundle
 from hmr4d.data.keypoint_corruption import NO_CORRUPTION, KeypointCorruption
+from hmr4d.data.keypoint_gaps import bridge_gaps
 from hmr4d.data.lifting_rigs import NUM_VIEWS, complete, feet_place
 from hmr4d.data.lifting_views import LiftingViews
 from hmr4d.data.randomness import ItemRandom, mix_seed
@@ -213,6 +214,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         corruption: errors of the 2D; None for none.
         keypoints: SMPL joints are seen as far as these keypoints of a detector tell, errors included, "coco17" or
             "openpose18"; None: each is seen itself.
+        bridged: short gaps are closed first (`bridge_gaps`), as when files are lifted, for all methods alike.
         views: what stands beside V0 where the source has drawn no rig: "virtual" copies of it around the place of the
             feet, or other "captured" cameras, completed by virtual ones.
         num_views: V.
@@ -229,8 +231,8 @@ class ScoredLifts(Dataset[dict[str, Any]]):
 
     def __init__(
         self, clips: Callable[[], Any], *, skeleton: Skeleton | None = None,
-        corruption: KeypointCorruption | None = None, keypoints: str | None = None, views: Views = "virtual",
-        num_views: int = NUM_VIEWS, limit: int | None = None, set_seed: int = 0, seed: int = 0, num_samples: int = 1,
+        corruption: KeypointCorruption | None = None, keypoints: str | None = None, bridged: bool = False,
+        views: Views = "virtual", num_views: int = NUM_VIEWS, limit: int | None = None, set_seed: int = 0, seed: int = 0, num_samples: int = 1,
     ) -> None:  # fmt: skip
         if keypoints is not None and keypoints not in KEYPOINTS:
             raise ValueError(f"keypoints is {keypoints!r}; choose one of {', '.join(KEYPOINTS)}, or null for true 2D.")
@@ -242,6 +244,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         self.names: list[str] = self.source.names
         self.skeleton, self.corruption = skeleton, corruption or NO_CORRUPTION
         self.keypoints = None if keypoints is None else get_skeleton(keypoints)
+        self.bridged = bridged
         self.views, self.num_views, self.set_seed, self.seed = views, num_views, set_seed, seed
         self.num_samples = num_samples
         count = len(self.names) if limit is None else min(limit, len(self.names))
@@ -268,6 +271,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         }  # fmt: skip
         scored = self.clip(self.items[0]).skeleton.name
         own |= {k: s.name for k, s in (("keypoints", self.shown), ("lifted", self.lifted)) if s.name != scored}
+        own |= {"bridged": True} if self.bridged else {}
         return self.source.identity() | own | ({} if self._draws_rigs else {"views": self.views})
 
     @cached_property
@@ -370,7 +374,9 @@ class ScoredLifts(Dataset[dict[str, Any]]):
             own = self._corrupted(clip, pixels[view], known, rig.select([view]), item, OTHER_VIEWS + view)
             all2d.append(own[0])
             confs.append(own[1])
-        told = as_joints(torch.stack(all2d), torch.stack(confs), clip.skeleton, self.lifted)
+        seen = torch.stack(all2d), torch.stack(confs)
+        seen = bridge_gaps(*seen, clip.fps) if self.bridged else seen
+        told = as_joints(*seen, clip.skeleton, self.lifted)
         return Observation(*told, rig, self.lifted)
 
     def _corrupted(

@@ -22,6 +22,8 @@ class LiftSamplingOptions:
         min_conf: joints of lower confidence count as missing.
         window, overlap: frames; longer tracks are drawn in windows of the first that have the second in common. No
             longer than what the network was trained on.
+        smooth_observed: seconds; standard deviation of a Gaussian over time along which the observed keypoints are
+            smoothed first: where a ray meets the floor far away, errors of pixels do not average out later.
         smooth_image, smooth_depth: seconds; standard deviations of Gaussians over time along which the finished motion
             is smoothed as view 0 sees it, and in its depth, which one view tells worst. 0 leaves it as it is.
     """
@@ -35,11 +37,12 @@ class LiftSamplingOptions:
     min_conf: float = 0.3
     window: int = 300
     overlap: int = 60
+    smooth_observed: float = 0.0
     smooth_image: float = 0.0
     smooth_depth: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("smooth_image", "smooth_depth"):
+        for name in ("smooth_observed", "smooth_image", "smooth_depth"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"Sampling option {name} is {getattr(self, name)}; expected seconds, 0 for none.")
         if self.step not in STEPS:

@@ -34,6 +34,7 @@ from hmr4d.models.mocap2to3.tracks import (
     resample_motion,
     resample_track,
     smooth_in_time,
+    smooth_track,
     window_starts,
 )
 from hmr4d.models.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, check_request
@@ -424,8 +425,7 @@ class Mocap2to3Pipeline(nn.Module):
         seeds = seeds_of(seed, generator, len(kp2d), "tracks")
         changes = {"num_inference_steps": num_inference_steps, "window": window, "overlap": overlap}
         options = replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
-        conf = torch.where(conf < options.min_conf, 0.0, conf)  # before frames are mixed
-        track = self._at_own_rate(kp2d, conf, lengths, rate)
+        track = self._at_own_rate(kp2d, conf, lengths, rate, options)
         batched = rig if rig.K4.ndim == 3 else Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
         inputs = self._for_all(batched.to(self.device).to(torch.float32), len(kp2d))
         frames = track.lengths.clamp(max=options.window).tolist()
@@ -447,15 +447,18 @@ class Mocap2to3Pipeline(nn.Module):
                 samples[i, k] = Lifted(*back)
         return self._output(samples, lengths, rate, inputs.rig.to("cpu"), num_samples)
 
-    def _at_own_rate(self, kp2d: Tensor, conf: Tensor, lengths: Tensor, rate: float) -> Track:
-        """The tracks at the network's rate, on its device, short ones reflected, nothing left that is no number."""
+    def _at_own_rate(
+        self, kp2d: Tensor, conf: Tensor, lengths: Tensor, rate: float, options: LiftSamplingOptions
+    ) -> Track:
+        """The tracks at the network's rate, on its device, smoothed, short ones reflected, finite throughout."""
         kp2d, conf = kp2d.to(self.device).float(), conf.to(self.device).float()
         inside = torch.arange(kp2d.shape[1]) < lengths[:, None]
-        conf = conf * kp2d.isfinite().all(-1) * inside.to(self.device)[..., None]
+        conf = conf * (conf >= options.min_conf) * kp2d.isfinite().all(-1) * inside.to(self.device)[..., None]
         kp2d = torch.where(conf[..., None] > 0, kp2d, 0.0)
         kp2d, conf = resample_track(kp2d, conf, rate, self.fps)
         own = torch.tensor([resampled_length(int(n), rate, self.fps) for n in lengths], device=self.device)
         conf = conf * (torch.arange(conf.shape[1], device=self.device) < own[:, None])[..., None]
+        kp2d = smooth_track(kp2d, conf, own, options.smooth_observed * self.fps)
         place = reflected_frames(own, kp2d.shape[1])
         rows = torch.arange(len(own), device=self.device)[:, None]
         return Track(kp2d[rows, place], conf[rows, place], own.clamp(min=MIN_FRAMES))

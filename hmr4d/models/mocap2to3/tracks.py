@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hmr4d.data.resampling import resample_positions, resampled_length
+from hmr4d.utils.tensors import interpolate_gaps
 
 MIN_FRAMES = 16  # shorter tracks are continued by reflection
 
@@ -43,6 +44,17 @@ def resample_track(kp2d: Tensor, conf: Tensor, fps: float, target_fps: float) ->
     total = (first + second).clamp(min=torch.finfo(kp2d.dtype).tiny)
     pixels = (first[..., None] * kp2d[:, before] + second[..., None] * kp2d[:, before + 1]) / total[..., None]
     return pixels, first * conf[:, before] + second * conf[:, before + 1]
+
+
+def smooth_track(kp2d: Tensor, conf: Tensor, lengths: Tensor, sigma: float) -> Tensor:
+    """Observed joints (B, L, J, 2) smoothed by a Gaussian of `sigma` frames, over gaps on the line between their ends.
+
+    What is missing stays as it is.
+    """
+    if sigma == 0:
+        return kp2d
+    filled = interpolate_gaps(kp2d.transpose(1, 2), (conf > 0).transpose(1, 2)).transpose(1, 2)
+    return torch.where(conf[..., None] > 0, smooth_in_time(filled, lengths, sigma), kp2d)
 
 
 def resample_motion(x: Tensor, fps: float, target_fps: float, num_frames: int) -> Tensor:

@@ -179,6 +179,26 @@ def test_smoothing_along_and_across_the_rays_of_view_0() -> None:
     torch.testing.assert_close(smooth_in_time(line, torch.tensor([12]), 2.0), line)
 
 
+def test_observed_keypoints_are_smoothed_over_gaps_and_unsure_ones_do_not_count() -> None:
+    """At the network's rate: noise shrinks, gaps and padding stay missing, and do not pull at their neighbours."""
+    joints3d, rig = people(2, 40), ring()
+    true, lengths = seen(joints3d, rig)[:, 0], torch.tensor([26, 40])
+    kp2d = true + 4 * torch.randn(true.shape, generator=torch.Generator().manual_seed(0))
+    conf = torch.ones(2, 40, 22)
+    conf[:, 10:13, 7], conf[0, 26:] = 0.1, 0.0
+    kp2d[:, 10:13, 7], kp2d[0, 26:] = 5000.0, -5000.0
+    pipeline = truthful(joints3d, rig)
+    off = []
+    for sigma in (0.0, 0.05):
+        track = pipeline._at_own_rate(kp2d, conf, lengths, 20.0, LiftSamplingOptions(smooth_observed=sigma))
+        there = track.conf > 0
+        assert not there[:, 10:13, 7].any() and not there[0, 26:].any() and there.sum() == (26 + 40) * 22 - 6
+        off.append(float((track.pixels - true).norm(dim=-1)[there].mean()))
+    assert off[1] < 0.7 * off[0]
+    between = pipeline._at_own_rate(kp2d, conf, lengths, 60.0, LiftSamplingOptions())
+    assert between.pixels[:, :, 7][between.conf[:, :, 7] > 0].max() < 2000  # not mixed with sure ones
+
+
 def test_windows_join_without_a_jump() -> None:
     joints3d, rig = people(1, 120, content="bow"), ring()
     shift = torch.arange(3)[:, None, None, None] * torch.tensor([0.1, 0.0, 0.0])
@@ -197,12 +217,9 @@ def test_windows_join_without_a_jump() -> None:
     assert float(moved.max()) < 2 * float(moved.median())
 
 
-def test_unsure_keypoints_are_not_mixed_with_sure_ones_and_rigs_may_be_float64() -> None:
+def test_rigs_may_be_float64() -> None:
     joints3d, rig = people(1, 30), ring()
-    kp2d, conf = seen(joints3d, rig)[:, 0].clone(), torch.ones(1, 30, 22)
-    kp2d[0, 10, 7], conf[0, 10, 7] = 5000.0, 0.1
-    track = truthful(joints3d, rig)._at_own_rate(kp2d, torch.where(conf < 0.3, 0.0, conf), torch.tensor([30]), 30.0)
-    assert track.pixels.max() < 2000
+    kp2d, conf = seen(joints3d, rig)[:, 0], torch.ones(1, 30, 22)
     double = Rig(rig.size.double(), rig.K4.double(), rig.T_w2c.double())
     out = truthful(joints3d, rig).sample(kp2d, conf, double)
     assert largest_error(out.joints3d, joints3d) < 1e-3
