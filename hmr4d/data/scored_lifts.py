@@ -232,7 +232,8 @@ class ScoredLifts(Dataset[dict[str, Any]]):
     def __init__(
         self, clips: Callable[[], Any], *, skeleton: Skeleton | None = None,
         corruption: KeypointCorruption | None = None, keypoints: str | None = None, bridged: bool = False,
-        views: Views = "virtual", num_views: int = NUM_VIEWS, limit: int | None = None, set_seed: int = 0, seed: int = 0, num_samples: int = 1,
+        views: Views = "virtual", num_views: int = NUM_VIEWS, limit: int | None = None, set_seed: int = 0,
+        seed: int = 0, num_samples: int = 1,
     ) -> None:  # fmt: skip
         if keypoints is not None and keypoints not in KEYPOINTS:
             raise ValueError(f"keypoints is {keypoints!r}; choose one of {', '.join(KEYPOINTS)}, or null for true 2D.")
