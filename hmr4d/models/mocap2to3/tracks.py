@@ -114,20 +114,24 @@ def join(earlier: Tensor, later: Tensor) -> Tensor:
 
 
 def smooth_in_time(x: Tensor, lengths: Tensor, sigma: float) -> Tensor:
-    """x (B, L, ...) convolved in time with a Gaussian of `sigma` frames; what is beyond `lengths` (B,) stays.
+    """x (B, L, ...) smoothed in time by local straight lines under a Gaussian of `sigma` frames.
 
-    The ends are continued by reflection in the last point, so that what moves on evenly stays where it is.
+    Away from the ends this is the Gaussian's mean; at the ends, where that would lag, the line goes on. What is beyond
+    `lengths` (B,) does not count and stays.
     """
     if sigma == 0:
         return x
-    smooth = x.clone()
-    for row, length in enumerate(lengths.tolist()):
-        reach = min(math.ceil(4 * sigma), length - 1)
-        away = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
-        kernel = torch.exp(-0.5 * (away / sigma).square())
-        own = x[row, :length].flatten(1)
-        before, after = (2 * own[:1] - own[1 : reach + 1].flip(0), 2 * own[-1:] - own[-reach - 1 : -1].flip(0))
-        padded = torch.cat([before, own, after]).T[:, None]  # (C, 1, length + 2 reach)
-        found = F.conv1d(padded, (kernel / kernel.sum())[None, None])[:, 0].T
-        smooth[row, :length] = found.reshape(length, *x.shape[2:])
-    return smooth
+    reach = math.ceil(4 * sigma)
+    away = torch.arange(-reach, reach + 1, device=x.device, dtype=torch.float64)
+    kernel = torch.exp(-0.5 * (away / sigma).square())
+    moments = torch.stack([kernel, kernel * away, kernel * away.square()])[:, None]  # (3, 1, 2 reach + 1)
+    inside = torch.arange(x.shape[1], device=x.device) < lengths[:, None].to(x.device)
+    flat = x.flatten(2).movedim(1, -1).double() * inside[:, None]  # (B, C, L)
+    w0, w1, w2 = F.conv1d(inside[:, None].double(), moments, padding=reach).unbind(1)  # (B, L) each
+    sums = F.conv1d(flat.flatten(0, 1)[:, None], moments[:2], padding=reach).unflatten(0, flat.shape[:2])
+    value, slope = sums.unbind(2)  # (B, C, L) each
+    spread = (w0 * w2 - w1.square())[:, None]
+    line = (w2[:, None] * value - w1[:, None] * slope) / torch.where(spread > 1e-9, spread, 1.0)
+    mean = value / w0[:, None].clamp(min=1e-9)
+    smooth = torch.where(spread > 1e-9, line, mean).movedim(-1, 1).reshape(x.shape).to(x)
+    return torch.where(inside.reshape(*inside.shape, *[1] * (x.ndim - 2)), smooth, x)
