@@ -1,4 +1,4 @@
-"""Feet on the floor: which foot joints of a motion stand."""
+"""Feet on the floor: which foot joints of a motion stand, and how high they are then."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ RESTING_QUANTILE = 0.05  # of a joint's heights over the clip: its own resting h
 CONTACT_MARGIN = 0.1  # metres above it
 CONTACT_SPEED = 1.0  # metres per second along the floor
 SMOOTHING = 0.1  # seconds, standard deviation
+REST_HEIGHTS = {"ankle": 0.08, "heel": 0.03}  # metres over the floor of an adult's joints, standing
+TOE_HEIGHT = 0.02  # metres, of all other foot joints
+
+
+def rest_heights(skeleton: Skeleton) -> Tensor:
+    """(J,) metres above the floor of the joints of a standing foot; 0 for all other joints."""
+    heights = torch.zeros(skeleton.num_joints)
+    for joint in skeleton.contact_joints:
+        heights[joint] = REST_HEIGHTS.get(skeleton.joint_names[joint].split("_", 1)[-1], TOE_HEIGHT)
+    return heights
 
 
 def standing_joints(joints3d: Tensor, *, fps: float, skeleton: Skeleton) -> Tensor:

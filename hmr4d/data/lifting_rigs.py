@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hmr4d.body.ground_contact import rest_heights
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.data.randomness import ItemRandom
 from hmr4d.geometry.ground_pointmap import meet_floor
@@ -20,7 +21,7 @@ from hmr4d.geometry.rigs import Rig, camera_angles, camera_pose, canonicalise
 NUM_VIEWS = 4
 SIZES = ((1920, 1080), (1280, 720), (1080, 1920), (640, 480), (1440, 1080), (1024, 1024))  # pixels, common formats
 CENTRE_HEIGHTS = (0.5, 1.5)  # metres; virtual cameras look at a point of V0's axis within these
-ANKLE_HEIGHT, TOE_HEIGHT, HIP_HEIGHT = 0.08, 0.02, 0.9  # metres over the floor of an adult's joints
+HIP_HEIGHT = 0.9  # metres over the floor of an adult's hips
 DISTANCES = (1.5, 12.0)  # metres; people farther or nearer are taken to be here
 LATERAL = 0.15  # of the distance: how far the middle of a surrounding rig lies beside V0's axis
 Range = tuple[float, float]
@@ -241,8 +242,7 @@ def feet_place(camera: Rig, kp2d: Tensor, visible: Tensor, skeleton: Skeleton) -
     Raises:
         ValueError: no frame of some track shows feet or hips below the horizon.
     """
-    ankles = [n.endswith("ankle") for n in skeleton.joint_names]
-    heights = torch.where(torch.tensor(ankles), ANKLE_HEIGHT, TOE_HEIGHT).to(kp2d)
+    heights = rest_heights(skeleton).to(kp2d)
     heights[list(skeleton.root_joints)] = HIP_HEIGHT
     joints = torch.arange(skeleton.num_joints, device=kp2d.device)
     feet, hips = (torch.isin(joints, joints[list(j)]) for j in (skeleton.contact_joints, skeleton.root_joints))

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hmr4d.body.ground_contact import rest_heights
 from hmr4d.data.camera_files import CameraFile
 from hmr4d.data.keypoint_files import KeypointTrack
-from hmr4d.data.lifting_rigs import ANKLE_HEIGHT, TOE_HEIGHT
 from hmr4d.geometry.ground_pointmap import meet_floor
 from hmr4d.geometry.rigs import normalise
 
@@ -61,9 +61,7 @@ def check_on_floor(track: KeypointTrack, camera: CameraFile) -> None:
 def _feet_on_floor(track: KeypointTrack, camera: CameraFile, kp2d: Tensor) -> tuple[Tensor, Tensor]:
     """Foot joints (L, F, 3) at the height of standing ones, and whether their rays fall that far (L, F)."""
     feet = list(track.skeleton.contact_joints)
-    names = [track.skeleton.joint_names[joint] for joint in feet]
-    heights = torch.tensor([ANKLE_HEIGHT if n.endswith("ankle") else TOE_HEIGHT for n in names], dtype=torch.float64)
-    points, meets = meet_floor(camera.rig, kp2d[None, :, feet], heights)
+    points, meets = meet_floor(camera.rig, kp2d[None, :, feet], rest_heights(track.skeleton)[feet].double())
     return points[0], meets[0]
 
 

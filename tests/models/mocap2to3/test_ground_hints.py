@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from hmr4d.body.ground_contact import rest_heights
 from hmr4d.body.skeleton import COCO17, H36M17, HALPE26, OPENPOSE25, SMPL22, SMPL24, Skeleton
 from hmr4d.geometry.rigs import Rig, camera_condition, first_camera, project
-from hmr4d.models.mocap2to3.baselines.observation import rest_heights
 from hmr4d.models.mocap2to3.ground_hints import (
     IMAGE_LIMIT,
     VIEW_CHANNELS,

@@ -8,15 +8,14 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
+from hmr4d.body.ground_contact import rest_heights
 from hmr4d.body.skeleton import Skeleton
-from hmr4d.data.lifting_rigs import ANKLE_HEIGHT, TOE_HEIGHT
 from hmr4d.geometry.cameras import invert_rigid
 from hmr4d.geometry.ground_pointmap import meet_floor
 from hmr4d.geometry.rigs import Rig, normalise
 from hmr4d.utils.tensors import interpolate_gaps
 
 MIN_CONF = 0.3  # keypoints below count as missing
-REST_HEIGHTS = {"ankle": ANKLE_HEIGHT, "heel": 0.03}  # metres over the floor, standing; other foot joints TOE_HEIGHT
 STILL = 0.4  # m/s across the line of sight; a slower foot may stand
 SLOWEST = 0.4  # share of the feet that may stand in any case, the slowest
 NEAREST_BAND = 0.6  # metres; a foot whose floor point lies farther behind the nearest one is in the air
@@ -123,14 +122,6 @@ def check_track(kp2d: Tensor, conf: Tensor, skeleton: Skeleton, fps: float) -> N
         )
     if not fps > 0:
         raise ValueError(f"fps is {fps}; give the frames per second of the track.")
-
-
-def rest_heights(skeleton: Skeleton) -> Tensor:
-    """(J,) metres above the floor of the joints of a standing foot; 0 for all other joints."""
-    heights = torch.zeros(skeleton.num_joints)
-    for joint in skeleton.contact_joints:
-        heights[joint] = REST_HEIGHTS.get(skeleton.joint_names[joint].split("_", 1)[-1], TOE_HEIGHT)
-    return heights
 
 
 def smooth(x: Tensor, seconds: float, fps: float) -> Tensor:
