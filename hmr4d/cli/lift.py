@@ -152,7 +152,8 @@ def frame_rate(asked: float | None, told: float | None, video: float | None) -> 
 def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, skeleton: Skeleton) -> Rig:
     """The camera and virtual copies of it around the median place of the person's feet, float64."""
     distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, skeleton)
-    logger.info("The feet are mostly %.1f m ahead of the camera and %.1f m to its right.", distance, lateral)
+    side = "left" if lateral < 0 else "right"
+    logger.info("The feet are mostly %.1f m ahead of the camera and %.1f m to its %s.", distance, abs(lateral), side)
     return virtual_rig(camera.rig, distance, lateral)
 
 

@@ -103,10 +103,10 @@ def read_keypoints(
     if chosen is None:
         known = ", ".join(f"{t.person} ({t.num_seen} frames)" for t in tracks)
         raise ValueError(
-            f"{path}: nobody in it is called '{person}'; there are {known}. Choose one, 'longest' or 'all'."
+            f"{path}: nobody in it is called '{person}'; it has person {known}. Choose one, 'longest' or 'all'."
         )
     logger.info(
-        "%s: person %s of %d, frames %d to %d, %d of them empty.", what, chosen.person, len(tracks),
+        "%s: person %s (%d in the file), frames %d to %d, %d of them empty.", what, chosen.person, len(tracks),
         chosen.frame_ids[0], chosen.frame_ids[-1], chosen.num_frames - chosen.num_seen,
     )  # fmt: skip
     return chosen

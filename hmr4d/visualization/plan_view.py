@@ -71,7 +71,8 @@ def write_plan_view(
 ) -> None:  # fmt: skip
     """Writes a PNG of the floor seen from above, camera headings upwards (-z up, x to the right), a metre grid.
 
-    Paths of the roots grow stronger with time and have a dot every second; footprints are where contact joints rest.
+    Paths of the roots grow stronger with time and have a dot every second. Footprints are where contact joints rest, in
+    the colours of the sides for one person, in the colour of the person for several.
 
     Args:
         path: file to write.
@@ -91,10 +92,10 @@ def write_plan_view(
             plan.wedge(camera)
     plan.grid()
     for number, person in enumerate(people):
-        plan.person(person, _PERSON_COLOURS[number % len(_PERSON_COLOURS)], fps)
+        plan.person(person, _PERSON_COLOURS[number % len(_PERSON_COLOURS)], fps, are_sides_told=len(people) == 1)
     for camera in cameras:
         plan.camera(camera)
-    picture = plan.finish(title)
+    picture = plan.finish(title, ", left blue, right orange" if len(people) == 1 else "")
     with atomic_path(path) as temporary:
         picture.save(temporary, format="PNG")
     log.info("Plan view written to %s", path)
@@ -158,13 +159,14 @@ class _Plan:
             spot = (u, v + (8 if below else -8) * _OVER)
             self.draw.text(spot, camera.name, font=self.font, fill=INK, anchor="ma" if below else "mb")
 
-    def person(self, person: PlanPath, colour: Colour, fps: float) -> None:
+    def person(self, person: PlanPath, colour: Colour, fps: float, *, are_sides_told: bool) -> None:
         root = _root(person)
         if person.contacts is not None:
             for column, joint in enumerate(person.skeleton.contact_joints):
                 side = person.skeleton.joint_names[joint].split("_")[0]
+                print_colour = SIDE_COLOURS.get(side, INK) if are_sides_told else colour
                 for u, v in self.place(person.joints3d[person.contacts[:, column], joint][:, [0, 2]]):
-                    self._dot(u, v, 2.2, _faded(SIDE_COLOURS.get(side, INK), 0.45))
+                    self._dot(u, v, 2.2, _faded(print_colour, 0.45))
         spots = self.place(root)
         for frame in range(len(spots) - 1):
             strength = 0.35 + 0.65 * frame / max(len(spots) - 2, 1)
@@ -181,10 +183,10 @@ class _Plan:
         r = radius * _OVER
         self.draw.ellipse((u - r, v - r, u + r, v + r), fill=fill, outline=outline, width=2 * _OVER)
 
-    def finish(self, title: str) -> Image.Image:
+    def finish(self, title: str, about_feet: str) -> Image.Image:
         if title:
             self.draw.text((_OVER * _MARGIN, 12 * _OVER), title, font=load_font(16 * _OVER), fill=INK)
-        legend = "ring: start   disc: end   dots: seconds   small dots: feet on the floor"
+        legend = "ring: start   disc: end   dots: seconds   small dots: feet on the floor" + about_feet
         self.draw.text((_OVER * _MARGIN, self.picture.height - 6 * _OVER), legend, font=load_font(12 * _OVER),
                        fill=QUIET_INK, anchor="lb")  # fmt: skip
         return self.picture.reduce(_OVER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from PIL import Image
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import COCO17, SMPL22
-from hmr4d.cli.lift import frame_rate, main
+from hmr4d.cli.lift import deployment_rig, frame_rate, main
 from hmr4d.data.camera_files import read_camera
 from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.export.motion_npz import load_motion_npz
@@ -183,6 +184,14 @@ def test_rates_come_from_the_first_who_knows(caplog: pytest.LogCaptureFixture) -
     assert (frame_rate(50, 25.0, 30.0), frame_rate(None, 25.0, 25.0), frame_rate(None, None, 24.0)) == (50, 25, 24)
     assert "taken at 50 frames per second, the video has 30" in caplog.text and "nothing about time" not in caplog.text
     assert frame_rate(None, None, None) == 30 and "nothing about time" in caplog.text
+
+
+@pytest.mark.parametrize(("x", "said"), [(-1.5, r"and 1\.\d m to its left"), (1.5, r"and 1\.\d m to its right")])
+def test_the_side_of_the_feet_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, x: float, said: str) -> None:
+    caplog.set_level("INFO", "hmr4d")
+    seen = torch.from_numpy(pixels(tmp_path, person(x)))
+    deployment_rig(read_camera(tmp_path / "camera.yaml"), seen, torch.ones(seen.shape[:2]), SMPL22)
+    assert re.search(said, caplog.text)
 
 
 def test_people_of_whom_too_little_is_seen_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

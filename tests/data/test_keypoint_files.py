@@ -62,7 +62,7 @@ def test_people_are_told_apart_by_their_ids(tmp_path: Path, layout: str) -> None
         np.testing.assert_array_equal(track.frame_ids, np.arange(5, 12))
     tracks = read_keypoints(path, person="all")
     assert isinstance(tracks, list) and [t.person for t in tracks] == ["2", "7"]
-    with pytest.raises(ValueError, match=r"nobody .* 'Anna'; there are 2 \(9 frames\), 7 \(7 frames\)"):
+    with pytest.raises(ValueError, match=r"nobody .* 'Anna'; it has person 2 \(9 frames\), 7 \(7 frames\)"):
         read_keypoints(path, person="Anna")
 
 

@@ -64,3 +64,16 @@ def test_plans_of_somebody_straight_ahead_have_room_for_the_words(tmp_path: Path
     width, height = Image.open(tmp_path / "a.png").size
     assert height / 2.2 < width < height
     assert not (np.abs(drawn(tmp_path / "a.png")[-30:, -10:] - (247, 249, 252)) > 40).any()  # the legend ends before
+
+
+def test_footprints_of_several_people_have_their_colours(tmp_path: Path, walk: np.ndarray) -> None:
+    rests = np.ones((len(walk), len(SMPL22.contact_joints)), bool)
+    people = [PlanPath(walk - (x, 0, 6), SMPL22, rests, name) for x, name in ((2, "a"), (-2, "b"))]
+    orange = []
+    for number, shown in enumerate((people[:1], people)):
+        write_plan_view(tmp_path / f"{number}.png", shown, [camera()], fps=20)
+        pixels = drawn(tmp_path / f"{number}.png")[50:-40]
+        spread = pixels.max(-1) - pixels.min(-1)
+        orange.append(np.argwhere((pixels[..., 0] > pixels[..., 2]) & (spread > 40)))
+    assert len(orange[0])  # one person's right foot
+    assert len(orange[1]) and orange[1][:, 1].min() > Image.open(tmp_path / "1.png").width / 2  # the second alone
