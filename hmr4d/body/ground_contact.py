@@ -11,7 +11,7 @@ from hmr4d.body.skeleton import Skeleton
 RESTING_QUANTILE = 0.05  # of a joint's heights over the clip: its own resting height
 # Wide enough for motion that is a little noisy, as lifted motion is: feet that swing are faster and higher.
 CONTACT_MARGIN = 0.1  # metres above it
-CONTACT_SPEED = 1.0  # metres per second along the floor
+CONTACT_SPEED = 0.6  # metres per second along the floor
 SMOOTHING = 0.1  # seconds, standard deviation
 REST_HEIGHTS = {"ankle": 0.08, "heel": 0.03}  # metres over the floor of an adult's joints, standing
 TOE_HEIGHT = 0.02  # metres, of all other foot joints

@@ -40,6 +40,7 @@ from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view
 logger = logging.getLogger(__name__)
 
 USUAL_FPS = 30.0
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 SLOWEST_FPS, FASTEST_FPS = 1.0, 1000.0
 SAME_ASPECT = 0.02  # share by which the sides of a video may differ from those of the camera's image
 SURE = 0.3  # confidence of the feet that place virtual cameras
@@ -126,6 +127,11 @@ def lift(args: argparse.Namespace) -> list[Path]:
 
 def read_tracks(args: argparse.Namespace, camera: CameraFile) -> list[KeypointTrack]:
     """The tracks asked for, in pixels of a pinhole camera of this size."""
+    if args.keypoints.suffix.lower() in VIDEOS:
+        raise ValueError(
+            f"{args.keypoints} is a video; this command wants the keypoints that a pose detector found in it, and the "
+            "video itself as --video. Formats of keypoint files are in docs/lift.md."
+        )
     found = read_keypoints(args.keypoints, args.format, args.person, skeleton=args.skeleton, size=camera.size)
     tracks = found if isinstance(found, list) else [found]
     check_keypoints_fit(tracks[0], camera)

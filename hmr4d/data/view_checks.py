@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 SURE = 0.3  # confidence of keypoints that are looked at
 STATURES = (1.0, 2.25)  # metres; people outside are doubted
+NOBODY = (0.4, 5.0)  # metres; people outside are refused
 _FACE = ("head", "nose", "left_eye", "right_eye", "left_ear", "right_ear")
 _FACE_SHARE = 0.93  # height of the face as a share of the stature
 _UPRIGHT = 0.8  # quantile over frames: people stoop, hardly anybody stands on tiptoe
@@ -32,7 +33,7 @@ def check_on_floor(track: KeypointTrack, camera: CameraFile) -> None:
         camera: that saw it.
 
     Raises:
-        ValueError: the feet are mostly above the horizon.
+        ValueError: the feet are mostly above the horizon, or the person would be a dwarf or a giant.
     """
     kp2d, seen = torch.from_numpy(track.kp2d).double(), torch.from_numpy(track.kp2d_conf) >= SURE
     feet = list(track.skeleton.contact_joints)
@@ -51,6 +52,11 @@ def check_on_floor(track: KeypointTrack, camera: CameraFile) -> None:
         return
     if STATURES[0] <= stature <= STATURES[1]:
         logger.info("Person %s looks %.1f m tall over this floor.", track.person, stature)
+    elif not NOBODY[0] <= stature <= NOBODY[1]:
+        raise ValueError(
+            f"Person {track.person} would be {stature:.1f} m tall over this floor. Check height, pitch and its sign "
+            "(positive looks down), focal length and size in the camera file."
+        )
     else:
         logger.warning(
             "Person %s would be %.1f m tall over this floor. Check height, pitch, focal length and size in the camera "

@@ -31,7 +31,8 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_is_whole(tmp_path: Path) -> None
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - background jobs ignore it
     )  # fmt: skip
     until = time.monotonic() + 60
-    while not list(out.glob(".walk.*.mp4")) and process.poll() is None and time.monotonic() < until:
+    while not any(p.stat().st_size for p in out.glob(".walk.*.mp4")) and process.poll() is None:  # the encoder writes
+        assert time.monotonic() < until
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the encoder, too
     _, said = process.communicate(timeout=60)

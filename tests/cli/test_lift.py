@@ -250,6 +250,13 @@ def test_a_model_of_smpl_joints_takes_what_coco_keypoints_tell(tmp_path: Path, m
         assert np.abs(arrays["kp2d"] - truth)[:, conf.min(0) > 0].max() < 0.06 * side
 
 
+def test_a_video_is_no_keypoint_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "me.MP4").write_bytes(b"\0\0\0 ftypisom")
+    saved_camera(tmp_path)
+    assert main([str(tmp_path / "me.MP4"), "--camera", str(tmp_path / "camera.yaml")]) == 2
+    assert "wants the keypoints that a pose detector found" in capsys.readouterr().err
+
+
 def test_turned_pictures_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keypoints = coco_file(tmp_path, [person(2.5, frames=4)])
     saved_camera(tmp_path, size=[360, 640])

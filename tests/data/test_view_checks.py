@@ -52,12 +52,18 @@ def test_stature_over_the_floor_is_told(
     assert told and abs(float(told[1]) - head / 0.93) < 0.11  # rounded to 10 cm
 
 
-@pytest.mark.parametrize("other", [camera(pitch=2.0), camera(focal=700.0), camera(height=0.7)])
+@pytest.mark.parametrize("other", [camera(pitch=4.0), camera(focal=700.0), camera(height=0.7)])
 def test_cameras_of_somebody_else_are_doubted(
     track: KeypointTrack, other: CameraFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     check_on_floor(track, other)
     assert re.search(r"Person 7 would be \d+\.\d m tall over this floor", caplog.text)
+
+
+@pytest.mark.parametrize("other", [camera(height=0.15), camera(height=9.0)])
+def test_dwarfs_and_giants_are_refused(track: KeypointTrack, other: CameraFile) -> None:
+    with pytest.raises(ValueError, match=r"Person 7 would be \d+\.\d m tall over this floor. Check height, pitch"):
+        check_on_floor(track, other)
 
 
 def test_feet_above_the_horizon_are_refused(track: KeypointTrack) -> None:
