@@ -80,6 +80,7 @@ def smpl22_from_detections(points: Tensor, conf: Tensor, source: Skeleton) -> tu
     """
     if source.name not in DETECTORS:
         raise ValueError(f"Skeleton '{source.name}' is not a detector's; expected one of {sorted(DETECTORS)}.")
+    points = torch.where(conf[..., None] > 0, points, 0.0)  # missing ones may be no numbers
     joints = points.new_zeros(*points.shape[:-2], SMPL22.num_joints, points.shape[-1])
     found = conf.new_zeros(*conf.shape[:-1], SMPL22.num_joints)
     for weights, needed in _choices(source):

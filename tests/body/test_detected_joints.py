@@ -73,6 +73,8 @@ def test_what_is_hidden() -> None:
     assert told[:, elbow].tolist() == [0.75] * 3
     assert (found[1, pelvis] - rest()[pelvis]).norm() < 0.13  # metres: hips of detectors lie lower than the pelvis
     assert (found[told == 0] == 0).all()
+    broken = torch.where(conf[..., None] > 0, points, torch.nan)
+    torch.testing.assert_close(smpl22_from_detections(broken, conf, COCO17)[0], found)
     unsure = smpl22_from_detections(points, torch.full((3, 17), 0.25).double(), COCO17)[1]
     assert unsure[unsure > 0].unique().tolist() == [0.25]  # never surer than the keypoints
 
