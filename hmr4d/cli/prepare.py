@@ -117,7 +117,10 @@ def _add_bandai_namco(commands: _Commands) -> None:
     )
     command.add_argument("--root", type=Path, required=True, help="dataset folder, or a tar archive of it")
     command.add_argument(
-        "--captions", type=int, default=bandai_namco.DEFAULT_CAPTIONS_PER_CELL, help="captions per content and style"
+        "--captions",
+        type=int,
+        default=bandai_namco.DEFAULT_CAPTIONS_PER_CELL,
+        help="grammar captions per content x style",
     )
     command.add_argument("--seed", type=int, default=0, help="seed of the captions")
     command.add_argument("--keep-about-face", action="store_true", help="keep clips with part of an extra about-face")

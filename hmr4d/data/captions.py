@@ -8,6 +8,9 @@ The words live in `resources/bandai_namco_captions.yaml`. Its phrases use four m
   ``{px}`` never as a pronoun;
 - ``{s}`` the side of the content ("left" or "right").
 
+`content_sentences` gives hand-written sentences beyond the grammar (`resources/bandai_namco_sentences.yaml`), for
+training.
+
 Captions of sided contents always say the true side. A mirrored clip takes the captions of the original clip through
 `mirror_text`; its label is `mirror_content` of the label. This also holds for contents that use one hand without
 saying so in the label (bye, guide, respond): the label stays, and the captions name the other hand or none.
@@ -18,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -40,6 +44,7 @@ GENDERS = {"n": 0.56, "m": 0.24, "f": 0.20}  # weights of subjects without gende
 TRIES_PER_CAPTION = 60  # draws spent on each caption before a pool counts as exhausted
 
 _RESOURCE = "bandai_namco_captions.yaml"
+_SENTENCES = "bandai_namco_sentences.yaml"
 _SIDES = {"left": "right", "right": "left"}
 _SIDE_WORD = re.compile(r"(?<![^\W_])(left|right)(wards?|most)?(?![^\W_])", re.IGNORECASE)
 _TURN_WORD = re.compile(r"(?<![\w-])(counter-?|anti-?)?clockwise(?![\w-])", re.IGNORECASE)
@@ -106,11 +111,15 @@ def _pronoun_pairs(table: dict[str, list[str]] | None) -> tuple[_Subject, ...]:
     return tuple(_Subject(text, gender) for gender, texts in (table or {}).items() for text in texts)
 
 
+def _read_yaml(name: str) -> dict[str, Any]:
+    text = (resources.files("hmr4d.data") / "resources" / name).read_text(encoding="utf-8")
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 @lru_cache(maxsize=1)
 def _grammar() -> _Grammar:
     """Reads the packaged word file once."""
-    text = (resources.files("hmr4d.data") / "resources" / _RESOURCE).read_text(encoding="utf-8")
-    raw = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    raw = _read_yaml(_RESOURCE)
     families = {
         name: _Family(
             kind=entry["kind"],
@@ -299,6 +308,11 @@ def _pick_frame(grammar: _Grammar, kind: str, rng: random.Random) -> tuple[str, 
             return frame
 
 
+def _check_known(kind: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise ValueError(f"Unknown {kind} '{name}'. Expected one of: {', '.join(known)}.")
+
+
 def caption_pool(content: str, style: str, count: int, seed: int) -> list[str]:
     """Returns `count` different captions for clips of one content and style.
 
@@ -315,9 +329,8 @@ def caption_pool(content: str, style: str, count: int, seed: int) -> list[str]:
         ValueError: unknown label, negative count, or more captions asked for than the grammar can make.
     """
     grammar = _grammar()
-    for kind, name, known in (("content", content, grammar.contents), ("style", style, grammar.styles)):
-        if name not in known:
-            raise ValueError(f"Unknown {kind} '{name}'. Expected one of: {', '.join(known)}.")
+    _check_known("content", content, grammar.contents)
+    _check_known("style", style, grammar.styles)
     if count < 0:
         raise ValueError(f"count is {count}, expected 0 or more. Pass the number of captions wanted.")
     digest = hashlib.sha256(f"{content}/{style}/{seed}".encode()).digest()
@@ -360,6 +373,22 @@ def mirror_text(text: str) -> str:
     return _TURN_WORD.sub(swap_turn, _SIDE_WORD.sub(swap_side, text))
 
 
+@lru_cache(maxsize=1)
+def _sentences() -> dict[str, tuple[str, ...]]:
+    """Reads the packaged hand-written sentences once."""
+    return {content: tuple(sentences) for content, sentences in _read_yaml(_SENTENCES).items()}
+
+
+def content_sentences(content: str) -> tuple[str, ...]:
+    """Returns the hand-written sentences of a content, for training; they suit every style.
+
+    Raises:
+        ValueError: unknown content.
+    """
+    _check_known("content", content, content_names())
+    return _sentences()[content]
+
+
 def mirror_content(content: str) -> str:
     """Returns the content label of a mirrored clip; contents without a twin keep their label.
 
@@ -367,8 +396,7 @@ def mirror_content(content: str) -> str:
         ValueError: unknown content.
     """
     contents = _grammar().contents
-    if content not in contents:
-        raise ValueError(f"Unknown content '{content}'. Expected one of: {', '.join(contents)}.")
+    _check_known("content", content, contents)
     return contents[content].get("mirror", content)
 
 

@@ -12,11 +12,13 @@ from hmr4d.data import captions
 from hmr4d.data.captions import (
     caption_pool,
     content_names,
+    content_sentences,
     mirror_content,
     mirror_text,
     pos_tokens,
     style_names,
 )
+from hmr4d.data.importers.bandai_namco import DEFAULT_CAPTIONS_PER_CELL
 
 SIDES = {
     "walk-left": "left",
@@ -200,8 +202,66 @@ def test_share_of_plain_captions(monkeypatch):
 
 
 def test_every_word_has_a_part_of_speech(pools):
-    unknown = {token for pool in pools.values() for text in pool for token in pos_tokens(text) if "/OTHER" in token}
+    texts = [text for pool in pools.values() for text in pool]
+    texts += [text for content in content_names() for text in content_sentences(content)]
+    unknown = {token for text in texts for token in pos_tokens(text) if "/OTHER" in token}
     assert not unknown
+
+
+def test_sentences_are_many_and_belong_to_one_content():
+    every = [sentence for content in content_names() for sentence in content_sentences(content)]
+    assert all(len(content_sentences(content)) >= 60 for content in content_names())
+    assert len({normalised(sentence) for sentence in every}) == len(every)
+    assert all(sentence == sentence.lower().strip() for sentence in every)
+    with pytest.raises(ValueError, match="Unknown content"):
+        content_sentences("hop")
+
+
+def test_sentences_tell_the_true_side():
+    """A sided content may name the other side after its own ("the right arm hangs"); other contents name both or none.
+
+    The one kick of the data is a kick of the right leg.
+    """
+    for content in content_names():
+        for sentence in content_sentences(content):
+            named = re.findall(r"\b(left|right)(?:wards?)?\b", sentence)
+            if content in SIDES:
+                assert named and named[0] == SIDES[content], sentence
+                assert named.count(SIDES[content]) >= named.count(OTHER_SIDE[SIDES[content]]), sentence
+            elif content in ONE_HANDED:
+                assert named[:1] in ([], [ONE_HANDED[content]]), sentence
+            else:
+                both = set(named) == {"left", "right"}
+                assert not named or both or (content, named) == ("kick", ["right"]), sentence
+    for content, side in ONE_HANDED.items():
+        assert sum(side in sentence for sentence in content_sentences(content)) >= 20, content
+
+
+def test_sentences_are_new_and_say_what_sets_their_content_apart(pools):
+    grammar = {normalised(text) for pool in pools.values() for text in pool}
+    for content in content_names():
+        for sentence in content_sentences(content):
+            assert normalised(sentence) not in grammar
+            if content.startswith("raise"):
+                assert not re.search(r"\bwav", re.sub(r"no waving|not wave", "", sentence)), sentence
+            if content.startswith("wave"):
+                assert not re.search(r"bye|farewell|so long", sentence), sentence
+            if content in ("byebye", "wave-both-hands"):
+                assert re.search(r"\b(both|two|double|arms|hands|left and right)\b", sentence), sentence
+            if content == "respond":
+                assert re.search(
+                    r"answer|respon|repl|call|react|name|presen|volunteer|report|here|yes|ask", sentence
+                ), sentence
+
+
+def test_sentences_hold_no_style_words():
+    styles = captions._grammar().styles.values()
+    words = {word for style in styles for word in style.adjectives if " " not in word}
+    words |= {a for style in styles for options in style.adverbials.values() for a in options if a.endswith("ly")}
+    words |= {"child", "kid", "slowly", "quickly"}
+    for content in content_names():
+        for sentence in content_sentences(content):
+            assert not words & set(re.findall(r"[a-z-]+", sentence)), sentence
 
 
 def test_pos_tokens_follow_the_humanml3d_manner():
@@ -271,3 +331,62 @@ def test_held_out_prompts_cannot_be_derived(held_out, pools):
             assert set(pairwise(prompt.split())) - pairs, prompt
             new_words += bool(set(prompt.split()) - vocabulary)
     assert new_words >= 0.9 * 8 * len(held_out)
+
+
+def content_words(text):
+    """Lemmas of a text without articles, pronouns, helping words and the words for the person who acts."""
+    persons = captions._grammar().agents | {"someone", "somebody", "human"}
+    dull = {"DET", "PRON", "AUX", "PART", "CCONJ", "SCONJ"}
+    tokens = (token.rsplit("/", 1) for token in pos_tokens(text))
+    return frozenset(word for word, tag in tokens if word in ("both", "two") or not (tag in dull or word in persons))
+
+
+def overlap(one, other):
+    return len(one & other) / max(1, len(one | other))
+
+
+def test_overlap_counts_the_words_that_matter():
+    words = content_words("a man waves both hands")
+    assert words == {"wave", "both", "hand"} == content_words("both your hands are waving")
+    assert overlap(words, content_words("she waves her left hand")) == 0.5
+    assert overlap(content_words("hop"), words) == 0.0
+
+
+def test_no_sentence_comes_near_a_held_out_prompt(held_out):
+    """Neither a training sentence nor its mirrored wording repeats a held-out prompt or most of its words."""
+    prompts = {normalised(prompt): content_words(prompt) for group in held_out.values() for prompt in group}
+    near = []
+    for content in content_names():
+        for sentence in content_sentences(content):
+            for text in {sentence, mirror_text(sentence)}:
+                assert normalised(text) not in prompts, text
+                words = content_words(text)
+                if any(overlap(words, other) >= 0.6 for other in prompts.values()):
+                    near.append((content, text))
+    assert not near
+
+
+@pytest.fixture(scope="module")
+def held_out_cmu():
+    text = resources.files("hmr4d.data").joinpath("resources", "cmu_paraphrases.yaml").read_text("utf-8")
+    return yaml.safe_load(text)
+
+
+def test_cmu_prompts_are_many_different_and_true_to_their_side(held_out_cmu, held_out):
+    prompts = [normalised(prompt) for group in held_out_cmu.values() for prompt in group]
+    assert len(set(prompts)) == len(prompts)
+    assert not set(prompts) & {normalised(prompt) for group in held_out.values() for prompt in group}
+    for group, own in held_out_cmu.items():
+        assert len(own) >= 4 and all(isinstance(prompt, str) for prompt in own), group
+        if side := sides_in(group.replace("-", " ")):
+            assert all(sides_in(prompt) == side for prompt in own), group
+
+
+def test_cmu_prompts_are_no_training_sentences(held_out_cmu, pools):
+    """The Bandai-Namco words are trained on together with CMU: none of them may be a held-out prompt of CMU."""
+    trained = {normalised(text) for pool in pools.values() for text in pool}
+    trained |= {normalised(text) for cell in CELLS for text in caption_pool(*cell, DEFAULT_CAPTIONS_PER_CELL, 0)}
+    trained |= {normalised(text) for content in content_names() for text in content_sentences(content)}
+    trained |= {normalised(mirror_text(text)) for text in trained}
+    shared = {prompt for group in held_out_cmu.values() for prompt in group if normalised(prompt) in trained}
+    assert not shared

@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 
 from hmr4d.data.bvh import BvhError
+from hmr4d.data.captions import caption_pool, content_names, content_sentences
 from hmr4d.data.importers.bandai_namco import (
     ABOUT_FACE_CLIPS,
+    DEFAULT_CAPTIONS_PER_CELL,
+    HELD_OUT_POOL,
     RELABELLED_CONTENT,
+    clip_captions,
     import_bandai_namco,
     parse_clip_name,
     published_splits,
     split_of,
 )
-from hmr4d.data.store import MotionStore
+from hmr4d.data.store import ClipRecord, MotionStore
 
 WALK = "dataset-2_walk_normal_901"
 WAVE = "dataset-2_wave-left-hand_active_902"
@@ -70,8 +74,12 @@ def test_labels_captions_and_drops(folder, tmp_path):
     assert labels[RELABELLED] == ("walk-turn-right", "masculine")
     for index, name in enumerate(store.names):
         texts = [store.caption_texts[c.caption] for c in store.clip_captions(index)]
-        assert len(texts) == (6 if store.splits[index] == "train" else 3)
-        words = " ".join(texts).split()
+        sentences = content_sentences(store.labels["content"][index])
+        in_train = store.splits[index] == "train"
+        grammar = texts[:6] if in_train else texts
+        assert len(grammar) == (6 if in_train else 3)
+        assert texts[len(grammar) :] == (list(sentences) if in_train else [])
+        words = " ".join(grammar).split()
         if name == RELABELLED:
             assert "right" in words and "left" not in words
         if name == WAVE:
@@ -80,6 +88,30 @@ def test_labels_captions_and_drops(folder, tmp_path):
     assert all(mirror[mirror[i]] == i for i in range(len(mirror)))
     assert "CC BY-NC 4.0" in (tmp_path / "out" / "NOTICE.md").read_text()
     assert len(store.joints3d(store.names.index(WALK))) == 40
+
+
+def test_half_of_the_captions_in_training_are_sentences():
+    """The pool is drawn from uniformly, so its shares are those of training."""
+    for content in content_names():
+        clip = ClipRecord("x", "train", {"content": content, "style": "happy"}, 60)
+        texts = [caption.text for caption in clip_captions(clip, DEFAULT_CAPTIONS_PER_CELL, 0)]
+        assert len(set(texts)) == len(texts)
+        share = sum(text in content_sentences(content) for text in texts) / len(texts)
+        assert 0.45 < share < 0.55, content
+
+
+def test_captions_outside_training_depend_neither_on_the_sentences_nor_on_a_larger_pool():
+    clip = ClipRecord("dataset-2_walk_active_004", "test", {"content": "walk", "style": "active"}, 60)
+    captions = clip_captions(clip, DEFAULT_CAPTIONS_PER_CELL, 0)
+    assert captions == clip_captions(clip, HELD_OUT_POOL, 0)
+    assert {caption.text for caption in captions} <= set(caption_pool("walk", "active", HELD_OUT_POOL, 0))
+    assert clip_captions(clip, 3, 0) != captions
+
+
+def test_a_label_without_words_gets_no_caption(caplog):
+    clip = ClipRecord("x", "train", {"content": "walk", "style": "wobbly"}, 60)
+    assert clip_captions(clip, 4, 0) == []
+    assert "no caption words" in caplog.text
 
 
 def test_options(folder, tmp_path):

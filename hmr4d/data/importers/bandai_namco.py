@@ -14,7 +14,14 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
-from hmr4d.data.captions import caption_pool, content_names, mirror_text, pos_tokens, style_names
+from hmr4d.data.captions import (
+    caption_pool,
+    content_names,
+    content_sentences,
+    mirror_text,
+    pos_tokens,
+    style_names,
+)
 from hmr4d.data.importers.conversion import BvhSource, ClipFacts, Conversion, add_bvh_clips
 from hmr4d.data.importers.splits import split_by_name
 from hmr4d.data.joint_maps import BANDAI_NAMCO
@@ -29,8 +36,9 @@ SOURCE_URL = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Mo
 LICENCE = "CC BY-NC 4.0"
 SPLITS = ("train", "val", "test")
 DEFAULT_MIN_FRAMES = 24
-DEFAULT_CAPTIONS_PER_CELL = 48
+DEFAULT_CAPTIONS_PER_CELL = 68  # as many as hand-written sentences, so that half of the draws in training are those
 HELD_OUT_CAPTIONS = 3  # fixed captions of a val or test clip
+HELD_OUT_POOL = 48  # they are drawn from this many, whatever the number for training: test sets stay the same
 
 # Clips whose turn goes to the other side than their name says.
 RELABELLED_CONTENT = {
@@ -123,10 +131,32 @@ def cell_captions(content: str, style: str, count: int, seed: int) -> tuple[Capt
     return tuple(Caption(text, tuple(pos_tokens(text))) for text in caption_pool(content, style, count, seed))
 
 
+@functools.lru_cache(maxsize=64)
+def sentence_captions(content: str) -> tuple[Caption, ...]:
+    """The hand-written sentences of one content, with tokens."""
+    return tuple(Caption(text, tuple(pos_tokens(text))) for text in content_sentences(content))
+
+
 def clip_captions(clip: ClipRecord, count: int, seed: int) -> list[Caption]:
-    """Captions of a clip: the whole pool of its cell in train; elsewhere a few, fixed by the clip's name."""
-    pool = list(cell_captions(clip.labels["content"], clip.labels["style"], count, seed))
-    if clip.split == "train" or len(pool) <= HELD_OUT_CAPTIONS:
+    """Captions of a clip.
+
+    Args:
+        clip: the clip with its labels.
+        count: captions of the grammar per content and style.
+        seed: seed of the pools, and of the choice outside train.
+
+    Returns:
+        In train the whole pool of the grammar and the sentences of the content. In val and test a few captions of the
+        grammar, fixed by the clip's name. Nothing for labels without words.
+    """
+    content, style = clip.labels["content"], clip.labels["style"]
+    pool = list(cell_captions(content, style, count, seed))
+    if not pool:
+        return []
+    if clip.split == "train":
+        return list(dict.fromkeys([*pool, *sentence_captions(content)]))
+    pool = pool[:HELD_OUT_POOL]
+    if len(pool) <= HELD_OUT_CAPTIONS:
         return pool
     return random.Random(f"{seed} {clip.name}").sample(pool, HELD_OUT_CAPTIONS)
 
@@ -152,7 +182,8 @@ def import_bandai_namco(
         root: dataset folder, or tar archive of any compression that Python reads.
         out: folder of the store.
         min_frames: shorter clips (at `fps`) are left out.
-        captions_per_cell: captions per content and style.
+        captions_per_cell: captions of the grammar per content and style; train clips take the hand-written sentences
+            of their content too.
         caption_seed: seed of the caption pools and of the choice for val and test.
         retarget: "none" or "smpl_mean".
         canonical: turn every clip to face +z at the origin; datasets do that anyway when they read.
@@ -167,7 +198,7 @@ def import_bandai_namco(
     """
     settings = {
         "min_frames": min_frames, "captions_per_cell": captions_per_cell, "caption_seed": caption_seed,
-        "retarget": retarget, "relabelled": RELABELLED_CONTENT,
+        "train_captions": "grammar and hand-written sentences", "retarget": retarget, "relabelled": RELABELLED_CONTENT,
         "trimmed_start_seconds": TRIMMED_START, "about_face_clips": sorted(ABOUT_FACE_CLIPS),
         "keep_about_face": keep_about_face, "place": "canonical" if canonical else "world",
         "resampling": "cubic spline of positions",
