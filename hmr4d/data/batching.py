@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -77,13 +77,15 @@ class SeededBatches(Sampler[list[tuple[int, int]]]):
         bucket: this many batches are filled from one pool sorted by length; 1 switches bucketing off.
         seed: of the whole run.
         rank, world_size: of this process under DDP; every process takes its own share of each epoch.
+        drawn_length: (index, seed) -> frames, where the seed has a say; for bucketing instead of `lengths`.
     """
 
     def __init__(
         self, lengths: np.ndarray, *, batch_size: int, weights: np.ndarray | None = None,
         batches_per_epoch: int | None = None, bucket: int = 8, seed: int = 0, rank: int = 0, world_size: int = 1,
+        drawn_length: Callable[[int, int], int] | None = None,
     ) -> None:  # fmt: skip
-        self.lengths, self.weights = np.asarray(lengths), weights
+        self.lengths, self.weights, self.drawn_length = np.asarray(lengths), weights, drawn_length
         if batches_per_epoch is None:
             batches_per_epoch = len(self.lengths) // (batch_size * world_size)
         if batches_per_epoch < 1:
@@ -115,9 +117,13 @@ class SeededBatches(Sampler[list[tuple[int, int]]]):
             rounds = -(-count // len(self.lengths))
             draws = np.concatenate([rng.permutation(len(self.lengths)) for _ in range(rounds)])[:count]
         seeds = rng.integers(0, 2**62, size=count)
+        lengths = self.lengths[draws]
+        if self.drawn_length is not None:
+            pairs = zip(draws.tolist(), seeds.tolist(), strict=True)
+            lengths = np.array([self.drawn_length(index, seed) for index, seed in pairs])
         batches: list[np.ndarray] = []
         for positions in np.array_split(np.arange(count), -(-total // self.bucket)) if self.bucket > 1 else ():
-            batches.append(positions[np.argsort(self.lengths[draws[positions]], kind="stable")])
+            batches.append(positions[np.argsort(lengths[positions], kind="stable")])
         ordered = np.concatenate(batches) if batches else np.arange(count)
         grid = ordered.reshape(total, self.batch_size)
         for number in rng.permutation(total)[self.rank :: self.world_size]:

@@ -23,7 +23,7 @@ class MotionSource(Protocol):
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]: ...
 
-    def num_frames(self, index: int) -> int: ...
+    def num_frames(self, index: int, seed: int | None = None) -> int: ...
 
     def balance_weights(self, power: float) -> np.ndarray: ...
 
@@ -52,9 +52,10 @@ class Mixture(Dataset[dict[str, Any]]):
         inner = position - (self.concat.cumulative_sizes[source - 1] if source else 0)
         return self.sources[source][(inner, index[1]) if isinstance(index, tuple) else inner]
 
-    def num_frames(self, index: int) -> int:
+    def num_frames(self, index: int, seed: int | None = None) -> int:
         source = int(np.searchsorted(self.concat.cumulative_sizes, index, side="right"))
-        return self.sources[source].num_frames(index - (self.concat.cumulative_sizes[source - 1] if source else 0))
+        inner = index - (self.concat.cumulative_sizes[source - 1] if source else 0)
+        return self.sources[source].num_frames(inner, seed)
 
     def balance_weights(self, power: float) -> np.ndarray:
         """(N,) each source's own weights, scaled to its share."""
@@ -115,7 +116,7 @@ class MotionDataModule(pl.LightningDataModule):
             np.array([dataset.num_frames(i) for i in range(len(dataset))]),
             weights=None if self.balance_power is None else dataset.balance_weights(self.balance_power),
             batch_size=self.batch_size, batches_per_epoch=self.batches_per_epoch, bucket=self.bucket, seed=self.seed,
-            rank=rank, world_size=world_size,
+            rank=rank, world_size=world_size, drawn_length=dataset.num_frames,
         )  # fmt: skip
         if self.trainer:  # loader processes fetch ahead before Lightning sets the epoch of a resumed run
             batches.set_epoch(self.trainer.current_epoch)

@@ -16,6 +16,7 @@ from hmr4d.data.clip_index import Example, IndexRules, build_index
 from hmr4d.data.randomness import ItemRandom, mix_seed
 from hmr4d.data.rigs import OrbitRig, SingleCamera
 from hmr4d.data.store import MotionStore, TextCache
+from hmr4d.data.windows import FreeWindows
 from hmr4d.geometry.cameras import square_intrinsics
 from hmr4d.representation.next_root import to_next_root
 from hmr4d.representation.root_box import BOX_MARGIN, BOX_UNIT, fixed_box, largest_box, normalize_points, root_box
@@ -84,6 +85,7 @@ class MotionViews(Dataset[dict[str, Any]]):
         canonical: turn every item to face +z in its first frame.
         mirror_prob: chance of a mirrored item with the mirrored caption; needs captions whose mirror is known.
         text_encoder: name of the text cache to read; None gives no embeddings.
+        windows: draws the length of every item without looking at the clip; None keeps the lengths of the clips.
         is_notext: replace every caption by "".
         seed: seeds items that are asked for by index alone, as in evaluation.
     """
@@ -91,12 +93,12 @@ class MotionViews(Dataset[dict[str, Any]]):
     def __init__(
         self, store: MotionStore | str, split: str | None, *, cameras: SingleCamera | OrbitRig, framing: Framing,
         rules: IndexRules, fps: float = 30.0, canonical: bool = False, mirror_prob: float = 0.0,
-        text_encoder: str | None = None, is_notext: bool = False, seed: int = 0,
+        text_encoder: str | None = None, windows: FreeWindows | None = None, is_notext: bool = False, seed: int = 0,
     ) -> None:  # fmt: skip
         self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
         self.cameras, self.framing, self.rules = cameras, framing, rules
         self.fps, self.canonical, self.mirror_prob, self.seed = fps, canonical, mirror_prob, seed
-        self.is_notext = is_notext
+        self.windows, self.is_notext = windows, is_notext
         self.examples: list[Example] = build_index(self.store, split, rules)
         if not self.examples:
             raise ValueError(f"No examples in {self.store.path}, split '{split}', under {rules}.")
@@ -105,8 +107,10 @@ class MotionViews(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.examples)
 
-    def num_frames(self, index: int) -> int:
-        """Frames of item `index` before a random window is cut."""
+    def num_frames(self, index: int, seed: int | None = None) -> int:
+        """Frames of item `index` drawn with a seed, before a random window is cut."""
+        if self.windows is not None and seed is not None:
+            return self.windows.num_frames(seed, self.fps)
         example = self.examples[index]
         return int((example.end - example.start) * self.fps / self.store.fps)
 
@@ -120,10 +124,10 @@ class MotionViews(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         """Item by index, or by (index, seed) as the training sampler asks."""
         index, seed = index if isinstance(index, tuple) else (index, mix_seed(self.seed, index))
-        return self.item(index, ItemRandom.from_seed(seed))
+        return self.item(index, ItemRandom.from_seed(seed), self.num_frames(index, seed))
 
-    def item(self, index: int, rng: ItemRandom) -> dict[str, Any]:
-        """Item `index` drawn from given generators. Order of draws: caption, cameras, box.
+    def item(self, index: int, rng: ItemRandom, num_frames: int | None = None) -> dict[str, Any]:
+        """Item `index` drawn from given generators. Order of draws: caption, cameras, box. Windows have `num_frames`.
 
         Augmentation (window, mirror) draws from a stream of its own, so that switching it on leaves the rest alone.
         """
@@ -134,7 +138,10 @@ class MotionViews(Dataset[dict[str, Any]]):
         joints3d = resample_linear(joints3d, self.fps / self.store.fps)
         if self.mirror_prob > 0 or self.rules.keep_long:
             augment = ItemRandom.from_seed(mix_seed(rng.tensors.initial_seed(), 1))
-            joints3d = self._window(joints3d, augment)
+            if self.windows is None or num_frames is None:
+                joints3d = self._window(joints3d, augment)
+            else:
+                joints3d = self.windows.fit(joints3d, num_frames, fps=self.fps, rng=augment, clip=index)
             if float(augment.uniform(1)) < self.mirror_prob:
                 joints3d, caption = mirror(joints3d), self.store.caption_mirror[caption]
         if self.canonical:

@@ -131,7 +131,7 @@ class LiftingTracks(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.tracks)
 
-    def num_frames(self, index: int) -> int:
+    def num_frames(self, index: int, seed: int | None = None) -> int:
         """Frames of item `index`."""
         return min(len(self.tracks[index].kp2d), self.max_frames)
 

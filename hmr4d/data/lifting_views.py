@@ -134,7 +134,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def num_frames(self, index: int) -> int:
+    def num_frames(self, index: int, seed: int | None = None) -> int:
         """Frames of item `index` at its own speed."""
         length = int(self.store.lengths[self.clips[index]])
         return min(resampled_length(length, self.store.fps, self.fps), self.max_frames)

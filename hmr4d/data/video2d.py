@@ -162,7 +162,7 @@ class VideoMotion2D(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.examples)
 
-    def num_frames(self, index: int) -> int:
+    def num_frames(self, index: int, seed: int | None = None) -> int:
         """Frames of item `index` before a random window is cut."""
         return int(len(self.clips[self.examples[index]].joints2d) * self.fps / self.source_fps)
 

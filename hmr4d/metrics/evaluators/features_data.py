@@ -98,7 +98,7 @@ class FeatureWindows(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.starts)
 
-    def num_frames(self, index: int) -> int:
+    def num_frames(self, index: int, seed: int | None = None) -> int:
         return self.window
 
     def balance_weights(self, power: float = 0.5) -> np.ndarray:
@@ -174,7 +174,7 @@ class CaptionedFeatures(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.examples)
 
-    def num_frames(self, index: int) -> int:
+    def num_frames(self, index: int, seed: int | None = None) -> int:
         """Rows of item `index` before it is cropped."""
         start, end = self._span(self.examples[index])
         return min(end - start, self.crop.max_rows)
