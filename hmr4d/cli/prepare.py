@@ -5,7 +5,9 @@ python tools/prepare.py bandai_namco --root bandai_namco.tar.xz --out inputs/ban
 python tools/prepare.py humanml3d-from-amass --amass inputs/amass --index index.csv --texts texts.zip --out inputs/hml3d
 python tools/prepare.py humanml3d --root inputs/hml3d --out inputs/humanml3d
 python tools/prepare.py bvh --root my_clips --captions captions.csv --map bandai_namco --out inputs/my_clips
+python tools/prepare.py join --stores inputs/cmu inputs/bandai_namco --pairs 600 --out inputs/everyday
 python tools/prepare.py text --store inputs/bandai_namco --text-encoder minilm
+python tools/prepare.py statistics --exp motion2to3/everyday --out hmr4d/representation/statistics/everyday_20fps.npz
 python tools/prepare.py pose-prior --store inputs/bandai_namco --out inputs/pose_prior.npz
 """
 
@@ -22,7 +24,7 @@ from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.places import inputs_folder
-from hmr4d.data.importers import bandai_namco, bvh_folder, humanml3d, synthetic
+from hmr4d.data.importers import bandai_namco, bvh_folder, humanml3d, joined, synthetic
 from hmr4d.data.importers.conversion import METRES_PER_UNIT, RETARGETS, UP_AXES, Conversion
 from hmr4d.data.importers.humanml3d_release import MAKES
 from hmr4d.data.joint_maps import JOINT_MAPS
@@ -38,6 +40,20 @@ CLIP_FOLDER = Path("checkpoints/huggingface/clip-vit-base-patch32")
 BODY_MODELS = Path("checkpoints/body_models")
 # Per built-in joint map: unit and frames to skip when the command line names neither.
 _MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1)}
+
+
+class StatisticsFile(NamedTuple):
+    """Feature statistics that were written.
+
+    Attributes:
+        path: of the file.
+        num_features: D.
+        num_items: drawn to measure them.
+    """
+
+    path: Path
+    num_features: int
+    num_items: int
 
 
 class PriorFile(NamedTuple):
@@ -67,8 +83,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_humanml3d(commands)
     _add_humanml3d_from_amass(commands)
     _add_bvh(commands)
+    _add_join(commands)
     _add_text(commands)
     _add_pose_prior(commands)
+    _add_statistics(commands)
     return parser
 
 
@@ -177,6 +195,15 @@ def _add_bvh(commands: _Commands) -> None:
     _add_bvh_options(command, 1)
 
 
+def _add_join(commands: _Commands) -> None:
+    command = _add_command(commands, "join", "several stores as one, on one body, with pairs of pieces", _run_join)
+    command.add_argument("--stores", type=Path, nargs="+", required=True, help="folders of the stores")
+    command.add_argument("--name", help="of the joined store; None: the names of the stores")
+    command.add_argument("--retarget", choices=joined.RETARGETS, default="smpl_mean", help="bone lengths")
+    command.add_argument("--pairs", type=int, default=0, help="pieces that follow each other, with both sentences")
+    command.add_argument("--seed", type=int, default=0, help="seed of the pairs")
+
+
 def _add_text(commands: _Commands) -> None:
     help_text = "cache the text embeddings of a store that is there already"
     command = commands.add_parser(
@@ -216,8 +243,46 @@ def _run_pose_prior(args: argparse.Namespace) -> PriorFile:
     return PriorFile(args.out, len(prior.rotations), prior.source)
 
 
+def _add_statistics(commands: _Commands) -> None:
+    help_text = "measure mean and deviation of the 2D features that an experiment trains on"
+    command = commands.add_parser(
+        "statistics", help=help_text, description=help_text + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )  # fmt: skip
+    command.set_defaults(run=_run_statistics, text_encoder=None)
+    command.add_argument("--exp", required=True, help="experiment, such as motion2to3/finetune_mv")
+    command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides, such as data=cmu")
+    command.add_argument("--out", type=Path, required=True, help=".npz file; its name becomes that of the statistics")
+    command.add_argument("--items", type=int, default=1500, help="items to draw")
+    command.add_argument("--seed", type=int, default=0, help="seed of the draws")
+
+
+def _run_statistics(args: argparse.Namespace) -> StatisticsFile:
+    from hydra.utils import instantiate
+
+    from hmr4d.cli.compose import compose_config
+    from hmr4d.data.feature_statistics import measure_statistics
+
+    cfg = compose_config([f"exp={args.exp}", *args.set])
+    cfg.data.train.text_encoder = None
+    statistics = measure_statistics(
+        instantiate(cfg.data.train, _convert_="all")(), name=args.out.stem, num_items=args.items,
+        balance_power=cfg.data.balance_power, seed=args.seed,
+    )  # fmt: skip
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    statistics.save(args.out)
+    return StatisticsFile(args.out, statistics.mean.size, args.items)
+
+
 def _run_synthetic(args: argparse.Namespace) -> StoreSummary:
     return synthetic.import_synthetic(args.out, num_clips=args.num_clips, seed=args.seed, overwrite=args.overwrite)
+
+
+def _run_join(args: argparse.Namespace) -> StoreSummary:
+    return joined.join_stores(
+        args.stores, args.out, name=args.name, retarget=args.retarget, pairs=args.pairs, seed=args.seed,
+        overwrite=args.overwrite,
+    )  # fmt: skip
 
 
 def _run_bandai_namco(args: argparse.Namespace) -> StoreSummary:
@@ -269,7 +334,9 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     )  # fmt: skip
 
 
-def _told(result: StoreSummary | BuildReport | PriorFile) -> str:
+def _told(result: StoreSummary | BuildReport | PriorFile | StatisticsFile) -> str:
+    if isinstance(result, StatisticsFile):
+        return f"{result.path}: {result.num_features} features from {result.num_items} items"
     if isinstance(result, PriorFile):
         return f"{result.path}: {result.num_poses} poses from {result.source}"
     if isinstance(result, StoreSummary):

@@ -1,0 +1,69 @@
+"""Stores joined into one: names, bodies, licences, and pairs of pieces with both sentences."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hmr4d.body.retarget import bone_lengths, smpl_mean_bone_lengths
+from hmr4d.data.importers.joined import append_piece, join_stores, pair_captions
+from hmr4d.data.importers.synthetic import import_synthetic, synthetic_joints
+from hmr4d.data.store import Caption, MotionStore
+
+FPS = 20.0
+
+
+def test_clips_keep_split_captions_and_length(tmp_path: Path) -> None:
+    import_synthetic(tmp_path / "one", num_clips=24, seed=1)
+    one = MotionStore.open(tmp_path / "one")
+    summary = join_stores([tmp_path / "one"], tmp_path / "all", retarget="none", pairs=4)
+    both = MotionStore.open(summary.path)
+    for clip, name in enumerate(one.names):
+        same = both.index_of[f"{one.name}/{name}"]
+        assert both.splits[same] == one.splits[clip]
+        assert np.allclose(both.joints3d(same), one.joints3d(clip), atol=1e-6)
+        texts = {one.caption_texts[c.caption] for c in one.clip_captions(clip)}
+        assert texts == {both.caption_texts[c.caption] for c in both.clip_captions(same)}
+    pairs = [clip for clip, name in enumerate(both.names) if name.startswith("pair/")]
+    assert pairs and all(both.splits[clip] == "train" for clip in pairs)
+    assert all(both.labels["content"][clip] == "" for clip in pairs)
+
+
+def test_bodies_get_the_same_bones(tmp_path: Path) -> None:
+    import_synthetic(tmp_path / "one", num_clips=4, seed=1)
+    both = MotionStore.open(join_stores([tmp_path / "one"], tmp_path / "all").path)
+    for clip in range(len(both)):
+        assert np.allclose(bone_lengths(both.joints3d(clip)), smpl_mean_bone_lengths(), atol=1e-4)
+
+
+def test_the_second_piece_begins_where_the_first_ends() -> None:
+    first = synthetic_joints("walk-turn-left", 50, np.random.default_rng(0))
+    second = synthetic_joints("walk", 40, np.random.default_rng(1))
+    both = torch.from_numpy(append_piece(first, second, FPS))
+    assert len(both) == 89
+    fastest = max(float(torch.diff(torch.from_numpy(x), dim=0).norm(dim=-1).max()) for x in (first, second))
+    assert torch.diff(both, dim=0).norm(dim=-1).max() < 1.6 * fastest
+    heading = both[-1, 0] - both[55, 0]
+    before = both[49, 0] - both[45, 0]
+    cosine = torch.nn.functional.cosine_similarity(heading[[0, 2]], before[[0, 2]], dim=0)
+    assert cosine > 0.95
+
+
+def test_the_second_sentence_loses_its_subject() -> None:
+    first, second = [Caption("a person bows.")], [Caption("a man waves with the left hand")]
+    texts = {c.text for c in pair_captions(first, second, random.Random(0))}
+    assert texts and all(t.startswith("a person bows") and t.endswith("waves with the left hand") for t in texts)
+    assert not any("a man" in t for t in texts)
+
+
+def test_captions_without_a_subject_are_not_joined() -> None:
+    assert pair_captions([Caption("boxing")], [Caption("a man waves")], random.Random(0)) == []
+
+
+def test_unknown_retarget_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="retarget is 'giant'"):
+        join_stores([], tmp_path / "x", retarget="giant")
