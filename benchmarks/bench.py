@@ -31,6 +31,7 @@ from hmr4d.geometry.cameras import orbit_camera, world_to_camera
 from hmr4d.geometry.triangulation import triangulate_orthographic, triangulate_perspective
 from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.options import SamplingOptions, TrainingOptions
+from hmr4d.models.motion2to3.patch_denoiser import PatchDenoiser
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.nn.text import HashTextEncoder
 from hmr4d.representation.motion2d import Motion2DCodec
@@ -137,6 +138,53 @@ def training_step(options: Options) -> dict[str, Case]:
         size = sum(p.numel() for p in denoiser.parameters()) / 1e6
         cases[f"{count} clips of {frames} frames, {name}, {size:.1f} M parameters"] = step
     return cases
+
+
+def learner(_: Options) -> dict[str, Case]:
+    """A training step on 64 clips of 6 s in two views: a token a frame, then patches, then bfloat16."""
+    encoder = HashTextEncoder(384)
+    text = encoder.encode([f"a person walks forward number {i}" for i in range(64)])
+    batch = {
+        "joints2d": torch.randn(64, 2, 120, 22, 2), "lengths": torch.full((64,), 120),
+        "valid": torch.ones(64, 120, dtype=torch.bool), "T_w2c": torch.eye(4).expand(64, 2, 4, 4),
+        "cam": torch.randn(64, 2, 5), "text_tokens": text.tokens, "text_valid": text.valid, "text_pooled": text.pooled,
+    }  # fmt: skip
+
+    def training(denoiser: MotionDenoiser | PatchDenoiser, autocast: bool) -> Case:
+        pipeline = Motion2to3Pipeline(denoiser, Motion2DCodec("bandai_namco_20fps"), NoiseSchedule(100), fps=20.0)
+        optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-4)
+        pipeline.set_null_text(encoder.encode([""]))
+
+        def step() -> None:
+            draws = pipeline.draw_training(batch, torch.Generator().manual_seed(0))
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                pipeline.training_loss(batch, draws)["loss"].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step
+
+    patch = {"cam_dim": 5, "use_views": True}
+    return {
+        "frame tokens, small": training(network("small", 384), autocast=False),
+        "patches, float32": training(PatchDenoiser(**patch), autocast=False),
+        "patches, bfloat16": training(PatchDenoiser(**patch), autocast=True),
+    }
+
+
+def attention(_: Options) -> dict[str, Case]:
+    """Forward and backward of attention over 62 tokens and 14 memory tokens, batch 64, 5 heads, bfloat16."""
+    shapes = [(64, 5, 62, 64), (64, 5, 76, 64), (64, 5, 76, 64)]
+    q, k, v = (torch.randn(shape, dtype=torch.bfloat16, requires_grad=True) for shape in shapes)
+    bias = torch.zeros(64, 1, 1, 76, dtype=torch.bfloat16)
+
+    def fused() -> None:
+        torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias).sum().backward()
+
+    def plain() -> None:
+        (torch.softmax((q * 64**-0.5) @ k.transpose(-1, -2) + bias, -1) @ v).sum().backward()
+
+    return {"fused kernel": fused, "matrix products": plain}
 
 
 def triangulation(_: Options) -> dict[str, Case]:
@@ -378,6 +426,8 @@ GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
     "sampling_published": sampling_published,
     "sampling_default": sampling_default,
     "training_step": training_step,
+    "learner": learner,
+    "attention": attention,
     "triangulation": triangulation,
     "start": start,
     "drawing": drawing,

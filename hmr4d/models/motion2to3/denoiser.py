@@ -36,7 +36,7 @@ class MotionDenoiser(nn.Module):
         super().__init__()
         if text_mode not in ("tokens", "pooled"):
             raise ValueError(f"Unknown text_mode '{text_mode}'; known: 'tokens', 'pooled'.")
-        self.num_features, self.text_dim, self.cam_dim = num_features, text_dim, cam_dim
+        self.num_features, self.text_dim, self.pooled_dim, self.cam_dim = num_features, text_dim, text_dim, cam_dim
         self.text_mode, self.use_views, self.use_condition2d = text_mode, use_views, use_condition2d
         self.positions = SinusoidalPositions(dim)
         self.embed_step = StepEmbedding(dim, self.positions)

@@ -8,10 +8,13 @@ from torch import Tensor
 TINY = 1e-6
 
 
-def masked_mse(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error over the entries where `mask` (broadcastable, bool) holds (section 5.2, single view)."""
-    weight = mask.expand_as(target).to(target.dtype)
-    return ((predicted - target) ** 2 * weight).sum() / (weight.sum() + TINY)
+def masked_mse(predicted: Tensor, target: Tensor, mask: Tensor, item_weight: Tensor | None = None) -> Tensor:
+    """Mean squared error where `mask` (broadcastable, bool) holds; items may have weights `item_weight` (B,)."""
+    counted = mask.expand_as(target).to(target.dtype)
+    error = (predicted - target) ** 2 * counted
+    if item_weight is not None:
+        error = error * item_weight.to(error).reshape(-1, *(1,) * (error.ndim - 1))
+    return error.sum() / (counted.sum() + TINY)
 
 
 def padded_mse(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:

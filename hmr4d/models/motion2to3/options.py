@@ -58,6 +58,10 @@ class TrainingOptions:
         min_conf: points with confidence at or below it do not count.
         velocity_weight: weight of the squared error of `global_velocity`; 0 as published.
         velocity_scale: box units per frame that count as one in that term.
+        max_step_weight: the error of x_0 at step t weighs min(1 / (1 - a_t), max_step_weight), so that nearly clean
+            motion is learnt exactly; 1 weighs all steps alike, as published.
+        pooled_noise: standard deviation of the noise on each entry of the pooled text vector, which has unit variance;
+            networks that see token states alone have none.
     """
 
     drop_text: float = 0.1
@@ -67,8 +71,12 @@ class TrainingOptions:
     min_conf: float = 0.65
     velocity_weight: float = 0.0
     velocity_scale: float = 0.02
+    max_step_weight: float = 1.0
+    pooled_noise: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("drop_text", "drop_cam", "drop_token"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"Training option {name} is {getattr(self, name)}; it is a chance between 0 and 1.")
+        if not self.max_step_weight >= 1.0:
+            raise ValueError(f"max_step_weight is {self.max_step_weight}; give 1 (no weighting) or more.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +28,9 @@ from hmr4d.geometry.cameras import square_intrinsics
 from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.losses import global_velocity, masked_mse, padded_mse
 from hmr4d.models.motion2to3.options import SamplingOptions, TrainingOptions
+from hmr4d.models.motion2to3.patch_denoiser import PatchDenoiser
 from hmr4d.nn.text import TextEncoder, TextFeatures
+from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec
 from hmr4d.representation.next_root import from_next_root, normalize_height
 from hmr4d.representation.views import PATCH, OrthographicViews, PerspectiveViews, embed_views
@@ -47,6 +50,7 @@ class TrainingDraws:
         keep_text: (B,) bool.
         keep_cam: (B, V) bool.
         keep_token: (B, M) bool, the first token always kept, or None.
+        pooled_noise: (B, D) added to the pooled text vector, or None.
     """
 
     eps: Tensor
@@ -54,6 +58,7 @@ class TrainingDraws:
     keep_text: Tensor
     keep_cam: Tensor
     keep_token: Tensor | None = None
+    pooled_noise: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,8 @@ class Motion2to3Pipeline(nn.Module):
 
     Args:
         denoiser: single-view, or multi-view when its `use_views` is set.
+        text_adapter: turns the pooled text vector into what a network that takes tokens and pooled text sees; None
+            gives it the vector itself.
         codec: feature codec of the motion.
         schedule: noise schedule.
         text_encoder: None works as long as every batch brings its text features.
@@ -106,10 +113,11 @@ class Motion2to3Pipeline(nn.Module):
     """
 
     def __init__(
-        self, denoiser: MotionDenoiser, codec: Motion2DCodec, schedule: NoiseSchedule, *,
-        text_encoder: TextEncoder | None = None, sampling: SamplingOptions | None = None,
-        training: TrainingOptions | None = None, rig: OrbitRig | None = None, relative_cameras: bool = True,
-        use_pooled_token: bool = False, fps: float = 30.0, min_seconds: float = 1.0, max_seconds: float = 10.0,
+        self, denoiser: MotionDenoiser | PatchDenoiser, codec: Motion2DCodec, schedule: NoiseSchedule, *,
+        text_adapter: TextAdapter | str | Path | None = None, text_encoder: TextEncoder | None = None,
+        sampling: SamplingOptions | None = None, training: TrainingOptions | None = None, rig: OrbitRig | None = None,
+        relative_cameras: bool = True, use_pooled_token: bool = False, fps: float = 30.0, min_seconds: float = 1.0,
+        max_seconds: float = 10.0,
         joint_convention: str | None = None, about: Mapping[str, str | None] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -125,6 +133,7 @@ class Motion2to3Pipeline(nn.Module):
                 f"runs at {fps:g}. Choose motion.fps={measured:g} or statistics of that rate."
             )
         self.denoiser, self.codec, self.schedule = denoiser, codec, schedule
+        self.text_adapter = TextAdapter.load(text_adapter) if isinstance(text_adapter, (str, Path)) else text_adapter
         self._text_encoder = [text_encoder]  # in a list: frozen, never part of the state dict
         self._null_text: TextFeatures | None = None
         self.sampling, self.training_options = sampling or SamplingOptions(), training or TrainingOptions()
@@ -163,9 +172,12 @@ class Motion2to3Pipeline(nn.Module):
             return {"text": text.pooled}
         tokens, valid = text.tokens, text.valid
         if self.use_pooled_token:
-            tokens = torch.cat([text.pooled[:, None] * text.pooled.shape[-1] ** 0.5, tokens], 1)
+            tokens = torch.cat([unit_variance(text.pooled)[:, None], tokens], 1)
             valid = torch.cat([valid.new_ones(len(valid), 1), valid], 1)
-        return {"text": tokens, "text_valid": valid}
+        if self.denoiser.text_mode != "tokens_and_pooled":
+            return {"text": tokens, "text_valid": valid}
+        pooled = unit_variance(text.pooled) if self.text_adapter is None else self.text_adapter(text.pooled)
+        return {"text": tokens, "text_valid": valid, "text_pooled": pooled}
 
     # --- training --------------------------------------------------------------------------------------------------
 
@@ -190,7 +202,11 @@ class Motion2to3Pipeline(nn.Module):
             rate = self.training_options.drop_token * torch.rand(batch_size, 1, generator=generator)
             keep_token = torch.rand(batch["text_valid"].shape, generator=generator) >= rate
             keep_token[:, 0] = True
-        return TrainingDraws(eps, t, keep_text, keep_cam, keep_token)
+        pooled_noise = None
+        if self.training_options.pooled_noise > 0 and self.denoiser.text_mode == "tokens_and_pooled":
+            shape = (batch_size, self.denoiser.pooled_dim)
+            pooled_noise = self.training_options.pooled_noise * torch.randn(*shape, generator=generator)
+        return TrainingDraws(eps, t, keep_text, keep_cam, keep_token, pooled_noise)
 
     def training_loss(self, batch: dict[str, Any], draws: TrainingDraws) -> dict[str, Tensor]:
         """Loss terms by name; "loss" is what to minimise.
@@ -210,19 +226,27 @@ class Motion2to3Pipeline(nn.Module):
         cam = self._training_cam(batch)
         if cam is not None:
             cam = cam * draws.keep_cam.to(device)[..., None]
-        predicted = self.denoiser(x_t, t, lengths=batch["lengths"], cam=cam, **self._text_inputs(text))
+        inputs = self._text_inputs(text)
+        if draws.pooled_noise is not None:
+            inputs["text_pooled"] = inputs["text_pooled"] + draws.pooled_noise.to(device)
+        predicted = self.denoiser(x_t, t, lengths=batch["lengths"], cam=cam, **inputs).float()
         mask = batch["valid"][:, None, :, None]
         if x_0.shape[1] == 1:
             trusted = (batch["conf"] > self.training_options.min_conf).repeat_interleave(2, -1)[:, None]
             mask = mask & trusted
-        mse = padded_mse if self.training_options.include_padding else masked_mse
-        terms = {"simple_loss": mse(predicted, x_0, mask)}
+        weight = (
+            (1.0 - self.schedule.alpha_bar(t, t.float())).reciprocal().clamp(max=self.training_options.max_step_weight)
+        )
+        if self.training_options.include_padding:
+            terms = {"simple_loss": padded_mse(predicted, x_0, mask)}
+        else:
+            terms = {"simple_loss": masked_mse(predicted, x_0, mask, weight)}
         loss = terms["simple_loss"]
         if self.training_options.velocity_weight > 0:
             step_mask = batch["valid"][:, None, 1:, None, None]
             wanted = global_velocity(points2d) / self.training_options.velocity_scale
             got = global_velocity(self.codec.decode(predicted)) / self.training_options.velocity_scale
-            terms["velocity_loss"] = masked_mse(got, wanted, step_mask)
+            terms["velocity_loss"] = masked_mse(got, wanted, step_mask, weight)
             loss = loss + self.training_options.velocity_weight * terms["velocity_loss"]
         return {"loss": loss} | terms
 
@@ -471,6 +495,11 @@ class Motion2to3Pipeline(nn.Module):
             generators, conditions.lengths.cpu(), num_views=conditions.T_w2c.shape[1], num_features=2 * points,
             device=self.device,
         )  # fmt: skip
+
+
+def unit_variance(pooled: Tensor) -> Tensor:
+    """Vectors of length one (B, D), scaled so that their entries have a mean square of one."""
+    return pooled * pooled.shape[-1] ** 0.5
 
 
 def _pad_tokens(x: Tensor, length: int) -> Tensor:

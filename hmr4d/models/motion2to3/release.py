@@ -13,6 +13,7 @@ from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.models.motion2to3.checkpoints import read_weights
 from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.options import SamplingOptions
+from hmr4d.models.motion2to3.patch_denoiser import PatchDenoiser
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.nn.text import TextEncoder, build_text_encoder
 from hmr4d.representation.motion2d import Motion2DCodec, Statistics
@@ -22,7 +23,9 @@ from hmr4d.utils.weights import load_strictly
 
 FORMAT = "hmr4d-motion2to3"
 VERSION = 1
+NETWORKS = {network.__name__: network for network in (MotionDenoiser, PatchDenoiser)}
 STATISTICS_NAME = "statistics.npz"
+ADAPTER_NAME = "text_adapter.safetensors"
 
 
 def save_release(
@@ -34,13 +37,15 @@ def save_release(
     Args:
         folder: made if needed.
         pipeline: whose denoiser is saved.
-        network: keyword arguments of its `MotionDenoiser`.
+        network: keyword arguments of its denoiser.
         text_encoder: keyword arguments of `build_text_encoder`.
         about: JSON object for the card: data, licence, command, steps, hardware, loss.
     """
     folder = Path(folder)
     with atomic_path(folder / STATISTICS_NAME) as path:
         pipeline.codec.statistics.save(path)
+    if pipeline.text_adapter is not None:
+        pipeline.text_adapter.save(folder / ADAPTER_NAME)
     config = {
         "skeleton": pipeline.codec.statistics.skeleton,
         "representation": pipeline.codec.statistics.representation,
@@ -48,6 +53,7 @@ def save_release(
         "fps": pipeline.fps,
         "min_seconds": pipeline.min_seconds,
         "max_seconds": pipeline.max_seconds,
+        "network_class": type(pipeline.denoiser).__name__,
         "network": network,
         "schedule": {"num_steps": pipeline.schedule.num_steps, "kind": pipeline.schedule.kind},
         "sampling": asdict(pipeline.sampling),
@@ -88,7 +94,7 @@ def load_release(
 
 def _build(folder: Path, config: dict[str, Any], text_encoder: TextEncoder | None) -> Motion2to3Pipeline:
     """The pipeline of a release folder on the CPU."""
-    denoiser = MotionDenoiser(**config["network"])
+    denoiser = NETWORKS[config.get("network_class", "MotionDenoiser")](**config["network"])
     load_strictly(denoiser, read_weights(folder), (), source=str(folder))
     return Motion2to3Pipeline(
         denoiser,
@@ -98,6 +104,7 @@ def _build(folder: Path, config: dict[str, Any], text_encoder: TextEncoder | Non
         sampling=SamplingOptions(**config["sampling"]),
         rig=OrbitRig(**config["rig"]),
         relative_cameras=config["relative_cameras"],
+        text_adapter=folder / ADAPTER_NAME if (folder / ADAPTER_NAME).is_file() else None,
         use_pooled_token=config["use_pooled_token"],
         fps=config["fps"],
         min_seconds=config["min_seconds"],

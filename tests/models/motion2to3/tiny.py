@@ -12,6 +12,7 @@ from hmr4d.data.rigs import OrbitRig
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.options import SamplingOptions, TrainingOptions
+from hmr4d.models.motion2to3.patch_denoiser import PatchDenoiser
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.nn.text import HashTextEncoder
 from hmr4d.representation.motion2d import Motion2DCodec
@@ -36,8 +37,8 @@ def tiny_denoiser(*, awake: bool = True, **changes: Any) -> MotionDenoiser:
 
 
 def tiny_pipeline(
-    denoiser: MotionDenoiser | None = None, *, num_views: int = 4, training: TrainingOptions | None = None,
-    num_steps: int = 10, fps: float = 20.0, use_pooled_token: bool = False, **sampling: Any,
+    denoiser: MotionDenoiser | PatchDenoiser | None = None, *, num_views: int = 4,
+    training: TrainingOptions | None = None, num_steps: int = 10, fps: float = 20.0, use_pooled_token: bool = False, **sampling: Any,
 ) -> Motion2to3Pipeline:  # fmt: skip
     """Pipeline with ten diffusion steps and a text encoder without weights."""
     options = SamplingOptions(**({"num_inference_steps": num_steps} | sampling))
