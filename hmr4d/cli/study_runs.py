@@ -8,10 +8,12 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from hmr4d.cli import train
-from hmr4d.cli.quality import Draw, PromptSet, caption_set, generate, load_checkpoint, spread
+from hmr4d.cli.quality_models import Draw, generate, load_checkpoint
 from hmr4d.cli.study_plan import SEEN, UNSEEN, Group, Training, plan, settings, subsets_of, training
 from hmr4d.data.store import MotionStore
 from hmr4d.metrics.content_classifier import LabelledMotion
+from hmr4d.metrics.content_labels import labelled_clips
+from hmr4d.metrics.prompt_sets import PromptSet, caption_set, spread
 from hmr4d.utils.devices import pick_device
 
 logger = logging.getLogger(__name__)
@@ -63,7 +65,7 @@ def prompts_of(cfg: DictConfig, store: MotionStore, groups: list[Group]) -> Prom
         raise ValueError(f"The groups ask for labels of {sorted(kinds)}; {store.name} has {sorted(store.labels)}.")
     split = cfg.sampling.split
     whole = caption_set(store, split, seconds_range(cfg), None)
-    subsets = subsets_of(store, store.indices(split).tolist(), groups)
+    subsets = subsets_of(store, labelled_clips(store, split).tolist(), groups)
     if empty := [name for name, places in subsets.items() if not places]:
         raise ValueError(
             f"Split '{split}' of {store.name} has no clip of {', '.join(empty)}; choose another holdout or another "

@@ -15,7 +15,6 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from hmr4d.cli.quality import PromptSet, obtain_classifier
 from hmr4d.cli.study_plan import Group, Subsets, chain, held_out, subsets_of, training
 from hmr4d.cli.study_runs import sample_arm, seconds_range
 from hmr4d.data.store import MotionStore
@@ -25,11 +24,14 @@ from hmr4d.metrics.content_classifier import (
     ContentClassifier,
     LabelledMotion,
     confusions,
+    obtain_classifier,
 )
+from hmr4d.metrics.content_labels import labelled_clips
 from hmr4d.metrics.evaluators.evaluator import Evaluator, load_evaluator
 from hmr4d.metrics.evaluators.preparation import StandardPreparation
 from hmr4d.metrics.frechet import Gaussian, frechet_distance
 from hmr4d.metrics.motion_quality import interval, pick, score_motion, summarize
+from hmr4d.metrics.prompt_sets import PromptSet
 from hmr4d.metrics.text_to_motion import POOL_SIZE, retrieval
 from hmr4d.utils.files import file_hash
 
@@ -69,7 +71,7 @@ class EmbeddingScores:
         recipe = evaluator.recipe
         self.preparation = StandardPreparation(evaluator.statistics, max_rows=recipe.max_rows, unit=recipe.unit_length)
         evaluator.use_text_cache(store)
-        clips = store.indices("train").tolist()
+        clips = labelled_clips(store, "train").tolist()
         real = windows(store, clips, [longest] * len(clips))
         fits = [i for i, clip in enumerate(real.clips) if self._fits(clip, real.fps)]
         embedded = self._embed(LabelledMotion([real.clips[i] for i in fits], [real.labels[i] for i in fits], real.fps))
@@ -164,18 +166,13 @@ def judges(cfg: DictConfig, store: MotionStore) -> tuple[Judges, dict[str, Any]]
     return Judges(classifier, embeddings), facts
 
 
-def captions_for(prompts: PromptSet, seed: int) -> list[str]:
-    """The wording that motions of a seed were drawn for."""
-    return [words[seed % len(words)] for words in prompts.prompts]
-
-
 def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, Any]:
     """The card: every measure of real motion and of every arm over the seeds, and paired differences of arms."""
-    clips = store.indices(cfg.sampling.split)[prompts.numbers].tolist()
+    clips = labelled_clips(store, cfg.sampling.split)[prompts.numbers].tolist()
     subsets = subsets_of(store, clips, held_out(cfg))
     judging, facts = judges(cfg, store)
     rows = {
-        name: [judging.score(motion, captions_for(prompts, seed), subsets) for seed, motion in drawn]
+        name: [judging.score(motion, prompts.wordings(seed), subsets) for seed, motion in drawn]
         for name, drawn in _rows(cfg, store, clips, prompts)
     }
     by_subset = {name: [scored.by_subset for scored in found] for name, found in rows.items()}

@@ -22,9 +22,11 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from hmr4d.body.canonical import face_first_frame, mirror
-from hmr4d.data.captions import content_names, mirror_content
+from hmr4d.data.randomness import ItemRandom, mix_seed
 from hmr4d.data.resampling import resample_positions
 from hmr4d.data.store import MotionStore
+from hmr4d.data.windows import FreeWindows
+from hmr4d.metrics.content_labels import FEW_CLIPS, SYNONYMS, is_right, labelled_clips, mirror_labels
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.utils.files import atomic_path, write_json
 from hmr4d.utils.progress import progress
@@ -32,14 +34,6 @@ from hmr4d.utils.progress import progress
 logger = logging.getLogger(__name__)
 
 WEIGHTS_NAME, CARD_NAME = "classifier.safetensors", "classifier.json"
-ONE_HANDED = ("bye", "guide", "respond")  # done with one hand; the other hand has no label, so no mirror image either
-# Contents whose captions ask for the same movement; the second number of every accuracy counts a group as one class.
-SYNONYMS = (
-    ("run", "dash"),
-    ("bye", "wave-right-hand"),
-    ("byebye", "wave-both-hands"),
-    ("respond", "raise-up-left-hand"),
-)
 
 
 @dataclass(frozen=True)
@@ -75,6 +69,8 @@ class ClassifierTraining:
             on the joints and on the root's velocity. Each clip draws its own share of both, so that shaky motion, which
             other measures judge, is still told apart by what it shows.
         balance_power: clips of a label of n clips are drawn in proportion to n^-power.
+        windows: of each clip that are added to it, from `window_seconds[0]` to `window_seconds[1]` seconds long, cut or
+            gone on as in the training of a generator (`FreeWindows`), so that a content is known at any duration.
     """
 
     seed: int = 0
@@ -88,19 +84,15 @@ class ClassifierTraining:
     joint_noise: float = 0.03
     velocity_noise: float = 0.5
     balance_power: float = 0.5
+    windows: int = 2
+    window_seconds: tuple[float, float] = (2.0, 9.8)
 
 
 def labelled_motion(store: MotionStore, split: str, *, kind: str = "content") -> LabelledMotion:
-    """Every clip of a split with its label, in the order of the split."""
-    clips = store.indices(split).tolist()
+    """Every clip of a split that has a content, with its label, in the order of the split."""
+    clips = labelled_clips(store, split).tolist()
     joints = [torch.tensor(store.joints3d(c)) for c in clips]
     return LabelledMotion(joints, [store.labels[kind][c] for c in clips], store.fps)
-
-
-def mirror_labels(labels: Sequence[str]) -> dict[str, str]:
-    """Label -> label of the mirrored clip; labels without a mirror image, or unknown to the captions, are left out."""
-    known = set(content_names()) - set(ONE_HANDED)
-    return {label: mirror_content(label) for label in set(labels) & known}
 
 
 def content_features(joints3d: Tensor, lengths: Tensor, fps: float) -> Tensor:
@@ -202,7 +194,8 @@ def train_classifier(
     """
     options = options or ClassifierTraining()
     labels = sorted(set(train.labels))
-    features, targets = _training_set(train, labels)
+    shown = with_windows(train, options)
+    features, targets = _training_set(shown, labels)
     lengths = torch.tensor([len(f) for f in features])
     generator = torch.Generator().manual_seed(options.seed)
     with torch.random.fork_rng(devices=[]):
@@ -234,16 +227,60 @@ def train_classifier(
 
 
 def accuracy(predicted: Sequence[str], wanted: Sequence[str], groups: Sequence[Sequence[str]] = ()) -> float:
-    """Share of labels that agree; labels of one group agree with each other. NaN without labels."""
+    """Share of predicted labels that are right (`is_right`); labels of one group agree with each other too.
+
+    NaN without labels.
+    """
     name = {label: group[0] for group in groups for label in group}
-    hits = [name.get(p, p) == name.get(w, w) for p, w in zip(predicted, wanted, strict=True)]
+    hits = [is_right(p, w) or name.get(p, p) == name.get(w, w) for p, w in zip(predicted, wanted, strict=True)]
     return sum(hits) / len(hits) if hits else math.nan
 
 
 def confusions(predicted: Sequence[str], wanted: Sequence[str]) -> list[tuple[str, str, int]]:
-    """(wanted, predicted, count) of the labels that do not agree, most frequent first."""
-    pairs = Counter((w, p) for p, w in zip(predicted, wanted, strict=True) if p != w)
+    """(wanted, predicted, count) of the labels that are not right, most frequent first."""
+    pairs = Counter((w, p) for p, w in zip(predicted, wanted, strict=True) if not is_right(p, w))
     return [(w, p, n) for (w, p), n in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def accuracy_by_content(predicted: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
+    """Content -> accuracy over its motions."""
+    pairs = list(zip(predicted, wanted, strict=True))
+    return {c: accuracy(*zip(*[pair for pair in pairs if pair[1] == c], strict=True)) for c in sorted(set(wanted))}
+
+
+def obtain_classifier(
+    folder: Path, store: MotionStore, options: ClassifierTraining
+) -> tuple[ContentClassifier, dict[str, Any]]:
+    """The saved classifier, or a new one where there is none or it was trained on other data, and its card."""
+    facts = training_facts(store, options)
+    if (folder / CARD_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
+        classifier, card = load_classifier(folder)
+        if all(card.get(key) == value for key, value in json.loads(json.dumps(facts)).items()):
+            return classifier, card
+        logger.info("The classifier in %s was trained on other data or in another way; training it again.", folder)
+    logger.info("Training the content classifier on real joints of %s.", store.name)
+    train, val, test = (labelled_motion(store, split) for split in ("train", "val", "test"))
+    classifier = train_classifier(train, val, options=options)
+    predicted = classifier.predict(test)
+    by_content = accuracy_by_content(predicted, test.labels)
+    counts = Counter(train.labels)
+    facts |= {
+        "val_accuracy": accuracy(classifier.predict(val), val.labels),
+        "test_accuracy": accuracy(predicted, test.labels),
+        "test_accuracy_synonyms": accuracy(predicted, test.labels, SYNONYMS),
+        "test_content_mean_accuracy": sum(by_content.values()) / len(by_content),
+        "test_contents": {c: {"num": test.labels.count(c), "accuracy": value} for c, value in by_content.items()},
+        "test_confusions": confusions(predicted, test.labels),
+        "num_test": len(test),
+        "without_test_clips": sorted(set(counts) - set(test.labels)),
+        "few_train_clips": {c: n for c, n in sorted(counts.items()) if n < FEW_CLIPS},
+    }
+    save_classifier(classifier, folder, facts)
+    logger.info(
+        "Content classifier: accuracy %.4f on %d real test clips, %.4f averaged over %d contents.",
+        facts["test_accuracy"], len(test), facts["test_content_mean_accuracy"], len(by_content),
+    )  # fmt: skip
+    return load_classifier(folder)
 
 
 def save_classifier(classifier: ContentClassifier, folder: str | Path, facts: Mapping[str, Any]) -> None:
@@ -288,6 +325,22 @@ def _valid(num_frames: int, lengths: Tensor) -> Tensor:
 
 def _pad(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return pad_sequence(list(clips), batch_first=True), torch.tensor([len(c) for c in clips])
+
+
+def with_windows(train: LabelledMotion, options: ClassifierTraining) -> LabelledMotion:
+    """The clips, and of each some windows whose length does not depend on what is shown (see `ClassifierTraining`)."""
+    if not options.windows:
+        return train
+    shortest, longest = options.window_seconds
+    free = FreeWindows(shortest, longest)
+    clips, labels = list(train.clips), list(train.labels)
+    for number, (clip, label) in enumerate(progress(list(zip(train.clips, train.labels, strict=True)), "windows")):
+        for variant in range(options.windows):
+            seed = mix_seed(options.seed, number, variant)
+            frames = free.num_frames(seed, train.fps)
+            clips.append(free.fit(clip, frames, fps=train.fps, rng=ItemRandom.from_seed(seed), clip=number))
+            labels.append(label)
+    return LabelledMotion(clips, labels, train.fps)
 
 
 def _training_set(train: LabelledMotion, labels: Sequence[str]) -> tuple[list[Tensor], Tensor]:

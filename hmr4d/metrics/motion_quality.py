@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from hmr4d.body.canonical import put_on_floor
-from hmr4d.metrics.content_classifier import SYNONYMS, ContentClassifier, LabelledMotion, accuracy, resample_clip
+from hmr4d.metrics.content_classifier import ContentClassifier, LabelledMotion, accuracy, resample_clip
+from hmr4d.metrics.content_labels import SYNONYMS
 from hmr4d.metrics.physical import physical_metrics, to_neutral_height
 
 CONFIDENCE = 0.95
@@ -26,7 +27,7 @@ class MotionScores:
     Attributes:
         wanted: content that each motion shall show.
         predicted: content that the classifier sees in it.
-        physical: measure -> (N,) values, see `hmr4d.metrics.physical`.
+        physical: measure -> (N,) values, see `hmr4d.metrics.physical`; others may be added (`with_measures`).
     """
 
     wanted: tuple[str, ...]
@@ -117,6 +118,21 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean, factor * deviation / math.sqrt(len(known)), tuple(values))
 
 
+def with_measures(scores: MotionScores, more: Mapping[str, Tensor]) -> MotionScores:
+    """The scores with further measures, name -> (N,) values."""
+    return MotionScores(scores.wanted, scores.predicted, {**scores.physical, **more})
+
+
+def plain_interval(values: Sequence[float]) -> dict[str, Any]:
+    """`interval` as plain values for a card: {"mean", "half_width", "values"}, NaN becomes None."""
+    found = interval(values)
+    return {
+        "mean": _plain(found.mean),
+        "half_width": _plain(found.half_width),
+        "values": [_plain(v) for v in found.values],
+    }
+
+
 def over_repeats(repeats: Sequence[MotionScores]) -> dict[str, Any]:
     """Summary of one set drawn with several seeds, as plain values for a card (NaN becomes None).
 
@@ -140,15 +156,7 @@ def over_repeats(repeats: Sequence[MotionScores]) -> dict[str, Any]:
 
 
 def _measures(summaries: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    measures = {name: interval([s[name] for s in summaries]) for name in summaries[0]}
-    return {
-        name: {
-            "mean": _plain(found.mean),
-            "half_width": _plain(found.half_width),
-            "values": [_plain(v) for v in found.values],
-        }
-        for name, found in measures.items()
-    }
+    return {name: plain_interval([s[name] for s in summaries]) for name in summaries[0]}
 
 
 def _plain(value: float) -> float | None:

@@ -9,7 +9,7 @@ import torch
 
 from hmr4d.cli import study
 from hmr4d.cli.compose import compose_config
-from hmr4d.cli.quality import read_motions
+from hmr4d.cli.quality_models import read_motions
 from hmr4d.cli.study_plan import excluded, held_out, plan, subsets_of
 from hmr4d.cli.study_report import markdown
 from hmr4d.cli.study_scores import difference, over_seeds

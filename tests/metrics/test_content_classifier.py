@@ -8,7 +8,6 @@ import torch
 from hmr4d.body.canonical import mirror
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.metrics.content_classifier import (
-    SYNONYMS,
     ClassifierTraining,
     ContentClassifier,
     LabelledMotion,
@@ -16,13 +15,14 @@ from hmr4d.metrics.content_classifier import (
     confusions,
     content_features,
     load_classifier,
-    mirror_labels,
     save_classifier,
     train_classifier,
+    with_windows,
 )
+from hmr4d.metrics.content_labels import SYNONYMS, mirror_labels
 
 FPS = 20.0
-OPTIONS = ClassifierTraining(epochs=40, batch_size=16)
+OPTIONS = ClassifierTraining(epochs=40, batch_size=16, windows=0)
 
 
 def figure() -> torch.Tensor:
@@ -149,3 +149,24 @@ def test_accuracy_and_confusions():
     assert accuracy(predicted, wanted, SYNONYMS) == 0.75
     assert math.isnan(accuracy([], []))
     assert confusions(predicted, wanted) == [("dash", "run", 1), ("run", "walk", 1)]
+
+
+def test_windows_are_as_long_for_one_content_as_for_another():
+    train = motions(["walk", "wave-left-hand"], seed=4, count=3)
+    options = ClassifierTraining(windows=3, window_seconds=(1.0, 2.0))
+    shown = with_windows(train, options)
+    assert list(shown.labels[len(train) :]) == [label for label in train.labels for _ in range(3)]
+    assert all(20 <= len(clip) <= 40 for clip in shown.clips[len(train) :])
+    again = with_windows(train, options)
+    assert all(torch.equal(a, b) for a, b in zip(shown.clips, again.clips, strict=True))
+
+
+def test_special_cases_are_right_answers_to_what_leaves_them_open():
+    assert accuracy(["walk-left", "wave-both-hands"], ["walk-sideways", "wave"]) == 1.0
+    assert accuracy(["wave"], ["wave-left-hand"]) == 0.0
+    assert confusions(["walk-left"], ["walk-sideways"]) == []
+
+
+def test_groups_of_cmu_have_mirror_images():
+    twins = mirror_labels(["run-turn-left", "salsa", "walk-left", "guide", "juggling"])
+    assert twins == {"run-turn-left": "run-turn-right", "salsa": "salsa", "walk-left": "walk-right"}

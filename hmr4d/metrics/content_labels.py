@@ -1,0 +1,77 @@
+"""What the labels of real motion mean for a judge: which ask for the same, and what the mirrored clip is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+import yaml
+
+from hmr4d.data.captions import content_names, mirror_content
+from hmr4d.data.store import MotionStore
+
+FEW_CLIPS = 4  # a content with fewer train clips is named beside the judge's accuracy
+ONE_HANDED = ("bye", "guide", "respond")  # done with one hand; the other hand has no label, so no mirror image either
+# Contents whose captions ask for the same movement; the second number of every accuracy counts a group as one class.
+SYNONYMS = (
+    ("run", "dash"),
+    ("bye", "wave-right-hand"),
+    ("byebye", "wave-both-hands", "wave"),
+    ("respond", "raise-up-left-hand"),
+    ("slash", "sword"),
+)
+# Contents that leave open what others say: who asks for a wave is right to get one with the left hand. Counted as right
+# in every accuracy; the other way round it is not.
+SPECIAL_CASES: Mapping[str, tuple[str, ...]] = {
+    "walk-sideways": ("walk-left", "walk-right"),
+    "wave": ("wave-left-hand", "wave-right-hand", "wave-both-hands", "bye", "byebye"),
+}
+_OTHER_SIDE = {"left": "right", "right": "left"}
+
+
+def is_right(predicted: str, wanted: str) -> bool:
+    """Whether the predicted content is the wanted one or a special case of it."""
+    return predicted == wanted or predicted in SPECIAL_CASES.get(wanted, ())
+
+
+@lru_cache(maxsize=1)
+def cmu_paraphrases() -> dict[str, list[str]]:
+    """Held-out prompts of each CMU group."""
+    return _prompts("cmu_paraphrases.yaml")
+
+
+@lru_cache(maxsize=1)
+def bandai_namco_paraphrases() -> dict[str, list[str]]:
+    """Held-out prompts of each Bandai-Namco content."""
+    return _prompts("bandai_namco_paraphrases.yaml")
+
+
+def _prompts(name: str) -> dict[str, list[str]]:
+    return yaml.safe_load((resources.files("hmr4d.data") / "resources" / name).read_text(encoding="utf-8"))
+
+
+def mirror_labels(labels: Sequence[str]) -> dict[str, str]:
+    """Label -> label of the mirrored clip; labels without a mirror image, or of no known data set, are left out."""
+    twins = {}
+    for label in set(labels) - set(ONE_HANDED):
+        if label in content_names():
+            twins[label] = mirror_content(label)
+        elif label in cmu_paraphrases():
+            twins[label] = "-".join(_OTHER_SIDE.get(word, word) for word in label.split("-"))
+    return twins
+
+
+def labelled_clips(store: MotionStore, split: str) -> np.ndarray:
+    """(n,) clips of a split that have a content, in the order of the split; joined pairs of clips have none."""
+    clips = store.indices(split)
+    contents = np.array(store.labels["content"], dtype=object)
+    return clips[contents[clips] != ""]
+
+
+def clips_of(store: MotionStore, content: str) -> np.ndarray:
+    """(n,) clips that show a content: its own, and where the store has none, those of its special cases."""
+    contents = np.array(store.labels["content"])
+    own = np.flatnonzero(contents == content)
+    return own if len(own) else np.flatnonzero(np.isin(contents, SPECIAL_CASES.get(content, ())))
