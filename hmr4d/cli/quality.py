@@ -2,123 +2,70 @@
 
 python tools/quality.py                                            # real motion only
 python tools/quality.py --weights motion2to3-bandai --seeds 3
-python tools/quality.py --checkpoint outputs/bandai_namco/motion2to3_finetune_mv/checkpoints/last.ckpt
+python tools/quality.py --checkpoint outputs/everyday/motion2to3_everyday/checkpoints/last.ckpt --store inputs/everyday
+python tools/quality.py --weights NAME --store inputs/everyday --prompts paraphrases cmu_paraphrases --seconds own 3 5 8
+python tools/quality.py --weights NAME --store inputs/everyday --prompts verbs
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import logging
+import math
 import shlex
-import shutil
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-import torch
-import yaml
-from torch import Tensor
-
-from hmr4d.body.motion import MotionOutput
 from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.places import inputs_folder
+from hmr4d.cli.quality_models import Draw, Model, generate, load_checkpoint, load_released
 from hmr4d.cli.quality_report import markdown
-from hmr4d.data.randomness import mix_seed
 from hmr4d.data.store import MotionStore
 from hmr4d.metrics.content_classifier import (
-    CARD_NAME,
-    SYNONYMS,
     WEIGHTS_NAME,
     ClassifierTraining,
     ContentClassifier,
     LabelledMotion,
-    accuracy,
     confusions,
     labelled_motion,
-    load_classifier,
-    save_classifier,
-    train_classifier,
-    training_facts,
+    obtain_classifier,
 )
-from hmr4d.metrics.motion_quality import only, over_repeats, score_motion
-from hmr4d.utils.files import atomic_path, file_hash, write_json, write_text
-from hmr4d.utils.progress import progress
+from hmr4d.metrics.content_labels import bandai_namco_paraphrases, clips_of, cmu_paraphrases
+from hmr4d.metrics.everyday_verbs import SECONDS, done, everyday_verbs, real_figures, try_checks, verb_set
+from hmr4d.metrics.motion_quality import only, over_repeats, plain_interval, score_motion, with_measures
+from hmr4d.metrics.novelty import COPY_QUANTILE, NearestClip, spread_of_contents
+from hmr4d.metrics.prompt_sets import PromptSet, caption_set, free_set, read_prompts, real_motion
+from hmr4d.utils.files import file_hash, write_json, write_text
 
 logger = logging.getLogger(__name__)
 
-PROMPT_SETS = ("captions", "paraphrases")
-PROMPTS_PER_PART = 64  # prompts whose motions share a file of the cache; an interrupted run loses at most these
+VERBS = "verbs"
+OWN = "own"  # the duration of a prompt's clip, or the median of its content
+PARAPHRASES = {"paraphrases": bandai_namco_paraphrases, "cmu_paraphrases": cmu_paraphrases}
+PROMPT_SETS = ("captions", *PARAPHRASES, VERBS)
 DEFAULT_RANGE = (1.2, 9.8)  # seconds; of the real clips when no model says what it makes
-
-
-class Sampler(Protocol):
-    """What is scored: a pipeline, or anything that draws like one."""
-
-    min_seconds: float
-    max_seconds: float
-    fps: float
-
-    def sample(
-        self, texts: Sequence[str], *, seconds: Sequence[float], seed: Sequence[int],
-        num_inference_steps: int | None, guidance_scale: float | None,
-    ) -> MotionOutput: ...  # fmt: skip
+JUDGE_FACTS = (
+    "val_accuracy", "test_accuracy", "test_accuracy_synonyms", "test_content_mean_accuracy", "test_contents",
+    "test_confusions", "without_test_clips", "few_train_clips",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class PromptSet:
-    """What is asked for.
+class Yardsticks:
+    """What motion is measured with.
 
     Attributes:
-        name: of the set.
-        prompts: wordings of each item; repeat r takes wording r modulo their number.
-        contents: what each item shall show.
-        seconds: duration of each item.
-        numbers: of each item in the whole set; its noise depends on it and on the seed.
+        classifier: of contents.
+        nearest: distances to the training clips; None leaves them out.
+        near: metres; a motion nearer to a training clip than this counts as near.
     """
 
-    name: str
-    prompts: list[list[str]]
-    contents: list[str]
-    seconds: list[float]
-    numbers: list[int]
-
-    def __len__(self) -> int:
-        return len(self.contents)
-
-
-@dataclass(frozen=True)
-class Draw:
-    """How motion is drawn: seeds 0 .. `seeds` - 1, and what replaces the model's own options."""
-
-    seeds: int
-    steps: int | None
-    guidance: float | None
-
-
-@dataclass(frozen=True)
-class Model:
-    """A loaded model.
-
-    Attributes:
-        sampler: draws motion.
-        facts: what the card says about it.
-        identity: everything that decides its motion.
-        steps: its own number of diffusion steps.
-        guidance: its own guidance scale.
-    """
-
-    sampler: Sampler
-    facts: dict[str, Any]
-    identity: dict[str, Any]
-    steps: int | None = None
-    guidance: float | None = None
+    classifier: ContentClassifier
+    nearest: NearestClip | None
+    near: float
 
 
 def parser() -> argparse.ArgumentParser:
@@ -126,7 +73,8 @@ def parser() -> argparse.ArgumentParser:
     known = argparse.ArgumentParser(
         prog="quality.py",
         description="Scores generated motion beside real motion: what it shows, by a classifier trained on real "
-        "joints, and how it moves. Without --weights and --checkpoint only real motion is scored.",
+        "joints, how it moves, and how near it comes to its training clips. Without --weights and --checkpoint only "
+        "real motion is scored.",
         epilog="An interrupted run continues where it stopped; motions are kept in OUT/cache. See docs/results.md.",
     )
     source = known.add_mutually_exclusive_group()
@@ -134,243 +82,91 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument("--checkpoint", type=Path, metavar="FILE", help="checkpoint of a training run, finished or not")
     known.add_argument("--exp", help="experiment of the checkpoint; None: the config.yaml of its run")
     known.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides of --exp")
-    known.add_argument("--store", type=Path, default=inputs_folder() / "bandai_namco", help="prepared real motion")
+    known.add_argument(
+        "--store", type=Path, default=inputs_folder() / "bandai_namco",
+        help="prepared real motion: Bandai-Namco, CMU, or both joined",
+    )  # fmt: skip
     known.add_argument("--split", default="test", help="clips to compare with (test)")
     known.add_argument("--out", type=Path, default=Path("outputs/quality"), help="folder of card, table and cache")
     known.add_argument(
-        "--classifier", type=Path, default=Path("outputs/content_classifier"), help="trained if not there"
-    )
+        "--classifier", type=Path,
+        help="folder of the judge, trained if not there (outputs/content_classifier/NAME of the store)",
+    )  # fmt: skip
     known.add_argument(
-        "--prompts", nargs="+", default=list(PROMPT_SETS), metavar="SET",
-        help="captions (of the split), paraphrases (held out), or a YAML file: content -> list of prompts (first two)",
+        "--prompts", nargs="+", metavar="SET",
+        help="captions (of the split), paraphrases (held out, Bandai-Namco), cmu_paraphrases (held out, CMU), verbs "
+        "(everyday prompts with geometric checks), or a YAML file: content -> list of prompts (captions, and the "
+        "paraphrases of the data in the store)",
+    )  # fmt: skip
+    known.add_argument(
+        "--seconds", nargs="+", type=duration, metavar="S",
+        help="ask each prompt for these durations; own: that of its clip or median of its content (own; verbs: 3 5 8)",
     )  # fmt: skip
     known.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats, with seeds 0 to N-1 (3)")
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument("--guidance", type=float, metavar="S", help="guidance scale instead of the model's own")
     known.add_argument("--limit", type=int, metavar="N", help="only N items of each set, evenly spread over it")
+    known.add_argument("--no-novelty", action="store_true", help="leave out the distances to training clips")
     known.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
     return known
 
 
-# --- what is compared -------------------------------------------------------------------------------------------------
+def duration(word: str) -> float | None:
+    """Seconds of a word of the command line; None for "own"."""
+    return None if word == OWN else float(word)
 
 
-def spread(count: int, limit: int | None) -> list[int]:
-    """At most `limit` of `count` items, evenly spread."""
-    if limit is None or limit >= count:
-        return list(range(count))
-    if limit < 1:
-        raise ValueError(f"--limit is {limit}; give 1 or more, or leave it out.")
-    return np.linspace(0, count - 1, limit).round().astype(int).tolist()
+# --- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def caption_set(store: MotionStore, split: str, seconds_range: tuple[float, float], limit: int | None) -> PromptSet:
-    """The captions of a split, each with the duration of its clip, clamped to the range."""
-    clips = store.indices(split)
-    numbers = spread(len(clips), limit)
-    chosen = clips[numbers].tolist()
-    return PromptSet(
-        "captions",
-        prompts=[[store.caption_texts[c.caption] for c in store.clip_captions(clip)] for clip in chosen],
-        contents=[store.labels["content"][clip] for clip in chosen],
-        seconds=[clamp(float(store.lengths[clip]) / store.fps, seconds_range) for clip in chosen],
-        numbers=numbers,
-    )
+def default_prompts(store: MotionStore) -> list[str]:
+    """Captions, and the held-out paraphrases of the data sets that a store holds (Bandai-Namco where it names none)."""
+    held = store.info.get("settings", {}).get("stores", [store.name])
+    names = [name for name, data in (("paraphrases", "bandai_namco"), ("cmu_paraphrases", "cmu")) if data in held]
+    return ["captions", *(names or ["paraphrases"])]
 
 
-def free_set(
-    name: str, prompts: Mapping[str, Sequence[str]], store: MotionStore, seconds_range: tuple[float, float],
-    limit: int | None,
-) -> PromptSet:  # fmt: skip
-    """Prompts by content, each with the median duration of the content's clips in the store, clamped to the range.
-
-    Raises:
-        ValueError: the store has no clip of a content.
-    """
-    labels = np.array(store.labels["content"])
-    unknown = sorted(set(prompts) - set(labels.tolist()))
-    if unknown:
-        raise ValueError(f"Prompts '{name}' name contents that store '{store.name}' does not have: {unknown}.")
-    pairs = [(content, prompt) for content, wordings in prompts.items() for prompt in wordings]
-    numbers = spread(len(pairs), limit)
-    typical = {c: clamp(float(np.median(store.lengths[labels == c])) / store.fps, seconds_range) for c in prompts}
-    chosen = [pairs[n] for n in numbers]
-    return PromptSet(
-        name, [[prompt] for _, prompt in chosen], [c for c, _ in chosen], [typical[c] for c, _ in chosen], numbers
-    )
-
-
-def read_prompts(path: Path) -> dict[str, list[str]]:
-    """content -> prompts of a YAML file; ValueError or FileNotFoundError when it is not that."""
-    if not path.is_file():
-        raise FileNotFoundError(f"Prompts {path} not found. Give {', '.join(PROMPT_SETS)} or a YAML file.")
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no readable YAML: {error}") from error
-    if not isinstance(found, dict) or not all(
-        isinstance(v, list) and all(isinstance(p, str) for p in v) for v in found.values()
-    ):
-        raise ValueError(f"{path} must map each content to a list of prompts, such as 'walk: [a stroll in the park]'.")
-    return found
+def prompt_sets(args: argparse.Namespace, store: MotionStore, seconds_range: tuple[float, float]) -> list[PromptSet]:
+    """The sets that `args` ask for, except the verbs, each once per duration."""
+    sets = []
+    for name in args.prompts or default_prompts(store):
+        if name == VERBS:
+            continue
+        if name == "captions":
+            sets.append(caption_set(store, args.split, seconds_range, args.limit))
+            continue
+        if name in PARAPHRASES:
+            prompts = PARAPHRASES[name]()
+            absent = sorted(content for content in prompts if not len(clips_of(store, content)))
+            if absent:
+                logger.info("Prompts of contents that %s does not have are left out: %s.", store.name, absent)
+            prompts = {content: wordings for content, wordings in prompts.items() if content not in absent}
+        else:
+            prompts = read_prompts(Path(name))
+        sets.append(free_set(Path(name).stem, prompts, store, seconds_range, args.limit))
+    return [one.lasting(seconds, seconds_range) for one in sets for seconds in args.seconds or [None]]
 
 
-def clamp(value: float, bounds: tuple[float, float]) -> float:
-    """`value`, moved into the bounds."""
-    return min(max(value, bounds[0]), bounds[1])
+# --- scores -----------------------------------------------------------------------------------------------------------
 
 
-def real_motion(store: MotionStore, split: str, prompts: PromptSet) -> LabelledMotion:
-    """The clips behind the captions of a split, cut to the durations that are asked for."""
-    clips = store.indices(split)[prompts.numbers].tolist()
-    frames = [round(seconds * store.fps) for seconds in prompts.seconds]
-    joints = [torch.tensor(store.joints3d(clip)[:n]) for clip, n in zip(clips, frames, strict=True)]
-    return LabelledMotion(joints, prompts.contents, store.fps)
-
-
-# --- the judge --------------------------------------------------------------------------------------------------------
-
-
-def obtain_classifier(
-    folder: Path, store: MotionStore, options: ClassifierTraining
-) -> tuple[ContentClassifier, dict[str, Any]]:
-    """The saved classifier, or a new one where there is none or it was trained on other data, and its card."""
-    facts = training_facts(store, options)
-    if (folder / CARD_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
-        classifier, card = load_classifier(folder)
-        if all(card.get(key) == value for key, value in json.loads(json.dumps(facts)).items()):
-            return classifier, card
-        logger.info("The classifier in %s was trained on other data or in another way; training it again.", folder)
-    logger.info("Training the content classifier on real joints of %s.", store.name)
-    val, test = (labelled_motion(store, split) for split in ("val", "test"))
-    classifier = train_classifier(labelled_motion(store, "train"), val, options=options)
-    predicted = classifier.predict(test)
-    facts |= {
-        "val_accuracy": accuracy(classifier.predict(val), val.labels),
-        "test_accuracy": accuracy(predicted, test.labels),
-        "test_accuracy_synonyms": accuracy(predicted, test.labels, SYNONYMS),
-        "test_confusions": confusions(predicted, test.labels),
-        "num_test": len(test),
-    }
-    save_classifier(classifier, folder, facts)
-    logger.info("Content classifier: accuracy %.4f on %d real test clips.", facts["test_accuracy"], len(test))
-    return load_classifier(folder)
-
-
-# --- the model --------------------------------------------------------------------------------------------------------
-
-
-def load_released(name: str, device: torch.device) -> Model:
-    """A released model by name or folder."""
-    from hmr4d import load_pipeline
-    from hmr4d.utils.releases import CONFIG_NAME, find_release
-    from hmr4d.utils.weights import WEIGHTS_NAME as RELEASE_WEIGHTS
-
-    folder = find_release(name)
-    facts = {"name": name, "file": RELEASE_WEIGHTS, "sha256": file_hash(folder / RELEASE_WEIGHTS)}
-    pipeline = load_pipeline(folder, device=str(device))
-    identity = facts | {"config": file_hash(folder / CONFIG_NAME)}
-    own = pipeline.sampling
-    return Model(pipeline, facts, identity, own.num_inference_steps, own.guidance_scale)
-
-
-def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], device: torch.device) -> Model:
-    """A checkpoint of a training run, read from a copy, so that a run that is still going may replace it.
-
-    Raises:
-        FileNotFoundError: the checkpoint, or the configuration of its run, is missing.
-        ValueError: the configuration asks for something that is not built from a file; see `check_targets`.
-    """
-    from hydra.utils import instantiate
-    from omegaconf import OmegaConf
-
-    from hmr4d.cli.compose import check_targets, compose_config
-    from hmr4d.models.motion2to3.checkpoints import load_weights
-    from hmr4d.nn.text import build_text_encoder
-
-    if not path.is_file():
-        raise FileNotFoundError(f"Checkpoint not found: {path}. Give a .ckpt file of a training run.")
-    config = path.parent.parent / "config.yaml"
-    if exp is not None:
-        cfg = compose_config([f"exp={exp}", *overrides])
-    elif config.is_file():
-        cfg = OmegaConf.merge(OmegaConf.load(config), OmegaConf.from_dotlist(list(overrides)))
-        check_targets(cfg.pipeline)
-    else:
-        raise FileNotFoundError(f"{config} not found. Name the experiment of {path} with --exp.")
-    encoder = build_text_encoder(cfg.text.name, folder=cfg.text.folder, dim=cfg.text.dim)
-    pipeline = instantiate(cfg.pipeline, text_encoder=encoder, _convert_="all")
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name
-        shutil.copyfile(path, copy)
-        load_weights(pipeline, copy)
-        step = torch.load(copy, map_location="cpu", weights_only=True).get("global_step")
-        facts = {"name": f"{path.parent.parent.name}/{path.name}", "step": step, "sha256": file_hash(copy)}
-    identity = facts | {"pipeline": OmegaConf.to_container(cfg.pipeline, resolve=True)}
-    own = pipeline.sampling
-    return Model(pipeline.eval().to(device), facts, identity, own.num_inference_steps, own.guidance_scale)
-
-
-# --- generation -------------------------------------------------------------------------------------------------------
-
-
-def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: Path) -> LabelledMotion:
-    """The motions of one repeat in the order of the set, taken from the cache where it has them.
-
-    The cache holds files of `PROMPTS_PER_PART` motions, named by a hash of all that decides them.
-    """
-    order = sorted(range(len(prompts)), key=lambda i: (prompts.seconds[i], i))
-    parts = [order[start : start + PROMPTS_PER_PART] for start in range(0, len(order), PROMPTS_PER_PART)]
-    motions: dict[int, Tensor] = {}
-    for part in progress(parts, f"{prompts.name}, seed {repeat}", unit="part"):
-        wordings = [prompts.prompts[i] for i in part]
-        request: dict[str, Any] = {
-            "texts": [words[repeat % len(words)] for words in wordings],
-            "seconds": [prompts.seconds[i] for i in part],
-            "seed": [mix_seed(repeat, prompts.numbers[i]) for i in part],
-            "num_inference_steps": draw.steps,
-            "guidance_scale": draw.guidance,
-        }
-        identity = json.dumps([model.identity, request], sort_keys=True)
-        key = hashlib.sha256(identity.encode()).hexdigest()[:20]
-        path = cache / f"{prompts.name}_seed{repeat}_{key}.npz"
-        if not path.is_file():
-            write_motions(path, model.sampler.sample(**request))
-        motions |= dict(zip(part, read_motions(path), strict=True))
-    clips = [motions[i] for i in range(len(prompts))]
-    return LabelledMotion(clips, prompts.contents, model.sampler.fps)
-
-
-def write_motions(path: Path, output: MotionOutput) -> None:
-    """Writes the motions of a batch end to end; the file is whole or absent.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    clips = [output.motion(i).cpu() for i in range(len(output))]
-    joints3d = torch.cat(clips).numpy().astype(np.float32)
-    if not np.isfinite(joints3d).all():
-        raise ValueError("The model made motion that is not finite; its weights are damaged or its training diverged.")
-    with atomic_path(path) as temporary:
-        np.savez(temporary, joints3d=joints3d, lengths=np.array([len(c) for c in clips]))
-
-
-def read_motions(path: Path) -> list[Tensor]:
-    """Motions (L, J, 3) of a file of the cache."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return list(torch.from_numpy(arrays["joints3d"]).split(arrays["lengths"].tolist()))
-
-
-# --- the run ----------------------------------------------------------------------------------------------------------
+def yardsticks(args: argparse.Namespace, store: MotionStore, classifier: ContentClassifier) -> Yardsticks:
+    """The measures; the distances to training clips come with what is usual for held-out real clips."""
+    if args.no_novelty:
+        return Yardsticks(classifier, None, math.nan)
+    logger.info("Comparing with the training clips of %s.", store.name)
+    nearest = NearestClip.of_split(store)
+    held_out, _ = nearest(labelled_motion(store, args.split))
+    return Yardsticks(classifier, nearest, float(held_out.quantile(COPY_QUANTILE)))
 
 
 def score_set(
-    classifier: ContentClassifier, repeats: Sequence[LabelledMotion], real: LabelledMotion | None, split: set[str]
+    measure: Yardsticks, repeats: Sequence[LabelledMotion], real: LabelledMotion | None, split: set[str]
 ) -> dict[str, Any]:
     """Summary of one set of prompts: generated repeats, real motion, and what was taken for what.
 
     Args:
-        classifier: the judge.
+        measure: classifier and distances.
         repeats: generated motion, once per seed; may be empty.
         real: the clips behind the prompts, if there are any.
         split: contents of the split. Where the prompts have others too, these are also summarised without them.
@@ -379,7 +175,11 @@ def score_set(
     for name, motions in (("real", [] if real is None else [real]), ("generated", list(repeats))):
         if not motions:
             continue
-        scores = [score_motion(classifier, motion) for motion in motions]
+        scores = [score_motion(measure.classifier, motion) for motion in motions]
+        if measure.nearest is not None:
+            found = [measure.nearest(motion)[0] for motion in motions]
+            more = [{"nearest_train": d, "near_train": (d < measure.near).float()} for d in found]
+            scores = [with_measures(s, m) for s, m in zip(scores, more, strict=True)]
         wanted = [label for s in scores for label in s.wanted]
         predicted = [label for s in scores for label in s.predicted]
         card[name] = over_repeats(scores) | {"confusions": confusions(predicted, wanted)}
@@ -389,24 +189,28 @@ def score_set(
     return card
 
 
-def prompt_sets(args: argparse.Namespace, store: MotionStore, seconds_range: tuple[float, float]) -> list[PromptSet]:
-    """The sets that `args` ask for."""
-    sets = []
-    for name in args.prompts:
-        if name == "captions":
-            sets.append(caption_set(store, args.split, seconds_range, args.limit))
-            continue
-        if name == "paraphrases":
-            resource = resources.files("hmr4d.data") / "resources" / "bandai_namco_paraphrases.yaml"
-            prompts = yaml.safe_load(resource.read_text(encoding="utf-8"))
-            absent = sorted(set(prompts) - set(store.labels["content"]))
-            if absent:
-                logger.info("Paraphrases of contents that %s does not have are left out: %s.", store.name, absent)
-            prompts = {content: wordings for content, wordings in prompts.items() if content not in absent}
-        else:
-            prompts = read_prompts(Path(name))
-        sets.append(free_set(Path(name).stem, prompts, store, seconds_range, args.limit))
-    return sets
+def score_verbs(args: argparse.Namespace, store: MotionStore, model: Model | None, draw: Draw) -> dict[str, Any]:
+    """How far the geometric checks can be trusted on real clips, and the share of prompts done at each duration."""
+    verbs = everyday_verbs()
+    tried = try_checks(verbs, real_figures(store))
+    card: dict[str, Any] = {
+        "real": [asdict(one) for one in tried],
+        "prompts": [verb.prompt for verb in verbs],
+        "durations": {},
+    }
+    if model is None:
+        return card
+    bounds = (model.sampler.min_seconds, model.sampler.max_seconds)
+    for seconds in [s for s in args.seconds or () if s is not None] or SECONDS:
+        prompts = verb_set(seconds, args.limit).lasting(seconds, bounds)
+        answers = [done(generate(model, prompts, r, draw, args.out / "cache")) for r in range(args.seeds)]
+        shares = [sum(answer) / len(answer) for answer in answers]
+        by_prompt = [sum(values) / len(values) for values in zip(*answers, strict=True)]
+        card["durations"][f"{seconds:g}"] = {
+            "done": plain_interval(shares),
+            "prompts": {str(n): share for n, share in zip(prompts.numbers, by_prompt, strict=True)},
+        }
+    return card
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -423,7 +227,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         model = load_checkpoint(args.checkpoint, args.exp, args.set, pick_device(args.device))
     bounds = DEFAULT_RANGE if model is None else (model.sampler.min_seconds, model.sampler.max_seconds)
     sets = prompt_sets(args, store, bounds)
-    classifier, judge = obtain_classifier(args.classifier, store, ClassifierTraining())
+    folder = args.classifier or Path("outputs/content_classifier") / store.name
+    classifier, judge = obtain_classifier(folder, store, ClassifierTraining())
+    measure = yardsticks(args, store, classifier)
     draw = Draw(args.seeds, args.steps, args.guidance)
     card: dict[str, Any] = {
         "command": shlex.join(["python", "tools/quality.py", *args.command_line]),
@@ -435,20 +241,24 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "store": store.name,
         "split": args.split,
         "fps": classifier.fps,
-        "classifier": {
-            "sha256": file_hash(args.classifier / WEIGHTS_NAME),
-            **{k: judge[k] for k in ("val_accuracy", "test_accuracy", "test_accuracy_synonyms", "test_confusions")},
-        },
+        "near_train_metres": None if measure.nearest is None else measure.near,
+        "classifier": {"sha256": file_hash(folder / WEIGHTS_NAME), **{k: judge[k] for k in JUDGE_FACTS}},
         "sets": {},
+        "verbs": None,
     }
     in_split = {store.labels["content"][clip] for clip in store.indices(args.split).tolist()}
     for prompts in sets:
         repeats = []
         if model is not None:
             repeats = [generate(model, prompts, r, draw, args.out / "cache") for r in range(args.seeds)]
-        real = real_motion(store, args.split, prompts) if prompts.name == "captions" else None
+        real = real_motion(store, args.split, prompts) if prompts.name.startswith("captions") else None
         if repeats or real is not None:
-            card["sets"][prompts.name] = score_set(classifier, repeats, real, in_split)
+            card["sets"][prompts.name] = score_set(measure, repeats, real, in_split)
+        if len(repeats) > 1 and measure.nearest is not None:
+            same = [len(set(wordings)) == 1 for wordings in prompts.prompts]
+            card["sets"][prompts.name]["diversity"] = spread_of_contents(repeats, same, store)
+    if VERBS in (args.prompts or ()):
+        card["verbs"] = score_verbs(args, store, model, draw)
     write_json(args.out / "quality.json", card)
     write_text(args.out / "quality.md", markdown(card))
     return card

@@ -12,6 +12,8 @@ MEASURES = (
     ("bone_length_variation", "bone variation %", 2),
     ("root_speed", "root speed m/s", 2),
     ("floor_clearance", "clearance mm", 0),
+    ("nearest_train", "nearest clip m", 3),
+    ("near_train", "near", 2),
 )
 SCORES = (
     ("accuracy", "accuracy", 3),
@@ -23,14 +25,17 @@ NUM_CONFUSIONS = 12
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """Tables of a card: each set as a whole, each set by content, what was taken for what, and how it was made."""
-    parts = [_made_by(card)]
+    """Tables of a card: how it was made; each set as a whole, by content, and what was taken for what; the verbs."""
+    parts = [_made_by(card), _by_set(card["sets"])]
     for name, scored in card["sets"].items():
         rows = [(source, scored[source]) for source in ("real", "generated") if source in scored]
         count = rows[0][1]["num_motions"]
         parts.append(f"### {name}: {count} motions\n\n" + _overall(rows))
         parts.append(_by_content(rows))
         parts += [listed_confusions(source, found["confusions"], found["repeats"]) for source, found in rows]
+        parts.append(_diversity(scored.get("diversity", {})))
+    if card["verbs"] is not None:
+        parts.append(_verbs(card["verbs"]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -48,13 +53,39 @@ def _made_by(card: Mapping[str, Any]) -> str:
     )
     lines.append(
         f"- judge: accuracy {judge['test_accuracy']:.4f} on whole real test clips, {judge['val_accuracy']:.4f} on "
-        f"validation clips (sha256 {judge['sha256'][:16]})"
+        f"validation clips; {judge['test_content_mean_accuracy']:.4f} averaged over the {len(judge['test_contents'])} "
+        f"contents with test clips (sha256 {judge['sha256'][:16]})"
     )
+    if judge["without_test_clips"]:
+        lines.append(f"- the judge is not tested on, for want of test clips: {', '.join(judge['without_test_clips'])}")
+    if judge["few_train_clips"]:
+        few = ", ".join(f"{content} {count}" for content, count in judge["few_train_clips"].items())
+        lines.append(f"- the judge has hardly seen (train clips): {few}")
+    if card["near_train_metres"] is not None:
+        lines.append(
+            f"- near: share of motions nearer than {card['near_train_metres']:.3f} m to a training clip; 5 % of the "
+            "held-out real clips are"
+        )
     return "\n".join(lines)
 
 
+def _by_set(sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """One row a set, where there are several: what is shown, by duration."""
+    body = [
+        [name, source, *(cell(scored[source]["all"], measure, digits) for measure, _, digits in SCORES)]
+        for name, scored in sets.items()
+        for source in ("real", "generated")
+        if source in scored
+    ]
+    return table(["set", "", *(heading for _, heading, _ in SCORES)], body) if len(sets) > 1 else ""
+
+
+def _measures_in(found: Mapping[str, Any]) -> tuple[tuple[str, str, int], ...]:
+    return tuple(measure for measure in MEASURES if measure[0] in found)
+
+
 def _overall(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    columns = (*SCORES, *MEASURES)
+    columns = (*SCORES, *_measures_in(rows[0][1]["all"]))
     lines = [(source, found["all"]) for source, found in rows]
     for source, found in rows:
         if "contents_of_split" in found:
@@ -65,7 +96,7 @@ def _overall(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 
 
 def _by_content(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    columns = (SCORES[0], *MEASURES)
+    columns = (SCORES[0], *_measures_in(rows[0][1]["all"]))
     sources = " / ".join(source for source, _ in rows)
     body = []
     for content, first in rows[0][1]["contents"].items():
@@ -75,6 +106,48 @@ def _by_content(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         body.append([content, str(first["num_motions"]), *cells])
     by_content = table(["content", "n", *(heading for _, heading, _ in columns)], body)
     return f"By content ({sources}):\n\n{by_content}"
+
+
+def _diversity(contents: Mapping[str, Mapping[str, Any]]) -> str:
+    """Distances between samples of one prompt and between real clips of one content."""
+    if not contents:
+        return ""
+    mean = {kind: sum(row[kind] for row in contents.values()) / len(contents) for kind in ("generated", "real")}
+    rows = [("all", mean), *contents.items()]
+    body = [[content, f"{row['generated']:.3f}", f"{row['real']:.3f}"] for content, row in rows]
+    listed = table(["content", "samples of one prompt m", "real clips of the content m"], body)
+    return f"Diversity (mean distance of two motions; first row: mean over {len(contents)} contents):\n\n{listed}"
+
+
+def _verbs(verbs: Mapping[str, Any]) -> str:
+    """The share of everyday prompts that were done, and how often the checks are right on real clips."""
+    durations = verbs["durations"]
+    rows = []
+    for number, (prompt, tried) in enumerate(zip(verbs["prompts"], verbs["real"], strict=True)):
+        shares = [found["prompts"].get(str(number)) for found in durations.values()]
+        worst = ", ".join(f"{content} {share:.2f}" for content, share in tried["worst"])
+        rows.append([
+            prompt, tried["check"].replace("_", " "), *("–" if s is None else f"{s:.2f}" for s in shares),
+            f"{_share(tried['shown'])} of {tried['num_shown']}", _share(tried["others"]), _share(tried["all_others"]),
+            worst,
+        ])  # fmt: skip
+    headings = [
+        "prompt",
+        "check",
+        *(f"done at {s} s" for s in durations),
+        "yes on real",
+        "no on others",
+        "no on all others",
+        "mistaken",
+    ]
+    overall = [[f"{s} s", cell({"done": found["done"]}, "done", 3)] for s, found in durations.items()]
+    parts = ["### verbs: everyday prompts with geometric checks"]
+    parts += [table(["duration", "share done"], overall)] if overall else []
+    return "\n\n".join([*parts, table(headings, rows)])
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def listed_confusions(source: str, found: Sequence[Sequence[Any]], repeats: int) -> str:

@@ -2,20 +2,31 @@
 
 import json
 import math
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from hmr4d.body.motion import MotionOutput
-from hmr4d.cli import quality
+from hmr4d.cli import quality, quality_models
 from hmr4d.cli.quality_report import markdown
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.rigs import OrbitRig
 from hmr4d.data.store import MotionStore
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.metrics.content_classifier import ClassifierTraining, ContentClassifier, LabelledMotion, labelled_motion
+from hmr4d.metrics.content_classifier import (
+    ClassifierTraining,
+    ContentClassifier,
+    LabelledMotion,
+    labelled_motion,
+    obtain_classifier,
+)
+from hmr4d.metrics.content_labels import FEW_CLIPS
 from hmr4d.metrics.motion_quality import interval, over_repeats, score_motion
+from hmr4d.metrics.novelty import NearestClip
+from hmr4d.metrics.prompt_sets import caption_set, free_set, read_prompts, real_motion
 from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline, SamplingOptions
 from hmr4d.models.motion2to3.release import save_release
@@ -26,6 +37,7 @@ NETWORK = {
     "num_features": 44, "text_dim": 16, "dim": 16, "ff_dim": 16, "num_layers": 1, "num_heads": 2, "dropout": 0.0,
     "text_mode": "tokens", "cam_dim": 5, "use_views": True, "separate_root_head": True, "use_condition2d": False,
 }  # fmt: skip
+TRAINING = ClassifierTraining(epochs=1, windows=0)
 TEXT = {"name": "hash", "folder": None, "dim": 16}
 
 
@@ -59,13 +71,13 @@ def store(tmp_path_factory) -> MotionStore:
 @pytest.fixture(scope="module")
 def classifier_folder(store, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("classifier")
-    quality.obtain_classifier(folder, store, ClassifierTraining(epochs=1))
+    obtain_classifier(folder, store, TRAINING)
     return folder
 
 
 @pytest.fixture
 def short_training(monkeypatch):
-    monkeypatch.setattr(quality, "ClassifierTraining", lambda: ClassifierTraining(epochs=1))
+    monkeypatch.setattr(quality, "ClassifierTraining", lambda: TRAINING)
 
 
 @pytest.fixture(scope="module")
@@ -81,19 +93,24 @@ def release(tmp_path_factory) -> Path:
     return folder
 
 
+def train_counts(store: MotionStore) -> Counter[str]:
+    return Counter(labelled_motion(store, "train").labels)
+
+
 def arguments(store: MotionStore, classifier: Path, out: Path, *more: str) -> list[str]:
     return ["--store", str(store.path), "--classifier", str(classifier), "--out", str(out), "--device", "cpu", *more]
 
 
 def test_real_motion_passed_through_scores_as_real(store, classifier_folder, tmp_path):
-    classifier, _ = quality.obtain_classifier(classifier_folder, store, ClassifierTraining(epochs=1))
-    prompts = quality.caption_set(store, "test", (1.0, 10.0), None)
+    classifier, _ = obtain_classifier(classifier_folder, store, TRAINING)
+    prompts = caption_set(store, "test", (1.0, 10.0), None)
     playback = Playback(store, "test")
-    model = quality.Model(playback, {"name": "playback"}, {"name": "playback"})
-    draw = quality.Draw(2, None, None)
-    repeats = [quality.generate(model, prompts, r, draw, tmp_path) for r in range(2)]
+    model = quality_models.Model(playback, {"name": "playback"}, {"name": "playback"})
+    draw = quality_models.Draw(2, None, None)
+    repeats = [quality_models.generate(model, prompts, r, draw, tmp_path) for r in range(2)]
     first = prompts.contents[0]
-    card = quality.score_set(classifier, repeats, quality.real_motion(store, "test", prompts), {first})
+    measure = quality.Yardsticks(classifier, NearestClip.of_split(store), 0.05)
+    card = quality.score_set(measure, repeats, real_motion(store, "test", prompts), {first})
     assert len(prompts) == len(store.indices("test"))
     assert card["real"]["contents_of_split"]["num_motions"] == card["real"]["contents"][first]["num_motions"]
     for name, real in card["real"]["all"].items():
@@ -105,20 +122,20 @@ def test_real_motion_passed_through_scores_as_real(store, classifier_folder, tmp
 
 
 def test_cached_motion_is_not_drawn_again(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(quality, "PROMPTS_PER_PART", 2)
-    prompts = quality.caption_set(store, "test", (1.0, 10.0), 5)
+    monkeypatch.setattr(quality_models, "PROMPTS_PER_PART", 2)
+    prompts = caption_set(store, "test", (1.0, 10.0), 5)
     playback = Playback(store, "test")
-    model = quality.Model(playback, {}, {"name": "playback"})
-    draw = quality.Draw(1, None, None)
-    first = quality.generate(model, prompts, 0, draw, tmp_path)
+    model = quality_models.Model(playback, {}, {"name": "playback"})
+    draw = quality_models.Draw(1, None, None)
+    first = quality_models.generate(model, prompts, 0, draw, tmp_path)
     assert playback.calls == 3
     sorted(tmp_path.iterdir())[0].unlink()  # an interrupted run lacks some parts
-    again = quality.generate(model, prompts, 0, draw, tmp_path)
+    again = quality_models.generate(model, prompts, 0, draw, tmp_path)
     assert playback.calls == 4
     assert all(torch.equal(a, b) for a, b in zip(first.clips, again.clips, strict=True))
-    quality.generate(model, prompts, 0, quality.Draw(1, 7, None), tmp_path)
+    quality_models.generate(model, prompts, 0, quality_models.Draw(1, 7, None), tmp_path)
     assert playback.calls == 7  # other steps, other motion
-    quality.generate(quality.Model(playback, {}, {"name": "other"}), prompts, 0, draw, tmp_path)
+    quality_models.generate(quality_models.Model(playback, {}, {"name": "other"}), prompts, 0, draw, tmp_path)
     assert playback.calls == 10
 
 
@@ -134,7 +151,7 @@ def test_released_model_to_card_and_table(store, classifier_folder, release, tmp
     assert card["model"]["sha256"] == file_hash(release / "model.safetensors")
     assert set(card["sets"]) == {"captions", "mine"}
     assert card["sets"]["captions"]["generated"]["num_motions"] == 3
-    assert set(card["sets"]["mine"]) == {"generated"}
+    assert set(card["sets"]["mine"]) == {"generated", "diversity"}
     assert {k: v["num_motions"] for k, v in card["sets"]["mine"]["generated"]["contents"].items()} == {
         "bow": 2, "walk": 1,
     }  # fmt: skip
@@ -154,6 +171,43 @@ def test_without_a_model_only_real_motion_is_scored(store, classifier_folder, tm
     assert card["model"] is None
     assert set(card["sets"]) == {"captions"}
     assert set(card["sets"]["captions"]) == {"real"}
+    assert card["sets"]["captions"]["real"]["all"]["near_train"]["mean"] == pytest.approx(
+        1 / 6
+    )  # one lies below the 5 % quantile
+    assert card["classifier"]["few_train_clips"] == {
+        c: n for c, n in sorted(train_counts(store).items()) if n < FEW_CLIPS
+    }  # fmt: skip
+
+
+def test_every_duration_has_its_own_row(store, classifier_folder, release, tmp_path, short_training):
+    prompts = tmp_path / "mine.yaml"
+    prompts.write_text("walk: [a stroll]\nbow: [a polite greeting]\n", encoding="utf-8")
+    words = arguments(
+        store, classifier_folder, tmp_path, "--weights", str(release), "--seeds", "2", "--limit", "2",
+        "--prompts", "captions", str(prompts), "verbs", "--seconds", "own", "2", "3",
+    )  # fmt: skip
+    assert quality.main(words) == 0
+    card = json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))
+    assert set(card["sets"]) == {f"{name}{at}" for name in ("captions", "mine") for at in ("", " at 2 s", " at 3 s")}
+    assert card["sets"]["mine at 3 s"]["generated"]["all"]["nearest_train"]["mean"] > 0
+    assert set(card["sets"]["mine at 2 s"]["diversity"]) == {"bow", "walk"}
+    assert all(row["generated"] > 0 < row["real"] for row in card["sets"]["mine at 2 s"]["diversity"].values())
+    durations = card["verbs"]["durations"]
+    assert set(durations) == {"2", "3"}
+    assert all(len(found["prompts"]) == 2 and 0 <= found["done"]["mean"] <= 1 for found in durations.values())
+    real = {row["check"]: row for row in card["verbs"]["real"]}
+    assert real["raises_left"]["shown"] == 1.0 and real["raises_left"]["num_shown"] > 0
+    assert real["sits_down"]["shown"] is None and real["sits_down"]["others"] == 1.0
+    table = (tmp_path / "quality.md").read_text(encoding="utf-8")
+    assert "| mine at 3 s | generated |" in table and "Diversity" in table and "done at 3 s" in table
+
+
+def test_default_prompts_follow_the_data_in_the_store(store):
+    assert quality.default_prompts(store) == ["captions", "paraphrases"]
+    store.info["settings"] = {"stores": ["cmu", "bandai_namco"]}
+    assert quality.default_prompts(store) == ["captions", "paraphrases", "cmu_paraphrases"]
+    store.info["settings"] = {"stores": ["cmu"]}
+    assert quality.default_prompts(store) == ["captions", "cmu_paraphrases"]
 
 
 def test_checkpoint_of_a_run(store, classifier_folder, tmp_path, short_training, capsys):
@@ -195,6 +249,7 @@ def test_default_store_follows_the_inputs_folder(tmp_path, monkeypatch):
     [
         (["--seeds", "0"], "--seeds is 0"),
         (["--limit", "0"], "--limit is 0"),
+        (["--seconds", "30"], "--seconds 30 is not among the durations that are made; give 1.2 to 9.8"),
         (["--prompts", "nowhere.yaml"], "Prompts nowhere.yaml not found"),
         (["--checkpoint", "nowhere.ckpt"], "Checkpoint not found: nowhere.ckpt"),
         (["--weights", "no-such-model"], "No released model 'no-such-model'"),
@@ -211,20 +266,20 @@ def test_bad_prompt_files_are_refused(tmp_path, content):
     path = tmp_path / "prompts.yaml"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=r"prompts\.yaml"):
-        quality.read_prompts(path)
+        read_prompts(path)
 
 
 def test_prompts_of_unknown_contents_are_refused(store):
     with pytest.raises(ValueError, match="juggling"):
-        quality.free_set("mine", {"juggling": ["three balls"]}, store, (1.0, 10.0), None)
+        free_set("mine", {"juggling": ["three balls"]}, store, (1.0, 10.0), None)
 
 
 def test_classifier_is_trained_again_for_other_settings(store, classifier_folder, tmp_path):
-    first, card = quality.obtain_classifier(tmp_path, store, ClassifierTraining(epochs=1))
+    first, card = obtain_classifier(tmp_path, store, TRAINING)
     written = (tmp_path / "classifier.safetensors").stat().st_mtime_ns
-    quality.obtain_classifier(tmp_path, store, ClassifierTraining(epochs=1))
+    obtain_classifier(tmp_path, store, TRAINING)
     assert (tmp_path / "classifier.safetensors").stat().st_mtime_ns == written
-    other, _ = quality.obtain_classifier(tmp_path, store, ClassifierTraining(epochs=1, seed=1))
+    other, _ = obtain_classifier(tmp_path, store, replace(TRAINING, seed=1))
     assert not torch.equal(first.head.weight, other.head.weight)
     assert card["num_test"] == len(store.indices("test"))
 
@@ -232,7 +287,7 @@ def test_classifier_is_trained_again_for_other_settings(store, classifier_folder
 def test_motion_that_is_not_finite_is_refused(tmp_path):
     output = MotionOutput(torch.full((1, 4, 22, 3), math.nan), torch.tensor([4]), 20.0, ["a walk"])
     with pytest.raises(ValueError, match="not finite"):
-        quality.write_motions(tmp_path / "x.npz", output)
+        quality_models.write_motions(tmp_path / "x.npz", output)
     assert not list(tmp_path.iterdir())
 
 
