@@ -26,12 +26,12 @@ from hmr4d.cli.quality_report import markdown
 from hmr4d.data.store import MotionStore
 from hmr4d.metrics.content_classifier import (
     WEIGHTS_NAME,
-    ClassifierTraining,
     ContentClassifier,
     LabelledMotion,
     confusions,
     labelled_motion,
     obtain_classifier,
+    training_for,
 )
 from hmr4d.metrics.content_labels import bandai_namco_paraphrases, clips_of, cmu_paraphrases
 from hmr4d.metrics.everyday_verbs import SECONDS, done, everyday_verbs, real_figures, try_checks, verb_set
@@ -228,7 +228,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     bounds = DEFAULT_RANGE if model is None else (model.sampler.min_seconds, model.sampler.max_seconds)
     sets = prompt_sets(args, store, bounds)
     folder = args.classifier or Path("outputs/content_classifier") / store.name
-    classifier, judge = obtain_classifier(folder, store, ClassifierTraining())
+    classifier, judge = obtain_classifier(folder, store, training_for(store))
     measure = yardsticks(args, store, classifier)
     draw = Draw(args.seeds, args.steps, args.guidance)
     card: dict[str, Any] = {

@@ -17,11 +17,13 @@ from hmr4d.data.rigs import OrbitRig
 from hmr4d.data.store import MotionStore
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.metrics.content_classifier import (
+    MIN_STEPS,
     ClassifierTraining,
     ContentClassifier,
     LabelledMotion,
     labelled_motion,
     obtain_classifier,
+    training_for,
 )
 from hmr4d.metrics.content_labels import FEW_CLIPS
 from hmr4d.metrics.motion_quality import interval, over_repeats, score_motion
@@ -77,7 +79,7 @@ def classifier_folder(store, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def short_training(monkeypatch):
-    monkeypatch.setattr(quality, "ClassifierTraining", lambda: TRAINING)
+    monkeypatch.setattr(quality, "training_for", lambda store: TRAINING)
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +284,11 @@ def test_classifier_is_trained_again_for_other_settings(store, classifier_folder
     other, _ = obtain_classifier(tmp_path, store, replace(TRAINING, seed=1))
     assert not torch.equal(first.head.weight, other.head.weight)
     assert card["num_test"] == len(store.indices("test"))
+
+
+def test_small_stores_train_their_judge_for_more_epochs(store):
+    clips = len(labelled_motion(store, "train"))
+    assert clips <= 64 and training_for(store).epochs == MIN_STEPS
 
 
 def test_motion_that_is_not_finite_is_refused(tmp_path):
