@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
@@ -16,16 +14,17 @@ from hmr4d.body.stances import Feet, Stance, find_stances
 
 # The whole body gives way to feet that slide for longer than this, the legs to those that slide for less.
 SHARED = 0.5  # seconds
-# Metres per second, and what is added per speed of the root: feet that roll are no faster in the median over a stance,
-# and the body does not give way to those.
-ROLL = (0.02, 0.12)
+# What the body does not give way to, as feet that roll do it, too: metres in a stance, and metres per second for each of
+# the root.
+ROLL = (0.08, 0.08)
 SMOOTH = 0.15  # seconds; time constant of the body's way
 SMOOTH_HEIGHT = 0.4  # seconds; of its height, which drifts slowly
-HEIGHT_PLAY = 0.01  # metres over and under the ground within which a standing sole stays as it is
-DRIFT_PLAY = 0.015  # metres over and under the ground within which the body's height stays as it is
-FADE = 0.4  # seconds after a stance in which its correction fades, unless the next stance comes first
-SOFT = 0.04  # seconds, standard deviation; foot corrections begin and end this softly
-LARGEST = 0.15  # metres; a foot is moved by no more than this
+HEIGHT_PLAY = 0.008  # metres over and under the ground within which a standing sole stays as it is
+DRIFT_PLAY = 0.03  # metres over and under the ground within which the body's height stays as it is
+GROUND = 0.2  # quantile of the heights of standing soles that is the ground
+FADE = 0.3  # seconds after a stance in which its correction fades, unless the next stance comes first
+SOFT = 0.02  # seconds, standard deviation; foot corrections begin and end this softly
+LARGEST = 0.15  # metres; a foot is moved, and what is under the floor is lifted, by no more than this
 UNDER = 0.005  # metres under the floor down to which joints may be
 
 Floats = NDArray[np.float64]
@@ -43,7 +42,7 @@ def plant_feet(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -> 
        correction of one stance goes over into that of the next.
     4. Nothing stays below the floor by more than UNDER.
 
-    A body without stances only has step 4 done. Bones keep their length.
+    Where no foot ever stands nothing is done. Bones keep their length.
 
     Args:
         joints3d: (L, J, 3) metres, y up.
@@ -51,7 +50,7 @@ def plant_feet(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -> 
         skeleton: joint meaning.
 
     Returns:
-        (L, J, 3); the floor is where the lowest ground was on average.
+        (L, J, 3); heights are as given, but for drift: the floor need not be at 0.
     """
     if len(joints3d) < 3:
         return joints3d.copy()
@@ -60,21 +59,17 @@ def plant_feet(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -> 
         return joints3d.copy()
     along, corrections = _along(feet, fps)
     height, floor = _height(feet, fps)
-    moved = joints3d + np.stack([along[:, 0], height, along[:, 1]], -1)[:, None]
     offsets = np.zeros((len(joints3d), 2, 3))
-    corrections_up = [
-        feet.hold[s.frames, s.foot]
-        * _outside(floor + s.level - feet.soles[s.frames, s.foot] - height[s.frames], HEIGHT_PLAY)
-        for s in feet.stances
-    ]
-    for stance, flat, up in zip(feet.stances, corrections, corrections_up, strict=True):
-        offsets[stance.frames, stance.foot] = np.stack([flat[:, 0], up, flat[:, 1]], -1)
+    for stance, flat in zip(feet.stances, corrections, strict=True):
+        frames, foot = stance.frames, stance.foot
+        up = floor + stance.level - feet.soles[frames, foot] - height[frames]
+        offsets[frames, foot] = np.stack([flat[:, 0], feet.hold[frames, foot] * _outside(up, HEIGHT_PLAY), flat[:, 1]], -1)
     for foot in (0, 1):
-        own = [s for s in feet.stances if s.foot == foot]
-        offsets[:, foot] = _between(offsets[:, foot], own, fps)
+        offsets[:, foot] = _between(offsets[:, foot], [s for s in feet.stances if s.foot == foot], fps)
     offsets = gaussian_filter1d(offsets, SOFT * fps, axis=0, mode="nearest")
     size = np.linalg.norm(offsets, axis=-1, keepdims=True)
     offsets *= np.minimum(1, LARGEST / size.clip(min=1e-9))
+    moved = joints3d + np.stack([along[:, 0], height, along[:, 1]], -1)[:, None]
     return _above_floor(moved, offsets, floor, fps, skeleton)
 
 
@@ -88,7 +83,7 @@ def _along(feet: Feet, fps: float) -> tuple[Floats, list[Floats]]:
         held = np.minimum(hold[1:], hold[:-1])[:, None] * steps
         slid.append(np.concatenate([np.zeros((1, 2)), held.cumsum(0)]))
         slide = np.median(steps, axis=0)
-        rolls = (ROLL[0] + ROLL[1] * feet.speed[stance.frames].mean()) / fps
+        rolls = ROLL[0] / len(hold) + ROLL[1] * feet.speed[stance.frames].mean() / fps
         slide *= max(1 - rolls / max(np.linalg.norm(slide), 1e-9), 0)
         weights = np.sqrt(hold + 1e-3)
         first = len(targets)
@@ -117,7 +112,7 @@ def _height(feet: Feet, fps: float) -> tuple[Floats, float]:
     num_frames = len(feet.soles)
     over = [feet.soles[s.frames, s.foot] - s.level for s in feet.stances]
     held = [feet.steadiness[s.frames, s.foot] * feet.hold[s.frames, s.foot] for s in feet.stances]
-    floor = _weighted_median(np.concatenate(over), np.concatenate(held))
+    floor = _weighted_quantile(np.concatenate(over), np.concatenate(held), GROUND)
     weights, sums = np.zeros(num_frames), np.zeros(num_frames)
     for stance, height, weight in zip(feet.stances, over, held, strict=True):
         weights[stance.frames] += weight
@@ -127,10 +122,10 @@ def _height(feet: Feet, fps: float) -> tuple[Floats, float]:
     return spsolve(form.tocsc(), sums), floor
 
 
-def _weighted_median(values: Floats, weights: Floats) -> float:
+def _weighted_quantile(values: Floats, weights: Floats, quantile: float) -> float:
     order = np.argsort(values)
     total = weights[order].cumsum()
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
+    return float(values[order][np.searchsorted(total, quantile * total[-1])])
 
 
 def _difference(order: int, size: int) -> csr_array:
@@ -167,13 +162,13 @@ def _above_floor(moved: Floats, offsets: Floats, floor: float, fps: float, skele
     deepest = floor - UNDER
     feet = list(skeleton.contact_joints)
     others = [j for j in range(skeleton.num_joints) if j not in feet]
-    up = _envelope((deepest - moved[:, others, 1]).clip(min=0).max(1), fps)
+    up = _envelope((deepest - moved[:, others, 1]).clip(min=0, max=LARGEST).max(1), fps)
     moved = moved + up[:, None, None] * np.array([0.0, 1.0, 0.0])
     offsets = offsets - up[:, None, None] * np.array([0.0, 1.0, 0.0])
     for foot, names in enumerate((("left_ankle", "left_foot"), ("right_ankle", "right_foot"))):
         lowest = moved[:, list(skeleton.indices(*names)), 1].min(1) + offsets[:, foot, 1]
-        offsets[:, foot, 1] += _envelope((deepest - lowest).clip(min=0), fps)
-    return move_feet(moved, offsets, fps=fps, skeleton=skeleton)
+        offsets[:, foot, 1] += _envelope((deepest - lowest).clip(min=0, max=LARGEST), fps)
+    return move_feet(moved, offsets, skeleton=skeleton)
 
 
 def _envelope(depths: Floats, fps: float) -> Floats:

@@ -22,10 +22,10 @@ NO_LEAP = 0.10  # metres over the lowest that the body comes within LEAP before 
 LEAP = 0.25  # seconds
 # A foot starts to stand below the first speed, and stands until it passes the second: metres per second, and what is
 # added per speed of the root, as feet that slide when they should stand slide the more the faster somebody runs.
-LANDS, LEAVES = (0.3, 0.35), (0.5, 0.5)
+LANDS, LEAVES = (0.3, 0.38), (0.5, 0.55)
 # Within a stance a foot is held where it is slower than the first, and let go where it is faster than the second:
 # metres per second, and what is added per median speed of the stance.
-HOLDS, LETS_GO = (0.1, 1.0), (0.3, 2.0)
+HOLDS, LETS_GO = (0.1, 1.4), (0.3, 2.5)
 ROOT_WINDOW = 0.5  # seconds over which the root's speed is averaged
 ANKLE_HEIGHT = (0.03, 0.07, 0.15)  # metres over the toe joint, standing: least, where it cannot be told, most
 STEP = 0.05  # metres; a change of height between stances that is smaller is drift

@@ -10,6 +10,7 @@ CUTOFF = 5.0  # Hz; half the amplitude stays at it, 98 % at 3 Hz (a fast wave), 
 ORDER = 3  # of the filter, which runs forwards and backwards
 # Share of the jitter below the cutoff: motion with more is clean and stays as it is, with less is smoothed in full.
 CLEAN, NOISY = 0.8, 0.6
+LARGEST = 0.015  # metres; noise is smaller, what moves a joint further is a flip or a blow
 
 Floats = NDArray[np.float64]
 
@@ -20,7 +21,7 @@ def smooth_motion(joints3d: Floats, *, fps: float) -> Floats:
     A zero-phase Butterworth low-pass, mixed with the motion itself by how noisy this is. People move slowly, so what
     they do has most of its jitter (mean size of the third difference over time) below the cutoff, noise of single
     frames and seams between blocks of frames most of it above. The mix is one number per clip, so the result is a
-    zero-phase filter, too.
+    zero-phase filter, too, but for joints that it would move by more than LARGEST: these move by that.
 
     Args:
         joints3d: (L, J, 3) metres.
@@ -33,7 +34,9 @@ def smooth_motion(joints3d: Floats, *, fps: float) -> Floats:
     given = _jitter(joints3d)
     share = _jitter(smooth) / given if given > 0 else 1.0
     amount = float(np.clip((CLEAN - share) / (CLEAN - NOISY), 0, 1))
-    return joints3d + amount * (smooth - joints3d)
+    change = amount * (smooth - joints3d)
+    size = np.linalg.norm(change, axis=-1, keepdims=True)
+    return joints3d + change * np.minimum(1, LARGEST / size.clip(min=1e-12))
 
 
 def _jitter(joints3d: Floats) -> float:

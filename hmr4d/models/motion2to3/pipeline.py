@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from hmr4d.body.canonical import face_first_frame, put_on_floor
-from hmr4d.body.foot_planting import plant_feet, remove_floating
 from hmr4d.body.joint_conventions import convention_facts, convention_of
 from hmr4d.body.motion import MotionOutput
+from hmr4d.body.motion_cleaning import clean_motion
 from hmr4d.data.prompts import check_prompts, check_seconds
 from hmr4d.data.randomness import ItemRandom
 from hmr4d.data.rigs import OrbitRig
@@ -339,9 +339,11 @@ class Motion2to3Pipeline(nn.Module):
     def finish(self, local: Tensor, lengths: Tensor, options: SamplingOptions) -> Tensor:
         """Local (B, L, P + 1, 3) -> (B, L, J, 3) in the world: steps summed, facing +z, on the floor, zero padded."""
         joints3d = self._in_camera_world(local, options)
-        if options.plant_feet:
-            joints3d = plant_feet(joints3d, fps=self.fps, lengths=lengths)
-            joints3d = remove_floating(joints3d, fps=self.fps, lengths=lengths)
+        if options.smooth or options.rigid_bones or options.plant_feet:
+            joints3d = clean_motion(
+                joints3d, fps=self.fps, lengths=lengths, smooth=options.smooth, rigid_bones=options.rigid_bones,
+                plant=options.plant_feet,
+            )  # fmt: skip
         joints3d = put_on_floor(face_first_frame(joints3d), lengths)
         valid = torch.arange(joints3d.shape[1], device=joints3d.device) < lengths.to(joints3d.device)[:, None]
         return joints3d * valid[..., None, None]
@@ -370,7 +372,7 @@ class Motion2to3Pipeline(nn.Module):
             max_tokens: frames times views in memory at once; more are drawn in several batches.
 
         Returns:
-            The motions, with what they were made of in `extras`: `camera_joints3d` (B, L, J, 3) before planting, facing
+            The motions, with what they were made of in `extras`: `camera_joints3d` (B, L, J, 3) before cleaning, facing
             and flooring, in the world of the cameras `T_w2c` (B, V, 4, 4), and `is_perspective`, how these see.
         """
         texts = check_prompts(texts)
