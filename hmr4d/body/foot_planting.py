@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
-from scipy.sparse import csr_array, diags_array, vstack
+from scipy.sparse import coo_array, diags_array, eye_array
 from scipy.sparse.linalg import spsolve
 
 from hmr4d.body.leg_solver import move_feet
@@ -14,17 +16,20 @@ from hmr4d.body.stances import Feet, Stance, find_stances
 
 # The whole body gives way to feet that slide for longer than this, the legs to those that slide for less.
 SHARED = 0.5  # seconds
-# What the body does not give way to, as feet that roll do it, too: metres in a stance, and metres per second for each of
-# the root.
+# What the body does not give way to, as feet that roll do it, too: metres in a stance, and metres per second for each
+# metre per second of the root.
 ROLL = (0.08, 0.08)
 SMOOTH = 0.15  # seconds; time constant of the body's way
-SMOOTH_HEIGHT = 0.4  # seconds; of its height, which drifts slowly
+SMOOTH_HEIGHT = 1.0  # seconds; of its height, which drifts slowly
+# Metres between the lowest and the highest ground on one level: a clip with less does not drift and keeps its heights,
+# one with more than the second loses all its drift.
+DRIFT = (0.03, 0.06)
 HEIGHT_PLAY = 0.008  # metres over and under the ground within which a standing sole stays as it is
-DRIFT_PLAY = 0.03  # metres over and under the ground within which the body's height stays as it is
 GROUND = 0.2  # quantile of the heights of standing soles that is the ground
 FADE = 0.3  # seconds after a stance in which its correction fades, unless the next stance comes first
 SOFT = 0.02  # seconds, standard deviation; foot corrections begin and end this softly
 LARGEST = 0.15  # metres; a foot is moved, and what is under the floor is lifted, by no more than this
+LEAST = 1e-3  # weight of the frames of a stance in which the foot is free
 UNDER = 0.005  # metres under the floor down to which joints may be
 
 Floats = NDArray[np.float64]
@@ -63,7 +68,8 @@ def plant_feet(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -> 
     for stance, flat in zip(feet.stances, corrections, strict=True):
         frames, foot = stance.frames, stance.foot
         up = floor + stance.level - feet.soles[frames, foot] - height[frames]
-        offsets[frames, foot] = np.stack([flat[:, 0], feet.hold[frames, foot] * _outside(up, HEIGHT_PLAY), flat[:, 1]], -1)
+        up = feet.hold[frames, foot] * (up - up.clip(-HEIGHT_PLAY, HEIGHT_PLAY))
+        offsets[frames, foot] = np.stack([flat[:, 0], up, flat[:, 1]], -1)
     for foot in (0, 1):
         offsets[:, foot] = _between(offsets[:, foot], [s for s in feet.stances if s.foot == foot], fps)
     offsets = gaussian_filter1d(offsets, SOFT * fps, axis=0, mode="nearest")
@@ -75,33 +81,31 @@ def plant_feet(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -> 
 
 def _along(feet: Feet, fps: float) -> tuple[Floats, list[Floats]]:
     """The body's way along the floor (L, 2), and what is left for the legs in each stance (n, 2)."""
-    num_frames = len(feet.soles)
-    rows, columns, values, targets, slid = [], [], [], [], []
+    num_frames, size = len(feet.soles), len(feet.soles) + len(feet.stances)
+    rows, columns, values = [np.array([])], [np.array([])], [np.array([])]
+    targets, held = [np.zeros((0, 2))], []
+    count = 0
     for number, stance in enumerate(feet.stances):
         hold = feet.hold[stance.frames, stance.foot]
         steps = feet.slips[stance.start : stance.stop - 1, stance.foot][:, [0, 2]]
-        held = np.minimum(hold[1:], hold[:-1])[:, None] * steps
-        slid.append(np.concatenate([np.zeros((1, 2)), held.cumsum(0)]))
+        held.append(np.concatenate([np.zeros((1, 2)), (np.minimum(hold[1:], hold[:-1])[:, None] * steps).cumsum(0)]))
         slide = np.median(steps, axis=0)
         rolls = ROLL[0] / len(hold) + ROLL[1] * feet.speed[stance.frames].mean() / fps
         slide *= max(1 - rolls / max(np.linalg.norm(slide), 1e-9), 0)
-        weights = np.sqrt(hold + 1e-3)
-        first = len(targets)
-        rows += 2 * list(range(first, first + len(hold)))
-        columns += [*range(stance.start, stance.stop), *[num_frames + number] * len(hold)]
-        values += [*weights, *-weights]
-        targets += list(-weights[:, None] * np.arange(len(hold))[:, None] * slide)
-    size = num_frames + len(feet.stances)
-    data = csr_array((values, (rows, columns)), shape=(len(targets), size))
-    smooth = vstack([SHARED * fps / 12**0.5 * _difference(1, num_frames), (SMOOTH * fps) ** 2 * _difference(2, num_frames)])
-    smooth = csr_array(smooth)
-    smooth.resize((smooth.shape[0], size))
-    form = data.T @ data + smooth.T @ smooth + 1e-6 * diags_array(np.ones(size))
-    solution = spsolve(form.tocsc(), data.T @ np.array(targets))
-    way = solution[:num_frames]
+        weights, frames = np.sqrt(hold + LEAST), np.arange(len(hold))
+        rows += 2 * [count + frames]
+        columns += [stance.start + frames, np.full(len(hold), num_frames + number)]
+        values += [weights, -weights]
+        targets.append(-weights[:, None] * frames[:, None] * slide)
+        count += len(hold)
+    places = (np.concatenate(rows).astype(int), np.concatenate(columns).astype(int))
+    data: Any = coo_array((np.concatenate(values), places), shape=(count, size))
+    first, second = (_difference(order, num_frames, size) for order in (1, 2))
+    form = data.T @ data + (SHARED * fps) ** 2 / 12 * (first.T @ first) + (SMOOTH * fps) ** 4 * (second.T @ second)
+    way = _solve(form, data.T @ np.concatenate(targets))[:num_frames]
     left = []
-    for stance, path in zip(feet.stances, slid, strict=True):
-        weights = feet.hold[stance.frames, stance.foot, None] + 1e-3
+    for stance, path in zip(feet.stances, held, strict=True):
+        weights = feet.hold[stance.frames, stance.foot, None] + LEAST
         moved = path + way[stance.frames]
         left.append((moved * weights).sum(0) / weights.sum() - moved)
     return way, left
@@ -116,10 +120,11 @@ def _height(feet: Feet, fps: float) -> tuple[Floats, float]:
     weights, sums = np.zeros(num_frames), np.zeros(num_frames)
     for stance, height, weight in zip(feet.stances, over, held, strict=True):
         weights[stance.frames] += weight
-        sums[stance.frames] += weight * _outside(floor - height, DRIFT_PLAY)
-    smooth = (SMOOTH_HEIGHT * fps) ** 2 * _difference(2, num_frames)
-    form = diags_array(weights + 1e-3) + smooth.T @ smooth
-    return spsolve(form.tocsc(), sums), floor
+        sums[stance.frames] += weight * (floor - height)
+    second = _difference(2, num_frames, num_frames)
+    height = _solve((SMOOTH_HEIGHT * fps) ** 4 * (second.T @ second) + diags_array(weights), sums)
+    drift = np.ptp(height[weights > 0])
+    return height * np.clip((drift - DRIFT[0]) / (DRIFT[1] - DRIFT[0]), 0, 1), floor
 
 
 def _weighted_quantile(values: Floats, weights: Floats, quantile: float) -> float:
@@ -128,15 +133,17 @@ def _weighted_quantile(values: Floats, weights: Floats, quantile: float) -> floa
     return float(values[order][np.searchsorted(total, quantile * total[-1])])
 
 
-def _difference(order: int, size: int) -> csr_array:
-    """(size - order, size) differences between neighbouring frames, first or second."""
-    kernel = {1: (-1.0, 1.0), 2: (1.0, -2.0, 1.0)}[order]
-    return csr_array(diags_array(kernel, offsets=range(order + 1), shape=(size - order, size)))
+def _difference(order: int, num_frames: int, size: int) -> Any:
+    """(num_frames - order, size) sparse: first or second differences between the first of `size` unknowns."""
+    bands = {1: (-1.0, 1.0), 2: (1.0, -2.0, 1.0)}[order]
+    count = num_frames - order
+    return sum(value * eye_array(count, size, k=k) for k, value in enumerate(bands))
 
 
-def _outside(values: Floats, play: float) -> Floats:
-    """What values exceed `play` by, to either side."""
-    return values - values.clip(-play, play)
+def _solve(form: Any, right: Floats) -> Floats:
+    """The solution of a sparse system; what it leaves open becomes zero."""
+    solution: Any = spsolve((form + LEAST**2 * eye_array(len(right))).tocsc(), right)
+    return solution
 
 
 def _between(offsets: Floats, stances: list[Stance], fps: float) -> Floats:

@@ -9,7 +9,7 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 
 LEGS = tuple(tuple(f"{side}_{part}" for part in ("hip", "knee", "ankle", "foot")) for side in ("left", "right"))
 STRETCH = 0.995  # share of a leg's length up to which it may be straightened; a leg that is straighter stays so
-STRAIGHT = 0.03  # of the shin; knees that stand out by less lean forwards, towards the toes
+STRAIGHT = 0.03  # of the shin; knees that stand out by less lean towards the toes where their feet are moved
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +55,8 @@ def _knee(joints3d: Floats, way: Floats, leg: tuple[int, ...]) -> Floats:
     before, after = _unit(ankle - hip), _unit(way)
     toes = foot - ankle
     out = knee - hip
-    out = out + STRAIGHT * shin[:, None] * _unit(toes - before * (toes * before).sum(-1, keepdims=True))
+    lean = np.minimum(STRAIGHT * shin, np.linalg.norm(way - (ankle - hip), axis=-1))
+    out = out + lean[:, None] * _unit(toes - before * (toes * before).sum(-1, keepdims=True))
     out = out - before * (out * before).sum(-1, keepdims=True)
     cosine = (before * after).sum(-1, keepdims=True)
     out = _unit(out - (after * out).sum(-1, keepdims=True) / (1 + cosine).clip(min=1e-9) * (before + after))
