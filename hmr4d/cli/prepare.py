@@ -23,9 +23,11 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.places import inputs_folder
 from hmr4d.data.importers import bandai_namco, bvh_folder, humanml3d, synthetic
-from hmr4d.data.importers.conversion import METRES_PER_UNIT, RETARGETS, UP_AXES, Conversion
+from hmr4d.data.importers.caption_tables import read_captions_file
+from hmr4d.data.importers.conversion import RETARGETS, Conversion
 from hmr4d.data.importers.humanml3d_release import MAKES
 from hmr4d.data.joint_maps import JOINT_MAPS
+from hmr4d.data.source_frame import METRES_PER_UNIT, UP_AXES, metres_per_unit
 from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
 from hmr4d.utils.progress import progress
 
@@ -168,6 +170,7 @@ def _add_bvh(commands: _Commands) -> None:
         "--unit", help=f"unit of positions: {', '.join(METRES_PER_UNIT)}, or metres per unit; None: by --map"
     )
     command.add_argument("--up", choices=UP_AXES, default="y", help="axis that points up in the files")
+    command.add_argument("--source-fps", type=float, help="frames per second of the files; None: as they say")
     command.add_argument("--skip-frames", type=int, help="frames dropped at the start of each file; None: by --map")
     command.add_argument("--fps", type=float, default=20.0, help="frames per second of the store")
     command.add_argument("--add-offset", action="store_true", help="position channels count from OFFSET")
@@ -252,18 +255,19 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     unit, skip_frames = _MAP_DEFAULTS.get(args.map, ("cm", 0))
     conversion = Conversion(
         bvh_folder.load_joint_map(args.map),
-        metres_per_unit=bvh_folder.metres_per_unit(args.unit or unit),
+        metres_per_unit=metres_per_unit(args.unit or unit),
         fps=args.fps,
         up=args.up,
         skip_frames=skip_frames if args.skip_frames is None else args.skip_frames,
         retarget=args.retarget,
         add_offset_to_positions=args.add_offset,
+        source_fps=args.source_fps,
     )
     if args.map == "cmu":
         sys.stderr.write(bvh_folder.CMU_CREDIT + "\n")
     return bvh_folder.import_bvh_folder(
         args.root, args.out, conversion=conversion, name=args.name, licence=args.licence, split=args.split,
-        captions=None if args.captions is None else bvh_folder.read_captions_file(args.captions),
+        captions=None if args.captions is None else read_captions_file(args.captions),
         min_frames=args.min_frames, canonical=args.canonical, skip_bad=args.skip_bad, jobs=args.jobs,
         overwrite=args.overwrite,
     )  # fmt: skip

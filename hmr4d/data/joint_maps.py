@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hmr4d.body.skeleton import SMPL22, Skeleton
+
+END_SITE = "End Site"
+# What people and programs call the end site of a joint: LeftFoot_End, LeftFoot/End Site, LeftFootEndSite.
+_END_OF = re.compile(r"(.+?)[\s_./:|-]*end(?:[\s_-]*site)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,37 +54,64 @@ class JointMap:
                 f"missing {missing}, unknown {unknown}."
             )
 
-    def apply(self, positions: np.ndarray, joint_names: Sequence[str]) -> np.ndarray:
-        """(T, J_source, 3) -> (T, J, 3); ValueError lists all source joints that the map wants and the clip lacks."""
-        index = {name: i for i, name in enumerate(joint_names)}
-        ends = [(r, r, 0.0) if isinstance(r, str) else (r.start, r.end, r.fraction) for r in self._ordered()]
-        missing = sorted({n for start, end, _ in ends for n in (start, end)} - index.keys())
-        if missing:
-            raise ValueError(
-                f"joints {missing} of joint map '{self.name}' are not in the file; it has {[*joint_names]}"
-            )
-        start = positions[:, [index[s] for s, _, _ in ends]]
-        end = positions[:, [index[e] for _, e, _ in ends]]
-        fraction = np.array([f for _, _, f in ends], dtype=positions.dtype)[:, None]
+    def apply(
+        self, positions: np.ndarray, joint_names: Sequence[str], end_names: Mapping[str, str] | None = None
+    ) -> np.ndarray:
+        """(T, N, 3) -> (T, J, 3).
+
+        Args:
+            positions: of the source's points.
+            joint_names: their N names.
+            end_names: joint -> the point that is its end site, where a source has such points.
+
+        Raises:
+            ValueError: lists all source joints that the map wants and the clip lacks, and what the clip has.
+        """
+        index, ends = {name: i for i, name in enumerate(joint_names)}, end_names or {}
+        rules = [(r, r, 0.0) if isinstance(r, str) else (r.start, r.end, r.fraction) for r in self._ordered()]
+        found = {name: _found(name, index, ends) for rule in rules for name in rule[:2]}
+        if missing := sorted(name for name, point in found.items() if point is None):
+            joints = [name for name in joint_names if name not in ends.values()]
+            sites = f" and the end sites {[*ends.values()]}" if ends else ""
+            raise ValueError(f"joints {missing} of joint map '{self.name}' are not in the file; it has {joints}{sites}")
+        start = positions[:, [index[found[name] or ""] for name, _, _ in rules]]
+        end = positions[:, [index[found[name] or ""] for _, name, _ in rules]]
+        fraction = np.array([f for _, _, f in rules], dtype=positions.dtype)[:, None]
         return start + fraction * (end - start)
 
     def _ordered(self) -> list[str | Between]:
         return [self.rules[n] for n in self.skeleton.joint_names]
 
 
+def _found(name: str, index: Mapping[str, int], ends: Mapping[str, str]) -> str | None:
+    """The point of the source that a map means: one of that name, else the end site of a joint."""
+    if name in index:
+        return name
+    match = _END_OF.fullmatch(name)
+    return ends.get(match[1]) if match else None
+
+
 def joint_map_from_dict(name: str, table: Mapping[str, object]) -> JointMap:
-    """Joint map from plain values, as read from YAML: target -> name, or {from, to, at}."""
+    """Joint map from plain values, as read from YAML: target -> name, {from, to, at}, or {joint: End Site}."""
     rules: dict[str, str | Between] = {}
     for target, value in table.items():
         if isinstance(value, str):
             rules[target] = value
         elif isinstance(value, Mapping) and {"from", "to"} <= value.keys() <= {"from", "to", "at"}:
-            rules[target] = Between(str(value["from"]), str(value["to"]), float(value.get("at", 0.5)))
+            rules[target] = Between(str(value["from"]), str(value["to"]), _fraction(name, target, value.get("at", 0.5)))
+        elif isinstance(value, Mapping) and [str(v).lower() for v in value.values()] == [END_SITE.lower()]:
+            rules[target] = f"{next(iter(value))}/{END_SITE}"
         else:
             raise ValueError(
                 f"Joint map '{name}', joint '{target}': expected a name or {{from, to, at}}, got {value!r}."
             )
     return JointMap(name, rules)
+
+
+def _fraction(name: str, target: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"Joint map '{name}', joint '{target}': 'at' is {value!r}; expected a number such as 0.5.")
+    return float(value)
 
 
 _BANDAI_SIDE = {

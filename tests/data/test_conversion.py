@@ -96,6 +96,6 @@ def test_unit_skip_and_retarget(bandai_bvh):
 def test_missing_joints_and_bad_options(bandai_bvh):
     with pytest.raises(BvhError, match=r"joints \['LHipJoint'|joints \['Head', |not in the file"):
         Conversion(CMU)(read_bvh(bandai_bvh(3), name="a.bvh"))
-    for wrong in ({"up": "x"}, {"retarget": "giant"}, {"metres_per_unit": 0.0}):
+    for wrong in ({"up": "w"}, {"source_fps": 0.0}, {"retarget": "giant"}, {"metres_per_unit": 0.0}):
         with pytest.raises(ValueError):
             Conversion(CMU, **wrong)
