@@ -19,6 +19,7 @@ FASTEST = 12.0  # metres a second of the root; sprinters reach 12.4
 ALONG = 0.9  # cosine of 26 degrees, from feet to head
 NEARLY_ALL = 0.95  # share of frames
 _FRAMES_TO_MEASURE = 512  # of a longer motion, evenly spread
+_STEPS_TO_TELL = 10  # frames; a speed over fewer says little
 _NO_HEAD = ("end", "top", "nub", "tip", "site", "eye", "band", "fore")
 _NO_FOOT = ("toe", "ik", "end", "nub", "tip", "site", "roll", "ctrl", "root", "effector", "ball")
 
@@ -95,12 +96,13 @@ def _way(parents: NDArray[np.integer], start: int, end: int, lengths: NDArray[np
     return float(lengths[list(set(ways[0]) ^ set(ways[1]))].sum())
 
 
-def standing_axis(joints3d: NDArray[np.floating], points: BodyPoints) -> str | None:
-    """ "y", "-z" and so on: the axis along which the body stands, or lies, in nearly all frames; None: it does neither.
+def standing_axis(joints3d: NDArray[np.floating], points: BodyPoints, *, share: float = NEARLY_ALL) -> str | None:
+    """ "y", "-z" and so on: the axis along which the body stands, or lies, nearly all the time; None: it does neither.
 
     Args:
         joints3d: (L, J, 3).
         points: head and feet.
+        share: of the frames that have to agree.
     """
     if points.head is None or not points.feet:
         return None
@@ -108,7 +110,7 @@ def standing_axis(joints3d: NDArray[np.floating], points: BodyPoints) -> str | N
     along = upright / np.maximum(np.linalg.norm(upright, axis=-1, keepdims=True), 1e-9)
     for axis, name in enumerate("xyz"):
         for sign, word in ((1, name), (-1, f"-{name}")):
-            if np.mean(sign * along[:, axis] > ALONG) >= NEARLY_ALL:
+            if np.mean(sign * along[:, axis] > ALONG) >= share:
                 return word
     return None
 
@@ -134,7 +136,7 @@ def motion_doubts(joints3d: NDArray[np.floating], points: BodyPoints, fps: float
         words = f"the body is {height:.2g} m tall from head to feet; {USUAL_HEIGHT} m are usual."
         doubts.append(Remark("size", words))
     speeds = np.linalg.norm(np.diff(joints3d.mean(1), axis=0), axis=-1) * fps
-    if len(speeds) and float(np.median(speeds)) > FASTEST * max(height / USUAL_HEIGHT, 1.0):
+    if len(speeds) >= _STEPS_TO_TELL and float(np.median(speeds)) > FASTEST * max(height / USUAL_HEIGHT, 1.0):
         words = f"the body moves at {np.median(speeds):.0f} m/s at {fps:g} frames per second; is the rate right?"
         doubts.append(Remark("speed", words))
     return doubts

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.joint_checks import axes_doubt, check_size
+from hmr4d.body.skeleton import Skeleton
 from hmr4d.body.smpl_files import GENDERS, find_models
+from hmr4d.body.stance import motion_doubts, points_of_skeleton
 from hmr4d.cli.console import fail, fail_some, setup_logging, stopped
 from hmr4d.export.bone_names import known_bone_names
 from hmr4d.export.bvh import UNITS
@@ -23,7 +25,7 @@ from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_path
 
 logger = logging.getLogger(__name__)
 
-OTHER_FORMATS = (".bvh", ".csv", ".npy", ".fbx", ".glb", ".c3d", ".pkl", ".pth")
+MOTION_ENDING = ".npz"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,10 +58,10 @@ def gather_motions(places: Sequence[Path]) -> list[Path]:
     """
     if missing := [str(p) for p in places if not p.exists()]:
         raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}. Check the path.")
-    if others := [str(p) for p in places if p.is_file() and p.suffix.lower() in OTHER_FORMATS]:
+    if others := [str(p) for p in places if p.is_file() and p.suffix.lower() != MOTION_ENDING]:
         raise ValueError(
-            f"{', '.join(others)}: motion files (.npz) are read here. docs/motion_format.md shows how to make them of "
-            "BVH, CSV and arrays of your own."
+            f"{', '.join(others)}: motion files ({MOTION_ENDING}) are read here. docs/motion_format.md shows how to "
+            "make them of BVH, CSV and arrays of your own."
         )
     files: list[Path] = []
     for place in places:
@@ -98,7 +100,7 @@ def model_rest_joints(folder: Path, gender: str) -> Tensor:
 
 
 def read_plausible(source: Path) -> Motion:
-    """A motion in metres; a warning where y is hardly up in it.
+    """A motion in metres; a warning where size, axes or rate are hardly those of a person.
 
     Raises:
         FileNotFoundError, ValueError: damaged, no motion, or not in metres; the file is named.
@@ -109,9 +111,17 @@ def read_plausible(source: Path) -> Motion:
         check_size(joints3d, motion.skeleton)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    if doubt := axes_doubt(joints3d, motion.skeleton):
-        logger.warning("%s: %s", source, doubt)
+    tell_doubts(str(source), joints3d, motion.skeleton, motion.fps)
     return motion
+
+
+def tell_doubts(source: str, joints3d: Tensor, skeleton: Skeleton, fps: float) -> None:
+    """Warns where size, axes or rate of a motion (L, J, 3) in metres are hardly those of a person."""
+    array = joints3d.detach().float().cpu().numpy()
+    for doubt in motion_doubts(array, points_of_skeleton(skeleton), fps):
+        logger.warning("%s: %s", source, doubt.words)
+    if axes := axes_doubt(joints3d, skeleton):
+        logger.warning("%s: %s", source, axes)
 
 
 def export(args: argparse.Namespace) -> int:

@@ -102,10 +102,10 @@ def export_paths(folder: Path, stem: str, name: str) -> list[Path]:
 def check_exports(export: Sequence[str] | str) -> list[str]:
     """Format names from a list or a comma-separated word; ValueError lists the known ones."""
     names = export.split(",") if isinstance(export, str) else list(export)
-    names = [n.strip() for n in names if n.strip()]
+    names = [n.strip().lower() for n in names if n.strip()]
     unknown = [n for n in names if n not in EXPORTS]
     if unknown or not names:
-        hint = " Blender writes FBX from glb or bvh (docs/blender.md)." if "fbx" in map(str.lower, unknown) else ""
+        hint = " Blender writes FBX from glb or bvh (docs/blender.md)." if "fbx" in unknown else ""
         raise ValueError(f"Unknown export {unknown or 'list, it is empty'}; known: {sorted(EXPORTS)}.{hint}")
     return list(dict.fromkeys(names))
 
