@@ -133,6 +133,7 @@ def _add_humanml3d(commands: _Commands) -> None:
     command = _add_command(commands, "humanml3d", "HumanML3D joints, texts and split lists", _run_humanml3d)
     command.add_argument("--root", type=Path, required=True, help="folder with texts/, train.txt, ... and the joints")
     command.add_argument("--joints", type=Path, help="joints3d.pth, joints3d.npz or new_joints/; None: look in --root")
+    command.add_argument("--skip-bad", action="store_true", help="leave out unreadable clips instead of stopping")
 
 
 def _add_humanml3d_from_amass(commands: _Commands) -> None:
@@ -234,7 +235,9 @@ def _run_bandai_namco(args: argparse.Namespace) -> StoreSummary:
 
 def _run_humanml3d(args: argparse.Namespace) -> StoreSummary:
     sys.stderr.write(humanml3d.NOTICE + "\n")
-    return humanml3d.import_humanml3d(args.root, args.out, joints=args.joints, overwrite=args.overwrite)
+    return humanml3d.import_humanml3d(
+        args.root, args.out, joints=args.joints, skip_bad=args.skip_bad, overwrite=args.overwrite
+    )
 
 
 def _run_humanml3d_from_amass(args: argparse.Namespace) -> BuildReport:

@@ -50,6 +50,7 @@ from hmr4d.metrics.content_classifier import (
 from hmr4d.metrics.motion_quality import only, over_repeats, score_motion
 from hmr4d.utils.files import atomic_path, file_hash, write_json, write_text
 from hmr4d.utils.progress import progress
+from hmr4d.utils.text_files import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -204,10 +205,7 @@ def read_prompts(path: Path) -> dict[str, list[str]]:
     """content -> prompts of a YAML file; ValueError or FileNotFoundError when it is not that."""
     if not path.is_file():
         raise FileNotFoundError(f"Prompts {path} not found. Give {', '.join(PROMPT_SETS)} or a YAML file.")
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no readable YAML: {error}") from error
+    found = read_yaml(path)
     if not isinstance(found, dict) or not all(
         isinstance(v, list) and all(isinstance(p, str) for p in v) for v in found.values()
     ):

@@ -31,6 +31,7 @@ from hmr4d.data.randomness import ItemRandom, mix_seed
 from hmr4d.data.store import TextCache
 from hmr4d.geometry.rigs import Rig, camera_angles, project
 from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.utils.text_files import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def rich_clips(
     _need_root(root, "RICH", "clips.root=<folder>, as https://rich.is.tue.mpg.de delivers it")
     wanted: Collection[str] | None = None
     if allow is not None:
-        wanted = set(Path(allow).read_text(encoding="utf-8").split())
+        wanted = set(read_text(allow).split())
     reader = RichCaptures(
         root, "test", joints=joints, scans=scans, allow=wanted,
         bodies=None if joints is not None else SmplxJoints(bodies, transfer=transfer),

@@ -36,6 +36,7 @@ class LiftedMotion:
         size: (V, 2), K4: (V, 4), T_w2c: (V, 4, 4) the rig; view 0 is the real camera.
         fps, skeleton, person, seed: of the motion.
         method: how it was made.
+        times: (L,) seconds of the frames, as the video says; None: frames are 1 / fps apart.
     """
 
     joints_world: NDArray[np.float32]
@@ -55,6 +56,7 @@ class LiftedMotion:
     person: str
     seed: int
     method: str
+    times: NDArray[np.float64] | None = None
 
     @property
     def root(self) -> NDArray[np.float32]:
@@ -89,5 +91,7 @@ def save_lift_npz(
         "rig_T_w2c": motion.T_w2c, "world": np.str_(WORLD), "person": np.str_(motion.person),
         "seed": np.int64(motion.seed), "method": np.str_(motion.method),
     }  # fmt: skip
+    if motion.times is not None:
+        arrays["times"] = motion.times
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from hmr4d.utils.text_files import read_text
+
 TEST_SHARE, VAL_SHARE = 0.10, 0.05
 
 
@@ -16,4 +18,4 @@ def split_by_name(name: str) -> str:
 
 def read_name_list(path: Path) -> list[str]:
     """Clip names of a list file, one per line, in file order; blank lines are skipped."""
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
