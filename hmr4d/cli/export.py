@@ -128,16 +128,17 @@ def export(args: argparse.Namespace) -> int:
     """Writes what `args` ask for and tells the paths; the exit code, see `main`."""
     formats = check_exports(args.to)
     options = format_options(args, formats)
-    places: dict[Path, Path] = {}
+    places: dict[str, Path] = {}  # without regard to case, which some systems do not tell apart
     sources = gather_motions(args.motions)
     for source in sources:
         for name in formats:
             path = export_paths(args.out or source.parent, source.stem, name)[0]
-            if path in places:
-                raise ValueError(f"{places[path]} and {source} would both be {path}. Export them one by one.")
+            key = str(path).casefold()
+            if key in places:
+                raise ValueError(f"{places[key]} and {source} would both be {path}. Export them one by one.")
             if path.resolve() == source.resolve():
                 raise ValueError(f"{source} would be replaced by its own copy. Choose another folder with --out.")
-            places[path] = source
+            places[key] = source
     errors: list[Exception] = []
     for source in sources:
         try:
@@ -152,6 +153,7 @@ def export(args: argparse.Namespace) -> int:
 def _export_one(motion: Motion, source: Path, name: str, folder: Path, options: dict[str, Any]) -> None:
     """Writes one motion in one format; ValueError names its file, OSError the place that cannot be written to."""
     paths = export_paths(folder, source.stem, name)
+    replaced = {path for path in paths if path.exists()}
     try:
         EXPORTS[name](paths[0], motion.joints3d, motion.fps, motion.skeleton, motion.text, motion.metadata, **options)
     except ValueError as error:
@@ -160,7 +162,7 @@ def _export_one(motion: Motion, source: Path, name: str, folder: Path, options: 
         reason = error.strerror or error
         raise OSError(f"{paths[0]} cannot be written ({reason}). Choose a folder with --out.") from error
     for path in paths:
-        logger.info("%s", path)
+        logger.info("%s%s", path, " (what was there is replaced)" if path in replaced else "")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

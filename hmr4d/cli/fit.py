@@ -124,12 +124,13 @@ def fit_clip(clip: Clip, body: Body, args: argparse.Namespace) -> Path:
     seconds = time.perf_counter() - begun
     tell_doubts(clip.source, clip.joints3d, clip.skeleton, clip.fps)
     path = clip.folder / fitted_name(clip.stem, body.name)
+    replaced = " (what was there is replaced)" if path.exists() else ""
     try:
         save_fitted_npz(path, fit, text=clip.text, metadata=clip.metadata, gender=args.gender or GENDERS[0])
     except OSError as error:
         reason = error.strerror or error
         raise OSError(f"{path} cannot be written ({reason}). Choose a folder with --out.") from error
-    logger.info("%s: %s, %.1f ms a frame.", path, residual_words(fit), 1e3 * seconds / fit.num_frames)
+    logger.info("%s%s: %s, %.1f ms a frame.", path, replaced, residual_words(fit), 1e3 * seconds / fit.num_frames)
     return path
 
 
@@ -146,12 +147,12 @@ def residual_words(fit: BodyFit) -> str:
 
 def motion_clips(args: argparse.Namespace) -> list[Reader]:
     """Readers of motion files and folders; ValueError when two of them would be one file."""
-    clips: dict[Path, Reader] = {}
+    clips: dict[str, Reader] = {}  # by place, without regard to case, which some systems do not tell apart
     for source in gather_motions(args.motions):
         place = (args.out or source.parent) / source.stem
-        if place in clips:
+        if str(place).casefold() in clips:
             raise ValueError(f"Two motions are called {source.stem}: their fits would be one file. Fit one at a time.")
-        clips[place] = partial(_read_clip, source, place)
+        clips[str(place).casefold()] = partial(_read_clip, source, place)
     return list(clips.values())
 
 

@@ -83,10 +83,10 @@ def source_fps(clip: BvhClip, asked: float | None) -> float:
         for what, rate in (("as milliseconds it is", 1000 / time), ("as a rate", time), ("as microseconds", 1e6 / time))
         if RATES[0] <= rate <= RATES[1]
     ]
-    advice = f"{', '.join(meant)}." if meant else "Give the frames per second with --source-fps."
+    advice = ", ".join(meant) or "give the frames per second with --source-fps"
     raise BvhError(
         f"{clip.name}: 'Frame Time: {time:g}' would be {clip.fps:.3g} frames per second, {clip.num_frames} frames "
-        f"in {clip.num_frames * time:.3g} seconds; {advice[0].lower() if meant else advice[0]}{advice[1:]}"
+        f"in {clip.num_frames * time:.3g} seconds; {advice}."
     )
 
 

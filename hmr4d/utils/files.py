@@ -24,7 +24,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
     final = Path(path)
     made = [folder for folder in final.parents if not folder.exists()]
     final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{final.stem}.", suffix=final.suffix, dir=final.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{final.stem[:32]}.", suffix=final.suffix, dir=final.parent)
     os.close(handle)
     temporary = Path(name)
     try:
