@@ -45,7 +45,10 @@ def load_joint_map(name_or_file: str) -> JointMap:
     table = read_yaml(path)
     if not isinstance(table, dict) or not all(isinstance(key, str) for key in table):
         raise ValueError(f"{path} must hold a mapping of SMPL-22 joints to source joints.")
-    return joint_map_from_dict(path.stem, table)
+    try:
+        return joint_map_from_dict(path.stem, table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _clip_names(root: Path) -> dict[str, Path]:
