@@ -160,7 +160,7 @@ def convert_batch(batch: list[BvhSource], conversion: Conversion) -> list[Conver
 
 
 def _doubts(joints: np.ndarray, conversion: Conversion, name: str) -> list[Remark]:
-    skeleton: Skeleton = conversion.joint_map.skeleton
+    skeleton = conversion.joint_map.skeleton
     doubts, is_refused = import_doubts(
         joints, points_of_skeleton(skeleton), conversion.fps, scale=conversion.metres_per_unit, up=conversion.up
     )
