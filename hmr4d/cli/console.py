@@ -9,8 +9,6 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from hmr4d.utils.text_files import printable
-
 
 def setup_logging() -> None:
     """One line per message on stderr; libraries only when they warn."""
@@ -24,13 +22,8 @@ def setup_logging() -> None:
 
 def fail(error: Exception) -> int:
     """Prints an error as one sentence on stderr; the exit status for bad input."""
-    sys.stderr.write(f"error: {shown(error)}\n")
+    sys.stderr.write(f"error: {error}\n")
     return 2
-
-
-def shown(error: Exception) -> str:
-    """An error for the terminal: control characters of somebody's file are written out, line ends stay."""
-    return "\n".join(printable(line) for line in str(error).split("\n"))
 
 
 def stopped(out: str | Path | None = None, *, kept: str = "the same command continues from here") -> int:
@@ -51,5 +44,5 @@ def fail_some(errors: Sequence[Exception], total: int) -> int:
     if errors and total > 1:
         sys.stderr.write(f"error: {len(errors)} of {total} could not be used:\n")
     for error in errors:
-        sys.stderr.write(f"error: {shown(error)}\n")
+        sys.stderr.write(f"error: {error}\n")
     return 1 if errors else 0

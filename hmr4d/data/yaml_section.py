@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
-
-from hmr4d.utils.text_files import read_yaml
 
 _LONGEST = 100  # characters of a value in a message
 
@@ -79,4 +78,7 @@ def load_yaml(path: Path, what: str) -> Any:
     """Content of a YAML file; errors name it and `what` it should have been."""
     if not path.is_file():
         raise FileNotFoundError(f"{what} not found: {path}. Check the path; docs/calibrate.md shows such files.")
-    return read_yaml(path)
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}.") from error
