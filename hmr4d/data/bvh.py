@@ -64,6 +64,16 @@ class BvhClip:
         rate = 1.0 / self.frame_time
         return float(round(rate)) if round(rate) and abs(rate - round(rate)) < 1e-3 * rate else rate
 
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        """Names of joints and end sites, in the order of `forward_kinematics(end_sites=True)`."""
+        return (*self.joint_names, *self.end_names)
+
+    @property
+    def end_site_of(self) -> dict[str, str]:
+        """Joint name -> name of its end site."""
+        return {self.joint_names[j]: name for j, name in zip(self.end_parents, self.end_names, strict=True)}
+
     @cached_property
     def first_channel(self) -> tuple[int, ...]:
         """Column of `motion` where each joint's channels start."""

@@ -73,10 +73,8 @@ class Conversion:
             raise BvhError(f"{clip.name}: {clip.num_frames} frames, all skipped (skip_frames = {self.skip_frames}).")
         fps = source_fps(clip, self.source_fps)
         positions = clip.forward_kinematics(add_offset_to_positions=self.add_offset_to_positions, end_sites=True)
-        end_names = {clip.joint_names[j]: name for j, name in zip(clip.end_parents, clip.end_names, strict=True)}
-        names = (*clip.joint_names, *clip.end_names)
         try:
-            joints = self.joint_map.apply(positions[self.skip_frames :], names, end_names)
+            joints = self.joint_map.apply(positions[self.skip_frames :], clip.point_names, clip.end_site_of)
         except ValueError as error:
             raise BvhError(f"{clip.name}: {error}.") from None
         joints *= self.metres_per_unit
