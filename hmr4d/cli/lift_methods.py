@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.pose_prior import PosePrior
-from hmr4d.body.skeleton import COCO17, HALPE26, OPENPOSE18, OPENPOSE25, Skeleton
+from hmr4d.body.skeleton import (
+    BODY25B,
+    COCO17,
+    HALPE26,
+    MEDIAPIPE33,
+    OPENPOSE18,
+    OPENPOSE25,
+    WHOLEBODY23,
+    Skeleton,
+)
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.models.mocap2to3.output import LiftOutput
 
@@ -119,7 +128,7 @@ def _without_network(method: Callable[..., Tensor], request: LiftRequest) -> Lif
 
 
 # Sets of detectors with joints that cannot be told from SMPL joints, and those that are used of them.
-_BY_FEWER = {OPENPOSE25.name: OPENPOSE18, HALPE26.name: COCO17}
+_BY_FEWER = {OPENPOSE25.name: OPENPOSE18, **{s.name: COCO17 for s in (HALPE26, BODY25B, WHOLEBODY23, MEDIAPIPE33)}}
 METHODS: dict[str, Callable[[LiftRequest], Lifter]] = {
     "mocap2to3": load_mocap2to3,
     "ground_ray": load_ground_ray,
