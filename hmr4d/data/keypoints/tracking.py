@@ -34,7 +34,7 @@ def track_people(detections: Sequence[Detection]) -> list[Detection]:
     count = 0
     for frame in sorted(by_frame):
         people = by_frame[frame]
-        boxes = [_box(person.points) for person in people]
+        boxes = [seen_box(person.points) for person in people]
         known = {track: seen for track, seen in last.items() if frame - seen[0] <= LONGEST_ABSENCE}
         matches = _match(boxes, known, frame)
         for row, person in enumerate(people):
@@ -55,9 +55,9 @@ def _match(
         for track, (seen, before) in known.items():
             diagonal = max(float(np.linalg.norm(before[2:] - before[:2])), 1e-6)
             distance = float(np.linalg.norm((box[2:] + box[:2] - before[2:] - before[:2]) / 2)) / diagonal
-            overlap = _overlap(box, before)
-            if overlap >= LEAST_OVERLAP:
-                overlaps.append((-overlap, row, track))
+            shared = overlap(box, before)
+            if shared >= LEAST_OVERLAP:
+                overlaps.append((-shared, row, track))
             elif distance <= min(REACH * (frame - seen), MOST_REACH):
                 distances.append((distance, row, track))
     matches: dict[int, int] = {}
@@ -67,13 +67,14 @@ def _match(
     return matches
 
 
-def _box(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def seen_box(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """(4,) left, top, right, bottom of the joints that are seen."""
     seen = points[np.isfinite(points[:, :2]).all(1) & ~(points[:, 2] <= 0), :2]
     return np.concatenate([seen.min(0), seen.max(0)]) if len(seen) else np.zeros(4)
 
 
-def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Intersection over union of two boxes."""
     sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
     shared = float(np.prod(np.maximum(sides, 0.0)))
     union = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - shared
