@@ -36,9 +36,7 @@ FOREARM_TO_HAND = {"left": 0.3438, "right": 0.3345}  # wrist to hand as a share 
 HEAD_TOP = 0.3  # of the way from thorax to nose, from the middle of eyes and ears to the H36M head
 MIN_LENGTH = 1e-9  # metres; keeps frames of collapsed bodies finite
 _SMPL = (SMPL22.name, SMPL24.name)
-DETECTORS = tuple(
-    s.name for s in (COCO17, H36M17, OPENPOSE18, OPENPOSE25, BODY25B, HALPE26, WHOLEBODY23, MEDIAPIPE33)
-)
+DETECTORS = tuple(s.name for s in (COCO17, H36M17, OPENPOSE18, OPENPOSE25, BODY25B, HALPE26, WHOLEBODY23, MEDIAPIPE33))
 _HEAD_POINTS = COCO17.joint_names[:5]  # nose, eyes, ears
 _HIPS = ("left_hip", "right_hip")
 _SHOULDERS = ("left_shoulder", "right_shoulder")

@@ -144,7 +144,9 @@ def _alike(table: DetectionTable) -> DetectionTable:
     if most <= _FEWEST_JOINTS * total:
         low, high = sorted((count, other))
         raise ValueError(f"entries have {low} and {high} joints; expected the same number throughout.")
-    logger.warning("%d of %d entries are left out: they have %d joints, the others %d.", total - most, total, other, count)
+    logger.warning(
+        "%d of %d entries are left out: they have %d joints, the others %d.", total - most, total, other, count
+    )
     return replace(table, detections=[d for d in table.detections if len(d.points) == count])
 
 
@@ -234,7 +236,9 @@ def _in_order(detection: Detection, order: JointOrder) -> Detection:
     return replace(detection, points=points)
 
 
-def _tracks(table: DetectionTable, asked: str | None, size: tuple[int, int] | None) -> tuple[list[KeypointTrack], Skeleton]:
+def _tracks(
+    table: DetectionTable, asked: str | None, size: tuple[int, int] | None
+) -> tuple[list[KeypointTrack], Skeleton]:
     """Everybody, by falling number of frames, then of confidence."""
     table = _alike(table)
     seen = cleaned(table.detections)
@@ -254,7 +258,9 @@ def _tracks(table: DetectionTable, asked: str | None, size: tuple[int, int] | No
         people.setdefault(str(detection.person), []).append(detection)
     _check_frame_numbers({d.frame for d in seen})
     tracks = [_track(name, entries, order.skeleton, table.fps) for name, entries in people.items()]
-    return sorted(tracks, key=lambda track: (-track.num_seen, -float(track.kp2d_conf.sum()), track.person)), order.skeleton
+    return sorted(
+        tracks, key=lambda track: (-track.num_seen, -float(track.kp2d_conf.sum()), track.person)
+    ), order.skeleton
 
 
 def _check_frame_numbers(frames: set[int]) -> None:

@@ -29,7 +29,17 @@ _COLMAP: Mapping[str, tuple[int, int]] = {
 _WIDTH = ("image_width", "imageWidth", "image_Width", "width", "w")
 _HEIGHT = ("image_height", "imageHeight", "image_Height", "height", "h")
 _SIZE = ("size", "image_size", "imageSize", "img_size", "resolution")
-_MATRIX = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "CameraMatrix", "matrix", "intrinsic_matrix", "mtx", "K", "k")
+_MATRIX = (
+    "camera_matrix",
+    "cameraMatrix",
+    "Camera_Matrix",
+    "CameraMatrix",
+    "matrix",
+    "intrinsic_matrix",
+    "mtx",
+    "K",
+    "k",
+)
 _DISTORTION = (
     "distortion_coefficients", "Distortion_Coefficients", "distCoeffs", "dist_coeffs", "distortion_coeffs",
     "distortions", "dist_coefs", "dist", "D", "d",
@@ -75,7 +85,9 @@ def read_lenses(path: Path, what: str = "Calibration") -> dict[str, LensCalibrat
         ValueError: it is one, but damaged, or of a lens that OpenCV's model does not describe.
     """
     if path.suffix.lower() == ".bin":
-        raise ValueError("it is a binary file, as COLMAP's cameras.bin. Convert it (colmap model_converter --output_type TXT).")
+        raise ValueError(
+            "it is a binary file, as COLMAP's cameras.bin. Convert it (colmap model_converter --output_type TXT)."
+        )
     text = load_text(path, what)
     if path.suffix.lower() == ".toml":
         return _mapped(_toml(text), "Pose2Sim")
@@ -141,7 +153,9 @@ def with_intrinsics(values: Any, folder: Path) -> Any:
                          "Kalibr or COLMAP.")  # fmt: skip
     name = str(given["camera"]) if given.get("camera") is not None else next(iter(lenses))
     if name not in lenses or (len(lenses) > 1 and "camera" not in given):
-        raise ValueError(f"'intrinsics' has cameras {_listed(lenses)}; say which: {{file: {given['file']}, camera: ...}}.")
+        raise ValueError(
+            f"'intrinsics' has cameras {_listed(lenses)}; say which: {{file: {given['file']}, camera: ...}}."
+        )
     known = lenses[name].values
     rest = {key: value for key, value in values.items() if key != "intrinsics"}
     if "size" in rest and "size" in known and rest["size"] == known["size"]:
@@ -254,7 +268,9 @@ def _numbers(value: Any, what: str) -> list[float]:
 
 def _colmap(model: str, size: tuple[float, float], numbers: list[float]) -> LensCalibration:
     if model not in _COLMAP:
-        raise ValueError(f"its lens model is {model}, which is not read; expected {', '.join(_COLMAP)}. Undistort the images.")
+        raise ValueError(
+            f"its lens model is {model}, which is not read; expected {', '.join(_COLMAP)}. Undistort the images."
+        )
     focals, bends = _COLMAP[model]
     if len(numbers) != focals + 2 + bends:
         raise ValueError(f"a {model} camera has {len(numbers)} numbers; expected {focals + 2 + bends}.")

@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 _FARTHEST = 1e6  # pixels or shares; places beyond are no places
 _ALL_MISSING_AT = ((0.0, 0.0), (-1.0, -1.0))
 _SHARED = 0.25, 4  # of the joints of an entry, and joints, at least: so many in one place are no detections
-_BODY = 33  # joints of a body; more are of face and hands, and may well share places
+_WHOLE_BODY = 40, 17  # sets of so many joints have face and hands, which may well share places, after their body
 _CONSTANT = 3  # entries in which two joints or more share a place that does not move with the others
 _STILL = 0.05  # of the body's size that the middle of the other joints moves
 _LARGEST_SHARE = 3.0  # shares of the image may lie that far out; people in pixels are larger
 _CENTRED = 0.25  # share of coordinates below 0 from which shares count from the middle
-_NEVER_CENTRED = ("mediapipe", "ultralytics", "apple", "deeplabcut", "coco", "alphapose")
+_MAYBE_CENTRED, _LOWEST = ("openpose", "npz"), -1.05  # layouts whose shares may count from the middle, down to there
 
 
 def cleaned(detections: Sequence[Detection]) -> list[Detection]:
@@ -57,7 +57,8 @@ def _shared_places(detections: Sequence[Detection]) -> list[complex]:
     found: dict[tuple[float, float], list[tuple[int, int]]] = {}
     marks: set[tuple[float, float]] = set()
     for number, detection in enumerate(detections):
-        body = detection.points[:_BODY]
+        points = detection.points
+        body = points if len(points) < _WHOLE_BODY[0] else points[: _WHOLE_BODY[1]]
         places = body[body[:, 2] > 0, :2]
         if len(np.unique(places[:, 0])) == len(places):
             continue
@@ -67,7 +68,11 @@ def _shared_places(detections: Sequence[Detection]) -> list[complex]:
                 marks.add((u, v))
             found.setdefault((u, v), []).append((number, count))
     for place, entries in found.items():
-        if place not in marks and len(entries) >= _CONSTANT and _others_move(detections, [n for n, _ in entries], place):
+        if (
+            place not in marks
+            and len(entries) >= _CONSTANT
+            and _others_move(detections, [n for n, _ in entries], place)
+        ):
             marks.add(place)
     return [complex(u, v) for u, v in sorted(marks)]
 
@@ -81,7 +86,9 @@ def _others_move(detections: Sequence[Detection], numbers: Sequence[int], place:
         if len(rest):
             middles.append(np.median(rest, axis=0))
             sizes.append(float(np.linalg.norm(np.ptp(rest, axis=0))))
-    return len(middles) >= _CONSTANT and float(np.ptp(middles, axis=0).max()) > _STILL * max(float(np.median(sizes)), 1e-9)
+    return len(middles) >= _CONSTANT and float(np.ptp(middles, axis=0).max()) > _STILL * max(
+        float(np.median(sizes)), 1e-9
+    )
 
 
 def in_pixels(detections: Sequence[Detection], size: tuple[int, int] | None, layout: str) -> list[Detection]:
@@ -106,7 +113,7 @@ def in_pixels(detections: Sequence[Detection], size: tuple[int, int] | None, lay
         raise ValueError(
             "its coordinates are normalised, not pixels. Pass the size of the image (the camera file has it)."
         )
-    is_centred = layout not in _NEVER_CENTRED and float((places < 0).mean()) > _CENTRED
+    is_centred = layout in _MAYBE_CENTRED and places.min() > _LOWEST and float((places < 0).mean()) > _CENTRED
     logger.info("Coordinates are normalised to %s; taken times the image size.", "[-1, 1]" if is_centred else "[0, 1]")
     corner = np.array([size[0] - 1, size[1] - 1])
     scaled: list[Detection] = []

@@ -43,7 +43,9 @@ def read_deeplabcut(path: Path) -> DetectionTable:
     for i in range(1, width):
         if coords[i] in ("x", "y", "likelihood"):
             columns.setdefault(individuals[i], {}).setdefault(joint_name(parts[i]), {})[coords[i]] = i
-    names = tuple(dict.fromkeys(name for joints in columns.values() for name, c in joints.items() if {"x", "y"} <= c.keys()))
+    names = tuple(
+        dict.fromkeys(name for joints in columns.values() for name, c in joints.items() if {"x", "y"} <= c.keys())
+    )
     body = [row for row in rows if row[0].strip().lower() not in _HEAD]
     if not names or not body:
         raise ValueError("it has DeepLabCut's head, but no x and y of body parts, or no frames.")
@@ -55,7 +57,9 @@ def read_deeplabcut(path: Path) -> DetectionTable:
     for frame, row in zip(frames, body, strict=True):
         for place, person in enumerate(people):
             joints = columns[person]
-            points = np.array([[_cell(row, joints.get(name, {}).get(c)) for c in ("x", "y", "likelihood")] for name in names])
+            points = np.array(
+                [[_cell(row, joints.get(name, {}).get(c)) for c in ("x", "y", "likelihood")] for name in names]
+            )
             detections.append(Detection(frame, points, person or None, place))
     return DetectionTable(detections, "deeplabcut", joint_names=names)
 

@@ -80,7 +80,9 @@ class LeftOut:
         if len(self.errors) >= self.good:
             raise self.errors[0]
         total = self.good + len(self.errors)
-        logger.warning("%d of %d %s are left out: %s", len(self.errors), total, self.what, printable(str(self.errors[0])))
+        logger.warning(
+            "%d of %d %s are left out: %s", len(self.errors), total, self.what, printable(str(self.errors[0]))
+        )
 
 
 def shown(value: Any) -> str:
@@ -100,7 +102,9 @@ def frame_number(name: Any, what: str) -> int:
             return frame_number(float(name), what)
         found = _runs(name)
         if not found:
-            raise ValueError(f"{what} is '{shown(name)}', in which there is no frame number. Name images like 000012.jpg.")
+            raise ValueError(
+                f"{what} is '{shown(name)}', in which there is no frame number. Name images like 000012.jpg."
+            )
         return _in_reach(found[-1], what)
     if not 0 <= name < _HIGHEST or name != int(name):
         raise ValueError(f"{what} is {shown(name)}, which is no frame number. Frames are counted 0, 1, 2 ...")

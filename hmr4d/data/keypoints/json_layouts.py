@@ -118,7 +118,9 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
     layout = found if layout in ("auto", found) else layout
     skeleton = "coco17" if layout in _OF_COCO else _named_set(meta)
     if fps is None and isinstance(content, Mapping):
-        fps = next((float(v) for k in ("fps", "frame_rate") if isinstance(v := content.get(k), (int, float)) and v > 0), None)
+        fps = next(
+            (float(v) for k in ("fps", "frame_rate") if isinstance(v := content.get(k), (int, float)) and v > 0), None
+        )
     return DetectionTable(detections, layout, skeleton, fps, names, has_placeholders)
 
 
@@ -175,7 +177,7 @@ def _people(value: Any, depth: int = 0) -> list[Any]:
         raise ValueError("lists lie in lists without end; expected frames of people of joints.")
     value = _decoded(value)
     if value is None or value in ([], {}, ""):
-        return [None] if value == {} else []
+        return []
     if is_points(value):
         return [value]
     if isinstance(value, Mapping):
@@ -331,7 +333,7 @@ def _by_time(entries: Sequence[Any]) -> tuple[list[int | None], float | None]:
         return list(range(len(entries))), None
     step = float(np.median(np.diff(known)))
     unit = _TIME_KEYS[key] or (1e-3 if step > _MILLISECONDS else 1.0)
-    if not 0 < step or (known[-1] - known[0]) / step > 1e7:
+    if not step > 0 or (known[-1] - known[0]) / step > 1e7:
         return list(range(len(entries))), None
     return [round((t - known[0]) / step) for t in times if t is not None], round(1 / (step * unit), 3)
 
@@ -350,7 +352,9 @@ def _images(content: Any) -> dict[str, Any]:
     try:
         frame_numbers(list(table.values()), "images")
     except ValueError:
-        if len({str(v) for v in table.values()}) == len(table) and not any(any(c.isdigit() for c in str(v)) for v in table.values()):
+        if len({str(v) for v in table.values()}) == len(table) and not any(
+            any(c.isdigit() for c in str(v)) for v in table.values()
+        ):
             return {image_id: number for number, image_id in enumerate(table)}
         return {}
     return table
@@ -370,7 +374,9 @@ def _detections(
             what = f"entry {position}" if number is None else f"a person in frame {number}"
             if number is None:
                 if person:
-                    left_out.errors.append(ValueError(f"{what} has no frame, as others have: {', '.join(FRAME_KEYS[:4])} ..."))
+                    left_out.errors.append(
+                        ValueError(f"{what} has no frame, as others have: {', '.join(FRAME_KEYS[:4])} ...")
+                    )
                 continue
             place = places[number] = places.get(number, -1) + 1
             if _is_nobody(person):
@@ -418,7 +424,9 @@ def _read_person(person: Any, frame: int, place: int, what: str) -> tuple[Detect
     name = _person(person) if isinstance(person, Mapping) else None
     words = None if names is None else tuple(joint_name(n) for n in names)
     if words is not None and len(set(words)) < len(words):
-        raise ValueError(f"{what} has two joints of the same name ({', '.join(sorted(set(map(shown, names or ()))))[:80]}).")
+        raise ValueError(
+            f"{what} has two joints of the same name ({', '.join(sorted(set(map(shown, names or ()))))[:80]})."
+        )
     return Detection(frame, points, name, place), words
 
 
@@ -489,7 +497,11 @@ def _first_person(content: Any, depth: int = 0) -> Any:
     if is_points(content):
         return content
     key = _point_key(content)
-    if key is not None and (is_points(_decoded(content[key])) or depth and content[key]) and not _is_nested(content[key]):
+    if (
+        key is not None
+        and (is_points(_decoded(content[key])) or depth and content[key])
+        and not _is_nested(content[key])
+    ):
         return content
     inner = content if isinstance(content, list) else list(content.values())
     return next((found for entry in inner if (found := _first_person(entry, depth + 1)) is not None), None)

@@ -44,7 +44,9 @@ def identified(detections: Sequence[Detection], has_placeholders: bool) -> list[
                        person)  # fmt: skip
         return track_people(detections)
     if _is_index(by_frame):
-        logger.warning("Ids are the place in each frame's list, and people change places; they are followed by their boxes.")
+        logger.warning(
+            "Ids are the place in each frame's list, and people change places; they are followed by their boxes."
+        )
         return track_people(detections)
     return list(detections)
 

@@ -21,7 +21,18 @@ SCORE_KEYS = (
 )  # fmt: skip
 _WRAPPED = ("landmark", "landmarks", "keypoints", "points", "joints", "data")
 _U, _V = ("x", "u", "X"), ("y", "v", "Y")
-_CONF = ("visibility", "visible", "score", "confidence", "conf", "likelihood", "c", "v", "presence", "inFrameLikelihood")
+_CONF = (
+    "visibility",
+    "visible",
+    "score",
+    "confidence",
+    "conf",
+    "likelihood",
+    "c",
+    "v",
+    "presence",
+    "inFrameLikelihood",
+)
 _NAME = ("name", "part", "joint", "type", "bodypart")
 _FEWEST = 6  # numbers of a flat list of joints; joints of a named one
 _DEPTHS = 0.1  # share of negative third columns that makes them depths and no confidences
@@ -34,7 +45,9 @@ def is_points(value: Any) -> bool:
             return True
         if any(is_points(value[key]) for key in _WRAPPED if key in value):
             return True
-        return len(value) >= _FEWEST and all(_is_place(v) for v in value.values() if v is not None) and any(value.values())
+        return (
+            len(value) >= _FEWEST and all(_is_place(v) for v in value.values() if v is not None) and any(value.values())
+        )
     if not isinstance(value, (list, tuple)) or not value:
         return False
     if all(v is None or _is_number(v) for v in value):
@@ -44,7 +57,7 @@ def is_points(value: Any) -> bool:
 
 def _is_place(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return not POINT_KEYS[0] in value and _place(value) is not None
+        return POINT_KEYS[0] not in value and _place(value) is not None
     return isinstance(value, (list, tuple)) and 2 <= len(value) <= 5 and all(v is None or _is_number(v) for v in value)
 
 
@@ -61,7 +74,9 @@ def _place(value: Mapping[str, Any]) -> tuple[Any, Any, Any] | None:
     for key in ("position", "location", "point"):
         if isinstance(value.get(key), (Mapping, list)):
             inner = value[key]
-            place = _place(inner) if isinstance(inner, Mapping) else (inner[0], inner[1], None) if len(inner) >= 2 else None
+            place = (
+                _place(inner) if isinstance(inner, Mapping) else (inner[0], inner[1], None) if len(inner) >= 2 else None
+            )
             return None if place is None else (place[0], place[1], _confidence(value, place[2]))
     u, v = (next((value[k] for k in keys if k in value and not isinstance(value[k], (list, dict))), value)
             for keys in (_U, _V))  # fmt: skip
