@@ -144,10 +144,11 @@ def with_intrinsics(values: Any, folder: Path) -> Any:
     path = folder / given["file"]
     try:
         lenses = read_lenses(path)
-    except FileNotFoundError as error:
-        raise ValueError(str(error)) from error
+    except OSError as error:
+        reason = f"which cannot be read ({error.strerror or 'no such file'})"
+        raise ValueError(f"'intrinsics' names {printable(given['file'])[:80]}, {reason}.") from error
     except ValueError as error:
-        raise ValueError(f"intrinsics: {given['file']}: {error}") from error
+        raise ValueError(f"intrinsics: {printable(given['file'])[:80]}: {error}") from error
     if not lenses:
         raise ValueError(f"'intrinsics' names {given['file']}, which is no calibration of OpenCV, ROS, EasyMocap, Pose2Sim, "
                          "Kalibr or COLMAP.")  # fmt: skip

@@ -13,9 +13,8 @@ Wrappers of ViTPose write {keypoints: [{person: [[v, u, c], ...]}, ...]}, rows f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,36 +30,29 @@ from hmr4d.data.keypoints.detections import (
     shown,
 )
 from hmr4d.data.keypoints.joint_names import is_apple, joint_name, joint_names
-from hmr4d.data.keypoints.points import POINT_KEYS, SCORE_KEYS, is_points, read_points
+from hmr4d.data.keypoints.json_frames import (
+    DEEPEST,
+    FRAME_KEYS,
+    TIME_KEYS,
+    Frame,
+    decoded,
+    frame_key,
+    frames_of,
+    is_nested,
+    is_one_frame,
+    people_of,
+    point_key,
+    time_key,
+)
+from hmr4d.data.keypoints.points import SCORE_KEYS, is_points, read_points
 
-FRAME_KEYS = (
-    "image_id", "frame_id", "frame", "frame_index", "frame_idx", "frame_number", "frame_num", "frameIndex",
-    "frameNumber", "image_name", "file_name", "filename", "image_path", "img_path", "img_name", "image", "img",
-)  # fmt: skip
-_TIME_KEYS = {"timestamp_ms": 1e-3, "timestamp": None, "time": None, "timestamp_us": 1e-6, "time_s": 1.0}
 _ID_KEYS = ("track_id", "idx", "person_id", "instance_id", "tracker_id", "trackId", "player_id")
-_LIST_KEYS = (
-    "instance_info", "annotations", "frames", "predictions", "results", "detections", "data", "poses", "outputs",
-    "people", "pose_landmarks", "landmarks", "keypoints", "pose", "info",
-)  # fmt: skip
-_PEOPLE_KEYS = (
-    "people", "instances", "persons", "predictions", "detections", "bodies", "poses", "objects", "annotations",
-    "results", "observations", "pose_landmarks", "poseLandmarks", "landmarks", "pose",
-)  # fmt: skip
 _SETS_BY_NAME = {"coco": "coco17", "h36m": "h36m17", "human36m": "h36m17", "human3.6m": "h36m17"}
 _SETS_BY_FIRST_JOINT = {"nose": "coco17", "root": "h36m17", "pelvis": "h36m17", "hip": "h36m17"}
 _OF_COCO = ("coco", "alphapose", "vitpose", "ultralytics")  # layouts whose 17 joints are COCO's
 _MOST_IN_ONE = 10  # people of a single image; more are frames whose numbers are missing
-_DEEPEST = 12  # lists in lists
-_MILLISECONDS = 1.0  # steps of time stamps above are no seconds
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """People of one frame, as written; `entry` is what may name it."""
-
-    entry: Any
-    people: Sequence[Any]
+_UNITS = ((1e6, 1e-9), (1e3, 1e-6), (1.0, 1e-3), (0.0, 1.0))  # seconds of a step of time stamps above the first number
+_SLOWEST = 4.0  # frames per second; below, time stamps are other numbers
 
 
 def sniff_json(content: Any) -> str | None:
@@ -78,7 +70,7 @@ def sniff_json(content: Any) -> str | None:
         return None
     if not isinstance(person, Mapping):
         return "mediapipe" if _num_points(person) == 33 else "mmpose"
-    key = _point_key(person)
+    key = point_key(person)
     value = person if key is None else person[key]
     if is_apple(_names_in(value)):
         return "apple"
@@ -111,7 +103,7 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
         return DetectionTable(_rows_first(content["keypoints"]), "vitpose", "coco17", joint_names=names)
     meta = content.get("meta_info") if isinstance(content, Mapping) else None
     names = joint_names(meta.get("keypoint_id2name")) if isinstance(meta, Mapping) else _named_by_category(content)
-    frames = _frames(content)
+    frames = frames_of(content)
     numbers, fps = _numbers(frames, content)
     detections, told, has_placeholders = _detections(frames, numbers)
     names = names or told
@@ -126,125 +118,18 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
 
 def people_in(content: Any, frame: int) -> tuple[list[Detection], tuple[str, ...] | None, bool]:
     """Detections of the people of one frame, the names of their joints, and whether absent people keep their place."""
-    people = [p for f in _frames(content) for p in f.people] if not _is_people(content) else _people(content)
-    return _detections([_Frame(None, people)], [frame])
+    people = [p for f in frames_of(content) for p in f.people] if not is_one_frame(content) else people_of(content)
+    return _detections([Frame(None, people)], [frame])
 
 
-def _frames(content: Any, depth: int = 0) -> list[_Frame]:
-    """The frames of any content, each with its people as written."""
-    if depth > _DEEPEST:
-        raise ValueError("lists lie in lists without end; expected frames of people of joints.")
-    content = _decoded(content)
-    if is_points(content):
-        return [_Frame(None, [content])]
-    if isinstance(content, Mapping):
-        key = next((k for k in _LIST_KEYS if k in content and not _is_people_of_one(content, k)), None)
-        if key is not None and not _frame_key(content):
-            return _frames(content[key], depth + 1)
-        if _point_key(content) is not None or any(k in content for k in _PEOPLE_KEYS):
-            return [_Frame(content, _people(content))]
-        if content and all(any(c.isdigit() for c in str(k)) for k in content):
-            return [_Frame({"frame": k}, _people(v)) for k, v in content.items()]
-        return [_Frame(content, _people(content))] if content else []
-    if not isinstance(content, list):
-        raise ValueError(f"it holds {shown(content)}; expected frames of people of joints.")
-    entries = [_decoded(entry) for entry in content]
-    objects = [entry for entry in entries if isinstance(entry, Mapping) and entry]
-    if any(_frame_key(e) or _time_key(e) for e in objects) or not all(_is_lone_person(e) for e in entries if e):
-        return [_Frame(entry, _people(entry, depth + 1)) for entry in entries]
-    return [_Frame(None, entries)]  # the people of one image
-
-
-def _is_people_of_one(content: Mapping[str, Any], key: str) -> bool:
-    """Whether what lies under a key are joints of one person, or the people of a single frame, and no frames."""
-    value = _decoded(content[key])
-    return value is None or is_points(value) or key == "people" or not isinstance(value, (list, Mapping))
-
-
-def _is_people(content: Any) -> bool:
-    return isinstance(content, Mapping) and "people" in content
-
-
-def _is_lone_person(entry: Any) -> bool:
-    """Whether an entry of a list is a person rather than a frame: joints under a name, and nothing of a video."""
-    key = _point_key(entry) if isinstance(entry, Mapping) else None
-    return key is not None and key not in _PEOPLE_KEYS and is_points(_decoded(entry[key]))
-
-
-def _people(value: Any, depth: int = 0) -> list[Any]:
-    """The people of a frame as written; None for those who are absent."""
-    if depth > _DEEPEST:
-        raise ValueError("lists lie in lists without end; expected frames of people of joints.")
-    value = _decoded(value)
-    if value is None or value in ([], {}, ""):
-        return []
-    if is_points(value):
-        return [value]
-    if isinstance(value, Mapping):
-        key = _point_key(value)
-        if key is not None:
-            inner = _decoded(value[key])
-            if inner is None or inner == [] or is_points(inner) or not _is_nested(inner):
-                return [value]
-            scores = next((value[k] for k in SCORE_KEYS if isinstance(value.get(k), list)), None)
-            return _split(inner, scores, depth)
-        for key in _PEOPLE_KEYS:
-            if key in value:
-                return _people(value[key], depth + 1)
-        if all(v is None or v == [] or is_points(_decoded(v)) or _point_key(v) for v in value.values()):
-            return [{"person_id": k, "keypoints": v} if is_points(_decoded(v)) else {"person_id": k, **v}
-                    for k, v in value.items() if v]  # fmt: skip
-        return [value]
-    if not isinstance(value, list):
-        return [value]
-    return [person for entry in value for person in (_people(entry, depth + 1) or [None])]
-
-
-def _is_nested(value: Any) -> bool:
-    """Whether joints of several people lie under one name."""
-    return isinstance(value, list) and any(is_points(entry) for entry in value)
-
-
-def _split(people: list[Any], scores: Any, depth: int) -> list[Any]:
-    if isinstance(scores, list) and len(scores) == len(people) and all(isinstance(s, list) for s in scores):
-        return [{"keypoints": p, "keypoint_scores": s} for p, s in zip(people, scores, strict=True)]
-    return _people(people, depth + 1)
-
-
-def _decoded(value: Any) -> Any:
-    """A value, or the JSON in a text: lists of `to_json()` are lists of texts."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
-
-
-def _frame_key(entry: Any) -> str | None:
-    if not isinstance(entry, Mapping):
-        return None
-    return next((k for k in FRAME_KEYS if isinstance(entry.get(k), (int, float, str)) and entry[k] != ""), None)
-
-
-def _time_key(entry: Any) -> str | None:
-    if not isinstance(entry, Mapping):
-        return None
-    return next((k for k in _TIME_KEYS if isinstance(entry.get(k), (int, float)) and np.isfinite(entry[k])), None)
-
-
-def _point_key(entry: Any) -> str | None:
-    return next((k for k in POINT_KEYS if k in entry), None) if isinstance(entry, Mapping) else None
-
-
-def _numbers(frames: Sequence[_Frame], content: Any) -> tuple[list[int | None], float | None]:
+def _numbers(frames: Sequence[Frame], content: Any) -> tuple[list[int | None], float | None]:
     """Frame number of every frame, None for entries that name none where others do; and the rate that time stamps tell.
 
     Raises:
         ValueError: many entries have no frame, or two images would be the same one.
     """
     entries = [f.entry for f in frames]
-    key = next((k for e in entries if (k := _frame_key(e))), None)
+    key = next((k for e in entries if (k := frame_key(e))), None)
     if key is None:
         if len(frames) == 1:
             _check_one_image(frames[0].people)
@@ -289,7 +174,7 @@ def _of_labels(labels: Sequence[Any], key: str) -> list[int | None]:
     return numbers
 
 
-def _check_frames(numbers: Sequence[int | None], frames: Sequence[_Frame], key: str) -> None:
+def _check_frames(numbers: Sequence[int | None], frames: Sequence[Frame], key: str) -> None:
     """ValueError where all of many entries are the same frame."""
     if len({n for n in numbers if n is not None}) == 1 and len(frames) > 1:
         people = [person for f in frames for person in f.people]
@@ -326,16 +211,17 @@ def _overlap(people: Sequence[Any]) -> bool:
 
 def _by_time(entries: Sequence[Any]) -> tuple[list[int | None], float | None]:
     """Frames by their time stamps, and their rate; or by their place in the list where there are none."""
-    key = next((k for e in entries if (k := _time_key(e))), None)
-    times = [float(e[key]) if isinstance(e, Mapping) and _time_key(e) == key else None for e in entries] if key else []
+    key = next((k for e in entries if (k := time_key(e))), None)
+    times = [float(e[key]) if isinstance(e, Mapping) and time_key(e) == key else None for e in entries] if key else []
     known = sorted({t for t in times if t is not None})
     if key is None or len(known) < 2 or len(known) < len(entries) / 2 or None in times:
         return list(range(len(entries))), None
     step = float(np.median(np.diff(known)))
-    unit = _TIME_KEYS[key] or (1e-3 if step > _MILLISECONDS else 1.0)
+    unit = TIME_KEYS[key] or next(unit for least, unit in _UNITS if step > least)
     if not step > 0 or (known[-1] - known[0]) / step > 1e7:
         return list(range(len(entries))), None
-    return [round((t - known[0]) / step) for t in times if t is not None], round(1 / (step * unit), 3)
+    fps = round(1 / (step * unit), 3)
+    return [round((t - known[0]) / step) for t in times if t is not None], fps if fps > _SLOWEST else None
 
 
 def _images(content: Any) -> dict[str, Any]:
@@ -361,7 +247,7 @@ def _images(content: Any) -> dict[str, Any]:
 
 
 def _detections(
-    frames: Sequence[_Frame], numbers: Sequence[int | None]
+    frames: Sequence[Frame], numbers: Sequence[int | None]
 ) -> tuple[list[Detection], tuple[str, ...] | None, bool]:
     found: list[Detection] = []
     names: tuple[str, ...] | None = None
@@ -401,11 +287,11 @@ def _detections(
 def _is_nobody(person: Any) -> bool:
     if not person:
         return True
-    key = _point_key(person) if isinstance(person, Mapping) else None
+    key = point_key(person) if isinstance(person, Mapping) else None
     return key is not None and (person[key] is None or person[key] in ([], {}, ""))
 
 
-def _counted_ids(frames: Sequence[_Frame]) -> bool:
+def _counted_ids(frames: Sequence[Frame]) -> bool:
     """Whether `id` tells people apart: it comes back in other frames. COCO counts its annotations with it."""
     ids = [shown(p["id"]) for f in frames for p in f.people if isinstance(p, Mapping) and _is_label(p.get("id"))]
     return len(ids) > 1 and len(set(ids)) <= len(ids) / 2
@@ -413,12 +299,12 @@ def _counted_ids(frames: Sequence[_Frame]) -> bool:
 
 def _read_person(person: Any, frame: int, place: int, what: str) -> tuple[Detection, tuple[str, ...] | None]:
     """Detection of one person as written, and the names of the joints where they are told."""
-    key = _point_key(person) if isinstance(person, Mapping) else None
+    key = point_key(person) if isinstance(person, Mapping) else None
     if isinstance(person, Mapping) and key is None and not is_points(person):
         keys = ", ".join(shown(k) for k in list(person)[:6])
         hint = " These are boxes of a detector: use a pose model." if {"box", "bbox"} & set(person) else ""
         raise ValueError(f"{what} has no 'pose_keypoints_2d' or 'keypoints', but {keys}.{hint}")
-    value = _decoded(person[key]) if key is not None else person
+    value = decoded(person[key]) if key is not None else person
     scores = next((person[k] for k in SCORE_KEYS if isinstance(person.get(k), list)), None) if key is not None else None
     points, names = read_points(value, scores, what)
     name = _person(person) if isinstance(person, Mapping) else None
@@ -445,7 +331,7 @@ def _person(entry: Mapping[str, Any]) -> str | None:
 
 def _is_rows_first(frames: Any) -> bool:
     return isinstance(frames, list) and not any(
-        isinstance(f, Mapping) and (_frame_key(f) or _point_key(f) or is_points(f)) for f in frames
+        isinstance(f, Mapping) and (frame_key(f) or point_key(f) or is_points(f)) for f in frames
     )
 
 
@@ -491,24 +377,20 @@ def _named_set(meta: Any) -> str | None:
 
 def _first_person(content: Any, depth: int = 0) -> Any:
     """The first person with joints in any content, as written; None where there is none."""
-    content = _decoded(content)
-    if depth > _DEEPEST or not content or not isinstance(content, (list, Mapping)):
+    content = decoded(content)
+    if depth > DEEPEST or not content or not isinstance(content, (list, Mapping)):
         return None
     if is_points(content):
         return content
-    key = _point_key(content)
-    if (
-        key is not None
-        and (is_points(_decoded(content[key])) or depth and content[key])
-        and not _is_nested(content[key])
-    ):
+    key = point_key(content)
+    if key is not None and (is_points(decoded(content[key])) or depth and content[key]) and not is_nested(content[key]):
         return content
     inner = content if isinstance(content, list) else list(content.values())
     return next((found for entry in inner if (found := _first_person(entry, depth + 1)) is not None), None)
 
 
 def _names_in(value: Any) -> list[str]:
-    value = _decoded(value)
+    value = decoded(value)
     if isinstance(value, Mapping):
         return [str(k) for k in value]
     if isinstance(value, list):
@@ -518,6 +400,6 @@ def _names_in(value: Any) -> list[str]:
 
 def _num_points(value: Any) -> int:
     try:
-        return len(read_points(_decoded(value), None, "")[0])
+        return len(read_points(decoded(value), None, "")[0])
     except ValueError:
         return 0
