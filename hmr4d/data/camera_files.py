@@ -239,8 +239,8 @@ def _focal_and_centre(section: Section, size: tuple[int, int]) -> Tensor:
     if len(given) != 1:
         count = f"both {' and '.join(given)}" if given else "neither K nor fov_deg"
         raise ValueError(
-            f"it has {count}; expected K {{fx, fy, cx, cy}}, or fov_deg, the horizontal field of view, or vfov_deg, the "
-            "vertical one."
+            f"it has {count}; expected K {{fx, fy, cx, cy}}, or fov_deg, the horizontal field of view, or vfov_deg, "
+            "the vertical one."
         )
     middle = size[0] / 2, size[1] / 2
     if given[0] != "K":

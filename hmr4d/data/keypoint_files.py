@@ -31,7 +31,8 @@ from hmr4d.data.keypoints.people import identified, one_per_frame
 logger = logging.getLogger(__name__)
 
 FORMATS = (
-    "auto", "coco", "openpose", "alphapose", "mmpose", "vitpose", "ultralytics", "mediapipe", "apple", "deeplabcut", "npz",
+    "auto", "coco", "openpose", "alphapose", "mmpose", "vitpose", "ultralytics", "mediapipe", "apple", "deeplabcut",
+    "npz",
 )  # fmt: skip
 _SPARSEST = 20  # frames per frame with somebody in it; beyond this, numbers are no frame numbers
 _ENOUGH_FRAMES = 2000  # that may always be spanned
@@ -168,7 +169,8 @@ def _joint_order(table: DetectionTable, seen: Sequence[Detection], asked: str | 
         if count in (133, 136) and skeleton.joint_names == orders[0].joint_names[: skeleton.num_joints]:
             return JointOrder(asked, skeleton, skeleton.joint_names)  # a body without its feet
         raise ValueError(
-            f"entries have {orders[0].skeleton.num_joints} body joints but skeleton '{asked}' has {skeleton.num_joints}."
+            f"entries have {orders[0].skeleton.num_joints} body joints but skeleton '{asked}' has "
+            f"{skeleton.num_joints}."
         )
     if usual is None and count != 17:
         usual = orders[0]
@@ -178,14 +180,15 @@ def _joint_order(table: DetectionTable, seen: Sequence[Detection], asked: str | 
         raise ValueError("17 joints can be COCO or Human3.6M. Say which: --skeleton coco17 or --skeleton h36m17.")
     if asked and best is not usual:
         raise ValueError(
-            f"its {count} joints are not in the order of '{asked}': limbs would be as of no body. They fit the order of "
-            f"{best.name}. Leave --skeleton out, or convert the file."
+            f"its {count} joints are not in the order of '{asked}': limbs would be as of no body. They fit the order "
+            f"of {best.name}. Leave --skeleton out, or convert the file."
         )
     if usual is not best and (usual is not None or best.needs_proof or count == 17):
         logger.info("Its %d joints are taken in the order of %s, as the limbs show.", count, best.name)
     if not is_body:
         logger.warning(
-            "The %d joints do not look like a body in the order of %s. Look at the overlay; --skeleton says another set.",
+            "The %d joints do not look like a body in the order of %s. Look at the overlay; --skeleton says another "
+            "set.",
             count, best.name,
         )  # fmt: skip
     return best
@@ -209,8 +212,8 @@ def _named_order(table: DetectionTable, asked: str | None) -> JointOrder | None:
     if order is None:
         if not usual or table.layout in ("deeplabcut", "apple"):
             raise ValueError(
-                f"it names its {len(names)} joints {shown(', '.join(names))}; expected shoulders, elbows, hips, knees by "
-                "name, such as left_shoulder."
+                f"it names its {len(names)} joints {shown(', '.join(names))}; expected shoulders, elbows, hips, knees "
+                "by name, such as left_shoulder."
             )
         return None
     if asked and asked != order.skeleton.name:

@@ -150,8 +150,10 @@ def with_intrinsics(values: Any, folder: Path) -> Any:
     except ValueError as error:
         raise ValueError(f"intrinsics: {printable(given['file'])[:80]}: {error}") from error
     if not lenses:
-        raise ValueError(f"'intrinsics' names {given['file']}, which is no calibration of OpenCV, ROS, EasyMocap, Pose2Sim, "
-                         "Kalibr or COLMAP.")  # fmt: skip
+        raise ValueError(
+            f"'intrinsics' names {printable(given['file'])[:80]}, which is no calibration of OpenCV, ROS, EasyMocap, "
+            "Pose2Sim, Kalibr or COLMAP."
+        )
     name = str(given["camera"]) if given.get("camera") is not None else next(iter(lenses))
     if name not in lenses or (len(lenses) > 1 and "camera" not in given):
         raise ValueError(
@@ -202,7 +204,8 @@ def _mapped(content: Any, program: str) -> dict[str, LensCalibration]:
     names = [str(k)[2:] for k in content if str(k).startswith("K_")]
     if names:
         return {n: _lens({"K": content[f"K_{n}"], "D": content.get(f"dist_{n}", content.get(f"D_{n}")),
-                          "height": content.get(f"H_{n}"), "width": content.get(f"W_{n}")}, "EasyMocap") for n in names}  # fmt: skip
+                          "height": content.get(f"H_{n}"), "width": content.get(f"W_{n}")}, "EasyMocap")
+                for n in names}  # fmt: skip
     if any(str(k).startswith(("R_", "Rot_", "T_")) for k in content):
         raise ValueError("it has EasyMocap's poses of cameras (extri.yml); the lenses are in intri.yml.")
     lenses: dict[str, LensCalibration] = {}
@@ -223,8 +226,8 @@ def _lens(content: Mapping[str, Any], program: str) -> LensCalibration:
     model = str(content.get("distortion_model") or content.get("camera_model") or "").lower()
     if model not in _STRAIGHT_MODELS or content.get("fisheye") is True:
         raise ValueError(
-            f"its lens model is {printable(model)[:40] or 'fisheye'}, which is not read; expected OpenCV's pinhole model (plumb_bob, "
-            "rational_polynomial). Undistort the video, and calibrate that."
+            f"its lens model is {printable(model)[:40] or 'fisheye'}, which is not read; expected OpenCV's pinhole "
+            "model (plumb_bob, rational_polynomial). Undistort the video, and calibrate that."
         )
     K = _numbers(next(content[k] for k in _MATRIX if k in content), "the camera matrix")
     if len(K) != 9:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 import reprlib
 import sys
@@ -71,8 +70,8 @@ class Section:
         """Finite number of a key; without a default it must be there."""
         value = self.values.get(key) if default is not None else self.required(key)
         value = default if value is None else value
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-        if not is_number or not math.isfinite(value):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not abs(value) <= sys.float_info.max:  # NaN is not either
             raise ValueError(f"'{self.where}{key}' is {_shown(value)}; expected a number.{_comma_hint(value)}")
         return float(value)
 

@@ -28,8 +28,10 @@ def walk(num_frames: int = 12, num_joints: int = 17, *, seed: int = 0, left: flo
 _STANDING = {
     "nose": (0, 28), "eye": (7, 22), "eye_inner": (4, 22), "eye_outer": (10, 22), "ear": (16, 26), "mouth": (6, 36),
     "head": (0, 2), "neck": (0, 70), "thorax": (0, 72), "shoulder": (42, 72), "elbow": (56, 135), "wrist": (62, 195),
-    "pinky": (64, 210), "index": (60, 212), "thumb": (56, 205), "hand": (62, 215), "collar": (15, 76), "pelvis": (0, 200),
-    "spine": (0, 135), "spine1": (0, 175), "spine2": (0, 145), "spine3": (0, 120), "hip": (24, 202), "knee": (28, 295),
+    "pinky": (64, 210), "index": (60, 212), "thumb": (56, 205), "hand": (62, 215), "collar": (15, 76),
+    "pelvis": (0, 200), "spine": (0, 135),
+    "spine1": (0, 175), "spine2": (0, 145), "spine3": (0, 120), "hip": (24, 202),
+    "knee": (28, 295),
     "ankle": (30, 385), "heel": (30, 396), "foot": (36, 396), "big_toe": (34, 402), "small_toe": (44, 400),
     "foot_index": (38, 402),
 }  # fmt: skip

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 ODD: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2**31, -(2**63), 10**400, 1e308, -1e308, 1e-320, float("nan"), float("inf"), 0.5, "", "x",
-    "-1", "nan", "1,6", "0x10", "12.jpg", "\x1b[31m\x07", "\x00", "ä\u202e", "9" * 500, [], {}, [[]], [{}], [None], {"x": 1},
-    {"": None}, [[[[[1]]]]], [1, 2], [1, 2, 3], [[1, 2, 3]] * 17, [0] * 51, "[1, 2", "{}", "2020-13-45", [1] * 3000,
+    None, True, False, 0, -1, 1, 2**31, -(2**63), 10**400, 1e308, -1e308, 1e-320, float("nan"), float("inf"), 0.5, "",
+    "x", "-1", "nan", "1,6", "0x10", "12.jpg", "\x1b[31m\x07", "\x00", "ä\u202e", "9" * 500, [], {}, [[]], [{}], [None],
+    {"x": 1}, {"": None}, [[[[[1]]]]], [1, 2], [1, 2, 3], [[1, 2, 3]] * 17, [0] * 51, "[1, 2", "{}", "2020-13-45",
+    [1] * 3000,
 )  # fmt: skip
+INSERTED = (b"\xff\xfe", b"{", b"[", b"]", b'"', b"\n", b",", b"\t: ", b"- ", b"&a *a", b"1e999")
 
 
 def mutated(content: Any, rng: np.random.Generator, others: tuple[Any, ...] = ()) -> Any:
@@ -35,7 +37,7 @@ def mutated(content: Any, rng: np.random.Generator, others: tuple[Any, ...] = ()
             holder[key] = json.dumps(value, default=str) if rng.random() < 0.5 else {"keypoints": value}
         elif kind == 6 and others:
             holder[key] = copy.deepcopy(_any_node(others[int(rng.integers(len(others)))], rng))
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300:
             holder[key] = -value if rng.random() < 0.5 else value * 10.0 ** float(rng.integers(-3, 6))
     return content[0]
 
@@ -58,7 +60,7 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
         elif kind == 3:
             data[a:b] = b"\x00" * (b - a)
         elif kind == 4:
-            data[a:a] = (b"\xff\xfe", b"{", b"[", b"]", b"\"", b"\n", b",", b"\t: ", b"- ", b"&a *a", b"1e999")[int(rng.integers(11))]
+            data[a:a] = INSERTED[int(rng.integers(len(INSERTED)))]
         else:
             data = data[:b]
     result = bytes(data)

@@ -234,8 +234,9 @@ MEDIAPIPE: dict[str, Callable[[Points], Any]] = {
     "camel case": lambda s: [{"image": {}, "poseLandmarks": landmarks(p)} for p in s],
     "by number": lambda s: {str(f): landmarks(p) for f, p in enumerate(s)},
     "rows": lambda s: [{"landmarks": [[u, v, -0.1, c] for u, v, c in p.tolist()]} for p in s],
-    "named": lambda s: [{"keypoints": [{"name": n, **x} for n, x in zip(MEDIAPIPE33.joint_names, landmarks(p), strict=True)],
-                         "frame": f} for f, p in enumerate(s)],
+    "named": lambda s: [{"keypoints": [{"name": n, **x} for n, x in
+                                       zip(MEDIAPIPE33.joint_names, landmarks(p), strict=True)], "frame": f}
+                        for f, p in enumerate(s)],
 }  # fmt: skip
 
 
@@ -331,8 +332,8 @@ def test_rtmlib_arrays_of_people(tmp_path: Path, form: str) -> None:
 
 APPLE = {"head_joint": "nose", "neck_1_joint": "neck", "root": "pelvis", **{
     f"{side}_{theirs}_joint": f"{side}_{ours}" for side in ("left", "right")
-    for theirs, ours in (("eye", "eye"), ("ear", "ear"), ("shoulder_1", "shoulder"), ("forearm", "elbow"), ("hand", "wrist"),
-                         ("upLeg", "hip"), ("leg", "knee"), ("foot", "ankle"))}}  # fmt: skip
+    for theirs, ours in (("eye", "eye"), ("ear", "ear"), ("shoulder_1", "shoulder"), ("forearm", "elbow"), 
+                         ("hand", "wrist"), ("upLeg", "hip"), ("leg", "knee"), ("foot", "ankle"))}}  # fmt: skip
 SWIFT = {name: "".join(w if i == 0 else w.title() for i, w in enumerate(joint.split("_")))
          for name, joint in APPLE.items()} | {"root": "root"}  # fmt: skip
 
@@ -343,8 +344,8 @@ def test_apple_vision_counts_upwards(tmp_path: Path, spelling: dict[str, str]) -
     points = figure([APPLE[name] for name in APPLE])
     up = shares(points)
     up[..., 1] = 1 - up[..., 1]
-    frames = [{"frame": f, "joints": {n: {"x": u, "y": v, "confidence": c} for n, (u, v, c) in zip(names, p, strict=True)}}
-              for f, p in enumerate(up.tolist())]  # fmt: skip
+    frames = [{"frame": f, "joints": {n: {"x": u, "y": v, "confidence": c} for n, (u, v, c) in
+                                      zip(names, p, strict=True)}} for f, p in enumerate(up.tolist())]  # fmt: skip
     track = one(saved(tmp_path, frames))
     expected = np.zeros((12, 25, 3))
     expected[:, list(OPENPOSE25.indices(*APPLE.values()))] = points
@@ -378,8 +379,10 @@ def test_deeplabcut_tables(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
 
 @pytest.mark.parametrize(
     ("spelled", "name"),
-    [("LShoulder", "left_shoulder"), ("r_elbow", "right_elbow"), ("Wrist.L", "left_wrist"), ("left big toe", "left_big_toe"),
-     ("RIGHT_FOOT_INDEX", "right_foot_index"), ("hip1", "right_hip"), ("MidHip", "pelvis"), ("leftUpLeg", "left_up_leg"),
+    [("LShoulder", "left_shoulder"), ("r_elbow", "right_elbow"), ("Wrist.L", "left_wrist"), 
+     ("left big toe", "left_big_toe"),
+     ("RIGHT_FOOT_INDEX", "right_foot_index"), ("hip1", "right_hip"), ("MidHip", "pelvis"),
+     ("leftUpLeg", "left_up_leg"),
      ("left_upLeg_joint", "left_hip"), ("tail", "tail")],
 )  # fmt: skip
 def test_names_of_joints_in_any_spelling(spelled: str, name: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -40,16 +41,19 @@ def _json_seeds() -> tuple[Any, ...]:
                 seeds.append(json.loads(write(Path(folder), {"3": body, "1": body + 100}).read_text()))
     points = [[{"x": u, "y": v, "z": 0.1, "visibility": c} for u, v, c in p] for p in face.tolist()]
     named = [{"frame": f, "joints": {n: {"x": u, "y": v, "confidence": c} for n, (u, v, c) in
-                                     zip(COCO17.joint_names, p, strict=True)}} for f, p in enumerate(body.tolist())]  # fmt: skip
+                                     zip(COCO17.joint_names, p, strict=True)}}
+             for f, p in enumerate(body.tolist())]  # fmt: skip
     u, v, c = np.moveaxis(body, -1, 0).tolist()
-    objects = [[{"box": {"x1": 1.0}, "track_id": 1, "keypoints": {"x": u[f], "y": v[f], "visible": c[f]}}] for f in range(4)]
+    objects = [[{"box": {"x1": 1.0}, "track_id": 1, "keypoints": {"x": u[f], "y": v[f], "visible": c[f]}}]
+               for f in range(4)]  # fmt: skip
     flat = [{"image_name": f"a_{f}.jpg", "id": 5, "keypoints": p.tolist()} for f, p in enumerate(body)]
     coco = {"images": [{"id": 9 * f, "file_name": f"v_{f}.jpg"} for f in range(4)],
             "annotations": [{"image_id": 9 * f, "keypoints": p.ravel().tolist()} for f, p in enumerate(body)],
             "categories": [{"keypoints": list(COCO17.joint_names)}]}  # fmt: skip
     timed = [{"timestamp": 0.04 * f, "pose_landmarks": [p]} for f, p in enumerate(points)]
     texts = [json.dumps(o) for o in objects]
-    return (*seeds, points, {"frames": timed}, named, objects, flat, coco, texts, {str(f): p for f, p in enumerate(points)})
+    by_number = {str(f): p for f, p in enumerate(points)}
+    return (*seeds, points, {"frames": timed}, named, objects, flat, coco, texts, by_number)
 
 
 JSON_SEEDS = _json_seeds()
@@ -80,13 +84,14 @@ def _folder(folder: Path, rng: np.random.Generator) -> Path:
 
 def _array_file(folder: Path, rng: np.random.Generator) -> Path:
     points = figure(COCO17.joint_names, 4)
-    arrays: dict[str, Any] = {"keypoints": points[..., :2], "scores": points[..., 2], "fps": 25.0, "frame_ids": np.arange(4),
-                              "skeleton": "coco17", "person": "3"}  # fmt: skip
+    arrays: dict[str, Any] = {"keypoints": points[..., :2], "scores": points[..., 2], "fps": 25.0,
+                              "frame_ids": np.arange(4), "skeleton": "coco17", "person": "3"}  # fmt: skip
     for _ in range(int(rng.integers(0, 4))):
         key = list(arrays)[int(rng.integers(len(arrays)))]
-        odd = (np.zeros(0), np.full((4, 17, 2), np.nan), np.array(["a\x1b"]), np.zeros((2, 3, 4, 5, 6)), points[..., :1],
-               np.full((4, 17), 1e300), np.array(-3.5), np.array([[1j]]), np.array(True), points[:, :, None], points.ravel(),
-               np.full(4, 2**62), points.astype(np.int8), np.zeros((4, 1, 17, 2)), np.full((4, 99), np.inf))  # fmt: skip
+        odd = (np.zeros(0), np.full((4, 17, 2), np.nan), np.array(["a\x1b"]), np.zeros((2, 3, 4, 5, 6)),
+               points[..., :1], np.full((4, 17), 1e300), np.array(-3.5), np.array([[1j]]), np.array(True), 
+               points[:, :, None], points.ravel(), np.full(4, 2**62), points.astype(np.int8), 
+               np.zeros((4, 1, 17, 2)), np.full((4, 99), np.inf))  # fmt: skip
         arrays[key] = odd[int(rng.integers(len(odd)))]
     if rng.random() < 0.2:
         del arrays["keypoints"]
@@ -104,7 +109,8 @@ def _table_file(folder: Path, rng: np.random.Generator) -> Path:
             ["coords", *["x", "y", "likelihood"] * 17]]  # fmt: skip
     rows += [[str(f), *(str(x) for x in p.ravel())] for f, p in enumerate(figure(names, 4))]
     content = mutated(rows, rng)
-    lines = [",".join(map(str, row)) if isinstance(row, list) else str(row) for row in (content if isinstance(content, list) else [])]
+    content = content if isinstance(content, list) else [content]
+    lines = [",".join(map(str, row)) if isinstance(row, list) else str(row) for row in content]
     data = "\n".join(lines).encode("utf-8", "replace")
     (folder / "k.csv").write_bytes(damaged(data, rng) if rng.random() < 0.4 else data)
     return folder / "k.csv"
@@ -135,7 +141,8 @@ fisheye = false
 COLMAP = "# Camera list\n1 OPENCV 1280 720 1000 1000 640 360 0.1 0 0 0\n2 SIMPLE_RADIAL 1280 720 1000 640 360 0.1\n"
 _POSE = {"pitch_deg": 8.0, "roll_deg": 0.5, "height_m": 1.6}
 CAMERA_SEEDS: tuple[Any, ...] = (
-    {"size": [1280, 720], "K": {"fx": 1000, "fy": 1000, "cx": 640, "cy": 360}, "pose": _POSE, "distortion": [0.1, 0, 0, 0, 0]},
+    {"size": [1280, 720], "K": {"fx": 1000, "fy": 1000, "cx": 640, "cy": 360}, "pose": _POSE,
+     "distortion": [0.1, 0, 0, 0, 0]},
     {"size": [1280, 720], "fov_deg": 65.0, "extrinsic": {"R": [[1, 0, 0], [0, 0, -1], [0, 1, 0]], "t": [0, 1.5, 0]},
      "ground": {"normal": [0, 0, 1], "d": 0}},
     {"size": [1280, 720], "vfov_deg": 40.0, "pose": _POSE}, {"intrinsics": "lens.yml", "pose": _POSE},
@@ -172,8 +179,9 @@ def _read_camera(path: Path) -> None:
 
 
 READERS: dict[str, tuple[Maker, Callable[[Path], None]]] = {
-    "json": (_json_file, _read_keypoints), "folder": (_folder, _read_keypoints), "arrays": (_array_file, _read_keypoints),
-    "table": (_table_file, _read_keypoints), "camera": (_camera_file, _read_camera),
+    "json": (_json_file, _read_keypoints), "folder": (_folder, _read_keypoints),
+    "arrays": (_array_file, _read_keypoints), "table": (_table_file, _read_keypoints),
+    "camera": (_camera_file, _read_camera),
 }  # fmt: skip
 
 
@@ -193,7 +201,8 @@ def tried(kind: str, count: int, seed: int, folder: Path) -> tuple[Counter[str],
         except (ValueError, FileNotFoundError) as error:
             text = str(error)
             is_clear = type(error) in (ValueError, FileNotFoundError) or "TextError" in type(error).__name__
-            outcome = "refused" if is_clear and text.isprintable() and len(text) < 1500 else f"{type(error)} {text!r:.300}"
+            is_clear = is_clear and text.isprintable() and len(text) < 1500
+            outcome = "refused" if is_clear else f"{type(error)} {text!r:.300}"
         except Exception:  # what the test is about
             outcome = "".join(traceback.format_exc().splitlines(keepends=True)[-4:]) + f"(input {number})"
         seconds = time.perf_counter() - start
@@ -210,6 +219,7 @@ def test_broken_files_are_read_or_refused(tmp_path: Path, kind: str) -> None:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)
     for each in sys.argv[2:] or READERS:
         with tempfile.TemporaryDirectory() as place:
             found, longest = tried(each, int(sys.argv[1]), 1, Path(place))

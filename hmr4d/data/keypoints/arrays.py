@@ -22,8 +22,8 @@ def read_arrays(path: Path) -> DetectionTable:
 
     An .npz has `kp2d`, `keypoints` or `joints2d` (or one array only), and may have `kp2d_conf` (or `conf`,
     `keypoint_scores`, `scores`), `skeleton`, `fps`, `frame_ids` and `person`; any other file is one array. Shapes are
-    (L, J, 2 or 3), (L, P, J, 2 or 3) of P people who are nowhere told apart, and (L, J x columns). MediaPipe's landmarks
-    have four or five columns. Pickled content is refused.
+    (L, J, 2 or 3), (L, P, J, 2 or 3) of P people who are nowhere told apart, and (L, J x columns). MediaPipe's
+    landmarks have four or five columns. Pickled content is refused.
 
     Raises:
         ValueError: it is no such file, or its arrays do not fit together.
@@ -34,7 +34,8 @@ def read_arrays(path: Path) -> DetectionTable:
         points = next(iter(arrays.values()))
     if points is None:
         raise ValueError(
-            f"it has {', '.join(map(shown, sorted(arrays))) or 'nothing'}; expected an array {' or '.join(_POINT_KEYS[:3])}."
+            f"it has {', '.join(map(shown, sorted(arrays))) or 'nothing'}; expected an array "
+            f"{' or '.join(_POINT_KEYS[:3])}."
         )
     points = _people(points)
     conf = _first(arrays, _CONF_KEYS)

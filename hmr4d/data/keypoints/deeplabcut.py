@@ -19,8 +19,8 @@ _HEAD = ("scorer", "individuals", "bodyparts", "coords")
 def read_deeplabcut(path: Path) -> DetectionTable:
     """Detections of a CSV file that `deeplabcut.analyze_videos(..., save_as_csv=True)` writes.
 
-    The head has rows `scorer`, `bodyparts` and `coords` (x, y, likelihood), with several animals also `individuals`; then
-    a row per frame begins with its number, or with the name of its image.
+    The head has rows `scorer`, `bodyparts` and `coords` (x, y, likelihood), with several animals also `individuals`;
+    then a row per frame begins with its number, or with the name of its image.
 
     Raises:
         ValueError: it is no such table; no such text.
@@ -34,8 +34,8 @@ def read_deeplabcut(path: Path) -> DetectionTable:
         raise ValueError(f"it is no table of comma-separated values ({error}).") from error
     head = {row[0].strip().lower(): [cell.strip() for cell in row] for row in rows[: len(_HEAD)]}
     if not {"bodyparts", "coords"} <= head.keys():
-        raise ValueError("it is a CSV file, but not DeepLabCut's (rows scorer, bodyparts, coords). Save keypoints as JSON "
-                         "or .npz; docs/lift.md shows them.")  # fmt: skip
+        raise ValueError("it is a CSV file, but not DeepLabCut's (rows scorer, bodyparts, coords). Save keypoints as "
+                         "JSON or .npz; docs/lift.md shows them.")  # fmt: skip
     parts, coords = head["bodyparts"], head["coords"]
     individuals = head.get("individuals", [""] * len(parts))
     width = min(len(parts), len(coords), len(individuals))

@@ -122,7 +122,7 @@ def joint_name(name: str) -> str:
     if word in _WHOLE:
         return _WHOLE[word]
     for pattern, side_first in ((r"(left|right|l|r)_(.+)", True), (r"(left|right)(.+)", True),
-                                (r"([lr])((?:shoulder|elbow|wrist|hip|knee|ankle|eye|ear|big_?toe|small_?toe|heel))", True),
+                                (r"([lr])(shoulder|elbow|wrist|hip|knee|ankle|eye|ear|big_?toe|small_?toe|heel)", True),
                                 (r"(.+)_(left|right|l|r)", False)):  # fmt: skip
         if found := re.fullmatch(pattern, word):
             side, part = (found[1], found[2]) if side_first else (found[2], found[1])

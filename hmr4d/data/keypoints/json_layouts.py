@@ -186,8 +186,8 @@ def _check_one_image(people: Sequence[Any], why: str = "none of them names its f
     ids = [i for p in present if isinstance(p, Mapping) and (i := _person(p)) is not None]
     if len(present) > _MOST_IN_ONE or len(set(ids)) < len(ids) or _overlap(present):
         raise ValueError(
-            f"it has {len(present)} entries, and {why}. Give every entry its frame: one of {', '.join(FRAME_KEYS[:4])}, "
-            "image_name, file_name."
+            f"it has {len(present)} entries, and {why}. Give every entry its frame: one of "
+            f"{', '.join(FRAME_KEYS[:4])}, image_name, file_name."
         )
 
 

@@ -20,8 +20,8 @@ _BY_SUFFIX = {
     ".xml": f"it is an XML file (CVAT, LabelMe). {_JSON}",
     ".mat": f"it is a MATLAB file. {_JSON}",
     ".parquet": f"it is a Parquet table. {_JSON}",
-    ".txt": "it is a text file. YOLO's labels (save_txt) name no frame size and no joints; save the results as JSON instead "
-            "(Ultralytics: results[i].to_json()). docs/lift.md shows what is read.",
+    ".txt": "it is a text file. YOLO's labels (save_txt) name no frame size and no joints; save the results as JSON "
+            "instead (Ultralytics: results[i].to_json()). docs/lift.md shows what is read.",
     ".yaml": "it is a YAML file, as of a camera; the first argument is the keypoints.",
     ".yml": "it is a YAML file, as of a camera; the first argument is the keypoints.",
     ".toml": "it is a TOML file, as of a camera or of settings; the first argument is the keypoints.",

@@ -22,8 +22,8 @@ _SWAPS, _SHARE = 2, 0.03  # frames in which ids would change people, at least
 def identified(detections: Sequence[Detection], has_placeholders: bool) -> list[Detection]:
     """The detections, everybody with an id.
 
-    Ids are ignored, with a sentence, where one is twice or more in most frames it is in, where they are the index in the
-    frame while people change places, and where only some entries have one. People are then followed by their boxes.
+    Ids are ignored, with a sentence, where one is twice or more in most frames it is in, where they are the index in
+    the frame while people change places, and where only some entries have one. People are then followed by their boxes.
     Where absent people keep their place in the list of a frame, the place is the id.
 
     Args:
@@ -40,8 +40,9 @@ def identified(detections: Sequence[Detection], has_placeholders: bool) -> list[
         return track_people(detections)
     by_frame = _by_frame(detections)
     if (person := _twice_mostly(by_frame)) is not None:
-        logger.warning("Id %s is in most frames more than once, so ids tell nothing; people are followed by their boxes.",
-                       person)  # fmt: skip
+        logger.warning(
+            "Id %s is in most frames more than once, so ids tell nothing; people are followed by their boxes.", person
+        )
         return track_people(detections)
     if _is_index(by_frame):
         logger.warning(
