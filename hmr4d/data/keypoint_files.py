@@ -276,7 +276,9 @@ def _check_frame_numbers(frames: set[int]) -> None:
     step = int(np.gcd.reduce(np.diff(sorted(frames)))) if len(frames) > 2 else 1
     if step > 1:
         logger.warning(
-            "Only every %s frame is there; the others count as empty. Renumber to change that.", _ordinal(step)
+            "Only every %s frame is there; the others count as empty, and the rate is that of all frames. Renumber to "
+            "change that.",
+            _ordinal(step),
         )
 
 

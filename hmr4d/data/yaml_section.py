@@ -71,7 +71,7 @@ class Section:
         value = self.values.get(key) if default is not None else self.required(key)
         value = default if value is None else value
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not abs(value) <= sys.float_info.max:  # NaN is not either
+        if value is None or not is_number or not abs(value) <= sys.float_info.max:  # NaN is not either
             raise ValueError(f"'{self.where}{key}' is {_shown(value)}; expected a number.{_comma_hint(value)}")
         return float(value)
 

@@ -60,9 +60,9 @@ def misfit(points: NDArray[np.float64], order: JointOrder) -> float | None:
     if not usable.any():
         return None
     shares = np.where(seen[usable], lengths[usable] / sizes[usable, None] / rest, np.nan)
-    told = ~np.isnan(shares).all(0)
+    told: NDArray[np.bool_] = np.asarray(np.isfinite(shares).any(axis=0))
     ratios = np.log(np.maximum(np.nanquantile(shares[:, told], _LONG, axis=0), _SHORTEST))
-    is_width = (np.arange(len(_LIMBS)) >= len(_LIMBS) - _WIDTHS)[told]
+    is_width = np.flatnonzero(told) >= len(_LIMBS) - _WIDTHS
     ratios = np.where(is_width, np.maximum(ratios, np.log(_FORESHORTENED)), ratios)
     return float(np.minimum(np.abs(ratios - np.median(ratios)), _WORST).mean())
 

@@ -14,6 +14,7 @@ from hmr4d.data.keypoints.detections import Detection
 logger = logging.getLogger(__name__)
 
 _FARTHEST = 1e6  # pixels or shares; places beyond are no places
+_LEAST_SURE = 1e-6  # confidences below are 0
 _ALL_MISSING_AT = ((0.0, 0.0), (-1.0, -1.0))
 _SHARED = 0.25, 4  # of the joints of an entry, and joints, at least: so many in one place are no detections
 _WHOLE_BODY = 40, 17  # sets of so many joints have face and hands, which may well share places, after their body
@@ -46,7 +47,7 @@ def _cleaned(points: NDArray[np.float64]) -> NDArray[np.float64]:
     places, conf = points[:, :2], points[:, 2]
     told = np.isfinite(conf)
     conf = np.clip(np.where(told, conf, 0.0 if told.any() else 1.0), 0.0, 1.0)
-    missing = ~(np.abs(places) < _FARTHEST).all(1) | (conf == 0)
+    missing = ~(np.abs(places) < _FARTHEST).all(1) | (conf < _LEAST_SURE)
     for place in _ALL_MISSING_AT:
         missing |= (places == place).all(1)
     return np.where(missing[:, None], 0.0, np.concatenate([places, conf[:, None]], 1))

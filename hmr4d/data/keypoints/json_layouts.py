@@ -383,8 +383,10 @@ def _first_person(content: Any, depth: int = 0) -> Any:
     if is_points(content):
         return content
     key = point_key(content)
-    if key is not None and (is_points(decoded(content[key])) or depth and content[key]) and not is_nested(content[key]):
-        return content
+    if isinstance(content, Mapping) and key is not None:
+        joints = decoded(content[key])
+        if (is_points(joints) or (depth and joints)) and not is_nested(joints):
+            return content
     inner = content if isinstance(content, list) else list(content.values())
     return next((found for entry in inner if (found := _first_person(entry, depth + 1)) is not None), None)
 

@@ -56,14 +56,10 @@ def one_per_frame(person: str, entries: Sequence[Detection]) -> dict[int, Detect
     """One entry of a person per frame: of several the one nearest to that of the frame before, and that is said."""
     by_frame = _by_frame(entries)
     chosen: dict[int, Detection] = {}
-    before: Detection | None = None
+    before = max(by_frame[min(by_frame)], key=lambda d: float(d.points[:, 2].sum()))
     for frame in sorted(by_frame):
-        found = by_frame[frame]
-        if before is None:
-            before = max(found, key=lambda d: float(d.points[:, 2].sum()))
-        else:
-            before = min(found, key=lambda d: _distance(d, before)) if len(found) > 1 else found[0]
-        chosen[frame] = before
+        distances = [_distance(entry, before) for entry in by_frame[frame]]
+        before = chosen[frame] = by_frame[frame][int(np.argmin(distances))]
     if len(chosen) < len(entries):
         logger.warning("Person %s is there twice in %d frames; the entries nearest to those before are kept.", person,
                        sum(len(found) > 1 for found in by_frame.values()))  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ _CONF = (
 )
 _NAME = ("name", "part", "joint", "type", "bodypart")
 _FEWEST = 6  # numbers of a flat list of joints; joints of a named one
+_LONGEST = 120  # characters of an error in a message
 _DEPTHS = 0.1  # share of negative third columns that makes them depths and no confidences
 
 
@@ -127,7 +128,7 @@ def read_points(value: Any, scores: Any, what: str) -> tuple[NDArray[np.float64]
     return paired_points(value, scores, what), None
 
 
-def _rows(values: list[Any], scores: Any, what: str) -> NDArray[np.float64]:
+def _rows(values: Sequence[Any], scores: Any, what: str) -> NDArray[np.float64]:
     width = max((len(v) for v in values if isinstance(v, (list, tuple))), default=3)
     rows: list[Any] = []
     for value in values:
@@ -186,4 +187,4 @@ def _numbers(values: Any, what: str) -> NDArray[np.float64]:
     try:
         return np.asarray([] if values is None else values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{what} is no table of numbers ({error}).") from error
+        raise ValueError(f"{what} is no table of numbers ({str(error)[:_LONGEST]}).") from error
