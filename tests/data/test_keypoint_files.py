@@ -253,7 +253,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "mmpose frame": ({"instance_info": [{"frame_id": 0, "instances": None}]}, "nobody was detected"),
     "mmpose scores": ([[{"keypoints": [[1, 2]] * 17, "keypoint_scores": [1] * 16}]], "17 joints and 16 confidences"),
     "mmpose shape": ([[{"keypoints": [1, 2, 3]}]], "entries have 1 joints"),
-    "vitpose": ({"keypoints": [[1]]}, "no object"),
+    "vitpose": ({"keypoints": [{}, {"1": 5}]}, "person 1 of frame 1 has shape"),
 }
 
 

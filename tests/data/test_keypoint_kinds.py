@@ -81,6 +81,22 @@ def test_many_entries_without_frames_are_refused(tmp_path: Path, extra: dict[str
         everybody(saved(tmp_path, entries))
 
 
+@pytest.mark.parametrize("key", ["7", "frame_{}", "img{:04d}", "a/{}.jpg", "person_{}"])
+def test_objects_of_frames_are_told_from_objects_of_people(tmp_path: Path, key: str) -> None:
+    points = figure(COCO17.joint_names, 8)
+    if key in ("7", "person_{}"):  # one person's frames, listed under an id
+        with pytest.raises(ValueError, match=r"lie over each other|has no 'pose_keypoints_2d'"):
+            everybody(saved(tmp_path, {key.format(i): [p.tolist() for p in points] for i in (7, 8)} if "{" in key else
+                            {"7": [p.tolist() for p in points], "8": []}))  # fmt: skip
+    else:
+        check(one(saved(tmp_path, {key.format(f): [flat(p)] for f, p in enumerate(points)})), points)
+
+
+def test_joints_and_confidences_side_by_side(tmp_path: Path) -> None:
+    points = figure(COCO17.joint_names)
+    check(one(saved(tmp_path, {"keypoints": points[..., :2].tolist(), "scores": points[..., 2].tolist()})), points)
+
+
 def test_coco_images_tell_the_frames(tmp_path: Path) -> None:
     points = figure(COCO17.joint_names, 6)
     ids = [90311, 17, 55002, 4, 777, 12345]

@@ -33,8 +33,8 @@ FILES: dict[str, tuple[str, str]] = {
     "OpenCV again": ("o.yml", opencv(TAG, ("cameraMatrix", "distCoeffs"), HEAD + SIZE)),
     "ROS": ("r.yaml", SIZE + "camera_name: c\ndistortion_model: plumb_bob\n"
             + opencv("", ("camera_matrix", "distortion_coefficients"))),
-    "ROS message": ("r.yaml", "height: 720\nwidth: 1280\ndistortion_model: plumb_bob\nD: [-0.1, 0.02, 0.001, -0.002, 0]\n"
-                              "K: [1000, 0, 645, 0, 990, 355, 0, 0, 1]\n"),
+    "ROS message": ("r.yaml", "height: 720\nwidth: 1280\ndistortion_model: plumb_bob\n"
+                              "D: [-0.1, 0.02, 0.001, -0.002, 0]\nK: [1000, 0, 645, 0, 990, 355, 0, 0, 1]\n"),
     "EasyMocap": ("intri.yml", opencv(TAG, ("K_01", "dist_01"), HEAD) + "H_01: 720\nW_01: 1280\n"),
     "Pose2Sim": ("Calib.toml", "[cam]\nname = 'cam'\nsize = [1280.0, 720.0]\nmatrix = [[1000.0, 0.0, 645.0], "
                  f"[0.0, 990.0, 355.0], [0.0, 0.0, 1.0]]\ndistortions = {BENT}\nfisheye = false\n"
@@ -68,7 +68,8 @@ def test_a_camera_file_takes_the_lens_of_another_file(tmp_path: Path, program: s
 def test_what_is_told_of_a_lens_makes_a_camera_file(tmp_path: Path, program: str) -> None:
     """The message that names another program's file has numbers to copy."""
     name, text = FILES[program]
-    with pytest.raises(ValueError, match=rf"of a lens by {program.split()[0]}.*says nothing of the floor") as e:
+    writer = program.removesuffix(" again").removesuffix(" message")
+    with pytest.raises(ValueError, match=rf"of a lens by {writer}.*says nothing of the floor") as e:
         read_camera(saved(tmp_path, name, text))
     assert f"intrinsics: {name}" in str(e.value)
     numbers = str(e.value).partition("with its numbers, ")[2].partition("; and with")[0].replace("; ", "\n")

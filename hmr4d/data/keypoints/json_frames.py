@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ _PEOPLE_KEYS = (
     "people", "instances", "persons", "predictions", "detections", "bodies", "poses", "objects", "annotations",
     "results", "observations", "pose_landmarks", "poseLandmarks", "landmarks", "pose",
 )  # fmt: skip
+# Keys of an object of frames: a number, a word for frames with one, an image's name.
+_NAMES_FRAME = re.compile(r"^\d+$|(?i:^(frame|image|img)\D*\d+$)|\d.*\.(?i:jpe?g|png|bmp|tiff?|webp)$")
 DEEPEST = 12  # lists in lists
 _LATEST = 1e18  # time stamps, in any unit
 
@@ -50,10 +53,10 @@ def frames_of(content: Any, depth: int = 0) -> list[Frame]:
     if isinstance(content, Mapping):
         key = next((k for k in _LIST_KEYS if k in content and not _is_people_of_one(content, k)), None)
         if key is not None and not frame_key(content):
-            return frames_of(content[key], depth + 1)
+            return _with_scores(content, key) or frames_of(content[key], depth + 1)
         if point_key(content) is not None or any(k in content for k in _PEOPLE_KEYS):
             return [Frame(content, people_of(content))]
-        if content and all(any(c.isdigit() for c in str(k)) for k in content):
+        if content and all(_NAMES_FRAME.search(str(k)) for k in content):
             return [Frame({"frame": k}, people_of(v)) for k, v in content.items()]
         return [Frame(content, people_of(content))] if content else []
     if not isinstance(content, list):
@@ -63,6 +66,16 @@ def frames_of(content: Any, depth: int = 0) -> list[Frame]:
     if any(frame_key(e) or time_key(e) for e in objects) or not all(_is_lone_person(e) for e in entries if e):
         return [Frame(entry, people_of(entry, depth + 1)) for entry in entries]
     return [Frame(None, entries)]  # the people of one image
+
+
+def _with_scores(content: Mapping[str, Any], key: str) -> list[Frame] | None:
+    """Frames of two lists side by side, joints and their confidences; None where there is no such second list."""
+    value = decoded(content[key])
+    scores = next((content[k] for k in SCORE_KEYS if isinstance(content.get(k), list)), None)
+    if key not in POINT_KEYS or scores is None or not isinstance(value, list) or len(scores) != len(value):
+        return None
+    return [Frame(None, people_of({"keypoints": v, "keypoint_scores": s}))
+            for v, s in zip(value, scores, strict=True)]  # fmt: skip
 
 
 def _is_people_of_one(content: Mapping[str, Any], key: str) -> bool:

@@ -50,6 +50,7 @@ _ID_KEYS = ("track_id", "idx", "person_id", "instance_id", "tracker_id", "trackI
 _SETS_BY_NAME = {"coco": "coco17", "h36m": "h36m17", "human36m": "h36m17", "human3.6m": "h36m17"}
 _SETS_BY_FIRST_JOINT = {"nose": "coco17", "root": "h36m17", "pelvis": "h36m17", "hip": "h36m17"}
 _OF_COCO = ("coco", "alphapose", "vitpose", "ultralytics")  # layouts whose 17 joints are COCO's
+_MANY = 5  # people of a frame from which they are compared
 _MOST_IN_ONE = 10  # people of a single image; more are frames whose numbers are missing
 _UNITS = ((1e6, 1e-9), (1e3, 1e-6), (1.0, 1e-3), (0.0, 1.0))  # seconds of a step of time stamps above the first number
 _SLOWEST = 4.0  # frames per second; below, time stamps are other numbers
@@ -129,6 +130,12 @@ def _numbers(frames: Sequence[Frame], content: Any) -> tuple[list[int | None], f
         ValueError: many entries have no frame, or two images would be the same one.
     """
     entries = [f.entry for f in frames]
+    for frame in frames if len(frames) > 1 else ():
+        if len(frame.people) >= _MANY and _overlap([p for p in frame.people if p]):
+            raise ValueError(
+                f"a frame of it has {len(frame.people)} entries that lie over each other, as of one person in many "
+                "frames. Give every entry its frame."
+            )
     key = next((k for e in entries if (k := frame_key(e))), None)
     if key is None:
         if len(frames) == 1:
@@ -331,7 +338,7 @@ def _person(entry: Mapping[str, Any]) -> str | None:
 
 def _is_rows_first(frames: Any) -> bool:
     return isinstance(frames, list) and not any(
-        isinstance(f, Mapping) and (frame_key(f) or point_key(f) or is_points(f)) for f in frames
+        f and (not isinstance(f, Mapping) or frame_key(f) or point_key(f) or is_points(f)) for f in frames
     )
 
 
