@@ -220,7 +220,7 @@ def test_people_of_whom_too_little_is_seen_are_left_out(tmp_path: Path, caplog: 
         (["--export", "fbx"], "Unknown export"),
         (["--video", "none.mp4"], "Video not found"),
         (["--camera", "none.yaml"], "Camera file not found"),
-        (["--format", "openpose"], "no list 'people'"),
+        (["--format", "openpose"], "content is coco, not openpose"),
         (["--method", "mocap2to3", "--model", "no-such-model"], "no-such-model"),
     ],
 )

@@ -433,6 +433,7 @@ def test_one_bad_entry_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCa
 
 @pytest.mark.parametrize("skeleton", [COCO17, H36M17, OPENPOSE18, BODY25B], ids=lambda s: s.name)
 def test_a_named_right_skeleton_is_taken(tmp_path: Path, skeleton: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "hmr4d")
     points = figure(skeleton.joint_names)
     np.save(tmp_path / "k.npy", points)
     check(one(tmp_path / "k.npy", skeleton=skeleton.name), points, skeleton.name)

@@ -53,14 +53,14 @@ def misfit(points: NDArray[np.float64], order: JointOrder) -> float | None:
     rest = _lengths_at_rest()
     chosen = points[np.unique(np.linspace(0, len(points) - 1, _MOST_SEEN).astype(int))]
     ends = np.array([[order.joint_names.index(name) for name in limb] for limb in _LIMBS])
-    seen = (chosen[:, ends, 2] > 0).all(-1)
+    seen: NDArray[np.bool_] = np.asarray((chosen[:, ends, 2] > 0).all(-1))
     lengths = np.linalg.norm(chosen[:, ends[:, 0], :2] - chosen[:, ends[:, 1], :2], axis=-1)  # (N, 12)
     sizes = np.where(seen, lengths, 0.0).sum(1) / np.maximum(np.where(seen, rest, 0.0).sum(1), _SHORTEST)
     usable = (seen.sum(1) >= _FEWEST_LIMBS) & (sizes > 0)
     if not usable.any():
         return None
     shares = np.where(seen[usable], lengths[usable] / sizes[usable, None] / rest, np.nan)
-    told: NDArray[np.bool_] = np.asarray(np.isfinite(shares).any(axis=0))
+    told = np.isfinite(shares).any(axis=0)
     ratios = np.log(np.maximum(np.nanquantile(shares[:, told], _LONG, axis=0), _SHORTEST))
     is_width = np.flatnonzero(told) >= len(_LIMBS) - _WIDTHS
     ratios = np.where(is_width, np.maximum(ratios, np.log(_FORESHORTENED)), ratios)
