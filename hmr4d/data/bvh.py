@@ -26,7 +26,7 @@ class BvhClip:
 
     Attributes:
         name: where the clip came from, for messages.
-        joint_names: J names in file order, end sites left out.
+        joint_names: J names in file order; end sites are left out, or come last, see `read_bvh`.
         parents: parent index per joint, -1 for a root; a parent precedes its children.
         offsets: (J, 3) OFFSET of each joint from its parent, in file units.
         channels: per joint, its channel names in listed order, such as "Xposition" or "Zrotation".
@@ -99,7 +99,7 @@ class BvhClip:
         return np.ascontiguousarray(positions.transpose(2, 0, 1))
 
 
-def read_bvh(source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> BvhClip:
+def read_bvh(source: str | os.PathLike[str] | bytes, *, name: str | None = None, end_sites: bool = False) -> BvhClip:
     """Reads one BVH file.
 
     Any channel order and number per joint, tabs, CR/LF line ends, exponents and named end sites are understood.
@@ -107,6 +107,7 @@ def read_bvh(source: str | os.PathLike[str] | bytes, *, name: str | None = None)
     Args:
         source: a path, or the content of the file.
         name: how messages call the file; the path by default.
+        end_sites: keep end sites as joints without channels, called "<joint>_end".
 
     Raises:
         FileNotFoundError: the path does not exist.
@@ -125,7 +126,13 @@ def read_bvh(source: str | os.PathLike[str] | bytes, *, name: str | None = None)
         content = content.replace(b"\r", b"\n")
     match = _MOTION_LINE.search(content)
     header = content[: match.start()] if match else content
-    joint_names, parents, offsets, channels = _HeaderParser(header, name).parse()
+    parser = _HeaderParser(header, name)
+    joint_names, parents, offsets, channels = parser.parse()
+    if end_sites:
+        ends = {joint: end for joint, end in parser.ends.items() if f"{joint_names[joint]}_end" not in joint_names}
+        joint_names += tuple(f"{joint_names[joint]}_end" for joint in ends)
+        parents, channels = (*parents, *ends), (*channels, *(() for _ in ends))
+        offsets = np.concatenate([offsets, np.array([*ends.values()], dtype=np.float64).reshape(-1, 3)])
     if match is None:
         lines = content.count(b"\n") + 1
         raise BvhError(f"{name}, line {lines}: the file ends without a MOTION section; it is cut short or no BVH file.")
@@ -143,6 +150,7 @@ class _HeaderParser:
         self.tokens = [(token, n) for n, line in enumerate(text.splitlines(), start=1) for token in line.split()]
         self.name = name
         self.at = 0
+        self.ends: dict[int, list[float]] = {}  # joint -> OFFSET of its first end site
 
     def fail(self, cause: str) -> BvhError:
         line = self.tokens[min(self.at, len(self.tokens)) - 1][1] if self.tokens else 1
@@ -204,6 +212,8 @@ class _HeaderParser:
                 values = self.numbers(3, "OFFSET")
                 if stack[-1] >= 0:
                     offsets[stack[-1]] = values
+                else:
+                    self.ends.setdefault(stack[-2], values)
             elif upper == "CHANNELS" and stack and stack[-1] >= 0:
                 channels[stack[-1]] = self.channel_list(names[stack[-1]])
             elif keyword == "}" and stack:

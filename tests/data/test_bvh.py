@@ -50,6 +50,13 @@ def test_kinematics_by_hand():
     np.testing.assert_allclose(positions[1], [[5, 100, 0], [-5, 100, 0]], atol=1e-9)
 
 
+def test_end_sites_come_last_as_joints_where_they_are_asked_for():
+    clip = read_bvh(TWO_BONES.encode(), end_sites=True)
+    assert clip.joint_names == ("Base", "Tip", "Tip_end")
+    assert clip.parents == (-1, 0, 1)
+    np.testing.assert_allclose(clip.forward_kinematics()[1, 2], [-10, 100, 0], atol=1e-9)
+
+
 def test_positions_can_add_to_offset():
     positions = read_bvh(TWO_BONES.encode()).forward_kinematics(add_offset_to_positions=True)
     np.testing.assert_allclose(positions[0, 0], [1, 102, 3])
