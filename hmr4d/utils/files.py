@@ -39,6 +39,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
         raise
 
 
+def cache_folder() -> Path:
+    """Folder for what can be made again: HMR4D_CACHE, else `hmr4d` in XDG_CACHE_HOME or `~/.cache`."""
+    if named := os.environ.get("HMR4D_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hmr4d"
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes UTF-8 text atomically."""
     with atomic_path(path) as temporary:
