@@ -2,11 +2,14 @@
 
 python tools/prepare.py synthetic --out inputs/synthetic
 python tools/prepare.py bandai_namco --root bandai_namco.tar.xz --out inputs/bandai_namco
+python tools/prepare.py cmu --root cmu.tar.xz --out inputs/cmu_full
 python tools/prepare.py humanml3d-from-amass --amass inputs/amass --index index.csv --texts texts.zip --out inputs/hml3d
 python tools/prepare.py humanml3d --root inputs/hml3d --out inputs/humanml3d
 python tools/prepare.py bvh --root my_clips --captions captions.csv --map bandai_namco --out inputs/my_clips
 python tools/prepare.py text --store inputs/bandai_namco --text-encoder minilm
 python tools/prepare.py pose-prior --store inputs/bandai_namco --out inputs/pose_prior.npz
+python tools/prepare.py pack --store inputs/cmu_full --out inputs/cmu
+python tools/prepare.py statistics --store inputs/cmu --out cmu_20fps.npz
 """
 
 from __future__ import annotations
@@ -22,10 +25,13 @@ from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.places import inputs_folder
-from hmr4d.data.importers import bandai_namco, bvh_folder, humanml3d, synthetic
+from hmr4d.data.importers import bandai_namco, bvh_folder, cmu, humanml3d, synthetic
+from hmr4d.data.importers.cmu_files import restore_lost_bones
 from hmr4d.data.importers.conversion import METRES_PER_UNIT, RETARGETS, UP_AXES, Conversion
 from hmr4d.data.importers.humanml3d_release import MAKES
 from hmr4d.data.joint_maps import JOINT_MAPS
+from hmr4d.data.pack_store import pack_store
+from hmr4d.data.packed_joints import STEP
 from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
 from hmr4d.utils.progress import progress
 
@@ -40,18 +46,16 @@ BODY_MODELS = Path("checkpoints/body_models")
 _MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1)}
 
 
-class PriorFile(NamedTuple):
-    """A pose prior that was written.
+class Written(NamedTuple):
+    """A file or folder made from a store.
 
     Attributes:
-        path: of the file.
-        num_poses: in its bank.
-        source: of the poses, with the licence.
+        path: of it.
+        about: what it holds.
     """
 
     path: Path
-    num_poses: int
-    source: str
+    about: str
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,12 +67,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     _add_synthetic(commands)
+    _add_cmu(commands)
     _add_bandai_namco(commands)
     _add_humanml3d(commands)
     _add_humanml3d_from_amass(commands)
     _add_bvh(commands)
     _add_text(commands)
     _add_pose_prior(commands)
+    _add_pack(commands)
+    _add_statistics(commands)
     return parser
 
 
@@ -125,6 +132,19 @@ def _add_bandai_namco(commands: _Commands) -> None:
     command.add_argument("--seed", type=int, default=0, help="seed of the captions")
     command.add_argument("--keep-about-face", action="store_true", help="keep clips with part of an extra about-face")
     _add_bvh_options(command, bandai_namco.DEFAULT_MIN_FRAMES)
+
+
+def _add_cmu(commands: _Commands) -> None:
+    command = _add_command(
+        commands, "cmu", "CMU motion capture database, or a part of it (free for all uses)", _run_cmu
+    )
+    command.add_argument(
+        "--root", type=Path, required=True, help="folder or tar archive of .amc and .asf or .bvh files"
+    )
+    command.add_argument("--captions", type=Path, default=cmu.FOLDER, help="folder of caption files")
+    command.add_argument("--min-frames", type=int, default=cmu.DEFAULT_MIN_FRAMES, help="leave out shorter pieces")
+    command.add_argument("--skip-bad", action="store_true", help="leave out unreadable files instead of stopping")
+    command.add_argument("--jobs", type=int, default=None, help="worker processes; None: one per core")
 
 
 def _add_humanml3d(commands: _Commands) -> None:
@@ -202,7 +222,51 @@ def _add_pose_prior(commands: _Commands) -> None:
     command.add_argument("--size", type=int, default=1024, help="poses in the bank")
 
 
-def _run_pose_prior(args: argparse.Namespace) -> PriorFile:
+def _add_pack(commands: _Commands) -> None:
+    help_text = "make a small copy of a store, to be passed on: joints rounded and compressed into one file"
+    command = commands.add_parser(
+        "pack", help=help_text, description=help_text + ".", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    command.set_defaults(run=_run_pack, text_encoder=None)
+    command.add_argument("--store", type=Path, required=True, help="folder of the store")
+    command.add_argument("--out", type=Path, required=True, help="folder to write")
+    command.add_argument("--step", type=float, default=STEP, help="metres; joints are off by at most half of it")
+    command.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def _run_pack(args: argparse.Namespace) -> Written:
+    path = pack_store(args.store, args.out, step=args.step, overwrite=args.overwrite)
+    size = sum(file.stat().st_size for file in path.iterdir()) / 1e6
+    return Written(path, f"{size:.1f} MB, joints off by at most {500 * args.step:g} mm")
+
+
+def _add_statistics(commands: _Commands) -> None:
+    help_text = "measure mean and spread of the projected motion of a store, for motion.statistics"
+    command = commands.add_parser(
+        "statistics", help=help_text, description=help_text + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )  # fmt: skip
+    command.set_defaults(run=_run_statistics, text_encoder=None)
+    command.add_argument("--store", type=Path, required=True, help="folder of the store")
+    command.add_argument("--out", type=Path, required=True, help=".npz file to write; its name is that of the numbers")
+    command.add_argument("--items", type=int, default=2000, help="examples to draw from the train clips")
+    command.add_argument("--min-seconds", type=float, default=1.0, help="shorter clips do not count")
+    command.add_argument("--max-seconds", type=float, default=9.8, help="windows of longer clips")
+
+
+def _run_statistics(args: argparse.Namespace) -> Written:
+    from hmr4d.data.view_statistics import measure_view_statistics
+
+    statistics = measure_view_statistics(
+        MotionStore.open(args.store), name=args.out.stem, num_items=args.items, min_seconds=args.min_seconds,
+        max_seconds=args.max_seconds,
+    )  # fmt: skip
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    statistics.save(args.out)
+    return Written(args.out, f"mean and spread of {statistics.mean.size} features in {args.items} examples")
+
+
+def _run_pose_prior(args: argparse.Namespace) -> Written:
     store = MotionStore.open(args.store)
     if store.skeleton.name != SMPL22.name:
         raise ValueError(f"{args.store} holds '{store.skeleton.name}' joints; a pose prior needs '{SMPL22.name}'.")
@@ -213,7 +277,7 @@ def _run_pose_prior(args: argparse.Namespace) -> PriorFile:
         source=f"{store.name}, {len(clips)} clips; {store.info.get('licence', 'licence unknown')}",
     )  # fmt: skip
     prior.save(args.out)
-    return PriorFile(args.out, len(prior.rotations), prior.source)
+    return Written(args.out, f"{len(prior.rotations)} poses from {prior.source}")
 
 
 def _run_synthetic(args: argparse.Namespace) -> StoreSummary:
@@ -226,6 +290,14 @@ def _run_bandai_namco(args: argparse.Namespace) -> StoreSummary:
         args.root, args.out, min_frames=args.min_frames, captions_per_cell=args.captions, caption_seed=args.seed,
         retarget=args.retarget, canonical=args.canonical, keep_about_face=args.keep_about_face,
         skip_bad=args.skip_bad, jobs=args.jobs, overwrite=args.overwrite,
+    )  # fmt: skip
+
+
+def _run_cmu(args: argparse.Namespace) -> StoreSummary:
+    sys.stderr.write(cmu.NOTICE + "\n")
+    return cmu.import_cmu(
+        args.root, args.out, captions=args.captions, min_frames=args.min_frames, skip_bad=args.skip_bad,
+        jobs=args.jobs, overwrite=args.overwrite,
     )  # fmt: skip
 
 
@@ -258,6 +330,7 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
         skip_frames=skip_frames if args.skip_frames is None else args.skip_frames,
         retarget=args.retarget,
         add_offset_to_positions=args.add_offset,
+        mend=restore_lost_bones if args.map == "cmu" else None,
     )
     if args.map == "cmu":
         sys.stderr.write(bvh_folder.CMU_CREDIT + "\n")
@@ -269,9 +342,9 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     )  # fmt: skip
 
 
-def _told(result: StoreSummary | BuildReport | PriorFile) -> str:
-    if isinstance(result, PriorFile):
-        return f"{result.path}: {result.num_poses} poses from {result.source}"
+def _told(result: StoreSummary | BuildReport | Written) -> str:
+    if isinstance(result, Written):
+        return f"{result.path}: {result.about}"
     if isinstance(result, StoreSummary):
         return (
             f"{result.path}: {result.num_clips} clips, {result.num_frames} frames, {result.num_captions} captions, "

@@ -85,8 +85,16 @@ _BANDAI_SIDE = {
     "hip": "UpperLeg", "knee": "LowerLeg", "ankle": "Foot", "foot": "Toes", "collar": "Shoulder",
     "shoulder": "UpperArm", "elbow": "LowerArm", "wrist": "Hand",
 }  # fmt: skip
+_ASF_SIDE = {
+    "hip": "hipjoint", "knee": "femur", "ankle": "tibia", "foot": "foot", "shoulder": "clavicle", "elbow": "humerus",
+    "wrist": "wrist",
+}  # fmt: skip
 _CMU_SIDE = {
     "hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "foot": "ToeBase", "shoulder": "Arm", "elbow": "ForeArm",
+    "wrist": "FingerBase",
+}  # fmt: skip
+_DAZ_SIDE = {
+    "hip": "Thigh", "knee": "Shin", "ankle": "Foot", "foot": "Foot_end", "shoulder": "Shldr", "elbow": "ForeArm",
     "wrist": "Hand",
 }  # fmt: skip
 
@@ -100,16 +108,40 @@ BANDAI_NAMCO = JointMap(
     | {f"right_{ours}": f"{theirs}_R" for ours, theirs in _BANDAI_SIDE.items()},
 )  # fmt: skip
 
+# Of ASF files; a joint there is the end of a bone. The radius ends amid the forearm, the "wrist" bone at the wrist.
+CMU_ASF = JointMap(
+    "cmu_asf",
+    {
+        "pelvis": "root", "spine1": "lowerback", "spine2": "upperback", "spine3": Between("upperback", "thorax", 0.35),
+        "neck": "lowerneck", "head": "upperneck",
+    }
+    | {f"{side}_collar": Between("thorax", f"{side[0]}clavicle", 0.45) for side in ("left", "right")}
+    | {f"{side}_{ours}": f"{side[0]}{theirs}" for side in ("left", "right") for ours, theirs in _ASF_SIDE.items()},
+)  # fmt: skip
+
+# Of BVH conversions with 31 joints, after `restore_lost_bones` of `importers.cmu_files`.
 CMU = JointMap(
     "cmu",
     {
-        "pelvis": "Hips", "spine1": Between("Hips", "Spine"), "spine2": "Spine", "spine3": "Spine1", "neck": "Neck1",
-        "head": "Head",
-        # LeftShoulder and RightShoulder have no length here: the collar is set between chest and arm.
-        "left_collar": Between("Spine1", "LeftArm", 0.6), "right_collar": Between("Spine1", "RightArm", 0.6),
+        "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": Between("Spine1", "Neck", 0.35),
+        "neck": "Neck1", "head": "Head",
+        "left_collar": Between("Neck", "LeftArm", 0.45), "right_collar": Between("Neck", "RightArm", 0.45),
     }
     | {f"left_{ours}": f"Left{theirs}" for ours, theirs in _CMU_SIDE.items()}
     | {f"right_{ours}": f"Right{theirs}" for ours, theirs in _CMU_SIDE.items()},
 )  # fmt: skip
 
-JOINT_MAPS = {m.name: m for m in (BANDAI_NAMCO, CMU)}
+# Of BVH conversions to the Daz figure with 43 joints, end sites kept. Its "hip" lies below the hip joints; the points
+# of the torso are at the heights that ASF files give them.
+CMU_DAZ = JointMap(
+    "cmu_daz",
+    {
+        "pelvis": Between("hip", "abdomen", 0.6), "spine1": Between("abdomen", "chest", 0.3),
+        "spine2": Between("chest", "neck", 0.17), "spine3": Between("chest", "neck", 0.36), "neck": "neck",
+        "head": "head",
+    }
+    | {f"{side}_collar": Between(f"{side[0]}Collar", f"{side[0]}Shldr", 0.6) for side in ("left", "right")}
+    | {f"{side}_{ours}": f"{side[0]}{theirs}" for side in ("left", "right") for ours, theirs in _DAZ_SIDE.items()},
+)  # fmt: skip
+
+JOINT_MAPS = {m.name: m for m in (BANDAI_NAMCO, CMU)}  # of BVH files that need nothing else

@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hmr4d.body.canonical import face_first_frame, mirror
 from hmr4d.data.captions import content_names, mirror_content
+from hmr4d.data.importers.cmu_captions import GROUPS, mirrored_group
 from hmr4d.data.resampling import resample_positions
 from hmr4d.data.store import MotionStore
 from hmr4d.metrics.physical import to_neutral_height
@@ -99,8 +100,9 @@ def labelled_motion(store: MotionStore, split: str, *, kind: str = "content") ->
 
 def mirror_labels(labels: Sequence[str]) -> dict[str, str]:
     """Label -> label of the mirrored clip; labels without a mirror image, or unknown to the captions, are left out."""
-    known = set(content_names()) - set(ONE_HANDED)
-    return {label: mirror_content(label) for label in set(labels) & known}
+    contents = {label: mirror_content(label) for label in set(labels) & set(content_names())}
+    groups = {label: mirrored_group(label) for label in set(labels) & set(GROUPS)}
+    return {label: twin for label, twin in (groups | contents).items() if label not in ONE_HANDED}
 
 
 def content_features(joints3d: Tensor, lengths: Tensor, fps: float) -> Tensor:

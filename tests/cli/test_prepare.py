@@ -9,6 +9,7 @@ from hmr4d.cli.export_humanml3d import main as export
 from hmr4d.cli.prepare import build_parser, main
 from hmr4d.data.safe_pickle import load_arrays_pickle
 from hmr4d.data.store import MotionStore
+from hmr4d.representation.motion2d import Statistics
 from tests.data.amass_files import write_parts
 
 
@@ -18,6 +19,19 @@ def test_synthetic_with_text_cache(tmp_path, capsys):
     assert "12 clips" in capsys.readouterr().out
     store = MotionStore.open(out)
     assert len(store.text_cache("hash")) == len(store.caption_texts)
+
+
+def test_pack_and_statistics_of_a_store(tmp_path, capsys):
+    assert main(["synthetic", "--out", str(tmp_path / "syn"), "--num-clips", "12"]) == 0
+    assert main(["pack", "--store", str(tmp_path / "syn"), "--out", str(tmp_path / "packed"), "--step", "0.001"]) == 0
+    assert "joints off by at most 0.5 mm" in capsys.readouterr().out
+    assert MotionStore.open(tmp_path / "packed").is_packed
+    assert main(["pack", "--store", str(tmp_path / "syn"), "--out", str(tmp_path / "packed")]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    out = tmp_path / "mine_20fps.npz"
+    assert main(["statistics", "--store", str(tmp_path / "packed"), "--out", str(out), "--items", "8"]) == 0
+    measured = Statistics.load(out)
+    assert (measured.name, measured.fps, measured.mean.shape) == ("mine_20fps", 20.0, (44,))
 
 
 def test_text_for_a_store_that_is_there(tmp_path):
@@ -119,7 +133,18 @@ def test_published_export_takes_the_published_places(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["bandai_namco"], ["humanml3d"], ["humanml3d-from-amass"], ["bvh"], ["synthetic"], ["text"]],
+    [
+        [],
+        ["bandai_namco"],
+        ["humanml3d"],
+        ["humanml3d-from-amass"],
+        ["bvh"],
+        ["cmu"],
+        ["synthetic"],
+        ["text"],
+        ["pack"],
+        ["statistics"],
+    ],
 )
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as exit_info:

@@ -44,6 +44,7 @@ class Conversion:
         skip_frames: frames dropped at the start, such as an added T-pose.
         retarget: "none", or "smpl_mean" for the mean SMPL bone lengths.
         add_offset_to_positions: position channels count from OFFSET instead of replacing it.
+        mend: puts faults of a converter right before anything else, such as `cmu_files.restore_lost_bones`.
     """
 
     joint_map: JointMap
@@ -53,6 +54,7 @@ class Conversion:
     skip_frames: int = 0
     retarget: str = "none"
     add_offset_to_positions: bool = False
+    mend: Callable[[BvhClip], BvhClip] | None = None
 
     def __post_init__(self) -> None:
         if self.up not in UP_AXES:
@@ -70,6 +72,8 @@ class Conversion:
         """
         if clip.num_frames <= self.skip_frames:
             raise BvhError(f"{clip.name}: {clip.num_frames} frames, all skipped (skip_frames = {self.skip_frames}).")
+        if self.mend is not None:
+            clip = self.mend(clip)
         positions = clip.forward_kinematics(add_offset_to_positions=self.add_offset_to_positions)
         try:
             joints = self.joint_map.apply(positions[self.skip_frames :], clip.joint_names)
