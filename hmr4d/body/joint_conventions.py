@@ -75,6 +75,17 @@ def bone_directions(convention: str | None) -> dict[int, Tensor]:
     return directions
 
 
+def foot_heights(convention: str | None) -> dict[str, float]:
+    """Metres over the floor of the foot joints of somebody who stands, by their part ("ankle", "foot"); none for None.
+
+    Raises:
+        ValueError: unknown convention.
+    """
+    if convention_of({METADATA_KEY: convention}) is None:
+        return {}
+    return dict(_tables()[str(convention)].get("foot_heights", {}))
+
+
 def rest_in_convention(rest_joints: Tensor, convention: str | None) -> Tensor:
     """Rest joints (22, 3) whose bones point as those of a convention do; their lengths stay."""
     rest = rest_joints.clone()

@@ -5,7 +5,7 @@ A plain module that needs neither a trainer nor a configuration: `training_loss`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hmr4d.body.joint_conventions import convention_facts, convention_of
+from hmr4d.body.joint_conventions import foot_heights as convention_heights
 from hmr4d.data.resampling import resampled_length
 from hmr4d.diffusion.noise import IndependentNoise, NoiseSource
 from hmr4d.diffusion.requests import fitting, seeds_of
@@ -23,7 +24,13 @@ from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
 from hmr4d.geometry.rigs import CONDITION_SIZES, Rig, camera_condition, first_camera, normalise, project
 from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
 from hmr4d.models.mocap2to3.denoiser import LiftingDenoiser
-from hmr4d.models.mocap2to3.ground_hints import count_hint_features, ground_hints, hints_in_views, hints_in_world
+from hmr4d.models.mocap2to3.ground_hints import (
+    GroundHints,
+    count_hint_features,
+    ground_hints,
+    hints_in_views,
+    hints_in_world,
+)
 from hmr4d.models.mocap2to3.losses import masked_mean, step_error
 from hmr4d.models.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
 from hmr4d.models.mocap2to3.output import LiftOutput
@@ -61,13 +68,14 @@ class Mocap2to3Pipeline(nn.Module):
         max_range: metres, of the pointmaps.
         fps: frames per second of the motion that the network knows.
         joint_convention: of that motion, see `body.joint_conventions`.
+        foot_heights: metres over the floor of its standing foot joints by part; None: those of the convention.
     """
 
     def __init__(
         self, denoiser: LiftingDenoiser, codec: ViewTokenCodec | ViewPointCodec, schedule: NoiseSchedule, *,
         world_codec: WorldJointsCodec | None = None, sampling: LiftSamplingOptions | None = None,
         training: LiftTrainingOptions | None = None, cameras: str = "paper", max_range: float = DEFAULT_RANGE,
-        fps: float = 30.0, joint_convention: str | None = None,
+        fps: float = 30.0, joint_convention: str | None = None, foot_heights: Mapping[str, float] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         state = codec if world_codec is None else world_codec
@@ -86,6 +94,7 @@ class Mocap2to3Pipeline(nn.Module):
         self.sampling, self.training_options = sampling or LiftSamplingOptions(), training or LiftTrainingOptions()
         self.cameras, self.max_range, self.fps = cameras, max_range, fps
         self.joint_convention = convention_of(convention_facts(joint_convention))
+        self.foot_heights = convention_heights(joint_convention) if foot_heights is None else dict(foot_heights)
 
     @property
     def device(self) -> torch.device:
@@ -172,15 +181,18 @@ class Mocap2to3Pipeline(nn.Module):
         """What the network is told of where observed joints (B, L, J, 2) are (`ground_hints`); None: nothing."""
         if not self.denoiser.num_hint_features:
             return None
-        hints = ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range)
+        hints = self._ground_hints(pixels, seen, rig)
         if self.world_codec is not None:
             return hints_in_world(hints, self.world_codec)
         return hints_in_views(hints, rig, self.codec)
 
     def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor:
         """Joints (B, L, J, 3) as a flat figure on the floor where the feet are seen (`ground_hints`), NaN elsewhere."""
-        hints = ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range)
+        hints = self._ground_hints(pixels, seen, rig)
         return torch.where(hints.valid[..., -1:, None], hints.figure, torch.nan)
+
+    def _ground_hints(self, pixels: Tensor, seen: Tensor, rig: Rig) -> GroundHints:
+        return ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range, self.foot_heights)
 
     def _point_terms(self, predicted: Tensor, x_0: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Errors of decoded points whose weight is not 0, by the name of the weight."""
