@@ -1,0 +1,218 @@
+"""Whether lifted motion can be right: what a single result shows of wrong joint orders, mixed people and wrong cameras.
+
+Every check measures one number and has a limit, below which almost all good results lie. Limits were chosen on made-up
+views of real motion; `benchmarks/lift_checks.py` measures how often good input is doubted and which mistakes are found
+(docs/lift.md). What a check cannot measure, it does not doubt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy.ndimage import gaussian_filter1d
+from torch import Tensor
+
+from hmr4d.body.skeleton import Skeleton
+from hmr4d.geometry.rigs import Rig, project
+from hmr4d.utils.tensors import interpolate_gaps
+
+BODY = 1.7  # metres; taken as the size of people whose picture is measured
+ENOUGH = 20  # frames that a check of distributions needs
+LIMB_BONES = tuple(
+    (f"{side}_{a}", f"{side}_{b}")
+    for side in ("left", "right")
+    for a, b in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
+)
+LONGEST_SEEN = 0.9  # quantile over frames of a bone's length in the picture, which shortens it more or less
+NEAR_AND_FAR = 1.3  # ratio of the distances between which a change of stature can be seen
+UPRIGHT = 0.8  # quantile over frames of the stature: people stoop
+FOOT_SMOOTHING = 0.1  # seconds, standard deviation, along which feet are followed
+STANDING = 0.2  # quantile over frames of the slowest foot's speed: feet that bear weight are in it
+MARGIN = 0.02  # of the picture's sides; detectors set joints a little outside
+# What is still good: see the module.
+LIMITS: Mapping[str, float] = {
+    "reprojection": 0.06, "proportions": 0.7, "jumps": 10.0, "shaking": 40.0, "stature": 0.25, "stature_change": 0.15,
+    "sliding": 0.35, "outside": 0.02, "corner": 1.8,
+}  # fmt: skip
+ADVICE: Mapping[str, str] = {
+    "reprojection": "the motion lies {value:.0%} of the body's size beside the keypoints: a wrong joint order (see "
+    "--skeleton), several people under one id, or left and right exchanged",
+    "proportions": "no body has limbs like these keypoints, one is {factor:.1f} times too long or too short for the "
+    "others: a wrong joint order (see --skeleton) or several people under one id",
+    "jumps": "the keypoints jump at {value:.0f} m/s: several people under one id, or a wrong frame rate",
+    "shaking": "the motion shakes with {value:.0f} m/s^2: keypoints or confidences are very rough, or the frame rate is "
+    "wrong",
+    "stature": "the person is {factor:.2f} times as tall or as small as people are: check height, pitch, focal length "
+    "and size in the camera file",
+    "stature_change": "the person grows or shrinks by {value:.0%} along the way: check pitch, height and focal length "
+    "in the camera file",
+    "sliding": "even the slower foot slides at {value:.1f} m/s all the time: does the camera move or turn?",
+    "outside": "{value:.0%} of the keypoints lie outside the camera's picture: is the camera file for pictures of "
+    "another size?",
+    "corner": "the keypoints fill the upper left part of the camera's picture alone, which is {value:.1f} times as "
+    "large: is the camera file for larger pictures?",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LiftCheck:
+    """One measured number and what it says.
+
+    Attributes:
+        name: key of LIMITS.
+        value: what was measured; NaN where it could not be.
+    """
+
+    name: str
+    value: float
+
+    @property
+    def limit(self) -> float:
+        return LIMITS[self.name]
+
+    @property
+    def is_fine(self) -> bool:
+        return not self.value > self.limit
+
+    @property
+    def advice(self) -> str:
+        """What is likely wrong if this is not fine."""
+        return ADVICE[self.name].format(value=self.value, factor=math.exp(min(self.value, 10.0)))
+
+
+def check_lift(
+    joints3d: Tensor, kp2d: Tensor, conf: Tensor, camera: Rig, *, fps: float, skeleton: Skeleton, rest_joints: Tensor,
+    statures: tuple[Tensor, Tensor] | None = None,
+) -> tuple[LiftCheck, ...]:  # fmt: skip
+    """All checks of one person's motion.
+
+    Args:
+        joints3d: (L, J, 3) metres, world.
+        kp2d, conf: (L, J, 2) pixels and (L, J) that were lifted, 0 for missing.
+        camera: of one view.
+        fps: frames per second.
+        skeleton: of the joints.
+        rest_joints: (J, 3) metres of a body, for the proportions of limbs.
+        statures: metres over the floor and distance (N,) of the frames that tell both; None: none does.
+    """
+    pixels, seen = kp2d.double(), conf > 0
+    projected, depth = project(camera, joints3d.double())
+    diagonal = _diagonals(pixels, seen)
+    roots = list(skeleton.root_joints)
+    distance = depth[0][:, roots].mean(1).clamp(min=0.1)
+    tall, away = (torch.zeros(0), torch.zeros(0)) if statures is None else statures
+    values = {
+        "reprojection": _reprojection(projected[0], pixels, seen, diagonal),
+        "proportions": _proportions(pixels, seen, diagonal, skeleton, rest_joints),
+        "jumps": _jumps(pixels, seen, diagonal, fps),
+        "shaking": _shaking(joints3d.double(), fps),
+        "stature": _off_stature(tall),
+        "stature_change": _stature_change(tall, away),
+        "sliding": _sliding(pixels, seen, distance / camera.K4[0, :2].mean(), fps, skeleton),
+        **_place_in_picture(pixels, seen, camera.size[0]),
+    }
+    return tuple(LiftCheck(name, values[name]) for name in LIMITS)
+
+
+def doubts(checks: Sequence[LiftCheck]) -> list[LiftCheck]:
+    """The checks that are not fine."""
+    return [check for check in checks if not check.is_fine]
+
+
+def _diagonals(pixels: Tensor, seen: Tensor) -> Tensor:
+    """(L,) diagonal of the box of the joints that are seen, in pixels; NaN where fewer than half are."""
+    low = pixels.masked_fill(~seen[..., None], torch.inf).amin(1)
+    high = pixels.masked_fill(~seen[..., None], -torch.inf).amax(1)
+    enough = seen.sum(1) * 2 >= max(int(seen.sum(1).max()), 2)
+    return torch.where(enough, (high - low).norm(dim=-1), torch.nan)
+
+
+def _reprojection(projected: Tensor, pixels: Tensor, seen: Tensor, diagonal: Tensor) -> float:
+    """Median over frames of the mean distance from the keypoints, over the body's size in the picture."""
+    off = ((projected - pixels).norm(dim=-1) * seen).sum(1) / seen.sum(1).clamp(min=1)
+    return float((off / diagonal).nanmedian())
+
+
+def _proportions(pixels: Tensor, seen: Tensor, diagonal: Tensor, skeleton: Skeleton, rest_joints: Tensor) -> float:
+    """|log| of the second worst limb bone's length against the others, lengths as they look at their longest."""
+    ratios = []
+    size = diagonal.nanmedian()
+    for start, end in LIMB_BONES:
+        if not {start, end} <= set(skeleton.joint_names):
+            continue
+        a, b = skeleton.indices(start, end)
+        both = seen[:, a] & seen[:, b] & diagonal.isfinite()
+        if int(both.sum()) >= ENOUGH:
+            long = ((pixels[both, a] - pixels[both, b]).norm(dim=-1) / diagonal[both] * size).quantile(LONGEST_SEEN)
+            ratios.append(float(long / (rest_joints[a] - rest_joints[b]).norm()))
+    if len(ratios) < 4:
+        return math.nan
+    logs = torch.tensor(ratios, dtype=torch.float64).clamp(min=1e-6).log()
+    return float((logs - logs.median()).abs().sort().values[-2])
+
+
+def _jumps(pixels: Tensor, seen: Tensor, diagonal: Tensor, fps: float) -> float:
+    """Fastest step of the body from frame to frame, in metres per second if the body's box has the size of a person."""
+    both = seen[1:] & seen[:-1]
+    steps = (pixels[1:] - pixels[:-1]).norm(dim=-1).masked_fill(~both, torch.nan).nanmedian(1).values
+    enough = both.sum(1) * 2 >= seen.shape[1] // 2
+    speed = (steps / torch.minimum(diagonal[1:], diagonal[:-1]))[enough] * BODY * fps
+    speed = speed[speed.isfinite()]
+    return float(speed.max()) if len(speed) else math.nan
+
+
+def _shaking(joints3d: Tensor, fps: float) -> float:
+    """Median over frames of the mean acceleration of the joints, m/s^2."""
+    if len(joints3d) < 3:
+        return math.nan
+    return float((joints3d.diff(n=2, dim=0).norm(dim=-1) * fps**2).mean(1).median())
+
+
+def _off_stature(tall: Tensor) -> float:
+    """|log| of the stature against people's: 0 within 1.5 and 1.95 m."""
+    if len(tall) < ENOUGH:
+        return math.nan
+    stature = float(tall.quantile(UPRIGHT))
+    return max(math.log(1.5 / max(stature, 1e-3)), math.log(stature / 1.95), 0.0) if stature > 0 else math.inf
+
+
+def _stature_change(tall: Tensor, away: Tensor) -> float:
+    """|log| of the stature in the farther third of the frames over that in the nearer third."""
+    if len(tall) < 3 * ENOUGH:
+        return math.nan
+    order = away.argsort()
+    third = len(order) // 3
+    near, far = order[:third], order[-third:]
+    if away[far].mean() < NEAR_AND_FAR * away[near].mean():
+        return math.nan
+    ratio = tall[far].quantile(UPRIGHT) / tall[near].quantile(UPRIGHT)
+    return abs(math.log(max(float(ratio), 1e-3)))
+
+
+def _sliding(pixels: Tensor, seen: Tensor, metres: Tensor, fps: float, skeleton: Skeleton) -> float:
+    """Low quantile over frames of the slowest foot joint's speed across the picture, m/s at the person's distance."""
+    feet = list(skeleton.contact_joints)
+    sides = [[k for k, j in enumerate(feet) if skeleton.joint_names[j].startswith(s)] for s in ("left", "right")]
+    known = seen[:, feet]
+    filled = interpolate_gaps(pixels[:, feet].transpose(0, 1), known.T).transpose(0, 1)
+    smooth = torch.from_numpy(gaussian_filter1d(filled.numpy(), FOOT_SMOOTHING * fps, axis=0, mode="nearest"))
+    if len(smooth) < 3:
+        return math.nan
+    speed = (smooth[2:] - smooth[:-2]).norm(dim=-1) / 2 * fps * metres[1:-1, None]
+    known = known[1:-1] & known[2:] & known[:-2]
+    enough = known[:, sides[0]].any(1) & known[:, sides[1]].any(1)
+    if int(enough.sum()) < ENOUGH:
+        return math.nan
+    return float(speed.masked_fill(~known, torch.inf).amin(1)[enough].quantile(STANDING))
+
+
+def _place_in_picture(pixels: Tensor, seen: Tensor, size: Tensor) -> dict[str, float]:
+    """Share of keypoints outside the picture, and how much larger it is than the upper left part that they fill."""
+    points = pixels[seen] / size
+    if len(points) < ENOUGH:
+        return {"outside": math.nan, "corner": math.nan}
+    outside = ((points < -MARGIN) | (points > 1 + MARGIN)).any(-1).double().mean()
+    return {"outside": float(outside), "corner": float(1 / points.amax().clamp(min=1e-3))}
