@@ -19,16 +19,19 @@ from PIL import Image
 from hmr4d.body.detected_joints import observed_joints
 from hmr4d.body.ground_contact import standing_joints
 from hmr4d.body.joint_conventions import convention_facts
+from hmr4d.body.joint_conversion import convert_joints
+from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SKELETONS, SMPL22, Skeleton
 from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
 from hmr4d.data.camera_files import CameraFile, check_keypoints_fit, read_camera, read_rig, undistorted
 from hmr4d.data.keypoint_files import FORMATS, KeypointTrack, read_keypoints
-from hmr4d.data.keypoint_gaps import bridge_gaps
+from hmr4d.data.keypoint_gaps import SURE, bridge_gaps, drop_unsure
 from hmr4d.data.lifting_rigs import feet_place, virtual_rig
-from hmr4d.data.view_checks import check_on_floor
+from hmr4d.data.view_checks import check_on_floor, frame_statures
 from hmr4d.export.lift_npz import LiftedMotion, save_lift_npz
 from hmr4d.geometry.rigs import Rig
+from hmr4d.metrics.lift_checks import LiftCheck, check_lift, doubts
 from hmr4d.models.mocap2to3.confidence import camera_joints, joint_confidence
 from hmr4d.models.mocap2to3.output import LiftOutput
 from hmr4d.visualization.html_viewer import ViewerMotion, write_html
@@ -43,7 +46,7 @@ USUAL_FPS = 30.0
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 SLOWEST_FPS, FASTEST_FPS = 1.0, 1000.0
 SAME_ASPECT = 0.02  # share by which the sides of a video may differ from those of the camera's image
-SURE = 0.3  # confidence of the feet that place virtual cameras
+DOUBTFUL = 3  # exit status
 _ONE_SKELETON = ("bvh", "glb", "amass", "mesh")  # formats of a posed body
 _OWN = ("npz", "html")  # written here, with more in them
 
@@ -78,12 +81,13 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument(
         "--export", metavar="LIST", help=f"more formats: {', '.join(f for f in EXPORTS if f not in _OWN)}"
     )
+    known.add_argument("--strict", action="store_true", help="end with status 3 where a result is doubtful")
     known.add_argument("--video", type=Path, metavar="FILE", help="the video, to draw over")
     return known
 
 
-def lift(args: argparse.Namespace) -> list[Path]:
-    """Writes what `args` ask for; the paths written."""
+def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedMotion]]:
+    """Writes what `args` ask for; the paths written, and everybody's motion."""
     formats = check_exports(args.export) if args.export else []
     if args.samples < 1:
         raise ValueError(f"--samples is {args.samples}; expected 1 or more.")
@@ -122,7 +126,7 @@ def lift(args: argparse.Namespace) -> list[Path]:
         written.append(args.out / f"{stem}_plan.png")
         write_plan_view(written[-1], [_path(p, f"person {p.person}") for p in people], _cameras(people[0])[:1],
                         fps=people[0].fps, title=f"{stem}: {len(people)} people")  # fmt: skip
-    return written
+    return written, people
 
 
 def read_tracks(args: argparse.Namespace, camera: CameraFile) -> list[KeypointTrack]:
@@ -155,9 +159,9 @@ def frame_rate(asked: float | None, told: float | None, video: float | None) -> 
     return float(fps)
 
 
-def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, skeleton: Skeleton) -> Rig:
+def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, lifter: Lifter) -> Rig:
     """The camera and virtual copies of it around the median place of the person's feet, float64."""
-    distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, skeleton)
+    distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, lifter.skeleton, lifter.foot_heights)
     side = "left" if lateral < 0 else "right"
     logger.info("The feet are mostly %.1f m ahead of the camera and %.1f m to its %s.", distance, abs(lateral), side)
     return virtual_rig(camera.rig, distance, lateral)
@@ -169,13 +173,13 @@ def lift_track(
     """One person's motion."""
     check_on_floor(track, camera)
     fps = USUAL_FPS if track.fps is None else track.fps
-    found = torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf)
+    found = drop_unsure(torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), lifter.min_conf)
     kp2d, conf = observed_joints(*found, track.skeleton, lifter.skeleton)
     lifted2d, lifted_conf = observed_joints(*bridge_gaps(*found, fps), track.skeleton, lifter.skeleton)
     if not lifter.needs_views:
         rig = camera.rig
     else:
-        rig = read_rig(args.rig, camera) if args.rig else deployment_rig(camera, lifted2d, lifted_conf, lifter.skeleton)
+        rig = read_rig(args.rig, camera) if args.rig else deployment_rig(camera, lifted2d, lifted_conf, lifter)
     output = lifter.run(lifted2d[None], lifted_conf[None], rig.to(torch.float32), fps)
     joints3d, length = output.motion(0), int(output.lengths[0])
     confidence = joint_confidence(output, 0, kp2d, conf) if lifter.needs_views else torch.full_like(conf, torch.nan)
@@ -187,6 +191,7 @@ def lift_track(
         K4=rig.K4.numpy(), T_w2c=rig.T_w2c.numpy(), fps=output.fps, skeleton=output.skeleton, person=track.person,
         seed=args.seed, method=args.method,
     )  # fmt: skip
+    motion = replace(motion, checks=judge(track, camera, motion, lifter))
     errors = _overlay(motion, output).errors
     away = np.linalg.norm(motion.root[:, [0, 2]], axis=1)
     sure = f", confidence {motion.confidence.mean():.2f}" if lifter.needs_views else ""
@@ -194,7 +199,28 @@ def lift_track(
         "Person %s: %d frames, %.1f to %.1f m away, reprojection %.1f pixels in the mean%s.", track.person, length,
         away.min(), away.max(), np.nanmean(errors), sure,
     )  # fmt: skip
+    for check in doubts(motion.checks):
+        logger.warning("Person %s: the result is doubtful; %s.", track.person, check.advice)
     return motion, output
+
+
+def judge(track: KeypointTrack, camera: CameraFile, motion: LiftedMotion, lifter: Lifter) -> tuple[LiftCheck, ...]:
+    """What the motion itself says of keypoints and camera."""
+    joints3d, kp2d, conf = (torch.from_numpy(x) for x in (motion.joints_world, motion.kp2d, motion.kp2d_conf))
+    is_own = track.skeleton.name == lifter.skeleton.name
+    rest = load_light_body().rest_joints
+    if lifter.skeleton.name != SMPL22.name:
+        rest = convert_joints(rest, SMPL22, lifter.skeleton)
+    return check_lift(
+        joints3d,
+        kp2d,
+        conf,
+        camera.rig,
+        fps=motion.fps,
+        skeleton=motion.skeleton,
+        rest_joints=rest.double(),
+        statures=frame_statures(track, camera, lifter.foot_heights if is_own else None),
+    )
 
 
 def write_person(
@@ -308,17 +334,17 @@ def _path(motion: LiftedMotion, name: str) -> PlanPath:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; 0 when everything was written, 2 after one sentence about bad input."""
+    """Entry point; 0 when everything was written, 2 after one sentence about bad input, 3 for doubts if --strict."""
     setup_logging()
     args: Any = parser().parse_args(argv)
     try:
-        written = lift(args)
+        written, people = lift(args)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error)
     except KeyboardInterrupt:
         return stopped(args.out)
     logger.info("%d files in %s.", len(written), args.out)
-    return 0
+    return DOUBTFUL if args.strict and any(person.verdict == "doubtful" for person in people) else 0
 
 
 if __name__ == "__main__":

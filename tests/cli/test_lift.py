@@ -18,6 +18,7 @@ from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import COCO17, SMPL22
 from hmr4d.cli.lift import deployment_rig, frame_rate, main
+from hmr4d.cli.lift_methods import METHODS, LiftRequest
 from hmr4d.data.camera_files import read_camera
 from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.export.motion_npz import load_motion_npz
@@ -190,7 +191,8 @@ def test_rates_come_from_the_first_who_knows(caplog: pytest.LogCaptureFixture) -
 def test_the_side_of_the_feet_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, x: float, said: str) -> None:
     caplog.set_level("INFO", "hmr4d")
     seen = torch.from_numpy(pixels(tmp_path, person(x)))
-    deployment_rig(read_camera(tmp_path / "camera.yaml"), seen, torch.ones(seen.shape[:2]), SMPL22)
+    lifter = METHODS["ground_ray"](LiftRequest("", "cpu", 1, None, 0, SMPL22))
+    deployment_rig(read_camera(tmp_path / "camera.yaml"), seen, torch.ones(seen.shape[:2]), lifter)
     assert re.search(said, caplog.text)
 
 
@@ -248,6 +250,28 @@ def test_a_model_of_smpl_joints_takes_what_coco_keypoints_tell(tmp_path: Path, m
         assert (conf[:, feet] == 0).all() and np.allclose(conf[:, limbs], 0.9) and np.allclose(conf[:, 0], 0.5)
         side = np.ptp(truth[..., 1])  # the person's height in the picture
         assert np.abs(arrays["kp2d"] - truth)[:, conf.min(0) > 0].max() < 0.06 * side
+
+
+def test_doubtful_results_say_so_and_end_strict_commands(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two people under one id are written, warned of, named in the file, and status 3 of --strict."""
+    words = ["--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray", "--fps", "20", "--strict"]
+    good, mixed = coco_file(tmp_path, [person(frames=30)]), tmp_path / "mixed.json"
+    entries = json.loads(good.read_text())
+    for entry, other in zip(entries, json.loads(coco_file(tmp_path, [person(1.2, 30)]).read_text()), strict=True):
+        if entry["image_id"] // 10 % 2:
+            entry["keypoints"] = other["keypoints"]
+    mixed.write_text(json.dumps(entries))
+    coco_file(tmp_path, [person(frames=30)])
+    assert main([str(good), *words, "--out", str(tmp_path / "good")]) == 0
+    assert "doubtful" not in caplog.text
+    assert main([str(mixed), *words, "--out", str(tmp_path / "mixed")]) == 3
+    assert "the result is doubtful; the keypoints jump" in caplog.text
+    assert main([str(mixed), *words[:-1], "--out", str(tmp_path / "mixed")]) == 0
+    with np.load(tmp_path / "good" / "walk.npz") as first, np.load(tmp_path / "mixed" / "mixed.npz") as second:
+        assert (str(first["verdict"]), first["doubts"].tolist()) == ("fine", [])
+        assert (str(second["verdict"]), second["doubts"].tolist()) == ("doubtful", ["jumps"])
+    checks = load_motion_npz(tmp_path / "mixed" / "mixed.npz").metadata["checks"]
+    assert checks["jumps"]["value"] > checks["jumps"]["limit"] and not checks["jumps"]["is_fine"]
 
 
 def test_a_video_is_no_keypoint_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,8 +50,8 @@ class _Track:
 def track_people(detections: Sequence[Detection]) -> list[Detection]:
     """The detections with ids "0", "1", ... in order of appearance, frame by frame.
 
-    Everyone known is expected where a constant velocity leads. Those seen in the frame before are matched first, so that
-    whoever is hidden does not take the place of whoever hides them: the nearest pairs, by the median distance of joints
+    Everyone known is expected where a constant velocity leads. Those seen in the frame before are matched first, so
+    that whoever is hidden does not take the place of whoever hides them: the nearest pairs, by the median distance of joints
     over the diagonal of the box, whose boxes overlap by LEAST_OVERLAP (intersection over union); then, of those left,
     pairs up to REACH box diagonals per frame gone by. Then the same for those who were away. Whoever is left over is
     new. Where at most one person is in every frame, it is the same one throughout. Frames in which two people could be
@@ -77,15 +77,18 @@ def track_people(detections: Sequence[Detection]) -> list[Detection]:
             if row not in matches:
                 matches[row] = count
                 count += 1
-            track, points = tracks.get(matches[row]), person.points
-            tracks[matches[row]] = _Track(frame, points, np.zeros(2)) if track is None else track.followed(frame, points)
+            name, points = matches[row], person.points
+            tracks[name] = (
+                tracks[name].followed(frame, points) if name in tracks else _Track(frame, points, np.zeros(2))
+            )
             tracked.append(replace(person, person=str(matches[row])))
-        if _is_unclear([seen_box(track.at(frame)) for track in tracks.values() if frame - track.frame <= LONGEST_PREDICTION]):
+        recent = [track.at(frame) for track in tracks.values() if frame - track.frame <= LONGEST_PREDICTION]
+        if _is_unclear([seen_box(points) for points in recent]):
             unclear.append(frame)
     if unclear:
         logger.warning(
-            "In %d frames, the first is %d, two people without ids overlap in the picture, so that they may be taken for "
-            "each other. Look at the overlay, or use a tracker that gives ids.", len(unclear), unclear[0],
+            "In %d frames, the first is %d, two people without ids overlap in the picture, so that they may be taken "
+            "for each other. Look at the overlay, or use a tracker that gives ids.", len(unclear), unclear[0],
         )  # fmt: skip
     return tracked
 

@@ -14,15 +14,16 @@ NEAREST = 0.1  # metres of depth
 # Root mean squares of errors along the ray, of 48 made-up views of motion that the network had not learnt from
 # (docs/lift.md): of limbs against the root, in metres, and of the root, over its distance.
 POSE, PLACE = 0.06, 0.015
-HELD = 0.4  # metres per second without the root in sight
+HELD = 0.7  # metres per second without the root in sight
 LONGEST_UNSEEN = 2.0  # seconds
 
 
 def joint_confidence(output: LiftOutput, index: int, kp2d: Tensor, conf: Tensor) -> Tensor:
-    """(L, J) in (0, 1]: 1 / (1 + e^2 / (5 cm)^2), e^2 = residual^2 + spread^2 + reprojection^2 + ray^2 + held^2, metres.
+    """(L, J) in (0, 1]: 1 / (1 + e^2 / (5 cm)^2), e the size of the error in metres that is to be expected.
 
-    The residual says how far the views of a joint disagree, the spread how far samples do, the reprojection how far the
-    joint is from what view 0 observed, in metres at its depth. What view 0 did not observe counts as 5 cm off. None of
+    e^2 = residual^2 + spread^2 + reprojection^2 + ray^2 + held^2. The residual says how far the views of a joint
+    disagree, the spread how far samples do, the reprojection how far the joint is from what view 0 observed, in metres
+    at its depth. What view 0 did not observe counts as 5 cm off. None of
     these sees errors along the ray, which are the largest: `ray` is what those come to in people over a floor, POSE and
     PLACE of the distance, and `held` grows by HELD with the time since the root was last seen, or until it will be.
 

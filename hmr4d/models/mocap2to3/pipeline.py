@@ -405,8 +405,8 @@ class Mocap2to3Pipeline(nn.Module):
         for row, length in enumerate(track.lengths.tolist()):
             fitted = fit_bones(
                 joints3d[row, :length].cpu(), track.pixels[row, :length].cpu(),
-                (track.conf * seen)[row, :length].cpu(), Rig(rig.size[row], rig.K4[row], rig.T_w2c[row]).to("cpu"), proportions,
-                fps=self.fps, skeleton=skeleton,
+                (track.conf * seen)[row, :length].cpu(), Rig(rig.size[row], rig.K4[row], rig.T_w2c[row]).to("cpu"),
+                proportions, fps=self.fps, skeleton=skeleton,
             )  # fmt: skip
             joints3d[row, :length] = fitted.to(joints3d)
         return joints3d
