@@ -31,6 +31,7 @@ NEAR_AND_FAR = 1.3  # ratio of the distances between which a change of stature c
 UPRIGHT = 0.8  # quantile over frames of the stature: people stoop
 FOOT_SMOOTHING = 0.1  # seconds, standard deviation, along which feet are followed
 SLIDING = 0.4  # quantile over frames of how fast feet and body move as one
+MARGIN = 0.02  # of the picture's sides; detectors set joints a little outside
 # What is still good: see the module.
 LIMITS: Mapping[str, float] = {
     "reprojection": 0.07, "proportions": 0.55, "jumps": 9.0, "shaking": 18.0, "stature": 0.18, "stature_change": 0.12,

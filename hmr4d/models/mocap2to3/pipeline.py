@@ -390,6 +390,11 @@ class Mocap2to3Pipeline(nn.Module):
             joints3d[rows, start:end], residual[rows, start:end] = found.joints3d, found.residual
         return Lifted(self._finished(joints3d, inputs.rig, track, options), residual)
 
+    def _cleaned(self, joints3d: Tensor, rig: Rig, lengths: Tensor, options: LiftSamplingOptions) -> Tensor:
+        """Motion (B, L, J, 3) smoothed as view 0 sees it."""
+        roots = self.codec.skeleton.root_joints
+        return smooth_as_seen(joints3d, rig, lengths, options, fps=self.fps, root_joints=roots)
+
     def _finished(self, joints3d: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions) -> Tensor:
         """Motion (B, L, J, 3) with a root where view 0 saw none, smoothed, with constant bones if that is asked for."""
         roots, skeleton = self.codec.skeleton.root_joints, self.codec.skeleton
@@ -398,7 +403,7 @@ class Mocap2to3Pipeline(nn.Module):
         for row, length in enumerate(track.lengths.tolist()):
             known = seen[row, :length, list(roots)].all(-1)
             joints3d[row, :length] = hold_root(joints3d[row, :length], known, fps=self.fps, root_joints=roots)
-        joints3d = smooth_as_seen(joints3d, rig, track.lengths, options, fps=self.fps, root_joints=roots)
+        joints3d = self._cleaned(joints3d, rig, track.lengths, options)
         if not options.constant_bones:
             return joints3d
         proportions = bone_lengths(self.joint_convention, load_light_body().rest_joints)
