@@ -200,7 +200,7 @@ def lift_track(
         away.min(), away.max(), np.nanmean(errors), sure,
     )  # fmt: skip
     for check in doubts(motion.checks):
-        logger.warning("Person %s: the result is doubtful; %s.", track.person, check.advice)
+        logger.warning("Person %s: the result is doubtful; %s", track.person, check.advice)
     return motion, output
 
 

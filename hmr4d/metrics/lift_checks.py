@@ -39,15 +39,15 @@ LIMITS: Mapping[str, float] = {
 }  # fmt: skip
 ADVICE: Mapping[str, str] = {
     "reprojection": "the motion lies {value:.0%} of the body's size beside the keypoints: a wrong joint order (see "
-    "--skeleton), several people under one id, or left and right exchanged",
+    "--skeleton), several people under one id, or left and right exchanged.",
     "proportions": "no body has limbs like these keypoints, one is {factor:.1f} times too long or too short for the "
-    "others: a wrong joint order (see --skeleton) or several people under one id",
-    "jumps": "the keypoints jump at {value:.0f} m/s: several people under one id, or a wrong frame rate",
-    "shaking": "the motion shakes with {value:.0f} m/s^2: the keypoints are very rough, or the frame rate is wrong",
+    "others: a wrong joint order (see --skeleton) or several people under one id.",
+    "jumps": "the keypoints jump at {value:.0f} m/s: several people under one id, or a wrong frame rate.",
+    "shaking": "the motion shakes with {value:.0f} m/s^2: the keypoints are very rough, or the frame rate is wrong.",
     "stature": "the person is {factor:.2f} times as tall or as small as people are: check height, pitch, focal length "
-    "and size in the camera file",
-    "stature_change": "the person grows or shrinks by {value:.0%} along the way: check pitch, height and focal length "
-    "in the camera file",
+    "and size in the camera file.",
+    "stature_change": "the person looks {value:.0%} less or more tall far away than near by: check pitch, height and "
+    "focal length in the camera file.",
     "sliding": "the feet slide over the floor with the body, without steps: does the camera move or turn?",
     "outside": "{value:.0%} of the keypoints lie outside the camera's picture: is the camera file for pictures of "
     "another size?",
