@@ -29,12 +29,13 @@ LIMB_BONES = tuple(
 LONGEST_SEEN = 0.9  # quantile over frames of a bone's length in the picture, which shortens it more or less
 NEAR_AND_FAR = 1.3  # ratio of the distances between which a change of stature can be seen
 UPRIGHT = 0.8  # quantile over frames of the stature: people stoop
+SLOWEST = 15.0  # frames per second; at lower rates people change their shape from frame to frame
 FOOT_SMOOTHING = 0.1  # seconds, standard deviation, along which feet are followed
 SLIDING = 0.4  # quantile over frames of how fast feet and body move as one
 MARGIN = 0.02  # of the picture's sides; detectors set joints a little outside
 # What is still good: see the module.
 LIMITS: Mapping[str, float] = {
-    "reprojection": 0.07, "proportions": 0.55, "jumps": 9.0, "shaking": 18.0, "stature": 0.18, "stature_change": 0.12,
+    "reprojection": 0.07, "proportions": 0.55, "jumps": 9.0, "shaking": 18.0, "trembling": 0.045, "stature": 0.18, "stature_change": 0.12,
     "sliding": 0.05, "outside": 0.02, "corner": 2.1,
 }  # fmt: skip
 ADVICE: Mapping[str, str] = {
@@ -44,6 +45,8 @@ ADVICE: Mapping[str, str] = {
     "others: a wrong joint order (see --skeleton) or several people under one id.",
     "jumps": "the keypoints jump at {value:.0f} m/s: several people under one id, or a wrong frame rate.",
     "shaking": "the motion shakes with {value:.0f} m/s^2: the keypoints are very rough, or the frame rate is wrong.",
+    "trembling": "the person's size in the picture trembles by {value:.0%} from frame to frame, and with it the distance: "
+    "the keypoints are very rough.",
     "stature": "the person is {factor:.2f} times as tall or as small as people are: check height, pitch, focal length "
     "and size in the camera file.",
     "stature_change": "the person looks {value:.0%} less or more tall far away than near by: check pitch, height and "
@@ -108,6 +111,7 @@ def check_lift(
         "proportions": _proportions(pixels, seen, diagonal, skeleton, rest_joints),
         "jumps": _jumps(pixels, seen, diagonal, fps),
         "shaking": _shaking(joints3d.double(), fps),
+        "trembling": _trembling(pixels, seen, fps),
         "stature": _off_stature(tall),
         "stature_change": _stature_change(tall, away),
         "sliding": _sliding(pixels, seen, distance / camera.K4[0, :2].mean(), fps, skeleton),
@@ -168,6 +172,22 @@ def _shaking(joints3d: Tensor, fps: float) -> float:
     if len(joints3d) < 3:
         return math.nan
     return float((joints3d.diff(n=2, dim=0).norm(dim=-1) * fps**2).mean(1).median())
+
+
+def _trembling(pixels: Tensor, seen: Tensor, fps: float) -> float:
+    """Median over frames of how far the logarithm of the body's size in the picture is from its neighbours' mean."""
+    if len(pixels) < 3 or fps < SLOWEST:
+        return math.nan
+    throughout = seen[:-2] & seen[1:-1] & seen[2:]
+    count = throughout.sum(1)
+    sizes = []
+    for points in (pixels[:-2], pixels[1:-1], pixels[2:]):
+        middle = (points * throughout[..., None]).sum(1) / count.clamp(min=1)[:, None]
+        off = (points - middle[:, None]).square().sum(-1) * throughout
+        sizes.append((off.sum(1) / count.clamp(min=1)).clamp(min=1e-9).log() / 2)
+    enough = count * 2 >= pixels.shape[1]
+    off = (sizes[1] - (sizes[0] + sizes[2]) / 2).abs()[enough]
+    return float(off.median()) if len(off) >= ENOUGH else math.nan
 
 
 def _off_stature(tall: Tensor) -> float:

@@ -31,7 +31,7 @@ def test_people_who_cross_keep_their_ids(hidden: range, caplog: pytest.LogCaptur
     tracked = track_people(crossing(hidden))
     ways: dict[str, list[float]] = {}
     for detection in tracked:
-        ways.setdefault(detection.person, []).append(float(detection.points[:, 0].mean()))
+        ways.setdefault(str(detection.person), []).append(float(detection.points[:, 0].mean()))
     assert len(ways) == 2
     assert sorted(np.sign(np.diff(way)).sum() / (len(way) - 1) for way in ways.values()) == [-1.0, 1.0]
     assert "the first is 2" in caplog.text and "may be taken for each other" in caplog.text

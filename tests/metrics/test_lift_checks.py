@@ -82,6 +82,14 @@ def test_motion_that_trembles_is_doubted() -> None:
     assert doubted(joints3d + tremble, seen(joints3d)) == ["shaking"]
 
 
+def test_people_whose_size_in_the_picture_trembles_are_doubted() -> None:
+    joints3d = motion()
+    kp2d = seen(joints3d)
+    middle = kp2d.mean(1, keepdim=True)
+    scale = 1 + 0.12 * torch.randn(FRAMES, 1, 1, generator=torch.manual_seed(0), dtype=torch.float64)
+    assert "trembling" in doubted(joints3d, middle + scale * (kp2d - middle))
+
+
 @pytest.mark.parametrize("stature", [0.9, 2.6])
 def test_dwarfs_and_giants_are_doubted(stature: float) -> None:
     joints3d = motion()

@@ -54,8 +54,8 @@ def track_people(detections: Sequence[Detection]) -> list[Detection]:
     that whoever is hidden does not take the place of whoever hides them: the nearest pairs, by the median distance of
     joints over the diagonal of the box, whose boxes overlap by LEAST_OVERLAP (intersection over union); then, of those
     left, pairs up to REACH box diagonals per frame gone by. Then the same for those who were away. Whoever is left over
-    is new. Where at most one person is in every frame, it is the same one throughout. Frames in which two people could be
-    taken for each other are told.
+    is new. Where at most one person is in every frame, it is the same one throughout. Frames in which two people could
+    be taken for each other are told.
     """
     by_frame: dict[int, list[Detection]] = {}
     for detection in detections:

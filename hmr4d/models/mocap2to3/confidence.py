@@ -11,8 +11,8 @@ from hmr4d.models.mocap2to3.output import LiftOutput
 
 GOOD_JOINT = 0.05  # metres; an error of this size halves the confidence
 NEAREST = 0.1  # metres of depth
-# Root mean squares of errors along the ray, of 48 made-up views of motion that the network had not learnt from
-# (docs/lift.md): of limbs against the root, in metres, and of the root, over its distance.
+# Root mean squares of errors along the ray, of 48 made-up views of test clips that the network had not learnt from, as
+# benchmarks/lift_checks.py makes them: of limbs against the root, in metres, and of the root, over its distance.
 POSE, PLACE = 0.06, 0.015
 HELD = 0.7  # metres per second without the root in sight
 LONGEST_UNSEEN = 2.0  # seconds
