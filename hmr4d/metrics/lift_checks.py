@@ -35,8 +35,8 @@ SLIDING = 0.4  # quantile over frames of how fast feet and body move as one
 MARGIN = 0.02  # of the picture's sides; detectors set joints a little outside
 # What is still good: see the module.
 LIMITS: Mapping[str, float] = {
-    "reprojection": 0.07, "proportions": 0.55, "jumps": 9.0, "shaking": 18.0, "trembling": 0.045, "stature": 0.18, "stature_change": 0.12,
-    "sliding": 0.05, "outside": 0.02, "corner": 2.1,
+    "reprojection": 0.07, "proportions": 0.55, "jumps": 9.0, "shaking": 18.0, "trembling": 0.045, "stature": 0.18,
+    "stature_change": 0.12, "sliding": 0.05, "outside": 0.02, "corner": 2.1,
 }  # fmt: skip
 ADVICE: Mapping[str, str] = {
     "reprojection": "the motion lies {value:.0%} of the body's size beside the keypoints: a wrong joint order (see "
@@ -45,8 +45,8 @@ ADVICE: Mapping[str, str] = {
     "others: a wrong joint order (see --skeleton) or several people under one id.",
     "jumps": "the keypoints jump at {value:.0f} m/s: several people under one id, or a wrong frame rate.",
     "shaking": "the motion shakes with {value:.0f} m/s^2: the keypoints are very rough, or the frame rate is wrong.",
-    "trembling": "the person's size in the picture trembles by {value:.0%} from frame to frame, and with it the distance: "
-    "the keypoints are very rough.",
+    "trembling": "the person's size in the picture trembles by {value:.0%} from frame to frame: the keypoints are "
+    "very rough.",
     "stature": "the person is {factor:.2f} times as tall or as small as people are: check height, pitch, focal length "
     "and size in the camera file.",
     "stature_change": "the person looks {value:.0%} less or more tall far away than near by: check pitch, height and "
