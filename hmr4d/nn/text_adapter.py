@@ -1,0 +1,342 @@
+"""A small network that turns pooled text vectors into vectors that tell actions apart.
+
+A sentence encoder puts "he heads down the sidewalk" nearer to other sentences about sidewalks than to "a person walks".
+The adapter is trained by supervised contrast (Khosla et al. 2020, arXiv 2004.11362) on the captions of motion stores:
+captions of one action attract each other, captions of one group of actions do so a little, all others repel.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from hmr4d.data.store import MotionStore
+from hmr4d.utils.files import atomic_path
+from hmr4d.utils.progress import progress
+
+logger = logging.getLogger(__name__)
+
+ADAPTER_NAME = "text_adapter.safetensors"  # in the folder of a released model
+FORMAT, VERSION = "hmr4d-text-adapter", 1
+PAIR = " then "  # between the contents of a clip of two pieces
+_LEFT = re.compile(r"(?<![^\W_])left(?:wards?|most)?(?![^\W_])|(?<![\w-])(?:counter-?|anti-?)clockwise", re.IGNORECASE)
+_RIGHT = re.compile(r"(?<![^\W_])right(?:wards?|most)?(?![^\W_])|(?<![\w-])clockwise", re.IGNORECASE)
+
+
+class TextAdapter(nn.Module):
+    """Pooled text vectors (..., in_dim) -> (..., dim) with zero mean and unit variance over the entries of each vector.
+
+    Args:
+        in_dim: width of the encoder's pooled vector.
+        dim: width of the result.
+        hidden: width inside the residual blocks.
+        num_blocks: residual blocks after the first linear layer.
+        drop_input, dropout: chances of a zero in training, at the input and inside the blocks.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, in_dim: int = 384, dim: int = 384, *, hidden: int = 384, num_blocks: int = 1, drop_input: float = 0.4,
+        dropout: float = 0.4,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.in_dim, self.dim, self.hidden, self.num_blocks = in_dim, dim, hidden, num_blocks
+        self.register_buffer("mean", torch.zeros(in_dim))
+        self.register_buffer("scale", torch.ones(()))
+        self.drop_input = nn.Dropout(drop_input)
+        self.embed = nn.Linear(in_dim, dim)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
+            )
+            for _ in range(num_blocks)
+        )
+        for block in self.blocks:
+            nn.init.zeros_(block[-1].weight)  # type: ignore[index]
+        self.norm = nn.LayerNorm(dim, elementwise_affine=False)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        if pooled.shape[-1] != self.in_dim:
+            raise ValueError(
+                f"The text adapter takes pooled vectors of {self.in_dim} numbers, not {pooled.shape[-1]}. Use the text "
+                "encoder that it was made for."
+            )
+        x = self.embed(self.drop_input((pooled - self.mean) / self.scale))
+        for block in self.blocks:
+            x = x + block(x)
+        return self.norm(x)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the adapter as one safetensors file that `load` reads."""
+        facts = {"in_dim": self.in_dim, "dim": self.dim, "hidden": self.hidden, "num_blocks": self.num_blocks}
+        metadata = {"format": FORMAT, "version": str(VERSION)} | {k: str(v) for k, v in facts.items()}
+        with atomic_path(path) as temporary:
+            save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, temporary, metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> TextAdapter:
+        """An adapter from its file, ready for use: frozen and without dropout.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged or something else.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(
+                f"Text adapter not found: {path}. Make one with: python tools/prepare.py text-adapter --store <store>"
+            )
+        try:
+            with safe_open(path, "pt") as file:
+                facts = file.metadata() or {}
+                state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+            if facts.get("format") != FORMAT or facts.get("version") != str(VERSION):
+                raise ValueError(f"it is {facts.get('format')!r} version {facts.get('version')!r}")
+            sizes = {key: int(facts[key]) for key in ("in_dim", "dim", "hidden", "num_blocks")}
+            adapter = cls(**sizes)
+            adapter.load_state_dict(state)
+        except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+            raise ValueError(f"{path} is no text adapter of version {VERSION} ({error}). Make it again.") from error
+        return adapter.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class LabelledCaptions:
+    """Sentences and what they ask for; a sentence that fits two actions is there twice.
+
+    Attributes:
+        texts: N sentences.
+        pooled: (N, C) float32, the encoder's pooled vectors.
+        actions: N names of actions.
+        groups: N names of groups of actions; an action without a group of its own is its own group.
+    """
+
+    texts: Sequence[str]
+    pooled: Tensor
+    actions: Sequence[str]
+    groups: Sequence[str]
+
+    def __post_init__(self) -> None:
+        counts = {len(self.texts), len(self.pooled), len(self.actions), len(self.groups)}
+        if len(counts) != 1 or not self.texts:
+            raise ValueError(f"Labelled captions need one text, vector, action and group each; got {sorted(counts)}.")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def part(self, rows: Sequence[int]) -> LabelledCaptions:
+        """The captions of these rows."""
+        return LabelledCaptions(
+            [self.texts[i] for i in rows], self.pooled[list(rows)], [self.actions[i] for i in rows],
+            [self.groups[i] for i in rows],
+        )  # fmt: skip
+
+
+def clip_actions(store: MotionStore) -> list[tuple[str, str] | None]:
+    """(action, group) of every clip: the labels "action" and "content"; a clip with one of them has it for both.
+
+    A clip of a joined store that shows two contents ("bow then walk") has none.
+
+    Raises:
+        ValueError: the store has neither label.
+    """
+    if not {"content", "action"} & set(store.labels):
+        raise ValueError(
+            f"The clips of {store.path} have no label 'content' or 'action', only {sorted(store.labels)}. "
+            "Known actions come from labels; use a store that has them."
+        )
+    nothing = [""] * len(store)
+    groups, actions = store.labels.get("content", nothing), store.labels.get("action", nothing)
+    known = set(groups)
+    return [
+        None if not (action or group) or (PAIR in group and set(group.split(PAIR)) <= known)
+        else (action or group, group or action)
+        for action, group in zip(actions, groups, strict=True)
+    ]  # fmt: skip
+
+
+def read_captions(paths: Sequence[str | Path], encoder_name: str, split: str | None = "train") -> LabelledCaptions:
+    """Captions of the clips of a split with their actions and cached vectors, of all stores together.
+
+    Args:
+        paths: folders of motion stores with labels "content" and, where finer, "action".
+        encoder_name: of the text cache, such as "minilm".
+        split: None takes all clips.
+
+    Raises:
+        ValueError: a store has no labels or no text cache by this encoder.
+    """
+    vectors: dict[str, Tensor] = {}
+    seen: dict[tuple[str, str, str], None] = {}
+    for path in paths:
+        store = MotionStore.open(path)
+        cache, labels = store.text_cache(encoder_name), clip_actions(store)
+        if cache is None:
+            raise ValueError(
+                f"{path} has no text cache by '{encoder_name}'. Make it with: python tools/prepare.py text --store "
+                f"{path} --text-encoder {encoder_name}"
+            )
+        for clip in store.indices(split).tolist():
+            label = labels[clip]
+            if label is None:
+                continue
+            for caption in {c.caption for c in store.clip_captions(clip)}:
+                text = store.caption_texts[caption]
+                seen.setdefault((text, *label))
+                vectors.setdefault(text, torch.from_numpy(cache.pooled(caption).copy()))
+    rows = sorted(seen)
+    if not rows:
+        raise ValueError(f"The stores {[str(path) for path in paths]} have no captions in split '{split}'.")
+    texts, actions, groups = (list(column) for column in zip(*rows, strict=True))
+    return LabelledCaptions(texts, torch.stack([vectors[text] for text in texts]), actions, groups)
+
+
+def caption_votes(captions: LabelledCaptions, sameness: float = 0.1) -> Tensor:
+    """(N,) weights that sum to one for each action, where near copies of a sentence share one vote.
+
+    Args:
+        captions: what is known.
+        sameness: a caption weighs 1 / sum over its action's captions of exp((cosine - 1) / sameness).
+    """
+    unit, actions = normalize(captions.pooled, dim=-1), _numbers(captions.actions)
+    votes = torch.zeros(len(captions))
+    for k in range(int(actions.max()) + 1):
+        rows = torch.nonzero(actions == k)[:, 0]
+        share = 1.0 / torch.exp((unit[rows] @ unit[rows].T - 1.0) / sameness).sum(1)
+        votes[rows] = share / share.sum()
+    return votes
+
+
+def side_of(text: str) -> int:
+    """1 for a sentence that names the left side more often than the right, -1 for the opposite, else 0."""
+    difference = len(_LEFT.findall(text)) - len(_RIGHT.findall(text))
+    return (difference > 0) - (difference < 0)
+
+
+@dataclass(frozen=True)
+class AdapterTraining:
+    """How an adapter is trained.
+
+    Attributes:
+        seed: of first weights, draws, noise and dropout.
+        steps: batches.
+        groups_per_batch, captions_per_group: of a batch; groups are drawn evenly, and actions within a group.
+        temperature: of the contrast.
+        group_weight: attraction within a group, against 1 within an action.
+        noise: standard deviation of what is added to the pooled vectors, against their own.
+        sameness: see `caption_votes`, by which captions are drawn.
+        learning_rate, weight_decay: of AdamW with warm-up and cosine decay.
+    """
+
+    seed: int = 0
+    steps: int = 1000
+    groups_per_batch: int = 48
+    captions_per_group: int = 8
+    temperature: float = 0.1
+    group_weight: float = 0.2
+    noise: float = 0.1
+    sameness: float = 0.1
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+
+
+def fit_text_adapter(
+    captions: LabelledCaptions, training: AdapterTraining | None = None, *, dim: int = 384
+) -> TextAdapter:
+    """Trains an adapter; the same captions and seed give the same adapter on the same machine.
+
+    Sentences of one action that name opposite sides repel each other like sentences of different actions.
+
+    Args:
+        captions: what is known.
+        training: how.
+        dim: width of the result.
+
+    Raises:
+        ValueError: fewer than two actions, so that nothing can be told apart.
+    """
+    training = training or AdapterTraining()
+    actions, groups = _numbers(captions.actions), _numbers(captions.groups)
+    sides = torch.tensor([side_of(text) for text in captions.texts])
+    if len(set(captions.actions)) < 2:
+        raise ValueError(f"All captions ask for '{captions.actions[0]}'; an adapter needs two actions or more.")
+    members = [torch.nonzero(groups == k)[:, 0] for k in range(int(groups.max()) + 1)]
+    votes = caption_votes(captions, training.sameness)
+    drawn = [votes[rows] for rows in members]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        adapter = TextAdapter(captions.pooled.shape[1], dim)
+        adapter.mean.copy_(captions.pooled.mean(0))
+        adapter.scale.copy_((captions.pooled - adapter.mean).std().clamp(min=1e-6))
+        optimizer = torch.optim.AdamW(adapter.parameters(), training.learning_rate, weight_decay=training.weight_decay)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / training.steps))
+        adapter.train()
+        for _ in progress(range(training.steps), "text adapter", unit="step"):
+            rows = _draw(members, drawn, training)
+            noise = training.noise * adapter.scale * torch.randn(len(rows), captions.pooled.shape[1])
+            pull = _attraction(actions[rows], groups[rows], sides[rows], training.group_weight)
+            loss = contrast_loss(adapter(captions.pooled[rows] + noise), pull, training.temperature)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+    logger.info("Text adapter: %d captions in %d groups of actions, %s.", len(captions), len(members), asdict(training))
+    return adapter.eval().requires_grad_(False)
+
+
+def contrast_loss(vectors: Tensor, attraction: Tensor, temperature: float) -> Tensor:
+    """Supervised contrast, equation 2 of arXiv 2004.11362 with weighted positives.
+
+    Args:
+        vectors: (B, C), normalised here.
+        attraction: (B, B) weight of row j as a positive of row i; the diagonal does not count.
+        temperature: the cosines are divided by it.
+
+    Returns:
+        Mean over the rows that have a positive; 0 where none has.
+    """
+    unit = normalize(vectors, dim=-1)
+    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    logits = (unit @ unit.T / temperature).masked_fill(itself, -torch.inf)
+    log_share = (logits - logits.logsumexp(1, keepdim=True)).masked_fill(itself, 0.0)
+    attraction = attraction.masked_fill(itself, 0.0)
+    total = attraction.sum(1)
+    rows = -(log_share * attraction).sum(1) / total.clamp(min=1e-12)
+    return rows.sum() / (total > 0).sum().clamp(min=1)
+
+
+def _rate(done: float) -> float:
+    """Learning rate against the largest one after a share of the steps: a tenth warms up, then half a cosine."""
+    return min(1.0, done / 0.1 + 0.01) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def _numbers(names: Sequence[str]) -> Tensor:
+    """(N,) int64 number of each name among the sorted names."""
+    number = {name: i for i, name in enumerate(sorted(set(names)))}
+    return torch.tensor([number[name] for name in names])
+
+
+def _draw(members: list[Tensor], votes: list[Tensor], training: AdapterTraining) -> Tensor:
+    """(B,) caption rows of one batch."""
+    count = min(training.groups_per_batch, len(members))
+    chosen = torch.randperm(len(members))[:count].tolist()
+    each = training.captions_per_group * training.groups_per_batch // count
+    return torch.cat([members[k][torch.multinomial(votes[k], each, replacement=True)] for k in chosen])
+
+
+def _attraction(actions: Tensor, groups: Tensor, sides: Tensor, group_weight: float) -> Tensor:
+    """(B, B): 1 within an action, `group_weight` within a group, 0 elsewhere and between opposite sides."""
+    same_action, same_group = (x[:, None] == x[None] for x in (actions, groups))
+    pull = torch.where(same_action, 1.0, group_weight * same_group)
+    return pull * (sides[:, None] * sides[None] >= 0)
