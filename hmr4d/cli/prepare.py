@@ -6,6 +6,7 @@ python tools/prepare.py humanml3d-from-amass --amass inputs/amass --index index.
 python tools/prepare.py humanml3d --root inputs/hml3d --out inputs/humanml3d
 python tools/prepare.py bvh --root my_clips --captions captions.csv --map bandai_namco --out inputs/my_clips
 python tools/prepare.py text --store inputs/bandai_namco --text-encoder minilm
+python tools/prepare.py text-adapter --store inputs/bandai_namco --out inputs/text_adapter
 python tools/prepare.py pose-prior --store inputs/bandai_namco --out inputs/pose_prior.npz
 """
 
@@ -40,6 +41,18 @@ BODY_MODELS = Path("checkpoints/body_models")
 _MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1)}
 
 
+class AdapterFolder(NamedTuple):
+    """A text adapter and the actions it knows, which were written.
+
+    Attributes:
+        path: folder of both.
+        story: what was learnt and measured, a line each.
+    """
+
+    path: Path
+    story: list[str]
+
+
 class PriorFile(NamedTuple):
     """A pose prior that was written.
 
@@ -68,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_humanml3d_from_amass(commands)
     _add_bvh(commands)
     _add_text(commands)
+    _add_text_adapter(commands)
     _add_pose_prior(commands)
     return parser
 
@@ -187,6 +201,62 @@ def _add_text(commands: _Commands) -> None:
     _add_text_options(command, default="minilm")
 
 
+def _add_text_adapter(commands: _Commands) -> None:
+    help_text = "learn from captions to tell actions apart, and list the known actions"
+    command = commands.add_parser(
+        "text-adapter", help=help_text, description=help_text + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )  # fmt: skip
+    command.set_defaults(run=_run_text_adapter, text_encoder=None)
+    command.add_argument("--store", type=Path, nargs="+", required=True, help="folders of stores with cached text")
+    command.add_argument(
+        "--encoder", metavar="NAME", default="minilm_layers", help="whose cached text: minilm_layers, minilm or clip"
+    )
+    command.add_argument(
+        "--out", type=Path, default=inputs_folder() / "text_adapter",
+        help="folder of text_adapter.safetensors and actions.safetensors",
+    )  # fmt: skip
+    command.add_argument("--adapter", type=Path, help="a finished adapter, of which only the known actions are missing")
+    command.add_argument("--dim", type=int, default=384, help="width of the adapted vector")
+    command.add_argument("--seed", type=int, default=0, help="of the training")
+    command.add_argument("--steps", type=int, default=1000, help="of the training")
+    command.add_argument("--folds", type=int, default=3, help="trainings that measure when a prompt is far; 0: none")
+    command.add_argument(
+        "--prompts", type=Path, nargs="*", default=[], metavar="YAML",
+        help="label -> held-out prompts; how many are nearest to an action of that label is told, before and after",
+    )  # fmt: skip
+
+
+def _run_text_adapter(args: argparse.Namespace) -> AdapterFolder:
+    from hmr4d.cli.quality import read_prompts
+    from hmr4d.nn.action_index import FILE_NAME, ActionIndex, build_action_index, check_far, prototypes_of
+    from hmr4d.nn.text import build_text_encoder
+    from hmr4d.nn.text_adapter import ADAPTER_NAME, AdapterTraining, TextAdapter, fit_text_adapter, read_captions
+
+    captions = read_captions(args.store, args.encoder)
+    training = AdapterTraining(seed=args.seed, steps=args.steps)
+    check = check_far(captions, training, folds=args.folds, dim=args.dim) if args.folds else None
+    adapter = TextAdapter.load(args.adapter) if args.adapter else fit_text_adapter(captions, training, dim=args.dim)
+    index = build_action_index(args.store, captions, adapter=adapter, check=check)
+    story = [f"{len(captions)} captions of {len(index.actions)} actions in {len(index.groups())} groups"]
+    if check is not None:
+        story.append(
+            f"far prompts: AUC {check.auc:.3f}; below {check.threshold:.3f} are {check.false_alarms:.1%} of held-out "
+            f"sentences of known actions and {check.caught:.1%} of those of unknown ones"
+        )
+    if args.prompts:
+        encoder = build_text_encoder(args.encoder)
+        plain = ActionIndex(index.actions, prototypes_of(captions)[1])
+        for path in args.prompts:
+            prompts = [(label, text) for label, texts in read_prompts(path).items() for text in texts]
+            pooled = encoder.encode([text for _, text in prompts]).pooled
+            before, after = (known.accuracy(pooled, [label for label, _ in prompts]) for known in (plain, index))
+            story.append(f"{path.name}: nearest action is right for {before:.1%} before and {after:.1%} after")
+    adapter.save(args.out / ADAPTER_NAME)
+    index.save(args.out / FILE_NAME)
+    return AdapterFolder(args.out, story)
+
+
 def _add_pose_prior(commands: _Commands) -> None:
     help_text = "learn what poses people take from the train clips of a store, for lifting without networks"
     command = commands.add_parser(
@@ -269,7 +339,9 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     )  # fmt: skip
 
 
-def _told(result: StoreSummary | BuildReport | PriorFile) -> str:
+def _told(result: StoreSummary | BuildReport | PriorFile | AdapterFolder) -> str:
+    if isinstance(result, AdapterFolder):
+        return "\n".join([f"{result.path}: {result.story[0]}", *result.story[1:]])
     if isinstance(result, PriorFile):
         return f"{result.path}: {result.num_poses} poses from {result.source}"
     if isinstance(result, StoreSummary):

@@ -1,14 +1,19 @@
 """The prepare command: what it prints, where it writes, how it fails."""
 
+import re
 import zipfile
 
 import numpy as np
 import pytest
+import torch
+import yaml
 
 from hmr4d.cli.export_humanml3d import main as export
 from hmr4d.cli.prepare import build_parser, main
 from hmr4d.data.safe_pickle import load_arrays_pickle
 from hmr4d.data.store import MotionStore
+from hmr4d.models.motion2to3.release import load_actions
+from hmr4d.nn.text_adapter import read_captions
 from tests.data.amass_files import write_parts
 
 
@@ -26,6 +31,30 @@ def test_text_for_a_store_that_is_there(tmp_path):
     assert MotionStore.open(out).text_cache("hash") is None
     assert main(["text", "--store", str(out), "--text-encoder", "hash"]) == 0
     assert MotionStore.open(out).text_cache("hash") is not None
+
+
+def test_a_text_adapter_is_learnt_from_stores_and_measured_on_prompts(tmp_path, capsys):
+    stores = [str(tmp_path / name) for name in "ab"]
+    for seed, store in enumerate(stores):
+        main(["synthetic", "--out", store, "--num-clips", "24", "--seed", str(seed), "--text-encoder", "hash"])
+    captions = read_captions(stores, "hash")
+    prompts = {label: [captions.texts[captions.actions.index(label)]] for label in sorted(set(captions.actions))}
+    (tmp_path / "prompts.yaml").write_text(yaml.safe_dump(prompts))
+    capsys.readouterr()
+    arguments = ["text-adapter", "--store", *stores, "--encoder", "hash", "--out", str(tmp_path / "words")]
+    more = ["--steps", "10", "--dim", "16", "--folds", "1", "--prompts", str(tmp_path / "prompts.yaml")]
+    assert main([*arguments, *more]) == 0
+    out = capsys.readouterr().out
+    assert f"{len(captions)} captions of {len(prompts)} actions" in out
+    assert "far prompts: AUC" in out
+    assert re.search(r"prompts.yaml: nearest action is right for [\d.]+% before and [\d.]+% after", out)
+    index = load_actions(tmp_path / "words")
+    assert {action.name for action in index.actions} == set(prompts)
+    assert index.check is not None
+    adapter = str(tmp_path / "words" / "text_adapter.safetensors")
+    again = ["text-adapter", "--store", *stores, "--encoder", "hash", "--adapter", adapter, "--folds", "0"]
+    assert main([*again, "--out", str(tmp_path / "again")]) == 0
+    assert torch.equal(load_actions(tmp_path / "again").prototypes, index.prototypes)
 
 
 def test_humanml3d_shows_the_notice_once(tmp_path, capsys):

@@ -14,7 +14,9 @@ from hmr4d.models.motion2to3.checkpoints import read_weights
 from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.options import SamplingOptions
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.nn.action_index import FILE_NAME, ActionIndex
 from hmr4d.nn.text import TextEncoder, build_text_encoder
+from hmr4d.nn.text_adapter import ADAPTER_NAME, TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec, Statistics
 from hmr4d.utils.files import atomic_path
 from hmr4d.utils.releases import CONFIG_NAME, find_release, model_facts, read_release_config, write_release
@@ -29,7 +31,7 @@ def save_release(
     folder: str | Path, pipeline: Motion2to3Pipeline, *, network: dict[str, Any], text_encoder: dict[str, Any],
     about: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Writes weights (float16), configuration and statistics of a pipeline.
+    """Writes weights (float16), configuration, statistics and, where they are listed, known actions of a pipeline.
 
     Args:
         folder: made if needed.
@@ -41,6 +43,10 @@ def save_release(
     folder = Path(folder)
     with atomic_path(folder / STATISTICS_NAME) as path:
         pipeline.codec.statistics.save(path)
+    if pipeline.actions is not None:
+        pipeline.actions.save(folder / FILE_NAME)
+        if pipeline.actions.adapter is not None:
+            pipeline.actions.adapter.save(folder / ADAPTER_NAME)
     config = {
         "skeleton": pipeline.codec.statistics.skeleton,
         "representation": pipeline.codec.statistics.representation,
@@ -83,7 +89,20 @@ def load_release(
             f"{folder / CONFIG_NAME} does not describe a pipeline of this version ({error}). Restore the folder."
         ) from error
     pipeline.about |= model_facts(name_or_folder, folder)
+    pipeline.actions = load_actions(folder)
     return pipeline.eval().to(device)
+
+
+def load_actions(folder: Path) -> ActionIndex | None:
+    """The known actions in the folder of a model or of `prepare.py text-adapter`; None where there is no list.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    if not (folder / FILE_NAME).is_file():
+        return None
+    adapter = folder / ADAPTER_NAME
+    return ActionIndex.load(folder / FILE_NAME, TextAdapter.load(adapter) if adapter.is_file() else None)
 
 
 def _build(folder: Path, config: dict[str, Any], text_encoder: TextEncoder | None) -> Motion2to3Pipeline:
