@@ -37,7 +37,8 @@ _MIXED_FROM: Mapping[str, tuple[tuple[str, ...], ...]] = {
     **{name: (_TORSO, _SHOULDERS) for name in ("neck", "left_collar", "right_collar")},
     "head": ((*_EARS, *_SHOULDERS), (*_EYES, *_SHOULDERS), ("nose", *_SHOULDERS)),
 }
-_FOOT = {"big_toe": 0.4, "small_toe": 0.4, "heel": 0.2}  # the ball of the foot
+# The ball of the foot, behind the line of the toes; the tip of one toe lies ahead of the middle of big and small toe.
+_FEET = ({"big_toe": 0.4, "small_toe": 0.4, "heel": 0.2}, {"foot_index": 0.7, "heel": 0.3})
 Rows = tuple[Tensor, Tensor]  # weights (J, K) and which keypoints they need (J, K)
 
 
@@ -113,8 +114,8 @@ def _mixtures(name: str, source: Skeleton) -> list[dict[str, float]]:
         return [{name: 1.0}]
     if name.endswith("_foot"):
         side = name.removesuffix("_foot")
-        mixture = {f"{side}_{part}": weight for part, weight in _FOOT.items()}
-        return [mixture] if mixture.keys() <= set(source.joint_names) else []
+        mixtures = [{f"{side}_{part}": weight for part, weight in foot.items()} for foot in _FEET]
+        return [mixture for mixture in mixtures if mixture.keys() <= set(source.joint_names)]
     known = [names for names in _MIXED_FROM[name] if set(names) <= set(source.joint_names)]
     return [dict(zip(names, _weights_at_rest(name, names), strict=True)) for names in known]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
@@ -17,11 +19,18 @@ REST_HEIGHTS = {"ankle": 0.08, "heel": 0.03}  # metres over the floor of an adul
 TOE_HEIGHT = 0.02  # metres, of all other foot joints
 
 
-def rest_heights(skeleton: Skeleton) -> Tensor:
-    """(J,) metres above the floor of the joints of a standing foot; 0 for all other joints."""
-    heights = torch.zeros(skeleton.num_joints)
+def rest_heights(skeleton: Skeleton, known: Mapping[str, float] | None = None) -> Tensor:
+    """(J,) metres above the floor of the joints of a standing foot; 0 for all other joints.
+
+    Args:
+        skeleton: joint meaning.
+        known: heights by part of the foot where the joints' convention tells them (`joint_conventions.foot_heights`);
+            other parts are taken where an adult's are.
+    """
+    heights, known = torch.zeros(skeleton.num_joints), known or {}
     for joint in skeleton.contact_joints:
-        heights[joint] = REST_HEIGHTS.get(skeleton.joint_names[joint].split("_", 1)[-1], TOE_HEIGHT)
+        part = skeleton.joint_names[joint].split("_", 1)[-1]
+        heights[joint] = known.get(part, REST_HEIGHTS.get(part, TOE_HEIGHT))
     return heights
 
 

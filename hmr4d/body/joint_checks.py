@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from hmr4d.body.skeleton import Skeleton
+from hmr4d.body.stance import points_of_skeleton, standing_axis
 
 MIN_BONE = 1e-4  # metres
 SIZES = (0.1, 50.0)  # metres that all bones together may measure; five or so in grown-ups
@@ -12,8 +13,10 @@ FRAMES_TO_MEASURE = 8192  # of a longer motion; its bones are measured in so man
 UNDER_THE_FLOOR = 0.3  # metres; joints of a motion over the floor y = 0 are not that deep, whatever it shows
 A_LITTLE_UNDER = 0.1  # metres; so deep are joints of nobody who lies on the floor y = 0
 RARE = 0.05  # share of frames: a few bad ones say nothing about the axes
-ALONG = 0.9  # cosine of 26 degrees, from feet to head
+MOSTLY = 0.5  # share of frames
 NEAR_ZERO = 0.2  # metres
+OVER_ANY_BED = 1.0  # metres; nobody lies higher than that all the time
+FURTHER_THAN_A_FALL = 1.2  # metres up and down that the root of somebody who lies, or gets up, does not move
 
 
 def counted(number: int, one: str, many: str) -> str:
@@ -75,18 +78,23 @@ def check_bones(joints3d: Tensor, skeleton: Skeleton) -> None:
 def axes_doubt(joints3d: Tensor, skeleton: Skeleton) -> str | None:
     """One sentence if a motion (L, J, 3) in metres is hardly one with y up over the floor y = 0; None if it may be.
 
-    Two things tell: joints far below the floor; or somebody upright along z on a floor z = 0, all the time, who cannot
-    be lying on the floor y = 0 because some joints are below it.
+    Three things tell: joints far below the floor; joints high above it all the time, or a body that moves along y,
+    while somebody is upright along z on a floor z = 0; or that with joints a little below the floor, so that nobody
+    can be lying on it.
     """
     joints3d = _spread(joints3d.detach().float().cpu())
-    depth = -float(joints3d[..., 1].amin(-1).quantile(RARE))
-    top = next(skeleton.index(name) for name in ("head", "nose") if name in skeleton.joint_names)
-    upright = joints3d[:, top] - joints3d[:, list(skeleton.contact_joints)].mean(1)
-    along = (upright / upright.norm(dim=-1, keepdim=True).clamp(min=MIN_BONE)).median(0).values
-    standing = abs(float(joints3d[..., 2].amin(-1).median())) < NEAR_ZERO
+    lowest = joints3d[..., 1].amin(-1)
+    depth = -float(lowest.quantile(RARE))
+    axis = standing_axis(joints3d.numpy(), points_of_skeleton(skeleton), share=MOSTLY)
+    on_floor = abs(float(joints3d[..., 2].amin(-1).median())) < NEAR_ZERO
+    root = joints3d[:, list(skeleton.root_joints), 1].mean(1)
+    travel = float(root.quantile(1 - RARE) - root.quantile(RARE))
+    off_floor = depth > A_LITTLE_UNDER or -depth > OVER_ANY_BED or travel > FURTHER_THAN_A_FALL
     advice = "Motions are expected with y up and the floor at y = 0; (x, z, -y) turns one with z up."
-    if depth > A_LITTLE_UNDER and float(along[2]) > ALONG and standing:
+    if axis == "z" and on_floor and off_floor:
         return f"The body stands along z; is z up? {advice}"
+    if axis in ("-y", "-z") and depth > UNDER_THE_FLOOR:
+        return f"The body stands along {axis}; is {axis} up? {advice}"
     if depth > UNDER_THE_FLOOR:
         return f"The motion reaches {depth:.2f} m below the floor; is z up? {advice}"
     return None

@@ -75,6 +75,37 @@ def bone_directions(convention: str | None) -> dict[int, Tensor]:
     return directions
 
 
+def foot_heights(convention: str | None) -> dict[str, float]:
+    """Metres over the floor of the foot joints of somebody who stands, by their part ("ankle", "foot"); none for None.
+
+    Raises:
+        ValueError: unknown convention.
+    """
+    if convention_of({METADATA_KEY: convention}) is None:
+        return {}
+    return dict(_tables()[str(convention)].get("foot_heights", {}))
+
+
+def bone_lengths(convention: str | None, rest_joints: Tensor) -> Tensor:
+    """(21,) metres of the bones of SMPL-22 in people of a convention: its medians, or else those of a body at rest.
+
+    Args:
+        convention: None: the body's.
+        rest_joints: (22, 3) metres.
+
+    Raises:
+        ValueError: unknown convention.
+    """
+    parents, children = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
+    lengths = (rest_joints[children] - rest_joints[parents]).norm(dim=-1)
+    if convention_of({METADATA_KEY: convention}) is None:
+        return lengths
+    known = _tables()[str(convention)].get("bone_lengths", {})
+    parts = [SMPL22.joint_names[child].removeprefix("left_").removeprefix("right_") for child in children]
+    return torch.stack([lengths.new_tensor(known[part]) if part in known else own
+                        for part, own in zip(parts, lengths, strict=True)])  # fmt: skip
+
+
 def rest_in_convention(rest_joints: Tensor, convention: str | None) -> Tensor:
     """Rest joints (22, 3) whose bones point as those of a convention do; their lengths stay."""
     rest = rest_joints.clone()

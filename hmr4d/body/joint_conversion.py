@@ -18,13 +18,25 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.light_body import load_light_body
-from hmr4d.body.skeleton import COCO17, H36M17, HALPE26, OPENPOSE18, OPENPOSE25, SMPL22, SMPL24, Skeleton
+from hmr4d.body.skeleton import (
+    BODY25B,
+    COCO17,
+    H36M17,
+    HALPE26,
+    MEDIAPIPE33,
+    OPENPOSE18,
+    OPENPOSE25,
+    SMPL22,
+    SMPL24,
+    WHOLEBODY23,
+    Skeleton,
+)
 
 FOREARM_TO_HAND = {"left": 0.3438, "right": 0.3345}  # wrist to hand as a share of elbow to wrist, on the SMPL body
 HEAD_TOP = 0.3  # of the way from thorax to nose, from the middle of eyes and ears to the H36M head
 MIN_LENGTH = 1e-9  # metres; keeps frames of collapsed bodies finite
 _SMPL = (SMPL22.name, SMPL24.name)
-DETECTORS = (COCO17.name, H36M17.name, OPENPOSE18.name, OPENPOSE25.name, HALPE26.name)
+DETECTORS = tuple(s.name for s in (COCO17, H36M17, OPENPOSE18, OPENPOSE25, BODY25B, HALPE26, WHOLEBODY23, MEDIAPIPE33))
 _HEAD_POINTS = COCO17.joint_names[:5]  # nose, eyes, ears
 _HIPS = ("left_hip", "right_hip")
 _SHOULDERS = ("left_shoulder", "right_shoulder")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-GROUND_PARTS = ("ankle", "foot", "heel", "big_toe", "small_toe")  # of either side
+GROUND_PARTS = ("ankle", "foot", "heel", "big_toe", "small_toe", "foot_index")  # of either side
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,85 @@ HALPE26 = Skeleton(
     ),
 )  # fmt: skip
 
-SKELETONS = {s.name: s for s in (SMPL22, SMPL24, COCO17, H36M17, OPENPOSE18, OPENPOSE25, HALPE26)}
+_COCO_FEET = (
+    "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
+)  # fmt: skip
+
+# OpenPose's BODY_25B: COCO's order, unlike that of BODY_25.
+BODY25B = Skeleton(
+    name="body25b",
+    joint_names=(*COCO17.joint_names, "neck", "head", *_COCO_FEET),
+    parents=(*COCO17.parents, 0, 17, 15, 19, 15, 16, 22, 16),
+    chains=(
+        ("right_leg", (0, 6, 12, 14, 16, 22, 23)),
+        ("left_leg", (0, 5, 11, 13, 15, 19, 20)),
+        *COCO17.chains[2:],
+        ("head", (17, 18)),
+        ("right_heel", (16, 24)),
+        ("left_heel", (15, 21)),
+    ),
+    drawn_limbs=(
+        (0, 1), (0, 2), (1, 3), (2, 4), (18, 17), (17, 5), (17, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12),
+        (11, 12), (11, 13), (13, 15), (12, 14), (14, 16), (15, 19), (19, 20), (15, 21), (16, 22), (22, 23), (16, 24),
+    ),
+)  # fmt: skip
+
+# Body and feet of the 133 joints of COCO-WholeBody.
+WHOLEBODY23 = Skeleton(
+    name="wholebody23",
+    joint_names=(*COCO17.joint_names, *_COCO_FEET),
+    parents=(*COCO17.parents, 15, 17, 15, 16, 20, 16),
+    chains=(
+        ("right_leg", (0, 6, 12, 14, 16, 20, 21)),
+        ("left_leg", (0, 5, 11, 13, 15, 17, 18)),
+        *COCO17.chains[2:],
+        ("right_heel", (16, 22)),
+        ("left_heel", (15, 19)),
+    ),
+    drawn_limbs=(*COCO17.drawn_limbs, (15, 17), (17, 18), (15, 19), (16, 20), (20, 21), (16, 22)),
+)
+
+# MediaPipe's (BlazePose's) 33 landmarks; the "foot index" is the tip of the second toe.
+MEDIAPIPE33 = Skeleton(
+    name="mediapipe33",
+    joint_names=(
+        "nose", "left_eye_inner", "left_eye", "left_eye_outer", "right_eye_inner", "right_eye", "right_eye_outer",
+        "left_ear", "right_ear", "left_mouth", "right_mouth", "left_shoulder", "right_shoulder", "left_elbow",
+        "right_elbow", "left_wrist", "right_wrist", "left_pinky", "right_pinky", "left_index", "right_index",
+        "left_thumb", "right_thumb", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+        "left_heel", "right_heel", "left_foot_index", "right_foot_index",
+    ),
+    parents=(
+        -1, 0, 1, 2, 0, 4, 5, 3, 6, 0, 0, 0, 0, 11, 12, 13, 14, 15, 16, 15, 16, 15, 16, 11, 12, 23, 24, 25, 26, 27, 28,
+        27, 28,
+    ),
+    chains=(
+        ("right_leg", (0, 12, 24, 26, 28, 32)),
+        ("left_leg", (0, 11, 23, 25, 27, 31)),
+        ("right_arm", (0, 12, 14, 16, 20)),
+        ("left_arm", (0, 11, 13, 15, 19)),
+        ("right_face", (0, 4, 5, 6, 8)),
+        ("left_face", (0, 1, 2, 3, 7)),
+        ("right_heel", (28, 30)),
+        ("left_heel", (27, 29)),
+        ("right_hand", (16, 18)),
+        ("left_hand", (15, 17)),
+        ("right_thumb", (16, 22)),
+        ("left_thumb", (15, 21)),
+        ("right_mouth", (0, 10)),
+        ("left_mouth", (0, 9)),
+    ),
+    drawn_limbs=(
+        (0, 1), (1, 2), (2, 3), (3, 7), (0, 4), (4, 5), (5, 6), (6, 8), (9, 10), (7, 11), (8, 12), (11, 12), (11, 13),
+        (13, 15), (15, 17), (15, 19), (15, 21), (12, 14), (14, 16), (16, 18), (16, 20), (16, 22), (11, 23), (12, 24),
+        (23, 24), (23, 25), (25, 27), (24, 26), (26, 28), (27, 29), (29, 31), (27, 31), (28, 30), (30, 32), (28, 32),
+    ),
+)  # fmt: skip
+
+SKELETONS = {
+    s.name: s
+    for s in (SMPL22, SMPL24, COCO17, H36M17, OPENPOSE18, OPENPOSE25, BODY25B, HALPE26, WHOLEBODY23, MEDIAPIPE33)
+}
 
 
 def get_skeleton(name: str | Skeleton) -> Skeleton:

@@ -74,7 +74,7 @@ class SmplhJoints:
         """Joint positions of a motion, in the world of its parameters.
 
         Args:
-            poses: (..., L, 3 P) axis-angle per joint, radians, root first; P is at least `num_joints`.
+            poses: (..., L, 3 P) axis-angle per joint, radians, root first; P is `num_joints`, or all 52.
             transl: (..., L, 3) metres.
             betas: (..., S) shape, one per motion.
             num_joints: the first joints wanted; 22 leaves out the hands.
@@ -83,12 +83,12 @@ class SmplhJoints:
             (..., L, num_joints, 3) metres.
 
         Raises:
-            ValueError: the pose vector is too short, or there are too many shape coefficients.
+            ValueError: the poses are of another body model, or there are too many shape coefficients.
         """
-        if poses.shape[-1] < 3 * num_joints:
+        if poses.shape[-1] not in (3 * num_joints, 3 * NUM_JOINTS):
             raise ValueError(
-                f"poses has {poses.shape[-1]} numbers per frame, {num_joints} joints need {3 * num_joints}. "
-                "Ask for fewer joints."
+                f"poses has {poses.shape[-1]} numbers per frame, {num_joints} joints need {3 * num_joints}, or "
+                f"{3 * NUM_JOINTS} of SMPL+H (SMPL has 72, SMPL-X 165). Pass the poses of those joints alone."
             )
         local = roma.rotvec_to_rotmat(poses[..., : 3 * num_joints].unflatten(-1, (num_joints, 3)))
         parents = self.parents[:num_joints]

@@ -9,10 +9,21 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from hmr4d.utils.text_files import printable
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Messages without the control characters that names and contents of users' files may have."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
 
 def setup_logging() -> None:
     """One line per message on stderr; libraries only when they warn."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("hmr4d").setLevel(logging.INFO)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -22,8 +33,13 @@ def setup_logging() -> None:
 
 def fail(error: Exception) -> int:
     """Prints an error as one sentence on stderr; the exit status for bad input."""
-    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.write(f"error: {shown(error)}\n")
     return 2
+
+
+def shown(message: Exception | str) -> str:
+    """A message for the terminal: control characters of somebody's file are written out, line ends stay."""
+    return "\n".join(printable(line) for line in str(message).split("\n"))
 
 
 def stopped(out: str | Path | None = None, *, kept: str = "the same command continues from here") -> int:
@@ -44,5 +60,5 @@ def fail_some(errors: Sequence[Exception], total: int) -> int:
     if errors and total > 1:
         sys.stderr.write(f"error: {len(errors)} of {total} could not be used:\n")
     for error in errors:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {shown(error)}\n")
     return 1 if errors else 0

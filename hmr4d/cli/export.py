@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.joint_checks import axes_doubt, check_size
+from hmr4d.body.skeleton import Skeleton
 from hmr4d.body.smpl_files import GENDERS, find_models
+from hmr4d.body.stance import motion_doubts, points_of_skeleton
 from hmr4d.cli.console import fail, fail_some, setup_logging, stopped
 from hmr4d.export.bone_names import known_bone_names
 from hmr4d.export.bvh import UNITS
@@ -23,7 +25,7 @@ from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_path
 
 logger = logging.getLogger(__name__)
 
-OTHER_FORMATS = (".bvh", ".csv", ".npy", ".fbx", ".glb", ".c3d", ".pkl", ".pth")
+MOTION_ENDING = ".npz"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,10 +58,10 @@ def gather_motions(places: Sequence[Path]) -> list[Path]:
     """
     if missing := [str(p) for p in places if not p.exists()]:
         raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}. Check the path.")
-    if others := [str(p) for p in places if p.is_file() and p.suffix.lower() in OTHER_FORMATS]:
+    if others := [str(p) for p in places if p.is_file() and p.suffix.lower() != MOTION_ENDING]:
         raise ValueError(
-            f"{', '.join(others)}: motion files (.npz) are read here. docs/motion_format.md shows how to make them of "
-            "BVH, CSV and arrays of your own."
+            f"{', '.join(others)}: motion files ({MOTION_ENDING}) are read here. docs/motion_format.md shows how to "
+            "make them of BVH, CSV and arrays of your own."
         )
     files: list[Path] = []
     for place in places:
@@ -98,7 +100,7 @@ def model_rest_joints(folder: Path, gender: str) -> Tensor:
 
 
 def read_plausible(source: Path) -> Motion:
-    """A motion in metres; a warning where y is hardly up in it.
+    """A motion in metres; a warning where size, axes or rate are hardly those of a person.
 
     Raises:
         FileNotFoundError, ValueError: damaged, no motion, or not in metres; the file is named.
@@ -109,25 +111,34 @@ def read_plausible(source: Path) -> Motion:
         check_size(joints3d, motion.skeleton)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    if doubt := axes_doubt(joints3d, motion.skeleton):
-        logger.warning("%s: %s", source, doubt)
+    tell_doubts(str(source), joints3d, motion.skeleton, motion.fps)
     return motion
+
+
+def tell_doubts(source: str, joints3d: Tensor, skeleton: Skeleton, fps: float) -> None:
+    """Warns where size, axes or rate of a motion (L, J, 3) in metres are hardly those of a person."""
+    array = joints3d.detach().float().cpu().numpy()
+    for doubt in motion_doubts(array, points_of_skeleton(skeleton), fps):
+        logger.warning("%s: %s", source, doubt.words)
+    if axes := axes_doubt(joints3d, skeleton):
+        logger.warning("%s: %s", source, axes)
 
 
 def export(args: argparse.Namespace) -> int:
     """Writes what `args` ask for and tells the paths; the exit code, see `main`."""
     formats = check_exports(args.to)
     options = format_options(args, formats)
-    places: dict[Path, Path] = {}
+    places: dict[str, Path] = {}  # without regard to case, which some systems do not tell apart
     sources = gather_motions(args.motions)
     for source in sources:
         for name in formats:
             path = export_paths(args.out or source.parent, source.stem, name)[0]
-            if path in places:
-                raise ValueError(f"{places[path]} and {source} would both be {path}. Export them one by one.")
+            key = str(path).casefold()
+            if key in places:
+                raise ValueError(f"{places[key]} and {source} would both be {path}. Export them one by one.")
             if path.resolve() == source.resolve():
                 raise ValueError(f"{source} would be replaced by its own copy. Choose another folder with --out.")
-            places[path] = source
+            places[key] = source
     errors: list[Exception] = []
     for source in sources:
         try:
@@ -142,6 +153,7 @@ def export(args: argparse.Namespace) -> int:
 def _export_one(motion: Motion, source: Path, name: str, folder: Path, options: dict[str, Any]) -> None:
     """Writes one motion in one format; ValueError names its file, OSError the place that cannot be written to."""
     paths = export_paths(folder, source.stem, name)
+    replaced = {path for path in paths if path.exists()}
     try:
         EXPORTS[name](paths[0], motion.joints3d, motion.fps, motion.skeleton, motion.text, motion.metadata, **options)
     except ValueError as error:
@@ -150,7 +162,7 @@ def _export_one(motion: Motion, source: Path, name: str, folder: Path, options: 
         reason = error.strerror or error
         raise OSError(f"{paths[0]} cannot be written ({reason}). Choose a folder with --out.") from error
     for path in paths:
-        logger.info("%s", path)
+        logger.info("%s%s", path, " (what was there is replaced)" if path in replaced else "")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

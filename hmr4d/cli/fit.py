@@ -17,7 +17,6 @@ from torch import Tensor
 
 from hmr4d.body.body_model import Body, load_body
 from hmr4d.body.fitting import BodyFit, fit_body
-from hmr4d.body.joint_checks import axes_doubt
 from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.joint_noise import LEAST_NOISE
 from hmr4d.body.shape_fitting import num_coefficients
@@ -25,7 +24,7 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.body.smpl_files import FAMILIES, GENDERS
 from hmr4d.cli.console import fail, fail_some, setup_logging, stopped
-from hmr4d.cli.export import gather_motions
+from hmr4d.cli.export import gather_motions, tell_doubts
 from hmr4d.cli.places import inputs_folder
 from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
 from hmr4d.export.motion_npz import load_motion_npz
@@ -123,15 +122,15 @@ def fit_clip(clip: Clip, body: Body, args: argparse.Namespace) -> Path:
     except ValueError as error:
         raise ValueError(f"{clip.source}: {error}") from error
     seconds = time.perf_counter() - begun
-    if doubt := axes_doubt(clip.joints3d, clip.skeleton):
-        logger.warning("%s: %s", clip.source, doubt)
+    tell_doubts(clip.source, clip.joints3d, clip.skeleton, clip.fps)
     path = clip.folder / fitted_name(clip.stem, body.name)
+    replaced = " (what was there is replaced)" if path.exists() else ""
     try:
         save_fitted_npz(path, fit, text=clip.text, metadata=clip.metadata, gender=args.gender or GENDERS[0])
     except OSError as error:
         reason = error.strerror or error
         raise OSError(f"{path} cannot be written ({reason}). Choose a folder with --out.") from error
-    logger.info("%s: %s, %.1f ms a frame.", path, residual_words(fit), 1e3 * seconds / fit.num_frames)
+    logger.info("%s%s: %s, %.1f ms a frame.", path, replaced, residual_words(fit), 1e3 * seconds / fit.num_frames)
     return path
 
 
@@ -148,12 +147,12 @@ def residual_words(fit: BodyFit) -> str:
 
 def motion_clips(args: argparse.Namespace) -> list[Reader]:
     """Readers of motion files and folders; ValueError when two of them would be one file."""
-    clips: dict[Path, Reader] = {}
+    clips: dict[str, Reader] = {}  # by place, without regard to case, which some systems do not tell apart
     for source in gather_motions(args.motions):
         place = (args.out or source.parent) / source.stem
-        if place in clips:
+        if str(place).casefold() in clips:
             raise ValueError(f"Two motions are called {source.stem}: their fits would be one file. Fit one at a time.")
-        clips[place] = partial(_read_clip, source, place)
+        clips[str(place).casefold()] = partial(_read_clip, source, place)
     return list(clips.values())
 
 

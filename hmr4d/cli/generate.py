@@ -27,9 +27,8 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument(
         "--seconds",
         type=durations,
-        default=[5.0],
         metavar="S",
-        help="duration, or one per prompt: 3,5; the model that ships makes 1.2 to 9.8 (5)",
+        help="duration, or one per prompt: 3,5; the model that ships makes 1.2 to 9.8 (what suits the prompt)",
     )
     known.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same motion (0)")
     known.add_argument("--num-samples", type=int, default=1, metavar="K", help="motions per prompt, seeds N.. (1)")
@@ -39,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         help="formats: npz, mp4, mesh, html, bvh, glb, csv, amass (npz,mp4,html); see docs/exports.md",
     )  # fmt: skip
     known.add_argument("--model", default="motion2to3-bandai", help="name or folder (motion2to3-bandai)")
+    known.add_argument("--list-actions", action="store_true", help="say what the model has learnt to do, and end")
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument("--guidance", type=float, metavar="G", help="guidance scale instead of the model's own")
     known.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
@@ -56,6 +56,7 @@ def durations(word: str) -> list[float]:
 def generate(args: argparse.Namespace) -> list[Path]:
     """Writes the motions that `args` ask for; the paths written."""
     from hmr4d import load_pipeline
+    from hmr4d.cli.known_actions import describe_prompts
     from hmr4d.models.motion2to3.release import FORMAT, VERSION
     from hmr4d.utils.devices import pick_device
     from hmr4d.utils.releases import find_release, read_release_config
@@ -65,14 +66,15 @@ def generate(args: argparse.Namespace) -> list[Path]:
     export = check_exports(args.export)
     device = pick_device(args.device)
     config = read_release_config(find_release(args.model), kind=FORMAT, version=VERSION)
-    shortest, longest = config["min_seconds"], config["max_seconds"]
-    check_seconds(
-        args.seconds[0] if len(args.seconds) == 1 else args.seconds, len(prompts), min_seconds=shortest,
-        max_seconds=longest,
-    )  # fmt: skip
+    seconds = None
+    if args.seconds is not None:
+        seconds = check_seconds(
+            args.seconds[0] if len(args.seconds) == 1 else args.seconds, len(prompts),
+            min_seconds=config["min_seconds"], max_seconds=config["max_seconds"],
+        )  # fmt: skip
     pipeline = load_pipeline(args.model, device=device)
     logger.info("Model %s on %s: %d prompt(s).", args.model, device, len(prompts))
-    seconds = args.seconds[0] if len(args.seconds) == 1 else args.seconds
+    seconds, details = describe_prompts(pipeline, prompts, seconds)
     writer = MotionWriter(
         args.out, export, num_prompts=len(prompts), num_samples=args.num_samples,
         about={"command": shlex.join(sys.argv)},
@@ -81,8 +83,20 @@ def generate(args: argparse.Namespace) -> list[Path]:
         prompts, seconds=seconds, seed=args.seed, num_samples=args.num_samples, num_inference_steps=args.steps,
         guidance_scale=args.guidance,
     ):  # fmt: skip
-        writer.write(output, jobs, [{"seed": args.seed + sample} for _, sample in jobs])
+        writer.write(output, jobs, [{"seed": args.seed + sample} | details[prompt] for prompt, sample in jobs])
     return writer.finish()
+
+
+def list_actions(model: str) -> str:
+    """The known actions of a model, for a reader; ValueError where the model lists none."""
+    from hmr4d.cli.known_actions import action_list
+    from hmr4d.models.motion2to3.release import load_actions
+    from hmr4d.utils.releases import find_release
+
+    index = load_actions(find_release(model))
+    if index is None:
+        raise ValueError(f"Model '{model}' does not list what it has learnt to do; its card README.md names the data.")
+    return action_list(index)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,6 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     args = parser().parse_args(argv)
     try:
+        if args.list_actions:
+            sys.stdout.write(list_actions(args.model))
+            return 0
         written = generate(args)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error)

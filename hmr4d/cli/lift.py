@@ -7,35 +7,40 @@ import logging
 import math
 import shlex
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from hmr4d.body.detected_joints import observed_joints
 from hmr4d.body.ground_contact import standing_joints
 from hmr4d.body.joint_conventions import convention_facts
+from hmr4d.body.joint_conversion import convert_joints
+from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SKELETONS, SMPL22, Skeleton
 from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
 from hmr4d.data.camera_files import CameraFile, check_keypoints_fit, read_camera, read_rig, undistorted
 from hmr4d.data.keypoint_files import FORMATS, KeypointTrack, read_keypoints
-from hmr4d.data.keypoint_gaps import bridge_gaps
+from hmr4d.data.keypoint_gaps import SURE, bridge_gaps, drop_unsure
 from hmr4d.data.lifting_rigs import feet_place, virtual_rig
-from hmr4d.data.view_checks import check_on_floor
+from hmr4d.data.view_checks import check_on_floor, frame_statures
 from hmr4d.export.lift_npz import LiftedMotion, save_lift_npz
+from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
+from hmr4d.metrics.lift_checks import LiftCheck, check_lift, doubts
 from hmr4d.models.mocap2to3.confidence import camera_joints, joint_confidence
 from hmr4d.models.mocap2to3.output import LiftOutput
+from hmr4d.utils.files import file_stem
 from hmr4d.visualization.html_viewer import ViewerMotion, write_html
-from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths, slug
+from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths
 from hmr4d.visualization.overlay import Overlay, OverlayPainter, write_overlay_sheet, write_overlay_video
 from hmr4d.visualization.page_views import ImageViews
 from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view
+from hmr4d.visualization.video_pictures import VideoFacts, read_facts, video_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +48,8 @@ USUAL_FPS = 30.0
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 SLOWEST_FPS, FASTEST_FPS = 1.0, 1000.0
 SAME_ASPECT = 0.02  # share by which the sides of a video may differ from those of the camera's image
-SURE = 0.3  # confidence of the feet that place virtual cameras
+OVERLAYS = ("video", "sheet", "none")
+DOUBTFUL = 3  # exit status
 _ONE_SKELETON = ("bvh", "glb", "amass", "mesh")  # formats of a posed body
 _OWN = ("npz", "html")  # written here, with more in them
 
@@ -78,21 +84,27 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument(
         "--export", metavar="LIST", help=f"more formats: {', '.join(f for f in EXPORTS if f not in _OWN)}"
     )
+    known.add_argument("--strict", action="store_true", help="end with status 3 where a result is doubtful")
     known.add_argument("--video", type=Path, metavar="FILE", help="the video, to draw over")
+    known.add_argument(
+        "--overlay", choices=OVERLAYS, default=OVERLAYS[0],
+        help="a video and a sheet of pictures, the sheet alone, or none; the video takes longest (video)",
+    )  # fmt: skip
+    known.add_argument("--overwrite", action="store_true", help="replace results of other keypoint files")
     return known
 
 
-def lift(args: argparse.Namespace) -> list[Path]:
-    """Writes what `args` ask for; the paths written."""
+def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedMotion]]:
+    """Writes what `args` ask for; the paths written, and everybody's motion."""
     formats = check_exports(args.export) if args.export else []
     if args.samples < 1:
         raise ValueError(f"--samples is {args.samples}; expected 1 or more.")
     if args.out.exists() and not args.out.is_dir():
         raise NotADirectoryError(f"--out {args.out} is a file; expected a folder to write to.")
     camera = read_camera(args.camera)
-    video_fps = None if args.video is None else check_video(args.video, camera)
+    video = None if args.video is None else check_video(args.video, camera)
     tracks = read_tracks(args, camera)
-    fps = frame_rate(args.fps, tracks[0].fps, video_fps)
+    fps = frame_rate(args.fps, tracks[0].fps, None if video is None else video.fps)
     tracks = [replace(track, fps=fps) for track in tracks]
     lifter = METHODS[args.method](_request(args, tracks[0].skeleton))
     if args.rig and not lifter.needs_views:
@@ -104,9 +116,11 @@ def lift(args: argparse.Namespace) -> list[Path]:
         )
     written: list[Path] = []
     people: list[LiftedMotion] = []
-    stem = slug(args.keypoints.stem)
-    for track in tracks:
-        name = f"{stem}_p{slug(track.person)}" if args.person == "all" else stem
+    stem = file_stem(args.keypoints.stem)
+    names = result_names(stem, [track.person for track in tracks], alone=args.person != "all")
+    for name in names:
+        check_place(args.out / f"{name}.npz", args.keypoints, overwrite=args.overwrite)
+    for track, name in zip(tracks, names, strict=True):
         try:
             motion, output = lift_track(track, camera, lifter, args)
         except ValueError as error:
@@ -114,6 +128,7 @@ def lift(args: argparse.Namespace) -> list[Path]:
                 raise
             logger.warning("Person %s, seen in %d frames, is left out: %s", track.person, track.num_seen, error)
             continue
+        motion = replace(motion, times=None if video is None else video.times_of(motion.frame_ids))
         people.append(motion)
         written += write_person(args, name, motion, output, lifter, formats)
     if not people:
@@ -122,7 +137,32 @@ def lift(args: argparse.Namespace) -> list[Path]:
         written.append(args.out / f"{stem}_plan.png")
         write_plan_view(written[-1], [_path(p, f"person {p.person}") for p in people], _cameras(people[0])[:1],
                         fps=people[0].fps, title=f"{stem}: {len(people)} people")  # fmt: skip
-    return written
+    return written, people
+
+
+def result_names(stem: str, people: Sequence[str], *, alone: bool) -> list[str]:
+    """Names of the results, without endings, one for each person; names that differ in case alone get a number too."""
+    if alone:
+        return [stem] * len(people)
+    names: list[str] = []
+    for person in people:
+        name, taken = file_stem(f"{stem}_p{person}"), {other.casefold() for other in names}
+        number = next(n for n in range(1, len(names) + 2) if (f"{name}-{n}" if n > 1 else name).casefold() not in taken)
+        names.append(f"{name}-{number}" if number > 1 else name)
+    return names
+
+
+def check_place(path: Path, keypoints: Path, *, overwrite: bool) -> None:
+    """FileExistsError when a result of another keypoint file is at `path`, unless it may be replaced."""
+    if overwrite or not path.is_file():
+        return
+    try:
+        other = load_motion_npz(path).metadata.get("keypoints")
+    except ValueError:
+        other = None
+    if other != str(keypoints.resolve()):
+        whose = f"the result of {other}" if other else "there already, and no result of these keypoints"
+        raise FileExistsError(f"{path} is {whose}. Choose another folder with --out, or replace it with --overwrite.")
 
 
 def read_tracks(args: argparse.Namespace, camera: CameraFile) -> list[KeypointTrack]:
@@ -155,9 +195,9 @@ def frame_rate(asked: float | None, told: float | None, video: float | None) -> 
     return float(fps)
 
 
-def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, skeleton: Skeleton) -> Rig:
+def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, lifter: Lifter) -> Rig:
     """The camera and virtual copies of it around the median place of the person's feet, float64."""
-    distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, skeleton)
+    distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, lifter.skeleton, lifter.foot_heights)
     side = "left" if lateral < 0 else "right"
     logger.info("The feet are mostly %.1f m ahead of the camera and %.1f m to its %s.", distance, abs(lateral), side)
     return virtual_rig(camera.rig, distance, lateral)
@@ -169,13 +209,13 @@ def lift_track(
     """One person's motion."""
     check_on_floor(track, camera)
     fps = USUAL_FPS if track.fps is None else track.fps
-    found = torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf)
+    found = drop_unsure(torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), lifter.min_conf)
     kp2d, conf = observed_joints(*found, track.skeleton, lifter.skeleton)
     lifted2d, lifted_conf = observed_joints(*bridge_gaps(*found, fps), track.skeleton, lifter.skeleton)
     if not lifter.needs_views:
         rig = camera.rig
     else:
-        rig = read_rig(args.rig, camera) if args.rig else deployment_rig(camera, lifted2d, lifted_conf, lifter.skeleton)
+        rig = read_rig(args.rig, camera) if args.rig else deployment_rig(camera, lifted2d, lifted_conf, lifter)
     output = lifter.run(lifted2d[None], lifted_conf[None], rig.to(torch.float32), fps)
     joints3d, length = output.motion(0), int(output.lengths[0])
     confidence = joint_confidence(output, 0, kp2d, conf) if lifter.needs_views else torch.full_like(conf, torch.nan)
@@ -187,6 +227,7 @@ def lift_track(
         K4=rig.K4.numpy(), T_w2c=rig.T_w2c.numpy(), fps=output.fps, skeleton=output.skeleton, person=track.person,
         seed=args.seed, method=args.method,
     )  # fmt: skip
+    motion = replace(motion, checks=judge(track, camera, motion, lifter))
     errors = _overlay(motion, output).errors
     away = np.linalg.norm(motion.root[:, [0, 2]], axis=1)
     sure = f", confidence {motion.confidence.mean():.2f}" if lifter.needs_views else ""
@@ -194,7 +235,28 @@ def lift_track(
         "Person %s: %d frames, %.1f to %.1f m away, reprojection %.1f pixels in the mean%s.", track.person, length,
         away.min(), away.max(), np.nanmean(errors), sure,
     )  # fmt: skip
+    for check in doubts(motion.checks):
+        logger.warning("Person %s: the result is doubtful; %s", track.person, check.advice)
     return motion, output
+
+
+def judge(track: KeypointTrack, camera: CameraFile, motion: LiftedMotion, lifter: Lifter) -> tuple[LiftCheck, ...]:
+    """What the motion itself says of keypoints and camera."""
+    joints3d, kp2d, conf = (torch.from_numpy(x) for x in (motion.joints_world, motion.kp2d, motion.kp2d_conf))
+    is_own = track.skeleton.name == lifter.skeleton.name
+    rest = load_light_body().rest_joints
+    if lifter.skeleton.name != SMPL22.name:
+        rest = convert_joints(rest, SMPL22, lifter.skeleton)
+    return check_lift(
+        joints3d,
+        kp2d,
+        conf,
+        camera.rig,
+        fps=motion.fps,
+        skeleton=motion.skeleton,
+        rest_joints=rest.double(),
+        statures=frame_statures(track, camera, lifter.foot_heights if is_own else None),
+    )
 
 
 def write_person(
@@ -204,21 +266,15 @@ def write_person(
     """All files of one person; the paths written."""
     caption = f"{args.keypoints.name}, person {motion.person}"
     about = {**lifter.about, "method": args.method, "seed": args.seed, "samples": args.samples,
-             "camera": args.camera.name, "command": shlex.join(sys.argv),
+             "keypoints": str(args.keypoints.resolve()), "camera": args.camera.name, "command": shlex.join(sys.argv),
              **convention_facts(output.joint_convention)}  # fmt: skip
-    written = [
-        args.out / f"{name}{ending}" for ending in (".npz", ".html", "_plan.png", "_overlay.png", "_overlay.mp4")
-    ]
-    npz, page, plan, sheet, video = written
+    written = [args.out / f"{name}{ending}" for ending in (".npz", ".html", "_plan.png")]
+    npz, page, plan = written
     save_lift_npz(npz, motion, text=caption, metadata=about)
     entry = ViewerMotion(motion.joints_world, caption, views=_views(motion, output), convention=output.joint_convention)
     write_html(page, [entry], fps=motion.fps, skeleton=motion.skeleton, title=caption)
     write_plan_view(plan, [_path(motion, "")], _cameras(motion), fps=motion.fps, title=caption)
-    painter = OverlayPainter(_size(motion), motion.K4[0], motion.T_w2c[0])
-    overlay = [_overlay(motion, output)]
-    write_overlay_sheet(sheet, painter, overlay)
-    pictures = None if args.video is None else video_pictures(args.video, int(motion.frame_ids[0]))
-    write_overlay_video(video, painter, overlay, fps=motion.fps, pictures=pictures)
+    written += write_overlays(args, name, motion, output)
     for form in formats:
         if form not in _OWN:
             paths = export_paths(args.out, name, form)
@@ -227,48 +283,37 @@ def write_person(
     return written
 
 
-def check_video(path: Path, camera: CameraFile) -> float | None:
-    """Frames per second of a video, None where it does not tell.
+def write_overlays(args: argparse.Namespace, name: str, motion: LiftedMotion, output: LiftOutput) -> list[Path]:
+    """The overlays that are asked for; the paths written."""
+    painter = OverlayPainter(_size(motion), motion.K4[0], motion.T_w2c[0])
+    overlay, written = [_overlay(motion, output)], []
+    if args.overlay != "none":
+        written.append(args.out / f"{name}_overlay.png")
+        write_overlay_sheet(written[-1], painter, overlay)
+    if args.overlay == "video":
+        written.append(args.out / f"{name}_overlay.mp4")
+        pictures = None if args.video is None else video_pictures(args.video, int(motion.frame_ids[0]))
+        write_overlay_video(written[-1], painter, overlay, fps=motion.fps, pictures=pictures)
+    return written
+
+
+def check_video(path: Path, camera: CameraFile) -> VideoFacts:
+    """What a video says of itself; a warning where its pictures are unevenly apart.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it cannot be decoded, or is not of the shape of the camera's image.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"Video not found: {path}. Check the path, or leave --video out.")
-    facts, frames = _opened(path)
-    frames.close()
-    (width, height), size = facts["size"], camera.size
+    facts = read_facts(path)
+    (width, height), size = facts.size, camera.size
     if abs(width / height * size[1] / size[0] - 1) > SAME_ASPECT:
         raise ValueError(
             f"{path} has pictures of {width} x {height} pixels, but the camera's image is {size[0]} x {size[1]}. "
             "Keypoints, camera file and video have to be of the same pictures."
         )
-    return float(facts["fps"]) if facts.get("fps") else None
-
-
-def video_pictures(path: Path, first: int) -> Iterator[Image.Image]:
-    """Frames of a video from number `first` on."""
-    facts, frames = _opened(path)
-    for number, frame in enumerate(frames):
-        if number >= first:
-            yield Image.frombytes("RGB", facts["size"], frame)
-
-
-def _opened(path: Path) -> tuple[dict[str, Any], Generator[bytes, None, None]]:
-    """What a video says of itself, and its frames.
-
-    Raises:
-        ValueError: it cannot be decoded.
-    """
-    import imageio_ffmpeg
-
-    frames = imageio_ffmpeg.read_frames(str(path))
-    try:
-        return next(frames), frames  # type: ignore[return-value]
-    except (OSError, RuntimeError, StopIteration) as error:
-        reason = (str(error).splitlines() or ["no picture in it"])[0]
-        raise ValueError(f"{path} cannot be read as a video ({reason}).") from error
+    if facts.uneven:
+        logger.warning("%s %s", path, facts.uneven)
+    return facts
 
 
 def _request(args: argparse.Namespace, skeleton: Skeleton) -> LiftRequest:
@@ -308,17 +353,17 @@ def _path(motion: LiftedMotion, name: str) -> PlanPath:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; 0 when everything was written, 2 after one sentence about bad input."""
+    """Entry point; 0 when everything was written, 2 after one sentence about bad input, 3 for doubts if --strict."""
     setup_logging()
     args: Any = parser().parse_args(argv)
     try:
-        written = lift(args)
+        written, people = lift(args)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error)
     except KeyboardInterrupt:
         return stopped(args.out)
     logger.info("%d files in %s.", len(written), args.out)
-    return 0
+    return DOUBTFUL if args.strict and any(person.verdict == "doubtful" for person in people) else 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,17 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.pose_prior import PosePrior
-from hmr4d.body.skeleton import COCO17, HALPE26, OPENPOSE18, OPENPOSE25, Skeleton
+from hmr4d.body.skeleton import (
+    BODY25B,
+    COCO17,
+    HALPE26,
+    MEDIAPIPE33,
+    OPENPOSE18,
+    OPENPOSE25,
+    WHOLEBODY23,
+    Skeleton,
+)
+from hmr4d.data.keypoint_gaps import SURE
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.models.mocap2to3.output import LiftOutput
 
@@ -49,12 +59,16 @@ class Lifter:
         needs_views: virtual cameras are used, and how they agree tells the confidence; otherwise the rig is the real
             camera alone, and the confidence is not known.
         about: JSON object to keep with its motions.
+        min_conf: keypoints of lower confidence count as missing.
+        foot_heights: metres of its standing foot joints, see `rest_heights`; those it has none of are an adult's.
     """
 
     run: Callable[[Tensor, Tensor, Rig, float], LiftOutput]
     skeleton: Skeleton
     needs_views: bool
     about: dict[str, Any] = field(default_factory=dict)
+    min_conf: float = SURE
+    foot_heights: Mapping[str, float] = field(default_factory=dict)
 
 
 def load_mocap2to3(request: LiftRequest) -> Lifter:
@@ -73,7 +87,7 @@ def load_mocap2to3(request: LiftRequest) -> Lifter:
         )  # fmt: skip
 
     about = {"model": request.model, "licence": config.get("about", {}).get("licence", "")}
-    return Lifter(run, pipeline.codec.skeleton, True, about)
+    return Lifter(run, pipeline.codec.skeleton, True, about, pipeline.sampling.min_conf, pipeline.foot_heights)
 
 
 def load_ground_ray(request: LiftRequest) -> Lifter:
@@ -119,7 +133,7 @@ def _without_network(method: Callable[..., Tensor], request: LiftRequest) -> Lif
 
 
 # Sets of detectors with joints that cannot be told from SMPL joints, and those that are used of them.
-_BY_FEWER = {OPENPOSE25.name: OPENPOSE18, HALPE26.name: COCO17}
+_BY_FEWER = {OPENPOSE25.name: OPENPOSE18, **{s.name: COCO17 for s in (HALPE26, BODY25B, WHOLEBODY23, MEDIAPIPE33)}}
 METHODS: dict[str, Callable[[LiftRequest], Lifter]] = {
     "mocap2to3": load_mocap2to3,
     "ground_ray": load_ground_ray,

@@ -2,13 +2,16 @@
 
 python tools/prepare.py synthetic --out inputs/synthetic
 python tools/prepare.py bandai_namco --root bandai_namco.tar.xz --out inputs/bandai_namco
+python tools/prepare.py cmu --root cmu.tar.xz --out inputs/cmu_full
 python tools/prepare.py humanml3d-from-amass --amass inputs/amass --index index.csv --texts texts.zip --out inputs/hml3d
 python tools/prepare.py humanml3d --root inputs/hml3d --out inputs/humanml3d
 python tools/prepare.py bvh --root my_clips --captions captions.csv --map bandai_namco --out inputs/my_clips
 python tools/prepare.py join --stores inputs/cmu inputs/bandai_namco --pairs 600 --out inputs/everyday
 python tools/prepare.py text --store inputs/bandai_namco --text-encoder minilm
 python tools/prepare.py statistics --exp motion2to3/everyday --out hmr4d/representation/statistics/everyday_20fps.npz
+python tools/prepare.py text-adapter --store inputs/bandai_namco --out inputs/text_adapter
 python tools/prepare.py pose-prior --store inputs/bandai_namco --out inputs/pose_prior.npz
+python tools/prepare.py pack --store inputs/cmu_full --out inputs/cmu
 """
 
 from __future__ import annotations
@@ -24,10 +27,15 @@ from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.places import inputs_folder
-from hmr4d.data.importers import bandai_namco, bvh_folder, humanml3d, joined, synthetic
-from hmr4d.data.importers.conversion import METRES_PER_UNIT, RETARGETS, UP_AXES, Conversion
+from hmr4d.data.importers import bandai_namco, bvh_folder, cmu, humanml3d, joined, synthetic
+from hmr4d.data.importers.caption_tables import read_captions_file
+from hmr4d.data.importers.cmu_files import restore_lost_bones
+from hmr4d.data.importers.conversion import RETARGETS, Conversion
 from hmr4d.data.importers.humanml3d_release import MAKES
 from hmr4d.data.joint_maps import JOINT_MAPS
+from hmr4d.data.pack_store import pack_store
+from hmr4d.data.packed_joints import STEP
+from hmr4d.data.source_frame import METRES_PER_UNIT, UP_AXES, metres_per_unit
 from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
 from hmr4d.utils.progress import progress
 
@@ -42,32 +50,28 @@ BODY_MODELS = Path("checkpoints/body_models")
 _MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1)}
 
 
-class StatisticsFile(NamedTuple):
-    """Feature statistics that were written.
+class AdapterFolder(NamedTuple):
+    """A text adapter and the actions it knows, which were written.
 
     Attributes:
-        path: of the file.
-        num_features: D.
-        num_items: drawn to measure them.
+        path: folder of both.
+        story: what was learnt and measured, a line each.
     """
 
     path: Path
-    num_features: int
-    num_items: int
+    story: list[str]
 
 
-class PriorFile(NamedTuple):
-    """A pose prior that was written.
+class Written(NamedTuple):
+    """A file or folder made from a store.
 
     Attributes:
-        path: of the file.
-        num_poses: in its bank.
-        source: of the poses, with the licence.
+        path: of it.
+        about: what it holds.
     """
 
     path: Path
-    num_poses: int
-    source: str
+    about: str
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -79,13 +83,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     _add_synthetic(commands)
+    _add_cmu(commands)
     _add_bandai_namco(commands)
     _add_humanml3d(commands)
     _add_humanml3d_from_amass(commands)
     _add_bvh(commands)
     _add_join(commands)
     _add_text(commands)
+    _add_text_adapter(commands)
     _add_pose_prior(commands)
+    _add_pack(commands)
     _add_statistics(commands)
     return parser
 
@@ -145,10 +152,24 @@ def _add_bandai_namco(commands: _Commands) -> None:
     _add_bvh_options(command, bandai_namco.DEFAULT_MIN_FRAMES)
 
 
+def _add_cmu(commands: _Commands) -> None:
+    command = _add_command(
+        commands, "cmu", "CMU motion capture database, or a part of it (free for all uses)", _run_cmu
+    )
+    command.add_argument(
+        "--root", type=Path, required=True, help="folder or tar archive of .amc and .asf or .bvh files"
+    )
+    command.add_argument("--captions", type=Path, default=cmu.FOLDER, help="folder of caption files")
+    command.add_argument("--min-frames", type=int, default=cmu.DEFAULT_MIN_FRAMES, help="leave out shorter pieces")
+    command.add_argument("--skip-bad", action="store_true", help="leave out unreadable files instead of stopping")
+    command.add_argument("--jobs", type=int, default=None, help="worker processes; None: one per core")
+
+
 def _add_humanml3d(commands: _Commands) -> None:
     command = _add_command(commands, "humanml3d", "HumanML3D joints, texts and split lists", _run_humanml3d)
     command.add_argument("--root", type=Path, required=True, help="folder with texts/, train.txt, ... and the joints")
     command.add_argument("--joints", type=Path, help="joints3d.pth, joints3d.npz or new_joints/; None: look in --root")
+    command.add_argument("--skip-bad", action="store_true", help="leave out unreadable clips instead of stopping")
 
 
 def _add_humanml3d_from_amass(commands: _Commands) -> None:
@@ -186,6 +207,7 @@ def _add_bvh(commands: _Commands) -> None:
         "--unit", help=f"unit of positions: {', '.join(METRES_PER_UNIT)}, or metres per unit; None: by --map"
     )
     command.add_argument("--up", choices=UP_AXES, default="y", help="axis that points up in the files")
+    command.add_argument("--source-fps", type=float, help="frames per second of the files; None: as they say")
     command.add_argument("--skip-frames", type=int, help="frames dropped at the start of each file; None: by --map")
     command.add_argument("--fps", type=float, default=20.0, help="frames per second of the store")
     command.add_argument("--add-offset", action="store_true", help="position channels count from OFFSET")
@@ -214,6 +236,62 @@ def _add_text(commands: _Commands) -> None:
     _add_text_options(command, default="minilm")
 
 
+def _add_text_adapter(commands: _Commands) -> None:
+    help_text = "learn from captions to tell actions apart, and list the known actions"
+    command = commands.add_parser(
+        "text-adapter", help=help_text, description=help_text + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )  # fmt: skip
+    command.set_defaults(run=_run_text_adapter, text_encoder=None)
+    command.add_argument("--store", type=Path, nargs="+", required=True, help="folders of stores with cached text")
+    command.add_argument(
+        "--encoder", metavar="NAME", default="minilm_layers", help="whose cached text: minilm_layers, minilm or clip"
+    )
+    command.add_argument(
+        "--out", type=Path, default=inputs_folder() / "text_adapter",
+        help="folder of text_adapter.safetensors and actions.safetensors",
+    )  # fmt: skip
+    command.add_argument("--adapter", type=Path, help="a finished adapter, of which only the known actions are missing")
+    command.add_argument("--dim", type=int, default=384, help="width of the adapted vector")
+    command.add_argument("--seed", type=int, default=0, help="of the training")
+    command.add_argument("--steps", type=int, default=1000, help="of the training")
+    command.add_argument("--folds", type=int, default=3, help="trainings that measure when a prompt is far; 0: none")
+    command.add_argument(
+        "--prompts", type=Path, nargs="*", default=[], metavar="YAML",
+        help="label -> held-out prompts; how many are nearest to an action of that label is told, before and after",
+    )  # fmt: skip
+
+
+def _run_text_adapter(args: argparse.Namespace) -> AdapterFolder:
+    from hmr4d.cli.quality import read_prompts
+    from hmr4d.nn.action_index import FILE_NAME, ActionIndex, build_action_index, check_far, prototypes_of
+    from hmr4d.nn.text import build_text_encoder
+    from hmr4d.nn.text_adapter import ADAPTER_NAME, AdapterTraining, TextAdapter, fit_text_adapter, read_captions
+
+    captions = read_captions(args.store, args.encoder)
+    training = AdapterTraining(seed=args.seed, steps=args.steps)
+    check = check_far(captions, training, folds=args.folds, dim=args.dim) if args.folds else None
+    adapter = TextAdapter.load(args.adapter) if args.adapter else fit_text_adapter(captions, training, dim=args.dim)
+    index = build_action_index(args.store, captions, adapter=adapter, check=check)
+    story = [f"{len(captions)} captions of {len(index.actions)} actions in {len(index.groups())} groups"]
+    if check is not None:
+        story.append(
+            f"far prompts: AUC {check.auc:.3f}; below {check.threshold:.3f} are {check.false_alarms:.1%} of held-out "
+            f"sentences of known actions and {check.caught:.1%} of those of unknown ones"
+        )
+    if args.prompts:
+        encoder = build_text_encoder(args.encoder)
+        plain = ActionIndex(index.actions, prototypes_of(captions)[1])
+        for path in args.prompts:
+            prompts = [(label, text) for label, texts in read_prompts(path).items() for text in texts]
+            pooled = encoder.encode([text for _, text in prompts]).pooled
+            before, after = (known.accuracy(pooled, [label for label, _ in prompts]) for known in (plain, index))
+            story.append(f"{path.name}: nearest action is right for {before:.1%} before and {after:.1%} after")
+    adapter.save(args.out / ADAPTER_NAME)
+    index.save(args.out / FILE_NAME)
+    return AdapterFolder(args.out, story)
+
+
 def _add_pose_prior(commands: _Commands) -> None:
     help_text = "learn what poses people take from the train clips of a store, for lifting without networks"
     command = commands.add_parser(
@@ -229,7 +307,25 @@ def _add_pose_prior(commands: _Commands) -> None:
     command.add_argument("--size", type=int, default=1024, help="poses in the bank")
 
 
-def _run_pose_prior(args: argparse.Namespace) -> PriorFile:
+def _add_pack(commands: _Commands) -> None:
+    help_text = "make a small copy of a store, to be passed on: joints rounded and compressed into one file"
+    command = commands.add_parser(
+        "pack", help=help_text, description=help_text + ".", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    command.set_defaults(run=_run_pack, text_encoder=None)
+    command.add_argument("--store", type=Path, required=True, help="folder of the store")
+    command.add_argument("--out", type=Path, required=True, help="folder to write")
+    command.add_argument("--step", type=float, default=STEP, help="metres; joints are off by at most half of it")
+    command.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def _run_pack(args: argparse.Namespace) -> Written:
+    path = pack_store(args.store, args.out, step=args.step, overwrite=args.overwrite)
+    size = sum(file.stat().st_size for file in path.iterdir()) / 1e6
+    return Written(path, f"{size:.1f} MB, joints off by at most {500 * args.step:g} mm")
+
+
+def _run_pose_prior(args: argparse.Namespace) -> Written:
     store = MotionStore.open(args.store)
     if store.skeleton.name != SMPL22.name:
         raise ValueError(f"{args.store} holds '{store.skeleton.name}' joints; a pose prior needs '{SMPL22.name}'.")
@@ -240,7 +336,7 @@ def _run_pose_prior(args: argparse.Namespace) -> PriorFile:
         source=f"{store.name}, {len(clips)} clips; {store.info.get('licence', 'licence unknown')}",
     )  # fmt: skip
     prior.save(args.out)
-    return PriorFile(args.out, len(prior.rotations), prior.source)
+    return Written(args.out, f"{len(prior.rotations)} poses from {prior.source}")
 
 
 def _add_statistics(commands: _Commands) -> None:
@@ -250,14 +346,15 @@ def _add_statistics(commands: _Commands) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )  # fmt: skip
     command.set_defaults(run=_run_statistics, text_encoder=None)
-    command.add_argument("--exp", required=True, help="experiment, such as motion2to3/finetune_mv")
+    command.add_argument("--exp", default="motion2to3/finetune_mv", help="experiment whose items are measured")
     command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides, such as data=cmu")
+    command.add_argument("--store", type=Path, help="folder of the store; None: that of the experiment")
     command.add_argument("--out", type=Path, required=True, help=".npz file; its name becomes that of the statistics")
     command.add_argument("--items", type=int, default=1500, help="items to draw")
     command.add_argument("--seed", type=int, default=0, help="seed of the draws")
 
 
-def _run_statistics(args: argparse.Namespace) -> StatisticsFile:
+def _run_statistics(args: argparse.Namespace) -> Written:
     from hydra.utils import instantiate
 
     from hmr4d.cli.compose import compose_config
@@ -265,13 +362,15 @@ def _run_statistics(args: argparse.Namespace) -> StatisticsFile:
 
     cfg = compose_config([f"exp={args.exp}", *args.set])
     cfg.data.train.text_encoder = None
+    if args.store is not None:
+        cfg.data.train.store = str(args.store)
     statistics = measure_statistics(
         instantiate(cfg.data.train, _convert_="all")(), name=args.out.stem, num_items=args.items,
         balance_power=cfg.data.balance_power, seed=args.seed,
     )  # fmt: skip
     args.out.parent.mkdir(parents=True, exist_ok=True)
     statistics.save(args.out)
-    return StatisticsFile(args.out, statistics.mean.size, args.items)
+    return Written(args.out, f"mean and deviation of {statistics.mean.size} features in {args.items} items")
 
 
 def _run_synthetic(args: argparse.Namespace) -> StoreSummary:
@@ -294,9 +393,19 @@ def _run_bandai_namco(args: argparse.Namespace) -> StoreSummary:
     )  # fmt: skip
 
 
+def _run_cmu(args: argparse.Namespace) -> StoreSummary:
+    sys.stderr.write(cmu.NOTICE + "\n")
+    return cmu.import_cmu(
+        args.root, args.out, captions=args.captions, min_frames=args.min_frames, skip_bad=args.skip_bad,
+        jobs=args.jobs, overwrite=args.overwrite,
+    )  # fmt: skip
+
+
 def _run_humanml3d(args: argparse.Namespace) -> StoreSummary:
     sys.stderr.write(humanml3d.NOTICE + "\n")
-    return humanml3d.import_humanml3d(args.root, args.out, joints=args.joints, overwrite=args.overwrite)
+    return humanml3d.import_humanml3d(
+        args.root, args.out, joints=args.joints, skip_bad=args.skip_bad, overwrite=args.overwrite
+    )
 
 
 def _run_humanml3d_from_amass(args: argparse.Namespace) -> BuildReport:
@@ -317,28 +426,30 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     unit, skip_frames = _MAP_DEFAULTS.get(args.map, ("cm", 0))
     conversion = Conversion(
         bvh_folder.load_joint_map(args.map),
-        metres_per_unit=bvh_folder.metres_per_unit(args.unit or unit),
+        metres_per_unit=metres_per_unit(args.unit or unit),
         fps=args.fps,
         up=args.up,
         skip_frames=skip_frames if args.skip_frames is None else args.skip_frames,
         retarget=args.retarget,
         add_offset_to_positions=args.add_offset,
+        source_fps=args.source_fps,
+        mend=restore_lost_bones if args.map == "cmu" else None,
     )
     if args.map == "cmu":
         sys.stderr.write(bvh_folder.CMU_CREDIT + "\n")
     return bvh_folder.import_bvh_folder(
         args.root, args.out, conversion=conversion, name=args.name, licence=args.licence, split=args.split,
-        captions=None if args.captions is None else bvh_folder.read_captions_file(args.captions),
+        captions=None if args.captions is None else read_captions_file(args.captions),
         min_frames=args.min_frames, canonical=args.canonical, skip_bad=args.skip_bad, jobs=args.jobs,
         overwrite=args.overwrite,
     )  # fmt: skip
 
 
-def _told(result: StoreSummary | BuildReport | PriorFile | StatisticsFile) -> str:
-    if isinstance(result, StatisticsFile):
-        return f"{result.path}: {result.num_features} features from {result.num_items} items"
-    if isinstance(result, PriorFile):
-        return f"{result.path}: {result.num_poses} poses from {result.source}"
+def _told(result: StoreSummary | BuildReport | Written | AdapterFolder) -> str:
+    if isinstance(result, AdapterFolder):
+        return "\n".join([f"{result.path}: {result.story[0]}", *result.story[1:]])
+    if isinstance(result, Written):
+        return f"{result.path}: {result.about}"
     if isinstance(result, StoreSummary):
         return (
             f"{result.path}: {result.num_clips} clips, {result.num_frames} frames, {result.num_captions} captions, "

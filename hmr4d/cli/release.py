@@ -24,7 +24,7 @@ from hmr4d.models.mocap2to3 import checkpoints as mocap2to3
 from hmr4d.models.mocap2to3.pipeline import Mocap2to3Pipeline
 from hmr4d.models.mocap2to3.release import save_release as save_lifting
 from hmr4d.models.motion2to3 import checkpoints as motion2to3
-from hmr4d.models.motion2to3.release import save_release
+from hmr4d.models.motion2to3.release import load_actions, save_release
 from hmr4d.utils.files import file_hash, write_text
 from hmr4d.utils.weights import WEIGHTS_NAME
 
@@ -37,6 +37,9 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--run", required=True, metavar="DIR", help="output folder of the run, with config.yaml")
     known.add_argument("--checkpoint", metavar="FILE", help="instead of the run's checkpoints/last.ckpt")
     known.add_argument("--out", required=True, metavar="DIR", help="such as inputs/checkpoints/hmr4d/<name>")
+    known.add_argument(
+        "--actions", metavar="DIR", help="folder of prepare.py text-adapter; the model lists its known actions"
+    )
     known.add_argument("--hardware", default=platform.processor() or platform.machine(), help="for the card")
     known.add_argument("--command", nargs="+", default=[], metavar="CMD", help="the training command(s), for the card")
     return known
@@ -79,13 +82,15 @@ def release(args: argparse.Namespace) -> Path:
     if "evaluator" in cfg:
         release_evaluator(checkpoint, out, about, notice)
     else:
-        release_method(cfg, checkpoint, out, about, notice)
+        release_method(cfg, checkpoint, out, about, notice, args.actions)
     write_text(out / "training_config.yaml", OmegaConf.to_yaml(cfg))
     return out
 
 
-def release_method(cfg: DictConfig, checkpoint: Path, out: Path, about: dict[str, Any], notice: str) -> None:
-    """Writes weights, configuration and a card of a trained method."""
+def release_method(
+    cfg: DictConfig, checkpoint: Path, out: Path, about: dict[str, Any], notice: str, actions: str | None = None
+) -> None:
+    """Writes weights, configuration, a card and, for text to motion, the known actions of a trained method."""
     check_targets(cfg.pipeline)
     pipeline = instantiate(cfg.pipeline, _convert_="all")
     is_lifting = isinstance(pipeline, Mocap2to3Pipeline)
@@ -96,6 +101,10 @@ def release_method(cfg: DictConfig, checkpoint: Path, out: Path, about: dict[str
     if is_lifting:
         save_lifting(out, pipeline, network=plain(cfg.pipeline.denoiser), about=about)
     else:
+        if actions is not None:
+            pipeline.actions = load_actions(Path(actions))
+            if pipeline.actions is None:
+                raise FileNotFoundError(f"{actions} lists no known actions; give a folder of prepare.py text-adapter.")
         text = {"name": cfg.text.name, "folder": cfg.text.folder, "dim": cfg.text.dim}
         save_release(out, pipeline, network=plain(cfg.network), text_encoder=text, about=about)
     write_text(out / "README.md", card(out, about, notice))

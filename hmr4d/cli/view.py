@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hmr4d.cli.console import fail, setup_logging, stopped
-from hmr4d.data.importers.conversion import METRES_PER_UNIT, UP_AXES
+from hmr4d.data.source_frame import METRES_PER_UNIT, UP_AXES, checked_fps_option
 from hmr4d.visualization.shown_motions import PUBLISHED_FPS, ShownMotion, find_motions, read_motion
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--port", type=int, metavar="N", help="port of the server (the first free one from 8080 on)")
     known.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines look (127.0.0.1)")
     known.add_argument("--fps", type=float, default=PUBLISHED_FPS, help=f"of .pth files ({PUBLISHED_FPS:g})")
+    known.add_argument("--source-fps", type=float, metavar="N", help="of BVH files (as they say)")
     known.add_argument("--unit", choices=sorted(METRES_PER_UNIT), help="of BVH files (by the size of the body)")
     known.add_argument("--up", choices=UP_AXES, default=UP_AXES[0], help=f"up axis of BVH files ({UP_AXES[0]})")
     return known
@@ -53,7 +54,11 @@ def read_all(args: argparse.Namespace) -> list[ShownMotion]:
         raise ValueError(f"--fps is {args.fps} but must be a positive number of frames per second.")
     if args.skeleton and args.save_html is None:
         raise ValueError("--skeleton is for --save-html; the live viewer has a switch for it.")
-    return [read_motion(path, fps=args.fps, unit=args.unit, up=args.up) for path in find_motions(args.motions)]
+    bvh_fps = checked_fps_option(args.source_fps, "--source-fps")
+    return [
+        read_motion(path, fps=args.fps, unit=args.unit, up=args.up, bvh_fps=bvh_fps)
+        for path in find_motions(args.motions)
+    ]
 
 
 def view(args: argparse.Namespace) -> None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from hmr4d.data.bvh_header import LARGEST, BvhError, number_fault, number_or_none, read_header
+from hmr4d.utils.remarks import Remark
+from hmr4d.utils.text_files import decode_text, marked_encoding, printable
+
+__all__ = ["BvhClip", "BvhError", "read_bvh"]
+
 _AXES = {"X": 0, "Y": 1, "Z": 2}
-_CHANNEL_NAMES = {f"{axis}{kind}".lower(): f"{axis}{kind}" for axis in "XYZ" for kind in ("position", "rotation")}
-_MOTION_LINE = re.compile(rb"^[ \t]*MOTION[ \t]*\r?$", re.MULTILINE)
-
-
-class BvhError(ValueError):
-    """A BVH file that cannot be read: one sentence with file, line and cause."""
+_MOTION_LINE = re.compile(rb"^[ \t]*MOTION[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
+_COMMENT_LINE = re.compile(rb"^[ \t]*(?:#|//)[^\r\n]*", re.MULTILINE)
+_FRAMES_LINE = re.compile(rb"\s*Frames[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_FRAME_TIME_LINE = re.compile(rb"\s*Frame[ \t]*Time[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,16 @@ class BvhClip:
 
     Attributes:
         name: where the clip came from, for messages.
-        joint_names: J names in file order, end sites left out.
+        joint_names: J names in file order, end sites left out; the second of a name is called NAME.001.
         parents: parent index per joint, -1 for a root; a parent precedes its children.
         offsets: (J, 3) OFFSET of each joint from its parent, in file units.
         channels: per joint, its channel names in listed order, such as "Xposition" or "Zrotation".
         frame_time: seconds between two frames, as written.
         motion: (T, C) channel values, C in header order; positions in file units, rotations in degrees.
+        end_names: E names of the end sites, JOINT_End.
+        end_parents: joint that each end site belongs to.
+        end_offsets: (E, 3) OFFSET of each end site from its joint, in file units.
+        remarks: what is odd about the file and was read all the same.
     """
 
     name: str
@@ -41,6 +49,10 @@ class BvhClip:
     channels: tuple[tuple[str, ...], ...]
     frame_time: float
     motion: np.ndarray
+    end_names: tuple[str, ...] = ()
+    end_parents: tuple[int, ...] = ()
+    end_offsets: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def num_frames(self) -> int:
@@ -52,13 +64,23 @@ class BvhClip:
         rate = 1.0 / self.frame_time
         return float(round(rate)) if round(rate) and abs(rate - round(rate)) < 1e-3 * rate else rate
 
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        """Names of joints and end sites, in the order of `forward_kinematics(end_sites=True)`."""
+        return (*self.joint_names, *self.end_names)
+
+    @property
+    def end_site_of(self) -> dict[str, str]:
+        """Joint name -> name of its end site."""
+        return {self.joint_names[j]: name for j, name in zip(self.end_parents, self.end_names, strict=True)}
+
     @cached_property
     def first_channel(self) -> tuple[int, ...]:
         """Column of `motion` where each joint's channels start."""
         counts = [len(c) for c in self.channels]
         return tuple(int(n) for n in np.cumsum([0, *counts[:-1]]))
 
-    def forward_kinematics(self, *, add_offset_to_positions: bool = False) -> np.ndarray:
+    def forward_kinematics(self, *, add_offset_to_positions: bool = False, end_sites: bool = False) -> np.ndarray:
         """Joint positions in file units and file axes.
 
         Local rotation: product of the rotation channels in listed order (column vectors); global = parent * local.
@@ -66,9 +88,10 @@ class BvhClip:
         Args:
             add_offset_to_positions: False reads position channels as the joint's full local translation, which takes
                 the place of OFFSET; True adds them to OFFSET.
+            end_sites: also give the end sites, behind the joints.
 
         Returns:
-            (T, J, 3) float64 positions.
+            (T, J, 3) float64 positions, or (T, J + E, 3) with end sites.
         """
         num_frames, num_joints = len(self.motion), len(self.joint_names)
         columns = np.ascontiguousarray(self.motion.T)
@@ -96,13 +119,21 @@ class BvhClip:
             positions[j] = sum(column * value for column, value in zip(parent_basis, translation, strict=True))
             if parent >= 0:
                 positions[j] += positions[parent]
+        if end_sites:
+            ends = [
+                positions[joint] + sum(column * value for column, value in zip(bases[joint], offset, strict=True))
+                for joint, offset in zip(self.end_parents, self.end_offsets, strict=True)
+            ]
+            positions = np.concatenate([positions, np.array(ends).reshape(-1, 3, num_frames)])
         return np.ascontiguousarray(positions.transpose(2, 0, 1))
 
 
 def read_bvh(source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> BvhClip:
     """Reads one BVH file.
 
-    Any channel order and number per joint, tabs, CR/LF line ends, exponents and named end sites are understood.
+    Any channel order and number per joint, tabs, CR/LF line ends, exponents, named end sites, names in other code
+    pages, lines of comment (# or //) and UTF-16 are understood. Rows beyond the announced number, and whole rows of a
+    file that is cut short, are read with a remark.
 
     Args:
         source: a path, or the content of the file.
@@ -110,7 +141,7 @@ def read_bvh(source: str | os.PathLike[str] | bytes, *, name: str | None = None)
 
     Raises:
         FileNotFoundError: the path does not exist.
-        BvhError: the file is malformed or cut short; the message names the file, the line and the cause.
+        BvhError: the file is malformed; the message names the file, the line and the cause.
     """
     if isinstance(source, bytes):
         content, name = source, name or "<bytes>"
@@ -119,114 +150,30 @@ def read_bvh(source: str | os.PathLike[str] | bytes, *, name: str | None = None)
         if not path.is_file():
             raise FileNotFoundError(f"BVH file not found: {path}.")
         content, name = path.read_bytes(), name or str(path)
-    if content.startswith(b"\xef\xbb\xbf"):
-        content = content[3:]
+    if marked_encoding(content):
+        try:
+            content = decode_text(content, name).encode("utf-8")
+        except ValueError as error:
+            if not content.startswith(b"\xef\xbb\xbf"):
+                raise BvhError(str(error)) from error
+            content = content[3:]
     if b"\n" not in content:  # the line end of old Macs
         content = content.replace(b"\r", b"\n")
+    content = _COMMENT_LINE.sub(b"", content)  # the lines stay, for their numbers
     match = _MOTION_LINE.search(content)
-    header = content[: match.start()] if match else content
-    joint_names, parents, offsets, channels = _HeaderParser(header, name).parse()
+    header = read_header(content[: match.start()] if match else content, name)
     if match is None:
         lines = content.count(b"\n") + 1
         raise BvhError(f"{name}, line {lines}: the file ends without a MOTION section; it is cut short or no BVH file.")
-    num_channels = sum(len(c) for c in channels)
+    num_channels = sum(len(c) for c in header.channels)
+    if not num_channels:
+        raise BvhError(f"{name}, line {_line_number(content, match.start())}: no joint has CHANNELS, so nothing moves.")
     num_frames, frame_time, start = _read_motion_header(content, match.end(), name)
-    motion = _read_numbers(content, start, num_frames, num_channels, name)
-    return BvhClip(name, joint_names, parents, offsets, channels, frame_time, motion)
-
-
-class _HeaderParser:
-    """Recursive structure read with an explicit stack; knows the line of every token for messages."""
-
-    def __init__(self, header: bytes, name: str) -> None:
-        text = header.decode("utf-8", errors="replace")
-        self.tokens = [(token, n) for n, line in enumerate(text.splitlines(), start=1) for token in line.split()]
-        self.name = name
-        self.at = 0
-
-    def fail(self, cause: str) -> BvhError:
-        line = self.tokens[min(self.at, len(self.tokens)) - 1][1] if self.tokens else 1
-        return BvhError(f"{self.name}, line {line}: {cause}.")
-
-    def next(self, expected: str) -> str:
-        if self.at >= len(self.tokens):
-            raise self.fail(f"the header ends where {expected} was expected")
-        self.at += 1
-        return self.tokens[self.at - 1][0]
-
-    def numbers(self, count: int, what: str) -> list[float]:
-        values = []
-        for found in range(count):
-            token = self.next(f"a number of {what}")
-            try:
-                values.append(float(token))
-            except ValueError:
-                raise self.fail(f"{what} needs {count} numbers, found {found} and then '{token}'") from None
-        if not np.isfinite(values).all():
-            raise self.fail(f"{what} has a value that is not finite")
-        return values
-
-    def block_name(self, keyword: str) -> str:
-        """Words up to the opening brace."""
-        words: list[str] = []
-        while (token := self.next("'{'")) != "{":
-            words.append(token)
-            if len(words) > 16:
-                raise self.fail(f"no '{{' follows {keyword}")
-        return " ".join(words)
-
-    def parse(self) -> tuple[tuple[str, ...], tuple[int, ...], np.ndarray, tuple[tuple[str, ...], ...]]:
-        if self.next("HIERARCHY").upper() != "HIERARCHY":
-            raise self.fail(f"expected HIERARCHY, found '{self.tokens[self.at - 1][0][:40]}'; this is no BVH file")
-        names: list[str] = []
-        parents: list[int] = []
-        offsets: list[list[float] | None] = []
-        channels: list[tuple[str, ...]] = []
-        stack: list[int] = []  # joint index per open brace, -1 for an end site
-        while self.at < len(self.tokens) or stack:
-            keyword = self.next("'}'")
-            upper = keyword.upper()
-            if upper in ("ROOT", "JOINT"):
-                if (upper == "ROOT") != (not stack) or (stack and stack[-1] < 0):
-                    raise self.fail(f"{upper} in the wrong place")
-                joint = self.block_name(upper)
-                if not joint or joint in names:
-                    raise self.fail(f"joint name '{joint}' is {'given twice' if joint else 'empty'}")
-                parents.append(stack[-1] if stack else -1)
-                names.append(joint)
-                offsets.append(None)
-                channels.append(())
-                stack.append(len(names) - 1)
-            elif upper == "END" and stack and stack[-1] >= 0:
-                self.block_name("End Site")
-                stack.append(-1)
-            elif upper == "OFFSET" and stack:
-                values = self.numbers(3, "OFFSET")
-                if stack[-1] >= 0:
-                    offsets[stack[-1]] = values
-            elif upper == "CHANNELS" and stack and stack[-1] >= 0:
-                channels[stack[-1]] = self.channel_list(names[stack[-1]])
-            elif keyword == "}" and stack:
-                joint_index = stack.pop()
-                if joint_index >= 0 and offsets[joint_index] is None:
-                    raise self.fail(f"joint '{names[joint_index]}' has no OFFSET")
-            else:
-                raise self.fail(f"unexpected '{keyword[:40]}' in the hierarchy")
-        if not names:
-            raise self.fail("the hierarchy holds no joint")
-        return tuple(names), tuple(parents), np.array(offsets, dtype=np.float64), tuple(channels)
-
-    def channel_list(self, joint: str) -> tuple[str, ...]:
-        token = self.next("the number of channels")
-        if not token.isdigit():
-            raise self.fail(f"CHANNELS of '{joint}' needs a count, found '{token[:40]}'")
-        found: list[str] = []
-        for _ in range(int(token)):
-            word = self.next(f"channel {len(found) + 1} of {token} of '{joint}'")
-            if word.lower() not in _CHANNEL_NAMES:
-                raise self.fail(f"'{joint}' announces {token} channels, but number {len(found) + 1} is '{word[:40]}'")
-            found.append(_CHANNEL_NAMES[word.lower()])
-        return tuple(found)
+    motion, remarks = _read_rows(content, start, num_frames, num_channels, name)
+    return BvhClip(
+        name, header.joint_names, header.parents, header.offsets, header.channels, frame_time, motion,
+        header.end_names, header.end_parents, header.end_offsets, (*header.remarks, *remarks),
+    )  # fmt: skip
 
 
 def _line_number(content: bytes, position: int) -> int:
@@ -236,58 +183,77 @@ def _line_number(content: bytes, position: int) -> int:
 def _read_motion_header(content: bytes, position: int, name: str) -> tuple[int, float, int]:
     """(number of frames, frame time in seconds, where the numbers start)."""
     values: list[float] = []
-    for label, pattern in (
-        ("Frames:", rb"\s*Frames:[ \t]*([^\r\n]*)"),
-        ("Frame Time:", rb"\s*Frame Time:[ \t]*([^\r\n]*)"),
-    ):
-        match = re.compile(pattern, re.IGNORECASE).match(content, position)
+    for label, pattern in (("Frames:", _FRAMES_LINE), ("Frame Time:", _FRAME_TIME_LINE)):
+        match = pattern.match(content, position)
         if match is None:
             line = _line_number(content, position) + 1
             raise BvhError(f"{name}, line {line}: expected '{label}' after MOTION.")
-        try:
-            value = float(match[1])
-        except ValueError:
-            value = -1.0
-        if not (np.isfinite(value) and value > 0) or (label == "Frames:" and value != int(value)):
-            shown = match[1].decode("utf-8", errors="replace").strip()[:40]
+        word = match[1].decode("utf-8", errors="replace").strip()
+        value = number_or_none(word)
+        if value is None or not value > 0 or (label == "Frames:" and value != int(value)):
             line = _line_number(content, match.start(1))
-            raise BvhError(f"{name}, line {line}: '{label}' needs a positive number, found '{shown}'.")
+            fault = number_fault(word)
+            why = f", but {fault}" if "comma" in fault else f", found '{printable(word[:40])}'"
+            raise BvhError(f"{name}, line {line}: '{label}' needs a positive number{why}.")
         values.append(value)
         position = match.end()
     return int(values[0]), values[1], position
 
 
-def _read_numbers(content: bytes, start: int, num_frames: int, num_channels: int, name: str) -> np.ndarray:
-    """(num_frames, num_channels) float64; the fast path reads all numbers at once, errors are looked for afterwards."""
+def _read_rows(
+    content: bytes, start: int, num_frames: int, num_channels: int, name: str
+) -> tuple[np.ndarray, list[Remark]]:
+    """(T, C) float64 and what is odd about them; the fast path reads all numbers at once."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # older NumPy warns, newer raises, on words among numbers
         try:
             numbers = np.fromstring(content[start:], dtype=np.float64, sep=" ")
         except ValueError:
             numbers = np.empty(0)
-    if numbers.size != num_frames * num_channels or not np.isfinite(numbers).all():
-        raise _locate_number_error(content, start, num_frames, num_channels, name)
-    return numbers.reshape(num_frames, num_channels)
+    if numbers.size == num_frames * num_channels and np.abs(numbers).max() <= LARGEST:  # NaN fails
+        return numbers.reshape(num_frames, num_channels), []
+    rows, cut_line = _whole_rows(content, start, num_channels, name)
+    if not rows:
+        line = _line_number(content, start)
+        raise BvhError(f"{name}, line {line}: expected {num_frames} frames, found no whole one; the file is cut short.")
+    if len(rows) == num_frames and not cut_line:
+        return np.array(rows), []
+    cut = f" and the last row, line {cut_line}, is cut off" if cut_line else ""
+    words = f"the header announces {num_frames} frames, {len(rows)} whole rows follow{cut}; these {len(rows)} are read."
+    return np.array(rows), [Remark("number of frames", words)]
 
 
-def _locate_number_error(content: bytes, start: int, num_frames: int, num_channels: int, name: str) -> BvhError:
+def _whole_rows(content: bytes, start: int, num_channels: int, name: str) -> tuple[list[list[float]], int | None]:
+    """Rows with a number for every channel, and the line of a last row that is cut off.
+
+    Raises:
+        BvhError: a word is no number, or a row before the last has another length.
+    """
     first_line = _line_number(content, start)
-    frames = 0
-    line_number = first_line
-    for line_number, line in enumerate(content[start:].rstrip().split(b"\n"), start=first_line):
-        words = line.split()
-        for word in words:
-            try:
-                finite = bool(np.isfinite(float(word)))
-            except ValueError:
-                finite = False
-            if not finite:
-                shown = word.decode("utf-8", errors="replace")[:40]
-                return BvhError(f"{name}, line {line_number}: '{shown}' is not a finite number.")
-        if words and len(words) != num_channels:
-            return BvhError(
-                f"{name}, line {line_number}: expected {num_channels} numbers in frame {frames + 1}, "
-                f"found {len(words)}."
+    lines = [(n, line.split()) for n, line in enumerate(content[start:].split(b"\n"), start=first_line)]
+    lines = [(n, words) for n, words in lines if words]
+    ends_open = not content.endswith((b"\n", b"\r"))
+    rows: list[list[float]] = []
+    for place, (line, words) in enumerate(lines):
+        is_last = place == len(lines) - 1
+        values = [number_or_none(word) for word in words]
+        if None in values and not (is_last and ends_open and values.index(None) == len(values) - 1):
+            fault = number_fault(words[values.index(None)].decode("utf-8", errors="replace"))
+            raise BvhError(f"{name}, line {line}: {fault}.")
+        is_whole = len(words) == num_channels and not (is_last and ends_open and _is_cut(lines, values))
+        if is_last and not is_whole and len(words) <= num_channels:
+            return rows, line
+        if len(words) != num_channels:
+            raise BvhError(
+                f"{name}, line {line}: expected {num_channels} numbers in frame {len(rows) + 1}, found {len(words)}."
             )
-        frames += bool(words)
-    return BvhError(f"{name}, line {line_number}: expected {num_frames} frames, found {frames}.")
+        rows.append([value for value in values if value is not None])
+    return rows, None
+
+
+def _is_cut(lines: list[tuple[int, list[bytes]]], values: list[float | None]) -> bool:
+    """Whether the last number of a file without a last line end has lost digits: fewer than that above it."""
+    if values[-1] is None:
+        return True
+    above = lines[-2][1][-1] if len(lines) > 1 else b""
+    return len(lines[-1][1][-1].partition(b".")[2]) < len(above.partition(b".")[2])

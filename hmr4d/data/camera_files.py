@@ -1,11 +1,12 @@
 """Cameras as people write them down: a YAML file with intrinsics and a pose over the floor, and files of more views.
 
     size: [1920, 1080]                                   # pixels
-    K: {fx: 1500, fy: 1500, cx: 960, cy: 540}            # or fov_deg: 65, the horizontal field of view
+    K: {fx: 1500, fy: 1500, cx: 960, cy: 540}            # or fov_deg: 65, the horizontal field of view, or vfov_deg
     distortion: [k1, k2, p1, p2, k3]                     # optional, OpenCV's order
     pose: {pitch_deg: 12, roll_deg: 0, height_m: 1.6}    # pitch > 0 looks down; or, from any calibration,
     extrinsic: {R: [[...], [...], [...]], t: [...]}      # x_camera = R x + t, metres, with
     ground: {normal: [0, 1, 0], d: 0}                    # the floor normal . x + d = 0, normal up
+    intrinsics: calibration.yml                          # size, K and distortion from a file of `other_cameras`
 
 Whatever is written, the camera comes out in the world of `geometry.rigs`: above the origin, heading to -z, floor y = 0.
 """
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 
 from hmr4d.data.keypoint_files import KeypointTrack
+from hmr4d.data.other_cameras import other_camera, with_intrinsics
 from hmr4d.data.yaml_section import Section, load_yaml
 from hmr4d.geometry.distortion import COEFFICIENT_COUNTS, undistort
 from hmr4d.geometry.rigs import Rig, camera_angles, camera_pose, canonicalise
@@ -36,7 +38,8 @@ _FAR_FROM_MIDDLE, _SAME_SHARE = 0.1, 0.03  # of the image; principal points of i
 _SHORTEST_FOV, _LONGEST_FOV = math.pi, 175.0  # degrees; smaller numbers are radians
 _ROTATION_ROUNDING = 2e-3  # entries of R R^T - 1 of matrices written with three decimals
 _RADIANS = math.pi / 2
-INTRINSIC_KEYS = ("size", "K", "fov_deg", "distortion")
+INTRINSIC_KEYS = ("size", "K", "fov_deg", "vfov_deg", "distortion")
+FOCAL_KEYS = ("K", "fov_deg", "vfov_deg")
 _POSE_KEYS = ("pitch_deg", "roll_deg", "height_m")
 _VIEW_POSE_KEYS = (*_POSE_KEYS, "yaw_deg", "position_m")
 _OUTSIDE, _INSIDE = 0.25, 0.95  # shares of joints that tell a wrong image size, and a right one
@@ -87,8 +90,14 @@ def read_camera(path: str | Path) -> CameraFile:
         ValueError: something in it is missing, unknown, contradictory or impossible; one sentence says what.
     """
     path = Path(path)
+    try:
+        if (sentence := other_camera(path, "Camera file")) is not None:
+            raise ValueError(sentence)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error} See docs/calibrate.md.") from error
     values = load_yaml(path, "Camera file")
     try:
+        values = with_intrinsics(values, path.parent)
         section = Section(values, "", (*INTRINSIC_KEYS, "pose", "extrinsic", "ground"))
         size, K4, distortion = read_intrinsics(section)
         if section.has("pose") and section.has("extrinsic"):
@@ -226,24 +235,28 @@ def _check_principal_point(cx: float, cy: float, size: tuple[int, int]) -> None:
 
 
 def _focal_and_centre(section: Section, size: tuple[int, int]) -> Tensor:
-    if section.has("K") == section.has("fov_deg"):
-        count = "both K and fov_deg" if section.has("K") else "neither K nor fov_deg"
-        raise ValueError(f"it has {count}; expected K {{fx, fy, cx, cy}}, or fov_deg, the horizontal field of view.")
+    given = [key for key in FOCAL_KEYS if section.has(key)]
+    if len(given) != 1:
+        count = f"both {' and '.join(given)}" if given else "neither K nor fov_deg"
+        raise ValueError(
+            f"it has {count}; expected K {{fx, fy, cx, cy}}, or fov_deg, the horizontal field of view, or vfov_deg, "
+            "the vertical one."
+        )
     middle = size[0] / 2, size[1] / 2
-    if section.has("fov_deg"):
-        fov = section.number("fov_deg")
+    if given[0] != "K":
+        fov = section.number(given[0])
         if not _SHORTEST_FOV < fov < _LONGEST_FOV:
-            raise ValueError(f"fov_deg is {fov:g}; expected degrees (not radians), at most 175.")
-        focal = size[0] / 2 / math.tan(math.radians(fov) / 2)
+            raise ValueError(f"{given[0]} is {fov:g}; expected degrees (not radians), at most 175.")
+        focal = (size[0] if given[0] == "fov_deg" else size[1]) / 2 / math.tan(math.radians(fov) / 2)
         return torch.tensor([focal, focal, *middle], dtype=torch.float64)
     if isinstance(section.required("K"), list):
         K = section.numbers("K", 3, 3)
         if float(K[0, 1].abs()) > 0.01 * float(K[0, 0].abs()) or K[1, 0] or K[2].tolist() != [0.0, 0.0, 1.0]:
             raise ValueError(f"K is {K.tolist()}; expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]].")
         return torch.stack([K[0, 0], K[1, 1], K[0, 2], K[1, 2]])
-    given = section.section("K", ("fx", "fy", "cx", "cy"))
-    fx = given.number("fx")
-    rest = [given.number("fy", fx), given.number("cx", middle[0]), given.number("cy", middle[1])]
+    matrix = section.section("K", ("fx", "fy", "cx", "cy"))
+    fx = matrix.number("fx")
+    rest = [matrix.number("fy", fx), matrix.number("cx", middle[0]), matrix.number("cy", middle[1])]
     return torch.tensor([fx, *rest], dtype=torch.float64)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from hmr4d.data.clip_index import Example, IndexRules, build_index
 from hmr4d.data.randomness import ItemRandom, mix_seed
 from hmr4d.data.rigs import OrbitRig, SingleCamera
 from hmr4d.data.store import MotionStore, TextCache
+from hmr4d.data.text_embeddings import CaptionEncoder, ensure_text_cache
 from hmr4d.data.windows import FreeWindows
 from hmr4d.geometry.cameras import square_intrinsics
 from hmr4d.representation.next_root import to_next_root
@@ -86,6 +87,7 @@ class MotionViews(Dataset[dict[str, Any]]):
         mirror_prob: chance of a mirrored item with the mirrored caption; needs captions whose mirror is known.
         text_encoder: name of the text cache to read; None gives no embeddings.
         windows: draws the length of every item without looking at the clip; None keeps the lengths of the clips.
+        text_builder: makes that encoder, where the store has no such cache yet; None: that is an error.
         is_notext: replace every caption by "".
         seed: seeds items that are asked for by index alone, as in evaluation.
     """
@@ -94,6 +96,7 @@ class MotionViews(Dataset[dict[str, Any]]):
         self, store: MotionStore | str, split: str | None, *, cameras: SingleCamera | OrbitRig, framing: Framing,
         rules: IndexRules, fps: float = 30.0, canonical: bool = False, mirror_prob: float = 0.0,
         text_encoder: str | None = None, windows: FreeWindows | None = None, is_notext: bool = False, seed: int = 0,
+        text_builder: Callable[[], CaptionEncoder] | None = None,
     ) -> None:  # fmt: skip
         self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
         self.cameras, self.framing, self.rules = cameras, framing, rules
@@ -102,7 +105,9 @@ class MotionViews(Dataset[dict[str, Any]]):
         self.examples: list[Example] = build_index(self.store, split, rules)
         if not self.examples:
             raise ValueError(f"No examples in {self.store.path}, split '{split}', under {rules}.")
-        self.text_cache = None if text_encoder is None else open_text_cache(self.store, text_encoder)
+        self.text_cache: TextCache | None = None
+        if text_encoder is not None:
+            self.text_cache = ensure_text_cache(self.store, text_encoder, text_builder)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -183,17 +188,6 @@ class MotionViews(Dataset[dict[str, Any]]):
             row["text_tokens"] = torch.from_numpy(self.text_cache.tokens(known).astype(np.float32))
             row["text_pooled"] = torch.from_numpy(np.array(self.text_cache.pooled(known)))
         return row
-
-
-def open_text_cache(store: MotionStore, text_encoder: str) -> TextCache:
-    """The cached captions of a store by an encoder; FileNotFoundError says how to make them."""
-    cache = store.text_cache(text_encoder)
-    if cache is None:
-        raise FileNotFoundError(
-            f"{store.path} holds no text cache of '{text_encoder}'. "
-            f"Make one: python tools/prepare.py text --store {store.path} --text-encoder {text_encoder}"
-        )
-    return cache
 
 
 def cell_weights(store: MotionStore, clips: Sequence[int], power: float) -> np.ndarray:

@@ -30,7 +30,8 @@ FRAMES_PER_BATCH = 8192  # padded frames encoded at once; bounds the memory
 
 
 class FeatureCache:
-    """Features of all clips of a store in one memory-mapped file, `<store>/hml263_<variant>[_mirrored]/`.
+    """Features of all clips of a store in one memory-mapped file, `hml263_<variant>[_mirrored]/` of its
+    `derived_folder`.
 
     The files are made when they are missing, and made again when they belong to other joints, another frame rate or
     another encoding.
@@ -48,10 +49,10 @@ class FeatureCache:
     def __init__(self, store: MotionStore, *, variant: str, fps: float = 20.0, mirrored: bool = False) -> None:
         self.store, self.fps, self.mirrored = store, fps, mirrored
         self.codec = Hml263Codec(variant)
-        self.folder = store.path / f"hml263_{variant}{'_mirrored' if mirrored else ''}"
+        self.folder = store.derived_folder / f"hml263_{variant}{'_mirrored' if mirrored else ''}"
         wanted = {
             "format": FORMAT, "version": VERSION, "variant": variant, "mirrored": mirrored, "fps": fps,
-            "joints": _digest((store.path / "joints.npy").read_bytes()),
+            "joints": _digest(store.joints_file.read_bytes()),
             "skeleton": _digest(self.codec.target_offsets.numpy().tobytes()),
         }  # fmt: skip
         if _read_meta(self.folder) != wanted:
@@ -82,7 +83,7 @@ class FeatureCache:
         offsets = np.cumsum([0, *(n - 1 for n in frames)], dtype=np.int64)
         partial = self.folder.with_name(f".{self.folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+        partial.mkdir(parents=True)
         shape = (int(offsets[-1]), NUM_FEATURES)
         rows = np.lib.format.open_memmap(partial / "features.npy", mode="w+", dtype=np.float32, shape=shape)
         for ids in progress(list(_batches(frames)), f"features ({self.folder.name})", unit="batch"):

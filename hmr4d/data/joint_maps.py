@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hmr4d.body.skeleton import SMPL22, Skeleton
+
+END_SITE = "End Site"
+# What people and programs call the end site of a joint: LeftFoot_End, LeftFoot/End Site, LeftFootEndSite.
+_END_OF = re.compile(r"(.+?)[\s_./:|-]*end(?:[\s_-]*site)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,32 +54,53 @@ class JointMap:
                 f"missing {missing}, unknown {unknown}."
             )
 
-    def apply(self, positions: np.ndarray, joint_names: Sequence[str]) -> np.ndarray:
-        """(T, J_source, 3) -> (T, J, 3); ValueError lists all source joints that the map wants and the clip lacks."""
-        index = {name: i for i, name in enumerate(joint_names)}
-        ends = [(r, r, 0.0) if isinstance(r, str) else (r.start, r.end, r.fraction) for r in self._ordered()]
-        missing = sorted({n for start, end, _ in ends for n in (start, end)} - index.keys())
-        if missing:
-            raise ValueError(
-                f"joints {missing} of joint map '{self.name}' are not in the file; it has {[*joint_names]}"
-            )
-        start = positions[:, [index[s] for s, _, _ in ends]]
-        end = positions[:, [index[e] for _, e, _ in ends]]
-        fraction = np.array([f for _, _, f in ends], dtype=positions.dtype)[:, None]
+    def apply(
+        self, positions: np.ndarray, joint_names: Sequence[str], end_names: Mapping[str, str] | None = None
+    ) -> np.ndarray:
+        """(T, N, 3) -> (T, J, 3).
+
+        Args:
+            positions: of the source's points.
+            joint_names: their N names.
+            end_names: joint -> the point that is its end site, where a source has such points.
+
+        Raises:
+            ValueError: lists all source joints that the map wants and the clip lacks, and what the clip has.
+        """
+        index, ends = {name: i for i, name in enumerate(joint_names)}, end_names or {}
+        rules = [(r, r, 0.0) if isinstance(r, str) else (r.start, r.end, r.fraction) for r in self._ordered()]
+        found = {name: _found(name, index, ends) for rule in rules for name in rule[:2]}
+        if missing := sorted(name for name, point in found.items() if point is None):
+            joints = [name for name in joint_names if name not in ends.values()]
+            sites = f" and the end sites {[*ends.values()]}" if ends else ""
+            raise ValueError(f"joints {missing} of joint map '{self.name}' are not in the file; it has {joints}{sites}")
+        start = positions[:, [index[found[name] or ""] for name, _, _ in rules]]
+        end = positions[:, [index[found[name] or ""] for _, name, _ in rules]]
+        fraction = np.array([f for _, _, f in rules], dtype=positions.dtype)[:, None]
         return start + fraction * (end - start)
 
     def _ordered(self) -> list[str | Between]:
         return [self.rules[n] for n in self.skeleton.joint_names]
 
 
+def _found(name: str, index: Mapping[str, int], ends: Mapping[str, str]) -> str | None:
+    """The point of the source that a map means: one of that name, else the end site of a joint."""
+    if name in index:
+        return name
+    match = _END_OF.fullmatch(name)
+    return ends.get(match[1]) if match else None
+
+
 def joint_map_from_dict(name: str, table: Mapping[str, object]) -> JointMap:
-    """Joint map from plain values, as read from YAML: target -> name, or {from, to, at}."""
+    """Joint map from plain values, as read from YAML: target -> name, {from, to, at}, or {joint: End Site}."""
     rules: dict[str, str | Between] = {}
     for target, value in table.items():
         if isinstance(value, str):
             rules[target] = value
         elif isinstance(value, Mapping) and {"from", "to"} <= value.keys() <= {"from", "to", "at"}:
-            rules[target] = Between(str(value["from"]), str(value["to"]), float(value.get("at", 0.5)))
+            rules[target] = Between(str(value["from"]), str(value["to"]), _fraction(name, target, value.get("at", 0.5)))
+        elif isinstance(value, Mapping) and [str(v).lower() for v in value.values()] == [END_SITE.lower()]:
+            rules[target] = f"{next(iter(value))}/{END_SITE}"
         else:
             raise ValueError(
                 f"Joint map '{name}', joint '{target}': expected a name or {{from, to, at}}, got {value!r}."
@@ -81,12 +108,26 @@ def joint_map_from_dict(name: str, table: Mapping[str, object]) -> JointMap:
     return JointMap(name, rules)
 
 
+def _fraction(name: str, target: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"Joint map '{name}', joint '{target}': 'at' is {value!r}; expected a number such as 0.5.")
+    return float(value)
+
+
 _BANDAI_SIDE = {
     "hip": "UpperLeg", "knee": "LowerLeg", "ankle": "Foot", "foot": "Toes", "collar": "Shoulder",
     "shoulder": "UpperArm", "elbow": "LowerArm", "wrist": "Hand",
 }  # fmt: skip
+_ASF_SIDE = {
+    "hip": "hipjoint", "knee": "femur", "ankle": "tibia", "foot": "foot", "shoulder": "clavicle", "elbow": "humerus",
+    "wrist": "wrist",
+}  # fmt: skip
 _CMU_SIDE = {
     "hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "foot": "ToeBase", "shoulder": "Arm", "elbow": "ForeArm",
+    "wrist": "FingerBase",
+}  # fmt: skip
+_DAZ_SIDE = {
+    "hip": "Thigh", "knee": "Shin", "ankle": "Foot", "foot": "Foot_end", "shoulder": "Shldr", "elbow": "ForeArm",
     "wrist": "Hand",
 }  # fmt: skip
 
@@ -100,16 +141,40 @@ BANDAI_NAMCO = JointMap(
     | {f"right_{ours}": f"{theirs}_R" for ours, theirs in _BANDAI_SIDE.items()},
 )  # fmt: skip
 
+# Of ASF files; a joint there is the end of a bone. The radius ends amid the forearm, the "wrist" bone at the wrist.
+CMU_ASF = JointMap(
+    "cmu_asf",
+    {
+        "pelvis": "root", "spine1": "lowerback", "spine2": "upperback", "spine3": Between("upperback", "thorax", 0.35),
+        "neck": "lowerneck", "head": "upperneck",
+    }
+    | {f"{side}_collar": Between("thorax", f"{side[0]}clavicle", 0.45) for side in ("left", "right")}
+    | {f"{side}_{ours}": f"{side[0]}{theirs}" for side in ("left", "right") for ours, theirs in _ASF_SIDE.items()},
+)  # fmt: skip
+
+# Of BVH conversions with 31 joints, after `restore_lost_bones` of `importers.cmu_files`.
 CMU = JointMap(
     "cmu",
     {
-        "pelvis": "Hips", "spine1": Between("Hips", "Spine"), "spine2": "Spine", "spine3": "Spine1", "neck": "Neck1",
-        "head": "Head",
-        # LeftShoulder and RightShoulder have no length here: the collar is set between chest and arm.
-        "left_collar": Between("Spine1", "LeftArm", 0.6), "right_collar": Between("Spine1", "RightArm", 0.6),
+        "pelvis": "Hips", "spine1": "Spine", "spine2": "Spine1", "spine3": Between("Spine1", "Neck", 0.35),
+        "neck": "Neck1", "head": "Head",
+        "left_collar": Between("Neck", "LeftArm", 0.45), "right_collar": Between("Neck", "RightArm", 0.45),
     }
     | {f"left_{ours}": f"Left{theirs}" for ours, theirs in _CMU_SIDE.items()}
     | {f"right_{ours}": f"Right{theirs}" for ours, theirs in _CMU_SIDE.items()},
 )  # fmt: skip
 
-JOINT_MAPS = {m.name: m for m in (BANDAI_NAMCO, CMU)}
+# Of BVH conversions to the Daz figure with 43 joints, end sites kept. Its "hip" lies below the hip joints; the points
+# of the torso are at the heights that ASF files give them.
+CMU_DAZ = JointMap(
+    "cmu_daz",
+    {
+        "pelvis": Between("hip", "abdomen", 0.6), "spine1": Between("abdomen", "chest", 0.3),
+        "spine2": Between("chest", "neck", 0.17), "spine3": Between("chest", "neck", 0.36), "neck": "neck",
+        "head": "head",
+    }
+    | {f"{side}_collar": Between(f"{side[0]}Collar", f"{side[0]}Shldr", 0.6) for side in ("left", "right")}
+    | {f"{side}_{ours}": f"{side[0]}{theirs}" for side in ("left", "right") for ours, theirs in _DAZ_SIDE.items()},
+)  # fmt: skip
+
+JOINT_MAPS = {m.name: m for m in (BANDAI_NAMCO, CMU)}  # of BVH files that need nothing else

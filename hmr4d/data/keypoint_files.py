@@ -1,13 +1,14 @@
 """2D keypoints of people, from the files that pose detectors write, as one kind of track.
 
-Layouts: COCO results, OpenPose folders, AlphaPose, MMPose, ViTPose wrappers, NumPy arrays (docs/lift.md). Whatever the
-layout, a joint that was not found has confidence 0 and the position (0, 0), a frame without the person is a frame of
-such joints, and confidences above 1 (AlphaPose, COCO's visibility flags) count as 1.
+Layouts are in docs/lift.md. Whatever the layout, a joint that was not found has confidence 0 and the position (0, 0), a
+frame without the person is a frame of such joints, and confidences above 1 (AlphaPose, COCO's visibility flags) count
+as 1.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,23 +18,25 @@ from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import Skeleton, get_skeleton
 from hmr4d.data.keypoints.arrays import read_arrays
-from hmr4d.data.keypoints.detections import Detection, DetectionTable
-from hmr4d.data.keypoints.folders import read_folder, read_json, read_openpose_file
-from hmr4d.data.keypoints.json_layouts import read_json_layout, sniff_json
-from hmr4d.data.keypoints.tracking import track_people
+from hmr4d.data.keypoints.body_order import best_order, is_upside_down
+from hmr4d.data.keypoints.cleaning import cleaned, in_pixels
+from hmr4d.data.keypoints.deeplabcut import read_deeplabcut
+from hmr4d.data.keypoints.detections import Detection, DetectionTable, shown
+from hmr4d.data.keypoints.folders import read_folder, read_json
+from hmr4d.data.keypoints.joint_names import ORDERS, JointOrder, smallest_set, unknown_count
+from hmr4d.data.keypoints.json_layouts import read_json_layout
+from hmr4d.data.keypoints.other_files import other_file
+from hmr4d.data.keypoints.people import identified, one_per_frame
 
 logger = logging.getLogger(__name__)
 
-FORMATS = ("auto", "coco", "openpose", "alphapose", "mmpose", "vitpose", "npz")
-# Joint sets by the number of joints in the file, and how many of them are the body.
-_SETS = {
-    18: ("openpose18", 18), 22: ("smpl22", 22), 24: ("smpl24", 24), 25: ("openpose25", 25), 26: ("halpe26", 26),
-    133: ("coco17", 17), 136: ("halpe26", 26),
-}  # fmt: skip
-_SETS_OF_17 = ("coco17", "h36m17")
-_NORMALISED = 1.05  # coordinates up to here are shares of the image, and not pixels
+FORMATS = (
+    "auto", "coco", "openpose", "alphapose", "mmpose", "vitpose", "ultralytics", "mediapipe", "apple", "deeplabcut",
+    "npz",
+)  # fmt: skip
 _SPARSEST = 20  # frames per frame with somebody in it; beyond this, numbers are no frame numbers
 _ENOUGH_FRAMES = 2000  # that may always be spanned
+_FEWEST_JOINTS = 0.5  # share of entries that have to agree on the number of joints
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def read_keypoints(
         path: file, or folder of OpenPose.
         format: one of FORMATS; "auto" looks at the structure.
         person: "longest" for the one found in most frames, an id, or "all" for a list by falling number of frames.
-        skeleton: name of the joint set; needed where a file of 17 joints does not tell COCO from H36M.
+        skeleton: name of the joint set, where neither the file nor the limbs tell it.
         size: (width, height) pixels of the image; needed where coordinates are normalised.
 
     Raises:
@@ -90,9 +93,7 @@ def read_keypoints(
         raise FileNotFoundError(f"Keypoints not found: {path}. Check the path; docs/lift.md says what can be read.")
     try:
         table = _read_table(path, format)
-        joint_set, num_body = _joint_set(table, skeleton)
-        table = _in_order(table, joint_set)
-        tracks = _tracks(table, joint_set, num_body, size)
+        tracks, joint_set = _tracks(table, skeleton, size)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     what = f"{path} ({table.layout}, {joint_set.name})"
@@ -103,7 +104,7 @@ def read_keypoints(
     if chosen is None:
         known = ", ".join(f"{t.person} ({t.num_seen} frames)" for t in tracks)
         raise ValueError(
-            f"{path}: nobody in it is called '{person}'; it has person {known}. Choose one, 'longest' or 'all'."
+            f"{path}: nobody in it is called '{shown(person)}'; it has person {known}. Choose one, 'longest' or 'all'."
         )
     logger.info(
         "%s: person %s (%d in the file), frames %d to %d, %d of them empty.", what, chosen.person, len(tracks),
@@ -114,118 +115,155 @@ def read_keypoints(
 
 def _read_table(path: Path, format: str) -> DetectionTable:
     if path.is_dir():
-        if format not in ("auto", "openpose", "mmpose"):
+        if format in ("deeplabcut", "npz", "coco", "alphapose", "vitpose"):
             raise ValueError(f"it is a folder; {format} is one file. Folders are read as openpose or mmpose.")
         return read_folder(path, None if format == "auto" else format)
-    if path.suffix in (".npz", ".npy") or format == "npz":
-        if format not in ("auto", "npz"):
-            raise ValueError(f"it is a file of arrays, not {format}. Leave the format out to have it found.")
-        return read_arrays(path)
-    if path.suffix in (".pkl", ".pickle", ".pt", ".pth"):
-        raise ValueError("pickled keypoints are not read. Save them as .npz with kp2d (L, J, 2) and kp2d_conf (L, J).")
+    if (sentence := other_file(path)) is not None:
+        raise ValueError(sentence)
     if path.stat().st_size == 0:
         raise ValueError("the file is empty; expected keypoints as docs/lift.md shows them.")
-    content = read_json(path)
-    layout = sniff_json(content) if format == "auto" else format
-    if layout is None:
-        raise ValueError("its content is none of the known layouts, or empty. docs/lift.md shows them.")
-    return read_openpose_file(content) if layout == "openpose" else read_json_layout(content, layout)
+    if path.suffix.lower() in (".npz", ".npy") or format == "npz":
+        if format not in ("auto", "npz", "mediapipe"):
+            raise ValueError(f"it is a file of arrays, not {format}. Leave the format out to have it found.")
+        return read_arrays(path)
+    if path.suffix.lower() == ".csv" or format == "deeplabcut":
+        if format not in ("auto", "deeplabcut"):
+            raise ValueError(f"it is a CSV file, not {format}. Leave the format out to have it found.")
+        return read_deeplabcut(path)
+    return read_json_layout(read_json(path), format)
 
 
-def _joint_set(table: DetectionTable, asked: str | None) -> tuple[Skeleton, int]:
-    """Skeleton of a table, and how many joints of an entry belong to it."""
+def _alike(table: DetectionTable) -> DetectionTable:
+    """The table without the few entries that have another number of joints than the others."""
     if not table.detections:
         raise ValueError("nobody was detected in any frame.")
-    counts = sorted({len(detection.points) for detection in table.detections})
-    if len(counts) > 1:
-        raise ValueError(f"entries have {counts[0]} and {counts[-1]} joints; expected the same number throughout.")
-    count = counts[0]
-    if count == 17:
-        name, num_body = asked or table.skeleton or "", 17
-        if not name:
-            raise ValueError("17 joints can be COCO or Human3.6M. Say which: --skeleton coco17 or --skeleton h36m17.")
-    elif count in _SETS:
-        name, num_body = _SETS[count]
-        name = asked or name
-    else:
-        known = ", ".join(
-            f"{number} ({entry[0]})" for number, entry in sorted({17: ("COCO, H36M", 17), **_SETS}.items())
-        )
-        raise ValueError(f"entries have {count} joints; known are {known}.")
-    joint_set = get_skeleton(name)
-    if joint_set.num_joints != num_body:
-        raise ValueError(f"entries have {num_body} body joints but skeleton '{name}' has {joint_set.num_joints}.")
-    return joint_set, num_body
+    counts = Counter(len(detection.points) for detection in table.detections)
+    (count, most), total = counts.most_common(1)[0], len(table.detections)
+    if most == total:
+        return table
+    other = next(n for n in counts if n != count)
+    if most <= _FEWEST_JOINTS * total:
+        low, high = sorted((count, other))
+        raise ValueError(f"entries have {low} and {high} joints; expected the same number throughout.")
+    logger.warning(
+        "%d of %d entries are left out: they have %d joints, the others %d.", total - most, total, other, count
+    )
+    return replace(table, detections=[d for d in table.detections if len(d.points) == count])
 
 
-def _in_order(table: DetectionTable, joint_set: Skeleton) -> DetectionTable:
-    """The table with its joints in the order of the skeleton, where the file names them.
+def _joint_order(table: DetectionTable, seen: Sequence[Detection], asked: str | None) -> JointOrder:
+    """What the joints of a table are: by their names, their number, and whether they look like a body.
 
     Raises:
-        ValueError: its names are in an order of their own, but not those of the skeleton.
+        ValueError: it is not known, or another joint set fits clearly better than the one asked for.
+    """
+    count = len(table.detections[0].points)
+    if (named := _named_order(table, asked)) is not None:
+        return named
+    if count not in ORDERS:
+        raise ValueError(unknown_count(count))
+    orders = ORDERS[count]
+    usual = next((o for o in orders if o.skeleton.name == (asked or table.skeleton)), None)
+    if asked and usual is None:
+        skeleton = get_skeleton(asked)
+        if count in (133, 136) and skeleton.joint_names == orders[0].joint_names[: skeleton.num_joints]:
+            return JointOrder(asked, skeleton, skeleton.joint_names)  # a body without its feet
+        raise ValueError(
+            f"entries have {orders[0].skeleton.num_joints} body joints but skeleton '{asked}' has "
+            f"{skeleton.num_joints}."
+        )
+    if usual is None and count != 17:
+        usual = orders[0]
+    points = np.stack([d.points for d in seen])
+    best, is_body = best_order(points, orders, usual)
+    if best is None:
+        raise ValueError("17 joints can be COCO or Human3.6M. Say which: --skeleton coco17 or --skeleton h36m17.")
+    if asked and best is not usual:
+        raise ValueError(
+            f"its {count} joints are not in the order of '{asked}': limbs would be as of no body. They fit the order "
+            f"of {best.name}. Leave --skeleton out, or convert the file."
+        )
+    if usual is not best and (usual is not None or best.needs_proof or count == 17):
+        logger.info("Its %d joints are taken in the order of %s, as the limbs show.", count, best.name)
+    if not is_body:
+        logger.warning(
+            "The %d joints do not look like a body in the order of %s. Look at the overlay; --skeleton says another "
+            "set.",
+            count, best.name,
+        )  # fmt: skip
+    return best
+
+
+def _named_order(table: DetectionTable, asked: str | None) -> JointOrder | None:
+    """The order of a table that names its joints, None where it does not.
+
+    Raises:
+        ValueError: its names are in an order of their own, but not those of a skeleton.
     """
     names = table.joint_names
     if names is None or len(names) != len(table.detections[0].points):
-        return table
-    if set(names) == set(joint_set.joint_names):
-        order = [names.index(name) for name in joint_set.joint_names]
-        return replace(table, detections=[replace(d, points=d.points[order]) for d in table.detections])
-    elsewhere = [n for i, n in enumerate(names[: joint_set.num_joints])
-                 if n in joint_set.joint_names and joint_set.index(n) != i]  # fmt: skip
-    if elsewhere:
-        raise ValueError(
-            f"it names its {len(names)} joints in another order than '{joint_set.name}' ({elsewhere[0]} is joint "
-            f"{names.index(elsewhere[0])}), and not all of that set. Convert them, or choose another --skeleton."
-        )
-    return table
+        return None
+    usual = [o for o in ORDERS.get(len(names), ()) if not o.needs_proof]
+    wanted = [get_skeleton(asked)] if asked else [o.skeleton for o in usual]
+    same = next((s for s in wanted if set(s.joint_names) == set(names)), None)
+    if same is not None:
+        return JointOrder(same.name, same, names)
+    order = smallest_set(names)
+    if order is None:
+        if not usual or table.layout in ("deeplabcut", "apple"):
+            raise ValueError(
+                f"it names its {len(names)} joints {shown(', '.join(names))}; expected shoulders, elbows, hips, knees "
+                "by name, such as left_shoulder."
+            )
+        return None
+    if asked and asked != order.skeleton.name:
+        order = JointOrder(asked, get_skeleton(asked), names)
+    known = set(order.skeleton.joint_names)
+    strange = [name for name in names if name not in known]
+    if len(strange) * 2 > len(names):
+        raise ValueError(f"it names its {len(names)} joints {shown(', '.join(names))}; few of them are known.")
+    if strange:
+        logger.warning("%d joints are not used: %s.", len(strange), ", ".join(shown(name) for name in strange[:8]))
+    return order
+
+
+def _in_order(detection: Detection, order: JointOrder) -> Detection:
+    """A detection with its joints in the order of the skeleton; joints that the file lacks are missing."""
+    if order.joint_names == order.skeleton.joint_names:
+        return replace(detection, points=detection.points[: order.skeleton.num_joints])
+    index = {name: i for i, name in enumerate(order.joint_names)}
+    points = np.zeros((order.skeleton.num_joints, 3))
+    for joint, name in enumerate(order.skeleton.joint_names):
+        if name in index:
+            points[joint] = detection.points[index[name]]
+    return replace(detection, points=points)
 
 
 def _tracks(
-    table: DetectionTable, skeleton: Skeleton, num_body: int, size: tuple[int, int] | None
-) -> list[KeypointTrack]:
+    table: DetectionTable, asked: str | None, size: tuple[int, int] | None
+) -> tuple[list[KeypointTrack], Skeleton]:
     """Everybody, by falling number of frames, then of confidence."""
-    seen = [replace(d, points=_cleaned(d.points[:num_body])) for d in table.detections]
-    seen = [detection for detection in seen if (detection.points[:, 2] > 0).any()]
+    table = _alike(table)
+    seen = cleaned(table.detections)
     if not seen:
-        raise ValueError("no joint has a confidence above 0.")
-    seen = _in_pixels(seen, size)
-    if any(detection.person is None for detection in seen):
-        seen = track_people(seen)
+        raise ValueError("no joint has a confidence above 0, or a place of its own.")
+    order = _joint_order(table, seen, asked)
+    seen = in_pixels(seen, size, table.layout)
+    seen = [d for d in (_in_order(d, order) for d in seen) if (d.points[:, 2] > 0).any()]
+    if not seen:
+        raise ValueError("no joint of a body has a confidence above 0.")
+    own = JointOrder(order.name, order.skeleton, order.skeleton.joint_names)
+    if is_upside_down(np.stack([d.points for d in seen]), own):
+        logger.warning("Heads are below feet nearly always: is v counted upwards, or the video turned?")
+    seen = identified(seen, table.has_placeholders)
     people: dict[str, list[Detection]] = {}
     for detection in seen:
         people.setdefault(str(detection.person), []).append(detection)
     _check_frame_numbers({d.frame for d in seen})
-    tracks = [_track(name, entries, skeleton, table.fps) for name, entries in people.items()]
-    return sorted(tracks, key=lambda track: (-track.num_seen, -float(track.kp2d_conf.sum()), track.person))
-
-
-def _cleaned(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(J, 3) with confidences in [0, 1]; joints that were not found are (0, 0, 0)."""
-    places, conf = points[:, :2], points[:, 2]
-    conf = np.clip(np.where(np.isnan(conf), 1.0, conf), 0.0, 1.0)
-    missing = ~np.isfinite(places).all(1) | (places == 0).all(1) | (conf == 0)
-    return np.where(missing[:, None], 0.0, np.concatenate([places, conf[:, None]], 1))
-
-
-def _in_pixels(detections: Sequence[Detection], size: tuple[int, int] | None) -> list[Detection]:
-    """Detections in pixels: coordinates within [0, 1] or [-1, 1] are shares of the image from corner to corner."""
-    places = np.concatenate([d.points[d.points[:, 2] > 0, :2] for d in detections])
-    if np.abs(places).max() > _NORMALISED:
-        return list(detections)
-    if size is None:
-        raise ValueError(
-            "its coordinates are normalised, not pixels. Pass the size of the image (the camera file has it)."
-        )
-    is_centred = bool((places < 1 - _NORMALISED).any())
-    logger.info("Coordinates are normalised to %s; taken times the image size.", "[-1, 1]" if is_centred else "[0, 1]")
-    corner = np.array([size[0] - 1, size[1] - 1])
-    scaled = []
-    for detection in detections:
-        points = detection.points.copy()
-        found = points[:, 2] > 0
-        points[found, :2] = ((points[found, :2] + 1) / 2 if is_centred else points[found, :2]) * corner
-        scaled.append(replace(detection, points=points))
-    return scaled
+    tracks = [_track(name, entries, order.skeleton, table.fps) for name, entries in people.items()]
+    return sorted(
+        tracks, key=lambda track: (-track.num_seen, -float(track.kp2d_conf.sum()), track.person)
+    ), order.skeleton
 
 
 def _check_frame_numbers(frames: set[int]) -> None:
@@ -235,19 +273,22 @@ def _check_frame_numbers(frames: set[int]) -> None:
             f"its {len(frames)} images are numbered from {min(frames)} to {max(frames)}; expected the frame numbers of "
             "one video. Number the images by frame."
         )
-    steps = np.diff(sorted(frames))
-    if len(steps) and steps.min() > 1 and (steps == steps[0]).all():
-        logger.warning("Only every %dth frame is there; the others count as empty. Renumber to change that.", steps[0])
+    step = int(np.gcd.reduce(np.diff(sorted(frames)))) if len(frames) > 2 else 1
+    if step > 1:
+        logger.warning(
+            "Only every %s frame is there; the others count as empty, and the rate is that of all frames. Renumber to "
+            "change that.",
+            _ordinal(step),
+        )
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def _track(person: str, entries: Sequence[Detection], skeleton: Skeleton, fps: float | None) -> KeypointTrack:
-    best: dict[int, Detection] = {}
-    for entry in entries:
-        known = best.get(entry.frame)
-        if known is None or entry.points[:, 2].sum() > known.points[:, 2].sum():
-            best[entry.frame] = entry
-    if len(best) < len(entries):
-        logger.warning("Person %s is there twice in some frames; the surer %d entries are kept.", person, len(best))
+    best = one_per_frame(person, entries)
     first, last = min(best), max(best)
     points = np.zeros((last - first + 1, skeleton.num_joints, 3), np.float32)
     for frame, entry in best.items():

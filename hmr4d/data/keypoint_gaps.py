@@ -7,7 +7,22 @@ from torch import Tensor
 
 from hmr4d.utils.tensors import interpolate_gaps
 
+SURE = 0.3  # confidence; detections below are worth no more than missing ones
 BRIDGED_SECONDS = 0.2  # longer gaps stay, for the method of lifting to fill
+
+
+def drop_unsure(kp2d: Tensor, conf: Tensor, least: float = SURE) -> tuple[Tensor, Tensor]:
+    """A track without the joints of less than the least confidence: they are missing, at 0 with confidence 0.
+
+    To be done before joints are mixed and gaps bridged, since these count every confidence above 0 as seen.
+
+    Args:
+        kp2d: (..., J, 2).
+        conf: (..., J).
+        least: confidence.
+    """
+    seen = (conf >= least) & (conf > 0)
+    return torch.where(seen[..., None], kp2d, 0.0), torch.where(seen, conf, 0.0)
 
 
 def bridge_gaps(kp2d: Tensor, conf: Tensor, fps: float) -> tuple[Tensor, Tensor]:

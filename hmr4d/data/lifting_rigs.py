@@ -6,7 +6,7 @@ All rigs stand in the world of `hmr4d.geometry.rigs`: camera V0 above the origin
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -224,7 +224,9 @@ def virtual_rig(
     )
 
 
-def feet_place(camera: Rig, kp2d: Tensor, visible: Tensor, skeleton: Skeleton) -> tuple[Tensor, Tensor]:
+def feet_place(
+    camera: Rig, kp2d: Tensor, visible: Tensor, skeleton: Skeleton, foot_heights: Mapping[str, float] | None = None
+) -> tuple[Tensor, Tensor]:
     """Where a person stands, for `virtual_rig`: the median place on the floor of the joint lowest in the image.
 
     Frames that show no foot go by the hips, at the height of an adult's.
@@ -234,6 +236,7 @@ def feet_place(camera: Rig, kp2d: Tensor, visible: Tensor, skeleton: Skeleton) -
         kp2d: (..., L, J, 2) pixels.
         visible: (..., L, J) bool.
         skeleton: of the joints.
+        foot_heights: of standing joints, see `rest_heights`.
 
     Returns:
         distance (...) along V0's heading, within `DISTANCES`, and lateral place (...) to its right, metres; of people
@@ -242,7 +245,7 @@ def feet_place(camera: Rig, kp2d: Tensor, visible: Tensor, skeleton: Skeleton) -
     Raises:
         ValueError: no frame of some track shows feet or hips below the horizon.
     """
-    heights = rest_heights(skeleton).to(kp2d)
+    heights = rest_heights(skeleton, foot_heights).to(kp2d)
     heights[list(skeleton.root_joints)] = HIP_HEIGHT
     joints = torch.arange(skeleton.num_joints, device=kp2d.device)
     feet, hips = (torch.isin(joints, joints[list(j)]) for j in (skeleton.contact_joints, skeleton.root_joints))

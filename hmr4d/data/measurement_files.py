@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hmr4d.data.camera_files import INTRINSIC_KEYS, CameraFile, read_intrinsics
+from hmr4d.data.camera_files import FOCAL_KEYS, INTRINSIC_KEYS, CameraFile, read_intrinsics
 from hmr4d.data.keypoint_files import KeypointTrack, read_keypoints
+from hmr4d.data.other_cameras import with_intrinsics
 from hmr4d.data.yaml_section import Section, load_yaml
 from hmr4d.geometry.calibration import (
     Calibration,
@@ -93,6 +94,7 @@ def read_measurements(path: str | Path) -> tuple[CameraFile, Calibration, str]:
     path = Path(path)
     values = load_yaml(path, "Measurements")
     try:
+        values = with_intrinsics(values, path.parent)
         section = Section(values, "", (*INTRINSIC_KEYS, *METHODS))
         methods = [name for name in METHODS if section.has(name)]
         if len(methods) != 1:
@@ -145,7 +147,7 @@ def _middle(track: KeypointTrack, names: tuple[str, str], *, needs_both: bool) -
 
 def _with_intrinsics(section: Section, folder: Path) -> Measurements:
     known = {key: section.values[key] for key in INTRINSIC_KEYS if section.has(key)}
-    fit_focal = "K" not in known and "fov_deg" not in known
+    fit_focal = not any(key in known for key in FOCAL_KEYS)
     if fit_focal:
         if "distortion" in known:
             raise ValueError("it has distortion without K; lens coefficients belong to a calibrated K.")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hmr4d.utils.text_files import read_text
+
 
 def read_prompts(path: str | Path) -> list[str]:
     """One prompt per line of a UTF-8 text file; empty lines and lines that start with # are left out.
@@ -17,10 +19,7 @@ def read_prompts(path: str | Path) -> list[str]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Prompts file not found: {path}. Give a text file with one prompt per line.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error}). Save it as plain text, one prompt per line.") from error
+    lines = read_text(path).splitlines()
     prompts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not prompts:
         raise ValueError(f"{path} holds no prompt. Write one prompt per line.")

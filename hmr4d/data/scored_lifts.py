@@ -24,13 +24,14 @@ from hmr4d.data.importers.rich import RichCaptures
 from hmr4d.data.importers.rich_bodies import SmplxJoints
 from hmr4d.data.importers.rich_bundle import RichBundle
 from hmr4d.data.keypoint_corruption import NO_CORRUPTION, KeypointCorruption
-from hmr4d.data.keypoint_gaps import bridge_gaps
+from hmr4d.data.keypoint_gaps import bridge_gaps, drop_unsure
 from hmr4d.data.lifting_rigs import NUM_VIEWS, complete, feet_place
 from hmr4d.data.lifting_views import LiftingViews
 from hmr4d.data.randomness import ItemRandom, mix_seed
 from hmr4d.data.store import TextCache
 from hmr4d.geometry.rigs import Rig, camera_angles, project
 from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.utils.text_files import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def rich_clips(
     _need_root(root, "RICH", "clips.root=<folder>, as https://rich.is.tue.mpg.de delivers it")
     wanted: Collection[str] | None = None
     if allow is not None:
-        wanted = set(Path(allow).read_text(encoding="utf-8").split())
+        wanted = set(read_text(allow).split())
     reader = RichCaptures(
         root, "test", joints=joints, scans=scans, allow=wanted,
         bodies=None if joints is not None else SmplxJoints(bodies, transfer=transfer),
@@ -214,7 +215,8 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         corruption: errors of the 2D; None for none.
         keypoints: SMPL joints are seen as far as these keypoints of a detector tell, errors included, "coco17" or
             "openpose18"; None: each is seen itself.
-        bridged: short gaps are closed first (`bridge_gaps`), as when files are lifted, for all methods alike.
+        bridged: unsure joints are dropped and short gaps closed first (`keypoint_gaps`), as when files are lifted, for
+            all methods alike.
         views: what stands beside V0 where the source has drawn no rig: "virtual" copies of it around the place of the
             feet, or other "captured" cameras, completed by virtual ones.
         num_views: V.
@@ -376,7 +378,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
             all2d.append(own[0])
             confs.append(own[1])
         seen = torch.stack(all2d), torch.stack(confs)
-        seen = bridge_gaps(*seen, clip.fps) if self.bridged else seen
+        seen = bridge_gaps(*drop_unsure(*seen), clip.fps) if self.bridged else seen
         told = as_joints(*seen, clip.skeleton, self.lifted)
         return Observation(*told, rig, self.lifted)
 

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,14 +20,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hmr4d.body.skeleton import SMPL22, Skeleton, get_skeleton
-from hmr4d.utils.files import atomic_path, write_json, write_text
+from hmr4d.data import packed_joints
+from hmr4d.utils.files import atomic_path, cache_folder, write_json, write_text
 from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "hmr4d-motion-store"
 VERSION = 1
-_FILES = ("store.json", "joints.npy", "clips.json", "captions.json", "clip_captions.npz")
+_JOINTS = "joints.npy"
+TABLE_FILES = ("clips.json", "captions.json", "clip_captions.npz")
 
 
 class StoreError(ValueError):
@@ -60,11 +63,14 @@ class MotionStore:
         labels: label kind -> one label per clip, such as content and style.
         lengths: (N,) int64 frames per clip.
         info: content of store.json.
+        is_packed: whether the joints are in one compressed file, see `pack_store`; else they are mapped.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        missing = [name for name in _FILES if not (self.path / name).is_file()]
+        self.is_packed = (self.path / packed_joints.FILE).is_file() and not (self.path / _JOINTS).is_file()
+        files = ("store.json", packed_joints.FILE if self.is_packed else _JOINTS, *TABLE_FILES)
+        missing = [name for name in files if not (self.path / name).is_file()]
         if missing:
             what = "does not exist" if not self.path.is_dir() else f"lacks {', '.join(missing)}"
             raise FileNotFoundError(
@@ -92,16 +98,32 @@ class MotionStore:
             raise StoreError(
                 f"Motion store {self.path} is damaged: key {error} is missing. Prepare it again."
             ) from error
-        try:
-            self._joints: np.ndarray = np.load(self.path / "joints.npy", mmap_mode="r")
-        except (ValueError, EOFError, OSError) as error:
-            raise StoreError(f"Motion store {self.path} is damaged: joints.npy: {error}. Prepare it again.") from error
+        self._joints = self._read_joints()
+
+    def _read_joints(self) -> np.ndarray:
+        """(N, J, 3) float32 of all clips: mapped, or unpacked into memory."""
+        file = self.joints_file
         expected = (int(self.lengths.sum()), self.skeleton.num_joints, 3)
-        if self._joints.shape != expected or self._joints.dtype != np.float32:
+        try:
+            if self.is_packed:
+                step = float(self.info["packed"]["step"])
+                joints = packed_joints.unpack_joints(file.read_bytes(), self.lengths.tolist(), self.skeleton, step)
+            else:
+                joints = np.load(file, mmap_mode="r")
+        except (ValueError, EOFError, OSError, KeyError) as error:
+            raise StoreError(f"Motion store {self.path} is damaged: {file.name}: {error}. Prepare it again.") from error
+        if joints.shape != expected or joints.dtype != np.float32:
             raise StoreError(
-                f"Motion store {self.path} is damaged: joints.npy is {self._joints.dtype} {self._joints.shape}, "
+                f"Motion store {self.path} is damaged: {file.name} is {joints.dtype} {joints.shape}, "
                 f"expected float32 {expected}. Prepare it again."
             )
+        joints.flags.writeable = False
+        return joints
+
+    @property
+    def joints_file(self) -> Path:
+        """The file that holds the joints."""
+        return self.path / (packed_joints.FILE if self.is_packed else _JOINTS)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> MotionStore:
@@ -117,7 +139,7 @@ class MotionStore:
         return len(self.names)
 
     def joints3d(self, index: int) -> np.ndarray:
-        """(L, J, 3) float32 metres, y up: a read-only view of the mapped file."""
+        """(L, J, 3) float32 metres, y up: a read-only view of the mapped file, or of memory for a packed store."""
         start = self._starts[index]
         return self._joints[start : start + self.lengths[index]]
 
@@ -164,9 +186,21 @@ class MotionStore:
         return [ClipCaption(*row) for row in rows]
 
     def text_cache(self, encoder_name: str) -> TextCache | None:
-        """Cached embeddings of all captions by this encoder, or None where they were not prepared."""
-        folder = self.path / f"text_{encoder_name}"
-        return TextCache(folder, self.path / "captions.json") if (folder / "meta.json").is_file() else None
+        """Cached embeddings of all captions by this encoder, or None where they were not prepared.
+
+        They lie in the store, or in `derived_folder`.
+        """
+        for folder in (self.path, self.derived_folder):
+            if (folder / f"text_{encoder_name}" / "meta.json").is_file():
+                return TextCache(folder / f"text_{encoder_name}", self.path / "captions.json")
+        return None
+
+    @cached_property
+    def derived_folder(self) -> Path:
+        """Where things made from this store are kept: in it, or in `cache_folder` where it cannot be written to."""
+        if os.access(self.path, os.W_OK):
+            return self.path
+        return cache_folder() / "stores" / f"{self.name}-{_sha256(self.path / 'captions.json')[:16]}"
 
     @cached_property
     def _captions(self) -> dict[str, list[Any]]:
@@ -230,7 +264,7 @@ def write_text_cache(
     *,
     batch_size: int = 256,
 ) -> Path:
-    """Encodes every caption of a store once and keeps the result in `<store>/text_<encoder>/`.
+    """Encodes every caption of a store once and keeps the result in `text_<encoder>/` of its `derived_folder`.
 
     Args:
         store_path: folder of the store.
@@ -262,10 +296,10 @@ def write_text_cache(
             states[i] = state.astype(np.float16)
     if pooled is None or len(texts) == 1:
         raise ValueError(f"Motion store {store.path} has no captions to encode.")
-    final = store.path / f"text_{encoder_name}"
-    partial = store.path / f".text_{encoder_name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    final = store.derived_folder / f"text_{encoder_name}"
+    final.parent.mkdir(parents=True, exist_ok=True)
+    # Of this process alone: several may find the cache missing at the same time.
+    partial = Path(tempfile.mkdtemp(prefix=f".text_{encoder_name}.", dir=final.parent))
     rows = [s for s in states if s is not None]
     np.save(partial / "tokens.npy", np.concatenate(rows))
     np.save(partial / "offsets.npy", np.cumsum([0, *(len(r) for r in rows)], dtype=np.int64))
@@ -278,6 +312,7 @@ def write_text_cache(
     }
     write_json(partial / "meta.json", meta)
     shutil.rmtree(final, ignore_errors=True)
+    partial.chmod(0o755)
     partial.rename(final)
     logger.info("Text cache %s: %d captions, %d numbers each.", final, len(texts), pooled.shape[1])
     return final
@@ -364,6 +399,7 @@ class StoreWriter:
     _joints: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
     _pending: list[ClipRecord] = field(default_factory=list, init=False, repr=False)
     _dropped: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+    _notes: dict[str, str] = field(default_factory=dict, init=False, repr=False)
     _done: set[str] = field(default_factory=set, init=False, repr=False)
     _chunks: list[Path] = field(default_factory=list, init=False, repr=False)
 
@@ -390,9 +426,10 @@ class StoreWriter:
     def _resume(self) -> None:
         self._chunks = sorted(self._partial.glob("chunk_*.npz"))
         for chunk in self._chunks:
-            records, dropped, _ = _read_chunk(chunk, with_joints=False)
+            records, meta, _ = _read_chunk(chunk, with_joints=False)
             self._done.update(r.name for r in records)
-            self._dropped |= dropped
+            self._dropped |= meta["dropped"]
+            self._notes |= meta["notes"]
         self._done |= self._dropped.keys()
         logger.info("Resuming %s: %d clips are there already.", self._partial, len(self._done))
 
@@ -433,12 +470,19 @@ class StoreWriter:
         self._dropped[name] = reason
         self._done.add(name)
 
+    def note(self, name: str, remark: str) -> None:
+        """Records what was changed in a source clip; the remarks go into store.json."""
+        self._notes[name] = remark
+
     def flush(self) -> None:
         """Writes the clips that are still in memory as a chunk."""
         if not self._pending:
             return
         chunk = self._partial / f"chunk_{len(self._chunks):05d}.npz"
-        meta = {"clips": [[r.name, r.split, r.labels, r.num_frames] for r in self._pending], "dropped": self._dropped}
+        meta = {
+            "clips": [[r.name, r.split, r.labels, r.num_frames] for r in self._pending],
+            "dropped": self._dropped, "notes": self._notes,
+        }  # fmt: skip
         with atomic_path(chunk) as temporary:
             np.savez(temporary, joints=np.concatenate(self._joints), meta=np.array(json.dumps(meta)))
         self._chunks.append(chunk)
@@ -494,13 +538,15 @@ class StoreWriter:
             "length": lengths,
             "labels": {kind: [r.labels.get(kind, "") for r in records] for kind in kinds},
         }
-        (building / "clips.json").write_text(json.dumps(clips), encoding="utf-8")
+        (building / "clips.json").write_text(json.dumps(clips) + "\n", encoding="utf-8")
         num_captions = _write_captions(building, records, annotate, mirror_text, tokenize)
         info = {
             "format": FORMAT, "version": VERSION, "name": self.name, "source": self.source, "licence": self.licence,
             "fps": self.fps, "skeleton": self.skeleton.name, "num_clips": len(names), "num_frames": sum(lengths),
             "settings": self.settings, "dropped": dict(sorted(self._dropped.items())),
         }  # fmt: skip
+        if self._notes:
+            info["notes"] = dict(sorted(self._notes.items()))
         if split_lists is not None:
             info["splits"] = {s: [n for n in listed if n in locations] for s, listed in split_lists.items()}
             for split, listed in split_lists.items():
@@ -541,11 +587,12 @@ class StoreWriter:
         shutil.rmtree(self._partial)
 
 
-def _read_chunk(path: Path, *, with_joints: bool) -> tuple[list[ClipRecord], dict[str, str], np.ndarray]:
+def _read_chunk(path: Path, *, with_joints: bool) -> tuple[list[ClipRecord], dict[str, Any], np.ndarray]:
+    """Clips, what is known beside them ("dropped", "notes"), and joints."""
     with np.load(path, allow_pickle=False) as arrays:
         meta = json.loads(str(arrays["meta"]))
         joints = arrays["joints"] if with_joints else np.empty(0, dtype=np.float32)
-    return [ClipRecord(*clip) for clip in meta["clips"]], meta["dropped"], joints
+    return [ClipRecord(*clip) for clip in meta["clips"]], meta, joints
 
 
 def _write_captions(
@@ -575,7 +622,7 @@ def _write_captions(
             # A sentence without a side mirrors onto itself, even where two token lists share its text.
             mirror[index] = index if twin == text else by_text.get(twin, -1)
     captions = {"text": [t for t, _ in table], "tokens": [list(k) for _, k in table], "mirror": mirror}
-    (building / "captions.json").write_text(json.dumps(captions, ensure_ascii=False), encoding="utf-8")
+    (building / "captions.json").write_text(json.dumps(captions, ensure_ascii=False) + "\n", encoding="utf-8")
     columns = np.array(rows, dtype=np.float64).reshape(-1, 3)
     np.savez(
         building / "clip_captions.npz",

@@ -11,7 +11,6 @@ replaced by person words.
 
 from __future__ import annotations
 
-import json
 import logging
 import pickle
 import zipfile
@@ -33,6 +32,7 @@ from hmr4d.geometry.cameras import square_intrinsics
 from hmr4d.representation.root_box import normalize_points, root_box
 from hmr4d.representation.views import PATCH
 from hmr4d.utils.progress import progress
+from hmr4d.utils.text_files import load_unique_json, read_text
 
 logger = logging.getLogger(__name__)
 
@@ -280,10 +280,7 @@ def _read_table(path: str | Path) -> Any:
 
 
 def _read_captions(path: Path) -> dict[str, str]:
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON file: {error}.") from error
+    table = load_unique_json(read_text(path), str(path))
     if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
         raise ValueError(f"{path} must hold an object of clip name -> caption; it holds something else.")
     return table

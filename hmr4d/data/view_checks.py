@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -40,14 +41,14 @@ def check_on_floor(track: KeypointTrack, camera: CameraFile) -> None:
     if not bool(seen[:, feet].any()):
         logger.warning("No foot of person %s is ever seen; the distance comes from the size of the body.", track.person)
         return
-    points, meets = _feet_on_floor(track, camera, kp2d)
+    _, meets = _feet_on_floor(track, camera, kp2d)
     below = meets[seen[:, feet]].double().mean()
     if below < 0.5:
         raise ValueError(
             f"The feet of person {track.person} are above the horizon of the camera, so they cannot be on its floor "
             f"(pitch {np.degrees(camera.angles[0]):.1f} degrees). Check pitch, focal length and size in its file."
         )
-    stature = _stature(track, camera, kp2d, seen, points, meets & seen[:, feet])
+    stature = _stature(track, camera)
     if stature is None:
         return
     if STATURES[0] <= stature <= STATURES[1]:
@@ -64,30 +65,48 @@ def check_on_floor(track: KeypointTrack, camera: CameraFile) -> None:
         )  # fmt: skip
 
 
-def _feet_on_floor(track: KeypointTrack, camera: CameraFile, kp2d: Tensor) -> tuple[Tensor, Tensor]:
-    """Foot joints (L, F, 3) at the height of standing ones, and whether their rays fall that far (L, F)."""
+def frame_statures(
+    track: KeypointTrack, camera: CameraFile, foot_heights: Mapping[str, float] | None = None
+) -> tuple[Tensor, Tensor]:
+    """How tall a person looks over the floor, and at what distance, (N,) metres each, in the frames that tell.
+
+    The stature is that of the face over the nearest foot, as if upright and facing the camera.
+
+    Args:
+        track: pixels without distortion.
+        camera: that saw it.
+        foot_heights: of standing joints, see `rest_heights`.
+    """
+    kp2d, seen = torch.from_numpy(track.kp2d).double(), torch.from_numpy(track.kp2d_conf) >= SURE
     feet = list(track.skeleton.contact_joints)
-    points, meets = meet_floor(camera.rig, kp2d[None, :, feet], rest_heights(track.skeleton)[feet].double())
-    return points[0], meets[0]
-
-
-def _stature(
-    track: KeypointTrack, camera: CameraFile, kp2d: Tensor, seen: Tensor, points: Tensor, stands: Tensor
-) -> float | None:
-    """Metres from the face over the nearest foot (L, F, 3), upright and facing the camera; None if few frames tell."""
     face = [j for j, name in enumerate(track.skeleton.joint_names) if name in _FACE]
+    points, meets = _feet_on_floor(track, camera, kp2d, foot_heights)
+    stands = meets & seen[:, feet]
+    usable = stands.any(-1) & seen[:, face].any(-1)
     centre = camera.rig.centres[0]
     reach = (points - centre)[..., [0, 2]].norm(dim=-1).masked_fill(~stands, torch.inf)
-    nearest = reach.argmin(-1)
-    foot = points[torch.arange(len(points)), nearest]
+    foot = points[torch.arange(len(points)), reach.argmin(-1)]
     top = kp2d[:, face, 1].masked_fill(~seen[:, face], torch.inf).argmin(-1)
     pixel = kp2d[torch.arange(len(kp2d)), torch.tensor(face)[top]]
-    usable = stands.any(-1) & seen[:, face].any(-1)
-    if int(usable.sum()) < _FEW:
-        return None
     rays = normalise(camera.rig, pixel[None, :, None])[0, :, 0]
     direction = torch.cat([rays, torch.ones_like(rays[:, :1])], -1) @ camera.T_w2c[:3, :3]
     ahead = (foot - centre) * foot.new_tensor([1.0, 0.0, 1.0])
     depth = ahead.square().sum(-1) / (ahead * direction).sum(-1).clamp(min=1e-6)
     height = centre[1] + depth * direction[:, 1]
-    return float(height[usable].quantile(_UPRIGHT)) / _FACE_SHARE
+    return height[usable] / _FACE_SHARE, reach.amin(-1)[usable]
+
+
+def _feet_on_floor(
+    track: KeypointTrack, camera: CameraFile, kp2d: Tensor, foot_heights: Mapping[str, float] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Foot joints (L, F, 3) at the height of standing ones, and whether their rays fall that far (L, F)."""
+    feet = list(track.skeleton.contact_joints)
+    heights = rest_heights(track.skeleton, foot_heights)[feet].double()
+    points, meets = meet_floor(camera.rig, kp2d[None, :, feet], heights)
+    return points[0], meets[0]
+
+
+def _stature(track: KeypointTrack, camera: CameraFile) -> float | None:
+    """Metres; None if few frames tell."""
+    statures, _ = frame_statures(track, camera)
+    return None if len(statures) < _FEW else float(statures.quantile(_UPRIGHT))

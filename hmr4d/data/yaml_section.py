@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import math
+import re
 import reprlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
+
+from hmr4d.utils.text_files import load_unique_yaml, printable, read_text
 
 _LONGEST = 100  # characters of a value in a message
 
@@ -20,8 +22,18 @@ def _shown(value: Any) -> str:
     """A value for a message; the beginning of long ones, such as another file's content."""
     short = reprlib.Repr()
     short.maxlist, short.maxstring, short.maxlong, short.maxother = 10, _LONGEST, _LONGEST, _LONGEST
-    text = repr(value) if isinstance(value, (int, float)) else short.repr(value)
+    text = repr(value) if isinstance(value, float) else short.repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def _shown_key(key: Any) -> str:
+    return printable(str(key))[:_LONGEST]
+
+
+def _comma_hint(*values: Any) -> str:
+    """What to say of numbers that are written with a decimal comma."""
+    found = next((v for v in values if isinstance(v, str) and re.fullmatch(r"\s*[-+]?\d+,\d+\s*", v)), None)
+    return "" if found is None else f" Numbers take a point: {found.strip().replace(',', '.')}."
 
 
 class Section:
@@ -32,10 +44,12 @@ class Section:
             known = ", ".join(allowed)
             raise ValueError(f"{where.rstrip('.') or 'its content'} is {_shown(values)}; expected {known}.")
         for key in values:
+            if isinstance(key, int) and values[key] is None:  # {height_m: 1,6} is two keys to YAML
+                raise ValueError(f"'{where}{key}' stands after a comma; numbers take a point: 1.6, not 1,6.")
             if key not in allowed:
                 near = difflib.get_close_matches(str(key), allowed, 1, 0.5)
                 hint = f"Did you mean '{near[0]}'?" if near else f"Known are {', '.join(allowed)}."
-                raise ValueError(f"unknown key '{where}{key}'. {hint}")
+                raise ValueError(f"unknown key '{where}{_shown_key(key)}'. {hint}")
         self.values, self.where = values, where
 
     def has(self, key: str) -> bool:
@@ -56,8 +70,9 @@ class Section:
         """Finite number of a key; without a default it must be there."""
         value = self.values.get(key) if default is not None else self.required(key)
         value = default if value is None else value
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(f"'{self.where}{key}' is {_shown(value)}; expected a number.")
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is None or not is_number or not abs(value) <= sys.float_info.max:  # NaN is not either
+            raise ValueError(f"'{self.where}{key}' is {_shown(value)}; expected a number.{_comma_hint(value)}")
         return float(value)
 
     def numbers(self, key: str, *shape: int) -> Tensor:
@@ -65,8 +80,9 @@ class Section:
         value = self.required(key)
         try:
             array = torch.tensor(value, dtype=torch.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"'{self.where}{key}' is {_shown(value)}; expected numbers.") from error
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            hint = _comma_hint(*value) if isinstance(value, list) else _comma_hint(value)
+            raise ValueError(f"'{self.where}{key}' is {_shown(value)}; expected numbers.{hint}") from error
         fits = array.ndim == len(shape) and all(n in (-1, m) for n, m in zip(shape, array.shape, strict=True))
         if not fits or not bool(array.isfinite().all()):
             wanted = " x ".join(str(n) for n in shape if n > 0) or "a list of"
@@ -76,9 +92,11 @@ class Section:
 
 def load_yaml(path: Path, what: str) -> Any:
     """Content of a YAML file; errors name it and `what` it should have been."""
+    return load_unique_yaml(load_text(path, what), str(path))
+
+
+def load_text(path: Path, what: str) -> str:
+    """Text of a file; errors name it and `what` it should have been."""
     if not path.is_file():
         raise FileNotFoundError(f"{what} not found: {path}. Check the path; docs/calibrate.md shows such files.")
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())}.") from error
+    return read_text(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.export.motion_npz import MOTION_VERSION, checked_fps, checked_joints3d, json_text
+from hmr4d.metrics.lift_checks import LiftCheck, doubts
 from hmr4d.utils.files import atomic_path
 
 LIFT_VERSION = 1
@@ -36,6 +38,8 @@ class LiftedMotion:
         size: (V, 2), K4: (V, 4), T_w2c: (V, 4, 4) the rig; view 0 is the real camera.
         fps, skeleton, person, seed: of the motion.
         method: how it was made.
+        times: (L,) seconds of the frames, as the video says; None: frames are 1 / fps apart.
+        checks: what its own result says of it.
     """
 
     joints_world: NDArray[np.float32]
@@ -55,6 +59,13 @@ class LiftedMotion:
     person: str
     seed: int
     method: str
+    times: NDArray[np.float64] | None = None
+    checks: tuple[LiftCheck, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """ "fine", or "doubtful" where a check is not fine."""
+        return "doubtful" if doubts(self.checks) else "fine"
 
     @property
     def root(self) -> NDArray[np.float32]:
@@ -78,9 +89,12 @@ def save_lift_npz(
     """
     joints_world = checked_joints3d(motion.joints_world, motion.skeleton)
     names = [motion.skeleton.joint_names[joint] for joint in motion.skeleton.contact_joints]
+    checks = {c.name: {"value": c.value if isfinite(c.value) else None, "limit": c.limit, "is_fine": c.is_fine}
+              for c in motion.checks}  # fmt: skip
+    metadata = {**(metadata or {}), "verdict": motion.verdict, "checks": checks}
     arrays: dict[str, Any] = {
         "joints3d": joints_world, "fps": np.float64(checked_fps(motion.fps)), "skeleton": np.str_(motion.skeleton.name),
-        "text": np.str_(text), "version": np.int64(MOTION_VERSION), "metadata": np.str_(json_text(metadata or {})),
+        "text": np.str_(text), "version": np.int64(MOTION_VERSION), "metadata": np.str_(json_text(metadata)),
         "lift_version": np.int64(LIFT_VERSION), "joints_world": joints_world, "joints_cam": motion.joints_cam,
         "root": motion.root, "confidence": motion.confidence, "residual": motion.residual, "spread": motion.spread,
         "contacts": motion.contacts, "contact_joints": np.array(names), "kp2d": motion.kp2d,
@@ -88,6 +102,9 @@ def save_lift_npz(
         "camera_K4": motion.K4[0], "camera_T_w2c": motion.T_w2c[0], "rig_size": motion.size, "rig_K4": motion.K4,
         "rig_T_w2c": motion.T_w2c, "world": np.str_(WORLD), "person": np.str_(motion.person),
         "seed": np.int64(motion.seed), "method": np.str_(motion.method),
+        "verdict": np.str_(motion.verdict), "doubts": np.array([c.name for c in doubts(motion.checks)], dtype=np.str_),
     }  # fmt: skip
+    if motion.times is not None:
+        arrays["times"] = motion.times
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)

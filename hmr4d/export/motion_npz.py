@@ -19,6 +19,7 @@ from hmr4d.body.skeleton import Skeleton, get_skeleton
 from hmr4d.utils.files import atomic_path
 
 MOTION_VERSION = 1
+_PARAMETERS = {"poses", "trans", "betas", "body_pose", "global_orient", "pose_body", "root_orient", "smpl_poses"}
 _KEYS = ("joints3d", "fps", "skeleton", "text", "version", "metadata")
 
 
@@ -151,6 +152,11 @@ def load_motion_npz(path: str | os.PathLike[str]) -> Motion:
         )
     content = _read_arrays(path)
     missing = [key for key in _KEYS if key not in content]
+    if missing and (parameters := sorted(_PARAMETERS & content.keys())):
+        raise ValueError(
+            f"{path} holds SMPL parameters ({', '.join(parameters)}), no joint positions. Give the motion file of the "
+            "joints, or make one of them with the body model (docs/motion_format.md)."
+        )
     if missing:
         raise ValueError(
             f"{path} lacks {', '.join(missing)}; it has {', '.join(sorted(content)) or 'nothing'}. "

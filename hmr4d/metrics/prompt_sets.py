@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
 from hmr4d.data.randomness import ItemRandom, mix_seed
 from hmr4d.data.store import MotionStore
 from hmr4d.data.windows import FreeWindows
 from hmr4d.metrics.content_classifier import LabelledMotion
 from hmr4d.metrics.content_labels import clips_of, labelled_clips
+from hmr4d.utils.text_files import read_yaml
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,7 @@ def read_prompts(path: Path) -> dict[str, list[str]]:
     """content -> prompts of a YAML file; ValueError or FileNotFoundError when it is not that."""
     if not path.is_file():
         raise FileNotFoundError(f"Prompts {path} not found. Give the name of a set (see --help) or a YAML file.")
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no readable YAML: {error}") from error
+    found = read_yaml(path)
     if not isinstance(found, dict) or not all(
         isinstance(v, list) and all(isinstance(p, str) for p in v) for v in found.values()
     ):

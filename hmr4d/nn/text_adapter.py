@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 ADAPTER_NAME = "text_adapter.safetensors"  # in the folder of a released model
 FORMAT, VERSION = "hmr4d-text-adapter", 1
-PAIR = " then "  # between the contents of a clip of two pieces
 _LEFT = re.compile(r"(?<![^\W_])left(?:wards?|most)?(?![^\W_])|(?<![\w-])(?:counter-?|anti-?)clockwise", re.IGNORECASE)
 _RIGHT = re.compile(r"(?<![^\W_])right(?:wards?|most)?(?![^\W_])|(?<![\w-])clockwise", re.IGNORECASE)
 
@@ -146,7 +145,7 @@ class LabelledCaptions:
 def clip_actions(store: MotionStore) -> list[tuple[str, str] | None]:
     """(action, group) of every clip: the labels "action" and "content"; a clip with one of them has it for both.
 
-    A clip of a joined store that shows two contents ("bow then walk") has none.
+    A clip without labels, such as a pair of pieces in a joined store, has none.
 
     Raises:
         ValueError: the store has neither label.
@@ -158,12 +157,10 @@ def clip_actions(store: MotionStore) -> list[tuple[str, str] | None]:
         )
     nothing = [""] * len(store)
     groups, actions = store.labels.get("content", nothing), store.labels.get("action", nothing)
-    known = set(groups)
     return [
-        None if not (action or group) or (PAIR in group and set(group.split(PAIR)) <= known)
-        else (action or group, group or action)
+        (action or group, group or action) if action or group else None
         for action, group in zip(actions, groups, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def read_captions(paths: Sequence[str | Path], encoder_name: str, split: str | None = "train") -> LabelledCaptions:

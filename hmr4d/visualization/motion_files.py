@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from hmr4d.export.bvh import write_bvh
 from hmr4d.export.glb import write_glb
 from hmr4d.export.joints_csv import write_csv
 from hmr4d.export.motion_npz import save_motion_npz
+from hmr4d.utils.files import LONGEST_STEM
 from hmr4d.visualization.contact_sheet import write_contact_sheet
 from hmr4d.visualization.html_viewer import ViewerMotion, write_html
 from hmr4d.visualization.mesh_video import write_mesh_video
@@ -102,17 +105,25 @@ def export_paths(folder: Path, stem: str, name: str) -> list[Path]:
 def check_exports(export: Sequence[str] | str) -> list[str]:
     """Format names from a list or a comma-separated word; ValueError lists the known ones."""
     names = export.split(",") if isinstance(export, str) else list(export)
-    names = [n.strip() for n in names if n.strip()]
+    names = [n.strip().lower() for n in names if n.strip()]
     unknown = [n for n in names if n not in EXPORTS]
     if unknown or not names:
-        hint = " Blender writes FBX from glb or bvh (docs/blender.md)." if "fbx" in map(str.lower, unknown) else ""
+        hint = " Blender writes FBX from glb or bvh (docs/blender.md)." if "fbx" in unknown else ""
         raise ValueError(f"Unknown export {unknown or 'list, it is empty'}; known: {sorted(EXPORTS)}.{hint}")
     return list(dict.fromkeys(names))
 
 
 def slug(text: str) -> str:
-    """A prompt as part of a file name: letters, digits and single underscores, at most MAX_SLUG characters."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:MAX_SLUG].rstrip("_") or "motion"
+    """A prompt as part of a file name: letters and digits of any script and single underscores.
+
+    Longer ones are cut to MAX_SLUG characters, the last of which are a hash of the whole prompt.
+    """
+    words = re.sub(r"[\W_]+", "_", unicodedata.normalize("NFC", text.lower())).strip("_") or "motion"
+    if len(words) <= MAX_SLUG and len(words.encode("utf-8")) <= LONGEST_STEM:
+        return words
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()[:6]
+    kept = words[: MAX_SLUG - len(digest) - 1].encode("utf-8")[: LONGEST_STEM - len(digest) - 1]
+    return f"{kept.decode('utf-8', 'ignore').rstrip('_')}_{digest}"
 
 
 class MotionWriter:

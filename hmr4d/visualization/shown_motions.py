@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import re
@@ -17,18 +16,21 @@ from numpy.typing import NDArray
 
 from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.bvh import BvhClip, read_bvh
-from hmr4d.data.importers.conversion import METRES_PER_UNIT
+from hmr4d.body.stance import body_height, points_by_name
+from hmr4d.data.bvh import read_bvh
+from hmr4d.data.source_frame import METRES_PER_UNIT, import_doubts, likely_unit, source_fps, turned_y_up
 from hmr4d.export.bvh import UNITS, side_file
 from hmr4d.export.generations import SavedMotions
 from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.utils.files import is_shown
+from hmr4d.utils.remarks import tell_once
+from hmr4d.utils.text_files import load_unique_json, read_text
 from hmr4d.visualization.figure_style import figure_style
 
 logger = logging.getLogger(__name__)
 
 KINDS = (".npz", ".bvh", ".pth")
 PUBLISHED_FPS = 30.0
-LONGEST_REACH = 1.35  # metres from the hips to a wrist along the bones of an adult
 _UNIT_OF = {name: unit for unit, (name, _, _) in UNITS.items()}  # as files beside BVH files call them
 
 
@@ -103,7 +105,12 @@ def _layers(folder: Path) -> list[list[Path]]:
 
 
 def _motions_in(folders: Sequence[Path]) -> list[Path]:
-    files = [p for folder in folders for p in sorted(folder.iterdir()) if p.suffix.lower() in KINDS and p.is_file()]
+    files = [
+        p
+        for folder in folders
+        for p in sorted(folder.iterdir())
+        if p.suffix.lower() in KINDS and is_shown(p, folder) and p.is_file()
+    ]
     motions = [p for p in files if p.suffix.lower() != ".npz" or _is_motion_npz(p)]
     if others := [p.name for p in files if p not in motions]:
         logger.info("Left out, no motions: %s.", ", ".join(others))
@@ -120,14 +127,17 @@ def _is_motion_npz(path: Path) -> bool:
         return True
 
 
-def read_motion(path: Path, *, fps: float = PUBLISHED_FPS, unit: str | None = None, up: str = "y") -> ShownMotion:
+def read_motion(
+    path: Path, *, fps: float = PUBLISHED_FPS, unit: str | None = None, up: str = "y", bvh_fps: float | None = None
+) -> ShownMotion:
     """Reads a motion file, a BVH file, or a published `.pth` file.
 
     Args:
         path: the file.
         fps: of a `.pth` file, which does not say.
         unit: of a BVH file, a key of METRES_PER_UNIT; None: what the file beside it says, else by the size of the body.
-        up: "y" or "z", of a BVH file.
+        up: axis of a BVH file that points up, one of UP_AXES.
+        bvh_fps: frames per second of a BVH file; None: as it says.
 
     Raises:
         FileNotFoundError: no such file.
@@ -135,7 +145,7 @@ def read_motion(path: Path, *, fps: float = PUBLISHED_FPS, unit: str | None = No
     """
     kind = path.suffix.lower()
     if kind == ".bvh":
-        return _read_bvh(path, unit, up)
+        return _read_bvh(path, unit, up, bvh_fps)
     if kind == ".pth":
         motions = _published(path.parent, fps)
         motion = motions.load(motions.files.index(path))
@@ -155,26 +165,28 @@ def _published(folder: Path, fps: float) -> SavedMotions:
     return SavedMotions(folder, fps=fps, skeleton=SMPL22)
 
 
-def _read_bvh(path: Path, unit: str | None, up: str) -> ShownMotion:
+def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) -> ShownMotion:
     clip = read_bvh(path)
+    fps = source_fps(clip, asked_fps)
     positions = clip.forward_kinematics()
     facts = _facts_beside(path)
     unit = unit or _UNIT_OF.get(str(facts.get("units")))
+    points = points_by_name(clip.joint_names, clip.parents)
     if unit is None:
-        unit = guess_unit(clip, positions[0])
+        unit = likely_unit(body_height(positions, points))
         logger.info("%s: lengths taken as %s, by the size of the body. Say otherwise with --unit.", path, unit)
-    joints3d = positions * METRES_PER_UNIT[unit]
-    if up == "z":
-        joints3d = np.stack([joints3d[..., 0], joints3d[..., 2], -joints3d[..., 1]], -1)
+    joints3d = turned_y_up(positions * METRES_PER_UNIT[unit], up)
+    doubts, _ = import_doubts(joints3d, points, fps, scale=METRES_PER_UNIT[unit], up=up)
+    tell_once(logger, [(str(path), remark) for remark in (*clip.remarks, *doubts)], 1)
     text = str(facts.get("text", ""))
     if set(SMPL22.joint_names) == set(clip.joint_names):
         order = [clip.joint_names.index(name) for name in SMPL22.joint_names]
         style = figure_style(SMPL22)
         joints = joints3d[:, order].astype(np.float32)
-        return ShownMotion(path.stem, text, joints, clip.fps, style.bones, style.bone_sides, is_smpl22=True)
+        return ShownMotion(path.stem, text, joints, fps, style.bones, style.bone_sides, is_smpl22=True)
     bones = tuple((parent, joint) for joint, parent in enumerate(clip.parents) if parent >= 0)
     sides = tuple(side_of(clip.joint_names[joint]) for _, joint in bones)
-    return ShownMotion(path.stem, text, joints3d.astype(np.float32), clip.fps, bones, sides, is_smpl22=False)
+    return ShownMotion(path.stem, text, joints3d.astype(np.float32), fps, bones, sides, is_smpl22=False)
 
 
 def _facts_beside(path: Path) -> dict[str, object]:
@@ -183,26 +195,10 @@ def _facts_beside(path: Path) -> dict[str, object]:
     if not beside.is_file():
         return {}
     try:
-        facts = json.loads(beside.read_text(encoding="utf-8"))
+        facts = load_unique_json(read_text(beside), str(beside))
     except ValueError as error:
-        raise ValueError(f"{beside} is no JSON ({error}). Write the motion again, or remove this file.") from error
+        raise ValueError(f"{error} Write the motion again, or remove this file.") from error
     return facts if isinstance(facts, dict) else {}
-
-
-def guess_unit(clip: BvhClip, first_pose: NDArray[np.floating]) -> str:
-    """The unit in which the longest way along the bones comes closest to that of an adult.
-
-    Args:
-        clip: says which joint hangs on which.
-        first_pose: (J, 3) in the units of the file.
-    """
-    reach = np.zeros(len(clip.parents))
-    for joint, parent in enumerate(clip.parents):
-        # What is below the first joint with two children: a root on the floor is not part of the body.
-        if parent >= 0 and (reach[parent] > 0 or clip.parents.count(parent) > 1):
-            reach[joint] = reach[parent] + np.linalg.norm(first_pose[joint] - first_pose[parent])
-    longest = max(float(reach.max()), 1e-9)
-    return min(METRES_PER_UNIT, key=lambda unit: abs(math.log(longest * METRES_PER_UNIT[unit] / LONGEST_REACH)))
 
 
 def side_of(joint_name: str) -> str:

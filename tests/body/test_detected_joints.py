@@ -12,9 +12,21 @@ from hmr4d.body.canonical import mirror
 from hmr4d.body.detected_joints import MIXED_CONF, observed_joints, smpl22_from_detections
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.light_body import load_light_body
-from hmr4d.body.skeleton import COCO17, H36M17, HALPE26, OPENPOSE18, OPENPOSE25, SMPL22, Skeleton
+from hmr4d.body.skeleton import (
+    BODY25B,
+    COCO17,
+    H36M17,
+    HALPE26,
+    MEDIAPIPE33,
+    OPENPOSE18,
+    OPENPOSE25,
+    SMPL22,
+    WHOLEBODY23,
+    Skeleton,
+)
 
-DETECTORS = [COCO17, H36M17, OPENPOSE18, OPENPOSE25, HALPE26]
+WITH_FEET = [OPENPOSE25, HALPE26, BODY25B, WHOLEBODY23]
+DETECTORS = [COCO17, H36M17, OPENPOSE18, *WITH_FEET, MEDIAPIPE33]
 FEET = list(SMPL22.indices("left_foot", "right_foot"))
 
 
@@ -79,11 +91,12 @@ def test_what_is_hidden() -> None:
     assert unsure[unsure > 0].unique().tolist() == [0.25]  # never surer than the keypoints
 
 
-@pytest.mark.parametrize("source", [OPENPOSE25, HALPE26], ids=lambda s: s.name)
+@pytest.mark.parametrize("source", [*WITH_FEET, MEDIAPIPE33], ids=lambda s: s.name)
 def test_toes_and_heels_tell_the_feet(source: Skeleton) -> None:
     points = torch.zeros(source.num_joints, 3).double()
-    for name, place in (("big_toe", 0.15), ("small_toe", 0.13), ("heel", -0.1)):
-        points[source.index(f"left_{name}"), 2] = place
+    for name, place in (("big_toe", 0.15), ("small_toe", 0.13), ("foot_index", 0.16), ("heel", -0.1)):
+        if f"left_{name}" in source.joint_names:
+            points[source.index(f"left_{name}"), 2] = place
     found, told = smpl22_from_detections(points, torch.ones(source.num_joints).double(), source)
     assert 0.05 < found[FEET[0], 2] < 0.1 and told[FEET].tolist() == [MIXED_CONF] * 2
 

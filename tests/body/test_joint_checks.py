@@ -59,6 +59,17 @@ def test_somebody_upright_with_z_up_is_doubted() -> None:
         assert axes_doubt(torch.stack([x, z, -y], -1), SMPL22) is None  # as the sentence says
 
 
+@pytest.mark.parametrize("y", [-3.0, -0.2, 1.1, 2.4])
+def test_somebody_upright_with_z_up_is_doubted_wherever_the_walk_goes(y: float) -> None:
+    turned = z_up(over_floor(BODY.rest_joints.repeat(40, 1, 1)))
+    clip = turned - turned[..., 1].min() * torch.tensor([0.0, 1.0, 0.0]) + torch.tensor([0.0, y, 0.0])
+    assert "is z up?" in (axes_doubt(clip, SMPL22) or "")
+    walk = (
+        clip - torch.tensor([0.0, y, 0.0]) + torch.linspace(0, 2, len(clip))[:, None, None] * torch.tensor([0, 1.0, 0])
+    )
+    assert "is z up?" in (axes_doubt(walk, SMPL22) or "")  # from the floor y = 0 upwards
+
+
 def test_joints_below_the_floor_are_doubted_but_not_a_few_bad_frames() -> None:
     clip = over_floor(MOTIONS["bow"])
     assert "reaches 0.90 m below the floor" in (axes_doubt(clip - torch.tensor([0.0, 0.9, 0.0]), SMPL22) or "")

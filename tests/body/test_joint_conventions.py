@@ -9,6 +9,7 @@ from hmr4d.body.body_model import load_body
 from hmr4d.body.joint_conventions import (
     METADATA_KEY,
     bone_directions,
+    bone_lengths,
     convention_of,
     known_conventions,
     rest_in_convention,
@@ -62,3 +63,14 @@ def test_directions_are_measured_whichever_way_somebody_stands(degrees: float) -
     frames[:12] += torch.arange(12)[:, None, None] * torch.tensor([0.1, 0.0, 0.0])
     assert standing_directions(frames[1:], fps=20) is not None, "its first frame has no speed"
     assert standing_directions(frames + torch.tensor([0.0, 0.5, 0.0]), fps=20) is None
+
+
+def test_bones_of_a_convention_have_its_lengths_and_others_the_bodys() -> None:
+    own = bone_lengths(None, REST)
+    parents, children = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
+    torch.testing.assert_close(own, (REST[children] - REST[parents]).norm(dim=-1))
+    known = bone_lengths("bandai_namco", REST)
+    twins = [children.index(SMPL22.mirror_order[child]) for child in children]
+    assert torch.equal(known, known[twins]) and (known > 0.04).all()
+    hip = children.index(SMPL22.index("left_hip"))
+    assert known[hip] < 0.7 * own[hip]  # its hips are nearer to the pelvis

@@ -62,6 +62,9 @@ def test_smpl22_order() -> None:
         ("openpose18", ["left_hip", "right_hip"], {10, 13}),
         ("openpose25", ["pelvis"], {11, 14, *range(19, 25)}),
         ("halpe26", ["pelvis"], {15, 16, *range(20, 26)}),
+        ("body25b", ["left_hip", "right_hip"], {15, 16, *range(19, 25)}),
+        ("wholebody23", ["left_hip", "right_hip"], {15, 16, *range(17, 23)}),
+        ("mediapipe33", ["left_hip", "right_hip"], {27, 28, 29, 30, 31, 32}),
     ],
 )
 def test_roots_and_joints_on_the_ground(name: str, roots: list[str], grounded: set[int]) -> None:
@@ -87,6 +90,13 @@ def test_orders_of_detectors() -> None:
         17, 18, 19, 20, 25,
     )  # fmt: skip
     assert get_skeleton("h36m17").indices("right_hip", "left_hip", "thorax", "left_wrist") == (1, 4, 8, 13)
+    assert get_skeleton("body25b").indices("right_ankle", "neck", "head", "left_heel", "right_big_toe") == (
+        16, 17, 18, 21, 22,
+    )  # fmt: skip
+    assert get_skeleton("wholebody23").indices("left_big_toe", "left_heel", "right_small_toe") == (17, 19, 21)
+    assert get_skeleton("mediapipe33").indices("nose", "left_shoulder", "right_wrist", "left_hip", "right_ankle") == (
+        0, 11, 16, 23, 28,
+    )  # fmt: skip
     assert get_skeleton("coco17").indices("left_shoulder", "left_hip", "right_ankle") == (5, 11, 16)
 
 

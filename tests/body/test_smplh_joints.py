@@ -28,6 +28,9 @@ def test_joints_follow_the_chains(tmp_path: Path, gender: str) -> None:
     expected = joints_by_chains(gender, poses, transl, betas)
     np.testing.assert_allclose(model.joints(*tensors).numpy(), expected, atol=1e-12)
     np.testing.assert_allclose(model.joints(*tensors, num_joints=22).numpy(), expected[:, :22], atol=1e-12)
+    for width, whose in ((72, "SMPL has 72"), (165, "SMPL-X 165"), (60, "60 numbers")):
+        with pytest.raises(ValueError, match=whose):
+            model.joints(torch.zeros(5, width, dtype=torch.float64), *tensors[1:], num_joints=22)
     batch = model.joints(*(torch.stack([t, t]) for t in tensors))
     np.testing.assert_allclose(batch[1].numpy(), expected, atol=1e-12)
 

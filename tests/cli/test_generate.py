@@ -1,5 +1,6 @@
 """tools/generate.py on a tiny released model: files, order, repeatability, and one sentence per mistake."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from hmr4d.models.motion2to3.module import Motion2to3Module
 from hmr4d.models.motion2to3.options import SamplingOptions
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.models.motion2to3.release import load_release, save_release
+from hmr4d.nn.action_index import FILE_NAME, ActionIndex, FarCheck, KnownAction
 from hmr4d.nn.text import HashTextEncoder
+from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec
 from hmr4d.utils.releases import CONFIG_NAME
 
@@ -126,4 +129,101 @@ def test_weights_of_another_network_are_refused(released: Path, tmp_path: Path) 
     text = (tmp_path / CONFIG_NAME).read_text(encoding="utf-8").replace('"ff_dim": 16', '"ff_dim": 24')
     (tmp_path / CONFIG_NAME).write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match="does not fit this network"):
+        load_release(tmp_path)
+
+
+# --- known actions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def knowing(released: Path) -> Path:
+    """Folder of the tiny model with a list of two actions."""
+    pipeline = load_release(released)
+    texts = ["a person walks", "someone bows"]
+    actions = [KnownAction("walk", "walk", 12, 8.0, 4.0, 9.0), KnownAction("polite bow", "bow", 3, 1.6, 1.2, 2.0)]
+    adapter = TextAdapter(8, 8).eval()
+    with torch.no_grad():
+        prototypes = adapter(pipeline.encode_text(texts).pooled)
+    pipeline.actions = ActionIndex(
+        actions, prototypes, adapter=adapter, check=FarCheck(0.95, 0.9, 0.05, 0.5),
+        lexicon=["a", "person", "walks", "someone", "bows", "not", "this"],
+    )  # fmt: skip
+    folder = released.parent / "knowing"
+    encoder = {"name": "hash", "folder": None, "dim": 8}
+    save_release(folder, pipeline, network=NETWORK, text_encoder=encoder, about=ABOUT)
+    return folder
+
+
+def test_the_duration_is_chosen_by_the_prompt_and_said(
+    knowing: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert run(knowing, tmp_path, "someone bows", "--steps", "1") == 0
+    motion = load_motion_npz(tmp_path / "000_someone_bows.npz")
+    (seconds,) = load_release(knowing).suited_seconds(["someone bows"])
+    assert len(motion.joints3d) == round(20 * seconds) < 80, "nearer to the 1.6 s of a bow than to the 8 s of a walk"
+    assert motion.metadata["seconds_chosen"] is True
+    assert motion.metadata["nearest_actions"][0] == "polite bow"
+    assert motion.metadata["action_distance"] == pytest.approx(0.0, abs=1e-3)
+    assert motion.metadata["is_far"] is False
+    assert "chosen (as for polite bow)" in caplog.text
+    assert "far from everything" not in caplog.text
+
+
+def test_a_named_duration_is_kept(knowing: Path, tmp_path: Path) -> None:
+    assert run(knowing, tmp_path, "someone bows", "--seconds", "3", "--steps", "1") == 0
+    motion = load_motion_npz(tmp_path / "000_someone_bows.npz")
+    assert len(motion.joints3d) == 60
+    assert "seconds_chosen" not in motion.metadata
+    assert motion.metadata["nearest_actions"]
+
+
+def test_a_far_prompt_and_another_language_are_one_sentence_each_and_no_error(
+    knowing: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = ActionIndex.load(knowing / FILE_NAME, TextAdapter.load(knowing / "text_adapter.safetensors"))
+    far = "not this"
+    assert index.facts(HashTextEncoder(8).encode([far]).pooled)[0].is_far
+    assert run(knowing, tmp_path, far, "ein mann geht", "--steps", "1", "--seconds", "2") == 0
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert sum("'not this' is far from everything" in line and "polite bow (bow)" in line for line in warnings) == 1
+    assert sum("'ein mann geht' does not look like English" in line for line in warnings) == 1
+    assert load_motion_npz(tmp_path / "000_not_this.npz").metadata["is_far"] is True
+
+
+def test_a_model_without_a_list_takes_five_seconds(
+    released: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert run(released, tmp_path, "someone bows", "--steps", "1") == 0
+    motion = load_motion_npz(tmp_path / "000_someone_bows.npz")
+    assert len(motion.joints3d) == 100
+    assert "action_distance" not in motion.metadata
+    assert "5.0 s, chosen (the usual duration)" in caplog.text
+
+
+def test_in_python_the_duration_may_be_left_out(knowing: Path) -> None:
+    pipeline = load_release(knowing)
+    texts = ["someone bows", "a person walks"]
+    lengths = pipeline.sample(texts, num_inference_steps=1).lengths.tolist()
+    assert lengths == [round(seconds * pipeline.fps) for seconds in pipeline.suited_seconds(texts)]
+    assert lengths[0] < lengths[1]
+
+
+def test_the_known_actions_are_listed(knowing: Path, released: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list-actions", "--model", str(knowing)]) == 0
+    listed = capsys.readouterr().out
+    assert "2 known actions in 2 groups" in listed
+    assert [line.split("  ")[0] for line in listed.splitlines()[1:]] == ["bow", "", "walk"]
+    assert "    polite bow" in listed
+    assert "1.6 s (1.2 to 2.0)" in listed
+    assert main(["--list-actions", "--model", str(released)]) == 2
+    assert "does not list what it has learnt" in capsys.readouterr().err
+
+
+def test_a_damaged_list_of_actions_is_named(knowing: Path, tmp_path: Path) -> None:
+    for path in knowing.iterdir():
+        content = path.read_bytes()
+        (tmp_path / path.name).write_bytes(content[: len(content) // 2] if path.name == FILE_NAME else content)
+    with pytest.raises(ValueError, match=FILE_NAME):
         load_release(tmp_path)

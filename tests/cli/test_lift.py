@@ -17,7 +17,8 @@ from PIL import Image
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import COCO17, SMPL22
-from hmr4d.cli.lift import deployment_rig, frame_rate, main
+from hmr4d.cli.lift import deployment_rig, frame_rate, main, result_names
+from hmr4d.cli.lift_methods import METHODS, LiftRequest
 from hmr4d.data.camera_files import read_camera
 from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.export.motion_npz import load_motion_npz
@@ -169,7 +170,9 @@ def test_over_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     width, height = next(reader)["size"]  # type: ignore[index]
     first = np.frombuffer(next(reader), np.uint8).reshape(height, width, 3)
     assert 100 < first[-40:, :, 1].mean() < 140  # the keypoints begin at frame 3 of the video
-    assert np.load(tmp_path / "out" / "walk.npz")["fps"] == 20  # of the video: the keypoints do not tell
+    with np.load(tmp_path / "out" / "walk.npz") as result:
+        assert result["fps"] == 20  # of the video: the keypoints do not tell
+        np.testing.assert_allclose(result["times"], np.arange(3, 9) / 20, atol=1e-3)
     kept = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     (tmp_path / "no.mp4").write_text("no video")
     write_mp4(tmp_path / "tall.mp4", map(to_pixels, [Image.new("RGB", (360, 640))] * 2), fps=20, size=(360, 640))
@@ -177,6 +180,40 @@ def test_over_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert main([*words, "--video", str(tmp_path / f"{name}.mp4"), "--out", str(tmp_path / "out")]) == 2
         assert message in capsys.readouterr().err
     assert kept == {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+
+def test_results_keep_the_whole_name_and_never_replace_those_of_another_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keypoints, out = coco_file(tmp_path, [person(frames=6)]), tmp_path / "out"
+    words = ["--camera", str(tmp_path / "camera.yaml"), "--fps", "20", "--method", "ground_ray", "--overlay", "none"]
+    names = ["走る", "歩く", *(f"2026_studio_north_camera_A_take_003_subject_number_0{i}" for i in (1, 2))]
+    for name in names:
+        file = keypoints.rename(tmp_path / f"{name}.json")
+        assert main([str(file), *words, "--out", str(out)]) == 0
+        keypoints = Path(file)
+    assert sorted(p.stem for p in out.glob("*.npz")) == sorted(names)
+    assert not list(out.glob("*_overlay*"))
+    other = tmp_path / "other" / keypoints.name
+    other.parent.mkdir()
+    other.write_bytes(keypoints.read_bytes())
+    before = {p: p.read_bytes() for p in out.iterdir()}
+    assert main([str(keypoints), *words, "--out", str(out)]) == 0  # the same file again
+    assert main([str(other), *words, "--out", str(out)]) == 2
+    assert f"is the result of {keypoints.resolve()}" in capsys.readouterr().err
+    assert before.keys() == {*out.iterdir()}
+    assert main([str(other), *words, "--out", str(out), "--overwrite"]) == 0
+
+
+def test_people_of_one_file_never_share_a_name() -> None:
+    names = result_names("two", ["張三", "李四", "A", "a", "x/y", "x:y"], alone=False)
+    assert len({name.casefold() for name in names}) == 6 and names[:4] == [
+        "two_p張三",
+        "two_p李四",
+        "two_pA",
+        "two_pa-2",
+    ]
+    assert result_names("two", ["7"], alone=True) == ["two"]
 
 
 def test_rates_come_from_the_first_who_knows(caplog: pytest.LogCaptureFixture) -> None:
@@ -190,7 +227,8 @@ def test_rates_come_from_the_first_who_knows(caplog: pytest.LogCaptureFixture) -
 def test_the_side_of_the_feet_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, x: float, said: str) -> None:
     caplog.set_level("INFO", "hmr4d")
     seen = torch.from_numpy(pixels(tmp_path, person(x)))
-    deployment_rig(read_camera(tmp_path / "camera.yaml"), seen, torch.ones(seen.shape[:2]), SMPL22)
+    lifter = METHODS["ground_ray"](LiftRequest("", "cpu", 1, None, 0, SMPL22))
+    deployment_rig(read_camera(tmp_path / "camera.yaml"), seen, torch.ones(seen.shape[:2]), lifter)
     assert re.search(said, caplog.text)
 
 
@@ -220,7 +258,7 @@ def test_people_of_whom_too_little_is_seen_are_left_out(tmp_path: Path, caplog: 
         (["--export", "fbx"], "Unknown export"),
         (["--video", "none.mp4"], "Video not found"),
         (["--camera", "none.yaml"], "Camera file not found"),
-        (["--format", "openpose"], "no list 'people'"),
+        (["--format", "openpose"], "content is coco, not openpose"),
         (["--method", "mocap2to3", "--model", "no-such-model"], "no-such-model"),
     ],
 )
@@ -248,6 +286,28 @@ def test_a_model_of_smpl_joints_takes_what_coco_keypoints_tell(tmp_path: Path, m
         assert (conf[:, feet] == 0).all() and np.allclose(conf[:, limbs], 0.9) and np.allclose(conf[:, 0], 0.5)
         side = np.ptp(truth[..., 1])  # the person's height in the picture
         assert np.abs(arrays["kp2d"] - truth)[:, conf.min(0) > 0].max() < 0.06 * side
+
+
+def test_doubtful_results_say_so_and_end_strict_commands(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two people under one id are written, warned of, named in the file, and status 3 of --strict."""
+    words = ["--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray", "--fps", "20", "--strict"]
+    good, mixed = coco_file(tmp_path, [person(frames=30)]), tmp_path / "mixed.json"
+    entries = json.loads(good.read_text())
+    for entry, other in zip(entries, json.loads(coco_file(tmp_path, [person(1.2, 30)]).read_text()), strict=True):
+        if entry["image_id"] // 10 % 2:
+            entry["keypoints"] = other["keypoints"]
+    mixed.write_text(json.dumps(entries))
+    coco_file(tmp_path, [person(frames=30)])
+    assert main([str(good), *words, "--out", str(tmp_path / "good")]) == 0
+    assert "is doubtful;" not in caplog.text
+    assert main([str(mixed), *words, "--out", str(tmp_path / "mixed")]) == 3
+    assert "the result is doubtful; the keypoints jump" in caplog.text
+    assert main([str(mixed), *words[:-1], "--out", str(tmp_path / "mixed")]) == 0
+    with np.load(tmp_path / "good" / "walk.npz") as first, np.load(tmp_path / "mixed" / "mixed.npz") as second:
+        assert (str(first["verdict"]), first["doubts"].tolist()) == ("fine", [])
+        assert (str(second["verdict"]), second["doubts"].tolist()) == ("doubtful", ["jumps"])
+    checks = load_motion_npz(tmp_path / "mixed" / "mixed.npz").metadata["checks"]
+    assert checks["jumps"]["value"] > checks["jumps"]["limit"] and not checks["jumps"]["is_fine"]
 
 
 def test_a_video_is_no_keypoint_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,14 +1,20 @@
 """The prepare command: what it prints, where it writes, how it fails."""
 
+import re
 import zipfile
 
 import numpy as np
 import pytest
+import torch
+import yaml
 
 from hmr4d.cli.export_humanml3d import main as export
 from hmr4d.cli.prepare import build_parser, main
 from hmr4d.data.safe_pickle import load_arrays_pickle
 from hmr4d.data.store import MotionStore
+from hmr4d.models.motion2to3.release import load_actions
+from hmr4d.nn.text_adapter import read_captions
+from hmr4d.representation.motion2d import Statistics
 from tests.data.amass_files import write_parts
 
 
@@ -20,12 +26,49 @@ def test_synthetic_with_text_cache(tmp_path, capsys):
     assert len(store.text_cache("hash")) == len(store.caption_texts)
 
 
+def test_pack_and_statistics_of_a_store(tmp_path, capsys):
+    assert main(["synthetic", "--out", str(tmp_path / "syn"), "--num-clips", "12"]) == 0
+    assert main(["pack", "--store", str(tmp_path / "syn"), "--out", str(tmp_path / "packed"), "--step", "0.001"]) == 0
+    assert "joints off by at most 0.5 mm" in capsys.readouterr().out
+    assert MotionStore.open(tmp_path / "packed").is_packed
+    assert main(["pack", "--store", str(tmp_path / "syn"), "--out", str(tmp_path / "packed")]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    out = tmp_path / "mine_20fps.npz"
+    assert main(["statistics", "--store", str(tmp_path / "packed"), "--out", str(out), "--items", "8"]) == 0
+    measured = Statistics.load(out)
+    assert (measured.name, measured.fps, measured.mean.shape) == ("mine_20fps", 20.0, (44,))
+
+
 def test_text_for_a_store_that_is_there(tmp_path):
     out = tmp_path / "syn"
     assert main(["synthetic", "--out", str(out), "--num-clips", "2"]) == 0
     assert MotionStore.open(out).text_cache("hash") is None
     assert main(["text", "--store", str(out), "--text-encoder", "hash"]) == 0
     assert MotionStore.open(out).text_cache("hash") is not None
+
+
+def test_a_text_adapter_is_learnt_from_stores_and_measured_on_prompts(tmp_path, capsys):
+    stores = [str(tmp_path / name) for name in "ab"]
+    for seed, store in enumerate(stores):
+        main(["synthetic", "--out", store, "--num-clips", "24", "--seed", str(seed), "--text-encoder", "hash"])
+    captions = read_captions(stores, "hash")
+    prompts = {label: [captions.texts[captions.actions.index(label)]] for label in sorted(set(captions.actions))}
+    (tmp_path / "prompts.yaml").write_text(yaml.safe_dump(prompts))
+    capsys.readouterr()
+    arguments = ["text-adapter", "--store", *stores, "--encoder", "hash", "--out", str(tmp_path / "words")]
+    more = ["--steps", "10", "--dim", "16", "--folds", "1", "--prompts", str(tmp_path / "prompts.yaml")]
+    assert main([*arguments, *more]) == 0
+    out = capsys.readouterr().out
+    assert f"{len(captions)} captions of {len(prompts)} actions" in out
+    assert "far prompts: AUC" in out
+    assert re.search(r"prompts.yaml: nearest action is right for [\d.]+% before and [\d.]+% after", out)
+    index = load_actions(tmp_path / "words")
+    assert {action.name for action in index.actions} == set(prompts)
+    assert index.check is not None
+    adapter = str(tmp_path / "words" / "text_adapter.safetensors")
+    again = ["text-adapter", "--store", *stores, "--encoder", "hash", "--adapter", adapter, "--folds", "0"]
+    assert main([*again, "--out", str(tmp_path / "again")]) == 0
+    assert torch.equal(load_actions(tmp_path / "again").prototypes, index.prototypes)
 
 
 def test_humanml3d_shows_the_notice_once(tmp_path, capsys):
@@ -119,7 +162,18 @@ def test_published_export_takes_the_published_places(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["bandai_namco"], ["humanml3d"], ["humanml3d-from-amass"], ["bvh"], ["synthetic"], ["text"]],
+    [
+        [],
+        ["bandai_namco"],
+        ["humanml3d"],
+        ["humanml3d-from-amass"],
+        ["bvh"],
+        ["cmu"],
+        ["synthetic"],
+        ["text"],
+        ["pack"],
+        ["statistics"],
+    ],
 )
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as exit_info:

@@ -33,7 +33,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     import_synthetic(folder / "synthetic", num_clips=12)
     write_text_cache(folder / "synthetic", "hash", lambda texts: encode_numpy(HashTextEncoder(), texts))
-    for name in ("bandai_namco", "everyday", "humanml3d"):
+    for name in ("bandai_namco", "cmu", "everyday", "humanml3d"):
         (folder / name).symlink_to(folder / "synthetic")
     rng = np.random.default_rng(0)
     entry = {
@@ -66,7 +66,7 @@ def test_experiment_trains_three_steps(exp: str, inputs: Path, tmp_path: Path) -
     more = ["global/debug=fast_dev", "ckpt_path=null"]
     if not exp.endswith(("decomposition", "length")):  # these start from nothing
         more.append("model.freeze=none")
-    if exp == "motion2to3/everyday":
+    if exp in ("motion2to3/everyday", "motion2to3/cmu"):
         more.append("pipeline.text_adapter=null")
     if exp.startswith("evaluator/published"):  # without word vectors, and for clips of any length
         more += ["evaluator=small", "motion.min_seconds=1.2"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,35 @@ def walk(num_frames: int = 12, num_joints: int = 17, *, seed: int = 0, left: flo
     points[..., 1] += 150
     conf = rng.uniform(0.3, 1.0, (num_frames, num_joints, 1))
     return np.round(np.concatenate([points, conf], -1), 2)
+
+
+# A person who stands 400 pixels tall and faces the camera: joint -> u, v; left is at the right.
+_STANDING = {
+    "nose": (0, 28), "eye": (7, 22), "eye_inner": (4, 22), "eye_outer": (10, 22), "ear": (16, 26), "mouth": (6, 36),
+    "head": (0, 2), "neck": (0, 70), "thorax": (0, 72), "shoulder": (42, 72), "elbow": (56, 135), "wrist": (62, 195),
+    "pinky": (64, 210), "index": (60, 212), "thumb": (56, 205), "hand": (62, 215), "collar": (15, 76),
+    "pelvis": (0, 200), "spine": (0, 135),
+    "spine1": (0, 175), "spine2": (0, 145), "spine3": (0, 120), "hip": (24, 202),
+    "knee": (28, 295),
+    "ankle": (30, 385), "heel": (30, 396), "foot": (36, 396), "big_toe": (34, 402), "small_toe": (44, 400),
+    "foot_index": (38, 402),
+}  # fmt: skip
+
+
+def figure(names: Sequence[str], num_frames: int = 12, *, left: float = 400.0, seed: int = 0) -> NDArray[np.float64]:
+    """(L, J, 3) a person who walks to the right, 4 pixels a frame, joints in the order of their names."""
+    rng = np.random.default_rng(seed)
+    frames = np.arange(num_frames)
+    points = np.zeros((num_frames, len(names), 3))
+    for joint, name in enumerate(names):
+        side = 1 if name.startswith("left_") else -1 if name.startswith("right_") else 0
+        u, v = _STANDING[name.removeprefix("left_").removeprefix("right_")]
+        swing = side * 25 * np.sin(frames / 3) if v > 230 or name.endswith(("wrist", "elbow")) else 0
+        points[:, joint, 0] = left + 4 * frames + u * (side or 1) + swing
+        points[:, joint, 1] = 150 + v
+    points[..., :2] += rng.normal(0, 1.5, (num_frames, len(names), 2))
+    points[..., 2] = rng.uniform(0.4, 1.0, (num_frames, len(names)))
+    return np.round(points, 2)
 
 
 def _entries(people: People) -> list[tuple[int, str, NDArray[np.float64]]]:

@@ -1,5 +1,7 @@
 """BVH reading: layout variants, kinematics, and one clear sentence for every kind of broken file."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,12 @@ def test_inner_positions_replace_offsets_so_bones_keep_their_length(bandai_bvh):
         lambda t: t.rstrip("\n"),
         lambda t: "\ufeff" + t,
         lambda t: t + "\n\n \n",
+        lambda t: "# by my tool\n  // and another\n" + t.replace("MOTION\n", "MOTION\n# frames\n\n"),
+        lambda t: t.replace("5 100", "# second row\n5 100"),
+        lambda t: t.replace("Base\n{", "Base{").replace("Tip\n  {", "Tip{").replace("5 0\n    }", "5 0}"),
+        lambda t: t.replace("End Site", "End_Site"),
+        lambda t: t.replace("End Site\n    {", "EndSite {").replace("MOTION", "Motion"),
+        lambda t: t.replace("Frames: 2", "FRAMES : 2").replace("Frame Time:", "FrameTime:"),
     ],
 )
 def test_layout_variants_read_the_same(change):
@@ -111,11 +119,20 @@ def test_frame_rates(written, fps):
 @pytest.mark.parametrize(
     ("old", "new", "line", "cause"),
     [
-        ("5 100 0 90 0 0 0 0 0", "5 100 0 90 0 0 0", 20, "expected 9 numbers in frame 2, found 7"),
+        ("0 100 0 0 0 0 0 0 0", "0 100 0 0 0 0 0", 19, "expected 9 numbers in frame 1, found 7"),
         ("5 100 0 90 0 0 0 0 0", "5 100 0 90 0 0 0 0 0 1", 20, "expected 9 numbers in frame 2, found 10"),
         ("5 100 0 90", "5 100 x 90", 20, "'x' is not a finite number"),
         ("5 100 0 90", "5 100 nan 90", 20, "'nan' is not a finite number"),
-        ("Frames: 2", "Frames: 3", 20, "expected 3 frames, found 2"),
+        ("5 100 0 90", "5e12 100 0 90", 20, "'5e12' is too large for a length or an angle"),
+        ("5 100 0 90", "5 100 0,0 90", 20, "'0,0' has a decimal comma; replace the commas of all numbers by points"),
+        ("OFFSET 0 10 0", "OFFSET 0,00 10,50 0", 8, "'0,00' has a decimal comma"),
+        ("OFFSET 0 10 0", "OFFSET 0, 10, 0", 8, "'0,' ends with a comma; separate numbers by blanks"),
+        ("Frame Time: 0.0333333", "Frame Time: 0,033", 18, "needs a positive number, but '0,033' has a decimal comma"),
+        ("0 100 0 0 0 0 0 0 0\n5 100 0 90 0 0 0 0 0\n", "", 18, "expected 2 frames, found no whole one"),
+        ("CHANNELS 3 Zrotation", "CHANNELS ² Zrotation", 9, "needs a count"),
+        ("JOINT Tip\n", "JOINT\n", 7, "joint name '' is empty"),
+        ("JOINT Tip", "JOINT Tip }", 6, "no '{' follows JOINT"),
+        ("HIERARCHY", "\x00\x05HIERARCHY", 1, "expected HIERARCHY, found '\\x00\\x05HIERARCHY'"),
         ("Frames: 2", "Frames: two", 17, "'Frames:' needs a positive number, found 'two'"),
         ("Frames: 2\n", "", 17, "expected 'Frames:'"),
         ("Frame Time: 0.0333333", "Frame Time: 0", 18, "'Frame Time:' needs a positive number, found '0'"),
@@ -124,7 +141,6 @@ def test_frame_rates(written, fps):
         ("CHANNELS 3 Z", "CHANNELS three Z", 9, "needs a count"),
         ("OFFSET 0 10 0", "OFFSET 0 ten 0", 8, "OFFSET needs 3 numbers, found 1 and then 'ten'"),
         ("    OFFSET 0 10 0\n", "", 13, "joint 'Tip' has no OFFSET"),
-        ("JOINT Tip", "JOINT Base", 7, "given twice"),
         ("  }\n}\nMOTION", "  }\nMOTION", 14, "the header ends where '}' was expected"),
         ("MOTION", "MOVES", 16, "unexpected 'MOVES'"),
     ],
@@ -140,11 +156,74 @@ def test_broken_files_name_file_line_and_cause(old, new, line, cause):
     assert "\n" not in message
 
 
-def test_every_truncation_gives_one_sentence(bandai_bvh):
+def test_every_truncation_gives_one_sentence_or_the_whole_rows(bandai_bvh):
     content = bandai_bvh(3)
-    for cut in [*range(0, 600, 37), *range(600, len(content) - 10, 311)]:
-        with pytest.raises(BvhError, match=r"^cut\.bvh, line \d+: .*\.$"):
-            read_bvh(content[:cut], name="cut.bvh")
+    whole = read_bvh(content)
+    kept = set()
+    for cut in [*range(0, 600, 37), *range(600, len(content) - 10, 97)]:
+        try:
+            clip = read_bvh(content[:cut], name="cut.bvh")
+        except BvhError as error:
+            assert re.fullmatch(r"cut\.bvh, line \d+: .*\.", str(error)), str(error)
+            continue
+        kept.add(clip.num_frames)
+        np.testing.assert_array_equal(clip.motion, whole.motion[: clip.num_frames])
+        assert clip.remarks[0].words.startswith(f"the header announces 3 frames, {clip.num_frames} whole row")
+    assert kept == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("announced", "rows", "end", "told"),
+    [
+        (1, 2, "\n", "the header announces 1 frames, 2 whole rows follow; these 2 are read."),
+        (5, 2, "\n", "the header announces 5 frames, 2 whole rows follow; these 2 are read."),
+        (3, 2, "\n7 100", "the header announces 3 frames, 2 whole rows follow and the last row, line 21, is cut off"),
+        (3, 2, "\n7 100 0 0 0 0 0 0 -", "2 whole rows follow and the last row, line 21, is cut off"),
+    ],
+)
+def test_another_number_of_rows_than_announced_is_read_with_both_numbers(announced, rows, end, told):
+    text = TWO_BONES.replace("Frames: 2", f"Frames: {announced}").rstrip("\n") + end
+    clip = read_bvh(text.encode())
+    assert clip.num_frames == rows and told in clip.remarks[0].words
+    np.testing.assert_array_equal(clip.motion, read_bvh(TWO_BONES.encode()).motion)
+    assert read_bvh(TWO_BONES.encode()).remarks == ()
+
+
+def test_the_second_joint_of_a_name_is_called_as_in_blender():
+    clip = read_bvh(TWO_BONES.replace("JOINT Tip", "JOINT Base").encode())
+    assert clip.joint_names == ("Base", "Base.001")
+    assert "'Base' is given twice; the second is called 'Base.001'" in clip.remarks[0].words
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names", "told"),
+    [
+        ("cp932", ("センター", "左足首"), "Shift-JIS (cp932)"),
+        ("cp932", ("首", "頭"), "Shift-JIS (cp932)"),
+        ("cp1252", ("Hüfte", "Tête"), "cp1252"),
+        ("utf-16", ("Hüfte", "走る"), None),
+        ("utf-8", ("Hüfte", "走る"), None),
+    ],
+)
+def test_names_in_other_code_pages_stay_what_they_are(encoding, names, told):
+    text = TWO_BONES.replace("Base", names[0]).replace("Tip", names[1])
+    clip = read_bvh(text.encode(encoding))
+    assert clip.joint_names == names
+    assert [told in remark.words for remark in clip.remarks] == ([True] if told else [])
+
+
+def test_different_names_in_an_unknown_code_page_stay_different():
+    clip = read_bvh(TWO_BONES.encode().replace(b"Base", b"A\x81\xff").replace(b"Tip", b"A\x8d\xfe"))
+    assert len(set(clip.joint_names)) == 2 and clip.remarks[0].kind == "encoding"
+
+
+def test_end_sites_move_with_their_joints():
+    clip = read_bvh(TWO_BONES.encode())
+    assert (clip.end_names, clip.end_parents, clip.end_offsets.tolist()) == (("Tip_End",), (1,), [[0, 5, 0]])
+    positions = clip.forward_kinematics(end_sites=True)
+    np.testing.assert_allclose(positions[:, 2], [[0, 115, 0], [-10, 100, 0]], atol=1e-9)
+    named = TWO_BONES.replace("ROOT Base", "ROOT Tip_End")  # a joint of that name comes first
+    assert read_bvh(named.encode()).end_names == ("Tip_End.001",)
 
 
 def test_missing_file(tmp_path):

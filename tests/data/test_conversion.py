@@ -8,7 +8,7 @@ from hmr4d.body.retarget import bone_lengths, smpl_mean_bone_lengths
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.data.bvh import BvhClip, BvhError, read_bvh
 from hmr4d.data.importers.conversion import Conversion
-from hmr4d.data.joint_maps import BANDAI_NAMCO, CMU, joint_map_from_dict
+from hmr4d.data.joint_maps import BANDAI_NAMCO, CMU, Between, JointMap, joint_map_from_dict
 from hmr4d.data.resampling import resample_positions, resampled_length
 
 
@@ -42,9 +42,13 @@ def test_maps_midpoint_and_fraction():
     positions = np.random.default_rng(0).normal(size=(4, len(names), 3))
     at = {n: positions[:, i] for i, n in enumerate(names)}
     mapped = CMU.apply(positions, names)
-    np.testing.assert_allclose(mapped[:, SMPL22.index("spine1")], (at["Hips"] + at["Spine"]) / 2)
-    np.testing.assert_allclose(mapped[:, SMPL22.index("left_collar")], 0.4 * at["Spine1"] + 0.6 * at["LeftArm"])
-    np.testing.assert_array_equal(mapped[:, SMPL22.index("right_wrist")], at["RightHand"])
+    np.testing.assert_allclose(mapped[:, SMPL22.index("spine3")], 0.65 * at["Spine1"] + 0.35 * at["Neck"])
+    np.testing.assert_allclose(mapped[:, SMPL22.index("left_collar")], 0.55 * at["Neck"] + 0.45 * at["LeftArm"])
+    np.testing.assert_array_equal(mapped[:, SMPL22.index("right_wrist")], at["RightFingerBase"])
+    halfway = JointMap("halfway", dict(CMU.rules) | {"spine1": Between("Hips", "Spine")})
+    np.testing.assert_allclose(
+        halfway.apply(positions, names)[:, SMPL22.index("spine1")], (at["Hips"] + at["Spine"]) / 2
+    )
 
 
 def test_map_tables_name_every_joint():
@@ -96,6 +100,6 @@ def test_unit_skip_and_retarget(bandai_bvh):
 def test_missing_joints_and_bad_options(bandai_bvh):
     with pytest.raises(BvhError, match=r"joints \['LHipJoint'|joints \['Head', |not in the file"):
         Conversion(CMU)(read_bvh(bandai_bvh(3), name="a.bvh"))
-    for wrong in ({"up": "x"}, {"retarget": "giant"}, {"metres_per_unit": 0.0}):
+    for wrong in ({"up": "w"}, {"source_fps": 0.0}, {"retarget": "giant"}, {"metres_per_unit": 0.0}):
         with pytest.raises(ValueError):
             Conversion(CMU, **wrong)

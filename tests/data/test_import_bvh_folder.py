@@ -1,6 +1,7 @@
 """BVH folder importer: captions files, joint maps, names, bad files."""
 
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -8,15 +9,11 @@ import pytest
 import yaml
 
 from hmr4d.data.bvh import BvhError
-from hmr4d.data.importers.bvh_folder import (
-    CMU_CREDIT,
-    import_bvh_folder,
-    load_joint_map,
-    metres_per_unit,
-    read_captions_file,
-)
+from hmr4d.data.importers.bvh_folder import CMU_CREDIT, import_bvh_folder, load_joint_map
+from hmr4d.data.importers.caption_tables import CaptionTable, read_captions_file
 from hmr4d.data.importers.conversion import Conversion
 from hmr4d.data.joint_maps import BANDAI_NAMCO, Between
+from hmr4d.data.source_frame import metres_per_unit
 from hmr4d.data.store import MotionStore
 from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
 
@@ -35,6 +32,7 @@ def root(tmp_path, bandai_bvh):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
+        ("c.csv", 'name,notes,text\none.bvh,,"walks, then turns left"\none,,walks\ndeep/two,y,runs\n'),
         ("c.csv", 'file,caption\none.bvh,"walks, then turns left"\none,walks\ndeep/two,runs\n'),
         ("c.tsv", "one\twalks, then turns left\none\twalks\n\ndeep\\two.bvh\truns\n"),
         ("c.txt", "name\tcaption\none.bvh\twalks, then turns left\none\twalks\ndeep/two\truns\n"),
@@ -42,28 +40,38 @@ def root(tmp_path, bandai_bvh):
     ],
 )
 def test_captions_files(tmp_path, name, content):
-    (tmp_path / name).write_text(content)
-    captions = read_captions_file(tmp_path / name)
-    assert captions == {"one": ["walks, then turns left", "walks"], "deep/two": ["runs"]}
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / name).write_bytes(content.encode(encoding))
+        table = read_captions_file(tmp_path / name)
+        assert table.captions == {"one": ["walks, then turns left", "walks"], "deep/two": ["runs"]}
 
 
 @pytest.mark.parametrize(
     ("name", "content", "cause"),
     [
         ("c.csv", "one,walks\ntwo\n", "line 2: expected a file name and a caption"),
+        ("c.csv", "one,walks\ntwo,walks, then runs\n", r"c\.csv, line 2: 3 fields where 2 .* quotation marks"),
+        ("c.tsv", "one\twalks\tthen runs\n", r"c\.tsv, line 1: 3 fields where 2 .* One tab"),
+        ("c.csv", 'one,"walks\ntwo,runs"\n', r"c\.csv, line 1: a line ends within quotation marks"),
+        ("c.csv", 'one,walks\ntwo,"runs\n', r"c\.csv, line 2: .* not closed"),
+        ("c.csv", 'one,"walks" and runs\n', r"c\.csv, line 1: .* quotation mark"),
+        ("c.csv", "one;walks\n", r"c\.csv, line 1: fields are separated by semicolons"),
+        ("c.csv", "file\none,walks\n", r"c\.csv, line 1: the heading .* has no column of captions"),
+        ("c.csv", "one,caf\udce9\n", r"c\.csv is not UTF-8 text: byte 0xe9 in line 1"),
+        ("c.json", '{"one": "walks",\n"one": "runs"}', r"c\.json, line 2: key 'one' is given twice"),
         ("c.json", "{", "is no JSON"),
         ("c.json", "[1]", "must hold an object"),
         ("c.json", '{"a": 3}', "'a' needs a caption"),
     ],
 )
 def test_malformed_captions_files(tmp_path, name, content, cause):
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match=cause):
         read_captions_file(tmp_path / name)
 
 
 def test_store_of_a_folder(root, tmp_path, caplog):
-    captions = {"one": ["a man turns left"], "deep/two": ["runs"]}
+    captions = CaptionTable({"one": ["a man turns left"], "deep/two": ["runs"]})
     import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, captions=captions, jobs=1)
     store = MotionStore.open(tmp_path / "out")
     assert store.names == ["one", "three", "two"]
@@ -82,9 +90,45 @@ def test_same_file_name_in_two_folders(root, tmp_path, bandai_bvh):
     assert store.splits == ["train"] * 4
 
 
-def test_captions_that_name_no_clip(root, tmp_path):
+def test_captions_of_unknown_clips_are_refused_with_their_line(root, tmp_path, caplog):
+    (tmp_path / "c.csv").write_text("one,walks\ndeep/tow,runs\n")
+    captions = read_captions_file(tmp_path / "c.csv")
+    with pytest.raises(ValueError, match=r"c\.csv, line 2: no clip is called 'deep/tow'; did you mean 'deep/two'"):
+        import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, captions=captions, jobs=1)
+    import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, captions=captions, jobs=1, skip_bad=True)
+    assert "These captions are left out" in caplog.text
     with pytest.raises(ValueError, match="name none of the 3 clips"):
-        import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, captions={"x": ["y"]}, jobs=1)
+        import_bvh_folder(root, tmp_path / "o", conversion=CONVERSION, captions=CaptionTable({"x": ["y"]}), jobs=1)
+
+
+def test_a_caption_goes_to_one_clip():
+    clips = {"a": "a.bvh", "deep/two": "deep/two.bvh", "flat/two": "flat/two.bvh", "cafe\u0301": "cafe\u0301.bvh"}
+    with pytest.raises(ValueError, match=r"'two' may be any of deep/two.bvh, flat/two.bvh\. Write the folder"):
+        CaptionTable({"two": ["runs"]}).of_clips(clips)
+    told = CaptionTable({"./flat/two.bvh".removeprefix("./"): ["runs"], "caf\u00e9": ["walks"]}).of_clips(clips)
+    assert told == {"a": [], "deep/two": [], "flat/two": ["runs"], "cafe\u0301": ["walks"]}
+    told = CaptionTable({"two": ["runs"]}).of_clips({"two": "two.bvh", "deep/two": "deep/two.bvh"})
+    assert told == {"two": ["runs"], "deep/two": []}
+
+
+def test_hidden_files_are_passed_over_and_no_two_files_share_a_name(root, tmp_path, bandai_bvh):
+    (root / "._one.bvh").write_bytes(b"\x00\x05\x16\x07")
+    (root / "__MACOSX").mkdir()
+    (root / "__MACOSX" / "one.bvh").write_bytes(b"\x00")
+    (root / "deep" / "two.bvh").write_bytes(bandai_bvh(31))
+    import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, jobs=1)
+    assert MotionStore.open(tmp_path / "out").names == ["deep/two.BVH", "deep/two.bvh", "one", "three"]
+
+
+def test_odd_files_are_told_once_with_both_numbers(root, tmp_path, caplog):
+    for name in ("one.bvh", "deep/three.bvh"):
+        path = root / name
+        path.write_text(re.sub(r"Frames:\t\d+", "Frames: 30", path.read_text()))
+    import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, jobs=1)
+    told = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(told) == 1 and re.search("announces 30 frames, 3[13] whole rows follow", told[0])
+    assert "So are 2 of 3 files." in told[0]
+    assert len(MotionStore.open(tmp_path / "out")) == 3
 
 
 def test_bad_file_stops_or_is_left_out(root, tmp_path):
@@ -130,6 +174,9 @@ def test_joint_maps_from_yaml(tmp_path):
     assert load_joint_map("cmu").name == "cmu"
     with pytest.raises(FileNotFoundError, match=r"neither a file nor one of \['bandai_namco', 'cmu'\]"):
         load_joint_map("nobody")
+    path.write_text("pelvis: Hips\npelvis: Spine\n")
+    with pytest.raises(ValueError, match=r"mine\.yaml, line 2: key 'pelvis' is given twice"):
+        load_joint_map(str(path))
     path.write_text("[1, 2")
     with pytest.raises(ValueError, match="is no YAML"):
         load_joint_map(str(path))
@@ -138,7 +185,9 @@ def test_joint_maps_from_yaml(tmp_path):
 def test_units():
     assert metres_per_unit("inch") == 0.0254
     assert metres_per_unit("cmu") == pytest.approx(0.056444, abs=1e-6)
-    assert metres_per_unit("0.5") == 0.5
+    assert metres_per_unit("0.5") == 0.5 and metres_per_unit("mm") == 0.001
+    with pytest.raises(ValueError, match="must be a positive number, got -1"):
+        metres_per_unit("-1")
     with pytest.raises(ValueError, match="Unit 'mile' is neither"):
         metres_per_unit("mile")
     assert "NSF EIA-0196217" in CMU_CREDIT

@@ -111,7 +111,7 @@ def test_not_finite_clips_are_left_out_and_counted(root, tmp_path, caplog):
 
 def test_wrong_skeleton_names_the_clip(root, tmp_path):
     np.savez(root / "joints3d.npz", **{"000001": np.zeros((5, 24, 3), np.float32)})
-    with pytest.raises(ValueError, match=r"Clip '000001' has shape \(5, 24, 3\)"):
+    with pytest.raises(ValueError, match=r"joints3d\.npz, clip '000001': shape \(5, 24, 3\)"):
         import_humanml3d(root, tmp_path / "out")
 
 
@@ -167,3 +167,29 @@ def test_damaged_pickles(tmp_path):
         path.write_bytes(content)
         with pytest.raises(UnsafePickleError, match=r"a\.pth is damaged or no pickle"):
             load_arrays_pickle(path)
+
+
+def bad_npy(path, kind):
+    """Joints of a clip that are none."""
+    if kind == "one frame":
+        np.save(path, np.zeros((22, 3), np.float32))
+    elif kind == "words":
+        np.save(path, np.full((4, 22, 3), "x"))
+    else:
+        path.write_bytes(b"\x93NUMPY\x01\x00" + kind.encode())
+
+
+@pytest.mark.parametrize("kind", ["one frame", "words", "cut", "café"])
+def test_one_bad_clip_stops_or_is_left_out_and_named(root, tmp_path, caplog, kind):
+    (root / "new_joints").mkdir()
+    for name, array in joints().items():
+        np.save(root / "new_joints" / f"{name}.npy", array)
+    bad = root / "texts" / "000001.txt" if kind == "café" else root / "new_joints" / "000001.npy"
+    bad.write_bytes("a man in a café".encode("latin-1")) if kind == "café" else bad_npy(bad, kind)
+    (root / "new_joints" / "._000001.npy").write_bytes(b"\x00\x05")
+    (root / "._train.txt").write_bytes(b"\x00\x05\xff")
+    with pytest.raises(ValueError, match=bad.name.replace(".", r"\.")):
+        import_humanml3d(root, tmp_path / "out")
+    summary = import_humanml3d(root, tmp_path / "out", skip_bad=True)
+    assert (summary.num_clips, dict(summary.dropped)) == (3, {"000001": "unreadable file"})
+    assert f"{bad}" in caplog.text and "Left out." in caplog.text

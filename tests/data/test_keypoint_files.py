@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hmr4d.body.skeleton import get_skeleton
+from hmr4d.body.skeleton import COCO17, get_skeleton
 from hmr4d.data.keypoint_files import FORMATS, KeypointTrack, read_keypoints
-from tests.data.keypoint_layouts import LAYOUTS, People, walk, write_coco, write_mmpose_list, write_npy, write_openpose
+from tests.data.keypoint_layouts import (
+    LAYOUTS,
+    People,
+    figure,
+    walk,
+    write_coco,
+    write_mmpose_list,
+    write_npy,
+    write_openpose,
+)
 
 SINGLE = ("npz", "npy")  # layouts of one person
 
@@ -124,7 +132,7 @@ def test_confidences_are_clipped_and_what_is_not_a_number_is_missing(tmp_path: P
     track = one(write_npy(tmp_path, {"0": points}))
     assert track.skeleton.name == "smpl22"
     assert np.isfinite(track.kp2d).all()
-    np.testing.assert_array_equal(track.kp2d_conf[0, :3], [1, 0, 1])
+    np.testing.assert_array_equal(track.kp2d_conf[0, :3], [1, 0, 0])  # others of the entry tell theirs
     assert track.kp2d_conf[1, 3] == 0 and not track.kp2d[1, 3].any() and not track.kp2d[0, 1].any()
     bare = one(write_npy(tmp_path, {"0": points[..., :2]}))
     assert bare.kp2d_conf[1, 3] == 0 and bare.kp2d_conf.sum() == 6 * 22 - 1
@@ -138,7 +146,10 @@ def test_seventeen_joints_without_a_name_need_a_choice(tmp_path: Path) -> None:
             assert one(path, skeleton=name).skeleton.name == name
     assert one(write_coco(tmp_path, {"0": walk()})).skeleton.name == "coco17"
     assert one(write_mmpose_list(tmp_path, {"0": walk()}), "vitpose").skeleton.name == "coco17"
-    content = {"meta_info": {"dataset_name": "h36m"}, "instance_info": [{"instances": [{"keypoints": [[5, 9]] * 17}]}]}
+    content = {
+        "meta_info": {"dataset_name": "h36m"},
+        "instance_info": [{"instances": [{"keypoints": walk(1)[0, :, :2].tolist()}]}],
+    }
     assert one(written(tmp_path, content)).skeleton.name == "h36m17"
 
 
@@ -151,12 +162,13 @@ def test_npz_tells_skeleton_rate_and_frames(tmp_path: Path) -> None:
     np.testing.assert_array_equal(track.kp2d[[0, 1, 4]], points[..., :2].astype(np.float32))
 
 
-@pytest.mark.parametrize(("num_joints", "skeleton", "kept"), [(133, "coco17", 17), (136, "halpe26", 26)])
-def test_whole_body_sets_give_their_body(tmp_path: Path, num_joints: int, skeleton: str, kept: int) -> None:
+@pytest.mark.parametrize(("num_joints", "skeleton", "kept"), [(133, "wholebody23", 23), (136, "halpe26", 26)])
+def test_whole_body_sets_give_body_and_feet(tmp_path: Path, num_joints: int, skeleton: str, kept: int) -> None:
     points = walk(4, num_joints)
     track = one(write_coco(tmp_path, {"0": points}))
     assert track.skeleton.name == skeleton
     np.testing.assert_array_equal(track.kp2d, points[:, :kept, :2].astype(np.float32))
+    assert one(write_coco(tmp_path, {"0": points}), skeleton="coco17").kp2d.shape == (4, 17, 2)
 
 
 BODY_AND_FEET = [
@@ -185,24 +197,41 @@ def test_joints_that_a_file_names_are_put_in_order(tmp_path: Path) -> None:
         np.testing.assert_array_equal(track.kp2d[:, ::-1], points[:, :17, :2].astype(np.float32))
 
 
-def test_names_of_another_order_that_is_not_known_are_refused(tmp_path: Path) -> None:
-    names = {str(i): name for i, name in enumerate([*BODY_AND_FEET[:24], "tail"])}
-    content = {"keypoints": [{"1": walk(1, 25)[0].tolist()}], "skeleton": names}
-    with pytest.raises(ValueError, match=r"25 joints in another order than 'openpose25' \(left_eye is joint 1\)"):
+def test_names_that_are_not_known_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = [*BODY_AND_FEET[:24], "tail"]
+    points = walk(1, 25)
+    content = {"keypoints": [{"1": points[0, :, [1, 0, 2]].T.tolist()}], "skeleton": dict(enumerate(names))}
+    track = one(written(tmp_path, content))
+    assert "1 joints are not used: tail" in caplog.text and track.skeleton.name == "openpose25"
+    assert track.kp2d_conf[0, track.skeleton.index("right_heel")] == 0
+    content["skeleton"] = dict(enumerate([f"thing {i}" for i in range(21)] + BODY_AND_FEET[6:8] + BODY_AND_FEET[12:14]))
+    with pytest.raises(ValueError, match="few of them are known"):
         read_keypoints(written(tmp_path, content))
 
 
-def test_what_is_there_twice_or_sparsely_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "hmr4d")
-    weak = {"image_id": 0, "track_id": 1, "keypoints": [5.0, 6.0, 0.2] * 17}
-    sure = {"image_id": 0, "track_id": 1, "keypoints": [7.0, 8.0, 0.9] * 17}
-    assert (one(written(tmp_path, [weak, sure])).kp2d == (7, 8)).all()
-    assert "twice" in caplog.text
-    sparse = one(written(tmp_path, [{**sure, "image_id": f} for f in (0, 5, 10)]))
-    assert (sparse.num_frames, sparse.num_seen) == (11, 3) and "every 5th" in caplog.text
+def test_of_two_entries_the_one_nearest_to_the_one_before_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    points = figure(COCO17.joint_names)
+    entries = json.loads(write_coco(tmp_path, {"1": points}).read_text())
+    surer = figure(COCO17.joint_names, left=900.0)[5]
+    surer[:, 2] = 1
+    track = one(written(tmp_path, [*entries, {"image_id": 5, "track_id": 1, "keypoints": surer.ravel().tolist()}]))
+    np.testing.assert_array_equal(track.kp2d, points[..., :2].astype(np.float32))
+    assert "Person 1 is there twice in 1 frames" in caplog.text
 
 
-GOOD = {"image_id": 3, "category_id": 1, "keypoints": [5.0, 6.0, 0.7] * 17, "score": 1.0}
+@pytest.mark.parametrize(("step", "words"), [(2, "2nd"), (3, "3rd"), (5, "5th"), (11, "11th"), (21, "21st")])
+def test_a_stride_with_a_hole_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, step: int, words: str) -> None:
+    entries = json.loads(write_coco(tmp_path, {"1": figure(COCO17.joint_names)}).read_text())
+    strided = [{**entry, "image_id": step * entry["image_id"]} for entry in entries if entry["image_id"] != 4]
+    track = one(written(tmp_path, strided))
+    assert (track.num_frames, track.num_seen) == (11 * step + 1, 11) and f"every {words} frame" in caplog.text
+
+
+PLACES = np.round(np.random.default_rng(0).uniform(5, 300, (26, 3)), 1)
+PLACES[:, 2] = 0.7
+GOOD = {"image_id": 3, "category_id": 1, "keypoints": PLACES[:17].ravel().tolist(), "score": 1.0}
 WRONG: dict[str, tuple[Any, str]] = {
     "no json": ("{", "no JSON"),
     "empty file": ("", "the file is empty"),
@@ -210,21 +239,21 @@ WRONG: dict[str, tuple[Any, str]] = {
     "another object": ({"poses": []}, "none of the known layouts"),
     "short": ([{**GOOD, "keypoints": [1.0, 2.0]}], "no multiple of 3"),
     "words": ([{**GOOD, "keypoints": ["a", "b", "c"]}], "no table of numbers"),
-    "mixed": ([GOOD, {**GOOD, "keypoints": [5.0, 6.0, 0.7] * 26}], "17 and 26 joints"),
-    "unknown count": ([{**GOOD, "keypoints": [5.0, 6.0, 0.7] * 15}], "15 joints; known are 17"),
-    "no frame": ([GOOD, {"keypoints": GOOD["keypoints"]}], "entry 1 lacks image_id"),
+    "mixed": ([GOOD, {**GOOD, "keypoints": PLACES.ravel().tolist()}], "17 and 26 joints"),
+    "unknown count": ([{**GOOD, "keypoints": PLACES[:15].ravel().tolist()}], "15 joints; known are 17"),
+    "no frame": ([GOOD, {"keypoints": GOOD["keypoints"]}], "entry 1 has no frame"),
     "no number": ([{**GOOD, "image_id": "holiday.jpg"}], "no frame number"),
     "fraction": ([{**GOOD, "image_id": 1.5}], "no frame number"),
     "two videos": ([{**GOOD, "image_id": n} for n in ("a/01.jpg", "b/01.jpg")], "both be frame 1"),
     "no video": ([{**GOOD, "image_id": n} for n in (139, 397133)], "frame numbers of one video"),
     "never sure": ([{**GOOD, "keypoints": [5.0, 6.0, 0.0] * 17}], "confidence above 0"),
-    "no body": ({"people": [{"face_keypoints_2d": []}]}, "no 'pose_keypoints_2d'"),
-    "no list of numbers": ({"people": [{"pose_keypoints_2d": 3.5}]}, "has 1 numbers"),
+    "no body": ({"people": [{"face_keypoints_2d": [1.0, 2.0, 3.0]}]}, "no 'pose_keypoints_2d'"),
+    "no list of numbers": ({"people": [{"pose_keypoints_2d": 3.5}]}, "has shape"),
     "nobody": ({"people": []}, "nobody was detected"),
-    "mmpose frame": ({"instance_info": [{"frame_id": 0, "instances": None}]}, "no list of instances"),
+    "mmpose frame": ({"instance_info": [{"frame_id": 0, "instances": None}]}, "nobody was detected"),
     "mmpose scores": ([[{"keypoints": [[1, 2]] * 17, "keypoint_scores": [1] * 16}]], "17 joints and 16 confidences"),
-    "mmpose shape": ([[{"keypoints": [1, 2, 3]}]], "shape"),
-    "vitpose": ({"keypoints": [[1]]}, "no object"),
+    "mmpose shape": ([[{"keypoints": [1, 2, 3]}]], "entries have 1 joints"),
+    "vitpose": ({"keypoints": [{}, {"1": 5}]}, "person 1 of frame 1 has shape"),
 }
 
 
@@ -273,8 +302,8 @@ def test_other_mistakes(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([None, {}]), allow_pickle=True)
     with pytest.raises(ValueError, match="no NumPy file of plain arrays"):
         read_keypoints(tmp_path / "objects.npy")
-    np.save(tmp_path / "flat.npy", np.zeros((4, 34)))
-    with pytest.raises(ValueError, match=r"shape \(4, 34\)"):
+    np.save(tmp_path / "flat.npy", np.zeros((4, 35)))
+    with pytest.raises(ValueError, match=r"shape \(4, 35\)"):
         read_keypoints(tmp_path / "flat.npy")
     with pytest.raises(ValueError, match="has 22"):
         read_keypoints(write_npy(tmp_path, {"0": walk(3, 26)}), skeleton="smpl22")

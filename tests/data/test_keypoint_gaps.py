@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from hmr4d.data.keypoint_gaps import bridge_gaps
+from hmr4d.body.detected_joints import observed_joints
+from hmr4d.body.skeleton import COCO17, SMPL22
+from hmr4d.data.keypoint_gaps import bridge_gaps, drop_unsure
 
 FPS = 30.0  # gaps of up to 6 frames, 3 at the ends
 
@@ -45,3 +47,19 @@ def test_every_track_of_a_batch_is_its_own() -> None:
     for row in range(3):
         for both, alone in zip(together, bridge_gaps(tracks[row], conf[row], FPS), strict=True):
             torch.testing.assert_close(both[row], alone)
+
+
+def test_an_unsure_shoulder_is_worth_as_much_as_a_missing_one() -> None:
+    """It neither takes the torso with it nor keeps the gap from being closed."""
+    kp2d = torch.randn(30, 17, 2, generator=torch.manual_seed(0)).cumsum(0)
+    shoulder, pelvis = COCO17.index("left_shoulder"), SMPL22.index("pelvis")
+    found = []
+    for confidence in (0.0, 0.29):
+        conf = torch.full((30, 17), 0.9)
+        conf[0, shoulder] = conf[10:20, shoulder] = confidence
+        track = bridge_gaps(*drop_unsure(kp2d, conf), FPS)
+        found.append(observed_joints(*track, COCO17, SMPL22))
+    torch.testing.assert_close(found[0], found[1])
+    assert (found[1][1][:, pelvis] >= 0.3).all()  # from the hips alone where the shoulder is missing for long
+    points, conf = drop_unsure(kp2d, torch.full((30, 17), 0.2), least=0.1)
+    assert torch.equal(points, kp2d) and (conf == 0.2).all()

@@ -10,6 +10,7 @@ import pytest
 from hmr4d.body.skeleton import COCO17
 from hmr4d.export.lift_npz import WORLD, LiftedMotion, save_lift_npz
 from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.metrics.lift_checks import LIMITS, LiftCheck
 
 
 def motion(num_frames: int = 5) -> LiftedMotion:
@@ -23,6 +24,7 @@ def motion(num_frames: int = 5) -> LiftedMotion:
         contacts=draw(2) > 0.5, kp2d=draw(17, 2), kp2d_conf=draw(17), frame_ids=np.arange(num_frames) + 7,
         size=np.array([[1280.0, 720]] * 4), K4=rng.random((4, 4)), T_w2c=rng.random((4, 4, 4)), fps=25.0,
         skeleton=COCO17, person="3", seed=4, method="ground_ray",
+        checks=(LiftCheck("jumps", 20.0), LiftCheck("sliding", float("nan"))),
     )  # fmt: skip
 
 
@@ -30,7 +32,12 @@ def test_everything_reads_back(tmp_path: Path) -> None:
     lifted, path = motion(), tmp_path / "lifted.npz"
     save_lift_npz(path, lifted, text="a walk", metadata={"model": "m"})
     read = load_motion_npz(path)
-    assert (read.fps, read.skeleton, read.text, read.metadata) == (25.0, COCO17, "a walk", {"model": "m"})
+    assert (read.fps, read.skeleton, read.text) == (25.0, COCO17, "a walk")
+    measured = {
+        "jumps": {"value": 20.0, "limit": LIMITS["jumps"], "is_fine": False},
+        "sliding": {"value": None, "limit": LIMITS["sliding"], "is_fine": True},
+    }
+    assert read.metadata == {"model": "m", "verdict": "doubtful", "checks": measured}
     np.testing.assert_array_equal(read.joints3d, lifted.joints_world)
     with np.load(path, allow_pickle=False) as arrays:
         for name in ("joints_world", "joints_cam", "confidence", "residual", "spread", "contacts", "kp2d", "kp2d_conf",
@@ -41,6 +48,7 @@ def test_everything_reads_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(arrays["camera_K4"], lifted.K4[0])
         np.testing.assert_array_equal(arrays["rig_T_w2c"], lifted.T_w2c)
         assert (str(arrays["world"]), str(arrays["person"]), int(arrays["seed"])) == (WORLD, "3", 4)
+        assert (str(arrays["verdict"]), arrays["doubts"].tolist()) == ("doubtful", ["jumps"])
         assert (str(arrays["method"]), int(arrays["lift_version"]), float(arrays["fps"])) == ("ground_ray", 1, 25.0)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hmr4d.utils.files import atomic_path, file_hash, write_json, write_text
+from hmr4d.utils.files import atomic_path, file_hash, file_stem, is_shown, write_json, write_text
 from hmr4d.utils.progress import progress
 
 
@@ -76,3 +76,24 @@ def test_an_error_leaves_no_folder_behind(tmp_path: Path) -> None:
             temporary.write_text("half")
             raise KeyboardInterrupt
     assert [p.name for p in tmp_path.rglob("*")] == ["old"]
+
+
+@pytest.mark.parametrize("name", ["走る", "ключи 1", "Take_003.final", "a-b c", "é", "e\u0301", "x" * 150])
+def test_names_of_every_script_stay_whole(name: str) -> None:
+    assert file_stem(name) == name
+
+
+def test_different_names_give_different_safe_files(tmp_path: Path) -> None:
+    names = ["a/b", "a:b", "a\\b", "..", ".", "", " ", "-x", ".x", "x.", "a\nb", "a\x00b", "x" * 300, "x" * 301,
+             "走" * 99, "走" * 98 + "る", "a\udce9", "a*b?", "a_b"]  # fmt: skip
+    stems = [file_stem(name) for name in names]
+    assert len(set(stems)) == len(names)
+    for stem in stems:
+        assert len(stem.encode()) <= 150 and stem[0] not in ".-"
+        write_text(tmp_path / f"{stem}_overlay.txt", "x")
+    assert len(list(tmp_path.iterdir())) == len(names)
+
+
+def test_hidden_places_are_known(tmp_path: Path) -> None:
+    shown = {n: is_shown(tmp_path / n, tmp_path) for n in ("a.bvh", "._a.bvh", ".git/a.bvh", "__MACOSX/a.bvh", "b/c.d")}
+    assert [name for name, is_there in shown.items() if is_there] == ["a.bvh", "b/c.d"]

@@ -66,6 +66,12 @@ def test_several_samples_of_a_prompt_have_names_of_their_own(tmp_path: Path) -> 
 def test_a_long_or_wordless_prompt_still_makes_a_name() -> None:
     assert len(slug("walk " * 100)) <= 48
     assert slug("!!!") == "motion"
+    assert slug("Walk, then 走る!") == "walk_then_走る" and slug("ходит") == "ходит"
+    assert slug("walk " * 100) != slug("walk " * 101) and len(slug("走" * 300).encode()) <= 150
+
+
+def test_formats_are_read_in_capitals_too() -> None:
+    assert check_exports("GLB, bvh,Bvh") == ["glb", "bvh"]
 
 
 @pytest.mark.parametrize("export", ["", "npz,obj", []])

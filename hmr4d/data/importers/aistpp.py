@@ -28,6 +28,7 @@ from hmr4d.data.importers.ground_plane import GroundPlane, fit_ground_plane
 from hmr4d.data.importers.splits import read_name_list
 from hmr4d.data.safe_pickle import load_arrays_pickle
 from hmr4d.utils import lazy_roma as roma
+from hmr4d.utils.text_files import read_text
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
@@ -184,7 +185,7 @@ def read_cameras(path: Path) -> Cameras:
         CaptureError: the file is no list of cameras.
     """
     try:
-        cameras = Cameras(json.loads(path.read_text(encoding="utf-8")))
+        cameras = Cameras(json.loads(read_text(path)))
         counts = {len(a) for a in (cameras.size, cameras.K4, cameras.T_w2c, cameras.distortion)}
         numbers = (cameras.size, cameras.K4, cameras.T_w2c, cameras.distortion)
         if counts != {len(cameras.views)} or not all(np.isfinite(a).all() for a in numbers):
@@ -201,7 +202,7 @@ def read_cameras(path: Path) -> Cameras:
 def _read_mapping(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise FileNotFoundError(f"AIST++ file not found: {path}.")
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [line.split() for line in read_text(path).splitlines() if line.strip()]
     if wrong := [row for row in rows if len(row) != 2]:
         raise CaptureError(f"{path}: {' '.join(wrong[0])!r} is not 'sequence setting'.")
     return {name: setting for name, setting in rows}

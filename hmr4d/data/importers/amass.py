@@ -17,7 +17,11 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smplh_joints import SmplhJoints
 from hmr4d.data.importers.humanml3d_release import FPS
 from hmr4d.data.safe_pickle import load_arrays
+from hmr4d.utils.text_files import printable
 
+WIDTH = 156  # numbers of a pose: 52 joints of SMPL+H
+_OTHER_WIDTHS = {72: "SMPL", 165: "SMPL-X"}
+_MODEL_KEY = "surface_model_type"
 NUM_BETAS = 10  # the shape coefficients that HumanML3D uses of AMASS's 16
 _FRAME_RATE_KEYS = ("mocap_framerate", "mocap_frame_rate")
 
@@ -39,7 +43,7 @@ class AmassMotion:
     """Parameters of one AMASS file.
 
     Attributes:
-        poses: (F, 156) or wider, axis-angle per joint in radians, root first.
+        poses: (F, 156) axis-angle per joint in radians, root first.
         transl: (F, 3) metres, z up.
         betas: (10,) shape.
         fps: frames per second of the recording.
@@ -82,11 +86,14 @@ def read_amass(content: Path | bytes) -> AmassMotion:
             fps = float(_entry(archive, rate).reshape(-1)[0])
             poses, transl = archive["poses"], archive["trans"]
             betas = archive["betas"].reshape(-1)[:NUM_BETAS]
+            model = str(_entry(archive, _MODEL_KEY).reshape(-1)[0]) if _MODEL_KEY in archive.files else ""
     except SourceProblem:
         raise
     except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, zlib.error,
             zipfile.BadZipFile, pickle.UnpicklingError, NotImplementedError) as error:  # fmt: skip
         raise SourceProblem("unreadable", str(error)) from error
+    if model.lower().replace("+", "") not in ("", "smplh"):
+        raise SourceProblem("not SMPL+H", f"it says '{printable(model[:40])}'; get the 'SMPL+H G' files of AMASS")
     _check(poses, transl, betas, fps)
     text = gender.decode("utf-8", "replace") if isinstance(gender, bytes) else str(gender)
     return AmassMotion(poses, transl, betas.astype(np.float64), fps, text, isinstance(gender, bytes))
@@ -106,8 +113,10 @@ def _entry(archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
 
 
 def _check(poses: np.ndarray, transl: np.ndarray, betas: np.ndarray, fps: float) -> None:
-    body = 3 * SMPL22.num_joints
-    if not (poses.ndim == 2 and poses.shape[1] >= body and transl.shape == (len(poses), 3) and betas.size):
+    if poses.ndim == 2 and poses.shape[1] in _OTHER_WIDTHS:
+        whose = _OTHER_WIDTHS[poses.shape[1]]
+        raise SourceProblem("not SMPL+H", f"poses {poses.shape} are of {whose}; get the 'SMPL+H G' files of AMASS")
+    if not (poses.ndim == 2 and poses.shape[1] == WIDTH and transl.shape == (len(poses), 3) and betas.size):
         shapes = f"poses {poses.shape}, trans {transl.shape}, betas {betas.shape}"
         raise SourceProblem("not a motion", f"{shapes}; expected (F, 156), (F, 3), (16,)")
     if not all(a.dtype.kind in "fiu" for a in (poses, transl, betas)):

@@ -12,23 +12,19 @@ from typing import NamedTuple
 import numpy as np
 
 from hmr4d.body.retarget import retarget_bone_lengths, smpl_mean_bone_lengths
+from hmr4d.body.stance import points_of_skeleton
 from hmr4d.data.bvh import BvhClip, BvhError, read_bvh
 from hmr4d.data.importers.parallel import batches, default_jobs, ordered_map
 from hmr4d.data.joint_maps import JointMap
 from hmr4d.data.resampling import resample_positions
+from hmr4d.data.source_frame import UP_AXES, import_doubts, source_fps, turned_y_up
 from hmr4d.data.store import StoreWriter
+from hmr4d.utils.remarks import Remark, tell_once
 
 logger = logging.getLogger(__name__)
 
 _BATCH_BYTES = 2 << 20  # file content sent to a worker at once
 
-METRES_PER_UNIT = {
-    "m": 1.0,
-    "cm": 0.01,
-    "inch": 0.0254,
-    "cmu": 0.0254 / 0.45,  # the CMU database counts in 1/0.45 inch
-}
-UP_AXES = ("y", "z")
 RETARGETS = ("none", "smpl_mean")
 
 
@@ -40,10 +36,12 @@ class Conversion:
         joint_map: places the target joints.
         metres_per_unit: scale of the file's positions.
         fps: frames per second wanted.
-        up: axis that points up in the file; "z" is turned to y.
+        up: axis that points up in the file, one of UP_AXES; it is turned to y.
         skip_frames: frames dropped at the start, such as an added T-pose.
         retarget: "none", or "smpl_mean" for the mean SMPL bone lengths.
         add_offset_to_positions: position channels count from OFFSET instead of replacing it.
+        source_fps: frames per second of the files, where what they say is wrong.
+        mend: puts faults of a converter right before anything else, such as `cmu_files.restore_lost_bones`.
     """
 
     joint_map: JointMap
@@ -53,6 +51,8 @@ class Conversion:
     skip_frames: int = 0
     retarget: str = "none"
     add_offset_to_positions: bool = False
+    source_fps: float | None = None
+    mend: Callable[[BvhClip], BvhClip] | None = None
 
     def __post_init__(self) -> None:
         if self.up not in UP_AXES:
@@ -61,24 +61,28 @@ class Conversion:
             raise ValueError(f"Retarget '{self.retarget}' is not one of {RETARGETS}.")
         if not (np.isfinite(self.metres_per_unit) and self.metres_per_unit > 0):
             raise ValueError(f"Metres per unit must be a positive number, got {self.metres_per_unit}.")
+        for fps in (self.fps, self.source_fps):
+            if fps is not None and not (np.isfinite(fps) and fps > 0):
+                raise ValueError(f"Frames per second must be a positive number, got {fps}.")
 
     def __call__(self, clip: BvhClip) -> np.ndarray:
         """(M, J, 3) float32 metres, y up, lowest joint of the clip at y = 0; world heading and place are kept.
 
         Raises:
-            BvhError: the clip has no frame left or lacks joints of the map.
+            BvhError: the clip has no frame left, lacks joints of the map, or has a frame rate that no recording has.
         """
         if clip.num_frames <= self.skip_frames:
             raise BvhError(f"{clip.name}: {clip.num_frames} frames, all skipped (skip_frames = {self.skip_frames}).")
-        positions = clip.forward_kinematics(add_offset_to_positions=self.add_offset_to_positions)
+        if self.mend is not None:
+            clip = self.mend(clip)
+        fps = source_fps(clip, self.source_fps)
+        positions = clip.forward_kinematics(add_offset_to_positions=self.add_offset_to_positions, end_sites=True)
         try:
-            joints = self.joint_map.apply(positions[self.skip_frames :], clip.joint_names)
+            joints = self.joint_map.apply(positions[self.skip_frames :], clip.point_names, clip.end_site_of)
         except ValueError as error:
             raise BvhError(f"{clip.name}: {error}.") from None
         joints *= self.metres_per_unit
-        if self.up == "z":
-            joints = np.stack((joints[..., 0], joints[..., 2], -joints[..., 1]), axis=-1)
-        joints = resample_positions(joints, clip.fps, self.fps)
+        joints = resample_positions(turned_y_up(joints, self.up), fps, self.fps)
         joints = _lowest_at_zero(joints)
         if self.retarget == "smpl_mean":
             target = smpl_mean_bone_lengths(self.joint_map.skeleton)
@@ -129,15 +133,42 @@ class ClipFacts:
     skip_seconds: float = 0.0
 
 
-def convert_batch(batch: list[BvhSource], conversion: Conversion) -> list[tuple[str, np.ndarray | BvhError]]:
-    """Joints of some files by clip name; a bad file gives its error in place of joints."""
-    results: list[tuple[str, np.ndarray | BvhError]] = []
+class Converted(NamedTuple):
+    """What became of one file.
+
+    Attributes:
+        name: clip name.
+        joints: (M, J, 3) metres, or why there are none.
+        remarks: what is odd about a file that was read all the same.
+    """
+
+    name: str
+    joints: np.ndarray | BvhError
+    remarks: tuple[Remark, ...] = ()
+
+
+def convert_batch(batch: list[BvhSource], conversion: Conversion) -> list[Converted]:
+    """Joints of some files; a bad file, or one with a body of a size that nobody has, gives its error instead."""
+    results: list[Converted] = []
     for source in batch:
         try:
-            results.append((source.name, conversion(read_bvh(source.content, name=source.file_name))))
+            clip = read_bvh(source.content, name=source.file_name)
+            joints = conversion(clip)
+            doubts = _doubts(joints, conversion, clip.name)
+            results.append(Converted(source.name, joints, (*clip.remarks, *doubts)))
         except BvhError as error:
-            results.append((source.name, error))
+            results.append(Converted(source.name, error))
     return results
+
+
+def _doubts(joints: np.ndarray, conversion: Conversion, name: str) -> list[Remark]:
+    skeleton = conversion.joint_map.skeleton
+    doubts, is_refused = import_doubts(
+        joints, points_of_skeleton(skeleton), conversion.fps, scale=conversion.metres_per_unit, up=conversion.up
+    )
+    if is_refused:
+        raise BvhError(f"{name}: {next(doubt.words for doubt in doubts if doubt.kind == 'size')}")
+    return doubts
 
 
 def add_bvh_clips(
@@ -160,22 +191,26 @@ def add_bvh_clips(
         conversion: how a file becomes joints.
         min_frames: shorter clips are left out.
         canonical: turn every clip to face +z in its first frame, at the origin.
-        skip_bad: leave out unreadable files, with a warning, instead of stopping.
+        skip_bad: leave out such files, with a warning, instead of stopping.
         jobs: worker processes; one per core when None.
 
     Raises:
-        BvhError: a file is unreadable and `skip_bad` is not set.
+        BvhError: a file is unreadable, or its body has a size that nobody has, and `skip_bad` is not set.
     """
     groups = batches(sources, lambda source: len(source.content), _BATCH_BYTES)
     convert = functools.partial(convert_batch, conversion=conversion)
+    remarks: list[tuple[str, Remark]] = []
+    total = 0
     try:
-        for name, joints in itertools.chain.from_iterable(ordered_map(convert, groups, jobs or default_jobs())):
+        for name, joints, found in itertools.chain.from_iterable(ordered_map(convert, groups, jobs or default_jobs())):
+            total += 1
             if isinstance(joints, BvhError):
                 if not skip_bad:
                     raise joints
                 logger.warning("%s Left out.", joints)
                 writer.drop(name, "unreadable file")
                 continue
+            remarks += [(name, remark) for remark in found]
             facts = describe(name)
             kept = joints[round(facts.skip_seconds * conversion.fps) :]
             if len(kept) < max(min_frames, 1):
@@ -186,3 +221,4 @@ def add_bvh_clips(
             writer.add(name, facing_forward(kept) if canonical else kept, split=facts.split, labels=facts.labels)
     finally:
         writer.flush()  # an error or Ctrl-C loses no finished clip
+        tell_once(logger, remarks, total)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.data.captions import mirror_text
@@ -16,6 +18,7 @@ from hmr4d.data.importers.splits import read_name_list
 from hmr4d.data.safe_pickle import load_arrays_pickle
 from hmr4d.data.store import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.utils.progress import progress
+from hmr4d.utils.text_files import printable, read_text
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ _JOINT_SOURCES = ("joints3d.pth", "joints3d.npz", "new_joints")
 
 def read_texts(path: Path) -> list[Caption]:
     """Captions of one text file, as `captions_of` reads them."""
-    return captions_of(path.read_text(encoding="utf-8"), str(path))
+    return captions_of(read_text(path), str(path))
 
 
 def captions_of(content: str, name: str) -> list[Caption]:
@@ -53,23 +56,24 @@ def captions_of(content: str, name: str) -> list[Caption]:
         try:
             text, tokens, start, end = fields[0], fields[1], float(fields[2]), float(fields[3])
         except (IndexError, ValueError):
-            raise ValueError(
-                f"{name}, line {number}: expected 'caption#tokens#start#end', got '{line[:80]}'."
-            ) from None
+            shown = printable(line[:80])
+            raise ValueError(f"{name}, line {number}: expected 'caption#tokens#start#end', got '{shown}'.") from None
         start, end = (0.0 if math.isnan(value) else value for value in (start, end))
         captions.append(Caption(text, tuple(tokens.split()), start, end))
     return captions
 
 
 def import_humanml3d(
-    root: str | Path, out: str | Path, *, joints: str | Path | None = None, overwrite: bool = False
-) -> StoreSummary:
+    root: str | Path, out: str | Path, *, joints: str | Path | None = None, skip_bad: bool = False,
+    overwrite: bool = False,
+) -> StoreSummary:  # fmt: skip
     """Builds the store of a HumanML3D folder.
 
     Args:
         root: folder with `texts/`, split lists `*.txt`, and the joints.
         out: folder of the store.
         joints: file or folder of the joints; by default the first of joints3d.pth, joints3d.npz, new_joints/ in `root`.
+        skip_bad: leave out clips whose joints or texts cannot be read, with a warning, instead of stopping.
         overwrite: replace a finished store.
 
     Returns:
@@ -77,7 +81,7 @@ def import_humanml3d(
 
     Raises:
         FileNotFoundError: files are missing; all are named.
-        ValueError: a file is damaged.
+        ValueError: a file is damaged, or no motion of 22 joints; it is named.
     """
     root = Path(root)
     source = (
@@ -90,7 +94,7 @@ def import_humanml3d(
     if missing or source is None:
         raise FileNotFoundError(f"HumanML3D files not found: {', '.join(missing)}. See docs/data.md for the layout.")
     readers = joint_readers(source)
-    lists = {path.stem: read_name_list(path) for path in sorted(root.glob("*.txt"))}
+    lists = {path.stem: read_name_list(path) for path in sorted(root.glob("[!.]*.txt"))}
     lists = {split: names for split, names in lists.items() if any(name in readers for name in names)}
     split_of: dict[str, str] = {}
     for split in sorted(
@@ -109,11 +113,20 @@ def import_humanml3d(
     captions: dict[str, list[Caption]] = {}
     for name in progress(order, NAME, unit="clip"):
         text_file = root / "texts" / f"{name}.txt"
-        captions[name] = read_texts(text_file) if text_file.is_file() else []
-        if writer.is_done(name):
+        try:
+            captions[name] = read_texts(text_file) if text_file.is_file() else []
+            if writer.is_done(name):
+                continue
+            positions = _checked(readers[name](), name, source)
+        except ValueError as error:
+            if not skip_bad:
+                writer.flush()
+                raise
+            logger.warning("%s Left out.", error)
+            if not writer.is_done(name):
+                writer.drop(name, "unreadable file")
             continue
-        positions = readers[name]()
-        if positions.ndim == 3 and positions.shape[1:] == (SMPL22.num_joints, 3) and not np.isfinite(positions).all():
+        if not np.isfinite(positions).all():
             logger.warning("Clip '%s' has coordinates that are not finite; left out.", name)
             writer.drop(name, "coordinates not finite")
             continue
@@ -127,16 +140,28 @@ def import_humanml3d(
     return writer.finish(annotate=annotate, mirror_text=mirror_text, order=order, split_lists=lists)
 
 
+def _checked(positions: np.ndarray, name: str, source: Path) -> np.ndarray:
+    """The joints of a clip; ValueError unless they are (L, 22, 3) numbers, a single frame (22, 3) included."""
+    place = source / f"{name}.npy" if source.is_dir() else f"{source}, clip '{name}'"
+    if positions.ndim != 3 or positions.shape[1:] != (SMPL22.num_joints, 3) or not len(positions):
+        raise ValueError(
+            f"{place}: shape {positions.shape}; expected (L, {SMPL22.num_joints}, 3), joints of at least one frame."
+        )
+    if positions.dtype.kind not in "fiu":
+        raise ValueError(f"{place}: values of type {positions.dtype}; expected numbers.")
+    return positions
+
+
 def joint_readers(source: Path) -> Mapping[str, Callable[[], np.ndarray]]:
     """Clip name -> function that gives its (L, 22, 3) joints."""
     if source.is_dir():
-        return {path.stem: lambda path=path: _load_npy(path) for path in sorted(source.glob("*.npy"))}
+        return {path.stem: lambda path=path: _load_npy(path) for path in sorted(source.glob("[!.]*.npy"))}
     if source.suffix == ".npz":
         try:
             arrays = np.load(source, allow_pickle=False)
         except (ValueError, zipfile.BadZipFile, EOFError) as error:
             raise ValueError(f"{source} is damaged or no npz file: {error}.") from error
-        return {key.removesuffix(".npy"): lambda key=key: arrays[key] for key in arrays.files}
+        return {key.removesuffix(".npy"): lambda key=key: _member(arrays, key, source) for key in arrays.files}
     table = load_arrays_pickle(source)
     if not isinstance(table, dict) or not all(isinstance(v, dict) and "joints3d" in v for v in table.values()):
         raise ValueError(f"{source} must hold a dict of clip name -> {{'joints3d': array}}; it holds something else.")
@@ -145,8 +170,18 @@ def joint_readers(source: Path) -> Mapping[str, Callable[[], np.ndarray]]:
     }
 
 
+def _member(arrays: NpzFile, key: str, source: Path) -> np.ndarray:
+    try:
+        return arrays[key]
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{source}, clip '{key}', is damaged: {error}.") from error
+
+
 def _load_npy(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        array = np.load(path, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it holds several arrays")
+        return array
+    except (ValueError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged or no npy file: {error}.") from error

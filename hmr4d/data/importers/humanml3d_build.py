@@ -44,6 +44,7 @@ from hmr4d.data.importers.source_files import SourceFiles
 from hmr4d.representation.hml263 import fit_statistics
 from hmr4d.utils.files import atomic_path, file_hash, write_json, write_text
 from hmr4d.utils.progress import progress
+from hmr4d.utils.text_files import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -324,7 +325,7 @@ def _copy_splits(places: Places, rows: Sequence[IndexRow], report: BuildReport) 
     names = {n for row in rows for n in (row.name, mirrored(row.name))}
     found, differences = split_lists(places, _SPLITS), []
     for split, path in found.items():
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         listed = text.split()
         if split in published_release().splits:
             report.counts[f"split {split}"] = len(listed)

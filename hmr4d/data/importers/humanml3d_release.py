@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -13,6 +14,7 @@ import numpy as np
 import yaml
 
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.utils.text_files import read_text
 
 FPS = 20  # the rate that all of HumanML3D assumes; a clip's true rate is its source's divided by a whole number
 HUMANACT12 = "humanact12"
@@ -117,7 +119,7 @@ def read_index(path: str | Path) -> list[IndexRow]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"index.csv not found: {path}. It comes with the HumanML3D repository.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with io.StringIO(read_text(path), newline="") as file:
         reader = csv.DictReader(file)
         if missing := [c for c in _INDEX_COLUMNS if c not in (reader.fieldnames or ())]:
             raise ValueError(f"{path} has no column {', '.join(missing)}; expected {', '.join(_INDEX_COLUMNS)}.")

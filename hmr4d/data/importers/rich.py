@@ -28,6 +28,7 @@ from hmr4d.body.skeleton import SMPL22, SMPL24, Skeleton
 from hmr4d.data.captures import Capture, CaptureError, CaptureViews, check_body_extent
 from hmr4d.data.importers.ground_plane import GroundPlane, body_up, fit_ground_plane
 from hmr4d.data.importers.rich_bodies import BodyJoints, read_bodies
+from hmr4d.utils.text_files import read_text
 
 logger = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
@@ -70,7 +71,7 @@ def read_meta(path: Path) -> list[RichSequence]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"RICH list not found: {path}. It belongs to the data set's resources.")
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line for line in read_text(path).splitlines() if line.strip()]
     header = lines[0].split() if lines else []
     if tuple(header[:3]) != _LEADING or header[-1] != "view_id":
         raise CaptureError(f"{path} begins with {lines[:1]}; expected the columns {', '.join(_LEADING)} ... view_id.")
@@ -331,7 +332,7 @@ def _json_object(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"RICH file not found: {path}.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except ValueError as error:
         raise CaptureError(f"{path} is no JSON: {error}.") from error
     if not isinstance(content, dict):

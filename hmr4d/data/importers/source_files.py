@@ -91,7 +91,7 @@ class SourceFiles:
                 raise ValueError(f"{path} is damaged or cut short: {error}. Fetch it again.") from error
 
     def _wanted(self, path: PurePosixPath) -> str | None:
-        is_wanted = path.name.endswith(self._ending) and not path.name.startswith("._") and "__MACOSX" not in path.parts
+        is_wanted = path.name.endswith(self._ending) and not path.name.startswith(".") and "__MACOSX" not in path.parts
         return self._key_of(path) if is_wanted else None
 
     def _tar_names(self, path: Path) -> list[str]:

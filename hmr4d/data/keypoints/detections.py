@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_LAST_DIGITS = re.compile(r"(\d+)(?!.*\d)")
-_OTHER_NAMES = {"hip": "pelvis", "mid_hip": "pelvis", "midhip": "pelvis"}
+from hmr4d.utils.text_files import printable
+
+logger = logging.getLogger(__name__)
+
+_DIGITS = re.compile(r"\d+")
+_LONGEST = 60  # characters of a value in a message
+_HIGHEST = 2**53  # numbers above are no frames
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,13 @@ class Detection:
         frame: number of the frame.
         points: (J, 3) float64: u, v as in the file, confidence; a row without confidence in it has NaN.
         person: id that a tracker gave, or None.
+        place: index among the entries of its frame, placeholders counted.
     """
 
     frame: int
     points: NDArray[np.float64]
     person: str | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,12 @@ class DetectionTable:
 
     Attributes:
         detections: in any order.
-        layout: "coco", "openpose", "alphapose", "mmpose", "vitpose" or "npz".
+        layout: "coco", "openpose", "alphapose", "mmpose", "vitpose", "ultralytics", "mediapipe", "apple",
+            "deeplabcut" or "npz".
         skeleton: name of the joint set where the file or its layout tells it.
         fps: frames per second where the file tells it.
         joint_names: of the joints in the order of the file where it names them, in the words of `Skeleton`.
+        has_placeholders: absent people keep their place in the list of a frame.
     """
 
     detections: Sequence[Detection]
@@ -47,46 +57,95 @@ class DetectionTable:
     skeleton: str | None = None
     fps: float | None = None
     joint_names: tuple[str, ...] | None = None
+    has_placeholders: bool = False
+
+
+@dataclass
+class LeftOut:
+    """Entries that cannot be read: some are left out and named, more than half stop everything.
+
+    Attributes:
+        what: the entries, in the plural.
+        good: number of those that were read.
+    """
+
+    what: str
+    good: int = 0
+    errors: list[ValueError] = field(default_factory=lambda: [])
+
+    def tell(self) -> None:
+        """Warns of what is left out; raises the first error where as many are bad as good."""
+        if not self.errors:
+            return
+        if len(self.errors) >= self.good:
+            raise self.errors[0]
+        total = self.good + len(self.errors)
+        logger.warning(
+            "%d of %d %s are left out: %s", len(self.errors), total, self.what, printable(str(self.errors[0]))
+        )
+
+
+def shown(value: Any) -> str:
+    """A value for a message: short, and without control characters."""
+    text = printable(str(value) if isinstance(value, str) else repr(value))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def frame_number(name: Any, what: str) -> int:
     """Frame of a number, or the last digits of a file name; ValueError when there are none."""
+    while isinstance(name, (list, tuple)) and len(name) == 1:
+        name = name[0]
     if isinstance(name, bool) or not isinstance(name, (int, float, str)):
-        raise ValueError(f"{what} is {name!r}; expected a frame number or an image name that ends in one.")
+        raise ValueError(f"{what} is {shown(name)}; expected a frame number or an image name that ends in one.")
     if isinstance(name, str):
-        path = PurePosixPath(name.replace("\\", "/"))
-        found = _LAST_DIGITS.search(path.name if path.suffix[1:].isdigit() else path.stem)
-        if found is None:
-            raise ValueError(f"{what} is '{name}', in which there is no frame number. Name images like 000012.jpg.")
-        return int(found[1])
-    if not float(name).is_integer() or name < 0:
-        raise ValueError(f"{what} is {name}, which is no frame number. Frames are counted 0, 1, 2 ...")
+        if re.fullmatch(r"\s*[+-]?\d{1,18}(\.0*)?\s*", name):
+            return frame_number(float(name), what)
+        found = _runs(name)
+        if not found:
+            raise ValueError(
+                f"{what} is '{shown(name)}', in which there is no frame number. Name images like 000012.jpg."
+            )
+        return _in_reach(found[-1], what)
+    if not 0 <= name < _HIGHEST or name != int(name):
+        raise ValueError(f"{what} is {shown(name)}, which is no frame number. Frames are counted 0, 1, 2 ...")
     return int(name)
 
 
-def flat_points(values: Any, what: str) -> NDArray[np.float64]:
-    """(J, 3) from u, v, confidence, u, v, confidence ...; ValueError names the entry."""
-    array = _numbers(values, what).reshape(-1)
-    if len(array) == 0 or len(array) % 3:
-        raise ValueError(
-            f"{what} has {len(array)} numbers, no multiple of 3; expected u, v, confidence of every joint."
-        )
-    return array.reshape(-1, 3)
+def frame_numbers(names: Sequence[Any], what: str) -> list[int]:
+    """Frames of image names of one video: of all numbers in them the last that changes, such as 12 in 000012_1080p.jpg.
+
+    Raises:
+        ValueError: a name has no number; or two names would be the same frame, so they are of several videos.
+    """
+    runs = [_runs(name) if isinstance(name, str) else [] for name in names]
+    changing = [i for i in range(len(runs[0])) if len({r[i] for r in runs if len(r) > i}) > 1] if runs else []
+    if changing and all(runs) and len({len(r) for r in runs}) == 1 and len({_template(str(n)) for n in names}) == 1:
+        frames = [_in_reach(r[changing[-1]], what) for r in runs]
+    else:
+        frames = [frame_number(name, what) for name in names]
+    known: dict[int, Any] = {}
+    for frame, name in zip(frames, names, strict=True):
+        first = known.setdefault(frame, name)
+        if str(first) != str(name) and not isinstance(name, (int, float)):
+            raise ValueError(
+                f"'{shown(first)}' and '{shown(name)}' would both be frame {frame}. Keep one video in a file."
+            )
+    return frames
 
 
-def paired_points(points: Any, scores: Any, what: str) -> NDArray[np.float64]:
-    """(J, 3) from [[u, v], ...] or [[u, v, confidence], ...] and, or without, [confidence, ...]."""
-    array = _numbers(points, what)
-    if array.ndim == 3 and len(array) == 1:  # some versions keep an axis for the instance
-        array = array[0]
-    if array.ndim != 2 or array.shape[1] not in (2, 3):
-        raise ValueError(f"{what} has shape {array.shape}; expected [u, v] of every joint.")
-    if scores is None:
-        return array if array.shape[1] == 3 else np.insert(array, 2, np.nan, axis=1)
-    conf = _numbers(scores, f"the confidences of {what}").reshape(-1)
-    if len(conf) != len(array):
-        raise ValueError(f"{what} has {len(array)} joints and {len(conf)} confidences; expected as many of both.")
-    return np.concatenate([array[:, :2], conf[:, None]], 1)
+def _runs(name: str) -> list[str]:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return _DIGITS.findall(path.name if path.suffix[1:].isdigit() else path.stem)
+
+
+def _template(name: str) -> str:
+    return _DIGITS.sub("#", name)
+
+
+def _in_reach(digits: str, what: str) -> int:
+    if len(digits) > 18:
+        raise ValueError(f"{what} has the number {shown(digits)}, which is no frame number.")
+    return int(digits)
 
 
 def person_name(value: Any) -> str | None:
@@ -97,23 +156,5 @@ def person_name(value: Any) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return None if value == -1 else str(value)
-
-
-def joint_names(value: Any) -> tuple[str, ...] | None:
-    """Names of joints from a list or {number: name}, in the words of `Skeleton`; None for anything else."""
-    if isinstance(value, dict):
-        numbers = [str(number) for number in range(len(value))]
-        by_number = {str(number): name for number, name in value.items()}
-        value = [by_number[n] for n in numbers] if by_number.keys() == set(numbers) else None
-    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
-        return None
-    words = ["_".join(re.split(r"[\s_-]+", name.strip().lower())) for name in value]
-    return tuple(_OTHER_NAMES.get(word, word) for word in words)
-
-
-def _numbers(values: Any, what: str) -> NDArray[np.float64]:
-    try:
-        return np.asarray([] if values is None else values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} is no table of numbers ({error}).") from error
+    text = shown(value)
+    return None if text.lower() in ("-1", "", "nan", "none", "null") else text

@@ -1,4 +1,4 @@
-"""Folders with one JSON file per frame: OpenPose, and MMPose on images."""
+"""Folders with one JSON file per frame: OpenPose, MMPose and others on images; and how such files are read."""
 
 from __future__ import annotations
 
@@ -7,74 +7,76 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hmr4d.data.keypoints.detections import Detection, DetectionTable, flat_points, frame_number, person_name
-from hmr4d.data.keypoints.json_layouts import instance_points, sniff_json
+from hmr4d.data.keypoints.detections import Detection, DetectionTable, LeftOut, frame_numbers, shown
+from hmr4d.data.keypoints.json_layouts import people_in, sniff_json
+from hmr4d.utils.text_files import TextError, decode_text, printable
 
-_SERIES = re.compile(r"\d+(?!.*\d)")
+_SERIES = re.compile(r"\d+")
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file; ValueError when it is none."""
+    """Content of a JSON file, or of one JSON per line as a list; ValueError when it is neither."""
+    content = path.read_bytes()
+    if content[:4].count(0) >= 2 and not content.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")):
+        raise ValueError(f"{shown(path.name)} is no text, so it is no JSON file.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = decode_text(content, shown(path.name))
+    except TextError as error:
+        raise ValueError(str(error)) from error
+    try:
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name} is no JSON file ({error}).") from error
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) > 1 and isinstance(error, json.JSONDecodeError) and "Extra data" in error.msg:
+            try:
+                return [json.loads(line) for line in lines]
+            except (ValueError, RecursionError):
+                pass
+        raise ValueError(f"{shown(path.name)} is no JSON file ({printable(str(error))}).") from error
 
 
 def read_folder(folder: Path, layout: str | None) -> DetectionTable:
     """Detections of a folder; frames without a file or without people stay empty.
+
+    Hidden files are passed over. Files that are empty or damaged are left out and counted, unless they are most.
 
     Args:
         folder: holds files such as `clip_000000000012_keypoints.json`.
         layout: "openpose" or "mmpose"; None: by the content.
 
     Raises:
-        ValueError: no JSON file, files of several videos, or a damaged one.
+        ValueError: no JSON file, files of several videos, or most of them are damaged.
     """
-    files = sorted(folder.glob("*.json"))
+    files = sorted(p for p in folder.glob("*.json") if not p.name.startswith(".") and p.is_file())
     if not files:
-        raise ValueError("the folder holds no .json file; expected one per frame, as OpenPose writes them.")
-    series = {_SERIES.sub("", path.stem) for path in files}
+        labels = any(p.suffix == ".txt" for p in folder.glob("*"))
+        hint = " Its .txt files may be labels of YOLO; save results as JSON (to_json) instead." if labels else ""
+        raise ValueError(f"the folder holds no .json file; expected one per frame, as OpenPose writes them.{hint}")
+    series = {_SERIES.sub("#", path.stem) for path in files}
     if len(series) > 1:
         one, other = sorted(series)[:2]
-        raise ValueError(f"files of several videos lie side by side ('{one}' and '{other}'). Give each its own folder.")
+        raise ValueError(
+            f"files of several videos lie side by side ('{shown(one)}' and '{shown(other)}'). Give each its own folder."
+        )
+    frames = frame_numbers([path.name for path in files], "the name of a file")
     detections: list[Detection] = []
-    seen: dict[int, Path] = {}
-    for path in files:
-        frame = frame_number(path.name, "the name of a file")
-        if frame in seen:
-            raise ValueError(f"{seen[frame].name} and {path.name} would both be frame {frame}.")
-        seen[frame] = path
-        content = read_json(path)
-        layout = layout or sniff_json(content)
+    names: tuple[str, ...] | None = None
+    has_placeholders = False
+    left_out = LeftOut("files")
+    for path, frame in zip(files, frames, strict=True):
         try:
-            detections += _openpose(content, frame) if layout == "openpose" else _instances(content, frame)
+            if path.stat().st_size == 0:
+                raise ValueError("the file is empty.")
+            content = read_json(path)
+            layout = layout or sniff_json(content)
+            if content is not None and not isinstance(content, (list, dict)):
+                raise ValueError(f"it holds {shown(content)}; expected people and their joints.")
+            found, told, absent = people_in(content, frame)
         except ValueError as error:
-            raise ValueError(f"{path.name}: {error}") from error
-    return DetectionTable(detections, layout or "mmpose")
-
-
-def read_openpose_file(content: Any) -> DetectionTable:
-    """Detections of a single OpenPose file, as frame 0."""
-    return DetectionTable(_openpose(content, 0), "openpose")
-
-
-def _openpose(content: Any, frame: int) -> list[Detection]:
-    people = content.get("people") if isinstance(content, dict) else None
-    if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
-        raise ValueError("it has no list 'people', so it is no OpenPose output.")
-    found = []
-    for number, person in enumerate(people):
-        values = person.get("pose_keypoints_2d", person.get("pose_keypoints"))
-        if values is None:
-            raise ValueError(f"person {number} has no 'pose_keypoints_2d'.")
-        if values != []:  # else hands or a face without a body
-            points = flat_points(values, f"pose_keypoints_2d of person {number}")
-            found.append(Detection(frame, points, person_name(person.get("person_id"))))
-    return found
-
-
-def _instances(content: Any, frame: int) -> list[Detection]:
-    if not isinstance(content, list):
-        raise ValueError("it is neither OpenPose output nor a list of instances.")
-    return [Detection(frame, *instance_points(entry, f"instance {n}")) for n, entry in enumerate(content)]
+            left_out.errors.append(ValueError(f"{shown(path.name)}: {error}"))
+            continue
+        left_out.good += 1
+        detections += found
+        names, has_placeholders = names or told, has_placeholders or absent
+    left_out.tell()
+    return DetectionTable(detections, layout or "mmpose", joint_names=names, has_placeholders=has_placeholders)

@@ -8,6 +8,7 @@ people are not flat: which hints to believe, and what to make of them, is for th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +58,10 @@ def count_hint_features(codec: ViewTokenCodec | ViewPointCodec, world_codec: Wor
 
 
 @full_precision
-def ground_hints(pixels: Tensor, seen: Tensor, rig: Rig, skeleton: Skeleton, max_range: float) -> GroundHints:
+def ground_hints(
+    pixels: Tensor, seen: Tensor, rig: Rig, skeleton: Skeleton, max_range: float,
+    foot_heights: Mapping[str, float] | None = None,
+) -> GroundHints:  # fmt: skip
     """Hints of observed joints.
 
     A contact joint lies where its ray falls to the height that it has in a standing foot. The figure's plane goes
@@ -70,11 +74,12 @@ def ground_hints(pixels: Tensor, seen: Tensor, rig: Rig, skeleton: Skeleton, max
         rig: (B, V, ...) view 0 is the observed one; others are not looked at.
         skeleton: of the joints.
         max_range: metres over the floor; feet farther away tell nothing.
+        foot_heights: of standing joints, see `rest_heights`.
     """
     camera, feet, roots = rig.select([0]), list(skeleton.contact_joints), list(skeleton.root_joints)
     T_c2w = invert_rigid(camera.T_w2c)
     centre = T_c2w[:, :, None, :3, 3]  # (B, 1, 1, 3)
-    stands, valid = meet_floor(camera, pixels[:, None, :, feet], rest_heights(skeleton)[feet].to(pixels))
+    stands, valid = meet_floor(camera, pixels[:, None, :, feet], rest_heights(skeleton, foot_heights)[feet].to(pixels))
     stands, valid = stands[:, 0], valid[:, 0] & seen[..., feet]
     reach = (stands - centre)[..., ::2].norm(dim=-1)
     valid = valid & (reach < max_range)

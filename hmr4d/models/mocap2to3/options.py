@@ -24,8 +24,10 @@ class LiftSamplingOptions:
             longer than what the network was trained on.
         smooth_observed: seconds; standard deviation of a Gaussian over time along which the observed keypoints are
             smoothed first: where a ray meets the floor far away, errors of pixels do not average out later.
-        smooth_image, smooth_depth: seconds; standard deviations of Gaussians over time along which the finished motion
-            is smoothed as view 0 sees it, and in its depth, which one view tells worst. 0 leaves it as it is.
+        smooth_image, smooth_depth, smooth_limb_depth: seconds; standard deviations of Gaussians over time along which
+            the finished motion is smoothed as view 0 sees it, in the depth of its root, which one view tells worst,
+            and in the depth of the other joints against the root. 0 leaves it as it is.
+        constant_bones: the finished motion is fitted so that bones keep their length (`bone_fit`).
     """
 
     num_inference_steps: int = 100
@@ -40,9 +42,11 @@ class LiftSamplingOptions:
     smooth_observed: float = 0.0
     smooth_image: float = 0.0
     smooth_depth: float = 0.0
+    smooth_limb_depth: float = 0.0
+    constant_bones: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("smooth_observed", "smooth_image", "smooth_depth"):
+        for name in ("smooth_observed", "smooth_image", "smooth_depth", "smooth_limb_depth"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"Sampling option {name} is {getattr(self, name)}; expected seconds, 0 for none.")
         if self.step not in STEPS:

@@ -5,25 +5,36 @@ A plain module that needs neither a trainer nor a configuration: `training_loss`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hmr4d.body.joint_conventions import convention_facts, convention_of
+from hmr4d.body.joint_conventions import bone_lengths, convention_facts, convention_of
+from hmr4d.body.joint_conventions import foot_heights as convention_heights
+from hmr4d.body.light_body import load_light_body
+from hmr4d.body.skeleton import SMPL22
 from hmr4d.data.resampling import resampled_length
 from hmr4d.diffusion.noise import IndependentNoise, NoiseSource
 from hmr4d.diffusion.requests import fitting, seeds_of
 from hmr4d.diffusion.sampler import sample
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.geometry.cameras import invert_rigid, world_to_camera
+from hmr4d.geometry.cameras import world_to_camera
 from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
 from hmr4d.geometry.rigs import CONDITION_SIZES, Rig, camera_condition, first_camera, normalise, project
 from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
+from hmr4d.models.mocap2to3.bone_fit import fit_bones
+from hmr4d.models.mocap2to3.cleaning import MIN_VIEW_DEPTH, hold_root, smooth_as_seen
 from hmr4d.models.mocap2to3.denoiser import LiftingDenoiser
-from hmr4d.models.mocap2to3.ground_hints import count_hint_features, ground_hints, hints_in_views, hints_in_world
+from hmr4d.models.mocap2to3.ground_hints import (
+    GroundHints,
+    count_hint_features,
+    ground_hints,
+    hints_in_views,
+    hints_in_world,
+)
 from hmr4d.models.mocap2to3.losses import masked_mean, step_error
 from hmr4d.models.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
 from hmr4d.models.mocap2to3.output import LiftOutput
@@ -33,7 +44,6 @@ from hmr4d.models.mocap2to3.tracks import (
     reflected_frames,
     resample_motion,
     resample_track,
-    smooth_in_time,
     smooth_track,
     window_starts,
 )
@@ -45,7 +55,6 @@ from hmr4d.utils.precision import full_precision
 from hmr4d.utils.progress import progress
 
 MAX_TOKENS = 40_000  # frames times views at once
-MIN_VIEW_DEPTH = 0.1  # metres; a frame with a joint nearer to a camera keeps what the network drew there
 
 
 class Mocap2to3Pipeline(nn.Module):
@@ -61,13 +70,14 @@ class Mocap2to3Pipeline(nn.Module):
         max_range: metres, of the pointmaps.
         fps: frames per second of the motion that the network knows.
         joint_convention: of that motion, see `body.joint_conventions`.
+        foot_heights: metres over the floor of its standing foot joints by part; None: those of the convention.
     """
 
     def __init__(
         self, denoiser: LiftingDenoiser, codec: ViewTokenCodec | ViewPointCodec, schedule: NoiseSchedule, *,
         world_codec: WorldJointsCodec | None = None, sampling: LiftSamplingOptions | None = None,
         training: LiftTrainingOptions | None = None, cameras: str = "paper", max_range: float = DEFAULT_RANGE,
-        fps: float = 30.0, joint_convention: str | None = None,
+        fps: float = 30.0, joint_convention: str | None = None, foot_heights: Mapping[str, float] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         state = codec if world_codec is None else world_codec
@@ -86,6 +96,7 @@ class Mocap2to3Pipeline(nn.Module):
         self.sampling, self.training_options = sampling or LiftSamplingOptions(), training or LiftTrainingOptions()
         self.cameras, self.max_range, self.fps = cameras, max_range, fps
         self.joint_convention = convention_of(convention_facts(joint_convention))
+        self.foot_heights = convention_heights(joint_convention) if foot_heights is None else dict(foot_heights)
 
     @property
     def device(self) -> torch.device:
@@ -172,15 +183,18 @@ class Mocap2to3Pipeline(nn.Module):
         """What the network is told of where observed joints (B, L, J, 2) are (`ground_hints`); None: nothing."""
         if not self.denoiser.num_hint_features:
             return None
-        hints = ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range)
+        hints = self._ground_hints(pixels, seen, rig)
         if self.world_codec is not None:
             return hints_in_world(hints, self.world_codec)
         return hints_in_views(hints, rig, self.codec)
 
     def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor:
         """Joints (B, L, J, 3) as a flat figure on the floor where the feet are seen (`ground_hints`), NaN elsewhere."""
-        hints = ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range)
+        hints = self._ground_hints(pixels, seen, rig)
         return torch.where(hints.valid[..., -1:, None], hints.figure, torch.nan)
+
+    def _ground_hints(self, pixels: Tensor, seen: Tensor, rig: Rig) -> GroundHints:
+        return ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range, self.foot_heights)
 
     def _point_terms(self, predicted: Tensor, x_0: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Errors of decoded points whose weight is not 0, by the name of the weight."""
@@ -375,23 +389,35 @@ class Mocap2to3Pipeline(nn.Module):
             found = self.sample_window(inputs.select(rows), part, noise, options, before)
             end = start + found.joints3d.shape[1]
             joints3d[rows, start:end], residual[rows, start:end] = found.joints3d, found.residual
-        return Lifted(self._cleaned(joints3d, inputs.rig, track.lengths, options), residual)
+        return Lifted(self._finished(joints3d, inputs.rig, track, options), residual)
 
-    @full_precision
     def _cleaned(self, joints3d: Tensor, rig: Rig, lengths: Tensor, options: LiftSamplingOptions) -> Tensor:
-        """Motion (B, L, J, 3) smoothed across and along the rays of view 0; joints behind it stay where they are."""
-        if options.smooth_image == options.smooth_depth == 0:
+        """Motion (B, L, J, 3) smoothed as view 0 sees it."""
+        roots = self.codec.skeleton.root_joints
+        return smooth_as_seen(joints3d, rig, lengths, options, fps=self.fps, root_joints=roots)
+
+    def _finished(self, joints3d: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions) -> Tensor:
+        """Motion (B, L, J, 3) with a root where view 0 saw none, smoothed, with constant bones if that is asked for."""
+        roots, skeleton = self.codec.skeleton.root_joints, self.codec.skeleton
+        seen = (track.conf >= options.min_conf) & (track.conf > 0)
+        joints3d = joints3d.clone()
+        for row, length in enumerate(track.lengths.tolist()):
+            known = seen[row, :length, list(roots)].all(-1)
+            joints3d[row, :length] = hold_root(joints3d[row, :length], known, fps=self.fps, root_joints=roots)
+        joints3d = self._cleaned(joints3d, rig, track.lengths, options)
+        if not options.constant_bones:
             return joints3d
-        T_w2c, shape = rig.T_w2c[:, 0], joints3d.shape[1:3]
-        points_c = world_to_camera(joints3d.flatten(1, 2), T_w2c).unflatten(1, shape)
-        depth = points_c[..., 2:].clamp(min=MIN_VIEW_DEPTH)
-        image = smooth_in_time(points_c[..., :2] / depth, lengths, options.smooth_image * self.fps)
-        smooth = smooth_in_time(depth, lengths, options.smooth_depth * self.fps)
-        moved = torch.cat([image, torch.ones_like(smooth)], -1) * smooth
-        moved = world_to_camera(moved.flatten(1, 2), invert_rigid(T_w2c)).unflatten(1, shape)
-        beyond = torch.arange(shape[0], device=lengths.device) >= lengths[:, None]
-        in_front = (points_c[..., 2] > MIN_VIEW_DEPTH) | beyond[..., None]
-        return torch.where(in_front.all(1)[:, None, :, None], moved, joints3d)
+        proportions = None
+        if skeleton.name == SMPL22.name:
+            proportions = bone_lengths(self.joint_convention, load_light_body().rest_joints)
+        for row, length in enumerate(track.lengths.tolist()):
+            fitted = fit_bones(
+                joints3d[row, :length].cpu(), track.pixels[row, :length].cpu(),
+                (track.conf * seen)[row, :length].cpu(), Rig(rig.size[row], rig.K4[row], rig.T_w2c[row]).to("cpu"),
+                proportions, fps=self.fps, skeleton=skeleton,
+            )  # fmt: skip
+            joints3d[row, :length] = fitted.to(joints3d)
+        return joints3d
 
     def sample(
         self, kp2d: Tensor, conf: Tensor, rig: Rig, *, fps: float | None = None, lengths: Tensor | None = None,

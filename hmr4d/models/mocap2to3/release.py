@@ -42,6 +42,7 @@ def save_release(
     config = {
         "skeleton": codec.skeleton.name,
         "joint_convention": pipeline.joint_convention,
+        "foot_heights": pipeline.foot_heights,
         "tokens": tokens,
         "margin": codec.margin,
         "direct": pipeline.world_codec is not None,
@@ -94,4 +95,5 @@ def _build(folder: Path, config: dict[str, Any]) -> Mocap2to3Pipeline:
         max_range=config["max_range"],
         fps=config["fps"],
         joint_convention=config.get("joint_convention"),
+        foot_heights=config.get("foot_heights"),  # older releases: those of the convention
     )

@@ -20,7 +20,9 @@ class SamplingOptions:
         is_perspective: pinhole views.
         height: "frame" (published) or "clip" scales to the neutral body height; "none" leaves box units.
         accumulate_root: sum the next root to a trajectory; False keeps the figure at the origin.
-        plant_feet: let standing feet and the floor correct the trajectory, see `body.foot_planting`.
+        smooth: take noise out along time, see `body.temporal_smoothing`; off as published.
+        rigid_bones: bones keep one length, the same left and right, see `body.motion_cleaning`; off as published.
+        plant_feet: feet that stand do not slide, sink or float, see `body.foot_planting`; off as published.
     """
 
     num_inference_steps: int = 100
@@ -32,6 +34,8 @@ class SamplingOptions:
     is_perspective: bool = False
     height: str = "frame"
     accumulate_root: bool = True
+    smooth: bool = False
+    rigid_bones: bool = False
     plant_feet: bool = False
 
     def __post_init__(self) -> None:

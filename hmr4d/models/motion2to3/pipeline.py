@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from hmr4d.body.canonical import face_first_frame, put_on_floor
-from hmr4d.body.foot_planting import plant_feet, remove_floating
 from hmr4d.body.joint_conventions import convention_facts, convention_of
 from hmr4d.body.motion import MotionOutput
+from hmr4d.body.motion_cleaning import clean_motion
 from hmr4d.data.prompts import check_prompts, check_seconds
 from hmr4d.data.randomness import ItemRandom
 from hmr4d.data.rigs import OrbitRig
@@ -29,6 +29,7 @@ from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.losses import global_velocity, masked_mse, padded_mse
 from hmr4d.models.motion2to3.options import SamplingOptions, TrainingOptions
 from hmr4d.models.motion2to3.patch_denoiser import PatchDenoiser
+from hmr4d.nn.action_index import ActionIndex
 from hmr4d.nn.text import TextEncoder, TextFeatures
 from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec
@@ -37,6 +38,7 @@ from hmr4d.representation.views import PATCH, OrthographicViews, PerspectiveView
 from hmr4d.utils.precision import full_precision
 from hmr4d.utils.progress import progress
 
+DEFAULT_SECONDS = 5.0  # of a prompt without a duration, where nothing is known of actions
 MAX_TOKENS = 40_000  # frames times views at once; about 1 GB with the published network
 
 
@@ -110,6 +112,9 @@ class Motion2to3Pipeline(nn.Module):
         max_seconds, min_seconds: what `sample` accepts.
         joint_convention: of the motion it learns from, see `body.joint_conventions`.
         about: what its motions say of it: `model`, and the `licence` of the motion it learns from. None is left out.
+
+    Attributes:
+        actions: what it has learnt to do, or None where nobody listed it; released models may bring it.
     """
 
     def __init__(
@@ -136,6 +141,7 @@ class Motion2to3Pipeline(nn.Module):
         self.text_adapter = TextAdapter.load(text_adapter) if isinstance(text_adapter, (str, Path)) else text_adapter
         self._text_encoder = [text_encoder]  # in a list: frozen, never part of the state dict
         self._null_text: TextFeatures | None = None
+        self.actions: ActionIndex | None = None
         self.sampling, self.training_options = sampling or SamplingOptions(), training or TrainingOptions()
         self.rig, self.relative_cameras = rig or OrbitRig(), relative_cameras
         self.use_pooled_token = use_pooled_token
@@ -149,12 +155,17 @@ class Motion2to3Pipeline(nn.Module):
 
     # --- text ------------------------------------------------------------------------------------------------------
 
-    def encode_text(self, texts: list[str]) -> TextFeatures:
-        """Features of prompts on the pipeline's device; RuntimeError when there is no encoder."""
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """Of prompts; RuntimeError when there is none."""
         encoder = self._text_encoder[0]
         if encoder is None:
             raise RuntimeError("This pipeline has no text encoder; give it one or pass batches with cached text.")
-        return encoder.encode(texts).to(self.device)
+        return encoder
+
+    def encode_text(self, texts: list[str]) -> TextFeatures:
+        """Features of prompts on the pipeline's device; RuntimeError when there is no encoder."""
+        return self.text_encoder.encode(texts).to(self.device)
 
     def set_null_text(self, features: TextFeatures) -> None:
         """Sets the features (1) of the empty prompt, so that training needs no encoder."""
@@ -165,6 +176,16 @@ class Motion2to3Pipeline(nn.Module):
         if self._null_text is None:
             self._null_text = self.encode_text([""])
         return self._null_text.to(self.device)
+
+    def suited_seconds(self, texts: Sequence[str]) -> list[float]:
+        """A duration for each prompt, by those of the nearest known actions, in tenths of a second within the limits.
+
+        Where the known actions are not listed it is DEFAULT_SECONDS, or the nearest limit.
+        """
+        chosen = [DEFAULT_SECONDS] * len(texts)
+        if self.actions is not None:
+            chosen = [round(facts.seconds, 1) for facts in self.actions.facts(self.encode_text(list(texts)).pooled)]
+        return [min(max(seconds, self.min_seconds), self.max_seconds) for seconds in chosen]
 
     def _text_inputs(self, text: TextFeatures) -> dict[str, Tensor]:
         """Denoiser keywords for encoded text."""
@@ -363,9 +384,11 @@ class Motion2to3Pipeline(nn.Module):
     def finish(self, local: Tensor, lengths: Tensor, options: SamplingOptions) -> Tensor:
         """Local (B, L, P + 1, 3) -> (B, L, J, 3) in the world: steps summed, facing +z, on the floor, zero padded."""
         joints3d = self._in_camera_world(local, options)
-        if options.plant_feet:
-            joints3d = plant_feet(joints3d, fps=self.fps, lengths=lengths)
-            joints3d = remove_floating(joints3d, fps=self.fps, lengths=lengths)
+        if options.smooth or options.rigid_bones or options.plant_feet:
+            joints3d = clean_motion(
+                joints3d, fps=self.fps, lengths=lengths, smooth=options.smooth, rigid_bones=options.rigid_bones,
+                plant=options.plant_feet,
+            )  # fmt: skip
         joints3d = put_on_floor(face_first_frame(joints3d), lengths)
         valid = torch.arange(joints3d.shape[1], device=joints3d.device) < lengths.to(joints3d.device)[:, None]
         return joints3d * valid[..., None, None]
@@ -375,7 +398,7 @@ class Motion2to3Pipeline(nn.Module):
         return from_next_root(local) if options.accumulate_root else local[..., :-1, :]
 
     def sample(
-        self, texts: Sequence[str], *, seconds: float | Sequence[float] = 5.0, seed: int | Sequence[int] = 0,
+        self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,
         generator: torch.Generator | Sequence[torch.Generator] | None = None, num_samples: int = 1,
         num_inference_steps: int | None = None, guidance_scale: float | None = None, max_tokens: int = MAX_TOKENS,
     ) -> MotionOutput:  # fmt: skip
@@ -386,7 +409,7 @@ class Motion2to3Pipeline(nn.Module):
 
         Args:
             texts: prompts; an empty prompt raises ValueError, one that is not a string TypeError.
-            seconds: one duration, or one per prompt.
+            seconds: one duration, or one per prompt; None: `suited_seconds`.
             seed: of sample 0; one, or one per prompt.
             generator: CPU generator that replaces the seed, or one per prompt.
             num_samples: motions per prompt.
@@ -394,7 +417,7 @@ class Motion2to3Pipeline(nn.Module):
             max_tokens: frames times views in memory at once; more are drawn in several batches.
 
         Returns:
-            The motions, with what they were made of in `extras`: `camera_joints3d` (B, L, J, 3) before planting, facing
+            The motions, with what they were made of in `extras`: `camera_joints3d` (B, L, J, 3) before cleaning, facing
             and flooring, in the world of the cameras `T_w2c` (B, V, 4, 4), and `is_perspective`, how these see.
         """
         texts = check_prompts(texts)
@@ -427,7 +450,7 @@ class Motion2to3Pipeline(nn.Module):
         )
 
     def sample_batches(
-        self, texts: Sequence[str], *, seconds: float | Sequence[float] = 5.0, seed: int | Sequence[int] = 0,
+        self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,
         generator: torch.Generator | Sequence[torch.Generator] | None = None, num_samples: int = 1,
         num_inference_steps: int | None = None, guidance_scale: float | None = None, max_tokens: int = MAX_TOKENS,
     ) -> Iterator[tuple[list[tuple[int, int]], MotionOutput]]:  # fmt: skip
@@ -439,6 +462,7 @@ class Motion2to3Pipeline(nn.Module):
         texts = check_prompts(texts)
         if num_samples < 1:
             raise ValueError(f"num_samples is {num_samples}; ask for at least one.")
+        seconds = self.suited_seconds(texts) if seconds is None else seconds
         durations = check_seconds(seconds, len(texts), min_seconds=self.min_seconds, max_seconds=self.max_seconds)
         lengths = [round(duration * self.fps) for duration in durations]
         seeds = seeds_of(seed, generator, len(texts))

@@ -15,7 +15,9 @@ from hmr4d.models.motion2to3.denoiser import MotionDenoiser
 from hmr4d.models.motion2to3.options import SamplingOptions
 from hmr4d.models.motion2to3.patch_denoiser import PatchDenoiser
 from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.nn.action_index import FILE_NAME, ActionIndex
 from hmr4d.nn.text import TextEncoder, build_text_encoder
+from hmr4d.nn.text_adapter import ADAPTER_NAME, TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec, Statistics
 from hmr4d.utils.files import atomic_path
 from hmr4d.utils.releases import CONFIG_NAME, find_release, model_facts, read_release_config, write_release
@@ -25,14 +27,13 @@ FORMAT = "hmr4d-motion2to3"
 VERSION = 1
 NETWORKS = {network.__name__: network for network in (MotionDenoiser, PatchDenoiser)}
 STATISTICS_NAME = "statistics.npz"
-ADAPTER_NAME = "text_adapter.safetensors"
 
 
 def save_release(
     folder: str | Path, pipeline: Motion2to3Pipeline, *, network: dict[str, Any], text_encoder: dict[str, Any],
     about: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Writes weights (float16), configuration and statistics of a pipeline.
+    """Writes weights (float16), configuration, statistics and, where they are listed, known actions of a pipeline.
 
     Args:
         folder: made if needed.
@@ -44,8 +45,12 @@ def save_release(
     folder = Path(folder)
     with atomic_path(folder / STATISTICS_NAME) as path:
         pipeline.codec.statistics.save(path)
-    if pipeline.text_adapter is not None:
-        pipeline.text_adapter.save(folder / ADAPTER_NAME)
+    adapter = pipeline.text_adapter
+    if pipeline.actions is not None:
+        pipeline.actions.save(folder / FILE_NAME)
+        adapter = adapter or pipeline.actions.adapter
+    if adapter is not None:
+        adapter.save(folder / ADAPTER_NAME)
     config = {
         "skeleton": pipeline.codec.statistics.skeleton,
         "representation": pipeline.codec.statistics.representation,
@@ -89,7 +94,20 @@ def load_release(
             f"{folder / CONFIG_NAME} does not describe a pipeline of this version ({error}). Restore the folder."
         ) from error
     pipeline.about |= model_facts(name_or_folder, folder)
+    pipeline.actions = load_actions(folder)
     return pipeline.eval().to(device)
+
+
+def load_actions(folder: Path) -> ActionIndex | None:
+    """The known actions in the folder of a model or of `prepare.py text-adapter`; None where there is no list.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    if not (folder / FILE_NAME).is_file():
+        return None
+    adapter = folder / ADAPTER_NAME
+    return ActionIndex.load(folder / FILE_NAME, TextAdapter.load(adapter) if adapter.is_file() else None)
 
 
 def _build(folder: Path, config: dict[str, Any], text_encoder: TextEncoder | None) -> Motion2to3Pipeline:

@@ -168,12 +168,13 @@ def test_smoothing_along_and_across_the_rays_of_view_0() -> None:
         request = {"rig": rig, "lengths": lengths[rows]}
         return pipeline.sample(kp2d[rows, : lengths[rows].max()], conf[rows, : lengths[rows].max()], **request).joints3d
 
-    rough, deep, both = lifted(), lifted(smooth_depth=0.1), lifted(smooth_depth=0.1, smooth_image=0.1)
+    along = {"smooth_depth": 0.1, "smooth_limb_depth": 0.1}
+    rough, deep, both = lifted(), lifted(**along), lifted(**along, smooth_image=0.1)
     pixels = [seen(motion, rig)[:, 0] for motion in (rough, deep)]
     assert largest_error(pixels[0][1], pixels[1][1]) < 0.05
     errors = [float((motion - joints3d)[1].norm(dim=-1).mean()) for motion in (rough, deep, both)]
     assert errors[0] > 1.1 * errors[1] and errors[1] > 1.3 * errors[2]
-    alone = lifted(rows=slice(1), smooth_depth=0.1, smooth_image=0.1)
+    alone = lifted(rows=slice(1), **along, smooth_image=0.1)
     torch.testing.assert_close(alone[0], both[0, :21], atol=1e-4, rtol=0)
     line = torch.arange(12.0)[None, :, None] * torch.tensor([1.0, -2.0])
     torch.testing.assert_close(smooth_in_time(line, torch.tensor([12]), 2.0), line)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hmr4d import load_pipeline
+from hmr4d.body.joint_conventions import foot_heights
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.models.mocap2to3.checkpoints import NEW_IN_VIEWS, load_weights
 from hmr4d.models.mocap2to3.denoiser import LiftingDenoiser
@@ -90,9 +91,22 @@ def test_a_release_lifts_as_what_it_was_made_of(kind: str, tmp_path: Path) -> No
     assert isinstance(loaded, Mocap2to3Pipeline) and not loaded.training
     assert (loaded.fps, loaded.cameras, loaded.max_range, loaded.sampling) == (20.0, "paper", 20.0, pipeline.sampling)
     assert vars(loaded.codec) == vars(pipeline.codec)
-    assert loaded.joint_convention == "bandai_namco"
+    assert loaded.joint_convention == "bandai_namco" and loaded.foot_heights == pipeline.foot_heights != {}
     request = people(1, 16)[..., :2] * 50 + 500, torch.ones(1, 16, 22), rig
     assert torch.equal(loaded.sample(*request).joints3d, pipeline.sample(*request).joints3d)
+
+
+def test_standing_feet_are_those_of_the_release_and_of_the_convention_in_older_ones(tmp_path: Path) -> None:
+    released(tmp_path, "tokens")
+    config = tmp_path / "config.json"
+    saved = json.loads(config.read_text("utf-8"))
+    config.write_text(json.dumps(saved | {"foot_heights": {"foot": 0.03}}))
+    assert load_release(tmp_path).foot_heights == {"foot": 0.03}
+    del saved["foot_heights"]
+    config.write_text(json.dumps(saved))
+    assert load_release(tmp_path).foot_heights == foot_heights("bandai_namco")
+    config.write_text(json.dumps(saved | {"joint_convention": None}))
+    assert load_release(tmp_path).foot_heights == {}
 
 
 def test_damaged_releases_are_named(tmp_path: Path) -> None:

@@ -534,3 +534,23 @@ def test_sampling_replays_recorded_noise() -> None:
     assert torch.equal(first.local, second.local)
     with pytest.raises(IndexError, match="used up"):
         pipeline.sample_views(conditions, RecordedNoise(noise[:-1]), pipeline.sampling)
+
+
+def test_cleaning_gives_finished_motion_constant_bones_and_is_off_by_default() -> None:
+    """Networks without training make figures without sense, and even those get bones that keep their length."""
+    lengths = {"seconds": 1.5, "seed": 3}
+    plain, cleaned = (
+        tiny_pipeline(height="clip", **dict.fromkeys(("smooth", "rigid_bones", "plant_feet"), switch)).sample(
+            ["a kick", "a bow"], **lengths
+        )
+        for switch in (False, True)
+    )
+    assert torch.equal(plain.joints3d, tiny_pipeline(height="clip").sample(["a kick", "a bow"], **lengths).joints3d)
+    assert torch.equal(plain.extras["camera_joints3d"], cleaned.extras["camera_joints3d"])
+    parents, children = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
+    spread = [
+        (out.joints3d[..., children, :] - out.joints3d[..., parents, :]).norm(dim=-1).std(1).max()
+        for out in (plain, cleaned)
+    ]
+    assert spread[1] < 1e-4 < spread[0]
+    assert cleaned.joints3d[..., 1].amin((1, 2)).abs().max() < 1e-6

@@ -12,7 +12,11 @@ from hmr4d.cli.compose import compose_config
 from hmr4d.metrics.physical import physical_metrics
 
 FOLDER = Path(__file__).resolve().parents[3] / "inputs" / "checkpoints" / "hmr4d"
-EXPERIMENTS = {"motion2to3-bandai": "motion2to3/finetune_mv", "motion2to3-bandai-2d": "motion2to3/pretrain_2d"}
+EXPERIMENTS = {
+    "motion2to3-bandai": "motion2to3/finetune_mv",
+    "motion2to3-bandai-2d": "motion2to3/pretrain_2d",
+    "motion2to3-everyday": "motion2to3/everyday",
+}
 
 
 def plain(node: object) -> dict[str, object]:
@@ -48,6 +52,15 @@ def test_the_experiment_builds_the_released_pipeline(name: str) -> None:
     for key in ("fps", "min_seconds", "max_seconds", "relative_cameras", "use_pooled_token"):
         assert pipeline[key] == released[key], key
     assert cfg.text.name == released["text_encoder"]["name"]
+
+
+def test_released_words_and_actions_go_with_the_weights() -> None:
+    pipeline = load_pipeline("motion2to3-everyday")
+    assert pipeline.text_adapter is not None
+    assert pipeline.actions is not None
+    out = pipeline.sample(["a man jumps up and down"], seed=0, num_inference_steps=2)
+    assert torch.isfinite(out.joints3d).all()
+    assert 1.5 <= len(out.motion(0)) / out.fps <= 9.8
 
 
 def test_it_moves_as_told() -> None:

@@ -38,7 +38,8 @@ def tiny_denoiser(*, awake: bool = True, **changes: Any) -> MotionDenoiser:
 
 def tiny_pipeline(
     denoiser: MotionDenoiser | PatchDenoiser | None = None, *, num_views: int = 4,
-    training: TrainingOptions | None = None, num_steps: int = 10, fps: float = 20.0, use_pooled_token: bool = False, **sampling: Any,
+    training: TrainingOptions | None = None, num_steps: int = 10, fps: float = 20.0, use_pooled_token: bool = False,
+    **sampling: Any,
 ) -> Motion2to3Pipeline:  # fmt: skip
     """Pipeline with ten diffusion steps and a text encoder without weights."""
     options = SamplingOptions(**({"num_inference_steps": num_steps} | sampling))

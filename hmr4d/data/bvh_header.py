@@ -1,0 +1,236 @@
+"""The HIERARCHY of a BVH file: joints, end sites and channels out of its text."""
+
+from __future__ import annotations
+
+import locale
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from hmr4d.utils.remarks import Remark
+from hmr4d.utils.text_files import printable
+
+_CHANNEL_NAMES = {f"{axis}{kind}".lower(): f"{axis}{kind}" for axis in "XYZ" for kind in ("position", "rotation")}
+_WORDS = re.compile(r"[{}]|[^ \t\r\f\v{}]+")
+_END_WORDS = ("END", "END_SITE", "ENDSITE", "END-SITE")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?$")
+LARGEST = 1e9  # of any unit or degree: beyond it a file is damaged
+_ASIAN_RUN = re.compile(r"[^\x00-\x7f]+")
+
+
+class BvhError(ValueError):
+    """A BVH file that cannot be read: one sentence with file, line and cause."""
+
+
+@dataclass(frozen=True)
+class BvhHeader:
+    """What comes before MOTION; for the fields see `BvhClip`."""
+
+    joint_names: tuple[str, ...]
+    parents: tuple[int, ...]
+    offsets: np.ndarray
+    channels: tuple[tuple[str, ...], ...]
+    end_names: tuple[str, ...]
+    end_parents: tuple[int, ...]
+    end_offsets: np.ndarray
+    remarks: tuple[Remark, ...]
+
+
+def number_or_none(word: str | bytes) -> float | None:
+    """A finite number within the range of lengths and angles; None for any other word."""
+    text = word.decode("ascii", errors="replace") if isinstance(word, bytes) else word
+    try:
+        value = float("x" if "_" in text else text)
+    except ValueError:
+        return None
+    return value if abs(value) <= LARGEST else None  # NaN fails the comparison
+
+
+def number_fault(word: str) -> str:
+    """Why a word is no number, for messages."""
+    shown = f"'{printable(word[:40])}'"
+    if _DECIMAL_COMMA.match(word):
+        return f"{shown} has a decimal comma; replace the commas of all numbers by points"
+    if word.endswith(",") and number_or_none(word[:-1]) is not None:
+        return f"{shown} ends with a comma; separate numbers by blanks alone"
+    try:
+        is_finite = bool(np.isfinite(float(word)))
+    except ValueError:
+        is_finite = False
+    return f"{shown} is too large for a length or an angle" if is_finite else f"{shown} is not a finite number"
+
+
+def read_header(content: bytes, name: str) -> BvhHeader:
+    """Joints, end sites and channels.
+
+    Args:
+        content: the file up to MOTION, comment lines blanked.
+        name: how messages call the file.
+
+    Raises:
+        BvhError: names the file, the line and the cause.
+    """
+    text, remarks = _decode_names(content)
+    return _HeaderParser(text, name, remarks).parse()
+
+
+def _decode_names(content: bytes) -> tuple[str, list[Remark]]:
+    """Text of a header; where it is no UTF-8, the first code page that fits, with a remark. No two names become one."""
+    try:
+        return content.decode("utf-8"), []
+    except UnicodeDecodeError:
+        pass
+    local = locale.getpreferredencoding(False)
+    for encoding in dict.fromkeys(("cp932", local, "cp1252", "latin-1")):
+        try:
+            text = content.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+        if encoding != "cp932" or _is_japanese(text):
+            break
+    shown = "Shift-JIS (cp932)" if encoding == "cp932" else encoding
+    words = f"the joint names are not UTF-8 text and are read as {shown}; joint maps in UTF-8 can name them."
+    return text, [Remark("encoding", words)]
+
+
+def _is_japanese(text: str) -> bool:
+    """Whether characters beyond ASCII come in words of their own, and not within Latin words as umlauts would."""
+    runs = list(_ASIAN_RUN.finditer(text))
+    if any("\ue000" <= c <= "\uf8ff" for run in runs for c in run[0]):  # private use: another code page
+        return False
+    alone = sum(
+        len(run[0]) > 1
+        or not (text[run.start() - 1 : run.start()].isalpha() or text[run.end() : run.end() + 1].isalpha())
+        for run in runs
+    )
+    return alone * 2 > len(runs)
+
+
+class _HeaderParser:
+    """Recursive structure read with an explicit stack; knows the line of every token for messages."""
+
+    def __init__(self, text: str, name: str, remarks: list[Remark]) -> None:
+        lines = text.replace("\r\n", "\n").split("\n")
+        self.tokens = [(token, n) for n, line in enumerate(lines, start=1) for token in _WORDS.findall(line)]
+        self.name = name
+        self.remarks = remarks
+        self.at = 0
+        self.names: list[str] = []
+        self.taken: dict[str, int] = {}  # name -> last number added to it
+        self.parents: list[int] = []
+        self.offsets: list[list[float] | None] = []
+        self.channels: list[tuple[str, ...]] = []
+        self.ends: list[tuple[int, list[float]]] = []  # joint, offset
+
+    def fail(self, cause: str) -> BvhError:
+        line = self.tokens[min(self.at, len(self.tokens)) - 1][1] if self.tokens else 1
+        return BvhError(f"{self.name}, line {line}: {cause}.")
+
+    def next(self, expected: str) -> str:
+        if self.at >= len(self.tokens):
+            raise self.fail(f"the header ends where {expected} was expected")
+        self.at += 1
+        return self.tokens[self.at - 1][0]
+
+    def numbers(self, count: int, what: str) -> list[float]:
+        values = []
+        for found in range(count):
+            token = self.next(f"a number of {what}")
+            value = number_or_none(token)
+            if value is None:
+                fault = number_fault(token)
+                raise self.fail(f"{what} needs {count} numbers, found {found} and then {fault}")
+            values.append(value)
+        return values
+
+    def block_name(self, keyword: str) -> str:
+        """Words up to the opening brace."""
+        words: list[str] = []
+        while (token := self.next("'{'")) != "{":
+            words.append(token)
+            if len(words) > 16 or token == "}":
+                raise self.fail(f"no '{{' follows {keyword}")
+        return " ".join(words)
+
+    def unique(self, name: str) -> str:
+        """A name that no joint has yet: Blender's, which adds .001 to the second of a name."""
+        free, number = name, self.taken.get(name, 0)
+        while free in self.taken:
+            number += 1
+            free = f"{name}.{number:03d}"
+        self.taken[name] = number
+        self.taken.setdefault(free, 0)
+        return free
+
+    def parse(self) -> BvhHeader:
+        if self.next("HIERARCHY").upper() != "HIERARCHY":
+            found = printable(self.tokens[self.at - 1][0][:40])
+            raise self.fail(f"expected HIERARCHY, found '{found}'; this is no BVH file")
+        stack: list[int] = []  # joint index per open brace, -1 for an end site
+        while self.at < len(self.tokens) or stack:
+            keyword = self.next("'}'")
+            upper = keyword.upper()
+            if upper in ("ROOT", "JOINT"):
+                if (upper == "ROOT") != (not stack) or (stack and stack[-1] < 0):
+                    raise self.fail(f"{upper} in the wrong place")
+                self.add_joint(upper, stack)
+            elif upper in _END_WORDS and stack and stack[-1] >= 0:
+                self.block_name("End Site")
+                self.ends.append((stack[-1], [0.0, 0.0, 0.0]))
+                stack.append(-1)
+            elif upper == "OFFSET" and stack:
+                values = self.numbers(3, "OFFSET")
+                if stack[-1] >= 0:
+                    self.offsets[stack[-1]] = values
+                else:
+                    self.ends[-1] = (self.ends[-1][0], values)
+            elif upper == "CHANNELS" and stack and stack[-1] >= 0:
+                self.channels[stack[-1]] = self.channel_list(self.names[stack[-1]])
+            elif keyword == "}" and stack:
+                joint = stack.pop()
+                if joint >= 0 and self.offsets[joint] is None:
+                    raise self.fail(f"joint '{printable(self.names[joint])}' has no OFFSET")
+            else:
+                raise self.fail(f"unexpected '{printable(keyword[:40])}' in the hierarchy")
+        if not self.names:
+            raise self.fail("the hierarchy holds no joint")
+        return self.header()
+
+    def add_joint(self, keyword: str, stack: list[int]) -> None:
+        written = self.block_name(keyword)
+        if not written:
+            raise self.fail("joint name '' is empty")
+        name = self.unique(written)
+        if name != written:
+            self.remarks.append(Remark(
+                "doubled name", f"the joint name '{printable(written)}' is given twice; the second is called "
+                f"'{printable(name)}', as Blender does."
+            ))  # fmt: skip
+        self.parents.append(stack[-1] if stack else -1)
+        self.names.append(name)
+        self.offsets.append(None)
+        self.channels.append(())
+        stack.append(len(self.names) - 1)
+
+    def channel_list(self, joint: str) -> tuple[str, ...]:
+        joint = printable(joint)
+        token = self.next("the number of channels")
+        if not (token.isdecimal() and len(token) < 4):
+            raise self.fail(f"CHANNELS of '{joint}' needs a count, found '{printable(token[:40])}'")
+        found: list[str] = []
+        for _ in range(int(token)):
+            word = self.next(f"channel {len(found) + 1} of {token} of '{joint}'")
+            if word.lower() not in _CHANNEL_NAMES:
+                shown = printable(word[:40])
+                raise self.fail(f"'{joint}' announces {token} channels, but number {len(found) + 1} is '{shown}'")
+            found.append(_CHANNEL_NAMES[word.lower()])
+        return tuple(found)
+
+    def header(self) -> BvhHeader:
+        end_names = tuple(self.unique(f"{self.names[joint]}_End") for joint, _ in self.ends)
+        return BvhHeader(
+            tuple(self.names), tuple(self.parents), np.array(self.offsets, dtype=np.float64), tuple(self.channels),
+            end_names, tuple(joint for joint, _ in self.ends),
+            np.array([offset for _, offset in self.ends], dtype=np.float64).reshape(-1, 3), tuple(self.remarks),
+        )  # fmt: skip

@@ -1,0 +1,171 @@
+"""Captions files of users: CSV, TSV, text and JSON, matched with the clips they name."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import logging
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hmr4d.utils.text_files import TextError, load_unique_json, printable, read_text
+
+logger = logging.getLogger(__name__)
+
+_HEADINGS = ("file", "name")  # first cell of a line that is a heading
+_CAPTION_COLUMNS = ("caption", "text", "description")
+
+
+@dataclass(frozen=True)
+class CaptionTable:
+    """What a captions file says.
+
+    Attributes:
+        captions: file name or relative path, without .bvh -> captions, in file order.
+        places: the same key -> "captions.csv, line 3", for messages.
+    """
+
+    captions: Mapping[str, list[str]]
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    def of_clips(self, clips: Mapping[str, str], *, skip_unknown: bool = False) -> dict[str, list[str]]:
+        """Captions of each clip.
+
+        Args:
+            clips: clip name -> path of its file below the folder, with .bvh.
+            skip_unknown: warn about captions of unknown clips instead of stopping.
+
+        Raises:
+            ValueError: captions name a clip that is not there, or several at once; the file and the line are named.
+        """
+        by_path: dict[str, list[str]] = {}
+        by_name: dict[str, list[str]] = {}
+        for clip, path in clips.items():
+            for name in {_plain(path), _plain(_stem(path))}:
+                by_path.setdefault(name, []).append(clip)
+            for name in {_plain(clip), _plain(_stem(path).rpartition("/")[2])}:
+                by_name.setdefault(name, []).append(clip)
+        found: dict[str, list[str]] = {clip: [] for clip in clips}
+        unknown: list[str] = []
+        for key, texts in self.captions.items():
+            plain = _plain(key)
+            meant = by_path.get(plain) or by_name.get(plain, [])
+            if len(meant) > 1:
+                files = ", ".join(sorted(clips[clip] for clip in meant)[:3])
+                raise ValueError(
+                    f"{self._place(key)}: '{key}' may be any of {files}. Write the folder before the name."
+                )
+            if meant:
+                found[meant[0]] += texts
+            else:
+                unknown.append(key)
+        if unknown and not skip_unknown:
+            raise ValueError(self._unknown(unknown, clips))
+        if unknown:
+            logger.warning("%s These captions are left out.", self._unknown(unknown, clips))
+        return found
+
+    def _place(self, key: str) -> str:
+        return self.places.get(key, "The captions")
+
+    def _unknown(self, unknown: list[str], clips: Mapping[str, str]) -> str:
+        """A sentence about the first name that is no clip, and how many there are."""
+        near = difflib.get_close_matches(unknown[0], [_stem(path) for path in clips.values()][:2000], 1, 0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"the first clip is '{next(iter(clips))}'."
+        count = f" {len(unknown)} of {len(self.captions)} names are unknown." if len(unknown) > 1 else ""
+        if len(unknown) == len(self.captions):
+            count = f" The captions name none of the {len(clips)} clips."
+        return f"{self._place(unknown[0])}: no clip is called '{printable(unknown[0][:80])}'; {hint}{count}"
+
+
+def read_captions_file(path: str | Path) -> CaptionTable:
+    """Captions of a file in UTF-8, or in UTF-16 with its mark.
+
+    `.json`: {"name": "caption"} or {"name": ["caption", ...]}. `.csv`: name,caption per line, a caption with commas in
+    quotation marks. `.tsv` and `.txt`: name<tab>caption. A first line that begins with "file" or "name" is a heading;
+    with one, there may be more columns, and that called caption or text is read. A name may come on several lines.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: malformed; names the file and the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"Captions file not found: {path}.")
+    text = read_text(path)
+    if path.suffix.lower() == ".json":
+        return _read_json(text, path)
+    return _read_table(text, path)
+
+
+def _read_json(text: str, path: Path) -> CaptionTable:
+    table = load_unique_json(text, str(path))
+    if not isinstance(table, dict):
+        raise TextError(f"{path} must hold an object of file name -> caption or list of captions.")
+    captions: dict[str, list[str]] = {}
+    for key, value in table.items():
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+            shown = printable(repr(value))[:80]
+            raise TextError(f"{path}: '{printable(key)}' needs a caption or a list of captions, got {shown}.")
+        captions.setdefault(_stem(key), []).extend(v.strip() for v in values if v.strip())
+    return CaptionTable(captions, {key: str(path) for key in captions})
+
+
+def _read_table(text: str, path: Path) -> CaptionTable:
+    is_csv = path.suffix.lower() == ".csv"
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="," if is_csv else "\t", strict=True)
+    captions: dict[str, list[str]] = {}
+    places: dict[str, str] = {}
+    width, column, begin = 2, 1, 1
+    try:
+        for row in reader:
+            place, begin = f"{path}, line {begin}", reader.line_num + 1
+            if not any(cell.strip() for cell in row):
+                continue
+            if not captions and place.endswith(" 1") and row[0].strip().lower() in _HEADINGS:
+                width, column = _heading(row, place)
+                continue
+            _check_row(row, width, column, place, is_csv=is_csv)
+            key = _stem(row[0])
+            captions.setdefault(key, []).append(row[column].strip())
+            places.setdefault(key, place)
+    except csv.Error as error:
+        raise TextError(f"{path}, line {begin}: {error}; is a quotation mark not closed, or not doubled?") from error
+    return CaptionTable(captions, places)
+
+
+def _heading(row: list[str], place: str) -> tuple[int, int]:
+    """Number of columns and the one of the captions."""
+    names = [cell.strip().lower() for cell in row]
+    column = next((names.index(name) for name in _CAPTION_COLUMNS if name in names), 1)
+    if len(names) < 2:
+        raise TextError(f"{place}: the heading {row} has no column of captions; expected file,caption.")
+    return len(names), column
+
+
+def _check_row(row: list[str], width: int, column: int, place: str, *, is_csv: bool) -> None:
+    """TextError unless a row has a name, a caption and no more columns than the heading."""
+    shown = printable(str(row))[:120]
+    if len(row) == 1 and is_csv and ";" in row[0]:
+        raise TextError(f"{place}: fields are separated by semicolons, got {shown}. Separate them by commas.")
+    if len(row) <= column or not row[0].strip() or not row[column].strip():
+        raise TextError(f"{place}: expected a file name and a caption, got {shown}.")
+    if len(row) > width:
+        advice = "Put a caption with commas in quotation marks" if is_csv else "One tab stands before the caption"
+        raise TextError(f"{place}: {len(row)} fields where {width} were expected, got {shown}. {advice}.")
+    if "\n" in row[0] + row[column] or "\r" in row[0] + row[column]:
+        raise TextError(f"{place}: a line ends within quotation marks, got {shown}. Close them, or write one line.")
+
+
+def _stem(name: str) -> str:
+    name = name.strip().replace("\\", "/").removeprefix("./")
+    return name[:-4] if name.lower().endswith(".bvh") else name
+
+
+def _plain(name: str) -> str:
+    """The same name, whether its accents are letters or come behind them, as on macOS."""
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,63 @@
+"""Text embeddings of a store's captions, made when they are first needed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from hmr4d.data.store import MotionStore, TextCache, write_text_cache
+
+logger = logging.getLogger(__name__)
+
+
+class CaptionEncoder(Protocol):
+    """What makes embeddings; `hmr4d.nn.text.TextEncoder` is one."""
+
+    name: str
+
+    def encode(self, texts: list[str]) -> Any: ...  # with tokens (B, M, C), valid (B, M) and pooled (B, C)
+
+
+def ensure_text_cache(
+    store: MotionStore | str, encoder_name: str, build: Callable[[], CaptionEncoder] | None
+) -> TextCache:
+    """The text cache of a store by an encoder; made now, and kept, if it is not there.
+
+    Args:
+        store: of the captions, or its folder.
+        encoder_name: name of the encoder.
+        build: makes the encoder, called only when there is something to encode; None: a missing cache is an error.
+
+    Raises:
+        FileNotFoundError: the cache is missing and there is no `build`; says how to make it.
+        ValueError: `build` makes an encoder of another name.
+    """
+    store = store if isinstance(store, MotionStore) else MotionStore.open(store)
+    cache = store.text_cache(encoder_name)
+    if cache is not None:
+        return cache
+    if build is None:
+        raise FileNotFoundError(
+            f"{store.path} holds no text cache of '{encoder_name}'. "
+            f"Make one: python tools/prepare.py text --store {store.path} --text-encoder {encoder_name}"
+        )
+    logger.info(
+        "%s has no text embeddings by '%s' yet: its %d captions are encoded once and kept in %s.",
+        store.path, encoder_name, len(store.caption_texts), store.derived_folder,
+    )  # fmt: skip
+    encoder = build()
+    if encoder.name != encoder_name:
+        raise ValueError(f"Embeddings by '{encoder_name}' are wanted, but the encoder built is '{encoder.name}'.")
+
+    def encode(texts: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        features = encoder.encode(texts)
+        states = [t[v].cpu().numpy() for t, v in zip(features.tokens, features.valid, strict=True)]
+        return states, features.pooled.cpu().numpy()
+
+    write_text_cache(store.path, encoder_name, encode)
+    made = store.text_cache(encoder_name)
+    assert made is not None  # it has just been written
+    return made

@@ -1,0 +1,243 @@
+"""Whether lifted motion can be right: what a single result shows of wrong joint orders, mixed people and wrong cameras.
+
+Every check measures one number and has a limit, below which almost all good results lie. Limits were chosen on made-up
+views of real motion; `benchmarks/lift_checks.py` measures how often good input is doubted and which mistakes are found
+(docs/lift.md). What a check cannot measure, it does not doubt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy.ndimage import gaussian_filter1d
+from torch import Tensor
+
+from hmr4d.body.skeleton import Skeleton
+from hmr4d.geometry.rigs import Rig, project
+from hmr4d.utils.tensors import interpolate_gaps
+
+BODY = 1.7  # metres; taken as the size of people whose picture is measured
+ENOUGH = 20  # frames that a check of distributions needs
+LIMB_BONES = tuple(
+    (f"{side}_{a}", f"{side}_{b}")
+    for side in ("left", "right")
+    for a, b in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
+)
+LONGEST_SEEN = 0.9  # quantile over frames of a bone's length in the picture, which shortens it more or less
+NEAR_AND_FAR = 1.3  # ratio of the distances between which a change of stature can be seen
+UPRIGHT = 0.8  # quantile over frames of the stature: people stoop
+SLOWEST = 15.0  # frames per second; at lower rates people change their shape from frame to frame
+FOOT_SMOOTHING = 0.1  # seconds, standard deviation, along which feet are followed
+SLIDING = 0.4  # quantile over frames of how fast feet and body move as one
+MARGIN = 0.02  # of the picture's sides; detectors set joints a little outside
+# What is still good: see the module.
+LIMITS: Mapping[str, float] = {
+    "reprojection": 0.07, "proportions": 0.55, "jumps": 9.0, "shaking": 18.0, "trembling": 0.045, "stature": 0.18,
+    "stature_change": 0.12, "sliding": 0.05, "outside": 0.02, "corner": 2.1,
+}  # fmt: skip
+ADVICE: Mapping[str, str] = {
+    "reprojection": "the motion lies {value:.0%} of the body's size beside the keypoints: a wrong joint order (see "
+    "--skeleton), several people under one id, or left and right exchanged.",
+    "proportions": "no body has limbs like these keypoints, one is {factor:.1f} times too long or too short for the "
+    "others: a wrong joint order (see --skeleton) or several people under one id.",
+    "jumps": "the keypoints jump at {value:.0f} m/s: several people under one id, or a wrong frame rate.",
+    "shaking": "the motion shakes with {value:.0f} m/s^2: the keypoints are very rough, or the frame rate is wrong.",
+    "trembling": "the person's size in the picture trembles by {value:.0%} from frame to frame: the keypoints are "
+    "very rough.",
+    "stature": "the person is {factor:.2f} times as tall or as small as people are: check height, pitch, focal length "
+    "and size in the camera file.",
+    "stature_change": "the person looks {value:.0%} less or more tall far away than near by: check pitch, height and "
+    "focal length in the camera file.",
+    "sliding": "the feet slide over the floor with the body, without steps: does the camera move or turn?",
+    "outside": "{value:.0%} of the keypoints lie outside the camera's picture: is the camera file for pictures of "
+    "another size?",
+    "corner": "the keypoints fill the upper left part of the camera's picture alone, which is {value:.1f} times as "
+    "large: is the camera file for larger pictures?",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LiftCheck:
+    """One measured number and what it says.
+
+    Attributes:
+        name: key of LIMITS.
+        value: what was measured; NaN where it could not be.
+    """
+
+    name: str
+    value: float
+
+    @property
+    def limit(self) -> float:
+        return LIMITS[self.name]
+
+    @property
+    def is_fine(self) -> bool:
+        return not self.value > self.limit
+
+    @property
+    def advice(self) -> str:
+        """What is likely wrong if this is not fine."""
+        return ADVICE[self.name].format(value=self.value, factor=math.exp(min(self.value, 10.0)))
+
+
+def check_lift(
+    joints3d: Tensor, kp2d: Tensor, conf: Tensor, camera: Rig, *, fps: float, skeleton: Skeleton, rest_joints: Tensor,
+    statures: tuple[Tensor, Tensor] | None = None,
+) -> tuple[LiftCheck, ...]:  # fmt: skip
+    """All checks of one person's motion.
+
+    Args:
+        joints3d: (L, J, 3) metres, world.
+        kp2d, conf: (L, J, 2) pixels and (L, J) that were lifted, 0 for missing.
+        camera: of one view.
+        fps: frames per second.
+        skeleton: of the joints.
+        rest_joints: (J, 3) metres of a body, for the proportions of limbs.
+        statures: metres over the floor and distance (N,) of the frames that tell both; None: none does.
+    """
+    pixels, seen = kp2d.double(), conf > 0
+    projected, depth = project(camera, joints3d.double())
+    diagonal = _diagonals(pixels, seen)
+    roots = list(skeleton.root_joints)
+    distance = depth[0][:, roots].mean(1).clamp(min=0.1)
+    tall, away = (torch.zeros(0), torch.zeros(0)) if statures is None else statures
+    values = {
+        "reprojection": _reprojection(projected[0], pixels, seen, diagonal),
+        "proportions": _proportions(pixels, seen, diagonal, skeleton, rest_joints),
+        "jumps": _jumps(pixels, seen, diagonal, fps),
+        "shaking": _shaking(joints3d.double(), fps),
+        "trembling": _trembling(pixels, seen, fps),
+        "stature": _off_stature(tall),
+        "stature_change": _stature_change(tall, away),
+        "sliding": _sliding(pixels, seen, distance / camera.K4[0, :2].mean(), fps, skeleton),
+        **_place_in_picture(pixels, seen, camera.size[0]),
+    }
+    return tuple(LiftCheck(name, values[name]) for name in LIMITS)
+
+
+def doubts(checks: Sequence[LiftCheck]) -> list[LiftCheck]:
+    """The checks that are not fine."""
+    return [check for check in checks if not check.is_fine]
+
+
+def _diagonals(pixels: Tensor, seen: Tensor) -> Tensor:
+    """(L,) diagonal of the box of the joints that are seen, in pixels; NaN where fewer than half are."""
+    low = pixels.masked_fill(~seen[..., None], torch.inf).amin(1)
+    high = pixels.masked_fill(~seen[..., None], -torch.inf).amax(1)
+    enough = seen.sum(1) * 2 >= max(int(seen.sum(1).max()), 2)
+    return torch.where(enough, (high - low).norm(dim=-1), torch.nan)
+
+
+def _reprojection(projected: Tensor, pixels: Tensor, seen: Tensor, diagonal: Tensor) -> float:
+    """Median over frames of the mean distance from the keypoints, over the body's size in the picture."""
+    off = ((projected - pixels).norm(dim=-1) * seen).sum(1) / seen.sum(1).clamp(min=1)
+    return float((off / diagonal).nanmedian())
+
+
+def _proportions(pixels: Tensor, seen: Tensor, diagonal: Tensor, skeleton: Skeleton, rest_joints: Tensor) -> float:
+    """|log| of the second worst limb bone's length against the others, lengths as they look at their longest."""
+    ratios = []
+    size = diagonal.nanmedian()
+    for start, end in LIMB_BONES:
+        if not {start, end} <= set(skeleton.joint_names):
+            continue
+        a, b = skeleton.indices(start, end)
+        both = seen[:, a] & seen[:, b] & diagonal.isfinite()
+        if int(both.sum()) >= ENOUGH:
+            long = ((pixels[both, a] - pixels[both, b]).norm(dim=-1) / diagonal[both] * size).quantile(LONGEST_SEEN)
+            ratios.append(float(long / (rest_joints[a] - rest_joints[b]).norm()))
+    if len(ratios) < 4:
+        return math.nan
+    logs = torch.tensor(ratios, dtype=torch.float64).clamp(min=1e-6).log()
+    return float((logs - logs.median()).abs().sort().values[-2])
+
+
+def _jumps(pixels: Tensor, seen: Tensor, diagonal: Tensor, fps: float) -> float:
+    """Fastest step of the body from frame to frame, in metres per second if the body's box has the size of a person."""
+    both = seen[1:] & seen[:-1]
+    steps = (pixels[1:] - pixels[:-1]).norm(dim=-1).masked_fill(~both, torch.nan).nanmedian(1).values
+    enough = both.sum(1) * 2 >= seen.shape[1] // 2
+    speed = (steps / torch.minimum(diagonal[1:], diagonal[:-1]))[enough] * BODY * fps
+    speed = speed[speed.isfinite()]
+    return float(speed.max()) if len(speed) else math.nan
+
+
+def _shaking(joints3d: Tensor, fps: float) -> float:
+    """Median over frames of the mean acceleration of the joints, m/s^2."""
+    if len(joints3d) < 3:
+        return math.nan
+    return float((joints3d.diff(n=2, dim=0).norm(dim=-1) * fps**2).mean(1).median())
+
+
+def _trembling(pixels: Tensor, seen: Tensor, fps: float) -> float:
+    """Median over frames of how far the logarithm of the body's size in the picture is from its neighbours' mean."""
+    if len(pixels) < 3 or fps < SLOWEST:
+        return math.nan
+    throughout = seen[:-2] & seen[1:-1] & seen[2:]
+    count = throughout.sum(1)
+    sizes = []
+    for points in (pixels[:-2], pixels[1:-1], pixels[2:]):
+        middle = (points * throughout[..., None]).sum(1) / count.clamp(min=1)[:, None]
+        off = (points - middle[:, None]).square().sum(-1) * throughout
+        sizes.append((off.sum(1) / count.clamp(min=1)).clamp(min=1e-9).log() / 2)
+    enough = count * 2 >= pixels.shape[1]
+    off = (sizes[1] - (sizes[0] + sizes[2]) / 2).abs()[enough]
+    return float(off.median()) if len(off) >= ENOUGH else math.nan
+
+
+def _off_stature(tall: Tensor) -> float:
+    """|log| of the stature against people's: 0 within 1.5 and 1.95 m."""
+    if len(tall) < ENOUGH:
+        return math.nan
+    stature = float(tall.quantile(UPRIGHT))
+    return max(math.log(1.5 / max(stature, 1e-3)), math.log(stature / 1.95), 0.0) if stature > 0 else math.inf
+
+
+def _stature_change(tall: Tensor, away: Tensor) -> float:
+    """|log| of the stature in the farther third of the frames over that in the nearer third."""
+    if len(tall) < 3 * ENOUGH:
+        return math.nan
+    order = away.argsort()
+    third = len(order) // 3
+    near, far = order[:third], order[-third:]
+    if away[far].mean() < NEAR_AND_FAR * away[near].mean():
+        return math.nan
+    ratio = tall[far].quantile(UPRIGHT) / tall[near].quantile(UPRIGHT)
+    return abs(math.log(max(float(ratio), 1e-3)))
+
+
+def _sliding(pixels: Tensor, seen: Tensor, metres: Tensor, fps: float, skeleton: Skeleton) -> float:
+    """How fast the body moves with both feet, m/s across the picture at the person's distance: |v| - 2 max_j |v_j - v|.
+
+    v is the median velocity of the joints and j goes over the foot joints. As long as one foot stands this is -|v| at
+    most, and the feet of runners swing against the body, smoothed as they are. Somebody who stands before a moving
+    camera moves as a whole.
+    """
+    feet = list(skeleton.contact_joints)
+    sides = [[k for k, j in enumerate(feet) if skeleton.joint_names[j].startswith(s)] for s in ("left", "right")]
+    filled = interpolate_gaps(pixels.transpose(0, 1), seen.T).transpose(0, 1)
+    smooth = torch.from_numpy(gaussian_filter1d(filled.numpy(), FOOT_SMOOTHING * fps, axis=0, mode="nearest"))
+    if len(smooth) < 3:
+        return math.nan
+    known = seen[1:-1] & seen[2:] & seen[:-2]
+    velocity = (smooth[2:] - smooth[:-2]) / 2 * fps * metres[1:-1, None, None]
+    body = velocity.masked_fill(~known[..., None], torch.nan).nanmedian(1).values
+    own = (velocity[:, feet] - body[:, None]).norm(dim=-1).masked_fill(~known[:, feet], 0.0).amax(1)
+    enough = known[:, feet][:, sides[0]].any(1) & known[:, feet][:, sides[1]].any(1)
+    if int(enough.sum()) < ENOUGH:
+        return math.nan
+    return float((body.norm(dim=-1) - 2 * own)[enough].quantile(SLIDING))
+
+
+def _place_in_picture(pixels: Tensor, seen: Tensor, size: Tensor) -> dict[str, float]:
+    """Share of keypoints outside the picture, and how much larger it is than the upper left part that they fill."""
+    points = pixels[seen] / size
+    if len(points) < ENOUGH:
+        return {"outside": math.nan, "corner": math.nan}
+    outside = ((points < -MARGIN) | (points > 1 + MARGIN)).any(-1).double().mean()
+    return {"outside": float(outside), "corner": float(1 / points.amax().clamp(min=1e-3))}

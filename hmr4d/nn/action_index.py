@@ -1,0 +1,298 @@
+"""What a model has learnt to do, as a list, and how near a prompt is to it: `ActionIndex`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from hmr4d.data.store import MotionStore
+from hmr4d.nn.prompt_checks import words_of
+from hmr4d.nn.text_adapter import (
+    AdapterTraining,
+    LabelledCaptions,
+    TextAdapter,
+    caption_votes,
+    clip_actions,
+    fit_text_adapter,
+)
+from hmr4d.utils.files import atomic_path
+
+FILE_NAME = "actions.safetensors"  # in the folder of a released model
+FORMAT, VERSION = "hmr4d-actions", 1
+SHARPNESS = 20.0  # of the softmax over cosines that weighs the durations of known actions
+FALSE_ALARMS = 0.05  # share of held-out sentences of known actions that may be called far
+NEAR_COPY = 0.9  # cosine of pooled vectors from which a sentence counts as held out with another
+NEAREST = 3
+
+
+@dataclass(frozen=True)
+class KnownAction:
+    """An action of the training clips.
+
+    Attributes:
+        name: of the action.
+        group: of actions that it belongs to.
+        num_clips: training clips that show it.
+        seconds: median duration of these clips.
+        shortest, longest: seconds; 10 and 90 % of the clips are shorter.
+    """
+
+    name: str
+    group: str
+    num_clips: int
+    seconds: float
+    shortest: float
+    longest: float
+
+
+@dataclass(frozen=True)
+class FarCheck:
+    """How well held-out sentences of known actions are told from those of unknown ones, and the limit that follows.
+
+    Attributes:
+        threshold: prompts whose `PromptFacts.similarity` is below it are far from everything.
+        auc: area under the ROC curve: chance that a known sentence is nearer than an unknown one.
+        false_alarms: share of held-out sentences of known actions below the threshold.
+        caught: share of sentences of unknown actions below the threshold.
+    """
+
+    threshold: float
+    auc: float
+    false_alarms: float
+    caught: float
+
+
+@dataclass(frozen=True)
+class PromptFacts:
+    """What is known of a prompt.
+
+    Attributes:
+        nearest: known actions and their similarity, the nearest first, one for each group.
+        similarity: of the nearest, 1 for the same direction.
+        is_far: it is far from everything that was learnt.
+        seconds: duration that suits it: geometric mean of the actions' median durations, weighed by similarity.
+    """
+
+    nearest: tuple[tuple[KnownAction, float], ...]
+    similarity: float
+    is_far: bool
+    seconds: float
+
+
+class ActionIndex:
+    """Known actions and where their sentences lie in the space of a text adapter.
+
+    Args:
+        actions: A of them.
+        prototypes: (A, C) mean directions of their sentences.
+        adapter: of that space; None for the encoder's own pooled vectors.
+        check: when a prompt counts as far; None: never.
+        lexicon: words of the training captions.
+    """
+
+    def __init__(
+        self, actions: Sequence[KnownAction], prototypes: Tensor, *, adapter: TextAdapter | None = None,
+        check: FarCheck | None = None, lexicon: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        if len(actions) != len(prototypes) or not actions:
+            raise ValueError(f"{len(actions)} actions with {len(prototypes)} prototypes; give one for each, and one.")
+        self.actions, self.prototypes = tuple(actions), normalize(prototypes.float().cpu(), dim=-1)
+        self.adapter, self.check, self.lexicon = adapter, check, frozenset(lexicon)
+
+    def similarities(self, pooled: Tensor) -> Tensor:
+        """(B, A) cosines of pooled text vectors (B, C) with the known actions."""
+        pooled = pooled.float().cpu()
+        return normalize(pooled if self.adapter is None else self.adapter(pooled), dim=-1) @ self.prototypes.T
+
+    def facts(self, pooled: Tensor) -> list[PromptFacts]:
+        """What is known of each prompt, from pooled text vectors (B, C)."""
+        similarities = self.similarities(pooled)
+        log_seconds = torch.tensor([action.seconds for action in self.actions]).log()
+        suited = (torch.softmax(SHARPNESS * similarities, -1) @ log_seconds).exp()  # one long clip does not decide
+        far_below = -2.0 if self.check is None else self.check.threshold
+        found = []
+        for row, duration in zip(similarities, suited.tolist(), strict=True):
+            nearest: dict[str, tuple[KnownAction, float]] = {}
+            for i in row.argsort(descending=True).tolist():
+                nearest.setdefault(self.actions[i].group, (self.actions[i], float(row[i])))
+                if len(nearest) == NEAREST:
+                    break
+            best = float(row.max())
+            found.append(PromptFacts(tuple(nearest.values()), best, best < far_below, duration))
+        return found
+
+    def accuracy(self, pooled: Tensor, labels: Sequence[str]) -> float:
+        """Share of prompts (B, C) whose nearest action, or its group, has the label they were written for."""
+        nearest = [self.actions[i] for i in self.similarities(pooled).argmax(1).tolist()]
+        return sum(label in (a.name, a.group) for a, label in zip(nearest, labels, strict=True)) / len(labels)
+
+    def groups(self) -> dict[str, list[KnownAction]]:
+        """The actions by group, both in alphabetical order."""
+        ordered = sorted(self.actions, key=lambda action: (action.group, action.name))
+        return {group: [a for a in ordered if a.group == group] for group in dict.fromkeys(a.group for a in ordered)}
+
+    def save(self, path: str | Path) -> None:
+        """Writes the index without its adapter as one safetensors file; what is no tensor stands in its header."""
+        facts = {
+            "format": FORMAT,
+            "version": str(VERSION),
+            "actions": json.dumps([asdict(action) for action in self.actions]),
+            "check": json.dumps(None if self.check is None else asdict(self.check)),
+            "lexicon": " ".join(sorted(self.lexicon)),
+            "is_adapted": json.dumps(self.adapter is not None),
+        }
+        with atomic_path(path) as temporary:
+            save_file({"prototypes": self.prototypes.half().contiguous()}, temporary, facts)
+
+    @classmethod
+    def load(cls, path: str | Path, adapter: TextAdapter | None = None) -> ActionIndex:
+        """An index from its file.
+
+        Args:
+            path: of the file.
+            adapter: the one that the index was made with.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged, of another version, or made with an adapter where none is given.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(
+                f"Known actions not found: {path}. Make them with: python tools/prepare.py text-adapter --store <store>"
+            )
+        try:
+            with safe_open(path, "pt") as file:
+                facts, prototypes = file.metadata() or {}, file.get_tensor("prototypes")
+            if facts.get("format") != FORMAT or facts.get("version") != str(VERSION):
+                raise ValueError(f"it is {facts.get('format')!r} version {facts.get('version')!r}")
+            actions = [KnownAction(**fields) for fields in json.loads(facts["actions"])]
+            check = json.loads(facts["check"])
+            is_adapted, lexicon = json.loads(facts["is_adapted"]), facts["lexicon"].split()
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} holds no known actions of version {VERSION} ({error}). Make it again.") from error
+        if is_adapted != (adapter is not None) or (adapter is not None and adapter.dim != prototypes.shape[1]):
+            raise ValueError(f"{path} fits no other text adapter than the one it was made with. Make both again.")
+        check = None if check is None else FarCheck(**check)
+        return cls(actions, prototypes, adapter=adapter, check=check, lexicon=lexicon)
+
+
+def build_action_index(
+    paths: Sequence[str | Path], captions: LabelledCaptions, *, adapter: TextAdapter | None = None,
+    check: FarCheck | None = None, split: str | None = "train",
+) -> ActionIndex:  # fmt: skip
+    """The index of what the clips of stores show.
+
+    Args:
+        paths: folders of motion stores.
+        captions: their captions, from `read_captions`.
+        adapter: for the pooled vectors.
+        check: from `check_far`.
+        split: of the clips.
+    """
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for path in paths:
+        store = MotionStore.open(path)
+        labels = clip_actions(store)
+        for clip in store.indices(split).tolist():
+            label = labels[clip]
+            if label is not None:
+                seconds.setdefault(label, []).append(float(store.lengths[clip]) / store.fps)
+    names, prototypes = prototypes_of(captions, adapter)
+    actions = []
+    for name, group in names:
+        shortest, median, longest = np.percentile(seconds[name, group], (10, 50, 90)).round(2).tolist()
+        actions.append(KnownAction(name, group, len(seconds[name, group]), median, shortest, longest))
+    return ActionIndex(actions, prototypes, adapter=adapter, check=check, lexicon=words_of(captions.texts))
+
+
+def prototypes_of(
+    captions: LabelledCaptions, adapter: TextAdapter | None = None
+) -> tuple[list[tuple[str, str]], Tensor]:
+    """(action, group) of A known actions and the mean directions (A, C) of their sentences, see `caption_votes`."""
+    with torch.no_grad():
+        vectors = captions.pooled if adapter is None else adapter(captions.pooled)
+    keys = list(zip(captions.actions, captions.groups, strict=True))
+    names = sorted(set(keys))
+    number = {name: i for i, name in enumerate(names)}
+    rows = torch.tensor([number[key] for key in keys])
+    weighted = normalize(vectors, dim=-1) * caption_votes(captions)[:, None]
+    sums = torch.zeros(len(names), vectors.shape[1]).index_add_(0, rows, weighted)
+    return names, normalize(sums, dim=-1)
+
+
+def check_far(
+    captions: LabelledCaptions, training: AdapterTraining | None = None, *, folds: int = 3, dim: int = 384,
+    unknown_share: float = 1 / 6, known_share: float = 0.15, false_alarms: float = FALSE_ALARMS,
+) -> FarCheck:  # fmt: skip
+    """Measures how well unknown actions are noticed, with adapters that have not seen them.
+
+    Each fold trains an adapter without some families of groups, whose sentences are the unknown ones, and without some
+    sentences of the others, which leave together with their near copies and are the known ones. A family has the first
+    word in common: who leaves "walk-back" out and keeps "walk" does not make walking unknown.
+
+    Args:
+        captions: what is known.
+        training: of the adapters; their seeds are counted up.
+        folds: how often.
+        dim: width of the adapters.
+        unknown_share: share of the families that a fold leaves out.
+        known_share: share of the sentences of the other families that it leaves out, counted without near copies.
+        false_alarms: share of known sentences that may be called far.
+
+    Raises:
+        ValueError: there are too few families to leave some out.
+    """
+    training = training or AdapterTraining()
+    family_of = [re.split(r"[- ]", group)[0] for group in captions.groups]
+    families, generator = sorted(set(family_of)), torch.Generator().manual_seed(training.seed)
+    count = max(1, round(unknown_share * len(families)))
+    if len(families) < count + 2:
+        raise ValueError(
+            f"{len(families)} families of actions are too few to leave some out; give captions of 3 or more."
+        )
+    order = torch.randperm(len(families), generator=generator).tolist()
+    scores: dict[str, list[Tensor]] = {"known": [], "unknown": []}
+    for fold in range(folds):
+        unknown = {families[order[(fold * count + i) % len(families)]] for i in range(count)}
+        inside = [i for i, family in enumerate(family_of) if family not in unknown]
+        outside = [i for i, family in enumerate(family_of) if family in unknown]
+        train, held = _hold_out(captions.part(inside), known_share, generator)
+        adapter = fit_text_adapter(train, replace(training, seed=training.seed + fold), dim=dim)
+        _, prototypes = prototypes_of(train, adapter)
+        rest = captions.part(outside)
+        far = torch.multinomial(caption_votes(rest), min(len(held), len(rest)), generator=generator)
+        for kind, pooled in (("known", held.pooled), ("unknown", rest.pooled[far])):
+            scores[kind].append((normalize(adapter(pooled), dim=-1) @ prototypes.T).amax(1))
+    return far_check(torch.cat(scores["known"]), torch.cat(scores["unknown"]), false_alarms)
+
+
+def far_check(known: Tensor, unknown: Tensor, false_alarms: float = FALSE_ALARMS) -> FarCheck:
+    """The operating point for similarities of known (N,) and unknown (M,) sentences."""
+    threshold = float(known.quantile(false_alarms, interpolation="lower"))
+    above = (known[:, None] > unknown[None]).float() + 0.5 * (known[:, None] == unknown[None]).float()
+    return FarCheck(
+        threshold=threshold, auc=float(above.mean()), false_alarms=float((known < threshold).float().mean()),
+        caught=float((unknown < threshold).float().mean()),
+    )  # fmt: skip
+
+
+def _hold_out(
+    captions: LabelledCaptions, share: float, generator: torch.Generator
+) -> tuple[LabelledCaptions, LabelledCaptions]:
+    """Captions without, and only, some sentences that are drawn by their votes; near copies of these are in neither."""
+    votes = caption_votes(captions)
+    different = float(votes.sum() ** 2 / votes.square().sum())  # as many equal votes would be as uneven
+    drawn = torch.multinomial(votes, max(1, round(share * different)), generator=generator)
+    unit = normalize(captions.pooled, dim=-1)
+    near = torch.cat([(part @ unit[drawn].T).amax(1) >= NEAR_COPY for part in unit.split(4096)])
+    return captions.part(torch.nonzero(~near)[:, 0].tolist()), captions.part(sorted(drawn.tolist()))

@@ -1,0 +1,130 @@
+"""What a lifted motion says of its own input: good input is not doubted, every mistake is, by the check for it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hmr4d.body.light_body import load_light_body
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.data.importers.synthetic import synthetic_joints
+from hmr4d.geometry.rigs import Rig, camera_pose, project
+from hmr4d.metrics.lift_checks import LIMITS, LiftCheck, check_lift, doubts
+
+FPS, FRAMES = 20.0, 80
+REST = load_light_body().rest_joints.double()
+
+
+def camera(yaw: float = 0.0) -> Rig:
+    pitch, roll, turn = (torch.tensor([math.radians(a)], dtype=torch.float64) for a in (12.0, 0.0, yaw))
+    T_w2c = camera_pose(pitch, roll, turn, torch.tensor([[0.0, 1.6, 0.0]], dtype=torch.float64))
+    size = torch.tensor([[1920.0, 1080.0]], dtype=torch.float64)
+    return Rig(size, torch.tensor([[1400.0, 1400.0, 960.0, 540.0]], dtype=torch.float64), T_w2c)
+
+
+def motion(content: str = "walk") -> torch.Tensor:
+    """(L, 22, 3) somebody six metres ahead, whose steps are those of the length of legs."""
+    joints3d = torch.from_numpy(synthetic_joints(content, FRAMES, np.random.default_rng(0))).double()
+    return joints3d - joints3d[:, 0].mean(0) * torch.tensor([1.0, 0.0, 1.0]) + torch.tensor([0.0, 0.0, -6.0])
+
+
+def seen(joints3d: torch.Tensor, noise: float = 2.0) -> torch.Tensor:
+    pixels = project(camera(), joints3d)[0][0]
+    return pixels + noise * torch.randn(pixels.shape, generator=torch.manual_seed(1), dtype=torch.float64)
+
+
+def doubted(joints3d: torch.Tensor, kp2d: torch.Tensor, conf: torch.Tensor | None = None, **told: Any) -> list[str]:
+    conf = torch.ones(kp2d.shape[:2]) if conf is None else conf
+    statures = told.pop("statures", (torch.full((FRAMES,), 1.7), torch.linspace(5, 7, FRAMES)))
+    rig = told.pop("rig", camera())
+    checks = check_lift(
+        joints3d, kp2d, conf, rig, fps=FPS, skeleton=SMPL22, rest_joints=REST, statures=statures, **told
+    )
+    assert [check.name for check in checks] == list(LIMITS)
+    assert all(check.advice for check in doubts(checks))
+    return [check.name for check in doubts(checks)]
+
+
+@pytest.mark.parametrize("content", ["walk", "run", "walk-turn-left", "bow", "wave-left-hand"])
+@pytest.mark.parametrize("noise", [0.0, 8.0])
+def test_good_input_is_not_doubted(content: str, noise: float) -> None:
+    joints3d = motion(content)
+    kp2d = seen(joints3d, noise)
+    inside = ((kp2d >= 0) & (kp2d <= camera().size[0])).all(-1)  # detectors find nobody outside the picture
+    assert doubted(joints3d, kp2d, inside.float()) == []
+
+
+def test_motion_beside_its_keypoints_is_doubted() -> None:
+    joints3d = motion()
+    assert doubted(joints3d + torch.tensor([0.3, 0.0, 0.0]), seen(joints3d)) == ["reprojection"]
+
+
+def test_a_wrong_joint_order_is_doubted() -> None:
+    joints3d = motion()
+    order = list(np.random.default_rng(0).permutation(22))
+    assert {"reprojection", "proportions"} <= set(doubted(joints3d, seen(joints3d)[:, order]))
+
+
+def test_two_people_under_one_id_are_doubted() -> None:
+    joints3d = motion()
+    is_other = torch.arange(FRAMES)[:, None, None] // 20 % 2 == 1
+    mixed = torch.where(is_other, joints3d + torch.tensor([1.0, 0.0, 0.0]), joints3d)
+    assert doubted(mixed, seen(mixed)) == ["jumps"]
+
+
+def test_motion_that_trembles_is_doubted() -> None:
+    joints3d = motion()
+    tremble = 0.06 * torch.randn(FRAMES, 1, 1, generator=torch.manual_seed(0)) * torch.tensor([0.0, 0.0, 1.0])
+    assert doubted(joints3d + tremble, seen(joints3d)) == ["shaking"]
+
+
+def test_people_whose_size_in_the_picture_trembles_are_doubted() -> None:
+    joints3d = motion()
+    kp2d = seen(joints3d)
+    middle = kp2d.mean(1, keepdim=True)
+    scale = 1 + 0.12 * torch.randn(FRAMES, 1, 1, generator=torch.manual_seed(0), dtype=torch.float64)
+    assert "trembling" in doubted(joints3d, middle + scale * (kp2d - middle))
+
+
+@pytest.mark.parametrize("stature", [0.9, 2.6])
+def test_dwarfs_and_giants_are_doubted(stature: float) -> None:
+    joints3d = motion()
+    statures = torch.full((FRAMES,), stature), torch.linspace(5, 7, FRAMES)
+    assert doubted(joints3d, seen(joints3d), statures=statures) == ["stature"]
+
+
+def test_people_who_grow_on_their_way_are_doubted() -> None:
+    joints3d = motion()
+    tall = torch.linspace(1.5, 1.9, FRAMES)
+    assert doubted(joints3d, seen(joints3d), statures=(tall, torch.linspace(4, 8, FRAMES))) == ["stature_change"]
+    assert not doubted(joints3d, seen(joints3d), statures=(tall, torch.full((FRAMES,), 5.0)))  # they stay in one place
+
+
+@pytest.mark.parametrize("degrees", [-6.0, 6.0])
+def test_a_camera_that_pans_is_doubted(degrees: float) -> None:
+    """Somebody stands and waves, and lifts as somebody who glides."""
+    joints3d = motion("wave-left-hand")
+    angle = torch.deg2rad(degrees * (torch.arange(FRAMES).double() / FPS - 2))
+    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    turn = torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], -1).unflatten(-1, (3, 3))
+    gliding = joints3d @ turn.mT
+    assert doubted(gliding, seen(gliding)) == ["sliding"]
+
+
+def test_pictures_of_another_size_are_doubted() -> None:
+    joints3d = motion()
+    big = Rig(2 * camera().size, 2 * camera().K4, camera().T_w2c)
+    assert "corner" in doubted(joints3d, seen(joints3d), rig=big)
+    small = Rig(camera().size / 1.5, camera().K4 / 1.5, camera().T_w2c)
+    assert "outside" in doubted(joints3d, seen(joints3d), rig=small)
+
+
+def test_what_cannot_be_measured_is_not_doubted() -> None:
+    joints3d = motion()[:4]
+    nothing = torch.zeros(4, 22, 2, dtype=torch.float64), torch.zeros(4, 22)
+    assert doubted(joints3d, *nothing, statures=None) == []
+    assert LiftCheck("jumps", math.nan).is_fine and not LiftCheck("jumps", math.inf).is_fine
