@@ -116,10 +116,7 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedMotion]]:
         )
     written: list[Path] = []
     people: list[LiftedMotion] = []
-    stem = file_stem(args.keypoints.stem)
-    names = result_names(stem, [track.person for track in tracks], alone=args.person != "all")
-    for name in names:
-        check_place(args.out / f"{name}.npz", args.keypoints, overwrite=args.overwrite)
+    stem, names = free_names(args, [track.person for track in tracks])
     for track, name in zip(tracks, names, strict=True):
         try:
             motion, output = lift_track(track, camera, lifter, args)
@@ -138,6 +135,36 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedMotion]]:
         write_plan_view(written[-1], [_path(p, f"person {p.person}") for p in people], _cameras(people[0])[:1],
                         fps=people[0].fps, title=f"{stem}: {len(people)} people")  # fmt: skip
     return written, people
+
+
+def free_names(args: argparse.Namespace, people: Sequence[str]) -> tuple[str, list[str]]:
+    """The stem of the results and their names: that of the keypoint file, with its ending where another one took them.
+
+    Raises:
+        FileExistsError: both are results of other keypoint files, and nothing says that these may be replaced.
+    """
+    file, taken = args.keypoints, None
+    for stem in (file_stem(file.stem), file_stem(f"{file.stem}_{file.suffix.removeprefix('.')}")):
+        names = result_names(stem, people, alone=args.person != "all")
+        try:
+            for name in names:
+                check_place(args.out / f"{name}.npz", file, overwrite=args.overwrite)
+            return stem, names
+        except FileExistsError as error:
+            taken = taken or error
+            if not file.suffix or not _is_twin(args.out / f"{names[0]}.npz", file):
+                break
+    assert taken is not None
+    raise taken
+
+
+def _is_twin(result: Path, file: Path) -> bool:
+    """Whether a result is of a file that differs from `file` in its ending alone, as `walk.npz` from `walk.json`."""
+    try:
+        other = Path(str(load_motion_npz(result).metadata.get("keypoints", "")))
+    except (ValueError, OSError):
+        return False
+    return other.stem == file.stem and other.suffix != file.suffix and other.parent == file.resolve().parent
 
 
 def result_names(stem: str, people: Sequence[str], *, alone: bool) -> list[str]:

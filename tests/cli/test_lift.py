@@ -205,6 +205,16 @@ def test_results_keep_the_whole_name_and_never_replace_those_of_another_file(
     assert main([str(other), *words, "--out", str(out), "--overwrite"]) == 0
 
 
+def test_files_that_differ_in_their_ending_have_results_of_their_own(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    files = [coco_file(tmp_path, [person(frames=6)]), smpl_file(tmp_path, person(frames=8))]
+    words = ["--camera", str(tmp_path / "camera.yaml"), "--fps", "20", "--method", "ground_ray", "--overlay", "none"]
+    for file in [*files, *files]:  # the second time replaces what the first one wrote
+        assert main([str(file), *words, "--out", str(out)]) == 0
+    lengths = {path.name: load_motion_npz(path).num_frames for path in out.glob("*.npz")}
+    assert lengths == {"walk.npz": 6, "walk_npz.npz": 8}
+
+
 def test_people_of_one_file_never_share_a_name() -> None:
     names = result_names("two", ["張三", "李四", "A", "a", "x/y", "x:y"], alone=False)
     assert len({name.casefold() for name in names}) == 6 and names[:4] == [
