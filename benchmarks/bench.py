@@ -29,10 +29,10 @@ import yaml
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.geometry.cameras import orbit_camera, world_to_camera
 from hmr4d.geometry.triangulation import triangulate_orthographic, triangulate_perspective
-from hmr4d.models.motion2to3.denoiser import MotionDenoiser
-from hmr4d.models.motion2to3.options import SamplingOptions, TrainingOptions
-from hmr4d.models.motion2to3.patch_denoiser import PatchDenoiser
-from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
+from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
+from hmr4d.methods.motion2to3.patch_denoiser import PatchDenoiser
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.nn.text import HashTextEncoder
 from hmr4d.representation.motion2d import Motion2DCodec
 
@@ -255,7 +255,7 @@ def mesh(_: Options) -> dict[str, Case]:
     import numpy as np
 
     from hmr4d.body.body_model import load_body
-    from hmr4d.body.posed_body import PosedBody
+    from hmr4d.motion.skinning import PosedBody
     from hmr4d.visualization.mesh_renderer import MeshRenderer
     from hmr4d.visualization.mesh_video import mesh_frames
     from hmr4d.visualization.video_file import write_mp4
@@ -393,10 +393,10 @@ def lifting(_: Options) -> dict[str, Case]:
     """The lifting model that ships, a person in four views; the seconds of motion are in the name."""
     import numpy as np
 
+    from hmr4d.camera.rig_samplers import virtual_rig
     from hmr4d.data.importers.synthetic import synthetic_joints
-    from hmr4d.data.lifting_rigs import virtual_rig
     from hmr4d.geometry.rigs import Rig, camera_pose, project
-    from hmr4d.models.mocap2to3.release import load_release
+    from hmr4d.methods.mocap2to3.release import load_release
 
     pipeline = load_release("mocap2to3-bandai")
     level = torch.zeros(1)

@@ -22,14 +22,14 @@ from torch import Tensor
 
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.skeleton import COCO17, H36M17, OPENPOSE18, SMPL22, Skeleton, get_skeleton
+from hmr4d.camera.camera_files import CameraFile, check_keypoints_fit
+from hmr4d.camera.rig_samplers import CameraRanges
 from hmr4d.cli.lift import lift_track
 from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
-from hmr4d.data.camera_files import CameraFile, check_keypoints_fit
-from hmr4d.data.keypoint_files import KeypointTrack
-from hmr4d.data.lifting_rigs import CameraRanges
-from hmr4d.data.randomness import ItemRandom
 from hmr4d.data.store import MotionStore
 from hmr4d.geometry.rigs import camera_pose, project
+from hmr4d.keypoint_files.reading import KeypointTrack
+from hmr4d.utils.randomness import ItemRandom
 
 FPS, FRAMES = 20.0, 120
 SETS = ("smpl22", "coco17", "halpe26", "openpose25", "openpose18")

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from hmr4d import load_pipeline
-from hmr4d.body.canonical import put_on_floor
-from hmr4d.body.motion_cleaning import clean_motion
 from hmr4d.data.store import MotionStore
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.metrics.physical import physical_metrics
-from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.motion.canonical import put_on_floor
+from hmr4d.motion.cleaning import clean_motion
 
 COLUMNS = ("foot_skating", "jitter", "bone_length_variation", "root_speed", "floor_clearance")
 DRIFT = (0.15, 0.03, -0.1)  # metres per second

@@ -29,8 +29,8 @@ def load_pipeline(name_or_folder: str | Path = "motion2to3-bandai", *, device: s
         FileNotFoundError: there is no such model; the known ones are listed.
         ValueError: one of its files is damaged.
     """
-    from hmr4d.models.mocap2to3 import release as mocap2to3
-    from hmr4d.models.motion2to3 import release as motion2to3
+    from hmr4d.methods.mocap2to3 import release as mocap2to3
+    from hmr4d.methods.motion2to3 import release as motion2to3
     from hmr4d.utils.releases import find_release, release_kind
 
     folder = find_release(name_or_folder)

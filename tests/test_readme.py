@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from hmr4d.cli.compose import compose_config
+from hmr4d.engine.compose import compose_config
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*puts/README.md")])

@@ -1,0 +1,1 @@
+"""Skeletons, body models, kinematics, inverse kinematics, fitting."""

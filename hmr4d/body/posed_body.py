@@ -1,4 +1,4 @@
-"""A body that follows a motion: joints in, a mesh for every frame out."""
+"""A body in every frame of a motion: its pose, its joints and its mesh."""
 
 from __future__ import annotations
 
@@ -8,18 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hmr4d.body.body_model import Body, load_body
-from hmr4d.body.joint_conventions import bone_directions
-from hmr4d.body.rigid_motion import RigidMotion, follow_joints
-from hmr4d.body.skeleton import SMPL22
+from hmr4d.body.body_model import Body
 
 FRAMES_OF_MESH = 32
-FRAMES_TO_MEASURE = 1024  # of a longer motion; soles are looked at in so many frames, evenly spread
-SINKING_SHARE = 0.05  # of the frames may reach under the floor: a single bad one shall not lift a whole motion
-LITTLE = 0.02  # metres; toes that push off reach so far into the floor, and raising a body for them would let it float
-FLAT = 0.9  # cosine of 26 degrees; a foot that is tilted more stands on its toes or its heel
-LOWEST = 0.05  # metres above the lowest joint; toes higher than this do not stand
-MOST_MENDED = 0.06  # metres; soles further off the floor are no matter of where joints are: the floor is elsewhere
 
 
 @dataclass(frozen=True)
@@ -57,119 +48,3 @@ class PosedBody:
     def raised(self, height: float) -> PosedBody:
         """The same, `height` metres higher."""
         return replace(self, translation=self.translation + self.translation.new_tensor([0.0, height, 0.0]))
-
-
-def pose_after(
-    joints3d: Tensor, body: Body | None = None, *, fps: float | None = None, convention: str | None = None
-) -> PosedBody:
-    """A body that moves like a motion: its bones take the lengths they have in the motion, its mesh goes along.
-
-    Args:
-        joints3d: (L, 22, 3) metres, y up.
-        body: anyone's. None: the free light body.
-        fps: frames per second; twists of limbs are then carried through time. None: frames are treated one by one.
-        convention: of the source of the motion, see `joint_conventions`; None: joints are where the body has them.
-
-    Raises:
-        ValueError: a motion that is not finite, has other joints, or bones without length; an unknown convention.
-    """
-    body = load_body() if body is None else body
-    rigid = follow_joints(joints3d, body.rest_joints[list(body.smpl22)], fps=fps, convention=convention)
-    return dress(rigid, body, convention=convention)
-
-
-def dress(rigid: RigidMotion, body: Body, *, convention: str | None = None) -> PosedBody:
-    """The body on a motion of constant bones, with soles that stand on the floor y = 0 where toes stand.
-
-    Joints stay where the motion has them. Where its feet have other heights than those of the body, such as toes on the
-    floor itself, the feet of the mesh are put higher or lower on their joints, and its shins are as much shorter or
-    longer.
-
-    Args:
-        rigid: from `follow_joints`, with the rest pose of this body as template.
-        body: anyone's.
-        convention: the one given to `follow_joints`.
-
-    Raises:
-        ValueError: bones without length.
-    """
-    worn = _on_bones(body, rigid.rest_joints, convention, 0.0)
-    rotations = worn.from_smpl22(rigid.rotations)
-    roots = (rigid.translation + rigid.rest_joints[0]).to(rotations)
-    posed = PosedBody(worn, rotations, roots - _root_places(worn, rotations))
-    if depth := _under_the_floor(posed):
-        worn = _on_bones(body, rigid.rest_joints, convention, depth)
-        posed = PosedBody(worn, rotations, roots - _root_places(worn, rotations))
-    return posed
-
-
-def sinking(bounds: Tensor) -> float:
-    """Metres by which a mesh with bounds (L, 2, 3) must be raised to stand on the floor y = 0.
-
-    0 if it hardly sinks, or in few frames only.
-    """
-    depth = -float(bounds[:, 0, 1].double().quantile(SINKING_SHARE))
-    return depth if depth > LITTLE else 0.0
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _on_bones(body: Body, rest: Tensor, convention: str | None, depth: float) -> Body:
-    """The body with its SMPL joints at `rest` (22, 3), up to a shift.
-
-    Its mesh is that of a body with these bones, but for the bones that the convention tells of, which are its own, and
-    for feet that are higher by `depth`, on shorter shins.
-    """
-    own = body.rest_joints[list(body.smpl22)].to(rest)
-    kept = bone_directions(convention)
-    lengths = torch.stack([
-        torch.stack([(joints[c] - joints[p]).norm() for p, c in SMPL22.bones if c not in kept]).sum()
-        for joints in (rest, own)
-    ])  # fmt: skip
-    scale = lengths[0] / lengths[1]
-    mesh = rest.clone()
-    for joint in kept:
-        parent = SMPL22.parents[joint]
-        mesh[joint] = mesh[parent] + scale * (own[joint] - own[parent])
-    mesh[list(SMPL22.indices("left_ankle", "right_ankle", "left_foot", "right_foot")), 1] += depth
-    worn = body.with_rest_joints(mesh)
-    joints = worn.rest_joints.clone()
-    joints[list(worn.smpl22)] = (rest - rest[0]).to(joints) + joints[worn.smpl22[0]]
-    return replace(worn, rest_joints=joints)
-
-
-def _root_places(body: Body, rotations: Tensor) -> Tensor:
-    """(L, 3) metres; the pelvis of a body that was turned, but not moved."""
-    blocks = rotations.split(FRAMES_TO_MEASURE)
-    return torch.cat([body.pose(block)[:, body.smpl22[0]] for block in blocks])
-
-
-def _under_the_floor(posed: PosedBody) -> float:
-    """Metres by which soles of feet that stand flat are below the floor y = 0; 0 if none stands, or not on it."""
-    every = slice(None, None, -(-posed.num_frames // FRAMES_TO_MEASURE))
-    rotations, translation = posed.rotations[every], posed.translation[every]
-    body = posed.body
-    world, joints = body.joint_transforms(rotations, translation)
-    lowest = joints[:, list(body.smpl22), 1].amin(1)
-    depths = []
-    for side in ("left", "right"):
-        ankle, toes = SMPL22.indices(f"{side}_ankle", f"{side}_foot")
-        stands = (world[:, body.smpl22[ankle], 1, 1] > FLAT) & (joints[:, body.smpl22[toes], 1] < lowest + LOWEST)
-        foot = _part(body, [j for j, driver in enumerate(body.drivers) if driver in (ankle, toes)])
-        if stands.any() and foot.num_vertices:
-            depths.append(-foot.vertices(rotations[stands], translation[stands])[..., 1].amin(1))
-    if not depths:
-        return 0.0
-    depth = float(torch.cat(depths).double().quantile(1 - SINKING_SHARE))
-    return depth if abs(depth) < MOST_MENDED else 0.0
-
-
-def _part(body: Body, joints: list[int]) -> Body:
-    """The vertices of a body that follow some joints most, as a body without faces and without what a pose adds."""
-    which = torch.isin(body.skin_indices[:, 0], torch.tensor(joints))
-    return Body(
-        name=body.name, joint_names=body.joint_names, parents=body.parents, rest_joints=body.rest_joints,
-        rest_vertices=body.rest_vertices[which], faces=body.faces[:0], skin_indices=body.skin_indices[which],
-        skin_weights=body.skin_weights[which], smpl22=body.smpl22, drivers=body.drivers, licence=body.licence,
-    )  # fmt: skip

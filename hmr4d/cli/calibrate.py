@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hmr4d.camera.calibration import Calibration, Sensitivity, sensitivity
+from hmr4d.camera.camera_files import CameraFile, check_camera, write_camera
+from hmr4d.camera.measurement_files import read_measurements
 from hmr4d.cli.console import fail, setup_logging
-from hmr4d.data.camera_files import CameraFile, check_camera, write_camera
-from hmr4d.data.measurement_files import read_measurements
-from hmr4d.geometry.calibration import Calibration, Sensitivity, sensitivity
 
 logger = logging.getLogger(__name__)
 

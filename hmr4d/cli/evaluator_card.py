@@ -14,15 +14,15 @@ import torch
 
 from hmr4d.cli.console import fail, setup_logging
 from hmr4d.data.clip_index import IndexRules
-from hmr4d.data.randomness import mix_seed
-from hmr4d.data.scored_clips import Job, RowCuts, ScoredClips
-from hmr4d.metrics.card import GENERATED, GROUND_TRUTH, ResultCard
-from hmr4d.metrics.evaluators.evaluator import EvaluatorRecipe, load_evaluator
-from hmr4d.metrics.evaluators.retrieval_ceiling import retrieval_ceiling
-from hmr4d.metrics.evaluators.scoring import Generated, StandardProtocol, TextToMotionScorer
-from hmr4d.metrics.evaluators.spoiling import SPOILS, Spoil
-from hmr4d.metrics.replication import Value
+from hmr4d.evaluation.cards import GENERATED, GROUND_TRUTH, ResultCard
+from hmr4d.evaluation.r_precision_upper_bound import retrieval_ceiling
+from hmr4d.evaluation.scoring import Generated, StandardProtocol, TextToMotionScorer
+from hmr4d.evaluation.text_to_motion_data import Job, RowCuts, ScoredClips
+from hmr4d.evaluators.corruptions import SPOILS, Spoil
+from hmr4d.evaluators.evaluator import EvaluatorRecipe, load_evaluator
+from hmr4d.metrics.intervals import Value
 from hmr4d.utils.progress import progress
+from hmr4d.utils.randomness import mix_seed
 
 logger = logging.getLogger(__name__)
 

@@ -57,7 +57,7 @@ def generate(args: argparse.Namespace) -> list[Path]:
     """Writes the motions that `args` ask for; the paths written."""
     from hmr4d import load_pipeline
     from hmr4d.cli.known_actions import describe_prompts
-    from hmr4d.models.motion2to3.release import FORMAT, VERSION
+    from hmr4d.methods.motion2to3.release import FORMAT, VERSION
     from hmr4d.utils.devices import pick_device
     from hmr4d.utils.releases import find_release, read_release_config
     from hmr4d.visualization.motion_files import MotionWriter, check_exports
@@ -90,7 +90,7 @@ def generate(args: argparse.Namespace) -> list[Path]:
 def list_actions(model: str) -> str:
     """The known actions of a model, for a reader; ValueError where the model lists none."""
     from hmr4d.cli.known_actions import action_list
-    from hmr4d.models.motion2to3.release import load_actions
+    from hmr4d.methods.motion2to3.release import load_actions
     from hmr4d.utils.releases import find_release
 
     index = load_actions(find_release(model))

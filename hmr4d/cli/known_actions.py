@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.nn.action_index import ActionIndex, PromptFacts
 from hmr4d.nn.prompt_checks import prompt_remarks
 

@@ -15,25 +15,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from hmr4d.body.detected_joints import observed_joints
-from hmr4d.body.ground_contact import standing_joints
 from hmr4d.body.joint_conventions import convention_facts
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SKELETONS, SMPL22, Skeleton
+from hmr4d.camera.camera_files import CameraFile, check_keypoints_fit, read_camera, read_rig, undistorted
+from hmr4d.camera.floor_checks import check_on_floor, frame_statures
+from hmr4d.camera.rig_samplers import feet_place, virtual_rig
 from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
-from hmr4d.data.camera_files import CameraFile, check_keypoints_fit, read_camera, read_rig, undistorted
-from hmr4d.data.keypoint_files import FORMATS, KeypointTrack, read_keypoints
-from hmr4d.data.keypoint_gaps import SURE, bridge_gaps, drop_unsure
-from hmr4d.data.lifting_rigs import feet_place, virtual_rig
-from hmr4d.data.view_checks import check_on_floor, frame_statures
 from hmr4d.export.lift_npz import LiftedMotion, save_lift_npz
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
+from hmr4d.keypoint_files.gaps import SURE, bridge_gaps, drop_unsure
+from hmr4d.keypoint_files.reading import FORMATS, KeypointTrack, read_keypoints
+from hmr4d.keypoint_files.smpl_joints import observed_joints
+from hmr4d.methods.mocap2to3.confidence import camera_joints, joint_confidence
+from hmr4d.methods.mocap2to3.output import LiftOutput
 from hmr4d.metrics.lift_checks import LiftCheck, check_lift, doubts
-from hmr4d.models.mocap2to3.confidence import camera_joints, joint_confidence
-from hmr4d.models.mocap2to3.output import LiftOutput
+from hmr4d.motion.ground_contact import standing_joints
 from hmr4d.utils.files import file_stem
 from hmr4d.visualization.html_viewer import ViewerMotion, write_html
 from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths

@@ -21,9 +21,9 @@ from hmr4d.body.skeleton import (
     WHOLEBODY23,
     Skeleton,
 )
-from hmr4d.data.keypoint_gaps import SURE
 from hmr4d.geometry.rigs import Rig, project
-from hmr4d.models.mocap2to3.output import LiftOutput
+from hmr4d.keypoint_files.gaps import SURE
+from hmr4d.methods.mocap2to3.output import LiftOutput
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Lifter:
 
 def load_mocap2to3(request: LiftRequest) -> Lifter:
     """The diffusion model."""
-    from hmr4d.models.mocap2to3.release import FORMAT, VERSION, load_release
+    from hmr4d.methods.mocap2to3.release import FORMAT, VERSION, load_release
     from hmr4d.utils.devices import pick_device
     from hmr4d.utils.releases import find_release, read_release_config
 
@@ -92,14 +92,14 @@ def load_mocap2to3(request: LiftRequest) -> Lifter:
 
 def load_ground_ray(request: LiftRequest) -> Lifter:
     """Depth from the feet on the floor, poses from a bank; no network."""
-    from hmr4d.models.mocap2to3.baselines.ground_ray import ground_ray
+    from hmr4d.methods.mocap2to3.baselines.ground_ray import ground_ray
 
     return _without_network(ground_ray, request)
 
 
 def load_optimisation(request: LiftRequest) -> Lifter:
     """A kinematic chain fitted to the keypoints over the floor; no network."""
-    from hmr4d.models.mocap2to3.baselines.optimisation import optimisation
+    from hmr4d.methods.mocap2to3.baselines.optimisation import optimisation
 
     return _without_network(optimisation, request)
 

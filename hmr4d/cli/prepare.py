@@ -32,11 +32,11 @@ from hmr4d.data.importers.caption_tables import read_captions_file
 from hmr4d.data.importers.cmu_files import restore_lost_bones
 from hmr4d.data.importers.conversion import RETARGETS, Conversion
 from hmr4d.data.importers.humanml3d_release import MAKES
-from hmr4d.data.joint_maps import JOINT_MAPS
 from hmr4d.data.pack_store import pack_store
 from hmr4d.data.packed_joints import STEP
-from hmr4d.data.source_frame import METRES_PER_UNIT, UP_AXES, metres_per_unit
 from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
+from hmr4d.motion_files.joint_maps import JOINT_MAPS
+from hmr4d.motion_files.source_frame import METRES_PER_UNIT, UP_AXES, metres_per_unit
 from hmr4d.utils.progress import progress
 
 if TYPE_CHECKING:
@@ -357,8 +357,8 @@ def _add_statistics(commands: _Commands) -> None:
 def _run_statistics(args: argparse.Namespace) -> Written:
     from hydra.utils import instantiate
 
-    from hmr4d.cli.compose import compose_config
     from hmr4d.data.feature_statistics import measure_statistics
+    from hmr4d.engine.compose import compose_config
 
     cfg = compose_config([f"exp={args.exp}", *args.set])
     cfg.data.train.text_encoder = None

@@ -21,10 +21,9 @@ from typing import Any
 
 from hmr4d.cli.console import fail, setup_logging, stopped
 from hmr4d.cli.places import inputs_folder
-from hmr4d.cli.quality_models import Draw, Model, generate, load_checkpoint, load_released
-from hmr4d.cli.quality_report import markdown
 from hmr4d.data.store import MotionStore
-from hmr4d.metrics.content_classifier import (
+from hmr4d.evaluation.action_labels import bandai_namco_paraphrases, clips_of, cmu_paraphrases
+from hmr4d.evaluation.action_recognition import (
     WEIGHTS_NAME,
     ContentClassifier,
     LabelledMotion,
@@ -33,11 +32,12 @@ from hmr4d.metrics.content_classifier import (
     obtain_classifier,
     training_for,
 )
-from hmr4d.metrics.content_labels import bandai_namco_paraphrases, clips_of, cmu_paraphrases
-from hmr4d.metrics.everyday_verbs import SECONDS, done, everyday_verbs, real_figures, try_checks, verb_set
-from hmr4d.metrics.motion_quality import only, over_repeats, plain_interval, score_motion, with_measures
-from hmr4d.metrics.novelty import COPY_QUANTILE, NearestClip, spread_of_contents
-from hmr4d.metrics.prompt_sets import PromptSet, caption_set, free_set, read_prompts, real_motion
+from hmr4d.evaluation.everyday_verbs import SECONDS, done, everyday_verbs, real_figures, try_checks, verb_set
+from hmr4d.evaluation.motion_quality import only, over_repeats, plain_interval, score_motion, with_measures
+from hmr4d.evaluation.novelty import COPY_QUANTILE, NearestClip, spread_of_contents
+from hmr4d.evaluation.prompt_sets import PromptSet, caption_set, free_set, read_prompts, real_motion
+from hmr4d.evaluation.quality_models import Draw, Model, generate, load_checkpoint, load_released
+from hmr4d.evaluation.quality_report import markdown
 from hmr4d.utils.files import file_hash, write_json, write_text
 
 logger = logging.getLogger(__name__)

@@ -15,16 +15,16 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from hmr4d.cli.compose import check_targets
 from hmr4d.cli.console import fail, setup_logging
-from hmr4d.cli.release_evaluator import release_evaluator
-from hmr4d.cli.train import finished_steps
 from hmr4d.data.store import MotionStore
-from hmr4d.models.mocap2to3 import checkpoints as mocap2to3
-from hmr4d.models.mocap2to3.pipeline import Mocap2to3Pipeline
-from hmr4d.models.mocap2to3.release import save_release as save_lifting
-from hmr4d.models.motion2to3 import checkpoints as motion2to3
-from hmr4d.models.motion2to3.release import load_actions, save_release
+from hmr4d.engine.compose import check_targets, load_config
+from hmr4d.engine.run import finished_steps
+from hmr4d.evaluation.evaluator_release import release_evaluator
+from hmr4d.methods.mocap2to3 import checkpoints as mocap2to3
+from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
+from hmr4d.methods.mocap2to3.release import save_release as save_lifting
+from hmr4d.methods.motion2to3 import checkpoints as motion2to3
+from hmr4d.methods.motion2to3.release import load_actions, save_release
 from hmr4d.utils.files import file_hash, write_text
 from hmr4d.utils.weights import WEIGHTS_NAME
 
@@ -65,8 +65,7 @@ def release(args: argparse.Namespace) -> Path:
     run, out = Path(args.run), Path(args.out)
     if not (run / "config.yaml").is_file():
         raise FileNotFoundError(f"{run} holds no config.yaml; give the output folder of a training run.")
-    cfg = OmegaConf.load(run / "config.yaml")
-    assert isinstance(cfg, DictConfig)
+    cfg = load_config(run / "config.yaml")
     checkpoint = Path(args.checkpoint) if args.checkpoint else run / "checkpoints" / "last.ckpt"
     store = MotionStore.open(cfg.data.train.store)
     notice = (store.path / "NOTICE.md").read_text(encoding="utf-8")

@@ -19,12 +19,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from hmr4d.cli.compose import compose_config, save_config
 from hmr4d.cli.console import fail, setup_logging, stopped
-from hmr4d.cli.study_plan import held_out
-from hmr4d.cli.study_report import draw_chart, markdown
-from hmr4d.cli.study_runs import open_store, prompts_of, train_and_sample
-from hmr4d.cli.study_scores import score
+from hmr4d.engine.compose import compose_config, save_config
+from hmr4d.evaluation.study.plan import held_out
+from hmr4d.evaluation.study.report import draw_chart, markdown
+from hmr4d.evaluation.study.runs import open_store, prompts_of, train_and_sample
+from hmr4d.evaluation.study.scores import score
 from hmr4d.utils.files import write_json, write_text
 
 logger = logging.getLogger(__name__)

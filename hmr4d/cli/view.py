@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hmr4d.cli.console import fail, setup_logging, stopped
-from hmr4d.data.source_frame import METRES_PER_UNIT, UP_AXES, checked_fps_option
+from hmr4d.motion_files.source_frame import METRES_PER_UNIT, UP_AXES, checked_fps_option
 from hmr4d.visualization.shown_motions import PUBLISHED_FPS, ShownMotion, find_motions, read_motion
 
 logger = logging.getLogger(__name__)

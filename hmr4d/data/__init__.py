@@ -1,0 +1,1 @@
+"""The motion store, captions, datasets and batches."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from hmr4d.data.randomness import mix_seed
+from hmr4d.utils.randomness import mix_seed
 
 FRAME_AXIS = {  # axis of an item that grows with the length, counted from the last, for views may come first
     "joints2d": -3, "joints3d": -3, "kp2d_obs": -3, "conf": -2, "features": -2, "visible": -2, "condition2d": -2,

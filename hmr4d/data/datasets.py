@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hmr4d.body.canonical import face_first_frame, mirror
+from hmr4d.camera.orbit_rigs import OrbitRig, SingleCamera
 from hmr4d.data.clip_index import Example, IndexRules, build_index
-from hmr4d.data.randomness import ItemRandom, mix_seed
-from hmr4d.data.rigs import OrbitRig, SingleCamera
 from hmr4d.data.store import MotionStore, TextCache
 from hmr4d.data.text_embeddings import CaptionEncoder, ensure_text_cache
 from hmr4d.data.windows import FreeWindows
 from hmr4d.geometry.cameras import square_intrinsics
+from hmr4d.motion.canonical import face_first_frame, mirror
 from hmr4d.representation.next_root import to_next_root
 from hmr4d.representation.root_box import BOX_MARGIN, BOX_UNIT, fixed_box, largest_box, normalize_points, root_box
 from hmr4d.representation.views import PATCH, embed_views, project_views
+from hmr4d.utils.randomness import ItemRandom, mix_seed
 
 BOXES = ("view", "largest", "fixed")
 

@@ -26,12 +26,12 @@ from torch.utils.data import Dataset
 
 from hmr4d.data.datamodule import Mixture, MotionSource
 from hmr4d.data.datasets import resample_linear
-from hmr4d.data.randomness import ItemRandom, mix_seed
-from hmr4d.data.safe_pickle import UnsafePickleError, load_arrays_pickle
 from hmr4d.geometry.cameras import square_intrinsics
 from hmr4d.representation.root_box import normalize_points, root_box
 from hmr4d.representation.views import PATCH
 from hmr4d.utils.progress import progress
+from hmr4d.utils.randomness import ItemRandom, mix_seed
+from hmr4d.utils.safe_pickle import UnsafePickleError, load_arrays_pickle
 from hmr4d.utils.text_files import load_unique_json, read_text
 
 logger = logging.getLogger(__name__)

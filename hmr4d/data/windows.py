@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from hmr4d.body.canonical import facing_transform
 from hmr4d.body.skeleton import SMPL22, Skeleton
-from hmr4d.data.randomness import ItemRandom, mix_seed
-from hmr4d.data.resampling import resample_positions
 from hmr4d.geometry.cameras import invert_rigid, world_to_camera
+from hmr4d.motion.canonical import facing_transform
+from hmr4d.motion.resampling import resample_positions
+from hmr4d.utils.randomness import ItemRandom, mix_seed
 
 BLEND_SECONDS = 0.25  # of two passages of a loop
 LOOP_SECONDS = 0.6  # shortest repeated stretch

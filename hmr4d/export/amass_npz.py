@@ -13,11 +13,11 @@ from torch import Tensor
 
 from hmr4d.body.body_model import load_body
 from hmr4d.body.joint_conventions import convention_of
-from hmr4d.body.rigid_motion import RigidMotion, follow_joints
 from hmr4d.body.skeleton import SMPL22, Skeleton, get_skeleton
 from hmr4d.body.smplh_joints import NUM_JOINTS
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
+from hmr4d.motion.rigid_motion import RigidMotion, follow_joints
 from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.files import atomic_path
 

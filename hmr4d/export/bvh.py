@@ -17,12 +17,12 @@ from torch import Tensor
 
 from hmr4d.body.body_model import load_body
 from hmr4d.body.joint_conventions import convention_of
-from hmr4d.body.rigid_motion import RigidMotion, follow_joints
 from hmr4d.body.skeleton import SMPL22, Skeleton, get_skeleton
 from hmr4d.export.bone_names import OWN_NAMES, bone_names
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
 from hmr4d.export.text_rows import write_rows
+from hmr4d.motion.rigid_motion import RigidMotion, follow_joints
 from hmr4d.utils.files import atomic_path, write_json
 
 UNITS = {"m": ("metres", 1.0, 5), "cm": ("centimetres", 100.0, 3)}  # name, per metre, decimals of positions

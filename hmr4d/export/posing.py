@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hmr4d.body.rigid_motion import RigidMotion
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.export.motion_npz import json_text
+from hmr4d.motion.rigid_motion import RigidMotion
 
 FRAMES_PER_BLOCK = 4096  # written at once; bounds the memory of long motions
 WORTH_A_WARNING = 0.01  # metres

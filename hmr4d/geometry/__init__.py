@@ -1,0 +1,1 @@
+"""Rotations, cameras, triangulation, the ground plane."""

@@ -1,0 +1,1 @@
+"""Measures of motion and of sets of motions, with their intervals."""

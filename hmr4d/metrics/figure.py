@@ -10,9 +10,9 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-from hmr4d.body.canonical import put_on_floor
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.metrics.physical import to_neutral_height
+from hmr4d.motion.canonical import put_on_floor
 
 STANDING = 1.14  # pelvis over the floor / (thigh + shank) of a body that stands straight; real standing clips: 1.14
 SMOOTHING = 0.04  # seconds; standard deviation of the filter before speeds are taken, so that shaking is no movement

@@ -1,7 +1,7 @@
 """Whether a motion does an everyday action, asked of its joints alone: heights, speeds, angles. No classifier.
 
 Each check is a small rule about a `Figure`, a clip of any length, and says yes or no. The rules are loose on purpose:
-they ask for what everybody would call the action, not for good style, and `hmr4d.metrics.everyday_verbs` measures how
+they ask for what everybody would call the action, not for good style. `hmr4d.evaluation.everyday_verbs` measures how
 often they are right on real clips. Lengths are metres of a body of neutral height; "standing height" is that of the
 pelvis of the same body standing straight.
 """

@@ -1,0 +1,1 @@
+"""Attention, trunks, text encoders, the training module."""

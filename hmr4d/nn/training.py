@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from hmr4d.data.randomness import mix_seed
+from hmr4d.utils.randomness import mix_seed
 
 logger = logging.getLogger(__name__)
 

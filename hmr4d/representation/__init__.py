@@ -1,0 +1,1 @@
+"""Motion as the numbers that networks learn, and back."""

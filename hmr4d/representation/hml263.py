@@ -20,9 +20,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from hmr4d.body.canonical import repeat_last_valid
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rotations import component_planes, quat_wxyz_to_rot6d_cols, rot6d_cols_to_matrix
+from hmr4d.motion.canonical import repeat_last_valid
 from hmr4d.representation.hml263_kinematics import (
     REST_DIRECTIONS,
     ROTATION_PARENTS,

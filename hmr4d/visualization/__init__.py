@@ -1,0 +1,1 @@
+"""Pages, videos and live viewers."""

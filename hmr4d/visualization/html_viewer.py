@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from hmr4d.body.canonical import facing_transform
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.geometry.cameras import invert_rigid
+from hmr4d.motion.canonical import facing_transform
 from hmr4d.utils.files import write_text
 from hmr4d.visualization.figure_style import JOINT_COLOUR, SIDE_COLOURS, facing_angle, figure_style
 from hmr4d.visualization.page_body import add_body, add_template

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from hmr4d.body.body_model import Body
-from hmr4d.body.posed_body import PosedBody, pose_after, sinking
+from hmr4d.body.posed_body import PosedBody
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.export.motion_npz import checked_fps, checked_joints3d
+from hmr4d.motion.skinning import pose_after, sinking
 from hmr4d.visualization.figure_style import body_colours, facing_angle
 from hmr4d.visualization.floor_painter import SHADOW_STRENGTH, FloorPainter
 from hmr4d.visualization.mesh_renderer import MeshRenderer

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hmr4d.body.joint_conventions import convention_facts, convention_of
-from hmr4d.body.motion import MotionOutput
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.export.amass_npz import save_amass_npz
 from hmr4d.export.bone_names import OWN_NAMES
@@ -22,6 +21,7 @@ from hmr4d.export.bvh import write_bvh
 from hmr4d.export.glb import write_glb
 from hmr4d.export.joints_csv import write_csv
 from hmr4d.export.motion_npz import save_motion_npz
+from hmr4d.motion.motion import MotionOutput
 from hmr4d.utils.files import LONGEST_STEM
 from hmr4d.visualization.contact_sheet import write_contact_sheet
 from hmr4d.visualization.html_viewer import ViewerMotion, write_html

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from hmr4d.body.body_model import Body
 from hmr4d.body.light_body import load_light_body
-from hmr4d.body.posed_body import PosedBody, pose_after, sinking
+from hmr4d.body.posed_body import PosedBody
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.export.glb import continued_quats
+from hmr4d.motion.skinning import pose_after, sinking
 from hmr4d.utils import lazy_roma as roma
 from hmr4d.visualization.figure_style import figure_style
 from hmr4d.visualization.page_pack import Pack

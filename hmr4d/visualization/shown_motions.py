@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.stance import body_height, points_by_name
-from hmr4d.data.bvh import read_bvh
-from hmr4d.data.source_frame import METRES_PER_UNIT, import_doubts, likely_unit, source_fps, turned_y_up
 from hmr4d.export.bvh import UNITS, side_file
-from hmr4d.export.generations import SavedMotions
 from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.export.saved_motions import SavedMotions
+from hmr4d.motion_files.bvh import read_bvh
+from hmr4d.motion_files.source_frame import METRES_PER_UNIT, import_doubts, likely_unit, source_fps, turned_y_up
 from hmr4d.utils.files import is_shown
 from hmr4d.utils.remarks import tell_once
 from hmr4d.utils.text_files import load_unique_json, read_text

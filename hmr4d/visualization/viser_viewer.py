@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hmr4d.body.posed_body import PosedBody, pose_after
+from hmr4d.body.posed_body import PosedBody
+from hmr4d.motion.skinning import pose_after
 from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.files import write_text
 from hmr4d.visualization.figure_style import SIDE_COLOURS

@@ -7,8 +7,8 @@ import torch
 
 from hmr4d.body.leg_solver import move_feet
 from hmr4d.body.light_body import load_light_body
-from hmr4d.body.motion_cleaning import symmetric
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.motion.cleaning import symmetric
 
 FPS = 20.0
 ANKLES, TOES = SMPL22.indices("left_ankle", "right_ankle"), SMPL22.indices("left_foot", "right_foot")

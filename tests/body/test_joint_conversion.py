@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmr4d.body.canonical import mirror
 from hmr4d.body.joint_conversion import convert_confidence, convert_joints
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import (
@@ -20,6 +19,7 @@ from hmr4d.body.skeleton import (
     SMPL24,
     Skeleton,
 )
+from hmr4d.motion.canonical import mirror
 
 PAIRS = [
     (SMPL22, SMPL24), (SMPL24, SMPL22), (SMPL22, COCO17), (SMPL24, COCO17), (SMPL22, H36M17), (SMPL22, OPENPOSE18),

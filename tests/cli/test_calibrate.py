@@ -11,8 +11,8 @@ import pytest
 import torch
 import yaml
 
+from hmr4d.camera.camera_files import read_camera
 from hmr4d.cli.calibrate import main
-from hmr4d.data.camera_files import read_camera
 from hmr4d.geometry.rigs import Rig, camera_pose, project
 
 ANGLES = (14.0, -3.0, 0.0)  # degrees

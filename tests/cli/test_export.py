@@ -10,8 +10,8 @@ import pytest
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.cli.export import main
-from hmr4d.data.bvh import read_bvh
 from hmr4d.export.motion_npz import save_motion_npz
+from hmr4d.motion_files.bvh import read_bvh
 from tests.body.smplh_file import write_smplh
 from tests.export.motions import rigid_motion
 

@@ -13,12 +13,12 @@ import roma
 import torch
 
 from hmr4d.body.body_model import load_body
-from hmr4d.body.motion import MotionOutput
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_bodies import load_smpl_body
-from hmr4d.callbacks.body_fitter import BodyFitter
 from hmr4d.cli import fit
+from hmr4d.engine.callbacks.body_fitter import BodyFitter
 from hmr4d.export.motion_npz import save_motion_npz
+from hmr4d.motion.motion import MotionOutput
 from tests.body.smpl_models import write_model
 from tests.body.true_motions import true_motions
 

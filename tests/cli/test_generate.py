@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d.camera.orbit_rigs import OrbitRig
 from hmr4d.cli.generate import main
-from hmr4d.data.rigs import OrbitRig
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.export.motion_npz import load_motion_npz
-from hmr4d.models.motion2to3.denoiser import MotionDenoiser
-from hmr4d.models.motion2to3.module import Motion2to3Module
-from hmr4d.models.motion2to3.options import SamplingOptions
-from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
-from hmr4d.models.motion2to3.release import load_release, save_release
+from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
+from hmr4d.methods.motion2to3.module import Motion2to3Module
+from hmr4d.methods.motion2to3.options import SamplingOptions
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.methods.motion2to3.release import load_release, save_release
 from hmr4d.nn.action_index import FILE_NAME, ActionIndex, FarCheck, KnownAction
 from hmr4d.nn.text import HashTextEncoder
 from hmr4d.nn.text_adapter import TextAdapter

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from hmr4d.body.motion import MotionOutput
-from hmr4d.cli import quality, quality_models
-from hmr4d.cli.quality_report import markdown
+from hmr4d.camera.orbit_rigs import OrbitRig
+from hmr4d.cli import quality
 from hmr4d.data.importers.synthetic import import_synthetic
-from hmr4d.data.rigs import OrbitRig
 from hmr4d.data.store import MotionStore
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.metrics.content_classifier import (
+from hmr4d.evaluation import quality_models
+from hmr4d.evaluation.action_labels import FEW_CLIPS
+from hmr4d.evaluation.action_recognition import (
     MIN_STEPS,
     ClassifierTraining,
     ContentClassifier,
@@ -25,13 +25,14 @@ from hmr4d.metrics.content_classifier import (
     obtain_classifier,
     training_for,
 )
-from hmr4d.metrics.content_labels import FEW_CLIPS
-from hmr4d.metrics.motion_quality import interval, over_repeats, score_motion
-from hmr4d.metrics.novelty import NearestClip
-from hmr4d.metrics.prompt_sets import caption_set, free_set, read_prompts, real_motion
-from hmr4d.models.motion2to3.denoiser import MotionDenoiser
-from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline, SamplingOptions
-from hmr4d.models.motion2to3.release import save_release
+from hmr4d.evaluation.motion_quality import interval, over_repeats, score_motion
+from hmr4d.evaluation.novelty import NearestClip
+from hmr4d.evaluation.prompt_sets import caption_set, free_set, read_prompts, real_motion
+from hmr4d.evaluation.quality_report import markdown
+from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, SamplingOptions
+from hmr4d.methods.motion2to3.release import save_release
+from hmr4d.motion.motion import MotionOutput
 from hmr4d.representation.motion2d import Motion2DCodec
 from hmr4d.utils.files import file_hash
 
@@ -218,7 +219,7 @@ def test_checkpoint_of_a_run(store, classifier_folder, tmp_path, short_training,
     overrides = ["network=tiny", "text=hash"]
     from hydra.utils import instantiate
 
-    from hmr4d.cli.compose import compose_config, save_config
+    from hmr4d.engine.compose import compose_config, save_config
 
     cfg = compose_config(["exp=motion2to3/finetune_mv", *overrides])
     pipeline = instantiate(cfg.pipeline, _convert_="all")

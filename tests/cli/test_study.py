@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from hmr4d.cli import study
-from hmr4d.cli.compose import compose_config
-from hmr4d.cli.quality_models import read_motions
-from hmr4d.cli.study_plan import excluded, held_out, plan, subsets_of
-from hmr4d.cli.study_report import markdown
-from hmr4d.cli.study_scores import difference, over_seeds
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore, write_text_cache
-from hmr4d.metrics.evaluators.evaluator import Evaluator, EvaluatorRecipe
-from hmr4d.models.motion2to3.module import Motion2to3Module
+from hmr4d.engine.compose import compose_config
+from hmr4d.evaluation.quality_models import read_motions
+from hmr4d.evaluation.study.plan import excluded, held_out, plan, subsets_of
+from hmr4d.evaluation.study.report import markdown
+from hmr4d.evaluation.study.scores import difference, over_seeds
+from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
+from hmr4d.methods.motion2to3.module import Motion2to3Module
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
 from hmr4d.representation.hml263 import load_statistics
 

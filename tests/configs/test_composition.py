@@ -11,7 +11,7 @@ import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from hmr4d.cli.compose import CONFIG_FOLDER, compose_config
+from hmr4d.engine.compose import CONFIG_FOLDER, compose_config
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

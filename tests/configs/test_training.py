@@ -15,10 +15,11 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from hmr4d.cli.compose import compose_config
-from hmr4d.cli.train import build, finished_steps, main, prepare_predict, run
+from hmr4d.cli.train import main
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import write_text_cache
+from hmr4d.engine.compose import compose_config
+from hmr4d.engine.run import build, finished_steps, prepare_predict, run
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
 

@@ -23,8 +23,8 @@ from hmr4d.data.importers.bvh_folder import load_joint_map
 from hmr4d.data.importers.caption_tables import read_captions_file
 from hmr4d.data.importers.conversion import BvhSource, Conversion, convert_batch
 from hmr4d.data.importers.humanml3d import captions_of
-from hmr4d.data.joint_maps import BANDAI_NAMCO
 from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
+from hmr4d.motion_files.joint_maps import BANDAI_NAMCO
 from hmr4d.utils.text_files import decode_text
 
 LONGEST_SECONDS = 2.0
@@ -167,11 +167,11 @@ def run(name: str, read: Reader, files: Sequence[bytes], count: int, folder: Pat
 
 def main() -> None:
     """Runs all readers, or those named, on a number of inputs each."""
-    from tests.data.conftest import _bandai_bvh
+    from tests.data.bandai_files import bandai_bvh_file
 
     logging.disable(logging.CRITICAL)
     chosen = sys.argv[2:]
-    for name, (read, files) in readers(_bandai_bvh(3)).items():
+    for name, (read, files) in readers(bandai_bvh_file(3)).items():
         if chosen and name not in chosen:
             continue
         folder = Path(tempfile.mkdtemp())

@@ -6,10 +6,10 @@ from scipy.interpolate import CubicSpline
 
 from hmr4d.body.retarget import bone_lengths, smpl_mean_bone_lengths
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.bvh import BvhClip, BvhError, read_bvh
 from hmr4d.data.importers.conversion import Conversion
-from hmr4d.data.joint_maps import BANDAI_NAMCO, CMU, Between, JointMap, joint_map_from_dict
-from hmr4d.data.resampling import resample_positions, resampled_length
+from hmr4d.motion.resampling import resample_positions, resampled_length
+from hmr4d.motion_files.bvh import BvhClip, BvhError, read_bvh
+from hmr4d.motion_files.joint_maps import BANDAI_NAMCO, CMU, Between, JointMap, joint_map_from_dict
 
 
 def source_joints(joint_map):

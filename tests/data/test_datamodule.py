@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d.camera.orbit_rigs import OrbitRig
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datamodule import Mixture, MotionDataModule
 from hmr4d.data.datasets import Framing, MotionViews
-from hmr4d.data.rigs import OrbitRig
 from tests.data.tiny_store import write_store
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.body.canonical import face_first_frame, mirror
+from hmr4d.camera.orbit_rigs import OrbitRig, SingleCamera
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datasets import Framing, MotionViews, resample_linear
-from hmr4d.data.randomness import ItemRandom
-from hmr4d.data.rigs import OrbitRig, SingleCamera
 from hmr4d.data.store import Caption, MotionStore
+from hmr4d.motion.canonical import face_first_frame, mirror
 from hmr4d.representation.next_root import to_next_root
 from hmr4d.representation.views import OrthographicViews
+from hmr4d.utils.randomness import ItemRandom
 from tests.data.tiny_store import write_store
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d.camera.orbit_rigs import OrbitRig
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datasets import Framing, MotionViews
-from hmr4d.data.evaluation_clips import EvaluationClips
 from hmr4d.data.importers import humanml3d_build, source_files
 from hmr4d.data.importers.humanml3d import import_humanml3d
 from hmr4d.data.importers.humanml3d_build import BuildReport, build_humanml3d, mirror_text_file
@@ -30,10 +30,10 @@ from hmr4d.data.importers.humanml3d_release import (
     rows_per_subset,
     source_key,
 )
-from hmr4d.data.rigs import OrbitRig
-from hmr4d.data.safe_pickle import load_arrays_pickle
 from hmr4d.data.store import MotionStore
+from hmr4d.evaluators.hml263_clips import EvaluationClips
 from hmr4d.representation.hml263 import Hml263Codec, Hml263Statistics, fit_statistics
+from hmr4d.utils.safe_pickle import load_arrays_pickle
 from tests.body.smplh_file import joints_by_chains
 from tests.data.amass_files import (
     FRAMES,

@@ -8,7 +8,6 @@ import tarfile
 import numpy as np
 import pytest
 
-from hmr4d.data.bvh import BvhError
 from hmr4d.data.captions import caption_pool, content_names, content_sentences
 from hmr4d.data.importers.bandai_namco import (
     ABOUT_FACE_CLIPS,
@@ -22,6 +21,7 @@ from hmr4d.data.importers.bandai_namco import (
     split_of,
 )
 from hmr4d.data.store import ClipRecord, MotionStore
+from hmr4d.motion_files.bvh import BvhError
 
 WALK = "dataset-2_walk_normal_901"
 WAVE = "dataset-2_wave-left-hand_active_902"

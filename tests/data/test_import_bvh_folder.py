@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hmr4d.data.bvh import BvhError
 from hmr4d.data.importers.bvh_folder import CMU_CREDIT, import_bvh_folder, load_joint_map
 from hmr4d.data.importers.caption_tables import CaptionTable, read_captions_file
 from hmr4d.data.importers.conversion import Conversion
-from hmr4d.data.joint_maps import BANDAI_NAMCO, Between
-from hmr4d.data.source_frame import metres_per_unit
 from hmr4d.data.store import MotionStore
 from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
+from hmr4d.motion_files.bvh import BvhError
+from hmr4d.motion_files.joint_maps import BANDAI_NAMCO, Between
+from hmr4d.motion_files.source_frame import metres_per_unit
 
 CONVERSION = Conversion(BANDAI_NAMCO)
 

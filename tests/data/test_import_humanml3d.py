@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from hmr4d.data.importers.humanml3d import import_humanml3d, read_texts
-from hmr4d.data.safe_pickle import UnsafePickleError, load_arrays_pickle
 from hmr4d.data.store import MotionStore
+from hmr4d.utils.safe_pickle import UnsafePickleError, load_arrays_pickle
 
 LENGTHS = {"000001": 50, "000002": 30, "M000002": 30, "000003": 60}
 

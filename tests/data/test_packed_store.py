@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.feature_cache import FeatureCache
 from hmr4d.data.importers.cmu_captions import read_cmu_captions
 from hmr4d.data.pack_store import pack_store
 from hmr4d.data.packed_joints import FILE, pack_joints, unpack_joints
 from hmr4d.data.store import MotionStore, StoreError
+from hmr4d.evaluators.feature_cache import FeatureCache
 from tests.data.tiny_store import write_store
 
 SHIPPED = Path(__file__).resolve().parents[2] / "inputs" / "cmu"

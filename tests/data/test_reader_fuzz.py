@@ -23,8 +23,8 @@ import pytest
 import yaml
 
 from hmr4d.body.skeleton import COCO17, MEDIAPIPE33, OPENPOSE25
-from hmr4d.data.camera_files import read_camera
-from hmr4d.data.keypoint_files import read_keypoints
+from hmr4d.camera.camera_files import read_camera
+from hmr4d.keypoint_files.reading import read_keypoints
 from tests.data.keypoint_layouts import LAYOUTS, figure
 from tests.data.mutations import damaged, mutated
 

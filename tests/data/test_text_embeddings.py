@@ -5,9 +5,9 @@ import logging
 import numpy as np
 import pytest
 
+from hmr4d.camera.orbit_rigs import SingleCamera
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datasets import Framing, MotionViews
-from hmr4d.data.rigs import SingleCamera
 from hmr4d.data.store import MotionStore
 from hmr4d.data.text_embeddings import ensure_text_cache
 from hmr4d.nn.text import HashTextEncoder, encode_numpy

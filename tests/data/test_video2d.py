@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d.camera.orbit_rigs import SingleCamera
 from hmr4d.data.batching import collate
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datasets import Framing, MotionViews
 from hmr4d.data.importers.synthetic import import_synthetic
-from hmr4d.data.rigs import SingleCamera
-from hmr4d.data.safe_pickle import UnsafePickleError
 from hmr4d.data.store import write_text_cache
 from hmr4d.data.video2d import VideoMotion2D, VideoRules, mix_sources, sentences
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
+from hmr4d.utils.safe_pickle import UnsafePickleError
 
 ONE_TEXT = "A man walks. He waves."
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from hmr4d.body.skeleton import SMPL22, Skeleton
-from hmr4d.data.bvh import BvhClip, read_bvh
 from hmr4d.export.amass_npz import save_amass_npz
 from hmr4d.export.bvh import write_bvh
-from hmr4d.export.generations import SavedMotions
 from hmr4d.export.glb import write_glb
 from hmr4d.export.joints_csv import write_csv
 from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
+from hmr4d.export.saved_motions import SavedMotions
+from hmr4d.motion_files.bvh import BvhClip, read_bvh
 from tests.export.gltf_reader import Glb
 from tests.export.motions import rest_without, rigid_motion
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.models.motion2to3.denoiser import MotionDenoiser
-from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline, SamplingOptions, TrainingOptions
-from hmr4d.models.motion2to3.published_weights import translate, translate_key
+from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, SamplingOptions, TrainingOptions
+from hmr4d.methods.motion2to3.published_weights import translate, translate_key
 from hmr4d.nn.text import TextFeatures
 from hmr4d.representation.motion2d import Motion2DCodec
 from tests.golden.vectors import read_json, recipe, tensors, token_mask

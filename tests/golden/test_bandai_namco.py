@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmr4d.data.bvh import read_bvh
 from hmr4d.data.importers.bandai_namco import iterate_bvh
 from hmr4d.data.importers.conversion import Conversion
-from hmr4d.data.joint_maps import BANDAI_NAMCO
+from hmr4d.motion_files.bvh import read_bvh
+from hmr4d.motion_files.joint_maps import BANDAI_NAMCO
 from tests.golden import vectors
 from tests.golden.vectors import data_places, golden_file
 

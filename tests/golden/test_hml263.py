@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmr4d.body.canonical import face_first_frame, facing_transform, mirror
 from hmr4d.geometry.rotations import (
     conjugate_quat_wxyz,
     multiply_quat_wxyz,
@@ -20,6 +19,7 @@ from hmr4d.geometry.rotations import (
     rot6d_cols_to_matrix,
     rotate_by_quat_wxyz,
 )
+from hmr4d.motion.canonical import face_first_frame, facing_transform, mirror
 from hmr4d.representation.hml263 import (
     CONTACT_SQUARED,
     FEET,

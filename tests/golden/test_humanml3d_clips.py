@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.body.canonical import face_first_frame
 from hmr4d.data.importers.humanml3d_release import IndexRow, crop_clip, mirror_clip
+from hmr4d.motion.canonical import face_first_frame
 from tests.golden.vectors import golden_file, golden_root, read_json
 
 FOLDER = "humanml3d"

@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmr4d.data.evaluation_clips import PADDED_ROWS, EvaluationClips, sentence_length
-from hmr4d.metrics.evaluators.evaluator import Evaluator, load_published_evaluator
-from hmr4d.metrics.evaluators.losses import decomposition_loss, length_loss, matching_loss, published_shift
-from hmr4d.metrics.evaluators.networks import LengthEstimator, MovementDecoder
-from hmr4d.metrics.evaluators.published import AUTOENCODER_FILE, LENGTH_FILE, MATCHING_FILE, load_published
-from hmr4d.metrics.evaluators.text_input import WordBatch
-from hmr4d.metrics.evaluators.word_vectorizer import WordVectorizer, word_classes
+from hmr4d.evaluators.evaluator import Evaluator, load_published_evaluator
+from hmr4d.evaluators.hml263_clips import PADDED_ROWS, EvaluationClips, sentence_length
+from hmr4d.evaluators.losses import decomposition_loss, length_loss, matching_loss, published_shift
+from hmr4d.evaluators.networks import LengthEstimator, MovementDecoder
+from hmr4d.evaluators.published import AUTOENCODER_FILE, LENGTH_FILE, MATCHING_FILE, load_published
+from hmr4d.evaluators.text_input import WordBatch
+from hmr4d.evaluators.word_vectorizer import WordVectorizer, word_classes
 from hmr4d.representation.hml263 import NUM_FEATURES, Hml263Statistics
 from tests.golden.vectors import arrays, assert_close, golden_file, groups
 

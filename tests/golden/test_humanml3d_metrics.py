@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from hmr4d.evaluation.published_protocol import PublishedModelScores, published_model_scores
 from hmr4d.metrics.frechet import Gaussian, frechet_distance
-from hmr4d.metrics.published_protocol import PublishedModelScores, published_model_scores
-from hmr4d.metrics.replication import replicate
+from hmr4d.metrics.intervals import replicate
 from hmr4d.metrics.text_to_motion import (
     FID,
     Diversity,

@@ -12,17 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from hmr4d.camera.orbit_rigs import OrbitRig, SingleCamera
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datasets import Framing, MotionViews
 from hmr4d.data.importers.humanml3d import import_humanml3d
-from hmr4d.data.randomness import ItemRandom
-from hmr4d.data.rigs import OrbitRig, SingleCamera
 from hmr4d.data.store import MotionStore
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.models.motion2to3.denoiser import MotionDenoiser
-from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.nn.text import HashTextEncoder
 from hmr4d.representation.motion2d import Motion2DCodec
+from hmr4d.utils.randomness import ItemRandom
 from tests.golden.vectors import arrays, assert_close, golden_file, groups, read_json, seed, tensors
 
 PUBLISHED_RULES = IndexRules(min_seconds=2.0, max_seconds=10.0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmr4d.models.motion2to3.denoiser import MotionDenoiser
+from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
 from tests.golden.published import build_denoiser, real_weights, real_weights_2d, recipe_weights, sizes_of
 from tests.golden.vectors import assert_close, features, read_json, recipe, tensors, token_mask
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from hmr4d.cli.compose import compose_config
-from hmr4d.cli.train import run
 from hmr4d.data.store import Caption
-from hmr4d.metrics.evaluators.evaluator import Evaluator, EvaluatorRecipe, build_networks
-from hmr4d.metrics.evaluators.preparation import PublishedModelPreparation, published_placement
-from hmr4d.metrics.evaluators.published import MATCHING_FILE, translate
-from hmr4d.metrics.evaluators.text_input import WordBatch
+from hmr4d.engine.compose import compose_config
+from hmr4d.engine.run import run
+from hmr4d.evaluation.preparation import PublishedModelPreparation, published_placement
+from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe, build_networks
+from hmr4d.evaluators.published import MATCHING_FILE, translate
+from hmr4d.evaluators.text_input import WordBatch
 from hmr4d.representation.hml263 import load_statistics
 from tests.data.tiny_store import write_store
 from tests.golden.test_humanml3d_evaluators import NETWORK_TOLERANCE, read_json, seeded_weights

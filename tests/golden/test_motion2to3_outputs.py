@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import torch
 
-from hmr4d.body.motion import MotionOutput
-from hmr4d.callbacks.result_dumper import ResultDumper
+from hmr4d.engine.callbacks.result_dumper import ResultDumper
+from hmr4d.motion.motion import MotionOutput
 from tests.golden.vectors import arrays, assert_close, numbered, tensors
 
 

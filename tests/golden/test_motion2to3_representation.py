@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hmr4d.body.canonical import face_first_frame, facing_transform, put_on_floor, repeat_last_valid
 from hmr4d.geometry.cameras import invert_rigid
+from hmr4d.motion.canonical import face_first_frame, facing_transform, put_on_floor, repeat_last_valid
 from hmr4d.representation.motion2d import STATISTICS_FOLDER, Motion2DCodec, Statistics
 from hmr4d.representation.next_root import from_next_root
 from tests.golden.vectors import assert_close, features, numbered, read_json, tensors

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hmr4d.diffusion.noise import RecordedNoise, WorldNoise, view_noise
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.models.motion2to3.pipeline import Conditions, Motion2to3Pipeline, SamplingOptions, ViewsSample
+from hmr4d.methods.motion2to3.pipeline import Conditions, Motion2to3Pipeline, SamplingOptions, ViewsSample
 from hmr4d.representation.next_root import from_next_root
 from tests.golden.published import small_pipeline, text_features
 from tests.golden.vectors import TOLERANCE, assert_close, features, groups, tensors

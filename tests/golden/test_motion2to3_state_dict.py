@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.models.motion2to3.checkpoints import load_weights
-from hmr4d.models.motion2to3.denoiser import MotionDenoiser
-from hmr4d.models.motion2to3.module import freeze_parameters
-from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline
-from hmr4d.models.motion2to3.published_weights import translate_key
+from hmr4d.methods.motion2to3.checkpoints import load_weights
+from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
+from hmr4d.methods.motion2to3.module import freeze_parameters
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.methods.motion2to3.published_weights import translate_key
 from hmr4d.nn.embeddings import sinusoidal_table
 from hmr4d.representation.motion2d import Motion2DCodec
 from tests.golden.published import real_weights, state_dict_layout

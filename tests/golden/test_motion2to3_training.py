@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmr4d.models.motion2to3.module import freeze_parameters
-from hmr4d.models.motion2to3.pipeline import Motion2to3Pipeline, TrainingDraws, TrainingOptions
+from hmr4d.methods.motion2to3.module import freeze_parameters
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, TrainingDraws, TrainingOptions
 from tests.golden.published import ours, small_pipeline
 from tests.golden.vectors import arrays, assert_close, features, seed, tensors, token_mask
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d.evaluation.published_protocol import published_model_scores
 from hmr4d.metrics.frechet import Gaussian, frechet_distance
-from hmr4d.metrics.published_protocol import published_model_scores
 from hmr4d.metrics.text_to_motion import (
     diversity,
     expanded_distances,

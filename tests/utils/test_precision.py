@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from hmr4d.body.canonical import put_on_floor
 from hmr4d.geometry.cameras import orbit_camera
+from hmr4d.motion.canonical import put_on_floor
 from hmr4d.representation.views import OrthographicViews
 from hmr4d.utils.precision import exact_float32, full_precision
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.body.posed_body import pose_after
 from hmr4d.body.skeleton import COCO17, SMPL22
+from hmr4d.motion.skinning import pose_after
 from hmr4d.visualization import html_viewer
 from hmr4d.visualization.html_viewer import ImageViews, ViewerMotion, write_comparison, write_html
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from hmr4d.body.posed_body import pose_after
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.motion.skinning import pose_after
 from hmr4d.visualization.html_viewer import ViewerMotion, write_comparison, write_html
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hmr4d.body.motion import MotionOutput
 from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.motion.motion import MotionOutput
 from hmr4d.visualization.motion_files import MotionWriter, check_exports, slug
 
 

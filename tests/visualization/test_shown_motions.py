@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.scored_clips import Job
+from hmr4d.evaluation.generations import GenerationFolder
+from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.export.bvh import write_bvh
-from hmr4d.export.generations import GenerationFolder
 from hmr4d.export.motion_npz import save_motion_npz
 from hmr4d.visualization.shown_motions import ShownMotion, find_motions, read_motion, side_of
 from tests.visualization.conftest import walking_joints

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmr4d.body.posed_body import pose_after
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.motion.skinning import pose_after
 from hmr4d.visualization.figure_style import figure_style
 from hmr4d.visualization.shown_motions import ShownMotion
 from hmr4d.visualization.viser_viewer import (

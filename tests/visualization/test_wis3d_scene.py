@@ -35,7 +35,7 @@ from hmr4d.visualization.wis3d_scene import (
     tube_vertices,
     write_sequence,
 )
-from tests.models.motion2to3.tiny import tiny_pipeline
+from tests.methods.motion2to3.tiny import tiny_pipeline
 from tests.visualization.browser import Browser, find_chromium
 from tests.visualization.conftest import walking_joints
 

@@ -1,1 +1,1 @@
-"""Importers: each turns one source of motion into a motion store, once."""
+"""Data sets as they are published, into the store."""

@@ -16,7 +16,7 @@ import torch
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smplh_joints import SmplhJoints
 from hmr4d.data.importers.humanml3d_release import FPS
-from hmr4d.data.safe_pickle import load_arrays
+from hmr4d.utils.safe_pickle import load_arrays
 from hmr4d.utils.text_files import printable
 
 WIDTH = 156  # numbers of a pose: 52 joints of SMPL+H

@@ -11,11 +11,11 @@ from typing import Any
 from hmr4d.data.captions import mirror_text, pos_tokens
 from hmr4d.data.importers.caption_tables import CaptionTable
 from hmr4d.data.importers.conversion import BvhSource, ClipFacts, Conversion, add_bvh_clips
-from hmr4d.data.importers.parallel import default_jobs
 from hmr4d.data.importers.splits import split_by_name
-from hmr4d.data.joint_maps import JOINT_MAPS, JointMap, joint_map_from_dict
 from hmr4d.data.store import Caption, ClipRecord, StoreSummary, StoreWriter
+from hmr4d.motion_files.joint_maps import JOINT_MAPS, JointMap, joint_map_from_dict
 from hmr4d.utils.files import is_shown
+from hmr4d.utils.parallel import default_jobs
 from hmr4d.utils.progress import progress
 from hmr4d.utils.text_files import read_yaml
 

@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.asf_amc import AsfAmcError
-from hmr4d.data.bvh import BvhError
 from hmr4d.data.captions import mirror_text, pos_tokens
 from hmr4d.data.importers.bvh_folder import CMU_CREDIT
 from hmr4d.data.importers.capture_faults import Mended, floor_height, mend_jumps, rate_by_free_fall
 from hmr4d.data.importers.cmu_captions import FOLDER, OTHER, CmuCaptions, Stretch, read_cmu_captions
 from hmr4d.data.importers.cmu_files import CmuFile, CmuFolder, IndexRow, read_joints
-from hmr4d.data.importers.parallel import batches, default_jobs, ordered_map
 from hmr4d.data.importers.splits import split_by_groups
-from hmr4d.data.resampling import resample_positions
 from hmr4d.data.store import Caption, ClipRecord, StoreSummary, StoreWriter
+from hmr4d.motion.resampling import resample_positions
+from hmr4d.motion_files.asf_amc import AsfAmcError
+from hmr4d.motion_files.bvh import BvhError
+from hmr4d.utils.parallel import batches, default_jobs, ordered_map
 from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)

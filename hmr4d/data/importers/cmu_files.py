@@ -18,9 +18,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from hmr4d.data.asf_amc import read_amc, read_asf
-from hmr4d.data.bvh import BvhClip, BvhError, read_bvh
-from hmr4d.data.joint_maps import CMU, CMU_ASF, CMU_DAZ
+from hmr4d.motion_files.asf_amc import read_amc, read_asf
+from hmr4d.motion_files.bvh import BvhClip, BvhError, read_bvh
+from hmr4d.motion_files.joint_maps import CMU, CMU_ASF, CMU_DAZ
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from hmr4d.body.retarget import retarget_bone_lengths, smpl_mean_bone_lengths
 from hmr4d.body.stance import points_of_skeleton
-from hmr4d.data.bvh import BvhClip, BvhError, read_bvh
-from hmr4d.data.importers.parallel import batches, default_jobs, ordered_map
-from hmr4d.data.joint_maps import JointMap
-from hmr4d.data.resampling import resample_positions
-from hmr4d.data.source_frame import UP_AXES, import_doubts, source_fps, turned_y_up
 from hmr4d.data.store import StoreWriter
+from hmr4d.motion.resampling import resample_positions
+from hmr4d.motion_files.bvh import BvhClip, BvhError, read_bvh
+from hmr4d.motion_files.joint_maps import JointMap
+from hmr4d.motion_files.source_frame import UP_AXES, import_doubts, source_fps, turned_y_up
+from hmr4d.utils.parallel import batches, default_jobs, ordered_map
 from hmr4d.utils.remarks import Remark, tell_once
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def facing_forward(joints3d: np.ndarray) -> np.ndarray:
     """(L, J, 3) turned to face +z in its first frame, with the first root above the origin."""
     import torch  # here, so that worker processes start without it
 
-    from hmr4d.body.canonical import face_first_frame
+    from hmr4d.motion.canonical import face_first_frame
 
     return face_first_frame(torch.from_numpy(joints3d)).numpy()
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from hmr4d.body.canonical import face_first_frame
 from hmr4d.data.captions import mirror_text
 from hmr4d.data.importers.humanml3d import captions_of
 from hmr4d.data.importers.humanml3d_clips import (
@@ -39,10 +38,11 @@ from hmr4d.data.importers.humanml3d_release import (
     published_release,
     rows_per_subset,
 )
-from hmr4d.data.importers.parallel import default_jobs, ordered_map
 from hmr4d.data.importers.source_files import SourceFiles
+from hmr4d.motion.canonical import face_first_frame
 from hmr4d.representation.hml263 import fit_statistics
 from hmr4d.utils.files import atomic_path, file_hash, write_json, write_text
+from hmr4d.utils.parallel import default_jobs, ordered_map
 from hmr4d.utils.progress import progress
 from hmr4d.utils.text_files import read_text
 

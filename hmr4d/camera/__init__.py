@@ -1,0 +1,1 @@
+"""Camera files, calibration, samplers of camera rigs."""

@@ -1,0 +1,112 @@
+"""Whether keypoints can be of somebody on the floor of their camera, before anything is lifted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmr4d.camera.camera_files import CameraFile
+from hmr4d.geometry.ground_pointmap import meet_floor
+from hmr4d.geometry.rigs import normalise
+from hmr4d.keypoint_files.reading import KeypointTrack
+from hmr4d.motion.ground_contact import rest_heights
+
+logger = logging.getLogger(__name__)
+
+SURE = 0.3  # confidence of keypoints that are looked at
+STATURES = (1.0, 2.25)  # metres; people outside are doubted
+NOBODY = (0.4, 5.0)  # metres; people outside are refused
+_FACE = ("head", "nose", "left_eye", "right_eye", "left_ear", "right_ear")
+_FACE_SHARE = 0.93  # height of the face as a share of the stature
+_UPRIGHT = 0.8  # quantile over frames: people stoop, hardly anybody stands on tiptoe
+_FEW = 5  # frames that tell nothing
+
+
+def check_on_floor(track: KeypointTrack, camera: CameraFile) -> None:
+    """Says how tall the person looks over the floor; warns of people without feet or of strange size.
+
+    Args:
+        track: pixels without distortion.
+        camera: that saw it.
+
+    Raises:
+        ValueError: the feet are mostly above the horizon, or the person would be a dwarf or a giant.
+    """
+    kp2d, seen = torch.from_numpy(track.kp2d).double(), torch.from_numpy(track.kp2d_conf) >= SURE
+    feet = list(track.skeleton.contact_joints)
+    if not bool(seen[:, feet].any()):
+        logger.warning("No foot of person %s is ever seen; the distance comes from the size of the body.", track.person)
+        return
+    _, meets = _feet_on_floor(track, camera, kp2d)
+    below = meets[seen[:, feet]].double().mean()
+    if below < 0.5:
+        raise ValueError(
+            f"The feet of person {track.person} are above the horizon of the camera, so they cannot be on its floor "
+            f"(pitch {np.degrees(camera.angles[0]):.1f} degrees). Check pitch, focal length and size in its file."
+        )
+    stature = _stature(track, camera)
+    if stature is None:
+        return
+    if STATURES[0] <= stature <= STATURES[1]:
+        logger.info("Person %s looks %.1f m tall over this floor.", track.person, stature)
+    elif not NOBODY[0] <= stature <= NOBODY[1]:
+        raise ValueError(
+            f"Person {track.person} would be {stature:.1f} m tall over this floor. Check height, pitch and its sign "
+            "(positive looks down), focal length and size in the camera file."
+        )
+    else:
+        logger.warning(
+            "Person %s would be %.1f m tall over this floor. Check height, pitch, focal length and size in the camera "
+            "file.", track.person, stature,
+        )  # fmt: skip
+
+
+def frame_statures(
+    track: KeypointTrack, camera: CameraFile, foot_heights: Mapping[str, float] | None = None
+) -> tuple[Tensor, Tensor]:
+    """How tall a person looks over the floor, and at what distance, (N,) metres each, in the frames that tell.
+
+    The stature is that of the face over the nearest foot, as if upright and facing the camera.
+
+    Args:
+        track: pixels without distortion.
+        camera: that saw it.
+        foot_heights: of standing joints, see `rest_heights`.
+    """
+    kp2d, seen = torch.from_numpy(track.kp2d).double(), torch.from_numpy(track.kp2d_conf) >= SURE
+    feet = list(track.skeleton.contact_joints)
+    face = [j for j, name in enumerate(track.skeleton.joint_names) if name in _FACE]
+    points, meets = _feet_on_floor(track, camera, kp2d, foot_heights)
+    stands = meets & seen[:, feet]
+    usable = stands.any(-1) & seen[:, face].any(-1)
+    centre = camera.rig.centres[0]
+    reach = (points - centre)[..., [0, 2]].norm(dim=-1).masked_fill(~stands, torch.inf)
+    foot = points[torch.arange(len(points)), reach.argmin(-1)]
+    top = kp2d[:, face, 1].masked_fill(~seen[:, face], torch.inf).argmin(-1)
+    pixel = kp2d[torch.arange(len(kp2d)), torch.tensor(face)[top]]
+    rays = normalise(camera.rig, pixel[None, :, None])[0, :, 0]
+    direction = torch.cat([rays, torch.ones_like(rays[:, :1])], -1) @ camera.T_w2c[:3, :3]
+    ahead = (foot - centre) * foot.new_tensor([1.0, 0.0, 1.0])
+    depth = ahead.square().sum(-1) / (ahead * direction).sum(-1).clamp(min=1e-6)
+    height = centre[1] + depth * direction[:, 1]
+    return height[usable] / _FACE_SHARE, reach.amin(-1)[usable]
+
+
+def _feet_on_floor(
+    track: KeypointTrack, camera: CameraFile, kp2d: Tensor, foot_heights: Mapping[str, float] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Foot joints (L, F, 3) at the height of standing ones, and whether their rays fall that far (L, F)."""
+    feet = list(track.skeleton.contact_joints)
+    heights = rest_heights(track.skeleton, foot_heights)[feet].double()
+    points, meets = meet_floor(camera.rig, kp2d[None, :, feet], heights)
+    return points[0], meets[0]
+
+
+def _stature(track: KeypointTrack, camera: CameraFile) -> float | None:
+    """Metres; None if few frames tell."""
+    statures, _ = frame_statures(track, camera)
+    return None if len(statures) < _FEW else float(statures.quantile(_UPRIGHT))

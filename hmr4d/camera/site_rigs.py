@@ -1,0 +1,38 @@
+"""The calibrated cameras of the places that a model is meant for, to train before: read from camera and rig files.
+
+A calibration says nothing about motion, so cameras of a place where motion is to be tested may be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from hmr4d.camera.camera_files import read_camera, read_rig
+from hmr4d.geometry.rigs import Rig
+
+CAMERA_FILE, RIG_FILE = "camera.yaml", "rig.yaml"
+
+
+def site_cameras(files: Sequence[str | Path]) -> Rig:
+    """One rig of all cameras of camera files, each in its own world: for `lifting_rigs.CameraPool`.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing or wrong, or none is given.
+    """
+    if not files:
+        raise ValueError("No camera files were given. Name at least one; docs/calibrate.md says how to write it.")
+    rigs = [read_camera(file).rig.to(torch.float32) for file in files]
+    return Rig(*(torch.cat([getattr(rig, name) for rig in rigs]) for name in ("size", "K4", "T_w2c")))
+
+
+def site_rigs(folders: Sequence[str | Path]) -> list[Rig]:
+    """The rig of each folder, its `camera.yaml` and the views of its `rig.yaml`: for `lifting_rigs.CapturedRigs`.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing or wrong.
+    """
+    rigs = [read_rig(Path(f) / RIG_FILE, read_camera(Path(f) / CAMERA_FILE)) for f in folders]
+    return [rig.to(torch.float32) for rig in rigs]

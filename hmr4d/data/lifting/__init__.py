@@ -1,0 +1,1 @@
+"""Examples for lifting: views of motion through drawn cameras, with the errors of detectors."""

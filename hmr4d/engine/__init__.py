@@ -1,0 +1,1 @@
+"""Configurations and the trainer's callbacks."""

@@ -1,0 +1,108 @@
+"""From command-line words to a resolved configuration."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from hmr4d.engine.published_names import map_targets, translate_overrides
+from hmr4d.utils.files import write_text
+
+PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
+CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "configs"
+TRUSTED_PACKAGES = ("hmr4d", "torch", "pytorch_lightning")
+# ${package_file:<path inside hmr4d>}: data that ships with the code, wherever the command is run.
+OmegaConf.register_new_resolver("package_file", lambda path: str(PACKAGE_FOLDER / path), replace=True)
+
+
+def compose_config(overrides: list[str], root: str = "train") -> DictConfig:
+    """The configuration of `overrides`, as tools/train.py would see it, without starting a run.
+
+    `root` names the file under `configs/` to start from.
+
+    Published names of options and classes are understood, see `hmr4d.engine.published_names`.
+    """
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        return map_targets(compose(root, overrides=translate_overrides(overrides)))
+
+
+def save_config(cfg: DictConfig, folder: str | Path) -> Path:
+    """Writes the resolved configuration to `folder/config.yaml`."""
+    path = Path(folder) / "config.yaml"
+    write_text(path, OmegaConf.to_yaml(cfg, resolve=True))
+    return path
+
+
+def load_config(path: str | Path) -> DictConfig:
+    """The saved configuration of a run, with class paths of earlier versions replaced by those of today.
+
+    Raises:
+        ValueError: the file holds no mapping of options.
+    """
+    cfg = OmegaConf.load(path)
+    if not isinstance(cfg, DictConfig):
+        raise ValueError(f"{path} is no configuration of a run: it holds a list, not named options.")
+    return map_targets(cfg)
+
+
+def check_targets(cfg: DictConfig) -> None:
+    """Looks at every `_target_` of a configuration that came with a file from elsewhere, before anything is built.
+
+    A target may be a class of hmr4d, torch or pytorch_lightning, or one that a file under `configs/` names. Functions
+    are refused otherwise: among those of any package are some that write files or run code.
+
+    Args:
+        cfg: the node that is to be instantiated.
+
+    Raises:
+        ValueError: a target is none of these; all such are named.
+    """
+    named = set(targets_of(OmegaConf.to_container(cfg, resolve=True)))
+    wrong = sorted(target for target in named - shipped_targets() if not _is_known_class(target))
+    if wrong:
+        raise ValueError(
+            f"The configuration asks for {', '.join(wrong)}; only classes of {', '.join(TRUSTED_PACKAGES)} and what "
+            "configs/ names are built from a configuration file of a run. Name an experiment instead if you trust it."
+        )
+
+
+def targets_of(node: Any) -> Iterator[str]:
+    """Every `_target_` below a node of plain dicts and lists."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        node = list(node.values())
+    if isinstance(node, list):
+        for value in node:
+            yield from targets_of(value)
+
+
+@lru_cache(maxsize=1)
+def shipped_targets() -> frozenset[str]:
+    """The targets that the files under `configs/` name."""
+    files = sorted(CONFIG_FOLDER.rglob("*.yaml"))
+    return frozenset(t for path in files for t in targets_of(yaml.safe_load(path.read_text(encoding="utf-8"))))
+
+
+def _is_known_class(target: str) -> bool:
+    """Whether a dotted path is a module of a trusted package, then the name of a class that such a package defines."""
+    module, _, name = target.rpartition(".")
+    if module.split(".")[0] not in TRUSTED_PACKAGES:
+        return False
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and found.__module__.split(".")[0] in TRUSTED_PACKAGES
+
+
+def listed(group: Any) -> list[Any]:
+    """The non-null values of a configuration group such as callbacks or loggers."""
+    return [value for value in (group or {}).values() if value is not None]

@@ -1,0 +1,1 @@
+"""Protocols, evaluators, scored tests, cards and the study."""

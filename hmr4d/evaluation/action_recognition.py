@@ -1,0 +1,384 @@
+"""A judge of what a motion shows: a small network trained on real joints and their content labels alone.
+
+It never sees text or generated motion, so its accuracy on generated motion, beside that on real motion, says how often
+a model does what the caption asks for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
+
+from hmr4d.data.store import MotionStore
+from hmr4d.data.windows import FreeWindows
+from hmr4d.evaluation.action_labels import FEW_CLIPS, SYNONYMS, is_right, labelled_clips, mirror_labels
+from hmr4d.metrics.physical import to_neutral_height
+from hmr4d.motion.canonical import face_first_frame, mirror
+from hmr4d.motion.resampling import resample_positions
+from hmr4d.utils.files import atomic_path, write_json
+from hmr4d.utils.progress import progress
+from hmr4d.utils.randomness import ItemRandom, mix_seed
+
+logger = logging.getLogger(__name__)
+
+MIN_STEPS = 900  # of a judge; with a quarter of them 84 % of the CMU validation clips are right instead of 91 %
+WEIGHTS_NAME, CARD_NAME = "classifier.safetensors", "classifier.json"
+
+
+@dataclass(frozen=True)
+class LabelledMotion:
+    """Clips with one label each.
+
+    Attributes:
+        clips: joints (L, J, 3), metres, y up, each with its own L.
+        labels: one per clip.
+        fps: frames per second of every clip.
+    """
+
+    clips: Sequence[Tensor]
+    labels: Sequence[str]
+    fps: float
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ClassifierTraining:
+    """How the classifier is trained.
+
+    Attributes:
+        seed: of first weights, order and augmentation.
+        epochs: passes of as many clips as there are.
+        batch_size, learning_rate, weight_decay: of AdamW with a cosine decay.
+        max_seconds: longer clips train in random windows of this length.
+        min_crop: a crop keeps at least this share of the frames.
+        heading_noise: degrees; standard deviation of a turn of the whole clip.
+        joint_noise, velocity_noise: metres and m/s; the largest standard deviation, per frame and coordinate, of noise
+            on the joints and on the root's velocity. Each clip draws its own share of both, so that shaky motion, which
+            other measures judge, is still told apart by what it shows.
+        balance_power: clips of a label of n clips are drawn in proportion to n^-power.
+        windows: of each clip that are added to it, from `window_seconds[0]` to `window_seconds[1]` seconds long, cut or
+            gone on as in the training of a generator (`FreeWindows`), so that a content is known at any duration.
+    """
+
+    seed: int = 0
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    max_seconds: float = 10.0
+    min_crop: float = 0.85
+    heading_noise: float = 8.0
+    joint_noise: float = 0.03
+    velocity_noise: float = 0.5
+    balance_power: float = 0.5
+    windows: int = 2
+    window_seconds: tuple[float, float] = (2.0, 9.8)
+
+
+def training_for(store: MotionStore) -> ClassifierTraining:
+    """The training of a store's judge: 20 epochs, and more where the store is so small that these are too few steps."""
+    usual = ClassifierTraining()
+    batches = math.ceil(len(labelled_clips(store, "train")) / usual.batch_size)
+    return replace(usual, epochs=max(usual.epochs, math.ceil(MIN_STEPS / batches)))
+
+
+def labelled_motion(store: MotionStore, split: str, *, kind: str = "content") -> LabelledMotion:
+    """Every clip of a split that has a content, with its label, in the order of the split."""
+    clips = labelled_clips(store, split).tolist()
+    joints = [torch.tensor(store.joints3d(c)) for c in clips]
+    return LabelledMotion(joints, [store.labels[kind][c] for c in clips], store.fps)
+
+
+def content_features(joints3d: Tensor, lengths: Tensor, fps: float) -> Tensor:
+    """What the classifier sees: (B, L, 3 J), zero beyond `lengths`.
+
+    The clip is scaled to the neutral body height and turned to face +z in its first frame. Per frame: joints 1 .. J - 1
+    relative to the root, metres, then the root's velocity, m/s (first frame: that of the second).
+
+    Args:
+        joints3d: (B, L, J, 3) metres, world, y up; L >= 2.
+        lengths: (B,) valid frames.
+        fps: frames per second.
+    """
+    joints3d = face_first_frame(to_neutral_height(joints3d, lengths))
+    root = joints3d[:, :, :1]
+    step = root.diff(dim=1) * fps
+    velocity = torch.cat([step[:, :1], step], 1)
+    features = torch.cat([joints3d[:, :, 1:] - root, velocity], 2).flatten(2)
+    valid = torch.arange(features.shape[1], device=features.device) < lengths.to(features.device)[:, None]
+    return features * valid[..., None]
+
+
+class ContentClassifier(nn.Module):
+    """Three convolutions over time, mean and maximum over the valid frames, one linear layer.
+
+    Args:
+        labels: what the outputs mean.
+        num_joints: J.
+        hidden: channels.
+        fps: frames per second the network works at.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, labels: Sequence[str], *, num_joints: int = 22, hidden: int = 96, fps: float = 20.0) -> None:
+        super().__init__()
+        self.labels, self.num_joints, self.hidden, self.fps = tuple(labels), num_joints, hidden, fps
+        widths = (3 * num_joints, hidden, hidden, hidden)
+        self.convs = nn.ModuleList(
+            nn.Conv1d(a, b, 5, stride=stride, padding=2)
+            for a, b, stride in zip(widths[:-1], widths[1:], (2, 2, 1), strict=True)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in self.convs)
+        self.head = nn.Linear(2 * hidden, len(labels))
+        self.register_buffer("mean", torch.zeros(3 * num_joints))
+        self.register_buffer("std", torch.ones(3 * num_joints))
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """(B, number of labels) logits of features (B, L, 3 J); padding changes nothing."""
+        lengths = lengths.to(features.device)
+        valid = _valid(features.shape[1], lengths)
+        x = (features - self.mean) / self.std * valid
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            assert isinstance(conv, nn.Conv1d)
+            lengths = (lengths + conv.stride[0] - 1) // conv.stride[0]
+            x = conv(x.transpose(1, 2)).transpose(1, 2)
+            valid = _valid(x.shape[1], lengths)
+            x = nn.functional.gelu(norm(x)) * valid
+        mean = x.sum(1) / lengths[:, None]
+        highest = x.masked_fill(~valid, float("-inf")).amax(1)
+        return self.head(torch.cat([mean, highest], -1))
+
+    @torch.no_grad()
+    def predict(self, motion: LabelledMotion, *, batch_size: int = 64) -> list[str]:
+        """The most likely label of every clip; clips of another rate are resampled. Their own labels are not read.
+
+        Raises:
+            ValueError: a clip with another number of joints or fewer than two frames.
+        """
+        for number, clip in enumerate(motion.clips):
+            if clip.ndim != 3 or clip.shape[1:] != (self.num_joints, 3) or len(clip) < 2:
+                raise ValueError(
+                    f"Clip {number} is {tuple(clip.shape)}; the classifier needs (L, {self.num_joints}, 3), L >= 2."
+                )
+        self.eval()
+        found: list[str] = []
+        for start in range(0, len(motion.clips), batch_size):
+            clips = [resample_clip(c, motion.fps, self.fps) for c in motion.clips[start : start + batch_size]]
+            joints3d, lengths = _pad(clips)
+            logits = self(content_features(joints3d, lengths, self.fps).to(self.mean), lengths)
+            found += [self.labels[i] for i in logits.argmax(-1).tolist()]
+        return found
+
+
+def resample_clip(clip: Tensor, fps: float, target_fps: float) -> Tensor:
+    """(L, J, 3) at `target_fps`, by a cubic spline; the clip itself when the rates agree."""
+    if fps == target_fps:
+        return clip
+    return torch.from_numpy(resample_positions(clip.cpu().numpy(), fps, target_fps))
+
+
+def train_classifier(
+    train: LabelledMotion, val: LabelledMotion, *, options: ClassifierTraining | None = None
+) -> ContentClassifier:
+    """A classifier trained on real clips; the same seed gives the same one.
+
+    Every clip whose label has a mirror image (`mirror_labels`) is there twice. Accuracy on `val` is logged.
+    """
+    options = options or ClassifierTraining()
+    labels = sorted(set(train.labels))
+    shown = with_windows(train, options)
+    features, targets = _training_set(shown, labels)
+    lengths = torch.tensor([len(f) for f in features])
+    generator = torch.Generator().manual_seed(options.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        classifier = ContentClassifier(labels, num_joints=train.clips[0].shape[1], fps=train.fps)
+    everything = torch.cat(features)
+    classifier.mean.copy_(everything.mean(0))
+    classifier.std.copy_(everything.std(0).clamp(min=0.02))
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    batches = math.ceil(len(train) / options.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * batches)
+    weights = torch.bincount(targets, minlength=len(labels)).double()[targets] ** -options.balance_power
+    for epoch in progress(range(options.epochs), "content classifier", unit="epoch"):
+        classifier.train()
+        drawn = torch.multinomial(weights, batches * options.batch_size, replacement=True, generator=generator)
+        # Clips of similar length share a batch; the order of the batches stays random.
+        drawn = drawn[lengths[drawn].argsort(stable=True)].view(batches, -1)
+        for batch in drawn[torch.randperm(batches, generator=generator)]:
+            x, batch_lengths = _augment([features[i] for i in batch.tolist()], train.fps, options, generator)
+            loss = cross_entropy(classifier(x, batch_lengths), targets[batch], label_smoothing=0.05)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        if epoch % 5 == 4 or epoch == options.epochs - 1:
+            value = accuracy(classifier.predict(val), val.labels)
+            logger.info("Content classifier, epoch %d: loss %.3f, val accuracy %.3f.", epoch + 1, loss.item(), value)
+    return classifier.eval()
+
+
+def accuracy(predicted: Sequence[str], wanted: Sequence[str], groups: Sequence[Sequence[str]] = ()) -> float:
+    """Share of predicted labels that are right (`is_right`); labels of one group agree with each other too.
+
+    NaN without labels.
+    """
+    name = {label: group[0] for group in groups for label in group}
+    hits = [is_right(p, w) or name.get(p, p) == name.get(w, w) for p, w in zip(predicted, wanted, strict=True)]
+    return sum(hits) / len(hits) if hits else math.nan
+
+
+def confusions(predicted: Sequence[str], wanted: Sequence[str]) -> list[tuple[str, str, int]]:
+    """(wanted, predicted, count) of the labels that are not right, most frequent first."""
+    pairs = Counter((w, p) for p, w in zip(predicted, wanted, strict=True) if not is_right(p, w))
+    return [(w, p, n) for (w, p), n in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def accuracy_by_content(predicted: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
+    """Content -> accuracy over its motions."""
+    pairs = list(zip(predicted, wanted, strict=True))
+    return {c: accuracy(*zip(*[pair for pair in pairs if pair[1] == c], strict=True)) for c in sorted(set(wanted))}
+
+
+def obtain_classifier(
+    folder: Path, store: MotionStore, options: ClassifierTraining
+) -> tuple[ContentClassifier, dict[str, Any]]:
+    """The saved classifier, or a new one where there is none or it was trained on other data, and its card."""
+    facts = training_facts(store, options)
+    if (folder / CARD_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
+        classifier, card = load_classifier(folder)
+        if all(card.get(key) == value for key, value in json.loads(json.dumps(facts)).items()):
+            return classifier, card
+        logger.info("The classifier in %s was trained on other data or in another way; training it again.", folder)
+    logger.info("Training the content classifier on real joints of %s.", store.name)
+    train, val, test = (labelled_motion(store, split) for split in ("train", "val", "test"))
+    classifier = train_classifier(train, val, options=options)
+    predicted = classifier.predict(test)
+    by_content = accuracy_by_content(predicted, test.labels)
+    counts = Counter(train.labels)
+    facts |= {
+        "val_accuracy": accuracy(classifier.predict(val), val.labels),
+        "test_accuracy": accuracy(predicted, test.labels),
+        "test_accuracy_synonyms": accuracy(predicted, test.labels, SYNONYMS),
+        "test_content_mean_accuracy": sum(by_content.values()) / len(by_content),
+        "test_contents": {c: {"num": test.labels.count(c), "accuracy": value} for c, value in by_content.items()},
+        "test_confusions": confusions(predicted, test.labels),
+        "num_test": len(test),
+        "without_test_clips": sorted(set(counts) - set(test.labels)),
+        "few_train_clips": {c: n for c, n in sorted(counts.items()) if n < FEW_CLIPS},
+    }
+    save_classifier(classifier, folder, facts)
+    logger.info(
+        "Content classifier: accuracy %.4f on %d real test clips, %.4f averaged over %d contents.",
+        facts["test_accuracy"], len(test), facts["test_content_mean_accuracy"], len(by_content),
+    )  # fmt: skip
+    return load_classifier(folder)
+
+
+def save_classifier(classifier: ContentClassifier, folder: str | Path, facts: Mapping[str, Any]) -> None:
+    """Writes weights and a JSON card with the constructor's arguments and `facts` about the training."""
+    folder = Path(folder)
+    with atomic_path(folder / WEIGHTS_NAME) as temporary:
+        save_file({k: v.contiguous() for k, v in classifier.state_dict().items()}, temporary)
+    shape = {"num_joints": classifier.num_joints, "hidden": classifier.hidden, "fps": classifier.fps}
+    write_json(folder / CARD_NAME, {"labels": classifier.labels, **shape, **facts})
+
+
+def load_classifier(folder: str | Path) -> tuple[ContentClassifier, dict[str, Any]]:
+    """The saved classifier and its card.
+
+    Raises:
+        FileNotFoundError: one of the two files is missing.
+    """
+    folder = Path(folder)
+    missing = [str(folder / name) for name in (WEIGHTS_NAME, CARD_NAME) if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"No content classifier: {', '.join(missing)} missing. Train one with tools/quality.py."
+        )
+    card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
+    classifier = ContentClassifier(
+        card["labels"], num_joints=card["num_joints"], hidden=card["hidden"], fps=card["fps"]
+    )
+    classifier.load_state_dict(load_file(folder / WEIGHTS_NAME))
+    return classifier.eval(), card
+
+
+def training_facts(store: MotionStore, options: ClassifierTraining) -> dict[str, Any]:
+    """What decides the result of a training: a saved classifier with the same facts need not be trained again."""
+    data = {"store": store.name, "num_clips": len(store), "num_frames": int(store.lengths.sum())}
+    return data | {"store_settings": store.info.get("settings", {}), "training": asdict(options)}
+
+
+def _valid(num_frames: int, lengths: Tensor) -> Tensor:
+    """(B, L, 1) bool, True for real frames."""
+    return (torch.arange(num_frames, device=lengths.device) < lengths[:, None])[..., None]
+
+
+def _pad(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    return pad_sequence(list(clips), batch_first=True), torch.tensor([len(c) for c in clips])
+
+
+def with_windows(train: LabelledMotion, options: ClassifierTraining) -> LabelledMotion:
+    """The clips, and of each some windows whose length does not depend on what is shown (see `ClassifierTraining`)."""
+    if not options.windows:
+        return train
+    shortest, longest = options.window_seconds
+    free = FreeWindows(shortest, longest)
+    clips, labels = list(train.clips), list(train.labels)
+    for number, (clip, label) in enumerate(progress(list(zip(train.clips, train.labels, strict=True)), "windows")):
+        for variant in range(options.windows):
+            seed = mix_seed(options.seed, number, variant)
+            frames = free.num_frames(seed, train.fps)
+            clips.append(free.fit(clip, frames, fps=train.fps, rng=ItemRandom.from_seed(seed), clip=number))
+            labels.append(label)
+    return LabelledMotion(clips, labels, train.fps)
+
+
+def _training_set(train: LabelledMotion, labels: Sequence[str]) -> tuple[list[Tensor], Tensor]:
+    """Features (L, D) and targets of all clips and of the mirrored ones that have a label."""
+    twins = {label: twin for label, twin in mirror_labels(labels).items() if twin in labels}
+    pairs = list(zip(train.clips, train.labels, strict=True))
+    pairs += [(mirror(clip), twins[label]) for clip, label in pairs if label in twins]
+    features = [content_features(clip[None], torch.tensor([len(clip)]), train.fps)[0] for clip, _ in pairs]
+    return features, torch.tensor([labels.index(label) for _, label in pairs])
+
+
+def _augment(
+    features: Sequence[Tensor], fps: float, options: ClassifierTraining, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A padded batch of cropped, turned and slightly shaken features, with its lengths."""
+    longest = round(options.max_seconds * fps)
+    crops = []
+    for clip in features:
+        share, place = torch.rand(2, generator=generator).tolist()
+        length = min(len(clip), max(2, round(len(clip) * (options.min_crop + (1 - options.min_crop) * share))), longest)
+        start = int(place * (len(clip) - length + 1))
+        crops.append(clip[start : start + length])
+    x, lengths = _pad(crops)
+    angle = torch.randn(len(x), generator=generator) * math.radians(options.heading_noise)
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    points = x.unflatten(-1, (-1, 3))  # (B, L, J, 3)
+    turned = [cos * points[..., 0] + sin * points[..., 2], points[..., 1], cos * points[..., 2] - sin * points[..., 0]]
+    points = torch.stack(turned, -1)
+    scale = points.new_full((points.shape[2], 1), options.joint_noise)
+    scale[-1] = options.velocity_noise
+    share = torch.rand(len(x), 1, 1, 1, generator=generator)
+    points = points + share * scale * torch.randn(points.shape, generator=generator)
+    return points.flatten(2) * _valid(x.shape[1], lengths), lengths

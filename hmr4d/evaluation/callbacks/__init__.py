@@ -1,0 +1,1 @@
+"""Callbacks that score a test."""

@@ -1,0 +1,265 @@
+"""Scores of lifting: what methods lift is saved clip by clip, then scored from the files."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from hmr4d.body.joint_conversion import convert_joints
+from hmr4d.body.skeleton import Skeleton, get_skeleton
+from hmr4d.evaluation.captures.views import LiftingClip
+from hmr4d.evaluation.cards import GROUND_TRUTH, LiftingCard
+from hmr4d.evaluation.generations import GenerationFolder
+from hmr4d.evaluation.lifting_data import ScoredLifts, in_joints
+from hmr4d.evaluation.lifting_scores import averaged
+from hmr4d.evaluation.text_to_motion_data import Job
+from hmr4d.export.motion_npz import Motion
+from hmr4d.export.saved_motions import SavedMotions
+from hmr4d.methods.mocap2to3.output import LiftOutput
+from hmr4d.metrics.pose_errors import PoseErrorMetric
+from hmr4d.utils.files import write_json
+from hmr4d.utils.progress import progress
+from hmr4d.visualization.html_viewer import ViewerMotion, write_html
+
+logger = logging.getLogger(__name__)
+
+FOLDER_NAME, CLIPS_NAME, PAGE_NAME, PAGE_CLIPS = "lifted", "clips.json", "comparison.html", 6
+TRUTH_METRICS = ("jitter_10m_s3", "foot_sliding")  # which the true motion has too
+PER_CLIP = ("abs_mpjpe", "mpjpe", "pa_mpjpe", "t_root")
+
+
+@dataclass(frozen=True)
+class LiftSource:
+    """What lifts, for one row of the card.
+
+    Attributes:
+        about: sentence for the card: file and hash of the weights and what they were trained on, or the method.
+        identity: everything that decides the motions; kept beside them.
+    """
+
+    about: str
+    identity: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the callback cannot know about a card; see `LiftingCard`."""
+
+    command: str
+    seed: int
+    facts: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+class MetricLift(pl.Callback):
+    """Saves what methods lift and scores it from the files, so that a test goes on where it stopped.
+
+    Every process saves its share of what the model lifts.
+
+    Args:
+        out_dir: folder of the card, and of the motions in `lifted/<method>`.
+        protocol: name of the protocol.
+        average: "frames" or "clips", which of the two means comes first on the card.
+        joints: name of the skeleton that is scored, made of the lifted joints; None: these.
+    """
+
+    def __init__(
+        self, out_dir: str = "outputs/lift_test", *, protocol: str = "lift", average: str = "frames",
+        joints: str | None = None,
+    ) -> None:  # fmt: skip
+        self.out_dir, self.protocol, self.average = Path(out_dir), protocol, average
+        self.joints = None if joints is None else get_skeleton(joints)
+        self.method: str | None = None  # whose motions a running trainer.test makes
+
+    def folder(self, method: str) -> GenerationFolder:
+        """The motions of a method."""
+        return GenerationFolder(self.out_dir / FOLDER_NAME / method)
+
+    def open(self, method: str, clips: ScoredLifts, source: LiftSource) -> list[int]:
+        """Opens the folder of a method; the items still to lift.
+
+        Raises:
+            FileExistsError: it holds motions of another test.
+        """
+        folder = self.folder(method)
+        folder.begin(source.identity)
+        missing = [item for item in clips.items if not folder.has(Job(0, item))]
+        logger.info("%s: %d clips, %d to lift.", method, len(clips.items), len(missing))
+        return missing
+
+    def save(self, method: str, item: int, joints3d: Tensor, clips: ScoredLifts) -> None:
+        """Saves a lifted clip (L, J, 3), the joints being those that are lifted; ValueError when it is not finite."""
+        clip = clips.clip(item)
+        if not bool(torch.isfinite(joints3d).all()):
+            raise ValueError(
+                f"{method} lifted '{clip.name}' to numbers that are not finite. With a network, its weights are "
+                f"damaged or its training diverged; the clips lifted so far are in {self.folder(method).folder}."
+            )
+        self.folder(method).save(
+            Job(0, item), joints3d, fps=clip.fps, skeleton=clips.lifted, text=clip.name, about={"item": item}
+        )
+
+    # --- Lightning ----------------------------------------------------------------------------------------------------
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage != "test" or self.method is None:
+            return
+        clips: ScoredLifts = trainer.datamodule.dataset("test")  # type: ignore[attr-defined]
+        folder = self.folder(self.method)
+        missing = [item for item in clips.items if not folder.has(Job(0, item))]
+        trainer.strategy.barrier()  # every process has seen the same files before the first one writes
+        clips.choose(missing[trainer.global_rank :: trainer.world_size])
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        if self.method is not None:
+            self.save_batch(outputs, batch["item"].tolist(), trainer.datamodule.dataset("test"))  # type: ignore[attr-defined]
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.strategy.barrier()
+
+    def save_batch(self, output: LiftOutput, items: list[int], clips: ScoredLifts) -> None:
+        """Saves the motions of a batch of the model.
+
+        Raises:
+            ValueError: a motion is not finite; all others are saved first.
+        """
+        broken: ValueError | None = None
+        for row, item in enumerate(items):
+            try:
+                self.save(self.method or "model", item, output.motion(row), clips)
+            except ValueError as error:
+                broken = broken or error
+        if broken is not None:
+            raise broken
+
+    # --- score --------------------------------------------------------------------------------------------------------
+
+    def score(
+        self, clips: ScoredLifts, sources: Mapping[str, LiftSource], about: CardFacts,
+        motions: Mapping[str, GenerationFolder | SavedMotions] | None = None,
+    ) -> LiftingCard:  # fmt: skip
+        """Scores saved motions of all methods, writes card, page and list of clips, and says the table.
+
+        Args:
+            clips: what was lifted.
+            sources: row -> what lifted it.
+            about: for the card.
+            motions: row -> where its motions are; None: in the folders of this callback.
+
+        Raises:
+            ValueError: motions are missing or do not fit their clips.
+        """
+        motions = motions or {method: self.folder(method) for method in sources}
+        for method, folder in motions.items():
+            check_complete(method, folder, clips)
+        scores: dict[str, PoseErrorMetric] = {}
+        listed: list[dict[str, Any]] = []
+        page: list[ViewerMotion] = []
+        for place, item in enumerate(progress(clips.items, "scoring", unit="clip")):
+            given = clips.clip(item)
+            clip = given if self.joints is None else in_joints(given, self.joints)
+            lifted = {m: _motion(folder, item, place, given, clips.lifted) for m, folder in motions.items()}
+            lifted = {m: convert_joints(x, clips.lifted, clip.skeleton) for m, x in lifted.items()}
+            for row, joints3d in {GROUND_TRUTH: clip.joints3d, **lifted}.items():
+                _add(scores.setdefault(row, _metric(clip)), joints3d, clip, place)
+            views = clips.observation(item).rig.num_views
+            frames = int(clip.valid[:, list(clip.root_joints)].all(-1).sum())
+            listed.append({"item": item, "name": clip.name, "frames": frames, "views": views, "mm": {}})
+            if place < PAGE_CLIPS:
+                page += [ViewerMotion(x, m, group=clip.name, fps=clip.fps) for m, x in _shown(clip, lifted).items()]
+            skeleton, fps = clip.skeleton, clip.fps
+        write_html(self.out_dir / PAGE_NAME, page, fps=fps, skeleton=skeleton, mesh=False, together=True,
+                   title=f"{clips.set_name}: lifted and true")  # fmt: skip
+        for method in motions:
+            sums, counts = scores[method].sums_and_counts()
+            for entry, means in zip(listed, (sums / counts).tolist(), strict=True):
+                named = dict(zip(scores[method].names, means, strict=True))
+                entry["mm"][method] = {name: round(named[name], 3) for name in PER_CLIP}
+        write_json(self.out_dir / CLIPS_NAME, listed)
+        card = self._card(clips, sources, about, scores, listed, skeleton, fps)
+        path = card.write(self.out_dir)
+        logger.info("Card %s:\n\n%s", path, card.table())
+        return card
+
+    def _card(
+        self, clips: ScoredLifts, sources: Mapping[str, LiftSource], about: CardFacts,
+        scores: Mapping[str, PoseErrorMetric], listed: list[dict[str, Any]], skeleton: Skeleton, fps: float,
+    ) -> LiftingCard:  # fmt: skip
+        sequences = [clips.sequence(item) for item in clips.items]
+        tables: dict[str, dict[str, Any]] = {"frames": {}, "clips": {}}
+        for average, table in tables.items():
+            for row, score in scores.items():
+                values = averaged(score, sequences, average)
+                table[row] = {k: v for k, v in values.items() if row != GROUND_TRUTH or k in TRUTH_METRICS}
+        other = "clips" if self.average == "frames" else "frames"
+        return LiftingCard(
+            rows=tables[self.average], other_rows=tables[other], average=self.average, set_name=clips.set_name,
+            set_size=len(listed), num_sequences=len(set(sequences)), num_frames=sum(c["frames"] for c in listed),
+            num_views=max(c["views"] for c in listed), fps=fps,
+            joints=f"{skeleton.num_joints} of '{skeleton.name}', root between the hips",
+            facts=about.facts, weights={method: source.about for method, source in sources.items()}, seed=about.seed,
+            protocol=self.protocol, command=about.command, notes=about.notes,
+            date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        )  # fmt: skip
+
+
+def check_complete(method: str, folder: GenerationFolder | SavedMotions, clips: ScoredLifts) -> None:
+    """ValueError unless there is a motion for every clip."""
+    if isinstance(folder, SavedMotions):
+        if len(folder) != len(clips.items):
+            raise ValueError(
+                f"{folder.folder} holds {len(folder)} motions for a test of {len(clips.items)} clips; give one for "
+                f"each, in the order of {CLIPS_NAME}."
+            )
+        return
+    if missing := [item for item in clips.items if not folder.has(Job(0, item))]:
+        raise ValueError(
+            f"{folder.folder} lacks {len(missing)} of {len(clips.items)} clips lifted by {method}; run the test again "
+            "to make them, or lower limit=."
+        )
+
+
+def _motion(
+    folder: GenerationFolder | SavedMotions, item: int, place: int, clip: LiftingClip, skeleton: Skeleton
+) -> Tensor:
+    """(L, J, 3) metres, after a look at whether it is a motion of this clip."""
+    motion: Motion = folder.load(place) if isinstance(folder, SavedMotions) else folder.load(Job(0, item))
+    wanted = (len(clip.joints3d), skeleton.name, float(clip.fps))
+    if (found := (motion.num_frames, motion.skeleton.name, float(motion.fps))) != wanted:
+        raise ValueError(
+            f"The motion lifted from '{clip.name}' in {folder.folder} has {found[0]} frames of '{found[1]}' at "
+            f"{found[2]:g} fps; the clip has {wanted[0]} frames of '{wanted[1]}' at {wanted[2]:g} fps."
+        )
+    return torch.from_numpy(np.array(motion.joints3d))
+
+
+def _metric(clip: LiftingClip) -> PoseErrorMetric:
+    return PoseErrorMetric(clip.fps, root_joints=clip.root_joints, foot_joints=clip.skeleton.contact_joints)
+
+
+def _add(metric: PoseErrorMetric, joints3d: Tensor, clip: LiftingClip, place: int) -> None:
+    """Adds a clip to a row; errors name the clip."""
+    try:
+        metric.update(joints3d, clip.joints3d, valid=clip.valid, index=place)
+    except ValueError as error:
+        raise ValueError(f"{clip.name}: {error}") from error
+
+
+def _shown(clip: LiftingClip, lifted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Motions of a clip by caption, where they are in the world; gaps of the truth are held."""
+    known = clip.valid.all(-1)
+    held = torch.arange(len(known)).masked_fill(~known, -1).cummax(0).values.clamp(min=0)
+    first = int(known.int().argmax())
+    return {"true": clip.joints3d[torch.where(held < first, first, held)], **lifted}

@@ -1,0 +1,120 @@
+"""Generated motions as folders for the Wis3D viewer, in the published layout."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from hmr4d.evaluation.text_to_motion_data import ScoredClips
+from hmr4d.motion.canonical import face_first_frame, put_on_floor
+from hmr4d.motion.resampling import resample_positions
+from hmr4d.visualization.wis3d_scene import import_wis3d, motion_figures, sequence_name, write_sequence
+
+logger = logging.getLogger(__name__)
+
+
+class Wis3DMotion2Dto3DVisualizer(pl.Callback):
+    """Writes one Wis3D sequence per generated motion: `<number>_<first 20 characters of the text>`.
+
+    A motion faces +z in its first frame and stands on the floor of its valid frames; the published viewer took the
+    floor of frames beyond the motion's length too, so that short motions of a batch floated.
+
+    Args:
+        name: whose motions they are; part of the mesh names.
+        subset: motions go to `<folder>_<subset>`, without one to `<folder>`.
+        max_len: frames of a sequence; longer motions are cut, shorter ones stay in their last frame.
+        max_count: this many motions are written, no more.
+        plot_2D: also the motion as the cameras saw it, and the 2D motion before each camera.
+        folder: without the subset.
+
+    Raises:
+        ImportError: wis3d is missing.
+        ValueError: `max_len` or `max_count` is not positive.
+    """
+
+    def __init__(
+        self, name: str = "ours", subset: str | None = None, max_len: int = 300, max_count: int = 1000,
+        plot_2D: bool = False, folder: str = "outputs/wis3d",
+    ) -> None:  # fmt: skip
+        if max_len < 1 or max_count < 1:
+            raise ValueError(f"max_len is {max_len} and max_count {max_count}; both are numbers from 1 up.")
+        import_wis3d()  # before the motion is made, not after
+        self.name, self.max_len, self.max_count, self.plot_2d = name, max_len, max_count, plot_2D
+        self.folder = Path(f"{folder}_{subset}" if subset else folder)
+        self.count = 0
+
+    def on_predict_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        self._write(trainer, outputs, [None] * len(outputs))
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        clips = trainer.datamodule.dataset("test")  # type: ignore[attr-defined]
+        jobs = zip(batch["repeat"].tolist(), batch["item"].tolist(), strict=True)
+        left = self._left(trainer)
+        real = [real_motion(clips, *job, fps=outputs.fps) if i < left else None for i, job in enumerate(jobs)]
+        self._write(trainer, outputs, real)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._say(trainer)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._say(trainer)
+
+    def _say(self, trainer: pl.Trainer) -> None:
+        if trainer.is_global_zero and self.count:
+            logger.info("To look at the motions: wis3d --vis_dir %s --host 127.0.0.1 --port 19090", self.folder)
+
+    def _write(self, trainer: pl.Trainer, outputs: Any, real: list[Tensor | None]) -> None:
+        for row, text in enumerate(outputs.text[: self._left(trainer)]):
+            joints3d = put_on_floor(face_first_frame(outputs.motion(row).cpu(), outputs.skeleton))
+            figures = motion_figures(
+                text, joints3d, name=self.name, skeleton=outputs.skeleton, num_frames=self.max_len, real=real[row],
+                views=seen(outputs, row) if self.plot_2d else None,
+            )  # fmt: skip
+            if outputs.lengths[row] > self.max_len:
+                logger.warning("'%s' is shown up to frame %d of %d.", text, self.max_len, outputs.lengths[row])
+            number = self.count * trainer.world_size + trainer.global_rank  # processes share the folder
+            write_sequence(self.folder, sequence_name(number, text), figures, outputs.skeleton)
+            self.count += 1
+
+    def _left(self, trainer: pl.Trainer) -> int:
+        """How many motions this process may still write."""
+        share = len(range(trainer.global_rank, self.max_count, trainer.world_size))
+        return share - self.count
+
+
+def seen(outputs: Any, row: int) -> dict[str, Any]:
+    """What `motion_figures` shows of the views of a motion.
+
+    Raises:
+        ValueError: the motion was made without views.
+    """
+    if outputs.joints2d is None or "T_w2c" not in outputs.extras:
+        raise ValueError("plot_2D shows the views of a motion, but these motions were made without. Set plot_2D=false.")
+    length, extras = int(outputs.lengths[row]), outputs.extras
+    return {
+        "joints2d": outputs.joints2d[row, :, :length].cpu(),
+        "camera_joints3d": extras["camera_joints3d"][row, :length].cpu(),
+        "T_w2c": extras["T_w2c"][row].cpu(),
+        "is_perspective": extras["is_perspective"],
+    }
+
+
+def real_motion(clips: ScoredClips, repeat: int, item: int, *, fps: float) -> Tensor:
+    """(L, J, 3) the stretch of the recorded motion that an item is scored against, facing +z, at a rate."""
+    joints3d, rows = clips.real(item), clips.excerpt(repeat, item).rows
+    if rows is not None:
+        first, count = rows
+        joints3d = joints3d[first : first + count + 1]  # a motion has a frame more than rows of features
+    faced = face_first_frame(joints3d)
+    return torch.from_numpy(resample_positions(faced.numpy(), clips.real_fps, fps))

@@ -1,0 +1,1 @@
+"""Captured data sets that lifting is scored on: RICH and AIST++."""

@@ -1,0 +1,348 @@
+"""RICH: people indoors and outdoors, seen by six to eight calibrated cameras, with fitted SMPL-X bodies.
+
+    bodies/{train,val,test}/{SEQ}/{frame:05d}/{SUB:03d}.pkl      one body a frame, in the frame of the calibration
+    scan_calibration/{CAPTURE}/calibration/{cam:03d}.xml         OpenCV storage
+    multicam2world/{CAPTURE}_multicam2world.json                 an axis-aligned frame over the floor (optional)
+    resource/gender.json, resource/meta/{train,val,test}.txt     also looked for directly below the root
+
+SEQ is CAPTURE_SUB_action; a name of four parts is a recording of two people, which is left out. Joints come from the
+body model (`hmr4d.evaluation.captures.rich_bodies`) or from files `<joints folder>/{SEQ}.npz` with `joints24_world`
+(L, 24, 3), in metres and in the frame of the calibration; they are never made up.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmr4d.body.skeleton import SMPL22, SMPL24, Skeleton
+from hmr4d.evaluation.captures.ground_plane import GroundPlane, body_up, fit_ground_plane
+from hmr4d.evaluation.captures.rich_bodies import BodyJoints, read_bodies
+from hmr4d.evaluation.captures.views import Capture, CaptureError, CaptureViews, check_body_extent
+from hmr4d.utils.text_files import read_text
+
+logger = logging.getLogger(__name__)
+Floats = NDArray[np.float64]
+
+FPS = 30.0
+SIZE, PORTRAIT_SIZE = (4112.0, 3008.0), (3008.0, 4112.0)
+PORTRAIT = {("Pavallion", 3), ("Pavallion", 5)}  # (site, camera) mounted on its side
+SPLITS = ("train", "val", "test")
+HIPS = (1, 2)  # whose mean is the root in the published metrics, not joint 0
+TOE_REST = 0.02  # metres of SMPL's foot joints above the floor
+MAX_TILT = np.radians(20)  # between the floor's normal and the mean up direction of bodies
+_LEADING = ("sequence_name", "capture_name", "scan_name")  # columns that all meta lists begin with
+
+
+@dataclass(frozen=True)
+class RichSequence:
+    """A row of a meta list.
+
+    Attributes:
+        name: SEQ.
+        capture: site and take, whose calibration it shares.
+        scan: of the scene.
+        subject: number of the person.
+        views: numbers of the listed cameras.
+    """
+
+    name: str
+    capture: str
+    scan: str
+    subject: int
+    views: tuple[int, ...]
+
+
+def read_meta(path: Path) -> list[RichSequence]:
+    """Single-person sequences of a meta list; those of two people are counted in the log.
+
+    Raises:
+        FileNotFoundError: no such list.
+        CaptureError: a header or a row that cannot be understood.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"RICH list not found: {path}. It belongs to the data set's resources.")
+    lines = [line for line in read_text(path).splitlines() if line.strip()]
+    header = lines[0].split() if lines else []
+    if tuple(header[:3]) != _LEADING or header[-1] != "view_id":
+        raise CaptureError(f"{path} begins with {lines[:1]}; expected the columns {', '.join(_LEADING)} ... view_id.")
+    found, pairs = [], []
+    for number, line in enumerate(lines[1:], 2):
+        match = re.search(r"(\d+(?:\s*,\s*\d+)*)\s*$", line)
+        parts = line.split()
+        name = parts[0].split("_")
+        if match is None or len(parts) < len(_LEADING) + 1 or len(name) not in (3, 4):
+            raise CaptureError(f"{path}, line {number}: {line!r} is no sequence with a list of views at its end.")
+        if len(name) == 4:
+            pairs.append(parts[0])
+            continue
+        views = tuple(int(v) for v in match.group(1).split(","))
+        found.append(RichSequence(parts[0], parts[1], parts[2], int(name[1]), views))
+    if pairs:
+        logger.info("%s: %d sequences of two people left out: %s.", path.name, len(pairs), ", ".join(pairs))
+    return found
+
+
+def read_camera_xml(path: Path) -> tuple[Floats, Floats, Floats]:
+    """T_w2c (4, 4), fx, fy, cx, cy (4,) and distortion (n,) of a calibration file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CaptureError: it is no calibration.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"RICH calibration not found: {path}.")
+    content = path.read_bytes()
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+        raise CaptureError(f"{path} declares entities, which a calibration does not; it was not read.")
+    try:
+        tree = ElementTree.fromstring(content)
+    except ElementTree.ParseError as error:
+        raise CaptureError(f"{path} is no XML: {error}.") from error
+    world, K = _matrix(tree, "CameraMatrix", 12, path), _matrix(tree, "Intrinsics", 9, path)
+    T = np.eye(4)
+    T[:3] = world.reshape(3, 4)
+    distortion = _matrix(tree, "Distortion", None, path)
+    return T, K[[0, 4, 2, 5]], np.pad(distortion[:8], (0, max(0, 5 - len(distortion[:8]))))
+
+
+def rich_ground(
+    root: Path, sequence: RichSequence, joints3d: Floats, scans: dict[str, Any] | None
+) -> GroundPlane | None:  # fmt: skip
+    """The floor of a capture: of the scan's matrix, else of the axis-aligned frame, else None, for nobody measured it.
+
+    Args:
+        root: of the data set.
+        sequence: whose floor is wanted.
+        joints3d: (L, J, 3) metres, SMPL joints.
+        scans: "<capture>_<scan>" -> 4 x 4 matrix to a z-up frame with the floor at z = 0, or None.
+
+    Raises:
+        CaptureError: a file holds no such matrices.
+    """
+    up, feet = _up_and_feet(joints3d)
+    key = f"{sequence.capture}_{sequence.scan}"
+    path = root / "multicam2world" / f"{sequence.capture}_multicam2world.json"
+    if scans is not None and key in scans:
+        T = np.asarray(scans[key], np.float64)
+        if T.shape != (4, 4):
+            raise CaptureError(f"The scan matrix of {key} has shape {T.shape}; expected (4, 4).")
+        scale = float(np.linalg.norm(T[2, :3]))
+        normal, d, source = T[2, :3] / scale, float(T[2, 3]) / scale, "scan"
+    elif path.is_file():
+        R, t, c = (_entry(path, name, shape) for name, shape in (("R", (3, 3)), ("t", (3,)), ("c", ())))
+        axis = int(np.abs(up @ R).argmax())  # rows are points: X_world = c X R + t
+        sign = float(np.sign(up @ R[:, axis]))
+        normal, d, source = sign * R[:, axis], sign * float(t[axis]) / float(c), path.name
+    else:
+        return None
+    plane = GroundPlane(normal, d)
+    lowest = np.quantile(plane.height(feet), 0.02) - TOE_REST
+    logger.info("%s: floor of %s, the lowest feet are %.3f m from it.", sequence.name, source, lowest)
+    return GroundPlane(normal, d, abs(float(lowest)), source)
+
+
+def feet_ground(capture: str, joints3d: Floats) -> GroundPlane:
+    """The floor of a capture from the feet of all its SMPL joints (N, J, 3) in metres, frame of the calibration."""
+    up, feet = _up_and_feet(joints3d)
+    plane = fit_ground_plane(feet, up, rest_height=TOE_REST, max_tilt=float(MAX_TILT))
+    logger.info("%s: floor from the feet of %d frames, residual %.4f m.", capture, len(joints3d), plane.residual)
+    return plane
+
+
+def _up_and_feet(joints3d: Floats) -> tuple[Floats, Floats]:
+    """Mean direction (3,) from hips to shoulders, and foot joints (2 N, 3)."""
+    up = body_up(joints3d[:, [16, 17]].mean(1), joints3d[:, list(HIPS)].mean(1))
+    return up, joints3d[:, [10, 11]].reshape(-1, 3)
+
+
+class RichCaptures:
+    """Reader of a split of RICH.
+
+    Args:
+        root: folder of the data set.
+        split: "train", "val" or "test".
+        bodies: parameters of SMPL-X -> joints, see `rich_bodies`; None: only files of joints are read.
+        joints: folder of `{SEQ}.npz`; None: joints come from the body model.
+        scans: JSON file of floor matrices, see `rich_ground`; None: there is none.
+        allow: names "<SEQ>/cam_<cc>" of the only clips wanted, such as those of an older evaluation; None: all.
+        allow_gaps: frames that are missing in the middle become frames that are not valid; False: they are an error.
+
+    Raises:
+        FileNotFoundError: lists or files are missing; all are named.
+        CaptureError: malformed files.
+    """
+
+    def __init__(
+        self, root: str | Path, split: str, *, bodies: BodyJoints | None = None, joints: str | Path | None = None,
+        scans: str | Path | None = None, allow: Collection[str] | None = None, allow_gaps: bool = False,
+    ) -> None:  # fmt: skip
+        if split not in SPLITS:
+            raise ValueError(f"RICH has no split '{split}'; it has {', '.join(SPLITS)}.")
+        if bodies is None and joints is None:
+            raise ValueError("RICH needs a body model or a folder of joints; give bodies or joints (docs/data.md).")
+        self.root, self.split = Path(root), split
+        self._bodies, self._joints, self._allow_gaps = bodies, None if joints is None else Path(joints), allow_gaps
+        self._scans = None if scans is None else _json_object(Path(scans))
+        self.genders = _json_object(self._resource("gender.json"))
+        self.sequences = {s.name: s for s in read_meta(self._resource(f"meta/{split}.txt"))}
+        self.clips = [
+            (s.name, s.views.index(v)) for s in self.sequences.values() for v in s.views
+            if allow is None or f"{s.name}/cam_{v:02d}" in allow
+        ]  # fmt: skip
+        absent = {self._camera_file(s, v) for s in self.sequences.values() for v in s.views}
+        absent = sorted(str(p) for p in absent if not p.is_file())
+        if absent:
+            raise FileNotFoundError(f"RICH calibrations not found: {', '.join(absent)}.")
+        logger.info("RICH %s: %d sequences, %d clips.", split, len(self.sequences), len(self.clips))
+        self._floors: dict[str, GroundPlane] = {}
+        self._known: tuple[str, dict[str, Any]] = "", {}  # a capture and its joints, read for its floor and for clips
+
+    def dataset(self) -> CaptureViews:
+        """All clips, with true 2D: the data set has no detections."""
+        return CaptureViews(self.clips, self.load)
+
+    def load(self, name: str) -> Capture:
+        """One sequence; its cameras are those that its list names, in that order."""
+        sequence = self.sequences[name]
+        joints3d, present = self._joints_of(sequence)
+        skeleton = _skeleton(name, joints3d)
+        valid = np.repeat(present[:, None], skeleton.num_joints, 1)
+        measured = rich_ground(self.root, sequence, joints3d[present], self._scans)
+        cameras = [read_camera_xml(self._camera_file(sequence, v)) for v in sequence.views]
+        sizes = [image_size(sequence.capture, v) for v in sequence.views]
+        return Capture(
+            name=name, fps=FPS, skeleton=skeleton, root_joints=HIPS, joints3d=joints3d, valid=valid,
+            views=tuple(f"cam_{v:02d}" for v in sequence.views), size=np.array(sizes),
+            K4=np.stack([c[1] for c in cameras]), T_w2c=np.stack([c[0] for c in cameras]),
+            distortion=np.stack([c[2] for c in cameras]),
+            ground=measured or self._feet_floor(sequence.capture),
+            observed=tuple(range(len(sequence.views))),
+        )  # fmt: skip
+
+    def _feet_floor(self, capture: str) -> GroundPlane:
+        """The floor from the feet of all sequences of a capture that are there."""
+        if capture not in self._floors:
+            found: list[Floats] = []
+            for sequence in (s for s in self.sequences.values() if s.capture == capture):
+                try:
+                    joints3d, present = self._joints_of(sequence)
+                except FileNotFoundError as error:
+                    logger.warning("%s: the floor is sought without %s: %s", capture, sequence.name, error)
+                else:
+                    found.append(joints3d[present, : SMPL22.num_joints])
+            self._floors[capture] = feet_ground(capture, np.concatenate(found))
+        return self._floors[capture]
+
+    def _joints_of(self, sequence: RichSequence) -> tuple[Floats, NDArray[np.bool_]]:
+        """(L, J, 3) joints in metres, 0 where a frame is missing, and which frames there are (L,)."""
+        if self._known[0] != sequence.capture:
+            self._known = sequence.capture, {}
+        known = self._known[1]
+        if sequence.name not in known:
+            joints3d, present = self._read_joints(sequence)
+            valid = np.repeat(present[:, None], _skeleton(sequence.name, joints3d).num_joints, 1)
+            check_body_extent(f"RICH {sequence.name}", joints3d, valid, "metres")
+            known[sequence.name] = joints3d, present
+        return known[sequence.name]
+
+    def _read_joints(self, sequence: RichSequence) -> tuple[Floats, NDArray[np.bool_]]:
+        """What the files of a sequence hold; see `_joints_of`."""
+        if self._joints is not None:
+            return _cached_joints(self._joints / f"{sequence.name}.npz")
+        assert self._bodies is not None  # the constructor saw to it
+        gender = self.genders.get(str(sequence.subject))
+        if gender is None:
+            raise CaptureError(f"gender.json does not name subject {sequence.subject} of {sequence.name}.")
+        frames, parameters = read_bodies(self.root / "bodies" / self.split / sequence.name, sequence.subject)
+        present = np.zeros(frames[-1] - frames[0] + 1, bool)
+        present[frames - frames[0]] = True
+        if not present.all() and not self._allow_gaps:
+            missing = np.flatnonzero(~present) + frames[0]
+            raise CaptureError(
+                f"{sequence.name} lacks {len(missing)} frames, the first is {missing[0]:05d}; fetch them, or set "
+                "allow_gaps=True to count them as not valid."
+            )
+        found = self._bodies(parameters, gender)
+        joints3d = np.zeros((len(present), *found.shape[1:]))
+        joints3d[present] = found
+        return joints3d, present
+
+    def _camera_file(self, sequence: RichSequence, view: int) -> Path:
+        return self.root / "scan_calibration" / sequence.capture / "calibration" / f"{view:03d}.xml"
+
+    def _resource(self, name: str) -> Path:
+        places = [self.root / "resource" / name, self.root / name]
+        path = next((p for p in places if p.is_file()), None)
+        if path is None:
+            raise FileNotFoundError(f"RICH file not found: {places[0]}, nor {places[1]}.")
+        return path
+
+
+def image_size(capture: str, camera: int) -> tuple[float, float]:
+    """Width and height in pixels of a camera's images."""
+    is_portrait = any(capture.startswith(site) and camera == number for site, number in PORTRAIT)
+    return PORTRAIT_SIZE if is_portrait else SIZE
+
+
+def _skeleton(name: str, joints3d: Floats) -> Skeleton:
+    known = {s.num_joints: s for s in (SMPL22, SMPL24)}
+    if joints3d.ndim != 3 or joints3d.shape[1] not in known:
+        raise CaptureError(f"{name} has joints of shape {joints3d.shape}; expected (L, 22, 3) or (L, 24, 3).")
+    return known[joints3d.shape[1]]
+
+
+def _cached_joints(path: Path) -> tuple[Floats, NDArray[np.bool_]]:
+    """Joints of a file made elsewhere; frames that are not finite are not valid."""
+    if not path.is_file():
+        raise FileNotFoundError(f"Joints not found: {path}; it holds joints24_world (L, 24, 3) in metres.")
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            joints3d = np.asarray(data["joints24_world"], np.float64)
+    except (KeyError, ValueError, OSError, EOFError) as error:
+        raise CaptureError(f"{path} has no array joints24_world that can be read: {error}.") from error
+    if joints3d.ndim != 3 or not len(joints3d):
+        raise CaptureError(f"{path}: joints24_world has shape {joints3d.shape}; expected (L, 24, 3).")
+    present: NDArray[np.bool_] = np.asarray(np.isfinite(joints3d).all((1, 2)))
+    return np.where(present[:, None, None], joints3d, 0.0), present
+
+
+def _matrix(tree: ElementTree.Element, name: str, count: int | None, path: Path) -> Floats:
+    """Numbers of an OpenCV matrix, wherever its lines break."""
+    text = tree.findtext(f"{name}/data")
+    try:
+        values = np.array([float(word) for word in (text or "").split()])
+    except ValueError as error:
+        raise CaptureError(f"{path}: {name} holds something that is no number: {error}.") from error
+    if text is None or not np.isfinite(values).all() or (len(values) != count if count else not len(values)):
+        raise CaptureError(f"{path}: {name}/data holds {len(values)} numbers; expected {count or 'some'}.")
+    return values
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"RICH file not found: {path}.")
+    try:
+        content = json.loads(read_text(path))
+    except ValueError as error:
+        raise CaptureError(f"{path} is no JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise CaptureError(f"{path} holds a {type(content).__name__}; expected an object.")
+    return content
+
+
+def _entry(path: Path, name: str, shape: tuple[int, ...]) -> Floats:
+    try:
+        value = np.asarray(_json_object(path)[name], np.float64).reshape(shape)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CaptureError(f"{path}: '{name}' is no array of shape {shape}: {error}.") from error
+    return value

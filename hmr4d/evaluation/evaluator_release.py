@@ -1,0 +1,98 @@
+"""A finished training of exp=evaluator/matching becomes a folder that `Evaluator.load` reads."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hmr4d.engine.run import finished_steps
+from hmr4d.evaluators.evaluator import WEIGHTS_NAME, Evaluator, EvaluatorRecipe, build_networks
+from hmr4d.evaluators.training import read_training
+from hmr4d.representation.hml263 import Hml263Statistics
+from hmr4d.utils.files import file_hash, write_text
+from hmr4d.utils.weights import load_strictly
+
+
+def trained_evaluator(checkpoint: str | Path, *, name: str, source: str) -> Evaluator:
+    """The evaluator in a checkpoint of exp=evaluator/matching, its weights rounded to half precision.
+
+    Args:
+        checkpoint: of the training.
+        name: of the evaluator, for cards.
+        source: of its statistics, in words.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_training`, or the checkpoint is of another stage.
+    """
+    state, recipe_facts = read_training(checkpoint)
+    recipe = replace(EvaluatorRecipe(**recipe_facts), name=name)
+    networks = build_networks(recipe)
+    for part, network in networks._asdict().items():
+        own = {k.removeprefix(f"{part}."): v.half().float() for k, v in state.items() if k.startswith(f"{part}.")}
+        load_strictly(network, own, (), source=f"{checkpoint} ({part})")
+    return Evaluator(recipe, _statistics(state, recipe, source), networks=networks)
+
+
+def _statistics(state: dict[str, Tensor], recipe: EvaluatorRecipe, source: str) -> Hml263Statistics:
+    mean, std = (state[key].numpy() for key in ("mean", "std"))
+    return Hml263Statistics(name=recipe.name, mean=mean, std=std, fps=recipe.fps, variant=recipe.variant, source=source)
+
+
+def release_evaluator(checkpoint: Path, out: Path, about: dict[str, Any], notice: str) -> None:
+    """Writes weights, recipe, statistics and a card of a trained evaluator.
+
+    Args:
+        checkpoint: of exp=evaluator/matching.
+        out: folder to write; its name becomes that of the evaluator.
+        about: data, licence, commands, steps, hardware.
+        notice: licence and credit of the data.
+    """
+    evaluator = trained_evaluator(checkpoint, name=out.name, source=about["data"])
+    parameters = sum(p.numel() for p in evaluator.parameters())
+    about = {"method": "text-motion evaluator", **about, "steps": finished_steps(checkpoint), "parameters": parameters}
+    evaluator.save(out, about=about, dtype=torch.float16)
+    write_text(out / "README.md", evaluator_card(out, evaluator, about, notice))
+
+
+def evaluator_card(folder: Path, evaluator: Evaluator, about: dict[str, Any], notice: str) -> str:
+    """The card of an evaluator in Markdown."""
+    recipe = evaluator.recipe
+    losses = ", ".join(f"{k.removeprefix('train/').removesuffix('_epoch')} {v:.4f}" for k, v in about["losses"].items())
+    sizes = ", ".join(f"{k} {v}" for k, v in asdict(recipe).items() if k.endswith(("hidden", "dim")))
+    commands = "\n".join(about["commands"]) or "see training_config.yaml"
+    text = f"token states of '{recipe.text_encoder}'" if recipe.text == "tokens" else "GloVe words and word classes"
+    return f"""# {folder.name}
+
+Embeds motions and captions for FID, R-precision, matching score and diversity; see `docs/evaluation.md`.
+
+| | |
+|---|---|
+| features | 263 numbers, `{recipe.variant}`, {recipe.fps:g} fps, {recipe.min_rows} to {recipe.max_rows} rows a clip |
+| text | {text} |
+| networks | {about["parameters"]:,} parameters, float16; {sizes} |
+| data | {about["data"]} |
+| licence | {about["licence"]}: non-commercial use, with credit; see below |
+| steps | {about["steps"]} |
+| last training losses | {losses} |
+| hardware | {about["hardware"]}, torch {about["torch"]} |
+| weights hash | `{evaluator.weights_hash}` |
+| statistics hash | `{evaluator.statistics_hash}` |
+| sha256 of {WEIGHTS_NAME} | `{file_hash(folder / WEIGHTS_NAME)}` |
+
+Trained by
+
+```bash
+{commands}
+```
+
+How it judges real motion, and real motion that was spoilt: `card.md` beside this file, made by
+`python tools/evaluator_card.py`.
+
+## Data notice
+
+{notice.strip()}
+"""

@@ -1,0 +1,141 @@
+"""Everyday verbs: prompts with geometric checks, how often the checks are right on real clips, and how much is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+import torch
+import yaml
+
+from hmr4d.data.store import MotionStore
+from hmr4d.evaluation.action_recognition import LabelledMotion
+from hmr4d.evaluation.prompt_sets import PromptSet, spread
+from hmr4d.metrics.figure import Figure, figure
+from hmr4d.metrics.geometric_checks import CHECKS
+
+SECONDS = (3.0, 5.0, 8.0)  # that every prompt is asked for, unless others are named
+CLIPS_PER_CONTENT = 40  # of a store that the checks are tried on
+LONGEST = 10.0  # seconds of a real clip that are looked at; in a minute of dance everything happens once
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A prompt and how to see whether it was done.
+
+    Attributes:
+        prompt: what is asked for.
+        check: name in `hmr4d.metrics.geometric_checks.CHECKS`.
+        shown_by: contents or actions whose real clips do it.
+        may_show: contents or actions of which some clips do it; they say nothing about the check.
+    """
+
+    prompt: str
+    check: str
+    shown_by: frozenset[str]
+    may_show: frozenset[str]
+
+    def verdict(self, content: str, action: str) -> bool | None:
+        """Whether a real clip does it, or None for not known; what is said of its action goes before its content."""
+        for label in (action, content):
+            if label in self.shown_by:
+                return True
+            if label in self.may_show:
+                return None
+        return False
+
+
+@dataclass(frozen=True)
+class CheckOnReal:
+    """How a check does on real clips.
+
+    Attributes:
+        check: its name.
+        num_shown: clips that do it.
+        shown: share of these for which the check says yes; None without any.
+        num_others: contents that do not do it.
+        others: share of their clips for which the check says no, averaged over the contents; None without any.
+        all_others: the same over all clips that are not said to do it, also those that may: a lower bound.
+        worst: (content, share for which the check says yes), the three largest above 0.1.
+    """
+
+    check: str
+    num_shown: int
+    shown: float | None
+    num_others: int
+    others: float | None
+    all_others: float | None
+    worst: tuple[tuple[str, float], ...]
+
+
+@lru_cache(maxsize=1)
+def everyday_verbs() -> tuple[Verb, ...]:
+    """The packaged prompts."""
+    text = (resources.files("hmr4d.data") / "resources" / "everyday_verbs.yaml").read_text(encoding="utf-8")
+    return tuple(
+        Verb(entry["prompt"], entry["check"], frozenset(entry["shown_by"]), frozenset(entry["may_show"]))
+        for entry in yaml.safe_load(text)
+    )
+
+
+def verb_set(seconds: float, limit: int | None) -> PromptSet:
+    """The prompts as a set whose contents are the names of their checks."""
+    numbers = spread(len(everyday_verbs()), limit)
+    verbs = [everyday_verbs()[n] for n in numbers]
+    return PromptSet("verbs", [[v.prompt] for v in verbs], [v.check for v in verbs], [seconds] * len(verbs), numbers)
+
+
+def done(motion: LabelledMotion) -> list[bool]:
+    """Whether each motion does what the check that is its label asks."""
+    figures = (figure(clip, motion.fps) for clip in motion.clips)
+    return [CHECKS[label](who) for who, label in zip(figures, motion.labels, strict=True)]
+
+
+def real_figures(store: MotionStore) -> list[tuple[str, str, Figure]]:
+    """(content, action, figure) of real clips, evenly spread over those of each content."""
+    contents = np.array(store.labels["content"], dtype=object)
+    actions = store.labels.get("action", [""] * len(store))
+    longest = round(LONGEST * store.fps)
+    found = []
+    for content in sorted(set(contents) - {""}):
+        clips = np.flatnonzero(contents == content)
+        for clip in clips[spread(len(clips), CLIPS_PER_CONTENT)].tolist():
+            if store.lengths[clip] >= round(0.5 * store.fps):
+                joints3d = torch.tensor(store.joints3d(clip)[:longest])
+                found.append((content, actions[clip], figure(joints3d, store.fps)))
+    return found
+
+
+def try_checks(verbs: Sequence[Verb], real: Sequence[tuple[str, str, Figure]]) -> list[CheckOnReal]:
+    """How each verb's check does on real clips."""
+    return [_try_check(verb, real) for verb in verbs]
+
+
+def _try_check(verb: Verb, real: Sequence[tuple[str, str, Figure]]) -> CheckOnReal:
+    check = CHECKS[verb.check]
+    shown: list[bool] = []
+    others: dict[str, list[bool]] = {}
+    not_said: dict[str, list[bool]] = {}  # others, and clips that may show it
+    for content, action, who in real:
+        verdict = verb.verdict(content, action)
+        answer = check(who)
+        if verdict:
+            shown.append(answer)
+            continue
+        not_said.setdefault(content, []).append(answer)
+        if verdict is False:
+            others.setdefault(content, []).append(answer)
+    alarms = {content: float(np.mean(answers)) for content, answers in others.items()}
+    worst = sorted(((c, share) for c, share in alarms.items() if share > 0.1), key=lambda item: -item[1])[:3]
+    return CheckOnReal(
+        check=verb.check,
+        num_shown=len(shown),
+        shown=float(np.mean(shown)) if shown else None,
+        num_others=len(alarms),
+        others=1.0 - float(np.mean(list(alarms.values()))) if alarms else None,
+        all_others=1.0 - float(np.mean([np.mean(a) for a in not_said.values()])) if not_said else None,
+        worst=tuple(worst),
+    )

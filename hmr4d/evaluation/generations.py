@@ -1,0 +1,97 @@
+"""Folders of generated motion for a score: one file a motion, written as they are made, with what they were made by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hmr4d.body.skeleton import Skeleton
+from hmr4d.evaluation.text_to_motion_data import Job
+from hmr4d.export.motion_npz import Motion, load_motion_npz, save_motion_npz
+from hmr4d.utils.files import write_json
+
+FORMAT, VERSION = "hmr4d-generations", 1
+MANIFEST_NAME = "generations.json"
+
+
+class GenerationFolder:
+    """Motions of a test, each in a motion file of its own: `repeat_00/00012_s000.npz`.
+
+    Args:
+        folder: made when the first motion is saved.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """What the motions were made by, None for a new folder. ValueError when its manifest is damaged."""
+        path = self.folder / MANIFEST_NAME
+        if not path.is_file():
+            return None
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            if (manifest["format"], manifest["version"]) != (FORMAT, VERSION):
+                raise ValueError(f"it is {manifest['format']!r} version {manifest['version']!r}")
+            return dict(manifest["identity"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} says nothing usable about the motions beside it ({error}); expected {FORMAT} version "
+                f"{VERSION}. Generate them again in another folder."
+            ) from error
+
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """Records what the motions are made by.
+
+        Raises:
+            FileExistsError: the folder holds motions made by something else; the differences are named.
+        """
+        known = self.identity if any(self.folder.glob("repeat_*/*.npz")) else None
+        plain = json.loads(json.dumps(identity))
+        if known is not None and (differences := differing(known, plain)):
+            raise FileExistsError(
+                f"{self.folder} holds motions of another test ({'; '.join(differences)}). Choose another folder with "
+                "output_dir=, or make them anew with overwrite=true."
+            )
+        write_json(self.folder / MANIFEST_NAME, {"format": FORMAT, "version": VERSION, "identity": plain})
+
+    def path(self, job: Job) -> Path:
+        """The file of a job."""
+        return self.folder / f"repeat_{job.repeat:02d}" / f"{job.item:05d}_s{job.sample:03d}.npz"
+
+    def has(self, job: Job) -> bool:
+        """Whether the motion of a job is there."""
+        return self.path(job).is_file()
+
+    def save(
+        self, job: Job, joints3d: Tensor, *, fps: float, skeleton: Skeleton, text: str, about: Mapping[str, Any]
+    ) -> None:
+        """Writes the motion (L, J, 3) of a job; ValueError when a coordinate is not finite."""
+        save_motion_npz(self.path(job), joints3d, fps=fps, skeleton=skeleton, text=text, metadata=dict(about))
+
+    def load(self, job: Job) -> Motion:
+        """The motion of a job; FileNotFoundError when it was not made."""
+        return load_motion_npz(self.path(job))
+
+
+def differing(known: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> list[str]:
+    """ "<place> is <known>, not <wanted>" for every value that differs between two JSON objects."""
+    found: list[str] = []
+    for key in dict.fromkeys([*known, *wanted]):
+        ours, theirs = known.get(key), wanted.get(key)
+        here = f"{place}.{key}" if place else str(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            found += differing(ours, theirs, here)
+        elif ours != theirs:
+            found.append(f"{here} is {_short(ours)}, not {_short(theirs)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    shown = "unknown" if value is None else str(value)
+    return shown if len(shown) <= 60 else shown[:12] + "..."

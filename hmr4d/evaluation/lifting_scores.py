@@ -1,0 +1,60 @@
+"""Means of pose errors over a set, with intervals that know that several cameras saw one motion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from hmr4d.evaluation.cards import AVERAGES
+from hmr4d.metrics.intervals import Value
+from hmr4d.metrics.pose_errors import PoseErrorMetric
+
+CONFIDENCE = 0.95
+
+
+def averaged(metric: PoseErrorMetric, sequences: Sequence[str], average: str) -> dict[str, Value]:
+    """Metric -> mean over the set and half width of its 95 % interval; `repeats` is the number of sequences.
+
+    The mean is a ratio of sums, of values and frames or of clips' means and clips. Its variance is that of the
+    residuals against it, summed over the clips of each sequence, because errors of one motion seen by several cameras
+    are alike; the interval is Student's. One sequence has none.
+
+    Args:
+        metric: with one sequence of frames per clip.
+        sequences: what each clip shows, in the order of the clips.
+        average: "frames" or "clips".
+
+    Raises:
+        ValueError: an unknown average, or not one sequence per clip.
+    """
+    sums, counts = (x.double().cpu().numpy() for x in metric.sums_and_counts())
+    if average not in AVERAGES or len(sequences) != len(sums):
+        raise ValueError(
+            f"average is {average!r} with {len(sequences)} sequences for {len(sums)} clips; expected one of "
+            f"{', '.join(AVERAGES)} and one name per clip."
+        )
+    groups = np.unique(np.asarray(sequences), return_inverse=True)[1]
+    values = {}
+    for column, name in enumerate(metric.names):
+        total, count = sums[:, column], counts[:, column]
+        has = count > 0
+        if average == "clips":
+            total, count = total / np.where(has, count, 1), has.astype(float)
+        values[name] = _ratio(total[has], count[has], groups[has])
+    return values
+
+
+def _ratio(total: np.ndarray, count: np.ndarray, groups: np.ndarray) -> Value:
+    """sum(total) / sum(count) with its interval."""
+    found = np.unique(groups)
+    if not len(found):
+        return Value(None, None, 0)
+    mean = float(total.sum() / count.sum())
+    if len(found) < 2:
+        return Value(mean, None, len(found))
+    residuals = np.bincount(groups, total - mean * count)[found]
+    error = math.sqrt(len(found) / (len(found) - 1) * float(residuals @ residuals)) / float(count.sum())
+    return Value(mean, float(student_t.ppf((1 + CONFIDENCE) / 2, len(found) - 1)) * error, len(found))

@@ -1,0 +1,252 @@
+"""Task `test` of lifting: methods with and without a network lift the same clips and are scored by one protocol."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from hmr4d.body.pose_prior import PosePrior
+from hmr4d.engine.compose import listed
+from hmr4d.engine.run import build, starting_weights
+from hmr4d.evaluation.callbacks.metric_lift import FOLDER_NAME, CardFacts, LiftSource, MetricLift
+from hmr4d.evaluation.cards import LiftingCard
+from hmr4d.evaluation.generations import MANIFEST_NAME, GenerationFolder, differing
+from hmr4d.evaluation.lifting_data import Observation, ScoredLifts
+from hmr4d.evaluation.text_to_motion_test import command_of, weight_files
+from hmr4d.export.saved_motions import SavedMotions
+from hmr4d.methods.mocap2to3.baselines.ground_ray import ground_ray
+from hmr4d.methods.mocap2to3.baselines.optimisation import optimisation
+from hmr4d.methods.mocap2to3.baselines.oracle import oracle
+from hmr4d.utils.files import file_hash
+from hmr4d.utils.progress import progress
+from hmr4d.utils.releases import CONFIG_NAME
+
+logger = logging.getLogger(__name__)
+
+MODEL = "model"
+BASELINES: Mapping[str, Callable[..., Tensor]] = {
+    "oracle": oracle, "ground_ray": ground_ray, "optimisation": optimisation,
+    "optimisation_level": partial(optimisation, known_camera="intrinsics"),
+}  # fmt: skip
+WITH_PRIOR = ("ground_ray", "optimisation", "optimisation_level")
+UNKNOWN = "what nobody wrote down"
+GIVEN = "given"  # row of motions from elsewhere
+
+
+def methods_of(cfg: DictConfig) -> list[str]:
+    """The methods that a test compares, in order; ValueError names those there are."""
+    wanted = [cfg.method] if isinstance(cfg.method, str) else list(cfg.method or [])
+    known = (MODEL, *BASELINES)
+    if not wanted or not set(wanted) <= set(known):
+        raise ValueError(
+            f"method is {cfg.method}; choose one of {', '.join(known)}, or several: method=[oracle,model]."
+        )
+    return list(dict.fromkeys(str(method) for method in wanted))
+
+
+def run_lift_test(cfg: DictConfig) -> list[LiftingCard]:
+    """Lifts what is missing and scores it; one card.
+
+    Args:
+        cfg: of a lifting task `test`.
+
+    Raises:
+        FileNotFoundError: weights, data or the file of poses are missing.
+        FileExistsError: the output folder holds motions of another test.
+        ValueError: things that do not belong together, or no callback that scores.
+    """
+    is_first = getattr(rank_zero_only, "rank", 0) == 0
+    methods = methods_of(cfg)
+    callbacks = [instantiate(c, _convert_="all") for c in listed(cfg.callbacks)]
+    metric = next((one for one in callbacks if isinstance(one, MetricLift)), None)
+    if metric is None:
+        raise ValueError("Task test has no callback that scores; leave out empty_callback.")
+    if cfg.score_only is not None:
+        return [score_only(cfg, metric)]
+    weights = starting_weights(cfg) if MODEL in methods else None
+    check_files(cfg, weights)
+    clips = scored_clips(cfg, methods)
+    sources = {method: source_of(cfg, method, weights, clips) for method in methods}
+    if cfg.overwrite and is_first:
+        shutil.rmtree(metric.out_dir / FOLDER_NAME, ignore_errors=True)
+    missing = {method: metric.open(method, clips, source) for method, source in sources.items()}
+    for method in methods:
+        if method != MODEL and is_first:
+            lift_without_network(cfg, method, clips, missing[method], metric)
+    if missing.get(MODEL):
+        model, data, trainer = build(cfg)
+        for one in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(one, MetricLift):
+                one.method = MODEL
+        trainer.test(model, datamodule=data, verbose=False)
+    notes = leaks(sources, clips)
+    return [metric.score(clips, sources, card_facts(cfg, clips, notes))] if is_first else []
+
+
+def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
+    """Scores motions that are there already: of a test's `lifted` folder, all its methods, or any folder of motions.
+
+    Raises:
+        FileNotFoundError: there are no motions.
+        ValueError: they were lifted from other clips than the configuration names.
+    """
+    folder = Path(cfg.score_only)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"No motions to score: {folder} is no folder.")
+    folder = folder / FOLDER_NAME if (folder / FOLDER_NAME).is_dir() else folder
+    found = {path.parent.name: GenerationFolder(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST_NAME}"))}
+    if not found:
+        clips = scored_clips(cfg, methods_of(cfg))
+        saved = SavedMotions(folder, fps=clips.clip(clips.items[0]).fps, skeleton=clips.lifted)
+        source = LiftSource(f"motions in {folder}, sha256 {saved.sha256}", {})
+        return metric.score(clips, {GIVEN: source}, card_facts(cfg, clips), {GIVEN: saved})
+    clips = scored_clips(cfg, list(found))
+    wanted = json.loads(json.dumps(clips.identity()))
+    notes: list[str] = []
+    sources = {}
+    for method, motions in found.items():
+        known = motions.identity or {}
+        if differences := differing(known.get("clips", {}), wanted):
+            if not cfg.accept_mismatch:
+                raise ValueError(
+                    f"The motions in {motions.folder} were lifted from other clips: {'; '.join(differences)}. Give the "
+                    "options that they were lifted with, or score them all the same with accept_mismatch=true."
+                )
+            notes.append(f"{method}: scored although lifted from other clips: {'; '.join(differences)}.")
+        sources[method] = LiftSource(str(known.get("about", f"motions in {motions.folder}")), known)
+    notes += leaks(sources, clips)
+    return metric.score(clips, sources, card_facts(cfg, clips, notes), found)
+
+
+def scored_clips(cfg: DictConfig, methods: Sequence[str]) -> ScoredLifts:
+    """The clips of the configuration; in the model's joints if a model is among the methods, else in their own."""
+    cfg = cfg.copy()
+    if MODEL not in methods:
+        cfg.data.test.skeleton = None
+    return instantiate(cfg.data, _convert_="all").dataset("test")
+
+
+def check_files(cfg: DictConfig, weights: Any) -> None:
+    """FileNotFoundError with the weights, store or file of poses that the test would miss."""
+    wanted = weight_files(weights)
+    wanted += [Path(cfg.prior)] if cfg.prior is not None else []
+    store = OmegaConf.select(cfg, "clips.source.views.store")
+    wanted += [Path(store) / "store.json"] if store is not None else []
+    if missing := [str(path) for path in wanted if not path.exists()]:
+        raise FileNotFoundError(
+            f"This test needs {len(missing)} file(s) that are not there: {', '.join(missing)}. docs/evaluation.md says "
+            "where each comes from."
+        )
+
+
+def lift_without_network(
+    cfg: DictConfig, method: str, clips: ScoredLifts, items: Sequence[int], metric: MetricLift
+) -> None:
+    """Lifts clips by a baseline and saves each as it is done; ValueError names the clip that cannot be lifted."""
+    options: dict[str, Any] = {}
+    if method in WITH_PRIOR:
+        options["prior"] = None if cfg.prior is None else PosePrior.load(cfg.prior)
+    for item in progress(items, method, unit="clip"):
+        clip, seen = clips.clip(item), clips.observation(item)
+        try:
+            joints3d = BASELINES[method](*_given(method, seen), seen.rig, clip.fps, seen.skeleton, **options)
+        except ValueError as error:
+            raise ValueError(f"{method} cannot lift '{clip.name}': {error}") from error
+        metric.save(method, item, joints3d, clips)
+
+
+def _given(method: str, seen: Observation) -> tuple[Tensor, Tensor]:
+    """2D and confidence: of all views for the oracle, of view 0 for all others."""
+    return (seen.kp2d, seen.conf) if method == "oracle" else (seen.kp2d[0], seen.conf[0])
+
+
+def source_of(cfg: DictConfig, method: str, weights: Any, clips: ScoredLifts) -> LiftSource:
+    """What decides the motions of a method: weights, options, clips and seed."""
+    identity: dict[str, Any] = {"method": method, "clips": clips.identity()}
+    if method == MODEL:
+        files = weight_files(weights)
+        hashes = "+".join(file_hash(path) for path in files)
+        pipeline: Any = OmegaConf.to_container(cfg.pipeline, resolve=True)
+        identity |= {
+            "weights": hashes, "pipeline": {k: v for k, v in pipeline.items() if k != "training"},
+            "precision": str(cfg.trainer.precision), "seed": cfg.seed, "num_samples": cfg.num_samples,
+        }  # fmt: skip
+        name = "+".join(f"{path.parent.name}/{path.name}" for path in files)
+        about = f"{name}, sha256 {hashes}; {'; '.join(training_record(path) for path in files)}"
+    elif method in WITH_PRIOR:
+        prior = None if cfg.prior is None else PosePrior.load(cfg.prior)
+        identity["prior"] = None if cfg.prior is None else file_hash(cfg.prior)
+        about = f"no network, poses of {'made-up motion' if prior is None else prior.source}"
+    else:
+        about = "no network, true 2D of all views with the errors named"
+    return LiftSource(about, identity | {"about": about})
+
+
+def training_record(path: Path) -> str:
+    """Which motion and which 2D the weights in a file were trained on, from the files beside it."""
+    release, run = path.parent / CONFIG_NAME, path.parent.parent / "config.yaml"
+    if release.is_file():
+        about = json.loads(release.read_text(encoding="utf-8")).get("about", {})
+        has_tracks = any("tracks2d=" in str(command) for command in about.get("commands", []))
+        return f"trained on {about.get('data', UNKNOWN)}, " + ("2D tracks of its own" if has_tracks else "no other 2D")
+    if not run.is_file():
+        return f"trained on {UNKNOWN}"
+    cfg = yaml.safe_load(run.read_text(encoding="utf-8"))
+    train, extra = (cfg.get("datamodule") or {}).get("train") or {}, (cfg.get("datamodule") or {}).get("extra") or {}
+    sets = f"{Path(str(train.get('store'))).name}/{train.get('split')}"
+    tracks = _tracks_record(extra.get("tracks") or {})
+    said = f"{cfg.get('exp_name')} trained on {sets}, " + (f"2D of {tracks}" if tracks else "no other 2D")
+    before = cfg.get("ckpt_path")
+    if not isinstance(before, str):
+        return said + ", from nothing"
+    return f"{said}, started from: {training_record(Path(before)) if Path(before) != path else before}"
+
+
+def _tracks_record(tracks: Mapping[str, Any]) -> str:
+    """Whose 2D a training saw beside its 3D motion, "" for none."""
+    if views := tracks.get("views"):
+        return f"{Path(str(views.get('store'))).name}/{views.get('split')} with labels {views.get('labels')}"
+    return str(tracks.get("folder") or "")
+
+
+def leaks(sources: Mapping[str, LiftSource], clips: ScoredLifts) -> list[str]:
+    """A sentence for each method that was trained on the very set, as far as its record tells."""
+    name, _, split = clips.set_name.rpartition("/")
+    found = [
+        m
+        for m, s in sources.items()
+        if f"trained on {name}/{split}," in s.about or f"{name}, split {split}:" in s.about
+    ]
+    return [f"{method} was TRAINED ON the set that it is scored on; its numbers say nothing." for method in found]
+
+
+def card_facts(cfg: DictConfig, clips: ScoredLifts, notes: Sequence[str] = ()) -> CardFacts:
+    """What the card says beside the numbers."""
+    identity = clips.identity()
+    rigs = identity.get("rigs", f"{clips.views} cameras beside each observing one")
+    drawn = ", ".join(f"{k} {v}" for k, v in rigs.items()) if isinstance(rigs, dict) else rigs
+    errors = {k: v for k, v in asdict(clips.corruption).items() if v}
+    facts = {
+        "rigs": f"{drawn}; seed of the set {clips.set_seed}",
+        "2D": ("detections" if identity.get("detected") else "true")
+        + (f" of '{clips.shown.name}' keypoints" if clips.shown.name != clips.lifted.name else "")
+        + (", with " + ", ".join(f"{k}={v}" for k, v in errors.items()) if errors else ", without added errors"),
+    }
+    if cfg.num_samples != 1:
+        facts["samples"] = f"{cfg.num_samples} of the model are averaged"
+    found = list(notes)
+    if len(clips.items) < len(clips.names):
+        found.append(f"{len(clips.items)} of {len(clips.names)} clips, evenly spread.")
+    return CardFacts(command_of(cfg), cfg.seed, facts, (*found, *clips.joint_notes))

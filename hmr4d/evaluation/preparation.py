@@ -1,0 +1,237 @@
+"""From joints at any rate to what an evaluator is fed: normalised, padded feature rows and how many of them count.
+
+Two preparations: the common one of the field, and the one behind the published table of Motion-2-to-3. They differ in
+resampling, in the inverse kinematics (the variant of the features), in the last row and in what stands for padding, so
+that scores by one say nothing about scores by the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.data.datasets import stretch_linear
+from hmr4d.evaluation.action_recognition import resample_clip
+from hmr4d.motion.canonical import face_first_frame, put_on_floor, repeat_last_valid
+from hmr4d.representation.hml263 import Hml263Codec, Hml263Statistics
+from hmr4d.utils.tensors import as_tensor
+
+Rows = tuple[int, int]  # first row and number of rows that count
+
+MAX_ROWS = 196  # of the common protocol: the largest multiple of 4 below 200
+PUBLISHED_ROWS = 200  # that the published model's own protocol pads to
+
+
+class Encoded(NamedTuple):
+    """Motions as features.
+
+    Attributes:
+        joints3d: (L, 22, 3) each, at the rate of the features.
+        features: (B, F, 263) float32, not normalised, zero from `num_rows` on.
+        num_rows: (B,) int64.
+    """
+
+    joints3d: list[Tensor]
+    features: Tensor
+    num_rows: Tensor
+
+
+class EvaluatorInput(NamedTuple):
+    """What an evaluator embeds.
+
+    Attributes:
+        features: (B, R, 263) float32, normalised; what stands behind `num_rows` is padding.
+        num_rows: (B,) int64.
+    """
+
+    features: Tensor
+    num_rows: Tensor
+
+
+class Preparation(Protocol):
+    """Joints to evaluator input, in two steps, since one clip may be cut in several ways."""
+
+    max_rows: int
+
+    def encode(self, motions: Sequence[Tensor | NDArray[Any]], fps: float) -> Encoded:
+        """Features of whole motions."""
+        ...
+
+    def cut(self, encoded: Encoded, rows: Sequence[Rows | None]) -> EvaluatorInput:
+        """The rows of each motion that count, normalised and padded."""
+        ...
+
+    def shown(self, encoded: Encoded, rows: Sequence[Rows | None]) -> list[Tensor]:
+        """(L, 22, 3) frames of each motion behind these rows, as they are measured physically."""
+        ...
+
+
+class StandardPreparation:
+    """The common protocol: features at the rate of the statistics, whole units of rows, zeros behind them.
+
+    Args:
+        statistics: of the evaluator.
+        max_rows: that the input is padded to.
+        unit: rows of a unit.
+    """
+
+    def __init__(self, statistics: Hml263Statistics, *, max_rows: int = MAX_ROWS, unit: int = 4) -> None:
+        self.statistics, self.max_rows, self.unit = statistics, max_rows, unit
+        self.codec = Hml263Codec(statistics.variant)
+
+    def encode(self, motions: Sequence[Tensor | NDArray[Any]], fps: float) -> Encoded:
+        """Features of whole motions.
+
+        Args:
+            motions: (L, 22, 3) each, metres, y up, any heading and place.
+            fps: of all of them; brought to the rate of the statistics by a spline in time.
+
+        Raises:
+            ValueError: wrong shape, coordinates that are not finite, or an unknown rate.
+        """
+        joints3d = [resample_clip(motion, fps, self.statistics.fps) for motion in checked_motions(motions, fps)]
+        lengths = torch.tensor([len(one) for one in joints3d])
+        features = self.codec.encode(pad_sequence(joints3d, batch_first=True), lengths)
+        return Encoded(joints3d, features, lengths - 1)
+
+    def cut(self, encoded: Encoded, rows: Sequence[Rows | None]) -> EvaluatorInput:
+        """Rows of each motion, zero behind the last that counts.
+
+        Args:
+            encoded: motions.
+            rows: of each the rows that count, None for those from the first on. They are cut to whole units that the
+                motion has; nothing is added to a motion that is shorter.
+
+        Raises:
+            ValueError: a motion without a whole unit of rows.
+        """
+        taken, device = self._units(encoded, rows), encoded.features.device
+        first, count = (torch.tensor(column, device=device) for column in zip(*taken, strict=True))
+        place = torch.arange(self.max_rows, device=device)
+        index = (first[:, None] + place).clamp(max=encoded.features.shape[1] - 1)
+        chosen = encoded.features.gather(1, index[..., None].expand(-1, -1, encoded.features.shape[-1]))
+        return EvaluatorInput(self.statistics.normalise(chosen) * (place < count[:, None])[..., None], count)
+
+    def shown(self, encoded: Encoded, rows: Sequence[Rows | None]) -> list[Tensor]:
+        """The frames behind the rows; a row needs its own frame and the next one."""
+        taken = self._units(encoded, rows)
+        parts = zip(encoded.joints3d, taken, strict=True)
+        return [joints3d[first : first + count + 1] for joints3d, (first, count) in parts]
+
+    def _units(self, encoded: Encoded, rows: Sequence[Rows | None]) -> list[Rows]:
+        taken = []
+        for num_rows, wanted in zip(encoded.num_rows.tolist(), rows, strict=True):
+            first, count = wanted or (0, self.max_rows)
+            count = min(count, num_rows - first, self.max_rows) // self.unit * self.unit
+            if count < self.unit:
+                raise ValueError(
+                    f"A motion has {num_rows} feature rows at {self.statistics.fps:g} frames per second, "
+                    f"{max(num_rows - first, 0)} of them from row {first} on; an evaluator needs {self.unit} or more. "
+                    "Leave out motions that are so short."
+                )
+            taken.append((first, count))
+        return taken
+
+
+class PublishedModelPreparation:
+    """How the callback of the published model feeds its evaluator; `published_placement` is the first step.
+
+    Motions are interpolated linearly to the rate of the statistics, the last frame is doubled so that there is a row
+    for each frame, and padding is zero before, not after, the normalisation.
+
+    Args:
+        statistics: of the evaluator; the features have the corrected hips whatever its variant says.
+        max_rows: that the input is padded to.
+    """
+
+    def __init__(self, statistics: Hml263Statistics, *, max_rows: int = PUBLISHED_ROWS) -> None:
+        self.statistics, self.max_rows = statistics, max_rows
+        self.codec = Hml263Codec("corrected_hips")
+
+    def encode(self, motions: Sequence[Tensor | NDArray[Any]], fps: float) -> Encoded:
+        """Features of whole motions.
+
+        Args:
+            motions: (L, 22, 3) each, metres, y up.
+            fps: of all of them, 30 in the published protocol.
+
+        Raises:
+            ValueError: wrong shape, coordinates that are not finite (which were published as zeros), an unknown rate,
+                or a motion longer than `max_rows`.
+        """
+        motions = checked_motions(motions, fps)
+        lengths = torch.tensor([len(motion) for motion in motions])
+        placed = published_placement(pad_sequence(list(motions), batch_first=True), lengths)
+        counts = (lengths.float() / fps * self.statistics.fps).round().long()
+        if int(counts.min()) < 1:
+            raise ValueError(
+                f"A motion of {int(lengths.min())} frames at {fps:g} frames per second is shorter than a frame at "
+                f"{self.statistics.fps:g}. Leave it out."
+            )
+        if int(counts.max()) > self.max_rows:
+            raise ValueError(
+                f"A motion has {int(counts.max())} frames at {self.statistics.fps:g} frames per second; this protocol "
+                f"takes {self.max_rows}. Leave it out or cut it."
+            )
+        sizes = zip(placed, lengths.tolist(), counts.tolist(), strict=True)
+        joints3d = [stretch_linear(motion[:length], count) for motion, length, count in sizes]
+        doubled = pad_sequence([torch.cat([one, one[-1:]]) for one in joints3d], batch_first=True)
+        return Encoded(joints3d, self.codec.encode(doubled, counts + 1), counts)
+
+    def cut(self, encoded: Encoded, rows: Sequence[Rows | None]) -> EvaluatorInput:
+        """All rows of each motion. ValueError when there are rows to cut to: this protocol scores whole motions."""
+        self._refuse_rows(rows)
+        features = encoded.features
+        missing = features.new_zeros(len(features), self.max_rows - features.shape[1], features.shape[-1])
+        return EvaluatorInput(self.statistics.normalise(torch.cat([features, missing], 1)), encoded.num_rows)
+
+    def shown(self, encoded: Encoded, rows: Sequence[Rows | None]) -> list[Tensor]:
+        """All frames of each motion."""
+        self._refuse_rows(rows)
+        return encoded.joints3d
+
+    def _refuse_rows(self, rows: Sequence[Rows | None]) -> None:
+        if any(wanted is not None for wanted in rows):
+            raise ValueError("The published model's protocol scores whole motions; choose FrameCuts for its clips.")
+
+
+def published_placement(joints3d: Tensor, lengths: Tensor) -> Tensor:
+    """(B, L, 22, 3) motions facing +z in frame 0, tails repeating the last valid frame, lowest joint at y = 0.
+
+    What the published callback saves for every generated and every real motion.
+    """
+    return put_on_floor(repeat_last_valid(face_first_frame(joints3d), lengths))
+
+
+def checked_motions(motions: Sequence[Tensor | NDArray[Any]], fps: float | None) -> list[Tensor]:
+    """The motions, tensors or arrays, as float32 tensors.
+
+    Raises:
+        ValueError: no motion, an unknown rate, a shape other than (L, 22, 3) with L > 1, or coordinates that are not
+            finite; the first such motion is named.
+    """
+    if not len(motions):
+        raise ValueError("No motions to prepare; give at least one.")
+    if fps is None or not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps is {fps}; say at how many frames per second the motions run.")
+    checked = [as_tensor(motion).float() for motion in motions]
+    for number, motion in enumerate(checked):
+        if motion.ndim != 3 or motion.shape[1:] != (SMPL22.num_joints, 3) or len(motion) < 2:
+            raise ValueError(
+                f"Motion {number} has shape {tuple(motion.shape)}; evaluators take (L, {SMPL22.num_joints}, 3) joints "
+                f"of skeleton '{SMPL22.name}', two frames or more. Select these joints."
+            )
+        if not bool(torch.isfinite(motion).all()):
+            frame = int((~torch.isfinite(motion)).flatten(1).any(1).nonzero()[0])
+            raise ValueError(
+                f"Motion {number} has coordinates that are not finite, first in frame {frame}. Mend or leave out the "
+                "motion; a model that makes such motion has damaged weights or a training that diverged."
+            )
+    return checked

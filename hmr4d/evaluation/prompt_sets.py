@@ -1,0 +1,139 @@
+"""What a text-to-motion model is asked for when it is scored: prompts, what they shall show, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hmr4d.data.store import MotionStore
+from hmr4d.data.windows import FreeWindows
+from hmr4d.evaluation.action_labels import clips_of, labelled_clips
+from hmr4d.evaluation.action_recognition import LabelledMotion
+from hmr4d.utils.randomness import ItemRandom, mix_seed
+from hmr4d.utils.text_files import read_yaml
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """What is asked for.
+
+    Attributes:
+        name: of the set.
+        prompts: wordings of each item; repeat r takes wording r modulo their number.
+        contents: what each item shall show.
+        seconds: duration of each item.
+        numbers: of each item in the whole set; its noise depends on it and on the seed.
+    """
+
+    name: str
+    prompts: list[list[str]]
+    contents: list[str]
+    seconds: list[float]
+    numbers: list[int]
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    def wordings(self, repeat: int) -> list[str]:
+        """The prompt of each item in a repeat."""
+        return [words[repeat % len(words)] for words in self.prompts]
+
+    def lasting(self, seconds: float | None, bounds: tuple[float, float]) -> PromptSet:
+        """The set with one duration for all items, or itself for None.
+
+        Raises:
+            ValueError: the model does not make motion of that duration.
+        """
+        if seconds is None:
+            return self
+        if not bounds[0] <= seconds <= bounds[1]:
+            raise ValueError(
+                f"--seconds {seconds:g} is not among the durations that are made; give {bounds[0]:g} to {bounds[1]:g}."
+            )
+        return PromptSet(
+            f"{self.name} at {seconds:g} s", self.prompts, self.contents, [seconds] * len(self), self.numbers
+        )
+
+
+def spread(count: int, limit: int | None) -> list[int]:
+    """At most `limit` of `count` items, evenly spread."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    if limit < 1:
+        raise ValueError(f"--limit is {limit}; give 1 or more, or leave it out.")
+    return np.linspace(0, count - 1, limit).round().astype(int).tolist()
+
+
+def caption_set(store: MotionStore, split: str, seconds_range: tuple[float, float], limit: int | None) -> PromptSet:
+    """The captions of a split, each with the duration of its clip, clamped to the range."""
+    clips = labelled_clips(store, split)
+    numbers = spread(len(clips), limit)
+    chosen = clips[numbers].tolist()
+    return PromptSet(
+        "captions",
+        prompts=[[store.caption_texts[c.caption] for c in store.clip_captions(clip)] for clip in chosen],
+        contents=[store.labels["content"][clip] for clip in chosen],
+        seconds=[clamp(float(store.lengths[clip]) / store.fps, seconds_range) for clip in chosen],
+        numbers=numbers,
+    )
+
+
+def free_set(
+    name: str, prompts: Mapping[str, Sequence[str]], store: MotionStore, seconds_range: tuple[float, float],
+    limit: int | None,
+) -> PromptSet:  # fmt: skip
+    """Prompts by content, each with the median duration of the content's clips in the store, clamped to the range.
+
+    Raises:
+        ValueError: the store has no clip of a content, or of a special case of it.
+    """
+    clips = {content: clips_of(store, content) for content in prompts}
+    unknown = sorted(content for content, found in clips.items() if not len(found))
+    if unknown:
+        raise ValueError(f"Prompts '{name}' name contents that store '{store.name}' does not have: {unknown}.")
+    pairs = [(content, prompt) for content, wordings in prompts.items() for prompt in wordings]
+    numbers = spread(len(pairs), limit)
+    typical = {c: clamp(float(np.median(store.lengths[clips[c]])) / store.fps, seconds_range) for c in prompts}
+    chosen = [pairs[n] for n in numbers]
+    return PromptSet(
+        name, [[prompt] for _, prompt in chosen], [c for c, _ in chosen], [typical[c] for c, _ in chosen], numbers
+    )
+
+
+def read_prompts(path: Path) -> dict[str, list[str]]:
+    """content -> prompts of a YAML file; ValueError or FileNotFoundError when it is not that."""
+    if not path.is_file():
+        raise FileNotFoundError(f"Prompts {path} not found. Give the name of a set (see --help) or a YAML file.")
+    found = read_yaml(path)
+    if not isinstance(found, dict) or not all(
+        isinstance(v, list) and all(isinstance(p, str) for p in v) for v in found.values()
+    ):
+        raise ValueError(f"{path} must map each content to a list of prompts, such as 'walk: [a stroll in the park]'.")
+    return found
+
+
+def clamp(value: float, bounds: tuple[float, float]) -> float:
+    """`value`, moved into the bounds."""
+    return min(max(value, bounds[0]), bounds[1])
+
+
+def real_motion(store: MotionStore, split: str, prompts: PromptSet) -> LabelledMotion:
+    """The clips behind the captions of a split, as long as asked for.
+
+    Longer clips are cut. Shorter ones go on as clips do in the training of a generator, repeated or held, where they
+    can (`FreeWindows`); the others stay shorter.
+    """
+    clips = labelled_clips(store, split)[prompts.numbers].tolist()
+    free = FreeWindows(tempo=1.0)
+    joints = []
+    for clip, seconds in zip(clips, prompts.seconds, strict=True):
+        frames, whole = round(seconds * store.fps), torch.tensor(store.joints3d(clip))
+        if len(whole) < frames:
+            rng = ItemRandom.from_seed(mix_seed(clip))
+            whole = free.fit(whole, frames, fps=store.fps, rng=rng, clip=clip)
+        joints.append(whole[:frames])
+    return LabelledMotion(joints, prompts.contents, store.fps)

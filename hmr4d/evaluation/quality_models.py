@@ -1,0 +1,170 @@
+"""The models that `tools/quality.py` scores: loaded from a release or a run, and drawn from through a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmr4d.evaluation.action_recognition import LabelledMotion
+from hmr4d.evaluation.prompt_sets import PromptSet
+from hmr4d.motion.motion import MotionOutput
+from hmr4d.utils.files import atomic_path, file_hash
+from hmr4d.utils.progress import progress
+from hmr4d.utils.randomness import mix_seed
+
+PROMPTS_PER_PART = 64  # prompts whose motions share a file of the cache; an interrupted run loses at most these
+
+
+class Sampler(Protocol):
+    """What is scored: a pipeline, or anything that draws like one."""
+
+    min_seconds: float
+    max_seconds: float
+    fps: float
+
+    def sample(
+        self, texts: Sequence[str], *, seconds: Sequence[float], seed: Sequence[int],
+        num_inference_steps: int | None, guidance_scale: float | None,
+    ) -> MotionOutput: ...  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How motion is drawn: seeds 0 .. `seeds` - 1, and what replaces the model's own options."""
+
+    seeds: int
+    steps: int | None
+    guidance: float | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model.
+
+    Attributes:
+        sampler: draws motion.
+        facts: what the card says about it.
+        identity: everything that decides its motion.
+        steps: its own number of diffusion steps.
+        guidance: its own guidance scale.
+    """
+
+    sampler: Sampler
+    facts: dict[str, Any]
+    identity: dict[str, Any]
+    steps: int | None = None
+    guidance: float | None = None
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
+
+
+def load_released(name: str, device: torch.device) -> Model:
+    """A released model by name or folder."""
+    from hmr4d import load_pipeline
+    from hmr4d.utils.releases import CONFIG_NAME, find_release
+    from hmr4d.utils.weights import WEIGHTS_NAME as RELEASE_WEIGHTS
+
+    folder = find_release(name)
+    facts = {"name": name, "file": RELEASE_WEIGHTS, "sha256": file_hash(folder / RELEASE_WEIGHTS)}
+    pipeline = load_pipeline(folder, device=str(device))
+    identity = facts | {"config": file_hash(folder / CONFIG_NAME)}
+    own = pipeline.sampling
+    return Model(pipeline, facts, identity, own.num_inference_steps, own.guidance_scale)
+
+
+def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], device: torch.device) -> Model:
+    """A checkpoint of a training run, read from a copy, so that a run that is still going may replace it.
+
+    Raises:
+        FileNotFoundError: the checkpoint, or the configuration of its run, is missing.
+        ValueError: the configuration asks for something that is not built from a file; see `check_targets`.
+    """
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    from hmr4d.engine.compose import check_targets, compose_config, load_config
+    from hmr4d.methods.motion2to3.checkpoints import load_weights
+    from hmr4d.nn.text import build_text_encoder
+
+    if not path.is_file():
+        raise FileNotFoundError(f"Checkpoint not found: {path}. Give a .ckpt file of a training run.")
+    config = path.parent.parent / "config.yaml"
+    if exp is not None:
+        cfg = compose_config([f"exp={exp}", *overrides])
+    elif config.is_file():
+        cfg = OmegaConf.merge(load_config(config), OmegaConf.from_dotlist(list(overrides)))
+        check_targets(cfg.pipeline)
+    else:
+        raise FileNotFoundError(f"{config} not found. Name the experiment of {path} with --exp.")
+    encoder = build_text_encoder(cfg.text.name, folder=cfg.text.folder, dim=cfg.text.dim)
+    pipeline = instantiate(cfg.pipeline, text_encoder=encoder, _convert_="all")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy)
+        load_weights(pipeline, copy)
+        step = torch.load(copy, map_location="cpu", weights_only=True).get("global_step")
+        facts = {"name": f"{path.parent.parent.name}/{path.name}", "step": step, "sha256": file_hash(copy)}
+    identity = facts | {"pipeline": OmegaConf.to_container(cfg.pipeline, resolve=True)}
+    own = pipeline.sampling
+    return Model(pipeline.eval().to(device), facts, identity, own.num_inference_steps, own.guidance_scale)
+
+
+# --- generation -------------------------------------------------------------------------------------------------------
+
+
+def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: Path) -> LabelledMotion:
+    """The motions of one repeat in the order of the set, taken from the cache where it has them.
+
+    The cache holds files of `PROMPTS_PER_PART` motions, named by a hash of all that decides them.
+    """
+    order = sorted(range(len(prompts)), key=lambda i: (prompts.seconds[i], i))
+    parts = [order[start : start + PROMPTS_PER_PART] for start in range(0, len(order), PROMPTS_PER_PART)]
+    texts = prompts.wordings(repeat)
+    motions: dict[int, Tensor] = {}
+    for part in progress(parts, f"{prompts.name}, seed {repeat}", unit="part"):
+        request: dict[str, Any] = {
+            "texts": [texts[i] for i in part],
+            "seconds": [prompts.seconds[i] for i in part],
+            "seed": [mix_seed(repeat, prompts.numbers[i]) for i in part],
+            "num_inference_steps": draw.steps,
+            "guidance_scale": draw.guidance,
+        }
+        identity = json.dumps([model.identity, request], sort_keys=True)
+        key = hashlib.sha256(identity.encode()).hexdigest()[:20]
+        path = cache / f"{prompts.name.replace(' ', '_')}_seed{repeat}_{key}.npz"
+        if not path.is_file():
+            write_motions(path, model.sampler.sample(**request))
+        motions |= dict(zip(part, read_motions(path), strict=True))
+    clips = [motions[i] for i in range(len(prompts))]
+    return LabelledMotion(clips, prompts.contents, model.sampler.fps)
+
+
+def write_motions(path: Path, output: MotionOutput) -> None:
+    """Writes the motions of a batch end to end; the file is whole or absent.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    clips = [output.motion(i).cpu() for i in range(len(output))]
+    joints3d = torch.cat(clips).numpy().astype(np.float32)
+    if not np.isfinite(joints3d).all():
+        raise ValueError("The model made motion that is not finite; its weights are damaged or its training diverged.")
+    with atomic_path(path) as temporary:
+        np.savez(temporary, joints3d=joints3d, lengths=np.array([len(c) for c in clips]))
+
+
+def read_motions(path: Path) -> list[Tensor]:
+    """Motions (L, J, 3) of a file of the cache."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return list(torch.from_numpy(arrays["joints3d"]).split(arrays["lengths"].tolist()))

@@ -1,0 +1,38 @@
+"""The R-precision that nobody can beat where several clips of a pool show the same thing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hmr4d.evaluation.text_to_motion_data import ScoredClips
+from hmr4d.metrics.text_to_motion import POOL_SIZE, TOP_K
+
+POOLS = 2000  # drawn at random
+
+
+def retrieval_ceiling(clips: ScoredClips, *, seed: int = 0) -> dict[str, tuple[float, ...]]:
+    """Best mean top-k shares by what a caption tells: the first label of the store, the first two, and so on.
+
+    Who knows just the labels has to guess among the clips of a pool that share them: with m such clips, one's own is
+    among k guesses with probability min(k / m, 1). Captions that tell more than labels allow more.
+
+    Args:
+        clips: of a store with labels.
+        seed: of the pools.
+    """
+    rng = np.random.default_rng(seed)
+    members = [clips.examples[item].clip for item in clips.items]
+    pools = np.stack([rng.permutation(len(members))[:POOL_SIZE] for _ in range(POOLS)])
+    found: dict[str, tuple[float, ...]] = {}
+    cells = np.zeros(len(members), dtype=np.int64)
+    kinds: list[str] = []
+    for kind, values in clips.store.labels.items():
+        kinds.append(kind)
+        own = np.unique([values[clip] for clip in members], return_inverse=True)[1]
+        cells = np.unique(np.stack([cells, own]), axis=1, return_inverse=True)[1].reshape(-1)
+        drawn = cells[pools]
+        same = (drawn[:, :, None] == drawn[:, None]).sum(-1)
+        found[f"knowing {' and '.join(kinds)}"] = tuple(
+            float(np.minimum(k / same, 1).mean()) for k in range(1, TOP_K + 1)
+        )
+    return found

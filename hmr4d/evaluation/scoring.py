@@ -1,0 +1,349 @@
+"""Generated motion against real clips: embeddings of both, the metrics of a protocol, means over the repeats."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from hmr4d.evaluation.cards import GENERATED, GROUND_TRUTH
+from hmr4d.evaluation.preparation import (
+    Encoded,
+    Preparation,
+    PublishedModelPreparation,
+    Rows,
+    StandardPreparation,
+)
+from hmr4d.evaluation.published_protocol import published_model_scores
+from hmr4d.evaluation.text_to_motion_data import Job, RowCuts, ScoredClips
+from hmr4d.evaluators.evaluator import Evaluator
+from hmr4d.metrics.frechet import Gaussian
+from hmr4d.metrics.intervals import Value, replicate_rows
+from hmr4d.metrics.physical import physical_metrics, root_speed_error, to_neutral_height
+from hmr4d.metrics.text_to_motion import (
+    DIVERSITY_PAIRS,
+    MULTIMODALITY_PAIRS,
+    POOL_SIZE,
+    fid_of_halves,
+    multimodality,
+    text_to_motion_scores,
+)
+from hmr4d.utils.progress import progress
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 64  # items embedded at once
+FEW_MOTIONS = 1000  # fewer make a FID that says little by itself
+SMALL_SET_PAIRS = 100  # of diversity, for sets that do not have 300 pairs
+
+
+class Embeddings(NamedTuple):
+    """One repeat: rows (N, D) of the captions, the generated and the real motions, and of a second real pass.
+
+    Rows are in the order of the items.
+    """
+
+    text: Tensor
+    generated: Tensor
+    real: Tensor
+    another: Tensor
+
+
+class RepeatScores(NamedTuple):
+    """Rows of one repeat, values by metric name, and sentences that belong beside them."""
+
+    generated: dict[str, float]
+    ground_truth: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+
+class ScoringProtocol(Protocol):
+    """How motions are prepared and which numbers are made of their embeddings."""
+
+    name: str
+
+    def check(self, evaluator: Evaluator, clips: ScoredClips) -> None:
+        """ValueError when evaluator and clips do not fit the protocol."""
+        ...
+
+    def preparation(self, evaluator: Evaluator) -> Preparation:
+        """What feeds the evaluator."""
+        ...
+
+    def scores(self, embeddings: Embeddings, seed: int) -> RepeatScores:
+        """Both rows of one repeat."""
+        ...
+
+
+class StandardProtocol:
+    """The protocol of the field (Guo et al., CVPR 2022): pools of 32 in random order, FID against another real pass."""
+
+    name = "standard"
+
+    def check(self, evaluator: Evaluator, clips: ScoredClips) -> None:
+        """ValueError when the clips have another rate than the evaluator, or are cut in no rows."""
+        if clips.real_fps != evaluator.recipe.fps:
+            raise ValueError(
+                f"{clips.place} runs at {clips.real_fps:g} frames per second, evaluator '{evaluator.recipe.name}' was "
+                f"trained at {evaluator.recipe.fps:g}. Prepare the data at that rate, or choose another evaluator."
+            )
+        if not isinstance(clips.cuts, RowCuts):
+            raise ValueError("The standard protocol cuts feature rows; choose protocol=standard as a whole.")
+
+    def preparation(self, evaluator: Evaluator) -> StandardPreparation:
+        """Padding and units of the evaluator's recipe."""
+        recipe = evaluator.recipe
+        return StandardPreparation(evaluator.statistics, max_rows=recipe.max_rows, unit=recipe.unit_length)
+
+    def scores(self, embeddings: Embeddings, seed: int) -> RepeatScores:
+        """Both rows of one repeat; the real one also has the FID of two random halves."""
+        rng = np.random.RandomState(seed)
+        order = torch.from_numpy(rng.permutation(len(embeddings.text)))
+        text, reference = embeddings.text[order], Gaussian.fit(embeddings.another)
+        num_pairs = DIVERSITY_PAIRS if len(order) > DIVERSITY_PAIRS else min(SMALL_SET_PAIRS, len(order))
+        generated, real = (
+            text_to_motion_scores(text, motion[order], reference, rng=rng, num_pairs=num_pairs)
+            for motion in (embeddings.generated, embeddings.real)
+        )
+        halves = fid_of_halves(embeddings.real, rng=rng)
+        notes = [*generated.notes, *real.notes]
+        if halves.note:
+            notes.append(f"Halves of the real set: {halves.note}")
+        if len(order) < FEW_MOTIONS:
+            notes.append(f"FID of {len(order)} motions is biased upwards; see that of the halves of the real set.")
+        if num_pairs != DIVERSITY_PAIRS:
+            notes.append(f"Diversity is over {num_pairs} pairs instead of {DIVERSITY_PAIRS}: the set is small.")
+        return RepeatScores(generated.values, real.values | {"fid_halves": halves.value}, tuple(dict.fromkeys(notes)))
+
+
+class PublishedModelProtocol:
+    """The protocol behind the published table of Motion-2-to-3: whole clips, 200 rows, one shuffle."""
+
+    name = "published_model"
+
+    def check(self, evaluator: Evaluator, clips: ScoredClips) -> None:
+        """ValueError when the clips are cut in rows."""
+        if isinstance(clips.cuts, RowCuts):
+            raise ValueError("The published model's protocol scores whole clips; choose protocol=published_model.")
+
+    def preparation(self, evaluator: Evaluator) -> PublishedModelPreparation:
+        """Linear resampling, corrected hips, 200 rows."""
+        return PublishedModelPreparation(evaluator.statistics)
+
+    def scores(self, embeddings: Embeddings, seed: int) -> RepeatScores:
+        """Both rows of one repeat."""
+        return RepeatScores(*published_model_scores(embeddings.text, embeddings.generated, embeddings.real, seed=seed))
+
+
+@dataclass
+class Generated:
+    """A generated motion as it is scored.
+
+    Attributes:
+        joints3d: (L, 22, 3) metres, y up.
+        fps: frames per second.
+        text: the caption it was made for, where it is known.
+    """
+
+    joints3d: Tensor
+    fps: float
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The rows of a card.
+
+    Attributes:
+        rows: "ground truth" and "generated", values by metric name.
+        set_size: motions a repeat.
+        notes: sentences that belong beside the numbers.
+        embeddings: of each repeat.
+    """
+
+    rows: Mapping[str, Mapping[str, Value]]
+    set_size: int
+    notes: tuple[str, ...]
+    embeddings: tuple[Embeddings, ...]
+
+
+@dataclass
+class _Repeat:
+    """What is collected of one repeat; `physical`: row -> measures of each chunk, (B,) by name."""
+
+    physical: dict[str, list[dict[str, Tensor]]] = field(default_factory=lambda: {GENERATED: [], GROUND_TRUTH: []})
+    text: list[Tensor] = field(default_factory=list)
+    generated: list[Tensor] = field(default_factory=list)
+    real: list[Tensor] = field(default_factory=list)
+    another: list[Tensor] = field(default_factory=list)
+    num_short: int = 0
+
+    def embeddings(self) -> Embeddings:
+        """All rows, on the CPU."""
+        columns = (self.text, self.generated, self.real, self.another)
+        return Embeddings(*(torch.cat(column).cpu() for column in columns))
+
+    def measures(self, row: str) -> dict[str, float]:
+        """Mean of each physical measure over the motions that have it."""
+        chunks = self.physical[row]
+        return {name: float(torch.cat([chunk[name] for chunk in chunks]).double().nanmean()) for name in chunks[0]}
+
+
+class TextToMotionScorer:
+    """Scores sets of motions, one a repeat, against the real clips of a test.
+
+    Args:
+        evaluator: embeds motions and texts.
+        protocol: how.
+        clips: the real clips, their captions and what counts of them.
+
+    Raises:
+        ValueError: evaluator, protocol and clips do not belong together, or the set is smaller than a pool of 32.
+    """
+
+    def __init__(self, evaluator: Evaluator, protocol: ScoringProtocol, clips: ScoredClips) -> None:
+        protocol.check(evaluator, clips)
+        _check_set(evaluator, clips)
+        self.evaluator, self.protocol, self.clips = evaluator, protocol, clips
+        self.preparation = protocol.preparation(evaluator)
+        evaluator.use_text_cache(clips.store)
+
+    def score(self, load: Callable[[Job], Generated]) -> Scored:
+        """Both rows, averaged over the repeats.
+
+        Args:
+            load: the motion of a job; asked for all jobs of the clips.
+
+        Raises:
+            ValueError: a motion has the wrong joints, is not finite or too short; it is named.
+        """
+        clips = self.clips
+        repeats = [_Repeat() for _ in range(clips.repeats)]
+        chunks = [clips.items[start : start + CHUNK] for start in range(0, len(clips.items), CHUNK)]
+        for items in progress(chunks, "scoring", unit="part"):
+            real = self.preparation.encode([clips.real(item) for item in items], clips.real_fps)
+            for number, repeat in enumerate(repeats):
+                self._add(repeat, number, items, real, load)
+        embeddings = tuple(repeat.embeddings() for repeat in repeats)
+        scores = [self.protocol.scores(rows, clips.seed + number) for number, rows in enumerate(embeddings)]
+        generated = [s.generated | r.measures(GENERATED) for s, r in zip(scores, repeats, strict=True)]
+        truth = [s.ground_truth | r.measures(GROUND_TRUTH) for s, r in zip(scores, repeats, strict=True)]
+        if clips.variety.captions:
+            for number, row in enumerate(generated):
+                row["multimodality"] = self._multimodality(number, load)
+        return Scored(
+            {GROUND_TRUTH: replicate_rows(truth), GENERATED: replicate_rows(generated)},
+            len(clips.items),
+            tuple(dict.fromkeys([*(note for s in scores for note in s.notes), *_note_of_short(repeats)])),
+            embeddings,
+        )
+
+    # --- parts --------------------------------------------------------------------------------------------------------
+
+    def _add(
+        self, repeat: _Repeat, number: int, items: Sequence[int], real: Encoded, load: Callable[[Job], Generated]
+    ) -> None:
+        """Adds items to a repeat; `real` are their clips."""
+        clips = self.clips
+        motions = [load(Job(number, item)) for item in items]
+        rows = [clips.excerpt(number, item).rows for item in items]
+        again = [clips.excerpt(number, item, another=True).rows for item in items]
+        texts = [m.text or clips.text(number, item) for m, item in zip(motions, items, strict=True)]
+        tokens = [clips.word_tokens(number, item, text) for item, text in zip(items, texts, strict=True)]
+        made, made_rows = self._encode(motions, [Job(number, item) for item in items], rows)
+        repeat.num_short += sum(
+            count is not None and count[1] > found
+            for count, found in zip(made_rows, made.num_rows.tolist(), strict=True)
+        )
+        repeat.text.append(self.evaluator.embed_texts(texts, tokens))
+        repeat.real.append(self._embed(real, rows))
+        repeat.another.append(self._embed(real, again))
+        repeat.generated.append(self._embed(made, made_rows))
+        shown, wanted = (_padded(self.preparation.shown(e, r)) for e, r in ((made, made_rows), (real, rows)))
+        fps = self.evaluator.statistics.fps
+        repeat.physical[GROUND_TRUTH].append(physical_metrics(*wanted, fps))
+        errors = {"root_speed_error": root_speed_error(*shown, *wanted, fps)}
+        repeat.physical[GENERATED].append(physical_metrics(*shown, fps) | errors)
+
+    def _encode(
+        self, motions: Sequence[Generated], jobs: Sequence[Job], rows: Sequence[Rows | None]
+    ) -> tuple[Encoded, list[Rows | None]]:
+        """Features of generated motions, and the rows that count: as many as of the real clip, from the first on."""
+        rates = {motion.fps for motion in motions}
+        if len(rates) > 1:
+            raise ValueError(f"Generated motions run at {sorted(rates)} frames per second; bring them to one rate.")
+        try:
+            encoded = self.preparation.encode([motion.joints3d for motion in motions], rates.pop())
+        except ValueError as error:
+            names = f"repeat {jobs[0].repeat}, items {jobs[0].item} to {jobs[-1].item}"
+            raise ValueError(f"Generated motions of {names}, counted from 0: {error}") from error
+        wanted = [None if count is None else (0, count[1]) for count in rows]
+        shortest = self.evaluator.recipe.min_rows
+        for job, found, count in zip(jobs, encoded.num_rows.tolist(), wanted, strict=True):
+            least = shortest if count is None else min(shortest, count[1])
+            if found < least:
+                raise ValueError(
+                    f"The motion for '{self.clips.text(job.repeat, job.item)}' (repeat {job.repeat}, item {job.item}) "
+                    f"has {found} feature rows, one less than frames at {self.evaluator.recipe.fps:g} fps; evaluator "
+                    f"'{self.evaluator.recipe.name}' needs {least}. Make motions as long as the items ask for."
+                )
+        return encoded, wanted
+
+    def _embed(self, encoded: Encoded, rows: Sequence[Rows | None]) -> Tensor:
+        features, num_rows = self.preparation.cut(encoded, rows)
+        return self.evaluator.embed_motions(features, num_rows, padded_rows=self.preparation.max_rows)
+
+    def _multimodality(self, number: int, load: Callable[[Job], Generated]) -> float:
+        """Of the captions that a repeat draws several times."""
+        clips, samples = self.clips, range(self.clips.variety.samples)
+        embedded = []
+        for item in clips.varied_items(number):
+            jobs = [Job(number, item, sample) for sample in samples]
+            rows = [clips.excerpt(number, item).rows] * len(jobs)
+            embedded.append(self._embed(*self._encode([load(job) for job in jobs], jobs, rows)))
+        pairs = min(MULTIMODALITY_PAIRS, len(samples))
+        return multimodality(torch.stack(embedded), rng=np.random.RandomState(clips.seed + number), num_pairs=pairs)
+
+
+def _note_of_short(repeats: Sequence[_Repeat]) -> list[str]:
+    """A sentence where motions end before their items do."""
+    count = sum(repeat.num_short for repeat in repeats)
+    return [f"{count} generated motions are shorter than their items and were scored as they are."] if count else []
+
+
+def _padded(motions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(B, L, 22, 3) motions of neutral height, and their lengths; floor and place stay as they were."""
+    lengths = torch.tensor([len(motion) for motion in motions])
+    return to_neutral_height(pad_sequence(list(motions), batch_first=True), lengths), lengths
+
+
+def _check_set(evaluator: Evaluator, clips: ScoredClips) -> None:
+    """ValueError when the clips are too few or too short for the evaluator, or lack the words that it reads."""
+    recipe = evaluator.recipe
+    if len(clips.items) < POOL_SIZE:
+        raise ValueError(
+            f"The set has {len(clips.items)} motions; R-precision ranks pools of {POOL_SIZE}, so that at least as many "
+            "are needed. Score more clips."
+        )
+    if clips.rules.min_seconds * clips.store.fps < recipe.min_rows:
+        raise ValueError(
+            f"Clips from {clips.rules.min_seconds:g} s on are scored, but evaluator '{recipe.name}' was trained on "
+            f"clips of {recipe.min_rows / recipe.fps:g} s and more. Choose the clips or the evaluator accordingly."
+        )
+    if recipe.text == "glove":
+        if evaluator.text_input is None:
+            raise ValueError(
+                f"Evaluator '{recipe.name}' reads GloVe word vectors and was loaded without them; give their folder."
+            )
+        used = {caption for item in clips.items for caption in clips.examples[item].captions}
+        if any(not clips.store.caption_tokens[caption] for caption in used):
+            raise ValueError(
+                f"Some captions of {clips.place} have no word/POS tokens, which evaluator '{recipe.name}' reads. "
+                "Prepare the data with its tokens, or choose an evaluator that reads token states."
+            )

@@ -1,0 +1,1 @@
+"""The ablation study: its plan, runs, scores and report."""

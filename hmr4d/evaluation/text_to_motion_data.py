@@ -1,0 +1,296 @@
+"""The clips that generated motion is scored against: which caption, which stretch, how long, with which seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from hmr4d.data.clip_index import Example, IndexRules, build_index
+from hmr4d.data.datasets import resample_linear
+from hmr4d.data.store import MotionStore
+from hmr4d.utils.randomness import ItemRandom, mix_seed
+
+ANOTHER_PASS = 1 << 20  # part of the seeds of a second pass over the real clips
+
+
+@dataclass(frozen=True, order=True)
+class Job:
+    """One motion to make: sample 0 of an item is scored against its clip; all samples show how much motion varies."""
+
+    repeat: int
+    item: int
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What one repeat takes of an item's real clip.
+
+    Attributes:
+        rows: (first, number) of the feature rows that count; None: all.
+        seconds: how long motion for it shall be.
+    """
+
+    rows: tuple[int, int] | None
+    seconds: float
+
+
+class Cuts(Protocol):
+    """Which stretches of clips become items, as a protocol wants it."""
+
+    def index(self, store: MotionStore, split: str, rules: IndexRules) -> list[Example]: ...
+
+    def draw(self, store: MotionStore, example: Example, rng: ItemRandom) -> Excerpt: ...
+
+    def real(self, store: MotionStore, example: Example) -> Tensor: ...
+
+    def real_fps(self, store: MotionStore) -> float: ...
+
+
+class RowCuts:
+    """Stretches of feature rows, as in the common protocol: whole units, one unit less for a third of the draws.
+
+    The features of a clip have a row less than it has frames. They are made of the whole clip and cut afterwards, so
+    that the heading of the first row is that of the first frame.
+
+    Args:
+        max_rows: of an item.
+        unit: rows of a unit.
+        max_seconds: what the model makes; items are not longer.
+    """
+
+    def __init__(self, *, max_rows: int = 196, unit: int = 4, max_seconds: float = 10.0) -> None:
+        self.max_rows, self.unit, self.max_seconds = max_rows, unit, max_seconds
+
+    def index(self, store: MotionStore, split: str, rules: IndexRules) -> list[Example]:
+        """Examples in feature rows; the durations of `rules` are rows over the store's rate."""
+        return build_index(store, split, rules, spare_frames=1)
+
+    def draw(self, store: MotionStore, example: Example, rng: ItemRandom) -> Excerpt:
+        """Draws the number of units, then the first row."""
+        length = example.end - example.start
+        longest = min(self.max_rows, int(self.max_seconds * store.fps) - 1)
+        units = length // self.unit - (1 if rng.integer(3) == 2 else 0)
+        count = self.unit * max(min(units, longest // self.unit), 1)
+        first = example.start + rng.integer(length - count + 1)
+        return Excerpt((first, count), (count + 1) / store.fps)
+
+    def real(self, store: MotionStore, example: Example) -> Tensor:
+        """The whole clip."""
+        return torch.from_numpy(np.array(store.joints3d(example.clip)))
+
+    def real_fps(self, store: MotionStore) -> float:
+        """The store's rate."""
+        return store.fps
+
+
+class FrameCuts:
+    """Whole clips and timed parts of clips, brought to the model's rate first: how the published model was scored.
+
+    Args:
+        fps: of the model.
+    """
+
+    def __init__(self, *, fps: float = 30.0) -> None:
+        self.fps = fps
+
+    def index(self, store: MotionStore, split: str, rules: IndexRules) -> list[Example]:
+        """Examples in frames of the store."""
+        return build_index(store, split, rules)
+
+    def draw(self, store: MotionStore, example: Example, rng: ItemRandom) -> Excerpt:
+        """Takes the example as it is."""
+        frames = int((example.end - example.start) * (self.fps / store.fps))
+        return Excerpt(None, frames / self.fps)
+
+    def real(self, store: MotionStore, example: Example) -> Tensor:
+        """The frames of the example, interpolated linearly to the model's rate as for its training."""
+        joints3d = torch.from_numpy(np.array(store.joints3d(example.clip)[example.start : example.end]))
+        return resample_linear(joints3d, self.fps / store.fps)
+
+    def real_fps(self, store: MotionStore) -> float:
+        """The model's rate."""
+        return self.fps
+
+
+@dataclass(frozen=True)
+class Variety:
+    """How many captions are drawn several times a repeat, and how often; 0 captions: none."""
+
+    captions: int = 0
+    samples: int = 1
+
+
+class ScoredClips(Dataset[dict[str, Any]]):
+    """What to generate for a score, and the real clips behind it.
+
+    Caption and stretch of item i in repeat r depend on (seed + r, i) alone, the noise of its sample k on
+    (seed + r, i, k): not on batches, devices, the number of repeats or what was made before.
+
+    Items of the loader are those of the chosen jobs (`choose`): `text` str, `seconds` float, `seed`, `repeat`, `item`
+    and `sample` int, `length` 1.
+
+    Args:
+        store: folder of a motion store, or an open one.
+        split: name of the split.
+        cuts: which stretches become items.
+        rules: which clips become items.
+        min_seconds: shortest motion that the model makes; for a shorter item it makes this much, of which the
+            beginning counts.
+        repeats: replications.
+        seed: of repeat 0.
+        limit: score this many items only, evenly spread; None: all.
+        variety: captions drawn several times.
+    """
+
+    text_cache = None
+
+    def __init__(
+        self, store: MotionStore | str, split: str = "test", *, cuts: Cuts, rules: IndexRules, min_seconds: float = 0.0,
+        repeats: int = 1, seed: int = 0, limit: int | None = None, variety: Variety | None = None,
+    ) -> None:  # fmt: skip
+        if repeats < 1 or (limit is not None and limit < 1):
+            raise ValueError(f"repeats is {repeats} and limit {limit}; both are numbers from 1 up.")
+        self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
+        self.split, self.cuts, self.rules, self.min_seconds = split, cuts, rules, min_seconds
+        self.repeats, self.seed, self.variety = repeats, seed, variety or Variety()
+        self.examples = cuts.index(self.store, split, rules)
+        if not self.examples:
+            raise ValueError(f"No clips to score against in {self.store.path}, split '{split}', under {rules}.")
+        count = len(self.examples)
+        chosen = np.linspace(0, count - 1, min(limit or count, count)).round().astype(int)
+        self.items: list[int] = chosen.tolist()
+        self._chosen_jobs: list[Job] | None = None
+
+    # --- what there is to do -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Every motion that the score needs: repeat by repeat, similar durations together."""
+        jobs = {Job(repeat, item) for repeat, item in self.main_jobs()}
+        jobs |= {
+            Job(repeat, item, sample)
+            for repeat in range(self.repeats)
+            for item in self.varied_items(repeat)
+            for sample in range(self.variety.samples)
+        }
+        return sorted(jobs, key=lambda job: (job.repeat, self.excerpt(job.repeat, job.item).seconds, job))
+
+    def main_jobs(self) -> list[tuple[int, int]]:
+        """(repeat, item) of every motion that is scored against its clip, in the order of `items.json`."""
+        return [(repeat, item) for repeat in range(self.repeats) for item in self.items]
+
+    def take_given(self, num_motions: int) -> None:
+        """Asks for as many repeats as `num_motions` motions from elsewhere fill, and for no varied captions.
+
+        Raises:
+            ValueError: they fill no whole number of repeats.
+        """
+        if num_motions < 1 or num_motions % len(self.items):
+            raise ValueError(
+                f"There are {num_motions} motions for a test of {len(self.items)} items. Give one for each item, or "
+                "several whole repeats, in the order of items.json."
+            )
+        self.repeats, self.variety = num_motions // len(self.items), Variety()
+        self.__dict__.pop("jobs", None)
+
+    def varied_items(self, repeat: int) -> list[int]:
+        """Items of which a repeat draws several motions."""
+        rng = np.random.default_rng(mix_seed(self.seed + repeat))
+        count = min(self.variety.captions, len(self.items))
+        return sorted(int(i) for i in rng.choice(self.items, count, replace=False))
+
+    def choose(self, jobs: Iterable[Job]) -> None:
+        """Makes the loader's items those of some jobs."""
+        self._chosen_jobs = list(jobs)
+
+    def __len__(self) -> int:
+        return len(self.jobs if self._chosen_jobs is None else self._chosen_jobs)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        job = (self.jobs if self._chosen_jobs is None else self._chosen_jobs)[index]
+        return {
+            "text": self.text(job.repeat, job.item),
+            "seconds": max(self.excerpt(job.repeat, job.item).seconds, self.min_seconds),
+            "seed": mix_seed(self.seed + job.repeat, job.item, job.sample),
+            "length": 1,
+            **asdict(job),
+        }
+
+    # --- what an item is ----------------------------------------------------------------------------------------------
+
+    def draw(self, repeat: int, item: int, *, another: bool = False) -> tuple[int, Excerpt]:
+        """Row of the caption in the store's table, and the stretch.
+
+        Args:
+            repeat, item: which.
+            another: of a second pass over the real clips, whose draws are independent.
+        """
+        rng = ItemRandom.from_seed(mix_seed(self.seed + repeat, item, *([ANOTHER_PASS] if another else [])))
+        caption = rng.choices.choice(self.examples[item].captions)
+        return caption, self.cuts.draw(self.store, self.examples[item], rng)
+
+    def text(self, repeat: int, item: int) -> str:
+        """The caption of an item."""
+        return self.store.caption_texts[self.draw(repeat, item)[0]]
+
+    def word_tokens(self, repeat: int, item: int, text: str | None = None) -> str:
+        """ "word/POS word/POS" of the caption of an item, or of another caption of the same item.
+
+        Raises:
+            ValueError: `text` is none of its captions.
+        """
+        caption = self.draw(repeat, item)[0]
+        if text is not None and text != self.store.caption_texts[caption]:
+            known = {self.store.caption_texts[c]: c for c in self.examples[item].captions}
+            if text not in known:
+                name = self.store.names[self.examples[item].clip]
+                raise ValueError(
+                    f"Item {item} (clip '{name}') has no caption '{text}'; it has {sorted(known)}. Give the motions in "
+                    "the order of the items."
+                )
+            caption = known[text]
+        return " ".join(self.store.caption_tokens[caption])
+
+    def excerpt(self, repeat: int, item: int, *, another: bool = False) -> Excerpt:
+        """The stretch of an item, see `draw`."""
+        return self.draw(repeat, item, another=another)[1]
+
+    def real(self, item: int) -> Tensor:
+        """(L, J, 3) joints of the clip of an item at `real_fps`; `Excerpt.rows` says what of them counts."""
+        return self.cuts.real(self.store, self.examples[item])
+
+    @property
+    def real_fps(self) -> float:
+        """Frames per second of the real clips."""
+        return self.cuts.real_fps(self.store)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the joints, the captions and the order of the split's examples."""
+        digest = hashlib.sha256()
+        for example in self.examples:
+            name, words = self.store.names[example.clip], [self.store.caption_texts[c] for c in example.captions]
+            digest.update(repr((name, example.start, example.end, words)).encode())
+            digest.update(np.ascontiguousarray(self.store.joints3d(example.clip)).data)
+        return digest.hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs draw the same items."""
+        cuts = {"kind": type(self.cuts).__name__, **vars(self.cuts)}
+        facts = {"name": self.store.name, "split": self.split, "fps": self.store.fps, "seed": self.seed, "cuts": cuts}
+        return facts | {"min_seconds": self.min_seconds, "sha256": self.sha256}
+
+    @property
+    def place(self) -> Path:
+        """Folder of the store."""
+        return self.store.path

@@ -1,0 +1,1 @@
+"""Learned evaluators of text and motion: networks, training, scoring."""

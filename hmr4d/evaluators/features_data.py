@@ -1,0 +1,216 @@
+"""What the evaluator trains on: windows of feature rows, and feature rows with a caption, from any motion store."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from hmr4d.data.clip_index import Example, IndexRules, build_index
+from hmr4d.data.datasets import cell_weights
+from hmr4d.data.store import MotionStore, TextCache
+from hmr4d.evaluators.feature_cache import FeatureCache
+from hmr4d.evaluators.networks import ROWS_PER_TOKEN
+from hmr4d.representation.hml263 import Hml263Statistics, fit_statistics, with_evaluator_bias
+from hmr4d.utils.randomness import ItemRandom, mix_seed
+
+logger = logging.getLogger(__name__)
+
+
+class StoreFeatures:
+    """HumanML3D features of one split of a store, as they are and mirrored.
+
+    Args:
+        store: folder of a motion store, or an open one.
+        split: name of the split.
+        variant: of `Hml263Codec`.
+        fps: of the features.
+        mirror_prob: chance of a mirrored item; 0 leaves the mirrored features unmade.
+    """
+
+    def __init__(
+        self, store: MotionStore | str, split: str | None, *, variant: str, fps: float, mirror_prob: float
+    ) -> None:
+        self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
+        self.split, self.mirror_prob = split, mirror_prob
+        self.plain = FeatureCache(self.store, variant=variant, fps=fps)
+        self.mirrored = FeatureCache(self.store, variant=variant, fps=fps, mirrored=True) if mirror_prob > 0 else None
+        caches = [self.plain] if self.mirrored is None else [self.plain, self.mirrored]
+        clips = self.store.indices(split).tolist()
+        self.clips = [clip for clip in clips if all(cache.is_usable(clip) for cache in caches)]
+        if len(self.clips) < len(clips):
+            logger.warning("%s/%s: %d clips have features that are not finite and are left out.",
+                           self.store.name, split, len(clips) - len(self.clips))  # fmt: skip
+
+    def draw(self, clip: int, rng: ItemRandom) -> tuple[np.ndarray, bool]:
+        """(F, 263) rows of a clip, and whether they are those of its mirror image."""
+        is_mirrored = self.mirrored is not None and float(rng.uniform(1)) < self.mirror_prob
+        cache = self.mirrored if is_mirrored and self.mirrored is not None else self.plain
+        return cache.features(clip), is_mirrored
+
+    def statistics(self, bias: float) -> Hml263Statistics:
+        """Mean and deviation of the split, mirrored features included; for `bias` see `with_evaluator_bias`."""
+        caches = [self.plain] if self.mirrored is None else [self.plain, self.mirrored]
+        measured = fit_statistics(
+            (cache.features(clip) for cache in caches for clip in self.clips),
+            name=f"{self.store.name}-evaluator", variant=self.plain.codec.variant, fps=self.plain.fps,
+            source=f"{self.store.name}, split {self.split}",
+        )  # fmt: skip
+        return replace(measured, std=with_evaluator_bias(measured.std, bias))
+
+
+class FeatureWindows(Dataset[dict[str, Any]]):
+    """Short stretches of feature rows for the decomposition autoencoder.
+
+    Keys of an item: `features` (W, 263) float32, not normalised; `length` int, W.
+
+    As published, a clip of F rows gives F - W windows: the one that starts last is left out.
+
+    Args:
+        store, split, variant, fps, mirror_prob: see `StoreFeatures`.
+        window: W, a multiple of 4.
+        seed: seeds items that are asked for by index alone.
+    """
+
+    text_cache: TextCache | None = None
+
+    def __init__(
+        self, store: MotionStore | str, split: str | None, *, variant: str, fps: float = 20.0, window: int = 24,
+        mirror_prob: float = 0.0, seed: int = 0,
+    ) -> None:  # fmt: skip
+        if window < ROWS_PER_TOKEN or window % ROWS_PER_TOKEN:
+            raise ValueError(f"window is {window}; the movement encoder needs a positive multiple of {ROWS_PER_TOKEN}.")
+        self.source = StoreFeatures(store, split, variant=variant, fps=fps, mirror_prob=mirror_prob)
+        self.window, self.seed = window, seed
+        counts = self.source.plain.num_rows[self.source.clips] - window
+        self.clips = np.repeat(self.source.clips, counts.clip(min=0))
+        starts = [np.arange(count) for count in counts if count > 0]
+        if not starts:
+            raise ValueError(
+                f"No clip of {self.source.store.path}, split '{split}', is longer than a window of {window} rows."
+            )
+        self.starts = np.concatenate(starts)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def num_frames(self, index: int, seed: int | None = None) -> int:
+        return self.window
+
+    def balance_weights(self, power: float = 0.5) -> np.ndarray:
+        """(N,) see `MotionViews.balance_weights`; a cell's share is that of its windows."""
+        return cell_weights(self.source.store, self.clips.tolist(), power)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
+        index, seed = index if isinstance(index, tuple) else (index, mix_seed(self.seed, index))
+        rows, _ = self.source.draw(int(self.clips[index]), ItemRandom.from_seed(seed))
+        start = int(self.starts[index])
+        return {"features": torch.from_numpy(np.array(rows[start : start + self.window])), "length": self.window}
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Which part of a captioned stretch becomes an item. The defaults are the published ones.
+
+    Attributes:
+        max_rows: no item is longer.
+        shorten_prob: chance that an item lacks four more rows.
+        min_share: an item keeps at least this share of the rows, uniformly drawn.
+    """
+
+    max_rows: int = 196
+    shorten_prob: float = 1.0 / 3.0
+    min_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.max_rows < ROWS_PER_TOKEN or not 0.0 < self.min_share <= 1.0:
+            raise ValueError(f"Got {self}; expected max_rows of 4 or more and a min_share in (0, 1].")
+
+    def draw(self, num_rows: int, rng: ItemRandom) -> tuple[int, int]:
+        """(start, length) of a part of `num_rows` rows; the length is a multiple of 4, at least 4."""
+        share, shorten = rng.uniform(2).tolist()
+        wanted = num_rows * (self.min_share + (1.0 - self.min_share) * share)
+        tokens = int(min(wanted, self.max_rows)) // ROWS_PER_TOKEN - (shorten < self.shorten_prob)
+        length = max(tokens, 1) * ROWS_PER_TOKEN
+        return rng.integer(num_rows - length + 1), length
+
+
+class CaptionedFeatures(Dataset[dict[str, Any]]):
+    """Feature rows with a caption, for matching and for the length estimator.
+
+    Keys of an item: `features` (m, 263) float32, not normalised; `length` int, m, a multiple of 4; `text` str;
+    `tokens` str, its "word/POS" tokens joined by blanks; `caption` int, row of the store's table; `captions` frozenset,
+    all rows of the table that describe this motion.
+
+    Args:
+        store, split, variant, fps, mirror_prob: see `StoreFeatures`; mirrored motion takes the mirrored caption.
+        rules: which clips and captioned stretches become examples; their frames count as feature rows.
+        crop: which part of one becomes an item.
+        seed: seeds items that are asked for by index alone, as in validation.
+    """
+
+    def __init__(
+        self, store: MotionStore | str, split: str | None, *, variant: str, rules: IndexRules,
+        crop: Crop, fps: float = 20.0, mirror_prob: float = 0.0, seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.source = StoreFeatures(store, split, variant=variant, fps=fps, mirror_prob=mirror_prob)
+        self.store, self.crop, self.seed = self.source.store, crop, seed
+        usable = set(self.source.clips)
+        examples = build_index(self.store, split, rules, spare_frames=1)
+        self.examples = [example for example in examples if example.clip in usable]
+        if not self.examples:
+            raise ValueError(f"No captioned clip in {self.store.path}, split '{split}', fits {rules}.")
+        used = {caption for example in self.examples for caption in example.captions}
+        if mirror_prob > 0 and any(self.store.caption_mirror[caption] < 0 for caption in used):
+            raise ValueError(
+                f"{self.store.path} knows no mirrored wording for some captions. Set mirror_prob=0 or prepare the "
+                "store with mirrored captions."
+            )
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def num_frames(self, index: int, seed: int | None = None) -> int:
+        """Rows of item `index` before it is cropped."""
+        start, end = self._span(self.examples[index])
+        return min(end - start, self.crop.max_rows)
+
+    def _span(self, example: Example) -> tuple[int, int]:
+        """Feature rows of an example, which counts in frames of the store."""
+        factor = self.source.plain.fps / self.store.fps
+        return int(example.start * factor), min(
+            int(example.end * factor), int(self.source.plain.num_rows[example.clip])
+        )
+
+    def balance_weights(self, power: float = 0.5) -> np.ndarray:
+        """(N,) see `MotionViews.balance_weights`."""
+        return cell_weights(self.store, [example.clip for example in self.examples], power)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
+        """Item by index, or by (index, seed) as the training sampler asks."""
+        index, seed = index if isinstance(index, tuple) else (index, mix_seed(self.seed, index))
+        return self.item(index, ItemRandom.from_seed(seed))
+
+    def item(self, index: int, rng: ItemRandom) -> dict[str, Any]:
+        """Item `index` drawn from given generators: caption, mirror, crop."""
+        example = self.examples[index]
+        caption, captions = rng.choices.choice(example.captions), example.captions
+        rows, is_mirrored = self.source.draw(example.clip, rng)
+        if is_mirrored:
+            twins = self.store.caption_mirror
+            caption, captions = twins[caption], tuple(twins[c] for c in captions)
+        first, end = self._span(example)
+        start, length = self.crop.draw(end - first, rng)
+        start += first
+        return {
+            "features": torch.from_numpy(np.array(rows[start : start + length])),
+            "length": length,
+            "text": self.store.caption_texts[caption],
+            "tokens": " ".join(self.store.caption_tokens[caption]),
+            "caption": caption,
+            "captions": frozenset(captions),
+        }

@@ -1,0 +1,106 @@
+"""Keypoints as NumPy arrays: .npy, or .npz with names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmr4d.keypoint_files.detections import Detection, DetectionTable, frame_number, person_name, shown
+from hmr4d.keypoint_files.joint_names import ORDERS
+from hmr4d.keypoint_files.points import with_confidence
+
+_POINT_KEYS = ("kp2d", "keypoints", "joints2d", "keypoints_2d", "joints_2d", "kpts", "landmarks", "pose_landmarks")
+_CONF_KEYS = ("kp2d_conf", "conf", "keypoint_scores", "scores", "confidence", "visibility")
+_WIDTHS = (2, 3, 4, 5)  # columns of a joint
+
+
+def read_arrays(path: Path) -> DetectionTable:
+    """Detections of a file of arrays: an entry per frame, or per frame and person.
+
+    An .npz has `kp2d`, `keypoints` or `joints2d` (or one array only), and may have `kp2d_conf` (or `conf`,
+    `keypoint_scores`, `scores`), `skeleton`, `fps`, `frame_ids` and `person`; any other file is one array. Shapes are
+    (L, J, 2 or 3), (L, P, J, 2 or 3) of P people who are nowhere told apart, and (L, J x columns). MediaPipe's
+    landmarks have four or five columns. Pickled content is refused.
+
+    Raises:
+        ValueError: it is no such file, or its arrays do not fit together.
+    """
+    arrays = _load(path)
+    points = _first(arrays, _POINT_KEYS)
+    if points is None and len(arrays) == 1:
+        points = next(iter(arrays.values()))
+    if points is None:
+        raise ValueError(
+            f"it has {', '.join(map(shown, sorted(arrays))) or 'nothing'}; expected an array "
+            f"{' or '.join(_POINT_KEYS[:3])}."
+        )
+    points = _people(points)
+    conf = _first(arrays, _CONF_KEYS)
+    if conf is not None:
+        wanted = points.shape[:3]
+        told = conf.reshape(wanted) if conf.dtype.kind in "fiub" and conf.size == int(np.prod(wanted)) else None
+        if told is None or conf.shape[0] != wanted[0]:
+            shape = wanted if wanted[1] > 1 else (wanted[0], wanted[2])
+            raise ValueError(f"its confidences have shape {conf.shape}; expected {shape}, like the keypoints.")
+        points = np.concatenate([points[..., :2], told.astype(np.float64)[..., None]], -1)
+    else:
+        points = with_confidence(points)
+    frames = _frames(arrays, len(points))
+    person = person_name(_scalar(arrays, "person"))
+    fps, skeleton = _scalar(arrays, "fps"), _scalar(arrays, "skeleton")
+    if fps is not None and not isinstance(fps, (int, float)):
+        raise ValueError(f"its fps is {shown(fps)}; expected a number.")
+    detections = [Detection(frame, row, person, place) for frame, people in zip(frames, points, strict=True)
+                  for place, row in enumerate(people)]  # fmt: skip
+    return DetectionTable(
+        detections, "mediapipe" if points.shape[2] == 33 else "npz", None if skeleton is None else str(skeleton),
+        None if fps is None else float(fps),
+    )  # fmt: skip
+
+
+def _people(points: NDArray[np.generic]) -> NDArray[np.float64]:
+    """(L, P, J, C) of an array of any shape that is read."""
+    shape = points.shape
+    width = next((w for w in (3, 2, 4) if len(shape) == 2 and shape[1] % w == 0 and shape[1] // w in ORDERS), None)
+    if width is not None:
+        points = points.reshape(len(points), 1, -1, width)
+    elif points.ndim == 3:
+        points = points[:, None]
+    if points.dtype.kind not in "fiu" or points.ndim != 4 or points.shape[-1] not in _WIDTHS or not points.size:
+        raise ValueError(
+            f"its keypoints have shape {shape} and type {points.dtype}; expected numbers (L, J, 2) or (L, J, 3)."
+        )
+    return points.astype(np.float64)
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return {_POINT_KEYS[0]: content}
+        with content as archive:
+            return {key: archive[key] for key in archive.files}
+    except Exception as error:  # damaged content makes NumPy, zipfile and even tokenize raise kinds of their own
+        raise ValueError(f"it is no NumPy file of plain arrays ({shown(str(error))}).") from error
+
+
+def _first(arrays: dict[str, NDArray[Any]], keys: tuple[str, ...]) -> NDArray[Any] | None:
+    return next((arrays[key] for key in keys if key in arrays), None)
+
+
+def _scalar(arrays: dict[str, NDArray[Any]], key: str) -> Any:
+    return arrays[key].reshape(-1)[0].item() if key in arrays and arrays[key].size else None
+
+
+def _frames(arrays: dict[str, NDArray[Any]], count: int) -> list[int]:
+    if "frame_ids" not in arrays:
+        return list(range(count))
+    frames = [frame_number(value, "a frame id") for value in arrays["frame_ids"].reshape(-1).tolist()]
+    if len(frames) != count or len(set(frames)) != count:
+        raise ValueError(
+            f"its frame_ids are {len(set(frames))} different ones; expected one for each of {count} frames."
+        )
+    return frames

@@ -1,0 +1,104 @@
+"""Whether points are a body in an assumed order of joints: the proportions of its limbs over all that is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmr4d.body.joint_conversion import smpl_to_coco17
+from hmr4d.body.light_body import load_light_body
+from hmr4d.body.skeleton import COCO17
+from hmr4d.keypoint_files.joint_names import JointOrder
+
+_PARTS = (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"))
+_LIMBS = (
+    *((f"{side}_{a}", f"{side}_{b}") for side in ("left", "right") for a, b in _PARTS),
+    ("left_hip", "right_hip"), ("left_shoulder", "right_shoulder"),
+)  # fmt: skip
+_WIDTHS = 2  # the last limbs, which a view from the side hides
+_FORESHORTENED = 0.5  # times the length at rest; widths may look that short or shorter in every frame
+_LONG = 0.8  # quantile over frames: limbs look as long as they are in some of them
+_WORST = 2.0  # log ratio; limbs that are farther off count alike
+_SHORTEST = 1e-3  # of the body's size
+_MOST_SEEN = 300  # entries that are looked at
+_FEWEST_LIMBS = 8
+# Of 150 clips of the CMU motion capture, seen from anywhere with errors of 2 cm, the right order has 0.06 to 0.31
+# (99 %: below 0.24), a wrong one 0.23 and more, and never less than the right one.
+BODY, NO_BODY, CLEARLY = 0.3, 0.35, 0.75
+
+
+@lru_cache(maxsize=1)
+def _lengths_at_rest() -> NDArray[np.float64]:
+    """(12,) metres, of the light body's COCO joints."""
+    joints = smpl_to_coco17(load_light_body().rest_joints.double()).numpy()
+    ends = np.array([COCO17.indices(*limb) for limb in _LIMBS])
+    return np.linalg.norm(joints[ends[:, 0]] - joints[ends[:, 1]], axis=1)
+
+
+def misfit(points: NDArray[np.float64], order: JointOrder) -> float | None:
+    """How far limbs are from the proportions of a body: the mean of |log ratio|, 0 for a body seen in full length.
+
+    Args:
+        points: (N, J, 3) u, v, confidence of whoever is seen, 0 for missing.
+        order: what the joints are taken for.
+
+    Returns:
+        None where too little is seen, or the order lacks a limb.
+    """
+    if not {name for limb in _LIMBS for name in limb} <= set(order.joint_names):
+        return None
+    rest = _lengths_at_rest()
+    chosen = points[np.unique(np.linspace(0, len(points) - 1, _MOST_SEEN).astype(int))]
+    ends = np.array([[order.joint_names.index(name) for name in limb] for limb in _LIMBS])
+    seen: NDArray[np.bool_] = np.asarray((chosen[:, ends, 2] > 0).all(-1))
+    lengths = np.linalg.norm(chosen[:, ends[:, 0], :2] - chosen[:, ends[:, 1], :2], axis=-1)  # (N, 12)
+    sizes = np.where(seen, lengths, 0.0).sum(1) / np.maximum(np.where(seen, rest, 0.0).sum(1), _SHORTEST)
+    usable = (seen.sum(1) >= _FEWEST_LIMBS) & (sizes > 0)
+    if not usable.any():
+        return None
+    shares = np.where(seen[usable], lengths[usable] / sizes[usable, None] / rest, np.nan)
+    told = np.isfinite(shares).any(axis=0)
+    ratios = np.log(np.maximum(np.nanquantile(shares[:, told], _LONG, axis=0), _SHORTEST))
+    is_width = np.flatnonzero(told) >= len(_LIMBS) - _WIDTHS
+    ratios = np.where(is_width, np.maximum(ratios, np.log(_FORESHORTENED)), ratios)
+    return float(np.minimum(np.abs(ratios - np.median(ratios)), _WORST).mean())
+
+
+def best_order(
+    points: NDArray[np.float64], candidates: Sequence[JointOrder], usual: JointOrder | None
+) -> tuple[JointOrder | None, bool]:
+    """The order that the points have, and whether they are a body in it.
+
+    Args:
+        points: (N, J, 3) u, v, confidence, 0 for missing.
+        candidates: orders of that many joints.
+        usual: kept unless another fits clearly better; None: there is no usual one.
+
+    Returns:
+        The order, None where nothing tells; and False where the points look like no body in any order.
+    """
+    found = [(value, order) for order in candidates if (value := misfit(points, order)) is not None]
+    if not found:
+        return usual, True
+    value, best = min(found, key=lambda pair: pair[0])
+    others = [v for v, order in found if order is not best]
+    rival = next((v for v, order in found if order is usual), None) if usual else min(others, default=None)
+    if best is usual:
+        return usual, value <= NO_BODY
+    if value <= BODY and (rival is None or value <= CLEARLY * rival):
+        return best, True
+    return usual, rival is None or rival <= NO_BODY
+
+
+def is_upside_down(points: NDArray[np.float64], order: JointOrder) -> bool:
+    """Whether shoulders are below hips and hips below ankles in nearly all entries in which they are seen."""
+    rows = [[order.joint_names.index(f"{side}_{part}") for side in ("left", "right")]
+            for part in ("shoulder", "hip", "ankle") if f"left_{part}" in order.joint_names]  # fmt: skip
+    if len(rows) < 3:
+        return False
+    seen = (points[:, rows, 2] > 0).all((1, 2))
+    heights = points[seen][:, rows, 1].mean(-1)  # (N, 3), growing downwards
+    return len(heights) > 0 and bool((np.diff(heights, axis=1) < 0).all(1).mean() > 0.9)

@@ -1,0 +1,138 @@
+"""Which joints of a file were found at all, and where they are in pixels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmr4d.keypoint_files.detections import Detection
+
+logger = logging.getLogger(__name__)
+
+_FARTHEST = 1e6  # pixels or shares; places beyond are no places
+_LEAST_SURE = 1e-6  # confidences below are 0
+_ALL_MISSING_AT = ((0.0, 0.0), (-1.0, -1.0))
+_SHARED = 0.25, 4  # of the joints of an entry, and joints, at least: so many in one place are no detections
+_WHOLE_BODY = 40, 17  # sets of so many joints have face and hands, which may well share places, after their body
+_CONSTANT = 3  # entries in which two joints or more share a place that does not move with the others
+_STILL = 0.05  # of the body's size that the middle of the other joints moves
+_LARGEST_SHARE = 3.0  # shares of the image may lie that far out; people in pixels are larger
+_CENTRED = 0.25  # share of coordinates below 0 from which shares count from the middle
+_MAYBE_CENTRED, _LOWEST = ("openpose", "npz"), -1.05  # layouts whose shares may count from the middle, down to there
+
+
+def cleaned(detections: Sequence[Detection]) -> list[Detection]:
+    """Detections with confidences in [0, 1]; joints that were not found are (0, 0, 0), entries without any are dropped.
+
+    Not found are joints at (0, 0) or (-1, -1), with places that are no numbers or beyond all images, with a confidence
+    of 0 or less, or without one where other joints of the entry have one; and joints in a place that many joints of one
+    entry share, or that two and more share in several entries while the others move.
+    """
+    seen = [replace(d, points=_cleaned(d.points)) for d in detections]
+    seen = [d for d in seen if (d.points[:, 2] > 0).any()]
+    if marks := _shared_places(seen):
+        at = [np.isin(d.points[:, 0] + 1j * d.points[:, 1], marks) for d in seen]
+        seen = [replace(d, points=np.where(a[:, None], 0.0, d.points)) for d, a in zip(seen, at, strict=True)]
+        told = ", ".join(f"({mark.real:g}, {mark.imag:g})" for mark in marks[:3])
+        logger.info("Joints at %s%s are taken as not found: several share that place exactly.", told,
+                    "" if len(marks) <= 3 else " and elsewhere")  # fmt: skip
+    return [d for d in seen if (d.points[:, 2] > 0).any()]
+
+
+def _cleaned(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    places, conf = points[:, :2], points[:, 2]
+    told = np.isfinite(conf)
+    conf = np.clip(np.where(told, conf, 0.0 if told.any() else 1.0), 0.0, 1.0)
+    missing = ~(np.abs(places) < _FARTHEST).all(1) | (conf < _LEAST_SURE)
+    for place in _ALL_MISSING_AT:
+        missing |= (places == place).all(1)
+    return np.where(missing[:, None], 0.0, np.concatenate([places, conf[:, None]], 1))
+
+
+def _shared_places(detections: Sequence[Detection]) -> list[complex]:
+    """Places, u + iv, that are a mark for "not found" rather than a place."""
+    found: dict[tuple[float, float], list[tuple[int, int]]] = {}
+    marks: set[tuple[float, float]] = set()
+    for number, detection in enumerate(detections):
+        points = detection.points
+        body = points if len(points) < _WHOLE_BODY[0] else points[: _WHOLE_BODY[1]]
+        places = body[body[:, 2] > 0, :2]
+        if len(np.unique(places[:, 0])) == len(places):
+            continue
+        values, counts = np.unique(places, axis=0, return_counts=True)
+        for (u, v), count in zip(values[counts > 1].tolist(), counts[counts > 1].tolist(), strict=True):
+            if count >= max(_SHARED[1], _SHARED[0] * len(body)):
+                marks.add((u, v))
+            found.setdefault((u, v), []).append((number, count))
+    for place, entries in found.items():
+        if (
+            place not in marks
+            and len(entries) >= _CONSTANT
+            and _others_move(detections, [n for n, _ in entries], place)
+        ):
+            marks.add(place)
+    return [complex(u, v) for u, v in sorted(marks)]
+
+
+def _others_move(detections: Sequence[Detection], numbers: Sequence[int], place: tuple[float, float]) -> bool:
+    """Whether joints elsewhere move between the entries that share a place."""
+    middles, sizes = [], []
+    for number in numbers:
+        points = detections[number].points
+        rest = points[(points[:, 2] > 0) & ~(points[:, :2] == place).all(1), :2]
+        if len(rest):
+            middles.append(np.median(rest, axis=0))
+            sizes.append(float(np.linalg.norm(np.ptp(rest, axis=0))))
+    return len(middles) >= _CONSTANT and float(np.ptp(middles, axis=0).max()) > _STILL * max(
+        float(np.median(sizes)), 1e-9
+    )
+
+
+def in_pixels(detections: Sequence[Detection], size: tuple[int, int] | None, layout: str) -> list[Detection]:
+    """Detections in pixels: what is in shares of the image, from corner to corner, is taken times its size.
+
+    Shares are told from pixels by how large people are; some may lie beyond the image. They count from its upper left
+    corner, or (OpenPose) from its middle, [-1, 1], where many are negative. Apple Vision counts v upwards.
+
+    Args:
+        detections: cleaned.
+        size: (width, height) pixels of the image.
+        layout: of the file.
+
+    Raises:
+        ValueError: they are shares, and the size is not given.
+    """
+    places = np.concatenate([d.points[d.points[:, 2] > 0, :2] for d in detections])
+    sizes = [np.ptp(d.points[d.points[:, 2] > 0, :2], axis=0).max() for d in detections]
+    if np.quantile(np.abs(places), 0.95) > _LARGEST_SHARE or np.median(sizes) > _LARGEST_SHARE:
+        return _turned(detections, size[1]) if layout == "apple" and size else list(detections)
+    if size is None:
+        raise ValueError(
+            "its coordinates are normalised, not pixels. Pass the size of the image (the camera file has it)."
+        )
+    is_centred = layout in _MAYBE_CENTRED and places.min() > _LOWEST and float((places < 0).mean()) > _CENTRED
+    logger.info("Coordinates are normalised to %s; taken times the image size.", "[-1, 1]" if is_centred else "[0, 1]")
+    corner = np.array([size[0] - 1, size[1] - 1])
+    scaled: list[Detection] = []
+    for detection in detections:
+        points = detection.points.copy()
+        found = points[:, 2] > 0
+        points[found, :2] = ((points[found, :2] + 1) / 2 if is_centred else points[found, :2]) * corner
+        scaled.append(replace(detection, points=points))
+    return _turned(scaled, size[1]) if layout == "apple" else scaled
+
+
+def _turned(detections: Sequence[Detection], height: int) -> list[Detection]:
+    """Detections whose v grew upwards."""
+    logger.info("Apple Vision counts v from the lower edge of the image; it is turned over.")
+    turned: list[Detection] = []
+    for detection in detections:
+        points = detection.points.copy()
+        found = points[:, 2] > 0
+        points[found, 1] = height - 1 - points[found, 1]
+        turned.append(replace(detection, points=points))
+    return turned

@@ -1,0 +1,164 @@
+"""The frames in JSON content, and the people in a frame, in the many forms in which they are written."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hmr4d.keypoint_files.detections import shown
+from hmr4d.keypoint_files.points import POINT_KEYS, SCORE_KEYS, is_points
+
+FRAME_KEYS = (
+    "image_id", "frame_id", "frame", "frame_index", "frame_idx", "frame_number", "frame_num", "frameIndex",
+    "frameNumber", "image_name", "file_name", "filename", "image_path", "img_path", "img_name", "image", "img",
+)  # fmt: skip
+TIME_KEYS = {"timestamp_ms": 1e-3, "timestamp": None, "time": None, "timestamp_us": 1e-6, "time_s": 1.0}
+_LIST_KEYS = (
+    "instance_info", "annotations", "frames", "predictions", "results", "detections", "data", "poses", "outputs",
+    "people", "pose_landmarks", "landmarks", "keypoints", "pose", "info",
+)  # fmt: skip
+_PEOPLE_KEYS = (
+    "people", "instances", "persons", "predictions", "detections", "bodies", "poses", "objects", "annotations",
+    "results", "observations", "pose_landmarks", "poseLandmarks", "landmarks", "pose",
+)  # fmt: skip
+# Keys of an object of frames: a number, a word for frames with one, an image's name.
+_NAMES_FRAME = re.compile(r"^\d+$|(?i:^(frame|image|img)\D*\d+$)|\d.*\.(?i:jpe?g|png|bmp|tiff?|webp)$")
+DEEPEST = 12  # lists in lists
+_LATEST = 1e18  # time stamps, in any unit
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a file.
+
+    Attributes:
+        entry: what may name it.
+        people: as written; empty ones are absent.
+    """
+
+    entry: Any
+    people: Sequence[Any]
+
+
+def frames_of(content: Any, depth: int = 0) -> list[Frame]:
+    """The frames of any content, each with its people as written."""
+    if depth > DEEPEST:
+        raise ValueError("lists lie in lists without end; expected frames of people of joints.")
+    content = decoded(content)
+    if is_points(content):
+        return [Frame(None, [content])]
+    if isinstance(content, Mapping):
+        key = next((k for k in _LIST_KEYS if k in content and not _is_people_of_one(content, k)), None)
+        if key is not None and not frame_key(content):
+            return _with_scores(content, key) or frames_of(content[key], depth + 1)
+        if point_key(content) is not None or any(k in content for k in _PEOPLE_KEYS):
+            return [Frame(content, people_of(content))]
+        if content and all(_NAMES_FRAME.search(str(k)) for k in content):
+            return [Frame({"frame": k}, people_of(v)) for k, v in content.items()]
+        return [Frame(content, people_of(content))] if content else []
+    if not isinstance(content, list):
+        raise ValueError(f"it holds {shown(content)}; expected frames of people of joints.")
+    entries = [decoded(entry) for entry in content]
+    objects = [entry for entry in entries if isinstance(entry, Mapping) and entry]
+    if any(frame_key(e) or time_key(e) for e in objects) or not all(_is_lone_person(e) for e in entries if e):
+        return [Frame(entry, people_of(entry, depth + 1)) for entry in entries]
+    return [Frame(None, entries)]  # the people of one image
+
+
+def _with_scores(content: Mapping[str, Any], key: str) -> list[Frame] | None:
+    """Frames of two lists side by side, joints and their confidences; None where there is no such second list."""
+    value = decoded(content[key])
+    scores = next((content[k] for k in SCORE_KEYS if isinstance(content.get(k), list)), None)
+    if key not in POINT_KEYS or scores is None or not isinstance(value, list) or len(scores) != len(value):
+        return None
+    return [Frame(None, people_of({"keypoints": v, "keypoint_scores": s}))
+            for v, s in zip(value, scores, strict=True)]  # fmt: skip
+
+
+def _is_people_of_one(content: Mapping[str, Any], key: str) -> bool:
+    """Whether what lies under a key are joints of one person, or the people of a single frame, and no frames."""
+    value = decoded(content[key])
+    return value is None or is_points(value) or key == "people" or not isinstance(value, (list, Mapping))
+
+
+def is_one_frame(content: Any) -> bool:
+    """Whether content is the people of a frame, as OpenPose writes them."""
+    return isinstance(content, Mapping) and "people" in content
+
+
+def _is_lone_person(entry: Any) -> bool:
+    """Whether an entry of a list is a person rather than a frame: joints under a name, and nothing of a video."""
+    key = point_key(entry) if isinstance(entry, Mapping) else None
+    return key is not None and key not in _PEOPLE_KEYS and is_points(decoded(entry[key]))
+
+
+def people_of(value: Any, depth: int = 0) -> list[Any]:
+    """The people of a frame as written; None for those who are absent."""
+    if depth > DEEPEST:
+        raise ValueError("lists lie in lists without end; expected frames of people of joints.")
+    value = decoded(value)
+    if value is None or value in ([], {}, ""):
+        return []
+    if is_points(value):
+        return [value]
+    if isinstance(value, Mapping):
+        key = point_key(value)
+        if key is not None:
+            inner = decoded(value[key])
+            if inner is None or inner == [] or is_points(inner) or not is_nested(inner):
+                return [value]
+            scores = next((value[k] for k in SCORE_KEYS if isinstance(value.get(k), list)), None)
+            return _split(inner, scores, depth)
+        for key in _PEOPLE_KEYS:
+            if key in value:
+                return people_of(value[key], depth + 1)
+        if all(v is None or v == [] or is_points(decoded(v)) or point_key(v) for v in value.values()):
+            return [{"person_id": k, "keypoints": v} if is_points(decoded(v)) else {"person_id": k, **v}
+                    for k, v in value.items() if v]  # fmt: skip
+        return [value]
+    if not isinstance(value, list):
+        return [value]
+    return [person for entry in value for person in (people_of(entry, depth + 1) or [None])]
+
+
+def is_nested(value: Any) -> bool:
+    """Whether joints of several people lie under one name."""
+    return isinstance(value, list) and any(is_points(entry) for entry in value)
+
+
+def _split(people: list[Any], scores: Any, depth: int) -> list[Any]:
+    if isinstance(scores, list) and len(scores) == len(people) and all(isinstance(s, list) for s in scores):
+        return [{"keypoints": p, "keypoint_scores": s} for p, s in zip(people, scores, strict=True)]
+    return people_of(people, depth + 1)
+
+
+def decoded(value: Any) -> Any:
+    """A value, or the JSON in a text: lists of `to_json()` are lists of texts."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def frame_key(entry: Any) -> str | None:
+    """The key under which an entry names its frame."""
+    if not isinstance(entry, Mapping):
+        return None
+    return next((k for k in FRAME_KEYS if isinstance(entry.get(k), (int, float, str)) and entry[k] != ""), None)
+
+
+def time_key(entry: Any) -> str | None:
+    """The key under which an entry has a time stamp."""
+    if not isinstance(entry, Mapping):
+        return None
+    return next((k for k in TIME_KEYS if isinstance(entry.get(k), (int, float)) and abs(entry[k]) < _LATEST), None)
+
+
+def point_key(entry: Any) -> str | None:
+    """The key under which an entry has joints."""
+    return next((k for k in POINT_KEYS if k in entry), None) if isinstance(entry, Mapping) else None

@@ -1,0 +1,117 @@
+"""Who the entries of a file are: by the ids of its tracker where these mean something, by their boxes otherwise."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmr4d.keypoint_files.detections import Detection
+from hmr4d.keypoint_files.tracking import overlap, seen_box, track_people
+
+logger = logging.getLogger(__name__)
+
+_MOSTLY = 0.5  # share of frames
+_SWAPS, _SHARE = 2, 0.03  # frames in which ids would change people, at least
+
+
+def identified(detections: Sequence[Detection], has_placeholders: bool) -> list[Detection]:
+    """The detections, everybody with an id.
+
+    Ids are ignored, with a sentence, where one is twice or more in most frames it is in, where they are the index in
+    the frame while people change places, and where only some entries have one. People are then followed by their boxes.
+    Where absent people keep their place in the list of a frame, the place is the id.
+
+    Args:
+        detections: of a file.
+        has_placeholders: absent people keep their place.
+    """
+    told = [d.person for d in detections]
+    if all(person is None for person in told):
+        if has_placeholders:
+            return [replace(d, person=str(d.place)) for d in detections]
+        return track_people(detections)
+    if None in told:
+        logger.warning("%d of %d entries have no id; people are followed by their boxes.", told.count(None), len(told))
+        return track_people(detections)
+    by_frame = _by_frame(detections)
+    if (person := _twice_mostly(by_frame)) is not None:
+        logger.warning(
+            "Id %s is in most frames more than once, so ids tell nothing; people are followed by their boxes.", person
+        )
+        return track_people(detections)
+    if _is_index(by_frame):
+        logger.warning(
+            "Ids are the place in each frame's list, and people change places; they are followed by their boxes."
+        )
+        return track_people(detections)
+    return list(detections)
+
+
+def one_per_frame(person: str, entries: Sequence[Detection]) -> dict[int, Detection]:
+    """One entry of a person per frame: of several the one nearest to that of the frame before, and that is said."""
+    by_frame = _by_frame(entries)
+    chosen: dict[int, Detection] = {}
+    before = max(by_frame[min(by_frame)], key=lambda d: float(d.points[:, 2].sum()))
+    for frame in sorted(by_frame):
+        distances = [_distance(entry, before) for entry in by_frame[frame]]
+        before = chosen[frame] = by_frame[frame][int(np.argmin(distances))]
+    if len(chosen) < len(entries):
+        logger.warning("Person %s is there twice in %d frames; the entries nearest to those before are kept.", person,
+                       sum(len(found) > 1 for found in by_frame.values()))  # fmt: skip
+    return chosen
+
+
+def _by_frame(detections: Sequence[Detection]) -> dict[int, list[Detection]]:
+    by_frame: dict[int, list[Detection]] = {}
+    for detection in detections:
+        by_frame.setdefault(detection.frame, []).append(detection)
+    return by_frame
+
+
+def _twice_mostly(by_frame: dict[int, list[Detection]]) -> str | None:
+    """An id that is more than once in most frames it is in."""
+    frames: Counter[str] = Counter()
+    double: Counter[str] = Counter()
+    for people in by_frame.values():
+        for person, count in Counter(str(d.person) for d in people).items():
+            frames[person] += 1
+            double[person] += count > 1
+    return next((person for person, count in double.items() if count > _MOSTLY * frames[person]), None)
+
+
+def _is_index(by_frame: dict[int, list[Detection]]) -> bool:
+    """Whether ids count the entries of each frame from 0 or 1, and neighbours swap them between frames."""
+    if all(len(people) < 2 for people in by_frame.values()):
+        return False
+    listed = [[str(d.person) for d in sorted(people, key=lambda d: d.place)] for people in by_frame.values()]
+    if not any(all(ids == [str(i + first) for i in range(len(ids))] for ids in listed) for first in (0, 1)):
+        return False
+    swaps = pairs = 0
+    frames = sorted(by_frame)
+    for a, b in zip(frames, frames[1:], strict=False):
+        boxes = [{d.person: seen_box(d.points) for d in by_frame[f]} for f in (a, b)]
+        if max(map(len, boxes)) < 2:
+            continue
+        pairs += 1
+        swaps += any(_fits_another(box, person, boxes[0]) for person, box in boxes[1].items())
+    return swaps >= max(_SWAPS, _SHARE * pairs)
+
+
+def _fits_another(box: NDArray[np.float64], person: str | None, before: dict[str | None, NDArray[np.float64]]) -> bool:
+    """Whether a box overlaps somebody else's of the frame before, and not at all the one with its own id."""
+    own = overlap(box, before[person]) if person in before else 0.0
+    return own == 0 and any(overlap(box, other) > _MOSTLY for name, other in before.items() if name != person)
+
+
+def _distance(one: Detection, other: Detection) -> float:
+    """Pixels between the joints that both have, in the mean; without any, between the middles of the boxes."""
+    both = (one.points[:, 2] > 0) & (other.points[:, 2] > 0)
+    if both.any():
+        return float(np.linalg.norm(one.points[both, :2] - other.points[both, :2], axis=1).mean())
+    boxes = [seen_box(d.points) for d in (one, other)]
+    return float(np.linalg.norm((boxes[0][:2] + boxes[0][2:] - boxes[1][:2] - boxes[1][2:]) / 2))

@@ -1,0 +1,93 @@
+"""Depth from the floor: feet that stand give the place, bone lengths and a bank of poses give the depth of limbs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.pose_prior import PosePrior
+from hmr4d.body.skeleton import Skeleton
+from hmr4d.geometry.cameras import world_to_camera
+from hmr4d.geometry.rigs import Rig
+from hmr4d.methods.mocap2to3.baselines.observation import Observation, observe, smooth
+from hmr4d.methods.mocap2to3.baselines.pose_lookup import PoseMatch, look_up, procedural_prior, to_skeleton
+
+DEPTH_SECONDS = 0.1  # standard deviation of smoothing along the rays
+
+
+def ground_ray(
+    kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton, *, prior: PosePrior | None = None
+) -> Tensor:
+    """Joints (L, J, 3) in metres, world of the rig, crude but in the right place.
+
+    The root's depth comes from feet that stand on the floor (`observe`). Every joint then lies on its own ray, at the
+    distance of its bone from the joint before it; of the two such points that one is taken that is nearer in depth to
+    the pose of the bank that fits the image (`look_up`). Joints that are not seen take their place in that pose.
+
+    Args:
+        kp2d: (L, J, 2) undistorted pixels of view 0.
+        conf: (L, J) in [0, 1], 0 for missing.
+        rig: view 0 is the observed one; others are not looked at.
+        fps: frames per second.
+        skeleton: SMPL-22, or one that can be made from it.
+        prior: bank of poses; None: made-up motion.
+
+    Raises:
+        ValueError: shapes that do not belong together, no frame that shows the root, or a skeleton that cannot be made
+            from SMPL joints.
+    """
+    prior = procedural_prior() if prior is None else prior
+    bones = to_skeleton(prior.rest_joints, skeleton).double()
+    seen = observe(kp2d.cpu(), conf.cpu(), rig.to("cpu"), fps, skeleton, bones)
+    match = look_up(seen, prior, skeleton, fps)
+    joints3d = chain_on_rays(seen, match, rig.to("cpu").T_w2c[0].double(), bones, skeleton, fps)
+    return joints3d.to(kp2d)
+
+
+def chain_on_rays(
+    seen: Observation, match: PoseMatch, T_w2c: Tensor, bones: Tensor, skeleton: Skeleton, fps: float
+) -> Tensor:
+    """Joints (L, J, 3), each on its ray at the length of its bone, from the root outwards.
+
+    |z r - p| = l for the ray r (x, y, 1) of a joint, the place p of the one before in the camera and the bone's length
+    l has two solutions z = (r.p +- sqrt((r.p)^2 - |r|^2 (|p|^2 - l^2))) / |r|^2, or none for a bone that looks too
+    long, which then lies across the ray.
+    """
+    lengths = {edge: float(bone) * match.scale for edge, bone in _tree_lengths(bones, skeleton)}
+    posed = match.joints3d @ T_w2c[:3, :3].mT  # (L, J, 3) against the root, camera axes
+    root_ray = torch.cat([seen.root, torch.ones_like(seen.root[:, :1])], -1)
+    root = seen.root_depth[:, None] * root_ray
+    rays = torch.cat([seen.rays, torch.ones_like(seen.rays[..., :1])], -1)
+    places: dict[int, Tensor] = {}
+    for (parent, joint), length in lengths.items():
+        p = root if parent < 0 else places[parent]
+        from_parent = posed[:, joint] - (posed[:, parent] if parent >= 0 else 0.0)
+        r = rays[:, joint]
+        rr, rp = (r * r).sum(-1), (r * p).sum(-1)
+        reach = (rp.square() - rr * ((p * p).sum(-1) - length**2)).clamp(min=0).sqrt()
+        wanted = p[:, 2] + from_parent[:, 2]
+        ahead, behind = (rp + reach) / rr, (rp - reach) / rr
+        depth = torch.where((ahead - wanted).abs() < (behind - wanted).abs(), ahead, behind)
+        on_ray = depth[:, None] * r
+        places[joint] = torch.where(seen.seen[:, joint, None], on_ray, p + from_parent)
+    joints_c = torch.stack([places[j] for j in range(skeleton.num_joints)], 1)
+    depth = joints_c[..., 2].clamp(min=0.1)
+    joints_c = joints_c / depth[..., None] * smooth(depth, DEPTH_SECONDS, fps)[..., None]
+    return world_to_camera(joints_c, torch.linalg.inv(T_w2c))
+
+
+def _tree_lengths(bones: Tensor, skeleton: Skeleton) -> list[tuple[tuple[int, int], Tensor]]:
+    """((parent, joint), metres) of a tree that grows from the root over bones and limbs; parent -1 is the root itself.
+
+    Detectors' skeletons begin at the nose; here the tree begins at the hips, whose depth is known.
+    """
+    roots = list(skeleton.root_joints)
+    middle = bones[roots].mean(0)
+    edges = [((-1, j), (bones[j] - middle).norm()) for j in roots]
+    found, pairs = set(roots), [*skeleton.limbs, *skeleton.bones]
+    while len(found) < skeleton.num_joints:
+        for a, b in [(a, b) for pair in pairs for a, b in (pair, pair[::-1]) if a in found]:
+            if b not in found:
+                found.add(b)
+                edges.append(((a, b), (bones[a] - bones[b]).norm()))
+    return edges

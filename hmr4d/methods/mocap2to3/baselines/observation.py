@@ -1,0 +1,176 @@
+"""What one calibrated view tells about a person without any learning: rays, contacts, and the depth of the floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy.ndimage import gaussian_filter1d
+from torch import Tensor
+
+from hmr4d.body.skeleton import Skeleton
+from hmr4d.geometry.cameras import invert_rigid
+from hmr4d.geometry.ground_pointmap import meet_floor
+from hmr4d.geometry.rigs import Rig, normalise
+from hmr4d.motion.ground_contact import rest_heights
+from hmr4d.utils.tensors import interpolate_gaps
+
+MIN_CONF = 0.3  # keypoints below count as missing
+STILL = 0.4  # m/s across the line of sight; a slower foot may stand
+SLOWEST = 0.4  # share of the feet that may stand in any case, the slowest
+NEAREST_BAND = 0.6  # metres; a foot whose floor point lies farther behind the nearest one is in the air
+MAX_RANGE = 40.0  # metres; floor points beyond say nothing
+IMAGE_SECONDS, PLACE_SECONDS = 0.05, 0.25  # standard deviations of smoothing, of image tracks and of the place
+SIZE_SECONDS = 0.5  # of the depth by size, where no floor is seen
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One person in view 0, in float64.
+
+    Attributes:
+        rays: (L, J, 2) image coordinates at unit depth, gaps filled in time.
+        seen: (L, J) bool.
+        conf: (L, J), 0 where not seen.
+        directions: (L, J, 3) of the rays in the world; one metre of depth long.
+        centre: (3,) optical centre in the world.
+        root: (L, 2) and root_direction (L, 3) the same of the root.
+        root_depth: (L,) metres.
+        contact: (L, J) bool, foot joints that stand.
+        rest_height: (J,) metres above the floor of standing foot joints; 0 for others.
+    """
+
+    rays: Tensor
+    seen: Tensor
+    conf: Tensor
+    directions: Tensor
+    centre: Tensor
+    root: Tensor
+    root_direction: Tensor
+    root_depth: Tensor
+    contact: Tensor
+    rest_height: Tensor
+
+    @property
+    def root_place(self) -> Tensor:
+        """(L, 3) metres, world."""
+        return self.centre + self.root_depth[:, None] * self.root_direction
+
+    def at_depth(self, depth: Tensor) -> Tensor:
+        """World points (L, J, 3) on the rays at depths (L, J)."""
+        return self.centre + depth[..., None] * self.directions
+
+
+def observe(
+    kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton, bones: Tensor, *, use_floor: bool = True
+) -> Observation:
+    """Rays, contacts and root depth of a track.
+
+    The foot points that stand give the place on the floor; in between it is interpolated. The root lies where its ray
+    meets the vertical plane through that place that faces the camera. If no foot meets the floor, or without
+    `use_floor`, depth comes from the size in the image of the bones that are least foreshortened.
+
+    Args:
+        kp2d: (L, J, 2) undistorted pixels of view 0.
+        conf: (L, J) in [0, 1].
+        rig: view 0 is the observed one.
+        fps: frames per second.
+        skeleton: joint meaning.
+        bones: (J, 3) metres, the joints of an adult at rest, for bone lengths.
+        use_floor: the camera's pose over the floor is known.
+
+    Raises:
+        ValueError: shapes that do not belong together, or no frame that shows the root.
+    """
+    check_track(kp2d, conf, skeleton, fps)
+    camera = rig.select([0]).to(torch.float64)
+    seen = (conf >= MIN_CONF) & kp2d.isfinite().all(-1)
+    roots = list(skeleton.root_joints)
+    if not seen[:, roots].all(-1).any():
+        raise ValueError("No frame shows the root of the person, pelvis or both hips; nothing can be lifted.")
+    rays = normalise(camera, torch.nan_to_num(kp2d.double())[None])[0]
+    filled = interpolate_gaps(rays.transpose(0, 1), seen.T).transpose(0, 1)
+    filled = torch.where(seen[..., None], rays, filled)
+    T_c2w = invert_rigid(camera.T_w2c[0])
+    root = interpolate_gaps(filled[:, roots].mean(1), seen[:, roots].all(-1))
+    heights = rest_heights(skeleton).double()
+    contact, place = torch.zeros_like(seen), None
+    if use_floor:
+        pixels = filled * camera.K4[0, :2] + camera.K4[0, 2:]
+        contact, place = _contacts(smooth(pixels, IMAGE_SECONDS, fps), camera, seen, heights, fps, skeleton)
+    root_direction = _world_directions(root, T_c2w)
+    centre = T_c2w[:3, 3]
+    if place is None:
+        depth = smooth(_depth_by_size(filled, seen, bones.double(), skeleton), SIZE_SECONDS, fps)
+    else:
+        ahead = (place - centre) * place.new_tensor([1.0, 0.0, 1.0])
+        depth = (ahead * ahead).sum(-1) / (ahead * root_direction).sum(-1).clamp(min=1e-6)
+    return Observation(
+        rays=filled, seen=seen, conf=torch.where(seen, conf.double(), 0.0).clamp(0, 1),
+        directions=_world_directions(filled, T_c2w), centre=centre, root=root, root_direction=root_direction,
+        root_depth=depth, contact=contact, rest_height=heights,
+    )  # fmt: skip
+
+
+def check_track(kp2d: Tensor, conf: Tensor, skeleton: Skeleton, fps: float) -> None:
+    """Raises ValueError unless a track (L, J, 2) and its confidences (L, J) fit the skeleton."""
+    num_joints = skeleton.num_joints
+    if kp2d.ndim != 3 or kp2d.shape[1:] != (num_joints, 2) or conf.shape != kp2d.shape[:2] or not len(kp2d):
+        raise ValueError(
+            f"kp2d has shape {tuple(kp2d.shape)} and conf {tuple(conf.shape)}; skeleton '{skeleton.name}' needs "
+            f"(L, {num_joints}, 2) and (L, {num_joints})."
+        )
+    if not fps > 0:
+        raise ValueError(f"fps is {fps}; give the frames per second of the track.")
+
+
+def smooth(x: Tensor, seconds: float, fps: float) -> Tensor:
+    """x (L, ...) convolved in time with a Gaussian of that standard deviation; ends are held."""
+    sigma = seconds * fps
+    if len(x) < 2 or sigma < 0.1:
+        return x
+    return torch.from_numpy(gaussian_filter1d(x.numpy(), sigma, axis=0, mode="nearest"))
+
+
+def _world_directions(rays: Tensor, T_c2w: Tensor) -> Tensor:
+    return torch.cat([rays, torch.ones_like(rays[..., :1])], -1) @ T_c2w[:3, :3].mT
+
+
+def _contacts(
+    pixels: Tensor, camera: Rig, seen: Tensor, heights: Tensor, fps: float, skeleton: Skeleton
+) -> tuple[Tensor, Tensor | None]:
+    """Which joints stand (L, J), and the place on the floor (L, 3); None if no foot ever meets it."""
+    feet = list(skeleton.contact_joints)
+    contact = torch.zeros_like(seen)
+    if not feet:
+        return contact, None
+    points, meets = meet_floor(camera, pixels[None, :, feet], heights[feet])
+    points, usable = points[0], meets[0] & seen[:, feet]
+    centre = invert_rigid(camera.T_w2c[0])[:3, 3]
+    reach = (points - centre)[..., [0, 2]].norm(dim=-1)
+    usable = usable & (reach < MAX_RANGE)
+    if not usable.any():
+        return contact, None
+    depth = (points - centre).norm(dim=-1)
+    step = torch.diff(pixels[:, feet] / camera.K4[0, :2], dim=0, append=pixels[-1:, feet] / camera.K4[0, :2])
+    step = torch.maximum(step.norm(dim=-1), step.norm(dim=-1).roll(1, 0))
+    reach = reach.masked_fill(~usable, torch.inf)
+    near = reach <= reach.amin(-1, keepdim=True) + NEAREST_BAND
+    speed = (step * depth * fps).masked_fill(~(usable & near), torch.nan)
+    slow = torch.nan_to_num(speed.nanquantile(SLOWEST), nan=0.0).clamp(min=STILL)  # with noise, nothing is still
+    stands = usable & near & (speed <= slow)
+    contact[:, feet] = stands
+    weight = stands.double()[..., None]
+    place = (weight * points).sum(1) / weight.sum(1).clamp(min=1)
+    return contact, smooth(interpolate_gaps(place, stands.any(-1)), PLACE_SECONDS, fps)
+
+
+def _depth_by_size(rays: Tensor, seen: Tensor, bones: Tensor, skeleton: Skeleton) -> Tensor:
+    """(L,) metres at which the least foreshortened bones have the length of an adult's."""
+    starts, ends = (list(joints) for joints in zip(*skeleton.limbs, strict=True))
+    length = (bones[starts] - bones[ends]).norm(dim=-1)
+    image = (rays[:, starts] - rays[:, ends]).norm(dim=-1)
+    usable = seen[:, starts] & seen[:, ends] & (image > 0) & (length > 0.5 * length.median())
+    depth = torch.where(usable, length / image.clamp(min=1e-6), torch.nan).nanquantile(0.25, dim=-1)
+    known = depth.isfinite()
+    return interpolate_gaps(torch.nan_to_num(depth)[:, None], known)[:, 0].clamp(min=0.5)

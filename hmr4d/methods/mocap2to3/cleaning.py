@@ -1,0 +1,87 @@
+"""What is done to the finished motion of a track: a root while the torso is out of sight, and smoothing in time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hmr4d.geometry.cameras import invert_rigid, world_to_camera
+from hmr4d.geometry.rigs import Rig
+from hmr4d.methods.mocap2to3.options import LiftSamplingOptions
+from hmr4d.methods.mocap2to3.tracks import smooth_in_time
+from hmr4d.utils.precision import full_precision
+
+MIN_VIEW_DEPTH = 0.1  # metres; motion with a joint nearer to the camera is not smoothed
+LEARNED_SECONDS = 0.5  # of a path, from which its velocity is taken
+HELD_SECONDS = 1.0  # for which the path goes on; from there the motion moves as it was lifted
+FASTEST = 4.0  # metres per second along the floor at which a path goes on
+
+
+def hold_root(joints3d: Tensor, seen: Tensor, *, fps: float, root_joints: tuple[int, ...]) -> Tensor:
+    """Motion (L, J, 3) that goes on along its path where a clip begins or ends without the root in sight.
+
+    A few joints at the edge of the picture do not tell where somebody is. Before the first frame whose root was seen,
+    and after the last, the root moves straight on along the floor, with the velocity of the least-squares line through
+    the LEARNED_SECONDS that were seen, at the height that it has in their median. The whole body goes with it.
+
+    Args:
+        joints3d: metres, world, y up.
+        seen: (L,) bool: view 0 observed the root.
+        fps: frames per second.
+        root_joints: whose mean is the root.
+    """
+    frames = seen.nonzero()[:, 0]
+    if len(frames) in (0, len(seen)):
+        return joints3d
+    root = joints3d[:, list(root_joints)].mean(1)
+    offset = torch.zeros_like(root)
+    count, longest = max(round(LEARNED_SECONDS * fps), 2), max(round(HELD_SECONDS * fps), 1)
+    first, last = int(frames[0]), int(frames[-1])
+    for learned, away in ((frames[:count], torch.arange(first - 1, -1, -1)),
+                          (frames[-count:], torch.arange(last + 1, len(seen)))):  # fmt: skip
+        if not len(away):
+            continue
+        start, velocity = _line(root, learned, float(learned[0] if away[0] < first else learned[-1]), fps)
+        held = away[:longest].to(seen.device)
+        steps = (held - (first if away[0] < first else last)).to(root)[:, None]
+        offset[held] = start + steps / fps * velocity - root[held]
+        offset[away[longest:].to(seen.device)] = offset[held[-1]].clone()
+    return joints3d + offset[:, None]
+
+
+def _line(root: Tensor, frames: Tensor, at: float, fps: float) -> tuple[Tensor, Tensor]:
+    """Place (3,) at a frame and velocity (3,) along the floor of the root (L, 3) over some frames."""
+    points, times = root[frames], (frames - at).to(root)[:, None] / fps
+    middle, when = points.mean(0), times.mean()
+    velocity = ((times - when) * (points - middle)).sum(0) / (times - when).square().sum().clamp(min=1e-9)
+    velocity = velocity * velocity.new_tensor([1.0, 0.0, 1.0])
+    velocity = velocity * (FASTEST / velocity.norm().clamp(min=FASTEST))
+    place = middle - when * velocity
+    place[1] = points[:, 1].median()
+    return place, velocity
+
+
+@full_precision
+def smooth_as_seen(
+    joints3d: Tensor, rig: Rig, lengths: Tensor, options: LiftSamplingOptions, *, fps: float,
+    root_joints: tuple[int, ...],
+) -> Tensor:  # fmt: skip
+    """Motion (B, L, J, 3) smoothed across and along the rays of view 0; motion that comes behind it stays as it is.
+
+    The depth of the root is smoothed by `smooth_depth`, that of the other joints against it by `smooth_limb_depth`:
+    longer windows would take the steps out of a walk.
+    """
+    if options.smooth_image == options.smooth_depth == options.smooth_limb_depth == 0:
+        return joints3d
+    T_w2c, shape = rig.T_w2c[:, 0], joints3d.shape[1:3]
+    points_c = world_to_camera(joints3d.flatten(1, 2), T_w2c).unflatten(1, shape)
+    depth = points_c[..., 2:].clamp(min=MIN_VIEW_DEPTH)
+    root = depth[:, :, list(root_joints)].mean(2, keepdim=True)
+    image = smooth_in_time(points_c[..., :2] / depth, lengths, options.smooth_image * fps)
+    smooth = smooth_in_time(root, lengths, options.smooth_depth * fps)
+    smooth = smooth + smooth_in_time(depth - root, lengths, options.smooth_limb_depth * fps)
+    moved = torch.cat([image, torch.ones_like(smooth)], -1) * smooth
+    moved = world_to_camera(moved.flatten(1, 2), invert_rigid(T_w2c)).unflatten(1, shape)
+    beyond = torch.arange(shape[0], device=lengths.device) >= lengths[:, None]
+    in_front = (points_c[..., 2] > MIN_VIEW_DEPTH) | beyond[..., None]
+    return torch.where(in_front.all(1)[:, None, :, None], moved, joints3d)

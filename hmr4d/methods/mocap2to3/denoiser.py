@@ -1,0 +1,119 @@
+"""The denoiser of Mocap-2-to-3: the 2D motion of one view, or of several calibrated views at once (section 4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hmr4d.methods.mocap2to3.pointmap_encoder import PointmapEncoder
+from hmr4d.nn.attention import zero_initialised
+from hmr4d.nn.embeddings import SinusoidalPositions, StepEmbedding
+from hmr4d.nn.trunk import Trunk
+
+
+class LiftingDenoiser(nn.Module):
+    """Predicts clean motion features of V views from noisy ones, their cameras and the observed motion of view 0.
+
+    Tokens per view: one for diffusion step and camera, then one per frame. Every layer attends to the pointmap tokens
+    of its view; with `use_views` also across the views of a frame, view 0 marked apart from the others. All that
+    several views add starts without effect, so that a fresh network is V single-view ones.
+
+    Args:
+        num_features: D of the state.
+        num_condition_features: width of the observed motion with its visibilities, 0 for none.
+        num_hint_features: width of the ground hints of a view and frame (`ground_hints`), 0 for none. They are part of
+            what pointmaps say: without these there are none.
+        cam_dim: width of the camera condition.
+        dim, ff_dim, num_layers, num_heads, dropout: of the trunk; the pointmap encoder shares them.
+        use_views: attention across views.
+        use_pointmaps: False leaves the learned null token in the place of every map.
+        grid, patch, map_blocks: of the pointmap encoder.
+    """
+
+    def __init__(
+        self, *, num_features: int, num_condition_features: int = 0, num_hint_features: int = 0, cam_dim: int = 7,
+        dim: int = 512, ff_dim: int = 1024, num_layers: int = 8, num_heads: int = 4, dropout: float = 0.1,
+        use_views: bool = False, use_pointmaps: bool = True, grid: int = 64, patch: int = 8, map_blocks: int = 2,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.num_features, self.cam_dim, self.use_views = num_features, cam_dim, use_views
+        self.num_condition_features = num_condition_features
+        self.num_hint_features = num_hint_features if use_pointmaps else 0
+        self.positions = SinusoidalPositions(dim)
+        self.embed_step = StepEmbedding(dim, self.positions)
+        self.embed_cam = nn.Sequential(nn.Linear(cam_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.null_cam = nn.Parameter(torch.randn(dim) * 0.02)
+        self.embed_motion = nn.Linear(num_features, dim)
+        self.dropout = nn.Dropout(dropout)
+        self.pointmaps = None
+        if use_pointmaps:
+            self.pointmaps = PointmapEncoder(
+                dim, grid=grid, patch=patch, num_blocks=map_blocks, num_heads=num_heads, ff_dim=ff_dim,
+                dropout=dropout, use_views=use_views,
+            )  # fmt: skip
+        self.null_map = nn.Parameter(torch.randn(dim) * 0.02)
+        self.trunk = Trunk(
+            dim, num_layers=num_layers, num_heads=num_heads, ff_dim=ff_dim, dropout=dropout, use_views=use_views,
+            use_memory=True,
+        )  # fmt: skip
+        self.embed_other = nn.Parameter(torch.zeros(dim)) if use_views else None
+        if num_condition_features:
+            self.embed_condition2d = nn.Linear(num_condition_features, dim)
+            self.condition2d_out = zero_initialised(nn.Linear(dim, dim))
+        if self.num_hint_features:
+            self.embed_hints = nn.Sequential(nn.Linear(num_hint_features, dim), nn.SiLU())
+            self.hints_out = zero_initialised(nn.Linear(dim, dim))
+            self.hints_head = zero_initialised(nn.Linear(num_hint_features, num_features))
+        self.motion_head = nn.Linear(dim, num_features)
+
+    def encode_maps(self, pointmap: Tensor | None, known: Tensor | None = None) -> Tensor:
+        """Memory (B, V, M, dim) of pointmaps (B, V, 4, grid, grid), or (1, 1, 1, dim) of none.
+
+        It does not depend on the motion: one call serves all steps of a sampling run.
+
+        Args:
+            pointmap: None gives the null token.
+            known: (B,) bool; False replaces the tokens of an item by the null token.
+        """
+        if self.pointmaps is None or pointmap is None:
+            return self.null_map[None, None, None]
+        memory = self.pointmaps(pointmap)
+        return memory if known is None else torch.where(known[:, None, None, None], memory, self.null_map)
+
+    def forward(
+        self, x_t: Tensor, t: Tensor, *, lengths: Tensor, cam: Tensor, memory: Tensor, known: Tensor | None = None,
+        condition2d: Tensor | None = None, hints: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Clean state (B, V, L, D); padded frames hold values without meaning.
+
+        Args:
+            x_t: (B, V, L, D) noisy state.
+            t: (B,) or scalar diffusion step.
+            lengths: (B,) valid frames.
+            cam: (B, V, cam_dim).
+            memory: from `encode_maps`.
+            known: (B,) bool; False replaces the cameras of an item by a learned vector. None: all are known.
+            condition2d: (B, L, num_condition_features), required when the network reads it.
+            hints: (B, V, L, num_hint_features), zeros for none, required when the network reads them.
+        """
+        batch, num_views, num_frames, _ = x_t.shape
+        camera = self.embed_cam(cam)
+        if known is not None:
+            camera = torch.where(known[:, None, None], camera, self.null_cam)
+        first = camera + self.embed_step(t.expand(batch) if t.ndim == 0 else t)[:, None]  # (B, V, dim)
+        if self.embed_other is not None:
+            first = torch.cat([first[:, :1], first[:, 1:] + self.embed_other], 1)
+        frames = self.embed_motion(x_t)
+        if self.num_condition_features:
+            if condition2d is None:
+                raise ValueError("This network reads the observed motion; give condition2d (B, L, features).")
+            frames = frames + self.condition2d_out(self.embed_condition2d(condition2d))[:, None]
+        if self.num_hint_features:
+            if hints is None:
+                raise ValueError("This network reads ground hints; give hints (B, V, L, features).")
+            frames = frames + self.hints_out(self.embed_hints(hints))
+        tokens = torch.cat([first[:, :, None], frames], 2) + self.positions(num_frames + 1)
+        valid = torch.arange(num_frames + 1, device=x_t.device) <= lengths.to(x_t.device)[:, None]
+        per_view = memory.expand(batch, num_views, *memory.shape[2:]).flatten(0, 1)
+        clean = self.motion_head(self.trunk(self.dropout(tokens), valid, per_view)[:, :, 1:])
+        return clean + self.hints_head(hints) if self.num_hint_features else clean

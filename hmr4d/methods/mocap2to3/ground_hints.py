@@ -1,0 +1,128 @@
+"""Pointmaps looked up at the observed feet: where on the floor V0 sees the person, and how that looks in every view.
+
+An extension of the method. A foot that stands has a ray that meets the floor under the person, which is V0's pointmap
+at that pixel; every calibrated view then knows where it would see that point. A cut-out figure of what V0 observed,
+standing there and facing V0, tells it how large and how high everything is. Feet in the air point too far away, and
+people are not flat: which hints to believe, and what to make of them, is for the network to find out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.skeleton import Skeleton
+from hmr4d.geometry.cameras import invert_rigid
+from hmr4d.geometry.ground_pointmap import meet_floor
+from hmr4d.geometry.rigs import Rig, normalise, project
+from hmr4d.methods.mocap2to3.baselines.observation import NEAREST_BAND
+from hmr4d.motion.ground_contact import rest_heights
+from hmr4d.representation.view_points import ViewPointCodec
+from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.world_joints import PLACE_UNIT, WorldJointsCodec
+from hmr4d.utils.precision import full_precision
+
+VIEW_CHANNELS = 5  # of a point in a view: its image, the image of the point a metre above it, valid
+WORLD_CHANNELS = 4  # of a point in the world: x, y, z, valid
+IMAGE_LIMIT = 3.0  # normalised image coordinates, sides of the image at 1; what lies farther out is moved to here
+MIN_DEPTH = 0.1  # metres; what lies nearer to a camera has no image
+
+
+@dataclass(frozen=True)
+class GroundHints:
+    """Where the person is if the feet that V0 sees stand; zeros and False where V0 does not tell.
+
+    Attributes:
+        points: (B, L, H, 3) metres in V0's world: the contact joints, then the root.
+        valid: (B, L, H) bool.
+        figure: (B, L, J, 3) metres, joints on the vertical plane through the root's point that faces V0; those that
+            V0 did not see are at the root.
+        known: (B, L, J) bool, which of them were seen.
+    """
+
+    points: Tensor
+    valid: Tensor
+    figure: Tensor
+    known: Tensor
+
+
+def count_hint_features(codec: ViewTokenCodec | ViewPointCodec, world_codec: WorldJointsCodec | None) -> int:
+    """Width of `hints_in_views`, or with a world codec of `hints_in_world`."""
+    points = len(codec.skeleton.contact_joints) + 1
+    if world_codec is None:
+        return VIEW_CHANNELS * points + codec.num_features
+    return WORLD_CHANNELS * points + world_codec.num_features
+
+
+@full_precision
+def ground_hints(
+    pixels: Tensor, seen: Tensor, rig: Rig, skeleton: Skeleton, max_range: float,
+    foot_heights: Mapping[str, float] | None = None,
+) -> GroundHints:  # fmt: skip
+    """Hints of observed joints.
+
+    A contact joint lies where its ray falls to the height that it has in a standing foot. The figure's plane goes
+    through the middle of those points: of the ones at most `NEAREST_BAND` behind the nearest, since feet in the air
+    seem farther away.
+
+    Args:
+        pixels: (B, L, J, 2) observed joints.
+        seen: (B, L, J) bool.
+        rig: (B, V, ...) view 0 is the observed one; others are not looked at.
+        skeleton: of the joints.
+        max_range: metres over the floor; feet farther away tell nothing.
+        foot_heights: of standing joints, see `rest_heights`.
+    """
+    camera, feet, roots = rig.select([0]), list(skeleton.contact_joints), list(skeleton.root_joints)
+    T_c2w = invert_rigid(camera.T_w2c)
+    centre = T_c2w[:, :, None, :3, 3]  # (B, 1, 1, 3)
+    stands, valid = meet_floor(camera, pixels[:, None, :, feet], rest_heights(skeleton, foot_heights)[feet].to(pixels))
+    stands, valid = stands[:, 0], valid[:, 0] & seen[..., feet]
+    reach = (stands - centre)[..., ::2].norm(dim=-1)
+    valid = valid & (reach < max_range)
+    reach = reach.masked_fill(~valid, torch.inf)
+    near = (valid & (reach <= reach.amin(-1, keepdim=True) + NEAREST_BAND))[..., None]
+    place = torch.where(near, stands, 0.0).sum(-2, keepdim=True) / near.sum(-2, keepdim=True).clamp(min=1)
+    ahead = (place - centre) * place.new_tensor([1.0, 0.0, 1.0])
+
+    joints = torch.cat([pixels, pixels[..., roots, :].mean(-2, keepdim=True)], -2)  # and the root
+    known = torch.cat([seen, seen[..., roots].all(-1, keepdim=True)], -1)
+    rays = normalise(camera, joints[:, None])[:, 0]
+    rays = torch.cat([rays, torch.ones_like(rays[..., :1])], -1) @ T_c2w[:, :, :3, :3].mT
+    along = (ahead * rays).sum(-1)
+    known = known & near.any(-2) & (along > 0)
+    known = known & known[..., -1:]
+    figure = centre + (ahead.square().sum(-1) / torch.where(known, along, 1.0))[..., None] * rays
+    root = torch.where(known[..., -1:, None], figure[..., -1:, :], 0.0)
+    points = torch.cat([torch.where(valid[..., None], stands, 0.0), root], -2)
+    figure = torch.where(known[..., :-1, None], figure[..., :-1, :], root)
+    return GroundHints(points, torch.cat([valid, known[..., -1:]], -1), figure, known[..., :-1])
+
+
+@full_precision
+def hints_in_views(hints: GroundHints, rig: Rig, codec: ViewTokenCodec | ViewPointCodec) -> Tensor:
+    """Points and figure as the views of a rig (B, V, ...) would see them: (B, V, L, VIEW_CHANNELS H + D).
+
+    Zeros for what a view does not see in front of it; the figure in features of the codec.
+    """
+    up = hints.points.new_tensor([0.0, 1.0, 0.0])
+    told, there = [], hints.valid[:, None]
+    for level in (hints.points, hints.points + up):
+        pixels, depth = project(rig, level)
+        told.append((2 * pixels / rig.size[:, :, None, None] - 1).clamp(-IMAGE_LIMIT, IMAGE_LIMIT))
+        there = there & (depth > MIN_DEPTH)
+    points = torch.where(there[..., None], torch.cat([*told, torch.ones_like(told[0][..., :1])], -1), 0.0)
+    pixels, depth = project(rig, hints.figure)
+    seen = hints.known[:, None] & (depth > MIN_DEPTH)
+    figure = codec.encode(torch.where(seen[..., None], pixels, 0.0), rig.size, seen).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
+    return torch.cat([points.flatten(-2), torch.where(seen.any(-1, keepdim=True), figure, 0.0)], -1)
+
+
+def hints_in_world(hints: GroundHints, codec: WorldJointsCodec) -> Tensor:
+    """Points, in units of `PLACE_UNIT`, and figure in the world of V0: (B, 1, L, WORLD_CHANNELS H + D)."""
+    told = torch.cat([hints.points / PLACE_UNIT, torch.ones_like(hints.points[..., :1])], -1)
+    points = torch.where(hints.valid[..., None], told, 0.0).flatten(-2)
+    return torch.cat([points, codec.encode(hints.figure)], -1)[:, None]

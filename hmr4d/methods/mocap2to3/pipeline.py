@@ -1,0 +1,513 @@
+"""Mocap-2-to-3: the 2D track of one calibrated camera to metric 3D motion, by drawing what other cameras would see.
+
+A plain module that needs neither a trainer nor a configuration: `training_loss` for learning, `sample` for use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hmr4d.body.joint_conventions import bone_lengths, convention_facts, convention_of
+from hmr4d.body.joint_conventions import foot_heights as convention_heights
+from hmr4d.body.light_body import load_light_body
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.diffusion.noise import IndependentNoise, NoiseSource
+from hmr4d.diffusion.requests import fitting, seeds_of
+from hmr4d.diffusion.sampler import sample
+from hmr4d.diffusion.schedule import NoiseSchedule
+from hmr4d.geometry.cameras import world_to_camera
+from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
+from hmr4d.geometry.rigs import CONDITION_SIZES, Rig, camera_condition, first_camera, normalise, project
+from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
+from hmr4d.methods.mocap2to3.bone_fit import fit_bones
+from hmr4d.methods.mocap2to3.cleaning import MIN_VIEW_DEPTH, hold_root, smooth_as_seen
+from hmr4d.methods.mocap2to3.denoiser import LiftingDenoiser
+from hmr4d.methods.mocap2to3.ground_hints import (
+    GroundHints,
+    count_hint_features,
+    ground_hints,
+    hints_in_views,
+    hints_in_world,
+)
+from hmr4d.methods.mocap2to3.losses import masked_mean, step_error
+from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
+from hmr4d.methods.mocap2to3.output import LiftOutput
+from hmr4d.methods.mocap2to3.tracks import (
+    MIN_FRAMES,
+    join,
+    reflected_frames,
+    resample_motion,
+    resample_track,
+    smooth_track,
+    window_starts,
+)
+from hmr4d.methods.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, check_request
+from hmr4d.motion.resampling import resampled_length
+from hmr4d.representation.view_points import ViewPointCodec
+from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.world_joints import WorldJointsCodec
+from hmr4d.utils.precision import full_precision
+from hmr4d.utils.progress import progress
+
+MAX_TOKENS = 40_000  # frames times views at once
+
+
+class Mocap2to3Pipeline(nn.Module):
+    """Denoiser, codec and schedule with the algorithm between them.
+
+    Args:
+        denoiser: of one view for the first stage, with `use_views` and the observed motion for the second.
+        codec: of the motion of a view.
+        schedule: noise schedule.
+        world_codec: makes the network regress 3D motion from view 0 instead of drawing views; None draws views.
+        sampling, training: options.
+        cameras: preset of `camera_condition`, "paper" or "full".
+        max_range: metres, of the pointmaps.
+        fps: frames per second of the motion that the network knows.
+        joint_convention: of that motion, see `body.joint_conventions`.
+        foot_heights: metres over the floor of its standing foot joints by part; None: those of the convention.
+    """
+
+    def __init__(
+        self, denoiser: LiftingDenoiser, codec: ViewTokenCodec | ViewPointCodec, schedule: NoiseSchedule, *,
+        world_codec: WorldJointsCodec | None = None, sampling: LiftSamplingOptions | None = None,
+        training: LiftTrainingOptions | None = None, cameras: str = "paper", max_range: float = DEFAULT_RANGE,
+        fps: float = 30.0, joint_convention: str | None = None, foot_heights: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        state = codec if world_codec is None else world_codec
+        expected = {
+            "num_features": state.num_features, "cam_dim": CONDITION_SIZES.get(cameras, 0),
+            "num_condition_features": denoiser.num_condition_features and codec.num_condition_features,
+            "num_hint_features": denoiser.num_hint_features and count_hint_features(codec, world_codec),
+        }  # fmt: skip
+        wrong = [f"{name}={getattr(denoiser, name)}" for name, n in expected.items() if getattr(denoiser, name) != n]
+        if wrong:
+            raise ValueError(
+                f"The network has {', '.join(wrong)}, but skeleton '{codec.skeleton.name}' with cameras='{cameras}' "
+                f"needs {expected}. Choose network, representation and cameras that belong together."
+            )
+        self.denoiser, self.codec, self.schedule, self.world_codec = denoiser, codec, schedule, world_codec
+        self.sampling, self.training_options = sampling or LiftSamplingOptions(), training or LiftTrainingOptions()
+        self.cameras, self.max_range, self.fps = cameras, max_range, fps
+        self.joint_convention = convention_of(convention_facts(joint_convention))
+        self.foot_heights = convention_heights(joint_convention) if foot_heights is None else dict(foot_heights)
+
+    @property
+    def device(self) -> torch.device:
+        return self.denoiser.embed_motion.weight.device
+
+    @property
+    def num_token_features(self) -> int:
+        return (self.codec if self.world_codec is None else self.world_codec).num_token_features
+
+    # --- training --------------------------------------------------------------------------------------------------
+
+    def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> LiftDraws:
+        """Random part of a step on `batch` from a CPU generator; see `training_loss` for the keys."""
+        batch_size, num_views, num_frames = batch["features"].shape[:3]
+        last = self.schedule.num_steps - 1
+        views = num_views if self.world_codec is None else 1
+        eps = torch.randn(batch_size, views, num_frames, self.denoiser.num_features, generator=generator)
+        t = torch.randint(0, self.schedule.num_steps, (batch_size,), generator=generator)
+        keep_camera = torch.rand(batch_size, generator=generator) >= self.training_options.drop_camera
+        is_last = torch.rand(batch_size, generator=generator) < self.training_options.noise_share
+        return LiftDraws(eps, torch.where(is_last, last, t), keep_camera)
+
+    def training_loss(self, batch: dict[str, Any], draws: LiftDraws) -> dict[str, Tensor]:
+        """Loss terms by name; "loss" is what to minimise (section 5.6).
+
+        Args:
+            batch: `features` (B, V, L, D), `size` (B, V, 2), `cond` (B, V, C), `pointmap` (B, V, 4, grid, grid),
+                `lengths` (B,), `valid` (B, L), with several views `condition2d` (B, L, C2). Where the loss looks at 3D
+                motion, `joints3d` (B, L, J, 3), zeros for items without, `K4` and `T_w2c`. Where not every point or
+                camera is known, `known2d` (B, V, L, J) and `camera_known` (B,) bool. For ground hints `kp2d_obs`,
+                `visible`, `K4` and `T_w2c`.
+            draws: from `draw_training`.
+        """
+        predicted, x_0 = self._predict_clean(batch, draws)
+        options, tokens = self.training_options, self.num_token_features
+        known = self._known_points(batch)
+        squared = (predicted - x_0) ** 2
+        local = x_0.shape[-1] - tokens
+        per_channel = known.repeat_interleave(local // known.shape[-1], -1)
+        terms = {"local_loss": masked_mean(squared[..., :local], per_channel)}
+        loss = terms["local_loss"]
+        if tokens:
+            terms["token_loss"] = masked_mean(squared[..., local:], known.any(-1, keepdim=True))
+            loss = loss + options.token_weight * terms["token_loss"]
+        for name, value in self._point_terms(predicted, x_0, batch).items():
+            terms[f"{name}_loss"] = value
+            loss = loss + getattr(options, f"{name}_weight") * value
+        return {"loss": loss} | terms
+
+    def _known_points(self, batch: dict[str, Any]) -> Tensor:
+        """(B, V, L, J) bool, or with one for all views and joints: points that the network can learn from."""
+        valid = batch["valid"][:, None, :, None]
+        return valid & batch["known2d"] if "known2d" in batch and self.world_codec is None else valid
+
+    def _predict_clean(self, batch: dict[str, Any], draws: LiftDraws) -> tuple[Tensor, Tensor]:
+        """The network's x_0 and the true one, (B, V, L, D)."""
+        device = self.device
+        if self.world_codec is None:
+            x_0, cam, pointmap = batch["features"], batch["cond"], batch["pointmap"]
+        else:
+            x_0 = self.world_codec.encode(batch["joints3d"])[:, None]
+            cam, pointmap = batch["cond"][:, :1], batch["pointmap"][:, :1]
+        t, known = draws.t.to(device), draws.keep_camera.to(device) & batch.get("camera_known", True)
+        x_t = self.schedule.add_noise(x_0, draws.eps.to(device), t)
+        predicted = self.denoiser(
+            x_t, t, lengths=batch["lengths"], cam=cam, memory=self.denoiser.encode_maps(pointmap, known), known=known,
+            condition2d=batch["condition2d"] if self.denoiser.num_condition_features else None,
+            hints=self._training_hints(batch, known),
+        )  # fmt: skip
+        return predicted, x_0
+
+    @torch.no_grad()
+    def _training_hints(self, batch: dict[str, Any], known: Tensor) -> Tensor | None:
+        """Ground hints (B, V, L, H) of V0 as the network is told of it, zeros for cameras that are not known."""
+        if not self.denoiser.num_hint_features:
+            return None
+        told = batch["cond"][:, 0].clone()
+        told[~known] = 1.0  # any camera will do
+        first = first_camera(told, batch["size"][:, 0])
+        K4, T_w2c = (torch.cat([a, batch[k][:, 1:]], 1) for k, a in (("K4", first.K4), ("T_w2c", first.T_w2c)))
+        return self.hints(Rig(batch["size"], K4, T_w2c), batch["kp2d_obs"], batch["visible"] & known[:, None, None])
+
+    def hints(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor | None:
+        """What the network is told of where observed joints (B, L, J, 2) are (`ground_hints`); None: nothing."""
+        if not self.denoiser.num_hint_features:
+            return None
+        hints = self._ground_hints(pixels, seen, rig)
+        if self.world_codec is not None:
+            return hints_in_world(hints, self.world_codec)
+        return hints_in_views(hints, rig, self.codec)
+
+    def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor:
+        """Joints (B, L, J, 3) as a flat figure on the floor where the feet are seen (`ground_hints`), NaN elsewhere."""
+        hints = self._ground_hints(pixels, seen, rig)
+        return torch.where(hints.valid[..., -1:, None], hints.figure, torch.nan)
+
+    def _ground_hints(self, pixels: Tensor, seen: Tensor, rig: Rig) -> GroundHints:
+        return ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range, self.foot_heights)
+
+    def _point_terms(self, predicted: Tensor, x_0: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Errors of decoded points whose weight is not 0, by the name of the weight."""
+        options = self.training_options
+        wanted = {n for n in ("points", "velocity", "metres") if getattr(options, f"{n}_weight") > 0}
+        if self.world_codec is not None or not wanted:
+            return {}
+        size, valid = batch["size"], self._known_points(batch)[..., None]
+        got_px, true_px = self.codec.decode(predicted, size), self.codec.decode(x_0, size)
+        unit = 2 / size[:, :, None, None]
+        terms = {}
+        if "points" in wanted:
+            terms["points"] = masked_mean(((got_px - true_px) * unit).abs(), valid)
+        if "velocity" in wanted:
+            terms["velocity"] = masked_mean(
+                step_error(got_px * unit, true_px * unit), valid[:, :, 1:] & valid[:, :, :-1]
+            )
+        if "metres" in wanted:
+            rig = Rig(size, batch["K4"], batch["T_w2c"])
+            depth = project(rig, batch["joints3d"])[1][..., None]
+            metres = (got_px - true_px) / rig.K4[:, :, None, None, :2] * depth
+            in_3d = batch["joints3d"].flatten(1).any(1)[:, None, None, None, None]
+            terms["metres"] = masked_mean(metres.abs(), valid & in_3d)
+        return terms
+
+    @torch.no_grad()
+    def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
+        """How good one prediction from the noise of `monitor_noise` is (section 5.6).
+
+        Returns:
+            `local`, mean absolute error of local points in box units; `offset`, of the root in percent of the image;
+            with several views `abs_mpjpe`, metres, after triangulation with the observed motion.
+        """
+        draws = self.draw_training(batch, generator)
+        noise = 1.0 if self.training_options.noise_share == 1 else self.training_options.monitor_noise
+        t = torch.full_like(draws.t, round(noise * (self.schedule.num_steps - 1)))
+        draws = LiftDraws(draws.eps, t, torch.ones_like(draws.keep_camera))
+        predicted, x_0 = self._predict_clean(batch, draws)
+        valid, tokens = batch["valid"][:, None, :, None], self.num_token_features
+        error = (predicted - x_0).abs()
+        values = {"local": masked_mean(error[..., : x_0.shape[-1] - tokens], valid)}
+        if self.world_codec is None and tokens:
+            values["offset"] = 50 * masked_mean(error[..., -4:-2], valid)
+        if self.denoiser.num_condition_features:
+            rig = Rig(batch["size"], batch["K4"], batch["T_w2c"])
+            track = Track(batch["kp2d_obs"], batch["visible"].to(predicted.dtype), batch["lengths"])
+            lifted = self.lift(predicted, rig, track, self.sampling, None)
+            distance = (lifted.joints3d - batch["joints3d"]).norm(dim=-1)
+            values["abs_mpjpe"] = masked_mean(distance, batch["valid"][..., None])
+        return values
+
+    # --- sampling --------------------------------------------------------------------------------------------------
+
+    def camera_inputs(self, rig: Rig) -> CameraInputs:
+        """Condition and map tokens of a rig (B, V, ...), made once for all steps and windows."""
+        told, pointmap = rig if self.world_codec is None else rig.select([0]), None
+        if self.denoiser.pointmaps is not None:
+            pointmap = ground_pointmap(told, self.denoiser.pointmaps.grid, self.max_range)
+        return CameraInputs(rig, camera_condition(told, self.cameras), self.denoiser.encode_maps(pointmap))
+
+    def observe(self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions) -> Tensor:
+        """Features (B, V, L, D) whose view 0 shows what was observed, and what it had where nothing was."""
+        if not options.keep_observed:
+            return x_0
+        size = rig.size[:, 0]
+        drawn = self.codec.decode(x_0[:, 0], size)
+        seen = (track.conf >= options.min_conf) & (track.conf > 0)
+        first = self.codec.encode(torch.where(seen[..., None], track.pixels, drawn), size)
+        return torch.cat([first[:, None], x_0[:, 1:]], 1)
+
+    @full_precision
+    def lift(self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None) -> Lifted:
+        """World motion of the drawn views and the observed one (section 6.2).
+
+        A joint that view 0 observed enters from there with `observed_weight` conf^2 and the drawn view 0 drops out; a
+        missing one is taken as drawn.
+
+        Args:
+            x_0: (B, V, L, D) features.
+            rig: V cameras, batched.
+            track: observed motion.
+            options: weights.
+            prior: (B, L, J, 3) for points that the rays leave open, NaN where nothing is known, or None.
+        """
+        if self.world_codec is not None:
+            joints3d = self.world_codec.decode(x_0[:, 0])
+            return Lifted(joints3d, torch.zeros_like(joints3d[..., 0]))
+        frames = x_0.shape[2], self.codec.skeleton.num_joints
+        pixels = self.codec.decode(x_0, rig.size)
+        seen = (track.conf >= options.min_conf) & (track.conf > 0)
+        first = torch.where(seen[..., None], track.pixels, pixels[:, 0])
+        points2d = normalise(rig, torch.cat([first[:, None], pixels[:, 1:]], 1))
+        weights = torch.ones_like(points2d[..., 0])
+        weights[:, 0] = torch.where(seen, options.observed_weight * track.conf.square(), 1.0)
+        side = self.codec.box_side(x_0, rig.size) / rig.K4[:, :, None, :2]
+        side = side.mean(-1)[..., None].expand_as(weights)
+        found = triangulate_robust(
+            points2d.flatten(2, 3), rig.T_w2c, weights.flatten(2, 3), scale=side.flatten(2, 3),
+            prior=None if prior is None else prior.flatten(1, 2),
+        )  # fmt: skip
+        inside = torch.arange(frames[0], device=x_0.device) < track.lengths[:, None]
+        ok = found.ok.unflatten(1, frames) & inside[..., None]  # padding is no neighbour in time
+        joints3d = fill_in_time(found.points.unflatten(1, frames), ok)
+        depth = world_to_camera(joints3d.flatten(1, 2), rig.T_w2c[:, 0])[..., 2].unflatten(1, frames)
+        return Lifted(joints3d, found.residual.unflatten(1, frames) * depth.clamp(min=0.0))
+
+    @full_precision
+    def reproject(self, joints3d: Tensor, x_0: Tensor, rig: Rig) -> Tensor:
+        """Features (B, V, L, D) of a motion (B, L, J, 3) in all views; frames too near to a camera stay as in x_0."""
+        pixels, depth = project(rig, joints3d)
+        near = (depth < MIN_VIEW_DEPTH).any(-1)
+        y = self.codec.encode(torch.where(near[..., None, None], self.codec.decode(x_0, rig.size), pixels), rig.size)
+        return torch.where(near[..., None], x_0, y)
+
+    @torch.no_grad()
+    def sample_window(
+        self, inputs: CameraInputs, track: Track, noise: NoiseSource, options: LiftSamplingOptions,
+        before: Tensor | None = None,
+    ) -> Lifted:  # fmt: skip
+        """Draws the views of a stretch and lifts it: denoise, triangulate, reproject, again (section 6.1).
+
+        Args:
+            inputs: cameras.
+            track: observed motion at the network's rate.
+            noise: first x_T, then one array a step, each (B, V, L, D).
+            options: how.
+            before: (B, N, J, 3) motion of the first N frames as an earlier window has it; what is drawn is led over
+                from it.
+        """
+        rig, lengths = inputs.rig, track.lengths
+        condition2d, seen = None, (track.conf >= options.min_conf) & (track.conf > 0)
+        hints = self.hints(rig, track.pixels, seen)
+        if self.denoiser.num_condition_features:
+            condition2d = self.codec.encode_condition(track.pixels, rig.size[:, 0], seen)
+        steps = self.schedule.steps(options.num_inference_steps)
+        free = {t for t, _ in steps[: round(options.free_share * len(steps))]}
+        lifted: list[Lifted] = []
+        guess = self.first_guess(rig, track.pixels, seen)
+
+        def predict(x_t: Tensor, t: int) -> Tensor:
+            step = torch.tensor(t, device=x_t.device)
+            return self.denoiser(
+                x_t, step, lengths=lengths, cam=inputs.cam, memory=inputs.memory, condition2d=condition2d, hints=hints
+            ).float()  # fmt: skip
+
+        def correct(x_0: Tensor, t: int, is_last: bool) -> Tensor:
+            if self.world_codec is None:
+                x_0 = self.observe(x_0, rig, track, options)
+            guided = options.consistency > 0 and t not in free and self.world_codec is None
+            if not (guided or is_last):
+                return x_0
+            found = self.lift(x_0, rig, track, options, lifted[-1].joints3d if lifted else guess)
+            if before is not None:
+                common = before.shape[1]
+                joints3d = torch.cat([join(before, found.joints3d[:, :common]), found.joints3d[:, common:]], 1)
+                found = replace(found, joints3d=joints3d)
+            lifted[:] = [found]
+            if not guided:
+                return x_0
+            y = self.reproject(found.joints3d, x_0, rig)
+            return self.observe(x_0 + options.consistency * (y - x_0), rig, track, options)
+
+        step = self.schedule.ddim_step if options.step == "ddim" else self.schedule.posterior_step
+        sample(steps=progress(steps, "lifting", unit="step"), noise=noise, predict=predict, step=step, correct=correct)
+        return lifted[-1]
+
+    @torch.no_grad()
+    def sample_track(
+        self, inputs: CameraInputs, track: Track, generators: Sequence[torch.Generator],
+        options: LiftSamplingOptions,
+    ) -> Lifted:  # fmt: skip
+        """One sample of tracks of any length: windows one after the other, in one world, cross-faded.
+
+        Args:
+            inputs: cameras.
+            track: observed motion at the network's rate.
+            generators: one per item; an item draws for its own frames only.
+            options: how.
+        """
+        window, overlap = options.window, options.overlap
+        shape = track.conf.shape
+        joints3d, residual = track.conf.new_zeros(*shape, 3), track.conf.new_zeros(shape)
+        for start in window_starts(shape[1], window, overlap):
+            rows = (track.lengths > (start + overlap if start else 0)).nonzero()[:, 0]
+            part = track.cut(rows, start, window)
+            before = joints3d[rows, start : start + overlap] if start and overlap else None
+            noise = IndependentNoise(
+                [generators[int(i)] for i in rows], part.lengths.cpu(), device=self.device,
+                num_views=inputs.rig.num_views if self.world_codec is None else 1,
+                num_features=self.denoiser.num_features,
+            )  # fmt: skip
+            found = self.sample_window(inputs.select(rows), part, noise, options, before)
+            end = start + found.joints3d.shape[1]
+            joints3d[rows, start:end], residual[rows, start:end] = found.joints3d, found.residual
+        return Lifted(self._finished(joints3d, inputs.rig, track, options), residual)
+
+    def _cleaned(self, joints3d: Tensor, rig: Rig, lengths: Tensor, options: LiftSamplingOptions) -> Tensor:
+        """Motion (B, L, J, 3) smoothed as view 0 sees it."""
+        roots = self.codec.skeleton.root_joints
+        return smooth_as_seen(joints3d, rig, lengths, options, fps=self.fps, root_joints=roots)
+
+    def _finished(self, joints3d: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions) -> Tensor:
+        """Motion (B, L, J, 3) with a root where view 0 saw none, smoothed, with constant bones if that is asked for."""
+        roots, skeleton = self.codec.skeleton.root_joints, self.codec.skeleton
+        seen = (track.conf >= options.min_conf) & (track.conf > 0)
+        joints3d = joints3d.clone()
+        for row, length in enumerate(track.lengths.tolist()):
+            known = seen[row, :length, list(roots)].all(-1)
+            joints3d[row, :length] = hold_root(joints3d[row, :length], known, fps=self.fps, root_joints=roots)
+        joints3d = self._cleaned(joints3d, rig, track.lengths, options)
+        if not options.constant_bones:
+            return joints3d
+        proportions = None
+        if skeleton.name == SMPL22.name:
+            proportions = bone_lengths(self.joint_convention, load_light_body().rest_joints)
+        for row, length in enumerate(track.lengths.tolist()):
+            fitted = fit_bones(
+                joints3d[row, :length].cpu(), track.pixels[row, :length].cpu(),
+                (track.conf * seen)[row, :length].cpu(), Rig(rig.size[row], rig.K4[row], rig.T_w2c[row]).to("cpu"),
+                proportions, fps=self.fps, skeleton=skeleton,
+            )  # fmt: skip
+            joints3d[row, :length] = fitted.to(joints3d)
+        return joints3d
+
+    def sample(
+        self, kp2d: Tensor, conf: Tensor, rig: Rig, *, fps: float | None = None, lengths: Tensor | None = None,
+        seed: int | Sequence[int] = 0, generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_samples: int = 1, num_inference_steps: int | None = None, window: int | None = None,
+        overlap: int | None = None, max_tokens: int = MAX_TOKENS,
+    ) -> LiftOutput:  # fmt: skip
+        """World motion of tracks.
+
+        Sample k of a track depends on the track, its rig and `seed + k` alone: not on the other tracks, the batch or
+        the device.
+
+        Args:
+            kp2d: (B, L, J, 2) undistorted pixels of view 0.
+            conf: (B, L, J) confidence in [0, 1], 0 for missing.
+            rig: V cameras, view 0 the real one, in its canonical world; (V, ...) for all tracks or (B, V, ...).
+            fps: of the tracks; None: the network's.
+            lengths: (B,) frames of each track; None: all L.
+            seed: of sample 0; one, or one per track.
+            generator: CPU generator that replaces the seed, or one per track.
+            num_samples: motions per track; their mean is returned with its spread.
+            num_inference_steps, window, overlap: instead of the pipeline's own, see `LiftSamplingOptions`.
+            max_tokens: frames times views in memory at once; more are drawn in several batches.
+
+        Raises:
+            ValueError: shapes that do not belong together, no sample, or windows that do not move on.
+        """
+        rate = self.fps if fps is None else fps
+        lengths = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
+        check_request(kp2d, conf, rig, lengths, rate, num_samples, draws_views=self.world_codec is None)
+        seeds = seeds_of(seed, generator, len(kp2d), "tracks")
+        changes = {"num_inference_steps": num_inference_steps, "window": window, "overlap": overlap}
+        options = replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
+        track = self._at_own_rate(kp2d, conf, lengths, rate, options)
+        batched = rig if rig.K4.ndim == 3 else Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
+        inputs = self._for_all(batched.to(self.device).to(torch.float32), len(kp2d))
+        frames = track.lengths.clamp(max=options.window).tolist()
+        jobs = sorted(((i, k) for i in range(len(kp2d)) for k in range(num_samples)), key=lambda j: (frames[j[0]], j))
+        samples: dict[tuple[int, int], Lifted] = {}
+        while jobs:
+            count = fitting(jobs, frames, max_tokens // batched.num_views)
+            chunk, jobs = jobs[:count], jobs[count:]
+            rows = torch.tensor([i for i, _ in chunk], device=self.device)
+            generators = [torch.Generator().manual_seed(seeds[i] + k) for i, k in chunk]
+            part = track.cut(rows, 0, track.pixels.shape[1])
+            found = self.sample_track(inputs.select(rows), part, generators, options)
+            for row, (i, k) in enumerate(chunk):
+                own = resampled_length(int(lengths[i]), rate, self.fps)
+                back = (
+                    resample_motion(x[row, None, :own], self.fps, rate, int(lengths[i]))[0].cpu()
+                    for x in (found.joints3d, found.residual)
+                )
+                samples[i, k] = Lifted(*back)
+        return self._output(samples, lengths, rate, inputs.rig.to("cpu"), num_samples)
+
+    def _at_own_rate(
+        self, kp2d: Tensor, conf: Tensor, lengths: Tensor, rate: float, options: LiftSamplingOptions
+    ) -> Track:
+        """The tracks at the network's rate, on its device, smoothed, short ones reflected, finite throughout."""
+        kp2d, conf = kp2d.to(self.device).float(), conf.to(self.device).float()
+        inside = torch.arange(kp2d.shape[1]) < lengths[:, None]
+        conf = conf * (conf >= options.min_conf) * kp2d.isfinite().all(-1) * inside.to(self.device)[..., None]
+        kp2d = torch.where(conf[..., None] > 0, kp2d, 0.0)
+        kp2d, conf = resample_track(kp2d, conf, rate, self.fps)
+        own = torch.tensor([resampled_length(int(n), rate, self.fps) for n in lengths], device=self.device)
+        conf = conf * (torch.arange(conf.shape[1], device=self.device) < own[:, None])[..., None]
+        kp2d = smooth_track(kp2d, conf, own, options.smooth_observed * self.fps)
+        place = reflected_frames(own, kp2d.shape[1])
+        rows = torch.arange(len(own), device=self.device)[:, None]
+        return Track(kp2d[rows, place], conf[rows, place], own.clamp(min=MIN_FRAMES))
+
+    @torch.no_grad()
+    def _for_all(self, rig: Rig, count: int) -> CameraInputs:
+        """Cameras of `count` tracks; maps of a rig that they share are encoded once."""
+        inputs = self.camera_inputs(rig)
+        shared = [x.expand(count, *x.shape[1:]) for x in (rig.size, rig.K4, rig.T_w2c, inputs.cam)]
+        return CameraInputs(Rig(*shared[:3]), shared[3], inputs.memory)
+
+    def _output(
+        self, samples: dict[tuple[int, int], Lifted], lengths: Tensor, rate: float, rig: Rig, num_samples: int
+    ) -> LiftOutput:
+        pad = nn.utils.rnn.pad_sequence
+        order = [(i, k) for i in range(len(lengths)) for k in range(num_samples)]
+        split = (len(lengths), num_samples)
+        joints3d = pad([samples[job].joints3d for job in order], batch_first=True).unflatten(0, split)
+        residual = pad([samples[job].residual for job in order], batch_first=True).unflatten(0, split)
+        mean = joints3d.mean(1)
+        spread = (joints3d - mean[:, None]).square().sum(-1).mean(1).sqrt()
+        return LiftOutput(
+            joints3d=mean, lengths=lengths, fps=rate, skeleton=self.codec.skeleton, rig=rig,
+            joints2d=project(rig, mean)[0], spread=spread, residual=residual.mean(1),
+            joint_convention=self.joint_convention, extras={"samples": joints3d},
+        )  # fmt: skip

@@ -1,0 +1,533 @@
+"""Motion-2-to-3: text to 2D motion in one or several views, lifted to 3D by triangulation.
+
+A plain module that needs neither a trainer nor a configuration: `training_loss` for learning, `sample` for use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hmr4d.body.joint_conventions import convention_facts, convention_of
+from hmr4d.camera.orbit_rigs import OrbitRig
+from hmr4d.data.prompts import check_prompts, check_seconds
+from hmr4d.diffusion.noise import IndependentNoise, NoiseSource, WorldNoise, view_noise
+from hmr4d.diffusion.requests import fitting, seeds_of
+from hmr4d.diffusion.sampler import guide, sample
+from hmr4d.diffusion.schedule import NoiseSchedule
+from hmr4d.geometry.cameras import square_intrinsics
+from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
+from hmr4d.methods.motion2to3.losses import global_velocity, masked_mse, padded_mse
+from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
+from hmr4d.methods.motion2to3.patch_denoiser import PatchDenoiser
+from hmr4d.motion.canonical import face_first_frame, put_on_floor
+from hmr4d.motion.cleaning import clean_motion
+from hmr4d.motion.motion import MotionOutput
+from hmr4d.nn.action_index import ActionIndex
+from hmr4d.nn.text import TextEncoder, TextFeatures
+from hmr4d.nn.text_adapter import TextAdapter
+from hmr4d.representation.motion2d import Motion2DCodec
+from hmr4d.representation.next_root import from_next_root, normalize_height
+from hmr4d.representation.views import PATCH, OrthographicViews, PerspectiveViews, embed_views
+from hmr4d.utils.precision import full_precision
+from hmr4d.utils.progress import progress
+from hmr4d.utils.randomness import ItemRandom
+
+DEFAULT_SECONDS = 5.0  # of a prompt without a duration, where nothing is known of actions
+MAX_TOKENS = 40_000  # frames times views at once; about 1 GB with the published network
+
+
+@dataclass(frozen=True)
+class TrainingDraws:
+    """The random part of one training step.
+
+    Attributes:
+        eps: (B, V, L, D) noise.
+        t: (B,) diffusion steps.
+        keep_text: (B,) bool.
+        keep_cam: (B, V) bool.
+        keep_token: (B, M) bool, the first token always kept, or None.
+        pooled_noise: (B, D) added to the pooled text vector, or None.
+    """
+
+    eps: Tensor
+    t: Tensor
+    keep_text: Tensor
+    keep_cam: Tensor
+    keep_token: Tensor | None = None
+    pooled_noise: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What one sampling run is conditioned on.
+
+    Attributes:
+        text, null_text: encoded prompts (B) and the empty prompt (1 or B).
+        lengths: (B,) valid frames.
+        T_w2c: (B, V, 4, 4).
+        cam: (B, V, C) camera embedding or None.
+        K: (B, V, 3, 3), box_size (B,): for perspective views.
+        condition2d: (B, L, D) or None.
+    """
+
+    text: TextFeatures
+    null_text: TextFeatures
+    lengths: Tensor
+    T_w2c: Tensor
+    cam: Tensor | None = None
+    K: Tensor | None = None
+    box_size: Tensor | None = None
+    condition2d: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ViewsSample:
+    """Raw result of a run: `local` (B, L, P + 1, 3) and `joints2d` (B, V, L, P + 1, 2) before the last reprojection."""
+
+    local: Tensor
+    joints2d: Tensor
+
+
+class Motion2to3Pipeline(nn.Module):
+    """Denoiser, codec, schedule and text encoder with the algorithm between them.
+
+    Args:
+        denoiser: single-view, or multi-view when its `use_views` is set.
+        text_adapter: turns the pooled text vector into what a network that takes tokens and pooled text sees; None
+            gives it the vector itself.
+        codec: feature codec of the motion.
+        schedule: noise schedule.
+        text_encoder: None works as long as every batch brings its text features.
+        sampling, training: options.
+        rig: cameras for sampling.
+        relative_cameras: camera embedding relative to view 0.
+        use_pooled_token: the pooled text vector joins the memory as its first token, scaled to unit variance.
+        fps: frames per second of the motion.
+        max_seconds, min_seconds: what `sample` accepts.
+        joint_convention: of the motion it learns from, see `body.joint_conventions`.
+        about: what its motions say of it: `model`, and the `licence` of the motion it learns from. None is left out.
+
+    Attributes:
+        actions: what it has learnt to do, or None where nobody listed it; released models may bring it.
+    """
+
+    def __init__(
+        self, denoiser: MotionDenoiser | PatchDenoiser, codec: Motion2DCodec, schedule: NoiseSchedule, *,
+        text_adapter: TextAdapter | str | Path | None = None, text_encoder: TextEncoder | None = None,
+        sampling: SamplingOptions | None = None, training: TrainingOptions | None = None, rig: OrbitRig | None = None,
+        relative_cameras: bool = True, use_pooled_token: bool = False, fps: float = 30.0, min_seconds: float = 1.0,
+        max_seconds: float = 10.0,
+        joint_convention: str | None = None, about: Mapping[str, str | None] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if codec.num_features != denoiser.num_features:
+            raise ValueError(
+                f"Statistics '{codec.statistics.name}' have {codec.num_features} features, the network "
+                f"{denoiser.num_features}. Choose statistics and network of the same representation."
+            )
+        measured = codec.statistics.fps
+        if measured and measured != fps:
+            raise ValueError(
+                f"Statistics '{codec.statistics.name}' were measured at {measured:g} frames per second, the pipeline "
+                f"runs at {fps:g}. Choose motion.fps={measured:g} or statistics of that rate."
+            )
+        self.denoiser, self.codec, self.schedule = denoiser, codec, schedule
+        self.text_adapter = TextAdapter.load(text_adapter) if isinstance(text_adapter, (str, Path)) else text_adapter
+        self._text_encoder = [text_encoder]  # in a list: frozen, never part of the state dict
+        self._null_text: TextFeatures | None = None
+        self.actions: ActionIndex | None = None
+        self.sampling, self.training_options = sampling or SamplingOptions(), training or TrainingOptions()
+        self.rig, self.relative_cameras = rig or OrbitRig(), relative_cameras
+        self.use_pooled_token = use_pooled_token
+        self.fps, self.min_seconds, self.max_seconds = fps, min_seconds, max_seconds
+        self.joint_convention = convention_of(convention_facts(joint_convention))
+        self.about = {key: value for key, value in (about or {}).items() if value is not None}
+
+    @property
+    def device(self) -> torch.device:
+        return self.denoiser.embed_motion.weight.device
+
+    # --- text ------------------------------------------------------------------------------------------------------
+
+    @property
+    def text_encoder(self) -> TextEncoder:
+        """Of prompts; RuntimeError when there is none."""
+        encoder = self._text_encoder[0]
+        if encoder is None:
+            raise RuntimeError("This pipeline has no text encoder; give it one or pass batches with cached text.")
+        return encoder
+
+    def encode_text(self, texts: list[str]) -> TextFeatures:
+        """Features of prompts on the pipeline's device; RuntimeError when there is no encoder."""
+        return self.text_encoder.encode(texts).to(self.device)
+
+    def set_null_text(self, features: TextFeatures) -> None:
+        """Sets the features (1) of the empty prompt, so that training needs no encoder."""
+        self._null_text = features
+
+    def null_text(self) -> TextFeatures:
+        """Features (1) of the empty prompt, encoded once."""
+        if self._null_text is None:
+            self._null_text = self.encode_text([""])
+        return self._null_text.to(self.device)
+
+    def suited_seconds(self, texts: Sequence[str]) -> list[float]:
+        """A duration for each prompt, by those of the nearest known actions, in tenths of a second within the limits.
+
+        Where the known actions are not listed it is DEFAULT_SECONDS, or the nearest limit.
+        """
+        chosen = [DEFAULT_SECONDS] * len(texts)
+        if self.actions is not None:
+            chosen = [round(facts.seconds, 1) for facts in self.actions.facts(self.encode_text(list(texts)).pooled)]
+        return [min(max(seconds, self.min_seconds), self.max_seconds) for seconds in chosen]
+
+    def _text_inputs(self, text: TextFeatures) -> dict[str, Tensor]:
+        """Denoiser keywords for encoded text."""
+        if self.denoiser.text_mode == "pooled":
+            return {"text": text.pooled}
+        tokens, valid = text.tokens, text.valid
+        if self.use_pooled_token:
+            tokens = torch.cat([unit_variance(text.pooled)[:, None], tokens], 1)
+            valid = torch.cat([valid.new_ones(len(valid), 1), valid], 1)
+        if self.denoiser.text_mode != "tokens_and_pooled":
+            return {"text": tokens, "text_valid": valid}
+        pooled = unit_variance(text.pooled) if self.text_adapter is None else self.text_adapter(text.pooled)
+        return {"text": tokens, "text_valid": valid, "text_pooled": pooled}
+
+    # --- training --------------------------------------------------------------------------------------------------
+
+    def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> TrainingDraws:
+        """Random part of a step on `batch` from a CPU generator; see `training_loss` for the keys."""
+        batch_size, num_views, num_frames, num_points = batch["joints2d"].shape[:4]
+        if num_views > 1 and self.sampling.world_noise:
+            noise3d = torch.randn(batch_size, num_frames, num_points, 3, generator=generator)
+            eps = view_noise(noise3d.to(batch["T_w2c"]), batch["T_w2c"])
+        else:
+            eps = torch.randn(batch_size, num_views, num_frames, 2 * num_points, generator=generator)
+        t = torch.randint(0, self.schedule.num_steps, (batch_size,), generator=generator)
+        keep_text = torch.rand(batch_size, generator=generator) >= self.training_options.drop_text
+        keep_cam = torch.rand(batch_size, num_views, generator=generator) >= self.training_options.drop_cam
+        keep_token = None
+        if self.training_options.drop_token > 0:
+            if "text_valid" not in batch:
+                raise ValueError(
+                    "drop_token hides cached token states, but the batch brings plain text. Prepare the text cache of "
+                    "the data, or set drop_token=0."
+                )
+            rate = self.training_options.drop_token * torch.rand(batch_size, 1, generator=generator)
+            keep_token = torch.rand(batch["text_valid"].shape, generator=generator) >= rate
+            keep_token[:, 0] = True
+        pooled_noise = None
+        if self.training_options.pooled_noise > 0 and self.denoiser.text_mode == "tokens_and_pooled":
+            shape = (batch_size, self.denoiser.pooled_dim)
+            pooled_noise = self.training_options.pooled_noise * torch.randn(*shape, generator=generator)
+        return TrainingDraws(eps, t, keep_text, keep_cam, keep_token, pooled_noise)
+
+    def training_loss(self, batch: dict[str, Any], draws: TrainingDraws) -> dict[str, Tensor]:
+        """Loss terms by name; "loss" is what to minimise.
+
+        Args:
+            batch: `joints2d` (B, V, L, P, 2), `lengths` (B,), `valid` (B, L), `conf` (B, L, P), `T_w2c`, `cam`
+                (B, V, 5), `elevation_cam` (B, 4) and either `text` (B strings) or `text_tokens`, `text_valid`,
+                `text_pooled`.
+            draws: from `draw_training`.
+        """
+        device = self.device
+        points2d = batch["joints2d"]
+        x_0 = self.codec.encode(points2d)
+        t = draws.t.to(device)
+        x_t = self.schedule.add_noise(x_0, draws.eps.to(device), t)
+        text = self._drop_text(self._batch_text(batch), draws)
+        cam = self._training_cam(batch)
+        if cam is not None:
+            cam = cam * draws.keep_cam.to(device)[..., None]
+        inputs = self._text_inputs(text)
+        if draws.pooled_noise is not None:
+            inputs["text_pooled"] = inputs["text_pooled"] + draws.pooled_noise.to(device)
+        predicted = self.denoiser(x_t, t, lengths=batch["lengths"], cam=cam, **inputs).float()
+        mask = batch["valid"][:, None, :, None]
+        if x_0.shape[1] == 1:
+            trusted = (batch["conf"] > self.training_options.min_conf).repeat_interleave(2, -1)[:, None]
+            mask = mask & trusted
+        weight = (
+            (1.0 - self.schedule.alpha_bar(t, t.float())).reciprocal().clamp(max=self.training_options.max_step_weight)
+        )
+        if self.training_options.include_padding:
+            terms = {"simple_loss": padded_mse(predicted, x_0, mask)}
+        else:
+            terms = {"simple_loss": masked_mse(predicted, x_0, mask, weight)}
+        loss = terms["simple_loss"]
+        if self.training_options.velocity_weight > 0:
+            step_mask = batch["valid"][:, None, 1:, None, None]
+            wanted = global_velocity(points2d) / self.training_options.velocity_scale
+            got = global_velocity(self.codec.decode(predicted)) / self.training_options.velocity_scale
+            terms["velocity_loss"] = masked_mse(got, wanted, step_mask, weight)
+            loss = loss + self.training_options.velocity_weight * terms["velocity_loss"]
+        return {"loss": loss} | terms
+
+    def _batch_text(self, batch: dict[str, Any]) -> TextFeatures:
+        if "text_tokens" in batch:
+            return TextFeatures(batch["text_tokens"], batch["text_valid"], batch["text_pooled"])
+        return self.encode_text(batch["text"])
+
+    def _drop_text(self, text: TextFeatures, draws: TrainingDraws) -> TextFeatures:
+        """Text with dropped samples replaced by the empty prompt and dropped tokens hidden."""
+        valid = text.valid
+        if draws.keep_token is not None:
+            valid = valid & draws.keep_token.to(valid.device)
+        if bool(draws.keep_text.all()):
+            return TextFeatures(text.tokens, valid, text.pooled)
+        null = self.null_text()
+        longest = max(text.tokens.shape[1], null.tokens.shape[1])
+        keep = draws.keep_text.to(valid.device)
+        tokens = torch.where(keep[:, None, None], _pad_tokens(text.tokens, longest), _pad_tokens(null.tokens, longest))
+        valid = torch.where(keep[:, None], _pad_tokens(valid, longest), _pad_tokens(null.valid, longest))
+        return TextFeatures(tokens, valid, torch.where(keep[:, None], text.pooled, null.pooled))
+
+    def _training_cam(self, batch: dict[str, Any]) -> Tensor | None:
+        if not self.denoiser.cam_dim:
+            return None
+        return batch["cam"] if self.denoiser.cam_dim == batch["cam"].shape[-1] else batch["elevation_cam"][:, None]
+
+    # --- sampling --------------------------------------------------------------------------------------------------
+
+    def predict(self, x_t: Tensor, t: int, conditions: Conditions, guidance_scale: float) -> Tensor:
+        """Guided x_0 (B, V, L, D). One pass for guidance 1 and 0, two otherwise; 0 keeps the cameras, as published."""
+        step = torch.tensor(t, device=x_t.device)
+
+        def run(text: TextFeatures, cam: Tensor | None, condition2d: Tensor | None) -> Tensor:
+            inputs = self._text_inputs(text)
+            if len(inputs["text"]) == 1 < len(x_t):
+                inputs = {k: v.expand(len(x_t), *v.shape[1:]) for k, v in inputs.items()}
+            x_0 = self.denoiser(x_t, step, lengths=conditions.lengths, cam=cam, condition2d=condition2d, **inputs)
+            return x_0.float()
+
+        if guidance_scale == 0:
+            return run(conditions.null_text, conditions.cam, conditions.condition2d)
+        conditional = run(conditions.text, conditions.cam, conditions.condition2d)
+        if guidance_scale == 1:
+            return conditional
+        no_cam = None if conditions.cam is None else torch.zeros_like(conditions.cam)
+        no_2d = None if conditions.condition2d is None else torch.zeros_like(conditions.condition2d)
+        return guide(conditional, run(conditions.null_text, no_cam, no_2d), guidance_scale)
+
+    def views_of(self, conditions: Conditions, options: SamplingOptions) -> OrthographicViews | PerspectiveViews:
+        """The geometry that lifts 2D motion of these cameras."""
+        if not options.is_perspective:
+            return OrthographicViews(conditions.T_w2c)
+        if conditions.K is None or conditions.box_size is None:
+            raise ValueError("Perspective sampling needs K (B, V, 3, 3) and box_size (B,) in the conditions.")
+        return PerspectiveViews(conditions.T_w2c, conditions.K, conditions.box_size, conditions.lengths)
+
+    @torch.no_grad()
+    def sample_views(
+        self, conditions: Conditions, noise: NoiseSource, options: SamplingOptions,
+        on_step: Callable[[int, Tensor, Tensor | None], None] | None = None,
+    ) -> ViewsSample:  # fmt: skip
+        """Draws 2D motion in V views and lifts it (sections 5.5 and 5.6).
+
+        The single-view network sees the views independently, which with `consistency` is triangulation-guided
+        sampling; the multi-view network needs the triangulation only at the end.
+
+        Args:
+            conditions: text, cameras, lengths.
+            noise: first x_T, then one array a step, each (B, V, L, D).
+            options: how.
+            on_step: called with t, x_0 (before correction) and the lifted motion or None.
+        """
+        views = self.views_of(conditions, options)
+        result: dict[str, Tensor] = {}
+
+        def correct(x_0: Tensor, t: int, is_last: bool) -> Tensor:
+            if not (options.consistency or is_last):
+                if on_step is not None:
+                    on_step(t, x_0, None)
+                return x_0
+            result["joints2d"] = self.codec.decode_with_root(x_0)
+            local = views.lift(result["joints2d"])
+            if is_last and options.height != "none":
+                local = normalize_height(local, lengths=conditions.lengths, per_frame=options.height == "frame")
+            result["local"] = local
+            if on_step is not None:
+                on_step(t, x_0, local)
+            return self.codec.encode_with_root(views.reproject(local)) if options.consistency else x_0
+
+        self._run(conditions, noise, options, correct)
+        return ViewsSample(**result)
+
+    @torch.no_grad()
+    def sample_2d(self, conditions: Conditions, noise: NoiseSource, options: SamplingOptions) -> Tensor:
+        """Draws 2D motion (B, V, L, P + 1, 2) in box units with a zero root, views independent (section 5.7)."""
+        return self.codec.decode_with_root(self._run(conditions, noise, options, None))
+
+    def _run(
+        self, conditions: Conditions, noise: NoiseSource, options: SamplingOptions,
+        correct: Callable[[Tensor, int, bool], Tensor] | None,
+    ) -> Tensor:  # fmt: skip
+        steps = self.schedule.steps(options.num_inference_steps, options.spacing)
+        step = self.schedule.ddim_step if options.step == "ddim" else self.schedule.posterior_step
+        return sample(
+            steps=progress(steps, "sampling", unit="step"),
+            noise=noise,
+            predict=lambda x_t, t: self.predict(x_t, t, conditions, options.guidance_scale),
+            step=step,
+            correct=correct,
+        )
+
+    @full_precision
+    def finish(self, local: Tensor, lengths: Tensor, options: SamplingOptions) -> Tensor:
+        """Local (B, L, P + 1, 3) -> (B, L, J, 3) in the world: steps summed, facing +z, on the floor, zero padded."""
+        joints3d = self._in_camera_world(local, options)
+        if options.smooth or options.rigid_bones or options.plant_feet:
+            joints3d = clean_motion(
+                joints3d, fps=self.fps, lengths=lengths, smooth=options.smooth, rigid_bones=options.rigid_bones,
+                plant=options.plant_feet,
+            )  # fmt: skip
+        joints3d = put_on_floor(face_first_frame(joints3d), lengths)
+        valid = torch.arange(joints3d.shape[1], device=joints3d.device) < lengths.to(joints3d.device)[:, None]
+        return joints3d * valid[..., None, None]
+
+    def _in_camera_world(self, local: Tensor, options: SamplingOptions) -> Tensor:
+        """(B, L, J, 3) joints where the cameras see them, the first root at the origin."""
+        return from_next_root(local) if options.accumulate_root else local[..., :-1, :]
+
+    def sample(
+        self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None, num_samples: int = 1,
+        num_inference_steps: int | None = None, guidance_scale: float | None = None, max_tokens: int = MAX_TOKENS,
+    ) -> MotionOutput:  # fmt: skip
+        """Motion for prompts, in prompt order, the samples of one prompt together.
+
+        Sample k of a prompt depends on the prompt, its seconds and `seed + k` alone: not on the other prompts, the
+        batch or the device.
+
+        Args:
+            texts: prompts; an empty prompt raises ValueError, one that is not a string TypeError.
+            seconds: one duration, or one per prompt; None: `suited_seconds`.
+            seed: of sample 0; one, or one per prompt.
+            generator: CPU generator that replaces the seed, or one per prompt.
+            num_samples: motions per prompt.
+            num_inference_steps, guidance_scale: instead of the pipeline's own.
+            max_tokens: frames times views in memory at once; more are drawn in several batches.
+
+        Returns:
+            The motions, with what they were made of in `extras`: `camera_joints3d` (B, L, J, 3) before cleaning, facing
+            and flooring, in the world of the cameras `T_w2c` (B, V, 4, 4), and `is_perspective`, how these see.
+        """
+        texts = check_prompts(texts)
+        motions: dict[tuple[int, int], tuple[Tensor, ...]] = {}
+        for jobs, output in self.sample_batches(
+            texts, seconds=seconds, seed=seed, generator=generator, num_samples=num_samples,
+            num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, max_tokens=max_tokens,
+        ):  # fmt: skip
+            for row, job in enumerate(jobs):
+                length = output.lengths[row]
+                joints2d = output.joints2d[row, :, :length].transpose(0, 1)  # type: ignore[index]
+                raw = output.extras["camera_joints3d"][row, :length]
+                motions[job] = output.motion(row), joints2d, raw, output.extras["T_w2c"][row]
+        ordered = sorted(motions)
+        joints3d, joints2d, raw, cameras = zip(*(motions[job] for job in ordered), strict=True)
+        pad = nn.utils.rnn.pad_sequence
+        return MotionOutput(
+            joints3d=pad(list(joints3d), batch_first=True),
+            lengths=torch.tensor([len(joints) for joints in joints3d]),
+            fps=self.fps,
+            text=[texts[prompt] for prompt, _ in ordered],
+            joint_convention=self.joint_convention,
+            about=dict(self.about),
+            joints2d=pad(list(joints2d), batch_first=True).transpose(1, 2),
+            extras={
+                "camera_joints3d": pad(list(raw), batch_first=True),
+                "T_w2c": torch.stack(list(cameras)),
+                "is_perspective": self.sampling.is_perspective,
+            },
+        )
+
+    def sample_batches(
+        self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None, num_samples: int = 1,
+        num_inference_steps: int | None = None, guidance_scale: float | None = None, max_tokens: int = MAX_TOKENS,
+    ) -> Iterator[tuple[list[tuple[int, int]], MotionOutput]]:  # fmt: skip
+        """As `sample`, batch by batch as they are finished, shortest motions first.
+
+        Yields:
+            The (prompt number, sample number) of each motion of the batch, and the batch, on the CPU.
+        """
+        texts = check_prompts(texts)
+        if num_samples < 1:
+            raise ValueError(f"num_samples is {num_samples}; ask for at least one.")
+        seconds = self.suited_seconds(texts) if seconds is None else seconds
+        durations = check_seconds(seconds, len(texts), min_seconds=self.min_seconds, max_seconds=self.max_seconds)
+        lengths = [round(duration * self.fps) for duration in durations]
+        seeds = seeds_of(seed, generator, len(texts))
+        changes = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+        options = replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
+        jobs = sorted(
+            ((i, k) for i in range(len(texts)) for k in range(num_samples)), key=lambda job: (lengths[job[0]], job)
+        )
+        while jobs:
+            count = fitting(jobs, lengths, max_tokens // self.rig.num_views)
+            chunk, jobs = jobs[:count], jobs[count:]
+            rngs = [ItemRandom.from_seed(seeds[i] + k) for i, k in chunk]
+            chunk_lengths = torch.tensor([lengths[i] for i, _ in chunk])
+            conditions = self.text_conditions([texts[i] for i, _ in chunk], chunk_lengths, rngs)
+            drawn = self.sample_views(conditions, self._noise(conditions, rngs, options), options)
+            yield (
+                chunk,
+                MotionOutput(
+                    joints3d=self.finish(drawn.local, conditions.lengths, options).cpu(),
+                    lengths=chunk_lengths,
+                    fps=self.fps,
+                    text=[texts[i] for i, _ in chunk],
+                    joint_convention=self.joint_convention,
+                    about=dict(self.about),
+                    joints2d=drawn.joints2d.cpu(),
+                    extras={
+                        "camera_joints3d": self._in_camera_world(drawn.local, options).cpu(),
+                        "T_w2c": conditions.T_w2c.cpu(),
+                        "is_perspective": options.is_perspective,
+                    },
+                ),
+            )
+
+    def text_conditions(self, texts: list[str], lengths: Tensor, rngs: Sequence[ItemRandom]) -> Conditions:
+        """Conditions for new prompts: the rig of the pipeline, drawn per item."""
+        device = self.device
+        T_w2c = torch.stack([self.rig.draw(rng)[0] for rng in rngs]).to(device)
+        box_size = torch.ones(len(texts), device=device)
+        K = square_intrinsics(PATCH, like=T_w2c).expand(*T_w2c.shape[:2], 3, 3)
+        cam = embed_views(T_w2c, 1.0, relative=self.relative_cameras) if self.denoiser.cam_dim else None
+        if cam is not None and self.denoiser.cam_dim != cam.shape[-1]:
+            raise ValueError("Sampling in several views needs a network with 5-d cameras or none.")
+        return Conditions(
+            text=self.encode_text(texts), null_text=self.null_text(), lengths=lengths.to(device), T_w2c=T_w2c, cam=cam,
+            K=K, box_size=box_size,
+        )  # fmt: skip
+
+    def _noise(self, conditions: Conditions, rngs: Sequence[ItemRandom], options: SamplingOptions) -> NoiseSource:
+        generators = [rng.tensors for rng in rngs]
+        points = self.codec.num_features // 2
+        if options.world_noise:
+            return WorldNoise(generators, conditions.lengths.cpu(), conditions.T_w2c, num_points=points)
+        return IndependentNoise(
+            generators, conditions.lengths.cpu(), num_views=conditions.T_w2c.shape[1], num_features=2 * points,
+            device=self.device,
+        )  # fmt: skip
+
+
+def unit_variance(pooled: Tensor) -> Tensor:
+    """Vectors of length one (B, D), scaled so that their entries have a mean square of one."""
+    return pooled * pooled.shape[-1] ** 0.5
+
+
+def _pad_tokens(x: Tensor, length: int) -> Tensor:
+    """(B, M, ...) zero-padded to (B, length, ...)."""
+    if x.shape[1] == length:
+        return x
+    return torch.cat([x, x.new_zeros(x.shape[0], length - x.shape[1], *x.shape[2:])], 1)

@@ -1,0 +1,1 @@
+"""A motion and what is done to it in time: resampling, smoothing, heading, contacts, foot lock."""

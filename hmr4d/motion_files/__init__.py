@@ -1,0 +1,1 @@
+"""Readers of 3D motion files: BVH, ASF/AMC."""

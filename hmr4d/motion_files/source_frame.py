@@ -1,0 +1,138 @@
+"""How files of others give lengths, axes and time, and what tells that one of the three was taken wrongly."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmr4d.body.stance import USUAL_HEIGHT, BodyPoints, body_height, height_fault, motion_doubts, standing_axis
+from hmr4d.motion_files.bvh import BvhClip, BvhError
+from hmr4d.utils.remarks import Remark
+
+METRES_PER_UNIT = {
+    "m": 1.0,
+    "cm": 0.01,
+    "mm": 0.001,
+    "inch": 0.0254,
+    "cmu": 0.0254 / 0.45,  # the CMU database counts in 1/0.45 inch
+}
+# Axis that points up in a file -> rows of the rotation that turns it to y.
+_TO_Y_UP = {
+    "y": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "z": ((1, 0, 0), (0, 0, 1), (0, -1, 0)),
+    "x": ((0, -1, 0), (1, 0, 0), (0, 0, 1)),
+    "-y": ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
+    "-z": ((1, 0, 0), (0, 0, -1), (0, 1, 0)),
+    "-x": ((0, 1, 0), (-1, 0, 0), (0, 0, 1)),
+}
+UP_AXES = tuple(_TO_Y_UP)
+RATES = (5.0, 1000.0)  # frames per second of motion capture
+
+
+def metres_per_unit(unit: str) -> float:
+    """Scale of a unit name (m, cm, mm, inch, cmu) or of a number written out.
+
+    Raises:
+        ValueError: neither, or no positive number.
+    """
+    if unit in METRES_PER_UNIT:
+        return METRES_PER_UNIT[unit]
+    try:
+        scale = float(unit)
+    except ValueError:
+        raise ValueError(f"Unit '{unit}' is neither a number nor one of {sorted(METRES_PER_UNIT)}.") from None
+    if not (math.isfinite(scale) and scale > 0):
+        raise ValueError(f"Metres per unit must be a positive number, got {unit}.")
+    return scale
+
+
+def unit_name(scale: float) -> str:
+    """Name of a scale: "cm", or "units of 0.3 m"."""
+    return next((name for name, metres in METRES_PER_UNIT.items() if metres == scale), f"units of {scale:g} m")
+
+
+def likely_unit(height: float) -> str:
+    """The unit in which a height, see `body_height`, comes closest to that of an adult."""
+    return min(METRES_PER_UNIT, key=lambda u: abs(math.log(max(height, 1e-9) * METRES_PER_UNIT[u] / USUAL_HEIGHT)))
+
+
+def turned_y_up(joints3d: NDArray[np.floating], up: str) -> NDArray[np.floating]:
+    """(..., 3) points of a file whose axis `up` points up, turned so that y does; right-handed as before."""
+    if up == "y":
+        return joints3d
+    rows = np.array(_TO_Y_UP[up])
+    axes = np.abs(rows).argmax(1)
+    return joints3d[..., axes] * rows[range(3), axes].astype(joints3d.dtype)
+
+
+def source_fps(clip: BvhClip, asked: float | None) -> float:
+    """Frames per second of a BVH file: as asked, else as it says.
+
+    Raises:
+        BvhError: nothing is asked, and the file says what no recording has; the sentence tells what may be meant.
+    """
+    if asked is not None:
+        return asked
+    if RATES[0] <= clip.fps <= RATES[1] or clip.num_frames == 1:
+        return clip.fps
+    time = clip.frame_time
+    meant = [
+        f"{what} {rate:.6g} frames per second (--source-fps {rate:.6g})"
+        for what, rate in (("as milliseconds it is", 1000 / time), ("as a rate", time), ("as microseconds", 1e6 / time))
+        if RATES[0] <= rate <= RATES[1]
+    ]
+    advice = ", ".join(meant) or "give the frames per second with --source-fps"
+    raise BvhError(
+        f"{clip.name}: 'Frame Time: {time:g}' would be {clip.fps:.3g} frames per second, {clip.num_frames} frames "
+        f"in {clip.num_frames * time:.3g} seconds; {advice}."
+    )
+
+
+def checked_fps_option(value: float | None, option: str) -> float | None:
+    """A rate from the command line; ValueError when it is none."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{option} is {value} but must be a positive number of frames per second.")
+    return value
+
+
+def import_doubts(
+    joints3d: NDArray[np.floating], points: BodyPoints, fps: float, *, scale: float, up: str
+) -> tuple[list[Remark], bool]:
+    """What is odd about a motion as it was read, and the options that mend it.
+
+    Args:
+        joints3d: (L, J, 3) metres, y up: what the file gave with these options.
+        points: head, feet and tree.
+        fps: frames per second.
+        scale: metres per unit that were taken.
+        up: axis that was taken for the one that points up.
+
+    Returns:
+        The remarks, and whether the size is that of nobody.
+    """
+    height = body_height(joints3d, points)
+    doubts = [
+        Remark("size", size_words(height, scale)) if kind == "size" else Remark(kind, f"{words} --source-fps sets it.")
+        for kind, words in motion_doubts(joints3d, points, fps)
+    ]
+    axis = standing_axis(joints3d, points)
+    if axis not in (None, "y"):
+        column = np.zeros(3)
+        column["xyz".index(axis[-1])] = -1 if axis.startswith("-") else 1
+        in_file = np.array(_TO_Y_UP[up]).T @ column
+        told = f"{'-' if in_file.sum() < 0 else ''}{'xyz'[int(np.abs(in_file).argmax())]}"
+        words = f"the body lies along {axis} in nearly all frames; if {told} points up in the file: --up {told}."
+        doubts.append(Remark("up", words.replace("--up -", "--up=-")))
+    return doubts, bool(height) and height_fault(height) == "refused"
+
+
+def size_words(height: float, scale: float) -> str:
+    """That a body is so tall with the unit taken, and the unit in which it would have the size of a person."""
+    taken, better = unit_name(scale), likely_unit(height / scale)
+    tall = f"with lengths in {taken} the body is {height:.2g} m tall from head to feet"
+    if METRES_PER_UNIT[better] == scale:
+        return f"{tall}; {USUAL_HEIGHT} m are usual. --unit gives other lengths."
+    would = height / scale * METRES_PER_UNIT[better]
+    return f"{tall}; in {better} it would be {would:.2f} m (--unit {better})."

@@ -1,0 +1,59 @@
+"""The evaluator that ships: it loads, is small, and is the one that its card and the configuration speak of."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from hmr4d.data.importers.synthetic import synthetic_joints
+from hmr4d.engine.compose import compose_config
+from hmr4d.evaluation.cards import GROUND_TRUTH, ResultCard
+from hmr4d.evaluation.preparation import StandardPreparation
+from hmr4d.evaluators.evaluator import Evaluator
+
+FOLDER = Path(__file__).resolve().parents[2] / "inputs" / "checkpoints" / "hmr4d" / "evaluator-bandai"
+
+
+@pytest.fixture(scope="module")
+def evaluator() -> Evaluator:
+    return Evaluator.load(FOLDER)
+
+
+def test_it_is_the_one_of_its_cards(evaluator: Evaluator) -> None:
+    readme, card = (FOLDER / "README.md").read_text("utf-8"), ResultCard.read(FOLDER / "card.json")
+    for digest in (evaluator.weights_hash, evaluator.statistics_hash):
+        assert digest in readme
+    assert (card.evaluator_hash, card.statistics_hash) == (evaluator.weights_hash, evaluator.statistics_hash)
+    assert sum(p.stat().st_size for p in FOLDER.iterdir()) < 4_000_000
+    assert "CC BY-NC" in readme
+
+
+def test_the_experiment_makes_such_an_evaluator(evaluator: Evaluator) -> None:
+    recipe = instantiate(compose_config(["exp=evaluator/matching"]).evaluator)
+    assert asdict(recipe) == {**asdict(evaluator.recipe), "name": "bandai_namco"}
+
+
+def test_its_card_shows_an_evaluator_that_notices() -> None:
+    rows = ResultCard.read(FOLDER / "card.json").rows
+    real, unchanged = rows[GROUND_TRUTH], rows["unchanged"]
+    assert real["r_precision_top_3"].mean > 0.9 and real["r_precision_top_1"].repeats == 20
+    for name, row in rows.items():
+        if name not in (GROUND_TRUTH, "unchanged"):
+            assert row["fid"].mean > 2 * unchanged["fid"].mean, name
+    assert rows["another clip"]["r_precision_top_3"].mean < 0.2
+
+
+def test_motion_gets_the_same_embedding_wherever_it_happens(evaluator: Evaluator) -> None:
+    joints3d = torch.from_numpy(synthetic_joints("walk", 60, np.random.default_rng(0)))
+    cos, sin = np.cos(2.0), np.sin(2.0)
+    turn = torch.tensor([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]], dtype=torch.float32)
+    moved = joints3d @ turn.T + torch.tensor([3.0, 0.5, -2.0])
+    prepare = StandardPreparation(evaluator.statistics, max_rows=evaluator.recipe.max_rows)
+    first, second = evaluator.embed_motions(*prepare.cut(prepare.encode([joints3d, moved], 20.0), [None, None]))
+    assert torch.allclose(first, second, atol=0.05)
+    assert first.norm() > 1.0
