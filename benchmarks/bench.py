@@ -254,7 +254,7 @@ def mesh(_: Options) -> dict[str, Case]:
     """30 frames of 512 x 512 of the light body, 13,718 vertices."""
     import numpy as np
 
-    from hmr4d.body.body_model import load_body
+    from hmr4d.body.loading import load_body
     from hmr4d.motion.skinning import PosedBody
     from hmr4d.visualization.mesh_renderer import MeshRenderer
     from hmr4d.visualization.mesh_video import mesh_frames
@@ -348,8 +348,8 @@ def fitting(options: Options) -> dict[str, Case]:
     """A body fitted to 150 frames of joints; --slow adds 100,000 frames."""
     import roma
 
-    from hmr4d.body.body_model import load_body
     from hmr4d.body.fitting import fit_body
+    from hmr4d.body.loading import load_body
 
     body = load_body("anny")
     generator = torch.Generator().manual_seed(0)
@@ -372,7 +372,7 @@ def fitting(options: Options) -> dict[str, Case]:
 
 def exports(options: Options) -> dict[str, Case]:
     """Files of a motion whose bones all change their length: a minute and ten at 30 fps; --slow adds 100,000 frames."""
-    from hmr4d.body.body_model import load_body
+    from hmr4d.body.loading import load_body
     from hmr4d.body.skeleton import SMPL22
     from hmr4d.visualization.motion_files import EXPORTS
 

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hmr4d.body.body_model import Body, load_body
+from hmr4d.body.body_model import Body
 from hmr4d.body.fitting import BodyFit, fit_body
 from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.joint_noise import LEAST_NOISE
+from hmr4d.body.loading import load_body
 from hmr4d.body.shape_fitting import num_coefficients
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smpl_bodies import load_smpl_body

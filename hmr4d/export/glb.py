@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hmr4d.body.body_model import Body, load_body
+from hmr4d.body.body_model import Body
 from hmr4d.body.joint_conventions import convention_of
+from hmr4d.body.loading import load_body
 from hmr4d.body.posed_body import PosedBody
 from hmr4d.body.skeleton import SMPL22, Skeleton, get_skeleton
 from hmr4d.export.bone_names import OWN_NAMES, bone_names

@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hmr4d.body.body_model import Body, load_body
+from hmr4d.body.body_model import Body
 from hmr4d.body.joint_conventions import bone_directions
+from hmr4d.body.loading import load_body
 from hmr4d.body.posed_body import PosedBody
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.motion.rigid_motion import RigidMotion, follow_joints

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hmr4d.body.body_model import load_body
+from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_files import FAMILIES
 from tests.body.smplh_file import PARENTS as SMPLH_PARENTS

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hmr4d.body.anny_body import MEAN_SHAPE, load_anny, make_light_body
-from hmr4d.body.body_model import load_body
 from hmr4d.body.light_body import LIGHT_BODY, read_body, save_body
+from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
 
 

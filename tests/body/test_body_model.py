@@ -9,9 +9,10 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from hmr4d.body.body_model import Body, load_body
+from hmr4d.body.body_model import Body
 from hmr4d.body.kinematics import forward_kinematics
 from hmr4d.body.light_body import LIGHT_BODY, read_body, save_body
+from hmr4d.body.loading import load_body
 from hmr4d.body.retarget import smpl_mean_bone_lengths
 from hmr4d.body.skeleton import SMPL22
 

@@ -11,10 +11,11 @@ import pytest
 import roma
 import torch
 
-from hmr4d.body.body_model import Body, load_body
+from hmr4d.body.body_model import Body
 from hmr4d.body.fit_refinement import joint_limits
 from hmr4d.body.fitting import BodyFit, fit_bodies, fit_body
 from hmr4d.body.joint_conventions import rest_in_convention
+from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_bodies import SmplBody, load_smpl_body
 from tests.body.smpl_models import smpl_arrays, write_model

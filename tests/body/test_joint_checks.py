@@ -8,8 +8,8 @@ import pytest
 import roma
 import torch
 
-from hmr4d.body.body_model import load_body
 from hmr4d.body.joint_checks import axes_doubt, check_bones, check_finite, check_size
+from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import COCO17, SKELETONS, SMPL22
 from tests.body.true_motions import true_motions
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hmr4d.body.body_model import load_body
 from hmr4d.body.joint_conventions import (
     METADATA_KEY,
     bone_directions,
@@ -15,6 +14,7 @@ from hmr4d.body.joint_conventions import (
     rest_in_convention,
     standing_directions,
 )
+from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
 from tests.export.motions import HEADINGS, heading
 

@@ -8,8 +8,8 @@ import pytest
 import roma
 import torch
 
-from hmr4d.body.body_model import load_body
 from hmr4d.body.joint_noise import joint_noise, without_noise
+from hmr4d.body.loading import load_body
 from tests.body.true_motions import true_motions
 
 BODY = load_body("anny")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from hmr4d.body.body_model import load_body
+from hmr4d.body.loading import load_body
 from hmr4d.body.model_conversion import convert_model
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_bodies import SmplBody, load_smpl_body

@@ -12,7 +12,7 @@ import pytest
 import roma
 import torch
 
-from hmr4d.body.body_model import load_body
+from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.cli import fit

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from hmr4d.body.body_model import load_body
 from hmr4d.body.inverse_kinematics import posed_joints
+from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
 
 HEADINGS = [45.0 * k for k in range(8)]

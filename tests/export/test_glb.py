@@ -10,9 +10,10 @@ import pytest
 import roma
 import torch
 
-from hmr4d.body.body_model import Body, load_body
+from hmr4d.body.body_model import Body
 from hmr4d.body.joint_conventions import METADATA_KEY, rest_in_convention
 from hmr4d.body.light_body import stick_body
+from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.export.bone_names import bone_names

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmr4d.body.body_model import load_body
+from hmr4d.body.loading import load_body
 from hmr4d.export.glb import write_posed_glb
 from tests.export.test_glb import FPS, moving
 from tests.visualization.browser import Browser, find_chromium

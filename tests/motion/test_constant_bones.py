@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from hmr4d.body.body_model import load_body
 from hmr4d.body.inverse_kinematics import posed_joints, solve_pose
+from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.motion import constant_bones
 from hmr4d.motion.constant_bones import STEADINESS, WEIGHTS, with_constant_bones

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.body.body_model import load_body
 from hmr4d.body.inverse_kinematics import posed_joints
 from hmr4d.body.joint_conventions import bone_directions, rest_in_convention
+from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.motion.rigid_motion import follow_joints
 from tests.export.motions import HEADINGS, heading, rigid_motion

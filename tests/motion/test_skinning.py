@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from hmr4d.body.body_model import Body, load_body
+from hmr4d.body.body_model import Body
 from hmr4d.body.joint_conventions import rest_in_convention
 from hmr4d.body.light_body import stick_body
+from hmr4d.body.loading import load_body
 from hmr4d.body.posed_body import FRAMES_OF_MESH, PosedBody
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.motion.skinning import pose_after, sinking

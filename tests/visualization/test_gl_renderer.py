@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from hmr4d.body.body_model import load_body
+from hmr4d.body.loading import load_body
 from hmr4d.visualization.figure_style import body_colours
 from hmr4d.visualization.gl_renderer import GlMeshRenderer
 from hmr4d.visualization.mesh_renderer import MeshRenderer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.body.body_model import load_body
+from hmr4d.body.loading import load_body
 from hmr4d.motion.skinning import pose_after
 from hmr4d.visualization.mesh_video import mesh_frames, write_mesh_video
 from hmr4d.visualization.pixels import to_image

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from hmr4d.body.body_model import load_body
 from hmr4d.body.fitting import fit_bodies
 from hmr4d.body.joint_conventions import convention_facts
+from hmr4d.body.loading import load_body
 from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
 from hmr4d.visualization.motion_files import slug
 
