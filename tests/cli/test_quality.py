@@ -216,7 +216,7 @@ def test_default_prompts_follow_the_data_in_the_store(store):
 def test_checkpoint_of_a_run(store, classifier_folder, tmp_path, short_training, capsys):
     checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
     checkpoint.parent.mkdir(parents=True)
-    overrides = ["network=tiny", "text=hash"]
+    overrides = ["network=32x2", "text=hash"]
     from hydra.utils import instantiate
 
     from hmr4d.engine.compose import compose_config, save_config

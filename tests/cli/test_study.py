@@ -21,7 +21,7 @@ from hmr4d.nn.text import HashTextEncoder, encode_numpy
 from hmr4d.representation.hml263 import load_statistics
 
 SMALL = (
-    "network=tiny", "text=hash", "data.batch_size=2", "data.batches_per_epoch=1", "trainer.accelerator=cpu",
+    "network=32x2", "text=hash", "data.batch_size=2", "data.batches_per_epoch=1", "trainer.accelerator=cpu",
     "trainer.log_every_n_steps=1", "~logger.tensorboard",
 )  # fmt: skip
 

@@ -51,7 +51,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words(inputs: Path, out: Path, *more: str, exp: str = "motion2to3/pretrain_2d") -> list[str]:
     """Overrides that make any training small."""
     return [
-        f"exp={exp}", "text=hash", "network=tiny", f"paths.inputs={inputs}", f"paths.outputs={out}",
+        f"exp={exp}", "text=hash", "network=32x2", f"paths.inputs={inputs}", f"paths.outputs={out}",
         "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1",
         "data.batch_size=2", f"data.batches_per_epoch={STEPS_PER_EPOCH}", "data.num_workers=0", *more,
     ]  # fmt: skip

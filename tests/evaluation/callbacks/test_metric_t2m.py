@@ -67,7 +67,7 @@ def configuration(inputs: Path, out: Path, *more: str) -> DictConfig:
 def composed(inputs: Path, groups: tuple[str, ...]) -> DictConfig:
     """Composing takes longer than a test, so that it is done once for each choice of groups."""
     return compose_config([
-        "exp=motion2to3/finetune_mv", "global/task=text2motion/test", "text=hash", "network=tiny",
+        "exp=motion2to3/finetune_mv", "global/task=text2motion/test", "text=hash", "network=32x2",
         f"paths.inputs={inputs}", f"ckpt_path={inputs / 'model.ckpt'}", "trainer.accelerator=cpu",
         "+trainer.enable_progress_bar=false", "pipeline.sampling.num_inference_steps=1", f"replications={REPEATS}",
         f"multimodality_captions={VARIED}", f"multimodality_samples={SAMPLES}", *groups,

@@ -31,7 +31,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     write_store(folder / "bandai_namco", {"clip0": 40}, splits={"clip0": "test"}, text_cache=False)
     torch.manual_seed(0)
-    cfg = compose_config(["exp=motion2to3/finetune_mv", "text=hash", "network=tiny"])
+    cfg = compose_config(["exp=motion2to3/finetune_mv", "text=hash", "network=32x2"])
     state = {f"pipeline.denoiser.{k}": v for k, v in instantiate(cfg.network).state_dict().items()}
     torch.save({"state_dict": state}, folder / "model.ckpt")
     return folder
@@ -39,7 +39,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def composed(inputs: Path, out: Path, *more: str) -> DictConfig:
     return compose_config([
-        "text=hash", "network=tiny", f"paths.inputs={inputs}", f"paths.outputs={out}", "trainer.accelerator=cpu",
+        "text=hash", "network=32x2", f"paths.inputs={inputs}", f"paths.outputs={out}", "trainer.accelerator=cpu",
         f"ckpt_path={inputs / 'model.ckpt'}", "+trainer.enable_progress_bar=false",
         "pipeline.sampling.num_inference_steps=1", "+global/append=add_cb_Wis3d_2dto3dVisualizer", *more,
     ])  # fmt: skip
