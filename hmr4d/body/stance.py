@@ -37,10 +37,6 @@ class BodyPoints(NamedTuple):
     head: int | None
     feet: tuple[int, ...]
 
-    @property
-    def are_known(self) -> bool:
-        return self.head is not None and bool(self.feet)
-
 
 def points_of_skeleton(skeleton: Skeleton) -> BodyPoints:
     """Head and feet of a known skeleton."""

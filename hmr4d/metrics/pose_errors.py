@@ -200,23 +200,6 @@ def foot_sliding(feet: Tensor, target_feet: Tensor) -> Tensor:
     return feet.diff(dim=-3).norm(dim=-1)[contact] * MM
 
 
-def match_first_heading(pred: Tensor, target: Tensor, root_joints: Sequence[int]) -> Tensor:
-    """`pred` (..., L, J, 3), y up, turned about the vertical through its first root so that its first pose fits best.
-
-    For methods that know no absolute heading, before `t_root`; absolute ones are measured as they are.
-    """
-    pivot = root_path(pred[..., :1, :, :], root_joints)[..., None, :]  # (..., 1, 1, 3)
-    x = (pred[..., :1, :, :] - pivot)[..., 0, :, :]
-    y = (target[..., :1, :, :] - root_path(target[..., :1, :, :], root_joints)[..., None, :])[..., 0, :, :]
-    sine = (x[..., 2] * y[..., 0] - x[..., 0] * y[..., 2]).sum(-1)
-    cosine = (x[..., 0] * y[..., 0] + x[..., 2] * y[..., 2]).sum(-1)
-    angle = torch.atan2(sine, cosine)[..., None, None]
-    moved = pred - pivot
-    mx, my, mz = moved.unbind(-1)
-    c, s = angle.cos(), angle.sin()
-    return torch.stack([c * mx + s * mz, my, c * mz - s * mx], -1) + pivot
-
-
 class PoseErrorMetric(RowMetric):
     """`pose_errors` over the sequences of a set, averaged in both ways that tables use.
 

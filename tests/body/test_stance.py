@@ -48,7 +48,7 @@ def test_bones_of_no_length_do_not_end_the_height() -> None:
     assert (points.head, points.feet) == (5, (3,))
     assert body_height(pose, points) == pytest.approx(9 + 8 + np.sqrt(2))
     unnamed = points_by_name(["a", "b", "c", "d", "e", "f"], parents[:6])
-    assert not unnamed.are_known and body_height(pose[:, :6], unnamed) == pytest.approx((8 + np.sqrt(2)) / 1.35 * 1.5)
+    assert not unnamed.feet and body_height(pose[:, :6], unnamed) == pytest.approx((8 + np.sqrt(2)) / 1.35 * 1.5)
     assert body_height(pose[:, :1], points_by_name(["a"], [-1])) == 0
 
 
@@ -88,5 +88,6 @@ def test_sizes_and_speeds_of_nobody_are_told() -> None:
 
 
 def test_every_skeleton_has_a_head_and_feet() -> None:
-    assert all(points_of_skeleton(skeleton).are_known for skeleton in SKELETONS.values())
+    points = [points_of_skeleton(skeleton) for skeleton in SKELETONS.values()]
+    assert all(one.head is not None and one.feet for one in points)
     assert points_of_skeleton(COCO17).head == 0

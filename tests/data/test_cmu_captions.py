@@ -2,7 +2,8 @@
 
 import pytest
 
-from hmr4d.data.importers.cmu_captions import GROUPS, OTHER, mirrored_group, read_cmu_captions
+from hmr4d.data.captions import mirror_text
+from hmr4d.data.importers.cmu_captions import GROUPS, OTHER, read_cmu_captions
 
 SENTENCES = ", ".join(f"a person does it in way {n}" for n in range(8))
 ACTIONS = f"""
@@ -57,8 +58,8 @@ def test_folder_without_files_has_no_captions(tmp_path):
 
 
 def test_groups_with_a_side_have_their_mirror_image():
-    assert all(mirrored_group(group) in GROUPS for group in GROUPS)
-    assert mirrored_group("walk-turn-left") == "walk-turn-right" and mirrored_group("sit") == "sit"
+    assert all(mirror_text(group) in GROUPS for group in GROUPS)
+    assert mirror_text("walk-turn-left") == "walk-turn-right" and mirror_text("sit") == "sit"
 
 
 @pytest.mark.parametrize(

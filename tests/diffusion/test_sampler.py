@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmr4d.diffusion.noise import RecordedNoise
 from hmr4d.diffusion.sampler import guide, sample
 from hmr4d.diffusion.schedule import NoiseSchedule
+from tests.diffusion.recorded_noise import RecordedNoise
 
 MEAN, STD = 0.7, 0.4
 

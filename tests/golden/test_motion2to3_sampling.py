@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmr4d.diffusion.noise import RecordedNoise, WorldNoise, view_noise
+from hmr4d.diffusion.noise import WorldNoise, view_noise
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.methods.motion2to3.pipeline import Conditions, Motion2to3Pipeline, SamplingOptions, ViewsSample
 from hmr4d.representation.next_root import from_next_root
+from tests.diffusion.recorded_noise import RecordedNoise
 from tests.golden.published import small_pipeline, text_features
 from tests.golden.vectors import TOLERANCE, assert_close, features, groups, tensors
 

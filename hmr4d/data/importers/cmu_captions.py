@@ -23,8 +23,6 @@ from typing import Any
 
 import yaml
 
-from hmr4d.data.captions import mirror_text
-
 FOLDER = Path(str(resources.files("hmr4d.data") / "resources" / "cmu_captions"))
 SECTIONS = ("actions", "descriptions", "clips", "left_out")
 MIN_SENTENCES = 8
@@ -38,11 +36,6 @@ GROUPS = (
     "jog-in-place", "laugh", "balance", "ballet", "salsa", "indian-dance", "pop-dance", "cartwheel", "flip", "animal",
     "pantomime", "referee-signals", "motorcycle", "stand", OTHER,
 )  # fmt: skip
-
-
-def mirrored_group(group: str) -> str:
-    """The group of a mirrored clip: "walk-turn-left" for "walk-turn-right"; groups without a side stay."""
-    return mirror_text(group)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.diffusion.noise import RecordedNoise
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, TrainingDraws
@@ -22,6 +21,7 @@ from hmr4d.representation.motion2d import Motion2DCodec
 from hmr4d.representation.next_root import NEUTRAL_HEIGHT, body_height
 from hmr4d.representation.views import OrthographicViews
 from hmr4d.utils.randomness import ItemRandom
+from tests.diffusion.recorded_noise import RecordedNoise
 from tests.methods.motion2to3.tiny import TEXT_DIM, tiny_batch, tiny_denoiser, tiny_pipeline
 
 PROMPTS = ["a person walks", "someone bows very politely to the left", "a kick"]

@@ -56,10 +56,6 @@ class Observation:
         """(L, 3) metres, world."""
         return self.centre + self.root_depth[:, None] * self.root_direction
 
-    def at_depth(self, depth: Tensor) -> Tensor:
-        """World points (L, J, 3) on the rays at depths (L, J)."""
-        return self.centre + depth[..., None] * self.directions
-
 
 def observe(
     kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton, bones: Tensor, *, use_floor: bool = True
