@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from hmr4d.data.batching import SeededBatches, collate
-from hmr4d.data.store import TextCache
+from hmr4d.data.store import NoClipsError, TextCache
+
+logger = logging.getLogger(__name__)
 
 
 class MotionSource(Protocol):
@@ -70,7 +73,10 @@ class MotionDataModule(pl.LightningDataModule):
         train: builds the training dataset; None when there is nothing to train on.
         extra: builds a second one to train on beside it, whose items have the same keys; None for none.
         extra_share: of the draws that `extra` gets.
-        val: builds the dataset to validate on, for trainings that validate.
+        val: builds the dataset to validate on, for trainings that validate. Where the store has no clip for it, the
+            training goes on without, and says so.
+        val_split: where `val` is None: the split of the training dataset's own store to validate on.
+        val_items: so many items of it, evenly spread; None takes all.
         test: builds the test or prediction dataset.
         batch_size, test_batch_size: items per batch and process.
         num_workers: loader processes; the items do not depend on it.
@@ -86,17 +92,20 @@ class MotionDataModule(pl.LightningDataModule):
         test: Callable[[], MotionSource] | None = None, batch_size: int = 32, test_batch_size: int = 16,
         num_workers: int = 0, batches_per_epoch: int | None = None, balance_power: float | None = None,
         bucket: int = 8, pad_frames: int | None = None, seed: int = 0,
-        extra: Callable[[], MotionSource] | None = None, extra_share: float = 0.5,
+        extra: Callable[[], MotionSource] | None = None, extra_share: float = 0.5, val_items: int | None = None,
+        val_split: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if train is not None and extra is not None:
             balance_power = 1.0 if balance_power is None else balance_power  # shares are shares of weighted draws
             train = partial(_beside, train, extra, extra_share)
+        if val is None and val_split is not None and train is not None:
+            val = partial(train, split=val_split)
         self._build = {"train": train, "val": val, "test": test}
         self._built: dict[str, MotionSource] = {}
         self.batch_size, self.test_batch_size, self.num_workers = batch_size, test_batch_size, num_workers
         self.batches_per_epoch, self.balance_power, self.bucket = batches_per_epoch, balance_power, bucket
-        self.pad_frames, self.seed = pad_frames, seed
+        self.pad_frames, self.seed, self.val_items = pad_frames, seed, val_items
         if val is None:  # else Lightning warns of a loader without a validation step
             self.val_dataloader = super().val_dataloader
 
@@ -128,15 +137,22 @@ class MotionDataModule(pl.LightningDataModule):
             collate_fn=partial(collate, pad_frames=self.pad_frames),
         )
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        return self._in_order("val")
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        try:
+            dataset = self.dataset("val")
+        except NoClipsError as error:
+            logger.warning("There is no validation loss: %s", error)
+            return []
+        if self.val_items is None or self.val_items >= len(dataset):
+            return self._in_order(dataset)
+        return self._in_order(Subset(dataset, np.linspace(0, len(dataset) - 1, self.val_items).astype(int).tolist()))
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return self._in_order("test")
+        return self._in_order(self.dataset("test"))
 
-    def _in_order(self, part: str) -> DataLoader[Any]:
+    def _in_order(self, dataset: Any) -> DataLoader[Any]:
         return DataLoader(
-            self.dataset(part),  # type: ignore[arg-type]
+            dataset,
             batch_size=self.test_batch_size,
             num_workers=self.num_workers,
             collate_fn=partial(collate, pad_frames=self.pad_frames),

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from hmr4d.camera.orbit_rigs import OrbitRig, SingleCamera
 from hmr4d.data.clip_index import Example, IndexRules, build_index
-from hmr4d.data.store import MotionStore, TextCache
+from hmr4d.data.store import MotionStore, NoClipsError, TextCache
 from hmr4d.data.text_embeddings import CaptionEncoder, ensure_text_cache
 from hmr4d.data.windows import FreeWindows
 from hmr4d.geometry.cameras import square_intrinsics
@@ -104,7 +104,7 @@ class MotionViews(Dataset[dict[str, Any]]):
         self.windows, self.is_notext = windows, is_notext
         self.examples: list[Example] = build_index(self.store, split, rules)
         if not self.examples:
-            raise ValueError(f"No examples in {self.store.path}, split '{split}', under {rules}.")
+            raise NoClipsError(f"No examples in {self.store.path}, split '{split}', under {rules}.")
         self.text_cache: TextCache | None = None
         if text_encoder is not None:
             self.text_cache = ensure_text_cache(self.store, text_encoder, text_builder)

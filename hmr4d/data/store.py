@@ -32,6 +32,10 @@ _JOINTS = "joints.npy"
 TABLE_FILES = ("clips.json", "captions.json", "clip_captions.npz")
 
 
+class NoClipsError(ValueError):
+    """A store has no such split, or no clip of it is left by the rules."""
+
+
 class StoreError(ValueError):
     """A store that is missing, damaged or written by another version."""
 
@@ -155,7 +159,7 @@ class MotionStore:
             return np.array([index[n] for n in self._split_lists[split] if n in index], dtype=np.int64)
         if split not in self.splits:
             known = sorted({*self._split_lists, *self.splits} - {""})
-            raise ValueError(f"Motion store '{self.name}' has no split '{split}'; it has {known}.")
+            raise NoClipsError(f"Motion store '{self.name}' has no split '{split}'; it has {known}.")
         return np.flatnonzero(np.array(self.splits) == split).astype(np.int64)
 
     @cached_property

@@ -12,14 +12,18 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import get_method, instantiate
-from omegaconf import DictConfig, ListConfig, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
-from hmr4d.engine.callbacks.resume import ResumeAtEpochStart
-from hmr4d.engine.compose import listed, save_config
+from hmr4d.engine.callbacks.learning_rate import LogLearningRate
+from hmr4d.engine.callbacks.resume import ResumeTraining
+from hmr4d.engine.compose import listed, load_config, save_config
 from hmr4d.engine.published_names import map_targets
 
 logger = logging.getLogger(__name__)
+
+MIN_ROWS = 20  # of the curves of a short training
 
 
 def build(cfg: DictConfig) -> tuple[pl.LightningModule, pl.LightningDataModule, pl.Trainer]:
@@ -32,10 +36,27 @@ def build(cfg: DictConfig) -> tuple[pl.LightningModule, pl.LightningDataModule, 
         model.load_start(path, cfg.ckpt_type, is_training=cfg.task == "fit")
         logger.info("Weights: %s.", path)
     data = instantiate(cfg.data if cfg.datamodule is None else cfg.datamodule, _convert_="all")
-    callbacks = [ResumeAtEpochStart(), *(instantiate(c, _convert_="all") for c in listed(cfg.callbacks))]
+    callbacks = [instantiate(c, _convert_="all") for c in listed(cfg.callbacks)]
     loggers = [instantiate(c, _convert_="all") for c in listed(cfg.logger)]
-    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, _convert_="all")
+    if cfg.task == "fit":
+        callbacks = [ResumeTraining(optimizer_settings(cfg)), LogLearningRate(), *callbacks]
+    trainer = instantiate(
+        cfg.trainer, callbacks=callbacks, logger=loggers, log_every_n_steps=steps_per_row(cfg), _convert_="all"
+    )
     return model, data, trainer
+
+
+def optimizer_settings(cfg: DictConfig) -> dict[str, Any]:
+    """The numbers that the configuration gives its optimizer, by name."""
+    named = OmegaConf.to_container(cfg.optimizer, resolve=True)
+    assert isinstance(named, dict)
+    return {str(name): value for name, value in named.items() if not str(name).startswith("_")}
+
+
+def steps_per_row(cfg: DictConfig) -> int:
+    """Training steps from one row of the curves to the next: fewer where few are trained, for at least 20 rows."""
+    every, steps = int(cfg.trainer.log_every_n_steps), int(cfg.trainer.max_steps)
+    return max(1, min(every, steps // MIN_ROWS)) if steps > 0 else every
 
 
 def starting_weights(cfg: DictConfig) -> Any:
@@ -87,6 +108,30 @@ def resume_path(cfg: DictConfig) -> Path | None:
     return chosen
 
 
+def check_resumable(cfg: DictConfig, checkpoint: Path) -> None:
+    """ValueError when a checkpoint of the run cannot go on with the network or the optimizer of the configuration."""
+    path = checkpoint.parent.parent / "config.yaml"
+    if not path.is_file():
+        return
+    saved, wanted = load_config(path), OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    for key in ("network", "optimizer._target_"):
+        before, now = (_flat(OmegaConf.select(c, key), key) for c in (saved, wanted))
+        changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+        if changed:
+            shown = ", ".join(f"{k} was {before.get(k)} and is {now.get(k)}" for k in changed[:3])
+            raise ValueError(
+                f"{checkpoint} cannot go on with another {key.split('.')[0]}: {shown}. Resume with the settings in "
+                f"{path}, or start a new run in another output_dir from ckpt_path={checkpoint}."
+            )
+
+
+def _flat(node: Any, place: str) -> dict[str, Any]:
+    """Dotted name -> value of everything below a node."""
+    if isinstance(node, DictConfig):
+        return {k: v for name in node for k, v in _flat(node[name], f"{place}.{name}").items()}
+    return {place: node}
+
+
 def finished_steps(path: Path) -> int:
     """Training steps behind a checkpoint to resume from. ValueError when the file is damaged or something else."""
     try:
@@ -125,10 +170,12 @@ def run(cfg: DictConfig) -> Any:
         prepare_predict(cfg)
     if cfg.task == "test" and "test_runner" not in cfg:
         raise ValueError("Task test has no clips: choose it with global/task=text2motion/test or lift/synthetic.")
+    resume = resume_path(cfg) if cfg.task == "fit" else None
+    if resume is not None:
+        check_resumable(cfg, resume)
     logger.info("Configuration: %s.", save_config(cfg, cfg.output_dir))
     if cfg.task == "test":
         return get_method(cfg.test_runner)(cfg)
-    resume = resume_path(cfg) if cfg.task == "fit" else None
     model, data, trainer = build(cfg)
     if cfg.task == "fit":
         if resume is not None:
@@ -136,9 +183,21 @@ def run(cfg: DictConfig) -> Any:
             for csv_logger in (one for one in trainer.loggers if isinstance(one, CSVLogger)):
                 continue_curve(csv_logger, steps)
             logger.info("Resuming from %s after %d steps.", resume, steps)
-        return trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
+        trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
+        report_training(trainer)
+        return None
     # Motions go to the callbacks; keeping them all would also fill the memory.
     return trainer.predict(model, datamodule=data, return_predictions=False)
+
+
+def report_training(trainer: pl.Trainer) -> None:
+    """The last line of a training: steps, last losses, checkpoint."""
+    values = {k: float(v) for k, v in trainer.callback_metrics.items()}
+    last = {k: values[k] for k in ("train/loss_epoch", "val/loss") if k in values}
+    losses = ", ".join(f"{name.removesuffix('_epoch')} {value:.4g}" for name, value in last.items())
+    savers = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+    checkpoint = next((path for c in savers if (path := c.last_model_path or c.best_model_path)), "none")
+    logger.info("Trained %d steps: %s. Checkpoint: %s.", trainer.global_step, losses or "no loss logged", checkpoint)
 
 
 def prepare_predict(cfg: DictConfig) -> None:

@@ -26,6 +26,8 @@ class TrainablePipeline(Protocol):
 
     def training_loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]: ...
 
+    def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]: ...
+
 
 def freeze_parameters(network: nn.Module, group: str, groups: Mapping[str, Sequence[str]]) -> None:
     """Switches off the gradients of the parameters with a part of their name that begins as named in `groups[group]`.
@@ -41,10 +43,10 @@ def freeze_parameters(network: nn.Module, group: str, groups: Mapping[str, Seque
 
 
 class PipelineModule(pl.LightningModule):
-    """Trains a pipeline: warm-up, then a cosine down to `final_lr`.
+    """Trains a pipeline: warm-up, then a cosine down to `final_lr`. Validation logs the pipeline's monitors.
 
     Args:
-        pipeline: an `nn.Module` with `draw_training` and `training_loss`, see `TrainablePipeline`.
+        pipeline: an `nn.Module` with `draw_training`, `training_loss` and `monitor`, see `TrainablePipeline`.
         optimizer: parameters -> optimiser.
         warmup_steps: steps of linear warm-up.
         decay_steps: length of the cosine decay after the warm-up, down to `final_lr`; None lets it last until the
@@ -78,6 +80,10 @@ class PipelineModule(pl.LightningModule):
         size = len(batch["lengths"])
         self.log_dict({f"train/{k}": v for k, v in terms.items()}, prog_bar=True, batch_size=size, on_epoch=True)
         return terms["loss"]
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        values = self.pipeline.monitor(batch, torch.Generator().manual_seed(mix_seed(self.seed, batch_idx)))
+        self.log_dict({f"val/{k}": v for k, v in values.items()}, batch_size=len(batch["lengths"]), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.build_optimizer([p for p in self.parameters() if p.requires_grad])

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import re
 import shutil
 import signal
 import subprocess
@@ -82,6 +83,63 @@ def test_experiment_trains_three_steps(exp: str, inputs: Path, tmp_path: Path) -
     losses = [row["train/loss_step"] for row in curve(Path(cfg.output_dir)) if "train/loss_step" in row]
     assert len(losses) == 3 and np.isfinite(losses).all()
     assert (Path(cfg.output_dir) / "config.yaml").is_file()
+
+
+def test_a_training_shows_rate_validation_and_where_it_ended(
+    inputs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = ["trainer.max_steps=6", "trainer.check_val_every_n_epoch=1", "model.warmup_steps=3"]
+    cfg = compose_config(words(inputs, tmp_path, *options, "trainer.log_every_n_steps=50"))
+    with caplog.at_level(logging.INFO, "hmr4d.engine.run"):
+        run(cfg)
+    rows = curve(Path(cfg.output_dir))
+    rates = [row["lr"] for row in rows if "train/loss_step" in row]
+    assert len(rates) == 6 and rates[:3] == pytest.approx([cfg.optimizer.lr * k / 3 for k in (1, 2, 3)])
+    assert len([row for row in rows if "val/loss" in row]) == 2
+    assert re.search(r"Trained 6 steps: train/loss [\d.]+, val/loss [\d.]+\. Checkpoint: .*last\.ckpt", caplog.text)
+
+
+def test_a_store_without_a_validation_split_trains_all_the_same(
+    inputs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(
+        compose_config(
+            words(inputs, tmp_path, "trainer.max_steps=3", "data.val_split=none", "trainer.check_val_every_n_epoch=1")
+        )
+    )
+    assert "There is no validation loss: Motion store 'synthetic' has no split 'none'" in caplog.text
+
+
+def test_settings_changed_on_resume_are_used(inputs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def train(*more: str) -> list[dict[str, float]]:
+        cfg = compose_config(words(inputs, tmp_path, "model.final_lr=1", "model.warmup_steps=2", *more))
+        with caplog.at_level(logging.INFO, "hmr4d.engine.callbacks.resume"):
+            run(cfg)
+        return [row for row in curve(Path(cfg.output_dir)) if "train/loss_step" in row]
+
+    train("optimizer.lr=1e-3", f"trainer.max_steps={STEPS_PER_EPOCH}")
+    assert "from here on" not in caplog.text
+    changed = ["resume_training=true", "optimizer.lr=1e-4", "optimizer.weight_decay=0.5", "trainer.max_steps=6"]
+    rates = [row["lr"] for row in train(*changed)]
+    assert rates == pytest.approx([0.5e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4])
+    assert "optimizer.lr is 0.0001 from here on; the checkpoint had 0.001." in caplog.text
+    saved = torch.load(tmp_path / "bandai_namco/motion2to3_pretrain_2d/checkpoints/last.ckpt", weights_only=True)
+    assert saved["optimizer_states"][0]["param_groups"][0]["weight_decay"] == 0.5
+
+
+def test_another_network_or_optimizer_cannot_resume(inputs: Path, tmp_path: Path) -> None:
+    run(compose_config(words(inputs, tmp_path, "trainer.max_steps=1")))
+    saved = (tmp_path / "bandai_namco/motion2to3_pretrain_2d/config.yaml").read_text()
+    for change, message in (
+        (
+            "network.dim=64",
+            r"another network: network.dim was 32 and is 64\. Resume with .*config.yaml",
+        ),
+        ("optimizer=adam", r"another optimizer: optimizer._target_ was torch.optim.AdamW and is"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(compose_config(words(inputs, tmp_path, "trainer.max_steps=2", "resume_training=true", change)))
+    assert (tmp_path / "bandai_namco/motion2to3_pretrain_2d/config.yaml").read_text() == saved
 
 
 def test_killed_training_resumes_the_same_curve(inputs: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hmr4d.data.clip_index import Labels, labelled_clips
 from hmr4d.data.datasets import cell_weights
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.lifting.placement import PlacementRules, find_place
-from hmr4d.data.store import MotionStore, TextCache
+from hmr4d.data.store import MotionStore, NoClipsError, TextCache
 from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_angles, camera_condition, camera_pose, mirror_rig, project
 from hmr4d.keypoint_files.smpl_joints import smpl22_from_detections
@@ -181,7 +181,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
         frames = np.array([resampled_length(int(n), self.store.fps, fastest) for n in self.store.lengths[clips]])
         kept = clips[frames >= self.min_frames]
         if not len(kept):
-            raise ValueError(
+            raise NoClipsError(
                 f"No clip of {self.store.path}, split '{split}', has {self.min_frames} frames at {self.fps:g} fps and "
                 f"{self.augmentation.speed[1]:g} times the speed. Lower min_frames."
             )

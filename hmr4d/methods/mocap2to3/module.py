@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -15,7 +14,6 @@ from hmr4d.methods.mocap2to3.checkpoints import load_weights
 from hmr4d.methods.mocap2to3.output import LiftOutput
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
 from hmr4d.nn.training import PipelineModule, freeze_parameters
-from hmr4d.utils.randomness import mix_seed
 
 # Parts that the first stage brings along; what stays free is what several views add.
 FREEZE_GROUPS = {
@@ -28,7 +26,7 @@ FREEZE_GROUPS = {
 
 
 class Mocap2to3Module(PipelineModule):
-    """Trains a `Mocap2to3Pipeline`; validation logs its monitors.
+    """Trains and tests a `Mocap2to3Pipeline`.
 
     Args:
         pipeline: the method.
@@ -58,7 +56,3 @@ class Mocap2to3Module(PipelineModule):
             fps=float(batch["fps"][0]), lengths=batch["lengths"], seed=batch["seed"].tolist(),
             num_samples=int(batch["num_samples"][0]),
         )  # fmt: skip
-
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        values = self.pipeline.monitor(batch, torch.Generator().manual_seed(mix_seed(self.seed, batch_idx)))
-        self.log_dict({f"val/{k}": v for k, v in values.items()}, batch_size=len(batch["lengths"]), sync_dist=True)
