@@ -42,6 +42,7 @@ from hmr4d.utils.progress import progress
 if TYPE_CHECKING:
     from hmr4d.data.importers.humanml3d_build import BuildReport
 
+STATISTICS_FILE = "motion2d_statistics.npz"  # in a store; configs/data reads it there
 _Commands = argparse._SubParsersAction
 # Below the inputs.
 CLIP_FOLDER = Path("checkpoints/huggingface/clip-vit-base-patch32")
@@ -349,7 +350,9 @@ def _add_statistics(commands: _Commands) -> None:
     command.add_argument("--exp", default="motion2to3/finetune_mv", help="experiment whose items are measured")
     command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides, such as data=cmu")
     command.add_argument("--store", type=Path, help="folder of the store; None: that of the experiment")
-    command.add_argument("--out", type=Path, required=True, help=".npz file; its name becomes that of the statistics")
+    command.add_argument(
+        "--out", type=Path, help=f".npz file; default {STATISTICS_FILE} in the store, which trainings on it use"
+    )
     command.add_argument("--items", type=int, default=1500, help="items to draw")
     command.add_argument("--seed", type=int, default=0, help="seed of the draws")
 
@@ -364,13 +367,14 @@ def _run_statistics(args: argparse.Namespace) -> Written:
     cfg.data.train.text_encoder = None
     if args.store is not None:
         cfg.data.train.store = str(args.store)
+    out = args.out or Path(cfg.data.train.store) / STATISTICS_FILE
     statistics = measure_statistics(
-        instantiate(cfg.data.train, _convert_="all")(), name=args.out.stem, num_items=args.items,
+        instantiate(cfg.data.train, _convert_="all")(), name=out.stem, num_items=args.items,
         balance_power=cfg.data.balance_power, seed=args.seed,
     )  # fmt: skip
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    statistics.save(args.out)
-    return Written(args.out, f"mean and deviation of {statistics.mean.size} features in {args.items} items")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    statistics.save(out)
+    return Written(out, f"mean and deviation of {statistics.mean.size} features in {args.items} items")
 
 
 def _run_synthetic(args: argparse.Namespace) -> StoreSummary:

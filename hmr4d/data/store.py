@@ -381,6 +381,8 @@ class StoreWriter:
         licence: short name of its licence.
         notice: text of NOTICE.md: licence and credit.
         settings: everything that shaped the result; kept in store.json.
+        joint_convention: where in the body the joints are, see `hmr4d.body.joint_conventions`; None: where bodies have
+            them.
         fps: frames per second.
         skeleton: joint meaning.
         overwrite: replace a finished store.
@@ -397,6 +399,7 @@ class StoreWriter:
     settings: dict[str, Any]
     fps: float = 20.0
     skeleton: Skeleton = SMPL22
+    joint_convention: str | None = None
     overwrite: bool = False
     origin: Sequence[Path] = ()
     chunk_clips: int = 256
@@ -546,7 +549,8 @@ class StoreWriter:
         num_captions = _write_captions(building, records, annotate, mirror_text, tokenize)
         info = {
             "format": FORMAT, "version": VERSION, "name": self.name, "source": self.source, "licence": self.licence,
-            "fps": self.fps, "skeleton": self.skeleton.name, "num_clips": len(names), "num_frames": sum(lengths),
+            "fps": self.fps, "skeleton": self.skeleton.name, "joint_convention": self.joint_convention,
+            "num_clips": len(names), "num_frames": sum(lengths),
             "settings": self.settings, "dropped": dict(sorted(self._dropped.items())),
         }  # fmt: skip
         if self._notes:

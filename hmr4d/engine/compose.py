@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,24 @@ CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "configs"
 TRUSTED_PACKAGES = ("hmr4d", "torch", "pytorch_lightning")
 # ${package_file:<path inside hmr4d>}: data that ships with the code, wherever the command is run.
 OmegaConf.register_new_resolver("package_file", lambda path: str(PACKAGE_FOLDER / path), replace=True)
+
+
+def store_entry(folder: str, key: str, fallback: Any) -> Any:
+    """An entry of a motion store's store.json; the fallback where there is no store yet, or none with such an entry."""
+    path = Path(folder) / "store.json"
+    return json.loads(path.read_text(encoding="utf-8")).get(key, fallback) if path.is_file() else fallback
+
+
+def store_file(folder: str, name: str, fallback: Any) -> Any:
+    """The path of a file in a motion store; the fallback where there is none."""
+    path = Path(folder) / name
+    return str(path) if path.is_file() else fallback
+
+
+# ${store:<folder>,<key>,<fallback>} and ${store_file:<folder>,<name>,<fallback>}: what a store says of itself goes
+# before what the configuration of a data set says of it.
+OmegaConf.register_new_resolver("store", store_entry, replace=True)
+OmegaConf.register_new_resolver("store_file", store_file, replace=True)
 
 
 def compose_config(overrides: list[str], root: str = "train") -> DictConfig:

@@ -1,5 +1,8 @@
 """Configurations from elsewhere: what may be built from them."""
 
+import json
+from pathlib import Path
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -28,3 +31,17 @@ def test_everything_else_is_refused(target):
     cfg = OmegaConf.create({"name": target, "parts": [{"deep": {"_target_": "${name}"}}]})
     with pytest.raises(ValueError, match=f"asks for {target};"):
         check_targets(cfg)
+
+
+def test_a_store_says_licence_convention_rate_and_statistics(tmp_path: Path) -> None:
+    """What the data configuration says of its own data does not stick to motion of another store."""
+    words = ["exp=motion2to3/finetune_mv", f"data.train.store={tmp_path}"]
+    assert compose_config(words).motion.licence == "CC BY-NC 4.0"  # no store yet: what the data configuration says
+    entries = {"licence": "CC0", "fps": 30.0, "joint_convention": None}
+    (tmp_path / "store.json").write_text(json.dumps(entries))
+    motion = compose_config(words).motion
+    assert (motion.licence, motion.fps, motion.joint_convention) == ("CC0", 30.0, None)
+    assert motion.statistics == "bandai_namco_20fps"
+    (tmp_path / "motion2d_statistics.npz").touch()
+    assert compose_config(words).motion.statistics == str(tmp_path / "motion2d_statistics.npz")
+    assert compose_config([*words, "motion.licence=mine"]).motion.licence == "mine"

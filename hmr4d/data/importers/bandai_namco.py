@@ -207,7 +207,7 @@ def import_bandai_namco(
     root = Path(root)
     writer = StoreWriter(
         Path(out), name=NAME, source=f"{SOURCE}, {SOURCE_URL}", licence=LICENCE, notice=NOTICE, settings=settings,
-        fps=fps, overwrite=overwrite, origin=(root,),
+        fps=fps, joint_convention=NAME, overwrite=overwrite, origin=(root,),
     )  # fmt: skip
 
     def wanted() -> Iterator[BvhSource]:

@@ -181,7 +181,7 @@ def import_cmu(
     }  # fmt: skip
     writer = StoreWriter(
         Path(out), name=NAME, source=SOURCE, licence=LICENCE, notice=NOTICE, settings=settings, fps=fps,
-        overwrite=overwrite, origin=(Path(root), Path(captions)),
+        joint_convention=NAME, overwrite=overwrite, origin=(Path(root), Path(captions)),
     )  # fmt: skip
     for clip in folder.clips.keys() & told.left_out.keys():
         writer.drop(clip, told.left_out[clip])

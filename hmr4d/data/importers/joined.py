@@ -72,7 +72,8 @@ def join_stores(
         licence="; ".join(dict.fromkeys(store.info["licence"] for store in stores)),
         notice="\n\n".join((store.path / "NOTICE.md").read_text(encoding="utf-8").strip() for store in stores),
         settings={"stores": [store.name for store in stores], "retarget": retarget, "pairs": pairs, "seed": seed},
-        fps=stores[0].fps, skeleton=stores[0].skeleton, overwrite=overwrite, origin=[store.path for store in stores],
+        fps=stores[0].fps, skeleton=stores[0].skeleton, joint_convention=_main_convention(stores),
+        overwrite=overwrite, origin=[store.path for store in stores],
     )  # fmt: skip
     captions: dict[str, list[Caption]] = {}
     pieces: list[Piece] = []  # short train clips
@@ -160,3 +161,15 @@ def pair_captions(first: Sequence[Caption], second: Sequence[Caption], rng: rand
         form = rng.choice(CONNECTIVES)
         texts.append(form.format(a=rng.choice(opening), b=_SUBJECT.sub("", rng.choice(closing))))
     return [Caption(text, tuple(pos_tokens(text))) for text in dict.fromkeys(texts)]
+
+
+def _main_convention(stores: Sequence[MotionStore]) -> str | None:
+    """The joint convention of the store with the most frames; a warning where the stores differ."""
+    conventions = {store.name: store.info.get("joint_convention") for store in stores}
+    largest = max(stores, key=lambda store: int(store.lengths.sum()))
+    if len(set(conventions.values())) > 1:
+        logger.warning(
+            "The joint conventions of the stores differ (%s); the joined store says '%s', that of most motion.",
+            ", ".join(f"{name}: {convention}" for name, convention in conventions.items()), conventions[largest.name],
+        )  # fmt: skip
+    return conventions[largest.name]
