@@ -14,12 +14,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from hmr4d.body.skeleton import SKELETONS
 
 ROOT = Path(__file__).resolve().parents[1]
 STATISTICS = sorted((ROOT / "hmr4d" / "representation" / "statistics").glob("*.npz"))
-TEXT_SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".txt", ".cfg", ".sh", ".json", ".html", ".js", ".css", ""}
+TEXT_SUFFIXES = {
+    ".py",
+    ".md",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".txt",
+    ".cfg",
+    ".cff",
+    ".sh",
+    ".json",
+    ".html",
+    ".js",
+    ".css",
+    "",
+}
 # Hosts of package registries and mirrors; their place is a user's own settings. Joined, so that this file passes.
 REGISTRIES = tuple("".join(p) for p in (("py", "pi.org"), ("pythonhosted", ".org"), ("download.py", "torch.org"),
                                         ("npmjs", ".org"), ("index-url", " "), ("index-url", "=")))  # fmt: skip
@@ -174,6 +190,71 @@ def test_only_the_packed_store_and_small_weights_are_tracked() -> None:
             wrong.append(f"{name}: data or pickled weights")
     assert not wrong, "\n".join(wrong)
     assert total < 40_000_000, f"released weights are {total / 1e6:.1f} MB, at most 40 MB"
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+# Sections of documents that a reader of the repository does not have. Numbers are joined on, so that this file passes.
+OUTSIDE_SECTION = re.compile("\u00a7|" + r"\bsections? " + r"\d|\bthe spec(?:ification)?'s\b|\bspec/\w+\.md", re.I)
+ARXIV = re.compile(r"arxiv(?:\.org/abs/|[\s:]+)(\d{4}\.\d{4,5})", re.I)
+REFERENCES = ROOT / "docs" / "references.md"
+
+
+def prose_files() -> list[Path]:
+    return [p for p in text_files() if p.suffix in (".py", ".md", ".yaml", ".cff", ".toml")]
+
+
+def test_no_text_refers_to_a_section_of_an_outside_document() -> None:
+    wrong = [
+        f"{shown(path)}:{number}: {line.strip()[:100]}" for path in prose_files()
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1) if OUTSIDE_SECTION.search(line)
+    ]  # fmt: skip
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_wrong"),
+    [("how it is (section" + " 5.6)", True), ("see Sections" + " 2 and 3", True), ("\u00a7" + "4", True),
+     ("the section `pipeline.sampling` of the file", False), ("eq. 17 of the paper", False)],
+)  # fmt: skip
+def test_outside_sections_are_recognised(line: str, is_wrong: bool) -> None:
+    assert bool(OUTSIDE_SECTION.search(line)) is is_wrong
+
+
+def test_every_arxiv_paper_is_in_the_list_of_references() -> None:
+    listed = set(ARXIV.findall(REFERENCES.read_text("utf-8")))
+    named = {(name, shown(p)) for p in prose_files() for name in ARXIV.findall(p.read_text("utf-8"))}
+    assert listed and len(named) > len(listed)
+    missing = sorted(f"{where}: arXiv {name}" for name, where in named if name not in listed)
+    assert not missing, f"not in {shown(REFERENCES)}:\n" + "\n".join(missing)
+
+
+def test_modules_of_the_list_of_references_exist_and_cite_the_paper() -> None:
+    wrong, rows = [], [r for r in REFERENCES.read_text("utf-8").splitlines() if r.startswith("| ") and "`" in r]
+    assert rows
+    for row in rows:
+        papers, modules = set(ARXIV.findall(row)), re.findall(r"`(hmr4d\.[\w.]+)`", row)
+        for module in modules:
+            path = ROOT / (module.replace(".", "/") + ".py")
+            if not path.is_file():
+                wrong.append(f"{module}: no such module")
+            elif not papers <= set(ARXIV.findall(path.read_text("utf-8"))):
+                wrong.append(f"{module} does not cite {sorted(papers)}")
+            elif not papers and row.split()[1].rstrip(",.") not in path.read_text("utf-8"):
+                wrong.append(f"{module} does not name {row.split()[1]}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_citation_file_names_what_to_cite() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["cff-version"] == "1.2.0" and citation["message"] and citation["title"]
+    assert citation["authors"] == [{"name": "hmr4d contributors"}] and citation["license"] == "MIT"
+    assert citation["version"] == setup_arguments()["version"]
+    assert len({r["title"] for r in citation["references"]}) == len(citation["references"]) >= 7
+    for reference in citation["references"]:
+        assert set(reference) >= {"type", "title", "authors", "year"}, reference["title"]
+        assert all(set(author) == {"family-names", "given-names"} for author in reference["authors"])
+        assert reference["title"].lower() in REFERENCES.read_text("utf-8").lower()
 
 
 # --- packaging --------------------------------------------------------------------------------------------------------

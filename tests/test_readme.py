@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from hmr4d.engine.compose import compose_config
+from tests.test_import_direction import ROOMS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*puts/README.md")])
@@ -233,3 +234,19 @@ def test_index_lists_every_page() -> None:
     listed = set(LINK.findall((ROOT / "docs" / "index.md").read_text("utf-8")))
     missing = {p.name for p in (ROOT / "docs").glob("*.md")} - listed - {"index.md"}
     assert not missing, f"docs/index.md does not list {sorted(missing)}"
+
+
+def test_architecture_lists_the_rooms_in_their_order_and_draws_arrows_to_earlier_ones() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    assert tuple(re.findall(r"^\| `(\w+)` \|", page, re.M)) == ROOMS
+    chains = [line.split(" --> ") for line in map(str.strip, page.splitlines()) if " --> " in line]
+    arrows = [pair for chain in chains for pair in zip(chain, chain[1:], strict=False) if set(pair) <= set(ROOMS)]
+    upwards = [f"{a} --> {b}" for a, b in arrows if ROOMS.index(a) < ROOMS.index(b)]
+    assert len(arrows) >= 6 and not upwards, upwards
+
+
+def test_architecture_names_modules_that_exist() -> None:
+    names = set(re.findall(r"\bhmr4d(?:\.\w+)+", (ROOT / "docs" / "architecture.md").read_text("utf-8")))
+    places = {name: ROOT / name.replace(".", "/") for name in names}
+    missing = sorted(n for n, place in places.items() if not (place.is_dir() or place.with_suffix(".py").is_file()))
+    assert len(names) > 15 and not missing, missing

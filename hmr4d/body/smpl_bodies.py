@@ -1,8 +1,8 @@
 """SMPL, SMPL+H and SMPL-X from the user's licensed files, behind the interface of all bodies.
 
-Loper et al., "SMPL: A Skinned Multi-Person Linear Model", 2015, eq. 2-12; Romero et al., "Embodied Hands", 2017;
-Pavlakos et al., "Expressive Body Capture", 2019. The numbers are those of the package `smplx` for the same files, with
-flat hands at rest and a neutral face; a file is read without running anything in it.
+Loper et al., "SMPL: A Skinned Multi-Person Linear Model", 2015, eq. 2-12; Romero et al., "Embodied Hands", 2017, arXiv
+2201.02610; Pavlakos et al., "Expressive Body Capture", 2019, arXiv 1904.05866. The numbers are those of the package
+`smplx` for the same files, with flat hands at rest and a neutral face; a file is read without running anything in it.
 """
 
 from __future__ import annotations

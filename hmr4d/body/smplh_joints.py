@@ -1,7 +1,7 @@
 """Joints of the SMPL+H body from its parameters: rest joints linear in the shape, then forward kinematics.
 
 Vertices are never made: Loper et al., "SMPL: A Skinned Multi-Person Linear Model", 2015, eq. 10 (joint locations) and
-eq. 4 (joint transforms); Romero et al., "Embodied Hands", 2017, for the 52 joints.
+eq. 4 (joint transforms); Romero et al., "Embodied Hands", 2017, arXiv 2201.02610, for the 52 joints.
 """
 
 from __future__ import annotations

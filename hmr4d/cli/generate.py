@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--out", default="outputs/generated", metavar="DIR", help="folder (outputs/generated)")
     known.add_argument(
         "--export", default="npz,mp4,html", metavar="LIST",
-        help="formats: npz, mp4, mesh, html, bvh, glb, csv, amass (npz,mp4,html); see docs/exports.md",
+        help="formats: npz, mp4, mesh, webp, html, bvh, glb, csv, amass (npz,mp4,html); see docs/exports.md",
     )  # fmt: skip
     known.add_argument("--model", default="motion2to3-bandai", help="name or folder (motion2to3-bandai)")
     known.add_argument("--list-actions", action="store_true", help="say what the model has learnt to do, and end")

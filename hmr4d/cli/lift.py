@@ -50,7 +50,7 @@ SLOWEST_FPS, FASTEST_FPS = 1.0, 1000.0
 SAME_ASPECT = 0.02  # share by which the sides of a video may differ from those of the camera's image
 OVERLAYS = ("video", "sheet", "none")
 DOUBTFUL = 3  # exit status
-_ONE_SKELETON = ("bvh", "glb", "amass", "mesh")  # formats of a posed body
+_ONE_SKELETON = ("bvh", "glb", "amass", "mesh", "webp")  # formats of a posed body
 _OWN = ("npz", "html")  # written here, with more in them
 
 

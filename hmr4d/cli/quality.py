@@ -75,7 +75,8 @@ def parser() -> argparse.ArgumentParser:
         description="Scores generated motion beside real motion: what it shows, by a classifier trained on real "
         "joints, how it moves, and how near it comes to its training clips. Without --weights and --checkpoint only "
         "real motion is scored.",
-        epilog="An interrupted run continues where it stopped; motions are kept in OUT/cache. See docs/results.md.",
+        epilog="An interrupted run continues where it stopped; motions are kept in OUT/cache. "
+        "See docs/results_protocol.md.",
     )
     source = known.add_mutually_exclusive_group()
     source.add_argument("--weights", metavar="NAME", help="released model: name or folder")

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         description="Trains the arms of the study in configs/study.yaml, draws motion from each and scores it beside "
         "real motion, on contents that the 3D stage saw and on contents that it did not.",
         epilog="A stopped study, killed or not, continues where it was with the same command; what is finished is not "
-        "done again. See docs/results.md.",
+        "done again. See docs/results_study.md.",
     )
     known.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of configs/study.yaml")
     known.add_argument("--score-only", action="store_true", help="train nothing: score the arms that are trained")

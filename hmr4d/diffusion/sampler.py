@@ -41,5 +41,5 @@ def sample(
 
 
 def guide(conditional: Tensor, unconditional: Tensor, guidance_scale: float) -> Tensor:
-    """Classifier-free guidance u + s (c - u), Ho & Salimans 2022."""
+    """Classifier-free guidance u + s (c - u): Ho and Salimans 2022, arXiv 2207.12598."""
     return unconditional + guidance_scale * (conditional - unconditional)

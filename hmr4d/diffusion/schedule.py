@@ -1,7 +1,8 @@
 """Noise schedules and the single-step formulas, for a network that predicts the clean sample x_0.
 
-Ho et al. 2020, "Denoising Diffusion Probabilistic Models" (eq. 4, 7); Nichol & Dhariwal 2021 (cosine schedule, eq. 17);
-Song et al. 2021, "Denoising Diffusion Implicit Models" (eq. 12).
+Ho et al., "Denoising Diffusion Probabilistic Models", 2020, arXiv 2006.11239 (eq. 4, 7); Nichol and Dhariwal, "Improved
+Denoising Diffusion Probabilistic Models", 2021, arXiv 2102.09672 (cosine schedule, eq. 17); Song et al., "Denoising
+Diffusion Implicit Models", 2021, arXiv 2010.02502 (eq. 12).
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ class AllPairs:
     """Cross-entropy of finding the motion of a text among all of the batch, and the text of a motion.
 
     Scores are -d^2 / temperature with the distance d that the metrics use, otherwise as by van den Oord et al.,
-    "Representation Learning with Contrastive Predictive Coding", 2018. Where a text describes another motion of the
-    batch too, that pair is left out: it is not wrong.
+    "Representation Learning with Contrastive Predictive Coding", 2018, arXiv 1807.03748. Where a text describes another
+    motion of the batch too, that pair is left out: it is not wrong.
 
     Args:
         temperature: squared distance that counts one unit of score; it sets the scale of the embeddings.

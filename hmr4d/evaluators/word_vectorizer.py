@@ -1,4 +1,7 @@
-"""Words to vectors and word classes, as the published evaluators expect their captions."""
+"""Words to vectors and word classes, as the published evaluators expect their captions.
+
+The vectors are GloVe (Pennington et al., EMNLP 2014).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Where on the floor every pixel of a calibrated camera looks (world: y up, floor y = 0, metres)."""
+"""Where on the floor every pixel of a calibrated camera looks (world: y up, floor y = 0, metres).
+
+These are the ground pointmaps of Mocap-2-to-3 (arXiv 2503.03222, eq. 1: the floor as a plane in the camera). The paper
+stores x, y and z at every pixel. Here a map is a coarse grid, a fourth channel says where there is floor, and far
+points are drawn in to `max_range`.
+"""
 
 from __future__ import annotations
 

@@ -86,8 +86,9 @@ def quat_wxyz_to_rot6d_cols(q: Tensor) -> Tensor:
 
 
 def rot6d_cols_to_matrix(rot6d_cols: Tensor) -> Tensor:
-    """(..., 6), not necessarily orthonormal, -> rotation matrices (..., 3, 3) by Gram-Schmidt (Zhou et al. 2019).
+    """(..., 6), not necessarily orthonormal, -> rotation matrices (..., 3, 3) by Gram-Schmidt.
 
+    Zhou et al., "On the Continuity of Rotation Representations in Neural Networks", CVPR 2019, arXiv 1812.07035.
     Rows of zeros, as padding has them, give zero matrices.
     """
     columns = rot6d_cols.unflatten(-1, (2, 3)).mT

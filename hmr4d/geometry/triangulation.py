@@ -102,8 +102,9 @@ def triangulate_robust(
 
     Rows (R1 - x R3) X = x t3 - t1 and (R2 - y R3) X = y t3 - t2 of each view. The first solve takes `weights`; every
     further one multiplies them by 1 / max(z, 0.1)^2, z being the depth, which makes the algebraic error geometric, and
-    by 1 / (1 + (e / (0.05 scale))^2)^2 for a reprojection error e. Views that a point came to lie behind sit out the
-    next solve. Where the rays are nearly parallel the prior is pulled in. NaN and infinite images weigh nothing.
+    by 1 / (1 + (e / (0.05 scale))^2)^2 for a reprojection error e, the weight of Geman and McClure's function (1987).
+    Views that a point came to lie behind sit out the next solve. Where the rays are nearly parallel the prior is pulled
+    in. NaN and infinite images weigh nothing.
 
     Args:
         points2d: (..., V, N, 2) image coordinates at unit depth (intrinsics removed).

@@ -1,4 +1,4 @@
-"""Fréchet distance between sets of embeddings (Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule...").
+"""Fréchet distance between sets of embeddings: the FID of Heusel et al. 2017, arXiv 1706.08500, eq. 6.
 
 |mean_1 - mean_2|^2 + tr C_1 + tr C_2 - 2 tr (C_1 C_2)^(1/2), with sample covariances (N - 1), all in float64.
 """

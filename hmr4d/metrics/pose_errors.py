@@ -5,6 +5,9 @@ motions; errors go out in millimetres unless a name says otherwise. All work is 
 both motions are seen in changes none of these numbers but t_root_l1, which depends on the axes, so world joints serve
 for the metrics that are defined in the camera's frame too.
 
+W-MPJPE and WA-MPJPE are by Ye et al., "SLAHMR", CVPR 2023, arXiv 2302.12827; the pieces of 100 frames and the RTE are
+those of Shin et al., "WHAM", CVPR 2024, arXiv 2312.07531.
+
 `pose_errors` gives every metric of one sequence, `PoseErrorMetric` the two averages over a set:
 
 ==================  ===========================================================================================

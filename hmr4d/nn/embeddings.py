@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 
 def sinusoidal_table(length: int, dim: int) -> Tensor:
-    """(length, dim): sin(p exp(-2 i ln(10000) / dim)) on even channels 2 i, cos on odd ones (Vaswani et al. 2017)."""
+    """(length, dim): sin(p exp(-2 i ln(10000) / dim)) on even channels 2 i, cos on odd ones.
+
+    Vaswani et al., "Attention Is All You Need", 2017, arXiv 1706.03762.
+    """
     position = torch.arange(length, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, dim, 2, dtype=torch.float32) * (-math.log(10000.0) / dim))
     table = torch.zeros(length, dim)

@@ -1,7 +1,7 @@
 """Pre-norm transformer blocks whose norms and branches are set by a condition vector.
 
-This is AdaLN-zero of DiT (Peebles and Xie 2023, arXiv 2212.09748, section 3.2), with further keys from a memory in the
-same attention.
+This is AdaLN-zero of DiT (Peebles and Xie, "Scalable Diffusion Models with Transformers", ICCV 2023, arXiv 2212.09748).
+It deviates in one thing: the same attention has further keys from a memory, which holds the text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Text encoders behind one interface: token states, their mask and one pooled vector per text."""
+"""Text encoders behind one interface: token states, their mask and one pooled vector per text.
+
+all-MiniLM-L6-v2 is a MiniLM (Wang et al. 2020, arXiv 2002.10957) trained as a sentence encoder (Reimers and Gurevych,
+"Sentence-BERT", 2019, arXiv 1908.10084). CLIP is by Radford et al. 2021, arXiv 2103.00020.
+"""
 
 from __future__ import annotations
 

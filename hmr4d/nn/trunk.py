@@ -1,5 +1,9 @@
 """The temporal transformer shared by the methods: self-attention over frames, optional attention across views,
-optional cross-attention to a memory. Post-norm, exact GELU."""
+optional cross-attention to a memory. Post-norm, exact GELU.
+
+The layers are those of Vaswani et al., "Attention Is All You Need", 2017, arXiv 1706.03762. The attention across views
+is that of Motion-2-to-3 (ICCV 2025, arXiv 2412.13111).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Motion in the root frame with the root's next position as one more point ("next root"), and back.
 
 A local motion has J + 1 points a frame: the joints relative to the root of that frame, then the root of the following
-frame relative to it. Summing the last point over time gives the trajectory back (Motion-2-to-3, section 3).
+frame relative to it. Summing the last point over time gives the trajectory back. This is the split into local motion
+and root velocity of Motion-2-to-3 (ICCV 2025, arXiv 2412.13111).
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Per frame: J local points (p - root) / S with S the half sides of a box around the body, then the offset
 2 root / (W, H) - 1 and the scale 2 f - 1 with f = 2 S / (W, H), each as (x, y): D = 2 (J + 2) numbers. In normalised
-image coordinates x_n = 2 u / W - 1, y_n = 2 v / H - 1 a point is local * (scale + 1) / 2 + offset.
+image coordinates x_n = 2 u / W - 1, y_n = 2 v / H - 1 a point is local * (scale + 1) / 2 + offset, which is equation 2
+of Mocap-2-to-3 (arXiv 2503.03222). The margin of the box and its square shape are choices made here.
 """
 
 from __future__ import annotations

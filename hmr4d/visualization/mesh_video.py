@@ -1,10 +1,11 @@
-"""An mp4 of bodies in motion, shaded, on a floor with soft shadows: no display, no GPU, no system ffmpeg."""
+"""Moving pictures of bodies, shaded, on a floor with soft shadows: no display, no GPU, no system ffmpeg."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from hmr4d.visualization.figure_style import body_colours, facing_angle
 from hmr4d.visualization.floor_painter import SHADOW_STRENGTH, FloorPainter
 from hmr4d.visualization.mesh_renderer import MeshRenderer
 from hmr4d.visualization.pixels import Pixels
-from hmr4d.visualization.video_file import check_video_size, write_mp4
+from hmr4d.visualization.video_file import check_video_size, write_mp4, write_webp
 from hmr4d.visualization.video_page import VideoPage
 from hmr4d.visualization.view_camera import ELEVATION, THREE_QUARTER, fit_camera, smooth_follow
 
@@ -37,13 +38,13 @@ def write_mesh_video(
     renderer: type[MeshRenderer] = MeshRenderer,
     convention: str | None = None,
 ) -> None:
-    """Writes motions on bodies, side by side, as an H.264 mp4 with one picture per frame.
+    """Writes motions on bodies, side by side, as an H.264 mp4 or an animated WebP with one picture per frame.
 
     Each body takes the bone lengths of its motion and is raised if it would sink into the floor. A shorter motion
     waits in its last pose.
 
     Args:
-        path: file to write.
+        path: file to write; a name that ends in .webp gives an animated WebP, any other an mp4.
         motions: (joints3d, caption) pairs; joints3d is (L, 22, 3) metres, world, y up; array or tensor.
         fps: frames per second of motions and video.
         skeleton: joint meaning; SMPL22.
@@ -76,7 +77,10 @@ def write_mesh_video(
         for p, caption in posed
     ]
     pictures = (np.concatenate(row, axis=1) for row in zip(*parts, strict=True))
-    write_mp4(path, pictures, fps=fps, size=(size[0] * len(parts), size[1]))
+    if Path(path).suffix.lower() == ".webp":
+        write_webp(path, pictures, fps=fps)
+    else:
+        write_mp4(path, pictures, fps=fps, size=(size[0] * len(parts), size[1]))
 
 
 def mesh_frames(

@@ -32,6 +32,7 @@ from hmr4d.visualization.stick_video import write_stick_video
 Joints = NDArray[np.float32]  # (L, J, 3) metres
 MAX_SLUG = 48
 MAX_SHEET_ROWS = 24
+WEBP_SIZE = (320, 320)  # pixels; three stand side by side on a web page
 
 
 def _npz(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
@@ -44,6 +45,11 @@ def _mp4(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str
 
 def _mesh(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
     write_mesh_video(path, [(joints3d, text)], fps=fps, skeleton=skeleton, convention=convention_of(about))
+
+
+def _webp(path: Path, joints3d: Joints, fps: float, skeleton: Skeleton, text: str, about: dict[str, Any]) -> None:
+    convention = convention_of(about)
+    write_mesh_video(path, [(joints3d, text)], fps=fps, skeleton=skeleton, size=WEBP_SIZE, convention=convention)
 
 
 def _html(
@@ -86,6 +92,7 @@ EXPORTS: dict[str, Callable[..., None]] = {
     "npz": _npz,
     "mp4": _mp4,
     "mesh": _mesh,
+    "webp": _webp,
     "html": _html,
     "bvh": _bvh,
     "glb": _glb,

@@ -1,4 +1,4 @@
-"""H.264 files of pictures, written with the ffmpeg that a package brings along."""
+"""Files of moving pictures: H.264, written with the ffmpeg that a package brings along, and animated WebP."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Iterable
 import imageio_ffmpeg
 
 from hmr4d.utils.files import atomic_path
-from hmr4d.visualization.pixels import Pixels
+from hmr4d.visualization.pixels import Pixels, to_image
 
 log = logging.getLogger(__name__)
 
 _SMALLEST = 64  # pixels
 # These settings take a third off the work of the encoder at the same size of file: little moves in these pictures.
 _SEARCH = "rc-lookahead=5:b-adapt=0:weightp=1:me=dia:subme=1"
+_WEBP_QUALITY = 60  # of 100; a figure on a plain floor shows no blocks from here on
 _ENCODING = ("-preset", "veryfast", "-crf", "22", "-threads", "2", "-x264-params", _SEARCH)
 
 
@@ -60,3 +61,25 @@ def write_mp4(path: str | os.PathLike[str], pictures: Iterable[Pixels], *, fps: 
         finally:
             writer.close()
     log.info("Video of %d frames written to %s", count, path)
+
+
+def write_webp(path: str | os.PathLike[str], pictures: Iterable[Pixels], *, fps: float) -> None:
+    """Writes pictures as an animated WebP that plays for ever, as web pages show it without a player.
+
+    Args:
+        path: file to write; it appears once it is complete.
+        pictures: (H, W) words each, see `pixels`; all are held in memory.
+        fps: pictures per second; each stays for a whole number of milliseconds.
+
+    Raises:
+        ValueError: no picture.
+    """
+    images = [to_image(picture) for picture in pictures]
+    if not images:
+        raise ValueError(f"There is no picture to write to {path}; give at least one.")
+    with atomic_path(path) as temporary:
+        images[0].save(
+            temporary, "WEBP", save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0,
+            quality=_WEBP_QUALITY, method=4,
+        )  # fmt: skip
+    log.info("Moving picture of %d frames written to %s", len(images), path)

@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hmr4d.body.loading import load_body
 from hmr4d.motion.skinning import pose_after
 from hmr4d.visualization.mesh_video import mesh_frames, write_mesh_video
 from hmr4d.visualization.pixels import to_image
+from hmr4d.visualization.video_file import write_webp
 from tests.visualization.test_stick_video import coloured, read_video
 
 
@@ -26,6 +28,22 @@ def test_every_frame_of_both_figures_and_the_shorter_one_waits(tmp_path, walk) -
     left, right = frames[:, :110, :128].astype(int), frames[:, :110, 128:].astype(int)
     assert np.abs(left[5] - left[3]).mean() > 1 and np.abs(right[5] - right[3]).mean() < 0.5
     assert [p.name for p in tmp_path.iterdir()] == ["walk.mp4"]
+
+
+def test_a_webp_name_gives_a_picture_that_loops_with_every_frame_at_its_time(tmp_path, walk) -> None:
+    path = tmp_path / "walk.webp"
+    write_mesh_video(path, [(walk[:4], "a walk")], fps=20, size=(128, 128))
+    with Image.open(path) as picture:
+        assert (picture.format, picture.size, picture.n_frames, picture.info["loop"]) == ("WEBP", (128, 128), 4, 0)
+        frames = []
+        for number in range(4):
+            picture.seek(number)
+            frames.append(np.asarray(picture.convert("RGB"), int))
+            assert picture.info["duration"] == 50 and picture.info["timestamp"] == 50 * number
+    assert all(np.abs(a - b).mean() > 0.2 for a, b in zip(frames, frames[1:], strict=False))
+    assert [p.name for p in tmp_path.iterdir()] == ["walk.webp"]
+    with pytest.raises(ValueError, match="no picture to write"):
+        write_webp(path, [], fps=20)
 
 
 @pytest.mark.parametrize("degrees", [0, 180, -110])

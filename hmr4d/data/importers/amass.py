@@ -1,4 +1,7 @@
-"""AMASS motion files (SMPL+H): parameters out of `.npz`, and joints at about 20 frames per second."""
+"""AMASS motion files (SMPL+H): parameters out of `.npz`, and joints at about 20 frames per second.
+
+Mahmood et al., "AMASS: Archive of Motion Capture as Surface Shapes", ICCV 2019, arXiv 1904.03278.
+"""
 
 from __future__ import annotations
 

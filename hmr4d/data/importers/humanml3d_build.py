@@ -1,4 +1,8 @@
-"""HumanML3D out of AMASS, HumanAct12, index.csv and texts: raw clips, features, joints3d.pth, texts and statistics."""
+"""HumanML3D out of AMASS, HumanAct12, index.csv and texts: raw clips, features, joints3d.pth, texts and statistics.
+
+Guo et al., "Generating Diverse and Natural 3D Human Motions from Text", CVPR 2022; HumanAct12 is by Guo et al.,
+"Action2Motion", ACM Multimedia 2020, arXiv 2007.15240.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ class RampedWeightAveraging(WeightAveraging):
     """Exponential average of the weights; a checkpoint holds it under "state_dict", the trainer leaves it in the model.
 
     The first step is taken over as it is; update n after it keeps min(decay, (1 + n) / (10 + n)) of the average, so
-    that short runs forget their beginning too.
+    that short runs forget their beginning too. Averaging the iterates is due to Polyak and Juditsky (1992).
 
     Args:
         decay: share of the average that a late step keeps, in [0, 1).

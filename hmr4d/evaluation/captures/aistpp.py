@@ -1,5 +1,7 @@
 """AIST++: dances seen by nine calibrated cameras, with 3D keypoints in COCO's layout.
 
+Li et al., "AI Choreographer: Music Conditioned 3D Dance Generation with AIST++", ICCV 2021, arXiv 2101.08779.
+
     keypoints3d/{SEQ}.pkl       keypoints3d_optim (N, 17, 3), centimetres, may hold NaN
     keypoints2d/{SEQ}.pkl       keypoints2d (9, N, 17, 3), pixels of the raw images and scores, NaN where undetected
     cameras/mapping.txt         "SEQ setting" a line;   cameras/{setting}.json   list of cameras c01 ... c09

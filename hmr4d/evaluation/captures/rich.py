@@ -1,5 +1,7 @@
 """RICH: people indoors and outdoors, seen by six to eight calibrated cameras, with fitted SMPL-X bodies.
 
+Huang et al., "Capturing and Inferring Dense Full-Body Human-Scene Contact", CVPR 2022, arXiv 2206.09553.
+
     bodies/{train,val,test}/{SEQ}/{frame:05d}/{SUB:03d}.pkl      one body a frame, in the frame of the calibration
     scan_calibration/{CAPTURE}/calibration/{cam:03d}.xml         OpenCV storage
     multicam2world/{CAPTURE}_multicam2world.json                 an axis-aligned frame over the floor (optional)

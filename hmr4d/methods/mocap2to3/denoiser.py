@@ -1,4 +1,9 @@
-"""The denoiser of Mocap-2-to-3: the 2D motion of one view, or of several calibrated views at once (section 4)."""
+"""The denoiser of Mocap-2-to-3: the 2D motion of one view, or of several calibrated views at once.
+
+Wang et al., "Mocap-2-to-3", CVPR 2026, arXiv 2503.03222. Depth, width and number of heads of the `base` size are the
+paper's. The paper leaves the rest open; the post-norm layers, the clean motion as output and the attention across views
+that starts at zero are those of Motion-2-to-3 (arXiv 2412.13111). Visibility flags and ground hints are additions.
+"""
 
 from __future__ import annotations
 

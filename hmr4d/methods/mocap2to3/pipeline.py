@@ -1,6 +1,8 @@
 """Mocap-2-to-3: the 2D track of one calibrated camera to metric 3D motion, by drawing what other cameras would see.
 
 A plain module that needs neither a trainer nor a configuration: `training_loss` for learning, `sample` for use.
+The method is that of Wang et al., "Mocap-2-to-3: Multi-view Lifting for Monocular Motion Recovery with 2D Pretraining",
+CVPR 2026, arXiv 2503.03222. docs/mocap2to3.md lists what is different here.
 """
 
 from __future__ import annotations
@@ -120,7 +122,10 @@ class Mocap2to3Pipeline(nn.Module):
         return LiftDraws(eps, torch.where(is_last, last, t), keep_camera)
 
     def training_loss(self, batch: dict[str, Any], draws: LiftDraws) -> dict[str, Tensor]:
-        """Loss terms by name; "loss" is what to minimise (section 5.6).
+        """Loss terms by name; "loss" is what to minimise.
+
+        The paper writes no loss. This one is a mean squared error on the clean state, with the weights of
+        `LiftTrainingOptions` on tokens, decoded points, their steps and metres.
 
         Args:
             batch: `features` (B, V, L, D), `size` (B, V, 2), `cond` (B, V, C), `pointmap` (B, V, 4, grid, grid),
@@ -222,7 +227,7 @@ class Mocap2to3Pipeline(nn.Module):
 
     @torch.no_grad()
     def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
-        """How good one prediction from the noise of `monitor_noise` is (section 5.6).
+        """How good one prediction from the noise of `monitor_noise` is, without sampling.
 
         Returns:
             `local`, mean absolute error of local points in box units; `offset`, of the root in percent of the image;
@@ -267,7 +272,7 @@ class Mocap2to3Pipeline(nn.Module):
 
     @full_precision
     def lift(self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None) -> Lifted:
-        """World motion of the drawn views and the observed one (section 6.2).
+        """World motion of the drawn views and the observed one, by robust triangulation (`triangulate_robust`).
 
         A joint that view 0 observed enters from there with `observed_weight` conf^2 and the drawn view 0 drops out; a
         missing one is taken as drawn.
@@ -314,7 +319,10 @@ class Mocap2to3Pipeline(nn.Module):
         self, inputs: CameraInputs, track: Track, noise: NoiseSource, options: LiftSamplingOptions,
         before: Tensor | None = None,
     ) -> Lifted:  # fmt: skip
-        """Draws the views of a stretch and lifts it: denoise, triangulate, reproject, again (section 6.1).
+        """Draws the views of a stretch and lifts it: denoise, triangulate, reproject, again.
+
+        The loop is multi-view ancestral sampling (Kapon et al., "MAS", CVPR 2024, arXiv 2310.14729), given what view 0
+        observed.
 
         Args:
             inputs: cameras.

@@ -1,4 +1,9 @@
-"""The denoiser of Motion-2-to-3: one network for single views and for several views at once (section 3)."""
+"""The denoiser of Motion-2-to-3: one network for single views and for several views at once.
+
+Guo et al., "Motion-2-to-3", ICCV 2025, arXiv 2412.13111; the default sizes are those of the released weights. Like MDM
+(Tevet et al., "Human Motion Diffusion Model", ICLR 2023, arXiv 2209.14916) it has one token a frame and predicts the
+clean motion.
+"""
 
 from __future__ import annotations
 

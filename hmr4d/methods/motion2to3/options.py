@@ -63,7 +63,8 @@ class TrainingOptions:
         velocity_weight: weight of the squared error of `global_velocity`; 0 as published.
         velocity_scale: box units per frame that count as one in that term.
         max_step_weight: the error of x_0 at step t weighs min(1 / (1 - a_t), max_step_weight), so that nearly clean
-            motion is learnt exactly; 1 weighs all steps alike, as published.
+            motion is learnt exactly; 1 weighs all steps alike, as published. This is Min-SNR weighting (Hang et al.
+            2023, arXiv 2303.09556) with SNR + 1 in the place of SNR, since 1 / (1 - a_t) = SNR + 1.
         pooled_noise: standard deviation of the noise on each entry of the pooled text vector, which has unit variance;
             networks that see token states alone have none.
     """

@@ -1,4 +1,8 @@
-"""The project's own denoiser of Motion-2-to-3: tokens are patches of some frames in one view."""
+"""The project's own denoiser of Motion-2-to-3: tokens are patches of some frames in one view.
+
+It replaces the network of the paper (arXiv 2412.13111), which has one token a frame. Blocks are those of DiT
+(`hmr4d.nn.modulated`); docs/motion2to3.md says why.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Motion-2-to-3: text to 2D motion in one or several views, lifted to 3D by triangulation.
 
 A plain module that needs neither a trainer nor a configuration: `training_loss` for learning, `sample` for use.
+The method is that of Guo et al., "Motion-2-to-3: Leveraging 2D Motion Data for 3D Motion Generation", ICCV 2025, arXiv
+2412.13111. docs/motion2to3.md lists what is different here.
 """
 
 from __future__ import annotations
@@ -303,7 +305,10 @@ class Motion2to3Pipeline(nn.Module):
     # --- sampling --------------------------------------------------------------------------------------------------
 
     def predict(self, x_t: Tensor, t: int, conditions: Conditions, guidance_scale: float) -> Tensor:
-        """Guided x_0 (B, V, L, D). One pass for guidance 1 and 0, two otherwise; 0 keeps the cameras, as published."""
+        """Guided x_0 (B, V, L, D). One pass for guidance 1 and 0, two otherwise; 0 keeps the cameras, as published.
+
+        Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598), on the clean motion instead of the noise.
+        """
         step = torch.tensor(t, device=x_t.device)
 
         def run(text: TextFeatures, cam: Tensor | None, condition2d: Tensor | None) -> Tensor:
@@ -335,10 +340,11 @@ class Motion2to3Pipeline(nn.Module):
         self, conditions: Conditions, noise: NoiseSource, options: SamplingOptions,
         on_step: Callable[[int, Tensor, Tensor | None], None] | None = None,
     ) -> ViewsSample:  # fmt: skip
-        """Draws 2D motion in V views and lifts it (sections 5.5 and 5.6).
+        """Draws 2D motion in V views and lifts it.
 
-        The single-view network sees the views independently, which with `consistency` is triangulation-guided
-        sampling; the multi-view network needs the triangulation only at the end.
+        The single-view network sees the views independently. With `consistency` that is multi-view ancestral sampling
+        (Kapon et al., "MAS", CVPR 2024, arXiv 2310.14729). The multi-view network needs the triangulation only at the
+        end.
 
         Args:
             conditions: text, cameras, lengths.
@@ -368,7 +374,7 @@ class Motion2to3Pipeline(nn.Module):
 
     @torch.no_grad()
     def sample_2d(self, conditions: Conditions, noise: NoiseSource, options: SamplingOptions) -> Tensor:
-        """Draws 2D motion (B, V, L, P + 1, 2) in box units with a zero root, views independent (section 5.7)."""
+        """Draws 2D motion (B, V, L, P + 1, 2) in box units with a zero root, views independent."""
         return self.codec.decode_with_root(self._run(conditions, noise, options, None))
 
     def _run(

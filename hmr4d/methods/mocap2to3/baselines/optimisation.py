@@ -75,7 +75,9 @@ def optimisation(
     kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton, *, prior: PosePrior | None = None,
     known_camera: Camera = "pose", options: FitOptions | None = None,
 ) -> Tensor:  # fmt: skip
-    """Joints (L, J, 3) in metres, world of the rig, of a chain fitted to view 0 (in the manner of SMPLify).
+    """Joints (L, J, 3) in metres, world of the rig, of a chain fitted to view 0.
+
+    The manner is that of SMPLify (Bogo et al. 2016, arXiv 1607.08128), over a whole clip and without a body model.
 
     The start is the root path of `observe` with the poses of `look_up`. The objective sums over frames: Geman-McClure
     of the reprojection error, weighted by conf^2; the Mahalanobis distance of joint rotations; accelerations of all
