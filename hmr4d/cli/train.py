@@ -33,7 +33,7 @@ def job(cfg: DictConfig) -> Any:
     """`run` under Hydra: bad input ends in one sentence on stderr and exit status 2, not in a traceback."""
     try:
         give_job_its_folder(cfg)
-        return run(cfg)
+        return run(cfg, HydraConfig.get().overrides.task)
     except (InstantiationException, OmegaConfBaseException, *BAD_INPUT) as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(cause, (OmegaConfBaseException, *BAD_INPUT)):

@@ -6,6 +6,7 @@ import csv
 import logging
 import pickle
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ from hmr4d.engine.published_names import map_targets
 
 logger = logging.getLogger(__name__)
 
+# What a model is, beside its weights.
+TRAINED_SETTINGS = (
+    "network", "text", "motion", "views", "framing", "representation", "camera_input", "rigs", "ground_hints",
+    "pipeline.schedule", "pipeline.text_adapter",
+)  # fmt: skip
 MIN_ROWS = 20  # of the curves of a short training
 
 
@@ -155,8 +161,45 @@ def continue_curve(csv_logger: CSVLogger, steps: int) -> None:
             csv_logger.log_metrics(row, step)
 
 
-def run(cfg: DictConfig) -> Any:
-    """One run of a composed configuration; what the trainer returns for the task."""
+def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
+    """Gives a task the settings that its checkpoint was trained with, as far as the command line does not name them.
+
+    Args:
+        cfg: of a task that generates or scores; changed in place. `ckpt_path` is a checkpoint of a run, or anything
+            else, from which nothing is taken.
+        overrides: words of the command line; what they name stays.
+
+    Returns:
+        Names of the settings that were taken and differ.
+    """
+    if not isinstance(cfg.ckpt_path, str):
+        return []
+    path = Path(cfg.ckpt_path).parent.parent / "config.yaml"
+    if not path.is_file() or Path(cfg.ckpt_path).suffix != ".ckpt":
+        return []
+    saved = load_config(path)
+    named = {word.lstrip("+~").partition("=")[0] for word in overrides}
+    taken = []
+    for key in TRAINED_SETTINGS:
+        before, now = OmegaConf.select(saved, key), OmegaConf.select(cfg, key)
+        if before is None or any(name == key or name.startswith(f"{key}.") for name in named):
+            continue
+        if _flat(before, key) != _flat(now, key):
+            taken.append(key)
+        with open_dict(cfg):
+            OmegaConf.update(cfg, key, before, merge=False)
+    if taken:
+        logger.info("%s: as in %s.", ", ".join(taken), path)
+    return taken
+
+
+def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Any:
+    """One run of a composed configuration; what the trainer returns for the task.
+
+    Args:
+        cfg: composed.
+        overrides: words of the command line that it was composed from; see `adopt_settings`.
+    """
     cfg = map_targets(cfg)
     if cfg.task is None:
         raise ValueError(
@@ -166,6 +209,8 @@ def run(cfg: DictConfig) -> Any:
         raise ValueError(f"task is '{cfg.task}'; known: fit, predict, test.")
     if cfg.task == "fit" and not resumes(cfg):
         check_unused(cfg)
+    if cfg.task in ("predict", "test"):
+        adopt_settings(cfg, overrides)
     if cfg.task == "predict":
         prepare_predict(cfg)
     if cfg.task == "test" and "test_runner" not in cfg:

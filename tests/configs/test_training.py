@@ -15,18 +15,20 @@ import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 from hmr4d.cli.train import main
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import write_text_cache
 from hmr4d.engine.compose import compose_config
-from hmr4d.engine.run import build, finished_steps, prepare_predict, run
+from hmr4d.engine.run import adopt_settings, build, finished_steps, prepare_predict, run
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPS = sorted(str(p.relative_to(ROOT / "configs/exp").with_suffix("")) for p in (ROOT / "configs/exp").rglob("*.yaml"))
 STEPS_PER_EPOCH = 3
+MV = "motion2to3/finetune_mv"
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +142,21 @@ def test_another_network_or_optimizer_cannot_resume(inputs: Path, tmp_path: Path
         with pytest.raises(ValueError, match=message):
             run(compose_config(words(inputs, tmp_path, "trainer.max_steps=2", "resume_training=true", change)))
     assert (tmp_path / "bandai_namco/motion2to3_pretrain_2d/config.yaml").read_text() == saved
+
+
+def test_tasks_take_the_settings_of_their_checkpoint(inputs: Path, tmp_path: Path) -> None:
+    run(compose_config(words(inputs, tmp_path, "trainer.max_steps=1", "motion.max_seconds=3.0", exp=MV)))
+    checkpoint = tmp_path / "bandai_namco/motion2to3_finetune_mv/checkpoints/last.ckpt"
+    task = [
+        f"exp={MV}", "global/task=text2motion/new_text", f"ckpt_path={checkpoint}", f"paths.inputs={inputs}",
+        f"output_dir={tmp_path / 'out'}", "trainer.accelerator=cpu", "prompts=[walk]", "seconds=2",
+    ]  # fmt: skip
+    run(compose_config(task))
+    saved = OmegaConf.load(tmp_path / "out/config.yaml")
+    assert (saved.network.dim, saved.text.name, saved.motion.max_seconds) == (32, "hash", 3.0)
+    named = compose_config([*task, "motion.max_seconds=4.0"])
+    assert adopt_settings(named, [*task, "motion.max_seconds=4.0"]) == ["network", "text"]
+    assert named.motion.max_seconds == 4.0
 
 
 def test_killed_training_resumes_the_same_curve(inputs: Path, tmp_path: Path) -> None:
