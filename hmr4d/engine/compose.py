@@ -39,6 +39,8 @@ def store_file(folder: str, name: str, fallback: Any) -> Any:
 # before what the configuration of a data set says of it.
 OmegaConf.register_new_resolver("store", store_entry, replace=True)
 OmegaConf.register_new_resolver("store_file", store_file, replace=True)
+# ${limited:<limit>,<small>,<usual>}: a task whose clips are limited costs less elsewhere, too.
+OmegaConf.register_new_resolver("limited", lambda limit, small, usual: usual if limit is None else small, replace=True)
 
 
 def compose_config(overrides: list[str], root: str = "train") -> DictConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import pickle
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +19,20 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
 from hmr4d.engine.callbacks.learning_rate import LogLearningRate
+from hmr4d.engine.callbacks.progress_lines import ProgressLines
 from hmr4d.engine.callbacks.resume import ResumeTraining
 from hmr4d.engine.compose import listed, load_config, save_config
 from hmr4d.engine.published_names import map_targets
+from hmr4d.utils.progress import bars_are_shown
 
 logger = logging.getLogger(__name__)
 
+# Warnings of the trainer about what the configuration means, or what its makers will change.
+NOT_FOR_USERS = (
+    ".*treespec.*is deprecated", "Found .* module.* in eval mode", ".*does not have many workers",
+    "Checkpoint directory .* exists", "You defined a `validation_step`", "Experiment logs directory",
+    "You're resuming from a checkpoint",
+)  # fmt: skip
 # What a model is, beside its weights.
 TRAINED_SETTINGS = (
     "network", "text", "motion", "views", "framing", "representation", "camera_input", "rigs", "ground_hints",
@@ -46,9 +55,11 @@ def build(cfg: DictConfig) -> tuple[pl.LightningModule, pl.LightningDataModule, 
     loggers = [instantiate(c, _convert_="all") for c in listed(cfg.logger)]
     if cfg.task == "fit":
         callbacks = [ResumeTraining(optimizer_settings(cfg)), LogLearningRate(), *callbacks]
-    trainer = instantiate(
-        cfg.trainer, callbacks=callbacks, logger=loggers, log_every_n_steps=steps_per_row(cfg), _convert_="all"
-    )
+    options: dict[str, Any] = {"log_every_n_steps": steps_per_row(cfg)}
+    if not bars_are_shown():
+        callbacks.append(ProgressLines())
+        options["enable_progress_bar"] = False
+    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, **options, _convert_="all")
     return model, data, trainer
 
 
@@ -201,6 +212,9 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Any:
         overrides: words of the command line that it was composed from; see `adopt_settings`.
     """
     cfg = map_targets(cfg)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="(pytorch_lightning|lightning_fabric|torch)")
+    for message in NOT_FOR_USERS:
+        warnings.filterwarnings("ignore", message)
     if cfg.task is None:
         raise ValueError(
             "This exp uses trained weights and has no task of its own: choose one with global/task=<group>/<name>."

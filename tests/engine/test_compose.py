@@ -45,3 +45,11 @@ def test_a_store_says_licence_convention_rate_and_statistics(tmp_path: Path) -> 
     (tmp_path / "motion2d_statistics.npz").touch()
     assert compose_config(words).motion.statistics == str(tmp_path / "motion2d_statistics.npz")
     assert compose_config([*words, "motion.licence=mine"]).motion.licence == "mine"
+
+
+def test_a_limited_test_has_one_repeat_and_no_multimodality() -> None:
+    task = ["exp=motion2to3/finetune_mv", "global/task=text2motion/test"]
+    costs = ("limit", "replications", "multimodality_captions")
+    assert [compose_config(task)[key] for key in costs] == [None, 3, 16]
+    assert [compose_config([*task, "limit=20"])[key] for key in costs] == [20, 1, 0]
+    assert [compose_config([*task, "global/append=quick", "replications=2"])[key] for key in costs] == [32, 2, 0]
