@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.cli.console import fail, setup_logging, stopped
-from hmr4d.cli.places import inputs_folder
+from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.data.importers import bandai_namco, bvh_folder, cmu, humanml3d, joined, synthetic
 from hmr4d.data.importers.caption_tables import read_captions_file
 from hmr4d.data.importers.cmu_files import restore_lost_bones
@@ -37,6 +36,7 @@ from hmr4d.data.packed_joints import STEP
 from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
 from hmr4d.motion_files.joint_maps import JOINT_MAPS
 from hmr4d.motion_files.source_frame import METRES_PER_UNIT, UP_AXES, metres_per_unit
+from hmr4d.utils.places import inputs_folder
 from hmr4d.utils.progress import progress
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Written(NamedTuple):
 def build_parser() -> argparse.ArgumentParser:
     """Command line of `prepare`: one sub-command per dataset."""
     parser = argparse.ArgumentParser(
-        prog="prepare.py",
+        prog="hmr4d prepare",
         description="Turn a dataset into a motion store: joints in metres, 20 fps, captions and licence notice.",
         epilog="An interrupted run continues where it stopped when the same command is given again. See docs/data.md.",
     )
@@ -465,7 +465,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs `prepare`; returns the exit code: 0, or 2 for bad input with one sentence on stderr."""
     args = build_parser().parse_args(argv)
     setup_logging()
-    try:
+
+    def run() -> int:
         cache_text = None
         if args.text_encoder:  # built before anything else, so that a wrong name costs no import
             from hmr4d.nn.text import build_text_encoder, encode_numpy
@@ -481,8 +482,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             store = result.path
         if cache_text is not None:
             sys.stdout.write(f"{cache_text(store)}\n")
-    except (ValueError, OSError, ImportError) as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return stopped()
-    return 0
+        return 0
+
+    return run_guarded(run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hmr4d.utils.files import atomic_path, write_json
+from hmr4d.utils.places import inputs_folder, shipped_folder
 from hmr4d.utils.weights import WEIGHTS_NAME
 
 CONFIG_NAME = "config.json"
 
 
 def release_folders() -> list[Path]:
-    """Folders that are searched for released weights, in order: the configured inputs, then the source tree."""
-    roots = [Path(os.environ.get("HMR4D_INPUTS", "inputs")), Path(__file__).resolve().parents[2] / "inputs"]
-    return [root / "checkpoints" / "hmr4d" for root in roots]
+    """Folders that are searched for released weights, in order: in the user's inputs, then in those that ship."""
+    return [root / "checkpoints" / "hmr4d" for root in (inputs_folder(), shipped_folder("inputs"))]
 
 
 def find_release_folder(name_or_folder: str | Path, *, kind: str, marker: str, wanted: str) -> Path:
