@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,8 +23,8 @@ def choices(group: str, folders: Sequence[Path] = ()) -> list[str]:
 
 
 def described(group: str) -> Iterator[tuple[str, str]]:
-    """(name, first comment) of every file of a group that ships."""
+    """(name, first sentence of its comment) of every file of a group that ships."""
     for name in choices(group):
         lines = (shipped_folder("configs") / group / f"{name}.yaml").read_text("utf-8").splitlines()
-        comments = (line.removeprefix("# ") for line in lines if line.startswith("# ") and "@package" not in line)
-        yield name, next(comments, "")
+        comments = [line.removeprefix("# ") for line in lines if line.startswith("# ") and "@package" not in line]
+        yield name, re.split(r"(?<=\.) ", " ".join(comments))[0]

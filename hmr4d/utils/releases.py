@@ -81,11 +81,13 @@ def model_facts(name: str | Path, folder: Path) -> dict[str, str]:
     """What motions say of the model that made them: its name and, where its folder tells, the licence of its motion.
 
     Args:
-        name: as it was asked for.
+        name: as it was asked for; a released model is called by the name of its folder, wherever that lies.
         folder: of a released model; others tell nothing.
     """
     about = _read_config(folder).get("about", {}) if (folder / CONFIG_NAME).is_file() else {}
-    return {"model": str(name)} | ({"licence": about["licence"]} if about.get("licence") else {})
+    is_released = folder.resolve().parent in [known.resolve() for known in release_folders()]
+    called = {"model": folder.name if is_released else str(name)}
+    return called | ({"licence": about["licence"]} if about.get("licence") else {})
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
