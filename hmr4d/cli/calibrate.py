@@ -1,4 +1,4 @@
-"""`tools/calibrate.py`: measurements in a picture in, a camera file out."""
+"""`hmr4d calibrate`: measurements in a picture in, a camera file out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         prog="hmr4d calibrate",
         description="Works out tilt, height and, if asked, focal length of a fixed camera over a flat floor from a few "
         "measurements, and says how far off it may be. What can be measured: docs/calibrate.md.",
-        epilog="Example: python tools/calibrate.py measurements.yaml --out camera.yaml",
+        epilog="Example: hmr4d calibrate measurements.yaml --out camera.yaml",
     )
     known.add_argument("measurements", type=Path, metavar="YAML", help="file of measurements")
     known.add_argument("--out", type=Path, metavar="YAML", help="camera file to write (camera.yaml beside it)")
@@ -49,7 +49,7 @@ def calibrate(args: argparse.Namespace) -> Path:
     lines = report(fit, method, args.distances)
     for line in lines:
         logger.info("%s", line)
-    write_camera(out, camera, note="\n".join(["Made by tools/calibrate.py.", *lines]))
+    write_camera(out, camera, note="\n".join(["Made by hmr4d calibrate.", *lines]))
     if pitch_is_doubtful(camera):
         logger.warning("The camera looks up: most of the picture shows no floor. Check the measurements.")
     unsure = expected_error(sensitivity(fit.pitch, fit.height, [UNSURE_AT])[0], fit)

@@ -1,4 +1,4 @@
-"""`tools/convert_body_model.py`: licensed `.pkl` body models to `.npz`, without chumpy."""
+"""`hmr4d convert-body-model`: licensed `.pkl` body models to `.npz`, without chumpy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
         prog="hmr4d convert-body-model",
         description="Converts SMPL, SMPL+H and SMPL-X models from .pkl to .npz. chumpy is not needed, and nothing in "
         "the files is run.",
-        epilog="Example: python tools/convert_body_model.py basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl "
+        epilog="Example: hmr4d convert-body-model basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl "
         "--out inputs/checkpoints/body_models/smpl/SMPL_NEUTRAL.npz",
     )
     known.add_argument("models", nargs="+", type=Path, metavar="PKL", help="files from the download")

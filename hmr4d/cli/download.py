@@ -1,7 +1,7 @@
 """`download`: fetches the files of others that evaluation with the published networks needs.
 
-python tools/download.py glove t2m-evaluators
-python tools/download.py glove --mirror my_downloads
+hmr4d download glove t2m-evaluators
+hmr4d download glove --mirror my_downloads
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`tools/evaluator_card.py`: how an evaluator judges real motion, and real motion that was spoilt."""
+"""`hmr4d evaluator-card`: how an evaluator judges real motion, and real motion that was spoilt."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(words)
 
     def run() -> int:
-        card = make_card(args, shlex.join(["python", "tools/evaluator_card.py", *words]))
+        card = make_card(args, shlex.join(["hmr4d", "evaluator-card", *words]))
         logger.info("%s\nWritten: %s.", card.table(), card.write(args.out))
         return 0
 

@@ -1,4 +1,4 @@
-"""`tools/export.py`: motion files in, files for other programs out."""
+"""`hmr4d export`: motion files in, files for other programs out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         prog="hmr4d export",
         description="Writes motion files in formats that other programs read. Formats, axes and units: "
         "docs/exports.md.",
-        epilog="Example: python tools/export.py outputs/first --to bvh --bones mixamo --out outputs/mixamo",
+        epilog="Example: hmr4d export outputs/first --to bvh --bones mixamo --out outputs/mixamo",
     )
     known.add_argument("motions", nargs="+", type=Path, metavar="MOTION", help=".npz motion files, or folders of them")
     known.add_argument("--to", default="bvh", metavar="LIST", help=f"formats: {', '.join(EXPORTS)} (bvh)")

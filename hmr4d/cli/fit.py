@@ -1,4 +1,4 @@
-"""`tools/fit_smpl.py` and the published `joints2smpl`: joints in, parameters of a body out."""
+"""`hmr4d fit` and the published `joints2smpl`: joints in, parameters of a body out."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
         prog="hmr4d fit",
         description="Fits a body to motion files: one shape per clip, a rotation for every joint and frame. "
         "What is in the files: docs/fitting.md.",
-        epilog="Example: python tools/fit_smpl.py outputs/first --body smplh --gender male --out outputs/fitted",
+        epilog="Example: hmr4d fit outputs/first --body smplh --gender male --out outputs/fitted",
     )
     known.add_argument("motions", nargs="+", type=Path, metavar="MOTION", help=".npz motion files, or folders of them")
     _add_body_options(known, default="anny")
@@ -179,7 +179,7 @@ def published_clips(args: argparse.Namespace) -> list[Reader]:
     if not source.is_file():
         raise FileNotFoundError(
             f"Joints not found: {source}. Build them with 'python tools/mas/export_HumanML3D.py', name another file "
-            "with --joints, or fit motion files with 'python tools/fit_smpl.py'."
+            "with --joints, or fit motion files with 'hmr4d fit'."
         )
 
     def read(name: str) -> Clip:

@@ -1,4 +1,4 @@
-"""`tools/generate.py`: a sentence in, motion files out."""
+"""`hmr4d generate`: a sentence in, motion files out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     known = argparse.ArgumentParser(
         prog="hmr4d generate",
         description="Turns sentences into 3D human motion: one set of files per prompt, and a contact sheet of all.",
-        epilog='Example: python tools/generate.py "a person bows politely" --seconds 4 --out outputs/bow',
+        epilog='Example: hmr4d generate "a person bows politely" --seconds 4 --out outputs/bow',
     )
     known.add_argument("prompts", nargs="*", metavar="PROMPT", help="what the person does, in English")
     known.add_argument("--prompts-file", metavar="FILE", help="more prompts, one per line; # starts a comment")

@@ -1,4 +1,4 @@
-"""`tools/lift.py`: 2D keypoints of one calibrated camera in, 3D motion in metres out."""
+"""`hmr4d lift`: 2D keypoints of one calibrated camera in, 3D motion in metres out."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
         prog="hmr4d lift",
         description="Lifts a person's 2D keypoints from one fixed, calibrated camera to 3D motion in metres over the "
         "floor. Keypoint files and results: docs/lift.md; the camera file: docs/calibrate.md.",
-        epilog="Example: python tools/lift.py keypoints.json --camera camera.yaml --out outputs/lifted",
+        epilog="Example: hmr4d lift keypoints.json --camera camera.yaml --out outputs/lifted",
     )
     known.add_argument("keypoints", type=Path, metavar="KEYPOINTS", help="file of keypoints, or an OpenPose folder")
     known.add_argument("--camera", type=Path, required=True, metavar="YAML", help="the camera that saw them")

@@ -1,17 +1,17 @@
 """`prepare`: turns a dataset into a motion store.
 
-python tools/prepare.py synthetic --out inputs/synthetic
-python tools/prepare.py bandai_namco --root bandai_namco.tar.xz --out inputs/bandai_namco
-python tools/prepare.py cmu --root cmu.tar.xz --out inputs/cmu_full
-python tools/prepare.py humanml3d-from-amass --amass inputs/amass --index index.csv --texts texts.zip --out inputs/hml3d
-python tools/prepare.py humanml3d --root inputs/hml3d --out inputs/humanml3d
-python tools/prepare.py bvh --root my_clips --captions captions.csv --map bandai_namco --out inputs/my_clips
-python tools/prepare.py join --stores inputs/cmu inputs/bandai_namco --pairs 600 --out inputs/everyday
-python tools/prepare.py text --store inputs/bandai_namco --text-encoder minilm
-python tools/prepare.py statistics --exp motion2to3/everyday --out hmr4d/representation/statistics/everyday_20fps.npz
-python tools/prepare.py text-adapter --store inputs/bandai_namco --out inputs/text_adapter
-python tools/prepare.py pose-prior --store inputs/bandai_namco --out inputs/pose_prior.npz
-python tools/prepare.py pack --store inputs/cmu_full --out inputs/cmu
+hmr4d prepare synthetic --out inputs/synthetic
+hmr4d prepare bandai_namco --root bandai_namco.tar.xz --out inputs/bandai_namco
+hmr4d prepare cmu --root cmu.tar.xz --out inputs/cmu_full
+hmr4d prepare humanml3d-from-amass --amass inputs/amass --index index.csv --texts texts.zip --out inputs/hml3d
+hmr4d prepare humanml3d --root inputs/hml3d --out inputs/humanml3d
+hmr4d prepare bvh --root my_clips --captions captions.csv --map bandai_namco --out inputs/my_clips
+hmr4d prepare join --stores inputs/cmu inputs/bandai_namco --pairs 600 --out inputs/everyday
+hmr4d prepare text --store inputs/bandai_namco --text-encoder minilm
+hmr4d prepare statistics --exp motion2to3/everyday --out hmr4d/representation/statistics/everyday_20fps.npz
+hmr4d prepare text-adapter --store inputs/bandai_namco --out inputs/text_adapter
+hmr4d prepare pose-prior --store inputs/bandai_namco --out inputs/pose_prior.npz
+hmr4d prepare pack --store inputs/cmu_full --out inputs/cmu
 """
 
 from __future__ import annotations

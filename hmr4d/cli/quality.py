@@ -1,10 +1,10 @@
-"""`tools/quality.py`: how good generated motion is, beside real motion measured the same way.
+"""`hmr4d quality`: how good generated motion is, beside real motion measured the same way.
 
-python tools/quality.py                                            # real motion only
-python tools/quality.py --weights motion2to3-bandai --seeds 3
-python tools/quality.py --checkpoint outputs/everyday/motion2to3_everyday/checkpoints/last.ckpt --store inputs/everyday
-python tools/quality.py --weights NAME --store inputs/everyday --prompts paraphrases cmu_paraphrases --seconds own 3 5 8
-python tools/quality.py --weights NAME --store inputs/everyday --prompts verbs
+hmr4d quality                                            # real motion only
+hmr4d quality --weights motion2to3-bandai --seeds 3
+hmr4d quality --checkpoint outputs/everyday/motion2to3_everyday/checkpoints/last.ckpt --store inputs/everyday
+hmr4d quality --weights NAME --store inputs/everyday --prompts paraphrases cmu_paraphrases --seconds own 3 5 8
+hmr4d quality --weights NAME --store inputs/everyday --prompts verbs
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     measure = yardsticks(args, store, classifier)
     draw = Draw(args.seeds, args.steps, args.guidance)
     card: dict[str, Any] = {
-        "command": shlex.join(["python", "tools/quality.py", *args.command_line]),
+        "command": shlex.join(["hmr4d", "quality", *args.command_line]),
         "model": None if model is None else model.facts,
         "seeds": args.seeds,
         "steps": model.steps if model is not None and args.steps is None else args.steps,

@@ -1,4 +1,4 @@
-"""`tools/release.py`: a training run becomes a released model."""
+"""`hmr4d release`: a training run becomes a released model."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""`tools/study.py`: does 2D motion of contents that the 3D stage never sees help with them?
+"""`hmr4d study`: does 2D motion of contents that the 3D stage never sees help with them?
 
-python tools/study.py                                                  # the whole study
-python tools/study.py holdout=[h1_mirror] output_dir=outputs/mirror    # other contents
-python tools/study.py seeds=[3,4,5] output_dir=outputs/more_seeds
+hmr4d study                                                  # the whole study
+hmr4d study holdout=[h1_mirror] output_dir=outputs/mirror    # other contents
+hmr4d study seeds=[3,4,5] output_dir=outputs/more_seeds
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     words = sys.argv[1:] if argv is None else list(argv)
     args = parser().parse_args(words)
-    command = shlex.join(["python", "tools/study.py", *words])
+    command = shlex.join(["hmr4d", "study", *words])
 
     def work() -> int:
         cfg = compose_config(args.overrides, root="study")

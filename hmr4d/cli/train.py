@@ -58,7 +58,7 @@ def choices_help() -> str:
     return "\n".join(lines)
 
 
-def check(words: Sequence[str], args: argparse.Namespace) -> None:
+def check(words: list[str], args: argparse.Namespace) -> None:
     """Composes what was typed; OverrideError for what the configuration cannot take, or has no value for.
 
     Args:

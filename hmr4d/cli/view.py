@@ -1,4 +1,4 @@
-"""`tools/view.py`: saved motions in the browser."""
+"""`hmr4d view`: saved motions in the browser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
         prog="hmr4d view",
         description="Plays saved motions in the browser: side by side, with a timeline, as a body or as a skeleton. "
         "Needs no GPU; needs requirements_render.txt. More: docs/viewers.md.",
-        epilog="Example: python tools/view.py outputs/first --save-html first.html",
+        epilog="Example: hmr4d view outputs/first --save-html first.html",
     )
     known.add_argument(
         "motions", nargs="+", type=Path, metavar="MOTION", help=".npz, .bvh or published .pth files, or folders of them"

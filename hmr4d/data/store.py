@@ -79,7 +79,7 @@ class MotionStore:
         if missing:
             what = "does not exist" if not self.path.is_dir() else f"lacks {', '.join(missing)}"
             raise FileNotFoundError(
-                f"Motion store {self.path} {what}. Build it with: python tools/prepare.py <dataset> --out {self.path} "
+                f"Motion store {self.path} {what}. Build it with: hmr4d prepare <dataset> --out {self.path} "
                 "(see docs/data.md)."
             )
         self.info = self._read_json("store.json")

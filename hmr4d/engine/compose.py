@@ -27,7 +27,7 @@ OmegaConf.register_new_resolver("find_input", lambda path, inputs: str(find_inpu
 
 
 def compose_config(overrides: list[str], root: str = "train") -> DictConfig:
-    """The configuration of `overrides`, as tools/train.py would see it, without starting a run.
+    """The configuration of `overrides`, as hmr4d train would see it, without starting a run.
 
     `root` names the file under `configs/` to start from.
 

@@ -63,7 +63,7 @@ def test_all_names_without_counterpart_are_listed_with_their_reason() -> None:
         translate_overrides(words)
     message = str(caught.value)
     assert all(word in message for word in words[1:]) and "seed=1" not in message
-    assert "tools/prepare.py" in message and "single_newtext_nr" in message
+    assert "hmr4d prepare" in message and "single_newtext_nr" in message
 
 
 def test_every_translated_key_exists() -> None:
