@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 
+from hmr4d.cli.train import EXAMPLES
 from hmr4d.engine.choices import choices, described
 from hmr4d.engine.compose import CONFIG_FOLDER, compose_config, compose_words
 from hmr4d.engine.overrides import OverrideError, by_likeness, check_overrides
@@ -94,6 +95,11 @@ def test_configurations_of_ones_own_are_choices_too(tmp_path: Path) -> None:
     check("exp=mine/first", folders=(tmp_path,))
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         assert compose_words(["exp=mine/first"], "train", [tmp_path]).exp_name == "first"
+
+
+@pytest.mark.parametrize("words", [words for _, words in EXAMPLES])
+def test_examples_of_the_help_compose(words: str) -> None:
+    assert compose_config([word for word in words.split() if "=" in word]).exp_name
 
 
 def test_names_in_order_of_likeness() -> None:
