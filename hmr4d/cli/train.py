@@ -116,9 +116,8 @@ def run_under_hydra(words: Sequence[str]) -> int:
     def job(cfg: Any) -> None:
         sys.argv = typed  # Lightning starts further processes of a run by what was typed
         give_job_its_folder(cfg)
-        statuses.append(
-            run_guarded(lambda: run_job(cfg), kept="resume_training=true continues from the last checkpoint")
-        )
+        kept = f"resume_training=true continues from the last checkpoint in {cfg.output_dir}, if there is one"
+        statuses.append(run_guarded(lambda: run_job(cfg), out=None if cfg.task == "fit" else cfg.output_dir, kept=kept))
         if statuses[-1]:
             sys.exit(statuses[-1])
 
