@@ -1,9 +1,15 @@
-"""Packaging metadata; the tested pins are in requirements.txt, the ranges that should work are here."""
+"""Packaging metadata; the tested pins are in requirements.txt, the ranges that should work are here.
+
+A wheel also takes the configurations, the released weights and the packed store, which lie at the top of the checkout:
+`hmr4d.utils.places` finds them in both.
+"""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'^__version__ = "([^"]+)"', (ROOT / "hmr4d" / "__init__.py").read_text("utf-8"), re.M).group(1)
@@ -15,6 +21,30 @@ def pins(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith(("#", "-"))]
 
 
+class BuildWithShippedFiles(build_py):
+    """Copies the files that ship with the package, but lie outside it, to `hmr4d/_shipped`."""
+
+    PATTERNS = ("configs/**/*.yaml", "inputs/cmu/*", "inputs/checkpoints/hmr4d/*/*")
+    OF_ONE_MACHINE = "configs/local"
+
+    def run(self) -> None:
+        if not self.editable_mode:  # an earlier build may have left modules that have moved since
+            shutil.rmtree(Path(self.build_lib) / "hmr4d", ignore_errors=True)
+        super().run()
+        if self.editable_mode:  # the checkout itself is used
+            return
+        for pattern in self.PATTERNS:
+            files = [
+                p for p in sorted(ROOT.glob(pattern)) if p.is_file() and ROOT / self.OF_ONE_MACHINE not in p.parents
+            ]
+            if not files:
+                raise FileNotFoundError(f"{ROOT / pattern}: no such files. Build from a whole checkout.")
+            for file in files:
+                target = Path(self.build_lib) / "hmr4d" / "_shipped" / file.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+
+
 setup(
     name="hmr4d",
     version=VERSION,
@@ -24,11 +54,12 @@ setup(
     author="The hmr4d authors",
     license="MIT",
     license_files=["LICENSE"],
+    cmdclass={"build_py": BuildWithShippedFiles},
     packages=find_packages(include=["hmr4d", "hmr4d.*"]),
     package_data={"hmr4d": ["**/resources/*", "**/resources/**/*", "representation/statistics/*.npz"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
-        "torch>=2.11",
+        "torch>=2.11,<2.14",  # the newest one tested; later ones may bring a large build for other cards
         "pytorch-lightning>=2.6,<3",
         "hydra-core>=1.3.2,<1.4",
         "omegaconf>=2.3,<2.4",
@@ -48,15 +79,10 @@ setup(
     extras_require={
         "render": pins("requirements_render.txt"),
         "bodies": ["anny==0.6.2", "smplx==0.1.28"],  # the full free body; the SMPL family as others compute it
-        "dev": ["pytest>=9", *pins("requirements_dev.txt")],
+        "test": pins("requirements_test.txt"),
+        "dev": [*pins("requirements_test.txt"), *pins("requirements_dev.txt")],
     },
-    entry_points={
-        "console_scripts": [
-            "hmr4d-train=hmr4d.cli.train:main",
-            "hmr4d-generate=hmr4d.cli.generate:main",
-            "hmr4d-prepare=hmr4d.cli.prepare:main",
-        ]
-    },
+    entry_points={"console_scripts": ["hmr4d=hmr4d.cli.main:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.10",

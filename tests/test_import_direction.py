@@ -50,8 +50,9 @@ def imports_of(path: Path) -> set[str]:
 
 
 def room(module: str) -> str | None:
+    """`nn` of `hmr4d.nn.trunk`; None for the package itself, its start and other packages."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[0] == "hmr4d" else None
+    return parts[1] if len(parts) > 1 and parts[0] == "hmr4d" and parts[1] != "__main__" else None
 
 
 def method(module: str) -> str | None:

@@ -13,10 +13,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from hmr4d.cli.main import COMMANDS as hmr4d_commands
+from hmr4d.cli.main import find_command
 from hmr4d.engine.compose import compose_config
 from tests.test_import_direction import ROOMS
 
@@ -26,7 +29,6 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*
 BLOCK = re.compile(r"^(?P<before>[^\n]*)\n```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^```", re.M | re.S)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PAGE_NAME = re.compile(r"\bdocs/[\w/]+\.md\b")
-SCRIPTS = {"hmr4d-train": "train", "hmr4d-generate": "generate", "hmr4d-prepare": "prepare"}
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,9 @@ def tool_commands() -> list[Command]:
     for page in PAGES:
         for body in blocks(page, "bash", "sh", "shell", "console"):
             for command in shell_commands(body):
-                is_script = command[0] in SCRIPTS
-                words = ["python", f"tools/{SCRIPTS[command[0]]}.py", *command[1:]] if is_script else command
+                words = command
+                if Path(command[0]).name == "hmr4d" and len(command) > 1 and not command[1].startswith("-"):
+                    words = ["python", f"tools/{find_command(command[1]).tool}.py", *command[2:]]
                 if len(words) > 1 and Path(words[0]).name.startswith("python") and words[1].endswith(".py"):
                     commands.setdefault(tuple(words[1:]), Command(page.name, words[1], tuple(words[2:])))
     return list(commands.values())
@@ -95,12 +98,12 @@ def overrides_of(words: tuple[str, ...]) -> list[str]:
 
 
 def parser_of(tool: Path) -> Callable[[], argparse.ArgumentParser] | None:
-    """The function that makes the argument parser of a tool."""
-    for node in ast.walk(ast.parse(tool.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hmr4d.cli."):
-            module = importlib.import_module(str(node.module))
-            return getattr(module, "parser", None) or getattr(module, "build_parser", None)
-    return None
+    """The function that makes the argument parser of a tool; None for a script that is no command of hmr4d."""
+    modules = [command.module for command in hmr4d_commands if tool == ROOT / "tools" / f"{command.tool}.py"]
+    if not modules:
+        return None
+    module = importlib.import_module(f"hmr4d.cli.{modules[0]}")
+    return getattr(module, "parser", None) or module.build_parser
 
 
 def test_shell_blocks_are_taken_apart() -> None:
@@ -120,11 +123,36 @@ def test_newcomer_blocks() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     run, test = marked(readme, "run"), marked(readme, "test")
     assert "\n" not in run and "\n" not in test
-    assert "-r requirements.txt" in run and "pytest" in test
+    assert "-r requirements.txt" in run
     words = shell_commands(run)[-1]
-    assert words[:2] == [".venv/bin/python", "tools/generate.py"]
+    assert words[:2] == [".venv/bin/hmr4d", "generate"]
     args = parser_of(ROOT / "tools" / "generate.py")().parse_args(words[2:])  # type: ignore[misc]
     assert len(args.prompts) == 2 and args.out.startswith("outputs/") and args.export == "npz,mp4,html,bvh,glb"
+
+
+def test_test_command_makes_the_environment_where_there_is_none(tmp_path: Path) -> None:
+    """The command is run with programs that only note how they are called: without and with an environment."""
+    command = marked((ROOT / "README.md").read_text("utf-8"), "test")
+    notes = tmp_path / "notes"
+    note = f'#!/bin/sh\necho "$(basename "$0") $*" >> "{notes}"\n'
+    programs, environment = tmp_path / "bin", tmp_path / ".venv" / "bin"
+    programs.mkdir()
+    makes = f'mkdir -p .venv/bin && cp "{programs}/python3" .venv/bin/python'
+    (programs / "python3").write_text(f'{note}if [ "$2" = venv ]; then {makes}; fi\n')
+    (programs / "python3").chmod(0o755)
+    run = partial(
+        subprocess.run, ["bash", "-eo", "pipefail", "-c", command], cwd=tmp_path, check=True,
+        env=os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
+    run()
+    first = notes.read_text().splitlines()
+    assert first[0] == "python3 -m venv .venv" and first[-1] == "python -m pytest -q"
+    assert [line for line in first if "requirements_test.txt" in line] and [line for line in first if "-e ." in line]
+    notes.unlink()
+    (environment / "pytest").write_text(note)
+    (environment / "pytest").chmod(0o755)
+    run()
+    assert notes.read_text().splitlines() == ["python -m pytest -q"]
 
 
 def test_continuous_integration_runs_the_readme_test() -> None:

@@ -1,6 +1,8 @@
-"""A camera file from measurements in a picture: `python tools/calibrate.py --help`."""
+"""The same as `hmr4d calibrate`; `python tools/calibrate.py --help` says what it does."""
 
-from hmr4d.cli.calibrate import main
+import sys
+
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(["calibrate", *sys.argv[1:]]))

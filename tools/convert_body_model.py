@@ -1,6 +1,8 @@
-"""Licensed body models from .pkl to .npz: `python tools/convert_body_model.py --help`."""
+"""The same as `hmr4d convert-body-model`; `python tools/convert_body_model.py --help` says what it does."""
 
-from hmr4d.cli.convert_body_model import main
+import sys
+
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(["convert-body-model", *sys.argv[1:]]))

@@ -1,6 +1,8 @@
-"""Fetches files of others by name: `python tools/download.py --help`."""
+"""The same as `hmr4d download`; `python tools/download.py --help` says what it does."""
 
-from hmr4d.cli.download import main
+import sys
+
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(["download", *sys.argv[1:]]))

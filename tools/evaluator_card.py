@@ -1,8 +1,8 @@
-"""How an evaluator judges real and spoilt motion: python tools/evaluator_card.py --evaluator evaluator-bandai."""
+"""The same as `hmr4d evaluator-card`; `python tools/evaluator_card.py --help` says what it does."""
 
 import sys
 
-from hmr4d.cli.evaluator_card import main
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["evaluator-card", *sys.argv[1:]]))

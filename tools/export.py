@@ -1,8 +1,8 @@
-"""Motion files in other formats: python tools/export.py outputs/first/000_a_person_walks_forward.npz --to bvh,csv."""
+"""The same as `hmr4d export`; `python tools/export.py --help` says what it does."""
 
 import sys
 
-from hmr4d.cli.export import main
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["export", *sys.argv[1:]]))

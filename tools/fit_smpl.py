@@ -1,6 +1,8 @@
-"""A body fitted to motions: `python tools/fit_smpl.py --help`."""
+"""The same as `hmr4d fit`; `python tools/fit_smpl.py --help` says what it does."""
 
-from hmr4d.cli.fit import main
+import sys
+
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(["fit", *sys.argv[1:]]))

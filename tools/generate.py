@@ -1,8 +1,8 @@
-"""Text to motion: python tools/generate.py "a person bows politely" --seconds 5 --out outputs/bow."""
+"""The same as `hmr4d generate`; `python tools/generate.py --help` says what it does."""
 
 import sys
 
-from hmr4d.cli.generate import main
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["generate", *sys.argv[1:]]))

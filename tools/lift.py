@@ -1,6 +1,8 @@
-"""3D motion from the 2D keypoints of one calibrated camera: `python tools/lift.py --help`."""
+"""The same as `hmr4d lift`; `python tools/lift.py --help` says what it does."""
 
-from hmr4d.cli.lift import main
+import sys
+
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(["lift", *sys.argv[1:]]))

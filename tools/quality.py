@@ -1,6 +1,8 @@
-"""Scores generated motion beside real motion: `python tools/quality.py --help`."""
+"""The same as `hmr4d quality`; `python tools/quality.py --help` says what it does."""
 
-from hmr4d.cli.quality import main
+import sys
+
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(["quality", *sys.argv[1:]]))

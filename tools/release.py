@@ -1,8 +1,8 @@
-"""Packs a training run: python tools/release.py --run outputs/... --out inputs/checkpoints/hmr4d/<name>."""
+"""The same as `hmr4d release`; `python tools/release.py --help` says what it does."""
 
 import sys
 
-from hmr4d.cli.release import main
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["release", *sys.argv[1:]]))

@@ -1,6 +1,8 @@
-"""Trains and scores the study of contents that only 2D motion shows: `python tools/study.py --help`."""
+"""The same as `hmr4d study`; `python tools/study.py --help` says what it does."""
 
-from hmr4d.cli.study import main
+import sys
+
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(["study", *sys.argv[1:]]))

@@ -1,6 +1,8 @@
-"""Trains, tests and generates: python tools/train.py exp=<group>/<name> [global/task=<...>] [key=value ...]."""
+"""The same as `hmr4d train`; `python tools/train.py --help` says what it does."""
 
-from hmr4d.cli.train import main
+import sys
+
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(["train", *sys.argv[1:]]))

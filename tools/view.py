@@ -1,8 +1,8 @@
-"""Saved motions in the browser: python tools/view.py outputs/first."""
+"""The same as `hmr4d view`; `python tools/view.py --help` says what it does."""
 
 import sys
 
-from hmr4d.cli.view import main
+from hmr4d.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["view", *sys.argv[1:]]))

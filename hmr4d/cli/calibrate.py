@@ -1,18 +1,17 @@
-"""`tools/calibrate.py`: measurements in a picture in, a camera file out."""
+"""`hmr4d calibrate`: measurements in a picture in, a camera file out."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from hmr4d.camera.calibration import Calibration, Sensitivity, sensitivity
 from hmr4d.camera.camera_files import CameraFile, check_camera, write_camera
 from hmr4d.camera.measurement_files import read_measurements
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.console import run_guarded, setup_logging
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +23,10 @@ UNSURE_AT, UNSURE = 4.0, 0.5  # metres away, and by how many metres a point ther
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
-        prog="calibrate.py",
+        prog="hmr4d calibrate",
         description="Works out tilt, height and, if asked, focal length of a fixed camera over a flat floor from a few "
         "measurements, and says how far off it may be. What can be measured: docs/calibrate.md.",
-        epilog="Example: python tools/calibrate.py measurements.yaml --out camera.yaml",
+        epilog="Example: hmr4d calibrate measurements.yaml --out camera.yaml",
     )
     known.add_argument("measurements", type=Path, metavar="YAML", help="file of measurements")
     known.add_argument("--out", type=Path, metavar="YAML", help="camera file to write (camera.yaml beside it)")
@@ -50,7 +49,7 @@ def calibrate(args: argparse.Namespace) -> Path:
     lines = report(fit, method, args.distances)
     for line in lines:
         logger.info("%s", line)
-    write_camera(out, camera, note="\n".join(["Made by tools/calibrate.py.", *lines]))
+    write_camera(out, camera, note="\n".join(["Made by hmr4d calibrate.", *lines]))
     if pitch_is_doubtful(camera):
         logger.warning("The camera looks up: most of the picture shows no floor. Check the measurements.")
     unsure = expected_error(sensitivity(fit.pitch, fit.height, [UNSURE_AT])[0], fit)
@@ -120,13 +119,10 @@ def expected_error(row: Sensitivity, fit: Calibration) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; 0 when the camera was written, 2 after one sentence about bad input."""
     setup_logging()
-    try:
-        path = calibrate(parser().parse_args(argv))
-    except (ValueError, TypeError, OSError) as error:
-        return fail(error)
-    logger.info("%s", path)
-    return 0
+    args = parser().parse_args(argv)
 
+    def run() -> int:
+        logger.info("%s", calibrate(args))
+        return 0
 
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_guarded(run, kept="nothing was written")

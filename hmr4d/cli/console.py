@@ -6,10 +6,12 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hmr4d.utils.text_files import printable
+
+BAD_INPUT = (ValueError, TypeError, OSError, ImportError, FloatingPointError)  # the rest shows its traceback
 
 
 class _PrintableFormatter(logging.Formatter):
@@ -29,6 +31,41 @@ def setup_logging() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a bar for reading a file is noise
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+
+
+def run_guarded(
+    work: Callable[[], int], *, out: str | Path | None = None, kept: str = "the same command continues from here"
+) -> int:
+    """Runs the work of a command: an error that a user can mend ends in one sentence, Ctrl-C in one line.
+
+    With HYDRA_FULL_ERROR=1 in the environment errors show where they come from.
+
+    Args:
+        work: returns the exit status.
+        out, kept: what Ctrl-C leaves, see `stopped`.
+
+    Returns:
+        The exit status: that of `work`, 2 for bad input, 130 for Ctrl-C.
+    """
+    try:
+        return work()
+    except KeyboardInterrupt:
+        return stopped(out, kept=kept)
+    except Exception as error:
+        cause = mendable(error)
+        if cause is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        return fail(cause)
+
+
+def mendable(error: Exception) -> Exception | None:
+    """The error of a user's input behind an error: the error itself, or its cause; None for an error of ours."""
+    if isinstance(error, BAD_INPUT) or type(error).__module__.startswith("omegaconf."):
+        return error
+    if type(error).__module__ == "hydra.errors":  # of a class that a configuration asked for, or of the configuration
+        cause = error.__cause__
+        return mendable(cause) if isinstance(cause, Exception) else error
+    return None
 
 
 def fail(error: Exception) -> int:

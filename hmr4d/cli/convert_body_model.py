@@ -1,4 +1,4 @@
-"""`tools/convert_body_model.py`: licensed `.pkl` body models to `.npz`, without chumpy."""
+"""`hmr4d convert-body-model`: licensed `.pkl` body models to `.npz`, without chumpy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.console import run_guarded, setup_logging
 
 logger = logging.getLogger(__name__)
 
@@ -15,10 +15,10 @@ logger = logging.getLogger(__name__)
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
-        prog="convert_body_model.py",
+        prog="hmr4d convert-body-model",
         description="Converts SMPL, SMPL+H and SMPL-X models from .pkl to .npz. chumpy is not needed, and nothing in "
         "the files is run.",
-        epilog="Example: python tools/convert_body_model.py basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl "
+        epilog="Example: hmr4d convert-body-model basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl "
         "--out inputs/checkpoints/body_models/smpl/SMPL_NEUTRAL.npz",
     )
     known.add_argument("models", nargs="+", type=Path, metavar="PKL", help="files from the download")
@@ -28,14 +28,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; 0 when everything was converted, 2 after one sentence about the first file that could not be."""
-    from hmr4d.body.model_conversion import convert_model
-    from hmr4d.body.smpl_files import FAMILIES
-
     setup_logging()
     args = parser().parse_args(argv)
-    if args.out is not None and len(args.models) > 1:
-        return fail(ValueError(f"--out names one file for {len(args.models)} models. Convert them one by one."))
-    try:
+
+    def run() -> int:
+        from hmr4d.body.model_conversion import convert_model
+        from hmr4d.body.smpl_files import FAMILIES
+
+        if args.out is not None and len(args.models) > 1:
+            raise ValueError(f"--out names one file for {len(args.models)} models. Convert them one by one.")
         for model in args.models:
             done = convert_model(model, args.out)
             logger.info(
@@ -44,6 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             )  # fmt: skip
             if done.left_out:
                 logger.info("  Left out, as they are no arrays of numbers: %s.", ", ".join(done.left_out))
-    except (ValueError, OSError) as error:
-        return fail(error)
-    return 0
+        return 0
+
+    return run_guarded(run, kept="finished files are kept beside their models")

@@ -1,7 +1,7 @@
 """`download`: fetches the files of others that evaluation with the published networks needs.
 
-python tools/download.py glove t2m-evaluators
-python tools/download.py glove --mirror my_downloads
+hmr4d download glove t2m-evaluators
+hmr4d download glove --mirror my_downloads
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 
 import yaml
 
-from hmr4d.cli.console import fail, setup_logging, stopped
-from hmr4d.cli.places import inputs_folder
+from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.utils.downloads import DownloadError, RemoteFile, fetch, unpack_zip
 from hmr4d.utils.files import file_hash, write_json
+from hmr4d.utils.places import inputs_folder
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Command line of `download`."""
     items = known_items()
     parser = argparse.ArgumentParser(
-        prog="download.py",
+        prog="hmr4d download",
         description="Fetch files by name, check and unpack them.",
         epilog="An interrupted download continues where it stopped when the same command is given again.",
     )
@@ -168,8 +168,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs `download`; returns the exit code: 0, or 2 with one sentence on stderr."""
     args = build_parser().parse_args(argv)
     setup_logging()
-    items = known_items()
-    try:
+
+    def run() -> int:
+        items = known_items()
         if len(args.names) > 1 and (args.url or args.verify):
             raise ValueError("--url and --verify are for one NAME. Give the names one by one.")
         for name in args.names:
@@ -183,8 +184,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 overwrite=args.overwrite,
             )
             sys.stdout.write(f"{name}: {folder}\n")
-    except (ValueError, OSError) as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return stopped()
-    return 0
+        return 0
+
+    return run_guarded(run)

@@ -1,4 +1,4 @@
-"""`tools/evaluator_card.py`: how an evaluator judges real motion, and real motion that was spoilt."""
+"""`hmr4d evaluator-card`: how an evaluator judges real motion, and real motion that was spoilt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 import numpy as np
 import torch
 
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.evaluation.cards import GENERATED, GROUND_TRUTH, ResultCard
 from hmr4d.evaluation.r_precision_upper_bound import retrieval_ceiling
@@ -21,6 +21,7 @@ from hmr4d.evaluation.text_to_motion_data import Job, RowCuts, ScoredClips
 from hmr4d.evaluators.corruptions import SPOILS, Spoil
 from hmr4d.evaluators.evaluator import EvaluatorRecipe, load_evaluator
 from hmr4d.metrics.intervals import Value
+from hmr4d.utils.places import inputs_folder
 from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import mix_seed
 
@@ -33,10 +34,10 @@ UNSPOILT = ("fid", "r_precision_top_1", "r_precision_top_2", "r_precision_top_3"
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
-        prog="evaluator_card.py", description="Scores real motion, and real motion spoilt in known ways."
+        prog="hmr4d evaluator-card", description="Scores real motion, and real motion spoilt in known ways."
     )
     known.add_argument("--evaluator", default="evaluator-bandai", help="name or folder")
-    known.add_argument("--store", default="inputs/bandai_namco", metavar="DIR", help="motion store")
+    known.add_argument("--store", default=str(inputs_folder() / "bandai_namco"), metavar="DIR", help="motion store")
     known.add_argument("--split", default="test")
     known.add_argument("--repeats", type=int, default=20, help="of real motion: captions and crops drawn anew")
     known.add_argument("--spoilt-repeats", type=int, default=5, help="of spoilt motion")
@@ -120,14 +121,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     words = sys.argv[1:] if argv is None else list(argv)
     args = parser().parse_args(words)
-    try:
-        card = make_card(args, shlex.join(["python", "tools/evaluator_card.py", *words]))
-        path = card.write(args.out)
-    except (ValueError, OSError) as error:
-        return fail(error)
-    logger.info("%s\nWritten: %s.", card.table(), path)
-    return 0
 
+    def run() -> int:
+        card = make_card(args, shlex.join(["hmr4d", "evaluator-card", *words]))
+        logger.info("%s\nWritten: %s.", card.table(), card.write(args.out))
+        return 0
 
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_guarded(run, kept="nothing was written")

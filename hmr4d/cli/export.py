@@ -1,11 +1,10 @@
-"""`tools/export.py`: motion files in, files for other programs out."""
+"""`hmr4d export`: motion files in, files for other programs out."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from hmr4d.body.joint_checks import axes_doubt, check_size
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.body.smpl_files import GENDERS, find_models
 from hmr4d.body.stance import motion_doubts, points_of_skeleton
-from hmr4d.cli.console import fail, fail_some, setup_logging, stopped
+from hmr4d.cli.console import fail_some, run_guarded, setup_logging
 from hmr4d.export.bone_names import known_bone_names
 from hmr4d.export.bvh import UNITS
 from hmr4d.export.motion_npz import Motion, load_motion_npz
@@ -31,10 +30,10 @@ MOTION_ENDING = ".npz"
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
-        prog="export.py",
+        prog="hmr4d export",
         description="Writes motion files in formats that other programs read. Formats, axes and units: "
         "docs/exports.md.",
-        epilog="Example: python tools/export.py outputs/first --to bvh --bones mixamo --out outputs/mixamo",
+        epilog="Example: hmr4d export outputs/first --to bvh --bones mixamo --out outputs/mixamo",
     )
     known.add_argument("motions", nargs="+", type=Path, metavar="MOTION", help=".npz motion files, or folders of them")
     known.add_argument("--to", default="bvh", metavar="LIST", help=f"formats: {', '.join(EXPORTS)} (bvh)")
@@ -169,13 +168,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; 0 when everything was written, 1 when motions were left out, 2 after bad options."""
     setup_logging()
     args = parser().parse_args(argv)
-    try:
-        return export(args)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return stopped(args.out, kept="finished files are kept beside their motions")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_guarded(lambda: export(args), out=args.out, kept="finished files are kept beside their motions")

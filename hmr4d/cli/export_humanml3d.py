@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hmr4d.cli import prepare
-from hmr4d.cli.places import inputs_folder
+from hmr4d.utils.places import inputs_folder
 
 
 def published_places(inputs: Path) -> list[str]:

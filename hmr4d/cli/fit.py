@@ -1,10 +1,9 @@
-"""`tools/fit_smpl.py` and the published `joints2smpl`: joints in, parameters of a body out."""
+"""`hmr4d fit` and the published `joints2smpl`: joints in, parameters of a body out."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,11 +23,11 @@ from hmr4d.body.shape_fitting import num_coefficients
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.body.smpl_files import FAMILIES, GENDERS
-from hmr4d.cli.console import fail, fail_some, setup_logging, stopped
+from hmr4d.cli.console import fail_some, run_guarded, setup_logging
 from hmr4d.cli.export import gather_motions, tell_doubts
-from hmr4d.cli.places import inputs_folder
 from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
 from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.utils.places import inputs_folder
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +62,10 @@ Reader = Callable[[], Clip]
 def parser() -> argparse.ArgumentParser:
     """The command line of `fit_smpl.py`."""
     known = argparse.ArgumentParser(
-        prog="fit_smpl.py",
+        prog="hmr4d fit",
         description="Fits a body to motion files: one shape per clip, a rotation for every joint and frame. "
         "What is in the files: docs/fitting.md.",
-        epilog="Example: python tools/fit_smpl.py outputs/first --body smplh --gender male --out outputs/fitted",
+        epilog="Example: hmr4d fit outputs/first --body smplh --gender male --out outputs/fitted",
     )
     known.add_argument("motions", nargs="+", type=Path, metavar="MOTION", help=".npz motion files, or folders of them")
     _add_body_options(known, default="anny")
@@ -180,7 +179,7 @@ def published_clips(args: argparse.Namespace) -> list[Reader]:
     if not source.is_file():
         raise FileNotFoundError(
             f"Joints not found: {source}. Build them with 'python tools/mas/export_HumanML3D.py', name another file "
-            "with --joints, or fit motion files with 'python tools/fit_smpl.py'."
+            "with --joints, or fit motion files with 'hmr4d fit'."
         )
 
     def read(name: str) -> Clip:
@@ -203,20 +202,15 @@ def published_main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, find_clips: Callable[[argparse.Namespace], list[Reader]]) -> int:
     setup_logging()
-    errors: list[Exception] = []
-    try:
+
+    def run() -> int:
+        errors: list[Exception] = []
         readers, body = find_clips(args), load_asked_body(args)
         for read in readers:
             try:
                 fit_clip(read(), body, args)
             except ValueError as error:
                 errors.append(error)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return stopped(args.out, kept="finished files are kept beside their motions")
-    return fail_some(errors, len(readers))
+        return fail_some(errors, len(readers))
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_guarded(run, out=args.out, kept="finished files are kept beside their motions")

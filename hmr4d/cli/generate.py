@@ -1,16 +1,16 @@
-"""`tools/generate.py`: a sentence in, motion files out."""
+"""`hmr4d generate`: a sentence in, motion files out."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hmr4d.cli.console import fail, setup_logging, stopped
+from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.data.prompts import check_prompts, check_seconds, gather_prompts
+from hmr4d.utils.command_line import command_line
 
 logger = logging.getLogger(__name__)
 
@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
-        prog="generate.py",
+        prog="hmr4d generate",
         description="Turns sentences into 3D human motion: one set of files per prompt, and a contact sheet of all.",
-        epilog='Example: python tools/generate.py "a person bows politely" --seconds 4 --out outputs/bow',
+        epilog='Example: hmr4d generate "a person bows politely" --seconds 4 --out outputs/bow',
     )
     known.add_argument("prompts", nargs="*", metavar="PROMPT", help="what the person does, in English")
     known.add_argument("--prompts-file", metavar="FILE", help="more prompts, one per line; # starts a comment")
@@ -77,7 +77,7 @@ def generate(args: argparse.Namespace) -> list[Path]:
     seconds, details = describe_prompts(pipeline, prompts, seconds)
     writer = MotionWriter(
         args.out, export, num_prompts=len(prompts), num_samples=args.num_samples,
-        about={"command": shlex.join(sys.argv)},
+        about={"command": command_line()},
     )  # fmt: skip
     for jobs, output in pipeline.sample_batches(
         prompts, seconds=seconds, seed=args.seed, num_samples=args.num_samples, num_inference_steps=args.steps,
@@ -103,18 +103,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; 0 when everything was written, 2 after one sentence about bad input."""
     setup_logging()
     args = parser().parse_args(argv)
-    try:
+
+    def run() -> int:
         if args.list_actions:
             sys.stdout.write(list_actions(args.model))
             return 0
-        written = generate(args)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return stopped(args.out)
-    logger.info("%d files in %s.", len(written), args.out)
-    return 0
+        logger.info("%d files in %s.", len(generate(args)), args.out)
+        return 0
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_guarded(run, out=args.out)

@@ -1,12 +1,10 @@
-"""`tools/lift.py`: 2D keypoints of one calibrated camera in, 3D motion in metres out."""
+"""`hmr4d lift`: 2D keypoints of one calibrated camera in, 3D motion in metres out."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import math
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +20,7 @@ from hmr4d.body.skeleton import SKELETONS, SMPL22, Skeleton
 from hmr4d.camera.camera_files import CameraFile, check_keypoints_fit, read_camera, read_rig, undistorted
 from hmr4d.camera.floor_checks import check_on_floor, frame_statures
 from hmr4d.camera.rig_samplers import feet_place, virtual_rig
-from hmr4d.cli.console import fail, setup_logging, stopped
+from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
 from hmr4d.export.lift_npz import LiftedMotion, save_lift_npz
 from hmr4d.export.motion_npz import load_motion_npz
@@ -34,6 +32,7 @@ from hmr4d.methods.mocap2to3.confidence import camera_joints, joint_confidence
 from hmr4d.methods.mocap2to3.output import LiftOutput
 from hmr4d.metrics.lift_checks import LiftCheck, check_lift, doubts
 from hmr4d.motion.ground_contact import standing_joints
+from hmr4d.utils.command_line import command_line
 from hmr4d.utils.files import file_stem
 from hmr4d.visualization.html_viewer import ViewerMotion, write_html
 from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths
@@ -57,10 +56,10 @@ _OWN = ("npz", "html")  # written here, with more in them
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
-        prog="lift.py",
+        prog="hmr4d lift",
         description="Lifts a person's 2D keypoints from one fixed, calibrated camera to 3D motion in metres over the "
         "floor. Keypoint files and results: docs/lift.md; the camera file: docs/calibrate.md.",
-        epilog="Example: python tools/lift.py keypoints.json --camera camera.yaml --out outputs/lifted",
+        epilog="Example: hmr4d lift keypoints.json --camera camera.yaml --out outputs/lifted",
     )
     known.add_argument("keypoints", type=Path, metavar="KEYPOINTS", help="file of keypoints, or an OpenPose folder")
     known.add_argument("--camera", type=Path, required=True, metavar="YAML", help="the camera that saw them")
@@ -293,7 +292,7 @@ def write_person(
     """All files of one person; the paths written."""
     caption = f"{args.keypoints.name}, person {motion.person}"
     about = {**lifter.about, "method": args.method, "seed": args.seed, "samples": args.samples,
-             "keypoints": str(args.keypoints.resolve()), "camera": args.camera.name, "command": shlex.join(sys.argv),
+             "keypoints": str(args.keypoints.resolve()), "camera": args.camera.name, "command": command_line(),
              **convention_facts(output.joint_convention)}  # fmt: skip
     written = [args.out / f"{name}{ending}" for ending in (".npz", ".html", "_plan.png")]
     npz, page, plan = written
@@ -383,15 +382,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; 0 when everything was written, 2 after one sentence about bad input, 3 for doubts if --strict."""
     setup_logging()
     args: Any = parser().parse_args(argv)
-    try:
+
+    def run() -> int:
         written, people = lift(args)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return stopped(args.out)
-    logger.info("%d files in %s.", len(written), args.out)
-    return DOUBTFUL if args.strict and any(person.verdict == "doubtful" for person in people) else 0
+        logger.info("%d files in %s.", len(written), args.out)
+        return DOUBTFUL if args.strict and any(person.verdict == "doubtful" for person in people) else 0
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_guarded(run, out=args.out)

@@ -1,4 +1,4 @@
-"""The ways of lifting that `tools/lift.py` offers: how each is loaded, what joints it takes, how it is run."""
+"""The ways of lifting that `hmr4d lift` offers: how each is loaded, what joints it takes, how it is run."""
 
 from __future__ import annotations
 

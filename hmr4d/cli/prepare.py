@@ -1,17 +1,17 @@
 """`prepare`: turns a dataset into a motion store.
 
-python tools/prepare.py synthetic --out inputs/synthetic
-python tools/prepare.py bandai_namco --root bandai_namco.tar.xz --out inputs/bandai_namco
-python tools/prepare.py cmu --root cmu.tar.xz --out inputs/cmu_full
-python tools/prepare.py humanml3d-from-amass --amass inputs/amass --index index.csv --texts texts.zip --out inputs/hml3d
-python tools/prepare.py humanml3d --root inputs/hml3d --out inputs/humanml3d
-python tools/prepare.py bvh --root my_clips --captions captions.csv --map bandai_namco --out inputs/my_clips
-python tools/prepare.py join --stores inputs/cmu inputs/bandai_namco --pairs 600 --out inputs/everyday
-python tools/prepare.py text --store inputs/bandai_namco --text-encoder minilm
-python tools/prepare.py statistics --exp motion2to3/everyday --out hmr4d/representation/statistics/everyday_20fps.npz
-python tools/prepare.py text-adapter --store inputs/bandai_namco --out inputs/text_adapter
-python tools/prepare.py pose-prior --store inputs/bandai_namco --out inputs/pose_prior.npz
-python tools/prepare.py pack --store inputs/cmu_full --out inputs/cmu
+hmr4d prepare synthetic --out inputs/synthetic
+hmr4d prepare bandai_namco --root bandai_namco.tar.xz --out inputs/bandai_namco
+hmr4d prepare cmu --root cmu.tar.xz --out inputs/cmu_full
+hmr4d prepare humanml3d-from-amass --amass inputs/amass --index index.csv --texts texts.zip --out inputs/hml3d
+hmr4d prepare humanml3d --root inputs/hml3d --out inputs/humanml3d
+hmr4d prepare bvh --root my_clips --captions captions.csv --map bandai_namco --out inputs/my_clips
+hmr4d prepare join --stores inputs/cmu inputs/bandai_namco --pairs 600 --out inputs/everyday
+hmr4d prepare text --store inputs/bandai_namco --text-encoder minilm
+hmr4d prepare statistics --exp motion2to3/everyday --out hmr4d/representation/statistics/everyday_20fps.npz
+hmr4d prepare text-adapter --store inputs/bandai_namco --out inputs/text_adapter
+hmr4d prepare pose-prior --store inputs/bandai_namco --out inputs/pose_prior.npz
+hmr4d prepare pack --store inputs/cmu_full --out inputs/cmu
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.cli.console import fail, setup_logging, stopped
-from hmr4d.cli.places import inputs_folder
+from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.data.importers import bandai_namco, bvh_folder, cmu, humanml3d, joined, synthetic
 from hmr4d.data.importers.caption_tables import read_captions_file
 from hmr4d.data.importers.cmu_files import restore_lost_bones
@@ -37,6 +36,7 @@ from hmr4d.data.packed_joints import STEP
 from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
 from hmr4d.motion_files.joint_maps import JOINT_MAPS
 from hmr4d.motion_files.source_frame import METRES_PER_UNIT, UP_AXES, metres_per_unit
+from hmr4d.utils.places import inputs_folder
 from hmr4d.utils.progress import progress
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Written(NamedTuple):
 def build_parser() -> argparse.ArgumentParser:
     """Command line of `prepare`: one sub-command per dataset."""
     parser = argparse.ArgumentParser(
-        prog="prepare.py",
+        prog="hmr4d prepare",
         description="Turn a dataset into a motion store: joints in metres, 20 fps, captions and licence notice.",
         epilog="An interrupted run continues where it stopped when the same command is given again. See docs/data.md.",
     )
@@ -469,7 +469,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs `prepare`; returns the exit code: 0, or 2 for bad input with one sentence on stderr."""
     args = build_parser().parse_args(argv)
     setup_logging()
-    try:
+
+    def run() -> int:
         cache_text = None
         if args.text_encoder:  # built before anything else, so that a wrong name costs no import
             from hmr4d.nn.text import build_text_encoder, encode_numpy
@@ -485,8 +486,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             store = result.path
         if cache_text is not None:
             sys.stdout.write(f"{cache_text(store)}\n")
-    except (ValueError, OSError, ImportError) as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return stopped()
-    return 0
+        return 0
+
+    return run_guarded(run)

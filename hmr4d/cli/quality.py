@@ -1,10 +1,10 @@
-"""`tools/quality.py`: how good generated motion is, beside real motion measured the same way.
+"""`hmr4d quality`: how good generated motion is, beside real motion measured the same way.
 
-python tools/quality.py                                            # real motion only
-python tools/quality.py --weights motion2to3-bandai --seeds 3
-python tools/quality.py --checkpoint outputs/everyday/motion2to3_everyday/checkpoints/last.ckpt --store inputs/everyday
-python tools/quality.py --weights NAME --store inputs/everyday --prompts paraphrases cmu_paraphrases --seconds own 3 5 8
-python tools/quality.py --weights NAME --store inputs/everyday --prompts verbs
+hmr4d quality                                            # real motion only
+hmr4d quality --weights motion2to3-bandai --seeds 3
+hmr4d quality --checkpoint outputs/everyday/motion2to3_everyday/checkpoints/last.ckpt --store inputs/everyday
+hmr4d quality --weights NAME --store inputs/everyday --prompts paraphrases cmu_paraphrases --seconds own 3 5 8
+hmr4d quality --weights NAME --store inputs/everyday --prompts verbs
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hmr4d.cli.console import fail, setup_logging, stopped
-from hmr4d.cli.places import inputs_folder
+from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.data.store import MotionStore
 from hmr4d.evaluation.action_labels import bandai_namco_paraphrases, clips_of, cmu_paraphrases
 from hmr4d.evaluation.action_recognition import (
@@ -39,6 +38,7 @@ from hmr4d.evaluation.prompt_sets import PromptSet, caption_set, free_set, read_
 from hmr4d.evaluation.quality_models import Draw, Model, generate, load_checkpoint, load_released
 from hmr4d.evaluation.quality_report import markdown
 from hmr4d.utils.files import file_hash, write_json, write_text
+from hmr4d.utils.places import inputs_folder
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Yardsticks:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
-        prog="quality.py",
+        prog="hmr4d quality",
         description="Scores generated motion beside real motion: what it shows, by a classifier trained on real "
         "joints, how it moves, and how near it comes to its training clips. Without --weights and --checkpoint only "
         "real motion is scored.",
@@ -233,7 +233,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     measure = yardsticks(args, store, classifier)
     draw = Draw(args.seeds, args.steps, args.guidance)
     card: dict[str, Any] = {
-        "command": shlex.join(["python", "tools/quality.py", *args.command_line]),
+        "command": shlex.join(["hmr4d", "quality", *args.command_line]),
         "model": None if model is None else model.facts,
         "seeds": args.seeds,
         "steps": model.steps if model is not None and args.steps is None else args.steps,
@@ -271,16 +271,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     args = parser().parse_args(words)
     args.command_line = words
-    try:
-        card = run(args)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return stopped()
-    sys.stdout.write(markdown(card))
-    logger.info("Written: %s and quality.md beside it.", args.out / "quality.json")
-    return 0
 
+    def work() -> int:
+        sys.stdout.write(markdown(run(args)))
+        logger.info("Written: %s and quality.md beside it.", args.out / "quality.json")
+        return 0
 
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_guarded(work)

@@ -1,4 +1,4 @@
-"""`tools/release.py`: a training run becomes a released model."""
+"""`hmr4d release`: a training run becomes a released model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import csv
 import logging
 import platform
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from hmr4d.cli.console import fail, setup_logging
+from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.data.store import MotionStore
 from hmr4d.engine.compose import check_targets, load_config
 from hmr4d.engine.run import finished_steps
@@ -33,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    known = argparse.ArgumentParser(prog="release.py", description="Packs a training run as a released model.")
+    known = argparse.ArgumentParser(prog="hmr4d release", description="Packs a training run as a released model.")
     known.add_argument("--run", required=True, metavar="DIR", help="output folder of the run, with config.yaml")
     known.add_argument("--checkpoint", metavar="FILE", help="instead of the run's checkpoints/last.ckpt")
     known.add_argument("--out", required=True, metavar="DIR", help="such as inputs/checkpoints/hmr4d/<name>")
@@ -144,13 +143,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point."""
     setup_logging()
     args = parser().parse_args(argv)
-    try:
-        out = release(args)
-    except (ValueError, OSError) as error:
-        return fail(error)
-    logger.info("Released: %s.", out)
-    return 0
 
+    def run() -> int:
+        logger.info("Released: %s.", release(args))
+        return 0
 
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_guarded(run, out=args.out)

@@ -1,8 +1,8 @@
-"""`tools/study.py`: does 2D motion of contents that the 3D stage never sees help with them?
+"""`hmr4d study`: does 2D motion of contents that the 3D stage never sees help with them?
 
-python tools/study.py                                                  # the whole study
-python tools/study.py holdout=[h1_mirror] output_dir=outputs/mirror    # other contents
-python tools/study.py seeds=[3,4,5] output_dir=outputs/more_seeds
+hmr4d study                                                  # the whole study
+hmr4d study holdout=[h1_mirror] output_dir=outputs/mirror    # other contents
+hmr4d study seeds=[3,4,5] output_dir=outputs/more_seeds
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from hmr4d.cli.console import fail, setup_logging, stopped
+from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.engine.compose import compose_config, save_config
 from hmr4d.evaluation.study.plan import held_out
 from hmr4d.evaluation.study.report import draw_chart, markdown
@@ -33,7 +31,7 @@ logger = logging.getLogger(__name__)
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
-        prog="study.py",
+        prog="hmr4d study",
         description="Trains the arms of the study in configs/study.yaml, draws motion from each and scores it beside "
         "real motion, on contents that the 3D stage saw and on contents that it did not.",
         epilog="A stopped study, killed or not, continues where it was with the same command; what is finished is not "
@@ -65,26 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     words = sys.argv[1:] if argv is None else list(argv)
     args = parser().parse_args(words)
-    command = shlex.join(["python", "tools/study.py", *words])
-    try:
+    command = shlex.join(["hmr4d", "study", *words])
+
+    def work() -> int:
         cfg = compose_config(args.overrides, root="study")
-        card = run(cfg, command=command, score_only=args.score_only)
-    except (
-        ValueError,
-        TypeError,
-        OSError,
-        ImportError,
-        FloatingPointError,
-        OmegaConfBaseException,
-        HydraException,
-    ) as e:
-        return fail(e)
-    except KeyboardInterrupt:
-        return stopped()
-    sys.stdout.write(markdown(card))
-    logger.info("Written: %s, study.md and study.png beside it.", Path(cfg.output_dir) / "study.json")
-    return 0
+        sys.stdout.write(markdown(run(cfg, command=command, score_only=args.score_only)))
+        logger.info("Written: %s, study.md and study.png beside it.", Path(cfg.output_dir) / "study.json")
+        return 0
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_guarded(work)

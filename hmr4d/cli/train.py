@@ -1,56 +1,155 @@
-"""`tools/train.py`: trains, generates or scores, whatever the composed configuration says."""
+"""`hmr4d train`: trains, generates or scores, whatever the composed configuration says.
+
+Everything that was typed is checked before the trainer is imported, so that a wrong word costs half a second.
+"""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
-from hydra.types import RunMode
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from hmr4d.cli.console import run_guarded
 
-from hmr4d.cli.console import fail
-from hmr4d.engine.compose import CONFIG_FOLDER
-from hmr4d.engine.published_names import PublishedNameError, translate_overrides
-from hmr4d.engine.run import run
-
-BAD_INPUT = (ValueError, OSError, TypeError, FloatingPointError)  # what a user can mend; the rest shows its traceback
+EXAMPLES = (
+    ("stage 1 on the motion that ships", "exp=motion2to3/pretrain_2d data=cmu"),
+    ("stage 2, from a checkpoint", "exp=motion2to3/finetune_mv data=cmu ckpt_path=outputs/.../last.ckpt"),
+    ("other settings", "exp=motion2to3/finetune_mv network=medium trainer.max_steps=2000 optimizer.lr=5e-4"),
+    ("scores of a released model", "exp=motion2to3/finetune_mv global/task=text2motion/test limit=64"),
+    ("the configuration, nothing run", "exp=motion2to3/finetune_mv --cfg job --resolve"),
+)
 
 
-def give_job_its_folder(cfg: DictConfig) -> None:
+def parser() -> argparse.ArgumentParser:
+    """The command line; the options are those of Hydra that make sense here."""
+    known = argparse.ArgumentParser(
+        prog="hmr4d train",
+        usage="hmr4d train exp=NAME [global/task=NAME] [KEY=VALUE ...] [OPTIONS]",
+        description="Trains an experiment, or does another task with it: generate, score. A group chooses a file\n"
+        "(network=medium), a dotted name sets a number (optimizer.lr=1e-4). More: docs/configuration.md.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    known.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="the experiment, and what is to differ from it"
+    )
+    known.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="print the configuration, run nothing")
+    known.add_argument("--resolve", action="store_true", help="with --cfg: put values in the place of references")
+    known.add_argument("--package", "-p", metavar="NAME", help="with --cfg: this part alone")
+    known.add_argument("--multirun", "-m", action="store_true", help="run once for each of several values: seed=1,2")
+    known.add_argument("--config-dir", "-cd", type=Path, metavar="DIR", help="a folder with configurations of your own")
+    known.add_argument("--info", "-i", nargs="?", const="all", metavar="WHAT", help="how the configuration came about")
+    return known
+
+
+def choices_help() -> str:
+    """Examples, experiments and tasks, for the end of the help."""
+    from hmr4d.engine.choices import described
+
+    lines = ["", "examples:", *(f"  hmr4d train {words}\n      {about}" for about, words in EXAMPLES)]
+    for title, group in (
+        ("experiments (exp=...)", "exp"),
+        ("tasks instead of training (global/task=...)", "global/task"),
+    ):
+        lines += ["", f"{title}:", *(f"  {name}\n      {about}" for name, about in described(group))]
+    return "\n".join(lines)
+
+
+def check(words: list[str], args: argparse.Namespace) -> None:
+    """Composes what was typed; OverrideError for what the configuration cannot take, or has no value for.
+
+    Args:
+        words: overrides in our own names.
+        args: the options.
+    """
+    from hydra import initialize_config_dir
+
+    from hmr4d.engine.compose import CONFIG_FOLDER, compose_words
+    from hmr4d.engine.overrides import check_overrides, resolved
+
+    folders = []
+    if args.config_dir is not None:
+        if not args.config_dir.is_dir():
+            raise FileNotFoundError(f"--config-dir {args.config_dir}: no such folder.")
+        folders.append(args.config_dir.resolve())
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        check_overrides(words, "train", folders=folders, is_sweep=args.multirun)
+        if not args.multirun:
+            resolved(compose_words(words, "train", folders))
+
+
+def give_job_its_folder(cfg: Any) -> None:
     """In a sweep (--multirun), every job writes into the folder that Hydra made for it, unless output_dir is given."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
     hydra_cfg = HydraConfig.get()
     if hydra_cfg.mode == RunMode.MULTIRUN and not any(w.startswith("output_dir=") for w in hydra_cfg.overrides.task):
         cfg.output_dir = hydra_cfg.runtime.output_dir
 
 
-def job(cfg: DictConfig) -> Any:
-    """`run` under Hydra: bad input ends in one sentence on stderr and exit status 2, not in a traceback."""
-    try:
+def train(words: Sequence[str]) -> int:
+    """Runs what was typed; the exit status."""
+    if any(word in ("-h", "--help") for word in words):
+        known = parser()
+        known.epilog = choices_help()
+        known.print_help()
+        return 0
+    args = parser().parse_intermixed_args(words)
+    from hmr4d.engine.published_names import translate_overrides
+
+    check(translate_overrides(args.overrides), args)
+    return run_under_hydra(translate_overrides(words))
+
+
+def run_under_hydra(words: Sequence[str]) -> int:
+    """Hands checked words to Hydra, which reads them from the command line; the exit status of the last job."""
+    import hydra
+
+    from hmr4d.engine.compose import CONFIG_FOLDER
+
+    typed, statuses = sys.argv, [0]
+
+    def job(cfg: Any) -> None:
+        sys.argv = typed  # Lightning starts further processes of a run by what was typed
         give_job_its_folder(cfg)
-        return run(cfg, HydraConfig.get().overrides.task)
-    except (InstantiationException, OmegaConfBaseException, *BAD_INPUT) as error:
-        cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(cause, (OmegaConfBaseException, *BAD_INPUT)):
-            raise
-        sys.exit(fail(cause))
+        kept = f"resume_training=true continues from the last checkpoint in {cfg.output_dir}, if there is one"
+        statuses.append(
+            run_guarded(lambda: run_job(cfg, words), out=None if cfg.task == "fit" else cfg.output_dir, kept=kept)
+        )
+        if statuses[-1]:
+            sys.exit(statuses[-1])
 
-
-def main() -> None:
-    """Entry point; overrides come from the command line, in our names or in the published ones."""
-    try:
-        sys.argv[1:] = translate_overrides(sys.argv[1:])
-    except PublishedNameError as error:
-        sys.exit(fail(error))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)  # advertising
-    hydra.main(config_path=str(CONFIG_FOLDER), config_name="train", version_base="1.3")(job)()
+    sys.argv = [typed[0], *words]
+    try:
+        hydra.main(config_path=str(CONFIG_FOLDER), config_name="train", version_base="1.3")(job)()
+    except SystemExit:
+        if not statuses[-1]:  # Hydra's own
+            raise
+    finally:
+        sys.argv = typed
+    return statuses[-1]
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def run_job(cfg: Any, overrides: Sequence[str]) -> int:
+    """One run of a composed configuration and the words it was composed from; the exit status."""
+    from hmr4d.engine.run import run
+
+    try:
+        run(cfg, overrides)
+    except SystemExit as stop:  # Lightning's answer to Ctrl-C
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from stop
+        raise
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; overrides come in our names or in the published ones. 2 after one sentence about bad input."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    return run_guarded(lambda: train(words), kept="nothing was written")

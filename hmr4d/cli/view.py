@@ -1,14 +1,13 @@
-"""`tools/view.py`: saved motions in the browser."""
+"""`hmr4d view`: saved motions in the browser."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hmr4d.cli.console import fail, setup_logging, stopped
+from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.motion_files.source_frame import METRES_PER_UNIT, UP_AXES, checked_fps_option
 from hmr4d.visualization.shown_motions import PUBLISHED_FPS, ShownMotion, find_motions, read_motion
 
@@ -20,10 +19,10 @@ AT_ONCE = 4
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
-        prog="view.py",
+        prog="hmr4d view",
         description="Plays saved motions in the browser: side by side, with a timeline, as a body or as a skeleton. "
         "Needs no GPU; needs requirements_render.txt. More: docs/viewers.md.",
-        epilog="Example: python tools/view.py outputs/first --save-html first.html",
+        epilog="Example: hmr4d view outputs/first --save-html first.html",
     )
     known.add_argument(
         "motions", nargs="+", type=Path, metavar="MOTION", help=".npz, .bvh or published .pth files, or folders of them"
@@ -94,14 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; 0 when all went well, 2 after one sentence about bad input."""
     setup_logging()
     args = parser().parse_args(argv)
-    try:
+
+    def run() -> int:
         view(args)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return stopped(kept="nothing was written")
-    return 0
+        return 0
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_guarded(run, kept="nothing was written")

@@ -22,6 +22,7 @@ import numpy as np
 from hmr4d.body.skeleton import SMPL22, Skeleton, get_skeleton
 from hmr4d.data import packed_joints
 from hmr4d.utils.files import atomic_path, cache_folder, write_json, write_text
+from hmr4d.utils.places import is_installed_file
 from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class MotionStore:
         if missing:
             what = "does not exist" if not self.path.is_dir() else f"lacks {', '.join(missing)}"
             raise FileNotFoundError(
-                f"Motion store {self.path} {what}. Build it with: python tools/prepare.py <dataset> --out {self.path} "
+                f"Motion store {self.path} {what}. Build it with: hmr4d prepare <dataset> --out {self.path} "
                 "(see docs/data.md)."
             )
         self.info = self._read_json("store.json")
@@ -201,8 +202,8 @@ class MotionStore:
 
     @cached_property
     def derived_folder(self) -> Path:
-        """Where things made from this store are kept: in it, or in `cache_folder` where it cannot be written to."""
-        if os.access(self.path, os.W_OK):
+        """Where things made from this store are kept: in it, or in `cache_folder` where it may not be written to."""
+        if os.access(self.path, os.W_OK) and not is_installed_file(self.path):
             return self.path
         return cache_folder() / "stores" / f"{self.name}-{_sha256(self.path / 'captions.json')[:16]}"
 

@@ -42,7 +42,7 @@ def ensure_text_cache(
     if build is None:
         raise FileNotFoundError(
             f"{store.path} holds no text cache of '{encoder_name}'. "
-            f"Make one: python tools/prepare.py text --store {store.path} --text-encoder {encoder_name}"
+            f"Make one: hmr4d prepare text --store {store.path} --text-encoder {encoder_name}"
         )
     logger.info(
         "%s has no text embeddings by '%s' yet: its %d captions are encoded once and kept in %s.",

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from hmr4d.engine.overrides import OverrideError, check_overrides, search_words
 from hmr4d.engine.published_names import map_targets, translate_overrides
 from hmr4d.utils.files import write_text
+from hmr4d.utils.places import PACKAGE_FOLDER, find_input, shipped_folder
 
-PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
-CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "configs"
+CONFIG_FOLDER = shipped_folder("configs")
 TRUSTED_PACKAGES = ("hmr4d", "torch", "pytorch_lightning")
 # ${package_file:<path inside hmr4d>}: data that ships with the code, wherever the command is run.
 OmegaConf.register_new_resolver("package_file", lambda path: str(PACKAGE_FOLDER / path), replace=True)
+# ${find_input:<path>,${paths.inputs}}: an input that ships, unless the user's folder has it.
+OmegaConf.register_new_resolver("find_input", lambda path, inputs: str(find_input(path, inputs)), replace=True)
 
 
 def store_entry(folder: str, key: str, fallback: Any) -> Any:
@@ -44,14 +48,29 @@ OmegaConf.register_new_resolver("limited", lambda limit, small, usual: usual if 
 
 
 def compose_config(overrides: list[str], root: str = "train") -> DictConfig:
-    """The configuration of `overrides`, as tools/train.py would see it, without starting a run.
+    """The configuration of `overrides`, as hmr4d train would see it, without starting a run.
 
     `root` names the file under `configs/` to start from.
 
     Published names of options and classes are understood, see `hmr4d.engine.published_names`.
+
+    Raises:
+        OverrideError: the configuration cannot take one of the overrides.
     """
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        return map_targets(compose(root, overrides=translate_overrides(overrides)))
+        return compose_words(translate_overrides(overrides), root)
+
+
+def compose_words(words: list[str], root: str, folders: Sequence[Path] = ()) -> DictConfig:
+    """The configuration of overrides in our own names, where Hydra is initialized; see `compose_config`.
+
+    `folders` hold further configurations.
+    """
+    try:
+        return map_targets(compose(root, overrides=[*words, *search_words(folders)]))
+    except HydraException as error:
+        check_overrides(words, root, folders=folders)
+        raise OverrideError(str(error).splitlines()[0]) from error
 
 
 def save_config(cfg: DictConfig, folder: str | Path) -> Path:

@@ -83,12 +83,12 @@ def _no(reason: str) -> Translate:
 
 _NO_2D_CONDITION = "conditioning on a given 2D motion is not offered by the trainer"
 _PREPARED = (
-    "data is prepared once with 'python tools/prepare.py humanml3d --root <folder>'; "
+    "data is prepared once with 'hmr4d prepare humanml3d --root <folder>'; "
     "another prepared folder is chosen with data.train.store=<folder>"
 )
 _VIEWERS = (
     "this viewer has no counterpart; use global/append=add_cb_Wis3d_2dto3dVisualizer, or open the finished motions "
-    "with 'python tools/view.py <folder>'"
+    "with 'hmr4d view <folder>'"
 )
 
 _DENOISER: Mapping[str, Translate] = {

@@ -309,9 +309,7 @@ def load_classifier(folder: str | Path) -> tuple[ContentClassifier, dict[str, An
     folder = Path(folder)
     missing = [str(folder / name) for name in (WEIGHTS_NAME, CARD_NAME) if not (folder / name).is_file()]
     if missing:
-        raise FileNotFoundError(
-            f"No content classifier: {', '.join(missing)} missing. Train one with tools/quality.py."
-        )
+        raise FileNotFoundError(f"No content classifier: {', '.join(missing)} missing. Train one with hmr4d quality.")
     card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
     classifier = ContentClassifier(
         card["labels"], num_joints=card["num_joints"], hidden=card["hidden"], fps=card["fps"]

@@ -90,7 +90,7 @@ Trained by
 ```
 
 How it judges real motion, and real motion that was spoilt: `card.md` beside this file, made by
-`python tools/evaluator_card.py`.
+`hmr4d evaluator-card`.
 
 ## Data notice
 

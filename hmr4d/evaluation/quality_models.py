@@ -1,4 +1,4 @@
-"""The models that `tools/quality.py` scores: loaded from a release or a run, and drawn from through a cache."""
+"""The models that `hmr4d quality` scores: loaded from a release or a run, and drawn from through a cache."""
 
 from __future__ import annotations
 

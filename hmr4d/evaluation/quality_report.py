@@ -1,4 +1,4 @@
-"""The card of `tools/quality.py` as Markdown tables."""
+"""The card of `hmr4d quality` as Markdown tables."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def source_of(cfg: DictConfig, weights: Any, clips: ScoredClips) -> Source:
 def command_of(cfg: DictConfig) -> str:
     """What to type to run this configuration again."""
     if HydraConfig.initialized():
-        return shlex.join(["python", "tools/train.py", *HydraConfig.get().overrides.task])
+        return shlex.join(["hmr4d", "train", *HydraConfig.get().overrides.task])
     return f"hmr4d.engine.run.run with {Path(cfg.output_dir) / 'config.yaml'}"
 
 

@@ -61,7 +61,7 @@ def load_published(path: str | Path, networks: Mapping[str, nn.Module]) -> None:
     if not path.is_file():
         raise FileNotFoundError(
             f"Published evaluator not found: {path}. "
-            "Run `python tools/download.py t2m-evaluators`, or put the file there by hand."
+            "Run `hmr4d download t2m-evaluators`, or put the file there by hand."
         )
     try:
         content = load_inert(path)

@@ -85,7 +85,7 @@ class WordVectorizer:
         if missing := [name for name in FILES if not (folder / name).is_file()]:
             raise FileNotFoundError(
                 f"GloVe word vectors not found: {folder} lacks {', '.join(missing)}. "
-                f"Run `python tools/download.py glove`, or put the three files there by hand."
+                f"Run `hmr4d download glove`, or put the three files there by hand."
             )
         try:
             vectors = np.load(folder / FILES[0], allow_pickle=False)

@@ -168,7 +168,7 @@ class ActionIndex:
         """
         if not Path(path).is_file():
             raise FileNotFoundError(
-                f"Known actions not found: {path}. Make them with: python tools/prepare.py text-adapter --store <store>"
+                f"Known actions not found: {path}. Make them with: hmr4d prepare text-adapter --store <store>"
             )
         try:
             with safe_open(path, "pt") as file:

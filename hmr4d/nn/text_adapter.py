@@ -94,7 +94,7 @@ class TextAdapter(nn.Module):
         """
         if not Path(path).is_file():
             raise FileNotFoundError(
-                f"Text adapter not found: {path}. Make one with: python tools/prepare.py text-adapter --store <store>"
+                f"Text adapter not found: {path}. Make one with: hmr4d prepare text-adapter --store <store>"
             )
         try:
             with safe_open(path, "pt") as file:
@@ -181,7 +181,7 @@ def read_captions(paths: Sequence[str | Path], encoder_name: str, split: str | N
         cache, labels = store.text_cache(encoder_name), clip_actions(store)
         if cache is None:
             raise ValueError(
-                f"{path} has no text cache by '{encoder_name}'. Make it with: python tools/prepare.py text --store "
+                f"{path} has no text cache by '{encoder_name}'. Make it with: hmr4d prepare text --store "
                 f"{path} --text-encoder {encoder_name}"
             )
         for clip in store.indices(split).tolist():

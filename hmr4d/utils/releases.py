@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hmr4d.utils.files import atomic_path, write_json
+from hmr4d.utils.places import inputs_folder, shipped_folder
 from hmr4d.utils.weights import WEIGHTS_NAME
 
 CONFIG_NAME = "config.json"
 
 
 def release_folders() -> list[Path]:
-    """Folders that are searched for released weights, in order: the configured inputs, then the source tree."""
-    roots = [Path(os.environ.get("HMR4D_INPUTS", "inputs")), Path(__file__).resolve().parents[2] / "inputs"]
-    return [root / "checkpoints" / "hmr4d" for root in roots]
+    """Folders that are searched for released weights, in order: in the user's inputs, then in those that ship."""
+    return [root / "checkpoints" / "hmr4d" for root in (inputs_folder(), shipped_folder("inputs"))]
 
 
 def find_release_folder(name_or_folder: str | Path, *, kind: str, marker: str, wanted: str) -> Path:
@@ -82,11 +81,13 @@ def model_facts(name: str | Path, folder: Path) -> dict[str, str]:
     """What motions say of the model that made them: its name and, where its folder tells, the licence of its motion.
 
     Args:
-        name: as it was asked for.
+        name: as it was asked for; a released model is called by the name of its folder, wherever that lies.
         folder: of a released model; others tell nothing.
     """
     about = _read_config(folder).get("about", {}) if (folder / CONFIG_NAME).is_file() else {}
-    return {"model": str(name)} | ({"licence": about["licence"]} if about.get("licence") else {})
+    is_released = folder.resolve().parent in [known.resolve() for known in release_folders()]
+    called = {"model": folder.name if is_released else str(name)}
+    return called | ({"licence": about["licence"]} if about.get("licence") else {})
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

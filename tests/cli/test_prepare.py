@@ -179,4 +179,4 @@ def test_help(command, capsys):
     with pytest.raises(SystemExit) as exit_info:
         main([*command, "--help"])
     assert exit_info.value.code == 0
-    assert "usage: prepare.py" in capsys.readouterr().out
+    assert "usage: hmr4d prepare" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""`tools/quality.py`: from a store and a model to a card, with nothing faked but the size of things."""
+"""`hmr4d quality`: from a store and a model to a card, with nothing faked but the size of things."""
 
 import json
 import math
@@ -162,7 +162,7 @@ def test_released_model_to_card_and_table(store, classifier_folder, release, tmp
     table = (tmp_path / "out" / "quality.md").read_text(encoding="utf-8")
     assert table == markdown(card) == capsys.readouterr().out
     assert "2 steps, guidance 1.0" in table
-    assert "tools/quality.py --store" in table and "| generated |" in table
+    assert "hmr4d quality --store" in table and "| generated |" in table
     before = (tmp_path / "out" / "quality.json").read_bytes()
     assert quality.main(words) == 0
     assert (tmp_path / "out" / "quality.json").read_bytes() == before

@@ -147,7 +147,7 @@ def test_finished_store_is_not_overwritten_by_accident(tmp_path):
 
 
 def test_missing_and_damaged_stores(tmp_path):
-    with pytest.raises(FileNotFoundError, match="does not exist. Build it with: python tools/prepare.py"):
+    with pytest.raises(FileNotFoundError, match="does not exist. Build it with: hmr4d prepare"):
         MotionStore.open(tmp_path / "nowhere")
     build(tmp_path / "toy")
     joints = tmp_path / "toy" / "joints.npy"

@@ -46,7 +46,7 @@ def test_store_that_cannot_be_written_to_uses_the_cache_folder(store, tmp_path, 
 
 
 def test_without_a_builder_a_missing_cache_says_how_to_make_it(store):
-    with pytest.raises(FileNotFoundError, match="python tools/prepare.py text --store .* --text-encoder hash"):
+    with pytest.raises(FileNotFoundError, match="hmr4d prepare text --store .* --text-encoder hash"):
         ensure_text_cache(store, "hash", None)
 
 

@@ -63,7 +63,7 @@ def test_all_missing_files_are_named_at_once_with_the_way_to_get_them(tmp_path: 
     write_glove(tmp_path)
     (tmp_path / "our_vab_data.npy").unlink()
     (tmp_path / "our_vab_idx.pkl").unlink()
-    with pytest.raises(FileNotFoundError, match=r"our_vab_data.npy, our_vab_idx.pkl.*tools/download.py glove") as error:
+    with pytest.raises(FileNotFoundError, match=r"our_vab_data.npy, our_vab_idx.pkl.*hmr4d download glove") as error:
         WordVectorizer(tmp_path)
     assert "our_vab_words.pkl" not in str(error.value)
 

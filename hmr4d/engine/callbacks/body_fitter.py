@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from hmr4d.body.fitting import fit_bodies
 from hmr4d.body.joint_conventions import convention_facts
 from hmr4d.body.loading import load_body
 from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
+from hmr4d.utils.command_line import command_line
 from hmr4d.visualization.motion_files import slug
 
 
@@ -42,7 +41,7 @@ class BodyFitter(pl.Callback):
             outputs.joints3d.cpu(), outputs.lengths.cpu(), self.body, fps=outputs.fps, skeleton=outputs.skeleton,
             convention=outputs.joint_convention,
         )  # fmt: skip
-        about = {**outputs.about, "command": shlex.join(sys.argv), **convention_facts(outputs.joint_convention)}
+        about = {**outputs.about, "command": command_line(), **convention_facts(outputs.joint_convention)}
         for row, (fit, text) in enumerate(zip(fits, outputs.text, strict=True)):
             stem = f"{trainer.global_rank}_{self.count:05d}_{slug(text)}"
             path = self.saved_dir / fitted_name(stem, self.body.name)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 
+from hmr4d.utils.command_line import command_line
 from hmr4d.visualization.motion_files import MotionWriter, check_exports
 
 
@@ -28,7 +27,7 @@ class MotionWriterCallback(pl.Callback):
         check_exports(export)
         self.out_dir, self.export = out_dir, export
         more = json.loads(about) if isinstance(about, str) else about
-        self.about = {"command": shlex.join(sys.argv), **(more or {})}
+        self.about = {"command": command_line(), **(more or {})}
         self.writer: MotionWriter | None = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -43,7 +43,7 @@ class Training:
         seed: of everything random in it.
         folder: its `output_dir`.
         steps: optimiser steps.
-        words: overrides for tools/train.py.
+        words: overrides for hmr4d train.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The card of `tools/study.py` as Markdown tables and as a bar chart."""
+"""The card of `hmr4d study` as Markdown tables and as a bar chart."""
 
 from __future__ import annotations
 

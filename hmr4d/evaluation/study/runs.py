@@ -88,7 +88,7 @@ def sample_arm(cfg: DictConfig, arm: str, seed: int, prompts: PromptSet) -> Labe
     """Motions of an arm, in the order of the prompts; drawn once, then read from OUTPUT_DIR/motions."""
     run = training(cfg, arm, seed)
     if not run.checkpoint.is_file() or finished_steps(run.checkpoint) < run.steps:
-        raise ValueError(f"Seed {seed}, {arm} is not trained to its {run.steps} steps. Run tools/study.py first.")
+        raise ValueError(f"Seed {seed}, {arm} is not trained to its {run.steps} steps. Run hmr4d study first.")
     model = load_checkpoint(run.checkpoint, None, [], pick_device("auto"))
     draw = Draw(1, cfg.sampling.steps, cfg.sampling.guidance)
     return generate(model, prompts, seed, draw, Path(cfg.output_dir) / "motions" / f"seed{seed}" / arm)

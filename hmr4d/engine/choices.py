@@ -1,0 +1,30 @@
+"""Names of the files of a configuration group, without reading what is in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hmr4d.utils.places import shipped_folder
+
+
+def choices(group: str, folders: Sequence[Path] = ()) -> list[str]:
+    """Names of the files of a group, such as "motion2to3/finetune_mv" of "exp".
+
+    Args:
+        group: folder below `configs/`.
+        folders: to look in; none: the configurations that ship.
+    """
+    found: set[str] = set()
+    for folder in folders or [shipped_folder("configs")]:
+        found |= {p.relative_to(folder / group).with_suffix("").as_posix() for p in (folder / group).rglob("*.yaml")}
+    return sorted(found)
+
+
+def described(group: str) -> Iterator[tuple[str, str]]:
+    """(name, first sentence of its comment) of every file of a group that ships."""
+    for name in choices(group):
+        lines = (shipped_folder("configs") / group / f"{name}.yaml").read_text("utf-8").splitlines()
+        comments = [line.removeprefix("# ") for line in lines if line.startswith("# ") and "@package" not in line]
+        yield name, re.split(r"(?<=\.) ", " ".join(comments))[0]

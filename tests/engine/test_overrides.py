@@ -1,0 +1,113 @@
+"""Overrides that the configuration cannot take: the sentence names the word, what is expected and what is nearest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import initialize_config_dir
+
+from hmr4d.cli.train import EXAMPLES
+from hmr4d.engine.choices import choices, described
+from hmr4d.engine.compose import CONFIG_FOLDER, compose_config, compose_words
+from hmr4d.engine.overrides import OverrideError, by_likeness, check_overrides
+
+EXP = "exp=motion2to3/finetune_mv"
+
+
+def check(*words: str, is_sweep: bool = False, folders: tuple[Path, ...] = ()) -> None:
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        check_overrides(words, "train", is_sweep=is_sweep, folders=folders)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["exp=finetune_mw"], "exp=finetune_mw: there is no such experiment. There are, the nearest first: "),
+        ([], "No experiment is chosen. Give exp=<name>; there are: "),
+        (
+            [EXP, "network=smal"],
+            "network=smal: there is no such choice of 'network'. There are, the nearest first: small,",
+        ),
+        ([EXP, "global/append=[amp16,nope]"], "global/append=nope: there is no such choice of 'global/append'."),
+        ([EXP, "rigs=captured4"], "'rigs=captured4': this experiment does not use the group 'rigs'."),
+        ([EXP, "trainer.max_stepz=3"], "no setting 'trainer.max_stepz'. The nearest are trainer.max_steps,"),
+        ([EXP, "lr=1e-4"], "there is no setting 'lr'. The nearest are optimizer.lr,"),
+        ([EXP, "netwrk=small"], "there is no setting 'netwrk'. The nearest are network,"),
+        ([EXP, "~optimizer.lrr"], "there is no setting 'optimizer.lrr'. The nearest are optimizer.lr,"),
+        ([EXP, "optimizer.lr=fast"], "optimizer.lr=fast: a number is expected; without this it is 0.0008."),
+        ([EXP, "trainer.max_steps=abc"], "trainer.max_steps=abc: a number is expected"),
+        ([EXP, "trainer.use_distributed_sampler=1"], "true or false is expected; without this it is false."),
+        ([EXP, "motion=3"], "motion=3: settings below it, such as motion.fps, are expected."),
+        ([EXP, "optimizer.betas=1"], "optimizer.betas=1: a list in [brackets] is expected"),
+        ([EXP, "data.batch_size=-4"], "data.batch_size=-4: at least 1 is expected."),
+        ([EXP, "data.batch_size=2.5"], "data.batch_size=2.5: a whole number is expected."),
+        ([EXP, "small"], "'small' is no override. Write key=value"),
+        ([EXP, "seed=1,2"], "'seed=1,2' has several values."),
+    ],
+)
+def test_wrong_override_is_explained(words: list[str], message: str) -> None:
+    with pytest.raises(OverrideError) as caught:
+        check(*words)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["trainer.devices=auto", "trainer.precision=16-mixed", "+trainer.enable_progress_bar=false"],
+        ["trainer.devices=[0,1]", "ckpt_path=[a,b]", "ckpt_type=pl_2d_mv", "views.cameras.elevation=null"],
+        ["data.train.rules.required_text=walk", "data.batch_size=${seed}", "optimizer.lr=1", "hydra.run.dir=x"],
+        [
+            "global/append=[amp16,add_cb_dumper]",
+            "global/task=text2motion/new_text",
+            'prompts=["a, b"]',
+            "seconds=[2,3]",
+        ],
+        ["~callbacks.ema", "callbacks.keep=null", "++trainer.anything=x", "framing.box=view"],
+    ],
+)
+def test_good_overrides_pass(words: list[str]) -> None:
+    check(EXP, *words)
+
+
+def test_every_value_of_a_sweep_is_checked() -> None:
+    check("exp=motion2to3/finetune_mv,motion2to3/pretrain_2d", "seed=1,2", "seed=range(1,4)", is_sweep=True)
+    with pytest.raises(OverrideError, match="exp=nope"):
+        check("exp=motion2to3/finetune_mv,nope", is_sweep=True)
+    with pytest.raises(OverrideError, match="seed=two"):
+        check(EXP, "seed=1,two", is_sweep=True)
+
+
+def test_composing_explains_what_hydra_refuses() -> None:
+    with pytest.raises(OverrideError, match=r"The nearest are optimizer\.lr"):
+        compose_config([EXP, "optimizer.lrr=1"])
+
+
+def test_configurations_of_ones_own_are_choices_too(tmp_path: Path) -> None:
+    mine = tmp_path / "exp" / "mine" / "first.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text(
+        "# @package _global_\n# Mine.\ndefaults:\n  - /exp/motion2to3/finetune_mv\n  - _self_\nexp_name: first\n"
+    )
+    with pytest.raises(OverrideError, match="mine/first"):
+        check("exp=mine/first")
+    check("exp=mine/first", folders=(tmp_path,))
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        assert compose_words(["exp=mine/first"], "train", [tmp_path]).exp_name == "first"
+
+
+@pytest.mark.parametrize("words", [words for _, words in EXAMPLES])
+def test_examples_of_the_help_compose(words: str) -> None:
+    assert compose_config([word for word in words.split() if "=" in word]).exp_name
+
+
+def test_names_in_order_of_likeness() -> None:
+    assert by_likeness("max_steps", ["seed", "trainer.max_epochs", "trainer.max_steps"])[0] == "trainer.max_steps"
+    assert by_likeness("pretrain_2d", choices("exp"))[0].endswith("/pretrain_2d")
+
+
+def test_every_experiment_and_task_says_what_it_is() -> None:
+    for group in ("exp", "global/task"):
+        assert [name for name, _ in described(group)] == choices(group)
+        assert all(about.endswith(".") for _, about in described(group))
