@@ -73,7 +73,7 @@ def test_lifting(run: Callable[[str, list[str]], None]) -> None:
 def test_three_steps_of_training(run: Callable[[str, list[str]], None]) -> None:
     words = readme_command("train", "trainer.max_steps=3")
     assert "data=cmu" in words
-    import_synthetic("inputs/cmu", num_clips=12)
+    import_synthetic("inputs/cmu", num_clips=4)
     run("train", words)
     (checkpoint,) = Path("outputs").rglob("last.ckpt")
     assert checkpoint.stat().st_size > 1_000_000
