@@ -72,7 +72,7 @@ JSON = st.recursive(
 
 
 @given(content=JSON, format=st.sampled_from(FORMATS))
-@example(content=[{"image_id": 0, "keypoints": [[]]}], format="coco")
+@example(content={"keypoints": [1, 2, 3], "frame_id": False}, format="auto")
 def test_json_of_any_content_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: Any, format: str
 ) -> None:
