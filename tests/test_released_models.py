@@ -12,12 +12,12 @@ import torch
 
 from hmr4d import load_pipeline
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.camera.rig_samplers import virtual_rig
 from hmr4d.data.importers.synthetic import synthetic_joints
-from hmr4d.data.lifting_rigs import virtual_rig
+from hmr4d.evaluation.preparation import StandardPreparation
+from hmr4d.evaluators.evaluator import CONFIG_NAME as EVALUATOR_CONFIG
+from hmr4d.evaluators.evaluator import load_evaluator
 from hmr4d.geometry.rigs import Rig, camera_pose, project
-from hmr4d.metrics.evaluators.evaluator import CONFIG_NAME as EVALUATOR_CONFIG
-from hmr4d.metrics.evaluators.evaluator import load_evaluator
-from hmr4d.metrics.evaluators.preparation import StandardPreparation
 from hmr4d.utils.releases import CONFIG_NAME
 
 FOLDER = Path(__file__).resolve().parents[1] / "inputs" / "checkpoints" / "hmr4d"

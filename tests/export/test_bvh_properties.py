@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from hmr4d.body.body_model import load_body
 from hmr4d.body.inverse_kinematics import posed_joints
-from hmr4d.data.bvh import read_bvh
+from hmr4d.body.loading import load_body
 from hmr4d.export.bone_names import bone_names, known_bone_names
 from hmr4d.export.bvh import continued, side_file, write_bvh
+from hmr4d.motion_files.bvh import read_bvh
 from tests.strategies import seeds, tensors
 
 METRES_PER_UNIT = {"m": 1.0, "cm": 0.01}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import COCO17, OPENPOSE25
-from hmr4d.data.keypoint_files import FORMATS, KeypointTrack, read_keypoints
+from hmr4d.keypoint_files.reading import FORMATS, KeypointTrack, read_keypoints
 from tests.data.keypoint_layouts import LAYOUTS, figure
 from tests.strategies import seeds
 
