@@ -101,5 +101,6 @@ def test_arrays_of_any_shape_are_read_or_refused(
     rng = np.random.default_rng(data.draw(seeds()))
     array = rng.normal(300, 200, shape).astype(data.draw(st.sampled_from(["f4", "f8", "i4", "c8", "U3", "?"])))
     path = tmp_path_factory.mktemp("arrays") / "k.npz"
-    np.savez(path, **{data.draw(st.sampled_from(["kp2d", "keypoints", "data"])): array})
+    arrays: dict[str, Any] = {data.draw(st.sampled_from(["kp2d", "keypoints", "data"])): array}
+    np.savez(path, **arrays)
     assert_read_or_refused(path, "auto")
