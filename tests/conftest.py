@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 from collections.abc import Callable
@@ -10,6 +11,14 @@ from typing import Any
 import pytest
 
 from tests.data.bandai_files import bandai_bvh_file
+
+if importlib.util.find_spec("hypothesis"):  # part of the test requirements; other tests run without it
+    from hypothesis import settings
+
+    # The same examples in every run, and no files of earlier ones. For a search: --hypothesis-profile=search
+    settings.register_profile("hmr4d", max_examples=25, deadline=None, derandomize=True, database=None)
+    settings.register_profile("search", max_examples=1000, deadline=None, database=None)
+    settings.load_profile("hmr4d")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -145,11 +145,16 @@ def decoded(value: Any) -> Any:
     return value
 
 
+def is_frame_label(value: Any) -> bool:
+    """Whether a value may name a frame: a number or a text, but not an empty one or true and false."""
+    return isinstance(value, (int, float, str)) and not isinstance(value, bool) and value != ""
+
+
 def frame_key(entry: Any) -> str | None:
     """The key under which an entry names its frame."""
     if not isinstance(entry, Mapping):
         return None
-    return next((k for k in FRAME_KEYS if isinstance(entry.get(k), (int, float, str)) and entry[k] != ""), None)
+    return next((k for k in FRAME_KEYS if is_frame_label(entry.get(k))), None)
 
 
 def time_key(entry: Any) -> str | None:

@@ -38,6 +38,7 @@ from hmr4d.keypoint_files.json_frames import (
     decoded,
     frame_key,
     frames_of,
+    is_frame_label,
     is_nested,
     is_one_frame,
     people_of,
@@ -46,6 +47,7 @@ from hmr4d.keypoint_files.json_frames import (
 )
 from hmr4d.keypoint_files.points import SCORE_KEYS, is_points, read_points
 
+_IMAGE_KEYS = ("file_name", "frame_id", "frame", "name", "path")
 _ID_KEYS = ("track_id", "idx", "person_id", "instance_id", "tracker_id", "trackId", "player_id")
 _SETS_BY_NAME = {"coco": "coco17", "h36m": "h36m17", "human36m": "h36m17", "human3.6m": "h36m17"}
 _SETS_BY_FIRST_JOINT = {"nose": "coco17", "root": "h36m17", "pelvis": "h36m17", "hip": "h36m17"}
@@ -141,11 +143,11 @@ def _numbers(frames: Sequence[Frame], content: Any) -> tuple[list[int | None], f
         if len(frames) == 1:
             _check_one_image(frames[0].people)
         return _by_time(entries)
-    keys = [k for k in FRAME_KEYS if any(isinstance(e, Mapping) and _is_label(e.get(k)) for e in entries)]
+    keys = [k for k in FRAME_KEYS if any(isinstance(e, Mapping) and is_frame_label(e.get(k)) for e in entries)]
     images = _images(content)
     problem: ValueError | None = None
     for key in keys:
-        labels = [e.get(key) if isinstance(e, Mapping) and _is_label(e.get(key)) else None for e in entries]
+        labels = [e.get(key) if isinstance(e, Mapping) and is_frame_label(e.get(key)) else None for e in entries]
         if key == "image_id" and images:
             labels = [images.get(str(label), label) if label is not None else None for label in labels]
         try:
@@ -156,10 +158,6 @@ def _numbers(frames: Sequence[Frame], content: Any) -> tuple[list[int | None], f
             problem = problem or error
     assert problem is not None
     raise problem
-
-
-def _is_label(value: Any) -> bool:
-    return isinstance(value, (int, float, str)) and not isinstance(value, bool) and value != ""
 
 
 def _of_labels(labels: Sequence[Any], key: str) -> list[int | None]:
@@ -239,7 +237,9 @@ def _images(content: Any) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for image in images:
         if isinstance(image, Mapping) and "id" in image:
-            key = next((k for k in ("file_name", "frame_id", "frame", "name", "path") if _is_label(image.get(k))), None)
+            key = next(
+                (k for k in ("file_name", "frame_id", "frame", "name", "path") if is_frame_label(image.get(k))), None
+            )
             if key is not None:
                 table[str(image["id"])] = image[key]
     try:
@@ -300,7 +300,7 @@ def _is_nobody(person: Any) -> bool:
 
 def _counted_ids(frames: Sequence[Frame]) -> bool:
     """Whether `id` tells people apart: it comes back in other frames. COCO counts its annotations with it."""
-    ids = [shown(p["id"]) for f in frames for p in f.people if isinstance(p, Mapping) and _is_label(p.get("id"))]
+    ids = [shown(p["id"]) for f in frames for p in f.people if isinstance(p, Mapping) and is_frame_label(p.get("id"))]
     return len(ids) > 1 and len(set(ids)) <= len(ids) / 2
 
 

@@ -105,7 +105,7 @@ def test_no_configuration_is_an_orphan() -> None:
     files = {p.relative_to(CONFIG_FOLDER).with_suffix("") for p in CONFIG_FOLDER.rglob("*.yaml")}
     names = ("published_commands.md", "motion2to3.md", "mocap2to3.md", "evaluation.md", "data.md")
     pages = "".join((DOCS / name).read_text("utf-8") for name in names)
-    listed = {(g, c) for g, c in re.findall(r"`([\w/]+)=([\w/]+)`", pages) if (CONFIG_FOLDER / g).is_dir()}
+    listed = {(g, c) for g, c in re.findall(r"`\+?([\w/]+)=([\w/]+)`", pages) if (CONFIG_FOLDER / g).is_dir()}
     trainings = yaml.safe_load((CONFIG_FOLDER / "study.yaml").read_text("utf-8"))["trainings"].values()
     reached = {Path("train"), Path("study"), *(Path("exp") / training["exp"] for training in trainings)}
     reached |= {Path(group) / choice for group, choice in listed}

@@ -52,4 +52,4 @@ def test_a_limited_test_has_one_repeat_and_no_multimodality() -> None:
     costs = ("limit", "replications", "multimodality_captions")
     assert [compose_config(task)[key] for key in costs] == [None, 3, 16]
     assert [compose_config([*task, "limit=20"])[key] for key in costs] == [20, 1, 0]
-    assert [compose_config([*task, "global/append=quick", "replications=2"])[key] for key in costs] == [32, 2, 0]
+    assert [compose_config([*task, "+global/append=quick", "replications=2"])[key] for key in costs] == [32, 2, 0]

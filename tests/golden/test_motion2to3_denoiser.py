@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
-from tests.golden.published import build_denoiser, real_weights, real_weights_2d, recipe_weights, sizes_of
+from tests.golden.published import (
+    build_denoiser,
+    real_weights,
+    real_weights_2d,
+    recipe_weights,
+    sizes_of,
+    small_weights,
+)
 from tests.golden.vectors import assert_close, features, read_json, recipe, tensors, token_mask
 
 CAM_DIM = {"2d_cam": 4, "mv_2dinput": 5, "mv_proj": 5}
@@ -28,8 +35,8 @@ def outputs() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, MotionDenoiser]:
-    small = sizes_of(tensors("weights_small_mv.npz"))
-    built = {kind: build_denoiser(tensors(f"weights_small_{kind}.npz")) for kind in ("2d", "mv")}
+    small = sizes_of(small_weights("mv"))
+    built = {kind: build_denoiser(small_weights(kind)) for kind in ("2d", "mv")}
     for ours, variant in (("2dcam", "2d_cam"), ("2dproj", "2d_proj"), ("mv2d", "mv_2dinput"), ("mvproj", "mv_proj")):
         built[ours] = build_denoiser(recipe_weights(variant, small, CAM_DIM.get(variant, 0)))
     return built
@@ -109,7 +116,7 @@ def test_recipe_gives_the_stored_small_weights(kind: str) -> None:
 
 def test_recipe_gives_the_recorded_sums() -> None:
     sums = read_json("motion2to3/weights_recipe_abs_sums.json")
-    small = sizes_of(tensors("weights_small_mv.npz"))
+    small = sizes_of(small_weights("mv"))
     for variant, expected in sums.items():
         if variant.startswith("real"):
             weights = real_weights() if variant == "real_mv" else real_weights_2d()

@@ -1,4 +1,7 @@
-"""Where the golden vectors lie, how they are read and how results are compared with them."""
+"""Where the golden vectors lie, how they are read and how results are compared with them.
+
+The folder of all vectors is not part of the repository. A clone without it has the subset in tests/data/golden.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,12 @@ def golden_file(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"no golden vectors {path}; set HMR4D_GOLDEN to a folder that has them")
     return path
+
+
+def has_golden_file(name: str) -> bool:
+    """Whether there is a file of this name below the golden root; a set of vectors may leave files out."""
+    root = golden_root()
+    return root is not None and (root / name).exists()
 
 
 @lru_cache(maxsize=64)

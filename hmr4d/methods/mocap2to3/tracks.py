@@ -61,7 +61,7 @@ def resample_motion(x: Tensor, fps: float, target_fps: float, num_frames: int) -
     """(B, L, ...) at `fps` -> (B, num_frames, ...) at `target_fps`, by splines, straight on beyond the last frame."""
     if x.shape[1] == 1:
         return x.expand(-1, num_frames, *x.shape[2:])
-    if fps == target_fps:
+    if fps == target_fps and num_frames <= x.shape[1]:
         return x[:, :num_frames]
     times = torch.arange(num_frames, dtype=torch.float64, device=x.device) * (fps / target_fps)
     before, way = _neighbours(times, x.shape[1])
