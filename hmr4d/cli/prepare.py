@@ -31,6 +31,7 @@ from hmr4d.data.importers.caption_tables import read_captions_file
 from hmr4d.data.importers.cmu_files import restore_lost_bones
 from hmr4d.data.importers.conversion import RETARGETS, Conversion
 from hmr4d.data.importers.humanml3d_release import MAKES
+from hmr4d.data.importers.keypoints import import_keypoints
 from hmr4d.data.pack_store import pack_store
 from hmr4d.data.packed_joints import STEP
 from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
@@ -89,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_humanml3d(commands)
     _add_humanml3d_from_amass(commands)
     _add_bvh(commands)
+    _add_keypoints(commands)
     _add_join(commands)
     _add_text(commands)
     _add_text_adapter(commands)
@@ -216,6 +218,28 @@ def _add_bvh(commands: _Commands) -> None:
     command.add_argument("--licence", default="unknown; ask the owner of the files", help="licence of the files")
     command.add_argument("--split", help="one split for all clips; None: 85 / 5 / 10 %% train / val / test by name")
     _add_bvh_options(command, 1)
+
+
+def _add_keypoints(commands: _Commands) -> None:
+    about = "keypoint files of videos, with a captions file, to train on 2D alone"
+    command = commands.add_parser("keypoints", help=about, description=about + ".")
+    command.set_defaults(run=_run_keypoints, text_encoder=None)
+    command.add_argument("--out", type=Path, default=inputs_folder() / "keypoints2d", help="folder to write")
+    command.add_argument("--overwrite", action="store_true", help="replace what is in --out")
+    command.add_argument("--root", type=Path, required=True, help="folder of keypoint files, one video each")
+    command.add_argument("--captions", type=Path, required=True, help=".csv or .tsv (file, caption) or .json")
+    command.add_argument("--fps", type=float, help="frames per second of files that do not tell")
+    command.add_argument("--skeleton", help="joint set, where neither the file nor the limbs tell it")
+    command.add_argument("--size", type=int, nargs=2, metavar=("W", "H"), help="pixels, for shares of the image")
+
+
+def _run_keypoints(args: argparse.Namespace) -> Written:
+    done = import_keypoints(
+        args.root, args.out, read_captions_file(args.captions), fps=args.fps, skeleton=args.skeleton,
+        size=None if args.size is None else tuple(args.size), overwrite=args.overwrite,
+    )  # fmt: skip
+    story = f"{done.num_clips} clips, {done.num_frames} frames at 30 fps, {len(done.dropped)} files left out"
+    return Written(done.path, story)
 
 
 def _add_join(commands: _Commands) -> None:

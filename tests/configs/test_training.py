@@ -48,6 +48,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "video2d").mkdir()
     torch.save({"a": entry, "b": entry}, folder / "video2d" / "motion2d.pth")
     (folder / "video2d" / "captions.json").write_text(json.dumps({"a": "A man walks.", "b": "A man runs."}))
+    (folder / "keypoints2d").symlink_to(folder / "video2d")
     return folder
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from hmr4d.data.captions import mirror_text, pos_tokens
 from hmr4d.data.importers.caption_tables import CaptionTable
 from hmr4d.data.importers.conversion import BvhSource, ClipFacts, Conversion, add_bvh_clips
-from hmr4d.data.importers.splits import split_by_name
+from hmr4d.data.importers.splits import split_by_names
 from hmr4d.data.store import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.motion_files.joint_maps import JOINT_MAPS, JointMap, joint_map_from_dict
 from hmr4d.utils.files import is_shown
@@ -91,7 +91,8 @@ def import_bvh_folder(
         captions: what a captions file says, by file name or relative path.
         name: dataset name.
         licence: written into the store.
-        split: one split for all clips; None deals them out 85 / 5 / 10 % by name.
+        split: one split for all clips; None deals them out 85 / 5 / 10 % by name, with a clip at
+            least in each from three clips on.
         min_frames: shorter clips are left out.
         canonical: turn every clip to face +z at the origin; datasets do that anyway when they read.
         skip_bad: leave out unreadable files, and captions of unknown clips, with a warning, instead of stopping.
@@ -131,8 +132,10 @@ def import_bvh_folder(
             if not writer.is_done(clip):
                 yield BvhSource(clip, str(path), path.read_bytes())
 
+    splits = split_by_names(list(files))
+
     def describe(clip: str) -> ClipFacts:
-        return ClipFacts(split_by_name(clip) if split is None else split)
+        return ClipFacts(splits[clip] if split is None else split)
 
     add_bvh_clips(
         writer, wanted(), describe, conversion, min_frames=min_frames, canonical=canonical, skip_bad=skip_bad,

@@ -16,6 +16,7 @@ from hmr4d.utils.text_files import TextError, load_unique_json, printable, read_
 logger = logging.getLogger(__name__)
 
 _HEADINGS = ("file", "name")  # first cell of a line that is a heading
+_ENDINGS = (".bvh", ".json", ".npz", ".npy", ".csv", ".pkl")  # of motion and keypoint files
 _CAPTION_COLUMNS = ("caption", "text", "description")
 
 
@@ -24,7 +25,7 @@ class CaptionTable:
     """What a captions file says.
 
     Attributes:
-        captions: file name or relative path, without .bvh -> captions, in file order.
+        captions: file name or relative path, without its ending -> captions, in file order.
         places: the same key -> "captions.csv, line 3", for messages.
     """
 
@@ -35,7 +36,7 @@ class CaptionTable:
         """Captions of each clip.
 
         Args:
-            clips: clip name -> path of its file below the folder, with .bvh.
+            clips: clip name -> path of its file below the folder, with its ending.
             skip_unknown: warn about captions of unknown clips instead of stopping.
 
         Raises:
@@ -163,7 +164,8 @@ def _check_row(row: list[str], width: int, column: int, place: str, *, is_csv: b
 
 def _stem(name: str) -> str:
     name = name.strip().replace("\\", "/").removeprefix("./")
-    return name[:-4] if name.lower().endswith(".bvh") else name
+    ending = next((e for e in _ENDINGS if name.lower().endswith(e)), "")
+    return name[: len(name) - len(ending)]
 
 
 def _plain(name: str) -> str:

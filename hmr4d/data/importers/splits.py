@@ -19,6 +19,16 @@ def split_by_name(name: str) -> str:
     return "test" if rank < TEST_SHARE else "val" if rank < TEST_SHARE + VAL_SHARE else "train"
 
 
+def split_by_names(names: Sequence[str]) -> dict[str, str]:
+    """Splits of a source's clips, as `split_by_name`; of three clips or more, each split has one at least."""
+    splits = {name: split_by_name(name) for name in names}
+    for wanted in ("test", "val") if len(splits) > 2 else ():
+        train = [name for name, split in splits.items() if split == "train"]
+        if wanted not in splits.values() and len(train) > 1:
+            splits[min(train, key=_rank)] = wanted
+    return splits
+
+
 def split_by_groups(clips: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Splits of source clips by name, so that small groups are not halved and large ones can be tested.
 

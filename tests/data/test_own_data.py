@@ -1,0 +1,96 @@
+"""The data of a user, from files to generated motion: BVH with captions, and keypoints of videos alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hmr4d.body.joint_conversion import smpl_to_coco17
+from hmr4d.cli.prepare import main as prepare
+from hmr4d.data.importers.synthetic import synthetic_joints
+from hmr4d.data.store import MotionStore
+from hmr4d.engine.compose import compose_config
+from hmr4d.engine.run import run
+from hmr4d.export.motion_npz import load_motion_npz
+
+CAPTIONS = ("file,caption\none,a person walks\ntwo,somebody waves\nthree,a man sits down\n"
+            "four,she turns left\nfive,he bows\n")  # fmt: skip
+NAMES = ("one", "two", "three", "four", "five")
+SMALL = [
+    "text=hash", "network=32x2", "trainer.accelerator=cpu", "data.batch_size=2", "data.batches_per_epoch=2",
+    "data.num_workers=0",
+]  # fmt: skip
+
+
+def test_bvh_files_become_a_model_and_its_score(bandai_bvh: Callable[..., bytes], tmp_path: Path) -> None:
+    clips, store, out = tmp_path / "clips", tmp_path / "mine", tmp_path / "out"
+    clips.mkdir()
+    for seed, name in enumerate(NAMES):
+        (clips / f"{name}.bvh").write_bytes(bandai_bvh(100, seed=seed))
+    (tmp_path / "captions.csv").write_text(CAPTIONS)
+    words = ["bvh", "--root", str(clips), "--captions", str(tmp_path / "captions.csv"), "--map", "bandai_namco"]
+    assert prepare([*words, "--out", str(store), "--licence", "CC0", "--text-encoder", "hash"]) == 0
+    assert {len(MotionStore.open(store).indices(split)) for split in ("train", "val", "test")} == {3, 1}
+    experiment = ["exp=motion2to3/finetune_mv", "data_name=mine", f"data.train.store={store}", *SMALL]
+    statistics = ["statistics", "--exp", "motion2to3/finetune_mv", "--store", str(store), "--items", "20"]
+    assert prepare(statistics) == 0
+    assert compose_config(experiment).motion.statistics == str(store / "motion2d_statistics.npz")
+    run(compose_config([*experiment, "trainer.max_steps=2", f"output_dir={out / 'run'}"]))
+    weights = f"ckpt_path={out / 'run/checkpoints/last.ckpt'}"
+    task = [*experiment, weights, "global/task=text2motion/new_text", "prompts=[a person walks]", "seconds=2"]
+    run(compose_config([*task, "export=[npz]", f"output_dir={out / 'new'}"]))
+    (made,) = (out / "new").glob("*.npz")
+    with np.load(made) as content:
+        metadata = json.loads(str(content["metadata"]))
+    assert metadata["licence"] == "CC0" and load_motion_npz(made).fps == 20.0
+
+
+def write_keypoints(path: Path, content: str, seed: int) -> None:
+    """A COCO result file of somebody seen from the front, 25 frames a second."""
+    joints = torch.from_numpy(synthetic_joints(content, 60, np.random.default_rng(seed)))
+    keypoints = smpl_to_coco17(joints).numpy()
+    pixels = np.stack([640 + 300 * keypoints[..., 0], 900 - 300 * keypoints[..., 1]], -1)
+    frames = [
+        {"image_id": t, "category_id": 1, "keypoints": np.c_[p, np.full(17, 0.9)].ravel().tolist(), "score": 0.9}
+        for t, p in enumerate(pixels)
+    ]
+    path.write_text(json.dumps(frames))
+
+
+def test_keypoints_alone_become_a_model_of_3d_motion(tmp_path: Path) -> None:
+    clips, inputs, out = tmp_path / "clips", tmp_path / "inputs", tmp_path / "out"
+    clips.mkdir()
+    for seed, name in enumerate(NAMES):
+        write_keypoints(clips / f"{name}.json", "walk" if seed % 2 else "bow", seed)
+    (tmp_path / "captions.csv").write_text(CAPTIONS)
+    words = ["keypoints", "--root", str(clips), "--captions", str(tmp_path / "captions.csv")]
+    words += ["--out", str(inputs / "keypoints2d")]
+    assert prepare(words) == 2  # the files tell no frame rate
+    assert prepare([*words, "--fps", "25"]) == 0
+    table = torch.load(inputs / "keypoints2d/motion2d.pth", weights_only=True)
+    assert set(table) == set(NAMES) and table["one"]["incam_joints"].shape == (71, 22, 2)
+    experiment = ["exp=motion2to3/keypoints2d", f"paths.inputs={inputs}", *SMALL]
+    run(compose_config([*experiment, "trainer.max_steps=2", f"output_dir={out / 'run'}"]))
+    weights = f"ckpt_path={out / 'run/checkpoints/last.ckpt'}"
+    task = [*experiment, weights, "global/task=text2motion/new_text", "prompts=[a person walks]", "seconds=2"]
+    steps = "pipeline.sampling.num_inference_steps=3"
+    run(compose_config([*task, steps, "export=[npz]", f"output_dir={out / 'new'}"]))
+    (made,) = (out / "new").glob("*.npz")
+    motion = load_motion_npz(made)
+    assert motion.fps == 30.0 and motion.joints3d.shape == (60, 22, 3) and np.isfinite(motion.joints3d).all()
+
+
+@pytest.mark.parametrize("count", [3, 4, 8])
+def test_small_collections_have_a_clip_in_every_split(
+    count: int, bandai_bvh: Callable[..., bytes], tmp_path: Path
+) -> None:
+    for number in range(count):
+        (tmp_path / f"{number}.bvh").write_bytes(bandai_bvh(8, seed=number))
+    assert prepare(["bvh", "--root", str(tmp_path), "--map", "bandai_namco", "--out", str(tmp_path / "s")]) == 0
+    store = MotionStore.open(tmp_path / "s")
+    assert all(len(store.indices(split)) for split in ("train", "val", "test"))
