@@ -377,12 +377,12 @@ def test_published_new_text_command_writes_every_motion(stage1: Path, inputs: Pa
     written = sorted(Path(cfg.out_dir).glob("*.npz"))
     assert len(written) == len(prompts)
     about = load_motion_npz(written[1]).metadata
-    facts = (str(stage1), cfg.seed, cfg.motion.licence)
+    facts = (str(stage1), cfg.seed, "none")  # the licence of what the checkpoint was trained on
     assert (about["model"], about["seed"], about["licence"]) == facts and about["command"]
     dumped = sorted((tmp_path / "dumped_newtext_ours").glob("*.pth"))
     assert len(dumped) == len(prompts)
     motion = torch.load(dumped[0], weights_only=True)
-    assert motion["pred"].shape == (60, 22, 3) and motion["text"] == prompts[0]
+    assert motion["pred"].shape == (40, 22, 3) and motion["text"] == prompts[0]
 
 
 def test_released_test_experiment_does_not_train() -> None:
