@@ -394,9 +394,9 @@ def lifting(_: Options) -> dict[str, Case]:
     import numpy as np
 
     from hmr4d.camera.rig_samplers import virtual_rig
-    from hmr4d.data.importers.synthetic import synthetic_joints
     from hmr4d.geometry.rigs import Rig, camera_pose, project
     from hmr4d.methods.mocap2to3.release import load_release
+    from hmr4d.motion.procedural import synthetic_joints
 
     pipeline = load_release("mocap2to3-bandai")
     level = torch.zeros(1)

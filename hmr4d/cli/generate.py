@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hmr4d.cli.console import run_guarded, setup_logging
-from hmr4d.data.prompts import check_prompts, check_seconds, gather_prompts
 from hmr4d.utils.command_line import command_line
+from hmr4d.utils.prompts import check_prompts, check_seconds, gather_prompts
 
 logger = logging.getLogger(__name__)
 

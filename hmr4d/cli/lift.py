@@ -28,10 +28,10 @@ from hmr4d.geometry.rigs import Rig
 from hmr4d.keypoint_files.gaps import SURE, bridge_gaps, drop_unsure
 from hmr4d.keypoint_files.reading import FORMATS, KeypointTrack, read_keypoints
 from hmr4d.keypoint_files.smpl_joints import observed_joints
-from hmr4d.methods.mocap2to3.confidence import camera_joints, joint_confidence
-from hmr4d.methods.mocap2to3.output import LiftOutput
 from hmr4d.metrics.lift_checks import LiftCheck, check_lift, doubts
+from hmr4d.metrics.lift_confidence import camera_joints, joint_confidence
 from hmr4d.motion.ground_contact import standing_joints
+from hmr4d.motion.lift_output import LiftOutput
 from hmr4d.utils.command_line import command_line
 from hmr4d.utils.files import file_stem
 from hmr4d.visualization.html_viewer import ViewerMotion, write_html

@@ -23,7 +23,7 @@ from hmr4d.body.skeleton import (
 )
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.keypoint_files.gaps import SURE
-from hmr4d.methods.mocap2to3.output import LiftOutput
+from hmr4d.motion.lift_output import LiftOutput
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,14 @@ def load_mocap2to3(request: LiftRequest) -> Lifter:
 
 def load_ground_ray(request: LiftRequest) -> Lifter:
     """Depth from the feet on the floor, poses from a bank; no network."""
-    from hmr4d.methods.mocap2to3.baselines.ground_ray import ground_ray
+    from hmr4d.methods.lifting_baselines.ground_ray import ground_ray
 
     return _without_network(ground_ray, request)
 
 
 def load_optimisation(request: LiftRequest) -> Lifter:
     """A kinematic chain fitted to the keypoints over the floor; no network."""
-    from hmr4d.methods.mocap2to3.baselines.optimisation import optimisation
+    from hmr4d.methods.lifting_baselines.optimisation import optimisation
 
     return _without_network(optimisation, request)
 

@@ -26,9 +26,9 @@ from hmr4d.evaluation.generations import MANIFEST_NAME, GenerationFolder, differ
 from hmr4d.evaluation.lifting_data import Observation, ScoredLifts
 from hmr4d.evaluation.text_to_motion_test import command_of, weight_files
 from hmr4d.export.saved_motions import SavedMotions
-from hmr4d.methods.mocap2to3.baselines.ground_ray import ground_ray
-from hmr4d.methods.mocap2to3.baselines.optimisation import optimisation
-from hmr4d.methods.mocap2to3.baselines.oracle import oracle
+from hmr4d.methods.lifting_baselines.ground_ray import ground_ray
+from hmr4d.methods.lifting_baselines.optimisation import optimisation
+from hmr4d.methods.lifting_baselines.oracle import oracle
 from hmr4d.utils.files import file_hash
 from hmr4d.utils.progress import progress
 from hmr4d.utils.releases import CONFIG_NAME

@@ -20,10 +20,10 @@ from hmr4d.body.skeleton import COCO17, SMPL22
 from hmr4d.camera.camera_files import read_camera
 from hmr4d.cli.lift import deployment_rig, frame_rate, main, result_names
 from hmr4d.cli.lift_methods import METHODS, LiftRequest
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import project
 from hmr4d.methods.mocap2to3.release import save_release
+from hmr4d.motion.procedural import synthetic_joints
 from tests.methods.mocap2to3.tiny import CAM_DIM, GRID, NUM_CONDITION, NUM_FEATURES, tiny_denoiser, tiny_pipeline
 
 CAMERA = {"size": [640, 360], "fov_deg": 65, "pose": {"pitch_deg": 10, "roll_deg": 2, "height_m": 1.6}}

@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 
 from hmr4d.geometry.rigs import Rig
 from hmr4d.methods.mocap2to3.checkpoints import load_weights
-from hmr4d.methods.mocap2to3.output import LiftOutput
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
+from hmr4d.motion.lift_output import LiftOutput
 from hmr4d.nn.training import PipelineModule, freeze_parameters
 
 # Parts that the first stage brings along; what stays free is what several views add.

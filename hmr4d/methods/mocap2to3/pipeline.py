@@ -38,7 +38,6 @@ from hmr4d.methods.mocap2to3.ground_hints import (
 )
 from hmr4d.methods.mocap2to3.losses import masked_mean, step_error
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
-from hmr4d.methods.mocap2to3.output import LiftOutput
 from hmr4d.methods.mocap2to3.tracks import (
     MIN_FRAMES,
     join,
@@ -49,6 +48,7 @@ from hmr4d.methods.mocap2to3.tracks import (
     window_starts,
 )
 from hmr4d.methods.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, check_request
+from hmr4d.motion.lift_output import LiftOutput
 from hmr4d.motion.resampling import resampled_length
 from hmr4d.representation.view_points import ViewPointCodec
 from hmr4d.representation.view_tokens import ViewTokenCodec

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from hmr4d.body.joint_conventions import convention_facts, convention_of
 from hmr4d.camera.orbit_rigs import OrbitRig
-from hmr4d.data.prompts import check_prompts, check_seconds
 from hmr4d.diffusion.noise import IndependentNoise, NoiseSource, WorldNoise, view_noise
 from hmr4d.diffusion.requests import fitting, seeds_of
 from hmr4d.diffusion.sampler import guide, sample
@@ -38,6 +37,7 @@ from hmr4d.representation.next_root import from_next_root, normalize_height
 from hmr4d.representation.views import PATCH, OrthographicViews, PerspectiveViews, embed_views
 from hmr4d.utils.precision import full_precision
 from hmr4d.utils.progress import progress
+from hmr4d.utils.prompts import check_prompts, check_seconds
 from hmr4d.utils.randomness import ItemRandom
 
 DEFAULT_SECONDS = 5.0  # of a prompt without a duration, where nothing is known of actions
