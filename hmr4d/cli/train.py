@@ -110,6 +110,7 @@ def run_under_hydra(words: Sequence[str]) -> int:
     import hydra
 
     from hmr4d.engine.compose import CONFIG_FOLDER
+    from hmr4d.engine.overrides import search_words
 
     typed, statuses = sys.argv, [0]
 
@@ -125,7 +126,7 @@ def run_under_hydra(words: Sequence[str]) -> int:
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)  # advertising
-    sys.argv = [typed[0], *words]
+    sys.argv = [typed[0], *words, *search_words()]
     try:
         hydra.main(config_path=str(CONFIG_FOLDER), config_name="train", version_base="1.3")(job)()
     except SystemExit:
