@@ -37,8 +37,7 @@ DEFAULT_SECONDS = 5.0  # of a prompt without a duration
 class Pipeline(nn.Module):
     """The algorithm of a method around its network; usable without a trainer and without a configuration.
 
-    A pipeline overrides `sample`, `lift` or both. Training needs `draw_training` and `training_loss`, see
-    `hmr4d.nn.training.TrainablePipeline`.
+    A pipeline overrides `sample`, `lift` or both, and for training `draw_training` and `training_loss`.
 
     Attributes:
         method: name of its method.
@@ -142,6 +141,21 @@ class Pipeline(nn.Module):
     def _cannot(self, capability: Capability) -> str:
         does = " and ".join(f"{DOES[name]} with `.{name}`" for name in DOES if self.can(name)) or "does neither"
         return f"{type(self).__name__} has no `.{capability}`: it {does}. Choose another model."
+
+    # --- training --------------------------------------------------------------------------------------------------
+
+    def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> Any:
+        """All random numbers of a training step on `batch`, from a CPU generator."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be trained.")
+
+    def training_loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]:
+        """Loss terms by name for what `draw_training` drew; "loss" is what to minimise."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be trained.")
+
+    @torch.no_grad()
+    def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
+        """What validation logs: loss terms of motion that is not trained on, unless a method has something better."""
+        return self.training_loss(batch, self.draw_training(batch, generator))
 
     # --- prompts ---------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,8 @@ def freeze_parameters(network: nn.Module, group: str, groups: Mapping[str, Seque
 class PipelineModule(pl.LightningModule):
     """Trains a pipeline: warm-up, then a cosine down to `final_lr`. In tasks it samples or lifts, as the pipeline can.
 
-    Validation logs the pipeline's monitors. A method derives its own module from this one to say which parts can be frozen and how its weights lie in files.
+    Validation logs the pipeline's monitors. A method derives its own module from this one to say which parts can be
+    frozen and how its weights lie in files.
 
     Args:
         pipeline: an `nn.Module` with `draw_training`, `training_loss` and `monitor`, see `TrainablePipeline`.

@@ -214,11 +214,6 @@ class Motion2to3Pipeline(Pipeline):
             pooled_noise = self.training_options.pooled_noise * torch.randn(*shape, generator=generator)
         return TrainingDraws(eps, t, keep_text, keep_cam, keep_token, pooled_noise)
 
-    @torch.no_grad()
-    def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
-        """Loss terms of motion that is not trained on, with noise and steps from a generator."""
-        return self.training_loss(batch, self.draw_training(batch, generator))
-
     def training_loss(self, batch: dict[str, Any], draws: TrainingDraws) -> dict[str, Tensor]:
         """Loss terms by name; "loss" is what to minimise.
 
