@@ -85,7 +85,8 @@ def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], devic
     if exp is not None:
         cfg = compose_config([f"exp={exp}", *overrides])
     elif config.is_file():
-        cfg = OmegaConf.merge(load_config(config), OmegaConf.from_dotlist(list(overrides)))
+        cfg = load_config(config)
+        cfg.merge_with_dotlist(list(overrides))
         check_targets(cfg.pipeline)
     else:
         raise FileNotFoundError(f"{config} not found. Name the experiment of {path} with --exp.")
