@@ -8,9 +8,7 @@ imported when it is first asked for.
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Mapping
-from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,12 +34,6 @@ def built_in() -> tuple[str, ...]:
 
 def _announced() -> Mapping[str, EntryPoint]:
     """Entry points of installed packages by the name of their method."""
-    return _entry_points(tuple(sys.path))
-
-
-@lru_cache(maxsize=4)
-def _entry_points(path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
-    del path  # the search follows sys.path; the argument makes another one be searched again
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
