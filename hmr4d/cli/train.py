@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from hmr4d.cli.console import run_guarded
+from hmr4d.methods.defaults import FIRST_STAGE, SECOND_STAGE
 
 EXAMPLES = (
-    ("stage 1 on the motion that ships", "exp=motion2to3/pretrain_2d data=cmu"),
-    ("stage 2, from a checkpoint", "exp=motion2to3/finetune_mv data=cmu ckpt_path=outputs/.../last.ckpt"),
-    ("other settings", "exp=motion2to3/finetune_mv network=medium trainer.max_steps=2000 optimizer.lr=5e-4"),
-    ("scores of a released model", "exp=motion2to3/finetune_mv global/task=text2motion/test limit=64"),
-    ("the configuration, nothing run", "exp=motion2to3/finetune_mv --cfg job --resolve"),
+    ("stage 1 on the motion that ships", f"exp={FIRST_STAGE} data=cmu"),
+    ("stage 2, from a checkpoint", f"exp={SECOND_STAGE} data=cmu ckpt_path=outputs/.../last.ckpt"),
+    ("other settings", f"exp={SECOND_STAGE} network=medium trainer.max_steps=2000 optimizer.lr=5e-4"),
+    ("scores of a released model", f"exp={SECOND_STAGE} global/task=text2motion/test limit=64"),
+    ("the configuration, nothing run", f"exp={SECOND_STAGE} --cfg job --resolve"),
 )
 
 

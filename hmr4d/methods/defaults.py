@@ -2,4 +2,5 @@
 
 TEXT_MODEL = "motion2to3-bandai"  # samples motion from text
 LIFTING_MODEL = "mocap2to3-bandai"  # lifts 2D keypoints
-STATISTICS_EXPERIMENT = "motion2to3/finetune_mv"  # whose items `prepare.py statistics` measures
+FIRST_STAGE, SECOND_STAGE = "motion2to3/pretrain_2d", "motion2to3/finetune_mv"  # experiments that help texts show
+STATISTICS_EXPERIMENT = SECOND_STAGE  # whose items `hmr4d prepare statistics` measures

@@ -2,7 +2,7 @@
 
 A method inside the repository is a folder `hmr4d/methods/<name>` with a module `method`. A method outside it announces
 itself by an entry point of the group `hmr4d.methods`, named like the method, or by a call of `register`. A method is
-imported when it is first asked for.
+imported when it is first asked for; this module imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from hmr4d.utils.releases import CONFIG_NAME, find_release, release_kind
 
 if TYPE_CHECKING:
     import torch
@@ -92,6 +90,8 @@ def method_of_release(folder: Path) -> Method:
     Raises:
         ValueError: the configuration is damaged, or no method has that format.
     """
+    from hmr4d.utils.releases import CONFIG_NAME, release_kind
+
     kind = str(release_kind(folder))
     name = kind.removeprefix(FORMAT_PREFIX)
     if name not in known_methods() or not kind.startswith(FORMAT_PREFIX):
@@ -116,6 +116,8 @@ def load_released(
         FileNotFoundError: there is no such model; the known ones are listed.
         ValueError: a file is damaged, or the model cannot do what is needed.
     """
+    from hmr4d.utils.releases import find_release
+
     folder = find_release(name_or_folder)
     method = method_of_release(folder)
     if needs is not None:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.cli import generate, prepare, release
+from hmr4d.cli import generate, prepare, release, train
 from hmr4d.engine.compose import check_targets, compose_config
-from hmr4d.engine.run import finished_steps, run
+from hmr4d.engine.run import finished_steps
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.methods.registry import get_method, known_methods
 from hmr4d.motion_files.bvh import read_bvh
@@ -52,12 +52,9 @@ def page_commands() -> list[list[str]]:
 
 
 def test_the_method_of_the_page_is_trained_released_and_used(package: Path) -> None:
-    mains = {f"tools/{tool.__name__.rpartition('.')[2]}.py": tool.main for tool in (prepare, release, generate)}
+    mains = {f"tools/{tool.__name__.rpartition('.')[2]}.py": tool.main for tool in (prepare, train, release, generate)}
     for tool, *words in page_commands():
-        if tool == "tools/train.py":
-            run(compose_config(words))
-        else:
-            assert mains[tool](words) == 0, (tool, words)
+        assert mains[tool](words) == 0, (tool, words)
     assert finished_steps(Path("outputs/synthetic/toy_walk/checkpoints/last.ckpt")) == 3
     exec(compile((package / "use.py").read_text("utf-8"), "use.py", "exec"), {})
     motion = load_motion_npz(Path("outputs/toy/000_a_person_walks.npz"))
