@@ -394,11 +394,10 @@ def lifting(_: Options) -> dict[str, Case]:
     import numpy as np
 
     from hmr4d.camera.rig_samplers import virtual_rig
-    from hmr4d.data.importers.synthetic import synthetic_joints
     from hmr4d.geometry.rigs import Rig, camera_pose, project
-    from hmr4d.methods.mocap2to3.release import load_release
+    from hmr4d.motion.procedural import synthetic_joints
 
-    pipeline = load_release("mocap2to3-bandai")
+    pipeline: Any = load_pipeline("mocap2to3-bandai")
     level = torch.zeros(1)
     camera = Rig(
         torch.tensor([[1920.0, 1080.0]]), torch.tensor([[1400.0, 1400.0, 960.0, 540.0]]),
@@ -411,7 +410,7 @@ def lifting(_: Options) -> dict[str, Case]:
 
     def lift(seconds: int, steps: int) -> Case:
         track = kp2d.repeat(1, seconds // 10, 1, 1)
-        return lambda: pipeline.sample(
+        return lambda: pipeline.lift(
             track, torch.ones(track.shape[:-1]), rig, fps=20, num_inference_steps=steps, num_samples=1
         )
 

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hmr4d.methods.defaults import TEXT_MODEL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
 
+    from hmr4d.methods.base import Pipeline
+
 __version__ = "0.1.0"
 
 __all__ = ["load_pipeline"]
 
 
-def load_pipeline(name_or_folder: str | Path = "motion2to3-bandai", *, device: str | torch.device = "cpu") -> Any:
-    """A released model, ready for `.sample`; no trainer, no configuration, no display.
+def load_pipeline(name_or_folder: str | Path = TEXT_MODEL, *, device: str | torch.device = "cpu") -> Pipeline:
+    """A released model of any method, ready for use; no trainer, no configuration, no display.
 
     Args:
         name_or_folder: a model under inputs/checkpoints/hmr4d, or a folder of that layout.
         device: where the network runs; noise is drawn on the CPU, so every device gives the same motion.
 
     Returns:
-        A `Motion2to3Pipeline`, to be asked for `texts=[...], seconds=5`, or a `Mocap2to3Pipeline`, to be asked for the
-        3D motion of a 2D track; which one is a property of the folder.
+        A pipeline. Models of text to motion have `.sample(texts=[...], seconds=5)`, models that lift 2D keypoints have
+        `.lift(kp2d, conf, rig)`; `.can("sample")` and `.can("lift")` tell which.
 
     Raises:
         FileNotFoundError: there is no such model; the known ones are listed.
-        ValueError: one of its files is damaged.
+        ValueError: one of its files is damaged, or its method is not installed.
     """
-    from hmr4d.methods.mocap2to3 import release as mocap2to3
-    from hmr4d.methods.motion2to3 import release as motion2to3
-    from hmr4d.utils.releases import find_release, release_kind
+    from hmr4d.methods.registry import load_released
 
-    folder = find_release(name_or_folder)
-    method = mocap2to3 if release_kind(folder) == mocap2to3.FORMAT else motion2to3
-    return method.load_release(folder, device=device)
+    return load_released(name_or_folder, device=device)

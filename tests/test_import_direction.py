@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ ROOMS = (
     "utils", "geometry", "body", "motion", "keypoint_files", "camera", "representation", "metrics", "diffusion",
     "motion_files", "data", "nn", "methods", "evaluators", "export", "visualization", "engine", "evaluation", "cli",
 )  # fmt: skip
+METHODS = sorted((PACKAGE / "methods").glob("*/method.py"))
 PLAIN_ROOMS = ("geometry", "body", "representation")  # usable without a trainer, configurations or language models
 BLOCKED_FOR_PLAIN = ("pytorch_lightning", "lightning", "hydra", "omegaconf", "diffusers", "transformers")
 QUICK_COMMANDS = ("calibrate", "export", "fit", "generate", "lift", "prepare", "view")  # help comes at once
@@ -56,9 +58,11 @@ def room(module: str) -> str | None:
 
 
 def method(module: str) -> str | None:
-    """`motion2to3` of `hmr4d.methods.motion2to3.pipeline`."""
+    """`one` of `hmr4d.methods.one.pipeline`; None for the modules that all methods share."""
     parts = module.split(".")
-    return parts[2] if len(parts) > 2 and parts[:2] == ["hmr4d", "methods"] else None
+    if len(parts) < 3 or parts[:2] != ["hmr4d", "methods"] or (PACKAGE / "methods" / f"{parts[2]}.py").is_file():
+        return None
+    return parts[2]
 
 
 def wrong_imports(module: str, imports: set[str]) -> list[str]:
@@ -71,8 +75,8 @@ def wrong_imports(module: str, imports: set[str]) -> list[str]:
             continue
         if ROOMS.index(there) > ROOMS.index(here):
             wrong.append(f"{module} imports {other}: room '{there}' comes after '{here}'")
-        if method(module) and method(other) and method(module) != method(other):
-            wrong.append(f"{module} imports {other}: methods do not import each other")
+        if here == "methods" and method(other) not in (None, method(module)):
+            wrong.append(f"{module} imports {other}: only a method imports itself")
     return wrong
 
 
@@ -87,11 +91,41 @@ def wrong_imports(module: str, imports: set[str]) -> list[str]:
         ("hmr4d.metrics.physical", "import hmr4d.methods.motion2to3", 1),
         ("hmr4d.methods.one.net", "import hmr4d.methods.two.net", 1),
         ("hmr4d.methods.one.net", "import hmr4d.methods.one.loss, hmr4d.nn.trunk", 0),
+        ("hmr4d.methods.one.net", "import hmr4d.methods.base", 0),
+        ("hmr4d.methods.base", "import hmr4d.methods.one.net", 1),
         ("hmr4d.nn.trunk", "import hmr4d.methods.one.net", 1),
     ],
 )
 def test_the_check_itself(module: str, source: str, num_wrong: int) -> None:
     assert len(wrong_imports(module, imported_modules(source, module, is_package=False))) == num_wrong
+
+
+NAMES_OF_METHODS = re.compile("|".join(path.parent.name for path in METHODS), re.IGNORECASE)
+
+
+def named_methods(source: str) -> list[str]:
+    """Lines of code with the name of a method of the repository: identifiers, imports and texts, but no docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        is_owner = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        if is_owner and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    return [line.strip() for line in ast.unparse(tree).splitlines() if NAMES_OF_METHODS.search(line)]
+
+
+def test_no_code_names_a_method_outside_its_folder() -> None:
+    """But for the module of defaults, which names the models that are used where the user names none."""
+    own = [path.parent for path in METHODS]
+    paths = [p for p in sorted(PACKAGE.rglob("*.py")) if not any(folder in p.parents for folder in own)]
+    paths.remove(PACKAGE / "methods" / "defaults.py")
+    wrong = [f"{module_name(path)}: {line}" for path in paths for line in named_methods(path.read_text("utf-8"))]
+    assert len(METHODS) >= 2 and not wrong, "\n".join(wrong)
+
+
+def test_names_in_code_are_found_and_those_in_docstrings_are_not() -> None:
+    name = METHODS[0].parent.name
+    source = f'"""As {name} does."""\nfrom a.{name} import b  # {name}\nc = "{name}-x"\n{name.title()}Pipeline()\n'
+    assert len(named_methods(source)) == 3
 
 
 def test_every_room_is_known() -> None:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hmr4d.cli.console import run_guarded, setup_logging
-from hmr4d.data.prompts import check_prompts, check_seconds, gather_prompts
+from hmr4d.methods.defaults import TEXT_MODEL
 from hmr4d.utils.command_line import command_line
+from hmr4d.utils.prompts import check_prompts, check_seconds, gather_prompts
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         "--export", default="npz,mp4,html", metavar="LIST",
         help="formats: npz, mp4, mesh, webp, html, bvh, glb, csv, amass (npz,mp4,html); see docs/exports.md",
     )  # fmt: skip
-    known.add_argument("--model", default="motion2to3-bandai", help="name or folder (motion2to3-bandai)")
+    known.add_argument("--model", default=TEXT_MODEL, help=f"name or folder ({TEXT_MODEL})")
     known.add_argument("--list-actions", action="store_true", help="say what the model has learnt to do, and end")
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument("--guidance", type=float, metavar="G", help="guidance scale instead of the model's own")
@@ -55,24 +56,21 @@ def durations(word: str) -> list[float]:
 
 def generate(args: argparse.Namespace) -> list[Path]:
     """Writes the motions that `args` ask for; the paths written."""
-    from hmr4d import load_pipeline
     from hmr4d.cli.known_actions import describe_prompts
-    from hmr4d.methods.motion2to3.release import FORMAT, VERSION
+    from hmr4d.methods.registry import load_released
     from hmr4d.utils.devices import pick_device
-    from hmr4d.utils.releases import find_release, read_release_config
     from hmr4d.visualization.motion_files import MotionWriter, check_exports
 
     prompts = check_prompts(gather_prompts(args.prompts, args.prompts_file))
     export = check_exports(args.export)
     device = pick_device(args.device)
-    config = read_release_config(find_release(args.model), kind=FORMAT, version=VERSION)
+    pipeline = load_released(args.model, device=device, needs="sample")
     seconds = None
     if args.seconds is not None:
         seconds = check_seconds(
             args.seconds[0] if len(args.seconds) == 1 else args.seconds, len(prompts),
-            min_seconds=config["min_seconds"], max_seconds=config["max_seconds"],
+            min_seconds=pipeline.min_seconds, max_seconds=pipeline.max_seconds,
         )  # fmt: skip
-    pipeline = load_pipeline(args.model, device=device)
     logger.info("Model %s on %s: %d prompt(s).", args.model, device, len(prompts))
     seconds, details = describe_prompts(pipeline, prompts, seconds)
     writer = MotionWriter(
@@ -90,7 +88,7 @@ def generate(args: argparse.Namespace) -> list[Path]:
 def list_actions(model: str) -> str:
     """The known actions of a model, for a reader; ValueError where the model lists none."""
     from hmr4d.cli.known_actions import action_list
-    from hmr4d.methods.motion2to3.release import load_actions
+    from hmr4d.nn.action_index import load_actions
     from hmr4d.utils.releases import find_release
 
     index = load_actions(find_release(model))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.methods.base import Pipeline
 from hmr4d.nn.action_index import ActionIndex, PromptFacts
 from hmr4d.nn.prompt_checks import prompt_remarks
 
@@ -26,7 +26,7 @@ def action_list(index: ActionIndex) -> str:
 
 
 def describe_prompts(
-    pipeline: Motion2to3Pipeline, prompts: list[str], seconds: list[float] | None
+    pipeline: Pipeline, prompts: list[str], seconds: list[float] | None
 ) -> tuple[list[float], list[dict[str, Any]]]:
     """Durations of prompts and what their files say of them; remarks on the prompts are logged, a sentence each.
 

@@ -16,22 +16,25 @@ import torch
 from hmr4d.body.joint_conventions import convention_facts
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.light_body import load_light_body
-from hmr4d.body.skeleton import SKELETONS, SMPL22, Skeleton
+from hmr4d.body.skeleton import SKELETONS, SMPL22
 from hmr4d.camera.camera_files import CameraFile, check_keypoints_fit, read_camera, read_rig, undistorted
 from hmr4d.camera.floor_checks import check_on_floor, frame_statures
 from hmr4d.camera.rig_samplers import feet_place, virtual_rig
 from hmr4d.cli.console import run_guarded, setup_logging
-from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
+from hmr4d.cli.lift_methods import MODEL, load_lifter
 from hmr4d.export.lift_npz import LiftedMotion, save_lift_npz
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
 from hmr4d.keypoint_files.gaps import SURE, bridge_gaps, drop_unsure
 from hmr4d.keypoint_files.reading import FORMATS, KeypointTrack, read_keypoints
 from hmr4d.keypoint_files.smpl_joints import observed_joints
-from hmr4d.methods.mocap2to3.confidence import camera_joints, joint_confidence
-from hmr4d.methods.mocap2to3.output import LiftOutput
+from hmr4d.methods.base import Pipeline
+from hmr4d.methods.defaults import LIFTING_MODEL
+from hmr4d.methods.lifting_baselines.table import USABLE
 from hmr4d.metrics.lift_checks import LiftCheck, check_lift, doubts
+from hmr4d.metrics.lift_confidence import camera_joints, joint_confidence
 from hmr4d.motion.ground_contact import standing_joints
+from hmr4d.motion.lift_output import LiftOutput
 from hmr4d.utils.command_line import command_line
 from hmr4d.utils.files import file_stem
 from hmr4d.visualization.html_viewer import ViewerMotion, write_html
@@ -68,8 +71,8 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--person", default="longest", metavar="WHO", help="an id, longest or all (longest)")
     known.add_argument("--fps", type=float, help=f"frames per second, where no file tells ({USUAL_FPS:g})")
     known.add_argument("--rig", type=Path, metavar="YAML", help="virtual cameras, instead of three around the person")
-    known.add_argument("--method", choices=list(METHODS), default="mocap2to3", help="how to lift (mocap2to3)")
-    known.add_argument("--model", default="mocap2to3-bandai", help="name or folder (mocap2to3-bandai)")
+    known.add_argument("--method", default=MODEL, help=f"{MODEL}, or without a network: {', '.join(USABLE)} ({MODEL})")
+    known.add_argument("--model", default=LIFTING_MODEL, help=f"name or folder ({LIFTING_MODEL})")
     known.add_argument("--samples", type=int, default=1, metavar="K", help="motions that are averaged (1)")
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument(
@@ -105,12 +108,14 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedMotion]]:
     tracks = read_tracks(args, camera)
     fps = frame_rate(args.fps, tracks[0].fps, None if video is None else video.fps)
     tracks = [replace(track, fps=fps) for track in tracks]
-    lifter = METHODS[args.method](_request(args, tracks[0].skeleton))
-    if args.rig and not lifter.needs_views:
-        raise ValueError(f"--rig is for --method mocap2to3; {args.method} looks at the real camera alone.")
+    lifter = load_lifter(
+        args.method, args.model, device=args.device, keypoints=tracks[0].skeleton, prior=args.prior
+    )  # fmt: skip
+    if args.rig and not lifter.uses_virtual_views:
+        raise ValueError(f"--rig is for models that use virtual cameras; {lifter.method} looks at the real one alone.")
     if lifter.skeleton != SMPL22 and (never := [name for name in formats if name in _ONE_SKELETON]):
         raise ValueError(
-            f"--export {','.join(never)} takes joints of 'smpl22' only; --method {args.method} gives "
+            f"--export {','.join(never)} takes joints of 'smpl22' only; {lifter.method} gives "
             f"'{lifter.skeleton.name}' here. Choose a model of SMPL joints, or csv and npz."
         )
     written: list[Path] = []
@@ -221,7 +226,7 @@ def frame_rate(asked: float | None, told: float | None, video: float | None) -> 
     return float(fps)
 
 
-def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, lifter: Lifter) -> Rig:
+def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, lifter: Pipeline) -> Rig:
     """The camera and virtual copies of it around the median place of the person's feet, float64."""
     distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, lifter.skeleton, lifter.foot_heights)
     side = "left" if lateral < 0 else "right"
@@ -230,7 +235,7 @@ def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, l
 
 
 def lift_track(
-    track: KeypointTrack, camera: CameraFile, lifter: Lifter, args: argparse.Namespace
+    track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args: argparse.Namespace
 ) -> tuple[LiftedMotion, LiftOutput]:
     """One person's motion."""
     check_on_floor(track, camera)
@@ -238,25 +243,30 @@ def lift_track(
     found = drop_unsure(torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), lifter.min_conf)
     kp2d, conf = observed_joints(*found, track.skeleton, lifter.skeleton)
     lifted2d, lifted_conf = observed_joints(*bridge_gaps(*found, fps), track.skeleton, lifter.skeleton)
-    if not lifter.needs_views:
+    if not lifter.uses_virtual_views:
         rig = camera.rig
     else:
         rig = read_rig(args.rig, camera) if args.rig else deployment_rig(camera, lifted2d, lifted_conf, lifter)
-    output = lifter.run(lifted2d[None], lifted_conf[None], rig.to(torch.float32), fps)
+    output = lifter.lift(
+        lifted2d[None], lifted_conf[None], rig.to(torch.float32), fps=fps, seed=args.seed, num_samples=args.samples,
+        num_inference_steps=args.steps,
+    )  # fmt: skip
     joints3d, length = output.motion(0), int(output.lengths[0])
-    confidence = joint_confidence(output, 0, kp2d, conf) if lifter.needs_views else torch.full_like(conf, torch.nan)
+    confidence = (
+        joint_confidence(output, 0, kp2d, conf) if lifter.uses_virtual_views else torch.full_like(conf, torch.nan)
+    )
     motion = LiftedMotion(
         joints_world=joints3d.numpy(), joints_cam=camera_joints(output, 0).numpy(), confidence=confidence.numpy(),
         residual=output.residual[0, :length].numpy(), spread=output.spread[0, :length].numpy(),
         contacts=standing_joints(joints3d, fps=output.fps, skeleton=output.skeleton).numpy(),
         kp2d=kp2d.numpy(), kp2d_conf=conf.numpy(), frame_ids=track.frame_ids, size=rig.size.numpy(),
         K4=rig.K4.numpy(), T_w2c=rig.T_w2c.numpy(), fps=output.fps, skeleton=output.skeleton, person=track.person,
-        seed=args.seed, method=args.method,
+        seed=args.seed, method=lifter.method,
     )  # fmt: skip
     motion = replace(motion, checks=judge(track, camera, motion, lifter))
     errors = _overlay(motion, output).errors
     away = np.linalg.norm(motion.root[:, [0, 2]], axis=1)
-    sure = f", confidence {motion.confidence.mean():.2f}" if lifter.needs_views else ""
+    sure = f", confidence {motion.confidence.mean():.2f}" if lifter.uses_virtual_views else ""
     logger.info(
         "Person %s: %d frames, %.1f to %.1f m away, reprojection %.1f pixels in the mean%s.", track.person, length,
         away.min(), away.max(), np.nanmean(errors), sure,
@@ -266,7 +276,7 @@ def lift_track(
     return motion, output
 
 
-def judge(track: KeypointTrack, camera: CameraFile, motion: LiftedMotion, lifter: Lifter) -> tuple[LiftCheck, ...]:
+def judge(track: KeypointTrack, camera: CameraFile, motion: LiftedMotion, lifter: Pipeline) -> tuple[LiftCheck, ...]:
     """What the motion itself says of keypoints and camera."""
     joints3d, kp2d, conf = (torch.from_numpy(x) for x in (motion.joints_world, motion.kp2d, motion.kp2d_conf))
     is_own = track.skeleton.name == lifter.skeleton.name
@@ -286,12 +296,12 @@ def judge(track: KeypointTrack, camera: CameraFile, motion: LiftedMotion, lifter
 
 
 def write_person(
-    args: argparse.Namespace, name: str, motion: LiftedMotion, output: LiftOutput, lifter: Lifter,
+    args: argparse.Namespace, name: str, motion: LiftedMotion, output: LiftOutput, lifter: Pipeline,
     formats: Sequence[str],
 ) -> list[Path]:  # fmt: skip
     """All files of one person; the paths written."""
     caption = f"{args.keypoints.name}, person {motion.person}"
-    about = {**lifter.about, "method": args.method, "seed": args.seed, "samples": args.samples,
+    about = {**lifter.about, "method": lifter.method, "seed": args.seed, "samples": args.samples,
              "keypoints": str(args.keypoints.resolve()), "camera": args.camera.name, "command": command_line(),
              **convention_facts(output.joint_convention)}  # fmt: skip
     written = [args.out / f"{name}{ending}" for ending in (".npz", ".html", "_plan.png")]
@@ -340,10 +350,6 @@ def check_video(path: Path, camera: CameraFile) -> VideoFacts:
     if facts.uneven:
         logger.warning("%s %s", path, facts.uneven)
     return facts
-
-
-def _request(args: argparse.Namespace, skeleton: Skeleton) -> LiftRequest:
-    return LiftRequest(args.model, args.device, args.samples, args.steps, args.seed, skeleton, args.prior)
 
 
 def _overlay(motion: LiftedMotion, output: LiftOutput) -> Overlay:

@@ -35,6 +35,7 @@ from hmr4d.data.importers.keypoints import import_keypoints
 from hmr4d.data.pack_store import pack_store
 from hmr4d.data.packed_joints import STEP
 from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
+from hmr4d.methods.defaults import STATISTICS_EXPERIMENT
 from hmr4d.motion_files.joint_maps import JOINT_MAPS
 from hmr4d.motion_files.source_frame import METRES_PER_UNIT, UP_AXES, metres_per_unit
 from hmr4d.utils.places import inputs_folder
@@ -371,7 +372,7 @@ def _add_statistics(commands: _Commands) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )  # fmt: skip
     command.set_defaults(run=_run_statistics, text_encoder=None)
-    command.add_argument("--exp", default="motion2to3/finetune_mv", help="experiment whose items are measured")
+    command.add_argument("--exp", default=STATISTICS_EXPERIMENT, help="experiment whose items are measured")
     command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides, such as data=cmu")
     command.add_argument("--store", type=Path, help="folder of the store; None: that of the experiment")
     command.add_argument(

@@ -35,7 +35,7 @@ from hmr4d.evaluation.everyday_verbs import SECONDS, done, everyday_verbs, real_
 from hmr4d.evaluation.motion_quality import only, over_repeats, plain_interval, score_motion, with_measures
 from hmr4d.evaluation.novelty import COPY_QUANTILE, NearestClip, spread_of_contents
 from hmr4d.evaluation.prompt_sets import PromptSet, caption_set, free_set, read_prompts, real_motion
-from hmr4d.evaluation.quality_models import Draw, Model, generate, load_checkpoint, load_released
+from hmr4d.evaluation.quality_models import Draw, Model, generate, load_checkpoint, load_model
 from hmr4d.evaluation.quality_report import markdown
 from hmr4d.utils.files import file_hash, write_json, write_text
 from hmr4d.utils.places import inputs_folder
@@ -223,7 +223,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     store = MotionStore.open(args.store)
     model = None
     if args.weights is not None:
-        model = load_released(args.weights, pick_device(args.device))
+        model = load_model(args.weights, pick_device(args.device))
     elif args.checkpoint is not None:
         model = load_checkpoint(args.checkpoint, args.exp, args.set, pick_device(args.device))
     bounds = DEFAULT_RANGE if model is None else (model.sampler.min_seconds, model.sampler.max_seconds)

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from hmr4d.cli.console import run_guarded
+from hmr4d.methods.defaults import FIRST_STAGE, SECOND_STAGE
 
 EXAMPLES = (
-    ("stage 1 on the motion that ships", "exp=motion2to3/pretrain_2d data=cmu"),
-    ("stage 2, from a checkpoint", "exp=motion2to3/finetune_mv data=cmu ckpt_path=outputs/.../last.ckpt"),
-    ("other settings", "exp=motion2to3/finetune_mv network=medium trainer.max_steps=2000 optimizer.lr=5e-4"),
-    ("scores of a released model", "exp=motion2to3/finetune_mv global/task=text2motion/test limit=64"),
-    ("the configuration, nothing run", "exp=motion2to3/finetune_mv --cfg job --resolve"),
+    ("stage 1 on the motion that ships", f"exp={FIRST_STAGE} data=cmu"),
+    ("stage 2, from a checkpoint", f"exp={SECOND_STAGE} data=cmu ckpt_path=outputs/.../last.ckpt"),
+    ("other settings", f"exp={SECOND_STAGE} network=medium trainer.max_steps=2000 optimizer.lr=5e-4"),
+    ("scores of a released model", f"exp={SECOND_STAGE} global/task=text2motion/test limit=64"),
+    ("the configuration, nothing run", f"exp={SECOND_STAGE} --cfg job --resolve"),
 )
 
 
@@ -110,6 +111,7 @@ def run_under_hydra(words: Sequence[str]) -> int:
     import hydra
 
     from hmr4d.engine.compose import CONFIG_FOLDER
+    from hmr4d.engine.overrides import search_words
 
     typed, statuses = sys.argv, [0]
 
@@ -125,7 +127,7 @@ def run_under_hydra(words: Sequence[str]) -> int:
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)  # advertising
-    sys.argv = [typed[0], *words]
+    sys.argv = [typed[0], *words, *search_words()]
     try:
         hydra.main(config_path=str(CONFIG_FOLDER), config_name="train", version_base="1.3")(job)()
     except SystemExit:

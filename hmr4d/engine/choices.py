@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hmr4d.methods.registry import outside_methods
 from hmr4d.utils.places import shipped_folder
+
+
+def config_folders(folders: Sequence[Path] = ()) -> list[Path]:
+    """All folders of configurations: what ships, what methods outside the repository bring, and further ones."""
+    brought = [method.configs for method in outside_methods() if method.configs is not None]
+    return [shipped_folder("configs"), *brought, *folders]
 
 
 def choices(group: str, folders: Sequence[Path] = ()) -> list[str]:
@@ -14,10 +21,10 @@ def choices(group: str, folders: Sequence[Path] = ()) -> list[str]:
 
     Args:
         group: folder below `configs/`.
-        folders: to look in; none: the configurations that ship.
+        folders: to look in; none: those of `config_folders`.
     """
     found: set[str] = set()
-    for folder in folders or [shipped_folder("configs")]:
+    for folder in folders or config_folders():
         found |= {p.relative_to(folder / group).with_suffix("").as_posix() for p in (folder / group).rglob("*.yaml")}
     return sorted(found)
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hmr4d.engine.overrides import OverrideError, check_overrides, search_words
 from hmr4d.engine.published_names import map_targets, translate_overrides
+from hmr4d.methods.registry import outside_methods
 from hmr4d.utils.files import write_text
 from hmr4d.utils.places import PACKAGE_FOLDER, find_input, shipped_folder
 
@@ -95,7 +96,8 @@ def load_config(path: str | Path) -> DictConfig:
 def check_targets(cfg: DictConfig) -> None:
     """Looks at every `_target_` of a configuration that came with a file from elsewhere, before anything is built.
 
-    A target may be a class of hmr4d, torch or pytorch_lightning, or one that a file under `configs/` names. Functions
+    A target may be a class of hmr4d, torch, pytorch_lightning or the package of an installed method, or one that a file
+    under `configs/` names. Functions
     are refused otherwise: among those of any package are some that write files or run code.
 
     Args:
@@ -108,9 +110,14 @@ def check_targets(cfg: DictConfig) -> None:
     wrong = sorted(target for target in named - shipped_targets() if not _is_known_class(target))
     if wrong:
         raise ValueError(
-            f"The configuration asks for {', '.join(wrong)}; only classes of {', '.join(TRUSTED_PACKAGES)} and what "
+            f"The configuration asks for {', '.join(wrong)}; only classes of {', '.join(trusted_packages())} and what "
             "configs/ names are built from a configuration file of a run. Name an experiment instead if you trust it."
         )
+
+
+def trusted_packages() -> tuple[str, ...]:
+    """Packages whose classes a configuration file may name: ours, and those that bring an installed method."""
+    return (*TRUSTED_PACKAGES, *(type(method).__module__.split(".")[0] for method in outside_methods()))
 
 
 def targets_of(node: Any) -> Iterator[str]:
@@ -134,13 +141,14 @@ def shipped_targets() -> frozenset[str]:
 def _is_known_class(target: str) -> bool:
     """Whether a dotted path is a module of a trusted package, then the name of a class that such a package defines."""
     module, _, name = target.rpartition(".")
-    if module.split(".")[0] not in TRUSTED_PACKAGES:
+    trusted = trusted_packages()
+    if module.split(".")[0] not in trusted:
         return False
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ImportError:
         return False
-    return isinstance(found, type) and found.__module__.split(".")[0] in TRUSTED_PACKAGES
+    return isinstance(found, type) and found.__module__.split(".")[0] in trusted
 
 
 def listed(group: Any) -> list[Any]:

@@ -25,19 +25,19 @@ MOVED_MODULES: Mapping[str, str] = {
     "hmr4d.metrics.evaluators.objectives": "hmr4d.evaluators.objectives",
     "hmr4d.metrics.evaluators.scoring": "hmr4d.evaluation.scoring",
     "hmr4d.metrics.evaluators.training": "hmr4d.evaluators.training",
-    "hmr4d.models.mocap2to3.denoiser": "hmr4d.methods.mocap2to3.denoiser",
-    "hmr4d.models.mocap2to3.module": "hmr4d.methods.mocap2to3.module",
-    "hmr4d.models.mocap2to3.options": "hmr4d.methods.mocap2to3.options",
-    "hmr4d.models.mocap2to3.pipeline": "hmr4d.methods.mocap2to3.pipeline",
-    "hmr4d.models.motion2to3.denoiser": "hmr4d.methods.motion2to3.denoiser",
-    "hmr4d.models.motion2to3.module": "hmr4d.methods.motion2to3.module",
-    "hmr4d.models.motion2to3.options": "hmr4d.methods.motion2to3.options",
-    "hmr4d.models.motion2to3.patch_denoiser": "hmr4d.methods.motion2to3.patch_denoiser",
-    "hmr4d.models.motion2to3.pipeline": "hmr4d.methods.motion2to3.pipeline",
 }
+
+
+# Rooms that were renamed as a whole: what they held has the same names below the new one.
+MOVED_ROOMS: Mapping[str, str] = {"hmr4d.models.": "hmr4d.methods."}
 
 
 def current_target(target: str) -> str:
     """The path of a class today, for its path in this version or in an earlier one."""
     module, _, name = target.rpartition(".")
-    return f"{MOVED_MODULES[module]}.{name}" if module in MOVED_MODULES else target
+    if module in MOVED_MODULES:
+        return f"{MOVED_MODULES[module]}.{name}"
+    for earlier, now in MOVED_ROOMS.items():
+        if target.startswith(earlier):
+            return now + target.removeprefix(earlier)
+    return target

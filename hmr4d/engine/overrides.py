@@ -19,8 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hmr4d.engine.choices import choices
-from hmr4d.utils.places import shipped_folder
+from hmr4d.engine.choices import choices, config_folders
 
 SEVERAL_KINDS = ("trainer.devices", "trainer.precision")  # numbers that may be words too: auto, 16-mixed
 LEAST: dict[str, float] = {  # by the last part of a name
@@ -47,7 +46,7 @@ def check_overrides(words: Sequence[str], root: str, *, folders: Sequence[Path] 
         OverrideError: the first word that is wrong.
     """
     overrides = [_parse(word, is_sweep) for word in words]
-    every = [shipped_folder("configs"), *folders]
+    every = config_folders(folders)
     chosen = [o for o in overrides if any((folder / o.key_or_group).is_dir() for folder in every)]
     for override in chosen:
         _check_choice(override, every)
@@ -70,9 +69,10 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         raise OverrideError(f"{str(error).splitlines()[0]}, which {error.full_key} asks for.") from error
 
 
-def search_words(folders: Sequence[Path]) -> list[str]:
-    """The override that makes Hydra look for configurations in further folders too."""
-    return [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders)}]"] if folders else []
+def search_words(folders: Sequence[Path] = ()) -> list[str]:
+    """The override that makes Hydra look for configurations of outside methods and in further folders too."""
+    more = [f"file://{folder}" for folder in config_folders(folders)[1:]]
+    return [f"hydra.searchpath=[{','.join(more)}]"] if more else []
 
 
 def _parse(word: str, is_sweep: bool) -> Override:

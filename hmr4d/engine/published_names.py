@@ -139,7 +139,7 @@ _PIPELINE: Mapping[str, Translate] = {
     "is_camemb": _only("false", "use views.cam_dim=4 to give a single-view network its camera"),
     "is_2dinput": _only("false", _NO_2D_CONDITION),
     "noise2d_scale": _no(_NO_2D_CONDITION),
-    "num_visualize": _no("intermediate results are not kept; Motion2to3Pipeline.sample_views takes on_step instead"),
+    "num_visualize": _no("intermediate results are not kept; `sample_views` of the pipeline takes on_step instead"),
 }
 
 KEYS: Mapping[str, Translate] = {
@@ -166,7 +166,7 @@ GROUPS: Mapping[tuple[str, str], Translate] = {
     ),
     ("data", "motion2dmv_test/HumanML3D_2dmv_nr"): lambda _: ["data=humanml3d"],
     ("data", "motion2dmv_test/newtext_2dmv_nr"): _no("choose global/task=motion2dmv/single_newtext_nr"),
-    ("model", "mas/mas_pl"): lambda _: ["model=motion2to3"],
+    ("model", "mas/mas_pl"): lambda _: [],  # the experiments have it
     **{("global/append", name): _no(_VIEWERS) for name in ("add_cb_o3d_2dto3dVisualizer", "add_cb_plt_2dVisualizer")},
 }
 _APPEND = "global/append="

@@ -23,6 +23,7 @@ from hmr4d.engine.callbacks.progress_lines import ProgressLines
 from hmr4d.engine.callbacks.resume import ResumeTraining
 from hmr4d.engine.compose import listed, load_config, save_config
 from hmr4d.engine.published_names import map_targets
+from hmr4d.methods.registry import method_of_config
 from hmr4d.utils.progress import bars_are_shown
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,17 @@ def starting_weights(cfg: DictConfig) -> Any:
 def resumes(cfg: DictConfig) -> bool:
     """Whether an earlier training goes on; naming a checkpoint to continue from is enough."""
     return bool(cfg.resume_training) or cfg.resume_model_path is not None
+
+
+def check_method(cfg: DictConfig) -> None:
+    """ValueError when the method of the configuration cannot do what its task needs."""
+    needed = cfg.get("task_needs")
+    if needed is None:
+        return
+    method = method_of_config(cfg)
+    if method is None:
+        raise ValueError(f"{cfg.exp_name} trains no method, and this task needs one. Choose another exp or no task.")
+    method.require(needed, asked_for="This task")
 
 
 def check_unused(cfg: DictConfig) -> None:
@@ -221,6 +233,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Any:
         )
     if cfg.task not in ("fit", "predict", "test"):
         raise ValueError(f"task is '{cfg.task}'; known: fit, predict, test.")
+    check_method(cfg)
     if cfg.task == "fit" and not resumes(cfg):
         check_unused(cfg)
     if cfg.task in ("predict", "test"):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,7 @@ from hmr4d.evaluation.generations import MANIFEST_NAME, GenerationFolder, differ
 from hmr4d.evaluation.lifting_data import Observation, ScoredLifts
 from hmr4d.evaluation.text_to_motion_test import command_of, weight_files
 from hmr4d.export.saved_motions import SavedMotions
-from hmr4d.methods.mocap2to3.baselines.ground_ray import ground_ray
-from hmr4d.methods.mocap2to3.baselines.optimisation import optimisation
-from hmr4d.methods.mocap2to3.baselines.oracle import oracle
+from hmr4d.methods.lifting_baselines.table import BASELINES
 from hmr4d.utils.files import file_hash
 from hmr4d.utils.progress import progress
 from hmr4d.utils.releases import CONFIG_NAME
@@ -36,11 +33,6 @@ from hmr4d.utils.releases import CONFIG_NAME
 logger = logging.getLogger(__name__)
 
 MODEL = "model"
-BASELINES: Mapping[str, Callable[..., Tensor]] = {
-    "oracle": oracle, "ground_ray": ground_ray, "optimisation": optimisation,
-    "optimisation_level": partial(optimisation, known_camera="intrinsics"),
-}  # fmt: skip
-WITH_PRIOR = ("ground_ray", "optimisation", "optimisation_level")
 UNKNOWN = "what nobody wrote down"
 GIVEN = "given"  # row of motions from elsewhere
 
@@ -156,20 +148,20 @@ def lift_without_network(
 ) -> None:
     """Lifts clips by a baseline and saves each as it is done; ValueError names the clip that cannot be lifted."""
     options: dict[str, Any] = {}
-    if method in WITH_PRIOR:
+    if BASELINES[method].takes_prior:
         options["prior"] = None if cfg.prior is None else PosePrior.load(cfg.prior)
     for item in progress(items, method, unit="clip"):
         clip, seen = clips.clip(item), clips.observation(item)
         try:
-            joints3d = BASELINES[method](*_given(method, seen), seen.rig, clip.fps, seen.skeleton, **options)
+            joints3d = BASELINES[method].run(*_given(method, seen), seen.rig, clip.fps, seen.skeleton, **options)
         except ValueError as error:
             raise ValueError(f"{method} cannot lift '{clip.name}': {error}") from error
         metric.save(method, item, joints3d, clips)
 
 
 def _given(method: str, seen: Observation) -> tuple[Tensor, Tensor]:
-    """2D and confidence: of all views for the oracle, of view 0 for all others."""
-    return (seen.kp2d, seen.conf) if method == "oracle" else (seen.kp2d[0], seen.conf[0])
+    """2D and confidence: of view 0, or of all views for baselines that see them."""
+    return (seen.kp2d, seen.conf) if BASELINES[method].sees_all_views else (seen.kp2d[0], seen.conf[0])
 
 
 def source_of(cfg: DictConfig, method: str, weights: Any, clips: ScoredLifts) -> LiftSource:
@@ -185,7 +177,7 @@ def source_of(cfg: DictConfig, method: str, weights: Any, clips: ScoredLifts) ->
         }  # fmt: skip
         name = "+".join(f"{path.parent.name}/{path.name}" for path in files)
         about = f"{name}, sha256 {hashes}; {'; '.join(training_record(path) for path in files)}"
-    elif method in WITH_PRIOR:
+    elif BASELINES[method].takes_prior:
         prior = None if cfg.prior is None else PosePrior.load(cfg.prior)
         identity["prior"] = None if cfg.prior is None else file_hash(cfg.prior)
         about = f"no network, poses of {'made-up motion' if prior is None else prior.source}"

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,25 +17,16 @@ from torch import Tensor
 
 from hmr4d.evaluation.action_recognition import LabelledMotion
 from hmr4d.evaluation.prompt_sets import PromptSet
+from hmr4d.methods.base import Pipeline
+from hmr4d.methods.registry import load_released, method_of_config
 from hmr4d.motion.motion import MotionOutput
 from hmr4d.utils.files import atomic_path, file_hash
 from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import mix_seed
+from hmr4d.utils.releases import CONFIG_NAME, find_release
+from hmr4d.utils.weights import WEIGHTS_NAME
 
 PROMPTS_PER_PART = 64  # prompts whose motions share a file of the cache; an interrupted run loses at most these
-
-
-class Sampler(Protocol):
-    """What is scored: a pipeline, or anything that draws like one."""
-
-    min_seconds: float
-    max_seconds: float
-    fps: float
-
-    def sample(
-        self, texts: Sequence[str], *, seconds: Sequence[float], seed: Sequence[int],
-        num_inference_steps: int | None, guidance_scale: float | None,
-    ) -> MotionOutput: ...  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,14 +43,14 @@ class Model:
     """A loaded model.
 
     Attributes:
-        sampler: draws motion.
+        sampler: draws motion from text.
         facts: what the card says about it.
         identity: everything that decides its motion.
         steps: its own number of diffusion steps.
         guidance: its own guidance scale.
     """
 
-    sampler: Sampler
+    sampler: Pipeline
     facts: dict[str, Any]
     identity: dict[str, Any]
     steps: int | None = None
@@ -69,18 +60,12 @@ class Model:
 # --- the model --------------------------------------------------------------------------------------------------------
 
 
-def load_released(name: str, device: torch.device) -> Model:
+def load_model(name: str, device: torch.device) -> Model:
     """A released model by name or folder."""
-    from hmr4d import load_pipeline
-    from hmr4d.utils.releases import CONFIG_NAME, find_release
-    from hmr4d.utils.weights import WEIGHTS_NAME as RELEASE_WEIGHTS
-
     folder = find_release(name)
-    facts = {"name": name, "file": RELEASE_WEIGHTS, "sha256": file_hash(folder / RELEASE_WEIGHTS)}
-    pipeline = load_pipeline(folder, device=str(device))
-    identity = facts | {"config": file_hash(folder / CONFIG_NAME)}
-    own = pipeline.sampling
-    return Model(pipeline, facts, identity, own.num_inference_steps, own.guidance_scale)
+    facts = {"name": name, "file": WEIGHTS_NAME, "sha256": file_hash(folder / WEIGHTS_NAME)}
+    pipeline = load_released(folder, device=device, needs="sample")
+    return _model(pipeline, facts, facts | {"config": file_hash(folder / CONFIG_NAME)})
 
 
 def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], device: torch.device) -> Model:
@@ -90,12 +75,9 @@ def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], devic
         FileNotFoundError: the checkpoint, or the configuration of its run, is missing.
         ValueError: the configuration asks for something that is not built from a file; see `check_targets`.
     """
-    from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
     from hmr4d.engine.compose import check_targets, compose_config, load_config
-    from hmr4d.methods.motion2to3.checkpoints import load_weights
-    from hmr4d.nn.text import build_text_encoder
 
     if not path.is_file():
         raise FileNotFoundError(f"Checkpoint not found: {path}. Give a .ckpt file of a training run.")
@@ -103,21 +85,30 @@ def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], devic
     if exp is not None:
         cfg = compose_config([f"exp={exp}", *overrides])
     elif config.is_file():
-        cfg = OmegaConf.merge(load_config(config), OmegaConf.from_dotlist(list(overrides)))
+        cfg = load_config(config)
+        cfg.merge_with_dotlist(list(overrides))
         check_targets(cfg.pipeline)
     else:
         raise FileNotFoundError(f"{config} not found. Name the experiment of {path} with --exp.")
-    encoder = build_text_encoder(cfg.text.name, folder=cfg.text.folder, dim=cfg.text.dim)
-    pipeline = instantiate(cfg.pipeline, text_encoder=encoder, _convert_="all")
+    method = method_of_config(cfg)
+    if method is None:
+        raise ValueError(f"{path} is of {cfg.exp_name}, which trains no method; there is no motion to score.")
+    method.require("sample", asked_for="The quality of generated motion")
+    pipeline = method.build(cfg)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
-        load_weights(pipeline, copy)
+        method.weights.load(pipeline, copy)
         step = torch.load(copy, map_location="cpu", weights_only=True).get("global_step")
         facts = {"name": f"{path.parent.parent.name}/{path.name}", "step": step, "sha256": file_hash(copy)}
     identity = facts | {"pipeline": OmegaConf.to_container(cfg.pipeline, resolve=True)}
-    own = pipeline.sampling
-    return Model(pipeline.eval().to(device), facts, identity, own.num_inference_steps, own.guidance_scale)
+    return _model(pipeline.eval().to(device), facts, identity)
+
+
+def _model(pipeline: Pipeline, facts: dict[str, Any], identity: dict[str, Any]) -> Model:
+    """A model with its own number of steps and guidance scale, where its method has such options."""
+    own = getattr(pipeline, "sampling", None)
+    return Model(pipeline, facts, identity, *(getattr(own, k, None) for k in ("num_inference_steps", "guidance_scale")))
 
 
 # --- generation -------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ CONTACT_SPEED = 0.6  # metres per second along the floor
 SMOOTHING = 0.1  # seconds, standard deviation
 REST_HEIGHTS = {"ankle": 0.08, "heel": 0.03}  # metres over the floor of an adult's joints, standing
 TOE_HEIGHT = 0.02  # metres, of all other foot joints
+NEAREST_BAND = 0.6  # metres; a foot whose floor point lies farther behind the nearest one is in the air
 
 
 def rest_heights(skeleton: Skeleton, known: Mapping[str, float] | None = None) -> Tensor:

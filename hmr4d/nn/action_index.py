@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from hmr4d.data.store import MotionStore
 from hmr4d.nn.prompt_checks import words_of
 from hmr4d.nn.text_adapter import (
+    ADAPTER_NAME,
     AdapterTraining,
     LabelledCaptions,
     TextAdapter,
@@ -296,3 +297,15 @@ def _hold_out(
     unit = normalize(captions.pooled, dim=-1)
     near = torch.cat([(part @ unit[drawn].T).amax(1) >= NEAR_COPY for part in unit.split(4096)])
     return captions.part(torch.nonzero(~near)[:, 0].tolist()), captions.part(sorted(drawn.tolist()))
+
+
+def load_actions(folder: Path) -> ActionIndex | None:
+    """The known actions in the folder of a model or of `prepare.py text-adapter`; None where there is no list.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    if not (folder / FILE_NAME).is_file():
+        return None
+    adapter = folder / ADAPTER_NAME
+    return ActionIndex.load(folder / FILE_NAME, TextAdapter.load(adapter) if adapter.is_file() else None)

@@ -19,14 +19,14 @@ def words_of(texts: Sequence[str]) -> list[str]:
     return sorted({word for text in texts for word in _WORD.findall(text.lower())})
 
 
-def prompt_remarks(text: str, encoder: TextEncoder, lexicon: Collection[str] = ()) -> list[str]:
+def prompt_remarks(text: str, encoder: TextEncoder | None, lexicon: Collection[str] = ()) -> list[str]:
     """One sentence for each thing that the encoder cannot make use of in a prompt.
 
     A word is known when the lexicon has it, or when it is long and whole in the encoder's vocabulary.
 
     Args:
         text: the prompt.
-        encoder: that reads it.
+        encoder: that reads it; None: one of which nothing is known.
         lexicon: English words, such as those of the training captions; without any, words are not looked at.
     """
     remarks = []

@@ -1,4 +1,4 @@
-"""What the trainings of all methods share: optimiser, learning rate, freezing, noise by step, checks of the losses."""
+"""What the trainings of all methods share: starting weights, freezing, optimiser, learning rate, noise, loss checks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -14,7 +15,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from hmr4d.geometry.rigs import Rig
 from hmr4d.utils.randomness import mix_seed
+from hmr4d.utils.releases import model_facts
+from hmr4d.utils.weights import WeightFiles
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +47,10 @@ def freeze_parameters(network: nn.Module, group: str, groups: Mapping[str, Seque
 
 
 class PipelineModule(pl.LightningModule):
-    """Trains a pipeline: warm-up, then a cosine down to `final_lr`. Validation logs the pipeline's monitors.
+    """Trains a pipeline: warm-up, then a cosine down to `final_lr`. In tasks it samples or lifts, as the pipeline can.
+
+    Validation logs the pipeline's monitors. A method derives its own module from this one to say which parts can be
+    frozen and how its weights lie in files.
 
     Args:
         pipeline: an `nn.Module` with `draw_training`, `training_loss` and `monitor`, see `TrainablePipeline`.
@@ -52,16 +59,32 @@ class PipelineModule(pl.LightningModule):
         decay_steps: length of the cosine decay after the warm-up, down to `final_lr`; None lets it last until the
             training ends.
         final_lr: last rate over the first; 1 keeps the rate.
+        freeze: group of `freeze_groups` that is not trained.
         seed: of the noise; step s of epoch e draws from (seed, e, s, rank) alone.
+
+    Attributes:
+        weights: how the parameters of the network lie in files.
+        freeze_groups: what can be frozen, by name; see `freeze_parameters`.
     """
+
+    weights: ClassVar[WeightFiles] = WeightFiles()
+    freeze_groups: ClassVar[Mapping[str, Sequence[str]]] = {"none": ()}
 
     def __init__(
         self, pipeline: Any, *, optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        warmup_steps: int = 0, decay_steps: int | None = None, final_lr: float = 1.0, seed: int = 0,
+        warmup_steps: int = 0, decay_steps: int | None = None, final_lr: float = 1.0, freeze: str = "none",
+        seed: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.pipeline, self.build_optimizer, self.seed = pipeline, optimizer, seed
         self.warmup_steps, self.decay_steps, self.final_lr = warmup_steps, decay_steps, final_lr
+        freeze_parameters(self.weights.network_of(pipeline), freeze, self.freeze_groups)
+
+    def load_start(self, path: str | Path | Sequence[str | Path], ckpt_type: str = "pl", *, is_training: bool) -> None:
+        """Takes the weights of a checkpoint (`WeightFiles.load`); in training, those of one view may start several."""
+        self.weights.load(self.pipeline, path, ckpt_type, may_start_views=is_training)
+        for one in [path] if isinstance(path, (str, Path)) else path:
+            self.pipeline.about |= model_facts(one, Path(one))
 
     def on_fit_start(self) -> None:
         free = sum(p.numel() for p in self.parameters() if p.requires_grad)
@@ -84,6 +107,23 @@ class PipelineModule(pl.LightningModule):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         values = self.pipeline.monitor(batch, torch.Generator().manual_seed(mix_seed(self.seed, batch_idx)))
         self.log_dict({f"val/{k}": v for k, v in values.items()}, batch_size=len(batch["lengths"]), sync_dist=True)
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Any:
+        """Motion for the prompts of a batch: `text`, `seconds` (B,), `seed` (B,)."""
+        return self.pipeline.sample(batch["text"], seconds=batch["seconds"].tolist(), seed=batch["seed"].tolist())
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> Any:
+        """Motion for the captions or for the 2D tracks of a batch; callbacks score it.
+
+        The keys of a batch of tracks are those of `hmr4d.evaluation.lifting_data.ScoredLifts`.
+        """
+        if "kp2d_obs" not in batch:
+            return self.predict_step(batch, batch_idx)
+        return self.pipeline.lift(
+            batch["kp2d_obs"], batch["conf"], Rig(batch["size"], batch["K4"], batch["T_w2c"]),
+            fps=float(batch["fps"][0]), lengths=batch["lengths"], seed=batch["seed"].tolist(),
+            num_samples=int(batch["num_samples"][0]),
+        )  # fmt: skip
 
     def configure_optimizers(self) -> Any:
         optimizer = self.build_optimizer([p for p in self.parameters() if p.requires_grad])

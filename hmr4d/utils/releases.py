@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def find_release_folder(name_or_folder: str | Path, *, kind: str, marker: str, w
     """Folder of released weights by name or path.
 
     Args:
-        name_or_folder: such as "motion2to3-bandai".
+        name_or_folder: such as "evaluator-bandai".
         kind: what it is called in the message, such as "released model".
         marker: file that every folder of this kind has.
         wanted: what such a folder holds, for the message.
@@ -53,7 +54,7 @@ def write_release(folder: Path, network: nn.Module, config: dict[str, Any], *, k
         folder: made if needed.
         network: whose parameters are saved.
         config: JSON object; the format is written in front of it.
-        kind, version: the format, such as "hmr4d-motion2to3" and 1.
+        kind, version: the format, such as "hmr4d-toy" and 1.
     """
     weights = {k: v.detach().cpu().half().contiguous() for k, v in network.state_dict().items()}
     with atomic_path(folder / WEIGHTS_NAME) as path:
@@ -75,6 +76,39 @@ def read_release_config(folder: Path, *, kind: str, version: int) -> dict[str, A
             f"expected {kind!r} version {version}."
         )
     return config
+
+
+def card(
+    name: str, rows: Mapping[str, str], about: Mapping[str, Any], notice: str, *, before: str = "", after: str = ""
+) -> str:
+    """The card of released weights in Markdown.
+
+    Args:
+        name: of the folder.
+        rows: of the table; those that all cards have follow them.
+        about: `data`, `licence`, `steps`, `losses`, `hardware`, `torch` and `commands` of the training.
+        notice: licence and credit of the data.
+        before, after: paragraphs above the table and below the commands.
+    """
+    losses = ", ".join(f"{k.removeprefix('train/').removesuffix('_epoch')} {v:.4f}" for k, v in about["losses"].items())
+    shared = {
+        "data": about["data"],
+        "licence": f"{about['licence']}: see below",
+        "steps": about["steps"],
+        "last training losses": losses,
+        "hardware": f"{about['hardware']}, torch {about['torch']}",
+    }
+    table = "\n".join(f"| {key} | {value} |" for key, value in {**rows, **shared}.items())
+    commands = "\n".join(about["commands"]) or "see training_config.yaml"
+    parts = [f"# {name}", before, f"| | |\n|---|---|\n{table}", f"Trained by\n\n```bash\n{commands}\n```", after]
+    return "\n\n".join([part for part in parts if part] + [f"## Data notice\n\n{notice.strip()}"]) + "\n"
+
+
+def plain(node: Any) -> dict[str, Any]:
+    """A node of a configuration as the keyword arguments that a release keeps."""
+    from omegaconf import OmegaConf
+
+    return {k: v for k, v in OmegaConf.to_container(node, resolve=True).items() if k != "_target_"}  # type: ignore[union-attr]
 
 
 def model_facts(name: str | Path, folder: Path) -> dict[str, str]:

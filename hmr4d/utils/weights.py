@@ -6,7 +6,8 @@ import hashlib
 import logging
 import pickle
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,64 @@ def hash_weights(weights: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tuple(value.shape)}\n".encode())
         digest.update(value.numpy().astype("<f4").tobytes())
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """How the parameters of a method's network lie in files.
+
+    Attributes:
+        network: attribute of the pipeline that is the network; checkpoints call its parameters "pipeline.<network>.*".
+        new_in_views: parts that a network of several views adds to that of one, so that one may start several.
+        num_files: files that are given for each `ckpt_type`; later ones win where several have a parameter.
+        translate: all tensors of a file -> parameters by our names, or None for a file in our own names.
+    """
+
+    network: str = "network"
+    new_in_views: tuple[str, ...] = ()
+    num_files: Mapping[str, int] = field(default_factory=lambda: {"pl": 1})
+    translate: Callable[[Mapping[str, Tensor]], dict[str, Tensor] | None] | None = None
+
+    def network_of(self, pipeline: nn.Module) -> nn.Module:
+        """The network of a pipeline."""
+        return getattr(pipeline, self.network)
+
+    def read(self, path: str | Path) -> dict[str, Tensor]:
+        """Parameters by our names of a Lightning checkpoint, a .safetensors file or its folder, or a published file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged or holds no parameters of this network.
+        """
+        state = read_state(path)
+        translated = None if self.translate is None else self.translate(state)
+        return part_of_state(state, f"pipeline.{self.network}.", path=path) if translated is None else translated
+
+    def load(
+        self, pipeline: nn.Module, path: str | Path | Sequence[str | Path], ckpt_type: str = "pl", *,
+        may_start_views: bool = False,
+    ) -> None:  # fmt: skip
+        """Loads the weights of a network, all or nothing.
+
+        Args:
+            pipeline: whose network is filled in place.
+            path: checkpoint or released folder; several where `ckpt_type` takes several.
+            ckpt_type: key of `num_files`.
+            may_start_views: training is about to begin, so that weights of one view may fill their part of a network
+                of several, one whose `use_views` is set; otherwise every parameter must be there.
+
+        Raises:
+            ValueError: unknown type, wrong number of files, missing, unexpected or misshapen parameters.
+        """
+        if ckpt_type not in self.num_files:
+            raise ValueError(f"Unknown ckpt_type '{ckpt_type}'; this method knows {list(self.num_files)}.")
+        paths = [path] if isinstance(path, (str, Path)) else list(path)
+        if len(paths) != self.num_files[ckpt_type]:
+            takes = ", ".join(f"{name} takes {count}" for name, count in self.num_files.items())
+            raise ValueError(f"ckpt_type '{ckpt_type}' got {len(paths)} path(s); {takes}.")
+        weights: dict[str, Tensor] = {}
+        for one in paths:
+            weights |= self.read(one)
+        network = self.network_of(pipeline)
+        allowed = self.new_in_views if may_start_views and getattr(network, "use_views", False) else ()
+        load_strictly(network, weights, allowed, source=str(path))

@@ -11,7 +11,7 @@ import torch
 
 from hmr4d.body.pose_prior import PosePrior, fit_pose_prior, heading_rotation
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.importers.synthetic import synthetic_joints
+from hmr4d.motion.procedural import synthetic_joints
 
 CLIPS = [synthetic_joints(c, 60, np.random.default_rng(k)) for k, c in enumerate(("walk", "bow", "wave-left-hand"))]
 

@@ -13,9 +13,9 @@ import torch
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.camera.camera_files import CameraFile
 from hmr4d.camera.floor_checks import check_on_floor
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.geometry.rigs import camera_pose, project
 from hmr4d.keypoint_files.reading import KeypointTrack
+from hmr4d.motion.procedural import synthetic_joints
 
 FEET = SMPL22.contact_joints
 

@@ -14,8 +14,8 @@ import pytest
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.cli.console import stopped
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.export.motion_npz import save_motion_npz
+from hmr4d.motion.procedural import synthetic_joints
 
 ROOT = Path(__file__).resolve().parents[2]
 MANY_FRAMES = 6000  # minutes of video

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from hmr4d.cli.evaluator_card import ANOTHER_CLIP, clips_of, exchanged, main, spoilt
-from hmr4d.data.importers.synthetic import import_synthetic, synthetic_joints
+from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import write_text_cache
 from hmr4d.evaluation.cards import GROUND_TRUTH, ResultCard
 from hmr4d.evaluation.r_precision_upper_bound import retrieval_ceiling
 from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.evaluators.corruptions import SPOILS
 from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
+from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
 from hmr4d.representation.hml263 import NUM_FEATURES, Hml263Statistics
 

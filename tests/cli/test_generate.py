@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d import load_pipeline
 from hmr4d.camera.orbit_rigs import OrbitRig
 from hmr4d.cli.generate import main
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
+from hmr4d.methods.motion2to3.method import METHOD
 from hmr4d.methods.motion2to3.module import Motion2to3Module
 from hmr4d.methods.motion2to3.options import SamplingOptions
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
-from hmr4d.methods.motion2to3.release import load_release, save_release
 from hmr4d.nn.action_index import FILE_NAME, ActionIndex, FarCheck, KnownAction
 from hmr4d.nn.text import HashTextEncoder
 from hmr4d.nn.text_adapter import TextAdapter
@@ -40,7 +41,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("models") / "tiny"
     encoder = {"name": "hash", "folder": None, "dim": 8}
-    save_release(folder, pipeline, network=NETWORK, text_encoder=encoder, about=ABOUT)
+    METHOD.save(folder, pipeline, {"network": NETWORK, "text_encoder": encoder}, ABOUT)
     return folder
 
 
@@ -63,7 +64,7 @@ def test_prompts_of_the_command_line_and_of_a_file_in_order(released: Path, tmp_
 
 
 def test_a_run_with_released_weights_knows_where_they_come_from(released: Path) -> None:
-    pipeline = load_release(released, text_encoder=HashTextEncoder(8))
+    pipeline = load_pipeline(released)
     facts = dict(pipeline.about)
     assert facts == {"model": str(released), **ABOUT}
     pipeline.about = {"licence": "of the configuration"}
@@ -120,7 +121,7 @@ def test_a_damaged_model_file_is_named(released: Path, tmp_path: Path, name: str
         content = path.read_bytes()
         (tmp_path / path.name).write_bytes(content[: len(content) // 2] if path.name == name else content)
     with pytest.raises(ValueError, match=name):
-        load_release(tmp_path)
+        load_pipeline(tmp_path)
 
 
 def test_weights_of_another_network_are_refused(released: Path, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_weights_of_another_network_are_refused(released: Path, tmp_path: Path) 
     text = (tmp_path / CONFIG_NAME).read_text(encoding="utf-8").replace('"ff_dim": 16', '"ff_dim": 24')
     (tmp_path / CONFIG_NAME).write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match="does not fit this network"):
-        load_release(tmp_path)
+        load_pipeline(tmp_path)
 
 
 # --- known actions ----------------------------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ def test_weights_of_another_network_are_refused(released: Path, tmp_path: Path) 
 @pytest.fixture(scope="module")
 def knowing(released: Path) -> Path:
     """Folder of the tiny model with a list of two actions."""
-    pipeline = load_release(released)
+    pipeline = load_pipeline(released)
     texts = ["a person walks", "someone bows"]
     actions = [KnownAction("walk", "walk", 12, 8.0, 4.0, 9.0), KnownAction("polite bow", "bow", 3, 1.6, 1.2, 2.0)]
     adapter = TextAdapter(8, 8).eval()
@@ -150,7 +151,7 @@ def knowing(released: Path) -> Path:
     )  # fmt: skip
     folder = released.parent / "knowing"
     encoder = {"name": "hash", "folder": None, "dim": 8}
-    save_release(folder, pipeline, network=NETWORK, text_encoder=encoder, about=ABOUT)
+    METHOD.save(folder, pipeline, {"network": NETWORK, "text_encoder": encoder}, ABOUT)
     return folder
 
 
@@ -160,7 +161,7 @@ def test_the_duration_is_chosen_by_the_prompt_and_said(
     with caplog.at_level(logging.INFO):
         assert run(knowing, tmp_path, "someone bows", "--steps", "1") == 0
     motion = load_motion_npz(tmp_path / "000_someone_bows.npz")
-    (seconds,) = load_release(knowing).suited_seconds(["someone bows"])
+    (seconds,) = load_pipeline(knowing).suited_seconds(["someone bows"])
     assert len(motion.joints3d) == round(20 * seconds) < 80, "nearer to the 1.6 s of a bow than to the 8 s of a walk"
     assert motion.metadata["seconds_chosen"] is True
     assert motion.metadata["nearest_actions"][0] == "polite bow"
@@ -203,7 +204,7 @@ def test_a_model_without_a_list_takes_five_seconds(
 
 
 def test_in_python_the_duration_may_be_left_out(knowing: Path) -> None:
-    pipeline = load_release(knowing)
+    pipeline = load_pipeline(knowing)
     texts = ["someone bows", "a person walks"]
     lengths = pipeline.sample(texts, num_inference_steps=1).lengths.tolist()
     assert lengths == [round(seconds * pipeline.fps) for seconds in pipeline.suited_seconds(texts)]
@@ -226,4 +227,4 @@ def test_a_damaged_list_of_actions_is_named(knowing: Path, tmp_path: Path) -> No
         content = path.read_bytes()
         (tmp_path / path.name).write_bytes(content[: len(content) // 2] if path.name == FILE_NAME else content)
     with pytest.raises(ValueError, match=FILE_NAME):
-        load_release(tmp_path)
+        load_pipeline(tmp_path)

@@ -19,11 +19,11 @@ from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import COCO17, SMPL22
 from hmr4d.camera.camera_files import read_camera
 from hmr4d.cli.lift import deployment_rig, frame_rate, main, result_names
-from hmr4d.cli.lift_methods import METHODS, LiftRequest
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import project
-from hmr4d.methods.mocap2to3.release import save_release
+from hmr4d.methods.lifting_baselines.pipeline import BaselinePipeline
+from hmr4d.methods.mocap2to3.method import METHOD
+from hmr4d.motion.procedural import synthetic_joints
 from tests.methods.mocap2to3.tiny import CAM_DIM, GRID, NUM_CONDITION, NUM_FEATURES, tiny_denoiser, tiny_pipeline
 
 CAMERA = {"size": [640, 360], "fov_deg": 65, "pose": {"pitch_deg": 10, "roll_deg": 2, "height_m": 1.6}}
@@ -75,7 +75,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "ff_dim": 24, "num_layers": 2, "num_heads": 2, "dropout": 0.0, "use_views": True, "grid": GRID, "patch": 4,
     }  # fmt: skip
     pipeline = tiny_pipeline(tiny_denoiser(), joint_convention="bandai_namco")
-    save_release(folder, pipeline, network=network, about={"licence": "none"})
+    METHOD.save(folder, pipeline, {"network": network}, {"licence": "none"})
     return folder
 
 
@@ -237,7 +237,7 @@ def test_rates_come_from_the_first_who_knows(caplog: pytest.LogCaptureFixture) -
 def test_the_side_of_the_feet_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, x: float, said: str) -> None:
     caplog.set_level("INFO", "hmr4d")
     seen = torch.from_numpy(pixels(tmp_path, person(x)))
-    lifter = METHODS["ground_ray"](LiftRequest("", "cpu", 1, None, 0, SMPL22))
+    lifter = BaselinePipeline("ground_ray", SMPL22)
     deployment_rig(read_camera(tmp_path / "camera.yaml"), seen, torch.ones(seen.shape[:2]), lifter)
     assert re.search(said, caplog.text)
 
@@ -261,15 +261,17 @@ def test_people_of_whom_too_little_is_seen_are_left_out(tmp_path: Path, caplog: 
         (["--fps", "0"], "frame rate is 0.0"),
         (["--fps", "1e9"], "expected 1 to 1000"),
         (["--out", "camera.yaml"], "camera.yaml is a file; expected a folder"),
-        (["--rig", "rig.yaml"], "--rig is for --method mocap2to3"),
+        (["--rig", "rig.yaml"], "--rig is for models that use virtual cameras"),
         (["--samples", "0"], "--samples is 0"),
-        (["--samples", "2"], "--samples and --steps are for"),
-        (["--export", "bvh"], "--export bvh takes joints of 'smpl22' only; --method ground_ray gives 'coco17'"),
+        (["--samples", "2"], "ground_ray draws nothing"),
+        (["--export", "bvh"], "--export bvh takes joints of 'smpl22' only; ground_ray gives 'coco17'"),
         (["--export", "fbx"], "Unknown export"),
         (["--video", "none.mp4"], "Video not found"),
         (["--camera", "none.yaml"], "Camera file not found"),
         (["--format", "openpose"], "content is coco, not openpose"),
         (["--method", "mocap2to3", "--model", "no-such-model"], "no-such-model"),
+        (["--method", "guess"], "--method is 'guess'; choose model (which --model names, here one of mocap2to3)"),
+        (["--method", "model", "--model", "motion2to3-bandai"], "Motion-2-to-3 samples motion from text"),
     ],
 )
 def test_mistakes_are_named(

@@ -11,7 +11,7 @@ import yaml
 from hmr4d.cli.export_humanml3d import main as export
 from hmr4d.cli.prepare import build_parser, main
 from hmr4d.data.store import MotionStore
-from hmr4d.methods.motion2to3.release import load_actions
+from hmr4d.nn.action_index import load_actions
 from hmr4d.nn.text_adapter import read_captions
 from hmr4d.representation.motion2d import Statistics
 from hmr4d.utils.safe_pickle import load_arrays_pickle

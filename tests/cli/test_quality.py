@@ -30,8 +30,8 @@ from hmr4d.evaluation.novelty import NearestClip
 from hmr4d.evaluation.prompt_sets import caption_set, free_set, read_prompts, real_motion
 from hmr4d.evaluation.quality_report import markdown
 from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
+from hmr4d.methods.motion2to3.method import METHOD
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, SamplingOptions
-from hmr4d.methods.motion2to3.release import save_release
 from hmr4d.motion.motion import MotionOutput
 from hmr4d.representation.motion2d import Motion2DCodec
 from hmr4d.utils.files import file_hash
@@ -92,7 +92,7 @@ def release(tmp_path_factory) -> Path:
         rig=OrbitRig(num_views=2, max_angle=90.0, azimuth=0.0), fps=20.0,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("release") / "tiny"
-    save_release(folder, pipeline, network=NETWORK, text_encoder=TEXT, about={})
+    METHOD.save(folder, pipeline, {"network": NETWORK, "text_encoder": TEXT}, {})
     return folder
 
 

@@ -12,6 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from hmr4d.engine.compose import CONFIG_FOLDER, compose_config
+from hmr4d.methods.registry import method_of_config
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -28,13 +29,6 @@ EXTRA = [
     for group in ("data", "network", "views", "text", "callbacks", "global/append", "global/debug")
     for choice in choices(group)
 ]
-TEXT_TASKS = ("text2motion/", "motion2dmv/")  # their prompts mean nothing to the methods under other folders
-OTHER_METHODS = ("mocap2to3/",)
-
-
-def belong_together(exp: str, task: str) -> bool:
-    """Whether a task is one of the method of an experiment."""
-    return exp.startswith(OTHER_METHODS) != task.startswith(TEXT_TASKS)
 
 
 def nodes(node: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -72,15 +66,24 @@ def check_targets(cfg: DictConfig) -> None:
 
 
 @pytest.mark.parametrize("exp", EXPS)
-def test_exp_composes_and_its_targets_fit(exp: str) -> None:
-    check_targets(compose_config([f"exp={exp}"]))
-
-
-@pytest.mark.parametrize(("exp", "task"), [(e, t) for e in EXPS for t in TASKS if belong_together(e, t)])
-def test_exp_with_task_composes_and_its_targets_fit(exp: str, task: str) -> None:
-    cfg = compose_config([f"exp={exp}", f"global/task={task}"])
-    assert cfg.task in ("predict", "test")
+def test_exp_composes_alone_and_with_the_tasks_of_its_method(exp: str) -> None:
+    cfg = compose_config([f"exp={exp}"])
     check_targets(cfg)
+    method = method_of_config(cfg)
+    able = [task for task in TASKS if method is not None and task_needs(task) in method.capabilities]
+    assert method is None or method.test_task in able
+    for task in able:
+        cfg = compose_config([f"exp={exp}", f"global/task={task}"])
+        assert cfg.task in ("predict", "test")
+        check_targets(cfg)
+
+
+def task_needs(task: str) -> str:
+    """What a task says that a method must do, in its own file or in that of a task that it continues."""
+    config = yaml.safe_load((CONFIG_FOLDER / "global" / "task" / f"{task}.yaml").read_text("utf-8"))
+    if "task_needs" in config:
+        return config["task_needs"]
+    return task_needs(next(e for e in config["defaults"] if "/global/task/" in e).removeprefix("/global/task/"))
 
 
 @pytest.mark.parametrize("choice", EXTRA)

@@ -264,7 +264,7 @@ def test_two_checkpoints_are_merged_the_second_wins(stage1: Path, inputs: Path, 
     ("more", "message"),
     [
         (["ckpt_type=pl_2d_control", "ckpt_path={stage1}"], "pl_2d_control"),
-        (["ckpt_type=pl_2d_mv", "ckpt_path={stage1}"], "takes two"),
+        (["ckpt_type=pl_2d_mv", "ckpt_path={stage1}"], "pl_2d_mv takes 2"),
         (["ckpt_path={stage1}", "network.dim=16"], "does not fit this network"),
         (["ckpt_path={damaged}"], "no readable checkpoint"),
         (["ckpt_path=missing.ckpt"], "Checkpoint not found"),

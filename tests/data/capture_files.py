@@ -12,7 +12,7 @@ import roma
 import torch
 
 from hmr4d.body.joint_conversion import smpl_to_coco17
-from hmr4d.data.importers.synthetic import synthetic_joints
+from hmr4d.motion.procedural import synthetic_joints
 
 CLOTH = ("left_hand_pose", "right_hand_pose")
 

@@ -12,7 +12,7 @@ from hmr4d.data.importers.capture_faults import (
     mend_jumps,
     rate_by_free_fall,
 )
-from hmr4d.data.importers.synthetic import synthetic_joints
+from hmr4d.motion.procedural import synthetic_joints
 
 FPS = 120.0
 WRIST, FOOT, ANKLE = SMPL22.indices("left_wrist", "left_foot", "left_ankle")

@@ -5,8 +5,9 @@ import pytest
 
 from hmr4d.body.retarget import smpl_mean_bone_lengths
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.importers.synthetic import CONTENTS, import_synthetic, synthetic_joints
+from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore
+from hmr4d.motion.procedural import CONTENTS, synthetic_joints
 
 
 def heading(joints):

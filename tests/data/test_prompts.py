@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from hmr4d.data.batching import collate
-from hmr4d.data.prompts import PromptDataset, read_prompts
+from hmr4d.data.prompts import PromptDataset
+from hmr4d.utils.prompts import read_prompts
 
 
 def test_durations_survive_batching_exactly() -> None:

@@ -14,8 +14,8 @@ from hmr4d.camera.orbit_rigs import OrbitRig
 from hmr4d.data.batching import SeededBatches, collate
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datasets import Framing, MotionViews
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.data.windows import FreeWindows, find_loop, hold_end, is_still, repeat_loop
+from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.utils.randomness import ItemRandom
 from tests.data.tiny_store import write_store
 

@@ -23,4 +23,5 @@ def test_targets_of_an_older_run_are_found() -> None:
     mapped = map_targets(saved)
     assert mapped.views._target_ == "hmr4d.camera.orbit_rigs.OrbitRig"
     assert mapped.other._target_ == "torch.nn.ELU"
+    assert current_target("hmr4d.models.any.module.AnyModule") == "hmr4d.methods.any.module.AnyModule"
     assert current_target("hmr4d.camera.orbit_rigs.OrbitRig") == "hmr4d.camera.orbit_rigs.OrbitRig"

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.data.importers.synthetic import import_synthetic, synthetic_joints
+from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore
 from hmr4d.evaluation.action_recognition import LabelledMotion, labelled_motion
 from hmr4d.evaluation.novelty import NearestClip, distance, diversity, spread_of_contents
 from hmr4d.motion.canonical import mirror
+from hmr4d.motion.procedural import synthetic_joints
 
 FPS = 20.0
 

@@ -17,7 +17,7 @@ from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datamodule import MotionDataModule
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import Caption, MotionStore, write_text_cache
-from hmr4d.evaluation.evaluator_release import release_evaluator, trained_evaluator
+from hmr4d.engine.evaluator_release import release_evaluator, trained_evaluator
 from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
 from hmr4d.evaluators.features_data import CaptionedFeatures, Crop, FeatureWindows
 from hmr4d.evaluators.losses import matching_loss, published_shift

@@ -10,11 +10,11 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.engine.compose import compose_config
 from hmr4d.evaluation.cards import GROUND_TRUTH, ResultCard
 from hmr4d.evaluation.preparation import StandardPreparation
 from hmr4d.evaluators.evaluator import Evaluator
+from hmr4d.motion.procedural import synthetic_joints
 
 FOLDER = Path(__file__).resolve().parents[2] / "inputs" / "checkpoints" / "hmr4d" / "evaluator-bandai"
 

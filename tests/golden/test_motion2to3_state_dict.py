@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.methods.motion2to3.checkpoints import load_weights
 from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
-from hmr4d.methods.motion2to3.module import freeze_parameters
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.methods.motion2to3.published_weights import translate_key
+from hmr4d.methods.motion2to3.weights import FREEZE_GROUPS, WEIGHTS
 from hmr4d.nn.embeddings import sinusoidal_table
+from hmr4d.nn.training import freeze_parameters
 from hmr4d.representation.motion2d import Motion2DCodec
 from tests.golden.published import real_weights, state_dict_layout
 from tests.golden.vectors import assert_close, read_json
@@ -56,7 +56,7 @@ def loaded(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Motion2to3Pip
     path: Path = tmp_path_factory.mktemp("published") / f"{kind}.ckpt"
     torch.save({"state_dict": state, "epoch": 1, "global_step": 2}, path)
     pipeline = base_pipeline(kind)
-    load_weights(pipeline, path)
+    WEIGHTS.load(pipeline, path)
     path.unlink()
     return pipeline
 
@@ -89,7 +89,7 @@ def test_position_table_needs_no_file(kind: str, loaded: Motion2to3Pipeline) -> 
 def test_counts_of_parameters(kind: str, loaded: Motion2to3Pipeline) -> None:
     about = read_json(f"motion2to3_state_dict_{kind}.json")
     assert sum(p.numel() for p in loaded.denoiser.parameters()) == about["num_params_excl_buffers"]
-    freeze_parameters(loaded.denoiser, "pretrained_2d" if kind == "mv" else "none")
+    freeze_parameters(loaded.denoiser, "pretrained_2d" if kind == "mv" else "none", FREEZE_GROUPS)
     trainable = {name: p for name, p in loaded.denoiser.named_parameters() if p.requires_grad}
     assert sum(p.numel() for p in trainable.values()) == about["num_trainable_params"]
     for key, entry in about["state_dict"].items():
@@ -101,7 +101,7 @@ def test_single_view_checkpoint_starts_the_multi_view_network(tmp_path: Path) ->
     state = published_state_dict("2d")
     torch.save({"state_dict": state}, tmp_path / "2d.ckpt")
     pipeline = base_pipeline("mv")
-    load_weights(pipeline, tmp_path / "2d.ckpt", may_start_views=True)
+    WEIGHTS.load(pipeline, tmp_path / "2d.ckpt", may_start_views=True)
     own = pipeline.denoiser.state_dict()
     filled = {translate_key(short(key)) for key in state if not key.endswith(".pe")}
     multi_view = {short(key) for key, entry in state_dict_layout("mv").items() if entry["kind"] == "parameter"}

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmr4d.methods.motion2to3.module import freeze_parameters
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, TrainingDraws, TrainingOptions
+from hmr4d.methods.motion2to3.weights import FREEZE_GROUPS
+from hmr4d.nn.training import freeze_parameters
 from tests.golden.published import ours, small_pipeline
 from tests.golden.vectors import arrays, assert_close, features, seed, tensors, token_mask
 
@@ -69,7 +70,7 @@ def run(data: dict[str, Tensor], kind: str) -> tuple[Motion2to3Pipeline, dict[st
 
     pipeline.denoiser.register_forward_pre_hook(note, with_kwargs=True)
     if kind == "mv":
-        freeze_parameters(pipeline.denoiser, "pretrained_2d")
+        freeze_parameters(pipeline.denoiser, "pretrained_2d", FREEZE_GROUPS)
     draws = recorded_draws(data, kind)
     draws = TrainingDraws(draws.eps, draws.t, torch.ones_like(draws.keep_text), draws.keep_cam)
     terms = pipeline.training_loss(batch_of(data, kind), draws)

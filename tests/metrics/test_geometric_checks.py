@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.evaluation.everyday_verbs import everyday_verbs
 from hmr4d.metrics.figure import figure, stretches, swings
 from hmr4d.metrics.geometric_checks import CHECKS
 from hmr4d.motion.canonical import mirror
+from hmr4d.motion.procedural import synthetic_joints
 
 FPS = 20.0
 SYNTHETIC = {

@@ -11,9 +11,9 @@ import torch
 
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.geometry.rigs import Rig, camera_pose, project
 from hmr4d.metrics.lift_checks import LIMITS, LiftCheck, check_lift, doubts
+from hmr4d.motion.procedural import synthetic_joints
 
 FPS, FRAMES = 20.0, 80
 REST = load_light_body().rest_joints.double()

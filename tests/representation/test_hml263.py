@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.importers.synthetic import CONTENTS, synthetic_joints
 from hmr4d.motion.canonical import face_first_frame, mirror, put_on_floor
+from hmr4d.motion.procedural import CONTENTS, synthetic_joints
 from hmr4d.representation.hml263 import CHUNK, NUM_FEATURES, SLICES, VARIANTS, Hml263Codec
 from hmr4d.representation.hml263_kinematics import published_target_offsets, skeleton_offsets
 

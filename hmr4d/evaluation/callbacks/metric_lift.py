@@ -24,8 +24,8 @@ from hmr4d.evaluation.lifting_scores import averaged
 from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.export.motion_npz import Motion
 from hmr4d.export.saved_motions import SavedMotions
-from hmr4d.methods.mocap2to3.output import LiftOutput
 from hmr4d.metrics.pose_errors import PoseErrorMetric
+from hmr4d.motion.lift_output import LiftOutput
 from hmr4d.utils.files import write_json
 from hmr4d.utils.progress import progress
 from hmr4d.visualization.html_viewer import ViewerMotion, write_html

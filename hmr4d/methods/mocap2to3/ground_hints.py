@@ -18,8 +18,7 @@ from hmr4d.body.skeleton import Skeleton
 from hmr4d.geometry.cameras import invert_rigid
 from hmr4d.geometry.ground_pointmap import meet_floor
 from hmr4d.geometry.rigs import Rig, normalise, project
-from hmr4d.methods.mocap2to3.baselines.observation import NEAREST_BAND
-from hmr4d.motion.ground_contact import rest_heights
+from hmr4d.motion.ground_contact import NEAREST_BAND, rest_heights
 from hmr4d.representation.view_points import ViewPointCodec
 from hmr4d.representation.view_tokens import ViewTokenCodec
 from hmr4d.representation.world_joints import PLACE_UNIT, WorldJointsCodec

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STEPS = ("posterior", "ddim")
+from hmr4d.utils.options import check_at_least, check_choices, check_shares
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,11 @@ class LiftSamplingOptions:
     constant_bones: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("smooth_observed", "smooth_image", "smooth_depth", "smooth_limb_depth"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"Sampling option {name} is {getattr(self, name)}; expected seconds, 0 for none.")
-        if self.step not in STEPS:
-            raise ValueError(f"Unknown sampling option step='{self.step}'; known: {STEPS}.")
-        for name in ("consistency", "free_share", "min_conf"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"Sampling option {name} is {getattr(self, name)}; expected a share from 0 to 1.")
+        check_choices(self, step=("posterior", "ddim"))
+        check_shares(self, "consistency", "free_share", "min_conf")
+        check_at_least(self, 0, "smooth_observed", "smooth_image", "smooth_depth", "smooth_limb_depth")
         if not self.observed_weight > 0:
-            raise ValueError(f"Sampling option observed_weight is {self.observed_weight}; expected more than 0.")
+            raise ValueError(f"LiftSamplingOptions.observed_weight is {self.observed_weight}; expected more than 0.")
 
 
 @dataclass(frozen=True)
@@ -87,9 +82,5 @@ class LiftTrainingOptions:
     monitor_noise: float = 0.4
 
     def __post_init__(self) -> None:
-        for name in ("drop_camera", "noise_share", "monitor_noise"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"Training option {name} is {getattr(self, name)}; expected a share from 0 to 1.")
-        for name in ("token_weight", "points_weight", "velocity_weight", "metres_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"Training option {name} is {getattr(self, name)}; expected a weight from 0 up.")
+        check_shares(self, "drop_camera", "noise_share", "monitor_noise")
+        check_at_least(self, 0, "token_weight", "points_weight", "velocity_weight", "metres_weight")

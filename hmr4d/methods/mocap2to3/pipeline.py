@@ -1,6 +1,6 @@
 """Mocap-2-to-3: the 2D track of one calibrated camera to metric 3D motion, by drawing what other cameras would see.
 
-A plain module that needs neither a trainer nor a configuration: `training_loss` for learning, `sample` for use.
+A plain module that needs neither a trainer nor a configuration: `training_loss` for learning, `lift` for use.
 The method is that of Wang et al., "Mocap-2-to-3: Multi-view Lifting for Monocular Motion Recovery with 2D Pretraining",
 CVPR 2026, arXiv 2503.03222. docs/mocap2to3.md lists what is different here.
 """
@@ -26,6 +26,7 @@ from hmr4d.geometry.cameras import world_to_camera
 from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
 from hmr4d.geometry.rigs import CONDITION_SIZES, Rig, camera_condition, first_camera, normalise, project
 from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
+from hmr4d.methods.base import Pipeline
 from hmr4d.methods.mocap2to3.bone_fit import fit_bones
 from hmr4d.methods.mocap2to3.cleaning import MIN_VIEW_DEPTH, hold_root, smooth_as_seen
 from hmr4d.methods.mocap2to3.denoiser import LiftingDenoiser
@@ -38,7 +39,6 @@ from hmr4d.methods.mocap2to3.ground_hints import (
 )
 from hmr4d.methods.mocap2to3.losses import masked_mean, step_error
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
-from hmr4d.methods.mocap2to3.output import LiftOutput
 from hmr4d.methods.mocap2to3.tracks import (
     MIN_FRAMES,
     join,
@@ -49,6 +49,7 @@ from hmr4d.methods.mocap2to3.tracks import (
     window_starts,
 )
 from hmr4d.methods.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, check_request
+from hmr4d.motion.lift_output import LiftOutput
 from hmr4d.motion.resampling import resampled_length
 from hmr4d.representation.view_points import ViewPointCodec
 from hmr4d.representation.view_tokens import ViewTokenCodec
@@ -59,7 +60,7 @@ from hmr4d.utils.progress import progress
 MAX_TOKENS = 40_000  # frames times views at once
 
 
-class Mocap2to3Pipeline(nn.Module):
+class Mocap2to3Pipeline(Pipeline):
     """Denoiser, codec and schedule with the algorithm between them.
 
     Args:
@@ -74,6 +75,9 @@ class Mocap2to3Pipeline(nn.Module):
         joint_convention: of that motion, see `body.joint_conventions`.
         foot_heights: metres over the floor of its standing foot joints by part; None: those of the convention.
     """
+
+    method = "mocap2to3"
+    uses_virtual_views = True
 
     def __init__(
         self, denoiser: LiftingDenoiser, codec: ViewTokenCodec | ViewPointCodec, schedule: NoiseSchedule, *,
@@ -99,6 +103,7 @@ class Mocap2to3Pipeline(nn.Module):
         self.cameras, self.max_range, self.fps = cameras, max_range, fps
         self.joint_convention = convention_of(convention_facts(joint_convention))
         self.foot_heights = convention_heights(joint_convention) if foot_heights is None else dict(foot_heights)
+        self.skeleton, self.min_conf = codec.skeleton, self.sampling.min_conf
 
     @property
     def device(self) -> torch.device:
@@ -246,7 +251,7 @@ class Mocap2to3Pipeline(nn.Module):
         if self.denoiser.num_condition_features:
             rig = Rig(batch["size"], batch["K4"], batch["T_w2c"])
             track = Track(batch["kp2d_obs"], batch["visible"].to(predicted.dtype), batch["lengths"])
-            lifted = self.lift(predicted, rig, track, self.sampling, None)
+            lifted = self.triangulate(predicted, rig, track, self.sampling, None)
             distance = (lifted.joints3d - batch["joints3d"]).norm(dim=-1)
             values["abs_mpjpe"] = masked_mean(distance, batch["valid"][..., None])
         return values
@@ -271,7 +276,9 @@ class Mocap2to3Pipeline(nn.Module):
         return torch.cat([first[:, None], x_0[:, 1:]], 1)
 
     @full_precision
-    def lift(self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None) -> Lifted:
+    def triangulate(
+        self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None
+    ) -> Lifted:
         """World motion of the drawn views and the observed one, by robust triangulation (`triangulate_robust`).
 
         A joint that view 0 observed enters from there with `observed_weight` conf^2 and the drawn view 0 drops out; a
@@ -354,7 +361,7 @@ class Mocap2to3Pipeline(nn.Module):
             guided = options.consistency > 0 and t not in free and self.world_codec is None
             if not (guided or is_last):
                 return x_0
-            found = self.lift(x_0, rig, track, options, lifted[-1].joints3d if lifted else guess)
+            found = self.triangulate(x_0, rig, track, options, lifted[-1].joints3d if lifted else guess)
             if before is not None:
                 common = before.shape[1]
                 joints3d = torch.cat([join(before, found.joints3d[:, :common]), found.joints3d[:, common:]], 1)
@@ -427,7 +434,7 @@ class Mocap2to3Pipeline(nn.Module):
             joints3d[row, :length] = fitted.to(joints3d)
         return joints3d
 
-    def sample(
+    def lift(
         self, kp2d: Tensor, conf: Tensor, rig: Rig, *, fps: float | None = None, lengths: Tensor | None = None,
         seed: int | Sequence[int] = 0, generator: torch.Generator | Sequence[torch.Generator] | None = None,
         num_samples: int = 1, num_inference_steps: int | None = None, window: int | None = None,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+from hmr4d.utils.options import check_at_least, check_choices, check_shares
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,8 @@ class SamplingOptions:
     plant_feet: bool = False
 
     def __post_init__(self) -> None:
-        choices = {
-            "step": ("posterior", "ddim"), "spacing": ("even", "published"), "height": ("frame", "clip", "none")
-        }  # fmt: skip
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"Unknown sampling option {name}='{getattr(self, name)}'; known: {known}.")
-        if not (math.isfinite(self.guidance_scale) and self.guidance_scale >= 0):
-            raise ValueError(f"guidance_scale is {self.guidance_scale}; give a number from 0 up, 1 follows the text.")
+        check_choices(self, step=("posterior", "ddim"), spacing=("even", "published"), height=("frame", "clip", "none"))
+        check_at_least(self, 0, "guidance_scale")
 
 
 @dataclass(frozen=True)
@@ -80,8 +75,5 @@ class TrainingOptions:
     pooled_noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("drop_text", "drop_cam", "drop_token"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"Training option {name} is {getattr(self, name)}; it is a chance between 0 and 1.")
-        if not self.max_step_weight >= 1.0:
-            raise ValueError(f"max_step_weight is {self.max_step_weight}; give 1 (no weighting) or more.")
+        check_shares(self, "drop_text", "drop_cam", "drop_token")
+        check_at_least(self, 1, "max_step_weight")

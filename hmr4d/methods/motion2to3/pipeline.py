@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from hmr4d.body.joint_conventions import convention_facts, convention_of
 from hmr4d.camera.orbit_rigs import OrbitRig
-from hmr4d.data.prompts import check_prompts, check_seconds
 from hmr4d.diffusion.noise import IndependentNoise, NoiseSource, WorldNoise, view_noise
 from hmr4d.diffusion.requests import fitting, seeds_of
 from hmr4d.diffusion.sampler import guide, sample
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.geometry.cameras import square_intrinsics
+from hmr4d.methods.base import Pipeline
 from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
 from hmr4d.methods.motion2to3.losses import global_velocity, masked_mse, padded_mse
 from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
@@ -30,7 +30,6 @@ from hmr4d.methods.motion2to3.patch_denoiser import PatchDenoiser
 from hmr4d.motion.canonical import face_first_frame, put_on_floor
 from hmr4d.motion.cleaning import clean_motion
 from hmr4d.motion.motion import MotionOutput
-from hmr4d.nn.action_index import ActionIndex
 from hmr4d.nn.text import TextEncoder, TextFeatures
 from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec
@@ -38,9 +37,9 @@ from hmr4d.representation.next_root import from_next_root, normalize_height
 from hmr4d.representation.views import PATCH, OrthographicViews, PerspectiveViews, embed_views
 from hmr4d.utils.precision import full_precision
 from hmr4d.utils.progress import progress
+from hmr4d.utils.prompts import check_prompts, check_seconds
 from hmr4d.utils.randomness import ItemRandom
 
-DEFAULT_SECONDS = 5.0  # of a prompt without a duration, where nothing is known of actions
 MAX_TOKENS = 40_000  # frames times views at once; about 1 GB with the published network
 
 
@@ -96,7 +95,7 @@ class ViewsSample:
     joints2d: Tensor
 
 
-class Motion2to3Pipeline(nn.Module):
+class Motion2to3Pipeline(Pipeline):
     """Denoiser, codec, schedule and text encoder with the algorithm between them.
 
     Args:
@@ -114,10 +113,9 @@ class Motion2to3Pipeline(nn.Module):
         max_seconds, min_seconds: what `sample` accepts.
         joint_convention: of the motion it learns from, see `body.joint_conventions`.
         about: what its motions say of it: `model`, and the `licence` of the motion it learns from. None is left out.
-
-    Attributes:
-        actions: what it has learnt to do, or None where nobody listed it; released models may bring it.
     """
+
+    method = "motion2to3"
 
     def __init__(
         self, denoiser: MotionDenoiser | PatchDenoiser, codec: Motion2DCodec, schedule: NoiseSchedule, *,
@@ -127,7 +125,7 @@ class Motion2to3Pipeline(nn.Module):
         max_seconds: float = 10.0,
         joint_convention: str | None = None, about: Mapping[str, str | None] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__()
+        super().__init__(about)
         if codec.num_features != denoiser.num_features:
             raise ValueError(
                 f"Statistics '{codec.statistics.name}' have {codec.num_features} features, the network "
@@ -143,13 +141,11 @@ class Motion2to3Pipeline(nn.Module):
         self.text_adapter = TextAdapter.load(text_adapter) if isinstance(text_adapter, (str, Path)) else text_adapter
         self._text_encoder = [text_encoder]  # in a list: frozen, never part of the state dict
         self._null_text: TextFeatures | None = None
-        self.actions: ActionIndex | None = None
         self.sampling, self.training_options = sampling or SamplingOptions(), training or TrainingOptions()
         self.rig, self.relative_cameras = rig or OrbitRig(), relative_cameras
         self.use_pooled_token = use_pooled_token
         self.fps, self.min_seconds, self.max_seconds = fps, min_seconds, max_seconds
         self.joint_convention = convention_of(convention_facts(joint_convention))
-        self.about = {key: value for key, value in (about or {}).items() if value is not None}
 
     @property
     def device(self) -> torch.device:
@@ -158,16 +154,13 @@ class Motion2to3Pipeline(nn.Module):
     # --- text ------------------------------------------------------------------------------------------------------
 
     @property
-    def text_encoder(self) -> TextEncoder:
-        """Of prompts; RuntimeError when there is none."""
-        encoder = self._text_encoder[0]
-        if encoder is None:
-            raise RuntimeError("This pipeline has no text encoder; give it one or pass batches with cached text.")
-        return encoder
+    def text_encoder(self) -> TextEncoder | None:
+        """The encoder of prompts; None as long as every batch brings its text features."""
+        return self._text_encoder[0]
 
     def encode_text(self, texts: list[str]) -> TextFeatures:
         """Features of prompts on the pipeline's device; RuntimeError when there is no encoder."""
-        return self.text_encoder.encode(texts).to(self.device)
+        return super().encode_text(texts).to(self.device)
 
     def set_null_text(self, features: TextFeatures) -> None:
         """Sets the features (1) of the empty prompt, so that training needs no encoder."""
@@ -178,16 +171,6 @@ class Motion2to3Pipeline(nn.Module):
         if self._null_text is None:
             self._null_text = self.encode_text([""])
         return self._null_text.to(self.device)
-
-    def suited_seconds(self, texts: Sequence[str]) -> list[float]:
-        """A duration for each prompt, by those of the nearest known actions, in tenths of a second within the limits.
-
-        Where the known actions are not listed it is DEFAULT_SECONDS, or the nearest limit.
-        """
-        chosen = [DEFAULT_SECONDS] * len(texts)
-        if self.actions is not None:
-            chosen = [round(facts.seconds, 1) for facts in self.actions.facts(self.encode_text(list(texts)).pooled)]
-        return [min(max(seconds, self.min_seconds), self.max_seconds) for seconds in chosen]
 
     def _text_inputs(self, text: TextFeatures) -> dict[str, Tensor]:
         """Denoiser keywords for encoded text."""
@@ -230,11 +213,6 @@ class Motion2to3Pipeline(nn.Module):
             shape = (batch_size, self.denoiser.pooled_dim)
             pooled_noise = self.training_options.pooled_noise * torch.randn(*shape, generator=generator)
         return TrainingDraws(eps, t, keep_text, keep_cam, keep_token, pooled_noise)
-
-    @torch.no_grad()
-    def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
-        """Loss terms of motion that is not trained on, with noise and steps from a generator."""
-        return self.training_loss(batch, self.draw_training(batch, generator))
 
     def training_loss(self, batch: dict[str, Any], draws: TrainingDraws) -> dict[str, Tensor]:
         """Loss terms by name; "loss" is what to minimise.

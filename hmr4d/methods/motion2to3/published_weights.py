@@ -63,3 +63,8 @@ def translate(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if name not in POSITION_TABLES:
             out[translate_key(name)] = value
     return out
+
+
+def translate_published(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """The parameters of a published file by our names; None for a file that is none."""
+    return translate(state_dict) if is_published(state_dict) else None

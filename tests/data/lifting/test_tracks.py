@@ -15,13 +15,13 @@ from hmr4d.body.skeleton import COCO17, H36M17, SMPL22, Skeleton
 from hmr4d.camera.camera_files import CameraFile, write_camera
 from hmr4d.camera.rig_samplers import SurroundingRigs
 from hmr4d.data.batching import collate
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.data.lifting.tracks import LiftingTracks, Track2D, folder_tracks
 from hmr4d.data.lifting.views import LiftingViews
 from hmr4d.data.store import Caption, MotionStore, StoreWriter
 from hmr4d.engine.compose import compose_config
 from hmr4d.geometry.ground_pointmap import ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_condition, camera_pose, mirror_rig, project
+from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.representation.view_tokens import ViewTokenCodec
 
 SIZE = torch.tensor([1280.0, 960.0])

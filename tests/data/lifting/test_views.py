@@ -13,13 +13,13 @@ from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import COCO17, SMPL22, Skeleton
 from hmr4d.camera.rig_samplers import SurroundingRigs
 from hmr4d.data.batching import collate
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.lifting.placement import PlacementRules, find_place
 from hmr4d.data.lifting.views import NO_AUGMENTATION, LiftingViews, MotionAugmentation, miscalibrated, stand_on_floor
 from hmr4d.data.store import Caption, MotionStore, StoreWriter
 from hmr4d.geometry.ground_pointmap import ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_angles, camera_condition, project
+from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.representation.view_tokens import ViewTokenCodec
 from hmr4d.utils.randomness import ItemRandom
 

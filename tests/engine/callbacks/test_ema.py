@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hmr4d.engine.callbacks.ema import RampedWeightAveraging
-from hmr4d.methods.motion2to3.checkpoints import load_weights
+from hmr4d.methods.motion2to3.weights import WEIGHTS
 from tests.methods.motion2to3.tiny import tiny_denoiser, tiny_pipeline
 
 
@@ -82,6 +82,6 @@ def test_checkpoints_of_the_plain_average_still_load(tmp_path: Path) -> None:
     plain.on_save_checkpoint(None, owner, checkpoint)  # type: ignore[arg-type]
     torch.save(checkpoint, tmp_path / "last.ckpt")
     pipeline = tiny_pipeline(tiny_denoiser(awake=False))
-    load_weights(pipeline, tmp_path / "last.ckpt")
+    WEIGHTS.load(pipeline, tmp_path / "last.ckpt")
     wanted = owner.pipeline.denoiser.state_dict()
     assert all(torch.equal(v, wanted[k]) for k, v in pipeline.denoiser.state_dict().items())

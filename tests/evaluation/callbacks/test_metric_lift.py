@@ -13,7 +13,6 @@ import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.data.store import Caption, MotionStore, StoreWriter
 from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
@@ -22,6 +21,7 @@ from hmr4d.evaluation.generations import GenerationFolder
 from hmr4d.evaluation.lifting_test import scored_clips, training_record
 from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
+from hmr4d.motion.procedural import synthetic_joints
 from tests.data.capture_files import (
     AIST_IGNORED,
     AIST_SEQUENCES,

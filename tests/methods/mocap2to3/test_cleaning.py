@@ -7,11 +7,11 @@ import torch
 
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.methods.mocap2to3.bone_fit import fit_bones
 from hmr4d.methods.mocap2to3.cleaning import hold_root, smooth_as_seen
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions
+from hmr4d.motion.procedural import synthetic_joints
 from tests.methods.mocap2to3.tiny import ring
 
 FPS = 20.0

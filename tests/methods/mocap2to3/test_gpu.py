@@ -20,9 +20,9 @@ def test_samples_are_those_of_the_cpu() -> None:
     network = KnowsTheTruth(ViewTokenCodec(SMPL22).encode(pixels, rig.size), doubt=0.05)
     request = pixels[:, 0], torch.ones(1, 40, 22), rig
     pipeline = tiny_pipeline(network)
-    wanted = pipeline.sample(*request, seed=3)
+    wanted = pipeline.lift(*request, seed=3)
     network.truth = network.truth.to("cuda")
-    got = pipeline.to("cuda").sample(*request, seed=3)
+    got = pipeline.to("cuda").lift(*request, seed=3)
     assert got.joints3d.device.type == "cpu"
     torch.testing.assert_close(got.joints3d, wanted.joints3d, atol=1e-3, rtol=0)
 

@@ -226,12 +226,12 @@ def test_sampling_reads_hints_and_no_pointmaps_means_no_hints() -> None:
     plain = tiny_pipeline()
     awake = hinted()
     awake.denoiser.load_state_dict(plain.denoiser.state_dict(), strict=False)
-    a, b = (p.sample(pixels, conf, rig, num_inference_steps=2).joints3d for p in (plain, awake))
+    a, b = (p.lift(pixels, conf, rig, num_inference_steps=2).joints3d for p in (plain, awake))
     assert (a - b).abs().max() > 1e-3
     without = hinted(use_pointmaps=False)
     assert without.denoiser.num_hint_features == 0
     assert not any("hints" in name for name in without.denoiser.state_dict())
-    assert without.sample(pixels, conf, rig, num_inference_steps=1).joints3d.isfinite().all()
+    assert without.lift(pixels, conf, rig, num_inference_steps=1).joints3d.isfinite().all()
 
 
 @torch.no_grad()

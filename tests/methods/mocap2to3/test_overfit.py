@@ -54,6 +54,6 @@ def test_four_clips_are_lifted_to_a_few_centimetres(tmp_path: Path) -> None:
         rate.step()
     pipeline.eval()
     rig = Rig(batch["size"], batch["K4"], batch["T_w2c"])
-    out = pipeline.sample(batch["kp2d_obs"], batch["visible"].float(), rig, lengths=batch["lengths"])
+    out = pipeline.lift(batch["kp2d_obs"], batch["visible"].float(), rig, lengths=batch["lengths"])
     error = (out.joints3d - batch["joints3d"]).norm(dim=-1).mean()
     assert float(error) < 0.05  # metres, aligned to nothing

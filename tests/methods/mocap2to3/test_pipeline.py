@@ -53,7 +53,7 @@ def largest_error(a: Tensor, b: Tensor) -> float:
 def test_who_knows_the_truth_returns_it(settings: dict[str, Any]) -> None:
     joints3d, rig = people(2, 20), ring()
     pipeline = truthful(joints3d, rig, **settings)
-    out = pipeline.sample(seen(joints3d, rig)[:, 0], torch.ones(2, 20, 22), rig)
+    out = pipeline.lift(seen(joints3d, rig)[:, 0], torch.ones(2, 20, 22), rig)
     assert largest_error(out.joints3d, joints3d) < 1e-3
     assert float(out.residual.max()) < 1e-3 and float(out.spread.max()) == 0.0
     assert (out.joints2d - seen(joints3d, rig)).abs().max() < 0.3
@@ -66,7 +66,7 @@ def test_maps_are_encoded_once_for_all_steps_tracks_and_windows() -> None:
     joints3d, rig = people(1, 60), ring()
     pipeline = truthful(joints3d, rig)
     request: dict[str, Any] = {"window": 24, "overlap": 8, "num_samples": 2, "num_inference_steps": 3}
-    pipeline.sample(seen(joints3d, rig)[:, 0], torch.ones(1, 60, 22), rig, **request)
+    pipeline.lift(seen(joints3d, rig)[:, 0], torch.ones(1, 60, 22), rig, **request)
     network = pipeline.denoiser
     assert isinstance(network, KnowsTheTruth)
     assert network.calls > 6 and network.maps == 1
@@ -77,7 +77,7 @@ def test_missing_joints_come_from_the_drawn_views() -> None:
     kp2d, conf = seen(joints3d, rig)[:, 0].clone(), torch.ones(1, 20, 22)
     conf[0, 5:9, [4, 7, 10]], conf[0, 12] = 0.0, 0.1
     kp2d[conf < 0.3] = torch.nan
-    out = truthful(joints3d, rig).sample(kp2d, conf, rig)
+    out = truthful(joints3d, rig).lift(kp2d, conf, rig)
     assert largest_error(out.joints3d, joints3d) < 1e-3
 
 
@@ -89,7 +89,7 @@ def test_the_observation_wins_over_what_is_drawn_in_its_place() -> None:
     off[:, 0] += 10.0
     pipeline = tiny_pipeline(KnowsTheTruth(CODEC.encode(off, rig.size)))
     request = pixels[:, 0], torch.ones(1, 20, 22), rig
-    assert largest_error(pipeline.sample(*request).joints3d, joints3d) < 1e-3
+    assert largest_error(pipeline.lift(*request).joints3d, joints3d) < 1e-3
     options = replace(pipeline.sampling, keep_observed=False)
     x_0 = CODEC.encode(off, rig.size)
     track = Track(pixels[:, 0], torch.ones(1, 20, 22), torch.tensor([20]))
@@ -105,12 +105,12 @@ def test_a_view_that_is_wrong_is_outvoted() -> None:
     wrong = seen(joints3d, rig)
     wrong[:, 3, :, 20] += 150.0
     pipeline = tiny_pipeline(KnowsTheTruth(CODEC.encode(wrong, rig.size)))
-    out = pipeline.sample(seen(joints3d, rig)[:, 0], torch.ones(1, 20, 22), rig, num_inference_steps=1)
+    out = pipeline.lift(seen(joints3d, rig)[:, 0], torch.ones(1, 20, 22), rig, num_inference_steps=1)
     assert largest_error(out.joints3d, joints3d) < 0.02
 
 
 def drawn(pipeline: Mocap2to3Pipeline, joints3d: Tensor, rig: Rig, **request: Any) -> Any:
-    return pipeline.sample(seen(joints3d, rig)[:, 0], torch.ones(joints3d.shape[:3]), rig, **request)
+    return pipeline.lift(seen(joints3d, rig)[:, 0], torch.ones(joints3d.shape[:3]), rig, **request)
 
 
 def test_a_sample_depends_on_its_track_and_seed_alone() -> None:
@@ -166,7 +166,7 @@ def test_smoothing_along_and_across_the_rays_of_view_0() -> None:
     def lifted(*, rows: slice = slice(2), **smooth: float) -> Tensor:
         pipeline = truthful(shaken[rows], rig, **smooth)
         request = {"rig": rig, "lengths": lengths[rows]}
-        return pipeline.sample(kp2d[rows, : lengths[rows].max()], conf[rows, : lengths[rows].max()], **request).joints3d
+        return pipeline.lift(kp2d[rows, : lengths[rows].max()], conf[rows, : lengths[rows].max()], **request).joints3d
 
     along = {"smooth_depth": 0.1, "smooth_limb_depth": 0.1}
     rough, deep, both = lifted(), lifted(**along), lifted(**along, smooth_image=0.1)
@@ -222,7 +222,7 @@ def test_rigs_may_be_float64() -> None:
     joints3d, rig = people(1, 30), ring()
     kp2d, conf = seen(joints3d, rig)[:, 0], torch.ones(1, 30, 22)
     double = Rig(rig.size.double(), rig.K4.double(), rig.T_w2c.double())
-    out = truthful(joints3d, rig).sample(kp2d, conf, double)
+    out = truthful(joints3d, rig).lift(kp2d, conf, double)
     assert largest_error(out.joints3d, joints3d) < 1e-3
 
 
@@ -255,7 +255,7 @@ def test_plain_points_instead_of_tokens() -> None:
     assert drawn(pipeline, joints3d, rig).joints3d.isfinite().all()
     batched = Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
     track = Track(pixels[:, 0], torch.ones(1, 20, 22), torch.tensor([20]))
-    lifted = pipeline.lift(codec.encode(pixels, rig.size), batched, track, pipeline.sampling, None)
+    lifted = pipeline.triangulate(codec.encode(pixels, rig.size), batched, track, pipeline.sampling, None)
     assert largest_error(lifted.joints3d, joints3d) < 1e-3
 
 
@@ -420,7 +420,7 @@ def test_one_batch_can_be_learned() -> None:
 def test_wrong_requests_are_named(changes: dict[str, Any], message: str) -> None:
     request: dict[str, Any] = {"kp2d": torch.ones(1, 5, 22, 2), "conf": torch.ones(1, 5, 22), "rig": ring()}
     with pytest.raises(ValueError, match=message):
-        tiny_pipeline().sample(**(request | changes))
+        tiny_pipeline().lift(**(request | changes))
 
 
 def test_parts_that_do_not_fit_are_named() -> None:
@@ -428,7 +428,7 @@ def test_parts_that_do_not_fit_are_named() -> None:
         tiny_pipeline(cameras="full")
     with pytest.raises(ValueError, match="num_features=48"):
         tiny_pipeline(codec=ViewPointCodec(SMPL22))
-    with pytest.raises(ValueError, match="step='euler'"):
+    with pytest.raises(ValueError, match="step is 'euler'"):
         LiftSamplingOptions(step="euler")
     with pytest.raises(ValueError, match="consistency is 2"):
         LiftSamplingOptions(consistency=2)

@@ -13,11 +13,10 @@ from torch import nn
 from hmr4d import load_pipeline
 from hmr4d.body.joint_conventions import foot_heights
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.methods.mocap2to3.checkpoints import NEW_IN_VIEWS, load_weights
 from hmr4d.methods.mocap2to3.denoiser import LiftingDenoiser
-from hmr4d.methods.mocap2to3.module import FREEZE_GROUPS
+from hmr4d.methods.mocap2to3.method import METHOD
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
-from hmr4d.methods.mocap2to3.release import load_release, save_release
+from hmr4d.methods.mocap2to3.weights import FREEZE_GROUPS, WEIGHTS
 from hmr4d.nn.training import freeze_parameters
 from hmr4d.representation.view_points import ViewPointCodec
 from hmr4d.representation.view_tokens import ViewTokenCodec
@@ -41,16 +40,16 @@ def test_one_view_starts_several_in_training_only(tmp_path: Path) -> None:
         nn.init.normal_(parameter, std=0.1)
     path, pipeline = checkpoint(single, tmp_path / "stage1.ckpt"), tiny_pipeline()
     with pytest.raises(ValueError, match=r"stage1\.ckpt does not fit this network: missing embed_other"):
-        load_weights(pipeline, path)
-    load_weights(pipeline, path, may_start_views=True)
+        WEIGHTS.load(pipeline, path)
+    WEIGHTS.load(pipeline, path, may_start_views=True)
     state = pipeline.denoiser.state_dict()
     assert all(torch.equal(state[k], v) for k, v in single.state_dict().items())
     new = {k for k in state if k not in single.state_dict()}
-    assert all(any(part in NEW_IN_VIEWS for part in k.split(".")) for k in new)
-    with pytest.raises(ValueError, match="takes ckpt_type=pl, one path"):
-        load_weights(pipeline, [path, path])
-    with pytest.raises(ValueError, match="ckpt_type is 'pl_2d_mv'"):
-        load_weights(pipeline, path, "pl_2d_mv")
+    assert all(any(part in WEIGHTS.new_in_views for part in k.split(".")) for k in new)
+    with pytest.raises(ValueError, match=r"got 2 path\(s\); pl takes 1"):
+        WEIGHTS.load(pipeline, [path, path])
+    with pytest.raises(ValueError, match="Unknown ckpt_type 'pl_2d_mv'"):
+        WEIGHTS.load(pipeline, path, "pl_2d_mv")
 
 
 def test_a_frozen_prior_leaves_what_several_views_add() -> None:
@@ -79,7 +78,7 @@ def released(folder: Path, kind: str) -> Mocap2to3Pipeline:
     pipeline = tiny_pipeline(
         denoiser, codec=codec, world_codec=world, max_range=20.0, step="ddim", joint_convention="bandai_namco"
     )
-    save_release(folder, pipeline, network=network, about={"licence": "none"})
+    METHOD.save(folder, pipeline, {"network": network}, {"licence": "none"})
     denoiser.load_state_dict({k: v.half().float() for k, v in denoiser.state_dict().items()})
     return pipeline
 
@@ -93,7 +92,7 @@ def test_a_release_lifts_as_what_it_was_made_of(kind: str, tmp_path: Path) -> No
     assert vars(loaded.codec) == vars(pipeline.codec)
     assert loaded.joint_convention == "bandai_namco" and loaded.foot_heights == pipeline.foot_heights != {}
     request = people(1, 16)[..., :2] * 50 + 500, torch.ones(1, 16, 22), rig
-    assert torch.equal(loaded.sample(*request).joints3d, pipeline.sample(*request).joints3d)
+    assert torch.equal(loaded.lift(*request).joints3d, pipeline.lift(*request).joints3d)
 
 
 def test_standing_feet_are_those_of_the_release_and_of_the_convention_in_older_ones(tmp_path: Path) -> None:
@@ -101,12 +100,12 @@ def test_standing_feet_are_those_of_the_release_and_of_the_convention_in_older_o
     config = tmp_path / "config.json"
     saved = json.loads(config.read_text("utf-8"))
     config.write_text(json.dumps(saved | {"foot_heights": {"foot": 0.03}}))
-    assert load_release(tmp_path).foot_heights == {"foot": 0.03}
+    assert load_pipeline(tmp_path).foot_heights == {"foot": 0.03}
     del saved["foot_heights"]
     config.write_text(json.dumps(saved))
-    assert load_release(tmp_path).foot_heights == foot_heights("bandai_namco")
+    assert load_pipeline(tmp_path).foot_heights == foot_heights("bandai_namco")
     config.write_text(json.dumps(saved | {"joint_convention": None}))
-    assert load_release(tmp_path).foot_heights == {}
+    assert load_pipeline(tmp_path).foot_heights == {}
 
 
 def test_damaged_releases_are_named(tmp_path: Path) -> None:
@@ -118,10 +117,10 @@ def test_damaged_releases_are_named(tmp_path: Path) -> None:
         load_pipeline(tmp_path)
     config.write_text(json.dumps({k: v for k, v in good.items() if k != "network"}))
     with pytest.raises(ValueError, match="does not describe a pipeline.*network"):
-        load_release(tmp_path)
+        load_pipeline(tmp_path)
     config.write_text(json.dumps(good | {"network": NETWORK | {"ff_dim": 32}}))
     with pytest.raises(ValueError, match="does not fit this network"):
-        load_release(tmp_path)
+        load_pipeline(tmp_path)
     config.write_text("[1]")
     with pytest.raises(ValueError, match="no JSON object"):
         load_pipeline(tmp_path)

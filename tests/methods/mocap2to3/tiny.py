@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.geometry.ground_pointmap import ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_condition, camera_pose, project
 from hmr4d.methods.mocap2to3.denoiser import LiftingDenoiser
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
+from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.representation.view_tokens import ViewTokenCodec
 
 NUM_FEATURES, NUM_CONDITION, CAM_DIM, GRID = 48, 72, 7, 8

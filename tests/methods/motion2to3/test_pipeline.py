@@ -304,7 +304,7 @@ def test_one_prompt_needs_no_list() -> None:
 
 
 def test_options_that_do_not_exist() -> None:
-    with pytest.raises(ValueError, match=r"step='euler'.*'posterior', 'ddim'"):
+    with pytest.raises(ValueError, match=r"step is 'euler'.*'posterior', 'ddim'"):
         SamplingOptions(step="euler")
     with pytest.raises(ValueError, match=r"height='tall'"):
         SamplingOptions(height="tall")

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hmr4d.methods.motion2to3.checkpoints import load_weights, read_weights
-from hmr4d.methods.motion2to3.module import FREEZE_GROUPS, freeze_parameters
 from hmr4d.methods.motion2to3.published_weights import is_published, translate, translate_key
+from hmr4d.methods.motion2to3.weights import FREEZE_GROUPS, WEIGHTS
+from hmr4d.nn.training import freeze_parameters
 from hmr4d.utils.weights import WEIGHTS_NAME
 from tests.methods.motion2to3.tiny import tiny_denoiser, tiny_pipeline
 
@@ -79,7 +79,7 @@ def test_published_checkpoint(owner: str, changes: dict, tmp_path: Path) -> None
     state = published_file(source, tmp_path / "published.ckpt", owner)
     assert is_published(state)
     pipeline = tiny_pipeline(other(tiny_denoiser(**changes)))
-    load_weights(pipeline, tmp_path / "published.ckpt")
+    WEIGHTS.load(pipeline, tmp_path / "published.ckpt")
     assert same(pipeline.denoiser, source)
 
 
@@ -95,7 +95,7 @@ def test_own_lightning_checkpoint(tmp_path: Path) -> None:
     state = {f"pipeline.denoiser.{key}": value for key, value in source.state_dict().items()}
     torch.save({"state_dict": state | {"pipeline.other": torch.zeros(1)}}, tmp_path / "last.ckpt")
     pipeline = tiny_pipeline(other(tiny_denoiser()))
-    load_weights(pipeline, tmp_path / "last.ckpt")
+    WEIGHTS.load(pipeline, tmp_path / "last.ckpt")
     assert same(pipeline.denoiser, source)
 
 
@@ -104,7 +104,7 @@ def test_half_precision_release(as_folder: bool, tmp_path: Path) -> None:
     source = tiny_denoiser()
     save_file({key: value.half() for key, value in source.state_dict().items()}, tmp_path / WEIGHTS_NAME)
     pipeline = tiny_pipeline(other(tiny_denoiser()))
-    load_weights(pipeline, tmp_path if as_folder else tmp_path / WEIGHTS_NAME)
+    WEIGHTS.load(pipeline, tmp_path if as_folder else tmp_path / WEIGHTS_NAME)
     for key, value in pipeline.denoiser.state_dict().items():
         assert value.dtype == torch.float32
         assert torch.equal(value, source.state_dict()[key].half().float())
@@ -116,7 +116,7 @@ def test_single_view_checkpoint_starts_several_views(tmp_path: Path, caplog: pyt
     pipeline = tiny_pipeline(other(tiny_denoiser()))
     before = {key: value.clone() for key, value in pipeline.denoiser.state_dict().items()}
     with caplog.at_level(logging.INFO):
-        load_weights(pipeline, tmp_path / "2d.ckpt", may_start_views=True)
+        WEIGHTS.load(pipeline, tmp_path / "2d.ckpt", may_start_views=True)
     assert "are new" in caplog.text
     assert same(source, pipeline.denoiser)
     for key in set(before) - set(source.state_dict()):
@@ -127,7 +127,7 @@ def test_single_view_checkpoint_is_no_multi_view_model(tmp_path: Path) -> None:
     published_file(tiny_denoiser(**SINGLE), tmp_path / "2d.ckpt", "denoiser2d")
     pipeline = tiny_pipeline(other(tiny_denoiser()))
     with pytest.raises(ValueError, match=r"2d\.ckpt does not fit this network: missing embed_cam\.weight"):
-        load_weights(pipeline, tmp_path / "2d.ckpt")
+        WEIGHTS.load(pipeline, tmp_path / "2d.ckpt")
     assert same(other(tiny_denoiser()), pipeline.denoiser)
 
 
@@ -136,28 +136,28 @@ def test_two_checkpoints_second_wins(tmp_path: Path) -> None:
     second = other(tiny_denoiser())
     published_file(second, tmp_path / "mv.ckpt", "denoisermv")
     pipeline = tiny_pipeline()
-    load_weights(pipeline, [tmp_path / "2d.ckpt", tmp_path / "mv.ckpt"], "pl_2d_mv")
+    WEIGHTS.load(pipeline, [tmp_path / "2d.ckpt", tmp_path / "mv.ckpt"], "pl_2d_mv")
     assert same(pipeline.denoiser, second)
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     published_file(tiny_denoiser(), tmp_path / "mv.ckpt", "denoisermv")
     with pytest.raises(ValueError, match=r"mv\.ckpt does not fit this network: unexpected .*and \d+ more"):
-        load_weights(tiny_pipeline(tiny_denoiser(**SINGLE)), tmp_path / "mv.ckpt")
+        WEIGHTS.load(tiny_pipeline(tiny_denoiser(**SINGLE)), tmp_path / "mv.ckpt")
     with pytest.raises(ValueError, match=r"embed_motion\.weight is \(16, 44\), expected \(24, 44\)"):
-        load_weights(tiny_pipeline(tiny_denoiser(dim=24)), tmp_path / "mv.ckpt")
+        WEIGHTS.load(tiny_pipeline(tiny_denoiser(dim=24)), tmp_path / "mv.ckpt")
     with pytest.raises(ValueError, match=r"missing trunk\.layers\.2"):
-        load_weights(tiny_pipeline(tiny_denoiser(num_layers=3)), tmp_path / "mv.ckpt")
+        WEIGHTS.load(tiny_pipeline(tiny_denoiser(num_layers=3)), tmp_path / "mv.ckpt")
     published_file(tiny_denoiser(**SINGLE), tmp_path / "2d.ckpt", "denoiser2d")
     with pytest.raises(ValueError, match=r"missing embed_cam\.weight"):
-        load_weights(tiny_pipeline(tiny_denoiser(**(SINGLE | {"cam_dim": 4}))), tmp_path / "2d.ckpt")
+        WEIGHTS.load(tiny_pipeline(tiny_denoiser(**(SINGLE | {"cam_dim": 4}))), tmp_path / "2d.ckpt")
 
 
 def test_a_failed_load_changes_nothing(tmp_path: Path) -> None:
     published_file(tiny_denoiser(), tmp_path / "mv.ckpt", "denoisermv")
     pipeline, untouched = tiny_pipeline(other(tiny_denoiser(num_layers=3))), other(tiny_denoiser(num_layers=3))
     with pytest.raises(ValueError, match="does not fit"):
-        load_weights(pipeline, tmp_path / "mv.ckpt")
+        WEIGHTS.load(pipeline, tmp_path / "mv.ckpt")
     assert same(pipeline.denoiser, untouched)
 
 
@@ -172,14 +172,14 @@ def test_damaged_files_get_one_sentence(tmp_path: Path) -> None:
     for name, data in damaged.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ValueError, match=rf"{name} is no readable checkpoint.*copy or download it again"):
-            read_weights(tmp_path / name)
+            WEIGHTS.read(tmp_path / name)
     for content in ({"weights": {}}, [1, 2], {"state_dict": 5}):
         torch.save(content, tmp_path / "other.ckpt")
         with pytest.raises(ValueError, match=r"other\.ckpt is no readable checkpoint"):
-            read_weights(tmp_path / "other.ckpt")
+            WEIGHTS.read(tmp_path / "other.ckpt")
     torch.save({"state_dict": {"net.weight": torch.zeros(2)}}, tmp_path / "stranger.ckpt")
     with pytest.raises(ValueError, match=r"stranger\.ckpt holds no parameters named pipeline\.denoiser"):
-        read_weights(tmp_path / "stranger.ckpt")
+        WEIGHTS.read(tmp_path / "stranger.ckpt")
 
 
 class Dangerous:
@@ -207,13 +207,13 @@ def test_code_in_a_checkpoint_is_not_run(where: str, zipped: bool, tmp_path: Pat
     content = {"state_dict": {f"pipeline.denoiser.{k}": v for k, v in source.state_dict().items()}}
     content.setdefault(where, {})["surprise"] = Dangerous(f"touch {tmp_path / 'was_run'}")
     torch.save(content, tmp_path / "bad.ckpt", _use_new_zipfile_serialization=zipped)
-    weights = read_weights(tmp_path / "bad.ckpt")
+    weights = WEIGHTS.read(tmp_path / "bad.ckpt")
     assert weights.keys() == source.state_dict().keys()
     assert not (tmp_path / "was_run").exists()
     content["state_dict"] = Dangerous(f"touch {tmp_path / 'was_run'}")
     torch.save(content, tmp_path / "worse.ckpt", _use_new_zipfile_serialization=zipped)
     with pytest.raises(ValueError, match="is no readable checkpoint.*Placeholder"):
-        read_weights(tmp_path / "worse.ckpt")
+        WEIGHTS.read(tmp_path / "worse.ckpt")
     assert not (tmp_path / "was_run").exists()
 
 
@@ -234,28 +234,28 @@ def test_foreign_classes_beside_the_weights_are_left_out(zipped: bool, tmp_path:
         del sys.modules["gone_tomorrow"]
         Options.__module__ = name
     pipeline = tiny_pipeline()
-    load_weights(pipeline, tmp_path / "full.ckpt")
+    WEIGHTS.load(pipeline, tmp_path / "full.ckpt")
     assert same(pipeline.denoiser, source)
     assert "gone_tomorrow" not in sys.modules
 
 
 def test_missing_files_and_wrong_types(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"Checkpoint not found: .*gone\.ckpt"):
-        read_weights(tmp_path / "gone.ckpt")
+        WEIGHTS.read(tmp_path / "gone.ckpt")
     with pytest.raises(FileNotFoundError, match=WEIGHTS_NAME):
-        read_weights(tmp_path)
+        WEIGHTS.read(tmp_path)
     with pytest.raises(ValueError, match="'tar'.*'pl', 'pl_2d_mv'"):
-        load_weights(tiny_pipeline(), tmp_path / "x.ckpt", "tar")
-    with pytest.raises(ValueError, match=r"got 1 path\(s\).*pl_2d_mv takes two"):
-        load_weights(tiny_pipeline(), tmp_path / "x.ckpt", "pl_2d_mv")
+        WEIGHTS.load(tiny_pipeline(), tmp_path / "x.ckpt", "tar")
+    with pytest.raises(ValueError, match=r"got 1 path\(s\).*pl_2d_mv takes 2"):
+        WEIGHTS.load(tiny_pipeline(), tmp_path / "x.ckpt", "pl_2d_mv")
     with pytest.raises(ValueError, match=r"got 2 path\(s\)"):
-        load_weights(tiny_pipeline(), [tmp_path / "x.ckpt", tmp_path / "y.ckpt"])
+        WEIGHTS.load(tiny_pipeline(), [tmp_path / "x.ckpt", tmp_path / "y.ckpt"])
 
 
 def test_frozen_groups() -> None:
     def trainable(group: str) -> set[str]:
         denoiser = tiny_denoiser()
-        freeze_parameters(denoiser, group)
+        freeze_parameters(denoiser, group, FREEZE_GROUPS)
         return {name for name, p in denoiser.named_parameters() if p.requires_grad}
 
     everything = {name for name, _ in tiny_denoiser().named_parameters()}
@@ -264,8 +264,8 @@ def test_frozen_groups() -> None:
     assert trainable("pretrained_2d") == {name for name in everything if any(part in name.split(".") for part in new)}
     assert trainable("backbone") - trainable("pretrained_2d") == {"embed_text.weight", "embed_text.bias"}
     with pytest.raises(ValueError, match=r"'half'.*" + sorted(FREEZE_GROUPS)[0]):
-        freeze_parameters(tiny_denoiser(), "half")
+        freeze_parameters(tiny_denoiser(), "half", FREEZE_GROUPS)
     denoiser = tiny_denoiser()
-    freeze_parameters(denoiser, "pretrained_2d")
-    freeze_parameters(denoiser, "none")
+    freeze_parameters(denoiser, "pretrained_2d", FREEZE_GROUPS)
+    freeze_parameters(denoiser, "none", FREEZE_GROUPS)
     assert all(p.requires_grad for p in denoiser.parameters())

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rigs import Rig, project
-from hmr4d.methods.mocap2to3.confidence import (
+from hmr4d.metrics.lift_confidence import (
     GOOD_JOINT,
     HELD,
     LONGEST_UNSEEN,
@@ -17,7 +17,7 @@ from hmr4d.methods.mocap2to3.confidence import (
     camera_joints,
     joint_confidence,
 )
-from hmr4d.methods.mocap2to3.output import LiftOutput
+from hmr4d.motion.lift_output import LiftOutput
 from tests.methods.mocap2to3.tiny import people, ring
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hmr4d.geometry.cameras import world_to_camera
 from hmr4d.geometry.rigs import project
-from hmr4d.methods.mocap2to3.output import LiftOutput
+from hmr4d.motion.lift_output import LiftOutput
 
 GOOD_JOINT = 0.05  # metres; an error of this size halves the confidence
 NEAREST = 0.1  # metres of depth

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from hmr4d.body.joint_conversion import smpl_to_coco17
 from hmr4d.body.skeleton import COCO17, HALPE26, SMPL22, Skeleton
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.data.store import MotionStore
 from hmr4d.geometry.rigs import Rig, camera_pose, project
-from hmr4d.methods.mocap2to3.baselines.ground_ray import ground_ray
-from hmr4d.methods.mocap2to3.baselines.optimisation import FitOptions, level_camera, optimisation
-from hmr4d.methods.mocap2to3.baselines.oracle import oracle
+from hmr4d.methods.lifting_baselines.ground_ray import ground_ray
+from hmr4d.methods.lifting_baselines.optimisation import FitOptions, level_camera, optimisation
+from hmr4d.methods.lifting_baselines.oracle import oracle
 from hmr4d.metrics.pose_errors import pose_errors
+from hmr4d.motion.procedural import synthetic_joints
 
 FPS = 20.0
 STORE = Path(__file__).resolve().parents[3] / "inputs" / "bandai_namco"

@@ -12,8 +12,8 @@ from torch import Tensor
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.pose_prior import PosePrior, fit_pose_prior, heading_rotation
 from hmr4d.body.skeleton import SMPL22, Skeleton
-from hmr4d.data.importers.synthetic import CONTENTS, synthetic_joints
-from hmr4d.methods.mocap2to3.baselines.observation import Observation
+from hmr4d.methods.lifting_baselines.observation import Observation
+from hmr4d.motion.procedural import CONTENTS, synthetic_joints
 
 NUM_YAWS = 24  # headings at which each pose is tried
 PITCH_BIN = 0.1  # radians; frames seen from about the same elevation share their candidates

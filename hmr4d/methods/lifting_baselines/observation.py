@@ -12,13 +12,12 @@ from hmr4d.body.skeleton import Skeleton
 from hmr4d.geometry.cameras import invert_rigid
 from hmr4d.geometry.ground_pointmap import meet_floor
 from hmr4d.geometry.rigs import Rig, normalise
-from hmr4d.motion.ground_contact import rest_heights
+from hmr4d.motion.ground_contact import NEAREST_BAND, rest_heights
 from hmr4d.utils.tensors import interpolate_gaps
 
 MIN_CONF = 0.3  # keypoints below count as missing
 STILL = 0.4  # m/s across the line of sight; a slower foot may stand
 SLOWEST = 0.4  # share of the feet that may stand in any case, the slowest
-NEAREST_BAND = 0.6  # metres; a foot whose floor point lies farther behind the nearest one is in the air
 MAX_RANGE = 40.0  # metres; floor points beyond say nothing
 IMAGE_SECONDS, PLACE_SECONDS = 0.05, 0.25  # standard deviations of smoothing, of image tracks and of the place
 SIZE_SECONDS = 0.5  # of the depth by size, where no floor is seen

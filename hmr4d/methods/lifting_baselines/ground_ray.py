@@ -9,8 +9,8 @@ from hmr4d.body.pose_prior import PosePrior
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.geometry.cameras import world_to_camera
 from hmr4d.geometry.rigs import Rig
-from hmr4d.methods.mocap2to3.baselines.observation import Observation, observe, smooth
-from hmr4d.methods.mocap2to3.baselines.pose_lookup import PoseMatch, look_up, procedural_prior, to_skeleton
+from hmr4d.methods.lifting_baselines.observation import Observation, observe, smooth
+from hmr4d.methods.lifting_baselines.pose_lookup import PoseMatch, look_up, procedural_prior, to_skeleton
 
 DEPTH_SECONDS = 0.1  # standard deviation of smoothing along the rays
 

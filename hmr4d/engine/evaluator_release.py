@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hmr4d.evaluators.evaluator import WEIGHTS_NAME, Evaluator, EvaluatorRecipe,
 from hmr4d.evaluators.training import read_training
 from hmr4d.representation.hml263 import Hml263Statistics
 from hmr4d.utils.files import file_hash, write_text
+from hmr4d.utils.releases import card
 from hmr4d.utils.weights import load_strictly
 
 
@@ -58,41 +60,24 @@ def release_evaluator(checkpoint: Path, out: Path, about: dict[str, Any], notice
     write_text(out / "README.md", evaluator_card(out, evaluator, about, notice))
 
 
-def evaluator_card(folder: Path, evaluator: Evaluator, about: dict[str, Any], notice: str) -> str:
+def evaluator_card(folder: Path, evaluator: Evaluator, about: Mapping[str, Any], notice: str) -> str:
     """The card of an evaluator in Markdown."""
     recipe = evaluator.recipe
-    losses = ", ".join(f"{k.removeprefix('train/').removesuffix('_epoch')} {v:.4f}" for k, v in about["losses"].items())
     sizes = ", ".join(f"{k} {v}" for k, v in asdict(recipe).items() if k.endswith(("hidden", "dim")))
-    commands = "\n".join(about["commands"]) or "see training_config.yaml"
-    text = f"token states of '{recipe.text_encoder}'" if recipe.text == "tokens" else "GloVe words and word classes"
-    return f"""# {folder.name}
-
-Embeds motions and captions for FID, R-precision, matching score and diversity; see `docs/evaluation.md`.
-
-| | |
-|---|---|
-| features | 263 numbers, `{recipe.variant}`, {recipe.fps:g} fps, {recipe.min_rows} to {recipe.max_rows} rows a clip |
-| text | {text} |
-| networks | {about["parameters"]:,} parameters, float16; {sizes} |
-| data | {about["data"]} |
-| licence | {about["licence"]}: non-commercial use, with credit; see below |
-| steps | {about["steps"]} |
-| last training losses | {losses} |
-| hardware | {about["hardware"]}, torch {about["torch"]} |
-| weights hash | `{evaluator.weights_hash}` |
-| statistics hash | `{evaluator.statistics_hash}` |
-| sha256 of {WEIGHTS_NAME} | `{file_hash(folder / WEIGHTS_NAME)}` |
-
-Trained by
-
-```bash
-{commands}
-```
-
-How it judges real motion, and real motion that was spoilt: `card.md` beside this file, made by
-`hmr4d evaluator-card`.
-
-## Data notice
-
-{notice.strip()}
-"""
+    rows = {
+        "features": f"263 numbers, `{recipe.variant}`, {recipe.fps:g} fps, {recipe.min_rows} to {recipe.max_rows} rows "
+        "a clip",
+        "text": f"token states of '{recipe.text_encoder}'"
+        if recipe.text == "tokens"
+        else "GloVe words and word classes",
+        "networks": f"{about['parameters']:,} parameters, float16; {sizes}",
+        "weights hash": f"`{evaluator.weights_hash}`",
+        "statistics hash": f"`{evaluator.statistics_hash}`",
+        f"sha256 of {WEIGHTS_NAME}": f"`{file_hash(folder / WEIGHTS_NAME)}`",
+    }
+    before = "Embeds motions and captions for FID, R-precision, matching score and diversity; see `docs/evaluation.md`."
+    after = (
+        "How it judges real motion, and real motion that was spoilt: `card.md` beside this file, made by\n"
+        "`hmr4d evaluator-card`."
+    )
+    return card(folder.name, rows, about, notice, before=before, after=after)

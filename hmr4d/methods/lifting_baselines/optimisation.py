@@ -14,8 +14,8 @@ from hmr4d.body.skeleton import Skeleton
 from hmr4d.geometry.cameras import MIN_DEPTH, world_to_camera
 from hmr4d.geometry.rigs import Rig, camera_pose
 from hmr4d.geometry.rotations import rot6d_cols_to_matrix
-from hmr4d.methods.mocap2to3.baselines.observation import Observation, observe, smooth
-from hmr4d.methods.mocap2to3.baselines.pose_lookup import PoseMatch, look_up, procedural_prior, to_skeleton
+from hmr4d.methods.lifting_baselines.observation import Observation, observe, smooth
+from hmr4d.methods.lifting_baselines.pose_lookup import PoseMatch, look_up, procedural_prior, to_skeleton
 from hmr4d.utils import lazy_roma as roma
 
 Camera = Literal["pose", "intrinsics", "nothing"]

@@ -1,0 +1,73 @@
+"""A baseline behind the interface of the models that lift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from hmr4d.body.pose_prior import PosePrior
+from hmr4d.body.skeleton import (
+    BODY25B,
+    COCO17,
+    HALPE26,
+    MEDIAPIPE33,
+    OPENPOSE18,
+    OPENPOSE25,
+    WHOLEBODY23,
+    Skeleton,
+)
+from hmr4d.geometry.rigs import Rig, project
+from hmr4d.methods.base import Pipeline
+from hmr4d.methods.lifting_baselines.table import BASELINES
+from hmr4d.motion.lift_output import LiftOutput
+
+# Sets of detectors with joints that cannot be told from SMPL joints, and those that are used of them.
+_BY_FEWER = {OPENPOSE25.name: OPENPOSE18, **{s.name: COCO17 for s in (HALPE26, BODY25B, WHOLEBODY23, MEDIAPIPE33)}}
+
+
+class BaselinePipeline(Pipeline):
+    """Lifts by a baseline, which looks at the real camera alone, draws nothing, and gives one motion.
+
+    Args:
+        name: one of `table.USABLE`.
+        keypoints: skeleton of the keypoints; `skeleton` is what is lifted of it.
+        prior: file of poses; None: made-up motion.
+    """
+
+    def __init__(self, name: str, keypoints: Skeleton, prior: Path | None = None) -> None:
+        super().__init__({"pose_prior": prior.name if prior else "procedural motion"})
+        self.method, self.baseline = name, BASELINES[name]  # type: ignore[misc]
+        self.skeleton = _BY_FEWER.get(keypoints.name, keypoints)
+        self.prior = None if prior is None else PosePrior.load(prior)
+
+    def lift(
+        self, kp2d: Tensor, conf: Tensor, rig: Rig, *, fps: float | None = None, lengths: Tensor | None = None,
+        seed: int | Sequence[int] = 0, generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_samples: int = 1, num_inference_steps: int | None = None,
+    ) -> LiftOutput:  # fmt: skip
+        """World motion of tracks; the same for every seed.
+
+        Raises:
+            ValueError: options of networks were given, or a track that cannot be lifted.
+        """
+        if num_samples > 1 or num_inference_steps is not None:
+            raise ValueError(f"{self.method} draws nothing: it takes no number of samples and of steps.")
+        rate = self.fps if fps is None else fps
+        lengths = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
+        batched = rig if rig.K4.ndim == 3 else Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
+        options = {"prior": self.prior} if self.baseline.takes_prior else {}
+        motions = []
+        for row, length in enumerate(lengths.tolist()):
+            own = min(row, len(batched.K4) - 1)
+            camera = Rig(batched.size[own], batched.K4[own], batched.T_w2c[own])
+            track = kp2d[row, :length], conf[row, :length]
+            motions.append(self.baseline.run(*track, camera, rate, self.skeleton, **options).to(kp2d))
+        joints3d = nn.utils.rnn.pad_sequence(motions, batch_first=True)
+        zeros = torch.zeros_like(joints3d[..., 0])
+        return LiftOutput(
+            joints3d=joints3d, lengths=lengths, fps=rate, skeleton=self.skeleton, rig=batched,
+            joints2d=project(batched, joints3d)[0], spread=zeros, residual=zeros,
+        )  # fmt: skip

@@ -1,0 +1,44 @@
+"""The baselines by name, with what each of them needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from hmr4d.methods.lifting_baselines.ground_ray import ground_ray
+from hmr4d.methods.lifting_baselines.optimisation import optimisation
+from hmr4d.methods.lifting_baselines.oracle import oracle
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A way of lifting without a network.
+
+    Attributes:
+        run: (kp2d (L, J, 2), conf (L, J), rig, fps, skeleton) -> (L, J, 3) metres; (V, L, J, ...) for all views.
+        takes_prior: `run` has a keyword `prior`, a bank of poses.
+        sees_all_views: it is given the 2D of all views, which nobody has outside a test.
+        uses_pose: it uses where the camera stands over the floor.
+    """
+
+    run: Callable[..., Tensor]
+    takes_prior: bool = False
+    sees_all_views: bool = False
+    uses_pose: bool = True
+
+    @property
+    def is_for_use(self) -> bool:
+        """Whether it makes the most of one camera; the others are there for comparison."""
+        return self.uses_pose and not self.sees_all_views
+
+
+BASELINES: Mapping[str, Baseline] = {
+    "oracle": Baseline(oracle, sees_all_views=True),
+    "ground_ray": Baseline(ground_ray, takes_prior=True),
+    "optimisation": Baseline(optimisation, takes_prior=True),
+    "optimisation_level": Baseline(partial(optimisation, known_camera="intrinsics"), takes_prior=True, uses_pose=False),
+}
+USABLE = tuple(name for name, baseline in BASELINES.items() if baseline.is_for_use)

@@ -1,0 +1,70 @@
+"""Mocap-2-to-3 as a method: what its releases hold and how they are read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hmr4d.body.skeleton import get_skeleton
+from hmr4d.diffusion.schedule import NoiseSchedule
+from hmr4d.methods.base import Method
+from hmr4d.methods.mocap2to3.denoiser import LiftingDenoiser
+from hmr4d.methods.mocap2to3.options import LiftSamplingOptions
+from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
+from hmr4d.methods.mocap2to3.weights import WEIGHTS
+from hmr4d.representation.view_points import ViewPointCodec
+from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.world_joints import WorldJointsCodec
+from hmr4d.utils.releases import plain
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+class Mocap2to3(Method):
+    """2D keypoints of one calibrated camera to metric 3D motion, by drawing what other cameras would see."""
+
+    name, title = "mocap2to3", "Mocap-2-to-3"
+    pipeline_class, weights = Mocap2to3Pipeline, WEIGHTS
+
+    def settings(self, cfg: DictConfig) -> dict[str, Any]:
+        return {"network": plain(cfg.pipeline.denoiser)}
+
+    def describe(self, pipeline: Mocap2to3Pipeline) -> dict[str, Any]:
+        codec = pipeline.codec
+        tokens = None
+        if isinstance(codec, ViewTokenCodec):
+            tokens = {"box": codec.box, "smooth": codec.smooth, "isotropic": codec.isotropic}
+        return {
+            "skeleton": codec.skeleton.name,
+            "joint_convention": pipeline.joint_convention,
+            "foot_heights": dict(pipeline.foot_heights),
+            "tokens": tokens,
+            "margin": codec.margin,
+            "direct": pipeline.world_codec is not None,
+            "fps": pipeline.fps,
+            "schedule": {"num_steps": pipeline.schedule.num_steps, "kind": pipeline.schedule.kind},
+            "sampling": asdict(pipeline.sampling),
+            "cameras": pipeline.cameras,
+            "max_range": pipeline.max_range,
+        }
+
+    def restore(self, config: dict[str, Any], folder: Path) -> Mocap2to3Pipeline:
+        skeleton, margin, tokens = get_skeleton(config["skeleton"]), config["margin"], config["tokens"]
+        codec = ViewPointCodec(skeleton, margin=margin)
+        return Mocap2to3Pipeline(
+            LiftingDenoiser(**config["network"]),
+            codec if tokens is None else ViewTokenCodec(skeleton, margin=margin, **tokens),
+            NoiseSchedule(**config["schedule"]),
+            world_codec=WorldJointsCodec(skeleton) if config["direct"] else None,
+            sampling=LiftSamplingOptions(**config["sampling"]),
+            cameras=config["cameras"],
+            max_range=config["max_range"],
+            fps=config["fps"],
+            joint_convention=config.get("joint_convention"),
+            foot_heights=config.get("foot_heights"),  # older releases: those of the convention
+        )
+
+
+METHOD = Mocap2to3()

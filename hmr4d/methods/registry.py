@@ -1,0 +1,142 @@
+"""Finds methods by name, by the format of a release folder, or by the pipeline of a configuration.
+
+A method inside the repository is a folder `hmr4d/methods/<name>` with a module `method`. A method outside it announces
+itself by an entry point of the group `hmr4d.methods`, named like the method, or by a call of `register`. A method is
+imported when it is first asked for; this module imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from omegaconf import DictConfig
+
+    from hmr4d.methods.base import Capability, Method, Pipeline
+
+GROUP = "hmr4d.methods"
+FORMAT_PREFIX = "hmr4d-"
+_FOLDER = Path(__file__).parent
+_registered: dict[str, Method] = {}
+
+
+def built_in() -> tuple[str, ...]:
+    """Names of the methods inside the repository."""
+    return tuple(sorted(path.parent.name for path in _FOLDER.glob("*/method.py")))
+
+
+def _announced() -> Mapping[str, EntryPoint]:
+    """Entry points of installed packages by the name of their method."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def known_methods() -> list[str]:
+    """Names of all methods: of the repository, of installed packages, and registered in this process."""
+    return sorted({*built_in(), *_announced(), *_registered})
+
+
+def register(method: Method) -> None:
+    """Makes a method known in this process, as an entry point does for an installed package.
+
+    Raises:
+        ValueError: another method has its name.
+    """
+    if method.name in (*built_in(), *_announced()) or _registered.get(method.name, method) is not method:
+        raise ValueError(f"There is a method '{method.name}' already; known: {known_methods()}. Choose another name.")
+    _registered[method.name] = method
+
+
+def get_method(name: str) -> Method:
+    """The method of a name.
+
+    Raises:
+        ValueError: there is none; the known ones are listed. Or a package announces something else under that name.
+    """
+    from hmr4d.methods.base import Method
+
+    if name in _registered:
+        return _registered[name]
+    if name in built_in():
+        return importlib.import_module(f"{GROUP}.{name}.method").METHOD
+    if name not in _announced():
+        raise ValueError(
+            f"Unknown method '{name}'; known: {known_methods()}. A method from elsewhere is a package with an entry "
+            f"point in the group '{GROUP}'; is it installed?"
+        )
+    method = _announced()[name].load()
+    if not isinstance(method, Method) or method.name != name:
+        raise ValueError(
+            f"The entry point '{name}' = {_announced()[name].value} gives {method!r}; expected a Method named '{name}'."
+        )
+    return method
+
+
+def outside_methods() -> list[Method]:
+    """The methods of installed packages and those registered in this process, imported."""
+    return [get_method(name) for name in sorted({*_announced(), *_registered})]
+
+
+# --- released models --------------------------------------------------------------------------------------------------
+
+
+def method_of_release(folder: Path) -> Method:
+    """The method that made a release folder, by the `format` of its configuration.
+
+    Raises:
+        ValueError: the configuration is damaged, or no method has that format.
+    """
+    from hmr4d.utils.releases import CONFIG_NAME, release_kind
+
+    kind = str(release_kind(folder))
+    name = kind.removeprefix(FORMAT_PREFIX)
+    if name not in known_methods() or not kind.startswith(FORMAT_PREFIX):
+        raise ValueError(
+            f"{folder / CONFIG_NAME} has the format '{kind}'; known: "
+            f"{[FORMAT_PREFIX + known for known in known_methods()]}. Install the package that brings this method."
+        )
+    return get_method(name)
+
+
+def load_released(
+    name_or_folder: str | Path, *, device: torch.device | str = "cpu", needs: Capability | None = None
+) -> Pipeline:
+    """A released model of any method, ready for use.
+
+    Args:
+        name_or_folder: a model under inputs/checkpoints/hmr4d, or a folder of that layout.
+        device: where the network runs.
+        needs: what the model must be able to do; None: anything.
+
+    Raises:
+        FileNotFoundError: there is no such model; the known ones are listed.
+        ValueError: a file is damaged, or the model cannot do what is needed.
+    """
+    from hmr4d.utils.releases import find_release
+
+    folder = find_release(name_or_folder)
+    method = method_of_release(folder)
+    if needs is not None:
+        method.require(needs, asked_for=f"This command, given the model '{name_or_folder}',")
+    return method.load(name_or_folder, device=device)
+
+
+# --- configurations ---------------------------------------------------------------------------------------------------
+
+
+def method_of_config(cfg: DictConfig) -> Method | None:
+    """The method of the pipeline that a configuration names; None where it names none, as that of an evaluator."""
+    from hydra.utils import get_class
+    from omegaconf import OmegaConf
+
+    target = OmegaConf.select(cfg, "pipeline._target_")
+    if target is None:
+        return None
+    name = getattr(get_class(target), "method", None)
+    if not isinstance(name, str):
+        raise ValueError(f"pipeline._target_ is {target}, which names no method. Derive it from `base.Pipeline`.")
+    return get_method(name)

@@ -1,0 +1,89 @@
+"""Methods are found by name, by release and by configuration; what they cannot do is said in a sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hmr4d import load_pipeline
+from hmr4d.engine.compose import CONFIG_FOLDER, compose_config
+from hmr4d.engine.run import run
+from hmr4d.methods import registry
+from hmr4d.methods.base import Method, Pipeline
+from hmr4d.methods.registry import built_in, get_method, load_released, method_of_config, register
+from hmr4d.utils.weights import WeightFiles
+
+
+class Still(Pipeline):
+    """Can do neither."""
+
+    method = "still"
+
+
+class StillMethod(Method):
+    """Of `Still`."""
+
+    name, title, pipeline_class, weights = "still", "Still", Still, WeightFiles()
+
+    def describe(self, pipeline: Any) -> dict[str, Any]:
+        return {}
+
+    def restore(self, config: dict[str, Any], folder: Path) -> Pipeline:
+        return Still()
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> Method:
+    monkeypatch.setattr(registry, "_registered", {})
+    method = StillMethod()
+    register(method)
+    return method
+
+
+def test_every_method_of_the_repository_keeps_the_contract() -> None:
+    assert len(built_in()) >= 2
+    for name in built_in():
+        method = get_method(name)
+        assert method.name == name == method.pipeline_class.method
+        assert method.capabilities and method.title
+        assert (CONFIG_FOLDER / "global" / "task" / f"{method.test_task}.yaml").is_file()
+
+
+def test_a_registered_method_is_found_by_the_format_of_its_release(registered: Method, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"format": "hmr4d-still", "version": 1}))
+    assert registry.method_of_release(tmp_path) is registered
+    with pytest.raises(ValueError, match="There is a method 'still' already"):
+        register(StillMethod())
+    register(registered)  # the same one again changes nothing
+
+
+@pytest.mark.parametrize("kind", ["hmr4d-unheard", "motion2to3", None])
+def test_a_release_of_an_unknown_method_names_the_known_formats(kind: str | None, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"format": kind, "version": 1}))
+    with pytest.raises(ValueError, match=rf"has the format '{kind}'; known: \[.*'hmr4d-motion2to3'.*Install"):
+        load_pipeline(tmp_path)
+
+
+def test_what_a_model_cannot_do_is_said_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="needs a method that lifts 2D keypoints.*Motion-2-to-3 samples motion from"):
+        load_released("motion2to3-bandai", needs="lift")
+    lifter = load_pipeline("mocap2to3-bandai")
+    assert (lifter.can("lift"), lifter.can("sample")) == (True, False)
+    with pytest.raises(ValueError, match="has no `.sample`: it lifts 2D keypoints to 3D motion with `.lift`"):
+        lifter.sample(["a walk"])
+    with pytest.raises(ValueError, match="Still has no `.lift`: it does neither"):
+        Still().lift(torch.zeros(1), torch.zeros(1), None)  # type: ignore[arg-type]
+
+
+def test_a_task_that_the_method_cannot_do_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+    words = [f"paths.outputs={tmp_path}", "ckpt_path=none"]
+    with pytest.raises(ValueError, match="samples motion from text; Mocap-2-to-3 lifts.*global/task=lift/synthetic"):
+        run(compose_config([*words, "exp=mocap2to3/finetune_mv_small", "global/task=text2motion/test"]))
+    with pytest.raises(ValueError, match="evaluator_matching trains no method"):
+        run(compose_config([*words, "exp=evaluator/matching", "global/task=text2motion/test"]))
+    assert method_of_config(compose_config(["exp=evaluator/matching"])) is None
+    assert not any(tmp_path.iterdir())
