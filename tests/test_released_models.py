@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +41,13 @@ def test_every_release_is_a_pipeline_or_an_evaluator() -> None:
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_released_pipeline_makes_motion(name: str) -> None:
-    """From text or from keypoints, by what the pipeline takes."""
+    """From text or from keypoints, by what the pipeline can do."""
     pipeline = load_pipeline(name)
-    takes = inspect.signature(pipeline.sample).parameters
-    if "texts" in takes:
-        check_text_to_motion(pipeline)
-    elif "kp2d" in takes:
-        check_lifting(pipeline)
-    else:
-        pytest.fail(f"{name} takes {list(takes)}: neither texts nor kp2d; add a check for this kind of model")
+    checks = {"sample": check_text_to_motion, "lift": check_lifting}
+    known = [check for capability, check in checks.items() if pipeline.can(capability)]
+    assert known, f"{name} neither samples nor lifts; add a check for this kind of model"
+    for check in known:
+        check(pipeline)
 
 
 def check_text_to_motion(pipeline: Any) -> None:
@@ -78,7 +75,7 @@ def check_lifting(pipeline: Any) -> None:
     truth = walk - walk[:, 0].mean(0) * torch.tensor([1.0, 0.0, 1.0]) + torch.tensor([lateral, 0.0, -distance])
     kp2d = project(camera, truth)[0]
     rig = virtual_rig(camera, distance, lateral)
-    out = pipeline.sample(kp2d, torch.ones(kp2d.shape[:-1]), rig, fps=FPS, seed=0)
+    out = pipeline.lift(kp2d, torch.ones(kp2d.shape[:-1]), rig, fps=FPS, seed=0)
     assert (out.fps, out.skeleton, out.joints3d.shape) == (FPS, SMPL22, (1, *truth.shape))
     assert (out.motion(0) - truth).norm(dim=-1).mean() < LIFTED_WITHIN
     assert (out.joints2d[:, 0] - kp2d).norm(dim=-1).mean() < SEEN_WITHIN

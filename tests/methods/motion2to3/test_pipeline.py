@@ -306,7 +306,7 @@ def test_one_prompt_needs_no_list() -> None:
 def test_options_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match=r"step is 'euler'.*'posterior', 'ddim'"):
         SamplingOptions(step="euler")
-    with pytest.raises(ValueError, match=r"height='tall'"):
+    with pytest.raises(ValueError, match=r"height is 'tall'"):
         SamplingOptions(height="tall")
 
 
