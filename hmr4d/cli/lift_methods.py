@@ -23,7 +23,7 @@ from hmr4d.body.skeleton import (
 )
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.keypoint_files.gaps import SURE
-from hmr4d.methods.mocap2to3.output import LiftOutput
+from hmr4d.motion.motion import MotionBatch
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Lifter:
     """A loaded method.
 
     Attributes:
-        run: (kp2d (1, L, J, 2) pixels, conf (1, L, J), rig of V views, fps) -> LiftOutput.
+        run: (kp2d (1, L, J, 2) pixels, conf (1, L, J), rig of V views, fps) -> a batch of one motion, with `spread` and
+            `residual` (1, L, J) metres in `extras`, zero where the method has none.
         skeleton: joints that it takes.
         needs_views: virtual cameras are used, and how they agree tells the confidence; otherwise the rig is the real
             camera alone, and the confidence is not known.
@@ -63,7 +64,7 @@ class Lifter:
         foot_heights: metres of its standing foot joints, see `rest_heights`; those it has none of are an adult's.
     """
 
-    run: Callable[[Tensor, Tensor, Rig, float], LiftOutput]
+    run: Callable[[Tensor, Tensor, Rig, float], MotionBatch]
     skeleton: Skeleton
     needs_views: bool
     about: dict[str, Any] = field(default_factory=dict)
@@ -80,7 +81,7 @@ def load_mocap2to3(request: LiftRequest) -> Lifter:
     config = read_release_config(find_release(request.model), kind=FORMAT, version=VERSION)
     pipeline = load_release(request.model, device=pick_device(request.device))
 
-    def run(kp2d: Tensor, conf: Tensor, rig: Rig, fps: float) -> LiftOutput:
+    def run(kp2d: Tensor, conf: Tensor, rig: Rig, fps: float) -> MotionBatch:
         return pipeline.sample(
             kp2d, conf, rig, fps=fps, seed=request.seed, num_samples=request.samples,
             num_inference_steps=request.steps,
@@ -119,13 +120,13 @@ def _without_network(method: Callable[..., Tensor], request: LiftRequest) -> Lif
     skeleton = _BY_FEWER.get(request.skeleton.name, request.skeleton)
     prior = None if request.prior is None else PosePrior.load(request.prior)
 
-    def run(kp2d: Tensor, conf: Tensor, rig: Rig, fps: float) -> LiftOutput:
+    def run(kp2d: Tensor, conf: Tensor, rig: Rig, fps: float) -> MotionBatch:
         joints3d = method(kp2d[0], conf[0], rig, fps, skeleton, prior=prior)[None].to(kp2d)
         batched = Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
         zeros = torch.zeros_like(conf)
-        return LiftOutput(
-            joints3d=joints3d, lengths=torch.tensor([kp2d.shape[1]]), fps=fps, skeleton=skeleton, rig=batched,
-            joints2d=project(batched, joints3d)[0], spread=zeros, residual=zeros,
+        return MotionBatch(
+            joints3d=joints3d, lengths=torch.tensor([kp2d.shape[1]]), fps=fps, skeleton=skeleton,
+            joints2d=project(batched, joints3d)[0], rig=batched, extras={"spread": zeros, "residual": zeros},
         )  # fmt: skip
 
     about = {"pose_prior": request.prior.name if request.prior else "procedural motion"}

@@ -69,7 +69,7 @@ def test_a_run_with_released_weights_knows_where_they_come_from(released: Path) 
     pipeline.about = {"licence": "of the configuration"}
     Motion2to3Module(pipeline, optimizer=torch.optim.AdamW).load_start(released, is_training=False)
     assert pipeline.about == facts
-    assert pipeline.sample("a bow", seconds=2.0).about == facts
+    assert pipeline.sample("a bow", seconds=2.0).provenance.metadata() == facts
 
 
 def test_a_motion_is_the_same_alone_in_a_batch_and_as_a_later_sample(released: Path, tmp_path: Path) -> None:

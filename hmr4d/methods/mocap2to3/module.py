@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 
 from hmr4d.geometry.rigs import Rig
 from hmr4d.methods.mocap2to3.checkpoints import load_weights
-from hmr4d.methods.mocap2to3.output import LiftOutput
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
+from hmr4d.motion.motion import MotionBatch
 from hmr4d.nn.training import PipelineModule, freeze_parameters
 
 # Parts that the first stage brings along; what stays free is what several views add.
@@ -49,7 +49,7 @@ class Mocap2to3Module(PipelineModule):
         """Takes the weights of a checkpoint, see `load_weights`; in training, those of one view may start several."""
         load_weights(self.pipeline, path, ckpt_type, may_start_views=is_training)
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> LiftOutput:
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> MotionBatch:
         """Lifts the clips of a batch of `hmr4d.evaluation.lifting_data.ScoredLifts`; callbacks score the motions."""
         return self.pipeline.sample(
             batch["kp2d_obs"], batch["conf"], Rig(batch["size"], batch["K4"], batch["T_w2c"]),

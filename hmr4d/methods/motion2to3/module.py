@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from hmr4d.methods.motion2to3.checkpoints import load_weights
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import MotionBatch
 from hmr4d.nn import training
 from hmr4d.nn.text import pack_features
 from hmr4d.utils.releases import model_facts
@@ -69,10 +69,10 @@ class Motion2to3Module(training.PipelineModule):
             self.pipeline.set_null_text(pack_features([cache.tokens(row)], cache.pooled(row)[None]))
         super().on_fit_start()
 
-    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> MotionOutput:
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> MotionBatch:
         """Motion for the prompts of a batch: `text`, `seconds` (B,), `seed` (B,)."""
         return self.pipeline.sample(batch["text"], seconds=batch["seconds"].tolist(), seed=batch["seed"].tolist())
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> MotionOutput:
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> MotionBatch:
         """Motion for the captions of a batch, as `predict_step`; callbacks score it."""
         return self.predict_step(batch, batch_idx)
