@@ -26,15 +26,13 @@ _KEYS = ("joints3d", "fps", "skeleton", "text", "version", "metadata")
 _POSE = ("pose_model", "pose_gender", "pose_rotations", "pose_translation", "pose_rest_joints")  # all or none
 
 
-def save_motion_npz(
-    path: str | os.PathLike[str], motion: Motion, *, arrays: Mapping[str, NDArray[Any] | np.generic] | None = None
-) -> None:
+def save_motion_npz(path: str | os.PathLike[str], motion: Motion, *, arrays: Mapping[str, Any] | None = None) -> None:
     """Writes one motion atomically; `load_motion_npz` reads it back without loss, but for its views.
 
     Args:
         path: file to write, named as given (no suffix is added).
         motion: what to write. The name of its skeleton is kept, its provenance and convention as JSON.
-        arrays: more to keep in the file, by name.
+        arrays: more arrays to keep in the file, by name.
 
     Raises:
         ValueError: values that are not finite, a provenance that JSON cannot hold, or a name that is taken.

@@ -89,12 +89,6 @@ class BodyFit:
         return roma.rotmat_to_rotvec(self.pose.rotations)
 
     @property
-    def bone_lengths(self) -> Tensor:
-        """(22,) metres from each SMPL joint to its parent; 0 for the root."""
-        rest = self.pose.rest_joints
-        return torch.stack([(rest[j] - rest[max(p, 0)]).norm() * (p >= 0) for j, p in enumerate(SMPL22.parents)])
-
-    @property
     def joint_residual(self) -> Tensor:
         """(22,) metres; mean over frames."""
         return self.residual.mean(0)

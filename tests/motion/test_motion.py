@@ -35,8 +35,9 @@ def rig(*leading: int) -> Rig:
     ],
 )
 def test_what_does_not_belong_together_is_refused(change: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"joints3d": torch.zeros(4, 22, 3), "fps": 20.0, **change}
     with pytest.raises(ValueError, match=message):
-        Motion(**{"joints3d": torch.zeros(4, 22, 3), "fps": 20.0, **change})
+        Motion(**given)
 
 
 @pytest.mark.parametrize(
