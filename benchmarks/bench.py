@@ -238,15 +238,15 @@ def start(_: Options) -> dict[str, Case]:
 
 def drawing(_: Options) -> dict[str, Case]:
     """150 frames of 512 x 512."""
-    from hmr4d.body.skeleton import SMPL22
+    from hmr4d.motion.motion import Motion
     from hmr4d.visualization.html_viewer import write_html
     from hmr4d.visualization.stick_video import write_stick_video
 
     joints3d = torch.randn(1, 22, 3).mul(0.3).add(torch.tensor([0.0, 1.0, 0.0])) + 0.01 * torch.randn(150, 22, 3)
-    folder = scratch("drawing")
+    motion, folder = Motion(joints3d, 30, text="text"), scratch("drawing")
     return {
-        "mp4": lambda: write_stick_video(folder / "a.mp4", joints3d, fps=30, skeleton=SMPL22, caption="text"),
-        "html": lambda: write_html(folder / "a.html", [(joints3d, "text")], fps=30, skeleton=SMPL22, title="text"),
+        "mp4": lambda: write_stick_video(folder / "a.mp4", motion),
+        "html": lambda: write_html(folder / "a.html", [motion], title="text"),
     }
 
 
@@ -348,8 +348,9 @@ def fitting(options: Options) -> dict[str, Case]:
     """A body fitted to 150 frames of joints; --slow adds 100,000 frames."""
     import roma
 
-    from hmr4d.body.fitting import fit_body
     from hmr4d.body.loading import load_body
+    from hmr4d.motion.fitting import fit_body
+    from hmr4d.motion.motion import Motion
 
     body = load_body("anny")
     generator = torch.Generator().manual_seed(0)
@@ -359,21 +360,23 @@ def fitting(options: Options) -> dict[str, Case]:
     noisy = joints3d + 0.005 * torch.randn(joints3d.shape, generator=generator)
     there_and_back = torch.cat([joints3d, joints3d.flip(0)])
     cases = {
-        "shape and pose": lambda: fit_body(joints3d, body, fps=30),
-        "pose of a body of another size, with refinement": lambda: fit_body(joints3d, body, fps=30, keep_shape=True),
-        "shape and pose, noise of 5 mm": lambda: fit_body(noisy, body, fps=30),
+        "shape and pose": lambda: fit_body(Motion(joints3d, 30), body),
+        "pose of a body of another size, with refinement": lambda: fit_body(
+            Motion(joints3d, 30), body, keep_shape=True
+        ),
+        "shape and pose, noise of 5 mm": lambda: fit_body(Motion(noisy, 30), body),
     }
     for count in (18_000, 100_000) if options.slow else (18_000,):
         clip = there_and_back.repeat(-(-count // len(there_and_back)), 1, 1)[:count]
-        cases[f"shape and pose, {count:,} frames"] = lambda c=clip: fit_body(c, body, fps=30)
-        cases[f"with refinement, {count:,} frames"] = lambda c=clip: fit_body(c, body, fps=30, keep_shape=True)
+        cases[f"shape and pose, {count:,} frames"] = lambda c=clip: fit_body(Motion(c, 30), body)
+        cases[f"with refinement, {count:,} frames"] = lambda c=clip: fit_body(Motion(c, 30), body, keep_shape=True)
     return cases
 
 
 def exports(options: Options) -> dict[str, Case]:
     """Files of a motion whose bones all change their length: a minute and ten at 30 fps; --slow adds 100,000 frames."""
     from hmr4d.body.loading import load_body
-    from hmr4d.body.skeleton import SMPL22
+    from hmr4d.motion.motion import Motion
     from hmr4d.visualization.motion_files import EXPORTS
 
     generator = torch.Generator().manual_seed(0)
@@ -382,10 +385,10 @@ def exports(options: Options) -> dict[str, Case]:
     folder = scratch("exports")
     cases = {}
     for count in (1800, 18_000, 100_000) if options.slow else (1800, 18_000):
-        clip = minute.repeat(-(-count // 1800), 1, 1)[:count].numpy()
+        clip = Motion(minute.repeat(-(-count // 1800), 1, 1)[:count], 30)
         for name in ("bvh", "glb", "amass", "csv"):
             path = folder / f"{count}.{name}"
-            cases[f"{name}, {count:,} frames"] = lambda c=clip, n=name, p=path: EXPORTS[n](p, c, 30.0, SMPL22, "", {})
+            cases[f"{name}, {count:,} frames"] = lambda c=clip, n=name, p=path: EXPORTS[n](p, c)
     return cases
 
 

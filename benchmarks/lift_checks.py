@@ -216,12 +216,12 @@ def judged(made: Scene, mistake: Mistake, lifter: Lifter, args: argparse.Namespa
         return None
     try:
         check_keypoints_fit(track, camera)
-        motion, _ = lift_track(track, camera, lifter, args)
+        lifted = lift_track(track, camera, lifter, args)
     except ValueError as error:
         return {"values": {}, "doubts": ["refused"], "error": str(error)}
-    off = float(np.linalg.norm(motion.root - made.joints3d[:, 0].numpy(), axis=-1).mean()) if len(motion.root) else 0.0
-    values = {check.name: check.value for check in motion.checks}
-    return {"values": values, "doubts": [check.name for check in motion.checks if not check.is_fine], "root_error": off,
+    off = float(np.linalg.norm(lifted.root - made.joints3d[:, 0].numpy(), axis=-1).mean()) if len(lifted.root) else 0.0
+    values = {check.name: check.value for check in lifted.checks}
+    return {"values": values, "doubts": [check.name for check in lifted.checks if not check.is_fine], "root_error": off,
             "noise": made.noise, "set": made.skeleton.name}  # fmt: skip
 
 

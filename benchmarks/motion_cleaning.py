@@ -65,7 +65,7 @@ def generated(model: Motion2to3Pipeline, texts: list[str], seconds: list[float])
     for name, switch in (("generated", False), ("generated, cleaned", True)):
         model.sampling = replace(model.sampling, smooth=switch, rigid_bones=switch, plant_feet=switch)
         out = model.sample(texts, seconds=seconds, seed=list(range(len(texts))))
-        made[name] = [out.motion(i) for i in range(len(texts))]
+        made[name] = [out[i].joints3d for i in range(len(texts))]
     return made
 
 

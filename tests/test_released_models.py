@@ -12,11 +12,11 @@ import torch
 from hmr4d import load_pipeline
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.camera.rig_samplers import virtual_rig
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.evaluation.preparation import StandardPreparation
 from hmr4d.evaluators.evaluator import CONFIG_NAME as EVALUATOR_CONFIG
 from hmr4d.evaluators.evaluator import load_evaluator
 from hmr4d.geometry.rigs import Rig, camera_pose, project
+from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.utils.releases import CONFIG_NAME
 
 FOLDER = Path(__file__).resolve().parents[1] / "inputs" / "checkpoints" / "hmr4d"
@@ -58,10 +58,10 @@ def check_text_to_motion(pipeline: Any) -> None:
     assert torch.isfinite(out.joints3d).all()
     assert out.joints3d[..., 1].amin((1, 2)).abs().max() < 1e-3, "the lowest joint is on the floor"
     left, right = (SMPL22.joint_names.index(f"{side}_wrist") for side in ("left", "right"))
-    highest = out.motion(0)[..., 1].amax(0)
+    highest = out[0].joints3d[..., 1].amax(0)
     assert highest[right] > highest[left] + 0.3, "the raised hand is the right one"
     again = pipeline.sample(prompts[:1], seconds=2.0, seed=0, num_inference_steps=STEPS)
-    assert torch.allclose(again.motion(0), out.motion(0), atol=1e-4), "same seed and prompt, same motion"
+    assert torch.allclose(again[0].joints3d, out[0].joints3d, atol=1e-4), "same seed and prompt, same motion"
 
 
 def check_lifting(pipeline: Any) -> None:
@@ -77,7 +77,7 @@ def check_lifting(pipeline: Any) -> None:
     rig = virtual_rig(camera, distance, lateral)
     out = pipeline.lift(kp2d, torch.ones(kp2d.shape[:-1]), rig, fps=FPS, seed=0)
     assert (out.fps, out.skeleton, out.joints3d.shape) == (FPS, SMPL22, (1, *truth.shape))
-    assert (out.motion(0) - truth).norm(dim=-1).mean() < LIFTED_WITHIN
+    assert (out[0].joints3d - truth).norm(dim=-1).mean() < LIFTED_WITHIN
     assert (out.joints2d[:, 0] - kp2d).norm(dim=-1).mean() < SEEN_WITHIN
 
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hmr4d.body.kinematics import forward_kinematics
+from hmr4d.body.kinematics import posed_joints
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.twist import carried_twist, continuous
 from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
@@ -101,23 +101,6 @@ def solve_pose(
         posed = posed_joints(frames, translation[..., block, :], rest_joints, skeleton=skeleton)
         residual[..., block, :] = (joints3d[..., block, :, :] - posed).norm(dim=-1)
     return SolvedPose(rotations, translation, residual)
-
-
-def posed_joints(rotations: Tensor, translation: Tensor, rest_joints: Tensor, *, skeleton: Skeleton = SMPL22) -> Tensor:
-    """Joints (..., L, J, 3) of a posed skeleton, the inverse of `solve_pose`.
-
-    Args:
-        rotations: (..., L, J, 3, 3) of each joint in the frame of its parent.
-        translation: (..., L, 3) metres.
-        rest_joints: (J, 3) or (..., J, 3) metres.
-        skeleton: joint meaning.
-    """
-    rest = rest_joints.to(rotations)
-    parents = [max(p, 0) for p in skeleton.parents]
-    is_root = torch.tensor([p < 0 for p in skeleton.parents], device=rest.device)[:, None]
-    offsets = torch.where(is_root, rest, rest - rest[..., parents, :])
-    joints3d = forward_kinematics(rotations, offsets[..., None, :, :], skeleton.parents)[1]
-    return joints3d + translation[..., None, :]
 
 
 def clip_rest_joints(joints3d: Tensor, template: Tensor, *, skeleton: Skeleton = SMPL22) -> Tensor:

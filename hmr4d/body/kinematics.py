@@ -7,6 +7,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from hmr4d.body.skeleton import SMPL22, Skeleton
+
 
 def forward_kinematics(rotations: Tensor, offsets: Tensor, parents: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """World rotations and positions of the joints of a tree (Loper et al. 2015, eq. 4).
@@ -32,6 +34,23 @@ def forward_kinematics(rotations: Tensor, offsets: Tensor, parents: tuple[int, .
         worlds.append(world)
         places.append(place)
     return torch.cat(worlds, -3)[..., order, :, :], torch.cat(places, -2)[..., order, :]
+
+
+def posed_joints(rotations: Tensor, translation: Tensor, rest_joints: Tensor, *, skeleton: Skeleton = SMPL22) -> Tensor:
+    """Joints (..., L, J, 3) of a posed skeleton, the inverse of `solve_pose`.
+
+    Args:
+        rotations: (..., L, J, 3, 3) of each joint in the frame of its parent.
+        translation: (..., L, 3) metres.
+        rest_joints: (J, 3) or (..., J, 3) metres.
+        skeleton: joint meaning.
+    """
+    rest = rest_joints.to(rotations)
+    parents = [max(p, 0) for p in skeleton.parents]
+    is_root = torch.tensor([p < 0 for p in skeleton.parents], device=rest.device)[:, None]
+    offsets = torch.where(is_root, rest, rest - rest[..., parents, :])
+    joints3d = forward_kinematics(rotations, offsets[..., None, :, :], skeleton.parents)[1]
+    return joints3d + translation[..., None, :]
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmr4d.body.inverse_kinematics import clip_rest_joints, posed_joints, solve_pose
+from hmr4d.body.inverse_kinematics import clip_rest_joints, solve_pose
+from hmr4d.body.kinematics import posed_joints
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.utils import lazy_roma as roma

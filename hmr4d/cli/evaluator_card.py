@@ -16,11 +16,12 @@ from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.evaluation.cards import GENERATED, GROUND_TRUTH, ResultCard
 from hmr4d.evaluation.r_precision_upper_bound import retrieval_ceiling
-from hmr4d.evaluation.scoring import Generated, StandardProtocol, TextToMotionScorer
+from hmr4d.evaluation.scoring import StandardProtocol, TextToMotionScorer
 from hmr4d.evaluation.text_to_motion_data import Job, RowCuts, ScoredClips
 from hmr4d.evaluators.corruptions import SPOILS, Spoil
 from hmr4d.evaluators.evaluator import EvaluatorRecipe, load_evaluator
 from hmr4d.metrics.intervals import Value
+from hmr4d.motion.motion import Motion
 from hmr4d.utils.places import inputs_folder
 from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import mix_seed
@@ -53,29 +54,31 @@ def clips_of(store: str, split: str, recipe: EvaluatorRecipe, *, repeats: int, s
     return ScoredClips(store, split, cuts=cuts, rules=rules, repeats=repeats, seed=seed)
 
 
-def spoilt(clips: ScoredClips, spoil: Spoil) -> Callable[[Job], Generated]:
+def spoilt(clips: ScoredClips, spoil: Spoil) -> Callable[[Job], Motion]:
     """Gives every item its own clip, cut to what counts and spoilt."""
 
-    def load(job: Job) -> Generated:
+    def load(job: Job) -> Motion:
         rows = clips.excerpt(job.repeat, job.item).rows
         assert rows is not None
         generator = torch.Generator().manual_seed(mix_seed(clips.seed + job.repeat, job.item))
         joints3d = clips.real(job.item)[rows[0] : rows[0] + rows[1] + 1]
-        return Generated(spoil(joints3d, generator), clips.real_fps, clips.text(job.repeat, job.item))
+        return Motion(
+            spoil(joints3d, generator), clips.real_fps, clips.store.skeleton, clips.text(job.repeat, job.item)
+        )
 
     return load
 
 
-def exchanged(clips: ScoredClips) -> Callable[[Job], Generated]:
+def exchanged(clips: ScoredClips) -> Callable[[Job], Motion]:
     """Gives every item the whole clip of another one, each clip once a repeat."""
     orders = [
         np.random.default_rng(mix_seed(clips.seed, repeat)).permutation(clips.items) for repeat in range(clips.repeats)
     ]
     others = [dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True)) for order in orders]
 
-    def load(job: Job) -> Generated:
+    def load(job: Job) -> Motion:
         text = clips.text(job.repeat, job.item)
-        return Generated(clips.real(others[job.repeat][job.item]), clips.real_fps, text)
+        return Motion(clips.real(others[job.repeat][job.item]), clips.real_fps, clips.store.skeleton, text)
 
     return load
 

@@ -9,18 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hmr4d.body.joint_checks import axes_doubt, check_size
-from hmr4d.body.skeleton import Skeleton
 from hmr4d.body.smpl_files import GENDERS, find_models
 from hmr4d.body.stance import motion_doubts, points_of_skeleton
 from hmr4d.cli.console import fail_some, run_guarded, setup_logging
 from hmr4d.export.bone_names import known_bone_names
 from hmr4d.export.bvh import UNITS
-from hmr4d.export.motion_npz import Motion, load_motion_npz
-from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths
+from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.motion.motion import Motion
+from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths, write_motion_files
 
 logger = logging.getLogger(__name__)
 
@@ -105,21 +104,19 @@ def read_plausible(source: Path) -> Motion:
         FileNotFoundError, ValueError: damaged, no motion, or not in metres; the file is named.
     """
     motion = load_motion_npz(source)
-    joints3d = torch.from_numpy(motion.joints3d)
     try:
-        check_size(joints3d, motion.skeleton)
+        check_size(motion.joints3d, motion.skeleton)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    tell_doubts(str(source), joints3d, motion.skeleton, motion.fps)
+    tell_doubts(str(source), motion)
     return motion
 
 
-def tell_doubts(source: str, joints3d: Tensor, skeleton: Skeleton, fps: float) -> None:
-    """Warns where size, axes or rate of a motion (L, J, 3) in metres are hardly those of a person."""
-    array = joints3d.detach().float().cpu().numpy()
-    for doubt in motion_doubts(array, points_of_skeleton(skeleton), fps):
+def tell_doubts(source: str, motion: Motion) -> None:
+    """Warns where size, axes or rate of a motion are hardly those of a person."""
+    for doubt in motion_doubts(motion.array(), points_of_skeleton(motion.skeleton), motion.fps):
         logger.warning("%s: %s", source, doubt.words)
-    if axes := axes_doubt(joints3d, skeleton):
+    if axes := axes_doubt(motion.joints3d, motion.skeleton):
         logger.warning("%s: %s", source, axes)
 
 
@@ -154,7 +151,7 @@ def _export_one(motion: Motion, source: Path, name: str, folder: Path, options: 
     paths = export_paths(folder, source.stem, name)
     replaced = {path for path in paths if path.exists()}
     try:
-        EXPORTS[name](paths[0], motion.joints3d, motion.fps, motion.skeleton, motion.text, motion.metadata, **options)
+        write_motion_files(motion, folder, source.stem, [name], options={name: options})
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     except OSError as error:

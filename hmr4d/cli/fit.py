@@ -9,24 +9,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from hmr4d.body.body_model import Body
-from hmr4d.body.fitting import BodyFit, fit_body
-from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.joint_noise import LEAST_NOISE
 from hmr4d.body.loading import load_body
 from hmr4d.body.shape_fitting import num_coefficients
-from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.body.smpl_files import FAMILIES, GENDERS
 from hmr4d.cli.console import fail_some, run_guarded, setup_logging
 from hmr4d.cli.export import gather_motions, tell_doubts
 from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
 from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.motion.fitting import BodyFit, fit_body
+from hmr4d.motion.motion import Motion
 from hmr4d.utils.places import inputs_folder
 
 logger = logging.getLogger(__name__)
@@ -42,18 +40,14 @@ class Clip:
 
     Attributes:
         source: what messages call it.
-        joints3d: (L, 22, 3) metres.
+        motion: what is fitted.
         folder, stem: of the file to write.
     """
 
     source: str
-    joints3d: Tensor
-    fps: float
-    skeleton: Skeleton
+    motion: Motion
     folder: Path
     stem: str
-    text: str = ""
-    metadata: dict[str, Any] | None = None
 
 
 Reader = Callable[[], Clip]
@@ -115,18 +109,15 @@ def fit_clip(clip: Clip, body: Body, args: argparse.Namespace) -> Path:
     """Fits and writes one clip; the path written. ValueError names the motion that no body can be fitted to."""
     begun = time.perf_counter()
     try:
-        fit = fit_body(
-            clip.joints3d, body, fps=clip.fps, keep_shape=args.keep_shape, num_betas=args.num_betas,
-            skeleton=clip.skeleton, convention=convention_of(clip.metadata),
-        )  # fmt: skip
+        fit = fit_body(clip.motion, body, keep_shape=args.keep_shape, num_betas=args.num_betas)
     except ValueError as error:
         raise ValueError(f"{clip.source}: {error}") from error
     seconds = time.perf_counter() - begun
-    tell_doubts(clip.source, clip.joints3d, clip.skeleton, clip.fps)
+    tell_doubts(clip.source, clip.motion)
     path = clip.folder / fitted_name(clip.stem, body.name)
     replaced = " (what was there is replaced)" if path.exists() else ""
     try:
-        save_fitted_npz(path, fit, text=clip.text, metadata=clip.metadata, gender=args.gender or GENDERS[0])
+        save_fitted_npz(path, fit, gender=args.gender or GENDERS[0])
     except OSError as error:
         reason = error.strerror or error
         raise OSError(f"{path} cannot be written ({reason}). Choose a folder with --out.") from error
@@ -157,11 +148,7 @@ def motion_clips(args: argparse.Namespace) -> list[Reader]:
 
 
 def _read_clip(source: Path, place: Path) -> Clip:
-    motion = load_motion_npz(source)
-    return Clip(
-        str(source), torch.from_numpy(motion.joints3d), motion.fps, motion.skeleton, place.parent, place.name,
-        motion.text, motion.metadata,
-    )  # fmt: skip
+    return Clip(str(source), load_motion_npz(source), place.parent, place.name)
 
 
 def published_clips(args: argparse.Namespace) -> list[Reader]:
@@ -183,8 +170,8 @@ def published_clips(args: argparse.Namespace) -> list[Reader]:
         )
 
     def read(name: str) -> Clip:
-        joints3d = torch.from_numpy(readers[name]()).float()
-        return Clip(f"{source}, {name}", joints3d, HUMANML3D_FPS, SMPL22, args.out, name)
+        motion = Motion(torch.from_numpy(readers[name]()).float(), HUMANML3D_FPS, SMPL22)
+        return Clip(f"{source}, {name}", motion, args.out, name)
 
     readers = joint_readers(source)
     return [partial(read, name) for name in list(readers)[: args.count]]

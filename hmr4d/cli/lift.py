@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from hmr4d.body.joint_conventions import convention_facts
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SKELETONS, SMPL22
@@ -22,7 +22,7 @@ from hmr4d.camera.floor_checks import check_on_floor, frame_statures
 from hmr4d.camera.rig_samplers import feet_place, virtual_rig
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.cli.lift_methods import MODEL, load_lifter
-from hmr4d.export.lift_npz import LiftedMotion, save_lift_npz
+from hmr4d.export.lift_npz import LiftedPerson, lift_arrays, verdict_metadata
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
 from hmr4d.keypoint_files.gaps import SURE, bridge_gaps, drop_unsure
@@ -32,15 +32,13 @@ from hmr4d.methods.base import Pipeline
 from hmr4d.methods.defaults import LIFTING_MODEL
 from hmr4d.methods.lifting_baselines.table import USABLE
 from hmr4d.metrics.lift_checks import LiftCheck, check_lift, doubts
-from hmr4d.metrics.lift_confidence import camera_joints, joint_confidence
+from hmr4d.metrics.lift_confidence import expected_error
 from hmr4d.motion.ground_contact import standing_joints
-from hmr4d.motion.lift_output import LiftOutput
+from hmr4d.motion.motion import MotionBatch
 from hmr4d.utils.command_line import command_line
 from hmr4d.utils.files import file_stem
-from hmr4d.visualization.html_viewer import ViewerMotion, write_html
-from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths
+from hmr4d.visualization.motion_files import EXPORTS, check_exports, write_motion_files
 from hmr4d.visualization.overlay import Overlay, OverlayPainter, write_overlay_sheet, write_overlay_video
-from hmr4d.visualization.page_views import ImageViews
 from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view
 from hmr4d.visualization.video_pictures import VideoFacts, read_facts, video_pictures
 
@@ -53,7 +51,7 @@ SAME_ASPECT = 0.02  # share by which the sides of a video may differ from those 
 OVERLAYS = ("video", "sheet", "none")
 DOUBTFUL = 3  # exit status
 _ONE_SKELETON = ("bvh", "glb", "amass", "mesh", "webp")  # formats of a posed body
-_OWN = ("npz", "html")  # written here, with more in them
+_OWN = ("npz", "html")  # written in any case
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     return known
 
 
-def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedMotion]]:
+def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
     """Writes what `args` ask for; the paths written, and everybody's motion."""
     formats = check_exports(args.export) if args.export else []
     if args.samples < 1:
@@ -119,25 +117,25 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedMotion]]:
             f"'{lifter.skeleton.name}' here. Choose a model of SMPL joints, or csv and npz."
         )
     written: list[Path] = []
-    people: list[LiftedMotion] = []
+    people: list[LiftedPerson] = []
     stem, names = free_names(args, [track.person for track in tracks])
     for track, name in zip(tracks, names, strict=True):
         try:
-            motion, output = lift_track(track, camera, lifter, args)
+            lifted = with_origin(lift_track(track, camera, lifter, args), lifter, args)
         except ValueError as error:
             if len(tracks) == 1:
                 raise
             logger.warning("Person %s, seen in %d frames, is left out: %s", track.person, track.num_seen, error)
             continue
-        motion = replace(motion, times=None if video is None else video.times_of(motion.frame_ids))
-        people.append(motion)
-        written += write_person(args, name, motion, output, lifter, formats)
+        lifted = replace(lifted, times=None if video is None else video.times_of(lifted.frame_ids))
+        people.append(lifted)
+        written += write_person(args, name, lifted, formats)
     if not people:
         raise ValueError(f"None of the {len(tracks)} people in {args.keypoints} could be lifted.")
     if len(people) > 1:
         written.append(args.out / f"{stem}_plan.png")
         write_plan_view(written[-1], [_path(p, f"person {p.person}") for p in people], _cameras(people[0])[:1],
-                        fps=people[0].fps, title=f"{stem}: {len(people)} people")  # fmt: skip
+                        title=f"{stem}: {len(people)} people")  # fmt: skip
     return written, people
 
 
@@ -234,9 +232,7 @@ def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, l
     return virtual_rig(camera.rig, distance, lateral)
 
 
-def lift_track(
-    track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args: argparse.Namespace
-) -> tuple[LiftedMotion, LiftOutput]:
+def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args: argparse.Namespace) -> LiftedPerson:
     """One person's motion."""
     check_on_floor(track, camera)
     fps = USUAL_FPS if track.fps is None else track.fps
@@ -251,85 +247,81 @@ def lift_track(
         lifted2d[None], lifted_conf[None], rig.to(torch.float32), fps=fps, seed=args.seed, num_samples=args.samples,
         num_inference_steps=args.steps,
     )  # fmt: skip
-    joints3d, length = output.motion(0), int(output.lengths[0])
-    confidence = (
-        joint_confidence(output, 0, kp2d, conf) if lifter.uses_virtual_views else torch.full_like(conf, torch.nan)
-    )
-    motion = LiftedMotion(
-        joints_world=joints3d.numpy(), joints_cam=camera_joints(output, 0).numpy(), confidence=confidence.numpy(),
-        residual=output.residual[0, :length].numpy(), spread=output.spread[0, :length].numpy(),
-        contacts=standing_joints(joints3d, fps=output.fps, skeleton=output.skeleton).numpy(),
-        kp2d=kp2d.numpy(), kp2d_conf=conf.numpy(), frame_ids=track.frame_ids, size=rig.size.numpy(),
-        K4=rig.K4.numpy(), T_w2c=rig.T_w2c.numpy(), fps=output.fps, skeleton=output.skeleton, person=track.person,
-        seed=args.seed, method=lifter.method,
-    )  # fmt: skip
-    motion = replace(motion, checks=judge(track, camera, motion, lifter))
-    errors = _overlay(motion, output).errors
-    away = np.linalg.norm(motion.root[:, [0, 2]], axis=1)
-    sure = f", confidence {motion.confidence.mean():.2f}" if lifter.uses_virtual_views else ""
+    lifted = _lifted_person(output, track, kp2d, conf, rig, lifter)
+    lifted = replace(lifted, checks=judge(track, camera, lifted, lifter))
+    errors = _overlay(lifted).errors
+    away = np.linalg.norm(lifted.root[:, [0, 2]], axis=1)
+    sure = f", confidence {lifted.confidence.mean():.2f}" if lifter.uses_virtual_views else ""
     logger.info(
-        "Person %s: %d frames, %.1f to %.1f m away, reprojection %.1f pixels in the mean%s.", track.person, length,
-        away.min(), away.max(), np.nanmean(errors), sure,
+        "Person %s: %d frames, %.1f to %.1f m away, reprojection %.1f pixels in the mean%s.", track.person,
+        lifted.motion.num_frames, away.min(), away.max(), np.nanmean(errors), sure,
     )  # fmt: skip
-    for check in doubts(motion.checks):
+    for check in doubts(lifted.checks):
         logger.warning("Person %s: the result is doubtful; %s", track.person, check.advice)
-    return motion, output
+    return lifted
 
 
-def judge(track: KeypointTrack, camera: CameraFile, motion: LiftedMotion, lifter: Pipeline) -> tuple[LiftCheck, ...]:
+def _lifted_person(
+    output: MotionBatch, track: KeypointTrack, kp2d: Tensor, conf: Tensor, rig: Rig, lifter: Pipeline
+) -> LiftedPerson:
+    """The motion of a batch of one, with its cameras and its uncertainty."""
+    made = output[0]
+    assert made.views is not None
+    names = ["camera", *(f"virtual {view}" for view in range(1, rig.num_views))]
+    uncertainty = expected_error(output, 0, kp2d, conf) if lifter.uses_virtual_views else None
+    motion = replace(made, views=replace(made.views, rig=rig, names=names), uncertainty=uncertainty)
+    return LiftedPerson(
+        motion, track.person, lifter.method, residual=output.extras["residual"][0, : made.num_frames].numpy(),
+        spread=output.extras["spread"][0, : made.num_frames].numpy(),
+        contacts=standing_joints(made.joints3d, fps=made.fps, skeleton=made.skeleton).numpy(), kp2d=kp2d.numpy(),
+        kp2d_conf=conf.numpy(), frame_ids=track.frame_ids,
+    )  # fmt: skip
+
+
+def with_origin(lifted: LiftedPerson, lifter: Pipeline, args: argparse.Namespace) -> LiftedPerson:
+    """The same with a caption, and with where it comes from and its verdict in the provenance of the motion."""
+    about = {**lifter.about, "method": lifted.method, "seed": args.seed, "samples": args.samples,
+             "keypoints": str(args.keypoints.resolve()), "camera": args.camera.name, "command": command_line(),
+             **verdict_metadata(lifted)}  # fmt: skip
+    caption = f"{args.keypoints.name}, person {lifted.person}"
+    provenance = lifted.motion.provenance.updated(**about)
+    return replace(lifted, motion=replace(lifted.motion, text=caption, provenance=provenance))
+
+
+def judge(track: KeypointTrack, camera: CameraFile, lifted: LiftedPerson, lifter: Pipeline) -> tuple[LiftCheck, ...]:
     """What the motion itself says of keypoints and camera."""
-    joints3d, kp2d, conf = (torch.from_numpy(x) for x in (motion.joints_world, motion.kp2d, motion.kp2d_conf))
+    kp2d, conf = torch.from_numpy(lifted.kp2d), torch.from_numpy(lifted.kp2d_conf)
     is_own = track.skeleton.name == lifter.skeleton.name
     rest = load_light_body().rest_joints
     if lifter.skeleton.name != SMPL22.name:
         rest = convert_joints(rest, SMPL22, lifter.skeleton)
-    return check_lift(
-        joints3d,
-        kp2d,
-        conf,
-        camera.rig,
-        fps=motion.fps,
-        skeleton=motion.skeleton,
-        rest_joints=rest.double(),
-        statures=frame_statures(track, camera, lifter.foot_heights if is_own else None),
-    )
+    statures = frame_statures(track, camera, lifter.foot_heights if is_own else None)
+    return check_lift(lifted.motion, kp2d, conf, camera.rig, rest_joints=rest.double(), statures=statures)
 
 
-def write_person(
-    args: argparse.Namespace, name: str, motion: LiftedMotion, output: LiftOutput, lifter: Pipeline,
-    formats: Sequence[str],
-) -> list[Path]:  # fmt: skip
+def write_person(args: argparse.Namespace, name: str, lifted: LiftedPerson, formats: Sequence[str]) -> list[Path]:
     """All files of one person; the paths written."""
-    caption = f"{args.keypoints.name}, person {motion.person}"
-    about = {**lifter.about, "method": lifter.method, "seed": args.seed, "samples": args.samples,
-             "keypoints": str(args.keypoints.resolve()), "camera": args.camera.name, "command": command_line(),
-             **convention_facts(output.joint_convention)}  # fmt: skip
-    written = [args.out / f"{name}{ending}" for ending in (".npz", ".html", "_plan.png")]
-    npz, page, plan = written
-    save_lift_npz(npz, motion, text=caption, metadata=about)
-    entry = ViewerMotion(motion.joints_world, caption, views=_views(motion, output), convention=output.joint_convention)
-    write_html(page, [entry], fps=motion.fps, skeleton=motion.skeleton, title=caption)
-    write_plan_view(plan, [_path(motion, "")], _cameras(motion), fps=motion.fps, title=caption)
-    written += write_overlays(args, name, motion, output)
-    for form in formats:
-        if form not in _OWN:
-            paths = export_paths(args.out, name, form)
-            EXPORTS[form](paths[0], motion.joints_world, motion.fps, motion.skeleton, caption, about)
-            written += paths
-    return written
+    motion = lifted.motion
+    own = list(dict.fromkeys([*_OWN, *formats]))
+    written = write_motion_files(motion, args.out, name, own, options={"npz": {"arrays": lift_arrays(lifted)}})
+    written.append(args.out / f"{name}_plan.png")
+    write_plan_view(written[-1], [_path(lifted, "")], _cameras(lifted), title=motion.text)
+    return written + write_overlays(args, name, lifted)
 
 
-def write_overlays(args: argparse.Namespace, name: str, motion: LiftedMotion, output: LiftOutput) -> list[Path]:
+def write_overlays(args: argparse.Namespace, name: str, lifted: LiftedPerson) -> list[Path]:
     """The overlays that are asked for; the paths written."""
-    painter = OverlayPainter(_size(motion), motion.K4[0], motion.T_w2c[0])
-    overlay, written = [_overlay(motion, output)], []
+    rig = lifted.rig
+    width, height = rig.size[0].tolist()
+    painter = OverlayPainter((int(width), int(height)), rig.K4[0].numpy(), rig.T_w2c[0].numpy())
+    overlay, written = [_overlay(lifted)], []
     if args.overlay != "none":
         written.append(args.out / f"{name}_overlay.png")
         write_overlay_sheet(written[-1], painter, overlay)
     if args.overlay == "video":
         written.append(args.out / f"{name}_overlay.mp4")
-        pictures = None if args.video is None else video_pictures(args.video, int(motion.frame_ids[0]))
-        write_overlay_video(written[-1], painter, overlay, fps=motion.fps, pictures=pictures)
+        pictures = None if args.video is None else video_pictures(args.video, int(lifted.frame_ids[0]))
+        write_overlay_video(written[-1], painter, overlay, fps=lifted.motion.fps, pictures=pictures)
     return written
 
 
@@ -352,36 +344,25 @@ def check_video(path: Path, camera: CameraFile) -> VideoFacts:
     return facts
 
 
-def _overlay(motion: LiftedMotion, output: LiftOutput) -> Overlay:
-    joints2d = output.joints2d[0, 0, : len(motion.joints_world)].numpy()
-    return Overlay(joints2d, motion.kp2d, motion.kp2d_conf, motion.skeleton, int(motion.frame_ids[0]))
+def _overlay(lifted: LiftedPerson) -> Overlay:
+    motion = lifted.motion
+    assert motion.views is not None
+    joints2d = motion.views.joints2d[0].numpy()
+    return Overlay(joints2d, lifted.kp2d, lifted.kp2d_conf, motion.skeleton, int(lifted.frame_ids[0]))
 
 
-def _views(motion: LiftedMotion, output: LiftOutput) -> ImageViews:
-    """The rig for the page: all views where their pictures are of one size, else the real camera alone."""
-    count = len(motion.size) if (motion.size == motion.size[0]).all() else 1
-    K = np.tile(np.eye(3), (count, 1, 1))
-    K[:, [0, 1], [0, 1]], K[:, :2, 2] = motion.K4[:count, :2], motion.K4[:count, 2:]
-    joints2d = output.joints2d[0, :count, : len(motion.joints_world)].numpy()
-    names = ["camera", *(f"virtual {view}" for view in range(1, count))]
-    return ImageViews(joints2d, _size(motion), motion.T_w2c[:count], K, names)
-
-
-def _size(motion: LiftedMotion) -> tuple[int, int]:
-    return int(motion.size[0, 0]), int(motion.size[0, 1])
-
-
-def _cameras(motion: LiftedMotion) -> list[PlanCamera]:
-    sizes = [(float(w), float(h)) for w, h in motion.size]
-    names = ["camera", *(f"virtual {view}" for view in range(1, len(sizes)))]
+def _cameras(lifted: LiftedPerson) -> list[PlanCamera]:
+    assert lifted.motion.views is not None
+    rig = lifted.rig
+    cameras = zip(rig.T_w2c.numpy(), rig.K4.numpy(), rig.size.tolist(), lifted.motion.views.names, strict=True)
     return [
-        PlanCamera(T, K4, size, name, is_real=name == "camera")
-        for T, K4, size, name in zip(motion.T_w2c, motion.K4, sizes, names, strict=True)
+        PlanCamera(T, K4, (width, height), name, is_real=view == 0)
+        for view, (T, K4, (width, height), name) in enumerate(cameras)
     ]
 
 
-def _path(motion: LiftedMotion, name: str) -> PlanPath:
-    return PlanPath(motion.joints_world, motion.skeleton, motion.contacts, name)
+def _path(lifted: LiftedPerson, name: str) -> PlanPath:
+    return PlanPath(lifted.motion, lifted.contacts, name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -145,7 +145,8 @@ class MotionDataModule(pl.LightningDataModule):
             return []
         if self.val_items is None or self.val_items >= len(dataset):
             return self._in_order(dataset)
-        return self._in_order(Subset(dataset, np.linspace(0, len(dataset) - 1, self.val_items).astype(int).tolist()))
+        places = np.linspace(0, len(dataset) - 1, self.val_items).astype(int).tolist()
+        return self._in_order(Subset(dataset, places))  # type: ignore[arg-type]
 
     def test_dataloader(self) -> DataLoader[Any]:
         return self._in_order(self.dataset("test"))

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from hmr4d.body.skeleton import Skeleton
 from hmr4d.evaluation.text_to_motion_data import Job
-from hmr4d.export.motion_npz import Motion, load_motion_npz, save_motion_npz
+from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
+from hmr4d.motion.motion import Motion
 from hmr4d.utils.files import write_json
 
 FORMAT, VERSION = "hmr4d-generations", 1
@@ -68,11 +66,9 @@ class GenerationFolder:
         """Whether the motion of a job is there."""
         return self.path(job).is_file()
 
-    def save(
-        self, job: Job, joints3d: Tensor, *, fps: float, skeleton: Skeleton, text: str, about: Mapping[str, Any]
-    ) -> None:
-        """Writes the motion (L, J, 3) of a job; ValueError when a coordinate is not finite."""
-        save_motion_npz(self.path(job), joints3d, fps=fps, skeleton=skeleton, text=text, metadata=dict(about))
+    def save(self, job: Job, motion: Motion) -> None:
+        """Writes the motion of a job; ValueError when a coordinate is not finite."""
+        save_motion_npz(self.path(job), motion)
 
     def load(self, job: Job) -> Motion:
         """The motion of a job; FileNotFoundError when it was not made."""

@@ -19,7 +19,7 @@ from hmr4d.evaluation.action_recognition import LabelledMotion
 from hmr4d.evaluation.prompt_sets import PromptSet
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.registry import load_released, method_of_config
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import MotionBatch
 from hmr4d.utils.files import atomic_path, file_hash
 from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import mix_seed
@@ -141,13 +141,13 @@ def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: P
     return LabelledMotion(clips, prompts.contents, model.sampler.fps)
 
 
-def write_motions(path: Path, output: MotionOutput) -> None:
+def write_motions(path: Path, output: MotionBatch) -> None:
     """Writes the motions of a batch end to end; the file is whole or absent.
 
     Raises:
         ValueError: a number is not finite.
     """
-    clips = [output.motion(i).cpu() for i in range(len(output))]
+    clips = [motion.joints3d.cpu() for motion in output]
     joints3d = torch.cat(clips).numpy().astype(np.float32)
     if not np.isfinite(joints3d).all():
         raise ValueError("The model made motion that is not finite; its weights are damaged or its training diverged.")

@@ -34,6 +34,7 @@ from hmr4d.metrics.text_to_motion import (
     multimodality,
     text_to_motion_scores,
 )
+from hmr4d.motion.motion import Motion
 from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -141,21 +142,6 @@ class PublishedModelProtocol:
         return RepeatScores(*published_model_scores(embeddings.text, embeddings.generated, embeddings.real, seed=seed))
 
 
-@dataclass
-class Generated:
-    """A generated motion as it is scored.
-
-    Attributes:
-        joints3d: (L, 22, 3) metres, y up.
-        fps: frames per second.
-        text: the caption it was made for, where it is known.
-    """
-
-    joints3d: Tensor
-    fps: float
-    text: str | None = None
-
-
 @dataclass(frozen=True)
 class Scored:
     """The rows of a card.
@@ -214,7 +200,7 @@ class TextToMotionScorer:
         self.preparation = protocol.preparation(evaluator)
         evaluator.use_text_cache(clips.store)
 
-    def score(self, load: Callable[[Job], Generated]) -> Scored:
+    def score(self, load: Callable[[Job], Motion]) -> Scored:
         """Both rows, averaged over the repeats.
 
         Args:
@@ -247,7 +233,7 @@ class TextToMotionScorer:
     # --- parts --------------------------------------------------------------------------------------------------------
 
     def _add(
-        self, repeat: _Repeat, number: int, items: Sequence[int], real: Encoded, load: Callable[[Job], Generated]
+        self, repeat: _Repeat, number: int, items: Sequence[int], real: Encoded, load: Callable[[Job], Motion]
     ) -> None:
         """Adds items to a repeat; `real` are their clips."""
         clips = self.clips
@@ -272,7 +258,7 @@ class TextToMotionScorer:
         repeat.physical[GENERATED].append(physical_metrics(*shown, fps) | errors)
 
     def _encode(
-        self, motions: Sequence[Generated], jobs: Sequence[Job], rows: Sequence[Rows | None]
+        self, motions: Sequence[Motion], jobs: Sequence[Job], rows: Sequence[Rows | None]
     ) -> tuple[Encoded, list[Rows | None]]:
         """Features of generated motions, and the rows that count: as many as of the real clip, from the first on."""
         rates = {motion.fps for motion in motions}
@@ -299,7 +285,7 @@ class TextToMotionScorer:
         features, num_rows = self.preparation.cut(encoded, rows)
         return self.evaluator.embed_motions(features, num_rows, padded_rows=self.preparation.max_rows)
 
-    def _multimodality(self, number: int, load: Callable[[Job], Generated]) -> float:
+    def _multimodality(self, number: int, load: Callable[[Job], Motion]) -> float:
         """Of the captions that a repeat draws several times."""
         clips, samples = self.clips, range(self.clips.variety.samples)
         embedded = []

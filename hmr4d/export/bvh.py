@@ -8,21 +8,19 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.loading import load_body
-from hmr4d.body.skeleton import SMPL22, Skeleton, get_skeleton
+from hmr4d.body.skeleton import Skeleton
 from hmr4d.export.bone_names import OWN_NAMES, bone_names
-from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
 from hmr4d.export.text_rows import write_rows
-from hmr4d.motion.rigid_motion import RigidMotion, follow_joints
+from hmr4d.motion.motion import Motion
+from hmr4d.motion.rigid_motion import RigidMotion, pose_motion
 from hmr4d.utils.files import atomic_path, write_json
 
 UNITS = {"m": ("metres", 1.0, 5), "cm": ("centimetres", 100.0, 3)}  # name, per metre, decimals of positions
@@ -37,49 +35,40 @@ def side_file(path: str | os.PathLike[str]) -> Path:
     return Path(path).with_name(Path(path).name + ".json")
 
 
-def write_bvh(
-    path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton | str = SMPL22,
-    text: str = "", metadata: dict[str, Any] | None = None, bones: str = OWN_NAMES, units: str = "m",
-) -> RigidMotion:  # fmt: skip
+def write_bvh(path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_NAMES, units: str = "m") -> RigidMotion:
     """Writes one motion and the file beside it; both appear once they are complete.
 
     Args:
         path: file to write.
-        joints3d: (L, 22, 3) metres, world, y up.
-        fps: frames per second.
-        skeleton: SMPL22, or its name.
-        text: what the motion shows.
-        metadata: JSON object to keep with the motion; may name its `joint_convention`.
+        motion: of SMPL-22 joints. Its pose is written where it has one, else rotations are solved for.
         bones: names of the joints: "smpl", "mixamo", "unreal" or "unity".
         units: of lengths in the file, "m" or "cm".
 
     Returns:
-        The motion of the file, and how far its joints are from those given (`mean`, `largest`).
+        The pose of the file, and how far its joints are from those given (`mean`, `largest`).
 
     Raises:
         ValueError: something is wrong with the motion, or names or units are unknown.
         OSError: the place cannot be written to.
     """
-    skeleton = get_skeleton(skeleton)
-    check_has_rest_pose(skeleton, "BVH")
-    joints3d, fps, names = checked_joints3d(joints3d, skeleton), checked_fps(fps), bone_names(bones, skeleton)
+    check_has_rest_pose(motion, "BVH")
+    skeleton, fps, names = motion.skeleton, motion.fps, bone_names(bones, motion.skeleton)
     if units not in UNITS:
         raise ValueError(f"Unknown units '{units}'; known: {', '.join(UNITS)}.")
     unit, per_metre, decimals = UNITS[units]
-    facts = motion_facts(joints3d, fps=fps, skeleton=skeleton, text=text, metadata=metadata, units=unit)
-    rigid = follow_joints(
-        torch.from_numpy(joints3d), load_body().rest_joints, fps=fps, convention=convention_of(metadata)
-    )  # fmt: skip
-    rest = rigid.rest_joints.double()
+    facts = motion_facts(motion, units=unit)
+    rigid = pose_motion(motion, load_body().rest_joints)
+    pose = rigid.pose
+    rest = pose.rest_joints.double()
     order = _depth_first(skeleton)
     columns = [decimals] * 3 + [_ANGLE_DECIMALS] * 3 * len(order)
     before: NDArray[np.float64] | None = None
     with atomic_path(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="\n") as stream:
             stream.write(_hierarchy(rest.numpy() * per_metre, names, skeleton, per_metre))
-            stream.write(f"MOTION\nFrames: {len(joints3d)}\nFrame Time: {1 / fps:.9f}\n")
+            stream.write(f"MOTION\nFrames: {motion.num_frames}\nFrame Time: {1 / fps:.9f}\n")
             for rotations, translation in zip(
-                *(x.split(FRAMES_PER_BLOCK) for x in (rigid.rotations, rigid.translation)), strict=True
+                *(x.split(FRAMES_PER_BLOCK) for x in (pose.rotations, pose.translation)), strict=True
             ):
                 angles = continued(euler_zxy(rotations[:, order].double()).numpy(), before)
                 before = angles[-1]
@@ -87,7 +76,7 @@ def write_bvh(
                 rows = np.concatenate([roots, np.degrees(angles).reshape(len(angles), -1)], 1)
                 write_rows(stream, rows, columns, " ")
         write_json(side_file(path), {**facts, "bones": bones, "residual": residual_facts(rigid)})
-    warn_if_off(path, rigid)
+    warn_if_off(path, rigid, motion)
     return rigid
 
 

@@ -8,44 +8,36 @@ from typing import Any
 
 import numpy as np
 
-from hmr4d.body.fitting import BodyFit
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.export.amass_npz import NUM_DMPLS, axis_angles, to_z_up
 from hmr4d.export.posing import motion_facts
+from hmr4d.motion.fitting import BodyFit
 from hmr4d.utils.files import atomic_path
 
 
-def save_fitted_npz(
-    path: str | os.PathLike[str], fit: BodyFit, *, text: str = "", metadata: dict[str, Any] | None = None,
-    gender: str = "neutral",
-) -> None:  # fmt: skip
-    """Writes one fit atomically, turned to z up as AMASS is.
+def save_fitted_npz(path: str | os.PathLike[str], fit: BodyFit, *, gender: str = "neutral") -> None:
+    """Writes one fit atomically, turned to z up as AMASS is, with all joints of the body.
 
     Args:
         path: file to write.
         fit: from `fit_body`.
-        text: what the motion shows.
-        metadata: JSON object to keep with the motion.
         gender: of the body model; recorded.
 
     Raises:
         OSError: the place cannot be written to.
     """
-    body = fit.body
-    joints3d = fit.joints().cpu().numpy()
-    facts = motion_facts(
-        joints3d, fps=fit.fps, skeleton=SMPL22, text=text, metadata=metadata, axes="right-handed, z up, rest pose y up"
-    )
+    body, pose = fit.body, fit.pose
+    facts = motion_facts(fit.source, axes="right-handed, z up, rest pose y up")
     root = body.smpl22[0]
-    rotations, translation = to_z_up(body.from_smpl22(fit.rotations), fit.translation, body.rest_joints[root])
+    rotations, translation = to_z_up(body.from_smpl22(pose.rotations), pose.translation, body.rest_joints[root])
     arrays: dict[str, Any] = {
         "poses": axis_angles(rotations),
-        "trans": translation.double().cpu().numpy(), "mocap_framerate": np.float64(fit.fps),
+        "trans": translation.double().cpu().numpy(), "mocap_framerate": np.float64(fit.source.fps),
         "rest_joints": body.rest_joints.cpu().numpy(), "joint_names": np.array(body.joint_names),
         "body": np.str_(body.name), "metadata": np.str_(json.dumps({**facts, **fit_facts(fit)}, ensure_ascii=False)),
     }  # fmt: skip
-    if fit.betas is not None:
-        arrays |= {"betas": fit.betas.double().cpu().numpy(), "gender": np.str_(gender)}
+    if pose.betas is not None:
+        arrays |= {"betas": pose.betas.double().cpu().numpy(), "gender": np.str_(gender)}
         arrays["dmpls"] = np.zeros((fit.num_frames, NUM_DMPLS))
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)

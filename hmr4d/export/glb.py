@@ -12,19 +12,16 @@ import struct
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hmr4d.body.body_model import Body
-from hmr4d.body.joint_conventions import convention_of
 from hmr4d.body.loading import load_body
 from hmr4d.body.posed_body import PosedBody
-from hmr4d.body.skeleton import SMPL22, Skeleton, get_skeleton
 from hmr4d.export.bone_names import OWN_NAMES, bone_names
-from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
-from hmr4d.motion.rigid_motion import RigidMotion, follow_joints
-from hmr4d.motion.skinning import dress
+from hmr4d.motion.motion import Motion
+from hmr4d.motion.rigid_motion import RigidMotion, pose_motion
+from hmr4d.motion.skinning import skin_to_motion
 from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.files import atomic_path
 
@@ -37,68 +34,34 @@ _SKIN_COLOUR = (0.62, 0.66, 0.72, 1.0)  # linear light; a matt grey
 
 
 def write_glb(
-    path: str | os.PathLike[str], joints3d: NDArray[Any] | Tensor, *, fps: float, skeleton: Skeleton | str = SMPL22,
-    text: str = "", metadata: dict[str, Any] | None = None, bones: str = OWN_NAMES, body: Body | None = None,
-) -> RigidMotion:  # fmt: skip
+    path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_NAMES, body: Body | None = None
+) -> RigidMotion:
     """Writes one motion atomically, on a body that is given the bones of the motion.
+
+    Skinning is all the format has: what a pose adds to a mesh of the SMPL family beyond it is not in the file.
 
     Args:
         path: file to write.
-        joints3d: (L, 22, 3) metres, world, y up.
-        fps: frames per second.
-        skeleton: SMPL22, or its name.
-        text: what the motion shows.
-        metadata: JSON object to keep with the motion; may name its `joint_convention`.
+        motion: of SMPL-22 joints. Its pose is written where it has one, else rotations are solved for.
         bones: names of the joints: "smpl", "mixamo", "unreal" or "unity".
-        body: None for the free light body.
+        body: None for the free light body. One whose joints at rest are those of the pose is written as it is.
 
     Returns:
-        The motion of the file, and how far its joints are from those given (`mean`, `largest`).
+        The pose of the file, and how far its joints are from those given (`mean`, `largest`).
 
     Raises:
         ValueError: something is wrong with the motion, a bone has no length, or the names are unknown.
         OSError: the place cannot be written to.
     """
-    skeleton = get_skeleton(skeleton)
-    check_has_rest_pose(skeleton, "GLB")
-    joints, fps = checked_joints3d(joints3d, skeleton), checked_fps(fps)
-    facts = motion_facts(joints, fps=fps, skeleton=skeleton, text=text, metadata=metadata, axes=AXES)
+    check_has_rest_pose(motion, "GLB")
+    facts = motion_facts(motion, axes=AXES)
     body = load_body() if body is None else body
-    convention = convention_of(metadata)
-    rest = body.rest_joints[list(body.smpl22)]
-    rigid = follow_joints(torch.from_numpy(joints), rest, fps=fps, convention=convention)
-    posed = dress(rigid, body, convention=convention)
+    rigid = pose_motion(motion, body.rest_joints[list(body.smpl22)])
+    posed = skin_to_motion(rigid.pose, body, convention=motion.joint_convention)
     facts |= {"bones": bones, "residual": residual_facts(rigid)}
     _write(path, _document(posed, facts))
-    warn_if_off(path, rigid)
+    warn_if_off(path, rigid, motion)
     return rigid
-
-
-def write_posed_glb(
-    path: str | os.PathLike[str], body: Body, rotations: Tensor, translation: Tensor, *, fps: float, text: str = "",
-    metadata: dict[str, Any] | None = None, bones: str = OWN_NAMES,
-) -> None:  # fmt: skip
-    """Writes a body with rotations of its own, such as those of a fit, atomically.
-
-    Skinning is all the format has: what the pose adds to a mesh of the SMPL family beyond it is not in the file.
-
-    Args:
-        path: file to write.
-        body: mesh and skeleton.
-        rotations: (L, J, 3, 3) of each joint in the frame of its parent; the root's in the world.
-        translation: (L, 3) metres, as for `Body.pose`.
-        fps, text, metadata, bones: as for `write_glb`.
-
-    Raises:
-        ValueError: shapes that do not fit the body, no frame, values that are not finite, or unknown names.
-        OSError: the place cannot be written to.
-    """
-    if rotations.ndim != 4 or not len(rotations):
-        raise ValueError(f"rotations has shape {tuple(rotations.shape)}; expected (L, J, 3, 3), at least one frame.")
-    joints = checked_joints3d(body.pose(rotations, translation)[:, list(body.smpl22)], SMPL22)
-    facts = motion_facts(joints, fps=checked_fps(fps), skeleton=SMPL22, text=text, metadata=metadata, axes=AXES)
-    posed = PosedBody(body, rotations.detach().cpu(), translation.detach().cpu())
-    _write(path, _document(posed, facts | {"bones": bones}))
 
 
 def continued_quats(quats: Tensor) -> Tensor:

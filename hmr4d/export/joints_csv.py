@@ -4,50 +4,39 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hmr4d.body.joint_checks import check_size
-from hmr4d.body.skeleton import Skeleton, get_skeleton
-from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.export.posing import FRAMES_PER_BLOCK, motion_facts
 from hmr4d.export.text_rows import write_rows
+from hmr4d.motion.motion import Motion
 from hmr4d.utils.files import atomic_path
 
 _DECIMALS = 5  # metres
 
 
-def write_csv(
-    path: str | os.PathLike[str], joints3d: NDArray[Any] | torch.Tensor, *, fps: float, skeleton: Skeleton | str,
-    text: str = "", metadata: dict[str, Any] | None = None,
-) -> None:  # fmt: skip
+def write_csv(path: str | os.PathLike[str], motion: Motion) -> None:
     """Writes one motion atomically: a line `# {...}` with what is known about it, a line of names, a line per frame.
 
     Args:
         path: file to write.
-        joints3d: (L, J, 3) metres, world, y up.
-        fps: frames per second.
-        skeleton: joint meaning of axis J, or its name; columns are called after its joints.
-        text: what the motion shows.
-        metadata: JSON object to keep with the motion.
+        motion: of any skeleton; columns are called after its joints.
 
     Raises:
         ValueError: something is wrong with the motion, or it cannot be in metres.
         OSError: the place cannot be written to.
     """
-    skeleton = get_skeleton(skeleton)
-    joints3d, fps = checked_joints3d(joints3d, skeleton), checked_fps(fps)
+    joints3d, fps, skeleton = motion.array(), motion.fps, motion.skeleton
     check_size(torch.from_numpy(joints3d), skeleton)
-    facts = motion_facts(joints3d, fps=fps, skeleton=skeleton, text=text, metadata=metadata)
+    facts = motion_facts(motion)
     columns = ["frame", "time", *(f"{joint}_{axis}" for joint in skeleton.joint_names for axis in "xyz")]
     decimals = [0, 6, *[_DECIMALS] * (len(columns) - 2)]
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(f"# {json.dumps(facts, ensure_ascii=False)}\n{','.join(columns)}\n")
         for start in range(0, len(joints3d), FRAMES_PER_BLOCK):
-            block = joints3d[start : start + FRAMES_PER_BLOCK]
+            block = joints3d[start : start + FRAMES_PER_BLOCK].astype(np.float64)
             frames = np.arange(start, start + len(block), dtype=np.float64)[:, None]
             rows = np.concatenate([frames, frames / fps, block.reshape(len(block), -1)], 1)
             write_rows(stream, rows, decimals, ",")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from hmr4d.body.skeleton import Skeleton
-from hmr4d.export.motion_npz import MOTION_VERSION, checked_fps, checked_joints3d, json_text
+from hmr4d.geometry.cameras import world_to_camera
+from hmr4d.geometry.rigs import Rig
 from hmr4d.metrics.lift_checks import LiftCheck, doubts
-from hmr4d.utils.files import atomic_path
+from hmr4d.motion.confidence import confidence_of
+from hmr4d.motion.motion import Motion
 
 LIFT_VERSION = 1
 WORLD = (
@@ -23,42 +24,31 @@ WORLD = (
 
 
 @dataclass(frozen=True)
-class LiftedMotion:
-    """One lifted motion.
+class LiftedPerson:
+    """One lifted motion with what was lifted, and what its own result says of it.
 
     Attributes:
-        joints_world: (L, J, 3) metres, in the world of WORLD.
-        joints_cam: (L, J, 3) metres, in the frame of the camera.
-        confidence: (L, J) in [0, 1]; NaN where the method says nothing about its errors.
+        motion: in the world of WORLD; its views have the rig, view 0 is the real camera. Its provenance has the seed.
+        person: whose.
+        method: how it was made.
         residual: (L, J) metres, how far the views of a joint disagree; zero where the method has one view.
         spread: (L, J) metres, how far samples lie apart; zero for one sample.
         contacts: (L, C) bool, contact joints of the skeleton that rest on the floor.
         kp2d, kp2d_conf: (L, J, 2) undistorted pixels and (L, J), what was lifted.
         frame_ids: (L,) frames of the keypoint file; fractions where the rate was changed.
-        size: (V, 2), K4: (V, 4), T_w2c: (V, 4, 4) the rig; view 0 is the real camera.
-        fps, skeleton, person, seed: of the motion.
-        method: how it was made.
         times: (L,) seconds of the frames, as the video says; None: frames are 1 / fps apart.
         checks: what its own result says of it.
     """
 
-    joints_world: NDArray[np.float32]
-    joints_cam: NDArray[np.float32]
-    confidence: NDArray[np.float32]
+    motion: Motion
+    person: str
+    method: str
     residual: NDArray[np.float32]
     spread: NDArray[np.float32]
     contacts: NDArray[np.bool_]
     kp2d: NDArray[np.float32]
     kp2d_conf: NDArray[np.float32]
     frame_ids: NDArray[Any]
-    size: NDArray[np.float64]
-    K4: NDArray[np.float64]
-    T_w2c: NDArray[np.float64]
-    fps: float
-    skeleton: Skeleton
-    person: str
-    seed: int
-    method: str
     times: NDArray[np.float64] | None = None
     checks: tuple[LiftCheck, ...] = ()
 
@@ -70,41 +60,48 @@ class LiftedMotion:
     @property
     def root(self) -> NDArray[np.float32]:
         """(L, 3) metres, world: the root joint, or the middle of both hips."""
-        return self.joints_world[:, list(self.skeleton.root_joints)].mean(1)
+        return self.motion.array()[:, list(self.motion.skeleton.root_joints)].mean(1)
+
+    @property
+    def rig(self) -> Rig:
+        """The V cameras; ValueError where the motion does not have them."""
+        if self.motion.views is None or self.motion.views.rig is None:
+            raise ValueError("A lifted motion needs views with the cameras that they are of; this one has none.")
+        return self.motion.views.rig
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """(L, J) in [0, 1]; NaN where the method says nothing about its errors."""
+        if self.motion.uncertainty is None:
+            return np.full(self.kp2d_conf.shape, np.nan, np.float32)
+        return confidence_of(self.motion.uncertainty).float().numpy()
 
 
-def save_lift_npz(
-    path: str | os.PathLike[str], motion: LiftedMotion, *, text: str = "", metadata: dict[str, Any] | None = None
-) -> None:
-    """Writes one motion atomically; `load_motion_npz` reads it as a motion file, NumPy reads the rest.
-
-    Args:
-        path: file to write.
-        motion: what was lifted.
-        text: what the motion shows.
-        metadata: JSON object to keep with it.
-
-    Raises:
-        ValueError: joints that are not finite, or metadata that JSON cannot hold.
-    """
-    joints_world = checked_joints3d(motion.joints_world, motion.skeleton)
+def lift_arrays(lifted: LiftedPerson) -> dict[str, Any]:
+    """What the file of a lifted motion has beside a motion file, for `save_motion_npz`."""
+    motion, rig = lifted.motion, lifted.rig
+    joints_world = motion.array()
+    flat = torch.from_numpy(joints_world).flatten(0, 1)
+    joints_cam = world_to_camera(flat, rig.T_w2c[0].to(flat)).unflatten(0, joints_world.shape[:2]).numpy()
+    size, K4, T_w2c = (x.double().numpy() for x in (rig.size, rig.K4, rig.T_w2c))
     names = [motion.skeleton.joint_names[joint] for joint in motion.skeleton.contact_joints]
-    checks = {c.name: {"value": c.value if isfinite(c.value) else None, "limit": c.limit, "is_fine": c.is_fine}
-              for c in motion.checks}  # fmt: skip
-    metadata = {**(metadata or {}), "verdict": motion.verdict, "checks": checks}
     arrays: dict[str, Any] = {
-        "joints3d": joints_world, "fps": np.float64(checked_fps(motion.fps)), "skeleton": np.str_(motion.skeleton.name),
-        "text": np.str_(text), "version": np.int64(MOTION_VERSION), "metadata": np.str_(json_text(metadata)),
-        "lift_version": np.int64(LIFT_VERSION), "joints_world": joints_world, "joints_cam": motion.joints_cam,
-        "root": motion.root, "confidence": motion.confidence, "residual": motion.residual, "spread": motion.spread,
-        "contacts": motion.contacts, "contact_joints": np.array(names), "kp2d": motion.kp2d,
-        "kp2d_conf": motion.kp2d_conf, "frame_ids": motion.frame_ids, "camera_size": motion.size[0],
-        "camera_K4": motion.K4[0], "camera_T_w2c": motion.T_w2c[0], "rig_size": motion.size, "rig_K4": motion.K4,
-        "rig_T_w2c": motion.T_w2c, "world": np.str_(WORLD), "person": np.str_(motion.person),
-        "seed": np.int64(motion.seed), "method": np.str_(motion.method),
-        "verdict": np.str_(motion.verdict), "doubts": np.array([c.name for c in doubts(motion.checks)], dtype=np.str_),
+        "lift_version": np.int64(LIFT_VERSION), "joints_world": joints_world, "joints_cam": joints_cam,
+        "root": lifted.root, "confidence": lifted.confidence, "residual": lifted.residual, "spread": lifted.spread,
+        "contacts": lifted.contacts, "contact_joints": np.array(names), "kp2d": lifted.kp2d,
+        "kp2d_conf": lifted.kp2d_conf, "frame_ids": lifted.frame_ids, "camera_size": size[0], "camera_K4": K4[0],
+        "camera_T_w2c": T_w2c[0], "rig_size": size, "rig_K4": K4, "rig_T_w2c": T_w2c, "world": np.str_(WORLD),
+        "person": np.str_(lifted.person), "seed": np.int64(motion.provenance.seed or 0),
+        "method": np.str_(lifted.method), "verdict": np.str_(lifted.verdict),
+        "doubts": np.array([c.name for c in doubts(lifted.checks)], dtype=np.str_),
     }  # fmt: skip
-    if motion.times is not None:
-        arrays["times"] = motion.times
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+    if lifted.times is not None:
+        arrays["times"] = lifted.times
+    return arrays
+
+
+def verdict_metadata(lifted: LiftedPerson) -> dict[str, Any]:
+    """The verdict and its checks, for the provenance of the motion."""
+    checks = {c.name: {"value": c.value if isfinite(c.value) else None, "limit": c.limit, "is_fine": c.is_fine}
+              for c in lifted.checks}  # fmt: skip
+    return {"verdict": lifted.verdict, "checks": checks}

@@ -1,131 +1,53 @@
-"""The motion file: one motion, its rate, its skeleton and its text in one `.npz` (docs/motion_format.md)."""
+"""The motion file: one motion with its rate, skeleton, text and pose in one `.npz` (docs/motion_format.md)."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from hmr4d.body.joint_checks import check_finite
-from hmr4d.body.skeleton import Skeleton, get_skeleton
+from hmr4d.body.joint_conventions import METADATA_KEY
+from hmr4d.body.pose import Pose
+from hmr4d.body.skeleton import get_skeleton
+from hmr4d.motion.motion import Motion, Provenance, checked_fps, joints_tensor
 from hmr4d.utils.files import atomic_path
 
-MOTION_VERSION = 1
+MOTION_VERSION = 1  # of what every reader must understand; keys that may be missing do not raise it
 _PARAMETERS = {"poses", "trans", "betas", "body_pose", "global_orient", "pose_body", "root_orient", "smpl_poses"}
 _KEYS = ("joints3d", "fps", "skeleton", "text", "version", "metadata")
+_POSE = ("pose_model", "pose_gender", "pose_rotations", "pose_translation", "pose_rest_joints")  # all or none
 
 
-@dataclass(frozen=True)
-class Motion:
-    """One motion read from a file.
-
-    Attributes:
-        joints3d: (L, J, 3) float32, metres, world, y up.
-        fps: frames per second.
-        skeleton: joint meaning of axis J.
-        text: what the motion shows; empty when unknown.
-        metadata: any JSON object the writer wanted to hand on.
-        version: number of the file format.
-    """
-
-    joints3d: NDArray[np.float32]
-    fps: float
-    skeleton: Skeleton
-    text: str = ""
-    metadata: dict[str, Any] = field(default_factory=dict)
-    version: int = MOTION_VERSION
-
-    @property
-    def num_frames(self) -> int:
-        return self.joints3d.shape[0]
-
-    @property
-    def seconds(self) -> float:
-        return self.num_frames / self.fps
-
-
-def checked_joints3d(joints3d: NDArray[Any] | torch.Tensor, skeleton: Skeleton) -> NDArray[np.float32]:
-    """Joints of one motion as (L, J, 3) float32, after the checks every writer makes.
-
-    Args:
-        joints3d: (L, J, 3) metres, y up; array or tensor on any device.
-        skeleton: says how many joints J there must be.
-
-    Raises:
-        ValueError: wrong shape, no frame, wrong number of joints, or a value that is not finite (frame and joint are
-            named).
-    """
-    if isinstance(joints3d, torch.Tensor):
-        joints3d = joints3d.detach().to("cpu", torch.float32).numpy()
-    array = np.asarray(joints3d)
-    if array.ndim != 3 or array.shape[-1] != 3:
-        raise ValueError(f"joints3d has shape {array.shape} but one motion is (L, J, 3). Pass one motion at a time.")
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"joints3d has dtype {array.dtype} but must hold real numbers. Pass metres as float32.")
-    if array.shape[0] == 0:
-        raise ValueError("joints3d has no frames but a motion needs at least one. Check the length it was cut to.")
-    if array.shape[1] != skeleton.num_joints:
-        raise ValueError(
-            f"joints3d has {array.shape[1]} joints but skeleton '{skeleton.name}' has {skeleton.num_joints}. "
-            "Select the joints or pass the matching skeleton."
-        )
-    array = array.astype(np.float32)
-    check_finite(torch.from_numpy(array), skeleton)
-    return array
-
-
-def checked_fps(fps: float) -> float:
-    """Frame rate as a float; ValueError unless it is finite and positive."""
-    value = float(fps)
-    if not math.isfinite(value) or value <= 0:
-        raise ValueError(f"fps is {fps} but must be a positive number of frames per second.")
-    return value
-
-
-def save_motion_npz(
-    path: str | os.PathLike[str],
-    joints3d: NDArray[Any] | torch.Tensor,
-    *,
-    fps: float,
-    skeleton: Skeleton | str,
-    text: str = "",
-    metadata: dict[str, Any] | None = None,
-) -> None:
-    """Writes one motion atomically; `load_motion_npz` reads it back without loss.
+def save_motion_npz(path: str | os.PathLike[str], motion: Motion, *, arrays: Mapping[str, Any] | None = None) -> None:
+    """Writes one motion atomically; `load_motion_npz` reads it back without loss, but for its views.
 
     Args:
         path: file to write, named as given (no suffix is added).
-        joints3d: (L, J, 3) metres, world, y up.
-        fps: frames per second.
-        skeleton: joint meaning of axis J, or the name of that skeleton, which is what the file keeps.
-        text: what the motion shows.
-        metadata: JSON object to keep beside the motion, for instance seed, model and licence.
+        motion: what to write. The name of its skeleton is kept, its provenance and convention as JSON.
+        arrays: more arrays to keep in the file, by name.
 
     Raises:
-        ValueError: unknown skeleton, bad shape, joint count, fps, values that are not finite, or metadata that JSON
-            cannot hold.
+        ValueError: values that are not finite, a provenance that JSON cannot hold, or a name that is taken.
     """
-    skeleton = get_skeleton(skeleton)
-    array = checked_joints3d(joints3d, skeleton)
-    metadata_json = json_text(metadata or {})
+    content: dict[str, Any] = {
+        "joints3d": motion.array(), "fps": np.float64(motion.fps), "skeleton": np.str_(motion.skeleton.name),
+        "text": np.str_(motion.text), "version": np.int64(MOTION_VERSION),
+        "metadata": np.str_(json_text(motion.metadata)), **_pose_arrays(motion.pose),
+    }  # fmt: skip
+    if motion.uncertainty is not None:
+        content["uncertainty"] = _floats(motion.uncertainty)
+    if taken := sorted(content.keys() & (arrays or {}).keys()):
+        raise ValueError(f"A motion file has {', '.join(taken)} of its own; choose other names for further arrays.")
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(
-            stream,
-            joints3d=array,
-            fps=np.float64(checked_fps(fps)),
-            skeleton=np.str_(skeleton.name),
-            text=np.str_(text),
-            version=np.int64(MOTION_VERSION),
-            metadata=np.str_(metadata_json),
-        )
+        np.savez_compressed(stream, **content | dict(arrays or {}))
 
 
 def json_text(metadata: dict[str, Any]) -> str:
@@ -174,12 +96,46 @@ def load_motion_npz(path: str | os.PathLike[str]) -> Motion:
         )
     if not isinstance(metadata, dict):
         raise ValueError(f"{path} has metadata of type {type(metadata).__name__} but a JSON object is expected.")
+    convention = metadata.pop(METADATA_KEY, None)
     try:
-        skeleton = get_skeleton(name)
-        joints3d = checked_joints3d(content["joints3d"], skeleton)
-    except ValueError as error:
+        motion = Motion(
+            joints_tensor(content["joints3d"]), fps, get_skeleton(name), text, convention, pose=_read_pose(content),
+            uncertainty=torch.from_numpy(content["uncertainty"]) if "uncertainty" in content else None,
+            provenance=Provenance.from_metadata(metadata),
+        )  # fmt: skip
+        motion.array()
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-    return Motion(joints3d=joints3d, fps=fps, skeleton=skeleton, text=text, metadata=metadata, version=version)
+    return motion
+
+
+def _pose_arrays(pose: Pose | None) -> dict[str, Any]:
+    """The arrays of a file that hold a pose; none for None."""
+    if pose is None:
+        return {}
+    arrays: dict[str, Any] = {
+        "pose_model": np.str_(pose.body), "pose_gender": np.str_(pose.gender),
+        "pose_rotations": _floats(pose.rotations), "pose_translation": _floats(pose.translation),
+        "pose_rest_joints": _floats(pose.rest_joints),
+    }  # fmt: skip
+    return arrays if pose.betas is None else {**arrays, "pose_betas": _floats(pose.betas)}
+
+
+def _read_pose(content: Mapping[str, NDArray[Any]]) -> Pose | None:
+    """The pose that a file holds; ValueError when it is not whole."""
+    found = [key for key in _POSE if key in content]
+    if not found:
+        return None
+    if missing := [key for key in _POSE if key not in content]:
+        raise ValueError(f"the pose lacks {', '.join(missing)}; see docs/motion_format.md")
+    body, gender = (str(content[key].item()) for key in _POSE[:2])
+    rotations, translation, rest_joints = (torch.from_numpy(content[key]) for key in _POSE[2:])
+    betas = torch.from_numpy(content["pose_betas"]) if "pose_betas" in content else None
+    return Pose(body, rotations, translation, rest_joints, betas, gender)
+
+
+def _floats(values: Tensor) -> NDArray[np.float32]:
+    return values.detach().to("cpu", torch.float32).numpy()
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from hmr4d.body.skeleton import Skeleton
-from hmr4d.export.motion_npz import Motion, checked_joints3d, load_motion_npz
+from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.motion.motion import Motion
 from hmr4d.utils.weights import DAMAGED, load_inert, short_reason
 
 
@@ -61,7 +62,8 @@ class SavedMotions:
                 "length."
             ) from error
         try:
-            checked = checked_joints3d(joints3d[:length], self.skeleton)
+            motion = Motion(torch.from_numpy(joints3d[:length]), self.fps, self.skeleton, text)
+            motion.array()
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        return Motion(checked, self.fps, self.skeleton, text)
+        return motion

@@ -18,8 +18,7 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.geometry.rigs import Rig
 from hmr4d.keypoint_files.gaps import SURE
 from hmr4d.methods.registry import FORMAT_PREFIX
-from hmr4d.motion.lift_output import LiftOutput
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import MotionBatch
 from hmr4d.nn.action_index import ActionIndex
 from hmr4d.nn.text import TextEncoder, TextFeatures
 from hmr4d.utils.releases import CONFIG_NAME, find_release, model_facts, read_release_config, write_release
@@ -78,7 +77,7 @@ class Pipeline(nn.Module):
         self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,
         generator: torch.Generator | Sequence[torch.Generator] | None = None, num_samples: int = 1,
         num_inference_steps: int | None = None, guidance_scale: float | None = None,
-    ) -> MotionOutput:  # fmt: skip
+    ) -> MotionBatch:  # fmt: skip
         """Motion for prompts, in prompt order, the samples of one prompt together.
 
         Sample k of a prompt depends on the prompt, its seconds and `seed + k` alone.
@@ -100,7 +99,7 @@ class Pipeline(nn.Module):
         self, kp2d: Tensor, conf: Tensor, rig: Rig, *, fps: float | None = None, lengths: Tensor | None = None,
         seed: int | Sequence[int] = 0, generator: torch.Generator | Sequence[torch.Generator] | None = None,
         num_samples: int = 1, num_inference_steps: int | None = None,
-    ) -> LiftOutput:  # fmt: skip
+    ) -> MotionBatch:  # fmt: skip
         """World motion of tracks.
 
         Sample k of a track depends on the track, its rig and `seed + k` alone.
@@ -124,7 +123,7 @@ class Pipeline(nn.Module):
     def sample_batches(
         self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,
         num_samples: int = 1, num_inference_steps: int | None = None, guidance_scale: float | None = None,
-    ) -> Iterator[tuple[list[tuple[int, int]], MotionOutput]]:  # fmt: skip
+    ) -> Iterator[tuple[list[tuple[int, int]], MotionBatch]]:  # fmt: skip
         """As `sample`, prompt by prompt as they are finished; methods that draw faster in larger batches override it.
 
         Yields:

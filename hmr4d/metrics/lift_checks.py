@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.geometry.rigs import Rig, project
+from hmr4d.motion.motion import Motion
 from hmr4d.utils.tensors import interpolate_gaps
 
 BODY = 1.7  # metres; taken as the size of people whose picture is measured
@@ -86,20 +87,19 @@ class LiftCheck:
 
 
 def check_lift(
-    joints3d: Tensor, kp2d: Tensor, conf: Tensor, camera: Rig, *, fps: float, skeleton: Skeleton, rest_joints: Tensor,
+    motion: Motion, kp2d: Tensor, conf: Tensor, camera: Rig, *, rest_joints: Tensor,
     statures: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[LiftCheck, ...]:  # fmt: skip
     """All checks of one person's motion.
 
     Args:
-        joints3d: (L, J, 3) metres, world.
+        motion: what was lifted, in the world of the camera.
         kp2d, conf: (L, J, 2) pixels and (L, J) that were lifted, 0 for missing.
         camera: of one view.
-        fps: frames per second.
-        skeleton: of the joints.
         rest_joints: (J, 3) metres of a body, for the proportions of limbs.
         statures: metres over the floor and distance (N,) of the frames that tell both; None: none does.
     """
+    joints3d, fps, skeleton = motion.joints3d, motion.fps, motion.skeleton
     pixels, seen = kp2d.double(), conf > 0
     projected, depth = project(camera, joints3d.double())
     diagonal = _diagonals(pixels, seen)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22, Skeleton
-from hmr4d.geometry.cameras import rigid
+from hmr4d.geometry.cameras import invert_rigid, rigid
+from hmr4d.motion.motion import Motion
 
 MIN_ACROSS_SQUARED = 1e-4  # square metres; below it hips and shoulders define no heading
 
@@ -45,6 +48,28 @@ def face_first_frame(joints3d: Tensor, skeleton: Skeleton = SMPL22) -> Tensor:
     T = facing_transform(joints3d[..., 0, :, :], skeleton)
     R, t = T[..., None, :3, :3], T[..., None, None, :3, 3]
     return joints3d @ R.transpose(-1, -2) + t
+
+
+def transformed(motion: Motion, T_a2b: Tensor) -> Motion:
+    """A motion in another world, with its pose and the cameras of its views.
+
+    Args:
+        motion: in world a, y up.
+        T_a2b: (4, 4) rotation and shift to world b.
+    """
+    R, t = T_a2b[:3, :3].to(motion.joints3d), T_a2b[:3, 3].to(motion.joints3d)
+    pose, views = motion.pose, motion.views
+    if pose is not None:
+        turn, root = R.to(pose.rotations), motion.skeleton.parents.index(-1)
+        rotations = pose.rotations.clone()
+        rotations[:, root] = turn @ rotations[:, root]
+        rest = pose.rest_joints[root].to(pose.translation)
+        translation = (pose.translation + rest) @ turn.to(rest).mT + t.to(rest) - rest
+        pose = replace(pose, rotations=rotations, translation=translation)
+    if views is not None and views.rig is not None:
+        T_w2c = views.rig.T_w2c.double() @ invert_rigid(T_a2b.double())
+        views = replace(views, rig=replace(views.rig, T_w2c=T_w2c.to(views.rig.T_w2c)))
+    return replace(motion, joints3d=motion.joints3d @ R.mT + t, pose=pose, views=views)
 
 
 def put_on_floor(joints3d: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -2,45 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from hmr4d.body.inverse_kinematics import clip_rest_joints, posed_joints, solve_pose
+from hmr4d.body.inverse_kinematics import clip_rest_joints, solve_pose
 from hmr4d.body.joint_checks import FRAMES_TO_MEASURE, check_bones
 from hmr4d.body.joint_conventions import rest_in_convention
+from hmr4d.body.kinematics import posed_joints
+from hmr4d.body.pose import OWN_BONES, Pose
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.body.smpl_files import FAMILIES
 from hmr4d.motion.constant_bones import with_constant_bones
+from hmr4d.motion.motion import Motion
 
 FRAMES_AT_ONCE = 4096  # bounds the memory of long motions; results do not depend on it
 
 
 @dataclass(frozen=True, eq=False)
 class RigidMotion:
-    """Rotations of the SMPL-22 joints of a body in every frame.
+    """The pose of a motion, and how far its joints are from those of the motion.
 
     Attributes:
-        rest_joints: (22, 3) metres, float32; where the joints are without rotation.
-        rotations: (L, 22, 3, 3) of each joint in the frame of its parent; the root's in the world.
-        translation: (L, 3) metres; the root comes to its rest position plus this.
-        mean: metres from the given joints to those of the body; mean over joints and frames.
+        pose: of the SMPL-22 joints, float32.
+        mean: metres from the joints of the motion to those of the pose; mean over joints and frames.
         largest: the same, largest of all.
     """
 
-    rest_joints: Tensor
-    rotations: Tensor
-    translation: Tensor
+    pose: Pose
     mean: float
     largest: float
 
-    @property
-    def num_frames(self) -> int:
-        return len(self.rotations)
-
     def joints(self) -> Tensor:
         """(L, 22, 3) metres."""
-        return posed_joints(self.rotations, self.translation, self.rest_joints)
+        return self.pose.joints()
+
+
+def pose_motion(motion: Motion, template: Tensor, *, keep_bones: bool = False) -> RigidMotion:
+    """The pose of a motion: its own, exactly, where it has one, else by inverse kinematics, see `follow_joints`.
+
+    Args:
+        motion: of SMPL-22 joints.
+        template: (22, 3) metres, rest pose of a body.
+        keep_bones: the pose is to be on the bones of the template. The rotations of a pose are then taken as they are
+            if they belong to a body of the SMPL family, for these are at rest alike.
+
+    Raises:
+        ValueError: joints or pose that are not finite, or as `follow_joints`.
+    """
+    joints3d, pose = torch.from_numpy(motion.array()), motion.pose
+    if pose is None or (keep_bones and pose.body not in FAMILIES):
+        return follow_joints(
+            joints3d, template, fps=motion.fps, convention=motion.joint_convention, keep_bones=keep_bones
+        )
+    parts = {"rotations": pose.rotations, "translation": pose.translation, "rest_joints": pose.rest_joints}
+    parts = {name: value.detach().to("cpu", torch.float32) for name, value in parts.items()}
+    for name, value in parts.items():
+        if not value.isfinite().all():
+            raise ValueError(f"{name} of the pose are not finite. Mend or leave out the pose.")
+    if keep_bones:
+        template = template.to(parts["rest_joints"])
+        parts["translation"] = parts["translation"] + parts["rest_joints"][0] - template[0]
+        parts["rest_joints"] = template
+        pose = replace(pose, betas=None)
+    return _measured(replace(pose, **parts), joints3d)
 
 
 def follow_joints(
@@ -73,11 +99,15 @@ def follow_joints(
         followed = with_constant_bones(joints3d, rest)
     neutral = rest_in_convention(rest, convention)
     solved = solve_pose(followed, neutral, fps=fps)
-    body_rest = rest if keep_bones else neutral
+    pose = Pose(OWN_BONES, solved.rotations, solved.translation, rest if keep_bones else neutral)
+    return _measured(pose, joints3d)
+
+
+def _measured(pose: Pose, joints3d: Tensor) -> RigidMotion:
+    """A pose with its distance from joints (L, 22, 3)."""
     total = largest = 0.0
     for block in torch.arange(len(joints3d)).split(FRAMES_AT_ONCE):
-        made = posed_joints(solved.rotations[block], solved.translation[block], body_rest)
+        made = posed_joints(pose.rotations[block], pose.translation[block], pose.rest_joints)
         distance = (made - joints3d[block]).norm(dim=-1)
         total, largest = total + float(distance.double().sum()), max(largest, float(distance.max()))
-    mean = total / (joints3d.shape[0] * joints3d.shape[1])
-    return RigidMotion(body_rest, solved.rotations, solved.translation, mean, largest)
+    return RigidMotion(pose, total / (joints3d.shape[0] * joints3d.shape[1]), largest)

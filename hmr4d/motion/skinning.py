@@ -10,58 +10,64 @@ from torch import Tensor
 from hmr4d.body.body_model import Body
 from hmr4d.body.joint_conventions import bone_directions
 from hmr4d.body.loading import load_body
+from hmr4d.body.pose import Pose
 from hmr4d.body.posed_body import PosedBody
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.motion.rigid_motion import RigidMotion, follow_joints
+from hmr4d.motion.motion import Motion
+from hmr4d.motion.rigid_motion import pose_motion
 
 FRAMES_TO_MEASURE = 1024  # of a longer motion; soles are looked at in so many frames, evenly spread
 SINKING_SHARE = 0.05  # of the frames may reach under the floor: a single bad one shall not lift a whole motion
 LITTLE = 0.02  # metres; toes that push off reach so far into the floor, and raising a body for them would let it float
+SAME_PLACE = 1e-6  # metres between joints at rest that are the same
 FLAT = 0.9  # cosine of 26 degrees; a foot that is tilted more stands on its toes or its heel
 LOWEST = 0.05  # metres above the lowest joint; toes higher than this do not stand
 MOST_MENDED = 0.06  # metres; soles further off the floor are no matter of where joints are: the floor is elsewhere
 
 
-def pose_after(
-    joints3d: Tensor, body: Body | None = None, *, fps: float | None = None, convention: str | None = None
-) -> PosedBody:
+def drive_body(motion: Motion, body: Body | None = None) -> PosedBody:
     """A body that moves like a motion: its bones take the lengths they have in the motion, its mesh goes along.
 
+    The rotations are those of the motion's pose where it has one, see `pose_motion`.
+
     Args:
-        joints3d: (L, 22, 3) metres, y up.
+        motion: of SMPL-22 joints.
         body: anyone's. None: the free light body.
-        fps: frames per second; twists of limbs are then carried through time. None: frames are treated one by one.
-        convention: of the source of the motion, see `joint_conventions`; None: joints are where the body has them.
 
     Raises:
-        ValueError: a motion that is not finite, has other joints, or bones without length; an unknown convention.
+        ValueError: another skeleton, a motion that is not finite, bones without length, or an unknown convention.
     """
+    if motion.skeleton.name != SMPL22.name:
+        raise ValueError(f"Skeleton '{motion.skeleton.name}' cannot move a body; give the joints of '{SMPL22.name}'.")
     body = load_body() if body is None else body
-    rigid = follow_joints(joints3d, body.rest_joints[list(body.smpl22)], fps=fps, convention=convention)
-    return dress(rigid, body, convention=convention)
+    pose = pose_motion(motion, body.rest_joints[list(body.smpl22)]).pose
+    return skin_to_motion(pose, body, convention=motion.joint_convention)
 
 
-def dress(rigid: RigidMotion, body: Body, *, convention: str | None = None) -> PosedBody:
+def skin_to_motion(pose: Pose, body: Body, *, convention: str | None = None) -> PosedBody:
     """The body on a motion of constant bones, with soles that stand on the floor y = 0 where toes stand.
 
     Joints stay where the motion has them. Where its feet have other heights than those of the body, such as toes on the
     floor itself, the feet of the mesh are put higher or lower on their joints, and its shins are as much shorter or
-    longer.
+    longer. A body whose joints at rest are those of the pose, such as the body of a fit, is posed as it is.
 
     Args:
-        rigid: from `follow_joints`, with the rest pose of this body as template.
+        pose: of the motion, on the bones of the motion.
         body: anyone's.
-        convention: the one given to `follow_joints`.
+        convention: of the motion, see `joint_conventions`.
 
     Raises:
         ValueError: bones without length.
     """
-    worn = _on_bones(body, rigid.rest_joints, convention, 0.0)
-    rotations = worn.from_smpl22(rigid.rotations)
-    roots = (rigid.translation + rigid.rest_joints[0]).to(rotations)
+    own = body.rest_joints[list(body.smpl22)].to(pose.rest_joints)
+    if pose.body == body.name and torch.allclose(own, pose.rest_joints, rtol=0, atol=SAME_PLACE):
+        return PosedBody(body, body.from_smpl22(pose.rotations), pose.translation)
+    worn = _on_bones(body, pose.rest_joints, convention, 0.0)
+    rotations = worn.from_smpl22(pose.rotations)
+    roots = (pose.translation + pose.rest_joints[0]).to(rotations)
     posed = PosedBody(worn, rotations, roots - _root_places(worn, rotations))
     if depth := _under_the_floor(posed):
-        worn = _on_bones(body, rigid.rest_joints, convention, depth)
+        worn = _on_bones(body, pose.rest_joints, convention, depth)
         posed = PosedBody(worn, rotations, roots - _root_places(worn, rotations))
     return posed
 

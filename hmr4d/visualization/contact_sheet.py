@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from hmr4d.body.skeleton import Skeleton
-from hmr4d.export.motion_npz import checked_fps, checked_joints3d
+from hmr4d.motion.motion import Motion
 from hmr4d.utils.files import atomic_path
 from hmr4d.visualization.pixels import INK, PAPER, QUIET_INK, load_font, to_image, to_pixels
 from hmr4d.visualization.stick_renderer import StickRenderer
@@ -27,10 +26,8 @@ _HEADER = 34
 
 def write_contact_sheet(
     path: str | os.PathLike[str],
-    motions: Sequence[tuple[NDArray[Any], str]],
+    motions: Sequence[Motion],
     *,
-    fps: float,
-    skeleton: Skeleton,
     frames_per_motion: int = 8,
 ) -> None:
     """Writes a PNG with one row per motion: caption, then poses at equal times from the first frame to the last.
@@ -39,31 +36,28 @@ def write_contact_sheet(
 
     Args:
         path: file to write.
-        motions: (joints3d, caption) pairs; joints3d is (L, J, 3) metres, world, y up; lengths may differ.
-        fps: frames per second of every motion.
-        skeleton: joint meaning of axis J.
+        motions: lengths, rates and skeletons may differ; captions are their texts.
         frames_per_motion: poses in a row; a shorter motion shows each of its frames once.
 
     Raises:
-        ValueError: no motion, no frames, or joints that do not fit the skeleton or are not finite (names the motion).
+        ValueError: no motion, or joints that are not finite (names the motion).
     """
     if not motions:
-        raise ValueError("motions is empty but a contact sheet needs at least one motion. Pass [(joints3d, caption)].")
+        raise ValueError("motions is empty but a contact sheet needs at least one motion.")
     if frames_per_motion < 1:
         raise ValueError(f"frames_per_motion is {frames_per_motion} but a row needs at least one pose.")
-    fps = checked_fps(fps)
     row_height = _HEADER + _CELL[1]
     sheet = Image.new("RGB", (_CELL[0] * frames_per_motion, row_height * len(motions)), PAPER)
     drawer, font = ImageDraw.Draw(sheet), load_font(15)
-    for row, (joints3d, caption) in enumerate(motions):
+    for row, motion in enumerate(motions):
         try:
-            joints = checked_joints3d(joints3d, skeleton)
+            joints = motion.array()
         except ValueError as error:
-            raise ValueError(f"Motion {row} ({caption!r}): {error}") from error
+            raise ValueError(f"Motion {row} ({motion.text!r}): {error}") from error
         top = row * row_height
-        line = wrap_caption(f"{row + 1}.  {caption}", font, sheet.width - 24, 1)[0]
+        line = wrap_caption(f"{row + 1}.  {motion.text}", font, sheet.width - 24, 1)[0]
         drawer.text((12, top + 20), line, font=font, fill=INK, anchor="lm")
-        for column, cell in enumerate(_cells(joints, fps, skeleton, frames_per_motion)):
+        for column, cell in enumerate(_cells(joints, motion.fps, motion.skeleton, frames_per_motion)):
             sheet.paste(cell, (column * _CELL[0], top + _HEADER))
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 
 from hmr4d.body.skeleton import SMPL22, Skeleton
-from hmr4d.export.motion_npz import checked_fps, checked_joints3d
 from hmr4d.geometry.cameras import invert_rigid
-from hmr4d.motion.canonical import facing_transform
+from hmr4d.motion.canonical import facing_transform, transformed
+from hmr4d.motion.motion import Motion
 from hmr4d.utils.files import write_text
 from hmr4d.visualization.figure_style import JOINT_COLOUR, SIDE_COLOURS, facing_angle, figure_style
 from hmr4d.visualization.page_body import add_body, add_template
 from hmr4d.visualization.page_pack import Pack
-from hmr4d.visualization.page_views import ImageViews, add_views
+from hmr4d.visualization.page_views import ImageViews, add_views, image_views
 
 log = logging.getLogger(__name__)
 
@@ -35,35 +35,41 @@ _COLOURS = ((0, 158, 115), (170, 80, 190), (200, 150, 0), (210, 60, 60), (70, 13
 
 
 @dataclass(frozen=True)
-class ViewerMotion:
-    """A motion of a page.
+class PageMotion:
+    """How a page shows a motion.
 
     Attributes:
-        joints3d: (L, J, 3) metres, world, y up; array or tensor.
-        caption: what it shows.
+        motion: what it shows.
+        caption: written with it; None: the text of the motion.
         group: motions with the same group are one entry of the page's list and are shown together. None: an entry
             of its own.
         colour: red, green, blue of 0 to 255 where several figures share a scene; None: chosen for it.
-        views: 2D joints that are played beside it.
-        fps: frames per second, where it is not that of the page.
-        convention: of the joints of its source, see `body.joint_conventions`.
+        views: 2D joints that are played beside it, such as those of cameras that move; None: the views of the motion.
     """
 
-    joints3d: Any
-    caption: str = ""
+    motion: Motion
+    caption: str | None = None
     group: str | None = None
     colour: tuple[int, int, int] | None = None
     views: ImageViews | None = None
-    fps: float | None = None
-    convention: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What is written with it."""
+        return self.motion.text if self.caption is None else self.caption
+
+    @property
+    def shown_views(self) -> ImageViews | None:
+        """What is played beside it; None for nothing."""
+        if self.views is not None or self.motion.views is None:
+            return self.views
+        return image_views(self.motion.views)
 
 
 def write_html(
     path: str | os.PathLike[str],
-    motions: Sequence[ViewerMotion | tuple[Any, str]],
+    motions: Sequence[PageMotion | Motion],
     *,
-    fps: float,
-    skeleton: Skeleton = SMPL22,
     title: str = "Motion",
     mesh: bool | None = None,
     together: bool = False,
@@ -72,35 +78,35 @@ def write_html(
 
     Args:
         path: file to write.
-        motions: motions, or (joints3d, caption) pairs; lengths may differ.
-        fps: frames per second of every motion that has none of its own.
-        skeleton: joint meaning of axis J.
+        motions: of one skeleton; lengths and rates may differ.
         title: name of the page.
         mesh: bring a body that follows each motion; only for SMPL22. None: for up to MESH_FRAMES frames in all, and
             not for motions that no body can follow.
         together: motions of one entry start in one scene, each in a colour of its own, instead of side by side.
 
     Raises:
-        ValueError: no motion; joints that do not fit the skeleton or are not finite, or views that do not fit the
+        ValueError: no motion; motions of several skeletons; joints that are not finite, or views that do not fit the
             motion (names the motion); a mesh for another skeleton.
     """
     if not motions:
-        raise ValueError("motions is empty but a page needs at least one motion. Pass [(joints3d, caption)].")
+        raise ValueError("motions is empty but a page needs at least one motion.")
+    given = [motion if isinstance(motion, PageMotion) else PageMotion(motion) for motion in motions]
+    skeleton = given[0].motion.skeleton
+    if others := sorted({entry.motion.skeleton.name for entry in given} - {skeleton.name}):
+        raise ValueError(f"A page shows one skeleton, but motions are of '{skeleton.name}' and {', '.join(others)}.")
     if mesh and skeleton != SMPL22:
         raise ValueError(f"Skeleton '{skeleton.name}' cannot move a body; pass mesh=False or joints of 'smpl22'.")
-    fps = checked_fps(fps)
-    given = [motion if isinstance(motion, ViewerMotion) else ViewerMotion(*motion) for motion in motions]
     embodied = mesh or (
-        mesh is None and skeleton == SMPL22 and sum(len(motion.joints3d) for motion in given) <= MESH_FRAMES
+        mesh is None and skeleton == SMPL22 and sum(entry.motion.num_frames for entry in given) <= MESH_FRAMES
     )
     pack, items = Pack(), []
-    for number, motion in enumerate(given):
+    for number, entry in enumerate(given):
         try:
-            items.append(_item(pack, motion, fps, skeleton))
+            items.append(_item(pack, entry))
             if embodied:
-                items[-1]["body"] = _body(pack, motion, items[-1]["fps"], must=bool(mesh))
+                items[-1]["body"] = _body(pack, entry, must=bool(mesh))
         except ValueError as error:
-            raise ValueError(f"Motion {number} ({motion.caption!r}): {error}") from error
+            raise ValueError(f"Motion {number} ({entry.title!r}): {error}") from error
     entries = _entries(given)
     for entry in entries:
         for place, number in enumerate(entry["motions"]):
@@ -119,10 +125,8 @@ def write_html(
 
 def write_comparison(
     path: str | os.PathLike[str],
-    rows: Sequence[tuple[str, Sequence[ViewerMotion]]],
+    rows: Sequence[tuple[str, Sequence[PageMotion | Motion]]],
     *,
-    fps: float,
-    skeleton: Skeleton = SMPL22,
     title: str = "Comparison",
     mesh: bool | None = None,
 ) -> None:
@@ -133,7 +137,7 @@ def write_comparison(
     Args:
         path: file to write.
         rows: (text, motions) of each entry of the page's list; `group` of the motions is not used.
-        fps, skeleton, title, mesh: see `write_html`.
+        title, mesh: see `write_html`.
 
     Raises:
         ValueError: see `write_html`.
@@ -142,8 +146,9 @@ def write_comparison(
     for text, members in rows:
         known[text] += 1
         group = text if known[text] == 1 else f"{text} ({known[text]})"
-        motions += [replace(_from_origin(motion, skeleton), group=group) for motion in members]
-    write_html(path, motions, fps=fps, skeleton=skeleton, title=title, mesh=mesh)
+        given = [member if isinstance(member, PageMotion) else PageMotion(member) for member in members]
+        motions += [replace(_from_origin(entry), group=group) for entry in given]
+    write_html(path, motions, title=title, mesh=mesh)
 
 
 def json_for_script(value: Any) -> str:
@@ -152,48 +157,48 @@ def json_for_script(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _body(pack: Pack, motion: ViewerMotion, fps: float, *, must: bool) -> dict[str, Any] | None:
+def _body(pack: Pack, entry: PageMotion, *, must: bool) -> dict[str, Any] | None:
     """The body of one motion; None where there can be none and it need not be."""
     try:
-        return add_body(pack, checked_joints3d(motion.joints3d, SMPL22), fps=fps, convention=motion.convention)
+        return add_body(pack, entry.motion)
     except ValueError as error:
         if must:
             raise
-        log.warning("The page shows '%s' as a skeleton only: %s", motion.caption, error)
+        log.warning("The page shows '%s' as a skeleton only: %s", entry.title, error)
         return None
 
 
-def _item(pack: Pack, motion: ViewerMotion, fps: float, skeleton: Skeleton) -> dict[str, Any]:
+def _item(pack: Pack, entry: PageMotion) -> dict[str, Any]:
     """One motion, for the page."""
-    joints = checked_joints3d(motion.joints3d, skeleton)
+    motion, views = entry.motion, entry.shown_views
+    joints = motion.array()
     return {
-        "caption": str(motion.caption),
-        "fps": fps if motion.fps is None else checked_fps(motion.fps),
-        "facing": round(facing_angle(joints, skeleton), 5),
+        "caption": entry.title,
+        "fps": motion.fps,
+        "facing": round(facing_angle(joints, motion.skeleton), 5),
         "joints": pack.add(joints, step=_STEP),
         "body": None,
-        "views": None if motion.views is None else add_views(pack, motion.views, len(joints), skeleton),
+        "views": None if views is None else add_views(pack, views, len(joints), motion.skeleton),
     }
 
 
-def _entries(motions: Sequence[ViewerMotion]) -> list[dict[str, Any]]:
+def _entries(motions: Sequence[PageMotion]) -> list[dict[str, Any]]:
     """Entries of the page's list, in the order in which their first motions come: captions and motion numbers."""
     entries: dict[Any, dict[str, Any]] = {}
     for number, motion in enumerate(motions):
-        caption = motion.caption if motion.group is None else motion.group
+        caption = motion.title if motion.group is None else motion.group
         key = number if motion.group is None else motion.group
         entries.setdefault(key, {"caption": str(caption), "motions": []})["motions"].append(number)
     return list(entries.values())
 
 
-def _from_origin(motion: ViewerMotion, skeleton: Skeleton) -> ViewerMotion:
+def _from_origin(entry: PageMotion) -> PageMotion:
     """The same motion, with its cameras, turned and moved so that it starts over the origin, facing +z."""
-    joints = torch.from_numpy(checked_joints3d(motion.joints3d, skeleton))
-    turn = facing_transform(joints[0], skeleton)
-    views = motion.views
+    motion, views = entry.motion, entry.views
+    turn = facing_transform(torch.from_numpy(motion.array())[0], motion.skeleton)
     if views is not None and views.T_w2c is not None:
         views = replace(views, T_w2c=torch.as_tensor(views.T_w2c).double() @ invert_rigid(turn.double()))
-    return replace(motion, joints3d=joints @ turn[:3, :3].mT + turn[:3, 3], views=views)
+    return replace(entry, motion=transformed(motion, turn), views=views)
 
 
 def _style(skeleton: Skeleton) -> dict[str, Any]:

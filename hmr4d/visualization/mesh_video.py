@@ -6,17 +6,15 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hmr4d.body.body_model import Body
 from hmr4d.body.posed_body import PosedBody
-from hmr4d.body.skeleton import SMPL22, Skeleton
-from hmr4d.export.motion_npz import checked_fps, checked_joints3d
-from hmr4d.motion.skinning import pose_after, sinking
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.motion.motion import Motion
+from hmr4d.motion.skinning import drive_body, sinking
 from hmr4d.visualization.figure_style import body_colours, facing_angle
 from hmr4d.visualization.floor_painter import SHADOW_STRENGTH, FloorPainter
 from hmr4d.visualization.mesh_renderer import MeshRenderer
@@ -28,15 +26,12 @@ from hmr4d.visualization.view_camera import ELEVATION, THREE_QUARTER, fit_camera
 
 def write_mesh_video(
     path: str | os.PathLike[str],
-    motions: Sequence[tuple[NDArray[Any], str]],
+    motions: Sequence[Motion],
     *,
-    fps: float,
-    skeleton: Skeleton = SMPL22,
     body: Body | None = None,
     size: tuple[int, int] = (512, 512),
     azimuth: float = THREE_QUARTER,
     renderer: type[MeshRenderer] = MeshRenderer,
-    convention: str | None = None,
 ) -> None:
     """Writes motions on bodies, side by side, as an H.264 mp4 or an animated WebP with one picture per frame.
 
@@ -45,32 +40,28 @@ def write_mesh_video(
 
     Args:
         path: file to write; a name that ends in .webp gives an animated WebP, any other an mp4.
-        motions: (joints3d, caption) pairs; joints3d is (L, 22, 3) metres, world, y up; array or tensor.
-        fps: frames per second of motions and video.
-        skeleton: joint meaning; SMPL22.
+        motions: of SMPL-22 joints, of one rate; captions are their texts.
         body: anyone's; None for the free light body.
         size: (width, height) pixels of each figure's part of the picture, even.
         azimuth: radians from straight in front of the figure towards its left, where the camera stands.
         renderer: what draws the bodies: `MeshRenderer`, or `gl_renderer.GlMeshRenderer`.
-        convention: of the source of the motions, see `body.joint_conventions`.
 
     Raises:
-        ValueError: no motion, joints that do not fit the skeleton or are not finite (names the motion), another
-            skeleton, an unknown convention, a bad fps or a bad size.
+        ValueError: no motion, motions of several rates, joints that are not finite, another skeleton or an unknown
+            convention (names the motion), or a bad size.
     """
     if not motions:
-        raise ValueError("motions is empty but a video needs at least one motion. Pass [(joints3d, caption)].")
-    if skeleton != SMPL22:
-        raise ValueError(f"Skeleton '{skeleton.name}' cannot move a body; give the joints of '{SMPL22.name}'.")
-    fps = checked_fps(fps)
+        raise ValueError("motions is empty but a video needs at least one motion.")
+    fps = motions[0].fps
+    if other := next((motion.fps for motion in motions if motion.fps != fps), None):
+        raise ValueError(f"A video has one frame rate, but motions have {fps:g} and {other:g}. Resample them first.")
     check_video_size(size)
     posed = []
-    for number, (joints3d, caption) in enumerate(motions):
+    for number, motion in enumerate(motions):
         try:
-            joints = torch.from_numpy(checked_joints3d(joints3d, skeleton))
-            posed.append((pose_after(joints, body, fps=fps, convention=convention), caption))
+            posed.append((drive_body(motion, body), motion.text))
         except ValueError as error:
-            raise ValueError(f"Motion {number} ({caption!r}): {error}") from error
+            raise ValueError(f"Motion {number} ({motion.text!r}): {error}") from error
     num_frames = max(p.num_frames for p, _ in posed)
     parts = [
         mesh_frames(p, fps=fps, caption=caption, size=size, azimuth=azimuth, renderer=renderer, num_frames=num_frames)

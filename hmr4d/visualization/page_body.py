@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hmr4d.body.body_model import Body
@@ -14,7 +13,8 @@ from hmr4d.body.light_body import load_light_body
 from hmr4d.body.posed_body import PosedBody
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.export.glb import continued_quats
-from hmr4d.motion.skinning import pose_after, sinking
+from hmr4d.motion.motion import Motion
+from hmr4d.motion.skinning import drive_body, sinking
 from hmr4d.utils import lazy_roma as roma
 from hmr4d.visualization.figure_style import figure_style
 from hmr4d.visualization.page_pack import Pack
@@ -43,14 +43,12 @@ def add_template(pack: Pack) -> dict[str, Any]:
     }
 
 
-def add_body(pack: Pack, joints3d: NDArray[np.float32], *, fps: float, convention: str | None = None) -> dict[str, Any]:
+def add_body(pack: Pack, motion: Motion) -> dict[str, Any]:
     """The light body in a motion.
 
     Args:
         pack: where the numbers go.
-        joints3d: (L, 22, 3) metres, y up.
-        fps: frames per second.
-        convention: of the joints of its source, see `body.joint_conventions`.
+        motion: of SMPL-22 joints.
 
     Returns:
         `rest` (22, 3) joints at rest; `shape` (22 x 4, 3), for each joint the map of the homogeneous template that
@@ -61,7 +59,7 @@ def add_body(pack: Pack, joints3d: NDArray[np.float32], *, fps: float, conventio
     Raises:
         ValueError: a bone has no length, or the convention is unknown.
     """
-    posed = pose_after(torch.from_numpy(joints3d), load_light_body(), fps=fps, convention=convention)
+    posed = drive_body(motion, load_light_body())
     maps, residual = _shape(posed.body)
     turns = continued_quats(roma.rotmat_to_unitquat(posed.rotations).float())
     return {

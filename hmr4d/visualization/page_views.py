@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.export.glb import continued_quats
 from hmr4d.geometry.cameras import invert_rigid
+from hmr4d.motion.motion import Views2D
 from hmr4d.utils import lazy_roma as roma
 from hmr4d.visualization.page_pack import Pack
 
@@ -43,6 +44,16 @@ class ImageViews:
     T_w2c: Any = None
     K: Any = None
     names: Sequence[str] = ()
+
+
+def image_views(views: Views2D) -> ImageViews:
+    """The views of a motion as a page draws them; the first alone where the pictures differ in size."""
+    if views.rig is None:
+        return ImageViews(views.joints2d, names=views.names)
+    sizes = views.rig.size
+    count = len(sizes) if bool((sizes == sizes[0]).all()) else 1
+    rig, (width, height) = views.rig.select(slice(count)), sizes[0].tolist()
+    return ImageViews(views.joints2d[:count], (int(width), int(height)), rig.T_w2c, rig.K, views.names[:count])
 
 
 def add_views(pack: Pack, views: ImageViews, num_frames: int, skeleton: Skeleton) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from hmr4d.body.skeleton import Skeleton
+from hmr4d.motion.motion import Motion
 from hmr4d.utils.files import atomic_path
 from hmr4d.visualization.figure_style import SIDE_COLOURS
 from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, Colour, load_font
@@ -53,22 +53,19 @@ class PlanPath:
     """Someone on the plan.
 
     Attributes:
-        joints3d: (L, J, 3) metres, y up.
-        skeleton: joint meaning.
+        motion: where they went.
         contacts: (L, C) bool of the skeleton's contact joints, or None.
         name: written at the start.
     """
 
-    joints3d: NDArray[np.float32]
-    skeleton: Skeleton
+    motion: Motion
     contacts: NDArray[np.bool_] | None = None
     name: str = ""
 
 
 def write_plan_view(
-    path: str | os.PathLike[str], people: Sequence[PlanPath], cameras: Sequence[PlanCamera], *, fps: float,
-    title: str = "",
-) -> None:  # fmt: skip
+    path: str | os.PathLike[str], people: Sequence[PlanPath], cameras: Sequence[PlanCamera], *, title: str = ""
+) -> None:
     """Writes a PNG of the floor seen from above, camera headings upwards (-z up, x to the right), a metre grid.
 
     Paths of the roots grow stronger with time and have a dot every second. Footprints are where contact joints rest, in
@@ -78,7 +75,6 @@ def write_plan_view(
         path: file to write.
         people: one or more.
         cameras: the first is the one that observed.
-        fps: frames per second of the motions.
         title: written on top.
 
     Raises:
@@ -92,7 +88,7 @@ def write_plan_view(
             plan.wedge(camera)
     plan.grid()
     for number, person in enumerate(people):
-        plan.person(person, _PERSON_COLOURS[number % len(_PERSON_COLOURS)], fps, are_sides_told=len(people) == 1)
+        plan.person(person, _PERSON_COLOURS[number % len(_PERSON_COLOURS)], are_sides_told=len(people) == 1)
     for camera in cameras:
         plan.camera(camera)
     picture = plan.finish(title, ", left blue, right orange" if len(people) == 1 else "")
@@ -159,19 +155,19 @@ class _Plan:
             spot = (u, v + (8 if below else -8) * _OVER)
             self.draw.text(spot, camera.name, font=self.font, fill=INK, anchor="ma" if below else "mb")
 
-    def person(self, person: PlanPath, colour: Colour, fps: float, *, are_sides_told: bool) -> None:
-        root = _root(person)
+    def person(self, person: PlanPath, colour: Colour, *, are_sides_told: bool) -> None:
+        root, joints3d, skeleton = _root(person), person.motion.array(), person.motion.skeleton
         if person.contacts is not None:
-            for column, joint in enumerate(person.skeleton.contact_joints):
-                side = person.skeleton.joint_names[joint].split("_")[0]
+            for column, joint in enumerate(skeleton.contact_joints):
+                side = skeleton.joint_names[joint].split("_")[0]
                 print_colour = SIDE_COLOURS.get(side, INK) if are_sides_told else colour
-                for u, v in self.place(person.joints3d[person.contacts[:, column], joint][:, [0, 2]]):
+                for u, v in self.place(joints3d[person.contacts[:, column], joint][:, [0, 2]]):
                     self._dot(u, v, 2.2, _faded(print_colour, 0.45))
         spots = self.place(root)
         for frame in range(len(spots) - 1):
             strength = 0.35 + 0.65 * frame / max(len(spots) - 2, 1)
             self.draw.line([spots[frame], spots[frame + 1]], fill=_faded(colour, strength), width=3 * _OVER)
-        for frame in range(0, len(spots), max(round(fps), 1)):
+        for frame in range(0, len(spots), max(round(person.motion.fps), 1)):
             self._dot(*spots[frame], 4.0, colour)
         self._dot(*spots[0], 7.0, PAPER, colour)
         self._dot(*spots[-1], 7.0, colour)
@@ -193,7 +189,7 @@ class _Plan:
 
 
 def _root(person: PlanPath) -> NDArray[np.floating]:
-    return person.joints3d[:, list(person.skeleton.root_joints)].mean(1)[:, [0, 2]]
+    return person.motion.array()[:, list(person.motion.skeleton.root_joints)].mean(1)[:, [0, 2]]
 
 
 def _centre(camera: PlanCamera) -> NDArray[np.float64]:

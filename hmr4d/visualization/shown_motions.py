@@ -8,18 +8,18 @@ import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hmr4d.body.joint_conventions import convention_of
-from hmr4d.body.skeleton import SMPL22
+from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.stance import body_height, points_by_name
 from hmr4d.export.bvh import UNITS, side_file
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.export.saved_motions import SavedMotions
+from hmr4d.motion.motion import Motion, joints_tensor
 from hmr4d.motion_files.bvh import read_bvh
 from hmr4d.motion_files.source_frame import METRES_PER_UNIT, import_doubts, likely_unit, source_fps, turned_y_up
 from hmr4d.utils.files import is_shown
@@ -36,31 +36,42 @@ _UNIT_OF = {name: unit for unit, (name, _, _) in UNITS.items()}  # as files besi
 
 @dataclass(frozen=True)
 class ShownMotion:
-    """A motion to draw.
+    """A motion and how it is drawn.
 
     Attributes:
         name: of the file.
-        text: what the motion shows; empty when unknown.
-        joints3d: (L, J, 3) metres, y up.
-        fps: frames per second.
+        motion: what is drawn; finite.
         bones: pairs of joints.
         sides: "left", "right" or "centre" for each bone.
-        is_smpl22: the joints are those of SMPL-22, so that a body can follow them.
-        convention: of the joints, see `joint_conventions`.
     """
 
     name: str
-    text: str
-    joints3d: NDArray[np.float32]
-    fps: float
+    motion: Motion
     bones: tuple[tuple[int, int], ...]
     sides: tuple[str, ...]
-    is_smpl22: bool
-    convention: str | None = None
+
+    @cached_property
+    def joints3d(self) -> NDArray[np.float32]:
+        """(L, J, 3) metres, y up."""
+        return self.motion.array()
+
+    @property
+    def text(self) -> str:
+        """What the motion shows; empty when unknown."""
+        return self.motion.text
+
+    @property
+    def fps(self) -> float:
+        return self.motion.fps
+
+    @property
+    def is_smpl22(self) -> bool:
+        """The joints are those of SMPL-22, so that a body can follow them."""
+        return self.motion.skeleton.name == SMPL22.name
 
     @property
     def num_frames(self) -> int:
-        return len(self.joints3d)
+        return self.motion.num_frames
 
     @property
     def seconds(self) -> float:
@@ -152,12 +163,8 @@ def read_motion(
     else:
         motion = load_motion_npz(path)
     style = figure_style(motion.skeleton)
-    is_smpl22 = motion.skeleton.name == SMPL22.name
     name = f"{path.parent.name}/{path.stem}" if path.parent.name.startswith("repeat_") else path.stem
-    return ShownMotion(
-        name, motion.text, motion.joints3d, motion.fps, style.bones, style.bone_sides, is_smpl22,
-        convention_of(motion.metadata) if is_smpl22 else None,
-    )  # fmt: skip
+    return ShownMotion(name, motion, style.bones, style.bone_sides)
 
 
 @lru_cache(maxsize=4)
@@ -182,11 +189,12 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
     if set(SMPL22.joint_names) == set(clip.joint_names):
         order = [clip.joint_names.index(name) for name in SMPL22.joint_names]
         style = figure_style(SMPL22)
-        joints = joints3d[:, order].astype(np.float32)
-        return ShownMotion(path.stem, text, joints, fps, style.bones, style.bone_sides, is_smpl22=True)
-    bones = tuple((parent, joint) for joint, parent in enumerate(clip.parents) if parent >= 0)
-    sides = tuple(side_of(clip.joint_names[joint]) for _, joint in bones)
-    return ShownMotion(path.stem, text, joints3d.astype(np.float32), fps, bones, sides, is_smpl22=False)
+        return ShownMotion(
+            path.stem, Motion(joints_tensor(joints3d[:, order]), fps, SMPL22, text), style.bones, style.bone_sides
+        )
+    skeleton = Skeleton(path.name, tuple(clip.joint_names), tuple(clip.parents), ())
+    sides = tuple(side_of(clip.joint_names[joint]) for _, joint in skeleton.bones)
+    return ShownMotion(path.stem, Motion(joints_tensor(joints3d), fps, skeleton, text), skeleton.bones, sides)
 
 
 def _facts_beside(path: Path) -> dict[str, object]:

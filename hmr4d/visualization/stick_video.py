@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import Skeleton
-from hmr4d.export.motion_npz import checked_fps, checked_joints3d
+from hmr4d.motion.motion import Motion
 from hmr4d.visualization.figure_style import facing_angle, figure_style
 from hmr4d.visualization.pixels import Pixels
 from hmr4d.visualization.stick_renderer import StickRenderer
@@ -21,29 +20,24 @@ from hmr4d.visualization.view_camera import ELEVATION, THREE_QUARTER, ViewCamera
 
 def write_stick_video(
     path: str | os.PathLike[str],
-    joints3d: NDArray[Any],
+    motion: Motion,
     *,
-    fps: float,
-    skeleton: Skeleton,
-    caption: str = "",
     size: tuple[int, int] = (512, 512),
 ) -> None:
     """Writes one motion as an H.264 mp4 with one picture per frame.
 
     Args:
         path: file to write.
-        joints3d: (L, J, 3) metres, world, y up; array or tensor.
-        fps: frames per second of motion and video.
-        skeleton: joint meaning of axis J.
-        caption: written on top, wrapped to three lines.
+        motion: of any skeleton; its text is written on top, wrapped to three lines.
         size: (width, height) pixels, even.
 
     Raises:
-        ValueError: joints that do not fit the skeleton or are not finite, a bad fps or a bad size.
+        ValueError: joints that are not finite, or a bad size.
     """
-    joints = checked_joints3d(joints3d, skeleton)
-    fps = checked_fps(fps)
-    write_mp4(path, video_frames(joints, fps=fps, skeleton=skeleton, caption=caption, size=size), fps=fps, size=size)
+    frames = video_frames(
+        motion.array(), fps=motion.fps, skeleton=motion.skeleton, caption=motion.text, size=size
+    )  # fmt: skip
+    write_mp4(path, frames, fps=motion.fps, size=size)
 
 
 def video_frames(

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from hmr4d.body.posed_body import PosedBody
-from hmr4d.motion.skinning import pose_after
+from hmr4d.motion.skinning import drive_body
 from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.files import write_text
 from hmr4d.visualization.figure_style import SIDE_COLOURS
@@ -147,8 +147,7 @@ class Figure:
     def show_mesh(self, visible: bool) -> None:
         """Shows or hides the body; it is made when it is first asked for. Motions of other skeletons have none."""
         if visible and self._mesh is None and self.motion.is_smpl22:
-            joints3d = torch.from_numpy(self.motion.joints3d)
-            posed = pose_after(joints3d, fps=self.motion.fps, convention=self.motion.convention)
+            posed = drive_body(self.motion.motion)
             world, joints = posed.body.joint_transforms(posed.rotations, posed.translation)
             self._turns = roma.rotmat_to_unitquat(world)[..., [3, 0, 1, 2]].float().numpy()
             self._places = joints.float().numpy()

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hmr4d.body.joint_checks import check_finite
 from hmr4d.body.skeleton import Skeleton
-from hmr4d.export.motion_npz import checked_joints3d
 from hmr4d.geometry.cameras import invert_rigid, square_intrinsics
+from hmr4d.motion.motion import Motion, check_joints_shape
 from hmr4d.representation.views import PATCH, PerspectiveViews
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -62,9 +63,11 @@ class Figure:
     @classmethod
     def _checked(cls, name: str, joints3d: Tensor, skeleton: Skeleton, colours: tuple[Colour, ...]) -> Figure:
         try:
-            return cls(name, checked_joints3d(joints3d, skeleton), colours)
+            check_joints_shape(joints3d, skeleton)
+            check_finite(joints3d, skeleton)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
+        return cls(name, joints3d.detach().to("cpu", torch.float32).numpy(), colours)
 
 
 def safe_name(text: str) -> str:
@@ -220,34 +223,35 @@ def _meshes(figure: Figure, skeleton: Skeleton, bones: Sequence[tuple[int, int]]
 
 
 def motion_figures(
-    text: str, joints3d: Tensor, *, name: str, skeleton: Skeleton, num_frames: int, real: Tensor | None = None,
-    views: Mapping[str, Any] | None = None,
-) -> list[Figure]:  # fmt: skip
+    motion: Motion, *, name: str, num_frames: int, real: Tensor | None = None, views: Mapping[str, Any] | None = None
+) -> list[Figure]:
     """The published figures of a motion.
 
     `01ours_pred ::: <text>` blue (another `name` than ours: magenta), `00gt ::: <text>` green, `02pred` in
     CHAIN_COLOURS, `03view-<i>` red.
 
     Args:
-        joints3d: (L, J, 3) metres, as it shall stand.
+        motion: as it shall stand.
         name: whose motion it is.
         num_frames: cut to or filled up with the last frame.
         real: (L', J, 3) the recorded motion.
-        views: `camera_joints3d` (L, J, 3), `joints2d` (V, L, >=J, 2), `T_w2c` (V, 4, 4) and `is_perspective`, to show
+        views: `camera_joints3d` (L, J, 3), `joints2d` (V, L, J, 2), `T_w2c` (V, 4, 4) and `is_perspective`, to show
             what was lifted.
 
     Raises:
         ValueError: a motion is not finite.
     """
-    colour = BLUE if name == "ours" else MAGENTA
-    figures = [Figure.plain(safe_name(f"01{name}_pred ::: {text}"), fill(joints3d, num_frames), skeleton, colour)]
+    colour, text, skeleton = BLUE if name == "ours" else MAGENTA, motion.text, motion.skeleton
+    figures = [
+        Figure.plain(safe_name(f"01{name}_pred ::: {text}"), fill(motion.joints3d, num_frames), skeleton, colour)
+    ]
     if real is not None:
         figures.append(Figure.plain(safe_name(f"00gt ::: {text}"), fill(real, num_frames), skeleton, GREEN))
     if views is not None:
         figures.append(Figure.by_chain("02pred", fill(views["camera_joints3d"], num_frames), skeleton))
         planes = points_before_cameras(
-            views["joints2d"][..., : skeleton.num_joints, :], views["T_w2c"], is_perspective=views["is_perspective"]
-        )
+            views["joints2d"], views["T_w2c"], is_perspective=views["is_perspective"]
+        )  # fmt: skip
         figures += [
             Figure.plain(f"03view-{i}", fill(plane, num_frames), skeleton, RED) for i, plane in enumerate(planes)
         ]

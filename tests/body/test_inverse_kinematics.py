@@ -12,7 +12,8 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from hmr4d.body import inverse_kinematics
-from hmr4d.body.inverse_kinematics import clip_rest_joints, posed_joints, solve_pose
+from hmr4d.body.inverse_kinematics import clip_rest_joints, solve_pose
+from hmr4d.body.kinematics import posed_joints
 from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
 

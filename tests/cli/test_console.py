@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmr4d.body.skeleton import SMPL22
 from hmr4d.cli.console import stopped
 from hmr4d.export.motion_npz import save_motion_npz
 from hmr4d.motion.procedural import synthetic_joints
+from tests.motions import as_motion
 
 ROOT = Path(__file__).resolve().parents[2]
 MANY_FRAMES = 6000  # minutes of video
@@ -23,7 +23,7 @@ MANY_FRAMES = 6000  # minutes of video
 
 def test_ctrl_c_ends_in_one_line_and_keeps_what_is_whole(tmp_path: Path) -> None:
     joints3d = np.resize(synthetic_joints("walk", 100, np.random.default_rng(0)), (MANY_FRAMES, 22, 3))
-    save_motion_npz(tmp_path / "walk.npz", joints3d, fps=20.0, skeleton=SMPL22)
+    save_motion_npz(tmp_path / "walk.npz", as_motion(joints3d, fps=20.0))
     out = tmp_path / "out"
     process = subprocess.Popen(
         [sys.executable, "tools/export.py", str(tmp_path / "walk.npz"), "--to", "npz,mp4", "--out", str(out)],

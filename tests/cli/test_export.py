@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmr4d.body.skeleton import SMPL22
 from hmr4d.cli.export import main
 from hmr4d.export.motion_npz import save_motion_npz
 from hmr4d.motion_files.bvh import read_bvh
 from tests.body.smplh_file import write_smplh
 from tests.export.motions import rigid_motion
+from tests.motions import as_motion
 
 
 @pytest.fixture
 def motion(tmp_path: Path) -> Path:
     path = tmp_path / "in" / "000_sways.npz"
-    save_motion_npz(path, rigid_motion(4), fps=20, skeleton=SMPL22, text="sways", metadata={"licence": "CC0"})
+    save_motion_npz(path, as_motion(rigid_motion(4), fps=20, text="sways", metadata={"licence": "CC0"}))
     return path
 
 
@@ -72,7 +72,7 @@ def test_mistakes_are_told_in_one_sentence(
         (tmp_path / name).write_text("")
         assert f"{tmp_path / name}: motion files (.npz) are read" in refused(capsys, motion, tmp_path / name)
     twin = tmp_path / "twin" / motion.name
-    save_motion_npz(twin, rigid_motion(2), fps=20, skeleton=SMPL22)
+    save_motion_npz(twin, as_motion(rigid_motion(2), fps=20))
     assert "would both be" in refused(capsys, motion, twin, "--out", tmp_path / "out")
     (tmp_path / "file").write_text("")
     assert "Choose a folder with --out" in refused(capsys, motion, "--out", tmp_path / "file" / "out")
@@ -82,7 +82,7 @@ def test_mistakes_are_told_in_one_sentence(
 
 
 def test_one_bad_motion_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_motion_npz(tmp_path / "m.npz", rigid_motion(2), fps=20, skeleton=SMPL22)
+    save_motion_npz(tmp_path / "m.npz", as_motion(rigid_motion(2), fps=20))
     with np.load(tmp_path / "m.npz") as archive:
         content = {key: archive[key] for key in archive.files}
     content["joints3d"][1, 3, 0] = np.nan
@@ -95,10 +95,10 @@ def test_bad_motions_are_told_of_and_the_others_written(
     motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     folder = motion.parent
-    save_motion_npz(folder / "a_flat.npz", np.zeros((3, 22, 3)), fps=20, skeleton=SMPL22)
-    save_motion_npz(folder / "b_large.npz", 100 * rigid_motion(3), fps=20, skeleton=SMPL22)
+    save_motion_npz(folder / "a_flat.npz", as_motion(np.zeros((3, 22, 3)), fps=20))
+    save_motion_npz(folder / "b_large.npz", as_motion(100 * rigid_motion(3), fps=20))
     (folder / "c_text.npz").write_text("hello")
-    save_motion_npz(folder / "d_sways.npz", rigid_motion(3), fps=20, skeleton=SMPL22)
+    save_motion_npz(folder / "d_sways.npz", as_motion(rigid_motion(3), fps=20))
     out = tmp_path / "out"
     assert main([str(folder), "--to", "bvh,mp4,html", "--out", str(out)]) == 1
     assert {p.name.split(".")[0] for p in out.iterdir()} == {"000_sways", "d_sways"} and len(list(out.iterdir())) == 8
@@ -112,9 +112,9 @@ def test_bad_motions_are_told_of_and_the_others_written(
 def test_a_motion_with_z_up_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     joints3d = rigid_motion(5)
     joints3d[..., 1] -= joints3d[..., 1].min()
-    save_motion_npz(tmp_path / "y.npz", joints3d, fps=20, skeleton=SMPL22)
+    save_motion_npz(tmp_path / "y.npz", as_motion(joints3d, fps=20))
     turned = np.stack([joints3d[..., 0], -joints3d[..., 2], joints3d[..., 1]], -1)
-    save_motion_npz(tmp_path / "z.npz", turned, fps=20, skeleton=SMPL22)
+    save_motion_npz(tmp_path / "z.npz", as_motion(turned, fps=20))
     assert main([str(tmp_path), "--to", "csv"]) == 0
     (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert warning.startswith(f"{tmp_path / 'z.npz'}: The body stands along z; is z up?")

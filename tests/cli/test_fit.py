@@ -18,9 +18,10 @@ from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.cli import fit
 from hmr4d.engine.callbacks.body_fitter import BodyFitter
 from hmr4d.export.motion_npz import save_motion_npz
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import MotionBatch, Provenance
 from tests.body.smpl_models import write_model
 from tests.body.true_motions import true_motions
+from tests.motions import as_motion
 
 UPRIGHT = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # y up to z up
 
@@ -33,7 +34,7 @@ def motion() -> torch.Tensor:
 
 
 def write_motion(path: Path, joints3d: torch.Tensor) -> Path:
-    save_motion_npz(path, joints3d, fps=30.0, skeleton=SMPL22, text="turns", metadata={"licence": "CC0"})
+    save_motion_npz(path, as_motion(joints3d, fps=30.0, text="turns", metadata={"licence": "CC0"}))
     return path
 
 
@@ -105,7 +106,7 @@ def test_published_command_fits_the_first_ten(tmp_path: Path, monkeypatch: pytes
 
 def test_generated_motions_are_fitted_in_a_run(tmp_path: Path) -> None:
     joints3d = torch.nn.functional.pad(motion()[None].repeat(2, 1, 1, 1), (0, 0, 0, 0, 0, 8))
-    output = MotionOutput(joints3d=joints3d, lengths=torch.tensor([40, 30]), fps=20.0, text=["a turn", "and/or half"])
+    output = MotionBatch(joints3d=joints3d, lengths=torch.tensor([40, 30]), fps=20.0, text=["a turn", "and/or half"])
     callback, batch = BodyFitter(str(tmp_path)), {"seed": torch.tensor([3, 4])}
     callback.on_predict_batch_end(SimpleNamespace(global_rank=0), None, output, batch, 0)  # type: ignore[arg-type]
     files = sorted(tmp_path.iterdir())
@@ -113,7 +114,7 @@ def test_generated_motions_are_fitted_in_a_run(tmp_path: Path) -> None:
     with np.load(files[1], allow_pickle=False) as saved:
         assert saved["poses"].shape == (30, 66)
         plain = saved["poses"]
-    named = replace(output, joint_convention="bandai_namco", about={"licence": "mine"})
+    named = replace(output, joint_convention="bandai_namco", provenance=Provenance(licence="mine"))
     BodyFitter(str(tmp_path / "named")).on_predict_batch_end(SimpleNamespace(global_rank=0), None, named, batch, 0)  # type: ignore[arg-type]
     arrays = dict(np.load(tmp_path / "named" / files[1].name, allow_pickle=False))
     about = json.loads(str(arrays["metadata"]))["metadata"]

@@ -32,7 +32,7 @@ from hmr4d.evaluation.quality_report import markdown
 from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
 from hmr4d.methods.motion2to3.method import METHOD
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, SamplingOptions
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import MotionBatch
 from hmr4d.representation.motion2d import Motion2DCodec
 from hmr4d.utils.files import file_hash
 
@@ -63,7 +63,7 @@ class Playback:
         self.calls += 1
         clips = [self.by_caption[t, round(s * self.fps)] for t, s in zip(texts, seconds, strict=True)]
         joints3d = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
-        return MotionOutput(joints3d, torch.tensor([len(c) for c in clips]), self.fps, list(texts))
+        return MotionBatch(joints3d, torch.tensor([len(c) for c in clips]), self.fps, list(texts))
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +293,7 @@ def test_small_stores_train_their_judge_for_more_epochs(store):
 
 
 def test_motion_that_is_not_finite_is_refused(tmp_path):
-    output = MotionOutput(torch.full((1, 4, 22, 3), math.nan), torch.tensor([4]), 20.0, ["a walk"])
+    output = MotionBatch(torch.full((1, 4, 22, 3), math.nan), torch.tensor([4]), 20.0, ["a walk"])
     with pytest.raises(ValueError, match="not finite"):
         quality_models.write_motions(tmp_path / "x.npz", output)
     assert not list(tmp_path.iterdir())

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmr4d.body.skeleton import SMPL22
 from hmr4d.cli.view import main
 from hmr4d.export.motion_npz import save_motion_npz
+from tests.motions import as_motion
 from tests.visualization.conftest import walking_joints
 
 
 @pytest.fixture
 def motion(tmp_path: Path) -> Path:
-    save_motion_npz(tmp_path / "a.npz", walking_joints(4), fps=20, skeleton=SMPL22, text="walks <b>")
+    save_motion_npz(tmp_path / "a.npz", as_motion(walking_joints(4), fps=20, text="walks <b>"))
     return tmp_path / "a.npz"
 
 

@@ -26,6 +26,7 @@ from hmr4d.data.importers.humanml3d import captions_of
 from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
 from hmr4d.motion_files.joint_maps import BANDAI_NAMCO
 from hmr4d.utils.text_files import decode_text
+from tests.motions import as_motion
 
 LONGEST_SECONDS = 2.0
 _WORDS = (
@@ -89,7 +90,7 @@ def npz_bytes() -> bytes:
     """A small motion file."""
     stream = Path(tempfile.mkstemp(suffix=".npz")[1])
     try:
-        save_motion_npz(stream, np.zeros((3, 22, 3), np.float32), fps=20, skeleton="smpl22", text="stands")
+        save_motion_npz(stream, as_motion(np.zeros((3, 22, 3), np.float32), fps=20, text="stands"))
         return stream.read_bytes()
     finally:
         stream.unlink()

@@ -13,6 +13,7 @@ from hmr4d.data.importers.caption_tables import CaptionTable, read_captions_file
 from hmr4d.data.importers.conversion import Conversion
 from hmr4d.data.store import MotionStore
 from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
+from hmr4d.motion.motion import Motion
 from hmr4d.motion_files.bvh import BvhError
 from hmr4d.motion_files.joint_maps import BANDAI_NAMCO, Between
 from hmr4d.motion_files.source_frame import metres_per_unit
@@ -197,6 +198,7 @@ def test_the_page_says_how_one_file_becomes_a_motion_file(tmp_path, bandai_bvh, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "clip.bvh").write_bytes(bandai_bvh(31, seed=1))
     page = (Path(__file__).parents[2] / "docs" / "motion_format.md").read_text("utf-8")
-    exec(re.findall(r"\*\*BVH\*\*.*?```python\n(.*?)```", page, re.S)[0], {"save_motion_npz": save_motion_npz})
+    names = {"save_motion_npz": save_motion_npz, "Motion": Motion}
+    exec(re.findall(r"\*\*BVH\*\*.*?```python\n(.*?)```", page, re.S)[0], names)
     motion = load_motion_npz("clip.npz")
     assert motion.num_frames == 31 and motion.joints3d[..., 1].min() == 0.0

@@ -12,11 +12,11 @@ import torch
 
 from hmr4d.body.joint_conversion import smpl_to_coco17
 from hmr4d.cli.prepare import main as prepare
-from hmr4d.data.importers.synthetic import synthetic_joints
 from hmr4d.data.store import MotionStore
 from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
 from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.motion.procedural import synthetic_joints
 
 CAPTIONS = ("file,caption\none,a person walks\ntwo,somebody waves\nthree,a man sits down\n"
             "four,she turns left\nfive,he bows\n")  # fmt: skip

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hmr4d.body.skeleton import SMPL22, SMPL24
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.store import MotionStore
 from hmr4d.evaluation.cards import GENERATED, GROUND_TRUTH
 from hmr4d.evaluation.scoring import (
-    Generated,
     PublishedModelProtocol,
     ScoringProtocol,
     StandardProtocol,
@@ -19,6 +19,7 @@ from hmr4d.evaluation.scoring import (
 )
 from hmr4d.evaluation.text_to_motion_data import FrameCuts, Job, RowCuts, ScoredClips, Variety
 from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
+from hmr4d.motion.motion import Motion
 from hmr4d.representation.hml263 import load_statistics
 from tests.data.tiny_store import write_store
 
@@ -57,9 +58,9 @@ def test_real_motion_as_generated_scores_as_real(
 ) -> None:
     clips = ScoredClips(store, cuts=cuts, rules=RULES, repeats=2, variety=Variety(1, 2))
 
-    def load(job: Job) -> Generated:
+    def load(job: Job) -> Motion:
         first, count = clips.excerpt(job.repeat, job.item).rows or (0, 10_000)
-        return Generated(clips.real(job.item)[first : first + count + 1], clips.real_fps)
+        return Motion(clips.real(job.item)[first : first + count + 1], clips.real_fps)
 
     scored = TextToMotionScorer(evaluator, protocol, clips).score(load)
     real, made = scored.rows[GROUND_TRUTH], scored.rows[GENERATED]
@@ -78,9 +79,9 @@ def test_worse_motion_scores_worse(store: MotionStore, evaluator: Evaluator) -> 
     generator = torch.Generator().manual_seed(0)
 
     def score(noise: float) -> float:
-        def load(job: Job) -> Generated:
+        def load(job: Job) -> Motion:
             joints3d = clips.real(job.item)
-            return Generated(joints3d + noise * torch.randn(joints3d.shape, generator=generator), 20.0)
+            return Motion(joints3d + noise * torch.randn(joints3d.shape, generator=generator), 20.0)
 
         value = TextToMotionScorer(evaluator, PublishedModelProtocol(), clips).score(load).rows[GENERATED]["fid"].mean
         assert value is not None
@@ -109,6 +110,11 @@ def test_things_that_do_not_belong_together(store: MotionStore, evaluator: Evalu
             TextToMotionScorer(*parts)
 
 
+def motion_of(joints3d: torch.Tensor) -> Motion:
+    """The motion of 22 or 24 joints."""
+    return Motion(joints3d, 20.0, SMPL24 if joints3d.shape[1] == SMPL24.num_joints else SMPL22)
+
+
 @pytest.mark.parametrize(
     ("joints3d", "message"),
     [
@@ -123,4 +129,4 @@ def test_motions_that_cannot_be_scored_are_named(
     clips = ScoredClips(store, cuts=RowCuts(), rules=RULES)
     scorer = TextToMotionScorer(evaluator, StandardProtocol(), clips)
     with pytest.raises(ValueError, match=message):
-        scorer.score(lambda job: Generated(clips.real(job.item)[:10] if joints3d is None else joints3d, 20.0))
+        scorer.score(lambda job: motion_of(clips.real(job.item)[:10] if joints3d is None else joints3d))

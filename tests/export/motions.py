@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from hmr4d.body.inverse_kinematics import posed_joints
+from hmr4d.body.kinematics import posed_joints
 from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
 

@@ -22,6 +22,7 @@ from hmr4d.export.saved_motions import SavedMotions
 from hmr4d.motion_files.bvh import BvhClip, read_bvh
 from tests.export.gltf_reader import Glb
 from tests.export.motions import rest_without, rigid_motion
+from tests.motions import as_motion
 
 
 def _first_of_bvh(clip: BvhClip) -> np.ndarray:
@@ -47,7 +48,8 @@ import numpy as np
 import torch
 torch.set_num_threads(1)
 from tests.export.motions import rigid_motion
-from tests.export.test_all_writers import SMPL22, WRITERS
+from tests.export.test_all_writers import WRITERS
+from tests.motions import as_motion
 
 motion = rigid_motion(20)
 for ending, write in WRITERS.items():
@@ -58,7 +60,7 @@ for ending, write in WRITERS.items():
             os.write(told, b"written")
             signal.pause()
         Path.replace = wait
-        write(Path(sys.argv[1]) / f"m.{ending}", motion, fps=20, skeleton=SMPL22)
+        write(Path(sys.argv[1]) / f"m.{ending}", as_motion(motion))
         os._exit(0)
     os.close(told)
     assert os.read(ready, 7) == b"written", ending
@@ -84,16 +86,14 @@ def test_what_is_no_motion_is_refused_in_a_sentence_and_leaves_nothing(tmp_path:
         wrongs.append(({"metadata": {"joint_convention": "mars"}}, "known: bandai_namco"))
     for wrong, message in wrongs:
         with pytest.raises(ValueError, match=message):
-            WRITERS[ending](
-                tmp_path / f"m.{ending}", **{"joints3d": rigid_motion(2), "fps": 20, "skeleton": SMPL22, **wrong}
-            )
+            WRITERS[ending](tmp_path / f"m.{ending}", as_motion(**{"joints3d": rigid_motion(2), **wrong}))
         assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("ending", WRITERS)
 def test_one_frame_is_a_motion(tmp_path: Path, ending: str) -> None:
     motion = rigid_motion(5)[2:3]
-    WRITERS[ending](tmp_path / f"m.{ending}", motion, fps=20, skeleton=SMPL22)
+    WRITERS[ending](tmp_path / f"m.{ending}", as_motion(motion, fps=20))
     if ending in READERS:
         np.testing.assert_allclose(READERS[ending](tmp_path / f"m.{ending}"), motion[0], atol=1e-4)
     else:
@@ -107,9 +107,9 @@ def test_bones_without_length_are_refused_by_all_that_turn_bones(
 ) -> None:  # fmt: skip
     motion = rigid_motion(num_frames, rest=rest_without("left_shoulder", "head", "right_wrist"))
     with pytest.raises(ValueError, match="bones to head, left_shoulder, right_wrist have no length"):
-        WRITERS[ending](tmp_path / f"m.{ending}", motion, fps=20, skeleton=SMPL22)
+        WRITERS[ending](tmp_path / f"m.{ending}", as_motion(motion, fps=20))
     with pytest.raises(ValueError, match="have no length"):
-        WRITERS[ending](tmp_path / f"m.{ending}", 0 * motion, fps=20, skeleton=SMPL22)
+        WRITERS[ending](tmp_path / f"m.{ending}", as_motion(0 * motion, fps=20))
     assert not list(tmp_path.iterdir())
 
 
@@ -118,7 +118,7 @@ def test_frames_of_padding_are_borne(tmp_path: Path, ending: str) -> None:
     motion = rigid_motion(6)
     motion[3] = 0.0  # padding that was not cut off
     motion[4, 18] = motion[4, 16]
-    WRITERS[ending](tmp_path / f"m.{ending}", motion, fps=20, skeleton=SMPL22)
+    WRITERS[ending](tmp_path / f"m.{ending}", as_motion(motion, fps=20))
     if ending in READERS:
         np.testing.assert_allclose(READERS[ending](tmp_path / f"m.{ending}"), motion[0], atol=1e-4)
     else:
@@ -129,19 +129,8 @@ def test_frames_of_padding_are_borne(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize("scale", [100, 1000, 0.01])
 def test_what_is_not_in_metres_is_refused_and_leaves_nothing(tmp_path: Path, ending: str, scale: float) -> None:
     with pytest.raises(ValueError, match=r"The bones measure .* metres in all, .* Give joints in metres\."):
-        WRITERS[ending](tmp_path / f"m.{ending}", scale * rigid_motion(3), fps=20, skeleton=SMPL22)
+        WRITERS[ending](tmp_path / f"m.{ending}", as_motion(scale * rigid_motion(3), fps=20))
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("ending", WRITERS)
-def test_a_skeleton_may_be_named(tmp_path: Path, ending: str) -> None:
-    for place, skeleton in (("named", "smpl22"), ("given", SMPL22)):
-        (tmp_path / place).mkdir()
-        WRITERS[ending](tmp_path / place / f"m.{ending}", rigid_motion(3), fps=20, skeleton=skeleton)
-    named, given = ((tmp_path / place / f"m.{ending}").read_bytes() for place in ("named", "given"))
-    assert named == given
-    with pytest.raises(ValueError, match="Unknown skeleton 'smpl'; known: .*'smpl22'"):
-        WRITERS[ending](tmp_path / f"m.{ending}", rigid_motion(3), fps=20, skeleton="smpl")
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -153,7 +142,7 @@ def test_a_place_that_cannot_be_written_to(tmp_path: Path, ending: str) -> None:
         places.append(tmp_path / "closed" / f"m.{ending}")
     for place in places:
         with pytest.raises(OSError):
-            WRITERS[ending](place, rigid_motion(2), fps=20, skeleton=SMPL22)
+            WRITERS[ending](place, as_motion(rigid_motion(2), fps=20))
     assert (tmp_path / "file").read_text() == "in the way"
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["file"]
 
@@ -168,6 +157,6 @@ def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path: Path) -> 
     assert all(name.startswith(".m.") for name in names), names
     assert all(any(name.endswith(Path(f"m.{ending}").suffix) for name in names) for ending in WRITERS)
     whole = tmp_path / "whole.npz"
-    save_motion_npz(whole, rigid_motion(2), fps=20, skeleton=SMPL22)
+    save_motion_npz(whole, as_motion(rigid_motion(2), fps=20))
     assert gather_motions([tmp_path]) == [whole], "what a kill left behind is no motion"
     assert SavedMotions(tmp_path, fps=20, skeleton=SMPL22).files == [whole]

@@ -15,6 +15,7 @@ from hmr4d.data.importers.amass import read_amass
 from hmr4d.export.amass_npz import REST_PELVIS, save_amass_npz
 from tests.body.smplh_file import joints_by_chains, write_smplh
 from tests.export.motions import HEADINGS, heading, rigid_motion, turn
+from tests.motions import as_motion
 
 MILLIMETRE = 1e-3
 
@@ -30,7 +31,7 @@ def test_parameters_pose_the_licensed_model_as_the_motion(tmp_path: Path, degree
     model = load_smplh_joints(write_smplh(tmp_path, "neutral") / "smplh" / "neutral" / "model.npz")
     rest = model.template[:22]
     motion = rigid_motion(5, root=heading(degrees), rest=rest.numpy())
-    done = save_amass_npz(tmp_path / "m.amass.npz", motion, fps=30, rest_joints=rest)
+    done = save_amass_npz(tmp_path / "m.amass.npz", as_motion(motion, fps=30), rest_joints=rest)
     read = read_amass(tmp_path / "m.amass.npz")
     assert (read.poses.shape, read.fps, read.gender) == ((5, 156), 30, "neutral")
     assert not read.betas.any() and not read.poses[:, 66:].any()
@@ -43,10 +44,10 @@ def test_parameters_pose_the_licensed_model_as_the_motion(tmp_path: Path, degree
 def test_without_a_model_the_file_holds_the_bones_it_was_made_for(tmp_path: Path, root) -> None:
     import roma
 
-    from hmr4d.body.inverse_kinematics import posed_joints
+    from hmr4d.body.kinematics import posed_joints
 
     motion = rigid_motion(5, root=root)
-    save_amass_npz(tmp_path / "m.amass.npz", motion, fps=20, text="sways", metadata={"licence": "CC0"})
+    save_amass_npz(tmp_path / "m.amass.npz", as_motion(motion, fps=20, text="sways", metadata={"licence": "CC0"}))
     with np.load(tmp_path / "m.amass.npz", allow_pickle=False) as archive:
         content = {key: archive[key] for key in archive.files}
     assert {k: v.shape for k, v in content.items()} == {
@@ -65,7 +66,9 @@ def test_without_a_model_the_file_holds_the_bones_it_was_made_for(tmp_path: Path
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'dog' is not known"):
-        save_amass_npz(tmp_path / "m.npz", np.zeros((3, 1, 3)), fps=20, skeleton=Skeleton("dog", ("tail",), (-1,), ()))
+        save_amass_npz(
+            tmp_path / "m.npz", as_motion(np.zeros((3, 1, 3)), fps=20, skeleton=Skeleton("dog", ("tail",), (-1,), ()))
+        )
     with pytest.raises(ValueError, match="no frames"):
-        save_amass_npz(tmp_path / "m.npz", np.zeros((0, SMPL22.num_joints, 3)), fps=20)
+        save_amass_npz(tmp_path / "m.npz", as_motion(np.zeros((0, SMPL22.num_joints, 3)), fps=20))
     assert not list(tmp_path.iterdir())

@@ -17,6 +17,7 @@ from hmr4d.export.bone_names import bone_names, known_bone_names
 from hmr4d.export.bvh import side_file, write_bvh
 from hmr4d.motion_files.bvh import read_bvh
 from tests.export.motions import HEADINGS, heading, right_hand_raised, rigid_motion, turn
+from tests.motions import as_motion
 
 MILLIMETRE = 1e-3
 LYING = turn("x", -90.0)
@@ -63,7 +64,7 @@ def positions(path: Path, bones: str = "smpl") -> np.ndarray:
 @pytest.mark.parametrize("degrees", HEADINGS)
 def test_positions_come_back_in_every_heading(tmp_path: Path, degrees: float) -> None:
     motion = rigid_motion(root=heading(degrees))
-    done = write_bvh(tmp_path / "m.bvh", motion, fps=30, text="sways")
+    done = write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=30, text="sways"))
     assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETRE
     plainly = read_plainly(tmp_path / "m.bvh")
     assert np.abs(np.stack([plainly[n] for n in SMPL22.joint_names], 1) - motion).max() < 0.1 * MILLIMETRE
@@ -73,14 +74,14 @@ def test_positions_come_back_in_every_heading(tmp_path: Path, degrees: float) ->
 @pytest.mark.parametrize("root", [LYING, LYING.inv(), turn("z", 180.0)])
 def test_lying_and_standing_on_the_head(tmp_path: Path, root: Rotation) -> None:
     motion = rigid_motion(root=root)
-    write_bvh(tmp_path / "m.bvh", motion, fps=30)
+    write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=30))
     assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETRE
 
 
 def test_a_reader_from_elsewhere(tmp_path: Path) -> None:
     bvhio = pytest.importorskip("bvhio", reason="bvhio is not installed (requirements_dev.txt)")
     motion = rigid_motion(5, root=heading(180))
-    write_bvh(tmp_path / "m.bvh", motion, fps=30, bones="mixamo")
+    write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=30), bones="mixamo")
     root = bvhio.readAsHierarchy(str(tmp_path / "m.bvh"))
     for frame in range(5):
         root.loadPose(frame)
@@ -90,7 +91,7 @@ def test_a_reader_from_elsewhere(tmp_path: Path) -> None:
 
 
 def test_the_right_hand_stays_the_right_one(tmp_path: Path) -> None:
-    write_bvh(tmp_path / "m.bvh", right_hand_raised(), fps=20, bones="unity")
+    write_bvh(tmp_path / "m.bvh", as_motion(right_hand_raised(), fps=20), bones="unity")
     read = read_plainly(tmp_path / "m.bvh")
     head, right, left = (read[n][0] for n in ("Head", "RightHand", "LeftHand"))
     assert right[0] < -0.1 < 0.1 < left[0]
@@ -101,22 +102,24 @@ def test_the_right_hand_stays_the_right_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bones", known_bone_names())
 def test_names_change_and_nothing_else(tmp_path: Path, bones: str) -> None:
     motion = rigid_motion(3)
-    write_bvh(tmp_path / "own.bvh", motion, fps=20)
-    write_bvh(tmp_path / "other.bvh", motion, fps=20, bones=bones)
+    write_bvh(tmp_path / "own.bvh", as_motion(motion, fps=20))
+    write_bvh(tmp_path / "other.bvh", as_motion(motion, fps=20), bones=bones)
     assert set(read_bvh(tmp_path / "other.bvh").joint_names) == set(bone_names(bones))
     np.testing.assert_array_equal(positions(tmp_path / "other.bvh", bones), positions(tmp_path / "own.bvh"))
 
 
 def test_centimetres(tmp_path: Path) -> None:
     motion = rigid_motion(3)
-    write_bvh(tmp_path / "m.bvh", motion, fps=20, units="cm")
+    write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=20), units="cm")
     assert np.abs(positions(tmp_path / "m.bvh") / 100 - motion).max() < 0.1 * MILLIMETRE
     assert json.loads(side_file(tmp_path / "m.bvh").read_text())["units"] == "centimetres"
 
 
 @pytest.mark.parametrize("fps", [20, 29.97, 120])
 def test_rate_and_facts(tmp_path: Path, fps: float) -> None:
-    write_bvh(tmp_path / "m.bvh", rigid_motion(2), fps=fps, text="läuft", metadata={"licence": "CC0", "seed": 3})
+    write_bvh(
+        tmp_path / "m.bvh", as_motion(rigid_motion(2), fps=fps, text="läuft", metadata={"licence": "CC0", "seed": 3})
+    )
     assert read_bvh(tmp_path / "m.bvh").fps == pytest.approx(fps, rel=1e-6)
     facts = json.loads((tmp_path / "m.bvh.json").read_text("utf-8"))
     assert facts["residual"].pop("largest_mm") < 0.1
@@ -129,13 +132,13 @@ def test_rate_and_facts(tmp_path: Path, fps: float) -> None:
 
 def test_one_frame(tmp_path: Path) -> None:
     motion = rigid_motion(5)[2:3]
-    write_bvh(tmp_path / "m.bvh", motion, fps=20)
+    write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=20))
     assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETRE
 
 
 def test_bones_that_stretch_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     motion = rigid_motion(41) + np.random.default_rng(0).normal(scale=0.006, size=(41, 22, 3)).astype(np.float32)
-    done = write_bvh(tmp_path / "m.bvh", motion, fps=20)
+    done = write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=20))
     distance = np.linalg.norm(positions(tmp_path / "m.bvh") - motion, axis=-1)
     assert distance.max() == pytest.approx(done.largest, abs=1e-4) and done.largest > 10 * MILLIMETRE
     assert distance.mean() == pytest.approx(done.mean, abs=1e-4)
@@ -150,7 +153,7 @@ def test_curves_go_on_through_full_turns(tmp_path: Path, axis: str) -> None:
     still = np.repeat(rigid_motion(1), 90, 0)
     turns = turn(axis, np.linspace(0, 720, 90)).as_matrix()
     motion = np.einsum("lij,lkj->lki", turns, still - still[:, :1]).astype(np.float32)
-    write_bvh(tmp_path / "m.bvh", motion, fps=20)
+    write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=20))
     clip = read_bvh(tmp_path / "m.bvh")
     below = clip.motion[:, 6:]
     assert np.abs(np.diff(below, axis=0)).max() < 0.1, "only the root turns"
@@ -181,10 +184,10 @@ def test_continued_angles_are_the_same_rotations() -> None:
 
 def test_blocks_leave_no_seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     motion = rigid_motion(23, root=turn("y", np.linspace(0, 900, 23)))
-    write_bvh(tmp_path / "whole.bvh", motion, fps=20)
+    write_bvh(tmp_path / "whole.bvh", as_motion(motion, fps=20))
     monkeypatch.setattr(bvh, "FRAMES_PER_BLOCK", 5)
     monkeypatch.setattr(inverse_kinematics, "FRAMES_AT_ONCE", 4)
-    write_bvh(tmp_path / "blocks.bvh", motion, fps=20)
+    write_bvh(tmp_path / "blocks.bvh", as_motion(motion, fps=20))
     whole, blocks = (read_bvh(tmp_path / f"{n}.bvh").motion for n in ("whole", "blocks"))
     np.testing.assert_allclose(blocks, whole, atol=2e-4)
 
@@ -200,7 +203,9 @@ def test_what_is_no_motion_is_refused_and_leaves_nothing(tmp_path: Path) -> None
         ({"metadata": {"a": object()}}, "JSON"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
-            write_bvh(tmp_path / "m.bvh", **{"joints3d": rigid_motion(2), "fps": 20, **wrong})  # type: ignore[arg-type]
+            options = {name: wrong[name] for name in ("units", "bones") if name in wrong}
+            about = {name: value for name, value in wrong.items() if name not in options}
+            write_bvh(tmp_path / "m.bvh", as_motion(**{"joints3d": rigid_motion(2), **about}), **options)
         assert not list(tmp_path.iterdir())
 
 
@@ -210,5 +215,5 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(bvh, "write_rows", stop)
     with pytest.raises(KeyboardInterrupt):
-        write_bvh(tmp_path / "m.bvh", rigid_motion(2), fps=20)
+        write_bvh(tmp_path / "m.bvh", as_motion(rigid_motion(2), fps=20))
     assert not list(tmp_path.iterdir())

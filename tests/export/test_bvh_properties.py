@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from hmr4d.body.inverse_kinematics import posed_joints
+from hmr4d.body.kinematics import posed_joints
 from hmr4d.body.loading import load_body
 from hmr4d.export.bone_names import bone_names, known_bone_names
 from hmr4d.export.bvh import continued, side_file, write_bvh
 from hmr4d.motion_files.bvh import read_bvh
+from tests.motions import as_motion
 from tests.strategies import seeds, tensors
 
 METRES_PER_UNIT = {"m": 1.0, "cm": 0.01}
@@ -43,7 +44,7 @@ def test_written_motion_is_read_back(
     bones: str, units: str,
 ) -> None:  # fmt: skip
     path, motion = tmp_path_factory.mktemp("bvh") / "m.bvh", tumbling(seed, num_frames, bend)
-    done = write_bvh(path, motion, fps=fps, text=text, bones=bones, units=units)
+    done = write_bvh(path, as_motion(motion, fps=fps, text=text), bones=bones, units=units)
     clip = read_bvh(path)
     order = [clip.joint_names.index(name) for name in bone_names(bones)]
     read = clip.forward_kinematics()[:, order] * METRES_PER_UNIT[units]

@@ -14,12 +14,15 @@ from hmr4d.body.body_model import Body
 from hmr4d.body.joint_conventions import METADATA_KEY, rest_in_convention
 from hmr4d.body.light_body import stick_body
 from hmr4d.body.loading import load_body
+from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.export.bone_names import bone_names
-from hmr4d.export.glb import continued_quats, vertex_normals, write_glb, write_posed_glb
+from hmr4d.export.glb import continued_quats, vertex_normals, write_glb
+from hmr4d.motion.motion import Motion
 from tests.body.smpl_models import write_model
 from tests.export.gltf_reader import Glb
+from tests.motions import as_motion
 from tests.visualization.conftest import walking_joints
 
 FPS = 30.0
@@ -47,7 +50,7 @@ def moving(body: Body, num_frames: int = 12, seed: int = 0) -> tuple[torch.Tenso
 @pytest.mark.parametrize("heading", range(0, 360, 45))
 def test_joints_come_back_in_every_heading_and_on_their_sides(tmp_path: Path, heading: int) -> None:
     joints3d = turned(walking_joints(10), heading)
-    write_glb(tmp_path / "walk.glb", joints3d, fps=FPS, skeleton=SMPL22)
+    write_glb(tmp_path / "walk.glb", as_motion(joints3d, fps=FPS))
     glb = Glb(tmp_path / "walk.glb")
     assert glb.joint_names == list(SMPL22.joint_names)
     for frame in range(10):
@@ -66,7 +69,8 @@ def test_joints_come_back_in_every_heading_and_on_their_sides(tmp_path: Path, he
 def test_mesh_and_joints_are_those_of_the_body(tmp_path: Path, name: str) -> None:
     body = load_body(name)
     rotations, translation = moving(body)
-    write_posed_glb(tmp_path / "body.glb", body, rotations, translation, fps=FPS, text="turns")
+    pose = Pose(name, rotations, translation, body.rest_joints)
+    write_glb(tmp_path / "body.glb", Motion(pose.joints(), FPS, pose=pose), body=body)
     glb = Glb(tmp_path / "body.glb")
     for frame in range(len(rotations)):
         expected = body.pose(rotations[frame], translation[frame])
@@ -79,7 +83,7 @@ def test_mesh_and_joints_are_those_of_the_body(tmp_path: Path, name: str) -> Non
 
 def test_the_mesh_stays_on_the_joints_of_a_motion(tmp_path: Path) -> None:
     joints3d = turned(walking_joints(6), 180)
-    write_glb(tmp_path / "walk.glb", joints3d, fps=FPS)
+    write_glb(tmp_path / "walk.glb", as_motion(joints3d, fps=FPS))
     glb = Glb(tmp_path / "walk.glb")
     vertices, mesh = glb.vertices(3 / FPS), glb.primitive
     for joint, name in enumerate(SMPL22.joint_names):
@@ -94,7 +98,7 @@ def test_motion_of_a_known_source_rests_as_the_source_does(tmp_path: Path) -> No
     joints3d = (rest - rest[SMPL22.index("left_foot")] * torch.tensor([0.0, 1.0, 0.0])).repeat(5, 1, 1).numpy()
     bent = {}
     for name, metadata in (("as_such", {}), ("known", {METADATA_KEY: "bandai_namco"})):
-        write_glb(tmp_path / f"{name}.glb", joints3d, fps=FPS, metadata=metadata)
+        write_glb(tmp_path / f"{name}.glb", as_motion(joints3d, fps=FPS, metadata=metadata))
         glb = Glb(tmp_path / f"{name}.glb")
         np.testing.assert_allclose(glb.joints(2 / FPS), joints3d[2], atol=1e-4)
         assert abs(glb.vertices(0.0)[:, 1].min()) < 0.01
@@ -107,7 +111,7 @@ def test_a_body_with_more_joints_than_the_motion(tmp_path: Path) -> None:
     write_model(tmp_path, "smplh")
     body = load_smpl_body("smplh", folder=tmp_path)
     joints3d = walking_joints(4)
-    write_glb(tmp_path / "walk.glb", joints3d, fps=FPS, body=body, bones="mixamo")
+    write_glb(tmp_path / "walk.glb", as_motion(joints3d, fps=FPS), body=body, bones="mixamo")
     glb = Glb(tmp_path / "walk.glb")
     assert len(glb.joint_names) == 52
     assert [glb.joint_names[j] for j in body.smpl22] == list(bone_names("mixamo"))
@@ -116,7 +120,7 @@ def test_a_body_with_more_joints_than_the_motion(tmp_path: Path) -> None:
 
 
 def test_skin_follows_the_rules_of_the_format(tmp_path: Path) -> None:
-    write_glb(tmp_path / "walk.glb", walking_joints(3), fps=FPS)
+    write_glb(tmp_path / "walk.glb", as_motion(walking_joints(3), fps=FPS))
     glb = Glb(tmp_path / "walk.glb")
     mesh = glb.primitive
     np.testing.assert_allclose(mesh["WEIGHTS_0"].sum(1), 1, atol=1e-6)
@@ -133,7 +137,8 @@ def test_skin_follows_the_rules_of_the_format(tmp_path: Path) -> None:
 def test_tracks_take_the_short_way_between_frames(tmp_path: Path) -> None:
     body = stick_body()
     rotations, translation = moving(body, 40)
-    write_posed_glb(tmp_path / "turns.glb", body, rotations, translation, fps=FPS)
+    pose = Pose("stick", rotations, translation, body.rest_joints)
+    write_glb(tmp_path / "turns.glb", Motion(pose.joints(), FPS, pose=pose), body=body)
     glb = Glb(tmp_path / "turns.glb")
     for (_, path), (times, values) in glb.tracks.items():
         np.testing.assert_allclose(times, np.arange(40) / FPS, atol=1e-6)
@@ -153,7 +158,7 @@ def test_signs_are_continued_through_many_turns() -> None:
 
 def test_facts_are_inside(tmp_path: Path) -> None:
     text, about = "läuft </b> 走る", {"seed": 3, "licence": "MIT", "by": ["a"]}
-    blocks = write_glb(tmp_path / "walk.glb", walking_joints(5), fps=29.97, text=text, metadata=about)
+    blocks = write_glb(tmp_path / "walk.glb", as_motion(walking_joints(5), fps=29.97, text=text, metadata=about))
     document = Glb(tmp_path / "walk.glb").json
     facts = document["asset"]["extras"]
     assert (facts["fps"], facts["num_frames"], facts["units"], facts["skeleton"]) == (29.97, 5, "metres", "smpl22")
@@ -165,12 +170,12 @@ def test_facts_are_inside(tmp_path: Path) -> None:
 
 def test_one_frame_is_a_pose(tmp_path: Path) -> None:
     joints3d = walking_joints(1)
-    write_glb(tmp_path / "pose.glb", joints3d, fps=FPS)
+    write_glb(tmp_path / "pose.glb", as_motion(joints3d, fps=FPS))
     np.testing.assert_allclose(Glb(tmp_path / "pose.glb").joints(0.0), joints3d[0], atol=1e-4)
 
 
 def test_size_of_five_seconds(tmp_path: Path) -> None:
-    write_glb(tmp_path / "walk.glb", walking_joints(150, FPS), fps=FPS)
+    write_glb(tmp_path / "walk.glb", as_motion(walking_joints(150, FPS), fps=FPS))
     assert (tmp_path / "walk.glb").stat().st_size < 900_000
 
 
@@ -188,24 +193,18 @@ def test_size_of_five_seconds(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_written_is_refused(tmp_path: Path, change, options: dict, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
-        write_glb(tmp_path / "m.glb", change(walking_joints(3)), **{"fps": FPS, **options})
+        names = {name: options.pop(name) for name in ("bones",) if name in options}
+        write_glb(tmp_path / "m.glb", as_motion(change(walking_joints(3)), **{"fps": FPS, **options}), **names)
     assert not list(tmp_path.iterdir())
 
 
-def test_rotations_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_a_pose_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     body = stick_body()
     rotations, translation = moving(body)
-    for wrong, place, expected in (
-        (rotations[:0], translation[:0], r"shape \(0, 22, 3, 3\)"),
-        (rotations[:, :20], translation, "needs"),
-        (rotations, translation * float("nan"), "not finite"),
-    ):
-        with pytest.raises(ValueError, match=expected):
-            write_posed_glb(tmp_path / "m.glb", body, wrong, place, fps=FPS)
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OSError):
-        write_posed_glb(tmp_path / "file" / "m.glb", body, rotations, translation, fps=FPS)
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    pose = Pose("stick", rotations, translation * float("nan"), body.rest_joints)
+    with pytest.raises(ValueError, match="translation of the pose are not finite"):
+        write_glb(tmp_path / "m.glb", Motion(torch.zeros(len(rotations), 22, 3), FPS, pose=pose), body=body)
+    assert not list(tmp_path.iterdir())
 
 
 def test_normals_of_a_box_point_out_of_its_corners() -> None:
@@ -219,7 +218,7 @@ def test_normals_of_a_box_point_out_of_its_corners() -> None:
 
 def test_other_packages_read_the_file(tmp_path: Path) -> None:
     pygltflib, trimesh = pytest.importorskip("pygltflib"), pytest.importorskip("trimesh")
-    write_glb(tmp_path / "walk.glb", walking_joints(3), fps=FPS, text="walks")
+    write_glb(tmp_path / "walk.glb", as_motion(walking_joints(3), fps=FPS, text="walks"))
     document = pygltflib.GLTF2().load(str(tmp_path / "walk.glb"))
     assert document.asset.extras["text"] == "walks" and len(document.skins[0].joints) == 22
     scene = trimesh.load(tmp_path / "walk.glb")

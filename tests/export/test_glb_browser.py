@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from hmr4d.body.loading import load_body
-from hmr4d.export.glb import write_posed_glb
+from hmr4d.body.pose import Pose
+from hmr4d.export.glb import write_glb
+from hmr4d.motion.motion import Motion
 from tests.export.test_glb import FPS, moving
 from tests.visualization.browser import Browser, find_chromium
 
@@ -73,7 +75,8 @@ def address(tmp_path: Path) -> Iterator[str]:
 def test_three_plays_the_motion(tmp_path: Path, address: str) -> None:
     body = load_body("anny")
     rotations, translation = moving(body)
-    write_posed_glb(tmp_path / "body.glb", body, rotations, translation, fps=FPS, text="turns")
+    pose = Pose("anny", rotations, translation, body.rest_joints)
+    write_glb(tmp_path / "body.glb", Motion(pose.joints(), FPS, text="turns", pose=pose), body=body)
     with Browser(str(find_chromium()), 120) as browser:
         browser.call("Page.navigate", url=address)
         while browser.evaluate("document.documentElement?.dataset.ready") is None:

@@ -9,13 +9,14 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.export import joints_csv
 from hmr4d.export.joints_csv import write_csv
 from tests.export.motions import rigid_motion
+from tests.motions import as_motion
 
 
 def test_positions_times_and_facts_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joints_csv, "FRAMES_PER_BLOCK", 4)
     motion = rigid_motion(10)
     text = 'walks, "slowly" # 走'
-    write_csv(tmp_path / "m.csv", motion, fps=29.97, skeleton=SMPL22, text=text, metadata={"licence": "CC0"})
+    write_csv(tmp_path / "m.csv", as_motion(motion, fps=29.97, text=text, metadata={"licence": "CC0"}))
     with (tmp_path / "m.csv").open(encoding="utf-8") as stream:
         facts = json.loads(stream.readline().removeprefix("# "))
         rows = list(csv.DictReader(stream))
@@ -30,14 +31,14 @@ def test_positions_times_and_facts_come_back(tmp_path: Path, monkeypatch: pytest
 
 def test_numpy_reads_it_at_once(tmp_path: Path) -> None:
     motion = rigid_motion(3)
-    write_csv(tmp_path / "m.csv", motion, fps=20, skeleton=SMPL22)
+    write_csv(tmp_path / "m.csv", as_motion(motion, fps=20))
     table = np.genfromtxt(tmp_path / "m.csv", delimiter=",", skip_header=2)
     np.testing.assert_allclose(table[:, 2:].reshape(3, 22, 3), motion, atol=6e-6)
 
 
 def test_any_skeleton(tmp_path: Path) -> None:
     dog = Skeleton("dog", ("root", "tail"), (-1, 0), ())
-    write_csv(tmp_path / "m.csv", np.array([[[0, 0, 0], [0, 0, -0.4]]]), fps=20, skeleton=dog)
+    write_csv(tmp_path / "m.csv", as_motion(np.array([[[0, 0, 0], [0, 0, -0.4]]]), fps=20, skeleton=dog))
     lines = (tmp_path / "m.csv").read_text("utf-8").splitlines()
     row = "0,0.000000" + ",0.00000" * 5 + ",-0.40000"
     assert lines[1:] == ["frame,time,root_x,root_y,root_z,tail_x,tail_y,tail_z", row]
@@ -47,5 +48,5 @@ def test_not_finite_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     motion = rigid_motion(3)
     motion[1, 4, 2] = np.inf
     with pytest.raises(ValueError, match=r"frame 1, joint 4 \(left_knee\)"):
-        write_csv(tmp_path / "m.csv", motion, fps=20, skeleton=SMPL22)
+        write_csv(tmp_path / "m.csv", as_motion(motion, fps=20))
     assert not list(tmp_path.iterdir())

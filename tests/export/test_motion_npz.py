@@ -7,7 +7,8 @@ import torch
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.export.joints_csv import write_csv
-from hmr4d.export.motion_npz import MOTION_VERSION, load_motion_npz, save_motion_npz
+from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
+from tests.motions import as_motion
 
 
 def joints(num_frames: int = 5) -> np.ndarray:
@@ -26,24 +27,24 @@ def test_round_trip_is_exact(tmp_path, as_tensor):
     array = joints()
     path = tmp_path / "motion.npz"
     given = torch.from_numpy(array).double() if as_tensor else array
-    save_motion_npz(path, given, fps=29.97, skeleton=SMPL22, text="läuft </b> 走る", metadata={"seed": 3, "by": ["a"]})
+    save_motion_npz(path, as_motion(given, fps=29.97, text="läuft </b> 走る", metadata={"seed": 3, "by": ["a"]}))
     motion = load_motion_npz(path)
     np.testing.assert_array_equal(motion.joints3d, array)
-    assert motion.joints3d.dtype == np.float32
+    assert motion.joints3d.dtype == torch.float32
     assert (motion.fps, motion.skeleton, motion.text) == (29.97, SMPL22, "läuft </b> 走る")
-    assert (motion.metadata, motion.version) == ({"seed": 3, "by": ["a"]}, MOTION_VERSION)
+    assert motion.metadata == {"seed": 3, "by": ["a"]} and motion.provenance.seed == 3
     assert (motion.num_frames, motion.seconds) == (5, pytest.approx(5 / 29.97))
 
 
 def test_file_reads_without_this_package(tmp_path):
-    save_motion_npz(tmp_path / "m.npz", joints(), fps=20, skeleton=SMPL22, text="walk")
+    save_motion_npz(tmp_path / "m.npz", as_motion(joints(), fps=20, text="walk"))
     with np.load(tmp_path / "m.npz", allow_pickle=False) as archive:
         assert sorted(archive.files) == ["fps", "joints3d", "metadata", "skeleton", "text", "version"]
         assert (float(archive["fps"]), str(archive["skeleton"]), str(archive["text"])) == (20.0, "smpl22", "walk")
 
 
 def test_name_is_kept_as_given(tmp_path):
-    save_motion_npz(tmp_path / "plain", joints(), fps=20, skeleton=SMPL22)
+    save_motion_npz(tmp_path / "plain", as_motion(joints(), fps=20))
     assert [p.name for p in tmp_path.iterdir()] == ["plain"]
 
 
@@ -58,7 +59,7 @@ def test_name_is_kept_as_given(tmp_path):
 )
 def test_save_refuses_what_is_not_a_motion(tmp_path, given, expected):
     with pytest.raises(ValueError, match=expected):
-        save_motion_npz(tmp_path / "m.npz", given, fps=20, skeleton=SMPL22)
+        save_motion_npz(tmp_path / "m.npz", as_motion(given, fps=20))
     assert not list(tmp_path.iterdir())
 
 
@@ -66,18 +67,18 @@ def test_not_finite_names_frame_and_joint(tmp_path):
     broken = joints()
     broken[3, 20, 1] = np.nan
     with pytest.raises(ValueError, match=r"frame 3, joint 20 \(left_wrist\)"):
-        save_motion_npz(tmp_path / "m.npz", broken, fps=20, skeleton=SMPL22)
+        save_motion_npz(tmp_path / "m.npz", as_motion(broken, fps=20))
 
 
 @pytest.mark.parametrize("fps", [0, -1, float("nan")])
 def test_bad_rate(tmp_path, fps):
     with pytest.raises(ValueError, match="fps"):
-        save_motion_npz(tmp_path / "m.npz", joints(), fps=fps, skeleton=SMPL22)
+        save_motion_npz(tmp_path / "m.npz", as_motion(joints(), fps=fps))
 
 
 def test_metadata_that_json_cannot_hold(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
-        save_motion_npz(tmp_path / "m.npz", joints(), fps=20, skeleton=SMPL22, metadata={"a": object()})
+        save_motion_npz(tmp_path / "m.npz", as_motion(joints(), fps=20, metadata={"a": object()}))
     assert not list(tmp_path.iterdir())
 
 
@@ -102,7 +103,7 @@ def test_plain_npy_is_named_as_such(tmp_path):
 
 def test_damaged_file(tmp_path):
     path = tmp_path / "m.npz"
-    save_motion_npz(path, joints(50), fps=20, skeleton=SMPL22)
+    save_motion_npz(path, as_motion(joints(50), fps=20))
     content = bytearray(path.read_bytes())
     content[200:2000] = bytes(1800)
     path.write_bytes(content)
@@ -126,7 +127,7 @@ def test_damaged_file(tmp_path):
 )
 def test_wrong_content_is_named(tmp_path, changes, expected):
     path = tmp_path / "m.npz"
-    save_motion_npz(path, joints(), fps=20, skeleton=SMPL22)
+    save_motion_npz(path, as_motion(joints(), fps=20))
     rewrite(path, **changes)
     with pytest.raises(ValueError, match=expected):
         load_motion_npz(path)
@@ -144,7 +145,7 @@ def test_the_page_says_how_motions_of_ones_own_are_written(tmp_path, monkeypatch
     again = load_motion_npz("mine.npz")
     np.testing.assert_array_equal(first.joints3d, again.joints3d)
     assert (first.fps, first.text, first.metadata) == (again.fps, again.text, again.metadata) == (30, first.text, {})
-    write_csv("walk.csv", joints(), fps=30, skeleton=SMPL22)
+    write_csv("walk.csv", as_motion(joints(), fps=30))
     exec(from_csv, names)
     np.testing.assert_allclose(load_motion_npz("walk.npz").joints3d, joints(), atol=6e-6)
     assert [f"`{name}`" for name in SMPL22.joint_names] == re.findall(r"`[a-z0-9_]+`", page.split("order:")[1])[:22]

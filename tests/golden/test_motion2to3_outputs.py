@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import torch
 
 from hmr4d.engine.callbacks.result_dumper import ResultDumper
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import MotionBatch
 from tests.golden.vectors import arrays, assert_close, numbered, tensors
 
 
 def test_dumped_files(tmp_path: Path) -> None:
     data, recorded = tensors("dumper.npz"), arrays("dumper.npz")
     clips = numbered(recorded, r"(\d+)/pred")
-    output = MotionOutput(
+    output = MotionBatch(
         joints3d=data["pred_global_motion"],
         lengths=data["length"],
         fps=30.0,

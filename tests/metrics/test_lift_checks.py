@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from hmr4d.body.light_body import load_light_body
-from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rigs import Rig, camera_pose, project
 from hmr4d.metrics.lift_checks import LIMITS, LiftCheck, check_lift, doubts
 from hmr4d.motion.procedural import synthetic_joints
+from tests.motions import as_motion
 
 FPS, FRAMES = 20.0, 80
 REST = load_light_body().rest_joints.double()
@@ -41,9 +41,8 @@ def doubted(joints3d: torch.Tensor, kp2d: torch.Tensor, conf: torch.Tensor | Non
     conf = torch.ones(kp2d.shape[:2]) if conf is None else conf
     statures = told.pop("statures", (torch.full((FRAMES,), 1.7), torch.linspace(5, 7, FRAMES)))
     rig = told.pop("rig", camera())
-    checks = check_lift(
-        joints3d, kp2d, conf, rig, fps=FPS, skeleton=SMPL22, rest_joints=REST, statures=statures, **told
-    )
+    motion = as_motion(joints3d, fps=told.pop("fps", FPS))
+    checks = check_lift(motion, kp2d, conf, rig, rest_joints=REST, statures=statures, **told)
     assert [check.name for check in checks] == list(LIMITS)
     assert all(check.advice for check in doubts(checks))
     return [check.name for check in doubts(checks)]

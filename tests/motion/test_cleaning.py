@@ -18,6 +18,7 @@ from hmr4d.motion.cleaning import clean_motion
 from hmr4d.motion_files.bvh import read_bvh
 from tests.body.people import ANKLES, FPS, PEOPLE, TOES, batch, jump, run, sit, walk, wave
 from tests.export.gltf_reader import Glb
+from tests.motions import as_motion
 
 Make = Callable[[], np.ndarray]
 RNG = np.random.default_rng(0)
@@ -89,11 +90,11 @@ def test_bones_are_constant_and_the_same_left_and_right(make: Make) -> None:
 @pytest.mark.parametrize("convention", [None, "bandai_namco"])
 def test_bvh_and_glb_hold_the_very_motion(make: Make, convention: str | None, tmp_path: Path) -> None:
     made = cleaned(spoilt(make())).astype(np.float32)
-    rigid = write_bvh(tmp_path / "motion.bvh", made, fps=FPS, metadata=convention_facts(convention))
+    rigid = write_bvh(tmp_path / "motion.bvh", as_motion(made, fps=FPS, metadata=convention_facts(convention)))
     clip = read_bvh(tmp_path / "motion.bvh")
     read = clip.forward_kinematics()[:, [clip.joint_names.index(n) for n in SMPL22.joint_names]]
     assert np.linalg.norm(read - made, axis=-1).max() < 1e-3 and rigid.largest < 1e-3
-    write_glb(tmp_path / "motion.glb", made, fps=FPS, metadata=convention_facts(convention))
+    write_glb(tmp_path / "motion.glb", as_motion(made, fps=FPS, metadata=convention_facts(convention)))
     glb = Glb(tmp_path / "motion.glb")
     order = [glb.joint_names.index(n) for n in SMPL22.joint_names]
     for frame in (0, 13, len(made) - 1):

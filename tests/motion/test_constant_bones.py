@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from hmr4d.body.inverse_kinematics import posed_joints, solve_pose
+from hmr4d.body.inverse_kinematics import solve_pose
+from hmr4d.body.kinematics import posed_joints
 from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.motion import constant_bones

@@ -11,7 +11,9 @@ from hmr4d.body.light_body import stick_body
 from hmr4d.body.loading import load_body
 from hmr4d.body.posed_body import FRAMES_OF_MESH, PosedBody
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.motion.skinning import pose_after, sinking
+from hmr4d.motion.motion import Motion
+from hmr4d.motion.skinning import drive_body, sinking
+from tests.motions import as_motion
 
 
 def motion(num_frames: int = 5, turn: float = 0.0) -> torch.Tensor:
@@ -32,12 +34,12 @@ def motion(num_frames: int = 5, turn: float = 0.0) -> torch.Tensor:
 @pytest.mark.parametrize("turn", [0.0, math.pi, -2.0])
 def test_joints_are_those_of_the_motion(turn: float) -> None:
     joints3d = motion(turn=turn)
-    posed = pose_after(joints3d)
+    posed = drive_body(as_motion(joints3d))
     assert float((posed.joints22() - joints3d).norm(dim=-1).max()) < 2e-3
 
 
 def test_meshes_come_one_by_one_as_the_body_makes_them() -> None:
-    posed = pose_after(motion(FRAMES_OF_MESH + 2))
+    posed = drive_body(as_motion(motion(FRAMES_OF_MESH + 2)))
     meshes = list(posed.meshes())
     assert len(meshes) == posed.num_frames == FRAMES_OF_MESH + 2
     last = posed.body.vertices(posed.rotations[-1], posed.translation[-1])
@@ -72,11 +74,16 @@ def standing(convention: str | None, body: Body, height: float = 0.0, turn: floa
 @pytest.mark.parametrize("body", [load_body(), stick_body()], ids=["anny", "stick"])
 def test_soles_stand_on_the_floor_where_toes_do_and_joints_stay(body: Body, convention: str | None) -> None:
     joints3d = standing(convention, body)
-    posed = pose_after(joints3d, body, convention=convention)
+
+    def moved(height: float) -> Motion:
+        shift = torch.tensor([0.0, height, 0.0])
+        return as_motion(joints3d + shift, metadata={"joint_convention": convention})
+
+    posed = drive_body(moved(0.0), body)
     assert float((posed.joints22() - joints3d).norm(dim=-1).max()) < 1e-4
     assert posed.bounds()[:, 0, 1].abs().max() < 2e-3
-    above = pose_after(joints3d + torch.tensor([0.0, 0.5, 0.0]), body, convention=convention)
-    below = pose_after(joints3d - torch.tensor([0.0, 0.5, 0.0]), body, convention=convention)
+    above = drive_body(moved(0.5), body)
+    below = drive_body(moved(-0.5), body)
     for other, shift in ((above, 0.5), (below, -0.5)):  # floors at other heights: not stretched out of shape
         assert other.bounds()[0, 0, 1] == pytest.approx(shift, abs=0.07)
 
@@ -89,7 +96,7 @@ def test_somebody_who_looks_ahead_in_the_source_does_so_in_the_mesh(turn: float)
     own = body.coco17(torch.eye(3).expand(1, 22, 3, 3))[0]
     found = {}
     for convention in (None, "bandai_namco"):
-        posed = pose_after(joints3d, convention=convention)
+        posed = drive_body(as_motion(joints3d, metadata={"joint_convention": convention}))
         points = posed.body.coco17(posed.rotations, posed.translation)[0]
         found[convention] = [(k[0] - k[3:5].mean(0)) / (k[0] - k[3:5].mean(0)).norm() for k in (points, own)]
     (looks, rests), (tilted, _) = found["bandai_namco"], found[None]
@@ -101,4 +108,4 @@ def test_a_motion_that_is_not_finite_is_refused() -> None:
     joints3d = motion()
     joints3d[1, 2] = float("nan")
     with pytest.raises(ValueError, match="finite"):
-        pose_after(joints3d)
+        drive_body(as_motion(joints3d))

@@ -2,15 +2,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmr4d.body.skeleton import SMPL22
 from hmr4d.visualization.contact_sheet import write_contact_sheet
+from tests.motions import as_motion
 
 
 def test_one_row_per_motion(tmp_path, walk):
     path = tmp_path / "sheet.png"
-    write_contact_sheet(
-        path, [(walk, "a walk"), (walk[:3], "short " * 80)], fps=20, skeleton=SMPL22, frames_per_motion=5
-    )
+    motions = [as_motion(walk, text="a walk"), as_motion(walk[:3], text="short " * 80)]
+    write_contact_sheet(path, motions, frames_per_motion=5)
     sheet = Image.open(path)
     assert sheet.format == "PNG"
     pixels = np.asarray(sheet).astype(int)
@@ -25,9 +24,9 @@ def test_errors_name_the_motion(tmp_path, walk):
     broken = walk.copy()
     broken[2, 3] = np.nan
     with pytest.raises(ValueError, match=r"Motion 1 \('b'\).*frame 2, joint 3"):
-        write_contact_sheet(tmp_path / "s.png", [(walk, "a"), (broken, "b")], fps=20, skeleton=SMPL22)
+        write_contact_sheet(tmp_path / "s.png", [as_motion(walk, text="a"), as_motion(broken, text="b")])
     with pytest.raises(ValueError, match="empty"):
-        write_contact_sheet(tmp_path / "s.png", [], fps=20, skeleton=SMPL22)
+        write_contact_sheet(tmp_path / "s.png", [])
     with pytest.raises(ValueError, match="frames_per_motion"):
-        write_contact_sheet(tmp_path / "s.png", [(walk, "a")], fps=20, skeleton=SMPL22, frames_per_motion=0)
+        write_contact_sheet(tmp_path / "s.png", [as_motion(walk)], frames_per_motion=0)
     assert not list(tmp_path.iterdir())

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from hmr4d.body.skeleton import COCO17, SMPL22
-from hmr4d.motion.skinning import pose_after
+from hmr4d.body.skeleton import COCO17
+from hmr4d.motion.skinning import drive_body
 from hmr4d.visualization import html_viewer
-from hmr4d.visualization.html_viewer import ImageViews, ViewerMotion, write_comparison, write_html
+from hmr4d.visualization.html_viewer import ImageViews, PageMotion, write_comparison, write_html
+from tests.motions import as_motion
 
 sys.path.insert(0, str(Path(__file__).parent))
 from pages import NASTY, Saved, ring, turned
@@ -19,13 +19,13 @@ from pages import NASTY, Saved, ring, turned
 @pytest.mark.parametrize("span", [1.0, 25.0, 8000.0])
 def test_joints_are_stored_to_a_fifth_of_a_millimetre(tmp_path, walk, span):
     moved = (walk + np.linspace(-span, span, len(walk), dtype=np.float32)[:, None, None] + 5).astype(np.float32)
-    write_html(tmp_path / "m.html", [(moved, "")], fps=20, mesh=False)
+    write_html(tmp_path / "m.html", [as_motion(moved)], mesh=False)
     assert np.abs(Saved(tmp_path / "m.html").joints() - moved).max() < 0.0002 + span * 1e-7
 
 
 def test_page_is_whole_and_asks_for_nothing(tmp_path, walk):
     path = tmp_path / "m.html"
-    write_html(path, [(walk, NASTY), (walk[:1], "")], fps=20, skeleton=SMPL22, title="<My> title & @@SCRIPT@@")
+    write_html(path, [as_motion(walk, text=NASTY), as_motion(walk[:1])], title="<My> title & @@SCRIPT@@")
     text, saved = path.read_text(encoding="utf-8"), Saved(path)
     assert len(saved.page.scripts) == 3
     assert [m["caption"] for m in saved.data["motions"]] == [NASTY, ""]
@@ -41,10 +41,10 @@ def test_page_is_whole_and_asks_for_nothing(tmp_path, walk):
 
 def test_errors_name_the_motion(tmp_path, walk):
     with pytest.raises(ValueError, match="empty"):
-        write_html(tmp_path / "m.html", [], fps=20, skeleton=SMPL22, title="")
+        write_html(tmp_path / "m.html", [], title="")
     walk[4, 21, 2] = np.nan
     with pytest.raises(ValueError, match=r"Motion 0 \('a'\).*frame 4, joint 21 \(right_wrist\)"):
-        write_html(tmp_path / "m.html", [(walk, "a")], fps=20, skeleton=SMPL22, title="")
+        write_html(tmp_path / "m.html", [as_motion(walk, text="a")], title="")
     assert not list(tmp_path.iterdir())
 
 
@@ -52,7 +52,7 @@ def test_errors_name_the_motion(tmp_path, walk):
 def test_the_stored_body_is_the_posed_one(tmp_path, walk, angle):
     """Skinned here by hand from what the page holds: template, shape of the motion, turns and places."""
     joints = turned(walk[::6], angle, (3, 0, -2)).astype(np.float32)
-    write_html(tmp_path / "m.html", [(joints, "")], fps=20, mesh=True)
+    write_html(tmp_path / "m.html", [as_motion(joints)], mesh=True)
     saved = Saved(tmp_path / "m.html")
     mesh, body = saved.data["mesh"], saved.data["motions"][0]["body"]
     weights = saved.numbers(mesh["weights"])
@@ -66,7 +66,7 @@ def test_the_stored_body_is_the_posed_one(tmp_path, walk, angle):
 
     shaped = blend(saved.numbers(body["shape"]).reshape(22, 4, 3), saved.numbers(mesh["vertices"]))
     shaped = shaped + saved.numbers(body["residual"])
-    posed, rest = pose_after(torch.from_numpy(joints), fps=20), saved.numbers(body["rest"])
+    posed, rest = drive_body(as_motion(joints)), saved.numbers(body["rest"])
     assert np.abs(shaped - posed.body.rest_vertices.numpy()).max() < 0.001
     for frame, vertices in enumerate(posed.meshes()):
         quats = saved.numbers(body["turns"])[frame].reshape(22, 4)
@@ -89,7 +89,7 @@ def test_which_pages_have_a_body(tmp_path, walk, monkeypatch, caplog):
     path = tmp_path / "m.html"
 
     def has_body(*motions, **options) -> list[bool]:
-        write_html(path, [(joints, "a") for joints in motions], fps=20, **options)
+        write_html(path, [as_motion(joints, text="a") for joints in motions], **options)
         data = Saved(path).data
         assert (data["mesh"] is not None) == any(m["body"] for m in data["motions"])
         return [m["body"] is not None for m in data["motions"]]
@@ -107,21 +107,21 @@ def test_which_pages_have_a_body(tmp_path, walk, monkeypatch, caplog):
     assert has_body(broken[:3], walk[:3]) == [False, True]
     assert "skeleton only" in caplog.text
     with pytest.raises(ValueError, match="Motion 0"):
-        write_html(path, [(broken, "")], fps=20, mesh=True)
+        write_html(path, [as_motion(broken)], mesh=True)
 
 
 def test_other_skeletons_have_no_body(tmp_path, walk):
-    write_html(tmp_path / "m.html", [(walk[:, :17], "")], fps=20, skeleton=COCO17)
+    write_html(tmp_path / "m.html", [as_motion(walk[:, :17], skeleton=COCO17)])
     assert Saved(tmp_path / "m.html").data["mesh"] is None
     with pytest.raises(ValueError, match="'coco17' cannot move a body"):
-        write_html(tmp_path / "m.html", [(walk[:, :17], "")], fps=20, skeleton=COCO17, mesh=True)
+        write_html(tmp_path / "m.html", [as_motion(walk[:, :17], skeleton=COCO17)], mesh=True)
 
 
 def test_ten_minutes_take_few_bytes(tmp_path, walk):
     """Smooth and noisy by turns: the noise of a millimetre that captured motion has."""
     rng = np.random.default_rng(0)
     long = np.concatenate([walk] * 600) + rng.normal(0, 0.0005, (18000, 22, 3)).astype(np.float32)
-    write_html(tmp_path / "m.html", [(long, "")], fps=30)
+    write_html(tmp_path / "m.html", [as_motion(long, fps=30)])
     assert (tmp_path / "m.html").stat().st_size < 1_700_000
     assert np.abs(Saved(tmp_path / "m.html").joints() - long).max() < 0.00021
 
@@ -129,7 +129,7 @@ def test_ten_minutes_take_few_bytes(tmp_path, walk):
 def test_views_are_stored_with_their_cameras(tmp_path, walk):
     views = ring(walk)
     views.joints2d[1, 3, 7] = np.nan
-    write_html(tmp_path / "m.html", [ViewerMotion(walk, "a", views=views)], fps=20, mesh=False)
+    write_html(tmp_path / "m.html", [PageMotion(as_motion(walk, text="a"), views=views)], mesh=False)
     saved = Saved(tmp_path / "m.html")
     entry = saved.data["motions"][0]["views"]
     points = saved.numbers(entry["joints2d"]).reshape(len(walk), 3, 22, 2).transpose(1, 0, 2, 3)
@@ -157,13 +157,13 @@ def test_views_are_stored_with_their_cameras(tmp_path, walk):
 def test_views_that_do_not_fit_are_refused(tmp_path, walk, change, message):
     views = ImageViews(**{"joints2d": np.zeros((2, 30, 22, 2)), **change})
     with pytest.raises(ValueError, match=rf"Motion 0 \('a'\).*{message}"):
-        write_html(tmp_path / "m.html", [ViewerMotion(walk, "a", views=views)], fps=20)
+        write_html(tmp_path / "m.html", [PageMotion(as_motion(walk, text="a"), views=views)])
 
 
 def test_a_comparison_starts_every_motion_alike(tmp_path, walk):
     away = turned(walk, 2.5, (4, 0, 1))
-    rows = [("walks", [ViewerMotion(walk, "sample"), ViewerMotion(away, "truth", views=ring(away))])] * 2
-    write_comparison(tmp_path / "m.html", rows, fps=20, mesh=False)
+    rows = [("walks", [as_motion(walk), PageMotion(as_motion(away), "truth", views=ring(away))])] * 2
+    write_comparison(tmp_path / "m.html", rows, mesh=False)
     saved = Saved(tmp_path / "m.html")
     assert np.abs(saved.joints(0) - saved.joints(1)).max() < 0.001
     assert np.abs(saved.joints(1)[0, 0, [0, 2]]).max() < 0.001
@@ -179,11 +179,11 @@ def test_a_comparison_starts_every_motion_alike(tmp_path, walk):
 
 def test_the_convention_of_the_source_reaches_the_body(tmp_path, walk) -> None:
     joints = walk[:3]
-    write_html(tmp_path / "m.html", [ViewerMotion(joints, convention="bandai_namco")], fps=20, mesh=True)
+    write_html(tmp_path / "m.html", [as_motion(joints, metadata={"joint_convention": "bandai_namco"})], mesh=True)
     body = Saved(tmp_path / "m.html")
     rest = body.numbers(body.data["motions"][0]["body"]["rest"])
-    expected = pose_after(torch.from_numpy(joints), fps=20, convention="bandai_namco").body.rest_joints.numpy()
+    expected = drive_body(as_motion(joints, metadata={"joint_convention": "bandai_namco"})).body.rest_joints.numpy()
     assert np.abs(rest - expected).max() < 1e-3
-    assert np.abs(pose_after(torch.from_numpy(joints), fps=20).body.rest_joints.numpy() - rest).max() > 5e-3
+    assert np.abs(drive_body(as_motion(joints)).body.rest_joints.numpy() - rest).max() > 5e-3
     with pytest.raises(ValueError, match="known: bandai_namco"):
-        write_html(tmp_path / "n.html", [ViewerMotion(joints, convention="mars")], fps=20, mesh=True)
+        write_html(tmp_path / "n.html", [as_motion(joints, metadata={"joint_convention": "mars"})], mesh=True)

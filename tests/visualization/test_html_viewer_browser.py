@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.motion.skinning import pose_after
-from hmr4d.visualization.html_viewer import ViewerMotion, write_comparison, write_html
+from hmr4d.motion.skinning import drive_body
+from hmr4d.visualization.html_viewer import PageMotion, write_comparison, write_html
+from tests.motions import as_motion
 
 sys.path.insert(0, str(Path(__file__).parent))
 from browser import Browser, find_chromium
@@ -51,8 +51,8 @@ def differing(one: np.ndarray, other: np.ndarray) -> int:
 
 def test_page_plays_in_a_real_browser(tmp_path, walk, browser):
     path = tmp_path / "motion.html"
-    motions = [(walk, NASTY), (walk[:12] * [-1, 1, 1], "second")]
-    write_html(path, motions, fps=20, skeleton=SMPL22, title="test", mesh=False)
+    motions = [as_motion(walk, text=NASTY), as_motion(walk[:12] * [-1, 1, 1], text="second")]
+    write_html(path, motions, title="test", mesh=False)
     browser.open(path, "#paused")
     js = browser.evaluate
     assert js("document.documentElement.dataset.ready") == "1"
@@ -107,12 +107,12 @@ def test_page_plays_in_a_real_browser(tmp_path, walk, browser):
 def test_the_body_is_drawn_and_moves_with_the_motion(tmp_path, walk, browser):
     path = tmp_path / "m.html"
     joints = turned(walk, np.pi, (1, 0, 2)).astype(np.float32)  # facing away
-    write_html(path, [(joints, "away")], fps=20)
+    write_html(path, [as_motion(joints, text="away")])
     browser.open(path, "#paused")
     js = browser.evaluate
     assert (js("hmr4d.painter"), js("hmr4d.mode")) == ("webgl", "mesh")
     frames = [0, 7, 21]
-    meshes = list(pose_after(torch.from_numpy(joints), fps=20).meshes())
+    meshes = list(drive_body(as_motion(joints)).meshes())
     lift = Saved(path).data["motions"][0]["body"]["lift"]
     js("hmr4d.setTheme('light'); hmr4d.setView(Math.PI, 0.1)")
     pictures = []
@@ -150,9 +150,9 @@ def test_the_body_is_drawn_and_moves_with_the_motion(tmp_path, walk, browser):
 def test_panels_share_camera_and_timeline(tmp_path, walk, browser):
     """The same motion at 10 and at 20 frames a second, one of them elsewhere and facing away."""
     path = tmp_path / "m.html"
-    slow = ViewerMotion(turned(walk[::2], np.pi, (5, 0, 5)), "slow", fps=10)
-    rows = [("walks", [slow, ViewerMotion(walk, "fast")]), ("alone", [ViewerMotion(walk[:10], "one")])]
-    write_comparison(path, rows, fps=20)
+    slow = as_motion(turned(walk[::2], np.pi, (5, 0, 5)), text="slow", fps=10)
+    rows = [("walks", [slow, as_motion(walk, text="fast")]), ("alone", [as_motion(walk[:10], text="one")])]
+    write_comparison(path, rows)
     browser.open(path, "#paused")
     js = browser.evaluate
     js("hmr4d.setTheme('light'); hmr4d.setFrame(14)")
@@ -191,7 +191,7 @@ def test_panels_share_camera_and_timeline(tmp_path, walk, browser):
 
 def test_views_play_beside_the_figure(tmp_path, walk, browser):
     path, views = tmp_path / "m.html", ring(walk)
-    write_html(path, [ViewerMotion(walk, "walk", views=views)], fps=20, mesh=False)
+    write_html(path, [PageMotion(as_motion(walk, text="walk"), views=views)], mesh=False)
     browser.call("Emulation.setDeviceMetricsOverride", width=1000, height=700, deviceScaleFactor=1, mobile=False)
     browser.open(path, "#paused")
     js = browser.evaluate
@@ -243,7 +243,7 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
 
 def test_without_webgl_the_page_draws_on_a_plain_canvas(tmp_path, walk, browser):
     path = tmp_path / "m.html"
-    write_html(path, [ViewerMotion(walk, "walk", views=ring(walk))], fps=20)
+    write_html(path, [PageMotion(as_motion(walk, text="walk"), views=ring(walk))])
     script = browser.call("Page.addScriptToEvaluateOnNewDocument", source=NO_WEBGL)["identifier"]
     try:
         browser.open(path, "#paused")
@@ -269,10 +269,10 @@ def test_everything_fits_on_a_phone(tmp_path, walk, browser):
     rows = [
         (
             "a long caption that goes over a line or two " * 3,
-            [ViewerMotion(walk, "a", views=ring(walk)), ViewerMotion(walk, "b")],
+            [PageMotion(as_motion(walk), "a", views=ring(walk)), as_motion(walk, text="b")],
         )
     ]
-    write_comparison(path, rows, fps=20, mesh=False)
+    write_comparison(path, rows, mesh=False)
     browser.call("Emulation.setDeviceMetricsOverride", width=390, height=780, deviceScaleFactor=2, mobile=True)
     browser.open(path, "#paused")
     js = browser.evaluate

@@ -4,25 +4,25 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from hmr4d.body.loading import load_body
-from hmr4d.motion.skinning import pose_after
+from hmr4d.motion.skinning import drive_body
 from hmr4d.visualization.mesh_video import mesh_frames, write_mesh_video
 from hmr4d.visualization.pixels import to_image
 from hmr4d.visualization.video_file import write_webp
+from tests.motions import as_motion
 from tests.visualization.test_stick_video import coloured, read_video
 
 
 def first_picture(joints3d: np.ndarray, azimuth: float = 0.0) -> np.ndarray:
-    posed = pose_after(torch.from_numpy(joints3d[:1]))
+    posed = drive_body(as_motion(joints3d[:1]))
     return np.asarray(to_image(next(mesh_frames(posed, fps=20, azimuth=azimuth, size=(256, 256)))))[:-24]
 
 
 def test_every_frame_of_both_figures_and_the_shorter_one_waits(tmp_path, walk) -> None:
     path = tmp_path / "walk.mp4"
-    write_mesh_video(path, [(walk[:6], "a walk"), (torch.from_numpy(walk[:3]), "short")], fps=20, size=(128, 128))
+    write_mesh_video(path, [as_motion(walk[:6], text="a walk"), as_motion(walk[:3], text="short")], size=(128, 128))
     meta, frames = read_video(path)
     assert (meta["size"], meta["fps"], len(frames)) == ((256, 128), 20, 6)
     left, right = frames[:, :110, :128].astype(int), frames[:, :110, 128:].astype(int)
@@ -32,7 +32,7 @@ def test_every_frame_of_both_figures_and_the_shorter_one_waits(tmp_path, walk) -
 
 def test_a_webp_name_gives_a_picture_that_loops_with_every_frame_at_its_time(tmp_path, walk) -> None:
     path = tmp_path / "walk.webp"
-    write_mesh_video(path, [(walk[:4], "a walk")], fps=20, size=(128, 128))
+    write_mesh_video(path, [as_motion(walk[:4], text="a walk")], size=(128, 128))
     with Image.open(path) as picture:
         assert (picture.format, picture.size, picture.n_frames, picture.info["loop"]) == ("WEBP", (128, 128), 4, 0)
         frames = []
@@ -58,7 +58,7 @@ def test_left_is_on_the_viewers_right_when_the_figure_faces_us(walk, degrees) ->
 
 
 def test_the_whole_mesh_stays_in_the_frame_and_the_feet_on_the_floor(walk) -> None:
-    posed = pose_after(torch.from_numpy(walk))
+    posed = drive_body(as_motion(walk))
     pictures = [to_image(p) for p in mesh_frames(posed, fps=20, size=(128, 128))]
     assert len(pictures) == len(walk)
     for picture in pictures[::10]:
@@ -67,14 +67,14 @@ def test_the_whole_mesh_stays_in_the_frame_and_the_feet_on_the_floor(walk) -> No
 
 
 def test_bodies_other_than_the_default(tmp_path, walk) -> None:
-    write_mesh_video(tmp_path / "a.mp4", [(walk[:1], "")], fps=20, body=load_body("stick"), size=(64, 64))
+    write_mesh_video(tmp_path / "a.mp4", [as_motion(walk[:1])], body=load_body("stick"), size=(64, 64))
     assert len(read_video(tmp_path / "a.mp4")[1]) == 1
 
 
 def test_the_convention_of_the_source_changes_the_picture(tmp_path, walk) -> None:
     for convention in (None, "bandai_namco"):
         path = tmp_path / f"{convention}.mp4"
-        write_mesh_video(path, [(walk[:1], "")], fps=20, size=(128, 128), convention=convention)
+        write_mesh_video(path, [as_motion(walk[:1], metadata={"joint_convention": convention})], size=(128, 128))
     plain, known = (np.asarray(read_video(tmp_path / f"{c}.mp4")[1][0], int) for c in (None, "bandai_namco"))
     assert np.abs(plain - known).max() > 50, "the head is turned"
 
@@ -83,11 +83,11 @@ def test_bad_input_names_the_motion_and_leaves_no_file(tmp_path, walk) -> None:
     broken = walk.copy()
     broken[2, 3] = np.nan
     with pytest.raises(ValueError, match=r"Motion 1 \('b'\).*frame 2, joint 3"):
-        write_mesh_video(tmp_path / "a.mp4", [(walk, "a"), (broken, "b")], fps=20)
+        write_mesh_video(tmp_path / "a.mp4", [as_motion(walk, text="a"), as_motion(broken, text="b")])
     with pytest.raises(ValueError, match="empty"):
-        write_mesh_video(tmp_path / "a.mp4", [], fps=20)
+        write_mesh_video(tmp_path / "a.mp4", [])
     with pytest.raises(ValueError, match="known: bandai_namco"):
-        write_mesh_video(tmp_path / "a.mp4", [(walk, "a")], fps=20, convention="mars")
+        write_mesh_video(tmp_path / "a.mp4", [as_motion(walk, metadata={"joint_convention": "mars"})])
     with pytest.raises(ValueError, match="even width"):
-        write_mesh_video(tmp_path / "a.mp4", [(walk, "a")], fps=20, size=(127, 128))
+        write_mesh_video(tmp_path / "a.mp4", [as_motion(walk)], size=(127, 128))
     assert not list(tmp_path.iterdir())

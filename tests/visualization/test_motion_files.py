@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from hmr4d.export.motion_npz import load_motion_npz
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import MotionBatch
 from hmr4d.visualization.motion_files import MotionWriter, check_exports, slug
 
 
-def output(texts: list[str]) -> MotionOutput:
+def output(texts: list[str]) -> MotionBatch:
     generator = torch.Generator().manual_seed(0)
     joints3d = torch.rand(len(texts), 6, 22, 3, generator=generator)
-    return MotionOutput(joints3d=joints3d, lengths=torch.tensor([6, 4][: len(texts)]), fps=20.0, text=texts)
+    return MotionBatch(joints3d=joints3d, lengths=torch.tensor([6, 4][: len(texts)]), fps=20.0, text=texts)
 
 
 def test_one_set_of_files_per_prompt_sorted_in_prompt_order(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_files_hold_the_motion_cut_to_its_length_and_where_it_came_from(tmp_path
     writer.write(motions, [(0, 0), (1, 0)], [{"seed": 5}, {"seed": 6}])
     read = load_motion_npz(tmp_path / "001_two.npz")
     assert read.joints3d.shape == (4, 22, 3)
-    torch.testing.assert_close(torch.from_numpy(read.joints3d), motions.motion(1))
+    torch.testing.assert_close(read.joints3d, motions[1].joints3d)
     assert (read.text, read.fps, read.metadata) == ("two", 20.0, {"model": "m", "seed": 6})
 
 
@@ -90,7 +90,7 @@ def test_formats_for_other_programs_and_what_comes_beside_them(tmp_path: Path) -
 
 def test_a_page_plays_the_body_and_the_2d_views_that_the_motion_was_made_of(tmp_path: Path) -> None:
     motions = output(["one", "two"])
-    joints2d = torch.rand(2, 3, 6, 23, 2, generator=torch.Generator().manual_seed(1))  # the last point is the next root
+    joints2d = torch.rand(2, 3, 6, 22, 2, generator=torch.Generator().manual_seed(1))
     writer = MotionWriter(tmp_path, "html")
     writer.write(replace(motions, joints2d=joints2d), [(0, 0), (1, 0)])
     text = (tmp_path / "001_two.html").read_text("utf-8")

@@ -14,6 +14,7 @@ from PIL import Image
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rigs import camera_pose
 from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view
+from tests.motions import as_motion
 
 
 def camera(yaw: float = 0.0, x: float = 0.0, z: float = 0.0, *, is_real: bool = True) -> PlanCamera:
@@ -39,7 +40,7 @@ def test_path_goes_up_and_right_where_the_person_does(tmp_path: Path, walk: np.n
     cameras = [camera(), camera(90, 5, -5, is_real=False)]
     path = tmp_path / "plan.png"
     contacts = np.ones((len(walk), len(SMPL22.contact_joints)), bool)
-    write_plan_view(path, [PlanPath(away, SMPL22, contacts, "a"), PlanPath(aside, SMPL22)], cameras, fps=20, title="t")
+    write_plan_view(path, [PlanPath(as_motion(away), contacts, "a"), PlanPath(as_motion(aside))], cameras, title="t")
     first, second = (coloured(drawn(path), c) for c in ((43, 122, 214), (240, 128, 42)))
     assert np.ptp(first[:, 0]) > 2 * np.ptp(first[:, 1])  # away: upwards
     assert np.ptp(second[:, 1]) > 2 * np.ptp(second[:, 0])
@@ -48,19 +49,19 @@ def test_path_goes_up_and_right_where_the_person_does(tmp_path: Path, walk: np.n
 
 
 def test_camera_sees_the_floor_ahead_of_it(tmp_path: Path, walk: np.ndarray) -> None:
-    write_plan_view(tmp_path / "a.png", [PlanPath(walk - (0, 0, 6), SMPL22)], [camera()], fps=20)
-    write_plan_view(tmp_path / "b.png", [PlanPath(walk - (0, 0, 6), SMPL22)], [camera(is_real=False)], fps=20)
+    write_plan_view(tmp_path / "a.png", [PlanPath(as_motion(walk - (0, 0, 6)))], [camera()])
+    write_plan_view(tmp_path / "b.png", [PlanPath(as_motion(walk - (0, 0, 6)))], [camera(is_real=False)])
     seen = coloured(drawn(tmp_path / "a.png"), (214, 226, 240))
     plain = coloured(drawn(tmp_path / "b.png"), (214, 226, 240))
     assert len(seen) > 2 * len(plain)
     with pytest.raises(ValueError, match="nobody"):
-        write_plan_view(tmp_path / "c.png", [], [camera()], fps=20)
+        write_plan_view(tmp_path / "c.png", [], [camera()])
     assert not (tmp_path / "c.png").exists()
 
 
 def test_plans_of_somebody_straight_ahead_have_room_for_the_words(tmp_path: Path, walk: np.ndarray) -> None:
     far = walk * (0.1, 1, 0.1) - (0, 0, 9)
-    write_plan_view(tmp_path / "a.png", [PlanPath(far, SMPL22)], [camera()], fps=20)
+    write_plan_view(tmp_path / "a.png", [PlanPath(as_motion(far))], [camera()])
     width, height = Image.open(tmp_path / "a.png").size
     assert height / 2.2 < width < height
     assert not (np.abs(drawn(tmp_path / "a.png")[-30:, -10:] - (247, 249, 252)) > 40).any()  # the legend ends before
@@ -68,10 +69,10 @@ def test_plans_of_somebody_straight_ahead_have_room_for_the_words(tmp_path: Path
 
 def test_footprints_of_several_people_have_their_colours(tmp_path: Path, walk: np.ndarray) -> None:
     rests = np.ones((len(walk), len(SMPL22.contact_joints)), bool)
-    people = [PlanPath(walk - (x, 0, 6), SMPL22, rests, name) for x, name in ((2, "a"), (-2, "b"))]
+    people = [PlanPath(as_motion(walk - (x, 0, 6)), rests, name) for x, name in ((2, "a"), (-2, "b"))]
     orange = []
     for number, shown in enumerate((people[:1], people)):
-        write_plan_view(tmp_path / f"{number}.png", shown, [camera()], fps=20)
+        write_plan_view(tmp_path / f"{number}.png", shown, [camera()])
         pixels = drawn(tmp_path / f"{number}.png")[50:-40]
         spread = pixels.max(-1) - pixels.min(-1)
         orange.append(np.argwhere((pixels[..., 0] > pixels[..., 2]) & (spread > 40)))

@@ -15,6 +15,7 @@ from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.export.bvh import write_bvh
 from hmr4d.export.motion_npz import save_motion_npz
 from hmr4d.visualization.shown_motions import ShownMotion, find_motions, read_motion, side_of
+from tests.motions import as_motion
 from tests.visualization.conftest import walking_joints
 
 BVH = """HIERARCHY
@@ -55,12 +56,12 @@ Frame Time: 0.0333333
 
 def save(path: Path, fps: float = 20.0, text: str = "walks") -> np.ndarray:
     joints3d = walking_joints(6)
-    save_motion_npz(path, joints3d, fps=fps, skeleton=SMPL22, text=text)
+    save_motion_npz(path, as_motion(joints3d, fps=fps, text=text))
     return joints3d
 
 
 def test_frames_follow_the_rate() -> None:
-    motion = ShownMotion("a", "", walking_joints(11), 20.0, SMPL22.bones, ("left",) * 21, is_smpl22=True)
+    motion = ShownMotion("a", as_motion(walking_joints(11)), SMPL22.bones, ("left",) * 21)
     assert motion.seconds == pytest.approx(0.5)
     assert [motion.frame_at(s) for s in (-1, 0, 0.049, 0.05, 0.15, 0.499, 0.5, 9)] == [0, 0, 0, 1, 3, 9, 10, 10]
 
@@ -75,7 +76,7 @@ def test_motion_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("units", ["m", "cm"])
 def test_own_bvh_says_its_units_and_gives_smpl_joints(units: str, tmp_path: Path) -> None:
-    write_bvh(tmp_path / "a.bvh", walking_joints(6), fps=20.0, text="walks", units=units)
+    write_bvh(tmp_path / "a.bvh", as_motion(walking_joints(6), fps=20.0, text="walks"), units=units)
     motion = read_motion(tmp_path / "a.bvh")
     assert (motion.text, motion.fps, motion.is_smpl22) == ("walks", 20.0, True)
     assert np.abs(motion.joints3d - walking_joints(6)).mean() < 0.02  # bones of one length
@@ -107,8 +108,8 @@ def test_published_files(tmp_path: Path) -> None:
 
 def test_folders_of_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(tmp_path / "new" / "000_a.npz")
-    write_bvh(tmp_path / "new" / "000_a.bvh", walking_joints(3), fps=20.0)
-    write_bvh(tmp_path / "new" / "b.bvh", walking_joints(3), fps=20.0)
+    write_bvh(tmp_path / "new" / "000_a.bvh", as_motion(walking_joints(3), fps=20.0))
+    write_bvh(tmp_path / "new" / "b.bvh", as_motion(walking_joints(3), fps=20.0))
     np.savez(tmp_path / "new" / "embeddings.npz", generated=np.zeros(3))
     with caplog.at_level(logging.INFO):
         found = find_motions([tmp_path / "new", tmp_path / "new" / "b.bvh"])
@@ -116,7 +117,7 @@ def test_folders_of_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     assert "no motions: embeddings.npz" in caplog.text
     folder = GenerationFolder(tmp_path / "test" / "generations")
     for job in (Job(0, 3), Job(1, 3)):
-        folder.save(job, torch.from_numpy(walking_joints(3)), fps=20, skeleton=SMPL22, text="a", about={})
+        folder.save(job, as_motion(walking_joints(3), text="a"))
     for place in ("test", "test/generations"):
         found = find_motions([tmp_path / place])
         assert [read_motion(p).name for p in found] == ["repeat_00/00003_s000", "repeat_01/00003_s000"]

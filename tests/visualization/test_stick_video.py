@@ -9,6 +9,7 @@ from hmr4d.visualization.pixels import load_font, to_image
 from hmr4d.visualization.stick_video import fit_motion_camera, video_frames, write_stick_video
 from hmr4d.visualization.video_page import wrap_caption
 from hmr4d.visualization.view_camera import smooth_follow
+from tests.motions import as_motion
 
 
 def read_video(path):
@@ -29,7 +30,7 @@ def coloured(picture: np.ndarray, side: str) -> np.ndarray:
 @pytest.mark.parametrize("fps", [20, 30])
 def test_video_has_every_frame_and_the_figure_moves(tmp_path, walk, fps):
     path = tmp_path / "walk.mp4"
-    write_stick_video(path, walk, fps=fps, skeleton=SMPL22, caption="a person walks", size=(320, 256))
+    write_stick_video(path, as_motion(walk, fps=fps, text="a person walks"), size=(320, 256))
     meta, frames = read_video(path)
     assert (meta["codec"], meta["size"], meta["fps"]) == ("h264", (320, 256), fps)
     assert "yuv420p" in meta["pix_fmt"]
@@ -42,21 +43,21 @@ def test_video_has_every_frame_and_the_figure_moves(tmp_path, walk, fps):
 
 def test_tensor_and_single_frame(tmp_path, walk):
     path = tmp_path / "one.mp4"
-    write_stick_video(path, torch.from_numpy(walk[:1]), fps=20, skeleton=SMPL22, size=(128, 128))
+    write_stick_video(path, as_motion(torch.from_numpy(walk[:1]), fps=20), size=(128, 128))
     assert len(read_video(path)[1]) == 1
 
 
 def test_not_finite_names_frame_and_joint_and_leaves_no_file(tmp_path, walk):
     walk[7, 15, 0] = np.inf
     with pytest.raises(ValueError, match=r"frame 7, joint 15 \(head\)"):
-        write_stick_video(tmp_path / "walk.mp4", walk, fps=20, skeleton=SMPL22)
+        write_stick_video(tmp_path / "walk.mp4", as_motion(walk, fps=20))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("size", [(511, 512), (512, 511), (32, 32)])
 def test_size_the_codec_cannot_take(tmp_path, walk, size):
     with pytest.raises(ValueError, match="even width and height"):
-        write_stick_video(tmp_path / "walk.mp4", walk, fps=20, skeleton=SMPL22, size=size)
+        write_stick_video(tmp_path / "walk.mp4", as_motion(walk, fps=20), size=size)
 
 
 def test_left_is_on_the_viewers_right_when_the_figure_faces_us(walk):

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.motion.skinning import pose_after
+from hmr4d.motion.skinning import drive_body
 from hmr4d.visualization.figure_style import figure_style
 from hmr4d.visualization.shown_motions import ShownMotion
 from hmr4d.visualization.viser_viewer import (
@@ -28,14 +29,16 @@ from hmr4d.visualization.viser_viewer import (
     start_server,
     stop_server,
 )
+from tests.motions import as_motion
 from tests.visualization.browser import Browser, find_chromium
 from tests.visualization.conftest import walking_joints
 
 
 def shown(num_frames: int = 11, fps: float = 20.0, *, is_smpl22: bool = True) -> ShownMotion:
     style = figure_style(SMPL22)
-    joints3d = walking_joints(num_frames, fps)
-    return ShownMotion("a", f"{fps:g}", joints3d, fps, style.bones, style.bone_sides, is_smpl22=is_smpl22)
+    skeleton = SMPL22 if is_smpl22 else replace(SMPL22, name="other")
+    motion = as_motion(walking_joints(num_frames, fps), fps=fps, skeleton=skeleton, text=f"{fps:g}")
+    return ShownMotion("a", motion, style.bones, style.bone_sides)
 
 
 @pytest.fixture
@@ -83,7 +86,7 @@ def test_scene_follows_the_time(server: Any) -> None:
     for figure, frame in zip(scene.figures, (2, 8), strict=True):
         joints3d = figure.motion.joints3d[frame]
         np.testing.assert_allclose(figure._lines.points, joints3d[list(SMPL22.bones)].reshape(-1, 2, 3))
-        posed = pose_after(joints3d_of(figure), fps=figure.motion.fps)
+        posed = drive_body(figure.motion.motion)
         world, joints = posed.body.joint_transforms(posed.rotations, posed.translation)
         np.testing.assert_allclose([b.position for b in figure._mesh.bones], joints[frame], atol=1e-5)
         turns = np.array([quat_to_matrix(np.asarray(b.wxyz)) for b in figure._mesh.bones])
@@ -94,12 +97,6 @@ def test_scene_follows_the_time(server: Any) -> None:
     scene.arrange(apart=True, in_place=True)
     root = scene.figures[0]._node.position + slow.joints3d[9, 0]
     np.testing.assert_allclose(root[[0, 2]], (scene.offsets[0] + slow.joints3d[0, 0])[[0, 2]], atol=1e-6)
-
-
-def joints3d_of(figure: Any) -> Any:
-    import torch
-
-    return torch.from_numpy(figure.motion.joints3d)
 
 
 def quat_to_matrix(q: np.ndarray) -> np.ndarray:

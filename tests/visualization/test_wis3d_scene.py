@@ -36,6 +36,7 @@ from hmr4d.visualization.wis3d_scene import (
     write_sequence,
 )
 from tests.methods.motion2to3.tiny import tiny_pipeline
+from tests.motions import as_motion
 from tests.visualization.browser import Browser, find_chromium
 from tests.visualization.conftest import walking_joints
 
@@ -114,10 +115,11 @@ def test_samples_bring_their_cameras(consistency: bool) -> None:
     output = pipeline.sample(["b", "a", "c"], seconds=[1.5, 1.0, 1.2], seed=[5, 6, 7], max_tokens=100)
     for row in range(3):
         length, T_w2c = int(output.lengths[row]), output.extras["T_w2c"][row]
-        lifted = OrthographicViews(T_w2c[None]).lift(output.joints2d[row : row + 1, :, :length])  # type: ignore[index]
+        points2d = torch.cat([output.joints2d, output.extras["next_root2d"]], -2)[row : row + 1, :, :length]
+        lifted = OrthographicViews(T_w2c[None]).lift(points2d)
         raw = output.extras["camera_joints3d"][row, :length]
         torch.testing.assert_close(from_next_root(lifted)[0], raw, atol=1e-4, rtol=1e-4)
-        spread = raw - raw[:, :1], output.motion(row) - output.motion(row)[:, :1]
+        spread = raw - raw[:, :1], output[row].joints3d - output[row].joints3d[:, :1]
         torch.testing.assert_close(*(s[..., 1] for s in spread), atol=1e-4, rtol=1e-4)  # turned about the vertical
     assert output.extras["is_perspective"] is False
 
@@ -139,7 +141,7 @@ def test_motion_that_is_not_finite_is_named() -> None:
     joints3d = torch.from_numpy(walking_joints(3)).clone()
     joints3d[2, 15] = torch.nan
     with pytest.raises(ValueError, match=r"01ours_pred ::: walk: .*not finite at frame 2, joint 15"):
-        motion_figures("walk", joints3d, name="ours", skeleton=SMPL22, num_frames=5)
+        motion_figures(as_motion(joints3d, text="walk"), name="ours", num_frames=5)
 
 
 def test_files_are_read_back(tmp_path: Path) -> None:
@@ -176,7 +178,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     """A Wis3D server on a folder with a figure that walks from the left to the right."""
     walk = torch.from_numpy(walking_joints(30, speed=2.0)) @ torch.tensor([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])
     walk = walk - torch.tensor([1.5, 0, 0])
-    figures = motion_figures("to the side", walk, name="ours", skeleton=SMPL22, num_frames=30)
+    figures = motion_figures(as_motion(walk, text="to the side"), name="ours", num_frames=30)
     write_sequence(tmp_path / "wis3d_vis", SEQUENCE, figures, SMPL22)
     server = subprocess.Popen(
         [str(SERVER), "--vis_dir", str(tmp_path / "wis3d_vis"), "--host", "127.0.0.1", "--port", "19390"],

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from hmr4d.body.fitting import fit_bodies
-from hmr4d.body.joint_conventions import convention_facts
 from hmr4d.body.loading import load_body
 from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
+from hmr4d.motion.fitting import fit_body
 from hmr4d.utils.command_line import command_line
 from hmr4d.visualization.motion_files import slug
 
@@ -37,14 +37,10 @@ class BodyFitter(pl.Callback):
     ) -> None:  # fmt: skip
         if outputs is None or outputs.joints3d is None:
             return
-        fits = fit_bodies(
-            outputs.joints3d.cpu(), outputs.lengths.cpu(), self.body, fps=outputs.fps, skeleton=outputs.skeleton,
-            convention=outputs.joint_convention,
-        )  # fmt: skip
-        about = {**outputs.about, "command": command_line(), **convention_facts(outputs.joint_convention)}
-        for row, (fit, text) in enumerate(zip(fits, outputs.text, strict=True)):
-            stem = f"{trainer.global_rank}_{self.count:05d}_{slug(text)}"
+        for motion, seed in zip(outputs, batch["seed"].tolist(), strict=True):
+            provenance = motion.provenance.updated(command=command_line(), seed=seed)
+            fit = fit_body(replace(motion, provenance=provenance), self.body)
+            stem = f"{trainer.global_rank}_{self.count:05d}_{slug(motion.text)}"
             path = self.saved_dir / fitted_name(stem, self.body.name)
-            facts = {**about, "seed": int(batch["seed"][row])}
-            save_fitted_npz(path, fit, text=text, metadata=facts, gender=self.options.get("gender", "neutral"))
+            save_fitted_npz(path, fit, gender=self.options.get("gender", "neutral"))
             self.count += 1

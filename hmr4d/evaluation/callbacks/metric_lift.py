@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -22,13 +21,12 @@ from hmr4d.evaluation.generations import GenerationFolder
 from hmr4d.evaluation.lifting_data import ScoredLifts, in_joints
 from hmr4d.evaluation.lifting_scores import averaged
 from hmr4d.evaluation.text_to_motion_data import Job
-from hmr4d.export.motion_npz import Motion
 from hmr4d.export.saved_motions import SavedMotions
 from hmr4d.metrics.pose_errors import PoseErrorMetric
-from hmr4d.motion.lift_output import LiftOutput
+from hmr4d.motion.motion import Motion, MotionBatch, Provenance
 from hmr4d.utils.files import write_json
 from hmr4d.utils.progress import progress
-from hmr4d.visualization.html_viewer import ViewerMotion, write_html
+from hmr4d.visualization.html_viewer import PageMotion, write_html
 
 logger = logging.getLogger(__name__)
 
@@ -104,9 +102,8 @@ class MetricLift(pl.Callback):
                 f"{method} lifted '{clip.name}' to numbers that are not finite. With a network, its weights are "
                 f"damaged or its training diverged; the clips lifted so far are in {self.folder(method).folder}."
             )
-        self.folder(method).save(
-            Job(0, item), joints3d, fps=clip.fps, skeleton=clips.lifted, text=clip.name, about={"item": item}
-        )
+        motion = Motion(joints3d, clip.fps, clips.lifted, clip.name, provenance=Provenance(more={"item": item}))
+        self.folder(method).save(Job(0, item), motion)
 
     # --- Lightning ----------------------------------------------------------------------------------------------------
 
@@ -129,7 +126,7 @@ class MetricLift(pl.Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.strategy.barrier()
 
-    def save_batch(self, output: LiftOutput, items: list[int], clips: ScoredLifts) -> None:
+    def save_batch(self, output: MotionBatch, items: list[int], clips: ScoredLifts) -> None:
         """Saves the motions of a batch of the model.
 
         Raises:
@@ -138,7 +135,7 @@ class MetricLift(pl.Callback):
         broken: ValueError | None = None
         for row, item in enumerate(items):
             try:
-                self.save(self.method or "model", item, output.motion(row), clips)
+                self.save(self.method or "model", item, output[row].joints3d, clips)
             except ValueError as error:
                 broken = broken or error
         if broken is not None:
@@ -166,7 +163,7 @@ class MetricLift(pl.Callback):
             check_complete(method, folder, clips)
         scores: dict[str, PoseErrorMetric] = {}
         listed: list[dict[str, Any]] = []
-        page: list[ViewerMotion] = []
+        page: list[PageMotion] = []
         for place, item in enumerate(progress(clips.items, "scoring", unit="clip")):
             given = clips.clip(item)
             clip = given if self.joints is None else in_joints(given, self.joints)
@@ -178,9 +175,10 @@ class MetricLift(pl.Callback):
             frames = int(clip.valid[:, list(clip.root_joints)].all(-1).sum())
             listed.append({"item": item, "name": clip.name, "frames": frames, "views": views, "mm": {}})
             if place < PAGE_CLIPS:
-                page += [ViewerMotion(x, m, group=clip.name, fps=clip.fps) for m, x in _shown(clip, lifted).items()]
+                shown = _shown(clip, lifted).items()
+                page += [PageMotion(Motion(x, clip.fps, clip.skeleton, m), group=clip.name) for m, x in shown]
             skeleton, fps = clip.skeleton, clip.fps
-        write_html(self.out_dir / PAGE_NAME, page, fps=fps, skeleton=skeleton, mesh=False, together=True,
+        write_html(self.out_dir / PAGE_NAME, page, mesh=False, together=True,
                    title=f"{clips.set_name}: lifted and true")  # fmt: skip
         for method in motions:
             sums, counts = scores[method].sums_and_counts()
@@ -235,14 +233,14 @@ def _motion(
     folder: GenerationFolder | SavedMotions, item: int, place: int, clip: LiftingClip, skeleton: Skeleton
 ) -> Tensor:
     """(L, J, 3) metres, after a look at whether it is a motion of this clip."""
-    motion: Motion = folder.load(place) if isinstance(folder, SavedMotions) else folder.load(Job(0, item))
+    motion = folder.load(place) if isinstance(folder, SavedMotions) else folder.load(Job(0, item))
     wanted = (len(clip.joints3d), skeleton.name, float(clip.fps))
     if (found := (motion.num_frames, motion.skeleton.name, float(motion.fps))) != wanted:
         raise ValueError(
             f"The motion lifted from '{clip.name}' in {folder.folder} has {found[0]} frames of '{found[1]}' at "
             f"{found[2]:g} fps; the clip has {wanted[0]} frames of '{wanted[1]}' at {wanted[2]:g} fps."
         )
-    return torch.from_numpy(np.array(motion.joints3d))
+    return motion.joints3d
 
 
 def _metric(clip: LiftingClip) -> PoseErrorMetric:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,21 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from hmr4d.body.joint_conventions import convention_facts, convention_of, source_convention
+from hmr4d.body.joint_conventions import source_convention
 from hmr4d.evaluation.cards import ResultCard
 from hmr4d.evaluation.generations import GenerationFolder
 from hmr4d.evaluation.scoring import (
     Embeddings,
-    Generated,
     PublishedModelProtocol,
     ScoringProtocol,
     TextToMotionScorer,
 )
 from hmr4d.evaluation.text_to_motion_data import Job, ScoredClips
 from hmr4d.evaluators.evaluator import load_evaluator
-from hmr4d.export.motion_npz import Motion
 from hmr4d.export.saved_motions import SavedMotions
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import Motion, MotionBatch
 from hmr4d.utils.files import atomic_path, write_json
-from hmr4d.visualization.html_viewer import ViewerMotion, write_comparison
+from hmr4d.visualization.html_viewer import PageMotion, write_comparison
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +123,7 @@ class MetricT2M(pl.Callback):
 
     # --- work ---------------------------------------------------------------------------------------------------------
 
-    def save(self, output: MotionOutput, batch: Mapping[str, Any]) -> None:
+    def save(self, output: MotionBatch, batch: Mapping[str, Any]) -> None:
         """Saves the motions of a batch with `repeat`, `item`, `sample` and `seed` (B,).
 
         Raises:
@@ -134,15 +132,12 @@ class MetricT2M(pl.Callback):
         columns = [batch[name].tolist() for name in ("repeat", "item", "sample", "seed")]
         broken = []
         for row, (repeat, item, sample, seed) in enumerate(zip(*columns, strict=True)):
-            job, joints3d = Job(repeat, item, sample), output.motion(row)
-            if not bool(torch.isfinite(joints3d).all()):
-                broken.append((job, output.text[row]))
+            job, motion = Job(repeat, item, sample), output[row]
+            if not bool(torch.isfinite(motion.joints3d).all()):
+                broken.append((job, motion.text))
                 continue
-            about = {**output.about, "repeat": repeat, "item": item, "sample": sample, "seed": seed}
-            about |= convention_facts(output.joint_convention)
-            self.folder.save(
-                job, joints3d, fps=output.fps, skeleton=output.skeleton, text=output.text[row], about=about
-            )
+            provenance = motion.provenance.updated(repeat=repeat, item=item, sample=sample, seed=seed)
+            self.folder.save(job, replace(motion, provenance=provenance))
         if broken:
             job, text = broken[0]
             raise ValueError(
@@ -168,7 +163,7 @@ class MetricT2M(pl.Callback):
         scorer, source, clips = self.scorer, self.source, self.scorer.clips
         evaluator = scorer.evaluator.to(device)
         load = loader(motions or self.folder, clips)
-        scored = scorer.score(lambda job: _generated(load(job)))
+        scored = scorer.score(load)
         card = ResultCard(
             rows=scored.rows,
             set_name=f"{clips.store.name}/{clips.split}",
@@ -209,10 +204,6 @@ def loader(motions: GenerationFolder | SavedMotions, clips: ScoredClips) -> Call
     return motions.load
 
 
-def _generated(motion: Motion) -> Generated:
-    return Generated(torch.from_numpy(motion.joints3d), motion.fps, motion.text or None)
-
-
 def write_page(path: Path, load: Callable[[Job], Motion], clips: ScoredClips) -> None:
     """A page of the first items: what was generated beside what was recorded."""
     rows = []
@@ -220,15 +211,12 @@ def write_page(path: Path, load: Callable[[Job], Motion], clips: ScoredClips) ->
         generated, real, rows_taken = load(Job(repeat, item)), clips.real(item), clips.excerpt(repeat, item).rows
         if rows_taken is not None:
             real = real[rows_taken[0] : sum(rows_taken) + 1]  # a feature row needs the frame after it
-        members = [
-            ViewerMotion(
-                generated.joints3d, "generated", fps=generated.fps, convention=convention_of(generated.metadata)
-            ),
-            ViewerMotion(real, "recorded", fps=clips.real_fps, convention=source_convention(clips.store.name)),
-        ]
+        convention = source_convention(clips.store.name)
+        recorded = Motion(real, clips.real_fps, clips.store.skeleton, joint_convention=convention)
+        members = [PageMotion(generated, "generated"), PageMotion(recorded, "recorded")]
         rows.append((clips.text(repeat, item), members))
     title = f"{clips.store.name}/{clips.split}: generated and recorded"
-    write_comparison(path, rows, fps=clips.real_fps, skeleton=clips.store.skeleton, title=title)
+    write_comparison(path, rows, title=title)
 
 
 def write_embeddings(path: Path, repeats: Sequence[Embeddings]) -> None:

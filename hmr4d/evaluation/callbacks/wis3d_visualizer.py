@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from hmr4d.evaluation.text_to_motion_data import ScoredClips
 from hmr4d.motion.canonical import face_first_frame, put_on_floor
+from hmr4d.motion.motion import MotionBatch
 from hmr4d.motion.resampling import resample_positions
 from hmr4d.visualization.wis3d_scene import import_wis3d, motion_figures, sequence_name, write_sequence
 
@@ -74,17 +76,19 @@ class Wis3DMotion2Dto3DVisualizer(pl.Callback):
         if trainer.is_global_zero and self.count:
             logger.info("To look at the motions: wis3d --vis_dir %s --host 127.0.0.1 --port 19090", self.folder)
 
-    def _write(self, trainer: pl.Trainer, outputs: Any, real: list[Tensor | None]) -> None:
-        for row, text in enumerate(outputs.text[: self._left(trainer)]):
-            joints3d = put_on_floor(face_first_frame(outputs.motion(row).cpu(), outputs.skeleton))
+    def _write(self, trainer: pl.Trainer, outputs: MotionBatch, real: list[Tensor | None]) -> None:
+        for row in range(min(len(outputs), self._left(trainer))):
+            given = outputs[row]
+            joints3d = put_on_floor(face_first_frame(given.joints3d.cpu(), given.skeleton))
+            motion = replace(given, joints3d=joints3d, pose=None)
             figures = motion_figures(
-                text, joints3d, name=self.name, skeleton=outputs.skeleton, num_frames=self.max_len, real=real[row],
+                motion, name=self.name, num_frames=self.max_len, real=real[row],
                 views=seen(outputs, row) if self.plot_2d else None,
             )  # fmt: skip
-            if outputs.lengths[row] > self.max_len:
-                logger.warning("'%s' is shown up to frame %d of %d.", text, self.max_len, outputs.lengths[row])
+            if motion.num_frames > self.max_len:
+                logger.warning("'%s' is shown up to frame %d of %d.", motion.text, self.max_len, motion.num_frames)
             number = self.count * trainer.world_size + trainer.global_rank  # processes share the folder
-            write_sequence(self.folder, sequence_name(number, text), figures, outputs.skeleton)
+            write_sequence(self.folder, sequence_name(number, motion.text), figures, motion.skeleton)
             self.count += 1
 
     def _left(self, trainer: pl.Trainer) -> int:
@@ -93,7 +97,7 @@ class Wis3DMotion2Dto3DVisualizer(pl.Callback):
         return share - self.count
 
 
-def seen(outputs: Any, row: int) -> dict[str, Any]:
+def seen(outputs: MotionBatch, row: int) -> dict[str, Any]:
     """What `motion_figures` shows of the views of a motion.
 
     Raises:

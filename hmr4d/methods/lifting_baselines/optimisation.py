@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from hmr4d.body.inverse_kinematics import posed_joints
+from hmr4d.body.kinematics import posed_joints
 from hmr4d.body.pose_prior import PosePrior, heading_rotation
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.geometry.cameras import MIN_DEPTH, world_to_camera

@@ -22,7 +22,7 @@ from hmr4d.body.skeleton import (
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.lifting_baselines.table import BASELINES
-from hmr4d.motion.lift_output import LiftOutput
+from hmr4d.motion.motion import MotionBatch, Provenance
 
 # Sets of detectors with joints that cannot be told from SMPL joints, and those that are used of them.
 _BY_FEWER = {OPENPOSE25.name: OPENPOSE18, **{s.name: COCO17 for s in (HALPE26, BODY25B, WHOLEBODY23, MEDIAPIPE33)}}
@@ -30,6 +30,8 @@ _BY_FEWER = {OPENPOSE25.name: OPENPOSE18, **{s.name: COCO17 for s in (HALPE26, B
 
 class BaselinePipeline(Pipeline):
     """Lifts by a baseline, which looks at the real camera alone, draws nothing, and gives one motion.
+
+    `extras` of its batches has "spread" and "residual" (B, L, J), which are zero.
 
     Args:
         name: one of `table.USABLE`.
@@ -47,7 +49,7 @@ class BaselinePipeline(Pipeline):
         self, kp2d: Tensor, conf: Tensor, rig: Rig, *, fps: float | None = None, lengths: Tensor | None = None,
         seed: int | Sequence[int] = 0, generator: torch.Generator | Sequence[torch.Generator] | None = None,
         num_samples: int = 1, num_inference_steps: int | None = None,
-    ) -> LiftOutput:  # fmt: skip
+    ) -> MotionBatch:  # fmt: skip
         """World motion of tracks; the same for every seed.
 
         Raises:
@@ -67,7 +69,8 @@ class BaselinePipeline(Pipeline):
             motions.append(self.baseline.run(*track, camera, rate, self.skeleton, **options).to(kp2d))
         joints3d = nn.utils.rnn.pad_sequence(motions, batch_first=True)
         zeros = torch.zeros_like(joints3d[..., 0])
-        return LiftOutput(
+        return MotionBatch(
             joints3d=joints3d, lengths=lengths, fps=rate, skeleton=self.skeleton, rig=batched,
-            joints2d=project(batched, joints3d)[0], spread=zeros, residual=zeros,
+            joints2d=project(batched, joints3d)[0], provenance=Provenance.from_metadata(self.about),
+            extras={"spread": zeros, "residual": zeros},
         )  # fmt: skip

@@ -49,7 +49,7 @@ from hmr4d.methods.mocap2to3.tracks import (
     window_starts,
 )
 from hmr4d.methods.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, check_request
-from hmr4d.motion.lift_output import LiftOutput
+from hmr4d.motion.motion import MotionBatch
 from hmr4d.motion.resampling import resampled_length
 from hmr4d.representation.view_points import ViewPointCodec
 from hmr4d.representation.view_tokens import ViewTokenCodec
@@ -439,7 +439,7 @@ class Mocap2to3Pipeline(Pipeline):
         seed: int | Sequence[int] = 0, generator: torch.Generator | Sequence[torch.Generator] | None = None,
         num_samples: int = 1, num_inference_steps: int | None = None, window: int | None = None,
         overlap: int | None = None, max_tokens: int = MAX_TOKENS,
-    ) -> LiftOutput:  # fmt: skip
+    ) -> MotionBatch:  # fmt: skip
         """World motion of tracks.
 
         Sample k of a track depends on the track, its rig and `seed + k` alone: not on the other tracks, the batch or
@@ -456,6 +456,12 @@ class Mocap2to3Pipeline(Pipeline):
             num_samples: motions per track; their mean is returned with its spread.
             num_inference_steps, window, overlap: instead of the pipeline's own, see `LiftSamplingOptions`.
             max_tokens: frames times views in memory at once; more are drawn in several batches.
+
+        Returns:
+            On the CPU, the mean of the samples of each track, seen by the rig in `joints2d`, pixels. `extras`:
+            "samples" (B, K, L, J, 3), every sample by itself; "spread" (B, L, J) metres, root mean square distance of
+            the samples from their mean, 0 for one sample; "residual" (B, L, J) metres, how far the views of a joint
+            disagree at its distance from view 0, mean of the samples.
 
         Raises:
             ValueError: shapes that do not belong together, no sample, or windows that do not move on.
@@ -486,7 +492,7 @@ class Mocap2to3Pipeline(Pipeline):
                     for x in (found.joints3d, found.residual)
                 )
                 samples[i, k] = Lifted(*back)
-        return self._output(samples, lengths, rate, inputs.rig.to("cpu"), num_samples)
+        return self._output(samples, lengths, rate, inputs.rig.to("cpu"), num_samples, seeds)
 
     def _at_own_rate(
         self, kp2d: Tensor, conf: Tensor, lengths: Tensor, rate: float, options: LiftSamplingOptions
@@ -512,8 +518,9 @@ class Mocap2to3Pipeline(Pipeline):
         return CameraInputs(Rig(*shared[:3]), shared[3], inputs.memory)
 
     def _output(
-        self, samples: dict[tuple[int, int], Lifted], lengths: Tensor, rate: float, rig: Rig, num_samples: int
-    ) -> LiftOutput:
+        self, samples: dict[tuple[int, int], Lifted], lengths: Tensor, rate: float, rig: Rig, num_samples: int,
+        seeds: list[int],
+    ) -> MotionBatch:  # fmt: skip
         pad = nn.utils.rnn.pad_sequence
         order = [(i, k) for i in range(len(lengths)) for k in range(num_samples)]
         split = (len(lengths), num_samples)
@@ -521,8 +528,8 @@ class Mocap2to3Pipeline(Pipeline):
         residual = pad([samples[job].residual for job in order], batch_first=True).unflatten(0, split)
         mean = joints3d.mean(1)
         spread = (joints3d - mean[:, None]).square().sum(-1).mean(1).sqrt()
-        return LiftOutput(
-            joints3d=mean, lengths=lengths, fps=rate, skeleton=self.codec.skeleton, rig=rig,
-            joints2d=project(rig, mean)[0], spread=spread, residual=residual.mean(1),
-            joint_convention=self.joint_convention, extras={"samples": joints3d},
+        extras = {"samples": joints3d, "spread": spread, "residual": residual.mean(1)}
+        return MotionBatch(
+            joints3d=mean, lengths=lengths, fps=rate, skeleton=self.codec.skeleton,
+            joint_convention=self.joint_convention, joints2d=project(rig, mean)[0], rig=rig, seeds=seeds, extras=extras,
         )  # fmt: skip

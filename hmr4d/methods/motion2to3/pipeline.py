@@ -29,7 +29,7 @@ from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
 from hmr4d.methods.motion2to3.patch_denoiser import PatchDenoiser
 from hmr4d.motion.canonical import face_first_frame, put_on_floor
 from hmr4d.motion.cleaning import clean_motion
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import MotionBatch, Provenance
 from hmr4d.nn.text import TextEncoder, TextFeatures
 from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec
@@ -390,7 +390,7 @@ class Motion2to3Pipeline(Pipeline):
         self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,
         generator: torch.Generator | Sequence[torch.Generator] | None = None, num_samples: int = 1,
         num_inference_steps: int | None = None, guidance_scale: float | None = None, max_tokens: int = MAX_TOKENS,
-    ) -> MotionOutput:  # fmt: skip
+    ) -> MotionBatch:  # fmt: skip
         """Motion for prompts, in prompt order, the samples of one prompt together.
 
         Sample k of a prompt depends on the prompt, its seconds and `seed + k` alone: not on the other prompts, the
@@ -406,43 +406,50 @@ class Motion2to3Pipeline(Pipeline):
             max_tokens: frames times views in memory at once; more are drawn in several batches.
 
         Returns:
-            The motions, with what they were made of in `extras`: `camera_joints3d` (B, L, J, 3) before cleaning, facing
-            and flooring, in the world of the cameras `T_w2c` (B, V, 4, 4), and `is_perspective`, how these see.
+            The motions; `joints2d` is in normalised image units. What they were made of is in `extras`: `next_root2d`
+            (B, V, L, 1, 2), where the root goes next, seen by the views; `camera_joints3d` (B, L, J, 3) before
+            cleaning, facing and flooring, in the world of the cameras `T_w2c` (B, V, 4, 4); and `is_perspective`, how
+            these see.
         """
         texts = check_prompts(texts)
-        motions: dict[tuple[int, int], tuple[Tensor, ...]] = {}
+        parts: dict[tuple[int, int], tuple[Tensor, ...]] = {}  # frames first, but for the last, which has none
+        seeds: dict[tuple[int, int], int] = {}
         for jobs, output in self.sample_batches(
             texts, seconds=seconds, seed=seed, generator=generator, num_samples=num_samples,
             num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, max_tokens=max_tokens,
         ):  # fmt: skip
+            views = torch.cat([output.joints2d, output.extras["next_root2d"]], -2)  # type: ignore[list-item]
             for row, job in enumerate(jobs):
-                length = output.lengths[row]
-                joints2d = output.joints2d[row, :, :length].transpose(0, 1)  # type: ignore[index]
-                raw = output.extras["camera_joints3d"][row, :length]
-                motions[job] = output.motion(row), joints2d, raw, output.extras["T_w2c"][row]
-        ordered = sorted(motions)
-        joints3d, joints2d, raw, cameras = zip(*(motions[job] for job in ordered), strict=True)
-        pad = nn.utils.rnn.pad_sequence
-        return MotionOutput(
-            joints3d=pad(list(joints3d), batch_first=True),
-            lengths=torch.tensor([len(joints) for joints in joints3d]),
-            fps=self.fps,
-            text=[texts[prompt] for prompt, _ in ordered],
-            joint_convention=self.joint_convention,
-            about=dict(self.about),
-            joints2d=pad(list(joints2d), batch_first=True).transpose(1, 2),
+                motion, seeds[job] = output[row].joints3d, output.seeds[row]
+                length, raw = len(motion), output.extras["camera_joints3d"][row]
+                parts[job] = motion, views[row, :, :length].transpose(0, 1), raw[:length], output.extras["T_w2c"][row]
+        ordered = sorted(parts)
+        columns = [list(column) for column in zip(*(parts[job] for job in ordered), strict=True)]
+        joints3d, views, raw = (nn.utils.rnn.pad_sequence(column, batch_first=True) for column in columns[:3])
+        return self._batch(
+            joints3d, torch.tensor([len(motion) for motion in columns[0]]), [texts[prompt] for prompt, _ in ordered],
+            views.transpose(1, 2), raw, torch.stack(columns[3]), self.sampling, [seeds[job] for job in ordered],
+        )  # fmt: skip
+
+    def _batch(
+        self, joints3d: Tensor, lengths: Tensor, texts: list[str], views: Tensor, raw: Tensor, cameras: Tensor,
+        options: SamplingOptions, seeds: list[int],
+    ) -> MotionBatch:  # fmt: skip
+        """Motions with what they were made of; `views` (B, V, L, P + 1, 2) has the next root as its last point."""
+        return MotionBatch(
+            joints3d=joints3d.cpu(), lengths=lengths, fps=self.fps, text=texts, joint_convention=self.joint_convention,
+            joints2d=views[..., :-1, :].cpu(), provenance=Provenance.from_metadata(self.about), seeds=seeds,
             extras={
-                "camera_joints3d": pad(list(raw), batch_first=True),
-                "T_w2c": torch.stack(list(cameras)),
-                "is_perspective": self.sampling.is_perspective,
+                "next_root2d": views[..., -1:, :].cpu(), "camera_joints3d": raw.cpu(), "T_w2c": cameras.cpu(),
+                "is_perspective": options.is_perspective,
             },
-        )
+        )  # fmt: skip
 
     def sample_batches(
         self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,
         generator: torch.Generator | Sequence[torch.Generator] | None = None, num_samples: int = 1,
         num_inference_steps: int | None = None, guidance_scale: float | None = None, max_tokens: int = MAX_TOKENS,
-    ) -> Iterator[tuple[list[tuple[int, int]], MotionOutput]]:  # fmt: skip
+    ) -> Iterator[tuple[list[tuple[int, int]], MotionBatch]]:  # fmt: skip
         """As `sample`, batch by batch as they are finished, shortest motions first.
 
         Yields:
@@ -467,23 +474,17 @@ class Motion2to3Pipeline(Pipeline):
             chunk_lengths = torch.tensor([lengths[i] for i, _ in chunk])
             conditions = self.text_conditions([texts[i] for i, _ in chunk], chunk_lengths, rngs)
             drawn = self.sample_views(conditions, self._noise(conditions, rngs, options), options)
+            raw, finished = (
+                self._in_camera_world(drawn.local, options),
+                self.finish(drawn.local, conditions.lengths, options),
+            )
             yield (
                 chunk,
-                MotionOutput(
-                    joints3d=self.finish(drawn.local, conditions.lengths, options).cpu(),
-                    lengths=chunk_lengths,
-                    fps=self.fps,
-                    text=[texts[i] for i, _ in chunk],
-                    joint_convention=self.joint_convention,
-                    about=dict(self.about),
-                    joints2d=drawn.joints2d.cpu(),
-                    extras={
-                        "camera_joints3d": self._in_camera_world(drawn.local, options).cpu(),
-                        "T_w2c": conditions.T_w2c.cpu(),
-                        "is_perspective": options.is_perspective,
-                    },
+                self._batch(
+                    finished, chunk_lengths, [texts[i] for i, _ in chunk], drawn.joints2d, raw, conditions.T_w2c,
+                    options, [seeds[i] + k for i, k in chunk],
                 ),
-            )
+            )  # fmt: skip
 
     def text_conditions(self, texts: list[str], lengths: Tensor, rngs: Sequence[ItemRandom]) -> Conditions:
         """Conditions for new prompts: the rig of the pipeline, drawn per item."""

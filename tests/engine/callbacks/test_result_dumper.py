@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import torch
 
 from hmr4d.engine.callbacks.result_dumper import ResultDumper, dump_name
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import MotionBatch
 
 
 def test_a_prompt_with_a_slash_does_not_break_the_path() -> None:
@@ -16,7 +16,7 @@ def test_a_prompt_with_a_slash_does_not_break_the_path() -> None:
 
 def test_files_hold_pred_text_and_length(tmp_path: Path) -> None:
     joints3d, lengths = torch.rand(1, 5, 22, 3), torch.tensor([3])
-    motion = MotionOutput(joints3d=joints3d, lengths=lengths, fps=30.0, text=["a person bows low"])
+    motion = MotionBatch(joints3d=joints3d, lengths=lengths, fps=30.0, text=["a person bows low"])
     ResultDumper(str(tmp_path)).on_predict_batch_end(SimpleNamespace(global_rank=0), None, motion, {}, 0)  # type: ignore[arg-type]
     (path,) = tmp_path.glob("*.pth")
     saved = torch.load(path, weights_only=True)

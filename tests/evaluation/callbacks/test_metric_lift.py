@@ -31,6 +31,7 @@ from tests.data.capture_files import (
     write_aistpp,
     write_rich,
 )
+from tests.motions import as_motion
 
 COUNT = 5
 
@@ -104,7 +105,7 @@ def test_both_means_follow_from_the_saved_motions(done: Path, inputs: Path) -> N
         lifted = load_motion_npz(done / "lifted" / "model" / "repeat_00" / f"{item:05d}_s000.npz")
         true = clips.clip(item).joints3d.numpy()
         assert lifted.text == clips.clip(item).name
-        errors.append(1000 * np.linalg.norm(lifted.joints3d.astype(np.float64) - true, axis=-1).mean(-1))
+        errors.append(1000 * np.linalg.norm(lifted.joints3d.double().numpy() - true, axis=-1).mean(-1))
     frames, means = np.concatenate(errors), np.array([e.mean() for e in errors])
     assert card.rows["model"]["abs_mpjpe"].mean == pytest.approx(frames.mean(), rel=1e-5)
     assert card.other_rows["model"]["abs_mpjpe"].mean == pytest.approx(means.mean(), rel=1e-5)
@@ -171,7 +172,7 @@ def test_motions_from_elsewhere_are_matched_by_their_order(inputs: Path, tmp_pat
     for item in clips.items:
         clip = clips.clip(item)
         moved = clip.joints3d + torch.tensor([0.03, 0.0, 0.04])
-        save_motion_npz(tmp_path / "saved" / f"{item}.npz", moved, fps=clip.fps, skeleton=clip.skeleton)
+        save_motion_npz(tmp_path / "saved" / f"{item}.npz", as_motion(moved, fps=clip.fps, skeleton=clip.skeleton))
     (card,) = run(cfg)
     row = card.rows["given"]
     assert row["abs_mpjpe"].mean == pytest.approx(50.0, abs=1e-3) and row["mpjpe"].mean == pytest.approx(0.0, abs=1e-3)

@@ -24,7 +24,7 @@ from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.evaluation.text_to_motion_test import evaluator_files
 from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
 from hmr4d.export.motion_npz import load_motion_npz
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import MotionBatch
 from hmr4d.representation.hml263 import load_statistics
 from tests.data.tiny_store import write_store
 
@@ -177,7 +177,7 @@ def test_motions_from_elsewhere_are_matched_by_their_order(done: Path, inputs: P
     for path in (done / "generations" / "repeat_00").glob("*_s000.npz"):
         motion = load_motion_npz(path)
         content = {
-            "pred": torch.from_numpy(motion.joints3d),
+            "pred": motion.joints3d,
             "text": motion.text,
             "length": torch.tensor(len(motion.joints3d)),
         }
@@ -232,7 +232,7 @@ def test_published_protocol_scores_whole_clips(inputs: Path, tmp_path: Path) -> 
 def test_motion_that_is_not_finite_stops_and_keeps_the_rest(tmp_path: Path) -> None:
     joints3d = torch.rand(2, 30, 22, 3)
     joints3d[0, 4] = torch.nan
-    output = MotionOutput(joints3d=joints3d, lengths=torch.tensor([30, 30]), fps=20.0, text=["bad", "good"])
+    output = MotionBatch(joints3d=joints3d, lengths=torch.tensor([30, 30]), fps=20.0, text=["bad", "good"])
     batch = {name: torch.tensor([0, 1]) for name in ("repeat", "item", "sample", "seed")}
     metric = MetricT2M(str(tmp_path))
     with pytest.raises(ValueError, match=r"1 motion\(s\) that are not finite, first for repeat 0, item 0 \('bad'\)"):

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
 from hmr4d.evaluation.callbacks.wis3d_visualizer import Wis3DMotion2Dto3DVisualizer, real_motion
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import MotionBatch
 from tests.data.tiny_store import write_store
 from tests.evaluation.callbacks.test_metric_t2m import configuration
 from tests.evaluation.callbacks.test_metric_t2m import inputs as scored  # noqa: F401
@@ -99,7 +99,7 @@ def test_what_is_written_and_where_it_stands(tmp_path: Path) -> None:
     pytest.importorskip("wis3d", reason="the package wis3d is missing")
     walk = torch.from_numpy(walking_joints(8)) @ torch.tensor([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # to the side
     joints3d = torch.stack([torch.cat([walk[:5] + 3.0, torch.full((3, 22, 3), -9.0)]), walk])
-    output = MotionOutput(joints3d=joints3d, lengths=torch.tensor([5, 8]), fps=20.0, text=["short", "long"])
+    output = MotionBatch(joints3d=joints3d, lengths=torch.tensor([5, 8]), fps=20.0, text=["short", "long"])
     viewer = Wis3DMotion2Dto3DVisualizer("mdm", max_len=6, max_count=1, folder=str(tmp_path / "wis3d"))
     viewer.on_predict_batch_end(ONE_PROCESS, None, output, {}, 0)  # type: ignore[arg-type]
     assert [p.name for p in (tmp_path / "wis3d").iterdir()] == ["000_short"]  # max_count
@@ -119,7 +119,7 @@ def test_what_is_written_and_where_it_stands(tmp_path: Path) -> None:
 def test_a_long_motion_is_cut_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("wis3d", reason="the package wis3d is missing")
     walk = torch.from_numpy(walking_joints(8))[None]
-    output = MotionOutput(joints3d=walk, lengths=torch.tensor([8]), fps=20.0, text=["long"])
+    output = MotionBatch(joints3d=walk, lengths=torch.tensor([8]), fps=20.0, text=["long"])
     viewer = Wis3DMotion2Dto3DVisualizer(subset="a", max_len=3, folder=str(tmp_path / "w"))
     viewer.on_predict_batch_end(ONE_PROCESS, None, output, {}, 0)  # type: ignore[arg-type]
     assert len(list((tmp_path / "w_a/000_long").iterdir())) == 3

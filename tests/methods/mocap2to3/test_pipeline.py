@@ -55,7 +55,7 @@ def test_who_knows_the_truth_returns_it(settings: dict[str, Any]) -> None:
     pipeline = truthful(joints3d, rig, **settings)
     out = pipeline.lift(seen(joints3d, rig)[:, 0], torch.ones(2, 20, 22), rig)
     assert largest_error(out.joints3d, joints3d) < 1e-3
-    assert float(out.residual.max()) < 1e-3 and float(out.spread.max()) == 0.0
+    assert float(out.extras["residual"].max()) < 1e-3 and float(out.extras["spread"].max()) == 0.0
     assert (out.joints2d - seen(joints3d, rig)).abs().max() < 0.3
     network = pipeline.denoiser
     assert isinstance(network, KnowsTheTruth)
@@ -144,8 +144,8 @@ def test_several_samples_give_mean_and_spread() -> None:
         assert largest_error(out.extras["samples"][:, k], one.joints3d) < 1e-3
     assert largest_error(out.joints3d, out.extras["samples"].mean(1)) < 1e-5
     distance = (out.extras["samples"] - out.joints3d[:, None]).norm(dim=-1)
-    assert torch.allclose(out.spread, distance.square().mean(1).sqrt(), atol=1e-6)
-    assert float(out.spread.min()) > 0
+    assert torch.allclose(out.extras["spread"], distance.square().mean(1).sqrt(), atol=1e-6)
+    assert float(out.extras["spread"].min()) > 0
 
 
 class Biased(KnowsTheTruth):

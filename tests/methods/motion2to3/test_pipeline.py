@@ -15,7 +15,7 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, TrainingDraws
-from hmr4d.motion.motion import MotionOutput
+from hmr4d.motion.motion import MotionBatch
 from hmr4d.nn.text import TextFeatures, pack_features
 from hmr4d.representation.motion2d import Motion2DCodec
 from hmr4d.representation.next_root import NEUTRAL_HEIGHT, body_height
@@ -57,7 +57,7 @@ def test_alone_and_in_a_batch(sampling: dict[str, Any]) -> None:
     together = pipeline.sample(PROMPTS, seconds=seconds, seed=seeds)
     for i, prompt in enumerate(PROMPTS):
         alone = pipeline.sample([prompt], seconds=seconds[i], seed=seeds[i])
-        assert apart(alone.motion(0), together.motion(i)) < 1e-4
+        assert apart(alone[0].joints3d, together[i].joints3d) < 1e-4
         assert torch.allclose(alone.joints2d[0], together.joints2d[i, :, : alone.lengths[0]], atol=1e-4)
 
 
@@ -67,7 +67,7 @@ def test_order_of_prompts_does_not_matter() -> None:
     second = pipeline.sample([PROMPTS[i] for i in order], seconds=[[1.0, 1.5, 1.2][i] for i in order], seed=3)
     for row, i in enumerate(order):
         assert second.text[row] == PROMPTS[i]
-        assert apart(second.motion(row), first.motion(i)) < 1e-4
+        assert apart(second[row].joints3d, first[i].joints3d) < 1e-4
 
 
 def test_memory_bound_changes_nothing_but_the_batches() -> None:
@@ -80,17 +80,17 @@ def test_memory_bound_changes_nothing_but_the_batches() -> None:
     assert set(passes) == {1}
     assert torch.equal(whole.lengths, bounded.lengths)
     for i in range(3):
-        assert apart(whole.motion(i), bounded.motion(i)) < 1e-4
+        assert apart(whole[i].joints3d, bounded[i].joints3d) < 1e-4
 
 
 def test_same_seed_same_motion_other_seed_other_motion() -> None:
     pipeline = tiny_pipeline()
-    first = pipeline.sample(["a kick"], seconds=1, seed=5).motion(0)
+    first = pipeline.sample(["a kick"], seconds=1, seed=5)[0].joints3d
     torch.manual_seed(77)
     torch.randn(10)
-    assert torch.equal(pipeline.sample(["a kick"], seconds=1, seed=5).motion(0), first)
-    assert apart(pipeline.sample(["a kick"], seconds=1, seed=6).motion(0), first) > 1e-3
-    assert apart(pipeline.sample(["a walk"], seconds=1, seed=5).motion(0), first) > 1e-4
+    assert torch.equal(pipeline.sample(["a kick"], seconds=1, seed=5)[0].joints3d, first)
+    assert apart(pipeline.sample(["a kick"], seconds=1, seed=6)[0].joints3d, first) > 1e-3
+    assert apart(pipeline.sample(["a walk"], seconds=1, seed=5)[0].joints3d, first) > 1e-4
 
 
 def test_global_generator_is_left_alone() -> None:
@@ -107,22 +107,22 @@ def test_samples_of_one_prompt_follow_its_seed() -> None:
     for row in range(6):
         prompt, number = divmod(row, 3)
         alone = pipeline.sample([PROMPTS[prompt]], seconds=1, seed=4 + number)
-        assert apart(several.motion(row), alone.motion(0)) < 1e-4
-    assert apart(several.motion(0), several.motion(1)) > 1e-3
+        assert apart(several[row].joints3d, alone[0].joints3d) < 1e-4
+    assert apart(several[0].joints3d, several[1].joints3d) > 1e-3
 
 
 def test_a_generator_replaces_the_seed() -> None:
     pipeline = tiny_pipeline()
 
-    def run(*seeds: int) -> MotionOutput:
+    def run(*seeds: int) -> MotionBatch:
         generators = [torch.Generator().manual_seed(s) for s in seeds]
         return pipeline.sample(
             PROMPTS[: len(seeds)], seconds=1, generator=generators[0] if len(seeds) == 1 else generators
         )
 
-    assert torch.equal(run(1).motion(0), run(1).motion(0))
-    assert apart(run(1).motion(0), run(2).motion(0)) > 1e-3
-    assert apart(run(1, 2).motion(0), run(1).motion(0)) < 1e-4
+    assert torch.equal(run(1)[0].joints3d, run(1)[0].joints3d)
+    assert apart(run(1)[0].joints3d, run(2)[0].joints3d) > 1e-3
+    assert apart(run(1, 2)[0].joints3d, run(1)[0].joints3d) < 1e-4
 
 
 def test_batches_arrive_as_they_are_finished() -> None:
@@ -131,10 +131,10 @@ def test_batches_arrive_as_they_are_finished() -> None:
     seen = {}
     for jobs, output in pipeline.sample_batches(PROMPTS, seconds=[1.5, 1.0, 1.2], seed=3, max_tokens=30 * 4):
         assert len(jobs) == len(output) == 1
-        seen[jobs[0]] = output.motion(0)
+        seen[jobs[0]] = output[0].joints3d
     assert list(seen) == [(1, 0), (2, 0), (0, 0)], "short motions first"
     for (prompt, _), motion in seen.items():
-        assert apart(motion, whole.motion(prompt)) < 1e-4
+        assert apart(motion, whole[prompt].joints3d) < 1e-4
 
 
 # --- what comes out ------------------------------------------------------------------------------------------------
@@ -143,11 +143,11 @@ def test_batches_arrive_as_they_are_finished() -> None:
 def test_output_is_a_placed_motion() -> None:
     output = tiny_pipeline().sample(PROMPTS, seconds=[1.0, 1.5, 1.2], seed=3)
     assert output.joints3d.shape == (3, 30, 22, 3)
-    assert output.joints2d.shape == (3, 4, 30, 23, 2)
+    assert output.joints2d.shape == (3, 4, 30, 22, 2)
     assert output.lengths.tolist() == [20, 30, 24]
     assert (output.fps, output.text, output.skeleton) == (20.0, PROMPTS, SMPL22)
     for i, n in enumerate(output.lengths.tolist()):
-        joints = output.motion(i)
+        joints = output[i].joints3d
         assert joints.shape == (n, 22, 3)
         assert torch.isfinite(joints).all()
         assert abs(float(joints[..., 1].min())) < 1e-6
@@ -157,7 +157,7 @@ def test_output_is_a_placed_motion() -> None:
 
 def test_heights() -> None:
     def heights(how: str) -> Tensor:
-        return body_height(tiny_pipeline(height=how).sample(["a kick"], seconds=1, seed=2).motion(0))
+        return body_height(tiny_pipeline(height=how).sample(["a kick"], seconds=1, seed=2)[0].joints3d)
 
     assert torch.allclose(heights("frame"), torch.full((20,), NEUTRAL_HEIGHT), atol=1e-4)
     clip = heights("clip")
@@ -168,8 +168,8 @@ def test_heights() -> None:
 
 
 def test_trajectory_can_stay_at_the_origin() -> None:
-    moving = tiny_pipeline().sample(["a kick"], seconds=1, seed=2).motion(0)
-    still = tiny_pipeline(accumulate_root=False).sample(["a kick"], seconds=1, seed=2).motion(0)
+    moving = tiny_pipeline().sample(["a kick"], seconds=1, seed=2)[0].joints3d
+    still = tiny_pipeline(accumulate_root=False).sample(["a kick"], seconds=1, seed=2)[0].joints3d
     assert still[:, 0, [0, 2]].abs().max() < 1e-5
     assert moving[-1, 0, [0, 2]].norm() > 1e-3
     assert torch.allclose(moving - moving[:, :1], still - still[:, :1], atol=1e-4)
@@ -232,13 +232,13 @@ def test_passes_of_the_network(guidance: float, passes_a_step: int) -> None:
 
 def test_guidance_is_continuous_at_one() -> None:
     pipeline = tiny_pipeline()
-    exact, nearly = (pipeline.sample(["a kick"], seconds=1, guidance_scale=s).motion(0) for s in (1.0, 1.0 + 1e-6))
+    exact, nearly = (pipeline.sample(["a kick"], seconds=1, guidance_scale=s)[0].joints3d for s in (1.0, 1.0 + 1e-6))
     assert apart(exact, nearly) < 1e-3
 
 
 def test_guidance_zero_ignores_the_prompt() -> None:
     pipeline = tiny_pipeline(guidance_scale=0.0)
-    first, second = (pipeline.sample([text], seconds=1, seed=1).motion(0) for text in PROMPTS[:2])
+    first, second = (pipeline.sample([text], seconds=1, seed=1)[0].joints3d for text in PROMPTS[:2])
     assert torch.equal(first, second)
 
 
@@ -257,7 +257,7 @@ def test_single_view_network_makes_3d_by_triangulation_alone() -> None:
     pipeline = tiny_pipeline(tiny_denoiser(**SINGLE), consistency=True)
     together = pipeline.sample(PROMPTS, seconds=1, seed=1)
     alone = pipeline.sample(PROMPTS[1:2], seconds=1, seed=1)
-    assert apart(together.motion(1), alone.motion(0)) < 1e-4
+    assert apart(together[1].joints3d, alone[0].joints3d) < 1e-4
 
 
 def test_perspective_sampling() -> None:
@@ -265,7 +265,7 @@ def test_perspective_sampling() -> None:
     together = pipeline.sample(PROMPTS, seconds=[1.0, 1.5, 1.2], seed=1)
     assert torch.isfinite(together.joints3d).all()
     alone = pipeline.sample(PROMPTS[:1], seconds=1.0, seed=1)
-    assert apart(together.motion(0), alone.motion(0)) < 1e-3
+    assert apart(together[0].joints3d, alone[0].joints3d) < 1e-3
 
 
 # --- wrong requests ------------------------------------------------------------------------------------------------
@@ -498,10 +498,10 @@ def test_elevation_cameras_for_a_single_view() -> None:
 
 def test_null_text_set_by_hand_is_used() -> None:
     pipeline = tiny_pipeline(guidance_scale=0.0)
-    plain = pipeline.sample(["a kick"], seconds=1).motion(0)
+    plain = pipeline.sample(["a kick"], seconds=1)[0].joints3d
     states = np.ones((3, TEXT_DIM), dtype=np.float32)
     pipeline.set_null_text(pack_features([states], np.ones((1, TEXT_DIM), dtype=np.float32)))
-    assert apart(pipeline.sample(["a kick"], seconds=1).motion(0), plain) > 1e-4
+    assert apart(pipeline.sample(["a kick"], seconds=1)[0].joints3d, plain) > 1e-4
 
 
 @pytest.mark.parametrize("num_views", [1, 4])

@@ -56,7 +56,7 @@ def test_released_words_and_actions_go_with_the_weights() -> None:
     assert pipeline.actions is not None
     out = pipeline.sample(["a man jumps up and down"], seed=0, num_inference_steps=2)
     assert torch.isfinite(out.joints3d).all()
-    assert 1.5 <= len(out.motion(0)) / out.fps <= 9.8
+    assert 1.5 <= len(out[0].joints3d) / out.fps <= 9.8
 
 
 def test_it_moves_as_told() -> None:
@@ -65,10 +65,10 @@ def test_it_moves_as_told() -> None:
         ["a person walks forward", "a person raises the right hand"], seconds=3, seed=0
     )
     assert torch.isfinite(out.joints3d).all()
-    walked = out.motion(0)[-1, 0] - out.motion(0)[0, 0]
+    walked = out[0].joints3d[-1, 0] - out[0].joints3d[0, 0]
     assert walked[2] > 1.0
     assert abs(float(walked[0])) < walked[2]
-    wrists = out.motion(1)[:, [20, 21], 1].amax(0)
+    wrists = out[1].joints3d[:, [20, 21], 1].amax(0)
     assert wrists[1] > wrists[0] + 0.2
     metrics = physical_metrics(out.joints3d, out.lengths, out.fps)
     assert metrics["bone_length_variation"].max() < 10.0

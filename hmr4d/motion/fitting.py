@@ -7,21 +7,24 @@ are then still off, a refinement of all frames at once (`fit_refinement`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from hmr4d.body.body_model import Body
 from hmr4d.body.fit_refinement import refine_pose
-from hmr4d.body.inverse_kinematics import posed_joints, solve_pose
+from hmr4d.body.inverse_kinematics import solve_pose
 from hmr4d.body.joint_checks import MIN_BONE, bone_lengths, check_finite, check_size, counted
 from hmr4d.body.joint_conventions import rest_in_convention
 from hmr4d.body.joint_noise import joint_noise, without_noise
+from hmr4d.body.kinematics import posed_joints
+from hmr4d.body.pose import Pose
 from hmr4d.body.posed_body import PosedBody
 from hmr4d.body.shape_fitting import fit_shape, smpl_rest_joints
-from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_bodies import SmplBody
+from hmr4d.motion.motion import Motion
 from hmr4d.utils import lazy_roma as roma
 
 FRAMES_PER_BLOCK = 4096  # of the measurement of residuals; bounds the memory of long clips
@@ -49,52 +52,41 @@ class Undetermined:
     share: float = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BodyFit:
-    """A body in every frame of a clip.
+    """A body in every frame of a motion.
 
     Attributes:
+        source: what the body was fitted to.
         body: with the shape of the clip.
-        rotations: (L, 22, 3, 3) of the SMPL joints, each in the frame of its parent, the root's in the world.
-        translation: (L, 3) metres, as in `Body.pose`: the root comes to its rest position plus this.
+        pose: of the SMPL-22 joints of that body.
         residual: (L, 22) metres from each given joint to the body's, where the source of the motion puts it.
         undetermined: what the joints did not say.
-        fps: frames per second.
         noise: metres, standard deviation of each coordinate from frame to frame; smoothed away, if there was any.
     """
 
+    source: Motion
     body: Body
-    rotations: Tensor
-    translation: Tensor
+    pose: Pose
     residual: Tensor
     undetermined: tuple[Undetermined, ...]
-    fps: float
     noise: float = 0.0
 
     @property
     def num_frames(self) -> int:
-        return len(self.rotations)
+        return self.pose.num_frames
+
+    @property
+    def motion(self) -> Motion:
+        """The motion of the body, with its pose: what every writer takes."""
+        return replace(
+            self.source, joints3d=self.joints(), joint_convention=None, pose=self.pose, views=None, uncertainty=None
+        )
 
     @property
     def axis_angle(self) -> Tensor:
         """(L, 22, 3) radians; the rotations as axis times angle."""
-        return roma.rotmat_to_rotvec(self.rotations)
-
-    @property
-    def betas(self) -> Tensor | None:
-        """(S,) shape coefficients of a body of the SMPL family; None for others."""
-        return self.body.betas if isinstance(self.body, SmplBody) else None
-
-    @property
-    def rest_joints(self) -> Tensor:
-        """(22, 3) metres; SMPL joints of the body at rest."""
-        return smpl_rest_joints(self.body)
-
-    @property
-    def bone_lengths(self) -> Tensor:
-        """(22,) metres from each SMPL joint to its parent; 0 for the root."""
-        rest = self.rest_joints
-        return torch.stack([(rest[j] - rest[max(p, 0)]).norm() * (p >= 0) for j, p in enumerate(SMPL22.parents)])
+        return roma.rotmat_to_rotvec(self.pose.rotations)
 
     @property
     def joint_residual(self) -> Tensor:
@@ -113,98 +105,55 @@ class BodyFit:
 
     def posed(self) -> PosedBody:
         """The body with all its own joints turned, for meshes and files."""
-        return PosedBody(self.body, self.body.from_smpl22(self.rotations), self.translation)
+        return PosedBody(self.body, self.body.from_smpl22(self.pose.rotations), self.pose.translation)
 
     def joints(self) -> Tensor:
         """(L, 22, 3) metres; where the body has its SMPL joints."""
-        return posed_joints(self.rotations, self.translation, self.rest_joints)
+        return self.pose.joints()
 
 
-def fit_body(
-    joints3d: Tensor, body: Body, *, fps: float, keep_shape: bool = False, num_betas: int | None = None,
-    skeleton: Skeleton = SMPL22, convention: str | None = None,
-) -> BodyFit:  # fmt: skip
+def fit_body(motion: Motion, body: Body, *, keep_shape: bool = False, num_betas: int | None = None) -> BodyFit:
     """A body fitted to one clip. Time is linear in the number of frames, memory small beside it.
 
     Args:
-        joints3d: (L, 22, 3) metres, world, y up; L >= 1.
+        motion: of SMPL-22 joints. The body's joints are sought where the convention of the motion puts them, so that
+            head and feet are turned as the person's. A pose of it is not used, for it belongs to another body.
         body: any of `load_body`.
-        fps: frames per second.
         keep_shape: use the body as it is, instead of giving it the shape of the clip.
         num_betas: shape coefficients of bodies of the SMPL family. None: 16 for SMPL+H, 10 for others.
-        skeleton: joint meaning of `joints3d`.
-        convention: of the source of the motion, see `joint_conventions`: the body's joints are sought where that
-            source puts them, so that head and feet are turned as the person's. None: where the body has them.
 
     Raises:
-        ValueError: unknown skeleton, convention or shape, positions that are not finite or not in metres, bones without
-            length, bad frame rate.
+        ValueError: another skeleton, an unknown convention, positions that are not finite or not in metres, or bones
+            without length.
     """
-    joints3d = _checked(joints3d, fps, skeleton)
+    joints3d = _checked(motion)
     noise = joint_noise(joints3d)
     clean = without_noise(joints3d, noise)
     if not keep_shape:
         body = fit_shape(clean, body, num_betas=num_betas)
-    rest = rest_in_convention(smpl_rest_joints(body), convention)
-    solved = solve_pose(clean, rest, fps=fps)
+    rest = rest_in_convention(smpl_rest_joints(body), motion.joint_convention)
+    solved = solve_pose(clean, rest, fps=motion.fps)
     rotations, translation = solved.rotations, solved.translation
     if float(solved.residual.max()) > GOOD_ENOUGH:
         rotations, translation = refine_pose(rotations, translation, clean, rest)
     residual = (joints3d - posed_joints(rotations, translation, rest)).norm(dim=-1)
-    return BodyFit(body, rotations, translation, residual, _undetermined(clean, body), float(fps), noise)
-
-
-def fit_bodies(
-    joints3d: Tensor, lengths: Tensor, body: Body, *, fps: float, keep_shape: bool = False,
-    num_betas: int | None = None, skeleton: Skeleton = SMPL22, convention: str | None = None,
-) -> list[BodyFit]:  # fmt: skip
-    """A body fitted to each clip of a batch.
-
-    Args:
-        joints3d: (B, L, 22, 3) metres, padded.
-        lengths: (B,) frames of each clip.
-        body, fps, keep_shape, num_betas, skeleton, convention: see `fit_body`.
-
-    Raises:
-        ValueError: as `fit_body`.
-    """
-    if joints3d.ndim != 4 or lengths.shape != joints3d.shape[:1]:
-        raise ValueError(
-            f"joints3d has shape {tuple(joints3d.shape)} and lengths {tuple(lengths.shape)}; expected (B, L, 22, 3) "
-            "and (B,). Use fit_body for a single clip."
-        )
-    return [
-        fit_body(
-            clip[:length],
-            body,
-            fps=fps,
-            keep_shape=keep_shape,
-            num_betas=num_betas,
-            skeleton=skeleton,
-            convention=convention,
-        )  # fmt: skip
-        for clip, length in zip(joints3d, lengths.tolist(), strict=True)
-    ]
+    betas = body.betas if isinstance(body, SmplBody) else None
+    pose = Pose(body.name, rotations, translation, smpl_rest_joints(body), betas)
+    return BodyFit(motion, body, pose, residual, _undetermined(clean, body), noise)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _checked(joints3d: Tensor, fps: float, skeleton: Skeleton) -> Tensor:
-    """The clip as float32; ValueError says what is wrong with it, and where."""
-    if skeleton != SMPL22:
+def _checked(motion: Motion) -> Tensor:
+    """The joints as float32; ValueError says what is wrong with them, and where."""
+    if motion.skeleton != SMPL22:
         raise ValueError(
-            f"Bodies are fitted to the joints of '{SMPL22.name}', not of '{skeleton.name}'. Convert the motion first."
-        )
-    if not 0 < fps < float("inf"):
-        raise ValueError(f"fps is {fps} but must be a positive number of frames per second.")
-    if joints3d.ndim != 3 or joints3d.shape[1:] != (SMPL22.num_joints, 3) or not len(joints3d):
-        raise ValueError(
-            f"joints3d has shape {tuple(joints3d.shape)}; expected (L, 22, 3), the joints of '{SMPL22.name}' in at "
-            "least one frame. Use fit_bodies for a batch."
+            f"Bodies are fitted to the joints of '{SMPL22.name}', not of '{motion.skeleton.name}'. Convert the motion "
+            "first."
         )
     names = SMPL22.joint_names
-    joints3d = joints3d.detach().float()
+    joints3d = motion.joints3d.detach().float()
     check_finite(joints3d, SMPL22)
     if (short := bone_lengths(joints3d, SMPL22) < MIN_BONE).any():
         frame, bone = short.nonzero()[0].tolist()
