@@ -1,4 +1,4 @@
-"""What cleaning does to real, spoilt and generated motion.
+"""What cleaning does to real, corrupted and generated motion.
 
 python benchmarks/motion_cleaning.py --store FOLDER [--weights NAME]
 
@@ -24,7 +24,7 @@ from hmr4d import load_pipeline
 from hmr4d.data.store import MotionStore
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.metrics.physical import physical_metrics
-from hmr4d.motion.canonical import put_on_floor
+from hmr4d.motion.canonical import align_to_floor
 from hmr4d.motion.cleaning import clean_motion
 
 COLUMNS = ("foot_skating", "jitter", "bone_length_variation", "root_speed", "floor_clearance")
@@ -33,7 +33,7 @@ BONES, SEAMS = 0.01, 0.004  # metres
 MAX_SECONDS = 5.0
 
 
-def spoil(joints3d: Tensor, fps: float, rng: np.random.Generator) -> Tensor:
+def corrupt(joints3d: Tensor, fps: float, rng: np.random.Generator) -> Tensor:
     """(L, J, 3) with faults."""
     num_frames = len(joints3d)
     knots = rng.normal(scale=BONES, size=(num_frames // 10 + 2, *joints3d.shape[1:]))
@@ -46,7 +46,7 @@ def spoil(joints3d: Tensor, fps: float, rng: np.random.Generator) -> Tensor:
 
 def measured(motions: Sequence[Tensor], fps: float) -> dict[str, float]:
     """Means of the physical measures over motions (L, J, 3), each put on the floor."""
-    rows = [physical_metrics(put_on_floor(m)[None], torch.tensor([len(m)]), fps) for m in motions]
+    rows = [physical_metrics(align_to_floor(m)[None], torch.tensor([len(m)]), fps) for m in motions]
     return {name: float(torch.stack([row[name][0] for row in rows]).nanmean()) for name in COLUMNS}
 
 
@@ -54,7 +54,7 @@ def distance(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
     """Millimetres between joints, the root over the same place of the floor, mean over frames."""
 
     def posed(motion: Tensor) -> Tensor:
-        return put_on_floor(motion) - motion[:, :1] * torch.tensor([1.0, 0.0, 1.0])
+        return align_to_floor(motion) - motion[:, :1] * torch.tensor([1.0, 0.0, 1.0])
 
     return 1e3 * float(np.mean([(posed(a) - posed(b)).norm(dim=-1).mean() for a, b in zip(some, others, strict=True)]))
 
@@ -93,11 +93,11 @@ def main() -> None:
     for content in args.contents:
         chosen = [int(i) for i in store.indices(args.split) if store.labels["content"][i] == content][: args.clips]
         true = [torch.from_numpy(np.array(store.joints3d(i)[: round(MAX_SECONDS * store.fps)])) for i in chosen]
-        bad = [spoil(m, store.fps, rng) for m in true]
+        bad = [corrupt(m, store.fps, rng) for m in true]
         sets: dict[str, tuple[list[Tensor], float | None]] = {"real": (true, None)}
         sets["real, cleaned"] = (done := clean(true)), distance(done, true)
-        sets["spoilt"] = bad, distance(bad, true)
-        sets["spoilt, cleaned"] = (done := clean(bad)), distance(done, true)
+        sets["corrupted"] = bad, distance(bad, true)
+        sets["corrupted, cleaned"] = (done := clean(bad)), distance(done, true)
         if model is not None:
             texts = [store.caption_texts[store.clip_captions(i)[0].caption] for i in chosen]
             seconds = [max(len(m) / store.fps, model.min_seconds) for m in true]

@@ -47,7 +47,7 @@ def convention_of(metadata: Mapping[str, Any] | None) -> str | None:
     return name
 
 
-def convention_facts(convention: str | None) -> dict[str, str]:
+def convention_metadata(convention: str | None) -> dict[str, str]:
     """Metadata that names a convention; nothing for None."""
     return {} if convention is None else {METADATA_KEY: convention}
 

@@ -1,4 +1,4 @@
-"""`hmr4d evaluator-card`: how an evaluator judges real motion, and real motion that was spoilt."""
+"""`hmr4d evaluator-card`: how an evaluator judges real motion, and real motion that was corrupted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hmr4d.evaluation.cards import GENERATED, GROUND_TRUTH, ResultCard
 from hmr4d.evaluation.r_precision_upper_bound import retrieval_ceiling
 from hmr4d.evaluation.scoring import StandardProtocol, TextToMotionScorer
 from hmr4d.evaluation.text_to_motion_data import Job, RowCuts, ScoredClips
-from hmr4d.evaluators.corruptions import SPOILS, Spoil
+from hmr4d.evaluators.corruptions import CORRUPTIONS, Corruption
 from hmr4d.evaluators.evaluator import EvaluatorRecipe, load_evaluator
 from hmr4d.metrics.intervals import Value
 from hmr4d.motion.motion import Motion
@@ -35,13 +35,13 @@ UNSPOILT = ("fid", "r_precision_top_1", "r_precision_top_2", "r_precision_top_3"
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
-        prog="hmr4d evaluator-card", description="Scores real motion, and real motion spoilt in known ways."
+        prog="hmr4d evaluator-card", description="Scores real motion, and real motion corrupted in known ways."
     )
     known.add_argument("--evaluator", default="evaluator-bandai", help="name or folder")
     known.add_argument("--store", default=str(inputs_folder() / "bandai_namco"), metavar="DIR", help="motion store")
     known.add_argument("--split", default="test")
     known.add_argument("--repeats", type=int, default=20, help="of real motion: captions and crops drawn anew")
-    known.add_argument("--spoilt-repeats", type=int, default=5, help="of spoilt motion")
+    known.add_argument("--corrupted-repeats", type=int, default=5, help="of corrupted motion")
     known.add_argument("--seed", type=int, default=0)
     known.add_argument("--out", metavar="DIR", required=True, help="folder of card.json and card.md")
     return known
@@ -54,8 +54,8 @@ def clips_of(store: str, split: str, recipe: EvaluatorRecipe, *, repeats: int, s
     return ScoredClips(store, split, cuts=cuts, rules=rules, repeats=repeats, seed=seed)
 
 
-def spoilt(clips: ScoredClips, spoil: Spoil) -> Callable[[Job], Motion]:
-    """Gives every item its own clip, cut to what counts and spoilt."""
+def corrupted(clips: ScoredClips, corrupt: Corruption) -> Callable[[Job], Motion]:
+    """Gives every item its own clip, cut to what counts and corrupted."""
 
     def load(job: Job) -> Motion:
         rows = clips.excerpt(job.repeat, job.item).rows
@@ -63,7 +63,7 @@ def spoilt(clips: ScoredClips, spoil: Spoil) -> Callable[[Job], Motion]:
         generator = torch.Generator().manual_seed(mix_seed(clips.seed + job.repeat, job.item))
         joints3d = clips.real(job.item)[rows[0] : rows[0] + rows[1] + 1]
         return Motion(
-            spoil(joints3d, generator), clips.real_fps, clips.store.skeleton, clips.text(job.repeat, job.item)
+            corrupt(joints3d, generator), clips.real_fps, clips.store.skeleton, clips.text(job.repeat, job.item)
         )
 
     return load
@@ -92,13 +92,13 @@ def make_card(args: argparse.Namespace, command: str) -> ResultCard:
             StandardProtocol(),
             clips_of(args.store, args.split, evaluator.recipe, repeats=repeats, seed=args.seed),
         )
-        for repeats in (args.repeats, args.spoilt_repeats)
+        for repeats in (args.repeats, args.corrupted_repeats)
     )
-    scored = many.score(spoilt(many.clips, SPOILS["unchanged"]))
+    scored = many.score(corrupted(many.clips, CORRUPTIONS["unchanged"]))
     rows: dict[str, dict[str, Value]] = {GROUND_TRUTH: _chosen(scored.rows[GROUND_TRUTH], (*UNSPOILT, "fid_halves"))}
-    loaders = {name: spoilt(few.clips, spoil) for name, spoil in SPOILS.items()}
+    loaders = {name: corrupted(few.clips, corrupt) for name, corrupt in CORRUPTIONS.items()}
     loaders[ANOTHER_CLIP] = exchanged(few.clips)
-    for name, load in progress(list(loaders.items()), "spoilt motion", unit="kind"):
+    for name, load in progress(list(loaders.items()), "corrupted motion", unit="kind"):
         rows[name] = _chosen(few.score(load).rows[GENERATED], UNSPOILT)
     ceilings = retrieval_ceiling(many.clips)
     notes = [*scored.notes, *(f"Best possible R@1, 2, 3 {known}: {_shares(top)}." for known, top in ceilings.items())]

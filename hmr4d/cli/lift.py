@@ -40,7 +40,7 @@ from hmr4d.utils.files import file_stem
 from hmr4d.visualization.motion_files import EXPORTS, check_exports, write_motion_files
 from hmr4d.visualization.overlay import Overlay, OverlayPainter, write_overlay_sheet, write_overlay_video
 from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view
-from hmr4d.visualization.video_pictures import VideoFacts, read_facts, video_pictures
+from hmr4d.visualization.video_pictures import VideoMetadata, read_video_metadata, video_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -325,14 +325,14 @@ def write_overlays(args: argparse.Namespace, name: str, lifted: LiftedPerson) ->
     return written
 
 
-def check_video(path: Path, camera: CameraFile) -> VideoFacts:
+def check_video(path: Path, camera: CameraFile) -> VideoMetadata:
     """What a video says of itself; a warning where its pictures are unevenly apart.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it cannot be decoded, or is not of the shape of the camera's image.
     """
-    facts = read_facts(path)
+    facts = read_video_metadata(path)
     (width, height), size = facts.size, camera.size
     if abs(width / height * size[1] / size[0] - 1) > SAME_ASPECT:
         raise ValueError(

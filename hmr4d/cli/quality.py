@@ -47,7 +47,7 @@ OWN = "own"  # the duration of a prompt's clip, or the median of its content
 PARAPHRASES = {"paraphrases": bandai_namco_paraphrases, "cmu_paraphrases": cmu_paraphrases}
 PROMPT_SETS = ("captions", *PARAPHRASES, VERBS)
 DEFAULT_RANGE = (1.2, 9.8)  # seconds; of the real clips when no model says what it makes
-JUDGE_FACTS = (
+CLASSIFIER_ENTRIES = (
     "val_accuracy", "test_accuracy", "test_accuracy_synonyms", "test_content_mean_accuracy", "test_contents",
     "test_confusions", "without_test_clips", "few_train_clips",
 )  # fmt: skip
@@ -243,7 +243,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "split": args.split,
         "fps": classifier.fps,
         "near_train_metres": None if measure.nearest is None else measure.near,
-        "classifier": {"sha256": file_hash(folder / WEIGHTS_NAME), **{k: judge[k] for k in JUDGE_FACTS}},
+        "classifier": {"sha256": file_hash(folder / WEIGHTS_NAME), **{k: judge[k] for k in CLASSIFIER_ENTRIES}},
         "sets": {},
         "verbs": None,
     }

@@ -18,8 +18,8 @@ from hmr4d.data.text_embeddings import CaptionEncoder, ensure_text_cache
 from hmr4d.data.windows import FreeWindows
 from hmr4d.geometry.cameras import square_intrinsics
 from hmr4d.motion.canonical import face_first_frame, mirror
-from hmr4d.representation.next_root import to_next_root
-from hmr4d.representation.root_box import BOX_MARGIN, BOX_UNIT, fixed_box, largest_box, normalize_points, root_box
+from hmr4d.representation.bbox import BOX_MARGIN, BOX_UNIT, bbox, fixed_box, largest_box, normalize_points
+from hmr4d.representation.root_velocity import to_root_velocity
 from hmr4d.representation.views import PATCH, embed_views, project_views
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 
@@ -59,9 +59,9 @@ class Framing:
         K = square_intrinsics(PATCH).expand(num_views, 3, 3)
         pixels = project_views(local, T_w2c, K, is_perspective=self.is_perspective)
         if self.box == "view":
-            box = root_box(pixels[rng.integer(num_views) if num_views > 1 else 0])
+            box = bbox(pixels[rng.integer(num_views) if num_views > 1 else 0])
         elif self.box == "largest":
-            box = largest_box(root_box(pixels))
+            box = largest_box(bbox(pixels))
         else:
             metre = K[0, 0, 0] / (distance if self.is_perspective else 1.0)
             box = fixed_box(pixels, float(2 * BOX_MARGIN / BOX_UNIT * self.half_extent * metre))
@@ -151,7 +151,7 @@ class MotionViews(Dataset[dict[str, Any]]):
                 joints3d, caption = mirror(joints3d), self.store.caption_mirror[caption]
         if self.canonical:
             joints3d = face_first_frame(joints3d, self.store.skeleton)
-        local = to_next_root(joints3d)
+        local = to_root_velocity(joints3d)
         points, K, box_size = self.framing.frame(local, T_w2c, self.cameras.distance, rng)
         scale = box_size if self.framing.is_perspective else torch.tensor(1.0)
         item = {

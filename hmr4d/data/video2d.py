@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 from hmr4d.data.datamodule import Mixture, MotionSource
 from hmr4d.data.datasets import resample_linear
 from hmr4d.geometry.cameras import square_intrinsics
-from hmr4d.representation.root_box import normalize_points, root_box
+from hmr4d.representation.bbox import bbox, normalize_points
 from hmr4d.representation.views import PATCH
 from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import ItemRandom, mix_seed
@@ -185,7 +185,7 @@ class VideoMotion2D(Dataset[dict[str, Any]]):
         tracks = torch.cat([tracks, torch.cat([tracks[1:, :1], tracks[-1:, :1]])], 1)  # (L, 23, 3), next root last
         pixels, conf = tracks[..., :2], tracks[..., 2]
         low = (conf < self.rules.low_conf).float().mean(0) > self.rules.max_low_share
-        points = normalize_points(pixels, root_box(pixels, per_frame=clip.has_moving_box))[:, 1:]
+        points = normalize_points(pixels, bbox(pixels, per_frame=clip.has_moving_box))[:, 1:]
         length = len(points)
         item = {
             "joints2d": points[None],

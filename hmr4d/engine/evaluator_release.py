@@ -77,7 +77,7 @@ def evaluator_card(folder: Path, evaluator: Evaluator, about: Mapping[str, Any],
     }
     before = "Embeds motions and captions for FID, R-precision, matching score and diversity; see `docs/evaluation.md`."
     after = (
-        "How it judges real motion, and real motion that was spoilt: `card.md` beside this file, made by\n"
+        "How it judges real motion, and real motion that was corrupted: `card.md` beside this file, made by\n"
         "`hmr4d evaluator-card`."
     )
     return card(folder.name, rows, about, notice, before=before, after=after)

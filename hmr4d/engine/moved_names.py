@@ -1,4 +1,4 @@
-"""Class paths of earlier versions, so that the saved configuration of an older run is still understood."""
+"""Names of earlier versions: class paths that saved configurations have, and choices that people type."""
 
 from __future__ import annotations
 
@@ -26,14 +26,33 @@ MOVED_MODULES: Mapping[str, str] = {
     "hmr4d.metrics.evaluators.scoring": "hmr4d.evaluation.scoring",
     "hmr4d.metrics.evaluators.training": "hmr4d.evaluators.training",
 }
-
-
+MOVED_CLASSES: Mapping[str, str] = {
+    "hmr4d.representation.view_points.ViewPointCodec": "hmr4d.representation.image_pose2d.ImagePose2DCodec",
+    "hmr4d.representation.view_tokens.ViewTokenCodec": "hmr4d.representation.bbox_pose2d.BboxPose2DCodec",
+}
+# Groups and choices of the command line, "group=choice" or "group", that have another name now.
+RENAMED_CHOICES: Mapping[str, str] = {
+    "ground_hints": "foot_contact_conditioning",
+    "network=mini": "network=tiny",
+    "network=narrow": "network=small",
+    "network=study": "network=96x3",
+    "representation=view_points": "representation=image_pose2d",
+    "representation=view_tokens": "representation=bbox_pose2d",
+    "representation=view_tokens_coco17": "representation=bbox_pose2d_coco17",
+    "rigs=alone": "rigs=single",
+    "rigs=captured4": "rigs=calibrated4",
+    "rigs=composed4": "rigs=calibrated_intrinsics4",
+    "rigs=observed": "rigs=single_conditioned",
+    "rigs=surrounding4": "rigs=random4",
+}
 # Rooms that were renamed as a whole: what they held has the same names below the new one.
 MOVED_ROOMS: Mapping[str, str] = {"hmr4d.models.": "hmr4d.methods."}
 
 
 def current_target(target: str) -> str:
     """The path of a class today, for its path in this version or in an earlier one."""
+    if target in MOVED_CLASSES:
+        return MOVED_CLASSES[target]
     module, _, name = target.rpartition(".")
     if module in MOVED_MODULES:
         return f"{MOVED_MODULES[module]}.{name}"

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hmr4d.engine.choices import choices, config_folders
+from hmr4d.engine.moved_names import RENAMED_CHOICES
 
 SEVERAL_KINDS = ("trainer.devices", "trainer.precision")  # numbers that may be words too: auto, 16-mixed
 LEAST: dict[str, float] = {  # by the last part of a name
@@ -117,6 +118,8 @@ def _check_choice(override: Override, folders: Sequence[Path]) -> None:
     for value in _values(override):
         for name in value if isinstance(value, list) else [value]:
             if name is not None and str(name) not in known and "${" not in str(name):
+                if (word := f"{group}={name}") in RENAMED_CHOICES:
+                    raise OverrideError(f"{word} has another name now: {RENAMED_CHOICES[word]}.")
                 what = "experiment" if group == "exp" else f"choice of '{group}'"
                 raise OverrideError(
                     f"{group}={name}: there is no such {what}. There are, the nearest first: "
@@ -150,6 +153,8 @@ def _check_setting(override: Override, plain: DictConfig) -> None:
         if isinstance(settings, list):
             return
         if not isinstance(settings, dict) or part not in settings:
+            if (group := key.partition(".")[0]) in RENAMED_CHOICES:
+                raise OverrideError(f"'{override.input_line}': {group} has another name now: {RENAMED_CHOICES[group]}.")
             near = by_likeness(key, _names(plain))[:NUM_NEAR]
             raise OverrideError(
                 f"'{override.input_line}': there is no setting '{key}'. The nearest are {', '.join(near)}; "

@@ -36,8 +36,8 @@ NOT_FOR_USERS = (
 )  # fmt: skip
 # What a model is, beside its weights.
 TRAINED_SETTINGS = (
-    "network", "text", "motion", "views", "framing", "representation", "camera_input", "rigs", "ground_hints",
-    "pipeline.schedule", "pipeline.text_adapter",
+    "network", "text", "motion", "views", "framing", "representation", "camera_input", "rigs",
+    "foot_contact_conditioning", "pipeline.schedule", "pipeline.text_adapter",
 )  # fmt: skip
 MIN_ROWS = 20  # of the curves of a short training
 

@@ -1,4 +1,4 @@
-"""A judge of what a motion shows: a small network trained on real joints and their content labels alone.
+"""An action-recognition classifier: a small network trained on real joints and their content labels alone.
 
 It never sees text or generated motion, so its accuracy on generated motion, beside that on real motion, says how often
 a model does what the caption asks for.
@@ -216,7 +216,7 @@ def train_classifier(
     batches = math.ceil(len(train) / options.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * batches)
     weights = torch.bincount(targets, minlength=len(labels)).double()[targets] ** -options.balance_power
-    for epoch in progress(range(options.epochs), "content classifier", unit="epoch"):
+    for epoch in progress(range(options.epochs), "action-recognition classifier", unit="epoch"):
         classifier.train()
         drawn = torch.multinomial(weights, batches * options.batch_size, replacement=True, generator=generator)
         # Clips of similar length share a batch; the order of the batches stays random.
@@ -260,13 +260,13 @@ def obtain_classifier(
     folder: Path, store: MotionStore, options: ClassifierTraining
 ) -> tuple[ContentClassifier, dict[str, Any]]:
     """The saved classifier, or a new one where there is none or it was trained on other data, and its card."""
-    facts = training_facts(store, options)
+    facts = training_metadata(store, options)
     if (folder / CARD_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
         classifier, card = load_classifier(folder)
         if all(card.get(key) == value for key, value in json.loads(json.dumps(facts)).items()):
             return classifier, card
         logger.info("The classifier in %s was trained on other data or in another way; training it again.", folder)
-    logger.info("Training the content classifier on real joints of %s.", store.name)
+    logger.info("Training the action-recognition classifier on real joints of %s.", store.name)
     train, val, test = (labelled_motion(store, split) for split in ("train", "val", "test"))
     classifier = train_classifier(train, val, options=options)
     predicted = classifier.predict(test)
@@ -309,7 +309,9 @@ def load_classifier(folder: str | Path) -> tuple[ContentClassifier, dict[str, An
     folder = Path(folder)
     missing = [str(folder / name) for name in (WEIGHTS_NAME, CARD_NAME) if not (folder / name).is_file()]
     if missing:
-        raise FileNotFoundError(f"No content classifier: {', '.join(missing)} missing. Train one with hmr4d quality.")
+        raise FileNotFoundError(
+            f"No action-recognition classifier: {', '.join(missing)} missing. Train one with hmr4d quality."
+        )
     card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
     classifier = ContentClassifier(
         card["labels"], num_joints=card["num_joints"], hidden=card["hidden"], fps=card["fps"]
@@ -318,7 +320,7 @@ def load_classifier(folder: str | Path) -> tuple[ContentClassifier, dict[str, An
     return classifier.eval(), card
 
 
-def training_facts(store: MotionStore, options: ClassifierTraining) -> dict[str, Any]:
+def training_metadata(store: MotionStore, options: ClassifierTraining) -> dict[str, Any]:
     """What decides the result of a training: a saved classifier with the same facts need not be trained again."""
     data = {"store": store.name, "num_clips": len(store), "num_frames": int(store.lengths.sum())}
     return data | {"store_settings": store.info.get("settings", {}), "training": asdict(options)}

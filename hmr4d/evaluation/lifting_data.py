@@ -29,7 +29,7 @@ from hmr4d.evaluation.captures.views import MIN_DEPTH, CaptureViews, LiftingClip
 from hmr4d.geometry.rigs import Rig, camera_angles, project
 from hmr4d.keypoint_files.gaps import bridge_gaps, drop_unsure
 from hmr4d.keypoint_files.smpl_joints import observed_joints
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 from hmr4d.utils.text_files import read_text
 
@@ -388,7 +388,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         """A view's 2D (L, J, 2) and confidence (L, J) with errors of their own."""
         known, size = conf > 0, camera.size[0]
         if self.corruption != NO_CORRUPTION:
-            codec = ViewTokenCodec(clip.skeleton)
+            codec = BboxPose2DCodec(clip.skeleton)
             side = codec.box_side(codec.encode(kp2d, size, known), size)
             rng = ItemRandom.from_seed(mix_seed(self.set_seed, item, part))
             kp2d, visible = self.corruption.apply(kp2d, side, size, clip.skeleton, rng)

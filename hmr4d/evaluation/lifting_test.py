@@ -19,7 +19,7 @@ from torch import Tensor
 from hmr4d.body.pose_prior import PosePrior
 from hmr4d.engine.compose import listed
 from hmr4d.engine.run import build, starting_weights
-from hmr4d.evaluation.callbacks.metric_lift import FOLDER_NAME, CardFacts, LiftSource, MetricLift
+from hmr4d.evaluation.callbacks.metric_lift import FOLDER_NAME, CardMetadata, LiftSource, MetricLift
 from hmr4d.evaluation.cards import LiftingCard
 from hmr4d.evaluation.generations import MANIFEST_NAME, GenerationFolder, differing
 from hmr4d.evaluation.lifting_data import Observation, ScoredLifts
@@ -84,7 +84,7 @@ def run_lift_test(cfg: DictConfig) -> list[LiftingCard]:
                 one.method = MODEL
         trainer.test(model, datamodule=data, verbose=False)
     notes = leaks(sources, clips)
-    return [metric.score(clips, sources, card_facts(cfg, clips, notes))] if is_first else []
+    return [metric.score(clips, sources, card_metadata(cfg, clips, notes))] if is_first else []
 
 
 def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
@@ -103,7 +103,7 @@ def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
         clips = scored_clips(cfg, methods_of(cfg))
         saved = SavedMotions(folder, fps=clips.clip(clips.items[0]).fps, skeleton=clips.lifted)
         source = LiftSource(f"motions in {folder}, sha256 {saved.sha256}", {})
-        return metric.score(clips, {GIVEN: source}, card_facts(cfg, clips), {GIVEN: saved})
+        return metric.score(clips, {GIVEN: source}, card_metadata(cfg, clips), {GIVEN: saved})
     clips = scored_clips(cfg, list(found))
     wanted = json.loads(json.dumps(clips.identity()))
     notes: list[str] = []
@@ -119,7 +119,7 @@ def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
             notes.append(f"{method}: scored although lifted from other clips: {'; '.join(differences)}.")
         sources[method] = LiftSource(str(known.get("about", f"motions in {motions.folder}")), known)
     notes += leaks(sources, clips)
-    return metric.score(clips, sources, card_facts(cfg, clips, notes), found)
+    return metric.score(clips, sources, card_metadata(cfg, clips, notes), found)
 
 
 def scored_clips(cfg: DictConfig, methods: Sequence[str]) -> ScoredLifts:
@@ -224,7 +224,7 @@ def leaks(sources: Mapping[str, LiftSource], clips: ScoredLifts) -> list[str]:
     return [f"{method} was TRAINED ON the set that it is scored on; its numbers say nothing." for method in found]
 
 
-def card_facts(cfg: DictConfig, clips: ScoredLifts, notes: Sequence[str] = ()) -> CardFacts:
+def card_metadata(cfg: DictConfig, clips: ScoredLifts, notes: Sequence[str] = ()) -> CardMetadata:
     """What the card says beside the numbers."""
     identity = clips.identity()
     rigs = identity.get("rigs", f"{clips.views} cameras beside each observing one")
@@ -241,4 +241,4 @@ def card_facts(cfg: DictConfig, clips: ScoredLifts, notes: Sequence[str] = ()) -
     found = list(notes)
     if len(clips.items) < len(clips.names):
         found.append(f"{len(clips.items)} of {len(clips.names)} clips, evenly spread.")
-    return CardFacts(command_of(cfg), cfg.seed, facts, (*found, *clips.joint_notes))
+    return CardMetadata(command_of(cfg), cfg.seed, facts, (*found, *clips.joint_notes))

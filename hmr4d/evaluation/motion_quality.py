@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from hmr4d.evaluation.action_labels import SYNONYMS
 from hmr4d.evaluation.action_recognition import ContentClassifier, LabelledMotion, accuracy, resample_clip
 from hmr4d.metrics.physical import physical_metrics, to_neutral_height
-from hmr4d.motion.canonical import put_on_floor
+from hmr4d.motion.canonical import align_to_floor
 
 CONFIDENCE = 0.95
 
@@ -66,7 +66,7 @@ def score_motion(classifier: ContentClassifier, motion: LabelledMotion, *, batch
         batch = clips[start : start + batch_size]
         lengths = torch.tensor([len(clip) for clip in batch])
         joints3d = pad_sequence(batch, batch_first=True)
-        joints3d = to_neutral_height(put_on_floor(joints3d, lengths), lengths)
+        joints3d = to_neutral_height(align_to_floor(joints3d, lengths), lengths)
         for name, values in physical_metrics(joints3d, lengths, classifier.fps).items():
             measured.setdefault(name, []).append(values)
     predicted = classifier.predict(LabelledMotion(clips, motion.labels, classifier.fps), batch_size=batch_size)

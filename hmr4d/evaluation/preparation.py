@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.data.datasets import stretch_linear
 from hmr4d.evaluation.action_recognition import resample_clip
-from hmr4d.motion.canonical import face_first_frame, put_on_floor, repeat_last_valid
+from hmr4d.motion.canonical import align_to_floor, face_first_frame, repeat_last_valid
 from hmr4d.representation.hml263 import Hml263Codec, Hml263Statistics
 from hmr4d.utils.tensors import as_tensor
 
@@ -207,7 +207,7 @@ def published_placement(joints3d: Tensor, lengths: Tensor) -> Tensor:
 
     What the published callback saves for every generated and every real motion.
     """
-    return put_on_floor(repeat_last_valid(face_first_frame(joints3d), lengths))
+    return align_to_floor(repeat_last_valid(face_first_frame(joints3d), lengths))
 
 
 def checked_motions(motions: Sequence[Tensor | NDArray[Any]], fps: float | None) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Real motion, spoilt in known ways: what an evaluator must notice before its numbers can be believed."""
+"""Real motion, corrupted in known ways: what an evaluator must notice before its numbers can be believed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from hmr4d.data.datasets import stretch_linear
 from hmr4d.motion.canonical import face_first_frame, mirror
 
-Spoil = Callable[[Tensor, torch.Generator], Tensor]  # (L, 22, 3) metres, y up -> the same shape
+Corruption = Callable[[Tensor, torch.Generator], Tensor]  # (L, 22, 3) metres, y up -> the same shape
 
 ROOT_STRETCH = 1.5
 SMOOTHING_FRAMES = 11  # odd; about half a second at 20 fps
@@ -48,14 +48,14 @@ def _stretched_path(joints3d: Tensor, generator: torch.Generator) -> Tensor:
     return faced + travel
 
 
-def _shaken(metres: float) -> Spoil:
+def _shaken(metres: float) -> Corruption:
     def shake(joints3d: Tensor, generator: torch.Generator) -> Tensor:
         return joints3d + metres * torch.randn(joints3d.shape, generator=generator)
 
     return shake
 
 
-SPOILS: dict[str, Spoil] = {
+CORRUPTIONS: dict[str, Corruption] = {
     "unchanged": _unchanged,
     "left and right exchanged": _mirrored,
     "backwards in time": _reversed,

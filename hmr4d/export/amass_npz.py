@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hmr4d.body.loading import load_body
 from hmr4d.body.smplh_joints import NUM_JOINTS
-from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
+from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_metadata, residual_metadata, warn_if_off
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.rigid_motion import RigidMotion, pose_motion
 from hmr4d.utils import lazy_roma as roma
@@ -44,7 +44,7 @@ def save_amass_npz(
         OSError: the place cannot be written to.
     """
     check_has_rest_pose(motion, "AMASS-style NPZ")
-    facts = motion_facts(motion, axes="right-handed, z up, rest pose y up")
+    facts = motion_metadata(motion, axes="right-handed, z up, rest pose y up")
     template = load_body().rest_joints if rest_joints is None else rest_joints
     if rest_joints is None:
         template = template - template[0] + torch.tensor(REST_PELVIS)
@@ -62,7 +62,7 @@ def save_amass_npz(
             dmpls=np.zeros((len(poses), NUM_DMPLS)), gender=np.str_(gender or pose.gender),
             mocap_framerate=np.float64(motion.fps),
             rest_joints=rest.numpy(),
-            metadata=np.str_(json.dumps({**facts, "residual": residual_facts(rigid)}, ensure_ascii=False)),
+            metadata=np.str_(json.dumps({**facts, "residual": residual_metadata(rigid)}, ensure_ascii=False)),
         )  # fmt: skip
     if rest_joints is None:
         warn_if_off(path, rigid, motion)

@@ -17,7 +17,7 @@ from torch import Tensor
 from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.export.bone_names import OWN_NAMES, bone_names
-from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
+from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_metadata, residual_metadata, warn_if_off
 from hmr4d.export.text_rows import write_rows
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.rigid_motion import RigidMotion, pose_motion
@@ -56,7 +56,7 @@ def write_bvh(path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_
     if units not in UNITS:
         raise ValueError(f"Unknown units '{units}'; known: {', '.join(UNITS)}.")
     unit, per_metre, decimals = UNITS[units]
-    facts = motion_facts(motion, units=unit)
+    facts = motion_metadata(motion, units=unit)
     rigid = pose_motion(motion, load_body().rest_joints)
     pose = rigid.pose
     rest = pose.rest_joints.double()
@@ -75,7 +75,7 @@ def write_bvh(path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_
                 roots = (translation + rest[0]).numpy() * per_metre
                 rows = np.concatenate([roots, np.degrees(angles).reshape(len(angles), -1)], 1)
                 write_rows(stream, rows, columns, " ")
-        write_json(side_file(path), {**facts, "bones": bones, "residual": residual_facts(rigid)})
+        write_json(side_file(path), {**facts, "bones": bones, "residual": residual_metadata(rigid)})
     warn_if_off(path, rigid, motion)
     return rigid
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.export.amass_npz import NUM_DMPLS, axis_angles, to_z_up
-from hmr4d.export.posing import motion_facts
+from hmr4d.export.posing import motion_metadata
 from hmr4d.motion.fitting import BodyFit
 from hmr4d.utils.files import atomic_path
 
@@ -27,14 +27,14 @@ def save_fitted_npz(path: str | os.PathLike[str], fit: BodyFit, *, gender: str =
         OSError: the place cannot be written to.
     """
     body, pose = fit.body, fit.pose
-    facts = motion_facts(fit.source, axes="right-handed, z up, rest pose y up")
+    facts = motion_metadata(fit.source, axes="right-handed, z up, rest pose y up")
     root = body.smpl22[0]
     rotations, translation = to_z_up(body.from_smpl22(pose.rotations), pose.translation, body.rest_joints[root])
     arrays: dict[str, Any] = {
         "poses": axis_angles(rotations),
         "trans": translation.double().cpu().numpy(), "mocap_framerate": np.float64(fit.source.fps),
         "rest_joints": body.rest_joints.cpu().numpy(), "joint_names": np.array(body.joint_names),
-        "body": np.str_(body.name), "metadata": np.str_(json.dumps({**facts, **fit_facts(fit)}, ensure_ascii=False)),
+        "body": np.str_(body.name), "metadata": np.str_(json.dumps({**facts, **fit_metadata(fit)}, ensure_ascii=False)),
     }  # fmt: skip
     if pose.betas is not None:
         arrays |= {"betas": pose.betas.double().cpu().numpy(), "gender": np.str_(gender)}
@@ -43,7 +43,7 @@ def save_fitted_npz(path: str | os.PathLike[str], fit: BodyFit, *, gender: str =
         np.savez_compressed(stream, **arrays)
 
 
-def fit_facts(fit: BodyFit) -> dict[str, Any]:
+def fit_metadata(fit: BodyFit) -> dict[str, Any]:
     """How good a fit is and what it leaves open, for JSON."""
     per_joint = zip(SMPL22.joint_names, fit.joint_residual.tolist(), strict=True)
     return {

@@ -18,7 +18,7 @@ from hmr4d.body.body_model import Body
 from hmr4d.body.loading import load_body
 from hmr4d.body.posed_body import PosedBody
 from hmr4d.export.bone_names import OWN_NAMES, bone_names
-from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_facts, residual_facts, warn_if_off
+from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_metadata, residual_metadata, warn_if_off
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.rigid_motion import RigidMotion, pose_motion
 from hmr4d.motion.skinning import skin_to_motion
@@ -54,11 +54,11 @@ def write_glb(
         OSError: the place cannot be written to.
     """
     check_has_rest_pose(motion, "GLB")
-    facts = motion_facts(motion, axes=AXES)
+    facts = motion_metadata(motion, axes=AXES)
     body = load_body() if body is None else body
     rigid = pose_motion(motion, body.rest_joints[list(body.smpl22)])
     posed = skin_to_motion(rigid.pose, body, convention=motion.joint_convention)
-    facts |= {"bones": bones, "residual": residual_facts(rigid)}
+    facts |= {"bones": bones, "residual": residual_metadata(rigid)}
     _write(path, _document(posed, facts))
     warn_if_off(path, rigid, motion)
     return rigid

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hmr4d.body.joint_checks import check_size
-from hmr4d.export.posing import FRAMES_PER_BLOCK, motion_facts
+from hmr4d.export.posing import FRAMES_PER_BLOCK, motion_metadata
 from hmr4d.export.text_rows import write_rows
 from hmr4d.motion.motion import Motion
 from hmr4d.utils.files import atomic_path
@@ -30,7 +30,7 @@ def write_csv(path: str | os.PathLike[str], motion: Motion) -> None:
     """
     joints3d, fps, skeleton = motion.array(), motion.fps, motion.skeleton
     check_size(torch.from_numpy(joints3d), skeleton)
-    facts = motion_facts(motion)
+    facts = motion_metadata(motion)
     columns = ["frame", "time", *(f"{joint}_{axis}" for joint in skeleton.joint_names for axis in "xyz")]
     decimals = [0, 6, *[_DECIMALS] * (len(columns) - 2)]
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:

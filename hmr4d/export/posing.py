@@ -18,7 +18,7 @@ WORTH_A_WARNING = 0.01  # metres
 logger = logging.getLogger(__name__)
 
 
-def motion_facts(motion: Motion, *, units: str = "metres", axes: str = "right-handed, y up") -> dict[str, Any]:
+def motion_metadata(motion: Motion, *, units: str = "metres", axes: str = "right-handed, y up") -> dict[str, Any]:
     """What every exported file says about its motion, for JSON.
 
     Args:
@@ -46,7 +46,7 @@ def check_has_rest_pose(motion: Motion, what: str) -> None:
         )
 
 
-def residual_facts(rigid: RigidMotion) -> dict[str, float]:
+def residual_metadata(rigid: RigidMotion) -> dict[str, float]:
     """Mean and largest distance from the given joints in millimetres, for JSON."""
     return {"mean_mm": round(1e3 * rigid.mean, 3), "largest_mm": round(1e3 * rigid.largest, 3)}
 

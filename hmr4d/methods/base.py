@@ -21,7 +21,7 @@ from hmr4d.methods.registry import FORMAT_PREFIX
 from hmr4d.motion.motion import MotionBatch
 from hmr4d.nn.action_index import ActionIndex
 from hmr4d.nn.text import TextEncoder, TextFeatures
-from hmr4d.utils.releases import CONFIG_NAME, find_release, model_facts, read_release_config, write_release
+from hmr4d.utils.releases import CONFIG_NAME, find_release, model_metadata, read_release_config, write_release
 from hmr4d.utils.weights import WeightFiles
 
 if TYPE_CHECKING:
@@ -288,5 +288,5 @@ class Method(ABC):
                 f"{folder / CONFIG_NAME} does not describe a pipeline of this version ({error}). Restore the folder."
             ) from error
         self.weights.load(pipeline, folder)
-        pipeline.about |= model_facts(name_or_folder, folder)
+        pipeline.about |= model_metadata(name_or_folder, folder)
         return pipeline.eval().to(device)

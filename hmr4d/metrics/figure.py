@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.metrics.physical import to_neutral_height
-from hmr4d.motion.canonical import put_on_floor
+from hmr4d.motion.canonical import align_to_floor
 
 STANDING = 1.14  # pelvis over the floor / (thigh + shank) of a body that stands straight; real standing clips: 1.14
 SMOOTHING = 0.04  # seconds; standard deviation of the filter before speeds are taken, so that shaking is no movement
@@ -139,7 +139,7 @@ def figure(joints3d: Tensor, fps: float) -> Figure:
     if joints3d.ndim != 3 or joints3d.shape[1:] != (SMPL22.num_joints, 3) or len(joints3d) < 4:
         raise ValueError(f"A clip is {tuple(joints3d.shape)}; the checks need (L, {SMPL22.num_joints}, 3), L >= 4.")
     batch, lengths = joints3d[None].double(), torch.tensor([len(joints3d)])
-    placed = to_neutral_height(put_on_floor(batch, lengths), lengths)[0].cpu().numpy()
+    placed = to_neutral_height(align_to_floor(batch, lengths), lengths)[0].cpu().numpy()
     return Figure(gaussian_filter1d(placed, SMOOTHING * fps, axis=0, mode="nearest"), fps)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.metrics.rows import RowMetric
-from hmr4d.representation.next_root import normalize_height
+from hmr4d.representation.root_velocity import normalize_height
 
 FEET = (("left_ankle", "left_foot"), ("right_ankle", "right_foot"))  # ankle and toe joint of either foot
 CONTACT_PERCENTILE = 0.05  # the resting height of a foot joint is this quantile of its height over the clip
@@ -101,7 +101,7 @@ def root_speed_error(
 
 
 def floor_penetration(joints3d: Tensor, lengths: Tensor) -> Tensor:
-    """(B,) metres: mean over frames of max(0, -lowest joint's y). Zero by construction after `put_on_floor`."""
+    """(B,) metres: mean over frames of max(0, -lowest joint's y). Zero by construction after `align_to_floor`."""
     return _masked_mean((-joints3d[..., 1].amin(-1)).clamp(min=0), _valid(joints3d, lengths))
 
 

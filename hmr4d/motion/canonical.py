@@ -72,7 +72,7 @@ def transformed(motion: Motion, T_a2b: Tensor) -> Motion:
     return replace(motion, joints3d=motion.joints3d @ R.mT + t, pose=pose, views=views)
 
 
-def put_on_floor(joints3d: Tensor, lengths: Tensor | None = None) -> Tensor:
+def align_to_floor(joints3d: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Motion (..., L, J, 3) shifted in y so that its lowest joint over all valid frames lies at 0.
 
     Args:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hmr4d.body.joint_checks import check_finite
-from hmr4d.body.joint_conventions import convention_facts
+from hmr4d.body.joint_conventions import convention_metadata
 from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.geometry.rigs import Rig
@@ -143,7 +143,7 @@ class Motion:
     @property
     def metadata(self) -> dict[str, Any]:
         """What files keep beside the motion: its provenance and the name of its convention, one JSON object."""
-        return {**self.provenance.metadata(), **convention_facts(self.joint_convention)}
+        return {**self.provenance.metadata(), **convention_metadata(self.joint_convention)}
 
     def array(self) -> NDArray[np.float32]:
         """(L, J, 3) joints for a writer or a viewer; ValueError names the first frame and joint that is not finite."""

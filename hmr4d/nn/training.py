@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from hmr4d.geometry.rigs import Rig
 from hmr4d.utils.randomness import mix_seed
-from hmr4d.utils.releases import model_facts
+from hmr4d.utils.releases import model_metadata
 from hmr4d.utils.weights import WeightFiles
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class PipelineModule(pl.LightningModule):
         """Takes the weights of a checkpoint (`WeightFiles.load`); in training, those of one view may start several."""
         self.weights.load(self.pipeline, path, ckpt_type, may_start_views=is_training)
         for one in [path] if isinstance(path, (str, Path)) else path:
-            self.pipeline.about |= model_facts(one, Path(one))
+            self.pipeline.about |= model_metadata(one, Path(one))
 
     def on_fit_start(self) -> None:
         free = sum(p.numel() for p in self.parameters() if p.requires_grad)

@@ -13,7 +13,7 @@ from hmr4d.geometry.cameras import (
     world_to_camera,
 )
 from hmr4d.geometry.triangulation import triangulate_orthographic, triangulate_perspective
-from hmr4d.representation.root_box import BOX_UNIT, largest_box, normalize_points, root_box
+from hmr4d.representation.bbox import BOX_UNIT, bbox, largest_box, normalize_points
 from hmr4d.utils.precision import full_precision
 
 PATCH = 224  # pixels; side of the virtual image that boxes are cut from
@@ -73,7 +73,7 @@ class PerspectiveViews:
         """(B, L, P, 3) -> (B, V, L, P, 2) box units."""
         pixels = project_pinhole(world_to_camera(local.flatten(1, 2)[:, None], self.T_w2c), self.K)
         pixels = pixels.unflatten(2, local.shape[1:3])
-        box = largest_box(root_box(pixels))  # (B, L, 3)
+        box = largest_box(bbox(pixels))  # (B, L, 3)
         box[..., 2] = self.box_size[:, None]
         beyond = torch.arange(local.shape[1], device=local.device) >= self.lengths[:, None]
         patch = box.new_tensor([PATCH / 2, PATCH / 2, PATCH / BOX_UNIT])

@@ -111,7 +111,7 @@ def plain(node: Any) -> dict[str, Any]:
     return {k: v for k, v in OmegaConf.to_container(node, resolve=True).items() if k != "_target_"}  # type: ignore[union-attr]
 
 
-def model_facts(name: str | Path, folder: Path) -> dict[str, str]:
+def model_metadata(name: str | Path, folder: Path) -> dict[str, str]:
     """What motions say of the model that made them: its name and, where its folder tells, the licence of its motion.
 
     Args:

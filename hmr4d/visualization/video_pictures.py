@@ -20,7 +20,7 @@ _SECONDS_TO_LIST = 120  # that ffmpeg may take to list the pictures of a long vi
 
 
 @dataclass(frozen=True)
-class VideoFacts:
+class VideoMetadata:
     """What a video says of itself.
 
     Attributes:
@@ -60,7 +60,7 @@ class VideoFacts:
         return np.interp(numbers, np.arange(len(self.times)), self.times)
 
 
-def read_facts(path: Path) -> VideoFacts:
+def read_video_metadata(path: Path) -> VideoMetadata:
     """What a video says of itself.
 
     Raises:
@@ -71,7 +71,7 @@ def read_facts(path: Path) -> VideoFacts:
         raise FileNotFoundError(f"Video not found: {path}. Check the path, or leave --video out.")
     facts, frames = _opened(path)
     frames.close()
-    return VideoFacts(tuple(facts["size"]), float(facts["fps"]) if facts.get("fps") else None, _picture_times(path))
+    return VideoMetadata(tuple(facts["size"]), float(facts["fps"]) if facts.get("fps") else None, _picture_times(path))
 
 
 def video_pictures(path: Path, first: int) -> Iterator[Image.Image]:

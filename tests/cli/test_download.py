@@ -163,7 +163,7 @@ def test_wrong_files_are_refused(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_spoilt_file_is_fetched_again(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "glove.zip").write_bytes(b"spoilt")
+    (tmp_path / "glove.zip").write_bytes(b"corrupted")
     assert fetch(remote(server, size=len(GLOVE)), tmp_path)[0].read_bytes() == GLOVE
 
 
@@ -194,7 +194,7 @@ def test_items_unpack_and_leave_a_manifest(server: Server, tmp_path: Path) -> No
 
     download(glove(server), tmp_path)
     assert len(server.ranges) == 1  # there and whole
-    (folder / HOLDS[0]).write_bytes(b"spoilt")
+    (folder / HOLDS[0]).write_bytes(b"corrupted")
     assert (download(glove(server), tmp_path, keep=True) / HOLDS[0]).read_bytes() == data
     assert (tmp_path / "downloads" / "glove.zip").read_bytes() == GLOVE
 

@@ -1,4 +1,4 @@
-"""The card of an evaluator: real motion, and real motion that was spoilt."""
+"""The card of an evaluator: real motion, and real motion that was corrupted."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.cli.evaluator_card import ANOTHER_CLIP, clips_of, exchanged, main, spoilt
+from hmr4d.cli.evaluator_card import ANOTHER_CLIP, clips_of, corrupted, exchanged, main
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import write_text_cache
 from hmr4d.evaluation.cards import GROUND_TRUTH, ResultCard
 from hmr4d.evaluation.r_precision_upper_bound import retrieval_ceiling
 from hmr4d.evaluation.text_to_motion_data import Job
-from hmr4d.evaluators.corruptions import SPOILS
+from hmr4d.evaluators.corruptions import CORRUPTIONS
 from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
 from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.nn.text import HashTextEncoder, encode_numpy
@@ -41,10 +41,10 @@ def test_card_has_a_row_for_every_kind_of_spoiling(store: Path, tmp_path: Path) 
     statistics = Hml263Statistics(name="tiny", mean=mean, std=std, variant="corrected_hips")
     Evaluator(RECIPE, statistics).save(tmp_path / "tiny")
     words = ["--evaluator", str(tmp_path / "tiny"), "--store", str(store), "--split", "train", "--repeats", "2",
-             "--spoilt-repeats", "1", "--out", str(tmp_path / "out")]  # fmt: skip
+             "--corrupted-repeats", "1", "--out", str(tmp_path / "out")]  # fmt: skip
     assert main(words) == 0
     card = ResultCard.read(tmp_path / "out" / "card.json")
-    assert list(card.rows) == [GROUND_TRUTH, *SPOILS, ANOTHER_CLIP]
+    assert list(card.rows) == [GROUND_TRUTH, *CORRUPTIONS, ANOTHER_CLIP]
     assert card.rows[GROUND_TRUTH]["fid_halves"].repeats == 2 and card.set_size == 36
     assert any("knowing content and style" in note for note in card.notes)
     frozen, unchanged = (card.rows[name]["fid"].mean for name in ("one frame held", "unchanged"))
@@ -61,7 +61,7 @@ def test_bad_input_ends_in_one_sentence(
 
 def test_spoiling_keeps_shape_and_does_what_it_says() -> None:
     walk = torch.from_numpy(synthetic_joints("walk", 41, np.random.default_rng(0)))
-    done = {name: spoil(walk.clone(), torch.Generator().manual_seed(0)) for name, spoil in SPOILS.items()}
+    done = {name: corrupt(walk.clone(), torch.Generator().manual_seed(0)) for name, corrupt in CORRUPTIONS.items()}
     assert all(one.shape == walk.shape and bool(one.isfinite().all()) for one in done.values())
     assert torch.equal(done["unchanged"], walk) and torch.equal(done["backwards in time"][0], walk[-1])
 
@@ -78,7 +78,7 @@ def test_spoiling_keeps_shape_and_does_what_it_says() -> None:
 def test_items_get_their_own_clip_or_that_of_another(store: Path) -> None:
     clips = clips_of(str(store), "train", RECIPE, repeats=1, seed=0)
     start, count = clips.excerpt(0, 3).rows  # type: ignore[misc]
-    own = spoilt(clips, SPOILS["unchanged"])(Job(0, 3))
+    own = corrupted(clips, CORRUPTIONS["unchanged"])(Job(0, 3))
     assert torch.equal(own.joints3d, clips.real(3)[start : start + count + 1]) and own.text == clips.text(0, 3)
     load = exchanged(clips)
     given = [load(Job(0, item)).joints3d for item in clips.items]

@@ -91,7 +91,9 @@ def test_group_choice_composes_and_its_targets_fit(choice: str) -> None:
     check_targets(compose_config(["exp=motion2to3/finetune_mv", choice]))
 
 
-@pytest.mark.parametrize("group", ["data", "network", "representation", "camera_input", "rigs", "ground_hints"])
+@pytest.mark.parametrize(
+    "group", ["data", "network", "representation", "camera_input", "rigs", "foot_contact_conditioning"]
+)
 def test_group_choice_of_lifting_composes_and_its_targets_fit(group: str) -> None:
     for choice in set(choices(group)) - {"video2d", "keypoints2d"}:  # which have no 3D motion
         check_targets(compose_config(["exp=mocap2to3/finetune_mv_small", f"{group}={choice}"]))

@@ -48,19 +48,19 @@ def test_motion_without_jumps_stays_as_it_is():
 
 def test_short_jump_of_a_joint_is_bridged_and_nothing_else_moves():
     joints = standing(240)
-    spoilt = joints.copy()
-    spoilt[100:106, WRIST] += [0.0, 0.5, 0.3]
-    mended = mend_jumps(spoilt, FPS)
+    corrupted = joints.copy()
+    corrupted[100:106, WRIST] += [0.0, 0.5, 0.3]
+    mended = mend_jumps(corrupted, FPS)
     assert mended.cut == (0, 0) and 6 <= mended.bridged <= 16
     assert np.abs(mended.joints - joints).max() < 0.005  # metres
 
 
 def test_jumps_at_the_ends_are_cut_off():
     joints = standing(240)
-    spoilt = joints.copy()
-    spoilt[:3] += [2.0, 0.0, 0.0]
-    spoilt[237:, WRIST] += [0.0, 1.0, 0.0]
-    mended = mend_jumps(spoilt, FPS)
+    corrupted = joints.copy()
+    corrupted[:3] += [2.0, 0.0, 0.0]
+    corrupted[237:, WRIST] += [0.0, 1.0, 0.0]
+    mended = mend_jumps(corrupted, FPS)
     start, end = mended.cut
     assert 3 <= start <= 8 and 3 <= end <= 8 and mended.bridged == 0
     np.testing.assert_allclose(mended.joints, joints[start : len(joints) - end], atol=1e-12)
@@ -69,25 +69,25 @@ def test_jumps_at_the_ends_are_cut_off():
 def test_a_frozen_body_before_a_jump_is_bridged_too():
     joints = standing(480)
     joints[..., 2] += 1.0 * np.arange(480)[:, None] / FPS  # walks off
-    spoilt = joints.copy()
-    spoilt[100:122] = spoilt[99]
-    spoilt[100:122, FOOT] += [0.0, 0.6, 0.0]
-    mended = mend_jumps(spoilt, FPS)
+    corrupted = joints.copy()
+    corrupted[100:122] = corrupted[99]
+    corrupted[100:122, FOOT] += [0.0, 0.6, 0.0]
+    mended = mend_jumps(corrupted, FPS)
     assert mended.bridged >= 22
     assert np.abs(mended.joints[:, FOOT] - joints[:, FOOT]).max() < 0.25  # metres; it was off by 0.6
 
 
 @pytest.mark.parametrize(
-    ("spoil", "cause"),
+    ("corrupt", "cause"),
     [
         (lambda x: x[100 : 100 + int(BRIDGED * FPS) + 20 : 4, WRIST].__iadd__(0.5), "jumps of left_wrist over"),
         (lambda x: x[100:].__iadd__([3.0, 0.0, 0.0]), "pelvis jumps .* m/s"),
         (lambda x: x[::2, FOOT].__iadd__(1.0), "all through the clip"),
     ],
 )
-def test_long_far_and_lasting_jumps_are_refused(spoil, cause):
+def test_long_far_and_lasting_jumps_are_refused(corrupt, cause):
     joints = standing(240)
-    spoil(joints)
+    corrupt(joints)
     with pytest.raises(ValueError, match=cause):
         mend_jumps(joints, FPS)
 

@@ -14,7 +14,7 @@ from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datasets import Framing, MotionViews, resample_linear
 from hmr4d.data.store import Caption, MotionStore
 from hmr4d.motion.canonical import face_first_frame, mirror
-from hmr4d.representation.next_root import to_next_root
+from hmr4d.representation.root_velocity import to_root_velocity
 from hmr4d.representation.views import OrthographicViews
 from hmr4d.utils.randomness import ItemRandom
 from tests.data.tiny_store import write_store
@@ -80,7 +80,7 @@ def test_the_views_are_of_the_motion(store: MotionStore) -> None:
     item = views(store)[0]
     with_root = torch.cat([torch.zeros_like(item["joints2d"][:, :, :1]), item["joints2d"]], 2)
     lifted = OrthographicViews(item["T_w2c"][None]).lift(with_root[None])[0]
-    local = to_next_root(item["joints3d"])
+    local = to_root_velocity(item["joints3d"])
     scale = (lifted * local).sum() / (local * local).sum()
     assert torch.allclose(lifted, scale * local, atol=1e-5)
     assert scale > 0
@@ -98,7 +98,7 @@ def test_fixed_box_keeps_metres(store: MotionStore) -> None:
         item = views(store, framing=Framing(box="fixed", half_extent=0.8))[index]
         with_root = torch.cat([torch.zeros_like(item["joints2d"][:, :, :1]), item["joints2d"]], 2)
         lifted = OrthographicViews(item["T_w2c"][None]).lift(with_root[None])[0]
-        assert torch.allclose(lifted * 1.2 * 0.8, to_next_root(item["joints3d"]), atol=1e-5)
+        assert torch.allclose(lifted * 1.2 * 0.8, to_root_velocity(item["joints3d"]), atol=1e-5)
 
 
 def test_framing_is_checked_at_once() -> None:

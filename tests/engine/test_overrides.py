@@ -30,7 +30,7 @@ def check(*words: str, is_sweep: bool = False, folders: tuple[Path, ...] = ()) -
             "network=smal: there is no such choice of 'network'. There are, the nearest first: small,",
         ),
         ([EXP, "global/append=[amp16,nope]"], "global/append=nope: there is no such choice of 'global/append'."),
-        ([EXP, "rigs=captured4"], "'rigs=captured4': this experiment does not use the group 'rigs'."),
+        ([EXP, "rigs=calibrated4"], "'rigs=calibrated4': this experiment does not use the group 'rigs'."),
         ([EXP, "trainer.max_stepz=3"], "no setting 'trainer.max_stepz'. The nearest are trainer.max_steps,"),
         ([EXP, "lr=1e-4"], "there is no setting 'lr'. The nearest are optimizer.lr,"),
         ([EXP, "netwrk=small"], "there is no setting 'netwrk'. The nearest are network,"),

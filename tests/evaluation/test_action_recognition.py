@@ -1,4 +1,4 @@
-"""The content classifier on made-up motions that are easy to tell apart."""
+"""The action-recognition classifier on made-up motions that are easy to tell apart."""
 
 import math
 

@@ -18,7 +18,7 @@ from hmr4d.data.store import Caption, StoreWriter
 from hmr4d.evaluation.lifting_data import ScoredLifts, StoreClips, aistpp_clips, spread_views
 from hmr4d.geometry.rigs import Rig, camera_pose, project
 from hmr4d.motion.procedural import synthetic_joints
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.utils.randomness import ItemRandom
 from tests.data.capture_files import write_aistpp
 
@@ -39,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def lifts(store: Path, **options: Any) -> ScoredLifts:
     views = LiftingViews(
-        str(store), "test", rigs=SurroundingRigs(), codec=ViewTokenCodec(SMPL22), fps=20.0, min_frames=30, grid=8,
+        str(store), "test", rigs=SurroundingRigs(), codec=BboxPose2DCodec(SMPL22), fps=20.0, min_frames=30, grid=8,
         seed=options.get("set_seed", 0),
     )  # fmt: skip
     return ScoredLifts(partial(StoreClips, views), **options)

@@ -14,7 +14,7 @@ from hmr4d.geometry.cameras import invert_rigid, rigid
 from hmr4d.geometry.ground_pointmap import ground_points, pixel_grid
 from hmr4d.geometry.rigs import Rig, camera_angles, camera_condition, camera_pose, canonicalise
 from hmr4d.geometry.triangulation import triangulate_perspective, triangulate_robust
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from tests.golden.vectors import assert_close, golden_file, golden_root
 
 FOLDER = "mocap_metrics"
@@ -97,7 +97,7 @@ def test_codec(name: str) -> None:
     size, pixels = image_size(data), data["keypoints_px"]
     box = "tight" if "tight" in name else "square"
     assert int(data["root_index"]) == SMPL22.root_joints[0]
-    codec = ViewTokenCodec(SMPL22, box=box, margin=float(data["margin"]))
+    codec = BboxPose2DCodec(SMPL22, box=box, margin=float(data["margin"]))
     x = codec.encode(pixels, size)
     assert_close(f"{box} local points", codec.local_points(x), data["out_local"], TOLERANCE)
     assert_close(f"{box} offset", codec.offset(x), data["out_offset"][:, 0], TOLERANCE)

@@ -17,7 +17,7 @@ from hmr4d.geometry.cameras import (
     world_to_camera,
 )
 from hmr4d.geometry.triangulation import triangulate_orthographic, triangulate_perspective
-from hmr4d.representation.root_box import denormalize_points, largest_box, normalize_points, root_box
+from hmr4d.representation.bbox import bbox, denormalize_points, largest_box, normalize_points
 from hmr4d.representation.views import PATCH
 from tests.golden.vectors import PIXEL_ROUNDING, assert_close, tensors
 
@@ -55,7 +55,7 @@ def test_projection(data: dict[str, Tensor]) -> None:
 def test_box_of_one_view(data: dict[str, Tensor]) -> None:
     track = data["kp"][0]
     for name, per_frame in (("notmoving", False), ("moving", True)):
-        box = root_box(track, per_frame=per_frame)
+        box = bbox(track, per_frame=per_frame)
         normalised = normalize_points(track, box)
         assert_close(f"box {name}", box, data[f"bbox_single_{name}"])
         assert_close(f"normalised points {name}", normalised, data[f"kp_norm_single_{name}"])
@@ -65,14 +65,14 @@ def test_box_of_one_view(data: dict[str, Tensor]) -> None:
             track,
             rtol=PIXEL_ROUNDING,
         )
-    patch = (normalize_points(track, root_box(track)) + 1.0) * (PATCH / 2)
+    patch = (normalize_points(track, bbox(track)) + 1.0) * (PATCH / 2)
     assert_close("points in the patch", patch, data["kp_patch_single_notmoving"])
 
 
 def test_box_of_several_views(data: dict[str, Tensor]) -> None:
     kp = data["kp"]
-    drawn = root_box(kp[int(data["mv_rand_view"])])
-    largest = largest_box(root_box(kp))
+    drawn = bbox(kp[int(data["mv_rand_view"])])
+    largest = largest_box(bbox(kp))
     scaled = torch.cat([largest[:, :2], torch.full_like(largest[:, 2:], 0.8)], -1)
     for name, box in (("rand", drawn), ("max", largest), ("scale08", scaled)):
         assert_close(f"box of views {name}", box, data[f"bbox_mv_{name}"])

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from hmr4d.geometry.cameras import invert_rigid
-from hmr4d.motion.canonical import face_first_frame, facing_transform, put_on_floor, repeat_last_valid
+from hmr4d.motion.canonical import align_to_floor, face_first_frame, facing_transform, repeat_last_valid
 from hmr4d.representation.motion2d import STATISTICS_FOLDER, Motion2DCodec, Statistics
-from hmr4d.representation.next_root import from_next_root
+from hmr4d.representation.root_velocity import from_root_velocity
 from tests.golden.vectors import assert_close, features, numbered, read_json, tensors
 
 OTHER_SKELETONS = {"NBA", "GYM"}  # 7 and 8 points; the method never uses them
@@ -50,14 +50,14 @@ def test_facing_transform() -> None:
 
 def test_trajectory_from_next_root() -> None:
     data = tensors("transforms.npz")
-    assert_close("next root to global", from_next_root(data["local23"]), data["global22"])
+    assert_close("next root to global", from_root_velocity(data["local23"]), data["global22"])
 
 
 def test_what_the_metric_receives() -> None:
     """Faced, tail repeated, on the floor. The 263-d vectors of the file belong to the evaluation."""
     data = tensors("metric_feed.npz")
     for ours, saved in (("pred_global_motion", "saved_pred"), ("gt_motion", "saved_gt")):
-        placed = put_on_floor(repeat_last_valid(face_first_frame(data[ours]), data["length"]))
+        placed = align_to_floor(repeat_last_valid(face_first_frame(data[ours]), data["length"]))
         assert_close(f"metric feed {saved}", placed, data[saved])
 
 

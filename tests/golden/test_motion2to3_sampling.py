@@ -13,7 +13,7 @@ from torch import Tensor
 from hmr4d.diffusion.noise import WorldNoise, view_noise
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.methods.motion2to3.pipeline import Conditions, Motion2to3Pipeline, SamplingOptions, ViewsSample
-from hmr4d.representation.next_root import from_next_root
+from hmr4d.representation.root_velocity import from_root_velocity
 from tests.diffusion.recorded_noise import RecordedNoise
 from tests.golden.published import small_pipeline, text_features
 from tests.golden.vectors import TOLERANCE, assert_close, features, golden_root, groups, tensors
@@ -125,7 +125,7 @@ def check(
     known: dict[str, Callable[..., Tensor]] = {
         r"pred_motion": lambda: local,
         r"progress_pred_motion_last": lambda: local,
-        r"pred_global_motion": lambda: local[..., :-1, :] if group == "mas" else from_next_root(local),
+        r"pred_global_motion": lambda: local[..., :-1, :] if group == "mas" else from_root_velocity(local),
         r"progress_pred_motion2d_last": lambda: trace.sample.joints2d,
         r"w_p3d_step(\d+)": lambda step: trace.lifted[int(step)],
         r"step(\d+)_call0_x0": lambda step: fold(features(trace.predicted[int(step)])),

@@ -21,7 +21,7 @@ from hmr4d.metrics.physical import (
     root_speed_error,
     to_neutral_height,
 )
-from hmr4d.representation.next_root import NEUTRAL_HEIGHT, body_height
+from hmr4d.representation.root_velocity import NEUTRAL_HEIGHT, body_height
 
 FPS = 20.0
 FOOT_JOINTS = [SMPL22.index(name) for foot in FEET for name in foot]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.motion.canonical import face_first_frame, facing_transform, mirror, put_on_floor, repeat_last_valid
+from hmr4d.motion.canonical import align_to_floor, face_first_frame, facing_transform, mirror, repeat_last_valid
 
 UP = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
 
@@ -92,7 +92,7 @@ def test_arguments_stay_as_they_were() -> None:
     joints, lengths = motion(2, 5), torch.tensor([5, 3])
     kept = joints.clone()
     face_first_frame(joints)
-    put_on_floor(joints, lengths)
+    align_to_floor(joints, lengths)
     mirror(joints)
     repeat_last_valid(joints, lengths)
     assert torch.equal(joints, kept)
@@ -101,19 +101,19 @@ def test_arguments_stay_as_they_were() -> None:
 def test_lowest_valid_joint_is_on_the_floor() -> None:
     joints, lengths = motion(3, 6), torch.tensor([6, 4, 1])
     joints[1, 4:] -= 10 * UP
-    placed = put_on_floor(joints, lengths)
+    placed = align_to_floor(joints, lengths)
     for b, n in enumerate(lengths.tolist()):
         assert placed[b, :n, :, 1].min() == 0
     shift = placed - joints
     assert torch.allclose(shift, shift[:, :1, :1] * UP, atol=1e-12), "only up or down, the same for a whole motion"
-    assert torch.allclose(put_on_floor(placed, lengths), placed)
+    assert torch.allclose(align_to_floor(placed, lengths), placed)
 
 
 def test_floor_without_lengths_counts_every_frame() -> None:
     joints = motion(2, 6)
     full = torch.tensor([6, 6])
-    assert torch.equal(put_on_floor(joints), put_on_floor(joints, full))
-    assert torch.equal(put_on_floor(joints[0]), put_on_floor(joints)[0])
+    assert torch.equal(align_to_floor(joints), align_to_floor(joints, full))
+    assert torch.equal(align_to_floor(joints[0]), align_to_floor(joints)[0])
 
 
 def test_mirror_is_its_own_inverse() -> None:

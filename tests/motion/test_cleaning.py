@@ -1,4 +1,4 @@
-"""Cleaning: true motion passes, spoilt motion comes nearer to the truth, files of rotations hold the very motion."""
+"""Cleaning: true motion passes, corrupted motion comes nearer to the truth, files of rotations hold the very motion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.body.joint_conventions import convention_facts
+from hmr4d.body.joint_conventions import convention_metadata
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.export.bvh import write_bvh
 from hmr4d.export.glb import write_glb
@@ -33,7 +33,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a - b, axis=-1).mean())
 
 
-def spoilt(motion: np.ndarray) -> np.ndarray:
+def corrupted(motion: np.ndarray) -> np.ndarray:
     """It slides, rises, changes its bones and has seams every four frames."""
     time = np.arange(len(motion)) / FPS
     slow = RNG.normal(scale=0.01, size=(len(motion) // 10 + 2, 22, 3))
@@ -62,7 +62,7 @@ def test_the_height_of_jumps_stairs_and_seats_is_kept(name: str) -> None:
 @pytest.mark.parametrize("make", [walk, run, sit, wave])
 def test_spoilt_motion_comes_nearer_to_the_truth(make: Make) -> None:
     true = make()
-    given = spoilt(true)
+    given = corrupted(true)
     made = cleaned(given)
 
     def pose(motion: np.ndarray) -> np.ndarray:  # where on the floor it all happens cannot be known
@@ -78,7 +78,7 @@ def test_spoilt_motion_comes_nearer_to_the_truth(make: Make) -> None:
 
 @pytest.mark.parametrize("make", [walk, run, jump])
 def test_bones_are_constant_and_the_same_left_and_right(make: Make) -> None:
-    made = cleaned(spoilt(make()))
+    made = cleaned(corrupted(make()))
     parents, children = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
     bones = np.linalg.norm(made[:, children] - made[:, parents], axis=-1)
     assert np.ptp(bones, axis=0).max() < 1e-5
@@ -89,12 +89,12 @@ def test_bones_are_constant_and_the_same_left_and_right(make: Make) -> None:
 @pytest.mark.parametrize("make", [walk, jump, sit])
 @pytest.mark.parametrize("convention", [None, "bandai_namco"])
 def test_bvh_and_glb_hold_the_very_motion(make: Make, convention: str | None, tmp_path: Path) -> None:
-    made = cleaned(spoilt(make())).astype(np.float32)
-    rigid = write_bvh(tmp_path / "motion.bvh", as_motion(made, fps=FPS, metadata=convention_facts(convention)))
+    made = cleaned(corrupted(make())).astype(np.float32)
+    rigid = write_bvh(tmp_path / "motion.bvh", as_motion(made, fps=FPS, metadata=convention_metadata(convention)))
     clip = read_bvh(tmp_path / "motion.bvh")
     read = clip.forward_kinematics()[:, [clip.joint_names.index(n) for n in SMPL22.joint_names]]
     assert np.linalg.norm(read - made, axis=-1).max() < 1e-3 and rigid.largest < 1e-3
-    write_glb(tmp_path / "motion.glb", as_motion(made, fps=FPS, metadata=convention_facts(convention)))
+    write_glb(tmp_path / "motion.glb", as_motion(made, fps=FPS, metadata=convention_metadata(convention)))
     glb = Glb(tmp_path / "motion.glb")
     order = [glb.joint_names.index(n) for n in SMPL22.joint_names]
     for frame in (0, 13, len(made) - 1):
@@ -102,7 +102,7 @@ def test_bvh_and_glb_hold_the_very_motion(make: Make, convention: str | None, tm
 
 
 def test_each_step_can_be_switched_off() -> None:
-    motion = batch(spoilt(walk(40)))
+    motion = batch(corrupted(walk(40)))
     assert torch.equal(clean_motion(motion, fps=FPS, smooth=False, rigid_bones=False, plant=False), motion)
     alone = [
         clean_motion(motion, fps=FPS, **{"smooth": False, "rigid_bones": False, "plant": False} | {switch: True})
@@ -122,7 +122,7 @@ def test_nothing_is_below_the_ground_on_which_feet_stand() -> None:
 
 
 def test_alone_and_in_a_padded_batch_the_result_is_the_same() -> None:
-    motions = [spoilt(walk(50)), spoilt(jump(60))]
+    motions = [corrupted(walk(50)), corrupted(jump(60))]
     padded = torch.full((2, 60, 22, 3), 7.0)
     for row, motion in zip(padded, motions, strict=True):
         row[: len(motion)] = batch(motion)[0]
@@ -137,7 +137,7 @@ def test_alone_and_in_a_padded_batch_the_result_is_the_same() -> None:
 def test_the_heading_does_not_matter(degrees: float) -> None:
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-    motion = spoilt(walk(50))
+    motion = corrupted(walk(50))
     assert np.abs(cleaned(motion @ turn.T) - cleaned(motion) @ turn.T).max() < 1e-4
 
 

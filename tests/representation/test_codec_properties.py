@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hmr4d.body.skeleton import COCO17, OPENPOSE18, SMPL22, Skeleton
+from hmr4d.representation.bbox import bbox, denormalize_points, normalize_points
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.representation.hml263 import NUM_FEATURES, load_statistics
+from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.representation.motion2d import STATISTICS_FOLDER, Motion2DCodec, Statistics
-from hmr4d.representation.next_root import body_height, from_next_root, normalize_height, to_next_root
-from hmr4d.representation.root_box import denormalize_points, normalize_points, root_box
-from hmr4d.representation.view_points import ViewPointCodec
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.root_velocity import body_height, from_root_velocity, normalize_height, to_root_velocity
 from hmr4d.representation.world_joints import WorldJointsCodec
 from tests.strategies import seeds, tensors
 
@@ -42,7 +42,7 @@ def test_view_tokens(
     data: st.DataObject, skeleton: Skeleton, size: Tensor, box: str, smooth: bool, isotropic: bool
 ) -> None:
     pixels = data.draw(tracks(skeleton))
-    codec = ViewTokenCodec(skeleton, box=box, smooth=smooth, isotropic=isotropic)
+    codec = BboxPose2DCodec(skeleton, box=box, smooth=smooth, isotropic=isotropic)
     x = codec.encode(pixels, size)
     assert x.shape == (len(pixels), codec.num_features) and x.isfinite().all()
     torch.testing.assert_close(codec.decode(x, size), pixels, atol=1e-8, rtol=1e-12)
@@ -60,7 +60,7 @@ def test_view_tokens_of_missing_joints(
     """Whatever is missing, features are finite, do not depend on it, and give the joints that were seen back."""
     pixels = data.draw(tracks(skeleton))
     seen = torch.rand(pixels.shape[:-1], generator=torch.Generator().manual_seed(seed)) >= missing
-    codec = ViewTokenCodec(skeleton)
+    codec = BboxPose2DCodec(skeleton)
     x = codec.encode(torch.where(seen[..., None], pixels, torch.nan), size, seen)
     assert x.isfinite().all()
     assert torch.equal(x, codec.encode(torch.where(seen[..., None], pixels, 1e4), size, seen))
@@ -70,7 +70,7 @@ def test_view_tokens_of_missing_joints(
 
 @given(st.data(), SKELETONS, SIZES)
 def test_view_points(data: st.DataObject, skeleton: Skeleton, size: Tensor) -> None:
-    pixels, codec = data.draw(tracks(skeleton)), ViewPointCodec(skeleton)
+    pixels, codec = data.draw(tracks(skeleton)), ImagePose2DCodec(skeleton)
     x = codec.encode(pixels, size)
     assert x.shape == (len(pixels), codec.num_features)
     torch.testing.assert_close(codec.decode(x, size), pixels, atol=1e-8, rtol=1e-12)
@@ -105,14 +105,14 @@ def test_hml263_statistics(seed: int, num_frames: int, name: str) -> None:
 def test_next_root(seed: int, num_frames: int, place: Tensor) -> None:
     """The trajectory comes back, but for the place of its first frame, which is the origin."""
     joints3d = normal(seed, num_frames, 22, 3) + place
-    local = to_next_root(joints3d)
+    local = to_root_velocity(joints3d)
     assert local.shape == (num_frames, 23, 3) and not local[:, 0].any() and not local[-1, -1].any()
-    torch.testing.assert_close(from_next_root(local), joints3d - joints3d[:1, :1], atol=1e-10, rtol=0.0)
+    torch.testing.assert_close(from_root_velocity(local), joints3d - joints3d[:1, :1], atol=1e-10, rtol=0.0)
 
 
 @given(seeds(), FRAMES, st.booleans())
 def test_normalized_height(seed: int, num_frames: int, per_frame: bool) -> None:
-    local = to_next_root(normal(seed, num_frames, 22, 3))[None]
+    local = to_root_velocity(normal(seed, num_frames, 22, 3))[None]
     heights = body_height(normalize_height(local, height=1.7, per_frame=per_frame))
     expected = torch.full((), 1.7, dtype=torch.float64)
     torch.testing.assert_close(heights[0] if per_frame else heights.mean(), expected.expand_as(heights[0])
@@ -122,7 +122,7 @@ def test_normalized_height(seed: int, num_frames: int, per_frame: bool) -> None:
 @given(st.data(), st.booleans())
 def test_root_box(data: st.DataObject, per_frame: bool) -> None:
     pixels = data.draw(tracks(SMPL22).filter(lambda p: float((p - p[:, :1]).abs().amax((1, 2)).min()) > 1e-3))
-    box = root_box(pixels, per_frame=per_frame)
+    box = bbox(pixels, per_frame=per_frame)
     points = normalize_points(pixels, box)
     assert (points.abs() <= 1 / 1.2 + 1e-6).all()
     torch.testing.assert_close(denormalize_points(points, box), pixels, atol=1e-8, rtol=1e-12)

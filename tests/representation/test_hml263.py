@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.motion.canonical import face_first_frame, mirror, put_on_floor
+from hmr4d.motion.canonical import align_to_floor, face_first_frame, mirror
 from hmr4d.motion.procedural import CONTENTS, synthetic_joints
 from hmr4d.representation.hml263 import CHUNK, NUM_FEATURES, SLICES, VARIANTS, Hml263Codec
 from hmr4d.representation.hml263_kinematics import published_target_offsets, skeleton_offsets
@@ -63,7 +63,7 @@ def test_decoding_gives_the_motion_back(variant: str) -> None:
     for clip in map(on_target_skeleton, motions()):
         features = codec.encode(clip)
         assert features.shape == (len(clip) - 1, NUM_FEATURES) and features.dtype == torch.float32
-        expected = put_on_floor(face_first_frame(clip))[:-1]
+        expected = align_to_floor(face_first_frame(clip))[:-1]
         # By the first row the yaw of frame 0 is off in the published variant, and the path with it, yet not the poses.
         assert torch.allclose(codec.decode(features), expected, atol=2e-5)
         assert torch.allclose(codec.decode_rotations(features), expected, atol=1e-4)
@@ -146,7 +146,7 @@ def test_walking_straight_ahead_in_closed_form() -> None:
 
 
 def test_standing_has_contacts_and_height() -> None:
-    clip = put_on_floor(on_target_skeleton(standing_still(5)))
+    clip = align_to_floor(on_target_skeleton(standing_still(5)))
     features = Hml263Codec().encode(clip)
     assert (features[:, SLICES["contacts"]] == 1).all()
     assert torch.allclose(features[:, 3], clip[:-1, 0, 1], atol=1e-5)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hmr4d.geometry.cameras import orbit_camera, project_pinhole, square_intrinsics, world_to_camera
-from hmr4d.representation.root_box import BOX_UNIT
+from hmr4d.representation.bbox import BOX_UNIT
 from hmr4d.representation.views import PATCH, OrthographicViews, PerspectiveViews, embed_views, project_views
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from hmr4d.utils.command_line import command_line
 from hmr4d.utils.places import find_input, inputs_folder, is_installed_file, shipped_folder
-from hmr4d.utils.releases import model_facts, release_folders
+from hmr4d.utils.releases import model_metadata, release_folders
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,8 +33,8 @@ def test_inputs_of_the_user_come_first(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_released_model_is_called_by_its_name(tmp_path: Path) -> None:
     folder = release_folders()[1] / "motion2to3-bandai"
-    assert model_facts(folder, folder)["model"] == "motion2to3-bandai"
-    assert model_facts(tmp_path / "mine", tmp_path / "mine")["model"] == str(tmp_path / "mine")
+    assert model_metadata(folder, folder)["model"] == "motion2to3-bandai"
+    assert model_metadata(tmp_path / "mine", tmp_path / "mine")["model"] == str(tmp_path / "mine")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hmr4d.geometry.cameras import orbit_camera
-from hmr4d.motion.canonical import put_on_floor
+from hmr4d.motion.canonical import align_to_floor
 from hmr4d.representation.views import OrthographicViews
 from hmr4d.utils.precision import exact_float32, full_precision
 
@@ -29,7 +29,7 @@ def test_autocast_is_on_again_afterwards() -> None:
 
 def test_lengths_on_the_cpu_serve_motion_on_another_device() -> None:
     motion, lengths = torch.empty(2, 30, 22, 3, device="meta"), torch.tensor([30, 20])
-    moved = put_on_floor(motion, lengths)
+    moved = align_to_floor(motion, lengths)
     assert moved.device.type == "meta"
     assert moved.shape == motion.shape
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from hmr4d.visualization.pixels import to_pixels
 from hmr4d.visualization.video_file import write_mp4
-from hmr4d.visualization.video_pictures import read_facts, video_pictures
+from hmr4d.visualization.video_pictures import read_video_metadata, video_pictures
 
 
 def ffmpeg(*words: str | Path) -> None:
@@ -46,10 +46,10 @@ def test_every_coded_picture_comes_once_whatever_its_time(even: Path, uneven: Pa
 
 
 def test_times_are_those_of_the_file(even: Path, uneven: Path) -> None:
-    facts = read_facts(even)
+    facts = read_video_metadata(even)
     assert (facts.size, facts.fps, facts.uneven) == ((96, 64), 20.0, None)
     np.testing.assert_allclose(facts.times, np.arange(20) / 20, atol=1e-3)
-    facts = read_facts(uneven)
+    facts = read_video_metadata(uneven)
     np.testing.assert_allclose(facts.times, np.r_[np.arange(10), 10 + 3 * np.arange(10)] / 20, atol=2e-3)
     assert facts.uneven is not None and "0.050 to 0.150 s apart" in facts.uneven and "constant rate" in facts.uneven
     np.testing.assert_allclose(facts.times_of(np.array([0, 9, 11])), [0.0, 0.45, 0.65], atol=2e-3)
@@ -60,6 +60,6 @@ def test_turned_videos_are_read_without_a_word(even: Path, caplog: pytest.LogCap
     turned = even.with_name("turned.mp4")
     ffmpeg("-display_rotation", "90", "-i", even, "-c", "copy", turned)
     with caplog.at_level(logging.DEBUG):
-        assert read_facts(turned).size == (64, 96)
+        assert read_video_metadata(turned).size == (64, 96)
         assert next(video_pictures(turned, 0)).size == (64, 96)
     assert caplog.text == ""

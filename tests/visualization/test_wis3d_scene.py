@@ -19,7 +19,7 @@ from PIL import Image
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.cameras import orbit_camera, world_to_camera
-from hmr4d.representation.next_root import from_next_root
+from hmr4d.representation.root_velocity import from_root_velocity
 from hmr4d.representation.views import OrthographicViews
 from hmr4d.visualization.wis3d_scene import (
     BLUE,
@@ -118,7 +118,7 @@ def test_samples_bring_their_cameras(consistency: bool) -> None:
         points2d = torch.cat([output.joints2d, output.extras["next_root2d"]], -2)[row : row + 1, :, :length]
         lifted = OrthographicViews(T_w2c[None]).lift(points2d)
         raw = output.extras["camera_joints3d"][row, :length]
-        torch.testing.assert_close(from_next_root(lifted)[0], raw, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(from_root_velocity(lifted)[0], raw, atol=1e-4, rtol=1e-4)
         spread = raw - raw[:, :1], output[row].joints3d - output[row].joints3d[:, :1]
         torch.testing.assert_close(*(s[..., 1] for s in spread), atol=1e-4, rtol=1e-4)  # turned about the vertical
     assert output.extras["is_perspective"] is False

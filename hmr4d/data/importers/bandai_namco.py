@@ -22,7 +22,7 @@ from hmr4d.data.captions import (
     pos_tokens,
     style_names,
 )
-from hmr4d.data.importers.conversion import BvhSource, ClipFacts, Conversion, add_bvh_clips
+from hmr4d.data.importers.conversion import BvhSource, ClipMetadata, Conversion, add_bvh_clips
 from hmr4d.data.importers.splits import split_by_name
 from hmr4d.data.store import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.motion_files.joint_maps import BANDAI_NAMCO
@@ -88,11 +88,11 @@ def split_of(name: str) -> str:
     return published_splits().get(name) or split_by_name(name)
 
 
-def clip_facts(name: str) -> ClipFacts:
+def clip_metadata(name: str) -> ClipMetadata:
     """Split, labels (content, style; the known wrong ones put right) and trimming of a clip, from its name."""
     _, content, style, _ = name.split("_")
     labels = {"content": RELABELLED_CONTENT.get(name, content), "style": style}
-    return ClipFacts(split_of(name), labels, TRIMMED_START.get(name, 0.0))
+    return ClipMetadata(split_of(name), labels, TRIMMED_START.get(name, 0.0))
 
 
 def iterate_bvh(root: Path) -> Iterator[BvhSource]:
@@ -226,7 +226,7 @@ def import_bandai_namco(
     add_bvh_clips(
         writer,
         wanted(),
-        clip_facts,
+        clip_metadata,
         conversion,
         min_frames=min_frames,
         canonical=canonical,

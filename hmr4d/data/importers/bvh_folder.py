@@ -10,7 +10,7 @@ from typing import Any
 
 from hmr4d.data.captions import mirror_text, pos_tokens
 from hmr4d.data.importers.caption_tables import CaptionTable
-from hmr4d.data.importers.conversion import BvhSource, ClipFacts, Conversion, add_bvh_clips
+from hmr4d.data.importers.conversion import BvhSource, ClipMetadata, Conversion, add_bvh_clips
 from hmr4d.data.importers.splits import split_by_names
 from hmr4d.data.store import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.motion_files.joint_maps import JOINT_MAPS, JointMap, joint_map_from_dict
@@ -134,8 +134,8 @@ def import_bvh_folder(
 
     splits = split_by_names(list(files))
 
-    def describe(clip: str) -> ClipFacts:
-        return ClipFacts(splits[clip] if split is None else split)
+    def describe(clip: str) -> ClipMetadata:
+        return ClipMetadata(splits[clip] if split is None else split)
 
     add_bvh_clips(
         writer, wanted(), describe, conversion, min_frames=min_frames, canonical=canonical, skip_bad=skip_bad,

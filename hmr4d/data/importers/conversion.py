@@ -119,7 +119,7 @@ class BvhSource(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ClipFacts:
+class ClipMetadata:
     """What an importer knows of a clip beside its joints.
 
     Attributes:
@@ -174,7 +174,7 @@ def _doubts(joints: np.ndarray, conversion: Conversion, name: str) -> list[Remar
 def add_bvh_clips(
     writer: StoreWriter,
     sources: Iterable[BvhSource],
-    describe: Callable[[str], ClipFacts],
+    describe: Callable[[str], ClipMetadata],
     conversion: Conversion,
     *,
     min_frames: int = 1,

@@ -26,8 +26,8 @@ from hmr4d.geometry.rigs import Rig, camera_condition, mirror_rig
 from hmr4d.keypoint_files.reading import read_keypoints
 from hmr4d.keypoint_files.smpl_joints import observed_joints
 from hmr4d.motion.resampling import resample_positions, resampled_length
-from hmr4d.representation.view_points import ViewPointCodec
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
+from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 from hmr4d.utils.tensors import interpolate_gaps
 
@@ -103,7 +103,7 @@ class LiftingTracks(Dataset[dict[str, Any]]):
 
     def __init__(
         self, tracks: Sequence[Track2D] | Callable[[], Sequence[Track2D]], *,
-        codec: ViewTokenCodec | ViewPointCodec, fps: float = 30.0, min_frames: int = 60, max_frames: int = 300,
+        codec: BboxPose2DCodec | ImagePose2DCodec, fps: float = 30.0, min_frames: int = 60, max_frames: int = 300,
         rules: TrackRules | None = None, mirror_prob: float = 0.5, cameras: str = "paper", grid: int = 64,
         max_range: float = DEFAULT_RANGE, seed: int = 0,
     ) -> None:  # fmt: skip

@@ -25,8 +25,8 @@ from hmr4d.geometry.rigs import Rig, camera_angles, camera_condition, camera_pos
 from hmr4d.keypoint_files.smpl_joints import smpl22_from_detections
 from hmr4d.motion.canonical import mirror
 from hmr4d.motion.resampling import resample_positions, resampled_length
-from hmr4d.representation.view_points import ViewPointCodec
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
+from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
 
     def __init__(
         self, store: MotionStore | str, split: str | None, *, rigs: RigSource,
-        codec: ViewTokenCodec | ViewPointCodec, fps: float = 30.0, min_frames: int = 60, max_frames: int = 300,
+        codec: BboxPose2DCodec | ImagePose2DCodec, fps: float = 30.0, min_frames: int = 60, max_frames: int = 300,
         augmentation: MotionAugmentation | None = None, corruption: KeypointCorruption | None = None,
         detector_share: float = 0.0, placement: PlacementRules | None = None, cameras: str = "paper", grid: int = 64,
         max_range: float = DEFAULT_RANGE, labels: Labels = None, exclude_labels: Labels = None, seed: int = 0,
@@ -151,7 +151,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
     def item(self, index: int, rng: ItemRandom) -> dict[str, Any]:
         """Item `index` drawn from given generators."""
         clip = int(self.clips[index])
-        motion = self._turned(stand_on_floor(self._window(clip, rng), self.store.skeleton), rng)
+        motion = self._turned(align_to_floor(self._window(clip, rng), self.store.skeleton), rng)
         motion = convert_joints(motion, self.store.skeleton, self.codec.skeleton)
         rig, joints3d, pixels = self._seen(motion, rng)
         features = self.codec.encode(pixels, rig.size)
@@ -256,7 +256,7 @@ def seen_by_detector(joints3d: Tensor, rig: Rig, *, with_toes: bool) -> tuple[Te
     return kp2d, conf > 0
 
 
-def stand_on_floor(joints3d: Tensor, skeleton: Skeleton) -> Tensor:
+def align_to_floor(joints3d: Tensor, skeleton: Skeleton) -> Tensor:
     """Motion (L, J, 3) moved up or down so that its lowest contact joints are just above y = 0.
 
     The first percentile of their heights counts, which forgives single frames under the floor.

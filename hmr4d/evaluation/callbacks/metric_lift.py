@@ -49,7 +49,7 @@ class LiftSource:
 
 
 @dataclass(frozen=True)
-class CardFacts:
+class CardMetadata:
     """What the callback cannot know about a card; see `LiftingCard`."""
 
     command: str
@@ -144,7 +144,7 @@ class MetricLift(pl.Callback):
     # --- score --------------------------------------------------------------------------------------------------------
 
     def score(
-        self, clips: ScoredLifts, sources: Mapping[str, LiftSource], about: CardFacts,
+        self, clips: ScoredLifts, sources: Mapping[str, LiftSource], about: CardMetadata,
         motions: Mapping[str, GenerationFolder | SavedMotions] | None = None,
     ) -> LiftingCard:  # fmt: skip
         """Scores saved motions of all methods, writes card, page and list of clips, and says the table.
@@ -192,7 +192,7 @@ class MetricLift(pl.Callback):
         return card
 
     def _card(
-        self, clips: ScoredLifts, sources: Mapping[str, LiftSource], about: CardFacts,
+        self, clips: ScoredLifts, sources: Mapping[str, LiftSource], about: CardMetadata,
         scores: Mapping[str, PoseErrorMetric], listed: list[dict[str, Any]], skeleton: Skeleton, fps: float,
     ) -> LiftingCard:  # fmt: skip
         sequences = [clips.sequence(item) for item in clips.items]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hmr4d.evaluation.text_to_motion_data import ScoredClips
-from hmr4d.motion.canonical import face_first_frame, put_on_floor
+from hmr4d.motion.canonical import align_to_floor, face_first_frame
 from hmr4d.motion.motion import MotionBatch
 from hmr4d.motion.resampling import resample_positions
 from hmr4d.visualization.wis3d_scene import import_wis3d, motion_figures, sequence_name, write_sequence
@@ -79,7 +79,7 @@ class Wis3DMotion2Dto3DVisualizer(pl.Callback):
     def _write(self, trainer: pl.Trainer, outputs: MotionBatch, real: list[Tensor | None]) -> None:
         for row in range(min(len(outputs), self._left(trainer))):
             given = outputs[row]
-            joints3d = put_on_floor(face_first_frame(given.joints3d.cpu(), given.skeleton))
+            joints3d = align_to_floor(face_first_frame(given.joints3d.cpu(), given.skeleton))
             motion = replace(given, joints3d=joints3d, pose=None)
             figures = motion_figures(
                 motion, name=self.name, num_frames=self.max_len, real=real[row],

@@ -2,7 +2,8 @@
 
 Wang et al., "Mocap-2-to-3", CVPR 2026, arXiv 2503.03222. Depth, width and number of heads of the `base` size are the
 paper's. The paper leaves the rest open; the post-norm layers, the clean motion as output and the attention across views
-that starts at zero are those of Motion-2-to-3 (arXiv 2412.13111). Visibility flags and ground hints are additions.
+that starts at zero are those of Motion-2-to-3 (arXiv 2412.13111). Visibility flags and foot-contact
+conditioning are additions.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class LiftingDenoiser(nn.Module):
     Args:
         num_features: D of the state.
         num_condition_features: width of the observed motion with its visibilities, 0 for none.
-        num_hint_features: width of the ground hints of a view and frame (`ground_hints`), 0 for none. They are part of
-            what pointmaps say: without these there are none.
+        num_contact_features: width of the foot-contact conditioning of a view and frame, 0 for none. It is part of what
+            pointmaps say: without these there is none.
         cam_dim: width of the camera condition.
         dim, ff_dim, num_layers, num_heads, dropout: of the trunk; the pointmap encoder shares them.
         use_views: attention across views.
@@ -36,14 +37,14 @@ class LiftingDenoiser(nn.Module):
     """
 
     def __init__(
-        self, *, num_features: int, num_condition_features: int = 0, num_hint_features: int = 0, cam_dim: int = 7,
+        self, *, num_features: int, num_condition_features: int = 0, num_contact_features: int = 0, cam_dim: int = 7,
         dim: int = 512, ff_dim: int = 1024, num_layers: int = 8, num_heads: int = 4, dropout: float = 0.1,
         use_views: bool = False, use_pointmaps: bool = True, grid: int = 64, patch: int = 8, map_blocks: int = 2,
     ) -> None:  # fmt: skip
         super().__init__()
         self.num_features, self.cam_dim, self.use_views = num_features, cam_dim, use_views
         self.num_condition_features = num_condition_features
-        self.num_hint_features = num_hint_features if use_pointmaps else 0
+        self.num_contact_features = num_contact_features if use_pointmaps else 0
         self.positions = SinusoidalPositions(dim)
         self.embed_step = StepEmbedding(dim, self.positions)
         self.embed_cam = nn.Sequential(nn.Linear(cam_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
@@ -65,10 +66,10 @@ class LiftingDenoiser(nn.Module):
         if num_condition_features:
             self.embed_condition2d = nn.Linear(num_condition_features, dim)
             self.condition2d_out = zero_initialised(nn.Linear(dim, dim))
-        if self.num_hint_features:
-            self.embed_hints = nn.Sequential(nn.Linear(num_hint_features, dim), nn.SiLU())
+        if self.num_contact_features:
+            self.embed_hints = nn.Sequential(nn.Linear(num_contact_features, dim), nn.SiLU())
             self.hints_out = zero_initialised(nn.Linear(dim, dim))
-            self.hints_head = zero_initialised(nn.Linear(num_hint_features, num_features))
+            self.hints_head = zero_initialised(nn.Linear(num_contact_features, num_features))
         self.motion_head = nn.Linear(dim, num_features)
 
     def encode_maps(self, pointmap: Tensor | None, known: Tensor | None = None) -> Tensor:
@@ -87,7 +88,7 @@ class LiftingDenoiser(nn.Module):
 
     def forward(
         self, x_t: Tensor, t: Tensor, *, lengths: Tensor, cam: Tensor, memory: Tensor, known: Tensor | None = None,
-        condition2d: Tensor | None = None, hints: Tensor | None = None,
+        condition2d: Tensor | None = None, contacts: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Clean state (B, V, L, D); padded frames hold values without meaning.
 
@@ -99,7 +100,7 @@ class LiftingDenoiser(nn.Module):
             memory: from `encode_maps`.
             known: (B,) bool; False replaces the cameras of an item by a learned vector. None: all are known.
             condition2d: (B, L, num_condition_features), required when the network reads it.
-            hints: (B, V, L, num_hint_features), zeros for none, required when the network reads them.
+            contacts: (B, V, L, num_contact_features), zeros for none, required when the network reads them.
         """
         batch, num_views, num_frames, _ = x_t.shape
         camera = self.embed_cam(cam)
@@ -113,12 +114,12 @@ class LiftingDenoiser(nn.Module):
             if condition2d is None:
                 raise ValueError("This network reads the observed motion; give condition2d (B, L, features).")
             frames = frames + self.condition2d_out(self.embed_condition2d(condition2d))[:, None]
-        if self.num_hint_features:
-            if hints is None:
-                raise ValueError("This network reads ground hints; give hints (B, V, L, features).")
-            frames = frames + self.hints_out(self.embed_hints(hints))
+        if self.num_contact_features:
+            if contacts is None:
+                raise ValueError("This network reads foot-contact conditioning; give contacts (B, V, L, features).")
+            frames = frames + self.hints_out(self.embed_hints(contacts))
         tokens = torch.cat([first[:, :, None], frames], 2) + self.positions(num_frames + 1)
         valid = torch.arange(num_frames + 1, device=x_t.device) <= lengths.to(x_t.device)[:, None]
         per_view = memory.expand(batch, num_views, *memory.shape[2:]).flatten(0, 1)
         clean = self.motion_head(self.trunk(self.dropout(tokens), valid, per_view)[:, :, 1:])
-        return clean + self.hints_head(hints) if self.num_hint_features else clean
+        return clean + self.hints_head(contacts) if self.num_contact_features else clean

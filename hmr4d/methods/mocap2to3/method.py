@@ -13,8 +13,8 @@ from hmr4d.methods.mocap2to3.denoiser import LiftingDenoiser
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
 from hmr4d.methods.mocap2to3.weights import WEIGHTS
-from hmr4d.representation.view_points import ViewPointCodec
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
+from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.representation.world_joints import WorldJointsCodec
 from hmr4d.utils.releases import plain
 
@@ -34,7 +34,7 @@ class Mocap2to3(Method):
     def describe(self, pipeline: Mocap2to3Pipeline) -> dict[str, Any]:
         codec = pipeline.codec
         tokens = None
-        if isinstance(codec, ViewTokenCodec):
+        if isinstance(codec, BboxPose2DCodec):
             tokens = {"box": codec.box, "smooth": codec.smooth, "isotropic": codec.isotropic}
         return {
             "skeleton": codec.skeleton.name,
@@ -52,10 +52,11 @@ class Mocap2to3(Method):
 
     def restore(self, config: dict[str, Any], folder: Path) -> Mocap2to3Pipeline:
         skeleton, margin, tokens = get_skeleton(config["skeleton"]), config["margin"], config["tokens"]
-        codec = ViewPointCodec(skeleton, margin=margin)
+        codec = ImagePose2DCodec(skeleton, margin=margin)
+        network = {_EARLIER.get(name, name): value for name, value in config["network"].items()}
         return Mocap2to3Pipeline(
-            LiftingDenoiser(**config["network"]),
-            codec if tokens is None else ViewTokenCodec(skeleton, margin=margin, **tokens),
+            LiftingDenoiser(**network),
+            codec if tokens is None else BboxPose2DCodec(skeleton, margin=margin, **tokens),
             NoiseSchedule(**config["schedule"]),
             world_codec=WorldJointsCodec(skeleton) if config["direct"] else None,
             sampling=LiftSamplingOptions(**config["sampling"]),
@@ -67,4 +68,5 @@ class Mocap2to3(Method):
         )
 
 
+_EARLIER = {"num_hint_features": "num_contact_features"}  # names in older releases -> names now
 METHOD = Mocap2to3()

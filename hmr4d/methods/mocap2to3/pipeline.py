@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hmr4d.body.joint_conventions import bone_lengths, convention_facts, convention_of
+from hmr4d.body.joint_conventions import bone_lengths, convention_metadata, convention_of
 from hmr4d.body.joint_conventions import foot_heights as convention_heights
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SMPL22
@@ -30,12 +30,12 @@ from hmr4d.methods.base import Pipeline
 from hmr4d.methods.mocap2to3.bone_fit import fit_bones
 from hmr4d.methods.mocap2to3.cleaning import MIN_VIEW_DEPTH, hold_root, smooth_as_seen
 from hmr4d.methods.mocap2to3.denoiser import LiftingDenoiser
-from hmr4d.methods.mocap2to3.ground_hints import (
-    GroundHints,
-    count_hint_features,
-    ground_hints,
-    hints_in_views,
-    hints_in_world,
+from hmr4d.methods.mocap2to3.foot_contact_conditioning import (
+    FootContactConditioning,
+    contacts_in_views,
+    contacts_in_world,
+    count_contact_features,
+    foot_contact_conditioning,
 )
 from hmr4d.methods.mocap2to3.losses import masked_mean, step_error
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
@@ -51,8 +51,8 @@ from hmr4d.methods.mocap2to3.tracks import (
 from hmr4d.methods.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, check_request
 from hmr4d.motion.motion import MotionBatch
 from hmr4d.motion.resampling import resampled_length
-from hmr4d.representation.view_points import ViewPointCodec
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
+from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.representation.world_joints import WorldJointsCodec
 from hmr4d.utils.precision import full_precision
 from hmr4d.utils.progress import progress
@@ -80,7 +80,7 @@ class Mocap2to3Pipeline(Pipeline):
     uses_virtual_views = True
 
     def __init__(
-        self, denoiser: LiftingDenoiser, codec: ViewTokenCodec | ViewPointCodec, schedule: NoiseSchedule, *,
+        self, denoiser: LiftingDenoiser, codec: BboxPose2DCodec | ImagePose2DCodec, schedule: NoiseSchedule, *,
         world_codec: WorldJointsCodec | None = None, sampling: LiftSamplingOptions | None = None,
         training: LiftTrainingOptions | None = None, cameras: str = "paper", max_range: float = DEFAULT_RANGE,
         fps: float = 30.0, joint_convention: str | None = None, foot_heights: Mapping[str, float] | None = None,
@@ -90,7 +90,7 @@ class Mocap2to3Pipeline(Pipeline):
         expected = {
             "num_features": state.num_features, "cam_dim": CONDITION_SIZES.get(cameras, 0),
             "num_condition_features": denoiser.num_condition_features and codec.num_condition_features,
-            "num_hint_features": denoiser.num_hint_features and count_hint_features(codec, world_codec),
+            "num_contact_features": denoiser.num_contact_features and count_contact_features(codec, world_codec),
         }  # fmt: skip
         wrong = [f"{name}={getattr(denoiser, name)}" for name, n in expected.items() if getattr(denoiser, name) != n]
         if wrong:
@@ -101,7 +101,7 @@ class Mocap2to3Pipeline(Pipeline):
         self.denoiser, self.codec, self.schedule, self.world_codec = denoiser, codec, schedule, world_codec
         self.sampling, self.training_options = sampling or LiftSamplingOptions(), training or LiftTrainingOptions()
         self.cameras, self.max_range, self.fps = cameras, max_range, fps
-        self.joint_convention = convention_of(convention_facts(joint_convention))
+        self.joint_convention = convention_of(convention_metadata(joint_convention))
         self.foot_heights = convention_heights(joint_convention) if foot_heights is None else dict(foot_heights)
         self.skeleton, self.min_conf = codec.skeleton, self.sampling.min_conf
 
@@ -136,8 +136,8 @@ class Mocap2to3Pipeline(Pipeline):
             batch: `features` (B, V, L, D), `size` (B, V, 2), `cond` (B, V, C), `pointmap` (B, V, 4, grid, grid),
                 `lengths` (B,), `valid` (B, L), with several views `condition2d` (B, L, C2). Where the loss looks at 3D
                 motion, `joints3d` (B, L, J, 3), zeros for items without, `K4` and `T_w2c`. Where not every point or
-                camera is known, `known2d` (B, V, L, J) and `camera_known` (B,) bool. For ground hints `kp2d_obs`,
-                `visible`, `K4` and `T_w2c`.
+                camera is known, `known2d` (B, V, L, J) and `camera_known` (B,) bool. For foot-contact conditioning
+                `kp2d_obs`, `visible`, `K4` and `T_w2c`.
             draws: from `draw_training`.
         """
         predicted, x_0 = self._predict_clean(batch, draws)
@@ -174,37 +174,38 @@ class Mocap2to3Pipeline(Pipeline):
         predicted = self.denoiser(
             x_t, t, lengths=batch["lengths"], cam=cam, memory=self.denoiser.encode_maps(pointmap, known), known=known,
             condition2d=batch["condition2d"] if self.denoiser.num_condition_features else None,
-            hints=self._training_hints(batch, known),
+            contacts=self._training_contacts(batch, known),
         )  # fmt: skip
         return predicted, x_0
 
     @torch.no_grad()
-    def _training_hints(self, batch: dict[str, Any], known: Tensor) -> Tensor | None:
-        """Ground hints (B, V, L, H) of V0 as the network is told of it, zeros for cameras that are not known."""
-        if not self.denoiser.num_hint_features:
+    def _training_contacts(self, batch: dict[str, Any], known: Tensor) -> Tensor | None:
+        """Foot-contact conditioning (B, V, L, H) from V0 as the network knows it; zeros for unknown cameras."""
+        if not self.denoiser.num_contact_features:
             return None
         told = batch["cond"][:, 0].clone()
         told[~known] = 1.0  # any camera will do
         first = first_camera(told, batch["size"][:, 0])
         K4, T_w2c = (torch.cat([a, batch[k][:, 1:]], 1) for k, a in (("K4", first.K4), ("T_w2c", first.T_w2c)))
-        return self.hints(Rig(batch["size"], K4, T_w2c), batch["kp2d_obs"], batch["visible"] & known[:, None, None])
+        visible = batch["visible"] & known[:, None, None]
+        return self.contact_features(Rig(batch["size"], K4, T_w2c), batch["kp2d_obs"], visible)
 
-    def hints(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor | None:
-        """What the network is told of where observed joints (B, L, J, 2) are (`ground_hints`); None: nothing."""
-        if not self.denoiser.num_hint_features:
+    def contact_features(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor | None:
+        """Foot-contact conditioning (B, V, L, H) of observed joints (B, L, J, 2); None where the network takes none."""
+        if not self.denoiser.num_contact_features:
             return None
-        hints = self._ground_hints(pixels, seen, rig)
+        contacts = self._foot_contact_conditioning(pixels, seen, rig)
         if self.world_codec is not None:
-            return hints_in_world(hints, self.world_codec)
-        return hints_in_views(hints, rig, self.codec)
+            return contacts_in_world(contacts, self.world_codec)
+        return contacts_in_views(contacts, rig, self.codec)
 
     def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor:
-        """Joints (B, L, J, 3) as a flat figure on the floor where the feet are seen (`ground_hints`), NaN elsewhere."""
-        hints = self._ground_hints(pixels, seen, rig)
-        return torch.where(hints.valid[..., -1:, None], hints.figure, torch.nan)
+        """Joints (B, L, J, 3) as a flat figure on the floor where the feet are seen ; NaN elsewhere."""
+        contacts = self._foot_contact_conditioning(pixels, seen, rig)
+        return torch.where(contacts.valid[..., -1:, None], contacts.figure, torch.nan)
 
-    def _ground_hints(self, pixels: Tensor, seen: Tensor, rig: Rig) -> GroundHints:
-        return ground_hints(pixels, seen, rig, self.codec.skeleton, self.max_range, self.foot_heights)
+    def _foot_contact_conditioning(self, pixels: Tensor, seen: Tensor, rig: Rig) -> FootContactConditioning:
+        return foot_contact_conditioning(pixels, seen, rig, self.codec.skeleton, self.max_range, self.foot_heights)
 
     def _point_terms(self, predicted: Tensor, x_0: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Errors of decoded points whose weight is not 0, by the name of the weight."""
@@ -341,7 +342,7 @@ class Mocap2to3Pipeline(Pipeline):
         """
         rig, lengths = inputs.rig, track.lengths
         condition2d, seen = None, (track.conf >= options.min_conf) & (track.conf > 0)
-        hints = self.hints(rig, track.pixels, seen)
+        contacts = self.contact_features(rig, track.pixels, seen)
         if self.denoiser.num_condition_features:
             condition2d = self.codec.encode_condition(track.pixels, rig.size[:, 0], seen)
         steps = self.schedule.steps(options.num_inference_steps)
@@ -352,7 +353,8 @@ class Mocap2to3Pipeline(Pipeline):
         def predict(x_t: Tensor, t: int) -> Tensor:
             step = torch.tensor(t, device=x_t.device)
             return self.denoiser(
-                x_t, step, lengths=lengths, cam=inputs.cam, memory=inputs.memory, condition2d=condition2d, hints=hints
+                x_t, step, lengths=lengths, cam=inputs.cam, memory=inputs.memory, condition2d=condition2d,
+                contacts=contacts,
             ).float()  # fmt: skip
 
         def correct(x_0: Tensor, t: int, is_last: bool) -> Tensor:

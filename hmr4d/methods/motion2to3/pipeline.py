@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hmr4d.body.joint_conventions import convention_facts, convention_of
+from hmr4d.body.joint_conventions import convention_metadata, convention_of
 from hmr4d.camera.orbit_rigs import OrbitRig
 from hmr4d.diffusion.noise import IndependentNoise, NoiseSource, WorldNoise, view_noise
 from hmr4d.diffusion.requests import fitting, seeds_of
@@ -27,13 +27,13 @@ from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
 from hmr4d.methods.motion2to3.losses import global_velocity, masked_mse, padded_mse
 from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
 from hmr4d.methods.motion2to3.patch_denoiser import PatchDenoiser
-from hmr4d.motion.canonical import face_first_frame, put_on_floor
+from hmr4d.motion.canonical import align_to_floor, face_first_frame
 from hmr4d.motion.cleaning import clean_motion
 from hmr4d.motion.motion import MotionBatch, Provenance
 from hmr4d.nn.text import TextEncoder, TextFeatures
 from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec
-from hmr4d.representation.next_root import from_next_root, normalize_height
+from hmr4d.representation.root_velocity import from_root_velocity, normalize_height
 from hmr4d.representation.views import PATCH, OrthographicViews, PerspectiveViews, embed_views
 from hmr4d.utils.precision import full_precision
 from hmr4d.utils.progress import progress
@@ -145,7 +145,7 @@ class Motion2to3Pipeline(Pipeline):
         self.rig, self.relative_cameras = rig or OrbitRig(), relative_cameras
         self.use_pooled_token = use_pooled_token
         self.fps, self.min_seconds, self.max_seconds = fps, min_seconds, max_seconds
-        self.joint_convention = convention_of(convention_facts(joint_convention))
+        self.joint_convention = convention_of(convention_metadata(joint_convention))
 
     @property
     def device(self) -> torch.device:
@@ -378,13 +378,13 @@ class Motion2to3Pipeline(Pipeline):
                 joints3d, fps=self.fps, lengths=lengths, smooth=options.smooth, rigid_bones=options.rigid_bones,
                 plant=options.plant_feet,
             )  # fmt: skip
-        joints3d = put_on_floor(face_first_frame(joints3d), lengths)
+        joints3d = align_to_floor(face_first_frame(joints3d), lengths)
         valid = torch.arange(joints3d.shape[1], device=joints3d.device) < lengths.to(joints3d.device)[:, None]
         return joints3d * valid[..., None, None]
 
     def _in_camera_world(self, local: Tensor, options: SamplingOptions) -> Tensor:
         """(B, L, J, 3) joints where the cameras see them, the first root at the origin."""
-        return from_next_root(local) if options.accumulate_root else local[..., :-1, :]
+        return from_root_velocity(local) if options.accumulate_root else local[..., :-1, :]
 
     def sample(
         self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,

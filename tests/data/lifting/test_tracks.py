@@ -22,7 +22,7 @@ from hmr4d.engine.compose import compose_config
 from hmr4d.geometry.ground_pointmap import ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_condition, camera_pose, mirror_rig, project
 from hmr4d.motion.procedural import synthetic_joints
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 
 SIZE = torch.tensor([1280.0, 960.0])
 
@@ -49,7 +49,7 @@ def track(
 
 def examples(*tracks: Track2D, skeleton: Skeleton = COCO17, **changes: float) -> LiftingTracks:
     settings = {"min_frames": 40, "max_frames": 60, "grid": 8, "mirror_prob": 0.0} | changes
-    return LiftingTracks(tracks, codec=ViewTokenCodec(skeleton), **settings)  # type: ignore[arg-type]
+    return LiftingTracks(tracks, codec=BboxPose2DCodec(skeleton), **settings)  # type: ignore[arg-type]
 
 
 def test_a_clean_track_comes_through() -> None:
@@ -148,7 +148,7 @@ def test_tracks_and_projected_motion_share_batches(tmp_path: Path) -> None:
     writer.add("walk", synthetic_joints("walk", 70, np.random.default_rng(1)), split="train")
     writer.finish(annotate=lambda record: [Caption("walks")], mirror_text=str, tokenize=str.split)
     views = LiftingViews(
-        MotionStore.open(tmp_path / "s"), "train", rigs=SurroundingRigs(num_views=1), codec=ViewTokenCodec(COCO17),
+        MotionStore.open(tmp_path / "s"), "train", rigs=SurroundingRigs(num_views=1), codec=BboxPose2DCodec(COCO17),
         max_frames=50, min_frames=40, grid=8,
     )  # fmt: skip
     items = [views[0], examples(track())[0], examples(track(45, known=False))[0]]
@@ -207,7 +207,7 @@ def test_a_training_takes_them_beside_projected_motion(tmp_path: Path, monkeypat
 
 def data_scale(item: dict[str, Tensor]) -> float:
     """Largest side of the body's box over that of the image."""
-    return float((ViewTokenCodec(SMPL22).scale(item["features"]).max() + 1) / 2)
+    return float((BboxPose2DCodec(SMPL22).scale(item["features"]).max() + 1) / 2)
 
 
 def test_detections_train_networks_of_smpl_joints() -> None:
@@ -216,7 +216,7 @@ def test_detections_train_networks_of_smpl_joints() -> None:
     known = item["known2d"][0]
     toes = list(SMPL22.indices("left_foot", "right_foot"))
     assert not known[:, toes].any() and known.float().mean() > 0.9
-    pixels = ViewTokenCodec(SMPL22).decode(item["features"][0], item["size"][0])
+    pixels = BboxPose2DCodec(SMPL22).decode(item["features"][0], item["size"][0])
     assert data_scale(item) < 0.5  # feet that no keypoint tells are not at the corner of the image
     knee = SMPL22.index("left_knee")
     torch.testing.assert_close(pixels[:, knee], walk(60, SMPL22)[:, knee], rtol=1e-4, atol=0.05)

@@ -15,12 +15,12 @@ from hmr4d.camera.rig_samplers import SurroundingRigs
 from hmr4d.data.batching import collate
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.lifting.placement import PlacementRules, find_place
-from hmr4d.data.lifting.views import NO_AUGMENTATION, LiftingViews, MotionAugmentation, miscalibrated, stand_on_floor
+from hmr4d.data.lifting.views import NO_AUGMENTATION, LiftingViews, MotionAugmentation, align_to_floor, miscalibrated
 from hmr4d.data.store import Caption, MotionStore, StoreWriter
 from hmr4d.geometry.ground_pointmap import ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_angles, camera_condition, project
 from hmr4d.motion.procedural import synthetic_joints
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.utils.randomness import ItemRandom
 
 FPS = 20.0
@@ -39,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> MotionStore:
 
 def views(store: MotionStore, skeleton: Skeleton = SMPL22, **changes: object) -> LiftingViews:
     settings: dict[str, object] = {
-        "rigs": SurroundingRigs(), "codec": ViewTokenCodec(skeleton), "fps": 30.0, "min_frames": 40, "max_frames": 60,
+        "rigs": SurroundingRigs(), "codec": BboxPose2DCodec(skeleton), "fps": 30.0, "min_frames": 40, "max_frames": 60,
         "augmentation": MotionAugmentation(), "corruption": KeypointCorruption(), "grid": 16,
     }  # fmt: skip
     return LiftingViews(store, "train", **(settings | changes))  # type: ignore[arg-type]
@@ -174,7 +174,7 @@ def test_mirrored_items_are_motions_with_left_and_right_exchanged(store: MotionS
 def test_another_skeleton(store: MotionStore) -> None:
     item = views(store, COCO17)[0]
     assert item["joints3d"].shape[1:] == (17, 3)
-    assert item["condition2d"].shape[-1] == ViewTokenCodec(COCO17).num_condition_features
+    assert item["condition2d"].shape[-1] == BboxPose2DCodec(COCO17).num_condition_features
     assert 0.03 < item["joints3d"][:, [15, 16], 1].min() < 0.15  # ankles, over toes that touch the floor
 
 
@@ -267,7 +267,7 @@ def test_a_place_is_where_the_whole_body_is_seen() -> None:
 def test_standing_forgives_a_frame_below_the_floor() -> None:
     motion = load_light_body().rest_joints.expand(300, 22, 3).clone()
     motion[7] -= 0.5
-    toes = stand_on_floor(motion + torch.tensor([0.0, 3.0, 0.0]), SMPL22)[0, [10, 11], 1]
+    toes = align_to_floor(motion + torch.tensor([0.0, 3.0, 0.0]), SMPL22)[0, [10, 11], 1]
     assert torch.allclose(toes, torch.full((2,), 0.02), atol=1e-5)
 
 

@@ -276,7 +276,7 @@ def test_aistpp_lifts_windows_of_detections(inputs: Path, aistpp: Path, tmp_path
 
 def test_a_network_of_detectors_joints_lifts_aistpp(inputs: Path, aistpp: Path, tmp_path: Path) -> None:
     weights = tmp_path / "coco.ckpt"
-    options = (f"clips.root={aistpp}", "limit=2", f"ckpt_path={weights}", "representation=view_tokens_coco17")
+    options = (f"clips.root={aistpp}", "limit=2", f"ckpt_path={weights}", "representation=bbox_pose2d_coco17")
     cfg = configuration(inputs, tmp_path / "out", *options, "clips.joints=openpose18", task="aistpp")
     state = instantiate(cfg.pipeline.denoiser).state_dict()
     torch.save({"state_dict": {f"pipeline.denoiser.{k}": v for k, v in state.items()}}, weights)

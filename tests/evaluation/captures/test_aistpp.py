@@ -93,7 +93,7 @@ def _points(root: Path, content: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "error", "message"),
+    ("corrupt", "error", "message"),
     [
         (lambda r: (r / "cameras/setting1.json").unlink(), FileNotFoundError, "setting1.json"),
         (lambda r: (r / f"keypoints3d/{FIRST}.pkl").unlink(), FileNotFoundError, FIRST),
@@ -111,9 +111,9 @@ def _points(root: Path, content: object) -> None:
     ],
 )
 def test_malformed_files_are_named(
-    tmp_path: Path, spoil: Callable[[Path], object], error: type[Exception], message: str
+    tmp_path: Path, corrupt: Callable[[Path], object], error: type[Exception], message: str
 ) -> None:
     write_aistpp(tmp_path, num_frames=80)
-    spoil(tmp_path)
+    corrupt(tmp_path)
     with pytest.raises(error, match=message):
         AistppCaptures(tmp_path, "pose_test").load(FIRST)

@@ -156,7 +156,7 @@ def _xml(root: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "error", "message"),
+    ("corrupt", "error", "message"),
     [
         (lambda r: (r / "scan_calibration/Pavallion/calibration/002.xml").unlink(), FileNotFoundError, "002.xml"),
         (lambda r: _xml(r, "</opencv_storage>", ""), CaptureError, "no XML"),
@@ -172,9 +172,9 @@ def _xml(root: Path, old: str, new: str) -> None:
     ],
 )
 def test_malformed_files_are_named(
-    rich: tuple[Path, StubBody], spoil: Callable[[Path], object], error: type[Exception], message: str
+    rich: tuple[Path, StubBody], corrupt: Callable[[Path], object], error: type[Exception], message: str
 ) -> None:
-    spoil(rich[0])
+    corrupt(rich[0])
     with pytest.raises(error, match=message):
         open_rich(*rich).load(FIRST)
 

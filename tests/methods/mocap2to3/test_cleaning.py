@@ -35,15 +35,15 @@ def test_a_path_goes_on_where_the_root_is_out_of_sight() -> None:
     truth = path[:, None] + body
     seen = torch.ones(60, dtype=torch.bool)
     seen[:8], seen[50:] = False, False
-    spoilt = truth.clone()
-    spoilt[:8] += torch.tensor([0.3, 0.0, 1.5])
-    spoilt[50:] += torch.tensor([0.0, 0.4, -2.0])
-    held = hold_root(spoilt, seen, fps=FPS, root_joints=SMPL22.root_joints)
+    corrupted = truth.clone()
+    corrupted[:8] += torch.tensor([0.3, 0.0, 1.5])
+    corrupted[50:] += torch.tensor([0.0, 0.4, -2.0])
+    held = hold_root(corrupted, seen, fps=FPS, root_joints=SMPL22.root_joints)
     torch.testing.assert_close(held, truth, atol=1e-4, rtol=0)
     seen[30:36] = False  # what happens in between is left to the network
     torch.testing.assert_close(hold_root(truth, seen, fps=FPS, root_joints=SMPL22.root_joints), truth)
     nobody = torch.zeros(60, dtype=torch.bool)
-    assert torch.equal(hold_root(spoilt, nobody, fps=FPS, root_joints=SMPL22.root_joints), spoilt)
+    assert torch.equal(hold_root(corrupted, nobody, fps=FPS, root_joints=SMPL22.root_joints), corrupted)
 
 
 def test_a_path_goes_straight_on_for_a_second_alone() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rigs import project
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from tests.methods.mocap2to3.tiny import KnowsTheTruth, people, ring, tiny_batch, tiny_pipeline
 
 pytestmark = pytest.mark.gpu
@@ -17,7 +17,7 @@ def test_samples_are_those_of_the_cpu() -> None:
     joints3d, rig = people(1, 40), ring()
     pixels = project(rig, joints3d)[0]
     torch.manual_seed(0)
-    network = KnowsTheTruth(ViewTokenCodec(SMPL22).encode(pixels, rig.size), doubt=0.05)
+    network = KnowsTheTruth(BboxPose2DCodec(SMPL22).encode(pixels, rig.size), doubt=0.05)
     request = pixels[:, 0], torch.ones(1, 40, 22), rig
     pipeline = tiny_pipeline(network)
     wanted = pipeline.lift(*request, seed=3)

@@ -18,7 +18,7 @@ from hmr4d.geometry.rigs import Rig
 from hmr4d.methods.mocap2to3.denoiser import LiftingDenoiser
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 
 STEPS = 500
 
@@ -26,7 +26,7 @@ STEPS = 500
 @pytest.mark.slow
 def test_four_clips_are_lifted_to_a_few_centimetres(tmp_path: Path) -> None:
     import_synthetic(tmp_path / "store", num_clips=12)
-    codec = ViewTokenCodec(SMPL22)
+    codec = BboxPose2DCodec(SMPL22)
     views = LiftingViews(
         str(tmp_path / "store"), "train", rigs=SurroundingRigs(), codec=codec, fps=20.0, min_frames=24, max_frames=24,
         grid=32,

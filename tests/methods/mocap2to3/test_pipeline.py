@@ -16,8 +16,8 @@ from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOpt
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
 from hmr4d.methods.mocap2to3.tracks import smooth_in_time
 from hmr4d.methods.mocap2to3.values import LiftDraws, Track
-from hmr4d.representation.view_points import ViewPointCodec
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
+from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.representation.world_joints import WorldJointsCodec
 from tests.methods.mocap2to3.tiny import (
     GRID,
@@ -29,7 +29,7 @@ from tests.methods.mocap2to3.tiny import (
     tiny_pipeline,
 )
 
-CODEC = ViewTokenCodec(SMPL22)
+CODEC = BboxPose2DCodec(SMPL22)
 
 
 def seen(joints3d: Tensor, rig: Rig) -> Tensor:
@@ -247,7 +247,7 @@ def test_other_rates_and_short_tracks() -> None:
 
 
 def test_plain_points_instead_of_tokens() -> None:
-    codec, joints3d, rig = ViewPointCodec(SMPL22), people(1, 20), ring()
+    codec, joints3d, rig = ImagePose2DCodec(SMPL22), people(1, 20), ring()
     pixels = seen(joints3d, rig)
     assert torch.allclose(codec.decode(codec.encode(pixels, rig.size), rig.size), pixels, atol=1e-3)
     denoiser = tiny_denoiser(num_features=44, num_condition_features=66)
@@ -427,7 +427,7 @@ def test_parts_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match="cam_dim=7.*cameras='full'.*'cam_dim': 11"):
         tiny_pipeline(cameras="full")
     with pytest.raises(ValueError, match="num_features=48"):
-        tiny_pipeline(codec=ViewPointCodec(SMPL22))
+        tiny_pipeline(codec=ImagePose2DCodec(SMPL22))
     with pytest.raises(ValueError, match="step is 'euler'"):
         LiftSamplingOptions(step="euler")
     with pytest.raises(ValueError, match="consistency is 2"):

@@ -18,8 +18,8 @@ from hmr4d.methods.mocap2to3.method import METHOD
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
 from hmr4d.methods.mocap2to3.weights import FREEZE_GROUPS, WEIGHTS
 from hmr4d.nn.training import freeze_parameters
-from hmr4d.representation.view_points import ViewPointCodec
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
+from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.representation.world_joints import WorldJointsCodec
 from tests.methods.mocap2to3.tiny import people, ring, tiny_denoiser, tiny_pipeline
 
@@ -63,12 +63,12 @@ def test_a_frozen_prior_leaves_what_several_views_add() -> None:
 
 def released(folder: Path, kind: str) -> Mocap2to3Pipeline:
     """Saves a pipeline; the pipeline with the rounding of the file."""
-    codec: Any = ViewTokenCodec(SMPL22, box="tight", margin=1.3, smooth=True, isotropic=True)
+    codec: Any = BboxPose2DCodec(SMPL22, box="tight", margin=1.3, smooth=True, isotropic=True)
     world: WorldJointsCodec | None = None
     network: dict[str, Any] = dict(NETWORK)
     if kind == "points":
         codec, network = (
-            ViewPointCodec(SMPL22, margin=1.1),
+            ImagePose2DCodec(SMPL22, margin=1.1),
             network | {"num_features": 44, "num_condition_features": 66},
         )
     if kind == "direct":

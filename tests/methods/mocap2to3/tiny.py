@@ -17,7 +17,7 @@ from hmr4d.methods.mocap2to3.denoiser import LiftingDenoiser
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
 from hmr4d.motion.procedural import synthetic_joints
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 
 NUM_FEATURES, NUM_CONDITION, CAM_DIM, GRID = 48, 72, 7, 8
 ASLEEP = ("view_out", "mix_out", "condition2d_out", "hints_out", "hints_head", "embed_other")  # what starts at zero
@@ -84,7 +84,7 @@ def tiny_pipeline(denoiser: LiftingDenoiser | None = None, *, fps: float = 20.0,
     sampling: dict[str, Any] = {"num_inference_steps": 10} | {
         k: settings.pop(k) for k in list(settings) if k in options
     }
-    codec = settings.pop("codec", None) or ViewTokenCodec(SMPL22)
+    codec = settings.pop("codec", None) or BboxPose2DCodec(SMPL22)
     return Mocap2to3Pipeline(
         denoiser or tiny_denoiser(), codec, NoiseSchedule(10), sampling=LiftSamplingOptions(**sampling), fps=fps,
         **settings,
@@ -116,7 +116,7 @@ class KnowsTheTruth(LiftingDenoiser):
 
 def tiny_batch(lengths: tuple[int, ...] = (9, 6)) -> dict[str, Any]:
     """Training batch of walks seen by `ring`, zero padded."""
-    codec, rig, longest = ViewTokenCodec(SMPL22), ring(), max(lengths)
+    codec, rig, longest = BboxPose2DCodec(SMPL22), ring(), max(lengths)
     joints3d = people(len(lengths), longest)
     valid = torch.arange(longest) < torch.tensor(lengths)[:, None]
     pixels = project(rig, joints3d)[0]

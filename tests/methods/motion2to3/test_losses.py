@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hmr4d.methods.motion2to3.losses import global_velocity, masked_mse, padded_mse
-from hmr4d.representation.next_root import from_next_root, to_next_root
+from hmr4d.representation.root_velocity import from_root_velocity, to_root_velocity
 
 
 def arrays() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -46,7 +46,7 @@ def test_nothing_counts_is_zero() -> None:
 
 def test_velocity_is_that_of_the_summed_trajectory() -> None:
     joints = torch.randn(3, 7, 22, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    steps = global_velocity(to_next_root(joints)[..., 1:, :])
+    steps = global_velocity(to_root_velocity(joints)[..., 1:, :])
     assert torch.allclose(steps, joints[:, 1:] - joints[:, :-1], atol=1e-12)
-    again = from_next_root(to_next_root(joints))
+    again = from_root_velocity(to_root_velocity(joints))
     assert torch.allclose(steps, again[:, 1:] - again[:, :-1], atol=1e-12)

@@ -18,7 +18,7 @@ from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, TrainingDraws
 from hmr4d.motion.motion import MotionBatch
 from hmr4d.nn.text import TextFeatures, pack_features
 from hmr4d.representation.motion2d import Motion2DCodec
-from hmr4d.representation.next_root import NEUTRAL_HEIGHT, body_height
+from hmr4d.representation.root_velocity import NEUTRAL_HEIGHT, body_height
 from hmr4d.representation.views import OrthographicViews
 from hmr4d.utils.randomness import ItemRandom
 from tests.diffusion.recorded_noise import RecordedNoise

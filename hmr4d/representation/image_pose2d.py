@@ -1,4 +1,4 @@
-"""One view's 2D motion as plain points in normalised image coordinates: what `ViewTokenCodec` is compared with."""
+"""One view's 2D motion as plain points in normalised image coordinates: what `BboxPose2DCodec` is compared with."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import Skeleton
-from hmr4d.representation.root_box import BOX_MARGIN
+from hmr4d.representation.bbox import BOX_MARGIN
 
 
-class ViewPointCodec:
-    """Pixels of a view to 2 u / W - 1, 2 v / H - 1 of every joint and back, D = 2 J; the interface of `ViewTokenCodec`.
+class ImagePose2DCodec:
+    """Pixels of a view to 2 u / W - 1, 2 v / H - 1 of every joint and back, D = 2 J; used like `BboxPose2DCodec`.
 
     Args:
         skeleton: of the points; its root joints are the middle of the box.

@@ -16,14 +16,14 @@ NEUTRAL_HEIGHT = 1.6787  # metres; mean leg chain plus spine chain of the neutra
 MAX_HEIGHT_SCALE = 5.0
 
 
-def to_next_root(joints3d: Tensor) -> Tensor:
+def to_root_velocity(joints3d: Tensor) -> Tensor:
     """(..., L, J, 3) -> local (..., L, J + 1, 3); point 0 is zero, the last frame's next root is zero."""
     root = joints3d[..., :1, :]
     following = torch.cat([root[..., 1:, :, :], root[..., -1:, :, :]], -3)
     return torch.cat([joints3d, following], -2) - root
 
 
-def from_next_root(local: Tensor) -> Tensor:
+def from_root_velocity(local: Tensor) -> Tensor:
     """Local (..., L, J + 1, C) -> global (..., L, J, C): each frame is moved by the steps of the frames before it."""
     steps = local[..., -1:, :]
     moved = steps.cumsum(-3) - steps

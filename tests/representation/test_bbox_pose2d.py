@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import COCO17, SMPL22, Skeleton
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 
 SIZE = torch.tensor([1920.0, 1080.0], dtype=torch.float64)
 OPTIONS = [(b, s) for b in ("square", "tight") for s in (False, True)]
@@ -24,7 +24,7 @@ def track(*shape: int, skeleton: Skeleton = SMPL22, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize(("box", "smooth"), OPTIONS)
 @pytest.mark.parametrize("skeleton", [SMPL22, COCO17], ids=lambda s: s.name)
 def test_decoding_inverts_encoding(box: str, smooth: bool, skeleton: Skeleton) -> None:
-    codec, pixels = ViewTokenCodec(skeleton, box=box, smooth=smooth), track(2, 3, 40, skeleton=skeleton)
+    codec, pixels = BboxPose2DCodec(skeleton, box=box, smooth=smooth), track(2, 3, 40, skeleton=skeleton)
     sizes = SIZE.repeat(2, 3, 1)
     sizes[:, 1] = SIZE.flip(0)  # a portrait camera among them
     x = codec.encode(pixels, sizes)
@@ -34,7 +34,7 @@ def test_decoding_inverts_encoding(box: str, smooth: bool, skeleton: Skeleton) -
 
 def test_isotropic_coordinates() -> None:
     """A step of a pixel counts the same in both axes, and decoding inverts encoding as ever."""
-    codec, plain, pixels = ViewTokenCodec(SMPL22, isotropic=True), ViewTokenCodec(SMPL22), track(20)
+    codec, plain, pixels = BboxPose2DCodec(SMPL22, isotropic=True), BboxPose2DCodec(SMPL22), track(20)
     x = codec.encode(pixels, SIZE)
     assert (codec.decode(x, SIZE) - pixels).abs().max() < 1e-9
     assert torch.allclose(codec.box_side(x, SIZE), plain.box_side(plain.encode(pixels, SIZE), SIZE))
@@ -44,7 +44,7 @@ def test_isotropic_coordinates() -> None:
 
 @pytest.mark.parametrize(("box", "smooth"), OPTIONS)
 def test_locals_stay_in_the_box(box: str, smooth: bool) -> None:
-    codec = ViewTokenCodec(SMPL22, box=box, smooth=smooth, margin=1.2)
+    codec = BboxPose2DCodec(SMPL22, box=box, smooth=smooth, margin=1.2)
     x = codec.encode(track(40), SIZE)
     local = codec.local_points(x)
     if not smooth:
@@ -55,7 +55,7 @@ def test_locals_stay_in_the_box(box: str, smooth: bool) -> None:
 
 def test_square_boxes_are_square_and_tight_ones_fit() -> None:
     pixels = track(40)
-    square, tight = ViewTokenCodec(SMPL22), ViewTokenCodec(SMPL22, box="tight")
+    square, tight = BboxPose2DCodec(SMPL22), BboxPose2DCodec(SMPL22, box="tight")
     side = square.box_side(square.encode(pixels, SIZE), SIZE)
     assert torch.allclose(side[:, 0], side[:, 1])
     half = (pixels - pixels[:, :1]).abs().amax(1)
@@ -66,7 +66,7 @@ def test_square_boxes_are_square_and_tight_ones_fit() -> None:
 def test_a_tight_box_of_a_body_seen_edge_on_keeps_some_width() -> None:
     pixels = track(5)
     pixels[..., 0] = 300.0
-    codec = ViewTokenCodec(SMPL22, box="tight")
+    codec = BboxPose2DCodec(SMPL22, box="tight")
     x = codec.encode(pixels, SIZE)
     side = codec.box_side(x, SIZE)
     assert torch.allclose(side[:, 0], 0.15 / 1.2 * side[:, 1])
@@ -75,7 +75,7 @@ def test_a_tight_box_of_a_body_seen_edge_on_keeps_some_width() -> None:
 
 def test_a_body_in_one_point_has_a_box_too() -> None:
     pixels = torch.full((4, 22, 2), 123.0, dtype=torch.float64)
-    codec = ViewTokenCodec(SMPL22)
+    codec = BboxPose2DCodec(SMPL22)
     x = codec.encode(pixels, SIZE)
     assert x.isfinite().all()
     assert torch.allclose(codec.decode(x, SIZE), pixels)
@@ -83,7 +83,7 @@ def test_a_body_in_one_point_has_a_box_too() -> None:
 
 def test_boxes_of_negative_size_are_the_smallest() -> None:
     """A network may predict any scale."""
-    codec = ViewTokenCodec(SMPL22)
+    codec = BboxPose2DCodec(SMPL22)
     x = torch.ones(1, codec.num_features, dtype=torch.float64)
     x[:, -2:] = -1.5
     assert torch.allclose(codec.box_side(x, SIZE), SIZE * 1e-3)
@@ -91,7 +91,7 @@ def test_boxes_of_negative_size_are_the_smallest() -> None:
 
 
 def test_locals_do_not_depend_on_place_and_size_and_tokens_only_on_them() -> None:
-    codec, pixels = ViewTokenCodec(SMPL22), track(30)
+    codec, pixels = BboxPose2DCodec(SMPL22), track(30)
     x, moved = codec.encode(pixels, SIZE), codec.encode(2 * pixels + torch.tensor([70.0, -30.0]), SIZE)
     assert torch.allclose(codec.local_points(x), codec.local_points(moved))
     assert torch.allclose(2 * codec.box_side(x, SIZE), codec.box_side(moved, SIZE))
@@ -102,13 +102,13 @@ def test_locals_do_not_depend_on_place_and_size_and_tokens_only_on_them() -> Non
 def test_the_image_centre_has_no_offset_and_a_box_as_large_as_the_image_scale_one() -> None:
     pixels = torch.zeros(1, 22, 2, dtype=torch.float64) + SIZE / 2
     pixels[0, 5] += torch.tensor([960.0 / 1.2, 0.0])
-    x = ViewTokenCodec(SMPL22).encode(pixels, SIZE)
+    x = BboxPose2DCodec(SMPL22).encode(pixels, SIZE)
     assert torch.allclose(x[0, -4:], torch.tensor([0.0, 0.0, 1.0, 2 * 1920 / 1080 - 1]).double())
 
 
 def test_virtual_root_is_between_the_hips() -> None:
     pixels = track(6, skeleton=COCO17)
-    codec = ViewTokenCodec(COCO17)
+    codec = BboxPose2DCodec(COCO17)
     root = (codec.offset(codec.encode(pixels, SIZE)) + 1) / 2 * SIZE
     assert torch.allclose(root, pixels[:, [11, 12]].mean(1))
 
@@ -119,7 +119,7 @@ def test_one_hip_stands_in_with_the_usual_half_width() -> None:
     visible = torch.ones(9, 17, dtype=torch.bool)
     visible[2, 11] = visible[5, 12] = False
     seen = pixels.masked_fill(~visible[..., None], torch.nan)
-    codec = ViewTokenCodec(COCO17)
+    codec = BboxPose2DCodec(COCO17)
     root = (codec.offset(codec.encode(seen, SIZE, visible)) + 1) / 2 * SIZE
     assert torch.allclose(root, pixels[:, [11, 12]].mean(1))
 
@@ -129,7 +129,7 @@ def test_a_missing_root_lies_between_its_neighbours_and_its_tokens_are_not_trust
     pixels = track(1, skeleton=skeleton).repeat(30, 1, 1) + torch.arange(30)[:, None, None] * 5.0
     visible = torch.ones(30, skeleton.num_joints, dtype=torch.bool)
     visible[10:14, list(skeleton.root_joints)] = False
-    codec = ViewTokenCodec(skeleton)
+    codec = BboxPose2DCodec(skeleton)
     x = codec.encode_condition(pixels, SIZE, visible)
     assert x.shape == (30, codec.num_condition_features)
     whole = codec.encode(pixels, SIZE)
@@ -140,7 +140,7 @@ def test_a_missing_root_lies_between_its_neighbours_and_its_tokens_are_not_trust
 
 
 def test_missing_joints_are_zero_and_shape_no_box() -> None:
-    pixels, codec = track(8), ViewTokenCodec(SMPL22)
+    pixels, codec = track(8), BboxPose2DCodec(SMPL22)
     visible = torch.ones(8, 22, dtype=torch.bool)
     visible[3, 7] = visible[4:6, 20] = False
     broken = pixels.clone()
@@ -158,7 +158,7 @@ def test_missing_joints_are_zero_and_shape_no_box() -> None:
 
 
 def test_frames_without_a_body_hold_their_neighbours_box() -> None:
-    pixels, codec = track(1).repeat(12, 1, 1), ViewTokenCodec(SMPL22)
+    pixels, codec = track(1).repeat(12, 1, 1), BboxPose2DCodec(SMPL22)
     visible = torch.ones(12, 22, dtype=torch.bool)
     visible[4:7] = visible[10:] = False
     x = codec.encode(pixels, SIZE, visible)
@@ -172,7 +172,7 @@ def test_frames_without_a_body_hold_their_neighbours_box() -> None:
 def test_smoothing_calms_the_scale_without_loss() -> None:
     pixels = track(1).repeat(60, 1, 1)
     pixels[30, 20] += 900.0  # one bad joint in one frame
-    rough, calm = ViewTokenCodec(SMPL22), ViewTokenCodec(SMPL22, smooth=True)
+    rough, calm = BboxPose2DCodec(SMPL22), BboxPose2DCodec(SMPL22, smooth=True)
     jump = [(c.scale(c.encode(pixels, SIZE)).diff(dim=0).abs().max()) for c in (rough, calm)]
     assert jump[1] < 0.5 * jump[0]
     assert torch.allclose(calm.decode(calm.encode(pixels, SIZE), SIZE), pixels)
@@ -181,7 +181,7 @@ def test_smoothing_calms_the_scale_without_loss() -> None:
 def test_padding_that_is_not_visible_leaves_the_clip_alone() -> None:
     pixels = track(20)
     visible = torch.ones(20, 22, dtype=torch.bool)
-    codec = ViewTokenCodec(SMPL22, smooth=True)
+    codec = BboxPose2DCodec(SMPL22, smooth=True)
     padded = torch.cat([pixels, torch.zeros(9, 22, 2).double()])
     shown = torch.cat([visible, torch.zeros(9, 22, dtype=torch.bool)])
     assert torch.allclose(codec.encode(padded, SIZE, shown)[:20], codec.encode(pixels, SIZE, visible), atol=1e-12)
@@ -189,8 +189,8 @@ def test_padding_that_is_not_visible_leaves_the_clip_alone() -> None:
 
 def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="Unknown box 'round'"):
-        ViewTokenCodec(SMPL22, box="round")
+        BboxPose2DCodec(SMPL22, box="round")
     with pytest.raises(ValueError, match="margin is 0"):
-        ViewTokenCodec(SMPL22, margin=0.0)
+        BboxPose2DCodec(SMPL22, margin=0.0)
     with pytest.raises(ValueError, match="Got 17 joints, skeleton 'smpl22' has 22"):
-        ViewTokenCodec(SMPL22).encode(track(3, skeleton=COCO17), SIZE)
+        BboxPose2DCodec(SMPL22).encode(track(3, skeleton=COCO17), SIZE)

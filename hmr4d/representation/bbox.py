@@ -12,7 +12,7 @@ BOX_MARGIN = 1.2  # box side over twice the half extent; the largest normalised 
 BOX_UNIT = 200.0  # pixels per unit of box size
 
 
-def root_box(points2d: Tensor, *, per_frame: bool = False) -> Tensor:
+def bbox(points2d: Tensor, *, per_frame: bool = False) -> Tensor:
     """Boxes (..., L, 3) of tracks (..., L, J, 2) whose point 0 is the root, pixels.
 
     The half extent is the largest |p - root| over points and axes, and over the whole track unless `per_frame`.

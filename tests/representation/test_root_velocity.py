@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.representation.next_root import (
+from hmr4d.representation.root_velocity import (
     MAX_HEIGHT_SCALE,
     NEUTRAL_HEIGHT,
     body_height,
-    from_next_root,
+    from_root_velocity,
     normalize_height,
-    to_next_root,
+    to_root_velocity,
 )
 
 
@@ -25,12 +25,12 @@ def motion(*leading: int, seed: int = 0) -> Tensor:
 def test_round_trip_but_for_the_start(leading: tuple[int, ...]) -> None:
     joints = motion(*leading)
     start = joints[..., :1, :1, :]
-    assert torch.allclose(from_next_root(to_next_root(joints)), joints - start, atol=1e-12)
+    assert torch.allclose(from_root_velocity(to_root_velocity(joints)), joints - start, atol=1e-12)
 
 
 def test_points_of_a_local_motion() -> None:
     joints = motion(5)
-    local = to_next_root(joints)
+    local = to_root_velocity(joints)
     assert local.shape == (5, 23, 3)
     assert not local[:, 0].any()
     assert torch.allclose(local[:-1, 22], joints[1:, 0] - joints[:-1, 0])
@@ -40,20 +40,22 @@ def test_points_of_a_local_motion() -> None:
 
 
 def test_last_step_is_not_used() -> None:
-    local = to_next_root(motion(6))
+    local = to_root_velocity(motion(6))
     changed = local.clone()
     changed[-1, 22] = 5.0
-    assert torch.allclose(from_next_root(changed), from_next_root(local), atol=1e-12)
+    assert torch.allclose(from_root_velocity(changed), from_root_velocity(local), atol=1e-12)
 
 
 def test_local_motion_forgets_where_the_person_stands() -> None:
     joints = motion(2, 6)
-    assert torch.allclose(to_next_root(joints + torch.tensor([3.0, -1.0, 2.0])), to_next_root(joints), atol=1e-12)
+    assert torch.allclose(
+        to_root_velocity(joints + torch.tensor([3.0, -1.0, 2.0])), to_root_velocity(joints), atol=1e-12
+    )
 
 
 def test_two_dimensional_points_work_alike() -> None:
-    local = to_next_root(motion(6))
-    assert torch.equal(from_next_root(local[..., :2]), from_next_root(local)[..., :2])
+    local = to_root_velocity(motion(6))
+    assert torch.equal(from_root_velocity(local[..., :2]), from_root_velocity(local)[..., :2])
 
 
 def test_height_of_a_stick() -> None:
@@ -73,7 +75,7 @@ def test_height_does_not_depend_on_place_or_heading() -> None:
 
 
 def test_per_frame_heights_are_neutral() -> None:
-    local = to_next_root(motion(2, 5))
+    local = to_root_velocity(motion(2, 5))
     scaled = normalize_height(local)
     assert torch.allclose(body_height(scaled), torch.full((2, 5), NEUTRAL_HEIGHT).double(), atol=1e-6)
     ratio = scaled[..., 1:22, :] / local[..., 1:22, :]
@@ -81,7 +83,7 @@ def test_per_frame_heights_are_neutral() -> None:
 
 
 def test_per_clip_height_is_one_scale_over_valid_frames() -> None:
-    local, lengths = to_next_root(motion(2, 6)), torch.tensor([6, 3])
+    local, lengths = to_root_velocity(motion(2, 6)), torch.tensor([6, 3])
     local[1, 3:] *= 100.0
     scaled = normalize_height(local, lengths=lengths, per_frame=False)
     for b, n in enumerate(lengths.tolist()):
@@ -91,6 +93,6 @@ def test_per_clip_height_is_one_scale_over_valid_frames() -> None:
 
 
 def test_a_collapsed_body_is_not_blown_up_beyond_the_limit() -> None:
-    local = 1e-3 * to_next_root(motion(1, 4))
+    local = 1e-3 * to_root_velocity(motion(1, 4))
     assert torch.allclose(normalize_height(local), local * MAX_HEIGHT_SCALE)
     assert torch.isfinite(normalize_height(torch.zeros(1, 4, 23, 3))).all()

@@ -3,7 +3,7 @@
 An extension of the method. A foot that stands has a ray that meets the floor under the person, which is V0's pointmap
 at that pixel; every calibrated view then knows where it would see that point. A cut-out figure of what V0 observed,
 standing there and facing V0, tells it how large and how high everything is. Feet in the air point too far away, and
-people are not flat: which hints to believe, and what to make of them, is for the network to find out.
+people are not flat: which contacts to believe, and what to make of them, is for the network to find out.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from hmr4d.geometry.cameras import invert_rigid
 from hmr4d.geometry.ground_pointmap import meet_floor
 from hmr4d.geometry.rigs import Rig, normalise, project
 from hmr4d.motion.ground_contact import NEAREST_BAND, rest_heights
-from hmr4d.representation.view_points import ViewPointCodec
-from hmr4d.representation.view_tokens import ViewTokenCodec
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
+from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.representation.world_joints import PLACE_UNIT, WorldJointsCodec
 from hmr4d.utils.precision import full_precision
 
@@ -31,7 +31,7 @@ MIN_DEPTH = 0.1  # metres; what lies nearer to a camera has no image
 
 
 @dataclass(frozen=True)
-class GroundHints:
+class FootContactConditioning:
     """Where the person is if the feet that V0 sees stand; zeros and False where V0 does not tell.
 
     Attributes:
@@ -48,8 +48,8 @@ class GroundHints:
     known: Tensor
 
 
-def count_hint_features(codec: ViewTokenCodec | ViewPointCodec, world_codec: WorldJointsCodec | None) -> int:
-    """Width of `hints_in_views`, or with a world codec of `hints_in_world`."""
+def count_contact_features(codec: BboxPose2DCodec | ImagePose2DCodec, world_codec: WorldJointsCodec | None) -> int:
+    """Width of `contacts_in_views`, or with a world codec of `contacts_in_world`."""
     points = len(codec.skeleton.contact_joints) + 1
     if world_codec is None:
         return VIEW_CHANNELS * points + codec.num_features
@@ -57,10 +57,10 @@ def count_hint_features(codec: ViewTokenCodec | ViewPointCodec, world_codec: Wor
 
 
 @full_precision
-def ground_hints(
+def foot_contact_conditioning(
     pixels: Tensor, seen: Tensor, rig: Rig, skeleton: Skeleton, max_range: float,
     foot_heights: Mapping[str, float] | None = None,
-) -> GroundHints:  # fmt: skip
+) -> FootContactConditioning:  # fmt: skip
     """Hints of observed joints.
 
     A contact joint lies where its ray falls to the height that it has in a standing foot. The figure's plane goes
@@ -98,30 +98,30 @@ def ground_hints(
     root = torch.where(known[..., -1:, None], figure[..., -1:, :], 0.0)
     points = torch.cat([torch.where(valid[..., None], stands, 0.0), root], -2)
     figure = torch.where(known[..., :-1, None], figure[..., :-1, :], root)
-    return GroundHints(points, torch.cat([valid, known[..., -1:]], -1), figure, known[..., :-1])
+    return FootContactConditioning(points, torch.cat([valid, known[..., -1:]], -1), figure, known[..., :-1])
 
 
 @full_precision
-def hints_in_views(hints: GroundHints, rig: Rig, codec: ViewTokenCodec | ViewPointCodec) -> Tensor:
+def contacts_in_views(contacts: FootContactConditioning, rig: Rig, codec: BboxPose2DCodec | ImagePose2DCodec) -> Tensor:
     """Points and figure as the views of a rig (B, V, ...) would see them: (B, V, L, VIEW_CHANNELS H + D).
 
     Zeros for what a view does not see in front of it; the figure in features of the codec.
     """
-    up = hints.points.new_tensor([0.0, 1.0, 0.0])
-    told, there = [], hints.valid[:, None]
-    for level in (hints.points, hints.points + up):
+    up = contacts.points.new_tensor([0.0, 1.0, 0.0])
+    told, there = [], contacts.valid[:, None]
+    for level in (contacts.points, contacts.points + up):
         pixels, depth = project(rig, level)
         told.append((2 * pixels / rig.size[:, :, None, None] - 1).clamp(-IMAGE_LIMIT, IMAGE_LIMIT))
         there = there & (depth > MIN_DEPTH)
     points = torch.where(there[..., None], torch.cat([*told, torch.ones_like(told[0][..., :1])], -1), 0.0)
-    pixels, depth = project(rig, hints.figure)
-    seen = hints.known[:, None] & (depth > MIN_DEPTH)
+    pixels, depth = project(rig, contacts.figure)
+    seen = contacts.known[:, None] & (depth > MIN_DEPTH)
     figure = codec.encode(torch.where(seen[..., None], pixels, 0.0), rig.size, seen).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
     return torch.cat([points.flatten(-2), torch.where(seen.any(-1, keepdim=True), figure, 0.0)], -1)
 
 
-def hints_in_world(hints: GroundHints, codec: WorldJointsCodec) -> Tensor:
+def contacts_in_world(contacts: FootContactConditioning, codec: WorldJointsCodec) -> Tensor:
     """Points, in units of `PLACE_UNIT`, and figure in the world of V0: (B, 1, L, WORLD_CHANNELS H + D)."""
-    told = torch.cat([hints.points / PLACE_UNIT, torch.ones_like(hints.points[..., :1])], -1)
-    points = torch.where(hints.valid[..., None], told, 0.0).flatten(-2)
-    return torch.cat([points, codec.encode(hints.figure)], -1)[:, None]
+    told = torch.cat([contacts.points / PLACE_UNIT, torch.ones_like(contacts.points[..., :1])], -1)
+    points = torch.where(contacts.valid[..., None], told, 0.0).flatten(-2)
+    return torch.cat([points, codec.encode(contacts.figure)], -1)[:, None]

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmr4d.representation.root_box import (
+from hmr4d.representation.bbox import (
     BOX_MARGIN,
+    bbox,
     denormalize_points,
     fixed_box,
     largest_box,
     normalize_points,
-    root_box,
 )
 
 
@@ -24,7 +24,7 @@ def tracks(*leading: int) -> Tensor:
 @pytest.mark.parametrize("per_frame", [True, False])
 def test_the_farthest_point_lies_at_the_margin(per_frame: bool) -> None:
     points = tracks(4, 10)
-    normalised = normalize_points(points, root_box(points, per_frame=per_frame))
+    normalised = normalize_points(points, bbox(points, per_frame=per_frame))
     assert not normalised[..., 0, :].any()
     reach = normalised.abs().amax((-1, -2))
     limit = torch.full((4, 10 if per_frame else 1), 1 / BOX_MARGIN)
@@ -37,14 +37,14 @@ def test_place_and_size_in_the_image_do_not_matter(per_frame: bool) -> None:
     walk = torch.linspace(0, 300, 10).double()[:, None, None]
 
     def framed(x: Tensor) -> Tensor:
-        return normalize_points(x, root_box(x, per_frame=per_frame))
+        return normalize_points(x, bbox(x, per_frame=per_frame))
 
     assert torch.allclose(framed(0.3 * points + walk), framed(points), atol=1e-12)
 
 
 def test_round_trip() -> None:
     points = tracks(2, 10)
-    box = root_box(points)
+    box = bbox(points)
     assert torch.allclose(denormalize_points(normalize_points(points, box), box), points, atol=1e-4)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import Skeleton
-from hmr4d.representation.root_box import BOX_MARGIN
+from hmr4d.representation.bbox import BOX_MARGIN
 from hmr4d.utils.tensors import interpolate_gaps
 
 BOXES = ("square", "tight")
@@ -24,7 +24,7 @@ DILATION = 5  # frames of the moving maximum of a smoothed box
 SMOOTHING = 2.0  # frames, standard deviation of the Gaussian after it
 
 
-class ViewTokenCodec:
+class BboxPose2DCodec:
     """Pixels of a view to features and back. Decoding inverts encoding for every box, so boxes may be chosen freely.
 
     Args:
