@@ -60,7 +60,7 @@ def test_the_file_reads_back(prior: PosePrior, tmp_path: Path) -> None:
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"prepare.py pose-prior"):
+    with pytest.raises(FileNotFoundError, match=r"prepare pose-prior"):
         PosePrior.load(tmp_path / "none.npz")
     np.savez(tmp_path / "other.npz", format="else")
     with pytest.raises(ValueError, match="its format is else"):

@@ -186,7 +186,7 @@ def test_text_comes_from_the_cache(store: MotionStore) -> None:
 
 
 def test_missing_cache_says_how_to_make_one(store: MotionStore) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no text cache of 'clip'.*prepare\.py text"):
+    with pytest.raises(FileNotFoundError, match=r"no text cache of 'clip'.*prepare text"):
         views(store, text_encoder="clip")
 
 

@@ -251,7 +251,7 @@ def test_an_unknown_name_lists_what_there_is(
     assert load_evaluator("evaluator-mine").weights_hash == evaluator.weights_hash
     with pytest.raises(FileNotFoundError, match="No evaluator 'nobody'.*'humanml3d' for the published one.*-mine"):
         load_evaluator("nobody")
-    with pytest.raises(FileNotFoundError, match=r"t2m/text_mot_match/model/finest.tar.*download.py t2m-evaluators"):
+    with pytest.raises(FileNotFoundError, match=r"t2m/text_mot_match/model/finest.tar.*download t2m-evaluators"):
         load_evaluator("humanml3d")
 
 
