@@ -21,7 +21,7 @@ from pytorch_lightning.loggers import CSVLogger
 from hmr4d.engine.callbacks.learning_rate import LogLearningRate
 from hmr4d.engine.callbacks.progress_lines import ProgressLines
 from hmr4d.engine.callbacks.resume import ResumeTraining
-from hmr4d.engine.compose import listed, load_config, save_config
+from hmr4d.engine.compose import check_targets, listed, load_config, save_config
 from hmr4d.engine.published_names import map_targets
 from hmr4d.methods.registry import method_of_config
 from hmr4d.utils.progress import bars_are_shown
@@ -190,10 +190,13 @@ def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
     Args:
         cfg: of a task that generates or scores; changed in place. `ckpt_path` is a checkpoint of a run, or anything
             else, from which nothing is taken.
-        overrides: words of the command line; what they name stays.
+        overrides: words of the command line; what they name stays, also within a setting that is taken otherwise.
 
     Returns:
         Names of the settings that were taken and differ.
+
+    Raises:
+        ValueError: the saved configuration asks for a class that is not trusted, see `check_targets`.
     """
     if not isinstance(cfg.ckpt_path, str):
         return []
@@ -205,12 +208,17 @@ def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
     taken = []
     for key in TRAINED_SETTINGS:
         before, now = OmegaConf.select(saved, key), OmegaConf.select(cfg, key)
-        if before is None or any(name == key or name.startswith(f"{key}.") for name in named):
+        if before is None or any(name == key or key.startswith(f"{name}.") for name in named):
             continue
-        if _flat(before, key) != _flat(now, key):
+        if isinstance(before, DictConfig):
+            check_targets(before)
+        kept = {name: OmegaConf.select(cfg, name) for name in named if name.startswith(f"{key}.")}
+        if {**_flat(before, key), **kept} != {**_flat(now, key), **kept}:
             taken.append(key)
         with open_dict(cfg):
             OmegaConf.update(cfg, key, before, merge=False)
+            for name, value in kept.items():
+                OmegaConf.update(cfg, name, value, merge=False)
     if taken:
         logger.info("%s: as in %s.", ", ".join(taken), path)
     return taken

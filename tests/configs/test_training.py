@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -158,6 +159,28 @@ def test_tasks_take_the_settings_of_their_checkpoint(inputs: Path, tmp_path: Pat
     named = compose_config([*task, "motion.max_seconds=4.0"])
     assert adopt_settings(named, [*task, "motion.max_seconds=4.0"]) == ["network", "text"]
     assert named.motion.max_seconds == 4.0
+
+
+def saved_run(folder: Path, **settings: Any) -> Path:
+    """The checkpoint of a run of which only the configuration is there."""
+    (folder / "checkpoints").mkdir(parents=True)
+    OmegaConf.save(OmegaConf.create(settings), folder / "config.yaml")
+    return folder / "checkpoints/last.ckpt"
+
+
+def test_a_named_number_leaves_the_rest_of_its_group_to_the_checkpoint(tmp_path: Path) -> None:
+    checkpoint = saved_run(tmp_path / "run", motion={"statistics": "cmu_20fps", "fps": 20.0, "max_seconds": 3.0})
+    cfg = compose_config([f"exp={MV}", f"ckpt_path={checkpoint}", "motion.max_seconds=4.0"])
+    assert cfg.motion.statistics != "cmu_20fps"
+    assert adopt_settings(cfg, [f"exp={MV}", f"ckpt_path={checkpoint}", "motion.max_seconds=4.0"]) == ["motion"]
+    assert (cfg.motion.statistics, cfg.motion.max_seconds) == ("cmu_20fps", 4.0)
+
+
+def test_a_checkpoint_from_elsewhere_brings_no_classes_that_are_not_trusted(tmp_path: Path) -> None:
+    checkpoint = saved_run(tmp_path / "run", network={"_target_": "os.system", "command": "true"})
+    cfg = compose_config([f"exp={MV}", f"ckpt_path={checkpoint}"])
+    with pytest.raises(ValueError, match=r"asks for os\.system"):
+        adopt_settings(cfg)
 
 
 def test_killed_training_resumes_the_same_curve(inputs: Path, tmp_path: Path) -> None:
