@@ -131,6 +131,19 @@ def test_settings_changed_on_resume_are_used(inputs: Path, tmp_path: Path, caplo
     assert saved["optimizer_states"][0]["param_groups"][0]["weight_decay"] == 0.5
 
 
+def test_a_longer_training_of_an_evaluator_resumes_on_its_own_cosine(inputs: Path, tmp_path: Path) -> None:
+    def rates(*more: str) -> list[float]:
+        cfg = compose_config(words(inputs, tmp_path, *more, exp="evaluator/decomposition"))
+        run(cfg)
+        return [row["lr"] for row in curve(Path(cfg.output_dir)) if "train/loss_step" in row]
+
+    short = rates(f"trainer.max_steps={STEPS_PER_EPOCH}")
+    longer = rates("trainer.max_steps=9", "resume_training=true")
+    first, last = 1e-3, 2e-5
+    cosine = [last + (first - last) * (1 + np.cos(np.pi * step / 9)) / 2 for step in range(9)]
+    assert longer[:3] == short and longer[4:] == pytest.approx(cosine[4:])
+
+
 def test_another_network_or_optimizer_cannot_resume(inputs: Path, tmp_path: Path) -> None:
     run(compose_config(words(inputs, tmp_path, "trainer.max_steps=1")))
     saved = (tmp_path / "bandai_namco/motion2to3_pretrain_2d/config.yaml").read_text()
