@@ -37,7 +37,7 @@ NOT_FOR_USERS = (
 # What a model is, beside its weights.
 TRAINED_SETTINGS = (
     "network", "text", "motion", "views", "framing", "representation", "camera_input", "rigs", "ground_hints",
-    "pipeline.schedule", "pipeline.text_adapter",
+    "pipeline.schedule", "pipeline.text_adapter", "pipeline.max_range",
 )  # fmt: skip
 MIN_ROWS = 20  # of the curves of a short training
 

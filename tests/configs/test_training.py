@@ -189,6 +189,12 @@ def test_a_named_number_leaves_the_rest_of_its_group_to_the_checkpoint(tmp_path:
     assert (cfg.motion.statistics, cfg.motion.max_seconds) == ("cmu_20fps", 4.0)
 
 
+def test_lifting_takes_the_range_of_its_ground_maps_from_the_checkpoint(tmp_path: Path) -> None:
+    checkpoint = saved_run(tmp_path / "run", pipeline={"max_range": 12.0})
+    cfg = compose_config(["exp=mocap2to3/finetune_mv_tiny", f"ckpt_path={checkpoint}"])
+    assert adopt_settings(cfg) == ["pipeline.max_range"] and cfg.pipeline.max_range == 12.0
+
+
 def test_a_checkpoint_from_elsewhere_brings_no_classes_that_are_not_trusted(tmp_path: Path) -> None:
     checkpoint = saved_run(tmp_path / "run", network={"_target_": "os.system", "command": "true"})
     cfg = compose_config([f"exp={MV}", f"ckpt_path={checkpoint}"])
