@@ -396,6 +396,7 @@ def lifting(_: Options) -> dict[str, Case]:
     """The lifting model that ships, a person in four views; the seconds of motion are in the name."""
     import numpy as np
 
+    from hmr4d import load_pipeline
     from hmr4d.camera.rig_samplers import virtual_rig
     from hmr4d.geometry.rigs import Rig, camera_pose, project
     from hmr4d.motion.procedural import synthetic_joints

@@ -25,10 +25,12 @@ from hmr4d.body.skeleton import COCO17, H36M17, OPENPOSE18, SMPL22, Skeleton, ge
 from hmr4d.camera.camera_files import CameraFile, check_keypoints_fit
 from hmr4d.camera.rig_samplers import CameraRanges
 from hmr4d.cli.lift import lift_track
-from hmr4d.cli.lift_methods import METHODS, Lifter, LiftRequest
+from hmr4d.cli.lift_methods import MODEL, load_lifter
 from hmr4d.data.store import MotionStore
 from hmr4d.geometry.rigs import camera_pose, project
 from hmr4d.keypoint_files.reading import KeypointTrack
+from hmr4d.methods.base import Pipeline
+from hmr4d.methods.lifting_baselines.table import USABLE
 from hmr4d.utils.randomness import ItemRandom
 
 FPS, FRAMES = 20.0, 120
@@ -209,7 +211,7 @@ MISTAKES: dict[str, Mistake] = {
 }
 
 
-def judged(made: Scene, mistake: Mistake, lifter: Lifter, args: argparse.Namespace) -> dict[str, Any] | None:
+def judged(made: Scene, mistake: Mistake, lifter: Pipeline, args: argparse.Namespace) -> dict[str, Any] | None:
     """Values of the checks and the names of those that are not fine; None where too little of the person is seen."""
     track, camera = mistake(made)
     if (track.kp2d_conf > 0).mean() < 0.5:
@@ -231,18 +233,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--good", type=int, default=200, help="good inputs (200)")
     parser.add_argument("--each", type=int, default=30, help="inputs with each mistake (30)")
     parser.add_argument("--seed", type=int, default=0, help="of the views (0)")
-    parser.add_argument("--method", default="mocap2to3", choices=list(METHODS))
+    parser.add_argument("--method", default=MODEL, choices=[MODEL, *USABLE])
     parser.add_argument("--model", default="mocap2to3-bandai")
     parser.add_argument("--json", type=Path, help="where to write every value")
     args = parser.parse_args(argv)
-    args.rig = None
+    args.rig, args.samples, args.steps = None, 1, None
     logging.getLogger("hmr4d").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     store = MotionStore.open(args.store)
 
     @cache
-    def load(skeleton: Skeleton) -> Lifter:
-        return METHODS[args.method](LiftRequest(args.model, "cpu", 1, None, args.seed, skeleton))
+    def load(skeleton: Skeleton) -> Pipeline:
+        return load_lifter(args.method, args.model, device="cpu", keypoints=skeleton)
 
     found: dict[str, list[dict[str, Any]]] = {}
     for name, mistake, count in [("none", good, args.good), *((n, m, args.each) for n, m in MISTAKES.items())]:

@@ -7,11 +7,17 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.methods.defaults import TEXT_MODEL
 from hmr4d.utils.command_line import command_line
 from hmr4d.utils.prompts import check_prompts, check_seconds, gather_prompts
+
+if TYPE_CHECKING:
+    import torch
+
+    from hmr4d.methods.base import Pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +44,11 @@ def parser() -> argparse.ArgumentParser:
         "--export", default="npz,mp4,html", metavar="LIST",
         help="formats: npz, mp4, mesh, webp, html, bvh, glb, csv, amass (npz,mp4,html); see docs/exports.md",
     )  # fmt: skip
-    known.add_argument("--model", default=TEXT_MODEL, help=f"name or folder ({TEXT_MODEL})")
+    known.add_argument(
+        "--model",
+        default=TEXT_MODEL,
+        help=f"name, folder of a release or a training run, or checkpoint ({TEXT_MODEL})",
+    )
     known.add_argument("--list-actions", action="store_true", help="say what the model has learnt to do, and end")
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument("--guidance", type=float, metavar="G", help="guidance scale instead of the model's own")
@@ -57,14 +67,13 @@ def durations(word: str) -> list[float]:
 def generate(args: argparse.Namespace) -> list[Path]:
     """Writes the motions that `args` ask for; the paths written."""
     from hmr4d.cli.known_actions import describe_prompts
-    from hmr4d.methods.registry import load_released
     from hmr4d.utils.devices import pick_device
     from hmr4d.visualization.motion_files import MotionWriter, check_exports
 
     prompts = check_prompts(gather_prompts(args.prompts, args.prompts_file))
     export = check_exports(args.export)
     device = pick_device(args.device)
-    pipeline = load_released(args.model, device=device, needs="sample")
+    pipeline = load_model(args.model, device)
     seconds = None
     if args.seconds is not None:
         seconds = check_seconds(
@@ -83,6 +92,21 @@ def generate(args: argparse.Namespace) -> list[Path]:
     ):  # fmt: skip
         writer.write(output, jobs, [{"seed": args.seed + sample} | details[prompt] for prompt, sample in jobs])
     return writer.finish()
+
+
+def load_model(name: str, device: torch.device) -> Pipeline:
+    """A released model, or the last checkpoint of a training run: by name, folder or file."""
+    from hmr4d.evaluation.quality_models import load_checkpoint
+    from hmr4d.methods.registry import load_released
+
+    path = Path(name)
+    if (path / "config.yaml").is_file():
+        path = path / "checkpoints" / "last.ckpt"
+    if path.suffix != ".ckpt":
+        return load_released(name, device=device, needs="sample")
+    pipeline = load_checkpoint(path, None, (), device).sampler
+    pipeline.about["model"] = name
+    return pipeline
 
 
 def list_actions(model: str) -> str:

@@ -21,7 +21,7 @@ from pytorch_lightning.loggers import CSVLogger
 from hmr4d.engine.callbacks.learning_rate import LogLearningRate
 from hmr4d.engine.callbacks.progress_lines import ProgressLines
 from hmr4d.engine.callbacks.resume import ResumeTraining
-from hmr4d.engine.compose import listed, load_config, save_config
+from hmr4d.engine.compose import check_targets, listed, load_config, save_config
 from hmr4d.engine.published_names import map_targets
 from hmr4d.methods.registry import method_of_config
 from hmr4d.utils.progress import bars_are_shown
@@ -34,11 +34,12 @@ NOT_FOR_USERS = (
     "Checkpoint directory .* exists", "You defined a `validation_step`", "Experiment logs directory",
     "You're resuming from a checkpoint",
 )  # fmt: skip
-# What a model is, beside its weights.
+# What a model is, beside its weights and its pipeline.
 TRAINED_SETTINGS = (
     "network", "text", "motion", "views", "framing", "representation", "camera_input", "rigs",
-    "foot_contact_conditioning", "pipeline.schedule", "pipeline.text_adapter",
+    "foot_contact_conditioning",
 )  # fmt: skip
+TASK_SETTINGS = ("sampling", "training", "text_encoder", "about")  # of a pipeline; a task may choose them
 MIN_ROWS = 20  # of the curves of a short training
 
 
@@ -131,7 +132,7 @@ def resume_path(cfg: DictConfig) -> Path | None:
         others = sorted(p for p in folder.glob("*.ckpt") if p.stem != "last")
         chosen = folder / "last.ckpt"
         if not chosen.is_file() and others:
-            chosen = others[-1]
+            chosen = max(others, key=finished_steps)
     if not chosen.is_file():
         raise FileNotFoundError(f"Nothing to resume: {chosen} does not exist. Train without resume_training first.")
     return chosen
@@ -190,10 +191,13 @@ def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
     Args:
         cfg: of a task that generates or scores; changed in place. `ckpt_path` is a checkpoint of a run, or anything
             else, from which nothing is taken.
-        overrides: words of the command line; what they name stays.
+        overrides: words of the command line; what they name stays, also within a setting that is taken otherwise.
 
     Returns:
         Names of the settings that were taken and differ.
+
+    Raises:
+        ValueError: the saved configuration asks for a class that is not trusted, see `check_targets`.
     """
     if not isinstance(cfg.ckpt_path, str):
         return []
@@ -205,14 +209,43 @@ def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
     taken = []
     for key in TRAINED_SETTINGS:
         before, now = OmegaConf.select(saved, key), OmegaConf.select(cfg, key)
-        if before is None or any(name == key or name.startswith(f"{key}.") for name in named):
+        if before is None or any(name == key or key.startswith(f"{name}.") for name in named):
             continue
-        if _flat(before, key) != _flat(now, key):
+        if isinstance(before, DictConfig):
+            check_targets(before)
+        kept = {name: OmegaConf.select(cfg, name) for name in named if name.startswith(f"{key}.")}
+        if {**_flat(before, key), **kept} != {**_flat(now, key), **kept}:
             taken.append(key)
         with open_dict(cfg):
             OmegaConf.update(cfg, key, before, merge=False)
+            for name, value in kept.items():
+                OmegaConf.update(cfg, name, value, merge=False)
+    of_method = OmegaConf.select(saved, "pipeline._target_")
+    if "pipeline" in saved and of_method in (None, OmegaConf.select(cfg, "pipeline._target_")):
+        check_targets(saved.pipeline)
+        with open_dict(cfg):
+            taken += _adopt_values(cfg.pipeline, saved.pipeline, "pipeline", named)
     if taken:
         logger.info("%s: as in %s.", ", ".join(taken), path)
+    return taken
+
+
+def _adopt_values(node: DictConfig, saved: DictConfig, place: str, named: set[str]) -> list[str]:
+    """Puts saved values in the place of others below a node; names of those that differed.
+
+    References stay: what they point to was taken already, or is named on the command line.
+    """
+    taken = []
+    for key in saved:
+        here, child = f"{place}.{key}", node._get_node(key)
+        is_left = here in named or (place == "pipeline" and key in TASK_SETTINGS)
+        if is_left or child is None or child._is_interpolation():  # type: ignore[union-attr]
+            continue
+        if isinstance(child, DictConfig) and isinstance(saved[key], DictConfig):
+            taken += _adopt_values(child, saved[key], here, named)
+        elif node[key] != saved[key]:
+            node[key] = saved[key]
+            taken.append(here)
     return taken
 
 

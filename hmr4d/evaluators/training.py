@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import LambdaLR
 
 from hmr4d.evaluators.evaluator import NUM_SEEN, EvaluatorRecipe, build_networks
 from hmr4d.evaluators.losses import decomposition_loss, length_loss
@@ -20,6 +21,7 @@ from hmr4d.evaluators.networks import ROWS_PER_TOKEN, LengthEstimator, MovementD
 from hmr4d.evaluators.objectives import MatchingObjective
 from hmr4d.evaluators.text_input import GloveInput, TextInput, TokenStateInput
 from hmr4d.evaluators.word_vectorizer import WordVectorizer
+from hmr4d.nn.training import cosine_rate
 from hmr4d.representation.hml263 import EVALUATOR_BIAS, NUM_FEATURES
 from hmr4d.utils.randomness import mix_seed
 from hmr4d.utils.weights import DAMAGED, load_inert, load_strictly, short_reason
@@ -107,8 +109,7 @@ class EvaluatorTraining(pl.LightningModule):
         if self.fitting.final_lr == 1.0:
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
-        lowest = self.fitting.final_lr * optimizer.param_groups[0]["lr"]
-        schedule = CosineAnnealingLR(optimizer, steps, eta_min=lowest)
+        schedule = LambdaLR(optimizer, partial(cosine_rate, num_steps=steps, final_lr=self.fitting.final_lr))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(

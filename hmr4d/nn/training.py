@@ -46,6 +46,12 @@ def freeze_parameters(network: nn.Module, group: str, groups: Mapping[str, Seque
         parameter.requires_grad_(not frozen)
 
 
+def cosine_rate(step: int, *, num_steps: float, final_lr: float) -> float:
+    """Learning rate at a step over the first: down a cosine to `final_lr` in `num_steps` steps, where it stays."""
+    done = min(step / max(num_steps, 1), 1.0)
+    return final_lr + (1.0 - final_lr) * (1.0 + math.cos(math.pi * done)) / 2.0
+
+
 class PipelineModule(pl.LightningModule):
     """Trains a pipeline: warm-up, then a cosine down to `final_lr`. In tasks it samples or lifts, as the pipeline can.
 
@@ -150,5 +156,4 @@ class PipelineModule(pl.LightningModule):
         """Learning rate at a step over the base rate."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
-        done = min((step - self.warmup_steps) / max(decay_steps, 1), 1.0)
-        return self.final_lr + (1.0 - self.final_lr) * (1.0 + math.cos(math.pi * done)) / 2.0
+        return cosine_rate(step - self.warmup_steps, num_steps=decay_steps, final_lr=self.final_lr)

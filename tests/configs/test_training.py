@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,6 +131,19 @@ def test_settings_changed_on_resume_are_used(inputs: Path, tmp_path: Path, caplo
     assert saved["optimizer_states"][0]["param_groups"][0]["weight_decay"] == 0.5
 
 
+def test_a_longer_training_of_an_evaluator_resumes_on_its_own_cosine(inputs: Path, tmp_path: Path) -> None:
+    def rates(*more: str) -> list[float]:
+        cfg = compose_config(words(inputs, tmp_path, *more, exp="evaluator/decomposition"))
+        run(cfg)
+        return [row["lr"] for row in curve(Path(cfg.output_dir)) if "train/loss_step" in row]
+
+    short = rates(f"trainer.max_steps={STEPS_PER_EPOCH}")
+    longer = rates("trainer.max_steps=9", "resume_training=true")
+    first, last = 1e-3, 2e-5
+    cosine = [last + (first - last) * (1 + np.cos(np.pi * step / 9)) / 2 for step in range(9)]
+    assert longer[:3] == short and longer[4:] == pytest.approx(cosine[4:])
+
+
 def test_another_network_or_optimizer_cannot_resume(inputs: Path, tmp_path: Path) -> None:
     run(compose_config(words(inputs, tmp_path, "trainer.max_steps=1")))
     saved = (tmp_path / "bandai_namco/motion2to3_pretrain_2d/config.yaml").read_text()
@@ -158,6 +172,34 @@ def test_tasks_take_the_settings_of_their_checkpoint(inputs: Path, tmp_path: Pat
     named = compose_config([*task, "motion.max_seconds=4.0"])
     assert adopt_settings(named, [*task, "motion.max_seconds=4.0"]) == ["network", "text"]
     assert named.motion.max_seconds == 4.0
+
+
+def saved_run(folder: Path, **settings: Any) -> Path:
+    """The checkpoint of a run of which only the configuration is there."""
+    (folder / "checkpoints").mkdir(parents=True)
+    OmegaConf.save(OmegaConf.create(settings), folder / "config.yaml")
+    return folder / "checkpoints/last.ckpt"
+
+
+def test_a_named_number_leaves_the_rest_of_its_group_to_the_checkpoint(tmp_path: Path) -> None:
+    checkpoint = saved_run(tmp_path / "run", motion={"statistics": "cmu_20fps", "fps": 20.0, "max_seconds": 3.0})
+    cfg = compose_config([f"exp={MV}", f"ckpt_path={checkpoint}", "motion.max_seconds=4.0"])
+    assert cfg.motion.statistics != "cmu_20fps"
+    assert adopt_settings(cfg, [f"exp={MV}", f"ckpt_path={checkpoint}", "motion.max_seconds=4.0"]) == ["motion"]
+    assert (cfg.motion.statistics, cfg.motion.max_seconds) == ("cmu_20fps", 4.0)
+
+
+def test_lifting_takes_the_range_of_its_ground_maps_from_the_checkpoint(tmp_path: Path) -> None:
+    checkpoint = saved_run(tmp_path / "run", pipeline={"max_range": 12.0})
+    cfg = compose_config(["exp=mocap2to3/finetune_mv_tiny", f"ckpt_path={checkpoint}"])
+    assert adopt_settings(cfg) == ["pipeline.max_range"] and cfg.pipeline.max_range == 12.0
+
+
+def test_a_checkpoint_from_elsewhere_brings_no_classes_that_are_not_trusted(tmp_path: Path) -> None:
+    checkpoint = saved_run(tmp_path / "run", network={"_target_": "os.system", "command": "true"})
+    cfg = compose_config([f"exp={MV}", f"ckpt_path={checkpoint}"])
+    with pytest.raises(ValueError, match=r"asks for os\.system"):
+        adopt_settings(cfg)
 
 
 def test_killed_training_resumes_the_same_curve(inputs: Path, tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ import pytest
 import torch
 
 from hmr4d.body.joint_conversion import smpl_to_coco17
+from hmr4d.cli.generate import main as generate
 from hmr4d.cli.prepare import main as prepare
+from hmr4d.data.importers.caption_tables import CaptionTable
+from hmr4d.data.importers.keypoints import import_keypoints
 from hmr4d.data.store import MotionStore
 from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
@@ -48,6 +51,10 @@ def test_bvh_files_become_a_model_and_its_score(bandai_bvh: Callable[..., bytes]
     with np.load(made) as content:
         metadata = json.loads(str(content["metadata"]))
     assert metadata["licence"] == "CC0" and load_motion_npz(made).fps == 20.0
+    words = ["a person walks", "--model", str(out / "run"), "--seconds", "2", "--export", "npz", "--steps", "2"]
+    assert generate([*words, "--out", str(tmp_path / "typed")]) == 0
+    (typed,) = (tmp_path / "typed").glob("*.npz")
+    assert load_motion_npz(typed).metadata["licence"] == "CC0"
 
 
 def write_keypoints(path: Path, content: str, seed: int) -> None:
@@ -83,6 +90,22 @@ def test_keypoints_alone_become_a_model_of_3d_motion(tmp_path: Path) -> None:
     (made,) = (out / "new").glob("*.npz")
     motion = load_motion_npz(made)
     assert motion.fps == 30.0 and motion.joints3d.shape == (60, 22, 3) and np.isfinite(motion.joints3d).all()
+
+
+def test_keypoint_files_that_differ_in_their_ending_are_clips_of_their_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    write_keypoints(clips / "one.json", "walk", 0)
+    write_keypoints(clips / "two.JSON", "bow", 1)
+    np.savez(clips / "one.npz", kp2d=np.ones((3, 2)))  # no track: it is left out, and does not hide the other
+    captions = CaptionTable({"one.json": ["a walk", "a stroll"], "one.npz": ["a jump"]})
+    done = import_keypoints(clips, tmp_path / "out", captions, fps=25.0)
+    assert (done.num_clips, set(done.dropped)) == (1, {"one.npz", "two"})
+    assert json.loads((tmp_path / "out/captions.json").read_text()) == {"one.json": "a walk"}
+    assert "1 files have no caption and are left out, such as two." in caplog.text
+    assert "1 files have several captions, such as one.json; the first of each is used." in caplog.text
 
 
 @pytest.mark.parametrize("count", [3, 4, 8])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from hmr4d.utils.tensors import interpolate_gaps
 logger = logging.getLogger(__name__)
 
 FPS = 30.0  # of what is written; `VideoMotion2D` expects it
+SUFFIXES = (".json", ".npz", ".npy", ".csv", ".pkl")  # pickles are not read; each is left out with the reason
+NO_CAPTION = "no caption"
 MOTION_FILE, CAPTION_FILE = "motion2d.pth", "captions.json"
 
 
@@ -49,9 +53,9 @@ def import_keypoints(
     """Writes the person found in most frames of every keypoint file, as `hmr4d.data.video2d` reads them.
 
     Args:
-        root: folder of keypoint files, in any layout that `read_keypoints` knows.
+        root: folder of keypoint files, one for each video, in any layout that `read_keypoints` knows.
         out: folder to write.
-        captions: what a captions file says, by file name or relative path.
+        captions: what a captions file says, by file name or relative path; the first one of a video is used.
         fps: frames per second of files that do not tell.
         skeleton: joint set, where neither the file nor the limbs tell it.
         size: (width, height) pixels; needed where coordinates are shares of the image.
@@ -65,13 +69,13 @@ def import_keypoints(
     root, out = Path(root), Path(out)
     if (out / MOTION_FILE).exists() and not overwrite:
         raise FileExistsError(f"{out} holds an import already. Pass --overwrite to replace it, or another --out.")
-    files = {p.relative_to(root).with_suffix("").as_posix(): p for p in _files(root)}
+    files = _clip_names(root, _files(root))
     told = captions.of_clips({name: path.relative_to(root).as_posix() for name, path in files.items()})
     table: dict[str, dict[str, object]] = {}
     dropped: dict[str, str] = {}
     for name, path in progress(files.items(), "keypoints", total=len(files), unit="file"):
         if not told[name]:
-            dropped[name] = "no caption"
+            dropped[name] = NO_CAPTION
             continue
         try:
             track = read_keypoints(path, skeleton=skeleton, size=size)
@@ -82,6 +86,7 @@ def import_keypoints(
             logger.warning("%s is left out: %s", path, error)
             continue
         table[name] = {"incam_joints": joints2d, "pred_scores": conf, "video_path": path.name}
+    _tell_of_captions(told, table, dropped)
     if not table:
         raise ValueError(f"No keypoint file in {root} gives a clip: {json.dumps(dropped)[:300]}.")
     out.mkdir(parents=True, exist_ok=True)
@@ -91,15 +96,33 @@ def import_keypoints(
     return KeypointSummary(out, len(table), sum(len(e["pred_scores"]) for e in table.values()), dropped)  # type: ignore[arg-type]
 
 
+def _clip_names(root: Path, files: Sequence[Path]) -> dict[str, Path]:
+    """Clip name -> file: the relative path without its ending, or with it where several files differ in that alone."""
+    plain = [path.relative_to(root).with_suffix("").as_posix() for path in files]
+    counts = Counter(plain)
+    return {
+        name if counts[name] == 1 else path.relative_to(root).as_posix(): path
+        for name, path in zip(plain, files, strict=True)
+    }
+
+
+def _tell_of_captions(told: Mapping[str, list[str]], table: Mapping[str, object], dropped: Mapping[str, str]) -> None:
+    """Warns of files that have no caption, and of captions that are not used."""
+    if missing := [name for name, reason in dropped.items() if reason == NO_CAPTION]:
+        logger.warning("%d files have no caption and are left out, such as %s.", len(missing), missing[0])
+    if several := [name for name in table if len(told[name]) > 1]:
+        logger.warning(
+            "%d files have several captions, such as %s; the first of each is used.", len(several), several[0]
+        )
+
+
 def _files(root: Path) -> list[Path]:
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is no folder. Give the folder of the keypoint files.")
-    found = [
-        p for p in sorted(root.rglob("*")) if p.suffix in (".json", ".npz", ".npy", ".csv", ".pkl") and p.is_file()
-    ]
+    found = [p for p in sorted(root.rglob("*")) if p.suffix.lower() in SUFFIXES and p.is_file()]
     found = [p for p in found if not p.name.startswith(".")]
     if not found:
-        raise FileNotFoundError(f"No keypoint file below {root}: expected .json, .npz, .npy, .csv or .pkl files.")
+        raise FileNotFoundError(f"No keypoint file below {root}: expected .json, .npz, .npy or .csv files.")
     return found
 
 

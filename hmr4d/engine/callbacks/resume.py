@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -41,26 +41,55 @@ class ResumeTraining(pl.Callback):
         batches["current"] = dict.fromkeys(batches["current"], 0)
         batches["is_last_batch"] = False
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes the rates back to their base where the earlier run had a schedule and this one has none."""
+        if trainer.lr_scheduler_configs:
+            return
+        for group in (group for optimizer in trainer.optimizers for group in optimizer.param_groups):
+            if group.get("initial_lr", group["lr"]) != group["lr"]:
+                logger.info("The learning rate is %s from here on, without a schedule.", group["initial_lr"])
+                group["lr"] = group["initial_lr"]
+
     def _renew_optimizers(self, checkpoint: dict[str, Any]) -> None:
-        """Writes the settings of the configuration into the saved states of optimizers and schedules."""
-        changes: dict[str, tuple[Any, Any]] = {}
-        for state in checkpoint["optimizer_states"]:
-            for group in state["param_groups"]:
-                base = group.get("initial_lr", group["lr"])
-                for name, value in self.optimizer.items():
-                    wanted = tuple(value) if isinstance(value, list) else value
-                    saved = base if name == "lr" else group.get(name, wanted)
-                    if (tuple(saved) if isinstance(saved, list) else saved) == wanted:
-                        continue
-                    changes[name] = (saved, wanted)
-                    if name != "lr":
-                        group[name] = wanted
-                        continue
-                    group["lr"] *= wanted / base  # where the schedule is; its next step follows from the new base
-                    if "initial_lr" in group:
-                        group["initial_lr"] = wanted
-        if "lr" in changes:
-            for schedule in checkpoint["lr_schedulers"]:
-                schedule["base_lrs"] = [changes["lr"][1]] * len(schedule["base_lrs"])
-        for name, (saved, wanted) in changes.items():
+        """Writes the settings of the configuration into the saved states of optimizers and schedules.
+
+        What the configuration changes is told by the first group of parameters. Groups with a rate of their own keep
+        their share of the first one's; other settings change in the groups that had the value of the first.
+        """
+        groups = [group for state in checkpoint["optimizer_states"] for group in state["param_groups"]]
+        for name, value in self.optimizer.items() if groups else ():
+            key = "initial_lr" if name == "lr" and "initial_lr" in groups[0] else name
+            saved, wanted = (_comparable(x) for x in (groups[0].get(key, value), value))
+            if saved == wanted:
+                continue
             logger.info("optimizer.%s is %s from here on; the checkpoint had %s.", name, wanted, saved)
+            if name == "lr":
+                _scale_rates(checkpoint, groups, saved, wanted)
+                continue
+            for group in groups:
+                if name in group and _comparable(group[name]) == saved:
+                    group[name] = wanted
+
+
+def _comparable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _scale_rates(checkpoint: dict[str, Any], groups: Sequence[dict[str, Any]], saved: float, wanted: float) -> None:
+    """Brings all rates, and the base rates that schedules start from, from `saved` to `wanted`."""
+    if not saved:
+        raise ValueError(
+            f"The checkpoint was trained with optimizer.lr=0, so that optimizer.lr={wanted} cannot be put in its "
+            "place. Start a new run from it with ckpt_path=."
+        )
+
+    def scaled(rate: float) -> float:
+        return wanted if rate == saved else rate * wanted / saved
+
+    for group in groups:
+        for key in ("lr", "initial_lr"):
+            if key in group:
+                group[key] = scaled(group[key])  # "lr" is where the schedule is; its next step follows from the base
+    for schedule in checkpoint["lr_schedulers"]:
+        if "base_lrs" in schedule:
+            schedule["base_lrs"] = [scaled(rate) for rate in schedule["base_lrs"]]

@@ -59,12 +59,11 @@ class BaselinePipeline(Pipeline):
             raise ValueError(f"{self.method} draws nothing: it takes no number of samples and of steps.")
         rate = self.fps if fps is None else fps
         lengths = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
-        batched = rig if rig.K4.ndim == 3 else Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
+        batched = _for_all(rig, len(kp2d))
         options = {"prior": self.prior} if self.baseline.takes_prior else {}
         motions = []
         for row, length in enumerate(lengths.tolist()):
-            own = min(row, len(batched.K4) - 1)
-            camera = Rig(batched.size[own], batched.K4[own], batched.T_w2c[own])
+            camera = Rig(batched.size[row], batched.K4[row], batched.T_w2c[row])
             track = kp2d[row, :length], conf[row, :length]
             motions.append(self.baseline.run(*track, camera, rate, self.skeleton, **options).to(kp2d))
         joints3d = nn.utils.rnn.pad_sequence(motions, batch_first=True)
@@ -74,3 +73,11 @@ class BaselinePipeline(Pipeline):
             joints2d=project(batched, joints3d)[0], provenance=Provenance.from_metadata(self.about),
             extras={"spread": zeros, "residual": zeros},
         )  # fmt: skip
+
+
+def _for_all(rig: Rig, count: int) -> Rig:
+    """The rigs (B, V, ...) of `count` tracks; ValueError unless they share one or have one each."""
+    parts = [x if rig.K4.ndim == 3 else x[None] for x in (rig.size, rig.K4, rig.T_w2c)]
+    if len(parts[1]) not in (1, count):
+        raise ValueError(f"There are {len(parts[1])} rigs for {count} tracks; give one for all or one for each.")
+    return Rig(*(x.expand(count, *x.shape[1:]) for x in parts))

@@ -18,6 +18,7 @@ from hmr4d.geometry.rigs import Rig, camera_pose, project
 from hmr4d.methods.lifting_baselines.ground_ray import ground_ray
 from hmr4d.methods.lifting_baselines.optimisation import FitOptions, level_camera, optimisation
 from hmr4d.methods.lifting_baselines.oracle import oracle
+from hmr4d.methods.lifting_baselines.pipeline import BaselinePipeline
 from hmr4d.metrics.pose_errors import pose_errors
 from hmr4d.motion.procedural import synthetic_joints
 
@@ -208,3 +209,18 @@ def test_real_clips_are_found_where_they_are() -> None:
         kp2d, conf = see(joints3d, cameras)
         found.append(mean_errors(ground_ray(kp2d[0], conf[0], cameras, store.fps, SMPL22), joints3d)["abs_mpjpe"])
     assert np.mean(found) < 200
+
+
+# --- as a pipeline ----------------------------------------------------------------------------------------------------
+
+
+def test_tracks_share_one_rig_or_have_one_each() -> None:
+    camera = rig()
+    pixels, conf = see(clip(length=12), camera)
+    lifter = BaselinePipeline("ground_ray", SMPL22)
+    both = lifter.lift(torch.cat([pixels, pixels]), torch.cat([conf, conf]), camera, fps=FPS)
+    assert torch.equal(both[0].joints3d, both[1].joints3d)
+    assert both[1].views is not None and torch.equal(both[1].views.rig.K4, camera.K4)
+    two = Rig(*(torch.stack([x, x]) for x in (camera.size, camera.K4, camera.T_w2c)))
+    with pytest.raises(ValueError, match="There are 2 rigs for 3 tracks"):
+        lifter.lift(torch.cat([pixels] * 3), torch.cat([conf] * 3), two, fps=FPS)

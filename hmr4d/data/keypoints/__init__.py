@@ -1,1 +1,0 @@
-"""Files of 2D keypoints as pose detectors write them."""
