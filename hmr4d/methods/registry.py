@@ -8,7 +8,9 @@ imported when it is first asked for; this module imports nothing heavy.
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from hmr4d.methods.base import Capability, Method, Pipeline
 
+logger = logging.getLogger(__name__)
 GROUP = "hmr4d.methods"
 FORMAT_PREFIX = "hmr4d-"
 _FOLDER = Path(__file__).parent
@@ -68,7 +71,12 @@ def get_method(name: str) -> Method:
             f"Unknown method '{name}'; known: {known_methods()}. A method from elsewhere is a package with an entry "
             f"point in the group '{GROUP}'; is it installed?"
         )
-    method = _announced()[name].load()
+    try:
+        method = _announced()[name].load()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"{_source(_announced()[name])} cannot be imported ({error}). Reinstall or remove it."
+        ) from error
     if not isinstance(method, Method) or method.name != name:
         raise ValueError(
             f"The entry point '{name}' = {_announced()[name].value} gives {method!r}; expected a Method named '{name}'."
@@ -76,9 +84,30 @@ def get_method(name: str) -> Method:
     return method
 
 
+def _source(point: EntryPoint) -> str:
+    """What an entry point announces and which package does so, as the start of a sentence."""
+    package = f" of the package '{point.dist.name}'" if point.dist else ""
+    return f"The method '{point.name}' = {point.value}{package}"
+
+
 def outside_methods() -> list[Method]:
-    """The methods of installed packages and those registered in this process, imported."""
-    return [get_method(name) for name in sorted({*_announced(), *_registered})]
+    """The methods of installed packages and those registered in this process, imported.
+
+    A package that cannot be used, such as one whose folder is gone, is passed over with a warning: other methods do
+    not need it.
+    """
+    methods = []
+    for name in sorted({*_announced(), *_registered}):
+        try:
+            methods.append(get_method(name))
+        except ValueError as error:
+            _warn_once(str(error))
+    return methods
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logger.warning("%s It is passed over.", message)
 
 
 # --- released models --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,23 @@ def test_an_announced_method_is_known_while_it_is_installed(package: Path) -> No
         get_method("toy")
     with pytest.raises(ValueError, match=r"toy_method\.ToyPipeline; only classes of"):
         check_targets(cfg.pipeline)
+
+
+def test_pip_installs_every_file_of_the_method(package: Path) -> None:
+    tomllib = pytest.importorskip("tomllib")  # new in Python 3.11
+    tool = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    (name,) = tool["packages"]
+    written = {path for path in (package / name).rglob("*") if path.suffix in (".py", ".yaml")}
+    data = {path for pattern in tool["package-data"][name] for path in (package / name).glob(pattern)}
+    assert written == {package / name / "__init__.py", *data}
+
+
+def test_a_package_that_is_gone_stops_no_other_method(package: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.rmtree(package / "toy_method")
+    assert compose_config(["exp=motion2to3/pretrain_2d"]).exp_name == "motion2to3_pretrain_2d"
+    assert "'toy' = toy_method:METHOD of the package 'toy-method' cannot be imported" in caplog.text
+    with pytest.raises(ValueError, match=r"No module named 'toy_method'.*Reinstall or remove it"):
+        get_method("toy")
 
 
 def test_the_losses_of_the_page_fall(package: Path) -> None:
