@@ -180,7 +180,7 @@ class MotionViews(Dataset[dict[str, Any]]):
         if caption < 0:
             raise ValueError(
                 f"{self.store.path} knows no mirrored wording for a caption that was to be mirrored. "
-                "Set mirror_prob=0 or prepare the store with mirrored captions."
+                "Set data.train.mirror_prob=0 or prepare the store with mirrored captions."
             )
         row: dict[str, Any] = {"text": "" if self.is_notext else self.store.caption_texts[caption], "caption": caption}
         if self.text_cache is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 MAX_BATCH = 128  # motions at once, however short: their conditions take memory too
@@ -17,6 +18,7 @@ def seeds_of(
 
     Raises:
         ValueError: neither one nor `count` were given; the message calls them `things`.
+        TypeError: a seed is no whole number.
     """
     thing = things.removesuffix("s")
 
@@ -24,8 +26,10 @@ def seeds_of(
         return int(torch.randint(0, 2**62, (1,), generator=source))
 
     if generator is None:
-        if isinstance(seed, int):
-            return [seed] * count
+        if isinstance(seed, (int, np.integer)):
+            return [int(seed)] * count
+        if not hasattr(seed, "__len__"):
+            raise TypeError(f"seed is {seed!r}; expected a whole number, or one per {thing}.")
         if len(seed) != count:
             raise ValueError(f"{len(seed)} seeds for {count} {things}. Give one, or one per {thing}.")
         return [int(s) for s in seed]

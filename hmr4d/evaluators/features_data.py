@@ -167,8 +167,8 @@ class CaptionedFeatures(Dataset[dict[str, Any]]):
         used = {caption for example in self.examples for caption in example.captions}
         if mirror_prob > 0 and any(self.store.caption_mirror[caption] < 0 for caption in used):
             raise ValueError(
-                f"{self.store.path} knows no mirrored wording for some captions. Set mirror_prob=0 or prepare the "
-                "store with mirrored captions."
+                f"{self.store.path} knows no mirrored wording for some captions. Set data.train.mirror_prob=0 or "
+                "prepare the store with mirrored captions."
             )
 
     def __len__(self) -> int:

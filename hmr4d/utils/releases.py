@@ -38,7 +38,17 @@ def find_release_folder(name_or_folder: str | Path, *, kind: str, marker: str, w
         if (folder / marker).is_file():
             return folder
     known = sorted({p.parent.name for folder in release_folders() for p in folder.glob(f"*/{marker}")})
-    raise FileNotFoundError(f"No {kind} '{name_or_folder}'. Give a folder with {wanted}, or one of {known}.")
+    raise FileNotFoundError(
+        f"No {kind} '{name_or_folder}'. {_if_run(Path(name_or_folder))}Give a folder with {wanted}, or one of {known}."
+    )
+
+
+def _if_run(path: Path) -> str:
+    """What is to be done with the folder of a training or one of its checkpoints; empty for all else."""
+    run = path.parent.parent if path.suffix == ".ckpt" else path
+    if not (run / "config.yaml").is_file() or not (run / "checkpoints").is_dir():
+        return ""
+    return f"{run} is a training: 'hmr4d release --run {run} --out <folder>' makes a model of it. "
 
 
 def find_release(name_or_folder: str | Path) -> Path:

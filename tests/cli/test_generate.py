@@ -115,6 +115,14 @@ def test_an_unknown_model_lists_the_known_ones(tmp_path: Path, capsys: pytest.Ca
     assert "No released model 'nothing'" in capsys.readouterr().err
 
 
+def test_a_training_is_no_release_yet(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").touch()
+    for path in (tmp_path / "run", tmp_path / "run" / "checkpoints" / "last.ckpt"):
+        with pytest.raises(FileNotFoundError, match=f"hmr4d release --run {tmp_path / 'run'} --out"):
+            load_pipeline(path)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", CONFIG_NAME, "statistics.npz"])
 def test_a_damaged_model_file_is_named(released: Path, tmp_path: Path, name: str) -> None:
     for path in released.iterdir():

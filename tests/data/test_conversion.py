@@ -6,7 +6,7 @@ from scipy.interpolate import CubicSpline
 
 from hmr4d.body.retarget import bone_lengths, smpl_mean_bone_lengths
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.importers.conversion import Conversion
+from hmr4d.data.importers.conversion import BvhSource, Conversion, convert_batch
 from hmr4d.motion.resampling import resample_positions, resampled_length
 from hmr4d.motion_files.bvh import BvhClip, BvhError, read_bvh
 from hmr4d.motion_files.joint_maps import BANDAI_NAMCO, CMU, Between, JointMap, joint_map_from_dict
@@ -71,6 +71,16 @@ def test_conversion_metres_floor_and_sides(bandai_bvh):
     assert 1.2 < joints[:, SMPL22.index("head"), 1].mean() < 1.6
     assert (joints[:, SMPL22.index("left_hip"), 0] > joints[:, SMPL22.index("right_hip"), 0]).all()
     assert joints[-1, 0, 2] - joints[0, 0, 2] == pytest.approx(1.2, abs=1e-4)
+
+
+def test_exchanged_sides_are_told(bandai_bvh):
+    def other(name):
+        return name.replace("left_", "?").replace("right_", "left_").replace("?", "right_")
+
+    exchanged = JointMap("exchanged", {other(name): rule for name, rule in BANDAI_NAMCO.rules.items()})
+    source = BvhSource("walk", "walk.bvh", bandai_bvh(31))
+    told = [convert_batch([source], Conversion(joint_map))[0].remarks for joint_map in (BANDAI_NAMCO, exchanged)]
+    assert [[remark.kind for remark in remarks] for remarks in told] == [[], ["sides"]]
 
 
 def test_z_up_turns_to_y_up(bandai_bvh, monkeypatch):

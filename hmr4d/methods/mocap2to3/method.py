@@ -53,7 +53,7 @@ class Mocap2to3(Method):
     def restore(self, config: dict[str, Any], folder: Path) -> Mocap2to3Pipeline:
         skeleton, margin, tokens = get_skeleton(config["skeleton"]), config["margin"], config["tokens"]
         codec = ImagePose2DCodec(skeleton, margin=margin)
-        network: dict[str, Any] = {_EARLIER.get(name, name): value for name, value in config["network"].items()}
+        network = {str(_EARLIER.get(name, name)): value for name, value in config["network"].items()}
         return Mocap2to3Pipeline(
             LiftingDenoiser(**network),
             codec if tokens is None else BboxPose2DCodec(skeleton, margin=margin, **tokens),

@@ -49,7 +49,7 @@ from hmr4d.methods.mocap2to3.tracks import (
     window_starts,
 )
 from hmr4d.methods.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, check_request
-from hmr4d.motion.motion import MotionBatch
+from hmr4d.motion.motion import MotionBatch, Provenance
 from hmr4d.motion.resampling import resampled_length
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.representation.image_pose2d import ImagePose2DCodec
@@ -534,4 +534,5 @@ class Mocap2to3Pipeline(Pipeline):
         return MotionBatch(
             joints3d=mean, lengths=lengths, fps=rate, skeleton=self.codec.skeleton,
             joint_convention=self.joint_convention, joints2d=project(rig, mean)[0], rig=rig, seeds=seeds, extras=extras,
+            provenance=Provenance.from_metadata(self.about),
         )  # fmt: skip

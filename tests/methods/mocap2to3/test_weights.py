@@ -92,7 +92,9 @@ def test_a_release_lifts_as_what_it_was_made_of(kind: str, tmp_path: Path) -> No
     assert vars(loaded.codec) == vars(pipeline.codec)
     assert loaded.joint_convention == "bandai_namco" and loaded.foot_heights == pipeline.foot_heights != {}
     request = people(1, 16)[..., :2] * 50 + 500, torch.ones(1, 16, 22), rig
-    assert torch.equal(loaded.lift(*request).joints3d, pipeline.lift(*request).joints3d)
+    lifted = loaded.lift(*request)
+    assert torch.equal(lifted.joints3d, pipeline.lift(*request).joints3d)
+    assert loaded.about and lifted[0].provenance.metadata() == {**loaded.about, "seed": 0}
 
 
 def test_standing_feet_are_those_of_the_release_and_of_the_convention_in_older_ones(tmp_path: Path) -> None:
