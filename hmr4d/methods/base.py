@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.geometry.rigs import Rig
 from hmr4d.keypoint_files.gaps import SURE
-from hmr4d.methods.registry import FORMAT_PREFIX
+from hmr4d.methods.defaults import FORMAT_PREFIX
 from hmr4d.motion.motion import MotionBatch
 from hmr4d.nn.action_index import ActionIndex
 from hmr4d.nn.text import TextEncoder, TextFeatures

@@ -15,6 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hmr4d.methods.defaults import FORMAT_PREFIX
+
 if TYPE_CHECKING:
     import torch
     from omegaconf import DictConfig
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 GROUP = "hmr4d.methods"
-FORMAT_PREFIX = "hmr4d-"
 _FOLDER = Path(__file__).parent
 _registered: dict[str, Method] = {}
 

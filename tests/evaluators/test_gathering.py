@@ -14,6 +14,7 @@ from hmr4d.metrics.text_to_motion import FID, RPrecision
 from tests.evaluators.gathering import collect
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(tmp_path: Path):
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {"PYTHONPATH": str(root), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}

@@ -172,7 +172,8 @@ def _doubts(joints: np.ndarray, conversion: Conversion, name: str) -> list[Remar
     )
     if is_refused:
         raise BvhError(f"{name}: {next(doubt.words for doubt in doubts if doubt.kind == 'size')}")
-    if toes_point_backward(joints, skeleton):
+    is_upright = all(doubt.kind != "up" for doubt in doubts)
+    if is_upright and toes_point_backward(joints, skeleton):
         words = "the feet point backward in most frames; are left and right exchanged in the joint map?"
         doubts.append(Remark("sides", words))
     return doubts
