@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,9 @@ from tests.data.bandai_files import bandai_bvh_file
 
 if importlib.util.find_spec("hypothesis"):  # part of the test requirements; other tests run without it
     from hypothesis import settings
+    from hypothesis.configuration import set_hypothesis_home_dir
 
+    set_hypothesis_home_dir(tempfile.gettempdir())  # it keeps files even where no example is to be kept
     # The same examples in every run, and no files of earlier ones. For a search: --hypothesis-profile=search
     settings.register_profile("hmr4d", max_examples=25, deadline=None, derandomize=True, database=None)
     settings.register_profile("search", max_examples=1000, deadline=None, database=None)
