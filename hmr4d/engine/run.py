@@ -278,12 +278,12 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Any:
     resume = resume_path(cfg) if cfg.task == "fit" else None
     if resume is not None:
         check_resumable(cfg, resume)
-    logger.info("Configuration: %s.", save_config(cfg, cfg.output_dir))
-    if cfg.task == "test":
-        return get_method(cfg.test_runner)(cfg)
     if resume is not None and 0 < cfg.trainer.max_steps <= (done := finished_steps(resume)):
         logger.warning("Nothing to train: %s has %d steps, trainer.max_steps=%d.", resume, done, cfg.trainer.max_steps)
         return None
+    logger.info("Configuration: %s.", save_config(cfg, cfg.output_dir))
+    if cfg.task == "test":
+        return get_method(cfg.test_runner)(cfg)
     model, data, trainer = build(cfg)
     if cfg.task == "fit":
         if resume is not None:
