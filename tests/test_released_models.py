@@ -68,9 +68,10 @@ def check_lifting(pipeline: Any) -> None:
     distance, lateral = 5.0, 0.3
     pitch, roll, yaw, centre = map(torch.tensor, ([0.17], [0.03], [0.0], [[0.0, 1.6, 0.0]]))
     camera = Rig(
-        size=torch.tensor([[640.0, 360.0]]), K4=torch.tensor([[500.0, 500.0, 320.0, 180.0]]),
+        size=torch.tensor([[640.0, 360.0]]),
+        K4=torch.tensor([[500.0, 500.0, 320.0, 180.0]]),
         T_w2c=camera_pose(pitch, roll, yaw, centre),
-    )  # fmt: skip
+    )
     walk = clip("walk", 40)
     truth = walk - walk[:, 0].mean(0) * torch.tensor([1.0, 0.0, 1.0]) + torch.tensor([lateral, 0.0, -distance])
     kp2d = project(camera, truth)[0]
@@ -85,9 +86,11 @@ def check_lifting(pipeline: Any) -> None:
 def test_released_evaluator_finds_the_text_of_a_motion(name: str) -> None:
     evaluator = load_evaluator(name)
     texts = {
-        "walk": "a person walks forward", "run": "a person runs", "bow": "a person bows",
+        "walk": "a person walks forward",
+        "run": "a person runs",
+        "bow": "a person bows",
         "walk-turn-left": "a person walks and turns left",
-    }  # fmt: skip
+    }
     prepare = StandardPreparation(evaluator.statistics, max_rows=evaluator.recipe.max_rows)
     features = prepare.encode([clip(content, 60) for content in texts], FPS)
     motions = evaluator.embed_motions(*prepare.cut(features, [None] * len(texts)))

@@ -25,14 +25,30 @@ LICENCE = (
 )
 # A grown-up of mean build whose leg, arm and torso lengths come nearest to those of the mean SMPL body.
 MEAN_SHAPE: Mapping[str, float] = {
-    "gender": 0.5, "age": 0.67, "muscle": 0.5, "weight": 0.45, "height": 0.38, "proportions": 1.0,
-}  # fmt: skip
+    "gender": 0.5,
+    "age": 0.67,
+    "muscle": 0.5,
+    "weight": 0.45,
+    "height": 0.38,
+    "proportions": 1.0,
+}
 # The bone whose head is each SMPL joint; {} is L or R.
 _BONE_OF_JOINT = {
-    "pelvis": "root", "spine1": "spine04", "spine2": "spine03", "spine3": "spine02", "neck": "neck01",
-    "head": "neck03", "hip": "upperleg01.{}", "knee": "lowerleg01.{}", "ankle": "foot.{}", "foot": "toe2-1.{}",
-    "collar": "clavicle.{}", "shoulder": "upperarm01.{}", "elbow": "lowerarm01.{}", "wrist": "wrist.{}",
-}  # fmt: skip
+    "pelvis": "root",
+    "spine1": "spine04",
+    "spine2": "spine03",
+    "spine3": "spine02",
+    "neck": "neck01",
+    "head": "neck03",
+    "hip": "upperleg01.{}",
+    "knee": "lowerleg01.{}",
+    "ankle": "foot.{}",
+    "foot": "toe2-1.{}",
+    "collar": "clavicle.{}",
+    "shoulder": "upperarm01.{}",
+    "elbow": "lowerarm01.{}",
+    "wrist": "wrist.{}",
+}
 # Where a bone of the left side points in the T-pose of SMPL: from a bone's head to the head of another.
 _T_POSE = (
     ("clavicle", "upperarm01", (1.0, 0.05, -0.05)),
@@ -115,13 +131,19 @@ def _read_anny(shape: Mapping[str, float]) -> Body:
     for side, foot in zip("LR", SMPL22.indices("left_foot", "right_foot"), strict=True):
         drivers |= {names.index(f"toe{k}-1.{side}"): foot for k in range(1, 6)}
     return Body(
-        name="anny_full", joint_names=names, parents=parents, licence=LICENCE,
-        rest_joints=_y_up(rest["rest_bone_heads"][0]), rest_vertices=_y_up(rest["rest_vertices"][0]),
-        faces=model.faces.long(), skin_indices=model.vertex_bone_indices.long(),
-        skin_weights=model.vertex_bone_weights, smpl22=own,
+        name="anny_full",
+        joint_names=names,
+        parents=parents,
+        licence=LICENCE,
+        rest_joints=_y_up(rest["rest_bone_heads"][0]),
+        rest_vertices=_y_up(rest["rest_vertices"][0]),
+        faces=model.faces.long(),
+        skin_indices=model.vertex_bone_indices.long(),
+        skin_weights=model.vertex_bone_weights,
+        smpl22=own,
         drivers=tuple(drivers.get(j, -1) for j in range(len(names))),
         coco17_weights=anny.KeypointsRegressor.coco(model).regression_weights[:17],
-    )  # fmt: skip
+    )
 
 
 def _bone_of(joint: str) -> str:

@@ -21,10 +21,24 @@ from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
 STIFFNESS = 1e-3  # of the mesh at a joint with one bone against changes, relative to the squared length of the bone
 BRANCH_STIFFNESS = 0.5  # at a joint with several bones: pelvis and chest follow the places of hips and collars half-way
 COCO17 = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
     "right_ankle",
-)  # fmt: skip
+)
 
 BodyT = TypeVar("BodyT", bound="Body")
 
@@ -72,10 +86,12 @@ class Body:
     @cached_property
     def offsets(self) -> Tensor:
         """(J, 3) metres from each joint's parent to the joint in the rest pose; the root's own rest position."""
-        return torch.stack([
-            self.rest_joints[j] - self.rest_joints[p] if p >= 0 else self.rest_joints[j]
-            for j, p in enumerate(self.parents)
-        ])  # fmt: skip
+        return torch.stack(
+            [
+                self.rest_joints[j] - self.rest_joints[p] if p >= 0 else self.rest_joints[j]
+                for j, p in enumerate(self.parents)
+            ]
+        )
 
     @cached_property
     def bone_lengths(self) -> Tensor:
@@ -176,10 +192,12 @@ class Body:
         """The same body on another device, or with other floating-point numbers."""
         is_dtype = isinstance(target, torch.dtype)
         moved = {
-            name: value.to(target) for name, value in vars(self).items()
-            if name in self.__dataclass_fields__ and isinstance(value, Tensor)
+            name: value.to(target)
+            for name, value in vars(self).items()
+            if name in self.__dataclass_fields__
+            and isinstance(value, Tensor)
             and (value.is_floating_point() or not is_dtype)
-        }  # fmt: skip
+        }
         return replace(self, **moved)
 
     # ------------------------------------------------------------------------------------------------------------------

@@ -42,9 +42,11 @@ STRAIGHT_SPINE = 0.99  # cosine of 8 degrees
 _BENT_SPINE = "spine2"  # joint below the chest, bent by 25 degrees at rest
 # Middle joint of each limb: which way the part beyond it goes when it bends, in the rest pose.
 _BENDS = {
-    "left_knee": (0.0, 0.0, -1.0), "right_knee": (0.0, 0.0, -1.0),
-    "left_elbow": (0.0, 0.0, 1.0), "right_elbow": (0.0, 0.0, 1.0),
-}  # fmt: skip
+    "left_knee": (0.0, 0.0, -1.0),
+    "right_knee": (0.0, 0.0, -1.0),
+    "left_elbow": (0.0, 0.0, 1.0),
+    "right_elbow": (0.0, 0.0, 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -305,10 +307,13 @@ def _share_twist(world: Tensor, rest: Tensor, joint: int, skeleton: Skeleton, fp
     if len(chain) == 1:
         return
     along = _unit(_bones(rest, chain[-2], [joint])[..., 0, :])
-    twist = torch.cat([
-        _angle_about(world[..., block, chain[-2], :, :].mT @ world[..., block, joint, :, :], along)
-        for block in _blocks(world[..., 0])
-    ], -1)  # fmt: skip
+    twist = torch.cat(
+        [
+            _angle_about(world[..., block, chain[-2], :, :].mT @ world[..., block, joint, :, :], along)
+            for block in _blocks(world[..., 0])
+        ],
+        -1,
+    )
     if fps is not None:
         twist = torch.from_numpy(continuous(twist.detach().cpu().numpy().astype(float))).to(twist)
     for number, (upper, lower) in enumerate(zip(chain[:-1], chain[1:], strict=True), start=1):

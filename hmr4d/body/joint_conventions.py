@@ -102,8 +102,9 @@ def bone_lengths(convention: str | None, rest_joints: Tensor) -> Tensor:
         return lengths
     known = _tables()[str(convention)].get("bone_lengths", {})
     parts = [SMPL22.joint_names[child].removeprefix("left_").removeprefix("right_") for child in children]
-    return torch.stack([lengths.new_tensor(known[part]) if part in known else own
-                        for part, own in zip(parts, lengths, strict=True)])  # fmt: skip
+    return torch.stack(
+        [lengths.new_tensor(known[part]) if part in known else own for part, own in zip(parts, lengths, strict=True)]
+    )
 
 
 def rest_in_convention(rest_joints: Tensor, convention: str | None) -> Tensor:

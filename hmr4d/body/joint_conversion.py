@@ -55,10 +55,17 @@ _DETECTOR_MIXTURES: Mapping[str, tuple[Mixture, ...]] = {
         {"left_hip": 0.25, "right_hip": 0.25, "left_shoulder": 0.25, "right_shoulder": 0.25},
     ),
     "head": (
-        {"left_eye": 0.25, "right_eye": 0.25, "left_ear": 0.25, "right_ear": 0.25, "nose": HEAD_TOP,
-         "left_shoulder": -HEAD_TOP / 2, "right_shoulder": -HEAD_TOP / 2},
+        {
+            "left_eye": 0.25,
+            "right_eye": 0.25,
+            "left_ear": 0.25,
+            "right_ear": 0.25,
+            "nose": HEAD_TOP,
+            "left_shoulder": -HEAD_TOP / 2,
+            "right_shoulder": -HEAD_TOP / 2,
+        },
     ),
-}  # fmt: skip
+}
 _SMPL_MIXTURES: Mapping[str, tuple[Mixture, ...]] = {
     f"{side}_hand": ({f"{side}_wrist": 1 + share, f"{side}_elbow": -share},) for side, share in FOREARM_TO_HAND.items()
 }

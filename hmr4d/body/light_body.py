@@ -26,9 +26,11 @@ _WEIGHT_STEPS = 65535  # weights are stored as 16-bit integers
 _RADIUS = (0.15, 0.012, 0.03)  # of a stick: share of its length, and its bounds in metres
 _TIPS = {  # what is drawn beyond the last joints: direction, length and radius in metres
     "head": ((0.0, 1.0, 0.0), 0.20, 0.08),
-    "left_wrist": ((1.0, 0.0, 0.0), 0.15, 0.03), "right_wrist": ((-1.0, 0.0, 0.0), 0.15, 0.03),
-    "left_foot": ((0.0, 0.0, 1.0), 0.07, 0.02), "right_foot": ((0.0, 0.0, 1.0), 0.07, 0.02),
-}  # fmt: skip
+    "left_wrist": ((1.0, 0.0, 0.0), 0.15, 0.03),
+    "right_wrist": ((-1.0, 0.0, 0.0), 0.15, 0.03),
+    "left_foot": ((0.0, 0.0, 1.0), 0.07, 0.02),
+    "right_foot": ((0.0, 0.0, 1.0), 0.07, 0.02),
+}
 
 
 def save_body(path: str | Path, body: Body) -> None:
@@ -40,10 +42,12 @@ def save_body(path: str | Path, body: Body) -> None:
     indices = np.where(weights > 0, body.skin_indices.cpu().numpy(), 0)
     arrays: dict[str, Any] = {
         "about": np.array(json.dumps(words | {"coco17_weights": coco17 is not None})),
-        "rest_joints": _float32(body.rest_joints), "rest_vertices": _float32(body.rest_vertices),
+        "rest_joints": _float32(body.rest_joints),
+        "rest_vertices": _float32(body.rest_vertices),
         "faces": body.faces.cpu().numpy().astype(np.min_scalar_type(body.num_vertices)),
-        "skin_indices": indices.astype(np.min_scalar_type(body.num_joints)), "skin_weights": weights,
-    }  # fmt: skip
+        "skin_indices": indices.astype(np.min_scalar_type(body.num_joints)),
+        "skin_weights": weights,
+    }
     if coco17 is not None and rows is not None and columns is not None:
         arrays |= {"coco17_rows": rows.numpy().astype(np.uint8), "coco17_weights": _float32(coco17[rows, columns])}
         arrays["coco17_vertices"] = columns.numpy().astype(np.min_scalar_type(body.num_vertices))
@@ -104,11 +108,19 @@ def fold_to_smpl22(body: Body, *, name: str) -> Body:
     weights.scatter_add_(1, torch.tensor(follows)[body.skin_indices], body.skin_weights)
     indices, weights = largest_weights(weights)
     return Body(
-        name=name, joint_names=SMPL22.joint_names, parents=SMPL22.parents, licence=body.licence,
-        rest_joints=body.rest_joints[list(body.smpl22)], rest_vertices=body.rest_vertices, faces=body.faces,
-        skin_indices=indices, skin_weights=weights, smpl22=tuple(range(SMPL22.num_joints)),
-        drivers=tuple(range(SMPL22.num_joints)), coco17_weights=body.coco17_weights,
-    )  # fmt: skip
+        name=name,
+        joint_names=SMPL22.joint_names,
+        parents=SMPL22.parents,
+        licence=body.licence,
+        rest_joints=body.rest_joints[list(body.smpl22)],
+        rest_vertices=body.rest_vertices,
+        faces=body.faces,
+        skin_indices=indices,
+        skin_weights=weights,
+        smpl22=tuple(range(SMPL22.num_joints)),
+        drivers=tuple(range(SMPL22.num_joints)),
+        coco17_weights=body.coco17_weights,
+    )
 
 
 def largest_weights(weights: Tensor, count: int = 4) -> tuple[Tensor, Tensor]:
@@ -131,13 +143,19 @@ def stick_body() -> Body:
     faces = torch.tensor([f for a, b in ring for f in ((0, a, b), (5, b, a))])
     first = {joint: 6 * i for i, (joint, _, _) in reversed(list(enumerate(sticks)))}  # a vertex at each joint
     return Body(
-        name="stick", joint_names=SMPL22.joint_names, parents=SMPL22.parents, licence="CC0 1.0", rest_joints=joints,
-        rest_vertices=vertices, faces=torch.cat([faces + 6 * i for i in range(len(sticks))]),
+        name="stick",
+        joint_names=SMPL22.joint_names,
+        parents=SMPL22.parents,
+        licence="CC0 1.0",
+        rest_joints=joints,
+        rest_vertices=vertices,
+        faces=torch.cat([faces + 6 * i for i in range(len(sticks))]),
         skin_indices=torch.nn.functional.pad(owners[:, None], (0, 3)),
         skin_weights=torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(len(owners), 1),
-        smpl22=tuple(range(SMPL22.num_joints)), drivers=tuple(range(SMPL22.num_joints)),
+        smpl22=tuple(range(SMPL22.num_joints)),
+        drivers=tuple(range(SMPL22.num_joints)),
         coco17_weights=_stick_coco17(first, len(owners)),
-    )  # fmt: skip
+    )
 
 
 def _octahedron(start: Tensor, end: Tensor, radius: float | None) -> Tensor:

@@ -107,8 +107,19 @@ def _read_entries(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
         raise FileNotFoundError(f"Body model not found: {path}.")
     try:
         return _read_npz(path, keys) if path.suffix == ".npz" else _read_pickle(path)
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, MemoryError,
-            OverflowError, ImportError, zipfile.BadZipFile) as error:  # fmt: skip
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        MemoryError,
+        OverflowError,
+        ImportError,
+        zipfile.BadZipFile,
+    ) as error:
         raise ValueError(f"{path} is damaged or no body model: {error}. Fetch it again.") from error
 
 

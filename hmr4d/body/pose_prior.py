@@ -80,8 +80,10 @@ class PosePrior:
             with np.load(path, allow_pickle=False) as data:
                 if str(data["format"]) != FORMAT:
                     raise ValueError(f"its format is {data['format']}")
-                values = {n: torch.from_numpy(data[n].astype(np.float32))
-                          for n in ("rest_joints", "rotations", "mean", "whitening")}  # fmt: skip
+                values = {
+                    n: torch.from_numpy(data[n].astype(np.float32))
+                    for n in ("rest_joints", "rotations", "mean", "whitening")
+                }
                 return cls(**values, source=str(data["source"]))
         except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is no pose prior: {error}. Make it again (docs/data.md).") from error

@@ -11,10 +11,20 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 # Metres; joint distances of the neutral SMPL body, betas = 0, mean of the left and the right side so that a mirrored
 # motion keeps its bone lengths. Key: child joint without its side.
 SMPL_MEAN_BONES: Mapping[str, float] = {
-    "hip": 0.1140, "knee": 0.3810, "ankle": 0.4010, "foot": 0.1340,
-    "spine1": 0.1120, "spine2": 0.1350, "spine3": 0.0590, "neck": 0.2180, "head": 0.0830,
-    "collar": 0.1490, "shoulder": 0.0990, "elbow": 0.2585, "wrist": 0.2525,
-}  # fmt: skip
+    "hip": 0.1140,
+    "knee": 0.3810,
+    "ankle": 0.4010,
+    "foot": 0.1340,
+    "spine1": 0.1120,
+    "spine2": 0.1350,
+    "spine3": 0.0590,
+    "neck": 0.2180,
+    "head": 0.0830,
+    "collar": 0.1490,
+    "shoulder": 0.0990,
+    "elbow": 0.2585,
+    "wrist": 0.2525,
+}
 
 
 def smpl_mean_bone_lengths(skeleton: Skeleton = SMPL22) -> np.ndarray:

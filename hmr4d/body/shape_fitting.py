@@ -23,14 +23,21 @@ UNEXPLAINED = 1e-3  # metres; the search starts anew from other shapes if it lea
 STARTS = 8
 SPREAD = 1.5  # of the other starts, against a standard normal distribution
 # Distances that no pose changes: along bones, and between bones of the same joint.
-_PAIRS = torch.tensor(SMPL22.bones + tuple(
-    (a, b) for a in range(SMPL22.num_joints) for b in range(a)
-    if SMPL22.parents[a] == SMPL22.parents[b] and SMPL22.parents[a] >= 0
-))  # fmt: skip
-_TRIPLES = torch.tensor([
-    SMPL22.indices("pelvis", "left_hip", "right_hip", "spine1"),
-    SMPL22.indices("spine3", "neck", "left_collar", "right_collar"),
-])  # fmt: skip
+_PAIRS = torch.tensor(
+    SMPL22.bones
+    + tuple(
+        (a, b)
+        for a in range(SMPL22.num_joints)
+        for b in range(a)
+        if SMPL22.parents[a] == SMPL22.parents[b] and SMPL22.parents[a] >= 0
+    )
+)
+_TRIPLES = torch.tensor(
+    [
+        SMPL22.indices("pelvis", "left_hip", "right_hip", "spine1"),
+        SMPL22.indices("spine3", "neck", "left_collar", "right_collar"),
+    ]
+)
 
 Errors = Callable[[Tensor], tuple[Tensor, Tensor]]
 

@@ -137,14 +137,23 @@ def load_smpl_body(
     indices, weights = largest_weights(values["weights"])
     face = about.face_vertices if face_vertices is None else tuple(face_vertices)
     body = SmplBody(
-        name=family, joint_names=about.joint_names, parents=parents,
-        rest_joints=values["J_regressor"] @ values["v_template"], rest_vertices=values["v_template"],
-        faces=torch.from_numpy(arrays["f"].astype(np.int64)), skin_indices=indices, skin_weights=weights,
-        smpl22=tuple(range(SMPL22.num_joints)), licence=f"{about.title} model licence, {about.site}",
+        name=family,
+        joint_names=about.joint_names,
+        parents=parents,
+        rest_joints=values["J_regressor"] @ values["v_template"],
+        rest_vertices=values["v_template"],
+        faces=torch.from_numpy(arrays["f"].astype(np.int64)),
+        skin_indices=indices,
+        skin_weights=weights,
+        smpl22=tuple(range(SMPL22.num_joints)),
+        licence=f"{about.title} model licence, {about.site}",
         drivers=tuple(j if j < SMPL22.num_joints else -1 for j in range(len(parents))),
-        betas=torch.zeros(0), template=values["v_template"],
-        shape_directions=values["shapedirs"][..., :num_betas], joint_regressor=values["J_regressor"],
-        pose_directions=values["posedirs"].flatten(0, 1).mT.contiguous(), all_weights=values["weights"],
+        betas=torch.zeros(0),
+        template=values["v_template"],
+        shape_directions=values["shapedirs"][..., :num_betas],
+        joint_regressor=values["J_regressor"],
+        pose_directions=values["posedirs"].flatten(0, 1).mT.contiguous(),
+        all_weights=values["weights"],
         face_vertices=face if len(face) == len(_FACE) and max(face) < num_vertices else (),
-    )  # fmt: skip
+    )
     return body if betas is None else body.with_betas(betas)

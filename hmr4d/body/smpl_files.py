@@ -14,9 +14,11 @@ from hmr4d.utils.places import inputs_folder
 GENDERS = ("neutral", "male", "female")
 MODEL_KEYS = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 _HANDS = tuple(
-    f"{side}_{finger}{k}" for side in ("left", "right") for finger in ("index", "middle", "pinky", "ring", "thumb")
+    f"{side}_{finger}{k}"
+    for side in ("left", "right")
+    for finger in ("index", "middle", "pinky", "ring", "thumb")
     for k in (1, 2, 3)
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,27 @@ class Family:
 
 FAMILIES = {
     "smpl": Family(
-        "SMPL", (*SMPL22.joint_names, "left_hand", "right_hand"), (332, 2800, 6260, 583, 4071),
-        "SMPL for Python, version 1.1.0", "https://smpl.is.tue.mpg.de",
+        "SMPL",
+        (*SMPL22.joint_names, "left_hand", "right_hand"),
+        (332, 2800, 6260, 583, 4071),
+        "SMPL for Python, version 1.1.0",
+        "https://smpl.is.tue.mpg.de",
     ),
     "smplh": Family(
-        "SMPL+H", (*SMPL22.joint_names, *_HANDS), (332, 2800, 6260, 583, 4071),
-        "the extended SMPL+H model that AMASS uses", "https://mano.is.tue.mpg.de",
+        "SMPL+H",
+        (*SMPL22.joint_names, *_HANDS),
+        (332, 2800, 6260, 583, 4071),
+        "the extended SMPL+H model that AMASS uses",
+        "https://mano.is.tue.mpg.de",
     ),
     "smplx": Family(
-        "SMPL-X", (*SMPL22.joint_names, "jaw", "left_eye", "right_eye", *_HANDS), (9120, 9448, 9929, 6, 616),
-        "SMPL-X v1.1 (NPZ+PKL)", "https://smpl-x.is.tue.mpg.de",
+        "SMPL-X",
+        (*SMPL22.joint_names, "jaw", "left_eye", "right_eye", *_HANDS),
+        (9120, 9448, 9929, 6, 616),
+        "SMPL-X v1.1 (NPZ+PKL)",
+        "https://smpl-x.is.tue.mpg.de",
     ),
-}  # fmt: skip
+}
 
 
 def body_models_folder() -> Path:
@@ -114,16 +125,21 @@ def check_smpl_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], family
     about = FAMILIES[family]
     num_joints, num_vertices = len(about.joint_names), len(arrays["v_template"]) if arrays["v_template"].ndim else 0
     wanted = {
-        "v_template": (num_vertices, 3), "f": (None, 3), "shapedirs": (num_vertices, 3, None),
-        "posedirs": (num_vertices, 3, 9 * (num_joints - 1)), "J_regressor": (num_joints, num_vertices),
-        "weights": (num_vertices, num_joints), "kintree_table": (2, num_joints),
-    }  # fmt: skip
+        "v_template": (num_vertices, 3),
+        "f": (None, 3),
+        "shapedirs": (num_vertices, 3, None),
+        "posedirs": (num_vertices, 3, 9 * (num_joints - 1)),
+        "J_regressor": (num_joints, num_vertices),
+        "weights": (num_vertices, num_joints),
+        "kintree_table": (2, num_joints),
+    }
     wanted = {key: shape for key, shape in wanted.items() if key in arrays}
     wrong = [
-        f"{key} {arrays[key].shape}, expected {shape}" for key, shape in wanted.items()
+        f"{key} {arrays[key].shape}, expected {shape}"
+        for key, shape in wanted.items()
         if arrays[key].ndim != len(shape)
         or any(s is not None and s != n for s, n in zip(shape, arrays[key].shape, strict=True))
-    ]  # fmt: skip
+    ]
     advice = f"Give the model of {about.site}."
     if wrong:
         raise ValueError(f"{path} is no {about.title} model: {'; '.join(wrong)}. {advice}")

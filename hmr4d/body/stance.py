@@ -50,9 +50,10 @@ def points_by_name(joint_names: Sequence[str], parents: Sequence[int]) -> BodyPo
     names = [name.rpartition(":")[2].lower() for name in joint_names]
     heads = [i for i, n in enumerate(names) if ("head" in n or "頭" in n) and not any(w in n for w in _NO_HEAD)]
     feet = [
-        i for i, n in enumerate(names)
+        i
+        for i, n in enumerate(names)
         if ("ankle" in n or "foot" in n or "足首" in n) and not any(word in n for word in _NO_FOOT)
-    ]  # fmt: skip
+    ]
     exact = [i for i in heads if names[i] == "head"]
     return BodyPoints(parents, next(iter(exact or heads), None), tuple(feet[:2]))
 

@@ -130,9 +130,15 @@ def checkerboard_floor(rows: int, columns: int, square: float) -> Array:
 
 
 def from_people(
-    low: Array, high: Array, heights: Array, size: tuple[int, int], K4: Array, *, fit_focal: bool = False,
+    low: Array,
+    high: Array,
+    heights: Array,
+    size: tuple[int, int],
+    K4: Array,
+    *,
+    fit_focal: bool = False,
     walk: Array | None = None,
-) -> Calibration:  # fmt: skip
+) -> Calibration:
     """The camera that sees upright things of known size on the floor: people, doors, poles.
 
     The residual is the distance of the upper point from where it would be seen above the lower one. People who walk
@@ -195,9 +201,14 @@ class KnownLength:
 
 
 def from_lines(
-    vertical: Array, level: Sequence[Array], lengths: Sequence[KnownLength], size: tuple[int, int], K4: Array, *,
+    vertical: Array,
+    level: Sequence[Array],
+    lengths: Sequence[KnownLength],
+    size: tuple[int, int],
+    K4: Array,
+    *,
     fit_focal: bool = False,
-) -> Calibration:  # fmt: skip
+) -> Calibration:
     """The camera by vanishing points: edges of walls and doors, lines on the floor, and one known length.
 
     The residual of a line is the distance of its ends from the line that joins its middle and its vanishing point.
@@ -265,9 +276,14 @@ def from_gravity(down: Array, height: float, K4: Array, *, tilt_error: float, he
 
 
 def _fit(
-    residuals: Callable[[Array], Array], starts: Sequence[Array], K4: Array, fit_focal: bool,
-    distances: Callable[[Array], Array], *, in_time: bool = False,
-) -> Calibration:  # fmt: skip
+    residuals: Callable[[Array], Array],
+    starts: Sequence[Array],
+    K4: Array,
+    fit_focal: bool,
+    distances: Callable[[Array], Array],
+    *,
+    in_time: bool = False,
+) -> Calibration:
     """Best of the least-squares fits from several starts.
 
     Parameters: pitch, roll, height, [log f], then those of no interest. Pairs of residuals `in_time` are weighted
@@ -409,8 +425,9 @@ def _length_error(one: KnownLength, up: Array, height: float, K4: Array) -> Arra
 
 def _off_line(lines: Array, direction: Array, K4: Array) -> Array:
     """(N,) pixels between the ends of lines (N, 2, 2) and the lines from their middles to a vanishing point."""
-    vanishing = np.array([K4[0] * direction[0] + K4[2] * direction[2], K4[1] * direction[1] + K4[3] * direction[2],
-                          direction[2]])  # fmt: skip
+    vanishing = np.array(
+        [K4[0] * direction[0] + K4[2] * direction[2], K4[1] * direction[1] + K4[3] * direction[2], direction[2]]
+    )
     middle = np.concatenate([lines.mean(1), np.ones((len(lines), 1))], 1)
     through = np.cross(middle, vanishing)
     end = np.concatenate([lines[:, 0], np.ones((len(lines), 1))], 1)

@@ -271,9 +271,11 @@ def _pose(pose: Section) -> Tensor:
     _check_height(height, f"'{pose.where}height_m'")
     if 0 < abs(pitch) <= _RADIANS and abs(roll) <= _RADIANS:
         logger.warning(
-            "%spitch_deg is %g: an almost level camera. If this is in radians, write %.2f.", pose.where, pitch,
+            "%spitch_deg is %g: an almost level camera. If this is in radians, write %.2f.",
+            pose.where,
+            pitch,
             math.degrees(pitch),
-        )  # fmt: skip
+        )
     x, z = pose.numbers("position_m", 2).tolist() if pose.has("position_m") else (0.0, 0.0)
     turns = [torch.tensor(math.radians(angle), dtype=torch.float64) for angle in (pitch, roll, yaw)]
     return camera_pose(turns[0], turns[1], turns[2], torch.tensor([x, height, z], dtype=torch.float64))

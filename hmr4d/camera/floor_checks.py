@@ -61,8 +61,10 @@ def check_on_floor(track: KeypointTrack, camera: CameraFile) -> None:
     else:
         logger.warning(
             "Person %s would be %.1f m tall over this floor. Check height, pitch, focal length and size in the camera "
-            "file.", track.person, stature,
-        )  # fmt: skip
+            "file.",
+            track.person,
+            stature,
+        )
 
 
 def frame_statures(

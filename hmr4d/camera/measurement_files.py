@@ -192,9 +192,14 @@ def _people(given: Measurements) -> Calibration:
     else:
         low, high, heights, walk = upright_pairs(_track(people, given), stature)
     return from_people(
-        given.straight(low), given.straight(high), heights, given.size, given.start, fit_focal=given.fit_focal,
+        given.straight(low),
+        given.straight(high),
+        heights,
+        given.size,
+        given.start,
+        fit_focal=given.fit_focal,
         walk=walk,
-    )  # fmt: skip
+    )
 
 
 def _track(people: Section, given: Measurements) -> KeypointTrack:

@@ -31,9 +31,13 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("measurements", type=Path, metavar="YAML", help="file of measurements")
     known.add_argument("--out", type=Path, metavar="YAML", help="camera file to write (camera.yaml beside it)")
     known.add_argument(
-        "--distances", type=float, nargs="+", default=DISTANCES, metavar="M",
+        "--distances",
+        type=float,
+        nargs="+",
+        default=DISTANCES,
+        metavar="M",
         help=f"metres at which the error on the floor is told ({' '.join(f'{d:g}' for d in DISTANCES)})",
-    )  # fmt: skip
+    )
     return known
 
 
@@ -98,8 +102,13 @@ def report(fit: Calibration, method: str, distances: Sequence[float]) -> list[st
         )
     else:
         residual = "no reprojection residual: nothing was measured in the picture"
-    lines = [found, residual, "errors on the floor, metres:", "  away   per degree  per cm     per % of   as fitted",
-             "         of pitch    of height  focal      (1 sigma)"]  # fmt: skip
+    lines = [
+        found,
+        residual,
+        "errors on the floor, metres:",
+        "  away   per degree  per cm     per % of   as fitted",
+        "         of pitch    of height  focal      (1 sigma)",
+    ]
     for row in sensitivity(fit.pitch, fit.height, distances):
         numbers = (row.by_pitch, row.by_height, row.by_focal, expected_error(row, fit))
         lines.append(f"  {row.distance:4.1f} m " + "".join(f"{number:11.3f}" for number in numbers))

@@ -40,9 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         for model in args.models:
             done = convert_model(model, args.out)
             logger.info(
-                "%s: %s, %d vertices, %d shape coefficients.", done.path, FAMILIES[done.family].title,
-                done.num_vertices, done.num_betas,
-            )  # fmt: skip
+                "%s: %s, %d vertices, %d shape coefficients.",
+                done.path,
+                FAMILIES[done.family].title,
+                done.num_vertices,
+                done.num_betas,
+            )
             if done.left_out:
                 logger.info("  Left out, as they are no arrays of numbers: %s.", ", ".join(done.left_out))
         return 0

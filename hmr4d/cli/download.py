@@ -43,11 +43,16 @@ def known_items() -> dict[str, Item]:
     """What can be downloaded, by name."""
     text = (resources.files("hmr4d.data") / "resources" / "downloads.yaml").read_text(encoding="utf-8")
     return {
-        name: Item(name, entry["about"], entry["page"],
-                   RemoteFile(entry["archive"], tuple(entry["urls"]), entry["size"], entry["sha256"]),
-                   entry["folder"], tuple(entry["holds"]))
+        name: Item(
+            name,
+            entry["about"],
+            entry["page"],
+            RemoteFile(entry["archive"], tuple(entry["urls"]), entry["size"], entry["sha256"]),
+            entry["folder"],
+            tuple(entry["holds"]),
+        )
         for name, entry in yaml.safe_load(text).items()
-    }  # fmt: skip
+    }
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,8 +63,13 @@ def build_parser() -> argparse.ArgumentParser:
         description="Fetch files by name, check and unpack them.",
         epilog="An interrupted download continues where it stopped when the same command is given again.",
     )
-    parser.add_argument("names", nargs="+", choices=sorted(items), metavar="NAME",
-                        help="; ".join(f"{item.name}: {item.about}" for item in items.values()))  # fmt: skip
+    parser.add_argument(
+        "names",
+        nargs="+",
+        choices=sorted(items),
+        metavar="NAME",
+        help="; ".join(f"{item.name}: {item.about}" for item in items.values()),
+    )
     parser.add_argument(
         "--out", type=Path, default=inputs_folder() / "checkpoints", help="folder of the folders unpacked"
     )
@@ -72,9 +82,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def download(
-    item: Item, out: Path, *, mirror: Path | None = None, url: str | None = None, verify: Path | None = None,
-    keep: bool = False, overwrite: bool = False,
-) -> Path:  # fmt: skip
+    item: Item,
+    out: Path,
+    *,
+    mirror: Path | None = None,
+    url: str | None = None,
+    verify: Path | None = None,
+    keep: bool = False,
+    overwrite: bool = False,
+) -> Path:
     """Fetches, checks and unpacks one item, unless it is there and whole.
 
     Args:
@@ -105,14 +121,20 @@ def download(
     elif folder.exists() and not overwrite:
         raise ValueError(f"{folder} is there, but this program did not make it. Use it as it is, or pass --overwrite.")
     stated = (expected or {}).get("archive", {})
-    file = RemoteFile(item.file.name, (url,) if url else item.file.urls,
-                      item.file.size or stated.get("size"), item.file.sha256 or stated.get("sha256"))  # fmt: skip
+    file = RemoteFile(
+        item.file.name,
+        (url,) if url else item.file.urls,
+        item.file.size or stated.get("size"),
+        item.file.sha256 or stated.get("sha256"),
+    )
     archive, source = _archive_of(file, item.page, out / "downloads", mirror)
     digest = file.check(archive)
     unpack_zip(archive, folder, item.holds)
     facts = {"name": file.name, "size": archive.stat().st_size, "sha256": digest, "source": source or "fetched before"}
-    write_json(manifest_path, {"item": item.name, "date": datetime.date.today().isoformat(), "archive": facts,
-                               "files": _contents(folder)})  # fmt: skip
+    write_json(
+        manifest_path,
+        {"item": item.name, "date": datetime.date.today().isoformat(), "archive": facts, "files": _contents(folder)},
+    )
     if file.sha256 is None:
         logger.info(
             "No hash of %s is stated anywhere; what came has sha256 %s, see %s.", file.name, digest, manifest_path
@@ -142,8 +164,9 @@ def _contents(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and hash of every file below a folder."""
     return {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": file_hash(path)}
-        for path in sorted(folder.rglob("*")) if path.is_file()
-    }  # fmt: skip
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

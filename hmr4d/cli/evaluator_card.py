@@ -103,11 +103,20 @@ def make_card(args: argparse.Namespace, command: str) -> ResultCard:
     ceilings = retrieval_ceiling(many.clips)
     notes = [*scored.notes, *(f"Best possible R@1, 2, 3 {known}: {_shares(top)}." for known, top in ceilings.items())]
     return ResultCard(
-        rows=rows, set_name=f"{many.clips.store.name}/{args.split}", set_size=scored.set_size, seed=args.seed,
-        protocol=many.protocol.name, evaluator=evaluator.recipe.name, evaluator_hash=evaluator.weights_hash,
-        statistics_hash=evaluator.statistics_hash, checkpoint=None, checkpoint_hash=None, command=command,
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"), notes=tuple(notes),
-    )  # fmt: skip
+        rows=rows,
+        set_name=f"{many.clips.store.name}/{args.split}",
+        set_size=scored.set_size,
+        seed=args.seed,
+        protocol=many.protocol.name,
+        evaluator=evaluator.recipe.name,
+        evaluator_hash=evaluator.weights_hash,
+        statistics_hash=evaluator.statistics_hash,
+        checkpoint=None,
+        checkpoint_hash=None,
+        command=command,
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        notes=tuple(notes),
+    )
 
 
 def _chosen(row: object, names: Sequence[str]) -> dict[str, Value]:

@@ -40,9 +40,11 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--bones", choices=known_bone_names(), help="names of the bones (smpl)")
     known.add_argument("--units", choices=list(UNITS), help="of lengths in BVH files (m)")
     known.add_argument(
-        "--body-models", type=Path, metavar="DIR",
+        "--body-models",
+        type=Path,
+        metavar="DIR",
         help="your licensed SMPL+H models: pose parameters are then made for exactly that body (amass)",
-    )  # fmt: skip
+    )
     known.add_argument("--gender", choices=GENDERS, help="of that body model (neutral)")
     return known
 

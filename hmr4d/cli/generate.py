@@ -41,9 +41,11 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--num-samples", type=int, default=1, metavar="K", help="motions per prompt, seeds N.. (1)")
     known.add_argument("--out", default="outputs/generated", metavar="DIR", help="folder (outputs/generated)")
     known.add_argument(
-        "--export", default="npz,mp4,html", metavar="LIST",
+        "--export",
+        default="npz,mp4,html",
+        metavar="LIST",
         help="formats: npz, mp4, mesh, webp, html, bvh, glb, csv, amass (npz,mp4,html); see docs/exports.md",
-    )  # fmt: skip
+    )
     known.add_argument(
         "--model",
         default=TEXT_MODEL,
@@ -77,19 +79,28 @@ def generate(args: argparse.Namespace) -> list[Path]:
     seconds = None
     if args.seconds is not None:
         seconds = check_seconds(
-            args.seconds[0] if len(args.seconds) == 1 else args.seconds, len(prompts),
-            min_seconds=pipeline.min_seconds, max_seconds=pipeline.max_seconds,
-        )  # fmt: skip
+            args.seconds[0] if len(args.seconds) == 1 else args.seconds,
+            len(prompts),
+            min_seconds=pipeline.min_seconds,
+            max_seconds=pipeline.max_seconds,
+        )
     logger.info("Model %s on %s: %d prompt(s).", args.model, device, len(prompts))
     seconds, details = describe_prompts(pipeline, prompts, seconds)
     writer = MotionWriter(
-        args.out, export, num_prompts=len(prompts), num_samples=args.num_samples,
+        args.out,
+        export,
+        num_prompts=len(prompts),
+        num_samples=args.num_samples,
         about={"command": command_line()},
-    )  # fmt: skip
+    )
     for jobs, output in pipeline.sample_batches(
-        prompts, seconds=seconds, seed=args.seed, num_samples=args.num_samples, num_inference_steps=args.steps,
+        prompts,
+        seconds=seconds,
+        seed=args.seed,
+        num_samples=args.num_samples,
+        num_inference_steps=args.steps,
         guidance_scale=args.guidance,
-    ):  # fmt: skip
+    ):
         writer.write(output, jobs, [{"seed": args.seed + sample} | details[prompt] for prompt, sample in jobs])
     return writer.finish()
 

@@ -53,8 +53,9 @@ def describe_prompts(
             if found.is_far and not remarks:
                 logger.warning(
                     "'%s' is far from everything this model has learnt; nearest are: %s. See --list-actions.",
-                    prompt, ", ".join(f"{action.name} ({action.group})" for action, _ in found.nearest),
-                )  # fmt: skip
+                    prompt,
+                    ", ".join(f"{action.name} ({action.group})" for action, _ in found.nearest),
+                )
         if seconds is None:
             why = "the usual duration" if found is None else f"as for {found.nearest[0][0].name}"
             logger.info("'%s': %.1f s, chosen (%s); --seconds names another.", prompt, duration, why)

@@ -87,9 +87,11 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--strict", action="store_true", help="end with status 3 where a result is doubtful")
     known.add_argument("--video", type=Path, metavar="FILE", help="the video, to draw over")
     known.add_argument(
-        "--overlay", choices=OVERLAYS, default=OVERLAYS[0],
+        "--overlay",
+        choices=OVERLAYS,
+        default=OVERLAYS[0],
         help="a video and a sheet of pictures, the sheet alone, or none; the video takes longest (video)",
-    )  # fmt: skip
+    )
     known.add_argument("--overwrite", action="store_true", help="replace results of other keypoint files")
     return known
 
@@ -106,9 +108,7 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
     tracks = read_tracks(args, camera)
     fps = frame_rate(args.fps, tracks[0].fps, None if video is None else video.fps)
     tracks = [replace(track, fps=fps) for track in tracks]
-    lifter = load_lifter(
-        args.method, args.model, device=args.device, keypoints=tracks[0].skeleton, prior=args.prior
-    )  # fmt: skip
+    lifter = load_lifter(args.method, args.model, device=args.device, keypoints=tracks[0].skeleton, prior=args.prior)
     if args.rig and not lifter.uses_virtual_views:
         raise ValueError(f"--rig is for models that use virtual cameras; {lifter.method} looks at the real one alone.")
     if lifter.skeleton != SMPL22 and (never := [name for name in formats if name in _ONE_SKELETON]):
@@ -134,8 +134,12 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
         raise ValueError(f"None of the {len(tracks)} people in {args.keypoints} could be lifted.")
     if len(people) > 1:
         written.append(args.out / f"{stem}_plan.png")
-        write_plan_view(written[-1], [_path(p, f"person {p.person}") for p in people], _cameras(people[0])[:1],
-                        title=f"{stem}: {len(people)} people")  # fmt: skip
+        write_plan_view(
+            written[-1],
+            [_path(p, f"person {p.person}") for p in people],
+            _cameras(people[0])[:1],
+            title=f"{stem}: {len(people)} people",
+        )
     return written, people
 
 
@@ -244,18 +248,28 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
     else:
         rig = read_rig(args.rig, camera) if args.rig else deployment_rig(camera, lifted2d, lifted_conf, lifter)
     output = lifter.lift(
-        lifted2d[None], lifted_conf[None], rig.to(torch.float32), fps=fps, seed=args.seed, num_samples=args.samples,
+        lifted2d[None],
+        lifted_conf[None],
+        rig.to(torch.float32),
+        fps=fps,
+        seed=args.seed,
+        num_samples=args.samples,
         num_inference_steps=args.steps,
-    )  # fmt: skip
+    )
     lifted = _lifted_person(output, track, kp2d, conf, rig, lifter)
     lifted = replace(lifted, checks=judge(track, camera, lifted, lifter))
     errors = _overlay(lifted).errors
     away = np.linalg.norm(lifted.root[:, [0, 2]], axis=1)
     sure = f", confidence {lifted.confidence.mean():.2f}" if lifter.uses_virtual_views else ""
     logger.info(
-        "Person %s: %d frames, %.1f to %.1f m away, reprojection %.1f pixels in the mean%s.", track.person,
-        lifted.motion.num_frames, away.min(), away.max(), np.nanmean(errors), sure,
-    )  # fmt: skip
+        "Person %s: %d frames, %.1f to %.1f m away, reprojection %.1f pixels in the mean%s.",
+        track.person,
+        lifted.motion.num_frames,
+        away.min(),
+        away.max(),
+        np.nanmean(errors),
+        sure,
+    )
     for check in doubts(lifted.checks):
         logger.warning("Person %s: the result is doubtful; %s", track.person, check.advice)
     return lifted
@@ -271,18 +285,30 @@ def _lifted_person(
     uncertainty = expected_error(output, 0, kp2d, conf) if lifter.uses_virtual_views else None
     motion = replace(made, views=replace(made.views, rig=rig, names=names), uncertainty=uncertainty)
     return LiftedPerson(
-        motion, track.person, lifter.method, residual=output.extras["residual"][0, : made.num_frames].numpy(),
+        motion,
+        track.person,
+        lifter.method,
+        residual=output.extras["residual"][0, : made.num_frames].numpy(),
         spread=output.extras["spread"][0, : made.num_frames].numpy(),
-        contacts=standing_joints(made.joints3d, fps=made.fps, skeleton=made.skeleton).numpy(), kp2d=kp2d.numpy(),
-        kp2d_conf=conf.numpy(), frame_ids=track.frame_ids,
-    )  # fmt: skip
+        contacts=standing_joints(made.joints3d, fps=made.fps, skeleton=made.skeleton).numpy(),
+        kp2d=kp2d.numpy(),
+        kp2d_conf=conf.numpy(),
+        frame_ids=track.frame_ids,
+    )
 
 
 def with_origin(lifted: LiftedPerson, lifter: Pipeline, args: argparse.Namespace) -> LiftedPerson:
     """The same with a caption, and with where it comes from and its verdict in the provenance of the motion."""
-    about = {**lifter.about, "method": lifted.method, "seed": args.seed, "samples": args.samples,
-             "keypoints": str(args.keypoints.resolve()), "camera": args.camera.name, "command": command_line(),
-             **verdict_metadata(lifted)}  # fmt: skip
+    about = {
+        **lifter.about,
+        "method": lifted.method,
+        "seed": args.seed,
+        "samples": args.samples,
+        "keypoints": str(args.keypoints.resolve()),
+        "camera": args.camera.name,
+        "command": command_line(),
+        **verdict_metadata(lifted),
+    }
     caption = f"{args.keypoints.name}, person {lifted.person}"
     provenance = lifted.motion.provenance.updated(**about)
     return replace(lifted, motion=replace(lifted.motion, text=caption, provenance=provenance))

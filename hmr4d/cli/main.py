@@ -53,13 +53,21 @@ def usage() -> str:
     lines = [f"  {command.name:<{width}}  {command.about}" for command in COMMANDS]
     return "\n".join(
         [
-            "usage: hmr4d COMMAND [OPTIONS]", "",
-            "Text or 2D keypoints to 3D human motion.", "",
-            "commands:", *lines, "",
-            "options:", "  -h, --help  show this, or with a command its options", "  --version   show the version", "",
-            'Example: hmr4d generate "a person walks forward" --out outputs/walk', "",
+            "usage: hmr4d COMMAND [OPTIONS]",
+            "",
+            "Text or 2D keypoints to 3D human motion.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "options:",
+            "  -h, --help  show this, or with a command its options",
+            "  --version   show the version",
+            "",
+            'Example: hmr4d generate "a person walks forward" --out outputs/walk',
+            "",
         ]
-    )  # fmt: skip
+    )
 
 
 def find_command(name: str) -> Command:

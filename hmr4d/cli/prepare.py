@@ -180,9 +180,11 @@ def _add_humanml3d_from_amass(commands: _Commands) -> None:
     inputs = inputs_folder()
     help_text = "build HumanML3D itself: AMASS, HumanAct12, index.csv and texts -> features and joints3d.pth"
     command = commands.add_parser(
-        "humanml3d-from-amass", help=help_text, description=help_text + ".",
+        "humanml3d-from-amass",
+        help=help_text,
+        description=help_text + ".",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )  # fmt: skip
+    )
     command.set_defaults(run=_run_humanml3d_from_amass, text_encoder=None)
     command.add_argument("--amass", type=Path, required=True, help="folder of the AMASS subsets, unpacked or archives")
     command.add_argument("--humanact12", type=Path, help="folder or zip file of HumanAct12")
@@ -194,9 +196,12 @@ def _add_humanml3d_from_amass(commands: _Commands) -> None:
     command.add_argument("--splits", type=Path, help="folder of train.txt, ...; None: beside --texts or --index")
     command.add_argument("--out", type=Path, default=inputs / "hml3d", help="folder of the result")
     command.add_argument(
-        "--make", nargs="+", choices=MAKES, default=list(MAKES),
+        "--make",
+        nargs="+",
+        choices=MAKES,
+        default=list(MAKES),
         help="new_joints: features, their joints, mean and deviation; joints3d: joints3d.pth",
-    )  # fmt: skip
+    )
     command.add_argument("--allow-missing", action="store_true", help="build what the parts that are there give")
     command.add_argument("--overwrite", action="store_true", help="start afresh, whatever is in --out")
     command.add_argument("--jobs", type=int, default=None, help="worker processes; None: one per core")
@@ -236,9 +241,14 @@ def _add_keypoints(commands: _Commands) -> None:
 
 def _run_keypoints(args: argparse.Namespace) -> Written:
     done = import_keypoints(
-        args.root, args.out, read_captions_file(args.captions), fps=args.fps, skeleton=args.skeleton,
-        size=None if args.size is None else tuple(args.size), overwrite=args.overwrite,
-    )  # fmt: skip
+        args.root,
+        args.out,
+        read_captions_file(args.captions),
+        fps=args.fps,
+        skeleton=args.skeleton,
+        size=None if args.size is None else tuple(args.size),
+        overwrite=args.overwrite,
+    )
     story = f"{done.num_clips} clips, {done.num_frames} frames at 30 fps, {len(done.dropped)} files left out"
     return Written(done.path, story)
 
@@ -265,27 +275,35 @@ def _add_text(commands: _Commands) -> None:
 def _add_text_adapter(commands: _Commands) -> None:
     help_text = "learn from captions to tell actions apart, and list the known actions"
     command = commands.add_parser(
-        "text-adapter", help=help_text, description=help_text + ".",
+        "text-adapter",
+        help=help_text,
+        description=help_text + ".",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )  # fmt: skip
+    )
     command.set_defaults(run=_run_text_adapter, text_encoder=None)
     command.add_argument("--store", type=Path, nargs="+", required=True, help="folders of stores with cached text")
     command.add_argument(
         "--encoder", metavar="NAME", default="minilm_layers", help="whose cached text: minilm_layers, minilm or clip"
     )
     command.add_argument(
-        "--out", type=Path, default=inputs_folder() / "text_adapter",
+        "--out",
+        type=Path,
+        default=inputs_folder() / "text_adapter",
         help="folder of text_adapter.safetensors and actions.safetensors",
-    )  # fmt: skip
+    )
     command.add_argument("--adapter", type=Path, help="a finished adapter, of which only the known actions are missing")
     command.add_argument("--dim", type=int, default=384, help="width of the adapted vector")
     command.add_argument("--seed", type=int, default=0, help="of the training")
     command.add_argument("--steps", type=int, default=1000, help="of the training")
     command.add_argument("--folds", type=int, default=3, help="trainings that measure when a prompt is far; 0: none")
     command.add_argument(
-        "--prompts", type=Path, nargs="*", default=[], metavar="YAML",
+        "--prompts",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="YAML",
         help="label -> held-out prompts; how many are nearest to an action of that label is told, before and after",
-    )  # fmt: skip
+    )
 
 
 def _run_text_adapter(args: argparse.Namespace) -> AdapterFolder:
@@ -358,9 +376,10 @@ def _run_pose_prior(args: argparse.Namespace) -> Written:
     clips = store.indices("train" if "train" in store.splits else None)
     clips = clips[:: max(1, -(-len(clips) // args.clips))]
     prior = fit_pose_prior(
-        (store.joints3d(int(clip)) for clip in progress(clips, "poses", unit="clip")), size=args.size,
+        (store.joints3d(int(clip)) for clip in progress(clips, "poses", unit="clip")),
+        size=args.size,
         source=f"{store.name}, {len(clips)} clips; {store.info.get('licence', 'licence unknown')}",
-    )  # fmt: skip
+    )
     prior.save(args.out)
     return Written(args.out, f"{len(prior.rotations)} poses from {prior.source}")
 
@@ -368,9 +387,11 @@ def _run_pose_prior(args: argparse.Namespace) -> Written:
 def _add_statistics(commands: _Commands) -> None:
     help_text = "measure mean and deviation of the 2D features that an experiment trains on"
     command = commands.add_parser(
-        "statistics", help=help_text, description=help_text + ".",
+        "statistics",
+        help=help_text,
+        description=help_text + ".",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )  # fmt: skip
+    )
     command.set_defaults(run=_run_statistics, text_encoder=None)
     command.add_argument("--exp", default=STATISTICS_EXPERIMENT, help="experiment whose items are measured")
     command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides, such as data=cmu")
@@ -394,9 +415,12 @@ def _run_statistics(args: argparse.Namespace) -> Written:
         cfg.data.train.store = str(args.store)
     out = args.out or Path(cfg.data.train.store) / STATISTICS_FILE
     statistics = measure_statistics(
-        instantiate(cfg.data.train, _convert_="all")(), name=out.stem, num_items=args.items,
-        balance_power=cfg.data.balance_power, seed=args.seed,
-    )  # fmt: skip
+        instantiate(cfg.data.train, _convert_="all")(),
+        name=out.stem,
+        num_items=args.items,
+        balance_power=cfg.data.balance_power,
+        seed=args.seed,
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     statistics.save(out)
     return Written(out, f"mean and deviation of {statistics.mean.size} features in {args.items} items")
@@ -408,26 +432,44 @@ def _run_synthetic(args: argparse.Namespace) -> StoreSummary:
 
 def _run_join(args: argparse.Namespace) -> StoreSummary:
     return joined.join_stores(
-        args.stores, args.out, name=args.name, retarget=args.retarget, pairs=args.pairs, seed=args.seed,
+        args.stores,
+        args.out,
+        name=args.name,
+        retarget=args.retarget,
+        pairs=args.pairs,
+        seed=args.seed,
         overwrite=args.overwrite,
-    )  # fmt: skip
+    )
 
 
 def _run_bandai_namco(args: argparse.Namespace) -> StoreSummary:
     sys.stderr.write(bandai_namco.NOTICE + "\n")
     return bandai_namco.import_bandai_namco(
-        args.root, args.out, min_frames=args.min_frames, captions_per_cell=args.captions, caption_seed=args.seed,
-        retarget=args.retarget, canonical=args.canonical, keep_about_face=args.keep_about_face,
-        skip_bad=args.skip_bad, jobs=args.jobs, overwrite=args.overwrite,
-    )  # fmt: skip
+        args.root,
+        args.out,
+        min_frames=args.min_frames,
+        captions_per_cell=args.captions,
+        caption_seed=args.seed,
+        retarget=args.retarget,
+        canonical=args.canonical,
+        keep_about_face=args.keep_about_face,
+        skip_bad=args.skip_bad,
+        jobs=args.jobs,
+        overwrite=args.overwrite,
+    )
 
 
 def _run_cmu(args: argparse.Namespace) -> StoreSummary:
     sys.stderr.write(cmu.NOTICE + "\n")
     return cmu.import_cmu(
-        args.root, args.out, captions=args.captions, min_frames=args.min_frames, skip_bad=args.skip_bad,
-        jobs=args.jobs, overwrite=args.overwrite,
-    )  # fmt: skip
+        args.root,
+        args.out,
+        captions=args.captions,
+        min_frames=args.min_frames,
+        skip_bad=args.skip_bad,
+        jobs=args.jobs,
+        overwrite=args.overwrite,
+    )
 
 
 def _run_humanml3d(args: argparse.Namespace) -> StoreSummary:
@@ -443,9 +485,14 @@ def _run_humanml3d_from_amass(args: argparse.Namespace) -> BuildReport:
 
     sys.stderr.write(humanml3d.NOTICE + "\n")
     places = Places(
-        amass=args.amass, index=args.index, texts=args.texts, body_models=args.body_models, out=args.out,
-        humanact12=args.humanact12, splits=args.splits,
-    )  # fmt: skip
+        amass=args.amass,
+        index=args.index,
+        texts=args.texts,
+        body_models=args.body_models,
+        out=args.out,
+        humanact12=args.humanact12,
+        splits=args.splits,
+    )
     return build_humanml3d(
         places, make=args.make, jobs=args.jobs, allow_missing=args.allow_missing, overwrite=args.overwrite
     )
@@ -467,11 +514,19 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     if args.map == "cmu":
         sys.stderr.write(bvh_folder.CMU_CREDIT + "\n")
     return bvh_folder.import_bvh_folder(
-        args.root, args.out, conversion=conversion, name=args.name, licence=args.licence, split=args.split,
+        args.root,
+        args.out,
+        conversion=conversion,
+        name=args.name,
+        licence=args.licence,
+        split=args.split,
         captions=None if args.captions is None else read_captions_file(args.captions),
-        min_frames=args.min_frames, canonical=args.canonical, skip_bad=args.skip_bad, jobs=args.jobs,
+        min_frames=args.min_frames,
+        canonical=args.canonical,
+        skip_bad=args.skip_bad,
+        jobs=args.jobs,
         overwrite=args.overwrite,
-    )  # fmt: skip
+    )
 
 
 def _told(result: StoreSummary | BuildReport | Written | AdapterFolder) -> str:

@@ -48,9 +48,15 @@ PARAPHRASES = {"paraphrases": bandai_namco_paraphrases, "cmu_paraphrases": cmu_p
 PROMPT_SETS = ("captions", *PARAPHRASES, VERBS)
 DEFAULT_RANGE = (1.2, 9.8)  # seconds; of the real clips when no model says what it makes
 CLASSIFIER_ENTRIES = (
-    "val_accuracy", "test_accuracy", "test_accuracy_synonyms", "test_content_mean_accuracy", "test_contents",
-    "test_confusions", "without_test_clips", "few_train_clips",
-)  # fmt: skip
+    "val_accuracy",
+    "test_accuracy",
+    "test_accuracy_synonyms",
+    "test_content_mean_accuracy",
+    "test_contents",
+    "test_confusions",
+    "without_test_clips",
+    "few_train_clips",
+)
 
 
 @dataclass(frozen=True)
@@ -84,25 +90,33 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--exp", help="experiment of the checkpoint; None: the config.yaml of its run")
     known.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides of --exp")
     known.add_argument(
-        "--store", type=Path, default=inputs_folder() / "bandai_namco",
+        "--store",
+        type=Path,
+        default=inputs_folder() / "bandai_namco",
         help="prepared real motion: Bandai-Namco, CMU, or both joined",
-    )  # fmt: skip
+    )
     known.add_argument("--split", default="test", help="clips to compare with (test)")
     known.add_argument("--out", type=Path, default=Path("outputs/quality"), help="folder of card, table and cache")
     known.add_argument(
-        "--classifier", type=Path,
+        "--classifier",
+        type=Path,
         help="folder of the judge, trained if not there (outputs/content_classifier/NAME of the store)",
-    )  # fmt: skip
+    )
     known.add_argument(
-        "--prompts", nargs="+", metavar="SET",
+        "--prompts",
+        nargs="+",
+        metavar="SET",
         help="captions (of the split), paraphrases (held out, Bandai-Namco), cmu_paraphrases (held out, CMU), verbs "
         "(everyday prompts with geometric checks), or a YAML file: content -> list of prompts (captions, and the "
         "paraphrases of the data in the store)",
-    )  # fmt: skip
+    )
     known.add_argument(
-        "--seconds", nargs="+", type=duration, metavar="S",
+        "--seconds",
+        nargs="+",
+        type=duration,
+        metavar="S",
         help="ask each prompt for these durations; own: that of its clip or median of its content (own; verbs: 3 5 8)",
-    )  # fmt: skip
+    )
     known.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats, with seeds 0 to N-1 (3)")
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument("--guidance", type=float, metavar="S", help="guidance scale instead of the model's own")

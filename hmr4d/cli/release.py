@@ -38,9 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup_logging()
     args = parser().parse_args(argv)
     request = ReleaseRequest(
-        run=args.run, out=args.out, checkpoint=args.checkpoint, actions=args.actions, hardware=args.hardware,
+        run=args.run,
+        out=args.out,
+        checkpoint=args.checkpoint,
+        actions=args.actions,
+        hardware=args.hardware,
         commands=args.command,
-    )  # fmt: skip
+    )
 
     def run() -> int:
         logger.info("Released: %s.", release(request))

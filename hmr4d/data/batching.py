@@ -13,9 +13,15 @@ from torch.utils.data import Sampler
 from hmr4d.utils.randomness import mix_seed
 
 FRAME_AXIS = {  # axis of an item that grows with the length, counted from the last, for views may come first
-    "joints2d": -3, "joints3d": -3, "kp2d_obs": -3, "conf": -2, "features": -2, "visible": -2, "condition2d": -2,
+    "joints2d": -3,
+    "joints3d": -3,
+    "kp2d_obs": -3,
+    "conf": -2,
+    "features": -2,
+    "visible": -2,
+    "condition2d": -2,
     "known2d": -2,
-}  # fmt: skip
+}
 TOKEN_KEY = "text_tokens"
 
 
@@ -81,10 +87,18 @@ class SeededBatches(Sampler[list[tuple[int, int]]]):
     """
 
     def __init__(
-        self, lengths: np.ndarray, *, batch_size: int, weights: np.ndarray | None = None,
-        batches_per_epoch: int | None = None, bucket: int = 8, seed: int = 0, rank: int = 0, world_size: int = 1,
+        self,
+        lengths: np.ndarray,
+        *,
+        batch_size: int,
+        weights: np.ndarray | None = None,
+        batches_per_epoch: int | None = None,
+        bucket: int = 8,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
         drawn_length: Callable[[int, int], int] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.lengths, self.weights, self.drawn_length = np.asarray(lengths), weights, drawn_length
         if batches_per_epoch is None:
             batches_per_epoch = len(self.lengths) // (batch_size * world_size)

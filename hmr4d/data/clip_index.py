@@ -109,10 +109,11 @@ def labelled_clips(
             f"The index rules name label kinds {unknown}; motion store '{store.name}' has {sorted(store.labels)}."
         )
     return [
-        clip for clip in store.indices(split).tolist()
+        clip
+        for clip in store.indices(split).tolist()
         if all(store.labels[kind][clip] in values for kind, values in wanted.items())
         and all(store.labels[kind][clip] not in values for kind, values in banned.items())
-    ]  # fmt: skip
+    ]
 
 
 def _text_fits(text: str, rules: IndexRules) -> bool:

@@ -88,13 +88,24 @@ class MotionDataModule(pl.LightningDataModule):
     """
 
     def __init__(
-        self, *, train: Callable[[], MotionSource] | None = None, val: Callable[[], MotionSource] | None = None,
-        test: Callable[[], MotionSource] | None = None, batch_size: int = 32, test_batch_size: int = 16,
-        num_workers: int = 0, batches_per_epoch: int | None = None, balance_power: float | None = None,
-        bucket: int = 8, pad_frames: int | None = None, seed: int = 0,
-        extra: Callable[[], MotionSource] | None = None, extra_share: float = 0.5, val_items: int | None = None,
+        self,
+        *,
+        train: Callable[[], MotionSource] | None = None,
+        val: Callable[[], MotionSource] | None = None,
+        test: Callable[[], MotionSource] | None = None,
+        batch_size: int = 32,
+        test_batch_size: int = 16,
+        num_workers: int = 0,
+        batches_per_epoch: int | None = None,
+        balance_power: float | None = None,
+        bucket: int = 8,
+        pad_frames: int | None = None,
+        seed: int = 0,
+        extra: Callable[[], MotionSource] | None = None,
+        extra_share: float = 0.5,
+        val_items: int | None = None,
         val_split: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         if train is not None and extra is not None:
             balance_power = 1.0 if balance_power is None else balance_power  # shares are shares of weighted draws
@@ -124,9 +135,14 @@ class MotionDataModule(pl.LightningDataModule):
         batches = SeededBatches(
             np.array([dataset.num_frames(i) for i in range(len(dataset))]),
             weights=None if self.balance_power is None else dataset.balance_weights(self.balance_power),
-            batch_size=self.batch_size, batches_per_epoch=self.batches_per_epoch, bucket=self.bucket, seed=self.seed,
-            rank=rank, world_size=world_size, drawn_length=dataset.num_frames,
-        )  # fmt: skip
+            batch_size=self.batch_size,
+            batches_per_epoch=self.batches_per_epoch,
+            bucket=self.bucket,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+            drawn_length=dataset.num_frames,
+        )
         if self.trainer:  # loader processes fetch ahead before Lightning sets the epoch of a resumed run
             batches.set_epoch(self.trainer.current_epoch)
         return DataLoader(

@@ -93,11 +93,22 @@ class MotionViews(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, store: MotionStore | str, split: str | None, *, cameras: SingleCamera | OrbitRig, framing: Framing,
-        rules: IndexRules, fps: float = 30.0, canonical: bool = False, mirror_prob: float = 0.0,
-        text_encoder: str | None = None, windows: FreeWindows | None = None, is_notext: bool = False, seed: int = 0,
+        self,
+        store: MotionStore | str,
+        split: str | None,
+        *,
+        cameras: SingleCamera | OrbitRig,
+        framing: Framing,
+        rules: IndexRules,
+        fps: float = 30.0,
+        canonical: bool = False,
+        mirror_prob: float = 0.0,
+        text_encoder: str | None = None,
+        windows: FreeWindows | None = None,
+        is_notext: bool = False,
+        seed: int = 0,
         text_builder: Callable[[], CaptionEncoder] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
         self.cameras, self.framing, self.rules = cameras, framing, rules
         self.fps, self.canonical, self.mirror_prob, self.seed = fps, canonical, mirror_prob, seed

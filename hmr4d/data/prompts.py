@@ -23,10 +23,16 @@ class PromptDataset:
     text_cache = None
 
     def __init__(
-        self, *, prompts: Sequence[str] | None = None, prompts_file: str | Path | None = None,
-        seconds: float | Sequence[float] = 5.0, min_seconds: float = 1.0, max_seconds: float = 10.0, seed: int = 0,
+        self,
+        *,
+        prompts: Sequence[str] | None = None,
+        prompts_file: str | Path | None = None,
+        seconds: float | Sequence[float] = 5.0,
+        min_seconds: float = 1.0,
+        max_seconds: float = 10.0,
+        seed: int = 0,
         num_samples: int = 1,
-    ) -> None:  # fmt: skip
+    ) -> None:
         texts = check_prompts(gather_prompts(prompts, prompts_file))
         durations = check_seconds(seconds, len(texts), min_seconds=min_seconds, max_seconds=max_seconds)
         if num_samples < 1:

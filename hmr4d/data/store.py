@@ -417,9 +417,12 @@ class StoreWriter:
             raise FileExistsError(f"{self.out} exists already. Pass --overwrite to build it again, or another --out.")
         self._partial = self.out.with_name(self.out.name + ".partial")
         plan = {
-            "name": self.name, "fps": self.fps, "skeleton": self.skeleton.name, "settings": self.settings,
+            "name": self.name,
+            "fps": self.fps,
+            "skeleton": self.skeleton.name,
+            "settings": self.settings,
             "origin": [str(path.resolve()) for path in self.origin],
-        }  # fmt: skip
+        }
         plan = json.loads(json.dumps(plan))
         plan_file = self._partial / "plan.json"
         if self._partial.exists():
@@ -489,8 +492,9 @@ class StoreWriter:
         chunk = self._partial / f"chunk_{len(self._chunks):05d}.npz"
         meta = {
             "clips": [[r.name, r.split, r.labels, r.num_frames] for r in self._pending],
-            "dropped": self._dropped, "notes": self._notes,
-        }  # fmt: skip
+            "dropped": self._dropped,
+            "notes": self._notes,
+        }
         with atomic_path(chunk) as temporary:
             np.savez(temporary, joints=np.concatenate(self._joints), meta=np.array(json.dumps(meta)))
         self._chunks.append(chunk)
@@ -549,11 +553,19 @@ class StoreWriter:
         (building / "clips.json").write_text(json.dumps(clips) + "\n", encoding="utf-8")
         num_captions = _write_captions(building, records, annotate, mirror_text, tokenize)
         info = {
-            "format": FORMAT, "version": VERSION, "name": self.name, "source": self.source, "licence": self.licence,
-            "fps": self.fps, "skeleton": self.skeleton.name, "joint_convention": self.joint_convention,
-            "num_clips": len(names), "num_frames": sum(lengths),
-            "settings": self.settings, "dropped": dict(sorted(self._dropped.items())),
-        }  # fmt: skip
+            "format": FORMAT,
+            "version": VERSION,
+            "name": self.name,
+            "source": self.source,
+            "licence": self.licence,
+            "fps": self.fps,
+            "skeleton": self.skeleton.name,
+            "joint_convention": self.joint_convention,
+            "num_clips": len(names),
+            "num_frames": sum(lengths),
+            "settings": self.settings,
+            "dropped": dict(sorted(self._dropped.items())),
+        }
         if self._notes:
             info["notes"] = dict(sorted(self._notes.items()))
         if split_lists is not None:

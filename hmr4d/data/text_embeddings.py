@@ -46,8 +46,11 @@ def ensure_text_cache(
         )
     logger.info(
         "%s has no text embeddings by '%s' yet: its %d captions are encoded once and kept in %s.",
-        store.path, encoder_name, len(store.caption_texts), store.derived_folder,
-    )  # fmt: skip
+        store.path,
+        encoder_name,
+        len(store.caption_texts),
+        store.derived_folder,
+    )
     encoder = build()
     if encoder.name != encoder_name:
         raise ValueError(f"Embeddings by '{encoder_name}' are wanted, but the encoder built is '{encoder.name}'.")

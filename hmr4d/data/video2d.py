@@ -144,10 +144,16 @@ class VideoMotion2D(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, path: str | Path, text_path: str | Path, *, text_path2: str | Path | None = None,
-        rules: VideoRules | None = None, fps: float = 30.0, text_encoder: Callable[[], Embedder] | None = None,
+        self,
+        path: str | Path,
+        text_path: str | Path,
+        *,
+        text_path2: str | Path | None = None,
+        rules: VideoRules | None = None,
+        fps: float = 30.0,
+        text_encoder: Callable[[], Embedder] | None = None,
         seed: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.rules, self.fps, self.seed = rules or VideoRules(), fps, seed
         self.source_fps = 15.0 if self.rules.slow_marker in str(path) else 30.0
         self.clips = read_clips(path, text_path, text_path2, self.rules)
@@ -296,9 +302,11 @@ def _read_tracks(path: str | Path, name: str, entry: Any) -> tuple[np.ndarray, n
             f"{path}, clip '{name}': expected arrays 'incam_joints' and 'pred_scores' ({error!r})."
         ) from error
     if (
-        joints2d.ndim != 3 or joints2d.shape[1:] != (NUM_JOINTS, 2) or conf.shape[1:] != (NUM_JOINTS,)
+        joints2d.ndim != 3
+        or joints2d.shape[1:] != (NUM_JOINTS, 2)
+        or conf.shape[1:] != (NUM_JOINTS,)
         or len(joints2d) < len(conf)
-    ):  # fmt: skip
+    ):
         raise ValueError(
             f"{path}, clip '{name}': incam_joints {joints2d.shape} and pred_scores {conf.shape}; expected "
             f"(>= F, {NUM_JOINTS}, 2) and (F, {NUM_JOINTS})."

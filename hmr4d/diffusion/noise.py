@@ -33,9 +33,14 @@ class IndependentNoise:
     """
 
     def __init__(
-        self, generators: Sequence[torch.Generator], lengths: Tensor, *, num_views: int, num_features: int,
+        self,
+        generators: Sequence[torch.Generator],
+        lengths: Tensor,
+        *,
+        num_views: int,
+        num_features: int,
         device: torch.device | str = "cpu",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.generators, self.lengths = generators, [int(n) for n in lengths]
         self.num_views, self.num_features, self.device = num_views, num_features, device
 

@@ -11,9 +11,11 @@ MAX_BATCH = 128  # motions at once, however short: their conditions take memory 
 
 
 def seeds_of(
-    seed: int | Sequence[int], generator: torch.Generator | Sequence[torch.Generator] | None, count: int,
+    seed: int | Sequence[int],
+    generator: torch.Generator | Sequence[torch.Generator] | None,
+    count: int,
     things: str = "prompts",
-) -> list[int]:  # fmt: skip
+) -> list[int]:
     """One seed for each of `count` things; a single generator gives all the same one, as a single seed does.
 
     Raises:

@@ -29,7 +29,7 @@ def sample(
         predict: (x_t, t) -> x_0.
         step: (x_0, x_t, t, t_prev, noise) -> x_{t_prev}; a bound method of `NoiseSchedule`.
         correct: (x_0, t, is_last) -> x_0, for example a projection onto what several views can agree on.
-    """  # fmt: skip
+    """
     x_t = noise()
     x_0 = x_t
     for t, t_prev in steps:

@@ -24,9 +24,18 @@ from hmr4d.engine.moved_names import RENAMED_CHOICES
 
 SEVERAL_KINDS = ("trainer.devices", "trainer.precision")  # numbers that may be words too: auto, 16-mixed
 LEAST: dict[str, float] = {  # by the last part of a name
-    "batch_size": 1, "test_batch_size": 1, "num_workers": 0, "max_steps": -1, "max_epochs": -1, "seed": 0,
-    "num_inference_steps": 1, "num_samples": 1, "replications": 1, "limit": 1, "lr": 0.0,
-}  # fmt: skip
+    "batch_size": 1,
+    "test_batch_size": 1,
+    "num_workers": 0,
+    "max_steps": -1,
+    "max_epochs": -1,
+    "seed": 0,
+    "num_inference_steps": 1,
+    "num_samples": 1,
+    "replications": 1,
+    "limit": 1,
+    "lr": 0.0,
+}
 NUM_NEAR = 3
 
 

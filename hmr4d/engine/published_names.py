@@ -22,8 +22,12 @@ TARGETS: Mapping[str, str] = {
 }
 # Packages of the published release that do not exist here; a path into them is a published name.
 _PUBLISHED_PACKAGES = (
-    "hmr4d.model.", "hmr4d.network.", "hmr4d.dataset.", "hmr4d.datamodule.", "hmr4d.utils.callbacks.",
-)  # fmt: skip
+    "hmr4d.model.",
+    "hmr4d.network.",
+    "hmr4d.dataset.",
+    "hmr4d.datamodule.",
+    "hmr4d.utils.callbacks.",
+)
 
 Translate = Callable[[str], list[str]]
 
@@ -172,9 +176,13 @@ GROUPS: Mapping[tuple[str, str], Translate] = {
 _APPEND = "global/append="
 # Parts of the published configuration; a key in them that no table knows is refused rather than handed to Hydra.
 _PUBLISHED_PARTS = (
-    "data.dataset_opts.", "data.loader_opts.", "model.pipeline.args", "model.args.", "model.optimizer.",
+    "data.dataset_opts.",
+    "data.loader_opts.",
+    "model.pipeline.args",
+    "model.args.",
+    "model.optimizer.",
     "callbacks.model_checkpoint.",
-)  # fmt: skip
+)
 
 
 def translate_overrides(words: Sequence[str]) -> list[str]:

@@ -30,15 +30,26 @@ logger = logging.getLogger(__name__)
 
 # Warnings of the trainer about what the configuration means, or what its makers will change.
 NOT_FOR_USERS = (
-    ".*treespec.*is deprecated", "Found .* module.* in eval mode", ".*does not have many workers",
-    "Checkpoint directory .* exists", "You defined a `validation_step`", "Experiment logs directory",
+    ".*treespec.*is deprecated",
+    "Found .* module.* in eval mode",
+    ".*does not have many workers",
+    "Checkpoint directory .* exists",
+    "You defined a `validation_step`",
+    "Experiment logs directory",
     "You're resuming from a checkpoint",
-)  # fmt: skip
+)
 # What a model is, beside its weights and its pipeline.
 TRAINED_SETTINGS = (
-    "network", "text", "motion", "views", "framing", "representation", "camera_input", "rigs",
+    "network",
+    "text",
+    "motion",
+    "views",
+    "framing",
+    "representation",
+    "camera_input",
+    "rigs",
     "foot_contact_conditioning",
-)  # fmt: skip
+)
 TASK_SETTINGS = ("sampling", "training", "text_encoder", "about")  # of a pipeline; a task may choose them
 MIN_ROWS = 20  # of the curves of a short training
 

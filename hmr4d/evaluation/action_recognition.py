@@ -286,8 +286,11 @@ def obtain_classifier(
     save_classifier(classifier, folder, facts)
     logger.info(
         "Content classifier: accuracy %.4f on %d real test clips, %.4f averaged over %d contents.",
-        facts["test_accuracy"], len(test), facts["test_content_mean_accuracy"], len(by_content),
-    )  # fmt: skip
+        facts["test_accuracy"],
+        len(test),
+        facts["test_content_mean_accuracy"],
+        len(by_content),
+    )
     return load_classifier(folder)
 
 

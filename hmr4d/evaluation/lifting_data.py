@@ -80,20 +80,30 @@ class StoreClips:
         pixels, depth = project(rig.select([0]), joints3d)
         conf = (depth[0] > MIN_DEPTH).float()
         return LiftingClip(
-            name=f"{self.views.store.names[item['clip']]}/drawn", kp2d=pixels[0] * conf[..., None], conf=conf, rig=rig,
-            joints3d=joints3d, valid=torch.ones(joints3d.shape[:2], dtype=torch.bool), fps=self.views.fps,
-            skeleton=skeleton, root_joints=skeleton.indices("left_hip", "right_hip"),
+            name=f"{self.views.store.names[item['clip']]}/drawn",
+            kp2d=pixels[0] * conf[..., None],
+            conf=conf,
+            rig=rig,
+            joints3d=joints3d,
+            valid=torch.ones(joints3d.shape[:2], dtype=torch.bool),
+            fps=self.views.fps,
+            skeleton=skeleton,
+            root_joints=skeleton.indices("left_hip", "right_hip"),
             views=tuple(f"view{v}" for v in range(rig.num_views)),
-        )  # fmt: skip
+        )
 
     def identity(self) -> dict[str, Any]:
         views = self.views
         rigs = views.rigs
         drawn = {"kind": type(rigs).__name__} | {k: repr(v) for k, v in vars(rigs).items()}
         return {
-            "set": self.name, "fps": views.fps, "frames": [views.min_frames, views.max_frames], "rigs": drawn,
-            "set_seed": views.seed, "skeleton": views.codec.skeleton.name,
-        }  # fmt: skip
+            "set": self.name,
+            "fps": views.fps,
+            "frames": [views.min_frames, views.max_frames],
+            "rigs": drawn,
+            "set_seed": views.seed,
+            "skeleton": views.codec.skeleton.name,
+        }
 
 
 class CapturedClips:
@@ -120,10 +130,17 @@ class CapturedClips:
 
 
 def rich_clips(
-    root: str | Path, *, joints: str | Path | None = None, bodies: str | Path | None = None,
-    transfer: str | Path | None = None, scans: str | Path | None = None, allow: str | Path | None = None,
-    labels: str | Path | None = None, cameras: str | Path | None = None, dedup: bool = False,
-) -> CapturedClips:  # fmt: skip
+    root: str | Path,
+    *,
+    joints: str | Path | None = None,
+    bodies: str | Path | None = None,
+    transfer: str | Path | None = None,
+    scans: str | Path | None = None,
+    allow: str | Path | None = None,
+    labels: str | Path | None = None,
+    cameras: str | Path | None = None,
+    dedup: bool = False,
+) -> CapturedClips:
     """The test split of RICH by its protocol: all listed static views of sequences of one person.
 
     Args:
@@ -153,16 +170,24 @@ def rich_clips(
     if allow is not None:
         wanted = set(read_text(allow).split())
     reader = RichCaptures(
-        root, "test", joints=joints, scans=scans, allow=wanted,
+        root,
+        "test",
+        joints=joints,
+        scans=scans,
+        allow=wanted,
         bodies=None if joints is not None else SmplxJoints(bodies, transfer=transfer),
-    )  # fmt: skip
+    )
     return CapturedClips(reader.dataset(), "rich/test", {"joints": "files" if joints else "body model"})
 
 
 def aistpp_clips(
-    root: str | Path, *, split: str | None = "pose_test", window: int | None = 120, detected: bool = True,
+    root: str | Path,
+    *,
+    split: str | None = "pose_test",
+    window: int | None = 120,
+    detected: bool = True,
     max_missing: float = 0.5,
-) -> CapturedClips:  # fmt: skip
+) -> CapturedClips:
     """AIST++ by its protocol: every second frame, the first window of each sequence, every usable camera.
 
     Args:
@@ -232,11 +257,20 @@ class ScoredLifts(Dataset[dict[str, Any]]):
     text_cache: TextCache | None = None
 
     def __init__(
-        self, clips: Callable[[], Any], *, skeleton: Skeleton | None = None,
-        corruption: KeypointCorruption | None = None, keypoints: str | None = None, bridged: bool = False,
-        views: Views = "virtual", num_views: int = NUM_VIEWS, limit: int | None = None, set_seed: int = 0,
-        seed: int = 0, num_samples: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        clips: Callable[[], Any],
+        *,
+        skeleton: Skeleton | None = None,
+        corruption: KeypointCorruption | None = None,
+        keypoints: str | None = None,
+        bridged: bool = False,
+        views: Views = "virtual",
+        num_views: int = NUM_VIEWS,
+        limit: int | None = None,
+        set_seed: int = 0,
+        seed: int = 0,
+        num_samples: int = 1,
+    ) -> None:
         if keypoints is not None and keypoints not in KEYPOINTS:
             raise ValueError(f"keypoints is {keypoints!r}; choose one of {', '.join(KEYPOINTS)}, or null for true 2D.")
         if views not in get_args(Views):
@@ -269,9 +303,12 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         """What decides the items, whichever of them are asked for."""
         names = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
         own = {
-            "names": names, "corruption": asdict(self.corruption), "set_seed": self.set_seed,
-            "num_views": self.num_views, "joints": self.clip(self.items[0]).skeleton.name,
-        }  # fmt: skip
+            "names": names,
+            "corruption": asdict(self.corruption),
+            "set_seed": self.set_seed,
+            "num_views": self.num_views,
+            "joints": self.clip(self.items[0]).skeleton.name,
+        }
         scored = self.clip(self.items[0]).skeleton.name
         own |= {k: s.name for k, s in (("keypoints", self.shown), ("lifted", self.lifted)) if s.name != scored}
         own |= {"bridged": True} if self.bridged else {}
@@ -319,10 +356,17 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         item = (self.items if self._chosen is None else self._chosen)[place]
         seen, clip = self.observation(item), self.clip(item)
         return {
-            "kp2d_obs": seen.kp2d[0], "conf": seen.conf[0], "size": seen.rig.size, "K4": seen.rig.K4,
-            "T_w2c": seen.rig.T_w2c, "length": len(clip.joints3d), "item": item, "seed": self.item_seed(item),
-            "fps": float(clip.fps), "num_samples": self.num_samples,
-        }  # fmt: skip
+            "kp2d_obs": seen.kp2d[0],
+            "conf": seen.conf[0],
+            "size": seen.rig.size,
+            "K4": seen.rig.K4,
+            "T_w2c": seen.rig.T_w2c,
+            "length": len(clip.joints3d),
+            "item": item,
+            "seed": self.item_seed(item),
+            "fps": float(clip.fps),
+            "num_samples": self.num_samples,
+        }
 
     def item_seed(self, item: int) -> int:
         """Seed of sample 0 of an item."""
@@ -415,10 +459,14 @@ def in_joints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
     source = clip.skeleton
     valid = convert_confidence(clip.valid.double(), source, target) > 0
     return replace(
-        clip, skeleton=target, joints3d=convert_joints(clip.joints3d, source, target) * valid[..., None],
-        kp2d=convert_joints(clip.kp2d, source, target), conf=convert_confidence(clip.conf, source, target),
-        valid=valid, root_joints=target.indices("left_hip", "right_hip"),
-    )  # fmt: skip
+        clip,
+        skeleton=target,
+        joints3d=convert_joints(clip.joints3d, source, target) * valid[..., None],
+        kp2d=convert_joints(clip.kp2d, source, target),
+        conf=convert_confidence(clip.conf, source, target),
+        valid=valid,
+        root_joints=target.indices("left_hip", "right_hip"),
+    )
 
 
 def as_keypoints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
@@ -428,9 +476,14 @@ def as_keypoints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
     pixels, depth = project(clip.rig.select([0]), joints3d)
     conf = (valid & (depth[0] > MIN_DEPTH)).to(clip.conf)
     return replace(
-        clip, skeleton=target, joints3d=joints3d * valid[..., None], kp2d=pixels[0] * conf[..., None], conf=conf,
-        valid=valid, root_joints=target.root_joints,
-    )  # fmt: skip
+        clip,
+        skeleton=target,
+        joints3d=joints3d * valid[..., None],
+        kp2d=pixels[0] * conf[..., None],
+        conf=conf,
+        valid=valid,
+        root_joints=target.root_joints,
+    )
 
 
 def as_joints(kp2d: Tensor, conf: Tensor, source: Skeleton, target: Skeleton) -> tuple[Tensor, Tensor]:

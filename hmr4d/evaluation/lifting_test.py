@@ -172,9 +172,12 @@ def source_of(cfg: DictConfig, method: str, weights: Any, clips: ScoredLifts) ->
         hashes = "+".join(file_hash(path) for path in files)
         pipeline: Any = OmegaConf.to_container(cfg.pipeline, resolve=True)
         identity |= {
-            "weights": hashes, "pipeline": {k: v for k, v in pipeline.items() if k != "training"},
-            "precision": str(cfg.trainer.precision), "seed": cfg.seed, "num_samples": cfg.num_samples,
-        }  # fmt: skip
+            "weights": hashes,
+            "pipeline": {k: v for k, v in pipeline.items() if k != "training"},
+            "precision": str(cfg.trainer.precision),
+            "seed": cfg.seed,
+            "num_samples": cfg.num_samples,
+        }
         name = "+".join(f"{path.parent.name}/{path.name}" for path in files)
         about = f"{name}, sha256 {hashes}; {'; '.join(training_record(path) for path in files)}"
     elif BASELINES[method].takes_prior:

@@ -83,9 +83,12 @@ def caption_set(store: MotionStore, split: str, seconds_range: tuple[float, floa
 
 
 def free_set(
-    name: str, prompts: Mapping[str, Sequence[str]], store: MotionStore, seconds_range: tuple[float, float],
+    name: str,
+    prompts: Mapping[str, Sequence[str]],
+    store: MotionStore,
+    seconds_range: tuple[float, float],
     limit: int | None,
-) -> PromptSet:  # fmt: skip
+) -> PromptSet:
     """Prompts by content, each with the median duration of the content's clips in the store, clamped to the range.
 
     Raises:

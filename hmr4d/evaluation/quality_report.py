@@ -126,11 +126,17 @@ def _verbs(verbs: Mapping[str, Any]) -> str:
     for number, (prompt, tried) in enumerate(zip(verbs["prompts"], verbs["real"], strict=True)):
         shares = [found["prompts"].get(str(number)) for found in durations.values()]
         worst = ", ".join(f"{content} {share:.2f}" for content, share in tried["worst"])
-        rows.append([
-            prompt, tried["check"].replace("_", " "), *("–" if s is None else f"{s:.2f}" for s in shares),
-            f"{_share(tried['shown'])} of {tried['num_shown']}", _share(tried["others"]), _share(tried["all_others"]),
-            worst,
-        ])  # fmt: skip
+        rows.append(
+            [
+                prompt,
+                tried["check"].replace("_", " "),
+                *("–" if s is None else f"{s:.2f}" for s in shares),
+                f"{_share(tried['shown'])} of {tried['num_shown']}",
+                _share(tried["others"]),
+                _share(tried["all_others"]),
+                worst,
+            ]
+        )
     headings = [
         "prompt",
         "check",

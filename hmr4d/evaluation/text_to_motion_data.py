@@ -155,9 +155,18 @@ class ScoredClips(Dataset[dict[str, Any]]):
     text_cache = None
 
     def __init__(
-        self, store: MotionStore | str, split: str = "test", *, cuts: Cuts, rules: IndexRules, min_seconds: float = 0.0,
-        repeats: int = 1, seed: int = 0, limit: int | None = None, variety: Variety | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        store: MotionStore | str,
+        split: str = "test",
+        *,
+        cuts: Cuts,
+        rules: IndexRules,
+        min_seconds: float = 0.0,
+        repeats: int = 1,
+        seed: int = 0,
+        limit: int | None = None,
+        variety: Variety | None = None,
+    ) -> None:
         if repeats < 1 or (limit is not None and limit < 1):
             raise ValueError(f"repeats is {repeats} and limit {limit}; both are numbers from 1 up.")
         self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)

@@ -125,9 +125,13 @@ class Evaluator(nn.Module):
     """
 
     def __init__(
-        self, recipe: EvaluatorRecipe, statistics: Hml263Statistics, *, networks: EvaluatorNetworks | None = None,
+        self,
+        recipe: EvaluatorRecipe,
+        statistics: Hml263Statistics,
+        *,
+        networks: EvaluatorNetworks | None = None,
         text_input: TextInput | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         if (statistics.variant, statistics.fps) != (recipe.variant, recipe.fps):
             raise ValueError(

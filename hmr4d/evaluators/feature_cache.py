@@ -51,10 +51,14 @@ class FeatureCache:
         self.codec = Hml263Codec(variant)
         self.folder = store.derived_folder / f"hml263_{variant}{'_mirrored' if mirrored else ''}"
         wanted = {
-            "format": FORMAT, "version": VERSION, "variant": variant, "mirrored": mirrored, "fps": fps,
+            "format": FORMAT,
+            "version": VERSION,
+            "variant": variant,
+            "mirrored": mirrored,
+            "fps": fps,
             "joints": _digest(store.joints_file.read_bytes()),
             "skeleton": _digest(self.codec.target_offsets.numpy().tobytes()),
-        }  # fmt: skip
+        }
         if _read_meta(self.folder) != wanted:
             self._encode(wanted)
         self._offsets: np.ndarray = np.load(self.folder / "offsets.npy")

@@ -43,8 +43,12 @@ class StoreFeatures:
         clips = self.store.indices(split).tolist()
         self.clips = [clip for clip in clips if all(cache.is_usable(clip) for cache in caches)]
         if len(self.clips) < len(clips):
-            logger.warning("%s/%s: %d clips have features that are not finite and are left out.",
-                           self.store.name, split, len(clips) - len(self.clips))  # fmt: skip
+            logger.warning(
+                "%s/%s: %d clips have features that are not finite and are left out.",
+                self.store.name,
+                split,
+                len(clips) - len(self.clips),
+            )
 
     def draw(self, clip: int, rng: ItemRandom) -> tuple[np.ndarray, bool]:
         """(F, 263) rows of a clip, and whether they are those of its mirror image."""
@@ -57,9 +61,11 @@ class StoreFeatures:
         caches = [self.plain] if self.mirrored is None else [self.plain, self.mirrored]
         measured = fit_statistics(
             (cache.features(clip) for cache in caches for clip in self.clips),
-            name=f"{self.store.name}-evaluator", variant=self.plain.codec.variant, fps=self.plain.fps,
+            name=f"{self.store.name}-evaluator",
+            variant=self.plain.codec.variant,
+            fps=self.plain.fps,
             source=f"{self.store.name}, split {self.split}",
-        )  # fmt: skip
+        )
         return replace(measured, std=with_evaluator_bias(measured.std, bias))
 
 
@@ -79,9 +85,16 @@ class FeatureWindows(Dataset[dict[str, Any]]):
     text_cache: TextCache | None = None
 
     def __init__(
-        self, store: MotionStore | str, split: str | None, *, variant: str, fps: float = 20.0, window: int = 24,
-        mirror_prob: float = 0.0, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        store: MotionStore | str,
+        split: str | None,
+        *,
+        variant: str,
+        fps: float = 20.0,
+        window: int = 24,
+        mirror_prob: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         if window < ROWS_PER_TOKEN or window % ROWS_PER_TOKEN:
             raise ValueError(f"window is {window}; the movement encoder needs a positive multiple of {ROWS_PER_TOKEN}.")
         self.source = StoreFeatures(store, split, variant=variant, fps=fps, mirror_prob=mirror_prob)
@@ -154,9 +167,17 @@ class CaptionedFeatures(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, store: MotionStore | str, split: str | None, *, variant: str, rules: IndexRules,
-        crop: Crop, fps: float = 20.0, mirror_prob: float = 0.0, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        store: MotionStore | str,
+        split: str | None,
+        *,
+        variant: str,
+        rules: IndexRules,
+        crop: Crop,
+        fps: float = 20.0,
+        mirror_prob: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         self.source = StoreFeatures(store, split, variant=variant, fps=fps, mirror_prob=mirror_prob)
         self.store, self.crop, self.seed = self.source.store, crop, seed
         usable = set(self.source.clips)

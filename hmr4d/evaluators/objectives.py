@@ -62,5 +62,9 @@ class AllPairs:
         scores = (-squared / self.temperature).masked_fill(also, float("-inf"))
         find_motion, find_text = (nn.functional.cross_entropy(s, own) for s in (scores, scores.T))
         distance = squared.diagonal().sqrt().mean()
-        return {"loss": (find_motion + find_text) / 2, "find_motion": find_motion, "find_text": find_text,
-                "distance": distance.detach()}  # fmt: skip
+        return {
+            "loss": (find_motion + find_text) / 2,
+            "find_motion": find_motion,
+            "find_text": find_text,
+            "distance": distance.detach(),
+        }

@@ -21,19 +21,24 @@ LENGTH_FILE = Path("length_est_bigru/model/finest.tar")  # estimator
 AUTOENCODER_FILE = Path("Decomp_SP001_SM001_H512/model/latest.tar")  # movement_enc, movement_dec
 
 _WORDS = {
-    "hidden": "words.summary.initial_state", "gru": "words.summary.gru", "pos_emb": "words.embed_pos",
+    "hidden": "words.summary.initial_state",
+    "gru": "words.summary.gru",
+    "pos_emb": "words.embed_pos",
     "input_emb": "words.embed",
-}  # fmt: skip
+}
 # First parts of published names and of ours.
 _NAMES: dict[type[nn.Module], dict[str, str]] = {
     MovementEncoder: {"main.0": "conv1", "main.3": "conv2", "out_net": "out"},
     MovementDecoder: {"main.0": "conv1", "main.2": "conv2", "out_net": "out"},
     MotionEncoder: {
-        "hidden": "summary.initial_state", "gru": "summary.gru", "input_emb": "embed", "output_net": "head",
+        "hidden": "summary.initial_state",
+        "gru": "summary.gru",
+        "input_emb": "embed",
+        "output_net": "head",
     },
     TextEncoder: {**_WORDS, "output_net": "head"},
     LengthEstimator: {**_WORDS, "output": "head"},
-}  # fmt: skip
+}
 
 
 def translate(state: Mapping[str, Tensor], network: type[nn.Module]) -> dict[str, Tensor]:

@@ -242,9 +242,14 @@ class MatchingTraining(CaptionTraining):
     """
 
     def __init__(
-        self, recipe: EvaluatorRecipe, fitting: FittingOptions, *, text_input: TextInput, objective: MatchingObjective,
+        self,
+        recipe: EvaluatorRecipe,
+        fitting: FittingOptions,
+        *,
+        text_input: TextInput,
+        objective: MatchingObjective,
         freeze: str = "movement",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(recipe, fitting, text_input=text_input)
         if freeze not in FREEZE_GROUPS:
             raise ValueError(f"Unknown freeze group '{freeze}'; known: {FREEZE_GROUPS}.")

@@ -58,12 +58,16 @@ def save_amass_npz(
         betas = np.pad(pose.betas.double().cpu().numpy(), (0, max(NUM_BETAS - len(pose.betas), 0)))
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
-            stream, poses=poses, trans=translation.numpy(), betas=betas,
-            dmpls=np.zeros((len(poses), NUM_DMPLS)), gender=np.str_(gender or pose.gender),
+            stream,
+            poses=poses,
+            trans=translation.numpy(),
+            betas=betas,
+            dmpls=np.zeros((len(poses), NUM_DMPLS)),
+            gender=np.str_(gender or pose.gender),
             mocap_framerate=np.float64(motion.fps),
             rest_joints=rest.numpy(),
             metadata=np.str_(json.dumps({**facts, "residual": residual_metadata(rigid)}, ensure_ascii=False)),
-        )  # fmt: skip
+        )
     if rest_joints is None:
         warn_if_off(path, rigid, motion)
     return rigid

@@ -32,10 +32,13 @@ def save_fitted_npz(path: str | os.PathLike[str], fit: BodyFit, *, gender: str =
     rotations, translation = to_z_up(body.from_smpl22(pose.rotations), pose.translation, body.rest_joints[root])
     arrays: dict[str, Any] = {
         "poses": axis_angles(rotations),
-        "trans": translation.double().cpu().numpy(), "mocap_framerate": np.float64(fit.source.fps),
-        "rest_joints": body.rest_joints.cpu().numpy(), "joint_names": np.array(body.joint_names),
-        "body": np.str_(body.name), "metadata": np.str_(json.dumps({**facts, **fit_metadata(fit)}, ensure_ascii=False)),
-    }  # fmt: skip
+        "trans": translation.double().cpu().numpy(),
+        "mocap_framerate": np.float64(fit.source.fps),
+        "rest_joints": body.rest_joints.cpu().numpy(),
+        "joint_names": np.array(body.joint_names),
+        "body": np.str_(body.name),
+        "metadata": np.str_(json.dumps({**facts, **fit_metadata(fit)}, ensure_ascii=False)),
+    }
     if pose.betas is not None:
         arrays |= {"betas": pose.betas.double().cpu().numpy(), "gender": np.str_(gender)}
         arrays["dmpls"] = np.zeros((fit.num_frames, NUM_DMPLS))
@@ -47,15 +50,18 @@ def fit_metadata(fit: BodyFit) -> dict[str, Any]:
     """How good a fit is and what it leaves open, for JSON."""
     per_joint = zip(SMPL22.joint_names, fit.joint_residual.tolist(), strict=True)
     return {
-        "body": fit.body.name, "body_licence": fit.body.licence, "noise_mm": round(1e3 * fit.noise, 3),
+        "body": fit.body.name,
+        "body_licence": fit.body.licence,
+        "noise_mm": round(1e3 * fit.noise, 3),
         "residual": {
-            "mean_mm": round(1e3 * fit.mean_residual, 3), "largest_mm": round(1e3 * fit.max_residual, 3),
+            "mean_mm": round(1e3 * fit.mean_residual, 3),
+            "largest_mm": round(1e3 * fit.max_residual, 3),
             "joints_mm": {name: round(1e3 * value, 3) for name, value in per_joint},
         },
         "undetermined": [
             {"joint": u.joint, "part": u.part, "share_of_frames": round(u.share, 3)} for u in fit.undetermined
         ],
-    }  # fmt: skip
+    }
 
 
 def fitted_name(stem: str, body_name: str) -> str:

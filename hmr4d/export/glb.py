@@ -128,8 +128,11 @@ class _Buffer:
         content = array.tobytes()
         view: dict[str, Any] = {"buffer": 0, "byteOffset": self.size, "byteLength": len(content)}
         accessor: dict[str, Any] = {
-            "bufferView": len(self.views), "componentType": _COMPONENTS[dtype], "count": len(array), "type": kind,
-        }  # fmt: skip
+            "bufferView": len(self.views),
+            "componentType": _COMPONENTS[dtype],
+            "count": len(array),
+            "type": kind,
+        }
         if target is not None:
             view["target"] = target
         if bounds:
@@ -192,10 +195,9 @@ def _animation(body: Body, quats: Tensor, root: Tensor, facts: dict[str, Any], b
         "name": facts["text"] or "motion",
         "samplers": [{"input": times, "output": output, "interpolation": "LINEAR"} for _, _, output in tracks],
         "channels": [
-            {"sampler": number, "target": {"node": node, "path": path}}
-            for number, (node, path, _) in enumerate(tracks)
+            {"sampler": number, "target": {"node": node, "path": path}} for number, (node, path, _) in enumerate(tracks)
         ],
-    }  # fmt: skip
+    }
 
 
 def _write(path: str | os.PathLike[str], content: tuple[dict[str, Any], _Buffer]) -> None:

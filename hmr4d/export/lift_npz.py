@@ -86,15 +86,31 @@ def lift_arrays(lifted: LiftedPerson) -> dict[str, Any]:
     size, K4, T_w2c = (x.double().numpy() for x in (rig.size, rig.K4, rig.T_w2c))
     names = [motion.skeleton.joint_names[joint] for joint in motion.skeleton.contact_joints]
     arrays: dict[str, Any] = {
-        "lift_version": np.int64(LIFT_VERSION), "joints_world": joints_world, "joints_cam": joints_cam,
-        "root": lifted.root, "confidence": lifted.confidence, "residual": lifted.residual, "spread": lifted.spread,
-        "contacts": lifted.contacts, "contact_joints": np.array(names), "kp2d": lifted.kp2d,
-        "kp2d_conf": lifted.kp2d_conf, "frame_ids": lifted.frame_ids, "camera_size": size[0], "camera_K4": K4[0],
-        "camera_T_w2c": T_w2c[0], "rig_size": size, "rig_K4": K4, "rig_T_w2c": T_w2c, "world": np.str_(WORLD),
-        "person": np.str_(lifted.person), "seed": np.int64(motion.provenance.seed or 0),
-        "method": np.str_(lifted.method), "verdict": np.str_(lifted.verdict),
+        "lift_version": np.int64(LIFT_VERSION),
+        "joints_world": joints_world,
+        "joints_cam": joints_cam,
+        "root": lifted.root,
+        "confidence": lifted.confidence,
+        "residual": lifted.residual,
+        "spread": lifted.spread,
+        "contacts": lifted.contacts,
+        "contact_joints": np.array(names),
+        "kp2d": lifted.kp2d,
+        "kp2d_conf": lifted.kp2d_conf,
+        "frame_ids": lifted.frame_ids,
+        "camera_size": size[0],
+        "camera_K4": K4[0],
+        "camera_T_w2c": T_w2c[0],
+        "rig_size": size,
+        "rig_K4": K4,
+        "rig_T_w2c": T_w2c,
+        "world": np.str_(WORLD),
+        "person": np.str_(lifted.person),
+        "seed": np.int64(motion.provenance.seed or 0),
+        "method": np.str_(lifted.method),
+        "verdict": np.str_(lifted.verdict),
         "doubts": np.array([c.name for c in doubts(lifted.checks)], dtype=np.str_),
-    }  # fmt: skip
+    }
     if lifted.times is not None:
         arrays["times"] = lifted.times
     return arrays
@@ -102,6 +118,8 @@ def lift_arrays(lifted: LiftedPerson) -> dict[str, Any]:
 
 def verdict_metadata(lifted: LiftedPerson) -> dict[str, Any]:
     """The verdict and its checks, for the provenance of the motion."""
-    checks = {c.name: {"value": c.value if isfinite(c.value) else None, "limit": c.limit, "is_fine": c.is_fine}
-              for c in lifted.checks}  # fmt: skip
+    checks = {
+        c.name: {"value": c.value if isfinite(c.value) else None, "limit": c.limit, "is_fine": c.is_fine}
+        for c in lifted.checks
+    }
     return {"verdict": lifted.verdict, "checks": checks}

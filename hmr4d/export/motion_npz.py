@@ -38,10 +38,14 @@ def save_motion_npz(path: str | os.PathLike[str], motion: Motion, *, arrays: Map
         ValueError: values that are not finite, a provenance that JSON cannot hold, or a name that is taken.
     """
     content: dict[str, Any] = {
-        "joints3d": motion.array(), "fps": np.float64(motion.fps), "skeleton": np.str_(motion.skeleton.name),
-        "text": np.str_(motion.text), "version": np.int64(MOTION_VERSION),
-        "metadata": np.str_(json_text(motion.metadata)), **_pose_arrays(motion.pose),
-    }  # fmt: skip
+        "joints3d": motion.array(),
+        "fps": np.float64(motion.fps),
+        "skeleton": np.str_(motion.skeleton.name),
+        "text": np.str_(motion.text),
+        "version": np.int64(MOTION_VERSION),
+        "metadata": np.str_(json_text(motion.metadata)),
+        **_pose_arrays(motion.pose),
+    }
     if motion.uncertainty is not None:
         content["uncertainty"] = _floats(motion.uncertainty)
     if taken := sorted(content.keys() & (arrays or {}).keys()):
@@ -99,10 +103,15 @@ def load_motion_npz(path: str | os.PathLike[str]) -> Motion:
     convention = metadata.pop(METADATA_KEY, None)
     try:
         motion = Motion(
-            joints_tensor(content["joints3d"]), fps, get_skeleton(name), text, convention, pose=_read_pose(content),
+            joints_tensor(content["joints3d"]),
+            fps,
+            get_skeleton(name),
+            text,
+            convention,
+            pose=_read_pose(content),
             uncertainty=torch.from_numpy(content["uncertainty"]) if "uncertainty" in content else None,
             provenance=Provenance.from_metadata(metadata),
-        )  # fmt: skip
+        )
         motion.array()
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
@@ -114,10 +123,12 @@ def _pose_arrays(pose: Pose | None) -> dict[str, Any]:
     if pose is None:
         return {}
     arrays: dict[str, Any] = {
-        "pose_model": np.str_(pose.body), "pose_gender": np.str_(pose.gender),
-        "pose_rotations": _floats(pose.rotations), "pose_translation": _floats(pose.translation),
+        "pose_model": np.str_(pose.body),
+        "pose_gender": np.str_(pose.gender),
+        "pose_rotations": _floats(pose.rotations),
+        "pose_translation": _floats(pose.translation),
         "pose_rest_joints": _floats(pose.rest_joints),
-    }  # fmt: skip
+    }
     return arrays if pose.betas is None else {**arrays, "pose_betas": _floats(pose.betas)}
 
 

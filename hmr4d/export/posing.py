@@ -31,10 +31,15 @@ def motion_metadata(motion: Motion, *, units: str = "metres", axes: str = "right
     """
     about = json.loads(json_text(motion.metadata))
     return {
-        "fps": motion.fps, "num_frames": motion.num_frames, "units": units, "axes": axes,
-        "skeleton": motion.skeleton.name, "text": motion.text, "licence": about.get("licence") or "unknown",
+        "fps": motion.fps,
+        "num_frames": motion.num_frames,
+        "units": units,
+        "axes": axes,
+        "skeleton": motion.skeleton.name,
+        "text": motion.text,
+        "licence": about.get("licence") or "unknown",
         "metadata": about,
-    }  # fmt: skip
+    }
 
 
 def check_has_rest_pose(motion: Motion, what: str) -> None:
@@ -58,6 +63,9 @@ def warn_if_off(path: str | os.PathLike[str], rigid: RigidMotion, motion: Motion
         if motion.pose is not None:
             why = "joints3d and pose of this motion differ, the file has the pose"
         logger.warning(
-            "%s: %s: joints are %.1f mm off in the mean and %.0f mm at most.", path, why, 1e3 * rigid.mean,
+            "%s: %s: joints are %.1f mm off in the mean and %.0f mm at most.",
+            path,
+            why,
+            1e3 * rigid.mean,
             1e3 * rigid.largest,
-        )  # fmt: skip
+        )

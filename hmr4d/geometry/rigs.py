@@ -122,8 +122,10 @@ def canonicalise(T_w2c: Tensor, normal: Tensor, d: Tensor | float) -> tuple[Tens
     R0, centre = T[0, :3, :3], invert_rigid(T[0])[:3, 3]
     height = n @ centre + offset
     if not height.abs() > HEIGHT_EPS:
-        raise ValueError(f"Camera 0 is {float(height):.2g} m from the floor; expected it above. "
-                         "Check the floor's plane and its unit.")  # fmt: skip
+        raise ValueError(
+            f"Camera 0 is {float(height):.2g} m from the floor; expected it above. "
+            "Check the floor's plane and its unit."
+        )
     n, height = n * height.sign(), height.abs()
     ahead = _flattened(R0[2], n)
     if ahead.norm() < VERTICAL:

@@ -95,9 +95,14 @@ class RobustPoints:
 
 
 def triangulate_robust(
-    points2d: Tensor, T_w2c: Tensor, weights: Tensor, *, prior: Tensor | None = None, scale: Tensor | None = None,
+    points2d: Tensor,
+    T_w2c: Tensor,
+    weights: Tensor,
+    *,
+    prior: Tensor | None = None,
+    scale: Tensor | None = None,
     rounds: int = ROUNDS,
-) -> RobustPoints:  # fmt: skip
+) -> RobustPoints:
     """World points of perspective images by iteratively reweighted 3x3 least squares, all points at once in float64.
 
     Rows (R1 - x R3) X = x t3 - t1 and (R2 - y R3) X = y t3 - t2 of each view. The first solve takes `weights`; every

@@ -53,12 +53,17 @@ def read_arrays(path: Path) -> DetectionTable:
     fps, skeleton = _scalar(arrays, "fps"), _scalar(arrays, "skeleton")
     if fps is not None and not isinstance(fps, (int, float)):
         raise ValueError(f"its fps is {shown(fps)}; expected a number.")
-    detections = [Detection(frame, row, person, place) for frame, people in zip(frames, points, strict=True)
-                  for place, row in enumerate(people)]  # fmt: skip
+    detections = [
+        Detection(frame, row, person, place)
+        for frame, people in zip(frames, points, strict=True)
+        for place, row in enumerate(people)
+    ]
     return DetectionTable(
-        detections, "mediapipe" if points.shape[2] == 33 else "npz", None if skeleton is None else str(skeleton),
+        detections,
+        "mediapipe" if points.shape[2] == 33 else "npz",
+        None if skeleton is None else str(skeleton),
         None if fps is None else float(fps),
-    )  # fmt: skip
+    )
 
 
 def _people(points: NDArray[np.generic]) -> NDArray[np.float64]:

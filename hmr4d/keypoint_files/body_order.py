@@ -16,8 +16,9 @@ from hmr4d.keypoint_files.joint_names import JointOrder
 _PARTS = (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"))
 _LIMBS = (
     *((f"{side}_{a}", f"{side}_{b}") for side in ("left", "right") for a, b in _PARTS),
-    ("left_hip", "right_hip"), ("left_shoulder", "right_shoulder"),
-)  # fmt: skip
+    ("left_hip", "right_hip"),
+    ("left_shoulder", "right_shoulder"),
+)
 _WIDTHS = 2  # the last limbs, which a view from the side hides
 _FORESHORTENED = 0.5  # times the length at rest; widths may look that short or shorter in every frame
 _LONG = 0.8  # quantile over frames: limbs look as long as they are in some of them
@@ -95,8 +96,11 @@ def best_order(
 
 def is_upside_down(points: NDArray[np.float64], order: JointOrder) -> bool:
     """Whether shoulders are below hips and hips below ankles in nearly all entries in which they are seen."""
-    rows = [[order.joint_names.index(f"{side}_{part}") for side in ("left", "right")]
-            for part in ("shoulder", "hip", "ankle") if f"left_{part}" in order.joint_names]  # fmt: skip
+    rows = [
+        [order.joint_names.index(f"{side}_{part}") for side in ("left", "right")]
+        for part in ("shoulder", "hip", "ankle")
+        if f"left_{part}" in order.joint_names
+    ]
     if len(rows) < 3:
         return False
     seen = (points[:, rows, 2] > 0).all((1, 2))

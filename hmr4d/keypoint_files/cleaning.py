@@ -38,8 +38,11 @@ def cleaned(detections: Sequence[Detection]) -> list[Detection]:
         at = [np.isin(d.points[:, 0] + 1j * d.points[:, 1], marks) for d in seen]
         seen = [replace(d, points=np.where(a[:, None], 0.0, d.points)) for d, a in zip(seen, at, strict=True)]
         told = ", ".join(f"({mark.real:g}, {mark.imag:g})" for mark in marks[:3])
-        logger.info("Joints at %s%s are taken as not found: several share that place exactly.", told,
-                    "" if len(marks) <= 3 else " and elsewhere")  # fmt: skip
+        logger.info(
+            "Joints at %s%s are taken as not found: several share that place exactly.",
+            told,
+            "" if len(marks) <= 3 else " and elsewhere",
+        )
     return [d for d in seen if (d.points[:, 2] > 0).any()]
 
 

@@ -34,8 +34,10 @@ def read_deeplabcut(path: Path) -> DetectionTable:
         raise ValueError(f"it is no table of comma-separated values ({error}).") from error
     head = {row[0].strip().lower(): [cell.strip() for cell in row] for row in rows[: len(_HEAD)]}
     if not {"bodyparts", "coords"} <= head.keys():
-        raise ValueError("it is a CSV file, but not DeepLabCut's (rows scorer, bodyparts, coords). Save keypoints as "
-                         "JSON or .npz; docs/lift.md shows them.")  # fmt: skip
+        raise ValueError(
+            "it is a CSV file, but not DeepLabCut's (rows scorer, bodyparts, coords). Save keypoints as "
+            "JSON or .npz; docs/lift.md shows them."
+        )
     parts, coords = head["bodyparts"], head["coords"]
     individuals = head.get("individuals", [""] * len(parts))
     width = min(len(parts), len(coords), len(individuals))

@@ -12,18 +12,59 @@ from hmr4d.keypoint_files.detections import shown
 from hmr4d.keypoint_files.points import POINT_KEYS, SCORE_KEYS, is_points
 
 FRAME_KEYS = (
-    "image_id", "frame_id", "frame", "frame_index", "frame_idx", "frame_number", "frame_num", "frameIndex",
-    "frameNumber", "image_name", "file_name", "filename", "image_path", "img_path", "img_name", "image", "img",
-)  # fmt: skip
+    "image_id",
+    "frame_id",
+    "frame",
+    "frame_index",
+    "frame_idx",
+    "frame_number",
+    "frame_num",
+    "frameIndex",
+    "frameNumber",
+    "image_name",
+    "file_name",
+    "filename",
+    "image_path",
+    "img_path",
+    "img_name",
+    "image",
+    "img",
+)
 TIME_KEYS = {"timestamp_ms": 1e-3, "timestamp": None, "time": None, "timestamp_us": 1e-6, "time_s": 1.0}
 _LIST_KEYS = (
-    "instance_info", "annotations", "frames", "predictions", "results", "detections", "data", "poses", "outputs",
-    "people", "pose_landmarks", "landmarks", "keypoints", "pose", "info",
-)  # fmt: skip
+    "instance_info",
+    "annotations",
+    "frames",
+    "predictions",
+    "results",
+    "detections",
+    "data",
+    "poses",
+    "outputs",
+    "people",
+    "pose_landmarks",
+    "landmarks",
+    "keypoints",
+    "pose",
+    "info",
+)
 _PEOPLE_KEYS = (
-    "people", "instances", "persons", "predictions", "detections", "bodies", "poses", "objects", "annotations",
-    "results", "observations", "pose_landmarks", "poseLandmarks", "landmarks", "pose",
-)  # fmt: skip
+    "people",
+    "instances",
+    "persons",
+    "predictions",
+    "detections",
+    "bodies",
+    "poses",
+    "objects",
+    "annotations",
+    "results",
+    "observations",
+    "pose_landmarks",
+    "poseLandmarks",
+    "landmarks",
+    "pose",
+)
 # Keys of an object of frames: a number, a word for frames with one, an image's name.
 _NAMES_FRAME = re.compile(r"^\d+$|(?i:^(frame|image|img)\D*\d+$)|\d.*\.(?i:jpe?g|png|bmp|tiff?|webp)$")
 DEEPEST = 12  # lists in lists
@@ -74,8 +115,7 @@ def _with_scores(content: Mapping[str, Any], key: str) -> list[Frame] | None:
     scores = next((content[k] for k in SCORE_KEYS if isinstance(content.get(k), list)), None)
     if key not in POINT_KEYS or scores is None or not isinstance(value, list) or len(scores) != len(value):
         return None
-    return [Frame(None, people_of({"keypoints": v, "keypoint_scores": s}))
-            for v, s in zip(value, scores, strict=True)]  # fmt: skip
+    return [Frame(None, people_of({"keypoints": v, "keypoint_scores": s})) for v, s in zip(value, scores, strict=True)]
 
 
 def _is_people_of_one(content: Mapping[str, Any], key: str) -> bool:
@@ -116,8 +156,11 @@ def people_of(value: Any, depth: int = 0) -> list[Any]:
             if key in value:
                 return people_of(value[key], depth + 1)
         if all(v is None or v == [] or is_points(decoded(v)) or point_key(v) for v in value.values()):
-            return [{"person_id": k, "keypoints": v} if is_points(decoded(v)) else {"person_id": k, **v}
-                    for k, v in value.items() if v]  # fmt: skip
+            return [
+                {"person_id": k, "keypoints": v} if is_points(decoded(v)) else {"person_id": k, **v}
+                for k, v in value.items()
+                if v
+            ]
         return [value]
     if not isinstance(value, list):
         return [value]

@@ -94,9 +94,15 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
         layout: as `sniff_json` names it.
     """
     found = sniff_json(content)
-    fits = {"coco": ("coco", "alphapose"), "alphapose": ("coco", "alphapose"), "mmpose": ("mmpose",),
-            "openpose": ("openpose",), "ultralytics": ("ultralytics",), "mediapipe": ("mediapipe", "mmpose"),
-            "apple": ("apple", "mmpose")}  # fmt: skip
+    fits = {
+        "coco": ("coco", "alphapose"),
+        "alphapose": ("coco", "alphapose"),
+        "mmpose": ("mmpose",),
+        "openpose": ("openpose",),
+        "ultralytics": ("ultralytics",),
+        "mediapipe": ("mediapipe", "mmpose"),
+        "apple": ("apple", "mmpose"),
+    }
     if found is None:
         raise ValueError("its content is none of the known layouts, or empty. docs/lift.md shows them.")
     if layout != "auto" and found not in fits.get(layout, ("coco", "alphapose", "mmpose", "vitpose")):

@@ -21,7 +21,7 @@ _BY_SUFFIX = {
     ".mat": f"it is a MATLAB file. {_JSON}",
     ".parquet": f"it is a Parquet table. {_JSON}",
     ".txt": "it is a text file. YOLO's labels (save_txt) name no frame size and no joints; save the results as JSON "
-            "instead (Ultralytics: results[i].to_json()). docs/lift.md shows what is read.",
+    "instead (Ultralytics: results[i].to_json()). docs/lift.md shows what is read.",
     ".yaml": "it is a YAML file, as of a camera; the first argument is the keypoints.",
     ".yml": "it is a YAML file, as of a camera; the first argument is the keypoints.",
     ".toml": "it is a TOML file, as of a camera or of settings; the first argument is the keypoints.",
@@ -29,12 +29,18 @@ _BY_SUFFIX = {
     ".gz": "it is packed. Unpack it first.",
     ".task": "it is a model of MediaPipe, not what it found. Run it over the video, and save the landmarks as JSON.",
     ".onnx": "it is a network, not what it found. Run it over the video, and save the keypoints as JSON.",
-}  # fmt: skip
+}
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _BEGINNINGS = {
-    b"\x89HDF\r\n": ".h5", b"PathFileType": ".trc", b"HIERARCHY": ".bvh", b"PK\x03\x04": ".zip", b"\x1f\x8b": ".gz",
-    b"glTF": ".glb", b"Kaydara FBX": ".fbx", b"PAR1": ".parquet",
-}  # fmt: skip
+    b"\x89HDF\r\n": ".h5",
+    b"PathFileType": ".trc",
+    b"HIERARCHY": ".bvh",
+    b"PK\x03\x04": ".zip",
+    b"\x1f\x8b": ".gz",
+    b"glTF": ".glb",
+    b"Kaydara FBX": ".fbx",
+    b"PAR1": ".parquet",
+}
 
 
 def other_file(path: Path) -> str | None:

@@ -61,8 +61,11 @@ def one_per_frame(person: str, entries: Sequence[Detection]) -> dict[int, Detect
         distances = [_distance(entry, before) for entry in by_frame[frame]]
         before = chosen[frame] = by_frame[frame][int(np.argmin(distances))]
     if len(chosen) < len(entries):
-        logger.warning("Person %s is there twice in %d frames; the entries nearest to those before are kept.", person,
-                       sum(len(found) > 1 for found in by_frame.values()))  # fmt: skip
+        logger.warning(
+            "Person %s is there twice in %d frames; the entries nearest to those before are kept.",
+            person,
+            sum(len(found) > 1 for found in by_frame.values()),
+        )
     return chosen
 
 

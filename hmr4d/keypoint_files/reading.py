@@ -31,9 +31,18 @@ from hmr4d.keypoint_files.people import identified, one_per_frame
 logger = logging.getLogger(__name__)
 
 FORMATS = (
-    "auto", "coco", "openpose", "alphapose", "mmpose", "vitpose", "ultralytics", "mediapipe", "apple", "deeplabcut",
+    "auto",
+    "coco",
+    "openpose",
+    "alphapose",
+    "mmpose",
+    "vitpose",
+    "ultralytics",
+    "mediapipe",
+    "apple",
+    "deeplabcut",
     "npz",
-)  # fmt: skip
+)
 _SPARSEST = 20  # frames per frame with somebody in it; beyond this, numbers are no frame numbers
 _ENOUGH_FRAMES = 2000  # that may always be spanned
 _FEWEST_JOINTS = 0.5  # share of entries that have to agree on the number of joints
@@ -70,9 +79,13 @@ class KeypointTrack:
 
 
 def read_keypoints(
-    path: str | Path, format: str = "auto", person: str | int = "longest", *, skeleton: str | None = None,
+    path: str | Path,
+    format: str = "auto",
+    person: str | int = "longest",
+    *,
+    skeleton: str | None = None,
     size: tuple[int, int] | None = None,
-) -> KeypointTrack | list[KeypointTrack]:  # fmt: skip
+) -> KeypointTrack | list[KeypointTrack]:
     """The track of one person, or of all.
 
     Args:
@@ -107,9 +120,14 @@ def read_keypoints(
             f"{path}: nobody in it is called '{shown(person)}'; it has person {known}. Choose one, 'longest' or 'all'."
         )
     logger.info(
-        "%s: person %s (%d in the file), frames %d to %d, %d of them empty.", what, chosen.person, len(tracks),
-        chosen.frame_ids[0], chosen.frame_ids[-1], chosen.num_frames - chosen.num_seen,
-    )  # fmt: skip
+        "%s: person %s (%d in the file), frames %d to %d, %d of them empty.",
+        what,
+        chosen.person,
+        len(tracks),
+        chosen.frame_ids[0],
+        chosen.frame_ids[-1],
+        chosen.num_frames - chosen.num_seen,
+    )
     return chosen
 
 
@@ -189,8 +207,9 @@ def _joint_order(table: DetectionTable, seen: Sequence[Detection], asked: str | 
         logger.warning(
             "The %d joints do not look like a body in the order of %s. Look at the overlay; --skeleton says another "
             "set.",
-            count, best.name,
-        )  # fmt: skip
+            count,
+            best.name,
+        )
     return best
 
 
@@ -294,6 +313,10 @@ def _track(person: str, entries: Sequence[Detection], skeleton: Skeleton, fps: f
     for frame, entry in best.items():
         points[frame - first] = entry.points
     return KeypointTrack(
-        kp2d=points[..., :2].copy(), kp2d_conf=points[..., 2].copy(), skeleton=skeleton,
-        frame_ids=np.arange(first, last + 1, dtype=np.int64), fps=fps, person=person,
-    )  # fmt: skip
+        kp2d=points[..., :2].copy(),
+        kp2d_conf=points[..., 2].copy(),
+        skeleton=skeleton,
+        frame_ids=np.arange(first, last + 1, dtype=np.int64),
+        fps=fps,
+        person=person,
+    )

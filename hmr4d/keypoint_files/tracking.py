@@ -88,8 +88,10 @@ def track_people(detections: Sequence[Detection]) -> list[Detection]:
     if unclear:
         logger.warning(
             "In %d frames, the first is %d, two people without ids overlap in the picture, so that they may be taken "
-            "for each other. Look at the overlay, or use a tracker that gives ids.", len(unclear), unclear[0],
-        )  # fmt: skip
+            "for each other. Look at the overlay, or use a tracker that gives ids.",
+            len(unclear),
+            unclear[0],
+        )
     return tracked
 
 

@@ -74,10 +74,16 @@ class Pipeline(nn.Module):
         return getattr(cls, capability) is not getattr(Pipeline, capability)
 
     def sample(
-        self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,
-        generator: torch.Generator | Sequence[torch.Generator] | None = None, num_samples: int = 1,
-        num_inference_steps: int | None = None, guidance_scale: float | None = None,
-    ) -> MotionBatch:  # fmt: skip
+        self,
+        texts: Sequence[str],
+        *,
+        seconds: float | Sequence[float] | None = None,
+        seed: int | Sequence[int] = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_samples: int = 1,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+    ) -> MotionBatch:
         """Motion for prompts, in prompt order, the samples of one prompt together.
 
         Sample k of a prompt depends on the prompt, its seconds and `seed + k` alone.
@@ -96,10 +102,18 @@ class Pipeline(nn.Module):
         raise ValueError(self._cannot("sample"))
 
     def lift(
-        self, kp2d: Tensor, conf: Tensor, rig: Rig, *, fps: float | None = None, lengths: Tensor | None = None,
-        seed: int | Sequence[int] = 0, generator: torch.Generator | Sequence[torch.Generator] | None = None,
-        num_samples: int = 1, num_inference_steps: int | None = None,
-    ) -> MotionBatch:  # fmt: skip
+        self,
+        kp2d: Tensor,
+        conf: Tensor,
+        rig: Rig,
+        *,
+        fps: float | None = None,
+        lengths: Tensor | None = None,
+        seed: int | Sequence[int] = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_samples: int = 1,
+        num_inference_steps: int | None = None,
+    ) -> MotionBatch:
         """World motion of tracks.
 
         Sample k of a track depends on the track, its rig and `seed + k` alone.
@@ -121,9 +135,15 @@ class Pipeline(nn.Module):
         raise ValueError(self._cannot("lift"))
 
     def sample_batches(
-        self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,
-        num_samples: int = 1, num_inference_steps: int | None = None, guidance_scale: float | None = None,
-    ) -> Iterator[tuple[list[tuple[int, int]], MotionBatch]]:  # fmt: skip
+        self,
+        texts: Sequence[str],
+        *,
+        seconds: float | Sequence[float] | None = None,
+        seed: int | Sequence[int] = 0,
+        num_samples: int = 1,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+    ) -> Iterator[tuple[list[tuple[int, int]], MotionBatch]]:
         """As `sample`, prompt by prompt as they are finished; methods that draw faster in larger batches override it.
 
         Yields:
@@ -131,10 +151,13 @@ class Pipeline(nn.Module):
         """
         for number, text in enumerate(texts):
             motions = self.sample(
-                [text], seconds=seconds[number] if isinstance(seconds, Sequence) else seconds,
-                seed=seed[number] if isinstance(seed, Sequence) else seed, num_samples=num_samples,
-                num_inference_steps=num_inference_steps, guidance_scale=guidance_scale,
-            )  # fmt: skip
+                [text],
+                seconds=seconds[number] if isinstance(seconds, Sequence) else seconds,
+                seed=seed[number] if isinstance(seed, Sequence) else seed,
+                num_samples=num_samples,
+                num_inference_steps=num_inference_steps,
+                guidance_scale=guidance_scale,
+            )
             yield [(number, sample) for sample in range(num_samples)], motions
 
     def _cannot(self, capability: Capability) -> str:

@@ -36,9 +36,17 @@ SLIDING = 0.4  # quantile over frames of how fast feet and body move as one
 MARGIN = 0.02  # of the picture's sides; detectors set joints a little outside
 # What is still good: see the module.
 LIMITS: Mapping[str, float] = {
-    "reprojection": 0.07, "proportions": 0.55, "jumps": 9.0, "shaking": 18.0, "trembling": 0.045, "stature": 0.18,
-    "stature_change": 0.12, "sliding": 0.05, "outside": 0.02, "corner": 2.1,
-}  # fmt: skip
+    "reprojection": 0.07,
+    "proportions": 0.55,
+    "jumps": 9.0,
+    "shaking": 18.0,
+    "trembling": 0.045,
+    "stature": 0.18,
+    "stature_change": 0.12,
+    "sliding": 0.05,
+    "outside": 0.02,
+    "corner": 2.1,
+}
 ADVICE: Mapping[str, str] = {
     "reprojection": "the motion lies {value:.0%} of the body's size beside the keypoints: a wrong joint order (see "
     "--skeleton), several people under one id, or left and right exchanged.",
@@ -57,7 +65,7 @@ ADVICE: Mapping[str, str] = {
     "another size?",
     "corner": "the keypoints fill the upper left part of the camera's picture alone, which is {value:.1f} times as "
     "large: is the camera file for larger pictures?",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -87,9 +95,14 @@ class LiftCheck:
 
 
 def check_lift(
-    motion: Motion, kp2d: Tensor, conf: Tensor, camera: Rig, *, rest_joints: Tensor,
+    motion: Motion,
+    kp2d: Tensor,
+    conf: Tensor,
+    camera: Rig,
+    *,
+    rest_joints: Tensor,
     statures: tuple[Tensor, Tensor] | None = None,
-) -> tuple[LiftCheck, ...]:  # fmt: skip
+) -> tuple[LiftCheck, ...]:
     """All checks of one person's motion.
 
     Args:

@@ -48,9 +48,22 @@ W_FRAMES = 2  # frames at the start of a chunk from which w_mpjpe is aligned
 FOOT_STILL = 0.01  # metres; a true foot point that moves less from one frame to the next is in contact
 MIN_JOINTS = 3  # valid joints that a frame needs, for a similarity to be known
 METRICS = (
-    "pa_mpjpe", "mpjpe", "abs_mpjpe", "w_mpjpe", "wa_mpjpe", "w_mpjpe_full", "wa_mpjpe_full", "pa_seq", "mpjpe_t_root",
-    "t_root", "t_root_l1", "t_root_abs", "rte_percent", "accel_m_s2", "jitter_10m_s3",
-)  # fmt: skip
+    "pa_mpjpe",
+    "mpjpe",
+    "abs_mpjpe",
+    "w_mpjpe",
+    "wa_mpjpe",
+    "w_mpjpe_full",
+    "wa_mpjpe_full",
+    "pa_seq",
+    "mpjpe_t_root",
+    "t_root",
+    "t_root_l1",
+    "t_root_abs",
+    "rte_percent",
+    "accel_m_s2",
+    "jitter_10m_s3",
+)
 
 
 def pose_errors(
@@ -160,9 +173,10 @@ def w_mpjpe(
         stop = start + (chunk or pred.shape[-3])
         known = slice(start, min(start + frames, stop))
         fit = align_points(
-            pred[..., known, :, :].flatten(-3, -2), target[..., known, :, :].flatten(-3, -2),
+            pred[..., known, :, :].flatten(-3, -2),
+            target[..., known, :, :].flatten(-3, -2),
             None if weights is None else weights[..., known, :].flatten(-2),
-        )  # fmt: skip
+        )
         part = pred[..., start:stop, :, :]
         moved = fit.apply(part.flatten(-3, -2)).unflatten(-2, part.shape[-3:-1])
         kept = None if weights is None else weights[..., start:stop, :]
@@ -225,9 +239,7 @@ class PoseErrorMetric(RowMetric):
         self._declare("sums")
         self._declare("counts")
 
-    def update(
-        self, pred: Tensor, target: Tensor, *, valid: Tensor | None = None, index: int | None = None
-    ) -> None:  # fmt: skip
+    def update(self, pred: Tensor, target: Tensor, *, valid: Tensor | None = None, index: int | None = None) -> None:
         """Adds one sequence.
 
         Args:

@@ -19,9 +19,14 @@ from hmr4d.motion.temporal_smoothing import smooth_motion
 
 
 def clean_motion(
-    joints3d: Tensor, *, fps: float, lengths: Tensor | None = None, smooth: bool = True, rigid_bones: bool = True,
+    joints3d: Tensor,
+    *,
+    fps: float,
+    lengths: Tensor | None = None,
+    smooth: bool = True,
+    rigid_bones: bool = True,
     plant: bool = True,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Motions (B, L, 22, 3) cleaned in up to three steps, in this order.
 
     Args:

@@ -31,9 +31,11 @@ FRAMES_PER_BLOCK = 4096  # of the measurement of residuals; bounds the memory of
 GOOD_ENOUGH = 1e-3  # metres at every joint: there is nothing to refine
 BENT = 0.35  # sine of 20 degrees; less of a bend says little about the twist of a limb
 _LIMBS = {  # joint whose twist only the bend of the next one shows, and the one beyond
-    "left_hip": ("left_knee", "left_ankle"), "right_hip": ("right_knee", "right_ankle"),
-    "left_shoulder": ("left_elbow", "left_wrist"), "right_shoulder": ("right_elbow", "right_wrist"),
-}  # fmt: skip
+    "left_hip": ("left_knee", "left_ankle"),
+    "right_hip": ("right_knee", "right_ankle"),
+    "left_shoulder": ("left_elbow", "left_wrist"),
+    "right_shoulder": ("right_elbow", "right_wrist"),
+}
 _SEVERAL = ("pelvis", "spine3")  # joints with several bones: these show their whole rotation
 
 

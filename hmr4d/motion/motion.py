@@ -187,9 +187,12 @@ class MotionBatch:
     def __post_init__(self) -> None:
         """ValueError when a field does not hold one value for each motion."""
         given = {
-            "joints3d": self.joints3d, "text": self.text or None, "joints2d": self.joints2d, "poses": self.poses,
+            "joints3d": self.joints3d,
+            "text": self.text or None,
+            "joints2d": self.joints2d,
+            "poses": self.poses,
             "seeds": self.seeds or None,
-        }  # fmt: skip
+        }
         for name, value in given.items():
             if value is not None and len(value) != len(self):
                 raise ValueError(f"{name} holds {len(value)} values for {len(self)} motions. Give one for each.")
@@ -215,10 +218,15 @@ class MotionBatch:
             views = Views2D(self.joints2d[index, :, :length], rig=rig)
         seed = {"seed": self.seeds[index]} if self.seeds else {}
         return Motion(
-            self.joints3d[index, :length], self.fps, self.skeleton, self.text[index] if self.text else "",
-            self.joint_convention, pose=self.poses[index] if self.poses else None, views=views,
+            self.joints3d[index, :length],
+            self.fps,
+            self.skeleton,
+            self.text[index] if self.text else "",
+            self.joint_convention,
+            pose=self.poses[index] if self.poses else None,
+            views=views,
             provenance=replace(self.provenance, **seed),
-        )  # fmt: skip
+        )
 
 
 def checked_fps(fps: float) -> float:

@@ -10,17 +10,33 @@ from hmr4d.body.retarget import smpl_mean_bone_lengths
 from hmr4d.body.skeleton import SMPL22
 
 CONTENTS = (
-    "walk", "run", "walk-back", "walk-turn-left", "walk-turn-right", "bow", "wave-left-hand", "wave-right-hand",
-    "wave-both-hands", "raise-up-left-hand", "raise-up-right-hand", "raise-up-both-hands",
-)  # fmt: skip
+    "walk",
+    "run",
+    "walk-back",
+    "walk-turn-left",
+    "walk-turn-right",
+    "bow",
+    "wave-left-hand",
+    "wave-right-hand",
+    "wave-both-hands",
+    "raise-up-left-hand",
+    "raise-up-right-hand",
+    "raise-up-both-hands",
+)
 FPS = 20.0
 # Direction of each bone, from parent to joint, in a T-pose that faces +z; left is +x.
 _REST_DIRECTIONS: Mapping[str, tuple[float, float, float]] = {
-    "left_hip": (0.6, -0.8, 0.0), "right_hip": (-0.6, -0.8, 0.0), "left_foot": (0.1, -0.4, 0.9),
-    "right_foot": (-0.1, -0.4, 0.9), "left_knee": (0.0, -1.0, 0.0), "right_knee": (0.0, -1.0, 0.0),
-    "left_ankle": (0.0, -1.0, 0.0), "right_ankle": (0.0, -1.0, 0.0), "left_collar": (0.5, 0.85, 0.0),
+    "left_hip": (0.6, -0.8, 0.0),
+    "right_hip": (-0.6, -0.8, 0.0),
+    "left_foot": (0.1, -0.4, 0.9),
+    "right_foot": (-0.1, -0.4, 0.9),
+    "left_knee": (0.0, -1.0, 0.0),
+    "right_knee": (0.0, -1.0, 0.0),
+    "left_ankle": (0.0, -1.0, 0.0),
+    "right_ankle": (0.0, -1.0, 0.0),
+    "left_collar": (0.5, 0.85, 0.0),
     "right_collar": (-0.5, 0.85, 0.0),
-}  # fmt: skip
+}
 
 
 def _rest_offsets() -> np.ndarray:

@@ -70,9 +70,13 @@ def pose_motion(motion: Motion, template: Tensor, *, keep_bones: bool = False) -
 
 
 def follow_joints(
-    joints3d: Tensor, template: Tensor, *, fps: float | None = None, convention: str | None = None,
+    joints3d: Tensor,
+    template: Tensor,
+    *,
+    fps: float | None = None,
+    convention: str | None = None,
     keep_bones: bool = False,
-) -> RigidMotion:  # fmt: skip
+) -> RigidMotion:
     """Rotations with which a skeleton follows a motion, in time and memory linear in its length.
 
     The skeleton takes the lengths that the bones have in the motion. Where these change, it follows the nearest motion

@@ -92,10 +92,12 @@ def _on_bones(body: Body, rest: Tensor, convention: str | None, depth: float) ->
     """
     own = body.rest_joints[list(body.smpl22)].to(rest)
     kept = bone_directions(convention)
-    lengths = torch.stack([
-        torch.stack([(joints[c] - joints[p]).norm() for p, c in SMPL22.bones if c not in kept]).sum()
-        for joints in (rest, own)
-    ])  # fmt: skip
+    lengths = torch.stack(
+        [
+            torch.stack([(joints[c] - joints[p]).norm() for p, c in SMPL22.bones if c not in kept]).sum()
+            for joints in (rest, own)
+        ]
+    )
     scale = lengths[0] / lengths[1]
     mesh = rest.clone()
     for joint in kept:
@@ -138,7 +140,15 @@ def _part(body: Body, joints: list[int]) -> Body:
     """The vertices of a body that follow some joints most, as a body without faces and without what a pose adds."""
     which = torch.isin(body.skin_indices[:, 0], torch.tensor(joints))
     return Body(
-        name=body.name, joint_names=body.joint_names, parents=body.parents, rest_joints=body.rest_joints,
-        rest_vertices=body.rest_vertices[which], faces=body.faces[:0], skin_indices=body.skin_indices[which],
-        skin_weights=body.skin_weights[which], smpl22=body.smpl22, drivers=body.drivers, licence=body.licence,
-    )  # fmt: skip
+        name=body.name,
+        joint_names=body.joint_names,
+        parents=body.parents,
+        rest_joints=body.rest_joints,
+        rest_vertices=body.rest_vertices[which],
+        faces=body.faces[:0],
+        skin_indices=body.skin_indices[which],
+        skin_weights=body.skin_weights[which],
+        smpl22=body.smpl22,
+        drivers=body.drivers,
+        licence=body.licence,
+    )

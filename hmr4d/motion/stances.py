@@ -113,9 +113,15 @@ def find_stances(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -
     stances = sorted(stances, key=lambda s: (s.start, s.foot))
     slips = _slips(steps, fps)
     return Feet(
-        ankles, toes, soles, steadiness, slips, _hold(slips, stances, fps), root[:, 0],
+        ankles,
+        toes,
+        soles,
+        steadiness,
+        slips,
+        _hold(slips, stances, fps),
+        root[:, 0],
         with_levels(stances, soles, steadiness),
-    )  # fmt: skip
+    )
 
 
 def with_levels(stances: list[Stance], soles: Floats, steadiness: Floats) -> tuple[Stance, ...]:

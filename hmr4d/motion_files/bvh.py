@@ -171,9 +171,18 @@ def read_bvh(source: str | os.PathLike[str] | bytes, *, name: str | None = None)
     num_frames, frame_time, start = _read_motion_header(content, match.end(), name)
     motion, remarks = _read_rows(content, start, num_frames, num_channels, name)
     return BvhClip(
-        name, header.joint_names, header.parents, header.offsets, header.channels, frame_time, motion,
-        header.end_names, header.end_parents, header.end_offsets, (*header.remarks, *remarks),
-    )  # fmt: skip
+        name,
+        header.joint_names,
+        header.parents,
+        header.offsets,
+        header.channels,
+        frame_time,
+        motion,
+        header.end_names,
+        header.end_parents,
+        header.end_offsets,
+        (*header.remarks, *remarks),
+    )
 
 
 def _line_number(content: bytes, position: int) -> int:

@@ -203,10 +203,13 @@ class _HeaderParser:
             raise self.fail("joint name '' is empty")
         name = self.unique(written)
         if name != written:
-            self.remarks.append(Remark(
-                "doubled name", f"the joint name '{printable(written)}' is given twice; the second is called "
-                f"'{printable(name)}', as Blender does."
-            ))  # fmt: skip
+            self.remarks.append(
+                Remark(
+                    "doubled name",
+                    f"the joint name '{printable(written)}' is given twice; the second is called "
+                    f"'{printable(name)}', as Blender does.",
+                )
+            )
         self.parents.append(stack[-1] if stack else -1)
         self.names.append(name)
         self.offsets.append(None)
@@ -230,7 +233,12 @@ class _HeaderParser:
     def header(self) -> BvhHeader:
         end_names = tuple(self.unique(f"{self.names[joint]}_End") for joint, _ in self.ends)
         return BvhHeader(
-            tuple(self.names), tuple(self.parents), np.array(self.offsets, dtype=np.float64), tuple(self.channels),
-            end_names, tuple(joint for joint, _ in self.ends),
-            np.array([offset for _, offset in self.ends], dtype=np.float64).reshape(-1, 3), tuple(self.remarks),
-        )  # fmt: skip
+            tuple(self.names),
+            tuple(self.parents),
+            np.array(self.offsets, dtype=np.float64),
+            tuple(self.channels),
+            end_names,
+            tuple(joint for joint, _ in self.ends),
+            np.array([offset for _, offset in self.ends], dtype=np.float64).reshape(-1, 3),
+            tuple(self.remarks),
+        )

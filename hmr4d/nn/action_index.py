@@ -102,9 +102,14 @@ class ActionIndex:
     """
 
     def __init__(
-        self, actions: Sequence[KnownAction], prototypes: Tensor, *, adapter: TextAdapter | None = None,
-        check: FarCheck | None = None, lexicon: Sequence[str] = (),
-    ) -> None:  # fmt: skip
+        self,
+        actions: Sequence[KnownAction],
+        prototypes: Tensor,
+        *,
+        adapter: TextAdapter | None = None,
+        check: FarCheck | None = None,
+        lexicon: Sequence[str] = (),
+    ) -> None:
         if len(actions) != len(prototypes) or not actions:
             raise ValueError(f"{len(actions)} actions with {len(prototypes)} prototypes; give one for each, and one.")
         self.actions, self.prototypes = tuple(actions), normalize(prototypes.float().cpu(), dim=-1)
@@ -188,9 +193,13 @@ class ActionIndex:
 
 
 def build_action_index(
-    paths: Sequence[str | Path], captions: LabelledCaptions, *, adapter: TextAdapter | None = None,
-    check: FarCheck | None = None, split: str | None = "train",
-) -> ActionIndex:  # fmt: skip
+    paths: Sequence[str | Path],
+    captions: LabelledCaptions,
+    *,
+    adapter: TextAdapter | None = None,
+    check: FarCheck | None = None,
+    split: str | None = "train",
+) -> ActionIndex:
     """The index of what the clips of stores show.
 
     Args:
@@ -232,9 +241,15 @@ def prototypes_of(
 
 
 def check_far(
-    captions: LabelledCaptions, training: AdapterTraining | None = None, *, folds: int = 3, dim: int = 384,
-    unknown_share: float = 1 / 6, known_share: float = 0.15, false_alarms: float = FALSE_ALARMS,
-) -> FarCheck:  # fmt: skip
+    captions: LabelledCaptions,
+    training: AdapterTraining | None = None,
+    *,
+    folds: int = 3,
+    dim: int = 384,
+    unknown_share: float = 1 / 6,
+    known_share: float = 0.15,
+    false_alarms: float = FALSE_ALARMS,
+) -> FarCheck:
     """Measures how well unknown actions are noticed, with adapters that have not seen them.
 
     Each fold trains an adapter without some families of groups, whose sentences are the unknown ones, and without some
@@ -282,9 +297,11 @@ def far_check(known: Tensor, unknown: Tensor, false_alarms: float = FALSE_ALARMS
     threshold = float(known.quantile(false_alarms, interpolation="lower"))
     above = (known[:, None] > unknown[None]).float() + 0.5 * (known[:, None] == unknown[None]).float()
     return FarCheck(
-        threshold=threshold, auc=float(above.mean()), false_alarms=float((known < threshold).float().mean()),
+        threshold=threshold,
+        auc=float(above.mean()),
+        false_alarms=float((known < threshold).float().mean()),
         caught=float((unknown < threshold).float().mean()),
-    )  # fmt: skip
+    )
 
 
 def _hold_out(

@@ -47,9 +47,15 @@ class TextAdapter(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, in_dim: int = 384, dim: int = 384, *, hidden: int = 384, num_blocks: int = 1, drop_input: float = 0.4,
+        self,
+        in_dim: int = 384,
+        dim: int = 384,
+        *,
+        hidden: int = 384,
+        num_blocks: int = 1,
+        drop_input: float = 0.4,
         dropout: float = 0.4,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.in_dim, self.dim, self.hidden, self.num_blocks = in_dim, dim, hidden, num_blocks
         self.register_buffer("mean", torch.zeros(in_dim))
@@ -137,9 +143,11 @@ class LabelledCaptions:
     def part(self, rows: Sequence[int]) -> LabelledCaptions:
         """The captions of these rows."""
         return LabelledCaptions(
-            [self.texts[i] for i in rows], self.pooled[list(rows)], [self.actions[i] for i in rows],
+            [self.texts[i] for i in rows],
+            self.pooled[list(rows)],
+            [self.actions[i] for i in rows],
             [self.groups[i] for i in rows],
-        )  # fmt: skip
+        )
 
 
 def clip_actions(store: MotionStore) -> list[tuple[str, str] | None]:

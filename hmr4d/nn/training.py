@@ -77,10 +77,16 @@ class PipelineModule(pl.LightningModule):
     freeze_groups: ClassVar[Mapping[str, Sequence[str]]] = {"none": ()}
 
     def __init__(
-        self, pipeline: Any, *, optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        warmup_steps: int = 0, decay_steps: int | None = None, final_lr: float = 1.0, freeze: str = "none",
+        self,
+        pipeline: Any,
+        *,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        warmup_steps: int = 0,
+        decay_steps: int | None = None,
+        final_lr: float = 1.0,
+        freeze: str = "none",
         seed: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.pipeline, self.build_optimizer, self.seed = pipeline, optimizer, seed
         self.warmup_steps, self.decay_steps, self.final_lr = warmup_steps, decay_steps, final_lr
@@ -126,10 +132,14 @@ class PipelineModule(pl.LightningModule):
         if "kp2d_obs" not in batch:
             return self.predict_step(batch, batch_idx)
         return self.pipeline.lift(
-            batch["kp2d_obs"], batch["conf"], Rig(batch["size"], batch["K4"], batch["T_w2c"]),
-            fps=float(batch["fps"][0]), lengths=batch["lengths"], seed=batch["seed"].tolist(),
+            batch["kp2d_obs"],
+            batch["conf"],
+            Rig(batch["size"], batch["K4"], batch["T_w2c"]),
+            fps=float(batch["fps"][0]),
+            lengths=batch["lengths"],
+            seed=batch["seed"].tolist(),
             num_samples=int(batch["num_samples"][0]),
-        )  # fmt: skip
+        )
 
     def configure_optimizers(self) -> Any:
         optimizer = self.build_optimizer([p for p in self.parameters() if p.requires_grad])

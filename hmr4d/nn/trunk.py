@@ -73,9 +73,16 @@ class Trunk(nn.Module):
     """A stack of `TrunkLayer`s without a final norm."""
 
     def __init__(
-        self, dim: int, *, num_layers: int, num_heads: int, ff_dim: int, dropout: float = 0.1,
-        use_views: bool = False, use_memory: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        dim: int,
+        *,
+        num_layers: int,
+        num_heads: int,
+        ff_dim: int,
+        dropout: float = 0.1,
+        use_views: bool = False,
+        use_memory: bool = False,
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             TrunkLayer(

@@ -37,9 +37,14 @@ class BboxPose2DCodec:
     """
 
     def __init__(
-        self, skeleton: Skeleton, *, box: str = "square", margin: float = BOX_MARGIN, smooth: bool = False,
+        self,
+        skeleton: Skeleton,
+        *,
+        box: str = "square",
+        margin: float = BOX_MARGIN,
+        smooth: bool = False,
         isotropic: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if box not in BOXES:
             raise ValueError(f"Unknown box '{box}'; known: {', '.join(map(repr, BOXES))}.")
         if not margin > 0:

@@ -109,9 +109,12 @@ class Hml263Codec:
             features[chunk, : longest - 1] = rows
             is_bad[chunk] = ~_is_finite(rows)
         if degenerate == "raise":
-            _refuse(is_bad, "have no features: a bone has no length or points exactly "
-                    "against its rest direction, or hips and shoulders give no heading. Drop them, or pass "
-                    "degenerate='nan'")  # fmt: skip
+            _refuse(
+                is_bad,
+                "have no features: a bone has no length or points exactly "
+                "against its rest direction, or hips and shoulders give no heading. Drop them, or pass "
+                "degenerate='nan'",
+            )
         return features[0] if joints3d.ndim == 3 else features
 
     @full_precision
@@ -192,8 +195,10 @@ def root_path(features: Tensor) -> tuple[Tensor, Tensor]:
     The first row has heading +z, above the origin; yaw and velocity of the last row are not used.
     """
     if features.shape[-1] != NUM_FEATURES:
-        raise ValueError(f"Features have {features.shape[-1]} numbers a row, expected {NUM_FEATURES}: "
-                         "joints of 22 points in the HumanML3D format, not normalised.")  # fmt: skip
+        raise ValueError(
+            f"Features have {features.shape[-1]} numbers a row, expected {NUM_FEATURES}: "
+            "joints of 22 points in the HumanML3D format, not normalised."
+        )
     half_yaw = features[..., :-1, 0].cumsum(-1)
     half_yaw = torch.cat([torch.zeros_like(features[..., :1, 0]), half_yaw], -1)
     zero = torch.zeros_like(half_yaw)
@@ -224,8 +229,10 @@ class Hml263Statistics(Statistics):
     def __post_init__(self) -> None:
         shapes = self.mean.shape, self.std.shape
         if self.representation != "hml263" or shapes != ((NUM_FEATURES,), (NUM_FEATURES,)):
-            raise ValueError(f"Statistics '{self.name}' are of representation '{self.representation}' with shapes "
-                             f"{shapes}; expected 'hml263' and ({NUM_FEATURES},) each.")  # fmt: skip
+            raise ValueError(
+                f"Statistics '{self.name}' are of representation '{self.representation}' with shapes "
+                f"{shapes}; expected 'hml263' and ({NUM_FEATURES},) each."
+            )
         _checked_variant(self.variant)
 
     @cached_property
@@ -251,9 +258,13 @@ def load_statistics(name: str) -> Hml263Statistics:
 
 
 def fit_statistics(
-    features: Iterable[np.ndarray | str | Path], *, name: str = "measured", variant: str = "humanml3d",
-    fps: float = FPS, source: str = "",
-) -> Hml263Statistics:  # fmt: skip
+    features: Iterable[np.ndarray | str | Path],
+    *,
+    name: str = "measured",
+    variant: str = "humanml3d",
+    fps: float = FPS,
+    source: str = "",
+) -> Hml263Statistics:
     """Mean and population deviation over all rows, in float64; deviations are averaged within each of `SLICES`.
 
     Args:
@@ -289,9 +300,15 @@ def fit_statistics(
         std[part] = std[part].mean()
     std[std < MIN_STD] = 1.0
     return Hml263Statistics(
-        name=name, mean=mean.astype(np.float32), std=std.astype(np.float32), variant=variant, fps=fps, source=source,
-        num_rows=num_rows, num_skipped=len(skipped),
-    )  # fmt: skip
+        name=name,
+        mean=mean.astype(np.float32),
+        std=std.astype(np.float32),
+        variant=variant,
+        fps=fps,
+        source=source,
+        num_rows=num_rows,
+        num_skipped=len(skipped),
+    )
 
 
 def with_evaluator_bias(std: np.ndarray, bias: float = EVALUATOR_BIAS) -> np.ndarray:
@@ -320,8 +337,10 @@ def _checked_offsets(offsets: Tensor) -> Tensor:
     """Offsets (22, 3) if they lie along the rest directions."""
     rest = offsets.new_tensor(REST_DIRECTIONS)
     if offsets.shape != rest.shape or not torch.allclose(rest * (rest * offsets).sum(-1, keepdim=True), offsets):
-        raise ValueError(f"target_offsets {tuple(offsets.shape)} must be (22, 3) in metres, each along its joint's "
-                         "rest direction; make them with skeleton_offsets(pose).")  # fmt: skip
+        raise ValueError(
+            f"target_offsets {tuple(offsets.shape)} must be (22, 3) in metres, each along its joint's "
+            "rest direction; make them with skeleton_offsets(pose)."
+        )
     return offsets
 
 
@@ -334,16 +353,20 @@ def _checked_variant(variant: str) -> Variant:
 def _checked_lengths(joints3d: Tensor, lengths: Tensor | Sequence[int] | None) -> Tensor:
     """(B,) valid frames, on the device of the joints (B, L, 22, 3)."""
     if joints3d.ndim != 4 or joints3d.shape[-2:] != (SMPL22.num_joints, 3):
-        raise ValueError(f"joints3d has shape {tuple(joints3d.shape)}, the 263 features need (B, L, 22, 3) or "
-                         "(L, 22, 3) of skeleton smpl22. Of a body with hands pass joints3d[..., :22, :].")  # fmt: skip
+        raise ValueError(
+            f"joints3d has shape {tuple(joints3d.shape)}, the 263 features need (B, L, 22, 3) or "
+            "(L, 22, 3) of skeleton smpl22. Of a body with hands pass joints3d[..., :22, :]."
+        )
     if lengths is None:
         lengths = [joints3d.shape[1]] * len(joints3d)
     frames = torch.as_tensor(lengths, device=joints3d.device)
     if frames.dtype.is_floating_point:
         raise ValueError(f"lengths are {frames.dtype}; expected whole numbers of frames, such as int64.")
     if frames.shape != joints3d.shape[:1] or (frames > joints3d.shape[1]).any():
-        raise ValueError(f"lengths {frames.tolist()} do not fit {len(joints3d)} motions of {joints3d.shape[1]} frames: "
-                         "expected one length a motion, none longer than the tensor.")  # fmt: skip
+        raise ValueError(
+            f"lengths {frames.tolist()} do not fit {len(joints3d)} motions of {joints3d.shape[1]} frames: "
+            "expected one length a motion, none longer than the tensor."
+        )
     _refuse(frames < 2, "have fewer than 2 frames, from which no velocity can be taken. Drop them")
     return frames
 

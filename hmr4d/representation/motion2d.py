@@ -87,8 +87,10 @@ class Motion2DCodec(nn.Module):
         super().__init__()
         self.statistics = statistics if isinstance(statistics, Statistics) else Statistics.load(statistics)
         if self.statistics.representation != "motion2d":
-            raise ValueError(f"Statistics '{self.statistics.name}' are of representation "
-                             f"'{self.statistics.representation}', expected 'motion2d'. Choose others.")  # fmt: skip
+            raise ValueError(
+                f"Statistics '{self.statistics.name}' are of representation "
+                f"'{self.statistics.representation}', expected 'motion2d'. Choose others."
+            )
         self.register_buffer("mean", torch.from_numpy(self.statistics.mean), persistent=False)
         self.register_buffer("std", torch.from_numpy(self.statistics.std), persistent=False)
 

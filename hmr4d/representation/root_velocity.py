@@ -55,7 +55,7 @@ def normalize_height(
         lengths: (B,) valid frames, needed for the per-clip scale; None counts every frame.
         per_frame: True scales each frame by itself, next root included, as published; False takes one scale per clip
             from the mean height over its valid frames, which leaves the trajectory's shape alone.
-    """  # fmt: skip
+    """
     measured = body_height(local, skeleton)
     if not per_frame:
         if lengths is None:

@@ -12,24 +12,40 @@ import numpy as np
 import torch
 
 _IS_NUMPY_1 = np.__version__.startswith("1.")  # which lacks the module name that newer pickles use
-_BUILTINS = ("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "range", "set",
-             "slice", "str", "tuple")  # fmt: skip
+_BUILTINS = (
+    "bool",
+    "bytearray",
+    "bytes",
+    "complex",
+    "dict",
+    "float",
+    "frozenset",
+    "int",
+    "list",
+    "range",
+    "set",
+    "slice",
+    "str",
+    "tuple",
+)
 _ALLOWED = {
     ("_codecs", "encode"),
     ("collections", "OrderedDict"),
     *(("builtins", name) for name in _BUILTINS),
-    ("numpy", "dtype"), ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
     *(
         (f"numpy.{core}.{module}", name)
         for core in ("core", "_core")
         for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
     ),
-    ("torch", "Size"), ("torch", "device"),
+    ("torch", "Size"),
+    ("torch", "device"),
     ("torch.nn.parameter", "Parameter"),
     ("torch.storage", "UntypedStorage"),
     *(("torch._utils", f"_rebuild_{name}") for name in ("tensor", "tensor_v2", "parameter")),
     *(("torch", name) for name, value in vars(torch).items() if isinstance(value, torch.dtype)),
-}  # fmt: skip
+}
 
 
 class Placeholder:

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "quat_wxyz_to_xyzw", "rotmat_to_rotvec", "rotmat_to_unitquat", "rotvec_to_rotmat", "special_gramschmidt",
-    "special_procrustes", "unitquat_to_rotmat",
-]  # fmt: skip
+    "quat_wxyz_to_xyzw",
+    "rotmat_to_rotvec",
+    "rotmat_to_unitquat",
+    "rotvec_to_rotmat",
+    "special_gramschmidt",
+    "special_procrustes",
+    "unitquat_to_rotmat",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -41,9 +41,13 @@ def exact_float32(device_type: str) -> Generator[None, None, None]:
     """
     libraries: Any = torch.backends  # it makes its attributes when asked for them
     backends = (
-        libraries.cuda.matmul, libraries.cudnn.conv, libraries.cudnn.rnn,
-        libraries.mkldnn.matmul, libraries.mkldnn.conv, libraries.mkldnn.rnn,
-    )  # fmt: skip
+        libraries.cuda.matmul,
+        libraries.cudnn.conv,
+        libraries.cudnn.rnn,
+        libraries.mkldnn.matmul,
+        libraries.mkldnn.conv,
+        libraries.mkldnn.rnn,
+    )
     before = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:

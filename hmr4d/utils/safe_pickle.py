@@ -12,16 +12,20 @@ from typing import Any, BinaryIO
 _TORCH_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first object of files that torch.save wrote before its zip format
 _ALLOWED = {
     ("_codecs", "encode"),
-    ("builtins", "bytearray"), ("builtins", "complex"), ("builtins", "frozenset"), ("builtins", "set"),
+    ("builtins", "bytearray"),
+    ("builtins", "complex"),
+    ("builtins", "frozenset"),
+    ("builtins", "set"),
     ("builtins", "slice"),
     ("collections", "OrderedDict"),
-    ("numpy", "dtype"), ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
     *(
         (f"numpy.{core}.{module}", name)
         for core in ("core", "_core")
         for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
     ),
-}  # fmt: skip
+}
 
 
 class UnsafePickleError(ValueError):
@@ -77,8 +81,19 @@ def load_arrays_pickle(path: str | os.PathLike[str]) -> Any:
         return _load_tensors(path)
     except UnsafePickleError as error:
         raise UnsafePickleError(f"{path} cannot be read safely: {error}.") from None
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError,
-            MemoryError, OverflowError, ImportError, zipfile.BadZipFile) as error:  # fmt: skip
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        MemoryError,
+        OverflowError,
+        ImportError,
+        zipfile.BadZipFile,
+    ) as error:
         raise UnsafePickleError(f"{path} is damaged or no pickle: {error}.") from error
 
 

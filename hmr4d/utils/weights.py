@@ -24,9 +24,20 @@ WEIGHTS_NAME = "model.safetensors"  # in the folder of a released model
 
 # What reading a damaged file or one of another kind raises.
 DAMAGED = (
-    SafetensorError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError, AttributeError, ImportError,
-    MemoryError, OverflowError, pickle.UnpicklingError, zipfile.BadZipFile,
-)  # fmt: skip
+    SafetensorError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ImportError,
+    MemoryError,
+    OverflowError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
 
 
 def load_inert(path: Path) -> Any:
@@ -150,9 +161,13 @@ class WeightFiles:
         return part_of_state(state, f"pipeline.{self.network}.", path=path) if translated is None else translated
 
     def load(
-        self, pipeline: nn.Module, path: str | Path | Sequence[str | Path], ckpt_type: str = "pl", *,
+        self,
+        pipeline: nn.Module,
+        path: str | Path | Sequence[str | Path],
+        ckpt_type: str = "pl",
+        *,
         may_start_views: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Loads the weights of a network, all or nothing.
 
         Args:

@@ -54,10 +54,12 @@ class GlMeshRenderer(MeshRenderer):
         normals = self._normals(points)
         colours = np.broadcast_to((self.colours / 255) ** _GAMMA, points.shape)
         primitive = self._pyrender.Primitive(
-            positions=points.astype(np.float32), normals=normals.astype(np.float32), indices=self.faces,
+            positions=points.astype(np.float32),
+            normals=normals.astype(np.float32),
+            indices=self.faces,
             color_0=np.insert(colours, 3, 1.0, axis=1).astype(np.float32),
             material=self._pyrender.MetallicRoughnessMaterial(metallicFactor=0.0, roughnessFactor=0.7),
-        )  # fmt: skip
+        )
         scene = self._pyrender.Scene(bg_color=(0.0, 0.0, 0.0, 0.0), ambient_light=(_AMBIENT,) * 3)
         scene.add(self._pyrender.Mesh([primitive]))
         scene.add(

@@ -100,9 +100,11 @@ def mesh_frames(
     path = joints[:, 0, [0, 2]]
     follow = smooth_follow(joints[:, 0], fps)
     camera = fit_camera(
-        _corners(bounds.numpy(), follow), azimuth=facing_angle(joints, SMPL22) + azimuth, elevation=ELEVATION,
+        _corners(bounds.numpy(), follow),
+        azimuth=facing_angle(joints, SMPL22) + azimuth,
+        elevation=ELEVATION,
         frame=page.frame,
-    )  # fmt: skip
+    )
     ground = FloorPainter(camera, size=size, floor_top=page.floor_top, floor_bottom=page.floor_bottom)
     drawer = renderer(posed.body.faces, body_colours(posed.body))
     base = page.base(ground.picture)
@@ -127,5 +129,6 @@ def _corners(bounds: NDArray[np.floating], follow: NDArray[np.floating]) -> NDAr
     """(8 L, 3) corners of boxes (L, 2, 3), relative to the followed points (L, 2) on the floor, and the floor below."""
     bounds = bounds - np.insert(follow, 1, 0.0, axis=1)[:, None]
     bounds[:, 0, 1] = np.minimum(bounds[:, 0, 1], -0.05)
-    return np.concatenate([np.stack([bounds[:, i, 0], bounds[:, j, 1], bounds[:, k, 2]], 1)
-                           for i, j, k in product((0, 1), repeat=3)])  # fmt: skip
+    return np.concatenate(
+        [np.stack([bounds[:, i, 0], bounds[:, j, 1], bounds[:, k, 2]], 1) for i, j, k in product((0, 1), repeat=3)]
+    )

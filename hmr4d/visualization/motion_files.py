@@ -52,8 +52,10 @@ EXPORTS: dict[str, Callable[..., Any]] = {
     "amass": save_amass_npz,
 }
 _ENDINGS = {  # where they are not the name of the format
-    "bvh": (".bvh", ".bvh.json"), "amass": (".amass.npz",), "mesh": ("_mesh.mp4",),
-}  # fmt: skip
+    "bvh": (".bvh", ".bvh.json"),
+    "amass": (".amass.npz",),
+    "mesh": ("_mesh.mp4",),
+}
 
 
 def export_paths(folder: Path, stem: str, name: str) -> list[Path]:
@@ -62,9 +64,13 @@ def export_paths(folder: Path, stem: str, name: str) -> list[Path]:
 
 
 def write_motion_files(
-    motion: Motion, folder: Path, stem: str, formats: Sequence[str], *,
+    motion: Motion,
+    folder: Path,
+    stem: str,
+    formats: Sequence[str],
+    *,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     """Writes a motion in some formats; every command and callback that saves motions does it with this.
 
     Args:
@@ -124,9 +130,14 @@ class MotionWriter:
     """
 
     def __init__(
-        self, out_dir: str | Path, export: Sequence[str] | str = ("npz", "mp4", "html"), *,
-        about: dict[str, Any] | None = None, num_prompts: int = 1, num_samples: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        out_dir: str | Path,
+        export: Sequence[str] | str = ("npz", "mp4", "html"),
+        *,
+        about: dict[str, Any] | None = None,
+        num_prompts: int = 1,
+        num_samples: int = 1,
+    ) -> None:
         self.out_dir, self.export, self.about = Path(out_dir), check_exports(export), about or {}
         self.num_prompts, self.num_samples = num_prompts, num_samples
         self.written: list[Path] = []

@@ -144,9 +144,13 @@ class OverlayPainter:
 
 
 def write_overlay_video(
-    path: str | os.PathLike[str], painter: OverlayPainter, people: Sequence[Overlay], *, fps: float,
+    path: str | os.PathLike[str],
+    painter: OverlayPainter,
+    people: Sequence[Overlay],
+    *,
+    fps: float,
     pictures: Iterator[Image.Image] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Writes an mp4 of all frames, over the pictures of a video where they are given."""
     count = len(people[0].joints2d)
 

@@ -129,8 +129,9 @@ class _Plan:
                 anchor, shift = ("ma", (0, 5 * _OVER)) if axis == 0 else ("rm", (-6 * _OVER, 0))
                 spot = line[1] if axis == 0 else line[0]
                 label = f"{value:g} m" if is_axis else f"{value:g}"
-                self.draw.text((spot[0] + shift[0], spot[1] + shift[1]), label, font=self.font, fill=QUIET_INK,
-                               anchor=anchor)  # fmt: skip
+                self.draw.text(
+                    (spot[0] + shift[0], spot[1] + shift[1]), label, font=self.font, fill=QUIET_INK, anchor=anchor
+                )
 
     def wedge(self, camera: PlanCamera) -> None:
         """What the camera sees of the floor, to the horizon or the edge of the plan."""
@@ -183,8 +184,13 @@ class _Plan:
         if title:
             self.draw.text((_OVER * _MARGIN, 12 * _OVER), title, font=load_font(16 * _OVER), fill=INK)
         legend = "ring: start   disc: end   dots: seconds   small dots: feet on the floor" + about_feet
-        self.draw.text((_OVER * _MARGIN, self.picture.height - 6 * _OVER), legend, font=load_font(12 * _OVER),
-                       fill=QUIET_INK, anchor="lb")  # fmt: skip
+        self.draw.text(
+            (_OVER * _MARGIN, self.picture.height - 6 * _OVER),
+            legend,
+            font=load_font(12 * _OVER),
+            fill=QUIET_INK,
+            anchor="lb",
+        )
         return self.picture.reduce(_OVER)
 
 
@@ -200,10 +206,14 @@ def _seen_floor(camera: PlanCamera) -> NDArray[np.float64]:
     """(N, 2) outline of the floor in the image: rays along its border that fall, no farther than _FARTHEST."""
     width, height = camera.size
     steps = np.linspace(0, 1, 60)
-    border = np.concatenate([
-        np.stack([steps * width, np.full(60, height)], -1), np.stack([np.full(60, width), (1 - steps) * height], -1),
-        np.stack([(1 - steps) * width, np.zeros(60)], -1), np.stack([np.zeros(60), steps * height], -1),
-    ])  # fmt: skip
+    border = np.concatenate(
+        [
+            np.stack([steps * width, np.full(60, height)], -1),
+            np.stack([np.full(60, width), (1 - steps) * height], -1),
+            np.stack([(1 - steps) * width, np.zeros(60)], -1),
+            np.stack([np.zeros(60), steps * height], -1),
+        ]
+    )
     rays = np.concatenate([(border - camera.K4[2:]) / camera.K4[:2], np.ones((240, 1))], 1) @ camera.T_w2c[:3, :3]
     centre = _centre(camera)
     flat = np.linalg.norm(rays[:, [0, 2]], axis=1)

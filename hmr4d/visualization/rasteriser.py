@@ -160,12 +160,17 @@ def _halves(corners: Floats, faces: Ints, box: tuple[int, int, int, int]) -> _Sp
     rows = [np.clip(np.ceil(p[:, 1] - 0.5), box[1], box[3]).astype(np.int64) for p in (upper, middle)]
     end = np.clip(np.floor(lower[:, 1] - 0.5) + 1, box[1], box[3]).astype(np.int64)
     plane = face_planes(corners, 1.0 / corners[..., 2:])[..., 0]
-    lines = [np.where(is_left, np.concatenate([long, short], 1), np.concatenate([short, long], 1))
-             for short in (first, second)]  # fmt: skip
+    lines = [
+        np.where(is_left, np.concatenate([long, short], 1), np.concatenate([short, long], 1))
+        for short in (first, second)
+    ]
     return _Spans(
-        np.concatenate([faces, faces]), np.concatenate(rows), np.concatenate([rows[1] - rows[0], end - rows[1]]),
-        np.concatenate(lines), np.concatenate([plane, plane]),
-    )  # fmt: skip
+        np.concatenate([faces, faces]),
+        np.concatenate(rows),
+        np.concatenate([rows[1] - rows[0], end - rows[1]]),
+        np.concatenate(lines),
+        np.concatenate([plane, plane]),
+    )
 
 
 def _line(start: Floats, end: Floats) -> Floats:

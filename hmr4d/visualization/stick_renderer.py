@@ -128,9 +128,13 @@ class StickRenderer:
         """Blends a lit ball, taken from a store of balls at quarter-pixel positions and half-pixel sizes."""
         column, row = math.floor(u), math.floor(v)
         sprite = _ball_sprite(
-            round(radius * 2) / 2, round((u - column) * 4) / 4, round((v - row) * 4) / 4, colour, round(haze * 8) / 8,
+            round(radius * 2) / 2,
+            round((u - column) * 4) / 4,
+            round((v - row) * 4) / 4,
+            colour,
+            round(haze * 8) / 8,
             OUTLINE * self.size[1] / 512,
-        )  # fmt: skip
+        )
         reach = len(sprite) // 2
         left, top = column - reach, row - reach
         cut_left, cut_top = max(-left, 0), max(-top, 0)

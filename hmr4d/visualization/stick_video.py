@@ -34,9 +34,7 @@ def write_stick_video(
     Raises:
         ValueError: joints that are not finite, or a bad size.
     """
-    frames = video_frames(
-        motion.array(), fps=motion.fps, skeleton=motion.skeleton, caption=motion.text, size=size
-    )  # fmt: skip
+    frames = video_frames(motion.array(), fps=motion.fps, skeleton=motion.skeleton, caption=motion.text, size=size)
     write_mp4(path, frames, fps=motion.fps, size=size)
 
 

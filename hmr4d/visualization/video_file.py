@@ -79,7 +79,13 @@ def write_webp(path: str | os.PathLike[str], pictures: Iterable[Pixels], *, fps:
         raise ValueError(f"There is no picture to write to {path}; give at least one.")
     with atomic_path(path) as temporary:
         images[0].save(
-            temporary, "WEBP", save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0,
-            quality=_WEBP_QUALITY, method=4,
-        )  # fmt: skip
+            temporary,
+            "WEBP",
+            save_all=True,
+            append_images=images[1:],
+            duration=round(1000 / fps),
+            loop=0,
+            quality=_WEBP_QUALITY,
+            method=4,
+        )
     log.info("Moving picture of %d frames written to %s", len(images), path)

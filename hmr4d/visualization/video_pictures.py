@@ -114,9 +114,12 @@ def _picture_times(path: Path) -> NDArray[np.float64]:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-map", "0:v:0", "-c", "copy"]
     try:
         done = subprocess.run(
-            [*command, "-f", "framecrc", "-"], capture_output=True, check=True, timeout=_SECONDS_TO_LIST,
+            [*command, "-f", "framecrc", "-"],
+            capture_output=True,
+            check=True,
+            timeout=_SECONDS_TO_LIST,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.SubprocessError) as error:
         logger.info("%s does not tell when its pictures were taken (%s).", path, type(error).__name__)
         return np.empty(0)

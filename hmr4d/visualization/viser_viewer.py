@@ -120,9 +120,13 @@ class Figure:
     """
 
     def __init__(
-        self, scene: viser.SceneApi, path: str, motion: ShownMotion, offset: NDArray[np.float64],
+        self,
+        scene: viser.SceneApi,
+        path: str,
+        motion: ShownMotion,
+        offset: NDArray[np.float64],
         colour: tuple[int, int, int],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.motion, self.offset, self._scene, self._path, self._colour = motion, offset, scene, path, colour
         self._frame, self._in_place = 0, False
         self._node = scene.add_frame(path, show_axes=False, position=offset)
@@ -167,9 +171,14 @@ class Figure:
         weights.scatter_add_(1, body.skin_indices, body.skin_weights.float())
         upright = np.tile([1.0, 0.0, 0.0, 0.0], (body.num_joints, 1))
         return self._scene.add_mesh_skinned(
-            f"{self._path}/body", body.rest_vertices.numpy(), body.faces.numpy(), bone_wxyzs=upright,
-            bone_positions=body.rest_joints.numpy(), skin_weights=weights.numpy(), color=self._colour,
-        )  # fmt: skip
+            f"{self._path}/body",
+            body.rest_vertices.numpy(),
+            body.faces.numpy(),
+            bone_wxyzs=upright,
+            bone_positions=body.rest_joints.numpy(),
+            skin_weights=weights.numpy(),
+            color=self._colour,
+        )
 
     def show_bones(self, visible: bool) -> None:
         """Shows or hides the skeleton."""
@@ -248,10 +257,19 @@ class MotionScene:
         middle, size = (low + high) / 2, high - low
         width, depth = (2.0 * np.ceil((size[axis] + 3.0) / 2) for axis in (0, 2))
         self._server.scene.add_grid(
-            "/floor", float(width), float(depth), plane="xz", position=(round(middle[0]), 0.0, round(middle[2])),
-            cell_size=0.5, cell_color=(226, 229, 234), section_size=1.0, section_color=(196, 201, 209),
-            plane_color=(245, 246, 248), plane_opacity=1.0, shadow_opacity=0.3,
-        )  # fmt: skip
+            "/floor",
+            float(width),
+            float(depth),
+            plane="xz",
+            position=(round(middle[0]), 0.0, round(middle[2])),
+            cell_size=0.5,
+            cell_color=(226, 229, 234),
+            section_size=1.0,
+            section_color=(196, 201, 209),
+            plane_color=(245, 246, 248),
+            plane_opacity=1.0,
+            shadow_opacity=0.3,
+        )
         # Long ways are not seen from end to end: figures would be too small to judge.
         away = min(max(4.5, 1.1 * float(size[0]) + 2.0, 0.8 * float(size[2]) + 2.0), FARTHEST)
         start = np.mean([motion.joints3d[0, 0, 2] for motion in self.motions])

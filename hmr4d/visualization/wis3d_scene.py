@@ -118,12 +118,14 @@ def tube_faces(num_bones: int) -> NDArray[np.int64]:
     ring = np.arange(TUBE_SIDES)
     following = (ring + 1) % TUBE_SIDES
     start, end = 2 * TUBE_SIDES, 2 * TUBE_SIDES + 1  # tips of the caps
-    faces = np.concatenate([
-        np.stack([ring, following, ring + TUBE_SIDES], -1),
-        np.stack([following, following + TUBE_SIDES, ring + TUBE_SIDES], -1),
-        np.stack([following, ring, np.full_like(ring, start)], -1),
-        np.stack([ring + TUBE_SIDES, following + TUBE_SIDES, np.full_like(ring, end)], -1),
-    ])  # fmt: skip
+    faces = np.concatenate(
+        [
+            np.stack([ring, following, ring + TUBE_SIDES], -1),
+            np.stack([following, following + TUBE_SIDES, ring + TUBE_SIDES], -1),
+            np.stack([following, ring, np.full_like(ring, start)], -1),
+            np.stack([ring + TUBE_SIDES, following + TUBE_SIDES, np.full_like(ring, end)], -1),
+        ]
+    )
     return (faces[None] + (2 * TUBE_SIDES + 2) * np.arange(num_bones)[:, None, None]).reshape(-1, 3)
 
 
@@ -249,9 +251,7 @@ def motion_figures(
         figures.append(Figure.plain(safe_name(f"00gt ::: {text}"), fill(real, num_frames), skeleton, GREEN))
     if views is not None:
         figures.append(Figure.by_chain("02pred", fill(views["camera_joints3d"], num_frames), skeleton))
-        planes = points_before_cameras(
-            views["joints2d"], views["T_w2c"], is_perspective=views["is_perspective"]
-        )  # fmt: skip
+        planes = points_before_cameras(views["joints2d"], views["T_w2c"], is_perspective=views["is_perspective"])
         figures += [
             Figure.plain(f"03view-{i}", fill(plane, num_frames), skeleton, RED) for i, plane in enumerate(planes)
         ]

@@ -45,10 +45,14 @@ def smpl_arrays(family: str, seed: int = 0) -> dict[str, np.ndarray]:
     shapes = 0.002 * rng.normal(size=(num_vertices, 3, NUM_BETAS[family]))
     shapes[..., 0], shapes[..., 1] = 0.03 * vertices, 0.03 * vertices * np.array([0, 1, 0])
     arrays = {
-        "v_template": vertices, "f": stick.faces.numpy().astype(np.uint32), "shapedirs": shapes,
-        "posedirs": 0.003 * rng.normal(size=(num_vertices, 3, 9 * (num_joints - 1))), "J_regressor": regressor,
-        "weights": weights, "kintree_table": np.array([[4294967295, *parents[1:]], range(num_joints)], np.int64),
-    }  # fmt: skip
+        "v_template": vertices,
+        "f": stick.faces.numpy().astype(np.uint32),
+        "shapedirs": shapes,
+        "posedirs": 0.003 * rng.normal(size=(num_vertices, 3, 9 * (num_joints - 1))),
+        "J_regressor": regressor,
+        "weights": weights,
+        "kintree_table": np.array([[4294967295, *parents[1:]], range(num_joints)], np.int64),
+    }
     if family != "smpl":
         arrays |= {f"hands_components{side}": np.eye(45) for side in "lr"}
         arrays |= {f"hands_mean{side}": 0.1 * rng.normal(size=45) for side in "lr"}

@@ -45,8 +45,9 @@ def test_joints_and_vertices_follow_the_chains(body: Body) -> None:
     world = composed(body, rotations.double().numpy())
     expected = np.stack([T[:3, 3] for T in world]) + translation.numpy()
     np.testing.assert_allclose(body.pose(rotations, translation).numpy(), expected, atol=2e-6)
-    moves = np.stack([T @ np.linalg.inv(R) for T, R in zip(world, composed(body, np.eye(3)[None].repeat(22, 0)),
-                                                          strict=True)])  # fmt: skip
+    moves = np.stack(
+        [T @ np.linalg.inv(R) for T, R in zip(world, composed(body, np.eye(3)[None].repeat(22, 0)), strict=True)]
+    )
     picked = np.random.default_rng(0).choice(body.num_vertices, 100)
     vertices = body.vertices(rotations, translation)
     for v in picked:
@@ -119,8 +120,13 @@ def test_sides_and_directions(body: Body) -> None:
     assert joints["head"][1] > joints["pelvis"][1] > joints["left_knee"][1] > joints["left_ankle"][1] > 0
     assert joints["left_foot"][2] > joints["left_ankle"][2] + 0.05, "toes point forward"
     assert joints["left_wrist"][0] > 0.6 and abs(joints["left_wrist"][1] - joints["left_shoulder"][1]) < 0.02
-    coco = dict(zip(("nose", "left_eye", "right_eye", "left_ear", "right_ear"), body.coco17(
-        torch.eye(3).repeat(body.num_joints, 1, 1)), strict=False))  # fmt: skip
+    coco = dict(
+        zip(
+            ("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+            body.coco17(torch.eye(3).repeat(body.num_joints, 1, 1)),
+            strict=False,
+        )
+    )
     assert coco["nose"][2] > coco["left_ear"][2] + 0.05 and coco["left_ear"][0] > 0.03 > -0.03 > coco["right_ear"][0]
 
 
@@ -133,8 +139,7 @@ def test_faces_look_outward(body: Body) -> None:
 def test_proportions_are_near_the_mean_smpl_skeleton() -> None:
     ratios = load_body("anny").bone_lengths[1:].double() / torch.from_numpy(smpl_mean_bone_lengths()[1:])
     assert float(ratios.min()) > 0.75 and float(ratios.max()) < 1.25
-    np.testing.assert_allclose(load_body("stick").bone_lengths[1:].numpy(), smpl_mean_bone_lengths()[1:],
-                               atol=1e-4)  # fmt: skip
+    np.testing.assert_allclose(load_body("stick").bone_lengths[1:].numpy(), smpl_mean_bone_lengths()[1:], atol=1e-4)
 
 
 def test_other_bone_lengths_keep_joints_exact(body: Body) -> None:
@@ -144,8 +149,9 @@ def test_other_bone_lengths_keep_joints_exact(body: Body) -> None:
     rotations = random_rotations(5, 22)
     joints = other.pose(rotations)
     for parent, child in SMPL22.bones:
-        torch.testing.assert_close((joints[:, child] - joints[:, parent]).norm(dim=-1), lengths[child].expand(5),
-                                   atol=2e-6, rtol=0)  # fmt: skip
+        torch.testing.assert_close(
+            (joints[:, child] - joints[:, parent]).norm(dim=-1), lengths[child].expand(5), atol=2e-6, rtol=0
+        )
     same = torch.nn.functional.cosine_similarity(other.offsets[1:], body.offsets[1:], dim=-1)
     torch.testing.assert_close(same, torch.ones(21))
     torch.testing.assert_close(other.rest_vertices[:, 1].min(), body.rest_vertices[:, 1].min(), atol=1e-5, rtol=0)
@@ -155,8 +161,9 @@ def test_scaling_all_bones_scales_the_mesh(body: Body) -> None:
     other = body.with_bone_lengths(1.2 * body.bone_lengths)
     size, other_size = (b.rest_vertices.amax(0) - b.rest_vertices.amin(0) for b in (body, other))
     torch.testing.assert_close(other_size, 1.2 * size, atol=1e-4, rtol=0)
-    torch.testing.assert_close(body.with_bone_lengths(body.bone_lengths).rest_vertices, body.rest_vertices, atol=1e-5,
-                               rtol=0)  # fmt: skip
+    torch.testing.assert_close(
+        body.with_bone_lengths(body.bone_lengths).rest_vertices, body.rest_vertices, atol=1e-5, rtol=0
+    )
 
 
 def test_a_longer_forearm_is_not_thicker() -> None:
@@ -214,8 +221,13 @@ def test_a_file_gives_the_body_back(tmp_path: Path, body: Body) -> None:
     save_body(tmp_path / "body.npz", body)
     other = read_body(tmp_path / "body.npz")
     assert (other.name, other.joint_names, other.parents, other.smpl22, other.drivers, other.licence) == (
-        body.name, body.joint_names, body.parents, body.smpl22, body.drivers, body.licence
-    )  # fmt: skip
+        body.name,
+        body.joint_names,
+        body.parents,
+        body.smpl22,
+        body.drivers,
+        body.licence,
+    )
     rotations = random_rotations(3, 22)
     torch.testing.assert_close(other.vertices(rotations), body.vertices(rotations), atol=1e-4, rtol=0)
     torch.testing.assert_close(other.coco17(rotations), body.coco17(rotations), atol=1e-4, rtol=0)

@@ -37,8 +37,12 @@ def smooth_rotations(num_frames: int, seed: int = 0, spread: float = 0.5) -> Ten
     time = np.linspace(0, 2 * np.pi, num_frames)[:, None, None]
     sway = np.sin(time * rng.uniform(0.5, 2, (1, 22, 3)) + rng.uniform(0, 6, (1, 22, 3)))
     vectors = spread * rng.normal(size=(1, 22, 3)) * sway
-    for joint, axis in {"left_knee": (1, 0, 0), "right_knee": (1, 0, 0), "left_elbow": (0, -1, 0),
-                        "right_elbow": (0, 1, 0)}.items():  # fmt: skip
+    for joint, axis in {
+        "left_knee": (1, 0, 0),
+        "right_knee": (1, 0, 0),
+        "left_elbow": (0, -1, 0),
+        "right_elbow": (0, 1, 0),
+    }.items():
         vectors[:, SMPL22.index(joint)] = (0.7 + 0.6 * sway[:, SMPL22.index(joint), :1]) * np.array(axis)
     return torch.from_numpy(Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(num_frames, 22, 3, 3))
 

@@ -22,10 +22,22 @@ from hmr4d.body.skeleton import (
 from hmr4d.motion.canonical import mirror
 
 PAIRS = [
-    (SMPL22, SMPL24), (SMPL24, SMPL22), (SMPL22, COCO17), (SMPL24, COCO17), (SMPL22, H36M17), (SMPL22, OPENPOSE18),
-    (COCO17, H36M17), (COCO17, OPENPOSE18), (HALPE26, COCO17), (HALPE26, H36M17), (HALPE26, OPENPOSE18),
-    (OPENPOSE25, COCO17), (OPENPOSE25, OPENPOSE18), (OPENPOSE18, COCO17), (OPENPOSE25, H36M17),
-]  # fmt: skip
+    (SMPL22, SMPL24),
+    (SMPL24, SMPL22),
+    (SMPL22, COCO17),
+    (SMPL24, COCO17),
+    (SMPL22, H36M17),
+    (SMPL22, OPENPOSE18),
+    (COCO17, H36M17),
+    (COCO17, OPENPOSE18),
+    (HALPE26, COCO17),
+    (HALPE26, H36M17),
+    (HALPE26, OPENPOSE18),
+    (OPENPOSE25, COCO17),
+    (OPENPOSE25, OPENPOSE18),
+    (OPENPOSE18, COCO17),
+    (OPENPOSE25, H36M17),
+]
 # SMPL joints lie within the body, those of detectors on it: of other kinds they share names, not places.
 PAIRS_OF_ONE_KIND = [(s, t) for s, t in PAIRS if s.name.startswith("smpl") == t.name.startswith("smpl")]
 

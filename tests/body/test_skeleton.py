@@ -83,20 +83,39 @@ def test_drawn_limbs_join_the_whole_body_symmetrically(skeleton: Skeleton) -> No
 def test_orders_of_detectors() -> None:
     """The published orders, which files of keypoints rely on."""
     assert [get_skeleton("openpose25").joint_names[i] for i in (0, 1, 4, 8, 11, 18, 19, 24)] == [
-        "nose", "neck", "right_wrist", "pelvis", "right_ankle", "left_ear", "left_big_toe", "right_heel",
-    ]  # fmt: skip
+        "nose",
+        "neck",
+        "right_wrist",
+        "pelvis",
+        "right_ankle",
+        "left_ear",
+        "left_big_toe",
+        "right_heel",
+    ]
     assert get_skeleton("openpose18").indices("right_hip", "left_hip", "right_eye", "left_ear") == (8, 11, 14, 17)
     assert get_skeleton("halpe26").indices("head", "neck", "pelvis", "left_big_toe", "right_heel") == (
-        17, 18, 19, 20, 25,
-    )  # fmt: skip
+        17,
+        18,
+        19,
+        20,
+        25,
+    )
     assert get_skeleton("h36m17").indices("right_hip", "left_hip", "thorax", "left_wrist") == (1, 4, 8, 13)
     assert get_skeleton("body25b").indices("right_ankle", "neck", "head", "left_heel", "right_big_toe") == (
-        16, 17, 18, 21, 22,
-    )  # fmt: skip
+        16,
+        17,
+        18,
+        21,
+        22,
+    )
     assert get_skeleton("wholebody23").indices("left_big_toe", "left_heel", "right_small_toe") == (17, 19, 21)
     assert get_skeleton("mediapipe33").indices("nose", "left_shoulder", "right_wrist", "left_hip", "right_ankle") == (
-        0, 11, 16, 23, 28,
-    )  # fmt: skip
+        0,
+        11,
+        16,
+        23,
+        28,
+    )
     assert get_skeleton("coco17").indices("left_shoulder", "left_hip", "right_ankle") == (5, 11, 16)
 
 

@@ -85,10 +85,16 @@ def test_numbers_are_those_of_smplx(folder: Path, family: str) -> None:
     betas = torch.randn(10, generator=torch.Generator().manual_seed(0))
     tensors = {k: torch.from_numpy(np.asarray(a, np.float32)) for k, a in arrays.items() if k != "kintree_table"}
     vertices, joints = smplx.lbs.lbs(
-        betas.expand(2, -1), rotations, tensors["v_template"], tensors["shapedirs"][..., :10],
-        tensors["posedirs"].reshape(-1, 9 * (len(PARENTS[family]) - 1)).T, tensors["J_regressor"],
-        torch.tensor(PARENTS[family]), tensors["weights"], pose2rot=False,
-    )  # fmt: skip
+        betas.expand(2, -1),
+        rotations,
+        tensors["v_template"],
+        tensors["shapedirs"][..., :10],
+        tensors["posedirs"].reshape(-1, 9 * (len(PARENTS[family]) - 1)).T,
+        tensors["J_regressor"],
+        torch.tensor(PARENTS[family]),
+        tensors["weights"],
+        pose2rot=False,
+    )
     body = load_smpl_body(family, folder=folder, betas=betas)
     shift = torch.from_numpy(translation).float()
     torch.testing.assert_close(body.pose(rotations, shift), joints + shift[:, None], atol=5e-6, rtol=0)
@@ -175,8 +181,9 @@ def test_all_missing_models_are_named_at_once(tmp_path: Path, monkeypatch: pytes
     for part in (
         f"{tmp_path}/smplh/female/model.npz (SMPL+H, female: register at https://mano.is.tue.mpg.de, download ",
         f"{tmp_path}/smplx/SMPLX_NEUTRAL.npz (SMPL-X, neutral: register at https://smpl-x.is.tue.mpg.de",
-        f"{tmp_path}/smpl/SMPL_MALE.npz (SMPL, male: register at https://smpl.is.tue.mpg.de", "docs/body_models.md",
-    ):  # fmt: skip
+        f"{tmp_path}/smpl/SMPL_MALE.npz (SMPL, male: register at https://smpl.is.tue.mpg.de",
+        "docs/body_models.md",
+    ):
         assert part in text
     assert "smplh/male" not in text
     monkeypatch.setenv("HMR4D_INPUTS", str(tmp_path))

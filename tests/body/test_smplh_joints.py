@@ -40,14 +40,25 @@ def test_joints_are_those_of_smplx(tmp_path: Path) -> None:
     (tmp_path / "smplh").mkdir()
     np.savez(tmp_path / "smplh" / "SMPLH_MALE.npz", **smplh_arrays("male"))
     body = smplx.create(
-        str(tmp_path), model_type="smplh", gender="male", ext="npz", use_pca=False, flat_hand_mean=True,
-        vertex_ids=dict.fromkeys(smplx.vertex_ids.vertex_ids["smplh"], 0), num_betas=10, batch_size=5,
-    )  # fmt: skip
+        str(tmp_path),
+        model_type="smplh",
+        gender="male",
+        ext="npz",
+        use_pca=False,
+        flat_hand_mean=True,
+        vertex_ids=dict.fromkeys(smplx.vertex_ids.vertex_ids["smplh"], 0),
+        num_betas=10,
+        batch_size=5,
+    )
     poses, transl, betas = (torch.from_numpy(x).float() for x in motion())
     theirs = body(
-        global_orient=poses[:, :3], body_pose=poses[:, 3:66], left_hand_pose=poses[:, 66:111],
-        right_hand_pose=poses[:, 111:], betas=betas.expand(5, 10), transl=transl,
-    ).joints[:, :52]  # fmt: skip
+        global_orient=poses[:, :3],
+        body_pose=poses[:, 3:66],
+        left_hand_pose=poses[:, 66:111],
+        right_hand_pose=poses[:, 111:],
+        betas=betas.expand(5, 10),
+        transl=transl,
+    ).joints[:, :52]
     model = load_smplh_joints(find_smplh(tmp_path, "male") or "", dtype=torch.float32)
     torch.testing.assert_close(model.joints(poses, transl, betas), theirs, atol=1e-5, rtol=0)
 

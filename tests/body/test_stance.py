@@ -83,8 +83,14 @@ def test_sizes_and_speeds_of_nobody_are_told() -> None:
     (doubt,) = motion_doubts(running, POINTS, 120.0)
     assert doubt.kind == "speed" and "36 m/s at 120 frames per second" in doubt.words
     assert [height_fault(h) for h in (0.014, 0.57, 0.8, 1.0, 1.7, 2.4, 14)] == [
-        "refused", "refused", "doubted", None, None, "doubted", "refused",
-    ]  # fmt: skip
+        "refused",
+        "refused",
+        "doubted",
+        None,
+        None,
+        "doubted",
+        "refused",
+    ]
 
 
 def test_every_skeleton_has_a_head_and_feet() -> None:

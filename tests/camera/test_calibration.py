@@ -160,8 +160,11 @@ def test_errors_grow_with_noise_as_the_deviations_say(method: str) -> None:
                 found = from_floor_points(noisy(low, sigma, seed), feet[:, [0, 2]], SIZE, K4)
             else:
                 found = from_people(noisy(low, sigma, seed), noisy(high, sigma, seed + 99), heights, SIZE, K4)
-            errors = {"pitch": found.pitch - math.radians(camera[0]), "roll": found.roll - math.radians(camera[1]),
-                      "height": found.height - camera[2]}  # fmt: skip
+            errors = {
+                "pitch": found.pitch - math.radians(camera[0]),
+                "roll": found.roll - math.radians(camera[1]),
+                "height": found.height - camera[2],
+            }
             scores.append([errors[name] / found.deviations[name] for name in errors])
             sizes.append(abs(errors["pitch"]))
             assert 0.3 * sigma < found.rms < 2.5 * sigma

@@ -29,8 +29,10 @@ from hmr4d.keypoint_files.reading import KeypointTrack
 POSE = {"pitch_deg": 12.0, "roll_deg": -3.0, "height_m": 1.6}
 GOOD: dict[str, Any] = {"size": [1920, 1080], "K": {"fx": 1500, "fy": 1490, "cx": 950, "cy": 545}, "pose": POSE}
 # Level camera 1.5 m over the floor of a calibration with z up, looking along +y: image right is +x, image down is -z.
-LEVEL = {"extrinsic": {"R": [[1, 0, 0], [0, 0, -1], [0, 1, 0]], "t": [0.0, 1.5, 0.0]},
-         "ground": {"normal": [0, 0, 1], "d": 0.0}}  # fmt: skip
+LEVEL = {
+    "extrinsic": {"R": [[1, 0, 0], [0, 0, -1], [0, 1, 0]], "t": [0.0, 1.5, 0.0]},
+    "ground": {"normal": [0, 0, 1], "d": 0.0},
+}
 
 
 def saved(folder: Path, values: Any, name: str = "camera.yaml") -> Path:
@@ -80,8 +82,10 @@ def tilted(camera: CameraFile, seed: int = 0) -> dict[str, Any]:
     R_cal2c = T[:3, :3] @ R.T
     t = T[:3, 3] - R_cal2c @ origin
     normal = R @ (0, 1, 0)
-    return {"extrinsic": {"R": R_cal2c.tolist(), "t": t.tolist()},
-            "ground": {"normal": normal.tolist(), "d": float(-normal @ origin)}}  # fmt: skip
+    return {
+        "extrinsic": {"R": R_cal2c.tolist(), "t": t.tolist()},
+        "ground": {"normal": normal.tolist(), "d": float(-normal @ origin)},
+    }
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -167,7 +171,7 @@ WRONG: dict[str, tuple[Any, str]] = {
         "upside down",
     ),
     "on the plane": (changed(pose=None, **{**LEVEL, "ground": {"normal": [0, 0, 1], "d": -1.5}}), "more than 0"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -230,8 +234,11 @@ def test_image_size_must_fit_the_keypoints(tmp_path: Path, caplog: pytest.LogCap
 def test_rig_file_with_poses_and_with_extrinsics(tmp_path: Path) -> None:
     camera = read_camera(saved(tmp_path, GOOD))
     view = {"pose": {"pitch_deg": 10, "height_m": 2.0, "yaw_deg": 90, "position_m": [4.0, -4.0]}}
-    other = {"size": [640, 480], "fov_deg": 60, "pose": {"pitch_deg": 20, "height_m": 3.0, "yaw_deg": 180,
-                                                         "position_m": [0.0, -8.0]}}  # fmt: skip
+    other = {
+        "size": [640, 480],
+        "fov_deg": 60,
+        "pose": {"pitch_deg": 20, "height_m": 3.0, "yaw_deg": 180, "position_m": [0.0, -8.0]},
+    }
     rig = read_rig(saved(tmp_path, {"views": [view, other]}, "rig.yaml"), camera)
     assert rig.num_views == 3 and rig.size.tolist() == [[1920, 1080], [1920, 1080], [640, 480]]
     torch.testing.assert_close(rig.T_w2c[0], camera.T_w2c)

@@ -61,17 +61,29 @@ def lines() -> dict[str, Any]:
     level = np.concatenate([seen(FLOOR[:3]), seen(FLOOR[:3] + (1.0, 0, -1.5))], 1)
     door = seen([FLOOR[1], FLOOR[1] + (0, 2.0, 0)])
     aside = seen([FLOOR[2], FLOOR[3]])
-    lengths = [{"from": door[0].tolist(), "to": door[1].tolist(), "metres": 2.0, "upright": True},
-               {"from": aside[0].tolist(), "to": aside[1].tolist(), "upright": False,
-                "metres": float(np.linalg.norm(FLOOR[2] - FLOOR[3]))}]  # fmt: skip
+    lengths = [
+        {"from": door[0].tolist(), "to": door[1].tolist(), "metres": 2.0, "upright": True},
+        {
+            "from": aside[0].tolist(),
+            "to": aside[1].tolist(),
+            "upright": False,
+            "metres": float(np.linalg.norm(FLOOR[2] - FLOOR[3])),
+        },
+    ]
     return {"lines": {"vertical": vertical.tolist(), "level": [level.tolist()], "lengths": lengths}}
 
 
 def phone() -> dict[str, Any]:
     up = true_camera().T_w2c[:3, 1].numpy() * 9.81
     in_phone = [-up[1], -up[0], -up[2]]  # landscape left: picture right is -y, picture down is -x, forward is -z
-    return {"phone": {"accelerometer": [float(a) for a in in_phone], "hold": "landscape_left", "sensor": "android",
-                      "height_m": HEIGHT}}  # fmt: skip
+    return {
+        "phone": {
+            "accelerometer": [float(a) for a in in_phone],
+            "hold": "landscape_left",
+            "sensor": "android",
+            "height_m": HEIGHT,
+        }
+    }
 
 
 MAKERS = {"floor_points": floor_points, "checkerboard": checkerboard, "people": people, "lines": lines, "phone": phone}
@@ -151,7 +163,7 @@ def test_people_in_keypoint_files(tmp_path: Path) -> None:
         ({"phone": {**phone()["phone"], "sensor": "ios"}}, "upside down"),
         ({"distortion": DISTORTION, "fov_deg": None, **floor_points()}, "distortion without K"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_named(tmp_path: Path, values: dict[str, Any], words: str) -> None:
     path = saved(tmp_path, {"size": list(SIZE), "fov_deg": FOV, **values})
     with pytest.raises((ValueError, FileNotFoundError), match=words) as caught:

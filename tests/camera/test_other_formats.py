@@ -31,18 +31,31 @@ HEAD, SIZE, TAG = "%YAML:1.0\n---\n", "image_width: 1280\nimage_height: 720\n", 
 FILES: dict[str, tuple[str, str]] = {
     "OpenCV": ("o.yml", opencv(TAG, ("camera_matrix", "distortion_coefficients"), HEAD + SIZE)),
     "OpenCV again": ("o.yml", opencv(TAG, ("cameraMatrix", "distCoeffs"), HEAD + SIZE)),
-    "ROS": ("r.yaml", SIZE + "camera_name: c\ndistortion_model: plumb_bob\n"
-            + opencv("", ("camera_matrix", "distortion_coefficients"))),
-    "ROS message": ("r.yaml", "height: 720\nwidth: 1280\ndistortion_model: plumb_bob\n"
-                              "D: [-0.1, 0.02, 0.001, -0.002, 0]\nK: [1000, 0, 645, 0, 990, 355, 0, 0, 1]\n"),
+    "ROS": (
+        "r.yaml",
+        SIZE
+        + "camera_name: c\ndistortion_model: plumb_bob\n"
+        + opencv("", ("camera_matrix", "distortion_coefficients")),
+    ),
+    "ROS message": (
+        "r.yaml",
+        "height: 720\nwidth: 1280\ndistortion_model: plumb_bob\n"
+        "D: [-0.1, 0.02, 0.001, -0.002, 0]\nK: [1000, 0, 645, 0, 990, 355, 0, 0, 1]\n",
+    ),
     "EasyMocap": ("intri.yml", opencv(TAG, ("K_01", "dist_01"), HEAD) + "H_01: 720\nW_01: 1280\n"),
-    "Pose2Sim": ("Calib.toml", "[cam]\nname = 'cam'\nsize = [1280.0, 720.0]\nmatrix = [[1000.0, 0.0, 645.0], "
-                 f"[0.0, 990.0, 355.0], [0.0, 0.0, 1.0]]\ndistortions = {BENT}\nfisheye = false\n"
-                 "[metadata]\nerror = 0.2\n"),
-    "Kalibr": ("k.yaml", f"cam0: {{camera_model: pinhole, intrinsics: {K4}, distortion_model: radtan, "
-               f"distortion_coeffs: {BENT}, resolution: [1280, 720]}}\n"),
+    "Pose2Sim": (
+        "Calib.toml",
+        "[cam]\nname = 'cam'\nsize = [1280.0, 720.0]\nmatrix = [[1000.0, 0.0, 645.0], "
+        f"[0.0, 990.0, 355.0], [0.0, 0.0, 1.0]]\ndistortions = {BENT}\nfisheye = false\n"
+        "[metadata]\nerror = 0.2\n",
+    ),
+    "Kalibr": (
+        "k.yaml",
+        f"cam0: {{camera_model: pinhole, intrinsics: {K4}, distortion_model: radtan, "
+        f"distortion_coeffs: {BENT}, resolution: [1280, 720]}}\n",
+    ),
     "COLMAP": ("cameras.txt", f"# Camera list\n1 OPENCV 1280 720 {' '.join(map(str, [*K4, *BENT]))}\n"),
-}  # fmt: skip
+}
 
 
 def saved(folder: Path, name: str, text: str) -> Path:
@@ -98,9 +111,13 @@ def test_a_size_that_the_calibration_lacks_is_given_beside_it(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("model", "numbers", "distortion"),
-    [("SIMPLE_PINHOLE", [900, 640, 360], []), ("SIMPLE_RADIAL", [900, 640, 360, 0.1], [0.1, 0, 0, 0]),
-     ("RADIAL", [900, 640, 360, 0.1, 0.2], [0.1, 0.2, 0, 0]), ("PINHOLE", [900, 900, 640, 360], [])],
-)  # fmt: skip
+    [
+        ("SIMPLE_PINHOLE", [900, 640, 360], []),
+        ("SIMPLE_RADIAL", [900, 640, 360, 0.1], [0.1, 0, 0, 0]),
+        ("RADIAL", [900, 640, 360, 0.1, 0.2], [0.1, 0.2, 0, 0]),
+        ("PINHOLE", [900, 900, 640, 360], []),
+    ],
+)
 def test_models_of_colmap(tmp_path: Path, model: str, numbers: list[float], distortion: list[float]) -> None:
     path = saved(tmp_path, "cameras.txt", f"1 {model} 1280 720 {' '.join(map(str, numbers))}\n")
     (lens,) = read_lenses(path).values()
@@ -122,17 +139,23 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "broken toml": (lambda f: saved(f, "c.toml", "[cam"), "no TOML file"),
     "colmap fisheye": (lambda f: saved(f, "cameras.txt", "1 FOV 8 8 1 1 4 4 0.1\n"), "lens model is FOV"),
     "colmap numbers": (lambda f: saved(f, "cameras.txt", "1 PINHOLE 8 8 1 1 4\n"), "has 3 numbers; expected 4"),
-    "twice": (lambda f: saved(f, "c.yaml", f"size: [9, 9]\nfov_deg: 60\n{POSE}fov_deg: 90\n"),
-              r"line 4: key 'fov_deg' is given twice, in lines 2 and 4"),
-    "comma in braces": (lambda f: saved(f, "c.yaml", "size: [9, 9]\nfov_deg: 60\npose: {pitch_deg: 8, height_m: 1,6}"),
-                        "numbers take a point: 1.6, not 1,6"),
+    "twice": (
+        lambda f: saved(f, "c.yaml", f"size: [9, 9]\nfov_deg: 60\n{POSE}fov_deg: 90\n"),
+        r"line 4: key 'fov_deg' is given twice, in lines 2 and 4",
+    ),
+    "comma in braces": (
+        lambda f: saved(f, "c.yaml", "size: [9, 9]\nfov_deg: 60\npose: {pitch_deg: 8, height_m: 1,6}"),
+        "numbers take a point: 1.6, not 1,6",
+    ),
     "comma": (lambda f: saved(f, "c.yaml", f"size: [9, 9]\nfov_deg: 65,2\n{POSE}"), "Numbers take a point: 65.2"),
     "no such lens": (lambda f: saved(f, "c.yaml", f"intrinsics: none.yml\n{POSE}"), "none.yml, which cannot be read"),
     "no lens": (lambda f: saved(f, "c.yaml", f"intrinsics: c.yaml\n{POSE}"), "no calibration of OpenCV"),
-    "beside": (lambda f: saved(f, "c.yaml", f"intrinsics: {saved(f, *FILES['COLMAP']).name}\nfov_deg: 60\n{POSE}"),
-               "fov_deg beside intrinsics"),
+    "beside": (
+        lambda f: saved(f, "c.yaml", f"intrinsics: {saved(f, *FILES['COLMAP']).name}\nfov_deg: 60\n{POSE}"),
+        "fov_deg beside intrinsics",
+    ),
     "control": (lambda f: saved(f, "c.yaml", f'"\\e[2J": 1\n{POSE}'), "unknown key"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", WRONG)

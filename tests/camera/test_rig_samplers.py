@@ -104,8 +104,12 @@ def test_pooled_cameras_keep_their_own_numbers() -> None:
 
 def test_captured_rigs_take_every_camera_as_the_first() -> None:
     capture = draws(SurroundingRigs(num_views=5, virtual_share=0.0), 1)[0]
-    turned = Rig(capture.size, capture.K4, capture.T_w2c @ invert_rigid(
-        camera_pose(*(torch.tensor(a) for a in (math.pi, 0.0, 0.7)), torch.tensor([4.0, 0.0, -3.0]))))  # fmt: skip
+    turned = Rig(
+        capture.size,
+        capture.K4,
+        capture.T_w2c
+        @ invert_rigid(camera_pose(*(torch.tensor(a) for a in (math.pi, 0.0, 0.7)), torch.tensor([4.0, 0.0, -3.0]))),
+    )
     source = CapturedRigs([turned])
     seen = set()
     for rig in draws(source, 60):

@@ -40,8 +40,10 @@ def test_cameras_of_a_place_are_placed_anew(tmp_path: Path) -> None:
         rig = SurroundingRigs(cameras=pool, virtual_share=0.0).draw(ItemRandom.from_seed(seed))
         pitch, roll, _ = camera_angles(rig.T_w2c[:, :3, :3])
         assert torch.allclose(roll, torch.full((4,), 0.02), atol=1e-4)
-        seen |= {(round(float(f)), round(float(p), 2), round(float(h), 2))
-                 for f, p, h in zip(rig.K4[:, 0], pitch, rig.centres[:, 1], strict=True)}  # fmt: skip
+        seen |= {
+            (round(float(f)), round(float(p), 2), round(float(h), 2))
+            for f, p, h in zip(rig.K4[:, 0], pitch, rig.centres[:, 1], strict=True)
+        }
     assert seen == {(900, 0.2, 1.7), (1200, 0.4, 3.0)}
 
 

@@ -53,11 +53,17 @@ def test_command_writes_a_camera_and_says_how_good_it_is(
     [
         ({"floor_points": [[u, v, 100 * a, 100 * b] for u, v, a, b in floor_points()]}, r"metres \(not cm or mm\)"),
         ({"size": [1920, 1080], "fov_deg": 65, "floor_points": CROSSED}, "contradict each other"),
-        ({"floor_points": None, "fov_deg": 65, "phone": {
-            "accelerometer": [0, 9.5, 2.4], "hold": "portrait", "sensor": "android", "height_m": 145}}, "at most 100"),
+        (
+            {
+                "floor_points": None,
+                "fov_deg": 65,
+                "phone": {"accelerometer": [0, 9.5, 2.4], "hold": "portrait", "sensor": "android", "height_m": 145},
+            },
+            "at most 100",
+        ),
         ({"floor_points": None, "fov_deg": 65, "lines": {"vertical": [[3, 4, 3, 4], [9, 4, 9, 80]]}}, "line 1 of"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_camera_is_not_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
 ) -> None:

@@ -27,9 +27,12 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_is_whole(tmp_path: Path) -> None
     out = tmp_path / "out"
     process = subprocess.Popen(
         [sys.executable, "tools/export.py", str(tmp_path / "walk.npz"), "--to", "npz,mp4", "--out", str(out)],
-        cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - background jobs ignore it
-    )  # fmt: skip
+    )
     until = time.monotonic() + 60
     while not any(p.stat().st_size for p in out.glob(".walk.*.mp4")) and process.poll() is None:  # the encoder writes
         assert time.monotonic() < until
@@ -45,6 +48,7 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_is_whole(tmp_path: Path) -> None
 def test_what_is_left_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped(tmp_path / "never") == stopped() == stopped(kept="one file is there") == 130
     assert capsys.readouterr().err.splitlines() == [
-        "Stopped; nothing was written.", "Stopped; the same command continues from here.",
+        "Stopped; nothing was written.",
+        "Stopped; the same command continues from here.",
         "Stopped; one file is there.",
-    ]  # fmt: skip
+    ]

@@ -292,8 +292,11 @@ def test_shell_script_is_the_same_program(tmp_path: Path) -> None:
     (mirror / "glove.zip").write_bytes(GLOVE)
     done = subprocess.run(
         [ROOT / "tools" / "download_glove.sh", "--mirror", mirror, "--out", tmp_path / "out"],
-        env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=os.environ | {"PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"glove: {tmp_path / 'out' / 'glove'}\n"
     assert (tmp_path / "out" / "glove" / "our_vab_data.npy").is_file()

@@ -22,9 +22,18 @@ from hmr4d.nn.text import HashTextEncoder, encode_numpy
 from hmr4d.representation.hml263 import NUM_FEATURES, Hml263Statistics
 
 RECIPE = EvaluatorRecipe(
-    name="tiny", variant="corrected_hips", min_rows=24, text="tokens", text_encoder="hash", text_dim=32,
-    movement_hidden=16, movement_dim=16, motion_hidden=16, text_hidden=16, embed_dim=8,
-)  # fmt: skip
+    name="tiny",
+    variant="corrected_hips",
+    min_rows=24,
+    text="tokens",
+    text_encoder="hash",
+    text_dim=32,
+    movement_hidden=16,
+    movement_dim=16,
+    motion_hidden=16,
+    text_hidden=16,
+    embed_dim=8,
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +49,20 @@ def test_card_has_a_row_for_every_kind_of_spoiling(store: Path, tmp_path: Path) 
     mean, std = np.zeros(NUM_FEATURES, np.float32), np.ones(NUM_FEATURES, np.float32)
     statistics = Hml263Statistics(name="tiny", mean=mean, std=std, variant="corrected_hips")
     Evaluator(RECIPE, statistics).save(tmp_path / "tiny")
-    words = ["--evaluator", str(tmp_path / "tiny"), "--store", str(store), "--split", "train", "--repeats", "2",
-             "--corrupted-repeats", "1", "--out", str(tmp_path / "out")]  # fmt: skip
+    words = [
+        "--evaluator",
+        str(tmp_path / "tiny"),
+        "--store",
+        str(store),
+        "--split",
+        "train",
+        "--repeats",
+        "2",
+        "--corrupted-repeats",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main(words) == 0
     card = ResultCard.read(tmp_path / "out" / "card.json")
     assert list(card.rows) == [GROUND_TRUTH, *CORRUPTIONS, ANOTHER_CLIP]

@@ -55,9 +55,7 @@ def test_for_ones_own_body_model(motion: Path, tmp_path: Path) -> None:
         assert str(archive["gender"]) == "female" and archive["rest_joints"][0] @ [0, 1, 0] < 0.5
 
 
-def test_mistakes_are_told_in_one_sentence(
-    motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+def test_mistakes_are_told_in_one_sentence(motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "No such file" in refused(capsys, tmp_path / "none.npz")
     (tmp_path / "empty").mkdir()
     assert "No motion in" in refused(capsys, tmp_path / "empty")
@@ -93,7 +91,7 @@ def test_one_bad_motion_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_bad_motions_are_told_of_and_the_others_written(
     motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+) -> None:
     folder = motion.parent
     save_motion_npz(folder / "a_flat.npz", as_motion(np.zeros((3, 22, 3)), fps=20))
     save_motion_npz(folder / "b_large.npz", as_motion(100 * rigid_motion(3), fps=20))

@@ -25,9 +25,17 @@ from hmr4d.utils.releases import CONFIG_NAME
 
 ABOUT = {"licence": "CC BY-NC 4.0"}
 NETWORK = {
-    "num_features": 44, "text_dim": 8, "dim": 16, "ff_dim": 16, "num_layers": 1, "num_heads": 2, "dropout": 0.0,
-    "cam_dim": 5, "use_views": True, "separate_root_head": True,
-}  # fmt: skip
+    "num_features": 44,
+    "text_dim": 8,
+    "dim": 16,
+    "ff_dim": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "dropout": 0.0,
+    "cam_dim": 5,
+    "use_views": True,
+    "separate_root_head": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +43,15 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny model with random weights."""
     torch.manual_seed(0)
     pipeline = Motion2to3Pipeline(
-        MotionDenoiser(**NETWORK), Motion2DCodec("bandai_namco_20fps"), NoiseSchedule(10),
-        text_encoder=HashTextEncoder(8), sampling=SamplingOptions(num_inference_steps=3, step="ddim", height="clip"),
-        rig=OrbitRig(num_views=2, max_angle=90.0), fps=20.0, joint_convention="bandai_namco",
-    )  # fmt: skip
+        MotionDenoiser(**NETWORK),
+        Motion2DCodec("bandai_namco_20fps"),
+        NoiseSchedule(10),
+        text_encoder=HashTextEncoder(8),
+        sampling=SamplingOptions(num_inference_steps=3, step="ddim", height="clip"),
+        rig=OrbitRig(num_views=2, max_angle=90.0),
+        fps=20.0,
+        joint_convention="bandai_namco",
+    )
     folder = tmp_path_factory.mktemp("models") / "tiny"
     encoder = {"name": "hash", "folder": None, "dim": 8}
     METHOD.save(folder, pipeline, {"network": NETWORK, "text_encoder": encoder}, ABOUT)
@@ -154,9 +167,12 @@ def knowing(released: Path) -> Path:
     with torch.no_grad():
         prototypes = adapter(pipeline.encode_text(texts).pooled)
     pipeline.actions = ActionIndex(
-        actions, prototypes, adapter=adapter, check=FarCheck(0.95, 0.9, 0.05, 0.5),
+        actions,
+        prototypes,
+        adapter=adapter,
+        check=FarCheck(0.95, 0.9, 0.05, 0.5),
         lexicon=["a", "person", "walks", "someone", "bows", "not", "this"],
-    )  # fmt: skip
+    )
     folder = released.parent / "knowing"
     encoder = {"name": "hash", "folder": None, "dim": 8}
     METHOD.save(folder, pipeline, {"network": NETWORK, "text_encoder": encoder}, ABOUT)

@@ -53,8 +53,15 @@ def coco_file(folder: Path, people: list[torch.Tensor]) -> Path:
     for number, joints3d in enumerate(people):
         points = pixels(folder, convert_joints(joints3d, SMPL22, COCO17))
         for frame, row in enumerate(np.insert(points, 2, 0.9, axis=-1)):
-            entries.append({"image_id": frame + 3, "category_id": 1, "track_id": number + 1,
-                            "keypoints": row.ravel().tolist(), "score": 1.0})  # fmt: skip
+            entries.append(
+                {
+                    "image_id": frame + 3,
+                    "category_id": 1,
+                    "track_id": number + 1,
+                    "keypoints": row.ravel().tolist(),
+                    "score": 1.0,
+                }
+            )
     path = folder / "walk.json"
     path.write_text(json.dumps(entries), encoding="utf-8")
     return path
@@ -71,9 +78,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A released model of an untrained network."""
     folder = tmp_path_factory.mktemp("model")
     network = {
-        "num_features": NUM_FEATURES, "num_condition_features": NUM_CONDITION, "cam_dim": CAM_DIM, "dim": 16,
-        "ff_dim": 24, "num_layers": 2, "num_heads": 2, "dropout": 0.0, "use_views": True, "grid": GRID, "patch": 4,
-    }  # fmt: skip
+        "num_features": NUM_FEATURES,
+        "num_condition_features": NUM_CONDITION,
+        "cam_dim": CAM_DIM,
+        "dim": 16,
+        "ff_dim": 24,
+        "num_layers": 2,
+        "num_heads": 2,
+        "dropout": 0.0,
+        "use_views": True,
+        "grid": GRID,
+        "patch": 4,
+    }
     pipeline = tiny_pipeline(tiny_denoiser(), joint_convention="bandai_namco")
     METHOD.save(folder, pipeline, {"network": network}, {"licence": "none"})
     return folder
@@ -132,8 +148,17 @@ def test_from_keypoints_to_files_with_a_model(tmp_path: Path, model: Path) -> No
 
 def test_virtual_cameras_of_a_file(tmp_path: Path, model: Path) -> None:
     keypoints = smpl_file(tmp_path, person())
-    views = [{"pose": {"pitch_deg": 10, "height_m": 1.6, "yaw_deg": yaw, "position_m": [
-        5 * math.sin(math.radians(yaw)), 5 * math.cos(math.radians(yaw)) - 5]}} for yaw in (90, 180, 270)]  # fmt: skip
+    views = [
+        {
+            "pose": {
+                "pitch_deg": 10,
+                "height_m": 1.6,
+                "yaw_deg": yaw,
+                "position_m": [5 * math.sin(math.radians(yaw)), 5 * math.cos(math.radians(yaw)) - 5],
+            }
+        }
+        for yaw in (90, 180, 270)
+    ]
     (tmp_path / "rig.yaml").write_text(yaml.safe_dump({"views": views}), encoding="utf-8")
     words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--model", str(model), "--steps", "1"]
     assert main([*words, "--rig", str(tmp_path / "rig.yaml"), "--out", str(tmp_path / "out")]) == 0

@@ -18,9 +18,11 @@ NOT_COMMANDS = ("export_humanml3d",)  # the published script under tools/mas alo
 
 def test_every_command_module_is_a_command() -> None:
     has_main = {
-        path.stem for path in (ROOT / "hmr4d" / "cli").glob("*.py")
-        for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef) and node.name == "main"
-    }  # fmt: skip
+        path.stem
+        for path in (ROOT / "hmr4d" / "cli").glob("*.py")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name == "main"
+    }
     assert has_main - {"main", *NOT_COMMANDS} == {command.module for command in COMMANDS}
 
 

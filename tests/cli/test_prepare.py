@@ -123,9 +123,14 @@ def test_default_places_follow_the_inputs_folder(tmp_path, monkeypatch):
 def test_humanml3d_from_amass(tmp_path, capsys, caplog):
     places = write_parts(tmp_path)
     options = {
-        "--amass": places.amass, "--humanact12": places.humanact12, "--index": places.index, "--texts": places.texts,
-        "--body-models": places.body_models, "--out": places.out, "--jobs": 1,
-    }  # fmt: skip
+        "--amass": places.amass,
+        "--humanact12": places.humanact12,
+        "--index": places.index,
+        "--texts": places.texts,
+        "--body-models": places.body_models,
+        "--out": places.out,
+        "--jobs": 1,
+    }
     command = ["humanml3d-from-amass", *(str(word) for option in options.items() for word in option)]
     assert main([*command, "--make", "new_joints"]) == 0
     told = capsys.readouterr()

@@ -37,9 +37,19 @@ from hmr4d.representation.motion2d import Motion2DCodec
 from hmr4d.utils.files import file_hash
 
 NETWORK = {
-    "num_features": 44, "text_dim": 16, "dim": 16, "ff_dim": 16, "num_layers": 1, "num_heads": 2, "dropout": 0.0,
-    "text_mode": "tokens", "cam_dim": 5, "use_views": True, "separate_root_head": True, "use_condition2d": False,
-}  # fmt: skip
+    "num_features": 44,
+    "text_dim": 16,
+    "dim": 16,
+    "ff_dim": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "dropout": 0.0,
+    "text_mode": "tokens",
+    "cam_dim": 5,
+    "use_views": True,
+    "separate_root_head": True,
+    "use_condition2d": False,
+}
 TRAINING = ClassifierTraining(epochs=1, windows=0)
 TEXT = {"name": "hash", "folder": None, "dim": 16}
 
@@ -87,10 +97,13 @@ def short_training(monkeypatch):
 def release(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     pipeline = Motion2to3Pipeline(
-        MotionDenoiser(**NETWORK), Motion2DCodec("bandai_namco_20fps"), NoiseSchedule(),
+        MotionDenoiser(**NETWORK),
+        Motion2DCodec("bandai_namco_20fps"),
+        NoiseSchedule(),
         sampling=SamplingOptions(num_inference_steps=2, step="ddim", height="clip"),
-        rig=OrbitRig(num_views=2, max_angle=90.0, azimuth=0.0), fps=20.0,
-    )  # fmt: skip
+        rig=OrbitRig(num_views=2, max_angle=90.0, azimuth=0.0),
+        fps=20.0,
+    )
     folder = tmp_path_factory.mktemp("release") / "tiny"
     METHOD.save(folder, pipeline, {"network": NETWORK, "text_encoder": TEXT}, {})
     return folder
@@ -146,9 +159,19 @@ def test_released_model_to_card_and_table(store, classifier_folder, release, tmp
     prompts = tmp_path / "mine.yaml"
     prompts.write_text("walk: [a stroll]\nbow: [a polite greeting, thank you]\n", encoding="utf-8")
     words = arguments(
-        store, classifier_folder, tmp_path / "out", "--weights", str(release), "--seeds", "2", "--limit", "3",
-        "--prompts", "captions", str(prompts),
-    )  # fmt: skip
+        store,
+        classifier_folder,
+        tmp_path / "out",
+        "--weights",
+        str(release),
+        "--seeds",
+        "2",
+        "--limit",
+        "3",
+        "--prompts",
+        "captions",
+        str(prompts),
+    )
     assert quality.main(words) == 0
     card = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))
     assert card["model"]["sha256"] == file_hash(release / "model.safetensors")
@@ -156,8 +179,9 @@ def test_released_model_to_card_and_table(store, classifier_folder, release, tmp
     assert card["sets"]["captions"]["generated"]["num_motions"] == 3
     assert set(card["sets"]["mine"]) == {"generated", "diversity"}
     assert {k: v["num_motions"] for k, v in card["sets"]["mine"]["generated"]["contents"].items()} == {
-        "bow": 2, "walk": 1,
-    }  # fmt: skip
+        "bow": 2,
+        "walk": 1,
+    }
     assert len(card["sets"]["captions"]["generated"]["all"]["jitter"]["values"]) == 2
     table = (tmp_path / "out" / "quality.md").read_text(encoding="utf-8")
     assert table == markdown(card) == capsys.readouterr().out
@@ -179,16 +203,31 @@ def test_without_a_model_only_real_motion_is_scored(store, classifier_folder, tm
     )  # one lies below the 5 % quantile
     assert card["classifier"]["few_train_clips"] == {
         c: n for c, n in sorted(train_counts(store).items()) if n < FEW_CLIPS
-    }  # fmt: skip
+    }
 
 
 def test_every_duration_has_its_own_row(store, classifier_folder, release, tmp_path, short_training):
     prompts = tmp_path / "mine.yaml"
     prompts.write_text("walk: [a stroll]\nbow: [a polite greeting]\n", encoding="utf-8")
     words = arguments(
-        store, classifier_folder, tmp_path, "--weights", str(release), "--seeds", "2", "--limit", "2",
-        "--prompts", "captions", str(prompts), "verbs", "--seconds", "own", "2", "3",
-    )  # fmt: skip
+        store,
+        classifier_folder,
+        tmp_path,
+        "--weights",
+        str(release),
+        "--seeds",
+        "2",
+        "--limit",
+        "2",
+        "--prompts",
+        "captions",
+        str(prompts),
+        "verbs",
+        "--seconds",
+        "own",
+        "2",
+        "3",
+    )
     assert quality.main(words) == 0
     card = json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))
     assert set(card["sets"]) == {f"{name}{at}" for name in ("captions", "mine") for at in ("", " at 2 s", " at 3 s")}
@@ -226,9 +265,20 @@ def test_checkpoint_of_a_run(store, classifier_folder, tmp_path, short_training,
     state = {f"pipeline.denoiser.{k}": v for k, v in pipeline.denoiser.state_dict().items()}
     torch.save({"state_dict": state, "global_step": 12}, checkpoint)
     words = arguments(
-        store, classifier_folder, tmp_path / "out", "--checkpoint", str(checkpoint), "--seeds", "1", "--limit", "2",
-        "--steps", "1", "--prompts", "captions",
-    )  # fmt: skip
+        store,
+        classifier_folder,
+        tmp_path / "out",
+        "--checkpoint",
+        str(checkpoint),
+        "--seeds",
+        "1",
+        "--limit",
+        "2",
+        "--steps",
+        "1",
+        "--prompts",
+        "captions",
+    )
     assert quality.main([*words, "--exp", "motion2to3/finetune_mv", "--set", *overrides]) == 0
     card = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))
     assert card["model"]["step"] == 12

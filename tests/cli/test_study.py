@@ -21,18 +21,31 @@ from hmr4d.nn.text import HashTextEncoder, encode_numpy
 from hmr4d.representation.hml263 import load_statistics
 
 SMALL = (
-    "network=32x2", "text=hash", "data.batch_size=2", "data.batches_per_epoch=1", "trainer.accelerator=cpu",
-    "trainer.log_every_n_steps=1", "~logger.tensorboard",
-)  # fmt: skip
+    "network=32x2",
+    "text=hash",
+    "data.batch_size=2",
+    "data.batches_per_epoch=1",
+    "trainer.accelerator=cpu",
+    "trainer.log_every_n_steps=1",
+    "~logger.tensorboard",
+)
 
 
 def words(inputs: Path, out: Path, *more: str) -> list[str]:
     """Overrides of a study of a few steps on synthetic motion."""
     return [
-        f"paths.inputs={inputs}", f"output_dir={out}", "overrides=[" + ",".join(f'"{word}"' for word in SMALL) + "]",
-        "steps.pretrain=2", "steps.finetune=2", "sampling.split=train", "sampling.max_seen=3", "sampling.steps=2",
-        "scoring.classifier.epochs=1", "scoring.evaluator=null", *more,
-    ]  # fmt: skip
+        f"paths.inputs={inputs}",
+        f"output_dir={out}",
+        "overrides=[" + ",".join(f'"{word}"' for word in SMALL) + "]",
+        "steps.pretrain=2",
+        "steps.finetune=2",
+        "sampling.split=train",
+        "sampling.max_seen=3",
+        "sampling.steps=2",
+        "scoring.classifier.epochs=1",
+        "scoring.evaluator=null",
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +60,17 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluator")
     recipe = EvaluatorRecipe(
-        name="small", min_rows=24, text="tokens", text_encoder="hash", text_dim=32, movement_hidden=8, movement_dim=8,
-        motion_hidden=8, text_hidden=8, embed_dim=4,
-    )  # fmt: skip
+        name="small",
+        min_rows=24,
+        text="tokens",
+        text_encoder="hash",
+        text_dim=32,
+        movement_hidden=8,
+        movement_dim=8,
+        motion_hidden=8,
+        text_hidden=8,
+        embed_dim=4,
+    )
     torch.manual_seed(0)
     Evaluator(recipe, load_statistics("hml263_evaluator")).save(folder)
     return folder
@@ -90,8 +111,9 @@ def test_arms_differ_in_what_they_see_and_spend_the_same() -> None:
 def test_another_holdout_and_no_mirrored_copies_of_it() -> None:
     cfg = compose_config(["holdout=[h1_mirror,h7_elderly]", "arms=[c,full]", "seeds=[7]"], root="study")
     assert excluded(held_out(cfg)) == {
-        "content": ["walk-turn-left", "wave-left-hand", "raise-up-left-hand"], "style": ["elderly", "old"],
-    }  # fmt: skip
+        "content": ["walk-turn-left", "wave-left-hand", "raise-up-left-hand"],
+        "style": ["elderly", "old"],
+    }
     runs = list(plan(cfg))
     assert [run.name for run in runs] == ["pretrain_all", "c", "full"]
     assert all(run.compose().data.train.mirror_prob == 0 for run in runs)

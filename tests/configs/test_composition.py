@@ -156,8 +156,11 @@ def test_published_settings() -> None:
     mv = compose_config(["exp=mas/video_motion2dmv_nr/mdm"])
     assert (mv.network.dim, mv.network.ff_dim, mv.network.num_layers, mv.network.num_heads) == (512, 1024, 8, 4)
     assert (mv.optimizer.lr, mv.data.batch_size, mv.trainer.gradient_clip_val, mv.trainer.max_epochs) == (
-        1e-4, 32, 0.5, 2000,
-    )  # fmt: skip
+        1e-4,
+        32,
+        0.5,
+        2000,
+    )
     assert (mv.model.freeze, mv.pipeline.training.include_padding, mv.data.pad_frames) == ("pretrained_2d", True, 300)
     assert (mv.callbacks.keep.every_n_epochs, mv.views.rig.num_views, mv.framing.box) == (50, 4, "view")
     assert (mv.pipeline.sampling.consistency, mv.pipeline.sampling.guidance_scale) == (False, 1.0)

@@ -56,10 +56,19 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words(inputs: Path, out: Path, *more: str, exp: str = "motion2to3/pretrain_2d") -> list[str]:
     """Overrides that make any training small."""
     return [
-        f"exp={exp}", "text=hash", "network=32x2", f"paths.inputs={inputs}", f"paths.outputs={out}",
-        "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1",
-        "data.batch_size=2", f"data.batches_per_epoch={STEPS_PER_EPOCH}", "data.num_workers=0", *more,
-    ]  # fmt: skip
+        f"exp={exp}",
+        "text=hash",
+        "network=32x2",
+        f"paths.inputs={inputs}",
+        f"paths.outputs={out}",
+        "trainer.accelerator=cpu",
+        "+trainer.enable_progress_bar=false",
+        "trainer.log_every_n_steps=1",
+        "data.batch_size=2",
+        f"data.batches_per_epoch={STEPS_PER_EPOCH}",
+        "data.num_workers=0",
+        *more,
+    ]
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
@@ -163,9 +172,15 @@ def test_tasks_take_the_settings_of_their_checkpoint(inputs: Path, tmp_path: Pat
     run(compose_config(words(inputs, tmp_path, "trainer.max_steps=1", "motion.max_seconds=3.0", exp=MV)))
     checkpoint = tmp_path / "bandai_namco/motion2to3_finetune_mv/checkpoints/last.ckpt"
     task = [
-        f"exp={MV}", "global/task=text2motion/new_text", f"ckpt_path={checkpoint}", f"paths.inputs={inputs}",
-        f"output_dir={tmp_path / 'out'}", "trainer.accelerator=cpu", "prompts=[walk]", "seconds=2",
-    ]  # fmt: skip
+        f"exp={MV}",
+        "global/task=text2motion/new_text",
+        f"ckpt_path={checkpoint}",
+        f"paths.inputs={inputs}",
+        f"output_dir={tmp_path / 'out'}",
+        "trainer.accelerator=cpu",
+        "prompts=[walk]",
+        "seconds=2",
+    ]
     run(compose_config(task))
     saved = OmegaConf.load(tmp_path / "out/config.yaml")
     assert (saved.network.dim, saved.text.name, saved.motion.max_seconds) == (32, "hash", 3.0)
@@ -379,9 +394,13 @@ def program(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> int:
     ],
 )
 def test_bad_input_ends_in_one_sentence(
-    more: list[str], message: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    more: list[str],
+    message: str,
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     assert program(monkeypatch, *words(inputs, tmp_path, *more)) == 2
     said = capfd.readouterr().err
@@ -410,10 +429,17 @@ def test_jobs_of_a_sweep_have_folders_of_their_own(
 def test_published_new_text_command_writes_every_motion(stage1: Path, inputs: Path, tmp_path: Path) -> None:
     prompts = [f"a person walks {n} steps" for n in range(18)]  # more than one batch
     more = [
-        "global/task=motion2dmv/single_newtext_nr", "+global/append=add_cb_dumper", f"ckpt_path={stage1}",
-        "views=single", f"prompts={prompts}", "prompts_file=null", "seconds=2", "export=[npz]",
-        "model.pipeline.args.num_inference_steps=2", "model.freeze=none",
-    ]  # fmt: skip
+        "global/task=motion2dmv/single_newtext_nr",
+        "+global/append=add_cb_dumper",
+        f"ckpt_path={stage1}",
+        "views=single",
+        f"prompts={prompts}",
+        "prompts_file=null",
+        "seconds=2",
+        "export=[npz]",
+        "model.pipeline.args.num_inference_steps=2",
+        "model.freeze=none",
+    ]
     cfg = compose_config(words(inputs, tmp_path, *more, exp="mas/video_motion2dmv_nr/mdm_test"))
     run(cfg)
     written = sorted(Path(cfg.out_dir).glob("*.npz"))

@@ -27,8 +27,10 @@ ROWS = {
 }
 RATES = {"KIT": 100.0, "Eyes_Japan_Dataset": 59.0, "BioMotionLab_NTroje": 120.0}
 GENDERS: dict[str, Any] = {
-    "KIT": np.array("male"), "Eyes_Japan_Dataset": np.array(b"male"), "BioMotionLab_NTroje": np.array("female")
-}  # fmt: skip
+    "KIT": np.array("male"),
+    "Eyes_Japan_Dataset": np.array(b"male"),
+    "BioMotionLab_NTroje": np.array("female"),
+}
 FRAMES = {"KIT": 330, "Eyes_Japan_Dataset": 220, "BioMotionLab_NTroje": 300}
 
 
@@ -40,9 +42,13 @@ def amass_arrays(subset: str) -> dict[str, Any]:
     poses[:, :3] += [np.pi / 2, 0, 0]  # stands upright in a world with z up
     transl = np.concatenate([0.3 * time, 0.1 * np.sin(time), np.full_like(time, 0.95)], 1)
     return {
-        "poses": poses, "trans": transl, "betas": rng.normal(size=16), "dmpls": np.zeros((len(time), 8)),
-        "gender": GENDERS[subset], "mocap_framerate": np.array(RATES[subset]),
-    }  # fmt: skip
+        "poses": poses,
+        "trans": transl,
+        "betas": rng.normal(size=16),
+        "dmpls": np.zeros((len(time), 8)),
+        "gender": GENDERS[subset],
+        "mocap_framerate": np.array(RATES[subset]),
+    }
 
 
 def humanact12_joints() -> np.ndarray:
@@ -90,9 +96,13 @@ def write_parts(root: Path) -> Places:
         archive.writestr("__MACOSX/humanact12/._P01G01R01F0001T0064A0101.npy", b"junk")
     write_texts(root)
     return Places(
-        amass=amass, index=write_index(root / "index.csv", ROWS), texts=root / "texts.zip", out=root / "out",
-        body_models=write_smplh(root / "body_models"), humanact12=root / "humanact12.zip",
-    )  # fmt: skip
+        amass=amass,
+        index=write_index(root / "index.csv", ROWS),
+        texts=root / "texts.zip",
+        out=root / "out",
+        body_models=write_smplh(root / "body_models"),
+        humanact12=root / "humanact12.zip",
+    )
 
 
 def write_index(path: Path, rows: Mapping[str, tuple[str, int, int]]) -> Path:

@@ -6,16 +6,29 @@ import numpy as np
 
 # A standing figure in centimetres, left at +x when it faces +z. Joints of the Bandai-Namco tree.
 _BANDAI_REST = {
-    "joint_Root": ("", (0, 0, 0)), "Hips": ("joint_Root", (0, 94, 0)), "Spine": ("Hips", (0, 16, 0)),
-    "Chest": ("Spine", (0, 9, 0)), "Neck": ("Chest", (0, 16, 0)), "Head": ("Neck", (0, 6, 0)),
-    "Shoulder_L": ("Chest", (5, 13, 0)), "UpperArm_L": ("Shoulder_L", (5, 0, 0)),
-    "LowerArm_L": ("UpperArm_L", (24, 0, 0)), "Hand_L": ("LowerArm_L", (22, 0, 0)),
-    "Shoulder_R": ("Chest", (-5, 13, 0)), "UpperArm_R": ("Shoulder_R", (-5, 0, 0)),
-    "LowerArm_R": ("UpperArm_R", (-24, 0, 0)), "Hand_R": ("LowerArm_R", (-22, 0, 0)),
-    "UpperLeg_L": ("Hips", (7, 0, 0)), "LowerLeg_L": ("UpperLeg_L", (0, -39, 0)), "Foot_L": ("LowerLeg_L", (0, -41, 0)),
-    "Toes_L": ("Foot_L", (0, -7, 10)), "UpperLeg_R": ("Hips", (-7, 0, 0)), "LowerLeg_R": ("UpperLeg_R", (0, -39, 0)),
-    "Foot_R": ("LowerLeg_R", (0, -41, 0)), "Toes_R": ("Foot_R", (0, -7, 10)),
-}  # fmt: skip
+    "joint_Root": ("", (0, 0, 0)),
+    "Hips": ("joint_Root", (0, 94, 0)),
+    "Spine": ("Hips", (0, 16, 0)),
+    "Chest": ("Spine", (0, 9, 0)),
+    "Neck": ("Chest", (0, 16, 0)),
+    "Head": ("Neck", (0, 6, 0)),
+    "Shoulder_L": ("Chest", (5, 13, 0)),
+    "UpperArm_L": ("Shoulder_L", (5, 0, 0)),
+    "LowerArm_L": ("UpperArm_L", (24, 0, 0)),
+    "Hand_L": ("LowerArm_L", (22, 0, 0)),
+    "Shoulder_R": ("Chest", (-5, 13, 0)),
+    "UpperArm_R": ("Shoulder_R", (-5, 0, 0)),
+    "LowerArm_R": ("UpperArm_R", (-24, 0, 0)),
+    "Hand_R": ("LowerArm_R", (-22, 0, 0)),
+    "UpperLeg_L": ("Hips", (7, 0, 0)),
+    "LowerLeg_L": ("UpperLeg_L", (0, -39, 0)),
+    "Foot_L": ("LowerLeg_L", (0, -41, 0)),
+    "Toes_L": ("Foot_L", (0, -7, 10)),
+    "UpperLeg_R": ("Hips", (-7, 0, 0)),
+    "LowerLeg_R": ("UpperLeg_R", (0, -39, 0)),
+    "Foot_R": ("LowerLeg_R", (0, -41, 0)),
+    "Toes_R": ("Foot_R", (0, -7, 10)),
+}
 
 
 def bandai_bvh_file(num_frames: int, *, seed: int = 0, step_cm: float = 4.0) -> bytes:

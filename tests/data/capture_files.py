@@ -81,10 +81,16 @@ def write_camera_xml(path: Path, T: np.ndarray, K4: tuple[float, ...]) -> None:
 
     fx, fy, cx, cy = K4
     K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
-    content = "\n".join([
-        '<?xml version="1.0"?>', "<opencv_storage>", node("CameraMatrix", T[:3], 3), node("Intrinsics", K, 3),
-        node("Distortion", np.array([-0.08, 0.09, 0.0, 0.0]), 4), "</opencv_storage>",
-    ])  # fmt: skip
+    content = "\n".join(
+        [
+            '<?xml version="1.0"?>',
+            "<opencv_storage>",
+            node("CameraMatrix", T[:3], 3),
+            node("Intrinsics", K, 3),
+            node("Distortion", np.array([-0.08, 0.09, 0.0, 0.0]), 4),
+            "</opencv_storage>",
+        ]
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content + "\n", encoding="utf-8")
 
@@ -106,10 +112,13 @@ def write_rich(root: Path, *, num_frames: int = 40) -> StubBody:
             write_camera_xml(xml, T, RICH_PORTRAIT_K if portrait else RICH_K)
         for frame in range(num_frames):
             parameters = {
-                "betas": np.full((1, 10), float(number), np.float32), "global_orient": np.zeros((1, 3), np.float32),
-                "body_pose": np.full((1, 63), float(frame), np.float32), "transl": np.zeros((1, 3), np.float32),
-                **{hand: np.zeros((1, 12), np.float32) for hand in CLOTH}, "expression": np.zeros((1, 10), np.float32),
-            }  # fmt: skip
+                "betas": np.full((1, 10), float(number), np.float32),
+                "global_orient": np.zeros((1, 3), np.float32),
+                "body_pose": np.full((1, 63), float(frame), np.float32),
+                "transl": np.zeros((1, 3), np.float32),
+                **{hand: np.zeros((1, 12), np.float32) for hand in CLOTH},
+                "expression": np.zeros((1, 10), np.float32),
+            }
             path = root / "bodies" / "test" / name / f"{frame:05d}" / f"{subject:03d}.pkl"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(pickle.dumps(parameters))
@@ -131,9 +140,11 @@ def write_rich(root: Path, *, num_frames: int = 40) -> StubBody:
 SETTINGS = ("setting1", "setting2")
 AIST_TILT = rigid(turn([np.radians(1.2), 0.0, np.radians(-1.6)]), np.array([0.0, 0.07, 0.0]))  # 2 degrees, 7 cm
 AIST_SEQUENCES = {
-    "gBR_sBM_cAll_d04_mBR0_ch01": "setting1", "gHO_sBM_cAll_d19_mHO0_ch02": "setting1",
-    "gJB_sBM_cAll_d07_mJB3_ch05": "setting2", "gPO_sBM_cAll_d10_mPO1_ch01": "setting2",
-}  # fmt: skip
+    "gBR_sBM_cAll_d04_mBR0_ch01": "setting1",
+    "gHO_sBM_cAll_d19_mHO0_ch02": "setting1",
+    "gJB_sBM_cAll_d07_mJB3_ch05": "setting2",
+    "gPO_sBM_cAll_d10_mPO1_ch01": "setting2",
+}
 AIST_IGNORED = "gPO_sBM_cAll_d10_mPO1_ch01"
 DISTORTION = np.array([-0.05, 0.02, 0.0005, -0.0003, 0.0])
 
@@ -161,8 +172,10 @@ def write_aistpp(root: Path, *, num_frames: int = 320, distorted: bool = True) -
         for a in np.arange(9) * 2 * np.pi / 9
     ]
     for setting in SETTINGS:
-        entries = [_camera_entry(k, T, (640, 480) if (setting, k) == ("setting2", 6) else (1920, 1080), distorted)
-                   for k, T in enumerate(cameras)]  # fmt: skip
+        entries = [
+            _camera_entry(k, T, (640, 480) if (setting, k) == ("setting2", 6) else (1920, 1080), distorted)
+            for k, T in enumerate(cameras)
+        ]
         (root / "cameras" / f"{setting}.json").write_text(json.dumps(entries))
     (root / "cameras" / "mapping.txt").write_text("".join(f"{n} {s}\n" for n, s in AIST_SEQUENCES.items()))
     (root / "splits" / "pose_test.txt").write_text("\n".join(AIST_SEQUENCES) + "\n")
@@ -188,11 +201,13 @@ def write_aistpp(root: Path, *, num_frames: int = 320, distorted: bool = True) -
 def _camera_entry(number: int, T: np.ndarray, size: tuple[int, int], distorted: bool) -> dict[str, Any]:
     rotvec = roma.rotmat_to_rotvec(torch.from_numpy(T[:3, :3])).tolist()
     return {
-        "name": f"c{number + 1:02d}", "size": list(size),
+        "name": f"c{number + 1:02d}",
+        "size": list(size),
         "matrix": [[1500.0, 0, 960.0], [0, 1510.0, 540.0], [0, 0, 1.0]],
-        "rotation": rotvec, "translation": (100 * T[:3, 3]).tolist(),
+        "rotation": rotvec,
+        "translation": (100 * T[:3, 3]).tolist(),
         "distortions": DISTORTION.tolist() if distorted else [0.0] * 5,
-    }  # fmt: skip
+    }
 
 
 def _seen(joints3d: np.ndarray, T: np.ndarray, distorted: bool) -> np.ndarray:

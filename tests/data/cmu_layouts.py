@@ -10,25 +10,40 @@ UNIT = 0.0254 / 0.45  # metres
 # Bone of an ASF file -> joint of a 31-joint BVH conversion that holds its rotation, parent, vector in file units,
 # number of angles. The thorax is as long as the upper back, the last third of the forearm half as long as the rest.
 _SIDE = {
-    "hipjoint": ("HipJoint", "root", (1.5, -1.8, 0.6), 0), "femur": ("UpLeg", "hipjoint", (0.0, -7.0, 0.0), 3),
-    "tibia": ("Leg", "femur", (0.0, -7.2, 0.0), 3), "foot": ("Foot", "tibia", (0.2, -0.5, 2.2), 3),
-    "toes": ("ToeBase", "foot", (0.0, 0.0, 1.0), 3), "clavicle": ("Shoulder", "thorax", (3.4, 1.0, 0.0), 3),
-    "humerus": ("Arm", "clavicle", (5.0, 0.0, 0.0), 3), "radius": ("ForeArm", "humerus", (3.2, 0.0, 0.0), 3),
-    "wrist": ("Hand", "radius", (1.6, 0.0, 0.0), 3), "hand": ("FingerBase", "wrist", (0.7, 0.0, 0.0), 3),
-}  # fmt: skip
+    "hipjoint": ("HipJoint", "root", (1.5, -1.8, 0.6), 0),
+    "femur": ("UpLeg", "hipjoint", (0.0, -7.0, 0.0), 3),
+    "tibia": ("Leg", "femur", (0.0, -7.2, 0.0), 3),
+    "foot": ("Foot", "tibia", (0.2, -0.5, 2.2), 3),
+    "toes": ("ToeBase", "foot", (0.0, 0.0, 1.0), 3),
+    "clavicle": ("Shoulder", "thorax", (3.4, 1.0, 0.0), 3),
+    "humerus": ("Arm", "clavicle", (5.0, 0.0, 0.0), 3),
+    "radius": ("ForeArm", "humerus", (3.2, 0.0, 0.0), 3),
+    "wrist": ("Hand", "radius", (1.6, 0.0, 0.0), 3),
+    "hand": ("FingerBase", "wrist", (0.7, 0.0, 0.0), 3),
+}
 BONES: dict[str, tuple[str, str, tuple[float, float, float], int]] = {
-    "lowerback": ("LowerBack", "root", (0.0, 2.0, -0.1), 3), "upperback": ("Spine", "lowerback", (0.0, 2.1, 0.0), 3),
-    "thorax": ("Spine1", "upperback", (0.0, 2.1, 0.0), 3), "lowerneck": ("Neck", "thorax", (0.0, 1.6, 0.1), 3),
-    "upperneck": ("Neck1", "lowerneck", (0.0, 1.6, 0.0), 3), "head": ("Head", "upperneck", (0.0, 1.6, 0.0), 3),
-}  # fmt: skip
+    "lowerback": ("LowerBack", "root", (0.0, 2.0, -0.1), 3),
+    "upperback": ("Spine", "lowerback", (0.0, 2.1, 0.0), 3),
+    "thorax": ("Spine1", "upperback", (0.0, 2.1, 0.0), 3),
+    "lowerneck": ("Neck", "thorax", (0.0, 1.6, 0.1), 3),
+    "upperneck": ("Neck1", "lowerneck", (0.0, 1.6, 0.0), 3),
+    "head": ("Head", "upperneck", (0.0, 1.6, 0.0), 3),
+}
 for _letter, _word, _sign in (("l", "Left", 1.0), ("r", "Right", -1.0)):
     for _bone, (_joint, _above, (_x, _y, _z), _dofs) in _SIDE.items():
         _name = (_letter.upper() if _joint == "HipJoint" else _word) + _joint
         _parent = _letter + _above if _above in _SIDE else _above
         BONES[_letter + _bone] = (_name, _parent, (_sign * _x, _y, _z), _dofs)
 _LOST = (
-    "LeftShoulder", "RightShoulder", "Neck", "LeftFingerBase", "RightFingerBase", "LHipJoint", "RHipJoint", "LowerBack",
-)  # fmt: skip
+    "LeftShoulder",
+    "RightShoulder",
+    "Neck",
+    "LeftFingerBase",
+    "RightFingerBase",
+    "LHipJoint",
+    "RHipJoint",
+    "LowerBack",
+)
 
 
 def motion(num_frames: int, *, seed: int = 0, fps: float = 120.0, walk: float = 0.5) -> dict[str, np.ndarray]:
@@ -98,9 +113,12 @@ def bvh31_text(values: dict[str, np.ndarray], *, fps: float = 120.0) -> str:
 
 # Joint of a Daz conversion -> parent, offset in centimetres. The head joint lies 17 degrees before the neck.
 _DAZ: dict[str, tuple[str, tuple[float, float, float]]] = {
-    "hip": ("", (0, 0, 0)), "abdomen": ("hip", (0, 20, 0)), "chest": ("abdomen", (0, 12, 0)),
-    "neck": ("chest", (0, 22, 0)), "head": ("neck", (0, 7, 7 * math.tan(math.radians(17.0)))),
-}  # fmt: skip
+    "hip": ("", (0, 0, 0)),
+    "abdomen": ("hip", (0, 20, 0)),
+    "chest": ("abdomen", (0, 12, 0)),
+    "neck": ("chest", (0, 22, 0)),
+    "head": ("neck", (0, 7, 7 * math.tan(math.radians(17.0)))),
+}
 for _letter, _sign in (("l", 1.0), ("r", -1.0)):
     _parent = "chest"
     for _bone, _x, _y in (("Collar", 3, 19), ("Shldr", 9, 0), ("ForeArm", 28, 0), ("Hand", 23, 0)):

@@ -26,15 +26,37 @@ def walk(num_frames: int = 12, num_joints: int = 17, *, seed: int = 0, left: flo
 
 # A person who stands 400 pixels tall and faces the camera: joint -> u, v; left is at the right.
 _STANDING = {
-    "nose": (0, 28), "eye": (7, 22), "eye_inner": (4, 22), "eye_outer": (10, 22), "ear": (16, 26), "mouth": (6, 36),
-    "head": (0, 2), "neck": (0, 70), "thorax": (0, 72), "shoulder": (42, 72), "elbow": (56, 135), "wrist": (62, 195),
-    "pinky": (64, 210), "index": (60, 212), "thumb": (56, 205), "hand": (62, 215), "collar": (15, 76),
-    "pelvis": (0, 200), "spine": (0, 135),
-    "spine1": (0, 175), "spine2": (0, 145), "spine3": (0, 120), "hip": (24, 202),
+    "nose": (0, 28),
+    "eye": (7, 22),
+    "eye_inner": (4, 22),
+    "eye_outer": (10, 22),
+    "ear": (16, 26),
+    "mouth": (6, 36),
+    "head": (0, 2),
+    "neck": (0, 70),
+    "thorax": (0, 72),
+    "shoulder": (42, 72),
+    "elbow": (56, 135),
+    "wrist": (62, 195),
+    "pinky": (64, 210),
+    "index": (60, 212),
+    "thumb": (56, 205),
+    "hand": (62, 215),
+    "collar": (15, 76),
+    "pelvis": (0, 200),
+    "spine": (0, 135),
+    "spine1": (0, 175),
+    "spine2": (0, 145),
+    "spine3": (0, 120),
+    "hip": (24, 202),
     "knee": (28, 295),
-    "ankle": (30, 385), "heel": (30, 396), "foot": (36, 396), "big_toe": (34, 402), "small_toe": (44, 400),
+    "ankle": (30, 385),
+    "heel": (30, 396),
+    "foot": (36, 396),
+    "big_toe": (34, 402),
+    "small_toe": (44, 400),
     "foot_index": (38, 402),
-}  # fmt: skip
+}
 
 
 def figure(names: Sequence[str], num_frames: int = 12, *, left: float = 400.0, seed: int = 0) -> NDArray[np.float64]:
@@ -74,23 +96,37 @@ def _save(path: Path, content: Any) -> Path:
 def _instance(name: str, points: NDArray[np.float64], with_id: bool = True) -> dict[str, Any]:
     low, high = points[:, :2].min(0), points[:, :2].max(0)
     instance: dict[str, Any] = {
-        "keypoints": points[:, :2].tolist(), "keypoint_scores": points[:, 2].tolist(), "bbox": [[*low, *high]],
-    }  # fmt: skip
+        "keypoints": points[:, :2].tolist(),
+        "keypoint_scores": points[:, 2].tolist(),
+        "bbox": [[*low, *high]],
+    }
     return {**instance, "track_id": int(name)} if with_id else instance
 
 
 def write_coco(folder: Path, people: People) -> Path:
-    return _save(folder / "coco.json", [
-        {"image_id": f, "category_id": 1, "keypoints": p.ravel().tolist(), "score": 0.9, "track_id": int(name)}
-        for f, name, p in _entries(people)
-    ])  # fmt: skip
+    return _save(
+        folder / "coco.json",
+        [
+            {"image_id": f, "category_id": 1, "keypoints": p.ravel().tolist(), "score": 0.9, "track_id": int(name)}
+            for f, name, p in _entries(people)
+        ],
+    )
 
 
 def write_alphapose(folder: Path, people: People) -> Path:
-    return _save(folder / "alphapose.json", [
-        {"image_id": f"{f}.jpg", "category_id": 1, "keypoints": p.ravel().tolist(), "score": 2.7, "idx": [float(name)]}
-        for f, name, p in _entries(people)
-    ])  # fmt: skip
+    return _save(
+        folder / "alphapose.json",
+        [
+            {
+                "image_id": f"{f}.jpg",
+                "category_id": 1,
+                "keypoints": p.ravel().tolist(),
+                "score": 2.7,
+                "idx": [float(name)],
+            }
+            for f, name, p in _entries(people)
+        ],
+    )
 
 
 def write_openpose(folder: Path, people: People) -> Path:

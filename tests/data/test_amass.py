@@ -21,11 +21,17 @@ def with_gender(gender: Any) -> bytes:
 @pytest.mark.parametrize(
     ("gender", "model"),
     [
-        (np.array("male"), "male"), (np.array(["male"]), "male"), (np.array("male", object), "male"),
-        (np.array("female"), "female"), (np.array("neutral"), "female"), (np.array("unknown"), "female"),
-        (np.array(b"male"), "female"), (np.array([b"male"]), "female"), (np.array(b"male", object), "female"),
+        (np.array("male"), "male"),
+        (np.array(["male"]), "male"),
+        (np.array("male", object), "male"),
+        (np.array("female"), "female"),
+        (np.array("neutral"), "female"),
+        (np.array("unknown"), "female"),
+        (np.array(b"male"), "female"),
+        (np.array([b"male"]), "female"),
+        (np.array(b"male", object), "female"),
     ],
-)  # fmt: skip
+)
 def test_gender_of_the_body_model_is_the_published_one(gender: Any, model: str) -> None:
     """Bytes count as female whatever they say, as they did when the data was made."""
     motion = read_amass(with_gender(gender))

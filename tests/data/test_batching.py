@@ -13,11 +13,18 @@ from hmr4d.data.batching import SeededBatches, collate
 
 def item(length: int, tokens: int = 3) -> dict[str, Any]:
     return {
-        "joints2d": torch.randn(4, length, 22, 2), "conf": torch.ones(length, 22),
-        "joints3d": torch.ones(length, 22, 3), "length": length, "text": f"{length} frames",
-        "caption": length, "is_perspective": False, "extra": {"a": 1},
-        "text_tokens": torch.ones(tokens, 6), "text_pooled": torch.ones(6), "cam": torch.ones(4, 5),
-    }  # fmt: skip
+        "joints2d": torch.randn(4, length, 22, 2),
+        "conf": torch.ones(length, 22),
+        "joints3d": torch.ones(length, 22, 3),
+        "length": length,
+        "text": f"{length} frames",
+        "caption": length,
+        "is_perspective": False,
+        "extra": {"a": 1},
+        "text_tokens": torch.ones(tokens, 6),
+        "text_pooled": torch.ones(6),
+        "cam": torch.ones(4, 5),
+    }
 
 
 def test_padding() -> None:

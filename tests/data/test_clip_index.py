@@ -19,14 +19,17 @@ def store(tmp_path: Path) -> MotionStore:
         {"short": 39, "least": 40, "timed": 120, "long": 200, "longer": 201, "silent": 60},
         {
             "timed": [
-                Caption("whole first"), Caption("middle", (), 1.0, 4.5), Caption("too short a part", (), 1.0, 2.0),
-                Caption("whole second"), Caption("runs to the end", (), 3.0, 99.0),
+                Caption("whole first"),
+                Caption("middle", (), 1.0, 4.5),
+                Caption("too short a part", (), 1.0, 2.0),
+                Caption("whole second"),
+                Caption("runs to the end", (), 3.0, 99.0),
             ],
             "silent": [],
         },
         splits={"long": "test"},
         labels={"least": {"content": "walk", "style": "sad"}, "timed": {"content": "run", "style": "sad"}},
-    )  # fmt: skip
+    )
 
 
 def told(store: MotionStore, split: str | None, rules: IndexRules) -> list[tuple]:
@@ -62,8 +65,9 @@ def test_long_clips_can_stay(store: MotionStore) -> None:
 
 def test_captions_by_words(store: MotionStore) -> None:
     assert [row[3] for row in told(store, "train", IndexRules(required_text=("second", "middle")))] == [
-        ["middle"], ["whole second"],
-    ]  # fmt: skip
+        ["middle"],
+        ["whole second"],
+    ]
     assert [row[0] for row in told(store, "train", IndexRules(anti_text=("whole", "middle", "end")))] == ["least"]
 
 

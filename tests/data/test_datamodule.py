@@ -21,17 +21,26 @@ from tests.data.tiny_store import write_store
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("datamodule") / "store"
     write_store(
-        out, {f"c{i}": 40 + i for i in range(12)}, splits={"c10": "test", "c11": "test"}, text_cache=True,
+        out,
+        {f"c{i}": 40 + i for i in range(12)},
+        splits={"c10": "test", "c11": "test"},
+        text_cache=True,
         labels={f"c{i}": {"content": "walk" if i < 8 else "run"} for i in range(12)},
-    )  # fmt: skip
+    )
     return out
 
 
 def views(folder: Path, split: str) -> MotionViews:
     return MotionViews(
-        str(folder), split, cameras=OrbitRig(), framing=Framing(), rules=IndexRules(), fps=20.0, mirror_prob=0.5,
+        str(folder),
+        split,
+        cameras=OrbitRig(),
+        framing=Framing(),
+        rules=IndexRules(),
+        fps=20.0,
+        mirror_prob=0.5,
         text_encoder="hash",
-    )  # fmt: skip
+    )
 
 
 def module(folder: Path, **changes: Any) -> MotionDataModule:

@@ -49,9 +49,16 @@ def test_shapes(store: MotionStore) -> None:
     item = dataset[0]
     shapes = {key: tuple(value.shape) for key, value in item.items() if isinstance(value, torch.Tensor)}
     assert shapes == {
-        "joints2d": (4, 50, 22, 2), "conf": (50, 22), "joints3d": (50, 22, 3), "T_w2c": (4, 4, 4), "K": (4, 3, 3),
-        "cam": (4, 5), "elevation_cam": (4,), "text_tokens": (8, 6), "text_pooled": (6,),
-    }  # fmt: skip
+        "joints2d": (4, 50, 22, 2),
+        "conf": (50, 22),
+        "joints3d": (50, 22, 3),
+        "T_w2c": (4, 4, 4),
+        "K": (4, 3, 3),
+        "cam": (4, 5),
+        "elevation_cam": (4,),
+        "text_tokens": (8, 6),
+        "text_pooled": (6,),
+    }
     assert (item["length"], item["text"], item["is_perspective"]) == (50, "a waves with the left hand", False)
     assert dataset.num_frames(1) == 60
 

@@ -70,8 +70,9 @@ def own_parts(parts: Places, tmp_path: Path) -> Places:
     shutil.copytree(root, tmp_path / "parts", ignore=shutil.ignore_patterns("out"))
     changed = {
         field.name: tmp_path / "parts" / value.relative_to(root)
-        for field in dataclasses.fields(parts) if (value := getattr(parts, field.name)) is not None
-    }  # fmt: skip
+        for field in dataclasses.fields(parts)
+        if (value := getattr(parts, field.name)) is not None
+    }
     return Places(**changed)
 
 
@@ -259,9 +260,15 @@ def test_everything_missing_is_named_at_once(tmp_path: Path) -> None:
         build_humanml3d(Places(*(tmp_path / n for n in ("amass", "index.csv", "texts", "models", "out"))))
     message = str(caught.value)
     assert message.startswith("5 parts are missing. Get them first.")
-    for part in ("index of the clips:", "HumanAct12: no place is given (1,191 clips)",
-                 "body model SMPL+H male and female:", "https://mano.is.tue.mpg.de", "AMASS: no folder",
-                 "https://amass.is.tue.mpg.de", "texts:"):  # fmt: skip
+    for part in (
+        "index of the clips:",
+        "HumanAct12: no place is given (1,191 clips)",
+        "body model SMPL+H male and female:",
+        "https://mano.is.tue.mpg.de",
+        "AMASS: no folder",
+        "https://amass.is.tue.mpg.de",
+        "texts:",
+    ):
         assert part in message
     assert not (tmp_path / "out").exists()
 
@@ -289,12 +296,18 @@ def test_missing_parts_of_every_kind_are_named_at_once(own_parts: Places) -> Non
         build_humanml3d(own_parts, jobs=1)
     message = str(caught.value)
     for part in (
-        "body model SMPL+H female: ", "AMASS CMU: no folder or archive CMU", "(1 clips)",
-        "AMASS KIT, 1 of 2 files: ./pose_data/KIT/3/gone_poses.npy", "EyesJapanDataset.tar.bz2 is damaged or cut short",
+        "body model SMPL+H female: ",
+        "AMASS CMU: no folder or archive CMU",
+        "(1 clips)",
+        "AMASS KIT, 1 of 2 files: ./pose_data/KIT/3/gone_poses.npy",
+        "EyesJapanDataset.tar.bz2 is damaged or cut short",
         "AMASS Eyes_Japan_Dataset: no folder or archive Eyes_Japan_Dataset or EyesJapanDataset",
-        "HumanAct12, 1 of 2 files", "P99.npy", "texts, 3 of 8 files", "000005.txt, 000006.txt, 000007.txt",
+        "HumanAct12, 1 of 2 files",
+        "P99.npy",
+        "texts, 3 of 8 files",
+        "000005.txt, 000006.txt, 000007.txt",
         "add --allow-missing",
-    ):  # fmt: skip
+    ):
         assert part in message, part
     assert "SMPL+H male" not in message
     assert not (own_parts.notes / "raw_joints").exists()
@@ -336,18 +349,23 @@ def test_bad_clips_are_listed_and_counted(own_parts: Places) -> None:
     rows = dict(ROWS)
     for number, (name, (change, cut)) in enumerate(changes.items(), start=10):
         rows[f"0000{number}"] = (f"./pose_data/KIT/3/{name}_poses.npy", *cut)
-        arrays = {} if isinstance(change, bytes) else {
-            k: v for k, v in (amass_arrays("KIT") | change).items() if v is not None
-        }  # fmt: skip
+        arrays = (
+            {}
+            if isinstance(change, bytes)
+            else {k: v for k, v in (amass_arrays("KIT") | change).items() if v is not None}
+        )
         (own_parts.amass / npz_path(rows[f"0000{number}"][0])).write_bytes(
             change if isinstance(change, bytes) else npz_bytes(arrays)
         )
     write_index(own_parts.index, rows)
     report = build_humanml3d(own_parts, jobs=1, allow_missing=True)
     assert {kind: [text[:6] for text in texts] for kind, texts in report.problems.items()} == {
-        "unreadable": ["000010"], "no frame rate": ["000011"], "not finite": ["000012"], "one frame": ["000013"],
+        "unreadable": ["000010"],
+        "no frame rate": ["000011"],
+        "not finite": ["000012"],
+        "one frame": ["000013"],
         "no frames left": ["000014"],
-    }  # fmt: skip
+    }
     assert report.num_problems == 5 and report.num_clips == 6
     table = load_arrays_pickle(own_parts.out / "joints3d.pth")
     assert len(table["000013.npy"]["joints3d"]) == 1  # too short for features, not for joints
@@ -406,8 +424,13 @@ def test_a_stopped_run_goes_on(own_parts: Places, monkeypatch: pytest.MonkeyPatc
     raw = own_parts.notes / "raw_joints"
     done = {path.name: path.stat().st_mtime_ns for path in raw.iterdir()}
     assert done and not (own_parts.out / "joints3d.pth").exists()
-    leftovers = [raw / ".000003.abc.npy", *(own_parts.out / name for name in (
-        "new_joints/.000003.abc.npy", ".joints3d.abc.pth", ".train.abc.txt", "texts/.000000.abc.txt"))]  # fmt: skip
+    leftovers = [
+        raw / ".000003.abc.npy",
+        *(
+            own_parts.out / name
+            for name in ("new_joints/.000003.abc.npy", ".joints3d.abc.pth", ".train.abc.txt", "texts/.000000.abc.txt")
+        ),
+    ]
     for leftover in leftovers:  # what a killed writer leaves
         leftover.parent.mkdir(exist_ok=True)
         leftover.write_bytes(b"half")

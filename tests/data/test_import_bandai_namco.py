@@ -159,8 +159,11 @@ def test_no_archive_and_no_clip(tmp_path):
 
 def test_names_and_splits():
     assert parse_clip_name("dataset-1_walk-turn-left_not-confident_012") == (
-        "dataset-1", "walk-turn-left", "not-confident", "012",
-    )  # fmt: skip
+        "dataset-1",
+        "walk-turn-left",
+        "not-confident",
+        "012",
+    )
     assert parse_clip_name("dataset-3_walk_sad_001") is None
     assert parse_clip_name("walk") is None
     splits = published_splits()

@@ -37,11 +37,15 @@ salsa/01,bvh,60,110,stroll
 def contents():
     """Path -> bytes of a small data set."""
     return {
-        "cmu/05/05.asf": asf_text(), "cmu/05/05_01.amc": amc_text(motion(240, seed=1)),
-        "cmu/05/05_02.amc": amc_text(motion(240, seed=2)), "cmu/05/05_09.amc": amc_text(motion(240, seed=3)),
-        "cmu/06/06_01.bvh": bvh31_text(motion(240, seed=4)), "cmu/salsa/01.bvh": daz_text(100),
-        "cmu/index.csv": INDEX, "cmu/NOTICE.md": "free",
-    }  # fmt: skip
+        "cmu/05/05.asf": asf_text(),
+        "cmu/05/05_01.amc": amc_text(motion(240, seed=1)),
+        "cmu/05/05_02.amc": amc_text(motion(240, seed=2)),
+        "cmu/05/05_09.amc": amc_text(motion(240, seed=3)),
+        "cmu/06/06_01.bvh": bvh31_text(motion(240, seed=4)),
+        "cmu/salsa/01.bvh": daz_text(100),
+        "cmu/index.csv": INDEX,
+        "cmu/NOTICE.md": "free",
+    }
 
 
 def write_folder(folder, files):
@@ -130,10 +134,13 @@ def test_faults_are_mended_and_noted_or_left_out_with_the_reason(tmp_path, capti
     glitch["lradius"][100:104, 1] += 90.0
     giant = asf_text().replace("length 0.45", "length 0.2")
     files = {k: v for k, v in contents().items() if k.startswith("cmu/05/05.")} | {
-        "cmu/05/05_01.amc": amc_text(motion(240)), "cmu/05/05_04.amc": amc_text(values),
-        "cmu/05/05_05.amc": amc_text(glitch), "cmu/05/05_06.amc": amc_text(motion(240))[:-30],
-        "cmu/07/07.asf": giant, "cmu/07/07_01.amc": amc_text(motion(60)),
-    }  # fmt: skip
+        "cmu/05/05_01.amc": amc_text(motion(240)),
+        "cmu/05/05_04.amc": amc_text(values),
+        "cmu/05/05_05.amc": amc_text(glitch),
+        "cmu/05/05_06.amc": amc_text(motion(240))[:-30],
+        "cmu/07/07.asf": giant,
+        "cmu/07/07_01.amc": amc_text(motion(60)),
+    }
     with caplog.at_level(logging.INFO):
         summary = import_cmu(write_folder(tmp_path / "raw", files), tmp_path / "out", captions=captions, jobs=1)
     assert "pelvis jumps" in summary.dropped["05_04"]

@@ -21,13 +21,18 @@ from hmr4d.engine.run import run
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.motion.procedural import synthetic_joints
 
-CAPTIONS = ("file,caption\none,a person walks\ntwo,somebody waves\nthree,a man sits down\n"
-            "four,she turns left\nfive,he bows\n")  # fmt: skip
+CAPTIONS = (
+    "file,caption\none,a person walks\ntwo,somebody waves\nthree,a man sits down\nfour,she turns left\nfive,he bows\n"
+)
 NAMES = ("one", "two", "three", "four", "five")
 SMALL = [
-    "text=hash", "network=32x2", "trainer.accelerator=cpu", "data.batch_size=2", "data.batches_per_epoch=2",
+    "text=hash",
+    "network=32x2",
+    "trainer.accelerator=cpu",
+    "data.batch_size=2",
+    "data.batches_per_epoch=2",
     "data.num_workers=0",
-]  # fmt: skip
+]
 
 
 def test_bvh_files_become_a_model_and_its_score(bandai_bvh: Callable[..., bytes], tmp_path: Path) -> None:

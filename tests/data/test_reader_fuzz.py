@@ -40,16 +40,25 @@ def _json_seeds() -> tuple[Any, ...]:
             if not name.startswith(("np", "openpose")):
                 seeds.append(json.loads(write(Path(folder), {"3": body, "1": body + 100}).read_text()))
     points = [[{"x": u, "y": v, "z": 0.1, "visibility": c} for u, v, c in p] for p in face.tolist()]
-    named = [{"frame": f, "joints": {n: {"x": u, "y": v, "confidence": c} for n, (u, v, c) in
-                                     zip(COCO17.joint_names, p, strict=True)}}
-             for f, p in enumerate(body.tolist())]  # fmt: skip
+    named = [
+        {
+            "frame": f,
+            "joints": {
+                n: {"x": u, "y": v, "confidence": c} for n, (u, v, c) in zip(COCO17.joint_names, p, strict=True)
+            },
+        }
+        for f, p in enumerate(body.tolist())
+    ]
     u, v, c = np.moveaxis(body, -1, 0).tolist()
-    objects = [[{"box": {"x1": 1.0}, "track_id": 1, "keypoints": {"x": u[f], "y": v[f], "visible": c[f]}}]
-               for f in range(4)]  # fmt: skip
+    objects = [
+        [{"box": {"x1": 1.0}, "track_id": 1, "keypoints": {"x": u[f], "y": v[f], "visible": c[f]}}] for f in range(4)
+    ]
     flat = [{"image_name": f"a_{f}.jpg", "id": 5, "keypoints": p.tolist()} for f, p in enumerate(body)]
-    coco = {"images": [{"id": 9 * f, "file_name": f"v_{f}.jpg"} for f in range(4)],
-            "annotations": [{"image_id": 9 * f, "keypoints": p.ravel().tolist()} for f, p in enumerate(body)],
-            "categories": [{"keypoints": list(COCO17.joint_names)}]}  # fmt: skip
+    coco = {
+        "images": [{"id": 9 * f, "file_name": f"v_{f}.jpg"} for f in range(4)],
+        "annotations": [{"image_id": 9 * f, "keypoints": p.ravel().tolist()} for f, p in enumerate(body)],
+        "categories": [{"keypoints": list(COCO17.joint_names)}],
+    }
     timed = [{"timestamp": 0.04 * f, "pose_landmarks": [p]} for f, p in enumerate(points)]
     texts = [json.dumps(o) for o in objects]
     by_number = {str(f): p for f, p in enumerate(points)}
@@ -84,14 +93,33 @@ def _folder(folder: Path, rng: np.random.Generator) -> Path:
 
 def _array_file(folder: Path, rng: np.random.Generator) -> Path:
     points = figure(COCO17.joint_names, 4)
-    arrays: dict[str, Any] = {"keypoints": points[..., :2], "scores": points[..., 2], "fps": 25.0,
-                              "frame_ids": np.arange(4), "skeleton": "coco17", "person": "3"}  # fmt: skip
+    arrays: dict[str, Any] = {
+        "keypoints": points[..., :2],
+        "scores": points[..., 2],
+        "fps": 25.0,
+        "frame_ids": np.arange(4),
+        "skeleton": "coco17",
+        "person": "3",
+    }
     for _ in range(int(rng.integers(0, 4))):
         key = list(arrays)[int(rng.integers(len(arrays)))]
-        odd = (np.zeros(0), np.full((4, 17, 2), np.nan), np.array(["a\x1b"]), np.zeros((2, 3, 4, 5, 6)),
-               points[..., :1], np.full((4, 17), 1e300), np.array(-3.5), np.array([[1j]]), np.array(True), 
-               points[:, :, None], points.ravel(), np.full(4, 2**62), points.astype(np.int8), 
-               np.zeros((4, 1, 17, 2)), np.full((4, 99), np.inf))  # fmt: skip
+        odd = (
+            np.zeros(0),
+            np.full((4, 17, 2), np.nan),
+            np.array(["a\x1b"]),
+            np.zeros((2, 3, 4, 5, 6)),
+            points[..., :1],
+            np.full((4, 17), 1e300),
+            np.array(-3.5),
+            np.array([[1j]]),
+            np.array(True),
+            points[:, :, None],
+            points.ravel(),
+            np.full(4, 2**62),
+            points.astype(np.int8),
+            np.zeros((4, 1, 17, 2)),
+            np.full((4, 99), np.inf),
+        )
         arrays[key] = odd[int(rng.integers(len(odd)))]
     if rng.random() < 0.2:
         del arrays["keypoints"]
@@ -105,8 +133,11 @@ def _array_file(folder: Path, rng: np.random.Generator) -> Path:
 
 def _table_file(folder: Path, rng: np.random.Generator) -> Path:
     names = COCO17.joint_names
-    rows = [["scorer", *["s"] * 51], ["bodyparts", *(n for n in names for _ in range(3))],
-            ["coords", *["x", "y", "likelihood"] * 17]]  # fmt: skip
+    rows = [
+        ["scorer", *["s"] * 51],
+        ["bodyparts", *(n for n in names for _ in range(3))],
+        ["coords", *["x", "y", "likelihood"] * 17],
+    ]
     rows += [[str(f), *(str(x) for x in p.ravel())] for f, p in enumerate(figure(names, 4))]
     content = mutated(rows, rng)
     content = content if isinstance(content, list) else [content]
@@ -141,16 +172,31 @@ fisheye = false
 COLMAP = "# Camera list\n1 OPENCV 1280 720 1000 1000 640 360 0.1 0 0 0\n2 SIMPLE_RADIAL 1280 720 1000 640 360 0.1\n"
 _POSE = {"pitch_deg": 8.0, "roll_deg": 0.5, "height_m": 1.6}
 CAMERA_SEEDS: tuple[Any, ...] = (
-    {"size": [1280, 720], "K": {"fx": 1000, "fy": 1000, "cx": 640, "cy": 360}, "pose": _POSE,
-     "distortion": [0.1, 0, 0, 0, 0]},
-    {"size": [1280, 720], "fov_deg": 65.0, "extrinsic": {"R": [[1, 0, 0], [0, 0, -1], [0, 1, 0]], "t": [0, 1.5, 0]},
-     "ground": {"normal": [0, 0, 1], "d": 0}},
-    {"size": [1280, 720], "vfov_deg": 40.0, "pose": _POSE}, {"intrinsics": "lens.yml", "pose": _POSE},
-    {"intrinsics": {"file": "lens.toml", "camera": "cam01"}, "pose": _POSE}, {"intrinsics": "lens.txt", "pose": _POSE},
-    {"image_width": 1280, "image_height": 720, "camera_name": "c", "distortion_model": "plumb_bob",
-     "camera_matrix": {"rows": 3, "cols": 3, "data": [1000, 0, 640, 0, 1000, 360, 0, 0, 1]},
-     "distortion_coefficients": {"rows": 1, "cols": 5, "data": [0.1, 0, 0, 0, 0]}},
-)  # fmt: skip
+    {
+        "size": [1280, 720],
+        "K": {"fx": 1000, "fy": 1000, "cx": 640, "cy": 360},
+        "pose": _POSE,
+        "distortion": [0.1, 0, 0, 0, 0],
+    },
+    {
+        "size": [1280, 720],
+        "fov_deg": 65.0,
+        "extrinsic": {"R": [[1, 0, 0], [0, 0, -1], [0, 1, 0]], "t": [0, 1.5, 0]},
+        "ground": {"normal": [0, 0, 1], "d": 0},
+    },
+    {"size": [1280, 720], "vfov_deg": 40.0, "pose": _POSE},
+    {"intrinsics": "lens.yml", "pose": _POSE},
+    {"intrinsics": {"file": "lens.toml", "camera": "cam01"}, "pose": _POSE},
+    {"intrinsics": "lens.txt", "pose": _POSE},
+    {
+        "image_width": 1280,
+        "image_height": 720,
+        "camera_name": "c",
+        "distortion_model": "plumb_bob",
+        "camera_matrix": {"rows": 3, "cols": 3, "data": [1000, 0, 640, 0, 1000, 360, 0, 0, 1]},
+        "distortion_coefficients": {"rows": 1, "cols": 5, "data": [0.1, 0, 0, 0, 0]},
+    },
+)
 
 
 def _camera_file(folder: Path, rng: np.random.Generator) -> Path:
@@ -179,10 +225,12 @@ def _read_camera(path: Path) -> None:
 
 
 READERS: dict[str, tuple[Maker, Callable[[Path], None]]] = {
-    "json": (_json_file, _read_keypoints), "folder": (_folder, _read_keypoints),
-    "arrays": (_array_file, _read_keypoints), "table": (_table_file, _read_keypoints),
+    "json": (_json_file, _read_keypoints),
+    "folder": (_folder, _read_keypoints),
+    "arrays": (_array_file, _read_keypoints),
+    "table": (_table_file, _read_keypoints),
     "camera": (_camera_file, _read_camera),
-}  # fmt: skip
+}
 
 
 def tried(kind: str, count: int, seed: int, folder: Path) -> tuple[Counter[str], float]:

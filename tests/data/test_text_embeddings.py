@@ -57,7 +57,13 @@ def test_builder_of_another_encoder_is_refused(store):
 
 def test_training_data_makes_its_embeddings(store):
     views = MotionViews(
-        store, "train", cameras=SingleCamera(), framing=Framing(), rules=IndexRules(min_seconds=1.0), fps=20.0,
-        text_encoder="hash", text_builder=lambda: HashTextEncoder(6),
-    )  # fmt: skip
+        store,
+        "train",
+        cameras=SingleCamera(),
+        framing=Framing(),
+        rules=IndexRules(min_seconds=1.0),
+        fps=20.0,
+        text_encoder="hash",
+        text_builder=lambda: HashTextEncoder(6),
+    )
     assert views[0]["text_pooled"].shape == (6,)

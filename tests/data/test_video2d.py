@@ -162,9 +162,13 @@ def test_video_and_projected_motion_share_batches(tmp_path: Path, one_clip: list
 
     def projected() -> MotionViews:
         return MotionViews(
-            str(tmp_path / "store"), "train", cameras=SingleCamera(), framing=Framing(), rules=IndexRules(),
+            str(tmp_path / "store"),
+            "train",
+            cameras=SingleCamera(),
+            framing=Framing(),
+            rules=IndexRules(),
             text_encoder="hash",
-        )  # fmt: skip
+        )
 
     def video() -> VideoMotion2D:
         return VideoMotion2D(*one_clip, text_encoder=HashTextEncoder)

@@ -108,18 +108,28 @@ def test_lengths_in_batches_do_not_tell_the_content(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", clips, labels=labels)
     windows = FreeWindows(1.5, 9.0)
     dataset = MotionViews(
-        store, "train", cameras=OrbitRig(), framing=Framing(), rules=IndexRules(1.0, 9.0, keep_long=True), fps=FPS,
+        store,
+        "train",
+        cameras=OrbitRig(),
+        framing=Framing(),
+        rules=IndexRules(1.0, 9.0, keep_long=True),
+        fps=FPS,
         windows=windows,
-    )  # fmt: skip
+    )
     batches = SeededBatches(
-        np.array([dataset.num_frames(i) for i in range(len(dataset))]), batch_size=16, batches_per_epoch=48, bucket=16,
+        np.array([dataset.num_frames(i) for i in range(len(dataset))]),
+        batch_size=16,
+        batches_per_epoch=48,
+        bucket=16,
         drawn_length=dataset.num_frames,
-    )  # fmt: skip
+    )
     drawn = [(dataset.num_frames(i, seed), i >= 20) for batch in batches for i, seed in batch]
     best = max(abs(np.mean([(n > bound) == is_long for n, is_long in drawn]) - 0.5) for bound in range(30, 180, 5))
     assert best < 0.06
-    padded = [1 - np.mean([dataset.num_frames(i, s) for i, s in b]) / max(dataset.num_frames(i, s) for i, s in b)
-              for b in batches]  # fmt: skip
+    padded = [
+        1 - np.mean([dataset.num_frames(i, s) for i, s in b]) / max(dataset.num_frames(i, s) for i, s in b)
+        for b in batches
+    ]
     assert np.mean(padded) < 0.10
     batch = collate([dataset[pair] for pair in next(iter(batches))])
     assert batch["joints3d"].shape[1] == int(batch["lengths"].max())
@@ -130,9 +140,15 @@ def test_item_with_window_depends_on_index_and_seed_alone(tmp_path: Path) -> Non
 
     def build() -> MotionViews:
         return MotionViews(
-            store, "train", cameras=OrbitRig(), framing=Framing(), rules=IndexRules(1.0, 9.0, keep_long=True), fps=FPS,
-            windows=FreeWindows(), mirror_prob=0.5,
-        )  # fmt: skip
+            store,
+            "train",
+            cameras=OrbitRig(),
+            framing=Framing(),
+            rules=IndexRules(1.0, 9.0, keep_long=True),
+            fps=FPS,
+            windows=FreeWindows(),
+            mirror_prob=0.5,
+        )
 
     first, second = build(), build()
     pairs = [(0, 11), (1, 12), (0, 13)]
@@ -141,9 +157,13 @@ def test_item_with_window_depends_on_index_and_seed_alone(tmp_path: Path) -> Non
     assert all(torch.equal(a, b) for a, b in zip(forward, backward, strict=True))
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"min_seconds": 3.0, "max_seconds": 2.0}, "0 < min <= max"), ({"tempo": 0.5}, "tempo is 0.5"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_seconds": 3.0, "max_seconds": 2.0}, "0 < min <= max"),
+        ({"tempo": 0.5}, "tempo is 0.5"),
+    ],
+)
 def test_impossible_settings_are_refused(settings: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FreeWindows(**settings)

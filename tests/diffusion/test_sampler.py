@@ -90,11 +90,13 @@ def test_known_data_is_reached_from_anywhere(schedule: NoiseSchedule, name: str)
 def test_same_noise_same_sample(schedule: NoiseSchedule) -> None:
     runs = [
         sample(
-            steps=schedule.steps(50), noise=SeededNoise(6, seed=seed), predict=ideal_prediction(schedule),
+            steps=schedule.steps(50),
+            noise=SeededNoise(6, seed=seed),
+            predict=ideal_prediction(schedule),
             step=schedule.posterior_step,
         )
         for seed in (3, 3, 4)
-    ]  # fmt: skip
+    ]
     assert torch.equal(runs[0], runs[1])
     assert not torch.allclose(runs[0], runs[2])
 
@@ -117,8 +119,13 @@ def test_order_of_calls(schedule: NoiseSchedule) -> None:
     noise = SeededNoise(3)
     got = sample(steps=[(9, 4), (4, -1)], noise=noise, predict=predict, step=step, correct=correct)
     assert seen == [
-        ("predict", 9), ("correct", 9, False), ("step", 9, 4), ("predict", 4), ("correct", 4, True), ("step", 4, -1),
-    ]  # fmt: skip
+        ("predict", 9),
+        ("correct", 9, False),
+        ("step", 9, 4),
+        ("predict", 4),
+        ("correct", 4, True),
+        ("step", 4, -1),
+    ]
     assert noise.calls == 3, "once for the start and once a step"
     start = SeededNoise(3)()
     assert torch.allclose(got, start + 2), "the result is the corrected prediction of the last step"

@@ -23,10 +23,18 @@ def test_classes_of_known_packages_pass(target):
 @pytest.mark.parametrize(
     "target",
     [
-        "os.system", "builtins.eval", "torchx.Thing", "hmr4d", "torch.hub.load", "hmr4d.utils.files.write_text",
-        "hmr4d.cli.console.os.system", "hmr4d.engine.run.instantiate", "hmr4d.engine.run.Path", "hmr4d.nowhere.Thing",
+        "os.system",
+        "builtins.eval",
+        "torchx.Thing",
+        "hmr4d",
+        "torch.hub.load",
+        "hmr4d.utils.files.write_text",
+        "hmr4d.cli.console.os.system",
+        "hmr4d.engine.run.instantiate",
+        "hmr4d.engine.run.Path",
+        "hmr4d.nowhere.Thing",
     ],
-)  # fmt: skip
+)
 def test_everything_else_is_refused(target):
     cfg = OmegaConf.create({"name": target, "parts": [{"deep": {"_target_": "${name}"}}]})
     with pytest.raises(ValueError, match=f"asks for {target};"):

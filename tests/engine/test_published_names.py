@@ -56,9 +56,12 @@ def test_visited_steps_follow_the_schedule_unless_given() -> None:
 
 def test_all_names_without_counterpart_are_listed_with_their_reason() -> None:
     words = [
-        "seed=1", "data.dataset_opts.root=x", "model.pipeline.args.endecoder_opt.a=1",
-        "data=motion2dmv_test/newtext_2dmv_nr", "model.pipeline.args.is_hastext=False",
-    ]  # fmt: skip
+        "seed=1",
+        "data.dataset_opts.root=x",
+        "model.pipeline.args.endecoder_opt.a=1",
+        "data=motion2dmv_test/newtext_2dmv_nr",
+        "model.pipeline.args.is_hastext=False",
+    ]
     with pytest.raises(PublishedNameError) as caught:
         translate_overrides(words)
     message = str(caught.value)
@@ -81,8 +84,13 @@ def test_every_translated_key_exists() -> None:
     assert compose_config([MV, "global/task=motion2dmv/single_test2dmv_nr", *scored]).score_only == 1
     assert len(accepted) > 40
     assert set(refused) == {
-        "root", "noise2d_scale", "num_visualize", "rng_type", "exp_name_base", "exp_name_var",
-    }  # fmt: skip
+        "root",
+        "noise2d_scale",
+        "num_visualize",
+        "rng_type",
+        "exp_name_base",
+        "exp_name_var",
+    }
 
 
 def test_refused_groups_do_not_exist_as_files() -> None:

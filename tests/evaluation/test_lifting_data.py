@@ -22,8 +22,15 @@ from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.utils.randomness import ItemRandom
 from tests.data.capture_files import write_aistpp
 
-QUIET: dict[str, Any] = {"noise": 0.0, "limb_prob": 0.0, "dropout_prob": 0.0, "swap_prob": 0.0, "outlier_prob": 0.0,
-         "outlier_size": 0.0, "hide_outside": False}  # fmt: skip
+QUIET: dict[str, Any] = {
+    "noise": 0.0,
+    "limb_prob": 0.0,
+    "dropout_prob": 0.0,
+    "swap_prob": 0.0,
+    "outlier_prob": 0.0,
+    "outlier_size": 0.0,
+    "hide_outside": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +46,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def lifts(store: Path, **options: Any) -> ScoredLifts:
     views = LiftingViews(
-        str(store), "test", rigs=SurroundingRigs(), codec=BboxPose2DCodec(SMPL22), fps=20.0, min_frames=30, grid=8,
+        str(store),
+        "test",
+        rigs=SurroundingRigs(),
+        codec=BboxPose2DCodec(SMPL22),
+        fps=20.0,
+        min_frames=30,
+        grid=8,
         seed=options.get("set_seed", 0),
-    )  # fmt: skip
+    )
     return ScoredLifts(partial(StoreClips, views), **options)
 
 

@@ -73,18 +73,36 @@ def test_feet_that_are_not_known_do_not_stand() -> None:
 def card() -> LiftingCard:
     rows = {GROUND_TRUTH: {"foot_sliding": Value(1.0, None, 1)}, "model": {"abs_mpjpe": Value(152.49, 3.06, 51)}}
     return LiftingCard(
-        rows=rows, other_rows=rows, average="frames", set_name="rich/test", set_size=191, num_sequences=51,
-        num_frames=9000, num_views=4, fps=30.0, joints="22 of 'smpl22'", facts={"2D": "true"},
-        weights={"model": "last.ckpt, sha256 ab"}, seed=1, protocol="RICH", command="python x", date="2026-11-21",
-    )  # fmt: skip
+        rows=rows,
+        other_rows=rows,
+        average="frames",
+        set_name="rich/test",
+        set_size=191,
+        num_sequences=51,
+        num_frames=9000,
+        num_views=4,
+        fps=30.0,
+        joints="22 of 'smpl22'",
+        facts={"2D": "true"},
+        weights={"model": "last.ckpt, sha256 ab"},
+        seed=1,
+        protocol="RICH",
+        command="python x",
+        date="2026-11-21",
+    )
 
 
 def test_a_lifting_card_reads_back_equal_and_says_everything(tmp_path: Path) -> None:
     path = card().write(tmp_path)
     assert LiftingCard.read(path) == card()
     text = path.with_suffix(".md").read_text("utf-8")
-    for fact in ("152.5 ± 3.1", "191 clips of 51 sequences, 9000 frames at 30 per second; rigs of 4 cameras",
-                 "model by: last.ckpt, sha256 ab", "2D: true", "`python x`"):  # fmt: skip
+    for fact in (
+        "152.5 ± 3.1",
+        "191 clips of 51 sequences, 9000 frames at 30 per second; rigs of 4 cameras",
+        "model by: last.ckpt, sha256 ab",
+        "2D: true",
+        "`python x`",
+    ):
         assert fact in text
     assert text.index("Mean over all frames") < text.index("Mean over clips")
     other = replace(card(), average="clips").table()

@@ -41,10 +41,19 @@ def evaluator() -> Evaluator:
 def small_evaluator(**changes: object) -> Evaluator:
     torch.manual_seed(0)
     settings = {
-        "name": "small", "variant": "corrected_hips", "min_rows": 24, "text": "tokens", "text_encoder": "hash",
-        "text_dim": 32, "movement_hidden": 16, "movement_dim": 16, "motion_hidden": 16, "text_hidden": 16,
-        "embed_dim": 8, **changes,
-    }  # fmt: skip
+        "name": "small",
+        "variant": "corrected_hips",
+        "min_rows": 24,
+        "text": "tokens",
+        "text_encoder": "hash",
+        "text_dim": 32,
+        "movement_hidden": 16,
+        "movement_dim": 16,
+        "motion_hidden": 16,
+        "text_hidden": 16,
+        "embed_dim": 8,
+        **changes,
+    }
     recipe = EvaluatorRecipe(**settings)  # type: ignore[arg-type]
     statistics = replace(load_statistics("hml263_evaluator"), variant=recipe.variant, fps=recipe.fps)
     return Evaluator(recipe, statistics)

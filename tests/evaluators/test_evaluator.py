@@ -31,9 +31,18 @@ from hmr4d.nn.text import HashTextEncoder, encode_numpy
 from hmr4d.representation.hml263 import NUM_FEATURES, Hml263Statistics, load_statistics
 
 RECIPE = EvaluatorRecipe(
-    name="tiny", variant="corrected_hips", min_rows=24, text="tokens", text_encoder="hash", text_dim=32,
-    movement_hidden=16, movement_dim=16, motion_hidden=16, text_hidden=16, embed_dim=8,
-)  # fmt: skip
+    name="tiny",
+    variant="corrected_hips",
+    min_rows=24,
+    text="tokens",
+    text_encoder="hash",
+    text_dim=32,
+    movement_hidden=16,
+    movement_dim=16,
+    motion_hidden=16,
+    text_hidden=16,
+    embed_dim=8,
+)
 
 
 def statistics(**changes: object) -> Hml263Statistics:
@@ -284,8 +293,10 @@ class TestPublishedFile:
             load_published_evaluator(self.write(tmp_path, content), None)
 
     def test_other_shapes_and_names(self, tmp_path: Path) -> None:
-        nets = {name: {"out_net.bias": torch.zeros(3), "more": torch.zeros(1)} for name in
-                ("movement_encoder", "motion_encoder", "text_encoder")}  # fmt: skip
+        nets = {
+            name: {"out_net.bias": torch.zeros(3), "more": torch.zeros(1)}
+            for name in ("movement_encoder", "motion_encoder", "text_encoder")
+        }
         with pytest.raises(ValueError, match=r"'movement_encoder' of .* does not fit this network: missing conv1"):
             load_published_evaluator(self.write(tmp_path, nets), None)
 

@@ -35,9 +35,18 @@ from hmr4d.utils.randomness import ItemRandom
 from tests.data.tiny_store import write_store
 
 RECIPE = EvaluatorRecipe(
-    name="tiny", variant="corrected_hips", min_rows=24, text="tokens", text_encoder="hash", text_dim=32,
-    movement_hidden=16, movement_dim=16, motion_hidden=16, text_hidden=16, embed_dim=8,
-)  # fmt: skip
+    name="tiny",
+    variant="corrected_hips",
+    min_rows=24,
+    text="tokens",
+    text_encoder="hash",
+    text_dim=32,
+    movement_hidden=16,
+    movement_dim=16,
+    motion_hidden=16,
+    text_hidden=16,
+    embed_dim=8,
+)
 FITTING = FittingOptions(partial(torch.optim.Adam, lr=1e-3), feature_bias=5.0)
 RULES = IndexRules(min_seconds=1.2, max_seconds=9.8, keep_long=True)
 
@@ -63,9 +72,15 @@ def matching(freeze: str = "movement") -> MatchingTraining:
 
 def fit(module: pl.LightningModule, data: pl.LightningDataModule, folder: Path, steps: int = 2) -> Path:
     trainer = pl.Trainer(
-        max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, gradient_clip_val=0.5, limit_val_batches=0,
-    )  # fmt: skip
+        max_steps=steps,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        gradient_clip_val=0.5,
+        limit_val_batches=0,
+    )
     trainer.fit(module, datamodule=data)
     trainer.save_checkpoint(folder / "last.ckpt")
     return folder / "last.ckpt"
@@ -166,8 +181,14 @@ def test_matching_starts_from_the_autoencoder_and_is_released(
     state, recipe = read_training(checkpoint)
     first, _ = read_training(decomposition)
     assert recipe == asdict(RECIPE) and torch.equal(state["std"], first["std"])
-    about = {"data": "synthetic", "licence": "none", "losses": {"train/loss_epoch": 1.0}, "hardware": "a machine",
-             "torch": torch.__version__, "commands": ["python tools/train.py"]}  # fmt: skip
+    about = {
+        "data": "synthetic",
+        "licence": "none",
+        "losses": {"train/loss_epoch": 1.0},
+        "hardware": "a machine",
+        "torch": torch.__version__,
+        "commands": ["python tools/train.py"],
+    }
     release_evaluator(checkpoint, tmp_path / "evaluator-tiny", about, "notice")
     loaded = Evaluator.load(tmp_path / "evaluator-tiny")
     assert loaded.weights_hash == trained_evaluator(checkpoint, name="x", source="").weights_hash

@@ -66,9 +66,12 @@ def test_what_is_left_out_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixt
     write_clip(tmp_path, "parts", 100, *["part#a/DET#1.0#4.0"] * 24)
     clips = read(tmp_path, "short", "long", "kept", "bad", "absent", "parts")
     assert clips.dropped == {
-        "short": "too short", "long": "too long", "bad": "cannot be read", "absent": "cannot be read",
+        "short": "too short",
+        "long": "too long",
+        "bad": "cannot be read",
+        "absent": "cannot be read",
         "parts": "cannot be read",
-    }  # fmt: skip
+    }
     assert [e.name for e in clips.entries if e.num_rows == 199] == ["kept"]
     for words in ("'bad' cannot be read", "'absent' cannot be read", "more than 23 captions of parts"):
         assert words in caplog.text

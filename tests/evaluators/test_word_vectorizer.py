@@ -26,9 +26,22 @@ def write_glove(folder: Path, **changes: Any) -> Path:
 def test_classes() -> None:
     index = word_classes().index
     assert list(index) == [
-        "VERB", "NOUN", "DET", "ADP", "NUM", "AUX", "PRON", "ADJ", "ADV",
-        "Loc_VIP", "Body_VIP", "Obj_VIP", "Act_VIP", "Desc_VIP", "OTHER",
-    ]  # fmt: skip
+        "VERB",
+        "NOUN",
+        "DET",
+        "ADP",
+        "NUM",
+        "AUX",
+        "PRON",
+        "ADJ",
+        "ADV",
+        "Loc_VIP",
+        "Body_VIP",
+        "Obj_VIP",
+        "Act_VIP",
+        "Desc_VIP",
+        "OTHER",
+    ]
     assert {word_classes().lists[word] for word in ("left", "thigh", "car", "climb", "sadly")} == set(list(index)[9:14])
 
 
@@ -37,8 +50,12 @@ def test_lookup(tmp_path: Path) -> None:
     found = {token: vectorizer.lookup(token) for token in ("walk/NOUN", "left/ADJ", "a/DET", "a/XYZ", "stair/NOUN")}
     index = word_classes().index
     assert {token: int(vector[0]) for token, (vector, _) in found.items()} == {
-        "walk/NOUN": 3, "left/ADJ": 4, "a/DET": 5, "a/XYZ": 5, "stair/NOUN": 2,
-    }  # fmt: skip
+        "walk/NOUN": 3,
+        "left/ADJ": 4,
+        "a/DET": 5,
+        "a/XYZ": 5,
+        "stair/NOUN": 2,
+    }
     # A word that is not in the vocabulary is OTHER even if it stands in a list.
     wanted = ["Act_VIP", "Loc_VIP", "DET", "OTHER", "OTHER"]
     assert [place for _, place in found.values()] == [index[name] for name in wanted]

@@ -30,8 +30,12 @@ def _first_of_bvh(clip: BvhClip) -> np.ndarray:
 
 
 WRITERS: dict[str, Callable[..., Any]] = {
-    "bvh": write_bvh, "glb": write_glb, "amass.npz": save_amass_npz, "csv": write_csv, "npz": save_motion_npz,
-}  # fmt: skip
+    "bvh": write_bvh,
+    "glb": write_glb,
+    "amass.npz": save_amass_npz,
+    "csv": write_csv,
+    "npz": save_motion_npz,
+}
 READERS: dict[str, Callable[[Path], np.ndarray]] = {  # (22, 3) of the first frame
     "bvh": lambda p: read_bvh(p).forward_kinematics()[
         0, [read_bvh(p).joint_names.index(n) for n in SMPL22.joint_names]
@@ -102,9 +106,7 @@ def test_one_frame_is_a_motion(tmp_path: Path, ending: str) -> None:
 
 @pytest.mark.parametrize("ending", ROTATIONS)
 @pytest.mark.parametrize("num_frames", [1, 6])
-def test_bones_without_length_are_refused_by_all_that_turn_bones(
-    tmp_path: Path, ending: str, num_frames: int
-) -> None:  # fmt: skip
+def test_bones_without_length_are_refused_by_all_that_turn_bones(tmp_path: Path, ending: str, num_frames: int) -> None:
     motion = rigid_motion(num_frames, rest=rest_without("left_shoulder", "head", "right_wrist"))
     with pytest.raises(ValueError, match="bones to head, left_shoulder, right_wrist have no length"):
         WRITERS[ending](tmp_path / f"m.{ending}", as_motion(motion, fps=20))

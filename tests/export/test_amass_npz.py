@@ -51,9 +51,15 @@ def test_without_a_model_the_file_holds_the_bones_it_was_made_for(tmp_path: Path
     with np.load(tmp_path / "m.amass.npz", allow_pickle=False) as archive:
         content = {key: archive[key] for key in archive.files}
     assert {k: v.shape for k, v in content.items()} == {
-        "poses": (5, 156), "trans": (5, 3), "betas": (16,), "dmpls": (5, 8), "gender": (), "mocap_framerate": (),
-        "rest_joints": (22, 3), "metadata": (),
-    }  # fmt: skip
+        "poses": (5, 156),
+        "trans": (5, 3),
+        "betas": (16,),
+        "dmpls": (5, 8),
+        "gender": (),
+        "mocap_framerate": (),
+        "rest_joints": (22, 3),
+        "metadata": (),
+    }
     rotations = roma.rotvec_to_rotmat(torch.from_numpy(content["poses"][:, :66]).double().unflatten(-1, (22, 3)))
     posed = posed_joints(rotations, torch.from_numpy(content["trans"]), torch.from_numpy(content["rest_joints"]))
     # The root turns about its own place: trans is what is left of it there.

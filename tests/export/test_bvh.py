@@ -124,10 +124,17 @@ def test_rate_and_facts(tmp_path: Path, fps: float) -> None:
     facts = json.loads((tmp_path / "m.bvh.json").read_text("utf-8"))
     assert facts["residual"].pop("largest_mm") < 0.1
     assert facts == {
-        "fps": fps, "num_frames": 2, "units": "metres", "axes": "right-handed, y up", "skeleton": "smpl22",
-        "text": "läuft", "licence": "CC0", "metadata": {"licence": "CC0", "seed": 3}, "bones": "smpl",
+        "fps": fps,
+        "num_frames": 2,
+        "units": "metres",
+        "axes": "right-handed, y up",
+        "skeleton": "smpl22",
+        "text": "läuft",
+        "licence": "CC0",
+        "metadata": {"licence": "CC0", "seed": 3},
+        "bones": "smpl",
         "residual": facts["residual"],
-    }  # fmt: skip
+    }
 
 
 def test_one_frame(tmp_path: Path) -> None:
@@ -199,9 +206,11 @@ def test_what_is_no_motion_is_refused_and_leaves_nothing(tmp_path: Path) -> None
     for wrong, message in (
         ({"joints3d": broken}, r"frame 2, joint 20 \(left_wrist\)"),
         ({"joints3d": np.zeros((4, 2, 3)), "skeleton": dog}, "'dog' is not known"),
-        ({"fps": 0}, "fps is 0"), ({"units": "inch"}, "known: m, cm"), ({"bones": "maya"}, "mixamo, unreal, unity"),
+        ({"fps": 0}, "fps is 0"),
+        ({"units": "inch"}, "known: m, cm"),
+        ({"bones": "maya"}, "mixamo, unreal, unity"),
         ({"metadata": {"a": object()}}, "JSON"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError, match=message):
             options = {name: wrong[name] for name in ("units", "bones") if name in wrong}
             about = {name: value for name, value in wrong.items() if name not in options}

@@ -40,13 +40,24 @@ def tumbling(seed: int, num_frames: int, bend: float) -> np.ndarray:
 
 @settings(max_examples=8)
 @given(
-    seed=seeds(), num_frames=st.integers(1, 4), bend=st.floats(0.0, 1.2), fps=RATES, text=st.text(),
-    bones=st.sampled_from(known_bone_names()), units=st.sampled_from(sorted(METRES_PER_UNIT)),
-)  # fmt: skip
+    seed=seeds(),
+    num_frames=st.integers(1, 4),
+    bend=st.floats(0.0, 1.2),
+    fps=RATES,
+    text=st.text(),
+    bones=st.sampled_from(known_bone_names()),
+    units=st.sampled_from(sorted(METRES_PER_UNIT)),
+)
 def test_written_motion_is_read_back(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, num_frames: int, bend: float, fps: float, text: str,
-    bones: str, units: str,
-) -> None:  # fmt: skip
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    num_frames: int,
+    bend: float,
+    fps: float,
+    text: str,
+    bones: str,
+    units: str,
+) -> None:
     path, motion = tmp_path_factory.mktemp("bvh") / "m.bvh", tumbling(seed, num_frames, bend)
     done = write_bvh(path, as_motion(motion, fps=fps, text=text), bones=bones, units=units)
     clip = read_bvh(path)

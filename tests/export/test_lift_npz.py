@@ -27,15 +27,26 @@ def lifted_person(num_frames: int = 5, *, is_known: bool = True) -> LiftedPerson
     turns[:, :3, 3] = rng.random((4, 3))
     rig = Rig(torch.tensor([[1280.0, 720]] * 4).double(), *(torch.from_numpy(x) for x in (rng.random((4, 4)), turns)))
     motion = Motion(
-        torch.from_numpy(draw(17, 3)), 25.0, COCO17, "a walk", provenance=Provenance(model="m", seed=4),
+        torch.from_numpy(draw(17, 3)),
+        25.0,
+        COCO17,
+        "a walk",
+        provenance=Provenance(model="m", seed=4),
         views=Views2D(torch.zeros(4, num_frames, 17, 2), rig=rig),
         uncertainty=torch.from_numpy(draw(17)) if is_known else None,
-    )  # fmt: skip
+    )
     lifted = LiftedPerson(
-        motion, "3", "ground_ray", residual=draw(17), spread=draw(17), contacts=draw(2) > 0.5, kp2d=draw(17, 2),
-        kp2d_conf=draw(17), frame_ids=np.arange(num_frames) + 7,
+        motion,
+        "3",
+        "ground_ray",
+        residual=draw(17),
+        spread=draw(17),
+        contacts=draw(2) > 0.5,
+        kp2d=draw(17, 2),
+        kp2d_conf=draw(17),
+        frame_ids=np.arange(num_frames) + 7,
         checks=(LiftCheck("jumps", 20.0), LiftCheck("sliding", float("nan"))),
-    )  # fmt: skip
+    )
     return replace(lifted, motion=replace(motion, provenance=motion.provenance.updated(**verdict_metadata(lifted))))
 
 

@@ -51,7 +51,7 @@ WHOLE = (
     "mocap_metrics/smpl24_mirrored_pred.npz",
     "mocap_metrics/smpl24_static_target.npz",
     "mocap_metrics/triangulation.npz",
-)  # fmt: skip
+)
 
 # Archive: pattern of the arrays that are kept.
 PARTS = {

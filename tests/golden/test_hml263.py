@@ -112,8 +112,12 @@ def test_steps_of_the_encoder(clip: Arrays) -> None:
             quats = torch.cat([heading[None], joint_rotations(heading, bones)])
             assert_close(f"hml263 {key}", frames_first(quats), clip[key], atol=TOLERANCE)
     heading = body_heading(reference, "humanml3d")
-    assert_close("hml263 local positions", frames_first(local_positions(reference, heading)), clip["rifke_positions"],
-                 atol=TOLERANCE)  # fmt: skip
+    assert_close(
+        "hml263 local positions",
+        frames_first(local_positions(reference, heading)),
+        clip["rifke_positions"],
+        atol=TOLERANCE,
+    )
 
 
 def test_features(clip: Arrays) -> None:
@@ -139,8 +143,9 @@ def test_inverses(clip: Arrays) -> None:
     assert_close("hml263 recovered heading", heading, clip["rec_root_quat"], atol=TOLERANCE)
     assert_close("hml263 recovered root", root, clip["rec_root_pos"], atol=TOLERANCE)
     assert_close("hml263 joints by positions", Hml263Codec().decode(features), clip["rec_ric"], atol=TOLERANCE)
-    assert_close("hml263 joints by rotations", Hml263Codec().decode_rotations(features), clip["rec_rot"],
-                 atol=TOLERANCE)  # fmt: skip
+    assert_close(
+        "hml263 joints by rotations", Hml263Codec().decode_rotations(features), clip["rec_rot"], atol=TOLERANCE
+    )
 
 
 def test_skeletons_placement_and_mirror(clip: Arrays) -> None:
@@ -177,10 +182,14 @@ def test_quaternions() -> None:
     data = tensors("quat_ops.npz")
     q, r, v, w = (data[key] for key in "qrvw")
     cases = {
-        "qmul": multiply_quat_wxyz(q, r), "qrot": rotate_by_quat_wxyz(q, v), "qinv": conjugate_quat_wxyz(q),
-        "qbetween": quat_wxyz_between(v, w), "mat": quat_wxyz_to_matrix(q), "cont6d": quat_wxyz_to_rot6d_cols(q),
+        "qmul": multiply_quat_wxyz(q, r),
+        "qrot": rotate_by_quat_wxyz(q, v),
+        "qinv": conjugate_quat_wxyz(q),
+        "qbetween": quat_wxyz_between(v, w),
+        "mat": quat_wxyz_to_matrix(q),
+        "cont6d": quat_wxyz_to_rot6d_cols(q),
         "cont6d_noisy_mat": rot6d_cols_to_matrix(data["cont6d_noisy"]),
-    }  # fmt: skip
+    }
     for key, got in cases.items():
         assert_close(f"quaternions {key}", got, data[key], atol=TOLERANCE)
     three = quat_wxyz_between(data["cross_bug_v"], data["cross_bug_w"])

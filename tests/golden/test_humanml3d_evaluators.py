@@ -63,10 +63,12 @@ def published(tmp_path_factory: pytest.TempPathFactory, golden: dict[str, Tensor
     shapes = read_json("state_dict_shapes.json")
     nets = {n: seeded_weights(shapes[n], int(s)) for n, s in zip(SEEDED, golden["seeds"], strict=True)}
     probes = (
-        nets["text_encoder"]["gru.weight_ih_l0"][0, 0], nets["text_encoder"]["hidden"][0, 0, 0],
-        nets["movement_encoder"]["main.0.weight"][0, 0, 0], nets["motion_encoder"]["output_net.1.weight"][0],
+        nets["text_encoder"]["gru.weight_ih_l0"][0, 0],
+        nets["text_encoder"]["hidden"][0, 0, 0],
+        nets["movement_encoder"]["main.0.weight"][0, 0, 0],
+        nets["motion_encoder"]["output_net.1.weight"][0],
         nets["estimator"]["output.9.bias"][-1],
-    )  # fmt: skip
+    )
     assert_close("seeded weights", torch.stack(probes), golden["weight_probe"], 1e-7)
     optimizer = {"opt_text_encoder": {"state": {0: {"step": 1}}, "param_groups": [{"lr": 1e-4}]}}
     files = {
@@ -211,9 +213,12 @@ def test_evaluation_clips(tmp_path: Path, plain_statistics: Hml263Statistics) ->
     spoken = {token.split("/")[0] for item in golden["items"] for token in item["tokens"].split("_")}
     vectorizer = toy_vocabulary(tmp_path / "words", sorted(spoken))
     clips = EvaluationClips(
-        tmp_path, "test", statistics=plain_statistics, choices=random.Random(golden["seed"]),
+        tmp_path,
+        "test",
+        statistics=plain_statistics,
+        choices=random.Random(golden["seed"]),
         crops=np.random.RandomState(golden["seed"]),
-    )  # fmt: skip
+    )
     assert [entry.name for entry in clips.entries] == golden["name_list"]
     assert [entry.num_rows for entry in clips.entries] == golden["length_arr"]
     for expected in golden["items"]:

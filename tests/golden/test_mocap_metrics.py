@@ -15,13 +15,24 @@ FOLDER = "mocap_metrics"
 # Tolerances of the vectors' README. `out_*` were computed in float32: the places of a similarity carry its rounding.
 MM, ACCEL, RTE, JITTER, FIT = 1e-3, 2e-3, 1e-4, 1e-3, 2e-5
 METRICS = {
-    "pa_mpjpe": MM, "mpjpe": MM, "pve": MM, "accel_m_s2": ACCEL, "w_mpjpe": MM, "wa_mpjpe": MM, "rte_percent": RTE,
-    "jitter_10m_s3": JITTER, "foot_sliding": MM,
-}  # fmt: skip
+    "pa_mpjpe": MM,
+    "mpjpe": MM,
+    "pve": MM,
+    "accel_m_s2": ACCEL,
+    "w_mpjpe": MM,
+    "wa_mpjpe": MM,
+    "rte_percent": RTE,
+    "jitter_10m_s3": JITTER,
+    "foot_sliding": MM,
+}
 PUBLISHED = {
-    "accel_m_s2": "accel", "w_mpjpe": "wa2_mpjpe", "wa_mpjpe": "waa_mpjpe", "rte_percent": "rte",
-    "jitter_10m_s3": "jitter", "foot_sliding": "fs",
-}  # fmt: skip
+    "accel_m_s2": "accel",
+    "w_mpjpe": "wa2_mpjpe",
+    "wa_mpjpe": "waa_mpjpe",
+    "rte_percent": "rte",
+    "jitter_10m_s3": "jitter",
+    "foot_sliding": "fs",
+}
 
 
 def arrays(name: str) -> dict[str, np.ndarray]:
@@ -111,9 +122,12 @@ def test_metrics_of_the_sequence_protocol(name: str) -> None:
     pred, target = (torch.from_numpy(data[who]) for who in ("pred_world", "target_world"))
     errors = pose_errors(pred, target, fps=30, root_joints=hips)
     expected = {
-        "mpjpe": "out_mpjpe", "pa_seq": "out_pa_mpjpe", "t_root_l1": "out_trans_err",
-        "mpjpe_t_root": "out_mpjpe_w_trans", "t_root": "def_t_root_euclid",
-    }  # fmt: skip
+        "mpjpe": "out_mpjpe",
+        "pa_seq": "out_pa_mpjpe",
+        "t_root_l1": "out_trans_err",
+        "mpjpe_t_root": "out_mpjpe_w_trans",
+        "t_root": "def_t_root_euclid",
+    }
     for metric, key in expected.items():
         assert_close(f"protocol {metric}", errors[metric].mean(), data[key], atol=MM)
 

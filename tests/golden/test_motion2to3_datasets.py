@@ -128,9 +128,13 @@ def test_new_text_cameras() -> None:
     prompts, recorded = read_json("motion2to3/newtext_prompts.json"), tensors(name)
     denoiser = MotionDenoiser(dim=8, ff_dim=8, num_layers=1, num_heads=1, text_dim=4, cam_dim=5, use_views=True)
     pipeline = Motion2to3Pipeline(
-        denoiser, Motion2DCodec("all_200h_nr"), NoiseSchedule(), text_encoder=HashTextEncoder(4),
-        rig=OrbitRig(num_views=recorded_views(name)), fps=30.0,
-    )  # fmt: skip
+        denoiser,
+        Motion2DCodec("all_200h_nr"),
+        NoiseSchedule(),
+        text_encoder=HashTextEncoder(4),
+        rig=OrbitRig(num_views=recorded_views(name)),
+        fps=30.0,
+    )
     for prefix in groups(arrays(name)):
         text = str(arrays(name)[f"{prefix}/text"])
         matches = []

@@ -104,11 +104,20 @@ def test_published_command_from_files_to_card(tmp_path: Path) -> None:
     shapes = read_json("state_dict_shapes.json")
     torch.save({name: seeded_weights(shapes[name], seed) for seed, name in enumerate(NETWORKS)}, evaluator)
     shutil.copytree(golden_file("motion2to3/fake_glove"), inputs / "checkpoints" / "glove")
-    cfg = compose_config([
-        "exp=mas/video_motion2dmv_nr/mdm_test", "global/task=motion2dmv/single_test2dmv_nr", "text=hash",
-        "network=32x2", f"paths.inputs={inputs}", f"paths.outputs={tmp_path}", f"ckpt_path={tmp_path / 'm.ckpt'}",
-        "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false", "pipeline.sampling.num_inference_steps=2",
-    ])  # fmt: skip
+    cfg = compose_config(
+        [
+            "exp=mas/video_motion2dmv_nr/mdm_test",
+            "global/task=motion2dmv/single_test2dmv_nr",
+            "text=hash",
+            "network=32x2",
+            f"paths.inputs={inputs}",
+            f"paths.outputs={tmp_path}",
+            f"ckpt_path={tmp_path / 'm.ckpt'}",
+            "trainer.accelerator=cpu",
+            "+trainer.enable_progress_bar=false",
+            "pipeline.sampling.num_inference_steps=2",
+        ]
+    )
     weights = {f"pipeline.denoiser.{k}": v for k, v in instantiate(cfg.network).state_dict().items()}
     torch.save({"state_dict": weights}, tmp_path / "m.ckpt")
     (card,) = run(cfg)

@@ -61,9 +61,17 @@ def rows(p: Points) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("key", "label"),
-    [("image_id", "{}"), ("frame_id", 0), ("frame", 0), ("frame_index", 0), ("image_name", "walk_{:06d}.jpg"),
-     ("file_name", "a/b/walk_{:06d}_1080p.png"), ("image_path", "C:\\v\\{:03d}.jpg"), ("image", "{}.jpg")],
-)  # fmt: skip
+    [
+        ("image_id", "{}"),
+        ("frame_id", 0),
+        ("frame", 0),
+        ("frame_index", 0),
+        ("image_name", "walk_{:06d}.jpg"),
+        ("file_name", "a/b/walk_{:06d}_1080p.png"),
+        ("image_path", "C:\\v\\{:03d}.jpg"),
+        ("image", "{}.jpg"),
+    ],
+)
 @pytest.mark.parametrize("instance", [nested, flat, rows])
 def test_flat_lists_name_their_frames(tmp_path: Path, key: str, label: Any, instance: Instance) -> None:
     points = figure(COCO17.joint_names, 20)
@@ -86,8 +94,14 @@ def test_objects_of_frames_are_told_from_objects_of_people(tmp_path: Path, key: 
     points = figure(COCO17.joint_names, 8)
     if key in ("7", "person_{}"):  # one person's frames, listed under an id
         with pytest.raises(ValueError, match=r"lie over each other|has no 'pose_keypoints_2d'"):
-            everybody(saved(tmp_path, {key.format(i): [p.tolist() for p in points] for i in (7, 8)} if "{" in key else
-                            {"7": [p.tolist() for p in points], "8": []}))  # fmt: skip
+            everybody(
+                saved(
+                    tmp_path,
+                    {key.format(i): [p.tolist() for p in points] for i in (7, 8)}
+                    if "{" in key
+                    else {"7": [p.tolist() for p in points], "8": []},
+                )
+            )
     else:
         check(one(saved(tmp_path, {key.format(f): [flat(p)] for f, p in enumerate(points)})), points)
 
@@ -111,9 +125,12 @@ def test_coco_images_tell_the_frames(tmp_path: Path) -> None:
 
 
 ANY_ID: dict[str, Callable[[int, int], Any]] = {
-    "zero": lambda f, p: 0, "one": lambda f, p: 1, "minus one": lambda f, p: -1, "none": lambda f, p: None,
+    "zero": lambda f, p: 0,
+    "one": lambda f, p: 1,
+    "minus one": lambda f, p: -1,
+    "none": lambda f, p: None,
     "index": lambda f, p: p,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", ANY_ID)
@@ -250,10 +267,14 @@ MEDIAPIPE: dict[str, Callable[[Points], Any]] = {
     "camel case": lambda s: [{"image": {}, "poseLandmarks": landmarks(p)} for p in s],
     "by number": lambda s: {str(f): landmarks(p) for f, p in enumerate(s)},
     "rows": lambda s: [{"landmarks": [[u, v, -0.1, c] for u, v, c in p.tolist()]} for p in s],
-    "named": lambda s: [{"keypoints": [{"name": n, **x} for n, x in
-                                       zip(MEDIAPIPE33.joint_names, landmarks(p), strict=True)], "frame": f}
-                        for f, p in enumerate(s)],
-}  # fmt: skip
+    "named": lambda s: [
+        {
+            "keypoints": [{"name": n, **x} for n, x in zip(MEDIAPIPE33.joint_names, landmarks(p), strict=True)],
+            "frame": f,
+        }
+        for f, p in enumerate(s)
+    ],
+}
 
 
 @pytest.mark.parametrize("form", MEDIAPIPE)
@@ -294,8 +315,14 @@ def test_mediapipe_in_arrays(tmp_path: Path, columns: str) -> None:
 
 def ultralytics(p: Points, number: int) -> dict[str, Any]:
     u, v, c = p.T.tolist()
-    return {"name": "person", "class": 0, "confidence": 0.9, "box": {"x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 4.0},
-            "track_id": number, "keypoints": {"x": u, "y": v, "visible": c}}  # fmt: skip
+    return {
+        "name": "person",
+        "class": 0,
+        "confidence": 0.9,
+        "box": {"x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 4.0},
+        "track_id": number,
+        "keypoints": {"x": u, "y": v, "visible": c},
+    }
 
 
 @pytest.mark.parametrize("form", ["lists", "texts", "shares", "objects", "lines"])
@@ -346,12 +373,28 @@ def test_rtmlib_arrays_of_people(tmp_path: Path, form: str) -> None:
         check(track, expected)
 
 
-APPLE = {"head_joint": "nose", "neck_1_joint": "neck", "root": "pelvis", **{
-    f"{side}_{theirs}_joint": f"{side}_{ours}" for side in ("left", "right")
-    for theirs, ours in (("eye", "eye"), ("ear", "ear"), ("shoulder_1", "shoulder"), ("forearm", "elbow"), 
-                         ("hand", "wrist"), ("upLeg", "hip"), ("leg", "knee"), ("foot", "ankle"))}}  # fmt: skip
-SWIFT = {name: "".join(w if i == 0 else w.title() for i, w in enumerate(joint.split("_")))
-         for name, joint in APPLE.items()} | {"root": "root"}  # fmt: skip
+APPLE = {
+    "head_joint": "nose",
+    "neck_1_joint": "neck",
+    "root": "pelvis",
+    **{
+        f"{side}_{theirs}_joint": f"{side}_{ours}"
+        for side in ("left", "right")
+        for theirs, ours in (
+            ("eye", "eye"),
+            ("ear", "ear"),
+            ("shoulder_1", "shoulder"),
+            ("forearm", "elbow"),
+            ("hand", "wrist"),
+            ("upLeg", "hip"),
+            ("leg", "knee"),
+            ("foot", "ankle"),
+        )
+    },
+}
+SWIFT = {
+    name: "".join(w if i == 0 else w.title() for i, w in enumerate(joint.split("_"))) for name, joint in APPLE.items()
+} | {"root": "root"}
 
 
 @pytest.mark.parametrize("spelling", [APPLE, SWIFT], ids=["raw", "swift"])
@@ -360,8 +403,10 @@ def test_apple_vision_counts_upwards(tmp_path: Path, spelling: dict[str, str]) -
     points = figure([APPLE[name] for name in APPLE])
     up = shares(points)
     up[..., 1] = 1 - up[..., 1]
-    frames = [{"frame": f, "joints": {n: {"x": u, "y": v, "confidence": c} for n, (u, v, c) in
-                                      zip(names, p, strict=True)}} for f, p in enumerate(up.tolist())]  # fmt: skip
+    frames = [
+        {"frame": f, "joints": {n: {"x": u, "y": v, "confidence": c} for n, (u, v, c) in zip(names, p, strict=True)}}
+        for f, p in enumerate(up.tolist())
+    ]
     track = one(saved(tmp_path, frames))
     expected = np.zeros((12, 25, 3))
     expected[:, list(OPENPOSE25.indices(*APPLE.values()))] = points
@@ -395,23 +440,38 @@ def test_deeplabcut_tables(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
 
 @pytest.mark.parametrize(
     ("spelled", "name"),
-    [("LShoulder", "left_shoulder"), ("r_elbow", "right_elbow"), ("Wrist.L", "left_wrist"), 
-     ("left big toe", "left_big_toe"),
-     ("RIGHT_FOOT_INDEX", "right_foot_index"), ("hip1", "right_hip"), ("MidHip", "pelvis"),
-     ("leftUpLeg", "left_up_leg"),
-     ("left_upLeg_joint", "left_hip"), ("tail", "tail")],
-)  # fmt: skip
+    [
+        ("LShoulder", "left_shoulder"),
+        ("r_elbow", "right_elbow"),
+        ("Wrist.L", "left_wrist"),
+        ("left big toe", "left_big_toe"),
+        ("RIGHT_FOOT_INDEX", "right_foot_index"),
+        ("hip1", "right_hip"),
+        ("MidHip", "pelvis"),
+        ("leftUpLeg", "left_up_leg"),
+        ("left_upLeg_joint", "left_hip"),
+        ("tail", "tail"),
+    ],
+)
 def test_names_of_joints_in_any_spelling(spelled: str, name: str) -> None:
     assert joint_name(spelled) == name
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
-    [("a.h5", b"\x89HDF\r\n\x1a\n", "HDF5 file .*save_as_csv"), ("a.trc", b"PathFileType\t4", "TRC file: 3D"),
-     ("a.dat", b"PathFileType\t4", "TRC file: 3D"), ("a.bvh", b"HIERARCHY", "BVH"), ("a.c3d", b"\x02P", "C3D"),
-     ("a.txt", b"0 0.5 0.5", "YOLO's labels"), ("a.json", b"PK\x03\x04", "archive"), ("a.png", b"\x89PNG", "a picture"),
-     ("a.pt", b"x", "pickled"), ("a.yaml", b"size: [1, 2]", "the first argument is the keypoints")],
-)  # fmt: skip
+    [
+        ("a.h5", b"\x89HDF\r\n\x1a\n", "HDF5 file .*save_as_csv"),
+        ("a.trc", b"PathFileType\t4", "TRC file: 3D"),
+        ("a.dat", b"PathFileType\t4", "TRC file: 3D"),
+        ("a.bvh", b"HIERARCHY", "BVH"),
+        ("a.c3d", b"\x02P", "C3D"),
+        ("a.txt", b"0 0.5 0.5", "YOLO's labels"),
+        ("a.json", b"PK\x03\x04", "archive"),
+        ("a.png", b"\x89PNG", "a picture"),
+        ("a.pt", b"x", "pickled"),
+        ("a.yaml", b"size: [1, 2]", "the first argument is the keypoints"),
+    ],
+)
 def test_what_is_not_read_is_named(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=words):

@@ -60,10 +60,28 @@ def assert_read_or_refused(path: Path, format: str) -> None:
     assert all(np.isfinite(t.kp2d).all() and np.isfinite(t.kp2d_conf).all() for t in tracks)
 
 
-KEYS = st.sampled_from([
-    "keypoints", "keypoint_scores", "instance_info", "instances", "frame_id", "image_id", "track_id", "annotations",
-    "images", "people", "pose_keypoints_2d", "person_id", "bbox", "score", "meta_info", "x", "y", "visible",
-])  # fmt: skip
+KEYS = st.sampled_from(
+    [
+        "keypoints",
+        "keypoint_scores",
+        "instance_info",
+        "instances",
+        "frame_id",
+        "image_id",
+        "track_id",
+        "annotations",
+        "images",
+        "people",
+        "pose_keypoints_2d",
+        "person_id",
+        "bbox",
+        "score",
+        "meta_info",
+        "x",
+        "y",
+        "visible",
+    ]
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.floats(0, 900),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(KEYS, inner, max_size=4),

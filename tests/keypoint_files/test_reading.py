@@ -172,17 +172,41 @@ def test_whole_body_sets_give_body_and_feet(tmp_path: Path, num_joints: int, ske
 
 
 BODY_AND_FEET = [
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "neck", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "hip", "left_knee", "right_knee", "left_ankle",
-    "right_ankle", "left_big toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe", "right_heel",
-]  # fmt: skip
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "neck",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+    "left_big toe",
+    "left_small_toe",
+    "left_heel",
+    "right_big_toe",
+    "right_small_toe",
+    "right_heel",
+]
 
 
 def test_joints_that_a_file_names_are_put_in_order(tmp_path: Path) -> None:
     """25 joints that begin as COCO's do are no OpenPose order; wrappers of ViTPose name them."""
     points = walk(4, 25)
-    content = {"keypoints": [{"1": p[:, [1, 0, 2]].tolist()} for p in points],
-               "skeleton": {str(i): name for i, name in enumerate(BODY_AND_FEET)}}  # fmt: skip
+    content = {
+        "keypoints": [{"1": p[:, [1, 0, 2]].tolist()} for p in points],
+        "skeleton": {str(i): name for i, name in enumerate(BODY_AND_FEET)},
+    }
     track = one(written(tmp_path, content))
     assert track.skeleton.name == "openpose25"
     for joint, name in (("pelvis", "hip"), ("left_big_toe", "left_big toe"), ("right_wrist", "right_wrist")):
@@ -191,8 +215,10 @@ def test_joints_that_a_file_names_are_put_in_order(tmp_path: Path) -> None:
     names = list(get_skeleton("coco17").joint_names)[::-1]
     coco = json.loads(write_coco(tmp_path, {"0": points[:, :17]}).read_text())
     frames = [{"instances": [{"keypoints": p[:17, :2].tolist()}]} for p in points]
-    for content in ({"annotations": coco, "categories": [{"name": "person", "keypoints": names}]},
-                    {"meta_info": {"keypoint_id2name": dict(enumerate(names))}, "instance_info": frames}):  # fmt: skip
+    for content in (
+        {"annotations": coco, "categories": [{"name": "person", "keypoints": names}]},
+        {"meta_info": {"keypoint_id2name": dict(enumerate(names))}, "instance_info": frames},
+    ):
         track = one(written(tmp_path, content), skeleton="coco17")
         np.testing.assert_array_equal(track.kp2d[:, ::-1], points[:, :17, :2].astype(np.float32))
 
@@ -279,9 +305,13 @@ def _array_as_json(folder: Path) -> tuple[Path, str]:
 
 
 @pytest.mark.parametrize(
-    ("make", "words"), [(_other_format, "content is coco, not mmpose"), (_folder_as_file, "it is a folder"),
-                        (_array_as_json, "file of arrays")],
-)  # fmt: skip
+    ("make", "words"),
+    [
+        (_other_format, "content is coco, not mmpose"),
+        (_folder_as_file, "it is a folder"),
+        (_array_as_json, "file of arrays"),
+    ],
+)
 def test_a_wrong_format_is_named(tmp_path: Path, make: Callable[[Path], tuple[Path, str]], words: str) -> None:
     path, name = make(tmp_path)
     with pytest.raises(ValueError, match=words):

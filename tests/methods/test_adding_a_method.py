@@ -100,9 +100,11 @@ def test_the_losses_of_the_page_fall(package: Path) -> None:
     toy = get_method("toy")
     pipeline = toy.pipeline_class(text_dim=8, fps=20.0)  # type: ignore[call-arg]
     batch = {
-        "joints3d": torch.randn(2, 5, 22, 3), "valid": torch.ones(2, 5, dtype=torch.bool),
-        "lengths": torch.tensor([5, 5]), "text_pooled": torch.eye(8)[:2],
-    }  # fmt: skip
+        "joints3d": torch.randn(2, 5, 22, 3),
+        "valid": torch.ones(2, 5, dtype=torch.bool),
+        "lengths": torch.tensor([5, 5]),
+        "text_pooled": torch.eye(8)[:2],
+    }
     optimizer = torch.optim.Adam(pipeline.parameters(), lr=0.05)
     losses = []
     for step in range(60):

@@ -15,12 +15,19 @@ from hmr4d.motion.procedural import synthetic_joints
 
 FPS = 20.0
 SYNTHETIC = {
-    "walk": {"walks"}, "run": {"runs"}, "walk-back": {"walks_backwards"}, "walk-turn-left": {"turns_left", "walks"},
-    "walk-turn-right": {"turns_right", "walks"}, "bow": {"bows"}, "wave-left-hand": {"waves_left", "waves"},
-    "wave-right-hand": {"waves_right", "waves"}, "wave-both-hands": {"waves_both", "waves"},
-    "raise-up-left-hand": {"raises_left"}, "raise-up-right-hand": {"raises_right"},
+    "walk": {"walks"},
+    "run": {"runs"},
+    "walk-back": {"walks_backwards"},
+    "walk-turn-left": {"turns_left", "walks"},
+    "walk-turn-right": {"turns_right", "walks"},
+    "bow": {"bows"},
+    "wave-left-hand": {"waves_left", "waves"},
+    "wave-right-hand": {"waves_right", "waves"},
+    "wave-both-hands": {"waves_both", "waves"},
+    "raise-up-left-hand": {"raises_left"},
+    "raise-up-right-hand": {"raises_right"},
     "raise-up-both-hands": {"raises_both"},
-}  # fmt: skip
+}
 
 
 def person() -> torch.Tensor:

@@ -76,10 +76,17 @@ def test_an_array_becomes_a_tensor_and_numbers_that_are_not_finite_are_named() -
 def test_a_batch_gives_motions_cut_to_their_lengths_with_all_that_is_known() -> None:
     joints3d = torch.rand(2, 5, 22, 3)
     batch = MotionBatch(
-        joints3d, torch.tensor([5, 4]), 20.0, ["a walk", "a bow"], joint_convention="bandai_namco",
-        joints2d=torch.rand(2, 3, 5, 22, 2), rig=rig(2, 3), poses=[POSE, POSE], seeds=[7, 8],
+        joints3d,
+        torch.tensor([5, 4]),
+        20.0,
+        ["a walk", "a bow"],
+        joint_convention="bandai_namco",
+        joints2d=torch.rand(2, 3, 5, 22, 2),
+        rig=rig(2, 3),
+        poses=[POSE, POSE],
+        seeds=[7, 8],
         provenance=Provenance(model="m", licence="CC0"),
-    )  # fmt: skip
+    )
     motion = batch[1]
     assert (len(batch), motion.num_frames, motion.text, motion.pose) == (2, 4, "a bow", POSE)
     assert torch.equal(motion.joints3d, joints3d[1, :4])

@@ -44,9 +44,9 @@ def test_the_nearest_actions_come_one_for_each_group() -> None:
 
 def test_the_duration_is_that_of_the_nearest_actions() -> None:
     index = ActionIndex(ACTIONS, PROTOTYPES)
-    walk, raised, between = (facts.seconds for facts in index.facts(
-        torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
-    ))  # fmt: skip
+    walk, raised, between = (
+        facts.seconds for facts in index.facts(torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
+    )
     assert walk == pytest.approx(6.0, abs=0.1)
     assert raised == pytest.approx(2.0, abs=0.01)
     assert between == pytest.approx((4.0 * 2.0) ** 0.5, abs=0.1)

@@ -135,9 +135,15 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     transformers.CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
     torch.manual_seed(0)
     config = transformers.CLIPTextConfig(
-        vocab_size=len(words), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=20, bos_token_id=len(words) - 2, eos_token_id=len(words) - 1,
-    )  # fmt: skip
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=20,
+        bos_token_id=len(words) - 2,
+        eos_token_id=len(words) - 1,
+    )
     transformers.CLIPTextModel(config).save_pretrained(folder)
     return folder
 

@@ -115,8 +115,12 @@ def test_normalized_height(seed: int, num_frames: int, per_frame: bool) -> None:
     local = to_root_velocity(normal(seed, num_frames, 22, 3))[None]
     heights = body_height(normalize_height(local, height=1.7, per_frame=per_frame))
     expected = torch.full((), 1.7, dtype=torch.float64)
-    torch.testing.assert_close(heights[0] if per_frame else heights.mean(), expected.expand_as(heights[0])
-                               if per_frame else expected, atol=1e-6, rtol=0.0)  # fmt: skip
+    torch.testing.assert_close(
+        heights[0] if per_frame else heights.mean(),
+        expected.expand_as(heights[0]) if per_frame else expected,
+        atol=1e-6,
+        rtol=0.0,
+    )
 
 
 @given(st.data(), st.booleans())

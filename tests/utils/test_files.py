@@ -84,8 +84,27 @@ def test_names_of_every_script_stay_whole(name: str) -> None:
 
 
 def test_different_names_give_different_safe_files(tmp_path: Path) -> None:
-    names = ["a/b", "a:b", "a\\b", "..", ".", "", " ", "-x", ".x", "x.", "a\nb", "a\x00b", "x" * 300, "x" * 301,
-             "走" * 99, "走" * 98 + "る", "a\udce9", "a*b?", "a_b"]  # fmt: skip
+    names = [
+        "a/b",
+        "a:b",
+        "a\\b",
+        "..",
+        ".",
+        "",
+        " ",
+        "-x",
+        ".x",
+        "x.",
+        "a\nb",
+        "a\x00b",
+        "x" * 300,
+        "x" * 301,
+        "走" * 99,
+        "走" * 98 + "る",
+        "a\udce9",
+        "a*b?",
+        "a_b",
+    ]
     stems = [file_stem(name) for name in names]
     assert len(set(stems)) == len(names)
     for stem in stems:

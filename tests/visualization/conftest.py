@@ -6,14 +6,29 @@ import pytest
 from hmr4d.body.skeleton import SMPL22
 
 STANDING = {
-    "pelvis": (0, 0.94, 0), "left_hip": (0.09, 0.86, 0), "right_hip": (-0.09, 0.86, 0), "spine1": (0, 1.05, -0.01),
-    "left_knee": (0.1, 0.48, 0.01), "right_knee": (-0.1, 0.48, 0.01), "spine2": (0, 1.18, -0.01),
-    "left_ankle": (0.1, 0.08, -0.02), "right_ankle": (-0.1, 0.08, -0.02), "spine3": (0, 1.25, 0),
-    "left_foot": (0.11, 0.02, 0.12), "right_foot": (-0.11, 0.02, 0.12), "neck": (0, 1.46, -0.02),
-    "left_collar": (0.07, 1.38, -0.01), "right_collar": (-0.07, 1.38, -0.01), "head": (0, 1.55, 0.02),
-    "left_shoulder": (0.18, 1.41, -0.02), "right_shoulder": (-0.18, 1.41, -0.02), "left_elbow": (0.22, 1.15, -0.03),
-    "right_elbow": (-0.22, 1.15, -0.03), "left_wrist": (0.24, 0.91, 0.02), "right_wrist": (-0.24, 0.91, 0.02),
-}  # fmt: skip
+    "pelvis": (0, 0.94, 0),
+    "left_hip": (0.09, 0.86, 0),
+    "right_hip": (-0.09, 0.86, 0),
+    "spine1": (0, 1.05, -0.01),
+    "left_knee": (0.1, 0.48, 0.01),
+    "right_knee": (-0.1, 0.48, 0.01),
+    "spine2": (0, 1.18, -0.01),
+    "left_ankle": (0.1, 0.08, -0.02),
+    "right_ankle": (-0.1, 0.08, -0.02),
+    "spine3": (0, 1.25, 0),
+    "left_foot": (0.11, 0.02, 0.12),
+    "right_foot": (-0.11, 0.02, 0.12),
+    "neck": (0, 1.46, -0.02),
+    "left_collar": (0.07, 1.38, -0.01),
+    "right_collar": (-0.07, 1.38, -0.01),
+    "head": (0, 1.55, 0.02),
+    "left_shoulder": (0.18, 1.41, -0.02),
+    "right_shoulder": (-0.18, 1.41, -0.02),
+    "left_elbow": (0.22, 1.15, -0.03),
+    "right_elbow": (-0.22, 1.15, -0.03),
+    "left_wrist": (0.24, 0.91, 0.02),
+    "right_wrist": (-0.24, 0.91, 0.02),
+}
 
 
 def walking_joints(num_frames: int = 30, fps: float = 20.0, speed: float = 1.2) -> np.ndarray:

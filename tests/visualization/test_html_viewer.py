@@ -168,8 +168,9 @@ def test_a_comparison_starts_every_motion_alike(tmp_path, walk):
     assert np.abs(saved.joints(0) - saved.joints(1)).max() < 0.001
     assert np.abs(saved.joints(1)[0, 0, [0, 2]]).max() < 0.001
     assert saved.data["entries"] == [
-        {"caption": "walks", "motions": [0, 1]}, {"caption": "walks (2)", "motions": [2, 3]},
-    ]  # fmt: skip
+        {"caption": "walks", "motions": [0, 1]},
+        {"caption": "walks (2)", "motions": [2, 3]},
+    ]
     colours = [m["colour"] for m in saved.data["motions"]]
     assert colours[0] != colours[1] and colours[:2] == colours[2:]
     entry = saved.data["motions"][1]["views"]  # cameras came along: still around the figure

@@ -100,8 +100,9 @@ def test_page_plays_in_a_real_browser(tmp_path, walk, browser):
     assert js("document.getElementById('labels').children[0].textContent") == "1. " + NASTY
     assert picture(browser)[:60, :60].mean() < 80
     assert browser.requests == [path.resolve().as_uri() + "#paused"] or set(browser.requests) <= {
-        path.resolve().as_uri(), "data:,"
-    }  # fmt: skip
+        path.resolve().as_uri(),
+        "data:,",
+    }
 
 
 def test_the_body_is_drawn_and_moves_with_the_motion(tmp_path, walk, browser):
@@ -197,8 +198,10 @@ def test_views_play_beside_the_figure(tmp_path, walk, browser):
     js = browser.evaluate
     js("hmr4d.setTheme('light')")
     assert js("[...document.querySelectorAll('#views figcaption')].map((c) => c.textContent)") == [
-        "view 1", "view 2", "view 3",
-    ]  # fmt: skip
+        "view 1",
+        "view 2",
+        "view 3",
+    ]
     shots = []
     for frame in (0, 20):
         js(f"hmr4d.setFrame({frame})")
@@ -281,7 +284,7 @@ def test_everything_fits_on_a_phone(tmp_path, walk, browser):
     boxes = {
         name: js(f"(r => [r.left, r.top, r.right, r.bottom])({place.format(name)})")
         for name in ("play", "layout", "preset", "theme", "views", "head")
-    }  # fmt: skip
+    }
     assert all(0 <= b[0] < b[2] <= 390 and 0 <= b[1] < b[3] <= 780 for b in boxes.values()), boxes
     assert boxes["head"][3] <= boxes["views"][1]
     (x, y, wide, high), (u, v, _, _) = (p["rect"] for p in js("hmr4d.panels"))

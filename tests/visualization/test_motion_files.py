@@ -22,8 +22,14 @@ def test_one_set_of_files_per_prompt_sorted_in_prompt_order(tmp_path: Path) -> N
     writer = MotionWriter(tmp_path, "npz,html", num_prompts=12)
     writer.write(output(["Zebra walk!", 'a/b: "bow"']), [(11, 0), (2, 0)])
     names = [p.name for p in writer.finish()]
-    assert names == ["002_a_b_bow.html", "002_a_b_bow.npz", "011_zebra_walk.html", "011_zebra_walk.npz",
-                     "contact_sheet.png", "index.html"]  # fmt: skip
+    assert names == [
+        "002_a_b_bow.html",
+        "002_a_b_bow.npz",
+        "011_zebra_walk.html",
+        "011_zebra_walk.npz",
+        "contact_sheet.png",
+        "index.html",
+    ]
     assert all((tmp_path / name).stat().st_size > 0 for name in names)
 
 

@@ -143,10 +143,18 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "side"),
     [
-        ("LeftArm", "left"), ("arm_L", "left"), ("lShin", "left"), ("mixamorig:RightFoot", "right"),
-        ("clavicle_r", "right"), ("thigh.R", "right"), ("R_Hip", "right"), ("Spine", "centre"), ("Root", "centre"),
-        ("lowerback", "centre"), ("Head", "centre"),
+        ("LeftArm", "left"),
+        ("arm_L", "left"),
+        ("lShin", "left"),
+        ("mixamorig:RightFoot", "right"),
+        ("clavicle_r", "right"),
+        ("thigh.R", "right"),
+        ("R_Hip", "right"),
+        ("Spine", "centre"),
+        ("Root", "centre"),
+        ("lowerback", "centre"),
+        ("Head", "centre"),
     ],
-)  # fmt: skip
+)
 def test_sides(name: str, side: str) -> None:
     assert side_of(name) == side

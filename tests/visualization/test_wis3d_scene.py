@@ -182,8 +182,10 @@ def address(tmp_path: Path) -> Iterator[str]:
     write_sequence(tmp_path / "wis3d_vis", SEQUENCE, figures, SMPL22)
     server = subprocess.Popen(
         [str(SERVER), "--vis_dir", str(tmp_path / "wis3d_vis"), "--host", "127.0.0.1", "--port", "19390"],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
     assert server.stdout is not None
     yield server.stdout.readline().split()[-1]
     server.terminate()

@@ -92,8 +92,19 @@ def read_amass(content: Path | bytes) -> AmassMotion:
             model = str(_entry(archive, _MODEL_KEY).reshape(-1)[0]) if _MODEL_KEY in archive.files else ""
     except SourceProblem:
         raise
-    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, zlib.error,
-            zipfile.BadZipFile, pickle.UnpicklingError, NotImplementedError) as error:  # fmt: skip
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        EOFError,
+        MemoryError,
+        zlib.error,
+        zipfile.BadZipFile,
+        pickle.UnpicklingError,
+        NotImplementedError,
+    ) as error:
         raise SourceProblem("unreadable", str(error)) from error
     if model.lower().replace("+", "") not in ("", "smplh"):
         raise SourceProblem("not SMPL+H", f"it says '{printable(model[:40])}'; get the 'SMPL+H G' files of AMASS")

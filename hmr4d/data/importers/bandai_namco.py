@@ -197,18 +197,32 @@ def import_bandai_namco(
         FileNotFoundError, ValueError: the source is missing or damaged, or holds no clip.
     """
     settings = {
-        "min_frames": min_frames, "captions_per_cell": captions_per_cell, "caption_seed": caption_seed,
-        "train_captions": "grammar and hand-written sentences", "retarget": retarget, "relabelled": RELABELLED_CONTENT,
-        "trimmed_start_seconds": TRIMMED_START, "about_face_clips": sorted(ABOUT_FACE_CLIPS),
-        "keep_about_face": keep_about_face, "place": "canonical" if canonical else "world",
+        "min_frames": min_frames,
+        "captions_per_cell": captions_per_cell,
+        "caption_seed": caption_seed,
+        "train_captions": "grammar and hand-written sentences",
+        "retarget": retarget,
+        "relabelled": RELABELLED_CONTENT,
+        "trimmed_start_seconds": TRIMMED_START,
+        "about_face_clips": sorted(ABOUT_FACE_CLIPS),
+        "keep_about_face": keep_about_face,
+        "place": "canonical" if canonical else "world",
         "resampling": "cubic spline of positions",
-    }  # fmt: skip
+    }
     conversion = Conversion(BANDAI_NAMCO, metres_per_unit=0.01, fps=fps, retarget=retarget)
     root = Path(root)
     writer = StoreWriter(
-        Path(out), name=NAME, source=f"{SOURCE}, {SOURCE_URL}", licence=LICENCE, notice=NOTICE, settings=settings,
-        fps=fps, joint_convention=NAME, overwrite=overwrite, origin=(root,),
-    )  # fmt: skip
+        Path(out),
+        name=NAME,
+        source=f"{SOURCE}, {SOURCE_URL}",
+        licence=LICENCE,
+        notice=NOTICE,
+        settings=settings,
+        fps=fps,
+        joint_convention=NAME,
+        overwrite=overwrite,
+        origin=(root,),
+    )
 
     def wanted() -> Iterator[BvhSource]:
         total = sum(1 for _ in root.rglob("*.bvh")) if root.is_dir() else None

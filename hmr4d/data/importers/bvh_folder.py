@@ -114,18 +114,29 @@ def import_bvh_folder(
         if untold := sum(not texts for texts in told.values()):
             logger.warning("%d of %d clips have no caption.", untold, len(files))
     settings: dict[str, Any] = {
-        "map": conversion.joint_map.name, "metres_per_unit": conversion.metres_per_unit, "up": conversion.up,
-        "skip_frames": conversion.skip_frames, "retarget": conversion.retarget, "min_frames": min_frames,
-        "add_offset_to_positions": conversion.add_offset_to_positions, "split": split,
+        "map": conversion.joint_map.name,
+        "metres_per_unit": conversion.metres_per_unit,
+        "up": conversion.up,
+        "skip_frames": conversion.skip_frames,
+        "retarget": conversion.retarget,
+        "min_frames": min_frames,
+        "add_offset_to_positions": conversion.add_offset_to_positions,
+        "split": split,
         "source_fps": conversion.source_fps,
         "place": "canonical" if canonical else "world",
-    }  # fmt: skip
+    }
     credit = f"\n{CMU_CREDIT}\n" if conversion.joint_map.name == "cmu" else ""
     writer = StoreWriter(
-        Path(out), name=name, source=f"BVH files in {root.name}", licence=licence,
-        notice=f"# {name}\n\nMotion from BVH files in {root.name}. Licence: {licence}.\n{credit}", settings=settings,
-        fps=conversion.fps, overwrite=overwrite, origin=(root,),
-    )  # fmt: skip
+        Path(out),
+        name=name,
+        source=f"BVH files in {root.name}",
+        licence=licence,
+        notice=f"# {name}\n\nMotion from BVH files in {root.name}. Licence: {licence}.\n{credit}",
+        settings=settings,
+        fps=conversion.fps,
+        overwrite=overwrite,
+        origin=(root,),
+    )
 
     def wanted() -> Iterator[BvhSource]:
         for clip, path in progress(files.items(), name, total=len(files), unit="clip"):
@@ -138,9 +149,15 @@ def import_bvh_folder(
         return ClipMetadata(splits[clip] if split is None else split)
 
     add_bvh_clips(
-        writer, wanted(), describe, conversion, min_frames=min_frames, canonical=canonical, skip_bad=skip_bad,
+        writer,
+        wanted(),
+        describe,
+        conversion,
+        min_frames=min_frames,
+        canonical=canonical,
+        skip_bad=skip_bad,
         jobs=min(default_jobs() if jobs is None else jobs, len(files)),
-    )  # fmt: skip
+    )
 
     def annotate(clip: ClipRecord) -> list[Caption]:
         return [Caption(text, tuple(pos_tokens(text))) for text in told[clip.name]]

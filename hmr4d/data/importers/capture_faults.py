@@ -12,9 +12,21 @@ GRAVITY = 9.81  # metres per second squared
 # Shares of the body's mass near SMPL-22 joints; segment masses of Winter, "Biomechanics and Motor Control of Human
 # Movement", table 4.1, dealt out to the joints at the ends of the segments.
 _MASS = {
-    "pelvis": 0.14, "spine1": 0.05, "spine2": 0.05, "spine3": 0.16, "neck": 0.09, "head": 0.06, "hip": 0.06,
-    "knee": 0.07, "ankle": 0.03, "foot": 0.01, "collar": 0.0, "shoulder": 0.015, "elbow": 0.02, "wrist": 0.02,
-}  # fmt: skip
+    "pelvis": 0.14,
+    "spine1": 0.05,
+    "spine2": 0.05,
+    "spine3": 0.16,
+    "neck": 0.09,
+    "head": 0.06,
+    "hip": 0.06,
+    "knee": 0.07,
+    "ankle": 0.03,
+    "foot": 0.01,
+    "collar": 0.0,
+    "shoulder": 0.015,
+    "elbow": 0.02,
+    "wrist": 0.02,
+}
 JUMP = 18.0  # metres per second by which no joint changes its speed within one frame
 BRIDGED = 0.35  # seconds; longer gaps are not bridged
 EDGE = 0.1  # seconds at either end of a clip; jumps there are cut off

@@ -176,13 +176,23 @@ def import_cmu(
     splits = split_by_groups({clip: [p.labels["content"] for p in found] for clip, found in pieces.items()})
     _log_captions(folder, told, pieces)
     settings = {
-        "min_frames": min_frames, "resampling": "cubic spline of positions", "place": "world",
+        "min_frames": min_frames,
+        "resampling": "cubic spline of positions",
+        "place": "world",
         "captions": sorted(path.name for path in Path(captions).glob("*.yaml")),
-    }  # fmt: skip
+    }
     writer = StoreWriter(
-        Path(out), name=NAME, source=SOURCE, licence=LICENCE, notice=NOTICE, settings=settings, fps=fps,
-        joint_convention=NAME, overwrite=overwrite, origin=(Path(root), Path(captions)),
-    )  # fmt: skip
+        Path(out),
+        name=NAME,
+        source=SOURCE,
+        licence=LICENCE,
+        notice=NOTICE,
+        settings=settings,
+        fps=fps,
+        joint_convention=NAME,
+        overwrite=overwrite,
+        origin=(Path(root), Path(captions)),
+    )
     for clip in folder.clips.keys() & told.left_out.keys():
         writer.drop(clip, told.left_out[clip])
 

@@ -64,9 +64,13 @@ def captions_of(content: str, name: str) -> list[Caption]:
 
 
 def import_humanml3d(
-    root: str | Path, out: str | Path, *, joints: str | Path | None = None, skip_bad: bool = False,
+    root: str | Path,
+    out: str | Path,
+    *,
+    joints: str | Path | None = None,
+    skip_bad: bool = False,
     overwrite: bool = False,
-) -> StoreSummary:  # fmt: skip
+) -> StoreSummary:
     """Builds the store of a HumanML3D folder.
 
     Args:
@@ -107,9 +111,16 @@ def import_humanml3d(
 
     settings = {"joints": source.name, "place": "as given", "splits": sorted(lists)}
     writer = StoreWriter(
-        Path(out), name=NAME, source="HumanML3D", licence="AMASS and HumanAct12 licences", notice=NOTICE,
-        settings=settings, fps=FPS, overwrite=overwrite, origin=(root, source),
-    )  # fmt: skip
+        Path(out),
+        name=NAME,
+        source="HumanML3D",
+        licence="AMASS and HumanAct12 licences",
+        notice=NOTICE,
+        settings=settings,
+        fps=FPS,
+        overwrite=overwrite,
+        origin=(root, source),
+    )
     captions: dict[str, list[Caption]] = {}
     for name in progress(order, NAME, unit="clip"):
         text_file = root / "texts" / f"{name}.txt"

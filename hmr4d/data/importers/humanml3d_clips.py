@@ -137,8 +137,12 @@ def write_features(task: FeatureTask) -> list[Outcome]:
     _use_one_thread()
     clips = {name: np.load(task.raw / f"{name}.npy", allow_pickle=False) for name in task.names}
     outcomes = [Outcome(name, "one frame", "features need two") for name, clip in clips.items() if len(clip) < 2]
-    both = {n: c for name, clip in clips.items() if len(clip) > 1
-            for n, c in ((name, clip), (mirrored(name), mirror_clip(clip)))}  # fmt: skip
+    both = {
+        n: c
+        for name, clip in clips.items()
+        if len(clip) > 1
+        for n, c in ((name, clip), (mirrored(name), mirror_clip(clip)))
+    }
     if not both:
         return outcomes
     lengths = torch.tensor([len(clip) for clip in both.values()])

@@ -84,8 +84,10 @@ def take_inventory(places: Places, *, allow_missing: bool = False) -> Inventory:
     models = {g: path for g in GENDERS if (path := find_smplh(places.body_models, g)) is not None}
     if absent := [g for g in GENDERS if g not in models]:
         looked = ", ".join(str(smplh_places(places.body_models, g)[0]) for g in absent)
-        missing.append(f"body model SMPL+H {' and '.join(absent)}: {looked} or SMPLH_<GENDER>.npz or .pkl. "
-                       f"{how_to_get_smplh(places.body_models)}")  # fmt: skip
+        missing.append(
+            f"body model SMPL+H {' and '.join(absent)}: {looked} or SMPLH_<GENDER>.npz or .pkl. "
+            f"{how_to_get_smplh(places.body_models)}"
+        )
     lists: dict[str, list[str]] = {}
     amass = _amass_files(places, [r for r in rows if not r.is_humanact12], missing, lists)
     humanact12 = _humanact12_files(places, [r for r in rows if r.is_humanact12], missing, lists, has_index=bool(rows))

@@ -178,8 +178,9 @@ def count_differences(counts: Mapping[str, int]) -> list[str]:
     expected |= {f"split {split}": names for split, names in release.splits.items()}
     return [
         f"{what}: {counts[what]:,}, the release has {wanted:,}"
-        for what, wanted in expected.items() if what in counts and counts[what] != wanted
-    ]  # fmt: skip
+        for what, wanted in expected.items()
+        if what in counts and counts[what] != wanted
+    ]
 
 
 def rows_per_subset(rows: Sequence[IndexRow]) -> dict[str, int]:

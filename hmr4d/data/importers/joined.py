@@ -31,17 +31,24 @@ TRIES_PER_PAIR = 40
 CONNECTIVES = ("{a}, then {b}", "{a} and then {b}", "{a}, and after that {b}")
 _SUBJECT = re.compile(
     r"^(a|an|the|one|some)? ?((young|old|tall) )?(person|man|woman|guy|girl|boy|human|figure|individual|someone|"
-    r"somebody|he|she|they|character|actor|kid|child) ", re.IGNORECASE,
-)  # fmt: skip
+    r"somebody|he|she|they|character|actor|kid|child) ",
+    re.IGNORECASE,
+)
 
 
 Piece = tuple[str, np.ndarray, dict[str, str]]  # name, joints (L, J, 3), labels
 
 
 def join_stores(
-    paths: Sequence[str | Path], out: str | Path, *, name: str | None = None, retarget: str = "smpl_mean",
-    pairs: int = 0, seed: int = 0, overwrite: bool = False,
-) -> StoreSummary:  # fmt: skip
+    paths: Sequence[str | Path],
+    out: str | Path,
+    *,
+    name: str | None = None,
+    retarget: str = "smpl_mean",
+    pairs: int = 0,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> StoreSummary:
     """Writes the clips of several stores, and pairs of them, into one store.
 
     Clips keep split, labels and captions; their names get the name of their store in front. A pair joins two short
@@ -67,14 +74,18 @@ def join_stores(
     if len(kinds) != 1:
         raise ValueError(f"Stores of different rate or skeleton cannot be joined: {sorted(kinds)}.")
     writer = StoreWriter(
-        Path(out), name=name or "+".join(store.name for store in stores),
+        Path(out),
+        name=name or "+".join(store.name for store in stores),
         source="; ".join(store.info["source"] for store in stores),
         licence="; ".join(dict.fromkeys(store.info["licence"] for store in stores)),
         notice="\n\n".join((store.path / "NOTICE.md").read_text(encoding="utf-8").strip() for store in stores),
         settings={"stores": [store.name for store in stores], "retarget": retarget, "pairs": pairs, "seed": seed},
-        fps=stores[0].fps, skeleton=stores[0].skeleton, joint_convention=_main_convention(stores),
-        overwrite=overwrite, origin=[store.path for store in stores],
-    )  # fmt: skip
+        fps=stores[0].fps,
+        skeleton=stores[0].skeleton,
+        joint_convention=_main_convention(stores),
+        overwrite=overwrite,
+        origin=[store.path for store in stores],
+    )
     captions: dict[str, list[Caption]] = {}
     pieces: list[Piece] = []  # short train clips
     total = sum(len(store) for store in stores)
@@ -114,9 +125,11 @@ def _clips(stores: Sequence[MotionStore]) -> Iterator[tuple[MotionStore, int]]:
 
 
 def _draw_pair(
-    pieces: Sequence[Piece], fps: float, captions: dict[str, list[Caption]],
+    pieces: Sequence[Piece],
+    fps: float,
+    captions: dict[str, list[Caption]],
     rng: random.Random,
-) -> tuple[Piece, Piece] | None:  # fmt: skip
+) -> tuple[Piece, Piece] | None:
     """Two pieces that fit, contents drawn evenly; None when none was found in TRIES_PER_PAIR tries."""
     by_content: dict[str, list[int]] = {}
     for index, (_, _, labels) in enumerate(pieces):
@@ -170,6 +183,7 @@ def _main_convention(stores: Sequence[MotionStore]) -> str | None:
     if len(set(conventions.values())) > 1:
         logger.warning(
             "The joint conventions of the stores differ (%s); the joined store says '%s', that of most motion.",
-            ", ".join(f"{name}: {convention}" for name, convention in conventions.items()), conventions[largest.name],
-        )  # fmt: skip
+            ", ".join(f"{name}: {convention}" for name, convention in conventions.items()),
+            conventions[largest.name],
+        )
     return conventions[largest.name]

@@ -47,9 +47,15 @@ class KeypointSummary:
 
 
 def import_keypoints(
-    root: str | Path, out: str | Path, captions: CaptionTable, *, fps: float | None = None,
-    skeleton: str | None = None, size: tuple[int, int] | None = None, overwrite: bool = False,
-) -> KeypointSummary:  # fmt: skip
+    root: str | Path,
+    out: str | Path,
+    captions: CaptionTable,
+    *,
+    fps: float | None = None,
+    skeleton: str | None = None,
+    size: tuple[int, int] | None = None,
+    overwrite: bool = False,
+) -> KeypointSummary:
     """Writes the person found in most frames of every keypoint file, as `hmr4d.data.video2d` reads them.
 
     Args:

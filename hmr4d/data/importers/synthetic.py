@@ -25,9 +25,15 @@ def import_synthetic(out: str | Path, *, num_clips: int = 24, seed: int = 0, ove
     if num_clips < 1:
         raise ValueError(f"num_clips is {num_clips}; expected 1 or more.")
     writer = StoreWriter(
-        Path(out), name=NAME, source="procedural", licence="none", notice=NOTICE,
-        settings={"num_clips": num_clips, "seed": seed}, fps=FPS, overwrite=overwrite,
-    )  # fmt: skip
+        Path(out),
+        name=NAME,
+        source="procedural",
+        licence="none",
+        notice=NOTICE,
+        settings={"num_clips": num_clips, "seed": seed},
+        fps=FPS,
+        overwrite=overwrite,
+    )
     for number in range(num_clips):
         content, take = CONTENTS[number % len(CONTENTS)], number // len(CONTENTS) + 1
         name = f"synthetic_{content}_{STYLE}_{take:03d}"

@@ -102,11 +102,20 @@ class LiftingTracks(Dataset[dict[str, Any]]):
     text_cache: TextCache | None = None
 
     def __init__(
-        self, tracks: Sequence[Track2D] | Callable[[], Sequence[Track2D]], *,
-        codec: BboxPose2DCodec | ImagePose2DCodec, fps: float = 30.0, min_frames: int = 60, max_frames: int = 300,
-        rules: TrackRules | None = None, mirror_prob: float = 0.5, cameras: str = "paper", grid: int = 64,
-        max_range: float = DEFAULT_RANGE, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        tracks: Sequence[Track2D] | Callable[[], Sequence[Track2D]],
+        *,
+        codec: BboxPose2DCodec | ImagePose2DCodec,
+        fps: float = 30.0,
+        min_frames: int = 60,
+        max_frames: int = 300,
+        rules: TrackRules | None = None,
+        mirror_prob: float = 0.5,
+        cameras: str = "paper",
+        grid: int = 64,
+        max_range: float = DEFAULT_RANGE,
+        seed: int = 0,
+    ) -> None:
         self.codec, self.fps, self.min_frames, self.max_frames = codec, fps, min_frames, max_frames
         self.rules, self.mirror_prob = rules or TrackRules(), mirror_prob
         self.cameras, self.grid, self.max_range, self.seed = cameras, grid, max_range, seed
@@ -159,13 +168,14 @@ class LiftingTracks(Dataset[dict[str, Any]]):
         return {
             "joints3d": pixels.new_zeros(*pixels.shape[:2], 3),
             "features": self.codec.encode(pixels, size, ever.expand(visible.shape))[None],
-            "kp2d_obs": kp2d, "visible": visible,
+            "kp2d_obs": kp2d,
+            "visible": visible,
             "condition2d": self.codec.encode_condition(kp2d, size, visible),
             "known2d": (visible & _whole(visible, self.codec.skeleton, self.rules)[:, None])[None],
             **self._camera(camera, size),
             "length": len(pixels),
             "clip": index,
-        }  # fmt: skip
+        }
 
     def _camera(self, camera: Rig | None, size: Tensor) -> dict[str, Any]:
         """What the network is told of a camera, or zeros."""
@@ -174,11 +184,13 @@ class LiftingTracks(Dataset[dict[str, Any]]):
             K4 = torch.cat([size.amax().expand(2), size / 2])
             camera = Rig(size[None], K4[None], torch.eye(4)[None])
         return {
-            "size": camera.size, "K4": camera.K4, "T_w2c": camera.T_w2c,
+            "size": camera.size,
+            "K4": camera.K4,
+            "T_w2c": camera.T_w2c,
             "cond": camera_condition(camera, self.cameras) * known,
             "pointmap": ground_pointmap(camera, self.grid, self.max_range) * known,
             "camera_known": known,
-        }  # fmt: skip
+        }
 
     def _own_kind(self, track: Track2D) -> Track2D:
         """The track with the codec's joints at the items' rate; missing joints lie between their neighbours in time."""
@@ -205,11 +217,16 @@ def projected_tracks(views: LiftingViews) -> list[Track2D]:
     items = (views[i] for i in range(len(views)))
     return [
         Track2D(
-            views.store.names[item["clip"]], item["kp2d_obs"], item["visible"].float(), views.codec.skeleton, views.fps,
-            item["size"][0], Rig(item["size"], item["K4"], item["T_w2c"]).select([0]),
+            views.store.names[item["clip"]],
+            item["kp2d_obs"],
+            item["visible"].float(),
+            views.codec.skeleton,
+            views.fps,
+            item["size"][0],
+            Rig(item["size"], item["K4"], item["T_w2c"]).select([0]),
         )
         for item in items
-    ]  # fmt: skip
+    ]
 
 
 def folder_tracks(

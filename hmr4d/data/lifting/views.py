@@ -111,12 +111,26 @@ class LiftingViews(Dataset[dict[str, Any]]):
     text_cache: TextCache | None = None
 
     def __init__(
-        self, store: MotionStore | str, split: str | None, *, rigs: RigSource,
-        codec: BboxPose2DCodec | ImagePose2DCodec, fps: float = 30.0, min_frames: int = 60, max_frames: int = 300,
-        augmentation: MotionAugmentation | None = None, corruption: KeypointCorruption | None = None,
-        detector_share: float = 0.0, placement: PlacementRules | None = None, cameras: str = "paper", grid: int = 64,
-        max_range: float = DEFAULT_RANGE, labels: Labels = None, exclude_labels: Labels = None, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        store: MotionStore | str,
+        split: str | None,
+        *,
+        rigs: RigSource,
+        codec: BboxPose2DCodec | ImagePose2DCodec,
+        fps: float = 30.0,
+        min_frames: int = 60,
+        max_frames: int = 300,
+        augmentation: MotionAugmentation | None = None,
+        corruption: KeypointCorruption | None = None,
+        detector_share: float = 0.0,
+        placement: PlacementRules | None = None,
+        cameras: str = "paper",
+        grid: int = 64,
+        max_range: float = DEFAULT_RANGE,
+        labels: Labels = None,
+        exclude_labels: Labels = None,
+        seed: int = 0,
+    ) -> None:
         self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
         self.rigs, self.codec, self.fps, self.seed = rigs, codec, fps, seed
         self.min_frames, self.max_frames = min_frames, max_frames
@@ -163,16 +177,20 @@ class LiftingViews(Dataset[dict[str, Any]]):
         told = miscalibrated(rig, self.augmentation.camera_noise, rng)
         return {
             "joints3d": joints3d,
-            "size": rig.size, "K4": rig.K4, "T_w2c": rig.T_w2c,
+            "size": rig.size,
+            "K4": rig.K4,
+            "T_w2c": rig.T_w2c,
             "features": features,
-            "kp2d_obs": kp2d, "visible": visible,
+            "kp2d_obs": kp2d,
+            "visible": visible,
             "condition2d": self.codec.encode_condition(kp2d, rig.size[0], visible),
             "cond": camera_condition(told, self.cameras),
             "pointmap": ground_pointmap(told, self.grid, self.max_range),
-            "known2d": torch.ones(pixels.shape[:-1], dtype=torch.bool), "camera_known": True,
+            "known2d": torch.ones(pixels.shape[:-1], dtype=torch.bool),
+            "camera_known": True,
             "length": len(joints3d),
             "clip": clip,
-        }  # fmt: skip
+        }
 
     def _long_enough(self, split: str | None, labels: Labels, exclude_labels: Labels) -> np.ndarray:
         """(N,) clips of the split with such labels and `min_frames` at the fastest playback."""

@@ -32,9 +32,14 @@ class BodyFitter(pl.Callback):
         self.count = 0
 
     def on_predict_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
         dataloader_idx: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if outputs is None or outputs.joints3d is None:
             return
         for motion, seed in zip(outputs, batch["seed"].tolist(), strict=True):

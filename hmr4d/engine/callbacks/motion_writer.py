@@ -21,9 +21,11 @@ class MotionWriterCallback(pl.Callback):
     """
 
     def __init__(
-        self, out_dir: str, export: Sequence[str] | str = ("npz", "mp4", "html"),
+        self,
+        out_dir: str,
+        export: Sequence[str] | str = ("npz", "mp4", "html"),
         about: dict[str, Any] | str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         check_exports(export)
         self.out_dir, self.export = out_dir, export
         more = json.loads(about) if isinstance(about, str) else about
@@ -33,14 +35,22 @@ class MotionWriterCallback(pl.Callback):
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         items = trainer.datamodule.dataset("test").items  # type: ignore[attr-defined]
         self.writer = MotionWriter(
-            self.out_dir, self.export, about=self.about, num_prompts=max(i["prompt"] for i in items) + 1,
+            self.out_dir,
+            self.export,
+            about=self.about,
+            num_prompts=max(i["prompt"] for i in items) + 1,
             num_samples=max(i["sample"] for i in items) + 1,
-        )  # fmt: skip
+        )
 
     def on_predict_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
         dataloader_idx: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         jobs = list(zip(batch["prompt"].tolist(), batch["sample"].tolist(), strict=True))
         rows = zip(batch["seed"].tolist(), batch["seconds"].tolist(), strict=True)
         about = [{"seed": seed, "seconds": seconds} for seed, seconds in rows]

@@ -71,9 +71,13 @@ class MetricLift(pl.Callback):
     """
 
     def __init__(
-        self, out_dir: str = "outputs/lift_test", *, protocol: str = "lift", average: str = "frames",
+        self,
+        out_dir: str = "outputs/lift_test",
+        *,
+        protocol: str = "lift",
+        average: str = "frames",
         joints: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.out_dir, self.protocol, self.average = Path(out_dir), protocol, average
         self.joints = None if joints is None else get_skeleton(joints)
         self.method: str | None = None  # whose motions a running trainer.test makes
@@ -117,9 +121,14 @@ class MetricLift(pl.Callback):
         clips.choose(missing[trainer.global_rank :: trainer.world_size])
 
     def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
         dataloader_idx: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if self.method is not None:
             self.save_batch(outputs, batch["item"].tolist(), trainer.datamodule.dataset("test"))  # type: ignore[attr-defined]
 
@@ -144,9 +153,12 @@ class MetricLift(pl.Callback):
     # --- score --------------------------------------------------------------------------------------------------------
 
     def score(
-        self, clips: ScoredLifts, sources: Mapping[str, LiftSource], about: CardMetadata,
+        self,
+        clips: ScoredLifts,
+        sources: Mapping[str, LiftSource],
+        about: CardMetadata,
         motions: Mapping[str, GenerationFolder | SavedMotions] | None = None,
-    ) -> LiftingCard:  # fmt: skip
+    ) -> LiftingCard:
         """Scores saved motions of all methods, writes card, page and list of clips, and says the table.
 
         Args:
@@ -178,8 +190,9 @@ class MetricLift(pl.Callback):
                 shown = _shown(clip, lifted).items()
                 page += [PageMotion(Motion(x, clip.fps, clip.skeleton, m), group=clip.name) for m, x in shown]
             skeleton, fps = clip.skeleton, clip.fps
-        write_html(self.out_dir / PAGE_NAME, page, mesh=False, together=True,
-                   title=f"{clips.set_name}: lifted and true")  # fmt: skip
+        write_html(
+            self.out_dir / PAGE_NAME, page, mesh=False, together=True, title=f"{clips.set_name}: lifted and true"
+        )
         for method in motions:
             sums, counts = scores[method].sums_and_counts()
             for entry, means in zip(listed, (sums / counts).tolist(), strict=True):
@@ -192,9 +205,15 @@ class MetricLift(pl.Callback):
         return card
 
     def _card(
-        self, clips: ScoredLifts, sources: Mapping[str, LiftSource], about: CardMetadata,
-        scores: Mapping[str, PoseErrorMetric], listed: list[dict[str, Any]], skeleton: Skeleton, fps: float,
-    ) -> LiftingCard:  # fmt: skip
+        self,
+        clips: ScoredLifts,
+        sources: Mapping[str, LiftSource],
+        about: CardMetadata,
+        scores: Mapping[str, PoseErrorMetric],
+        listed: list[dict[str, Any]],
+        skeleton: Skeleton,
+        fps: float,
+    ) -> LiftingCard:
         sequences = [clips.sequence(item) for item in clips.items]
         tables: dict[str, dict[str, Any]] = {"frames": {}, "clips": {}}
         for average, table in tables.items():
@@ -203,14 +222,24 @@ class MetricLift(pl.Callback):
                 table[row] = {k: v for k, v in values.items() if row != GROUND_TRUTH or k in TRUTH_METRICS}
         other = "clips" if self.average == "frames" else "frames"
         return LiftingCard(
-            rows=tables[self.average], other_rows=tables[other], average=self.average, set_name=clips.set_name,
-            set_size=len(listed), num_sequences=len(set(sequences)), num_frames=sum(c["frames"] for c in listed),
-            num_views=max(c["views"] for c in listed), fps=fps,
+            rows=tables[self.average],
+            other_rows=tables[other],
+            average=self.average,
+            set_name=clips.set_name,
+            set_size=len(listed),
+            num_sequences=len(set(sequences)),
+            num_frames=sum(c["frames"] for c in listed),
+            num_views=max(c["views"] for c in listed),
+            fps=fps,
             joints=f"{skeleton.num_joints} of '{skeleton.name}', root between the hips",
-            facts=about.facts, weights={method: source.about for method, source in sources.items()}, seed=about.seed,
-            protocol=self.protocol, command=about.command, notes=about.notes,
+            facts=about.facts,
+            weights={method: source.about for method, source in sources.items()},
+            seed=about.seed,
+            protocol=self.protocol,
+            command=about.command,
+            notes=about.notes,
             date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        )  # fmt: skip
+        )
 
 
 def check_complete(method: str, folder: GenerationFolder | SavedMotions, clips: ScoredLifts) -> None:

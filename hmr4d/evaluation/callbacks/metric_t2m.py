@@ -67,9 +67,13 @@ class MetricT2M(pl.Callback):
     """
 
     def __init__(
-        self, out_dir: str = "outputs/text2motion_test", *, evaluator: str = "humanml3d", glove: str | None = None,
+        self,
+        out_dir: str = "outputs/text2motion_test",
+        *,
+        evaluator: str = "humanml3d",
+        glove: str | None = None,
         protocol: ScoringProtocol | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.out_dir, self.evaluator_name, self.glove = Path(out_dir), evaluator, glove
         self.protocol: ScoringProtocol = protocol or PublishedModelProtocol()
         self.folder = GenerationFolder(self.out_dir / FOLDER_NAME)
@@ -111,9 +115,14 @@ class MetricT2M(pl.Callback):
         clips.choose(missing[trainer.global_rank :: trainer.world_size])
 
     def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
         dataloader_idx: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.save(outputs, batch)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -40,9 +40,14 @@ class Wis3DMotion2Dto3DVisualizer(pl.Callback):
     """
 
     def __init__(
-        self, name: str = "ours", subset: str | None = None, max_len: int = 300, max_count: int = 1000,
-        plot_2D: bool = False, folder: str = "outputs/wis3d",
-    ) -> None:  # fmt: skip
+        self,
+        name: str = "ours",
+        subset: str | None = None,
+        max_len: int = 300,
+        max_count: int = 1000,
+        plot_2D: bool = False,
+        folder: str = "outputs/wis3d",
+    ) -> None:
         if max_len < 1 or max_count < 1:
             raise ValueError(f"max_len is {max_len} and max_count {max_count}; both are numbers from 1 up.")
         import_wis3d()  # before the motion is made, not after
@@ -51,15 +56,25 @@ class Wis3DMotion2Dto3DVisualizer(pl.Callback):
         self.count = 0
 
     def on_predict_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
         dataloader_idx: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._write(trainer, outputs, [None] * len(outputs))
 
     def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
         dataloader_idx: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         clips = trainer.datamodule.dataset("test")  # type: ignore[attr-defined]
         jobs = zip(batch["repeat"].tolist(), batch["item"].tolist(), strict=True)
         left = self._left(trainer)
@@ -82,9 +97,12 @@ class Wis3DMotion2Dto3DVisualizer(pl.Callback):
             joints3d = align_to_floor(face_first_frame(given.joints3d.cpu(), given.skeleton))
             motion = replace(given, joints3d=joints3d, pose=None)
             figures = motion_figures(
-                motion, name=self.name, num_frames=self.max_len, real=real[row],
+                motion,
+                name=self.name,
+                num_frames=self.max_len,
+                real=real[row],
                 views=seen(outputs, row) if self.plot_2d else None,
-            )  # fmt: skip
+            )
             if motion.num_frames > self.max_len:
                 logger.warning("'%s' is shown up to frame %d of %d.", motion.text, self.max_len, motion.num_frames)
             number = self.count * trainer.world_size + trainer.global_rank  # processes share the folder

@@ -73,14 +73,18 @@ class AistppCaptures:
         self.names = [name for name in listed if name not in drop]
         if unmapped := [name for name in self.names if name not in self.settings]:
             raise CaptureError(f"cameras/mapping.txt does not name {', '.join(unmapped[:3])} ({len(unmapped)} in all).")
-        self._require([*(f"keypoints3d/{n}.pkl" for n in self.names),
-                       *(f"cameras/{self.settings[n]}.json" for n in self.names)])  # fmt: skip
+        self._require(
+            [*(f"keypoints3d/{n}.pkl" for n in self.names), *(f"cameras/{self.settings[n]}.json" for n in self.names)]
+        )
         bad = [n for n in self.names if self._missing_share(n) > max_missing]
         self.names = [n for n in self.names if n not in set(bad)]
         logger.info(
-            "AIST++: %d sequences; %d left out by ignore_list.txt, %d with bad 3D: %s.", len(self.names),
-            len(set(listed) & drop), len(bad), ", ".join(bad) or "none",
-        )  # fmt: skip
+            "AIST++: %d sequences; %d left out by ignore_list.txt, %d with bad 3D: %s.",
+            len(self.names),
+            len(set(listed) & drop),
+            len(bad),
+            ", ".join(bad) or "none",
+        )
         self._grounds: dict[str, GroundPlane] = {}
 
     def dataset(self, *, detected: bool = True) -> CaptureViews:
@@ -107,8 +111,14 @@ class AistppCaptures:
             plane = fit_ground_plane(feet, up, rest_height=ANKLE_REST, max_tilt=float(MAX_TILT))
             tilt = plane.tilt(up)
             level = logging.WARNING if tilt > TILT_EXPECTED else logging.INFO
-            logger.log(level, "AIST++ %s: floor tilted by %.2f degrees, %.3f m from the origin, residual %.4f m.",
-                       setting, np.degrees(tilt), plane.d, plane.residual)  # fmt: skip
+            logger.log(
+                level,
+                "AIST++ %s: floor tilted by %.2f degrees, %.3f m from the origin, residual %.4f m.",
+                setting,
+                np.degrees(tilt),
+                plane.d,
+                plane.residual,
+            )
             self._grounds[setting] = plane
         return self._grounds[setting]
 
@@ -125,10 +135,21 @@ class AistppCaptures:
         if detections is not None and len(detections.kp2d) != len(cameras.views):
             raise CaptureError(f"{name} has 2D of {len(detections.kp2d)} views; expected {len(cameras.views)}.")
         return Capture(
-            name=name, fps=FPS, skeleton=COCO17, root_joints=COCO17.root_joints, joints3d=joints3d, valid=valid,
-            views=cameras.views, size=cameras.size, K4=cameras.K4, T_w2c=cameras.T_w2c, distortion=cameras.distortion,
-            ground=self.ground(self.settings[name]), observed=self._usable(name, cameras), detections=detections,
-        )  # fmt: skip
+            name=name,
+            fps=FPS,
+            skeleton=COCO17,
+            root_joints=COCO17.root_joints,
+            joints3d=joints3d,
+            valid=valid,
+            views=cameras.views,
+            size=cameras.size,
+            K4=cameras.K4,
+            T_w2c=cameras.T_w2c,
+            distortion=cameras.distortion,
+            ground=self.ground(self.settings[name]),
+            observed=self._usable(name, cameras),
+            detections=detections,
+        )
 
     def _frames(self) -> slice:
         return slice(0, None if self.window is None else self.window * STRIDE, STRIDE)
@@ -193,8 +214,9 @@ def read_cameras(path: Path) -> Cameras:
         if counts != {len(cameras.views)} or not all(np.isfinite(a).all() for a in numbers):
             raise ValueError("arrays of different lengths, or numbers that are not finite")
     except (ValueError, TypeError, KeyError) as error:
-        raise CaptureError(f"{path} is no list of cameras with name, size, matrix, rotation, translation and "
-                           f"distortions: {error}.") from error  # fmt: skip
+        raise CaptureError(
+            f"{path} is no list of cameras with name, size, matrix, rotation, translation and distortions: {error}."
+        ) from error
     small = [n for n, size in zip(cameras.views, cameras.size, strict=True) if tuple(size) != FULL_SIZE]
     if small:
         logger.info("%s: %s differ from 1920 x 1080.", path.name, ", ".join(small))

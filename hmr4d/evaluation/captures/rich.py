@@ -119,7 +119,7 @@ def read_camera_xml(path: Path) -> tuple[Floats, Floats, Floats]:
 
 def rich_ground(
     root: Path, sequence: RichSequence, joints3d: Floats, scans: dict[str, Any] | None
-) -> GroundPlane | None:  # fmt: skip
+) -> GroundPlane | None:
     """The floor of a capture: of the scan's matrix, else of the axis-aligned frame, else None, for nobody measured it.
 
     Args:
@@ -185,9 +185,16 @@ class RichCaptures:
     """
 
     def __init__(
-        self, root: str | Path, split: str, *, bodies: BodyJoints | None = None, joints: str | Path | None = None,
-        scans: str | Path | None = None, allow: Collection[str] | None = None, allow_gaps: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        bodies: BodyJoints | None = None,
+        joints: str | Path | None = None,
+        scans: str | Path | None = None,
+        allow: Collection[str] | None = None,
+        allow_gaps: bool = False,
+    ) -> None:
         if split not in SPLITS:
             raise ValueError(f"RICH has no split '{split}'; it has {', '.join(SPLITS)}.")
         if bodies is None and joints is None:
@@ -198,9 +205,11 @@ class RichCaptures:
         self.genders = _json_object(self._resource("gender.json"))
         self.sequences = {s.name: s for s in read_meta(self._resource(f"meta/{split}.txt"))}
         self.clips = [
-            (s.name, s.views.index(v)) for s in self.sequences.values() for v in s.views
+            (s.name, s.views.index(v))
+            for s in self.sequences.values()
+            for v in s.views
             if allow is None or f"{s.name}/cam_{v:02d}" in allow
-        ]  # fmt: skip
+        ]
         absent = {self._camera_file(s, v) for s in self.sequences.values() for v in s.views}
         absent = sorted(str(p) for p in absent if not p.is_file())
         if absent:
@@ -223,13 +232,20 @@ class RichCaptures:
         cameras = [read_camera_xml(self._camera_file(sequence, v)) for v in sequence.views]
         sizes = [image_size(sequence.capture, v) for v in sequence.views]
         return Capture(
-            name=name, fps=FPS, skeleton=skeleton, root_joints=HIPS, joints3d=joints3d, valid=valid,
-            views=tuple(f"cam_{v:02d}" for v in sequence.views), size=np.array(sizes),
-            K4=np.stack([c[1] for c in cameras]), T_w2c=np.stack([c[0] for c in cameras]),
+            name=name,
+            fps=FPS,
+            skeleton=skeleton,
+            root_joints=HIPS,
+            joints3d=joints3d,
+            valid=valid,
+            views=tuple(f"cam_{v:02d}" for v in sequence.views),
+            size=np.array(sizes),
+            K4=np.stack([c[1] for c in cameras]),
+            T_w2c=np.stack([c[0] for c in cameras]),
             distortion=np.stack([c[2] for c in cameras]),
             ground=measured or self._feet_floor(sequence.capture),
             observed=tuple(range(len(sequence.views))),
-        )  # fmt: skip
+        )
 
     def _feet_floor(self, capture: str) -> GroundPlane:
         """The floor from the feet of all sequences of a capture that are there."""

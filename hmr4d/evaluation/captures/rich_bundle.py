@@ -54,8 +54,12 @@ class RichBundle:
         if unknown:
             raise CaptureError(f"{cameras} has no camera for {', '.join(unknown[:3])} ({len(unknown)} in all).")
         repeated = [n for n in self.names if len(self._frames(n)) != len(self._labels[n]["frame_id"])]
-        logger.info("RICH test: %d clips; %d with repeated frames, which are %s.", len(self.names), len(repeated),
-                    "dropped" if dedup else "kept")  # fmt: skip
+        logger.info(
+            "RICH test: %d clips; %d with repeated frames, which are %s.",
+            len(self.names),
+            len(repeated),
+            "dropped" if dedup else "kept",
+        )
 
     def dataset(self) -> CaptureViews:
         """All clips, with true 2D."""
@@ -69,12 +73,20 @@ class RichBundle:
         T_w2c, K = (np.asarray(a, np.float64) for a in self._cameras[_key(name, self._cameras)])
         capture, camera = _parts(name)
         return Capture(
-            name=name.rsplit("/", 1)[0], fps=FPS, skeleton=SMPL22 if joints3d.shape[1] == 22 else SMPL24,
-            root_joints=HIPS, joints3d=joints3d, valid=valid, views=(f"cam_{camera:02d}",),
+            name=name.rsplit("/", 1)[0],
+            fps=FPS,
+            skeleton=SMPL22 if joints3d.shape[1] == 22 else SMPL24,
+            root_joints=HIPS,
+            joints3d=joints3d,
+            valid=valid,
+            views=(f"cam_{camera:02d}",),
             size=np.array([image_size(capture, camera)]),
-            K4=np.array([[K[0, 0], K[1, 1], K[0, 2], K[1, 2]]]), T_w2c=T_w2c[None], distortion=None,
-            ground=self._floor(capture), observed=(0,),
-        )  # fmt: skip
+            K4=np.array([[K[0, 0], K[1, 1], K[0, 2], K[1, 2]]]),
+            T_w2c=T_w2c[None],
+            distortion=None,
+            ground=self._floor(capture),
+            observed=(0,),
+        )
 
     def _floor(self, capture: str) -> GroundPlane:
         """The floor from the feet of all sequences of a capture, each as one of its clips has it."""

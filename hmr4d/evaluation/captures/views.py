@@ -138,10 +138,17 @@ def lifting_clip(capture: Capture, view: int, *, detected: bool = False) -> Lift
         kp2d = pixels[0]
     kp2d = torch.where(conf[..., None] > 0, kp2d, 0.0)
     return LiftingClip(
-        name=f"{capture.name}/{capture.views[view]}", kp2d=kp2d.float(), conf=conf.float(), rig=rig.to(torch.float32),
-        joints3d=joints3d.float(), valid=valid, fps=capture.fps, skeleton=capture.skeleton,
-        root_joints=capture.root_joints, views=tuple(capture.views[v] for v in order),
-    )  # fmt: skip
+        name=f"{capture.name}/{capture.views[view]}",
+        kp2d=kp2d.float(),
+        conf=conf.float(),
+        rig=rig.to(torch.float32),
+        joints3d=joints3d.float(),
+        valid=valid,
+        fps=capture.fps,
+        skeleton=capture.skeleton,
+        root_joints=capture.root_joints,
+        views=tuple(capture.views[v] for v in order),
+    )
 
 
 class CaptureViews(Dataset[LiftingClip]):

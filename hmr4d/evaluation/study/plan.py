@@ -107,9 +107,13 @@ def training(cfg: DictConfig, name: str, seed: int) -> Training:
     folder = Path(cfg.output_dir) / f"seed{seed}" / name
     steps = sum(cfg.steps[budget] for budget in spec.steps)
     words = [
-        f"exp={spec.exp}", f"seed={seed}", f"output_dir={folder}", f"paths.inputs={cfg.paths.inputs}",
-        f"trainer.max_steps={steps}", "+trainer.enable_progress_bar=false",
-    ]  # fmt: skip
+        f"exp={spec.exp}",
+        f"seed={seed}",
+        f"output_dir={folder}",
+        f"paths.inputs={cfg.paths.inputs}",
+        f"trainer.max_steps={steps}",
+        "+trainer.enable_progress_bar=false",
+    ]
     if spec.sees == SEEN:
         words.append(f"data.train.rules.exclude_labels={flow(excluded(held_out(cfg)))}")
     if not all(cfg.holdouts[group].get("mirror", True) for group in cfg.holdout):

@@ -29,9 +29,15 @@ COMPARED = tuple(m for m in MEASURES if m[0] not in ("r_precision_top_1", "root_
 BAR, GAP, LABEL, HEIGHT, MARGIN = 34, 26, 170, 300, 64  # pixels
 PAPER = (255, 255, 255)
 COLOURS = (
-    (150, 158, 170), (43, 122, 214), (240, 128, 42), (64, 160, 100), (248, 196, 152), (166, 212, 180), (150, 190, 236),
+    (150, 158, 170),
+    (43, 122, 214),
+    (240, 128, 42),
+    (64, 160, 100),
+    (248, 196, 152),
+    (166, 212, 180),
+    (150, 190, 236),
     (120, 96, 200),
-)  # fmt: skip
+)
 
 
 def markdown(card: Mapping[str, Any]) -> str:

@@ -208,9 +208,10 @@ def over_seeds(repeats: Sequence[Row]) -> dict[str, dict[str, Any]]:
         for measure in measures:
             over = interval([repeat[name][measure] for repeat in repeats])
             found[name][measure] = {
-                "mean": _plain(over.mean), "half_width": _plain(over.half_width),
+                "mean": _plain(over.mean),
+                "half_width": _plain(over.half_width),
                 "values": [_plain(v) for v in over.values],
-            }  # fmt: skip
+            }
     return found
 
 

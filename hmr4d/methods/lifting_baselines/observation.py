@@ -101,10 +101,17 @@ def observe(
         ahead = (place - centre) * place.new_tensor([1.0, 0.0, 1.0])
         depth = (ahead * ahead).sum(-1) / (ahead * root_direction).sum(-1).clamp(min=1e-6)
     return Observation(
-        rays=filled, seen=seen, conf=torch.where(seen, conf.double(), 0.0).clamp(0, 1),
-        directions=_world_directions(filled, T_c2w), centre=centre, root=root, root_direction=root_direction,
-        root_depth=depth, contact=contact, rest_height=heights,
-    )  # fmt: skip
+        rays=filled,
+        seen=seen,
+        conf=torch.where(seen, conf.double(), 0.0).clamp(0, 1),
+        directions=_world_directions(filled, T_c2w),
+        centre=centre,
+        root=root,
+        root_direction=root_direction,
+        root_depth=depth,
+        contact=contact,
+        rest_height=heights,
+    )
 
 
 def check_track(kp2d: Tensor, conf: Tensor, skeleton: Skeleton, fps: float) -> None:

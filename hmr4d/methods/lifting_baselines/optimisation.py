@@ -72,9 +72,16 @@ class _Chain:
 
 
 def optimisation(
-    kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton, *, prior: PosePrior | None = None,
-    known_camera: Camera = "pose", options: FitOptions | None = None,
-) -> Tensor:  # fmt: skip
+    kp2d: Tensor,
+    conf: Tensor,
+    rig: Rig,
+    fps: float,
+    skeleton: Skeleton,
+    *,
+    prior: PosePrior | None = None,
+    known_camera: Camera = "pose",
+    options: FitOptions | None = None,
+) -> Tensor:
     """Joints (L, J, 3) in metres, world of the rig, of a chain fitted to view 0.
 
     The manner is that of SMPLify (Bogo et al. 2016, arXiv 1607.08128), over a whole clip and without a body model.
@@ -140,14 +147,22 @@ def _start(seen: Observation, match: PoseMatch, prior: PosePrior, fps: float) ->
 
 
 def _descend(
-    chain: _Chain, seen: Observation, T_w2c: Tensor, prior: PosePrior, skeleton: Skeleton, fps: float,
-    options: FitOptions, on_floor: bool,
-) -> None:  # fmt: skip
+    chain: _Chain,
+    seen: Observation,
+    T_w2c: Tensor,
+    prior: PosePrior,
+    skeleton: Skeleton,
+    fps: float,
+    options: FitOptions,
+    on_floor: bool,
+) -> None:
     """Moves the chain downhill: place, heading and size first, then everything."""
     turn = torch.zeros(3)  # of the whole motion about the root
     start = rot6d_cols_to_matrix(chain.rot6d_cols[:, 0])
-    for steps, parts in ((options.root_steps, (turn, chain.place, chain.log_scale)),
-                         (options.steps, (chain.rot6d_cols, chain.place, chain.log_scale))):  # fmt: skip
+    for steps, parts in (
+        (options.root_steps, (turn, chain.place, chain.log_scale)),
+        (options.steps, (chain.rot6d_cols, chain.place, chain.log_scale)),
+    ):
         for part in parts:
             part.requires_grad_(True)
         optimiser = torch.optim.Adam(parts, lr=options.learning_rate)
@@ -168,9 +183,15 @@ def _descend(
 
 
 def _objective(
-    chain: _Chain, seen: Observation, T_w2c: Tensor, prior: PosePrior, skeleton: Skeleton, fps: float,
-    options: FitOptions, on_floor: bool,
-) -> Tensor:  # fmt: skip
+    chain: _Chain,
+    seen: Observation,
+    T_w2c: Tensor,
+    prior: PosePrior,
+    skeleton: Skeleton,
+    fps: float,
+    options: FitOptions,
+    on_floor: bool,
+) -> Tensor:
     """What the fit makes small, per frame."""
     body = chain.joints3d(prior)
     joints3d = to_skeleton(body, skeleton)
@@ -190,8 +211,9 @@ def _objective(
         height = joints3d[:, feet, 1] - seen.rest_height[feet].float()
         contact = seen.contact[:, feet].float()
         terms.append((-height).clamp(min=0).square().sum(-1).mean() / options.floor**2)
-        terms.append((contact * height.square() / (height.square() + 0.01)).sum(-1).mean() * 0.01
-                     / options.contact_height**2)  # fmt: skip
+        terms.append(
+            (contact * height.square() / (height.square() + 0.01)).sum(-1).mean() * 0.01 / options.contact_height**2
+        )
         if len(body) > 1:
             speed = (joints3d[1:, feet] - joints3d[:-1, feet])[..., [0, 2]].square().sum(-1) * fps**2
             stays = contact[1:] * contact[:-1]

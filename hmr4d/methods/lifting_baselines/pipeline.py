@@ -46,10 +46,18 @@ class BaselinePipeline(Pipeline):
         self.prior = None if prior is None else PosePrior.load(prior)
 
     def lift(
-        self, kp2d: Tensor, conf: Tensor, rig: Rig, *, fps: float | None = None, lengths: Tensor | None = None,
-        seed: int | Sequence[int] = 0, generator: torch.Generator | Sequence[torch.Generator] | None = None,
-        num_samples: int = 1, num_inference_steps: int | None = None,
-    ) -> MotionBatch:  # fmt: skip
+        self,
+        kp2d: Tensor,
+        conf: Tensor,
+        rig: Rig,
+        *,
+        fps: float | None = None,
+        lengths: Tensor | None = None,
+        seed: int | Sequence[int] = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_samples: int = 1,
+        num_inference_steps: int | None = None,
+    ) -> MotionBatch:
         """World motion of tracks; the same for every seed.
 
         Raises:
@@ -69,10 +77,15 @@ class BaselinePipeline(Pipeline):
         joints3d = nn.utils.rnn.pad_sequence(motions, batch_first=True)
         zeros = torch.zeros_like(joints3d[..., 0])
         return MotionBatch(
-            joints3d=joints3d, lengths=lengths, fps=rate, skeleton=self.skeleton, rig=batched,
-            joints2d=project(batched, joints3d)[0], provenance=Provenance.from_metadata(self.about),
+            joints3d=joints3d,
+            lengths=lengths,
+            fps=rate,
+            skeleton=self.skeleton,
+            rig=batched,
+            joints2d=project(batched, joints3d)[0],
+            provenance=Provenance.from_metadata(self.about),
             extras={"spread": zeros, "residual": zeros},
-        )  # fmt: skip
+        )
 
 
 def _for_all(rig: Rig, count: int) -> Rig:

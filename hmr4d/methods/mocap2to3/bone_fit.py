@@ -49,9 +49,16 @@ class BoneFitOptions:
 
 @full_precision
 def fit_bones(
-    joints3d: Tensor, kp2d: Tensor, conf: Tensor, rig: Rig, lengths: Tensor | None, *, fps: float, skeleton: Skeleton,
+    joints3d: Tensor,
+    kp2d: Tensor,
+    conf: Tensor,
+    rig: Rig,
+    lengths: Tensor | None,
+    *,
+    fps: float,
+    skeleton: Skeleton,
     options: BoneFitOptions | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Motion (L, J, 3) whose bones keep their length over the clip, the same on both sides.
 
     Minimises, over joints and lengths, the sum of the squared terms that `BoneFitOptions` weighs, by L-BFGS from what
@@ -92,9 +99,14 @@ def _bones(joints3d: Tensor, skeleton: Skeleton) -> Tensor:
 
 
 def _descend(
-    start: Tensor, rays: Tensor, conf: Tensor, lengths: Tensor, fps: float, skeleton: Skeleton,
+    start: Tensor,
+    rays: Tensor,
+    conf: Tensor,
+    lengths: Tensor,
+    fps: float,
+    skeleton: Skeleton,
     options: BoneFitOptions,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Joints (L, J, 3) in the camera after the fit to rays (L, J, 2)."""
     parents, children = map(list, zip(*skeleton.bones, strict=True))
     twins = [min(child, skeleton.mirror_order[child]) for child in children]

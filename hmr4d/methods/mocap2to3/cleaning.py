@@ -37,8 +37,10 @@ def hold_root(joints3d: Tensor, seen: Tensor, *, fps: float, root_joints: tuple[
     offset = torch.zeros_like(root)
     count, longest = max(round(LEARNED_SECONDS * fps), 2), max(round(HELD_SECONDS * fps), 1)
     first, last = int(frames[0]), int(frames[-1])
-    for learned, away in ((frames[:count], torch.arange(first - 1, -1, -1)),
-                          (frames[-count:], torch.arange(last + 1, len(seen)))):  # fmt: skip
+    for learned, away in (
+        (frames[:count], torch.arange(first - 1, -1, -1)),
+        (frames[-count:], torch.arange(last + 1, len(seen))),
+    ):
         if not len(away):
             continue
         start, velocity = _line(root, learned, float(learned[0] if away[0] < first else learned[-1]), fps)
@@ -63,9 +65,14 @@ def _line(root: Tensor, frames: Tensor, at: float, fps: float) -> tuple[Tensor, 
 
 @full_precision
 def smooth_as_seen(
-    joints3d: Tensor, rig: Rig, lengths: Tensor, options: LiftSamplingOptions, *, fps: float,
+    joints3d: Tensor,
+    rig: Rig,
+    lengths: Tensor,
+    options: LiftSamplingOptions,
+    *,
+    fps: float,
     root_joints: tuple[int, ...],
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Motion (B, L, J, 3) smoothed across and along the rays of view 0; motion that comes behind it stays as it is.
 
     The depth of the root is smoothed by `smooth_depth`, that of the other joints against it by `smooth_limb_depth`:

@@ -37,10 +37,23 @@ class LiftingDenoiser(nn.Module):
     """
 
     def __init__(
-        self, *, num_features: int, num_condition_features: int = 0, num_contact_features: int = 0, cam_dim: int = 7,
-        dim: int = 512, ff_dim: int = 1024, num_layers: int = 8, num_heads: int = 4, dropout: float = 0.1,
-        use_views: bool = False, use_pointmaps: bool = True, grid: int = 64, patch: int = 8, map_blocks: int = 2,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        num_features: int,
+        num_condition_features: int = 0,
+        num_contact_features: int = 0,
+        cam_dim: int = 7,
+        dim: int = 512,
+        ff_dim: int = 1024,
+        num_layers: int = 8,
+        num_heads: int = 4,
+        dropout: float = 0.1,
+        use_views: bool = False,
+        use_pointmaps: bool = True,
+        grid: int = 64,
+        patch: int = 8,
+        map_blocks: int = 2,
+    ) -> None:
         super().__init__()
         self.num_features, self.cam_dim, self.use_views = num_features, cam_dim, use_views
         self.num_condition_features = num_condition_features
@@ -54,14 +67,25 @@ class LiftingDenoiser(nn.Module):
         self.pointmaps = None
         if use_pointmaps:
             self.pointmaps = PointmapEncoder(
-                dim, grid=grid, patch=patch, num_blocks=map_blocks, num_heads=num_heads, ff_dim=ff_dim,
-                dropout=dropout, use_views=use_views,
-            )  # fmt: skip
+                dim,
+                grid=grid,
+                patch=patch,
+                num_blocks=map_blocks,
+                num_heads=num_heads,
+                ff_dim=ff_dim,
+                dropout=dropout,
+                use_views=use_views,
+            )
         self.null_map = nn.Parameter(torch.randn(dim) * 0.02)
         self.trunk = Trunk(
-            dim, num_layers=num_layers, num_heads=num_heads, ff_dim=ff_dim, dropout=dropout, use_views=use_views,
+            dim,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            ff_dim=ff_dim,
+            dropout=dropout,
+            use_views=use_views,
             use_memory=True,
-        )  # fmt: skip
+        )
         self.embed_other = nn.Parameter(torch.zeros(dim)) if use_views else None
         if num_condition_features:
             self.embed_condition2d = nn.Linear(num_condition_features, dim)
@@ -87,9 +111,17 @@ class LiftingDenoiser(nn.Module):
         return memory if known is None else torch.where(known[:, None, None, None], memory, self.null_map)
 
     def forward(
-        self, x_t: Tensor, t: Tensor, *, lengths: Tensor, cam: Tensor, memory: Tensor, known: Tensor | None = None,
-        condition2d: Tensor | None = None, contacts: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        *,
+        lengths: Tensor,
+        cam: Tensor,
+        memory: Tensor,
+        known: Tensor | None = None,
+        condition2d: Tensor | None = None,
+        contacts: Tensor | None = None,
+    ) -> Tensor:
         """Clean state (B, V, L, D); padded frames hold values without meaning.
 
         Args:

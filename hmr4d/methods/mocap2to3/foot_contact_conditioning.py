@@ -58,9 +58,13 @@ def count_contact_features(codec: BboxPose2DCodec | ImagePose2DCodec, world_code
 
 @full_precision
 def foot_contact_conditioning(
-    pixels: Tensor, seen: Tensor, rig: Rig, skeleton: Skeleton, max_range: float,
+    pixels: Tensor,
+    seen: Tensor,
+    rig: Rig,
+    skeleton: Skeleton,
+    max_range: float,
     foot_heights: Mapping[str, float] | None = None,
-) -> FootContactConditioning:  # fmt: skip
+) -> FootContactConditioning:
     """Hints of observed joints.
 
     A contact joint lies where its ray falls to the height that it has in a standing foot. The figure's plane goes

@@ -80,18 +80,28 @@ class Mocap2to3Pipeline(Pipeline):
     uses_virtual_views = True
 
     def __init__(
-        self, denoiser: LiftingDenoiser, codec: BboxPose2DCodec | ImagePose2DCodec, schedule: NoiseSchedule, *,
-        world_codec: WorldJointsCodec | None = None, sampling: LiftSamplingOptions | None = None,
-        training: LiftTrainingOptions | None = None, cameras: str = "paper", max_range: float = DEFAULT_RANGE,
-        fps: float = 30.0, joint_convention: str | None = None, foot_heights: Mapping[str, float] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        denoiser: LiftingDenoiser,
+        codec: BboxPose2DCodec | ImagePose2DCodec,
+        schedule: NoiseSchedule,
+        *,
+        world_codec: WorldJointsCodec | None = None,
+        sampling: LiftSamplingOptions | None = None,
+        training: LiftTrainingOptions | None = None,
+        cameras: str = "paper",
+        max_range: float = DEFAULT_RANGE,
+        fps: float = 30.0,
+        joint_convention: str | None = None,
+        foot_heights: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
         state = codec if world_codec is None else world_codec
         expected = {
-            "num_features": state.num_features, "cam_dim": CONDITION_SIZES.get(cameras, 0),
+            "num_features": state.num_features,
+            "cam_dim": CONDITION_SIZES.get(cameras, 0),
             "num_condition_features": denoiser.num_condition_features and codec.num_condition_features,
             "num_contact_features": denoiser.num_contact_features and count_contact_features(codec, world_codec),
-        }  # fmt: skip
+        }
         wrong = [f"{name}={getattr(denoiser, name)}" for name, n in expected.items() if getattr(denoiser, name) != n]
         if wrong:
             raise ValueError(
@@ -172,10 +182,15 @@ class Mocap2to3Pipeline(Pipeline):
         t, known = draws.t.to(device), draws.keep_camera.to(device) & batch.get("camera_known", True)
         x_t = self.schedule.add_noise(x_0, draws.eps.to(device), t)
         predicted = self.denoiser(
-            x_t, t, lengths=batch["lengths"], cam=cam, memory=self.denoiser.encode_maps(pointmap, known), known=known,
+            x_t,
+            t,
+            lengths=batch["lengths"],
+            cam=cam,
+            memory=self.denoiser.encode_maps(pointmap, known),
+            known=known,
             condition2d=batch["condition2d"] if self.denoiser.num_condition_features else None,
             contacts=self._training_contacts(batch, known),
-        )  # fmt: skip
+        )
         return predicted, x_0
 
     @torch.no_grad()
@@ -305,9 +320,12 @@ class Mocap2to3Pipeline(Pipeline):
         side = self.codec.box_side(x_0, rig.size) / rig.K4[:, :, None, :2]
         side = side.mean(-1)[..., None].expand_as(weights)
         found = triangulate_robust(
-            points2d.flatten(2, 3), rig.T_w2c, weights.flatten(2, 3), scale=side.flatten(2, 3),
+            points2d.flatten(2, 3),
+            rig.T_w2c,
+            weights.flatten(2, 3),
+            scale=side.flatten(2, 3),
             prior=None if prior is None else prior.flatten(1, 2),
-        )  # fmt: skip
+        )
         inside = torch.arange(frames[0], device=x_0.device) < track.lengths[:, None]
         ok = found.ok.unflatten(1, frames) & inside[..., None]  # padding is no neighbour in time
         joints3d = fill_in_time(found.points.unflatten(1, frames), ok)
@@ -324,9 +342,13 @@ class Mocap2to3Pipeline(Pipeline):
 
     @torch.no_grad()
     def sample_window(
-        self, inputs: CameraInputs, track: Track, noise: NoiseSource, options: LiftSamplingOptions,
+        self,
+        inputs: CameraInputs,
+        track: Track,
+        noise: NoiseSource,
+        options: LiftSamplingOptions,
         before: Tensor | None = None,
-    ) -> Lifted:  # fmt: skip
+    ) -> Lifted:
         """Draws the views of a stretch and lifts it: denoise, triangulate, reproject, again.
 
         The loop is multi-view ancestral sampling (Kapon et al., "MAS", CVPR 2024, arXiv 2310.14729), given what view 0
@@ -353,9 +375,14 @@ class Mocap2to3Pipeline(Pipeline):
         def predict(x_t: Tensor, t: int) -> Tensor:
             step = torch.tensor(t, device=x_t.device)
             return self.denoiser(
-                x_t, step, lengths=lengths, cam=inputs.cam, memory=inputs.memory, condition2d=condition2d,
+                x_t,
+                step,
+                lengths=lengths,
+                cam=inputs.cam,
+                memory=inputs.memory,
+                condition2d=condition2d,
                 contacts=contacts,
-            ).float()  # fmt: skip
+            ).float()
 
         def correct(x_0: Tensor, t: int, is_last: bool) -> Tensor:
             if self.world_codec is None:
@@ -380,9 +407,12 @@ class Mocap2to3Pipeline(Pipeline):
 
     @torch.no_grad()
     def sample_track(
-        self, inputs: CameraInputs, track: Track, generators: Sequence[torch.Generator],
+        self,
+        inputs: CameraInputs,
+        track: Track,
+        generators: Sequence[torch.Generator],
         options: LiftSamplingOptions,
-    ) -> Lifted:  # fmt: skip
+    ) -> Lifted:
         """One sample of tracks of any length: windows one after the other, in one world, cross-faded.
 
         Args:
@@ -399,10 +429,12 @@ class Mocap2to3Pipeline(Pipeline):
             part = track.cut(rows, start, window)
             before = joints3d[rows, start : start + overlap] if start and overlap else None
             noise = IndependentNoise(
-                [generators[int(i)] for i in rows], part.lengths.cpu(), device=self.device,
+                [generators[int(i)] for i in rows],
+                part.lengths.cpu(),
+                device=self.device,
                 num_views=inputs.rig.num_views if self.world_codec is None else 1,
                 num_features=self.denoiser.num_features,
-            )  # fmt: skip
+            )
             found = self.sample_window(inputs.select(rows), part, noise, options, before)
             end = start + found.joints3d.shape[1]
             joints3d[rows, start:end], residual[rows, start:end] = found.joints3d, found.residual
@@ -429,19 +461,33 @@ class Mocap2to3Pipeline(Pipeline):
             proportions = bone_lengths(self.joint_convention, load_light_body().rest_joints)
         for row, length in enumerate(track.lengths.tolist()):
             fitted = fit_bones(
-                joints3d[row, :length].cpu(), track.pixels[row, :length].cpu(),
-                (track.conf * seen)[row, :length].cpu(), Rig(rig.size[row], rig.K4[row], rig.T_w2c[row]).to("cpu"),
-                proportions, fps=self.fps, skeleton=skeleton,
-            )  # fmt: skip
+                joints3d[row, :length].cpu(),
+                track.pixels[row, :length].cpu(),
+                (track.conf * seen)[row, :length].cpu(),
+                Rig(rig.size[row], rig.K4[row], rig.T_w2c[row]).to("cpu"),
+                proportions,
+                fps=self.fps,
+                skeleton=skeleton,
+            )
             joints3d[row, :length] = fitted.to(joints3d)
         return joints3d
 
     def lift(
-        self, kp2d: Tensor, conf: Tensor, rig: Rig, *, fps: float | None = None, lengths: Tensor | None = None,
-        seed: int | Sequence[int] = 0, generator: torch.Generator | Sequence[torch.Generator] | None = None,
-        num_samples: int = 1, num_inference_steps: int | None = None, window: int | None = None,
-        overlap: int | None = None, max_tokens: int = MAX_TOKENS,
-    ) -> MotionBatch:  # fmt: skip
+        self,
+        kp2d: Tensor,
+        conf: Tensor,
+        rig: Rig,
+        *,
+        fps: float | None = None,
+        lengths: Tensor | None = None,
+        seed: int | Sequence[int] = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_samples: int = 1,
+        num_inference_steps: int | None = None,
+        window: int | None = None,
+        overlap: int | None = None,
+        max_tokens: int = MAX_TOKENS,
+    ) -> MotionBatch:
         """World motion of tracks.
 
         Sample k of a track depends on the track, its rig and `seed + k` alone: not on the other tracks, the batch or
@@ -520,9 +566,14 @@ class Mocap2to3Pipeline(Pipeline):
         return CameraInputs(Rig(*shared[:3]), shared[3], inputs.memory)
 
     def _output(
-        self, samples: dict[tuple[int, int], Lifted], lengths: Tensor, rate: float, rig: Rig, num_samples: int,
+        self,
+        samples: dict[tuple[int, int], Lifted],
+        lengths: Tensor,
+        rate: float,
+        rig: Rig,
+        num_samples: int,
         seeds: list[int],
-    ) -> MotionBatch:  # fmt: skip
+    ) -> MotionBatch:
         pad = nn.utils.rnn.pad_sequence
         order = [(i, k) for i in range(len(lengths)) for k in range(num_samples)]
         split = (len(lengths), num_samples)
@@ -532,7 +583,14 @@ class Mocap2to3Pipeline(Pipeline):
         spread = (joints3d - mean[:, None]).square().sum(-1).mean(1).sqrt()
         extras = {"samples": joints3d, "spread": spread, "residual": residual.mean(1)}
         return MotionBatch(
-            joints3d=mean, lengths=lengths, fps=rate, skeleton=self.codec.skeleton,
-            joint_convention=self.joint_convention, joints2d=project(rig, mean)[0], rig=rig, seeds=seeds, extras=extras,
+            joints3d=mean,
+            lengths=lengths,
+            fps=rate,
+            skeleton=self.codec.skeleton,
+            joint_convention=self.joint_convention,
+            joints2d=project(rig, mean)[0],
+            rig=rig,
+            seeds=seeds,
+            extras=extras,
             provenance=Provenance.from_metadata(self.about),
-        )  # fmt: skip
+        )

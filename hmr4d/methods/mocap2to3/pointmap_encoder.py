@@ -65,9 +65,17 @@ class PointmapEncoder(nn.Module):
     positions: Tensor
 
     def __init__(
-        self, dim: int, *, grid: int = 64, patch: int = 8, num_blocks: int = 2, num_heads: int = 4,
-        ff_dim: int = 1024, dropout: float = 0.1, use_views: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        dim: int,
+        *,
+        grid: int = 64,
+        patch: int = 8,
+        num_blocks: int = 2,
+        num_heads: int = 4,
+        ff_dim: int = 1024,
+        dropout: float = 0.1,
+        use_views: bool = False,
+    ) -> None:
         super().__init__()
         if grid % patch or dim % 4:
             raise ValueError(

@@ -34,10 +34,21 @@ class MotionDenoiser(nn.Module):
     """
 
     def __init__(
-        self, *, num_features: int = 44, text_dim: int = 512, dim: int = 512, ff_dim: int = 1024, num_layers: int = 8,
-        num_heads: int = 4, dropout: float = 0.1, text_mode: str = "tokens", cam_dim: int = 0, use_views: bool = False,
-        separate_root_head: bool = False, use_condition2d: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        num_features: int = 44,
+        text_dim: int = 512,
+        dim: int = 512,
+        ff_dim: int = 1024,
+        num_layers: int = 8,
+        num_heads: int = 4,
+        dropout: float = 0.1,
+        text_mode: str = "tokens",
+        cam_dim: int = 0,
+        use_views: bool = False,
+        separate_root_head: bool = False,
+        use_condition2d: bool = False,
+    ) -> None:
         super().__init__()
         if text_mode not in ("tokens", "pooled"):
             raise ValueError(f"Unknown text_mode '{text_mode}'; known: 'tokens', 'pooled'.")
@@ -51,16 +62,28 @@ class MotionDenoiser(nn.Module):
         self.embed_condition2d = zero_initialised(nn.Linear(dim, dim)) if use_condition2d else None
         self.dropout = nn.Dropout(dropout)
         self.trunk = Trunk(
-            dim, num_layers=num_layers, num_heads=num_heads, ff_dim=ff_dim, dropout=dropout, use_views=use_views,
+            dim,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            ff_dim=ff_dim,
+            dropout=dropout,
+            use_views=use_views,
             use_memory=text_mode == "tokens",
-        )  # fmt: skip
+        )
         self.motion_head = nn.Linear(dim, num_features)
         self.root_head = nn.Linear(dim, 2) if separate_root_head else None
 
     def forward(
-        self, x_t: Tensor, t: Tensor, *, lengths: Tensor, text: Tensor | None = None, text_valid: Tensor | None = None,
-        cam: Tensor | None = None, condition2d: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        *,
+        lengths: Tensor,
+        text: Tensor | None = None,
+        text_valid: Tensor | None = None,
+        cam: Tensor | None = None,
+        condition2d: Tensor | None = None,
+    ) -> Tensor:
         """Clean motion (B, V, L, D); padded frames hold values without meaning.
 
         Args:

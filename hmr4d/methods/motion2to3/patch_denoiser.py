@@ -43,10 +43,23 @@ class PatchDenoiser(nn.Module):
     use_condition2d = False
 
     def __init__(
-        self, *, num_features: int = 44, text_dim: int = 384, pooled_dim: int = 384, patch: int = 4, dim: int = 320,
-        ff_dim: int = 768, num_layers: int = 6, num_heads: int = 5, dropout: float = 0.0, condition_dim: int = 128,
-        memory_dim: int = 128, refine_dim: int = 96, cam_dim: int = 0, use_views: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        num_features: int = 44,
+        text_dim: int = 384,
+        pooled_dim: int = 384,
+        patch: int = 4,
+        dim: int = 320,
+        ff_dim: int = 768,
+        num_layers: int = 6,
+        num_heads: int = 5,
+        dropout: float = 0.0,
+        condition_dim: int = 128,
+        memory_dim: int = 128,
+        refine_dim: int = 96,
+        cam_dim: int = 0,
+        use_views: bool = False,
+    ) -> None:
         super().__init__()
         if patch < 2 or patch % 2:
             raise ValueError(f"patch is {patch}; give an even number of frames, 2 or more.")
@@ -63,11 +76,15 @@ class PatchDenoiser(nn.Module):
         self.mix_condition = nn.Linear(condition_dim, condition_dim)
         self.blocks = nn.ModuleList(
             ModulatedBlock(
-                dim, num_heads=num_heads, ff_dim=ff_dim, condition_dim=condition_dim, memory_dim=memory_dim,
+                dim,
+                num_heads=num_heads,
+                ff_dim=ff_dim,
+                condition_dim=condition_dim,
+                memory_dim=memory_dim,
                 dropout=dropout,
             )
             for _ in range(num_layers)
-        )  # fmt: skip
+        )
         self.out_norm = nn.LayerNorm(dim)
         self.motion_head = nn.Linear(dim, 2 * patch * num_features)
         self.refine_in = nn.Conv1d(2 * num_features, refine_dim, 5, padding=2)
@@ -83,9 +100,17 @@ class PatchDenoiser(nn.Module):
     overlap: Tensor
 
     def forward(
-        self, x_t: Tensor, t: Tensor, *, lengths: Tensor, text: Tensor, text_valid: Tensor, text_pooled: Tensor,
-        cam: Tensor | None = None, condition2d: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        *,
+        lengths: Tensor,
+        text: Tensor,
+        text_valid: Tensor,
+        text_pooled: Tensor,
+        cam: Tensor | None = None,
+        condition2d: Tensor | None = None,
+    ) -> Tensor:
         """Prediction (B, V, L, D); padded frames hold values without meaning.
 
         Args:

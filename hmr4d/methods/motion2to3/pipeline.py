@@ -118,13 +118,24 @@ class Motion2to3Pipeline(Pipeline):
     method = "motion2to3"
 
     def __init__(
-        self, denoiser: MotionDenoiser | PatchDenoiser, codec: Motion2DCodec, schedule: NoiseSchedule, *,
-        text_adapter: TextAdapter | str | Path | None = None, text_encoder: TextEncoder | None = None,
-        sampling: SamplingOptions | None = None, training: TrainingOptions | None = None, rig: OrbitRig | None = None,
-        relative_cameras: bool = True, use_pooled_token: bool = False, fps: float = 30.0, min_seconds: float = 1.0,
+        self,
+        denoiser: MotionDenoiser | PatchDenoiser,
+        codec: Motion2DCodec,
+        schedule: NoiseSchedule,
+        *,
+        text_adapter: TextAdapter | str | Path | None = None,
+        text_encoder: TextEncoder | None = None,
+        sampling: SamplingOptions | None = None,
+        training: TrainingOptions | None = None,
+        rig: OrbitRig | None = None,
+        relative_cameras: bool = True,
+        use_pooled_token: bool = False,
+        fps: float = 30.0,
+        min_seconds: float = 1.0,
         max_seconds: float = 10.0,
-        joint_convention: str | None = None, about: Mapping[str, str | None] | None = None,
-    ) -> None:  # fmt: skip
+        joint_convention: str | None = None,
+        about: Mapping[str, str | None] | None = None,
+    ) -> None:
         super().__init__(about)
         if codec.num_features != denoiser.num_features:
             raise ValueError(
@@ -315,9 +326,12 @@ class Motion2to3Pipeline(Pipeline):
 
     @torch.no_grad()
     def sample_views(
-        self, conditions: Conditions, noise: NoiseSource, options: SamplingOptions,
+        self,
+        conditions: Conditions,
+        noise: NoiseSource,
+        options: SamplingOptions,
         on_step: Callable[[int, Tensor, Tensor | None], None] | None = None,
-    ) -> ViewsSample:  # fmt: skip
+    ) -> ViewsSample:
         """Draws 2D motion in V views and lifts it.
 
         The single-view network sees the views independently. With `consistency` that is multi-view ancestral sampling
@@ -356,9 +370,12 @@ class Motion2to3Pipeline(Pipeline):
         return self.codec.decode_with_root(self._run(conditions, noise, options, None))
 
     def _run(
-        self, conditions: Conditions, noise: NoiseSource, options: SamplingOptions,
+        self,
+        conditions: Conditions,
+        noise: NoiseSource,
+        options: SamplingOptions,
         correct: Callable[[Tensor, int, bool], Tensor] | None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         steps = self.schedule.steps(options.num_inference_steps, options.spacing)
         step = self.schedule.ddim_step if options.step == "ddim" else self.schedule.posterior_step
         return sample(
@@ -375,9 +392,13 @@ class Motion2to3Pipeline(Pipeline):
         joints3d = self._in_camera_world(local, options)
         if options.smooth or options.rigid_bones or options.plant_feet:
             joints3d = clean_motion(
-                joints3d, fps=self.fps, lengths=lengths, smooth=options.smooth, rigid_bones=options.rigid_bones,
+                joints3d,
+                fps=self.fps,
+                lengths=lengths,
+                smooth=options.smooth,
+                rigid_bones=options.rigid_bones,
                 plant=options.plant_feet,
-            )  # fmt: skip
+            )
         joints3d = align_to_floor(face_first_frame(joints3d), lengths)
         valid = torch.arange(joints3d.shape[1], device=joints3d.device) < lengths.to(joints3d.device)[:, None]
         return joints3d * valid[..., None, None]
@@ -387,10 +408,17 @@ class Motion2to3Pipeline(Pipeline):
         return from_root_velocity(local) if options.accumulate_root else local[..., :-1, :]
 
     def sample(
-        self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,
-        generator: torch.Generator | Sequence[torch.Generator] | None = None, num_samples: int = 1,
-        num_inference_steps: int | None = None, guidance_scale: float | None = None, max_tokens: int = MAX_TOKENS,
-    ) -> MotionBatch:  # fmt: skip
+        self,
+        texts: Sequence[str],
+        *,
+        seconds: float | Sequence[float] | None = None,
+        seed: int | Sequence[int] = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_samples: int = 1,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        max_tokens: int = MAX_TOKENS,
+    ) -> MotionBatch:
         """Motion for prompts, in prompt order, the samples of one prompt together.
 
         Sample k of a prompt depends on the prompt, its seconds and `seed + k` alone: not on the other prompts, the
@@ -415,9 +443,15 @@ class Motion2to3Pipeline(Pipeline):
         parts: dict[tuple[int, int], tuple[Tensor, ...]] = {}  # frames first, but for the last, which has none
         seeds: dict[tuple[int, int], int] = {}
         for jobs, output in self.sample_batches(
-            texts, seconds=seconds, seed=seed, generator=generator, num_samples=num_samples,
-            num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, max_tokens=max_tokens,
-        ):  # fmt: skip
+            texts,
+            seconds=seconds,
+            seed=seed,
+            generator=generator,
+            num_samples=num_samples,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            max_tokens=max_tokens,
+        ):
             views = torch.cat([output.joints2d, output.extras["next_root2d"]], -2)  # type: ignore[list-item]
             for row, job in enumerate(jobs):
                 motion, seeds[job] = output[row].joints3d, output.seeds[row]
@@ -427,29 +461,57 @@ class Motion2to3Pipeline(Pipeline):
         columns = [list(column) for column in zip(*(parts[job] for job in ordered), strict=True)]
         joints3d, views, raw = (nn.utils.rnn.pad_sequence(column, batch_first=True) for column in columns[:3])
         return self._batch(
-            joints3d, torch.tensor([len(motion) for motion in columns[0]]), [texts[prompt] for prompt, _ in ordered],
-            views.transpose(1, 2), raw, torch.stack(columns[3]), self.sampling, [seeds[job] for job in ordered],
-        )  # fmt: skip
+            joints3d,
+            torch.tensor([len(motion) for motion in columns[0]]),
+            [texts[prompt] for prompt, _ in ordered],
+            views.transpose(1, 2),
+            raw,
+            torch.stack(columns[3]),
+            self.sampling,
+            [seeds[job] for job in ordered],
+        )
 
     def _batch(
-        self, joints3d: Tensor, lengths: Tensor, texts: list[str], views: Tensor, raw: Tensor, cameras: Tensor,
-        options: SamplingOptions, seeds: list[int],
-    ) -> MotionBatch:  # fmt: skip
+        self,
+        joints3d: Tensor,
+        lengths: Tensor,
+        texts: list[str],
+        views: Tensor,
+        raw: Tensor,
+        cameras: Tensor,
+        options: SamplingOptions,
+        seeds: list[int],
+    ) -> MotionBatch:
         """Motions with what they were made of; `views` (B, V, L, P + 1, 2) has the next root as its last point."""
         return MotionBatch(
-            joints3d=joints3d.cpu(), lengths=lengths, fps=self.fps, text=texts, joint_convention=self.joint_convention,
-            joints2d=views[..., :-1, :].cpu(), provenance=Provenance.from_metadata(self.about), seeds=seeds,
+            joints3d=joints3d.cpu(),
+            lengths=lengths,
+            fps=self.fps,
+            text=texts,
+            joint_convention=self.joint_convention,
+            joints2d=views[..., :-1, :].cpu(),
+            provenance=Provenance.from_metadata(self.about),
+            seeds=seeds,
             extras={
-                "next_root2d": views[..., -1:, :].cpu(), "camera_joints3d": raw.cpu(), "T_w2c": cameras.cpu(),
+                "next_root2d": views[..., -1:, :].cpu(),
+                "camera_joints3d": raw.cpu(),
+                "T_w2c": cameras.cpu(),
                 "is_perspective": options.is_perspective,
             },
-        )  # fmt: skip
+        )
 
     def sample_batches(
-        self, texts: Sequence[str], *, seconds: float | Sequence[float] | None = None, seed: int | Sequence[int] = 0,
-        generator: torch.Generator | Sequence[torch.Generator] | None = None, num_samples: int = 1,
-        num_inference_steps: int | None = None, guidance_scale: float | None = None, max_tokens: int = MAX_TOKENS,
-    ) -> Iterator[tuple[list[tuple[int, int]], MotionBatch]]:  # fmt: skip
+        self,
+        texts: Sequence[str],
+        *,
+        seconds: float | Sequence[float] | None = None,
+        seed: int | Sequence[int] = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_samples: int = 1,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        max_tokens: int = MAX_TOKENS,
+    ) -> Iterator[tuple[list[tuple[int, int]], MotionBatch]]:
         """As `sample`, batch by batch as they are finished, shortest motions first.
 
         Yields:
@@ -481,10 +543,16 @@ class Motion2to3Pipeline(Pipeline):
             yield (
                 chunk,
                 self._batch(
-                    finished, chunk_lengths, [texts[i] for i, _ in chunk], drawn.joints2d, raw, conditions.T_w2c,
-                    options, [seeds[i] + k for i, k in chunk],
+                    finished,
+                    chunk_lengths,
+                    [texts[i] for i, _ in chunk],
+                    drawn.joints2d,
+                    raw,
+                    conditions.T_w2c,
+                    options,
+                    [seeds[i] + k for i, k in chunk],
                 ),
-            )  # fmt: skip
+            )
 
     def text_conditions(self, texts: list[str], lengths: Tensor, rngs: Sequence[ItemRandom]) -> Conditions:
         """Conditions for new prompts: the rig of the pipeline, drawn per item."""
@@ -496,9 +564,14 @@ class Motion2to3Pipeline(Pipeline):
         if cam is not None and self.denoiser.cam_dim != cam.shape[-1]:
             raise ValueError("Sampling in several views needs a network with 5-d cameras or none.")
         return Conditions(
-            text=self.encode_text(texts), null_text=self.null_text(), lengths=lengths.to(device), T_w2c=T_w2c, cam=cam,
-            K=K, box_size=box_size,
-        )  # fmt: skip
+            text=self.encode_text(texts),
+            null_text=self.null_text(),
+            lengths=lengths.to(device),
+            T_w2c=T_w2c,
+            cam=cam,
+            K=K,
+            box_size=box_size,
+        )
 
     def _noise(self, conditions: Conditions, rngs: Sequence[ItemRandom], options: SamplingOptions) -> NoiseSource:
         generators = [rng.tensors for rng in rngs]
@@ -506,9 +579,12 @@ class Motion2to3Pipeline(Pipeline):
         if options.world_noise:
             return WorldNoise(generators, conditions.lengths.cpu(), conditions.T_w2c, num_points=points)
         return IndependentNoise(
-            generators, conditions.lengths.cpu(), num_views=conditions.T_w2c.shape[1], num_features=2 * points,
+            generators,
+            conditions.lengths.cpu(),
+            num_views=conditions.T_w2c.shape[1],
+            num_features=2 * points,
             device=self.device,
-        )  # fmt: skip
+        )
 
 
 def unit_variance(pooled: Tensor) -> Tensor:

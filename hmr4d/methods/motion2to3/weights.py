@@ -15,11 +15,24 @@ WEIGHTS = WeightFiles(
 FREEZE_GROUPS = {
     "none": (),
     "pretrained_2d": (
-        "embed_motion", "embed_text", "embed_step", "motion_head", "self_attention", "self_norm", "memory_attention",
-        "memory_norm", "feed_forward",
-    ),
-    "backbone": (
-        "embed_motion", "embed_step", "motion_head", "self_attention", "self_norm", "memory_attention", "memory_norm",
+        "embed_motion",
+        "embed_text",
+        "embed_step",
+        "motion_head",
+        "self_attention",
+        "self_norm",
+        "memory_attention",
+        "memory_norm",
         "feed_forward",
     ),
-}  # fmt: skip
+    "backbone": (
+        "embed_motion",
+        "embed_step",
+        "motion_head",
+        "self_attention",
+        "self_norm",
+        "memory_attention",
+        "memory_norm",
+        "feed_forward",
+    ),
+}

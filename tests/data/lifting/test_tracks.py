@@ -148,9 +148,14 @@ def test_tracks_and_projected_motion_share_batches(tmp_path: Path) -> None:
     writer.add("walk", synthetic_joints("walk", 70, np.random.default_rng(1)), split="train")
     writer.finish(annotate=lambda record: [Caption("walks")], mirror_text=str, tokenize=str.split)
     views = LiftingViews(
-        MotionStore.open(tmp_path / "s"), "train", rigs=SurroundingRigs(num_views=1), codec=BboxPose2DCodec(COCO17),
-        max_frames=50, min_frames=40, grid=8,
-    )  # fmt: skip
+        MotionStore.open(tmp_path / "s"),
+        "train",
+        rigs=SurroundingRigs(num_views=1),
+        codec=BboxPose2DCodec(COCO17),
+        max_frames=50,
+        min_frames=40,
+        grid=8,
+    )
     items = [views[0], examples(track())[0], examples(track(45, known=False))[0]]
     assert all(item.keys() == items[0].keys() for item in items)
     batch = collate(items)
@@ -194,11 +199,18 @@ def test_a_training_takes_them_beside_projected_motion(tmp_path: Path, monkeypat
     kp2d = walk(60, SMPL22).numpy()
     np.savez(folder / "walk.npz", kp2d=kp2d, kp2d_conf=np.ones(kp2d.shape[:2], np.float32))
     monkeypatch.setenv("HMR4D_INPUTS", str(tmp_path / "inputs"))
-    cfg = compose_config([
-        "exp=mocap2to3/pretrain_2d_tiny", "data=bandai_namco", "tracks2d=folder", "data.batch_size=32",
-        f"datamodule.extra.tracks.folder={folder}", "datamodule.extra.tracks.fps=20",
-        "datamodule.extra.tracks.size=[1280,960]", "data.batches_per_epoch=2",
-    ])  # fmt: skip
+    cfg = compose_config(
+        [
+            "exp=mocap2to3/pretrain_2d_tiny",
+            "data=bandai_namco",
+            "tracks2d=folder",
+            "data.batch_size=32",
+            f"datamodule.extra.tracks.folder={folder}",
+            "datamodule.extra.tracks.fps=20",
+            "datamodule.extra.tracks.size=[1280,960]",
+            "data.batches_per_epoch=2",
+        ]
+    )
     batches = list(instantiate(cfg.datamodule, _convert_="all").train_dataloader())
     known = torch.cat([batch["camera_known"] for batch in batches])
     assert 16 < int(known.sum()) < 48
@@ -232,11 +244,17 @@ def test_2d_of_some_clips_of_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyP
         writer.add(f"clip{i}", joints3d, split="train", labels={"content": content})
     writer.finish(annotate=lambda record: [Caption("walks")], mirror_text=str, tokenize=str.split)
     monkeypatch.setenv("HMR4D_INPUTS", str(tmp_path / "inputs"))
-    cfg = compose_config([
-        "exp=mocap2to3/pretrain_2d_tiny", "data=bandai_namco", "tracks2d=store", "data.batch_size=32",
-        "data.train.rules.exclude_labels={content:[run]}", "datamodule.extra.tracks.views.labels={content:[run]}",
-        "data.batches_per_epoch=1",
-    ])  # fmt: skip
+    cfg = compose_config(
+        [
+            "exp=mocap2to3/pretrain_2d_tiny",
+            "data=bandai_namco",
+            "tracks2d=store",
+            "data.batch_size=32",
+            "data.train.rules.exclude_labels={content:[run]}",
+            "datamodule.extra.tracks.views.labels={content:[run]}",
+            "data.batches_per_epoch=1",
+        ]
+    )
     data = instantiate(cfg.datamodule, _convert_="all")
     (batch,) = list(data.train_dataloader())
     has_3d = batch["joints3d"].flatten(1).any(1)

@@ -39,9 +39,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> MotionStore:
 
 def views(store: MotionStore, skeleton: Skeleton = SMPL22, **changes: object) -> LiftingViews:
     settings: dict[str, object] = {
-        "rigs": SurroundingRigs(), "codec": BboxPose2DCodec(skeleton), "fps": 30.0, "min_frames": 40, "max_frames": 60,
-        "augmentation": MotionAugmentation(), "corruption": KeypointCorruption(), "grid": 16,
-    }  # fmt: skip
+        "rigs": SurroundingRigs(),
+        "codec": BboxPose2DCodec(skeleton),
+        "fps": 30.0,
+        "min_frames": 40,
+        "max_frames": 60,
+        "augmentation": MotionAugmentation(),
+        "corruption": KeypointCorruption(),
+        "grid": 16,
+    }
     return LiftingViews(store, "train", **(settings | changes))  # type: ignore[arg-type]
 
 

@@ -34,12 +34,17 @@ def train(folder: Path, steps: int, *, decay: float = 0.998, resume: Path | None
     """The weight after training, and the checkpoint."""
     module, loader = Falling(), DataLoader(torch.zeros(2, 1))
     trainer = pl.Trainer(
-        accelerator="cpu", logger=False, max_epochs=-1, max_steps=steps, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[
-            RampedWeightAveraging(decay), ModelCheckpoint(folder, "last", every_n_train_steps=1, save_top_k=1,
-                                                          enable_version_counter=False),
+        accelerator="cpu",
+        logger=False,
+        max_epochs=-1,
+        max_steps=steps,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[
+            RampedWeightAveraging(decay),
+            ModelCheckpoint(folder, "last", every_n_train_steps=1, save_top_k=1, enable_version_counter=False),
         ],
-    )  # fmt: skip
+    )
     trainer.fit(module, loader, ckpt_path=resume, weights_only=True if resume else None)
     return module.weight.item(), torch.load(folder / "last.ckpt", weights_only=True)
 

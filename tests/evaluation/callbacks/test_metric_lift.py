@@ -59,11 +59,20 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @lru_cache(maxsize=8)
 def composed(inputs: Path, task: str, groups: tuple[str, ...]) -> DictConfig:
     """Composing takes longer than a test, so that it is done once for each choice of groups."""
-    return compose_config([
-        "exp=mocap2to3/finetune_mv_tiny", f"global/task=lift/{task}", "network=32x2", f"paths.inputs={inputs}",
-        f"ckpt_path={inputs / 'model.ckpt'}", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false",
-        "pipeline.sampling.num_inference_steps=1", "pipeline.denoiser.grid=16", *groups,
-    ])  # fmt: skip
+    return compose_config(
+        [
+            "exp=mocap2to3/finetune_mv_tiny",
+            f"global/task=lift/{task}",
+            "network=32x2",
+            f"paths.inputs={inputs}",
+            f"ckpt_path={inputs / 'model.ckpt'}",
+            "trainer.accelerator=cpu",
+            "+trainer.enable_progress_bar=false",
+            "pipeline.sampling.num_inference_steps=1",
+            "pipeline.denoiser.grid=16",
+            *groups,
+        ]
+    )
 
 
 def configuration(inputs: Path, out: Path, *more: str, task: str = "synthetic") -> DictConfig:

@@ -40,9 +40,18 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_store(folder / "bandai_namco", frames, splits=dict.fromkeys(frames, "test"), text_cache=False)
     torch.manual_seed(0)
     recipe = EvaluatorRecipe(
-        name="small", variant="corrected_hips", min_rows=24, text="tokens", text_encoder="hash", text_dim=32,
-        movement_hidden=16, movement_dim=16, motion_hidden=16, text_hidden=16, embed_dim=8,
-    )  # fmt: skip
+        name="small",
+        variant="corrected_hips",
+        min_rows=24,
+        text="tokens",
+        text_encoder="hash",
+        text_dim=32,
+        movement_hidden=16,
+        movement_dim=16,
+        motion_hidden=16,
+        text_hidden=16,
+        embed_dim=8,
+    )
     statistics = replace(load_statistics("hml263_evaluator"), variant="corrected_hips")
     Evaluator(recipe, statistics).save(folder / "checkpoints" / "hmr4d" / "evaluator-bandai")
     for seed, name in enumerate(("model", "other")):
@@ -66,12 +75,23 @@ def configuration(inputs: Path, out: Path, *more: str) -> DictConfig:
 @lru_cache(maxsize=4)
 def composed(inputs: Path, groups: tuple[str, ...]) -> DictConfig:
     """Composing takes longer than a test, so that it is done once for each choice of groups."""
-    return compose_config([
-        "exp=motion2to3/finetune_mv", "global/task=text2motion/test", "text=hash", "network=32x2",
-        f"paths.inputs={inputs}", f"ckpt_path={inputs / 'model.ckpt'}", "trainer.accelerator=cpu",
-        "+trainer.enable_progress_bar=false", "pipeline.sampling.num_inference_steps=1", f"replications={REPEATS}",
-        f"multimodality_captions={VARIED}", f"multimodality_samples={SAMPLES}", *groups,
-    ])  # fmt: skip
+    return compose_config(
+        [
+            "exp=motion2to3/finetune_mv",
+            "global/task=text2motion/test",
+            "text=hash",
+            "network=32x2",
+            f"paths.inputs={inputs}",
+            f"ckpt_path={inputs / 'model.ckpt'}",
+            "trainer.accelerator=cpu",
+            "+trainer.enable_progress_bar=false",
+            "pipeline.sampling.num_inference_steps=1",
+            f"replications={REPEATS}",
+            f"multimodality_captions={VARIED}",
+            f"multimodality_samples={SAMPLES}",
+            *groups,
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +204,11 @@ def test_motions_from_elsewhere_are_matched_by_their_order(done: Path, inputs: P
         torch.save(content, folder / f"0_{path.stem}.pth")
     (card,) = run(configuration(inputs, tmp_path / "out", f"score_only={folder}"))
     whole = ResultCard.read(done / "card.json")
-    (single,) = run(configuration(inputs, tmp_path / "one", f"score_only={done / 'generations'}", "replications=1",
-                                  "multimodality_captions=0"))  # fmt: skip
+    (single,) = run(
+        configuration(
+            inputs, tmp_path / "one", f"score_only={done / 'generations'}", "replications=1", "multimodality_captions=0"
+        )
+    )
     assert card.rows == single.rows and "multimodality" not in card.rows[GENERATED]
     assert card.checkpoint == f"motions in {folder}" and card.evaluator_hash == whole.evaluator_hash
     next(folder.glob("*.pth")).unlink()
@@ -209,14 +232,25 @@ def test_what_cannot_be_scored_is_said_first(more: list[str], message: str, inpu
 
 
 def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
-    cfg = compose_config([
-        "exp=mas/video_motion2dmv_nr/mdm_test", "global/task=motion2dmv/single_test2dmv_nr",
-        f"paths.inputs={tmp_path}", f"paths.outputs={tmp_path}",
-    ])  # fmt: skip
+    cfg = compose_config(
+        [
+            "exp=mas/video_motion2dmv_nr/mdm_test",
+            "global/task=motion2dmv/single_test2dmv_nr",
+            f"paths.inputs={tmp_path}",
+            f"paths.outputs={tmp_path}",
+        ]
+    )
     with pytest.raises(FileNotFoundError) as caught:
         run(cfg)
-    names = ("store.json", "finest.tar", "our_vab_data.npy", "our_vab_words.pkl", "our_vab_idx.pkl",
-             "cpurand_best.ckpt", "clip-vit-base-patch32")  # fmt: skip
+    names = (
+        "store.json",
+        "finest.tar",
+        "our_vab_data.npy",
+        "our_vab_words.pkl",
+        "our_vab_idx.pkl",
+        "cpurand_best.ckpt",
+        "clip-vit-base-patch32",
+    )
     assert all(name in str(caught.value) for name in names) and "7 file(s)" in str(caught.value)
 
 

@@ -38,11 +38,20 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def composed(inputs: Path, out: Path, *more: str) -> DictConfig:
-    return compose_config([
-        "text=hash", "network=32x2", f"paths.inputs={inputs}", f"paths.outputs={out}", "trainer.accelerator=cpu",
-        f"ckpt_path={inputs / 'model.ckpt'}", "+trainer.enable_progress_bar=false",
-        "pipeline.sampling.num_inference_steps=1", "+global/append=add_cb_Wis3d_2dto3dVisualizer", *more,
-    ])  # fmt: skip
+    return compose_config(
+        [
+            "text=hash",
+            "network=32x2",
+            f"paths.inputs={inputs}",
+            f"paths.outputs={out}",
+            "trainer.accelerator=cpu",
+            f"ckpt_path={inputs / 'model.ckpt'}",
+            "+trainer.enable_progress_bar=false",
+            "pipeline.sampling.num_inference_steps=1",
+            "+global/append=add_cb_Wis3d_2dto3dVisualizer",
+            *more,
+        ]
+    )
 
 
 def mesh_names(sequence: Path) -> set[str]:
@@ -52,10 +61,14 @@ def mesh_names(sequence: Path) -> set[str]:
 def test_new_text_by_the_published_command(inputs: Path, tmp_path: Path) -> None:
     pytest.importorskip("wis3d", reason="the package wis3d is missing")
     words = [
-        "exp=mas/video_motion2dmv_nr/mdm_test", "global/task=motion2dmv/single_newtext_nr", "prompts_file=null",
-        "prompts=[a person walks and/or runs in a circle, bow]", "seconds=2", "export=[npz]",
+        "exp=mas/video_motion2dmv_nr/mdm_test",
+        "global/task=motion2dmv/single_newtext_nr",
+        "prompts_file=null",
+        "prompts=[a person walks and/or runs in a circle, bow]",
+        "seconds=2",
+        "export=[npz]",
         "callbacks.wis3d.plot_2D=true",
-    ]  # fmt: skip
+    ]
     run(composed(inputs, tmp_path, *words))
     folder = tmp_path / "wis3d_vis"
     assert sorted(p.name for p in folder.iterdir()) == ["000_a person walks and_o", "001_bow"]
@@ -67,9 +80,13 @@ def test_recorded_motion_stands_beside_the_made_one(scored: Path, tmp_path: Path
     trimesh = pytest.importorskip("trimesh")
     pytest.importorskip("wis3d", reason="the package wis3d is missing")
     words = [
-        "+global/append=add_cb_Wis3d_2dto3dVisualizer", "callbacks.wis3d.max_count=2", "callbacks.wis3d.max_len=4",
-        f"callbacks.wis3d.folder={tmp_path / 'w'}", "replications=1", "multimodality_captions=0",
-    ]  # fmt: skip
+        "+global/append=add_cb_Wis3d_2dto3dVisualizer",
+        "callbacks.wis3d.max_count=2",
+        "callbacks.wis3d.max_len=4",
+        f"callbacks.wis3d.folder={tmp_path / 'w'}",
+        "replications=1",
+        "multimodality_captions=0",
+    ]
     run(configuration(scored, tmp_path, *words))
     sequences = sorted((tmp_path / "w_vis").iterdir())
     assert [p.name[:4] for p in sequences] == ["000_", "001_"]
@@ -126,8 +143,12 @@ def test_a_long_motion_is_cut_and_that_is_said(tmp_path: Path, caplog: pytest.Lo
     assert "'long' is shown up to frame 3 of 8" in caplog.text
     with pytest.raises(ValueError, match="made without"):
         Wis3DMotion2Dto3DVisualizer(plot_2D=True, folder=str(tmp_path / "w")).on_predict_batch_end(
-            ONE_PROCESS, None, output, {}, 0  # type: ignore[arg-type]
-        )  # fmt: skip
+            ONE_PROCESS,
+            None,
+            output,
+            {},
+            0,  # type: ignore[arg-type]
+        )
 
 
 def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

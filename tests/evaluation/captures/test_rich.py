@@ -35,8 +35,12 @@ def test_single_people_and_all_their_listed_views(rich: tuple[Path, StubBody]) -
     assert list(captures.sequences) == [FIRST, SECOND]  # the sequence of two people is not there
     data = captures.dataset()
     assert [clip.name for clip in data] == [
-        f"{FIRST}/cam_00", f"{FIRST}/cam_02", f"{FIRST}/cam_03", f"{SECOND}/cam_01", f"{SECOND}/cam_04",
-    ]  # fmt: skip
+        f"{FIRST}/cam_00",
+        f"{FIRST}/cam_02",
+        f"{FIRST}/cam_03",
+        f"{SECOND}/cam_01",
+        f"{SECOND}/cam_04",
+    ]
     assert set(rich[1].genders) == {"male", "female"}
     some = open_rich(*rich, allow={f"{SECOND}/cam_04"})
     assert [clip.name for clip in some.dataset()] == [f"{SECOND}/cam_04"]
@@ -96,9 +100,7 @@ def test_images_of_the_world_are_those_of_the_calibration(rich: tuple[Path, Stub
         name, camera = clip.name.split("/")
         joints3d = body.motions[RICH_SEQUENCES.index(name)]
         sequence = captures.sequences[name]
-        T, K4, _ = read_camera_xml(
-            root / "scan_calibration" / sequence.capture / "calibration" / f"0{camera[-2:]}.xml"
-        )  # fmt: skip
+        T, K4, _ = read_camera_xml(root / "scan_calibration" / sequence.capture / "calibration" / f"0{camera[-2:]}.xml")
         points = joints3d @ T[:3, :3].T + T[:3, 3]
         pixels = points[..., :2] / points[..., 2:] * K4[:2] + K4[2:]
         np.testing.assert_allclose(clip.kp2d.numpy(), pixels, atol=1e-3)
@@ -202,10 +204,11 @@ def write_bundle(
     """Labels of one clip whose first frame is there twice, and its camera; of more sequences by the body's number."""
     frames = [0, *range(40)] if repeat else list(range(40))
     parameters = {
-        "betas": torch.zeros(len(frames), 10), "global_orient": torch.zeros(len(frames), 3),
+        "betas": torch.zeros(len(frames), 10),
+        "global_orient": torch.zeros(len(frames), 3),
         "body_pose": torch.tensor(frames, dtype=torch.float32)[:, None].expand(-1, 63).clone(),
         "transl": torch.zeros(len(frames), 3),
-    }  # fmt: skip
+    }
     label = {"frame_id": torch.tensor(frames), "gender": "male", "gt_smplx_params": parameters}
     K = torch.tensor([[3000.0, 0, 1500], [0, 3010, 2056], [0, 0, 1]])
     T, _, _ = read_camera_xml(folder / "scan_calibration" / "Pavallion" / "calibration" / "003.xml")

@@ -15,10 +15,13 @@ from tests.body.smpl_models import smpl_arrays
 
 RNG = np.random.default_rng(0)
 PARAMETERS = {
-    "betas": np.repeat(0.5 * RNG.normal(size=(1, 10)), 3, 0), "global_orient": RNG.normal(size=(3, 3)),
-    "body_pose": 0.3 * RNG.normal(size=(3, 63)), "transl": RNG.normal(size=(3, 3)),
-    "left_hand_pose": RNG.normal(size=(3, 12)), "right_hand_pose": RNG.normal(size=(3, 12)),
-}  # fmt: skip
+    "betas": np.repeat(0.5 * RNG.normal(size=(1, 10)), 3, 0),
+    "global_orient": RNG.normal(size=(3, 3)),
+    "body_pose": 0.3 * RNG.normal(size=(3, 63)),
+    "transl": RNG.normal(size=(3, 3)),
+    "left_hand_pose": RNG.normal(size=(3, 12)),
+    "right_hand_pose": RNG.normal(size=(3, 12)),
+}
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +65,10 @@ def test_transferred_joints_are_averages_of_the_posed_mesh(models: Path) -> None
     assert found.shape == (3, 24, 3)
     np.testing.assert_allclose(found[:, :22], chain(22), atol=0.1)  # vertices near joints, bulges and all
     arrays = smpl_arrays("smplx")
-    hands = [arrays[f"hands_mean{s[0]}"] + PARAMETERS[f"{s}_hand_pose"] @ arrays[f"hands_components{s[0]}"][:12]
-             for s in ("left", "right")]  # fmt: skip
+    hands = [
+        arrays[f"hands_mean{s[0]}"] + PARAMETERS[f"{s}_hand_pose"] @ arrays[f"hands_components{s[0]}"][:12]
+        for s in ("left", "right")
+    ]
     whole = np.concatenate([PARAMETERS["global_orient"], PARAMETERS["body_pose"], np.zeros((3, 9)), *hands], 1)
     rotations = roma.rotvec_to_rotmat(torch.from_numpy(whole).float().reshape(3, 55, 3))
     betas = torch.from_numpy(PARAMETERS["betas"][0]).float()

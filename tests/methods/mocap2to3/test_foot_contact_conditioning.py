@@ -157,8 +157,9 @@ def test_what_is_not_seen_or_over_the_horizon_or_far_gives_no_hint() -> None:
 def test_a_view_from_which_a_hint_is_behind_has_none() -> None:
     rig = one_rig()
     there = torch.tensor([0.0, 0.0, 20.0])
-    contacts = FootContactConditioning(there.expand(1, 1, 5, 3), torch.ones(1, 1, 5).bool(), there.expand(1, 1, 22, 3),
-                        torch.ones(1, 1, 22).bool())  # fmt: skip
+    contacts = FootContactConditioning(
+        there.expand(1, 1, 5, 3), torch.ones(1, 1, 5).bool(), there.expand(1, 1, 22, 3), torch.ones(1, 1, 22).bool()
+    )
     points, figure = in_views(contacts, rig)
     depth = project(rig, contacts.points)[1]
     assert (depth[0, 0] < 0).all() and (depth[0, 1:] > 0).all()
@@ -188,9 +189,9 @@ def test_untrained_conditioning_changes_nothing_and_trained_does() -> None:
     draws = replace(draws, keep_camera=torch.tensor([True, False]))
     first = fresh.training_loss(batch, draws)["loss"]
     assert torch.equal(first, plain.training_loss(batch, draws)["loss"])
-    awake.denoiser.load_state_dict(fresh.denoiser.state_dict() | {
-        k: v for k, v in awake.denoiser.state_dict().items() if "hints" in k
-    })  # fmt: skip
+    awake.denoiser.load_state_dict(
+        fresh.denoiser.state_dict() | {k: v for k, v in awake.denoiser.state_dict().items() if "hints" in k}
+    )
     predicted = awake._predict_clean(batch, draws)[0] - fresh._predict_clean(batch, draws)[0]
     assert predicted[0].abs().max() > 1e-2
 
@@ -256,5 +257,11 @@ def test_wrong_numbers_of_hints_are_named() -> None:
         tiny_pipeline(tiny_denoiser(num_contact_features=7))
     denoiser = tiny_denoiser(num_contact_features=VIEW_CONTACTS)
     with pytest.raises(ValueError, match="reads foot-contact conditioning"):
-        denoiser(torch.zeros(1, 4, 6, 48), torch.tensor(0), lengths=torch.tensor([6]), cam=torch.zeros(1, 4, CAM_DIM),
-                 memory=denoiser.encode_maps(None), condition2d=torch.zeros(1, 6, 72))  # fmt: skip
+        denoiser(
+            torch.zeros(1, 4, 6, 48),
+            torch.tensor(0),
+            lengths=torch.tensor([6]),
+            cam=torch.zeros(1, 4, CAM_DIM),
+            memory=denoiser.encode_maps(None),
+            condition2d=torch.zeros(1, 6, 72),
+        )

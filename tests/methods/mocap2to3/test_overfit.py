@@ -28,20 +28,35 @@ def test_four_clips_are_lifted_to_a_few_centimetres(tmp_path: Path) -> None:
     import_synthetic(tmp_path / "store", num_clips=12)
     codec = BboxPose2DCodec(SMPL22)
     views = LiftingViews(
-        str(tmp_path / "store"), "train", rigs=SurroundingRigs(), codec=codec, fps=20.0, min_frames=24, max_frames=24,
+        str(tmp_path / "store"),
+        "train",
+        rigs=SurroundingRigs(),
+        codec=codec,
+        fps=20.0,
+        min_frames=24,
+        max_frames=24,
         grid=32,
-    )  # fmt: skip
+    )
     batch = collate([views[i, i] for i in range(4)])
     torch.manual_seed(0)
     denoiser = LiftingDenoiser(
-        num_features=48, num_condition_features=72, dim=96, ff_dim=192, num_layers=2, dropout=0.0, use_views=True,
+        num_features=48,
+        num_condition_features=72,
+        dim=96,
+        ff_dim=192,
+        num_layers=2,
+        dropout=0.0,
+        use_views=True,
         grid=32,
-    )  # fmt: skip
+    )
     pipeline = Mocap2to3Pipeline(
-        denoiser, codec, NoiseSchedule(100), fps=20.0,
+        denoiser,
+        codec,
+        NoiseSchedule(100),
+        fps=20.0,
         sampling=LiftSamplingOptions(num_inference_steps=10, step="ddim"),
         training=LiftTrainingOptions(drop_camera=0.0),
-    )  # fmt: skip
+    )
     optimizer = torch.optim.AdamW(pipeline.parameters(), lr=2e-3)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=STEPS)
     generator = torch.Generator().manual_seed(0)

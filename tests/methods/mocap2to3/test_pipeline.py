@@ -47,9 +47,15 @@ def largest_error(a: Tensor, b: Tensor) -> float:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"step": "ddim", "num_inference_steps": 3}, {"consistency": 0.0}, {"num_inference_steps": 1},
-     {"free_share": 0.5}, {"keep_observed": False}],
-)  # fmt: skip
+    [
+        {},
+        {"step": "ddim", "num_inference_steps": 3},
+        {"consistency": 0.0},
+        {"num_inference_steps": 1},
+        {"free_share": 0.5},
+        {"keep_observed": False},
+    ],
+)
 def test_who_knows_the_truth_returns_it(settings: dict[str, Any]) -> None:
     joints3d, rig = people(2, 20), ring()
     pipeline = truthful(joints3d, rig, **settings)
@@ -132,8 +138,10 @@ def test_a_sample_depends_on_its_track_and_seed_alone() -> None:
     assert largest_error(other.joints3d[:2], together.joints3d[:2]) < 1e-3
     assert largest_error(other.joints3d[2], together.joints3d[2]) > 1e-3
     own_rigs = Rig(*(x.expand(3, *x.shape).clone() for x in (rig.size, rig.K4, rig.T_w2c)))
-    assert largest_error(drawn(pipeline, joints3d, own_rigs, seed=[5, 6, 7], lengths=lengths).joints3d,
-                         together.joints3d) < 1e-3  # fmt: skip
+    assert (
+        largest_error(drawn(pipeline, joints3d, own_rigs, seed=[5, 6, 7], lengths=lengths).joints3d, together.joints3d)
+        < 1e-3
+    )
 
 
 def test_several_samples_give_mean_and_spread() -> None:
@@ -203,8 +211,9 @@ def test_observed_keypoints_are_smoothed_over_gaps_and_unsure_ones_do_not_count(
 def test_windows_join_without_a_jump() -> None:
     joints3d, rig = people(1, 120, content="bow"), ring()
     shift = torch.arange(3)[:, None, None, None] * torch.tensor([0.1, 0.0, 0.0])
-    pipeline = tiny_pipeline(Biased(CODEC.encode(seen(joints3d + shift, rig), rig.size)), keep_observed=False,
-                             observed_weight=1e-6)  # fmt: skip
+    pipeline = tiny_pipeline(
+        Biased(CODEC.encode(seen(joints3d + shift, rig), rig.size)), keep_observed=False, observed_weight=1e-6
+    )
     out = drawn(pipeline, joints3d, rig, window=48, overlap=12)
     drift = (out.joints3d - joints3d)[0, ..., 0].mean(-1)
     assert drift[:36].abs().max() < 1e-3 and (drift[48:72] - 0.1).abs().max() < 1e-3

@@ -24,9 +24,16 @@ from hmr4d.representation.world_joints import WorldJointsCodec
 from tests.methods.mocap2to3.tiny import people, ring, tiny_denoiser, tiny_pipeline
 
 NETWORK: dict[str, Any] = {
-    "num_features": 48, "num_condition_features": 72, "dim": 16, "ff_dim": 24, "num_layers": 1, "num_heads": 2,
-    "use_views": True, "grid": 8, "patch": 4,
-}  # fmt: skip
+    "num_features": 48,
+    "num_condition_features": 72,
+    "dim": 16,
+    "ff_dim": 24,
+    "num_layers": 1,
+    "num_heads": 2,
+    "use_views": True,
+    "grid": 8,
+    "patch": 4,
+}
 
 
 def checkpoint(denoiser: nn.Module, path: Path) -> Path:

@@ -26,9 +26,18 @@ ASLEEP = ("view_out", "mix_out", "condition2d_out", "hints_out", "hints_head", "
 def tiny_denoiser(*, awake: bool = True, **changes: Any) -> LiftingDenoiser:
     """Multi-view network of two narrow layers; awake gives the branches that start at zero some weight."""
     settings: dict[str, Any] = {
-        "num_features": NUM_FEATURES, "num_condition_features": NUM_CONDITION, "cam_dim": CAM_DIM, "dim": 16,
-        "ff_dim": 24, "num_layers": 2, "num_heads": 2, "dropout": 0.0, "use_views": True, "grid": GRID, "patch": 4,
-    }  # fmt: skip
+        "num_features": NUM_FEATURES,
+        "num_condition_features": NUM_CONDITION,
+        "cam_dim": CAM_DIM,
+        "dim": 16,
+        "ff_dim": 24,
+        "num_layers": 2,
+        "num_heads": 2,
+        "dropout": 0.0,
+        "use_views": True,
+        "grid": GRID,
+        "patch": 4,
+    }
     torch.manual_seed(0)
     denoiser = LiftingDenoiser(**(settings | changes))
     if awake:
@@ -48,12 +57,16 @@ def random_inputs(
         return torch.randn(*shape, generator=generator)
 
     x_t, pointmap = draw(batch, num_views, frames, NUM_FEATURES), draw(batch, num_views, 4, GRID, GRID)
-    return x_t, pointmap, {
-        "t": torch.arange(batch) * 3,
-        "lengths": torch.full((batch,), frames),
-        "cam": draw(batch, num_views, CAM_DIM),
-        "condition2d": draw(batch, frames, NUM_CONDITION),
-    }  # fmt: skip
+    return (
+        x_t,
+        pointmap,
+        {
+            "t": torch.arange(batch) * 3,
+            "lengths": torch.full((batch,), frames),
+            "cam": draw(batch, num_views, CAM_DIM),
+            "condition2d": draw(batch, frames, NUM_CONDITION),
+        },
+    )
 
 
 def ring(num_views: int = 4, *, height: float = 1.5) -> Rig:
@@ -86,9 +99,13 @@ def tiny_pipeline(denoiser: LiftingDenoiser | None = None, *, fps: float = 20.0,
     }
     codec = settings.pop("codec", None) or BboxPose2DCodec(SMPL22)
     return Mocap2to3Pipeline(
-        denoiser or tiny_denoiser(), codec, NoiseSchedule(10), sampling=LiftSamplingOptions(**sampling), fps=fps,
+        denoiser or tiny_denoiser(),
+        codec,
+        NoiseSchedule(10),
+        sampling=LiftSamplingOptions(**sampling),
+        fps=fps,
         **settings,
-    ).eval()  # fmt: skip
+    ).eval()
 
 
 class KnowsTheTruth(LiftingDenoiser):
@@ -100,8 +117,17 @@ class KnowsTheTruth(LiftingDenoiser):
     """
 
     def __init__(self, truth: Tensor, *, doubt: float = 0.0) -> None:
-        super().__init__(num_features=NUM_FEATURES, num_condition_features=NUM_CONDITION, dim=16, ff_dim=8,
-                         num_layers=1, num_heads=2, use_views=True, grid=GRID, patch=4)  # fmt: skip
+        super().__init__(
+            num_features=NUM_FEATURES,
+            num_condition_features=NUM_CONDITION,
+            dim=16,
+            ff_dim=8,
+            num_layers=1,
+            num_heads=2,
+            use_views=True,
+            grid=GRID,
+            patch=4,
+        )
         self.truth, self.doubt, self.calls, self.maps = truth, doubt, 0, 0
 
     def encode_maps(self, pointmap: Tensor | None, known: Tensor | None = None) -> Tensor:
@@ -128,10 +154,12 @@ def tiny_batch(lengths: tuple[int, ...] = (9, 6)) -> dict[str, Any]:
         "kp2d_obs": pixels[:, 0] * valid[..., None, None],
         "visible": visible,
         "condition2d": codec.encode_condition(pixels[:, 0], rig.size[0], visible),
-        "size": rig.size.expand(count, 4, 2), "K4": rig.K4.expand(count, 4, 4),
+        "size": rig.size.expand(count, 4, 2),
+        "K4": rig.K4.expand(count, 4, 4),
         "T_w2c": rig.T_w2c.expand(count, 4, 4, 4),
         "cond": camera_condition(rig).expand(count, 4, CAM_DIM),
         "pointmap": ground_pointmap(rig, GRID).expand(count, 4, 4, GRID, GRID),
-        "lengths": torch.tensor(lengths), "valid": valid,
-    }  # fmt: skip
+        "lengths": torch.tensor(lengths),
+        "valid": valid,
+    }
     return batch

@@ -48,9 +48,16 @@ class Batches(pl.LightningDataModule):
 def loss_of_one_step(accelerator: str, precision: str | int) -> tuple[float, Motion2to3Module]:
     """The loss of a step, and the module after it."""
     trainer = pl.Trainer(
-        accelerator=accelerator, devices=1, precision=precision, max_steps=1, logger=False,  # type: ignore[arg-type]
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, gradient_clip_val=1.0,
-    )  # fmt: skip
+        accelerator=accelerator,
+        devices=1,
+        precision=precision,
+        max_steps=1,
+        logger=False,  # type: ignore[arg-type]
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        gradient_clip_val=1.0,
+    )
     trained = module()
     trainer.fit(trained, datamodule=Batches())
     return float(trainer.callback_metrics["train/loss"]), trained.cpu()

@@ -53,9 +53,14 @@ def module(**settings: Any) -> Motion2to3Module:
 def trainer(*callbacks: pl.Callback, **settings: Any) -> pl.Trainer:
     checkpoints = any(isinstance(one, ModelCheckpoint) for one in callbacks)
     return pl.Trainer(
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=checkpoints, callbacks=list(callbacks), **settings,
-    )  # fmt: skip
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=checkpoints,
+        callbacks=list(callbacks),
+        **settings,
+    )
 
 
 @pytest.mark.parametrize(

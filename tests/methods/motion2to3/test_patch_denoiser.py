@@ -16,9 +16,18 @@ from tests.methods.motion2to3.tiny import TEXT_DIM, random_inputs, tiny_batch, t
 def patch_denoiser(*, awake: bool = True, **changes: Any) -> PatchDenoiser:
     """Narrow network; awake gives the branches that start at zero some weight."""
     settings: dict[str, Any] = {
-        "text_dim": TEXT_DIM, "pooled_dim": TEXT_DIM, "dim": 24, "ff_dim": 32, "num_layers": 2, "num_heads": 2,
-        "condition_dim": 16, "memory_dim": 8, "refine_dim": 8, "cam_dim": 5, "use_views": True,
-    }  # fmt: skip
+        "text_dim": TEXT_DIM,
+        "pooled_dim": TEXT_DIM,
+        "dim": 24,
+        "ff_dim": 32,
+        "num_layers": 2,
+        "num_heads": 2,
+        "condition_dim": 16,
+        "memory_dim": 8,
+        "refine_dim": 8,
+        "cam_dim": 5,
+        "use_views": True,
+    }
     torch.manual_seed(0)
     denoiser = PatchDenoiser(**(settings | changes))
     if awake:

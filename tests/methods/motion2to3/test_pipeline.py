@@ -46,11 +46,15 @@ def count_passes(pipeline: Motion2to3Pipeline) -> list[int]:
 @pytest.mark.parametrize(
     "sampling",
     [
-        {}, {"world_noise": False}, {"consistency": True}, {"step": "ddim", "num_inference_steps": 4},
-        {"guidance_scale": 2.5}, {"height": "clip"},
+        {},
+        {"world_noise": False},
+        {"consistency": True},
+        {"step": "ddim", "num_inference_steps": 4},
+        {"guidance_scale": 2.5},
+        {"height": "clip"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_alone_and_in_a_batch(sampling: dict[str, Any]) -> None:
     pipeline = tiny_pipeline(**sampling)
     seconds, seeds = [1.0, 1.5, 1.2], [11, 12, 13]

@@ -26,17 +26,27 @@ SINGLE = {"use_views": False, "cam_dim": 0, "separate_root_head": False}
 def published_names(denoiser: nn.Module) -> dict[str, str]:
     """Our parameter name -> published one, written out by hand for a network of two decoder layers."""
     names = {
-        "embed_motion": "input_process.poseEmbedding", "embed_text": "embed_text", "embed_cam": "embed_cam",
-        "embed_condition2d": "embed_cond2d", "embed_step.mlp.0": "embed_timestep.time_embed.0",
-        "embed_step.mlp.2": "embed_timestep.time_embed.2", "motion_head": "output_process.poseFinal",
+        "embed_motion": "input_process.poseEmbedding",
+        "embed_text": "embed_text",
+        "embed_cam": "embed_cam",
+        "embed_condition2d": "embed_cond2d",
+        "embed_step.mlp.0": "embed_timestep.time_embed.0",
+        "embed_step.mlp.2": "embed_timestep.time_embed.2",
+        "motion_head": "output_process.poseFinal",
         "root_head": "root_process.poseFinal",
-    }  # fmt: skip
+    }
     parts = {
-        "self_norm": "norm1", "memory_norm": "norm2", "feed_forward_norm": "norm3", "feed_forward.0": "linear1",
-        "feed_forward.3": "linear2", "view_norm": "mv_norm", "view_out": "mv_linear",
-        "self_attention.out": "self_attn.out_proj", "memory_attention.out": "multihead_attn.out_proj",
+        "self_norm": "norm1",
+        "memory_norm": "norm2",
+        "feed_forward_norm": "norm3",
+        "feed_forward.0": "linear1",
+        "feed_forward.3": "linear2",
+        "view_norm": "mv_norm",
+        "view_out": "mv_linear",
+        "self_attention.out": "self_attn.out_proj",
+        "memory_attention.out": "multihead_attn.out_proj",
         "view_attention.out": "mv_attn.out_proj",
-    }  # fmt: skip
+    }
     packed = {"self_attention": "self_attn", "memory_attention": "multihead_attn", "view_attention": "mv_attn"}
     table = {}
     for leaf in ("weight", "bias"):
@@ -166,9 +176,12 @@ def test_damaged_files_get_one_sentence(tmp_path: Path) -> None:
     published_file(tiny_denoiser(), good, "denoisermv")
     content = good.read_bytes()
     damaged = {
-        "cut.ckpt": content[: len(content) // 2], "empty.ckpt": b"", "text.ckpt": b"hello", "cut.safetensors": b"\x10",
+        "cut.ckpt": content[: len(content) // 2],
+        "empty.ckpt": b"",
+        "text.ckpt": b"hello",
+        "cut.safetensors": b"\x10",
         "text.safetensors": b"hello world, this is no tensor file",
-    }  # fmt: skip
+    }
     for name, data in damaged.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ValueError, match=rf"{name} is no readable checkpoint.*copy or download it again"):

@@ -24,9 +24,16 @@ TEXT_DIM = 8
 def tiny_denoiser(*, awake: bool = True, **changes: Any) -> MotionDenoiser:
     """Multi-view network of two narrow layers; awake gives the branches that start at zero some weight."""
     settings: dict[str, Any] = {
-        "text_dim": TEXT_DIM, "dim": 16, "ff_dim": 24, "num_layers": 2, "num_heads": 2, "dropout": 0.0,
-        "cam_dim": 5, "use_views": True, "separate_root_head": True,
-    }  # fmt: skip
+        "text_dim": TEXT_DIM,
+        "dim": 16,
+        "ff_dim": 24,
+        "num_layers": 2,
+        "num_heads": 2,
+        "dropout": 0.0,
+        "cam_dim": 5,
+        "use_views": True,
+        "separate_root_head": True,
+    }
     torch.manual_seed(0)
     denoiser = MotionDenoiser(**(settings | changes))
     if awake:
@@ -37,17 +44,28 @@ def tiny_denoiser(*, awake: bool = True, **changes: Any) -> MotionDenoiser:
 
 
 def tiny_pipeline(
-    denoiser: MotionDenoiser | PatchDenoiser | None = None, *, num_views: int = 4,
-    training: TrainingOptions | None = None, num_steps: int = 10, fps: float = 20.0, use_pooled_token: bool = False,
+    denoiser: MotionDenoiser | PatchDenoiser | None = None,
+    *,
+    num_views: int = 4,
+    training: TrainingOptions | None = None,
+    num_steps: int = 10,
+    fps: float = 20.0,
+    use_pooled_token: bool = False,
     **sampling: Any,
-) -> Motion2to3Pipeline:  # fmt: skip
+) -> Motion2to3Pipeline:
     """Pipeline with ten diffusion steps and a text encoder without weights."""
     options = SamplingOptions(**({"num_inference_steps": num_steps} | sampling))
     return Motion2to3Pipeline(
-        denoiser or tiny_denoiser(), Motion2DCodec("all_200h_nr"), NoiseSchedule(num_steps),
-        text_encoder=HashTextEncoder(TEXT_DIM), sampling=options, training=training, rig=OrbitRig(num_views=num_views),
-        fps=fps, use_pooled_token=use_pooled_token,
-    ).eval()  # fmt: skip
+        denoiser or tiny_denoiser(),
+        Motion2DCodec("all_200h_nr"),
+        NoiseSchedule(num_steps),
+        text_encoder=HashTextEncoder(TEXT_DIM),
+        sampling=options,
+        training=training,
+        rig=OrbitRig(num_views=num_views),
+        fps=fps,
+        use_pooled_token=use_pooled_token,
+    ).eval()
 
 
 def tiny_batch(lengths: tuple[int, ...] = (9, 6), *, num_views: int = 4, seed: int = 0) -> dict[str, Any]:
