@@ -231,9 +231,9 @@ def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
             OmegaConf.update(cfg, key, before, merge=False)
             for name, value in kept.items():
                 OmegaConf.update(cfg, name, value, merge=False)
-    of_method = OmegaConf.select(saved, "pipeline._target_")
-    if "pipeline" in saved and of_method in (None, OmegaConf.select(cfg, "pipeline._target_")):
+    if "pipeline" in saved:
         check_targets(saved.pipeline)
+    if "pipeline" in saved and method_of_config(saved) in (None, method_of_config(cfg)):
         with open_dict(cfg):
             taken += _adopt_values(cfg.pipeline, saved.pipeline, "pipeline", named)
     if taken:

@@ -136,6 +136,17 @@ def canonicalise(T_w2c: Tensor, normal: Tensor, d: Tensor | float) -> tuple[Tens
     return (T @ invert_rigid(T_cal2world)).to(T_w2c.dtype), T_cal2world.to(T_w2c.dtype)
 
 
+def condition_size(preset: str) -> int:
+    """How many numbers `camera_condition` gives for a camera.
+
+    Raises:
+        ValueError: the preset is unknown.
+    """
+    if preset not in CONDITION_SIZES:
+        raise ValueError(f"Unknown camera condition '{preset}'; known: {sorted(CONDITION_SIZES)}.")
+    return CONDITION_SIZES[preset]
+
+
 def camera_condition(rig: Rig, preset: str = "paper") -> Tensor:
     """What a network is told of each camera, (..., V, 7) or (..., V, 11).
 
@@ -146,8 +157,7 @@ def camera_condition(rig: Rig, preset: str = "paper") -> Tensor:
     Raises:
         ValueError: the preset is unknown.
     """
-    if preset not in CONDITION_SIZES:
-        raise ValueError(f"Unknown camera condition '{preset}'; known: {sorted(CONDITION_SIZES)}.")
+    condition_size(preset)  # refuses unknown presets
     pitch, roll, yaw = camera_angles(rig.T_w2c[..., :3, :3])
     x, height, z = rig.centres.unbind(-1)
     focal, centre = 2 * rig.K4[..., :2] / rig.size, 2 * rig.K4[..., 2:] / rig.size - 1

@@ -160,13 +160,14 @@ def load_released(
 
 def method_of_config(cfg: DictConfig) -> Method | None:
     """The method of the pipeline that a configuration names; None where it names none, as that of an evaluator."""
-    from hydra.utils import get_class
+    from hydra.utils import get_object
     from omegaconf import OmegaConf
 
     target = OmegaConf.select(cfg, "pipeline._target_")
     if target is None:
         return None
-    name = getattr(get_class(target), "method", None)
+    built_by = get_object(target)  # the pipeline, or one of its class methods
+    name = getattr(getattr(built_by, "__self__", built_by), "method", None)
     if not isinstance(name, str):
         raise ValueError(f"pipeline._target_ is {target}, which names no method. Derive it from `base.Pipeline`.")
     return get_method(name)

@@ -34,6 +34,9 @@ class LiftingDenoiser(nn.Module):
         use_views: attention across views.
         use_pointmaps: False leaves the learned null token in the place of every map.
         grid, patch, map_blocks: of the pointmap encoder.
+
+    Attributes:
+        settings: all arguments; a release keeps them.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class LiftingDenoiser(nn.Module):
         patch: int = 8,
         map_blocks: int = 2,
     ) -> None:
+        self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
         self.num_features, self.cam_dim, self.use_views = num_features, cam_dim, use_views
         self.num_condition_features = num_condition_features

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hmr4d.body.skeleton import get_skeleton
 from hmr4d.diffusion.schedule import NoiseSchedule
@@ -16,10 +16,6 @@ from hmr4d.methods.mocap2to3.weights import WEIGHTS
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.representation.world_joints import WorldJointsCodec
-from hmr4d.utils.releases import plain
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 
 class Mocap2to3(Method):
@@ -28,15 +24,13 @@ class Mocap2to3(Method):
     name, title = "mocap2to3", "Mocap-2-to-3"
     pipeline_class, weights = Mocap2to3Pipeline, WEIGHTS
 
-    def settings(self, cfg: DictConfig) -> dict[str, Any]:
-        return {"network": plain(cfg.pipeline.denoiser)}
-
     def describe(self, pipeline: Mocap2to3Pipeline) -> dict[str, Any]:
         codec = pipeline.codec
         tokens = None
         if isinstance(codec, BboxPose2DCodec):
             tokens = {"box": codec.box, "smooth": codec.smooth, "isotropic": codec.isotropic}
         return {
+            "network": dict(pipeline.denoiser.settings),
             "skeleton": codec.skeleton.name,
             "joint_convention": pipeline.joint_convention,
             "foot_heights": dict(pipeline.foot_heights),

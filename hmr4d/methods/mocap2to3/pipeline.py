@@ -7,7 +7,7 @@ CVPR 2026, arXiv 2503.03222. docs/mocap2to3.md lists what is different here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from hmr4d.diffusion.sampler import sample
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.geometry.cameras import world_to_camera
 from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
-from hmr4d.geometry.rigs import CONDITION_SIZES, Rig, camera_condition, first_camera, normalise, project
+from hmr4d.geometry.rigs import Rig, camera_condition, condition_size, first_camera, normalise, project
 from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.mocap2to3.bone_fit import fit_bones
@@ -98,7 +98,7 @@ class Mocap2to3Pipeline(Pipeline):
         state = codec if world_codec is None else world_codec
         expected = {
             "num_features": state.num_features,
-            "cam_dim": CONDITION_SIZES.get(cameras, 0),
+            "cam_dim": condition_size(cameras),
             "num_condition_features": denoiser.num_condition_features and codec.num_condition_features,
             "num_contact_features": denoiser.num_contact_features and count_contact_features(codec, world_codec),
         }
@@ -114,6 +114,35 @@ class Mocap2to3Pipeline(Pipeline):
         self.joint_convention = convention_of(convention_metadata(joint_convention))
         self.foot_heights = convention_heights(joint_convention) if foot_heights is None else dict(foot_heights)
         self.skeleton, self.min_conf = codec.skeleton, self.sampling.min_conf
+
+    @classmethod
+    def for_representation(
+        cls,
+        denoiser: Callable[..., LiftingDenoiser],
+        codec: BboxPose2DCodec | ImagePose2DCodec,
+        schedule: NoiseSchedule,
+        *,
+        reads_observed_view: bool,
+        reads_foot_contacts: bool,
+        world_codec: WorldJointsCodec | None = None,
+        cameras: str = "paper",
+        **options: Any,
+    ) -> Mocap2to3Pipeline:
+        """A pipeline whose network has the widths that its representation asks for.
+
+        Args:
+            denoiser: makes the network from its widths; its other settings are bound already.
+            codec, schedule, world_codec, cameras, options: of the pipeline.
+            reads_observed_view: the network sees the observed 2D motion of view 0.
+            reads_foot_contacts: the network sees the foot-contact conditioning.
+        """
+        network = denoiser(
+            num_features=(codec if world_codec is None else world_codec).num_features,
+            num_condition_features=codec.num_condition_features if reads_observed_view else 0,
+            num_contact_features=count_contact_features(codec, world_codec) if reads_foot_contacts else 0,
+            cam_dim=condition_size(cameras),
+        )
+        return cls(network, codec, schedule, world_codec=world_codec, cameras=cameras, **options)
 
     @property
     def device(self) -> torch.device:
