@@ -1,6 +1,5 @@
 """Every configuration composes, every class in it imports and takes the arguments it is given, no file is an orphan."""
 
-import importlib
 import inspect
 import re
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from hmr4d.engine.compose import CONFIG_FOLDER, compose_config
@@ -48,10 +48,9 @@ def check_targets(cfg: DictConfig) -> None:
     """Fails with every place whose class does not import or does not take exactly the given arguments."""
     wrong = []
     for place, node in nodes(OmegaConf.to_container(cfg, resolve=True)):
-        module, _, name = node["_target_"].rpartition(".")
         try:
-            target = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
+            target = get_object(node["_target_"])
+        except Exception as error:  # of any import
             wrong.append(f"{place}: {node['_target_']}: {error}")
             continue
         parameters = inspect.signature(target).parameters
