@@ -194,7 +194,7 @@ def _speed(points: Floats) -> Floats:
 def _unplanted(contact: Bools, speed: Floats, ratio: Floats) -> Bools:
     """(L,) frames in which the standing foot, or both of two standing feet, do not move as planted ones."""
     fails = (speed > STILL_FOOT) & ((ratio < STEP_RATIO[0]) | (ratio > STEP_RATIO[1]))
-    return contact.any(1) & (fails | ~contact).all(1)
+    return np.logical_and(contact.any(1), (fails | ~contact).all(1))
 
 
 def _drifting(flights: list[tuple[int, int]], ratio: Floats, root_speed: Floats) -> int:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
 import pytest
 
 from hmr4d.metrics import mbench
+from hmr4d.reference_motion.gate import decide
+from hmr4d.reference_motion.gate_rules import GateRules, Measures
+from hmr4d.reference_motion.vlm import Verdict
+from hmr4d.reference_motion.vlm_answer import Decision, parse_answer, published_answer
 from tests.golden.vectors import assert_close, golden_file, has_golden_file
 
 FOLDER = "reference_motion"
 TOLERANCE = 1e-6  # the README of the vectors asks for it
 FUNCTIONS = {
-    "Jitter_Degree": lambda joints: mbench.jitter_degree(joints),
-    "Dynamic_Degree": lambda joints: mbench.dynamic_degree(joints),
+    "Jitter_Degree": mbench.jitter_degree,
+    "Dynamic_Degree": mbench.dynamic_degree,
     "Ground_Penetration": lambda joints: mbench.ground_penetration(joints, "legacy"),
     "Foot_Floating": lambda joints: mbench.foot_floating(joints, "legacy"),
     "Foot_Sliding": lambda joints: mbench.foot_sliding(joints, "legacy"),
@@ -57,3 +62,34 @@ def test_a_clip_of_two_frames_has_the_published_value_or_none(metric: str) -> No
         pytest.skip("no clip of two frames in this set")
     got, expected = FUNCTIONS[metric](data["joints_two"]), float(data[f"{metric}_two"])
     assert (np.isnan(got) and np.isnan(expected)) or abs(got - expected) < TOLERANCE
+
+
+def test_answers_are_read_as_by_the_published_reader() -> None:
+    data = arrays("vlm_parse")
+    for raw, analysis, matches, error in zip(*(data[k] for k in ("raw", "analysis", "matches", "error")), strict=True):
+        if error:
+            with pytest.raises(AttributeError):
+                published_answer(str(raw))
+            assert parse_answer(str(raw)).decision in (Decision.UNDECIDED, Decision.YES), raw
+        else:
+            found, is_match = published_answer(str(raw))
+            assert (found or "", is_match) == (str(analysis), bool(matches)), raw
+
+
+def test_the_gate_passes_what_the_published_rule_passes() -> None:
+    data = arrays("gate")
+    rules = GateRules(jitter=float(data["threshold"]))
+    for jitter, present, vlm, use in zip(
+        *(data[k] for k in ("jitter", "jitter_present", "vlm", "use_ref")), strict=True
+    ):
+        value = float(jitter) if present else math.nan
+        faults = rules.faults(measures_with_jitter(value))
+        verdict = Verdict(Decision.of(None if vlm < 0 else bool(vlm)))
+        assert (decide(faults, verdict, is_judged=True) is Decision.YES) == bool(use), (jitter, present, vlm)
+        if vlm < 0 and not faults:
+            assert decide(faults, verdict, is_judged=True) is Decision.UNDECIDED
+
+
+def measures_with_jitter(value: float) -> Measures:
+    metrics = mbench.joint_metrics(np.zeros((3, 22, 3)), 20.0)
+    return Measures(3, 20.0, {**metrics, "Jitter_Degree": mbench.Metric(value, value * 400, "m/s^2")}, 0.0)
