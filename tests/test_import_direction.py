@@ -32,6 +32,7 @@ ROOMS = (
     "visualization",
     "engine",
     "evaluation",
+    "reference_motion",
     "cli",
 )
 METHODS = sorted((PACKAGE / "methods").glob("*/method.py"))

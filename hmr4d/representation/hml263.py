@@ -243,14 +243,6 @@ class Hml263Statistics(Statistics):
             digest.update(values.astype("<f4").tobytes())
         return digest.hexdigest()
 
-    def normalise(self, features: Tensor) -> Tensor:
-        """(..., 263) features -> mean 0, deviation 1."""
-        return (features - torch.from_numpy(self.mean).to(features)) / torch.from_numpy(self.std).to(features)
-
-    def denormalise(self, features: Tensor) -> Tensor:
-        """The inverse of `normalise`."""
-        return features * torch.from_numpy(self.std).to(features) + torch.from_numpy(self.mean).to(features)
-
 
 def load_statistics(name: str) -> Hml263Statistics:
     """Packaged ones: "hml263_evaluator" of the published evaluators, "hml263_dataset" of the published data set."""

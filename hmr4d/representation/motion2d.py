@@ -72,6 +72,14 @@ class Statistics:
         std[std < MIN_STD] = 1.0
         return cls(name=name, mean=mean.astype(np.float32), std=std.astype(np.float32), fps=fps)
 
+    def normalise(self, features: Tensor) -> Tensor:
+        """(..., D) features -> mean 0, deviation 1."""
+        return (features - torch.from_numpy(self.mean).to(features)) / torch.from_numpy(self.std).to(features)
+
+    def denormalise(self, features: Tensor) -> Tensor:
+        """The inverse of `normalise`."""
+        return features * torch.from_numpy(self.std).to(features) + torch.from_numpy(self.mean).to(features)
+
 
 class Motion2DCodec(nn.Module):
     """Encodes local 2D points to features and back; statistics travel as buffers outside the state dict.

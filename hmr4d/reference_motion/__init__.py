@@ -1,0 +1,1 @@
+"""Reference motions: what systems that recover people from video write, as a condition for generators."""

@@ -1,0 +1,147 @@
+"""A motion and its camera to the 276 features of a reference motion, and the published chain to compare with.
+
+The canonical frame: z up, floor at z = 0, first pelvis above the origin, the person's right at +x in the first frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.pose import Pose
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.geometry.cameras import rigid
+from hmr4d.geometry.published_rotations import axis_angle_to_matrix, matrix_to_rot6d_block
+from hmr4d.motion.motion import Motion
+from hmr4d.motion.pose_interpolation import interpolate_pose, resample_times
+from hmr4d.motion.resampling import resample_positions
+from hmr4d.motion.rigid_motion import pose_motion
+from hmr4d.reference_motion.clip import ReferenceClip
+from hmr4d.reference_motion.reference_file import ReferenceMotion
+from hmr4d.reference_motion.rest_joints import derived_rest_joints, smplx_pelvis
+from hmr4d.representation.rep276 import FPS, PosedBody276, decode, encode
+
+Y_UP_TO_Z_UP = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))  # (-x, z, y), its own inverse
+OPENCV_TO_LEFT_UP = (-1.0, -1.0, 1.0)  # cameras of the features: x left, y up, z forward
+LEAST_ACROSS = 1e-3  # metres between the hips, seen from above; less gives no heading
+
+
+def convert(
+    clip: ReferenceClip, *, fps: float | None = FPS, rest_joints: Tensor | None = None, align_floor: bool = True
+) -> ReferenceMotion:
+    """The reference motion of a clip.
+
+    Args:
+        clip: with joints or a pose. Joints alone are first followed by a body (`pose_motion`).
+        fps: frames per second of the result: rotations are resampled on the sphere, places on lines. None: as it is.
+        rest_joints: (22, 3) metres, bones of the body that features are made for. None: those of the pose, or the
+            derived ones.
+        align_floor: put the lowest joint of the clip on the floor; False: leave heights as they are.
+
+    Raises:
+        ValueError: fewer than two frames, another skeleton, numbers that are not finite, or hips one above the other.
+    """
+    clip = resampled(clip, fps or clip.motion.fps)
+    pose = posed(clip.motion, rest_joints)
+    body = PosedBody276(pose.rotations.double(), pose.translation.double(), pose.joints().double())
+    body = replace(body, translation=body.translation + pose.rest_joints[0].double() - smplx_pelvis())
+    placed, T_z2canonical = _canonical(_rotated(body, torch.tensor(Y_UP_TO_Z_UP).double()), align_floor)
+    extrinsic = None
+    if clip.camera is not None:
+        T_y2z = rigid(torch.tensor(Y_UP_TO_Z_UP).double(), torch.zeros(3).double())
+        extrinsic = extrinsic_rows(clip.camera.moved(T_z2canonical @ T_y2z).T_w2c)[:-1].float()
+    return ReferenceMotion(
+        encode(placed.rotations, placed.translation, placed.joints3d).float(), clip.motion.fps, extrinsic,
+        None if clip.camera is None else clip.camera.K, pose.rest_joints.float(), clip.motion.text,
+        clip.motion.provenance,
+    )  # fmt: skip
+
+
+def resampled(clip: ReferenceClip, fps: float) -> ReferenceClip:
+    """A clip at another rate, from its first frame to its last; the same where the rate is that already."""
+    motion = clip.motion
+    if motion.fps == fps:
+        return clip
+    times = resample_times(motion.num_frames, motion.fps, fps)
+    pose = None if motion.pose is None else interpolate_pose(motion.pose, times)
+    joints3d = pose.joints() if pose is not None else torch.from_numpy(
+        resample_positions(motion.array(), motion.fps, fps)
+    )  # fmt: skip
+    motion = replace(motion, joints3d=joints3d, fps=fps, pose=pose, views=None, uncertainty=None)
+    return replace(clip, motion=motion, camera=clip.camera and clip.camera.at(times), frames=None)
+
+
+def posed(motion: Motion, rest_joints: Tensor | None = None) -> Pose:
+    """The pose of a motion on the bones of a body, float32; ValueError for another skeleton or numbers not finite."""
+    if motion.skeleton.name != SMPL22.name:
+        raise ValueError(f"The motion has skeleton '{motion.skeleton.name}'; reference motions are of '{SMPL22.name}'.")
+    template = derived_rest_joints() if rest_joints is None else rest_joints
+    return pose_motion(motion, template, keep_bones=rest_joints is not None).pose
+
+
+def extrinsic_rows(T_w2c: Tensor) -> Tensor:
+    """(N, 9) camera rows of the features from transforms (N, 4, 4) to OpenCV cameras.
+
+    A row is rot6d_block(R_c), then T_c, with X_cam = X R_c + T_c for row vectors and cameras of x left, y up.
+    """
+    flip = torch.tensor(OPENCV_TO_LEFT_UP).to(T_w2c)
+    R_c, T_c = (flip[:, None] * T_w2c[:, :3, :3]).mT, flip * T_w2c[:, :3, 3]
+    return torch.cat([matrix_to_rot6d_block(R_c), T_c], -1)
+
+
+def published_features(
+    global_orient: Tensor, body_pose: Tensor, transl: Tensor, rest_joints: Tensor, *, align_floor: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Features and camera rows number by number as the published converter makes them, at the rate of its input.
+
+    It encodes the body in the frame of the camera, sums the velocities of the features up again, which adds rounding
+    that grows with time, and only then turns and places the body.
+
+    Args:
+        global_orient, body_pose, transl: (L, 3), (L, 63) axis-angle and (L, 3) metres, in the frame of the camera.
+        rest_joints: (22, 3) metres.
+        align_floor: as in `convert`.
+
+    Returns:
+        (L - 1, 276) and (L - 1, 9).
+    """
+    axis_angle = torch.cat([global_orient, body_pose], -1).unflatten(-1, (-1, 3))
+    rotations = axis_angle_to_matrix(axis_angle)
+    joints3d = Pose("smplx", rotations, transl, rest_joints).joints()
+    body = decode(encode(rotations, transl, joints3d), extra_frame=True)
+    pelvis = rest_joints[0]
+    body = _rotated(body, torch.tensor([[-1.0, 0, 0], [0, 0, -1], [0, -1, 0]]).to(pelvis), pelvis)
+    placed, T_z2canonical = _canonical(body, align_floor, pelvis)
+    T_z2c = torch.eye(4).to(pelvis)
+    T_z2c[:3, :3] = torch.tensor([[-1.0, 0, 0], [0, 0, -1], [0, -1, 0]])
+    rows = extrinsic_rows((T_z2c.double() @ torch.linalg.inv(T_z2canonical.double()))[None].to(pelvis))
+    features = encode(placed.rotations, placed.translation, placed.joints3d)
+    return features, rows.expand(len(features), -1)
+
+
+def _rotated(body: PosedBody276, R: Tensor, pelvis: Tensor | None = None) -> PosedBody276:
+    """A body in a turned world; its pelvis goes along the circle, whatever the translation is counted from."""
+    rest = (smplx_pelvis() if pelvis is None else pelvis).to(R)
+    rotations = torch.cat([(R @ body.rotations[:, 0])[:, None], body.rotations[:, 1:]], 1)
+    return PosedBody276(rotations, (body.translation + rest) @ R.mT - rest, body.joints3d @ R.mT)
+
+
+def _canonical(body: PosedBody276, align_floor: bool, pelvis: Tensor | None = None) -> tuple[PosedBody276, Tensor]:
+    """A body with z up in the canonical frame, and the transform (4, 4) to it."""
+    left, right = SMPL22.indices("left_hip", "right_hip")
+    across = (body.joints3d[0, right] - body.joints3d[0, left]) * body.joints3d.new_tensor([1.0, 1.0, 0.0])
+    if across.norm() < LEAST_ACROSS:
+        raise ValueError(
+            "In the first frame one hip is right above the other, so the person faces no direction. Cut the first "
+            "frames off."
+        )
+    x, up = across / across.norm(), across.new_tensor([0.0, 0.0, 1.0])
+    R = torch.stack([x, torch.linalg.cross(up, x), up])
+    body = _rotated(body, R, pelvis)
+    shift = -body.joints3d[0, 0].clone()
+    if align_floor:
+        shift[2] = -body.joints3d[..., 2].min()
+    moved = replace(body, translation=body.translation + shift, joints3d=body.joints3d + shift)
+    return moved, rigid(R, shift)

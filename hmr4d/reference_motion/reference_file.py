@@ -1,0 +1,160 @@
+"""Files of reference motions: a dict {motion, extrinsic, intrinsic} or a bare tensor, as torch.save writes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmr4d.body.pose import Pose
+from hmr4d.geometry.cameras import rigid
+from hmr4d.geometry.published_rotations import rot6d_block_to_matrix
+from hmr4d.motion.motion import Motion, Provenance, checked_fps
+from hmr4d.reference_motion.rest_joints import smplx_pelvis
+from hmr4d.reference_motion.video_camera import VideoCamera
+from hmr4d.representation.rep276 import FPS, checked_features, decode, rest_joints
+from hmr4d.utils.files import atomic_path
+from hmr4d.utils.safe_pickle import load_arrays_pickle
+
+Z_UP_TO_Y_UP = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
+LEFT_UP_TO_OPENCV = (-1.0, -1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceMotion:
+    """A reference motion.
+
+    Attributes:
+        features: (N, 276) float32, see `representation.rep276`.
+        fps: frames per second.
+        extrinsic: (N, 9) camera rows, see `convert.extrinsic_rows`; None: there is no camera.
+        intrinsic: (3, 3) of that camera in pixels; None: not known.
+        rest: (22, 3) metres, the rest joints of the body; None: measured on the features when they are asked for.
+        text: what the motion shows; empty when unknown.
+        provenance: where it comes from.
+    """
+
+    features: Tensor
+    fps: float = FPS
+    extrinsic: Tensor | None = None
+    intrinsic: Tensor | None = None
+    rest: Tensor | None = None
+    text: str = ""
+    provenance: Provenance = Provenance()
+
+    @property
+    def rest_joints(self) -> Tensor:
+        """(22, 3) metres."""
+        return rest_joints(self.features, smplx_pelvis()) if self.rest is None else self.rest
+
+    @property
+    def camera(self) -> VideoCamera | None:
+        """The camera in the world of `motion`; None if there is none."""
+        if self.extrinsic is None:
+            return None
+        R_c, flip = rot6d_block_to_matrix(self.extrinsic[:, :6]), self.extrinsic.new_tensor(LEFT_UP_TO_OPENCV)
+        T_z2c = rigid(flip[:, None] * R_c.mT, flip * self.extrinsic[:, 6:])
+        T_z2y = rigid(torch.tensor(Z_UP_TO_Y_UP).to(T_z2c), T_z2c.new_zeros(3))
+        size = None
+        if self.intrinsic is not None:
+            size = (int(2 * self.intrinsic[0, 2]), int(2 * self.intrinsic[1, 2]))
+        return VideoCamera(T_z2c @ T_z2y, self.intrinsic, size)
+
+    def motion(self, *, from_velocities: bool = False, extra_frame: bool = False) -> Motion:
+        """The motion with y up and +z ahead in the first frame, and its pose; arguments as for `rep276.decode`.
+
+        Joints are those of the rotations and the translation, not the ones that the features repeat.
+        """
+        body = decode(self.features.double(), from_velocities=from_velocities, extra_frame=extra_frame)
+        R, rest = torch.tensor(Z_UP_TO_Y_UP).double(), self.rest_joints.double()
+        rotations = torch.cat([(R @ body.rotations[:, 0])[:, None], body.rotations[:, 1:]], 1)
+        translation = (body.translation + smplx_pelvis()) @ R.mT - rest[0]
+        pose = Pose("smplx", rotations.float(), translation.float(), rest.float())
+        return Motion(pose.joints(), self.fps, text=self.text, pose=pose, provenance=self.provenance)
+
+
+def save_reference(path: str | Path, reference: ReferenceMotion) -> None:
+    """Writes a reference motion atomically, in the published form with more keys, which its readers leave alone.
+
+    A camera without known intrinsics gets the identity, as the published converter writes it.
+    """
+    content: dict[str, Any] = {"motion": reference.features.float().cpu().contiguous(), "fps": float(reference.fps)}
+    if reference.extrinsic is not None:
+        intrinsic = torch.eye(3) if reference.intrinsic is None else reference.intrinsic
+        content |= {"extrinsic": reference.extrinsic.float().contiguous(), "intrinsic": intrinsic.float().contiguous()}
+    if reference.rest is not None:
+        content["rest_joints"] = reference.rest.float().contiguous()
+    content |= {"text": reference.text, "metadata": json.dumps(reference.provenance.metadata(), ensure_ascii=False)}
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_reference(path: str | Path, *, fps: float | None = None) -> ReferenceMotion:
+    """Reads a reference motion: a dict, a bare tensor, or an array in an .npy file; 276 or 426 wide.
+
+    Args:
+        path: the file.
+        fps: for files that do not say; None: FPS.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, of another kind, or not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"Reference motion not found: {path}. Check the path.")
+    try:
+        content = np.load(path, allow_pickle=False) if path.suffix == ".npy" else load_arrays_pickle(path)
+        return reference_of(content, fps=fps)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def is_reference(content: Any) -> bool:
+    """Whether what a file holds is meant as a reference motion."""
+    if isinstance(content, dict):
+        return "motion" in content
+    return isinstance(content, Tensor | np.ndarray) and content.ndim == 2 and content.shape[-1] in (276, 426)
+
+
+def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
+    """The reference motion of what a file holds, see `load_reference`; ValueError if it is something else."""
+    held = content if isinstance(content, dict) else {"motion": content}
+    if not is_reference(content):
+        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"No reference motion: it holds {found or 'nothing'}; expected 'motion' of shape (N, 276).")
+    features = checked_features(_tensor("motion", held["motion"]))
+    if not features.isfinite().all():
+        row = int((~features.isfinite()).any(-1).nonzero()[0])
+        raise ValueError(f"'motion' is not finite in row {row}. Convert the source again.")
+    extrinsic, intrinsic = (_optional(name, held) for name in ("extrinsic", "intrinsic"))
+    if extrinsic is not None and tuple(extrinsic.shape) != (len(features), 9):
+        raise ValueError(f"'extrinsic' has shape {tuple(extrinsic.shape)}; expected ({len(features)}, 9).")
+    if intrinsic is not None and tuple(intrinsic.shape) != (3, 3):
+        raise ValueError(f"'intrinsic' has shape {tuple(intrinsic.shape)}; expected (3, 3).")
+    if intrinsic is not None and torch.equal(intrinsic, torch.eye(3)):
+        intrinsic = None  # how the published converter says that it knows no camera
+    rest = _optional("rest_joints", held)
+    metadata = json.loads(str(held.get("metadata", "{}")))
+    rate = held.get("fps", fps or FPS)
+    return ReferenceMotion(
+        features, checked_fps(rate), extrinsic, intrinsic, rest, str(held.get("text", "")),
+        Provenance.from_metadata(metadata if isinstance(metadata, dict) else {}),
+    )  # fmt: skip
+
+
+def _optional(name: str, held: dict[str, Any]) -> Tensor | None:
+    return _tensor(name, held[name]) if held.get(name) is not None else None
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    """Numbers as a float32 tensor; ValueError for anything else."""
+    try:
+        return torch.as_tensor(value).detach().to("cpu", torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"'{name}' holds no numbers ({error}).") from error

@@ -1,0 +1,287 @@
+"""Asking whether a rendered clip shows what its description says: one interface, patient, and never guessing.
+
+A `Backend` carries one question to somebody and brings text back. `AskedJudge` adds what every backend needs: retries
+with growing pauses, a limit on the rate, answers kept on disk, and giving up on a service that is down. Whatever goes
+wrong leaves a verdict undecided, with the reason; only an answer makes it yes or no.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from hmr4d.reference_motion.content_cache import ContentCache, content_key
+from hmr4d.reference_motion.vlm_answer import Decision, parse_answer
+from hmr4d.utils.files import file_hash
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_SAMPLING_FPS = 5.0
+_WORDING = 1  # of `prompt_of`; raise it where the question changes, so that answers to the old one are not reused
+
+
+class TemporaryFailure(Exception):
+    """An attempt that may go better later.
+
+    Args:
+        message: what happened.
+        retry_after: seconds that the service asks to wait; None where it does not say.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PermanentFailure(Exception):
+    """A refusal that repeating does not change.
+
+    Args:
+        message: what happened.
+        concerns_all: whether every other question would be refused as well, as with a wrong key.
+    """
+
+    def __init__(self, message: str, *, concerns_all: bool = False) -> None:
+        super().__init__(message)
+        self.concerns_all = concerns_all
+
+
+@dataclass(frozen=True)
+class Question:
+    """Does this clip show this?
+
+    Attributes:
+        description: short text of the motion.
+        video: rendered clip; None where there is none.
+        name: of the entry, for verdicts of people.
+        sampling_fps: pictures per second that are looked at.
+    """
+
+    description: str
+    video: Path | None
+    name: str = ""
+    sampling_fps: float = DEFAULT_SAMPLING_FPS
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a question.
+
+    Attributes:
+        decision: yes, no or undecided.
+        analysis: the sentence of who answered.
+        raw: the whole answer; empty without.
+        reason: why it is undecided; empty otherwise.
+        source: who answered.
+        cached: whether the answer was kept from an earlier run.
+    """
+
+    decision: Decision
+    analysis: str = ""
+    raw: str = ""
+    reason: str = ""
+    source: str = ""
+    cached: bool = False
+
+
+class Judge(Protocol):
+    """Gives a verdict on a question. Must be safe to call from several threads."""
+
+    @property
+    def source(self) -> str:
+        """Who answers."""
+        ...
+
+    def verdict(self, question: Question) -> Verdict:
+        """The verdict; undecided, never an exception, where none can be had."""
+        ...
+
+
+class Backend(Protocol):
+    """Carries a question to a model. Must be safe to call from several threads."""
+
+    @property
+    def source(self) -> str:
+        """Service and model; answers of one are never taken for those of another."""
+        ...
+
+    def ask(self, prompt: str, question: Question) -> str:
+        """The text of the answer.
+
+        Raises:
+            TemporaryFailure, PermanentFailure: there is none.
+        """
+        ...
+
+
+def prompt_of(description: str) -> str:
+    """The question in words."""
+    return (
+        "You see a short clip of one rendered human figure on a plain background. The figure holds nothing and nothing "
+        "else is in the scene. A short description of a motion follows at the end.\n"
+        "Decide whether the figure does what the description says. Look at its posture, at what each arm and leg does, "
+        "at the order of the movements and at how often they are repeated. Only the meaning counts: ignore the quality "
+        "of the picture, the looks of the figure, small shaking and missing objects.\n"
+        'Answer with one JSON object and nothing else: "analysis", one sentence on what the figure does, and '
+        '"matches", true if that is the described motion and false if it is not.\n'
+        f'Description: "{description}"'
+    )
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to try.
+
+    Attributes:
+        attempts: per question.
+        pause: seconds before the second attempt; doubled before each further one.
+        longest_pause: seconds; a service that asks for more is not waited for.
+        per_minute: questions a minute at most; 0 for no limit.
+        give_up_after: questions in a row that failed at every attempt, after which no more are asked.
+    """
+
+    attempts: int = 4
+    pause: float = 2.0
+    longest_pause: float = 60.0
+    per_minute: float = 0.0
+    give_up_after: int = 3
+
+    def __post_init__(self) -> None:
+        """ValueError for numbers that make no sense."""
+        if self.attempts < 1 or self.give_up_after < 1:
+            raise ValueError(f"attempts ({self.attempts}) and give_up_after ({self.give_up_after}) must be at least 1.")
+        if min(self.pause, self.longest_pause, self.per_minute) < 0:
+            raise ValueError("pause, longest_pause and per_minute must not be negative.")
+
+
+class RateLimit:
+    """Lets threads pass at most so often.
+
+    Args:
+        per_minute: passages a minute; 0 for no limit.
+        sleep, clock: of `time`.
+    """
+
+    def __init__(
+        self,
+        per_minute: float,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._interval = 60.0 / per_minute if per_minute > 0 else 0.0
+        self._sleep, self._clock = sleep, clock
+        self._lock, self._next = threading.Lock(), -float("inf")
+
+    def wait(self) -> None:
+        """Returns when it is this caller's turn."""
+        with self._lock:
+            now = self._clock()
+            turn = max(now, self._next)
+            self._next = turn + self._interval
+        if turn > now:
+            self._sleep(turn - now)
+
+
+class AskedJudge:
+    """A judge that asks a backend.
+
+    Args:
+        backend: who is asked.
+        patience: how long.
+        cache: for answers that said yes or no.
+        sleep: of `time`.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        patience: Patience | None = None,
+        cache: ContentCache | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.backend, self.patience = backend, patience or Patience()
+        self.cache = cache or ContentCache(None)
+        self._sleep = sleep
+        self._rate = RateLimit(self.patience.per_minute, sleep=sleep)
+        self._lock, self._failed_in_row, self._given_up = threading.Lock(), 0, ""
+
+    @property
+    def source(self) -> str:
+        """That of the backend."""
+        return self.backend.source
+
+    def verdict(self, question: Question) -> Verdict:
+        """See `Judge`."""
+        verdict = self._verdict(question)
+        return replace(verdict, source=self.source)
+
+    def _verdict(self, question: Question) -> Verdict:
+        if question.video is None or not question.video.is_file():
+            missing = "there is no rendered clip" if question.video is None else f"{question.video} does not exist"
+            return Verdict(Decision.UNDECIDED, reason=f"{missing}; render the archive first")
+        if not question.description.strip():
+            return Verdict(Decision.UNDECIDED, reason="there is no description to compare the clip with")
+        prompt = prompt_of(question.description)
+        key = self._key(prompt, question)
+        kept = (self.cache.get(key) or {}).get("answer")
+        if isinstance(kept, str):
+            answer = parse_answer(kept)
+            return Verdict(answer.decision, answer.analysis, kept, cached=True)
+        if self._given_up:
+            return Verdict(Decision.UNDECIDED, reason=f"not asked: {self._given_up}")
+        verdict = self._ask(prompt, question)
+        if verdict.decision is not Decision.UNDECIDED:
+            facts = {"source": self.source, "description": question.description, "video": question.video.name}
+            self.cache.put(key, {"answer": verdict.raw, **facts})
+        return verdict
+
+    def _ask(self, prompt: str, question: Question) -> Verdict:
+        raw, reason, pause = "", "", self.patience.pause
+        for attempt in range(self.patience.attempts):
+            if attempt:
+                self._sleep(min(pause, self.patience.longest_pause))
+                pause *= 2
+            self._rate.wait()
+            try:
+                raw = self.backend.ask(prompt, question)
+            except TemporaryFailure as failure:
+                reason = str(failure)
+                logger.info("%s: %s (attempt %d of %d).", question.name, reason, attempt + 1, self.patience.attempts)
+                if failure.retry_after is not None:
+                    if failure.retry_after > self.patience.longest_pause:
+                        break
+                    pause = max(pause, failure.retry_after)
+                continue
+            except PermanentFailure as failure:
+                self._note_failure(str(failure), at_once=failure.concerns_all, counts=False)
+                return Verdict(Decision.UNDECIDED, reason=str(failure))
+            self._note_success()
+            answer = parse_answer(raw)
+            if answer.decision is not Decision.UNDECIDED:
+                return Verdict(answer.decision, answer.analysis, raw)
+            reason = "the answer says neither yes nor no"
+        if not raw:
+            self._note_failure(reason)
+        return Verdict(Decision.UNDECIDED, parse_answer(raw).analysis, raw, reason)
+
+    def _note_success(self) -> None:
+        with self._lock:
+            self._failed_in_row = 0
+
+    def _note_failure(self, reason: str, *, at_once: bool = False, counts: bool = True) -> None:
+        with self._lock:
+            self._failed_in_row += counts
+            if not self._given_up and (at_once or self._failed_in_row >= self.patience.give_up_after):
+                self._given_up = reason
+                logger.warning("%s is not asked any more: %s. Run the command again later.", self.source, reason)
+
+    def _key(self, prompt: str, question: Question) -> str:
+        assert question.video is not None
+        return content_key(_WORDING, self.source, prompt, question.sampling_fps, file_hash(question.video))

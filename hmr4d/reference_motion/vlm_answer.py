@@ -1,0 +1,140 @@
+"""What a vision-language model said about a clip, read into three states: yes, no, undecided.
+
+The question asks for a JSON object with `analysis` and `matches`. Models wrap it in prose or fences, break off in the
+middle, or say something else; whatever is not clearly yes or no is undecided.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+_WORDS = {"true": True, "yes": True, "false": False, "no": False}
+_FENCE = re.compile(r"```(.*?)```", re.DOTALL)
+_LONGEST = 1 << 16  # characters that are looked at; an answer has one sentence
+_PAIR = re.compile(
+    r'"matches"\s*:\s*(true|false|"(?:true|yes|false|no)"|[01](?![.\d]))(?![\w"])(?!\s*[|/])', re.IGNORECASE
+)  # an echo of the question, `true|false`, is no answer
+
+
+class Decision(str, Enum):
+    """Whether a motion shows what its description says."""
+
+    YES = "yes"
+    NO = "no"
+    UNDECIDED = "undecided"
+
+    @staticmethod
+    def of(matches: bool | None) -> Decision:
+        """YES, NO, or UNDECIDED for None."""
+        return Decision.UNDECIDED if matches is None else Decision.YES if matches else Decision.NO
+
+    @property
+    def flag(self) -> bool | None:
+        """True, False, or None for UNDECIDED; as reports write it."""
+        return None if self is Decision.UNDECIDED else self is Decision.YES
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as understood.
+
+    Attributes:
+        decision: yes, no or undecided.
+        analysis: the sentence of the model; empty where there is none.
+    """
+
+    decision: Decision
+    analysis: str
+
+
+def parse_answer(text: str) -> Answer:
+    """Reads an answer.
+
+    Every JSON object in the text that has `matches` counts, wherever it stands; without any, pairs like
+    `"matches": true` of broken JSON. Where they contradict each other, or nothing of the kind is there, the answer is
+    undecided. Booleans, 0 and 1, and the words true, yes, false, no count as yes or no.
+    """
+    text = text[:_LONGEST]
+    objects = [found for found in _objects(text) if "matches" in found]
+    if objects:
+        states = [_strict(found["matches"]) for found in objects]
+        analysis = next((_sentence(f["analysis"]) for f in objects if f.get("analysis") is not None), "")
+        return Answer(_common(states), analysis)
+    pairs = [_strict(_loaded(match.group(1))) for match in _PAIR.finditer(text)]
+    return Answer(_common(pairs), text.strip())
+
+
+def published_answer(text: str) -> tuple[Any, bool]:
+    """Analysis and match as the published reader takes an answer, faults included; for comparison only.
+
+    Whatever it cannot read is no match; broken JSON with `"matches"` in it matches if "true" is anywhere in the text.
+
+    Raises:
+        AttributeError: the first JSON in the text is no object, as there.
+    """
+    stripped = text.strip()
+    if not stripped:
+        return "", False
+    for candidate in (stripped, *(block.strip().removeprefix("json").strip() for block in _FENCE.findall(stripped))):
+        try:
+            value = json.loads(candidate)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(value, dict):
+            raise AttributeError(f"The answer is {type(value).__name__} but must be a JSON object.")
+        return value.get("analysis", stripped), _published_match(value.get("matches"))
+    lower = stripped.lower()
+    return stripped, '"matches"' in lower and "true" in lower
+
+
+def _published_match(value: Any) -> bool:
+    if isinstance(value, str):
+        return _WORDS.get(value.strip().lower(), False)
+    return bool(value) if isinstance(value, (bool, int, float)) else False
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """Outermost JSON objects in a text, with keys in lower case; a key with two values gets None."""
+    place = text.find("{")
+    while place >= 0:
+        try:
+            found, end = _DECODER.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            place = text.find("{", place + 1)
+            continue
+        yield found
+        place = text.find("{", end)
+
+
+def _pairs(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for key, value in pairs:
+        name = key.strip().lower()
+        table[name] = value if name not in table or table[name] == value else None
+    return table
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs)
+
+
+def _strict(value: Any) -> bool | None:
+    if isinstance(value, str):
+        return _WORDS.get(value.strip().strip(".").lower())
+    return bool(value) if isinstance(value, (bool, int, float)) and value in (0, 1) else None
+
+
+def _loaded(value: str) -> Any:
+    return json.loads(value.lower())
+
+
+def _sentence(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _common(states: list[bool | None]) -> Decision:
+    return Decision.of(states[0]) if len(set(states)) == 1 else Decision.UNDECIDED
