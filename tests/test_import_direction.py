@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hmr4d"
 ROOMS = (
-    "utils", "geometry", "body", "motion", "keypoint_files", "camera", "representation", "metrics", "diffusion",
-    "motion_files", "data", "nn", "methods", "evaluators", "export", "visualization", "engine", "evaluation", "cli",
+    "utils", "geometry", "body", "motion", "keypoint_files", "camera", "detection", "representation", "metrics",
+    "diffusion", "motion_files", "data", "nn", "methods", "evaluators", "export", "visualization", "engine", "evaluation", "cli",
 )  # fmt: skip
 METHODS = sorted((PACKAGE / "methods").glob("*/method.py"))
 PLAIN_ROOMS = ("geometry", "body", "representation")  # usable without a trainer, configurations or language models
