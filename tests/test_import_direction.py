@@ -20,6 +20,7 @@ ROOMS = (
     "motion",
     "keypoint_files",
     "camera",
+    "detection",
     "representation",
     "metrics",
     "diffusion",

@@ -12,6 +12,7 @@ hmr4d prepare statistics --exp motion2to3/everyday --out hmr4d/representation/st
 hmr4d prepare text-adapter --store inputs/bandai_namco --out inputs/text_adapter
 hmr4d prepare pose-prior --store inputs/bandai_namco --out inputs/pose_prior.npz
 hmr4d prepare pack --store inputs/cmu_full --out inputs/cmu
+hmr4d prepare detector --from mediapipe.whl pose.tgz --out inputs/checkpoints/hmr4d/blazepose
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from hmr4d.data.importers.keypoints import import_keypoints
 from hmr4d.data.pack_store import pack_store
 from hmr4d.data.packed_joints import STEP
 from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
+from hmr4d.detection.conversion import convert_detector
 from hmr4d.methods.defaults import STATISTICS_EXPERIMENT
 from hmr4d.motion_files.joint_maps import JOINT_MAPS
 from hmr4d.motion_files.source_frame import METRES_PER_UNIT, UP_AXES, metres_per_unit
@@ -98,6 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pose_prior(commands)
     _add_pack(commands)
     _add_statistics(commands)
+    _add_detector(commands)
     return parser
 
 
@@ -361,6 +364,21 @@ def _add_pack(commands: _Commands) -> None:
     command.add_argument("--out", type=Path, required=True, help="folder to write")
     command.add_argument("--step", type=float, default=STEP, help="metres; joints are off by at most half of it")
     command.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def _add_detector(commands: _Commands) -> None:
+    about = "convert the published networks of the 2D detector"
+    command = commands.add_parser("detector", help=about, description=about + ": docs/detect.md.")
+    command.set_defaults(run=_run_detector, text_encoder=None)
+    command.add_argument(
+        "--from", dest="archives", type=Path, nargs="+", required=True, metavar="ARCHIVE",
+        help="wheels, npm packages or folders that hold the .tflite files and their LICENSE",
+    )  # fmt: skip
+    command.add_argument("--out", type=Path, required=True, help="folder to write")
+
+
+def _run_detector(args: argparse.Namespace) -> Written:
+    return Written(args.out, f"the networks {', '.join(convert_detector(args.archives, args.out))}")
 
 
 def _run_pack(args: argparse.Namespace) -> Written:

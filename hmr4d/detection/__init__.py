@@ -1,0 +1,1 @@
+"""People in videos: reading the pictures, finding and following people, their 2D joints."""
