@@ -95,8 +95,8 @@ def scene(store: MotionStore, number: int, seed: int) -> Scene:
     start = int(rng.integers(0, max(len(joints3d) - FRAMES, 0) + 1))
     joints3d = joints3d[start : start + FRAMES] * float(rng.uniform(0.88, 1.12))
     cameras, zero = CameraRanges().draw(1, ItemRandom.from_seed(seed * 100_003 + number)), torch.zeros(1).double()
-    centre = torch.stack([zero, cameras.height.double(), zero], -1)
-    T_w2c = camera_pose(cameras.pitch.double(), cameras.roll.double(), zero, centre)[0]
+    center = torch.stack([zero, cameras.height.double(), zero], -1)
+    T_w2c = camera_pose(cameras.pitch.double(), cameras.roll.double(), zero, center)[0]
     width, height = cameras.size[0].tolist()
     camera = CameraFile((int(width), int(height)), cameras.K4[0].double(), torch.zeros(0).double(), T_w2c)
     angle = float(rng.uniform(0, 2 * np.pi))
@@ -146,7 +146,7 @@ def pitched(degrees: float) -> Mistake:
     def make(made: Scene) -> tuple[KeypointTrack, CameraFile]:
         pitch, roll, yaw = (torch.tensor(a, dtype=torch.float64) for a in made.camera.angles)
         off = math.radians(degrees) * (-1) ** made.number
-        T_w2c = camera_pose(pitch + off, roll, yaw, made.camera.rig.centres[0])
+        T_w2c = camera_pose(pitch + off, roll, yaw, made.camera.rig.centers[0])
         return made.track(), replace(made.camera, T_w2c=T_w2c)
 
     return make

@@ -175,7 +175,7 @@ def test_no_machine_and_no_registry_is_named() -> None:
         (".|data|x, ..|data|x, ~|data|x, $OUT|data|x, https:||host|home|x", False),
     ],
 )
-def test_machine_paths_are_recognised(line: str, is_wrong: bool) -> None:
+def test_machine_paths_are_recognized(line: str, is_wrong: bool) -> None:
     assert bool(MACHINE_PATHS.search(line.replace("|", "/"))) is is_wrong
 
 
@@ -240,7 +240,7 @@ def test_no_text_refers_to_a_section_of_an_outside_document() -> None:
         ("eq. 17 of the paper", False),
     ],
 )
-def test_outside_sections_are_recognised(line: str, is_wrong: bool) -> None:
+def test_outside_sections_are_recognized(line: str, is_wrong: bool) -> None:
     assert bool(OUTSIDE_SECTION.search(line)) is is_wrong
 
 

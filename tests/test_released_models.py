@@ -66,11 +66,11 @@ def check_text_to_motion(pipeline: Any) -> None:
 
 def check_lifting(pipeline: Any) -> None:
     distance, lateral = 5.0, 0.3
-    pitch, roll, yaw, centre = map(torch.tensor, ([0.17], [0.03], [0.0], [[0.0, 1.6, 0.0]]))
+    pitch, roll, yaw, center = map(torch.tensor, ([0.17], [0.03], [0.0], [[0.0, 1.6, 0.0]]))
     camera = Rig(
         size=torch.tensor([[640.0, 360.0]]),
         K4=torch.tensor([[500.0, 500.0, 320.0, 180.0]]),
-        T_w2c=camera_pose(pitch, roll, yaw, centre),
+        T_w2c=camera_pose(pitch, roll, yaw, center),
     )
     walk = clip("walk", 40)
     truth = walk - walk[:, 0].mean(0) * torch.tensor([1.0, 0.0, 1.0]) + torch.tensor([lateral, 0.0, -distance])

@@ -56,7 +56,7 @@ def refine_pose(rotations: Tensor, translation: Tensor, joints3d: Tensor, rest: 
         Rotations and translation of the same shapes.
     """
     for _ in range(STEPS):
-        middle = _between_neighbours(rotations)
+        middle = _between_neighbors(rotations)
         parts = [
             _step(*block, rest)
             for block in zip(
@@ -68,7 +68,7 @@ def refine_pose(rotations: Tensor, translation: Tensor, joints3d: Tensor, rest: 
     return rotations, translation
 
 
-def _between_neighbours(rotations: Tensor) -> Tensor:
+def _between_neighbors(rotations: Tensor) -> Tensor:
     """(L, 22, 3) axis-angle from each rotation to the middle of those of its neighbours in time; zero at the ends."""
     turns = torch.zeros_like(rotations[..., 0])
     now = rotations[1:-1].mT

@@ -116,8 +116,8 @@ def from_floor_points(
 
     def residuals(x: Array) -> Array:
         K, (yaw, east, south) = _intrinsics(x, K4, fit_focal), x[-3:]
-        pitch, roll, turn, *centre = torch.tensor([x[0], x[1], yaw, east, x[2], south], dtype=torch.float64)
-        T = camera_pose(pitch, roll, turn, torch.stack(centre))
+        pitch, roll, turn, *center = torch.tensor([x[0], x[1], yaw, east, x[2], south], dtype=torch.float64)
+        T = camera_pose(pitch, roll, turn, torch.stack(center))
         rig = Rig(torch.zeros(1, 2, dtype=torch.float64), torch.from_numpy(K)[None], T[None])
         return (project(rig, world[None])[0][0, 0].numpy() - pixels).ravel()
 
@@ -196,7 +196,7 @@ class KnownLength:
 
     start: Array
     end: Array
-    metres: float
+    meters: float
     upright: bool
 
 
@@ -336,11 +336,11 @@ def _walking_direction(places: Array, frames: Array) -> Array:
 
 def _repeats(errors: Array) -> float:
     """How many successive errors (N, 2) say the same: 1 + 2 sum of their autocorrelation, as long as it is positive."""
-    centred = errors - errors.mean(0)
-    power = float((centred**2).sum())
+    centered = errors - errors.mean(0)
+    power = float((centered**2).sum())
     total = 1.0
     for lag in range(1, len(errors) // 2):
-        shared = float((centred[lag:] * centred[:-lag]).sum()) / max(power, 1e-12)
+        shared = float((centered[lag:] * centered[:-lag]).sum()) / max(power, 1e-12)
         if shared <= 0:
             break
         total += 2 * shared
@@ -408,19 +408,19 @@ def _height_of_uprights(low: Array, high: Array, heights: Array, up: Array) -> f
 def _height_of_length(one: KnownLength, up: Array, K4: Array) -> float:
     if one.upright:
         rays = _rays(np.stack([one.start, one.end]), K4)
-        return _height_of_uprights(rays[:1], rays[1:], np.array([[0.0, one.metres]]), up)
+        return _height_of_uprights(rays[:1], rays[1:], np.array([[0.0, one.meters]]), up)
     ends = _at_height(_rays(np.stack([one.start, one.end]), K4), up, 1.0)
-    return one.metres / float(np.linalg.norm(ends[0] - ends[1]))
+    return one.meters / float(np.linalg.norm(ends[0] - ends[1]))
 
 
 def _length_error(one: KnownLength, up: Array, height: float, K4: Array) -> Array:
     """Pixels by which a known length is missed: (2,) at the top of something upright, (1,) along the floor."""
     rays = _rays(np.stack([one.start, one.end]), K4)
     if one.upright:
-        return _pixels(_above(rays[:1], up, height, np.array([[0.0, one.metres]])), K4)[0] - one.end
+        return _pixels(_above(rays[:1], up, height, np.array([[0.0, one.meters]])), K4)[0] - one.end
     ends = _at_height(rays, up, height)
     shown = float(np.linalg.norm(one.end - one.start))
-    return np.array([(np.linalg.norm(ends[0] - ends[1]) / one.metres - 1) * shown])
+    return np.array([(np.linalg.norm(ends[0] - ends[1]) / one.meters - 1) * shown])
 
 
 def _off_line(lines: Array, direction: Array, K4: Array) -> Array:
@@ -473,8 +473,8 @@ def _bearing(lines: Array, up: Array, K4: Array) -> float:
 
 def _pose_of_homography(pixels: Array, floor: Array, K4: Array) -> tuple[Array, bool]:
     """Pitch, roll, height, yaw, x and z of the camera, and whether the floor's axes are the wrong way round."""
-    centre, scale = floor.mean(0), float(np.abs(floor - floor.mean(0)).max())
-    a, b = ((floor - centre) / scale).T
+    center, scale = floor.mean(0), float(np.abs(floor - floor.mean(0)).max())
+    a, b = ((floor - center) / scale).T
     x, y, _ = _rays(pixels, K4).T
     zero, one = np.zeros_like(a), np.ones_like(a)
     rows = [[a, b, one, zero, zero, zero, -x * a, -x * b, -x], [zero, zero, zero, a, b, one, -y * a, -y * b, -y]]
@@ -486,7 +486,7 @@ def _pose_of_homography(pixels: Array, floor: Array, K4: Array) -> tuple[Array, 
     mirrored = bool(position[2] < 0)
     if mirrored:
         R, position = R * (1, -1, -1), position * (1, -1, -1)
-        centre = centre * (1, -1)
+        center = center * (1, -1)
     R_w2c = torch.from_numpy(np.stack([R[:, 0], R[:, 2], -R[:, 1]], -1))
     pitch, roll, yaw = (float(angle) for angle in camera_angles(R_w2c))
-    return np.array([pitch, roll, position[2], yaw, position[0] + centre[0], -(position[1] + centre[1])]), mirrored
+    return np.array([pitch, roll, position[2], yaw, position[0] + center[0], -(position[1] + center[1])]), mirrored

@@ -202,7 +202,7 @@ def read_intrinsics(section: Section) -> tuple[tuple[int, int], Tensor, Tensor]:
     if bool((sides < 1).any()) or bool((sides != sides.round()).any()):
         raise ValueError(f"'{section.where}size' is {sides.tolist()}; expected whole pixels [width, height].")
     size = int(sides[0]), int(sides[1])
-    K4 = _focal_and_centre(section, size)
+    K4 = _focal_and_center(section, size)
     fx, fy, cx, cy = K4.tolist()
     if not (fx > 0 and fy > 0 and 0.5 < fx / fy < 2):
         raise ValueError(f"the focal lengths are {fx:g} and {fy:g}; expected two similar positive numbers of pixels.")
@@ -234,7 +234,7 @@ def _check_principal_point(cx: float, cy: float, size: tuple[int, int]) -> None:
         )
 
 
-def _focal_and_centre(section: Section, size: tuple[int, int]) -> Tensor:
+def _focal_and_center(section: Section, size: tuple[int, int]) -> Tensor:
     given = [key for key in FOCAL_KEYS if section.has(key)]
     if len(given) != 1:
         count = f"both {' and '.join(given)}" if given else "neither K nor fov_deg"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hmr4d.camera.camera_files import CameraFile
 from hmr4d.geometry.ground_pointmap import meet_floor
-from hmr4d.geometry.rigs import normalise
+from hmr4d.geometry.rigs import normalize
 from hmr4d.keypoint_files.reading import KeypointTrack
 from hmr4d.motion.ground_contact import rest_heights
 
@@ -85,16 +85,16 @@ def frame_statures(
     points, meets = _feet_on_floor(track, camera, kp2d, foot_heights)
     stands = meets & seen[:, feet]
     usable = stands.any(-1) & seen[:, face].any(-1)
-    centre = camera.rig.centres[0]
-    reach = (points - centre)[..., [0, 2]].norm(dim=-1).masked_fill(~stands, torch.inf)
+    center = camera.rig.centers[0]
+    reach = (points - center)[..., [0, 2]].norm(dim=-1).masked_fill(~stands, torch.inf)
     foot = points[torch.arange(len(points)), reach.argmin(-1)]
     top = kp2d[:, face, 1].masked_fill(~seen[:, face], torch.inf).argmin(-1)
     pixel = kp2d[torch.arange(len(kp2d)), torch.tensor(face)[top]]
-    rays = normalise(camera.rig, pixel[None, :, None])[0, :, 0]
+    rays = normalize(camera.rig, pixel[None, :, None])[0, :, 0]
     direction = torch.cat([rays, torch.ones_like(rays[:, :1])], -1) @ camera.T_w2c[:3, :3]
-    ahead = (foot - centre) * foot.new_tensor([1.0, 0.0, 1.0])
+    ahead = (foot - center) * foot.new_tensor([1.0, 0.0, 1.0])
     depth = ahead.square().sum(-1) / (ahead * direction).sum(-1).clamp(min=1e-6)
-    height = centre[1] + depth * direction[:, 1]
+    height = center[1] + depth * direction[:, 1]
     return height[usable] / _FACE_SHARE, reach.amin(-1)[usable]
 
 

@@ -106,8 +106,8 @@ def read_measurements(path: str | Path) -> tuple[CameraFile, Calibration, str]:
     except ValueError as error:
         raise ValueError(f"{path}: {error} See docs/calibrate.md.") from error
     angles = [torch.tensor(angle, dtype=torch.float64) for angle in (fit.pitch, fit.roll, 0.0)]
-    centre = torch.tensor([0.0, fit.height, 0.0], dtype=torch.float64)
-    T_w2c = camera_pose(angles[0], angles[1], angles[2], centre)
+    center = torch.tensor([0.0, fit.height, 0.0], dtype=torch.float64)
+    T_w2c = camera_pose(angles[0], angles[1], angles[2], center)
     return CameraFile(measured.size, torch.from_numpy(fit.K4), measured.distortion, T_w2c), fit, methods[0]
 
 
@@ -239,10 +239,10 @@ def _ends(section: Section, key: str, given: Measurements) -> Array:
 
 def _length(values: Any, where: str, given: Measurements) -> KnownLength:
     one = Section(values, where, ("from", "to", "metres", "upright"))
-    upright, metres = one.required("upright"), one.number("metres")
-    if not isinstance(upright, bool) or not metres > 0:
+    upright, meters = one.required("upright"), one.number("metres")
+    if not isinstance(upright, bool) or not meters > 0:
         raise ValueError(f"'{where[:-1]}' needs metres above 0, and upright: true for heights, false on the floor.")
-    return KnownLength(given.straight(one.numbers("from", 2)), given.straight(one.numbers("to", 2)), metres, upright)
+    return KnownLength(given.straight(one.numbers("from", 2)), given.straight(one.numbers("to", 2)), meters, upright)
 
 
 def _phone(given: Measurements) -> Calibration:

@@ -20,7 +20,7 @@ from hmr4d.utils.randomness import ItemRandom
 
 NUM_VIEWS = 4
 SIZES = ((1920, 1080), (1280, 720), (1080, 1920), (640, 480), (1440, 1080), (1024, 1024))  # pixels, common formats
-CENTRE_HEIGHTS = (0.5, 1.5)  # metres; virtual cameras look at a point of V0's axis within these
+CENTER_HEIGHTS = (0.5, 1.5)  # metres; virtual cameras look at a point of V0's axis within these
 HIP_HEIGHT = 0.9  # metres over the floor of an adult's hips
 DISTANCES = (1.5, 12.0)  # metres; people farther or nearer are taken to be here
 LATERAL = 0.15  # of the distance: how far the middle of a surrounding rig lies beside V0's axis
@@ -59,7 +59,7 @@ class CameraRanges:
         roll: degrees, either way.
         height, distance: metres.
         aim: metres above the floor that the axis passes over the middle.
-        centre: principal point's deviation from the middle, share of the image side (standard deviation).
+        center: principal point's deviation from the middle, share of the image side (standard deviation).
     """
 
     sizes: tuple[tuple[int, int], ...] = SIZES
@@ -69,7 +69,7 @@ class CameraRanges:
     height: Range = (0.8, 4.0)
     distance: Range = (3.0, 8.0)
     aim: Range = (0.0, 1.5)
-    centre: float = 0.02
+    center: float = 0.02
     fit: float = 2.4
 
     def draw(self, count: int, rng: ItemRandom) -> CameraSet:
@@ -81,8 +81,8 @@ class CameraRanges:
         pitch = torch.atan2(height - aim, distance).clamp(low, high)
         roll = math.radians(self.roll) * (2 * u[4] - 1)
         focal = torch.minimum(_within(self.focal, u[5]) * size.amax(-1), size[:, 1] * distance / self.fit)
-        centre = size * (0.5 + self.centre * rng.normal(count, 2))
-        K4 = torch.cat([focal[:, None].expand(-1, 2), centre], -1)
+        center = size * (0.5 + self.center * rng.normal(count, 2))
+        K4 = torch.cat([focal[:, None].expand(-1, 2), center], -1)
         return CameraSet(size, K4, pitch, roll, height, distance)
 
 
@@ -105,7 +105,7 @@ class CameraPool:
         chosen = (rng.uniform(count) * self.rig.num_views).long()
         rig = self.rig.select(chosen)
         pitch, roll, _ = camera_angles(rig.T_w2c[:, :3, :3])
-        height = rig.centres[:, 1]
+        height = rig.centers[:, 1]
         drop = height - _within(self.aim, rng.uniform(count))
         distance = (drop / pitch.tan().clamp(min=1e-3)).clamp(*self.distance)
         return CameraSet(rig.size, rig.K4, pitch, roll, height, distance)
@@ -183,8 +183,8 @@ def surround(cameras: CameraSet, rng: ItemRandom, *, min_gap: float, spread: flo
     middle = torch.cat([beside, -cameras.distance[:1]])
     where = middle + disc(count, spread, rng) - cameras.distance[:, None] * ahead
     where[0] = 0.0
-    centre = torch.stack([where[:, 0], cameras.height, where[:, 1]], -1)
-    return Rig(cameras.size, cameras.K4, camera_pose(cameras.pitch, cameras.roll, yaw, centre))
+    center = torch.stack([where[:, 0], cameras.height, where[:, 1]], -1)
+    return Rig(cameras.size, cameras.K4, camera_pose(cameras.pitch, cameras.roll, yaw, center))
 
 
 def virtual_rig(
@@ -206,13 +206,13 @@ def virtual_rig(
     """
     T = camera.T_w2c[..., 0, :, :]
     pitch, _, _ = camera_angles(T[..., :3, :3])
-    height = camera.centres[..., 0, 1]
+    height = camera.centers[..., 0, 1]
     z = -torch.as_tensor(distance, dtype=T.dtype, device=T.device).expand_as(height)
     x = torch.as_tensor(lateral, dtype=T.dtype, device=T.device).expand_as(height)
     reach = torch.hypot(x, z)[..., None]
     yaw = torch.arange(1, num_views, dtype=T.dtype, device=T.device) * (2 * math.pi / num_views)
     yaw = yaw.expand(*height.shape, num_views - 1)
-    aim = (height + z * pitch.tan()).clamp(*CENTRE_HEIGHTS)
+    aim = (height + z * pitch.tan()).clamp(*CENTER_HEIGHTS)
     tilt = torch.atan2((height - aim)[..., None], reach).expand_as(yaw)
     places = [x[..., None] + reach * yaw.sin(), height[..., None].expand_as(yaw), z[..., None] + reach * yaw.cos()]
     copies = camera_pose(tilt, torch.zeros_like(tilt), yaw, torch.stack(places, -1))

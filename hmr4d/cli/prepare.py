@@ -39,7 +39,7 @@ from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
 from hmr4d.detection.conversion import convert_detector
 from hmr4d.methods.defaults import STATISTICS_EXPERIMENT
 from hmr4d.motion_files.joint_maps import JOINT_MAPS
-from hmr4d.motion_files.source_frame import METRES_PER_UNIT, UP_AXES, metres_per_unit
+from hmr4d.motion_files.source_frame import METERS_PER_UNIT, UP_AXES, meters_per_unit
 from hmr4d.utils.places import inputs_folder
 from hmr4d.utils.progress import progress
 
@@ -216,7 +216,7 @@ def _add_bvh(commands: _Commands) -> None:
     command.add_argument("--captions", type=Path, help=".csv or .tsv (file, caption) or .json {file: caption or list}")
     command.add_argument("--map", default="cmu", help=f"joint map: {', '.join(sorted(JOINT_MAPS))} or a YAML file")
     command.add_argument(
-        "--unit", help=f"unit of positions: {', '.join(METRES_PER_UNIT)}, or metres per unit; None: by --map"
+        "--unit", help=f"unit of positions: {', '.join(METERS_PER_UNIT)}, or metres per unit; None: by --map"
     )
     command.add_argument("--up", choices=UP_AXES, default="y", help="axis that points up in the files")
     command.add_argument("--source-fps", type=float, help="frames per second of the files; None: as they say")
@@ -520,7 +520,7 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     unit, skip_frames = _MAP_DEFAULTS.get(args.map, ("cm", 0))
     conversion = Conversion(
         bvh_folder.load_joint_map(args.map),
-        metres_per_unit=metres_per_unit(args.unit or unit),
+        meters_per_unit=meters_per_unit(args.unit or unit),
         fps=args.fps,
         up=args.up,
         skip_frames=skip_frames if args.skip_frames is None else args.skip_frames,

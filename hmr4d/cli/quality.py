@@ -27,7 +27,7 @@ from hmr4d.evaluation.action_recognition import (
     ContentClassifier,
     LabelledMotion,
     confusions,
-    labelled_motion,
+    labeled_motion,
     obtain_classifier,
     training_for,
 )
@@ -171,7 +171,7 @@ def yardsticks(args: argparse.Namespace, store: MotionStore, classifier: Content
         return Yardsticks(classifier, None, math.nan)
     logger.info("Comparing with the training clips of %s.", store.name)
     nearest = NearestClip.of_split(store)
-    held_out, _ = nearest(labelled_motion(store, args.split))
+    held_out, _ = nearest(labeled_motion(store, args.split))
     return Yardsticks(classifier, nearest, float(held_out.quantile(COPY_QUANTILE)))
 
 

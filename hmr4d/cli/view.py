@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hmr4d.cli.console import run_guarded, setup_logging
-from hmr4d.motion_files.source_frame import METRES_PER_UNIT, UP_AXES, checked_fps_option
+from hmr4d.motion_files.source_frame import METERS_PER_UNIT, UP_AXES, checked_fps_option
 from hmr4d.visualization.shown_motions import PUBLISHED_FPS, ShownMotion, find_motions, read_motion
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines look (127.0.0.1)")
     known.add_argument("--fps", type=float, default=PUBLISHED_FPS, help=f"of .pth files ({PUBLISHED_FPS:g})")
     known.add_argument("--source-fps", type=float, metavar="N", help="of BVH files (as they say)")
-    known.add_argument("--unit", choices=sorted(METRES_PER_UNIT), help="of BVH files (by the size of the body)")
+    known.add_argument("--unit", choices=sorted(METERS_PER_UNIT), help="of BVH files (by the size of the body)")
     known.add_argument("--up", choices=UP_AXES, default=UP_AXES[0], help=f"up axis of BVH files ({UP_AXES[0]})")
     return known
 

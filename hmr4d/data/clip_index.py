@@ -60,13 +60,13 @@ def build_index(store: MotionStore, split: str | None, rules: IndexRules, *, spa
     Raises:
         ValueError: the rules name a kind of label that the store does not have.
     """
-    labelled = set(labelled_clips(store, split, rules.labels, rules.exclude_labels))
+    labeled = set(labeled_clips(store, split, rules.labels, rules.exclude_labels))
     shortest, longest = round(rules.min_seconds * store.fps), round(rules.max_seconds * store.fps)
     examples: list[Example] = []
     dropped = {"label": 0, "too short": 0, "too long": 0, "no caption left": 0, "timed caption of other length": 0}
     for clip in store.indices(split).tolist():
         frames = int(store.lengths[clip]) - spare_frames
-        if clip not in labelled:
+        if clip not in labeled:
             dropped["label"] += 1
             continue
         if frames < shortest or (frames > longest and not rules.keep_long):
@@ -95,7 +95,7 @@ def build_index(store: MotionStore, split: str | None, rules: IndexRules, *, spa
     return examples
 
 
-def labelled_clips(
+def labeled_clips(
     store: MotionStore, split: str | None, labels: Labels = None, exclude_labels: Labels = None
 ) -> list[int]:
     """Clips of a split whose labels are all among `labels` and not among `exclude_labels`, in the split's order.

@@ -63,8 +63,8 @@ class Framing:
         elif self.box == "largest":
             box = largest_box(bbox(pixels))
         else:
-            metre = K[0, 0, 0] / (distance if self.is_perspective else 1.0)
-            box = fixed_box(pixels, float(2 * BOX_MARGIN / BOX_UNIT * self.half_extent * metre))
+            meter = K[0, 0, 0] / (distance if self.is_perspective else 1.0)
+            box = fixed_box(pixels, float(2 * BOX_MARGIN / BOX_UNIT * self.half_extent * meter))
         return normalize_points(pixels, box)[..., 1:, :], K, box[0, 2]
 
 

@@ -63,7 +63,7 @@ def mirror_labels(labels: Sequence[str]) -> dict[str, str]:
     return twins
 
 
-def labelled_clips(store: MotionStore, split: str) -> np.ndarray:
+def labeled_clips(store: MotionStore, split: str) -> np.ndarray:
     """(n,) clips of a split that have a content, in the order of the split; joined pairs of clips have none."""
     clips = store.indices(split)
     contents = np.array(store.labels["content"], dtype=object)

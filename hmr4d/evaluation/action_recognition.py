@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hmr4d.data.store import MotionStore
 from hmr4d.data.windows import FreeWindows
-from hmr4d.evaluation.action_labels import FEW_CLIPS, SYNONYMS, is_right, labelled_clips, mirror_labels
+from hmr4d.evaluation.action_labels import FEW_CLIPS, SYNONYMS, is_right, labeled_clips, mirror_labels
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import face_first_frame, mirror
 from hmr4d.motion.resampling import resample_positions
@@ -92,13 +92,13 @@ class ClassifierTraining:
 def training_for(store: MotionStore) -> ClassifierTraining:
     """The training of a store's judge: 20 epochs, and more where the store is so small that these are too few steps."""
     usual = ClassifierTraining()
-    batches = math.ceil(len(labelled_clips(store, "train")) / usual.batch_size)
+    batches = math.ceil(len(labeled_clips(store, "train")) / usual.batch_size)
     return replace(usual, epochs=max(usual.epochs, math.ceil(MIN_STEPS / batches)))
 
 
-def labelled_motion(store: MotionStore, split: str, *, kind: str = "content") -> LabelledMotion:
+def labeled_motion(store: MotionStore, split: str, *, kind: str = "content") -> LabelledMotion:
     """Every clip of a split that has a content, with its label, in the order of the split."""
-    clips = labelled_clips(store, split).tolist()
+    clips = labeled_clips(store, split).tolist()
     joints = [torch.tensor(store.joints3d(c)) for c in clips]
     return LabelledMotion(joints, [store.labels[kind][c] for c in clips], store.fps)
 
@@ -267,7 +267,7 @@ def obtain_classifier(
             return classifier, card
         logger.info("The classifier in %s was trained on other data or in another way; training it again.", folder)
     logger.info("Training the action-recognition classifier on real joints of %s.", store.name)
-    train, val, test = (labelled_motion(store, split) for split in ("train", "val", "test"))
+    train, val, test = (labeled_motion(store, split) for split in ("train", "val", "test"))
     classifier = train_classifier(train, val, options=options)
     predicted = classifier.predict(test)
     by_content = accuracy_by_content(predicted, test.labels)

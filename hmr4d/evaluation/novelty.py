@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hmr4d.data.store import MotionStore
-from hmr4d.evaluation.action_labels import clips_of, labelled_clips
+from hmr4d.evaluation.action_labels import clips_of, labeled_clips
 from hmr4d.evaluation.action_recognition import LabelledMotion, resample_clip
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import facing_transform, mirror
@@ -63,7 +63,7 @@ class NearestClip:
     @classmethod
     def of_split(cls, store: MotionStore, split: str = "train") -> NearestClip:
         """The clips of a split that have a content; joined pairs of clips hold nothing else."""
-        return cls([torch.tensor(store.joints3d(clip)) for clip in labelled_clips(store, split).tolist()], store.fps)
+        return cls([torch.tensor(store.joints3d(clip)) for clip in labeled_clips(store, split).tolist()], store.fps)
 
     def __call__(self, motion: LabelledMotion) -> tuple[Tensor, Tensor]:
         """(N,) metres to the nearest clip, and (N,) which it is."""

@@ -117,7 +117,7 @@ class StandardPreparation:
         place = torch.arange(self.max_rows, device=device)
         index = (first[:, None] + place).clamp(max=encoded.features.shape[1] - 1)
         chosen = encoded.features.gather(1, index[..., None].expand(-1, -1, encoded.features.shape[-1]))
-        return EvaluatorInput(self.statistics.normalise(chosen) * (place < count[:, None])[..., None], count)
+        return EvaluatorInput(self.statistics.normalize(chosen) * (place < count[:, None])[..., None], count)
 
     def shown(self, encoded: Encoded, rows: Sequence[Rows | None]) -> list[Tensor]:
         """The frames behind the rows; a row needs its own frame and the next one."""
@@ -190,7 +190,7 @@ class PublishedModelPreparation:
         self._refuse_rows(rows)
         features = encoded.features
         missing = features.new_zeros(len(features), self.max_rows - features.shape[1], features.shape[-1])
-        return EvaluatorInput(self.statistics.normalise(torch.cat([features, missing], 1)), encoded.num_rows)
+        return EvaluatorInput(self.statistics.normalize(torch.cat([features, missing], 1)), encoded.num_rows)
 
     def shown(self, encoded: Encoded, rows: Sequence[Rows | None]) -> list[Tensor]:
         """All frames of each motion."""

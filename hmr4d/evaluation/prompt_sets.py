@@ -11,7 +11,7 @@ import torch
 
 from hmr4d.data.store import MotionStore
 from hmr4d.data.windows import FreeWindows
-from hmr4d.evaluation.action_labels import clips_of, labelled_clips
+from hmr4d.evaluation.action_labels import clips_of, labeled_clips
 from hmr4d.evaluation.action_recognition import LabelledMotion
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 from hmr4d.utils.text_files import read_yaml
@@ -70,7 +70,7 @@ def spread(count: int, limit: int | None) -> list[int]:
 
 def caption_set(store: MotionStore, split: str, seconds_range: tuple[float, float], limit: int | None) -> PromptSet:
     """The captions of a split, each with the duration of its clip, clamped to the range."""
-    clips = labelled_clips(store, split)
+    clips = labeled_clips(store, split)
     numbers = spread(len(clips), limit)
     chosen = clips[numbers].tolist()
     return PromptSet(
@@ -130,7 +130,7 @@ def real_motion(store: MotionStore, split: str, prompts: PromptSet) -> LabelledM
     Longer clips are cut. Shorter ones go on as clips do in the training of a generator, repeated or held, where they
     can (`FreeWindows`); the others stay shorter.
     """
-    clips = labelled_clips(store, split)[prompts.numbers].tolist()
+    clips = labeled_clips(store, split)[prompts.numbers].tolist()
     free = FreeWindows(tempo=1.0)
     joints = []
     for clip, seconds in zip(clips, prompts.seconds, strict=True):

@@ -20,7 +20,7 @@ SCORES = (
     ("accuracy_synonyms", "with synonyms", 3),
     ("content_mean_accuracy", "mean over contents", 3),
 )
-MILLIMETRES = ("floor_clearance",)
+MILLIMETERS = ("floor_clearance",)
 NUM_CONFUSIONS = 12
 
 
@@ -172,7 +172,7 @@ def cell(measures: Mapping[str, Any], name: str, digits: int, with_interval: boo
     found = measures[name]
     if found["mean"] is None:
         return "–"
-    factor = 1000 if name in MILLIMETRES else 1
+    factor = 1000 if name in MILLIMETERS else 1
     text = f"{found['mean'] * factor:.{digits}f}"
     if with_interval and found["half_width"] is not None:
         text += f" ± {found['half_width'] * factor:.{digits}f}"

@@ -48,9 +48,9 @@ def _stretched_path(joints3d: Tensor, generator: torch.Generator) -> Tensor:
     return faced + travel
 
 
-def _shaken(metres: float) -> Corruption:
+def _shaken(meters: float) -> Corruption:
     def shake(joints3d: Tensor, generator: torch.Generator) -> Tensor:
-        return joints3d + metres * torch.randn(joints3d.shape, generator=generator)
+        return joints3d + meters * torch.randn(joints3d.shape, generator=generator)
 
     return shake
 

@@ -122,7 +122,7 @@ class EvaluationClips(Dataset[dict[str, Any]]):
         start = self.choices.randint(0, entry.num_rows - units * UNIT_ROWS)
         rows = _read(entry.path)[entry.start + start :][: units * UNIT_ROWS]
         features = torch.zeros(PADDED_ROWS, NUM_FEATURES)
-        features[: len(rows)] = self.statistics.normalise(torch.from_numpy(rows))
+        features[: len(rows)] = self.statistics.normalize(torch.from_numpy(rows))
         return {"features": features, "num_rows": len(rows), "text": caption.text, "tokens": " ".join(caption.tokens)}
 
     def _add(self, found: dict[str, EvaluationEntry], name: str, path: Path, text: Path) -> None:

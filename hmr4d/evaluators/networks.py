@@ -38,7 +38,7 @@ class MovementEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.activation = nn.LeakyReLU(LEAKY_SLOPE)
         self.out = nn.Linear(output_dim, output_dim)
-        self.apply(_initialise)
+        self.apply(_initialize)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, L, D) normalised rows -> (B, L // 4, C) tokens."""
@@ -63,7 +63,7 @@ class MovementDecoder(nn.Module):
         self.conv2 = nn.ConvTranspose1d(hidden_dim, output_dim, 4, stride=2, padding=1)
         self.activation = nn.LeakyReLU(LEAKY_SLOPE)
         self.out = nn.Linear(output_dim, output_dim)
-        self.apply(_initialise)
+        self.apply(_initialize)
 
     def forward(self, movements: Tensor) -> Tensor:
         """(B, M, C) tokens -> (B, 4 M, D) rows."""
@@ -106,7 +106,7 @@ class MotionEncoder(nn.Module):
         self.embed = nn.Linear(input_dim, hidden_dim)
         self.summary = RecurrentSummary(hidden_dim)
         self.head = nn.Sequential(*_dense(2 * hidden_dim, hidden_dim), nn.Linear(hidden_dim, output_dim))
-        self.apply(_initialise)
+        self.apply(_initialize)
 
     def forward(self, movements: Tensor, lengths: Tensor) -> Tensor:
         """(B, M, C) tokens, `lengths` (B,) in tokens -> (B, E)."""
@@ -155,7 +155,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.words = WordSummary(input_dim, pos_dim, hidden_dim)
         self.head = nn.Sequential(*_dense(2 * hidden_dim, hidden_dim), nn.Linear(hidden_dim, output_dim))
-        self.apply(_initialise)
+        self.apply(_initialize)
 
     def forward(self, words: Tensor, lengths: Tensor, pos_onehot: Tensor | None = None) -> Tensor:
         """(B, N, C) words, (B, N, P) classes where the network has them, `lengths` (B,) in words -> (B, E)."""
@@ -180,7 +180,7 @@ class LengthEstimator(nn.Module):
             *_dense(half, quarter),
             nn.Linear(quarter, num_classes),
         )
-        self.apply(_initialise)
+        self.apply(_initialize)
 
     def forward(self, words: Tensor, lengths: Tensor, pos_onehot: Tensor | None = None) -> Tensor:
         """(B, N, C) words, (B, N, P) classes where the network has them, `lengths` (B,) in words -> (B, K) logits."""
@@ -211,7 +211,7 @@ def _dense(input_dim: int, output_dim: int) -> tuple[nn.Module, ...]:
     return nn.Linear(input_dim, output_dim), nn.LayerNorm(output_dim), nn.LeakyReLU(LEAKY_SLOPE)
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     """First weights: Xavier's normal distribution and zero biases; recurrent and normalising layers keep theirs."""
     if isinstance(module, (nn.Linear, nn.Conv1d, nn.ConvTranspose1d)):
         nn.init.xavier_normal_(module.weight)

@@ -73,7 +73,7 @@ class EvaluatorTraining(pl.LightningModule):
         """Terms of the loss of a batch by name, among them "loss"."""
         raise NotImplementedError
 
-    def normalise(self, batch: dict[str, Any]) -> Tensor:
+    def normalize(self, batch: dict[str, Any]) -> Tensor:
         """(B, L, 263) normalised rows of a batch, zero after the end of each clip."""
         return (batch["features"] - self.mean) / self.std * batch["valid"][..., None]
 
@@ -190,7 +190,7 @@ class DecompositionTraining(EvaluatorTraining):
         self.decoder = MovementDecoder(recipe.movement_dim, recipe.movement_hidden)
 
     def losses(self, batch: dict[str, Any], seed: int) -> dict[str, Tensor]:
-        rows = self.normalise(batch)
+        rows = self.normalize(batch)
         movements = self.movement_encoder(rows[..., :NUM_SEEN])
         total, *terms = decomposition_loss(self.decoder(movements), rows, movements)
         return {"loss": total, **dict(zip(("reconstruction", "sparsity", "smoothness"), terms, strict=True))}
@@ -278,7 +278,7 @@ class MatchingTraining(CaptionTraining):
 
     def embed_motions(self, batch: dict[str, Any]) -> Tensor:
         """(B, E) embeddings, the same as of an `Evaluator`, which pads every clip to the recipe's `max_rows`."""
-        rows = self.normalise(batch)[..., :NUM_SEEN]
+        rows = self.normalize(batch)[..., :NUM_SEEN]
         beyond = min(self.recipe.max_rows - rows.shape[1], SEEN_BEYOND)
         movements = self.movement_encoder(nn.functional.pad(rows, (0, 0, 0, beyond)))
         return self.motion_encoder(movements, batch["lengths"] // ROWS_PER_TOKEN)

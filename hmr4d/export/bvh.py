@@ -55,7 +55,7 @@ def write_bvh(path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_
     skeleton, fps, names = motion.skeleton, motion.fps, bone_names(bones, motion.skeleton)
     if units not in UNITS:
         raise ValueError(f"Unknown units '{units}'; known: {', '.join(UNITS)}.")
-    unit, per_metre, decimals = UNITS[units]
+    unit, per_meter, decimals = UNITS[units]
     facts = motion_metadata(motion, units=unit)
     rigid = pose_motion(motion, load_body().rest_joints)
     pose = rigid.pose
@@ -65,14 +65,14 @@ def write_bvh(path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_
     before: NDArray[np.float64] | None = None
     with atomic_path(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(_hierarchy(rest.numpy() * per_metre, names, skeleton, per_metre))
+            stream.write(_hierarchy(rest.numpy() * per_meter, names, skeleton, per_meter))
             stream.write(f"MOTION\nFrames: {motion.num_frames}\nFrame Time: {1 / fps:.9f}\n")
             for rotations, translation in zip(
                 *(x.split(FRAMES_PER_BLOCK) for x in (pose.rotations, pose.translation)), strict=True
             ):
                 angles = continued(euler_zxy(rotations[:, order].double()).numpy(), before)
                 before = angles[-1]
-                roots = (translation + rest[0]).numpy() * per_metre
+                roots = (translation + rest[0]).numpy() * per_meter
                 rows = np.concatenate([roots, np.degrees(angles).reshape(len(angles), -1)], 1)
                 write_rows(stream, rows, columns, " ")
         write_json(side_file(path), {**facts, "bones": bones, "residual": residual_metadata(rigid)})
@@ -124,7 +124,7 @@ def _depth_first(skeleton: Skeleton) -> list[int]:
     return order
 
 
-def _hierarchy(rest: NDArray[np.float64], names: tuple[str, ...], skeleton: Skeleton, per_metre: float) -> str:
+def _hierarchy(rest: NDArray[np.float64], names: tuple[str, ...], skeleton: Skeleton, per_meter: float) -> str:
     """The HIERARCHY section of a rest pose (J, 3) in the units of the file.
 
     The root's OFFSET is zero: readers disagree on whether position channels replace it or are added to it.
@@ -149,7 +149,7 @@ def _hierarchy(rest: NDArray[np.float64], names: tuple[str, ...], skeleton: Skel
             add(child, depth + 1)
         if not children:
             length = np.linalg.norm(offset)
-            tip = per_metre * _TIPS.get(skeleton.joint_names[joint].split("_")[-1], 0.1)
+            tip = per_meter * _TIPS.get(skeleton.joint_names[joint].split("_")[-1], 0.1)
             direction = offset / length if length > 0 else np.array([0.0, 1.0, 0.0])
             block("End Site", direction * tip, "", depth + 1)
             lines.append("  " * (depth + 1) + "}")

@@ -30,7 +30,7 @@ _MAGIC, _VERSION = b"glTF", 2
 _FLOAT, _UINT8, _UINT16, _UINT32 = 5126, 5121, 5123, 5125  # component types of the format
 _COMPONENTS = {"<f4": _FLOAT, "|u1": _UINT8, "<u2": _UINT16, "<u4": _UINT32}
 _VERTICES, _INDICES = 34962, 34963  # what a part of the buffer is for
-_SKIN_COLOUR = (0.62, 0.66, 0.72, 1.0)  # linear light; a matt grey
+_SKIN_COLOR = (0.62, 0.66, 0.72, 1.0)  # linear light; a matt grey
 
 
 def write_glb(
@@ -174,7 +174,7 @@ def _mesh(body: Body, buffer: _Buffer) -> dict[str, Any]:
 
 
 def _material(name: str) -> dict[str, Any]:
-    surface = {"baseColorFactor": list(_SKIN_COLOUR), "metallicFactor": 0.0, "roughnessFactor": 0.8}
+    surface = {"baseColorFactor": list(_SKIN_COLOR), "metallicFactor": 0.0, "roughnessFactor": 0.8}
     return {"name": name, "pbrMetallicRoughness": surface}
 
 

@@ -24,8 +24,8 @@ def distort(pixels: Tensor, K4: Tensor, distortion: Tensor) -> Tensor:
     Raises:
         ValueError: the number of coefficients is none of those.
     """
-    focal, centre = K4[..., None, :2], K4[..., None, 2:]
-    return _bend((pixels - centre) / focal, _eight(distortion)) * focal + centre
+    focal, center = K4[..., None, :2], K4[..., None, 2:]
+    return _bend((pixels - center) / focal, _eight(distortion)) * focal + center
 
 
 def undistort(pixels: Tensor, K4: Tensor, distortion: Tensor) -> Tensor:
@@ -38,16 +38,16 @@ def undistort(pixels: Tensor, K4: Tensor, distortion: Tensor) -> Tensor:
         (..., N, 2) pixels of a pinhole camera, NaN where the model maps no nearby point to the given one, as it happens
         far outside the image, where polynomials fold back.
     """
-    focal, centre = K4[..., None, :2].double(), K4[..., None, 2:].double()
+    focal, center = K4[..., None, :2].double(), K4[..., None, 2:].double()
     coefficients = _eight(distortion.double())
-    target = (pixels.double() - centre) / focal
+    target = (pixels.double() - center) / focal
     x = target.clone()
     for _ in range(NEWTON_STEPS):
         step, regular = _newton_step(x, target, coefficients)
         x = x + torch.where(regular[..., None], step, torch.zeros_like(step))
     missed = (_bend(x, coefficients) - target).norm(dim=-1)
     found = (missed < CONVERGED) & _newton_step(x, target, coefficients)[1]
-    return torch.where(found[..., None], x * focal + centre, torch.nan).to(pixels.dtype)
+    return torch.where(found[..., None], x * focal + center, torch.nan).to(pixels.dtype)
 
 
 def _eight(distortion: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hmr4d.geometry.cameras import invert_rigid
-from hmr4d.geometry.rigs import Rig, normalise
+from hmr4d.geometry.rigs import Rig, normalize
 
 MIN_DESCENT = 1e-6  # metres that a ray must fall per metre of depth to meet the floor
 POINTMAP_UNIT = 10.0  # metres; maps tell points to networks in this unit
@@ -47,8 +47,8 @@ def ground_points(
     Returns:
         points (..., Hp, Wp, 3) in the world, zero where there are none, and valid (..., Hp, Wp) bool.
     """
-    centre, direction, depth, valid = _floor_rays(K4, size, T_w2c, grid)
-    points = centre + depth[..., None] * direction
+    center, direction, depth, valid = _floor_rays(K4, size, T_w2c, grid)
+    points = center + depth[..., None] * direction
     on_floor = points.new_tensor([1.0, 0.0, 1.0])
     return torch.where(valid[..., None], points * on_floor, torch.zeros_like(points)), valid
 
@@ -59,10 +59,10 @@ def ground_pointmap(rig: Rig, grid: int = DEFAULT_GRID, max_range: float = DEFAU
     Points farther than `max_range` metres from the foot of their camera are moved towards it to that distance; their
     direction still says something. Cells at or above the horizon are zero in all channels.
     """
-    centre, direction, depth, valid = _floor_rays(rig.K4, rig.size, rig.T_w2c, (grid, grid))
+    center, direction, depth, valid = _floor_rays(rig.K4, rig.size, rig.T_w2c, (grid, grid))
     x, _, z = direction.unbind(-1)
     depth = torch.minimum(depth, max_range / torch.hypot(x, z).clamp(min=TINY)) * valid
-    x, z = (centre[..., 0] * valid + depth * x, centre[..., 2] * valid + depth * z)
+    x, z = (center[..., 0] * valid + depth * x, center[..., 2] * valid + depth * z)
     told = valid.to(depth.dtype)
     return torch.stack([x / POINTMAP_UNIT, torch.zeros_like(x), z / POINTMAP_UNIT, told], -3)
 
@@ -79,12 +79,12 @@ def meet_floor(rig: Rig, pixels: Tensor, height: Tensor | float = 0.0) -> tuple[
         points (..., V, L, J, 3) in the world, the camera's centre where a ray does not fall to the level, and valid
         (..., V, L, J) bool.
     """
-    rays = normalise(rig, pixels)
+    rays = normalize(rig, pixels)
     T_c2w = invert_rigid(rig.T_w2c)[..., None, None, :, :]
     direction = rays[..., :1] * T_c2w[..., :3, 0] + rays[..., 1:] * T_c2w[..., :3, 1] + T_c2w[..., :3, 2]
-    centre = T_c2w[..., :3, 3]
-    depth, valid = _meeting_depth(direction, centre[..., 1] - height)
-    return centre + (depth * valid)[..., None] * direction, valid
+    center = T_c2w[..., :3, 3]
+    depth, valid = _meeting_depth(direction, center[..., 1] - height)
+    return center + (depth * valid)[..., None] * direction, valid
 
 
 def _floor_rays(
@@ -93,10 +93,10 @@ def _floor_rays(
     """Rays of the cells of a grid: centre (..., 1, 1, 3), direction (..., Hp, Wp, 3), depth and valid (..., Hp, Wp)."""
     u, v = ((p - K4[..., None, 2 + i]) / K4[..., None, i] for i, p in enumerate(_cells(size, grid)))
     T_c2w = invert_rigid(T_w2c)
-    right, down, ahead, centre = (T_c2w[..., None, None, :3, i] for i in range(4))
+    right, down, ahead, center = (T_c2w[..., None, None, :3, i] for i in range(4))
     direction = u[..., None, :, None] * right + (v[..., :, None, None] * down + ahead)
-    depth, valid = _meeting_depth(direction, centre[..., 1])
-    return centre, direction, depth, valid
+    depth, valid = _meeting_depth(direction, center[..., 1])
+    return center, direction, depth, valid
 
 
 def _meeting_depth(direction: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:

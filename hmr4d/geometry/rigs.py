@@ -48,7 +48,7 @@ class Rig:
         return intrinsics(self.K4)
 
     @property
-    def centres(self) -> Tensor:
+    def centers(self) -> Tensor:
         """(..., V, 3) optical centres in the world, metres."""
         return invert_rigid(self.T_w2c)[..., :3, 3]
 
@@ -77,10 +77,10 @@ def camera_rotation(pitch: Tensor, roll: Tensor, yaw: Tensor) -> Tensor:
     return _turn(roll, 2) @ (_turn(pitch, 0) * flip) @ _turn(-yaw, 1)
 
 
-def camera_pose(pitch: Tensor, roll: Tensor, yaw: Tensor, centre: Tensor) -> Tensor:
+def camera_pose(pitch: Tensor, roll: Tensor, yaw: Tensor, center: Tensor) -> Tensor:
     """T_w2c (..., 4, 4) of angles (...,) in radians and an optical centre (..., 3) in metres."""
     R = camera_rotation(pitch, roll, yaw)
-    return rigid(R, -(R @ centre[..., None])[..., 0])
+    return rigid(R, -(R @ center[..., None])[..., 0])
 
 
 def camera_angles(R_w2c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,8 +119,8 @@ def canonicalise(T_w2c: Tensor, normal: Tensor, d: Tensor | float) -> tuple[Tens
     if not length > 0:
         raise ValueError("The floor's normal is (0, 0, 0); expected the direction away from the floor.")
     n, offset = n / length, offset / length
-    R0, centre = T[0, :3, :3], invert_rigid(T[0])[:3, 3]
-    height = n @ centre + offset
+    R0, center = T[0, :3, :3], invert_rigid(T[0])[:3, 3]
+    height = n @ center + offset
     if not height.abs() > HEIGHT_EPS:
         raise ValueError(
             f"Camera 0 is {float(height):.2g} m from the floor; expected it above. "
@@ -132,7 +132,7 @@ def canonicalise(T_w2c: Tensor, normal: Tensor, d: Tensor | float) -> tuple[Tens
         ahead = _flattened(-R0[1], n)
     back = -ahead / ahead.norm()
     Q = torch.stack([torch.linalg.cross(n, back), n, back])
-    T_cal2world = rigid(Q, -Q @ (centre - height * n))
+    T_cal2world = rigid(Q, -Q @ (center - height * n))
     return (T @ invert_rigid(T_cal2world)).to(T_w2c.dtype), T_cal2world.to(T_w2c.dtype)
 
 
@@ -159,12 +159,12 @@ def camera_condition(rig: Rig, preset: str = "paper") -> Tensor:
     """
     condition_size(preset)  # refuses unknown presets
     pitch, roll, yaw = camera_angles(rig.T_w2c[..., :3, :3])
-    x, height, z = rig.centres.unbind(-1)
-    focal, centre = 2 * rig.K4[..., :2] / rig.size, 2 * rig.K4[..., 2:] / rig.size - 1
+    x, height, z = rig.centers.unbind(-1)
+    focal, center = 2 * rig.K4[..., :2] / rig.size, 2 * rig.K4[..., 2:] / rig.size - 1
     told = [pitch, roll, height]
     if preset == "full":
         told += [yaw.sin(), yaw.cos(), x / POSITION_UNIT, z / POSITION_UNIT]
-    return torch.cat([focal, centre, torch.stack(told, -1)], -1)
+    return torch.cat([focal, center, torch.stack(told, -1)], -1)
 
 
 def first_camera(condition: Tensor, size: Tensor) -> Rig:
@@ -174,11 +174,11 @@ def first_camera(condition: Tensor, size: Tensor) -> Rig:
         condition: (..., 7 | 11) of V0.
         size: (..., 2) pixels.
     """
-    focal, centre = condition[..., :2] * size / 2, (condition[..., 2:4] + 1) * size / 2
+    focal, center = condition[..., :2] * size / 2, (condition[..., 2:4] + 1) * size / 2
     pitch, roll, height = condition[..., 4:7].unbind(-1)
     none = torch.zeros_like(height)
     T_w2c = camera_pose(pitch, roll, none, torch.stack([none, height, none], -1))
-    return Rig(size[..., None, :], torch.cat([focal, centre], -1)[..., None, :], T_w2c[..., None, :, :])
+    return Rig(size[..., None, :], torch.cat([focal, center], -1)[..., None, :], T_w2c[..., None, :, :])
 
 
 @full_precision
@@ -203,7 +203,7 @@ def project(rig: Rig, joints3d: Tensor) -> tuple[Tensor, Tensor]:
     return _project(joints3d, rig.T_w2c, rig.K)
 
 
-def normalise(rig: Rig, pixels: Tensor) -> Tensor:
+def normalize(rig: Rig, pixels: Tensor) -> Tensor:
     """Image coordinates at unit depth (..., V, L, J, 2) of pixels (..., V, L, J, 2): intrinsics removed."""
     return remove_intrinsics(pixels, rig.K[..., None, :, :])
 

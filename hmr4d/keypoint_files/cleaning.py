@@ -21,8 +21,8 @@ _WHOLE_BODY = 40, 17  # sets of so many joints have face and hands, which may we
 _CONSTANT = 3  # entries in which two joints or more share a place that does not move with the others
 _STILL = 0.05  # of the body's size that the middle of the other joints moves
 _LARGEST_SHARE = 3.0  # shares of the image may lie that far out; people in pixels are larger
-_CENTRED = 0.25  # share of coordinates below 0 from which shares count from the middle
-_MAYBE_CENTRED, _LOWEST = ("openpose", "npz"), -1.05  # layouts whose shares may count from the middle, down to there
+_CENTERED = 0.25  # share of coordinates below 0 from which shares count from the middle
+_MAYBE_CENTERED, _LOWEST = ("openpose", "npz"), -1.05  # layouts whose shares may count from the middle, down to there
 
 
 def cleaned(detections: Sequence[Detection]) -> list[Detection]:
@@ -117,14 +117,14 @@ def in_pixels(detections: Sequence[Detection], size: tuple[int, int] | None, lay
         raise ValueError(
             "its coordinates are normalised, not pixels. Pass the size of the image (the camera file has it)."
         )
-    is_centred = layout in _MAYBE_CENTRED and places.min() > _LOWEST and float((places < 0).mean()) > _CENTRED
-    logger.info("Coordinates are normalised to %s; taken times the image size.", "[-1, 1]" if is_centred else "[0, 1]")
+    is_centered = layout in _MAYBE_CENTERED and places.min() > _LOWEST and float((places < 0).mean()) > _CENTERED
+    logger.info("Coordinates are normalised to %s; taken times the image size.", "[-1, 1]" if is_centered else "[0, 1]")
     corner = np.array([size[0] - 1, size[1] - 1])
     scaled: list[Detection] = []
     for detection in detections:
         points = detection.points.copy()
         found = points[:, 2] > 0
-        points[found, :2] = ((points[found, :2] + 1) / 2 if is_centred else points[found, :2]) * corner
+        points[found, :2] = ((points[found, :2] + 1) / 2 if is_centered else points[found, :2]) * corner
         scaled.append(replace(detection, points=points))
     return _turned(scaled, size[1]) if layout == "apple" else scaled
 

@@ -36,8 +36,8 @@ class Gaussian:
         x = checked_embeddings(embeddings, "embeddings").cpu().double()
         if len(x) < 2:
             raise ValueError(f"A covariance of {len(x)} embeddings is not defined; give at least 2.")
-        centred = x - x.mean(0)
-        return cls(x.mean(0), centred.T @ centred / (len(x) - 1), len(x))
+        centered = x - x.mean(0)
+        return cls(x.mean(0), centered.T @ centered / (len(x) - 1), len(x))
 
     @property
     def dim(self) -> int:

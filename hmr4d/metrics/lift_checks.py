@@ -224,7 +224,7 @@ def _stature_change(tall: Tensor, away: Tensor) -> float:
     return abs(math.log(max(float(ratio), 1e-3)))
 
 
-def _sliding(pixels: Tensor, seen: Tensor, metres: Tensor, fps: float, skeleton: Skeleton) -> float:
+def _sliding(pixels: Tensor, seen: Tensor, meters: Tensor, fps: float, skeleton: Skeleton) -> float:
     """How fast the body moves with both feet, m/s across the picture at the person's distance: |v| - 2 max_j |v_j - v|.
 
     v is the median velocity of the joints and j goes over the foot joints. As long as one foot stands this is -|v| at
@@ -238,7 +238,7 @@ def _sliding(pixels: Tensor, seen: Tensor, metres: Tensor, fps: float, skeleton:
     if len(smooth) < 3:
         return math.nan
     known = seen[1:-1] & seen[2:] & seen[:-2]
-    velocity = (smooth[2:] - smooth[:-2]) / 2 * fps * metres[1:-1, None, None]
+    velocity = (smooth[2:] - smooth[:-2]) / 2 * fps * meters[1:-1, None, None]
     body = velocity.masked_fill(~known[..., None], torch.nan).nanmedian(1).values
     own = (velocity[:, feet] - body[:, None]).norm(dim=-1).masked_fill(~known[:, feet], 0.0).amax(1)
     enough = known[:, feet][:, sides[0]].any(1) & known[:, feet][:, sides[1]].any(1)

@@ -57,7 +57,7 @@ class AsfSkeleton:
         root_order: what the values of the root are, such as ("TX", "TY", "TZ", "RX", "RY", "RZ").
         root_axes: (3, 3) local axes of the root, as columns.
         root_position: (3,) added to the positions of the root, in file units.
-        length_unit: file units in an inch; `metres_per_unit` follows from it.
+        length_unit: file units in an inch; `meters_per_unit` follows from it.
         degrees: whether angles are degrees, else radians.
     """
 
@@ -70,7 +70,7 @@ class AsfSkeleton:
     degrees: bool
 
     @property
-    def metres_per_unit(self) -> float:
+    def meters_per_unit(self) -> float:
         return 0.0254 / self.length_unit
 
     @property
@@ -126,7 +126,7 @@ class AmcClip:
                 rotation = rotation @ (bone.axes @ local @ bone.axes.T)
             rotations[bone.name] = rotation
             positions[bone.name] = positions[bone.parent] + rotation @ bone.offset
-        return np.stack([positions[name] for name in skeleton.joint_names], axis=1) * skeleton.metres_per_unit
+        return np.stack([positions[name] for name in skeleton.joint_names], axis=1) * skeleton.meters_per_unit
 
     def _rotation(self, axes: Sequence[str], angles: np.ndarray) -> np.ndarray:
         return euler_matrices(axes, np.radians(angles) if self.degrees else angles)

@@ -11,7 +11,7 @@ from hmr4d.body.stance import USUAL_HEIGHT, BodyPoints, body_height, height_faul
 from hmr4d.motion_files.bvh import BvhClip, BvhError
 from hmr4d.utils.remarks import Remark
 
-METRES_PER_UNIT = {
+METERS_PER_UNIT = {
     "m": 1.0,
     "cm": 0.01,
     "mm": 0.001,
@@ -31,18 +31,18 @@ UP_AXES = tuple(_TO_Y_UP)
 RATES = (5.0, 1000.0)  # frames per second of motion capture
 
 
-def metres_per_unit(unit: str) -> float:
+def meters_per_unit(unit: str) -> float:
     """Scale of a unit name (m, cm, mm, inch, cmu) or of a number written out.
 
     Raises:
         ValueError: neither, or no positive number.
     """
-    if unit in METRES_PER_UNIT:
-        return METRES_PER_UNIT[unit]
+    if unit in METERS_PER_UNIT:
+        return METERS_PER_UNIT[unit]
     try:
         scale = float(unit)
     except ValueError:
-        raise ValueError(f"Unit '{unit}' is neither a number nor one of {sorted(METRES_PER_UNIT)}.") from None
+        raise ValueError(f"Unit '{unit}' is neither a number nor one of {sorted(METERS_PER_UNIT)}.") from None
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"Metres per unit must be a positive number, got {unit}.")
     return scale
@@ -50,12 +50,12 @@ def metres_per_unit(unit: str) -> float:
 
 def unit_name(scale: float) -> str:
     """Name of a scale: "cm", or "units of 0.3 m"."""
-    return next((name for name, metres in METRES_PER_UNIT.items() if metres == scale), f"units of {scale:g} m")
+    return next((name for name, meters in METERS_PER_UNIT.items() if meters == scale), f"units of {scale:g} m")
 
 
 def likely_unit(height: float) -> str:
     """The unit in which a height, see `body_height`, comes closest to that of an adult."""
-    return min(METRES_PER_UNIT, key=lambda u: abs(math.log(max(height, 1e-9) * METRES_PER_UNIT[u] / USUAL_HEIGHT)))
+    return min(METERS_PER_UNIT, key=lambda u: abs(math.log(max(height, 1e-9) * METERS_PER_UNIT[u] / USUAL_HEIGHT)))
 
 
 def turned_y_up(joints3d: NDArray[np.floating], up: str) -> NDArray[np.floating]:
@@ -132,7 +132,7 @@ def size_words(height: float, scale: float) -> str:
     """That a body is so tall with the unit taken, and the unit in which it would have the size of a person."""
     taken, better = unit_name(scale), likely_unit(height / scale)
     tall = f"with lengths in {taken} the body is {height:.2g} m tall from head to feet"
-    if METRES_PER_UNIT[better] == scale:
+    if METERS_PER_UNIT[better] == scale:
         return f"{tall}; {USUAL_HEIGHT} m are usual. --unit gives other lengths."
-    would = height / scale * METRES_PER_UNIT[better]
+    would = height / scale * METERS_PER_UNIT[better]
     return f"{tall}; in {better} it would be {would:.2f} m (--unit {better})."

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def zero_initialised(layer: nn.Linear) -> nn.Linear:
+def zero_initialized(layer: nn.Linear) -> nn.Linear:
     """The same layer with weight and bias set to zero, so that its branch starts silent."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

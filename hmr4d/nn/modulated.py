@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hmr4d.nn.attention import zero_initialised
+from hmr4d.nn.attention import zero_initialized
 
 
 class MemoryAttention(nn.Module):
@@ -68,7 +68,7 @@ class ModulatedBlock(nn.Module):
         self, dim: int, *, num_heads: int, ff_dim: int, condition_dim: int, memory_dim: int, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.modulation = zero_initialised(nn.Linear(condition_dim, 6 * dim))
+        self.modulation = zero_initialized(nn.Linear(condition_dim, 6 * dim))
         self.attention_norm = nn.LayerNorm(dim, elementwise_affine=False)
         self.attention = MemoryAttention(dim, num_heads, memory_dim=memory_dim)
         self.feed_forward_norm = nn.LayerNorm(dim, elementwise_affine=False)

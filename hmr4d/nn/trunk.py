@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hmr4d.nn.attention import Attention, zero_initialised
+from hmr4d.nn.attention import Attention, zero_initialized
 
 
 class TrunkLayer(nn.Module):
@@ -32,7 +32,7 @@ class TrunkLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         if use_views:
             self.view_attention = Attention(dim, num_heads, dropout=dropout)
-            self.view_out = zero_initialised(nn.Linear(dim, dim))
+            self.view_out = zero_initialized(nn.Linear(dim, dim))
             self.view_norm = nn.LayerNorm(dim)
         self.self_attention = Attention(dim, num_heads, dropout=dropout)
         self.self_norm = nn.LayerNorm(dim)

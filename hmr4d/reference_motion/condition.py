@@ -32,8 +32,8 @@ class ReferenceCondition(NamedTuple):
 def reference_condition(features: Tensor | None, statistics: Rep276Statistics) -> ReferenceCondition:
     """The input of a reference (N, 276) at the rate of the statistics; None: zeros, before they are normalised."""
     rows = torch.zeros(EMPTY_LENGTH, NUM_FEATURES) if features is None else checked_features(features)
-    normalised = statistics.normalise(rows)
-    return ReferenceCondition(normalised, normalised[:, CONDITION], features is None)
+    normalized = statistics.normalize(rows)
+    return ReferenceCondition(normalized, normalized[:, CONDITION], features is None)
 
 
 def published_resampling(features: Tensor) -> Tensor:

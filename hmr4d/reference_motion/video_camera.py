@@ -39,8 +39,8 @@ class VideoCamera:
     def at(self, times: Tensor) -> VideoCamera:
         """The camera at times (M,) in its frames."""
         T_c2w = invert_rigid(self.T_w2c)
-        R, centre = interpolate_rotations(T_c2w[:, :3, :3], times), interpolate_linearly(T_c2w[:, :3, 3], times)
-        return replace(self, T_w2c=invert_rigid(rigid(R, centre)))
+        R, center = interpolate_rotations(T_c2w[:, :3, :3], times), interpolate_linearly(T_c2w[:, :3, 3], times)
+        return replace(self, T_w2c=invert_rigid(rigid(R, center)))
 
 
 def pinhole(focal: float, width: float, height: float) -> Tensor:

@@ -17,17 +17,17 @@ def bbox(points2d: Tensor, *, per_frame: bool = False) -> Tensor:
 
     The half extent is the largest |p - root| over points and axes, and over the whole track unless `per_frame`.
     """
-    centre = points2d[..., :1, :]
-    extent = (points2d - centre).abs().amax((-1, -2))  # (..., L)
+    center = points2d[..., :1, :]
+    extent = (points2d - center).abs().amax((-1, -2))  # (..., L)
     if not per_frame:
         extent = extent.amax(-1, keepdim=True).expand_as(extent)
-    return torch.cat([centre[..., 0, :], (BOX_MARGIN * 2.0 / BOX_UNIT * extent)[..., None]], -1)
+    return torch.cat([center[..., 0, :], (BOX_MARGIN * 2.0 / BOX_UNIT * extent)[..., None]], -1)
 
 
 def fixed_box(points2d: Tensor, size: float) -> Tensor:
     """Boxes (..., L, 3) centred at the root of tracks (..., L, J, 2) with one given size."""
-    centre = points2d[..., 0, :]
-    return torch.cat([centre, torch.full_like(centre[..., :1], size)], -1)
+    center = points2d[..., 0, :]
+    return torch.cat([center, torch.full_like(center[..., :1], size)], -1)
 
 
 def largest_box(boxes: Tensor) -> Tensor:

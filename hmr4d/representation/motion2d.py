@@ -72,12 +72,12 @@ class Statistics:
         std[std < MIN_STD] = 1.0
         return cls(name=name, mean=mean.astype(np.float32), std=std.astype(np.float32), fps=fps)
 
-    def normalise(self, features: Tensor) -> Tensor:
+    def normalize(self, features: Tensor) -> Tensor:
         """(..., D) features -> mean 0, deviation 1."""
         return (features - torch.from_numpy(self.mean).to(features)) / torch.from_numpy(self.std).to(features)
 
-    def denormalise(self, features: Tensor) -> Tensor:
-        """The inverse of `normalise`."""
+    def denormalize(self, features: Tensor) -> Tensor:
+        """The inverse of `normalize`."""
         return features * torch.from_numpy(self.std).to(features) + torch.from_numpy(self.mean).to(features)
 
 

@@ -13,8 +13,8 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 
 SIDES = ("left", "right", "centre")
 # Blue and orange stay apart for every common kind of colour blindness.
-SIDE_COLOURS = {"left": (43, 122, 214), "right": (240, 128, 42), "centre": (104, 115, 132)}
-JOINT_COLOUR = (250, 250, 252)
+SIDE_COLORS = {"left": (43, 122, 214), "right": (240, 128, 42), "centre": (104, 115, 132)}
+JOINT_COLOR = (250, 250, 252)
 
 # Metres at the near and far end of a chain; chosen by eye on adult proportions.
 _CHAIN_RADII = {"leg": (0.062, 0.036), "arm": (0.046, 0.030), "spine": (0.066, 0.050), "face": (0.030, 0.016)}
@@ -48,7 +48,7 @@ class FigureStyle:
     head_radius: float = _HEAD_RADIUS
     head_offset: float = _HEAD_OFFSET
 
-    def head_centre(self, joints3d: NDArray[np.floating]) -> NDArray[np.floating]:
+    def head_center(self, joints3d: NDArray[np.floating]) -> NDArray[np.floating]:
         """(..., 3) middle of the head ball for joints (..., J, 3); needs `head`."""
         assert self.head is not None
         neck, head = (joints3d[..., i, :] for i in self.head)
@@ -89,13 +89,13 @@ def _limb_side(first: str, second: str) -> str:
     return second if first in (second, "centre") else first if second == "centre" else "centre"
 
 
-def body_colours(body: Body) -> NDArray[np.float32]:
+def body_colors(body: Body) -> NDArray[np.float32]:
     """(V, 3) red, green, blue of 0 to 255 for the mesh of a body: limbs by their side, flowing into each other."""
     sides = figure_style(SMPL22).joint_sides
-    colours = np.zeros((body.num_joints, 3), np.float32)
+    colors = np.zeros((body.num_joints, 3), np.float32)
     for joint, (parent, driver) in enumerate(zip(body.parents, body.drivers, strict=True)):
-        colours[joint] = SIDE_COLOURS[sides[driver]] if driver >= 0 or parent < 0 else colours[parent]
-    return (body.skin_weights[..., None].cpu().numpy() * colours[body.skin_indices.cpu().numpy()]).sum(axis=1)
+        colors[joint] = SIDE_COLORS[sides[driver]] if driver >= 0 or parent < 0 else colors[parent]
+    return (body.skin_weights[..., None].cpu().numpy() * colors[body.skin_indices.cpu().numpy()]).sum(axis=1)
 
 
 def facing_angle(joints3d: NDArray[np.floating], skeleton: Skeleton) -> float:

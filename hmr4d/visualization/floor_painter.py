@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from hmr4d.visualization.pixels import BYTE, FLOOR, PAPER, Colour, Pixels, colour_word, mix
+from hmr4d.visualization.pixels import BYTE, FLOOR, PAPER, Color, Pixels, color_word, mix
 from hmr4d.visualization.view_camera import ViewCamera
 
 SHADOW_STRENGTH = 150
 
-_LINE_WORD = colour_word((172, 182, 198))
+_LINE_WORD = color_word((172, 182, 198))
 _SHADOW = (58, 68, 88)
 _PATH = (120, 96, 200)
 _GRID_HALF_WIDTH = 0.006  # metres; one line per metre
@@ -170,8 +170,8 @@ class FloorPainter:
         right, bottom = min(math.ceil(high[0]), self.size[0]), min(math.ceil(high[1]), self.size[1])
         return None if left >= right or top >= bottom else (left, top, right, bottom)
 
-    def _blend(self, pixels: Pixels, corner: tuple[int, int], mask: NDArray[np.uint8], colour: Colour) -> None:
+    def _blend(self, pixels: Pixels, corner: tuple[int, int], mask: NDArray[np.uint8], color: Color) -> None:
         """Mixes a colour into the floor where `mask` (h, w) says, less where the floor fades."""
         area = np.s_[corner[1] : corner[1] + mask.shape[0], corner[0] : corner[0] + mask.shape[1]]
         patch, hit = pixels[area], mask > 0
-        patch[hit] = mix(patch[hit], colour_word(colour), mask[hit] * self._fade[area][hit] >> BYTE)
+        patch[hit] = mix(patch[hit], color_word(color), mask[hit] * self._fade[area][hit] >> BYTE)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from hmr4d.visualization.figure_style import SIDE_COLOURS
+from hmr4d.visualization.figure_style import SIDE_COLORS
 from hmr4d.visualization.mesh_renderer import NEAREST, MeshRenderer, check_picture
 from hmr4d.visualization.pixels import LIGHT, Pixels, covered_words, over
 from hmr4d.visualization.view_camera import PinholeView
@@ -33,8 +33,8 @@ class GlMeshRenderer(MeshRenderer):
         ImportError: pyrender is missing or found no OpenGL; says what to install.
     """
 
-    def __init__(self, faces: ArrayLike | torch.Tensor, colours: ArrayLike = SIDE_COLOURS["centre"]) -> None:
-        super().__init__(faces, colours)
+    def __init__(self, faces: ArrayLike | torch.Tensor, colors: ArrayLike = SIDE_COLORS["centre"]) -> None:
+        super().__init__(faces, colors)
         self._pyrender = _load_pyrender()
         self._targets: dict[tuple[int, int], Any] = {}
 
@@ -42,8 +42,8 @@ class GlMeshRenderer(MeshRenderer):
         self, pixels: Pixels, vertices: ArrayLike | torch.Tensor, view: PinholeView, *, opacity: float = 1.0
     ) -> None:
         check_picture(pixels, view)
-        colours, _ = self._render(vertices, view)
-        layer = colours.astype(np.float32) * opacity
+        colors, _ = self._render(vertices, view)
+        layer = colors.astype(np.float32) * opacity
         pixels[...] = over(pixels, covered_words(layer[..., :3], layer[..., 3] / 255))
 
     def _render(self, vertices: ArrayLike | torch.Tensor, view: PinholeView) -> Any:
@@ -52,12 +52,12 @@ class GlMeshRenderer(MeshRenderer):
             raise ValueError(f"K has a skew of {view.K[0, 1]}, which OpenGL cameras lack; use MeshRenderer.")
         points = self._camera_points(vertices, view) @ _AXES[:3, :3]
         normals = self._normals(points)
-        colours = np.broadcast_to((self.colours / 255) ** _GAMMA, points.shape)
+        colors = np.broadcast_to((self.colors / 255) ** _GAMMA, points.shape)
         primitive = self._pyrender.Primitive(
             positions=points.astype(np.float32),
             normals=normals.astype(np.float32),
             indices=self.faces,
-            color_0=np.insert(colours, 3, 1.0, axis=1).astype(np.float32),
+            color_0=np.insert(colors, 3, 1.0, axis=1).astype(np.float32),
             material=self._pyrender.MetallicRoughnessMaterial(metallicFactor=0.0, roughnessFactor=0.7),
         )
         scene = self._pyrender.Scene(bg_color=(0.0, 0.0, 0.0, 0.0), ambient_light=(_AMBIENT,) * 3)

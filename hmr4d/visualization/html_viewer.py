@@ -19,7 +19,7 @@ from hmr4d.geometry.cameras import invert_rigid
 from hmr4d.motion.canonical import facing_transform, transformed
 from hmr4d.motion.motion import Motion
 from hmr4d.utils.files import write_text
-from hmr4d.visualization.figure_style import JOINT_COLOUR, SIDE_COLOURS, facing_angle, figure_style
+from hmr4d.visualization.figure_style import JOINT_COLOR, SIDE_COLORS, facing_angle, figure_style
 from hmr4d.visualization.page_body import add_body, add_template
 from hmr4d.visualization.page_pack import Pack
 from hmr4d.visualization.page_views import ImageViews, add_views, image_views
@@ -31,7 +31,7 @@ _SCRIPTS = ("data", "figures", "gl", "canvas", "views")  # viewer_<name>.js, the
 _STEP = 4e-4  # metres; joints are stored half of it off
 MESH_FRAMES = 5000  # in all: with so many and the body a page has less than 1 MB
 # Of figures in one scene; apart from each other, and from the colours of left and right, for colour-blind eyes too.
-_COLOURS = ((0, 158, 115), (170, 80, 190), (200, 150, 0), (210, 60, 60), (70, 130, 180), (120, 120, 120))
+_COLORS = ((0, 158, 115), (170, 80, 190), (200, 150, 0), (210, 60, 60), (70, 130, 180), (120, 120, 120))
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class PageMotion:
         caption: written with it; None: the text of the motion.
         group: motions with the same group are one entry of the page's list and are shown together. None: an entry
             of its own.
-        colour: red, green, blue of 0 to 255 where several figures share a scene; None: chosen for it.
+        color: red, green, blue of 0 to 255 where several figures share a scene; None: chosen for it.
         views: 2D joints that are played beside it, such as those of cameras that move; None: the views of the motion.
     """
 
     motion: Motion
     caption: str | None = None
     group: str | None = None
-    colour: tuple[int, int, int] | None = None
+    color: tuple[int, int, int] | None = None
     views: ImageViews | None = None
 
     @property
@@ -110,7 +110,7 @@ def write_html(
     entries = _entries(given)
     for entry in entries:
         for place, number in enumerate(entry["motions"]):
-            items[number]["colour"] = list(given[number].colour or _COLOURS[place % len(_COLOURS)])
+            items[number]["colour"] = list(given[number].color or _COLORS[place % len(_COLORS)])
     data = {
         "skeleton": skeleton.name,
         "style": _style(skeleton),
@@ -214,7 +214,7 @@ def _style(skeleton: Skeleton) -> dict[str, Any]:
         "head": style.head,
         "headRadius": style.head_radius,
         "headOffset": style.head_offset,
-        "colours": {**SIDE_COLOURS, "joint": JOINT_COLOUR},
+        "colours": {**SIDE_COLORS, "joint": JOINT_COLOR},
     }
 
 

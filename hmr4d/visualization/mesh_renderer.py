@@ -16,19 +16,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from hmr4d.geometry.cameras import project_pinhole, world_to_camera
-from hmr4d.visualization.figure_style import SIDE_COLOURS
+from hmr4d.visualization.figure_style import SIDE_COLORS
 from hmr4d.visualization.pixels import (
     INK,
     LIGHT,
     OUTLINE,
     Pixels,
     covered_words,
-    lit_colour,
+    lit_color,
     over,
     to_image,
     to_pixels,
 )
-from hmr4d.visualization.rasteriser import Visible, face_planes, rasterise
+from hmr4d.visualization.rasterizer import Visible, face_planes, rasterize
 from hmr4d.visualization.view_camera import PinholeView
 
 NEAREST = 0.02  # metres; what lies closer to the camera is cut away
@@ -43,14 +43,14 @@ class MeshRenderer:
 
     Args:
         faces: (F, 3) vertex indices, counter-clockwise when seen from outside; faces seen from inside are not drawn.
-        colours: (V, 3) red, green, blue of 0 to 255 of each vertex, or (3,) of all.
+        colors: (V, 3) red, green, blue of 0 to 255 of each vertex, or (3,) of all.
     """
 
-    def __init__(self, faces: ArrayLike | torch.Tensor, colours: ArrayLike = SIDE_COLOURS["centre"]) -> None:
+    def __init__(self, faces: ArrayLike | torch.Tensor, colors: ArrayLike = SIDE_COLORS["centre"]) -> None:
         self.faces = np.asarray(torch.as_tensor(faces).cpu(), np.int64)
         if self.faces.ndim != 2 or self.faces.shape[1] != 3:
             raise ValueError(f"faces has shape {self.faces.shape} but must be (F, 3) vertex indices.")
-        self.colours = np.asarray(colours, np.float32)
+        self.colors = np.asarray(colors, np.float32)
         self._sum_faces: csr_array | None = None
 
     def depth(self, vertices: ArrayLike | torch.Tensor, view: PinholeView) -> NDArray[np.float32]:
@@ -65,7 +65,7 @@ class MeshRenderer:
         """
         points_c = self._camera_points(vertices, view)
         points_c, faces, _ = clip_near(points_c, self.faces, np.zeros((len(points_c), 0), np.float32))
-        seen = rasterise(_project(points_c, view), faces, view.size)
+        seen = rasterize(_project(points_c, view), faces, view.size)
         left, top, right, bottom = seen.box
         picture = np.full((view.size[1], view.size[0]), np.inf, np.float32)
         picture[top:bottom, left:right] = _image(seen, 1.0 / seen.inverse_depth, np.inf)
@@ -91,12 +91,12 @@ class MeshRenderer:
         shades = self._shades(points_c)
         points_c, faces, shades = clip_near(points_c, self.faces, shades)
         points = _project(points_c, fine)
-        seen = rasterise(points, faces, fine.size)
+        seen = rasterize(points, faces, fine.size)
         if len(seen.pixels) == 0:
             return
         layer = _layer(seen, _interpolate(seen, points, faces, shades), view)
         patch = pixels[layer.top : layer.top + layer.cover.shape[0], layer.left : layer.left + layer.cover.shape[1]]
-        patch[...] = over(patch, covered_words(layer.colours * opacity, layer.cover * opacity))
+        patch[...] = over(patch, covered_words(layer.colors * opacity, layer.cover * opacity))
 
     def overlay(
         self,
@@ -118,7 +118,7 @@ class MeshRenderer:
     def shadow(self, places: NDArray[np.floating], size: tuple[int, int], strength: int) -> NDArray[np.uint8]:
         """(h, w) picture of `strength` where vertices at u, v (V, 2 or more) cover a picture of (width, height)."""
         points = np.insert(places[:, :2], 2, 1.0, axis=1)
-        seen = rasterise(points, self.faces, size, both_sides=True)
+        seen = rasterize(points, self.faces, size, both_sides=True)
         mask = np.zeros((size[1], size[0]), np.uint8)
         left, top, right, bottom = seen.box
         mask[top:bottom, left:right] = _image(seen, np.full(len(seen.pixels), strength, np.uint8), 0)
@@ -140,8 +140,8 @@ class MeshRenderer:
     def _shades(self, points_c: NDArray[np.float32]) -> NDArray[np.float32]:
         """(V, 3) lit colours of vertices (V, 3) in camera axes, with smooth normals."""
         lit = self._normals(points_c) @ _TOWARDS_LIGHT.astype(np.float32)
-        own, shine = lit_colour(lit)
-        return (own[:, None] * self.colours + shine[:, None] * 255).astype(np.float32)
+        own, shine = lit_color(lit)
+        return (own[:, None] * self.colors + shine[:, None] * 255).astype(np.float32)
 
     def _normals(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
         """(V, 3) unit normals of vertices (V, 3): faces count by their area; zero where there is none."""
@@ -168,7 +168,7 @@ class _Layer:
 
     left: int
     top: int
-    colours: NDArray[np.float32]
+    colors: NDArray[np.float32]
     cover: NDArray[np.float32]
 
 
@@ -191,7 +191,7 @@ def clip_near(
         return points_c, faces, values
     points_c, old = np.where(ahead[:, None], points_c, (0, 0, 1)).astype(np.float32), points_c
     count = ahead[faces].sum(axis=1)
-    parts, points, colours, total = [faces[count == 3]], [points_c], [values], len(points_c)
+    parts, points, colors, total = [faces[count == 3]], [points_c], [values], len(points_c)
     for number in (1, 2):  # of corners ahead; turned so that the corner that differs from the other two comes first
         cut = faces[count == number]
         lone = (ahead[cut] == (number == 1)).argmax(axis=1)
@@ -200,7 +200,7 @@ def clip_near(
             near, far = old[cut[:, 0]], old[cut[:, other]]
             share = ((nearest - near[:, 2]) / (far[:, 2] - near[:, 2]))[:, None]
             points.append((near + share * (far - near)).astype(np.float32))
-            colours.append((values[cut[:, 0]] + share * (values[cut[:, other]] - values[cut[:, 0]])).astype(np.float32))
+            colors.append((values[cut[:, 0]] + share * (values[cut[:, other]] - values[cut[:, 0]])).astype(np.float32))
         one = total + np.arange(len(cut))
         two = one + len(cut)
         total += 2 * len(cut)
@@ -208,7 +208,7 @@ def clip_near(
             parts.append(np.stack([cut[:, 0], one, two], axis=1))
         else:
             parts += [np.stack([one, cut[:, 1], cut[:, 2]], axis=1), np.stack([one, cut[:, 2], two], axis=1)]
-    return np.concatenate(points), np.concatenate(parts), np.concatenate(colours)
+    return np.concatenate(points), np.concatenate(parts), np.concatenate(colors)
 
 
 def _project(points_c: NDArray[np.float32], view: PinholeView) -> NDArray[np.float64]:
@@ -237,24 +237,24 @@ def _interpolate(
     middle = np.array([seen.box[0] + seen.box[2], seen.box[1] + seen.box[3]]) / 2
     planes = face_planes(corners[..., :2] - middle, values[faces[used]] / corners[..., 2:])
     slopes = np.ascontiguousarray(planes.transpose(2, 1, 0), np.float32)  # (C, 3, K)
-    u, v = ((x - at).astype(np.float32) for x, at in zip(seen.centres(), middle, strict=True))
+    u, v = ((x - at).astype(np.float32) for x, at in zip(seen.centers(), middle, strict=True))
     place = row[seen.faces]
     depth = 1 / seen.inverse_depth
     return np.stack([(a[place] * u + b[place] * v + c[place]) * depth for a, b, c in slopes])
 
 
-def _layer(seen: Visible, colours: NDArray[np.float32], view: PinholeView) -> _Layer:
+def _layer(seen: Visible, colors: NDArray[np.float32], view: PinholeView) -> _Layer:
     """What is seen, in colours (3, N), as a layer with a dark rim; `seen` is SAMPLES times finer than the view."""
     reach = max(round(OUTLINE * SAMPLES * view.size[1] / 512 / 2), 1)
     left, top = ((x - reach) // SAMPLES * SAMPLES for x in seen.box[:2])
     right, bottom = (-(-(x + reach) // SAMPLES) * SAMPLES for x in seen.box[2:])
     fine = np.zeros((4, bottom - top, right - left), np.float32)
     depth = np.full(fine.shape[1:], np.inf, np.float32)
-    u, v = seen.centres()
+    u, v = seen.centers()
     pixels = (v.astype(np.int64) - top) * fine.shape[2] + u.astype(np.int64) - left
     depth.reshape(-1)[pixels] = 1.0 / seen.inverse_depth
     flat = fine.reshape(4, -1)
-    flat[:3, pixels] = np.clip(colours, 0, 255)
+    flat[:3, pixels] = np.clip(colors, 0, 255)
     flat[3, pixels] = 1.0
     rim = np.flatnonzero(depth > _nearest_around(depth, reach) + np.float32(_RIM_GAP))
     ink = np.asarray([*INK, 1.0], np.float32)[:, None]

@@ -15,7 +15,7 @@ from hmr4d.body.posed_body import PosedBody
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.skinning import drive_body, sinking
-from hmr4d.visualization.figure_style import body_colours, facing_angle
+from hmr4d.visualization.figure_style import body_colors, facing_angle
 from hmr4d.visualization.floor_painter import SHADOW_STRENGTH, FloorPainter
 from hmr4d.visualization.mesh_renderer import MeshRenderer
 from hmr4d.visualization.pixels import Pixels
@@ -106,7 +106,7 @@ def mesh_frames(
         frame=page.frame,
     )
     ground = FloorPainter(camera, size=size, floor_top=page.floor_top, floor_bottom=page.floor_bottom)
-    drawer = renderer(posed.body.faces, body_colours(posed.body))
+    drawer = renderer(posed.body.faces, body_colors(posed.body))
     base = page.base(ground.picture)
     pixels = base
     for frame, mesh in enumerate(posed.meshes()):

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.utils.files import atomic_path
-from hmr4d.visualization.figure_style import SIDE_COLOURS, figure_style
-from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, Colour, load_font, to_pixels
+from hmr4d.visualization.figure_style import SIDE_COLORS, figure_style
+from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, Color, load_font, to_pixels
 from hmr4d.visualization.video_file import write_mp4
 
 _LONGEST = 960  # pixels of the longer side of what is drawn
@@ -108,21 +108,21 @@ class OverlayPainter:
         for a, b in person.skeleton.limbs:
             if inside[a] and inside[b]:
                 side = sides[b] if sides[a] == "centre" else sides[a]
-                drawer.line([*lifted[a], *lifted[b]], fill=SIDE_COLOURS[side], width=width)
+                drawer.line([*lifted[a], *lifted[b]], fill=SIDE_COLORS[side], width=width)
         radius = 1.2 * width
         for joint in np.flatnonzero(person.kp2d_conf[frame] > 0):
-            (u, v), colour = observed[joint], SIDE_COLOURS[sides[joint]]
+            (u, v), color = observed[joint], SIDE_COLORS[sides[joint]]
             if inside[joint]:
                 drawer.line([u, v, *lifted[joint]], fill=(205, 62, 84), width=1)
             box = (u - radius, v - radius, u + radius, v + radius)
-            drawer.ellipse(box, fill=PAPER, outline=colour, width=max(width // 2, 1))
+            drawer.ellipse(box, fill=PAPER, outline=color, width=max(width // 2, 1))
 
     def _empty(self) -> Image.Image:
         """The floor with a metre grid as the camera sees it."""
         image = Image.new("RGB", self.size, PAPER)
         drawer = ImageDraw.Draw(image)
-        centre = -self._T_w2c[:3, :3].T @ self._T_w2c[:3, 3]
-        middle = np.round(centre[[0, 2]])
+        center = -self._T_w2c[:3, :3].T @ self._T_w2c[:3, 3]
+        middle = np.round(center[[0, 2]])
         steps = np.arange(-_GRID_REACH, _GRID_REACH + 1)
         for axis in range(2):
             for step in steps:
@@ -133,14 +133,14 @@ class OverlayPainter:
                 self._polyline(drawer, line, QUIET_INK if step == 0 else FLOOR)
         return image
 
-    def _polyline(self, drawer: ImageDraw.ImageDraw, points: NDArray[np.float64], colour: Colour) -> None:
+    def _polyline(self, drawer: ImageDraw.ImageDraw, points: NDArray[np.float64], color: Color) -> None:
         camera = points @ self._T_w2c[:3, :3].T + self._T_w2c[:3, 3]
         ahead = camera[:, 2] > _NEAREST
         depth = np.where(ahead, camera[:, 2], 1.0)[:, None]
         pixels = (camera[:, :2] / depth * self._K4[:2] + self._K4[2:]) * self.scale
         for start in range(len(points) - 1):
             if ahead[start] and ahead[start + 1]:
-                drawer.line([*pixels[start], *pixels[start + 1]], fill=colour, width=1)
+                drawer.line([*pixels[start], *pixels[start + 1]], fill=color, width=1)
 
 
 def write_overlay_video(

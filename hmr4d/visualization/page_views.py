@@ -119,8 +119,8 @@ def _openings(views: ImageViews, num_views: int) -> list[list[float]]:
     if K.shape not in ((3, 3), (num_views, 3, 3)) or not (K[..., [0, 1], [0, 1]] > 0).all():
         raise ValueError(f"K has shape {K.shape} and must be ({num_views}, 3, 3) or (3, 3) with focal lengths over 0.")
     K = np.broadcast_to(K, (num_views, 3, 3))
-    focal, centre = K[:, [0, 1], [0, 1]], K[:, :2, 2]
-    corners = np.concatenate([-centre / focal, (np.asarray(views.size) - centre) / focal], axis=1)
+    focal, center = K[:, [0, 1], [0, 1]], K[:, :2, 2]
+    corners = np.concatenate([-center / focal, (np.asarray(views.size) - center) / focal], axis=1)
     return corners.round(4).tolist()
 
 

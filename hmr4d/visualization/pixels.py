@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFont
 
 Pixels = NDArray[np.uint32]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 INK = (44, 52, 66)
 QUIET_INK = (122, 132, 148)
@@ -41,9 +41,9 @@ def to_image(pixels: Pixels) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels.view(np.uint8).reshape(*pixels.shape, 4)[..., :3]))
 
 
-def colour_word(colour: Colour) -> np.uint32:
+def color_word(color: Color) -> np.uint32:
     """The word of one colour."""
-    return np.array([*colour, 0], np.uint8).view(np.uint32)[0]
+    return np.array([*color, 0], np.uint8).view(np.uint32)[0]
 
 
 def mix(pixels: Pixels, word: np.uint32, strength: NDArray[np.uint32]) -> Pixels:
@@ -60,7 +60,7 @@ def over(pixels: Pixels, layer: Pixels) -> Pixels:
     return layer + (((pixels & _OUTER) * rest >> BYTE & _OUTER) | ((pixels & _INNER) * rest >> BYTE & _INNER))
 
 
-def lit_colour(lit: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+def lit_color(lit: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Shares (...) of the surface's own colour and of white, for cosines (...) between a surface and the light."""
     shine = np.maximum(lit - 0.72, 0)
     return np.maximum(0.66 + 0.34 * lit - shine, 0), shine

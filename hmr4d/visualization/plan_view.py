@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 
 from hmr4d.motion.motion import Motion
 from hmr4d.utils.files import atomic_path
-from hmr4d.visualization.figure_style import SIDE_COLOURS
-from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, Colour, load_font
+from hmr4d.visualization.figure_style import SIDE_COLORS
+from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, Color, load_font
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _SIZE = 900  # pixels of the longer side of the plan
 _MARGIN = 46
 _NARROWEST = 0.5  # of the longer side; the legend needs some room
 _OVER = 2  # drawn so many times finer, for smooth edges
-_PERSON_COLOURS: tuple[Colour, ...] = ((43, 122, 214), (240, 128, 42), (46, 160, 104), (170, 82, 196), (205, 62, 84))
+_PERSON_COLORS: tuple[Color, ...] = ((43, 122, 214), (240, 128, 42), (46, 160, 104), (170, 82, 196), (205, 62, 84))
 _WEDGE = (214, 226, 240)
 _REAL = (60, 70, 90)
 _FARTHEST = 30.0  # metres; what a camera sees beyond is not drawn
@@ -88,7 +88,7 @@ def write_plan_view(
             plan.wedge(camera)
     plan.grid()
     for number, person in enumerate(people):
-        plan.person(person, _PERSON_COLOURS[number % len(_PERSON_COLOURS)], are_sides_told=len(people) == 1)
+        plan.person(person, _PERSON_COLORS[number % len(_PERSON_COLORS)], are_sides_told=len(people) == 1)
     for camera in cameras:
         plan.camera(camera)
     picture = plan.finish(title, ", left blue, right orange" if len(people) == 1 else "")
@@ -102,7 +102,7 @@ class _Plan:
 
     def __init__(self, people: Sequence[PlanPath], cameras: Sequence[PlanCamera]) -> None:
         roots = [_root(p) for p in people]
-        ground = np.concatenate([*roots, *(_centre(c)[None, [0, 2]] for c in cameras)])
+        ground = np.concatenate([*roots, *(_center(c)[None, [0, 2]] for c in cameras)])
         low, high = np.floor(ground.min(0) - 0.7), np.ceil(ground.max(0) + 0.7)
         lacking = np.ceil((_NARROWEST * (high - low).max() - (high - low)).clip(min=0) / 2)
         low, high = low - lacking, high + lacking
@@ -145,7 +145,7 @@ class _Plan:
 
     def camera(self, camera: PlanCamera) -> None:
         forward = camera.T_w2c[2, [0, 2]]
-        (u, v), length = self.place(_centre(camera)[None, [0, 2]])[0], 16 * _OVER
+        (u, v), length = self.place(_center(camera)[None, [0, 2]])[0], 16 * _OVER
         heading = math.atan2(forward[1], forward[0])
         points = [(u, v)]
         for turn in (-0.45, 0.45):
@@ -156,27 +156,27 @@ class _Plan:
             spot = (u, v + (8 if below else -8) * _OVER)
             self.draw.text(spot, camera.name, font=self.font, fill=INK, anchor="ma" if below else "mb")
 
-    def person(self, person: PlanPath, colour: Colour, *, are_sides_told: bool) -> None:
+    def person(self, person: PlanPath, color: Color, *, are_sides_told: bool) -> None:
         root, joints3d, skeleton = _root(person), person.motion.array(), person.motion.skeleton
         if person.contacts is not None:
             for column, joint in enumerate(skeleton.contact_joints):
                 side = skeleton.joint_names[joint].split("_")[0]
-                print_colour = SIDE_COLOURS.get(side, INK) if are_sides_told else colour
+                print_color = SIDE_COLORS.get(side, INK) if are_sides_told else color
                 for u, v in self.place(joints3d[person.contacts[:, column], joint][:, [0, 2]]):
-                    self._dot(u, v, 2.2, _faded(print_colour, 0.45))
+                    self._dot(u, v, 2.2, _faded(print_color, 0.45))
         spots = self.place(root)
         for frame in range(len(spots) - 1):
             strength = 0.35 + 0.65 * frame / max(len(spots) - 2, 1)
-            self.draw.line([spots[frame], spots[frame + 1]], fill=_faded(colour, strength), width=3 * _OVER)
+            self.draw.line([spots[frame], spots[frame + 1]], fill=_faded(color, strength), width=3 * _OVER)
         for frame in range(0, len(spots), max(round(person.motion.fps), 1)):
-            self._dot(*spots[frame], 4.0, colour)
-        self._dot(*spots[0], 7.0, PAPER, colour)
-        self._dot(*spots[-1], 7.0, colour)
+            self._dot(*spots[frame], 4.0, color)
+        self._dot(*spots[0], 7.0, PAPER, color)
+        self._dot(*spots[-1], 7.0, color)
         if person.name:
             u, v = spots[0]
-            self.draw.text((u + 10 * _OVER, v - 10 * _OVER), person.name, font=self.font, fill=colour, anchor="lm")
+            self.draw.text((u + 10 * _OVER, v - 10 * _OVER), person.name, font=self.font, fill=color, anchor="lm")
 
-    def _dot(self, u: float, v: float, radius: float, fill: Colour, outline: Colour | None = None) -> None:
+    def _dot(self, u: float, v: float, radius: float, fill: Color, outline: Color | None = None) -> None:
         r = radius * _OVER
         self.draw.ellipse((u - r, v - r, u + r, v + r), fill=fill, outline=outline, width=2 * _OVER)
 
@@ -198,7 +198,7 @@ def _root(person: PlanPath) -> NDArray[np.floating]:
     return person.motion.array()[:, list(person.motion.skeleton.root_joints)].mean(1)[:, [0, 2]]
 
 
-def _centre(camera: PlanCamera) -> NDArray[np.float64]:
+def _center(camera: PlanCamera) -> NDArray[np.float64]:
     return -camera.T_w2c[:3, :3].T @ camera.T_w2c[:3, 3]
 
 
@@ -215,13 +215,13 @@ def _seen_floor(camera: PlanCamera) -> NDArray[np.float64]:
         ]
     )
     rays = np.concatenate([(border - camera.K4[2:]) / camera.K4[:2], np.ones((240, 1))], 1) @ camera.T_w2c[:3, :3]
-    centre = _centre(camera)
+    center = _center(camera)
     flat = np.linalg.norm(rays[:, [0, 2]], axis=1)
-    fall = np.maximum(-rays[:, 1], centre[1] * flat / _FARTHEST)
+    fall = np.maximum(-rays[:, 1], center[1] * flat / _FARTHEST)
     falls = -rays[:, 1] > 0
-    return (centre + (centre[1] / np.maximum(fall, 1e-9))[:, None] * rays)[falls][:, [0, 2]]
+    return (center + (center[1] / np.maximum(fall, 1e-9))[:, None] * rays)[falls][:, [0, 2]]
 
 
-def _faded(colour: Colour, strength: float) -> Colour:
-    mixed = [round(strength * c + (1 - strength) * p) for c, p in zip(colour, PAPER, strict=True)]
+def _faded(color: Color, strength: float) -> Color:
+    mixed = [round(strength * c + (1 - strength) * p) for c, p in zip(color, PAPER, strict=True)]
     return mixed[0], mixed[1], mixed[2]

@@ -21,7 +21,7 @@ from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.export.saved_motions import SavedMotions
 from hmr4d.motion.motion import Motion, joints_tensor
 from hmr4d.motion_files.bvh import read_bvh
-from hmr4d.motion_files.source_frame import METRES_PER_UNIT, import_doubts, likely_unit, source_fps, turned_y_up
+from hmr4d.motion_files.source_frame import METERS_PER_UNIT, import_doubts, likely_unit, source_fps, turned_y_up
 from hmr4d.utils.files import is_shown
 from hmr4d.utils.remarks import tell_once
 from hmr4d.utils.text_files import load_unique_json, read_text
@@ -182,8 +182,8 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
     if unit is None:
         unit = likely_unit(body_height(positions, points))
         logger.info("%s: lengths taken as %s, by the size of the body. Say otherwise with --unit.", path, unit)
-    joints3d = turned_y_up(positions * METRES_PER_UNIT[unit], up)
-    doubts, _ = import_doubts(joints3d, points, fps, scale=METRES_PER_UNIT[unit], up=up)
+    joints3d = turned_y_up(positions * METERS_PER_UNIT[unit], up)
+    doubts, _ = import_doubts(joints3d, points, fps, scale=METERS_PER_UNIT[unit], up=up)
     tell_once(logger, [(str(path), remark) for remark in (*clip.remarks, *doubts)], 1)
     text = str(facts.get("text", ""))
     if set(SMPL22.joint_names) == set(clip.joint_names):

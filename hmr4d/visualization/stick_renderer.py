@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from hmr4d.body.skeleton import Skeleton
-from hmr4d.visualization.figure_style import JOINT_COLOUR, SIDE_COLOURS, figure_style
+from hmr4d.visualization.figure_style import JOINT_COLOR, SIDE_COLORS, figure_style
 from hmr4d.visualization.floor_painter import SHADOW_STRENGTH, FloorPainter
-from hmr4d.visualization.pixels import FLOOR, INK, LIGHT, OUTLINE, Colour, Pixels, covered_words, lit_colour, over
+from hmr4d.visualization.pixels import FLOOR, INK, LIGHT, OUTLINE, Color, Pixels, covered_words, lit_color, over
 from hmr4d.visualization.view_camera import ViewCamera
 
 _PROFILE_STEPS = 160  # table entries per limb radius
@@ -75,7 +75,7 @@ class StickRenderer:
 
     def _draw_shadow(self, pixels: Pixels, joints3d: NDArray[np.floating], followed: NDArray[np.floating]) -> None:
         style = self.style
-        points = joints3d if style.head is None else np.concatenate([joints3d, style.head_centre(joints3d)[None]])
+        points = joints3d if style.head is None else np.concatenate([joints3d, style.head_center(joints3d)[None]])
 
         def paint(places: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
             mask = Image.new("L", size)
@@ -94,44 +94,44 @@ class StickRenderer:
         """Paints limbs, head and joint balls back to front."""
         style = self.style
         end = len(joints3d)
-        head = joints3d[:1] if style.head is None else style.head_centre(joints3d)[None]
+        head = joints3d[:1] if style.head is None else style.head_center(joints3d)[None]
         projected = self.camera.project(np.concatenate([joints3d, head]), followed)
         visible = self.camera.visible(projected)
         middle = float(np.median(projected[:-1, 2]))
         scale = (self.camera.focal / projected[:, 2]).tolist()
         spots = projected.tolist()
         nearest = [point[2] for point in spots]
-        jobs: list[tuple[float, int, int, float, float, Colour]] = []
+        jobs: list[tuple[float, int, int, float, float, Color]] = []
         for (a, b), side in zip(style.bones, style.bone_sides, strict=True):
             depth = (spots[a][2] + spots[b][2]) / 2
             nearest[a], nearest[b] = min(nearest[a], depth), min(nearest[b], depth)
-            jobs.append((depth, a, b, style.joint_radii[a], style.joint_radii[b], SIDE_COLOURS[side]))
+            jobs.append((depth, a, b, style.joint_radii[a], style.joint_radii[b], SIDE_COLORS[side]))
         # A joint ball lies just in front of every limb that meets there: only other limbs can hide it.
         jobs += [
-            (nearest[j] - 1e-3, j, j, radius, radius, JOINT_COLOUR)
+            (nearest[j] - 1e-3, j, j, radius, radius, JOINT_COLOR)
             for j, radius in enumerate(style.dot_radii)
             if radius > 0
         ]
         if style.head is not None:
-            jobs.append((spots[end][2], end, end, style.head_radius, style.head_radius, SIDE_COLOURS["centre"]))
-        for depth, a, b, radius_a, radius_b, colour in sorted(jobs, reverse=True):
+            jobs.append((spots[end][2], end, end, style.head_radius, style.head_radius, SIDE_COLORS["centre"]))
+        for depth, a, b, radius_a, radius_b, color in sorted(jobs, reverse=True):
             if not (visible[a] and visible[b]):
                 continue
             haze = min(max((depth - middle) * 0.55, 0.0), 0.45)
             if a == b:
-                self._paint_ball(pixels, spots[a][0], spots[a][1], radius_a * scale[a], colour, haze)
+                self._paint_ball(pixels, spots[a][0], spots[a][1], radius_a * scale[a], color, haze)
             else:
                 ends = (*spots[a][:2], *spots[b][:2])
-                self._paint_limb(pixels, ends, radius_a * scale[a], radius_b * scale[b], colour, haze)
+                self._paint_limb(pixels, ends, radius_a * scale[a], radius_b * scale[b], color, haze)
 
-    def _paint_ball(self, pixels: Pixels, u: float, v: float, radius: float, colour: Colour, haze: float) -> None:
+    def _paint_ball(self, pixels: Pixels, u: float, v: float, radius: float, color: Color, haze: float) -> None:
         """Blends a lit ball, taken from a store of balls at quarter-pixel positions and half-pixel sizes."""
         column, row = math.floor(u), math.floor(v)
         sprite = _ball_sprite(
             round(radius * 2) / 2,
             round((u - column) * 4) / 4,
             round((v - row) * 4) / 4,
-            colour,
+            color,
             round(haze * 8) / 8,
             OUTLINE * self.size[1] / 512,
         )
@@ -148,7 +148,7 @@ class StickRenderer:
         ends: tuple[float, float, float, float],
         radius_start: float,
         radius_end: float,
-        colour: Colour,
+        color: Color,
         haze: float,
     ) -> None:
         """Blends one round-ended tapered limb into the picture, lit by its own curvature, with a soft dark rim.
@@ -160,7 +160,7 @@ class StickRenderer:
         length = math.hypot(u1 - u0, v1 - v0)
         thick = max(radius_start, radius_end)
         if length < 0.5:
-            self._paint_ball(pixels, u0, v0, thick, colour, haze)
+            self._paint_ball(pixels, u0, v0, thick, color, haze)
             return
         rim = OUTLINE * self.size[1] / 512
         margin = thick + rim + 1
@@ -184,7 +184,7 @@ class StickRenderer:
         along *= np.float32(_PROFILE_STEPS)
         along += np.float32(_PROFILE_MIDDLE + 0.5)
         angle = round(math.atan2(dv, du) / math.tau * 64) % 64
-        profile = _limb_profile(round(radius_start + radius_end) / 2, angle, colour, round(haze * 16) / 16, rim)
+        profile = _limb_profile(round(radius_start + radius_end) / 2, angle, color, round(haze * 16) / 16, rim)
         patch = pixels[top:bottom, left:right]
         patch[...] = over(patch, profile.take(along.astype(np.intp), mode="clip"))
 
@@ -195,7 +195,7 @@ def _lit_surface(
     radius: float,
     light: tuple[float, float],
     rim: float,
-    colour: Colour,
+    color: Color,
     haze: float,
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """(..., 3) colour already weighted by coverage, and (...) coverage of a lit round surface with a dark rim.
@@ -206,7 +206,7 @@ def _lit_surface(
         radius: pixels; tells how wide a pixel is on the edge.
         light: direction of the light in the same axes.
         rim: pixels, width of the dark outline.
-        colour: of the lit side.
+        color: of the lit side.
         haze: 0 to 1, share of floor colour mixed in for what is far away.
     """
     square = along * along + across * across
@@ -214,8 +214,8 @@ def _lit_surface(
     cover = np.clip(inside, 0, 1)
     edge = (np.clip(inside + rim, 0, 1) - cover) * 0.6
     lit = np.sqrt(np.maximum(1 - square, 0)) * LIGHT[2] + along * light[0] + across * light[1]
-    own, shine = lit_colour(lit)
-    tint = [(1 - haze) * c + haze * f for c, f in zip(colour, FLOOR, strict=True)]
+    own, shine = lit_color(lit)
+    tint = [(1 - haze) * c + haze * f for c, f in zip(color, FLOOR, strict=True)]
     ink = [(1 - haze) * c + haze * f for c, f in zip(INK, FLOOR, strict=True)]
     layer = (own * cover)[..., None] * np.asarray(tint)
     layer += (shine * cover * 255)[..., None] + edge[..., None] * np.asarray(ink)
@@ -223,7 +223,7 @@ def _lit_surface(
 
 
 @lru_cache(maxsize=8192)
-def _limb_profile(radius: float, angle: int, colour: Colour, haze: float, rim: float) -> NDArray[np.uint32]:
+def _limb_profile(radius: float, angle: int, color: Color, haze: float, rim: float) -> NDArray[np.uint32]:
     """(2 * _PROFILE_MIDDLE + 1,) words of weighted colour and coverage, across a limb from one side to the other.
 
     The table has `_PROFILE_STEPS` entries per radius; `angle` is the direction of the limb in 64ths of a turn.
@@ -231,16 +231,16 @@ def _limb_profile(radius: float, angle: int, colour: Colour, haze: float, rim: f
     across = np.arange(-_PROFILE_MIDDLE, _PROFILE_MIDDLE + 1) / _PROFILE_STEPS
     direction = math.tau * angle / 64
     light = (0.0, LIGHT[1] * math.cos(direction) - LIGHT[0] * math.sin(direction))
-    layer, cover = _lit_surface(np.zeros_like(across), across, max(radius, 0.25), light, rim, colour, haze)
+    layer, cover = _lit_surface(np.zeros_like(across), across, max(radius, 0.25), light, rim, color, haze)
     layer[[0, -1]], cover[[0, -1]] = 0, 0
     return covered_words(layer, cover)
 
 
 @lru_cache(maxsize=8192)
-def _ball_sprite(radius: float, u: float, v: float, colour: Colour, haze: float, rim: float) -> Pixels:
+def _ball_sprite(radius: float, u: float, v: float, color: Color, haze: float, rim: float) -> Pixels:
     """(n, n) words of weighted colour and coverage of a ball centred (u, v) into the middle pixel."""
     reach = math.ceil(radius + rim + 1.5)
     radius = max(radius, 0.25)
     offset = np.arange(-reach, reach + 1) + 0.5
     x, y = np.meshgrid((offset - u) / radius, (offset - v) / radius)
-    return covered_words(*_lit_surface(x, y, radius, (LIGHT[0], LIGHT[1]), rim, colour, haze))
+    return covered_words(*_lit_surface(x, y, radius, (LIGHT[0], LIGHT[1]), rim, color, haze))

@@ -70,7 +70,7 @@ def fit_motion_camera(
     """Three-quarter camera in which the whole clip (L, J, 3), seen while following (L, 2), stays inside `frame`."""
     style = figure_style(skeleton)
     points = (
-        joints3d if style.head is None else np.concatenate([joints3d, style.head_centre(joints3d)[:, None]], axis=1)
+        joints3d if style.head is None else np.concatenate([joints3d, style.head_center(joints3d)[:, None]], axis=1)
     )
     relative = points - np.insert(follow, 1, 0.0, axis=1)[:, None]
     reach = style.head_radius + 0.02

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from hmr4d.visualization.figure_style import SIDE_COLOURS
-from hmr4d.visualization.pixels import INK, QUIET_INK, Pixels, colour_word, load_font, to_pixels
+from hmr4d.visualization.figure_style import SIDE_COLORS
+from hmr4d.visualization.pixels import INK, QUIET_INK, Pixels, color_word, load_font, to_pixels
 
 _CAPTION_LINES = 3
 _TRACK = (214, 220, 229)
@@ -89,7 +89,7 @@ def _draw_legend(page: Image.Image, font: Any) -> None:
         ImageDraw.Draw(dot).ellipse((0, 0, 63, 63), fill=255)
         side_length = max(round(9 * unit), 1)
         dot = dot.resize((side_length, side_length), Image.Resampling.BOX)
-        page.paste(SIDE_COLOURS[side], (round(x), round(page.height - 24 * unit)), dot)
+        page.paste(SIDE_COLORS[side], (round(x), round(page.height - 24 * unit)), dot)
         x -= 12 * unit
 
 
@@ -122,14 +122,14 @@ class _Clock:
         """Writes into the picture (H, W), in place."""
         height, width = pixels.shape
         unit = height / 512
-        full, empty = colour_word(SIDE_COLOURS["left"]), colour_word(_TRACK)
+        full, empty = color_word(SIDE_COLORS["left"]), color_word(_TRACK)
         digits = len(str(self.num_frames))
-        colours = pixels.view(np.uint8)
+        colors = pixels.view(np.uint8)
         x = 14 * unit
         for character in f"{frame / self.fps:.2f} s    frame {frame + 1:0{digits}d} / {self.num_frames}":
             advance, glyph = self._glyph(character)
             top, left = round(height - 20 * unit - len(glyph) / 2), 4 * (round(x) - 1)
-            area = colours[top : top + len(glyph), left : left + glyph.shape[1]]
+            area = colors[top : top + len(glyph), left : left + glyph.shape[1]]
             np.minimum(area, glyph[: area.shape[0], : area.shape[1]], out=area)
             x += advance
         bar = max(round(4 * unit), 2)

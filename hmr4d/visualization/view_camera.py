@@ -62,13 +62,13 @@ class ViewCamera:
         R_w2c: (3, 3) world to camera rotation.
         position: (3,) metres, camera centre minus the followed floor point.
         focal: pixels.
-        centre: (2,) principal point, pixels.
+        center: (2,) principal point, pixels.
     """
 
     R_w2c: NDArray[np.float64]
     position: NDArray[np.float64]
     focal: float
-    centre: tuple[float, float]
+    center: tuple[float, float]
 
     def project(self, points3d: NDArray[np.floating], followed: NDArray[np.floating]) -> NDArray[np.float64]:
         """(..., 3) columns u, v in pixels and depth in metres, for world points (..., 3) seen while following (x, z).
@@ -78,8 +78,8 @@ class ViewCamera:
         offset = np.array([followed[0], 0.0, followed[1]]) + self.position
         camera = (points3d - offset) @ self.R_w2c.T
         depth = np.maximum(camera[..., 2], _NEAREST)
-        u = self.centre[0] + self.focal * camera[..., 0] / depth
-        v = self.centre[1] + self.focal * camera[..., 1] / depth
+        u = self.center[0] + self.focal * camera[..., 0] / depth
+        v = self.center[1] + self.focal * camera[..., 1] / depth
         return np.stack([u, v, depth], axis=-1)
 
     @staticmethod
@@ -89,7 +89,7 @@ class ViewCamera:
 
     def pinhole(self, followed: NDArray[np.floating], size: tuple[int, int]) -> PinholeView:
         """The same camera while it follows (x, z), for pictures of (width, height) pixels."""
-        K = np.array([[self.focal, 0.0, self.centre[0]], [0.0, self.focal, self.centre[1]], [0.0, 0.0, 1.0]])
+        K = np.array([[self.focal, 0.0, self.center[0]], [0.0, self.focal, self.center[1]], [0.0, 0.0, 1.0]])
         T_w2c = np.eye(4)
         T_w2c[:3, :3] = self.R_w2c
         T_w2c[:3, 3] = -self.R_w2c @ (np.array([followed[0], 0.0, followed[1]]) + self.position)
@@ -100,7 +100,7 @@ class ViewCamera:
         width, height = size
         u, v = np.meshgrid(np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32) + 0.5)
         rays = np.stack(
-            [(u - self.centre[0]) / self.focal, (v - self.centre[1]) / self.focal, np.ones_like(u)], axis=-1
+            [(u - self.center[0]) / self.focal, (v - self.center[1]) / self.focal, np.ones_like(u)], axis=-1
         )
         rays = rays @ self.R_w2c.astype(np.float32)
         down = np.where(rays[..., 1] < -1e-6, -rays[..., 1], np.nan)
@@ -150,4 +150,4 @@ def fit_camera(
     distance = max(float(needed.max()), 1.0)
     position = rotation.T @ np.array([0.0, middle_down, -distance])
     position[1] = max(position[1], 0.1)
-    return ViewCamera(R_w2c=rotation, position=position, focal=focal, centre=((left + right) / 2, (top + bottom) / 2))
+    return ViewCamera(R_w2c=rotation, position=position, focal=focal, center=((left + right) / 2, (top + bottom) / 2))

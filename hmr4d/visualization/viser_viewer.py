@@ -19,7 +19,7 @@ from hmr4d.body.posed_body import PosedBody
 from hmr4d.motion.skinning import drive_body
 from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.files import write_text
-from hmr4d.visualization.figure_style import SIDE_COLOURS
+from hmr4d.visualization.figure_style import SIDE_COLORS
 from hmr4d.visualization.shown_motions import ShownMotion
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BONE_WIDTH = 0.035  # metres
 LABEL_HEIGHT = 0.25  # metres above the highest joint
 GAP = 0.6  # metres between motions side by side
-BODY_COLOURS = ((104, 138, 190), (214, 146, 92), (112, 164, 104), (182, 118, 164))
+BODY_COLORS = ((104, 138, 190), (214, 146, 92), (112, 164, 104), (182, 118, 164))
 FARTHEST = 9.0  # metres from the camera to what it looks at, at first
 REFRESH = 60.0  # looks at the clock a second
 DEFAULT_PORT = 8080
@@ -116,7 +116,7 @@ class Figure:
         path: name of its node in the scene.
         motion: what to draw.
         offset: (3,) metres, where it stands.
-        colour: of its mesh.
+        color: of its mesh.
     """
 
     def __init__(
@@ -125,15 +125,15 @@ class Figure:
         path: str,
         motion: ShownMotion,
         offset: NDArray[np.float64],
-        colour: tuple[int, int, int],
+        color: tuple[int, int, int],
     ) -> None:
-        self.motion, self.offset, self._scene, self._path, self._colour = motion, offset, scene, path, colour
+        self.motion, self.offset, self._scene, self._path, self._color = motion, offset, scene, path, color
         self._frame, self._in_place = 0, False
         self._node = scene.add_frame(path, show_axes=False, position=offset)
         self._bones = list(motion.bones)
-        colours = np.array([SIDE_COLOURS[side] for side in motion.sides], np.uint8)
+        colors = np.array([SIDE_COLORS[side] for side in motion.sides], np.uint8)
         self._lines = scene.add_line_segments(
-            f"{path}/bones", self._points(0), colours[:, None].repeat(2, axis=1), thickness=BONE_WIDTH
+            f"{path}/bones", self._points(0), colors[:, None].repeat(2, axis=1), thickness=BONE_WIDTH
         )
         words = motion.text or motion.name
         self._label = scene.add_label(f"{path}/label", words, position=self._label_place(0), anchor="bottom-center")
@@ -177,7 +177,7 @@ class Figure:
             bone_wxyzs=upright,
             bone_positions=body.rest_joints.numpy(),
             skin_weights=weights.numpy(),
-            color=self._colour,
+            color=self._color,
         )
 
     def show_bones(self, visible: bool) -> None:
@@ -240,7 +240,7 @@ class MotionScene:
         server.scene.set_up_direction("+y")
         self._add_floor()
         self.figures = [
-            Figure(server.scene, f"/motions/{i}", motion, self.offsets[i], BODY_COLOURS[i % len(BODY_COLOURS)])
+            Figure(server.scene, f"/motions/{i}", motion, self.offsets[i], BODY_COLORS[i % len(BODY_COLORS)])
             for i, motion in enumerate(self.motions)
         ]
         self.show_mesh(mesh)

@@ -23,7 +23,7 @@ from hmr4d.representation.views import PATCH, PerspectiveViews
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 CYAN, MAGENTA = (0, 255, 255), (255, 0, 255)
-CHAIN_COLOURS = (RED, GREEN, BLUE, CYAN, MAGENTA)  # right leg, left leg, spine, right arm, left arm
+CHAIN_COLORS = (RED, GREEN, BLUE, CYAN, MAGENTA)  # right leg, left leg, spine, right arm, left arm
 TUBE_RADIUS = 0.02  # metres
 TUBE_SIDES = 8
 ORTHOGRAPHIC_DEPTH, PINHOLE_DEPTH = 0.25, 0.5  # where the images stand, over the distance from camera to root
@@ -32,7 +32,7 @@ LIGHT = (0.4, 0.8, 0.45)
 SEQUENCE_TEXT = 20  # characters of the text in the name of a sequence
 MAX_NAME_BYTES = 120  # a file name takes 255, and ".ply" and a browser's address have to fit too
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -42,32 +42,32 @@ class Figure:
     Attributes:
         name: of its meshes.
         joints3d: (L, J, 3) metres, y up.
-        colours: one for each chain of the skeleton.
+        colors: one for each chain of the skeleton.
     """
 
     name: str
     joints3d: NDArray[np.float32]
-    colours: tuple[Colour, ...]
+    colors: tuple[Color, ...]
 
     @classmethod
-    def plain(cls, name: str, joints3d: Tensor, skeleton: Skeleton, colour: Colour) -> Figure:
+    def plain(cls, name: str, joints3d: Tensor, skeleton: Skeleton, color: Color) -> Figure:
         """A figure (L, J, 3) of one colour; ValueError when it is not finite or has other joints."""
-        return cls._checked(name, joints3d, skeleton, (colour,) * len(skeleton.chains))
+        return cls._checked(name, joints3d, skeleton, (color,) * len(skeleton.chains))
 
     @classmethod
     def by_chain(cls, name: str, joints3d: Tensor, skeleton: Skeleton) -> Figure:
         """A figure (L, J, 3) in CHAIN_COLOURS; ValueError as for `plain`."""
-        colours = tuple(CHAIN_COLOURS[i % len(CHAIN_COLOURS)] for i in range(len(skeleton.chains)))
-        return cls._checked(name, joints3d, skeleton, colours)
+        colors = tuple(CHAIN_COLORS[i % len(CHAIN_COLORS)] for i in range(len(skeleton.chains)))
+        return cls._checked(name, joints3d, skeleton, colors)
 
     @classmethod
-    def _checked(cls, name: str, joints3d: Tensor, skeleton: Skeleton, colours: tuple[Colour, ...]) -> Figure:
+    def _checked(cls, name: str, joints3d: Tensor, skeleton: Skeleton, colors: tuple[Color, ...]) -> Figure:
         try:
             check_joints_shape(joints3d, skeleton)
             check_finite(joints3d, skeleton)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-        return cls(name, joints3d.detach().to("cpu", torch.float32).numpy(), colours)
+        return cls(name, joints3d.detach().to("cpu", torch.float32).numpy(), colors)
 
 
 def safe_name(text: str) -> str:
@@ -158,11 +158,11 @@ def tube_vertices(
     return vertices.reshape(len(a), -1, 3), normals.reshape(len(a), -1, 3)
 
 
-def shaded(normals: NDArray[np.float64], colours: NDArray[np.float64]) -> NDArray[np.uint8]:
+def shaded(normals: NDArray[np.float64], colors: NDArray[np.float64]) -> NDArray[np.uint8]:
     """(..., 3) colours of 0 to 255 as they look under LIGHT."""
     light = np.asarray(LIGHT) / np.linalg.norm(LIGHT)
     strength = DARKEST + (1.0 - DARKEST) * (0.5 + 0.5 * (normals @ light))
-    return np.round(colours * strength[..., None]).astype(np.uint8)
+    return np.round(colors * strength[..., None]).astype(np.uint8)
 
 
 def import_wis3d() -> Any:
@@ -203,10 +203,10 @@ def write_sequence(folder: str | os.PathLike[str], name: str, figures: Sequence[
     faces = tube_faces(len(bones))
     try:
         for figure in figures:
-            for frame, (vertices, colours) in enumerate(_meshes(figure, skeleton, bones)):
+            for frame, (vertices, colors) in enumerate(_meshes(figure, skeleton, bones)):
                 writer.set_scene_id(frame)
                 # Made here: Wis3D would merge vertices that meet, and with them the colours of different chains.
-                mesh = trimesh.Trimesh(vertices, faces, vertex_colors=colours, process=False)
+                mesh = trimesh.Trimesh(vertices, faces, vertex_colors=colors, process=False)
                 writer.add_mesh(mesh, name=figure.name)
         shutil.rmtree(final, ignore_errors=True)
         partial.replace(final)
@@ -217,7 +217,7 @@ def write_sequence(folder: str | os.PathLike[str], name: str, figures: Sequence[
 
 def _meshes(figure: Figure, skeleton: Skeleton, bones: Sequence[tuple[int, int]]) -> Iterator[Any]:
     """Yields (vertices, colours) of frame after frame."""
-    per_bone = [c for c, (_, chain) in zip(figure.colours, skeleton.chains, strict=True) for _ in chain[1:]]
+    per_bone = [c for c, (_, chain) in zip(figure.colors, skeleton.chains, strict=True) for _ in chain[1:]]
     per_vertex = np.repeat(np.asarray(per_bone, np.float64), 2 * TUBE_SIDES + 2, axis=0)
     vertices, normals = tube_vertices(figure.joints3d, bones)
     for frame in range(len(vertices)):
@@ -243,10 +243,8 @@ def motion_figures(
     Raises:
         ValueError: a motion is not finite.
     """
-    colour, text, skeleton = BLUE if name == "ours" else MAGENTA, motion.text, motion.skeleton
-    figures = [
-        Figure.plain(safe_name(f"01{name}_pred ::: {text}"), fill(motion.joints3d, num_frames), skeleton, colour)
-    ]
+    color, text, skeleton = BLUE if name == "ours" else MAGENTA, motion.text, motion.skeleton
+    figures = [Figure.plain(safe_name(f"01{name}_pred ::: {text}"), fill(motion.joints3d, num_frames), skeleton, color)]
     if real is not None:
         figures.append(Figure.plain(safe_name(f"00gt ::: {text}"), fill(real, num_frames), skeleton, GREEN))
     if views is not None:

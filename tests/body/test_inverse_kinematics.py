@@ -18,7 +18,7 @@ from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
 
 REST = load_body("anny").rest_joints.double()
-MILLIMETRE = 1e-3
+MILLIMETER = 1e-3
 HEADINGS = [45.0 * k for k in range(8)]
 
 
@@ -93,7 +93,7 @@ MOTIONS = {
 def test_rigid_bones_come_back_in_every_heading_without_flips(rotations: Tensor) -> None:
     joints3d = torch.stack([joints_of(under(turn("y", heading)[None], rotations)) for heading in HEADINGS])
     solved = solve_pose(joints3d, clip_rest_joints(joints3d, REST))
-    assert solved.residual.max() < 0.05 * MILLIMETRE
+    assert solved.residual.max() < 0.05 * MILLIMETER
     for found in solved.rotations:
         assert largest_step(found).max() < 1.5 * largest_step(rotations).max()
     orthonormal = torch.eye(3, dtype=torch.float64).expand_as(solved.rotations)
@@ -151,7 +151,7 @@ def test_a_turned_chest_is_shared_by_the_spine() -> None:
     spine = SMPL22.indices("spine1", "spine2", "spine3")
     angles = torch.rad2deg(roma.rotmat_to_rotvec(solved.rotations[0, list(spine)]).norm(dim=-1))
     assert angles.min() > 15 and angles.max() < 35  # the bones of the spine are not quite upright
-    assert solved.residual.max() < 0.05 * MILLIMETRE
+    assert solved.residual.max() < 0.05 * MILLIMETER
 
 
 def test_bones_of_another_person_are_measured() -> None:
@@ -163,8 +163,8 @@ def test_bones_of_another_person_are_measured() -> None:
     for parent, child in SMPL22.bones:
         length = (person[child] - person[parent]).norm()
         assert (rest[child] - rest[parent]).norm() == pytest.approx(float(length), abs=1e-6)
-    assert solve_pose(joints3d, rest).residual.max() < 0.1 * MILLIMETRE
-    assert solve_pose(joints3d, REST).residual.max() > 10 * MILLIMETRE
+    assert solve_pose(joints3d, rest).residual.max() < 0.1 * MILLIMETER
+    assert solve_pose(joints3d, REST).residual.max() > 10 * MILLIMETER
 
 
 def test_stretching_bones_are_reported() -> None:
@@ -174,7 +174,7 @@ def test_stretching_bones_are_reported() -> None:
     solved = solve_pose(noisy, rest)
     posed = posed_joints(solved.rotations, solved.translation, rest)
     torch.testing.assert_close(solved.residual, (posed - noisy).norm(dim=-1))
-    assert 1 * MILLIMETRE < solved.residual.mean() < 20 * MILLIMETRE
+    assert 1 * MILLIMETER < solved.residual.mean() < 20 * MILLIMETER
     for parent, child in SMPL22.bones[9:]:  # bones of limbs keep their direction
         if SMPL22.parents.count(parent) == 1:
             seen, made = (x[:, child] - x[:, parent] for x in (noisy, posed))
@@ -190,7 +190,7 @@ def test_any_leading_axes_one_shape_per_clip(dtype: torch.dtype) -> None:
     solved = solve_pose(joints3d, rest)
     assert solved.rotations.shape == (2, 10, 22, 3, 3) and solved.residual.shape == (2, 10, 22)
     assert solved.rotations.dtype == solved.translation.dtype == rest.dtype == dtype
-    assert solved.residual.max() < 0.1 * MILLIMETRE
+    assert solved.residual.max() < 0.1 * MILLIMETER
     alone = solve_pose(joints3d[1], rest[1])
     torch.testing.assert_close(solved.rotations[1], alone.rotations, atol=2e-4, rtol=0)
 
@@ -212,12 +212,12 @@ def test_bones_turned_right_round_have_a_rotation() -> None:
     rotations[range(22), range(22)] = turn("z", 180.0)  # one joint in each frame
     joints3d = joints_of(rotations)
     solved = solve_pose(joints3d, REST)
-    assert solved.rotations.isfinite().all() and solved.residual.max() < 0.1 * MILLIMETRE
+    assert solved.rotations.isfinite().all() and solved.residual.max() < 0.1 * MILLIMETER
 
 
 def test_one_frame() -> None:
     joints3d = joints_of(smooth_rotations(5, 10))[2:3]
-    assert solve_pose(joints3d, clip_rest_joints(joints3d, REST)).residual.max() < 0.05 * MILLIMETRE
+    assert solve_pose(joints3d, clip_rest_joints(joints3d, REST)).residual.max() < 0.05 * MILLIMETER
 
 
 def test_what_is_no_motion_is_refused() -> None:

@@ -14,7 +14,7 @@ from tests.body.true_motions import true_motions
 
 BODY = load_body("anny")
 MOTIONS = true_motions()
-MILLIMETRE = 1e-3
+MILLIMETER = 1e-3
 
 
 def noise(joints3d: torch.Tensor, size: float, seed: int = 0) -> torch.Tensor:
@@ -25,9 +25,9 @@ def noise(joints3d: torch.Tensor, size: float, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_its_size_is_found_and_most_of_it_taken_away(motion: str, size: float) -> None:
     true = BODY.pose(MOTIONS[motion])
-    given = true + noise(true, size * MILLIMETRE)
+    given = true + noise(true, size * MILLIMETER)
     found = joint_noise(given)
-    assert found == pytest.approx(size * MILLIMETRE, rel=0.15)
+    assert found == pytest.approx(size * MILLIMETER, rel=0.15)
     left, before = ((x - true).norm(dim=-1).mean() for x in (without_noise(given, found), given))
     assert left < (0.8 if size < 1 else 0.5) * before
 
@@ -35,7 +35,7 @@ def test_its_size_is_found_and_most_of_it_taken_away(motion: str, size: float) -
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_motion_without_noise_is_left_alone(motion: str) -> None:
     joints3d = BODY.pose(MOTIONS[motion]) + torch.tensor([30.0, 0.0, -20.0])
-    assert joint_noise(joints3d) < 0.02 * MILLIMETRE
+    assert joint_noise(joints3d) < 0.02 * MILLIMETER
     assert without_noise(joints3d, joint_noise(joints3d)) is joints3d
     assert joint_noise(joints3d[:5]) == 0.0
 
@@ -44,7 +44,7 @@ def test_a_quick_move_is_no_noise() -> None:
     """A step of 20 cm between two frames stays one; nothing is moved by more than six times the noise."""
     true = BODY.pose(MOTIONS["bow"])
     true[60:] += torch.tensor([0.2, 0.0, 0.0])
-    given = true + noise(true, MILLIMETRE)
+    given = true + noise(true, MILLIMETER)
     found = joint_noise(given)
     moved = (without_noise(given, found) - given).norm(dim=-1)
     assert 0 < moved.max() <= 6.001 * found
@@ -52,9 +52,9 @@ def test_a_quick_move_is_no_noise() -> None:
 
 def test_turning_the_world_turns_the_result() -> None:
     true = BODY.pose(MOTIONS["two turns"])
-    given = true + noise(true, 3 * MILLIMETRE)
+    given = true + noise(true, 3 * MILLIMETER)
     turn, shift = roma.rotvec_to_rotmat(torch.tensor([0.4, 2.8, -1.0])), torch.tensor([2.0, -1.0, 5.0])
-    one, other = (without_noise(j, 3 * MILLIMETRE) for j in (given, given @ turn.mT + shift))
+    one, other = (without_noise(j, 3 * MILLIMETER) for j in (given, given @ turn.mT + shift))
     torch.testing.assert_close(other, one @ turn.mT + shift, atol=1e-5, rtol=0)
 
 
@@ -62,6 +62,6 @@ def test_long_clips_are_the_same_in_the_middle() -> None:
     """The stiffness of a clip of minutes is chosen from a part of it."""
     true = BODY.pose(MOTIONS["two turns"])
     true = torch.cat([true, true.flip(0)]).repeat(21, 1, 1)  # 5,040 frames
-    given = true + noise(true, 3 * MILLIMETRE)
+    given = true + noise(true, 3 * MILLIMETER)
     smooth = without_noise(given, joint_noise(given))
-    assert (smooth - true).norm(dim=-1).mean() < 0.5 * math.sqrt(8 / math.pi) * 3 * MILLIMETRE
+    assert (smooth - true).norm(dim=-1).mean() < 0.5 * math.sqrt(8 / math.pi) * 3 * MILLIMETER

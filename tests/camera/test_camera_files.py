@@ -139,7 +139,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "typing error": (changed(distorsion=[0.1]), "unknown key 'distorsion'. Did you mean 'distortion'"),
     "inner typing error": (changed(pose={**POSE, "hight_m": 2}), "'pose.hight_m'. Did you mean 'height_m'"),
     "radians by name": (changed(pose={"pitch_rad": 0.2, "height_m": 2}), "Did you mean 'pitch_deg'"),
-    "strange key": (changed(colour="red"), "Known are size"),
+    "strange key": (changed(color="red"), "Known are size"),
     "pose is no mapping": (changed(pose=[12, 0, 1.6]), "pose is .* expected pitch_deg"),
     "words": (changed(pose={**POSE, "height_m": "1,6"}), "'pose.height_m' is '1,6'; expected a number"),
     "size of words": (changed(size=["a", "b"]), "'size' is .* expected numbers"),
@@ -242,7 +242,7 @@ def test_rig_file_with_poses_and_with_extrinsics(tmp_path: Path) -> None:
     rig = read_rig(saved(tmp_path, {"views": [view, other]}, "rig.yaml"), camera)
     assert rig.num_views == 3 and rig.size.tolist() == [[1920, 1080], [1920, 1080], [640, 480]]
     torch.testing.assert_close(rig.T_w2c[0], camera.T_w2c)
-    np.testing.assert_allclose(rig.centres[1:], [[4, 2, -4], [0, 3, -8]], atol=1e-12)
+    np.testing.assert_allclose(rig.centers[1:], [[4, 2, -4], [0, 3, -8]], atol=1e-12)
     pixels, depth = project(rig, torch.tensor([[[0.0, 1.0, -4.0]]]).double())
     assert (depth > 0).all()  # yaw 90 heads to -x, yaw 180 to +z: both look at the middle
     np.testing.assert_allclose(pixels[1:, 0, 0, 0], [950, 320], atol=1e-9)

@@ -46,7 +46,7 @@ def middle_of_axes(rig: Rig) -> Tensor:
     ahead = rig.T_w2c[:, 2, [0, 2]]
     ahead = ahead / ahead.norm(dim=-1, keepdim=True)
     across = torch.eye(2) - ahead[:, :, None] * ahead[:, None]
-    where = rig.centres[:, [0, 2]]
+    where = rig.centers[:, [0, 2]]
     return torch.linalg.solve(across.sum(0), (across @ where[..., None]).sum(0)[:, 0])
 
 
@@ -55,9 +55,9 @@ def test_drawn_rigs_keep_to_their_ranges() -> None:
         pitch, roll, yaw = (a.rad2deg() for a in angles(rig))
         assert rig.num_views == 4
         assert yaw[0].abs() < 1e-3
-        assert rig.centres[0, [0, 2]].abs().max() < 1e-5
-        assert (rig.centres[:, 1] >= 0.8 - 1e-5).all()
-        assert (rig.centres[:, 1] <= 4.0 + 1e-5).all()
+        assert rig.centers[0, [0, 2]].abs().max() < 1e-5
+        assert (rig.centers[:, 1] >= 0.8 - 1e-5).all()
+        assert (rig.centers[:, 1] <= 4.0 + 1e-5).all()
         assert (pitch >= -1e-3).all()
         assert (pitch <= 35 + 1e-3).all()
         assert (roll.abs() <= 5.001).all()
@@ -67,7 +67,7 @@ def test_drawn_rigs_keep_to_their_ranges() -> None:
         middle = middle_of_axes(rig)
         assert 2 < -middle[1] < 10
         ahead = rig.T_w2c[:, 2, [0, 2]]
-        away = middle - rig.centres[:, [0, 2]]
+        away = middle - rig.centers[:, [0, 2]]
         beside = (away[:, 0] * ahead[:, 1] - away[:, 1] * ahead[:, 0]) / ahead.norm(dim=-1)
         assert beside.abs().max() < 3.0  # twice the spread: the middle is itself estimated
         assert ((away * ahead).sum(-1) > 0).all()  # all look towards it
@@ -94,9 +94,9 @@ def test_the_virtual_share_is_v0_alone() -> None:
 def test_pooled_cameras_keep_their_own_numbers() -> None:
     pool = draws(RANGES, 1)[0]
     own = {(round(float(k), 3), round(float(p), 4)) for k, p in zip(pool.K4[:, 0], angles(pool)[0], strict=True)}
-    heights = pool.centres[:, 1]
+    heights = pool.centers[:, 1]
     for rig in draws(SurroundingRigs(cameras=CameraPool(pool), virtual_share=0.0), 20):
-        for k, p, h in zip(rig.K4[:, 0], angles(rig)[0], rig.centres[:, 1], strict=True):
+        for k, p, h in zip(rig.K4[:, 0], angles(rig)[0], rig.centers[:, 1], strict=True):
             assert (round(float(k), 3), round(float(p), 4)) in own
             assert (heights - h).abs().min() < 1e-4
         assert angles(rig)[2][0].abs() < 1e-4
@@ -114,11 +114,11 @@ def test_captured_rigs_take_every_camera_as_the_first() -> None:
     seen = set()
     for rig in draws(source, 60):
         assert rig.num_views == 4
-        assert rig.centres[0, [0, 2]].abs().max() < 1e-4
+        assert rig.centers[0, [0, 2]].abs().max() < 1e-4
         assert angles(rig)[2][0].abs() < 1e-4
-        for k, height in zip(rig.K4, rig.centres[:, 1], strict=True):
+        for k, height in zip(rig.K4, rig.centers[:, 1], strict=True):
             match = ((capture.K4 - k).abs().amax(-1) < 1e-3).nonzero()[0, 0]
-            assert height == pytest.approx(float(capture.centres[match, 1]), abs=1e-4)
+            assert height == pytest.approx(float(capture.centers[match, 1]), abs=1e-4)
         seen.add(round(float(rig.K4[0, 0]), 2))
     assert len(seen) == 5
 
@@ -142,11 +142,11 @@ def test_the_virtual_rig_stands_around_the_person() -> None:
     assert torch.allclose(rig.K4, camera.K4.expand(4, 4))
     yaw = angles(rig)[2].rad2deg() % 360
     assert torch.allclose(yaw, torch.tensor([0.0, 90.0, 180.0, 270.0]), atol=1e-3)
-    assert torch.allclose(rig.centres[:, 1], torch.full((4,), 1.6), atol=1e-5)
+    assert torch.allclose(rig.centers[:, 1], torch.full((4,), 1.6), atol=1e-5)
     expected = torch.tensor([[0.0, 0.0], [5.0, -5.0], [0.0, -10.0], [-5.0, -5.0]])
-    assert torch.allclose(rig.centres[:, [0, 2]], expected, atol=1e-4)
-    centre = torch.tensor([0.0, 1.6 - 5 * math.tan(0.15), -5.0])  # on V0's axis
-    pixels, depth = project(rig, centre[None, None])
+    assert torch.allclose(rig.centers[:, [0, 2]], expected, atol=1e-4)
+    center = torch.tensor([0.0, 1.6 - 5 * math.tan(0.15), -5.0])  # on V0's axis
+    pixels, depth = project(rig, center[None, None])
     assert torch.allclose(pixels[:, 0, 0], rig.K4[:, 2:], atol=0.05)
     assert (depth > 0).all()
 

@@ -42,7 +42,7 @@ def test_cameras_of_a_place_are_placed_anew(tmp_path: Path) -> None:
         assert torch.allclose(roll, torch.full((4,), 0.02), atol=1e-4)
         seen |= {
             (round(float(f)), round(float(p), 2), round(float(h), 2))
-            for f, p, h in zip(rig.K4[:, 0], pitch, rig.centres[:, 1], strict=True)
+            for f, p, h in zip(rig.K4[:, 0], pitch, rig.centers[:, 1], strict=True)
         }
     assert seen == {(900, 0.2, 1.7), (1200, 0.4, 3.0)}
 
@@ -54,10 +54,10 @@ def test_rigs_of_a_place_stay_as_they_are(tmp_path: Path) -> None:
     first = set()
     for seed in range(20):
         drawn = CapturedRigs([rig]).draw(ItemRandom.from_seed(seed))
-        first.add(round(float(drawn.centres[0, 1]), 2))
-        apart = torch.cdist(drawn.centres, drawn.centres)
+        first.add(round(float(drawn.centers[0, 1]), 2))
+        apart = torch.cdist(drawn.centers, drawn.centers)
         assert torch.allclose(
-            apart.flatten().sort().values, torch.cdist(rig.centres, rig.centres).flatten().sort().values, atol=1e-3
+            apart.flatten().sort().values, torch.cdist(rig.centers, rig.centers).flatten().sort().values, atol=1e-3
         )
     assert first == {1.7, 2.5, 1.2, 2.0}
 

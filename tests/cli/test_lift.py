@@ -163,8 +163,8 @@ def test_virtual_cameras_of_a_file(tmp_path: Path, model: Path) -> None:
     words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--model", str(model), "--steps", "1"]
     assert main([*words, "--rig", str(tmp_path / "rig.yaml"), "--out", str(tmp_path / "out")]) == 0
     T = np.load(tmp_path / "out" / "walk.npz")["rig_T_w2c"]
-    centres = -(T[:, :3, :3].transpose(0, 2, 1) @ T[:, :3, 3:])[..., 0]
-    np.testing.assert_allclose(centres[1:], [[5, 1.6, -5], [0, 1.6, -10], [-5, 1.6, -5]], atol=1e-5)
+    centers = -(T[:, :3, :3].transpose(0, 2, 1) @ T[:, :3, 3:])[..., 0]
+    np.testing.assert_allclose(centers[1:], [[5, 1.6, -5], [0, 1.6, -10], [-5, 1.6, -5]], atol=1e-5)
 
 
 def test_everybody_in_one_world(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

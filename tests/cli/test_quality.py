@@ -21,7 +21,7 @@ from hmr4d.evaluation.action_recognition import (
     ClassifierTraining,
     ContentClassifier,
     LabelledMotion,
-    labelled_motion,
+    labeled_motion,
     obtain_classifier,
     training_for,
 )
@@ -60,7 +60,7 @@ class Playback:
     min_seconds, max_seconds = 1.0, 10.0
 
     def __init__(self, store: MotionStore, split: str) -> None:
-        motion = labelled_motion(store, split)
+        motion = labeled_motion(store, split)
         self.fps = motion.fps
         by_caption = {}
         for clip, index in zip(motion.clips, store.indices(split).tolist(), strict=True):
@@ -110,7 +110,7 @@ def release(tmp_path_factory) -> Path:
 
 
 def train_counts(store: MotionStore) -> Counter[str]:
-    return Counter(labelled_motion(store, "train").labels)
+    return Counter(labeled_motion(store, "train").labels)
 
 
 def arguments(store: MotionStore, classifier: Path, out: Path, *more: str) -> list[str]:
@@ -338,7 +338,7 @@ def test_classifier_is_trained_again_for_other_settings(store, classifier_folder
 
 
 def test_small_stores_train_their_judge_for_more_epochs(store):
-    clips = len(labelled_motion(store, "train"))
+    clips = len(labeled_motion(store, "train"))
     assert clips <= 64 and training_for(store).epochs == MIN_STEPS
 
 

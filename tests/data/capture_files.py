@@ -23,14 +23,14 @@ def walker(num_frames: int, seed: int = 0, content: str = "walk") -> np.ndarray:
     return joints3d + np.array([0.0, 0.02, 0.0])
 
 
-def look_at(centre: np.ndarray, target: np.ndarray) -> np.ndarray:
+def look_at(center: np.ndarray, target: np.ndarray) -> np.ndarray:
     """T_w2c (4, 4) of a level camera in a y-up world."""
-    forward = (target - centre) / np.linalg.norm(target - centre)
+    forward = (target - center) / np.linalg.norm(target - center)
     right = np.cross(forward, [0.0, 1.0, 0.0])
     right /= np.linalg.norm(right)
     T = np.eye(4)
     T[:3, :3] = np.stack([right, np.cross(forward, right), forward])
-    T[:3, 3] = -T[:3, :3] @ centre
+    T[:3, 3] = -T[:3, :3] @ center
     return T
 
 
@@ -105,8 +105,8 @@ def write_rich(root: Path, *, num_frames: int = 40) -> StubBody:
         body.motions[number] = motion @ TILTED[:3, :3].T + TILTED[:3, 3]
         for camera in range(6):
             angle = camera * 1.0
-            centre = np.array([middle[0] + 6 * np.cos(angle), 2.0, middle[2] + 6 * np.sin(angle)])
-            T = look_at(centre, np.array([middle[0], 1.0, middle[2]])) @ np.linalg.inv(TILTED)
+            center = np.array([middle[0] + 6 * np.cos(angle), 2.0, middle[2] + 6 * np.sin(angle)])
+            T = look_at(center, np.array([middle[0], 1.0, middle[2]])) @ np.linalg.inv(TILTED)
             portrait = capture.startswith("Pavallion") and camera == 3
             xml = root / "scan_calibration" / capture / "calibration" / f"{camera:03d}.xml"
             write_camera_xml(xml, T, RICH_PORTRAIT_K if portrait else RICH_K)

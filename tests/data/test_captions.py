@@ -45,7 +45,7 @@ def sides_in(text):
     return set(re.findall(r"\b(left|right)(?=wards?\b|\b)", text))
 
 
-def normalised(text):
+def normalized(text):
     return " ".join(re.findall(r"[a-z]+", text.lower()))
 
 
@@ -57,7 +57,7 @@ def test_all_labels_of_the_data_are_there():
 
 def test_pools_are_large_and_unique(pools):
     for cell, pool in pools.items():
-        assert len({normalised(text) for text in pool}) >= 63, cell
+        assert len({normalized(text) for text in pool}) >= 63, cell
         assert all(text == text.lower() and "  " not in text for text in pool)
         assert not any(re.search(r"[\[\]{}()|\"]| [,.]|,,", text) for text in pool), cell
 
@@ -211,7 +211,7 @@ def test_every_word_has_a_part_of_speech(pools):
 def test_sentences_are_many_and_belong_to_one_content():
     every = [sentence for content in content_names() for sentence in content_sentences(content)]
     assert all(len(content_sentences(content)) >= 60 for content in content_names())
-    assert len({normalised(sentence) for sentence in every}) == len(every)
+    assert len({normalized(sentence) for sentence in every}) == len(every)
     assert all(sentence == sentence.lower().strip() for sentence in every)
     with pytest.raises(ValueError, match="Unknown content"):
         content_sentences("hop")
@@ -238,10 +238,10 @@ def test_sentences_tell_the_true_side():
 
 
 def test_sentences_are_new_and_say_what_sets_their_content_apart(pools):
-    grammar = {normalised(text) for pool in pools.values() for text in pool}
+    grammar = {normalized(text) for pool in pools.values() for text in pool}
     for content in content_names():
         for sentence in content_sentences(content):
-            assert normalised(sentence) not in grammar
+            assert normalized(sentence) not in grammar
             if content.startswith("raise"):
                 assert not re.search(r"\bwav", re.sub(r"no waving|not wave", "", sentence)), sentence
             if content.startswith("wave"):
@@ -297,7 +297,7 @@ def held_out():
 
 def test_held_out_prompts_cover_all_contents_once(held_out):
     assert set(held_out) == set(content_names())
-    prompts = [normalised(prompt) for group in held_out.values() for prompt in group]
+    prompts = [normalized(prompt) for group in held_out.values() for prompt in group]
     assert all(len(group) == 8 for group in held_out.values())
     assert len(set(prompts)) == len(prompts)
 
@@ -320,13 +320,13 @@ def test_held_out_prompts_cannot_be_derived(held_out, pools):
         wide[content, "normal"] = caption_pool(content, "normal", 2000, 5)
     texts = {content: set() for content in content_names()}
     for (content, _style), pool in wide.items():
-        texts[content].update(normalised(text) for text in pool)
+        texts[content].update(normalized(text) for text in pool)
     everything = set.union(*texts.values())
     new_words = 0
     for content, prompts in held_out.items():
         pairs = {pair for text in texts[content] for pair in pairwise(text.split())}
         vocabulary = {word for text in texts[content] for word in text.split()}
-        for prompt in map(normalised, prompts):
+        for prompt in map(normalized, prompts):
             assert prompt not in everything
             assert set(pairwise(prompt.split())) - pairs, prompt
             new_words += bool(set(prompt.split()) - vocabulary)
@@ -354,12 +354,12 @@ def test_overlap_counts_the_words_that_matter():
 
 def test_no_sentence_comes_near_a_held_out_prompt(held_out):
     """Neither a training sentence nor its mirrored wording repeats a held-out prompt or most of its words."""
-    prompts = {normalised(prompt): content_words(prompt) for group in held_out.values() for prompt in group}
+    prompts = {normalized(prompt): content_words(prompt) for group in held_out.values() for prompt in group}
     near = []
     for content in content_names():
         for sentence in content_sentences(content):
             for text in {sentence, mirror_text(sentence)}:
-                assert normalised(text) not in prompts, text
+                assert normalized(text) not in prompts, text
                 words = content_words(text)
                 if any(overlap(words, other) >= 0.6 for other in prompts.values()):
                     near.append((content, text))
@@ -373,9 +373,9 @@ def held_out_cmu():
 
 
 def test_cmu_prompts_are_many_different_and_true_to_their_side(held_out_cmu, held_out):
-    prompts = [normalised(prompt) for group in held_out_cmu.values() for prompt in group]
+    prompts = [normalized(prompt) for group in held_out_cmu.values() for prompt in group]
     assert len(set(prompts)) == len(prompts)
-    assert not set(prompts) & {normalised(prompt) for group in held_out.values() for prompt in group}
+    assert not set(prompts) & {normalized(prompt) for group in held_out.values() for prompt in group}
     for group, own in held_out_cmu.items():
         assert len(own) >= 4 and all(isinstance(prompt, str) for prompt in own), group
         if side := sides_in(group.replace("-", " ")):
@@ -384,16 +384,16 @@ def test_cmu_prompts_are_many_different_and_true_to_their_side(held_out_cmu, hel
 
 def test_held_out_prompts_are_no_training_sentences_of_either_data(held_out_cmu, pools):
     """Models train on the words of both data sets together: none may be a held-out prompt or an everyday verb."""
-    trained = {normalised(text) for pool in pools.values() for text in pool}
-    trained |= {normalised(text) for cell in CELLS for text in caption_pool(*cell, DEFAULT_CAPTIONS_PER_CELL, 0)}
-    trained |= {normalised(text) for content in content_names() for text in content_sentences(content)}
+    trained = {normalized(text) for pool in pools.values() for text in pool}
+    trained |= {normalized(text) for cell in CELLS for text in caption_pool(*cell, DEFAULT_CAPTIONS_PER_CELL, 0)}
+    trained |= {normalized(text) for content in content_names() for text in content_sentences(content)}
     for file in resources.files("hmr4d.data").joinpath("resources", "cmu_captions").iterdir():
         actions = yaml.safe_load(file.read_text("utf-8"))["actions"].values()
-        trained |= {normalised(text) for action in actions for text in action["sentences"]}
-    trained |= {normalised(mirror_text(text)) for text in trained}
+        trained |= {normalized(text) for action in actions for text in action["sentences"]}
+    trained |= {normalized(mirror_text(text)) for text in trained}
     verbs = yaml.safe_load(
         resources.files("hmr4d.data").joinpath("resources", "everyday_verbs.yaml").read_text("utf-8")
     )
     asked = [verb["prompt"] for verb in verbs] + [prompt for group in held_out_cmu.values() for prompt in group]
-    shared = {prompt for prompt in asked if normalised(prompt) in trained}
+    shared = {prompt for prompt in asked if normalized(prompt) in trained}
     assert not shared

@@ -63,7 +63,7 @@ def test_map_tables_name_every_joint():
         joint_map_from_dict("mine", table | {"head": 3})
 
 
-def test_conversion_metres_floor_and_sides(bandai_bvh):
+def test_conversion_meters_floor_and_sides(bandai_bvh):
     joints = Conversion(BANDAI_NAMCO)(read_bvh(bandai_bvh(31)))
     assert joints.shape == (21, 22, 3)
     assert joints.dtype == np.float32
@@ -97,7 +97,7 @@ def test_z_up_turns_to_y_up(bandai_bvh, monkeypatch):
 def test_unit_skip_and_retarget(bandai_bvh):
     clip = read_bvh(bandai_bvh(31))
     np.testing.assert_allclose(
-        Conversion(BANDAI_NAMCO, metres_per_unit=0.0254)(clip), Conversion(BANDAI_NAMCO)(clip) * 2.54, rtol=1e-5
+        Conversion(BANDAI_NAMCO, meters_per_unit=0.0254)(clip), Conversion(BANDAI_NAMCO)(clip) * 2.54, rtol=1e-5
     )
     assert len(Conversion(BANDAI_NAMCO, skip_frames=1)(clip)) == 20
     retargeted = Conversion(BANDAI_NAMCO, retarget="smpl_mean")(clip)
@@ -110,6 +110,6 @@ def test_unit_skip_and_retarget(bandai_bvh):
 def test_missing_joints_and_bad_options(bandai_bvh):
     with pytest.raises(BvhError, match=r"joints \['LHipJoint'|joints \['Head', |not in the file"):
         Conversion(CMU)(read_bvh(bandai_bvh(3), name="a.bvh"))
-    for wrong in ({"up": "w"}, {"source_fps": 0.0}, {"retarget": "giant"}, {"metres_per_unit": 0.0}):
+    for wrong in ({"up": "w"}, {"source_fps": 0.0}, {"retarget": "giant"}, {"meters_per_unit": 0.0}):
         with pytest.raises(ValueError):
             Conversion(CMU, **wrong)

@@ -100,7 +100,7 @@ def test_whole_box_contains_every_view(store: MotionStore) -> None:
         assert item["joints2d"].abs().max() == pytest.approx(1 / 1.2, abs=1e-5)
 
 
-def test_fixed_box_keeps_metres(store: MotionStore) -> None:
+def test_fixed_box_keeps_meters(store: MotionStore) -> None:
     for index in range(3):
         item = views(store, framing=Framing(box="fixed", half_extent=0.8))[index]
         with_root = torch.cat([torch.zeros_like(item["joints2d"][:, :, :1]), item["joints2d"]], 2)

@@ -16,7 +16,7 @@ from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
 from hmr4d.motion.motion import Motion
 from hmr4d.motion_files.bvh import BvhError
 from hmr4d.motion_files.joint_maps import BANDAI_NAMCO, Between
-from hmr4d.motion_files.source_frame import metres_per_unit
+from hmr4d.motion_files.source_frame import meters_per_unit
 
 CONVERSION = Conversion(BANDAI_NAMCO)
 
@@ -184,13 +184,13 @@ def test_joint_maps_from_yaml(tmp_path):
 
 
 def test_units():
-    assert metres_per_unit("inch") == 0.0254
-    assert metres_per_unit("cmu") == pytest.approx(0.056444, abs=1e-6)
-    assert metres_per_unit("0.5") == 0.5 and metres_per_unit("mm") == 0.001
+    assert meters_per_unit("inch") == 0.0254
+    assert meters_per_unit("cmu") == pytest.approx(0.056444, abs=1e-6)
+    assert meters_per_unit("0.5") == 0.5 and meters_per_unit("mm") == 0.001
     with pytest.raises(ValueError, match="must be a positive number, got -1"):
-        metres_per_unit("-1")
+        meters_per_unit("-1")
     with pytest.raises(ValueError, match="Unit 'mile' is neither"):
-        metres_per_unit("mile")
+        meters_per_unit("mile")
     assert "NSF EIA-0196217" in CMU_CREDIT
 
 

@@ -55,8 +55,8 @@ def draw_person(
         pose: as STANDING.
     """
     places = {name: np.array(top) + height * np.array(place) for name, place in pose.items()}
-    for start, end, radius, colour in _LIMBS:
-        _capsule(picture, places[start], places[end], radius * height, colour)
+    for start, end, radius, color in _LIMBS:
+        _capsule(picture, places[start], places[end], radius * height, color)
     _capsule(picture, places["head"], places["head"] - (0, 0.01 * height), 0.062 * height, _HAIR)
     _capsule(picture, places["head"] + (0, 0.025 * height), places["head"] + (0, 0.035 * height), 0.05 * height, _SKIN)
     for side in (-1, 1):
@@ -68,7 +68,7 @@ def draw_person(
 
 def _capsule(
     picture: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64], radius: float,
-    colour: tuple[int, int, int],
+    color: tuple[int, int, int],
 ) -> None:  # fmt: skip
     """All points nearer to a segment than its radius, darker towards the rim, with soft edges."""
     low = np.maximum(np.floor(np.minimum(start, end) - radius - 1), 0).astype(int)
@@ -82,7 +82,7 @@ def _capsule(
     cover = np.clip(radius - distance + 0.5, 0, 1)[..., None]
     shade = 1 - 0.35 * np.clip(distance / radius, 0, 1)[..., None] ** 2
     part = picture[low[1] : high[1], low[0] : high[0]]
-    part[:] = (1 - cover) * part + cover * shade * np.array(colour, np.float64)
+    part[:] = (1 - cover) * part + cover * shade * np.array(color, np.float64)
 
 
 def to_picture(values: NDArray[np.float64]) -> Image.Image:

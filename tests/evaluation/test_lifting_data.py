@@ -103,8 +103,8 @@ def test_smpl_joints_are_seen_as_far_as_keypoints_tell_in_every_view(store: Path
     assert torch.allclose(seen.kp2d[:, :, limbs], truth.kp2d[:, :, limbs], atol=1e-2)
     assert bool((seen.kp2d[:, :, feet] == 0).all())
     depth = project(seen.rig, data.clip(1).joints3d)[1][..., mixed, None]
-    metres = (seen.kp2d - truth.kp2d)[:, :, mixed] * depth / seen.rig.K4[:, None, None, :2]
-    assert 0.001 < float(metres.norm(dim=-1).mean()) < 0.03  # mixtures are near, not right
+    meters = (seen.kp2d - truth.kp2d)[:, :, mixed] * depth / seen.rig.K4[:, None, None, :2]
+    assert 0.001 < float(meters.norm(dim=-1).mean()) < 0.03  # mixtures are near, not right
     for view in range(4):  # as networks are shown it in training
         kp2d, known = seen_by_detector(data.clip(1).joints3d, seen.rig.select([view]), with_toes=False)
         assert torch.allclose(kp2d, seen.kp2d[view], atol=1e-2) and torch.equal(known, seen.conf[view] > 0)

@@ -9,7 +9,7 @@ import torch
 
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore
-from hmr4d.evaluation.action_recognition import LabelledMotion, labelled_motion
+from hmr4d.evaluation.action_recognition import LabelledMotion, labeled_motion
 from hmr4d.evaluation.novelty import NearestClip, distance, diversity, spread_of_contents
 from hmr4d.motion.canonical import mirror
 from hmr4d.motion.procedural import synthetic_joints
@@ -60,7 +60,7 @@ def test_diversity_of_copies_is_zero_and_of_one_is_unknown():
 
 def test_samples_of_one_prompt_stand_beside_real_clips(tmp_path: Path):
     store = MotionStore.open(import_synthetic(tmp_path / "synthetic", num_clips=36).path)
-    real = labelled_motion(store, "train")
+    real = labeled_motion(store, "train")
     same = [real, LabelledMotion([moved(c, 45) for c in real.clips], real.labels, real.fps)]
     rows = spread_of_contents(same, [True, *[False] * (len(real) - 1)], store)
     assert list(rows) == [real.labels[0]]

@@ -27,7 +27,7 @@ def test_rows_that_count_are_the_features_and_zeros_follow() -> None:
     long, short = motion(90), motion(31, 1)
     features, num_rows = prepare.cut(prepare.encode([long, short], 20.0), [(10, 40), None])
     assert features.shape == (2, 196, 263) and num_rows.tolist() == [40, 28]
-    wanted = STATISTICS.normalise(Hml263Codec("humanml3d").encode(long)[10:50])
+    wanted = STATISTICS.normalize(Hml263Codec("humanml3d").encode(long)[10:50])
     torch.testing.assert_close(features[0, :40], wanted)
     assert not features[0, 40:].any() and not features[1, 28:].any()
 
@@ -53,13 +53,13 @@ def test_frames_behind_the_rows() -> None:
     assert torch.equal(shown, joints3d[4:17])
 
 
-def test_published_padding_is_zero_before_the_normalisation() -> None:
+def test_published_padding_is_zero_before_the_normalization() -> None:
     prepare = PublishedModelPreparation(STATISTICS)
     features, num_rows = prepare.cut(prepare.encode([motion(75), motion(61)], 30.0), [None, None])
     assert features.shape == (2, 200, 263) and num_rows.tolist() == [50, 41]
-    zero = STATISTICS.normalise(torch.zeros(263))
+    zero = STATISTICS.normalize(torch.zeros(263))
     torch.testing.assert_close(features[0, 50:], zero.expand(150, 263))
-    last = STATISTICS.denormalise(features[0, 49])
+    last = STATISTICS.denormalize(features[0, 49])
     torch.testing.assert_close(last[SLICES["contacts"]], torch.ones(4))
     torch.testing.assert_close(last[SLICES["velocities"]], torch.zeros(66), atol=1e-6, rtol=0)
 

@@ -211,7 +211,7 @@ def test_training_and_evaluator_embed_alike(decomposition: Path, store: MotionSt
         text = module.text_encoder(**module.words(batch))
     padded = torch.zeros(5, RECIPE.max_rows, 263)
     for row, item in enumerate(items):
-        padded[row, : item["length"]] = evaluator.statistics.normalise(item["features"])
+        padded[row, : item["length"]] = evaluator.statistics.normalize(item["features"])
     assert torch.allclose(found, evaluator.embed_motions(padded, batch["lengths"]), atol=2e-5)
     assert torch.allclose(text, evaluator.embed_texts(batch["text"]), atol=2e-5)
 

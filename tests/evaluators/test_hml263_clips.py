@@ -34,7 +34,7 @@ def read(root: Path, *names: str, seed: int = 0) -> EvaluationClips:
     )
 
 
-def test_rows_are_normalised_and_padded_with_zeros(tmp_path: Path) -> None:
+def test_rows_are_normalized_and_padded_with_zeros(tmp_path: Path) -> None:
     write_clip(tmp_path, "000001", 45, WALK)
     clips = read(tmp_path, "000001")
     seen = set()

@@ -129,7 +129,7 @@ def test_frames_of_padding_are_borne(tmp_path: Path, ending: str) -> None:
 
 @pytest.mark.parametrize("ending", [*ROTATIONS, "csv"])
 @pytest.mark.parametrize("scale", [100, 1000, 0.01])
-def test_what_is_not_in_metres_is_refused_and_leaves_nothing(tmp_path: Path, ending: str, scale: float) -> None:
+def test_what_is_not_in_meters_is_refused_and_leaves_nothing(tmp_path: Path, ending: str, scale: float) -> None:
     with pytest.raises(ValueError, match=r"The bones measure .* metres in all, .* Give joints in metres\."):
         WRITERS[ending](tmp_path / f"m.{ending}", as_motion(scale * rigid_motion(3), fps=20))
     assert not list(tmp_path.iterdir())

@@ -17,7 +17,7 @@ from tests.body.smplh_file import joints_by_chains, write_smplh
 from tests.export.motions import HEADINGS, heading, rigid_motion, turn
 from tests.motions import as_motion
 
-MILLIMETRE = 1e-3
+MILLIMETER = 1e-3
 
 
 def upright(z_up: np.ndarray) -> np.ndarray:
@@ -36,8 +36,8 @@ def test_parameters_pose_the_licensed_model_as_the_motion(tmp_path: Path, degree
     assert (read.poses.shape, read.fps, read.gender) == ((5, 156), 30, "neutral")
     assert not read.betas.any() and not read.poses[:, 66:].any()
     posed = joints_by_chains("neutral", read.poses.astype(np.float64), read.transl, read.betas)[:, :22]
-    assert np.abs(upright(posed) - motion).max() < 0.1 * MILLIMETRE
-    assert done.largest < 0.1 * MILLIMETRE
+    assert np.abs(upright(posed) - motion).max() < 0.1 * MILLIMETER
+    assert done.largest < 0.1 * MILLIMETER
 
 
 @pytest.mark.parametrize("root", [turn("x", -90.0), turn("z", 180.0), heading(180)])
@@ -63,7 +63,7 @@ def test_without_a_model_the_file_holds_the_bones_it_was_made_for(tmp_path: Path
     rotations = roma.rotvec_to_rotmat(torch.from_numpy(content["poses"][:, :66]).double().unflatten(-1, (22, 3)))
     posed = posed_joints(rotations, torch.from_numpy(content["trans"]), torch.from_numpy(content["rest_joints"]))
     # The root turns about its own place: trans is what is left of it there.
-    assert np.abs(upright(posed.numpy()) - motion).max() < 0.1 * MILLIMETRE
+    assert np.abs(upright(posed.numpy()) - motion).max() < 0.1 * MILLIMETER
     np.testing.assert_allclose(content["rest_joints"][0], REST_PELVIS)
     facts = json.loads(str(content["metadata"]))
     assert (facts["text"], facts["licence"], facts["fps"]) == ("sways", "CC0", 20)

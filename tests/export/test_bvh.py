@@ -19,7 +19,7 @@ from hmr4d.motion_files.bvh import read_bvh
 from tests.export.motions import HEADINGS, heading, right_hand_raised, rigid_motion, turn
 from tests.motions import as_motion
 
-MILLIMETRE = 1e-3
+MILLIMETER = 1e-3
 LYING = turn("x", -90.0)
 
 
@@ -65,17 +65,17 @@ def positions(path: Path, bones: str = "smpl") -> np.ndarray:
 def test_positions_come_back_in_every_heading(tmp_path: Path, degrees: float) -> None:
     motion = rigid_motion(root=heading(degrees))
     done = write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=30, text="sways"))
-    assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETRE
+    assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETER
     plainly = read_plainly(tmp_path / "m.bvh")
-    assert np.abs(np.stack([plainly[n] for n in SMPL22.joint_names], 1) - motion).max() < 0.1 * MILLIMETRE
-    assert done.largest < 0.1 * MILLIMETRE
+    assert np.abs(np.stack([plainly[n] for n in SMPL22.joint_names], 1) - motion).max() < 0.1 * MILLIMETER
+    assert done.largest < 0.1 * MILLIMETER
 
 
 @pytest.mark.parametrize("root", [LYING, LYING.inv(), turn("z", 180.0)])
 def test_lying_and_standing_on_the_head(tmp_path: Path, root: Rotation) -> None:
     motion = rigid_motion(root=root)
     write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=30))
-    assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETRE
+    assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETER
 
 
 def test_a_reader_from_elsewhere(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_reader_from_elsewhere(tmp_path: Path) -> None:
         root.loadPose(frame)
         found = {joint.Name: np.array(joint.PositionWorld) for joint, _, _ in root.layout()}
         read = np.stack([found[name] for name in bone_names("mixamo")])
-        assert np.abs(read - motion[frame]).max() < 0.1 * MILLIMETRE
+        assert np.abs(read - motion[frame]).max() < 0.1 * MILLIMETER
 
 
 def test_the_right_hand_stays_the_right_one(tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ def test_names_change_and_nothing_else(tmp_path: Path, bones: str) -> None:
     np.testing.assert_array_equal(positions(tmp_path / "other.bvh", bones), positions(tmp_path / "own.bvh"))
 
 
-def test_centimetres(tmp_path: Path) -> None:
+def test_centimeters(tmp_path: Path) -> None:
     motion = rigid_motion(3)
     write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=20), units="cm")
-    assert np.abs(positions(tmp_path / "m.bvh") / 100 - motion).max() < 0.1 * MILLIMETRE
+    assert np.abs(positions(tmp_path / "m.bvh") / 100 - motion).max() < 0.1 * MILLIMETER
     assert json.loads(side_file(tmp_path / "m.bvh").read_text())["units"] == "centimetres"
 
 
@@ -140,14 +140,14 @@ def test_rate_and_facts(tmp_path: Path, fps: float) -> None:
 def test_one_frame(tmp_path: Path) -> None:
     motion = rigid_motion(5)[2:3]
     write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=20))
-    assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETRE
+    assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETER
 
 
 def test_bones_that_stretch_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     motion = rigid_motion(41) + np.random.default_rng(0).normal(scale=0.006, size=(41, 22, 3)).astype(np.float32)
     done = write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=20))
     distance = np.linalg.norm(positions(tmp_path / "m.bvh") - motion, axis=-1)
-    assert distance.max() == pytest.approx(done.largest, abs=1e-4) and done.largest > 10 * MILLIMETRE
+    assert distance.max() == pytest.approx(done.largest, abs=1e-4) and done.largest > 10 * MILLIMETER
     assert distance.mean() == pytest.approx(done.mean, abs=1e-4)
     assert "change their length" in caplog.text
     made = bone_lengths(positions(tmp_path / "m.bvh"))
@@ -164,7 +164,7 @@ def test_curves_go_on_through_full_turns(tmp_path: Path, axis: str) -> None:
     clip = read_bvh(tmp_path / "m.bvh")
     below = clip.motion[:, 6:]
     assert np.abs(np.diff(below, axis=0)).max() < 0.1, "only the root turns"
-    assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETRE
+    assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETER
     assert np.abs(np.diff(clip.motion[:, 3:6], axis=0)).max() < 100
 
 

@@ -19,7 +19,7 @@ from hmr4d.motion_files.bvh import read_bvh
 from tests.motions import as_motion
 from tests.strategies import seeds, tensors
 
-METRES_PER_UNIT = {"m": 1.0, "cm": 0.01}
+METERS_PER_UNIT = {"m": 1.0, "cm": 0.01}
 OFF_BY = 1e-4  # metres; the file has five decimals of a metre and four of a degree
 
 
@@ -46,7 +46,7 @@ def tumbling(seed: int, num_frames: int, bend: float) -> np.ndarray:
     fps=RATES,
     text=st.text(),
     bones=st.sampled_from(known_bone_names()),
-    units=st.sampled_from(sorted(METRES_PER_UNIT)),
+    units=st.sampled_from(sorted(METERS_PER_UNIT)),
 )
 def test_written_motion_is_read_back(
     tmp_path_factory: pytest.TempPathFactory,
@@ -62,7 +62,7 @@ def test_written_motion_is_read_back(
     done = write_bvh(path, as_motion(motion, fps=fps, text=text), bones=bones, units=units)
     clip = read_bvh(path)
     order = [clip.joint_names.index(name) for name in bone_names(bones)]
-    read = clip.forward_kinematics()[:, order] * METRES_PER_UNIT[units]
+    read = clip.forward_kinematics()[:, order] * METERS_PER_UNIT[units]
     assert done.largest < OFF_BY
     assert np.abs(read - motion).max() < 2 * OFF_BY
     assert clip.fps == pytest.approx(fps, rel=1e-6)

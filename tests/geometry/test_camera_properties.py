@@ -27,7 +27,7 @@ from hmr4d.geometry.rigs import (
     first_camera,
     intrinsics,
     mirror_rig,
-    normalise,
+    normalize,
     project,
 )
 from hmr4d.utils import lazy_roma as roma
@@ -46,8 +46,8 @@ def rigs(draw: st.DrawFn, views: int = 1, *, pitch: float = 1.4) -> Rig:
     size = torch.stack([each(320, 4000).round(), each(240, 4000).round()], -1)
     focal = size.amax(-1, keepdim=True) * torch.stack([each(0.4, 3.0), each(0.4, 3.0)], -1)
     middle = size * torch.stack([each(0.3, 0.7), each(0.3, 0.7)], -1)
-    centre = torch.stack([each(-8, 8), each(0.3, 6), each(-8, 8)], -1)
-    T_w2c = camera_pose(each(-pitch, pitch), each(-3, 3), each(-3, 3), centre)
+    center = torch.stack([each(-8, 8), each(0.3, 6), each(-8, 8)], -1)
+    T_w2c = camera_pose(each(-pitch, pitch), each(-3, 3), each(-3, 3), center)
     return Rig(size, torch.cat([focal, middle], -1), T_w2c)
 
 
@@ -77,13 +77,13 @@ def test_unprojected_pixels_project_to_themselves(rig: Rig, pixels: Tensor, dept
     assert_near(seen[0, 0], pixels, 1e-8)
     assert_near(depths[0, 0], depth)
     assert_near(seen[0, 0], project_pinhole(world_to_camera(points, rig.T_w2c[0]), rig.K[0]))
-    assert_near(apply_intrinsics(normalise(rig, seen)[0, 0], rig.K[0]), pixels, 1e-8)
+    assert_near(apply_intrinsics(normalize(rig, seen)[0, 0], rig.K[0]), pixels, 1e-8)
 
 
 @given(rigs(3))
 def test_angles_and_place_give_the_camera_back(rig: Rig) -> None:
     pitch, roll, yaw = camera_angles(rig.T_w2c[:, :3, :3])
-    assert_near(camera_pose(pitch, roll, yaw, rig.centres), rig.T_w2c)
+    assert_near(camera_pose(pitch, roll, yaw, rig.centers), rig.T_w2c)
     assert (pitch.abs() <= math.pi / 2).all()
 
 
@@ -102,8 +102,8 @@ def test_canonical_rig_sees_the_moved_points_where_the_given_one_did(rig: Rig, p
     moved = world_to_camera(points, T_cal2world)
     assert_near(world_to_camera(moved, own), world_to_camera(points, rig.T_w2c))
     assert_near(moved[:, 1], points[:, 1], 1e-9)
-    centre = invert_rigid(own)[0, :3, 3]
-    assert_near(centre[[0, 2]], torch.zeros(2, dtype=torch.float64))
+    center = invert_rigid(own)[0, :3, 3]
+    assert_near(center[[0, 2]], torch.zeros(2, dtype=torch.float64))
 
 
 @given(rigs(2), tensors(6, 2, low=-500, high=4500), tensors(6, low=0.2, high=50))

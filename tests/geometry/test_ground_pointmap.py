@@ -64,7 +64,7 @@ def test_far_points_are_drawn_in_towards_their_camera() -> None:
     points, valid = ground_points(rig.K4, rig.size, rig.T_w2c)
     pointmap = ground_pointmap(rig, max_range=8.0)
     near_points = pointmap[:, :, :3].movedim(2, -1) * 10
-    foot = rig.centres[..., None, None, :] * torch.tensor([1.0, 0.0, 1.0])
+    foot = rig.centers[..., None, None, :] * torch.tensor([1.0, 0.0, 1.0])
     away, away_clipped = points - foot, near_points - foot
     far = valid & (away.norm(dim=-1) > 8)
     assert far.any()

@@ -17,7 +17,7 @@ from hmr4d.geometry.rigs import (
     camera_rotation,
     canonicalise,
     mirror_rig,
-    normalise,
+    normalize,
     project,
 )
 
@@ -30,9 +30,9 @@ def uniform(low: float, high: float, *shape: int, seed: int = 0) -> Tensor:
 def some_rig(*shape: int, seed: int = 0) -> Rig:
     """Cameras (*shape) at 1 to 4 m that look down a little, one of them V0."""
     yaw = uniform(-3, 3, *shape, seed=seed)
-    centre = uniform(-3, 3, *shape, 3, seed=seed + 1)
-    centre[..., 1] = uniform(1, 4, *shape, seed=seed + 2)
-    T = camera_pose(uniform(0.0, 0.5, *shape, seed=seed + 3), uniform(-0.1, 0.1, *shape, seed=seed + 4), yaw, centre)
+    center = uniform(-3, 3, *shape, 3, seed=seed + 1)
+    center[..., 1] = uniform(1, 4, *shape, seed=seed + 2)
+    T = camera_pose(uniform(0.0, 0.5, *shape, seed=seed + 3), uniform(-0.1, 0.1, *shape, seed=seed + 4), yaw, center)
     size = torch.tensor([640.0, 480.0], dtype=torch.float64).expand(*shape, 2)
     K4 = torch.tensor([500.0, 520.0, 330.0, 228.0], dtype=torch.float64).expand(*shape, 4)
     return Rig(size, K4, T)
@@ -83,8 +83,8 @@ def test_vertical_cameras_have_angles_that_give_them_back(pitch: float, dtype: t
 def test_any_calibration_comes_to_the_canonical_world(flipped: bool) -> None:
     """A canonical rig is moved to an arbitrary frame and found again; a flipped plane is turned over."""
     rig = some_rig(4)
-    centre0 = torch.tensor([0.0, 1.7, 0.0], dtype=torch.float64)
-    T0 = camera_pose(*(torch.tensor(a, dtype=torch.float64) for a in (0.2, -0.03, 0.0)), centre0)
+    center0 = torch.tensor([0.0, 1.7, 0.0], dtype=torch.float64)
+    T0 = camera_pose(*(torch.tensor(a, dtype=torch.float64) for a in (0.2, -0.03, 0.0)), center0)
     T_w2c = torch.cat([T0[None], rig.T_w2c[1:]])
     R = camera_rotation(*(torch.tensor(a, dtype=torch.float64) for a in (0.7, 0.4, 2.0)))
     T_world2cal = rigid(R, torch.tensor([3.0, -2.0, 5.0], dtype=torch.float64))
@@ -135,7 +135,7 @@ def test_batches_and_unit_depth() -> None:
     rig, joints = some_rig(3, 4), body(3, 7, 5)
     pixels, depth = project(rig, joints)
     assert pixels.shape == (3, 4, 7, 5, 2)
-    rays = torch.cat([normalise(rig, pixels), torch.ones_like(depth)[..., None]], -1) * depth[..., None]
+    rays = torch.cat([normalize(rig, pixels), torch.ones_like(depth)[..., None]], -1) * depth[..., None]
     T_c2w = invert_rigid(rig.T_w2c)
     back = rays.flatten(2, 3) @ T_c2w[..., :3, :3].mT + T_c2w[..., None, :3, 3]
     assert torch.allclose(back.unflatten(2, (7, 5)), joints[:, None].expand(-1, 4, -1, -1, -1), atol=1e-9)
@@ -166,9 +166,9 @@ def test_condition_numbers() -> None:
     assert torch.equal(full[..., :7], camera_condition(rig, "paper"))
     expected = torch.tensor([2 * 500 / 640, 2 * 520 / 480, 2 * 330 / 640 - 1, 2 * 228 / 480 - 1]).double()
     assert torch.allclose(full[..., :4], expected.expand(3, 4, 4))
-    told = torch.stack([pitch, roll, rig.centres[..., 1], yaw.sin(), yaw.cos()], -1)
+    told = torch.stack([pitch, roll, rig.centers[..., 1], yaw.sin(), yaw.cos()], -1)
     assert torch.allclose(full[..., 4:9], told)
-    assert torch.allclose(full[..., 9:], rig.centres[..., [0, 2]] / 10)
+    assert torch.allclose(full[..., 9:], rig.centers[..., [0, 2]] / 10)
     with pytest.raises(ValueError, match="Unknown camera condition 'rich'; known: .'full', 'paper'."):
         camera_condition(rig, "rich")
 

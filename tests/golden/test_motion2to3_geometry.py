@@ -56,9 +56,9 @@ def test_box_of_one_view(data: dict[str, Tensor]) -> None:
     track = data["kp"][0]
     for name, per_frame in (("notmoving", False), ("moving", True)):
         box = bbox(track, per_frame=per_frame)
-        normalised = normalize_points(track, box)
+        normalized = normalize_points(track, box)
         assert_close(f"box {name}", box, data[f"bbox_single_{name}"])
-        assert_close(f"normalised points {name}", normalised, data[f"kp_norm_single_{name}"])
+        assert_close(f"normalised points {name}", normalized, data[f"kp_norm_single_{name}"])
         assert_close(
             f"denormalised points {name}",
             denormalize_points(data[f"kp_norm_single_{name}"], box),

@@ -111,7 +111,7 @@ def test_empty_frames_at_both_ends_are_left_out_and_numbers_kept(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0)])
-def test_normalised_coordinates_become_pixels(tmp_path: Path, low: float, high: float) -> None:
+def test_normalized_coordinates_become_pixels(tmp_path: Path, low: float, high: float) -> None:
     points = walk(12, 25)
     points[3, 4] = 0
     scaled = points.copy()

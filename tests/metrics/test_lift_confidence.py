@@ -67,7 +67,7 @@ def test_errors_grow_with_the_time_without_the_root() -> None:
 
 
 @pytest.mark.parametrize("source", ["residual", "spread", "reprojection"])
-def test_all_terms_count_in_metres(source: str) -> None:
+def test_all_terms_count_in_meters(source: str) -> None:
     output, pixels = lifted()
     kp2d = pixels[0, 0].clone()
     if source == "reprojection":
@@ -81,5 +81,5 @@ def test_all_terms_count_in_metres(source: str) -> None:
     assert extra.abs().max() < 1e-5
 
 
-def test_an_error_of_five_centimetres_halves_the_confidence() -> None:
+def test_an_error_of_five_centimeters_halves_the_confidence() -> None:
     torch.testing.assert_close(confidence_of(torch.tensor([0.0, 0.05, 0.5])), torch.tensor([1.0, 0.5, 1 / 101]))

@@ -40,7 +40,7 @@ def moving(joints3d: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
     return joints3d + offset[None, :, None]
 
 
-def test_rigid_figure_at_one_metre_a_second_skates_at_that_speed():
+def test_rigid_figure_at_one_meter_a_second_skates_at_that_speed():
     seconds = torch.arange(30, dtype=torch.float64) / FPS
     travel = torch.stack([0.6 * seconds, torch.zeros(30), 0.8 * seconds], -1)
     motion = moving(standing(30), travel)

@@ -15,9 +15,9 @@ Make = Callable[[], np.ndarray]
 FEET = [*ANKLES, *TOES]
 
 
-def drift(num_frames: int, *metres_per_second: float) -> np.ndarray:
+def drift(num_frames: int, *meters_per_second: float) -> np.ndarray:
     """(L, 1, 3)"""
-    return (np.arange(num_frames)[:, None] / FPS * np.array(metres_per_second))[:, None]
+    return (np.arange(num_frames)[:, None] / FPS * np.array(meters_per_second))[:, None]
 
 
 def slides(motion: np.ndarray) -> float:

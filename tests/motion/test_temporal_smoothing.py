@@ -20,9 +20,9 @@ def amplitude(motion: np.ndarray) -> float:
     return float(motion[10:-10, WRIST, 0].std())
 
 
-def noise(motion: np.ndarray, metres: float, block: int = 1) -> np.ndarray:
+def noise(motion: np.ndarray, meters: float, block: int = 1) -> np.ndarray:
     """Noise that is the same for `block` frames: of a network that draws so many at once."""
-    draws = np.random.default_rng(0).normal(scale=metres, size=(len(motion) // block + 1, *motion.shape[1:]))
+    draws = np.random.default_rng(0).normal(scale=meters, size=(len(motion) // block + 1, *motion.shape[1:]))
     return motion + np.repeat(draws, block, 0)[: len(motion)]
 
 
@@ -35,9 +35,9 @@ def test_noise_of_frames_and_seams_between_blocks_go(block: int) -> None:
     assert errors[1] < (0.9 if block == 1 else 1.05) * errors[0]  # of seams, what is slower than 5 Hz cannot be told
 
 
-@pytest.mark.parametrize("metres", [0.0, 0.003])
-def test_a_wave_of_3_hertz_keeps_its_swing(metres: float) -> None:
-    made = smooth_motion(noise(wave(hertz=3.0), metres), fps=FPS)
+@pytest.mark.parametrize("meters", [0.0, 0.003])
+def test_a_wave_of_3_hertz_keeps_its_swing(meters: float) -> None:
+    made = smooth_motion(noise(wave(hertz=3.0), meters), fps=FPS)
     assert amplitude(made) > 0.95 * amplitude(wave(hertz=3.0))
 
 

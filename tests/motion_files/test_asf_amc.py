@@ -96,7 +96,7 @@ def test_positions_equal_an_independent_computation(order, root_axes):
 
 def test_unit_of_length_is_a_share_of_an_inch():
     skeleton = read_asf(asf().encode())
-    assert skeleton.metres_per_unit == pytest.approx(0.0254 / 0.45)
+    assert skeleton.meters_per_unit == pytest.approx(0.0254 / 0.45)
     positions = read_amc(amc(motion(1)).encode(), skeleton).forward_kinematics()[0]
     names = skeleton.joint_names
     shin = np.linalg.norm(positions[names.index("shin")] - positions[names.index("thigh")])

@@ -13,7 +13,7 @@ from hmr4d.data.importers.conversion import BvhSource, Conversion, convert_batch
 from hmr4d.data.store import MotionStore
 from hmr4d.motion_files.bvh import BvhError, read_bvh
 from hmr4d.motion_files.joint_maps import BANDAI_NAMCO, JointMap
-from hmr4d.motion_files.source_frame import METRES_PER_UNIT, UP_AXES, likely_unit, source_fps, turned_y_up
+from hmr4d.motion_files.source_frame import METERS_PER_UNIT, UP_AXES, likely_unit, source_fps, turned_y_up
 from hmr4d.visualization.shown_motions import read_motion
 
 
@@ -40,20 +40,20 @@ def lying(joints3d: np.ndarray, up: str) -> np.ndarray:
     return joints3d @ np.linalg.inv(rows)
 
 
-@pytest.mark.parametrize("unit", METRES_PER_UNIT)
+@pytest.mark.parametrize("unit", METERS_PER_UNIT)
 def test_people_of_every_unit_are_refused_with_the_one_that_fits(bandai_bvh, unit):
-    content = scaled(bandai_bvh(31), 0.01 / METRES_PER_UNIT[unit])
-    for taken, scale in METRES_PER_UNIT.items():
-        result = converted(content, metres_per_unit=scale)
+    content = scaled(bandai_bvh(31), 0.01 / METERS_PER_UNIT[unit])
+    for taken, scale in METERS_PER_UNIT.items():
+        result = converted(content, meters_per_unit=scale)
         if taken == unit:
             assert isinstance(result.joints, np.ndarray) and not result.remarks
             continue
         told = str(result.joints) if isinstance(result.joints, BvhError) else result.remarks[0].words
         assert f"with lengths in {taken} the body is" in told and f"(--unit {unit})" in told
-    assert likely_unit(1.5 / METRES_PER_UNIT[unit]) == unit
+    assert likely_unit(1.5 / METERS_PER_UNIT[unit]) == unit
 
 
-def test_a_store_never_gets_people_of_a_centimetre(tmp_path, bandai_bvh, capsys, caplog):
+def test_a_store_never_gets_people_of_a_centimeter(tmp_path, bandai_bvh, capsys, caplog):
     (tmp_path / "clips").mkdir()
     for i in range(3):
         (tmp_path / "clips" / f"{i}.bvh").write_bytes(scaled(bandai_bvh(31, seed=i), 0.01))

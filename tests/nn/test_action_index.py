@@ -122,9 +122,9 @@ def test_the_operating_point_keeps_false_alarms_below_the_limit() -> None:
 
 def test_unknown_actions_are_noticed_by_adapters_that_have_not_seen_them() -> None:
     generator = torch.Generator().manual_seed(0)
-    centres = torch.eye(24)[:12]
+    centers = torch.eye(24)[:12]
     rows = torch.arange(12).repeat_interleave(20)
-    pooled = centres[rows] + 0.1 * torch.randn(240, 24, generator=generator)
+    pooled = centers[rows] + 0.1 * torch.randn(240, 24, generator=generator)
     labels = [f"action{k}" for k in rows.tolist()]
     captions = LabelledCaptions(["text"] * 240, pooled, labels, labels)
     check = check_far(captions, AdapterTraining(steps=25, groups_per_batch=10, captions_per_group=3), folds=1, dim=16)

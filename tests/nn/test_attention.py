@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hmr4d.nn.attention import Attention, trim_padding, zero_initialised
+from hmr4d.nn.attention import Attention, trim_padding, zero_initialized
 
 DIM, HEADS = 16, 4
 
@@ -89,8 +89,8 @@ def test_trimmed_memory_keeps_what_is_valid() -> None:
     assert none.shape[1] == none_valid.shape[1] == 1
 
 
-def test_zero_initialised_branch_is_silent_but_learns() -> None:
-    layer = zero_initialised(nn.Linear(4, 3))
+def test_zero_initialized_branch_is_silent_but_learns() -> None:
+    layer = zero_initialized(nn.Linear(4, 3))
     out = layer(tensor(2, 4))
     assert not out.any()
     out.sum().backward()

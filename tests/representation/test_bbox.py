@@ -24,9 +24,9 @@ def tracks(*leading: int) -> Tensor:
 @pytest.mark.parametrize("per_frame", [True, False])
 def test_the_farthest_point_lies_at_the_margin(per_frame: bool) -> None:
     points = tracks(4, 10)
-    normalised = normalize_points(points, bbox(points, per_frame=per_frame))
-    assert not normalised[..., 0, :].any()
-    reach = normalised.abs().amax((-1, -2))
+    normalized = normalize_points(points, bbox(points, per_frame=per_frame))
+    assert not normalized[..., 0, :].any()
+    reach = normalized.abs().amax((-1, -2))
     limit = torch.full((4, 10 if per_frame else 1), 1 / BOX_MARGIN)
     assert torch.allclose(reach if per_frame else reach.amax(-1, keepdim=True), limit, atol=1e-6)
 

@@ -99,7 +99,7 @@ def test_locals_do_not_depend_on_place_and_size_and_tokens_only_on_them() -> Non
     assert torch.allclose(root, 2 * pixels[:, 0] + torch.tensor([70.0, -30.0]))
 
 
-def test_the_image_centre_has_no_offset_and_a_box_as_large_as_the_image_scale_one() -> None:
+def test_the_image_center_has_no_offset_and_a_box_as_large_as_the_image_scale_one() -> None:
     pixels = torch.zeros(1, 22, 2, dtype=torch.float64) + SIZE / 2
     pixels[0, 5] += torch.tensor([960.0 / 1.2, 0.0])
     x = BboxPose2DCodec(SMPL22).encode(pixels, SIZE)
@@ -125,7 +125,7 @@ def test_one_hip_stands_in_with_the_usual_half_width() -> None:
 
 
 @pytest.mark.parametrize("skeleton", [SMPL22, COCO17], ids=lambda s: s.name)
-def test_a_missing_root_lies_between_its_neighbours_and_its_tokens_are_not_trusted(skeleton: Skeleton) -> None:
+def test_a_missing_root_lies_between_its_neighbors_and_its_tokens_are_not_trusted(skeleton: Skeleton) -> None:
     pixels = track(1, skeleton=skeleton).repeat(30, 1, 1) + torch.arange(30)[:, None, None] * 5.0
     visible = torch.ones(30, skeleton.num_joints, dtype=torch.bool)
     visible[10:14, list(skeleton.root_joints)] = False
@@ -157,7 +157,7 @@ def test_missing_joints_are_zero_and_shape_no_box() -> None:
     assert torch.equal(codec.encode(far, SIZE, visible), x)
 
 
-def test_frames_without_a_body_hold_their_neighbours_box() -> None:
+def test_frames_without_a_body_hold_their_neighbors_box() -> None:
     pixels, codec = track(1).repeat(12, 1, 1), BboxPose2DCodec(SMPL22)
     visible = torch.ones(12, 22, dtype=torch.bool)
     visible[4:7] = visible[10:] = False

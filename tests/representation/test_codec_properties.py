@@ -98,7 +98,7 @@ def test_motion2d(seed: int, num_frames: int, name: str) -> None:
 @given(seeds(), FRAMES, st.sampled_from(OF_HML263))
 def test_hml263_statistics(seed: int, num_frames: int, name: str) -> None:
     statistics, features = load_statistics(name), normal(seed, num_frames, NUM_FEATURES)
-    torch.testing.assert_close(statistics.denormalise(statistics.normalise(features)), features, atol=1e-9, rtol=0.0)
+    torch.testing.assert_close(statistics.denormalize(statistics.normalize(features)), features, atol=1e-9, rtol=0.0)
 
 
 @given(seeds(), st.integers(1, 40), tensors(3, low=-50, high=50))

@@ -80,13 +80,13 @@ def test_saved_statistics_come_back_with_their_hash(tmp_path: Path) -> None:
     assert len({loaded.hash, *(other.hash for other in others)}) == 4
 
 
-def test_normalise_and_back() -> None:
+def test_normalize_and_back() -> None:
     rows = clips(500)[0]
     statistics = fit_statistics([rows])
     x = torch.from_numpy(rows).double()
-    normalised = statistics.normalise(x)
-    assert normalised.dtype == torch.float64 and normalised.mean(0).abs().max() < 1e-5
-    assert torch.allclose(statistics.denormalise(normalised), x)
+    normalized = statistics.normalize(x)
+    assert normalized.dtype == torch.float64 and normalized.mean(0).abs().max() < 1e-5
+    assert torch.allclose(statistics.denormalize(normalized), x)
 
 
 def test_packaged_statistics_belong_together() -> None:

@@ -22,7 +22,7 @@ def icosphere(subdivisions: int, radius: float = 1.0) -> tuple[np.ndarray, np.nd
     return radius * vertices / np.linalg.norm(vertices, axis=1, keepdims=True), faces
 
 
-def square(centre: tuple[float, float, float], half: float) -> tuple[np.ndarray, np.ndarray]:
+def square(center: tuple[float, float, float], half: float) -> tuple[np.ndarray, np.ndarray]:
     """A square that faces a camera looking along +z with y down; vertices (4, 3) and faces (2, 3)."""
     offsets = half * np.array([(-1, -1, 0), (-1, 1, 0), (1, 1, 0), (1, -1, 0)])
-    return np.asarray(centre) + offsets, np.array([(0, 1, 2), (0, 2, 3)])
+    return np.asarray(center) + offsets, np.array([(0, 1, 2), (0, 2, 3)])

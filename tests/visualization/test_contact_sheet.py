@@ -14,9 +14,9 @@ def test_one_row_per_motion(tmp_path, walk):
     assert sheet.format == "PNG"
     pixels = np.asarray(sheet).astype(int)
     cells = pixels.reshape(2, pixels.shape[0] // 2, 5, pixels.shape[1] // 5, 3).transpose(0, 2, 1, 3, 4)
-    colour = (cells.max(axis=-1) - cells.min(axis=-1) > 70).sum(axis=(2, 3))
-    assert (colour[0] > 200).all()
-    assert (colour[1] > 200).tolist() == [True] * 3 + [False] * 2
+    color = (cells.max(axis=-1) - cells.min(axis=-1) > 70).sum(axis=(2, 3))
+    assert (color[0] > 200).all()
+    assert (color[1] > 200).tolist() == [True] * 3 + [False] * 2
     assert np.abs(cells[0, 0, 40:] - cells[0, 2, 40:]).mean() > 1
 
 

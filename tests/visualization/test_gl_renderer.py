@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hmr4d.body.loading import load_body
-from hmr4d.visualization.figure_style import body_colours
+from hmr4d.visualization.figure_style import body_colors
 from hmr4d.visualization.gl_renderer import GlMeshRenderer
 from hmr4d.visualization.mesh_renderer import MeshRenderer
 from hmr4d.visualization.view_camera import PinholeView
@@ -32,7 +32,7 @@ def test_both_renderers_draw_the_same_body(gl: type[GlMeshRenderer]) -> None:
     body = load_body()
     white = np.full((170, 160, 3), 255, np.uint8)
     one, two = (
-        renderer(body.faces, body_colours(body)).overlay(white, body.rest_vertices, view(), opacity=1.0).astype(int)
+        renderer(body.faces, body_colors(body)).overlay(white, body.rest_vertices, view(), opacity=1.0).astype(int)
         for renderer in (MeshRenderer, gl)
     )
     is_body = [(p.min(axis=-1) < 200) for p in (one, two)]
@@ -46,10 +46,10 @@ def test_both_renderers_draw_the_same_body(gl: type[GlMeshRenderer]) -> None:
 def test_a_second_mesh_and_size_and_what_opengl_cannot_do(gl: type[GlMeshRenderer]) -> None:
     ball, faces = icosphere(2, 0.3)
     renderer = gl(faces, (255, 0, 0))
-    for centre in (-0.4, 0.4):
-        picture = renderer.overlay(np.zeros((170, 160, 3), np.uint8), ball + [centre, 0.85, 0], view(), opacity=1.0)
+    for center in (-0.4, 0.4):
+        picture = renderer.overlay(np.zeros((170, 160, 3), np.uint8), ball + [center, 0.85, 0], view(), opacity=1.0)
         rows, columns = np.nonzero(picture[..., 0] > 60)
-        assert columns.mean() + 0.5 == pytest.approx(75 + 250 * (centre + 0.1) / 3.5, abs=0.3)
+        assert columns.mean() + 0.5 == pytest.approx(75 + 250 * (center + 0.1) / 3.5, abs=0.3)
         assert rows.mean() + 0.5 == pytest.approx(84, abs=0.3)
     with pytest.raises(ValueError, match="skew"):
         renderer.overlay(np.zeros((170, 160, 3), np.uint8), ball, view(skew=2.0))

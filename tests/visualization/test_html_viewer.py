@@ -17,7 +17,7 @@ from pages import NASTY, Saved, ring, turned
 
 
 @pytest.mark.parametrize("span", [1.0, 25.0, 8000.0])
-def test_joints_are_stored_to_a_fifth_of_a_millimetre(tmp_path, walk, span):
+def test_joints_are_stored_to_a_fifth_of_a_millimeter(tmp_path, walk, span):
     moved = (walk + np.linspace(-span, span, len(walk), dtype=np.float32)[:, None, None] + 5).astype(np.float32)
     write_html(tmp_path / "m.html", [as_motion(moved)], mesh=False)
     assert np.abs(Saved(tmp_path / "m.html").joints() - moved).max() < 0.0002 + span * 1e-7
@@ -136,8 +136,8 @@ def test_views_are_stored_with_their_cameras(tmp_path, walk):
     missing = points >= entry["missing"] * entry["joints2d"]["step"]
     assert np.array_equal(missing, np.isnan(views.joints2d))
     assert np.abs(points - views.joints2d)[~missing].max() < 0.05  # pixels
-    centres = -np.einsum("vji,vj->vi", views.T_w2c[:, :3, :3], views.T_w2c[:, :3, 3])
-    assert np.abs(saved.numbers(entry["places"]).reshape(3, 3) - centres).max() < 0.001
+    centers = -np.einsum("vji,vj->vi", views.T_w2c[:, :3, :3], views.T_w2c[:, :3, 3])
+    assert np.abs(saved.numbers(entry["places"]).reshape(3, 3) - centers).max() < 0.001
     assert entry["opening"] == [[-0.8, -0.6, 0.8, 0.6]] * 3
 
 
@@ -171,8 +171,8 @@ def test_a_comparison_starts_every_motion_alike(tmp_path, walk):
         {"caption": "walks", "motions": [0, 1]},
         {"caption": "walks (2)", "motions": [2, 3]},
     ]
-    colours = [m["colour"] for m in saved.data["motions"]]
-    assert colours[0] != colours[1] and colours[:2] == colours[2:]
+    colors = [m["colour"] for m in saved.data["motions"]]
+    assert colors[0] != colors[1] and colors[:2] == colors[2:]
     entry = saved.data["motions"][1]["views"]  # cameras came along: still around the figure
     places = saved.numbers(entry["places"]).reshape(3, 3) - saved.joints(1)[:, 0].mean(axis=0)
     assert np.abs(np.linalg.norm(places[:, [0, 2]], axis=1) - 3.5).max() < 0.002

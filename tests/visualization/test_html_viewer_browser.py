@@ -228,9 +228,9 @@ def test_views_play_beside_the_figure(tmp_path, walk, browser):
     assert js("document.getElementById('views').hidden") is False
     with_cameras, figure = picture(browser), np.s_[100:560, 190:990]
     assert differing(with_cameras[figure], without[figure]) > 200
-    colours = with_cameras[figure].reshape(-1, 3)
-    for colour in ((214, 94, 0), (0, 158, 115), (204, 120, 171)):
-        near = np.abs(colours / np.maximum(colours.sum(axis=1, keepdims=True), 1) - np.array(colour) / sum(colour)).max(
+    colors = with_cameras[figure].reshape(-1, 3)
+    for color in ((214, 94, 0), (0, 158, 115), (204, 120, 171)):
+        near = np.abs(colors / np.maximum(colors.sum(axis=1, keepdims=True), 1) - np.array(color) / sum(color)).max(
             axis=1
         )
         assert (near < 0.05).sum() > 20

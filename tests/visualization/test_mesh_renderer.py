@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from hmr4d.geometry.cameras import orbit_camera, project_pinhole, world_to_camera
-from hmr4d.visualization import rasteriser
+from hmr4d.visualization import rasterizer
 from hmr4d.visualization.mesh_renderer import MeshRenderer, clip_near
-from hmr4d.visualization.rasteriser import rasterise
+from hmr4d.visualization.rasterizer import rasterize
 from hmr4d.visualization.view_camera import PinholeView
 from tests.visualization.meshes import icosphere, square
 
@@ -27,9 +27,9 @@ def rays() -> np.ndarray:
     return np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(K).T
 
 
-def coloured(*colours: tuple[int, int, int]) -> np.ndarray:
+def colored(*colors: tuple[int, int, int]) -> np.ndarray:
     """(4 N, 3) vertex colours of N squares."""
-    return np.repeat(np.array(colours, np.float32), 4, axis=0)
+    return np.repeat(np.array(colors, np.float32), 4, axis=0)
 
 
 @pytest.mark.parametrize("normal", [(0, 0, -1), (0.3, -0.2, -1), (0, -1, -0.02), (0.9, 0.3, -0.1)])
@@ -70,10 +70,10 @@ def test_depth_of_a_sphere_and_the_area_of_its_silhouette() -> None:
 def test_the_nearer_face_hides_the_farther_one_whatever_their_order() -> None:
     near, far = square((0.1, 0, 2.0), 0.3), square((-0.1, 0, 3.0), 0.6)
     red, green = (220, 30, 30), (30, 220, 30)
-    for first, second, colours in ((near, far, (red, green)), (far, near, (green, red))):
+    for first, second, colors in ((near, far, (red, green)), (far, near, (green, red))):
         vertices = np.concatenate([first[0], second[0]])
         faces = np.concatenate([first[1], second[1] + 4])
-        picture = MeshRenderer(faces, coloured(*colours)).overlay(
+        picture = MeshRenderer(faces, colored(*colors)).overlay(
             np.full((*SIZE[::-1], 3), 255, np.uint8), vertices, view(), opacity=1.0
         )
         u, v = project_pinhole(torch.tensor([[0.1, 0, 2.0], [-0.5, 0, 3.0]]).double(), torch.from_numpy(K)).int().T
@@ -93,7 +93,7 @@ def test_faces_that_cut_through_each_other_are_right_in_every_pixel() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_neighbouring_faces_leave_no_hole_and_small_ones_are_not_lost(seed) -> None:
+def test_neighboring_faces_leave_no_hole_and_small_ones_are_not_lost(seed) -> None:
     generator = np.random.default_rng(seed)
     n = 60
     grid = np.stack(np.meshgrid(np.arange(n + 1), np.arange(n + 1)), -1) * 1.0
@@ -102,25 +102,25 @@ def test_neighbouring_faces_leave_no_hole_and_small_ones_are_not_lost(seed) -> N
     points = np.concatenate([grid.reshape(-1, 2) * [SIZE[0] / n, SIZE[1] / n], np.ones(((n + 1) ** 2, 1))], axis=1)
     a = (np.arange(n)[:, None] * (n + 1) + np.arange(n)).ravel()
     faces = np.concatenate([np.stack([a, a + n + 1, a + 1], 1), np.stack([a + 1, a + n + 1, a + n + 2], 1)])
-    seen = rasterise(points, faces, SIZE)
+    seen = rasterize(points, faces, SIZE)
     assert seen.box == (0, 0, *SIZE)
     assert len(seen.pixels) == SIZE[0] * SIZE[1]
     np.testing.assert_allclose(seen.inverse_depth, 1.0, rtol=1e-6)
-    assert len(rasterise(points, faces[:, ::-1], SIZE).pixels) == 0
-    assert len(rasterise(points, faces[:, ::-1], SIZE, both_sides=True).pixels) == SIZE[0] * SIZE[1]
+    assert len(rasterize(points, faces[:, ::-1], SIZE).pixels) == 0
+    assert len(rasterize(points, faces[:, ::-1], SIZE, both_sides=True).pixels) == SIZE[0] * SIZE[1]
 
 
 def test_work_in_parts_gives_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     vertices, faces = icosphere(3)
     renderer, camera = MeshRenderer(faces), view(orbit_camera(*torch.tensor([0.2, 0.1, 3.0])).numpy())
     whole = renderer.depth(vertices, camera)
-    monkeypatch.setattr(rasteriser, "_CHUNK", 50)
+    monkeypatch.setattr(rasterizer, "_CHUNK", 50)
     np.testing.assert_array_equal(renderer.depth(vertices, camera), whole)
 
 
-@pytest.mark.parametrize("centre", [(0, 0, -3), (9, 0, 3), (0, -9, 3), (0, 0, 0.005)])
-def test_nothing_to_see_leaves_the_picture_alone(centre) -> None:
-    vertices, faces = square(centre, 0.5)
+@pytest.mark.parametrize("center", [(0, 0, -3), (9, 0, 3), (0, -9, 3), (0, 0, 0.005)])
+def test_nothing_to_see_leaves_the_picture_alone(center) -> None:
+    vertices, faces = square(center, 0.5)
     picture = np.random.default_rng(0).integers(0, 255, (*SIZE[::-1], 3), dtype=np.uint8)
     renderer = MeshRenderer(faces)
     np.testing.assert_array_equal(renderer.overlay(picture, vertices, view()), picture)
@@ -142,15 +142,15 @@ def test_clipping_keeps_what_lies_ahead() -> None:
 
 def test_overlay_lies_where_the_project_projects() -> None:
     generator = torch.Generator().manual_seed(0)
-    centres = (torch.rand(12, 3, generator=generator) - 0.5) * torch.tensor([1.2, 1.0, 1.0])
+    centers = (torch.rand(12, 3, generator=generator) - 0.5) * torch.tensor([1.2, 1.0, 1.0])
     T_w2c = orbit_camera(torch.tensor(2.1), torch.tensor(-0.2), torch.tensor(3.0))
     intrinsics = torch.tensor([[300.0, 1.5, 131.0], [0, 310.0, 120.5], [0, 0, 1]])
     camera = PinholeView.of(intrinsics, T_w2c, (256, 240))
-    expected = project_pinhole(world_to_camera(centres, T_w2c), intrinsics)
+    expected = project_pinhole(world_to_camera(centers, T_w2c), intrinsics)
     ball, faces = icosphere(2, 0.03)
-    for centre, place in zip(centres, expected, strict=True):
+    for center, place in zip(centers, expected, strict=True):
         black = np.zeros((240, 256, 3), np.uint8)
-        light = MeshRenderer(faces, (255, 255, 255)).overlay(black, ball + centre.numpy(), camera, opacity=1.0).max(-1)
+        light = MeshRenderer(faces, (255, 255, 255)).overlay(black, ball + center.numpy(), camera, opacity=1.0).max(-1)
         rows, columns = np.nonzero(light > 100)
         assert abs(columns.mean() + 0.5 - float(place[0])) < 0.5 and abs(rows.mean() + 0.5 - float(place[1])) < 0.5
 

@@ -12,7 +12,7 @@ from hmr4d.visualization.mesh_video import mesh_frames, write_mesh_video
 from hmr4d.visualization.pixels import to_image
 from hmr4d.visualization.video_file import write_webp
 from tests.motions import as_motion
-from tests.visualization.test_stick_video import coloured, read_video
+from tests.visualization.test_stick_video import colored, read_video
 
 
 def first_picture(joints3d: np.ndarray, azimuth: float = 0.0) -> np.ndarray:
@@ -52,9 +52,9 @@ def test_left_is_on_the_viewers_right_when_the_figure_faces_us(walk, degrees) ->
     turn = np.array([[math.cos(angle), 0, math.sin(angle)], [0, 1, 0], [-math.sin(angle), 0, math.cos(angle)]])
     turned = (walk @ turn.T).astype(np.float32)
     front, back, side = (first_picture(turned, a) for a in (0.0, math.pi, math.pi / 2))
-    means = [[np.nonzero(coloured(p, s))[1].mean() for s in ("left", "right")] for p in (front, back)]
+    means = [[np.nonzero(colored(p, s))[1].mean() for s in ("left", "right")] for p in (front, back)]
     assert means[0][0] > means[0][1] + 5 and means[1][0] < means[1][1] - 5
-    assert coloured(side, "left").sum() > 1.5 * coloured(side, "right").sum()
+    assert colored(side, "left").sum() > 1.5 * colored(side, "right").sum()
 
 
 def test_the_whole_mesh_stays_in_the_frame_and_the_feet_on_the_floor(walk) -> None:
@@ -62,7 +62,7 @@ def test_the_whole_mesh_stays_in_the_frame_and_the_feet_on_the_floor(walk) -> No
     pictures = [to_image(p) for p in mesh_frames(posed, fps=20, size=(128, 128))]
     assert len(pictures) == len(walk)
     for picture in pictures[::10]:
-        limbs = coloured(np.asarray(picture), "left") | coloured(np.asarray(picture), "right")
+        limbs = colored(np.asarray(picture), "left") | colored(np.asarray(picture), "right")
         assert not limbs[:2].any() and not limbs[118:122].any() and not limbs[:100, [0, 1, -2, -1]].any()
 
 

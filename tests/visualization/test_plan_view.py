@@ -29,9 +29,9 @@ def drawn(path: Path) -> NDArray[np.int64]:
     return np.asarray(picture).astype(np.int64)
 
 
-def coloured(pixels: NDArray[np.int64], colour: tuple[int, int, int]) -> NDArray[np.int64]:
+def colored(pixels: NDArray[np.int64], color: tuple[int, int, int]) -> NDArray[np.int64]:
     """(N, 2) rows and columns of pixels near a colour."""
-    return np.argwhere((np.abs(pixels - colour) < 30).all(-1))
+    return np.argwhere((np.abs(pixels - color) < 30).all(-1))
 
 
 def test_path_goes_up_and_right_where_the_person_does(tmp_path: Path, walk: np.ndarray) -> None:
@@ -41,18 +41,18 @@ def test_path_goes_up_and_right_where_the_person_does(tmp_path: Path, walk: np.n
     path = tmp_path / "plan.png"
     contacts = np.ones((len(walk), len(SMPL22.contact_joints)), bool)
     write_plan_view(path, [PlanPath(as_motion(away), contacts, "a"), PlanPath(as_motion(aside))], cameras, title="t")
-    first, second = (coloured(drawn(path), c) for c in ((43, 122, 214), (240, 128, 42)))
+    first, second = (colored(drawn(path), c) for c in ((43, 122, 214), (240, 128, 42)))
     assert np.ptp(first[:, 0]) > 2 * np.ptp(first[:, 1])  # away: upwards
     assert np.ptp(second[:, 1]) > 2 * np.ptp(second[:, 0])
-    here = coloured(drawn(path), (60, 70, 90)).mean(0)  # the real camera, below all
+    here = colored(drawn(path), (60, 70, 90)).mean(0)  # the real camera, below all
     assert here[0] > first[:, 0].max() and here[0] > second[:, 0].max()
 
 
 def test_camera_sees_the_floor_ahead_of_it(tmp_path: Path, walk: np.ndarray) -> None:
     write_plan_view(tmp_path / "a.png", [PlanPath(as_motion(walk - (0, 0, 6)))], [camera()])
     write_plan_view(tmp_path / "b.png", [PlanPath(as_motion(walk - (0, 0, 6)))], [camera(is_real=False)])
-    seen = coloured(drawn(tmp_path / "a.png"), (214, 226, 240))
-    plain = coloured(drawn(tmp_path / "b.png"), (214, 226, 240))
+    seen = colored(drawn(tmp_path / "a.png"), (214, 226, 240))
+    plain = colored(drawn(tmp_path / "b.png"), (214, 226, 240))
     assert len(seen) > 2 * len(plain)
     with pytest.raises(ValueError, match="nobody"):
         write_plan_view(tmp_path / "c.png", [], [camera()])
@@ -67,7 +67,7 @@ def test_plans_of_somebody_straight_ahead_have_room_for_the_words(tmp_path: Path
     assert not (np.abs(drawn(tmp_path / "a.png")[-30:, -10:] - (247, 249, 252)) > 40).any()  # the legend ends before
 
 
-def test_footprints_of_several_people_have_their_colours(tmp_path: Path, walk: np.ndarray) -> None:
+def test_footprints_of_several_people_have_their_colors(tmp_path: Path, walk: np.ndarray) -> None:
     rests = np.ones((len(walk), len(SMPL22.contact_joints)), bool)
     people = [PlanPath(as_motion(walk - (x, 0, 6)), rests, name) for x, name in ((2, "a"), (-2, "b"))]
     orange = []

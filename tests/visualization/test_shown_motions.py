@@ -84,10 +84,10 @@ def test_own_bvh_says_its_units_and_gives_smpl_joints(units: str, tmp_path: Path
     np.testing.assert_allclose(read_motion(tmp_path / "a.bvh").joints3d, motion.joints3d, atol=1e-5)  # by its size
 
 
-@pytest.mark.parametrize(("unit", "per_metre"), [("m", 1.0), ("cm", 100.0), ("inch", 1 / 0.0254), ("cmu", 17.7)])
-def test_foreign_bvh_is_measured(unit: str, per_metre: float, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("unit", "per_meter"), [("m", 1.0), ("cm", 100.0), ("inch", 1 / 0.0254), ("cmu", 17.7)])
+def test_foreign_bvh_is_measured(unit: str, per_meter: float, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "a.bvh"
-    path.write_text(BVH.format(0.9 * per_metre, 1.3 * per_metre, 0.5 * per_metre), encoding="utf-8")
+    path.write_text(BVH.format(0.9 * per_meter, 1.3 * per_meter, 0.5 * per_meter), encoding="utf-8")
     with caplog.at_level(logging.INFO):
         motion = read_motion(path)
     assert f"taken as {unit}" in caplog.text and not motion.is_smpl22

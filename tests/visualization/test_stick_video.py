@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.visualization.figure_style import SIDE_COLOURS, facing_angle
+from hmr4d.visualization.figure_style import SIDE_COLORS, facing_angle
 from hmr4d.visualization.pixels import load_font, to_image
 from hmr4d.visualization.stick_video import fit_motion_camera, video_frames, write_stick_video
 from hmr4d.visualization.video_page import wrap_caption
@@ -19,11 +19,11 @@ def read_video(path):
     return meta, np.stack([np.frombuffer(f, np.uint8).reshape(height, width, 3) for f in reader])
 
 
-def coloured(picture: np.ndarray, side: str) -> np.ndarray:
+def colored(picture: np.ndarray, side: str) -> np.ndarray:
     """(H, W) pixels that show a limb of one side: strong colour, in the right channel."""
     wide = picture.astype(int)
     spread = wide.max(axis=-1) - wide.min(axis=-1) > 70
-    channel = 2 if SIDE_COLOURS[side][2] > SIDE_COLOURS[side][0] else 0
+    channel = 2 if SIDE_COLORS[side][2] > SIDE_COLORS[side][0] else 0
     return spread & (wide.argmax(axis=-1) == channel)
 
 
@@ -35,7 +35,7 @@ def test_video_has_every_frame_and_the_figure_moves(tmp_path, walk, fps):
     assert (meta["codec"], meta["size"], meta["fps"]) == ("h264", (320, 256), fps)
     assert "yuv420p" in meta["pix_fmt"]
     assert len(frames) == len(walk)
-    assert all(coloured(f[:-10], "left").sum() > 150 and coloured(f, "right").sum() > 150 for f in frames)
+    assert all(colored(f[:-10], "left").sum() > 150 and colored(f, "right").sum() > 150 for f in frames)
     middle = frames[:, 60:220, 80:240].astype(int)
     assert np.abs(middle[5] - middle[15]).mean() > 2
     assert [p.name for p in tmp_path.iterdir()] == ["walk.mp4"]
@@ -62,7 +62,7 @@ def test_size_the_codec_cannot_take(tmp_path, walk, size):
 
 def test_left_is_on_the_viewers_right_when_the_figure_faces_us(walk):
     picture = np.asarray(to_image(next(video_frames(walk[:1], fps=20, skeleton=SMPL22))))[:-40]
-    left, right = (np.nonzero(coloured(picture, side))[1].mean() for side in ("left", "right"))
+    left, right = (np.nonzero(colored(picture, side))[1].mean() for side in ("left", "right"))
     assert left > right + 5
 
 

@@ -40,8 +40,8 @@ def uneven(even: Path) -> Path:
 
 def test_every_coded_picture_comes_once_whatever_its_time(even: Path, uneven: Path) -> None:
     for path in (even, uneven):
-        grey = [float(np.asarray(picture).mean()) for picture in video_pictures(path, 0)]
-        np.testing.assert_allclose(grey, 10 * np.arange(20), atol=4)
+        gray = [float(np.asarray(picture).mean()) for picture in video_pictures(path, 0)]
+        np.testing.assert_allclose(gray, 10 * np.arange(20), atol=4)
         assert float(np.asarray(next(video_pictures(path, 15))).mean()) == pytest.approx(150, abs=4)
 
 

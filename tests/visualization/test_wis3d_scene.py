@@ -167,7 +167,7 @@ def test_files_are_read_back(tmp_path: Path) -> None:
 def test_nothing_is_left_of_a_sequence_that_fails(tmp_path: Path) -> None:
     pytest.importorskip("wis3d", reason="the package wis3d is missing")
     good = Figure.plain("a", torch.from_numpy(walking_joints(2)), SMPL22, BLUE)
-    bad = Figure("b", good.joints3d, good.colours[:2])  # two colours for five chains
+    bad = Figure("b", good.joints3d, good.colors[:2])  # two colours for five chains
     with pytest.raises(ValueError, match="zip"):
         write_sequence(tmp_path, "s", [good, bad], SMPL22)
     assert not list(tmp_path.iterdir())

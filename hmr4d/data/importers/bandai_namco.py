@@ -209,7 +209,7 @@ def import_bandai_namco(
         "place": "canonical" if canonical else "world",
         "resampling": "cubic spline of positions",
     }
-    conversion = Conversion(BANDAI_NAMCO, metres_per_unit=0.01, fps=fps, retarget=retarget)
+    conversion = Conversion(BANDAI_NAMCO, meters_per_unit=0.01, fps=fps, retarget=retarget)
     root = Path(root)
     writer = StoreWriter(
         Path(out),

@@ -115,7 +115,7 @@ def import_bvh_folder(
             logger.warning("%d of %d clips have no caption.", untold, len(files))
     settings: dict[str, Any] = {
         "map": conversion.joint_map.name,
-        "metres_per_unit": conversion.metres_per_unit,
+        "metres_per_unit": conversion.meters_per_unit,
         "up": conversion.up,
         "skip_frames": conversion.skip_frames,
         "retarget": conversion.retarget,

@@ -149,14 +149,14 @@ def flights(joints: np.ndarray, fps: float) -> list[float]:
     lowest = joints[..., 1].min(1)
     names = (name.removeprefix("left_").removeprefix("right_") for name in SMPL22.joint_names)
     mass = np.array([_MASS[name] for name in names])
-    centre = joints[..., 1] @ (mass / mass.sum())
+    center = joints[..., 1] @ (mass / mass.sum())
     falls = []
     for start, end in runs(lowest > floor_height(joints, fps) + FLIGHT_HEIGHT):
         if end - start < FLIGHT_SECONDS * fps:
             continue
         time = np.arange(end - start) / fps
-        arc = np.polynomial.Polynomial.fit(time, centre[start:end], 2).convert().coef
-        off = np.abs(np.polynomial.Polynomial(arc)(time) - centre[start:end]).max()
+        arc = np.polynomial.Polynomial.fit(time, center[start:end], 2).convert().coef
+        off = np.abs(np.polynomial.Polynomial(arc)(time) - center[start:end]).max()
         height = -arc[2] * (time[-1] / 2) ** 2
         if height > 0.05 and off < 0.1 * height:
             falls.append(float(-2 * arc[2]))

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 INDEX = "index.csv"
 AMC_FPS = 120.0  # of files that say nothing, as the database does
-METRES_PER_UNIT = 0.0254 / 0.45  # of 31-joint BVH; the Daz conversions are in centimetres
+METERS_PER_UNIT = 0.0254 / 0.45  # of 31-joint BVH; the Daz conversions are in centimetres
 # The first frame of a 31-joint conversion is an added T-pose; in a Daz conversion it is smeared over ten.
 ADDED_FRAMES, ADDED_FRAMES_DAZ = 1, 10
 _SUBJECT_CLIP = re.compile(r"\d+_\d+")
@@ -238,7 +238,7 @@ def read_joints(file: CmuFile) -> tuple[np.ndarray, float]:
         return joints, file.fps or clip.fps or AMC_FPS
     bvh = read_bvh(file.content, name=file.file_name)
     if {"Hips", "LHipJoint"} <= set(bvh.joint_names):
-        bvh, joint_map, scale, added = restore_lost_bones(bvh), CMU, METRES_PER_UNIT, ADDED_FRAMES
+        bvh, joint_map, scale, added = restore_lost_bones(bvh), CMU, METERS_PER_UNIT, ADDED_FRAMES
     elif {"hip", "abdomen"} <= set(bvh.joint_names):
         bvh, joint_map, scale, added = upright_head(bvh), CMU_DAZ, 0.01, ADDED_FRAMES_DAZ
     else:

@@ -38,7 +38,7 @@ class Conversion:
 
     Attributes:
         joint_map: places the target joints.
-        metres_per_unit: scale of the file's positions.
+        meters_per_unit: scale of the file's positions.
         fps: frames per second wanted.
         up: axis that points up in the file, one of UP_AXES; it is turned to y.
         skip_frames: frames dropped at the start, such as an added T-pose.
@@ -49,7 +49,7 @@ class Conversion:
     """
 
     joint_map: JointMap
-    metres_per_unit: float = 0.01
+    meters_per_unit: float = 0.01
     fps: float = 20.0
     up: str = "y"
     skip_frames: int = 0
@@ -63,8 +63,8 @@ class Conversion:
             raise ValueError(f"Up axis '{self.up}' is not one of {UP_AXES}.")
         if self.retarget not in RETARGETS:
             raise ValueError(f"Retarget '{self.retarget}' is not one of {RETARGETS}.")
-        if not (np.isfinite(self.metres_per_unit) and self.metres_per_unit > 0):
-            raise ValueError(f"Metres per unit must be a positive number, got {self.metres_per_unit}.")
+        if not (np.isfinite(self.meters_per_unit) and self.meters_per_unit > 0):
+            raise ValueError(f"Metres per unit must be a positive number, got {self.meters_per_unit}.")
         for fps in (self.fps, self.source_fps):
             if fps is not None and not (np.isfinite(fps) and fps > 0):
                 raise ValueError(f"Frames per second must be a positive number, got {fps}.")
@@ -85,7 +85,7 @@ class Conversion:
             joints = self.joint_map.apply(positions[self.skip_frames :], clip.point_names, clip.end_site_of)
         except ValueError as error:
             raise BvhError(f"{clip.name}: {error}.") from None
-        joints *= self.metres_per_unit
+        joints *= self.meters_per_unit
         joints = resample_positions(turned_y_up(joints, self.up), fps, self.fps)
         joints = _lowest_at_zero(joints)
         if self.retarget == "smpl_mean":
@@ -168,7 +168,7 @@ def convert_batch(batch: list[BvhSource], conversion: Conversion) -> list[Conver
 def _doubts(joints: np.ndarray, conversion: Conversion, name: str) -> list[Remark]:
     skeleton = conversion.joint_map.skeleton
     doubts, is_refused = import_doubts(
-        joints, points_of_skeleton(skeleton), conversion.fps, scale=conversion.metres_per_unit, up=conversion.up
+        joints, points_of_skeleton(skeleton), conversion.fps, scale=conversion.meters_per_unit, up=conversion.up
     )
     if is_refused:
         raise BvhError(f"{name}: {next(doubt.words for doubt in doubts if doubt.kind == 'size')}")

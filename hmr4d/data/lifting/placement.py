@@ -79,8 +79,8 @@ def _candidates(rig: Rig, rules: PlacementRules, rng: ItemRandom) -> Tensor:
     """(C, 2) x and z, even over the part of the floor between `near` and `far` that is within V0's image in width."""
     u = rng.uniform(2, rules.candidates)
     depth = (rules.near**2 + (rules.far**2 - rules.near**2) * u[0]).sqrt()
-    focal, centre, width = rig.K4[0, 0], rig.K4[0, 2], rig.size[0, 0]
-    return torch.stack([depth * (u[1] * width - centre) / focal, -depth], -1)
+    focal, center, width = rig.K4[0, 0], rig.K4[0, 2], rig.size[0, 0]
+    return torch.stack([depth * (u[1] * width - center) / focal, -depth], -1)
 
 
 def _root_seen(pixels: Tensor, size: Tensor, root: tuple[int, ...]) -> Tensor:

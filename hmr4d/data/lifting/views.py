@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from hmr4d.body.joint_conversion import convert_joints, smpl_to_coco17
 from hmr4d.body.skeleton import COCO17, SMPL22, Skeleton
 from hmr4d.camera.rig_samplers import complete
-from hmr4d.data.clip_index import Labels, labelled_clips
+from hmr4d.data.clip_index import Labels, labeled_clips
 from hmr4d.data.datasets import cell_weights
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.lifting.placement import PlacementRules, find_place
@@ -194,7 +194,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
 
     def _long_enough(self, split: str | None, labels: Labels, exclude_labels: Labels) -> np.ndarray:
         """(N,) clips of the split with such labels and `min_frames` at the fastest playback."""
-        clips = np.array(labelled_clips(self.store, split, labels, exclude_labels), dtype=np.int64)
+        clips = np.array(labeled_clips(self.store, split, labels, exclude_labels), dtype=np.int64)
         fastest = self.fps / self.augmentation.speed[1]
         frames = np.array([resampled_length(int(n), self.store.fps, fastest) for n in self.store.lengths[clips]])
         kept = clips[frames >= self.min_frames]
@@ -290,9 +290,9 @@ def miscalibrated(rig: Rig, size: float, rng: ItemRandom) -> Rig:
         return rig
     noise = size * rng.normal(4)
     pitch, roll, yaw = (a[0] for a in camera_angles(rig.T_w2c[:, :3, :3]))
-    centre = rig.centres[0] * rig.T_w2c.new_tensor([1.0, 1 + HEIGHT_ERROR * float(noise[2]), 1.0])
+    center = rig.centers[0] * rig.T_w2c.new_tensor([1.0, 1 + HEIGHT_ERROR * float(noise[2]), 1.0])
     T_w2c, K4 = rig.T_w2c.clone(), rig.K4.clone()
-    T_w2c[0] = camera_pose(pitch + ANGLE_ERROR * noise[0], roll + ANGLE_ERROR * noise[1], yaw, centre)
+    T_w2c[0] = camera_pose(pitch + ANGLE_ERROR * noise[0], roll + ANGLE_ERROR * noise[1], yaw, center)
     K4[0, :2] *= 1 + FOCAL_ERROR * float(noise[3])
     return Rig(rig.size, K4, T_w2c)
 

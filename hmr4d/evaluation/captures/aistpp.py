@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 
 SOURCE_FPS, STRIDE = 60.0, 2
 FPS = SOURCE_FPS / STRIDE
-CENTIMETRE = 0.01  # metres
+CENTIMETER = 0.01  # metres
 ANKLE_REST = 0.09  # metres of COCO's ankles above the floor when the foot rests on it
 MAX_TILT = np.radians(10)  # in the search; more than TILT_EXPECTED is told
 TILT_EXPECTED = np.radians(3)
@@ -196,7 +196,7 @@ class Cameras:
         self.T_w2c = np.tile(np.eye(4), (len(entries), 1, 1))
         self.T_w2c[:, :3, :3] = roma.rotvec_to_rotmat(rotvec).numpy()
         transl = np.array([e["translation"] for e in entries], np.float64).reshape(-1, 3)
-        self.T_w2c[:, :3, 3] = transl * CENTIMETRE
+        self.T_w2c[:, :3, 3] = transl * CENTIMETER
         self.distortion = np.array([e["distortions"] for e in entries], np.float64).reshape(-1, 5)
 
 
@@ -234,7 +234,7 @@ def _read_mapping(path: Path) -> dict[str, str]:
 
 def _read_joints3d(path: Path) -> Floats:
     """(N, 17, 3) metres, NaN where missing, at 60 frames per second."""
-    return _array(path, "keypoints3d_optim", (None, COCO17.num_joints, 3)) * CENTIMETRE
+    return _array(path, "keypoints3d_optim", (None, COCO17.num_joints, 3)) * CENTIMETER
 
 
 def _array(path: Path, key: str, shape: tuple[int | None, ...]) -> Floats:

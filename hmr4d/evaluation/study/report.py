@@ -28,7 +28,7 @@ MEASURES = (
 COMPARED = tuple(m for m in MEASURES if m[0] not in ("r_precision_top_1", "root_speed"))
 BAR, GAP, LABEL, HEIGHT, MARGIN = 34, 26, 170, 300, 64  # pixels
 PAPER = (255, 255, 255)
-COLOURS = (
+COLORS = (
     (150, 158, 170),
     (43, 122, 214),
     (240, 128, 42),
@@ -126,10 +126,10 @@ def draw_chart(card: Mapping[str, Any], path: str | Path, measure: str = "accura
         label = f"{subset} ({card['num_motions'][subset]})"
         drawer.text((left + BAR * len(rows) / 2, _level(0) + 18), label, font=font, fill=INK, anchor="mm")
         for number, row in enumerate(rows):
-            _bar(drawer, left + BAR * number, card["rows"][row][subset][measure], COLOURS[number % len(COLOURS)])
+            _bar(drawer, left + BAR * number, card["rows"][row][subset][measure], COLORS[number % len(COLORS)])
     for number, row in enumerate(rows):
         y = _level(0) + 52 + 24 * number
-        drawer.rectangle((MARGIN, y - 7, MARGIN + 14, y + 7), fill=COLOURS[number % len(COLOURS)])
+        drawer.rectangle((MARGIN, y - 7, MARGIN + 14, y + 7), fill=COLORS[number % len(COLORS)])
         drawer.text((MARGIN + 22, y), _name(card, row), font=font, fill=INK, anchor="lm")
     title = f"{measure}: mean over seeds {', '.join(map(str, card['seeds']))}; dots are seeds, lines 95 % intervals"
     drawer.text((MARGIN, 24), title, font=font, fill=INK, anchor="lm")
@@ -142,11 +142,11 @@ def _level(value: float) -> float:
     return MARGIN + HEIGHT * (1 - min(max(value, 0.0), 1.0))
 
 
-def _bar(drawer: ImageDraw.ImageDraw, left: float, found: Mapping[str, Any], colour: tuple[int, int, int]) -> None:
+def _bar(drawer: ImageDraw.ImageDraw, left: float, found: Mapping[str, Any], color: tuple[int, int, int]) -> None:
     if found["mean"] is None:
         return
     middle = left + BAR / 2
-    drawer.rectangle((left + 3, _level(found["mean"]), left + BAR - 3, _level(0)), fill=colour)
+    drawer.rectangle((left + 3, _level(found["mean"]), left + BAR - 3, _level(0)), fill=color)
     if found["half_width"]:
         ends = [_level(found["mean"] + sign * found["half_width"]) for sign in (1, -1)]
         drawer.line((middle, *ends[:1], middle, *ends[1:]), fill=INK, width=2)

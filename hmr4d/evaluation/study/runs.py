@@ -11,7 +11,7 @@ from hmr4d.data.store import MotionStore
 from hmr4d.engine.compose import load_config
 from hmr4d.engine.run import finished_steps
 from hmr4d.engine.run import run as run_configuration
-from hmr4d.evaluation.action_labels import labelled_clips
+from hmr4d.evaluation.action_labels import labeled_clips
 from hmr4d.evaluation.action_recognition import LabelledMotion
 from hmr4d.evaluation.prompt_sets import PromptSet, caption_set, spread
 from hmr4d.evaluation.quality_models import Draw, generate, load_checkpoint
@@ -67,7 +67,7 @@ def prompts_of(cfg: DictConfig, store: MotionStore, groups: list[Group]) -> Prom
         raise ValueError(f"The groups ask for labels of {sorted(kinds)}; {store.name} has {sorted(store.labels)}.")
     split = cfg.sampling.split
     whole = caption_set(store, split, seconds_range(cfg), None)
-    subsets = subsets_of(store, labelled_clips(store, split).tolist(), groups)
+    subsets = subsets_of(store, labeled_clips(store, split).tolist(), groups)
     if empty := [name for name, places in subsets.items() if not places]:
         raise ValueError(
             f"Split '{split}' of {store.name} has no clip of {', '.join(empty)}; choose another holdout or another "

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from hmr4d.data.store import MotionStore
-from hmr4d.evaluation.action_labels import labelled_clips
+from hmr4d.evaluation.action_labels import labeled_clips
 from hmr4d.evaluation.action_recognition import (
     WEIGHTS_NAME,
     ClassifierTraining,
@@ -71,7 +71,7 @@ class EmbeddingScores:
         recipe = evaluator.recipe
         self.preparation = StandardPreparation(evaluator.statistics, max_rows=recipe.max_rows, unit=recipe.unit_length)
         evaluator.use_text_cache(store)
-        clips = labelled_clips(store, "train").tolist()
+        clips = labeled_clips(store, "train").tolist()
         real = windows(store, clips, [longest] * len(clips))
         fits = [i for i, clip in enumerate(real.clips) if self._fits(clip, real.fps)]
         embedded = self._embed(LabelledMotion([real.clips[i] for i in fits], [real.labels[i] for i in fits], real.fps))
@@ -168,7 +168,7 @@ def judges(cfg: DictConfig, store: MotionStore) -> tuple[Judges, dict[str, Any]]
 
 def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, Any]:
     """The card: every measure of real motion and of every arm over the seeds, and paired differences of arms."""
-    clips = labelled_clips(store, cfg.sampling.split)[prompts.numbers].tolist()
+    clips = labeled_clips(store, cfg.sampling.split)[prompts.numbers].tolist()
     subsets = subsets_of(store, clips, held_out(cfg))
     judging, facts = judges(cfg, store)
     rows = {

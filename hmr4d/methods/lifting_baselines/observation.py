@@ -11,7 +11,7 @@ from torch import Tensor
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.geometry.cameras import invert_rigid
 from hmr4d.geometry.ground_pointmap import meet_floor
-from hmr4d.geometry.rigs import Rig, normalise
+from hmr4d.geometry.rigs import Rig, normalize
 from hmr4d.motion.ground_contact import NEAREST_BAND, rest_heights
 from hmr4d.utils.tensors import interpolate_gaps
 
@@ -32,7 +32,7 @@ class Observation:
         seen: (L, J) bool.
         conf: (L, J), 0 where not seen.
         directions: (L, J, 3) of the rays in the world; one metre of depth long.
-        centre: (3,) optical centre in the world.
+        center: (3,) optical centre in the world.
         root: (L, 2) and root_direction (L, 3) the same of the root.
         root_depth: (L,) metres.
         contact: (L, J) bool, foot joints that stand.
@@ -43,7 +43,7 @@ class Observation:
     seen: Tensor
     conf: Tensor
     directions: Tensor
-    centre: Tensor
+    center: Tensor
     root: Tensor
     root_direction: Tensor
     root_depth: Tensor
@@ -53,7 +53,7 @@ class Observation:
     @property
     def root_place(self) -> Tensor:
         """(L, 3) metres, world."""
-        return self.centre + self.root_depth[:, None] * self.root_direction
+        return self.center + self.root_depth[:, None] * self.root_direction
 
 
 def observe(
@@ -83,7 +83,7 @@ def observe(
     roots = list(skeleton.root_joints)
     if not seen[:, roots].all(-1).any():
         raise ValueError("No frame shows the root of the person, pelvis or both hips; nothing can be lifted.")
-    rays = normalise(camera, torch.nan_to_num(kp2d.double())[None])[0]
+    rays = normalize(camera, torch.nan_to_num(kp2d.double())[None])[0]
     filled = interpolate_gaps(rays.transpose(0, 1), seen.T).transpose(0, 1)
     filled = torch.where(seen[..., None], rays, filled)
     T_c2w = invert_rigid(camera.T_w2c[0])
@@ -94,18 +94,18 @@ def observe(
         pixels = filled * camera.K4[0, :2] + camera.K4[0, 2:]
         contact, place = _contacts(smooth(pixels, IMAGE_SECONDS, fps), camera, seen, heights, fps, skeleton)
     root_direction = _world_directions(root, T_c2w)
-    centre = T_c2w[:3, 3]
+    center = T_c2w[:3, 3]
     if place is None:
         depth = smooth(_depth_by_size(filled, seen, bones.double(), skeleton), SIZE_SECONDS, fps)
     else:
-        ahead = (place - centre) * place.new_tensor([1.0, 0.0, 1.0])
+        ahead = (place - center) * place.new_tensor([1.0, 0.0, 1.0])
         depth = (ahead * ahead).sum(-1) / (ahead * root_direction).sum(-1).clamp(min=1e-6)
     return Observation(
         rays=filled,
         seen=seen,
         conf=torch.where(seen, conf.double(), 0.0).clamp(0, 1),
         directions=_world_directions(filled, T_c2w),
-        centre=centre,
+        center=center,
         root=root,
         root_direction=root_direction,
         root_depth=depth,
@@ -148,12 +148,12 @@ def _contacts(
         return contact, None
     points, meets = meet_floor(camera, pixels[None, :, feet], heights[feet])
     points, usable = points[0], meets[0] & seen[:, feet]
-    centre = invert_rigid(camera.T_w2c[0])[:3, 3]
-    reach = (points - centre)[..., [0, 2]].norm(dim=-1)
+    center = invert_rigid(camera.T_w2c[0])[:3, 3]
+    reach = (points - center)[..., [0, 2]].norm(dim=-1)
     usable = usable & (reach < MAX_RANGE)
     if not usable.any():
         return contact, None
-    depth = (points - centre).norm(dim=-1)
+    depth = (points - center).norm(dim=-1)
     step = torch.diff(pixels[:, feet] / camera.K4[0, :2], dim=0, append=pixels[-1:, feet] / camera.K4[0, :2])
     step = torch.maximum(step.norm(dim=-1), step.norm(dim=-1).roll(1, 0))
     reach = reach.masked_fill(~usable, torch.inf)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from hmr4d.body.skeleton import Skeleton
-from hmr4d.geometry.rigs import Rig, normalise
+from hmr4d.geometry.rigs import Rig, normalize
 from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
 
 
@@ -31,7 +31,7 @@ def oracle(kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton)
             f"kp2d has shape {tuple(kp2d.shape)} for a rig of {rig.num_views} views; expected (V, L, J, 2) with the "
             "2D of every view, at least two."
         )
-    points2d = normalise(rig, kp2d.double())
+    points2d = normalize(rig, kp2d.double())
     found = triangulate_robust(points2d.flatten(1, 2), rig.T_w2c, conf.double().square().flatten(1, 2))
     points, ok = (x.unflatten(0, kp2d.shape[1:3]) for x in (found.points, found.ok))
     joints3d, is_known = fill_in_time(points, ok), ok.any(0)

@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor
 
 from hmr4d.methods.lifting_baselines.ground_ray import ground_ray
-from hmr4d.methods.lifting_baselines.optimisation import optimisation
+from hmr4d.methods.lifting_baselines.optimization import optimization
 from hmr4d.methods.lifting_baselines.oracle import oracle
 
 
@@ -38,7 +38,7 @@ class Baseline:
 BASELINES: Mapping[str, Baseline] = {
     "oracle": Baseline(oracle, sees_all_views=True),
     "ground_ray": Baseline(ground_ray, takes_prior=True),
-    "optimisation": Baseline(optimisation, takes_prior=True),
-    "optimisation_level": Baseline(partial(optimisation, known_camera="intrinsics"), takes_prior=True, uses_pose=False),
+    "optimisation": Baseline(optimization, takes_prior=True),
+    "optimisation_level": Baseline(partial(optimization, known_camera="intrinsics"), takes_prior=True, uses_pose=False),
 }
 USABLE = tuple(name for name, baseline in BASELINES.items() if baseline.is_for_use)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.geometry.cameras import invert_rigid, world_to_camera
-from hmr4d.geometry.rigs import Rig, normalise
+from hmr4d.geometry.rigs import Rig, normalize
 from hmr4d.utils.precision import full_precision
 
 MIN_DEPTH = 0.1  # metres; motion nearer to the camera is left alone
@@ -84,7 +84,7 @@ def fit_bones(
         return joints3d
     if lengths is None:
         lengths = _bones(start, skeleton).quantile(SIZE_QUANTILE, 0)
-    rays = normalise(camera, kp2d.double()[None])[0]
+    rays = normalize(camera, kp2d.double()[None])[0]
     with torch.inference_mode(False), torch.enable_grad():  # tests run in inference mode, which has no gradients
         fitted = _descend(
             start.clone(), rays.clone(), conf.double().clone(), lengths.double().clone(), fps, skeleton, options
@@ -140,15 +140,15 @@ def _descend(
         ]
         return torch.stack([term.sum() for term in terms]).sum() / start[..., 0].numel()
 
-    optimiser = torch.optim.LBFGS(
+    optimizer = torch.optim.LBFGS(
         [moved, grown], max_iter=options.steps, history_size=12, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = objective()
         loss.backward()
         return loss
 
-    optimiser.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)  # type: ignore[arg-type]
     return (start + moved).detach()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hmr4d.methods.mocap2to3.pointmap_encoder import PointmapEncoder
-from hmr4d.nn.attention import zero_initialised
+from hmr4d.nn.attention import zero_initialized
 from hmr4d.nn.embeddings import SinusoidalPositions, StepEmbedding
 from hmr4d.nn.trunk import Trunk
 
@@ -93,11 +93,11 @@ class LiftingDenoiser(nn.Module):
         self.embed_other = nn.Parameter(torch.zeros(dim)) if use_views else None
         if num_condition_features:
             self.embed_condition2d = nn.Linear(num_condition_features, dim)
-            self.condition2d_out = zero_initialised(nn.Linear(dim, dim))
+            self.condition2d_out = zero_initialized(nn.Linear(dim, dim))
         if self.num_contact_features:
             self.embed_hints = nn.Sequential(nn.Linear(num_contact_features, dim), nn.SiLU())
-            self.hints_out = zero_initialised(nn.Linear(dim, dim))
-            self.hints_head = zero_initialised(nn.Linear(num_contact_features, num_features))
+            self.hints_out = zero_initialized(nn.Linear(dim, dim))
+            self.hints_head = zero_initialized(nn.Linear(num_contact_features, num_features))
         self.motion_head = nn.Linear(dim, num_features)
 
     def encode_maps(self, pointmap: Tensor | None, known: Tensor | None = None) -> Tensor:

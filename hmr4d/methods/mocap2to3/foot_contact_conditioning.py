@@ -17,7 +17,7 @@ from torch import Tensor
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.geometry.cameras import invert_rigid
 from hmr4d.geometry.ground_pointmap import meet_floor
-from hmr4d.geometry.rigs import Rig, normalise, project
+from hmr4d.geometry.rigs import Rig, normalize, project
 from hmr4d.motion.ground_contact import NEAREST_BAND, rest_heights
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.representation.image_pose2d import ImagePose2DCodec
@@ -81,24 +81,24 @@ def foot_contact_conditioning(
     """
     camera, feet, roots = rig.select([0]), list(skeleton.contact_joints), list(skeleton.root_joints)
     T_c2w = invert_rigid(camera.T_w2c)
-    centre = T_c2w[:, :, None, :3, 3]  # (B, 1, 1, 3)
+    center = T_c2w[:, :, None, :3, 3]  # (B, 1, 1, 3)
     stands, valid = meet_floor(camera, pixels[:, None, :, feet], rest_heights(skeleton, foot_heights)[feet].to(pixels))
     stands, valid = stands[:, 0], valid[:, 0] & seen[..., feet]
-    reach = (stands - centre)[..., ::2].norm(dim=-1)
+    reach = (stands - center)[..., ::2].norm(dim=-1)
     valid = valid & (reach < max_range)
     reach = reach.masked_fill(~valid, torch.inf)
     near = (valid & (reach <= reach.amin(-1, keepdim=True) + NEAREST_BAND))[..., None]
     place = torch.where(near, stands, 0.0).sum(-2, keepdim=True) / near.sum(-2, keepdim=True).clamp(min=1)
-    ahead = (place - centre) * place.new_tensor([1.0, 0.0, 1.0])
+    ahead = (place - center) * place.new_tensor([1.0, 0.0, 1.0])
 
     joints = torch.cat([pixels, pixels[..., roots, :].mean(-2, keepdim=True)], -2)  # and the root
     known = torch.cat([seen, seen[..., roots].all(-1, keepdim=True)], -1)
-    rays = normalise(camera, joints[:, None])[:, 0]
+    rays = normalize(camera, joints[:, None])[:, 0]
     rays = torch.cat([rays, torch.ones_like(rays[..., :1])], -1) @ T_c2w[:, :, :3, :3].mT
     along = (ahead * rays).sum(-1)
     known = known & near.any(-2) & (along > 0)
     known = known & known[..., -1:]
-    figure = centre + (ahead.square().sum(-1) / torch.where(known, along, 1.0))[..., None] * rays
+    figure = center + (ahead.square().sum(-1) / torch.where(known, along, 1.0))[..., None] * rays
     root = torch.where(known[..., -1:, None], figure[..., -1:, :], 0.0)
     points = torch.cat([torch.where(valid[..., None], stands, 0.0), root], -2)
     figure = torch.where(known[..., :-1, None], figure[..., :-1, :], root)

@@ -24,7 +24,7 @@ from hmr4d.diffusion.sampler import sample
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.geometry.cameras import world_to_camera
 from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
-from hmr4d.geometry.rigs import Rig, camera_condition, condition_size, first_camera, normalise, project
+from hmr4d.geometry.rigs import Rig, camera_condition, condition_size, first_camera, normalize, project
 from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.mocap2to3.bone_fit import fit_bones
@@ -270,9 +270,9 @@ class Mocap2to3Pipeline(Pipeline):
         if "metres" in wanted:
             rig = Rig(size, batch["K4"], batch["T_w2c"])
             depth = project(rig, batch["joints3d"])[1][..., None]
-            metres = (got_px - true_px) / rig.K4[:, :, None, None, :2] * depth
+            meters = (got_px - true_px) / rig.K4[:, :, None, None, :2] * depth
             in_3d = batch["joints3d"].flatten(1).any(1)[:, None, None, None, None]
-            terms["metres"] = masked_mean(metres.abs(), valid & in_3d)
+            terms["metres"] = masked_mean(meters.abs(), valid & in_3d)
         return terms
 
     @torch.no_grad()
@@ -343,7 +343,7 @@ class Mocap2to3Pipeline(Pipeline):
         pixels = self.codec.decode(x_0, rig.size)
         seen = (track.conf >= options.min_conf) & (track.conf > 0)
         first = torch.where(seen[..., None], track.pixels, pixels[:, 0])
-        points2d = normalise(rig, torch.cat([first[:, None], pixels[:, 1:]], 1))
+        points2d = normalize(rig, torch.cat([first[:, None], pixels[:, 1:]], 1))
         weights = torch.ones_like(points2d[..., 0])
         weights[:, 0] = torch.where(seen, options.observed_weight * track.conf.square(), 1.0)
         side = self.codec.box_side(x_0, rig.size) / rig.K4[:, :, None, :2]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hmr4d.geometry.ground_pointmap import POINTMAP_CHANNELS
-from hmr4d.nn.attention import Attention, zero_initialised
+from hmr4d.nn.attention import Attention, zero_initialized
 from hmr4d.nn.embeddings import sinusoidal_table
 
 
@@ -33,7 +33,7 @@ class PointmapBlock(nn.Module):
         if use_views:
             self.mix_norm = nn.LayerNorm(dim)
             self.mix_attention = Attention(dim, num_heads, dropout=dropout)
-            self.mix_out = zero_initialised(nn.Linear(dim, dim))
+            self.mix_out = zero_initialized(nn.Linear(dim, dim))
         self.feed_forward_norm = nn.LayerNorm(dim)
         self.feed_forward = nn.Sequential(
             nn.Linear(dim, ff_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(ff_dim, dim)

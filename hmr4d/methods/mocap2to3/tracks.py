@@ -14,7 +14,7 @@ from hmr4d.utils.tensors import interpolate_gaps
 MIN_FRAMES = 16  # shorter tracks are continued by reflection
 
 
-def _neighbours(times: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
+def _neighbors(times: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
     """The frame before each time, in frames, and the way to the next one; more than 1 beyond the last frame."""
     before = times.floor().clamp(0, max(num_frames - 2, 0)).long()
     return before, times - before
@@ -38,7 +38,7 @@ def resample_track(kp2d: Tensor, conf: Tensor, fps: float, target_fps: float) ->
     num = kp2d.shape[1]
     count = resampled_length(num, fps, target_fps)
     times = torch.arange(count, dtype=torch.float64, device=kp2d.device) * (fps / target_fps)
-    before, way = _neighbours(times, num)
+    before, way = _neighbors(times, num)
     way = way.to(kp2d)[:, None]
     first, second = (1 - way) * (conf[:, before] > 0), way * (conf[:, before + 1] > 0)
     total = (first + second).clamp(min=torch.finfo(kp2d.dtype).tiny)
@@ -64,7 +64,7 @@ def resample_motion(x: Tensor, fps: float, target_fps: float, num_frames: int) -
     if fps == target_fps and num_frames <= x.shape[1]:
         return x[:, :num_frames]
     times = torch.arange(num_frames, dtype=torch.float64, device=x.device) * (fps / target_fps)
-    before, way = _neighbours(times, x.shape[1])
+    before, way = _neighbors(times, x.shape[1])
     way = way.to(x).reshape(-1, *[1] * (x.ndim - 2))
     straight = x[:, before] + way * (x[:, before + 1] - x[:, before])
     curve = torch.from_numpy(resample_positions(x.movedim(1, 0).cpu().numpy(), fps, target_fps)).to(x).movedim(0, 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hmr4d.nn.attention import trim_padding, zero_initialised
+from hmr4d.nn.attention import trim_padding, zero_initialized
 from hmr4d.nn.embeddings import SinusoidalPositions, StepEmbedding
 from hmr4d.nn.trunk import Trunk
 
@@ -58,8 +58,8 @@ class MotionDenoiser(nn.Module):
         self.embed_step = StepEmbedding(dim, self.positions)
         self.embed_motion = nn.Linear(num_features, dim)
         self.embed_text = nn.Linear(text_dim, dim)
-        self.embed_cam = zero_initialised(nn.Linear(cam_dim, dim)) if cam_dim else None
-        self.embed_condition2d = zero_initialised(nn.Linear(dim, dim)) if use_condition2d else None
+        self.embed_cam = zero_initialized(nn.Linear(cam_dim, dim)) if cam_dim else None
+        self.embed_condition2d = zero_initialized(nn.Linear(dim, dim)) if use_condition2d else None
         self.dropout = nn.Dropout(dropout)
         self.trunk = Trunk(
             dim,

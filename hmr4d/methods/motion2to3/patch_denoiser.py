@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hmr4d.nn.attention import trim_padding, zero_initialised
+from hmr4d.nn.attention import trim_padding, zero_initialized
 from hmr4d.nn.embeddings import SinusoidalPositions, sinusoidal_table
 from hmr4d.nn.modulated import ModulatedBlock
 
@@ -67,7 +67,7 @@ class PatchDenoiser(nn.Module):
         self.patch, self.use_views = patch, use_views
         self.positions = SinusoidalPositions(dim)
         self.embed_motion = nn.Linear(2 * patch * num_features, dim)
-        self.embed_cam = zero_initialised(nn.Linear(cam_dim, dim)) if cam_dim else None
+        self.embed_cam = zero_initialized(nn.Linear(cam_dim, dim)) if cam_dim else None
         self.embed_text = nn.Linear(text_dim, memory_dim)
         self.embed_pooled = nn.Linear(pooled_dim, condition_dim)
         self.embed_step = nn.Linear(condition_dim, condition_dim)
@@ -88,7 +88,7 @@ class PatchDenoiser(nn.Module):
         self.out_norm = nn.LayerNorm(dim)
         self.motion_head = nn.Linear(dim, 2 * patch * num_features)
         self.refine_in = nn.Conv1d(2 * num_features, refine_dim, 5, padding=2)
-        self.refine_modulation = zero_initialised(nn.Linear(condition_dim, 2 * refine_dim))
+        self.refine_modulation = zero_initialized(nn.Linear(condition_dim, 2 * refine_dim))
         self.refine_out = nn.Conv1d(refine_dim, num_features, 3, padding=1)
         nn.init.zeros_(self.refine_out.weight)
         assert self.refine_out.bias is not None

@@ -154,7 +154,7 @@ def test_virtual_rigs_look_at_the_person(store: MotionStore) -> None:
         item = data[index]
         rig = rig_of(item)
         assert torch.allclose(rig.K4, rig.K4[:1].expand(4, 4))
-        assert torch.allclose(rig.centres[:, 1], rig.centres[:1, 1].expand(4), atol=1e-4)
+        assert torch.allclose(rig.centers[:, 1], rig.centers[:1, 1].expand(4), atol=1e-4)
         pixels, depth = project(rig, item["joints3d"][:, :1])
         root = pixels[1:, :, 0] / rig.size[1:, None]
         assert ((root > 0) & (root < 1)).all(-1).float().mean() > 0.9

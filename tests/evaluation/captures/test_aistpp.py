@@ -36,7 +36,7 @@ def test_sequences_and_views(aist: tuple[Path, dict[str, np.ndarray]]) -> None:
     assert AistppCaptures(aist[0]).names == sorted([FIRST, SECOND, THIRD])
 
 
-def test_metres_at_thirty_frames_over_the_floor(aist: tuple[Path, dict[str, np.ndarray]]) -> None:
+def test_meters_at_thirty_frames_over_the_floor(aist: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, truth = aist
     captures = AistppCaptures(root, "pose_test")
     clip = captures.dataset()[0]

@@ -16,7 +16,7 @@ from hmr4d.body.skeleton import COCO17, HALPE26, SMPL22, Skeleton
 from hmr4d.data.store import MotionStore
 from hmr4d.geometry.rigs import Rig, camera_pose, project
 from hmr4d.methods.lifting_baselines.ground_ray import ground_ray
-from hmr4d.methods.lifting_baselines.optimisation import FitOptions, level_camera, optimisation
+from hmr4d.methods.lifting_baselines.optimization import FitOptions, level_camera, optimization
 from hmr4d.methods.lifting_baselines.oracle import oracle
 from hmr4d.methods.lifting_baselines.pipeline import BaselinePipeline
 from hmr4d.metrics.pose_errors import pose_errors
@@ -30,11 +30,11 @@ QUICK = FitOptions(root_steps=10, steps=30)
 def rig(num_views: int = 1, *, pitch: float = 12.0, height: float = 1.7, roll: float = 3.0, zoom: float = 1.0) -> Rig:
     """Cameras on a circle of 5 m around (0, 0, -5); view 0 above the origin, heading to -z."""
     yaw = torch.arange(num_views, dtype=torch.float64) * (2 * torch.pi / max(num_views, 4))
-    centre = torch.stack([5 * yaw.sin(), torch.full_like(yaw, height), 5 * yaw.cos() - 5], -1)
+    center = torch.stack([5 * yaw.sin(), torch.full_like(yaw, height), 5 * yaw.cos() - 5], -1)
     angles = [torch.full_like(yaw, math.radians(a)) for a in (pitch, roll)]
     size = torch.tensor([1920.0, 1080.0]).double().expand(num_views, 2) * zoom
     K4 = torch.tensor([1400.0, 1400.0, 960.0, 540.0]).double().expand(num_views, 4) * zoom
-    return Rig(size, K4, camera_pose(*angles, yaw, centre))
+    return Rig(size, K4, camera_pose(*angles, yaw, center))
 
 
 def clip(content: str = "walk", length: int = 40, distance: float = 5.0, seed: int = 3) -> Tensor:
@@ -139,12 +139,12 @@ def test_missing_joints_and_feet_out_of_the_image() -> None:
     assert (found - joints3d).norm(dim=-1).mean() < 0.25 and (found - joints3d)[..., 15, :].norm(dim=-1).max() < 0.6
     feet = [4, 5, 7, 8, 10, 11]
     conf[:, feet], kp2d[:, feet] = 0, 0
-    for lift in (ground_ray, lambda *a: optimisation(*a, options=QUICK)):
+    for lift in (ground_ray, lambda *a: optimization(*a, options=QUICK)):
         found = lift(kp2d, conf, cameras, FPS, SMPL22)
         assert found.isfinite().all() and mean_errors(found, joints3d)["t_root_abs"] < 1500  # by its size alone
 
 
-@pytest.mark.parametrize("lift", [ground_ray, lambda *a: optimisation(*a, options=QUICK)], ids=["ray", "fit"])
+@pytest.mark.parametrize("lift", [ground_ray, lambda *a: optimization(*a, options=QUICK)], ids=["ray", "fit"])
 def test_inputs_stay_as_they_are_and_short_tracks_work(lift: Callable[..., Tensor]) -> None:
     joints3d, cameras = clip(length=10), rig()
     kp2d, conf = (a[0].float() for a in see(joints3d, cameras))
@@ -160,7 +160,7 @@ def test_fitting_keeps_bones_and_feet_and_moves_smoothly() -> None:
     joints3d, cameras = clip(length=30), rig()
     kp2d, conf = see(joints3d, cameras, noise=3.0)
     ray = mean_errors(ground_ray(kp2d[0], conf[0], cameras, FPS, SMPL22), joints3d)
-    fitted = optimisation(kp2d[0], conf[0], cameras, FPS, SMPL22, options=FitOptions(root_steps=20, steps=80))
+    fitted = optimization(kp2d[0], conf[0], cameras, FPS, SMPL22, options=FitOptions(root_steps=20, steps=80))
     fit = mean_errors(fitted, joints3d)
     assert fit["pa_mpjpe"] < 60 and fit["jitter_10m_s3"] < 0.5 * ray["jitter_10m_s3"]
     assert fit["abs_mpjpe"] < 200 and fitted[:, [10, 11], 1].min() > -0.03
@@ -172,19 +172,19 @@ def test_what_is_not_known_of_the_camera_is_not_used() -> None:
     joints3d, cameras = clip(), rig()
     kp2d, conf = (a[0] for a in see(joints3d, cameras))
     other = Rig(cameras.size, 2 * cameras.K4, camera_pose(*torch.zeros(3, 1).double(), torch.ones(1, 3).double()))
-    found = [optimisation(kp2d, conf, c, FPS, SMPL22, known_camera="nothing", options=QUICK) for c in (cameras, other)]
+    found = [optimization(kp2d, conf, c, FPS, SMPL22, known_camera="nothing", options=QUICK) for c in (cameras, other)]
     assert torch.equal(*found)
     feet = found[0][:, [7, 8, 10, 11], 1] - torch.tensor([0.08, 0.08, 0.02, 0.02])
     assert feet.amin(-1).quantile(0.05).abs() < 1e-3  # it stands on the floor all the same
     assert mean_errors(found[0], joints3d)["pa_mpjpe"] < 100
     level = level_camera(cameras, known_focal=True)
-    assert torch.equal(level.K4, cameras.K4) and torch.equal(level.centres, torch.zeros(1, 3).double())
+    assert torch.equal(level.K4, cameras.K4) and torch.equal(level.centers, torch.zeros(1, 3).double())
 
 
 def test_wrong_input_is_named() -> None:
     joints3d, cameras = clip(length=5), rig()
     kp2d, conf = (a[0] for a in see(joints3d, cameras))
-    for lift in (ground_ray, optimisation):
+    for lift in (ground_ray, optimization):
         with pytest.raises(ValueError, match=r"needs \(L, 17, 2\)"):
             lift(kp2d, conf, cameras, FPS, COCO17)
         with pytest.raises(ValueError, match="fps is 0"):
@@ -194,7 +194,7 @@ def test_wrong_input_is_named() -> None:
         with pytest.raises(ValueError, match=HALPE26.name):
             lift(torch.zeros(5, 26, 2), torch.ones(5, 26), cameras, FPS, HALPE26)
     with pytest.raises(ValueError, match="known_camera is 'some'"):
-        optimisation(kp2d, conf, cameras, FPS, SMPL22, known_camera="some")  # type: ignore[arg-type]
+        optimization(kp2d, conf, cameras, FPS, SMPL22, known_camera="some")  # type: ignore[arg-type]
 
 
 @pytest.mark.assets

@@ -78,10 +78,10 @@ def test_bones_keep_their_length_and_limbs_come_off_the_picture_plane() -> None:
     """A motion whose limbs were lifted too flat and trembling comes nearer to the truth."""
     truth, rig = walk(), ring()
     pixels = project(rig.select([0]), truth)[0][0]
-    centre = rig.centres[0]
-    depth = 0.4 * (truth[..., 2:] - truth[:, :1, 2:]) / (truth[:, :1, 2:] - centre[2])
+    center = rig.centers[0]
+    depth = 0.4 * (truth[..., 2:] - truth[:, :1, 2:]) / (truth[:, :1, 2:] - center[2])
     depth = depth + 0.02 * torch.randn(*depth.shape, generator=torch.manual_seed(0))
-    flat = centre + (truth - centre) * (1 - depth)  # every joint stays on its ray
+    flat = center + (truth - center) * (1 - depth)  # every joint stays on its ray
     fitted = fit_bones(
         flat, pixels, torch.ones(pixels.shape[:2]), rig, lengths(truth).mean(0), fps=FPS, skeleton=SMPL22
     )

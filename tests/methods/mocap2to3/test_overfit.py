@@ -24,7 +24,7 @@ STEPS = 500
 
 
 @pytest.mark.slow
-def test_four_clips_are_lifted_to_a_few_centimetres(tmp_path: Path) -> None:
+def test_four_clips_are_lifted_to_a_few_centimeters(tmp_path: Path) -> None:
     import_synthetic(tmp_path / "store", num_clips=12)
     codec = BboxPose2DCodec(SMPL22)
     views = LiftingViews(

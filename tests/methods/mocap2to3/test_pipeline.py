@@ -324,8 +324,8 @@ def test_loss_terms() -> None:
     assert float(terms["token_loss"]) == pytest.approx(0.02**2 / 4, rel=1e-3)
     assert float(terms["points_loss"]) == pytest.approx(0.01, rel=0.05)
     depth = project(ring(), batch["joints3d"])[1]
-    metres = (12.8 / 1100 * depth * batch["valid"][:, None, :, None]).sum() / (frames * 4 * 22) / 2
-    assert float(terms["metres_loss"]) == pytest.approx(float(metres), rel=0.05)
+    meters = (12.8 / 1100 * depth * batch["valid"][:, None, :, None]).sum() / (frames * 4 * 22) / 2
+    assert float(terms["metres_loss"]) == pytest.approx(float(meters), rel=0.05)
     weights = {"local": 1.0, "token": 2.0, "points": 0.1, "velocity": 0.05, "metres": 1.0}
     assert float(terms["loss"]) == pytest.approx(sum(w * float(terms[f"{n}_loss"]) for n, w in weights.items()))
 
@@ -359,7 +359,7 @@ def test_items_without_a_camera_train_as_if_it_had_been_dropped() -> None:
     assert got == expected
 
 
-def test_what_is_known_in_2d_alone_has_no_error_in_metres() -> None:
+def test_what_is_known_in_2d_alone_has_no_error_in_meters() -> None:
     batch = tiny_batch((8, 8))
     pipeline = tiny_pipeline(training=LiftTrainingOptions(metres_weight=1.0))
     draws = pipeline.draw_training(batch, torch.Generator().manual_seed(0))

@@ -72,12 +72,12 @@ def random_inputs(
 def ring(num_views: int = 4, *, height: float = 1.5) -> Rig:
     """Cameras around a point 4 m in front of camera 0, which stands over the origin and heads to -z."""
     angles = torch.arange(num_views) * (2 * torch.pi / num_views)
-    centres = torch.stack([4 * angles.sin(), torch.full((num_views,), height), 4 * angles.cos() - 4], -1)
+    centers = torch.stack([4 * angles.sin(), torch.full((num_views,), height), 4 * angles.cos() - 4], -1)
     pitch = torch.full((num_views,), 0.12)
     return Rig(
         torch.tensor([1280.0, 960.0]).expand(num_views, 2).clone(),
         torch.tensor([1100.0, 1100.0, 640.0, 480.0]).expand(num_views, 4).clone(),
-        camera_pose(pitch, torch.zeros(num_views), angles, centres),
+        camera_pose(pitch, torch.zeros(num_views), angles, centers),
     )
 
 

@@ -43,7 +43,7 @@ class Visible:
         left, top, right, bottom = self.box
         return bottom - top, right - left
 
-    def centres(self) -> tuple[Floats, Floats]:
+    def centers(self) -> tuple[Floats, Floats]:
         """(N,) u and v of the pixels' centres in the picture."""
         rows, columns = np.divmod(self.pixels, max(self.shape[1], 1))
         return columns + (self.box[0] + 0.5), rows + (self.box[1] + 0.5)
@@ -67,7 +67,7 @@ class _Spans:
     plane: Floats
 
 
-def rasterise(
+def rasterize(
     points: NDArray[np.floating], faces: NDArray[np.integer], size: tuple[int, int], *, both_sides: bool = False
 ) -> Visible:
     """Finds what is seen in every pixel.

@@ -71,7 +71,7 @@ class _Chain:
         )
 
 
-def optimisation(
+def optimization(
     kp2d: Tensor,
     conf: Tensor,
     rig: Rig,
@@ -165,16 +165,16 @@ def _descend(
     ):
         for part in parts:
             part.requires_grad_(True)
-        optimiser = torch.optim.Adam(parts, lr=options.learning_rate)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda i, n=steps: min(1.0, 0.1 + 1.8 * (1 - i / n)))
+        optimizer = torch.optim.Adam(parts, lr=options.learning_rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i, n=steps: min(1.0, 0.1 + 1.8 * (1 - i / n)))
         for _ in range(steps):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             current = chain
             if parts[0] is turn:
                 root = (roma.rotvec_to_rotmat(turn) @ start)[..., :2].mT.flatten(-2)
                 current = _Chain(torch.cat([root[:, None], chain.rot6d_cols[:, 1:]], 1), chain.place, chain.log_scale)
             _objective(current, seen, T_w2c, prior, skeleton, fps, options, on_floor).backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
         for part in parts:
             part.requires_grad_(False)
