@@ -34,7 +34,8 @@ from hmr4d.data.importers.humanml3d_release import MAKES
 from hmr4d.data.importers.keypoints import import_keypoints
 from hmr4d.data.pack_store import pack_store
 from hmr4d.data.packed_joints import STEP
-from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
+from hmr4d.data.store import MotionStore, write_text_cache
+from hmr4d.data.store_writer import StoreSummary
 from hmr4d.methods.defaults import STATISTICS_EXPERIMENT
 from hmr4d.motion_files.joint_maps import JOINT_MAPS
 from hmr4d.motion_files.source_frame import METRES_PER_UNIT, UP_AXES, metres_per_unit
