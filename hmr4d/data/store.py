@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -32,9 +32,6 @@ from hmr4d.data import packed_joints
 from hmr4d.utils.files import cache_folder, write_json
 from hmr4d.utils.places import is_installed_file
 from hmr4d.utils.progress import progress
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +87,9 @@ class ClipCaption(NamedTuple):
     end_s: float
 
 
+Store = TypeVar("Store", bound="ClipStore")
+
+
 class ClipStore:
     """Reader of what all kinds of stores have in common: clips, splits, labels, captions and their embeddings.
 
@@ -110,6 +110,9 @@ class ClipStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        if (self.path / "store.json").is_file():
+            self.info = self._read_json("store.json")
+            self.kind = self._checked_kind()
         frames = [] if self.wanted is None else [self.frames_file.name]
         if missing := [name for name in ("store.json", *frames, *TABLE_FILES) if not (self.path / name).is_file()]:
             what = "does not exist" if not self.path.is_dir() else f"lacks {', '.join(missing)}"
@@ -117,8 +120,6 @@ class ClipStore:
                 f"Motion store {self.path} {what}. Build it with: hmr4d prepare <dataset> --out {self.path} "
                 "(see docs/data.md)."
             )
-        self.info = self._read_json("store.json")
-        self.kind = self._checked_kind()
         clips = self._read_json("clips.json")
         try:
             self.name: str = self.info["name"]
@@ -170,7 +171,7 @@ class ClipStore:
         return np.load(self.frames_file, mmap_mode="r")
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Self:
+    def open(cls: type[Store], path: str | os.PathLike[str]) -> Store:
         """Opens a store; `ClipStore.open` takes one of any kind.
 
         Raises:
