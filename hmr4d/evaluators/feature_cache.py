@@ -51,7 +51,11 @@ class FeatureCache:
         self.codec = Hml263Codec(variant)
         self.folder = store.derived_folder / f"hml263_{variant}{'_mirrored' if mirrored else ''}"
         wanted = {
-            "format": FORMAT, "version": VERSION, "variant": variant, "mirrored": mirrored, "fps": fps,
+            "format": FORMAT,
+            "version": VERSION,
+            "variant": variant,
+            "mirrored": mirrored,
+            "fps": fps,
             "joints": _digest(store.frames_file.read_bytes()),
             "skeleton": _digest(self.codec.target_offsets.numpy().tobytes()),
         }
