@@ -6,6 +6,8 @@ hmr4d prepare cmu --root cmu.tar.xz --out inputs/cmu_full
 hmr4d prepare humanml3d-from-amass --amass inputs/amass --index index.csv --texts texts.zip --out inputs/hml3d
 hmr4d prepare humanml3d --root inputs/hml3d --out inputs/humanml3d
 hmr4d prepare bvh --root my_clips --captions captions.csv --map bandai_namco --out inputs/my_clips
+hmr4d prepare keypoints --root my_keypoints --captions captions.csv --fps 30 --out inputs/keypoints2d
+hmr4d prepare render-2d --store inputs/cmu --out inputs/cmu_2d --views 4
 hmr4d prepare join --stores inputs/cmu inputs/bandai_namco --pairs 600 --out inputs/everyday
 hmr4d prepare text --store inputs/bandai_namco --text-encoder minilm
 hmr4d prepare statistics --exp motion2to3/everyday --out hmr4d/representation/statistics/everyday_20fps.npz
@@ -25,17 +27,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hmr4d.body.pose_prior import fit_pose_prior
-from hmr4d.body.skeleton import SMPL22
+from hmr4d.body.skeleton import COCO17, SMPL22
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.data.importers import bandai_namco, bvh_folder, cmu, humanml3d, joined, synthetic
 from hmr4d.data.importers.caption_tables import read_captions_file
 from hmr4d.data.importers.cmu_files import restore_lost_bones
 from hmr4d.data.importers.conversion import RETARGETS, Conversion
 from hmr4d.data.importers.humanml3d_release import MAKES
-from hmr4d.data.importers.keypoints import import_keypoints
+from hmr4d.data.importers.keypoints import JOINT_SETS, import_keypoints
+from hmr4d.data.importers.render2d import CameraDraws, render_store
+from hmr4d.data.lifting.corruptions import NO_CORRUPTION
 from hmr4d.data.pack_store import pack_store
 from hmr4d.data.packed_joints import STEP
-from hmr4d.data.store import MotionStore, StoreSummary, write_text_cache
+from hmr4d.data.store import MotionStore, write_text_cache
+from hmr4d.data.store_writer import StoreSummary
 from hmr4d.detection.conversion import convert_detector
 from hmr4d.methods.defaults import STATISTICS_EXPERIMENT
 from hmr4d.motion_files.joint_maps import JOINT_MAPS
@@ -94,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_humanml3d_from_amass(commands)
     _add_bvh(commands)
     _add_keypoints(commands)
+    _add_render_2d(commands)
     _add_join(commands)
     _add_text(commands)
     _add_text_adapter(commands)
@@ -230,30 +236,54 @@ def _add_bvh(commands: _Commands) -> None:
 
 
 def _add_keypoints(commands: _Commands) -> None:
-    about = "keypoint files of videos, with a captions file, to train on 2D alone"
-    command = commands.add_parser("keypoints", help=about, description=about + ".")
-    command.set_defaults(run=_run_keypoints, text_encoder=None)
-    command.add_argument("--out", type=Path, default=inputs_folder() / "keypoints2d", help="folder to write")
-    command.add_argument("--overwrite", action="store_true", help="replace what is in --out")
+    command = _add_command(
+        commands, "keypoints", "keypoint files of videos, with a captions file, to train on 2D alone", _run_keypoints
+    )
+    command.set_defaults(out=inputs_folder() / "keypoints2d")
+    command.add_argument(
+        "--joints", choices=JOINT_SETS, default=COCO17.name,
+        help="joints of the store; smpl22 keeps the toes of detectors that know them",
+    )  # fmt: skip
+    command.add_argument("--licence", default="unknown; ask the owner of the videos", help="licence of the videos")
+    command.add_argument("--split", help="one split for all clips; None: 85 / 5 / 10 %% train / val / test by name")
     command.add_argument("--root", type=Path, required=True, help="folder of keypoint files, one video each")
     command.add_argument("--captions", type=Path, required=True, help=".csv or .tsv (file, caption) or .json")
     command.add_argument("--fps", type=float, help="frames per second of files that do not tell")
     command.add_argument("--skeleton", help="joint set, where neither the file nor the limbs tell it")
-    command.add_argument("--size", type=int, nargs=2, metavar=("W", "H"), help="pixels, for shares of the image")
-
-
-def _run_keypoints(args: argparse.Namespace) -> Written:
-    done = import_keypoints(
-        args.root,
-        args.out,
-        read_captions_file(args.captions),
-        fps=args.fps,
-        skeleton=args.skeleton,
-        size=None if args.size is None else tuple(args.size),
-        overwrite=args.overwrite,
+    command.add_argument(
+        "--size", type=int, nargs=2, metavar=("W", "H"), help="pixels of the images, where files do not tell"
     )
-    story = f"{done.num_clips} clips, {done.num_frames} frames at 30 fps, {len(done.dropped)} files left out"
-    return Written(done.path, story)
+
+
+def _run_keypoints(args: argparse.Namespace) -> StoreSummary:
+    return import_keypoints(
+        args.root, args.out, read_captions_file(args.captions), fps=args.fps, skeleton=args.skeleton,
+        size=None if args.size is None else tuple(args.size), joints=args.joints, licence=args.licence,
+        split=args.split, overwrite=args.overwrite,
+    )  # fmt: skip
+
+
+def _add_render_2d(commands: _Commands) -> None:
+    cameras = CameraDraws()
+    command = _add_command(
+        commands, "render-2d", "a store of 3D motion as 2D keypoints that drawn cameras see", _run_render_2d
+    )
+    command.add_argument("--store", type=Path, required=True, help="folder of the store of 3D motion")
+    command.add_argument("--views", type=int, default=4, help="cameras that see each clip")
+    command.add_argument("--distance", type=float, nargs=2, default=cameras.distance, help="metres, least and most")
+    command.add_argument("--pitch", type=float, nargs=2, default=cameras.pitch, help="degrees that cameras look down")
+    command.add_argument("--no-damage", action="store_true", help="keypoints where they are, without detector noise")
+    command.add_argument("--min-frames", type=int, default=60, help="leave out shorter clips (30 fps frames)")
+    command.add_argument("--max-frames", type=int, default=300, help="cut longer clips into equal parts")
+    command.add_argument("--seed", type=int, default=0, help="seed of cameras and noise")
+
+
+def _run_render_2d(args: argparse.Namespace) -> StoreSummary:
+    return render_store(
+        args.store, args.out, views=args.views, min_frames=args.min_frames, max_frames=args.max_frames, seed=args.seed,
+        cameras=CameraDraws(distance=tuple(args.distance), pitch=tuple(args.pitch)),
+        corruption=NO_CORRUPTION if args.no_damage else None, overwrite=args.overwrite,
+    )  # fmt: skip
 
 
 def _add_join(commands: _Commands) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hmr4d.data.store import MotionStore
+from hmr4d.data.store import ClipStore
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class IndexRules:
     exclude_labels: dict[str, list[str]] | None = None
 
 
-def build_index(store: MotionStore, split: str | None, rules: IndexRules, *, spare_frames: int = 0) -> list[Example]:
+def build_index(store: ClipStore, split: str | None, rules: IndexRules, *, spare_frames: int = 0) -> list[Example]:
     """Examples of a split, in its order: timed captions first, each by itself, then the whole clip with the rest.
 
     The number of clips and captions left out is logged with the reason.
@@ -96,7 +96,7 @@ def build_index(store: MotionStore, split: str | None, rules: IndexRules, *, spa
 
 
 def labeled_clips(
-    store: MotionStore, split: str | None, labels: Labels = None, exclude_labels: Labels = None
+    store: ClipStore, split: str | None, labels: Labels = None, exclude_labels: Labels = None
 ) -> list[int]:
     """Clips of a split whose labels are all among `labels` and not among `exclude_labels`, in the split's order.
 

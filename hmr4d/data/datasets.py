@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from hmr4d.camera.orbit_rigs import OrbitRig, SingleCamera
 from hmr4d.data.clip_index import Example, IndexRules, build_index
-from hmr4d.data.store import MotionStore, NoClipsError, TextCache
+from hmr4d.data.store import ClipStore, MotionStore, NoClipsError, TextCache
 from hmr4d.data.text_embeddings import CaptionEncoder, ensure_text_cache
 from hmr4d.data.windows import FreeWindows
 from hmr4d.geometry.cameras import square_intrinsics
@@ -201,7 +201,7 @@ class MotionViews(Dataset[dict[str, Any]]):
         return row
 
 
-def cell_weights(store: MotionStore, clips: Sequence[int], power: float) -> np.ndarray:
+def cell_weights(store: ClipStore, clips: Sequence[int], power: float) -> np.ndarray:
     """(N,) sampling weights of examples from `clips` (N,): see `MotionViews.balance_weights`."""
     labels = [np.unique(values, return_inverse=True)[1] for values in store.labels.values()]
     cell_of_clip = np.unique(np.stack([np.zeros(len(store)), *labels], -1), axis=0, return_inverse=True)[1]

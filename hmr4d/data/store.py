@@ -1,6 +1,14 @@
-"""The motion store: one folder, one format, whatever the source. Joints are memory-mapped, opening takes milliseconds.
+"""The store: one folder, one format, whatever the source. Frames are memory-mapped, opening takes milliseconds.
 
-`docs/data.md` describes the files. `MotionStore` reads, `StoreWriter` writes, `write_text_cache` adds text embeddings.
+There are two kinds: 3D motion, and 2D tracks of keypoints. Clips, splits, labels, captions and text embeddings are the
+same in both (`ClipStore`). `docs/data.md` describes the files. `MotionStore` and `KeypointStore` read, `StoreWriter`
+writes, `write_text_cache` adds text embeddings.
+
+A 2D store holds in `keypoints.npy` (all frames, J + 1, 3) float32, memory-mapped. Rows 0 to J - 1 of a frame are the
+keypoints of the store's skeleton (COCO-17: J = 17): x to the right and y down in pixels from the top left corner, and a
+confidence from 0 to 1. What was not found is (0, 0, 0). The last row is (width, height, 1) of the image, the same in
+every frame of a clip; (0, 0, 1) where nobody told it. Left and right are the person's own. float16 would lose pixels
+above 1024, so there is no such form. Clips have 30 frames per second unless `fps` says otherwise.
 """
 
 from __future__ import annotations
@@ -11,26 +19,50 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from hmr4d.body.skeleton import SMPL22, Skeleton, get_skeleton
+from hmr4d.body.skeleton import Skeleton, get_skeleton
 from hmr4d.data import packed_joints
-from hmr4d.utils.files import atomic_path, cache_folder, write_json, write_text
+from hmr4d.utils.files import cache_folder, write_json
 from hmr4d.utils.places import is_installed_file
 from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "hmr4d-motion-store"
 VERSION = 1
-_JOINTS = "joints.npy"
 TABLE_FILES = ("clips.json", "captions.json", "clip_captions.npz")
+
+
+@dataclass(frozen=True)
+class StoreKind:
+    """What the frames of a store hold.
+
+    Attributes:
+        format: name in store.json.
+        about: for messages.
+        file: (all frames, P, 3) float32.
+        extra_points: points of a frame beyond the joints of the skeleton.
+    """
+
+    format: str
+    about: str
+    file: str
+    extra_points: int
+
+    def num_points(self, skeleton: Skeleton) -> int:
+        """P, points of a frame."""
+        return skeleton.num_joints + self.extra_points
+
+
+MOTION = StoreKind("hmr4d-motion-store", "3D motion", "joints.npy", 0)
+KEYPOINTS = StoreKind("hmr4d-keypoint-store", "2D keypoints", "keypoints.npy", 1)
+KINDS = {kind.format: kind for kind in (MOTION, KEYPOINTS)}
 
 
 class NoClipsError(ValueError):
@@ -55,11 +87,15 @@ class ClipCaption(NamedTuple):
     end_s: float
 
 
-class MotionStore:
-    """Reader of one prepared dataset.
+Store = TypeVar("Store", bound="ClipStore")
+
+
+class ClipStore:
+    """Reader of what all kinds of stores have in common: clips, splits, labels, captions and their embeddings.
 
     Attributes:
         path: folder of the store.
+        kind: what its frames hold.
         name: dataset name.
         fps: frames per second of every clip.
         skeleton: joint meaning.
@@ -68,25 +104,21 @@ class MotionStore:
         labels: label kind -> one label per clip, such as content and style.
         lengths: (N,) int64 frames per clip.
         info: content of store.json.
-        is_packed: whether the joints are in one compressed file, see `pack_store`; else they are mapped.
     """
+
+    wanted: StoreKind | None = None  # the one kind that a class reads
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.is_packed = (self.path / packed_joints.FILE).is_file() and not (self.path / _JOINTS).is_file()
-        files = ("store.json", packed_joints.FILE if self.is_packed else _JOINTS, *TABLE_FILES)
-        missing = [name for name in files if not (self.path / name).is_file()]
-        if missing:
+        if (self.path / "store.json").is_file():
+            self.info = self._read_json("store.json")
+            self.kind = self._checked_kind()
+        frames = [] if self.wanted is None else [self.frames_file.name]
+        if missing := [name for name in ("store.json", *frames, *TABLE_FILES) if not (self.path / name).is_file()]:
             what = "does not exist" if not self.path.is_dir() else f"lacks {', '.join(missing)}"
             raise FileNotFoundError(
                 f"Motion store {self.path} {what}. Build it with: hmr4d prepare <dataset> --out {self.path} "
                 "(see docs/data.md)."
-            )
-        self.info = self._read_json("store.json")
-        if self.info.get("format") != FORMAT or self.info.get("version") != VERSION:
-            raise StoreError(
-                f"{self.path / 'store.json'} is {self.info.get('format')!r} version {self.info.get('version')!r}; "
-                f"expected {FORMAT!r} version {VERSION}. Prepare the dataset again."
             )
         clips = self._read_json("clips.json")
         try:
@@ -103,36 +135,44 @@ class MotionStore:
             raise StoreError(
                 f"Motion store {self.path} is damaged: key {error} is missing. Prepare it again."
             ) from error
-        self._joints = self._read_joints()
 
-    def _read_joints(self) -> np.ndarray:
-        """(N, J, 3) float32 of all clips: mapped, or unpacked into memory."""
-        file = self.joints_file
-        expected = (int(self.lengths.sum()), self.skeleton.num_joints, 3)
-        try:
-            if self.is_packed:
-                step = float(self.info["packed"]["step"])
-                joints = packed_joints.unpack_joints(file.read_bytes(), self.lengths.tolist(), self.skeleton, step)
-            else:
-                joints = np.load(file, mmap_mode="r")
-        except (ValueError, EOFError, OSError, KeyError) as error:
-            raise StoreError(f"Motion store {self.path} is damaged: {file.name}: {error}. Prepare it again.") from error
-        if joints.shape != expected or joints.dtype != np.float32:
+    def _checked_kind(self) -> StoreKind:
+        kind = KINDS.get(str(self.info.get("format")))
+        if kind is None or self.info.get("version") != VERSION:
             raise StoreError(
-                f"Motion store {self.path} is damaged: {file.name} is {joints.dtype} {joints.shape}, "
-                f"expected float32 {expected}. Prepare it again."
+                f"{self.path / 'store.json'} is {self.info.get('format')!r} version {self.info.get('version')!r}; "
+                f"expected {' or '.join(map(repr, KINDS))} version {VERSION}. Prepare the dataset again."
             )
-        joints.flags.writeable = False
-        return joints
+        if self.wanted not in (None, kind):
+            raise StoreError(f"Motion store {self.path} holds {kind.about}; expected one of {self.wanted.about}.")
+        return kind
 
     @property
-    def joints_file(self) -> Path:
-        """The file that holds the joints."""
-        return self.path / (packed_joints.FILE if self.is_packed else _JOINTS)
+    def frames_file(self) -> Path:
+        """The file that holds the frames of all clips."""
+        return self.path / (self.wanted or self.kind).file
+
+    def _frames(self) -> np.ndarray:
+        """(N, P, 3) float32 of all clips, read-only; StoreError where they are not those that the tables tell of."""
+        file, expected = self.frames_file.name, (int(self.lengths.sum()), self.kind.num_points(self.skeleton), 3)
+        try:
+            frames = self._loaded()
+        except (ValueError, EOFError, OSError, KeyError) as error:
+            raise StoreError(f"Motion store {self.path} is damaged: {file}: {error}. Prepare it again.") from error
+        if frames.shape != expected or frames.dtype != np.float32:
+            raise StoreError(
+                f"Motion store {self.path} is damaged: {file} is {frames.dtype} {frames.shape}, "
+                f"expected float32 {expected}. Prepare it again."
+            )
+        frames.flags.writeable = False
+        return frames
+
+    def _loaded(self) -> np.ndarray:
+        return np.load(self.frames_file, mmap_mode="r")
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> MotionStore:
-        """Opens a store.
+    def open(cls: type[Store], path: str | os.PathLike[str]) -> Store:
+        """Opens a store; `ClipStore.open` takes one of any kind.
 
         Raises:
             FileNotFoundError: the folder or some of its files are missing; all are named.
@@ -142,11 +182,6 @@ class MotionStore:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def joints3d(self, index: int) -> np.ndarray:
-        """(L, J, 3) float32 metres, y up: a read-only view of the mapped file, or of memory for a packed store."""
-        start = self._starts[index]
-        return self._joints[start : start + self.lengths[index]]
 
     def indices(self, split: str | None = None) -> np.ndarray:
         """(n,) int64 clips of a split: in the order of its list file where the source has one, else in store order.
@@ -223,6 +258,56 @@ class MotionStore:
             raise StoreError(f"Motion store {self.path} is damaged: {name}: {error}. Prepare it again.") from error
 
 
+class MotionStore(ClipStore):
+    """Reader of 3D motion."""
+
+    wanted = MOTION
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
+        self._joints = self._frames()
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the joints are in one compressed file, see `pack_store`; else they are mapped."""
+        return (self.path / packed_joints.FILE).is_file() and not (self.path / MOTION.file).is_file()
+
+    @property
+    def frames_file(self) -> Path:
+        return self.path / (packed_joints.FILE if self.is_packed else MOTION.file)
+
+    def _loaded(self) -> np.ndarray:
+        if not self.is_packed:
+            return super()._loaded()
+        packed, step = self.frames_file.read_bytes(), float(self.info["packed"]["step"])
+        return packed_joints.unpack_joints(packed, self.lengths.tolist(), self.skeleton, step)
+
+    def joints3d(self, index: int) -> np.ndarray:
+        """(L, J, 3) float32 metres, y up: a read-only view of the mapped file, or of memory for a packed store."""
+        start = self._starts[index]
+        return self._joints[start : start + self.lengths[index]]
+
+
+class KeypointStore(ClipStore):
+    """Reader of 2D tracks."""
+
+    wanted = KEYPOINTS
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
+        self._keypoints = self._frames()
+
+    def keypoints(self, index: int) -> np.ndarray:
+        """(L, J + 1, 3) float32 x, y, confidence, the image's (width, height, 1) last: a read-only view of the file."""
+        start = self._starts[index]
+        return self._keypoints[start : start + self.lengths[index]]
+
+    def image_size(self, index: int) -> tuple[int, int] | None:
+        """Width and height in pixels of a clip's image, None where nobody told it."""
+        width, height = (int(v) for v in self._keypoints[self._starts[index], -1, :2])
+        return (width, height) if width and height else None
+
+
 class TextCache:
     """Embeddings of a store's captions by one text encoder.
 
@@ -280,7 +365,7 @@ def write_text_cache(
     Returns:
         The folder written. It appears whole or not at all; an older cache of the same encoder is replaced.
     """
-    store = MotionStore.open(store_path)
+    store = ClipStore.open(store_path)
     texts = [*store.caption_texts, ""]  # the empty prompt comes last
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
     states: list[np.ndarray | None] = [None] * len(texts)
@@ -321,345 +406,6 @@ def write_text_cache(
     partial.rename(final)
     logger.info("Text cache %s: %d captions, %d numbers each.", final, len(texts), pooled.shape[1])
     return final
-
-
-@dataclass(frozen=True)
-class Caption:
-    """One sentence about a clip, or about a part of it.
-
-    Attributes:
-        text: the sentence.
-        tokens: "word/POS" tokens, empty when there are none.
-        start_s: seconds from the start of the clip.
-        end_s: seconds; both 0 for the whole clip.
-    """
-
-    text: str
-    tokens: tuple[str, ...] = ()
-    start_s: float = 0.0
-    end_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class ClipRecord:
-    """What the writer knows of a clip besides its joints."""
-
-    name: str
-    split: str
-    labels: Mapping[str, str]
-    num_frames: int
-
-
-@dataclass(frozen=True)
-class StoreSummary:
-    """What was written.
-
-    Attributes:
-        path: folder of the store.
-        num_clips: clips kept.
-        num_frames: frames kept.
-        num_captions: rows of the caption table.
-        dropped: clip name -> reason.
-    """
-
-    path: Path
-    num_clips: int
-    num_frames: int
-    num_captions: int
-    dropped: Mapping[str, str]
-
-
-@dataclass
-class StoreWriter:
-    """Writes a store clip by clip. Work survives interruption: finished chunks wait in `<out>.partial/`.
-
-    A run with the same settings and origin skips the clips that `is_done` knows; another one starts afresh.
-
-    Attributes:
-        out: folder to build; it appears under this name when everything is in it.
-        name: dataset name.
-        source: where the data comes from.
-        licence: short name of its licence.
-        notice: text of NOTICE.md: licence and credit.
-        settings: everything that shaped the result; kept in store.json.
-        joint_convention: where in the body the joints are, see `hmr4d.body.joint_conventions`; None: where bodies have
-            them.
-        fps: frames per second.
-        skeleton: joint meaning.
-        overwrite: replace a finished store.
-        origin: folders and files that are read; an unfinished run that read others is not continued. Kept in the plan
-            of the run only: the store says nothing about the machine it was made on.
-        chunk_clips: clips per chunk on disk.
-    """
-
-    out: Path
-    name: str
-    source: str
-    licence: str
-    notice: str
-    settings: dict[str, Any]
-    fps: float = 20.0
-    skeleton: Skeleton = SMPL22
-    joint_convention: str | None = None
-    overwrite: bool = False
-    origin: Sequence[Path] = ()
-    chunk_clips: int = 256
-    _joints: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
-    _pending: list[ClipRecord] = field(default_factory=list, init=False, repr=False)
-    _dropped: dict[str, str] = field(default_factory=dict, init=False, repr=False)
-    _notes: dict[str, str] = field(default_factory=dict, init=False, repr=False)
-    _done: set[str] = field(default_factory=set, init=False, repr=False)
-    _chunks: list[Path] = field(default_factory=list, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self.out = Path(self.out)
-        if self.out.exists() and any(self.out.iterdir()) and not self.overwrite:
-            raise FileExistsError(f"{self.out} exists already. Pass --overwrite to build it again, or another --out.")
-        self._partial = self.out.with_name(self.out.name + ".partial")
-        plan = {
-            "name": self.name,
-            "fps": self.fps,
-            "skeleton": self.skeleton.name,
-            "settings": self.settings,
-            "origin": [str(path.resolve()) for path in self.origin],
-        }
-        plan = json.loads(json.dumps(plan))
-        plan_file = self._partial / "plan.json"
-        if self._partial.exists():
-            if plan_file.is_file() and json.loads(plan_file.read_text(encoding="utf-8")) == plan:
-                self._resume()
-            else:
-                logger.info("%s holds an unfinished run of other settings or files; starting afresh.", self._partial)
-                shutil.rmtree(self._partial)
-        self._partial.mkdir(parents=True, exist_ok=True)
-        write_json(plan_file, plan)
-
-    def _resume(self) -> None:
-        self._chunks = sorted(self._partial.glob("chunk_*.npz"))
-        for chunk in self._chunks:
-            records, meta, _ = _read_chunk(chunk, with_joints=False)
-            self._done.update(r.name for r in records)
-            self._dropped |= meta["dropped"]
-            self._notes |= meta["notes"]
-        self._done |= self._dropped.keys()
-        logger.info("Resuming %s: %d clips are there already.", self._partial, len(self._done))
-
-    def is_done(self, name: str) -> bool:
-        """Whether this clip was added or dropped already, now or in the interrupted run."""
-        return name in self._done
-
-    def add(self, name: str, joints3d: np.ndarray, *, split: str = "", labels: Mapping[str, str] | None = None) -> None:
-        """Appends one clip.
-
-        Args:
-            name: unique clip name.
-            joints3d: (L, J, 3) metres, y up, at the store's fps.
-            split: train, val, test or "".
-            labels: label kind -> label.
-
-        Raises:
-            ValueError: the name is taken, the shape is wrong or a coordinate is not finite; names the clip.
-        """
-        if name in self._done:
-            raise ValueError(f"Clip '{name}' is given twice.")
-        if joints3d.ndim != 3 or joints3d.shape[1:] != (self.skeleton.num_joints, 3) or not len(joints3d):
-            raise ValueError(
-                f"Clip '{name}' has shape {joints3d.shape} but skeleton '{self.skeleton.name}' needs "
-                f"(L, {self.skeleton.num_joints}, 3) with L > 0."
-            )
-        if not np.isfinite(joints3d).all():
-            frame = int(np.flatnonzero(~np.isfinite(joints3d).all(axis=(1, 2)))[0])
-            raise ValueError(f"Clip '{name}' has a coordinate that is not finite in frame {frame}.")
-        self._joints.append(np.ascontiguousarray(joints3d, dtype=np.float32))
-        self._pending.append(ClipRecord(name, split, dict(labels or {}), len(joints3d)))
-        self._done.add(name)
-        if len(self._pending) >= self.chunk_clips:
-            self.flush()
-
-    def drop(self, name: str, reason: str) -> None:
-        """Records a clip that is left out; the reasons are logged and counted by `finish`."""
-        self._dropped[name] = reason
-        self._done.add(name)
-
-    def note(self, name: str, remark: str) -> None:
-        """Records what was changed in a source clip; the remarks go into store.json."""
-        self._notes[name] = remark
-
-    def flush(self) -> None:
-        """Writes the clips that are still in memory as a chunk."""
-        if not self._pending:
-            return
-        chunk = self._partial / f"chunk_{len(self._chunks):05d}.npz"
-        meta = {
-            "clips": [[r.name, r.split, r.labels, r.num_frames] for r in self._pending],
-            "dropped": self._dropped,
-            "notes": self._notes,
-        }
-        with atomic_path(chunk) as temporary:
-            np.savez(temporary, joints=np.concatenate(self._joints), meta=np.array(json.dumps(meta)))
-        self._chunks.append(chunk)
-        self._joints.clear()
-        self._pending.clear()
-
-    def finish(
-        self,
-        *,
-        annotate: Callable[[ClipRecord], Iterable[Caption]],
-        mirror_text: Callable[[str], str] | None = None,
-        tokenize: Callable[[str], Sequence[str]] | None = None,
-        order: Sequence[str] | None = None,
-        split_lists: Mapping[str, Sequence[str]] | None = None,
-    ) -> StoreSummary:
-        """Puts the chunks together and moves the store to its place.
-
-        Args:
-            annotate: captions of a clip, in order.
-            mirror_text: the sentence for the mirrored motion. With `tokenize`, mirrored sentences join the caption
-                table, so that every caption has its mirror; without, only sentences that are there anyway are linked.
-            tokenize: "word/POS" tokens for mirrored sentences.
-            order: clip names in the wanted order, clips it does not name are left away; all by name when None.
-            split_lists: split -> clip names, kept in this order for `MotionStore.indices`; names of clips that are
-                not in the store are left out and counted in the log.
-
-        Raises:
-            ValueError: there is no clip to write.
-        """
-        self.flush()
-        locations: dict[str, tuple[int, int, ClipRecord]] = {}
-        for number, chunk in enumerate(self._chunks):
-            start = 0
-            for record in _read_chunk(chunk, with_joints=False)[0]:
-                locations[record.name] = (number, start, record)
-                start += record.num_frames
-        if not locations:
-            raise ValueError(
-                f"No clip to write to {self.out}: {_count_reasons(self._dropped) or 'the source is empty'}."
-            )
-        names = [n for n in order if n in locations] if order is not None else sorted(locations)
-        records = [locations[n][2] for n in names]
-        building = self._partial / "store"
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir()
-        self._write_joints(building, names, locations)
-        lengths = [r.num_frames for r in records]
-        kinds = sorted({kind for r in records for kind in r.labels})
-        clips = {
-            "name": names,
-            "split": [r.split for r in records],
-            "start": np.cumsum([0, *lengths[:-1]]).tolist(),
-            "length": lengths,
-            "labels": {kind: [r.labels.get(kind, "") for r in records] for kind in kinds},
-        }
-        (building / "clips.json").write_text(json.dumps(clips) + "\n", encoding="utf-8")
-        num_captions = _write_captions(building, records, annotate, mirror_text, tokenize)
-        info = {
-            "format": FORMAT,
-            "version": VERSION,
-            "name": self.name,
-            "source": self.source,
-            "licence": self.licence,
-            "fps": self.fps,
-            "skeleton": self.skeleton.name,
-            "joint_convention": self.joint_convention,
-            "num_clips": len(names),
-            "num_frames": sum(lengths),
-            "settings": self.settings,
-            "dropped": dict(sorted(self._dropped.items())),
-        }
-        if self._notes:
-            info["notes"] = dict(sorted(self._notes.items()))
-        if split_lists is not None:
-            info["splits"] = {s: [n for n in listed if n in locations] for s, listed in split_lists.items()}
-            for split, listed in split_lists.items():
-                if absent := len(listed) - len(info["splits"][split]):
-                    logger.info("Split %s: %d of %d names have no clip in the store.", split, absent, len(listed))
-        write_text(building / "NOTICE.md", self.notice.strip() + "\n")
-        write_json(building / "store.json", info)
-        self._move_into_place(building)
-        if self._dropped:
-            logger.info("Left out: %s.", _count_reasons(self._dropped))
-        logger.info("Store %s: %d clips, %.2f h.", self.out, len(names), sum(lengths) / self.fps / 3600)
-        return StoreSummary(self.out, len(names), sum(lengths), num_captions, dict(self._dropped))
-
-    def _write_joints(
-        self, building: Path, names: Sequence[str], locations: Mapping[str, tuple[int, int, ClipRecord]]
-    ) -> None:
-        """Copies the clips from the chunks to their place in joints.npy, one chunk in memory at a time."""
-        total = sum(locations[name][2].num_frames for name in names)
-        shape = (total, self.skeleton.num_joints, 3)
-        target = np.lib.format.open_memmap(building / "joints.npy", mode="w+", dtype=np.float32, shape=shape)
-        wanted: list[list[tuple[int, int, int]]] = [[] for _ in self._chunks]
-        position = 0
-        for name in names:
-            chunk, start, record = locations[name]
-            wanted[chunk].append((start, position, record.num_frames))
-            position += record.num_frames
-        for chunk_path, moves in zip(self._chunks, wanted, strict=True):
-            joints = _read_chunk(chunk_path, with_joints=True)[2]
-            for start, position, count in moves:
-                target[position : position + count] = joints[start : start + count]
-        target.flush()
-
-    def _move_into_place(self, building: Path) -> None:
-        old = self._partial / "replaced"
-        if self.out.exists():
-            self.out.rename(old)
-        building.rename(self.out)
-        shutil.rmtree(self._partial)
-
-
-def _read_chunk(path: Path, *, with_joints: bool) -> tuple[list[ClipRecord], dict[str, Any], np.ndarray]:
-    """Clips, what is known beside them ("dropped", "notes"), and joints."""
-    with np.load(path, allow_pickle=False) as arrays:
-        meta = json.loads(str(arrays["meta"]))
-        joints = arrays["joints"] if with_joints else np.empty(0, dtype=np.float32)
-    return [ClipRecord(*clip) for clip in meta["clips"]], meta, joints
-
-
-def _write_captions(
-    building: Path,
-    records: Sequence[ClipRecord],
-    annotate: Callable[[ClipRecord], Iterable[Caption]],
-    mirror_text: Callable[[str], str] | None,
-    tokenize: Callable[[str], Sequence[str]] | None,
-) -> int:
-    """Writes captions.json and clip_captions.npz; returns the number of unique captions."""
-    table: dict[tuple[str, tuple[str, ...]], int] = {}
-    offsets, rows = [0], []
-    for record in records:
-        for c in annotate(record):
-            rows.append((table.setdefault((c.text, c.tokens), len(table)), c.start_s, c.end_s))
-        offsets.append(len(rows))
-    by_text: dict[str, int] = {}
-    for (text, _), index in table.items():
-        by_text.setdefault(text, index)
-    mirror = [-1] * len(table)
-    if mirror_text is not None:
-        for (text, _), index in list(table.items()):
-            twin = mirror_text(text)
-            if twin not in by_text and tokenize is not None:
-                by_text[twin] = table.setdefault((twin, tuple(tokenize(twin))), len(table))
-                mirror.append(index)
-            # A sentence without a side mirrors onto itself, even where two token lists share its text.
-            mirror[index] = index if twin == text else by_text.get(twin, -1)
-    captions = {"text": [t for t, _ in table], "tokens": [list(k) for _, k in table], "mirror": mirror}
-    (building / "captions.json").write_text(json.dumps(captions, ensure_ascii=False) + "\n", encoding="utf-8")
-    columns = np.array(rows, dtype=np.float64).reshape(-1, 3)
-    np.savez(
-        building / "clip_captions.npz",
-        offsets=np.array(offsets, dtype=np.int64),
-        caption=columns[:, 0].astype(np.int64),
-        start_s=columns[:, 1].astype(np.float32),
-        end_s=columns[:, 2].astype(np.float32),
-    )
-    return len(table)
-
-
-def _count_reasons(dropped: Mapping[str, str]) -> str:
-    counts: dict[str, int] = {}
-    for reason in dropped.values():
-        counts[reason] = counts.get(reason, 0) + 1
-    return "; ".join(f"{count} x {reason}" for reason, count in sorted(counts.items()))
 
 
 def _sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hmr4d.data.store import MotionStore, TextCache, write_text_cache
+from hmr4d.data.store import ClipStore, TextCache, write_text_cache
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class CaptionEncoder(Protocol):
 
 
 def ensure_text_cache(
-    store: MotionStore | str, encoder_name: str, build: Callable[[], CaptionEncoder] | None
+    store: ClipStore | str, encoder_name: str, build: Callable[[], CaptionEncoder] | None
 ) -> TextCache:
     """The text cache of a store by an encoder; made now, and kept, if it is not there.
 
@@ -35,7 +35,7 @@ def ensure_text_cache(
         FileNotFoundError: the cache is missing and there is no `build`; says how to make it.
         ValueError: `build` makes an encoder of another name.
     """
-    store = store if isinstance(store, MotionStore) else MotionStore.open(store)
+    store = store if isinstance(store, ClipStore) else ClipStore.open(store)
     cache = store.text_cache(encoder_name)
     if cache is not None:
         return cache

@@ -1,4 +1,4 @@
-"""2D motion from video: keypoints with confidences and captions, as the published release stores them.
+"""2D motion from video with captions as items of one view: from a 2D store, or from the published release's files.
 
 A `.pth` file holds a dict of clip name -> {`incam_joints` (at least F, 22, 2) pixels, `pred_scores` (F, 22) in [0, 1],
 `name`, `video_path`, ...}; one or two JSON files hold clip name -> caption. Nothing in them is trusted: the file is
@@ -24,14 +24,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hmr4d.body.skeleton import SMPL22
 from hmr4d.data.datamodule import Mixture, MotionSource
 from hmr4d.data.datasets import resample_linear
+from hmr4d.data.store import KeypointStore
 from hmr4d.geometry.cameras import square_intrinsics
+from hmr4d.keypoint_files.smpl_joints import observed_joints
 from hmr4d.representation.bbox import bbox, normalize_points
 from hmr4d.representation.views import PATCH
 from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 from hmr4d.utils.safe_pickle import UnsafePickleError, load_arrays_pickle
+from hmr4d.utils.tensors import interpolate_gaps
 from hmr4d.utils.text_files import load_unique_json, read_text
 
 logger = logging.getLogger(__name__)
@@ -61,7 +65,7 @@ class VideoRules:
         slow_marker: files with this in their path have 15 frames a second, others 30.
         still_camera: a clip whose path contains one of these has one box for all frames; others a box a frame.
         repeats: part of a clip's name or video path -> how often the clip is listed; the largest one counts.
-        second_caption_prob: chance of the second caption where there are two.
+        second_caption_prob: chance of another caption than the first where there are several.
         sentence_prob: chance of one sentence instead of the whole caption, where it has several.
     """
 
@@ -87,7 +91,7 @@ class VideoClip:
         place: name and video path, in which the rules look for words.
         joints2d: (F, 22, 2) float32 pixels.
         conf: (F, 22) float32.
-        captions: one or two.
+        captions: one or two; of a store as many as it has.
         has_moving_box: a box a frame instead of one for the clip.
     """
 
@@ -135,8 +139,9 @@ class VideoMotion2D(Dataset[dict[str, Any]]):
     pictures: `joints3d` (L, 22, 3), `cam` (1, 5) and `elevation_cam` (4,) are zeros, `T_w2c` (1, 4, 4) is the identity.
 
     Args:
-        path: the `.pth` file.
-        text_path, text_path2: JSON files clip name -> caption; the second is optional.
+        path: the `.pth` file, or the folder of a 2D store, whose joints are taken as SMPL's as far as they tell them.
+        text_path, text_path2: JSON files clip name -> caption; the second is optional. A store has its own captions.
+        split: of a store; None for all its clips.
         rules: see `VideoRules`.
         fps: rate of the items; motion is interpolated linearly to it, confidences too.
         text_encoder: builds the encoder that embeds all captions once; None leaves text as strings.
@@ -144,19 +149,19 @@ class VideoMotion2D(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        text_path: str | Path,
-        *,
-        text_path2: str | Path | None = None,
-        rules: VideoRules | None = None,
-        fps: float = 30.0,
-        text_encoder: Callable[[], Embedder] | None = None,
-        seed: int = 0,
-    ) -> None:
+        self, path: str | Path, text_path: str | Path | None = None, *, split: str | None = None,
+        text_path2: str | Path | None = None, rules: VideoRules | None = None, fps: float = 30.0,
+        text_encoder: Callable[[], Embedder] | None = None, seed: int = 0,
+    ) -> None:  # fmt: skip
         self.rules, self.fps, self.seed = rules or VideoRules(), fps, seed
-        self.source_fps = 15.0 if self.rules.slow_marker in str(path) else 30.0
-        self.clips = read_clips(path, text_path, text_path2, self.rules)
+        if Path(path).is_dir():
+            store = KeypointStore.open(path)
+            self.source_fps, self.clips = store.fps, store_clips(store, split, self.rules)
+        elif text_path is None:
+            raise ValueError(f"{path} is no folder of a 2D store; a file of keypoints needs a text_path of captions.")
+        else:
+            self.source_fps = 15.0 if self.rules.slow_marker in str(path) else 30.0
+            self.clips = read_clips(path, text_path, text_path2, self.rules)
         self.examples = [i for i, clip in enumerate(self.clips) for _ in range(clip_repeats(clip, self.rules))]
         wordings = dict.fromkeys(w for c in self.clips for t in c.captions for w in (t, *sentences(t)))
         self.caption_texts = list(wordings)
@@ -219,8 +224,9 @@ class VideoMotion2D(Dataset[dict[str, Any]]):
         return tracks[start : start + longest]
 
     def _draw_caption(self, clip: VideoClip, rng: ItemRandom) -> str:
-        is_second = len(clip.captions) > 1 and rng.choices.random() < self.rules.second_caption_prob
-        caption = clip.captions[1 if is_second else 0]
+        first, *others = clip.captions
+        is_other = bool(others) and rng.choices.random() < self.rules.second_caption_prob
+        caption = rng.choices.choice(others) if is_other else first
         parts = sentences(caption)
         if parts and rng.choices.random() < self.rules.sentence_prob:
             return rng.choices.choice(parts)
@@ -267,6 +273,41 @@ def read_clips(
         place = f"{name} {entry.get('video_path', '')}"
         is_still = any(part in f"{path} {place}" for part in rules.still_camera)
         clips.append(VideoClip(str(name), place, joints2d, conf, captions, not is_still))
+    return _told_of(path, clips, dropped)
+
+
+def store_clips(store: KeypointStore, split: str | None, rules: VideoRules) -> list[VideoClip]:
+    """The usable clips of a 2D store as SMPL-22 joints, what is left out is logged by reason.
+
+    Joints that are missing for a while lie on the line between their places before and after, those that are never seen
+    at their parent, both with confidence 0.
+
+    Raises:
+        ValueError: no clip is usable.
+    """
+    clips: list[VideoClip] = []
+    dropped: dict[str, list[str]] = {}
+    for index in store.indices(split).tolist():
+        keypoints = torch.from_numpy(np.array(store.keypoints(index)[:, :-1]))
+        points, conf = observed_joints(keypoints[..., :2], keypoints[..., 2], store.skeleton, SMPL22)
+        for joint, parent in enumerate(SMPL22.parents):
+            seen = conf[:, joint] > 0
+            points[:, joint] = interpolate_gaps(points[:, joint], seen) if seen.any() else points[:, max(parent, 0)]
+        captions = tuple(store.caption_texts[c.caption] for c in store.clip_captions(index))
+        name, joints2d, sure = store.names[index], points.numpy(), conf.numpy()
+        reason = _unusable(joints2d, sure, captions, rules)
+        if not reason and not (sure[:, 0] > 0).any():
+            reason = "without hips and shoulders"
+        if reason:
+            dropped.setdefault(reason, []).append(name)
+            continue
+        is_still = any(part in f"{store.path} {name}" for part in rules.still_camera)
+        clips.append(VideoClip(name, name, joints2d, sure, captions, not is_still))
+    return _told_of(store.path, clips, dropped)
+
+
+def _told_of(path: str | Path, clips: list[VideoClip], dropped: Mapping[str, list[str]]) -> list[VideoClip]:
+    """The clips, with what was left out in the log; ValueError where none is left."""
     reasons = ", ".join(f"{len(names)} {reason} (such as {names[0]})" for reason, names in dropped.items())
     if not clips:
         raise ValueError(f"{path} has no usable clip: {reasons or 'it is empty'}.")

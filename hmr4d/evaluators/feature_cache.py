@@ -56,7 +56,7 @@ class FeatureCache:
             "variant": variant,
             "mirrored": mirrored,
             "fps": fps,
-            "joints": _digest(store.joints_file.read_bytes()),
+            "joints": _digest(store.frames_file.read_bytes()),
             "skeleton": _digest(self.codec.target_offsets.numpy().tobytes()),
         }
         if _read_meta(self.folder) != wanted:

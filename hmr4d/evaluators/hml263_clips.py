@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from hmr4d.data.importers.humanml3d import read_texts
 from hmr4d.data.importers.splits import read_name_list
-from hmr4d.data.store import Caption
+from hmr4d.data.store_writer import Caption
 from hmr4d.representation.hml263 import NUM_FEATURES, Hml263Statistics
 from hmr4d.utils.progress import progress
 

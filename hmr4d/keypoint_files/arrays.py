@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmr4d.keypoint_files.detections import Detection, DetectionTable, frame_number, person_name, shown
+from hmr4d.keypoint_files.image_sizes import image_sizes
 from hmr4d.keypoint_files.joint_names import ORDERS
 from hmr4d.keypoint_files.points import with_confidence
 
@@ -21,9 +22,9 @@ def read_arrays(path: Path) -> DetectionTable:
     """Detections of a file of arrays: an entry per frame, or per frame and person.
 
     An .npz has `kp2d`, `keypoints` or `joints2d` (or one array only), and may have `kp2d_conf` (or `conf`,
-    `keypoint_scores`, `scores`), `skeleton`, `fps`, `frame_ids` and `person`; any other file is one array. Shapes are
-    (L, J, 2 or 3), (L, P, J, 2 or 3) of P people who are nowhere told apart, and (L, J x columns). MediaPipe's
-    landmarks have four or five columns. Pickled content is refused.
+    `keypoint_scores`, `scores`), `skeleton`, `fps`, `frame_ids`, `person`, `width` and `height` (or `image_size`); any
+    other file is one array. Shapes are (L, J, 2 or 3), (L, P, J, 2 or 3) of P people who are nowhere told apart, and
+    (L, J x columns). MediaPipe's landmarks have four or five columns. Pickled content is refused.
 
     Raises:
         ValueError: it is no such file, or its arrays do not fit together.
@@ -63,7 +64,8 @@ def read_arrays(path: Path) -> DetectionTable:
         "mediapipe" if points.shape[2] == 33 else "npz",
         None if skeleton is None else str(skeleton),
         None if fps is None else float(fps),
-    )
+        image_sizes=image_sizes({key: value.tolist() for key, value in arrays.items() if value.size <= 3}),
+    )  # fmt: skip
 
 
 def _people(points: NDArray[np.generic]) -> NDArray[np.float64]:

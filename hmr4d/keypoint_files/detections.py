@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hmr4d.keypoint_files.image_sizes import ImageSizes
 from hmr4d.utils.text_files import printable
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class DetectionTable:
         fps: frames per second where the file tells it.
         joint_names: of the joints in the order of the file where it names them, in the words of `Skeleton`.
         has_placeholders: absent people keep their place in the list of a frame.
+        image_sizes: different widths and heights in pixels that the file tells; several where the size changes.
     """
 
     detections: Sequence[Detection]
@@ -58,6 +60,7 @@ class DetectionTable:
     fps: float | None = None
     joint_names: tuple[str, ...] | None = None
     has_placeholders: bool = False
+    image_sizes: ImageSizes = ()
 
 
 @dataclass

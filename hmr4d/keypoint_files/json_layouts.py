@@ -29,6 +29,7 @@ from hmr4d.keypoint_files.detections import (
     person_name,
     shown,
 )
+from hmr4d.keypoint_files.image_sizes import image_sizes
 from hmr4d.keypoint_files.joint_names import is_apple, joint_name, joint_names
 from hmr4d.keypoint_files.json_frames import (
     DEEPEST,
@@ -122,7 +123,7 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
         fps = next(
             (float(v) for k in ("fps", "frame_rate") if isinstance(v := content.get(k), (int, float)) and v > 0), None
         )
-    return DetectionTable(detections, layout, skeleton, fps, names, has_placeholders)
+    return DetectionTable(detections, layout, skeleton, fps, names, has_placeholders, image_sizes(content))
 
 
 def people_in(content: Any, frame: int) -> tuple[list[Detection], tuple[str, ...] | None, bool]:

@@ -23,6 +23,7 @@ from hmr4d.keypoint_files.cleaning import cleaned, in_pixels
 from hmr4d.keypoint_files.deeplabcut import read_deeplabcut
 from hmr4d.keypoint_files.detections import Detection, DetectionTable, shown
 from hmr4d.keypoint_files.folders import read_folder, read_json
+from hmr4d.keypoint_files.image_sizes import ImageSizes
 from hmr4d.keypoint_files.joint_names import ORDERS, JointOrder, smallest_set, unknown_count
 from hmr4d.keypoint_files.json_layouts import read_json_layout
 from hmr4d.keypoint_files.other_files import other_file
@@ -59,6 +60,7 @@ class KeypointTrack:
         frame_ids: (L,) int64 frame numbers of the file, without gaps.
         fps: frames per second where the file tells it.
         person: id in the file, or of the tracking.
+        image_sizes: different widths and heights in pixels that the file tells; several where the size changes.
     """
 
     kp2d: NDArray[np.float32]
@@ -67,6 +69,7 @@ class KeypointTrack:
     frame_ids: NDArray[np.int64]
     fps: float | None
     person: str
+    image_sizes: ImageSizes = ()
 
     @property
     def num_frames(self) -> int:
@@ -279,7 +282,7 @@ def _tracks(
     for detection in seen:
         people.setdefault(str(detection.person), []).append(detection)
     _check_frame_numbers({d.frame for d in seen})
-    tracks = [_track(name, entries, order.skeleton, table.fps) for name, entries in people.items()]
+    tracks = [_track(name, entries, order.skeleton, table) for name, entries in people.items()]
     return sorted(
         tracks, key=lambda track: (-track.num_seen, -float(track.kp2d_conf.sum()), track.person)
     ), order.skeleton
@@ -306,17 +309,14 @@ def _ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def _track(person: str, entries: Sequence[Detection], skeleton: Skeleton, fps: float | None) -> KeypointTrack:
+def _track(person: str, entries: Sequence[Detection], skeleton: Skeleton, table: DetectionTable) -> KeypointTrack:
     best = one_per_frame(person, entries)
     first, last = min(best), max(best)
     points = np.zeros((last - first + 1, skeleton.num_joints, 3), np.float32)
     for frame, entry in best.items():
         points[frame - first] = entry.points
     return KeypointTrack(
-        kp2d=points[..., :2].copy(),
-        kp2d_conf=points[..., 2].copy(),
-        skeleton=skeleton,
-        frame_ids=np.arange(first, last + 1, dtype=np.int64),
-        fps=fps,
-        person=person,
-    )
+        kp2d=points[..., :2].copy(), kp2d_conf=points[..., 2].copy(), skeleton=skeleton,
+        frame_ids=np.arange(first, last + 1, dtype=np.int64), fps=table.fps, person=person,
+        image_sizes=table.image_sizes,
+    )  # fmt: skip

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hmr4d.data.clip_index import IndexRules, build_index
-from hmr4d.data.store import Caption, MotionStore
+from hmr4d.data.store import MotionStore
+from hmr4d.data.store_writer import Caption
 from tests.data.tiny_store import write_store
 
 

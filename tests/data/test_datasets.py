@@ -12,7 +12,8 @@ import torch
 from hmr4d.camera.orbit_rigs import OrbitRig, SingleCamera
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datasets import Framing, MotionViews, resample_linear
-from hmr4d.data.store import Caption, MotionStore
+from hmr4d.data.store import MotionStore
+from hmr4d.data.store_writer import Caption
 from hmr4d.motion.canonical import face_first_frame, mirror
 from hmr4d.representation.root_velocity import to_root_velocity
 from hmr4d.representation.views import OrthographicViews

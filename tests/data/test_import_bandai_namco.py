@@ -20,7 +20,8 @@ from hmr4d.data.importers.bandai_namco import (
     published_splits,
     split_of,
 )
-from hmr4d.data.store import ClipRecord, MotionStore
+from hmr4d.data.store import MotionStore
+from hmr4d.data.store_writer import ClipRecord
 from hmr4d.motion_files.bvh import BvhError
 
 WALK = "dataset-2_walk_normal_901"

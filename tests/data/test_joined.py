@@ -12,7 +12,8 @@ import torch
 from hmr4d.body.retarget import bone_lengths, smpl_mean_bone_lengths
 from hmr4d.data.importers.joined import append_piece, join_stores, pair_captions
 from hmr4d.data.importers.synthetic import import_synthetic
-from hmr4d.data.store import Caption, MotionStore
+from hmr4d.data.store import MotionStore
+from hmr4d.data.store_writer import Caption
 from hmr4d.motion.procedural import synthetic_joints
 
 FPS = 20.0

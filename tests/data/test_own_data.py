@@ -15,7 +15,7 @@ from hmr4d.cli.generate import main as generate
 from hmr4d.cli.prepare import main as prepare
 from hmr4d.data.importers.caption_tables import CaptionTable
 from hmr4d.data.importers.keypoints import import_keypoints
-from hmr4d.data.store import MotionStore
+from hmr4d.data.store import KeypointStore, MotionStore
 from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
 from hmr4d.export.motion_npz import load_motion_npz
@@ -84,8 +84,8 @@ def test_keypoints_alone_become_a_model_of_3d_motion(tmp_path: Path) -> None:
     words += ["--out", str(inputs / "keypoints2d")]
     assert prepare(words) == 2  # the files tell no frame rate
     assert prepare([*words, "--fps", "25"]) == 0
-    table = torch.load(inputs / "keypoints2d/motion2d.pth", weights_only=True)
-    assert set(table) == set(NAMES) and table["one"]["incam_joints"].shape == (71, 22, 2)
+    store = KeypointStore.open(inputs / "keypoints2d")
+    assert set(store.names) == set(NAMES) and store.keypoints(0).shape == (71, 18, 3)
     experiment = ["exp=motion2to3/keypoints2d", f"paths.inputs={inputs}", *SMALL]
     run(compose_config([*experiment, "trainer.max_steps=2", f"output_dir={out / 'run'}"]))
     weights = f"ckpt_path={out / 'run/checkpoints/last.ckpt'}"
@@ -108,9 +108,10 @@ def test_keypoint_files_that_differ_in_their_ending_are_clips_of_their_own(
     captions = CaptionTable({"one.json": ["a walk", "a stroll"], "one.npz": ["a jump"]})
     done = import_keypoints(clips, tmp_path / "out", captions, fps=25.0)
     assert (done.num_clips, set(done.dropped)) == (1, {"one.npz", "two"})
-    assert json.loads((tmp_path / "out/captions.json").read_text()) == {"one.json": "a walk"}
+    store = KeypointStore.open(tmp_path / "out")
+    assert [store.caption_texts[c.caption] for c in store.clip_captions(0)] == ["a walk", "a stroll"]
     assert "1 files have no caption and are left out, such as two." in caplog.text
-    assert "1 files have several captions, such as one.json; the first of each is used." in caplog.text
+    assert "1 files do not tell the size of their images, such as one.json." in caplog.text
 
 
 @pytest.mark.parametrize("count", [3, 4, 8])

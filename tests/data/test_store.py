@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from hmr4d.data.store import Caption, MotionStore, StoreError, StoreWriter, write_text_cache
+from hmr4d.data.store import MotionStore, StoreError, write_text_cache
+from hmr4d.data.store_writer import Caption, StoreWriter
 
 
 def make_writer(out, **changes):

@@ -14,7 +14,7 @@ from hmr4d.body.skeleton import COCO17, SMPL22, SMPL24
 from hmr4d.camera.rig_samplers import SurroundingRigs
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.lifting.views import LiftingViews, seen_by_detector
-from hmr4d.data.store import Caption, StoreWriter
+from hmr4d.data.store_writer import Caption, StoreWriter
 from hmr4d.evaluation.lifting_data import ScoredLifts, StoreClips, aistpp_clips, spread_views
 from hmr4d.geometry.rigs import Rig, camera_pose, project
 from hmr4d.motion.procedural import synthetic_joints

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from hmr4d.data.clip_index import IndexRules
-from hmr4d.data.store import Caption, MotionStore
+from hmr4d.data.store import MotionStore
+from hmr4d.data.store_writer import Caption
 from hmr4d.evaluation.text_to_motion_data import FrameCuts, Job, RowCuts, ScoredClips, Variety
 from tests.data.tiny_store import FPS, write_store
 

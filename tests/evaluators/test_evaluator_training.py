@@ -16,7 +16,8 @@ from hmr4d.data.batching import collate
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datamodule import MotionDataModule
 from hmr4d.data.importers.synthetic import import_synthetic
-from hmr4d.data.store import Caption, MotionStore, write_text_cache
+from hmr4d.data.store import MotionStore, write_text_cache
+from hmr4d.data.store_writer import Caption
 from hmr4d.engine.evaluator_release import release_evaluator, trained_evaluator
 from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
 from hmr4d.evaluators.features_data import CaptionedFeatures, Crop, FeatureWindows

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from hmr4d.data.store import Caption
+from hmr4d.data.store_writer import Caption
 from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
 from hmr4d.evaluation.preparation import PublishedModelPreparation, published_placement

@@ -24,7 +24,7 @@ from hmr4d.data.captions import (
 )
 from hmr4d.data.importers.conversion import BvhSource, ClipMetadata, Conversion, add_bvh_clips
 from hmr4d.data.importers.splits import split_by_name
-from hmr4d.data.store import Caption, ClipRecord, StoreSummary, StoreWriter
+from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.motion_files.joint_maps import BANDAI_NAMCO
 from hmr4d.utils.progress import progress
 

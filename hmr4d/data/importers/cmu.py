@@ -21,7 +21,7 @@ from hmr4d.data.importers.capture_faults import Mended, floor_height, mend_jumps
 from hmr4d.data.importers.cmu_captions import FOLDER, OTHER, CmuCaptions, Stretch, read_cmu_captions
 from hmr4d.data.importers.cmu_files import CmuFile, CmuFolder, IndexRow, read_joints
 from hmr4d.data.importers.splits import split_by_groups
-from hmr4d.data.store import Caption, ClipRecord, StoreSummary, StoreWriter
+from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.motion.resampling import resample_positions
 from hmr4d.motion_files.asf_amc import AsfAmcError
 from hmr4d.motion_files.bvh import BvhError

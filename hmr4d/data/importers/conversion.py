@@ -14,7 +14,7 @@ import numpy as np
 from hmr4d.body.retarget import retarget_bone_lengths, smpl_mean_bone_lengths
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.body.stance import points_of_skeleton
-from hmr4d.data.store import StoreWriter
+from hmr4d.data.store_writer import StoreWriter
 from hmr4d.motion.resampling import resample_positions
 from hmr4d.motion_files.bvh import BvhClip, BvhError, read_bvh
 from hmr4d.motion_files.joint_maps import JointMap

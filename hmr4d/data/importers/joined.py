@@ -13,7 +13,8 @@ import torch
 
 from hmr4d.body.retarget import retarget_bone_lengths, smpl_mean_bone_lengths
 from hmr4d.data.captions import mirror_text, pos_tokens
-from hmr4d.data.store import Caption, MotionStore, StoreSummary, StoreWriter
+from hmr4d.data.store import MotionStore
+from hmr4d.data.store_writer import Caption, StoreSummary, StoreWriter
 from hmr4d.geometry.cameras import invert_rigid, world_to_camera
 from hmr4d.motion.canonical import facing_transform
 from hmr4d.utils.progress import progress

@@ -2,104 +2,132 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from hmr4d.body.skeleton import SMPL22
+from hmr4d.body.skeleton import COCO17, SMPL22, Skeleton, get_skeleton
+from hmr4d.data.captions import mirror_text, pos_tokens
 from hmr4d.data.importers.caption_tables import CaptionTable
+from hmr4d.data.importers.splits import split_by_names
+from hmr4d.data.keypoint_clips import with_image_size
+from hmr4d.data.store import KEYPOINTS
+from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
+from hmr4d.keypoint_files.rates import even_times, resample_keypoints
 from hmr4d.keypoint_files.reading import KeypointTrack, read_keypoints
 from hmr4d.keypoint_files.smpl_joints import observed_joints
-from hmr4d.motion.resampling import resample_positions
-from hmr4d.utils.files import atomic_path, write_json
 from hmr4d.utils.progress import progress
-from hmr4d.utils.tensors import interpolate_gaps
 
 logger = logging.getLogger(__name__)
 
-FPS = 30.0  # of what is written; `VideoMotion2D` expects it
+FPS = 30.0  # of what is written
+JOINT_SETS = (COCO17.name, SMPL22.name)
 SUFFIXES = (".json", ".npz", ".npy", ".csv", ".pkl")  # pickles are not read; each is left out with the reason
 NO_CAPTION = "no caption"
-MOTION_FILE, CAPTION_FILE = "motion2d.pth", "captions.json"
-
-
-@dataclass(frozen=True)
-class KeypointSummary:
-    """What was imported.
-
-    Attributes:
-        path: folder of `motion2d.pth` and `captions.json`.
-        num_clips, num_frames: at 30 fps.
-        dropped: file -> reason.
-    """
-
-    path: Path
-    num_clips: int
-    num_frames: int
-    dropped: dict[str, str]
 
 
 def import_keypoints(
-    root: str | Path,
-    out: str | Path,
-    captions: CaptionTable,
-    *,
-    fps: float | None = None,
-    skeleton: str | None = None,
-    size: tuple[int, int] | None = None,
-    overwrite: bool = False,
-) -> KeypointSummary:
-    """Writes the person found in most frames of every keypoint file, as `hmr4d.data.video2d` reads them.
+    root: str | Path, out: str | Path, captions: CaptionTable, *, fps: float | None = None,
+    skeleton: str | None = None, size: tuple[int, int] | None = None, joints: str = COCO17.name,
+    licence: str = "unknown", split: str | None = None, overwrite: bool = False,
+) -> StoreSummary:  # fmt: skip
+    """Writes the person found in most frames of every keypoint file as a clip of a 2D store, at 30 fps.
+
+    Files without a caption, and those that cannot be used, are left out; `dropped` of the store names them.
 
     Args:
         root: folder of keypoint files, one for each video, in any layout that `read_keypoints` knows.
         out: folder to write.
-        captions: what a captions file says, by file name or relative path; the first one of a video is used.
+        captions: what a captions file says, by file name or relative path.
         fps: frames per second of files that do not tell.
         skeleton: joint set, where neither the file nor the limbs tell it.
-        size: (width, height) pixels; needed where coordinates are shares of the image.
+        size: (width, height) pixels of the images of files that do not tell; needed where coordinates are shares.
+        joints: joint set of the store, one of JOINT_SETS.
+        licence: of the videos.
+        split: of all clips; None: by the names of the files.
         overwrite: replace what is in `out`.
 
     Raises:
-        FileExistsError: `out` holds an import and `overwrite` is not set.
+        FileExistsError: `out` holds a store and `overwrite` is not set.
         FileNotFoundError: there is no keypoint file.
         ValueError: no file gives a clip, or captions name files that are not there.
     """
-    root, out = Path(root), Path(out)
-    if (out / MOTION_FILE).exists() and not overwrite:
-        raise FileExistsError(f"{out} holds an import already. Pass --overwrite to replace it, or another --out.")
+    root, target = Path(root), get_skeleton(joints)
     files = _clip_names(root, _files(root))
     told = captions.of_clips({name: path.relative_to(root).as_posix() for name, path in files.items()})
-    table: dict[str, dict[str, object]] = {}
-    dropped: dict[str, str] = {}
+    writer = StoreWriter(
+        Path(out), name="keypoints2d", source="keypoint files of videos", licence=licence,
+        notice=f"# Keypoints of videos\n\nLicence: {licence}.", fps=FPS, skeleton=target, kind=KEYPOINTS,
+        settings={"fps": fps, "skeleton": skeleton, "size": size, "joints": joints, "split": split},
+        overwrite=overwrite, origin=[root],
+    )  # fmt: skip
+    splits = dict.fromkeys(files, split) if split else split_by_names(list(files))
+    sizeless: list[str] = []
     for name, path in progress(files.items(), "keypoints", total=len(files), unit="file"):
+        if writer.is_done(name):
+            continue
         if not told[name]:
-            dropped[name] = NO_CAPTION
+            writer.drop(name, NO_CAPTION)
             continue
         try:
             track = read_keypoints(path, skeleton=skeleton, size=size)
             assert isinstance(track, KeypointTrack)
-            joints2d, conf = _at_standard_rate(track, fps)
+            keypoints = store_frames(track, target, fps=fps, size=size)
         except ValueError as error:
-            dropped[name] = str(error)
+            writer.drop(name, str(error))
             logger.warning("%s is left out: %s", path, error)
             continue
-        table[name] = {"incam_joints": joints2d, "pred_scores": conf, "video_path": path.name}
-    _tell_of_captions(told, table, dropped)
-    if not table:
-        raise ValueError(f"No keypoint file in {root} gives a clip: {json.dumps(dropped)[:300]}.")
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_path(out / MOTION_FILE) as partial:
-        torch.save(table, partial)
-    write_json(out / CAPTION_FILE, {name: told[name][0] for name in table})
-    return KeypointSummary(out, len(table), sum(len(e["pred_scores"]) for e in table.values()), dropped)  # type: ignore[arg-type]
+        if not keypoints[0, -1, 0]:
+            sizeless.append(name)
+        writer.add(name, keypoints, split=splits[name] or "")
+    if missing := [name for name in files if not told[name]]:
+        logger.warning("%d files have no caption and are left out, such as %s.", len(missing), missing[0])
+    if sizeless:
+        logger.warning(
+            "%d files do not tell the size of their images, such as %s. Methods that need it refuse the store; give it "
+            "with --size WIDTH HEIGHT.", len(sizeless), sizeless[0],
+        )  # fmt: skip
+
+    def annotate(clip: ClipRecord) -> list[Caption]:
+        return [Caption(text, tuple(pos_tokens(text))) for text in told[clip.name]]
+
+    return writer.finish(annotate=annotate, mirror_text=mirror_text, tokenize=pos_tokens)
+
+
+def store_frames(
+    track: KeypointTrack, target: Skeleton, *, fps: float | None = None, size: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
+    """(L, J + 1, 3) frames of a 2D store, at 30 fps, of a track.
+
+    Args:
+        track: as it was read.
+        target: skeleton of the J keypoints.
+        fps: rate of a track that does not tell.
+        size: image size of a track that does not tell.
+
+    Raises:
+        ValueError: the rate is not known, the image size changes, or joints of the target cannot be made.
+    """
+    rate = track.fps or fps
+    if rate is None:
+        raise ValueError("the file does not tell its frames per second. Give them with --fps.")
+    if len(track.image_sizes) > 1:
+        sizes = ", ".join(f"{w} x {h}" for w, h in track.image_sizes[:4])
+        raise ValueError(f"its image size changes ({sizes}). Cut the video there, or scale its pictures alike.")
+    points, conf = observed_joints(
+        torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), track.skeleton, target
+    )
+    if not (conf > 0).any():
+        raise ValueError(f"none of the joints of '{target.name}' was found in any frame.")
+    tracks = torch.cat([points, conf[..., None]], -1).numpy()
+    times = np.arange(len(tracks)) / rate
+    tracks = resample_keypoints(tracks, times, even_times(times, FPS))
+    return with_image_size(tracks[..., :2], tracks[..., 2], next(iter(track.image_sizes), size))
 
 
 def _clip_names(root: Path, files: Sequence[Path]) -> dict[str, Path]:
@@ -112,16 +140,6 @@ def _clip_names(root: Path, files: Sequence[Path]) -> dict[str, Path]:
     }
 
 
-def _tell_of_captions(told: Mapping[str, list[str]], table: Mapping[str, object], dropped: Mapping[str, str]) -> None:
-    """Warns of files that have no caption, and of captions that are not used."""
-    if missing := [name for name, reason in dropped.items() if reason == NO_CAPTION]:
-        logger.warning("%d files have no caption and are left out, such as %s.", len(missing), missing[0])
-    if several := [name for name in table if len(told[name]) > 1]:
-        logger.warning(
-            "%d files have several captions, such as %s; the first of each is used.", len(several), several[0]
-        )
-
-
 def _files(root: Path) -> list[Path]:
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is no folder. Give the folder of the keypoint files.")
@@ -130,25 +148,3 @@ def _files(root: Path) -> list[Path]:
     if not found:
         raise FileNotFoundError(f"No keypoint file below {root}: expected .json, .npz, .npy or .csv files.")
     return found
-
-
-def _at_standard_rate(track: KeypointTrack, fps: float | None) -> tuple[Tensor, Tensor]:
-    """SMPL-22 joints (L, 22, 2) pixels and confidences (L, 22) of a track at 30 fps; ValueError without a rate."""
-    rate = track.fps or fps
-    if rate is None:
-        raise ValueError("the file does not tell its frames per second. Give them with --fps.")
-    points, conf = observed_joints(
-        torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), track.skeleton, SMPL22
-    )
-    seen = conf > 0
-    lost = [SMPL22.joint_names[j] for j in range(SMPL22.num_joints) if not seen[:, j].any()]
-    for joint in range(SMPL22.num_joints):  # a joint that no keypoint tells lies at its parent, with no confidence
-        parent = SMPL22.parents[joint]
-        points[:, joint] = (
-            interpolate_gaps(points[:, joint], seen[:, joint]) if seen[:, joint].any() else points[:, parent]
-        )
-    if lost and lost[0] == SMPL22.joint_names[0]:
-        raise ValueError("hips and shoulders are missing in every frame.")
-    joints2d = resample_positions(points.numpy(), rate, FPS)
-    confidence = resample_positions(conf.numpy()[..., None], rate, FPS)[..., 0].clip(0.0, 1.0)
-    return torch.from_numpy(joints2d), torch.from_numpy(np.ascontiguousarray(confidence))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hmr4d.data.captions import caption_pool, mirror_text, pos_tokens
-from hmr4d.data.store import Caption, ClipRecord, StoreSummary, StoreWriter
+from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.motion.procedural import CONTENTS, FPS, synthetic_joints
 
 NAME = "synthetic"

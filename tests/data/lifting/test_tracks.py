@@ -17,7 +17,8 @@ from hmr4d.camera.rig_samplers import SurroundingRigs
 from hmr4d.data.batching import collate
 from hmr4d.data.lifting.tracks import LiftingTracks, Track2D, folder_tracks
 from hmr4d.data.lifting.views import LiftingViews
-from hmr4d.data.store import Caption, MotionStore, StoreWriter
+from hmr4d.data.store import MotionStore
+from hmr4d.data.store_writer import Caption, StoreWriter
 from hmr4d.engine.compose import compose_config
 from hmr4d.geometry.ground_pointmap import ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_condition, camera_pose, mirror_rig, project

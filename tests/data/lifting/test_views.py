@@ -16,7 +16,8 @@ from hmr4d.data.batching import collate
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.lifting.placement import PlacementRules, find_place
 from hmr4d.data.lifting.views import NO_AUGMENTATION, LiftingViews, MotionAugmentation, align_to_floor, miscalibrated
-from hmr4d.data.store import Caption, MotionStore, StoreWriter
+from hmr4d.data.store import MotionStore
+from hmr4d.data.store_writer import Caption, StoreWriter
 from hmr4d.geometry.ground_pointmap import ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_angles, camera_condition, project
 from hmr4d.motion.procedural import synthetic_joints

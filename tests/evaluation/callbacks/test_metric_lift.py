@@ -13,7 +13,8 @@ import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from hmr4d.data.store import Caption, MotionStore, StoreWriter
+from hmr4d.data.store import MotionStore
+from hmr4d.data.store_writer import Caption, StoreWriter
 from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
 from hmr4d.evaluation.cards import GROUND_TRUTH, LiftingCard

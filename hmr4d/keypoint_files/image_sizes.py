@@ -1,0 +1,52 @@
+"""The size of the image that a keypoint file tells, in the words of the tools that write it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+ImageSizes = tuple[tuple[int, int], ...]
+
+_PAIRS = (("width", "height"), ("image_width", "image_height"), ("img_w", "img_h"), ("frame_width", "frame_height"))
+_LISTS = ("image_size", "img_size", "resolution", "frame_size", "video_size")  # [width, height]
+_SHAPES = ("orig_shape", "image_shape", "img_shape", "ori_shape")  # [height, width, ...]
+_HEADS = ("info", "meta_info", "meta", "metadata", "video", "video_info")
+_FRAMES = ("images", "frames", "instance_info", "predictions", "results", "data", "annotations")
+
+
+def image_sizes(content: Any) -> ImageSizes:
+    """The different (width, height) in pixels that JSON content, or an object of values, tells, in order.
+
+    Empty where it tells none; more than one where the size changes on the way.
+    """
+    return tuple(dict.fromkeys(size for entry in _entries(content) if (size := _size(entry)) is not None))
+
+
+def _entries(content: Any) -> Iterator[Mapping[str, Any]]:
+    """What may tell a size: the content itself, its head, and its frames."""
+    if isinstance(content, Mapping):
+        yield content
+        for key in (*_HEADS, *_FRAMES):
+            value = content.get(key)
+            yield from [value] if isinstance(value, Mapping) else _objects(value)
+    else:
+        yield from _objects(content)
+
+
+def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
+    return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list) else iter(())
+
+
+def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
+    pairs = [(entry.get(w), entry.get(h)) for w, h in _PAIRS if w in entry]
+    pairs += [tuple(entry[k][:2]) for k in _LISTS if _is_list(entry.get(k))]
+    pairs += [(entry[k][1], entry[k][0]) for k in _SHAPES if _is_list(entry.get(k))]
+    return next(((int(w), int(h)) for w, h in pairs if w and h and _is_side(w) and _is_side(h)), None)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) >= 2
+
+
+def _is_side(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value < 1e6
