@@ -28,7 +28,7 @@ _BUILTINS = (
     "str",
     "tuple",
 )
-_ALLOWED = {
+ALLOWED = {
     ("_codecs", "encode"),
     ("collections", "OrderedDict"),
     *(("builtins", name) for name in _BUILTINS),
@@ -81,7 +81,7 @@ class Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         module = "builtins" if module == "__builtin__" else module  # its name in the older protocols
-        if (module, name) not in _ALLOWED:
+        if (module, name) not in ALLOWED:
             return Placeholder
         if _IS_NUMPY_1:
             module = module.replace("numpy._core", "numpy.core")

@@ -1,0 +1,142 @@
+"""Files of systems that recover people from video, told apart by what is in them, as clips of one kind."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.reference_motion.adapters.amass import AMASS
+from hmr4d.reference_motion.adapters.base import Adapter, Source
+from hmr4d.reference_motion.adapters.camerahmr import CAMERAHMR
+from hmr4d.reference_motion.adapters.gvhmr import GVHMR
+from hmr4d.reference_motion.adapters.phalp import PHALP
+from hmr4d.reference_motion.adapters.plain import PLAIN, SMPLESTX
+from hmr4d.reference_motion.adapters.prompthmr import PROMPTHMR
+from hmr4d.reference_motion.adapters.tram import TRAM
+from hmr4d.reference_motion.adapters.wham import WHAM
+from hmr4d.reference_motion.body_track import BodyTrack, ReadOptions, clip_of_track
+from hmr4d.reference_motion.clip import ReferenceClip
+from hmr4d.reference_motion.reference_file import is_reference, reference_of
+from hmr4d.reference_motion.video_camera import VideoCamera
+from hmr4d.utils.foreign_files import read_tree
+
+# In the order in which they are asked: those with the plainest marks first.
+ADAPTERS = (GVHMR, PROMPTHMR, WHAM, PHALP, TRAM, CAMERAHMR, AMASS, SMPLESTX, PLAIN)
+ENDINGS = (".pt", ".pth", ".pkl", ".npy", ".npz", ".joblib")
+OWN = "hmr4d"  # motion files and reference motions of this package
+
+
+def read_clip(path: str | Path, options: ReadOptions | None = None) -> ReferenceClip:
+    """The motion of one person in a file of any known system.
+
+    Args:
+        path: a file; or the folder of a TRAM result.
+        options: how it is read; None: as the file and its system say.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, of no known kind, nobody in it, or gaps that are too long; the file is named.
+    """
+    path, options = Path(path), options or ReadOptions()
+    try:
+        if path.is_dir():
+            adapter, tracks = TRAM, _folder_tracks(path, options)
+        elif (own := _own_motion(path)) is not None:
+            return _cut(own, options)
+        else:
+            content = read_tree(path)
+            if is_reference(content):
+                reference = reference_of(content, fps=options.fps)
+                clip = ReferenceClip(reference.motion(extra_frame=True), None, OWN)
+                return _cut(replace(clip, camera=reference.camera and _held(reference.camera)), options)
+            adapter = adapter_of(content)
+            tracks = adapter.tracks(Source(path, content, options.size))
+        name, track = choose_person(tracks, options.person)
+        return _among_others(clip_of_track(track, options, adapter.name), name, tracks, options)
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+
+
+def adapter_of(content: Any) -> Adapter:
+    """The adapter of what a file holds; ValueError says what it holds and what is known."""
+    for adapter in ADAPTERS:
+        if adapter.matches(content):
+            return adapter
+    found = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
+    raise ValueError(
+        f"This is no file of a known system: it holds {found or 'nothing'}. Known are "
+        f"{', '.join(adapter.title for adapter in ADAPTERS)}; docs/reference_motion.md shows what each holds."
+    )
+
+
+def choose_person(tracks: Mapping[str, BodyTrack], name: str | None) -> tuple[str, BodyTrack]:
+    """A person by name, or the one with the most frames; ValueError lists the people."""
+    if not tracks:
+        raise ValueError("There is nobody in the file.")
+    if name is None:
+        name = max(tracks, key=lambda key: tracks[key].num_frames)
+    if name not in tracks:
+        raise ValueError(f"There is no person '{name}'; there are {people_in(tracks)}.")
+    return name, tracks[name]
+
+
+def people_in(tracks: Mapping[str, BodyTrack]) -> str:
+    """The people of a file in words, those with the most frames first."""
+    order = sorted(tracks, key=lambda key: -tracks[key].num_frames)
+    return ", ".join(f"{name} ({tracks[name].num_frames} frames)" for name in order)
+
+
+def _among_others(
+    clip: ReferenceClip, name: str, tracks: Mapping[str, BodyTrack], options: ReadOptions
+) -> ReferenceClip:
+    if options.person is not None or len(tracks) == 1:
+        return clip
+    remark = f"There are {len(tracks)} people: {people_in(tracks)}. Person {name} was taken; choose with --person."
+    return replace(clip, remarks=(remark, *clip.remarks))
+
+
+def _folder_tracks(folder: Path, options: ReadOptions) -> dict[str, BodyTrack]:
+    """People of a TRAM result, one file each."""
+    files = sorted([*folder.glob("hps/hps_track_*.npy"), *folder.glob("hps_track_*.npy")])
+    if not files:
+        raise ValueError("The folder holds no hps_track_*.npy of TRAM. Name a file.")
+    tracks: dict[str, BodyTrack] = {}
+    for file in files:
+        tracks |= TRAM.tracks(Source(file, read_tree(file), options.size))
+    return tracks
+
+
+def _own_motion(path: Path) -> ReferenceClip | None:
+    """The clip of a motion file of this package; None for other files."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        if not {"joints3d.npy", "skeleton.npy"} <= set(archive.namelist()):
+            return None
+    return ReferenceClip(load_motion_npz(path), None, OWN)
+
+
+def _held(camera: VideoCamera) -> VideoCamera:
+    """A camera with its last frame once more, for the frame after the last row of a reference motion."""
+    return replace(camera, T_w2c=torch.cat([camera.T_w2c, camera.T_w2c[-1:]]))
+
+
+def _cut(clip: ReferenceClip, options: ReadOptions) -> ReferenceClip:
+    """A clip of our own within the frames asked for."""
+    if options.first is None and options.last is None:
+        return clip
+    first, stop = options.first or 0, (clip.motion.num_frames if options.last is None else options.last + 1)
+    motion, pose, frames = clip.motion, clip.motion.pose, slice(first, stop)
+    if not len(motion.joints3d[frames]):
+        raise ValueError(f"The motion has frames 0 to {motion.num_frames - 1}, none of those asked for.")
+    if pose is not None:
+        pose = replace(pose, rotations=pose.rotations[frames], translation=pose.translation[frames])
+    camera = clip.camera and replace(clip.camera, T_w2c=clip.camera.T_w2c[frames])
+    cut = replace(motion, joints3d=motion.joints3d[frames], pose=pose, views=None, uncertainty=None)
+    return replace(clip, motion=cut, camera=camera, frames=list(range(first, first + cut.num_frames)))

@@ -1,0 +1,115 @@
+"""What an adapter is, and what adapters share: numbers and names out of trees of arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmr4d.reference_motion.body_track import BodyTrack, Placement, rotations_of
+from hmr4d.reference_motion.video_camera import pinhole
+from hmr4d.utils.foreign_files import array_of
+
+NUM_BODY = 21  # joints of a body without its root, as far as SMPL, SMPL-H and SMPL-X agree
+CAMERA_UP = "-y"  # of the axes of a camera: x right, y down, z forward
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that is read.
+
+    Attributes:
+        path: of the file.
+        content: the tree in it.
+        size: width and height of the video, if somebody knows them.
+    """
+
+    path: Path
+    content: Any
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """How the files of one system are read.
+
+    Attributes:
+        name: of the system, one word.
+        title: as it writes itself.
+        matches: whether a tree is one of its files.
+        tracks: the people in a file, by name.
+    """
+
+    name: str
+    title: str
+    matches: Callable[[Any], bool]
+    tracks: Callable[[Source], Mapping[str, BodyTrack]]
+
+
+def has(tree: Any, *names: str) -> bool:
+    """Whether a tree is a dictionary with all these entries."""
+    return isinstance(tree, Mapping) and all(name in tree for name in names)
+
+
+def required(tree: Mapping[Any, Any], names: tuple[str, ...], whose: str) -> dict[str, np.ndarray]:
+    """Arrays of a dictionary, float64; ValueError lists all that are missing."""
+    if missing := [name for name in names if name not in tree]:
+        raise ValueError(f"{whose} lacks {', '.join(missing)}; it has {', '.join(map(str, tree)) or 'nothing'}.")
+    return {name: array_of(tree[name], name) for name in names}
+
+
+def placement(orient: np.ndarray, transl: np.ndarray, up: str | None, name: str = "global_orient") -> Placement:
+    """Where a body is: axis-angle or matrices of its root (F, 3), (F, 1, 3), (F, 3, 3) or (F, 1, 3, 3), and (F, 3)."""
+    root = rotations_of(orient, name, 1)[:, 0]
+    flat = transl.reshape(len(transl), -1) if transl.ndim else transl
+    if flat.shape != (len(root), 3):
+        raise ValueError(f"The translation has shape {transl.shape}; expected ({len(root)}, 3) as '{name}' has frames.")
+    return Placement(root, torch.from_numpy(np.ascontiguousarray(flat)), up)
+
+
+def body_of(values: np.ndarray, name: str, num_frames: int) -> Tensor:
+    """(F, 21, 3, 3) rotations of a body pose; ValueError for other frames than the root has."""
+    rotations = rotations_of(values, name, NUM_BODY)
+    if len(rotations) != num_frames:
+        raise ValueError(f"'{name}' has {len(rotations)} frames, the root has {num_frames}. Give one pose a frame.")
+    return rotations
+
+
+def mean_betas(tree: Mapping[Any, Any], *names: str) -> Tensor | None:
+    """(S,) float64 shape of a person: the mean over the frames of the first of some entries; None without any."""
+    for name in names:
+        if tree.get(name) is not None:
+            values = array_of(tree[name], name)
+            flat = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(1, -1)
+            known = np.isfinite(flat).all(1)
+            return torch.from_numpy(flat[known].mean(0)) if known.any() else None
+    return None
+
+
+def first_number(value: Any, name: str) -> float | None:
+    """The first number of an array of any shape, or a number; None for None."""
+    if value is None:
+        return None
+    flat = array_of(value, name).reshape(-1)
+    return float(flat[0]) if flat.size and math.isfinite(flat[0]) else None
+
+
+def camera_of(focal: float | None, size: tuple[int, int] | None) -> Tensor | None:
+    """(3, 3) intrinsics of a focal length in pixels and a picture, seen through its middle; None if one is unknown."""
+    return None if focal is None or size is None else pinhole(focal, *size)
+
+
+def frame_numbers(value: Any, name: str) -> np.ndarray | None:
+    """(F,) whole numbers; None for None. ValueError for others."""
+    if value is None:
+        return None
+    numbers = array_of(value, name).reshape(-1)
+    if not np.array_equal(numbers, np.round(numbers)):
+        raise ValueError(f"'{name}' holds {numbers[:3]}..., expected whole numbers of frames.")
+    return numbers.astype(np.int64)

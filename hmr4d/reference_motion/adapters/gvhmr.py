@@ -1,0 +1,52 @@
+"""GVHMR: `hmr4d_results.pt`, SMPL-X parameters along gravity and in the camera."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from hmr4d.reference_motion.adapters.base import (
+    CAMERA_UP,
+    Adapter,
+    Source,
+    body_of,
+    has,
+    mean_betas,
+    placement,
+    required,
+)
+from hmr4d.reference_motion.body_track import BodyTrack
+from hmr4d.utils.foreign_files import array_of
+
+PARTS = {"world": ("smpl_params_global", "y"), "camera": ("smpl_params_incam", CAMERA_UP)}
+
+
+def _matches(tree: Any) -> bool:
+    return any(has(tree, name) for name, _ in PARTS.values())
+
+
+def _tracks(source: Source) -> dict[str, BodyTrack]:
+    tree, places, body, shape = source.content, {}, None, None
+    for space, (name, up) in PARTS.items():
+        if name in tree:
+            part = required(tree[name], ("global_orient", "body_pose", "transl"), f"'{name}'")
+            places[space] = placement(part["global_orient"], part["transl"], up)
+            frames = {key: len(place.root) for key, place in places.items()}
+            if len(set(frames.values())) > 1:
+                raise ValueError(f"'{PARTS['world'][0]}' and '{PARTS['camera'][0]}' have {frames} frames.")
+            body = body_of(part["body_pose"], "body_pose", len(places[space].root)) if body is None else body
+            shape = mean_betas(tree[name], "betas") if shape is None else shape
+    assert body is not None  # `_matches` found a part
+    K, size, remarks = None, None, []
+    if tree.get("K_fullimg") is not None:
+        matrices = array_of(tree["K_fullimg"], "K_fullimg").reshape(-1, 3, 3)
+        K = torch.from_numpy(matrices[0].copy())
+        size = (round(2 * float(K[0, 2])), round(2 * float(K[1, 2])))
+        if np.ptp(matrices, axis=0).max() > 1e-3 * matrices.max():
+            remarks.append("The focal length changes over the video; that of its first frame is kept.")
+    return {"0": BodyTrack("smplx", body, places, betas=shape, K=K, size=size, remarks=tuple(remarks))}
+
+
+GVHMR = Adapter("gvhmr", "GVHMR", _matches, _tracks)

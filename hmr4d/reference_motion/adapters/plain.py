@@ -1,0 +1,101 @@
+"""Dictionaries of body parameters: the exporter of SMPLest-X, and any file with the names of the package smplx."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hmr4d.reference_motion.adapters.base import (
+    CAMERA_UP,
+    Adapter,
+    Source,
+    body_of,
+    camera_of,
+    first_number,
+    frame_numbers,
+    mean_betas,
+    placement,
+)
+from hmr4d.reference_motion.body_track import BodyTrack
+from hmr4d.utils.foreign_files import array_of
+
+ORIENT = ("global_orient", "root_orient", "root_pose", "smplx_root_pose")
+BODY = ("body_pose", "pose_body", "smplx_body_pose")
+TRANSL = ("transl", "trans", "translation", "cam_trans")
+SHAPE = ("betas", "shape", "smplx_shape")
+RATES = ("fps", "frame_rate", "mocap_framerate", "mocap_frame_rate")
+FRAMES = ("frame_ids", "frame_index", "frames", "frame")
+CAMERA = ("focal_length", "width", "height")
+CAMERA_MARKS = ("focal_length", "focal_length_xy", "princpt", "cam_trans", "smplx_root_pose")
+SMPL_JOINTS = 23  # of a body pose of SMPL, without the root
+
+
+def named(tree: Mapping[Any, Any], names: tuple[str, ...]) -> str | None:
+    """The first of some names that a dictionary has something for."""
+    return next((name for name in names if tree.get(name) is not None), None)
+
+
+def is_parameters(tree: Any) -> bool:
+    """A dictionary with a root orientation, a body pose and a translation under any of their usual names."""
+    return isinstance(tree, Mapping) and all(named(tree, names) for names in (ORIENT, BODY, TRANSL))
+
+
+def parameter_track(tree: Mapping[Any, Any], up: str | None, usual_fps: float = 30.0) -> BodyTrack:
+    """The person of a dictionary of parameters; `up` of the frame they are in, None: found by the body."""
+    orient, body, transl = (named(tree, names) for names in (ORIENT, BODY, TRANSL))
+    if orient is None or body is None or transl is None:
+        lacking = [names[0] for names, found in ((ORIENT, orient), (BODY, body), (TRANSL, transl)) if found is None]
+        raise ValueError(
+            f"The file lacks {', '.join(lacking)}; it has {', '.join(map(str, tree)) or 'nothing'}. Expected "
+            "global_orient (F, 3), body_pose (F, 63) and transl (F, 3)."
+        )
+    where = placement(array_of(tree[orient], orient), array_of(tree[transl], transl), up, orient)
+    pose = array_of(tree[body], body)
+    width = pose[0].size if len(pose) else 0
+    is_smpl = width in (3 * SMPL_JOINTS, 9 * SMPL_JOINTS)
+    rate, frames = named(tree, RATES), named(tree, FRAMES)
+    size, K, remarks = _camera(tree)
+    return BodyTrack(
+        "smpl" if is_smpl else "smplx", body_of(pose, body, len(where.root)),
+        {"camera" if up == CAMERA_UP else "world": where},
+        None if frames is None else frame_numbers(tree[frames], frames), mean_betas(tree, *SHAPE),
+        fps=None if rate is None else first_number(tree[rate], rate), usual_fps=usual_fps, K=K, size=size,
+        is_level=up is not None, remarks=remarks,
+    )  # fmt: skip
+
+
+def _camera(tree: Mapping[Any, Any]) -> tuple[tuple[int, int] | None, Any, tuple[str, ...]]:
+    """Size and intrinsics of the camera that a dictionary tells of, and what is odd about it."""
+    known = {name: first_number(tree.get(name), name) for name in CAMERA}
+    missing = [name for name, value in known.items() if value is None]
+    if missing and len(missing) < len(CAMERA):
+        return None, None, (f"The camera is left out, for the file has no {', '.join(missing)}.",)
+    if missing:
+        return None, None, ()
+    focal, width, height = (float(known[name] or 0) for name in CAMERA)
+    size = (round(width), round(height))
+    if focal <= 0 or min(size) <= 0:
+        return None, None, (f"The camera is left out: focal length {focal:g}, picture {width:g} x {height:g}.",)
+    return size, camera_of(focal, size), ()
+
+
+def _smplestx(source: Source) -> dict[str, BodyTrack]:
+    return {"0": parameter_track(source.content, CAMERA_UP)}
+
+
+def _plain(source: Source) -> dict[str, BodyTrack]:
+    is_torch = source.path.suffix in (".pt", ".pth")  # how HMR parameters are passed on: in the frame of a camera
+    return {"0": parameter_track(source.content, CAMERA_UP if is_torch else None)}
+
+
+def _is_smplestx(tree: Any) -> bool:
+    return is_parameters(tree) and any(name in tree for name in CAMERA_MARKS)
+
+
+def _is_meant_so(tree: Any) -> bool:
+    """Parameters, whole or with entries missing, so that these can be named."""
+    return isinstance(tree, Mapping) and any(named(tree, names) for names in (ORIENT, BODY))
+
+
+SMPLESTX = Adapter("smplestx", "SMPLest-X", _is_smplestx, _smplestx)
+PLAIN = Adapter("parameters", "SMPL(-X) parameters", _is_meant_so, _plain)

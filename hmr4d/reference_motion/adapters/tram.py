@@ -1,0 +1,77 @@
+"""TRAM: `hps/hps_track_<k>.npy`, SMPL in the camera, with `camera.npy` in the folder above for its way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hmr4d.reference_motion.adapters.base import (
+    CAMERA_UP,
+    NUM_BODY,
+    Adapter,
+    Source,
+    first_number,
+    frame_numbers,
+    has,
+    mean_betas,
+    placement,
+)
+from hmr4d.reference_motion.body_track import BodyTrack, Placement, rotations_of
+from hmr4d.reference_motion.rest_joints import SMPL_PELVIS
+from hmr4d.utils.foreign_files import array_of, read_tree
+
+
+def _matches(tree: Any) -> bool:
+    return has(tree, "pred_rotmat", "pred_trans")
+
+
+def _tracks(source: Source) -> dict[str, BodyTrack]:
+    tree = source.content
+    rotations = rotations_of(array_of(tree["pred_rotmat"], "pred_rotmat"), "pred_rotmat", NUM_BODY + 1)
+    seen = placement(rotations[:, 0].numpy()[:, None], array_of(tree["pred_trans"], "pred_trans"), CAMERA_UP)
+    frames = frame_numbers(tree.get("frame"), "frame")
+    places, K, size = {"camera": seen}, None, None
+    if (camera := _camera_beside(source.path)) is not None:
+        places["world"] = _moved(seen, camera, np.arange(len(rotations)) if frames is None else frames)
+        focal, centre = first_number(camera.get("img_focal"), "img_focal"), camera.get("img_center")
+        if focal is not None and centre is not None:
+            x, y = array_of(centre, "img_center").reshape(-1)[:2]
+            K = torch.tensor([[focal, 0, x], [0, focal, y], [0, 0, 1]], dtype=torch.float64)
+            size = (round(2 * x), round(2 * y))
+    name = source.path.stem.rpartition("_")[2] or "0"
+    track = BodyTrack(
+        "smpl", rotations[:, 1:], places, frames, mean_betas(tree, "pred_shape"), K=K, size=size, is_level=False
+    )
+    return {name: track}
+
+
+def _camera_beside(path: Path) -> dict[str, Any] | None:
+    """What the file of the camera's way holds; None if there is none."""
+    for place in (path.parent.parent / "camera.npy", path.parent / "camera.npy"):
+        if place.is_file():
+            camera = read_tree(place)
+            if not has(camera, "pred_cam_R", "pred_cam_T"):
+                raise ValueError(f"{place} has no pred_cam_R and pred_cam_T. Move it away, or run the camera again.")
+            return camera
+    return None
+
+
+def _moved(seen: Placement, camera: dict[str, Any], frames: np.ndarray) -> Placement:
+    """A body in the frame of the first camera, from that of each.
+
+    The body model adds the pelvis at rest after the turn, so the place that is moved is that of the pelvis; it is
+    taken as that of the mean SMPL body.
+    """
+    R, t = (torch.from_numpy(array_of(camera[name], name)) for name in ("pred_cam_R", "pred_cam_T"))
+    if len(frames) and frames.max() >= len(R):
+        raise ValueError(f"The person is in frame {frames.max()}, but the camera has {len(R)} frames.")
+    R, t = R.reshape(-1, 3, 3)[frames], t.reshape(-1, 3)[frames]
+    pelvis = torch.tensor(SMPL_PELVIS).double()
+    place = (R @ (seen.translation + pelvis)[..., None])[..., 0] + t - pelvis
+    return Placement(R @ seen.root, place, CAMERA_UP)
+
+
+TRAM = Adapter("tram", "TRAM", _matches, _tracks)

@@ -1,0 +1,323 @@
+"""One person in the files of a system, and how that becomes a motion: frames in order, gaps, units, axes, camera."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmr4d.body.pose import Pose
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.geometry.cameras import rigid
+from hmr4d.motion.motion import Motion, Provenance, checked_fps
+from hmr4d.motion.pose_interpolation import interpolate_linearly, interpolate_rotations
+from hmr4d.reference_motion.clip import ReferenceClip
+from hmr4d.reference_motion.rest_joints import derived_rest_joints, family_rest_joints
+from hmr4d.reference_motion.video_camera import CAMERA_TO_Y_UP, VideoCamera, upright_camera
+from hmr4d.utils import lazy_roma as roma
+
+logger = logging.getLogger(__name__)
+
+MAX_GAP = 0.5  # seconds without a person that are closed
+FASTEST = 12.0  # metres per second of the median frame; nobody runs faster, so the unit is another
+UPRIGHT = 0.5  # share of the way from pelvis to neck that is along an axis, in the mean, for this axis to point up
+UP_AXES: Mapping[str, tuple[tuple[float, float, float], ...]] = {  # turns to y up
+    "y": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    "-y": CAMERA_TO_Y_UP,
+    "z": ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)),
+}
+SPACES = ("auto", "world", "camera")
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where the body of a track is.
+
+    Attributes:
+        root: (F, 3, 3) rotation of the pelvis.
+        translation: (F, 3) as the body model has it: the pelvis is at its place at rest plus this.
+        up: axis that points up, one of UP_AXES; None: found by the body.
+    """
+
+    root: Tensor
+    translation: Tensor
+    up: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class BodyTrack:
+    """One person, as a system wrote it. All numbers are float64.
+
+    Attributes:
+        family: body model, "smplx", "smplh" or "smpl".
+        body_rotations: (F, 21, 3, 3) of joints 1..21 in the frames of their parents.
+        placements: "camera" (axes of a camera: x right, y down, z forward) or "world", or both.
+        frames: (F,) numbers of the video's frames; None: one after the other.
+        betas: (S,) shape; None: unknown.
+        gender: of the body model.
+        fps: frames per second as the file says; None: it does not.
+        usual_fps: what the system takes a video to have.
+        K: (3, 3) intrinsics in pixels; None: unknown.
+        size: width and height of the picture; None: unknown.
+        is_level: the world placement has its up axis along gravity.
+        remarks: what is odd about the track, sentences.
+    """
+
+    family: str
+    body_rotations: Tensor
+    placements: Mapping[str, Placement]
+    frames: np.ndarray | None = None
+    betas: Tensor | None = None
+    gender: str = "neutral"
+    fps: float | None = None
+    usual_fps: float = 30.0
+    K: Tensor | None = None
+    size: tuple[int, int] | None = None
+    is_level: bool = True
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.body_rotations)
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How files of other systems are read.
+
+    Attributes:
+        fps: frames per second of the file; None: as it says, or as its system takes it.
+        person: which one, by the name that the file gives; None: the one with the most frames.
+        space: "world", "camera", or "auto": the world where the file has it.
+        up: axis of the file that points up, one of UP_AXES; None: as the system has it, or by the body.
+        max_gap: seconds without the person that are closed; longer gaps are refused.
+        first, last: numbers of the first and the last frame of the video to take; None: all.
+        scale: metres per unit of the file.
+        focal, size: of the camera in pixels, where the file does not say.
+        body_models: folder of the user's licensed bodies, whose bones and shape are then taken; None: bones of the
+            free body.
+    """
+
+    fps: float | None = None
+    person: str | None = None
+    space: str = "auto"
+    up: str | None = None
+    max_gap: float = MAX_GAP
+    first: int | None = None
+    last: int | None = None
+    scale: float = 1.0
+    focal: float | None = None
+    size: tuple[int, int] | None = None
+    body_models: Path | None = None
+
+    def __post_init__(self) -> None:
+        """ValueError for values that cannot be meant."""
+        if self.fps is not None:
+            checked_fps(self.fps)
+        if self.space not in SPACES:
+            raise ValueError(f"space is '{self.space}'; expected one of {', '.join(SPACES)}.")
+        if self.up is not None and self.up not in UP_AXES:
+            raise ValueError(f"up is '{self.up}'; expected one of {', '.join(UP_AXES)}.")
+        if self.max_gap < 0 or self.scale <= 0:
+            raise ValueError(f"max_gap is {self.max_gap} and scale {self.scale}; expected 0 or more, and more than 0.")
+
+
+def rotations_of(values: np.ndarray, name: str, num_joints: int) -> Tensor:
+    """(F, J, 3, 3) rotations from axis-angle (F, 3 J), (F, J, 3) or matrices (F, J, 3, 3); more joints are left out.
+
+    Raises:
+        ValueError: another shape; it is named.
+    """
+    frames = len(values) if values.ndim else 0
+    if values.ndim >= 3 and values.shape[-2:] == (3, 3) and (values.ndim > 3 or num_joints == 1):
+        matrices = torch.from_numpy(values.reshape(frames, -1, 3, 3))
+        if matrices.shape[1] >= num_joints:
+            return _orthonormal(matrices[:, :num_joints], name)
+    elif values.ndim >= 2 and frames and values[0].size % 3 == 0 and values[0].size >= 3 * num_joints:
+        vectors = torch.from_numpy(values.reshape(frames, -1, 3)[:, :num_joints].copy())
+        return roma.rotvec_to_rotmat(vectors)
+    raise ValueError(
+        f"'{name}' has shape {values.shape}; expected axis-angle (F, {3 * num_joints}) or matrices "
+        f"(F, {num_joints}, 3, 3), at least {num_joints} joints."
+    )
+
+
+def _orthonormal(matrices: Tensor, name: str) -> Tensor:
+    """Rotations next to matrices that are nearly that; ValueError for others. NaN stays."""
+    known = matrices.isfinite().all(-1).all(-1)
+    flat = matrices[known]
+    fixed: Any = roma.special_procrustes(flat) if len(flat) else flat
+    if len(flat) and float((fixed - flat).abs().max()) > 0.05:
+        raise ValueError(f"'{name}' holds matrices that are no rotations. Give axis-angle, or rotation matrices.")
+    result = matrices.clone()
+    result[known] = fixed
+    return result
+
+
+def clip_of_track(track: BodyTrack, options: ReadOptions, system: str) -> ReferenceClip:
+    """The clip of a track.
+
+    Raises:
+        ValueError: no frames, gaps that are too long, frames that repeat, axes that cannot be told.
+    """
+    remarks = list(track.remarks)
+    fps = options.fps or track.fps
+    if fps is None:
+        fps = track.usual_fps
+        remarks.append(f"The file does not say its frame rate; {fps:g} frames per second are assumed. Say it: --fps.")
+    track, frames = _cut_and_sorted(track, options)
+    track, frames = _without_gaps(track, frames, fps, options, remarks)
+    rest = _rest_joints(track, options, remarks)
+    space = _space(track, options)
+    if space == "camera" and options.up is not None:
+        raise ValueError("--up is for motion in a world; the motion is in the frame of a camera, whose up is known.")
+    place = _y_up(track.placements[space], track, rest, options, remarks)
+    rotations = torch.cat([place.root[:, None], track.body_rotations], 1).float()
+    shape = track.betas.float() if track.betas is not None and options.body_models is not None else None
+    pose = Pose(track.family, rotations, place.translation.float(), rest.float(), shape, track.gender)
+    motion = Motion(pose.joints(), fps, pose=pose, provenance=Provenance(more={"source_system": system}))
+    _check_speed(motion, options, remarks)
+    return ReferenceClip(
+        motion, _camera(track, place, rest[0], space, options), system, frames.tolist(),
+        space == "world" and track.is_level, tuple(remarks),
+    )  # fmt: skip
+
+
+def _cut_and_sorted(track: BodyTrack, options: ReadOptions) -> tuple[BodyTrack, np.ndarray]:
+    """The track in order of its frames, within those asked for; and the numbers of the frames."""
+    frames = np.arange(track.num_frames) if track.frames is None else np.asarray(track.frames).astype(np.int64)
+    if len(frames) != track.num_frames:
+        raise ValueError(f"There are {len(frames)} frame numbers for {track.num_frames} frames.")
+    if len(np.unique(frames)) != len(frames):
+        numbers, counts = np.unique(frames, return_counts=True)
+        raise ValueError(f"Frame {numbers[counts > 1][0]} comes {counts.max()} times in the track. Mend the source.")
+    order = np.argsort(frames, kind="stable")
+    first = -np.inf if options.first is None else options.first
+    last = np.inf if options.last is None else options.last
+    order = order[(frames[order] >= first) & (frames[order] <= last)]
+    if not len(order):
+        given = f"frames {frames.min()} to {frames.max()}" if len(frames) else "no frame"
+        raise ValueError(f"The track has {given}, none of those asked for. Choose others.")
+    return _selected(track, torch.from_numpy(order)), frames[order]
+
+
+def _selected(track: BodyTrack, index: Tensor) -> BodyTrack:
+    places = {
+        name: replace(p, root=p.root[index], translation=p.translation[index]) for name, p in track.placements.items()
+    }
+    return replace(track, body_rotations=track.body_rotations[index], placements=places, frames=None)
+
+
+def _without_gaps(
+    track: BodyTrack, frames: np.ndarray, fps: float, options: ReadOptions, remarks: list[str]
+) -> tuple[BodyTrack, np.ndarray]:
+    """The track with a pose in every frame from its first to its last; ValueError for gaps that are too long."""
+    known = track.body_rotations.flatten(1).isfinite().all(1)
+    for place in track.placements.values():
+        known &= place.root.flatten(1).isfinite().all(1) & place.translation.isfinite().all(1)
+    seen = frames[known.numpy()]
+    if len(seen) < len(frames):
+        lost = frames[~known.numpy()]
+        remarks.append(
+            f"{len(lost)} frames hold numbers that are not finite, the first is {lost[0]}; they count as missing."
+        )
+    if not len(seen):
+        raise ValueError("No frame of the track holds finite numbers.")
+    track = _selected(track, known.nonzero().flatten())
+    steps = np.diff(seen)
+    longest = int(steps.max(initial=1)) - 1
+    if longest > options.max_gap * fps:
+        at = int(seen[int(steps.argmax())])
+        raise ValueError(
+            f"The person is missing for {longest} frames ({longest / fps:.2f} s) after frame {at}, more than the "
+            f"{options.max_gap:g} s that are closed. Take a part with --frames, or allow more with --max-gap."
+        )
+    whole = np.arange(seen[0], seen[-1] + 1)
+    if missing := len(whole) - len(seen):
+        remarks.append(f"{missing} missing frames were closed by interpolation; the longest gap has {longest}.")
+        times = torch.from_numpy(np.interp(whole, seen, np.arange(len(seen))))
+        places = {
+            name: replace(
+                p, root=interpolate_rotations(p.root, times), translation=interpolate_linearly(p.translation, times)
+            )
+            for name, p in track.placements.items()
+        }
+        body = interpolate_rotations(track.body_rotations, times)
+        track = replace(track, body_rotations=body, placements=places)
+    return track, whole
+
+
+def _rest_joints(track: BodyTrack, options: ReadOptions, remarks: list[str]) -> Tensor:
+    """(22, 3) float64 rest joints of the person."""
+    if options.body_models is None:
+        if track.betas is not None and bool(track.betas.any()):
+            remarks.append("The shape of the body is left out: its bones need a licensed body model (--body-models).")
+        return derived_rest_joints(track.family).double()
+    betas = None if track.betas is None else track.betas.float()
+    return family_rest_joints(track.family, options.body_models, betas).double()
+
+
+def _space(track: BodyTrack, options: ReadOptions) -> str:
+    if options.space == "auto":
+        return "world" if "world" in track.placements else "camera"
+    if options.space not in track.placements:
+        raise ValueError(f"The file holds no motion in the {options.space}; it has {', '.join(track.placements)}.")
+    return options.space
+
+
+def _y_up(place: Placement, track: BodyTrack, rest: Tensor, options: ReadOptions, remarks: list[str]) -> Placement:
+    """A placement in metres in a world with y up."""
+    up = options.up or place.up
+    if up is None:
+        up = _up_by_body(place.root, track.body_rotations, rest)
+        remarks.append(f"The axis that points up was found by the body: {up}. Say otherwise with --up.")
+    R = torch.tensor(UP_AXES[up]).double()
+    scaled = place.translation * options.scale
+    return Placement(R @ place.root, (scaled + rest[0]) @ R.mT - rest[0], "y")
+
+
+def _up_by_body(root: Tensor, body_rotations: Tensor, rest: Tensor) -> str:
+    """The axis along which the neck is over the pelvis in the mean; ValueError where none stands out."""
+    rotations = torch.cat([root[:, None], body_rotations], 1)
+    joints = Pose("smplx", rotations, torch.zeros(len(root), 3).double(), rest).joints()
+    torso = joints[:, SMPL22.index("neck")] - joints[:, 0]
+    mean = (torso / torso.norm(dim=-1, keepdim=True)).mean(0)
+    shares = {up: float(mean @ torch.tensor(R[1]).double()) for up, R in UP_AXES.items()}
+    best = max(shares, key=lambda up: shares[up])
+    if shares[best] < UPRIGHT:
+        raise ValueError(
+            "The body stands along no axis for most of the clip, so what points up is not known. Say it: --up."
+        )
+    return best
+
+
+def _check_speed(motion: Motion, options: ReadOptions, remarks: list[str]) -> None:
+    if motion.num_frames < 2:
+        return
+    speed = float((motion.joints3d[1:, 0] - motion.joints3d[:-1, 0]).norm(dim=-1).median()) * motion.fps
+    if speed > FASTEST:
+        remarks.append(
+            f"The pelvis moves at {speed:.0f} m/s. If lengths are millimetres, say --scale 0.001; if the rate is "
+            "wrong, --fps."
+        )
+
+
+def _camera(track: BodyTrack, place: Placement, pelvis: Tensor, space: str, options: ReadOptions) -> VideoCamera | None:
+    """The camera of a clip whose body is placed by `place`; None where the source knows none."""
+    if "camera" not in track.placements:
+        return None
+    size, K = track.size or options.size, track.K
+    if K is None and options.focal is not None and size is not None:
+        K = torch.tensor([[options.focal, 0, size[0] / 2], [0, options.focal, size[1] / 2], [0, 0, 1]])
+    if space == "camera":
+        return upright_camera(track.num_frames, None if K is None else K.float(), size)
+    seen = track.placements["camera"]
+    R = seen.root @ place.root.mT  # the same body in both, so this is the camera of each frame
+    t = seen.translation * options.scale + pelvis - ((place.translation + pelvis)[:, None] @ R.mT)[:, 0]
+    return VideoCamera(rigid(R, t), None if K is None else K.float(), size)

@@ -1,0 +1,255 @@
+"""Files of other systems: told apart by content, the person where the system saw it, and odd content said."""
+
+from __future__ import annotations
+
+import pickle
+from functools import partial
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hmr4d.export.motion_npz import save_motion_npz
+from hmr4d.reference_motion.adapters import read_clip
+from hmr4d.reference_motion.body_track import ReadOptions
+from hmr4d.reference_motion.clip import ReferenceClip
+from hmr4d.reference_motion.convert import convert
+from hmr4d.reference_motion.reference_file import save_reference
+from tests.reference_clips import posed_clip
+from tests.reference_motion import layouts
+from tests.reference_motion.layouts import FOCAL, SIZE, Person
+
+assert_close = partial(torch.testing.assert_close, atol=2e-5, rtol=0)
+
+
+def assert_joints(clip: ReferenceClip, expected: Tensor) -> None:
+    assert_close(clip.motion.joints3d.double(), expected)
+    assert clip.motion.pose is not None
+    assert_close(clip.motion.pose.joints(), clip.motion.joints3d)
+
+
+def assert_seen(clip: ReferenceClip, person: Person, family: str) -> None:
+    """The camera of the clip sees the joints where the person is in the camera."""
+    assert clip.camera is not None
+    T = clip.camera.T_w2c.double()
+    seen = clip.motion.joints3d.double() @ T[:, :3, :3].mT + T[:, None, :3, 3]
+    assert_close(seen, person.joints(family) * torch.tensor([1.0, -1.0, -1.0]))
+
+
+def test_smplestx(tmp_path: Path) -> None:
+    person = Person()
+    clip = read_clip(layouts.smplestx(tmp_path, person, fps=16.0))
+    assert (clip.system, clip.motion.fps, clip.is_level, clip.remarks) == ("smplestx", 16.0, False, ())
+    assert_joints(clip, person.joints())
+    assert clip.camera is not None and clip.camera.size == SIZE and clip.camera.K is not None
+    assert float(clip.camera.K[0, 0]) == FOCAL
+    assert_seen(clip, person, "smplx")
+
+
+@pytest.mark.parametrize("shapes", ["(T,1,3) and (T,21,3)", "numbers", "float64", "arrays"])
+def test_smplestx_in_every_accepted_form(tmp_path: Path, shapes: str) -> None:
+    person = Person()
+    given = layouts.parameters(person)
+    changes = {
+        "(T,1,3) and (T,21,3)": {
+            "global_orient": given["global_orient"][:, None], "body_pose": given["body_pose"].reshape(-1, 21, 3)
+        },
+        "numbers": {"focal_length": FOCAL, "width": torch.tensor(640.0), "height": torch.tensor([480])},
+        "float64": {name: value.double() for name, value in given.items()},
+        "arrays": {name: value.numpy() for name, value in given.items()},
+    }[shapes]  # fmt: skip
+    clip = read_clip(layouts.smplestx(tmp_path, person, **changes))
+    assert_joints(clip, person.joints())
+    assert clip.camera is not None and clip.camera.K is not None and float(clip.camera.K[0, 0]) == FOCAL
+    assert any("30 frames per second are assumed" in remark for remark in clip.remarks)
+
+
+def test_missing_camera_keys_are_said_and_leave_a_camera_without_intrinsics(tmp_path: Path) -> None:
+    clip = read_clip(layouts.smplestx(tmp_path, Person(), width=None))
+    assert clip.camera is not None and clip.camera.K is None
+    assert "The camera is left out, for the file has no width." in clip.remarks
+    reference = convert(clip)
+    assert reference.intrinsic is None and reference.extrinsic is not None
+
+
+@pytest.mark.parametrize("space", ["world", "camera"])
+def test_gvhmr(tmp_path: Path, space: str) -> None:
+    person = Person()
+    clip = read_clip(layouts.gvhmr(tmp_path, person), ReadOptions(space=space))
+    assert clip.system == "gvhmr" and clip.is_level is (space == "world")
+    assert_joints(clip, person.joints(world=space == "world"))
+    assert_seen(clip, person, "smplx")
+    assert clip.camera is not None and clip.camera.size == SIZE and clip.camera.is_static is (space == "camera")
+
+
+def test_wham_takes_the_longest_track_and_names_the_others(tmp_path: Path) -> None:
+    people = {4: Person(12), 7: Person(20, side=1.0)}
+    path = layouts.wham(tmp_path, people)
+    clip = read_clip(path, ReadOptions(size=SIZE))
+    assert clip.system == "wham"
+    assert_joints(clip, people[7].joints("smpl", world=True))
+    assert_seen(clip, people[7], "smpl")
+    assert clip.camera is not None and clip.camera.K is not None and float(clip.camera.K[0, 0]) == pytest.approx(800.0)
+    assert clip.remarks[0] == (
+        "There are 2 people: 7 (20 frames), 4 (12 frames). Person 7 was taken; choose with --person."
+    )
+    assert_joints(read_clip(path, ReadOptions(person="4")), people[4].joints("smpl", world=True))
+    with pytest.raises(ValueError, match=r"no person '9'; there are 7 \(20 frames\), 4"):
+        read_clip(path, ReadOptions(person="9"))
+
+
+def test_4d_humans_with_two_people_and_frames_that_were_only_guessed(tmp_path: Path) -> None:
+    people = {1: Person(20), 2: Person(9, side=1.0)}
+    clip = read_clip(layouts.phalp(tmp_path, people, lost=(6, 7)))
+    assert clip.system == "4dhumans" and clip.camera is not None and clip.camera.K is not None
+    assert float(clip.camera.K[0, 0]) == pytest.approx(5000 / 256 * 640) and clip.camera.size == SIZE
+    expected = people[1].joints("smpl")
+    assert_close(clip.motion.joints3d[:6].double(), expected[:6])
+    assert_close(clip.motion.joints3d.double(), expected, atol=0.02, rtol=0)
+    assert any("2 frames hold what the tracker expected" in remark for remark in clip.remarks)
+    assert any("2 missing frames were closed" in remark for remark in clip.remarks)
+
+
+@pytest.mark.parametrize("with_camera", [True, False])
+def test_tram(tmp_path: Path, with_camera: bool) -> None:
+    person = Person()
+    path = layouts.tram(tmp_path, person, with_camera=with_camera)
+    clip = read_clip(path)
+    assert clip.system == "tram" and not clip.is_level
+    assert_joints(clip, person.joints("smpl", world=with_camera))
+    assert_seen(clip, person, "smpl")
+    layouts.tram(tmp_path, Person(30, side=2.0), with_camera=False, track=3)
+    if not with_camera:
+        whole = read_clip(tmp_path)
+        assert whole.motion.num_frames == 30 and "3 (30 frames), 0 (20 frames)" in whole.remarks[0]
+
+
+@pytest.mark.parametrize("space", ["world", "camera"])
+def test_prompthmr(tmp_path: Path, space: str) -> None:
+    people = {1: Person(), 2: Person(8, side=1.0)}
+    clip = read_clip(layouts.prompthmr(tmp_path, people), ReadOptions(space=space))
+    assert clip.system == "prompthmr"
+    assert_joints(clip, people[1].joints(world=space == "world"))
+    assert_seen(clip, people[1], "smplx")
+
+
+def test_camerahmr(tmp_path: Path) -> None:
+    person = Person()
+    clip = read_clip(layouts.camerahmr(tmp_path, person))
+    assert (clip.system, clip.motion.fps) == ("camerahmr", 25.0)
+    assert_joints(clip, person.joints("smpl"))
+    assert_seen(clip, person, "smpl")
+
+
+@pytest.mark.parametrize(("family", "key"), [("smplh", "mocap_framerate"), ("smplx", "mocap_frame_rate")])
+def test_amass(tmp_path: Path, family: str, key: str) -> None:
+    person = Person()
+    clip = read_clip(layouts.amass(tmp_path, person, family, key))
+    assert (clip.system, clip.motion.fps, clip.camera) == ("amass", 120.0, None)
+    assert clip.motion.pose is not None and (clip.motion.pose.body, clip.motion.pose.gender) == (family, "male")
+    assert_joints(clip, person.joints(family, world=True))
+    assert convert(clip).fps == 20.0
+
+
+def test_plain_parameters_stand_up_by_the_body(tmp_path: Path) -> None:
+    person = Person()
+    content = {name: value.numpy() for name, value in layouts.parameters(person, "smpl", 24, world=True).items()}
+    (tmp_path / "mine.pkl").write_bytes(pickle.dumps(content))
+    clip = read_clip(tmp_path / "mine.pkl")
+    assert clip.system == "parameters" and not clip.is_level
+    assert "The axis that points up was found by the body: y." in clip.remarks[1]
+    assert_joints(clip, person.joints("smpl", world=True))
+
+
+def test_files_of_this_package_are_read_too(tmp_path: Path) -> None:
+    clip = posed_clip()
+    save_motion_npz(tmp_path / "own.npz", clip.motion)
+    assert torch.equal(read_clip(tmp_path / "own.npz").motion.joints3d, clip.motion.joints3d)
+    reference = convert(clip)
+    save_reference(tmp_path / "ref.pt", reference)
+    again = convert(read_clip(tmp_path / "ref.pt"))
+    torch.testing.assert_close(again.features[:-1], reference.features[:-1], atol=2e-4, rtol=0)
+    assert again.extrinsic is not None and reference.extrinsic is not None
+    torch.testing.assert_close(again.extrinsic, reference.extrinsic, atol=2e-4, rtol=0)
+
+
+def test_gaps_are_closed_or_refused_and_frames_sorted(tmp_path: Path) -> None:
+    person = Person(20)
+    frames = np.delete(np.arange(24), [9, 10, 11, 12])
+    path = layouts.wham(tmp_path, {1: person}, {1: frames[::-1].copy()})
+    clip = read_clip(path)
+    assert clip.motion.num_frames == 24 and clip.frames == list(range(24))
+    assert any("4 missing frames were closed by interpolation" in remark for remark in clip.remarks)
+    assert_close(clip.motion.joints3d[0].double(), person.joints("smpl", world=True)[-1])
+    with pytest.raises(ValueError, match=r"missing for 4 frames \(0.13 s\) after frame 8"):
+        read_clip(path, ReadOptions(max_gap=0.1))
+    part = read_clip(path, ReadOptions(max_gap=0.1, first=13, last=20))
+    assert part.frames == list(range(13, 21))
+    path = layouts.wham(tmp_path, {1: person}, {1: np.zeros(20, int)})
+    with pytest.raises(ValueError, match="Frame 0 comes 20 times"):
+        read_clip(path)
+
+
+def test_frames_without_finite_numbers_count_as_missing(tmp_path: Path) -> None:
+    person = Person()
+    broken = layouts.parameters(person)["body_pose"]
+    broken[[3, 4, 19]] = torch.nan
+    clip = read_clip(layouts.smplestx(tmp_path, person, body_pose=broken))
+    assert clip.motion.num_frames == 19 and bool(clip.motion.joints3d.isfinite().all())
+    assert any("3 frames hold numbers that are not finite, the first is 3" in remark for remark in clip.remarks)
+    with pytest.raises(ValueError, match="No frame of the track holds finite numbers"):
+        read_clip(layouts.smplestx(tmp_path, person, transl=torch.full((20, 3), torch.inf)))
+
+
+def test_one_frame_is_read(tmp_path: Path) -> None:
+    clip = read_clip(layouts.smplestx(tmp_path, Person(1)))
+    assert clip.motion.num_frames == 1
+    with pytest.raises(ValueError, match="at least two frames"):
+        convert(clip)
+
+
+def test_lengths_in_millimetres_are_noticed_and_scaled(tmp_path: Path) -> None:
+    person = Person()
+    path = layouts.smplestx(tmp_path, person, transl=1000 * person.transl("smplx"))
+    assert any("--scale 0.001" in remark for remark in read_clip(path).remarks)
+    clip = read_clip(path, ReadOptions(scale=0.001))
+    assert not any("--scale" in remark for remark in clip.remarks)
+    assert_joints(clip, person.joints())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"transl": None}, r"lacks transl; it has global_orient, body_pose"),
+        ({"body_pose": torch.zeros(20, 60)}, r"'body_pose' has shape \(20, 60\); expected axis-angle \(F, 63\)"),
+        ({"transl": torch.zeros(19, 3)}, r"The translation has shape \(19, 3\); expected \(20, 3\)"),
+        ({"body_pose": torch.zeros(19, 63)}, "'body_pose' has 19 frames, the root has 20"),
+        ({"global_orient": "upright"}, "'global_orient' holds no numbers"),
+    ],
+)
+def test_wrong_parameters_are_named(tmp_path: Path, changes: dict[str, object], words: str) -> None:
+    path = layouts.smplestx(tmp_path, Person(), **changes)
+    with pytest.raises(ValueError, match=words) as caught:
+        read_clip(path)
+    assert str(path) in str(caught.value)
+
+
+def test_unknown_files_are_refused_with_what_they_hold(tmp_path: Path) -> None:
+    joblib.dump({"weights": np.ones(3)}, tmp_path / "x.pkl")
+    with pytest.raises(ValueError, match="it holds weights. Known are GVHMR, PromptHMR, WHAM"):
+        read_clip(tmp_path / "x.pkl")
+    with pytest.raises(FileNotFoundError, match="Check the path"):
+        read_clip(tmp_path / "none.pt")
+    joblib.dump({}, tmp_path / "x.pkl")
+    with pytest.raises(ValueError, match="it holds nothing"):
+        read_clip(tmp_path / "x.pkl")
+
+
+def test_matrices_that_are_no_rotations_are_refused(tmp_path: Path) -> None:
+    person = Person()
+    person.rotations = 1.2 * person.rotations
+    with pytest.raises(ValueError, match="matrices that are no rotations"):
+        read_clip(layouts.phalp(tmp_path, {1: person}))
