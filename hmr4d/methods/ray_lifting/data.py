@@ -105,10 +105,10 @@ class RayData(pl.LightningDataModule):
         seeds = _Seeds(count, seed)
         if self.trainer and split == "train":
             seeds.set_epoch(self.trainer.current_epoch)
+        workers = self.num_workers if split == "train" else 0
         return DataLoader(
-            self.batches(split), batch_size=None, sampler=seeds, num_workers=self.num_workers if split == "train" else 0,
-            persistent_workers=self.num_workers > 0 and split == "train",
-        )  # fmt: skip
+            self.batches(split), batch_size=None, sampler=seeds, num_workers=workers, persistent_workers=workers > 0
+        )
 
     def train_dataloader(self) -> DataLoader[Any]:
         return self._loader("train", self.batches_per_epoch, mix_seed(self.seed, 1))

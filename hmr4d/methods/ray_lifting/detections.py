@@ -86,7 +86,8 @@ def detect(
     level = variety.noise_px * u[0] * rig.size[:, 0].amin(-1) / REFERENCE_SIDE
     level = torch.where(u[1] < variety.exact_share, 0.05 * level, level)[:, None, None]
     rough = (u[1] > 0.5).float() * variety.noise * u[2]
-    sigma = (level + rough[:, None, None] * side) * (0.7 + 0.6 * torch.rand(count, 1, pixels.shape[2], generator=generator))
+    joint = 0.7 + 0.6 * torch.rand(count, 1, pixels.shape[2], generator=generator)
+    sigma = (level + rough[:, None, None] * side) * joint
     slow = (variety.slow * u[3])[:, None, None, None]
     white = torch.randn(2, *pixels.shape, generator=generator)
     noise = (1 - slow).sqrt() * white[0] + slow.sqrt() * _slowed(white[1], 0.25 * fps)
@@ -105,8 +106,8 @@ def detect(
     pixels, conf = bridge_gaps(pixels * seen[..., None], seen.float(), fps)
     conf = conf * valid[..., None]
     exact = pixels[:, :, :22], conf[:, :, :22]
-    for share, part in ((0.3, "ears"), (0.5, "eyes")):  # detectors without ears, and those with a nose alone
-        conf[:, :, [22 + k for k in _FACE[part]]] *= (u[9] > share if part == "ears" else u[9] > 0.15)[:, None, None]
+    for part, without in (("ears", 0.3), ("eyes", 0.15)):  # some detectors have no ears, and half of these a nose alone
+        conf[:, :, [SMPL22.num_joints + k for k in _FACE[part]]] *= (u[9] > without)[:, None, None]
     mixed, found = smpl22_from_detections(pixels[:, :, 22:], conf[:, :, 22:], COCO17)
     toes = list(_BALLS)
     has_toes = (u[10] < 0.5)[:, None, None]
@@ -118,7 +119,9 @@ def detect(
     return pixels * seen[..., None], seen
 
 
-def _during(chance: float, count: int, length: int, generator: torch.Generator, *, longest: float | None = None) -> Tensor:  # fmt: skip
+def _during(
+    chance: float, count: int, length: int, generator: torch.Generator, *, longest: float | None = None
+) -> Tensor:
     """(B, L) True in one stretch of some of the tracks."""
     u = torch.rand(3, count, 1, generator=generator)
     start = u[1] * length
@@ -137,10 +140,9 @@ def _slowed(white: Tensor, sigma: float) -> Tensor:
     return smooth.unflatten(0, (len(white), -1)).transpose(1, 2).reshape(white.shape)
 
 
-def _both(find: object) -> Tensor:
-    """(39,) bool over SMPL joints and COCO keypoints."""
-    names = (*SMPL22.joint_names, *COCO17.joint_names)
-    return torch.tensor([find(name) for name in names])  # type: ignore[operator]
+def _named(*parts: str) -> Tensor:
+    """(39,) bool over SMPL joints and COCO keypoints: those whose name has one of the endings."""
+    return torch.tensor([name.endswith(parts) for name in (*SMPL22.joint_names, *COCO17.joint_names)])
 
 
 def _twins(only_legs: bool) -> list[int]:
@@ -154,9 +156,9 @@ def _twins(only_legs: bool) -> list[int]:
 
 
 _LEGS, _SIDES = _twins(True), _twins(False)
-_TOES = _both(lambda name: name.endswith("_foot"))
-_BELOW = _both(lambda name: name.split("_", 1)[-1] in ("knee", "ankle", "foot"))
+_TOES, _BELOW = _named("_foot"), _named("_knee", "_ankle", "_foot")
 _LIMBS = tuple(
-    _both(lambda name, s=side, p=parts: name in [f"{s}_{part}" for part in p])
-    for side in ("left", "right") for parts in (("shoulder", "elbow", "wrist"), ("knee", "ankle", "foot"))
-)  # fmt: skip
+    _named(*(f"{side}_{part}" for part in parts))
+    for side in ("left", "right")
+    for parts in (("shoulder", "elbow", "wrist"), ("knee", "ankle", "foot"))
+)

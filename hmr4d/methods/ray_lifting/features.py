@@ -63,7 +63,9 @@ class Prediction:
     contact: Tensor
 
 
-def ray_track(rig: Rig, pixels: Tensor, conf: Tensor, rest: Tensor, *, fps: float, valid: Tensor | None = None) -> RayTrack:  # fmt: skip
+def ray_track(
+    rig: Rig, pixels: Tensor, conf: Tensor, rest: Tensor, *, fps: float, valid: Tensor | None = None
+) -> RayTrack:
     """A track (B, L, 22, 2) of view 0 with confidences (B, L, 22), 0 for missing, in the ray frame.
 
     Args:

@@ -92,9 +92,7 @@ class MotionWindows:
         self.shares = torch.cat(shares)
         self.fps, self.num_frames = fps, num_frames
 
-    def draw(
-        self, count: int, variety: BodyVariety, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(self, count: int, variety: BodyVariety, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Windows of people of any size who face anywhere, feet on the floor.
 
         Returns:
