@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,12 +10,13 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from hmr4d.data.store import NoClipsError
 from hmr4d.methods.ray_lifting.cameras import CameraVariety, place_before_cameras
 from hmr4d.methods.ray_lifting.detections import DetectionVariety, detect
 from hmr4d.methods.ray_lifting.motions import BodyVariety, MotionSource, MotionWindows, standing
 from hmr4d.utils.randomness import mix_seed
 
-EXACT_BODY = BodyVariety((1.0, 1.0), 0.0, 0.0, 0.0, (1.0, 1.0))
+logger = logging.getLogger(__name__)
 
 
 class RayBatches(Dataset[dict[str, Any]]):
@@ -113,5 +115,9 @@ class RayData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         return self._loader("train", self.batches_per_epoch, mix_seed(self.seed, 1))
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        return self._loader("val", self.val_batches, mix_seed(self.seed, 2))
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        try:
+            return self._loader("val", self.val_batches, mix_seed(self.seed, 2))
+        except NoClipsError as error:
+            logger.warning("There is no validation loss: %s", error)
+            return []

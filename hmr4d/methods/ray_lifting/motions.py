@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.store import MotionStore
+from hmr4d.data.store import MotionStore, NoClipsError
 from hmr4d.methods.ray_lifting.ray_frame import FEET
 
+SHORTEST = 8  # frames of a clip
 SUPPORT = 0.03  # metres: e-folding height over the lowest foot at which a foot bears the body
 LOW, UNUSUAL = 0.05, 0.03  # quantile of a foot's heights, and metres
 CONTACT_HEIGHT, CONTACT_SPEED = 0.05, 0.35  # metres over its rest and metres per second of a foot that stands
@@ -79,7 +80,9 @@ class MotionWindows:
                 )
             clips = store.indices(split)
             frames = torch.as_tensor(store.lengths[clips])
-            clips, frames = clips[frames.numpy() >= 8], frames[frames >= 8]
+            clips, frames = clips[frames.numpy() >= SHORTEST], frames[frames >= SHORTEST]
+            if not len(clips):
+                raise NoClipsError(f"{source.store} has no clip of {SHORTEST} frames in its split '{split}'.")
             joints += [torch.from_numpy(store.joints3d(int(i)).copy()).float() for i in clips]
             starts.append(offset + frames.cumsum(0) - frames)
             offset += int(frames.sum())

@@ -20,9 +20,11 @@ from hmr4d.methods.ray_lifting.requests import check_tracks, rigs_for_all
 from hmr4d.motion.ground_contact import rest_heights
 from hmr4d.motion.motion import MotionBatch, Provenance
 from hmr4d.motion.tracks import join, reflected_frames, resample_motion, resample_track, window_starts
+from hmr4d.utils.precision import full_precision
 
 WINDOW, OVERLAP = 240, 60  # frames
 BONE_WINDOWS = 8  # windows of a long track that tell the lengths of bones
+_NO_SIZE = ("root", "bones", "stands")  # of what is joined and resampled: all others are logarithms of metres
 CALIBRATION = {"sigma_along": 1.4, "sigma_across": 1.4, "sigma": 1.4, "uncertainty": 1.2}  # of a network not measured
 
 
@@ -121,6 +123,7 @@ class RayLiftingPipeline(Pipeline):
             extras={**motions, "spread": zeros, "residual": zeros},
         )  # fmt: skip
 
+    @full_precision
     @torch.no_grad()
     def _lift_track(self, kp2d: Tensor, conf: Tensor, camera: Rig, rate: float) -> dict[str, Tensor]:
         """Motion and uncertainty of a track (1, L, 22, ...), on the CPU, without the batch's axis."""
@@ -143,6 +146,7 @@ class RayLiftingPipeline(Pipeline):
             now = {"root": body.root.cpu(), "bones": body.bones.cpu(), **self._uncertainty(predicted)}
             parts = {key: _joined(parts.get(key), value, start) for key, value in now.items()}
         parts = {key: resample_motion(x[None, :own], self.fps, rate, length)[0] for key, x in parts.items()}
+        parts = {key: x if key in _NO_SIZE else x.exp() for key, x in parts.items()}
         body = Body(parts.pop("root"), parts.pop("bones"), None if lengths is None else lengths.cpu())
         return {"joints3d": body.joints3d, **parts}
 
@@ -170,11 +174,11 @@ class RayLiftingPipeline(Pipeline):
         return sums / total.clamp(min=1e-9)
 
     def _uncertainty(self, predicted: Prediction) -> dict[str, Tensor]:
-        """Calibrated sizes of errors (L, 22), and feet that stand (L, 4), of a prediction (1, L, ...)."""
+        """Logarithms of calibrated sizes of errors (L, 22), and feet that stand (L, 4), of a prediction (1, L, ...)."""
         along, across = predicted.log_along[0].exp(), predicted.log_across[0].exp()
         own = (along.square() + across.square()).sqrt()
         sizes = {"sigma_along": along, "sigma_across": across, "sigma": own, "uncertainty": own}
-        sizes = {key: (self.calibration[key] * x).cpu() for key, x in sizes.items()}
+        sizes = {key: (self.calibration[key] * x).log().cpu() for key, x in sizes.items()}
         return {**sizes, "stands": torch.sigmoid(predicted.contact[0]).cpu()}
 
 
