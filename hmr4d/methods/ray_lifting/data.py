@@ -31,9 +31,14 @@ class RayBatches(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, windows: MotionWindows, batch_size: int, *, body: BodyVariety, camera: CameraVariety,
+        self,
+        windows: MotionWindows,
+        batch_size: int,
+        *,
+        body: BodyVariety,
+        camera: CameraVariety,
         detection: DetectionVariety,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.windows, self.batch_size = windows, batch_size
         self.body, self.camera, self.detection = body, camera, detection
 
@@ -44,9 +49,17 @@ class RayBatches(Dataset[dict[str, Any]]):
         rig, joints3d = place_before_cameras(joints3d, self.camera, generator)
         pixels, seen = detect(rig, joints3d, valid, self.detection, generator, fps=fps)
         return {
-            "joints3d": joints3d, "valid": valid, "lengths": valid.sum(1), "contact": contact, "rest": rest,
-            "size": rig.size, "K4": rig.K4, "T_w2c": rig.T_w2c, "kp2d_obs": pixels, "conf": seen.float(),
-        }  # fmt: skip
+            "joints3d": joints3d,
+            "valid": valid,
+            "lengths": valid.sum(1),
+            "contact": contact,
+            "rest": rest,
+            "size": rig.size,
+            "K4": rig.K4,
+            "T_w2c": rig.T_w2c,
+            "kp2d_obs": pixels,
+            "conf": seen.float(),
+        }
 
 
 class _Seeds(Sampler[int]):
@@ -84,18 +97,28 @@ class RayData(pl.LightningDataModule):
     """
 
     def __init__(
-        self, sources: Sequence[MotionSource], *, fps: float, num_frames: int, batch_size: int,
-        batches_per_epoch: int, val_batches: int = 4, body: BodyVariety | None = None,
-        camera: CameraVariety | None = None, detection: DetectionVariety | None = None, num_workers: int = 0,
+        self,
+        sources: Sequence[MotionSource],
+        *,
+        fps: float,
+        num_frames: int,
+        batch_size: int,
+        batches_per_epoch: int,
+        val_batches: int = 4,
+        body: BodyVariety | None = None,
+        camera: CameraVariety | None = None,
+        detection: DetectionVariety | None = None,
+        num_workers: int = 0,
         seed: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.sources, self.fps, self.num_frames, self.batch_size = sources, fps, num_frames, batch_size
         self.batches_per_epoch, self.val_batches = batches_per_epoch, val_batches
         self.variety = {
-            "body": body or BodyVariety(), "camera": camera or CameraVariety(),
+            "body": body or BodyVariety(),
+            "camera": camera or CameraVariety(),
             "detection": detection or DetectionVariety(),
-        }  # fmt: skip
+        }
         self.num_workers, self.seed = num_workers, seed
 
     def batches(self, split: str) -> RayBatches:

@@ -95,8 +95,16 @@ def ray_track(
     step = torch.diff(place, dim=1, append=place[:, -1:]) * fps
     speed = [(step * axis).sum(-1) for axis in (frame.ahead, frame.right)]
     globals_ = torch.stack(
-        [frame.distance.log() - 1.5, height.expand_as(frame.distance).log() - 0.4, frame.elevation, pixel.log() + 5.5,
-         *(s.clamp(-4, 4) / 1.5 for s in speed), meets.any(-1).to(pixel)], -1)  # fmt: skip
+        [
+            frame.distance.log() - 1.5,
+            height.expand_as(frame.distance).log() - 0.4,
+            frame.elevation,
+            pixel.log() + 5.5,
+            *(s.clamp(-4, 4) / 1.5 for s in speed),
+            meets.any(-1).to(pixel),
+        ],
+        -1,
+    )
     centred = (plane - plane.new_tensor([0.0, MID_HEIGHT])) * seen[..., None]
     moved = torch.diff(centred, dim=1, append=centred[:, -1:]) * fps / 3
     both = seen & torch.cat([seen[:, 1:], seen[:, -1:]], 1)

@@ -106,9 +106,15 @@ def log_lengths(predicted: Prediction, frame: RayFrame) -> tuple[Tensor, Tensor]
 
 @full_precision
 def fit_body(
-    predicted: Prediction, frame: RayFrame, rest: Tensor, lengths: Tensor, *, fps: float, options: RayFitOptions,
+    predicted: Prediction,
+    frame: RayFrame,
+    rest: Tensor,
+    lengths: Tensor,
+    *,
+    fps: float,
+    options: RayFitOptions,
     fixed_lengths: bool = False,
-) -> Body:  # fmt: skip
+) -> Body:
     """The body's motion in metres, world of the camera.
 
     Args:

@@ -47,15 +47,21 @@ def laplace_scores(predicted: Prediction, plane: Tensor, along: Tensor) -> Tenso
     far = (predicted.along - along).abs().detach()
     wide = (predicted.plane - plane).norm(dim=-1).detach()
     return (
-        far * torch.exp(-predicted.log_along) + predicted.log_along
-        + wide * torch.exp(-predicted.log_across) + 2 * predicted.log_across
-    )  # fmt: skip
+        far * torch.exp(-predicted.log_along)
+        + predicted.log_along
+        + wide * torch.exp(-predicted.log_across)
+        + 2 * predicted.log_across
+    )
 
 
 def loss_terms(
-    predicted: Prediction, track: RayTrack, joints3d: Tensor, contact: Tensor, valid: Tensor,
+    predicted: Prediction,
+    track: RayTrack,
+    joints3d: Tensor,
+    contact: Tensor,
+    valid: Tensor,
     options: RayTrainingOptions,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """Loss terms by name; "loss" is what to minimise, "abs_mpjpe" and "mpjpe" are metres.
 
     Args:

@@ -43,10 +43,15 @@ class RayLiftingPipeline(Pipeline):
     method = "ray_lifting"
 
     def __init__(
-        self, network: RayNetwork, *, training: RayTrainingOptions | None = None, fps: float = 20.0,
-        foot_heights: Mapping[str, float] | None = None, fit: RayFitOptions | None = None,
+        self,
+        network: RayNetwork,
+        *,
+        training: RayTrainingOptions | None = None,
+        fps: float = 20.0,
+        foot_heights: Mapping[str, float] | None = None,
+        fit: RayFitOptions | None = None,
         calibration: Mapping[str, float] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         found = network.num_features, network.num_outputs
         if found != (NUM_FEATURES, NUM_OUTPUTS):
@@ -84,10 +89,18 @@ class RayLiftingPipeline(Pipeline):
     # --- use -------------------------------------------------------------------------------------------------------
 
     def lift(
-        self, kp2d: Tensor, conf: Tensor, rig: Rig, *, fps: float | None = None, lengths: Tensor | None = None,
-        seed: int | Sequence[int] = 0, generator: torch.Generator | Sequence[torch.Generator] | None = None,
-        num_samples: int = 1, num_inference_steps: int | None = None,
-    ) -> MotionBatch:  # fmt: skip
+        self,
+        kp2d: Tensor,
+        conf: Tensor,
+        rig: Rig,
+        *,
+        fps: float | None = None,
+        lengths: Tensor | None = None,
+        seed: int | Sequence[int] = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_samples: int = 1,
+        num_inference_steps: int | None = None,
+    ) -> MotionBatch:
         """World motion of tracks; nothing is drawn, so that it is the same for every seed.
 
         Tracks longer than a window are lifted window by window, with the bones of the whole track, and cross-faded.
@@ -117,11 +130,15 @@ class RayLiftingPipeline(Pipeline):
         joints3d = motions.pop("joints3d")
         zeros = torch.zeros_like(joints3d[..., 0])
         return MotionBatch(
-            joints3d=joints3d, lengths=frames, fps=rate, skeleton=self.skeleton, rig=batched.to("cpu"),
+            joints3d=joints3d,
+            lengths=frames,
+            fps=rate,
+            skeleton=self.skeleton,
+            rig=batched.to("cpu"),
             joints2d=project(batched.to("cpu").to(torch.float32), joints3d)[0],
             provenance=Provenance.from_metadata(self.about),
             extras={**motions, "spread": zeros, "residual": zeros},
-        )  # fmt: skip
+        )
 
     @full_precision
     @torch.no_grad()

@@ -30,8 +30,10 @@ def knowing(joints3d: Tensor, rig: Rig, error: float, **options: object) -> RayL
     batched = Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
     pipeline = RayLiftingPipeline(
         Knows(torch.zeros(1)),  # type: ignore[arg-type]
-        foot_heights=HEIGHTS, fps=20.0, **options,  # type: ignore[arg-type]
-    )  # fmt: skip
+        foot_heights=HEIGHTS,
+        fps=20.0,
+        **options,  # type: ignore[arg-type]
+    )
     track = ray_track(batched, pixels, torch.ones(joints3d.shape[:3]), pipeline.rest, fps=20.0)
     plane, along = track.frame.from_world(joints3d)
     noise = error * torch.randn(along.shape, generator=torch.Generator().manual_seed(0))

@@ -21,9 +21,18 @@ from hmr4d.motion.procedural import synthetic_joints
 from tests.methods.ray_lifting.walkers import tiny_pipeline
 
 EXACT = DetectionVariety(
-    detector_share=0.0, noise_px=0.0, noise=0.0, limb=0.0, dropout=0.0, swap=0.0, mirror=0.0, outlier=0.0, missing=0.0,
-    legless=0.0, toeless=0.0,
-)  # fmt: skip
+    detector_share=0.0,
+    noise_px=0.0,
+    noise=0.0,
+    limb=0.0,
+    dropout=0.0,
+    swap=0.0,
+    mirror=0.0,
+    outlier=0.0,
+    missing=0.0,
+    legless=0.0,
+    toeless=0.0,
+)
 
 
 @pytest.fixture(scope="module")
