@@ -22,7 +22,7 @@ from hmr4d.camera.floor_checks import check_on_floor, frame_statures
 from hmr4d.camera.rig_samplers import feet_place, virtual_rig
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.cli.lift_methods import MODEL, load_lifter
-from hmr4d.export.lift_npz import LiftedPerson, lift_arrays, verdict_metadata
+from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
 from hmr4d.keypoint_files.gaps import SURE, bridge_gaps, drop_unsure
@@ -260,7 +260,7 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
     lifted = replace(lifted, checks=judge(track, camera, lifted, lifter))
     errors = _overlay(lifted).errors
     away = np.linalg.norm(lifted.root[:, [0, 2]], axis=1)
-    sure = f", confidence {lifted.confidence.mean():.2f}" if lifter.uses_virtual_views else ""
+    sure = "" if lifted.motion.uncertainty is None else f", confidence {lifted.confidence.mean():.2f}"
     logger.info(
         "Person %s: %d frames, %.1f to %.1f m away, reprojection %.1f pixels in the mean%s.",
         track.person,
@@ -282,7 +282,11 @@ def _lifted_person(
     made = output[0]
     assert made.views is not None
     names = ["camera", *(f"virtual {view}" for view in range(1, rig.num_views))]
-    uncertainty = expected_error(output, 0, kp2d, conf) if lifter.uses_virtual_views else None
+    sigma = {key: output.extras[key][0, : made.num_frames] for key in SIGMAS if key in output.extras}
+    if "uncertainty" in output.extras:
+        uncertainty: Tensor | None = output.extras["uncertainty"][0, : made.num_frames]
+    else:
+        uncertainty = expected_error(output, 0, kp2d, conf) if lifter.uses_virtual_views else None
     motion = replace(made, views=replace(made.views, rig=rig, names=names), uncertainty=uncertainty)
     return LiftedPerson(
         motion,
@@ -294,6 +298,7 @@ def _lifted_person(
         kp2d=kp2d.numpy(),
         kp2d_conf=conf.numpy(),
         frame_ids=track.frame_ids,
+        sigma={key: x.numpy() for key, x in sigma.items()},
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -17,6 +18,8 @@ from hmr4d.motion.confidence import confidence_of
 from hmr4d.motion.motion import Motion
 
 LIFT_VERSION = 1
+# Sizes of errors: 90 % lie within 1.645 of them. Of the distance to the true joint, and of its parts.
+SIGMAS = ("sigma", "sigma_along", "sigma_across")
 WORLD = (
     "right-handed, metres, y up, floor y = 0; the origin is the foot of the vertical through the camera's optical "
     "centre; the camera heads to -z, +x is to its right. Cameras: x right, y down, z forward, x_c = T_w2c x."
@@ -38,6 +41,7 @@ class LiftedPerson:
         frame_ids: (L,) frames of the keypoint file; fractions where the rate was changed.
         times: (L,) seconds of the frames, as the video says; None: frames are 1 / fps apart.
         checks: what its own result says of it.
+        sigma: (L, J) metres each by the names of SIGMAS, where the method says them.
     """
 
     motion: Motion
@@ -51,6 +55,7 @@ class LiftedPerson:
     frame_ids: NDArray[Any]
     times: NDArray[np.float64] | None = None
     checks: tuple[LiftCheck, ...] = ()
+    sigma: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -113,7 +118,7 @@ def lift_arrays(lifted: LiftedPerson) -> dict[str, Any]:
     }
     if lifted.times is not None:
         arrays["times"] = lifted.times
-    return arrays
+    return arrays | {key: value.astype(np.float32) for key, value in lifted.sigma.items()}
 
 
 def verdict_metadata(lifted: LiftedPerson) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hmr4d.data.datasets import stretch_linear
-from hmr4d.methods.mocap2to3.tracks import reflected_frames, resample_motion, resample_track
 from hmr4d.motion.resampling import resample_positions, resampled_length
+from hmr4d.motion.tracks import reflected_frames, resample_motion, resample_track
 from tests.strategies import seeds, tensors
 
 RATES = st.sampled_from([10.0, 12.5, 20.0, 24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0, 50.0, 60.0, 119.88, 120.0])

@@ -8,7 +8,7 @@ from torch import Tensor
 from hmr4d.geometry.cameras import invert_rigid, world_to_camera
 from hmr4d.geometry.rigs import Rig
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions
-from hmr4d.methods.mocap2to3.tracks import smooth_in_time
+from hmr4d.motion.tracks import smooth_in_time
 from hmr4d.utils.precision import full_precision
 
 MIN_VIEW_DEPTH = 0.1  # metres; motion with a joint nearer to the camera is not smoothed

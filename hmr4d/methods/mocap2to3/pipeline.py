@@ -39,7 +39,10 @@ from hmr4d.methods.mocap2to3.foot_contact_conditioning import (
 )
 from hmr4d.methods.mocap2to3.losses import masked_mean, step_error
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
-from hmr4d.methods.mocap2to3.tracks import (
+from hmr4d.methods.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, check_request
+from hmr4d.motion.motion import MotionBatch, Provenance
+from hmr4d.motion.resampling import resampled_length
+from hmr4d.motion.tracks import (
     MIN_FRAMES,
     join,
     reflected_frames,
@@ -48,9 +51,6 @@ from hmr4d.methods.mocap2to3.tracks import (
     smooth_track,
     window_starts,
 )
-from hmr4d.methods.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, check_request
-from hmr4d.motion.motion import MotionBatch, Provenance
-from hmr4d.motion.resampling import resampled_length
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.representation.world_joints import WorldJointsCodec

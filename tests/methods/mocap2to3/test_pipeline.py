@@ -14,8 +14,8 @@ from hmr4d.diffusion.noise import IndependentNoise
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
-from hmr4d.methods.mocap2to3.tracks import smooth_in_time
 from hmr4d.methods.mocap2to3.values import LiftDraws, Track
+from hmr4d.motion.tracks import smooth_in_time
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.representation.world_joints import WorldJointsCodec

@@ -1,0 +1,123 @@
+"""What the network is told of a track, and what its numbers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.data.lifting.corruptions import REFERENCE_SIDE
+from hmr4d.geometry.rigs import Rig
+from hmr4d.methods.ray_lifting.ray_frame import FEET, RayFrame, camera_rays, find_frame, floor_distances
+
+JOINTS = SMPL22.num_joints
+NUM_FEET = len(FEET)
+MID_HEIGHT = 0.9  # metres; middle of the heights that the network sees
+FLOOR_REACH = 1.0  # metres; feet farther from the place than this are told as this far
+TANGENT_UNIT = 0.03  # of the depression's tangent
+NUM_FEATURES = 4 * JOINTS + 3 * NUM_FEET + 7
+NUM_OUTPUTS = 7 * JOINTS + NUM_FEET
+LOG_SCALES = (-6.0, 1.0)  # bounds of the logarithm of an expected error in metres
+
+
+@dataclass(frozen=True)
+class RayTrack:
+    """A track in the ray frame.
+
+    Attributes:
+        frame: of it.
+        plane: (B, L, 22, 2) where the joints are seen on the plane, metres.
+        seen: (B, L, 22) bool.
+        floor: (B, L, 4) metres behind the plane at which the feet would stand on the floor.
+        meets: (B, L, 4) bool, feet that are seen below the horizon.
+        pixel: (B, L) metres on the plane of a pixel of an image whose shorter side has 1080.
+        features: (B, L, NUM_FEATURES).
+    """
+
+    frame: RayFrame
+    plane: Tensor
+    seen: Tensor
+    floor: Tensor
+    meets: Tensor
+    pixel: Tensor
+    features: Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says of a track.
+
+    Attributes:
+        plane: (B, L, 22, 2) where the joints are on the plane, metres.
+        along: (B, L, 22) metres that they are behind it.
+        log_along, log_across: (B, L, 22) logarithms of the mean absolute error that is expected of these, metres.
+        contact: (B, L, 4) logits: feet that stand.
+    """
+
+    plane: Tensor
+    along: Tensor
+    log_along: Tensor
+    log_across: Tensor
+    contact: Tensor
+
+
+def ray_track(
+    rig: Rig, pixels: Tensor, conf: Tensor, rest: Tensor, *, fps: float, valid: Tensor | None = None
+) -> RayTrack:
+    """A track (B, L, 22, 2) of view 0 with confidences (B, L, 22), 0 for missing, in the ray frame.
+
+    Args:
+        rig: (B, V, ...).
+        pixels, conf: of SMPL-22 joints.
+        rest: (B, 4) or (4,) metres over the floor of standing feet.
+        fps: frames per second.
+        valid: (B, L) bool, frames that are; None: all.
+    """
+    seen = (conf > 0) & pixels.isfinite().all(-1)
+    if valid is not None:
+        seen = seen & valid[..., None]
+    rays, height = camera_rays(rig, torch.where(seen[..., None], pixels, 0.0))
+    frame = find_frame(rays, seen, height, rest, fps=fps)
+    plane = frame.to_plane(rays) * seen[..., None]
+    inverse, meets = floor_distances(rays[:, :, list(FEET)], height, rest)
+    meets = meets & seen[:, :, list(FEET)]
+    unit = rays[:, :, list(FEET)] * rays.new_tensor([1.0, 0.0, 1.0])
+    unit = unit / unit.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    forward = (unit * frame.ahead[:, :, None]).sum(-1)
+    floor = forward / inverse.clamp(min=1e-3) - frame.distance[..., None]
+    tangent = height[..., None] * (inverse - 1 / frame.distance[..., None]) / TANGENT_UNIT
+    told = torch.stack([(floor / 0.3).clamp(-3, 3), tangent.clamp(-3, 3)], -1) * meets[..., None]
+    scale = rig.size[:, 0].amin(-1) / (REFERENCE_SIDE * rig.K4[:, 0, :2].mean(-1))
+    pixel = torch.hypot(frame.distance, height) * scale[:, None]
+    place = frame.distance[..., None] * frame.ahead
+    step = torch.diff(place, dim=1, append=place[:, -1:]) * fps
+    speed = [(step * axis).sum(-1) for axis in (frame.ahead, frame.right)]
+    globals_ = torch.stack(
+        [
+            frame.distance.log() - 1.5,
+            height.expand_as(frame.distance).log() - 0.4,
+            frame.elevation,
+            pixel.log() + 5.5,
+            *(s.clamp(-4, 4) / 1.5 for s in speed),
+            meets.any(-1).to(pixel),
+        ],
+        -1,
+    )
+    centred = (plane - plane.new_tensor([0.0, MID_HEIGHT])) * seen[..., None]
+    moved = torch.diff(centred, dim=1, append=centred[:, -1:]) * fps / 3
+    both = seen & torch.cat([seen[:, 1:], seen[:, -1:]], 1)
+    moved = (moved[..., 1:] * both[..., None]).clamp(-3, 3)
+    parts = [2 * centred.flatten(2), seen.to(plane), moved.flatten(2), told.flatten(2), meets.to(plane), globals_]
+    return RayTrack(frame, plane, seen, floor, meets, pixel, torch.cat(parts, -1))
+
+
+def read_outputs(outputs: Tensor, track: RayTrack) -> Prediction:
+    """What (B, L, NUM_OUTPUTS) numbers of the network mean: for seen joints a correction of where they are seen."""
+    joints = outputs[..., : 7 * JOINTS].unflatten(-1, (JOINTS, 7))
+    free = joints[..., 2:4] + joints.new_tensor([0.0, MID_HEIGHT])
+    plane = torch.where(track.seen[..., None], track.plane + 0.2 * joints[..., :2], free)
+    low, high = LOG_SCALES
+    scales = (joints[..., 5:] - 3.0).clamp(low, high)
+    return Prediction(plane, joints[..., 4], scales[..., 0], scales[..., 1], outputs[..., 7 * JOINTS :])

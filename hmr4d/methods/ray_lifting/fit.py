@@ -1,0 +1,201 @@
+"""A body fitted to what the network says: constant symmetric bones, feet that stand, and few accelerations.
+
+The joints are a tree of unit vectors and lengths, so that bones keep their length exactly. What the network predicts
+draws joints to itself as its own uncertainty says, along the ray and across it; standing feet do not move and are as
+high over the floor as feet stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.methods.ray_lifting.features import Prediction
+from hmr4d.methods.ray_lifting.ray_frame import FEET, RayFrame
+from hmr4d.utils.options import check_at_least
+from hmr4d.utils.precision import full_precision
+
+_PARENTS, _CHILDREN = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
+_TWINS = [min(child, SMPL22.mirror_order[child]) for child in _CHILDREN]
+GROUPS = torch.tensor([sorted(set(_TWINS)).index(twin) for twin in _TWINS])  # (21,) bones of one length
+NUM_LENGTHS = int(GROUPS.max()) + 1
+SHORTEST = 0.01  # metres of a bone
+
+
+def _ancestors() -> Tensor:
+    """(22, 21) 1 where a bone lies between the root and a joint."""
+    paths = torch.zeros(SMPL22.num_joints, len(_CHILDREN))
+    for bone, (parent, child) in enumerate(SMPL22.bones):
+        paths[child] = paths[parent]
+        paths[child, bone] = 1.0
+    return paths
+
+
+_PATHS = _ancestors()
+
+
+@dataclass(frozen=True)
+class RayFitOptions:
+    """Steps and weights of the fit; lengths are standard deviations of what each term measures.
+
+    Attributes:
+        steps: of L-BFGS; 0 leaves motion as the network has it.
+        robust: errors from which Geman and McClure's function no longer grows, in units of the expected ones.
+        acceleration: m/s^2 of all joints.
+        root_acceleration: m/s^2 of the root along the ray.
+        stand_speed: metres per second of a standing foot.
+        stand_height: metres over the height at which it stands.
+        floor: metres below that.
+        length: of the logarithm of a bone's length against what the network says in the mean.
+    """
+
+    steps: int = 50
+    robust: float = 4.0
+    acceleration: float = 12.0
+    root_acceleration: float = 3.0
+    stand_speed: float = 0.1
+    stand_height: float = 0.012
+    floor: float = 0.01
+    length: float = 0.03
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "steps")
+
+
+@dataclass(frozen=True)
+class Body:
+    """A motion as a tree.
+
+    Attributes:
+        root: (L, 3) metres.
+        bones: (L, 21, 3) metres, from parent to child.
+        lengths: (13,) logarithms of metres that the bones always have, left and right alike; None: they have none.
+    """
+
+    root: Tensor
+    bones: Tensor
+    lengths: Tensor | None
+
+    @property
+    def joints3d(self) -> Tensor:
+        """(L, 22, 3) metres. Bones that were mixed of others get their length back."""
+        bones = self.bones
+        if self.lengths is not None:
+            unit = bones / bones.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+            bones = unit * self.lengths.exp()[GROUPS.to(bones.device), None]
+        return self.root[:, None] + _PATHS.to(bones) @ bones
+
+
+def log_lengths(predicted: Prediction, frame: RayFrame) -> tuple[Tensor, Tensor]:
+    """Logarithms (B, 13) of the bones' lengths as the network has them, left and right alike, and their weights (B, 13)
+    in frames: frames count by how sure both ends of the bone are.
+    """
+    joints3d = frame.to_world(predicted.plane, predicted.along)
+    bones = (joints3d[:, :, _CHILDREN] - joints3d[:, :, _PARENTS]).norm(dim=-1).clamp(min=SHORTEST).log()
+    sure = torch.exp(-2 * predicted.log_along) / (1 + torch.exp(2 * (predicted.log_across + 3.5)))
+    weight = torch.minimum(sure[:, :, _CHILDREN], sure[:, :, _PARENTS])
+    index = GROUPS.to(bones.device).expand(bones.shape)
+    total = bones.new_zeros(*bones.shape[:2], NUM_LENGTHS)
+    sums = total.scatter_add(-1, index, bones * weight).sum(1)
+    weights = total.scatter_add(-1, index, weight).sum(1)
+    return sums / weights.clamp(min=1e-9), weights
+
+
+@full_precision
+def fit_body(
+    predicted: Prediction,
+    frame: RayFrame,
+    rest: Tensor,
+    lengths: Tensor,
+    *,
+    fps: float,
+    options: RayFitOptions,
+    fixed_lengths: bool = False,
+) -> Body:
+    """The body's motion in metres, world of the camera.
+
+    Args:
+        predicted: of one track (1, L, ...).
+        frame: of it.
+        rest: (4,) metres over the floor of standing feet.
+        lengths: (13,) logarithms of the bones' lengths to begin with.
+        fps: frames per second.
+        options: weights.
+        fixed_lengths: they are kept.
+    """
+    start = frame.to_world(predicted.plane, predicted.along)[0]
+    if options.steps == 0:
+        return Body(start[:, 0], start[:, _CHILDREN] - start[:, _PARENTS], None)
+    with torch.inference_mode(False), torch.enable_grad():
+        return _descend(_Problem(predicted, frame, start, rest, fps, options), lengths.clone(), fixed_lengths)
+
+
+class _Problem:
+    """The sum that the fit minimises, of one track."""
+
+    def __init__(
+        self, predicted: Prediction, frame: RayFrame, start: Tensor, rest: Tensor, fps: float, options: RayFitOptions
+    ) -> None:
+        self.options, self.fps, self.rest = options, fps, rest.to(start)
+        self.frame = RayFrame(frame.height.clone(), frame.distance.clone(), frame.ahead.clone())
+        self.plane, self.along = predicted.plane.clone(), predicted.along.clone()
+        self.along_scale, self.across_scale = predicted.log_along.exp(), predicted.log_across.exp()
+        self.stands = torch.sigmoid(predicted.contact[0]).square()
+        self.start = start.clone()
+
+    def cost(self, joints3d: Tensor, lengths: Tensor, before: Tensor, rest_shift: Tensor) -> Tensor:
+        """Per joint and frame."""
+        options = self.options
+        plane, along = self.frame.from_world(joints3d[None])
+        far = ((along - self.along) / self.along_scale).square()
+        wide = ((plane - self.plane) / self.across_scale[..., None]).square().sum(-1)
+        limit = options.robust**2
+        terms = [far / (1 + far / limit), wide / (1 + wide / limit)]
+        feet = joints3d[:, list(FEET)]
+        over = feet[..., 1] - self.rest - rest_shift.repeat_interleave(2)
+        terms.append(3 * self.stands * (over / options.stand_height).square())
+        terms.append((over.clamp(max=0) / options.floor).square())
+        terms.append((rest_shift / 0.008).square() * len(joints3d) / 10)
+        if len(joints3d) > 1:
+            both = torch.minimum(self.stands[1:], self.stands[:-1])
+            speed = (joints3d.diff(dim=0)[:, list(FEET)] * self.fps / options.stand_speed).square().sum(-1)
+            terms.append(both * speed)
+        if len(joints3d) > 2:
+            bend = joints3d.diff(n=2, dim=0) * self.fps**2
+            terms.append((bend / options.acceleration).square().sum(-1))
+            deep = (bend[:, 0] * self.frame.ahead[0, 1:-1]).sum(-1)
+            terms.append((deep / options.root_acceleration).square())
+        terms.append(len(joints3d) * ((lengths - before) / options.length).square())
+        return torch.stack([term.sum() for term in terms]).sum() / joints3d[..., 0].numel()
+
+
+def _descend(problem: _Problem, lengths: Tensor, fixed_lengths: bool) -> Body:
+    """The body after the fit."""
+    start, before = problem.start, lengths.clone()
+    scale = start.new_tensor(0.1)  # makes metres and radians about as large
+    root = torch.zeros_like(start[:, 0], requires_grad=True)
+    bones = start[:, _CHILDREN] - start[:, _PARENTS]
+    unit = bones / bones.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    turned = torch.zeros_like(unit, requires_grad=True)
+    grown = torch.zeros_like(lengths, requires_grad=not fixed_lengths)
+    shift = torch.zeros(2, dtype=start.dtype, device=start.device, requires_grad=True)
+    free = [root, turned, shift] + ([] if fixed_lengths else [grown])
+    optimiser = torch.optim.LBFGS(free, max_iter=problem.options.steps, history_size=12, line_search_fn="strong_wolfe")
+
+    def body() -> Body:
+        return Body(start[:, 0] + scale * root, unit + turned, before + scale * grown)
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        now = body()
+        assert now.lengths is not None
+        loss = problem.cost(now.joints3d, now.lengths, before, scale * shift)
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)  # type: ignore[arg-type]
+    with torch.no_grad():
+        return body()

@@ -1,0 +1,99 @@
+"""What is minimised: errors in metres, and the likelihood of their sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.methods.ray_lifting.features import Prediction, RayTrack
+from hmr4d.utils.options import check_at_least
+
+METRE = 10.0  # losses count in tenths of a metre
+_PARENTS, _CHILDREN = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
+
+
+@dataclass(frozen=True)
+class RayTrainingOptions:
+    """Weights of the terms beside the distance of joints to the truth, which has 1.
+
+    Attributes:
+        pose: of their distance to the truth after the pelvis is put there.
+        bone: of the absolute error of bones' lengths.
+        velocity: of the distance of their steps to the true steps at 20 frames per second.
+        scale: of the likelihood of the errors.
+        contact: of the cross entropy of standing feet.
+    """
+
+    pose: float = 1.0
+    bone: float = 0.5
+    velocity: float = 1.5
+    scale: float = 0.2
+    contact: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "pose", "bone", "velocity", "scale", "contact")
+
+
+def laplace_scores(predicted: Prediction, plane: Tensor, along: Tensor) -> Tensor:
+    """(B, L, 22) negative log likelihood of the errors, along the ray and across it, up to constants.
+
+    Along, errors are Laplace distributed; across, their density falls exponentially with the distance. Only the scales
+    are asked: errors are what they are.
+    """
+    far = (predicted.along - along).abs().detach()
+    wide = (predicted.plane - plane).norm(dim=-1).detach()
+    return (
+        far * torch.exp(-predicted.log_along)
+        + predicted.log_along
+        + wide * torch.exp(-predicted.log_across)
+        + 2 * predicted.log_across
+    )
+
+
+def loss_terms(
+    predicted: Prediction,
+    track: RayTrack,
+    joints3d: Tensor,
+    contact: Tensor,
+    valid: Tensor,
+    options: RayTrainingOptions,
+) -> dict[str, Tensor]:
+    """Loss terms by name; "loss" is what to minimise, "abs_mpjpe" and "mpjpe" are metres.
+
+    Args:
+        predicted: of the network.
+        track: that it saw.
+        joints3d: (B, L, 22, 3) the truth, world of the camera.
+        contact: (B, L, 4) bool.
+        valid: (B, L) bool.
+        options: weights.
+    """
+    found = track.frame.to_world(predicted.plane, predicted.along)
+    plane, along = track.frame.from_world(joints3d)
+    error = found - joints3d
+    count = valid.sum().clamp(min=1)
+
+    def mean(x: Tensor) -> Tensor:
+        """Of (B, L, ...) over valid frames."""
+        return (x.flatten(2).mean(-1) * valid).sum() / count
+
+    own = error - error[:, :, :1]
+    steps = torch.diff(error, dim=1).norm(dim=-1)
+    both = valid[:, 1:] & valid[:, :-1]
+    bones = [(x[:, :, _CHILDREN] - x[:, :, _PARENTS]).norm(dim=-1) for x in (found, joints3d)]
+    terms = {
+        "abs_mpjpe": mean(error.norm(dim=-1)),
+        "mpjpe": mean(own.norm(dim=-1)),
+        "bone": mean((bones[0] - bones[1]).abs()),
+        "velocity": (steps.mean(-1) * both).sum() / both.sum().clamp(min=1),
+        "scale": mean(laplace_scores(predicted, plane, along)),
+        "contact": mean(F.binary_cross_entropy_with_logits(predicted.contact, contact.to(found), reduction="none")),
+    }
+    metres = terms["abs_mpjpe"] + options.pose * terms["mpjpe"] + options.bone * terms["bone"]
+    metres = metres + options.velocity * terms["velocity"]
+    loss = METRE * metres + options.scale * terms["scale"] + options.contact * terms["contact"]
+    return {"loss": loss} | terms

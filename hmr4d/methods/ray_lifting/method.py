@@ -1,0 +1,34 @@
+"""Ray lifting as a method: what its releases hold and how they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hmr4d.methods.base import Method
+from hmr4d.methods.ray_lifting.features import NUM_FEATURES, NUM_OUTPUTS
+from hmr4d.methods.ray_lifting.network import RayNetwork
+from hmr4d.methods.ray_lifting.pipeline import RayLiftingPipeline
+from hmr4d.utils.weights import WeightFiles
+
+
+class RayLifting(Method):
+    """2D keypoints of one calibrated camera to metric 3D motion, by regression along the rays and a fit."""
+
+    name, title = "ray_lifting", "Ray lifting"
+    pipeline_class, weights = RayLiftingPipeline, WeightFiles("network")
+
+    def describe(self, pipeline: RayLiftingPipeline) -> dict[str, Any]:
+        network = pipeline.network
+        return {
+            "network": {"dim": network.dim, "dilations": list(network.dilations)},
+            "fps": pipeline.fps,
+            "foot_heights": dict(pipeline.foot_heights),
+        }
+
+    def restore(self, config: dict[str, Any], folder: Path) -> RayLiftingPipeline:
+        network = RayNetwork(num_features=NUM_FEATURES, num_outputs=NUM_OUTPUTS, **config["network"])
+        return RayLiftingPipeline(network, fps=config["fps"], foot_heights=config["foot_heights"])
+
+
+METHOD = RayLifting()

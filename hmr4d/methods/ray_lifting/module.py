@@ -1,0 +1,12 @@
+"""The training module of ray lifting."""
+
+from __future__ import annotations
+
+from hmr4d.methods.ray_lifting.method import RayLifting
+from hmr4d.nn.training import PipelineModule
+
+
+class RayLiftingModule(PipelineModule):
+    """Trains and tests a `RayLiftingPipeline`."""
+
+    weights = RayLifting.weights

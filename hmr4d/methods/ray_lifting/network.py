@@ -1,0 +1,83 @@
+"""The network: temporal convolutions over the features of the ray frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class TimeConvolution(nn.Module):
+    """Convolution over three frames, `dilation` apart, as one matrix product; frames that are none count as zero.
+
+    Args:
+        dim_in, dim_out: features.
+        dilation: frames.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation, self.linear = dilation, nn.Linear(3 * dim_in, dim_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, L, dim_in) -> (B, L, dim_out)."""
+        length = x.shape[1]
+        padded = F.pad(x, (0, 0, self.dilation, self.dilation))
+        parts = [padded[:, k * self.dilation : k * self.dilation + length] for k in range(3)]
+        return self.linear(torch.cat(parts, -1))
+
+
+class Block(nn.Module):
+    """x + mix(silu(convolve(norm(x)))), the convolution told the mean over time of what it sees."""
+
+    def __init__(self, dim: int, dilation: int, *, pools: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.convolve = TimeConvolution(dim, dim, dilation)
+        self.pool = nn.Linear(dim, dim) if pools else None
+        self.mix = nn.Linear(dim, dim)
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """x (B, L, dim), valid (B, L, 1) 1 for frames that are."""
+        h = self.norm(x) * valid
+        y = self.convolve(h)
+        if self.pool is not None:
+            mean = h.sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
+            y = y + self.pool(mean)
+        return x + self.mix(F.silu(y))
+
+
+class RayNetwork(nn.Module):
+    """Residual blocks of dilated convolutions; every second one knows the mean over the window.
+
+    Args:
+        num_features, num_outputs: per frame.
+        dim: width.
+        dilations: frames, one for each block.
+    """
+
+    def __init__(
+        self, *, num_features: int, num_outputs: int, dim: int = 256, dilations: Sequence[int] = (1, 2, 4, 8, 16, 2, 1)
+    ) -> None:
+        super().__init__()
+        self.num_features, self.num_outputs, self.dim, self.dilations = num_features, num_outputs, dim, tuple(dilations)
+        self.embed = TimeConvolution(num_features, dim, 1)
+        self.blocks = nn.ModuleList(Block(dim, d, pools=bool(k % 2)) for k, d in enumerate(dilations))
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, num_outputs)
+        nn.init.normal_(self.head.weight, std=0.1 / math.sqrt(dim))
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, features: Tensor, valid: Tensor) -> Tensor:
+        """Features (B, L, F) and valid frames (B, L) bool -> (B, L, O), float32."""
+        mask = valid[..., None].to(features)
+        x = F.silu(self.embed(features * mask)).float()
+        for block in self.blocks:
+            x = block(x, mask)
+        with torch.autocast(x.device.type, enabled=False):  # a few millimetres depend on it
+            return self.head(self.norm(x.float()))

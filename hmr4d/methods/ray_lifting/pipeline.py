@@ -1,0 +1,208 @@
+"""Ray lifting: a regressor of metres along the rays of one calibrated camera, and a fit of a body to what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.geometry.rigs import Rig, project
+from hmr4d.methods.base import Pipeline
+from hmr4d.methods.ray_lifting.features import NUM_FEATURES, NUM_OUTPUTS, Prediction, RayTrack, ray_track, read_outputs
+from hmr4d.methods.ray_lifting.fit import NUM_LENGTHS, Body, RayFitOptions, fit_body, log_lengths
+from hmr4d.methods.ray_lifting.losses import RayTrainingOptions, loss_terms
+from hmr4d.methods.ray_lifting.network import RayNetwork
+from hmr4d.methods.ray_lifting.ray_frame import FEET, RayFrame
+from hmr4d.methods.ray_lifting.requests import check_tracks, rigs_for_all
+from hmr4d.motion.ground_contact import rest_heights
+from hmr4d.motion.motion import MotionBatch, Provenance
+from hmr4d.motion.tracks import join, reflected_frames, resample_motion, resample_track, window_starts
+from hmr4d.utils.precision import full_precision
+
+WINDOW, OVERLAP = 240, 60  # frames
+BONE_WINDOWS = 8  # windows of a long track that tell the lengths of bones
+_NO_SIZE = ("root", "bones", "stands")  # of what is joined and resampled: all others are logarithms of metres
+CALIBRATION = {"sigma_along": 1.4, "sigma_across": 1.4, "sigma": 1.4, "uncertainty": 1.2}  # of a network not measured
+
+
+class RayLiftingPipeline(Pipeline):
+    """The regressor and what is around it.
+
+    Args:
+        network: of NUM_FEATURES and NUM_OUTPUTS.
+        training: weights of the loss.
+        fps: frames per second of the motion that the network knows.
+        foot_heights: metres over the floor of standing foot joints by part.
+        fit: of the body.
+        calibration: factors by which the expected errors of the network become those that `lift` gives, by their keys.
+    """
+
+    method = "ray_lifting"
+
+    def __init__(
+        self,
+        network: RayNetwork,
+        *,
+        training: RayTrainingOptions | None = None,
+        fps: float = 20.0,
+        foot_heights: Mapping[str, float] | None = None,
+        fit: RayFitOptions | None = None,
+        calibration: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        found = network.num_features, network.num_outputs
+        if found != (NUM_FEATURES, NUM_OUTPUTS):
+            raise ValueError(
+                f"The network has {found} features and outputs; expected {(NUM_FEATURES, NUM_OUTPUTS)} for "
+                f"'{SMPL22.name}'. Leave them to the configuration."
+            )
+        self.network, self.training_options, self.fps = network, training or RayTrainingOptions(), fps
+        self.foot_heights, self.fit = dict(foot_heights or {}), fit or RayFitOptions()
+        self.calibration = {**CALIBRATION, **(calibration or {})}
+
+    @property
+    def rest(self) -> Tensor:
+        """(4,) metres over the floor of standing feet."""
+        return rest_heights(SMPL22, self.foot_heights)[list(FEET)]
+
+    # --- training --------------------------------------------------------------------------------------------------
+
+    def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> None:
+        """Nothing: all that is random is in the batch."""
+
+    def predict(self, track: RayTrack, valid: Tensor) -> Prediction:
+        """What the network says of a track with valid frames (B, L)."""
+        return read_outputs(self.network(track.features, valid), track)
+
+    def training_loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]:
+        """Loss terms by name on a batch of `RayBatches`."""
+        del draws
+        rig, valid = Rig(batch["size"], batch["K4"], batch["T_w2c"]), batch["valid"]
+        with torch.no_grad():
+            track = ray_track(rig, batch["kp2d_obs"], batch["conf"], batch["rest"], fps=self.fps, valid=valid)
+        predicted = self.predict(track, valid)
+        return loss_terms(predicted, track, batch["joints3d"], batch["contact"], valid, self.training_options)
+
+    # --- use -------------------------------------------------------------------------------------------------------
+
+    def lift(
+        self,
+        kp2d: Tensor,
+        conf: Tensor,
+        rig: Rig,
+        *,
+        fps: float | None = None,
+        lengths: Tensor | None = None,
+        seed: int | Sequence[int] = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_samples: int = 1,
+        num_inference_steps: int | None = None,
+    ) -> MotionBatch:
+        """World motion of tracks; nothing is drawn, so that it is the same for every seed.
+
+        Tracks longer than a window are lifted window by window, with the bones of the whole track, and cross-faded.
+
+        Returns:
+            On the CPU. `extras`: "sigma" (B, L, J) metres, of which 1.645 hold 90 % of the errors, "sigma_along" and
+            "sigma_across" (B, L, J) the same along the ray and across it, "uncertainty" (B, L, J) metres, the size of
+            error that is expected; "stands" (B, L, 4) in [0, 1], feet that stand as the network says; and "spread" and
+            "residual", which are zero.
+
+        Raises:
+            ValueError: options of methods that draw, or shapes that do not belong together.
+        """
+        if num_samples > 1 or num_inference_steps is not None:
+            raise ValueError(f"{self.method} draws nothing: it takes no number of samples and of steps.")
+        rate = self.fps if fps is None else fps
+        frames: Tensor = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
+        check_tracks(kp2d, conf, frames, rate, self.skeleton)
+        batched = rigs_for_all(rig, len(kp2d))
+        device = next(self.network.parameters()).device
+        found = []
+        for row, length in enumerate(frames.tolist()):
+            camera = Rig(*(x[row : row + 1, :1].to(device).float() for x in (batched.size, batched.K4, batched.T_w2c)))
+            track = kp2d[row : row + 1, :length].to(device).float(), conf[row : row + 1, :length].to(device).float()
+            found.append(self._lift_track(*track, camera, rate))
+        motions = {key: nn.utils.rnn.pad_sequence([one[key] for one in found], batch_first=True) for key in found[0]}
+        joints3d = motions.pop("joints3d")
+        zeros = torch.zeros_like(joints3d[..., 0])
+        return MotionBatch(
+            joints3d=joints3d,
+            lengths=frames,
+            fps=rate,
+            skeleton=self.skeleton,
+            rig=batched.to("cpu"),
+            joints2d=project(batched.to("cpu").to(torch.float32), joints3d)[0],
+            provenance=Provenance.from_metadata(self.about),
+            extras={**motions, "spread": zeros, "residual": zeros},
+        )
+
+    @full_precision
+    @torch.no_grad()
+    def _lift_track(self, kp2d: Tensor, conf: Tensor, camera: Rig, rate: float) -> dict[str, Tensor]:
+        """Motion and uncertainty of a track (1, L, 22, ...), on the CPU, without the batch's axis."""
+        length = kp2d.shape[1]
+        conf = conf * (conf >= self.min_conf) * kp2d.isfinite().all(-1)
+        kp2d, conf = resample_track(torch.where(conf[..., None] > 0, kp2d, 0.0), conf, rate, self.fps)
+        own = kp2d.shape[1]
+        place = reflected_frames(torch.tensor([own]), own)[0]
+        kp2d, conf = kp2d[:, place], conf[:, place]
+        starts = window_starts(kp2d.shape[1], WINDOW, OVERLAP)
+        bones = self._bones(kp2d, conf, camera, starts)
+        parts: dict[str, Tensor] = {}
+        lengths: Tensor | None = None
+        for start in starts:
+            frame, predicted = self._window(kp2d, conf, camera, start)
+            body = fit_body(
+                predicted, frame, self.rest, bones, fps=self.fps, options=self.fit, fixed_lengths=len(starts) > 1
+            )
+            lengths = body.lengths
+            now = {"root": body.root.cpu(), "bones": body.bones.cpu(), **self._uncertainty(predicted)}
+            parts = {key: _joined(parts.get(key), value, start) for key, value in now.items()}
+        parts = {key: resample_motion(x[None, :own], self.fps, rate, length)[0] for key, x in parts.items()}
+        parts = {key: x if key in _NO_SIZE else x.exp() for key, x in parts.items()}
+        body = Body(parts.pop("root"), parts.pop("bones"), None if lengths is None else lengths.cpu())
+        return {"joints3d": body.joints3d, **parts}
+
+    def _window(self, kp2d: Tensor, conf: Tensor, camera: Rig, start: int) -> tuple[RayFrame, Prediction]:
+        """The ray frame of a window, and what the network says of it."""
+        window = slice(start, start + WINDOW)
+        track = ray_track(camera, kp2d[:, window], conf[:, window], self.rest.to(kp2d), fps=self.fps)
+        return track.frame, self.predict(track, torch.ones_like(track.pixel, dtype=torch.bool))
+
+    def _bones(self, kp2d: Tensor, conf: Tensor, camera: Rig, starts: Sequence[int]) -> Tensor:
+        """(13,) logarithms of the lengths of bones, the mean over the windows of a track.
+
+        Of a track of several windows each of some, evenly spread, is fitted for it.
+        """
+        count = min(len(starts), BONE_WINDOWS)
+        chosen = [starts[k * len(starts) // count] for k in range(count)]
+        sums, total = kp2d.new_zeros(NUM_LENGTHS), kp2d.new_zeros(NUM_LENGTHS)
+        for start in chosen:
+            frame, predicted = self._window(kp2d, conf, camera, start)
+            lengths, weights = (x[0] for x in log_lengths(predicted, frame))
+            if len(starts) > 1:
+                fitted = fit_body(predicted, frame, self.rest, lengths, fps=self.fps, options=self.fit).lengths
+                lengths = lengths if fitted is None else fitted
+            sums, total = sums + weights * lengths, total + weights
+        return sums / total.clamp(min=1e-9)
+
+    def _uncertainty(self, predicted: Prediction) -> dict[str, Tensor]:
+        """Logarithms of calibrated sizes of errors (L, 22), and feet that stand (L, 4), of a prediction (1, L, ...)."""
+        along, across = predicted.log_along[0].exp(), predicted.log_across[0].exp()
+        own = (along.square() + across.square()).sqrt()
+        sizes = {"sigma_along": along, "sigma_across": across, "sigma": own, "uncertainty": own}
+        sizes = {key: (self.calibration[key] * x).log().cpu() for key, x in sizes.items()}
+        return {**sizes, "stands": torch.sigmoid(predicted.contact[0]).cpu()}
+
+
+def _joined(before: Tensor | None, now: Tensor, start: int) -> Tensor:
+    """A track so far (N, ...) and its window from `start` on, cross-faded over the frames in common."""
+    if before is None:
+        return now
+    common = len(before) - start
+    both = join(before[None, start:], now[None, :common])[0]
+    return torch.cat([before[:start], both, now[common:]])

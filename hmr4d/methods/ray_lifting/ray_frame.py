@@ -1,0 +1,178 @@
+"""The ray frame: the upright plane through the feet that faces the camera, and how far joints lie off it.
+
+The camera stands at (0, h, 0), y is up. In every frame the feet have a place on the floor, at distance r in the
+horizontal direction f. The plane through it across f is where joints are unprojected to: `u` metres to the right, `v`
+metres over the floor. A joint is `along` metres behind it, X = C + (1 + along / r) (P - C) with the point P of the
+plane, so that X is on the ray of P whatever `along` is. Lens, roll, pitch and heading of the camera drop out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.geometry.cameras import invert_rigid
+from hmr4d.geometry.rigs import Rig, normalise
+
+FEET = SMPL22.contact_joints  # ankles, then the balls of the feet
+HIPS, SHOULDERS = SMPL22.indices("left_hip", "right_hip"), SMPL22.indices("left_shoulder", "right_shoulder")
+HIP_HEIGHT, TORSO = 0.9, 0.5  # metres, of an adult: hips over the floor, hips to shoulders
+MIN_FALL = 1e-3  # metres that a ray of length 1 has to fall to meet the floor
+NEAREST, FARTHEST = 0.4, 60.0  # metres; bounds of the place
+NEAR_BAND = 0.06  # share of the distance by which a foot's floor point may lie behind the nearest one's: e-folding
+PLACE_SECONDS = 0.25  # standard deviation of the place's smoothing
+MIN_FORWARD = 0.1  # cosine; rays that lie more across the plane than this are bent
+REACH = 4.0  # metres; points of the plane are kept within
+GUESSED, SIZED, NOWHERE = 1e-4, 1e-6, 1e-9  # weights of places by hips, by size, and by nothing, beside feet's 1
+
+
+@dataclass(frozen=True)
+class RayFrame:
+    """Where the plane stands.
+
+    Attributes:
+        height: (B, 1) metres of the camera over the floor.
+        distance: (B, L) metres from the foot of the camera to the place of the feet.
+        ahead: (B, L, 3) horizontal unit vector to it.
+    """
+
+    height: Tensor
+    distance: Tensor
+    ahead: Tensor
+
+    @property
+    def right(self) -> Tensor:
+        """(B, L, 3) horizontal unit vector to the right of `ahead`."""
+        return torch.stack([-self.ahead[..., 2], torch.zeros_like(self.distance), self.ahead[..., 0]], -1)
+
+    @property
+    def elevation(self) -> Tensor:
+        """(B, L) radians by which the camera looks down at the place."""
+        return torch.atan2(self.height.expand_as(self.distance), self.distance)
+
+    def to_plane(self, rays: Tensor) -> Tensor:
+        """(B, L, J, 2) u and v of rays (B, L, J, 3) from the camera."""
+        forward = (rays * self.ahead[..., None, :]).sum(-1)
+        forward = torch.maximum(forward, MIN_FORWARD * rays.norm(dim=-1)).clamp(min=1e-6)
+        scale = self.distance[..., None] / forward
+        u = (rays * self.right[..., None, :]).sum(-1) * scale
+        v = rays[..., 1] * scale + self.height[..., None]
+        return torch.stack([u, v], -1).clamp(-REACH, REACH)
+
+    def to_world(self, plane: Tensor, along: Tensor) -> Tensor:
+        """Joints (B, L, J, 3) of points of the plane (B, L, J, 2) and metres behind it (B, L, J)."""
+        offset = self.distance[..., None, None] * self.ahead[..., None, :] + plane[..., :1] * self.right[..., None, :]
+        up = plane[..., 1] - self.height[..., None]
+        offset = torch.stack([offset[..., 0], up, offset[..., 2]], -1)
+        points = offset * (1 + along / self.distance[..., None])[..., None]
+        return torch.stack([points[..., 0], points[..., 1] + self.height[..., None], points[..., 2]], -1)
+
+    def from_world(self, joints3d: Tensor) -> tuple[Tensor, Tensor]:
+        """Plane points (B, L, J, 2) and metres behind the plane (B, L, J) of joints; the inverse of `to_world`."""
+        reach = (joints3d * self.ahead[..., None, :]).sum(-1)
+        scale = self.distance[..., None] / reach.clamp(min=0.1)
+        u = (joints3d * self.right[..., None, :]).sum(-1) * scale
+        v = (joints3d[..., 1] - self.height[..., None]) * scale + self.height[..., None]
+        return torch.stack([u, v], -1), reach - self.distance[..., None]
+
+
+def camera_rays(rig: Rig, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Rays of view 0 in the world, and how high it stands.
+
+    Args:
+        rig: (B, V, ...) with view 0 above the origin.
+        pixels: (B, L, J, 2).
+
+    Returns:
+        rays (B, L, J, 3), one metre of depth long, and height (B, 1).
+    """
+    camera = rig.select([0])
+    flat = normalise(camera, pixels[:, None])[:, 0]
+    T_c2w = invert_rigid(camera.T_w2c[:, 0])
+    rays = torch.cat([flat, torch.ones_like(flat[..., :1])], -1) @ T_c2w[:, None, :3, :3].mT
+    return rays, T_c2w[:, 1, 3:4]
+
+
+def floor_distances(rays: Tensor, height: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+    """How far away the rays of joints meet the level at which these rest.
+
+    Args:
+        rays: (B, L, K, 3).
+        height: (B, 1) of the camera.
+        rest: (B, K) or (K,) metres over the floor.
+
+    Returns:
+        Inverse distance (B, L, K) in 1 / metres, which errors of pixels move evenly, 0 where the ray does not fall;
+        and whether it does (B, L, K).
+    """
+    drop = height[..., None] - (rest[:, None] if rest.ndim == 2 else rest)
+    fall = -rays[..., 1]
+    meets = (fall > MIN_FALL * rays.norm(dim=-1)) & (drop > 0.02)
+    across = rays[..., [0, 2]].norm(dim=-1).clamp(min=1e-6)
+    inverse = torch.where(meets, fall / (across * drop.clamp(min=0.02)), 0.0)
+    return inverse.clamp(max=1 / NEAREST), meets & (inverse > 1 / FARTHEST)
+
+
+def find_frame(rays: Tensor, seen: Tensor, height: Tensor, rest: Tensor, *, fps: float) -> RayFrame:
+    """The smoothed place of the feet; where none is seen, by the hips at an adult's height, or by the torso's size.
+
+    Places are averaged as unit vectors over distance, in which errors of pixels are even.
+
+    Args:
+        rays: (B, L, 22, 3) of SMPL joints.
+        seen: (B, L, 22) bool.
+        height: (B, 1).
+        rest: (B, 4) or (4,) metres over the floor of `FEET` that stand.
+        fps: frames per second.
+    """
+    feet, hips = list(FEET), list(HIPS)
+    level = torch.full_like(height, HIP_HEIGHT).expand(-1, 2)
+    rest = rest.to(rays).expand(len(rays), -1)
+    joints = feet + hips
+    inverse, meets = floor_distances(rays[:, :, joints], height, torch.cat([rest, level], 1))
+    meets = meets & seen[:, :, joints]
+    by_feet = inverse[..., :4].masked_fill(~meets[..., :4], 0.0)
+    nearest = by_feet.amax(-1, keepdim=True).clamp(min=1e-6)
+    weights = torch.where(meets[..., :4], torch.exp(-(nearest / by_feet.clamp(min=1e-6) - 1) / NEAR_BAND), 0.0)
+    weights = torch.cat([weights, GUESSED * meets[..., 4:]], -1)
+    flat = rays[:, :, joints] * rays.new_tensor([1.0, 0.0, 1.0])
+    unit = flat / flat.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    total = (weights[..., None] * inverse[..., None] * unit).sum(2)
+    count = weights.sum(2)
+    sized, weight = _by_size(rays, seen)
+    total, count = total + weight[..., None] * sized, count + weight
+    kernels = [_smooth(torch.cat([total, count[..., None]], -1), s * fps) for s in (PLACE_SECONDS, 1.0, 4.0)]
+    mixed = kernels[0] + 1e-3 * kernels[1] + 1e-6 * kernels[2]
+    mean = torch.cat([total, count[..., None]], -1).mean(1, keepdim=True)
+    mixed = mixed + 1e-9 * mean + 1e-12 * rays.new_tensor([0.0, 0.0, -0.25, 1.0])
+    place = mixed[..., :3] / mixed[..., 3:]
+    size = place.norm(dim=-1).clamp(min=1e-6)
+    return RayFrame(height, (1 / size).clamp(NEAREST, FARTHEST), place / size[..., None])
+
+
+def _by_size(rays: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, L, 3) unit vectors over distance at which the torso has an adult's length, and their weights (B, L)."""
+    unit = rays / rays.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    low, high = unit[:, :, list(HIPS)].mean(2), unit[:, :, list(SHOULDERS)].mean(2)
+    angle = (high - low).norm(dim=-1).clamp(min=0.01)
+    flat = low * rays.new_tensor([1.0, 0.0, 1.0])
+    across = flat.norm(dim=-1).clamp(min=1e-3)
+    inverse = (angle / TORSO / across).clamp(1 / 30.0, 1 / NEAREST)
+    known = seen[:, :, [*HIPS, *SHOULDERS]].all(-1)
+    anything = (unit * seen[..., None]).sum(2) * rays.new_tensor([1.0, 0.0, 1.0])
+    somewhere = anything / anything.norm(dim=-1, keepdim=True).clamp(min=1e-6) / 4.0
+    place = torch.where(known[..., None], flat / across[..., None] * inverse[..., None], somewhere)
+    return place, torch.where(known, SIZED, torch.where(seen.any(-1), NOWHERE, 0.0)).to(rays)
+
+
+def _smooth(x: Tensor, sigma: float) -> Tensor:
+    """Sums of x (B, L, C) in time under a Gaussian of `sigma` frames, which is not normalised at the ends."""
+    reach = max(round(3 * sigma), 1)
+    away = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-0.5 * (away / sigma).square())
+    flat = x.transpose(1, 2).reshape(-1, 1, x.shape[1])
+    return F.conv1d(flat, (kernel / kernel.sum())[None, None], padding=reach).reshape(len(x), -1, x.shape[1]).mT

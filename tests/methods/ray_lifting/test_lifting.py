@@ -1,0 +1,109 @@
+"""Ray lifting with a network that knows the truth but for errors that are put on it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.geometry.rigs import Rig
+from hmr4d.methods.ray_lifting.features import ray_track
+from hmr4d.methods.ray_lifting.fit import RayFitOptions
+from hmr4d.methods.ray_lifting.motions import standing
+from hmr4d.methods.ray_lifting.pipeline import RayLiftingPipeline
+from hmr4d.methods.ray_lifting.ray_frame import FEET
+from hmr4d.motion.ground_contact import standing_joints
+from tests.methods.ray_lifting.walkers import Knows, camera, outputs_of, pixels_of, tiny_pipeline, walker
+
+PARENTS, CHILDREN = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
+HEIGHTS = {"ankle": 0.08, "foot": 0.02}
+
+
+def bones(joints3d: Tensor) -> Tensor:
+    return (joints3d[..., CHILDREN, :] - joints3d[..., PARENTS, :]).norm(dim=-1)
+
+
+def knowing(joints3d: Tensor, rig: Rig, error: float, **options: object) -> RayLiftingPipeline:
+    """A pipeline whose network is off by `error` metres along the rays, by another amount in every frame and joint."""
+    pixels = pixels_of(joints3d, rig)
+    batched = Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
+    pipeline = RayLiftingPipeline(
+        Knows(torch.zeros(1)),  # type: ignore[arg-type]
+        foot_heights=HEIGHTS,
+        fps=20.0,
+        **options,  # type: ignore[arg-type]
+    )
+    track = ray_track(batched, pixels, torch.ones(joints3d.shape[:3]), pipeline.rest, fps=20.0)
+    plane, along = track.frame.from_world(joints3d)
+    noise = error * torch.randn(along.shape, generator=torch.Generator().manual_seed(0))
+    pipeline.network.outputs = outputs_of(plane - track.plane, along + noise, stands=standing(joints3d, fps=20.0))  # type: ignore[assignment]
+    return pipeline
+
+
+def test_who_knows_the_truth_returns_it() -> None:
+    joints3d, rig = walker(), camera()
+    pipeline = knowing(joints3d, rig, 0.0, fit=RayFitOptions(steps=0))
+    out = pipeline.lift(pixels_of(joints3d, rig), torch.ones(1, 40, 22), rig, fps=20.0)
+    assert out.joints3d is not None and (out.joints3d - joints3d).norm(dim=-1).max() < 5e-3
+
+
+def test_the_fit_keeps_bones_and_takes_errors_out() -> None:
+    joints3d, rig = walker(), camera()
+    kp2d, conf = pixels_of(joints3d, rig), torch.ones(1, 40, 22)
+    raw = knowing(joints3d, rig, 0.05, fit=RayFitOptions(steps=0)).lift(kp2d, conf, rig, fps=20.0).joints3d
+    fitted = knowing(joints3d, rig, 0.05).lift(kp2d, conf, rig, fps=20.0).joints3d
+    assert raw is not None and fitted is not None
+    lengths = bones(fitted)[0]
+    assert float((lengths.std(0) / lengths.mean(0)).max()) < 1e-3
+    twins = [CHILDREN.index(SMPL22.mirror_order[child]) for child in CHILDREN]
+    assert torch.allclose(lengths[0], lengths[0, twins], atol=1e-4)
+    before, after = ((x - joints3d).norm(dim=-1).mean() for x in (raw, fitted))
+    assert float(after) < 0.7 * float(before)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_steps_of_a_walk_stay_steps(seed: int) -> None:
+    joints3d, rig = walker(60, seed=seed), camera()
+    out = knowing(joints3d, rig, 0.03).lift(pixels_of(joints3d, rig), torch.ones(1, 60, 22), rig, fps=20.0)
+    assert out.joints3d is not None
+    true, found = (standing_joints(x[0], fps=20.0, skeleton=SMPL22) for x in (joints3d, out.joints3d))
+    assert float((true & found).sum() / true.sum()) > 0.8
+    assert float(out.joints3d[0][:, list(FEET), 1].min()) > -0.03
+
+
+def test_a_long_track_is_one_motion_with_one_body() -> None:
+    pipeline, rig, joints3d = tiny_pipeline(), camera(), walker(620)
+    out = pipeline.lift(pixels_of(joints3d, rig), torch.ones(1, 620, 22), rig, fps=20.0)
+    assert out.joints3d is not None and out.joints3d.shape == (1, 620, 22, 3) and out.joints3d.isfinite().all()
+    lengths = bones(out.joints3d)[0]
+    assert float((lengths.amax(0) / lengths.amin(0) - 1).max()) < 0.001
+
+
+def test_other_frame_rates_and_short_tracks_keep_their_frames() -> None:
+    pipeline, rig = tiny_pipeline(), camera()
+    for frames, fps in ((1, 30.0), (7, 25.0), (50, 30.0), (40, 12.5)):
+        kp2d = pixels_of(walker(frames), rig)
+        out = pipeline.lift(kp2d, torch.ones(1, frames, 22), rig, fps=fps)
+        assert out.joints3d is not None and out.joints3d.shape[1] == frames and out.joints3d.isfinite().all()
+        assert all(out.extras[key].shape[:2] == (1, frames) for key in ("sigma", "sigma_along", "sigma_across"))
+
+
+def test_tracks_of_a_batch_are_lifted_as_alone() -> None:
+    pipeline, rig = tiny_pipeline(), camera()
+    tracks = [pixels_of(walker(n), rig)[0] for n in (40, 25)]
+    padded = torch.nn.utils.rnn.pad_sequence(tracks, batch_first=True)
+    together = pipeline.lift(padded, torch.ones(padded.shape[:-1]), rig, fps=20.0, lengths=torch.tensor([40, 25]))
+    for row, track in enumerate(tracks):
+        alone = pipeline.lift(track[None], torch.ones(1, len(track), 22), rig, fps=20.0)
+        assert together[row].joints3d.shape[0] == len(track)
+        assert torch.allclose(together[row].joints3d, alone[0].joints3d, atol=1e-4)
+
+
+def test_samples_and_wrong_shapes_are_refused() -> None:
+    pipeline, rig = tiny_pipeline(), camera()
+    kp2d, conf = pixels_of(walker(20), rig), torch.ones(1, 20, 22)
+    with pytest.raises(ValueError, match="draws nothing"):
+        pipeline.lift(kp2d, conf, rig, num_samples=2)
+    with pytest.raises(ValueError, match="expected \\(B, L, 22, 2\\)"):
+        pipeline.lift(kp2d[:, :, :17], conf[:, :, :17], rig)
