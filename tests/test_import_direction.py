@@ -23,6 +23,7 @@ ROOMS = (
     "representation",
     "metrics",
     "diffusion",
+    "masked_modeling",
     "motion_files",
     "data",
     "nn",
