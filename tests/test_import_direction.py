@@ -24,6 +24,7 @@ ROOMS = (
     "representation",
     "metrics",
     "diffusion",
+    "masked_modeling",
     "motion_files",
     "data",
     "nn",

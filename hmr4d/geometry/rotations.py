@@ -14,6 +14,7 @@ from hmr4d.utils import lazy_roma as roma
 
 ANTIPARALLEL_W = 1e-4  # with an exactly zero cross product: no axis of rotation is defined
 MIN_QUAT_NORM = 1e-8  # keeps the division finite where an axis was put in
+SMALL_ANGLE = 1e-4  # radians, below which sine and cosine are replaced by the first terms of their series
 MIN_COLUMN_NORM = 1e-8  # likewise for columns of zeros
 
 
@@ -83,6 +84,22 @@ def quat_wxyz_to_rot6d_cols(q: Tensor) -> Tensor:
     xy, xz, yz = s * x * y, s * x * z, s * y * z
     wx, wy, wz = s * w * x, s * w * y, s * w * z
     return _join(1 - (yy + zz), xy + wz, xz - wy, xy - wz, 1 - (xx + zz), yz + wx)
+
+
+def rotvec_to_matrix(rotvec: Tensor) -> Tensor:
+    """Axis times angle (..., 3) -> rotation matrices (..., 3, 3); values and gradients are finite at zero angle."""
+    x, y, z = rotvec.unbind(-1)
+    squared = x * x + y * y + z * z
+    is_small = squared < SMALL_ANGLE**2
+    safe = torch.where(is_small, 1.0, squared)
+    angle = safe.sqrt()
+    s = torch.where(is_small, 1 - squared / 6, angle.sin() / angle)
+    c = torch.where(is_small, 0.5 - squared / 24, (1 - angle.cos()) / safe)
+    xy, xz, yz = c * x * y, c * x * z, c * y * z
+    sx, sy, sz = s * x, s * y, s * z
+    xx, yy, zz = c * x * x, c * y * y, c * z * z
+    planes = (1 - yy - zz, xy - sz, xz + sy, xy + sz, 1 - xx - zz, yz - sx, xz - sy, yz + sx, 1 - xx - yy)
+    return torch.stack(planes, -1).unflatten(-1, (3, 3))
 
 
 def rot6d_cols_to_matrix(rot6d_cols: Tensor) -> Tensor:

@@ -51,6 +51,12 @@ WHOLE = (
     "mocap_metrics/smpl24_mirrored_pred.npz",
     "mocap_metrics/smpl24_static_target.npz",
     "mocap_metrics/triangulation.npz",
+    "k2m/ema_quantizer_small.npz",
+    "k2m/keys_residual_transformer_small_shared.json",
+    "k2m/keys_rvq_small.json",
+    "k2m/residual_transformer_small_shared.npz",
+    "k2m/rvq_small.npz",
+    "k2m/transformer_functions.npz",
 )
 
 # Archive: pattern of the arrays that are kept.

@@ -1,0 +1,1 @@
+"""Masked modeling of token sequences: masking schedules, corruption, losses and sampling."""

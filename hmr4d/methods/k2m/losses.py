@@ -1,0 +1,188 @@
+"""What the tokenizer learns from: pixels of its body against the keypoints, and limits of pose and shape (eq. 2, 4-10).
+
+Nothing here, and nothing that is passed in, knows a measured 3D joint. The equations of the paper name no
+normalisation; those used here agree with the weights and values that it reports, see docs/k2m.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.pose_limits import PoseLimits
+
+RecKind = Literal["l1", "smooth_l1", "l1_normalised"]
+NORMAL_HEIGHT = 500.0  # pixels that a person's box counts as in "l1_normalised"
+LEAST_HEIGHT = 10.0  # pixels, of a box
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of eq. 10, as published, and of optional terms; 0 switches a term off.
+
+    Attributes:
+        rvq, rec, smooth, vel, boundary, pose, shape: commitment, pixels, 2D steps, 2D velocity, first and last frame,
+            pose limits, size of the shape coefficients.
+        depth: mean size of the second difference of depth in metres.
+        turn: mean size of the second difference of the root's rotation matrix.
+        steady_shape: mean deviation of the shape coefficients from their mean over the clip.
+    """
+
+    rvq: float = 0.02
+    rec: float = 0.02
+    smooth: float = 0.0001
+    vel: float = 0.02
+    boundary: float = 0.0005
+    pose: float = 10.0
+    shape: float = 1.0
+    depth: float = 0.0
+    turn: float = 0.0
+    steady_shape: float = 0.0
+
+    def items(self) -> list[tuple[str, float]]:
+        return [(f.name, getattr(self, f.name)) for f in fields(self)]
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """How the terms are measured.
+
+    Attributes:
+        min_conf: keypoints of lower confidence do not count.
+        tau: shapes up to a mean absolute coefficient of this are free.
+        rec: pixels as they are, with a quadratic middle, or over the height of the person's box.
+    """
+
+    min_conf: float = 0.8
+    tau: float = 1.0
+    rec: RecKind = "l1"
+
+    def __post_init__(self) -> None:
+        if self.rec not in ("l1", "smooth_l1", "l1_normalised"):
+            raise ValueError(f"rec is '{self.rec}'; expected 'l1', 'smooth_l1' or 'l1_normalised'.")
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What a camera saw.
+
+    Attributes:
+        pixels: (B, F, J, 2).
+        conf: (B, F, J).
+        frames: (B, F) bool, frames that are no padding, the first ones of each clip.
+    """
+
+    pixels: Tensor
+    conf: Tensor
+    frames: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """The body that the network draws.
+
+    Attributes:
+        pixels: (B, F, J, 2) projected keypoints.
+        visible: (B, F, J) bool, those that can be projected.
+        pose: (B, F, 69) axis-angle of the joints below the root.
+        betas: (B, F, S).
+        root: (B, F, 3, 3) rotation of the root.
+        translation: (B, F, 3) metres.
+    """
+
+    pixels: Tensor
+    visible: Tensor
+    pose: Tensor
+    betas: Tensor
+    root: Tensor
+    translation: Tensor
+
+
+def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: LossOptions) -> dict[str, Tensor]:
+    """All terms but the commitment, by the names of `LossWeights`, unweighted; each is 0 where nothing counts."""
+    frames = observed.frames
+    seen = (observed.conf >= options.min_conf) & drawn.visible & frames[..., None]
+    pairs = frames[:, 1:] & frames[:, :-1]
+    return {
+        "rec": _pixel_error(drawn.pixels, observed, seen, options.rec),
+        "vel": _velocity_error(drawn.pixels, observed.pixels, seen),
+        "smooth": _path_length(drawn.pixels, drawn.visible, pairs),
+        "boundary": _boundary_error(drawn.pixels, observed, seen),
+        "pose": _mean(limits.excess(drawn.pose).mean(-1), frames),
+        "shape": _mean((0.1 * drawn.betas.abs().sum(-1) - options.tau).relu(), frames),
+        "depth": _bend(drawn.translation[..., 2:], frames),
+        "turn": _bend(drawn.root.flatten(-2), frames),
+        "steady_shape": _spread(drawn.betas, frames),
+    }
+
+
+def weighted(terms: dict[str, Tensor], weights: LossWeights) -> dict[str, Tensor]:
+    """The weighted terms that are switched on, and their sum as "loss"."""
+    used = {name: weight * terms[name] for name, weight in weights.items() if weight}
+    if not used:
+        raise ValueError("All loss weights are 0; switch at least one term on.")
+    return {"loss": torch.stack(list(used.values())).sum(), **used}
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of values where the mask of the same shape is set; 0 where it is nowhere."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def _pixel_error(pixels: Tensor, observed: Observed, seen: Tensor, kind: RecKind) -> Tensor:
+    error = _distance(pixels, observed.pixels, seen)
+    if kind == "smooth_l1":
+        error = torch.where(error < 1, error.square() / 2, error - 0.5)
+    if kind == "l1_normalised":
+        error = error * (NORMAL_HEIGHT / box_heights(observed.pixels, seen))[..., None, None]
+    return error.sum() / (2 * seen.sum()).clamp(min=1)
+
+
+def box_heights(pixels: Tensor, seen: Tensor) -> Tensor:
+    """(B, F) pixels from the highest to the lowest seen keypoint, at least LEAST_HEIGHT."""
+    y = pixels[..., 1]
+    low = torch.where(seen, y, torch.inf).amin(-1)
+    high = torch.where(seen, y, -torch.inf).amax(-1)
+    return torch.where(seen.any(-1), high - low, LEAST_HEIGHT).clamp(min=LEAST_HEIGHT)
+
+
+def _velocity_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
+    both = seen[:, 1:] & seen[:, :-1]
+    error = _distance(pixels.diff(dim=1), truth.diff(dim=1), both)
+    return error.sum() / (2 * both.sum()).clamp(min=1)
+
+
+def _path_length(pixels: Tensor, visible: Tensor, pairs: Tensor) -> Tensor:
+    both = visible[:, 1:] & visible[:, :-1] & pairs[..., None]
+    steps = torch.where(both[..., None], pixels.diff(dim=1), 0.0).abs()
+    return steps.sum() / (2 * pixels.shape[2] * len(pixels))
+
+
+def _boundary_error(pixels: Tensor, observed: Observed, seen: Tensor) -> Tensor:
+    last = (observed.frames.sum(-1) - 1).clamp(min=0)
+    rows = torch.arange(len(pixels), device=pixels.device)
+    total = pixels.new_zeros(())
+    for frame in (torch.zeros_like(last), last):
+        total = total + _distance(pixels[rows, frame], observed.pixels[rows, frame], seen[rows, frame]).sum()
+    return total / len(pixels)
+
+
+def _distance(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
+    """(..., J, 2) absolute differences, 0 where not seen; what is not seen may hold anything."""
+    return (torch.where(seen[..., None], pixels, 0.0) - torch.where(seen[..., None], truth, 0.0)).abs()
+
+
+def _bend(values: Tensor, frames: Tensor) -> Tensor:
+    """Mean size of second differences in time of (B, F, C)."""
+    inside = frames[:, 2:] & frames[:, 1:-1] & frames[:, :-2]
+    return _mean(values.diff(n=2, dim=1).abs().sum(-1), inside)
+
+
+def _spread(values: Tensor, frames: Tensor) -> Tensor:
+    """Mean size of deviations from the mean over each clip of (B, F, C)."""
+    mask = frames[..., None].to(values)
+    mean = (values * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
+    return _mean((values - mean).abs().mean(-1), frames)
