@@ -97,9 +97,9 @@ class DSTformer(nn.Module):
         self.norm = nn.LayerNorm(dim_feat)
         self.pre_logits = nn.Linear(dim_feat, dim_rep)
         self.head = None if dim_out is None else nn.Linear(dim_rep, dim_out)
-        self._initialise()
+        self._initialize()
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=INIT_STD)

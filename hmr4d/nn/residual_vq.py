@@ -55,7 +55,7 @@ class EmaCodebook(nn.Module):
     codebook: Tensor
     code_sum: Tensor
     code_count: Tensor
-    initialised: Tensor
+    initialized: Tensor
 
     def __init__(self, num_codes: int, dim: int, *, decay: float = 0.99) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class EmaCodebook(nn.Module):
         self.register_buffer("codebook", torch.zeros(num_codes, dim))
         self.register_buffer("code_sum", torch.zeros(num_codes, dim))
         self.register_buffer("code_count", torch.ones(num_codes))
-        self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("initialized", torch.zeros((), dtype=torch.bool))
 
     def distances(self, rows: Tensor) -> Tensor:
         """(R, K) squared distances of rows (R, C) to the codes."""
@@ -93,13 +93,13 @@ class EmaCodebook(nn.Module):
     @torch.no_grad()
     def start(self, rows: Tensor, generator: torch.Generator | None = None) -> None:
         """Takes the first K rows (of all processes) as codes, unless the codebook has been started."""
-        if bool(self.initialised):
+        if bool(self.initialized):
             return
         code = self._fill(_gathered(rows), generator)
         self.codebook.copy_(code)
         self.code_sum.copy_(code)
         self.code_count.fill_(1.0)
-        self.initialised.fill_(True)
+        self.initialized.fill_(True)
 
     @torch.no_grad()
     def follow(self, rows: Tensor, indices: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -70,7 +70,7 @@ def quantizer_of(weights: dict[str, Tensor], num_layers: int, num_codes: int, di
     quantizer = ResidualQuantizer(num_layers, num_codes, dim)
     for layer, number in zip(quantizer.codebooks(), range(num_layers), strict=True):
         layer.codebook.copy_(weights[f"layers.{number}.codebook"])
-        layer.initialised.fill_(True)
+        layer.initialized.fill_(True)
     return quantizer.eval()
 
 

@@ -181,13 +181,13 @@ def prompthmr(folder: Path, people: dict[int, Person]) -> Path:
 def camerahmr(folder: Path, person: Person) -> Path:
     """The outputs of the model for each crop, gathered by the user."""
     transl = person.transl("smpl").numpy()
-    box, centre = np.full(person.num_frames, 200.0), np.array(SIZE) / 2 + np.array([30.0, -20.0])
+    box, center = np.full(person.num_frames, 200.0), np.array(SIZE) / 2 + np.array([30.0, -20.0])
     scale = 2 * FOCAL / (box * transl[:, 2])
     weak = np.stack([scale, *(transl[:, :2] - 2 * np.array([30.0, -20.0]) / (scale * box)[:, None]).T], 1)
     rotations = person.rotations.float().numpy()
     tree = {
         "global_orient": rotations[:, :1], "body_pose": rotations[:, 1:], "betas": np.zeros((person.num_frames, 10)),
-        "pred_cam": weak, "box_size": box, "box_center": np.tile(centre, (person.num_frames, 1)),
+        "pred_cam": weak, "box_size": box, "box_center": np.tile(center, (person.num_frames, 1)),
         "focal_length": FOCAL, "img_size": np.array([SIZE[1], SIZE[0]]), "fps": 25.0,
     }  # fmt: skip
     joblib.dump(tree, folder / "camerahmr.pkl")

@@ -211,7 +211,7 @@ def test_one_frame_is_read(tmp_path: Path) -> None:
         convert(clip)
 
 
-def test_lengths_in_millimetres_are_noticed_and_scaled(tmp_path: Path) -> None:
+def test_lengths_in_millimeters_are_noticed_and_scaled(tmp_path: Path) -> None:
     person = Person()
     path = layouts.smplestx(tmp_path, person, transl=1000 * person.transl("smplx"))
     assert any("--scale 0.001" in remark for remark in read_clip(path).remarks)

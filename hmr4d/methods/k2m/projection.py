@@ -32,9 +32,9 @@ def project(
     depth = points[..., 2]
     valid = depth > min_depth
     safe = torch.where(valid, depth, 1.0)  # before the division, or gradients of bad points are NaN
-    centre = size[:, None, None] / 2
-    pixels = focal * points[..., :2] / (safe[..., None] + EPSILON) + centre
+    center = size[:, None, None] / 2
+    pixels = focal * points[..., :2] / (safe[..., None] + EPSILON) + center
     if max_sides is not None:
-        far = (pixels - centre).abs().amax(-1) > max_sides * size.amax(-1)[:, None, None]
+        far = (pixels - center).abs().amax(-1) > max_sides * size.amax(-1)[:, None, None]
         valid = valid & ~far
     return torch.where(valid[..., None], pixels, 0.0), valid

@@ -47,7 +47,7 @@ class TokenTransformer(nn.Module):
         self.dense, self.act, self.norm = nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim, eps=HEAD_EPS)
         self.register_buffer("positions", sinusoidal_table(MAX_TOKENS, dim), persistent=False)
 
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """Normal weights, zero biases, for all layers made so far."""
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
@@ -84,7 +84,7 @@ class MaskedTransformer(TokenTransformer):
         self.num_tokens, self.mask_id, self.pad_id = num_tokens, num_tokens, num_tokens + 1
         self.token_embed = nn.Embedding(num_tokens + 2, token_dim)
         self.out = nn.Linear(dim, num_tokens)
-        self.initialise()
+        self.initialize()
 
     def forward(self, ids: Tensor, text: Tensor, valid: Tensor) -> Tensor:
         """Logits (B, K, N) of ids (B, N), pooled text (B, C; zeros: no text) and `valid` (B, N) bool."""
@@ -118,7 +118,7 @@ class ResidualTransformer(TokenTransformer):
         self.share_weights, self.fix_output_bias = share_weights, fix_output_bias
         self.embed_layer = nn.Linear(num_quantizers, dim)
         self.code = nn.Linear(dim, token_dim)
-        self.initialise()
+        self.initialize()
         num_own = 1 if share_weights else num_quantizers - 1
         rows = num_tokens + 1
 

@@ -79,6 +79,6 @@ def place_before_cameras(joints3d: Tensor, variety: CameraVariety, generator: to
     roll = torch.where(u[7] < 0.5, math.radians(variety.roll) * (2 * u[8] - 1), math.radians(1.5) * normal[1])
     zero = torch.zeros_like(height)
     T_w2c = camera_pose(pitch, roll, zero, torch.stack([zero, height, zero], -1))
-    centre = size * 0.5 + 0.02 * size * torch.stack([normal[2], 2 * u[9] - 1], -1)
-    K4 = torch.cat([focal[:, None].expand(-1, 2), centre], -1)
+    center = size * 0.5 + 0.02 * size * torch.stack([normal[2], 2 * u[9] - 1], -1)
+    K4 = torch.cat([focal[:, None].expand(-1, 2), center], -1)
     return Rig(size[:, None], K4[:, None], T_w2c[:, None]), joints3d

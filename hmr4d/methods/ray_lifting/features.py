@@ -105,11 +105,11 @@ def ray_track(
         ],
         -1,
     )
-    centred = (plane - plane.new_tensor([0.0, MID_HEIGHT])) * seen[..., None]
-    moved = torch.diff(centred, dim=1, append=centred[:, -1:]) * fps / 3
+    centered = (plane - plane.new_tensor([0.0, MID_HEIGHT])) * seen[..., None]
+    moved = torch.diff(centered, dim=1, append=centered[:, -1:]) * fps / 3
     both = seen & torch.cat([seen[:, 1:], seen[:, -1:]], 1)
     moved = (moved[..., 1:] * both[..., None]).clamp(-3, 3)
-    parts = [2 * centred.flatten(2), seen.to(plane), moved.flatten(2), told.flatten(2), meets.to(plane), globals_]
+    parts = [2 * centered.flatten(2), seen.to(plane), moved.flatten(2), told.flatten(2), meets.to(plane), globals_]
     return RayTrack(frame, plane, seen, floor, meets, pixel, torch.cat(parts, -1))
 
 

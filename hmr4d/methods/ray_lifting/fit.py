@@ -183,19 +183,19 @@ def _descend(problem: _Problem, lengths: Tensor, fixed_lengths: bool) -> Body:
     grown = torch.zeros_like(lengths, requires_grad=not fixed_lengths)
     shift = torch.zeros(2, dtype=start.dtype, device=start.device, requires_grad=True)
     free = [root, turned, shift] + ([] if fixed_lengths else [grown])
-    optimiser = torch.optim.LBFGS(free, max_iter=problem.options.steps, history_size=12, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(free, max_iter=problem.options.steps, history_size=12, line_search_fn="strong_wolfe")
 
     def body() -> Body:
         return Body(start[:, 0] + scale * root, unit + turned, before + scale * grown)
 
     def closure() -> Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         now = body()
         assert now.lengths is not None
         loss = problem.cost(now.joints3d, now.lengths, before, scale * shift)
         loss.backward()
         return loss
 
-    optimiser.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)  # type: ignore[arg-type]
     with torch.no_grad():
         return body()

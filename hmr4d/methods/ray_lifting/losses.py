@@ -12,7 +12,7 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.methods.ray_lifting.features import Prediction, RayTrack
 from hmr4d.utils.options import check_at_least
 
-METRE = 10.0  # losses count in tenths of a metre
+METER = 10.0  # losses count in tenths of a metre
 _PARENTS, _CHILDREN = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
 
 
@@ -93,7 +93,7 @@ def loss_terms(
         "scale": mean(laplace_scores(predicted, plane, along)),
         "contact": mean(F.binary_cross_entropy_with_logits(predicted.contact, contact.to(found), reduction="none")),
     }
-    metres = terms["abs_mpjpe"] + options.pose * terms["mpjpe"] + options.bone * terms["bone"]
-    metres = metres + options.velocity * terms["velocity"]
-    loss = METRE * metres + options.scale * terms["scale"] + options.contact * terms["contact"]
+    meters = terms["abs_mpjpe"] + options.pose * terms["mpjpe"] + options.bone * terms["bone"]
+    meters = meters + options.velocity * terms["velocity"]
+    loss = METER * meters + options.scale * terms["scale"] + options.contact * terms["contact"]
     return {"loss": loss} | terms

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.cameras import invert_rigid
-from hmr4d.geometry.rigs import Rig, normalise
+from hmr4d.geometry.rigs import Rig, normalize
 
 FEET = SMPL22.contact_joints  # ankles, then the balls of the feet
 HIPS, SHOULDERS = SMPL22.indices("left_hip", "right_hip"), SMPL22.indices("left_shoulder", "right_shoulder")
@@ -91,7 +91,7 @@ def camera_rays(rig: Rig, pixels: Tensor) -> tuple[Tensor, Tensor]:
         rays (B, L, J, 3), one metre of depth long, and height (B, 1).
     """
     camera = rig.select([0])
-    flat = normalise(camera, pixels[:, None])[:, 0]
+    flat = normalize(camera, pixels[:, None])[:, 0]
     T_c2w = invert_rigid(camera.T_w2c[:, 0])
     rays = torch.cat([flat, torch.ones_like(flat[..., :1])], -1) @ T_c2w[:, None, :3, :3].mT
     return rays, T_c2w[:, 1, 3:4]

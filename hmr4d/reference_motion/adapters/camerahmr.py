@@ -25,13 +25,13 @@ from hmr4d.utils.foreign_files import array_of
 
 WEAK = ("pred_cam", "camera", "cam")  # (F, 3): scale, x, y
 BOX = ("box_size", "bbox_size", "bbox_height")  # (F,) pixels
-CENTRE = ("box_center", "bbox_center")  # (F, 2) pixels
+CENTER = ("box_center", "bbox_center")  # (F, 2) pixels
 FOCAL = ("focal_length", "fl_h", "scaled_focal_length")  # pixels
 SIZE = ("img_size", "ori_shape")  # height and width
 
 
 def _matches(tree: Any) -> bool:
-    return has(tree, "global_orient", "body_pose") and all(named(tree, names) for names in (WEAK, BOX, CENTRE))
+    return has(tree, "global_orient", "body_pose") and all(named(tree, names) for names in (WEAK, BOX, CENTER))
 
 
 def _tracks(source: Source) -> dict[str, BodyTrack]:
@@ -61,14 +61,14 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
 
 def full_translation(tree: Mapping[str, Any], focal: float, size: tuple[int, int]) -> np.ndarray:
     """(F, 3) places in the camera of the whole picture: z = 2 f / (b s), x = tx + 2 (cx - W / 2) / (s b), y alike."""
-    weak, box, centre = (array_of(tree[named(tree, names) or ""], names[0]) for names in (WEAK, BOX, CENTRE))
-    weak, box, centre = weak.reshape(-1, 3), box.reshape(-1), centre.reshape(-1, 2)
-    if not len(weak) == len(box) == len(centre):
-        raise ValueError(f"Camera, box sizes and centres have {len(weak)}, {len(box)} and {len(centre)} frames.")
+    weak, box, center = (array_of(tree[named(tree, names) or ""], names[0]) for names in (WEAK, BOX, CENTER))
+    weak, box, center = weak.reshape(-1, 3), box.reshape(-1), center.reshape(-1, 2)
+    if not len(weak) == len(box) == len(center):
+        raise ValueError(f"Camera, box sizes and centres have {len(weak)}, {len(box)} and {len(center)} frames.")
     scale = weak[:, 0] * box
     if (scale <= 0).any():
         raise ValueError(f"Scale or box of frame {int((scale <= 0).argmax())} is not positive.")
-    away = 2 * (centre - np.array(size) / 2) / scale[:, None]
+    away = 2 * (center - np.array(size) / 2) / scale[:, None]
     return np.concatenate([weak[:, 1:] + away, (2 * focal / scale)[:, None]], 1)
 
 

@@ -36,9 +36,9 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
     places, K, size = {"camera": seen}, None, None
     if (camera := _camera_beside(source.path)) is not None:
         places["world"] = _moved(seen, camera, np.arange(len(rotations)) if frames is None else frames)
-        focal, centre = first_number(camera.get("img_focal"), "img_focal"), camera.get("img_center")
-        if focal is not None and centre is not None:
-            x, y = array_of(centre, "img_center").reshape(-1)[:2]
+        focal, center = first_number(camera.get("img_focal"), "img_focal"), camera.get("img_center")
+        if focal is not None and center is not None:
+            x, y = array_of(center, "img_center").reshape(-1)[:2]
             K = torch.tensor([[focal, 0, x], [0, focal, y], [0, 0, 1]], dtype=torch.float64)
             size = (round(2 * x), round(2 * y))
     name = source.path.stem.rpartition("_")[2] or "0"

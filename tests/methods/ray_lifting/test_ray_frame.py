@@ -19,7 +19,7 @@ def batched(rig: Rig) -> Rig:
 
 
 @pytest.mark.parametrize(("height", "pitch", "roll"), [(1.6, 0.1, 0.05), (0.5, -0.05, -0.2), (4.5, 0.6, 0.3)])
-def test_true_metres_behind_the_plane_give_the_true_joints(height: float, pitch: float, roll: float) -> None:
+def test_true_meters_behind_the_plane_give_the_true_joints(height: float, pitch: float, roll: float) -> None:
     joints3d, rig = walker(), batched(camera(height, pitch, roll))
     pixels = project(rig, joints3d)[0][:, 0]
     track = ray_track(rig, pixels, torch.ones(1, 40, 22), REST, fps=20.0)
