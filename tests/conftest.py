@@ -23,6 +23,8 @@ if importlib.util.find_spec("hypothesis"):  # part of the test requirements; oth
     settings.register_profile("search", max_examples=1000, deadline=None, database=None)
     settings.load_profile("hmr4d")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

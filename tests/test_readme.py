@@ -152,13 +152,13 @@ def test_test_command_makes_the_environment_where_there_is_none(tmp_path: Path) 
     )
     run()
     first = notes.read_text().splitlines()
-    assert first[0] == "python3 -m venv .venv" and first[-1] == "python -m pytest -q"
+    assert first[0] == "python3 -m venv .venv" and first[-1] == "python -m pytest -q -n 2 --dist loadfile"
     assert [line for line in first if "requirements_test.txt" in line] and [line for line in first if "-e ." in line]
     notes.unlink()
     (environment / "pytest").write_text(note)
     (environment / "pytest").chmod(0o755)
     run()
-    assert notes.read_text().splitlines() == ["python -m pytest -q"]
+    assert notes.read_text().splitlines() == ["python -m pytest -q -n 2 --dist loadfile"]
 
 
 def test_continuous_integration_runs_the_readme_test() -> None:
