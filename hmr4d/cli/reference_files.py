@@ -97,11 +97,11 @@ def read_improved(path: Path, options: ReadOptions, args: argparse.Namespace) ->
     """The clip of a file after the improvements that the options ask for; tells its remarks."""
     from hmr4d.reference_motion.adapters import read_clip
     from hmr4d.reference_motion.improve import smoothed, with_locked_feet
-    from hmr4d.reference_motion.placing import levelled
+    from hmr4d.reference_motion.placing import leveled
 
     clip = read_clip(path, options)
     if args.level:
-        clip = levelled(clip)
+        clip = leveled(clip)
     if args.smooth:
         clip = smoothed(clip)
     if args.lock_feet:

@@ -39,7 +39,7 @@ def placed(clip: ReferenceClip) -> ReferenceClip:
     return moved(clip, T)
 
 
-def levelled(clip: ReferenceClip) -> ReferenceClip:
+def leveled(clip: ReferenceClip) -> ReferenceClip:
     """A clip of a tilted camera, turned so that y points against gravity, as far as the body tells.
 
     The up direction u is that with the least
@@ -66,7 +66,7 @@ def levelled(clip: ReferenceClip) -> ReferenceClip:
         found = found / found.norm()
     R = quat_wxyz_to_matrix(quat_wxyz_between(found, up))
     degrees = float(torch.rad2deg(torch.acos((found @ up).clamp(-1, 1))))
-    remark = f"The camera was found to be tilted by {degrees:.1f} degrees, by the torso and {count} stances; levelled."
+    remark = f"The camera was found to be tilted by {degrees:.1f} degrees, by the torso and {count} stances; leveled."
     result = replace(moved(clip, rigid(R, torch.zeros(3).double())), is_level=True)
     return result if degrees < LEAST_TILT else replace(result, remarks=(*clip.remarks, remark))
 
