@@ -40,7 +40,16 @@ ROOMS = (
 METHODS = sorted((PACKAGE / "methods").glob("*/method.py"))
 PLAIN_ROOMS = ("geometry", "body", "representation")  # usable without a trainer, configurations or language models
 BLOCKED_FOR_PLAIN = ("pytorch_lightning", "lightning", "hydra", "omegaconf", "diffusers", "transformers")
-QUICK_COMMANDS = ("calibrate", "export", "fit", "generate", "lift", "prepare", "view")  # help comes at once
+QUICK_COMMANDS = (
+    "calibrate",
+    "export",
+    "fit",
+    "generate",
+    "lift",
+    "prepare",
+    "reference",
+    "view",
+)  # help comes at once
 
 
 def imported_modules(source: str, module: str, is_package: bool) -> set[str]:

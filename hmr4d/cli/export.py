@@ -15,15 +15,13 @@ from hmr4d.body.joint_checks import axes_doubt, check_size
 from hmr4d.body.smpl_files import GENDERS, find_models
 from hmr4d.body.stance import motion_doubts, points_of_skeleton
 from hmr4d.cli.console import fail_some, run_guarded, setup_logging
+from hmr4d.cli.motion_sources import FOREIGN_ENDINGS, MOTION_ENDING, read_motion_source
 from hmr4d.export.bone_names import known_bone_names
 from hmr4d.export.bvh import UNITS
-from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.motion.motion import Motion
 from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths, write_motion_files
 
 logger = logging.getLogger(__name__)
-
-MOTION_ENDING = ".npz"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,7 +32,9 @@ def parser() -> argparse.ArgumentParser:
         "docs/exports.md.",
         epilog="Example: hmr4d export outputs/first --to bvh --bones mixamo --out outputs/mixamo",
     )
-    known.add_argument("motions", nargs="+", type=Path, metavar="MOTION", help=".npz motion files, or folders of them")
+    known.add_argument(
+        "motions", nargs="+", type=Path, metavar="MOTION", help="motion files, folders of them, files of HMR systems"
+    )
     known.add_argument("--to", default="bvh", metavar="LIST", help=f"formats: {', '.join(EXPORTS)} (bvh)")
     known.add_argument("--out", type=Path, metavar="DIR", help="folder (that of each motion)")
     known.add_argument("--bones", choices=known_bone_names(), help="names of the bones (smpl)")
@@ -58,10 +58,12 @@ def gather_motions(places: Sequence[Path]) -> list[Path]:
     """
     if missing := [str(p) for p in places if not p.exists()]:
         raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}. Check the path.")
-    if others := [str(p) for p in places if p.is_file() and p.suffix.lower() != MOTION_ENDING]:
+    endings = (MOTION_ENDING, *FOREIGN_ENDINGS)
+    if others := [str(p) for p in places if p.is_file() and p.suffix.lower() not in endings]:
         raise ValueError(
-            f"{', '.join(others)}: motion files ({MOTION_ENDING}) are read here. docs/motion_format.md shows how to "
-            "make them of BVH, CSV and arrays of your own."
+            f"{', '.join(others)}: motion files ({MOTION_ENDING}) are read here, and files of HMR systems "
+            f"({', '.join(FOREIGN_ENDINGS)}). docs/motion_format.md shows how to make "
+            "them of BVH, CSV and arrays of your own."
         )
     files: list[Path] = []
     for place in places:
@@ -105,7 +107,7 @@ def read_plausible(source: Path) -> Motion:
     Raises:
         FileNotFoundError, ValueError: damaged, no motion, or not in metres; the file is named.
     """
-    motion = load_motion_npz(source)
+    motion = read_motion_source(source)
     try:
         check_size(motion.joints3d, motion.skeleton)
     except ValueError as error:

@@ -21,8 +21,8 @@ from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.body.smpl_files import FAMILIES, GENDERS
 from hmr4d.cli.console import fail_some, run_guarded, setup_logging
 from hmr4d.cli.export import gather_motions, tell_doubts
+from hmr4d.cli.motion_sources import read_motion_source
 from hmr4d.export.fitted_npz import fitted_name, save_fitted_npz
-from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.motion.fitting import BodyFit, fit_body
 from hmr4d.motion.motion import Motion
 from hmr4d.utils.places import inputs_folder
@@ -61,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
         "What is in the files: docs/fitting.md.",
         epilog="Example: hmr4d fit outputs/first --body smplh --gender male --out outputs/fitted",
     )
-    known.add_argument("motions", nargs="+", type=Path, metavar="MOTION", help=".npz motion files, or folders of them")
+    known.add_argument(
+        "motions", nargs="+", type=Path, metavar="MOTION", help="motion files, folders of them, files of HMR systems"
+    )
     _add_body_options(known, default="anny")
     known.add_argument("--out", type=Path, metavar="DIR", help="folder (that of each motion)")
     known.add_argument("--keep-shape", action="store_true", help="leave the body's shape as it is, fit the pose alone")
@@ -148,7 +150,7 @@ def motion_clips(args: argparse.Namespace) -> list[Reader]:
 
 
 def _read_clip(source: Path, place: Path) -> Clip:
-    return Clip(str(source), load_motion_npz(source), place.parent, place.name)
+    return Clip(str(source), read_motion_source(source), place.parent, place.name)
 
 
 def published_clips(args: argparse.Namespace) -> list[Reader]:

@@ -34,6 +34,7 @@ COMMANDS = (
     Command("export", "export", "motion files to BVH, GLB, CSV, AMASS and pictures", "export"),
     Command("fit", "fit", "joints to the parameters of a body", "fit_smpl"),
     Command("view", "view", "saved motions in the browser", "view"),
+    Command("reference", "reference", "files of HMR systems to checked reference motions", "reference_motion"),
     Command("calibrate", "calibrate", "measurements in a picture to a camera file", "calibrate"),
     Command("prepare", "prepare", "a data set to a motion store to train on", "prepare"),
     Command("train", "train", "train, test or generate with an experiment of configs/", "train"),

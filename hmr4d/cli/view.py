@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hmr4d.cli.console import run_guarded, setup_logging
+from hmr4d.cli.motion_sources import FOREIGN_ENDINGS, read_motion_source
 from hmr4d.motion_files.source_frame import METERS_PER_UNIT, UP_AXES, checked_fps_option
-from hmr4d.visualization.shown_motions import PUBLISHED_FPS, ShownMotion, find_motions, read_motion
+from hmr4d.visualization.shown_motions import PUBLISHED_FPS, ShownMotion, find_motions, of_motion, read_motion
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,11 @@ def parser() -> argparse.ArgumentParser:
         epilog="Example: hmr4d view outputs/first --save-html first.html",
     )
     known.add_argument(
-        "motions", nargs="+", type=Path, metavar="MOTION", help=".npz, .bvh or published .pth files, or folders of them"
+        "motions",
+        nargs="+",
+        type=Path,
+        metavar="MOTION",
+        help=".npz, .bvh or published .pth files, folders of them, files of HMR systems",
     )
     known.add_argument("--at-once", type=int, default=AT_ONCE, metavar="N", help=f"motions side by side ({AT_ONCE})")
     known.add_argument("--save-html", type=Path, metavar="FILE", help="write a recording instead of serving")
@@ -54,10 +59,15 @@ def read_all(args: argparse.Namespace) -> list[ShownMotion]:
     if args.skeleton and args.save_html is None:
         raise ValueError("--skeleton is for --save-html; the live viewer has a switch for it.")
     bvh_fps = checked_fps_option(args.source_fps, "--source-fps")
-    return [
-        read_motion(path, fps=args.fps, unit=args.unit, up=args.up, bvh_fps=bvh_fps)
-        for path in find_motions(args.motions)
-    ]
+    foreign = {path for path in args.motions if path.is_file() and path.suffix.lower() in FOREIGN_ENDINGS}
+    shown: list[ShownMotion] = []
+    for place in args.motions:
+        if place in foreign:
+            shown.append(of_motion(place.stem, read_motion_source(place)))
+        else:
+            paths = find_motions([place])
+            shown += [read_motion(p, fps=args.fps, unit=args.unit, up=args.up, bvh_fps=bvh_fps) for p in paths]
+    return shown
 
 
 def view(args: argparse.Namespace) -> None:

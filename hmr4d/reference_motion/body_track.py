@@ -102,6 +102,7 @@ class ReadOptions:
         focal, size: of the camera in pixels, where the file does not say.
         body_models: folder of the user's licensed bodies, whose bones and shape are then taken; None: bones of the
             free body.
+        video_fps: frames per second of the video, for files that do not say theirs.
     """
 
     fps: float | None = None
@@ -115,6 +116,7 @@ class ReadOptions:
     focal: float | None = None
     size: tuple[int, int] | None = None
     body_models: Path | None = None
+    video_fps: float | None = None
 
     def __post_init__(self) -> None:
         """ValueError for values that cannot be meant."""
@@ -167,10 +169,10 @@ def clip_of_track(track: BodyTrack, options: ReadOptions, system: str) -> Refere
         ValueError: no frames, gaps that are too long, frames that repeat, axes that cannot be told.
     """
     remarks = list(track.remarks)
-    fps = options.fps or track.fps
+    fps = options.fps or track.fps or options.video_fps
     if fps is None:
         fps = track.usual_fps
-        remarks.append(f"The file does not say its frame rate; {fps:g} frames per second are assumed. Say it: --fps.")
+        remarks.append(f"The file does not say its frame rate; {fps:g} frames per second are assumed (--fps-in).")
     track, frames = _cut_and_sorted(track, options)
     track, frames = _without_gaps(track, frames, fps, options, remarks)
     rest = _rest_joints(track, options, remarks)
@@ -304,7 +306,7 @@ def _check_speed(motion: Motion, options: ReadOptions, remarks: list[str]) -> No
     if speed > FASTEST:
         remarks.append(
             f"The pelvis moves at {speed:.0f} m/s. If lengths are millimetres, say --scale 0.001; if the rate is "
-            "wrong, --fps."
+            "wrong, --fps-in."
         )
 
 

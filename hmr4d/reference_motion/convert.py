@@ -13,23 +13,30 @@ from torch import Tensor
 from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.cameras import rigid
-from hmr4d.geometry.published_rotations import axis_angle_to_matrix, matrix_to_rot6d_block
+from hmr4d.geometry.published_rotations import (
+    axis_angle_to_matrix,
+    matrix_to_axis_angle,
+    matrix_to_rot6d_block,
+)
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.pose_interpolation import interpolate_pose, resample_times
 from hmr4d.motion.resampling import resample_positions
 from hmr4d.motion.rigid_motion import pose_motion
 from hmr4d.reference_motion.clip import ReferenceClip
+from hmr4d.reference_motion.placing import floor_height
 from hmr4d.reference_motion.reference_file import ReferenceMotion
 from hmr4d.reference_motion.rest_joints import derived_rest_joints, smplx_pelvis
+from hmr4d.reference_motion.video_camera import CAMERA_TO_Y_UP
 from hmr4d.representation.rep276 import FPS, PosedBody276, decode, encode
 
 Y_UP_TO_Z_UP = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))  # (-x, z, y), its own inverse
 OPENCV_TO_LEFT_UP = (-1.0, -1.0, 1.0)  # cameras of the features: x left, y up, z forward
+FLOORS = ("lowest", "stances", "none")
 LEAST_ACROSS = 1e-3  # metres between the hips, seen from above; less gives no heading
 
 
 def convert(
-    clip: ReferenceClip, *, fps: float | None = FPS, rest_joints: Tensor | None = None, align_floor: bool = True
+    clip: ReferenceClip, *, fps: float | None = FPS, rest_joints: Tensor | None = None, floor: str = "lowest"
 ) -> ReferenceMotion:
     """The reference motion of a clip.
 
@@ -38,7 +45,8 @@ def convert(
         fps: frames per second of the result: rotations are resampled on the sphere, places on lines. None: as it is.
         rest_joints: (22, 3) metres, bones of the body that features are made for. None: those of the pose, or the
             derived ones.
-        align_floor: put the lowest joint of the clip on the floor; False: leave heights as they are.
+        floor: "lowest": the lowest joint of the clip is put on the floor; "stances": the standing feet, which is
+            steadier where a foot dips for a moment; "none": heights are counted from the first pelvis.
 
     Raises:
         ValueError: fewer than two frames, another skeleton, numbers that are not finite, or hips one above the other.
@@ -47,7 +55,7 @@ def convert(
     pose = posed(clip.motion, rest_joints)
     body = PosedBody276(pose.rotations.double(), pose.translation.double(), pose.joints().double())
     body = replace(body, translation=body.translation + pose.rest_joints[0].double() - smplx_pelvis())
-    placed, T_z2canonical = _canonical(_rotated(body, torch.tensor(Y_UP_TO_Z_UP).double()), align_floor)
+    placed, T_z2canonical = _canonical(_rotated(body, torch.tensor(Y_UP_TO_Z_UP).double()), floor, clip.motion.fps)
     extrinsic = None
     if clip.camera is not None:
         T_y2z = rigid(torch.tensor(Y_UP_TO_Z_UP).double(), torch.zeros(3).double())
@@ -92,7 +100,7 @@ def extrinsic_rows(T_w2c: Tensor) -> Tensor:
 
 
 def published_features(
-    global_orient: Tensor, body_pose: Tensor, transl: Tensor, rest_joints: Tensor, *, align_floor: bool = True
+    global_orient: Tensor, body_pose: Tensor, transl: Tensor, rest_joints: Tensor, *, floor: str = "lowest"
 ) -> tuple[Tensor, Tensor]:
     """Features and camera rows number by number as the published converter makes them, at the rate of its input.
 
@@ -102,7 +110,7 @@ def published_features(
     Args:
         global_orient, body_pose, transl: (L, 3), (L, 63) axis-angle and (L, 3) metres, in the frame of the camera.
         rest_joints: (22, 3) metres.
-        align_floor: as in `convert`.
+        floor: "lowest" or "none", as in `convert`.
 
     Returns:
         (L - 1, 276) and (L - 1, 9).
@@ -113,12 +121,34 @@ def published_features(
     body = decode(encode(rotations, transl, joints3d), extra_frame=True)
     pelvis = rest_joints[0]
     body = _rotated(body, torch.tensor([[-1.0, 0, 0], [0, 0, -1], [0, -1, 0]]).to(pelvis), pelvis)
-    placed, T_z2canonical = _canonical(body, align_floor, pelvis)
+    placed, T_z2canonical = _canonical(body, floor, pelvis=pelvis)
     T_z2c = torch.eye(4).to(pelvis)
     T_z2c[:3, :3] = torch.tensor([[-1.0, 0, 0], [0, 0, -1], [0, -1, 0]])
     rows = extrinsic_rows((T_z2c.double() @ torch.linalg.inv(T_z2canonical.double()))[None].to(pelvis))
     features = encode(placed.rotations, placed.translation, placed.joints3d)
     return features, rows.expand(len(features), -1)
+
+
+def convert_published(clip: ReferenceClip) -> ReferenceMotion:
+    """The reference motion that the published converter makes of a clip, at the rate of the clip.
+
+    Raises:
+        ValueError: the clip is not in the frame of its camera, has no pose, or has fewer than two frames.
+    """
+    pose, camera = clip.motion.pose, clip.camera
+    flip = torch.tensor(CAMERA_TO_Y_UP)
+    upright = rigid(flip, torch.zeros(3))
+    if pose is None or camera is None or not torch.allclose(camera.T_w2c.float(), upright):
+        raise ValueError(
+            "The published conversion takes body parameters in the frame of a camera. Read the file with --space "
+            "camera, without --level."
+        )
+    rotations, rest = pose.rotations.float(), pose.rest_joints.float()
+    rotations = torch.cat([(flip @ rotations[:, 0])[:, None], rotations[:, 1:]], 1)
+    translation = (pose.translation.float() + rest[0]) @ flip - rest[0]
+    axis_angle = matrix_to_axis_angle(rotations).flatten(1)
+    features, rows = published_features(axis_angle[:, :3], axis_angle[:, 3:], translation, rest)
+    return ReferenceMotion(features, clip.motion.fps, rows, camera.K, rest, clip.motion.text, clip.motion.provenance)
 
 
 def _rotated(body: PosedBody276, R: Tensor, pelvis: Tensor | None = None) -> PosedBody276:
@@ -128,8 +158,12 @@ def _rotated(body: PosedBody276, R: Tensor, pelvis: Tensor | None = None) -> Pos
     return PosedBody276(rotations, (body.translation + rest) @ R.mT - rest, body.joints3d @ R.mT)
 
 
-def _canonical(body: PosedBody276, align_floor: bool, pelvis: Tensor | None = None) -> tuple[PosedBody276, Tensor]:
+def _canonical(
+    body: PosedBody276, floor: str, fps: float = FPS, *, pelvis: Tensor | None = None
+) -> tuple[PosedBody276, Tensor]:
     """A body with z up in the canonical frame, and the transform (4, 4) to it."""
+    if floor not in FLOORS:
+        raise ValueError(f"floor is '{floor}'; expected one of {', '.join(FLOORS)}.")
     left, right = SMPL22.indices("left_hip", "right_hip")
     across = (body.joints3d[0, right] - body.joints3d[0, left]) * body.joints3d.new_tensor([1.0, 1.0, 0.0])
     if across.norm() < LEAST_ACROSS:
@@ -141,7 +175,9 @@ def _canonical(body: PosedBody276, align_floor: bool, pelvis: Tensor | None = No
     R = torch.stack([x, torch.linalg.cross(up, x), up])
     body = _rotated(body, R, pelvis)
     shift = -body.joints3d[0, 0].clone()
-    if align_floor:
+    if floor == "lowest":
         shift[2] = -body.joints3d[..., 2].min()
+    elif floor == "stances":
+        shift[2] = -floor_height(body.joints3d @ body.joints3d.new_tensor(Y_UP_TO_Z_UP), fps)
     moved = replace(body, translation=body.translation + shift, joints3d=body.joints3d + shift)
     return moved, rigid(R, shift)

@@ -162,8 +162,12 @@ def read_motion(
         motion = motions.load(motions.files.index(path))
     else:
         motion = load_motion_npz(path)
+    return of_motion(f"{path.parent.name}/{path.stem}" if path.parent.name.startswith("repeat_") else path.stem, motion)
+
+
+def of_motion(name: str, motion: Motion) -> ShownMotion:
+    """A motion of a known skeleton as it is drawn."""
     style = figure_style(motion.skeleton)
-    name = f"{path.parent.name}/{path.stem}" if path.parent.name.startswith("repeat_") else path.stem
     return ShownMotion(name, motion, style.bones, style.bone_sides)
 
 

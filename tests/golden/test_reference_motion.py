@@ -14,7 +14,7 @@ from hmr4d.geometry import published_rotations as published
 from hmr4d.motion.motion import Motion
 from hmr4d.reference_motion.clip import ReferenceClip
 from hmr4d.reference_motion.condition import published_resampling, published_smoothing, reference_condition
-from hmr4d.reference_motion.convert import convert, published_features
+from hmr4d.reference_motion.convert import convert, convert_published, published_features
 from hmr4d.reference_motion.rest_joints import SMPLX_PELVIS
 from hmr4d.reference_motion.video_camera import CAMERA_TO_Y_UP, pinhole, upright_camera
 from hmr4d.representation.rep276 import Rep276Statistics, decode, rest_joints
@@ -68,21 +68,24 @@ def test_rotations_are_turned_into_each_other_as_published() -> None:
 
 
 @pytest.mark.parametrize("name", names("convert_*.npz"))
-@pytest.mark.parametrize("align_floor", [True, False])
-def test_conversion_of_a_clip_in_the_frame_of_its_camera(name: str, align_floor: bool) -> None:
+@pytest.mark.parametrize("floor", ["lowest", "none"])
+def test_conversion_of_a_clip_in_the_frame_of_its_camera(name: str, floor: str) -> None:
     v = vectors(name)
     clip = clip_of(v)
-    reference = convert(clip, fps=None, align_floor=align_floor)
-    suffix = "" if align_floor else "_nofloor"
+    reference = convert(clip, fps=None, floor=floor)
+    suffix = "" if floor == "lowest" else "_nofloor"
     assert_close(f"{name} features", reference.features, v[f"out_motion{suffix}"], 1e-4)
     assert reference.extrinsic is not None
     assert_close(f"{name} camera", reference.extrinsic, v[f"out_extrinsic{suffix}"], CONVERSION)
     assert_close(f"{name} intrinsics", torch.eye(3) if reference.intrinsic is None else reference.intrinsic,
                  v["out_intrinsic"], CONVERSION)  # fmt: skip
     features, rows = published_features(
-        v["in_global_orient"], v["in_body_pose"], v["in_transl"], v["rest_joints"], align_floor=align_floor
+        v["in_global_orient"], v["in_body_pose"], v["in_transl"], v["rest_joints"], floor=floor
     )
     assert_close(f"{name} published features", features, v[f"out_motion{suffix}"], CONVERSION)
+    if floor == "lowest":
+        published_clip = convert_published(clip)
+        assert_close(f"{name} published clip", published_clip.features, v["out_motion"], CONVERSION)
     assert_close(f"{name} published camera", rows, v[f"out_extrinsic{suffix}"], CONVERSION)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import torch
 
-from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.reference_motion.adapters.amass import AMASS
 from hmr4d.reference_motion.adapters.base import Adapter, Source
 from hmr4d.reference_motion.adapters.camerahmr import CAMERAHMR
@@ -22,6 +20,7 @@ from hmr4d.reference_motion.adapters.tram import TRAM
 from hmr4d.reference_motion.adapters.wham import WHAM
 from hmr4d.reference_motion.body_track import BodyTrack, ReadOptions, clip_of_track
 from hmr4d.reference_motion.clip import ReferenceClip
+from hmr4d.reference_motion.clip_file import is_motion_file, load_clip
 from hmr4d.reference_motion.reference_file import is_reference, reference_of
 from hmr4d.reference_motion.video_camera import VideoCamera
 from hmr4d.utils.foreign_files import read_tree
@@ -47,8 +46,8 @@ def read_clip(path: str | Path, options: ReadOptions | None = None) -> Reference
     try:
         if path.is_dir():
             adapter, tracks = TRAM, _folder_tracks(path, options)
-        elif (own := _own_motion(path)) is not None:
-            return _cut(own, options)
+        elif is_motion_file(path):
+            return _cut(load_clip(path), options)
         else:
             content = read_tree(path)
             if is_reference(content):
@@ -110,16 +109,6 @@ def _folder_tracks(folder: Path, options: ReadOptions) -> dict[str, BodyTrack]:
     for file in files:
         tracks |= TRAM.tracks(Source(file, read_tree(file), options.size))
     return tracks
-
-
-def _own_motion(path: Path) -> ReferenceClip | None:
-    """The clip of a motion file of this package; None for other files."""
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        if not {"joints3d.npy", "skeleton.npy"} <= set(archive.namelist()):
-            return None
-    return ReferenceClip(load_motion_npz(path), None, OWN)
 
 
 def _held(camera: VideoCamera) -> VideoCamera:

@@ -1,0 +1,41 @@
+"""Motions from any file that commands take: motion files of ours, and files of systems that recover people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hmr4d.cli.reference_options import tell_remarks
+from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.motion.motion import Motion
+
+MOTION_ENDING = ".npz"
+FOREIGN_ENDINGS = (".pt", ".pkl", ".npy", ".joblib")  # of systems that recover people; their .npz files are read, too
+
+
+def read_motion_source(path: Path) -> Motion:
+    """The motion of a file; that of another system is placed on the floor, and what is odd about it is told.
+
+    Raises:
+        FileNotFoundError, ValueError: missing, damaged, or no motion; the file is named.
+    """
+    from hmr4d.reference_motion.adapters import read_clip
+    from hmr4d.reference_motion.clip_file import is_motion_file
+    from hmr4d.reference_motion.placing import placed
+
+    if path.suffix.lower() == MOTION_ENDING and (not path.is_file() or is_motion_file(path) or not _is_foreign(path)):
+        return load_motion_npz(path)
+    clip = read_clip(path)
+    tell_remarks(path, clip)
+    return placed(clip).motion
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether an .npz file holds what an adapter reads; others are left to the reader of motion files to judge."""
+    from hmr4d.reference_motion.adapters import ADAPTERS
+    from hmr4d.utils.foreign_files import read_tree
+
+    try:
+        content = read_tree(path)
+    except ValueError:
+        return False
+    return any(adapter.matches(content) for adapter in ADAPTERS)

@@ -1,0 +1,32 @@
+"""`hmr4d reference <command>`: what systems that recover people from video write, to gated reference motions."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from hmr4d.cli import reference_files
+from hmr4d.cli.console import run_guarded, setup_logging
+
+PARTS = (reference_files,)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of all commands."""
+    known = argparse.ArgumentParser(
+        prog="hmr4d reference",
+        description="Motions that SMPLest-X, GVHMR, WHAM, 4D-Humans, TRAM, CameraHMR, PromptHMR or AMASS wrote, as "
+        "conditions for generators. More: docs/reference_motion.md.",
+        epilog="Example: hmr4d reference convert hmr4d_results.pt --out reference.pt",
+    )
+    commands = known.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for part in PARTS:
+        part.add_commands(commands)
+    return known
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; 0 when everything was done, 1 when files were left out, 2 after bad options."""
+    setup_logging()
+    args = parser().parse_args(argv)
+    return run_guarded(lambda: args.work(args), kept="finished files are kept")

@@ -1,0 +1,285 @@
+"""`hmr4d reference import`, `convert`, `inspect` and `export`: from files of other systems to ours, step by step."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hmr4d.cli.console import fail_some
+from hmr4d.cli.reference_options import add_read_options, read_options, tell_remarks
+from hmr4d.utils.command_line import command_line
+
+if TYPE_CHECKING:
+    from hmr4d.motion.motion import Motion
+    from hmr4d.reference_motion.body_track import ReadOptions
+    from hmr4d.reference_motion.clip import ReferenceClip
+    from hmr4d.reference_motion.reference_file import ReferenceMotion
+
+logger = logging.getLogger(__name__)
+
+FPS_OUT = 20.0
+SHORT, LONG = 40, 200  # rows that generators of the published kind are trained on
+REFERENCE_FORMATS = ("hml263", "joints")  # what `export` writes beside the formats of `hmr4d export`
+Commands = Any  # what argparse gives for sub-commands has no public name
+
+
+def add_commands(commands: Commands) -> None:
+    """Adds these commands to `hmr4d reference`."""
+    known = commands.add_parser("import", help="files of HMR systems to motion files with their camera")
+    _add_inputs(known, "file of any known system", out=True)
+    add_read_options(known)
+    add_improvements(known)
+    known.add_argument("--as-is", action="store_true", help="leave the motion where the file has it")
+    known.set_defaults(work=import_files)
+
+    known = commands.add_parser("convert", help="files of HMR systems, or motion files, to 276-dim reference motions")
+    _add_inputs(known, "file of any known system, or a motion file", out=True)
+    add_read_options(known)
+    add_improvements(known)
+    add_convert_options(known)
+    known.set_defaults(work=convert_files)
+
+    known = commands.add_parser("inspect", help="what is in a file")
+    _add_inputs(known, "file of any known system, motion file or reference motion", out=False)
+    add_read_options(known)
+    known.add_argument("--json", action="store_true", help="one JSON object a file")
+    known.set_defaults(work=inspect_files)
+
+    known = commands.add_parser("export", help="reference motions to BVH, GLB, AMASS, HumanML3D 263, pages, ...")
+    _add_inputs(known, "reference motion, or file of any known system", out=True)
+    add_read_options(known)
+    known.add_argument(
+        "--to",
+        default="bvh",
+        metavar="LIST",
+        help=f"formats of 'hmr4d export', and {', '.join(REFERENCE_FORMATS)} (bvh)",
+    )
+    known.set_defaults(work=export_files)
+
+
+def _add_inputs(known: argparse.ArgumentParser, what: str, *, out: bool) -> None:
+    known.add_argument("files", nargs="+", type=Path, metavar="FILE", help=what)
+    if out:
+        known.add_argument("--out", type=Path, metavar="PLACE", help="folder, or file for one input (beside each)")
+
+
+def add_improvements(known: argparse.ArgumentParser) -> None:
+    """Options of what is done to a clip after it was read."""
+    group = known.add_argument_group("improvements, none of which is done unasked")
+    group.add_argument("--level", action="store_true", help="turn a tilted camera level, by torso and standing feet")
+    group.add_argument("--smooth", action="store_true", help="take noise out; claps and kicks stay")
+    group.add_argument("--lock-feet", action="store_true", help="standing feet neither slide nor sink")
+
+
+def add_convert_options(known: argparse.ArgumentParser) -> None:
+    """Options of the conversion."""
+    group = known.add_argument_group("converting")
+    group.add_argument("--fps-out", type=float, default=FPS_OUT, metavar="N", help=f"of the features ({FPS_OUT:g})")
+    group.add_argument(
+        "--floor",
+        choices=("lowest", "stances", "none"),
+        default="lowest",
+        help="put the lowest joint, or the standing feet, on the floor (lowest)",
+    )
+    group.add_argument("--text", default="", help="what the motion shows")
+    group.add_argument(
+        "--published", action="store_true", help="number by number as the published converter, at the rate of the file"
+    )
+
+
+def read_improved(path: Path, options: ReadOptions, args: argparse.Namespace) -> ReferenceClip:
+    """The clip of a file after the improvements that the options ask for; tells its remarks."""
+    from hmr4d.reference_motion.adapters import read_clip
+    from hmr4d.reference_motion.improve import smoothed, with_locked_feet
+    from hmr4d.reference_motion.placing import leveled
+
+    clip = read_clip(path, options)
+    if args.level:
+        clip = leveled(clip)
+    if args.smooth:
+        clip = smoothed(clip)
+    if args.lock_feet:
+        clip = with_locked_feet(clip)
+    tell_remarks(path, clip)
+    return clip
+
+
+def converted(clip: ReferenceClip, args: argparse.Namespace) -> ReferenceMotion:
+    """The reference motion that the options ask for; warns of lengths that generators were not trained on."""
+    from hmr4d.reference_motion.convert import convert, convert_published
+    from hmr4d.reference_motion.rest_joints import family_rest_joints
+
+    rest = None if args.body_models is None else family_rest_joints("smplx", args.body_models)
+    reference = (
+        convert_published(clip)
+        if args.published
+        else convert(clip, fps=args.fps_out, rest_joints=rest, floor=args.floor)
+    )
+    rows = len(reference.features)
+    if not SHORT <= rows <= LONG and reference.fps == FPS_OUT:
+        logger.warning(
+            "%d rows, %.1f s: generators are trained on %d to %d rows, and published loaders leave others out.",
+            rows,
+            rows / reference.fps,
+            SHORT,
+            LONG,
+        )
+    provenance = reference.provenance.updated(command=command_line())
+    return replace(reference, text=args.text or reference.text, provenance=provenance)
+
+
+def import_files(args: argparse.Namespace) -> int:
+    """Writes motion files with their cameras."""
+    from hmr4d.reference_motion.clip_file import save_clip
+    from hmr4d.reference_motion.placing import placed
+
+    options = read_options(args)
+
+    def one(path: Path, place: Path) -> None:
+        clip = read_improved(path, options, args)
+        save_clip(place, clip if args.as_is else placed(clip))
+        logger.info("%s: %s", place, clip_words(clip))
+
+    return _each(args.files, args.out, ".npz", one)
+
+
+def convert_files(args: argparse.Namespace) -> int:
+    """Writes reference motions."""
+    from hmr4d.reference_motion.reference_file import save_reference
+
+    options = read_options(args)
+
+    def one(path: Path, place: Path) -> None:
+        reference = converted(read_improved(path, options, args), args)
+        save_reference(place, reference)
+        logger.info("%s: %d rows at %g frames per second", place, len(reference.features), reference.fps)
+
+    return _each(args.files, args.out, "_276.pt", one)
+
+
+def inspect_files(args: argparse.Namespace) -> int:
+    """Tells what is in files, on the standard output."""
+    options = read_options(args)
+
+    def one(path: Path, _: Path) -> None:
+        facts = {"file": str(path), **clip_facts(path, options)}
+        if args.json:
+            sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+            return
+        width = max(map(len, facts))
+        for name, value in facts.items():
+            for number, words in enumerate(value if isinstance(value, list) else [value]):
+                sys.stdout.write(f"{'' if number else name:<{width}}  {words}\n")
+
+    return _each(args.files, None, "", one)
+
+
+def clip_facts(path: Path, options: ReadOptions) -> dict[str, Any]:
+    """What is in a file, by name, for people and JSON."""
+    from hmr4d.body.stance import motion_doubts, points_of_skeleton
+    from hmr4d.reference_motion.adapters import ADAPTERS, read_clip
+
+    clip = read_clip(path, options)
+    motion, camera = clip.motion, clip.camera
+    titles = {adapter.name: adapter.title for adapter in ADAPTERS}
+    facts: dict[str, Any] = {
+        "system": titles.get(clip.system, clip.system),
+        "frames": motion.num_frames,
+        "fps": motion.fps,
+        "seconds": round(motion.seconds, 3),
+    }
+    if clip.frames is not None and len(clip.frames):
+        facts["video frames"] = f"{clip.frames[0]} to {clip.frames[-1]}"
+    facts["world"] = "level, y up" if clip.is_level else "axes of the camera, not known to be level"
+    facts["camera"] = "none"
+    if camera is not None:
+        facts["camera"] = "still" if camera.is_static else "moving"
+        if camera.K is not None:
+            facts["focal length"] = round(float(camera.K[0, 0]), 1)
+        if camera.size is not None:
+            facts["picture"] = f"{camera.size[0]} x {camera.size[1]}"
+    facts["body"] = "joints alone" if motion.pose is None else motion.pose.body
+    doubts = [doubt.words for doubt in motion_doubts(motion.array(), points_of_skeleton(motion.skeleton), motion.fps)]
+    if remarks := [*clip.remarks, *doubts]:
+        facts["remarks"] = remarks
+    return facts
+
+
+def clip_words(clip: ReferenceClip) -> str:
+    """A clip in a few words."""
+    motion = clip.motion
+    return f"{clip.system}, {motion.num_frames} frames at {motion.fps:g} per second, {motion.seconds:.1f} s"
+
+
+def export_files(args: argparse.Namespace) -> int:
+    """Writes motions in the formats of other programs."""
+    from hmr4d.reference_motion.adapters import read_clip
+    from hmr4d.reference_motion.placing import placed
+    from hmr4d.visualization.motion_files import check_exports, write_motion_files
+
+    options = read_options(args)
+    names = [name.strip().lower() for name in args.to.split(",") if name.strip()]
+    own = [name for name in names if name in REFERENCE_FORMATS]
+    shared = [name for name in names if name not in REFERENCE_FORMATS]
+    shared = check_exports(shared) if shared or not own else []
+
+    def one(path: Path, place: Path) -> None:
+        clip = read_clip(path, options)
+        tell_remarks(path, clip)
+        motion = placed(clip).motion
+        written = write_motion_files(motion, place.parent, place.name, shared)
+        written += [write_own(motion, place.parent / f"{place.name}_{name}.npy", name) for name in own]
+        for file in written:
+            logger.info("%s", file)
+
+    return _each(args.files, args.out, "", one)
+
+
+def write_own(motion: Motion, path: Path, name: str) -> Path:
+    """Writes the joints (L, 22, 3), y up, or the 263 features of HumanML3D of a motion as an .npy file; its path."""
+    import numpy as np
+    import torch
+
+    from hmr4d.motion.resampling import resample_positions
+    from hmr4d.representation.hml263 import FPS, Hml263Codec
+    from hmr4d.utils.files import atomic_path
+
+    array = motion.array()
+    if name == "hml263":
+        array = Hml263Codec().encode(torch.from_numpy(resample_positions(array, motion.fps, FPS))).numpy()
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, array)
+    return path
+
+
+def _each(files: Sequence[Path], out: Path | None, ending: str, work: Any) -> int:
+    """Does work(file, place to write) for each file; the exit status, with what is wrong about those left out."""
+    errors: list[Exception] = []
+    places: dict[str, tuple[Path, Path]] = {}  # without regard to case, which some systems do not tell apart
+    for path in files:
+        place = _place(path, out, ending, alone=len(files) == 1)
+        if ending and place.resolve() == path.resolve():
+            raise ValueError(f"{path} would be replaced by its own copy. Choose another place with --out.")
+        if (key := str(place).casefold()) in places:
+            raise ValueError(f"{places[key][0]} and {path} would both be {place}. Do them one by one.")
+        places[key] = (path, place)
+    for path, place in places.values():
+        try:
+            work(path, place)
+        except (ValueError, FileNotFoundError) as error:
+            errors.append(error)
+    return fail_some(errors, len(files))
+
+
+def _place(path: Path, out: Path | None, ending: str, *, alone: bool) -> Path:
+    """Where what is made of a file goes: `out` itself, if it is named like a file, else a file in it or beside."""
+    if out is not None and alone and ending and out.suffix == Path(f"x{ending}").suffix:
+        return out
+    stem = path.name if path.is_dir() else path.stem
+    return (path.parent if out is None else out) / f"{stem}{ending}"

@@ -1,0 +1,101 @@
+"""Clips placed in the world: level, on the floor, above the origin, facing +z."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.geometry.cameras import rigid
+from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
+from hmr4d.motion.canonical import facing_transform, transformed
+from hmr4d.reference_motion.clip import ReferenceClip
+
+STANDS = 0.25  # metres per second; a foot that is slower may bear weight
+SHORTEST = 0.15  # seconds of a stance
+LOW = 0.15  # metres over the lower foot; a foot that is higher does not bear weight
+FLOOR_ERROR = 0.03  # metres; standard deviation of the place of a standing foot
+BODY_LEAN = 0.10  # radians; how far the mean torso of a clip leans
+CAMERA_TILT = 0.35  # radians; how far cameras are tilted
+ROUNDS = 3  # stances depend on what is up, which depends on stances
+LEAST_TILT = 0.5  # degrees; less is not worth a remark
+FLOOR_QUANTILE = 0.2  # of the heights of standing feet: where the floor is
+
+
+def moved(clip: ReferenceClip, T_a2b: Tensor) -> ReferenceClip:
+    """A clip in another world, with its pose and its camera; T_a2b is (4, 4)."""
+    camera = clip.camera and clip.camera.moved(T_a2b)
+    return replace(clip, motion=transformed(clip.motion, T_a2b), camera=camera)
+
+
+def placed(clip: ReferenceClip) -> ReferenceClip:
+    """A clip that faces +z in its first frame, first root above the origin, lowest joint on the floor."""
+    T = facing_transform(clip.motion.joints3d[0].double())
+    turned = clip.motion.joints3d.double() @ T[:3, :3].mT + T[:3, 3]
+    T[1, 3] -= turned[..., 1].min()
+    return moved(clip, T)
+
+
+def leveled(clip: ReferenceClip) -> ReferenceClip:
+    """A clip of a tilted camera, turned so that y points against gravity, as far as the body tells.
+
+    The up direction u is that with the least
+
+        sum over stances (u . (p - mean p))^2 / FLOOR_ERROR^2 + |u - torso|^2 / BODY_LEAN^2 + |u - y|^2 / CAMERA_TILT^2,
+
+    p the mean place of a foot in a stance: standing feet lie on a level floor, torsos are upright in the mean, and
+    cameras are held nearly level. A clip in a level world stays as it is.
+    """
+    if clip.is_level:
+        return clip
+    joints3d = clip.motion.joints3d.double()
+    up = torch.tensor([0.0, 1.0, 0.0]).double()
+    torso = joints3d[:, SMPL22.index("neck")] - joints3d[:, 0]
+    torso = (torso / torso.norm(dim=-1, keepdim=True)).mean(0)
+    target = torso / BODY_LEAN**2 + up / CAMERA_TILT**2
+    weight = torch.eye(3).double() * (1 / BODY_LEAN**2 + 1 / CAMERA_TILT**2)
+    found, count = up, 0
+    for _ in range(ROUNDS):
+        places = standing_places(joints3d, clip.motion.fps, found)
+        count = len(places)
+        around = places - places.mean(0) if count else places
+        found = torch.linalg.solve(around.mT @ around / FLOOR_ERROR**2 + weight, target)
+        found = found / found.norm()
+    R = quat_wxyz_to_matrix(quat_wxyz_between(found, up))
+    degrees = float(torch.rad2deg(torch.acos((found @ up).clamp(-1, 1))))
+    remark = f"The camera was found to be tilted by {degrees:.1f} degrees, by the torso and {count} stances; leveled."
+    result = replace(moved(clip, rigid(R, torch.zeros(3).double())), is_level=True)
+    return result if degrees < LEAST_TILT else replace(result, remarks=(*clip.remarks, remark))
+
+
+def standing_places(joints3d: Tensor, fps: float, up: Tensor) -> Tensor:
+    """(S, 3) the mean places of the toe joints in stances: slow, low, and for SHORTEST at least.
+
+    Args:
+        joints3d: (L, 22, 3) metres.
+        fps: frames per second.
+        up: (3,) unit vector.
+    """
+    toes = joints3d[:, list(SMPL22.indices("left_foot", "right_foot"))]
+    if len(toes) < 2:
+        return toes.new_zeros(0, 3)
+    speed = toes.diff(dim=0).norm(dim=-1) * fps
+    speed = torch.cat([speed, speed[-1:]])
+    heights = toes @ up
+    stands = (speed < STANDS) & (heights < heights.min(1, keepdim=True).values + LOW)
+    places = []
+    for foot in (0, 1):
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], stands[:, foot].numpy(), [False]]).astype(int)))
+        for start, stop in edges.reshape(-1, 2).tolist():
+            if stop - start >= SHORTEST * fps:
+                places.append(toes[start:stop, foot].mean(0))
+    return torch.stack(places) if places else toes.new_zeros(0, 3)
+
+
+def floor_height(joints3d: Tensor, fps: float) -> float:
+    """Height of the floor under a motion (L, 22, 3) with y up: that of its standing feet, or of its lowest joint."""
+    heights = standing_places(joints3d.double(), fps, torch.tensor([0.0, 1.0, 0.0]).double())[:, 1]
+    return float(heights.quantile(FLOOR_QUANTILE)) if len(heights) else float(joints3d[..., 1].min())

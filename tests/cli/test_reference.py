@@ -1,0 +1,128 @@
+"""`hmr4d reference`: steps from files of other systems to reference motions and on to other programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hmr4d.cli.main import main
+from hmr4d.cli.view import parser as view_parser
+from hmr4d.cli.view import read_all
+from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
+from hmr4d.motion.procedural import synthetic_joints
+from hmr4d.reference_motion.clip_file import load_clip
+from hmr4d.reference_motion.reference_file import load_reference
+from tests.motions import as_motion
+from tests.reference_motion import layouts
+from tests.reference_motion.layouts import Person
+
+
+def test_import_writes_a_motion_file_with_its_camera(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = layouts.gvhmr(tmp_path, Person(20))
+    assert main(["reference", "import", str(path), "--out", str(tmp_path / "out"), "--fps-in", "25"]) == 0
+    clip = load_clip(tmp_path / "out" / "hmr4d_results.npz")
+    assert (clip.system, clip.motion.fps, clip.is_level) == ("gvhmr", 25.0, True)
+    assert clip.camera is not None and clip.camera.size == layouts.SIZE and clip.frames == list(range(20))
+    assert float(clip.motion.joints3d[..., 1].min()) == pytest.approx(0, abs=1e-5)
+    T, person = clip.camera.T_w2c, Person(20)
+    seen = clip.motion.joints3d @ T[:, :3, :3].mT + T[:, None, :3, 3]
+    expected = person.joints().float() * torch.tensor([1.0, -1.0, -1.0])
+    torch.testing.assert_close(seen, expected, atol=1e-4, rtol=0)
+
+
+def test_convert_and_export_go_on_from_each_other(tmp_path: Path) -> None:
+    path = layouts.smplestx(tmp_path, Person(61))
+    out = tmp_path / "walk_276.pt"
+    assert main(["reference", "convert", str(path), "--out", str(out), "--text", "a person sways"]) == 0
+    reference = load_reference(out)
+    assert reference.features.shape == (40, 276) and reference.text == "a person sways" and reference.fps == 20
+    words = ["reference", "export", str(out), "--to", "npz,amass,hml263,joints", "--out", str(tmp_path / "x")]
+    assert main(words) == 0
+    assert load_motion_npz(tmp_path / "x" / "walk_276.npz").text == "a person sways"
+    assert np.load(tmp_path / "x" / "walk_276_hml263.npy").shape == (40, 263)
+    assert np.load(tmp_path / "x" / "walk_276_joints.npy").shape == (41, 22, 3)
+    again = tmp_path / "again.pt"
+    assert main(["reference", "convert", str(tmp_path / "x" / "walk_276.amass.npz"), "--out", str(again)]) == 0
+    torch.testing.assert_close(
+        load_reference(again).features[:-1, :126], reference.features[:-1, :126], atol=1e-3, rtol=0
+    )
+
+
+def test_convert_as_published_keeps_the_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = layouts.smplestx(tmp_path, Person(20), fps=16.0)
+    assert main(["reference", "convert", str(path), "--published"]) == 0
+    reference = load_reference(tmp_path / "clip_params_276.pt")
+    assert reference.features.shape == (19, 276) and reference.fps == 16
+    path = layouts.gvhmr(tmp_path, Person(20))
+    assert main(["reference", "convert", str(path), "--published"]) == 1
+    assert "Read the file with --space camera" in capsys.readouterr().err
+
+
+def test_joints_of_our_own_models_become_reference_motions(tmp_path: Path) -> None:
+    joints3d = synthetic_joints("walk", 60, np.random.default_rng(0))
+    save_motion_npz(tmp_path / "walk.npz", as_motion(joints3d, text="a person walks"))
+    assert main(["reference", "convert", str(tmp_path / "walk.npz"), "--level", "--smooth", "--lock-feet"]) == 0
+    reference = load_reference(tmp_path / "walk_276.pt")
+    made = reference.motion(extra_frame=True)
+    way = made.joints3d[-1, 0] - made.joints3d[0, 0]
+    assert float(way.norm()) == pytest.approx(float(np.linalg.norm(joints3d[-1, 0] - joints3d[0, 0])), rel=0.05)
+    assert reference.text == "a person walks" and reference.extrinsic is None
+
+
+def test_inspect_says_what_is_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = layouts.wham(tmp_path, {3: Person(20), 5: Person(9)})
+    assert main(["reference", "inspect", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["system"], facts["frames"], facts["camera"]) == ("WHAM", 20, "moving")
+    assert facts["remarks"][0].startswith("There are 2 people: 3 (20 frames), 5 (9 frames)")
+    assert main(["reference", "inspect", str(path)]) == 0
+    assert "system        WHAM\n" in capsys.readouterr().out
+
+
+def test_bad_files_are_named_and_the_others_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = layouts.smplestx(tmp_path, Person(20))
+    (tmp_path / "bad.pt").write_bytes(b"nothing")
+    words = ["reference", "convert", str(good), str(tmp_path / "bad.pt"), "--out", str(tmp_path / "out")]
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert "1 of 2 could not be used" in said and "bad.pt is damaged or of no kind" in said
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["clip_params_276.pt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--frames", "7"], "no range of frames"), (["--size", "big"], "no size of a picture"),
+        (["--fps-in", "-3"], "fps is -3.0"), (["--video", "gone.mp4"], "Video not found: gone.mp4"),
+    ],
+)  # fmt: skip
+def test_bad_options_end_in_one_sentence(
+    tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = layouts.smplestx(tmp_path, Person(20))
+    try:
+        status = main(["reference", "convert", str(path), *words])
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2 and said in capsys.readouterr().err
+
+
+def test_files_of_other_systems_are_exported_fitted_and_shown_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gvhmr = layouts.gvhmr(tmp_path, Person(20))
+    wham = layouts.wham(tmp_path, {1: Person(20)})
+    amass = layouts.amass(tmp_path, Person(40))
+    out = tmp_path / "out"
+    assert main(["export", str(gvhmr), str(wham), str(amass), "--to", "npz", "--out", str(out)]) == 0
+    names = ["hmr4d_results.npz", "walk_poses.npz", "wham_output.npz"]
+    assert sorted(p.name for p in out.iterdir()) == names
+    assert load_motion_npz(out / "hmr4d_results.npz").pose is not None
+    assert "30 frames per second are assumed" in caplog.text
+    assert main(["fit", str(gvhmr), "--body", "stick", "--out", str(out)]) == 0
+    shown = read_all(view_parser().parse_args([str(gvhmr), str(out / "wham_output.npz")]))
+    assert [motion.name for motion in shown] == ["hmr4d_results", "wham_output"]
