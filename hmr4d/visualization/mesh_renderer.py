@@ -53,22 +53,41 @@ class MeshRenderer:
         self.colors = np.asarray(colors, np.float32)
         self._sum_faces: csr_array | None = None
 
-    def depth(self, vertices: ArrayLike | torch.Tensor, view: PinholeView) -> NDArray[np.float32]:
+    def depth(
+        self,
+        vertices: ArrayLike | torch.Tensor,
+        view: PinholeView,
+        *,
+        both_sides: bool = False,
+        nearest: float = NEAREST,
+        linear_in_picture: bool = False,
+    ) -> NDArray[np.float32]:
         """(H, W) metres along the camera's z axis to the nearest face at every pixel's centre; inf where there is none.
 
         Args:
             vertices: (V, 3) metres, world.
             view: the camera.
+            both_sides: faces seen from inside count, too.
+            nearest: metres; what lies closer to the camera is cut away.
+            linear_in_picture: depth changes linearly in the picture between the corners of a face, as some published
+                renderers have it, instead of linearly on the face.
 
         Raises:
             ValueError: vertices of the wrong shape, too few of them for the faces, or not finite.
         """
         points_c = self._camera_points(vertices, view)
-        points_c, faces, _ = clip_near(points_c, self.faces, np.zeros((len(points_c), 0), np.float32))
-        seen = rasterize(_project(points_c, view), faces, view.size)
+        points_c, faces, _ = clip_near(points_c, self.faces, np.zeros((len(points_c), 0), np.float32), nearest)
+        points = _project(points_c, view)
+        seen = rasterize(points, faces, view.size, both_sides=both_sides)
         left, top, right, bottom = seen.box
+        depth = 1.0 / seen.inverse_depth
+        if linear_in_picture:
+            corners = points[faces[seen.faces]]
+            u, v = seen.centers()
+            a, b, c = face_planes(corners, corners[..., 2:])[..., 0].T
+            depth = (a * u + b * v + c).astype(np.float32)
         picture = np.full((view.size[1], view.size[0]), np.inf, np.float32)
-        picture[top:bottom, left:right] = _image(seen, 1.0 / seen.inverse_depth, np.inf)
+        picture[top:bottom, left:right] = _image(seen, depth, np.inf)
         return picture
 
     def draw(

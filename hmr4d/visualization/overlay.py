@@ -13,13 +13,13 @@ from PIL import Image, ImageDraw
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.utils.files import atomic_path
 from hmr4d.visualization.figure_style import SIDE_COLORS, figure_style
-from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, Color, load_font, to_pixels
+from hmr4d.visualization.floor_grid import floor_grid
+from hmr4d.visualization.pixels import FLOOR, INK, PAPER, load_font, to_pixels
 from hmr4d.visualization.video_file import write_mp4
+from hmr4d.visualization.view_camera import PinholeView
 
 _LONGEST = 960  # pixels of the longer side of what is drawn
 _SHORTEST = 64
-_GRID_REACH = 12  # metres of floor ahead and to the sides
-_NEAREST = 0.3  # metres of depth; what is nearer is not drawn
 _SHEET_FRAMES = 6
 _ROOM = 1.15  # of what people take up, that is shown around them
 _SMALLEST_SHARE = 0.2  # of the picture
@@ -64,9 +64,9 @@ class OverlayPainter:
         self.scale = min(1.0, _LONGEST / max(size))
         width, height = (max(2 * round(side * self.scale / 2), _SHORTEST) for side in size)
         self.size = width, height
-        self._K4, self._T_w2c = K4, T_w2c
         self._font = load_font(max(height // 36, 11))
-        self._floor = self._empty()
+        K = np.array([[K4[0], 0.0, K4[2]], [0.0, K4[1], K4[3]], [0.0, 0.0, 1 / self.scale]]) * self.scale
+        self._floor = floor_grid(PinholeView(K, T_w2c, self.size))
 
     def draw(self, people: Sequence[Overlay], frame: int, picture: Image.Image | None = None) -> Image.Image:
         """The picture of a frame: limbs as lifted, rings where joints were observed, a line between both."""
@@ -116,31 +116,6 @@ class OverlayPainter:
                 drawer.line([u, v, *lifted[joint]], fill=(205, 62, 84), width=1)
             box = (u - radius, v - radius, u + radius, v + radius)
             drawer.ellipse(box, fill=PAPER, outline=color, width=max(width // 2, 1))
-
-    def _empty(self) -> Image.Image:
-        """The floor with a metre grid as the camera sees it."""
-        image = Image.new("RGB", self.size, PAPER)
-        drawer = ImageDraw.Draw(image)
-        center = -self._T_w2c[:3, :3].T @ self._T_w2c[:3, 3]
-        middle = np.round(center[[0, 2]])
-        steps = np.arange(-_GRID_REACH, _GRID_REACH + 1)
-        for axis in range(2):
-            for step in steps:
-                line = np.zeros((len(steps) * 4, 3))
-                line[:, 2 if axis == 0 else 0] = np.linspace(-_GRID_REACH, _GRID_REACH, len(line))
-                line[:, 0 if axis == 0 else 2] = step
-                line[:, [0, 2]] += middle
-                self._polyline(drawer, line, QUIET_INK if step == 0 else FLOOR)
-        return image
-
-    def _polyline(self, drawer: ImageDraw.ImageDraw, points: NDArray[np.float64], color: Color) -> None:
-        camera = points @ self._T_w2c[:3, :3].T + self._T_w2c[:3, 3]
-        ahead = camera[:, 2] > _NEAREST
-        depth = np.where(ahead, camera[:, 2], 1.0)[:, None]
-        pixels = (camera[:, :2] / depth * self._K4[:2] + self._K4[2:]) * self.scale
-        for start in range(len(points) - 1):
-            if ahead[start] and ahead[start + 1]:
-                drawer.line([*pixels[start], *pixels[start + 1]], fill=color, width=1)
 
 
 def write_overlay_video(

@@ -1,0 +1,118 @@
+"""Which camera a reference motion is checked with: that of its file, or one placed in front of the person.
+
+Published cameras are rows: X_camera = X_motion R + T, with x left, y up, z forward in the camera. Everything else here
+is OpenCV: x right, y down, z forward.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hmr4d.reference_motion.reference_file import LEFT_UP_TO_OPENCV, Z_UP_TO_Y_UP, ReferenceMotion
+from hmr4d.representation.rep276 import decode
+from hmr4d.visualization.view_camera import PinholeView
+
+logger = logging.getLogger(__name__)
+
+FIELD_OF_VIEW = 55.0  # degrees along the longer side, where nothing is known
+DISTANCE = 2.5  # metres from the farthest place of the person
+_FROM_Z_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
+_FROM_Y_UP = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0))
+
+
+def default_focal(width: int, height: int) -> float:
+    """Pixels; the published guess where a file does not tell."""
+    return max(width, height) / (2 * math.tan(math.radians(FIELD_OF_VIEW / 2)))
+
+
+def automatic_camera(
+    pelvis: ArrayLike, *, up: str = "z", centered: bool = True
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The published camera for motions without one: R (3, 3) and T (3,) of its rows.
+
+    It stands far enough away for the way that the pelvis takes, at the height of its first place if `centered`.
+
+    Args:
+        pelvis: (L, 3) metres.
+        up: axis of the motion that points up, "z" or "y".
+        centered: look at the height of the first pelvis; otherwise at that of the floor.
+    """
+    if up not in ("y", "z"):
+        raise ValueError(f"up is '{up}' but must be 'y' or 'z'.")
+    path = np.asarray(pelvis, np.float64)
+    height, ahead = (2, 1) if up == "z" else (1, 2)
+    extent = np.ptp(path, axis=0)
+    distance = DISTANCE + extent[0] + 2 * extent[height] + path[:, ahead].max()
+    rotation = np.array(_FROM_Z_UP if up == "z" else _FROM_Y_UP)
+    return rotation, np.array([0.0, -path[0, height] if centered else 0.0, distance])
+
+
+def opencv_transform(R: ArrayLike, T: ArrayLike) -> NDArray[np.float64]:
+    """(4, 4) from the motion to an OpenCV camera, for a camera of rows R (3, 3), T (3,)."""
+    flip = np.array(LEFT_UP_TO_OPENCV)
+    transform = np.eye(4)
+    transform[:3, :3] = flip[:, None] * np.asarray(R, np.float64).T
+    transform[:3, 3] = flip * np.asarray(T, np.float64)
+    return transform
+
+
+def pinhole_matrix(focal: float, size: tuple[int, int]) -> NDArray[np.float64]:
+    """(3, 3) intrinsics of a camera that looks through the middle of its picture."""
+    return np.array([[focal, 0.0, size[0] / 2], [0.0, focal, size[1] / 2], [0.0, 0.0, 1.0]])
+
+
+def checking_views(
+    reference: ReferenceMotion, *, size: tuple[int, int], video_size: tuple[int, int] | None = None
+) -> list[PinholeView]:
+    """The camera of every frame, in the world of `ReferenceMotion.motion`.
+
+    With extrinsics and intrinsics in the file they are taken, and the size of the picture with them. With extrinsics
+    alone the field of view is guessed where a video is to be met. In all other cases the camera is placed
+    automatically; `size` is that of a video, if there is one.
+
+    Args:
+        reference: the motion.
+        size: width and height where nothing else tells.
+        video_size: of the original video; None: there is none.
+    """
+    num_frames = len(reference.features)
+    camera = reference.camera
+    if camera is not None and camera.K is not None and camera.size is not None:
+        K = camera.K.double().numpy()
+        return _views(K, camera.T_w2c.double().numpy(), camera.size)
+    size = video_size or size
+    K = pinhole_matrix(default_focal(*size), size)
+    if camera is not None and video_size is not None:
+        logger.warning(
+            "The motion does not tell its focal length; %g degrees are taken. The overlay may be off.", FIELD_OF_VIEW
+        )
+        return _views(K, camera.T_w2c.double().numpy(), size)
+    if video_size is not None:
+        logger.warning("The motion has no camera; it is seen by one of our own. The overlay does not meet the person.")
+    R, T = automatic_camera(decode(reference.features).joints3d[:, 0])
+    y_to_z = np.eye(4)
+    y_to_z[:3, :3] = Z_UP_TO_Y_UP  # its own inverse
+    return [PinholeView(K, opencv_transform(R, T) @ y_to_z, size)] * num_frames
+
+
+def at_size(views: Sequence[PinholeView], longest: int | None = None) -> list[PinholeView]:
+    """The same cameras with pictures that a video can have: even sides of at least 64 pixels, none over `longest`.
+
+    Odd sides lose their last row or column of pixels.
+    """
+    width, height = views[0].size
+    scale = max(1.0, 64 / min(width, height))
+    if longest is not None:
+        scale = min(scale, longest / max(width, height))
+    new = tuple(max(2 * int(side * scale / 2 + 1e-6), 64) for side in (width, height))
+    zoom = np.diag([scale, scale, 1.0])
+    return [PinholeView(zoom @ view.K, view.T_w2c, (new[0], new[1])) for view in views]
+
+
+def _views(K: NDArray[np.float64], transforms: NDArray[np.float64], size: tuple[int, int]) -> list[PinholeView]:
+    return [PinholeView(K, transform, size) for transform in transforms]

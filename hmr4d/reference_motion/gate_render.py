@@ -1,0 +1,162 @@
+"""Rendering the motions of an archive for a judge, and the cache files that published tools read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hmr4d.body.body_model import Body
+from hmr4d.geometry.published_rotations import matrix_to_axis_angle
+from hmr4d.motion.skinning import drive_body
+from hmr4d.reference_motion.archive_file import Archive, portable
+from hmr4d.reference_motion.content_cache import ContentCache, content_key
+from hmr4d.reference_motion.reference_file import Z_UP_TO_Y_UP, ReferenceMotion, load_reference
+from hmr4d.reference_motion.viewing_scene import SIZE, least_height, scene_pictures
+from hmr4d.representation.rep276 import decode
+from hmr4d.utils.files import atomic_path, file_hash
+from hmr4d.utils.progress import progress
+from hmr4d.visualization.mesh_video import mesh_frames
+from hmr4d.visualization.video_file import check_video_size, write_mp4
+
+logger = logging.getLogger(__name__)
+
+CAMERAS = ("auto", "static", "follow")
+SMALLEST = 0.15  # of the picture's height; a figure that gets smaller in the fixed view is followed instead
+_VERSION = 1  # of the pictures and the cache files; raise it where they change
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """How motions are rendered.
+
+    Attributes:
+        size: width and height in pixels.
+        camera: "static" is the published view; "follow" stays close to the figure; "auto" follows where the figure
+            would get small.
+        body: that is drawn; None: the free one.
+        vertices: put the mesh of every frame into the cache files, as published ones have it; they get large.
+        limit: render this many entries, the first ones; None: all.
+    """
+
+    size: tuple[int, int] = SIZE
+    camera: str = CAMERAS[0]
+    body: Body | None = None
+    vertices: bool = False
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        """ValueError for an unknown camera or a size that no video has."""
+        if self.camera not in CAMERAS:
+            raise ValueError(f"camera is '{self.camera}'; known: {', '.join(CAMERAS)}.")
+        check_video_size(self.size)
+
+
+@dataclass(frozen=True)
+class RenderedEntry:
+    """What became of an entry.
+
+    Attributes:
+        entry: with `video_path` and `mbench_eval_path` where it was rendered; as it was otherwise.
+        error: why it was not rendered; empty when nothing is wrong. Entries without motion are no error.
+        is_kept: the files were there already, of the same motion and options.
+    """
+
+    entry: Any
+    error: str = ""
+    is_kept: bool = False
+
+
+def render_archive(
+    archive: Archive, folder: Path, options: RenderOptions, *, root: Path, cache: ContentCache | None = None
+) -> list[RenderedEntry]:
+    """Renders every motion of an archive as `<name>.mp4` with its numbers in `<name>.pt`.
+
+    Files that are there already are kept if they were made of the same motion with the same options.
+
+    Args:
+        archive: that is read.
+        folder: for the files.
+        options: how.
+        root: of the archive that will name them; see `archive_root`.
+        cache: where it is noted what files were made of.
+
+    Returns:
+        One result per entry, in order.
+    """
+    count = len(archive.entries) if options.limit is None else min(options.limit, len(archive.entries))
+    done = [_rendered(archive, index, folder, options, root, cache or ContentCache(None))
+            for index in progress(range(count), "Rendering", unit="motion")]  # fmt: skip
+    return done + [RenderedEntry(entry) for entry in archive.entries[count:]]
+
+
+def render_motion(reference: ReferenceMotion, video: Path, numbers: Path, options: RenderOptions) -> None:
+    """Writes the clip of a motion and its cache file."""
+    motion = reference.motion(from_velocities=True)
+    posed = drive_body(motion, options.body)
+    follows = options.camera == "follow" or (options.camera == "auto" and least_height(posed) < SMALLEST)
+    pictures = mesh_frames(posed, fps=motion.fps, size=options.size) if follows else scene_pictures(posed, options.size)
+    write_mp4(video, pictures, fps=motion.fps, size=options.size)
+    content: dict[str, Any] = evaluation_arrays(reference)
+    if options.vertices:
+        content["vertices"] = torch.stack(list(posed.meshes())).float()
+    with atomic_path(numbers) as temporary:
+        torch.save(content, temporary)
+
+
+def evaluation_arrays(reference: ReferenceMotion) -> dict[str, Any]:
+    """What published tools read of a rendered motion, as tensors, y up and facing the viewer.
+
+    `joints` (N, 22, 3) of the rotations, `recovered_joints` (N, 22, 3) summed up from their velocities, and, as there,
+    `pose` (N, 22, 3) and the rotations of `smpl_params` in axis-angle with z up.
+    """
+    body = decode(reference.features.double(), from_velocities=True)
+    R = torch.tensor(Z_UP_TO_Y_UP).double()
+    pose = matrix_to_axis_angle(body.rotations)
+    params = {
+        "global_orient": pose[:, 0], "body_pose": pose[:, 1:].flatten(1), "transl": body.translation @ R.mT
+    }  # fmt: skip
+    return {
+        "pose": pose.float(), "joints": reference.motion(from_velocities=True).joints3d.float(),
+        "recovered_joints": (body.joints3d @ R.mT).float(),
+        "smpl_params": {name: value.float() for name, value in params.items()}, "fps": float(reference.fps),
+    }  # fmt: skip
+
+
+def _rendered(
+    archive: Archive, index: int, folder: Path, options: RenderOptions, root: Path, cache: ContentCache
+) -> RenderedEntry:
+    entry = archive.entries[index]
+    name = archive.names[index]
+    video, numbers = folder / f"{name}.mp4", folder / f"{name}.pt"
+    try:
+        path = archive.path_of(index, "motion_path")
+        if path is None:
+            return RenderedEntry(entry)
+        if not path.is_file():
+            raise FileNotFoundError(f"Reference motion not found: {path}.")
+        body = options.body.name if options.body else "anny"
+        made_of = content_key(
+            "render", _VERSION, file_hash(path), options.size, options.camera, body, options.vertices
+        )  # fmt: skip
+        note = content_key("rendered", str(folder.absolute()), name)
+        is_kept = _is_current(cache.get(note), made_of, video, numbers)
+        if not is_kept:
+            render_motion(load_reference(path), video, numbers, options)
+            cache.put(note, {"made_of": made_of, "video": file_hash(video), "numbers": file_hash(numbers)})
+    except (OSError, ValueError) as error:
+        logger.warning("%s: %s", archive.label(index), error)
+        return RenderedEntry(entry, str(error))
+    found = {"video_path": portable(video, root), "mbench_eval_path": portable(numbers, root)}
+    return RenderedEntry({**entry, **found}, is_kept=is_kept)
+
+
+def _is_current(note: Mapping[str, Any] | None, made_of: str, video: Path, numbers: Path) -> bool:
+    """Whether both files are those that were made of the same things."""
+    if note is None or note.get("made_of") != made_of or not (video.is_file() and numbers.is_file()):
+        return False
+    return note.get("video") == file_hash(video) and note.get("numbers") == file_hash(numbers)

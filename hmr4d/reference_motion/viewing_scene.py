@@ -1,0 +1,112 @@
+"""The scene in which a judge sees a reference motion: one fixed view from slightly above, white, on a gray ground.
+
+The numbers are the published ones. The world has y up and +z towards the viewer; the pelvis stands at x = z = 0 in the
+first frame, and the middle of the clip's extent is at y = 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hmr4d.body.posed_body import PosedBody
+from hmr4d.visualization.floor_grid import draw_ground_shadow
+from hmr4d.visualization.mesh_renderer import MeshRenderer
+from hmr4d.visualization.pixels import Color, Pixels, color_word, mix
+from hmr4d.visualization.view_camera import PinholeView
+
+SIZE = (960, 960)
+FIELD_OF_VIEW = math.radians(60)  # from top to bottom
+PITCH = math.radians(30)  # downwards
+HEIGHT = 1.5  # metres of the camera above the middle of the clip
+LEAST_DISTANCE = 4.0  # metres
+MARGIN = 0.5  # metres of ground around the clip
+BODY_COLOR = (28, 135, 204)
+GROUND_OPACITY = 0.21  # of black
+WHITE: Color = (255, 255, 255)
+_GL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+_GROUND_FACES = [[0, 1, 2], [0, 2, 3]]
+
+
+@dataclass(frozen=True)
+class ViewingScene:
+    """Where everything stands.
+
+    Attributes:
+        offset: (3,) metres that are added to all points of the motion (y up).
+        low, high: (3,) metres, bounds of the clip after that.
+    """
+
+    offset: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @staticmethod
+    def of(points: ArrayLike, pelvis: ArrayLike) -> ViewingScene:
+        """The scene of a clip.
+
+        Args:
+            points: (L, N, 3) metres, y up: the mesh, or its bounds, in every frame.
+            pelvis: (3,) metres, its place in the first frame.
+        """
+        whole = np.asarray(points, np.float64)
+        low, high, start = whole.min((0, 1)), whole.max((0, 1)), np.asarray(pelvis, np.float64)
+        offset = -np.array([start[0], (low[1] + high[1]) / 2, start[2]])
+        return ViewingScene(offset, low + offset, high + offset)
+
+    @cached_property
+    def camera_pose(self) -> NDArray[np.float64]:
+        """(4, 4) from the camera to the scene, as OpenGL has cameras: y up, looking along -z."""
+        across = (self.low[0] + self.high[0]) / 2
+        back = max(LEAST_DISTANCE, self.low[2] + 2 * (HEIGHT - self.low[1]), self.high[0] - self.low[0])
+        cosine, sine = math.cos(PITCH), math.sin(PITCH)
+        return np.array(
+            [[1.0, 0.0, 0.0, across], [0.0, cosine, sine, HEIGHT], [0.0, -sine, cosine, back], [0.0, 0.0, 0.0, 1.0]]
+        )
+
+    @property
+    def ground(self) -> NDArray[np.float64]:
+        """(4, 3) metres, corners of the ground."""
+        (left, y, far), (right, _, near) = self.low, self.high
+        left, far, right, near = left - MARGIN, far - MARGIN, right + MARGIN, near + MARGIN
+        return np.array([[left, y, far], [left, y, near], [right, y, near], [right, y, far]])
+
+    def view(self, size: tuple[int, int] = SIZE) -> PinholeView:
+        """The camera."""
+        focal = size[1] / (2 * math.tan(FIELD_OF_VIEW / 2))
+        K = np.array([[focal, 0.0, size[0] / 2], [0.0, focal, size[1] / 2], [0.0, 0.0, 1.0]])
+        return PinholeView(K, _GL_TO_OPENCV @ np.linalg.inv(self.camera_pose), size)
+
+
+def scene_pictures(posed: PosedBody, size: tuple[int, int] = SIZE) -> Iterator[Pixels]:
+    """The pictures of a body in its scene, as words; see `pixels`."""
+    start = posed.joints22()[0, 0].double().numpy()
+    scene = ViewingScene.of(posed.bounds().numpy(), start)
+    view = scene.view(size)
+    base = np.full((size[1], size[0]), color_word(WHITE))
+    ground = np.isfinite(MeshRenderer(_GROUND_FACES).depth(scene.ground, view, both_sides=True))
+    base[ground] = mix(base[ground], color_word((0, 0, 0)), np.uint32(round(256 * GROUND_OPACITY)))
+    drawer = MeshRenderer(posed.body.faces, BODY_COLOR)
+    for mesh in posed.meshes():
+        pixels = base.copy()
+        vertices = (mesh.numpy() + scene.offset).astype(np.float32)
+        draw_ground_shadow(pixels, drawer, vertices, view, ground=float(scene.low[1]))
+        drawer.draw(pixels, vertices, view)
+        yield pixels
+
+
+def least_height(posed: PosedBody) -> float:
+    """The smallest share of the picture's height that the body takes in its scene, over the frames."""
+    bounds = posed.bounds().double().numpy()
+    scene = ViewingScene.of(bounds, posed.joints22()[0, 0].double().numpy())
+    middle = bounds.mean(1) + scene.offset
+    ends = np.stack([middle, middle], 1)
+    ends[:, :, 1] = bounds[:, :, 1] + scene.offset[1]
+    camera = ends @ scene.view().T_w2c[:3, :3].T + scene.view().T_w2c[:3, 3]
+    place = camera[..., 1] / np.maximum(camera[..., 2], 1e-3) / (2 * math.tan(FIELD_OF_VIEW / 2))
+    return float(np.abs(np.diff(place, axis=1)).min())
