@@ -16,7 +16,7 @@ from hmr4d.motion.skinning import drive_body
 from hmr4d.reference_motion.archive_file import Archive, portable
 from hmr4d.reference_motion.content_cache import ContentCache, content_key
 from hmr4d.reference_motion.reference_file import Z_UP_TO_Y_UP, ReferenceMotion, load_reference
-from hmr4d.reference_motion.viewing_scene import SIZE, least_height, scene_pictures
+from hmr4d.reference_motion.viewing_scene import SIZE, is_well_seen, scene_pictures
 from hmr4d.representation.rep276 import decode
 from hmr4d.utils.files import atomic_path, file_hash
 from hmr4d.utils.progress import progress
@@ -26,7 +26,6 @@ from hmr4d.visualization.video_file import check_video_size, write_mp4
 logger = logging.getLogger(__name__)
 
 CAMERAS = ("auto", "static", "follow")
-SMALLEST = 0.15  # of the picture's height; a figure that gets smaller in the fixed view is followed instead
 _VERSION = 1  # of the pictures and the cache files; raise it where they change
 
 
@@ -37,7 +36,7 @@ class RenderOptions:
     Attributes:
         size: width and height in pixels.
         camera: "static" is the published view; "follow" stays close to the figure; "auto" follows where the figure
-            would get small.
+            would get small or leave the picture.
         body: that is drawn; None: the free one.
         vertices: put the mesh of every frame into the cache files, as published ones have it; they get large.
         limit: render this many entries, the first ones; None: all.
@@ -98,7 +97,7 @@ def render_motion(reference: ReferenceMotion, video: Path, numbers: Path, option
     """Writes the clip of a motion and its cache file."""
     motion = reference.motion(from_velocities=True)
     posed = drive_body(motion, options.body)
-    follows = options.camera == "follow" or (options.camera == "auto" and least_height(posed) < SMALLEST)
+    follows = options.camera == "follow" or (options.camera == "auto" and not is_well_seen(posed))
     pictures = mesh_frames(posed, fps=motion.fps, size=options.size) if follows else scene_pictures(posed, options.size)
     write_mp4(video, pictures, fps=motion.fps, size=options.size)
     content: dict[str, Any] = evaluation_arrays(reference)

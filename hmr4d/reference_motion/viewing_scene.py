@@ -28,8 +28,10 @@ LEAST_DISTANCE = 4.0  # metres
 MARGIN = 0.5  # metres of ground around the clip
 BODY_COLOR = (28, 135, 204)
 GROUND_OPACITY = 0.21  # of black
+SMALLEST = 0.15  # of the picture's height, that a figure should take
 WHITE: Color = (255, 255, 255)
 _GL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+_NEAREST = 1.0  # metres from the camera
 _GROUND_FACES = [[0, 1, 2], [0, 2, 3]]
 
 
@@ -80,7 +82,7 @@ class ViewingScene:
         """The camera."""
         focal = size[1] / (2 * math.tan(FIELD_OF_VIEW / 2))
         K = np.array([[focal, 0.0, size[0] / 2], [0.0, focal, size[1] / 2], [0.0, 0.0, 1.0]])
-        return PinholeView(K, _GL_TO_OPENCV @ np.linalg.inv(self.camera_pose), size)
+        return PinholeView.of(K, _GL_TO_OPENCV @ np.linalg.inv(self.camera_pose), size)
 
 
 def scene_pictures(posed: PosedBody, size: tuple[int, int] = SIZE) -> Iterator[Pixels]:
@@ -90,7 +92,7 @@ def scene_pictures(posed: PosedBody, size: tuple[int, int] = SIZE) -> Iterator[P
     view = scene.view(size)
     base = np.full((size[1], size[0]), color_word(WHITE))
     ground = np.isfinite(MeshRenderer(_GROUND_FACES).depth(scene.ground, view, both_sides=True))
-    base[ground] = mix(base[ground], color_word((0, 0, 0)), np.uint32(round(256 * GROUND_OPACITY)))
+    base[ground] = mix(base[ground], color_word((0, 0, 0)), np.array(round(256 * GROUND_OPACITY), np.uint32))
     drawer = MeshRenderer(posed.body.faces, BODY_COLOR)
     for mesh in posed.meshes():
         pixels = base.copy()
@@ -100,13 +102,19 @@ def scene_pictures(posed: PosedBody, size: tuple[int, int] = SIZE) -> Iterator[P
         yield pixels
 
 
-def least_height(posed: PosedBody) -> float:
-    """The smallest share of the picture's height that the body takes in its scene, over the frames."""
+def is_well_seen(posed: PosedBody) -> bool:
+    """Whether the body stays inside the picture of its scene and takes at least SMALLEST of its height, all the time.
+
+    Walks towards the viewer pass the camera, and walks to the side move it far away.
+    """
     bounds = posed.bounds().double().numpy()
     scene = ViewingScene.of(bounds, posed.joints22()[0, 0].double().numpy())
-    middle = bounds.mean(1) + scene.offset
-    ends = np.stack([middle, middle], 1)
-    ends[:, :, 1] = bounds[:, :, 1] + scene.offset[1]
-    camera = ends @ scene.view().T_w2c[:3, :3].T + scene.view().T_w2c[:3, 3]
-    place = camera[..., 1] / np.maximum(camera[..., 2], 1e-3) / (2 * math.tan(FIELD_OF_VIEW / 2))
-    return float(np.abs(np.diff(place, axis=1)).min())
+    ends = np.repeat(bounds.mean(1)[:, None], 2, axis=1)
+    ends[:, :, 1] = bounds[:, :, 1]
+    transform = scene.view().T_w2c
+    camera = (ends + scene.offset) @ transform[:3, :3].T + transform[:3, 3]
+    if camera[..., 2].min() < _NEAREST:
+        return False
+    place = camera[..., :2] / camera[..., 2:] / (2 * math.tan(FIELD_OF_VIEW / 2))  # shares of the height
+    heights = np.abs(np.diff(place[..., 1], axis=1))
+    return bool(np.abs(place).max() < 0.5 and heights.min() > SMALLEST)

@@ -1,0 +1,62 @@
+"""`hmr4d reference check`: pictures that show whether a reference motion is right."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from hmr4d.cli.console import fail_some
+from hmr4d.cli.reference_options import picture_size
+
+logger = logging.getLogger(__name__)
+
+KINDS, STYLES = ("depth", "overlay", "turntable"), ("depth", "shaded")
+
+
+def add_commands(commands: Any) -> None:
+    """Adds this command to `hmr4d reference`."""
+    known = commands.add_parser(
+        "check",
+        help="depth, overlay and turntable of reference motions",
+        description="Writes videos of reference motions: depth as their camera sees it, an overlay on the original "
+        "video, and the figure from all sides. More: docs/reference_gate.md.",
+        epilog="Example: hmr4d reference check walk.pt --video walk.mp4 --out outputs/check",
+    )
+    known.add_argument("motions", nargs="+", type=Path, metavar="MOTION", help="reference motions, 276 or 426 wide")
+    known.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the videos")
+    known.add_argument("--video", type=Path, metavar="FILE", help="the original video, for an overlay")
+    known.add_argument("--video-start", type=float, default=0.0, metavar="S", help="second at which the motion starts")
+    known.add_argument("--only", nargs="+", choices=KINDS, help="kinds of pictures (overlay or depth, and turntable)")
+    known.add_argument("--style", choices=STYLES, default=STYLES[0], help="of the overlay (depth)")
+    known.add_argument("--recover-from-velocity", "-rfv", action="store_true", help="sum up velocities")
+    known.add_argument("--size", type=picture_size, default=(1920, 1080), metavar="WxH",
+                       help="where neither motion nor video tells (1920x1080)")  # fmt: skip
+    known.add_argument("--longest", type=int, metavar="PX", help="longer side at most (as the camera says)")
+    known.add_argument("--fps-in", type=float, metavar="N", help="of motions that do not say (20)")
+    known.add_argument("--body", default="anny", help="anny (free), smplx (yours), stick")
+    known.set_defaults(work=check)
+
+
+def check(args: argparse.Namespace) -> int:
+    """Writes the videos; 1 if some motions could not be used."""
+    from hmr4d.body.loading import load_body
+    from hmr4d.reference_motion.checker import CheckOptions, write_checks
+    from hmr4d.reference_motion.reference_file import load_reference
+
+    if args.video is not None and len(args.motions) > 1:
+        raise ValueError(f"--video is of one motion, but there are {len(args.motions)}.")
+    options = CheckOptions(
+        args.only, args.video, args.video_start, args.recover_from_velocity, args.size, args.longest, args.style,
+        load_body(args.body),
+    )  # fmt: skip
+    errors: list[Exception] = []
+    for path in args.motions:
+        try:
+            reference = load_reference(path, fps=args.fps_in)
+            for file in write_checks(reference, args.out, path.name.partition(".")[0] or path.stem, options):
+                logger.info("%s", file)
+        except (OSError, ValueError) as error:
+            errors.append(error)
+    return fail_some(errors, len(args.motions))

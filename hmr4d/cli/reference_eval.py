@@ -1,0 +1,79 @@
+"""`hmr4d reference eval`: the joint metrics of the MBench benchmark for motion files."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from hmr4d.cli.console import fail_some
+
+logger = logging.getLogger(__name__)
+
+HEIGHT_AXES = ("y", "z", "legacy")
+
+
+def add_commands(commands: Any) -> None:
+    """Adds this command to `hmr4d reference`."""
+    known = commands.add_parser(
+        "eval",
+        help="joint metrics of the MBench benchmark",
+        description="Measures motions: jitter, ground penetration, foot floating, foot sliding and dynamic degree, as "
+        "published (per frame) and in SI units. More: docs/reference_gate.md.",
+        epilog="Example: hmr4d reference eval motions/ --json metrics.json",
+    )
+    known.add_argument("motions", nargs="+", type=Path, metavar="MOTION",
+                       help=".npy or dicts of joints (L, 22, 3), reference or motion files, folders")  # fmt: skip
+    known.add_argument("--fps-in", type=float, metavar="N", help="of files that do not say (20)")
+    known.add_argument("--height-axis", choices=HEIGHT_AXES, default=HEIGHT_AXES[0],
+                       help="axis that points up; legacy: axis 2, as published tables have it (y)")  # fmt: skip
+    known.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+    known.set_defaults(work=evaluate)
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Prints the means and writes the numbers; 1 if some files could not be used."""
+    from hmr4d.metrics.mbench import aggregate_metrics, joint_metrics
+    from hmr4d.reference_motion.gate_rules import finite
+    from hmr4d.reference_motion.joint_files import find_joint_files, load_joints
+    from hmr4d.utils.files import write_json
+
+    paths, errors = find_joint_files(args.motions), list[Exception]()
+    measured = []
+    for path in paths:
+        try:
+            joints, fps = load_joints(path, fps=args.fps_in)
+            measured.append((path, fps, joint_metrics(joints, fps, args.height_axis)))
+        except (OSError, ValueError) as error:
+            errors.append(ValueError(f"{path}: {error}") if str(path) not in str(error) else error)
+    table = aggregate_metrics([metrics for _, _, metrics in measured])
+    if args.json is not None:
+        motions: list[dict[str, Any]] = [
+            {"motion": path.stem, "path": str(path), "fps": fps, "metrics": {
+                name: {"value": finite(m.value), "si": finite(m.si), "unit": m.unit} for name, m in metrics.items()}}
+            for path, fps, metrics in measured
+        ]  # fmt: skip
+        write_json(args.json, {
+            "height_axis": args.height_axis, "aggregate": table, "motions": motions,
+            "errors": [str(error) for error in errors], "not_measured": NOT_MEASURED,
+        })  # fmt: skip
+    sys.stdout.write(_shown(table))
+    return fail_some(errors, len(paths))
+
+
+NOT_MEASURED = {
+    "Pose_Quality": "needs the published pose network and its weights, which this package does not bring",
+    "Body_Penetration": "needs the licensed mesh, which this package does not bring",
+}
+
+
+def _shown(table: dict[str, dict[str, Any]]) -> str:
+    lines = [f"{'metric':<20}{'published':>12}{'std':>10}{'SI':>12}  unit"]
+    for name, row in table.items():
+        values = [row["mean"], row["std"], row["si"]["mean"]]
+        published, std, si = ("-" if value is None else f"{value:.5f}" for value in values)
+        lines.append(f"{name:<20}{published:>12}{std:>10}{si:>12}  {row['si']['unit']}")
+    lines += [f"{name:<20}{'not measured: ' + why}" for name, why in NOT_MEASURED.items()]
+    return "\n".join(lines) + "\n"
