@@ -34,7 +34,7 @@ ROOMS = (
     "visualization",
     "engine",
     "evaluation",
-    "reference_motion",
+    "curation",
     "cli",
 )
 METHODS = sorted((PACKAGE / "methods").glob("*/method.py"))

@@ -96,7 +96,7 @@ def frame_failures(track: Track, limits: Thresholds) -> NDArray[np.uint16]:
             fail((track.camera[:, 2:4] > limits.edge_earlier).all(1), Failure.CAMERA_MOTION)
             fail(track.camera[:, 4] > limits.cut, Failure.SHOT_CUT)
     both = np.r_[False, present[1:] & present[:-1]]
-    fail(both & np.r_[False, _overlaps(boxes) < limits.overlap], Failure.IDENTITY_SWITCH)
+    fail(both & np.r_[False, box_overlaps(boxes) < limits.overlap], Failure.IDENTITY_SWITCH)
     sure = keypoints[..., 2] > limits.confidence
     speeds, accelerations, second = motion_of(track, sure, mask, present)
     fail(speeds > limits.speed, Failure.SPEED)
@@ -154,7 +154,7 @@ def runs_of(good: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def _overlaps(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+def box_overlaps(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
     """(F - 1,) intersection over union of the boxes of neighbours."""
     boxes = boxes.astype(np.float64)
     a, b = boxes[:-1], boxes[1:]
