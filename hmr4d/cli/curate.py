@@ -35,6 +35,7 @@ from hmr4d.utils.files import write_text
 from hmr4d.utils.places import inputs_folder
 
 FAULTS_SHOWN = 20
+_Commands = argparse._SubParsersAction
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run(commands: argparse._SubParsersAction) -> None:
+def _add_run(commands: _Commands) -> None:
     command = commands.add_parser(
         "run",
         help="all stages: detect, filter and trim, caption, statistics, shards",
@@ -129,7 +130,8 @@ def _run(args: argparse.Namespace) -> int:
     left_out = sum(reasons_of(packed.dead).values())
     table = packed.statistics
     sys.stdout.write(
-        f"{args.out}: {table['clips']} clips, {table['hours']:.3f} h, {table['captions']} captions, {left_out} left out\n"
+        f"{args.out}: {table['clips']} clips, {table['hours']:.3f} h, {table['captions']} captions, "
+        f"{left_out} left out\n"
     )
     return 0
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ STRIP = 0.05  # of the width, at either edge
 BOX_ROOM = 0.10  # of the person's box that is left out around it
 EARLIER = 15  # frames between those that are compared beside neighbours
 BINS = 64
+_View = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]  # strips, background of both, histogram
 MEASURES = ("left_previous", "right_previous", "left_earlier", "right_earlier", "histogram")
 
 
@@ -32,7 +34,7 @@ def edge_measures(
         boxes: (F, 4) left, top, right, bottom of the person in pixels of the video; no extent for nobody.
         size: width and height of the video.
     """
-    past: deque[tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]] = deque(maxlen=EARLIER)
+    past: deque[_View] = deque(maxlen=EARLIER)
     for picture, box in zip(frames, boxes, strict=False):
         grey = picture.astype(np.float32) / 255
         now = _strips(grey), _strips(_background(grey.shape, box, size)), _histogram(picture)
@@ -46,7 +48,10 @@ def edge_measures(
         yield measures
 
 
-def _strips(picture: NDArray[np.generic]) -> NDArray[np.generic]:
+_Kind = TypeVar("_Kind", bound=np.generic)
+
+
+def _strips(picture: NDArray[_Kind]) -> NDArray[_Kind]:
     """(2, h, w) left and right strip."""
     width = max(round(STRIP * picture.shape[1]), 1)
     return np.stack([picture[:, :width], picture[:, -width:]])
@@ -71,7 +76,7 @@ def _histogram(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return (counts / picture.size).astype(np.float32)
 
 
-def _differences(now: tuple, then: tuple) -> list[float]:
+def _differences(now: _View, then: _View) -> list[float]:
     """Mean absolute difference of the left and of the right strip, where nobody is in either picture."""
     off, seen = np.abs(now[0] - then[0]), now[1] & then[1]
     return [float(off[side][seen[side]].mean()) if seen[side].any() else float("nan") for side in range(2)]

@@ -121,7 +121,8 @@ class EndpointCaptions:
     """A server with the chat completions of OpenAI, which gets PICTURES frames of a clip.
 
     Args:
-        address: `URL` or `URL#MODEL`, such as http://localhost:8000/v1#my-model. A key is read from HMR4D_CAPTIONER_KEY.
+        address: `URL` or `URL#MODEL`, such as http://localhost:8000/v1#my-model. A key is read from the environment
+            variable HMR4D_CAPTIONER_KEY.
     """
 
     name, needs_video = "openai", True

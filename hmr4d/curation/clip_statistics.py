@@ -1,4 +1,4 @@
-"""What clips show: from which side people are seen, how fast they move, how long clips are, which words captions use."""
+"""What clips show: the side from which people are seen, speeds, lengths, and the words of captions."""
 
 from __future__ import annotations
 

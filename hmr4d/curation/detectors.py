@@ -1,9 +1,8 @@
 """Who finds people in pictures: nobody (keypoint files that are there), a command, a server, or the packaged detector.
 
 A frame detector gets pictures and returns the people in each, `PoseEstimator`; a track detector gets a source and
-returns everybody in it over time, `TrackDetector`. Keypoint files may have any layout that `hmr4d.keypoint_files` reads.
-Choose one by `name:argument`, such as `command:my_tool {video}
-{out}`.
+returns everybody in it over time, `TrackDetector`. Keypoint files may have any layout that `hmr4d.keypoint_files`
+reads. Choose one by `name:argument`, such as `command:my_tool {video} {out}`.
 """
 
 from __future__ import annotations
@@ -74,8 +73,8 @@ class TrackDetector(Protocol):
     name: str
     version: str
 
-    def tracks(self, source: Source, folder: Path, reading: Reading) -> list[KeypointTrack]:
-        """The people of a source. Files may be written to `folder`. Rejected where nobody can say."""
+    def tracks(self, source: Source, reading: Reading) -> list[KeypointTrack]:
+        """The people of a source. Rejected where nobody can say."""
         ...
 
 
@@ -84,7 +83,7 @@ class Precomputed:
 
     name, version = "precomputed", "1"
 
-    def tracks(self, source: Source, folder: Path, reading: Reading) -> list[KeypointTrack]:
+    def tracks(self, source: Source, reading: Reading) -> list[KeypointTrack]:
         file = source.keypoints if source.is_video else source.path
         if file is None:
             raise Rejected(
@@ -105,14 +104,15 @@ class CommandDetector:
     def __init__(self, command: str) -> None:
         self.words = checked_command(command, ("{video}", "{out}"))
 
-    def tracks(self, source: Source, folder: Path, reading: Reading) -> list[KeypointTrack]:
+    def tracks(self, source: Source, reading: Reading) -> list[KeypointTrack]:
         if not source.is_video:
             return tracks_of_file(source.path, reading)
-        out = folder / "keypoints.json"
-        run_command([w.replace("{video}", str(source.path)).replace("{out}", str(out)) for w in self.words])
-        if not out.is_file():
-            raise RuntimeError(f"the command {self.words[0]} ended well, but wrote no {out.name}.")
-        return tracks_of_file(out, reading)
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "keypoints.json"
+            run_command([w.replace("{video}", str(source.path)).replace("{out}", str(out)) for w in self.words])
+            if not out.is_file():
+                raise RuntimeError(f"the command {self.words[0]} ended well, but wrote no {out.name}.")
+            return tracks_of_file(out, reading)
 
 
 class Packaged:
@@ -130,7 +130,7 @@ class Packaged:
             ) from error
         self._detect = detect_people
 
-    def tracks(self, source: Source, folder: Path, reading: Reading) -> list[KeypointTrack]:
+    def tracks(self, source: Source, reading: Reading) -> list[KeypointTrack]:
         return self._detect(source.path).tracks if source.is_video else tracks_of_file(source.path, reading)
 
 
@@ -206,9 +206,11 @@ def checked_command(command: str, marks: Sequence[str]) -> list[str]:
 
 
 def run_command(words: Sequence[str]) -> str:
-    """What a command writes to its output; Rejected where it fails."""
+    """What a command writes to its output; RuntimeError where it fails."""
     try:
-        done = subprocess.run(words, capture_output=True, timeout=COMMAND_SECONDS, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            words, check=False, capture_output=True, timeout=COMMAND_SECONDS, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RuntimeError(f"the command {words[0]} did not run ({printable(str(error))[:200]}).") from error
     if done.returncode:

@@ -89,12 +89,14 @@ def frame_failures(track: Track, limits: Thresholds) -> NDArray[np.uint16]:
     def fail(where: NDArray[np.bool_], failure: Failure) -> None:
         mask[where] |= np.uint16(failure)
 
-    present = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    present = has_extent(boxes)
     if track.camera is not None:
         with np.errstate(invalid="ignore"):  # NaN is no difference
-            fail((track.camera[:, :2] > limits.edge_previous).all(1), Failure.CAMERA_MOTION)
-            fail((track.camera[:, 2:4] > limits.edge_earlier).all(1), Failure.CAMERA_MOTION)
-            fail(track.camera[:, 4] > limits.cut, Failure.SHOT_CUT)
+            left_previous, right_previous, left_earlier, right_earlier, histogram = track.camera.T
+            is_previous = (left_previous > limits.edge_previous) & (right_previous > limits.edge_previous)
+            is_earlier = (left_earlier > limits.edge_earlier) & (right_earlier > limits.edge_earlier)
+            fail(is_previous | is_earlier, Failure.CAMERA_MOTION)
+            fail(histogram > limits.cut, Failure.SHOT_CUT)
     both = np.r_[False, present[1:] & present[:-1]]
     fail(both & np.r_[False, box_overlaps(boxes) < limits.overlap], Failure.IDENTITY_SWITCH)
     sure = keypoints[..., 2] > limits.confidence
@@ -102,11 +104,20 @@ def frame_failures(track: Track, limits: Thresholds) -> NDArray[np.uint16]:
     fail(speeds > limits.speed, Failure.SPEED)
     fail(accelerations > limits.acceleration, Failure.ACCELERATION)
     fail(present & (second < limits.static), Failure.STATIC)
-    enough = (sure.mean(1) > limits.passing_share) & sure[:, BELOW_PELVIS].all(1)
-    fail(present & ~enough, Failure.CONFIDENCE)
+    fail(present & ~passing(sure, limits), Failure.CONFIDENCE)
     fail(present & (boxes[:, 3] - boxes[:, 1] <= limits.height * track.size[1]), Failure.SIZE)
     fail(~present, Failure.PERSON)
     return mask
+
+
+def has_extent(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(F,) whether there is somebody in the boxes (F, 4)."""
+    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+
+
+def passing(sure: NDArray[np.bool_], limits: Thresholds) -> NDArray[np.bool_]:
+    """(F,) whether enough keypoints (F, 17) are sure, and all below the pelvis."""
+    return (sure.mean(1) > limits.passing_share) & (sure[:, BELOW_PELVIS].sum(1) == len(BELOW_PELVIS))
 
 
 def motion_of(
@@ -114,8 +125,8 @@ def motion_of(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """(F,) mean speed, mean acceleration, and mean speed over the second around each frame, in heights of the box.
 
-    They are taken within stretches of frames with a person. The height is the median of a run: a stretch, or the part of
-    it between cuts and changes of the person. The first frame of a stretch has no speed, which counts as 0.
+    They are taken within stretches of frames with a person. The height is the median of a run: a stretch, or the part
+    of it between cuts and changes of the person. The first frame of a stretch has no speed, which counts as 0.
     """
     num = len(present)
     speeds, accelerations, second = np.zeros(num), np.zeros(num), np.full(num, np.inf)

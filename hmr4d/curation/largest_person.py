@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import COCO17
-from hmr4d.curation.filters import FPS, Thresholds, box_overlaps
+from hmr4d.curation.filters import FPS, Thresholds, box_overlaps, has_extent
 from hmr4d.curation.records import Rejected
 from hmr4d.keypoint_files.rates import even_times, resample_keypoints
 from hmr4d.keypoint_files.reading import KeypointTrack
@@ -70,7 +70,7 @@ def largest_of_tracks(tracks: Sequence[KeypointTrack], frame_times: NDArray[np.f
         larger = area > sizes[at]
         keypoints[at[larger]], boxes[at[larger]], sizes[at[larger]] = own[larger], own_boxes[larger], area[larger]
     frames = np.arange(first, last + 1)
-    if isinstance(frame_times, float):
+    if not isinstance(frame_times, np.ndarray):
         return People(keypoints, boxes, frames / frame_times)
     if last >= len(frame_times):
         raise Rejected(
@@ -83,10 +83,12 @@ def largest_of_tracks(tracks: Sequence[KeypointTrack], frame_times: NDArray[np.f
 def at_standard_rate(people: People) -> People:
     """The same at 30 frames per second: keypoints and boxes on the line between two frames of one person."""
     at = even_times(people.times, FPS)
-    present = (people.boxes[:, 2:] > people.boxes[:, :2]).all(1)
+    present = has_extent(people.boxes)
     linked = ~(present[1:] & present[:-1]) | (box_overlaps(people.boxes) >= Thresholds().overlap)
     keypoints = resample_keypoints(people.keypoints, people.times, at, linked)
     corners = people.boxes.reshape(-1, 2, 2)
     sure = np.broadcast_to(present[:, None, None], (len(corners), 2, 1))
-    boxes = resample_keypoints(np.concatenate([corners, sure], -1), people.times, at, linked)[..., :2]
+    boxes = resample_keypoints(np.concatenate([corners, sure.astype(np.float32)], -1), people.times, at, linked)[
+        ..., :2
+    ]
     return People(keypoints, boxes.reshape(-1, 4), at)

@@ -59,7 +59,7 @@ class ShardWriter:
             name = f"{split}-{self._counts[split]:05d}.tar"
             stack = ExitStack()
             temporary = stack.enter_context(atomic_path(self.folder / name))
-            tar = stack.enter_context(tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT))
+            tar = stack.enter_context(tarfile.TarFile(temporary, "w", format=tarfile.USTAR_FORMAT))
             self._open[split] = (name, RecordWriter(tar), stack, 0)
             self._counts[split] += 1
         name, writer, stack, count = self._open[split]

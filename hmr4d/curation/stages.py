@@ -1,13 +1,13 @@
 """The stages of curation as pure functions from a record to records, and what each depends on.
 
-detect (a source at 30 fps: people, camera) - trim (bit masks, clips) - render (red boxes) - repose (a better detector on
-the clips) - caption - describe (statistics, split). `hmr4d.curation.shards` writes what comes out.
+detect (a source at 30 fps: people, camera), trim (bit masks, clips), render (red boxes), repose (a better detector on the
+clips), caption, describe (statistics, split). `hmr4d.curation.shards` writes what comes out.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -155,8 +155,8 @@ def detect(
         at = grid_of(times)
         people = _in_pictures(detector, nearest_pictures(source.path, times, at), at, settings)  # type: ignore[arg-type]
     else:
-        with tempfile.TemporaryDirectory() as folder, _heard(remarks):
-            tracks = detector.tracks(source, Path(folder), replace(settings.reading, size=size or settings.size))  # type: ignore[union-attr]
+        with _heard(remarks):
+            tracks = detector.tracks(source, replace(settings.reading, size=size or settings.size))
         if not tracks:
             raise Rejected(Failure.PERSON.reason, "nobody was found in it.")
         size = size or _told_size(tracks[0].image_sizes, settings.size)
@@ -263,7 +263,7 @@ def repose(record: Record, sources: Mapping[str, Source], detector: PoseEstimato
     pictures = nearest_pictures(source.path, probe(source.path)[1], at)
     people = _in_pictures(detector, pictures, at, None, boxes)
     sure = people.keypoints[..., 2] > limits.confidence
-    good = (sure.mean(1) > limits.passing_share) & sure[:, filters.BELOW_PELVIS].all(1)
+    good = filters.passing(sure, limits)
     if len(good) < len(boxes) or good.mean() < GOOD_SHARE:
         raise Rejected(
             Failure.CONFIDENCE.reason,
@@ -308,15 +308,16 @@ def _in_pictures(
     """The largest person of each picture; with `boxes` (F, 4) the one that overlaps most with each."""
     keypoints, found = np.zeros((len(at), 17, 3), np.float32), np.zeros((len(at), 4), np.float32)
     place = 0
-    while batch := [np.asarray(p.convert("RGB")) for _, p in zip(range(FRAMES_PER_CALL), pictures)]:  # noqa: B905
-        span = slice(place, place + len(batch))
-        for row, people in enumerate(detector.infer(np.stack(batch), None if boxes is None else boxes[span])):
+    while batch := [np.asarray(picture.convert("RGB")) for picture in itertools.islice(pictures, FRAMES_PER_CALL)]:
+        wanted = None if boxes is None else boxes[place : place + len(batch)]
+        for row, people in enumerate(detector.infer(np.stack(batch), wanted)):
             if people:
-                chosen = max(people, key=lambda p: _worth(np.asarray(p["bbox"]), None if boxes is None else boxes[place + row]))  # fmt: skip
-                points = np.asarray(chosen["kpts"], np.float32)
+                near = None if wanted is None else wanted[row]
+                person = people[int(np.argmax([_worth(np.asarray(p["bbox"]), near) for p in people]))]
+                points = np.asarray(person["kpts"], np.float32)
                 if points.shape != (17, 3) or not np.isfinite(points).all():
                     raise ValueError(f"the detector gave keypoints of shape {points.shape}; expected finite (17, 3).")
-                keypoints[place + row], found[place + row] = points, chosen["bbox"]
+                keypoints[place + row], found[place + row] = points, person["bbox"]
         place += len(batch)
     return People(keypoints[:place], found[:place], at[:place])
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hmr4d.curation.filters import FPS, Failure, Thresholds, Track, motion_of, runs_of
+from hmr4d.curation.filters import FPS, Failure, Thresholds, Track, has_extent, motion_of, runs_of
 
 PIPELINE_VERSION = "1"  # part of every clip's id
 
@@ -39,8 +39,8 @@ class TrimRules:
 def trim(track: Track, mask: NDArray[np.uint16], limits: Thresholds, rules: TrimRules) -> list[tuple[int, int, Track]]:
     """First frame, frame after the last one, and track of each clip, in order.
 
-    Keypoints that are unsure within a bridged gap lie on the line between the frames around it, as sure as the less sure
-    of both.
+    Keypoints that are unsure within a bridged gap lie on the line between the frames around it, as sure as the less
+    sure of both.
     """
     bridged = bridge(mask, rules.bridged)
     good = (mask == 0) | bridged
@@ -86,7 +86,7 @@ def _part(track: Track, first: int, last: int) -> Track:
 
 def clip_failures(clip: Track, limits: Thresholds) -> Failure:
     """Limits of speed and acceleration that a clip exceeds in the mean."""
-    present = (clip.boxes[:, 2:] > clip.boxes[:, :2]).all(1)
+    present = has_extent(clip.boxes)
     sure = clip.keypoints[..., 2] > limits.confidence
     speeds, accelerations, _ = motion_of(clip, sure, np.zeros(len(present), np.uint16), present)
     failed = Failure(0)

@@ -269,7 +269,9 @@ def test_the_validator_names_what_is_wrong(root: Path, tmp_path: Path) -> None:
         assert any(sentence in fault for fault in damaged(tmp_path / "bad", change)), sentence
     shard = shard_files(tmp_path / "bad")[0]
     shard.write_bytes(shard.read_bytes()[:700])
-    assert any("tar file" in fault.sentence or "no NumPy array" in fault.sentence for fault in validate(tmp_path / "bad"))
+    assert any(
+        "tar file" in fault.sentence or "no NumPy array" in fault.sentence for fault in validate(tmp_path / "bad")
+    )
 
 
 def test_splits_go_by_source(tmp_path: Path) -> None:
