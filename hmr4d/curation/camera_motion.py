@@ -36,7 +36,7 @@ def edge_measures(
     """
     past: deque[_View] = deque(maxlen=EARLIER)
     for picture, box in zip(frames, boxes, strict=False):
-        grey = picture.astype(np.float32) / 255
+        grey: NDArray[np.float32] = np.asarray(picture / 255, np.float32)
         now = _strips(grey), _strips(_background(grey.shape, box, size)), _histogram(picture)
         measures = np.full(len(MEASURES), np.nan, np.float32)
         if past:

@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,7 @@ class Reading:
     size: tuple[int, int] | None = None
 
 
+@runtime_checkable
 class TrackDetector(Protocol):
     """Gives everybody in a source, over time."""
 
@@ -122,7 +123,7 @@ class Packaged:
 
     def __init__(self) -> None:
         try:
-            from hmr4d.detection.people_in_video import detect_people
+            from hmr4d.detection.people_in_video import detect_people  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ImportError(
                 "This version brings no detector. Name one: --detector 'command:TOOL {video} {out}' or --detector "

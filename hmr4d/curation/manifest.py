@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ FLAT = (
 def has_parquet() -> bool:
     """Whether Parquet can be written and read."""
     try:
-        import pyarrow.parquet  # noqa: F401
+        importlib.import_module("pyarrow.parquet")
     except ImportError:
         return False
     return True
@@ -69,8 +70,8 @@ class ManifestWriter:
         if not self._parquet:
             self._file.writelines(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in self._rows)
         else:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
+            import pyarrow as pa  # pyright: ignore[reportMissingImports]
+            import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
 
             table = pa.Table.from_pylist(self._rows, schema=_schema())
             self._file = self._file or pq.ParquetWriter(self._temporary, table.schema)
@@ -88,7 +89,7 @@ class ManifestWriter:
 
 
 def _schema() -> Any:
-    import pyarrow as pa
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
 
     text, number, integer = pa.string(), pa.float64(), pa.int64()
     kinds = {"n_frames": integer, "width": integer, "height": integer, "start_s": number, "end_s": number,
@@ -111,7 +112,7 @@ def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
     if (folder / PARQUET).is_file():
         if not has_parquet():
             raise ImportError(f"{folder / PARQUET} needs pyarrow. Install it: pip install 'hmr4d[curation]'.")
-        import pyarrow.parquet as pq
+        import pyarrow.parquet as pq  # pyright: ignore[reportMissingImports]
 
         for batch in pq.ParquetFile(folder / PARQUET).iter_batches():
             yield from batch.to_pylist()

@@ -215,20 +215,23 @@ def run_here(tasks: Sequence[Task], jobs: int = 1) -> Iterator[Outcome]:
     yield from progress(ordered_map(run_task, tasks, jobs), "curate", total=len(tasks), unit="partition")
 
 
-def run_on_ray(tasks: Sequence[Task], workers: int | None = None) -> Iterator[Outcome]:
+def run_on_ray(
+    tasks: Sequence[Task], workers: int | None = None, *, run: Callable[[Task], Outcome] = run_task
+) -> Iterator[Outcome]:
     """The same by Ray Data, on this machine or on the cluster that RAY_ADDRESS names. Partitions of a worker that dies
     are done by another one.
 
     Args:
         tasks: partitions.
         workers: partitions at the same time; None: as many as there are cores.
+        run: what a worker does with a partition.
 
     Raises:
         ImportError: Ray is not installed.
     """
     try:
-        import ray
-        import ray.data
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.data  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError("The backend 'ray' needs Ray. Install it: pip install 'hmr4d[curation]'.") from error
     if not ray.is_initialized():
@@ -236,14 +239,10 @@ def run_on_ray(tasks: Sequence[Task], workers: int | None = None) -> Iterator[Ou
     rows = [{"number": number, "task": task} for number, task in enumerate(tasks)]
     count = len(rows)
     data = ray.data.from_items(rows, override_num_blocks=count).map(
-        _ray_row, concurrency=workers, max_retries=-1, num_cpus=1
+        lambda row: {"number": row["number"], "outcome": run(row["task"])}, concurrency=workers, num_cpus=1
     )
     outcomes = {row["number"]: row["outcome"] for row in data.iter_rows()}
     yield from (outcomes[number] for number in range(count))
-
-
-def _ray_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {"number": row["number"], "outcome": run_task(row["task"])}
 
 
 BACKENDS: dict[str, Callable[..., Iterator[Outcome]]] = {"local": run_here, "ray": run_on_ray}

@@ -175,7 +175,7 @@ def write_folder(folder: Path, out: Path) -> int:
     count = 0
     for _, record in read_clips(folder):
         with atomic_path(out / f"{record.key}.npz") as temporary:
-            np.savez(temporary, **record.arrays)
+            np.savez(temporary, **dict(record.arrays))  # type: ignore[arg-type]
         write_json(out / f"{record.key}.json", dict(record.meta))
         count += 1
     return count

@@ -1,14 +1,14 @@
 """The stages of curation as pure functions from a record to records, and what each depends on.
 
-detect (a source at 30 fps: people, camera), trim (bit masks, clips), render (red boxes), repose (a better detector on the
-clips), caption, describe (statistics, split). `hmr4d.curation.shards` writes what comes out.
+detect (a source at 30 fps: people, camera), trim (bit masks, clips), render (red boxes), repose (a better detector on
+the clips), caption, describe (statistics, split). `hmr4d.curation.shards` writes what comes out.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -118,11 +118,11 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
         stages.append(Stage("render", 1, {}, CLIP, clips.render))
     if settings.repose is not None:
         second = build_detector(settings.repose)
-        if not hasattr(second, "infer"):
+        if isinstance(second, TrackDetector):
             raise ValueError(f"The detector '{settings.repose}' does not look at pictures; name one such as http://...")
         stages.append(
             Stage("repose", 1, {"detector": settings.repose, "version": second.version, "limits": asdict(limits)}, CLIP,
-                  lambda record: [repose(record, sources, second, limits)])  # type: ignore[arg-type]
+                  lambda record: [repose(record, sources, second, limits)])
         )  # fmt: skip
     stages.append(
         Stage("caption", 1, {"captioner": _told(settings.captioner)}, CLIP, lambda r: [caption(r, captioner, clips)])
@@ -149,11 +149,11 @@ def detect(
     facts, times = probe(source.path) if source.is_video else (None, None)
     remarks: list[str] = []
     size = None if facts is None else facts.size
-    if hasattr(detector, "infer"):
+    if not isinstance(detector, TrackDetector):
         if times is None or size is None:
             raise Rejected("no_pictures", f"the detector '{detector.name}' looks at videos; this is a keypoint file.")
         at = grid_of(times)
-        people = _in_pictures(detector, nearest_pictures(source.path, times, at), at, settings)  # type: ignore[arg-type]
+        people = _in_pictures(detector, nearest_pictures(source.path, times, at), at)
     else:
         with _heard(remarks):
             tracks = detector.tracks(source, replace(settings.reading, size=size or settings.size))
@@ -261,7 +261,7 @@ def repose(record: Record, sources: Mapping[str, Source], detector: PoseEstimato
     boxes = record.arrays["bbox_xyxy"]
     at = meta["start_s"] + np.arange(len(boxes)) / FPS
     pictures = nearest_pictures(source.path, probe(source.path)[1], at)
-    people = _in_pictures(detector, pictures, at, None, boxes)
+    people = _in_pictures(detector, pictures, at, boxes)
     sure = people.keypoints[..., 2] > limits.confidence
     good = filters.passing(sure, limits)
     if len(good) < len(boxes) or good.mean() < GOOD_SHARE:
@@ -302,7 +302,6 @@ def _in_pictures(
     detector: PoseEstimator,
     pictures: Iterator[Image.Image],
     at: NDArray[np.float64],
-    settings: Settings | None,
     boxes: NDArray[np.floating] | None = None,
 ) -> People:
     """The largest person of each picture; with `boxes` (F, 4) the one that overlaps most with each."""
@@ -330,7 +329,7 @@ def _worth(box: NDArray[np.floating], wanted: NDArray[np.floating] | None) -> fl
 
 
 @contextmanager
-def _heard(remarks: list[str]) -> Iterator[None]:
+def _heard(remarks: list[str]) -> Generator[None, None, None]:
     """Collects the warnings about keypoint files instead of showing them."""
 
     class Listener(logging.Handler):

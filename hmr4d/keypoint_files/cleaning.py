@@ -37,8 +37,8 @@ def cleaned(detections: Sequence[Detection]) -> list[Detection]:
     if not detections:
         return []
     points = _cleaned(np.stack([d.points for d in detections]))
-    kept = (points[..., 2] > 0).any(1)
-    seen = [_moved(d, p) for d, p, keep in zip(detections, points, kept, strict=True) if keep]
+    found = np.flatnonzero((points[..., 2] > 0).any(1)).tolist()
+    seen = [_moved(detections[number], points[number]) for number in found]
     if marks := _shared_places(seen):
         at = [np.isin(d.points[:, 0] + 1j * d.points[:, 1], marks) for d in seen]
         seen = [replace(d, points=np.where(a[:, None], 0.0, d.points)) for d, a in zip(seen, at, strict=True)]

@@ -138,6 +138,7 @@ def test_a_run_killed_while_packing_leaves_no_half_shard(root: Path, tmp_path: P
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_data_set_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cases(tmp_path / "files", copies=2)
     monkeypatch.setattr(partitions, "PARTITION_SOURCES", 4)
