@@ -27,6 +27,7 @@ def test_two_workers_one_killed_give_the_data_set_of_one_process(
 ) -> None:
     monkeypatch.setattr(partitions, "PARTITION_SOURCES", 25)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
     write_cases(tmp_path / "files", copies=29)  # 203 clips
     settings = Settings(str(tmp_path / "files"), captioner="template")
     tasks = tasks_of(LocalFolder(tmp_path / "files").list(), settings, tmp_path / "work_one", tmp_path)
