@@ -35,6 +35,7 @@ ROOMS = (
     "engine",
     "evaluation",
     "curation",
+    "reference_motion",
     "cli",
 )
 METHODS = sorted((PACKAGE / "methods").glob("*/method.py"))
