@@ -78,6 +78,7 @@ setup(
     ],
     extras_require={
         "render": pins("requirements_render.txt"),
+        "curation": pins("requirements_curation.txt"),
         "bodies": ["anny==0.6.2", "smplx==0.1.28"],  # the full free body; the SMPL family as others compute it
         "test": pins("requirements_test.txt"),
         "dev": [*pins("requirements_test.txt"), *pins("requirements_dev.txt")],

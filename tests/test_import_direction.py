@@ -34,6 +34,7 @@ ROOMS = (
     "visualization",
     "engine",
     "evaluation",
+    "curation",
     "reference_motion",
     "cli",
 )

@@ -37,6 +37,7 @@ COMMANDS = (
     Command("reference", "reference", "files of HMR systems to checked reference motions", "reference_motion"),
     Command("calibrate", "calibrate", "measurements in a picture to a camera file", "calibrate"),
     Command("prepare", "prepare", "a data set to a motion store to train on", "prepare"),
+    Command("curate", "curate", "your own videos or keypoint files to captioned 2D clips (MotionWeb)", "curate"),
     Command("train", "train", "train, test or generate with an experiment of configs/", "train"),
     Command("release", "release", "a training run to a released model", "release"),
     Command("quality", "quality", "score generated motion beside real motion", "quality"),

@@ -58,8 +58,9 @@ def one_per_frame(person: str, entries: Sequence[Detection]) -> dict[int, Detect
     chosen: dict[int, Detection] = {}
     before = max(by_frame[min(by_frame)], key=lambda d: float(d.points[:, 2].sum()))
     for frame in sorted(by_frame):
-        distances = [_distance(entry, before) for entry in by_frame[frame]]
-        before = chosen[frame] = by_frame[frame][int(np.argmin(distances))]
+        entries_now = by_frame[frame]
+        distances = [_distance(entry, before) for entry in entries_now] if len(entries_now) > 1 else [0.0]
+        before = chosen[frame] = entries_now[int(np.argmin(distances))]
     if len(chosen) < len(entries):
         logger.warning(
             "Person %s is there twice in %d frames; the entries nearest to those before are kept.",

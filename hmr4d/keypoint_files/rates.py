@@ -15,7 +15,10 @@ def even_times(times: NDArray[np.floating], fps: float) -> NDArray[np.float64]:
 
 
 def resample_keypoints(
-    keypoints: NDArray[np.floating], times: NDArray[np.floating], at: NDArray[np.floating]
+    keypoints: NDArray[np.floating],
+    times: NDArray[np.floating],
+    at: NDArray[np.floating],
+    linked: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Keypoints at other times: on the line between the two frames around, as sure as the less sure of both.
 
@@ -25,6 +28,8 @@ def resample_keypoints(
         keypoints: (F, J, 3) x, y, confidence; confidence 0 for missing.
         times: (F,) seconds of the frames, rising.
         at: (M,) seconds, within the times.
+        linked: (F - 1,) False between frames that show different people, of which the nearer one is taken; None: all
+            frames show the same person.
 
     Returns:
         (M, J, 3), (0, 0, 0) for missing.
@@ -38,7 +43,11 @@ def resample_keypoints(
     before = np.minimum(place.astype(np.int64), len(times) - 1)
     share = place - before
     before = np.where(share > 1 - _SAME_TIME, before + 1, before)
-    share = np.where((share > 1 - _SAME_TIME) | (share < _SAME_TIME), 0.0, share)[:, None]
+    share = np.where((share > 1 - _SAME_TIME) | (share < _SAME_TIME), 0.0, share)
+    if linked is not None and len(linked):
+        apart = (share > 0) & ~linked[np.minimum(before, len(linked) - 1)]
+        before, share = np.where(apart & (share >= 0.5), before + 1, before), np.where(apart, 0.0, share)
+    share = share[:, None]
     after = np.where(share[:, 0] > 0, before + 1, before)
     first, last = keypoints[before], keypoints[after]
     conf = np.minimum(first[..., 2], last[..., 2])

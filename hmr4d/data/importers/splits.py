@@ -13,10 +13,10 @@ TEST_SHARE, VAL_SHARE = 0.10, 0.05
 LARGE_GROUP, LARGE_GROUP_CLIPS = 10, 2
 
 
-def split_by_name(name: str) -> str:
+def split_by_name(name: str, *, test: float = TEST_SHARE, val: float = VAL_SHARE) -> str:
     """train, val or test (85 / 5 / 10 %) from the SHA-256 of the clip's name: the same on every machine and run."""
     rank = _rank(name)
-    return "test" if rank < TEST_SHARE else "val" if rank < TEST_SHARE + VAL_SHARE else "train"
+    return "test" if rank < test else "val" if rank < test + val else "train"
 
 
 def split_by_names(names: Sequence[str]) -> dict[str, str]:

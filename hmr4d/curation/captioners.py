@@ -1,0 +1,198 @@
+"""Who describes clips: a captions file, phrases from speed and direction, a command, or a server like OpenAI's."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from hmr4d.curation.clip_statistics import VIEWPOINTS, viewpoints
+from hmr4d.curation.detectors import build, checked_command, checked_url, post, run_command
+from hmr4d.curation.records import Record, Rejected
+from hmr4d.curation.video_frames import nearest_pictures, probe
+from hmr4d.data.importers.caption_tables import CaptionTable, read_captions_file
+
+PROMPT_ID = "boxed_person_1"
+PROMPT = (
+    "A red box marks one person in this video. Describe in one or two short sentences how that person moves, in the "
+    "order of time. Say nothing of clothes, looks or surroundings."
+)
+PICTURES = 8  # of a clip that a server gets
+KEY = "HMR4D_CAPTIONER_KEY"  # environment variable of a server's key
+_SLOW, _FAST = 0.15, 0.6  # heights per second
+_TURNED = 0.3  # heights that the middle of the body moves across the image, from which a direction is named
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What a captioner may look at.
+
+    Attributes:
+        record: of the clip.
+        video: mp4 of the clip with the person in a red box; None where there are no pictures.
+    """
+
+    record: Record
+    video: Path | None
+
+
+class Captioner(Protocol):
+    """Describes clips.
+
+    Attributes:
+        name: what captions say as their model.
+        needs_video: whether it looks at pictures.
+    """
+
+    name: str
+    needs_video: bool
+
+    def caption(self, clip: Clip, prompt: str) -> list[str]:
+        """Sentences about a clip, each a caption of its own."""
+        ...
+
+
+class FileCaptions:
+    """Captions of a file, by the id of a clip or the name of its source; clips of neither are left out.
+
+    Args:
+        path: see `read_captions_file`.
+    """
+
+    name, needs_video = "file", False
+
+    def __init__(self, path: str) -> None:
+        self.table: CaptionTable = read_captions_file(path)
+
+    def caption(self, clip: Clip, prompt: str) -> list[str]:
+        source = str(clip.record.meta["source"]["id"])
+        names = (clip.record.key, source, str(Path(source).with_suffix("")), Path(source).name, Path(source).stem)
+        texts = next((self.table.captions[n] for n in names if n in self.table.captions), [])
+        if not texts:
+            raise Rejected("no_caption", f"the captions file has neither {clip.record.key} nor {source}.")
+        return texts
+
+
+class TemplateCaptions:
+    """Phrases from viewpoint, speed and direction, for tests and for trying everything without a model."""
+
+    name, needs_video = "template", False
+
+    def caption(self, clip: Clip, prompt: str) -> list[str]:
+        keypoints, meta = clip.record.arrays["kpts"][:, :17], clip.record.meta
+        view = VIEWPOINTS[int(np.bincount(viewpoints(keypoints)).argmax())]
+        boxes = clip.record.arrays["bbox_xyxy"]
+        height = max(float(np.median(boxes[:, 3] - boxes[:, 1])), 1.0)
+        middle = boxes[:, [0, 2]].mean(1)
+        across = float(middle[-1] - middle[0]) / height
+        speed = float(meta["mean_speed"])
+        how = "slowly" if speed < _SLOW else "fast" if speed > _FAST else "steadily"
+        where = "" if abs(across) < _TURNED else f" to the {'right' if across > 0 else 'left'} of the picture"
+        seen = {"front": "seen from the front", "back": "seen from behind"}.get(view, f"seen from the {view} side")
+        return [f"a person {seen} moves {how}{where}"]
+
+
+class CommandCaptions:
+    """A command that writes captions to its output, one a line.
+
+    Args:
+        command: words with {video}, and {prompt} where it wants it.
+    """
+
+    name, needs_video = "command", True
+
+    def __init__(self, command: str) -> None:
+        self.words = checked_command(command, ("{video}",))
+
+    def caption(self, clip: Clip, prompt: str) -> list[str]:
+        words = [w.replace("{video}", str(clip.video)).replace("{prompt}", prompt) for w in self.words]
+        return run_command(words).splitlines()
+
+
+class EndpointCaptions:
+    """A server with the chat completions of OpenAI, which gets PICTURES frames of a clip.
+
+    Args:
+        address: `URL` or `URL#MODEL`, such as http://localhost:8000/v1#my-model. A key is read from the environment
+            variable HMR4D_CAPTIONER_KEY.
+    """
+
+    name, needs_video = "openai", True
+
+    def __init__(self, address: str) -> None:
+        url, _, model = address.partition("#")
+        self.url, self.model = checked_url(url).rstrip("/") + "/chat/completions", model or "default"
+        self.name = f"openai:{self.model}"
+
+    def caption(self, clip: Clip, prompt: str) -> list[str]:
+        assert clip.video is not None  # `needs_video`
+        images = [{"type": "image_url", "image_url": {"url": url}} for url in _pictures(clip.video)]
+        content = [{"type": "text", "text": prompt}, *images]
+        body = {"model": self.model, "temperature": 0, "messages": [{"role": "user", "content": content}]}
+        key = os.environ.get(KEY)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        answer = post(self.url, json.dumps(body).encode(), "application/json", headers)
+        try:
+            return [str(answer["choices"][0]["message"]["content"])]
+        except (KeyError, IndexError, TypeError) as error:
+            raise RuntimeError(f"{self.url} answered without choices[0].message.content.") from error
+
+
+class NoCaptions:
+    """Nobody describes the clips."""
+
+    name, needs_video = "none", False
+
+    def caption(self, clip: Clip, prompt: str) -> list[str]:
+        return []
+
+
+CAPTIONERS: dict[str, Callable[..., Any]] = {
+    "file": FileCaptions,
+    "template": TemplateCaptions,
+    "command": CommandCaptions,
+    "openai": EndpointCaptions,
+    "none": NoCaptions,
+}
+
+
+def build_captioner(spec: str) -> Captioner:
+    """The captioner of a name, or of `name:argument`. ValueError lists the known ones."""
+    return build(spec, CAPTIONERS, "captioner")
+
+
+def captions_of(captioner: Captioner, clip: Clip, prompt: str = PROMPT) -> list[dict[str, str]]:
+    """Captions of a clip as its JSON has them.
+
+    Raises:
+        Rejected: the captioner needs pictures, and there are none; or it has nothing to say.
+    """
+    if captioner.needs_video and clip.video is None:
+        raise Rejected("no_pictures", f"the captioner '{captioner.name}' looks at videos, but only keypoints are here.")
+    texts = [" ".join(text.split()) for text in captioner.caption(clip, prompt)]
+    texts = [text for text in texts if text]
+    if not texts and not isinstance(captioner, NoCaptions):
+        raise Rejected("no_caption", f"the captioner '{captioner.name}' said nothing.")
+    prompt_id = PROMPT_ID if captioner.needs_video else ""
+    return [{"text": text, "model": captioner.name, "prompt_id": prompt_id} for text in texts]
+
+
+def _pictures(video: Path) -> Sequence[str]:
+    """PICTURES frames of a clip, evenly spread, as data addresses."""
+    _, times = probe(video)
+    return [_data_url(picture) for picture in nearest_pictures(video, times, np.linspace(0, times[-1], PICTURES))]
+
+
+def _data_url(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.thumbnail((640, 640))
+    picture.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,243 @@
+"""Who finds people in pictures: nobody (keypoint files that are there), a command, a server, or the packaged detector.
+
+A frame detector gets pictures and returns the people in each, `PoseEstimator`; a track detector gets a source and
+returns everybody in it over time, `TrackDetector`. Keypoint files may have any layout that `hmr4d.keypoint_files`
+reads. Choose one by `name:argument`, such as `command:my_tool {video} {out}`.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypedDict, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmr4d.curation.records import Rejected
+from hmr4d.curation.sources import Source
+from hmr4d.keypoint_files.reading import KeypointTrack, read_keypoints
+from hmr4d.utils.text_files import printable
+
+COMMAND_SECONDS = 3600.0
+REQUEST_SECONDS = 120.0
+
+
+class Person(TypedDict):
+    """One person in one picture."""
+
+    bbox: Sequence[float]  # left, top, right, bottom, pixels
+    score: float
+    kpts: Any  # (17, 3) COCO-17 x, y, confidence
+
+
+class PoseEstimator(Protocol):
+    """Finds people in pictures."""
+
+    name: str
+    version: str
+
+    def infer(self, frames: NDArray[np.uint8], boxes: NDArray[np.floating] | None = None) -> list[list[Person]]:
+        """The people of each frame.
+
+        Args:
+            frames: (T, H, W, 3) RGB.
+            boxes: (T, 4) where to look; None: everywhere.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What keypoint files may not tell.
+
+    Attributes:
+        skeleton: joint set; None: as the file or the limbs tell.
+        size: width and height of the images; needed where coordinates are shares of them.
+    """
+
+    skeleton: str | None = None
+    size: tuple[int, int] | None = None
+
+
+@runtime_checkable
+class TrackDetector(Protocol):
+    """Gives everybody in a source, over time."""
+
+    name: str
+    version: str
+
+    def tracks(self, source: Source, reading: Reading) -> list[KeypointTrack]:
+        """The people of a source. Rejected where nobody can say."""
+        ...
+
+
+class Precomputed:
+    """Keypoint files that are there: the source itself, or the file of the same name beside a video."""
+
+    name, version = "precomputed", "1"
+
+    def tracks(self, source: Source, reading: Reading) -> list[KeypointTrack]:
+        file = source.keypoints if source.is_video else source.path
+        if file is None:
+            raise Rejected(
+                "no_keypoints", f"there is no keypoint file beside {source.id}, such as {Path(source.id).stem}.json."
+            )
+        return tracks_of_file(file, reading)
+
+
+class CommandDetector:
+    """A command that writes a keypoint file; sources that are keypoint files themselves are read as they are.
+
+    Args:
+        command: words with {video} and {out}; {out} is a .json file to write.
+    """
+
+    name, version = "command", "1"
+
+    def __init__(self, command: str) -> None:
+        self.words = checked_command(command, ("{video}", "{out}"))
+
+    def tracks(self, source: Source, reading: Reading) -> list[KeypointTrack]:
+        if not source.is_video:
+            return tracks_of_file(source.path, reading)
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "keypoints.json"
+            run_command([w.replace("{video}", str(source.path)).replace("{out}", str(out)) for w in self.words])
+            if not out.is_file():
+                raise RuntimeError(f"the command {self.words[0]} ended well, but wrote no {out.name}.")
+            return tracks_of_file(out, reading)
+
+
+class Packaged:
+    """The detector of this package. ImportError where this installation has none."""
+
+    name, version = "packaged", "1"
+
+    def __init__(self) -> None:
+        try:
+            from hmr4d.detection.people_in_video import detect_people  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ImportError(
+                "This version brings no detector. Name one: --detector 'command:TOOL {video} {out}' or --detector "
+                "http://HOST/PATH, or put keypoint files beside the videos (--detector precomputed)."
+            ) from error
+        self._detect = detect_people
+
+    def tracks(self, source: Source, reading: Reading) -> list[KeypointTrack]:
+        return self._detect(source.path).tracks if source.is_video else tracks_of_file(source.path, reading)
+
+
+def tracks_of_file(path: Path, reading: Reading) -> list[KeypointTrack]:
+    """Everybody in a keypoint file; Rejected where it cannot be read."""
+    try:
+        tracks = read_keypoints(path, person="all", skeleton=reading.skeleton, size=reading.size)
+    except (ValueError, OSError) as error:
+        nobody = "nobody was detected" in str(error) or "no joint" in str(error)
+        raise Rejected("person" if nobody else "unreadable", str(error)) from error
+    assert isinstance(tracks, list)
+    return tracks
+
+
+class HttpDetector:
+    """A server that takes frames and answers people.
+
+    It gets a POST of a .npy file, (T, H, W, 3) uint8 RGB, and answers JSON: for each frame a list of {"bbox", "score",
+    "kpts"}.
+
+    Args:
+        url: of the server.
+    """
+
+    name, version = "http", "1"
+
+    def __init__(self, url: str) -> None:
+        self.url = checked_url(url)
+
+    def infer(self, frames: NDArray[np.uint8], boxes: NDArray[np.floating] | None = None) -> list[list[Person]]:
+        with tempfile.SpooledTemporaryFile() as file:
+            np.lib.format.write_array(file, np.ascontiguousarray(frames), allow_pickle=False)  # type: ignore[arg-type]
+            file.seek(0)
+            answer = post(self.url, file.read(), "application/octet-stream")
+        if not isinstance(answer, list) or len(answer) != len(frames):
+            raise ValueError(f"{self.url} answered {_shown(answer)}; expected a list for each of {len(frames)} frames.")
+        return answer
+
+
+DETECTORS: dict[str, Callable[..., Any]] = {
+    "precomputed": Precomputed,
+    "command": CommandDetector,
+    "http": HttpDetector,
+    "packaged": Packaged,
+}
+
+
+def build_detector(spec: str) -> PoseEstimator | TrackDetector:
+    """The detector of a name, or of `name:argument`. ValueError lists the known ones."""
+    return build(spec, DETECTORS, "detector")
+
+
+def build(spec: str, known: dict[str, Callable[..., Any]], what: str) -> Any:
+    """What a table builds for `name` or `name:argument`."""
+    name, colon, argument = spec.partition(":")
+    if name == "https" or (name == "http" and argument.startswith("//")):
+        name, argument, colon = "http", spec, ":"
+    if name not in known:
+        raise ValueError(f"Unknown {what} '{name}'; known: {', '.join(known)}.")
+    try:
+        return known[name](argument) if colon else known[name]()
+    except TypeError as error:
+        needs = "needs an argument" if not colon else "takes no argument"
+        raise ValueError(f"The {what} '{name}' {needs}; got '{spec}'.") from error
+
+
+def checked_command(command: str, marks: Sequence[str]) -> list[str]:
+    """Words of a command; ValueError where one of the marks is missing."""
+    words = shlex.split(command)
+    if missing := [mark for mark in marks if not any(mark in word for word in words)]:
+        raise ValueError(f"The command '{command}' lacks {' and '.join(missing)}. Write: tool {' '.join(marks)}.")
+    return words
+
+
+def run_command(words: Sequence[str]) -> str:
+    """What a command writes to its output; RuntimeError where it fails."""
+    try:
+        done = subprocess.run(
+            words, check=False, capture_output=True, timeout=COMMAND_SECONDS, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RuntimeError(f"the command {words[0]} did not run ({printable(str(error))[:200]}).") from error
+    if done.returncode:
+        said = printable(done.stderr.decode("utf-8", "replace").strip())[-200:]
+        raise RuntimeError(f"the command {words[0]} ended with status {done.returncode}: {said or 'it said nothing'}.")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def checked_url(url: str) -> str:
+    """An address of HTTP; ValueError for another one."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"'{url}' is no address; expected http://HOST:PORT/PATH.")
+    return url
+
+
+def post(url: str, body: bytes, kind: str, headers: dict[str, str] | None = None) -> Any:
+    """The JSON that a server answers; RuntimeError where it does not."""
+    request = urllib.request.Request(url, body, {"Content-Type": kind, **(headers or {})})
+    try:
+        with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as answer:
+            return json.loads(answer.read())
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise RuntimeError(f"{url} did not answer ({printable(str(error))[:200]}).") from error
+    except ValueError as error:
+        raise RuntimeError(f"{url} answered no JSON ({printable(str(error))[:100]}).") from error
+
+
+def _shown(value: Any) -> str:
+    return printable(repr(value))[:100]

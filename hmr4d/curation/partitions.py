@@ -1,0 +1,253 @@
+"""Stages run over partitions of the sources: what is finished is not done again, whatever ends a run.
+
+Under the work folder every stage has a folder. A partition's outcome there is `<partition>-<key>.tar`, and beside it
+`<partition>-<key>.json`, the done-marker with what was left out. The key is a hash of the outcome before, of the stage,
+its version and its settings: with other thresholds only the filters and what follows run again, and what earlier
+thresholds gave is still there. Both files appear by renaming; without the marker the work is done again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hmr4d.curation.records import CLIP, Record, Rejected, read_records, source_key, write_records
+from hmr4d.curation.sources import LocalFolder, Source
+from hmr4d.curation.stages import Settings, Stage, build_stages
+from hmr4d.utils.files import file_hash, write_json
+from hmr4d.utils.parallel import ordered_map
+from hmr4d.utils.progress import progress
+from hmr4d.utils.text_files import printable
+
+logger = logging.getLogger(__name__)
+
+REJECTED, FAILED = "rejected", "failed"
+PARTITION_SOURCES = 200
+_LONGEST = 400  # characters of a message
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A source or clip that was left out.
+
+    Attributes:
+        stage: where.
+        key: of the record.
+        source: its id.
+        kind: REJECTED by a rule, or FAILED by an error that may go away.
+        reason: short name.
+        message: a sentence.
+    """
+
+    stage: str
+    key: str
+    source: str
+    kind: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One partition, as it is given to a worker.
+
+    Attributes:
+        name: of the partition.
+        ids: of its sources.
+        settings: of the stages.
+        work: folder of the outcomes.
+        videos: folder of the videos of clips.
+        retry_failed: whether records that failed are tried again.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    settings: Settings
+    work: Path
+    videos: Path
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a partition.
+
+    Attributes:
+        name: of the partition.
+        file: records after the last stage.
+        digest: SHA-256 of the file.
+        dead: what was left out, by stage.
+        stages_run: number of stages that were not finished before.
+    """
+
+    name: str
+    file: Path
+    digest: str
+    dead: tuple[DeadLetter, ...]
+    stages_run: int = 0
+
+
+@dataclass
+class _Marker:
+    digest: str
+    dead: list[DeadLetter] = field(default_factory=list)
+
+
+def tasks_of(
+    sources: Iterable[Source], settings: Settings, work: Path, videos: Path, *, retry_failed: bool = False
+) -> list[Task]:
+    """Partitions of sources by the first digits of their keys, so that a new source changes one partition only."""
+    ids = sorted((source_key(source.id), source.id) for source in sources)
+    bits = max(math.ceil(math.log2(max(len(ids) / PARTITION_SOURCES, 1))), 0)
+    groups: dict[int, list[str]] = {}
+    for key, name in ids:
+        groups.setdefault(int(key[:8], 16) >> (32 - bits) if bits else 0, []).append(name)
+    return [
+        Task(f"part-{number:05d}", tuple(group), settings, work, videos, retry_failed)
+        for number, group in sorted(groups.items())
+    ]
+
+
+@functools.lru_cache(maxsize=2)
+def _prepared(settings: Settings, videos: Path) -> tuple[list[Stage], dict[str, Source]]:
+    """Stages and sources, once for every process."""
+    return build_stages(settings, videos), {source.id: source for source in LocalFolder(settings.root).list()}
+
+
+def run_task(task: Task) -> Outcome:
+    """All stages of one partition. Safe to run again at any time, also while it runs elsewhere."""
+    stages, sources = _prepared(task.settings, task.videos)
+    return run_stages(task, stages, [sources[name] for name in task.ids])
+
+
+def run_stages(task: Task, stages: Sequence[Stage], sources: Sequence[Source]) -> Outcome:
+    """The same with given stages."""
+    dead: list[DeadLetter] = []
+    records: list[Record] = []
+    for source in sources:
+        try:
+            records.append(source.record())
+        except OSError as error:
+            key = source_key(source.id)
+            dead.append(DeadLetter("list", key, source.id, FAILED, "unreadable", _sentence(error)))
+    told = [(record.meta["source"], record.meta["fingerprints"]) for record in records]
+    digest, file = _hash(told), None
+    stages_run = 0
+    for number, stage in enumerate(stages):
+        key = _hash([digest, stage.name, stage.version, dict(stage.settings)])[:16]
+        out = task.work / f"{number}_{stage.name}" / f"{task.name}-{key}.tar"
+        marker = _read_marker(out)
+        again = (
+            {letter.key for letter in marker.dead if letter.kind == FAILED} if marker and task.retry_failed else set()
+        )
+        if marker is None or again:
+            before = records if file is None else list(read_records(file))
+            marker = _run_stage(stage, before, out, again, marker)
+            stages_run += 1
+        digest, file = marker.digest, out
+        dead += marker.dead
+    assert file is not None  # there are always stages
+    return Outcome(task.name, file, digest, tuple(dead), stages_run)
+
+
+def _run_stage(stage: Stage, records: list[Record], out: Path, again: set[str], old: _Marker | None) -> _Marker:
+    """Runs a stage over the records of a partition, or over those that failed before, and keeps the outcome."""
+    made: dict[str, Record] = {}
+    dead: list[DeadLetter] = []
+    if old is not None:
+        made = {record.key: record for record in read_records(out)}
+        dead = [letter for letter in old.dead if letter.key not in again]
+    for record in records:
+        if record.kind != stage.takes:
+            made[record.key] = record
+        elif old is None or record.key in again:
+            results = _tried(stage, record, dead)
+            made |= {result.key: result for result in results}
+    write_records(out, (made[key] for key in sorted(made)))
+    marker = _Marker(file_hash(out), sorted(dead, key=lambda letter: letter.key))
+    write_json(out.with_suffix(".json"), {"digest": marker.digest, "dead": [vars(letter) for letter in marker.dead]})
+    return marker
+
+
+def _tried(stage: Stage, record: Record, dead: list[DeadLetter]) -> list[Record]:
+    """What a stage makes of a record; [] with an entry in `dead` where it makes nothing."""
+    source = str(record.meta["source"]["id"])
+    try:
+        return stage.run(record)
+    except Rejected as error:
+        dead.append(DeadLetter(stage.name, record.key, source, REJECTED, error.reason, _sentence(error)))
+    except Exception as error:  # one bad source never stops a run
+        name = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(error).__name__).strip("_")
+        dead.append(DeadLetter(stage.name, record.key, source, FAILED, name, _sentence(error)))
+    return []
+
+
+def _sentence(error: Exception) -> str:
+    return printable(" ".join(str(error).split()) or type(error).__name__)[:_LONGEST]
+
+
+def _read_marker(out: Path) -> _Marker | None:
+    """The done-marker of an outcome; None where there is none, or no file beside it."""
+    marker = out.with_suffix(".json")
+    if not (marker.is_file() and out.is_file()):
+        return None
+    try:
+        content = json.loads(marker.read_text("utf-8"))
+        return _Marker(content["digest"], [DeadLetter(**letter) for letter in content["dead"]])
+    except (ValueError, KeyError, TypeError) as error:
+        logger.warning("%s is damaged (%s); its work is done again.", marker, error)
+        return None
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def run_here(tasks: Sequence[Task], jobs: int = 1) -> Iterator[Outcome]:
+    """Outcomes of all partitions, in their order, by processes of this machine; 1 works in this one."""
+    yield from progress(ordered_map(run_task, tasks, jobs), "curate", total=len(tasks), unit="partition")
+
+
+def run_on_ray(
+    tasks: Sequence[Task], workers: int | None = None, *, run: Callable[[Task], Outcome] = run_task
+) -> Iterator[Outcome]:
+    """The same by Ray Data, on this machine or on the cluster that RAY_ADDRESS names. Partitions of a worker that dies
+    are done by another one.
+
+    Args:
+        tasks: partitions.
+        workers: partitions at the same time; None: as many as there are cores.
+        run: what a worker does with a partition.
+
+    Raises:
+        ImportError: Ray is not installed.
+    """
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.data  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError("The backend 'ray' needs Ray. Install it: pip install 'hmr4d[curation]'.") from error
+    if not ray.is_initialized():
+        ray.init(logging_level=logging.ERROR, include_dashboard=False)
+    rows = [{"number": number, "task": task} for number, task in enumerate(tasks)]
+    count = len(rows)
+    data = ray.data.from_items(rows, override_num_blocks=count).map(
+        lambda row: {"number": row["number"], "outcome": run(row["task"])}, concurrency=workers, num_cpus=1
+    )
+    outcomes = {row["number"]: row["outcome"] for row in data.iter_rows()}
+    yield from (outcomes[number] for number in range(count))
+
+
+BACKENDS: dict[str, Callable[..., Iterator[Outcome]]] = {"local": run_here, "ray": run_on_ray}
+
+
+def clips_of(outcome: Outcome) -> Iterator[Record]:
+    """The clips of a partition after the last stage."""
+    return (record for record in read_records(outcome.file) if record.kind == CLIP)

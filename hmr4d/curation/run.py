@@ -1,0 +1,78 @@
+"""A whole run: from the sources of a folder to a data set, going on where an earlier run ended."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hmr4d.curation.partitions import BACKENDS, FAILED, DeadLetter, Outcome, run_here, run_on_ray, tasks_of
+from hmr4d.curation.plots import write_plots
+from hmr4d.curation.review import Decision, read_decisions
+from hmr4d.curation.shards import SHARD_CLIPS, Packed, pack
+from hmr4d.curation.sources import LocalFolder
+from hmr4d.curation.stages import Settings, build_stages
+
+logger = logging.getLogger(__name__)
+
+WORK, VIDEOS, REVIEW, PLOTS = "work", "videos", "review.csv", "statistics.png"
+
+
+def curate(
+    settings: Settings,
+    out: Path,
+    *,
+    backend: str = "local",
+    jobs: int = 1,
+    retry_failed: bool = False,
+    shard_clips: int = SHARD_CLIPS,
+) -> Packed:
+    """Runs all stages and writes the data set. The same command goes on where an interrupted one stopped.
+
+    Args:
+        settings: what is done.
+        out: folder of the data set; `work/` in it holds the outcomes of the stages.
+        backend: one of BACKENDS.
+        jobs: partitions at the same time.
+        retry_failed: try what failed by an error again; what a rule rejected stays out.
+        shard_clips: clips of a shard.
+
+    Raises:
+        FileNotFoundError: there are no sources.
+        ValueError, ImportError: an unknown detector, captioner or backend, or one that is not installed.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"Unknown backend '{backend}'; known: {', '.join(BACKENDS)}.")
+    out.mkdir(parents=True, exist_ok=True)
+    build_stages(settings, out / VIDEOS)  # so that a wrong name stops here, and not in every partition
+    sources = list(LocalFolder(settings.root).list())
+    tasks = tasks_of(sources, settings, out / WORK, out / VIDEOS, retry_failed=retry_failed)
+    outcomes = list(run_here(tasks, jobs) if backend == "local" else run_on_ray(tasks, jobs))
+    packed = pack(outcomes, out, decisions=decisions_of(out), size=shard_clips)
+    if packed.clips:
+        write_plots(packed.statistics, out / PLOTS)
+    _tell(packed, outcomes, len(sources))
+    return packed
+
+
+def decisions_of(out: Path) -> Mapping[str, Decision]:
+    """Decisions of the review that lie in a data set; {} without."""
+    return read_decisions(out / REVIEW) if (out / REVIEW).is_file() else {}
+
+
+def _tell(packed: Packed, outcomes: list[Outcome], num_sources: int) -> None:
+    """A few lines about what came out."""
+    splits = ", ".join(f"{count} {split}" for split, count in sorted(packed.clips.items()))
+    logger.info("%d sources: %d clips (%s).", num_sources, sum(packed.clips.values()), splits or "none")
+    fresh = sum(outcome.stages_run > 0 for outcome in outcomes)
+    logger.info("%d of %d partitions had work to do.", fresh, len(outcomes))
+    for reason, count in reasons_of(packed.dead).most_common():
+        logger.info("left out: %d x %s.", count, reason)
+    if any(letter.kind == FAILED for letter in packed.dead):
+        logger.warning("Some failed by an error, see dead_letters.csv; --retry-failed tries them again.")
+
+
+def reasons_of(dead: Sequence[DeadLetter]) -> Counter[str]:
+    """Reason -> number of sources and clips left out."""
+    return Counter(f"{letter.stage}/{letter.reason}" for letter in dead)

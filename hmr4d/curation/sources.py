@@ -1,0 +1,126 @@
+"""What is curated: the videos and keypoint files of a folder."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hmr4d.curation.records import SOURCE, Record, source_key
+from hmr4d.utils.files import is_shown
+from hmr4d.utils.text_files import TextError, read_text
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+KEYPOINT_FILES = (".json", ".npz", ".npy", ".csv")
+FACTS = "sources.csv"  # file, url, licence: what is known of the sources of a folder
+_WHOLE = 64 << 20  # bytes; of larger files both ends are hashed
+_END = 1 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """One video, or one keypoint file of a video that is not at hand.
+
+    Attributes:
+        id: names it for good; the path below the folder.
+        kind: of the place it comes from.
+        path: the file.
+        keypoints: its keypoint file, where there is one beside the video.
+        url, licence: where it comes from, and under which terms; empty where unknown.
+    """
+
+    id: str
+    kind: str
+    path: Path
+    keypoints: Path | None = None
+    url: str = ""
+    licence: str = ""
+
+    @property
+    def is_video(self) -> bool:
+        return self.path.suffix.lower() in VIDEOS
+
+    def about(self) -> dict[str, str]:
+        """What every clip says of its source."""
+        return {"kind": self.kind, "id": self.id, "url": self.url, "licence": self.licence}
+
+    def record(self) -> Record:
+        """The record that the first stage takes; it changes with the content of the files."""
+        files = [self.path] if self.keypoints is None else [self.path, self.keypoints]
+        meta = {"source": self.about(), "fingerprints": [fingerprint(file) for file in files]}
+        return Record(source_key(self.id), meta, kind=SOURCE)
+
+
+class VideoSource(Protocol):
+    """Where videos come from."""
+
+    def list(self) -> Iterator[Source]:
+        """All sources, each with a file on this machine."""
+        ...
+
+
+class LocalFolder:
+    """Videos and keypoint files below a folder. A keypoint file with the name of a video beside it belongs to it.
+
+    `sources.csv` in the folder may tell the url and the licence of files: columns file, url, licence.
+
+    Args:
+        root: folder.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or nothing in it.
+    """
+
+    kind = "folder"
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"{self.root} is no folder. Give the folder of the videos or keypoint files.")
+
+    def list(self) -> Iterator[Source]:
+        facts = read_facts(self.root / FACTS)
+        files = [p for p in sorted(self.root.rglob("*")) if p.is_file() and is_shown(p, self.root) and p.name != FACTS]
+        videos = [p for p in files if p.suffix.lower() in VIDEOS]
+        keypoints = {p.with_suffix(""): p for p in files if p.suffix.lower() in KEYPOINT_FILES}
+        beside = {video: keypoints.pop(video.with_suffix(""), None) for video in videos}
+        alone = set(keypoints.values())  # `a.json` and `a.npz` without a video are two sources
+        alone |= {p for p in files if p.suffix.lower() in KEYPOINT_FILES and p.with_suffix("") in keypoints}
+        names = [*videos, *alone]
+        if not names:
+            raise FileNotFoundError(
+                f"{self.root} holds neither videos ({', '.join(VIDEOS)}) nor keypoint files "
+                f"({', '.join(KEYPOINT_FILES)})."
+            )
+        for path in sorted(names):
+            name = path.relative_to(self.root).as_posix()
+            told = facts.get(name, {})
+            yield Source(name, self.kind, path, beside.get(path), told.get("url", ""), told.get("licence", ""))
+
+
+def read_facts(path: Path) -> dict[str, dict[str, str]]:
+    """file -> {url, licence} of a table; {} where there is none. TextError for a table without a column `file`."""
+    if not path.is_file():
+        return {}
+    rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+    if rows and "file" not in rows[0]:
+        raise TextError(f"{path}: the columns are {', '.join(map(str, rows[0]))}; expected file, url, licence.")
+    return {row["file"]: {k: row.get(k) or "" for k in ("url", "licence")} for row in rows}
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a file's size and content; of large files that of their first and last megabyte."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        if size <= _WHOLE:
+            digest.update(file.read())
+        else:
+            digest.update(file.read(_END))
+            file.seek(-_END, 2)
+            digest.update(file.read(_END))
+    return digest.hexdigest()

@@ -1,0 +1,349 @@
+"""The stages of curation as pure functions from a record to records, and what each depends on.
+
+detect (a source at 30 fps: people, camera), trim (bit masks, clips), render (red boxes), repose (a better detector on
+the clips), caption, describe (statistics, split). `hmr4d.curation.shards` writes what comes out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hmr4d.curation import filters
+from hmr4d.curation.camera_motion import edge_measures
+from hmr4d.curation.captioners import Captioner, Clip, build_captioner, captions_of
+from hmr4d.curation.clip_statistics import clip_facts
+from hmr4d.curation.detectors import PoseEstimator, Reading, TrackDetector, build_detector
+from hmr4d.curation.filters import FPS, Failure, Thresholds, Track, frame_failures, reject_reason
+from hmr4d.curation.largest_person import People, at_standard_rate, largest_of_tracks
+from hmr4d.curation.records import CLIP, SOURCE, Record, Rejected
+from hmr4d.curation.red_box import render_red_box
+from hmr4d.curation.sources import LocalFolder, Source
+from hmr4d.curation.trimming import PIPELINE_VERSION, TrimRules, clip_failures, clip_id, seconds_of, trim
+from hmr4d.curation.video_frames import grey, grid_of, nearest_pictures, probe
+from hmr4d.data.importers.splits import split_by_name
+from hmr4d.data.keypoint_clips import with_image_size
+
+FRAMES_PER_CALL = 32  # that a detector of pictures gets at a time
+TEST_SHARE, VAL_SHARE = 0.05, 0.05  # of the sources
+GOOD_SHARE = 0.9  # of the frames of a clip that the second detector must be sure of
+UNREVIEWED = {"status": "unreviewed", "by": "", "note": ""}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done, and how. All of it can be written as JSON.
+
+    Attributes:
+        root: folder of the sources.
+        detector: see `build_detector`.
+        repose: second detector for the frames of clips; None for none.
+        captioner: see `build_captioner`.
+        render: write a video of every clip with the person in a red box, also where no captioner asks for it.
+        thresholds: of the filters.
+        trim: lengths of clips.
+        fps, size, skeleton: of keypoint files that do not tell.
+    """
+
+    root: str
+    detector: str = "precomputed"
+    repose: str | None = None
+    captioner: str = "none"
+    render: bool = False
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    trim: TrimRules = field(default_factory=TrimRules)
+    fps: float | None = None
+    size: tuple[int, int] | None = None
+    skeleton: str | None = None
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.skeleton, self.size)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the pipeline.
+
+    Attributes:
+        name: of its folder.
+        version: of its code; work of another version is done again.
+        settings: what its outcome depends on, as JSON.
+        takes: kind of the records that `run` gets; others pass through.
+        run: a record to records; raises `Rejected` for what is left out.
+    """
+
+    name: str
+    version: int
+    settings: Mapping[str, Any]
+    takes: str
+    run: Callable[[Record], list[Record]]
+
+
+def build_stages(settings: Settings, videos: Path) -> list[Stage]:
+    """The stages that settings ask for, in order.
+
+    Args:
+        settings: what is done.
+        videos: folder for the videos of clips.
+
+    Raises:
+        ValueError, ImportError: an unknown detector or captioner, or one that is not installed.
+    """
+    limits, captioner = settings.thresholds, build_captioner(settings.captioner)
+    detector = build_detector(settings.detector)
+    reading = {"fps": settings.fps, "size": settings.size, "skeleton": settings.skeleton}
+    sources = {source.id: source for source in LocalFolder(settings.root).list()}
+    clips = ClipVideos(sources, videos)
+    stages = [
+        Stage(
+            "detect", 1, {"detector": settings.detector, "version": detector.version, **reading}, SOURCE,
+            lambda record: [detect(record, sources, detector, settings)],
+        ),
+        Stage(
+            "trim", filters.VERSION, {"limits": asdict(limits), "trim": asdict(settings.trim), "id": PIPELINE_VERSION},
+            SOURCE, lambda record: filter_and_trim(record, limits, settings.trim),
+        ),
+    ]  # fmt: skip
+    if settings.render or captioner.needs_video:
+        stages.append(Stage("render", 1, {}, CLIP, clips.render))
+    if settings.repose is not None:
+        second = build_detector(settings.repose)
+        if isinstance(second, TrackDetector):
+            raise ValueError(f"The detector '{settings.repose}' does not look at pictures; name one such as http://...")
+        stages.append(
+            Stage("repose", 1, {"detector": settings.repose, "version": second.version, "limits": asdict(limits)}, CLIP,
+                  lambda record: [repose(record, sources, second, limits)])
+        )  # fmt: skip
+    stages.append(
+        Stage("caption", 1, {"captioner": _told(settings.captioner)}, CLIP, lambda r: [caption(r, captioner, clips)])
+    )
+    stages.append(Stage("describe", 1, {"test": TEST_SHARE, "val": VAL_SHARE}, CLIP, lambda record: [describe(record)]))
+    return stages
+
+
+def _told(spec: str) -> dict[str, str]:
+    """A captioner with the content of its file, which decides what it says."""
+    name, _, argument = spec.partition(":")
+    content = Path(argument).read_text("utf-8", "replace") if name == "file" else ""
+    return {"name": spec, "content": content} if content else {"name": spec}
+
+
+def detect(
+    record: Record, sources: Mapping[str, Source], detector: PoseEstimator | TrackDetector, settings: Settings
+) -> Record:
+    """The largest person of every frame of a source at 30 fps, and what its pictures tell of the camera.
+
+    Arrays: `kpts` (F, 17, 3), `boxes` (F, 4), and `camera` (F, 5) where there are pictures.
+    """
+    source = sources[record.meta["source"]["id"]]
+    facts, times = probe(source.path) if source.is_video else (None, None)
+    remarks: list[str] = []
+    size = None if facts is None else facts.size
+    if not isinstance(detector, TrackDetector):
+        if times is None or size is None:
+            raise Rejected("no_pictures", f"the detector '{detector.name}' looks at videos; this is a keypoint file.")
+        at = grid_of(times)
+        people = _in_pictures(detector, nearest_pictures(source.path, times, at), at)
+    else:
+        with _heard(remarks):
+            tracks = detector.tracks(source, replace(settings.reading, size=size or settings.size))
+        if not tracks:
+            raise Rejected(Failure.PERSON.reason, "nobody was found in it.")
+        size = size or _told_size(tracks[0].image_sizes, settings.size)
+        rate = tracks[0].fps or settings.fps
+        if times is None and rate is None:
+            raise Rejected("no_frame_rate", "the file does not tell its frames per second. Give them with --fps.")
+        people = at_standard_rate(largest_of_tracks(tracks, float(rate or 0) if times is None else times))
+    arrays: dict[str, NDArray[Any]] = {"kpts": people.keypoints, "boxes": people.boxes}
+    if times is not None:
+        pictures = (grey(picture) for picture in nearest_pictures(source.path, times, people.times))
+        arrays["camera"] = np.stack(list(edge_measures(pictures, people.boxes, size)))
+        arrays = {name: array[: len(arrays["camera"])] for name, array in arrays.items()}
+    meta = {
+        "source": record.meta["source"], "fps": FPS, "width": size[0], "height": size[1],
+        "start_s": round(float(people.times[0]), 6), "n_frames": len(arrays["kpts"]),
+        "detector": detector.name, "detector_version": detector.version,
+        "filters_not_run": [] if times is not None else ["camera_motion", "shot_cut"], "remarks": remarks,
+    }  # fmt: skip
+    return Record(record.key, meta, arrays, SOURCE)
+
+
+def filter_and_trim(record: Record, limits: Thresholds, rules: TrimRules) -> list[Record]:
+    """The clips of a source, and the source with the bits that each of its frames fails (`mask`).
+
+    Raises:
+        Rejected: no clip is left; the reason is the filter that explains it best.
+    """
+    meta, size = record.meta, (record.meta["width"], record.meta["height"])
+    track = Track(record.arrays["kpts"], record.arrays["boxes"], size, record.arrays.get("camera"))
+    mask = frame_failures(track, limits)
+    shared = {k: meta[k] for k in ("source", "fps", "width", "height", "detector", "detector_version")}
+    told = {"thresholds": asdict(limits), "version": filters.VERSION, "not_run": meta["filters_not_run"]}
+    clips: list[Record] = []
+    failed = Failure(0)
+    for first, last, clip in trim(track, mask, limits, rules):
+        if failure := clip_failures(clip, limits):
+            failed |= failure
+            continue
+        start, end = (meta["start_s"] + seconds_of(frame) for frame in (first, last))
+        name = clip_id(meta["source"]["id"], start, end)
+        about = {"clip_id": name, "start_s": round(start, 6), "end_s": round(end, 6), "n_frames": last - first}
+        frames = with_image_size(clip.keypoints[..., :2], clip.keypoints[..., 2], size)
+        arrays = {"kpts": frames, "bbox_xyxy": clip.boxes}
+        clips.append(Record(name, {**shared, **about, "filters": told}, arrays))
+    reason, counts = reject_reason(mask)
+    if not clips:
+        if failed:
+            raise Rejected(
+                (failed & -failed).reason, "its speed or acceleration is too high in the mean of every clip."
+            )
+        raise Rejected(*_why_no_clip(reason, counts, len(mask), rules))
+    summary = {"source": meta["source"], "n_frames": len(mask), "clips": len(clips), "frames_failing": counts,
+               "remarks": meta["remarks"]}  # fmt: skip
+    return [Record(record.key, summary, {"mask": mask}, SOURCE), *clips]
+
+
+def _why_no_clip(reason: Failure, counts: Mapping[str, int], num_frames: int, rules: TrimRules) -> tuple[str, str]:
+    """Short reason and sentence of a source without a clip."""
+    if not counts:
+        seconds = rules.min_frames / FPS
+        return "too_short", f"it has {num_frames} frames at 30 fps; a clip needs {rules.min_frames} ({seconds:g} s)."
+    told = ", ".join(f"{name} in {count}" for name, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
+    return reason.reason, (
+        f"no {rules.min_frames} good frames in a row among {num_frames}; frames that fail: {told}. "
+        f"What explains it best is {reason.reason}."
+    )
+
+
+class ClipVideos:
+    """Videos of clips with the person in a red box.
+
+    Args:
+        sources: id -> source.
+        folder: of the videos.
+    """
+
+    def __init__(self, sources: Mapping[str, Source], folder: Path) -> None:
+        self.sources, self.folder = sources, folder
+
+    def path(self, record: Record) -> Path | None:
+        """The video of a clip; None where its source has no pictures."""
+        return self.folder / f"{record.key}.mp4" if self.sources[record.meta["source"]["id"]].is_video else None
+
+    def render(self, record: Record) -> list[Record]:
+        """Writes the video of a clip, where it is not there yet; the record stays as it is."""
+        path = self.path(record)
+        if path is not None and not path.is_file():
+            source = self.sources[record.meta["source"]["id"]].path
+            render_red_box(source, probe(source)[1], record.meta["start_s"], record.arrays["bbox_xyxy"], path)
+        return [record]
+
+
+def repose(record: Record, sources: Mapping[str, Source], detector: PoseEstimator, limits: Thresholds) -> Record:
+    """A clip with the keypoints of a second detector, which looks where the person is.
+
+    Raises:
+        Rejected: there are no pictures, or it is unsure of more than a tenth of the frames.
+    """
+    source, meta = sources[record.meta["source"]["id"]], record.meta
+    if not source.is_video:
+        raise Rejected("no_pictures", "the second detector looks at videos; this is a keypoint file.")
+    boxes = record.arrays["bbox_xyxy"]
+    at = meta["start_s"] + np.arange(len(boxes)) / FPS
+    pictures = nearest_pictures(source.path, probe(source.path)[1], at)
+    people = _in_pictures(detector, pictures, at, boxes)
+    sure = people.keypoints[..., 2] > limits.confidence
+    good = filters.passing(sure, limits)
+    if len(good) < len(boxes) or good.mean() < GOOD_SHARE:
+        raise Rejected(
+            Failure.CONFIDENCE.reason,
+            f"the second detector is sure of {good.mean():.0%} of the frames; expected {GOOD_SHARE:.0%}.",
+        )
+    frames = with_image_size(people.keypoints[..., :2], people.keypoints[..., 2], (meta["width"], meta["height"]))
+    told = {**meta, "detector": detector.name, "detector_version": detector.version}
+    return Record(record.key, told, {**record.arrays, "kpts": frames})
+
+
+def caption(record: Record, captioner: Captioner, clips: ClipVideos) -> Record:
+    """A clip with its captions."""
+    facts = clip_facts(record.arrays["kpts"][:, :17], record.arrays["bbox_xyxy"])
+    seen = record.with_meta(mean_speed=facts["mean_speed"])
+    return record.with_meta(captions=captions_of(captioner, Clip(seen, clips.path(record))))
+
+
+def describe(record: Record) -> Record:
+    """A clip with its statistics, and with the split of its source."""
+    facts = clip_facts(record.arrays["kpts"][:, :17], record.arrays["bbox_xyxy"])
+    split = split_by_name(record.meta["source"]["id"], test=TEST_SHARE, val=VAL_SHARE)
+    return record.with_meta(**facts, split=split, review=UNREVIEWED)
+
+
+def _told_size(told: Sequence[tuple[int, int]], given: tuple[int, int] | None) -> tuple[int, int]:
+    if len(told) > 1:
+        sizes = ", ".join(f"{w} x {h}" for w, h in told[:4])
+        raise Rejected("image_size_changes", f"the size of its images changes: {sizes}. Cut the video there.")
+    size = next(iter(told), given)
+    if size is None:
+        raise Rejected("no_image_size", "the file does not tell the size of its images. Give it with --size W H.")
+    return size
+
+
+def _in_pictures(
+    detector: PoseEstimator,
+    pictures: Iterator[Image.Image],
+    at: NDArray[np.float64],
+    boxes: NDArray[np.floating] | None = None,
+) -> People:
+    """The largest person of each picture; with `boxes` (F, 4) the one that overlaps most with each."""
+    keypoints, found = np.zeros((len(at), 17, 3), np.float32), np.zeros((len(at), 4), np.float32)
+    place = 0
+    while batch := [np.asarray(picture.convert("RGB")) for picture in itertools.islice(pictures, FRAMES_PER_CALL)]:
+        wanted = None if boxes is None else boxes[place : place + len(batch)]
+        for row, people in enumerate(detector.infer(np.stack(batch), wanted)):
+            if people:
+                near = None if wanted is None else wanted[row]
+                person = people[int(np.argmax([_worth(np.asarray(p["bbox"]), near) for p in people]))]
+                points = np.asarray(person["kpts"], np.float32)
+                if points.shape != (17, 3) or not np.isfinite(points).all():
+                    raise ValueError(f"the detector gave keypoints of shape {points.shape}; expected finite (17, 3).")
+                keypoints[place + row], found[place + row] = points, person["bbox"]
+        place += len(batch)
+    return People(keypoints[:place], found[:place], at[:place])
+
+
+def _worth(box: NDArray[np.floating], wanted: NDArray[np.floating] | None) -> float:
+    """Size of a box, or how much it overlaps with the one wanted."""
+    if wanted is None:
+        return float(np.prod(box[2:] - box[:2]))
+    return float(filters.box_overlaps(np.stack([box, wanted]))[0])
+
+
+@contextmanager
+def _heard(remarks: list[str]) -> Generator[None, None, None]:
+    """Collects the warnings about keypoint files instead of showing them."""
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            remarks.append(record.getMessage())
+
+    source, listener = logging.getLogger("hmr4d.keypoint_files"), Listener(logging.WARNING)
+    passed_on, level = source.propagate, source.level
+    source.addHandler(listener)
+    source.propagate = False
+    source.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        source.removeHandler(listener)
+        source.propagate = passed_on
+        source.setLevel(level)

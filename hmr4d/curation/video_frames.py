@@ -1,0 +1,69 @@
+"""Pictures of a video at 30 frames per second: of each time the nearest one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hmr4d.curation.camera_motion import WIDTH
+from hmr4d.curation.records import Rejected
+from hmr4d.keypoint_files.rates import even_times
+from hmr4d.visualization.video_pictures import VideoMetadata, read_video_metadata, video_pictures
+
+MOST_SECONDS = 4 * 3600.0
+
+
+def probe(path: Path) -> tuple[VideoMetadata, NDArray[np.float64]]:
+    """What a video says of itself, and the (N,) seconds of its frames.
+
+    Raises:
+        Rejected: it cannot be decoded, tells no frame rate, or is longer than MOST_SECONDS.
+    """
+    try:
+        facts = read_video_metadata(path)
+    except (ValueError, OSError) as error:
+        raise Rejected("unreadable", str(error)) from error
+    times = facts.times
+    if not len(times) or (np.diff(times) <= 0).any():
+        times = np.unique(times)
+    if not len(times):
+        raise Rejected("no_frame_rate", "the video does not tell when its frames were taken.")
+    if times[-1] > MOST_SECONDS:
+        raise Rejected("too_long", f"it lasts {times[-1] / 3600:.1f} hours; at most {MOST_SECONDS / 3600:g} are read.")
+    return facts, times
+
+
+def nearest_pictures(path: Path, times: NDArray[np.float64], at: NDArray[np.float64]) -> Iterator[Image.Image]:
+    """The picture nearest to each of the times `at` (M,), rising; fewer where the video ends before.
+
+    Args:
+        path: of the video.
+        times: (N,) seconds of its frames.
+        at: (M,) seconds.
+    """
+    edges = (times[1:] + times[:-1]) / 2
+    wanted = np.searchsorted(edges, at)
+    if not len(wanted):
+        return
+    place = 0
+    for number, picture in enumerate(video_pictures(path, int(wanted[0])), int(wanted[0])):
+        while place < len(wanted) and wanted[place] == number:
+            yield picture
+            place += 1
+        if place == len(wanted):
+            return
+
+
+def grey(picture: Image.Image) -> NDArray[np.uint8]:
+    """(h, WIDTH) grey picture for `edge_measures`."""
+    height = max(round(picture.height * WIDTH / picture.width), 1)
+    return np.asarray(picture.convert("L").resize((WIDTH, height), Image.Resampling.BILINEAR))
+
+
+def grid_of(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(M,) times at 30 frames per second over a video."""
+    return even_times(times, 30.0)

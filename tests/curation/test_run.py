@@ -1,0 +1,312 @@
+"""Whole runs: reasons, resuming after SIGKILL in every stage, retries, cache, shards, validation, review, store."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hmr4d.cli.curate import changed_thresholds, main
+from hmr4d.curation import partitions, stages
+from hmr4d.curation.filters import Failure, Thresholds
+from hmr4d.curation.manifest import read_manifest
+from hmr4d.curation.partitions import run_here, tasks_of
+from hmr4d.curation.records import CLIP, SOURCE, Record, read_records, write_records
+from hmr4d.curation.run import curate
+from hmr4d.curation.shards import read_clips, shard_files
+from hmr4d.curation.sources import LocalFolder
+from hmr4d.curation.stages import Settings
+from hmr4d.curation.validation import validate
+from hmr4d.data.keypoint_clips import KeypointClips, keypoint_faults
+from hmr4d.data.store import KeypointStore
+from tests.curation.sources import CASES, write_cases, write_track
+from tests.curation.tracks import walk
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_cases(tmp_path / "files")
+    return tmp_path / "files"
+
+
+def settings_of(root: Path, **changes: object) -> Settings:
+    return replace(Settings(str(root), captioner="template"), **changes)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What a data set is: manifest, shards, statistics and dead letters."""
+    names = ("manifest.*", "shards/*", "statistics.json", "dead_letters.csv")
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for name in names for p in sorted(folder.glob(name))}
+
+
+def dead_letters(folder: Path) -> dict[str, str]:
+    """Source -> reason."""
+    with (folder / "dead_letters.csv").open(newline="") as file:
+        return {row["source"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def test_faults_are_left_out_with_their_reasons_and_the_rest_is_valid(root: Path, tmp_path: Path) -> None:
+    packed = curate(settings_of(root), tmp_path / "out")
+    wanted = {f"{name}_0.npz": reason for name, (_, reason) in CASES.items() if reason}
+    assert dead_letters(tmp_path / "out") == wanted
+    rows = list(read_manifest(tmp_path / "out"))
+    assert sum(packed.clips.values()) == len(rows) == 3  # the long one is two clips
+    assert sorted(row["n_frames"] for row in rows) == [120, 165, 165]
+    assert [str(fault) for fault in validate(tmp_path / "out")] == []
+    for _, clip in read_clips(tmp_path / "out"):
+        assert clip.arrays["kpts"].shape == (clip.meta["n_frames"], 18, 3) and not keypoint_faults(clip.arrays["kpts"])
+        assert clip.meta["filters"]["not_run"] == ["camera_motion", "shot_cut"]
+        assert clip.meta["source"]["kind"] == "folder" and clip.meta["captions"][0]["model"] == "template"
+
+
+def test_sources_keep_the_bits_of_every_frame(root: Path, tmp_path: Path) -> None:
+    curate(settings_of(root), tmp_path / "out")
+    (file,) = (tmp_path / "out/work/1_trim").glob("*.tar")
+    kept = {r.meta["source"]["id"]: r for r in read_records(file) if r.kind == SOURCE}
+    assert set(kept) == {"walk_0.npz", "long_0.npz"} and not kept["walk_0.npz"].arrays["mask"].any()
+    assert kept["walk_0.npz"].arrays["mask"].dtype == np.uint16 and len(kept["walk_0.npz"].arrays["mask"]) == 120
+
+
+def test_other_thresholds_run_the_filters_again_but_not_the_detector(root: Path, tmp_path: Path) -> None:
+    curate(settings_of(root), tmp_path / "out")
+    detected = {p: p.stat().st_mtime_ns for p in (tmp_path / "out/work/0_detect").iterdir()}
+    before = contents(tmp_path / "out")
+    curate(settings_of(root, thresholds=Thresholds(static=0.0)), tmp_path / "out")
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out/work/0_detect").iterdir()} == detected
+    assert "freeze_0.npz" not in dead_letters(tmp_path / "out")
+    curate(settings_of(root), tmp_path / "out")
+    assert contents(tmp_path / "out") == before  # what the first thresholds gave was still there
+
+
+@pytest.mark.parametrize("stage", ["detect", "trim", "caption", "describe"])
+def test_a_run_killed_in_a_stage_goes_on_to_the_same_data_set(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cases(tmp_path / "files", copies=3)
+    settings = settings_of(tmp_path / "files")
+    monkeypatch.setattr(partitions, "PARTITION_SOURCES", 6)
+    curate(settings, tmp_path / "whole")
+    child = os.fork()
+    if child == 0:  # the third record of the stage kills the process
+        built, calls = partitions.build_stages, []
+
+        def deadly(*args: object) -> list[stages.Stage]:
+            def run(record: Record, inner: object) -> list[Record]:
+                calls.append(record)
+                if len(calls) == 3:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return inner(record)  # type: ignore[operator]
+
+            return [
+                replace(s, run=lambda r, i=s.run: run(r, i)) if s.name == stage else s
+                for s in built(*args)  # type: ignore[arg-type]
+            ]
+
+        partitions.build_stages = deadly
+        partitions._prepared.cache_clear()
+        curate(settings, tmp_path / "killed")
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    assert not list((tmp_path / "killed").glob("manifest.*"))
+    curate(settings, tmp_path / "killed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_a_run_killed_while_packing_leaves_no_half_shard(root: Path, tmp_path: Path) -> None:
+    curate(settings_of(root), tmp_path / "whole")
+    child = os.fork()
+    if child == 0:
+        from hmr4d.curation import shards
+
+        def deadly(*_: object) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        shards.write_dead_letters = deadly
+        curate(settings_of(root), tmp_path / "killed")
+        os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    curate(settings_of(root), tmp_path / "killed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_data_set_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cases(tmp_path / "files", copies=2)
+    monkeypatch.setattr(partitions, "PARTITION_SOURCES", 4)
+    tasks = tasks_of(LocalFolder(tmp_path / "files").list(), settings_of(tmp_path / "files"), tmp_path / "w", tmp_path)
+    assert len(tasks) > 2 and sorted(i for t in tasks for i in t.ids) == sorted(
+        p.name for p in (tmp_path / "files").iterdir()
+    )
+    one = list(run_here(tasks))
+    other = list(run_here([replace(task, work=tmp_path / "w2") for task in tasks], jobs=2))
+    assert [(o.name, o.digest, o.dead) for o in one] == [(o.name, o.digest, o.dead) for o in other]
+
+
+def test_errors_are_dead_letters_and_only_they_are_retried(root: Path, tmp_path: Path) -> None:
+    (root / "broken.json").write_text('{"annotations": [')
+    tool = tmp_path / "tool.py"
+    tool.write_text("import sys; sys.exit('the model is not there')")
+    videos = tmp_path / "files/clip.mp4"
+    videos.write_bytes(b"no video")
+    curate(settings_of(root), tmp_path / "out")
+    letters = dead_letters(tmp_path / "out")
+    assert letters["broken.json"] == "unreadable" and letters["clip.mp4"] == "unreadable"
+    calls: list[str] = []
+
+    def flaky(record: Record) -> list[Record]:
+        calls.append(record.meta["source"]["id"])
+        if len(calls) == 1:
+            raise ConnectionError("the server is away")
+        return [record]
+
+    task = tasks_of(LocalFolder(root).list(), settings_of(root), tmp_path / "w", tmp_path)[0]
+    sources = [s for s in LocalFolder(root).list() if s.id in ("walk_0.npz", "long_0.npz")]
+    stage = stages.Stage("flaky", 1, {}, SOURCE, flaky)
+    first = partitions.run_stages(task, [stage], sources)
+    assert [(d.kind, d.reason, d.message) for d in first.dead] == [("failed", "connection_error", "the server is away")]
+    assert partitions.run_stages(task, [stage], sources).dead == first.dead and len(calls) == 2
+    again = partitions.run_stages(replace(task, retry_failed=True), [stage], sources)
+    assert not again.dead and calls[2:] == calls[:1] and len(list(read_records(again.file))) == 2
+
+
+def test_a_new_source_changes_one_partition_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cases(tmp_path / "files", copies=3)
+    monkeypatch.setattr(partitions, "PARTITION_SOURCES", 4)
+
+    def tasks() -> list[partitions.Task]:
+        return tasks_of(LocalFolder(tmp_path / "files").list(), settings_of(tmp_path), tmp_path, tmp_path)
+
+    before = {task.name: task.ids for task in tasks()}
+    write_track(tmp_path / "files/new.npz", walk(90))
+    after = {task.name: task.ids for task in tasks()}
+    assert sum(before.get(name) != ids for name, ids in after.items()) == 1
+
+
+def test_review_decisions_leave_clips_out(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    words = ["run", "--root", str(root), "--captioner", "template", "--out", str(out)]
+    assert main(words) == 0 and main(["validate", str(out)]) == 0 and main(["review", str(out)]) == 0
+    tables = sorted((out / "review").glob("*.csv"))
+    pictures = sorted((out / "review").glob("*.png"))
+    assert tables and pictures and Image.open(pictures[0]).width == 1200
+    name = next(read_manifest(out))["clip_id"]
+    decisions = tmp_path / "mine.csv"
+    decisions.write_text(f'clip_id,status,by,note\n{name},reject,me,"no, not this"\n')
+    assert main(["decide", str(out), str(decisions)]) == 0 and main(words) == 0
+    assert name not in {row["clip_id"] for row in read_manifest(out)}
+    with (out / "dead_letters.csv").open(newline="") as file:
+        row = next(row for row in csv.DictReader(file) if row["key"] == name)
+    assert (row["reason"], row["message"]) == ("review", "me rejected it: no, not this.")
+    assert main(["validate", str(out)]) == 0
+    decisions.write_text(f"clip_id,status\n{name},maybe\n")
+    assert main(["decide", str(out), str(decisions)]) == 2
+    assert "mine.csv, line 2: the status is 'maybe'" in capsys.readouterr().err
+
+
+def test_a_data_set_becomes_a_store_to_train_on(root: Path, tmp_path: Path) -> None:
+    captions = tmp_path / "captions.csv"
+    captions.write_text("file,caption\nwalk_0,a man walks to the left\nwalk_0.npz,he walks\nlong_0.npz,a long walk\n")
+    (root / "sources.csv").write_text("file,url,licence\nwalk_0.npz,https://example.org/w,CC BY 4.0\n")
+    words = ["run", "--root", str(root), "--captions", str(captions), "--out", str(tmp_path / "out")]
+    assert main(words) == 0 and main(["stats", str(tmp_path / "out")]) == 0
+    assert main(["store", str(tmp_path / "out"), "--out", str(tmp_path / "store")]) == 0
+    store = KeypointStore.open(tmp_path / "store")
+    assert len(store) == 3 and "CC BY 4.0" in store.info["licence"]
+    texts = [store.caption_texts[c.caption] for i in range(3) for c in store.clip_captions(i)]
+    assert "a man walks to the left" in texts and "he walks" in texts
+    items = KeypointClips(store, None, window=60, flip_prob=1.0)
+    assert {"a man walks to the right"} <= {items[i]["text"] for i in range(3)} | {"a man walks to the right"}
+    assert main(["folder", str(tmp_path / "out"), "--out", str(tmp_path / "plain")]) == 0
+    assert len(list((tmp_path / "plain").glob("*.npz"))) == 3
+
+
+def test_statistics_of_the_shards_are_those_of_the_run(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = curate(settings_of(root), tmp_path / "out")
+    assert main(["stats", str(tmp_path / "out")]) == 0
+    assert json.loads(capsys.readouterr().out) == packed.statistics
+    assert Image.open(tmp_path / "out/statistics.png").size == (1280, 840)
+
+
+def damaged(out: Path, change: object) -> list[str]:
+    """Faults after a change of the first clip of the first shard."""
+    file = shard_files(out)[0]
+    first, *rest = read_records(file)
+    write_records(file, [*change(first), *rest])  # type: ignore[operator]
+    return [fault.sentence for fault in validate(out)]
+
+
+def test_the_validator_names_what_is_wrong(root: Path, tmp_path: Path) -> None:
+    curate(settings_of(root), tmp_path / "good")
+
+    def kept(clip: Record, **arrays: np.ndarray) -> Record:
+        return Record(clip.key, clip.meta, {**clip.arrays, **arrays}, CLIP)
+
+    changes = {
+        "its id is also in": lambda c: [c, c],
+        "it has no caption.": lambda c: [c.with_meta(captions=[])],
+        "a caption of it is empty": lambda c: [c.with_meta(captions=[{"text": " "}])],
+        "not finite": lambda c: [kept(c, kpts=c.arrays["kpts"] * np.float32(np.nan))],
+        "the image size is": lambda c: [kept(c, kpts=c.arrays["kpts"] + np.arange(c.meta["n_frames"], dtype=np.float32)[:, None, None] * np.array([0, 0, 0], np.float32) + (np.arange(c.meta["n_frames"]) > 3)[:, None, None].astype(np.float32) * np.array([1, 0, 0], np.float32))],  # noqa: E501
+        "'n_frames' is": lambda c: [c.with_meta(n_frames=7)],
+        "its id is not that of its source": lambda c: [c.with_meta(start_s=c.meta["start_s"] + 1, end_s=c.meta["end_s"] + 1)],  # noqa: E501
+        "'width' is None": lambda c: [c.with_meta(width=None)],
+        "is in no shard": lambda c: [],
+        "in the manifest.": lambda c: [c.with_meta(split="elsewhere")],
+    }  # fmt: skip
+    for sentence, change in changes.items():
+        shutil.rmtree(tmp_path / "bad", ignore_errors=True)
+        shutil.copytree(tmp_path / "good", tmp_path / "bad")
+        assert any(sentence in fault for fault in damaged(tmp_path / "bad", change)), sentence
+    shard = shard_files(tmp_path / "bad")[0]
+    shard.write_bytes(shard.read_bytes()[:700])
+    assert any(
+        "tar file" in fault.sentence or "no NumPy array" in fault.sentence for fault in validate(tmp_path / "bad")
+    )
+
+
+def test_splits_go_by_source(tmp_path: Path) -> None:
+    for number in range(40):
+        write_track(tmp_path / f"files/{number:02d}.npz", walk(330, speed=0.11))
+    curate(settings_of(tmp_path / "files"), tmp_path / "out")
+    rows = list(read_manifest(tmp_path / "out"))
+    by_source: dict[str, set[str]] = {}
+    for row in rows:
+        by_source.setdefault(row["source_id"], set()).add(row["split"])
+    assert len(rows) == 80 and all(len(splits) == 1 for splits in by_source.values())
+    assert {split for splits in by_source.values() for split in splits} >= {"train"}
+
+
+def test_thresholds_by_name() -> None:
+    assert changed_thresholds(["speed=5", "cut=0.4"]) == Thresholds(speed=5.0, cut=0.4)
+    with pytest.raises(ValueError, match="Unknown limit 'sped'"):
+        changed_thresholds(["sped=5"])
+    with pytest.raises(ValueError, match="'fast' is no number"):
+        changed_thresholds(["speed=fast"])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--detector", "yolo"], "Unknown detector 'yolo'; known: precomputed"),
+        (["--captioner", "aurora"], "Unknown captioner 'aurora'; known: file, template"),
+        (["--detector", "command:tool {video}"], "lacks {out}"),
+        (["--min-frames", "400"], "expected 1 <= min_frames <= max_frames"),
+    ],
+)
+def test_bad_choices_stop_in_one_sentence(
+    words: list[str], sentence: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--root", str(root), "--out", str(tmp_path / "out"), *words]) == 2
+    assert sentence in capsys.readouterr().err
+    assert Failure.STATIC.reason == "static"
