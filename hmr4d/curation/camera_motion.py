@@ -36,8 +36,8 @@ def edge_measures(
     """
     past: deque[_View] = deque(maxlen=EARLIER)
     for picture, box in zip(frames, boxes, strict=False):
-        grey: NDArray[np.float32] = np.asarray(picture / 255, np.float32)
-        now = _strips(grey), _strips(_background(grey.shape, box, size)), _histogram(picture)
+        gray: NDArray[np.float32] = np.asarray(picture / 255, np.float32)
+        now = _strips(gray), _strips(_background(gray.shape, box, size)), _histogram(picture)
         measures = np.full(len(MEASURES), np.nan, np.float32)
         if past:
             measures[:2] = _differences(now, past[-1])

@@ -16,7 +16,7 @@ from hmr4d.body.skeleton import COCO17
 from hmr4d.curation.records import Record
 from hmr4d.utils.files import atomic_path, write_text
 from hmr4d.utils.text_files import TextError, printable, read_text
-from hmr4d.visualization.figure_style import SIDE_COLOURS, figure_style
+from hmr4d.visualization.figure_style import SIDE_COLORS, figure_style
 from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, load_font
 
 STATUSES = ("unreviewed", "accept", "reject")
@@ -124,4 +124,4 @@ def _draw_pose(drawer: ImageDraw.ImageDraw, pose: NDArray[np.floating], corner: 
     for a, b in COCO17.limbs:
         if sure[a] and sure[b]:
             side = sides[b] if sides[a] == "centre" else sides[a]
-            drawer.line([*points[a], *points[b]], fill=SIDE_COLOURS[side], width=3)
+            drawer.line([*points[a], *points[b]], fill=SIDE_COLORS[side], width=3)

@@ -29,7 +29,7 @@ from hmr4d.curation.records import CLIP, SOURCE, Record, Rejected
 from hmr4d.curation.red_box import render_red_box
 from hmr4d.curation.sources import LocalFolder, Source
 from hmr4d.curation.trimming import PIPELINE_VERSION, TrimRules, clip_failures, clip_id, seconds_of, trim
-from hmr4d.curation.video_frames import grey, grid_of, nearest_pictures, probe
+from hmr4d.curation.video_frames import gray, grid_of, nearest_pictures, probe
 from hmr4d.data.importers.splits import split_by_name
 from hmr4d.data.keypoint_clips import with_image_size
 
@@ -166,7 +166,7 @@ def detect(
         people = at_standard_rate(largest_of_tracks(tracks, float(rate or 0) if times is None else times))
     arrays: dict[str, NDArray[Any]] = {"kpts": people.keypoints, "boxes": people.boxes}
     if times is not None:
-        pictures = (grey(picture) for picture in nearest_pictures(source.path, times, people.times))
+        pictures = (gray(picture) for picture in nearest_pictures(source.path, times, people.times))
         arrays["camera"] = np.stack(list(edge_measures(pictures, people.boxes, size)))
         arrays = {name: array[: len(arrays["camera"])] for name, array in arrays.items()}
     meta = {

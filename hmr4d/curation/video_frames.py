@@ -58,7 +58,7 @@ def nearest_pictures(path: Path, times: NDArray[np.float64], at: NDArray[np.floa
             return
 
 
-def grey(picture: Image.Image) -> NDArray[np.uint8]:
+def gray(picture: Image.Image) -> NDArray[np.uint8]:
     """(h, WIDTH) grey picture for `edge_measures`."""
     height = max(round(picture.height * WIDTH / picture.width), 1)
     return np.asarray(picture.convert("L").resize((WIDTH, height), Image.Resampling.BILINEAR))
