@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from hmr4d.cli import reference_files
+from hmr4d.cli import reference_exporter, reference_files
 from hmr4d.cli.console import run_guarded, setup_logging
 
-PARTS = (reference_files,)
+PARTS = (reference_files, reference_exporter)
 
 
 def parser() -> argparse.ArgumentParser:
