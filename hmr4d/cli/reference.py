@@ -5,10 +5,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from hmr4d.cli import reference_check, reference_eval, reference_files, reference_gate, reference_render
+from hmr4d.cli import (
+    reference_check,
+    reference_eval,
+    reference_exporter,
+    reference_files,
+    reference_gate,
+    reference_render,
+)
 from hmr4d.cli.console import run_guarded, setup_logging
 
-PARTS = (reference_files, reference_check, reference_render, reference_gate, reference_eval)
+PARTS = (reference_files, reference_check, reference_render, reference_gate, reference_eval, reference_exporter)
 
 
 def parser() -> argparse.ArgumentParser:
