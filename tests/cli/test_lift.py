@@ -295,7 +295,7 @@ def test_people_of_whom_too_little_is_seen_are_left_out(tmp_path: Path, caplog: 
         (["--camera", "none.yaml"], "Camera file not found"),
         (["--format", "openpose"], "content is coco, not openpose"),
         (["--method", "mocap2to3", "--model", "no-such-model"], "no-such-model"),
-        (["--method", "guess"], "--method is 'guess'; choose model (which --model names, here one of mocap2to3)"),
+        (["--method", "guess"], "--method is 'guess'; choose model (which --model names, here one of ray_lifting)"),
         (["--method", "model", "--model", "motion2to3-bandai"], "Motion-2-to-3 samples motion from text"),
     ],
 )

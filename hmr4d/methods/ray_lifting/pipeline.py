@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.diffusion.requests import seeds_of
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.ray_lifting.features import NUM_FEATURES, NUM_OUTPUTS, Prediction, RayTrack, ray_track, read_outputs
@@ -17,6 +18,7 @@ from hmr4d.methods.ray_lifting.losses import RayTrainingOptions, loss_terms
 from hmr4d.methods.ray_lifting.network import RayNetwork
 from hmr4d.methods.ray_lifting.ray_frame import FEET, RayFrame
 from hmr4d.methods.ray_lifting.requests import check_tracks, rigs_for_all
+from hmr4d.methods.ray_lifting.samples import draw_errors, moved
 from hmr4d.motion.ground_contact import rest_heights
 from hmr4d.motion.motion import MotionBatch, Provenance
 from hmr4d.motion.tracks import join, reflected_frames, resample_motion, resample_track, window_starts
@@ -101,34 +103,45 @@ class RayLiftingPipeline(Pipeline):
         num_samples: int = 1,
         num_inference_steps: int | None = None,
     ) -> MotionBatch:
-        """World motion of tracks; nothing is drawn, so that it is the same for every seed.
+        """World motion of tracks; it is the same for every seed and number of samples.
 
+        Samples are the prediction moved by errors of the size that the network expects, each with a fit of its own.
         Tracks longer than a window are lifted window by window, with the bones of the whole track, and cross-faded.
 
         Returns:
             On the CPU. `extras`: "sigma" (B, L, J) metres, of which 1.645 hold 90 % of the errors, "sigma_along" and
             "sigma_across" (B, L, J) the same along the ray and across it, "uncertainty" (B, L, J) metres, the size of
-            error that is expected; "stands" (B, L, 4) in [0, 1], feet that stand as the network says; and "spread" and
-            "residual", which are zero.
+            error that is expected; "stands" (B, L, 4) in [0, 1], feet that stand as the network says; "residual", zero;
+            "spread" (B, L, J) metres, root mean square distance of the samples from the motion, zero for one; and of
+            several "samples" (B, K, L, J, 3).
 
         Raises:
-            ValueError: options of methods that draw, or shapes that do not belong together.
+            ValueError: diffusion steps were asked for, or shapes that do not belong together.
         """
-        if num_samples > 1 or num_inference_steps is not None:
-            raise ValueError(f"{self.method} draws nothing: it takes no number of samples and of steps.")
+        if num_samples < 1 or num_inference_steps is not None:
+            raise ValueError(
+                f"{self.method} has no diffusion steps, and gives one sample or more; got num_samples={num_samples} "
+                f"and num_inference_steps={num_inference_steps}. Leave the steps out."
+            )
         rate = self.fps if fps is None else fps
         frames: Tensor = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
         check_tracks(kp2d, conf, frames, rate, self.skeleton)
         batched = rigs_for_all(rig, len(kp2d))
         device = next(self.network.parameters()).device
-        found = []
+        seeds, found = seeds_of(seed, generator, len(kp2d), "tracks"), []
         for row, length in enumerate(frames.tolist()):
             camera = Rig(*(x[row : row + 1, :1].to(device).float() for x in (batched.size, batched.K4, batched.T_w2c)))
             track = kp2d[row : row + 1, :length].to(device).float(), conf[row : row + 1, :length].to(device).float()
-            found.append(self._lift_track(*track, camera, rate))
+            drawn = [seeds[row] + k for k in range(num_samples)] if num_samples > 1 else []
+            found.append(self._lift_track(*track, camera, rate, drawn))
         motions = {key: nn.utils.rnn.pad_sequence([one[key] for one in found], batch_first=True) for key in found[0]}
         joints3d = motions.pop("joints3d")
-        zeros = torch.zeros_like(joints3d[..., 0])
+        motions["residual"] = torch.zeros_like(joints3d[..., 0])
+        motions["spread"] = motions["residual"]
+        if num_samples > 1:
+            motions["samples"] = motions["samples"].transpose(1, 2)
+            off = motions["samples"] - joints3d[:, None]
+            motions["spread"] = off.square().sum(-1).mean(1).sqrt()
         return MotionBatch(
             joints3d=joints3d,
             lengths=frames,
@@ -137,13 +150,21 @@ class RayLiftingPipeline(Pipeline):
             rig=batched.to("cpu"),
             joints2d=project(batched.to("cpu").to(torch.float32), joints3d)[0],
             provenance=Provenance.from_metadata(self.about),
-            extras={**motions, "spread": zeros, "residual": zeros},
+            extras=motions,
+            seeds=seeds,
         )
 
     @full_precision
     @torch.no_grad()
-    def _lift_track(self, kp2d: Tensor, conf: Tensor, camera: Rig, rate: float) -> dict[str, Tensor]:
-        """Motion and uncertainty of a track (1, L, 22, ...), on the CPU, without the batch's axis."""
+    def _lift_track(
+        self, kp2d: Tensor, conf: Tensor, camera: Rig, rate: float, drawn: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """Motion, uncertainty and samples (L, K, 22, 3) of a track (1, L, 22, ...), on the CPU, without its axis.
+
+        Args:
+            kp2d, conf, camera, rate: the track.
+            drawn: seeds of samples beside the motion.
+        """
         length = kp2d.shape[1]
         conf = conf * (conf >= self.min_conf) * kp2d.isfinite().all(-1)
         kp2d, conf = resample_track(torch.where(conf[..., None] > 0, kp2d, 0.0), conf, rate, self.fps)
@@ -152,20 +173,28 @@ class RayLiftingPipeline(Pipeline):
         kp2d, conf = kp2d[:, place], conf[:, place]
         starts = window_starts(kp2d.shape[1], WINDOW, OVERLAP)
         bones = self._bones(kp2d, conf, camera, starts)
+        errors = [draw_errors(kp2d.shape[1], self.fps, seed) for seed in drawn]
+        scales = {key: self.calibration[f"sigma_{key}"] for key in ("along", "across")}
         parts: dict[str, Tensor] = {}
-        lengths: Tensor | None = None
+        lengths: list[Tensor | None] = []
         for start in starts:
             frame, predicted = self._window(kp2d, conf, camera, start)
-            body = fit_body(
-                predicted, frame, self.rest, bones, fps=self.fps, options=self.fit, fixed_lengths=len(starts) > 1
-            )
-            lengths = body.lengths
-            now = {"root": body.root.cpu(), "bones": body.bones.cpu(), **self._uncertainty(predicted)}
-            parts = {key: _joined(parts.get(key), value, start) for key, value in now.items()}
+            others = [moved(predicted, error[start : start + WINDOW], **scales) for error in errors]
+            keeps = len(starts) > 1
+            bodies = [
+                fit_body(one, frame, self.rest, bones, fps=self.fps, options=self.fit, fixed_lengths=keeps)
+                for one in (predicted, *others)
+            ]
+            lengths = [body.lengths for body in bodies]
+            now = {"root": torch.stack([b.root for b in bodies], 1), "bones": torch.stack([b.bones for b in bodies], 1)}
+            now |= self._uncertainty(predicted)
+            parts = {key: _joined(parts.get(key), value.cpu(), start) for key, value in now.items()}
         parts = {key: resample_motion(x[None, :own], self.fps, rate, length)[0] for key, x in parts.items()}
         parts = {key: x if key in _NO_SIZE else x.exp() for key, x in parts.items()}
-        body = Body(parts.pop("root"), parts.pop("bones"), None if lengths is None else lengths.cpu())
-        return {"joints3d": body.joints3d, **parts}
+        trees = zip(parts.pop("root").unbind(1), parts.pop("bones").unbind(1), lengths, strict=True)
+        joints3d = [Body(root, vectors, None if n is None else n.cpu()).joints3d for root, vectors, n in trees]
+        samples = {"samples": torch.stack(joints3d[1:], 1)} if drawn else {}
+        return {"joints3d": joints3d[0], **samples, **parts}
 
     def _window(self, kp2d: Tensor, conf: Tensor, camera: Rig, start: int) -> tuple[RayFrame, Prediction]:
         """The ray frame of a window, and what the network says of it."""
@@ -195,8 +224,8 @@ class RayLiftingPipeline(Pipeline):
         along, across = predicted.log_along[0].exp(), predicted.log_across[0].exp()
         own = (along.square() + across.square()).sqrt()
         sizes = {"sigma_along": along, "sigma_across": across, "sigma": own, "uncertainty": own}
-        sizes = {key: (self.calibration[key] * x).log().cpu() for key, x in sizes.items()}
-        return {**sizes, "stands": torch.sigmoid(predicted.contact[0]).cpu()}
+        sizes = {key: (self.calibration[key] * x).log() for key, x in sizes.items()}
+        return {**sizes, "stands": torch.sigmoid(predicted.contact[0])}
 
 
 def _joined(before: Tensor | None, now: Tensor, start: int) -> Tensor:

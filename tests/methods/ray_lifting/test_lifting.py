@@ -100,10 +100,24 @@ def test_tracks_of_a_batch_are_lifted_as_alone() -> None:
         assert torch.allclose(together[row].joints3d, alone[0].joints3d, atol=1e-4)
 
 
-def test_samples_and_wrong_shapes_are_refused() -> None:
+def test_samples_lie_as_far_apart_as_errors_are_expected_and_depend_on_the_seed_alone() -> None:
+    joints3d, rig = walker(), camera()
+    pipeline = knowing(joints3d, rig, 0.0)
+    kp2d, conf = pixels_of(joints3d, rig), torch.ones(1, 40, 22)
+    first, again, other = (pipeline.lift(kp2d, conf, rig, fps=20.0, seed=s, num_samples=3) for s in (1, 1, 2))
+    assert first.extras["samples"].shape == (1, 3, 40, 22, 3)
+    assert torch.equal(first.extras["samples"], again.extras["samples"])
+    assert first.joints3d is not None and other.joints3d is not None
+    assert torch.equal(first.joints3d, other.joints3d)
+    assert not torch.equal(first.extras["samples"], other.extras["samples"])
+    spread, sigma = (float(first.extras[key].mean()) for key in ("spread", "sigma"))
+    assert 0.3 * sigma < spread < 2.0 * sigma
+
+
+def test_diffusion_steps_and_wrong_shapes_are_refused() -> None:
     pipeline, rig = tiny_pipeline(), camera()
     kp2d, conf = pixels_of(walker(20), rig), torch.ones(1, 20, 22)
-    with pytest.raises(ValueError, match="draws nothing"):
-        pipeline.lift(kp2d, conf, rig, num_samples=2)
+    with pytest.raises(ValueError, match="no diffusion steps"):
+        pipeline.lift(kp2d, conf, rig, num_inference_steps=2)
     with pytest.raises(ValueError, match="expected \\(B, L, 22, 2\\)"):
         pipeline.lift(kp2d[:, :, :17], conf[:, :, :17], rig)

@@ -1,0 +1,237 @@
+"""Lifting before nine cameras, some of them unusual, with several kinds of 2D: errors, bones, contacts, uncertainty.
+
+python benchmarks/lifting_cameras.py --store inputs/bandai_namco --lifters ray-lifting mocap2to3-bandai ground_ray
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from hmr4d.body.joint_conversion import convert_joints
+from hmr4d.body.skeleton import COCO17, SMPL22
+from hmr4d.camera.rig_samplers import feet_place, virtual_rig
+from hmr4d.cli.lift_methods import MODEL, load_lifter
+from hmr4d.data.lifting.corruptions import NO_CORRUPTION, KeypointCorruption
+from hmr4d.data.store import MotionStore
+from hmr4d.export.lift_npz import SIGMAS
+from hmr4d.geometry.rigs import Rig, camera_pose, project
+from hmr4d.keypoint_files.gaps import bridge_gaps, drop_unsure
+from hmr4d.keypoint_files.smpl_joints import observed_joints
+from hmr4d.methods.base import Pipeline
+from hmr4d.methods.lifting_baselines.table import USABLE
+from hmr4d.motion.ground_contact import standing_joints
+from hmr4d.utils.files import write_json
+from hmr4d.utils.randomness import ItemRandom
+
+SHORTEST, SPARE = 30, 1.5  # frames of a clip; metres between camera and person at least
+NINETY = 1.645  # times sigma
+WALKS = ("walk", "run", "dash", "walk-left", "walk-right", "walk-back")  # contents, where the store has such labels
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Size in pixels, focal length in pixels, height in metres, pitch and roll in degrees, metres to the person."""
+
+    size: tuple[int, int]
+    focal: float
+    height: float
+    pitch: float
+    roll: float
+    distance: float
+
+    @property
+    def rig(self) -> Rig:
+        pitch, roll, yaw = (torch.tensor(math.radians(angle)) for angle in (self.pitch, self.roll, 0.0))
+        T_w2c = camera_pose(pitch, roll, yaw, torch.tensor([0.0, self.height, 0.0]))
+        K4 = torch.tensor([[self.focal, self.focal, self.size[0] / 2, self.size[1] / 2]])
+        return Rig(torch.tensor([self.size]).float(), K4, T_w2c[None])
+
+
+WIDE, TALL = (1920, 1080), (1080, 1920)
+CAMERAS = {
+    "level": Camera(WIDE, 1400, 1.6, 0, 0, 5),
+    "pitch 15": Camera(WIDE, 1200, 2.4, 15, 0, 6),
+    "pitch 35": Camera(WIDE, 1300, 4.6, 35, 0, 6),
+    "roll 10": Camera(WIDE, 1300, 1.5, 5, 10, 5.5),
+    "roll -10": Camera(WIDE, 1300, 1.5, 5, -10, 5.5),
+    "portrait": Camera(TALL, 1500, 1.4, 3, 0, 6),
+    "110 degrees": Camera(WIDE, 672, 1.8, 12, 0, 3.5),
+    "knee height": Camera(WIDE, 1300, 0.5, -3, 0, 5),
+    "10 m": Camera(WIDE, 1800, 1.7, 5, 0, 10),
+}
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Errors of the 2D, and whether COCO keypoints are seen instead of SMPL joints."""
+
+    corruption: KeypointCorruption
+    as_coco: bool = False
+
+
+_PIXELS = KeypointCorruption(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, hide_outside=False, noise_px=5.0)
+OBSERVATIONS = {
+    "exact": Observation(NO_CORRUPTION),
+    "5 px": Observation(_PIXELS),
+    "COCO, 5 px": Observation(_PIXELS, as_coco=True),
+    "detector": Observation(KeypointCorruption()),
+    "COCO, detector": Observation(KeypointCorruption(), as_coco=True),
+}
+
+
+@dataclass(frozen=True)
+class Track:
+    """What a camera sees of a clip, and the truth (L, 22, 3)."""
+
+    name: str
+    camera: str
+    kp2d: Tensor
+    conf: Tensor
+    rig: Rig
+    truth: Tensor
+    fps: float
+
+
+def tracks(store: MotionStore, split: str, count: int, observation: Observation, *, walks: bool) -> Iterator[Track]:
+    """`count` clips of a split, evenly spread, each turned by chance before the next camera."""
+    clips = [int(i) for i in store.indices(split) if store.lengths[i] >= SHORTEST]
+    if walks:
+        clips = [i for i in clips if store.labels["content"][i] in WALKS]
+    for number in range(count):
+        clip, rng = clips[number * len(clips) // count], ItemRandom.from_seed(7000 + number)
+        name = list(CAMERAS)[number % len(CAMERAS)]
+        truth = turned(torch.from_numpy(store.joints3d(clip).copy()).float(), CAMERAS[name].distance, rng)
+        rig = CAMERAS[name].rig
+        skeleton = COCO17 if observation.as_coco else SMPL22
+        shown = convert_joints(truth, SMPL22, COCO17) if observation.as_coco else truth
+        pixels = project(rig, shown)[0][0]
+        side = (pixels.amax(1) - pixels.amin(1)).amax(-1, keepdim=True).expand(-1, 2)
+        kp2d, visible = observation.corruption.apply(pixels, side, rig.size[0], skeleton, rng)
+        kp2d, conf = bridge_gaps(*drop_unsure(kp2d, visible.float()), store.fps)
+        yield Track(
+            store.names[clip], name, *observed_joints(kp2d, conf, skeleton, SMPL22), rig=rig, truth=truth, fps=store.fps
+        )
+
+
+def turned(joints3d: Tensor, distance: float, rng: ItemRandom) -> Tensor:
+    """The motion (L, 22, 3) turned by any angle and put before a camera, no frame nearer than SPARE metres."""
+    angle = 2 * math.pi * float(rng.uniform(1))
+    c, s = math.cos(angle), math.sin(angle)
+    middle = joints3d[:, 0].mean(0) * torch.tensor([1.0, 0.0, 1.0])
+    joints3d = (joints3d - middle) @ torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]).T
+    return joints3d - torch.tensor([0.0, 0.0, max(distance, float(joints3d[..., 2].max()) + SPARE)])
+
+
+def lift(lifter: Pipeline, track: Track) -> tuple[Tensor, dict[str, Tensor]]:
+    """Joints (L, 22, 3) and, where the lifter says them, its sigmas (L, 22) by name."""
+    rig = track.rig
+    if lifter.uses_virtual_views:
+        place = feet_place(rig.to(torch.float64), track.kp2d.double(), track.conf > 0, SMPL22, lifter.foot_heights)
+        rig = virtual_rig(rig, float(place[0]), float(place[1]))
+    output = lifter.lift(track.kp2d[None], track.conf[None], rig, fps=track.fps)
+    assert output.joints3d is not None
+    return output.joints3d[0], {name: output.extras[name][0] for name in SIGMAS if name in output.extras}
+
+
+def parts(error: Tensor, track: Track) -> dict[str, Tensor]:
+    """What the sigmas speak of: sizes (L, 22) of errors (L, 22, 3) in all, along the ray, and across it."""
+    rays = track.truth - track.rig.centres[0]
+    rays = rays / rays.norm(dim=-1, keepdim=True)
+    along = (error * rays).sum(-1)
+    return dict(
+        zip(SIGMAS, (error.norm(dim=-1), along.abs(), (error - along[..., None] * rays).norm(dim=-1)), strict=True)
+    )
+
+
+def scores(found: Tensor, track: Track) -> dict[str, float]:
+    """Numbers of a track; errors in millimetres, shares from 0 to 1."""
+    error, hips = found - track.truth, list(SMPL22.indices("left_hip", "right_hip"))
+    own = error - error[:, hips].mean(1, keepdim=True)
+    parents, children = map(list, zip(*SMPL22.bones, strict=True))
+    bones = (found[:, children] - found[:, parents]).norm(dim=-1)
+    true, stands = (standing_joints(x, fps=track.fps, skeleton=SMPL22) for x in (track.truth, found))
+    numbers = {
+        "Abs-MPJPE": 1e3 * error.norm(dim=-1).mean(),
+        "MPJPE": 1e3 * own.norm(dim=-1).mean(),
+        "root": 1e3 * error[:, hips].mean(1).norm(dim=-1).mean(),
+        "bones": (bones.std(0) / bones.mean(0)).max(),
+        "contact recall": (true & stands).sum() / true.sum().clamp(min=1),
+        "contact precision": (true & stands).sum() / stands.sum().clamp(min=1),
+    }
+    return {name: float(value) for name, value in numbers.items()}
+
+
+def measure(lifter: Pipeline, seen: Sequence[Track]) -> dict[str, dict[str, float]]:
+    """Means of the scores over all tracks ("all") and over those of each camera."""
+    rows: list[dict[str, float]] = []
+    ratios: dict[str, list[Tensor]] = {name: [] for name in SIGMAS}
+    errors, sizes = [], []
+    started = time.process_time()
+    for track in seen:
+        found, sigmas = lift(lifter, track)
+        rows.append(scores(found, track))
+        off = parts(found - track.truth, track)
+        for name, sigma in sigmas.items():
+            ratios[name].append((off[name] / sigma).flatten() / NINETY)
+        if "sigma" in sigmas:
+            errors.append(off["sigma"].flatten())
+            sizes.append(sigmas["sigma"].flatten())
+    table = {"all": {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}}
+    table["all"]["seconds a track"] = (time.process_time() - started) / len(seen)
+    if errors:
+        table["all"]["rank correlation"] = float(spearmanr(torch.cat(errors), torch.cat(sizes))[0])  # type: ignore[arg-type]
+        for name, found_ratios in ratios.items():
+            ratio = torch.cat(found_ratios)
+            table["all"][f"{name}: share within 90 %"] = float((ratio < 1).float().mean())
+            table["all"][f"{name}: factor to 90 %"] = float(np.quantile(ratio.numpy(), 0.9))
+    for name in CAMERAS:
+        own = [row for row, track in zip(rows, seen, strict=True) if track.camera == name]
+        if own:
+            table[name] = {key: float(np.mean([row[key] for row in own])) for key in own[0]}
+    return table
+
+
+def main() -> None:
+    """Prints a table for each kind of 2D and writes all numbers."""
+    known = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known.add_argument("--store", default="inputs/bandai_namco", help="motion store of SMPL joints")
+    known.add_argument("--split", default="test")
+    known.add_argument("--tracks", type=int, default=45, help="clips, in turn before the cameras")
+    known.add_argument("--walks", action="store_true", help="walks and runs alone")
+    known.add_argument("--lifters", nargs="+", default=["ray-lifting"], help="released models and methods without one")
+    known.add_argument("--observations", nargs="+", default=list(OBSERVATIONS), choices=list(OBSERVATIONS))
+    known.add_argument("--prior", type=Path, help="poses for the methods without a network")
+    known.add_argument("--json", type=Path, help="file for all numbers")
+    args = known.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    store, numbers = MotionStore.open(args.store), {}
+    for kind in args.observations:
+        seen = list(tracks(store, args.split, args.tracks, OBSERVATIONS[kind], walks=args.walks))
+        for name in args.lifters:
+            method = name if name in USABLE else MODEL
+            lifter = load_lifter(method, name, device="cpu", keypoints=SMPL22, prior=args.prior)
+            table = measure(lifter, seen)
+            numbers[f"{kind} / {name}"] = table
+            told = ", ".join(f"{key} {value:.3g}" for key, value in table["all"].items())
+            print(f"{kind:15s} {name:18s} {told}", flush=True)
+            print("    " + ", ".join(f"{camera} {row['Abs-MPJPE']:.0f}" for camera, row in table.items()), flush=True)
+    if args.json:
+        write_json(args.json, {"command": " ".join(sys.argv), **numbers})
+        print(json.dumps({key: round(table["all"]["Abs-MPJPE"], 1) for key, table in numbers.items()}))
+
+
+if __name__ == "__main__":
+    main()

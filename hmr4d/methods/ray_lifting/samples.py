@@ -1,0 +1,37 @@
+"""Other motions that the keypoints allow: the prediction moved by errors of the size that the network expects."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from hmr4d.methods.ray_lifting.features import JOINTS, Prediction
+from hmr4d.motion.tracks import smooth_in_time
+
+SHARED = 0.6  # share of the variance along the ray that all joints have in common: the place of the person
+SLOW_SECONDS = 0.4  # standard deviation in time over which errors hardly change
+
+
+def draw_errors(num_frames: int, fps: float, seed: int) -> Tensor:
+    """(L, 22, 3) errors of unit variance, to the right, up and along the ray; slow, as errors of lifting are."""
+    generator = torch.Generator().manual_seed(seed)
+    own = torch.randn(1, num_frames, JOINTS, 3, generator=generator)
+    common = torch.randn(1, num_frames, 1, 3, generator=generator)
+    lengths = torch.tensor([num_frames])
+    own, common = (_unit(smooth_in_time(x, lengths, SLOW_SECONDS * fps)) for x in (own, common))
+    return (SHARED**0.5 * common + (1 - SHARED) ** 0.5 * own)[0]
+
+
+def _unit(x: Tensor) -> Tensor:
+    """x (1, L, ...) with the variance of each track in time brought back to 1, in the mean over tracks."""
+    return x / x.square().mean().sqrt().clamp(min=1e-6)
+
+
+def moved(predicted: Prediction, errors: Tensor, *, along: float, across: float) -> Prediction:
+    """A prediction (1, L, ...) moved by errors (L, 22, 3), in units of its own scales times factors."""
+    errors = errors.to(predicted.along)[None]
+    wide = across / 2**0.5 * predicted.log_across.exp()[..., None] * errors[..., :2]
+    far = along * predicted.log_along.exp() * errors[..., 2]
+    return replace(predicted, plane=predicted.plane + wide, along=predicted.along + far)
