@@ -148,7 +148,7 @@ def lift(lifter: Pipeline, track: Track) -> tuple[Tensor, dict[str, Tensor]]:
 
 def parts(error: Tensor, track: Track) -> dict[str, Tensor]:
     """What the sigmas speak of: sizes (L, 22) of errors (L, 22, 3) in all, along the ray, and across it."""
-    rays = track.truth - track.rig.centres[0]
+    rays = track.truth - track.rig.centers[0]
     rays = rays / rays.norm(dim=-1, keepdim=True)
     along = (error * rays).sum(-1)
     return dict(
