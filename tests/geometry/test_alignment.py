@@ -54,3 +54,9 @@ def test_points_that_coincide_are_moved_only() -> None:
     assert torch.equal(fit.apply(x), y)
     nothing = align_points(x, y, torch.zeros(3, 4))
     assert torch.equal(nothing.apply(x), x)
+
+
+def test_the_size_of_weights_does_not_matter() -> None:
+    x, y = points(9), points(9, seed=1)
+    weights = torch.rand(9, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    torch.testing.assert_close(align_points(x, y, weights), align_points(x, y, 0.01 * weights))

@@ -157,3 +157,9 @@ def test_rigid_puts_the_parts_in_place() -> None:
     T = rigid(R, t)
     assert torch.equal(T[:, :3, 3], t)
     assert torch.equal(T[:, 3], torch.tensor([0.0, 0.0, 0.0, 1.0]).expand(2, 4))
+
+
+def test_intrinsics_of_a_square_patch() -> None:
+    focal = 224 * math.sqrt(2)
+    wanted = torch.tensor([[focal, 0.0, 112.0], [0.0, focal, 112.0], [0.0, 0.0, 1.0]])
+    torch.testing.assert_close(square_intrinsics(224), wanted)

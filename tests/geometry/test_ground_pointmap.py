@@ -98,3 +98,17 @@ def test_float32_is_enough() -> None:
     rig = some_rig(4, 4)
     exact, rounded = ground_pointmap(rig), ground_pointmap(rig.to(torch.float32))
     assert (exact - rounded.double()).abs().max() < 1e-4
+
+
+def test_cells_of_a_grid_that_is_not_square() -> None:
+    pixels = pixel_grid(torch.tensor([40.0, 30.0]), (3, 4))
+    assert pixels.shape == (3, 4, 2)
+    assert torch.allclose(pixels[0, :, 0], torch.tensor([4.5, 14.5, 24.5, 34.5]))
+    assert torch.allclose(pixels[:, 0, 1], torch.tensor([4.5, 14.5, 24.5]))
+
+
+def test_a_camera_below_a_metre_sees_the_floor() -> None:
+    angles = (torch.tensor(a, dtype=torch.float64) for a in (math.pi / 2, 0.0, 0.0))
+    T = camera_pose(*angles, torch.tensor([0.0, 0.4, 0.0], dtype=torch.float64))
+    rig = some_rig(1)
+    assert ground_points(rig.K4[0], rig.size[0], T)[1].all()

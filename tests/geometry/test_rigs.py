@@ -178,3 +178,11 @@ def test_projection_stays_exact_under_autocast() -> None:
     exact, _ = project(rig, joints)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(project(rig, joints)[0], exact)
+
+
+def test_selected_views_keep_all_that_they_have() -> None:
+    rig = some_rig(3)
+    chosen = rig.select([2, 0])
+    for name in ("size", "K4", "T_w2c"):
+        assert torch.equal(getattr(chosen, name), torch.stack([getattr(rig, name)[2], getattr(rig, name)[0]]))
+    assert rig.to(torch.float32).size.dtype == torch.float32

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hmr4d.geometry.cameras import orbit_camera, rigid, world_to_camera
 from hmr4d.geometry.triangulation import (
+    _eigenvalue_range,
     fill_in_time,
     triangulate_orthographic,
     triangulate_perspective,
@@ -317,3 +318,41 @@ def test_gaps_in_time_are_filled_per_joint() -> None:
     filled = fill_in_time(broken, ok)
     assert torch.equal(filled[:, :2], joints[:, :2])
     assert (filled[:, 2] == 99).all()  # never seen
+
+
+def test_gaps_of_several_items_are_filled_as_those_of_one() -> None:
+    joints, ok = body_points(2, 6, 4), torch.rand(2, 6, 4, generator=torch.Generator().manual_seed(3)) > 0.4
+    ok[0, :, 1] = False  # never good in one item alone
+    alone = torch.stack([fill_in_time(x, good) for x, good in zip(joints, ok, strict=True)])
+    assert torch.equal(fill_in_time(joints, ok), alone)
+
+
+def test_residual_is_the_root_mean_square_over_the_views_used() -> None:
+    T, points, images = robust_scene()
+    images = noise_like(images, 0.01)
+    weights = ones(images)
+    weights[0, :5] = 0.0
+    got = triangulate_robust(images, T, weights)
+    error = (see(got.points, T, "perspective") - images).norm(dim=-1)
+    wanted = torch.stack([error[used, n].square().mean().sqrt() for n, used in enumerate(weights.T > 0)])
+    assert torch.allclose(got.residual, wanted)
+
+
+def test_a_point_half_a_metre_before_its_cameras_is_one() -> None:
+    T = torch.stack([rigid(torch.eye(3), torch.tensor([x, 0.0, 0.0])) for x in (-0.1, 0.1)]).double()
+    point = torch.tensor([[0.05, 0.02, 0.5]], dtype=torch.float64)
+    got = triangulate_robust(see(point, T, "perspective"), T, torch.ones(2, 1))
+    assert got.ok.all() and got.used.all()
+    assert torch.allclose(got.points, point, atol=1e-9)
+
+
+def test_eigenvalues_are_those_of_numpy() -> None:
+    A = body_points(50, 3)
+    near = torch.eye(3, dtype=torch.float64) + 1e-9 * A[:5]
+    thin = A[:5, :1].mT @ A[:5, :1]
+    M = torch.cat([A @ A.mT, near @ near.mT, thin])
+    wanted = np.linalg.eigvalsh(M.numpy())
+    low, high = _eigenvalue_range(M)
+    size = np.abs(wanted).max(-1)
+    assert np.abs(low.numpy() - wanted[:, 0]).max() < 1e-6 * size.max()
+    assert np.abs(high.numpy() - wanted[:, 2]).max() < 1e-6 * size.max()
