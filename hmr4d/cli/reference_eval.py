@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hmr4d.cli.console import fail_some
+from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -29,25 +30,34 @@ def add_commands(commands: Any) -> None:
     known.add_argument("--fps-in", type=float, metavar="N", help="of files that do not say (20)")
     known.add_argument("--height-axis", choices=HEIGHT_AXES, default=HEIGHT_AXES[0],
                        help="axis that points up; legacy: axis 2, as published tables have it (y)")  # fmt: skip
+    known.add_argument("--pose-network", type=Path, metavar="FILE", help="your NRDF checkpoint, for pose quality")
+    known.add_argument("--pose-config", type=Path, metavar="YAML", help="its configuration")
+    known.add_argument("--penetration-body", metavar="NAME",
+                       help="mesh for body penetration: smpl, smplx (yours) or anny (free)")  # fmt: skip
+    known.add_argument("--penetration-fps", type=float, default=2.0, metavar="N", help="frames looked at a second (2)")
     known.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     known.set_defaults(work=evaluate)
 
 
 def evaluate(args: argparse.Namespace) -> int:
     """Prints the means and writes the numbers; 1 if some files could not be used."""
-    from hmr4d.metrics.mbench import aggregate_metrics, joint_metrics
+    from hmr4d.metrics.mbench import aggregate_metrics
     from hmr4d.reference_motion.gate_rules import finite
-    from hmr4d.reference_motion.joint_files import find_joint_files, load_joints
+    from hmr4d.reference_motion.joint_files import find_joint_files
+    from hmr4d.reference_motion.motion_metrics import MetricSet
     from hmr4d.utils.files import write_json
 
+    wanted = MetricSet.load(
+        args.height_axis, network=args.pose_network, config=args.pose_config, body=args.penetration_body,
+        penetration_fps=args.penetration_fps,
+    )  # fmt: skip
     paths, errors = find_joint_files(args.motions), list[Exception]()
     measured = []
-    for path in paths:
+    for path in progress(paths, "Measuring", unit="motion"):
         try:
-            joints, fps = load_joints(path, fps=args.fps_in)
-            measured.append((path, fps, joint_metrics(joints, fps, args.height_axis)))
+            measured.append((path, *wanted.measure(path, fps=args.fps_in)))
         except (OSError, ValueError) as error:
-            errors.append(ValueError(f"{path}: {error}") if str(path) not in str(error) else error)
+            errors.append(error)
     table = aggregate_metrics([metrics for _, _, metrics in measured])
     if args.json is not None:
         motions: list[dict[str, Any]] = [
@@ -57,23 +67,17 @@ def evaluate(args: argparse.Namespace) -> int:
         ]  # fmt: skip
         write_json(args.json, {
             "height_axis": args.height_axis, "aggregate": table, "motions": motions,
-            "errors": [str(error) for error in errors], "not_measured": NOT_MEASURED,
+            "errors": [str(error) for error in errors], "not_measured": wanted.not_measured,
         })  # fmt: skip
-    sys.stdout.write(_shown(table))
+    sys.stdout.write(_shown(table, wanted.not_measured))
     return fail_some(errors, len(paths))
 
 
-NOT_MEASURED = {
-    "Pose_Quality": "needs the published pose network and its weights, which this package does not bring",
-    "Body_Penetration": "needs the licensed mesh, which this package does not bring",
-}
-
-
-def _shown(table: dict[str, dict[str, Any]]) -> str:
+def _shown(table: dict[str, dict[str, Any]], not_measured: dict[str, str]) -> str:
     lines = [f"{'metric':<20}{'published':>12}{'std':>10}{'SI':>12}  unit"]
     for name, row in table.items():
         values = [row["mean"], row["std"], row["si"]["mean"]]
         published, std, si = ("-" if value is None else f"{value:.5f}" for value in values)
         lines.append(f"{name:<20}{published:>12}{std:>10}{si:>12}  {row['si']['unit']}")
-    lines += [f"{name:<20}{'not measured: ' + why}" for name, why in NOT_MEASURED.items()]
+    lines += [f"{name:<20}{'not measured: ' + why}" for name, why in not_measured.items()]
     return "\n".join(lines) + "\n"

@@ -42,7 +42,7 @@ def add_commands(commands: Any) -> None:
 
 def add_rule_options(known: argparse.ArgumentParser) -> None:
     """Options that say what a motion must keep."""
-    rules = known.add_argument_group("rules: a number must be below its limit")
+    rules = known.add_argument_group("rules, whose limits numbers must stay below")
     rules.add_argument("--jitter", type=float, default=0.04, metavar="X", help="m/frame^2 at 20 frames a second (0.04)")
     rules.add_argument("--penetration", type=float, metavar="M", help="metres of the feet under the floor (no limit)")
     rules.add_argument("--sliding", type=float, metavar="X", help="m/s of standing feet (no limit)")
@@ -54,7 +54,7 @@ def add_rule_options(known: argparse.ArgumentParser) -> None:
 
 def add_judge_options(known: argparse.ArgumentParser) -> None:
     """Options that say who looks at the clips."""
-    judge = known.add_argument_group("judge: who says whether a clip shows its prompt")
+    judge = known.add_argument_group("judge, who says whether a clip shows its prompt")
     judge.add_argument("--judge", choices=JUDGES, default=JUDGES[0],
                        help="off: rules alone; gemini with GEMINI_API_KEY in the environment; openai: any endpoint of "
                        "that kind; command: a program; people: a file (off)")  # fmt: skip

@@ -155,9 +155,11 @@ def _verdicts(archive: Archive, wanted: Sequence[int], options: GateOptions) -> 
             for index in wanted:
                 asked[index] = pool.submit(_verdict, judge, archive, index, options.sampling_fps)
             return {i: asked[i].result() for i in progress(wanted, f"Asking {judge.source}", unit="clip")}
-        finally:
+        except BaseException:
+            judge.stop()
             for future in asked.values():
                 future.cancel()
+            raise
 
 
 def _verdict(judge: Judge, archive: Archive, index: int, sampling_fps: float) -> Verdict:

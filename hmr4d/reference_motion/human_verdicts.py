@@ -58,6 +58,9 @@ class HumanJudge:
         reason = f"{self.path.name} says nothing about {question.name!r}"
         return found or Verdict(Decision.UNDECIDED, reason=reason, source=self.source)
 
+    def stop(self) -> None:
+        """See `Judge`; a file keeps nobody waiting."""
+
 
 def _rows(path: Path) -> Iterator[tuple[str, Any, str]]:
     text = read_text(path)

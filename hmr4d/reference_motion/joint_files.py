@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hmr4d.body.skeleton import SMPL22
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.metrics.mbench import MODEL_FPS
-from hmr4d.motion.motion import checked_fps
+from hmr4d.motion.motion import Motion, checked_fps
 from hmr4d.reference_motion.reference_file import is_reference, reference_of
 from hmr4d.utils.safe_pickle import load_arrays_pickle
 
@@ -36,8 +37,8 @@ def find_joint_files(places: list[Path]) -> list[Path]:
     return found
 
 
-def load_joints(path: Path, *, fps: float | None = None) -> tuple[NDArray[np.floating], float]:
-    """Joints (L, J, 3) in metres and frames per second of a file.
+def load_joints(path: Path, *, fps: float | None = None) -> tuple[NDArray[np.floating], float, Motion | None]:
+    """Joints (L, J, 3) in metres and frames per second of a file, and the motion itself where the file holds one.
 
     Args:
         path: an array (L, 22, 3), a dict with `joints`, a reference motion (its joints come with y up, summed up from
@@ -54,10 +55,12 @@ def load_joints(path: Path, *, fps: float | None = None) -> tuple[NDArray[np.flo
         content = _content(path)
         if content is None:
             motion = load_motion_npz(path)
-            return motion.array(), motion.fps
+            if motion.skeleton.name != SMPL22.name:
+                raise ValueError(f"it has skeleton '{motion.skeleton.name}'; the metrics are of '{SMPL22.name}'.")
+            return motion.array(), motion.fps, motion
         if is_reference(content):
             motion = reference_of(content, fps=fps).motion(from_velocities=True)
-            return motion.array(), motion.fps
+            return motion.array(), motion.fps, motion
         rate = fps or MODEL_FPS
         if isinstance(content, Mapping) and JOINTS_KEY in content:
             rate = checked_fps(content.get("fps", rate))
@@ -67,7 +70,7 @@ def load_joints(path: Path, *, fps: float | None = None) -> tuple[NDArray[np.flo
             raise ValueError(f"it holds {_shown(content)}; expected joints (L, 22, 3) in metres, or 276 features.")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
-    return joints, rate
+    return joints, rate, None
 
 
 def _content(path: Path) -> Any:

@@ -101,6 +101,10 @@ class Judge(Protocol):
         """The verdict; undecided, never an exception, where none can be had."""
         ...
 
+    def stop(self) -> None:
+        """Ends all waiting; questions that are open or come later stay undecided."""
+        ...
+
 
 class Backend(Protocol):
     """Carries a question to a model. Must be safe to call from several threads."""
@@ -171,7 +175,7 @@ class RateLimit:
         self,
         per_minute: float,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._interval = 60.0 / per_minute if per_minute > 0 else 0.0
@@ -195,7 +199,7 @@ class AskedJudge:
         backend: who is asked.
         patience: how long.
         cache: for answers that said yes or no.
-        sleep: of `time`.
+        sleep: waits for seconds; None: until `stop` at the latest.
     """
 
     def __init__(
@@ -204,12 +208,13 @@ class AskedJudge:
         *,
         patience: Patience | None = None,
         cache: ContentCache | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self.backend, self.patience = backend, patience or Patience()
         self.cache = cache or ContentCache(None)
-        self._sleep = sleep
-        self._rate = RateLimit(self.patience.per_minute, sleep=sleep)
+        self._stopped = threading.Event()
+        self._sleep = sleep or self._stopped.wait
+        self._rate = RateLimit(self.patience.per_minute, sleep=self._sleep)
         self._lock, self._failed_in_row, self._given_up = threading.Lock(), 0, ""
 
     @property
@@ -221,6 +226,10 @@ class AskedJudge:
         """See `Judge`."""
         verdict = self._verdict(question)
         return replace(verdict, source=self.source)
+
+    def stop(self) -> None:
+        """See `Judge`."""
+        self._stopped.set()
 
     def _verdict(self, question: Question) -> Verdict:
         if question.video is None or not question.video.is_file():
@@ -249,6 +258,8 @@ class AskedJudge:
                 self._sleep(min(pause, self.patience.longest_pause))
                 pause *= 2
             self._rate.wait()
+            if self._stopped.is_set():
+                return Verdict(Decision.UNDECIDED, reason="stopped before there was an answer")
             try:
                 raw = self.backend.ask(prompt, question)
             except TemporaryFailure as failure:

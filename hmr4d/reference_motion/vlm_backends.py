@@ -355,4 +355,6 @@ def _checked_url(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError(f"{url!r} is no address of a service; expected something like http://localhost:8000/v1.")
+    if "@" in parts.netloc or parts.query:
+        raise ValueError("The address of the service holds a password or a query. Keys belong into the environment.")
     return url.rstrip("/")

@@ -139,3 +139,9 @@ def test_metrics_are_printed_and_written(archive: Path, capsys: pytest.CaptureFi
     assert content["aggregate"]["Foot_Sliding"]["num_samples"] == 2 and len(content["errors"]) == 1
     assert set(content["not_measured"]) == {"Pose_Quality", "Body_Penetration"}
     assert run("eval", archive.parent / "j.npy", "--height-axis", "legacy") == 0
+    words = ("--penetration-body", "stick", "--json", archive.with_name("more.json"))
+    assert run("eval", archive.parent / "j.npy", archive.parent / "m.pt", *words) == 0
+    content = read(archive.with_name("more.json"))
+    assert content["aggregate"]["Body_Penetration"]["num_samples"] == 2
+    assert set(content["not_measured"]) == {"Pose_Quality"}
+    assert run("eval", archive.parent / "j.npy", "--pose-network", "no.tar") == 2

@@ -7,8 +7,10 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 from hmr4d.metrics import mbench
+from hmr4d.metrics.pose_quality import axis_angle_to_quat_wxyz
 from hmr4d.reference_motion.gate import decide
 from hmr4d.reference_motion.gate_rules import GateRules, Measures
 from hmr4d.reference_motion.vlm import Verdict
@@ -93,3 +95,11 @@ def test_the_gate_passes_what_the_published_rule_passes() -> None:
 def measures_with_jitter(value: float) -> Measures:
     metrics = mbench.joint_metrics(np.zeros((3, 22, 3)), 20.0)
     return Measures(3, 20.0, {**metrics, "Jitter_Degree": mbench.Metric(value, value * 400, "m/s^2")}, 0.0)
+
+
+def test_rotations_reach_the_pose_network_as_published() -> None:
+    data = arrays("rotations")
+    if "nrdf_axis_angle_to_quaternion" not in data:
+        pytest.skip("no such rotations in this set")
+    got = axis_angle_to_quat_wxyz(torch.from_numpy(data["axis_angle"]))
+    assert_close("quaternions of the pose network", got, data["nrdf_axis_angle_to_quaternion"], atol=2e-6)

@@ -54,6 +54,9 @@ class Fixed:
         self.asked.append(question)
         return Verdict(self.decision, "seen", "raw", "" if self.decision.flag is not None else "away", self.source)
 
+    def stop(self) -> None:
+        self.stopped = True
+
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
@@ -172,3 +175,14 @@ def test_numbers_are_kept_by_the_content_of_the_file(tmp_path: Path) -> None:
     assert measure(path, cache=cache) == first and len(list((tmp_path / "cache").rglob("*.json"))) == 1
     saved(path, noise=0.05)
     assert measure(path, cache=cache).jitter > 2 * first.jitter
+
+
+def test_stopping_ends_the_waiting_of_all_threads(archive: Archive) -> None:
+    class Interrupted(Fixed):
+        def verdict(self, question: Question) -> Verdict:
+            raise KeyboardInterrupt
+
+    judge = Interrupted(YES)
+    with pytest.raises(KeyboardInterrupt):
+        gate_archive(archive, GateOptions(judge=judge))
+    assert judge.stopped

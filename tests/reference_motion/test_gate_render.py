@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d.body.skeleton import get_skeleton
+from hmr4d.export.motion_npz import save_motion_npz
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.motion.skinning import drive_body
@@ -65,7 +67,7 @@ def test_the_cache_file_is_read_by_strict_readers_and_by_the_metrics(archive: Ar
     frames = len(reference().features)
     assert content["joints"].shape == content["recovered_joints"].shape == content["pose"].shape == (frames, 22, 3)
     assert content["vertices"].shape[0] == frames and content["smpl_params"]["body_pose"].shape == (frames, 63)
-    joints, fps = load_joints(path)
+    joints, fps, _ = load_joints(path)
     assert fps == 20 and np.allclose(joints, reference().motion(from_velocities=True).array(), atol=1e-5)
 
 
@@ -110,7 +112,9 @@ def test_unknown_cameras_and_sizes_are_refused() -> None:
 def test_files_that_hold_no_joints_are_refused_with_what_they_hold(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((5, 22)))
     torch.save({"poses": torch.zeros(3)}, tmp_path / "b.pt")
-    for name, words in (("a.npy", r"\(5, 22\)"), ("b.pt", "keys poses")):
+    other = Motion(torch.zeros(5, 17, 3), 20.0, get_skeleton("coco17"))
+    save_motion_npz(tmp_path / "d.npz", other)
+    for name, words in (("a.npy", r"\(5, 22\)"), ("b.pt", "keys poses"), ("d.npz", "skeleton 'coco17'")):
         with pytest.raises(ValueError, match=words):
             load_joints(tmp_path / name)
     save_reference(tmp_path / "c.pt", reference())

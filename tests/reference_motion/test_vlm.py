@@ -206,6 +206,20 @@ def test_without_a_clip_or_a_description_nobody_is_asked(clip: Path, tmp_path: P
     assert not known.requests and all(v.decision is UNDECIDED and v.reason for v in verdicts)
 
 
+def test_a_judge_that_is_stopped_neither_waits_nor_asks_again(clip: Path) -> None:
+    with service(says("busy", 429)) as known:
+        judge = AskedJudge(OpenAIBackend(known.url, "m", send="video"), patience=Patience(pause=60))
+        threading.Timer(0.1, judge.stop).start()
+        verdict = judge.verdict(Question("a jump", clip))
+    assert verdict.decision is UNDECIDED and "stopped" in verdict.reason and len(known.requests) == 1
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://a/v1", "http://user:key@host/v1", "http://host/v1?key=1"])
+def test_an_address_that_is_none_or_holds_a_key_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        OpenAIBackend(url, "m")
+
+
 def test_the_rate_limit_spaces_questions_evenly() -> None:
     now, slept = [100.0], []
 
