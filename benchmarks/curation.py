@@ -50,7 +50,7 @@ def write_file(path: Path, track: np.ndarray, form: str) -> None:
     people = [{"image_id": t, "category_id": 1, "keypoints": frame.ravel().round(2).tolist(), "score": 0.9}
               for t, frame in enumerate(track)]  # fmt: skip
     images = [{"id": t, "file_name": f"{t:06d}.jpg", "width": 1280, "height": 720} for t in range(len(track))]
-    path.write_text(json.dumps({"info": {"fps": 30}, "images": images, "annotations": people}))
+    path.write_text(json.dumps({"fps": 30, "images": images, "annotations": people}))
 
 
 def main() -> None:
