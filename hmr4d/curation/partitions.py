@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import math
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,7 @@ class Task:
         work: folder of the outcomes.
         videos: folder of the videos of clips.
         retry_failed: whether records that failed are tried again.
+        run: names the run; a worker looks at the folder of the sources once for each.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Task:
     work: Path
     videos: Path
     retry_failed: bool = False
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,23 +110,24 @@ def tasks_of(
     ids = sorted((source_key(source.id), source.id) for source in sources)
     bits = max(math.ceil(math.log2(max(len(ids) / PARTITION_SOURCES, 1))), 0)
     groups: dict[int, list[str]] = {}
+    run = uuid.uuid4().hex
     for key, name in ids:
         groups.setdefault(int(key[:8], 16) >> (32 - bits) if bits else 0, []).append(name)
     return [
-        Task(f"part-{number:05d}", tuple(group), settings, work, videos, retry_failed)
+        Task(f"part-{number:05d}", tuple(group), settings, work, videos, retry_failed, run)
         for number, group in sorted(groups.items())
     ]
 
 
 @functools.lru_cache(maxsize=2)
-def _prepared(settings: Settings, videos: Path) -> tuple[list[Stage], dict[str, Source]]:
-    """Stages and sources, once for every process."""
+def _prepared(settings: Settings, videos: Path, run: str) -> tuple[list[Stage], dict[str, Source]]:
+    """Stages and sources, once for every process and run."""
     return build_stages(settings, videos), {source.id: source for source in LocalFolder(settings.root).list()}
 
 
 def run_task(task: Task) -> Outcome:
     """All stages of one partition. Safe to run again at any time, also while it runs elsewhere."""
-    stages, sources = _prepared(task.settings, task.videos)
+    stages, sources = _prepared(task.settings, task.videos, task.run)
     return run_stages(task, stages, [sources[name] for name in task.ids])
 
 
