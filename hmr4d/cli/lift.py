@@ -22,6 +22,7 @@ from hmr4d.camera.floor_checks import check_on_floor, frame_statures
 from hmr4d.camera.rig_samplers import feet_place, virtual_rig
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.cli.lift_methods import MODEL, load_lifter
+from hmr4d.detection.video_pictures import VideoMetadata, read_video_metadata, video_pictures
 from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
@@ -40,7 +41,6 @@ from hmr4d.utils.files import file_stem
 from hmr4d.visualization.motion_files import EXPORTS, check_exports, write_motion_files
 from hmr4d.visualization.overlay import Overlay, OverlayPainter, write_overlay_sheet, write_overlay_video
 from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view
-from hmr4d.visualization.video_pictures import VideoMetadata, read_video_metadata, video_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -351,7 +351,7 @@ def write_overlays(args: argparse.Namespace, name: str, lifted: LiftedPerson) ->
         write_overlay_sheet(written[-1], painter, overlay)
     if args.overlay == "video":
         written.append(args.out / f"{name}_overlay.mp4")
-        pictures = None if args.video is None else video_pictures(args.video, int(lifted.frame_ids[0]))
+        pictures = None if args.video is None else video_pictures(args.video, lifted.frame_ids.tolist())
         write_overlay_video(written[-1], painter, overlay, fps=lifted.motion.fps, pictures=pictures)
     return written
 
