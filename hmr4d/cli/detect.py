@@ -34,9 +34,11 @@ def parser() -> argparse.ArgumentParser:
 def add_detector_options(known: argparse.ArgumentParser) -> None:
     """Options of all commands that look at a video."""
     known.add_argument(
-        "--detector", choices=MODELS, default=MODELS[0],
+        "--detector",
+        choices=MODELS,
+        default=MODELS[0],
         help=f"network for joints; {MODELS[1]} is surer and takes four times as long ({MODELS[0]})",
-    )  # fmt: skip
+    )
     known.add_argument("--detector-weights", default=DETECTOR, metavar="NAME", help=argparse.SUPPRESS)
     known.add_argument("--no-smoothing", action="store_true", help="joints as each picture alone shows them")
 
@@ -50,9 +52,13 @@ def detect_in(args: argparse.Namespace, video: Path) -> DetectedVideo:
     )
     for track in found.tracks:
         logger.info(
-            "Person %s: pictures %d to %d, %d of them without, confidence %.2f.", track.person, track.frame_ids[0],
-            track.frame_ids[-1], track.num_frames - track.num_seen, track.kp2d_conf[track.kp2d_conf > 0].mean(),
-        )  # fmt: skip
+            "Person %s: pictures %d to %d, %d of them without, confidence %.2f.",
+            track.person,
+            track.frame_ids[0],
+            track.frame_ids[-1],
+            track.num_frames - track.num_seen,
+            track.kp2d_conf[track.kp2d_conf > 0].mean(),
+        )
     return found
 
 

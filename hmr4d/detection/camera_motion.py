@@ -1,8 +1,8 @@
 """Whether the camera of a video moves: how the background, all but the people, shifts from moment to moment.
 
-Small grey pictures are compared a few times a second. Between two of them the background is taken to shift, turn and grow
-(four numbers), found by Gauss-Newton steps on brightness (Lucas and Kanade, 1981) with weights that leave out what moves
-otherwise. Shifts are summed up, so a slow pan counts as much as a quick one.
+Small grey pictures are compared a few times a second. Between two of them the background is taken to shift, turn and
+grow (four numbers), found by Gauss-Newton steps on brightness (Lucas and Kanade, 1981) with weights that leave out what
+moves otherwise. Shifts are summed up, so a slow pan counts as much as a quick one.
 """
 
 from __future__ import annotations
@@ -124,8 +124,7 @@ def _shift(before: Array, now: Array, weights: Array) -> Array | None:
     if weights.mean() < _LEAST_SHARE:
         return None
     rows, columns = np.nonzero(weights)
-    grad_v, grad_u = np.gradient(before)
-    slope_u, slope_v = grad_u[rows, columns], grad_v[rows, columns]
+    slope_v, slope_u = (np.gradient(before, axis=axis)[rows, columns] for axis in (0, 1))
     if np.hypot(slope_u, slope_v).mean() < _LEAST_DETAIL:
         return None
     middle = np.array(before.shape[::-1]) / 2

@@ -47,8 +47,10 @@ def write_keypoints(path: str | Path, video: DetectedVideo, joints: str = MEDIAP
     names = {str(i): name for i, name in enumerate(skeleton.joint_names)}
     head = {
         "meta_info": {"dataset_name": skeleton.name, "keypoint_id2name": names},
-        "fps": round(video.fps, 4), "size": list(video.size), "video": video.path.name,
-    }  # fmt: skip
+        "fps": round(video.fps, 4),
+        "size": list(video.size),
+        "video": video.path.name,
+    }
     rows = [
         json.dumps({"frame_id": i, "time": round(float(time), 5), "instances": people})
         for i, (time, people) in enumerate(zip(video.times, frames, strict=True))
@@ -60,7 +62,9 @@ def _instance(person: str, kp2d: NDArray[np.float32], conf: NDArray[np.float32])
     seen = kp2d[conf > 0]
     box = [*seen.min(0).tolist(), *seen.max(0).tolist()]
     return {
-        "track_id": int(person), "keypoints": np.round(kp2d, 2).astype(float).round(2).tolist(),
-        "keypoint_scores": conf.astype(float).round(4).tolist(), "bbox": [[round(float(v), 1) for v in box]],
+        "track_id": int(person),
+        "keypoints": np.round(kp2d, 2).astype(float).round(2).tolist(),
+        "keypoint_scores": conf.astype(float).round(4).tolist(),
+        "bbox": [[round(float(v), 1) for v in box]],
         "bbox_score": round(float(conf[conf > 0].mean()), 4),
-    }  # fmt: skip
+    }

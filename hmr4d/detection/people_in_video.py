@@ -81,9 +81,14 @@ class DetectedVideo:
 
 
 def detect_people(
-    path: Path, *, model: str = MODELS[0], fps: float | None = None, detector: str | Path = DETECTOR,
-    options: FollowOptions | None = None, smooth: bool = True,
-) -> DetectedVideo:  # fmt: skip
+    path: Path,
+    *,
+    model: str = MODELS[0],
+    fps: float | None = None,
+    detector: str | Path = DETECTOR,
+    options: FollowOptions | None = None,
+    smooth: bool = True,
+) -> DetectedVideo:
     """Finds and follows everybody in a video or a folder of pictures.
 
     Args:
@@ -99,7 +104,7 @@ def detect_people(
         ValueError: it cannot be decoded.
     """
     metadata = read_video_metadata(path)
-    rate = fps or (1 / metadata.step if metadata.step else None) or metadata.fps
+    rate = fps or metadata.usual_fps
     if rate is None:
         logger.info("%s says nothing about time; taken as %g pictures per second (--fps).", path, USUAL_FPS)
         rate = USUAL_FPS

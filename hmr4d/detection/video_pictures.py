@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 EVEN_TIMES = 0.25  # share of the usual time between two pictures by which others may differ
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp", ".mts", ".ts", ".wmv", ".gif")
+_SAME_RATE = 0.01  # share by which the told rate may differ from the usual one
 _SECONDS_TO_LIST = 120  # that ffmpeg may take to list the pictures of a long video
 
 
@@ -45,6 +46,13 @@ class VideoMetadata:
     def step(self) -> float | None:
         """Usual seconds from one picture to the next."""
         return float(np.median(np.diff(self.times))) if len(self.times) > 1 else None
+
+    @property
+    def usual_fps(self) -> float | None:
+        """Pictures per second: as the file says, or as most of its pictures are apart where that is something else."""
+        if self.step is None or self.step <= 0:
+            return self.fps
+        return self.fps if self.fps and abs(self.fps * self.step - 1) < _SAME_RATE else 1 / self.step
 
     @property
     def uneven(self) -> str | None:

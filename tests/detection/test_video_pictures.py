@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hmr4d.detection.video_pictures import is_video, read_video_metadata, video_pictures
 from hmr4d.visualization.pixels import to_pixels
 from hmr4d.visualization.video_file import write_mp4
-from hmr4d.detection.video_pictures import is_video, read_video_metadata, video_pictures
 
 
 def ffmpeg(*words: str | Path) -> None:
