@@ -1,6 +1,6 @@
 """Whether the camera of a video moves: how the background, all but the people, shifts from moment to moment.
 
-Small grey pictures are compared a few times a second. Between two of them the background is taken to shift, turn and
+Small gray pictures are compared a few times a second. Between two of them the background is taken to shift, turn and
 grow (four numbers), found by Gauss-Newton steps on brightness (Lucas and Kanade, 1981) with weights that leave out what
 moves otherwise. Shifts are summed up, so a slow pan counts as much as a quick one.
 """
@@ -24,9 +24,9 @@ SHAKES = 0.008  # the same, beyond which it is said
 _LONGER_SIDE = 160  # pixels of what is compared
 _BLUR, _STEPS, _RIM = 1.5, 12, 4
 _ROOM = 0.12  # of the diagonal of the box of somebody's joints, around it
-_USUAL_ERROR = 4.0  # grey values; errors beyond count less
+_USUAL_ERROR = 4.0  # gray values; errors beyond count less
 _LEAST_SHARE = 0.15  # of the picture that has to be background
-_LEAST_DETAIL = 0.5  # grey values per pixel, in the mean over the background: less tells nothing
+_LEAST_DETAIL = 0.5  # gray values per pixel, in the mean over the background: less tells nothing
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,14 @@ class CameraMotionMeter:
         self._at = time
         scale = _LONGER_SIDE / max(picture.size)
         size = max(round(picture.width * scale), 8), max(round(picture.height * scale), 8)
-        grey = np.asarray(picture.resize(size, Image.Resampling.BOX).convert("L"), np.float64)
-        grey = gaussian_filter(grey, _BLUR)
-        is_background = _background(grey.shape, people, scale)
+        gray = np.asarray(picture.resize(size, Image.Resampling.BOX).convert("L"), np.float64)
+        gray = gaussian_filter(gray, _BLUR)
+        is_background = _background(gray.shape, people, scale)
         if self._before is not None:
-            step = _shift(self._before[0], grey, self._before[1] * is_background)
+            step = _shift(self._before[0], gray, self._before[1] * is_background)
             if step is not None:
                 self._total = step @ self._total
-        self._before = grey, is_background
+        self._before = gray, is_background
         width, height = size
         corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64)
         off = np.linalg.norm((corners @ self._total.T - corners)[:, :2], axis=1)
