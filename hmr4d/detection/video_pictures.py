@@ -174,17 +174,13 @@ def _opened(path: Path) -> tuple[dict[str, Any], Generator[bytes, None, None]]:
     """
     import imageio_ffmpeg
 
-    library = logging.getLogger("imageio_ffmpeg")
-    level = library.level
-    library.setLevel(logging.ERROR)  # it warns of every video that was turned
+    logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)  # it warns of every video that is turned
     frames = imageio_ffmpeg.read_frames(str(path), output_params=["-fps_mode", "passthrough"])
     try:
         return next(frames), frames  # type: ignore[return-value]
     except (OSError, RuntimeError, StopIteration) as error:
         reason = (str(error).splitlines() or ["no picture in it"])[0]
         raise ValueError(f"{path} cannot be read as a video ({reason}).") from error
-    finally:
-        library.setLevel(level)
 
 
 def _picture_times(path: Path) -> NDArray[np.float64]:
