@@ -1,4 +1,4 @@
-"""`hmr4d lift`: 2D keypoints of one calibrated camera in, 3D motion in metres out."""
+"""`hmr4d lift`: a video, or 2D keypoints, of one camera in, 3D motion in metres out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from hmr4d.camera.camera_files import CameraFile, check_keypoints_fit, read_came
 from hmr4d.camera.floor_checks import check_on_floor, frame_statures
 from hmr4d.camera.rig_samplers import feet_place, virtual_rig
 from hmr4d.cli.console import run_guarded, setup_logging
+from hmr4d.cli.detect import add_detector_options
 from hmr4d.cli.lift_methods import MODEL, load_lifter
+from hmr4d.cli.lift_video import SAME_ASPECT, read_video
+from hmr4d.detection.video_pictures import VideoMetadata, is_video, read_video_metadata, video_pictures
 from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
@@ -40,14 +43,11 @@ from hmr4d.utils.files import file_stem
 from hmr4d.visualization.motion_files import EXPORTS, check_exports, write_motion_files
 from hmr4d.visualization.overlay import Overlay, OverlayPainter, write_overlay_sheet, write_overlay_video
 from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view
-from hmr4d.visualization.video_pictures import VideoMetadata, read_video_metadata, video_pictures
 
 logger = logging.getLogger(__name__)
 
 USUAL_FPS = 30.0
-VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 SLOWEST_FPS, FASTEST_FPS = 1.0, 1000.0
-SAME_ASPECT = 0.02  # share by which the sides of a video may differ from those of the camera's image
 OVERLAYS = ("video", "sheet", "none")
 DOUBTFUL = 3  # exit status
 _ONE_SKELETON = ("bvh", "glb", "amass", "mesh", "webp")  # formats of a posed body
@@ -58,15 +58,28 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
         prog="hmr4d lift",
-        description="Lifts a person's 2D keypoints from one fixed, calibrated camera to 3D motion in metres over the "
-        "floor. Keypoint files and results: docs/lift.md; the camera file: docs/calibrate.md.",
-        epilog="Example: hmr4d lift keypoints.json --camera camera.yaml --out outputs/lifted",
+        description="Lifts a person from one fixed camera to 3D motion in metres over the floor: from a video, in "
+        "which people are found first (docs/detect.md), or from the 2D keypoints of any detector (docs/lift.md). The "
+        "camera file: docs/calibrate.md.",
+        epilog="Examples: hmr4d lift video.mp4 --out outputs/lifted; hmr4d lift keypoints.json --camera camera.yaml",
     )
-    known.add_argument("keypoints", type=Path, metavar="KEYPOINTS", help="file of keypoints, or an OpenPose folder")
-    known.add_argument("--camera", type=Path, required=True, metavar="YAML", help="the camera that saw them")
+    known.add_argument(
+        "keypoints",
+        type=Path,
+        metavar="INPUT",
+        help="a video, a folder of pictures, a file of keypoints, or an OpenPose folder",
+    )
+    known.add_argument(
+        "--camera", type=Path, metavar="YAML", help="the camera that saw them; without it, that of a video is guessed"
+    )
+    known.add_argument("--stature", type=float, metavar="M", help="of the person, for a camera that is guessed")
+    known.add_argument("--camera-stands", action="store_true", help="go on where the camera seems to move")
+    add_detector_options(known)
     known.add_argument("--format", choices=FORMATS, default="auto", help="of the keypoints (auto)")
     known.add_argument("--skeleton", choices=sorted(SKELETONS), help="joint set, where the file does not tell")
-    known.add_argument("--person", default="longest", metavar="WHO", help="an id, longest or all (longest)")
+    known.add_argument(
+        "--person", metavar="WHO", help="an id, longest, all or, in videos, largest (longest; largest in videos)"
+    )
     known.add_argument("--fps", type=float, help=f"frames per second, where no file tells ({USUAL_FPS:g})")
     known.add_argument("--rig", type=Path, metavar="YAML", help="virtual cameras, instead of three around the person")
     known.add_argument("--method", default=MODEL, help=f"{MODEL}, or without a network: {', '.join(USABLE)} ({MODEL})")
@@ -103,11 +116,13 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
         raise ValueError(f"--samples is {args.samples}; expected 1 or more.")
     if args.out.exists() and not args.out.is_dir():
         raise NotADirectoryError(f"--out {args.out} is a file; expected a folder to write to.")
-    camera = read_camera(args.camera)
-    video = None if args.video is None else check_video(args.video, camera)
-    tracks = read_tracks(args, camera)
-    fps = frame_rate(args.fps, tracks[0].fps, None if video is None else video.fps)
-    tracks = [replace(track, fps=fps) for track in tracks]
+    args.is_video = is_video(args.keypoints)
+    if args.is_video:
+        tracks, camera, video, written = read_video(args)
+        args.video = args.video or args.keypoints
+    else:
+        tracks, camera, video = read_keypoint_inputs(args)
+        written = []
     lifter = load_lifter(args.method, args.model, device=args.device, keypoints=tracks[0].skeleton, prior=args.prior)
     if args.rig and not lifter.uses_virtual_views:
         raise ValueError(f"--rig is for models that use virtual cameras; {lifter.method} looks at the real one alone.")
@@ -116,7 +131,6 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
             f"--export {','.join(never)} takes joints of 'smpl22' only; {lifter.method} gives "
             f"'{lifter.skeleton.name}' here. Choose a model of SMPL joints, or csv and npz."
         )
-    written: list[Path] = []
     people: list[LiftedPerson] = []
     stem, names = free_names(args, [track.person for track in tracks])
     for track, name in zip(tracks, names, strict=True):
@@ -198,13 +212,22 @@ def check_place(path: Path, keypoints: Path, *, overwrite: bool) -> None:
         raise FileExistsError(f"{path} is {whose}. Choose another folder with --out, or replace it with --overwrite.")
 
 
+def read_keypoint_inputs(
+    args: argparse.Namespace,
+) -> tuple[list[KeypointTrack], CameraFile, VideoMetadata | None]:
+    """Tracks of a keypoint file, the camera that saw them, and what the video says that is drawn over."""
+    if args.camera is None:
+        raise ValueError("--camera is missing: keypoints alone do not tell the camera. docs/calibrate.md says how to.")
+    camera = read_camera(args.camera)
+    video = None if args.video is None else check_video(args.video, camera)
+    args.person = args.person or "longest"
+    tracks = read_tracks(args, camera)
+    fps = frame_rate(args.fps, tracks[0].fps, None if video is None else video.fps)
+    return [replace(track, fps=fps) for track in tracks], camera, video
+
+
 def read_tracks(args: argparse.Namespace, camera: CameraFile) -> list[KeypointTrack]:
     """The tracks asked for, in pixels of a pinhole camera of this size."""
-    if args.keypoints.suffix.lower() in VIDEOS:
-        raise ValueError(
-            f"{args.keypoints} is a video; this command wants the keypoints that a pose detector found in it, and the "
-            "video itself as --video. Formats of keypoint files are in docs/lift.md."
-        )
     found = read_keypoints(args.keypoints, args.format, args.person, skeleton=args.skeleton, size=camera.size)
     tracks = found if isinstance(found, list) else [found]
     check_keypoints_fit(tracks[0], camera)
@@ -310,7 +333,7 @@ def with_origin(lifted: LiftedPerson, lifter: Pipeline, args: argparse.Namespace
         "seed": args.seed,
         "samples": args.samples,
         "keypoints": str(args.keypoints.resolve()),
-        "camera": args.camera.name,
+        "camera": args.camera.name if args.camera else "guessed",
         "command": command_line(),
         **verdict_metadata(lifted),
     }
@@ -351,7 +374,7 @@ def write_overlays(args: argparse.Namespace, name: str, lifted: LiftedPerson) ->
         write_overlay_sheet(written[-1], painter, overlay)
     if args.overlay == "video":
         written.append(args.out / f"{name}_overlay.mp4")
-        pictures = None if args.video is None else video_pictures(args.video, int(lifted.frame_ids[0]))
+        pictures = None if args.video is None else video_pictures(args.video, lifted.frame_ids.tolist())
         write_overlay_video(written[-1], painter, overlay, fps=lifted.motion.fps, pictures=pictures)
     return written
 

@@ -30,7 +30,8 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("generate", "generate", "sentences to 3D motion", "generate"),
-    Command("lift", "lift", "2D keypoints of one calibrated camera to 3D motion in metres", "lift"),
+    Command("detect", "detect", "the people of a video to 2D keypoints", "detect"),
+    Command("lift", "lift", "a video, or 2D keypoints, of one camera to 3D motion in metres", "lift"),
     Command("export", "export", "motion files to BVH, GLB, CSV, AMASS and pictures", "export"),
     Command("fit", "fit", "joints to the parameters of a body", "fit_smpl"),
     Command("view", "view", "saved motions in the browser", "view"),

@@ -47,7 +47,8 @@ class Source(NamedTuple):
 _LANDMARKS = {"landmarks": "Identity", "presence": "Identity_1", "heatmap": "Identity_3", "world": "Identity_4"}
 SOURCES = {
     "people": Source(
-        "pose_detection.tflite", "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+        "pose_detection.tflite",
+        "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
         {"boxes": "Identity", "scores": "Identity_1"},
     ),
     "full": Source(
@@ -56,7 +57,7 @@ SOURCES = {
     "heavy": Source(
         "pose_landmark_heavy.tflite", "59e42d71bcd44cbdbabc419f0ff76686595fd265419566bd4009ef703ea8e1fe", _LANDMARKS
     ),
-}  # fmt: skip
+}
 NOTICE = """BlazePose networks
 
 The weights in this folder are those of BlazePose, Copyright The MediaPipe Authors, licensed under the Apache License,
@@ -133,9 +134,12 @@ class _Step:
     """Makes the steps of a graph, one for an operator; their inputs are still numbers of tensors."""
 
     def __init__(
-        self, model: TfliteModel, constants: Mapping[int, Array], pads: Mapping[int, TfliteOperator],
+        self,
+        model: TfliteModel,
+        constants: Mapping[int, Array],
+        pads: Mapping[int, TfliteOperator],
         graph: ConvertedGraph,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.model, self.constants, self.pads, self.graph = model, constants, pads, graph
 
     def of(self, operator: TfliteOperator) -> dict[str, Any]:
@@ -194,9 +198,15 @@ class _Step:
         for part, values in (("weight", weight), ("bias", self.constants[bias])):
             self.graph.weights[f"{name}_{part}"] = _half(values)
         return {
-            "op": "conv", "weight": name, "stride": stride, "pads": pads, "dilation": dilation, "groups": groups,
-            "activation": options["activation"], "inputs": [source],
-        }  # fmt: skip
+            "op": "conv",
+            "weight": name,
+            "stride": stride,
+            "pads": pads,
+            "dilation": dilation,
+            "groups": groups,
+            "activation": options["activation"],
+            "inputs": [source],
+        }
 
     def _same(self, operator: TfliteOperator, size: list[int], dilation: list[int]) -> list[int]:
         """Left, right, top and bottom padding with which the result is the input over the stride, rounded up."""

@@ -9,7 +9,7 @@ what belongs to the operation. Number 0 is the input.
     depth_to_space    block
     max_pool          size, stride, pads
     pad               pads of width, height and channels: (left, right, top, bottom, front, back)
-    resize            size (height, width): bilinear, centres of pixels at halves
+    resize            size (height, width): bilinear, centers of pixels at halves
     rows              channels K: (B, C, H, W) to (B, H * W * C / K, K), the channels of a place side by side
     sigmoid
 """

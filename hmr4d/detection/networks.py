@@ -138,10 +138,14 @@ class JointFinder:
             points = region.to_picture(places[i])
             found.append(
                 BodyJoints(
-                    points[:NUM_JOINTS], seen[i, :NUM_JOINTS], heats[i, :NUM_JOINTS], present[i],
-                    Region.around(points[_MIDDLE], points[_RIM], BODY_SCALE), depths[i, :NUM_JOINTS] * region.size,
+                    points[:NUM_JOINTS],
+                    seen[i, :NUM_JOINTS],
+                    heats[i, :NUM_JOINTS],
+                    present[i],
+                    Region.around(points[_MIDDLE], points[_RIM], BODY_SCALE),
+                    depths[i, :NUM_JOINTS] * region.size,
                 )
-            )  # fmt: skip
+            )
         return found
 
 

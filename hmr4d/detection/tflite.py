@@ -18,23 +18,46 @@ Array = NDArray[Any]
 IDENTIFIER = b"TFL3"
 _TYPES = {0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 9: np.int8}
 _NAMES = {
-    0: "add", 2: "concatenation", 3: "conv_2d", 4: "depthwise_conv_2d", 5: "depth_to_space", 6: "dequantize",
-    14: "logistic", 17: "max_pool_2d", 22: "reshape", 23: "resize_bilinear", 34: "pad", 124: "densify",
-}  # fmt: skip
+    0: "add",
+    2: "concatenation",
+    3: "conv_2d",
+    4: "depthwise_conv_2d",
+    5: "depth_to_space",
+    6: "dequantize",
+    14: "logistic",
+    17: "max_pool_2d",
+    22: "reshape",
+    23: "resize_bilinear",
+    34: "pad",
+    124: "densify",
+}
 _ACTIVATIONS = {0: "none", 1: "relu", 3: "relu6"}
 # Fields of the options of each operator: name -> (number, type, value where it is not stored).
 _CONV = {
-    "padding": (0, "b", 0), "stride_w": (1, "i", 0), "stride_h": (2, "i", 0), "activation": (3, "b", 0),
-    "dilation_w": (4, "i", 1), "dilation_h": (5, "i", 1),
-}  # fmt: skip
+    "padding": (0, "b", 0),
+    "stride_w": (1, "i", 0),
+    "stride_h": (2, "i", 0),
+    "activation": (3, "b", 0),
+    "dilation_w": (4, "i", 1),
+    "dilation_h": (5, "i", 1),
+}
 _DEPTHWISE = {
-    "padding": (0, "b", 0), "stride_w": (1, "i", 0), "stride_h": (2, "i", 0), "multiplier": (3, "i", 0),
-    "activation": (4, "b", 0), "dilation_w": (5, "i", 1), "dilation_h": (6, "i", 1),
-}  # fmt: skip
+    "padding": (0, "b", 0),
+    "stride_w": (1, "i", 0),
+    "stride_h": (2, "i", 0),
+    "multiplier": (3, "i", 0),
+    "activation": (4, "b", 0),
+    "dilation_w": (5, "i", 1),
+    "dilation_h": (6, "i", 1),
+}
 _POOL = {
-    "padding": (0, "b", 0), "stride_w": (1, "i", 0), "stride_h": (2, "i", 0), "width": (3, "i", 0),
-    "height": (4, "i", 0), "activation": (5, "b", 0),
-}  # fmt: skip
+    "padding": (0, "b", 0),
+    "stride_w": (1, "i", 0),
+    "stride_h": (2, "i", 0),
+    "width": (3, "i", 0),
+    "height": (4, "i", 0),
+    "activation": (5, "b", 0),
+}
 _OPTIONS: dict[str, dict[str, tuple[int, str, int]]] = {
     "add": {"activation": (0, "b", 0)},
     "concatenation": {"axis": (0, "i", 0), "activation": (1, "b", 0)},

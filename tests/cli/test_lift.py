@@ -347,11 +347,11 @@ def test_doubtful_results_say_so_and_end_strict_commands(tmp_path: Path, caplog:
     assert checks["jumps"]["value"] > checks["jumps"]["limit"] and not checks["jumps"]["is_fine"]
 
 
-def test_a_video_is_no_keypoint_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_video_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "me.MP4").write_bytes(b"\0\0\0 ftypisom")
     saved_camera(tmp_path)
     assert main([str(tmp_path / "me.MP4"), "--camera", str(tmp_path / "camera.yaml")]) == 2
-    assert "wants the keypoints that a pose detector found" in capsys.readouterr().err
+    assert "cannot be read as a video" in capsys.readouterr().err
 
 
 def test_turned_pictures_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,24 +10,47 @@ from PIL import Image
 
 # A standing body in shares of its height: u to the right, v down from the head.
 STANDING: dict[str, tuple[float, float]] = {
-    "head": (0.0, 0.07), "neck": (0.0, 0.17), "left_shoulder": (0.11, 0.19), "right_shoulder": (-0.11, 0.19),
-    "left_elbow": (0.17, 0.36), "right_elbow": (-0.17, 0.36), "left_wrist": (0.19, 0.5), "right_wrist": (-0.19, 0.5),
-    "left_hip": (0.07, 0.5), "right_hip": (-0.07, 0.5), "left_knee": (0.08, 0.72), "right_knee": (-0.08, 0.72),
-    "left_ankle": (0.08, 0.94), "right_ankle": (-0.08, 0.94), "left_toe": (0.12, 0.98), "right_toe": (-0.12, 0.98),
-}  # fmt: skip
+    "head": (0.0, 0.07),
+    "neck": (0.0, 0.17),
+    "left_shoulder": (0.11, 0.19),
+    "right_shoulder": (-0.11, 0.19),
+    "left_elbow": (0.17, 0.36),
+    "right_elbow": (-0.17, 0.36),
+    "left_wrist": (0.19, 0.5),
+    "right_wrist": (-0.19, 0.5),
+    "left_hip": (0.07, 0.5),
+    "right_hip": (-0.07, 0.5),
+    "left_knee": (0.08, 0.72),
+    "right_knee": (-0.08, 0.72),
+    "left_ankle": (0.08, 0.94),
+    "right_ankle": (-0.08, 0.94),
+    "left_toe": (0.12, 0.98),
+    "right_toe": (-0.12, 0.98),
+}
 _SKIN, _SHIRT, _TROUSERS, _SHOE, _HAIR = (
-    (214, 164, 132), (176, 58, 52), (44, 56, 92), (30, 28, 26), (58, 40, 30),
-)  # fmt: skip
+    (214, 164, 132),
+    (176, 58, 52),
+    (44, 56, 92),
+    (30, 28, 26),
+    (58, 40, 30),
+)
 _LIMBS = (
-    ("left_hip", "left_knee", 0.055, _TROUSERS), ("right_hip", "right_knee", 0.055, _TROUSERS),
-    ("left_knee", "left_ankle", 0.042, _TROUSERS), ("right_knee", "right_ankle", 0.042, _TROUSERS),
-    ("left_ankle", "left_toe", 0.028, _SHOE), ("right_ankle", "right_toe", 0.028, _SHOE),
-    ("left_shoulder", "right_hip", 0.085, _SHIRT), ("right_shoulder", "left_hip", 0.085, _SHIRT),
-    ("left_shoulder", "right_shoulder", 0.06, _SHIRT), ("left_hip", "right_hip", 0.06, _TROUSERS),
+    ("left_hip", "left_knee", 0.055, _TROUSERS),
+    ("right_hip", "right_knee", 0.055, _TROUSERS),
+    ("left_knee", "left_ankle", 0.042, _TROUSERS),
+    ("right_knee", "right_ankle", 0.042, _TROUSERS),
+    ("left_ankle", "left_toe", 0.028, _SHOE),
+    ("right_ankle", "right_toe", 0.028, _SHOE),
+    ("left_shoulder", "right_hip", 0.085, _SHIRT),
+    ("right_shoulder", "left_hip", 0.085, _SHIRT),
+    ("left_shoulder", "right_shoulder", 0.06, _SHIRT),
+    ("left_hip", "right_hip", 0.06, _TROUSERS),
     ("neck", "head", 0.03, _SKIN),
-    ("left_shoulder", "left_elbow", 0.038, _SHIRT), ("right_shoulder", "right_elbow", 0.038, _SHIRT),
-    ("left_elbow", "left_wrist", 0.027, _SKIN), ("right_elbow", "right_wrist", 0.027, _SKIN),
-)  # fmt: skip
+    ("left_shoulder", "left_elbow", 0.038, _SHIRT),
+    ("right_shoulder", "right_elbow", 0.038, _SHIRT),
+    ("left_elbow", "left_wrist", 0.027, _SKIN),
+    ("right_elbow", "right_wrist", 0.027, _SKIN),
+)
 
 
 def room(size: tuple[int, int], seed: int = 0) -> NDArray[np.float64]:
@@ -43,9 +66,11 @@ def room(size: tuple[int, int], seed: int = 0) -> NDArray[np.float64]:
 
 
 def draw_person(
-    picture: NDArray[np.float64], top: tuple[float, float], height: float,
+    picture: NDArray[np.float64],
+    top: tuple[float, float],
+    height: float,
     pose: Mapping[str, tuple[float, float]] = STANDING,
-) -> None:  # fmt: skip
+) -> None:
     """Draws a body into a picture (H, W, 3).
 
     Args:
@@ -67,9 +92,12 @@ def draw_person(
 
 
 def _capsule(
-    picture: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64], radius: float,
+    picture: NDArray[np.float64],
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    radius: float,
     color: tuple[int, int, int],
-) -> None:  # fmt: skip
+) -> None:
     """All points nearer to a segment than its radius, darker towards the rim, with soft edges."""
     low = np.maximum(np.floor(np.minimum(start, end) - radius - 1), 0).astype(int)
     high = np.minimum(np.ceil(np.maximum(start, end) + radius + 2), picture.shape[1::-1]).astype(int)

@@ -40,11 +40,15 @@ def conv_file(kernel: Array, bias: Array, size: int, after: int, options: dict[s
     out, high, wide, channels = kernel.shape
     padded = size if frame is None else size + int(frame[1].sum())
     tensors = [
-        files.tensor("picture", [1, size, size, channels]), files.tensor("half", kernel.shape, "float16", 1),
-        files.tensor("kernel", kernel.shape), files.tensor("bias16", [out], "float16", 2), files.tensor("bias", [out]),
-        files.tensor("frame", [4, 2], "int32", 3), files.tensor("framed", [1, padded, padded, channels]),
+        files.tensor("picture", [1, size, size, channels]),
+        files.tensor("half", kernel.shape, "float16", 1),
+        files.tensor("kernel", kernel.shape),
+        files.tensor("bias16", [out], "float16", 2),
+        files.tensor("bias", [out]),
+        files.tensor("frame", [4, 2], "int32", 3),
+        files.tensor("framed", [1, padded, padded, channels]),
         files.tensor("result", [1, after, after, out]),
-    ]  # fmt: skip
+    ]
     frames = np.zeros((4, 2), np.int32) if frame is None else frame
     operators = [files.operator(1, [1], [2]), files.operator(1, [3], [4])]
     if frame is not None:
@@ -94,20 +98,27 @@ def sparse_file(kernel: Array) -> bytes:
     starts = np.cumsum([0, *map(len, rows)]).astype(np.int32)
     whole: list[dict[int, tuple[str, Any]]] = [{0: ("b", 0), 1: ("i", size)} for size in (4, 1, 1)]
     packed = {
-        0: ("b", 1), 2: ("B", 1), 3: ("table", {0: ("array", starts)}),
-        4: ("B", 3), 5: ("table", {0: ("array", np.concatenate(rows).astype(np.uint8))}),
-    }  # fmt: skip
+        0: ("b", 1),
+        2: ("B", 1),
+        3: ("table", {0: ("array", starts)}),
+        4: ("B", 3),
+        5: ("table", {0: ("array", np.concatenate(rows).astype(np.uint8))}),
+    }
     sparsity = {0: ("array", np.arange(4, dtype=np.int32)), 2: ("tables", [*whole, packed])}
     values = kernel.reshape(4, 4)[kernel.reshape(4, 4) != 0].astype(np.float16)
     tensors = [
-        files.tensor("picture", [1, 5, 5, 4]), files.tensor("packed", kernel.shape, "float16", 1, sparsity),
-        files.tensor("half", kernel.shape, "float16"), files.tensor("kernel", kernel.shape),
-        files.tensor("bias", [4], "float16", 2), files.tensor("result", [1, 5, 5, 4]),
-    ]  # fmt: skip
+        files.tensor("picture", [1, 5, 5, 4]),
+        files.tensor("packed", kernel.shape, "float16", 1, sparsity),
+        files.tensor("half", kernel.shape, "float16"),
+        files.tensor("kernel", kernel.shape),
+        files.tensor("bias", [4], "float16", 2),
+        files.tensor("result", [1, 5, 5, 4]),
+    ]
     operators = [
-        files.operator(1, [1], [2]), files.operator(2, [2], [3]),
+        files.operator(1, [1], [2]),
+        files.operator(2, [2], [3]),
         files.operator(0, [0, 3, 4], [5], files.integers(b0=SAME, i1=1, i2=1)),
-    ]  # fmt: skip
+    ]
     codes = (files.CONV, files.DENSIFY, files.DEQUANTIZE)
     return files.tflite_file(codes, tensors, operators, [values, np.zeros(4, np.float16)], [0], [5])
 

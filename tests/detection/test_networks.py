@@ -83,8 +83,16 @@ def test_a_drawn_person_is_found_with_joints_where_they_were_drawn() -> None:
     joints = JointFinder(folder)
     body = joints(picture, [joints(picture, [found[0].region])[0].next_region])[0]
     assert body.presence > 0.9
-    for joint, name in ((11, "left_shoulder"), (12, "right_shoulder"), (25, "left_knee"), (26, "right_knee"),
-                        (27, "left_ankle"), (28, "right_ankle"), (15, "left_wrist"), (16, "right_wrist")):  # fmt: skip
+    for joint, name in (
+        (11, "left_shoulder"),
+        (12, "right_shoulder"),
+        (25, "left_knee"),
+        (26, "right_knee"),
+        (27, "left_ankle"),
+        (28, "right_ankle"),
+        (15, "left_wrist"),
+        (16, "right_wrist"),
+    ):
         drawn = np.array([240, 40]) + 280 * np.array(STANDING[name])
         assert np.linalg.norm(body.points[joint] - drawn) < 0.08 * 280, name
     assert abs(body.next_region.size - found[0].region.size) < 0.2 * found[0].region.size

@@ -19,16 +19,20 @@ _TYPES = {"float32": 0, "float16": 1, "int32": 2}
 
 def tensor(name: str, shape: Sequence[int], kind: str = "float32", buffer: int = 0, sparsity: Any = None) -> Table:
     table: dict[int, tuple[str, Any]] = {
-        0: ("array", np.array(shape, np.int32)), 1: ("b", _TYPES[kind]), 2: ("I", buffer),
+        0: ("array", np.array(shape, np.int32)),
+        1: ("b", _TYPES[kind]),
+        2: ("I", buffer),
         3: ("array", np.frombuffer(name.encode(), np.uint8)),
-    }  # fmt: skip
+    }
     return table if sparsity is None else table | {6: ("table", sparsity)}
 
 
 def operator(code: int, inputs: Sequence[int], outputs: Sequence[int], options: Table | None = None) -> Table:
     table = {
-        0: ("I", code), 1: ("array", np.array(inputs, np.int32)), 2: ("array", np.array(outputs, np.int32)),
-    }  # fmt: skip
+        0: ("I", code),
+        1: ("array", np.array(inputs, np.int32)),
+        2: ("array", np.array(outputs, np.int32)),
+    }
     return table if options is None else table | {4: ("table", options)}
 
 
@@ -38,19 +42,27 @@ def integers(**fields: int) -> Table:
 
 
 def tflite_file(
-    codes: Sequence[int], tensors: Sequence[Table], operators: Sequence[Table], buffers: Sequence[NDArray[Any]],
-    inputs: Sequence[int], outputs: Sequence[int],
-) -> bytes:  # fmt: skip
+    codes: Sequence[int],
+    tensors: Sequence[Table],
+    operators: Sequence[Table],
+    buffers: Sequence[NDArray[Any]],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+) -> bytes:
     """A model of one graph; buffer 0 is the empty one and is added in front."""
     graph = {
-        0: ("tables", tensors), 1: ("array", np.array(inputs, np.int32)), 2: ("array", np.array(outputs, np.int32)),
+        0: ("tables", tensors),
+        1: ("array", np.array(inputs, np.int32)),
+        2: ("array", np.array(outputs, np.int32)),
         3: ("tables", operators),
-    }  # fmt: skip
+    }
     stored = [{}, *({0: ("array", np.frombuffer(b.tobytes(), np.uint8))} for b in buffers)]
     root = {
-        0: ("I", 3), 1: ("tables", [{0: ("b", code), 3: ("i", code)} for code in codes]), 2: ("tables", [graph]),
+        0: ("I", 3),
+        1: ("tables", [{0: ("b", code), 3: ("i", code)} for code in codes]),
+        2: ("tables", [graph]),
         4: ("tables", stored),
-    }  # fmt: skip
+    }
     data = bytearray(b"\0\0\0\0TFL3")
     struct.pack_into("<I", data, 0, _write_table(data, root))
     return bytes(data)

@@ -1,21 +1,30 @@
-"""Pictures of a video as they are coded, one after the other, and the times that the file gives them."""
+"""Pictures of a video as they are coded, one after the other, and the times that the file gives them.
+
+A folder of pictures is read like a video, in the order of the numbers in their names.
+"""
 
 from __future__ import annotations
 
 import logging
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from hmr4d.keypoint_files.detections import frame_numbers
+from hmr4d.utils.files import is_shown
 
 logger = logging.getLogger(__name__)
 
 EVEN_TIMES = 0.25  # share of the usual time between two pictures by which others may differ
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp", ".mts", ".ts", ".wmv", ".gif")
+_SAME_RATE = 0.01  # share by which the told rate may differ from the usual one
 _SECONDS_TO_LIST = 120  # that ffmpeg may take to list the pictures of a long video
 
 
@@ -39,6 +48,13 @@ class VideoMetadata:
         return float(np.median(np.diff(self.times))) if len(self.times) > 1 else None
 
     @property
+    def usual_fps(self) -> float | None:
+        """Pictures per second: as the file says, or as most of its pictures are apart where that is something else."""
+        if self.step is None or self.step <= 0:
+            return self.fps
+        return self.fps if self.fps and abs(self.fps * self.step - 1) < _SAME_RATE else 1 / self.step
+
+    @property
     def uneven(self) -> str | None:
         """A sentence where the times between pictures differ, as in videos of phones; None where they do not."""
         if self.step is None or self.step <= 0 or self.fps is None:
@@ -49,7 +65,7 @@ class VideoMetadata:
         return (
             f"has pictures at uneven times: {self.fps:.4g} a second in the mean, but {steps.min():.3f} to "
             f"{steps.max():.3f} s apart, mostly {1 / self.step:.4g} a second. Speeds are wrong where the rate changes; "
-            "convert it to a constant rate before detecting keypoints."
+            "convert it to a constant rate before other programs detect keypoints."
         )
 
     def times_of(self, frame_ids: NDArray[np.generic]) -> NDArray[np.float64] | None:
@@ -60,13 +76,37 @@ class VideoMetadata:
         return np.interp(numbers, np.arange(len(self.times)), self.times)
 
 
+def is_video(path: Path) -> bool:
+    """Whether a path is that of a video, by its ending, or a folder with pictures in it."""
+    if path.is_dir():
+        return any(p.suffix.lower() in PICTURES for p in path.iterdir())
+    return path.suffix.lower() in VIDEOS
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of the numbers in their names, or of their names where they have none.
+
+    Raises:
+        ValueError: there are none, or two have the same number.
+    """
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and is_shown(p, folder))
+    if not paths:
+        raise ValueError(f"{folder} has no pictures in it; expected files such as 000001.jpg.")
+    if not all(any(c.isdigit() for c in p.stem) for p in paths):
+        return paths
+    numbers = frame_numbers([p.name for p in paths], str(folder))
+    return [path for _, path in sorted(zip(numbers, paths, strict=True))]
+
+
 def read_video_metadata(path: Path) -> VideoMetadata:
-    """What a video says of itself.
+    """What a video says of itself; a folder of pictures says the size of the first one and nothing about time.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it cannot be decoded.
     """
+    if path.is_dir():
+        return VideoMetadata(_open_picture(picture_files(path)[0]).size, None, np.empty(0))
     if not path.is_file():
         raise FileNotFoundError(f"Video not found: {path}. Check the path, or leave --video out.")
     facts, frames = _opened(path)
@@ -74,16 +114,56 @@ def read_video_metadata(path: Path) -> VideoMetadata:
     return VideoMetadata(tuple(facts["size"]), float(facts["fps"]) if facts.get("fps") else None, _picture_times(path))
 
 
-def video_pictures(path: Path, first: int) -> Iterator[Image.Image]:
-    """Coded pictures of a video from number `first` on, none left out and none twice.
+def video_pictures(path: Path, numbers: Iterable[int] | None = None) -> Iterator[Image.Image]:
+    """Coded pictures of a video, one after the other.
+
+    Args:
+        path: video, or folder of pictures.
+        numbers: which ones, never falling; a number that comes again gives the same picture. None: all.
 
     Raises:
-        ValueError: it cannot be decoded.
+        ValueError: it cannot be decoded, or pictures of a folder differ in size.
     """
+    pictures = _folder_pictures(path) if path.is_dir() else _decoded(path)
+    if numbers is None:
+        yield from pictures
+        return
+    here, picture = -1, None
+    for number in numbers:
+        while here < number:
+            picture = next(pictures, None)
+            if picture is None:
+                return
+            here += 1
+        assert picture is not None
+        yield picture
+
+
+def _decoded(path: Path) -> Iterator[Image.Image]:
     facts, frames = _opened(path)
-    for number, frame in enumerate(frames):
-        if number >= first:
-            yield Image.frombytes("RGB", facts["size"], frame)
+    for frame in frames:
+        yield Image.frombytes("RGB", facts["size"], frame)
+
+
+def _folder_pictures(folder: Path) -> Iterator[Image.Image]:
+    size: tuple[int, int] | None = None
+    for path in picture_files(folder):
+        picture = _open_picture(path)
+        size = size or picture.size
+        if picture.size != size:
+            raise ValueError(
+                f"{path} is {picture.size[0]} x {picture.size[1]} pixels, those before are {size[0]} x {size[1]}. "
+                "Keep the pictures of one camera in a folder."
+            )
+        yield picture
+
+
+def _open_picture(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            return ImageOps.exif_transpose(picture).convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+        raise ValueError(f"{path} cannot be read as a picture ({error}).") from error
 
 
 def _opened(path: Path) -> tuple[dict[str, Any], Generator[bytes, None, None]]:
@@ -94,17 +174,13 @@ def _opened(path: Path) -> tuple[dict[str, Any], Generator[bytes, None, None]]:
     """
     import imageio_ffmpeg
 
-    library = logging.getLogger("imageio_ffmpeg")
-    level = library.level
-    library.setLevel(logging.ERROR)  # it warns of every video that was turned
+    logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)  # it warns of every video that is turned
     frames = imageio_ffmpeg.read_frames(str(path), output_params=["-fps_mode", "passthrough"])
     try:
         return next(frames), frames  # type: ignore[return-value]
     except (OSError, RuntimeError, StopIteration) as error:
         reason = (str(error).splitlines() or ["no picture in it"])[0]
         raise ValueError(f"{path} cannot be read as a video ({reason}).") from error
-    finally:
-        library.setLevel(level)
 
 
 def _picture_times(path: Path) -> NDArray[np.float64]:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hmr4d.detection.video_pictures import is_video, read_video_metadata, video_pictures
 from hmr4d.visualization.pixels import to_pixels
 from hmr4d.visualization.video_file import write_mp4
-from hmr4d.visualization.video_pictures import read_video_metadata, video_pictures
 
 
 def ffmpeg(*words: str | Path) -> None:
@@ -40,9 +40,9 @@ def uneven(even: Path) -> Path:
 
 def test_every_coded_picture_comes_once_whatever_its_time(even: Path, uneven: Path) -> None:
     for path in (even, uneven):
-        gray = [float(np.asarray(picture).mean()) for picture in video_pictures(path, 0)]
+        gray = [float(np.asarray(picture).mean()) for picture in video_pictures(path)]
         np.testing.assert_allclose(gray, 10 * np.arange(20), atol=4)
-        assert float(np.asarray(next(video_pictures(path, 15))).mean()) == pytest.approx(150, abs=4)
+        assert float(np.asarray(next(video_pictures(path, [15]))).mean()) == pytest.approx(150, abs=4)
 
 
 def test_times_are_those_of_the_file(even: Path, uneven: Path) -> None:
@@ -61,5 +61,32 @@ def test_turned_videos_are_read_without_a_word(even: Path, caplog: pytest.LogCap
     ffmpeg("-display_rotation", "90", "-i", even, "-c", "copy", turned)
     with caplog.at_level(logging.DEBUG):
         assert read_video_metadata(turned).size == (64, 96)
-        assert next(video_pictures(turned, 0)).size == (64, 96)
+        assert next(video_pictures(turned)).size == (64, 96)
     assert caplog.text == ""
+
+
+def test_pictures_come_by_their_numbers_and_again_where_they_are_asked_for_twice(even: Path) -> None:
+    gray = [float(np.asarray(picture).mean()) for picture in video_pictures(even, [3, 3, 5, 19, 25])]
+    np.testing.assert_allclose(gray, [30, 30, 50, 190], atol=4)
+
+
+def test_odd_sides_are_read_whole(even: Path) -> None:
+    odd = even.with_name("odd.mkv")
+    ffmpeg("-i", even, "-vf", "crop=95:63:0:0:exact=1,format=yuv444p", "-c:v", "libx264", odd)
+    assert read_video_metadata(odd).size == (95, 63)
+    assert [picture.size for picture in video_pictures(odd)] == [(95, 63)] * 20
+
+
+def test_a_folder_of_pictures_is_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (10, 9, 1):
+        Image.new("RGB", (40, 30), (number * 10,) * 3).save(tmp_path / f"frame{number}.png")
+    (tmp_path / "notes.txt").write_text("no picture", "utf-8")
+    assert [picture.getpixel((0, 0))[0] for picture in video_pictures(tmp_path)] == [10, 90, 100]
+    facts = read_video_metadata(tmp_path)
+    assert facts.size == (40, 30) and facts.fps is None and is_video(tmp_path)
+    Image.new("RGB", (30, 40)).save(tmp_path / "frame11.png")
+    with pytest.raises(ValueError, match="30 x 40"):
+        list(video_pictures(tmp_path))
+    (tmp_path / "frame2.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="frame2.png"):
+        list(video_pictures(tmp_path))

@@ -1,0 +1,201 @@
+"""From real videos to 3D with one camera, beside the triangulation of all four cameras that saw the same.
+
+The package pose2sim (BSD-3) carries videos of calibrated, synchronized cameras. Get and unpack it, and name a trial:
+
+pip download pose2sim==0.10.49 --no-deps && python -m zipfile -e pose2sim-*.whl pose2sim
+python benchmarks/lift_videos.py pose2sim/Pose2Sim/Demo_SinglePerson --method ground_ray optimisation model
+
+For each camera people are detected, the largest one is lifted through that camera alone, and the joints are compared
+with those that the detections of all cameras give together. What is wrong in all cameras alike, such as where the
+detector takes a hip to be, is not seen by this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from hmr4d.body.skeleton import MEDIAPIPE33
+from hmr4d.camera.camera_files import CameraFile, read_camera, undistorted
+from hmr4d.cli.lift import lift_track
+from hmr4d.cli.lift import parser as lift_parser
+from hmr4d.cli.lift_methods import load_lifter
+from hmr4d.detection.keypoint_json import write_keypoints
+from hmr4d.detection.networks import MODELS
+from hmr4d.detection.people_in_video import detect_people
+from hmr4d.geometry.cameras import remove_intrinsics
+from hmr4d.geometry.rigs import intrinsics
+from hmr4d.geometry.triangulation import triangulate_robust
+from hmr4d.keypoint_files.reading import KeypointTrack, read_keypoints
+from hmr4d.keypoint_files.smpl_joints import observed_joints
+from hmr4d.metrics.pose_errors import abs_mpjpe, mpjpe, pa_mpjpe
+
+_PIXEL = 64.0  # units of the calibration file in a pixel
+_LIMBS = tuple(
+    f"{side}_{part}" for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in ("left", "right")
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """One camera: what it is, and the person it saw."""
+
+    name: str
+    camera: CameraFile
+    track: KeypointTrack
+
+
+def read_qca(path: Path, folder: Path) -> dict[str, Path]:
+    """Camera files of a Qualisys calibration, floor z = 0, millimetres: name -> file in `folder`."""
+    files: dict[str, Path] = {}
+    for node in ElementTree.parse(path).getroot().iter("camera"):
+        lens, pose, view = node.find("intrinsic"), node.find("transform"), node.find("fov_video")
+        assert lens is not None and pose is not None and view is not None
+        axes = np.array([[float(pose.get(f"r{i}{j}", "nan")) for j in (1, 2, 3)] for i in (1, 2, 3)])
+        R = np.diag([1.0, -1.0, -1.0]) @ axes  # the file's cameras look along their own -z, with y up
+        place = np.array([float(pose.get(axis, "nan")) for axis in "xyz"]) / 1000
+        number = {key: float(value) for key, value in lens.items()}
+        camera = {
+            "size": [int(view.get("right", "0")) + 1, int(view.get("bottom", "0")) + 1],
+            "K": {
+                "fx": number["focalLengthU"] / _PIXEL,
+                "fy": number["focalLengthV"] / _PIXEL,
+                "cx": number["centerPointU"] / _PIXEL,
+                "cy": number["centerPointV"] / _PIXEL,
+            },
+            "distortion": [
+                number["radialDistortion1"],
+                number["radialDistortion2"],
+                number["tangentalDistortion1"],
+                number["tangentalDistortion2"],
+                number["radialDistortion3"],
+            ],
+            "extrinsic": {"R": R.tolist(), "t": (-R @ place).tolist()},
+            "ground": {"normal": [0.0, 0.0, 1.0], "d": 0.0},
+        }
+        name = str(node.get("serial"))
+        files[name] = folder / f"{name}.yaml"
+        files[name].write_text(yaml.safe_dump(camera), encoding="utf-8")
+    return files
+
+
+def find_people(video: Path, keypoints: Path, model: str) -> KeypointTrack:
+    """The largest person of a video; the keypoint file is kept and read again where it is there."""
+    if not keypoints.is_file():
+        write_keypoints(keypoints, detect_people(video, model=model))
+    track = read_keypoints(keypoints, person="0")
+    assert isinstance(track, KeypointTrack)
+    return track
+
+
+def read_views(trial: Path, keypoints: Path, model: str) -> list[View]:
+    """All cameras of a trial."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = read_qca(next((trial / "calibration").glob("*.qca.txt")), Path(folder))
+        cameras = {name: read_camera(path) for name, path in files.items()}
+    views: list[View] = []
+    for name, camera in sorted(cameras.items()):
+        track = find_people(trial / "videos" / f"{name}.mp4", keypoints / f"{name}_{model}.json", model)
+        views.append(View(name, camera, undistorted(track, camera)))
+    return views
+
+
+def triangulated(views: Sequence[View]) -> tuple[Tensor, Tensor, float]:
+    """Joints (L, 33, 3) in the frame of the calibration, where they are seen by three cameras (L, 33), pixels off."""
+    length = min(int(view.track.frame_ids[-1]) + 1 for view in views)
+    points, weights, poses = [], [], []
+    for view in views:
+        kp2d, conf = torch.zeros(length, 33, 2, dtype=torch.float64), torch.zeros(length, 33, dtype=torch.float64)
+        ids = view.track.frame_ids[view.track.frame_ids < length]
+        kp2d[ids] = torch.from_numpy(view.track.kp2d[: len(ids)]).double()
+        conf[ids] = torch.from_numpy(view.track.kp2d_conf[: len(ids)]).double()
+        assert view.camera.T_cal2world is not None
+        points.append(remove_intrinsics(kp2d, intrinsics(view.camera.K4)))
+        weights.append(conf**2)
+        poses.append(view.camera.T_w2c @ view.camera.T_cal2world)
+    scale = torch.full((length, len(views), 1), 0.35, dtype=torch.float64)
+    found = triangulate_robust(
+        torch.stack(points, 1), torch.stack(poses).expand(length, -1, -1, -1), torch.stack(weights, 1), scale=scale
+    )
+    seen = (torch.stack(weights, 1) > 0.09).sum(1) >= 3
+    focal = float(np.mean([float(view.camera.K4[0]) for view in views]))
+    return found.points, found.ok & seen, float(found.residual[found.ok & seen].median()) * focal
+
+
+def score(view: View, target: Tensor, seen: Tensor, method: str, options: argparse.Namespace) -> dict[str, float]:
+    """Errors in millimetres of one camera against joints (L, 33, 3) of the calibration's frame."""
+    lifter = load_lifter(method, options.model, device="cpu", keypoints=view.track.skeleton)
+    lifted = lift_track(view.track, view.camera, lifter, options).motion
+    transform = view.camera.T_cal2world
+    assert transform is not None
+    world = target @ transform[:3, :3].T + transform[:3, 3]
+    joints, conf = observed_joints(world, seen.double(), MEDIAPIPE33, lifter.skeleton)
+    first = int(view.track.frame_ids[0])
+    length = min(lifted.num_frames, len(joints) - first)
+    columns = list(lifter.skeleton.indices(*_LIMBS))
+    made = lifted.joints3d[:length, columns].double()
+    truth, known = joints[first : first + length, columns], conf[first : first + length, columns] > 0
+    whole = known.all(-1)
+    made, truth = made[whole], truth[whole]
+    hips = [_LIMBS.index("left_hip"), _LIMBS.index("right_hip")]
+    return {
+        "frames": int(whole.sum()),
+        "Abs-MPJPE": float(abs_mpjpe(made, truth).mean()),
+        "MPJPE": float(mpjpe(made, truth, hips).mean()),
+        "PA-MPJPE": float(pa_mpjpe(made, truth).mean()),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints a table; the exit status."""
+    known = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known.add_argument("trial", type=Path, help="folder with calibration/ and videos/")
+    known.add_argument("--method", nargs="+", default=["model"], help="as of hmr4d lift")
+    known.add_argument("--model", nargs="+", default=[], help="released models for the method 'model'")
+    known.add_argument("--detector", choices=MODELS, default=MODELS[0])
+    known.add_argument("--keypoints", type=Path, default=Path("outputs/lift_videos"), help="where they are kept")
+    known.add_argument("--json", type=Path, help="file to write")
+    args = known.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING)
+    args.keypoints.mkdir(parents=True, exist_ok=True)
+    views = read_views(args.trial, args.keypoints, args.detector)
+    target, seen, off = triangulated(views)
+    feet = MEDIAPIPE33.indices("left_heel", "right_heel", "left_foot_index", "right_foot_index")
+    lowest = target[:, list(feet), 2][seen[:, list(feet)]].quantile(0.05)
+    print(
+        f"{args.trial.name}, {args.detector}: cameras agree to {off:.1f} pixels, feet at {1000 * float(lowest):.0f} mm"
+    )
+    print("| method | camera | frames | Abs-MPJPE | MPJPE | PA-MPJPE |\n|---|---|---|---|---|---|")
+    rows: list[dict[str, Any]] = []
+    chosen = [(m, None) for m in args.method if m != "model"]
+    if "model" in args.method:
+        chosen += [("model", name) for name in args.model or [None]]
+    for method, model in chosen:
+        options = lift_parser().parse_args(["none", *(["--model", model] if model else [])])
+        for view in views:
+            errors = score(view, target, seen, method, options)
+            name = method if method != "model" else str(options.model)
+            rows.append({"method": name, "camera": view.name, **errors})
+            numbers = " | ".join("-" if math.isnan(v) else f"{v:.0f}" for v in errors.values())
+            print(f"| {name} | {view.name} | {numbers} |", flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

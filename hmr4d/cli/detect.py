@@ -1,0 +1,86 @@
+"""`hmr4d detect`: the people of a video as a keypoint file."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hmr4d.cli.console import run_guarded, setup_logging
+from hmr4d.detection.keypoint_json import JOINT_SETS, write_keypoints
+from hmr4d.detection.networks import DETECTOR, MODELS
+from hmr4d.detection.people_in_video import DetectedVideo, detect_people
+
+logger = logging.getLogger(__name__)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    known = argparse.ArgumentParser(
+        prog="hmr4d detect",
+        description="Finds everybody in a video and follows their joints: docs/detect.md.",
+        epilog="Example: hmr4d detect video.mp4 --out keypoints.json",
+    )
+    known.add_argument("video", type=Path, metavar="VIDEO", help="a video, or a folder of pictures")
+    known.add_argument("--out", type=Path, metavar="JSON", help="file to write (VIDEO_keypoints.json)")
+    known.add_argument("--joints", choices=list(JOINT_SETS), default=next(iter(JOINT_SETS)), help="of the file")
+    known.add_argument("--fps", type=float, help="pictures per second, where the file does not tell")
+    add_detector_options(known)
+    return known
+
+
+def add_detector_options(known: argparse.ArgumentParser) -> None:
+    """Options of all commands that look at a video."""
+    known.add_argument(
+        "--detector",
+        choices=MODELS,
+        default=MODELS[0],
+        help=f"network for joints; {MODELS[1]} is surer and takes four times as long ({MODELS[0]})",
+    )
+    known.add_argument("--detector-weights", default=DETECTOR, metavar="NAME", help=argparse.SUPPRESS)
+    known.add_argument("--no-smoothing", action="store_true", help="joints as each picture alone shows them")
+
+
+def detect_in(args: argparse.Namespace, video: Path) -> DetectedVideo:
+    """The people of a video, and what is to be said of them."""
+    if not video.exists():
+        raise FileNotFoundError(f"Video not found: {video}. Check the path.")
+    found = detect_people(
+        video, model=args.detector, fps=args.fps, detector=args.detector_weights, smooth=not args.no_smoothing
+    )
+    for track in found.tracks:
+        logger.info(
+            "Person %s: pictures %d to %d, %d of them without, confidence %.2f.",
+            track.person,
+            track.frame_ids[0],
+            track.frame_ids[-1],
+            track.num_frames - track.num_seen,
+            track.kp2d_conf[track.kp2d_conf > 0].mean(),
+        )
+    return found
+
+
+def detect(args: argparse.Namespace) -> Path:
+    """Writes the keypoint file; its path."""
+    out = args.out or args.video.with_name(f"{args.video.stem}_keypoints.json")
+    found = detect_in(args, args.video)
+    if not found.tracks:
+        raise ValueError(f"{args.video}: nobody was found in its {len(found.times)} pictures.")
+    if found.motion.remark:
+        logger.warning("%s", found.motion.remark)
+    write_keypoints(out, found, args.joints)
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; 0 when the file was written, 2 after one sentence about bad input."""
+    setup_logging()
+    args: Any = parser().parse_args(argv)
+
+    def run() -> int:
+        logger.info("%s", detect(args))
+        return 0
+
+    return run_guarded(run, kept="nothing was written")

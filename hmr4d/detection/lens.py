@@ -1,0 +1,56 @@
+"""The focal length that a video or a picture says it was taken with."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+from pathlib import Path
+
+from PIL import Image
+
+from hmr4d.detection.video_pictures import picture_files
+
+logger = logging.getLogger(__name__)
+
+_FILM_DIAGONAL = 43.267  # millimetres, of 24 x 36
+_EQUIVALENT = re.compile(r"^[^=]*focal_?length[^=]*35mm[^=]*=\s*([0-9.]+)", re.IGNORECASE | re.MULTILINE)
+_CAMERA = re.compile(r"^[^=\n]*\b(make|model)\b[^=\n]*=\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+_IN_35MM, _EXIF = 0xA405, 0x8769  # tags of Exif
+_SHORTEST, _LONGEST = 8.0, 600.0  # millimetres that are believed
+_SECONDS = 30
+
+
+def told_focal(path: Path, size: tuple[int, int]) -> float | None:
+    """Focal length in pixels as the file tells it, by the one that has the same field of view on film; None otherwise.
+
+    Args:
+        path: video, or folder of pictures, of which the first is asked.
+        size: width and height of the pictures.
+    """
+    millimetres = _of_picture(picture_files(path)[0]) if path.is_dir() else _of_video(path)
+    if millimetres is None or not _SHORTEST <= millimetres <= _LONGEST:
+        return None
+    return millimetres / _FILM_DIAGONAL * float(size[0] ** 2 + size[1] ** 2) ** 0.5
+
+
+def _of_picture(path: Path) -> float | None:
+    with Image.open(path) as picture:
+        value = picture.getexif().get_ifd(_EXIF).get(_IN_35MM)
+    return float(value) if isinstance(value, (int, float)) and value > 0 else None
+
+
+def _of_video(path: Path) -> float | None:
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-f", "ffmetadata", "-"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=True, timeout=_SECONDS, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.info("%s does not tell its lens (%s).", path, type(error).__name__)
+        return None
+    told = done.stdout.decode("utf-8", "replace")
+    if camera := " ".join(match[1] for match in _CAMERA.findall(told)):
+        logger.info("%s was taken with %s.", path, camera)
+    found = _EQUIVALENT.search(told)
+    return float(found[1]) if found else None

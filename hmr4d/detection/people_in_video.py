@@ -1,0 +1,174 @@
+"""Everybody in a video: one pass over its pictures, then identities and smoothing over the whole of it.
+
+Pictures are decoded once and let go; what stays is 33 joints for each person and picture.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hmr4d.body.skeleton import MEDIAPIPE33
+from hmr4d.detection.camera_motion import CameraMotion, CameraMotionMeter
+from hmr4d.detection.following import FollowOptions, PeopleFollower
+from hmr4d.detection.networks import DETECTOR, MODELS, BodyJoints, JointFinder, PeopleFinder, find_detector
+from hmr4d.detection.smoothing import smooth_joints
+from hmr4d.detection.video_pictures import VideoMetadata, read_video_metadata, video_pictures
+from hmr4d.keypoint_files.detections import Detection
+from hmr4d.keypoint_files.people import one_per_frame
+from hmr4d.keypoint_files.reading import KeypointTrack
+from hmr4d.keypoint_files.tracking import track_people
+from hmr4d.utils.progress import progress
+
+logger = logging.getLogger(__name__)
+
+USUAL_FPS = 30.0  # of what does not tell its rate
+SHORTEST = 0.25  # seconds; who is seen for a shorter time is left out
+_LEAST_CONF = 0.01  # of a joint that is found but hidden: it has a place, but is not sure
+
+
+@dataclass(frozen=True)
+class DetectedVideo:
+    """The people of a video.
+
+    Attributes:
+        path: of the video.
+        size: width and height of its pictures.
+        fps: pictures per second, the usual rate where they are uneven.
+        times: (N,) seconds of every picture.
+        tracks: everybody, joints of `MEDIAPIPE33` in pixels; who fills most of the picture for longest comes first.
+        motion: of the camera.
+        metadata: what the video says of itself.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    fps: float
+    times: NDArray[np.float64]
+    tracks: list[KeypointTrack]
+    motion: CameraMotion
+    metadata: VideoMetadata
+
+    def person(self, who: str) -> list[KeypointTrack]:
+        """The tracks asked for.
+
+        Args:
+            who: "largest", "longest", "all" or an id.
+
+        Raises:
+            ValueError: nobody is in the video, or nobody of that id.
+        """
+        if not self.tracks:
+            raise ValueError(f"{self.path}: nobody was found in its {len(self.times)} pictures.")
+        if who == "all":
+            return self.tracks
+        if who == "largest":
+            return self.tracks[:1]
+        if who == "longest":
+            return [max(self.tracks, key=lambda track: track.num_seen)]
+        chosen = [track for track in self.tracks if track.person == who]
+        if not chosen:
+            known = ", ".join(f"{t.person} ({t.num_seen} pictures)" for t in self.tracks)
+            raise ValueError(
+                f"{self.path}: nobody in it is called '{who}'; found are {known}. Choose one, largest, longest or all."
+            )
+        return chosen
+
+
+def detect_people(
+    path: Path,
+    *,
+    model: str = MODELS[0],
+    fps: float | None = None,
+    detector: str | Path = DETECTOR,
+    options: FollowOptions | None = None,
+    smooth: bool = True,
+) -> DetectedVideo:
+    """Finds and follows everybody in a video or a folder of pictures.
+
+    Args:
+        path: of it.
+        model: network for joints, one of MODELS.
+        fps: pictures per second where the file does not tell, or tells wrong.
+        detector: name or folder of the weights.
+        options: how people are followed.
+        smooth: whether joints are smoothed in time.
+
+    Raises:
+        FileNotFoundError: there is no such video, or no weights.
+        ValueError: it cannot be decoded.
+    """
+    metadata = read_video_metadata(path)
+    rate = fps or metadata.usual_fps
+    if rate is None:
+        logger.info("%s says nothing about time; taken as %g pictures per second (--fps).", path, USUAL_FPS)
+        rate = USUAL_FPS
+    folder = find_detector(detector)
+    follower = PeopleFollower(PeopleFinder(folder), JointFinder(folder, model), metadata.size, options)
+    meter, detections, times = CameraMotionMeter(), [], []
+    known = metadata.times if fps is None else np.empty(0)
+    pictures = progress(video_pictures(path), "detecting people", total=len(metadata.times) or None, unit="picture")
+    for number, picture in enumerate(pictures):
+        time = float(known[number]) if number < len(known) else (times[-1] + 1 / rate if times else 0.0)
+        times.append(time)
+        bodies = follower.step(picture, time)
+        meter.add(picture, time, [body.points for body in bodies])
+        detections += [Detection(number, _rows(body, metadata.size), place=place) for place, body in enumerate(bodies)]
+    seconds = np.array(times)
+    tracks = _tracks(detections, seconds, rate, smooth=smooth)
+    return DetectedVideo(path, metadata.size, float(rate), seconds, tracks, meter.result(), metadata)
+
+
+def _rows(body: BodyJoints, size: tuple[int, int]) -> NDArray[np.float64]:
+    """(33, 3) u, v and confidence of the joints of a body; 0 for those outside the picture."""
+    is_inside = ((body.points >= 0) & (body.points <= size)).all(1)
+    confidence = np.where(is_inside, np.maximum(body.visibility * body.presence, _LEAST_CONF), 0.0)
+    return np.concatenate([body.points, confidence[:, None]], 1)
+
+
+def _tracks(
+    detections: Sequence[Detection], times: NDArray[np.float64], fps: float, *, smooth: bool
+) -> list[KeypointTrack]:
+    """Everybody who is seen for long enough, the one who fills most of the picture for longest first."""
+    usable = [d for d in detections if (d.points[:, 2] > 0).any()]
+    people: dict[str, list[Detection]] = {}
+    for detection in track_people(usable) if usable else []:
+        people.setdefault(str(detection.person), []).append(detection)
+    tracks: list[tuple[float, KeypointTrack]] = []
+    for person, entries in people.items():
+        if len(entries) < min(SHORTEST * fps, len(times) / 2):
+            continue
+        track = _track(person, one_per_frame(person, entries), fps)
+        size = _body_size(track)
+        if smooth:
+            seconds = times[track.frame_ids]
+            kp2d = smooth_joints(track.kp2d.astype(np.float64), track.kp2d_conf.astype(np.float64), seconds, size)
+            track = replace(track, kp2d=kp2d.astype(np.float32))
+        tracks.append((size * track.num_seen, track))
+    tracks.sort(key=lambda pair: -pair[0])
+    return [replace(track, person=str(i)) for i, (_, track) in enumerate(tracks)]
+
+
+def _track(person: str, entries: dict[int, Detection], fps: float) -> KeypointTrack:
+    first, last = min(entries), max(entries)
+    points = np.zeros((last - first + 1, MEDIAPIPE33.num_joints, 3), np.float32)
+    for frame, entry in entries.items():
+        points[frame - first] = entry.points
+    points[points[..., 2] <= 0] = 0
+    ids = np.arange(first, last + 1, dtype=np.int64)
+    return KeypointTrack(points[..., :2].copy(), points[..., 2].copy(), MEDIAPIPE33, ids, fps, person)
+
+
+def _body_size(track: KeypointTrack) -> float:
+    """Median height or width of the body in the picture, whichever is more, pixels."""
+    seen = (track.kp2d_conf > 0)[..., None]
+    low = np.where(seen, track.kp2d, np.inf).min(1)
+    high = np.where(seen, track.kp2d, -np.inf).max(1)
+    sides = (high - low).max(1)
+    sides = sides[np.isfinite(sides)]
+    return max(float(np.median(sides)), 1.0)

@@ -1,0 +1,108 @@
+"""One command from a video to 3D: people found, a camera read or guessed, every output there."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from hmr4d.body.skeleton import MEDIAPIPE33
+from hmr4d.camera.camera_files import read_camera
+from hmr4d.cli.lift import main
+from hmr4d.cli.lift_video import even_in_time
+from hmr4d.detection.camera_motion import CameraMotion
+from hmr4d.detection.people_in_video import DetectedVideo
+from hmr4d.detection.video_pictures import VideoMetadata
+from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.keypoint_files.reading import KeypointTrack, read_keypoints
+from hmr4d.visualization.pixels import to_pixels
+from hmr4d.visualization.video_file import write_mp4
+from tests.detection.pictures import draw_person, room, to_picture
+
+SIZE, FRAMES = (320, 240), 8
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path, pictures = tmp_path_factory.mktemp("video") / "walk.mp4", []
+    for frame in range(FRAMES):
+        values = room(SIZE)
+        draw_person(values, (140.0 + 4 * frame, 40.0), 160.0)
+        pictures.append(to_picture(values))
+    write_mp4(path, map(to_pixels, pictures), fps=10, size=SIZE)
+    return path
+
+
+def test_a_video_alone_becomes_motion_with_a_guessed_camera(
+    video: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    words = [str(video), "--out", str(out), "--method", "ground_ray", "--overlay", "sheet", "--stature", "1.8"]
+    with caplog.at_level(logging.INFO, logger="hmr4d"):
+        assert main(words) == 0
+    assert "The camera is a guess" in caplog.text and "person of 1.80 +- 0.01 m" in caplog.text
+    names = {"walk.npz", "walk.html", "walk_plan.png", "walk_overlay.png", "walk_keypoints.json", "walk_camera.yaml"}
+    assert {p.name for p in out.iterdir()} == names
+    motion = load_motion_npz(out / "walk.npz")
+    assert motion.num_frames == FRAMES and motion.fps == 10 and motion.metadata["camera"] == "guessed"
+    assert read_camera(out / "walk_camera.yaml").size == SIZE
+    track = read_keypoints(out / "walk_keypoints.json")
+    assert isinstance(track, KeypointTrack) and track.num_seen == FRAMES
+
+
+def test_a_camera_file_of_another_size_of_the_picture_is_used(video: Path, tmp_path: Path) -> None:
+    camera = tmp_path / "camera.yaml"
+    about = {"size": [1280, 960], "fov_deg": 60, "pose": {"pitch_deg": 5, "height_m": 1.5}}
+    words = [str(video), "--camera", str(camera), "--method", "ground_ray", "--overlay", "none"]
+    camera.write_text(yaml.safe_dump(about), "utf-8")
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert 3 < -np.median(load_motion_npz(tmp_path / "out" / "walk.npz").joints3d[:, 0, 2]) < 9
+    camera.write_text(yaml.safe_dump(about | {"size": [960, 1280]}), "utf-8")
+    assert main([*words, "--out", str(tmp_path / "other")]) == 2
+
+
+def found_at(times: np.ndarray) -> tuple[DetectedVideo, KeypointTrack]:
+    """A joint that moves 100 pixels a second to the right, seen at some times."""
+    kp2d = np.zeros((len(times), 33, 2), np.float32)
+    kp2d[..., 0] = 100 * times[:, None]
+    conf = np.ones((len(times), 33), np.float32)
+    track = KeypointTrack(kp2d, conf, MEDIAPIPE33, np.arange(len(times)), 20.0, "0")
+    metadata = VideoMetadata((640, 480), 15.0, times)
+    motion = CameraMotion(np.zeros(0), np.zeros(0))
+    return DetectedVideo(Path("a.mp4"), (640, 480), 20.0, times, [track], motion, metadata), track
+
+
+def test_uneven_pictures_become_even_in_time() -> None:
+    times = np.concatenate([np.arange(12) / 20, 0.6 + np.arange(6) / 10])
+    found, track = found_at(times)
+    track.kp2d_conf[14] = 0
+    even = even_in_time(track, found)
+    seconds = np.arange(len(even.frame_ids)) / 20
+    assert seconds[-1] == pytest.approx(times[-1], abs=0.051)
+    seen = even.kp2d_conf[:, 0] > 0
+    np.testing.assert_allclose(even.kp2d[seen, 0, 0], 100 * seconds[seen], atol=1e-3)
+    assert 1 <= (~seen).sum() <= 3
+    assert (np.diff(even.frame_ids) >= 0).all() and even.frame_ids[-1] == len(times) - 1
+
+
+def test_even_pictures_stay_as_they_are() -> None:
+    found, track = found_at(np.arange(20) / 20)
+    assert even_in_time(track, found) is track
+
+
+def test_a_camera_that_pans_is_refused_with_advice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    wide = room((560, 240))
+    for _ in range(40):
+        u, v = rng.uniform(0, 520), rng.uniform(0, 200)
+        wide[int(v) : int(v) + 30, int(u) : int(u) + 30] += rng.uniform(-60, 60)
+    for frame in range(6):
+        values = wide[:, 20 * frame : 20 * frame + 320].copy()
+        draw_person(values, (160.0, 50.0), 150.0)
+        to_picture(values).save(tmp_path / f"{frame}.png")
+    assert main([str(tmp_path), "--fps", "5", "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "The camera moves" in told and "tripod" in told and "--camera-stands" in told
