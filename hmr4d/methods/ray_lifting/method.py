@@ -24,11 +24,13 @@ class RayLifting(Method):
             "network": {"dim": network.dim, "dilations": list(network.dilations)},
             "fps": pipeline.fps,
             "foot_heights": dict(pipeline.foot_heights),
+            "calibration": dict(pipeline.calibration),
         }
 
     def restore(self, config: dict[str, Any], folder: Path) -> RayLiftingPipeline:
         network = RayNetwork(num_features=NUM_FEATURES, num_outputs=NUM_OUTPUTS, **config["network"])
-        return RayLiftingPipeline(network, fps=config["fps"], foot_heights=config["foot_heights"])
+        known = {key: config[key] for key in ("fps", "foot_heights", "calibration")}
+        return RayLiftingPipeline(network, **known)
 
 
 METHOD = RayLifting()
