@@ -28,10 +28,10 @@ def told_focal(path: Path, size: tuple[int, int]) -> float | None:
         path: video, or folder of pictures, of which the first is asked.
         size: width and height of the pictures.
     """
-    millimetres = _of_picture(picture_files(path)[0]) if path.is_dir() else _of_video(path)
-    if millimetres is None or not _SHORTEST <= millimetres <= _LONGEST:
+    millimeters = _of_picture(picture_files(path)[0]) if path.is_dir() else _of_video(path)
+    if millimeters is None or not _SHORTEST <= millimeters <= _LONGEST:
         return None
-    return millimetres / _FILM_DIAGONAL * float(size[0] ** 2 + size[1] ** 2) ** 0.5
+    return millimeters / _FILM_DIAGONAL * float(size[0] ** 2 + size[1] ** 2) ** 0.5
 
 
 def _of_picture(path: Path) -> float | None:

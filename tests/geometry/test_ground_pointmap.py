@@ -107,7 +107,7 @@ def test_cells_of_a_grid_that_is_not_square() -> None:
     assert torch.allclose(pixels[:, 0, 1], torch.tensor([4.5, 14.5, 24.5]))
 
 
-def test_a_camera_below_a_metre_sees_the_floor() -> None:
+def test_a_camera_below_a_meter_sees_the_floor() -> None:
     angles = (torch.tensor(a, dtype=torch.float64) for a in (math.pi / 2, 0.0, 0.0))
     T = camera_pose(*angles, torch.tensor([0.0, 0.4, 0.0], dtype=torch.float64))
     rig = some_rig(1)

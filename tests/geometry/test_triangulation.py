@@ -338,7 +338,7 @@ def test_residual_is_the_root_mean_square_over_the_views_used() -> None:
     assert torch.allclose(got.residual, wanted)
 
 
-def test_a_point_half_a_metre_before_its_cameras_is_one() -> None:
+def test_a_point_half_a_meter_before_its_cameras_is_one() -> None:
     T = torch.stack([rigid(torch.eye(3), torch.tensor([x, 0.0, 0.0])) for x in (-0.1, 0.1)]).double()
     point = torch.tensor([[0.05, 0.02, 0.5]], dtype=torch.float64)
     got = triangulate_robust(see(point, T, "perspective"), T, torch.ones(2, 1))
