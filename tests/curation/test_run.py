@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from hmr4d.cli.curate import changed_thresholds, main
-from hmr4d.curation import partitions, stages
+from hmr4d.curation import partitions, shards, stages
 from hmr4d.curation.filters import Failure, Thresholds, Track
 from hmr4d.curation.manifest import read_manifest
 from hmr4d.curation.partitions import run_here, tasks_of
@@ -187,20 +187,26 @@ def test_a_run_killed_in_a_stage_goes_on_to_the_same_data_set(
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
-def test_a_run_killed_while_packing_leaves_no_half_shard(root: Path, tmp_path: Path) -> None:
+def test_a_run_killed_while_packing_goes_on_to_the_same_data_set(root: Path, tmp_path: Path) -> None:
     curate(settings_of(root), tmp_path / "whole")
     child = os.fork()
-    if child == 0:
-        from hmr4d.curation import shards
+    if child == 0:  # the second clip kills the process, while a shard is open
+        added, add = [], shards.ShardWriter.add
 
-        def deadly(*_: object) -> None:
-            os.kill(os.getpid(), signal.SIGKILL)
+        def deadly(writer: shards.ShardWriter, split: str, record: Record) -> str:
+            added.append(record)
+            if len(added) == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return add(writer, split, record)
 
-        shards.write_dead_letters = deadly
+        shards.ShardWriter.add = deadly  # type: ignore[method-assign]
         curate(settings_of(root), tmp_path / "killed")
         os._exit(0)
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert [file.name[0] for file in (tmp_path / "killed/shards").iterdir()] == ["."]
     curate(settings_of(root), tmp_path / "killed")
+    for file in (tmp_path / "killed/shards").glob(".*"):
+        file.unlink()  # what a run removes once it is an hour old
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
