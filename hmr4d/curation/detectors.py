@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hmr4d.curation.records import Rejected
 from hmr4d.curation.sources import Source
-from hmr4d.keypoint_files.reading import KeypointTrack, read_keypoints
+from hmr4d.keypoint_files.reading import KeypointTrack, NobodyError, read_keypoints
 from hmr4d.utils.text_files import printable
 
 COMMAND_SECONDS = 3600.0
@@ -139,9 +139,10 @@ def tracks_of_file(path: Path, reading: Reading) -> list[KeypointTrack]:
     """Everybody in a keypoint file; Rejected where it cannot be read."""
     try:
         tracks = read_keypoints(path, person="all", skeleton=reading.skeleton, size=reading.size)
+    except NobodyError as error:
+        raise Rejected("person", str(error)) from error
     except (ValueError, OSError) as error:
-        nobody = "nobody was detected" in str(error) or "no joint" in str(error)
-        raise Rejected("person" if nobody else "unreadable", str(error)) from error
+        raise Rejected("unreadable", str(error)) from error
     assert isinstance(tracks, list)
     return tracks
 

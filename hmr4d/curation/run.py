@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 from hmr4d.curation.partitions import BACKENDS, FAILED, DeadLetter, Outcome, run_here, run_on_ray, tasks_of
 from hmr4d.curation.plots import write_plots
 from hmr4d.curation.review import Decision, read_decisions
-from hmr4d.curation.shards import SHARD_CLIPS, Packed, pack
+from hmr4d.curation.shards import SHARD_CLIPS, SHARDS, Packed, pack
 from hmr4d.curation.sources import LocalFolder
 from hmr4d.curation.stages import Settings, build_stages
 
 logger = logging.getLogger(__name__)
 
+REMNANT_SECONDS = 3600.0
 WORK, VIDEOS, REVIEW, PLOTS = "work", "videos", "review.csv", "statistics.png"
 
 
@@ -45,6 +47,7 @@ def curate(
     if backend not in BACKENDS:
         raise ValueError(f"Unknown backend '{backend}'; known: {', '.join(BACKENDS)}.")
     out.mkdir(parents=True, exist_ok=True)
+    remove_remnants(out)
     build_stages(settings, out / VIDEOS)  # so that a wrong name stops here, and not in every partition
     sources = list(LocalFolder(settings.root).list())
     tasks = tasks_of(sources, settings, out / WORK, out / VIDEOS, retry_failed=retry_failed)
@@ -54,6 +57,14 @@ def curate(
         write_plots(packed.statistics, out / PLOTS)
     _tell(packed, outcomes, len(sources))
     return packed
+
+
+def remove_remnants(out: Path) -> None:
+    """Removes the unfinished files that a run which was killed left more than REMNANT_SECONDS ago."""
+    for folder in (out, out / SHARDS, out / VIDEOS, *(out / WORK).glob("*")):
+        for file in folder.glob(".*"):
+            if file.is_file() and time.time() - file.stat().st_mtime > REMNANT_SECONDS:
+                file.unlink(missing_ok=True)
 
 
 def decisions_of(out: Path) -> Mapping[str, Decision]:

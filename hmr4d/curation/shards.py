@@ -78,7 +78,7 @@ class ShardWriter:
         """Completes the open shards and removes those of an earlier run that are not among them."""
         for split in sorted(self._open):
             self._close(split)
-        for old in set(self.folder.glob("*.tar")) - {self.folder / name for name in self.written}:
+        for old in set(_whole_tars(self.folder)) - {self.folder / name for name in self.written}:
             old.unlink()
 
     def abandon(self) -> None:
@@ -155,9 +155,14 @@ def write_dead_letters(path: Path, dead: Iterable[DeadLetter]) -> None:
     write_text(path, text.getvalue())
 
 
+def _whole_tars(folder: Path) -> list[Path]:
+    """The tar files of a folder, but no unfinished ones, which are hidden."""
+    return sorted(file for file in folder.glob("*.tar") if not file.name.startswith("."))
+
+
 def shard_files(folder: Path) -> list[Path]:
     """The shards of a data set, in order. FileNotFoundError where there is none."""
-    files = sorted((folder / SHARDS).glob("*.tar"))
+    files = _whole_tars(folder / SHARDS)
     if not files:
         raise FileNotFoundError(f"{folder} holds no shards. Make some: hmr4d curate run --root VIDEOS --out {folder}.")
     return files

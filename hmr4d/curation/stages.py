@@ -1,7 +1,7 @@
 """The stages of curation as pure functions from a record to records, and what each depends on.
 
 detect (a source at 30 fps: people, camera), trim (bit masks, clips), render (red boxes), repose (a better detector on
-the clips), caption, describe (statistics, split). `hmr4d.curation.shards` writes what comes out.
+the clips), describe (statistics, split), caption. `hmr4d.curation.shards` writes what comes out.
 """
 
 from __future__ import annotations
@@ -124,10 +124,10 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
             Stage("repose", 1, {"detector": settings.repose, "version": second.version, "limits": asdict(limits)}, CLIP,
                   lambda record: [repose(record, sources, second, limits)])
         )  # fmt: skip
+    stages.append(Stage("describe", 1, {"test": TEST_SHARE, "val": VAL_SHARE}, CLIP, lambda record: [describe(record)]))
     stages.append(
         Stage("caption", 1, {"captioner": _told(settings.captioner)}, CLIP, lambda r: [caption(r, captioner, clips)])
     )
-    stages.append(Stage("describe", 1, {"test": TEST_SHARE, "val": VAL_SHARE}, CLIP, lambda record: [describe(record)]))
     return stages
 
 
@@ -276,9 +276,7 @@ def repose(record: Record, sources: Mapping[str, Source], detector: PoseEstimato
 
 def caption(record: Record, captioner: Captioner, clips: ClipVideos) -> Record:
     """A clip with its captions."""
-    facts = clip_facts(record.arrays["kpts"][:, :17], record.arrays["bbox_xyxy"])
-    seen = record.with_meta(mean_speed=facts["mean_speed"])
-    return record.with_meta(captions=captions_of(captioner, Clip(seen, clips.path(record))))
+    return record.with_meta(captions=captions_of(captioner, Clip(record, clips.path(record))))
 
 
 def describe(record: Record) -> Record:

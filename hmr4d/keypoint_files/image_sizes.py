@@ -10,6 +10,7 @@ ImageSizes = tuple[tuple[int, int], ...]
 _PAIRS = (("width", "height"), ("image_width", "image_height"), ("img_w", "img_h"), ("frame_width", "frame_height"))
 _LISTS = ("image_size", "img_size", "resolution", "frame_size", "video_size")  # [width, height]
 _SHAPES = ("orig_shape", "image_shape", "img_shape", "ori_shape")  # [height, width, ...]
+_KEYS = frozenset((*(key for pair in _PAIRS for key in pair), *_LISTS, *_SHAPES))
 _HEADS = ("info", "meta_info", "meta", "metadata", "video", "video_info")
 _FRAMES = ("images", "frames", "instance_info", "predictions", "results", "data", "annotations")
 
@@ -19,7 +20,8 @@ def image_sizes(content: Any) -> ImageSizes:
 
     Empty where it tells none; more than one where the size changes on the way.
     """
-    return tuple(dict.fromkeys(size for entry in _entries(content) if (size := _size(entry)) is not None))
+    told = (entry for entry in _entries(content) if not _KEYS.isdisjoint(entry))
+    return tuple(dict.fromkeys(size for entry in told if (size := _size(entry)) is not None))
 
 
 def _entries(content: Any) -> Iterator[Mapping[str, Any]]:
@@ -34,13 +36,13 @@ def _entries(content: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
-    return (entry for entry in value if isinstance(entry, Mapping)) if isinstance(value, list) else iter(())
+    return (entry for entry in value if isinstance(entry, dict)) if isinstance(value, list) else iter(())
 
 
 def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
     pairs = [(entry.get(w), entry.get(h)) for w, h in _PAIRS if w in entry]
-    pairs += [tuple(entry[k][:2]) for k in _LISTS if _is_list(entry.get(k))]
-    pairs += [(entry[k][1], entry[k][0]) for k in _SHAPES if _is_list(entry.get(k))]
+    pairs += [tuple(entry[k][:2]) for k in _LISTS if k in entry and _is_list(entry[k])]
+    pairs += [(entry[k][1], entry[k][0]) for k in _SHAPES if k in entry and _is_list(entry[k])]
     return next(((int(w), int(h)) for w, h in pairs if w and h and _is_side(w) and _is_side(h)), None)
 
 

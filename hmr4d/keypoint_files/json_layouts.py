@@ -150,7 +150,9 @@ def _numbers(frames: Sequence[Frame], content: Any) -> tuple[list[int | None], f
         if len(frames) == 1:
             _check_one_image(frames[0].people)
         return _by_time(entries)
-    keys = [k for k in FRAME_KEYS if any(isinstance(e, Mapping) and is_frame_label(e.get(k)) for e in entries)]
+    objects = [e for e in entries if isinstance(e, Mapping)]
+    written = {key for entry in objects for key in entry}
+    keys = [k for k in FRAME_KEYS if k in written and any(is_frame_label(e.get(k)) for e in objects)]
     images = _images(content)
     problem: ValueError | None = None
     for key in keys:

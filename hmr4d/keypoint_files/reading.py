@@ -49,6 +49,10 @@ _ENOUGH_FRAMES = 2000  # that may always be spanned
 _FEWEST_JOINTS = 0.5  # share of entries that have to agree on the number of joints
 
 
+class NobodyError(ValueError):
+    """A keypoint file in which nobody was found."""
+
+
 @dataclass(frozen=True)
 class KeypointTrack:
     """One person over consecutive frames.
@@ -100,6 +104,7 @@ def read_keypoints(
 
     Raises:
         FileNotFoundError: there is no such file.
+        NobodyError: nobody is in it.
         ValueError: the file is damaged or of another layout, the joint set is unclear, or the person is not in it.
     """
     path = Path(path)
@@ -111,7 +116,8 @@ def read_keypoints(
         table = _read_table(path, format)
         tracks, joint_set = _tracks(table, skeleton, size)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        kind = NobodyError if isinstance(error, NobodyError) else ValueError
+        raise kind(f"{path}: {error}") from error
     what = f"{path} ({table.layout}, {joint_set.name})"
     if person == "all":
         logger.info("%s: %s.", what, ", ".join(f"person {t.person} in {t.num_seen} frames" for t in tracks))
@@ -157,7 +163,7 @@ def _read_table(path: Path, format: str) -> DetectionTable:
 def _alike(table: DetectionTable) -> DetectionTable:
     """The table without the few entries that have another number of joints than the others."""
     if not table.detections:
-        raise ValueError("nobody was detected in any frame.")
+        raise NobodyError("nobody was detected in any frame.")
     counts = Counter(len(detection.points) for detection in table.detections)
     (count, most), total = counts.most_common(1)[0], len(table.detections)
     if most == total:
@@ -268,12 +274,12 @@ def _tracks(
     table = _alike(table)
     seen = cleaned(table.detections)
     if not seen:
-        raise ValueError("no joint has a confidence above 0, or a place of its own.")
+        raise NobodyError("no joint has a confidence above 0, or a place of its own.")
     order = _joint_order(table, seen, asked)
     seen = in_pixels(seen, size, table.layout)
     seen = [d for d in (_in_order(d, order) for d in seen) if (d.points[:, 2] > 0).any()]
     if not seen:
-        raise ValueError("no joint of a body has a confidence above 0.")
+        raise NobodyError("no joint of a body has a confidence above 0.")
     own = JointOrder(order.name, order.skeleton, order.skeleton.joint_names)
     if is_upside_down(np.stack([d.points for d in seen]), own):
         logger.warning("Heads are below feet nearly always: is v counted upwards, or the video turned?")

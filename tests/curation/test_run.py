@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from hmr4d.cli.curate import changed_thresholds, main
-from hmr4d.curation import partitions, stages
-from hmr4d.curation.filters import Failure, Thresholds
+from hmr4d.curation import partitions, shards, stages
+from hmr4d.curation.filters import Failure, Thresholds, Track
 from hmr4d.curation.manifest import read_manifest
 from hmr4d.curation.partitions import run_here, tasks_of
 from hmr4d.curation.records import CLIP, SOURCE, Record, read_records, write_records
@@ -84,6 +84,55 @@ def test_of_two_people_the_larger_counts_and_taking_turns_is_a_fault(tmp_path: P
     assert np.allclose(clip.arrays["kpts"][:, :17, :2], left[..., :2], atol=0.01)
 
 
+def coco(track: Track, **head: object) -> dict[str, object]:
+    """A COCO result."""
+    people = [{"image_id": t, "category_id": 1, "keypoints": k.ravel().tolist()} for t, k in enumerate(track.keypoints)]
+    return {"annotations": people, **head}
+
+
+def sizes(*changes: int) -> list[dict[str, object]]:
+    """Images of 1280 x 720, but from given frames on of half the size."""
+    halves = [1 + any(t >= c for c in changes) for t in range(100)]
+    return [
+        {"id": t, "file_name": f"{t:05d}.jpg", "width": 1280 // h, "height": 720 // h} for t, h in enumerate(halves)
+    ]
+
+
+def test_odd_content_of_files_has_its_reasons(tmp_path: Path) -> None:
+    root = tmp_path / "files"
+    root.mkdir()
+    gap, holes = walk(100), walk(100)
+    holes.keypoints[[20, 40, 70], 3] = np.nan
+    gap.keypoints[50:60] = 0.0
+    contents_of: dict[str, object] = {
+        "good": coco(walk(100), fps=30, images=sizes()),
+        "holes": coco(holes, fps=30, images=sizes()),
+        "gap": coco(gap, fps=30, images=sizes()),
+        "sizes": coco(walk(100), fps=30, images=sizes(50)),
+        "no_size": coco(walk(100), fps=30),
+        "no_rate": coco(walk(100), images=sizes()),
+        "nobody": [],
+        "empty_people": {"people": []},
+        "text": "hello",
+    }
+    for name, content in contents_of.items():
+        (root / f"{name}.json").write_text(json.dumps(content))
+    (root / "zero.npz").write_bytes(b"")
+    curate(settings_of(root), tmp_path / "out")
+    assert dead_letters(tmp_path / "out") == {
+        "gap.json": "person",
+        "sizes.json": "image_size_changes",
+        "no_size.json": "no_image_size",
+        "no_rate.json": "no_frame_rate",
+        "nobody.json": "unreadable",  # an empty list has no layout
+        "empty_people.json": "person",
+        "text.json": "unreadable",
+        "zero.npz": "unreadable",
+    }
+    with (tmp_path / "out/dead_letters.csv").open(newline="") as file:
+        assert all(row["message"] and "/" not in row["key"] for row in csv.DictReader(file))
+
+
 def test_sources_keep_the_bits_of_every_frame(root: Path, tmp_path: Path) -> None:
     curate(settings_of(root), tmp_path / "out")
     (file,) = (tmp_path / "out/work/1_trim").glob("*.tar")
@@ -138,21 +187,37 @@ def test_a_run_killed_in_a_stage_goes_on_to_the_same_data_set(
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
-def test_a_run_killed_while_packing_leaves_no_half_shard(root: Path, tmp_path: Path) -> None:
+def test_a_run_killed_while_packing_goes_on_to_the_same_data_set(root: Path, tmp_path: Path) -> None:
     curate(settings_of(root), tmp_path / "whole")
     child = os.fork()
-    if child == 0:
-        from hmr4d.curation import shards
+    if child == 0:  # the second clip kills the process, while a shard is open
+        added, add = [], shards.ShardWriter.add
 
-        def deadly(*_: object) -> None:
-            os.kill(os.getpid(), signal.SIGKILL)
+        def deadly(writer: shards.ShardWriter, split: str, record: Record) -> str:
+            added.append(record)
+            if len(added) == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return add(writer, split, record)
 
-        shards.write_dead_letters = deadly
+        shards.ShardWriter.add = deadly  # type: ignore[method-assign]
         curate(settings_of(root), tmp_path / "killed")
         os._exit(0)
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert [file.name[0] for file in (tmp_path / "killed/shards").iterdir()] == ["."]
     curate(settings_of(root), tmp_path / "killed")
+    for file in (tmp_path / "killed/shards").glob(".*"):
+        file.unlink()  # what a run removes once it is an hour old
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_remnants_of_killed_runs_are_removed_after_an_hour(root: Path, tmp_path: Path) -> None:
+    curate(settings_of(root), tmp_path / "out")
+    old, fresh = (tmp_path / f"out/shards/.train.{name}.tar" for name in ("old", "fresh"))
+    for file in (old, fresh):
+        file.write_bytes(b"half")
+    os.utime(old, (1e9, 1e9))
+    curate(settings_of(root), tmp_path / "out")
+    assert not old.exists() and fresh.exists() and not list(validate(tmp_path / "out"))
 
 
 @pytest.mark.slow
