@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         prog="hmr4d reference",
         description="Motions that SMPLest-X, GVHMR, WHAM, 4D-Humans, TRAM, CameraHMR, PromptHMR or AMASS wrote, as "
         "conditions for generators. More: docs/reference_motion.md.",
-        epilog='Example: hmr4d reference run hmr4d_results.pt --prompt "a person bows" --video clip.mp4 --out outputs/bow',
+        epilog='Example: hmr4d reference run hmr4d_results.pt --prompt "a person bows" --out outputs/bow',
     )
     commands = known.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for part in PARTS:

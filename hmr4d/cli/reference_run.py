@@ -67,10 +67,12 @@ def run(args: argparse.Namespace) -> int:
         return status
     archive, rendered, gated = (args.out / f"{stem}{kind}.json" for kind in ("", "_rendered", "_gated"))
     write_json(archive, [{"id": stem, "prompt": args.prompt, "motion_path": motion_path.name}])
-    words = [str(archive), "--out", str(rendered), "--clips", str(args.out), "--body", args.body]
-    if status := _step(reference_render, "render", words):
-        return status
-    whole = argparse.Namespace(**{**vars(args), "archive": rendered, "out": gated, "cache": None, "limit": None})
+    if args.judge != "off":  # rules need no clip
+        words = [str(archive), "--out", str(rendered), "--clips", str(args.out), "--body", args.body]
+        if status := _step(reference_render, "render", words):
+            return status
+        archive = rendered
+    whole = argparse.Namespace(**{**vars(args), "archive": archive, "out": gated, "cache": None, "limit": None})
     status = reference_gate.gate(whole)
     _tell_verdict(gated)
     return status

@@ -129,7 +129,7 @@ def test_files_of_other_systems_are_exported_fitted_and_shown_at_once(
 
 
 def test_run_does_everything_for_one_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = layouts.smplestx(tmp_path, Person(30), fps=20.0)
+    path = layouts.smplestx(tmp_path, Person(8), fps=20.0)
     out = tmp_path / "out"
     words = ["--prompt", "a person sways", "--out", str(out), "--longest", "96", "--body", "stick"]
     with caplog.at_level("INFO"):
@@ -141,6 +141,3 @@ def test_run_does_everything_for_one_file(tmp_path: Path, caplog: pytest.LogCapt
     assert load_clip(out / "clip_params.npz").camera is not None
     for name in ("clip_params.html", "clip_params_276_depth.mp4", "clip_params_276_turntable.mp4"):
         assert (out / name).stat().st_size > 1000
-    with caplog.at_level("INFO"):
-        assert main(["reference", "run", str(path), *words, "--jitter", "1e-9"]) == 0
-    assert "Use as reference: no. " in caplog.text
