@@ -12,10 +12,19 @@ from hmr4d.cli import (
     reference_files,
     reference_gate,
     reference_render,
+    reference_run,
 )
 from hmr4d.cli.console import run_guarded, setup_logging
 
-PARTS = (reference_files, reference_check, reference_render, reference_gate, reference_eval, reference_exporter)
+PARTS = (
+    reference_run,
+    reference_files,
+    reference_check,
+    reference_render,
+    reference_gate,
+    reference_eval,
+    reference_exporter,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         prog="hmr4d reference",
         description="Motions that SMPLest-X, GVHMR, WHAM, 4D-Humans, TRAM, CameraHMR, PromptHMR or AMASS wrote, as "
         "conditions for generators. More: docs/reference_motion.md.",
-        epilog="Example: hmr4d reference convert hmr4d_results.pt --out reference.pt",
+        epilog='Example: hmr4d reference run hmr4d_results.pt --prompt "a person bows" --out outputs/bow',
     )
     commands = known.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for part in PARTS:

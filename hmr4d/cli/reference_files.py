@@ -77,8 +77,8 @@ def add_improvements(known: argparse.ArgumentParser) -> None:
     group.add_argument("--lock-feet", action="store_true", help="standing feet neither slide nor sink")
 
 
-def add_convert_options(known: argparse.ArgumentParser) -> None:
-    """Options of the conversion."""
+def add_convert_options(known: argparse.ArgumentParser, *, published: bool = True) -> None:
+    """Options of the conversion; `published`: with the one that makes it as the published converter does."""
     group = known.add_argument_group("converting")
     group.add_argument("--fps-out", type=float, default=FPS_OUT, metavar="N", help=f"of the features ({FPS_OUT:g})")
     group.add_argument(
@@ -87,10 +87,13 @@ def add_convert_options(known: argparse.ArgumentParser) -> None:
         default="lowest",
         help="put the lowest joint, or the standing feet, on the floor (lowest)",
     )
-    group.add_argument("--text", default="", help="what the motion shows")
-    group.add_argument(
-        "--published", action="store_true", help="number by number as the published converter, at the rate of the file"
-    )
+    if published:
+        group.add_argument("--text", default="", help="what the motion shows")
+        group.add_argument(
+            "--published",
+            action="store_true",
+            help="number by number as the published converter, at the rate of the file",
+        )
 
 
 def read_improved(path: Path, options: ReadOptions, args: argparse.Namespace) -> ReferenceClip:
@@ -110,16 +113,14 @@ def read_improved(path: Path, options: ReadOptions, args: argparse.Namespace) ->
     return clip
 
 
-def converted(clip: ReferenceClip, args: argparse.Namespace) -> ReferenceMotion:
+def converted(clip: ReferenceClip, args: argparse.Namespace, text: str, *, published: bool = False) -> ReferenceMotion:
     """The reference motion that the options ask for; warns of lengths that generators were not trained on."""
     from hmr4d.reference_motion.convert import convert, convert_published
     from hmr4d.reference_motion.rest_joints import family_rest_joints
 
     rest = None if args.body_models is None else family_rest_joints("smplx", args.body_models)
     reference = (
-        convert_published(clip)
-        if args.published
-        else convert(clip, fps=args.fps_out, rest_joints=rest, floor=args.floor)
+        convert_published(clip) if published else convert(clip, fps=args.fps_out, rest_joints=rest, floor=args.floor)
     )
     rows = len(reference.features)
     if not SHORT <= rows <= LONG and reference.fps == FPS_OUT:
@@ -131,7 +132,7 @@ def converted(clip: ReferenceClip, args: argparse.Namespace) -> ReferenceMotion:
             LONG,
         )
     provenance = reference.provenance.updated(command=command_line())
-    return replace(reference, text=args.text or reference.text, provenance=provenance)
+    return replace(reference, text=text or reference.text, provenance=provenance)
 
 
 def import_files(args: argparse.Namespace) -> int:
@@ -156,7 +157,7 @@ def convert_files(args: argparse.Namespace) -> int:
     options = read_options(args)
 
     def one(path: Path, place: Path) -> None:
-        reference = converted(read_improved(path, options, args), args)
+        reference = converted(read_improved(path, options, args), args, args.text, published=args.published)
         save_reference(place, reference)
         logger.info("%s: %d rows at %g frames per second", place, len(reference.features), reference.fps)
 

@@ -126,3 +126,18 @@ def test_files_of_other_systems_are_exported_fitted_and_shown_at_once(
     assert main(["fit", str(gvhmr), "--body", "stick", "--out", str(out)]) == 0
     shown = read_all(view_parser().parse_args([str(gvhmr), str(out / "wham_output.npz")]))
     assert [motion.name for motion in shown] == ["hmr4d_results", "wham_output"]
+
+
+def test_run_does_everything_for_one_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = layouts.smplestx(tmp_path, Person(8), fps=20.0)
+    out = tmp_path / "out"
+    words = ["--prompt", "a person sways", "--out", str(out), "--longest", "96", "--body", "stick"]
+    with caplog.at_level("INFO"):
+        assert main(["reference", "run", str(path), *words, "--judge", "off", "--jitter", "0.5"]) == 0
+    assert "Use as reference: yes." in caplog.text
+    (entry,) = json.loads((out / "clip_params_gated.json").read_text())
+    assert entry["use_ref_motion"] is True and entry["prompt"] == "a person sways"
+    assert load_reference(out / "clip_params_276.pt").text == "a person sways"
+    assert load_clip(out / "clip_params.npz").camera is not None
+    for name in ("clip_params.html", "clip_params_276_depth.mp4", "clip_params_276_turntable.mp4"):
+        assert (out / name).stat().st_size > 1000

@@ -12,6 +12,7 @@ see `retarget_camera`, unless --keep_crop_cameras is given; `*_raw` keep what th
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import re
@@ -132,13 +133,11 @@ class Network:
     """SMPLest-X and its detector, loaded as its own scripts load them."""
 
     def __init__(self, checkpoint: str, device: str) -> None:
-        from human_models.human_models import SMPLX  # pyright: ignore[reportMissingImports]
-        from main.base import Tester  # pyright: ignore[reportMissingImports]
-        from main.config import Config  # pyright: ignore[reportMissingImports]
-        from ultralytics import YOLO  # pyright: ignore[reportMissingImports]
+        def load(module: str, name: str) -> Any:
+            return getattr(importlib.import_module(module), name)
 
         folder = Path("pretrained_models") / checkpoint
-        self.config = Config.load_config(str(folder / "config_base.py"))
+        self.config = load("main.config", "Config").load_config(str(folder / "config_base.py"))
         name = f"export_{checkpoint}"
         self.config.update_config(
             {
@@ -147,11 +146,11 @@ class Network:
             }
         )
         self.config.prepare_log()
-        self.human_model = SMPLX(self.config.model.human_model_path)
-        self.tester = Tester(self.config)
+        self.human_model = load("human_models.human_models", "SMPLX")(self.config.model.human_model_path)
+        self.tester = load("main.base", "Tester")(self.config)
         self.tester._make_model()
         detection = getattr(getattr(self.config, "inference", None), "detection", None)
-        self.detector = YOLO(getattr(detection, "model_path", "./pretrained_models/yolov8x.pt"))
+        self.detector = load("ultralytics", "YOLO")(getattr(detection, "model_path", "./pretrained_models/yolov8x.pt"))
         self.least_confidence = getattr(detection, "conf", 0.5)
         self.device = device
 
@@ -165,16 +164,16 @@ class Network:
     def parameters(self, picture: np.ndarray, box: np.ndarray) -> dict[str, np.ndarray] | None:
         """Body and camera of the person in a box; None where the box lies outside the picture."""
         import torch
-        from utils.data_utils import generate_patch_image, process_bbox  # pyright: ignore[reportMissingImports]
 
+        tools = importlib.import_module("utils.data_utils")
         model, (height, width) = self.config.model, picture.shape[:2]
-        square = process_bbox(
+        square = tools.process_bbox(
             bbox=np.array([*box[:2], *(box[2:] - box[:2])]), img_width=width, img_height=height,
             input_img_shape=model.input_img_shape, ratio=getattr(self.config.data, "bbox_ratio", 1.25),
         )  # fmt: skip
         if square is None:
             return None
-        patch = generate_patch_image(
+        patch = tools.generate_patch_image(
             cvimg=picture, bbox=square, scale=1.0, rot=0.0, do_flip=False, out_shape=model.input_img_shape
         )[0]
         image = torch.from_numpy(np.ascontiguousarray(patch.transpose(2, 0, 1), np.float32))[None].to(self.device) / 255
@@ -191,8 +190,7 @@ def parameters_of(
     pictures: list[Path], network: Any, follower: Follower
 ) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
     """Rows of all pictures in which the person is seen, and width and height."""
-    from utils.data_utils import load_img  # pyright: ignore[reportMissingImports]
-
+    load_img = importlib.import_module("utils.data_utils").load_img
     rows: dict[str, list[Any]] = {}
     size = (0, 0)
     for number, path in enumerate(pictures):

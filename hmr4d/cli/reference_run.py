@@ -1,0 +1,95 @@
+"""`hmr4d reference run`: from the file of an HMR system to a checked and gated reference motion in one go."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from hmr4d.cli import reference_check, reference_gate, reference_render
+from hmr4d.cli.reference_files import (
+    add_convert_options,
+    add_improvements,
+    clip_words,
+    converted,
+    read_improved,
+)
+from hmr4d.cli.reference_options import add_read_options, read_options
+
+logger = logging.getLogger(__name__)
+
+
+def add_commands(commands: Any) -> None:
+    """Adds this command to `hmr4d reference`."""
+    known = commands.add_parser(
+        "run",
+        help="import, convert, check and gate one file",
+        description="Writes, in one folder: the motion file, the reference motion, a page and videos to look at, and "
+        "an archive of one entry with its verdict and the reasons. More: docs/reference_motion.md.",
+        epilog="Exit status: 0 decided, 1 the motion cannot be measured, 2 bad input, 3 undecided.",
+    )
+    known.add_argument("file", type=Path, metavar="FILE", help="of any known system, or a motion file")
+    known.add_argument("--prompt", required=True, help="what the motion is to show")
+    known.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for everything")
+    known.add_argument("--body", default="anny", help="in the pictures: anny (free), smplx (yours), stick")
+    known.add_argument("--longest", type=int, default=1280, metavar="PX", help="longer side of the videos (1280)")
+    add_read_options(known)
+    add_improvements(known)
+    add_convert_options(known, published=False)
+    reference_gate.add_rule_options(known)
+    reference_gate.add_judge_options(known)
+    known.set_defaults(work=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does all steps; the exit status is that of the gate."""
+    from hmr4d.reference_motion.clip_file import save_clip
+    from hmr4d.reference_motion.placing import placed
+    from hmr4d.reference_motion.reference_file import save_reference
+    from hmr4d.utils.files import write_json
+    from hmr4d.visualization.motion_files import write_motion_files
+
+    stem = args.file.name if args.file.is_dir() else args.file.stem
+    clip = read_improved(args.file, read_options(args), args)
+    logger.info("%s: %s", args.file, clip_words(clip))
+    reference = converted(clip, args, args.prompt)
+    motion_path = args.out / f"{stem}_276.pt"
+    save_clip(args.out / f"{stem}.npz", placed(clip))
+    save_reference(motion_path, reference)
+    write_motion_files(reference.motion(extra_frame=True), args.out, stem, ["html"])
+    start = clip.frames[0] / clip.motion.fps if clip.frames is not None and len(clip.frames) else 0.0
+    words = [str(motion_path), "--out", str(args.out), "--body", args.body, "--longest", str(args.longest)]
+    if args.video is not None:
+        words += ["--video", str(args.video), "--video-start", str(start)]
+    if status := _step(reference_check, "check", words):
+        return status
+    archive, rendered, gated = (args.out / f"{stem}{kind}.json" for kind in ("", "_rendered", "_gated"))
+    write_json(archive, [{"id": stem, "prompt": args.prompt, "motion_path": motion_path.name}])
+    if args.judge != "off":  # rules need no clip
+        words = [str(archive), "--out", str(rendered), "--clips", str(args.out), "--body", args.body]
+        if status := _step(reference_render, "render", words):
+            return status
+        archive = rendered
+    whole = argparse.Namespace(**{**vars(args), "archive": archive, "out": gated, "cache": None, "limit": None})
+    status = reference_gate.gate(whole)
+    _tell_verdict(gated)
+    return status
+
+
+def _step(part: Any, name: str, words: list[str]) -> int:
+    """Runs another command of `hmr4d reference` with these words; its exit status."""
+    known = argparse.ArgumentParser()
+    part.add_commands(known.add_subparsers())
+    args = known.parse_args([name, *words])
+    return args.work(args)
+
+
+def _tell_verdict(gated: Path) -> None:
+    """Says what the gate decided, and why."""
+    (entry,) = json.loads(gated.read_text("utf-8"))
+    flag = entry.get("use_ref_motion")
+    verdict = {True: "yes", False: "no"}.get(flag, "undecided")
+    reasons = (entry.get("ref_motion_gate") or {}).get("reasons") or []
+    logger.info("Use as reference: %s. %s", verdict, " ".join(str(reason) for reason in reasons))
