@@ -17,6 +17,7 @@ from hmr4d.body.skeleton import MEDIAPIPE33
 from hmr4d.detection.camera_motion import CameraMotion, CameraMotionMeter
 from hmr4d.detection.following import FollowOptions, PeopleFollower
 from hmr4d.detection.networks import DETECTOR, MODELS, BodyJoints, JointFinder, PeopleFinder, find_detector
+from hmr4d.detection.sides import exchanged, mend_sides
 from hmr4d.detection.smoothing import smooth_joints
 from hmr4d.detection.video_pictures import VideoMetadata, read_video_metadata, video_pictures
 from hmr4d.keypoint_files.detections import Detection
@@ -146,12 +147,21 @@ def _tracks(
         track = _track(person, one_per_frame(person, entries), fps)
         size = _body_size(track)
         if smooth:
-            seconds = times[track.frame_ids]
-            kp2d = smooth_joints(track.kp2d.astype(np.float64), track.kp2d_conf.astype(np.float64), seconds, size)
-            track = replace(track, kp2d=kp2d.astype(np.float32))
+            track = _mended(track, times[track.frame_ids], size)
         tracks.append((size * track.num_seen, track))
     tracks.sort(key=lambda pair: -pair[0])
     return [replace(track, person=str(i)) for i, (_, track) in enumerate(tracks)]
+
+
+def _mended(track: KeypointTrack, times: NDArray[np.float64], size: float) -> KeypointTrack:
+    """The track with its sides where they were before, and smooth."""
+    kp2d, conf = track.kp2d.astype(np.float64), track.kp2d_conf.astype(np.float64)
+    is_exchanged = mend_sides(kp2d, conf, times, size, track.skeleton)
+    if is_exchanged.any():
+        logger.info("Left and right of person %s are mended in %d pictures.", track.person, is_exchanged.any(1).sum())
+    kp2d, conf = (exchanged(values, is_exchanged, track.skeleton) for values in (kp2d, conf))
+    kp2d = smooth_joints(kp2d, conf, times, size)
+    return replace(track, kp2d=kp2d.astype(np.float32), kp2d_conf=conf.astype(np.float32))
 
 
 def _track(person: str, entries: dict[int, Detection], fps: float) -> KeypointTrack:
