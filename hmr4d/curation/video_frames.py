@@ -11,8 +11,8 @@ from PIL import Image
 
 from hmr4d.curation.camera_motion import WIDTH
 from hmr4d.curation.records import Rejected
+from hmr4d.detection.video_pictures import VideoMetadata, read_video_metadata, video_pictures
 from hmr4d.keypoint_files.rates import even_times
-from hmr4d.visualization.video_pictures import VideoMetadata, read_video_metadata, video_pictures
 
 MOST_SECONDS = 4 * 3600.0
 

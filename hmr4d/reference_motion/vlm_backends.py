@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hmr4d.detection.video_pictures import read_video_metadata, video_pictures
 from hmr4d.reference_motion.vlm import PermanentFailure, Question, TemporaryFailure
-from hmr4d.visualization.video_pictures import read_video_metadata, video_pictures
 
 GEMINI_URL = "https://generativelanguage.googleapis.com/v1beta"
 GEMINI_MODEL = "gemini-2.5-flash"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d.detection.video_pictures import read_video_metadata, video_pictures
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.motion.skinning import drive_body
@@ -22,7 +23,6 @@ from hmr4d.reference_motion.convert import convert
 from hmr4d.reference_motion.reference_file import ReferenceMotion, load_reference, save_reference
 from hmr4d.reference_motion.video_camera import VideoCamera, pinhole
 from hmr4d.visualization.video_file import write_mp4
-from hmr4d.visualization.video_pictures import read_video_metadata, video_pictures
 
 SIZE = (160, 96)
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from hmr4d.body.skeleton import get_skeleton
+from hmr4d.detection.video_pictures import video_pictures
 from hmr4d.export.motion_npz import save_motion_npz
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.procedural import synthetic_joints
@@ -25,7 +26,6 @@ from hmr4d.reference_motion.gate_render import RenderOptions, render_archive
 from hmr4d.reference_motion.joint_files import load_joints
 from hmr4d.reference_motion.reference_file import ReferenceMotion, load_reference, save_reference
 from hmr4d.reference_motion.viewing_scene import is_well_seen, scene_pictures
-from hmr4d.visualization.video_pictures import video_pictures
 
 SMALL = RenderOptions(size=(96, 96), camera="static")
 
