@@ -28,7 +28,7 @@ StraightThrough = Literal["per_layer", "sum"]
 
 @dataclass(frozen=True)
 class Quantized:
-    """What a quantiser made of a latent.
+    """What a quantizer made of a latent.
 
     Attributes:
         latent: (N, C, T) sum of the codes; gradients pass straight through.
