@@ -13,7 +13,7 @@ def started(**options: object) -> ResidualQuantizer:
     generator = torch.Generator().manual_seed(0)
     for layer in quantizer.codebooks():
         layer.codebook.copy_(torch.randn(8, 4, generator=generator))
-        layer.initialised.fill_(True)
+        layer.initialized.fill_(True)
     return quantizer.eval()
 
 
@@ -58,4 +58,4 @@ def test_draws_of_training_want_a_generator() -> None:
 def test_a_first_batch_smaller_than_the_codebook_fills_it() -> None:
     quantizer = ResidualQuantizer(1, 8, 4, temperature=0.0, dropout=0.0).train()
     found = quantizer(torch.randn(1, 4, 3), generator=torch.Generator().manual_seed(0))
-    assert found.latent.isfinite().all() and bool(quantizer.codebooks()[0].initialised)
+    assert found.latent.isfinite().all() and bool(quantizer.codebooks()[0].initialized)

@@ -36,7 +36,7 @@ def image_size(keypoints: Tensor) -> Tensor:
     return keypoints[:, 0, -1, :2]
 
 
-def normalise(keypoints: Tensor, norm: Norm = "image") -> Tensor:
+def normalize(keypoints: Tensor, norm: Norm = "image") -> Tensor:
     """Keypoints (B, F, 18, 3) as the network reads them.
 
     Args:

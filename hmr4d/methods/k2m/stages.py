@@ -65,7 +65,7 @@ class Stage(ABC):
 
     @abstractmethod
     def loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]:
-        """Terms by name; "loss" is what to minimise."""
+        """Terms by name; "loss" is what to minimize."""
 
     def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
         """What validation logs."""

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hmr4d.methods.k2m.keypoint_input import NUM_ROWS, Norm, image_size, normalise
+from hmr4d.methods.k2m.keypoint_input import NUM_ROWS, Norm, image_size, normalize
 from hmr4d.methods.k2m.smpl_head import BodyParameters, RotationKind, SmplHead, TranslationKind
 from hmr4d.nn.conv_stack import ConvDecoder, ConvEncoder, set_output_scale
 from hmr4d.nn.dstformer import DSTformer
@@ -26,7 +26,7 @@ Fuse = Literal["flatten_linear", "mean", "head", "single_token"]
 
 @dataclass(frozen=True)
 class TokenWindow:
-    """A stretch of a clip that is tokenised by itself, and which of its tokens are kept.
+    """A stretch of a clip that is tokenized by itself, and which of its tokens are kept.
 
     Attributes:
         start, end: frames.
@@ -84,7 +84,7 @@ class MotionTokenizer(nn.Module):
         rotation, translation: see `SmplHead`.
         norm: of the input.
         conv_dropout: of the residual blocks.
-        window, hop: frames of training windows, and from one to the next where a long clip is tokenised.
+        window, hop: frames of training windows, and from one to the next where a long clip is tokenized.
         use_checkpoint: recompute the adapter in the backward pass.
     """
 
@@ -166,7 +166,7 @@ class MotionTokenizer(nn.Module):
             frame_offset: number of the first frame in its clip; one, or (B,).
             valid: (B, F) bool, frames that are no padding; None: all.
         """
-        x = normalise(keypoints, self.norm)
+        x = normalize(keypoints, self.norm)
         if self.fuse == "single_token":
             x = x.flatten(2)[:, :, None]
         features = self.adapter(x, frame_offset=frame_offset, valid=valid)

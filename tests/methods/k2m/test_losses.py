@@ -64,7 +64,7 @@ def test_every_term_can_be_switched_off(name: str) -> None:
 def test_the_normalised_error_does_not_depend_on_the_size_of_the_person() -> None:
     small = observed()
     large = Observed(3 * small.pixels, small.conf, small.frames)
-    options = LossOptions(rec="l1_normalised")
+    options = LossOptions(rec="l1_normalized")
     points = drawn(torch.ones(1, 4, 17, 3))
     values = []
     for scale, seen in ((1.0, small), (3.0, large)):

@@ -44,7 +44,7 @@ def test_a_few_steps_lower_the_loss(stage: Any) -> None:
     pipeline = tiny_pipeline(stage).train()
     batch = tokenizer_batch(4, 16) if stage == "tokenizer" else token_batch()
     for layer in pipeline.network.tokenizer.quantizer.codebooks() if stage == "tokenizer" else ():
-        layer.initialised.fill_(False)  # codes start from the batch
+        layer.initialized.fill_(False)  # codes start from the batch
     optimizer = torch.optim.Adam(pipeline.parameters(), lr=1e-2)
     losses = []
     for _ in range(24 if stage == "tokenizer" else 12):

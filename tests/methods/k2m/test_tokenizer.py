@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmr4d.methods.k2m.keypoint_input import normalise
+from hmr4d.methods.k2m.keypoint_input import normalize
 from hmr4d.methods.k2m.smpl_head import SmplHead
 from hmr4d.methods.k2m.tokenizer import LONGEST, UNIT, token_windows
 from tests.methods.k2m.tiny import tiny_tokenizer, walking_clips
@@ -74,7 +74,7 @@ def test_the_first_body_stands_upright_and_faces_the_camera(rotation: str) -> No
 def test_missing_keypoints_and_numbers_that_are_none_read_as_zero() -> None:
     clip = walking_clips(1, 4)
     clip[0, 1, 3, 0], clip[0, 2, 4, 2] = torch.nan, 0.01
-    x = normalise(clip)
+    x = normalize(clip)
     assert x.isfinite().all() and (x[0, 1, 3] == 0).all() and (x[0, 2, 4] == 0).all()
     assert torch.allclose(x[0, 0, -1], torch.tensor([1.28, 0.72, 1.0]))
 

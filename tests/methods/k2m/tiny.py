@@ -31,7 +31,7 @@ def tiny_network(only: Part | None = None) -> K2MNetwork:
     tokenizer = tiny_tokenizer()
     for layer in tokenizer.quantizer.codebooks():
         layer.codebook.normal_()
-        layer.initialised.fill_(True)
+        layer.initialized.fill_(True)
     return K2MNetwork(
         tokenizer,
         MaskedTransformer(num_tokens=CODES, dropout=0.0, **sizes),
