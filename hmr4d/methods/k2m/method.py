@@ -44,9 +44,10 @@ class K2M(Method):
         return instantiate(cfg.pipeline, text_encoder=build_text_encoder(**_text_settings(cfg)), _convert_="all")
 
     def joined(self, cfg: DictConfig, others: Sequence[DictConfig]) -> DictConfig:
-        from omegaconf import OmegaConf
+        from omegaconf import DictConfig, OmegaConf
 
         whole = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+        assert isinstance(whole, DictConfig)
         found = {str(one.network.only): one for one in (cfg, *others)}
         if set(found) != set(PARTS) or len(others) != len(PARTS) - 1:
             raise ValueError(f"A model needs runs of {', '.join(PARTS)}; got {', '.join(sorted(found))}.")

@@ -43,7 +43,7 @@ def test_no_3d_array_reaches_the_loss_of_the_tokenizer() -> None:
 def test_a_few_steps_lower_the_loss(stage: Any) -> None:
     pipeline = tiny_pipeline(stage).train()
     batch = tokenizer_batch(4, 16) if stage == "tokenizer" else token_batch()
-    for layer in pipeline.network.tokenizer.quantizer.codebooks() if stage == "tokenizer" else ():
+    for layer in pipeline.network.motion_tokenizer.quantizer.codebooks() if stage == "tokenizer" else ():
         layer.initialized.fill_(False)  # codes start from the batch
     optimizer = torch.optim.Adam(pipeline.parameters(), lr=1e-2)
     losses = []

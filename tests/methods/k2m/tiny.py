@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,14 @@ def tiny_tokenizer(**options: object) -> MotionTokenizer:
 
 def tiny_network(only: Part | None = None) -> K2MNetwork:
     torch.manual_seed(1)
-    sizes = {"token_dim": 8, "text_dim": TEXT_DIM, "dim": 16, "num_layers": 1, "num_heads": 2, "hidden_dim": 16}
+    sizes: dict[str, Any] = {
+        "token_dim": 8,
+        "text_dim": TEXT_DIM,
+        "dim": 16,
+        "num_layers": 1,
+        "num_heads": 2,
+        "hidden_dim": 16,
+    }
     tokenizer = tiny_tokenizer()
     for layer in tokenizer.quantizer.codebooks():
         layer.codebook.normal_()
