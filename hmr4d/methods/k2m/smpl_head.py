@@ -15,6 +15,7 @@ from hmr4d.methods.k2m.projection import FOCAL_LENGTH
 from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.precision import full_precision
 
+ROOT_ROWS = slice(NUM_BETAS, NUM_BETAS + 6)  # of the root's six numbers among all
 NUM_JOINTS = 24  # of SMPL
 SHOULDERS = {16: -1.1, 17: 1.1}  # radians about z that the arms hang by at first
 PERSON_HEIGHT, IMAGE_SHARE = 1.7, 0.4  # metres; share of the longer side that a person fills at the first depth

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from hmr4d.methods.k2m.keypoint_input import NUM_ROWS, Norm, image_size, normalize
-from hmr4d.methods.k2m.smpl_head import BodyParameters, RotationKind, SmplHead, TranslationKind
+from hmr4d.methods.k2m.smpl_head import ROOT_ROWS, BodyParameters, RotationKind, SmplHead, TranslationKind
 from hmr4d.nn.conv_stack import ConvDecoder, ConvEncoder, set_output_scale
 from hmr4d.nn.dstformer import DSTformer
 from hmr4d.nn.residual_vq import Quantized, ResidualQuantizer, StraightThrough
 
 UNIT = 4  # frames of a token
 LONGEST = 300  # frames of a clip; the adapter knows no later ones
+ROOT_GAIN = 20.0  # of the first weights of the root: seen from the front, pixels alone have no slope to turn round by
 OUTPUT_STD = 0.01  # of the last convolution's first weights: the first body is that of the head's bias
 Fuse = Literal["flatten_linear", "mean", "head", "single_token"]
 
@@ -149,6 +150,9 @@ class MotionTokenizer(nn.Module):
         self.head = SmplHead(rotation, translation)
         self.decoder = ConvDecoder(latent_dim, self.head.dim, width=width, depth=conv_depth, dropout=conv_dropout)
         set_output_scale(self.decoder, OUTPUT_STD)
+        if rotation == "root_6d":
+            with torch.no_grad():
+                self.decoder.last.weight[ROOT_ROWS] *= ROOT_GAIN
 
     @property
     def num_quantizers(self) -> int:
