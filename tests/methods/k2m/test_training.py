@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hmr4d.cli.generate import main as generate
+from hmr4d.cli.lift import main as lift
 from hmr4d.data.importers.render2d import render_store
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import KeypointStore
@@ -17,7 +19,10 @@ from hmr4d.data.token_clips import TokenCache
 from hmr4d.engine.compose import compose_config
 from hmr4d.engine.release import ReleaseRequest, release
 from hmr4d.engine.run import run
+from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.methods.registry import load_released
+
+LIFT = Path(__file__).resolve().parents[3] / "docs" / "examples" / "lift"
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,24 @@ def test_the_parts_become_a_model_that_makes_motion(runs: dict[str, Path], tmp_p
     assert motion.num_frames == 60 and motion.pose is not None
     with pytest.raises(ValueError, match="needs runs of tokenizer, masked, residual, length"):
         release(ReleaseRequest(runs["tokenizer"], tmp_path / "k2m-half", parts=others[:1]))
+
+
+def test_commands_make_edit_and_lift_motion(runs: dict[str, Path], tmp_path: Path) -> None:
+    others = [runs[part] for part in ("masked", "residual", "length")]
+    model = release(ReleaseRequest(runs["tokenizer"], tmp_path / "k2m-toy", parts=others))
+    words = ["--model", str(model), "--export", "npz,amass", "--out"]
+    assert generate(["a person walks", "--seconds", "2", *words, str(tmp_path / "made")]) == 0
+    (file,) = (tmp_path / "made").glob("000_a_person_walks.npz")
+    made = load_motion_npz(file).provenance.more["tokens"]
+    edited = ["a person jumps", "--edit", str(file), "--keep", "0:1s", *words, str(tmp_path / "edited")]
+    assert generate(edited) == 0
+    (after,) = (tmp_path / "edited").glob("000_a_person_jumps.npz")
+    assert load_motion_npz(after).provenance.more["tokens"][:7] == made[:7]
+    assert generate([*edited[:3], *words, str(tmp_path / "none")]) == 2  # without --keep
+    example = [str(LIFT / "walk.json"), "--camera", str(LIFT / "camera.yaml"), "--fps", "20"]
+    assert lift([*example, "--model", str(model), "--out", str(tmp_path / "lifted"), "--overlay", "none"]) == 0
+    lifted = load_motion_npz(tmp_path / "lifted" / "walk.npz")
+    assert lifted.skeleton.name == "smpl22" and lifted.provenance.more["depth"] == "relative"
 
 
 def test_the_tokenizer_is_scored_on_clips(runs: dict[str, Path], tmp_path: Path) -> None:
