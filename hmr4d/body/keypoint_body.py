@@ -198,9 +198,14 @@ def keypoints_of_body(body: Body) -> KeypointBody:
         joint_directions.append((longer.rest_joints - shorter.rest_joints) / 2)
         row_directions.append((_rows_of(longer) - _rows_of(shorter)) / 2)
     return KeypointBody(
-        body.name, body.licence, body.parents, body.rest_joints, torch.stack(joint_directions, -1), _rows_of(body),
+        body.name,
+        body.licence,
+        body.parents,
+        body.rest_joints,
+        torch.stack(joint_directions, -1),
+        _rows_of(body),
         torch.stack(row_directions),
-    )  # fmt: skip
+    )
 
 
 @lru_cache(maxsize=4)

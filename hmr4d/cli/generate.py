@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from hmr4d.methods.base import Pipeline
+    from hmr4d.visualization.motion_files import MotionWriter
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,15 @@ def parser() -> argparse.ArgumentParser:
         help=f"name, folder of a release or a training run, or checkpoint ({TEXT_MODEL})",
     )
     known.add_argument("--list-actions", action="store_true", help="say what the model has learnt to do, and end")
+    known.add_argument("--edit", type=Path, metavar="FILE", help="a motion .npz of this model, of which --keep stays")
+    known.add_argument(
+        "--keep",
+        nargs="+",
+        type=seconds_range,
+        default=[],
+        metavar="A:B",
+        help="from and to seconds of --edit that stay, such as 0:1.5s; the rest is drawn anew by the prompt",
+    )
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument("--guidance", type=float, metavar="G", help="guidance scale instead of the model's own")
     known.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
@@ -64,6 +74,17 @@ def durations(word: str) -> list[float]:
         return [float(part) for part in word.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{word}' is no duration; give seconds such as 4 or 3,5") from None
+
+
+def seconds_range(word: str) -> tuple[float, float]:
+    """Two numbers from `A:B`, seconds, with or without an s behind them."""
+    first, colon, last = word.partition(":")
+    try:
+        if not colon:
+            raise ValueError(word)
+        return float(first.removesuffix("s")), float(last.removesuffix("s"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{word}' is no range; give from and to seconds such as 0:1.5s") from None
 
 
 def generate(args: argparse.Namespace) -> list[Path]:
@@ -93,6 +114,8 @@ def generate(args: argparse.Namespace) -> list[Path]:
         num_samples=args.num_samples,
         about={"command": command_line()},
     )
+    if args.edit is not None:
+        return edit(args, pipeline, prompts, seconds, writer)
     for jobs, output in pipeline.sample_batches(
         prompts,
         seconds=seconds,
@@ -102,6 +125,35 @@ def generate(args: argparse.Namespace) -> list[Path]:
         guidance_scale=args.guidance,
     ):
         writer.write(output, jobs, [{"seed": args.seed + sample} | details[prompt] for prompt, sample in jobs])
+    return writer.finish()
+
+
+def edit(
+    args: argparse.Namespace,
+    pipeline: Pipeline,
+    prompts: Sequence[str],
+    seconds: Sequence[float] | None,
+    writer: MotionWriter,
+) -> list[Path]:
+    """Writes what becomes of the motion `args.edit` by each prompt; the paths written."""
+    from hmr4d.export.motion_npz import load_motion_npz
+
+    if not args.keep:
+        raise ValueError("--edit needs --keep: what stays of the motion, for example --keep 0:1.5s.")
+    motion = load_motion_npz(args.edit)
+    lengths = [None] * len(prompts) if args.seconds is None else seconds
+    for number, text in enumerate(prompts):
+        for sample in range(args.num_samples):
+            output = pipeline.edit(
+                motion,
+                text,
+                args.keep,
+                seconds=lengths[number] if lengths is not None else None,
+                seed=args.seed + sample,
+                num_inference_steps=args.steps,
+                guidance_scale=args.guidance,
+            )
+            writer.write(output, [(number, sample)], [{"seed": args.seed + sample, "edited": str(args.edit)}])
     return writer.finish()
 
 

@@ -253,7 +253,7 @@ def frame_rate(asked: float | None, told: float | None, video: float | None) -> 
 
 def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, lifter: Pipeline) -> Rig:
     """The camera and virtual copies of it around the median place of the person's feet, float64."""
-    distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, lifter.skeleton, lifter.foot_heights)
+    distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, lifter.input_skeleton, lifter.foot_heights)
     side = "left" if lateral < 0 else "right"
     logger.info("The feet are mostly %.1f m ahead of the camera and %.1f m to its %s.", distance, abs(lateral), side)
     return virtual_rig(camera.rig, distance, lateral)
@@ -265,7 +265,7 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
     fps = USUAL_FPS if track.fps is None else track.fps
     found = drop_unsure(torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), lifter.min_conf)
     kp2d, conf = observed_joints(*found, track.skeleton, lifter.skeleton)
-    lifted2d, lifted_conf = observed_joints(*bridge_gaps(*found, fps), track.skeleton, lifter.skeleton)
+    lifted2d, lifted_conf = observed_joints(*bridge_gaps(*found, fps), track.skeleton, lifter.input_skeleton)
     if not lifter.uses_virtual_views:
         rig = camera.rig
     else:

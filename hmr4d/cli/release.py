@@ -20,6 +20,14 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument(
         "--run", required=True, type=Path, metavar="DIR", help="output folder of the run, with config.yaml"
     )
+    known.add_argument(
+        "--parts",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="runs of the other parts, for methods that train each part by itself",
+    )
     known.add_argument("--checkpoint", type=Path, metavar="FILE", help="instead of the run's checkpoints/last.ckpt")
     known.add_argument("--out", required=True, type=Path, metavar="DIR", help="such as inputs/checkpoints/hmr4d/<name>")
     known.add_argument(
@@ -39,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     request = ReleaseRequest(
         run=args.run,
+        parts=args.parts,
         out=args.out,
         checkpoint=args.checkpoint,
         actions=args.actions,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from hmr4d.data.store import MotionStore
+from hmr4d.data.store import ClipStore
 from hmr4d.engine.compose import check_targets, load_config
 from hmr4d.engine.evaluator_release import release_evaluator
 from hmr4d.engine.run import finished_steps
@@ -28,6 +28,7 @@ class ReleaseRequest:
 
     Attributes:
         run: output folder of a training run, with config.yaml.
+        parts: output folders of the trainings of further parts, for methods that train parts by themselves.
         out: folder to write; its name becomes that of the model.
         checkpoint: instead of the run's checkpoints/last.ckpt.
         actions: folder of `prepare.py text-adapter`, for models that sample from text; they list these known actions.
@@ -36,6 +37,7 @@ class ReleaseRequest:
 
     run: Path
     out: Path
+    parts: Sequence[Path] = ()
     checkpoint: Path | None = None
     actions: Path | None = None
     hardware: str = "not told"
@@ -49,11 +51,12 @@ def release(request: ReleaseRequest) -> Path:
         FileNotFoundError: the run, its checkpoint or the list of actions is not there.
         ValueError: a file is damaged or does not fit the others, or the method keeps no list of actions.
     """
-    if not (request.run / "config.yaml").is_file():
-        raise FileNotFoundError(f"{request.run} holds no config.yaml; give the output folder of a training run.")
+    for run in (request.run, *request.parts):
+        if not (run / "config.yaml").is_file():
+            raise FileNotFoundError(f"{run} holds no config.yaml; give the output folder of a training run.")
     cfg = load_config(request.run / "config.yaml")
     checkpoint = request.checkpoint or request.run / "checkpoints" / "last.ckpt"
-    store = MotionStore.open(cfg.data.train.store)
+    store = ClipStore.open(cfg.data.train.store)
     notice = (store.path / "NOTICE.md").read_text(encoding="utf-8")
     about = {
         "data": f"{store.name}, split {cfg.data.train.split}: {len(store.indices(cfg.data.train.split))} clips",
@@ -67,7 +70,7 @@ def release(request: ReleaseRequest) -> Path:
     if "evaluator" in cfg:
         release_evaluator(checkpoint, request.out, about, notice)
     else:
-        release_method(cfg, checkpoint, request.out, about, notice, request.actions)
+        release_method(cfg, checkpoint, request.out, about, notice, request.actions, request.parts)
     write_text(request.out / "training_config.yaml", OmegaConf.to_yaml(cfg))
     return request.out
 
@@ -83,15 +86,24 @@ def last_losses(run: Path) -> dict[str, float]:
 
 
 def release_method(
-    cfg: DictConfig, checkpoint: Path, out: Path, about: Mapping[str, Any], notice: str, actions: Path | None = None
+    cfg: DictConfig,
+    checkpoint: Path,
+    out: Path,
+    about: Mapping[str, Any],
+    notice: str,
+    actions: Path | None = None,
+    parts: Sequence[Path] = (),
 ) -> None:
     """Writes weights, configuration, a card and, where `actions` names some, the known actions of a trained method."""
     check_targets(cfg.pipeline)
     method = method_of_config(cfg)
     if method is None:
         raise ValueError(f"{cfg.exp_name} trains no method; only methods and evaluators can be released.")
+    if parts:
+        cfg = method.joined(cfg, [load_config(run / "config.yaml") for run in parts])
     pipeline = method.build(cfg)
-    method.weights.load(pipeline, checkpoint)
+    paths = [checkpoint, *(run / "checkpoints" / "last.ckpt" for run in parts)]
+    method.weights.load(pipeline, paths, "parts" if parts else "pl")
     if actions is not None:
         method.require("sample", asked_for="A list of known actions")
         pipeline.actions = load_actions(actions)

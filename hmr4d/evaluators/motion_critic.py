@@ -31,14 +31,28 @@ class MotionCritic(nn.Module):
     """
 
     def __init__(
-        self, *, dim_feat: int = 256, dim_rep: int = 512, depth: int = 3, num_heads: int = 8, mlp_ratio: float = 4.0,
-        max_length: int = 243, num_rows: int = NUM_ROWS,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        dim_feat: int = 256,
+        dim_rep: int = 512,
+        depth: int = 3,
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        max_length: int = 243,
+        num_rows: int = NUM_ROWS,
+    ) -> None:
         super().__init__()
         self.dstran = DSTformer(
-            dim_in=3, num_joints=num_rows, dim_feat=dim_feat, dim_rep=dim_rep, depth=depth, num_heads=num_heads,
-            mlp_ratio=mlp_ratio, max_length=max_length, dim_out=3,
-        )  # fmt: skip
+            dim_in=3,
+            num_joints=num_rows,
+            dim_feat=dim_feat,
+            dim_rep=dim_rep,
+            depth=depth,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            max_length=max_length,
+            dim_out=3,
+        )
         self.mlp = Mlp(num_rows * dim_rep, 2 * dim_rep, 1)
 
     def forward(self, motion: Tensor) -> Tensor:

@@ -67,9 +67,15 @@ def draw_classes(
 
 @torch.no_grad()
 def sample_masked(
-    logits_of: Callable[[Tensor], Tensor], lengths: Tensor, generators: Sequence[torch.Generator], *,
-    mask_id: int, pad_id: int, options: TokenSampling, known: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+    logits_of: Callable[[Tensor], Tensor],
+    lengths: Tensor,
+    generators: Sequence[torch.Generator],
+    *,
+    mask_id: int,
+    pad_id: int,
+    options: TokenSampling,
+    known: Tensor | None = None,
+) -> Tensor:
     """Token ids of a batch.
 
     Args:
@@ -107,9 +113,16 @@ def sample_masked(
 
 @torch.no_grad()
 def sample_layers(
-    logits_of: Callable[[Tensor, int], Tensor], first: Tensor, generators: Sequence[torch.Generator], *,
-    num_layers: int, pad_id: int, options: TokenSampling, known: Tensor | None = None, may_pad: bool = False,
-) -> Tensor:  # fmt: skip
+    logits_of: Callable[[Tensor, int], Tensor],
+    first: Tensor,
+    generators: Sequence[torch.Generator],
+    *,
+    num_layers: int,
+    pad_id: int,
+    options: TokenSampling,
+    known: Tensor | None = None,
+    may_pad: bool = False,
+) -> Tensor:
     """Ids of all layers, one layer after the other.
 
     Args:

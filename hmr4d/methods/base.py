@@ -18,7 +18,7 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.geometry.rigs import Rig
 from hmr4d.keypoint_files.gaps import SURE
 from hmr4d.methods.defaults import FORMAT_PREFIX
-from hmr4d.motion.motion import MotionBatch
+from hmr4d.motion.motion import Motion, MotionBatch
 from hmr4d.nn.action_index import ActionIndex
 from hmr4d.nn.text import TextEncoder, TextFeatures
 from hmr4d.utils.releases import CONFIG_NAME, find_release, model_metadata, read_release_config, write_release
@@ -45,7 +45,7 @@ class Pipeline(nn.Module):
         about: what its motions say of it: `model`, and the `licence` of the motion it learnt from.
         min_seconds, max_seconds: what `sample` accepts.
         actions: what it has learnt to do, or None where nobody listed it.
-        skeleton: the joints that `lift` takes and returns.
+        skeleton: the joints that `lift` returns, and takes unless `input_skeleton` says otherwise.
         min_conf: keypoints of lower confidence count as missing in `lift`.
         foot_heights: metres of standing foot joints by part of the foot, see `motion.ground_contact.rest_heights`.
         uses_virtual_views: `lift` wants virtual cameras beside the real one.
@@ -133,6 +133,37 @@ class Pipeline(nn.Module):
             ValueError: the method does not lift, or a request that it cannot fulfil.
         """
         raise ValueError(self._cannot("lift"))
+
+    @property
+    def input_skeleton(self) -> Skeleton:
+        """The joints that `lift` takes."""
+        return self.skeleton
+
+    def edit(
+        self,
+        motion: Motion,
+        text: str,
+        keep: Sequence[tuple[float, float]],
+        *,
+        seconds: float | None = None,
+        seed: int = 0,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+    ) -> MotionBatch:
+        """Draws parts of a motion anew, by a text, around what is kept.
+
+        Args:
+            motion: one that a model of this method has made.
+            text: what the whole motion shall show.
+            keep: from and to seconds of what stays; the motion may become longer or shorter behind it.
+            seconds: of the result; None: those of the motion.
+            seed: of the draw.
+            num_inference_steps, guidance_scale: instead of the pipeline's own.
+
+        Raises:
+            ValueError: the method cannot edit, or a request that it cannot fulfil.
+        """
+        raise ValueError(f"{type(self).__name__} cannot keep parts of a motion. Choose another model.")
 
     def sample_batches(
         self,
@@ -261,6 +292,15 @@ class Method(ABC):
         """What a release keeps of the configuration of its training, as a JSON object, for `restore`."""
         del cfg
         return {}
+
+    def joined(self, cfg: DictConfig, others: Sequence[DictConfig]) -> DictConfig:
+        """The configuration of a whole model from those of the trainings of its parts.
+
+        Raises:
+            ValueError: the method is trained as a whole.
+        """
+        del cfg, others
+        raise ValueError(f"{self.title} is trained as a whole; release one run.")
 
     # --- releases --------------------------------------------------------------------------------------------------
 

@@ -168,6 +168,7 @@ class MotionBatch:
         poses: one for each motion, or None.
         provenance: what is known of all motions, such as the model and the licence.
         seeds: of each motion; empty: unknown.
+        facts: further provenance of each motion, entries that JSON can hold; empty: none.
         extras: what a method hands on beside the motions, such as its samples; its `sample` lists the keys.
     """
 
@@ -182,6 +183,7 @@ class MotionBatch:
     poses: Sequence[Pose] | None = None
     provenance: Provenance = Provenance()
     seeds: Sequence[int] = ()
+    facts: Sequence[Mapping[str, Any]] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -192,6 +194,7 @@ class MotionBatch:
             "joints2d": self.joints2d,
             "poses": self.poses,
             "seeds": self.seeds or None,
+            "facts": self.facts or None,
         }
         for name, value in given.items():
             if value is not None and len(value) != len(self):
@@ -225,7 +228,7 @@ class MotionBatch:
             self.joint_convention,
             pose=self.poses[index] if self.poses else None,
             views=views,
-            provenance=replace(self.provenance, **seed),
+            provenance=replace(self.provenance, **seed).updated(**(self.facts[index] if self.facts else {})),
         )
 
 

@@ -78,9 +78,18 @@ class ConvEncoder(nn.Module):
     """
 
     def __init__(
-        self, input_dim: int, output_dim: int, *, width: int = 512, down: int = 2, depth: int = 3,
-        dilation_growth: int = 3, activation: str = "relu", norm: str | None = None, dropout: float = DROPOUT,
-    ) -> None:  # fmt: skip
+        self,
+        input_dim: int,
+        output_dim: int,
+        *,
+        width: int = 512,
+        down: int = 2,
+        depth: int = 3,
+        dilation_growth: int = 3,
+        activation: str = "relu",
+        norm: str | None = None,
+        dropout: float = DROPOUT,
+    ) -> None:
         super().__init__()
         stack = {"activation": activation, "norm": norm, "dropout": dropout}
         layers: list[nn.Module] = [nn.Conv1d(input_dim, width, 3, padding=1), nn.ReLU()]
@@ -103,9 +112,18 @@ class ConvDecoder(nn.Module):
     """(B, D, T) -> (B, F, C), F = T 2^up; arguments as for `ConvEncoder`."""
 
     def __init__(
-        self, input_dim: int, output_dim: int, *, width: int = 512, up: int = 2, depth: int = 3,
-        dilation_growth: int = 3, activation: str = "relu", norm: str | None = None, dropout: float = DROPOUT,
-    ) -> None:  # fmt: skip
+        self,
+        input_dim: int,
+        output_dim: int,
+        *,
+        width: int = 512,
+        up: int = 2,
+        depth: int = 3,
+        dilation_growth: int = 3,
+        activation: str = "relu",
+        norm: str | None = None,
+        dropout: float = DROPOUT,
+    ) -> None:
         super().__init__()
         stack = {"activation": activation, "norm": norm, "dropout": dropout}
         layers: list[nn.Module] = [nn.Conv1d(input_dim, width, 3, padding=1), nn.ReLU()]

@@ -82,10 +82,19 @@ class DSTformer(nn.Module):
     """
 
     def __init__(
-        self, *, dim_in: int = 3, num_joints: int = 18, dim_feat: int = 512, dim_rep: int = 512, depth: int = 1,
-        num_heads: int = 8, mlp_ratio: float = 4.0, max_length: int = 304, dim_out: int | None = None,
+        self,
+        *,
+        dim_in: int = 3,
+        num_joints: int = 18,
+        dim_feat: int = 512,
+        dim_rep: int = 512,
+        depth: int = 1,
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        max_length: int = 304,
+        dim_out: int | None = None,
         use_checkpoint: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.num_joints, self.max_length, self.use_checkpoint = num_joints, max_length, use_checkpoint
         self.joints_embed = nn.Linear(dim_in, dim_feat)

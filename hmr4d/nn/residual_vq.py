@@ -28,7 +28,7 @@ StraightThrough = Literal["per_layer", "sum"]
 
 @dataclass(frozen=True)
 class Quantized:
-    """What a quantiser made of a latent.
+    """What a quantizer made of a latent.
 
     Attributes:
         latent: (N, C, T) sum of the codes; gradients pass straight through.
@@ -141,9 +141,17 @@ class ResidualQuantizer(nn.Module):
     """
 
     def __init__(
-        self, num_layers: int, num_codes: int, dim: int, *, decay: float = 0.99, shared: bool = False,
-        temperature: float = 0.5, dropout: float = 0.2, straight_through: StraightThrough = "per_layer",
-    ) -> None:  # fmt: skip
+        self,
+        num_layers: int,
+        num_codes: int,
+        dim: int,
+        *,
+        decay: float = 0.99,
+        shared: bool = False,
+        temperature: float = 0.5,
+        dropout: float = 0.2,
+        straight_through: StraightThrough = "per_layer",
+    ) -> None:
         super().__init__()
         if straight_through not in ("per_layer", "sum"):
             raise ValueError(f"straight_through is '{straight_through}'; expected 'per_layer' or 'sum'.")
@@ -159,9 +167,13 @@ class ResidualQuantizer(nn.Module):
 
     @full_precision
     def forward(
-        self, latent: Tensor, *, valid: Tensor | None = None, num_active: int | None = None,
+        self,
+        latent: Tensor,
+        *,
+        valid: Tensor | None = None,
+        num_active: int | None = None,
         generator: torch.Generator | None = None,
-    ) -> Quantized:  # fmt: skip
+    ) -> Quantized:
         """Quantises a latent; in training the codebooks follow it.
 
         Args:

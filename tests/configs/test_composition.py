@@ -108,7 +108,15 @@ def test_observation_of_scored_lifting_composes_and_its_targets_fit(choice: str)
 def test_no_configuration_is_an_orphan() -> None:
     """A file is reached by the defaults of a root, an exp, task or debug file, the study, or the docs."""
     files = {p.relative_to(CONFIG_FOLDER).with_suffix("") for p in CONFIG_FOLDER.rglob("*.yaml")}
-    names = ("published_commands.md", "motion2to3.md", "mocap2to3.md", "ray_lifting.md", "evaluation.md", "data.md")
+    names = (
+        "published_commands.md",
+        "motion2to3.md",
+        "mocap2to3.md",
+        "k2m.md",
+        "ray_lifting.md",
+        "evaluation.md",
+        "data.md",
+    )
     pages = "".join((DOCS / name).read_text("utf-8") for name in names)
     listed = {(g, c) for g, c in re.findall(r"`\+?([\w/]+)=([\w/]+)`", pages) if (CONFIG_FOLDER / g).is_dir()}
     trainings = yaml.safe_load((CONFIG_FOLDER / "study.yaml").read_text("utf-8"))["trainings"].values()

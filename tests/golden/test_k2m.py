@@ -122,9 +122,12 @@ def test_residual_quantizer(name: str) -> None:
 def conv_options(config: dict[str, Any]) -> dict[str, Any]:
     assert config["stride_t"] == 2
     return {
-        "width": config["width"], "depth": config["depth"], "dilation_growth": config["dilation_growth_rate"],
-        "activation": config.get("activation", "relu"), "norm": config.get("norm"),
-    }  # fmt: skip
+        "width": config["width"],
+        "depth": config["depth"],
+        "dilation_growth": config["dilation_growth_rate"],
+        "activation": config.get("activation", "relu"),
+        "norm": config.get("norm"),
+    }
 
 
 @pytest.mark.parametrize("name", files("encdec_*"))
@@ -171,10 +174,14 @@ def test_length_estimator(name: str) -> None:
 
 def transformer_options(config: dict[str, Any]) -> dict[str, Any]:
     return {
-        "num_tokens": config["num_tokens"], "token_dim": config["code_dim"], "text_dim": config["clip_dim"],
-        "dim": config["latent_dim"], "num_layers": config["num_layers"], "num_heads": config["num_heads"],
+        "num_tokens": config["num_tokens"],
+        "token_dim": config["code_dim"],
+        "text_dim": config["clip_dim"],
+        "dim": config["latent_dim"],
+        "num_layers": config["num_layers"],
+        "num_heads": config["num_heads"],
         "hidden_dim": config["ff_size"],
-    }  # fmt: skip
+    }
 
 
 def generators(count: int) -> list[torch.Generator]:
@@ -210,9 +217,13 @@ def test_masked_transformer(name: str) -> None:
 
     options = TokenSampling(config["timesteps"], scale, config["topk"], GREEDY)
     made = sample_masked(
-        watched, golden["lens"], generators(len(text)), mask_id=network.mask_id, pad_id=network.pad_id,
+        watched,
+        golden["lens"],
+        generators(len(text)),
+        mask_id=network.mask_id,
+        pad_id=network.pad_id,
         options=options,
-    )  # fmt: skip
+    )
     assert torch.equal(torch.stack(fed), golden["gen_steps"])
     assert torch.equal(made, golden["gen_ids"])
 
@@ -222,9 +233,11 @@ def test_masked_transformer(name: str) -> None:
 def test_residual_transformer(name: str) -> None:
     golden, (config, weights) = arrays(name), recipe(name)
     network = transformers.ResidualTransformer(
-        **transformer_options(config), num_quantizers=config["num_quantizers"], share_weights=config["share_weight"],
+        **transformer_options(config),
+        num_quantizers=config["num_quantizers"],
+        share_weights=config["share_weight"],
         fix_output_bias=False,
-    )  # fmt: skip
+    )
     filled(network, transformers.translate_published(weights))
     text, ids, layers = golden["cond"], golden["idx"], golden["active_q"]
     valid = torch.arange(ids.shape[1]) < golden["lens"][:, None]
@@ -245,9 +258,14 @@ def test_residual_transformer(name: str) -> None:
 
     first = torch.where(valid, golden["base_ids"], -1)
     made = sample_layers(
-        logits_of, first, generators(len(text)), num_layers=config["num_quantizers"], pad_id=network.pad_id,
-        options=TokenSampling(1, config["cond_scale"], 0.9, GREEDY), may_pad=True,
-    )  # fmt: skip
+        logits_of,
+        first,
+        generators(len(text)),
+        num_layers=config["num_quantizers"],
+        pad_id=network.pad_id,
+        options=TokenSampling(1, config["cond_scale"], 0.9, GREEDY),
+        may_pad=True,
+    )
     assert torch.equal(made[valid], golden["gen_ids"][valid])
 
 
@@ -268,10 +286,16 @@ def test_masking_functions() -> None:
 def test_dstformer(name: str) -> None:
     golden, (config, weights) = arrays(name), recipe(name)
     network = DSTformer(
-        dim_in=config["dim_in"], num_joints=config["num_joints"], dim_feat=config["dim_feat"],
-        dim_rep=config["dim_rep"], depth=config["depth"], num_heads=config["num_heads"],
-        mlp_ratio=config["mlp_ratio"], max_length=config["maxlen"], dim_out=config["dim_out"],
-    )  # fmt: skip
+        dim_in=config["dim_in"],
+        num_joints=config["num_joints"],
+        dim_feat=config["dim_feat"],
+        dim_rep=config["dim_rep"],
+        depth=config["depth"],
+        num_heads=config["num_heads"],
+        mlp_ratio=config["mlp_ratio"],
+        max_length=config["maxlen"],
+        dim_out=config["dim_out"],
+    )
     filled(network, translate_published(weights))
     rep = network(golden["x"])
     assert network.head is not None
@@ -284,9 +308,14 @@ def test_dstformer(name: str) -> None:
 def test_motion_critic(name: str) -> None:
     golden, (config, weights) = arrays(name), recipe(name)
     critic = MotionCritic(
-        dim_feat=config["dim_feat"], dim_rep=config["dim_rep"], depth=config["depth"], num_heads=config["num_heads"],
-        mlp_ratio=config["mlp_ratio"], max_length=config["maxlen"], num_rows=config["num_joints"],
-    )  # fmt: skip
+        dim_feat=config["dim_feat"],
+        dim_rep=config["dim_rep"],
+        depth=config["depth"],
+        num_heads=config["num_heads"],
+        mlp_ratio=config["mlp_ratio"],
+        max_length=config["maxlen"],
+        num_rows=config["num_joints"],
+    )
     filled(critic, translate_published(weights))
     scores = critic(golden["motion"])
     assert_close(f"{name} scores", scores[:, None], golden["scores"], NETWORK)
@@ -358,9 +387,13 @@ def test_body_projection_and_losses() -> None:
     assert torch.equal(valid, golden["valid"])
     assert_close("toy pixels", pixels, golden["uv"], 1e-8)
     drawn = Drawn(
-        pixels, valid, pose[:, 1:].flatten(1).unflatten(0, (clips, frames)), betas.unflatten(0, (clips, frames)),
-        rotations[:, 0].unflatten(0, (clips, frames)), golden["transl"],
-    )  # fmt: skip
+        pixels,
+        valid,
+        pose[:, 1:].flatten(1).unflatten(0, (clips, frames)),
+        betas.unflatten(0, (clips, frames)),
+        rotations[:, 0].unflatten(0, (clips, frames)),
+        golden["transl"],
+    )
     observed = Observed(golden["true"], golden["conf"], torch.arange(frames) < golden["lens"][:, None])
     options = LossOptions(min_conf=config["conf_threshold"], tau=config["tau"])
     terms = loss_terms(drawn, observed, PoseLimits(golden["pose_min"], golden["pose_max"]), options)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from hmr4d.body.pose_limits import PoseLimits
 
-RecKind = Literal["l1", "smooth_l1", "l1_normalised"]
-NORMAL_HEIGHT = 500.0  # pixels that a person's box counts as in "l1_normalised"
+RecKind = Literal["l1", "smooth_l1", "l1_normalized"]
+NORMAL_HEIGHT = 500.0  # pixels that a person's box counts as in "l1_normalized"
 LEAST_HEIGHT = 10.0  # pixels, of a box
 
 
@@ -61,8 +61,8 @@ class LossOptions:
     rec: RecKind = "l1"
 
     def __post_init__(self) -> None:
-        if self.rec not in ("l1", "smooth_l1", "l1_normalised"):
-            raise ValueError(f"rec is '{self.rec}'; expected 'l1', 'smooth_l1' or 'l1_normalised'.")
+        if self.rec not in ("l1", "smooth_l1", "l1_normalized"):
+            raise ValueError(f"rec is '{self.rec}'; expected 'l1', 'smooth_l1' or 'l1_normalized'.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +136,7 @@ def _pixel_error(pixels: Tensor, observed: Observed, seen: Tensor, kind: RecKind
     error = _distance(pixels, observed.pixels, seen)
     if kind == "smooth_l1":
         error = torch.where(error < 1, error.square() / 2, error - 0.5)
-    if kind == "l1_normalised":
+    if kind == "l1_normalized":
         error = error * (NORMAL_HEIGHT / box_heights(observed.pixels, seen))[..., None, None]
     return error.sum() / (2 * seen.sum()).clamp(min=1)
 

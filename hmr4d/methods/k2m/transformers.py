@@ -33,9 +33,16 @@ class TokenTransformer(nn.Module):
     positions: Tensor
 
     def __init__(
-        self, *, token_dim: int, text_dim: int, dim: int, num_layers: int, num_heads: int, hidden_dim: int,
+        self,
+        *,
+        token_dim: int,
+        text_dim: int,
+        dim: int,
+        num_layers: int,
+        num_heads: int,
+        hidden_dim: int,
         dropout: float,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.text_dim = text_dim
         self.embed = nn.Linear(token_dim, dim)
@@ -74,13 +81,26 @@ class MaskedTransformer(TokenTransformer):
     """
 
     def __init__(
-        self, *, num_tokens: int = 512, token_dim: int = 512, text_dim: int = 512, dim: int = 384, num_layers: int = 6,
-        num_heads: int = 6, hidden_dim: int = 1024, dropout: float = 0.2,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        num_tokens: int = 512,
+        token_dim: int = 512,
+        text_dim: int = 512,
+        dim: int = 384,
+        num_layers: int = 6,
+        num_heads: int = 6,
+        hidden_dim: int = 1024,
+        dropout: float = 0.2,
+    ) -> None:
         super().__init__(
-            token_dim=token_dim, text_dim=text_dim, dim=dim, num_layers=num_layers, num_heads=num_heads,
-            hidden_dim=hidden_dim, dropout=dropout,
-        )  # fmt: skip
+            token_dim=token_dim,
+            text_dim=text_dim,
+            dim=dim,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            hidden_dim=hidden_dim,
+            dropout=dropout,
+        )
         self.num_tokens, self.mask_id, self.pad_id = num_tokens, num_tokens, num_tokens + 1
         self.token_embed = nn.Embedding(num_tokens + 2, token_dim)
         self.out = nn.Linear(dim, num_tokens)
@@ -104,14 +124,29 @@ class ResidualTransformer(TokenTransformer):
     """
 
     def __init__(
-        self, *, num_tokens: int = 512, num_quantizers: int = 7, token_dim: int = 512, text_dim: int = 512,
-        dim: int = 384, num_layers: int = 6, num_heads: int = 6, hidden_dim: int = 1024, dropout: float = 0.2,
-        share_weights: bool = True, fix_output_bias: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        num_tokens: int = 512,
+        num_quantizers: int = 7,
+        token_dim: int = 512,
+        text_dim: int = 512,
+        dim: int = 384,
+        num_layers: int = 6,
+        num_heads: int = 6,
+        hidden_dim: int = 1024,
+        dropout: float = 0.2,
+        share_weights: bool = True,
+        fix_output_bias: bool = True,
+    ) -> None:
         super().__init__(
-            token_dim=token_dim, text_dim=text_dim, dim=dim, num_layers=num_layers, num_heads=num_heads,
-            hidden_dim=hidden_dim, dropout=dropout,
-        )  # fmt: skip
+            token_dim=token_dim,
+            text_dim=text_dim,
+            dim=dim,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            hidden_dim=hidden_dim,
+            dropout=dropout,
+        )
         if num_quantizers < 2:
             raise ValueError(f"num_quantizers is {num_quantizers}; residual layers need at least 2.")
         self.num_tokens, self.pad_id, self.num_quantizers = num_tokens, num_tokens, num_quantizers
@@ -190,12 +225,20 @@ class PooledLengthEstimator(nn.Module):
 
 
 _PUBLISHED_NAMES = {
-    "input_process.poseEmbedding.": "embed.", "cond_emb.": "embed_text.", "output_process.dense.": "dense.",
-    "output_process.LayerNorm.": "norm.", "seqTransEncoder.layers.": "layers.", "self_attn.in_proj_": "attention.qkv.",
-    "self_attn.out_proj.": "attention.out.", "token_emb.": "token_embed.", "quant_emb.": "embed_layer.",
-    "embed_proj_shared_weight": "shared_table", "token_embed_weight": "token_table",
-    "output_proj_weight": "output_table", "output_proj_bias": "output_bias",
-}  # fmt: skip
+    "input_process.poseEmbedding.": "embed.",
+    "cond_emb.": "embed_text.",
+    "output_process.dense.": "dense.",
+    "output_process.LayerNorm.": "norm.",
+    "seqTransEncoder.layers.": "layers.",
+    "self_attn.in_proj_": "attention.qkv.",
+    "self_attn.out_proj.": "attention.out.",
+    "token_emb.": "token_embed.",
+    "quant_emb.": "embed_layer.",
+    "embed_proj_shared_weight": "shared_table",
+    "token_embed_weight": "token_table",
+    "output_proj_weight": "output_table",
+    "output_proj_bias": "output_bias",
+}
 
 
 def translate_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

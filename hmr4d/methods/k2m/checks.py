@@ -1,0 +1,75 @@
+"""How good the tokenizer's bodies are: pixel errors, tokens in use, limits, frames that are upside down or mirrored."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.pose_limits import PoseLimits
+from hmr4d.methods.k2m.losses import Drawn, Observed, box_heights
+from hmr4d.nn.residual_vq import Quantized
+
+LIMIT_SLACK = 0.01  # radians beyond a limit that do not count as a violation
+CLEAR_TURN = 0.25  # width of shoulders and hips over the torso, from which front and back are told apart
+LEAST_TORSO = 5.0  # pixels
+_SIDES = ((5, 6), (11, 12))  # left and right shoulder, left and right hip of COCO-17
+_HEAD, _HIPS = [0, 1, 2, 3, 4], [11, 12]
+
+
+def frontness(pixels: Tensor) -> Tensor:
+    """(..., ) width from right to left shoulder and hip over the torso's length: positive seen from the front.
+
+    Args:
+        pixels: (..., 17, 2).
+    """
+    width = torch.stack([pixels[..., left, 0] - pixels[..., right, 0] for left, right in _SIDES]).mean(0)
+    middle = [pixels[..., list(pair), :].mean(-2) for pair in _SIDES]
+    return width / (middle[0] - middle[1]).norm(dim=-1).clamp(min=LEAST_TORSO)
+
+
+def body_checks(drawn: Drawn, observed: Observed, limits: PoseLimits, min_conf: float) -> dict[str, Tensor]:
+    """Means over the frames that count; each is a number.
+
+    Returns:
+        `pixels`: error of a keypoint in pixels; `height_share`: the same over the height of the person's box;
+        `limits`: share of the pose's components outside their limits; `upside_down`: share of frames with the head of
+        the body below its hips in space though it is above them in the picture; `mirrored`: share of the frames seen
+        clearly from front or back whose body faces the other way; `behind`: share of the points that cannot be
+        projected; `depth`, `depth_spread`: mean and standard deviation of depth in metres.
+    """
+    frames = observed.frames
+    seen = (observed.conf >= min_conf) & drawn.visible & frames[..., None]
+    error = torch.where(seen, (drawn.pixels - observed.pixels).norm(dim=-1), 0.0)
+    heights = box_heights(observed.pixels, (observed.conf >= min_conf) & frames[..., None])
+    count = seen.sum().clamp(min=1)
+    up = -drawn.root[..., 1, 1]  # the body's up axis along the picture's
+    head_above = observed.pixels[..., _HEAD, 1].mean(-1) < observed.pixels[..., _HIPS, 1].mean(-1)
+    whole = (observed.conf >= min_conf).all(-1) & frames
+    turn = frontness(observed.pixels)
+    clear = whole & (turn.abs() > CLEAR_TURN)
+    faces_us = drawn.root[..., 2, 2] < 0
+    depth = drawn.translation[..., 2][frames]
+    return {
+        "pixels": error.sum() / count,
+        "height_share": (error / heights[..., None]).sum() / count,
+        "limits": (limits.excess(drawn.pose) > LIMIT_SLACK).float().mean(-1)[frames].mean(),
+        "upside_down": _share((up < 0) & head_above, whole),
+        "mirrored": _share(faces_us != (turn > 0), clear),
+        "behind": _share(~drawn.visible, frames[..., None].expand_as(drawn.visible)),
+        "depth": depth.mean(),
+        "depth_spread": depth.std(correction=0),
+    }
+
+
+def token_checks(quantized: Quantized, num_codes: int) -> dict[str, Tensor]:
+    """Perplexity and share of codes that nothing in the batch chose, for each layer."""
+    checks = {}
+    for layer, perplexity in enumerate(quantized.perplexity):
+        used = quantized.indices[..., layer].unique()
+        checks[f"perplexity_{layer}"] = perplexity
+        checks[f"unused_{layer}"] = perplexity.new_tensor(1 - int((used >= 0).sum()) / num_codes)
+    return checks
+
+
+def _share(what: Tensor, among: Tensor) -> Tensor:
+    return (what & among).sum() / among.sum().clamp(min=1)

@@ -1,0 +1,117 @@
+"""Text to tokens of all layers, also around tokens that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from hmr4d.masked_modeling.sampling import FREE, TokenSampling, guided, sample_layers, sample_masked
+from hmr4d.methods.k2m.network import K2MNetwork
+from hmr4d.methods.k2m.tokenizer import UNIT
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How motion is drawn.
+
+    Attributes:
+        base: of the base tokens.
+        residual: of the residual layers; its number of steps is not used.
+        extra_tokens: tokens drawn beyond the end and cut off, for the last frames of a clip are the worst.
+        estimate_length: a clip whose duration is not given gets one from the length estimator, where there is one.
+    """
+
+    base: TokenSampling = field(default_factory=TokenSampling)
+    residual: TokenSampling = field(default_factory=lambda: TokenSampling(guidance_scale=5.0))
+    extra_tokens: int = 0
+    estimate_length: bool = True
+
+
+@torch.no_grad()
+def draw_tokens(
+    network: K2MNetwork,
+    text: Tensor,
+    lengths: Tensor,
+    generators: Sequence[torch.Generator],
+    options: GenerationOptions,
+    known: Tensor | None = None,
+) -> Tensor:
+    """Tokens (B, N, Q) of pooled texts, -1 behind each item's end.
+
+    Args:
+        network: with both transformers.
+        text: (B, C).
+        lengths: (B,) int64 tokens of each item.
+        generators: B, on the CPU; an item depends on its own one, its text and its length alone.
+        options: of the draw.
+        known: (B, N, Q) tokens that are kept; -1 where a token is to be drawn. None: all are drawn.
+    """
+    base, residual = network.masked_transformer, network.residual_transformer
+    lengths = lengths + options.extra_tokens
+    if known is not None:
+        known = torch.nn.functional.pad(known, (0, 0, 0, int(lengths.max()) - known.shape[1]), value=FREE)
+    valid = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+    blank = torch.zeros_like(text)
+    scale = options.base.guidance_scale
+
+    def base_logits(ids: Tensor) -> Tensor:
+        return guided(scale, lambda: base(ids, text, valid), lambda: base(ids, blank, valid))
+
+    def residual_logits(ids: Tensor, layer: int) -> Tensor:
+        return guided(
+            options.residual.guidance_scale,
+            lambda: residual(ids, layer, text, valid),
+            lambda: residual(ids, layer, blank, valid),
+        )
+
+    first = sample_masked(
+        base_logits,
+        lengths,
+        generators,
+        mask_id=base.mask_id,
+        pad_id=base.pad_id,
+        options=options.base,
+        known=None if known is None else known[..., 0],
+    )
+    tokens = sample_layers(
+        residual_logits,
+        first,
+        generators,
+        num_layers=residual.num_quantizers,
+        pad_id=residual.pad_id,
+        options=options.residual,
+        known=known,
+    )
+    wanted = torch.arange(tokens.shape[1], device=tokens.device) < (lengths - options.extra_tokens)[:, None]
+    return torch.where(wanted[..., None], tokens, FREE)[:, : int(lengths.max()) - options.extra_tokens]
+
+
+@torch.no_grad()
+def estimated_tokens(network: K2MNetwork, text: Tensor, *, least: int, most: int) -> list[int]:
+    """The most likely number of tokens from `least` to `most` for each pooled text (B, C)."""
+    logits = network.length_estimator(text)[:, least : most + 1]
+    return (logits.argmax(-1) + least).tolist()
+
+
+def kept_tokens(tokens: Tensor, ranges: Sequence[tuple[float, float]], num_tokens: int, fps: float) -> Tensor:
+    """Tokens (N', Q) of a motion as those of one of `num_tokens`, -1 outside the ranges of seconds that are kept.
+
+    A token is kept where its four frames lie in a range.
+
+    Raises:
+        ValueError: a range is empty or outside the motion, or none holds a whole token.
+    """
+    kept = torch.full((num_tokens, tokens.shape[1]), FREE, dtype=tokens.dtype)
+    seconds = len(tokens) * UNIT / fps
+    for start, end in ranges:
+        if not 0 <= start < end <= seconds + 1 / fps:
+            raise ValueError(f"The range {start:g} to {end:g} s is not within the motion, which has {seconds:g} s.")
+        first = -int(-start * fps // UNIT)
+        last = min(int(end * fps + 1e-6) // UNIT, len(tokens), num_tokens)
+        kept[first:last] = tokens[first:last]
+    if not (kept != FREE).any():
+        raise ValueError(f"No range of {list(ranges)} s holds a whole token of {UNIT / fps:.2f} s. Keep more.")
+    return kept

@@ -1,0 +1,62 @@
+"""2D keypoints to a body in the frame of a real camera, by the tokenizer alone.
+
+The tokenizer knows one focal length and the middle of the image. A person's pixels depend on depth and focal length by
+their ratio alone, so a real camera's depth is the tokenizer's times the ratio of the focal lengths; how far away that
+is in truth depends on the person's height, which one camera does not show. Depths are relative in this sense.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.keypoint_body import KeypointBody
+from hmr4d.body.pose import Pose
+from hmr4d.geometry.rigs import Rig
+from hmr4d.methods.k2m.keypoint_input import LEAST_CONF
+from hmr4d.methods.k2m.projection import FOCAL_LENGTH
+from hmr4d.methods.k2m.smpl_head import BodyParameters
+from hmr4d.methods.k2m.tokenizer import UNIT, MotionTokenizer
+from hmr4d.methods.k2m.world import pose_of, turned
+
+
+def keypoints_of(kp2d: Tensor, conf: Tensor, size: Tensor) -> Tensor:
+    """(F, 18, 3) of pixels (F, 17, 2), confidence (F, 17) and width and height (2,); missing ones are (0, 0, 0)."""
+    seen = (conf >= LEAST_CONF) & kp2d.isfinite().all(-1)
+    rows = torch.cat([torch.where(seen[..., None], kp2d, 0.0), torch.where(seen, conf, 0.0)[..., None]], -1)
+    last = torch.cat([size, size.new_ones(1)]).to(rows)
+    return torch.cat([rows, last.expand(len(rows), 1, 3)], 1)
+
+
+def padded_to_unit(keypoints: Tensor) -> Tensor:
+    """A clip (F, 18, 3) with its last frame repeated up to a multiple of a token's frames."""
+    missing = -len(keypoints) % UNIT
+    return torch.cat([keypoints, keypoints[-1:].expand(missing, -1, -1)])
+
+
+@torch.no_grad()
+def lift_clip(tokenizer: MotionTokenizer, keypoints: Tensor) -> BodyParameters:
+    """Body (F, ...) of one clip (F, 18, 3) in the frame of the tokenizer's camera."""
+    tokens = tokenizer.tokenize(padded_to_unit(keypoints))
+    body = tokenizer.decode_tokens(tokens[None], keypoints[:1, -1, :2])
+    return BodyParameters(*(value[0, : len(keypoints)] for value in vars(body).values()))
+
+
+def pose_in_world(body: BodyParameters, model: KeypointBody, rig: Rig) -> Pose:
+    """Pose of one clip in the world of a camera, of a body in the frame of the tokenizer's camera.
+
+    Args:
+        body: (F, ...).
+        model: whose bones they are.
+        rig: one camera, (1, ...).
+    """
+    pose = pose_of(body, model)
+    K4, size, T_w2c = rig.K4[0], rig.size[0], rig.T_w2c[0]
+    root = pose.translation + pose.rest_joints[0]
+    pixels = FOCAL_LENGTH * root[:, :2] / root[:, 2:] + size / 2
+    focal = K4[:2].mean()
+    depth = root[:, 2:] * focal / FOCAL_LENGTH
+    place = torch.cat([(pixels - K4[2:]) / K4[:2] * depth, depth], -1)
+    turn = T_w2c[:3, :3].mT
+    rotations, moved = turned(pose.rotations, place - T_w2c[:3, 3] - pose.rest_joints[0], pose.rest_joints[0], turn)
+    return Pose(pose.body, rotations, moved, pose.rest_joints, betas=pose.betas, gender=pose.gender)

@@ -1,0 +1,72 @@
+"""The training module of K2M."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+
+from hmr4d.methods.k2m.weights import WEIGHTS
+from hmr4d.nn.training import PipelineModule
+
+logger = logging.getLogger(__name__)
+LEAST_SHARE = 0.01  # of commitment and pixels together, below which a term has no say
+DOMINANT = ("rvq", "rec")
+
+
+class K2MModule(PipelineModule):
+    """Trains one part of a `K2MPipeline`.
+
+    Args:
+        balance_batches: batches on which the weighted losses of the tokenizer are compared before the first step; 0:
+            none.
+        options: as for `PipelineModule`.
+    """
+
+    weights = WEIGHTS
+
+    def __init__(self, pipeline: Any, *, balance_batches: int = 20, **options: Any) -> None:
+        super().__init__(pipeline, **options)
+        self.balance_batches = balance_batches
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if self.pipeline.stage_name == "tokenizer" and self.balance_batches and not self.global_step:
+            report_balance(self.loss_balance())
+
+    @torch.no_grad()
+    def loss_balance(self) -> dict[str, float]:
+        """Mean of each weighted loss over the first training batches; nothing of the network changes."""
+        was_training = self.training
+        self.eval()
+        sums: dict[str, float] = {}
+        count = 0
+        for batch in self.trainer.datamodule.train_dataloader():  # type: ignore[attr-defined]
+            moved = self.transfer_batch_to_device(batch, self.device, 0)
+            draws = self.pipeline.draw_training(moved, torch.Generator().manual_seed(count))
+            for name, value in self.pipeline.training_loss(moved, draws).items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+            count += 1
+            if count == self.balance_batches:
+                break
+        self.train(was_training)
+        weights = dict(self.pipeline.training_options.weights.items())
+        return {name: value / max(count, 1) for name, value in sums.items() if name in weights}
+
+
+def report_balance(terms: dict[str, float]) -> list[str]:
+    """Logs the weighted losses; the warnings, for terms that outweigh commitment and pixels or say nothing."""
+    logger.info("Weighted losses at the start: %s.", ", ".join(f"{k} {v:.4g}" for k, v in terms.items()))
+    dominant = sum(terms.get(name, 0.0) for name in DOMINANT)
+    warnings = []
+    for name, value in terms.items():
+        if name in DOMINANT or not dominant:
+            continue
+        if value > dominant:
+            warnings.append(f"{name} ({value:.3g}) outweighs commitment and pixels ({dominant:.3g}); lower its weight.")
+        elif value < LEAST_SHARE * dominant:
+            warnings.append(f"{name} ({value:.3g}) is below 1 % of commitment and pixels ({dominant:.3g}).")
+    for warning in warnings:
+        logger.warning("Loss %s", warning)
+    return warnings

@@ -1,0 +1,70 @@
+"""The four networks of K2M, each of which is trained by itself."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+from torch import nn
+
+from hmr4d.methods.k2m.tokenizer import MotionTokenizer
+from hmr4d.methods.k2m.transformers import MaskedTransformer, PooledLengthEstimator, ResidualTransformer
+
+Part = Literal["tokenizer", "masked", "residual", "length"]
+PARTS: tuple[Part, ...] = ("tokenizer", "masked", "residual", "length")
+PartT = TypeVar("PartT", bound=nn.Module)
+
+
+class K2MNetwork(nn.Module):
+    """Tokenizer, masked transformer, residual transformer and length estimator; all of them, or those that are given.
+
+    Args:
+        tokenizer, masked, residual, length: None: it is not there.
+        only: keep this one and drop the others, which is what the training of one part needs.
+    """
+
+    def __init__(
+        self,
+        tokenizer: MotionTokenizer | None = None,
+        masked: MaskedTransformer | None = None,
+        residual: ResidualTransformer | None = None,
+        length: PooledLengthEstimator | None = None,
+        *,
+        only: Part | None = None,
+    ) -> None:
+        super().__init__()
+        if only is not None and only not in PARTS:
+            raise ValueError(f"only is '{only}'; expected one of {list(PARTS)}.")
+        given = {"tokenizer": tokenizer, "masked": masked, "residual": residual, "length": length}
+        for name, part in given.items():
+            self.register_module(name, part if only in (None, name) else None)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the networks that are there."""
+        return tuple(name for name, _ in self.named_children())
+
+    def part(self, name: Part, kind: type[PartT]) -> PartT:
+        """One of the networks; RuntimeError where it is not there."""
+        found = getattr(self, name)
+        if not isinstance(found, kind):
+            raise RuntimeError(
+                f"This network has {', '.join(self.parts) or 'no parts'}, but '{name}' is needed. Load all parts: "
+                "exp=k2m/full_... ckpt_type=parts and one ckpt_path for each."
+            )
+        return found
+
+    @property
+    def motion_tokenizer(self) -> MotionTokenizer:
+        return self.part("tokenizer", MotionTokenizer)
+
+    @property
+    def masked_transformer(self) -> MaskedTransformer:
+        return self.part("masked", MaskedTransformer)
+
+    @property
+    def residual_transformer(self) -> ResidualTransformer:
+        return self.part("residual", ResidualTransformer)
+
+    @property
+    def length_estimator(self) -> PooledLengthEstimator:
+        return self.part("length", PooledLengthEstimator)

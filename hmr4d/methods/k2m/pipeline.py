@@ -1,0 +1,274 @@
+"""K2M: text to motion of a body, and 2D keypoints to motion, learnt from 2D keypoints alone.
+
+"Learning Text-driven 3D Human Motion Generation from 3D-free Web Videos", 2025, OpenReview nvu9jVEqoo; what the paper
+leaves open is in docs/k2m.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hmr4d.body.keypoint_body import KeypointBody, load_keypoint_body
+from hmr4d.body.skeleton import COCO17, Skeleton
+from hmr4d.diffusion.requests import seeds_of
+from hmr4d.geometry.rigs import Rig, project
+from hmr4d.methods.base import Pipeline
+from hmr4d.methods.k2m.generation import GenerationOptions, draw_tokens, estimated_tokens, kept_tokens
+from hmr4d.methods.k2m.keypoint_input import DEFAULT_SIZE
+from hmr4d.methods.k2m.lifting import keypoints_of, lift_clip, pose_in_world
+from hmr4d.methods.k2m.network import K2MNetwork, Part
+from hmr4d.methods.k2m.smpl_head import BodyParameters
+from hmr4d.methods.k2m.stages import STAGES, Stage, TrainingOptions
+from hmr4d.methods.k2m.tokenizer import UNIT
+from hmr4d.methods.k2m.world import world_pose
+from hmr4d.motion.motion import Motion, MotionBatch, Provenance
+from hmr4d.motion.tracks import resample_motion, resample_track
+from hmr4d.nn.text import TextEncoder
+from hmr4d.utils.prompts import check_prompts, check_seconds
+
+TOKENS = "tokens"  # in the provenance of a motion: its tokens, which `edit` starts from
+MIN_TOKENS = 15
+
+
+class K2MPipeline(Pipeline):
+    """Tokenizer and transformers with their training, sampling, editing and lifting.
+
+    Args:
+        network: all four parts, or those that are needed.
+        stage: part that is trained; None: none.
+        training: options of the training; its body is the one that motions are made of.
+        generation: options of sampling.
+        text_encoder: of prompts; None for training on cached text.
+        fps: of the motion.
+        about: see `Pipeline`.
+    """
+
+    method = "k2m"
+    min_seconds, max_seconds = 2.0, 10.0
+
+    def __init__(
+        self,
+        network: K2MNetwork,
+        *,
+        stage: Part | None = None,
+        training: TrainingOptions | None = None,
+        generation: GenerationOptions | None = None,
+        text_encoder: TextEncoder | None = None,
+        fps: float = 30.0,
+        about: Mapping[str, str | None] | None = None,
+    ) -> None:
+        super().__init__(about)
+        self.network, self.fps, self.encoder = network, fps, text_encoder
+        self.training_options = training or TrainingOptions()
+        self.generation = generation or GenerationOptions()
+        if stage is not None and stage not in STAGES:
+            raise ValueError(f"stage is '{stage}'; expected one of {list(STAGES)}.")
+        self.stage_name = stage
+        self._stage: Stage | None = None
+
+    @property
+    def text_encoder(self) -> TextEncoder | None:
+        return self.encoder
+
+    @property
+    def input_skeleton(self) -> Skeleton:
+        return COCO17
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    @property
+    def body(self) -> KeypointBody:
+        """The body that motions are made of."""
+        return load_keypoint_body(self.training_options.body, **self.training_options.body_options)
+
+    # --- training --------------------------------------------------------------------------------------------------
+
+    @property
+    def stage(self) -> Stage:
+        """The training of the part that `stage` named; ValueError where none was."""
+        if self.stage_name is None:
+            raise ValueError("This pipeline names no part to train; set pipeline.stage, or choose exp=k2m/...")
+        if self._stage is None:
+            self._stage = STAGES[self.stage_name](self.network, self.training_options)
+        return self._stage
+
+    def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> Any:
+        return self.stage.draw(batch, generator)
+
+    def training_loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]:
+        return self.stage.loss(batch, draws)
+
+    @torch.no_grad()
+    def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
+        return self.stage.monitor(batch, generator)
+
+    # --- text to motion --------------------------------------------------------------------------------------------
+
+    def suited_seconds(self, texts: Sequence[str]) -> list[float]:
+        """By the length estimator where there is one, for each text by itself; otherwise as all pipelines."""
+        if "length" not in self.network.parts or not self.generation.estimate_length:
+            return super().suited_seconds(texts)
+        most = int(self.max_seconds * self.fps) // UNIT
+        counts = estimated_tokens(self.network, self._pooled(list(texts)), least=MIN_TOKENS, most=most)
+        return [count * UNIT / self.fps for count in counts]
+
+    @torch.no_grad()
+    def sample(
+        self,
+        texts: Sequence[str],
+        *,
+        seconds: float | Sequence[float] | None = None,
+        seed: int | Sequence[int] = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_samples: int = 1,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+    ) -> MotionBatch:
+        """Motions with their poses; see `Pipeline.sample`. Frames are cut to a multiple of four."""
+        texts = check_prompts(texts)
+        counts = self._token_counts(texts, seconds)
+        seeds = seeds_of(seed, generator, len(texts))
+        jobs = [(number, seeds[number] + k) for number in range(len(texts)) for k in range(num_samples)]
+        pooled = self._pooled(texts)[[number for number, _ in jobs]]
+        tokens = draw_tokens(
+            self.network,
+            pooled,
+            torch.tensor([counts[number] for number, _ in jobs], device=self.device),
+            [torch.Generator().manual_seed(one) for _, one in jobs],
+            self._generation(num_inference_steps, guidance_scale),
+        )
+        return self._motions(tokens, [counts[n] for n, _ in jobs], [texts[n] for n, _ in jobs], [s for _, s in jobs])
+
+    @torch.no_grad()
+    def edit(
+        self,
+        motion: Motion,
+        text: str,
+        keep: Sequence[tuple[float, float]],
+        *,
+        seconds: float | None = None,
+        seed: int = 0,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+    ) -> MotionBatch:
+        (text,) = check_prompts([text])
+        tokens = torch.tensor(motion.provenance.more.get(TOKENS, []), dtype=torch.int64)
+        quantizers = self.network.motion_tokenizer.num_quantizers
+        if tokens.ndim != 2 or tokens.shape[1] != quantizers or tokens.max() >= self.network.motion_tokenizer.num_codes:
+            raise ValueError(
+                f"The motion holds no tokens of {quantizers} layers; give an .npz file that this model has made."
+            )
+        (count,) = self._token_counts([text], len(tokens) * UNIT / self.fps if seconds is None else seconds)
+        known = kept_tokens(tokens, keep, count, self.fps)
+        drawn = draw_tokens(
+            self.network,
+            self._pooled([text]),
+            torch.tensor([count], device=self.device),
+            [torch.Generator().manual_seed(seed)],
+            self._generation(num_inference_steps, guidance_scale),
+            known=known[None].to(self.device),
+        )
+        return self._motions(drawn, [count], [text], [seed])
+
+    def _pooled(self, texts: list[str]) -> Tensor:
+        return self.encode_text(texts).pooled.to(self.device, torch.float32)
+
+    def _token_counts(self, texts: Sequence[str], seconds: float | Sequence[float] | None) -> list[int]:
+        asked = self.suited_seconds(texts) if seconds is None else seconds
+        checked = check_seconds(asked, len(texts), min_seconds=self.min_seconds, max_seconds=self.max_seconds)
+        return [max(int(s * self.fps + 1e-6) // UNIT, 1) for s in checked]
+
+    def _generation(self, num_steps: int | None, guidance: float | None) -> GenerationOptions:
+        base = self.generation.base
+        base = base if num_steps is None else replace(base, num_steps=num_steps)
+        return replace(self.generation, base=base if guidance is None else replace(base, guidance_scale=guidance))
+
+    def _motions(self, tokens: Tensor, counts: list[int], texts: list[str], seeds: list[int]) -> MotionBatch:
+        """Motions of tokens (B, N, Q); each is decoded by itself, so that it does not depend on its neighbors."""
+        tokenizer, size = self.network.motion_tokenizer, torch.tensor([DEFAULT_SIZE], device=self.device).float()
+        poses = []
+        for one, count in zip(tokens, counts, strict=True):
+            body = tokenizer.decode_tokens(one[None, :count], size)
+            poses.append(world_pose(BodyParameters(*(v[0].cpu() for v in vars(body).values())), self.body))
+        return MotionBatch(
+            joints3d=nn.utils.rnn.pad_sequence([pose.joints() for pose in poses], batch_first=True),
+            lengths=torch.tensor([pose.num_frames for pose in poses]),
+            fps=self.fps,
+            text=texts,
+            poses=poses,
+            provenance=Provenance.from_metadata(self.about),
+            seeds=seeds,
+            facts=[{TOKENS: one[:n].tolist()} for one, n in zip(tokens, counts, strict=True)],
+        )
+
+    # --- 2D to motion ----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def lift(
+        self,
+        kp2d: Tensor,
+        conf: Tensor,
+        rig: Rig,
+        *,
+        fps: float | None = None,
+        lengths: Tensor | None = None,
+        seed: int | Sequence[int] = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        num_samples: int = 1,
+        num_inference_steps: int | None = None,
+    ) -> MotionBatch:
+        """Motion of COCO-17 tracks in the world of the camera; its depth is relative, see `lifting`.
+
+        The tokenizer draws nothing: all samples of a track are the same. Arguments as for `Pipeline.lift`.
+        """
+        if kp2d.ndim != 4 or kp2d.shape[2:] != (COCO17.num_joints, 2):
+            raise ValueError(f"kp2d has shape {tuple(kp2d.shape)}; expected (B, L, 17, 2): COCO keypoints.")
+        rate = self.fps if fps is None else float(fps)
+        lengths = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
+        real = rig.select([0]).to("cpu")
+        shared = real.K4.ndim == 2
+        joints3d, residual = [], []
+        for item, length in enumerate(lengths.tolist()):
+            one = real if shared else Rig(real.size[item], real.K4[item], real.T_w2c[item])
+            found = self._lifted(kp2d[item, :length], conf[item, :length], one.to(torch.float32), rate)
+            joints3d.append(found)
+            # The body's joints and a detector's keypoints have these twelve in common, limbs from shoulders and hips.
+            seen = project(one.to(torch.float32), found[:, _LIMBS])[0][0]
+            error = (seen - kp2d[item, :length, 5:].cpu()).norm(dim=-1)
+            known = conf[item, :length, 5:].cpu() >= self.min_conf
+            residual.append((error * known).sum(-1) / known.sum(-1).clamp(min=1))
+        pad = nn.utils.rnn.pad_sequence
+        joints = pad(joints3d, batch_first=True)
+        seen_rig = real if not shared else Rig(*(t[None].expand(len(kp2d), *t.shape) for t in vars(real).values()))
+        return MotionBatch(
+            joints3d=joints,
+            lengths=lengths,
+            fps=rate,
+            joints2d=project(seen_rig.to(torch.float32), joints)[0],
+            rig=seen_rig,
+            seeds=seeds_of(seed, generator, len(kp2d), "tracks"),
+            provenance=Provenance.from_metadata({**self.about, "depth": "relative"}),
+            extras={
+                "samples": joints[:, None].expand(-1, num_samples, -1, -1, -1),
+                "spread": torch.zeros(joints.shape[:3]),
+                "residual": pad(residual, batch_first=True),
+            },
+        )
+
+    def _lifted(self, kp2d: Tensor, conf: Tensor, rig: Rig, rate: float) -> Tensor:
+        """(L, 22, 3) joints of one track, at its own rate."""
+        own2d, own_conf = resample_track(kp2d[None].float(), conf[None].float(), rate, self.fps)
+        keypoints = keypoints_of(own2d[0].cpu(), own_conf[0].cpu(), rig.size[0])
+        body = lift_clip(self.network.motion_tokenizer, keypoints.to(self.device))
+        pose = pose_in_world(BodyParameters(*(v.cpu() for v in vars(body).values())), self.body, rig)
+        return resample_motion(pose.joints()[None], self.fps, rate, len(kp2d))[0]
+
+
+_LIMBS = [16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8]  # SMPL joints in the order of the COCO keypoints from 5 on

@@ -1,0 +1,93 @@
+"""Task `k2m/reconstruct`: the tokenizer on clips that it was not trained on, as a table and a JSON file."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+from hmr4d.data.keypoint_clips import UNIT_FRAMES
+from hmr4d.data.store import KeypointStore
+from hmr4d.methods.k2m.checks import body_checks
+from hmr4d.methods.k2m.keypoint_input import image_size
+from hmr4d.methods.k2m.losses import Observed
+from hmr4d.methods.k2m.pipeline import K2MPipeline
+from hmr4d.methods.k2m.stages import TokenizerStage
+from hmr4d.methods.k2m.token_cache import trained_tokenizer
+from hmr4d.utils.files import write_json
+from hmr4d.utils.progress import progress
+
+logger = logging.getLogger(__name__)
+
+
+def run_reconstruct(cfg: DictConfig) -> dict[str, float]:
+    """Scores the tokenizer of a configuration of this task; writes `reconstruct.json` and logs the table.
+
+    Raises:
+        FileNotFoundError: the store or the weights are not there.
+        ValueError: the store has no clip of the split.
+    """
+    from hydra.utils import instantiate
+
+    pipeline = instantiate(cfg.pipeline, _convert_="all")
+    if (weights := cfg.ckpt_path if cfg.ckpt_path is not None else cfg.shipped_weights) is None:
+        raise ValueError("Task k2m/reconstruct needs a trained tokenizer: give ckpt_path=<its checkpoint>.")
+    trained_tokenizer(weights if isinstance(weights, str) else list(weights), pipeline.network.motion_tokenizer)
+    store = KeypointStore.open(cfg.store)
+    clips = [int(clip) for clip in store.indices(cfg.split) if store.lengths[clip] >= UNIT_FRAMES]
+    if not clips:
+        raise ValueError(f"{store.path} has no clip in split '{cfg.split}'. Choose another with split=.")
+    if cfg.limit is not None and cfg.limit < len(clips):
+        clips = [clips[i] for i in np.linspace(0, len(clips) - 1, cfg.limit).astype(int)]
+    found = reconstruction_table(pipeline.eval(), store, clips)
+    found |= {"clips": len(clips), "split": cfg.split, "store": store.name, "weights": str(weights)}
+    folder = Path(cfg.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "reconstruct.json", found)
+    logger.info("Tokenizer on %d clips of %s, split %s:\n%s", len(clips), store.name, cfg.split, table_text(found))
+    return found
+
+
+@torch.no_grad()
+def reconstruction_table(pipeline: K2MPipeline, store: KeypointStore, clips: list[int]) -> dict[str, Any]:
+    """Means over clips of `body_checks`, and perplexity and share of unused codes of each layer over all of them."""
+    stage = TokenizerStage(pipeline.network, pipeline.training_options)
+    tokenizer = pipeline.network.motion_tokenizer
+    sums: dict[str, float] = {}
+    counts = torch.zeros(tokenizer.num_quantizers, tokenizer.num_codes)
+    for clip in progress(clips, "reconstruct", unit="clip"):
+        frames = torch.from_numpy(np.array(store.keypoints(clip)))
+        keypoints = frames[: len(frames) // UNIT_FRAMES * UNIT_FRAMES].to(pipeline.device)
+        tokens = tokenizer.tokenize(keypoints)
+        size = image_size(keypoints[None])
+        drawn = stage.drawn(tokenizer.decode_tokens(tokens[None], size), size)
+        valid = torch.ones(1, len(keypoints), dtype=torch.bool, device=keypoints.device)
+        observed = Observed(keypoints[None, :, :-1, :2], keypoints[None, :, :-1, 2], valid)
+        checks = body_checks(drawn, observed, stage.limits, pipeline.training_options.losses.min_conf)
+        for name, value in checks.items():
+            sums[name] = sums.get(name, 0.0) + float(value)
+        for layer in range(tokenizer.num_quantizers):
+            counts[layer] += torch.bincount(tokens[:, layer].cpu(), minlength=tokenizer.num_codes)
+    found: dict[str, Any] = {name: value / len(clips) for name, value in sums.items()}
+    book = tokenizer.quantizer.codebooks()[0]
+    found["perplexity"] = [float(book.perplexity(row)) for row in counts]
+    found["unused"] = [float((row == 0).float().mean()) for row in counts]
+    return found
+
+
+def table_text(found: dict[str, Any]) -> str:
+    """The table for a reader."""
+    rows = {
+        "error of a keypoint": f"{found['pixels']:.1f} px, {100 * found['height_share']:.2f} % of the body's height",
+        "limits violated": f"{100 * found['limits']:.2f} % of the components",
+        "upside down": f"{100 * found['upside_down']:.2f} % of the frames",
+        "facing the other way": f"{100 * found['mirrored']:.2f} % of the frames seen from front or back",
+        "perplexity": ", ".join(f"{p:.0f}" for p in found["perplexity"]),
+        "unused codes": ", ".join(f"{100 * u:.0f} %" for u in found["unused"]),
+        "depth": f"{found['depth']:.1f} m",
+    }
+    return "\n".join(f"  {name:22s} {value}" for name, value in rows.items())

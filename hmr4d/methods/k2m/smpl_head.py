@@ -1,0 +1,109 @@
+"""From the last numbers of the decoder to a body in the frame of the camera: x right, y down, z away, metres."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hmr4d.body.keypoint_body import NUM_BETAS
+from hmr4d.geometry.rotations import rot6d_cols_to_matrix, rotvec_to_matrix
+from hmr4d.methods.k2m.projection import FOCAL_LENGTH
+from hmr4d.utils import lazy_roma as roma
+from hmr4d.utils.precision import full_precision
+
+ROOT_ROWS = slice(NUM_BETAS, NUM_BETAS + 6)  # of the root's six numbers among all
+NUM_JOINTS = 24  # of SMPL
+SHOULDERS = {16: -1.1, 17: 1.1}  # radians about z that the arms hang by at first
+PERSON_HEIGHT, IMAGE_SHARE = 1.7, 0.4  # metres; share of the longer side that a person fills at the first depth
+MAX_LOG_DEPTH = 2.5
+RAW_DEPTH = 20.0  # metres, of "raw" translation
+RotationKind = Literal["axis_angle", "root_6d", "6d"]
+TranslationKind = Literal["image_scale", "raw"]
+_UPRIGHT_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # first two columns of a half turn about x
+
+
+@dataclass(frozen=True, eq=False)
+class BodyParameters:
+    """A body in every frame, in the frame of the camera.
+
+    Attributes:
+        betas: (B, F, 10).
+        pose: (B, F, 72) axis-angle, the root first.
+        rotations: (B, F, 24, 3, 3) the same as matrices.
+        translation: (B, F, 3) metres.
+    """
+
+    betas: Tensor
+    pose: Tensor
+    rotations: Tensor
+    translation: Tensor
+
+    def packed(self) -> Tensor:
+        """(B, F, 85): betas, pose, translation."""
+        return torch.cat([self.betas, self.pose, self.translation], -1)
+
+
+class SmplHead(nn.Module):
+    """Raw numbers (B, F, `dim`) to body parameters; zeros are an upright person in the middle, arms down, facing us.
+
+    Args:
+        rotation: "axis_angle": 24 x 3 numbers; "root_6d": two columns of a matrix for the root, which turns all the way
+            round without a jump, and 23 x 3; "6d": 24 x 6.
+        translation: "image_scale": the root's place in the image and the logarithm of its depth; "raw": metres.
+    """
+
+    bias: Tensor
+
+    def __init__(self, rotation: RotationKind = "axis_angle", translation: TranslationKind = "image_scale") -> None:
+        super().__init__()
+        sizes = {"axis_angle": 3 * NUM_JOINTS, "root_6d": 6 + 3 * (NUM_JOINTS - 1), "6d": 6 * NUM_JOINTS}
+        if rotation not in sizes or translation not in ("image_scale", "raw"):
+            raise ValueError(
+                f"rotation is '{rotation}' and translation '{translation}'; expected one of {list(sizes)} and of "
+                "'image_scale', 'raw'."
+            )
+        self.rotation: RotationKind = rotation
+        self.translation: TranslationKind = translation
+        self.dim = NUM_BETAS + sizes[rotation] + 3
+        self.register_buffer("bias", self._bias(), persistent=False)
+
+    def _bias(self) -> Tensor:
+        pose = torch.zeros(NUM_JOINTS, 3)
+        pose[0, 0] = math.pi
+        for joint, angle in SHOULDERS.items():
+            pose[joint, 2] = angle
+        if self.rotation == "6d":
+            return rotvec_to_matrix(pose)[..., :2].mT.flatten()
+        if self.rotation == "root_6d":
+            return torch.cat([torch.tensor(_UPRIGHT_6D), pose[1:].flatten()])
+        return pose.flatten()
+
+    @full_precision
+    def forward(self, raw: Tensor, size: Tensor) -> BodyParameters:
+        """Body parameters of raw numbers (B, F, `dim`) in images of width and height `size` (B, 2), pixels."""
+        raw = raw.float()
+        betas, turns, place = raw.split([NUM_BETAS, self.dim - NUM_BETAS - 3, 3], -1)
+        turns = turns + self.bias.to(turns)
+        if self.rotation == "axis_angle":
+            rotations, pose = rotvec_to_matrix(turns.unflatten(-1, (NUM_JOINTS, 3))), turns
+        elif self.rotation == "root_6d":
+            root = rot6d_cols_to_matrix(turns[..., :6])
+            below = rotvec_to_matrix(turns[..., 6:].unflatten(-1, (NUM_JOINTS - 1, 3)))
+            rotations = torch.cat([root[..., None, :, :], below], -3)
+            pose = torch.cat([roma.rotmat_to_rotvec(root.detach()), turns[..., 6:]], -1)
+        else:
+            rotations = rot6d_cols_to_matrix(turns.unflatten(-1, (NUM_JOINTS, 6)))
+            pose = roma.rotmat_to_rotvec(rotations).flatten(-2)
+        return BodyParameters(betas, pose, rotations, self._place(place, size))
+
+    def _place(self, raw: Tensor, size: Tensor) -> Tensor:
+        if self.translation == "raw":
+            return raw + raw.new_tensor([0.0, 0.0, RAW_DEPTH])
+        side = size.amax(-1)[:, None, None]
+        reference = FOCAL_LENGTH * PERSON_HEIGHT / (IMAGE_SHARE * side)
+        depth = reference * raw[..., 2:].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH).exp()
+        return torch.cat([raw[..., :2] * depth * side / (2 * FOCAL_LENGTH), depth], -1)

@@ -1,0 +1,199 @@
+"""The four trainings: what each draws at random, what it minimises, and what its validation measures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hmr4d.body.keypoint_body import load_keypoint_body
+from hmr4d.body.pose_limits import load_pose_limits
+from hmr4d.masked_modeling.masks import corrupt, draw_hidden, residual_layers, token_loss
+from hmr4d.methods.k2m.checks import body_checks, token_checks
+from hmr4d.methods.k2m.keypoint_input import image_size
+from hmr4d.methods.k2m.losses import Drawn, LossOptions, LossWeights, Observed, loss_terms, weighted
+from hmr4d.methods.k2m.network import K2MNetwork
+from hmr4d.methods.k2m.projection import FOCAL_LENGTH, MAX_SIDES, MIN_DEPTH, project
+from hmr4d.methods.k2m.smpl_head import BodyParameters
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How the parts are trained.
+
+    Attributes:
+        weights: of the tokenizer's losses.
+        losses: how they are measured.
+        body: whose keypoints are projected, see `load_keypoint_body`.
+        body_options: of that body, such as `path`.
+        pose_limits: JSON file; None: the table of the package.
+        focal: pixels.
+        drop_text: chance of a caption that the masked transformer is not told.
+        drop_text_residual: the same of the residual transformer.
+        smoothing: of the targets of both.
+    """
+
+    weights: LossWeights = field(default_factory=LossWeights)
+    losses: LossOptions = field(default_factory=LossOptions)
+    body: str = "anny"
+    body_options: dict[str, Any] = field(default_factory=dict)
+    pose_limits: str | None = None
+    focal: float = FOCAL_LENGTH
+    drop_text: float = 0.1
+    drop_text_residual: float = 0.2
+    smoothing: float = 0.0
+
+
+class Stage(ABC):
+    """The training of one part.
+
+    Args:
+        network: which has the part.
+        options: of the training.
+    """
+
+    def __init__(self, network: K2MNetwork, options: TrainingOptions) -> None:
+        self.network, self.options = network, options
+
+    @abstractmethod
+    def draw(self, batch: dict[str, Any], generator: torch.Generator) -> Any:
+        """All random numbers of a step."""
+
+    @abstractmethod
+    def loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]:
+        """Terms by name; "loss" is what to minimize."""
+
+    def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
+        """What validation logs."""
+        return self.loss(batch, self.draw(batch, generator))
+
+
+class TokenizerStage(Stage):
+    """The tokenizer learns from keypoints in pixels alone.
+
+    Batches: `keypoints` (B, F, 18, 3), `valid` (B, F) bool, `start` (B,) number of the first frame in its clip. Nothing
+    else of a batch is looked at.
+    """
+
+    def __init__(self, network: K2MNetwork, options: TrainingOptions) -> None:
+        super().__init__(network, options)
+        self.limits = load_pose_limits() if options.pose_limits is None else load_pose_limits(options.pose_limits)
+        self.body = load_keypoint_body(options.body, **options.body_options)
+
+    def draw(self, batch: dict[str, Any], generator: torch.Generator) -> int:
+        """Seed of the quantizer's draws."""
+        return int(torch.randint(0, 2**62, (1,), generator=generator))
+
+    def loss(self, batch: dict[str, Any], draws: int) -> dict[str, Tensor]:
+        drawn, observed, quantized = self._run(batch, draws)
+        terms = loss_terms(drawn, observed, self.limits, self.options.losses)
+        terms["rvq"] = quantized.commitment
+        logged = {"perplexity": quantized.perplexity[0].detach(), "rec_pixels": terms["rec"].detach()}
+        return weighted(terms, self.options.weights) | logged
+
+    def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
+        drawn, observed, quantized = self._run(batch, self.draw(batch, generator))
+        terms = loss_terms(drawn, observed, self.limits, self.options.losses) | {"rvq": quantized.commitment}
+        return {
+            **weighted(terms, self.options.weights),
+            **body_checks(drawn, observed, self.limits, self.options.losses.min_conf),
+            **token_checks(quantized, self.network.motion_tokenizer.num_codes),
+        }
+
+    def _run(self, batch: dict[str, Any], seed: int) -> tuple[Drawn, Observed, Any]:
+        keypoints, valid = batch["keypoints"], batch["valid"]
+        generator = torch.Generator().manual_seed(seed)
+        body, quantized = self.network.motion_tokenizer(
+            keypoints, frame_offset=batch["start"], valid=None if valid.all() else valid, generator=generator
+        )
+        observed = Observed(keypoints[:, :, :-1, :2], keypoints[:, :, :-1, 2], valid)
+        return self.drawn(body, image_size(keypoints)), observed, quantized
+
+    def drawn(self, body: BodyParameters, size: Tensor) -> Drawn:
+        """What a camera sees of a body, in images of `size` (B, 2)."""
+        _, points = self.body(body.betas, body.rotations, body.translation)
+        pixels, visible = project(points, size, focal=self.options.focal, min_depth=MIN_DEPTH, max_sides=MAX_SIDES)
+        return Drawn(pixels, visible, body.pose[..., 3:], body.betas, body.rotations[..., 0, :, :], body.translation)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedDraws:
+    """Hidden tokens (B, N) bool, what stands for them (B, N), and which captions are told (B,) bool."""
+
+    hidden: Tensor
+    ids: Tensor
+    told: Tensor
+
+
+class MaskedStage(Stage):
+    """The masked transformer learns base tokens that are hidden.
+
+    Batches: `tokens` (B, N, Q), `valid` (B, N) bool, `text_pooled` (B, C).
+    """
+
+    def draw(self, batch: dict[str, Any], generator: torch.Generator) -> MaskedDraws:
+        ids, network = batch["tokens"][..., 0], self.network.masked_transformer
+        hidden = draw_hidden(batch["valid"], generator)
+        shown = corrupt(ids, hidden, num_tokens=network.num_tokens, mask_id=network.mask_id, generator=generator)
+        told = torch.rand(len(ids), generator=generator) >= self.options.drop_text
+        return MaskedDraws(hidden, shown, told.to(ids.device))
+
+    def loss(self, batch: dict[str, Any], draws: MaskedDraws) -> dict[str, Tensor]:
+        network, valid = self.network.masked_transformer, batch["valid"]
+        shown = torch.where(valid, draws.ids, network.pad_id)
+        logits = network(shown, batch["text_pooled"] * draws.told[:, None], valid)
+        targets = torch.where(draws.hidden, batch["tokens"][..., 0], network.mask_id)
+        loss, accuracy = token_loss(logits, targets, ignore=network.mask_id, smoothing=self.options.smoothing)
+        return {"loss": loss, "accuracy": accuracy}
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualDraws:
+    """Layer (B,) that each item predicts, and which captions are told (B,) bool."""
+
+    layer: Tensor
+    told: Tensor
+
+
+class ResidualStage(Stage):
+    """The residual transformer learns one layer of each item; batches as for `MaskedStage`."""
+
+    def draw(self, batch: dict[str, Any], generator: torch.Generator) -> ResidualDraws:
+        tokens = batch["tokens"]
+        noise = torch.rand(len(tokens), generator=generator)
+        layer = residual_layers(noise, self.network.residual_transformer.num_quantizers).to(tokens.device)
+        told = torch.rand(len(tokens), generator=generator) >= self.options.drop_text_residual
+        return ResidualDraws(layer, told.to(tokens.device))
+
+    def loss(self, batch: dict[str, Any], draws: ResidualDraws) -> dict[str, Tensor]:
+        network, tokens, valid = self.network.residual_transformer, batch["tokens"], batch["valid"]
+        logits = network(tokens, draws.layer, batch["text_pooled"] * draws.told[:, None], valid)
+        wanted = tokens.gather(-1, draws.layer[:, None, None].expand(-1, tokens.shape[1], 1))[..., 0]
+        targets = torch.where(valid, wanted, network.pad_id)
+        loss, accuracy = token_loss(logits, targets, ignore=network.pad_id, smoothing=self.options.smoothing)
+        return {"loss": loss, "accuracy": accuracy}
+
+
+class LengthStage(Stage):
+    """The length estimator learns how many tokens a caption's clip has; `lengths` (B,), `text_pooled` (B, C)."""
+
+    def draw(self, batch: dict[str, Any], generator: torch.Generator) -> None:
+        return None
+
+    def loss(self, batch: dict[str, Any], draws: None) -> dict[str, Tensor]:
+        network = self.network.length_estimator
+        logits, lengths = network(batch["text_pooled"]), batch["lengths"].clamp(max=network.num_classes - 1)
+        miss = (logits.softmax(-1) @ torch.arange(network.num_classes).to(logits) - lengths).abs().mean()
+        return {"loss": F.cross_entropy(logits, lengths), "tokens_off": miss.detach()}
+
+
+STAGES: dict[str, type[Stage]] = {
+    "tokenizer": TokenizerStage,
+    "masked": MaskedStage,
+    "residual": ResidualStage,
+    "length": LengthStage,
+}

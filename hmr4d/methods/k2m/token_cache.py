@@ -1,0 +1,58 @@
+"""A trained tokenizer for the token cache of `hmr4d.data.token_clips`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hmr4d.data.token_clips import TokenClips
+from hmr4d.methods.k2m.tokenizer import MotionTokenizer
+from hmr4d.methods.k2m.weights import WEIGHTS
+from hmr4d.utils.files import file_hash
+from hmr4d.utils.weights import load_strictly, weights_file
+
+_PREFIX = "tokenizer."  # of its parameters among those of the whole network
+
+
+def trained_tokenizer(path: str | Path | Sequence[str], tokenizer: MotionTokenizer) -> MotionTokenizer:
+    """The tokenizer with trained weights, ready to tokenize.
+
+    Args:
+        path: checkpoint of a training run, release folder, or several of them that make up a model.
+        tokenizer: of the sizes that the weights have; changed in place.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no file holds a tokenizer of these sizes.
+    """
+    paths = [path] if isinstance(path, (str, Path)) else path
+    state = {key: value for one in paths for key, value in WEIGHTS.read(one).items()}
+    own = {key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)}
+    load_strictly(tokenizer, own, (), source=str(path))
+    return tokenizer.eval()
+
+
+def token_clips(
+    store: str, split: str | None, *, tokenizer_path: str | None, tokenizer: MotionTokenizer, **options: Any
+) -> TokenClips:
+    """Training items of tokens by a trained tokenizer.
+
+    Args:
+        store, split: see `TokenClips`.
+        tokenizer_path: checkpoint or release folder of the tokenizer.
+        tokenizer: of its sizes; its weights are replaced where the cache is made.
+        options: further ones of `TokenClips`.
+
+    Raises:
+        ValueError: no checkpoint was named.
+        FileNotFoundError: it is not there.
+    """
+    if tokenizer_path is None:
+        raise ValueError("No tokenizer was named; train one with exp=k2m/tokenizer_..., then set tokenizer_path=<it>.")
+    file = weights_file(tokenizer_path)
+    if not file.is_file():
+        raise FileNotFoundError(f"Tokenizer not found: {file}. Give a checkpoint or a release folder.")
+    build = partial(trained_tokenizer, tokenizer_path, tokenizer)
+    return TokenClips(store, split, tokenizer_name=file_hash(file), tokenizer_builder=build, **options)

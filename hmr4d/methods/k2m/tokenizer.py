@@ -1,0 +1,227 @@
+"""MotionVQ-Adapter: 2D keypoints to tokens, tokens to a body.
+
+An adapter (DSTformer) reads the keypoints, convolutions shorten its features to one vector in four frames, a residual
+quantizer turns them into tokens, and a mirrored stack of convolutions and a head make body parameters of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hmr4d.methods.k2m.keypoint_input import NUM_ROWS, Norm, image_size, normalize
+from hmr4d.methods.k2m.smpl_head import ROOT_ROWS, BodyParameters, RotationKind, SmplHead, TranslationKind
+from hmr4d.nn.conv_stack import ConvDecoder, ConvEncoder, set_output_scale
+from hmr4d.nn.dstformer import DSTformer
+from hmr4d.nn.residual_vq import Quantized, ResidualQuantizer, StraightThrough
+
+UNIT = 4  # frames of a token
+LONGEST = 300  # frames of a clip; the adapter knows no later ones
+ROOT_GAIN = 20.0  # of the first weights of the root: seen from the front, pixels alone have no slope to turn round by
+OUTPUT_STD = 0.01  # of the last convolution's first weights: the first body is that of the head's bias
+Fuse = Literal["flatten_linear", "mean", "head", "single_token"]
+
+
+@dataclass(frozen=True)
+class TokenWindow:
+    """A stretch of a clip that is tokenized by itself, and which of its tokens are kept.
+
+    Attributes:
+        start, end: frames.
+        first, last: tokens of the window that are kept, `last` not included.
+    """
+
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+def token_windows(num_frames: int, *, window: int, hop: int) -> list[TokenWindow]:
+    """Windows that cover a clip, each kept token with as much context on both sides as the overlap allows.
+
+    Args:
+        num_frames: of the clip, a multiple of UNIT.
+        window: frames of a window, a multiple of UNIT.
+        hop: frames from one window to the next, a multiple of UNIT; (window - hop) / 2 frames on each side are context,
+            except at the ends of the clip.
+    """
+    side = (window - hop) // 2
+    if num_frames % UNIT or window % UNIT or hop % UNIT or side % UNIT or not 0 < hop <= window:
+        raise ValueError(
+            f"{num_frames} frames, window {window}, hop {hop}, context {side}; expected multiples of {UNIT}."
+        )
+    if num_frames <= window:
+        return [TokenWindow(0, num_frames, 0, num_frames // UNIT)]
+    starts = [*range(0, num_frames - window, hop), num_frames - window]
+    found: list[TokenWindow] = []
+    done = 0  # tokens
+    for number, start in enumerate(starts):
+        is_last = number == len(starts) - 1
+        last = (num_frames if is_last else start + window - side) // UNIT
+        found.append(TokenWindow(start, start + window, done - start // UNIT, last - start // UNIT))
+        done = last
+    return found
+
+
+class MotionTokenizer(nn.Module):
+    """Keypoints to tokens and back to a body.
+
+    Args:
+        dim: channels of the adapter.
+        adapter_depth, num_heads, mlp_ratio: of the adapter.
+        max_length: longest clip in frames.
+        fuse: how the adapter's features of a frame become one vector: "flatten_linear" joins those of all points;
+            "mean" averages them; "head" takes three numbers a point; "single_token" reads a frame as one point.
+        width: channels of the convolutions.
+        conv_depth: residual blocks at each rate.
+        latent_dim: channels of a code.
+        num_codes: K of each codebook.
+        num_quantizers: Q.
+        shared_codebook, temperature, quantize_dropout, straight_through, decay: see `ResidualQuantizer`.
+        rotation, translation: see `SmplHead`.
+        norm: of the input.
+        conv_dropout: of the residual blocks.
+        window, hop: frames of training windows, and from one to the next where a long clip is tokenized.
+        use_checkpoint: recompute the adapter in the backward pass.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int = 512,
+        adapter_depth: int = 1,
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        max_length: int = 304,
+        fuse: Fuse = "flatten_linear",
+        width: int = 512,
+        conv_depth: int = 3,
+        latent_dim: int = 512,
+        num_codes: int = 512,
+        num_quantizers: int = 7,
+        shared_codebook: bool = False,
+        temperature: float = 0.5,
+        quantize_dropout: float = 0.2,
+        straight_through: StraightThrough = "per_layer",
+        decay: float = 0.99,
+        rotation: RotationKind = "axis_angle",
+        translation: TranslationKind = "image_scale",
+        norm: Norm = "image",
+        conv_dropout: float = 0.2,
+        window: int = 60,
+        hop: int = 36,
+        use_checkpoint: bool = False,
+    ) -> None:
+        super().__init__()
+        if fuse not in ("flatten_linear", "mean", "head", "single_token"):
+            raise ValueError(f"fuse is '{fuse}'; expected 'flatten_linear', 'mean', 'head' or 'single_token'.")
+        self.fuse, self.window, self.hop = fuse, window, hop
+        self.norm: Norm = norm
+        points = 1 if fuse == "single_token" else NUM_ROWS
+        self.adapter = DSTformer(
+            dim_in=3 * NUM_ROWS // points,
+            num_joints=points,
+            dim_feat=dim,
+            dim_rep=dim,
+            depth=adapter_depth,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            max_length=max_length,
+            dim_out=3 if fuse == "head" else None,
+            use_checkpoint=use_checkpoint,
+        )
+        self.joined = nn.Linear(points * dim, dim) if fuse == "flatten_linear" else None
+        encoder_dim = 3 * points if fuse == "head" else dim
+        self.encoder = ConvEncoder(encoder_dim, latent_dim, width=width, depth=conv_depth, dropout=conv_dropout)
+        self.quantizer = ResidualQuantizer(
+            num_quantizers,
+            num_codes,
+            latent_dim,
+            decay=decay,
+            shared=shared_codebook,
+            temperature=temperature,
+            dropout=quantize_dropout,
+            straight_through=straight_through,
+        )
+        self.head = SmplHead(rotation, translation)
+        self.decoder = ConvDecoder(latent_dim, self.head.dim, width=width, depth=conv_depth, dropout=conv_dropout)
+        set_output_scale(self.decoder, OUTPUT_STD)
+        if rotation == "root_6d":
+            with torch.no_grad():
+                self.decoder.last.weight[ROOT_ROWS] *= ROOT_GAIN
+
+    @property
+    def num_quantizers(self) -> int:
+        return self.quantizer.num_layers
+
+    @property
+    def num_codes(self) -> int:
+        return self.quantizer.num_codes
+
+    def encode(self, keypoints: Tensor, *, frame_offset: Tensor | int = 0, valid: Tensor | None = None) -> Tensor:
+        """Latent (B, D, F / 4) of keypoints (B, F, 18, 3) in pixels.
+
+        Args:
+            keypoints: the last row of a frame is width, height and 1.
+            frame_offset: number of the first frame in its clip; one, or (B,).
+            valid: (B, F) bool, frames that are no padding; None: all.
+        """
+        x = normalize(keypoints, self.norm)
+        if self.fuse == "single_token":
+            x = x.flatten(2)[:, :, None]
+        features = self.adapter(x, frame_offset=frame_offset, valid=valid)
+        if self.joined is not None:
+            features = self.joined(features.flatten(2))
+        elif self.fuse == "mean":
+            features = features.mean(2)
+        elif self.adapter.head is not None:
+            features = self.adapter.head(features).flatten(2)
+        else:
+            features = features[:, :, 0]
+        if valid is not None:
+            features = features * valid[..., None]
+        return self.encoder(features.transpose(1, 2))
+
+    def decode(self, latent: Tensor, size: Tensor) -> BodyParameters:
+        """Body of a latent (B, D, F / 4), as seen in images of `size` (B, 2) pixels."""
+        return self.head(self.decoder(latent), size)
+
+    def decode_tokens(self, tokens: Tensor, size: Tensor) -> BodyParameters:
+        """Body of tokens (B, N, Q), -1 where there is none, in images of `size` (B, 2) pixels."""
+        return self.decode(self.quantizer.decode(tokens), size)
+
+    def forward(
+        self,
+        keypoints: Tensor,
+        *,
+        frame_offset: Tensor | int = 0,
+        valid: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[BodyParameters, Quantized]:
+        """Body and tokens of keypoints; arguments as for `encode`, `generator` for the draws of training."""
+        latent = self.encode(keypoints, frame_offset=frame_offset, valid=valid)
+        token_valid = None if valid is None else valid[:, ::UNIT]
+        quantized = self.quantizer(latent, valid=token_valid, generator=generator)
+        return self.decode(quantized.latent, image_size(keypoints)), quantized
+
+    @torch.no_grad()
+    def tokenize(self, keypoints: Tensor) -> Tensor:
+        """Tokens (N, Q) of one whole clip (F, 18, 3); frames beyond a multiple of UNIT are left out.
+
+        Long clips are cut into windows, so that the adapter sees lengths and frame numbers of its training only.
+        """
+        num_tokens = len(keypoints) // UNIT
+        if not num_tokens:
+            raise ValueError(f"The clip has {len(keypoints)} frames; a token needs {UNIT}.")
+        windows = token_windows(num_tokens * UNIT, window=self.window, hop=self.hop)
+        kept = []
+        for one in windows:
+            frames = keypoints[None, one.start : one.end]
+            offset = min(one.start, max(min(LONGEST, self.adapter.max_length) - self.window, 0))
+            quantized = self.quantizer(self.encode(frames, frame_offset=offset))
+            kept.append(quantized.indices[0, one.first : one.last])
+        return torch.cat(kept)

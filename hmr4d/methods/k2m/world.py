@@ -1,0 +1,70 @@
+"""From the frame of the camera (y down) to a world with y up, and to a motion that stands on its floor."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.keypoint_body import KeypointBody
+from hmr4d.body.pose import OWN_BONES, Pose
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.body.smpl_files import FAMILIES
+from hmr4d.methods.k2m.smpl_head import BodyParameters
+
+_FLIP = (1.0, -1.0, -1.0)  # x stays, y and z turn round
+_FEET = SMPL22.indices("left_foot", "right_foot", "left_ankle", "right_ankle")
+
+
+def turned(rotations: Tensor, translation: Tensor, rest_root: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+    """Pose of a body after the world was turned about its origin.
+
+    Args:
+        rotations: (..., J, 3, 3), the root first.
+        translation: (..., 3) metres; the root is at `rest_root` plus this.
+        rest_root: (3,) metres.
+        turn: (3, 3).
+    """
+    first = turn @ rotations[..., :1, :, :]
+    place = (translation + rest_root) @ turn.mT - rest_root
+    return torch.cat([first, rotations[..., 1:, :, :]], -3), place
+
+
+def camera_to_y_up(rotations: Tensor, translation: Tensor, rest_root: Tensor) -> tuple[Tensor, Tensor]:
+    """The same body with y up, seen along -z; its own inverse. Arguments as for `turned`."""
+    return turned(rotations, translation, rest_root, torch.diag(rotations.new_tensor(_FLIP)))
+
+
+def pose_of(body: BodyParameters, model: KeypointBody) -> Pose:
+    """One clip's pose in the frame of the camera, at the median shape.
+
+    Args:
+        body: of one clip, (F, ...) without a batch axis.
+        model: whose bones they are.
+    """
+    betas = body.betas.median(0).values
+    count = SMPL22.num_joints
+    is_family = model.name in FAMILIES
+    return Pose(
+        body=model.name if is_family else OWN_BONES,
+        rotations=body.rotations[:, :count],
+        translation=body.translation,
+        rest_joints=model.shaped_joints(betas)[:count],
+        betas=betas if is_family else None,
+    )
+
+
+def on_floor(pose: Pose) -> Pose:
+    """A pose with y up moved so that the first root is at x = z = 0 and the lowest foot joint at y = 0."""
+    joints3d = pose.joints()
+    shift = -joints3d[0, 0]
+    shift[1] = -joints3d[:, _FEET, 1].min()
+    return Pose(
+        pose.body, pose.rotations, pose.translation + shift, pose.rest_joints, betas=pose.betas, gender=pose.gender
+    )
+
+
+def world_pose(body: BodyParameters, model: KeypointBody) -> Pose:
+    """One clip's pose in a world with y up, on the floor; arguments as for `pose_of`."""
+    pose = pose_of(body, model)
+    rotations, translation = camera_to_y_up(pose.rotations, pose.translation, pose.rest_joints[0])
+    return on_floor(Pose(pose.body, rotations, translation, pose.rest_joints, betas=pose.betas, gender=pose.gender))

@@ -1,0 +1,80 @@
+"""Losses and projection: finite gradients whatever is behind the camera, masks, switches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hmr4d.body.pose_limits import load_pose_limits
+from hmr4d.methods.k2m.losses import Drawn, LossOptions, LossWeights, Observed, loss_terms, weighted
+from hmr4d.methods.k2m.projection import project
+
+SIZE = torch.tensor([[1280.0, 720.0]])
+
+
+def drawn(points: torch.Tensor) -> Drawn:
+    pixels, visible = project(points, SIZE)
+    frames = points.shape[1]
+    pose, betas = torch.zeros(1, frames, 69), torch.zeros(1, frames, 10)
+    return Drawn(pixels, visible, pose, betas, torch.eye(3).expand(1, frames, 3, 3), points[:, :, 0])
+
+
+def observed(frames: int = 4, conf: float = 1.0) -> Observed:
+    pixels = 400 * torch.rand(1, frames, 17, 2, generator=torch.Generator().manual_seed(0))
+    return Observed(pixels, torch.full((1, frames, 17), conf), torch.ones(1, frames, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("depth", [-2.0, 0.0, 1e-9, 5.0])
+def test_gradients_are_finite_wherever_points_are(depth: float) -> None:
+    points = torch.randn(1, 4, 17, 3)
+    points[..., 2] = 10.0
+    points[0, 1, 3, 2] = depth
+    points.requires_grad_()
+    loss = weighted(
+        loss_terms(drawn(points), observed(), load_pose_limits(), LossOptions()) | {"rvq": torch.zeros(())},
+        LossWeights(),
+    )["loss"]
+    (gradient,) = torch.autograd.grad(loss, points)
+    assert loss.isfinite() and gradient.isfinite().all()
+    assert (gradient[0, 1, 3] == 0).all() == (depth <= 0)
+
+
+def test_a_clip_without_sure_keypoints_has_no_loss_from_pixels() -> None:
+    terms = loss_terms(drawn(torch.ones(1, 4, 17, 3)), observed(conf=0.5), load_pose_limits(), LossOptions())
+    assert all(float(terms[name]) == 0 for name in ("rec", "vel", "boundary"))
+
+
+def test_what_is_not_seen_may_hold_anything() -> None:
+    seen = observed()
+    seen.conf[0, 1, 2] = 0.0
+    before = loss_terms(drawn(torch.ones(1, 4, 17, 3)), seen, load_pose_limits(), LossOptions())
+    seen.pixels[0, 1, 2] = torch.nan
+    after = loss_terms(drawn(torch.ones(1, 4, 17, 3)), seen, load_pose_limits(), LossOptions())
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("name", ["rvq", "rec", "smooth", "vel", "boundary", "pose", "shape"])
+def test_every_term_can_be_switched_off(name: str) -> None:
+    terms = {key: torch.tensor(1.0) for key, _ in LossWeights().items()}
+    whole, less = weighted(terms, LossWeights()), weighted(terms, LossWeights(**{name: 0.0}))
+    assert name in whole and name not in less
+    assert torch.isclose(whole["loss"] - less["loss"], torch.tensor(getattr(LossWeights(), name)), atol=1e-6)
+
+
+def test_the_normalised_error_does_not_depend_on_the_size_of_the_person() -> None:
+    small = observed()
+    large = Observed(3 * small.pixels, small.conf, small.frames)
+    options = LossOptions(rec="l1_normalized")
+    points = drawn(torch.ones(1, 4, 17, 3))
+    values = []
+    for scale, seen in ((1.0, small), (3.0, large)):
+        moved = Drawn(scale * (seen.pixels / scale + 2.0), points.visible, *list(vars(points).values())[2:])
+        values.append(loss_terms(moved, seen, load_pose_limits(), options)["rec"])
+    assert torch.isclose(values[0], values[1], rtol=1e-4)
+
+
+def test_far_points_do_not_count_in_training() -> None:
+    points = torch.ones(1, 1, 17, 3)
+    points[0, 0, 0] = torch.tensor([10.0, 0.0, 0.6])
+    _, near = project(points, SIZE, min_depth=0.5, max_sides=10.0)
+    assert not near[0, 0, 0] and near[0, 0, 1:].all()

@@ -1,0 +1,111 @@
+"""Sampling, editing, lifting and releases of K2M."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hmr4d.body.pose import Pose
+from hmr4d.geometry.rigs import Rig, project
+from hmr4d.methods.k2m.method import METHOD
+from hmr4d.methods.k2m.world import camera_to_y_up
+from hmr4d.methods.registry import load_released
+from hmr4d.motion.motion import Motion
+from tests.methods.k2m.tiny import tiny_pipeline, walking_clips
+
+
+def test_a_motion_does_not_depend_on_its_neighbours() -> None:
+    pipeline = tiny_pipeline()
+    together = pipeline.sample(["a person walks", "somebody bows twice"], seconds=[2.0, 3.0], seed=[4, 9])
+    alone = pipeline.sample(["somebody bows twice"], seconds=3.0, seed=9)
+    assert torch.equal(together[1].joints3d, alone[0].joints3d)
+    assert together.lengths.tolist() == [60, 88]
+    other = pipeline.sample(["somebody bows twice"], seconds=3.0, seed=10)
+    assert not torch.equal(other[0].joints3d, alone[0].joints3d)
+
+
+def test_a_motion_stands_on_the_floor_and_brings_its_pose() -> None:
+    (motion,) = tiny_pipeline().sample(["a person walks"], seconds=2.0)
+    assert motion.pose is not None
+    assert torch.allclose(motion.pose.joints(), motion.joints3d, atol=1e-6)
+    assert abs(float(motion.joints3d[:, [7, 8, 10, 11], 1].min())) < 1e-5
+    assert torch.allclose(motion.joints3d[0, 0, [0, 2]], torch.zeros(2), atol=1e-6)
+    assert len(motion.provenance.more["tokens"]) == 15
+
+
+def test_kept_tokens_stay_and_the_rest_is_drawn_anew() -> None:
+    pipeline = tiny_pipeline()
+    (first,) = pipeline.sample(["a person walks"], seconds=4.0, seed=1)
+    (edited,) = pipeline.edit(first, "a person jumps", [(0.0, 1.5)], seed=2)
+    (between,) = pipeline.edit(first, "a person jumps", [(0.0, 1.0), (3.0, 4.0)], seed=2)
+    old, new, middle = (torch.tensor(m.provenance.more["tokens"]) for m in (first, edited, between))
+    assert torch.equal(old[:11], new[:11]) and not torch.equal(old[11:], new[11:])
+    assert torch.equal(old[:7], middle[:7]) and torch.equal(old[23:30], middle[23:30])
+    assert not torch.equal(old[7:23], middle[7:23])
+
+
+def test_a_motion_without_tokens_cannot_be_edited() -> None:
+    with pytest.raises(ValueError, match="holds no tokens of 3 layers"):
+        tiny_pipeline().edit(Motion(torch.zeros(60, 22, 3), 30.0), "a person jumps", [(0.0, 1.0)])
+
+
+@pytest.mark.parametrize(("keep", "sentence"), [((0.0, 9.0), "not within the motion"), ((1.0, 1.05), "whole token")])
+def test_impossible_ranges_are_refused(keep: tuple[float, float], sentence: str) -> None:
+    pipeline = tiny_pipeline()
+    (first,) = pipeline.sample(["a person walks"], seconds=2.0)
+    with pytest.raises(ValueError, match=sentence):
+        pipeline.edit(first, "a person jumps", [keep])
+
+
+def test_the_world_and_back_is_the_frame_of_the_camera() -> None:
+    rotations = torch.linalg.qr(torch.randn(5, 22, 3, 3)).Q
+    translation, rest = torch.randn(5, 3), torch.tensor([0.0, -0.2, 0.03])
+    back = camera_to_y_up(*camera_to_y_up(rotations, translation, rest), rest)
+    assert torch.allclose(back[0], rotations, atol=1e-6) and torch.allclose(back[1], translation, atol=1e-5)
+
+
+def test_a_lifted_body_is_seen_where_its_keypoints_lead() -> None:
+    pipeline = tiny_pipeline()
+    clip = walking_clips(1)[0]
+    rig = Rig(
+        torch.tensor([[1280.0, 720.0]]),
+        torch.tensor([[1200.0, 1200.0, 640.0, 360.0]]),
+        torch.tensor([[1.0, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, -1, 6.0], [0, 0, 0, 1]])[None],
+    )
+    lifted = pipeline.lift(clip[None, :, :-1, :2], clip[None, :, :-1, 2], rig, fps=30.0)
+    assert lifted.joints3d is not None and lifted.joints3d.shape == (1, 60, 22, 3)
+    root = project(rig, lifted.joints3d)[0][0, 0, :, 0]
+    assert (root > 0).all() and (root[:, 0] < 1280).all()
+    head, hips = lifted.joints3d[0, :, 15, 1], lifted.joints3d[0, :, 0, 1]
+    assert (head > hips).all()  # y up in the world of the camera file
+    assert lifted.provenance.more["depth"] == "relative"
+
+
+def test_lifting_at_another_rate_gives_a_frame_for_each() -> None:
+    clip = walking_clips(1)[0, :31]
+    rig = Rig(torch.tensor([[1280.0, 720.0]]), torch.tensor([[5000.0, 5000, 640, 360]]), torch.eye(4)[None])
+    lifted = tiny_pipeline().lift(clip[None, :, :-1, :2], clip[None, :, :-1, 2], rig, fps=25.0)
+    assert lifted.lengths.tolist() == [31] and lifted[0].joints3d.isfinite().all()
+
+
+def test_a_release_makes_the_same_motion(tmp_path: Path) -> None:
+    pipeline = tiny_pipeline()
+    halved = {k: v.half().to(v.dtype) for k, v in pipeline.network.state_dict().items()}  # as a release keeps them
+    pipeline.network.load_state_dict(halved)
+    parts = {
+        "tokenizer": {"dim": 16, "num_heads": 2, "mlp_ratio": 2.0, "width": 16, "conv_depth": 1, "latent_dim": 8}
+        | {"num_codes": 16, "num_quantizers": 3, "conv_dropout": 0.0, "fuse": "single_token"},
+        "masked": {"token_dim": 8, "text_dim": 8, "dim": 16, "num_layers": 1, "num_heads": 2, "hidden_dim": 16}
+        | {"num_tokens": 16},
+        "length": {"text_dim": 8},
+    }
+    parts["residual"] = {**parts["masked"], "num_quantizers": 3}
+    settings = {"network": parts, "text_encoder": {"name": "hash", "folder": None, "dim": 8}}
+    METHOD.save(tmp_path / "toy-k2m", pipeline, settings, {"licence": "CC0 1.0"})
+    loaded = load_released(tmp_path / "toy-k2m", needs="sample")
+    first, again = (p.sample(["a person walks"], seconds=2.0, seed=3) for p in (pipeline, loaded))
+    assert torch.equal(first[0].joints3d, again[0].joints3d)
+    assert isinstance(again[0].pose, Pose) and again[0].provenance.licence == "CC0 1.0"
+    assert loaded.suited_seconds(["a person walks"])[0] >= 2.0
