@@ -14,7 +14,7 @@ from hmr4d.metrics.pose_quality import axis_angle_to_quat_wxyz
 from hmr4d.reference_motion.gate import decide
 from hmr4d.reference_motion.gate_rules import GateRules, Measures
 from hmr4d.reference_motion.vlm import Verdict
-from hmr4d.reference_motion.vlm_answer import Decision, parse_answer, published_answer
+from hmr4d.reference_motion.vlm_answer import Decision, published_answer
 from tests.golden.vectors import assert_close, golden_file, has_golden_file
 
 FOLDER = "reference_motion"
@@ -72,7 +72,6 @@ def test_answers_are_read_as_by_the_published_reader() -> None:
         if error:
             with pytest.raises(AttributeError):
                 published_answer(str(raw))
-            assert parse_answer(str(raw)).decision in (Decision.UNDECIDED, Decision.YES), raw
         else:
             found, is_match = published_answer(str(raw))
             assert (found or "", is_match) == (str(analysis), bool(matches)), raw
