@@ -42,10 +42,13 @@ def curate(
 
     Raises:
         FileNotFoundError: there are no sources.
+        ValueError: the data set would lie in the folder of the sources.
         ValueError, ImportError: an unknown detector, captioner or backend, or one that is not installed.
     """
     if backend not in BACKENDS:
         raise ValueError(f"Unknown backend '{backend}'; known: {', '.join(BACKENDS)}.")
+    if out.resolve().is_relative_to(Path(settings.root).resolve()):
+        raise ValueError(f"{out} lies in {settings.root}, so its files would be sources. Choose another --out.")
     out.mkdir(parents=True, exist_ok=True)
     remove_remnants(out)
     build_stages(settings, out / VIDEOS)  # so that a wrong name stops here, and not in every partition

@@ -391,12 +391,19 @@ def test_thresholds_by_name() -> None:
         (["--detector", "yolo"], "Unknown detector 'yolo'; known: precomputed"),
         (["--captioner", "aurora"], "Unknown captioner 'aurora'; known: file, template"),
         (["--detector", "command:tool {video}"], "lacks {out}"),
+        (["--out", "files/out"], "so its files would be sources"),
         (["--min-frames", "400"], "expected 1 <= min_frames <= max_frames"),
     ],
 )
 def test_bad_choices_stop_in_one_sentence(
-    words: list[str], sentence: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    sentence: str,
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert main(["run", "--root", str(root), "--out", str(tmp_path / "out"), *words]) == 2
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--root", str(root), "--out", "out", *words]) == 2
     assert sentence in capsys.readouterr().err
     assert Failure.STATIC.reason == "static"

@@ -209,9 +209,9 @@ def test_sources_are_videos_with_their_keypoints_and_files_alone(videos: Path, t
 
 
 def test_frames_that_a_video_does_not_have_are_refused(videos: Path, tmp_path: Path) -> None:
-    (tmp_path / "walk.mp4").write_bytes((videos / "walk.mp4").read_bytes())
-    write_track(tmp_path / "walk.npz", small_walk(FRAMES + 9), size=SIZE)
-    curate(Settings(str(tmp_path)), tmp_path / "out")
+    write_track(tmp_path / "one/walk.npz", small_walk(FRAMES + 9), size=SIZE)
+    (tmp_path / "one/walk.mp4").write_bytes((videos / "walk.mp4").read_bytes())
+    curate(Settings(str(tmp_path / "one")), tmp_path / "out")
     assert dead_letters(tmp_path / "out") == {"walk.mp4": "frames_differ"}
 
 
