@@ -3,10 +3,13 @@
 Each picture is looked at alone, so in some the sides of a body come out exchanged: then every arm and leg jumps to the
 other side, and later back. Of all ways to exchange sides or not, picture by picture, the one with the least movement is
 taken (Viterbi, 1967), while every exchange against the network's word has its price by the second. Somebody who turns
-around lets the sides cross without a jump, so that nothing is gained by an exchange. Arms and legs are judged alone.
+around lets the sides cross without a jump, so that nothing is gained by an exchange. Arms and legs may be exchanged
+alone, at a higher price.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +19,11 @@ from hmr4d.body.skeleton import Skeleton
 Array = NDArray[np.float64]
 
 _PRICE = 0.12  # of the body's size, per second for which sides are exchanged
+_APART = 0.2  # the same, for exchanging arms or legs alone
 _CHANGE = 0.02  # of the body's size, for beginning or ending it
 _FARTHEST = 0.3  # of the body's size: no joint counts as having moved more
 _LONGEST_PAUSE = 0.3  # seconds; after longer ones nothing is known of the sides before
-_LEGS = ("hip", "knee", "ankle", "heel", "foot_index")
+_LEGS = ("knee", "ankle", "heel", "foot_index")
 
 
 def mend_sides(points: Array, conf: Array, times: Array, size: float, skeleton: Skeleton) -> NDArray[np.bool_]:
@@ -35,15 +39,19 @@ def mend_sides(points: Array, conf: Array, times: Array, size: float, skeleton: 
     Returns:
         (L, J); `exchanged` does it.
     """
+    others = np.array(other_sides(skeleton))
+    is_leg = np.array([name.partition("_")[2] in _LEGS for name in skeleton.joint_names])
+    groups = [np.flatnonzero((others != np.arange(len(others))) & (is_leg == legs)) for legs in (False, True)]
+    frames = np.flatnonzero((conf > 0).any(1))
     is_exchanged = np.zeros(conf.shape, bool)
-    others = other_sides(skeleton)
-    for legs in (True, False):
-        group = [
-            j
-            for j, name in enumerate(skeleton.joint_names)
-            if others[j] != j and (name.partition("_")[2] in _LEGS) == legs
-        ]
-        is_exchanged[:, group] = _exchanged_group(points, conf, times, size, np.array(group), others)[:, None]
+    if len(frames) < 3:
+        return is_exchanged
+    steps = np.diff(times[frames])
+    changes = [_changes(points[frames], conf[frames], steps, size, group, others) for group in groups]
+    seconds = np.append(np.minimum(steps, _LONGEST_PAUSE), np.median(steps))
+    states = _least_movement(changes, seconds)
+    for group, state in zip(groups, states.T, strict=True):
+        is_exchanged[np.ix_(frames, group)] = state[:, None]
     return is_exchanged
 
 
@@ -61,31 +69,33 @@ def other_sides(skeleton: Skeleton) -> list[int]:
     return [names.index("_".join(word)) if "_".join(word) in names else j for j, word in enumerate(words)]
 
 
-def _exchanged_group(
-    points: Array, conf: Array, times: Array, size: float, group: NDArray[np.intp], others: list[int]
-) -> NDArray[np.bool_]:
-    """(L,) whether the joints of a group are exchanged."""
+def _changes(
+    points: Array, conf: Array, steps: Array, size: float, group: NDArray[np.intp], others: NDArray[np.intp]
+) -> Array:
+    """(L - 1, 2) movement of a group from picture to picture: as it is, and when its sides are exchanged meanwhile."""
+    own, other = points[:, group], points[:, others[group]]
+    cost = np.stack([_moved(own[1:], own[:-1], size), _moved(other[1:], own[:-1], size) + _CHANGE], -1)
     seen = (conf[:, group] > 0).all(1)
-    frames = np.flatnonzero(seen)
-    state = np.zeros(len(conf), bool)
-    if len(frames) < 3:
-        return state
-    own, other = points[frames][:, group], points[frames][:, np.array(others)[group]]
-    steps = np.diff(times[frames])
-    stay = _moved(own[1:], own[:-1], size)  # neither or both exchanged
-    swap = _moved(other[1:], own[:-1], size) + _CHANGE
-    stay[steps > _LONGEST_PAUSE] = swap[steps > _LONGEST_PAUSE] = 0
-    price = _PRICE * np.append(np.minimum(steps, _LONGEST_PAUSE), np.median(steps))
-    cost, come = np.array([0.0, price[0]]), np.zeros((len(frames), 2), int)
-    for i in range(1, len(frames)):
-        ways = cost[:, None] + np.array([[stay[i - 1], swap[i - 1]], [swap[i - 1], stay[i - 1]]])
+    cost[(steps > _LONGEST_PAUSE) | ~seen[1:] | ~seen[:-1]] = 0
+    return cost
+
+
+def _least_movement(changes: Sequence[Array], seconds: Array) -> NDArray[np.bool_]:
+    """(L, 2) whether arms and legs are exchanged, on the cheapest way through all pictures."""
+    states = [(arms, legs) for arms in (0, 1) for legs in (0, 1)]
+    price = np.array([_PRICE * (arms + legs) / 2 + _APART * (arms != legs) for arms, legs in states])
+    cost, come = price * seconds[0], np.zeros((len(seconds), len(states)), int)
+    for i in range(1, len(seconds)):
+        step = [change[i - 1] for change in changes]
+        ways = np.array([[sum(step[g][before[g] ^ now[g]] for g in (0, 1)) / 2 for now in states] for before in states])
+        ways = cost[:, None] + ways
         come[i] = ways.argmin(0)
-        cost = ways.min(0) + np.array([0.0, price[i]])
-    now = int(cost.argmin())
-    for i in range(len(frames) - 1, -1, -1):
-        state[frames[i]] = now == 1
+        cost = ways.min(0) + price * seconds[i]
+    chosen, now = np.zeros((len(seconds), 2), bool), int(cost.argmin())
+    for i in range(len(seconds) - 1, -1, -1):
+        chosen[i] = states[now]
         now = int(come[i, now])
-    return state
+    return chosen
 
 
 def _moved(now: Array, before: Array, size: float) -> Array:
