@@ -61,7 +61,7 @@ def test_every_term_can_be_switched_off(name: str) -> None:
     assert torch.isclose(whole["loss"] - less["loss"], torch.tensor(getattr(LossWeights(), name)), atol=1e-6)
 
 
-def test_the_normalised_error_does_not_depend_on_the_size_of_the_person() -> None:
+def test_the_normalized_error_does_not_depend_on_the_size_of_the_person() -> None:
     small = observed()
     large = Observed(3 * small.pixels, small.conf, small.frames)
     options = LossOptions(rec="l1_normalized")

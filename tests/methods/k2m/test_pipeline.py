@@ -16,7 +16,7 @@ from hmr4d.motion.motion import Motion
 from tests.methods.k2m.tiny import tiny_pipeline, walking_clips
 
 
-def test_a_motion_does_not_depend_on_its_neighbours() -> None:
+def test_a_motion_does_not_depend_on_its_neighbors() -> None:
     pipeline = tiny_pipeline()
     together = pipeline.sample(["a person walks", "somebody bows twice"], seconds=[2.0, 3.0], seed=[4, 9])
     alone = pipeline.sample(["somebody bows twice"], seconds=3.0, seed=9)
