@@ -197,7 +197,7 @@ def _original(
     assert options.video is not None
     rate = video_fps or fps
     frame = 0
-    for number, picture in enumerate(video_pictures(options.video, 0)):
+    for number, picture in enumerate(video_pictures(options.video)):
         if number != _number_at(frame, options.video_start, rate, fps):
             continue
         shown = np.asarray(picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR))

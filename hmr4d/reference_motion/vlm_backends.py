@@ -199,7 +199,7 @@ def sampled_pictures(video: Path, fps: float) -> list[bytes]:
     """
     try:
         facts = read_video_metadata(video)
-        pictures = list(video_pictures(video, 0))
+        pictures = list(video_pictures(video))
     except (OSError, ValueError) as error:
         raise PermanentFailure(str(error)) from error
     seconds = len(pictures) / facts.fps if facts.fps else len(pictures) / fps

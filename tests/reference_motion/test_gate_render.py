@@ -55,7 +55,7 @@ def test_clips_are_named_and_faulty_entries_pass_through(archive: Archive) -> No
     done = rendered(archive)
     entry = done[0].entry
     assert entry["kept"] == [1] and entry["video_path"].startswith("clips/a_b")
-    assert len(list(video_pictures(archive.root / entry["video_path"], 0))) == len(reference().features)
+    assert len(list(video_pictures(archive.root / entry["video_path"]))) == len(reference().features)
     assert [one.entry for one in done[1:]] == list(archive.entries[1:])
     assert [bool(one.error) for one in done] == [False, False, True, True]
 
