@@ -29,6 +29,8 @@ class LossWeights:
         depth: mean size of the second difference of depth in metres.
         turn: mean size of the second difference of the root's rotation matrix.
         steady_shape: mean deviation of the shape coefficients from their mean over the clip.
+        relative: pixels from the mean of the seen keypoints, over the height of the person's box; pose and size are
+            then learned beside the place, whose errors are larger at first.
     """
 
     rvq: float = 0.02
@@ -41,6 +43,7 @@ class LossWeights:
     depth: float = 0.0
     turn: float = 0.0
     steady_shape: float = 0.0
+    relative: float = 0.0
 
     def items(self) -> list[tuple[str, float]]:
         return [(f.name, getattr(self, f.name)) for f in fields(self)]
@@ -116,6 +119,7 @@ def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: Lo
         "depth": _bend(drawn.translation[..., 2:], frames),
         "turn": _bend(drawn.root.flatten(-2), frames),
         "steady_shape": _spread(drawn.betas, frames),
+        "relative": _relative_error(drawn.pixels, observed.pixels, seen),
     }
 
 
@@ -139,6 +143,19 @@ def _pixel_error(pixels: Tensor, observed: Observed, seen: Tensor, kind: RecKind
     if kind == "l1_normalized":
         error = error * (NORMAL_HEIGHT / box_heights(observed.pixels, seen))[..., None, None]
     return error.sum() / (2 * seen.sum()).clamp(min=1)
+
+
+def _relative_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
+    drawn, given = _from_middle(pixels, seen), _from_middle(truth, seen)
+    error = _distance(drawn, given, seen) * (NORMAL_HEIGHT / box_heights(truth, seen))[..., None, None]
+    return error.sum() / (2 * seen.sum()).clamp(min=1)
+
+
+def _from_middle(points: Tensor, seen: Tensor) -> Tensor:
+    """(B, F, J, 2) from the mean of the seen points of each frame; 0 where not seen."""
+    shown = torch.where(seen[..., None], points, 0.0)
+    middle = shown.sum(2, keepdim=True) / seen.sum(2)[..., None, None].clamp(min=1)
+    return torch.where(seen[..., None], shown - middle, 0.0)
 
 
 def box_heights(pixels: Tensor, seen: Tensor) -> Tensor:

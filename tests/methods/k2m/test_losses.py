@@ -73,6 +73,15 @@ def test_the_normalized_error_does_not_depend_on_the_size_of_the_person() -> Non
     assert torch.isclose(values[0], values[1], rtol=1e-4)
 
 
+def test_the_relative_error_does_not_depend_on_place_but_on_size() -> None:
+    seen, points = observed(), drawn(torch.ones(1, 4, 17, 3))
+    values = []
+    for scale, shift in ((1.0, 0.0), (1.0, 90.0), (1.5, 0.0)):
+        moved = Drawn(scale * seen.pixels + shift, points.visible, *list(vars(points).values())[2:])
+        values.append(float(loss_terms(moved, seen, load_pose_limits(), LossOptions())["relative"]))
+    assert values[0] < 1e-3 and values[1] < 1e-3 and values[2] > 10
+
+
 def test_far_points_do_not_count_in_training() -> None:
     points = torch.ones(1, 1, 17, 3)
     points[0, 0, 0] = torch.tensor([10.0, 0.0, 0.6])
