@@ -274,7 +274,7 @@ def _each(files: Sequence[Path], out: Path | None, ending: str, work: Any) -> in
         try:
             work(path, place)
         except (ValueError, FileNotFoundError) as error:
-            errors.append(error)
+            errors.append(error if str(path) in str(error) else type(error)(f"{path}: {error}"))
     return fail_some(errors, len(files))
 
 
