@@ -99,16 +99,16 @@ def add_convert_options(known: argparse.ArgumentParser, *, published: bool = Tru
 def read_improved(path: Path, options: ReadOptions, args: argparse.Namespace) -> ReferenceClip:
     """The clip of a file after the improvements that the options ask for; tells its remarks."""
     from hmr4d.reference_motion.adapters import read_clip
-    from hmr4d.reference_motion.improve import smoothed, with_locked_feet
     from hmr4d.reference_motion.placing import leveled
 
     clip = read_clip(path, options)
     if args.level:
         clip = leveled(clip)
-    if args.smooth:
-        clip = smoothed(clip)
-    if args.lock_feet:
-        clip = with_locked_feet(clip)
+    if args.smooth or args.lock_feet:
+        from hmr4d.reference_motion.improve import smoothed, with_locked_feet  # SciPy's filters take a while to load
+
+        clip = smoothed(clip) if args.smooth else clip
+        clip = with_locked_feet(clip) if args.lock_feet else clip
     tell_remarks(path, clip)
     return clip
 
@@ -274,7 +274,7 @@ def _each(files: Sequence[Path], out: Path | None, ending: str, work: Any) -> in
         try:
             work(path, place)
         except (ValueError, FileNotFoundError) as error:
-            errors.append(error)
+            errors.append(error if str(path) in str(error) else type(error)(f"{path}: {error}"))
     return fail_some(errors, len(files))
 
 

@@ -51,7 +51,12 @@ def convert(
     Raises:
         ValueError: fewer than two frames, another skeleton, numbers that are not finite, or hips one above the other.
     """
-    clip = resampled(clip, fps or clip.motion.fps)
+    given, clip = clip.motion, resampled(clip, fps or clip.motion.fps)
+    if clip.motion.num_frames < 2:
+        raise ValueError(
+            f"The clip has {given.num_frames} frame(s) at {given.fps:g} per second, which gives "
+            f"{clip.motion.num_frames} at {clip.motion.fps:g}; features need at least two frames. Take a longer part."
+        )
     pose = posed(clip.motion, rest_joints)
     body = PosedBody276(pose.rotations.double(), pose.translation.double(), pose.joints().double())
     body = replace(body, translation=body.translation + pose.rest_joints[0].double() - smplx_pelvis())

@@ -22,6 +22,7 @@ from tests.golden.vectors import assert_close, golden_file
 
 # What the scripts call of SMPLest-X and its detector, so small that the body is the same in every picture.
 STAND_IN = {
+    **{f"{package}/__init__.py": "" for package in ("human_models", "main", "utils")},
     "human_models/human_models.py": "class SMPLX:\n    def __init__(self, path):\n        self.path = path\n",
     "main/config.py": """
 from types import SimpleNamespace as S
@@ -144,7 +145,9 @@ def export(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     """Runs the script in the folder as its shell script would; its exit status or last words."""
     install(folder)
     (folder / "demo").mkdir()
-    before = set(sys.modules)
+    others = {name: module for name, module in sys.modules.items() if _is_stand_in(name)}  # such as tests/utils
+    for name in others:
+        del sys.modules[name]
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("FFMPEG", imageio_ffmpeg.get_ffmpeg_exe())
@@ -159,9 +162,14 @@ def export(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
         return 0
 
     yield run
-    for name in set(sys.modules) - before:  # its packages have plain names such as `utils`
-        if name.partition(".")[0] in ("human_models", "main", "utils", "ultralytics"):
-            del sys.modules[name]
+    for name in [name for name in sys.modules if _is_stand_in(name)]:
+        del sys.modules[name]
+    sys.modules.update(others)
+
+
+def _is_stand_in(module: str) -> bool:
+    """Whether a module is called as one of the packages of SMPLest-X."""
+    return module.partition(".")[0] in ("human_models", "main", "utils", "ultralytics")
 
 
 def test_a_video_becomes_a_file_that_is_read_here(

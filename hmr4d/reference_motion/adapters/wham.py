@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from hmr4d.reference_motion.adapters.base import (
     CAMERA_UP,
     Adapter,
@@ -38,7 +36,7 @@ def _track(person: Mapping[str, Any], source: Source) -> BodyTrack:
     places = {"camera": placement(pose[:, :3], values["trans"], CAMERA_UP, "pose")}
     if has(person, "pose_world", "trans_world"):
         world = array_of(person["pose_world"], "pose_world").reshape(len(pose), -1)
-        places["world"] = placement(world[:, :3], np.squeeze(array_of(person["trans_world"], "trans_world")), "y")
+        places["world"] = placement(world[:, :3], array_of(person["trans_world"], "trans_world").reshape(-1, 3), "y")
     frames = frame_numbers(person.get("frame_ids"), "frame_ids")
     focal = math.hypot(*source.size) if source.size else None  # what WHAM takes for a video without calibration
     return BodyTrack(
