@@ -68,7 +68,7 @@ def read_options(args: argparse.Namespace) -> ReadOptions:
     first, last = args.frames or (None, None)
     size, video_fps = args.size, None
     if args.video is not None:
-        from hmr4d.visualization.video_pictures import read_video_metadata
+        from hmr4d.detection.video_pictures import read_video_metadata
 
         video = read_video_metadata(args.video)
         size, video_fps = size or video.size, video.fps

@@ -11,8 +11,8 @@ from PIL import Image
 
 from hmr4d.curation.camera_motion import WIDTH
 from hmr4d.curation.records import Rejected
+from hmr4d.detection.video_pictures import VideoMetadata, read_video_metadata, video_pictures
 from hmr4d.keypoint_files.rates import even_times
-from hmr4d.visualization.video_pictures import VideoMetadata, read_video_metadata, video_pictures
 
 MOST_SECONDS = 4 * 3600.0
 
@@ -46,16 +46,7 @@ def nearest_pictures(path: Path, times: NDArray[np.float64], at: NDArray[np.floa
         at: (M,) seconds.
     """
     edges = (times[1:] + times[:-1]) / 2
-    wanted = np.searchsorted(edges, at)
-    if not len(wanted):
-        return
-    place = 0
-    for number, picture in enumerate(video_pictures(path, int(wanted[0])), int(wanted[0])):
-        while place < len(wanted) and wanted[place] == number:
-            yield picture
-            place += 1
-        if place == len(wanted):
-            return
+    return video_pictures(path, np.searchsorted(edges, at).tolist())
 
 
 def gray(picture: Image.Image) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from hmr4d.body.body_model import Body
 from hmr4d.body.posed_body import PosedBody
+from hmr4d.detection.video_pictures import read_video_metadata, video_pictures
 from hmr4d.motion.skinning import drive_body
 from hmr4d.reference_motion.checker_camera import at_size, checking_views
 from hmr4d.reference_motion.reference_file import ReferenceMotion
@@ -22,7 +23,6 @@ from hmr4d.visualization.floor_grid import draw_ground_shadow, floor_grid
 from hmr4d.visualization.mesh_renderer import MeshRenderer
 from hmr4d.visualization.pixels import Pixels, to_pixels
 from hmr4d.visualization.video_file import write_mp4
-from hmr4d.visualization.video_pictures import read_video_metadata, video_pictures
 from hmr4d.visualization.view_camera import ELEVATION, PinholeView, fit_camera, smooth_follow
 
 logger = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ def _original(
     assert options.video is not None
     rate = video_fps or fps
     frame = 0
-    for number, picture in enumerate(video_pictures(options.video, 0)):
+    for number, picture in enumerate(video_pictures(options.video)):
         if number != _number_at(frame, options.video_start, rate, fps):
             continue
         shown = np.asarray(picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR))

@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hmr4d.detection.video_pictures import read_video_metadata, video_pictures
 from hmr4d.reference_motion.vlm import PermanentFailure, Question, TemporaryFailure
-from hmr4d.visualization.video_pictures import read_video_metadata, video_pictures
 
 GEMINI_URL = "https://generativelanguage.googleapis.com/v1beta"
 GEMINI_MODEL = "gemini-2.5-flash"
@@ -199,7 +199,7 @@ def sampled_pictures(video: Path, fps: float) -> list[bytes]:
     """
     try:
         facts = read_video_metadata(video)
-        pictures = list(video_pictures(video, 0))
+        pictures = list(video_pictures(video))
     except (OSError, ValueError) as error:
         raise PermanentFailure(str(error)) from error
     seconds = len(pictures) / facts.fps if facts.fps else len(pictures) / fps

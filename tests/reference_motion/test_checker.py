@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d.detection.video_pictures import read_video_metadata, video_pictures
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.motion.skinning import drive_body
@@ -22,7 +23,6 @@ from hmr4d.reference_motion.convert import convert
 from hmr4d.reference_motion.reference_file import ReferenceMotion, load_reference, save_reference
 from hmr4d.reference_motion.video_camera import VideoCamera, pinhole
 from hmr4d.visualization.video_file import write_mp4
-from hmr4d.visualization.video_pictures import read_video_metadata, video_pictures
 
 SIZE = (160, 96)
 
@@ -74,7 +74,7 @@ def test_every_file_gets_a_camera_that_sees_the_person(tmp_path: Path, case: str
     loaded = load_reference(tmp_path / "clip.x.pt")
     files = write_checks(loaded, tmp_path, "clip", CheckOptions(kinds=("depth",), size=(96, 96)))
     assert [file.name for file in files] == ["clip_depth.mp4"]
-    pictures = [np.asarray(picture) for picture in video_pictures(files[0], 0)]
+    pictures = [np.asarray(picture) for picture in video_pictures(files[0])]
     assert pictures[0].shape[1] == width and len(pictures) == len(known.features)
     assert all((picture > 60).any() for picture in pictures[-3:])  # she walks towards the camera: farthest is black
 
@@ -86,7 +86,7 @@ def test_an_overlay_follows_the_clock_of_the_video(tmp_path: Path) -> None:
     for style in ("depth", "shaded"):
         options = CheckOptions(kinds=("overlay",), video=video, video_start=0.1, style=style)
         file = write_checks(reference(), tmp_path, style, options)[0]
-        corners = [np.asarray(picture)[2, 2].mean() for picture in video_pictures(file, 0)]
+        corners = [np.asarray(picture)[2, 2].mean() for picture in video_pictures(file)]
         shown = [levels[round((0.1 + n / 20) * 30 + 1e-6)] for n in range(len(corners))]
         expected = np.array(shown) / (2 if style == "depth" else 1)
         assert len(corners) == 6 and np.abs(corners - expected).max() < 6  # until the video ends
@@ -146,7 +146,7 @@ def test_nobody_in_sight_is_said(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_turntable_shows_the_figure_whole_from_all_sides(tmp_path: Path) -> None:
     save_reference(tmp_path / "a.pt", reference())
     file = write_checks(load_reference(tmp_path / "a.pt"), tmp_path, "a", CheckOptions(kinds=("turntable",)))[0]
-    for picture in video_pictures(file, 0):
+    for picture in video_pictures(file):
         color = np.ptp(np.asarray(picture).astype(int), axis=-1) > 60  # limbs are coloured, all else is gray
         rows = np.flatnonzero(color.any(1))
         assert color.any() and rows[0] > 0 and rows[-1] < color.shape[0] - 1

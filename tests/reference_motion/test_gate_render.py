@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d.detection.video_pictures import video_pictures
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.motion.skinning import drive_body
@@ -23,7 +24,6 @@ from hmr4d.reference_motion.gate_render import RenderOptions, render_archive
 from hmr4d.reference_motion.joint_files import load_joints
 from hmr4d.reference_motion.reference_file import ReferenceMotion, load_reference, save_reference
 from hmr4d.reference_motion.viewing_scene import is_well_seen, scene_pictures
-from hmr4d.visualization.video_pictures import video_pictures
 
 SMALL = RenderOptions(size=(96, 96), camera="static")
 
@@ -53,7 +53,7 @@ def test_clips_are_named_and_faulty_entries_pass_through(archive: Archive) -> No
     done = rendered(archive)
     entry = done[0].entry
     assert entry["kept"] == [1] and entry["video_path"].startswith("clips/a_b")
-    assert len(list(video_pictures(archive.root / entry["video_path"], 0))) == len(reference().features)
+    assert len(list(video_pictures(archive.root / entry["video_path"]))) == len(reference().features)
     assert [one.entry for one in done[1:]] == list(archive.entries[1:])
     assert [bool(one.error) for one in done] == [False, False, True, True]
 
