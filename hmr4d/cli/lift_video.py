@@ -17,6 +17,7 @@ from hmr4d.detection.keypoint_json import write_keypoints
 from hmr4d.detection.lens import told_focal
 from hmr4d.detection.people_in_video import DetectedVideo
 from hmr4d.detection.video_pictures import VideoMetadata
+from hmr4d.keypoint_files.rates import even_times, resample_keypoints
 from hmr4d.keypoint_files.reading import KeypointTrack
 from hmr4d.utils.files import file_stem
 
@@ -90,17 +91,7 @@ def even_in_time(track: KeypointTrack, found: DetectedVideo) -> KeypointTrack:
         return track
     times = found.times[track.frame_ids]
     logger.info("%s has uneven times; its joints are put at %.4g a second.", found.path, found.fps)
-    even = np.arange(times[0], times[-1] + 0.5 / found.fps, 1 / found.fps)
-    after = np.clip(np.searchsorted(times, even), 1, len(times) - 1)
-    before = after - 1
-    share = np.clip((even - times[before]) / (times[after] - times[before]), 0, 1)[:, None]
-    conf = np.minimum(track.kp2d_conf[before], track.kp2d_conf[after])
-    conf = np.where(share < 1e-3, track.kp2d_conf[before], np.where(share > 1 - 1e-3, track.kp2d_conf[after], conf))
-    kp2d = track.kp2d[before] * (1 - share[..., None]) + track.kp2d[after] * share[..., None]
-    nearest = np.where(share[:, 0] < 0.5, before, after)
-    return replace(
-        track,
-        kp2d=np.where(conf[..., None] > 0, kp2d, 0.0).astype(np.float32),
-        kp2d_conf=conf.astype(np.float32),
-        frame_ids=track.frame_ids[nearest],
-    )
+    at = even_times(times, found.fps)
+    even = resample_keypoints(np.concatenate([track.kp2d, track.kp2d_conf[..., None]], -1), times, at)
+    nearest = np.rint(np.interp(at, times, np.arange(len(times)))).astype(int)
+    return replace(track, kp2d=even[..., :2], kp2d_conf=even[..., 2], frame_ids=track.frame_ids[nearest])

@@ -46,7 +46,7 @@ def nearest_pictures(path: Path, times: NDArray[np.float64], at: NDArray[np.floa
         at: (M,) seconds.
     """
     edges = (times[1:] + times[:-1]) / 2
-    yield from video_pictures(path, np.searchsorted(edges, at).tolist())
+    return video_pictures(path, np.searchsorted(edges, at).tolist())
 
 
 def gray(picture: Image.Image) -> NDArray[np.uint8]:

@@ -75,7 +75,7 @@ def _changes(
     """(L - 1, 2) movement of a group from picture to picture: as it is, and when its sides are exchanged meanwhile."""
     own, other = points[:, group], points[:, others[group]]
     cost = np.stack([_moved(own[1:], own[:-1], size), _moved(other[1:], own[:-1], size) + _CHANGE], -1)
-    seen = (conf[:, group] > 0).all(1)
+    seen: NDArray[np.bool_] = np.all(conf[:, group] > 0, axis=1)
     cost[(steps > _LONGEST_PAUSE) | ~seen[1:] | ~seen[:-1]] = 0
     return cost
 
