@@ -129,6 +129,20 @@ def test_a_fitted_chain_with_poses_of_ones_own(tmp_path: Path) -> None:
     assert (found.joints3d - joints3d).norm(dim=-1).mean() < 0.3  # metres, five metres away
 
 
+def test_the_default_model_says_how_far_off_each_joint_may_be(tmp_path: Path) -> None:
+    joints3d = person()
+    keypoints = smpl_file(tmp_path, joints3d)
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--samples", "2", "--overlay", "none"]
+    assert main([*words, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
+    with np.load(tmp_path / "out" / "walk.npz") as arrays:
+        off = np.linalg.norm(arrays["joints_world"] - joints3d.numpy(), axis=-1)
+        sigmas = [arrays[name] for name in ("sigma", "sigma_along", "sigma_across")]
+        assert all(sigma.shape == off.shape and (sigma > 0).all() for sigma in sigmas)
+        assert off.mean() < 0.3  # metres, five metres away
+        assert 0.2 < arrays["spread"].mean() / sigmas[0].mean() < 2.0
+        assert arrays["confidence"].min() > 0 and arrays["confidence"].max() <= 1
+
+
 def test_from_keypoints_to_files_with_a_model(tmp_path: Path, model: Path) -> None:
     keypoints = smpl_file(tmp_path, person())
     words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--model", str(model), "--device", "cpu"]
