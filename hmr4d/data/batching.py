@@ -14,7 +14,7 @@ from hmr4d.utils.randomness import mix_seed
 
 FRAME_AXIS = {  # axis of an item that grows with the length, counted from the last, for views may come first
     "joints2d": -3, "joints3d": -3, "kp2d_obs": -3, "conf": -2, "features": -2, "visible": -2, "condition2d": -2,
-    "known2d": -2, "keypoints": -3, "tokens": -2,
+    "known2d": -2, "keypoints": -3, "motion_tokens": -2,
 }  # fmt: skip
 TOKEN_KEY = "text_tokens"
 

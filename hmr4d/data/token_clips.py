@@ -181,7 +181,7 @@ class TokenClips(Dataset[dict[str, Any]]):
         if flip:
             caption = self.store.caption_mirror[caption]
         return {
-            "tokens": torch.from_numpy(tokens.astype(np.int64)),
+            "motion_tokens": torch.from_numpy(tokens.astype(np.int64)),
             "length": len(tokens),
             "clip": self.clips[index],
             "text": self.store.caption_texts[caption],

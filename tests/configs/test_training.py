@@ -19,6 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from hmr4d.cli.train import main
+from hmr4d.data.importers.render2d import render_store
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import write_text_cache
 from hmr4d.engine.compose import compose_config
@@ -49,7 +50,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "video2d").mkdir()
     torch.save({"a": entry, "b": entry}, folder / "video2d" / "motion2d.pth")
     (folder / "video2d" / "captions.json").write_text(json.dumps({"a": "A man walks.", "b": "A man runs."}))
-    (folder / "keypoints2d").symlink_to(folder / "video2d")
+    render_store(folder / "synthetic", folder / "keypoints2d", views=1)
     return folder
 
 

@@ -136,7 +136,7 @@ class MaskedStage(Stage):
     """
 
     def draw(self, batch: dict[str, Any], generator: torch.Generator) -> MaskedDraws:
-        ids, network = batch["tokens"][..., 0], self.network.masked_transformer
+        ids, network = batch["motion_tokens"][..., 0], self.network.masked_transformer
         hidden = draw_hidden(batch["valid"], generator)
         shown = corrupt(ids, hidden, num_tokens=network.num_tokens, mask_id=network.mask_id, generator=generator)
         told = torch.rand(len(ids), generator=generator) >= self.options.drop_text
@@ -146,7 +146,7 @@ class MaskedStage(Stage):
         network, valid = self.network.masked_transformer, batch["valid"]
         shown = torch.where(valid, draws.ids, network.pad_id)
         logits = network(shown, batch["text_pooled"] * draws.told[:, None], valid)
-        targets = torch.where(draws.hidden, batch["tokens"][..., 0], network.mask_id)
+        targets = torch.where(draws.hidden, batch["motion_tokens"][..., 0], network.mask_id)
         loss, accuracy = token_loss(logits, targets, ignore=network.mask_id, smoothing=self.options.smoothing)
         return {"loss": loss, "accuracy": accuracy}
 
@@ -163,14 +163,14 @@ class ResidualStage(Stage):
     """The residual transformer learns one layer of each item; batches as for `MaskedStage`."""
 
     def draw(self, batch: dict[str, Any], generator: torch.Generator) -> ResidualDraws:
-        tokens = batch["tokens"]
+        tokens = batch["motion_tokens"]
         noise = torch.rand(len(tokens), generator=generator)
         layer = residual_layers(noise, self.network.residual_transformer.num_quantizers).to(tokens.device)
         told = torch.rand(len(tokens), generator=generator) >= self.options.drop_text_residual
         return ResidualDraws(layer, told.to(tokens.device))
 
     def loss(self, batch: dict[str, Any], draws: ResidualDraws) -> dict[str, Tensor]:
-        network, tokens, valid = self.network.residual_transformer, batch["tokens"], batch["valid"]
+        network, tokens, valid = self.network.residual_transformer, batch["motion_tokens"], batch["valid"]
         logits = network(tokens, draws.layer, batch["text_pooled"] * draws.told[:, None], valid)
         wanted = tokens.gather(-1, draws.layer[:, None, None].expand(-1, tokens.shape[1], 1))[..., 0]
         targets = torch.where(valid, wanted, network.pad_id)

@@ -51,7 +51,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     MotionStore.open(folder / "bandai_namco")
     for seed, name in enumerate(("model", "other")):
         torch.manual_seed(seed)
-        network = instantiate(composed(folder, "synthetic", ()).pipeline.denoiser)
+        network = instantiate(composed(folder, "synthetic", ()).pipeline).denoiser
         state = {f"pipeline.denoiser.{k}": v for k, v in network.state_dict().items()}
         torch.save({"state_dict": state}, folder / f"{name}.ckpt")
     return folder
@@ -288,7 +288,7 @@ def test_a_network_of_detectors_joints_lifts_aistpp(inputs: Path, aistpp: Path, 
     weights = tmp_path / "coco.ckpt"
     options = (f"clips.root={aistpp}", "limit=2", f"ckpt_path={weights}", "representation=bbox_pose2d_coco17")
     cfg = configuration(inputs, tmp_path / "out", *options, "clips.joints=openpose18", task="aistpp")
-    state = instantiate(cfg.pipeline.denoiser).state_dict()
+    state = instantiate(cfg.pipeline).denoiser.state_dict()
     torch.save({"state_dict": {f"pipeline.denoiser.{k}": v for k, v in state.items()}}, weights)
     (card,) = run(cfg)
     assert card.rows["model"]["abs_mpjpe"].mean > 0 and "18 of 'openpose18'" in card.joints

@@ -62,7 +62,7 @@ def test_padding_does_not_change_the_loss(stage: Any) -> None:
     pipeline, batch = tiny_pipeline(stage), token_batch()
     draws = pipeline.draw_training(batch, torch.Generator().manual_seed(0))
     before = pipeline.training_loss(batch, draws)["loss"]
-    other = dict(batch) | {"tokens": torch.where(batch["valid"][..., None], batch["tokens"], 0)}
+    other = dict(batch) | {"motion_tokens": torch.where(batch["valid"][..., None], batch["motion_tokens"], 0)}
     if stage == "masked":
         draws.ids[~batch["valid"]] = 3
     assert torch.allclose(before, pipeline.training_loss(other, draws)["loss"], atol=1e-6)

@@ -90,7 +90,7 @@ def token_batch(count: int = 3, num_tokens: int = 6) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(5)
     lengths = torch.tensor([num_tokens - k % 3 for k in range(count)])
     return {
-        "tokens": torch.randint(0, CODES, (count, num_tokens, LAYERS), generator=generator),
+        "motion_tokens": torch.randint(0, CODES, (count, num_tokens, LAYERS), generator=generator),
         "lengths": lengths,
         "valid": torch.arange(num_tokens) < lengths[:, None],
         "text_pooled": torch.randn(count, TEXT_DIM, generator=generator),
