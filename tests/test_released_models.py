@@ -12,6 +12,7 @@ import torch
 from hmr4d import load_pipeline
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.camera.rig_samplers import virtual_rig
+from hmr4d.detection.networks import DETECTOR, MODELS, JointFinder, PeopleFinder, find_detector
 from hmr4d.evaluation.preparation import StandardPreparation
 from hmr4d.evaluators.evaluator import CONFIG_NAME as EVALUATOR_CONFIG
 from hmr4d.evaluators.evaluator import load_evaluator
@@ -23,6 +24,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "inputs" / "checkpoints" / "hmr4d
 RELEASES = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
 PIPELINES = [name for name in RELEASES if (FOLDER / name / CONFIG_NAME).is_file()]
 EVALUATORS = [name for name in RELEASES if (FOLDER / name / EVALUATOR_CONFIG).is_file()]
+DETECTORS = [name for name in RELEASES if name == DETECTOR]
 FPS = 20.0
 STEPS = 4  # of sampling; enough for a raised hand
 LIFTED_WITHIN = 0.15  # metres, mean of all joints over the floor, five metres from the camera
@@ -34,9 +36,16 @@ def clip(content: str, num_frames: int) -> torch.Tensor:
     return torch.from_numpy(synthetic_joints(content, num_frames, np.random.default_rng(0)))
 
 
-def test_every_release_is_a_pipeline_or_an_evaluator() -> None:
+def test_every_release_is_a_pipeline_an_evaluator_or_a_detector() -> None:
     assert RELEASES
-    assert sorted(PIPELINES + EVALUATORS) == RELEASES
+    assert sorted(PIPELINES + EVALUATORS + DETECTORS) == RELEASES
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_released_detector_loads(model: str) -> None:
+    """What it finds in pictures is tested with the detector."""
+    folder = find_detector()
+    assert PeopleFinder(folder) and JointFinder(folder, model)
 
 
 @pytest.mark.parametrize("name", PIPELINES)

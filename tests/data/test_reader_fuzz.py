@@ -24,7 +24,7 @@ import yaml
 
 from hmr4d.body.skeleton import COCO17, MEDIAPIPE33, OPENPOSE25
 from hmr4d.camera.camera_files import read_camera
-from hmr4d.keypoint_files.reading import read_keypoints
+from hmr4d.keypoint_files.reading import NobodyError, read_keypoints
 from tests.data.keypoint_layouts import LAYOUTS, figure
 from tests.data.mutations import damaged, mutated
 
@@ -248,7 +248,8 @@ def tried(kind: str, count: int, seed: int, folder: Path) -> tuple[Counter[str],
             outcome = "read"
         except (ValueError, FileNotFoundError) as error:
             text = str(error)
-            is_clear = type(error) in (ValueError, FileNotFoundError) or "TextError" in type(error).__name__
+            kinds = (ValueError, NobodyError, FileNotFoundError)
+            is_clear = type(error) in kinds or "TextError" in type(error).__name__
             is_clear = is_clear and text.isprintable() and len(text) < 1500
             outcome = "refused" if is_clear else f"{type(error)} {text!r:.300}"
         except Exception:  # what the test is about
