@@ -75,7 +75,7 @@ class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIss
         if isinstance(stack[-1], _JoblibArray):
             stack[-1] = _joblib_numbers(stack[-1], self.stream)
 
-    dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.BUILD[0]] = load_build  # pyright: ignore[reportArgumentType]
 
 
 def read_tree(path: str | Path) -> Any:
