@@ -2,7 +2,6 @@
 
 All functions take padded batches of joints (B, L, J, 3) in metres, world, y up, with (B,) valid `lengths`, and return
 one number per clip, (B,); what lies beyond a clip's length never counts. A clip too short for a measure gets NaN there.
-`PhysicalMetrics` collects them over a set.
 Compare clips of the same `fps` and of the same body height only (`to_neutral_height`): most measures depend on both.
 """
 
@@ -12,13 +11,11 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22, Skeleton
-from hmr4d.metrics.rows import RowMetric
 from hmr4d.representation.root_velocity import normalize_height
 
 FEET = (("left_ankle", "left_foot"), ("right_ankle", "right_foot"))  # ankle and toe joint of either foot
 CONTACT_PERCENTILE = 0.05  # the resting height of a foot joint is this quantile of its height over the clip
 CONTACT_MARGIN = 0.03  # metres above the resting height that still count as contact
-MEASURES = ("foot_skating", "jitter", "bone_length_variation", "root_speed", "floor_penetration", "floor_clearance")
 
 
 def to_neutral_height(joints3d: Tensor, lengths: Tensor, skeleton: Skeleton = SMPL22) -> Tensor:
@@ -120,72 +117,6 @@ def physical_metrics(joints3d: Tensor, lengths: Tensor, fps: float, skeleton: Sk
         "floor_penetration": floor_penetration(joints3d, lengths),
         "floor_clearance": floor_clearance(joints3d, lengths),
     }
-
-
-class PhysicalMetrics(RowMetric):
-    """Means of all measures of this module over the clips of a set; a clip for which one is NaN does not count in it.
-
-    Args:
-        fps: frames per second of every clip.
-        skeleton: of the joints.
-        with_reference: also measure `root_speed_error`; every update must then bring reference clips.
-    """
-
-    def __init__(self, fps: float, *, skeleton: Skeleton = SMPL22, with_reference: bool = False) -> None:
-        super().__init__()
-        if not fps > 0:
-            raise ValueError(f"fps is {fps}; give the frames per second of the clips.")
-        self.fps, self.skeleton = fps, skeleton
-        self.names = (*MEASURES, "root_speed_error") if with_reference else MEASURES
-        self._declare("measures")
-
-    def update(
-        self,
-        joints3d: Tensor,
-        lengths: Tensor,
-        *,
-        reference: Tensor | None = None,
-        reference_lengths: Tensor | None = None,
-        index: Tensor | None = None,
-    ) -> None:
-        """Adds a batch.
-
-        Args:
-            joints3d: (B, L, J, 3) metres, world, y up.
-            lengths: (B,) valid frames.
-            reference, reference_lengths: (B, L', J, 3) and (B,) clips for `root_speed_error`.
-            index: (B,) places of the clips in the data set.
-
-        Raises:
-            ValueError: another number of joints, a valid frame that is not finite, or references given or missing
-                against what the constructor said.
-        """
-        measured = physical_metrics(self._checked(joints3d, lengths, "joints3d"), lengths, self.fps, self.skeleton)
-        given = reference is not None and reference_lengths is not None
-        if given != ("root_speed_error" in self.names):
-            raise ValueError(
-                f"update got {'references' if given else 'no reference and reference_lengths'}, "
-                f"but with_reference is {not given}; set with_reference={given} or change the call."
-            )
-        if reference is not None and reference_lengths is not None:
-            reference = self._checked(reference, reference_lengths, "reference")
-            error = root_speed_error(joints3d, lengths, reference, reference_lengths, self.fps)
-            measured["root_speed_error"] = error
-        self._append("measures", torch.stack([measured[name] for name in self.names], -1), index)
-
-    def compute(self) -> dict[str, Tensor]:
-        """Name -> () mean over the clips; NaN where no clip has the measure."""
-        return dict(zip(self.names, self._rows("measures").double().nanmean(0), strict=True))
-
-    def _checked(self, joints3d: Tensor, lengths: Tensor, name: str) -> Tensor:
-        num_joints = self.skeleton.num_joints
-        if joints3d.ndim != 4 or joints3d.shape[2:] != (num_joints, 3):
-            raise ValueError(f"{name} has shape {tuple(joints3d.shape)}; expected (B, L, {num_joints}, 3) in metres.")
-        finite = joints3d.isfinite().flatten(2).all(-1) | ~_valid(joints3d, lengths)
-        if not finite.all():
-            clip, frame = (int(i) for i in (~finite).nonzero()[0])
-            raise ValueError(f"{name} holds NaN or infinity in clip {clip}, frame {frame}; mend or drop that clip.")
-        return joints3d
 
 
 def _valid(joints3d: Tensor, lengths: Tensor) -> Tensor:

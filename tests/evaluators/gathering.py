@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from hmr4d.evaluation.published_protocol import PublishedModelScores
-from hmr4d.metrics.physical import PhysicalMetrics
 from hmr4d.metrics.text_to_motion import FID, Diversity, MatchingScore, MultiModality, RPrecision
 
 COUNT, DIM, REPEATS, BATCH = 75, 8, 4, 16
@@ -25,11 +24,8 @@ def collect(rank: int, world_size: int) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     text, real, generated = (torch.randn(COUNT, DIM, generator=generator) for _ in range(3))
     many = torch.randn(COUNT, REPEATS, DIM, generator=generator)
-    low = torch.tensor([1.0, 0.02, 1.0])  # feet in contact
-    joints3d = torch.rand(COUNT, 12, 22, 3, generator=generator) * low
-    lengths = torch.randint(5, 13, (COUNT,), generator=generator)
     fid, precision, matching, published = FID(), RPrecision(), MatchingScore(), PublishedModelScores()
-    diversity, modality, physical = Diversity(num_pairs=40), MultiModality(num_pairs=3), PhysicalMetrics(20.0)
+    diversity, modality = Diversity(num_pairs=40), MultiModality(num_pairs=3)
     dealt = torch.arange(-(-COUNT // world_size) * world_size) % COUNT
     for index in dealt[rank::world_size].split(BATCH):
         fid.update(generated[index], real=False, index=index)
@@ -38,12 +34,10 @@ def collect(rank: int, world_size: int) -> dict[str, Any]:
         published.update(text[index], generated[index], real[index], index=index)
         diversity.update(generated[index], index=index)
         modality.update(many[index], index=index)
-        physical.update(joints3d[index], lengths[index], index=index)
     if rank == world_size - 1:  # the other processes have no real motions at all
         fid.update(real, real=True)
     metrics = (fid, precision, matching, diversity, modality)
     values: dict[str, Any] = {type(metric).__name__: metric.compute().tolist() for metric in metrics}
-    values["physical"] = {name: float(value) for name, value in physical.compute().items()}
     return values | {"published": published.compute()._asdict()}
 
 

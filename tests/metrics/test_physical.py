@@ -8,8 +8,6 @@ import torch
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.metrics.physical import (
     FEET,
-    MEASURES,
-    PhysicalMetrics,
     bone_length_variation,
     floor_clearance,
     floor_penetration,
@@ -158,37 +156,3 @@ def test_root_speed_error_compares_mean_speeds_of_clips_of_any_length():
     error = root_speed_error(walking(20, 1.5), torch.tensor([20]), walking(31, 1.2), torch.tensor([25]), FPS)
     assert error.shape == (1,)
     assert error.item() == pytest.approx(0.3, abs=1e-6)
-
-
-def test_collected_measures_are_means_over_clips():
-    clips = torch.cat([walking(20, speed) for speed in (0.0, 1.0, 2.0)])
-    lengths, reference = torch.tensor([20, 10, 3]), walking(20, 1.0).expand(3, -1, -1, -1)
-    metric = PhysicalMetrics(FPS, with_reference=True)
-    for part in (slice(0, 2), slice(2, 3)):
-        metric.update(clips[part], lengths[part], reference=reference[part], reference_lengths=lengths[part])
-    found = metric.compute()
-    expected = physical_metrics(clips, lengths, FPS)
-    assert set(expected) == set(MEASURES)
-    assert expected["jitter"].isnan().tolist() == [False, False, True]
-    for name, values in expected.items():
-        assert found[name].item() == pytest.approx(values.nanmean().item(), abs=1e-9), name
-    assert found["root_speed_error"].item() == pytest.approx(2 / 3, abs=1e-6)
-
-
-def test_misuse_of_the_collected_measures_is_named():
-    clips, lengths = walking(5, 1.0), torch.tensor([4])
-    with pytest.raises(ValueError, match="fps is 0"):
-        PhysicalMetrics(0)
-    with pytest.raises(ValueError, match=r"\(1, 5, 21, 3\); expected \(B, L, 22, 3\)"):
-        PhysicalMetrics(FPS).update(clips[:, :, :21], lengths)
-    with pytest.raises(ValueError, match="with_reference is True"):
-        PhysicalMetrics(FPS, with_reference=True).update(clips, lengths)
-    with pytest.raises(ValueError, match="with_reference is False"):
-        PhysicalMetrics(FPS).update(clips, lengths, reference=clips, reference_lengths=lengths)
-    clips[0, 4] = math.nan  # padding
-    metric = PhysicalMetrics(FPS)
-    metric.update(clips, lengths)
-    assert metric.compute()["root_speed"].item() == pytest.approx(1.0, abs=1e-6)
-    clips[0, 2, 5] = math.inf
-    with pytest.raises(ValueError, match="clip 0, frame 2"):
-        metric.update(clips, lengths)
