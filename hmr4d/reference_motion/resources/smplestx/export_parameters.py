@@ -132,7 +132,9 @@ def extract(video: Path, folder: Path, fps: float | None) -> tuple[list[Path], f
 class Network:
     """SMPLest-X and its detector, loaded as its own scripts load them."""
 
-    def __init__(self, checkpoint: str, device: str) -> None:
+    def __init__(self, checkpoint: str, device: str | None) -> None:
+        import torch
+
         def load(module: str, name: str) -> Any:
             return getattr(importlib.import_module(module), name)
 
@@ -152,7 +154,7 @@ class Network:
         detection = getattr(getattr(self.config, "inference", None), "detection", None)
         self.detector = load("ultralytics", "YOLO")(getattr(detection, "model_path", "./pretrained_models/yolov8x.pt"))
         self.least_confidence = getattr(detection, "conf", 0.5)
-        self.device = device
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
 
     def boxes(self, picture: np.ndarray) -> np.ndarray:
         """(N, 4) people in a picture: left, top, right, bottom."""
@@ -253,7 +255,7 @@ def main() -> None:
     known.add_argument("--out", type=Path, help="file to write (<video>_params.pt beside the video)")
     known.add_argument("--person", type=int, default=0, help="rank by size in the first picture with people (0)")
     known.add_argument("--keep_crop_cameras", action="store_true", help="leave the camera of each crop")
-    known.add_argument("--device", default="cuda", help="cuda or cpu (cuda)")
+    known.add_argument("--device", help="cuda or cpu (cuda where there is a card)")
     args = known.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if not args.video.is_file():
