@@ -90,6 +90,7 @@ class MotionViews(Dataset[dict[str, Any]]):
         text_builder: makes that encoder, where the store has no such cache yet; None: that is an error.
         is_notext: replace every caption by "".
         seed: seeds items that are asked for by index alone, as in evaluation.
+        balance_label: label of the store, such as "content", whose values are balanced first; see `balance_weights`.
     """
 
     def __init__(
@@ -108,11 +109,12 @@ class MotionViews(Dataset[dict[str, Any]]):
         is_notext: bool = False,
         seed: int = 0,
         text_builder: Callable[[], CaptionEncoder] | None = None,
+        balance_label: str | None = None,
     ) -> None:
         self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
         self.cameras, self.framing, self.rules = cameras, framing, rules
         self.fps, self.canonical, self.mirror_prob, self.seed = fps, canonical, mirror_prob, seed
-        self.windows, self.is_notext = windows, is_notext
+        self.windows, self.is_notext, self.balance_label = windows, is_notext, balance_label
         self.examples: list[Example] = build_index(self.store, split, rules)
         if not self.examples:
             raise NoClipsError(f"No examples in {self.store.path}, split '{split}', under {rules}.")
@@ -133,9 +135,10 @@ class MotionViews(Dataset[dict[str, Any]]):
     def balance_weights(self, power: float = 0.5) -> np.ndarray:
         """(N,) sampling weights: each cell of equal labels gets its size to the power, shared among its examples.
 
-        power 1 samples examples evenly, 0 samples cells evenly.
+        power 1 samples examples evenly, 0 samples cells evenly. With `balance_label`, each value of that label gets
+        its number of examples to the power, and its cells share that among themselves by the same rule.
         """
-        return cell_weights(self.store, [example.clip for example in self.examples], power)
+        return cell_weights(self.store, [example.clip for example in self.examples], power, self.balance_label)
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         """Item by index, or by (index, seed) as the training sampler asks."""
@@ -201,12 +204,24 @@ class MotionViews(Dataset[dict[str, Any]]):
         return row
 
 
-def cell_weights(store: ClipStore, clips: Sequence[int], power: float) -> np.ndarray:
-    """(N,) sampling weights of examples from `clips` (N,): see `MotionViews.balance_weights`."""
-    labels = [np.unique(values, return_inverse=True)[1] for values in store.labels.values()]
-    cell_of_clip = np.unique(np.stack([np.zeros(len(store)), *labels], -1), axis=0, return_inverse=True)[1]
-    cells = cell_of_clip[np.asarray(clips)]
+def cell_weights(store: ClipStore, clips: Sequence[int], power: float, balance_label: str | None = None) -> np.ndarray:
+    """(N,) sampling weights of examples from `clips` (N,): see `MotionViews.balance_weights`.
+
+    Raises:
+        ValueError: the store has no such label.
+    """
+    labels = {name: np.unique(values, return_inverse=True)[1] for name, values in store.labels.items()}
+    if balance_label is not None and balance_label not in labels:
+        raise ValueError(
+            f"{store.path} has no label '{balance_label}' to balance; it has {sorted(labels) or 'none'}. "
+            "Set data.train.balance_label to one of them or to null."
+        )
+    columns = np.stack([np.zeros(len(store), dtype=np.int64), *labels.values()], -1)
+    cells = np.unique(columns, axis=0, return_inverse=True)[1][np.asarray(clips)]
     weights = np.bincount(cells)[cells] ** (power - 1.0)
+    if balance_label is not None:
+        values = np.unique(labels[balance_label][np.asarray(clips)], return_inverse=True)[1]
+        weights = weights * (np.bincount(values) ** power / np.bincount(values, weights))[values]
     return weights / weights.sum()
 
 

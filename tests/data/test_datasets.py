@@ -212,6 +212,23 @@ def test_balance(store: MotionStore) -> None:
     assert 1 / 3 < between[2] < 0.5
 
 
+def test_balance_of_one_label_comes_before_that_of_cells(tmp_path: Path) -> None:
+    kinds = {"a": ("walk", "calm"), "b": ("walk", "calm"), "c": ("walk", "wild"), "d": ("bow", "calm")}
+    labels = {name: {"content": content, "style": style} for name, (content, style) in kinds.items()}
+    store = write_store(tmp_path / "store", dict.fromkeys(kinds, 50), labels=labels)
+    clips = views(store, balance_label="content")
+    assert clips.balance_weights(1.0) == pytest.approx([1 / 4] * 4)
+    assert clips.balance_weights(0.0) == pytest.approx([1 / 8, 1 / 8, 1 / 4, 1 / 2])
+    share = clips.balance_weights(0.5)
+    assert share[3] == pytest.approx(1 / (1 + 3**0.5))
+    assert share[2] / share[0] == pytest.approx(2**0.5)
+
+
+def test_balance_of_an_unknown_label_names_the_known_ones(store: MotionStore) -> None:
+    with pytest.raises(ValueError, match=r"no label 'mood' to balance; it has .*'style'"):
+        views(store, balance_label="mood").balance_weights(0.5)
+
+
 def test_resampling_is_linear_and_keeps_the_ends() -> None:
     time = torch.arange(10.0)[:, None, None] * torch.ones(1, 22, 3)
     dense = resample_linear(time, 1.5)
