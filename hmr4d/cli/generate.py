@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+STRENGTH = 0.6  # of a reference, unless the user says otherwise
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -62,6 +64,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="A:B",
         help="from and to seconds of --edit that stay, such as 0:1.5s; the rest is drawn anew by the prompt",
     )
+    known.add_argument("--reference", type=Path, metavar="FILE", help="a motion .npz to start from, see --strength")
+    known.add_argument(
+        "--strength",
+        type=float,
+        metavar="S",
+        help="share of the diffusion that --reference goes through: near 0 it stays, at 1 only the prompt counts (0.6)",
+    )
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument("--guidance", type=float, metavar="G", help="guidance scale instead of the model's own")
     known.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
@@ -93,6 +102,7 @@ def generate(args: argparse.Namespace) -> list[Path]:
     from hmr4d.utils.devices import pick_device
     from hmr4d.visualization.motion_files import MotionWriter, check_exports
 
+    check_changes(args)
     prompts = check_prompts(gather_prompts(args.prompts, args.prompts_file))
     export = check_exports(args.export)
     device = pick_device(args.device)
@@ -106,7 +116,6 @@ def generate(args: argparse.Namespace) -> list[Path]:
             max_seconds=pipeline.max_seconds,
         )
     logger.info("Model %s on %s: %d prompt(s).", args.model, device, len(prompts))
-    seconds, details = describe_prompts(pipeline, prompts, seconds)
     writer = MotionWriter(
         args.out,
         export,
@@ -114,8 +123,9 @@ def generate(args: argparse.Namespace) -> list[Path]:
         num_samples=args.num_samples,
         about={"command": command_line()},
     )
-    if args.edit is not None:
-        return edit(args, pipeline, prompts, seconds, writer)
+    if args.edit is not None or args.reference is not None:
+        return change(args, pipeline, prompts, writer)
+    seconds, details = describe_prompts(pipeline, prompts, seconds)
     for jobs, output in pipeline.sample_batches(
         prompts,
         seconds=seconds,
@@ -128,33 +138,43 @@ def generate(args: argparse.Namespace) -> list[Path]:
     return writer.finish()
 
 
-def edit(
-    args: argparse.Namespace,
-    pipeline: Pipeline,
-    prompts: Sequence[str],
-    seconds: Sequence[float] | None,
-    writer: MotionWriter,
-) -> list[Path]:
-    """Writes what becomes of the motion `args.edit` by each prompt; the paths written."""
+def change(args: argparse.Namespace, pipeline: Pipeline, prompts: Sequence[str], writer: MotionWriter) -> list[Path]:
+    """Writes what becomes of the motion `args.edit` or `args.reference` by each prompt; the paths written."""
+    from hmr4d.cli.known_actions import describe_prompts
     from hmr4d.export.motion_npz import load_motion_npz
 
-    if not args.keep:
-        raise ValueError("--edit needs --keep: what stays of the motion, for example --keep 0:1.5s.")
-    motion = load_motion_npz(args.edit)
-    lengths = [None] * len(prompts) if args.seconds is None else seconds
+    path = args.edit or args.reference
+    motion = load_motion_npz(path)
+    _, details = describe_prompts(pipeline, list(prompts), [motion.seconds] * len(prompts))
     for number, text in enumerate(prompts):
+        given = args.seconds[number if len(args.seconds) > 1 else 0] if args.seconds else None
         for sample in range(args.num_samples):
-            output = pipeline.edit(
-                motion,
-                text,
-                args.keep,
-                seconds=lengths[number] if lengths is not None else None,
-                seed=args.seed + sample,
-                num_inference_steps=args.steps,
-                guidance_scale=args.guidance,
-            )
-            writer.write(output, [(number, sample)], [{"seed": args.seed + sample, "edited": str(args.edit)}])
+            options = {
+                "seconds": given,
+                "seed": args.seed + sample,
+                "num_inference_steps": args.steps,
+                "guidance_scale": args.guidance,
+            }
+            if args.edit is not None:
+                output = pipeline.edit(motion, text, args.keep, **options)
+                origin = {"edited": str(path)}
+            else:
+                output = pipeline.follow(motion, text, strength=args.strength, **options)
+                origin = {"reference": str(path), "strength": args.strength}
+            writer.write(output, [(number, sample)], [{"seed": args.seed + sample} | origin | details[number]])
     return writer.finish()
+
+
+def check_changes(args: argparse.Namespace) -> None:
+    """ValueError where `--edit`, `--keep`, `--reference` and `--strength` do not go together; sets the strength."""
+    if args.edit is not None and args.reference is not None:
+        raise ValueError("--edit and --reference were both given; choose one.")
+    if (args.edit is None) != (not args.keep):
+        raise ValueError("--edit FILE and --keep A:B go together: a motion, and what stays of it, such as 0:1.5s.")
+    if args.strength is not None and args.reference is None:
+        raise ValueError("--strength says how far to go from a motion; give that motion with --reference FILE.")
+    if args.strength is None:
+        args.strength = STRENGTH
 
 
 def load_model(name: str, device: torch.device) -> Pipeline:

@@ -49,6 +49,11 @@ class Framing:
         if not self.half_extent > 0:
             raise ValueError(f"half_extent is {self.half_extent}; expected metres, more than 0.")
 
+    @property
+    def metres_per_unit(self) -> float | None:
+        """Metres of one box unit; None where boxes differ from item to item."""
+        return BOX_MARGIN * self.half_extent if self.box == "fixed" and not self.is_perspective else None
+
     def frame(self, local: Tensor, T_w2c: Tensor, distance: float, rng: ItemRandom) -> tuple[Tensor, Tensor, Tensor]:
         """Local motion (L, P, 3) seen by T_w2c (V, 4, 4).
 

@@ -20,6 +20,7 @@ def sample(
     predict: Predict,
     step: Step,
     correct: Correct | None = None,
+    begin: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """The clean sample of the last step.
 
@@ -29,8 +30,9 @@ def sample(
         predict: (x_t, t) -> x_0.
         step: (x_0, x_t, t, t_prev, noise) -> x_{t_prev}; a bound method of `NoiseSchedule`.
         correct: (x_0, t, is_last) -> x_0, for example a projection onto what several views can agree on.
+        begin: makes the first x_t of the first noise; None: it is the noise.
     """
-    x_t = noise()
+    x_t = noise() if begin is None else begin(noise())
     x_0 = x_t
     for t, t_prev in steps:
         x_0 = predict(x_t, t)

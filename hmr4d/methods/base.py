@@ -165,6 +165,32 @@ class Pipeline(nn.Module):
         """
         raise ValueError(f"{type(self).__name__} cannot keep parts of a motion. Choose another model.")
 
+    def follow(
+        self,
+        reference: Motion,
+        text: str,
+        *,
+        strength: float,
+        seconds: float | None = None,
+        seed: int = 0,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+    ) -> MotionBatch:
+        """Motion for a text that starts from a reference motion.
+
+        Args:
+            reference: any motion with the joints that the model makes.
+            text: what the motion shall show.
+            strength: how much is drawn anew, more than 0; 1 leaves nothing of the reference.
+            seconds: of the reference from its beginning; None: all of it, as far as the model goes.
+            seed: of the draw.
+            num_inference_steps, guidance_scale: instead of the pipeline's own.
+
+        Raises:
+            ValueError: the method cannot start from a motion, or a request that it cannot fulfil.
+        """
+        raise ValueError(f"{type(self).__name__} cannot start from a reference motion. Choose another model.")
+
     def sample_batches(
         self,
         texts: Sequence[str],

@@ -11,17 +11,19 @@ from hmr4d import load_pipeline
 from hmr4d.camera.orbit_rigs import OrbitRig
 from hmr4d.cli.generate import main
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
 from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
 from hmr4d.methods.motion2to3.method import METHOD
 from hmr4d.methods.motion2to3.module import Motion2to3Module
 from hmr4d.methods.motion2to3.options import SamplingOptions
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.motion.motion import Motion
 from hmr4d.nn.action_index import FILE_NAME, ActionIndex, FarCheck, KnownAction
 from hmr4d.nn.text import HashTextEncoder
 from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec
 from hmr4d.utils.releases import CONFIG_NAME
+from tests.data.tiny_store import clip
 
 ABOUT = {"licence": "CC BY-NC 4.0"}
 NETWORK = {
@@ -51,6 +53,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rig=OrbitRig(num_views=2, max_angle=90.0),
         fps=20.0,
         joint_convention="bandai_namco",
+        metres_per_unit=1.2,
     )
     folder = tmp_path_factory.mktemp("models") / "tiny"
     encoder = {"name": "hash", "folder": None, "dim": 8}
@@ -252,3 +255,41 @@ def test_a_damaged_list_of_actions_is_named(knowing: Path, tmp_path: Path) -> No
         (tmp_path / path.name).write_bytes(content[: len(content) // 2] if path.name == FILE_NAME else content)
     with pytest.raises(ValueError, match=FILE_NAME):
         load_pipeline(tmp_path)
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    """Two seconds of somebody who sways and walks off, at another rate than the model's."""
+    save_motion_npz(tmp_path / "reference.npz", Motion(torch.from_numpy(clip(60)), 30.0, text="walks"))
+    return tmp_path / "reference.npz"
+
+
+def test_a_reference_gives_its_duration_and_stands_in_the_metadata(
+    released: Path, reference: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ["a person bows", "--model", str(released), "--reference", str(reference), "--export", "npz"]
+    assert main([*words, "--strength", "0.4", "--num-samples", "2", "--out", str(out)]) == 0
+    first, second = (load_motion_npz(path) for path in sorted(out.rglob("*.npz")))
+    assert (first.num_frames, first.fps) == (40, 20.0)
+    assert first.provenance.more["strength"] == 0.4
+    assert first.provenance.more["reference"] == str(reference)
+    assert not torch.equal(first.joints3d, second.joints3d)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--strength", "0.4"], "give that motion with --reference"),
+        (["--reference", "REFERENCE", "--strength", "0"], "strength is 0; give more than 0"),
+        (["--reference", "REFERENCE", "--seconds", "5"], "lasts 2.00 s, less than the 5 s"),
+        (["--reference", "REFERENCE", "--edit", "REFERENCE", "--keep", "0:1"], "choose one"),
+        (["--keep", "0:1"], "--edit FILE and --keep A:B go together"),
+    ],
+)
+def test_what_does_not_go_with_a_reference_is_said(
+    released: Path, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    words = [str(reference) if word == "REFERENCE" else word for word in words]
+    assert main(["a person bows", "--model", str(released), "--out", str(tmp_path / "out"), *words]) == 2
+    assert sentence in capsys.readouterr().err

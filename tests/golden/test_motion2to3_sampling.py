@@ -12,7 +12,9 @@ from torch import Tensor
 
 from hmr4d.diffusion.noise import WorldNoise, view_noise
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.methods.motion2to3.pipeline import Conditions, Motion2to3Pipeline, SamplingOptions, ViewsSample
+from hmr4d.methods.motion2to3.options import SamplingOptions
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.methods.motion2to3.values import Conditions, ViewsSample
 from hmr4d.representation.root_velocity import from_root_velocity
 from tests.diffusion.recorded_noise import RecordedNoise
 from tests.golden.published import small_pipeline, text_features

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, TrainingDraws, TrainingOptions
+from hmr4d.methods.motion2to3.options import TrainingOptions
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.methods.motion2to3.values import TrainingDraws
 from hmr4d.methods.motion2to3.weights import FREEZE_GROUPS
 from hmr4d.nn.training import freeze_parameters
 from tests.golden.published import ours, small_pipeline

@@ -41,7 +41,13 @@ class Motion2to3(Method):
     def build(self, cfg: DictConfig) -> Motion2to3Pipeline:
         from hydra.utils import instantiate
 
-        return instantiate(cfg.pipeline, text_encoder=build_text_encoder(**_text_settings(cfg)), _convert_="all")
+        framing = instantiate(cfg.framing) if "framing" in cfg else None
+        return instantiate(
+            cfg.pipeline,
+            text_encoder=build_text_encoder(**_text_settings(cfg)),
+            metres_per_unit=None if framing is None else framing.metres_per_unit,
+            _convert_="all",
+        )
 
     def settings(self, cfg: DictConfig) -> dict[str, Any]:
         return {"network": plain(cfg.network), "text_encoder": _text_settings(cfg)}
@@ -60,6 +66,7 @@ class Motion2to3(Method):
             "rig": asdict(pipeline.rig),
             "relative_cameras": pipeline.relative_cameras,
             "use_pooled_token": pipeline.use_pooled_token,
+            "metres_per_unit": pipeline.metres_per_unit,
         }
 
     def save_files(self, folder: Path, pipeline: Motion2to3Pipeline) -> None:
@@ -87,6 +94,7 @@ class Motion2to3(Method):
             min_seconds=config["min_seconds"],
             max_seconds=config["max_seconds"],
             joint_convention=config.get("joint_convention"),
+            metres_per_unit=config.get("metres_per_unit"),
         )
         pipeline.actions = load_actions(folder)
         return pipeline

@@ -8,7 +8,8 @@ The method is that of Guo et al., "Motion-2-to-3: Leveraging 2D Motion Data for 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,11 @@ from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
 from hmr4d.methods.motion2to3.losses import global_velocity, masked_mse, padded_mse
 from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
 from hmr4d.methods.motion2to3.patch_denoiser import PatchDenoiser
+from hmr4d.methods.motion2to3.reference import ReferenceStart, reference_local
+from hmr4d.methods.motion2to3.values import Conditions, TrainingDraws, ViewsSample
 from hmr4d.motion.canonical import align_to_floor, face_first_frame
 from hmr4d.motion.cleaning import clean_motion
-from hmr4d.motion.motion import MotionBatch, Provenance
+from hmr4d.motion.motion import Motion, MotionBatch, Provenance
 from hmr4d.nn.text import TextEncoder, TextFeatures
 from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec
@@ -41,58 +44,6 @@ from hmr4d.utils.prompts import check_prompts, check_seconds
 from hmr4d.utils.randomness import ItemRandom
 
 MAX_TOKENS = 40_000  # frames times views at once; about 1 GB with the published network
-
-
-@dataclass(frozen=True)
-class TrainingDraws:
-    """The random part of one training step.
-
-    Attributes:
-        eps: (B, V, L, D) noise.
-        t: (B,) diffusion steps.
-        keep_text: (B,) bool.
-        keep_cam: (B, V) bool.
-        keep_token: (B, M) bool, the first token always kept, or None.
-        pooled_noise: (B, D) added to the pooled text vector, or None.
-    """
-
-    eps: Tensor
-    t: Tensor
-    keep_text: Tensor
-    keep_cam: Tensor
-    keep_token: Tensor | None = None
-    pooled_noise: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What one sampling run is conditioned on.
-
-    Attributes:
-        text, null_text: encoded prompts (B) and the empty prompt (1 or B).
-        lengths: (B,) valid frames.
-        T_w2c: (B, V, 4, 4).
-        cam: (B, V, C) camera embedding or None.
-        K: (B, V, 3, 3), box_size (B,): for perspective views.
-        condition2d: (B, L, D) or None.
-    """
-
-    text: TextFeatures
-    null_text: TextFeatures
-    lengths: Tensor
-    T_w2c: Tensor
-    cam: Tensor | None = None
-    K: Tensor | None = None
-    box_size: Tensor | None = None
-    condition2d: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class ViewsSample:
-    """Raw result of a run: `local` (B, L, P + 1, 3) and `joints2d` (B, V, L, P + 1, 2) before the last reprojection."""
-
-    local: Tensor
-    joints2d: Tensor
 
 
 class Motion2to3Pipeline(Pipeline):
@@ -113,6 +64,7 @@ class Motion2to3Pipeline(Pipeline):
         max_seconds, min_seconds: what `sample` accepts.
         joint_convention: of the motion it learns from, see `body.joint_conventions`.
         about: what its motions say of it: `model`, and the `licence` of the motion it learns from. None is left out.
+        metres_per_unit: metres of one box unit of the motion it learns from; None: they differ from clip to clip.
     """
 
     method = "motion2to3"
@@ -135,6 +87,7 @@ class Motion2to3Pipeline(Pipeline):
         max_seconds: float = 10.0,
         joint_convention: str | None = None,
         about: Mapping[str, str | None] | None = None,
+        metres_per_unit: float | None = None,
     ) -> None:
         super().__init__(about)
         if codec.num_features != denoiser.num_features:
@@ -157,6 +110,7 @@ class Motion2to3Pipeline(Pipeline):
         self.use_pooled_token = use_pooled_token
         self.fps, self.min_seconds, self.max_seconds = fps, min_seconds, max_seconds
         self.joint_convention = convention_of(convention_metadata(joint_convention))
+        self.metres_per_unit = metres_per_unit
 
     @property
     def device(self) -> torch.device:
@@ -331,6 +285,7 @@ class Motion2to3Pipeline(Pipeline):
         noise: NoiseSource,
         options: SamplingOptions,
         on_step: Callable[[int, Tensor, Tensor | None], None] | None = None,
+        start: ReferenceStart | None = None,
     ) -> ViewsSample:
         """Draws 2D motion in V views and lifts it.
 
@@ -343,6 +298,7 @@ class Motion2to3Pipeline(Pipeline):
             noise: first x_T, then one array a step, each (B, V, L, D).
             options: how.
             on_step: called with t, x_0 (before correction) and the lifted motion or None.
+            start: a motion to start from instead of noise alone.
         """
         views = self.views_of(conditions, options)
         result: dict[str, Tensor] = {}
@@ -361,7 +317,7 @@ class Motion2to3Pipeline(Pipeline):
                 on_step(t, x_0, local)
             return self.codec.encode_with_root(views.reproject(local)) if options.consistency else x_0
 
-        self._run(conditions, noise, options, correct)
+        self._run(conditions, noise, options, correct, start)
         return ViewsSample(**result)
 
     @torch.no_grad()
@@ -375,8 +331,14 @@ class Motion2to3Pipeline(Pipeline):
         noise: NoiseSource,
         options: SamplingOptions,
         correct: Callable[[Tensor, int, bool], Tensor] | None,
+        start: ReferenceStart | None = None,
     ) -> Tensor:
         steps = self.schedule.steps(options.num_inference_steps, options.spacing)
+        begin = None
+        if start is not None:
+            steps = start.steps(steps)
+            seen = self.codec.encode_with_root(self.views_of(conditions, options).reproject(start.local))
+            begin = partial(self.schedule.add_noise, seen, t=torch.tensor(steps[0][0], device=seen.device))
         step = self.schedule.ddim_step if options.step == "ddim" else self.schedule.posterior_step
         return sample(
             steps=progress(steps, "sampling", unit="step"),
@@ -384,6 +346,7 @@ class Motion2to3Pipeline(Pipeline):
             predict=lambda x_t, t: self.predict(x_t, t, conditions, options.guidance_scale),
             step=step,
             correct=correct,
+            begin=begin,
         )
 
     @full_precision
@@ -524,35 +487,68 @@ class Motion2to3Pipeline(Pipeline):
         durations = check_seconds(seconds, len(texts), min_seconds=self.min_seconds, max_seconds=self.max_seconds)
         lengths = [round(duration * self.fps) for duration in durations]
         seeds = seeds_of(seed, generator, len(texts))
-        changes = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
-        options = replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
+        options = self._options(num_inference_steps, guidance_scale)
         jobs = sorted(
             ((i, k) for i in range(len(texts)) for k in range(num_samples)), key=lambda job: (lengths[job[0]], job)
         )
         while jobs:
             count = fitting(jobs, lengths, max_tokens // self.rig.num_views)
             chunk, jobs = jobs[:count], jobs[count:]
-            rngs = [ItemRandom.from_seed(seeds[i] + k) for i, k in chunk]
-            chunk_lengths = torch.tensor([lengths[i] for i, _ in chunk])
-            conditions = self.text_conditions([texts[i] for i, _ in chunk], chunk_lengths, rngs)
-            drawn = self.sample_views(conditions, self._noise(conditions, rngs, options), options)
-            raw, finished = (
-                self._in_camera_world(drawn.local, options),
-                self.finish(drawn.local, conditions.lengths, options),
+            drawn_texts = [texts[i] for i, _ in chunk]
+            drawn_lengths = torch.tensor([lengths[i] for i, _ in chunk])
+            yield chunk, self._draw(drawn_texts, drawn_lengths, [seeds[i] + k for i, k in chunk], options)
+
+    @torch.no_grad()
+    def follow(
+        self,
+        reference: Motion,
+        text: str,
+        *,
+        strength: float,
+        seconds: float | None = None,
+        seed: int = 0,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+    ) -> MotionBatch:
+        if self.metres_per_unit is None or self.sampling.is_perspective:
+            raise ValueError(
+                "This model does not know how many metres its box units are, which a reference needs. Choose a model "
+                "that was trained with framing.box=fixed and parallel views and says so in its config.json."
             )
-            yield (
-                chunk,
-                self._batch(
-                    finished,
-                    chunk_lengths,
-                    [texts[i] for i, _ in chunk],
-                    drawn.joints2d,
-                    raw,
-                    conditions.T_w2c,
-                    options,
-                    [seeds[i] + k for i, k in chunk],
-                ),
-            )
+        texts = check_prompts([text])
+        local = reference_local(
+            reference,
+            fps=self.fps,
+            seconds=seconds,
+            max_seconds=self.max_seconds,
+            metres_per_unit=self.metres_per_unit,
+        )
+        duration = local.shape[1] / self.fps
+        check_seconds(duration, 1, min_seconds=self.min_seconds, max_seconds=self.max_seconds)
+        options = self._options(num_inference_steps, guidance_scale)
+        start = ReferenceStart(local.to(self.device), strength)
+        return self._draw(texts, torch.tensor([local.shape[1]]), [seed], options, start)
+
+    def _options(self, num_inference_steps: int | None, guidance_scale: float | None) -> SamplingOptions:
+        """The pipeline's own options but for what is given."""
+        changes = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+        return replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
+
+    def _draw(
+        self,
+        texts: list[str],
+        lengths: Tensor,
+        seeds: list[int],
+        options: SamplingOptions,
+        start: ReferenceStart | None = None,
+    ) -> MotionBatch:
+        """Motions (B) of `lengths` frames, each from its seed."""
+        rngs = [ItemRandom.from_seed(seed) for seed in seeds]
+        conditions = self.text_conditions(texts, lengths, rngs)
+        drawn = self.sample_views(conditions, self._noise(conditions, rngs, options), options, start=start)
+        raw = self._in_camera_world(drawn.local, options)
+        finished = self.finish(drawn.local, conditions.lengths, options)
+        return self._batch(finished, lengths, texts, drawn.joints2d, raw, conditions.T_w2c, options, seeds)
 
     def text_conditions(self, texts: list[str], lengths: Tensor, rngs: Sequence[ItemRandom]) -> Conditions:
         """Conditions for new prompts: the rig of the pipeline, drawn per item."""

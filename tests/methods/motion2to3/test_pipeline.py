@@ -14,7 +14,8 @@ from torch import Tensor
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
-from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, TrainingDraws
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.methods.motion2to3.values import TrainingDraws
 from hmr4d.motion.motion import MotionBatch
 from hmr4d.nn.text import TextFeatures, pack_features
 from hmr4d.representation.motion2d import Motion2DCodec

@@ -1,0 +1,79 @@
+"""Starting from a reference motion: what the cameras of a draw see of it, and where in the diffusion it enters.
+
+A reference that is given some noise and then denoised with a text keeps what the noise left: SDEdit (Meng et al.,
+ICLR 2022, arXiv 2108.01073), here on the 2D views of a 3D motion.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.metrics.physical import to_neutral_height
+from hmr4d.motion.canonical import face_first_frame
+from hmr4d.motion.motion import Motion
+from hmr4d.motion.tracks import resample_motion
+from hmr4d.representation.root_velocity import to_root_velocity
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReferenceStart:
+    """Where a draw starts from.
+
+    Attributes:
+        local: (B, L, P, 3) reference in the root frame, root first and next root last, box units.
+        strength: share of the diffusion steps that are run, more than 0 and at most 1.
+    """
+
+    local: Tensor
+    strength: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength <= 1:
+            raise ValueError(
+                f"strength is {self.strength:g}; give more than 0 (stay with the reference), at most 1 (only the text)."
+            )
+
+    def steps(self, steps: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The last steps of a run, at least one."""
+        return steps[len(steps) - max(round(self.strength * len(steps)), 1) :]
+
+
+def reference_local(
+    reference: Motion, *, fps: float, seconds: float | None, max_seconds: float, metres_per_unit: float
+) -> Tensor:
+    """A reference as the network knows motion: (1, L, P, 3) in the root frame, box units.
+
+    It is resampled, scaled to the neutral body height and turned to face +z in its first frame, as training motion is.
+
+    Args:
+        reference: with the 22 joints of SMPL.
+        fps: of the network.
+        seconds: taken from its beginning; None: all, but `max_seconds` at most.
+        max_seconds: that the network makes.
+        metres_per_unit: metres of one box unit.
+
+    Raises:
+        ValueError: it has other joints, values that are not finite, or is shorter than `seconds`.
+    """
+    if reference.skeleton.joint_names != SMPL22.joint_names:
+        raise ValueError(f"The reference has the joints of '{reference.skeleton.name}'; expected the 22 of 'smpl22'.")
+    joints3d = torch.from_numpy(reference.array())
+    if seconds is not None and seconds > reference.seconds + 0.5 / fps:
+        raise ValueError(
+            f"The reference lasts {reference.seconds:.2f} s, less than the {seconds:g} s asked for. Ask for less, or "
+            "leave the duration out."
+        )
+    if seconds is None and reference.seconds > max_seconds:
+        logger.warning("The reference lasts %.1f s; its first %.1f s are used.", reference.seconds, max_seconds)
+    duration = min(reference.seconds, max_seconds) if seconds is None else seconds
+    frames = max(round(duration * fps), 1)
+    joints3d = resample_motion(joints3d[None], reference.fps, fps, frames)
+    joints3d = to_neutral_height(joints3d, torch.tensor([joints3d.shape[1]]))
+    return to_root_velocity(face_first_frame(joints3d)) / metres_per_unit

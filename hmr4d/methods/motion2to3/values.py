@@ -1,0 +1,61 @@
+"""What goes into a training step and a sampling run of Motion-2-to-3, and what comes out, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hmr4d.nn.text import TextFeatures
+
+
+@dataclass(frozen=True)
+class TrainingDraws:
+    """The random part of one training step.
+
+    Attributes:
+        eps: (B, V, L, D) noise.
+        t: (B,) diffusion steps.
+        keep_text: (B,) bool.
+        keep_cam: (B, V) bool.
+        keep_token: (B, M) bool, the first token always kept, or None.
+        pooled_noise: (B, D) added to the pooled text vector, or None.
+    """
+
+    eps: Tensor
+    t: Tensor
+    keep_text: Tensor
+    keep_cam: Tensor
+    keep_token: Tensor | None = None
+    pooled_noise: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What one sampling run is conditioned on.
+
+    Attributes:
+        text, null_text: encoded prompts (B) and the empty prompt (1 or B).
+        lengths: (B,) valid frames.
+        T_w2c: (B, V, 4, 4).
+        cam: (B, V, C) camera embedding or None.
+        K: (B, V, 3, 3), box_size (B,): for perspective views.
+        condition2d: (B, L, D) or None.
+    """
+
+    text: TextFeatures
+    null_text: TextFeatures
+    lengths: Tensor
+    T_w2c: Tensor
+    cam: Tensor | None = None
+    K: Tensor | None = None
+    box_size: Tensor | None = None
+    condition2d: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ViewsSample:
+    """Raw result of a run: `local` (B, L, P + 1, 3) and `joints2d` (B, V, L, P + 1, 2) before the last reprojection."""
+
+    local: Tensor
+    joints2d: Tensor
