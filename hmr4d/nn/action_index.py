@@ -120,6 +120,25 @@ class ActionIndex:
         pooled = pooled.float().cpu()
         return normalize(pooled if self.adapter is None else self.adapter(pooled), dim=-1) @ self.prototypes.T
 
+    def pulled(self, pooled: Tensor, share: float) -> Tensor:
+        """Pooled text vectors (B, C) in the space of the adapter, drawn towards the nearest known action.
+
+        A generator knows the directions of the sentences that it was trained on. A sentence in other words lies beside
+        them; its nearest action is named right more often than the generator follows it.
+
+        Args:
+            pooled: of the text encoder.
+            share: of the action's direction in the result; 0 gives the adapter's own vectors.
+
+        Returns:
+            (B, C) with unit variance over the entries, as the adapter's, on the device of `pooled`.
+        """
+        own = pooled.float().cpu()
+        own = normalize(own if self.adapter is None else self.adapter(own), dim=-1)
+        nearest = self.prototypes[(own @ self.prototypes.T).argmax(-1)]
+        mixed = normalize((1.0 - share) * own + share * nearest, dim=-1)
+        return (mixed * mixed.shape[-1] ** 0.5).to(pooled.device)
+
     def facts(self, pooled: Tensor) -> list[PromptFacts]:
         """What is known of each prompt, from pooled text vectors (B, C)."""
         similarities = self.similarities(pooled)

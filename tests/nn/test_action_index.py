@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore, write_text_cache
@@ -50,6 +51,20 @@ def test_the_duration_is_that_of_the_nearest_actions() -> None:
     assert walk == pytest.approx(6.0, abs=0.1)
     assert raised == pytest.approx(2.0, abs=0.01)
     assert between == pytest.approx((4.0 * 2.0) ** 0.5, abs=0.1)
+
+
+def test_a_prompt_is_pulled_towards_its_nearest_action_alone() -> None:
+    known = ActionIndex(ACTIONS, PROTOTYPES)
+    pooled = torch.tensor([[1.0, 0.3, 0.0], [0.1, 0.2, 1.0]])
+    own = known.pulled(pooled, 0.0)
+    assert torch.allclose(own, normalize(pooled, dim=-1) * 3**0.5, atol=1e-6)
+    there = known.pulled(pooled, 1.0)
+    nearest = known.similarities(pooled).argmax(-1)
+    assert torch.allclose(there, known.prototypes[nearest] * 3**0.5, atol=1e-6)
+    before, half = known.similarities(pooled), known.similarities(known.pulled(pooled, 0.5))
+    assert (half.argmax(-1) == nearest).all()
+    assert (half.amax(-1) > before.amax(-1)).all()
+    assert torch.allclose(half.new_tensor(3.0), known.pulled(pooled, 0.5).pow(2).sum(-1))
 
 
 def test_actions_by_group() -> None:

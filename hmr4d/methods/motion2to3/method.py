@@ -42,12 +42,15 @@ class Motion2to3(Method):
         from hydra.utils import instantiate
 
         framing = instantiate(cfg.framing) if "framing" in cfg else None
-        return instantiate(
+        pipeline = instantiate(
             cfg.pipeline,
             text_encoder=build_text_encoder(**_text_settings(cfg)),
             metres_per_unit=None if framing is None else framing.metres_per_unit,
             _convert_="all",
         )
+        if cfg.pipeline.get("text_adapter"):
+            pipeline.actions = load_actions(Path(cfg.pipeline.text_adapter).parent)  # made with it, beside it
+        return pipeline
 
     def settings(self, cfg: DictConfig) -> dict[str, Any]:
         return {"network": plain(cfg.network), "text_encoder": _text_settings(cfg)}

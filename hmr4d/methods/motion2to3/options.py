@@ -16,6 +16,8 @@ class SamplingOptions:
         spacing: "even" or "published", see `NoiseSchedule.steps`.
         step: "posterior" (ancestral) or "ddim" (deterministic given the first noise).
         guidance_scale: 1 follows the text in one pass, more exaggerates it in two, 0 ignores it.
+        action_pull: share of the nearest known action in the pooled text vector, see `ActionIndex.pulled`; 0 as
+            published, and where the model does not list its actions.
         world_noise: views share noise in space, in training too.
         consistency: triangulate and reproject in every step instead of only at the end.
         is_perspective: pinhole views.
@@ -30,6 +32,7 @@ class SamplingOptions:
     spacing: str = "even"
     step: str = "posterior"
     guidance_scale: float = 1.0
+    action_pull: float = 0.0
     world_noise: bool = True
     consistency: bool = False
     is_perspective: bool = False
@@ -42,6 +45,7 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         check_choices(self, step=("posterior", "ddim"), spacing=("even", "published"), height=("frame", "clip", "none"))
         check_at_least(self, 0, "guidance_scale")
+        check_shares(self, "action_pull")
 
 
 @dataclass(frozen=True)

@@ -256,6 +256,8 @@ class Motion2to3Pipeline(Pipeline):
 
         def run(text: TextFeatures, cam: Tensor | None, condition2d: Tensor | None) -> Tensor:
             inputs = self._text_inputs(text)
+            if text is conditions.text and conditions.text_pooled is not None:
+                inputs["text_pooled"] = conditions.text_pooled
             if len(inputs["text"]) == 1 < len(x_t):
                 inputs = {k: v.expand(len(x_t), *v.shape[1:]) for k, v in inputs.items()}
             x_0 = self.denoiser(x_t, step, lengths=conditions.lengths, cam=cam, condition2d=condition2d, **inputs)
@@ -559,8 +561,12 @@ class Motion2to3Pipeline(Pipeline):
         cam = embed_views(T_w2c, 1.0, relative=self.relative_cameras) if self.denoiser.cam_dim else None
         if cam is not None and self.denoiser.cam_dim != cam.shape[-1]:
             raise ValueError("Sampling in several views needs a network with 5-d cameras or none.")
+        text, pooled = self.encode_text(texts), None
+        if self.sampling.action_pull and self.actions is not None and self.denoiser.text_mode == "tokens_and_pooled":
+            pooled = self.actions.pulled(text.pooled, self.sampling.action_pull)
         return Conditions(
-            text=self.encode_text(texts),
+            text=text,
+            text_pooled=pooled,
             null_text=self.null_text(),
             lengths=lengths.to(device),
             T_w2c=T_w2c,

@@ -41,6 +41,7 @@ class Conditions:
         cam: (B, V, C) camera embedding or None.
         K: (B, V, 3, 3), box_size (B,): for perspective views.
         condition2d: (B, L, D) or None.
+        text_pooled: (B, C) pooled prompts as the network sees them, instead of what `text` gives; or None.
     """
 
     text: TextFeatures
@@ -51,6 +52,7 @@ class Conditions:
     K: Tensor | None = None
     box_size: Tensor | None = None
     condition2d: Tensor | None = None
+    text_pooled: Tensor | None = None
 
 
 @dataclass(frozen=True)

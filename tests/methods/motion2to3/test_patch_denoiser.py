@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 
 from hmr4d.methods.motion2to3.options import TrainingOptions
 from hmr4d.methods.motion2to3.patch_denoiser import PatchDenoiser
+from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
+from hmr4d.nn.action_index import ActionIndex, KnownAction
+from hmr4d.utils.randomness import ItemRandom
 from tests.methods.motion2to3.tiny import TEXT_DIM, random_inputs, tiny_batch, tiny_pipeline
 
 
@@ -119,3 +123,24 @@ def test_motion_is_the_same_alone_and_in_a_batch() -> None:
     together = pipeline.sample(["a walk", "a long jump"], seconds=[1.0, 1.5], seed=[3, 4])
     alone = pipeline.sample(["a long jump"], seconds=1.5, seed=4)
     assert torch.allclose(together.joints3d[1], alone.joints3d[0], atol=1e-4)
+
+
+def test_known_actions_pull_the_words_of_a_prompt_and_not_the_empty_prompt() -> None:
+    network = patch_denoiser()
+    actions = [KnownAction("walk", "walk", 12, 8.0, 4.0, 9.0), KnownAction("bow", "bow", 3, 1.6, 1.2, 2.0)]
+
+    def pipeline(pull: float) -> Motion2to3Pipeline:
+        made = tiny_pipeline(network, num_views=2, guidance_scale=2.0, action_pull=pull)
+        made.actions = ActionIndex(actions, torch.eye(TEXT_DIM)[:2])
+        return made
+
+    rngs = [ItemRandom.from_seed(0)]
+    conditions = pipeline(0.5).text_conditions(["bows"], torch.tensor([9]), rngs)
+    assert conditions.text_pooled is not None
+    assert torch.equal(conditions.text_pooled, pipeline(0.5).actions.pulled(conditions.text.pooled, 0.5))
+    assert pipeline(0.0).text_conditions(["bows"], torch.tensor([9]), rngs).text_pooled is None
+    x_t, t = torch.randn(1, 2, 9, 44, generator=torch.Generator().manual_seed(1)), 5
+    plain = replace(conditions, text_pooled=None)
+    for guidance, differs in ((0.0, False), (1.0, True), (2.0, True)):
+        pulled, own = (pipeline(0.5).predict(x_t, t, c, guidance) for c in (conditions, plain))
+        assert torch.equal(pulled, own) is not differs
