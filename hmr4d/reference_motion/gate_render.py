@@ -86,11 +86,28 @@ def render_archive(
 
     Returns:
         One result per entry, in order.
+
+    Raises:
+        ValueError: a file would take the place of a motion of the archive.
     """
     count = len(archive.entries) if options.limit is None else min(options.limit, len(archive.entries))
+    _check_apart(archive, folder)
     done = [_rendered(archive, index, folder, options, root, cache or ContentCache(None))
             for index in progress(range(count), "Rendering", unit="motion")]  # fmt: skip
     return done + [RenderedEntry(entry) for entry in archive.entries[count:]]
+
+
+def _check_apart(archive: Archive, folder: Path) -> None:
+    written = {(folder / f"{name}.pt").resolve() for name in archive.names}
+    for index in range(len(archive.entries)):
+        try:
+            path = archive.path_of(index, "motion_path")
+        except ValueError:
+            continue  # faulty entries are told when it is their turn
+        if path is not None and path.resolve() in written:
+            raise ValueError(
+                f"{path} is a motion and would be replaced by a clip. Choose another folder for the clips."
+            )
 
 
 def render_motion(reference: ReferenceMotion, video: Path, numbers: Path, options: RenderOptions) -> None:

@@ -119,3 +119,12 @@ def test_files_that_hold_no_joints_are_refused_with_what_they_hold(tmp_path: Pat
             load_joints(tmp_path / name)
     save_reference(tmp_path / "c.pt", reference())
     assert load_joints(tmp_path / "c.pt")[0].shape == (5, 22, 3) and load_reference(tmp_path / "c.pt").fps == 20
+
+
+def test_clips_never_take_the_place_of_motions(tmp_path: Path) -> None:
+    save_reference(tmp_path / "clips" / "7.pt", reference())
+    (tmp_path / "a.json").write_text(json.dumps([{"id": 7, "motion_path": "clips/7.pt"}]))
+    before = (tmp_path / "clips" / "7.pt").read_bytes()
+    with pytest.raises(ValueError, match="would be replaced by a clip"):
+        rendered(read_archive(tmp_path / "a.json"))
+    assert (tmp_path / "clips" / "7.pt").read_bytes() == before

@@ -28,11 +28,13 @@ class Source:
         path: of the file.
         content: the tree in it.
         size: width and height of the video, if somebody knows them.
+        up: axis that points up in the world of the file, if somebody says so.
     """
 
     path: Path
     content: Any
     size: tuple[int, int] | None = None
+    up: str | None = None
 
 
 @dataclass(frozen=True)
