@@ -299,6 +299,11 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
         np.nanmean(errors),
         sure,
     )
+    if lifted.motion.provenance.more.get("depth") == "relative":
+        logger.warning(
+            "Person %s: the depth of this model is relative; distances and sizes are those of a usual height.",
+            track.person,
+        )
     for check in doubts(lifted.checks):
         logger.warning("Person %s: the result is doubtful; %s", track.person, check.advice)
     return lifted

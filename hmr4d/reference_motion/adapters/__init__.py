@@ -55,7 +55,7 @@ def read_clip(path: str | Path, options: ReadOptions | None = None) -> Reference
                 clip = ReferenceClip(reference.motion(extra_frame=True), None, OWN)
                 return _own(replace(clip, camera=reference.camera and _held(reference.camera)), options)
             adapter = adapter_of(content)
-            tracks = adapter.tracks(Source(path, content, options.size, options.up))
+            tracks = tracks_of(adapter, Source(path, content, options.size, options.up))
         name, track = choose_person(tracks, options.person)
         return _among_others(clip_of_track(track, options, adapter.name), name, tracks, options)
     except ValueError as error:
@@ -72,6 +72,17 @@ def adapter_of(content: Any) -> Adapter:
         f"This is no file of a known system: it holds {found or 'nothing'}. Known are "
         f"{', '.join(adapter.title for adapter in ADAPTERS)}; docs/reference_motion.md shows what each holds."
     )
+
+
+def tracks_of(adapter: Adapter, source: Source) -> Mapping[str, BodyTrack]:
+    """The people in a file; ValueError also where a part of it is of a kind that its system never writes."""
+    try:
+        return adapter.tracks(source)
+    except (TypeError, LookupError, AttributeError, RuntimeError) as error:  # numbers for lists, lists for names, ...
+        raise ValueError(
+            f"It has the marks of {adapter.title}, but a part is of another kind ({type(error).__name__}: {error}). "
+            "docs/reference_motion.md shows what files hold."
+        ) from error
 
 
 def choose_person(tracks: Mapping[str, BodyTrack], name: str | None) -> tuple[str, BodyTrack]:
@@ -107,7 +118,7 @@ def _folder_tracks(folder: Path, options: ReadOptions) -> dict[str, BodyTrack]:
         raise ValueError("The folder holds no hps_track_*.npy of TRAM. Name a file.")
     tracks: dict[str, BodyTrack] = {}
     for file in files:
-        tracks |= TRAM.tracks(Source(file, read_tree(file), options.size))
+        tracks |= tracks_of(TRAM, Source(file, read_tree(file), options.size))
     return tracks
 
 
