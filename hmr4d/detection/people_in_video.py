@@ -122,6 +122,13 @@ def detect_people(
         bodies = follower.step(picture, time)
         meter.add(picture, time, [body.points for body in bodies])
         detections += [Detection(number, _rows(body, metadata.size), place=place) for place, body in enumerate(bodies)]
+    if len(times) < len(metadata.times):
+        logger.warning(
+            "%s: of its %d pictures %d could be read. It is damaged; what comes after the damage may have wrong times.",
+            path,
+            len(metadata.times),
+            len(times),
+        )
     seconds = np.array(times)
     tracks = _tracks(detections, seconds, rate, smooth=smooth)
     return DetectedVideo(path, metadata.size, float(rate), seconds, tracks, meter.result(), metadata)

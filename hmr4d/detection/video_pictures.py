@@ -174,7 +174,10 @@ def _folder_pictures(folder: Path) -> Iterator[Image.Image]:
 def _open_picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
+            turned = ImageOps.exif_transpose(picture)
+            if turned.mode.startswith("I;16"):  # 65536 gray values; a plain conversion makes nearly all of them white
+                turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+            return turned.convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as a picture ({error}).") from error
 

@@ -71,7 +71,7 @@ class RenderedEntry:
 
 
 def render_archive(
-    archive: Archive, folder: Path, options: RenderOptions, *, root: Path, cache: ContentCache | None = None
+    archive: Archive, folder: Path, options: RenderOptions, *, cache: ContentCache | None = None
 ) -> list[RenderedEntry]:
     """Renders every motion of an archive as `<name>.mp4` with its numbers in `<name>.pt`.
 
@@ -81,18 +81,17 @@ def render_archive(
         archive: that is read.
         folder: for the files.
         options: how.
-        root: of the archive that will name them; see `archive_root`.
         cache: where it is noted what files were made of.
 
     Returns:
-        One result per entry, in order.
+        One result per entry, in order; their paths are those of an archive of the same root.
 
     Raises:
         ValueError: a file would take the place of a motion of the archive.
     """
     count = len(archive.entries) if options.limit is None else min(options.limit, len(archive.entries))
     _check_apart(archive, folder)
-    done = [_rendered(archive, index, folder, options, root, cache or ContentCache(None))
+    done = [_rendered(archive, index, folder, options, cache or ContentCache(None))
             for index in progress(range(count), "Rendering", unit="motion")]  # fmt: skip
     return done + [RenderedEntry(entry) for entry in archive.entries[count:]]
 
@@ -143,9 +142,7 @@ def evaluation_arrays(reference: ReferenceMotion) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _rendered(
-    archive: Archive, index: int, folder: Path, options: RenderOptions, root: Path, cache: ContentCache
-) -> RenderedEntry:
+def _rendered(archive: Archive, index: int, folder: Path, options: RenderOptions, cache: ContentCache) -> RenderedEntry:
     entry = archive.entries[index]
     name = archive.names[index]
     video, numbers = folder / f"{name}.mp4", folder / f"{name}.pt"
@@ -167,7 +164,7 @@ def _rendered(
     except (OSError, ValueError) as error:
         logger.warning("%s: %s", archive.label(index), error)
         return RenderedEntry(entry, str(error))
-    found = {"video_path": portable(video, root), "mbench_eval_path": portable(numbers, root)}
+    found = {"video_path": portable(video, archive.root), "mbench_eval_path": portable(numbers, archive.root)}
     return RenderedEntry({**entry, **found}, is_kept=is_kept)
 
 

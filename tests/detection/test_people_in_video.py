@@ -94,6 +94,19 @@ def test_keypoints_of_others_beside_a_video_are_left_alone(
     assert "is there already" in capsys.readouterr().err and beside.read_text() == '[{"image_id": 0}]'
 
 
+def test_a_damaged_video_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "hole.mp4"
+    noise = np.random.default_rng(0).integers(0, 255, (12, 64, 96, 3), np.uint8)  # so that pictures have some length
+    write_mp4(path, (to_pixels(Image.fromarray(frame)) for frame in noise), fps=10, size=(96, 64))
+    content = bytearray(path.read_bytes())
+    middle = content.index(b"mdat") + (len(content) - content.index(b"mdat")) // 2
+    content[middle : middle + 6000] = bytes(6000)
+    path.write_bytes(content)
+    with caplog.at_level("WARNING"):
+        found = detect_people(path)
+    assert len(found.times) < 12 and "of its 12 pictures" in caplog.text
+
+
 def test_an_empty_video_and_a_missing_one_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(3):
         to_picture(room((160, 120))).save(tmp_path / f"{number}.png")

@@ -56,6 +56,12 @@ def test_times_are_those_of_the_file(even: Path, uneven: Path) -> None:
     assert facts.times_of(np.array([0, 20])) is None
 
 
+def test_pictures_of_sixteen_bits_keep_their_shades(tmp_path: Path) -> None:
+    Image.fromarray(np.full((48, 64), 128 << 8, np.uint16)).save(tmp_path / "1.png")
+    (picture,) = video_pictures(tmp_path)
+    assert picture.getpixel((5, 5)) == (128, 128, 128)
+
+
 @pytest.mark.parametrize("rate", [60.0, 120.0, 30000 / 1001])
 def test_times_in_whole_milliseconds_leave_the_rate_as_it_is(even: Path, rate: float) -> None:
     rounded = even.with_name("rounded.mkv")  # as Matroska and WebM have them
