@@ -24,6 +24,7 @@ from hmr4d.keypoint_files.reading import KeypointTrack
 Array = NDArray[np.float64]
 
 STATURE, STATURE_ERROR = 1.70, 0.09  # metres, of grown-ups
+SHORTEST, TALLEST = 0.5, 2.6  # metres, of anybody
 USUAL_FOCAL, FOCAL_SPREAD = 0.8, 0.25  # of the longer side, and standard deviation of its logarithm: phones and webcams
 TOLD_SPREAD = 0.05  # standard deviation of the logarithm of a focal length from the file: videos are cut and steadied
 _HEIGHT, _HEIGHT_SPREAD = 1.4, 0.45  # metres, and standard deviation of the logarithm
@@ -98,8 +99,9 @@ def guess_camera(
         focal: pixels, where the file tells it.
 
     Raises:
-        ValueError: too few pictures show an upright person from ankles to ears.
+        ValueError: too few pictures show an upright person from ankles to ears, or a stature of nobody.
     """
+    stature = None if stature is None else checked_stature(stature)
     low, high, frames = _upright(track)
     tall = stature or STATURE
     heights = np.array([_ANKLE, _EAR]) * tall
@@ -148,6 +150,13 @@ def guess_camera(
         told,
         float(np.median(np.linalg.norm(np.nan_to_num(errors(best), nan=10.0), axis=1))),
     )
+
+
+def checked_stature(stature: float) -> float:
+    """A stature in metres; ValueError for that of nobody."""
+    if not SHORTEST <= stature <= TALLEST:
+        raise ValueError(f"the stature is {stature:g} m; expected metres, from {SHORTEST:g} to {TALLEST:g}.")
+    return stature
 
 
 def _source(deviation: float) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -25,7 +26,7 @@ from hmr4d.curation.export_store import export_store
 from hmr4d.curation.filters import Thresholds
 from hmr4d.curation.partitions import BACKENDS
 from hmr4d.curation.plots import write_plots
-from hmr4d.curation.review import COLUMNS, read_decisions, write_review
+from hmr4d.curation.review import COLUMNS, UNDECIDED, filled_in, read_decisions, write_review
 from hmr4d.curation.run import PLOTS, REVIEW, curate, decisions_of, reasons_of
 from hmr4d.curation.shards import SHARD_CLIPS, read_clips, write_folder
 from hmr4d.curation.stages import Settings
@@ -145,9 +146,12 @@ def changed_thresholds(changes: Sequence[str]) -> Thresholds:
         if name not in names:
             raise ValueError(f"Unknown limit '{name}' in --set; known: {', '.join(names)}.")
         try:
-            limits = replace(limits, **{name: float(value)})
-        except ValueError as error:
-            raise ValueError(f"--set {change}: '{value}' is no number.") from error
+            limit = float(value)
+        except ValueError:
+            limit = math.nan
+        if not (math.isfinite(limit) and limit >= 0):
+            raise ValueError(f"--set {change}: '{value}' is no limit; expected a number of 0 or more.")
+        limits = replace(limits, **{name: limit})
     return limits
 
 
@@ -173,8 +177,10 @@ def _stats(args: argparse.Namespace) -> int:
 
 
 def _review(args: argparse.Namespace) -> int:
+    folder = args.data / "review"
+    decisions = {**decisions_of(args.data), **filled_in(folder)}  # tables that nobody has taken in yet stay filled in
     for shard, clips in groupby(read_clips(args.data), key=lambda clip: clip[0]):
-        for file in write_review(args.data / "review", Path(shard).stem, [record for _, record in clips]):
+        for file in write_review(folder, Path(shard).stem, [record for _, record in clips], decisions):
             sys.stdout.write(f"{file}\n")
     return 0
 
@@ -183,7 +189,7 @@ def _decide(args: argparse.Namespace) -> int:
     next(islice(read_clips(args.data), 1), None)  # is it a data set?
     decisions = dict(decisions_of(args.data))
     for table in args.table:
-        decisions |= {name: d for name, d in read_decisions(table).items() if d.status != "unreviewed"}
+        decisions |= {name: d for name, d in read_decisions(table).items() if d.status != UNDECIDED}
     rows = [",".join(COLUMNS)]
     for name, decision in sorted(decisions.items()):
         quoted = ['"' + text.replace('"', '""') + '"' for text in (decision.by, decision.note)]

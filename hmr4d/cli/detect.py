@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hmr4d.cli.console import run_guarded, setup_logging
-from hmr4d.detection.keypoint_json import JOINT_SETS, write_keypoints
+from hmr4d.detection.keypoint_json import JOINT_SETS, is_of_video, write_keypoints
 from hmr4d.detection.networks import DETECTOR, MODELS
 from hmr4d.detection.people_in_video import DetectedVideo, detect_people
 
@@ -64,7 +64,10 @@ def detect_in(args: argparse.Namespace, video: Path) -> DetectedVideo:
 
 def detect(args: argparse.Namespace) -> Path:
     """Writes the keypoint file; its path."""
-    out = args.out or args.video.with_name(f"{args.video.stem}_keypoints.json")
+    video = args.video.resolve() if args.video.is_dir() else args.video  # "." has no name
+    out = args.out or video.with_name(f"{video.stem}_keypoints.json")
+    if args.out is None and out.exists() and not is_of_video(out, args.video):
+        raise FileExistsError(f"{out} is there already, and not of {args.video}. Choose another name with --out.")
     found = detect_in(args, args.video)
     if not found.tracks:
         raise ValueError(f"{args.video}: nobody was found in its {len(found.times)} pictures.")

@@ -23,7 +23,7 @@ from hmr4d.camera.rig_samplers import feet_place, virtual_rig
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.cli.detect import add_detector_options
 from hmr4d.cli.lift_methods import MODEL, load_lifter
-from hmr4d.cli.lift_video import SAME_ASPECT, read_video
+from hmr4d.cli.lift_video import SAME_ASPECT, VideoInputs, read_video
 from hmr4d.detection.video_pictures import VideoMetadata, is_video, read_video_metadata, video_pictures
 from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
 from hmr4d.export.motion_npz import load_motion_npz
@@ -117,12 +117,15 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
     if args.out.exists() and not args.out.is_dir():
         raise NotADirectoryError(f"--out {args.out} is a file; expected a folder to write to.")
     args.is_video = is_video(args.keypoints)
+    inputs: VideoInputs | None = None
     if args.is_video:
-        tracks, camera, video, written = read_video(args)
-        args.video = args.video or args.keypoints
+        if args.person != "all":
+            free_names(args, ["0"])  # finding people takes minutes; a place that is taken is told before
+        inputs = read_video(args)
+        tracks, camera, video = inputs.tracks, inputs.camera, inputs.video
+        args.video = args.keypoints
     else:
         tracks, camera, video = read_keypoint_inputs(args)
-        written = []
     lifter = load_lifter(args.method, args.model, device=args.device, keypoints=tracks[0].skeleton, prior=args.prior)
     if args.rig and not lifter.uses_virtual_views:
         raise ValueError(f"--rig is for models that use virtual cameras; {lifter.method} looks at the real one alone.")
@@ -133,6 +136,7 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
         )
     people: list[LiftedPerson] = []
     stem, names = free_names(args, [track.person for track in tracks])
+    written = [] if inputs is None else inputs.write(args.out, stem)
     for track, name in zip(tracks, names, strict=True):
         try:
             lifted = with_origin(lift_track(track, camera, lifter, args), lifter, args)
@@ -218,6 +222,8 @@ def read_keypoint_inputs(
     """Tracks of a keypoint file, the camera that saw them, and what the video says that is drawn over."""
     if args.camera is None:
         raise ValueError("--camera is missing: keypoints alone do not tell the camera. docs/calibrate.md says how to.")
+    if args.stature is not None:
+        raise ValueError("--stature is for the guessed camera of a video; leave it out for keypoint files.")
     camera = read_camera(args.camera)
     video = None if args.video is None else check_video(args.video, camera)
     args.person = args.person or "longest"
@@ -293,6 +299,11 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
         np.nanmean(errors),
         sure,
     )
+    if lifted.motion.provenance.more.get("depth") == "relative":
+        logger.warning(
+            "Person %s: the depth of this model is relative; distances and sizes are those of a usual height.",
+            track.person,
+        )
     for check in doubts(lifted.checks):
         logger.warning("Person %s: the result is doubtful; %s", track.person, check.advice)
     return lifted

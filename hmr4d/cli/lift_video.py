@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hmr4d.camera.camera_files import CameraFile, read_camera, undistorted, write_camera
-from hmr4d.camera.walking_camera import guess_camera
+from hmr4d.camera.walking_camera import checked_stature, guess_camera
 from hmr4d.cli.detect import detect_in
 from hmr4d.detection.keypoint_json import write_keypoints
 from hmr4d.detection.lens import told_focal
@@ -19,7 +19,6 @@ from hmr4d.detection.people_in_video import DetectedVideo
 from hmr4d.detection.video_pictures import VideoMetadata
 from hmr4d.keypoint_files.rates import even_times, resample_keypoints
 from hmr4d.keypoint_files.reading import KeypointTrack
-from hmr4d.utils.files import file_stem
 
 logger = logging.getLogger(__name__)
 
@@ -32,43 +31,61 @@ class VideoInputs(NamedTuple):
     Attributes:
         tracks: of those asked for, in pixels of a pinhole camera, evenly in time.
         camera: of its file, or guessed.
-        video: what the video says of itself.
-        written: files of keypoints and camera.
+        found: everybody in the video.
+        guess: what is to be said of a camera that was guessed; None for one of a file.
     """
 
     tracks: list[KeypointTrack]
     camera: CameraFile
-    video: VideoMetadata
-    written: list[Path]
+    found: DetectedVideo
+    guess: str | None
+
+    @property
+    def video(self) -> VideoMetadata:
+        """What the video says of itself."""
+        return self.found.metadata
+
+    def write(self, out: Path, stem: str) -> list[Path]:
+        """Writes the keypoints of everybody, and a camera that was guessed; the files."""
+        written = [out / f"{stem}_keypoints.json"]
+        write_keypoints(written[0], self.found)
+        if self.guess is not None:
+            written.append(out / f"{stem}_camera.yaml")
+            write_camera(
+                written[1], self.camera, note=f"A guess by hmr4d lift from {self.found.path.name}.\n{self.guess}"
+            )
+        return written
 
 
 def read_video(args: argparse.Namespace) -> VideoInputs:
     """Detects people, and reads or guesses the camera.
 
     Raises:
-        ValueError: nobody is found, the camera moves, or nothing can be told about it.
+        ValueError: nobody is found, the camera moves, or nothing can be told about it; or options that are of no use.
     """
+    if args.video is not None:
+        raise ValueError("--video is for keypoint files; this is a video already.")
+    if args.camera is not None and args.stature is not None:
+        raise ValueError("--stature is for a camera that is guessed; --camera names one. Leave one of them out.")
+    if args.stature is not None:
+        checked_stature(args.stature)
     found = detect_in(args, args.keypoints)
     tracks = found.person("largest" if args.person is None else args.person)
     if found.motion.moves and not args.camera_stands:
         raise ValueError(f"{found.path}: {found.motion.remark} If it does stand still, say so: --camera-stands.")
     if found.motion.remark:
         logger.warning("%s", found.motion.remark)
-    stem = file_stem(found.path.stem)
-    written = [args.out / f"{stem}_keypoints.json"]
+    told = None
     if args.camera is not None:
         camera = read_camera(args.camera)
         tracks = [_scaled(track, found, camera) for track in tracks]
     else:
         focal = told_focal(found.path, found.size)
         guess = guess_camera(tracks[0], found.size, fps=found.fps, stature=args.stature, focal=focal)
-        camera = guess.camera
-        logger.warning("%s Measure it for sure results: docs/calibrate.md.", guess.told)
-        written.append(args.out / f"{stem}_camera.yaml")
-        write_camera(written[-1], camera, note=f"A guess by hmr4d lift from {found.path.name}.\n{guess.told}")
-    write_keypoints(written[0], found)
+        camera, told = guess.camera, guess.told
+        logger.warning("%s Measure it for sure results: docs/calibrate.md.", told)
     tracks = [even_in_time(undistorted(track, camera), found) for track in tracks]
-    return VideoInputs(tracks, camera, found.metadata, written)
+    return VideoInputs(tracks, camera, found, told)
 
 
 def _scaled(track: KeypointTrack, found: DetectedVideo, camera: CameraFile) -> KeypointTrack:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FPS_OUT = 20.0
+CLIP = ".npz"
 SHORT, LONG = 40, 200  # rows that generators of the published kind are trained on
 REFERENCE_FORMATS = ("hml263", "joints")  # what `export` writes beside the formats of `hmr4d export`
 Commands = Any  # what argparse gives for sub-commands has no public name
@@ -147,7 +148,7 @@ def import_files(args: argparse.Namespace) -> int:
         save_clip(place, clip if args.as_is else placed(clip))
         logger.info("%s: %s", place, clip_words(clip))
 
-    return _each(args.files, args.out, ".npz", one)
+    return _each(args.files, args.out, CLIP, one)
 
 
 def convert_files(args: argparse.Namespace) -> int:
@@ -222,7 +223,7 @@ def export_files(args: argparse.Namespace) -> int:
     """Writes motions in the formats of other programs."""
     from hmr4d.reference_motion.adapters import read_clip
     from hmr4d.reference_motion.placing import placed
-    from hmr4d.visualization.motion_files import check_exports, write_motion_files
+    from hmr4d.visualization.motion_files import check_exports, export_paths, write_motion_files
 
     options = read_options(args)
     names = [name.strip().lower() for name in args.to.split(",") if name.strip()]
@@ -231,6 +232,8 @@ def export_files(args: argparse.Namespace) -> int:
     shared = check_exports(shared) if shared or not own else []
 
     def one(path: Path, place: Path) -> None:
+        if any(export_paths(place.parent, place.name, name)[0].resolve() == path.resolve() for name in shared):
+            raise ValueError(f"{path} would be replaced by its own copy. Choose another folder with --out.")
         clip = read_clip(path, options)
         tell_remarks(path, clip)
         motion = placed(clip).motion
@@ -261,12 +264,16 @@ def write_own(motion: Motion, path: Path, name: str) -> Path:
 
 def _each(files: Sequence[Path], out: Path | None, ending: str, work: Any) -> int:
     """Does work(file, place to write) for each file; the exit status, with what is wrong about those left out."""
+    from hmr4d.reference_motion.clip_file import is_clip_file
+
     errors: list[Exception] = []
     places: dict[str, tuple[Path, Path]] = {}  # without regard to case, which some systems do not tell apart
     for path in files:
         place = _place(path, out, ending, alone=len(files) == 1)
         if ending and place.resolve() == path.resolve():
             raise ValueError(f"{path} would be replaced by its own copy. Choose another place with --out.")
+        if ending == CLIP and out is None and place.exists() and not is_clip_file(place):
+            raise FileExistsError(f"{place} is there already, and not made of {path}. Choose another place with --out.")
         if (key := str(place).casefold()) in places:
             raise ValueError(f"{places[key][0]} and {path} would both be {place}. Do them one by one.")
         places[key] = (path, place)

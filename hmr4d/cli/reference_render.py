@@ -41,7 +41,7 @@ def add_commands(commands: Any) -> None:
 def render(args: argparse.Namespace) -> int:
     """Renders; 1 if some entries could not be used."""
     from hmr4d.body.loading import load_body
-    from hmr4d.reference_motion.archive_file import archive_root, check_new_archive, read_archive, write_archive
+    from hmr4d.reference_motion.archive_file import check_new_archive, read_archive, write_archive
     from hmr4d.reference_motion.content_cache import ContentCache
     from hmr4d.reference_motion.gate_render import RenderOptions, render_archive
 
@@ -49,8 +49,7 @@ def render(args: argparse.Namespace) -> int:
     check_new_archive(archive, args.out)
     options = RenderOptions(args.size, args.camera, load_body(args.body), args.vertices, args.limit)
     cache = ContentCache(args.cache or args.out.parent / "reference_cache")
-    root = archive_root(args.out)
-    done = render_archive(archive, args.clips or args.out.parent / "clips", options, root=root, cache=cache)
+    done = render_archive(archive, args.clips or args.out.parent / "clips", options, cache=cache)
     write_archive(archive, [one.entry for one in done], args.out)
     errors = sum(bool(one.error) for one in done)
     rendered = sum(one.entry is not entry for one, entry in zip(done, archive.entries, strict=True))

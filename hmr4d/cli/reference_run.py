@@ -20,6 +20,10 @@ from hmr4d.cli.reference_options import add_read_options, read_options
 
 logger = logging.getLogger(__name__)
 
+SOURCE = "source_file"  # key of the archive's entry
+RESULTS = (".npz", "_276.pt", ".html", ".json", "_rendered.json", "_gated.json")  # endings of what a run writes
+CLIPS = (".mp4", ".pt")  # and for a judge
+
 
 def add_commands(commands: Any) -> None:
     """Adds this command to `hmr4d reference`."""
@@ -45,6 +49,7 @@ def add_commands(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Does all steps; the exit status is that of the gate."""
+    from hmr4d.reference_motion.archive_file import archive_root, portable
     from hmr4d.reference_motion.clip_file import save_clip
     from hmr4d.reference_motion.placing import placed
     from hmr4d.reference_motion.reference_file import save_reference
@@ -52,10 +57,14 @@ def run(args: argparse.Namespace) -> int:
     from hmr4d.visualization.motion_files import write_motion_files
 
     stem = args.file.name if args.file.is_dir() else args.file.stem
+    archive, rendered, gated = (args.out / f"{stem}{kind}.json" for kind in ("", "_rendered", "_gated"))
+    check_place(args, stem, archive)
     clip = read_improved(args.file, read_options(args), args)
     logger.info("%s: %s", args.file, clip_words(clip))
     reference = converted(clip, args, args.prompt)
     motion_path = args.out / f"{stem}_276.pt"
+    named = portable(motion_path, archive_root(archive))
+    write_json(archive, [{"id": stem, "prompt": args.prompt, "motion_path": named, SOURCE: str(args.file.resolve())}])
     save_clip(args.out / f"{stem}.npz", placed(clip))
     save_reference(motion_path, reference)
     write_motion_files(reference.motion(extra_frame=True), args.out, stem, ["html"])
@@ -65,8 +74,6 @@ def run(args: argparse.Namespace) -> int:
         words += ["--video", str(args.video), "--video-start", str(start)]
     if status := _step(reference_check, "check", words):
         return status
-    archive, rendered, gated = (args.out / f"{stem}{kind}.json" for kind in ("", "_rendered", "_gated"))
-    write_json(archive, [{"id": stem, "prompt": args.prompt, "motion_path": motion_path.name}])
     if args.judge != "off":  # rules need no clip
         words = [str(archive), "--out", str(rendered), "--clips", str(args.out), "--body", args.body]
         if status := _step(reference_render, "render", words):
@@ -76,6 +83,32 @@ def run(args: argparse.Namespace) -> int:
     status = reference_gate.gate(whole)
     _tell_verdict(gated)
     return status
+
+
+def check_place(args: argparse.Namespace, stem: str, archive: Path) -> None:
+    """Sees to it that a run replaces nothing but results of the same file.
+
+    Args:
+        args: of the command.
+        stem: of the names of the results.
+        archive: of an earlier run; it names the file that its results are of.
+
+    Raises:
+        FileExistsError: something else would be lost.
+    """
+    endings = RESULTS if args.judge == "off" else RESULTS + CLIPS
+    taken = [path for path in (args.out / f"{stem}{ending}" for ending in endings) if path.exists()]
+    read = {path.resolve() for path in (args.file, args.video) if path is not None}
+    if own := [path for path in taken if path.resolve() in read]:
+        raise FileExistsError(f"{own[0]} is read, and would be replaced. Choose another folder with --out.")
+    try:
+        (entry,) = json.loads(archive.read_text("utf-8"))
+        source = entry[SOURCE]
+    except (OSError, ValueError, TypeError, KeyError):
+        source = None
+    if taken and source != str(args.file.resolve()):
+        whose = f"the result of {source}" if source else "there already, and no result of this command"
+        raise FileExistsError(f"{taken[0]} is {whose}. Choose another folder with --out.")
 
 
 def _step(part: Any, name: str, words: list[str]) -> int:

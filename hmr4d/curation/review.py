@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from hmr4d.utils.text_files import TextError, printable, read_text
 from hmr4d.visualization.figure_style import SIDE_COLORS, figure_style
 from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, load_font
 
-STATUSES = ("unreviewed", "accept", "reject")
+UNDECIDED = "unreviewed"
+STATUSES = (UNDECIDED, "accept", "reject")
 COLUMNS = ("clip_id", "status", "by", "note")
 POSES = 8  # of a clip, in a row
 CELL = (150, 170)  # pixels
@@ -70,14 +71,30 @@ def read_decisions(path: Path) -> dict[str, Decision]:
     return decisions
 
 
-def write_review(folder: Path, shard: str, clips: Sequence[Record]) -> list[Path]:
+def filled_in(folder: Path) -> dict[str, Decision]:
+    """What reviewers have written into the tables of a folder; TextError where two of them differ about a clip."""
+    decisions: dict[str, Decision] = {}
+    for table in sorted(folder.glob("[!.]*.csv")):
+        for name, decision in read_decisions(table).items():
+            if decision.status != UNDECIDED and decisions.setdefault(name, decision) != decision:
+                raise TextError(
+                    f"{table}: clip {printable(name)[:40]} is decided otherwise in another table. Keep one."
+                )
+    return decisions
+
+
+def write_review(
+    folder: Path, shard: str, clips: Sequence[Record], decisions: Mapping[str, Decision] | None = None
+) -> list[Path]:
     """Writes `<shard>-<page>.png` with the clips of a shard, and `<shard>.csv` to fill in; the files.
 
     Args:
         folder: to write to.
         shard: name without ending.
         clips: of it, in order.
+        decisions: that the table has instead of those of the clips, see `filled_in`.
     """
+    decided = decisions or {}
     pages = [clips[i : i + CLIPS_PER_SHEET] for i in range(0, len(clips), CLIPS_PER_SHEET)]
     files = [folder / f"{shard}-{number:03d}.png" for number in range(len(pages))]
     for file, page in zip(files, pages, strict=True):
@@ -87,7 +104,7 @@ def write_review(folder: Path, shard: str, clips: Sequence[Record]) -> list[Path
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow([*COLUMNS, "captions"])
     for clip in clips:
-        review = clip.meta["review"]
+        review = decided[clip.key].as_json() if clip.key in decided else clip.meta["review"]
         captions = " | ".join(caption["text"] for caption in clip.meta["captions"])
         writer.writerow([clip.key, review["status"], review["by"], review["note"], captions])
     write_text(folder / f"{shard}.csv", table.getvalue())

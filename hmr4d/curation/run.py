@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import Counter
@@ -14,11 +15,12 @@ from hmr4d.curation.review import Decision, read_decisions
 from hmr4d.curation.shards import SHARD_CLIPS, SHARDS, Packed, pack
 from hmr4d.curation.sources import LocalFolder
 from hmr4d.curation.stages import Settings, build_stages
+from hmr4d.utils.files import write_json
 
 logger = logging.getLogger(__name__)
 
 REMNANT_SECONDS = 3600.0
-WORK, VIDEOS, REVIEW, PLOTS = "work", "videos", "review.csv", "statistics.png"
+WORK, VIDEOS, REVIEW, PLOTS, ORIGIN = "work", "videos", "review.csv", "statistics.png", "origin.json"
 
 
 def curate(
@@ -42,14 +44,17 @@ def curate(
 
     Raises:
         FileNotFoundError: there are no sources.
-        ValueError: the data set would lie in the folder of the sources.
+        ValueError: the data set would lie in the folder of the sources, or is one of another folder; numbers below 1.
         ValueError, ImportError: an unknown detector, captioner or backend, or one that is not installed.
     """
     if backend not in BACKENDS:
         raise ValueError(f"Unknown backend '{backend}'; known: {', '.join(BACKENDS)}.")
     if out.resolve().is_relative_to(Path(settings.root).resolve()):
         raise ValueError(f"{out} lies in {settings.root}, so its files would be sources. Choose another --out.")
+    if jobs < 1 or shard_clips < 1:
+        raise ValueError(f"jobs is {jobs} and shard_clips {shard_clips}; expected 1 or more.")
     out.mkdir(parents=True, exist_ok=True)
+    check_origin(out, Path(settings.root))
     remove_remnants(out)
     build_stages(settings, out / VIDEOS)  # so that a wrong name stops here, and not in every partition
     sources = list(LocalFolder(settings.root).list())
@@ -60,6 +65,17 @@ def curate(
         write_plots(packed.statistics, out / PLOTS)
     _tell(packed, outcomes, len(sources))
     return packed
+
+
+def check_origin(out: Path, root: Path) -> None:
+    """Notes of what folder a data set is; ValueError where it is one of another folder, whose clips would be lost."""
+    note, found = out / ORIGIN, str(root.resolve())
+    known = json.loads(note.read_text("utf-8"))["root"] if note.is_file() else found
+    if known != found:
+        raise ValueError(
+            f"{out} is a data set of {known}. Choose another --out; if that folder was moved, remove {note}."
+        )
+    write_json(note, {"root": found})
 
 
 def remove_remnants(out: Path) -> None:

@@ -6,6 +6,8 @@ the clips), describe (statistics, split), caption. `hmr4d.curation.shards` write
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -27,11 +29,12 @@ from hmr4d.curation.filters import FPS, Failure, Thresholds, Track, frame_failur
 from hmr4d.curation.largest_person import People, at_standard_rate, largest_of_tracks
 from hmr4d.curation.records import CLIP, SOURCE, Record, Rejected
 from hmr4d.curation.red_box import render_red_box
-from hmr4d.curation.sources import LocalFolder, Source
+from hmr4d.curation.sources import LocalFolder, Source, fingerprint
 from hmr4d.curation.trimming import PIPELINE_VERSION, TrimRules, clip_failures, clip_id, seconds_of, trim
 from hmr4d.curation.video_frames import gray, grid_of, nearest_pictures, probe
 from hmr4d.data.importers.splits import split_by_name
 from hmr4d.data.keypoint_clips import with_image_size
+from hmr4d.motion.motion import checked_fps
 
 FRAMES_PER_CALL = 32  # that a detector of pictures gets at a time
 TEST_SHARE, VAL_SHARE = 0.05, 0.05  # of the sources
@@ -64,6 +67,13 @@ class Settings:
     fps: float | None = None
     size: tuple[int, int] | None = None
     skeleton: str | None = None
+
+    def __post_init__(self) -> None:
+        """ValueError for a rate or a size that nothing has."""
+        if self.fps is not None:
+            checked_fps(self.fps)
+        if self.size is not None and min(self.size) < 1:
+            raise ValueError(f"The size of the images is {self.size[0]} x {self.size[1]}; expected pixels.")
 
     @property
     def reading(self) -> Reading:
@@ -235,10 +245,15 @@ class ClipVideos:
 
     def __init__(self, sources: Mapping[str, Source], folder: Path) -> None:
         self.sources, self.folder = sources, folder
+        self._fingerprint = functools.cache(fingerprint)
 
     def path(self, record: Record) -> Path | None:
-        """The video of a clip; None where its source has no pictures."""
-        return self.folder / f"{record.key}.mp4" if self.sources[record.meta["source"]["id"]].is_video else None
+        """The video of a clip, which has another name for other boxes; None where its source has no pictures."""
+        source = self.sources[record.meta["source"]["id"]]
+        if not source.is_video:
+            return None
+        made_of = hashlib.sha256(self._fingerprint(source.path).encode() + record.arrays["bbox_xyxy"].tobytes())
+        return self.folder / f"{record.key}-{made_of.hexdigest()[:8]}.mp4"
 
     def render(self, record: Record) -> list[Record]:
         """Writes the video of a clip, where it is not there yet; the record stays as it is."""

@@ -58,6 +58,16 @@ def write_keypoints(path: str | Path, video: DetectedVideo, joints: str = MEDIAP
     write_text(path, json.dumps(head)[:-1] + ',\n"instance_info": [\n' + ",\n".join(rows) + "\n]}\n")
 
 
+def is_of_video(path: str | Path, video: Path) -> bool:
+    """Whether a file was written by `write_keypoints`, for a video of this name."""
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            head = json.loads(file.readline().rstrip().removesuffix(",") + "}")
+    except (OSError, ValueError):
+        return False
+    return isinstance(head, dict) and head.get("video") == video.name
+
+
 def _instance(person: str, kp2d: NDArray[np.float32], conf: NDArray[np.float32]) -> dict[str, Any]:
     seen = kp2d[conf > 0]
     box = [*seen.min(0).tolist(), *seen.max(0).tolist()]

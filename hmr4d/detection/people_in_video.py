@@ -24,6 +24,7 @@ from hmr4d.keypoint_files.detections import Detection
 from hmr4d.keypoint_files.people import one_per_frame
 from hmr4d.keypoint_files.reading import KeypointTrack
 from hmr4d.keypoint_files.tracking import track_people
+from hmr4d.motion.motion import checked_fps
 from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -102,8 +103,9 @@ def detect_people(
 
     Raises:
         FileNotFoundError: there is no such video, or no weights.
-        ValueError: it cannot be decoded.
+        ValueError: it cannot be decoded, or `fps` is no rate.
     """
+    fps = None if fps is None else checked_fps(fps)
     metadata = read_video_metadata(path)
     rate = fps or metadata.usual_fps
     if rate is None:
@@ -120,6 +122,13 @@ def detect_people(
         bodies = follower.step(picture, time)
         meter.add(picture, time, [body.points for body in bodies])
         detections += [Detection(number, _rows(body, metadata.size), place=place) for place, body in enumerate(bodies)]
+    if len(times) < len(metadata.times):
+        logger.warning(
+            "%s: of its %d pictures %d could be read. It is damaged; what comes after the damage may have wrong times.",
+            path,
+            len(metadata.times),
+            len(times),
+        )
     seconds = np.array(times)
     tracks = _tracks(detections, seconds, rate, smooth=smooth)
     return DetectedVideo(path, metadata.size, float(rate), seconds, tracks, meter.result(), metadata)

@@ -22,6 +22,7 @@ from hmr4d.utils.files import is_shown
 logger = logging.getLogger(__name__)
 
 EVEN_TIMES = 0.25  # share of the usual time between two pictures by which others may differ
+EVEN_CLOCK = 1.5  # usual times between two pictures by which one may be off from even times over the whole video
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp", ".mts", ".ts", ".wmv", ".gif")
 _SAME_RATE = 0.01  # share by which the told rate may differ from the usual one
@@ -49,19 +50,31 @@ class VideoMetadata:
 
     @property
     def usual_fps(self) -> float | None:
-        """Pictures per second: as the file says, or as most of its pictures are apart where that is something else."""
+        """Pictures per second: as the file says, or as its pictures are apart where that is something else.
+
+        Of even pictures that is the mean, for some files round times to milliseconds; of uneven ones, what most have.
+        """
         if self.step is None or self.step <= 0:
             return self.fps
-        return self.fps if self.fps and abs(self.fps * self.step - 1) < _SAME_RATE else 1 / self.step
+        step = self.step if self.is_uneven else float(self.times[-1] - self.times[0]) / (len(self.times) - 1)
+        return self.fps if self.fps and abs(self.fps * step - 1) < _SAME_RATE else 1 / step
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether the times between pictures differ, here and there or between one part and another."""
+        if self.step is None or self.step <= 0:
+            return False
+        even = np.linspace(self.times[0], self.times[-1], len(self.times))
+        if np.abs(self.times - even).max() > EVEN_CLOCK * self.step:
+            return True
+        return bool(np.mean(np.abs(np.diff(self.times) - self.step) > EVEN_TIMES * self.step) >= 0.01)
 
     @property
     def uneven(self) -> str | None:
         """A sentence where the times between pictures differ, as in videos of phones; None where they do not."""
-        if self.step is None or self.step <= 0 or self.fps is None:
+        if not self.is_uneven or self.step is None or self.fps is None:
             return None
         steps = np.diff(self.times)
-        if np.mean(np.abs(steps - self.step) > EVEN_TIMES * self.step) < 0.01:
-            return None
         return (
             f"has pictures at uneven times: {self.fps:.4g} a second in the mean, but {steps.min():.3f} to "
             f"{steps.max():.3f} s apart, mostly {1 / self.step:.4g} a second. Speeds are wrong where the rate changes; "
@@ -161,7 +174,10 @@ def _folder_pictures(folder: Path) -> Iterator[Image.Image]:
 def _open_picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
+            turned = ImageOps.exif_transpose(picture)
+            if turned.mode.startswith("I;16"):  # 65536 gray values; a plain conversion makes nearly all of them white
+                turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+            return turned.convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as a picture ({error}).") from error
 

@@ -1,7 +1,8 @@
 """Archives of motions: JSON lists of entries, read without trust and written whole, beside the one that was read.
 
 Keys that this package does not know are kept, and so are entries that it cannot use. Relative paths in an archive start
-at the nearest folder above it that holds a README.md, or at its own folder where there is none.
+at the nearest folder above it that holds a README.md, or at its own folder where there is none; files that are only
+beside the archive are found, too.
 """
 
 from __future__ import annotations
@@ -49,7 +50,15 @@ class Archive:
             return None
         if not isinstance(value, str) or "\0" in value:
             raise ValueError(f"{key} is {value!r} but must be the path of a file.")
-        return self.root / value
+        return self.located(value)
+
+    def located(self, value: str) -> Path:
+        """The file that a path in the archive names: below `root`, or beside the archive where only that is there."""
+        path, beside = self.root / value, self.path.parent / value
+        try:
+            return beside if not path.exists() and beside.exists() else path
+        except OSError:  # a name that no file can have
+            return path
 
     def entry(self, index: int) -> Mapping[str, Any]:
         """Entry number `index`; ValueError where it is no object."""
@@ -171,9 +180,7 @@ def write_archive(archive: Archive, entries: Sequence[Any], out: str | os.PathLi
         raise ValueError(f"{len(entries)} entries to write but {archive.path} has {len(archive.entries)}.")
     check_new_archive(archive, out)
     root = archive_root(out)
-    if root != archive.root:
-        entries = [_rebased(entry, archive.root, root) for entry in entries]
-    write_json(out, list(entries))
+    write_json(out, [_rebased(entry, archive, root) for entry in entries])
 
 
 def portable(path: str | os.PathLike[str], root: Path) -> str:
@@ -182,13 +189,15 @@ def portable(path: str | os.PathLike[str], root: Path) -> str:
     return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(whole)
 
 
-def _rebased(entry: Any, old: Path, new: Path) -> Any:
+def _rebased(entry: Any, archive: Archive, root: Path) -> Any:
+    """An entry whose relative paths start from another root; those that name the same file there stay as they are."""
     if not isinstance(entry, Mapping):
         return entry
-    return {
-        key: portable(old / value, new) if _is_path(key) and isinstance(value, str) and value else value
-        for key, value in entry.items()
-    }
+    changed = {}
+    for key, value in entry.items():
+        if _is_path(key) and isinstance(value, str) and value and (path := archive.located(value)) != root / value:
+            changed[key] = portable(path, root)
+    return {**entry, **changed}
 
 
 def _is_path(key: str) -> bool:

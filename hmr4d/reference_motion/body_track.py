@@ -185,6 +185,7 @@ def clip_of_track(track: BodyTrack, options: ReadOptions, system: str) -> Refere
     pose = Pose(track.family, rotations, place.translation.float(), rest.float(), shape, track.gender)
     motion = Motion(pose.joints(), fps, pose=pose, provenance=Provenance(more={"source_system": system}))
     _check_speed(motion, options, remarks)
+    _check_upright(motion, space, remarks)
     return ReferenceClip(
         motion, _camera(track, place, rest[0], space, options), system, frames.tolist(),
         space == "world" and track.is_level, tuple(remarks),
@@ -308,6 +309,17 @@ def _check_speed(motion: Motion, options: ReadOptions, remarks: list[str]) -> No
             f"The pelvis moves at {speed:.0f} m/s. If lengths are millimetres, say --scale 0.001; if the rate is "
             "wrong, --fps-in."
         )
+
+
+def _check_upright(motion: Motion, space: str, remarks: list[str]) -> None:
+    torso = motion.joints3d[:, SMPL22.index("neck")] - motion.joints3d[:, 0]
+    if float((torso[:, 1] / torso.norm(dim=-1)).mean()) < -UPRIGHT:
+        mend = (
+            "it was taken to be in the frame of a camera, y down; if it is in a world, say"
+            if space == "camera"
+            else "say"
+        )
+        remarks.append(f"The body stands on its head: {mend} which axis points up (--up).")
 
 
 def _camera(track: BodyTrack, place: Placement, pelvis: Tensor, space: str, options: ReadOptions) -> VideoCamera | None:

@@ -67,3 +67,11 @@ def is_motion_file(path: str | Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return {"joints3d.npy", "skeleton.npy"} <= set(archive.namelist())
+
+
+def is_clip_file(path: str | Path) -> bool:
+    """Whether a file was written by `save_clip`."""
+    try:
+        return _SYSTEM in load_motion_npz(path).provenance.metadata()
+    except (OSError, ValueError):
+        return False

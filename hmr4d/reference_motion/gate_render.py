@@ -71,7 +71,7 @@ class RenderedEntry:
 
 
 def render_archive(
-    archive: Archive, folder: Path, options: RenderOptions, *, root: Path, cache: ContentCache | None = None
+    archive: Archive, folder: Path, options: RenderOptions, *, cache: ContentCache | None = None
 ) -> list[RenderedEntry]:
     """Renders every motion of an archive as `<name>.mp4` with its numbers in `<name>.pt`.
 
@@ -81,16 +81,32 @@ def render_archive(
         archive: that is read.
         folder: for the files.
         options: how.
-        root: of the archive that will name them; see `archive_root`.
         cache: where it is noted what files were made of.
 
     Returns:
-        One result per entry, in order.
+        One result per entry, in order; their paths are those of an archive of the same root.
+
+    Raises:
+        ValueError: a file would take the place of a motion of the archive.
     """
     count = len(archive.entries) if options.limit is None else min(options.limit, len(archive.entries))
-    done = [_rendered(archive, index, folder, options, root, cache or ContentCache(None))
+    _check_apart(archive, folder)
+    done = [_rendered(archive, index, folder, options, cache or ContentCache(None))
             for index in progress(range(count), "Rendering", unit="motion")]  # fmt: skip
     return done + [RenderedEntry(entry) for entry in archive.entries[count:]]
+
+
+def _check_apart(archive: Archive, folder: Path) -> None:
+    written = {(folder / f"{name}.pt").resolve() for name in archive.names}
+    for index in range(len(archive.entries)):
+        try:
+            path = archive.path_of(index, "motion_path")
+        except ValueError:
+            continue  # faulty entries are told when it is their turn
+        if path is not None and path.resolve() in written:
+            raise ValueError(
+                f"{path} is a motion and would be replaced by a clip. Choose another folder for the clips."
+            )
 
 
 def render_motion(reference: ReferenceMotion, video: Path, numbers: Path, options: RenderOptions) -> None:
@@ -126,9 +142,7 @@ def evaluation_arrays(reference: ReferenceMotion) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _rendered(
-    archive: Archive, index: int, folder: Path, options: RenderOptions, root: Path, cache: ContentCache
-) -> RenderedEntry:
+def _rendered(archive: Archive, index: int, folder: Path, options: RenderOptions, cache: ContentCache) -> RenderedEntry:
     entry = archive.entries[index]
     name = archive.names[index]
     video, numbers = folder / f"{name}.mp4", folder / f"{name}.pt"
@@ -150,7 +164,7 @@ def _rendered(
     except (OSError, ValueError) as error:
         logger.warning("%s: %s", archive.label(index), error)
         return RenderedEntry(entry, str(error))
-    found = {"video_path": portable(video, root), "mbench_eval_path": portable(numbers, root)}
+    found = {"video_path": portable(video, archive.root), "mbench_eval_path": portable(numbers, archive.root)}
     return RenderedEntry({**entry, **found}, is_kept=is_kept)
 
 

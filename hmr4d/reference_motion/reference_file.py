@@ -17,11 +17,12 @@ from hmr4d.geometry.published_rotations import rot6d_block_to_matrix
 from hmr4d.motion.motion import Motion, Provenance, checked_fps
 from hmr4d.reference_motion.rest_joints import smplx_pelvis
 from hmr4d.reference_motion.video_camera import VideoCamera
-from hmr4d.representation.rep276 import FPS, checked_features, decode, rest_joints
+from hmr4d.representation.rep276 import FPS, SLICES, checked_features, decode, rest_joints
 from hmr4d.utils.files import atomic_path
 from hmr4d.utils.safe_pickle import load_arrays_pickle
 
 Z_UP_TO_Y_UP = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
+LEAST_COLUMN = 1e-3  # length of the columns of a rotation; of those that a network makes, too
 LEFT_UP_TO_OPENCV = (-1.0, -1.0, 1.0)
 
 
@@ -132,6 +133,13 @@ def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
     if not features.isfinite().all():
         row = int((~features.isfinite()).any(-1).nonzero()[0])
         raise ValueError(f"'motion' is not finite in row {row}. Convert the source again.")
+    turns = torch.cat([features[:, SLICES[name]] for name in ("body_pose", "root_rotation")], 1).unflatten(
+        1, (-1, 3, 2)
+    )
+    if not (is_turn := (turns.norm(dim=2) > LEAST_COLUMN).all(-1).all(-1)).all():
+        raise ValueError(
+            f"'motion' holds no rotations in row {int((~is_turn).nonzero()[0])}. Convert the source again."
+        )
     extrinsic, intrinsic = (_optional(name, held) for name in ("extrinsic", "intrinsic"))
     if extrinsic is not None and tuple(extrinsic.shape) != (len(features), 9):
         raise ValueError(f"'extrinsic' has shape {tuple(extrinsic.shape)}; expected ({len(features)}, 9).")
@@ -139,13 +147,26 @@ def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
         raise ValueError(f"'intrinsic' has shape {tuple(intrinsic.shape)}; expected (3, 3).")
     if intrinsic is not None and torch.equal(intrinsic, torch.eye(3)):
         intrinsic = None  # how the published converter says that it knows no camera
+    if intrinsic is not None and not bool(
+        (intrinsic[[0, 1, 0, 1], [0, 1, 2, 2]] > 0).all() and intrinsic.isfinite().all()
+    ):
+        raise ValueError(f"'intrinsic' is {intrinsic.tolist()}; expected focal lengths and the middle of the picture.")
+    if extrinsic is not None and not extrinsic.isfinite().all():
+        raise ValueError("'extrinsic' is not finite. Convert the source again, or leave the camera out.")
     rest = _optional("rest_joints", held)
     metadata = json.loads(str(held.get("metadata", "{}")))
-    rate = held.get("fps", fps or FPS)
     return ReferenceMotion(
-        features, checked_fps(rate), extrinsic, intrinsic, rest, str(held.get("text", "")),
+        features, _rate(held.get("fps"), fps), extrinsic, intrinsic, rest, str(held.get("text", "")),
         Provenance.from_metadata(metadata if isinstance(metadata, dict) else {}),
     )  # fmt: skip
+
+
+def _rate(told: Any, given: float | None) -> float:
+    """Frames per second as a file tells, else as given, else the usual ones; ValueError for no number."""
+    try:
+        return checked_fps((given or FPS) if told is None else told)
+    except TypeError as error:
+        raise ValueError(f"'fps' is {type(told).__name__}; expected frames per second.") from error
 
 
 def _optional(name: str, held: dict[str, Any]) -> Tensor | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,13 @@ from hmr4d.cli.lift_video import even_in_time
 from hmr4d.detection.camera_motion import CameraMotion
 from hmr4d.detection.people_in_video import DetectedVideo
 from hmr4d.detection.video_pictures import VideoMetadata
-from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
 from hmr4d.keypoint_files.reading import KeypointTrack, read_keypoints
+from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.visualization.pixels import to_pixels
 from hmr4d.visualization.video_file import write_mp4
 from tests.detection.pictures import draw_person, room, to_picture
+from tests.motions import as_motion
 
 SIZE, FRAMES = (320, 240), 8
 
@@ -62,6 +66,42 @@ def test_a_camera_file_of_another_size_of_the_picture_is_used(video: Path, tmp_p
     assert 3 < -np.median(load_motion_npz(tmp_path / "out" / "walk.npz").joints3d[:, 0, 2]) < 9
     camera.write_text(yaml.safe_dump(about | {"size": [960, 1280]}), "utf-8")
     assert main([*words, "--out", str(tmp_path / "other")]) == 2
+
+
+def test_videos_of_one_name_never_take_each_others_files(
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, twin, other = (tmp_path / name for name in ("a/walk.mp4", "a/walk.mov", "b/walk.mp4"))
+    for place in (one, twin, other):
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(video, place)
+    out = tmp_path / "out"
+    words = ["--out", str(out), "--method", "ground_ray", "--overlay", "none"]
+    lifted = as_motion(synthetic_joints("walk", 8, np.random.default_rng(0)))
+    lifted = replace(lifted, provenance=lifted.provenance.updated(keypoints=str(one.resolve())))
+    save_motion_npz(out / "walk.npz", lifted)
+    (out / "walk_keypoints.json").write_text("{}")
+    kept = {p: p.read_bytes() for p in out.iterdir()}
+    assert main([str(other), *words]) == 2
+    assert f"is the result of {one}" in capsys.readouterr().err
+    assert main([str(twin), *words]) == 0
+    assert (out / "walk_mov_keypoints.json").is_file() and (out / "walk_mov_camera.yaml").is_file()
+    assert {p: p.read_bytes() for p in kept} == kept
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--stature", "175"], "from 0.5 to 2.6"), (["--fps", "0"], "fps is 0"), (["--fps", "nan"], "fps is nan"),
+        (["--video", "other.mp4"], "this is a video already"),
+        (["--camera", "camera.yaml", "--stature", "1.7"], "Leave one of them out"),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be_meant_end_in_one_sentence(
+    video: Path, tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(video), "--out", str(tmp_path / "out"), *words]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def found_at(times: np.ndarray) -> tuple[DetectedVideo, KeypointTrack]:

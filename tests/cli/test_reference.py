@@ -141,3 +141,59 @@ def test_run_does_everything_for_one_file(tmp_path: Path, caplog: pytest.LogCapt
     assert load_clip(out / "clip_params.npz").camera is not None
     for name in ("clip_params.html", "clip_params_276_depth.mp4", "clip_params_276_turntable.mp4"):
         assert (out / name).stat().st_size > 1000
+
+
+def _run(path: Path, out: Path, *words: str) -> int:
+    usual = ["--prompt", "a person sways", "--longest", "64", "--body", "stick", "--jitter", "9"]
+    return main(["reference", "run", str(path), "--out", str(out), *usual, *words])
+
+
+def test_run_works_below_a_folder_with_a_readme(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("relative paths of archives start here")
+    out = tmp_path / "outputs" / "sway"
+    assert _run(layouts.smplestx(tmp_path, Person(8), fps=20.0), out) == 0
+    (entry,) = json.loads((out / "clip_params_gated.json").read_text())
+    assert entry["use_ref_motion"] is True and entry["motion_path"] == "outputs/sway/clip_params_276.pt"
+
+
+def test_run_replaces_results_of_the_same_file_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    one, two = (layouts.smplestx(folder, Person(8), fps=20.0) for folder in folders)
+    out = tmp_path / "out"
+    assert _run(one, out) == 0 and _run(one, out) == 0
+    kept = {p: p.read_bytes() for p in out.iterdir() if p.is_file()}
+    assert _run(two, out) == 2
+    assert f"is the result of {one.resolve()}" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in out.iterdir() if p.is_file()} == kept
+
+
+def test_run_never_replaces_what_it_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    walk = tmp_path / "walk.npz"
+    save_motion_npz(walk, as_motion(synthetic_joints("walk", 20, np.random.default_rng(0))))
+    before = walk.read_bytes()
+    assert _run(walk, tmp_path) == 2
+    assert "is read, and would be replaced" in capsys.readouterr().err
+    clip = layouts.smplestx(tmp_path, Person(8), fps=20.0)
+    notes = tmp_path / "clip_params.json"
+    notes.write_text("my notes")
+    assert _run(clip, tmp_path) == 2
+    assert "no result of this command" in capsys.readouterr().err
+    assert (walk.read_bytes(), notes.read_text()) == (before, "my notes")
+
+
+def test_import_and_export_leave_other_files_beside_their_input_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = layouts.smplestx(tmp_path, Person(8), fps=20.0)
+    beside = tmp_path / "clip_params.npz"
+    np.savez(beside, kp2d=np.zeros((8, 17, 2)))
+    before = beside.read_bytes()
+    assert main(["reference", "import", str(clip)]) == 2
+    assert "not made of" in capsys.readouterr().err and beside.read_bytes() == before
+    beside.unlink()
+    assert main(["reference", "import", str(clip)]) == 0 and main(["reference", "import", str(clip)]) == 0
+    before = beside.read_bytes()
+    assert main(["reference", "export", str(beside), "--to", "npz"]) == 1
+    assert "its own copy" in capsys.readouterr().err and beside.read_bytes() == before

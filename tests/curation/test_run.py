@@ -294,6 +294,32 @@ def test_review_decisions_leave_clips_out(root: Path, tmp_path: Path, capsys: py
     assert "mine.csv, line 2: the status is 'maybe'" in capsys.readouterr().err
 
 
+def test_tables_that_are_filled_in_stay_so_when_they_are_written_again(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["run", "--root", str(root), "--captioner", "template", "--out", str(out)]
+    assert main(words) == 0 and main(["review", str(out)]) == 0
+    table = next((out / "review").glob("*.csv"))
+    filled = table.read_text().replace("unreviewed,,", "reject,me,blurred", 1)
+    table.write_text(filled)
+    assert main(["review", str(out)]) == 0
+    assert table.read_text() == filled
+    assert main(["decide", str(out), str(table)]) == 0
+    table.unlink()
+    assert main(["review", str(out)]) == 0
+    assert table.read_text() == filled
+
+
+def test_a_data_set_is_never_replaced_by_that_of_another_folder(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_track(tmp_path / "other/walk.npz", walk(90))
+    out = tmp_path / "out"
+    curate(settings_of(root), out)
+    before = contents(out)
+    assert main(["run", "--root", str(tmp_path / "other"), "--captioner", "template", "--out", str(out)]) == 2
+    assert f"is a data set of {root.resolve()}" in capsys.readouterr().err and contents(out) == before
+
+
 def test_a_data_set_becomes_a_store_to_train_on(root: Path, tmp_path: Path) -> None:
     captions = tmp_path / "captions.csv"
     captions.write_text("file,caption\nwalk_0,a man walks to the left\nwalk_0.npz,he walks\nlong_0.npz,a long walk\n")
@@ -381,8 +407,9 @@ def test_thresholds_by_name() -> None:
     assert changed_thresholds(["speed=5", "cut=0.4"]) == Thresholds(speed=5.0, cut=0.4)
     with pytest.raises(ValueError, match="Unknown limit 'sped'"):
         changed_thresholds(["sped=5"])
-    with pytest.raises(ValueError, match="'fast' is no number"):
-        changed_thresholds(["speed=fast"])
+    for value in ("fast", "nan", "inf", "-1"):  # with NaN no frame would ever fail
+        with pytest.raises(ValueError, match=f"'{value}' is no limit"):
+            changed_thresholds([f"speed={value}"])
 
 
 @pytest.mark.parametrize(
@@ -393,6 +420,9 @@ def test_thresholds_by_name() -> None:
         (["--detector", "command:tool {video}"], "lacks {out}"),
         (["--out", "files/out"], "so its files would be sources"),
         (["--min-frames", "400"], "expected 1 <= min_frames <= max_frames"),
+        (["--fps", "0"], "fps is 0"),
+        (["--size", "0", "720"], "size of the images is 0 x 720"),
+        (["--shard-clips", "0"], "expected 1 or more"),
     ],
 )
 def test_bad_choices_stop_in_one_sentence(

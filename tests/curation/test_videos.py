@@ -24,7 +24,7 @@ from hmr4d.curation.red_box import RED
 from hmr4d.curation.run import curate
 from hmr4d.curation.shards import read_clips
 from hmr4d.curation.sources import LocalFolder
-from hmr4d.curation.stages import Settings
+from hmr4d.curation.stages import ClipVideos, Settings
 from hmr4d.curation.trimming import clip_id
 from hmr4d.curation.video_frames import nearest_pictures, probe
 from hmr4d.visualization.pixels import to_pixels
@@ -81,7 +81,12 @@ def test_videos_with_known_faults_have_their_reasons(videos: Path, tmp_path: Pat
     ((_, clip),) = read_clips(tmp_path / "out")
     assert clip.meta["filters"]["not_run"] == [] and clip.meta["n_frames"] == FRAMES
     assert clip.key == clip_id("walk.mp4", 0.0, 2.5) and tuple(clip.arrays["kpts"][0, 17]) == (*SIZE, 1)
-    assert_red_box(tmp_path / f"out/videos/{clip.key}.mp4", clip.arrays["bbox_xyxy"])
+    (video,) = (tmp_path / "out/videos").glob(f"{clip.key}-*.mp4")
+    assert_red_box(video, clip.arrays["bbox_xyxy"])
+    sources = {source.id: source for source in LocalFolder(videos).list()}
+    others = {**clip.arrays, "bbox_xyxy": clip.arrays["bbox_xyxy"] + 40}  # as another detector sees the same clip
+    clips = ClipVideos(sources, tmp_path / "out/videos")
+    assert clips.path(clip) == video and clips.path(replace(clip, arrays=others)) != video
 
 
 def assert_red_box(video: Path, boxes: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hmr4d.cli.main import main
 from hmr4d.detection.camera_motion import CameraMotionMeter
-from hmr4d.detection.keypoint_json import write_keypoints
+from hmr4d.detection.keypoint_json import is_of_video, write_keypoints
 from hmr4d.detection.networks import JointFinder, PeopleFinder, Sighting, find_detector
 from hmr4d.detection.people_in_video import DetectedVideo, detect_people
 from hmr4d.detection.regions import Region
@@ -79,6 +79,32 @@ def test_the_command_writes_what_the_reader_of_keypoint_files_reads(
         assert one.skeleton.name == joints and one.kp2d.shape == (FRAMES, count, 2) and one.fps == FPS
         shoulder = one.skeleton.index("left_shoulder")
         np.testing.assert_allclose(one.kp2d[:, shoulder], found.tracks[0].kp2d[:, 11], atol=0.02)
+
+
+def test_keypoints_of_others_beside_a_video_are_left_alone(
+    video: Path, found: DetectedVideo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / video.name
+    copy.write_bytes(video.read_bytes())
+    beside = tmp_path / "two_keypoints.json"
+    write_keypoints(beside, found)
+    assert is_of_video(beside, copy) and not is_of_video(beside, tmp_path / "two.mov")
+    beside.write_text('[{"image_id": 0}]')
+    assert main(["detect", str(copy)]) == 2
+    assert "is there already" in capsys.readouterr().err and beside.read_text() == '[{"image_id": 0}]'
+
+
+def test_a_damaged_video_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "hole.mp4"
+    noise = np.random.default_rng(0).integers(0, 255, (12, 64, 96, 3), np.uint8)  # so that pictures have some length
+    write_mp4(path, (to_pixels(Image.fromarray(frame)) for frame in noise), fps=10, size=(96, 64))
+    content = bytearray(path.read_bytes())
+    middle = content.index(b"mdat") + (len(content) - content.index(b"mdat")) // 2
+    content[middle : middle + 6000] = bytes(6000)
+    path.write_bytes(content)
+    with caplog.at_level("WARNING"):
+        found = detect_people(path)
+    assert len(found.times) < 12 and "of its 12 pictures" in caplog.text
 
 
 def test_an_empty_video_and_a_missing_one_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmr4d.detection.video_pictures import is_video, read_video_metadata, video_pictures
+from hmr4d.detection.video_pictures import VideoMetadata, is_video, read_video_metadata, video_pictures
 from hmr4d.visualization.pixels import to_pixels
 from hmr4d.visualization.video_file import write_mp4
 
@@ -54,6 +54,26 @@ def test_times_are_those_of_the_file(even: Path, uneven: Path) -> None:
     assert facts.uneven is not None and "0.050 to 0.150 s apart" in facts.uneven and "constant rate" in facts.uneven
     np.testing.assert_allclose(facts.times_of(np.array([0, 9, 11])), [0.0, 0.45, 0.65], atol=2e-3)
     assert facts.times_of(np.array([0, 20])) is None
+
+
+def test_pictures_of_sixteen_bits_keep_their_shades(tmp_path: Path) -> None:
+    Image.fromarray(np.full((48, 64), 128 << 8, np.uint16)).save(tmp_path / "1.png")
+    (picture,) = video_pictures(tmp_path)
+    assert picture.getpixel((5, 5)) == (128, 128, 128)
+
+
+@pytest.mark.parametrize("rate", [60.0, 120.0, 30000 / 1001])
+def test_times_in_whole_milliseconds_leave_the_rate_as_it_is(even: Path, rate: float) -> None:
+    rounded = even.with_name("rounded.mkv")  # as Matroska and WebM have them
+    ffmpeg("-i", even, "-vf", f"setpts=N/{rate}/TB", "-r", f"{rate}", rounded)
+    facts = read_video_metadata(rounded)
+    assert facts.usual_fps == pytest.approx(rate, rel=2e-3) and facts.uneven is None
+
+
+def test_a_rate_that_drops_on_the_way_is_uneven() -> None:
+    times = np.r_[np.arange(60) / 30, 2 + np.arange(60) / 25]  # as phones do when it gets dark
+    assert VideoMetadata((96, 64), 27.3, times).uneven is not None
+    assert VideoMetadata((96, 64), 30.0, np.round(np.arange(300) / 30, 3)).uneven is None
 
 
 def test_turned_videos_are_read_without_a_word(even: Path, caplog: pytest.LogCaptureFixture) -> None:

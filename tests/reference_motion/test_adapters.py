@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -13,11 +16,14 @@ import torch
 from torch import Tensor
 
 from hmr4d.export.motion_npz import save_motion_npz
-from hmr4d.reference_motion.adapters import read_clip
-from hmr4d.reference_motion.body_track import ReadOptions
+from hmr4d.reference_motion.adapters import adapter_of, choose_person, read_clip, tracks_of
+from hmr4d.reference_motion.adapters.base import Source
+from hmr4d.reference_motion.body_track import ReadOptions, clip_of_track
 from hmr4d.reference_motion.clip import ReferenceClip
+from hmr4d.reference_motion.clip_file import save_clip
 from hmr4d.reference_motion.convert import convert
 from hmr4d.reference_motion.reference_file import save_reference
+from hmr4d.utils.foreign_files import read_tree
 from tests.reference_clips import posed_clip
 from tests.reference_motion import layouts
 from tests.reference_motion.layouts import FOCAL, SIZE, Person
@@ -253,3 +259,63 @@ def test_matrices_that_are_no_rotations_are_refused(tmp_path: Path) -> None:
     person.rotations = 1.2 * person.rotations
     with pytest.raises(ValueError, match="matrices that are no rotations"):
         read_clip(layouts.phalp(tmp_path, {1: person}))
+
+
+def test_frames_are_those_of_the_video_also_in_files_of_ours(tmp_path: Path) -> None:
+    clip = replace(posed_clip(60), frames=list(range(100, 160)))
+    save_clip(tmp_path / "part.npz", clip)
+    cut = read_clip(tmp_path / "part.npz", ReadOptions(first=110, last=119))
+    assert cut.frames == list(range(110, 120))
+    assert_close(cut.motion.joints3d, clip.motion.joints3d[10:20])
+    with pytest.raises(ValueError, match="has frames 100 to 159, none of those asked for"):
+        read_clip(tmp_path / "part.npz", ReadOptions(first=10, last=20))
+
+
+def test_options_that_a_file_of_ours_leaves_no_room_for_are_refused(tmp_path: Path) -> None:
+    clip = posed_clip(20)
+    save_clip(tmp_path / "clip.npz", clip)
+    assert read_clip(tmp_path / "clip.npz", ReadOptions(fps=48.0)).motion.fps == 48
+    for options in (
+        ReadOptions(scale=0.001),
+        ReadOptions(up="z"),
+        ReadOptions(person="3"),
+        ReadOptions(space="camera"),
+    ):
+        with pytest.raises(ValueError, match="one person in a world with y up"):
+            read_clip(tmp_path / "clip.npz", options)
+
+
+def test_a_body_on_its_head_is_told_and_mended_by_the_up_axis(tmp_path: Path) -> None:
+    upright = {"global_orient": torch.zeros(20, 3), "body_pose": torch.zeros(20, 63), "transl": torch.zeros(20, 3)}
+    torch.save(upright, tmp_path / "world.pt")  # y up, though .pt files are mostly in the frame of a camera
+    assert "stands on its head" in " ".join(read_clip(tmp_path / "world.pt").remarks)
+    clip = read_clip(tmp_path / "world.pt", ReadOptions(up="y"))
+    assert clip.motion.joints3d[0, 15, 1] > clip.motion.joints3d[0, 0, 1] and "head" not in " ".join(clip.remarks)
+
+
+def _other_kinds(tree: Any) -> Iterator[Any]:
+    """A tree with each of its parts in turn left out or replaced by something of another kind."""
+    for key in list(tree) if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ():
+        rest = {k: v for k, v in tree.items() if k != key} if isinstance(tree, dict) else tree[:key] + tree[key + 1 :]
+        yield rest
+        for other in (None, 3, "x", [], np.zeros(0), np.zeros((6, 3, 3)), *_other_kinds(tree[key])):
+            yield {**tree, key: other} if isinstance(tree, dict) else [*tree[:key], other, *tree[key + 1 :]]
+
+
+@pytest.mark.parametrize("system", ["smplestx", "gvhmr", "phalp", "prompthmr", "tram", "amass", "camerahmr", "wham"])
+def test_parts_of_another_kind_are_refused_in_a_sentence(tmp_path: Path, system: str) -> None:
+    person = Person(2)
+    layout = getattr(layouts, system)
+    path = layout(tmp_path, {1: person} if system in ("phalp", "prompthmr", "wham") else person)
+    tree = read_tree(next(path.rglob("hps_track*.npy")) if path.is_dir() else path)
+    tried = 0
+    for odd in _other_kinds(tree):
+        try:
+            adapter = adapter_of(odd)
+            _, track = choose_person(tracks_of(adapter, Source(path, odd)), None)
+            clip = clip_of_track(track, ReadOptions(), adapter.name)
+        except ValueError:
+            tried += 1
+        else:
+            assert clip.motion.joints3d.isfinite().all()
+    assert tried > 10

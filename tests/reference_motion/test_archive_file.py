@@ -100,3 +100,19 @@ def test_a_faulty_path_is_a_fault_of_its_entry_alone(tmp_path: Path) -> None:
 def test_paths_below_the_root_are_written_relative(tmp_path: Path) -> None:
     assert portable(tmp_path / "a" / "b.mp4", tmp_path) == "a/b.mp4"
     assert portable(tmp_path.parent / "b.mp4", tmp_path) == str(tmp_path.parent / "b.mp4")
+
+
+def test_files_beside_an_archive_are_found_whatever_readme_lies_above(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("root")
+    folder = tmp_path / "motions"
+    folder.mkdir()
+    for name in ("beside.pt", "both.pt", "../both.pt"):
+        (folder / name).write_text("")
+    entries = [{"motion_path": name} for name in ("beside.pt", "both.pt", "gone.pt", "motions/beside.pt")]
+    (folder / "a.json").write_text(json.dumps(entries))
+    archive = read_archive(folder / "a.json")
+    wanted = [folder / "beside.pt", tmp_path / "both.pt", tmp_path / "gone.pt", folder / "beside.pt"]
+    assert [archive.path_of(number, "motion_path") for number in range(4)] == wanted
+    write_archive(archive, archive.entries, tmp_path / "other" / "b.json")
+    again = read_archive(tmp_path / "other" / "b.json")
+    assert [again.path_of(number, "motion_path") for number in range(4)] == wanted

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from hmr4d.body.skeleton import get_skeleton
+from hmr4d.cli.main import main
 from hmr4d.detection.video_pictures import video_pictures
 from hmr4d.export.motion_npz import save_motion_npz
 from hmr4d.motion.motion import Motion
@@ -48,7 +49,7 @@ def archive(tmp_path: Path) -> Archive:
 
 def rendered(archive: Archive, options: RenderOptions = SMALL) -> list[Any]:
     root = archive_root(archive.path)
-    return render_archive(archive, root / "clips", options, root=root, cache=ContentCache(root / "cache"))
+    return render_archive(archive, root / "clips", options, cache=ContentCache(root / "cache"))
 
 
 def test_clips_are_named_and_faulty_entries_pass_through(archive: Archive) -> None:
@@ -119,3 +120,25 @@ def test_files_that_hold_no_joints_are_refused_with_what_they_hold(tmp_path: Pat
             load_joints(tmp_path / name)
     save_reference(tmp_path / "c.pt", reference())
     assert load_joints(tmp_path / "c.pt")[0].shape == (5, 22, 3) and load_reference(tmp_path / "c.pt").fps == 20
+
+
+def test_clips_never_take_the_place_of_motions(tmp_path: Path) -> None:
+    save_reference(tmp_path / "clips" / "7.pt", reference())
+    (tmp_path / "a.json").write_text(json.dumps([{"id": 7, "motion_path": "clips/7.pt"}]))
+    before = (tmp_path / "clips" / "7.pt").read_bytes()
+    with pytest.raises(ValueError, match="would be replaced by a clip"):
+        rendered(read_archive(tmp_path / "a.json"))
+    assert (tmp_path / "clips" / "7.pt").read_bytes() == before
+
+
+def test_clips_of_an_archive_of_another_root_are_found(tmp_path: Path) -> None:
+    save_reference(tmp_path / "one" / "m.pt", reference())
+    (tmp_path / "one" / "README.md").write_text("root of the first archive")
+    (tmp_path / "one" / "a.json").write_text(json.dumps([{"id": 1, "motion_path": "m.pt"}]))
+    out = tmp_path / "two" / "r.json"
+    words = [str(tmp_path / "one" / "a.json"), "--out", str(out), "--size", "64x64", "--body", "stick"]
+    assert main(["reference", "render", *words]) == 0
+    made = read_archive(out)
+    for key in ("motion_path", "video_path", "mbench_eval_path"):
+        path = made.path_of(0, key)
+        assert path is not None and path.is_file(), key

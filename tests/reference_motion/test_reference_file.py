@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import torch
 
 from hmr4d.motion.motion import Provenance
 from hmr4d.reference_motion.convert import convert
-from hmr4d.reference_motion.reference_file import ReferenceMotion, load_reference, save_reference
+from hmr4d.reference_motion.reference_file import ReferenceMotion, load_reference, reference_of, save_reference
 from hmr4d.reference_motion.rest_joints import derived_rest_joints
 from hmr4d.utils import lazy_roma as roma
 from tests.reference_clips import posed_clip
+
+TURNS = torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(46)  # a row of features that are all rotations
 
 
 def test_a_written_file_is_read_back(tmp_path: Path) -> None:
@@ -82,8 +85,8 @@ def test_parameters_are_resampled_and_not_rows() -> None:
         (torch.zeros(5, 263), "expected 'motion'"),
         ({"motion": torch.zeros(0, 276)}, "at least one row"),
         ({"motion": torch.full((4, 276), float("nan"))}, "not finite in row 0"),
-        ({"motion": torch.zeros(4, 276), "extrinsic": torch.zeros(4, 4)}, r"expected \(4, 9\)"),
-        ({"motion": torch.zeros(4, 276), "fps": -1.0}, "fps"),
+        ({"motion": TURNS.expand(4, 276), "extrinsic": torch.zeros(4, 4)}, r"expected \(4, 9\)"),
+        ({"motion": TURNS.expand(4, 276), "fps": -1.0}, "fps"),
     ],
 )
 def test_what_is_no_reference_motion_is_refused(tmp_path: Path, content: object, words: str) -> None:
@@ -101,3 +104,21 @@ def test_one_frame_and_hips_above_each_other_are_refused() -> None:
     clip.motion.pose.rotations[0, 0] = on_side
     with pytest.raises(ValueError, match="faces no direction"):
         convert(clip)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"fps": "fast"}, "could not convert"), ({"fps": [20]}, "'fps' is list"),
+        ({"intrinsic": torch.zeros(3, 3)}, "expected focal lengths"),
+        ({"intrinsic": torch.full((3, 3), float("nan"))}, "expected focal lengths"),
+        ({"extrinsic": torch.full((11, 9), float("nan"))}, "'extrinsic' is not finite"),
+    ],
+)  # fmt: skip
+def test_odd_parts_are_named(part: dict[str, Any], said: str) -> None:
+    features = convert(posed_clip(), fps=None).features
+    with pytest.raises(ValueError, match=said):
+        reference_of({"motion": features, **part})
+    with pytest.raises(ValueError, match="no rotations in row 3"):
+        reference_of(torch.where(torch.arange(len(features))[:, None] == 3, 0.0, features))
+    assert reference_of({"motion": features, "fps": None}).fps == 20

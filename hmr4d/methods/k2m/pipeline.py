@@ -230,22 +230,20 @@ class K2MPipeline(Pipeline):
         """
         if kp2d.ndim != 4 or kp2d.shape[2:] != (COCO17.num_joints, 2):
             raise ValueError(f"kp2d has shape {tuple(kp2d.shape)}; expected (B, L, 17, 2): COCO keypoints.")
+        if num_samples < 1 or num_inference_steps is not None:
+            raise ValueError(
+                f"{self.method} lifts without diffusion steps, to one sample or more; got num_samples={num_samples}, "
+                f"num_inference_steps={num_inference_steps}. Leave the steps out."
+            )
         rate = self.fps if fps is None else float(fps)
         lengths = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
         real = rig.select([0]).to("cpu")
         shared = real.K4.ndim == 2
-        joints3d, residual = [], []
+        joints3d = []
         for item, length in enumerate(lengths.tolist()):
             one = real if shared else Rig(real.size[item], real.K4[item], real.T_w2c[item])
-            found = self._lifted(kp2d[item, :length], conf[item, :length], one.to(torch.float32), rate)
-            joints3d.append(found)
-            # The body's joints and a detector's keypoints have these twelve in common, limbs from shoulders and hips.
-            seen = project(one.to(torch.float32), found[:, _LIMBS])[0][0]
-            error = (seen - kp2d[item, :length, 5:].cpu()).norm(dim=-1)
-            known = conf[item, :length, 5:].cpu() >= self.min_conf
-            residual.append((error * known).sum(-1) / known.sum(-1).clamp(min=1))
-        pad = nn.utils.rnn.pad_sequence
-        joints = pad(joints3d, batch_first=True)
+            joints3d.append(self._lifted(kp2d[item, :length], conf[item, :length], one.to(torch.float32), rate))
+        joints = nn.utils.rnn.pad_sequence(joints3d, batch_first=True)
         seen_rig = real if not shared else Rig(*(t[None].expand(len(kp2d), *t.shape) for t in vars(real).values()))
         return MotionBatch(
             joints3d=joints,
@@ -258,7 +256,7 @@ class K2MPipeline(Pipeline):
             extras={
                 "samples": joints[:, None].expand(-1, num_samples, -1, -1, -1),
                 "spread": torch.zeros(joints.shape[:3]),
-                "residual": pad(residual, batch_first=True),
+                "residual": torch.zeros(joints.shape[:3]),
             },
         )
 
@@ -269,6 +267,3 @@ class K2MPipeline(Pipeline):
         body = lift_clip(self.network.motion_tokenizer, keypoints.to(self.device))
         pose = pose_in_world(BodyParameters(*(v.cpu() for v in vars(body).values())), self.body, rig)
         return resample_motion(pose.joints()[None], self.fps, rate, len(kp2d))[0]
-
-
-_LIMBS = [16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8]  # SMPL joints in the order of the COCO keypoints from 5 on

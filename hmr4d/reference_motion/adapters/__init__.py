@@ -47,15 +47,15 @@ def read_clip(path: str | Path, options: ReadOptions | None = None) -> Reference
         if path.is_dir():
             adapter, tracks = TRAM, _folder_tracks(path, options)
         elif is_motion_file(path):
-            return _cut(load_clip(path), options)
+            return _own(load_clip(path), options)
         else:
             content = read_tree(path)
             if is_reference(content):
                 reference = reference_of(content, fps=options.fps)
                 clip = ReferenceClip(reference.motion(extra_frame=True), None, OWN)
-                return _cut(replace(clip, camera=reference.camera and _held(reference.camera)), options)
+                return _own(replace(clip, camera=reference.camera and _held(reference.camera)), options)
             adapter = adapter_of(content)
-            tracks = adapter.tracks(Source(path, content, options.size))
+            tracks = tracks_of(adapter, Source(path, content, options.size, options.up))
         name, track = choose_person(tracks, options.person)
         return _among_others(clip_of_track(track, options, adapter.name), name, tracks, options)
     except ValueError as error:
@@ -72,6 +72,17 @@ def adapter_of(content: Any) -> Adapter:
         f"This is no file of a known system: it holds {found or 'nothing'}. Known are "
         f"{', '.join(adapter.title for adapter in ADAPTERS)}; docs/reference_motion.md shows what each holds."
     )
+
+
+def tracks_of(adapter: Adapter, source: Source) -> Mapping[str, BodyTrack]:
+    """The people in a file; ValueError also where a part of it is of a kind that its system never writes."""
+    try:
+        return adapter.tracks(source)
+    except (TypeError, LookupError, AttributeError, RuntimeError) as error:  # numbers for lists, lists for names, ...
+        raise ValueError(
+            f"It has the marks of {adapter.title}, but a part is of another kind ({type(error).__name__}: {error}). "
+            "docs/reference_motion.md shows what files hold."
+        ) from error
 
 
 def choose_person(tracks: Mapping[str, BodyTrack], name: str | None) -> tuple[str, BodyTrack]:
@@ -107,7 +118,7 @@ def _folder_tracks(folder: Path, options: ReadOptions) -> dict[str, BodyTrack]:
         raise ValueError("The folder holds no hps_track_*.npy of TRAM. Name a file.")
     tracks: dict[str, BodyTrack] = {}
     for file in files:
-        tracks |= TRAM.tracks(Source(file, read_tree(file), options.size))
+        tracks |= tracks_of(TRAM, Source(file, read_tree(file), options.size))
     return tracks
 
 
@@ -116,16 +127,28 @@ def _held(camera: VideoCamera) -> VideoCamera:
     return replace(camera, T_w2c=torch.cat([camera.T_w2c, camera.T_w2c[-1:]]))
 
 
-def _cut(clip: ReferenceClip, options: ReadOptions) -> ReferenceClip:
-    """A clip of our own within the frames asked for."""
-    if options.first is None and options.last is None:
-        return clip
-    first, stop = options.first or 0, (clip.motion.num_frames if options.last is None else options.last + 1)
-    motion, pose, frames = clip.motion, clip.motion.pose, slice(first, stop)
-    if not len(motion.joints3d[frames]):
-        raise ValueError(f"The motion has frames 0 to {motion.num_frames - 1}, none of those asked for.")
+def _own(clip: ReferenceClip, options: ReadOptions) -> ReferenceClip:
+    """A clip of our own at the rate and within the frames asked for; ValueError for options that it leaves no room."""
+    named = {"--person": options.person, "--up": options.up, "--scale": options.scale if options.scale != 1 else None}
+    named["--space camera"] = True if options.space == "camera" else None
+    if given := [name for name, value in named.items() if value is not None]:
+        raise ValueError(f"{', '.join(given)}: a file of this package holds one person in a world with y up, metres.")
+    if options.fps is not None:
+        clip = replace(clip, motion=replace(clip.motion, fps=options.fps))
+    return clip if options.first is None and options.last is None else _cut(clip, options.first, options.last)
+
+
+def _cut(clip: ReferenceClip, first: int | None, last: int | None) -> ReferenceClip:
+    """A clip from one frame of the video to another one; where these are not known, frames are counted from 0."""
+    motion, pose = clip.motion, clip.motion.pose
+    numbers = range(motion.num_frames) if clip.frames is None else clip.frames
+    start = numbers[0] if first is None else max(first, numbers[0])
+    end = numbers[-1] if last is None else min(last, numbers[-1])
+    if end < start:
+        raise ValueError(f"The motion has frames {numbers[0]} to {numbers[-1]}, none of those asked for.")
+    frames = slice(start - numbers[0], end - numbers[0] + 1)
     if pose is not None:
         pose = replace(pose, rotations=pose.rotations[frames], translation=pose.translation[frames])
     camera = clip.camera and replace(clip.camera, T_w2c=clip.camera.T_w2c[frames])
     cut = replace(motion, joints3d=motion.joints3d[frames], pose=pose, views=None, uncertainty=None)
-    return replace(clip, motion=cut, camera=camera, frames=list(range(first, first + cut.num_frames)))
+    return replace(clip, motion=cut, camera=camera, frames=list(range(start, end + 1)))

@@ -28,11 +28,13 @@ class Source:
         path: of the file.
         content: the tree in it.
         size: width and height of the video, if somebody knows them.
+        up: axis that points up in the world of the file, if somebody says so.
     """
 
     path: Path
     content: Any
     size: tuple[int, int] | None = None
+    up: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def required(tree: Mapping[Any, Any], names: tuple[str, ...], whose: str) -> dic
 
 def placement(orient: np.ndarray, transl: np.ndarray, up: str | None, name: str = "global_orient") -> Placement:
     """Where a body is: axis-angle or matrices of its root (F, 3), (F, 1, 3), (F, 3, 3) or (F, 1, 3, 3), and (F, 3)."""
+    if not orient.size:
+        raise ValueError(f"'{name}' has shape {orient.shape}: there is no frame in it.")
     root = rotations_of(orient, name, 1)[:, 0]
     flat = transl.reshape(len(transl), -1) if transl.ndim else transl
     if flat.shape != (len(root), 3):

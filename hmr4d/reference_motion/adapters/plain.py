@@ -85,7 +85,7 @@ def _smplestx(source: Source) -> dict[str, BodyTrack]:
 
 def _plain(source: Source) -> dict[str, BodyTrack]:
     is_torch = source.path.suffix in (".pt", ".pth")  # how HMR parameters are passed on: in the frame of a camera
-    return {"0": parameter_track(source.content, CAMERA_UP if is_torch else None)}
+    return {"0": parameter_track(source.content, CAMERA_UP if is_torch and source.up is None else None)}
 
 
 def _is_smplestx(tree: Any) -> bool:

@@ -88,6 +88,11 @@ def test_lifting_at_another_rate_gives_a_frame_for_each() -> None:
     rig = Rig(torch.tensor([[1280.0, 720.0]]), torch.tensor([[5000.0, 5000, 640, 360]]), torch.eye(4)[None])
     lifted = tiny_pipeline().lift(clip[None, :, :-1, :2], clip[None, :, :-1, 2], rig, fps=25.0)
     assert lifted.lengths.tolist() == [31] and lifted[0].joints3d.isfinite().all()
+    assert (
+        lifted.extras["residual"].shape == lifted.extras["spread"].shape == (1, 31, 22)
+    )  # metres, as lifted files say
+    with pytest.raises(ValueError, match="without diffusion steps"):
+        tiny_pipeline().lift(clip[None, :, :-1, :2], clip[None, :, :-1, 2], rig, fps=25.0, num_inference_steps=5)
 
 
 def test_a_release_makes_the_same_motion(tmp_path: Path) -> None:
