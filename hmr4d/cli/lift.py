@@ -23,7 +23,7 @@ from hmr4d.camera.rig_samplers import feet_place, virtual_rig
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.cli.detect import add_detector_options
 from hmr4d.cli.lift_methods import MODEL, load_lifter
-from hmr4d.cli.lift_video import SAME_ASPECT, VideoInputs, read_video
+from hmr4d.cli.lift_video import SAME_ASPECT, VideoInputs, even_in_time, read_video
 from hmr4d.detection.video_pictures import VideoMetadata, is_video, read_video_metadata, video_pictures
 from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
 from hmr4d.export.motion_npz import load_motion_npz
@@ -229,7 +229,14 @@ def read_keypoint_inputs(
     args.person = args.person or "longest"
     tracks = read_tracks(args, camera)
     fps = frame_rate(args.fps, tracks[0].fps, None if video is None else video.fps)
-    return [replace(track, fps=fps) for track in tracks], camera, video
+    tracks = [replace(track, fps=fps) for track in tracks]
+    if args.fps is None:
+        tracks = [
+            track if (times := track.times) is None or not VideoMetadata(camera.size, fps, times).is_uneven
+            else even_in_time(track, times, fps)
+            for track in tracks
+        ]  # fmt: skip
+    return tracks, camera, video
 
 
 def read_tracks(args: argparse.Namespace, camera: CameraFile) -> list[KeypointTrack]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hmr4d.camera.camera_files import CameraFile, read_camera, undistorted, write_camera
 from hmr4d.camera.walking_camera import checked_stature, guess_camera
@@ -84,7 +85,9 @@ def read_video(args: argparse.Namespace) -> VideoInputs:
         guess = guess_camera(tracks[0], found.size, fps=found.fps, stature=args.stature, focal=focal)
         camera, told = guess.camera, guess.told
         logger.warning("%s Measure it for sure results: docs/calibrate.md.", told)
-    tracks = [even_in_time(undistorted(track, camera), found) for track in tracks]
+    tracks = [undistorted(track, camera) for track in tracks]
+    if found.metadata.is_uneven:
+        tracks = [even_in_time(track, found.times[track.frame_ids], found.fps) for track in tracks]
     return VideoInputs(tracks, camera, found, told)
 
 
@@ -99,16 +102,20 @@ def _scaled(track: KeypointTrack, found: DetectedVideo, camera: CameraFile) -> K
     return replace(track, kp2d=(track.kp2d * np.array(size) / np.array(found.size)).astype(np.float32))
 
 
-def even_in_time(track: KeypointTrack, found: DetectedVideo) -> KeypointTrack:
-    """A track with pictures as far apart as most are, on the lines between those of an uneven video.
+def even_in_time(track: KeypointTrack, times: NDArray[np.float64], fps: float) -> KeypointTrack:
+    """A track of uneven times with frames as far apart as most are, on the lines between them.
 
-    Frames are those of the nearest pictures, so that they may come twice or be left out.
+    Frame numbers are those of the nearest frames, so that they may come twice or be left out.
+
+    Args:
+        track: of L frames.
+        times: (L,) seconds of its frames.
+        fps: frames per second of the result.
     """
-    if found.metadata.uneven is None:
-        return track
-    times = found.times[track.frame_ids]
-    logger.info("%s has uneven times; its joints are put at %.4g a second.", found.path, found.fps)
-    at = even_times(times, found.fps)
+    logger.info("The times of person %s are uneven; the joints are put at %.4g a second.", track.person, fps)
+    at = even_times(times, fps)
     even = resample_keypoints(np.concatenate([track.kp2d, track.kp2d_conf[..., None]], -1), times, at)
     nearest = np.rint(np.interp(at, times, np.arange(len(times)))).astype(int)
-    return replace(track, kp2d=even[..., :2], kp2d_conf=even[..., 2], frame_ids=track.frame_ids[nearest])
+    return replace(
+        track, kp2d=even[..., :2], kp2d_conf=even[..., 2], frame_ids=track.frame_ids[nearest], times=times[nearest]
+    )

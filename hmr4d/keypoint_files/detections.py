@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -52,6 +52,7 @@ class DetectionTable:
         joint_names: of the joints in the order of the file where it names them, in the words of `Skeleton`.
         has_placeholders: absent people keep their place in the list of a frame.
         image_sizes: different widths and heights in pixels that the file tells; several where the size changes.
+        times: seconds by frame, where the file tells them beside the rate.
     """
 
     detections: Sequence[Detection]
@@ -61,6 +62,7 @@ class DetectionTable:
     joint_names: tuple[str, ...] | None = None
     has_placeholders: bool = False
     image_sizes: ImageSizes = ()
+    times: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass

@@ -56,6 +56,7 @@ _OF_COCO = ("coco", "alphapose", "vitpose", "ultralytics")  # layouts whose 17 j
 _MANY = 5  # people of a frame from which they are compared
 _MOST_IN_ONE = 10  # people of a single image; more are frames whose numbers are missing
 _UNITS = ((1e6, 1e-9), (1e3, 1e-6), (1.0, 1e-3), (0.0, 1.0))  # seconds of a step of time stamps above the first number
+_SAME_STEP = 0.1  # share by which the usual step of times in seconds may differ from that of the told rate
 _SLOWEST = 4.0  # frames per second; below, time stamps are other numbers
 
 
@@ -123,7 +124,8 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
         fps = next(
             (float(v) for k in ("fps", "frame_rate") if isinstance(v := content.get(k), (int, float)) and v > 0), None
         )
-    return DetectionTable(detections, layout, skeleton, fps, names, has_placeholders, image_sizes(content))
+    times = _told_times([f.entry for f in frames], numbers, fps)
+    return DetectionTable(detections, layout, skeleton, fps, names, has_placeholders, image_sizes(content), times)
 
 
 def people_in(content: Any, frame: int) -> tuple[list[Detection], tuple[str, ...] | None, bool]:
@@ -236,6 +238,19 @@ def _by_time(entries: Sequence[Any]) -> tuple[list[int | None], float | None]:
         return list(range(len(entries))), None
     fps = round(1 / (step * unit), 3)
     return [round((t - known[0]) / step) for t in times if t is not None], fps if fps > _SLOWEST else None
+
+
+def _told_times(entries: Sequence[Any], numbers: Sequence[int | None], fps: float | None) -> dict[int, float]:
+    """Seconds by frame, where every frame has a number and a time that goes with the rate; {} otherwise."""
+    key = next((k for e in entries if (k := time_key(e))), None)
+    if key is None or fps is None or None in numbers or any(time_key(e) != key for e in entries):
+        return {}
+    times = {number: float(entry[key]) for number, entry in zip(numbers, entries, strict=True) if number is not None}
+    frames = sorted(times)
+    steps = np.diff([times[frame] for frame in frames]) / np.diff(frames)
+    if not len(steps) or steps.min() <= 0 or abs(float(np.median(steps)) * fps - 1) > _SAME_STEP:
+        return {}  # in another unit, or from another clock
+    return times
 
 
 def _images(content: Any) -> dict[str, Any]:

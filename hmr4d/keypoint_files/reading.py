@@ -65,6 +65,7 @@ class KeypointTrack:
         fps: frames per second where the file tells it.
         person: id in the file, or of the tracking.
         image_sizes: different widths and heights in pixels that the file tells; several where the size changes.
+        times: (L,) seconds of the frames, where the file tells them beside its rate; None where it does not.
     """
 
     kp2d: NDArray[np.float32]
@@ -74,6 +75,7 @@ class KeypointTrack:
     fps: float | None
     person: str
     image_sizes: ImageSizes = ()
+    times: NDArray[np.float64] | None = None
 
     @property
     def num_frames(self) -> int:
@@ -321,8 +323,11 @@ def _track(person: str, entries: Sequence[Detection], skeleton: Skeleton, table:
     points = np.zeros((last - first + 1, skeleton.num_joints, 3), np.float32)
     for frame, entry in best.items():
         points[frame - first] = entry.points
+    frame_ids, times = np.arange(first, last + 1, dtype=np.int64), None
+    if table.times:
+        told = sorted(table.times)
+        times = np.interp(frame_ids, told, [table.times[frame] for frame in told])
     return KeypointTrack(
-        kp2d=points[..., :2].copy(), kp2d_conf=points[..., 2].copy(), skeleton=skeleton,
-        frame_ids=np.arange(first, last + 1, dtype=np.int64), fps=table.fps, person=person,
-        image_sizes=table.image_sizes,
+        kp2d=points[..., :2].copy(), kp2d_conf=points[..., 2].copy(), skeleton=skeleton, frame_ids=frame_ids,
+        fps=table.fps, person=person, image_sizes=table.image_sizes, times=times,
     )  # fmt: skip
