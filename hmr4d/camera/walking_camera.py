@@ -36,6 +36,7 @@ _SURE = 0.5
 _BENT = 0.12  # of the length of the body: shoulders, hips and knees lie farther off the line from ankles to ears
 _HIPS = (0.43, 0.64)  # of the way from the ankles to the ears
 _FEWEST = 5
+_MOST_TURNED = 60  # degrees; people who are turned farther in the picture do not stand in an upright one
 _STARTS = tuple(math.radians(angle) for angle in (0, 10, 25, 45))
 
 
@@ -98,9 +99,10 @@ def guess_camera(
         focal: pixels, where the file tells it.
 
     Raises:
-        ValueError: too few pictures show an upright person from ankles to ears.
+        ValueError: too few pictures show an upright person from ankles to ears, or the pictures are turned.
     """
     low, high, frames = _upright(track)
+    _check_turned(high - low, track.person)
     tall = stature or STATURE
     heights = np.array([_ANKLE, _EAR]) * tall
     length = np.linalg.norm(high - low, axis=1)
@@ -148,6 +150,18 @@ def guess_camera(
         told,
         float(np.median(np.linalg.norm(np.nan_to_num(errors(best), nan=10.0), axis=1))),
     )
+
+
+def _check_turned(bodies: Array, person: str) -> None:
+    """ValueError where bodies from ankles to ears (N, 2), v downwards, lie across the picture or on the head."""
+    angles = np.degrees(np.arctan2(bodies[:, 0], -bodies[:, 1]))  # clockwise from upright
+    if np.median(np.abs(angles)) > _MOST_TURNED:
+        how = "on the head" if np.median(np.abs(angles)) > 180 - _MOST_TURNED else "across the picture"
+        raise ValueError(
+            f"person {person} is {how} nearly always, so the pictures seem to be turned. Turn them upright, as with "
+            "ffmpeg -i video.mp4 -vf transpose=1 upright.mp4 (2 for the other way). If somebody lies on the floor, "
+            "give a camera file: docs/calibrate.md."
+        )
 
 
 def _source(deviation: float) -> str:
