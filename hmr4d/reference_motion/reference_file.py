@@ -17,11 +17,12 @@ from hmr4d.geometry.published_rotations import rot6d_block_to_matrix
 from hmr4d.motion.motion import Motion, Provenance, checked_fps
 from hmr4d.reference_motion.rest_joints import smplx_pelvis
 from hmr4d.reference_motion.video_camera import VideoCamera
-from hmr4d.representation.rep276 import FPS, checked_features, decode, rest_joints
+from hmr4d.representation.rep276 import FPS, SLICES, checked_features, decode, rest_joints
 from hmr4d.utils.files import atomic_path
 from hmr4d.utils.safe_pickle import load_arrays_pickle
 
 Z_UP_TO_Y_UP = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
+LEAST_AREA = 1e-3  # between the two columns of a rotation that is one, 1 where they are exact
 LEFT_UP_TO_OPENCV = (-1.0, -1.0, 1.0)
 
 
@@ -122,6 +123,19 @@ def is_reference(content: Any) -> bool:
     return isinstance(content, Tensor | np.ndarray) and content.ndim == 2 and content.shape[-1] in (276, 426)
 
 
+def _check_rotations(features: Tensor) -> None:
+    """ValueError where six numbers of a row (N, 276) make no rotation: columns without length, or along each other."""
+    blocks = torch.cat([features[:, SLICES["body_pose"]], features[:, SLICES["root_rotation"]]], 1)
+    first, second = blocks.double().reshape(len(blocks), -1, 3, 2).unbind(-1)
+    area = torch.linalg.cross(first, second).norm(dim=-1)
+    if bool((wrong := area < LEAST_AREA).any()):
+        row, joint = (int(i) for i in wrong.nonzero()[0])
+        raise ValueError(
+            f"'motion' has no rotation in row {row} (the {joint + 1}. of {area.shape[1]} blocks of six numbers is "
+            "nought or flat). Is it filled up with zeros, or of another layout? Convert the source again."
+        )
+
+
 def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
     """The reference motion of what a file holds, see `load_reference`; ValueError if it is something else."""
     held = content if isinstance(content, dict) else {"motion": content}
@@ -141,9 +155,10 @@ def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
         intrinsic = None  # how the published converter says that it knows no camera
     rest = _optional("rest_joints", held)
     metadata = json.loads(str(held.get("metadata", "{}")))
-    rate = held.get("fps", fps or FPS)
+    rate = checked_fps(held.get("fps", fps or FPS))
+    _check_rotations(features)
     return ReferenceMotion(
-        features, checked_fps(rate), extrinsic, intrinsic, rest, str(held.get("text", "")),
+        features, rate, extrinsic, intrinsic, rest, str(held.get("text", "")),
         Provenance.from_metadata(metadata if isinstance(metadata, dict) else {}),
     )  # fmt: skip
 

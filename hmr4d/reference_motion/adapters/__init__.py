@@ -55,7 +55,7 @@ def read_clip(path: str | Path, options: ReadOptions | None = None) -> Reference
                 clip = ReferenceClip(reference.motion(extra_frame=True), None, OWN)
                 return _cut(replace(clip, camera=reference.camera and _held(reference.camera)), options)
             adapter = adapter_of(content)
-            tracks = adapter.tracks(Source(path, content, options.size))
+            tracks = adapter.tracks(Source(path, content, options.size, options.up))
         name, track = choose_person(tracks, options.person)
         return _among_others(clip_of_track(track, options, adapter.name), name, tracks, options)
     except ValueError as error:
