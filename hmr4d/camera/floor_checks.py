@@ -34,9 +34,16 @@ def check_on_floor(track: KeypointTrack, camera: CameraFile) -> None:
         camera: that saw it.
 
     Raises:
-        ValueError: the feet are mostly above the horizon, or the person would be a dwarf or a giant.
+        ValueError: nothing is sure enough to be seen, the feet are mostly above the horizon, or the person would be a
+            dwarf or a giant.
     """
     kp2d, seen = torch.from_numpy(track.kp2d).double(), torch.from_numpy(track.kp2d_conf) >= SURE
+    if not bool(seen.any()):
+        raise ValueError(
+            f"No keypoint of person {track.person} counts as seen: the surest has a confidence of "
+            f"{float(track.kp2d_conf.max()):.2f}, and below {SURE:g} they are missing ones. Scale the confidences if "
+            "they are of another kind, or leave them out."
+        )
     feet = list(track.skeleton.contact_joints)
     if not bool(seen[:, feet].any()):
         logger.warning("No foot of person %s is ever seen; the distance comes from the size of the body.", track.person)

@@ -37,6 +37,7 @@ _SURE = 0.5
 _BENT = 0.12  # of the length of the body: shoulders, hips and knees lie farther off the line from ankles to ears
 _HIPS = (0.43, 0.64)  # of the way from the ankles to the ears
 _FEWEST = 5
+_MOST_TURNED = 60  # degrees; people who are turned farther in the picture do not stand in an upright one
 _STARTS = tuple(math.radians(angle) for angle in (0, 10, 25, 45))
 
 
@@ -99,10 +100,12 @@ def guess_camera(
         focal: pixels, where the file tells it.
 
     Raises:
-        ValueError: too few pictures show an upright person from ankles to ears, or a stature of nobody.
+        ValueError: too few pictures show an upright person from ankles to ears, the pictures are turned, or a stature
+            of nobody.
     """
     stature = None if stature is None else checked_stature(stature)
     low, high, frames = _upright(track)
+    _check_turned(high - low, track.person)
     tall = stature or STATURE
     heights = np.array([_ANKLE, _EAR]) * tall
     length = np.linalg.norm(high - low, axis=1)
@@ -157,6 +160,18 @@ def checked_stature(stature: float) -> float:
     if not SHORTEST <= stature <= TALLEST:
         raise ValueError(f"the stature is {stature:g} m; expected metres, from {SHORTEST:g} to {TALLEST:g}.")
     return stature
+
+
+def _check_turned(bodies: Array, person: str) -> None:
+    """ValueError where bodies from ankles to ears (N, 2), v downwards, lie across the picture or on the head."""
+    angles = np.degrees(np.arctan2(bodies[:, 0], -bodies[:, 1]))  # clockwise from upright
+    if np.median(np.abs(angles)) > _MOST_TURNED:
+        how = "on the head" if np.median(np.abs(angles)) > 180 - _MOST_TURNED else "across the picture"
+        raise ValueError(
+            f"person {person} is {how} nearly always, so the pictures seem to be turned. Turn them upright, as with "
+            "ffmpeg -i video.mp4 -vf transpose=1 upright.mp4 (2 for the other way). If somebody lies on the floor, "
+            "give a camera file: docs/calibrate.md."
+        )
 
 
 def _source(deviation: float) -> str:

@@ -28,7 +28,7 @@ from hmr4d.detection.video_pictures import VideoMetadata, is_video, read_video_m
 from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
-from hmr4d.keypoint_files.gaps import SURE, bridge_gaps, drop_unsure
+from hmr4d.keypoint_files.gaps import SURE, bridge_gaps, drop_unsure, longest_unseen
 from hmr4d.keypoint_files.reading import FORMATS, KeypointTrack, read_keypoints
 from hmr4d.keypoint_files.smpl_joints import observed_joints
 from hmr4d.methods.base import Pipeline
@@ -47,6 +47,7 @@ from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view
 logger = logging.getLogger(__name__)
 
 USUAL_FPS = 30.0
+MADE_UP_SECONDS = 0.5  # without anything seen of the person; longer stretches are told
 SLOWEST_FPS, FASTEST_FPS = 1.0, 1000.0
 OVERLAYS = ("video", "sheet", "none")
 DOUBTFUL = 3  # exit status
@@ -279,6 +280,12 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
     found = drop_unsure(torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), lifter.min_conf)
     kp2d, conf = observed_joints(*found, track.skeleton, lifter.skeleton)
     lifted2d, lifted_conf = observed_joints(*bridge_gaps(*found, fps), track.skeleton, lifter.input_skeleton)
+    first, unseen = longest_unseen(lifted_conf)
+    if unseen / fps > MADE_UP_SECONDS:
+        logger.warning(
+            "Person %s is not seen for %.1f s from frame %d on; the motion there is made up.",
+            track.person, unseen / fps, track.frame_ids[first],
+        )  # fmt: skip
     if not lifter.uses_virtual_views:
         rig = camera.rig
     else:

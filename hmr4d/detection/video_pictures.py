@@ -215,6 +215,8 @@ def _picture_times(path: Path) -> NDArray[np.float64]:
     except (OSError, subprocess.SubprocessError) as error:
         logger.info("%s does not tell when its pictures were taken (%s).", path, type(error).__name__)
         return np.empty(0)
+    if b"partial file" in done.stderr:
+        logger.warning("%s is cut off before its end, as by a copy that stopped. What is there is read.", path)
     base, stamps = 0.0, []
     for line in done.stdout.decode("ascii", "replace").splitlines():
         if line.startswith("#tb 0:"):

@@ -25,6 +25,15 @@ def drop_unsure(kp2d: Tensor, conf: Tensor, least: float = SURE) -> tuple[Tensor
     return torch.where(seen[..., None], kp2d, 0.0), torch.where(seen, conf, 0.0)
 
 
+def longest_unseen(conf: Tensor) -> tuple[int, int]:
+    """First frame and number of frames of the longest stretch in which no joint of a track (L, J) is seen."""
+    seen = torch.nn.functional.pad((conf > 0).any(-1).long(), (1, 1), value=1)
+    at = seen.nonzero().flatten()
+    gaps = at.diff() - 1
+    longest = int(gaps.argmax())
+    return int(at[longest]), int(gaps[longest])
+
+
 def bridge_gaps(kp2d: Tensor, conf: Tensor, fps: float) -> tuple[Tensor, Tensor]:
     """A track whose short gaps are filled, joint by joint.
 

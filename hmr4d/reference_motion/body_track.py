@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 MAX_GAP = 0.5  # seconds without a person that are closed
 FASTEST = 12.0  # metres per second of the median frame; nobody runs faster, so the unit is another
+HEAD_DOWN = -0.5  # share of the way from pelvis to neck that is up, in the mean, below which a clip is doubted
+MOST_TURN = 2 * math.pi  # radians; rotation vectors of most frames are shorter, or they are in degrees
 UPRIGHT = 0.5  # share of the way from pelvis to neck that is along an axis, in the mean, for this axis to point up
 UP_AXES: Mapping[str, tuple[tuple[float, float, float], ...]] = {  # turns to y up
     "y": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
@@ -143,11 +146,23 @@ def rotations_of(values: np.ndarray, name: str, num_joints: int) -> Tensor:
             return _orthonormal(matrices[:, :num_joints], name)
     elif values.ndim >= 2 and frames and values[0].size % 3 == 0 and values[0].size >= 3 * num_joints:
         vectors = torch.from_numpy(values.reshape(frames, -1, 3)[:, :num_joints].copy())
+        _check_radians(vectors, name)
         return roma.rotvec_to_rotmat(vectors)
     raise ValueError(
         f"'{name}' has shape {values.shape}; expected axis-angle (F, {3 * num_joints}) or matrices "
         f"(F, {num_joints}, 3, 3), at least {num_joints} joints."
     )
+
+
+def _check_radians(vectors: Tensor, name: str) -> None:
+    """ValueError where the largest turn of a frame (F, J, 3) is more than a whole one in most frames."""
+    turns = vectors.norm(dim=-1).amax(1)
+    usual = float(turns[turns.isfinite()].median()) if bool(turns.isfinite().any()) else 0.0
+    if usual > MOST_TURN:
+        raise ValueError(
+            f"'{name}' turns joints by {usual:.0f} radians in most frames; a whole turn is 6.28. Axis-angle is in "
+            "radians: if the file has degrees, convert them."
+        )
 
 
 def _orthonormal(matrices: Tensor, name: str) -> Tensor:
@@ -185,7 +200,7 @@ def clip_of_track(track: BodyTrack, options: ReadOptions, system: str) -> Refere
     pose = Pose(track.family, rotations, place.translation.float(), rest.float(), shape, track.gender)
     motion = Motion(pose.joints(), fps, pose=pose, provenance=Provenance(more={"source_system": system}))
     _check_speed(motion, options, remarks)
-    _check_upright(motion, space, remarks)
+    _check_upright(pose, space, remarks)
     return ReferenceClip(
         motion, _camera(track, place, rest[0], space, options), system, frames.tolist(),
         space == "world" and track.is_level, tuple(remarks),
@@ -287,10 +302,7 @@ def _y_up(place: Placement, track: BodyTrack, rest: Tensor, options: ReadOptions
 
 def _up_by_body(root: Tensor, body_rotations: Tensor, rest: Tensor) -> str:
     """The axis along which the neck is over the pelvis in the mean; ValueError where none stands out."""
-    rotations = torch.cat([root[:, None], body_rotations], 1)
-    joints = Pose("smplx", rotations, torch.zeros(len(root), 3).double(), rest).joints()
-    torso = joints[:, SMPL22.index("neck")] - joints[:, 0]
-    mean = (torso / torso.norm(dim=-1, keepdim=True)).mean(0)
+    mean = mean_torso(root, body_rotations, rest)
     shares = {up: float(mean @ torch.tensor(R[1]).double()) for up, R in UP_AXES.items()}
     best = max(shares, key=lambda up: shares[up])
     if shares[best] < UPRIGHT:
@@ -298,6 +310,33 @@ def _up_by_body(root: Tensor, body_rotations: Tensor, rest: Tensor) -> str:
             "The body stands along no axis for most of the clip, so what points up is not known. Say it: --up."
         )
     return best
+
+
+def mean_torso(root: Tensor, body_rotations: Tensor, rest: Tensor) -> Tensor:
+    """(3,) mean of the unit vectors from pelvis to neck, over the frames that are finite.
+
+    Args:
+        root: (F, 3, 3) rotations of the pelvis.
+        body_rotations: (F, 21, 3, 3) of joints 1..21 in the frames of their parents.
+        rest: (22, 3) metres, joints at rest.
+    """
+    rotations = torch.cat([root[:, None], body_rotations], 1)
+    joints = Pose("smplx", rotations, torch.zeros(len(root), 3).to(rest), rest).joints()
+    torso = joints[:, SMPL22.index("neck")] - joints[:, 0]
+    return (torso / torso.norm(dim=-1, keepdim=True)).nanmean(0)
+
+
+def _check_upright(pose: Pose, space: str, remarks: list[str]) -> None:
+    if float(mean_torso(pose.rotations[:, 0], pose.rotations[:, 1:], pose.rest_joints)[1]) < HEAD_DOWN:
+        mend = (
+            "it was taken to be in the frame of a camera, y down; if it is in a world, say"
+            if space == "camera"
+            else "say"
+        )
+        remarks.append(
+            f"The body stands on its head for most of the clip. Unless it should: {mend} which axis points up (--up), "
+            "or --space."
+        )
 
 
 def _check_speed(motion: Motion, options: ReadOptions, remarks: list[str]) -> None:
@@ -309,17 +348,6 @@ def _check_speed(motion: Motion, options: ReadOptions, remarks: list[str]) -> No
             f"The pelvis moves at {speed:.0f} m/s. If lengths are millimetres, say --scale 0.001; if the rate is "
             "wrong, --fps-in."
         )
-
-
-def _check_upright(motion: Motion, space: str, remarks: list[str]) -> None:
-    torso = motion.joints3d[:, SMPL22.index("neck")] - motion.joints3d[:, 0]
-    if float((torso[:, 1] / torso.norm(dim=-1)).mean()) < -UPRIGHT:
-        mend = (
-            "it was taken to be in the frame of a camera, y down; if it is in a world, say"
-            if space == "camera"
-            else "say"
-        )
-        remarks.append(f"The body stands on its head: {mend} which axis points up (--up).")
 
 
 def _camera(track: BodyTrack, place: Placement, pelvis: Tensor, space: str, options: ReadOptions) -> VideoCamera | None:

@@ -22,7 +22,7 @@ from hmr4d.utils.files import atomic_path
 from hmr4d.utils.safe_pickle import load_arrays_pickle
 
 Z_UP_TO_Y_UP = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
-LEAST_COLUMN = 1e-3  # length of the columns of a rotation; of those that a network makes, too
+LEAST_AREA = 1e-3  # between the two columns of a rotation that is one, 1 where they are exact
 LEFT_UP_TO_OPENCV = (-1.0, -1.0, 1.0)
 
 
@@ -123,6 +123,19 @@ def is_reference(content: Any) -> bool:
     return isinstance(content, Tensor | np.ndarray) and content.ndim == 2 and content.shape[-1] in (276, 426)
 
 
+def _check_rotations(features: Tensor) -> None:
+    """ValueError where six numbers of a row (N, 276) make no rotation: columns without length, or along each other."""
+    blocks = torch.cat([features[:, SLICES["body_pose"]], features[:, SLICES["root_rotation"]]], 1)
+    first, second = blocks.double().reshape(len(blocks), -1, 3, 2).unbind(-1)
+    area = torch.linalg.cross(first, second).norm(dim=-1)
+    if bool((wrong := area < LEAST_AREA).any()):
+        row, joint = (int(i) for i in wrong.nonzero()[0])
+        raise ValueError(
+            f"'motion' has no rotation in row {row} (the {joint + 1}. of {area.shape[1]} blocks of six numbers is "
+            "nought or flat). Is it filled up with zeros, or of another layout? Convert the source again."
+        )
+
+
 def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
     """The reference motion of what a file holds, see `load_reference`; ValueError if it is something else."""
     held = content if isinstance(content, dict) else {"motion": content}
@@ -133,13 +146,6 @@ def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
     if not features.isfinite().all():
         row = int((~features.isfinite()).any(-1).nonzero()[0])
         raise ValueError(f"'motion' is not finite in row {row}. Convert the source again.")
-    turns = torch.cat([features[:, SLICES[name]] for name in ("body_pose", "root_rotation")], 1).unflatten(
-        1, (-1, 3, 2)
-    )
-    if not (is_turn := (turns.norm(dim=2) > LEAST_COLUMN).all(-1).all(-1)).all():
-        raise ValueError(
-            f"'motion' holds no rotations in row {int((~is_turn).nonzero()[0])}. Convert the source again."
-        )
     extrinsic, intrinsic = (_optional(name, held) for name in ("extrinsic", "intrinsic"))
     if extrinsic is not None and tuple(extrinsic.shape) != (len(features), 9):
         raise ValueError(f"'extrinsic' has shape {tuple(extrinsic.shape)}; expected ({len(features)}, 9).")
@@ -155,8 +161,10 @@ def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
         raise ValueError("'extrinsic' is not finite. Convert the source again, or leave the camera out.")
     rest = _optional("rest_joints", held)
     metadata = json.loads(str(held.get("metadata", "{}")))
+    rate = _rate(held.get("fps"), fps)
+    _check_rotations(features)
     return ReferenceMotion(
-        features, _rate(held.get("fps"), fps), extrinsic, intrinsic, rest, str(held.get("text", "")),
+        features, rate, extrinsic, intrinsic, rest, str(held.get("text", "")),
         Provenance.from_metadata(metadata if isinstance(metadata, dict) else {}),
     )  # fmt: skip
 

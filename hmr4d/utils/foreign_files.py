@@ -91,6 +91,8 @@ def read_tree(path: str | Path) -> Any:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"File not found: {path}. Check the path.")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty. Was it copied or downloaded whole?")
     try:
         return _read(path)
     except DAMAGED + (zlib.error, lzma.LZMAError, struct.error, KeyError) as error:

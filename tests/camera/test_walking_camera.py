@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,3 +92,16 @@ def test_nobody_upright_is_refused_with_advice() -> None:
     track.kp2d_conf[:, [15, 16]] = 0
     with pytest.raises(ValueError, match="upright from the ankles to the ears.*docs/calibrate.md"):
         guess_camera(track, SIZE, fps=FPS)
+
+
+@pytest.mark.parametrize(
+    ("quarters", "words"), [(1, "across the picture"), (2, "on the head"), (3, "across the picture")]
+)
+def test_turned_pictures_are_refused_with_advice(quarters: int, words: str) -> None:
+    track = walker(camera(8, 0, 1.5, 900), reach=2.0)
+    angle = quarters * math.pi / 2
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    middle = np.array(SIZE) / 2
+    turned = replace(track, kp2d=((track.kp2d - middle) @ turn.T + middle).astype(np.float32))
+    with pytest.raises(ValueError, match=f"{words} nearly always.*Turn them upright"):
+        guess_camera(turned, SIZE, fps=FPS)

@@ -361,6 +361,15 @@ def test_doubtful_results_say_so_and_end_strict_commands(tmp_path: Path, caplog:
     assert checks["jumps"]["value"] > checks["jumps"]["limit"] and not checks["jumps"]["is_fine"]
 
 
+def test_frames_without_the_person_are_told_as_made_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keypoints = coco_file(tmp_path, [person(frames=40)])
+    entries = [entry for entry in json.loads(keypoints.read_text()) if not 10 <= entry["image_id"] < 34]
+    keypoints.write_text(json.dumps(entries))
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray", "--fps", "20"]
+    assert main([*words, "--overlay", "none", "--out", str(tmp_path / "out")]) == 0
+    assert "Person 1 is not seen for 1.2 s from frame 10 on; the motion there is made up." in caplog.text
+
+
 def test_a_damaged_video_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "me.MP4").write_bytes(b"\0\0\0 ftypisom")
     saved_camera(tmp_path)

@@ -110,3 +110,15 @@ def test_a_folder_of_pictures_is_read_in_the_order_of_their_numbers(tmp_path: Pa
     (tmp_path / "frame2.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="frame2.png"):
         list(video_pictures(tmp_path))
+
+
+def test_a_video_that_is_cut_off_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    draws = np.random.default_rng(0).integers(0, 255, (20, 64, 96, 3), dtype=np.uint8)
+    write_mp4(tmp_path / "noise.mp4", map(to_pixels, map(Image.fromarray, draws)), fps=20, size=(96, 64))
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    ffmpeg("-i", tmp_path / "noise.mp4", "-c", "copy", "-movflags", "+faststart", whole)
+    assert len(read_video_metadata(whole).times) == 20 and caplog.text == ""
+    data = whole.read_bytes()
+    cut.write_bytes(data[: len(data) * 7 // 10])
+    assert 0 < len(read_video_metadata(cut).times) < 20
+    assert "cut.mp4 is cut off before its end" in caplog.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from hmr4d.body.skeleton import COCO17, SMPL22
-from hmr4d.keypoint_files.gaps import bridge_gaps, drop_unsure
+from hmr4d.keypoint_files.gaps import bridge_gaps, drop_unsure, longest_unseen
 from hmr4d.keypoint_files.smpl_joints import observed_joints
 
 FPS = 30.0  # gaps of up to 6 frames, 3 at the ends
@@ -63,3 +63,15 @@ def test_an_unsure_shoulder_is_worth_as_much_as_a_missing_one() -> None:
     assert (found[1][1][:, pelvis] >= 0.3).all()  # from the hips alone where the shoulder is missing for long
     points, conf = drop_unsure(kp2d, torch.full((30, 17), 0.2), least=0.1)
     assert torch.equal(points, kp2d) and (conf == 0.2).all()
+
+
+def test_the_longest_stretch_without_the_person_is_found() -> None:
+    conf = torch.ones(40, 3)
+    assert longest_unseen(conf)[1] == 0
+    conf[5:9] = 0
+    conf[20:27] = 0
+    conf[22, 1] = 0.5
+    assert longest_unseen(conf) == (5, 4)
+    conf[30:] = 0
+    assert longest_unseen(conf) == (30, 10)
+    assert longest_unseen(torch.zeros(7, 3)) == (0, 7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+import roma
 import torch
 from torch import Tensor
 
@@ -23,6 +25,7 @@ from hmr4d.reference_motion.clip import ReferenceClip
 from hmr4d.reference_motion.clip_file import save_clip
 from hmr4d.reference_motion.convert import convert
 from hmr4d.reference_motion.reference_file import save_reference
+from hmr4d.reference_motion.rest_joints import derived_rest_joints
 from hmr4d.utils.foreign_files import read_tree
 from tests.reference_clips import posed_clip
 from tests.reference_motion import layouts
@@ -170,6 +173,57 @@ def test_plain_parameters_stand_up_by_the_body(tmp_path: Path) -> None:
     assert_joints(clip, person.joints("smpl", world=True))
 
 
+@pytest.mark.parametrize("up", ["y", "z"])
+def test_plain_parameters_of_torch_need_not_be_seen_by_a_camera(tmp_path: Path, up: str) -> None:
+    person = Person()
+    turn = {"y": torch.eye(3), "z": torch.tensor([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])}[up].double()
+    content = layouts.parameters(person, "smplx", world=True)
+    rest = derived_rest_joints("smplx").double()[0]
+    content["global_orient"] = roma.rotmat_to_rotvec(turn @ roma.rotvec_to_rotmat(content["global_orient"].double()))
+    content["transl"] = (content["transl"].double() + rest) @ turn.mT - rest
+    torch.save(content, tmp_path / "mine.pt")
+    clip = read_clip(tmp_path / "mine.pt")
+    assert clip.camera is None and any(f"found by the body: {up}." in remark for remark in clip.remarks)
+    assert_joints(clip, person.joints("smplx", world=True))
+    assert_joints(read_clip(tmp_path / "mine.pt", ReadOptions(up=up)), person.joints("smplx", world=True))
+    torch.save(layouts.parameters(person), tmp_path / "seen.pt")
+    clip = read_clip(tmp_path / "seen.pt")
+    assert clip.camera is not None and not any("axis that points up" in remark for remark in clip.remarks)
+    assert_joints(clip, person.joints())
+
+
+def test_a_body_that_is_head_down_is_said(tmp_path: Path) -> None:
+    path = layouts.amass(tmp_path, Person(), "smplh", "mocap_framerate")
+    assert not any("on its head" in remark for remark in read_clip(path).remarks)
+    assert any("on its head" in remark for remark in read_clip(_upside_down(path)).remarks)
+
+
+def _upside_down(path: Path) -> Path:
+    arrays = dict(np.load(path))
+    half = roma.rotvec_to_rotmat(torch.tensor([math.pi, 0.0, 0.0]).double())
+    root = roma.rotvec_to_rotmat(torch.from_numpy(arrays["poses"][:, :3]).double())
+    arrays["poses"] = arrays["poses"].copy()
+    arrays["poses"][:, :3] = roma.rotmat_to_rotvec(half @ root).numpy()
+    np.savez(path.with_name("down.npz"), **arrays)
+    return path.with_name("down.npz")
+
+
+def test_degrees_and_damaged_parts_are_refused(tmp_path: Path) -> None:
+    content = layouts.parameters(Person())
+    path = layouts.smplestx(tmp_path, Person(), global_orient=torch.rad2deg(content["global_orient"]))
+    with pytest.raises(ValueError, match="'global_orient' turns joints by .* radians in most frames.*degrees"):
+        read_clip(path)
+    torch.save({"smpl_params_global": 3}, tmp_path / "odd.pt")
+    with pytest.raises(ValueError, match="'smpl_params_global' is a int; expected a dictionary with global_orient"):
+        read_clip(tmp_path / "odd.pt")
+    (tmp_path / "nothing.pt").touch()
+    with pytest.raises(ValueError, match=r"nothing.pt is empty"):
+        read_clip(tmp_path / "nothing.pt")
+    torch.save(torch.zeros(50, 276), tmp_path / "zeros.pt")
+    with pytest.raises(ValueError, match="'motion' has no rotation in row 0.*zeros"):
+        read_clip(tmp_path / "zeros.pt")
+
+
 def test_files_of_this_package_are_read_too(tmp_path: Path) -> None:
     clip = posed_clip()
     save_motion_npz(tmp_path / "own.npz", clip.motion)
@@ -285,12 +339,13 @@ def test_options_that_a_file_of_ours_leaves_no_room_for_are_refused(tmp_path: Pa
             read_clip(tmp_path / "clip.npz", options)
 
 
-def test_a_body_on_its_head_is_told_and_mended_by_the_up_axis(tmp_path: Path) -> None:
+def test_the_body_tells_that_parameters_of_a_pt_file_are_in_a_world(tmp_path: Path) -> None:
     upright = {"global_orient": torch.zeros(20, 3), "body_pose": torch.zeros(20, 63), "transl": torch.zeros(20, 3)}
     torch.save(upright, tmp_path / "world.pt")  # y up, though .pt files are mostly in the frame of a camera
-    assert "stands on its head" in " ".join(read_clip(tmp_path / "world.pt").remarks)
-    clip = read_clip(tmp_path / "world.pt", ReadOptions(up="y"))
-    assert clip.motion.joints3d[0, 15, 1] > clip.motion.joints3d[0, 0, 1] and "head" not in " ".join(clip.remarks)
+    found = read_clip(tmp_path / "world.pt")
+    assert "found by the body: y" in " ".join(found.remarks)
+    for clip in (found, read_clip(tmp_path / "world.pt", ReadOptions(up="y"))):
+        assert clip.motion.joints3d[0, 15, 1] > clip.motion.joints3d[0, 0, 1] and "head" not in " ".join(clip.remarks)
 
 
 def _other_kinds(tree: Any) -> Iterator[Any]:

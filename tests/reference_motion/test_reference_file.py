@@ -119,6 +119,6 @@ def test_odd_parts_are_named(part: dict[str, Any], said: str) -> None:
     features = convert(posed_clip(), fps=None).features
     with pytest.raises(ValueError, match=said):
         reference_of({"motion": features, **part})
-    with pytest.raises(ValueError, match="no rotations in row 3"):
+    with pytest.raises(ValueError, match="no rotation in row 3"):
         reference_of(torch.where(torch.arange(len(features))[:, None] == 3, 0.0, features))
     assert reference_of({"motion": features, "fps": None}).fps == 20

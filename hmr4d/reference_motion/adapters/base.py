@@ -59,8 +59,10 @@ def has(tree: Any, *names: str) -> bool:
     return isinstance(tree, Mapping) and all(name in tree for name in names)
 
 
-def required(tree: Mapping[Any, Any], names: tuple[str, ...], whose: str) -> dict[str, np.ndarray]:
+def required(tree: Any, names: tuple[str, ...], whose: str) -> dict[str, np.ndarray]:
     """Arrays of a dictionary, float64; ValueError lists all that are missing."""
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"{whose} is a {type(tree).__name__}; expected a dictionary with {', '.join(names)}.")
     if missing := [name for name in names if name not in tree]:
         raise ValueError(f"{whose} lacks {', '.join(missing)}; it has {', '.join(map(str, tree)) or 'nothing'}.")
     return {name: array_of(tree[name], name) for name in names}

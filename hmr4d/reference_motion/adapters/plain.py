@@ -16,7 +16,8 @@ from hmr4d.reference_motion.adapters.base import (
     mean_betas,
     placement,
 )
-from hmr4d.reference_motion.body_track import BodyTrack
+from hmr4d.reference_motion.body_track import UPRIGHT, BodyTrack, mean_torso
+from hmr4d.reference_motion.rest_joints import derived_rest_joints
 from hmr4d.utils.foreign_files import array_of
 
 ORIENT = ("global_orient", "root_orient", "root_pose", "smplx_root_pose")
@@ -27,6 +28,7 @@ RATES = ("fps", "frame_rate", "mocap_framerate", "mocap_frame_rate")
 FRAMES = ("frame_ids", "frame_index", "frames", "frame")
 CAMERA = ("focal_length", "width", "height")
 CAMERA_MARKS = ("focal_length", "focal_length_xy", "princpt", "cam_trans", "smplx_root_pose")
+FROM_BELOW = 0.8  # share of the torso along z in a camera that looks up by 53 degrees, as no camera does
 SMPL_JOINTS = 23  # of a body pose of SMPL, without the root
 
 
@@ -84,8 +86,20 @@ def _smplestx(source: Source) -> dict[str, BodyTrack]:
 
 
 def _plain(source: Source) -> dict[str, BodyTrack]:
-    is_torch = source.path.suffix in (".pt", ".pth")  # how HMR parameters are passed on: in the frame of a camera
-    return {"0": parameter_track(source.content, CAMERA_UP if is_torch and source.up is None else None)}
+    """Files of PyTorch are in the frame of a camera, as HMR systems pass them on, unless the body says otherwise."""
+    track = parameter_track(source.content, CAMERA_UP)
+    is_torch = source.path.suffix in (".pt", ".pth")
+    if is_torch and source.up is None and _fits_a_camera(track):
+        return {"0": track}
+    return {"0": parameter_track(source.content, None)}
+
+
+def _fits_a_camera(track: BodyTrack) -> bool:
+    """Whether the axes of a camera (y down, z forward) are those of a track: nobody in them stands along y or z."""
+    torso = mean_torso(
+        track.placements["camera"].root, track.body_rotations, derived_rest_joints(track.family).double()
+    )
+    return float(torso[1]) < UPRIGHT and float(torso[2]) < FROM_BELOW
 
 
 def _is_smplestx(tree: Any) -> bool:
