@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         "--seconds",
         type=durations,
         metavar="S",
-        help="duration, or one per prompt: 3,5; the model that ships makes 1.2 to 9.8 (what suits the prompt)",
+        help="duration, or one per prompt: 3,5; the default model makes 1.5 to 9.8 (what suits the prompt)",
     )
     known.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same motion (0)")
     known.add_argument("--num-samples", type=int, default=1, metavar="K", help="motions per prompt, seeds N.. (1)")

@@ -1,7 +1,7 @@
 """`hmr4d quality`: how good generated motion is, beside real motion measured the same way.
 
 hmr4d quality                                            # real motion only
-hmr4d quality --weights motion2to3-bandai --seeds 3
+hmr4d quality --weights motion2to3-everyday --store inputs/everyday --seeds 3
 hmr4d quality --checkpoint outputs/everyday/motion2to3_everyday/checkpoints/last.ckpt --store inputs/everyday
 hmr4d quality --weights NAME --store inputs/everyday --prompts paraphrases cmu_paraphrases --seconds own 3 5 8
 hmr4d quality --weights NAME --store inputs/everyday --prompts verbs
