@@ -113,6 +113,34 @@ def ray_track(
     return RayTrack(frame, plane, seen, floor, meets, pixel, torch.cat(parts, -1))
 
 
+def mirrored_view(rig: Rig, pixels: Tensor, conf: Tensor) -> tuple[Rig, Tensor, Tensor]:
+    """What view 0 would see if the world was mirrored, left for right.
+
+    Args:
+        rig: (B, V, ...) with view 0 above the origin.
+        pixels, conf: (B, L, 22, 2) and (B, L, 22) of SMPL-22 joints.
+    """
+    camera, order = rig.select([0]), list(SMPL22.mirror_order)
+    flip = torch.diag(camera.T_w2c.new_tensor([-1.0, 1.0, 1.0, 1.0]))
+    width, K4 = camera.size[..., 0], camera.K4.clone()
+    K4[..., 2] = width - K4[..., 2]
+    across = torch.stack([width[:, :, None] - pixels[..., 0], pixels[..., 1]], -1)
+    return Rig(camera.size, K4, flip @ camera.T_w2c @ flip), across[:, :, order], conf[:, :, order]
+
+
+def averaged(predicted: Prediction, mirrored: Prediction) -> Prediction:
+    """The mean of what the network says of a track and of its mirror image."""
+    order, feet = list(SMPL22.mirror_order), [1, 0, 3, 2]
+    plane = mirrored.plane[:, :, order] * mirrored.plane.new_tensor([-1.0, 1.0])
+    return Prediction(
+        (predicted.plane + plane) / 2,
+        (predicted.along + mirrored.along[:, :, order]) / 2,
+        (predicted.log_along + mirrored.log_along[:, :, order]) / 2,
+        (predicted.log_across + mirrored.log_across[:, :, order]) / 2,
+        (predicted.contact + mirrored.contact[..., feet]) / 2,
+    )
+
+
 def read_outputs(outputs: Tensor, track: RayTrack) -> Prediction:
     """What (B, L, NUM_OUTPUTS) numbers of the network mean: for seen joints a correction of where they are seen."""
     joints = outputs[..., : 7 * JOINTS].unflatten(-1, (JOINTS, 7))

@@ -47,6 +47,7 @@ class RayFitOptions:
         acceleration: m/s^2 of all joints.
         root_acceleration: m/s^2 of the root along the ray.
         stand_speed: metres per second of a standing foot.
+        passing_speed: metres per second at which a foot that the picture shows to move hardly counts as standing.
         stand_height: metres over the height at which it stands.
         floor: metres below that.
         length: of the logarithm of a bone's length against what the network says in the mean.
@@ -57,6 +58,7 @@ class RayFitOptions:
     acceleration: float = 12.0
     root_acceleration: float = 3.0
     stand_speed: float = 0.1
+    passing_speed: float = 1.2
     stand_height: float = 0.012
     floor: float = 0.01
     length: float = 0.03
@@ -104,6 +106,19 @@ def log_lengths(predicted: Prediction, frame: RayFrame) -> tuple[Tensor, Tensor]
     return sums / weights.clamp(min=1e-9), weights
 
 
+def picture_speeds(predicted: Prediction, frame: RayFrame, fps: float) -> Tensor:
+    """(B, L, 4) metres per second at which the feet move across their rays, whatever their depth, over three frames."""
+    plane = predicted.plane[:, :, list(FEET)]
+    place = frame.to_world(plane, torch.zeros_like(plane[..., 0]))
+    place = place - place.new_tensor([0.0, 1.0, 0.0]) * frame.height[:, None, None]
+    direction = place / place.norm(dim=-1, keepdim=True).clamp(min=1e-6) * frame.distance[..., None, None]
+    if direction.shape[1] < 2:
+        return torch.zeros_like(direction[..., 0])
+    direction = torch.cat([direction[:, :1], direction, direction[:, -1:]], 1)
+    smooth = (direction[:, :-2] + direction[:, 1:-1] + direction[:, 2:]) / 3
+    return torch.gradient(smooth, dim=1)[0].norm(dim=-1) * fps
+
+
 @full_precision
 def fit_body(
     predicted: Prediction,
@@ -143,7 +158,8 @@ class _Problem:
         self.frame = RayFrame(frame.height.clone(), frame.distance.clone(), frame.ahead.clone())
         self.plane, self.along = predicted.plane.clone(), predicted.along.clone()
         self.along_scale, self.across_scale = predicted.log_along.exp(), predicted.log_across.exp()
-        self.stands = torch.sigmoid(predicted.contact[0]).square()
+        passing = picture_speeds(predicted, frame, fps)[0] / options.passing_speed
+        self.stands = (torch.sigmoid(predicted.contact[0]) / (1 + passing.square()).square()).square()
         self.start = start.clone()
 
     def cost(self, joints3d: Tensor, lengths: Tensor, before: Tensor, rest_shift: Tensor) -> Tensor:

@@ -12,7 +12,16 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.diffusion.requests import seeds_of
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.methods.base import Pipeline
-from hmr4d.methods.ray_lifting.features import NUM_FEATURES, NUM_OUTPUTS, Prediction, RayTrack, ray_track, read_outputs
+from hmr4d.methods.ray_lifting.features import (
+    NUM_FEATURES,
+    NUM_OUTPUTS,
+    Prediction,
+    RayTrack,
+    averaged,
+    mirrored_view,
+    ray_track,
+    read_outputs,
+)
 from hmr4d.methods.ray_lifting.fit import NUM_LENGTHS, Body, RayFitOptions, fit_body, log_lengths
 from hmr4d.methods.ray_lifting.losses import RayTrainingOptions, loss_terms
 from hmr4d.methods.ray_lifting.network import RayNetwork
@@ -198,10 +207,12 @@ class RayLiftingPipeline(Pipeline):
         return {"joints3d": joints3d[0], **samples, **parts}
 
     def _window(self, kp2d: Tensor, conf: Tensor, camera: Rig, start: int) -> tuple[RayFrame, Prediction]:
-        """The ray frame of a window, and what the network says of it."""
+        """The ray frame of a window, and what the network says of it, seen as it is and in a mirror."""
         window = slice(start, start + WINDOW)
-        track = ray_track(camera, kp2d[:, window], conf[:, window], self.rest.to(kp2d), fps=self.fps)
-        return track.frame, self.predict(track, torch.ones_like(track.pixel, dtype=torch.bool))
+        seen = camera, kp2d[:, window], conf[:, window]
+        tracks = [ray_track(*view, self.rest.to(kp2d), fps=self.fps) for view in (seen, mirrored_view(*seen))]
+        told = [self.predict(track, torch.ones_like(track.pixel, dtype=torch.bool)) for track in tracks]
+        return tracks[0].frame, averaged(*told)
 
     def _bones(self, kp2d: Tensor, conf: Tensor, camera: Rig, starts: Sequence[int]) -> Tensor:
         """(13,) logarithms of the lengths of bones, the mean over the windows of a track.

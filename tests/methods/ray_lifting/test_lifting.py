@@ -8,12 +8,12 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rigs import Rig
-from hmr4d.methods.ray_lifting.features import ray_track
+from hmr4d.methods.ray_lifting.features import mirrored_view, ray_track
 from hmr4d.methods.ray_lifting.fit import RayFitOptions
 from hmr4d.methods.ray_lifting.motions import standing
 from hmr4d.methods.ray_lifting.pipeline import RayLiftingPipeline
 from hmr4d.methods.ray_lifting.ray_frame import FEET
-from hmr4d.motion.ground_contact import standing_joints
+from hmr4d.motion.ground_contact import rest_heights, standing_joints
 from tests.methods.ray_lifting.walkers import Knows, camera, outputs_of, pixels_of, tiny_pipeline, walker
 
 PARENTS, CHILDREN = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
@@ -24,21 +24,18 @@ def bones(joints3d: Tensor) -> Tensor:
     return (joints3d[..., CHILDREN, :] - joints3d[..., PARENTS, :]).norm(dim=-1)
 
 
-def knowing(joints3d: Tensor, rig: Rig, error: float, **options: object) -> RayLiftingPipeline:
+def knowing(
+    joints3d: Tensor, rig: Rig, error: float, *, stands: Tensor | None = None, **options: object
+) -> RayLiftingPipeline:
     """A pipeline whose network is off by `error` metres along the rays, by another amount in every frame and joint."""
-    pixels = pixels_of(joints3d, rig)
-    batched = Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
-    pipeline = RayLiftingPipeline(
-        Knows(torch.zeros(1)),  # type: ignore[arg-type]
-        foot_heights=HEIGHTS,
-        fps=20.0,
-        **options,  # type: ignore[arg-type]
-    )
-    track = ray_track(batched, pixels, torch.ones(joints3d.shape[:3]), pipeline.rest, fps=20.0)
+    pixels, seen = pixels_of(joints3d, rig), torch.ones(joints3d.shape[:3])
+    rest = rest_heights(SMPL22, HEIGHTS)[list(FEET)]
+    track = ray_track(Rig(rig.size[None], rig.K4[None], rig.T_w2c[None]), pixels, seen, rest, fps=20.0)
     plane, along = track.frame.from_world(joints3d)
     noise = error * torch.randn(along.shape, generator=torch.Generator().manual_seed(0))
-    pipeline.network.outputs = outputs_of(plane - track.plane, along + noise, stands=standing(joints3d, fps=20.0))  # type: ignore[assignment]
-    return pipeline
+    feet = standing(joints3d, fps=20.0) if stands is None else stands
+    network = Knows(track.features, outputs_of(plane - track.plane, along + noise, stands=feet))
+    return RayLiftingPipeline(network, foot_heights=HEIGHTS, fps=20.0, **options)  # type: ignore[arg-type]
 
 
 def test_who_knows_the_truth_returns_it() -> None:
@@ -70,6 +67,33 @@ def test_steps_of_a_walk_stay_steps(seed: int) -> None:
     true, found = (standing_joints(x[0], fps=20.0, skeleton=SMPL22) for x in (joints3d, out.joints3d))
     assert float((true & found).sum() / true.sum()) > 0.8
     assert float(out.joints3d[0][:, list(FEET), 1].min()) > -0.03
+
+
+def test_a_foot_that_the_picture_shows_to_move_does_not_stand() -> None:
+    joints3d, rig = walker(), camera()
+    kp2d, conf = pixels_of(joints3d, rig), torch.ones(1, 40, 22)
+    told = knowing(joints3d, rig, 0.0, stands=torch.ones(1, 40, 4))  # that both feet stand, in every frame
+    found = told.lift(kp2d, conf, rig, fps=20.0).joints3d
+    stubborn = knowing(joints3d, rig, 0.0, stands=torch.ones(1, 40, 4), fit=RayFitOptions(passing_speed=1e3))
+    dragged = stubborn.lift(kp2d, conf, rig, fps=20.0).joints3d
+    assert found is not None and dragged is not None
+    errors = [float((x - joints3d)[:, :, list(FEET)].norm(dim=-1).mean()) for x in (found, dragged)]
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_the_mirror_image_of_a_track_gives_the_mirror_image_of_its_motion() -> None:
+    pipeline, rig, joints3d = tiny_pipeline(fit=RayFitOptions(steps=0)), camera(), walker()
+    batched, kp2d, conf = (
+        Rig(rig.size[None], rig.K4[None], rig.T_w2c[None]),
+        pixels_of(joints3d, rig),
+        torch.ones(1, 40, 22),
+    )
+    conf[:, 10:20, 4] = 0.0
+    view, pixels, seen = mirrored_view(batched, kp2d, conf)
+    one, other = pipeline.lift(kp2d, conf, batched, fps=20.0), pipeline.lift(pixels, seen, view, fps=20.0)
+    assert one.joints3d is not None and other.joints3d is not None
+    back = other.joints3d[:, :, list(SMPL22.mirror_order)] * torch.tensor([-1.0, 1.0, 1.0])
+    assert torch.allclose(one.joints3d, back, atol=1e-3)
 
 
 def test_a_long_track_is_one_motion_with_one_body() -> None:
