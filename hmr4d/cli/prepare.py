@@ -24,11 +24,11 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from hmr4d.body.pose_prior import fit_pose_prior
-from hmr4d.body.skeleton import COCO17, SMPL22
+from hmr4d.body.skeleton import COCO17
 from hmr4d.cli.console import run_guarded, setup_logging
+from hmr4d.cli.prepare_derived import Commands, Derived, add_derived
 from hmr4d.data.importers import bandai_namco, bvh_folder, cmu, humanml3d, joined, synthetic
 from hmr4d.data.importers.caption_tables import read_captions_file
 from hmr4d.data.importers.cmu_files import restore_lost_bones
@@ -37,51 +37,20 @@ from hmr4d.data.importers.humanml3d_release import MAKES
 from hmr4d.data.importers.keypoints import JOINT_SETS, import_keypoints
 from hmr4d.data.importers.render2d import CameraDraws, render_store
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION
-from hmr4d.data.pack_store import pack_store
-from hmr4d.data.packed_joints import STEP
-from hmr4d.data.store import MotionStore, write_text_cache
+from hmr4d.data.store import write_text_cache
 from hmr4d.data.store_writer import StoreSummary
-from hmr4d.detection.conversion import convert_detector
-from hmr4d.methods.defaults import STATISTICS_EXPERIMENT
 from hmr4d.motion_files.joint_maps import JOINT_MAPS
 from hmr4d.motion_files.source_frame import METERS_PER_UNIT, UP_AXES, meters_per_unit
 from hmr4d.utils.places import inputs_folder
-from hmr4d.utils.progress import progress
 
 if TYPE_CHECKING:
     from hmr4d.data.importers.humanml3d_build import BuildReport
 
-STATISTICS_FILE = "motion2d_statistics.npz"  # in a store; configs/data reads it there
-_Commands = argparse._SubParsersAction
 # Below the inputs.
 CLIP_FOLDER = Path("checkpoints/huggingface/clip-vit-base-patch32")
 BODY_MODELS = Path("checkpoints/body_models")
 # Per built-in joint map: unit and frames to skip when the command line names neither.
 _MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1)}
-
-
-class AdapterFolder(NamedTuple):
-    """A text adapter and the actions it knows, which were written.
-
-    Attributes:
-        path: folder of both.
-        story: what was learnt and measured, a line each.
-    """
-
-    path: Path
-    story: list[str]
-
-
-class Written(NamedTuple):
-    """A file or folder made from a store.
-
-    Attributes:
-        path: of it.
-        about: what it holds.
-    """
-
-    path: Path
-    about: str
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -102,16 +71,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_render_2d(commands)
     _add_join(commands)
     _add_text(commands)
-    _add_text_adapter(commands)
-    _add_pose_prior(commands)
-    _add_pack(commands)
-    _add_statistics(commands)
-    _add_detector(commands)
+    add_derived(commands)
     return parser
 
 
 def _add_command(
-    commands: _Commands, name: str, help_text: str, run: Callable[[argparse.Namespace], StoreSummary]
+    commands: Commands, name: str, help_text: str, run: Callable[[argparse.Namespace], StoreSummary]
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(
         name, help=help_text, description=help_text + ".", formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -141,7 +106,7 @@ def _add_bvh_options(command: argparse.ArgumentParser, min_frames: int) -> None:
     command.add_argument("--jobs", type=int, default=None, help="worker processes; None: one per core")
 
 
-def _add_synthetic(commands: _Commands) -> None:
+def _add_synthetic(commands: Commands) -> None:
     command = _add_command(
         commands, "synthetic", "procedural walks, turns and waves; nothing to download", _run_synthetic
     )
@@ -149,7 +114,7 @@ def _add_synthetic(commands: _Commands) -> None:
     command.add_argument("--seed", type=int, default=0, help="seed of motion and captions")
 
 
-def _add_bandai_namco(commands: _Commands) -> None:
+def _add_bandai_namco(commands: Commands) -> None:
     command = _add_command(
         commands, "bandai_namco", "Bandai-Namco-Research-Motiondataset 1 and 2 (CC BY-NC 4.0)", _run_bandai_namco
     )
@@ -165,7 +130,7 @@ def _add_bandai_namco(commands: _Commands) -> None:
     _add_bvh_options(command, bandai_namco.DEFAULT_MIN_FRAMES)
 
 
-def _add_cmu(commands: _Commands) -> None:
+def _add_cmu(commands: Commands) -> None:
     command = _add_command(
         commands, "cmu", "CMU motion capture database, or a part of it (free for all uses)", _run_cmu
     )
@@ -178,14 +143,14 @@ def _add_cmu(commands: _Commands) -> None:
     command.add_argument("--jobs", type=int, default=None, help="worker processes; None: one per core")
 
 
-def _add_humanml3d(commands: _Commands) -> None:
+def _add_humanml3d(commands: Commands) -> None:
     command = _add_command(commands, "humanml3d", "HumanML3D joints, texts and split lists", _run_humanml3d)
     command.add_argument("--root", type=Path, required=True, help="folder with texts/, train.txt, ... and the joints")
     command.add_argument("--joints", type=Path, help="joints3d.pth, joints3d.npz or new_joints/; None: look in --root")
     command.add_argument("--skip-bad", action="store_true", help="leave out unreadable clips instead of stopping")
 
 
-def _add_humanml3d_from_amass(commands: _Commands) -> None:
+def _add_humanml3d_from_amass(commands: Commands) -> None:
     inputs = inputs_folder()
     help_text = "build HumanML3D itself: AMASS, HumanAct12, index.csv and texts -> features and joints3d.pth"
     command = commands.add_parser(
@@ -216,7 +181,7 @@ def _add_humanml3d_from_amass(commands: _Commands) -> None:
     command.add_argument("--jobs", type=int, default=None, help="worker processes; None: one per core")
 
 
-def _add_bvh(commands: _Commands) -> None:
+def _add_bvh(commands: Commands) -> None:
     command = _add_command(commands, "bvh", "any folder of BVH files, with a captions file", _run_bvh)
     command.add_argument("--root", type=Path, required=True, help="folder; .bvh files are looked for at any depth")
     command.add_argument("--captions", type=Path, help=".csv or .tsv (file, caption) or .json {file: caption or list}")
@@ -235,7 +200,7 @@ def _add_bvh(commands: _Commands) -> None:
     _add_bvh_options(command, 1)
 
 
-def _add_keypoints(commands: _Commands) -> None:
+def _add_keypoints(commands: Commands) -> None:
     command = _add_command(
         commands, "keypoints", "keypoint files of videos, with a captions file, to train on 2D alone", _run_keypoints
     )
@@ -263,7 +228,7 @@ def _run_keypoints(args: argparse.Namespace) -> StoreSummary:
     )  # fmt: skip
 
 
-def _add_render_2d(commands: _Commands) -> None:
+def _add_render_2d(commands: Commands) -> None:
     cameras = CameraDraws()
     command = _add_command(
         commands, "render-2d", "a store of 3D motion as 2D keypoints that drawn cameras see", _run_render_2d
@@ -286,7 +251,7 @@ def _run_render_2d(args: argparse.Namespace) -> StoreSummary:
     )  # fmt: skip
 
 
-def _add_join(commands: _Commands) -> None:
+def _add_join(commands: Commands) -> None:
     command = _add_command(commands, "join", "several stores as one, on one body, with pairs of pieces", _run_join)
     command.add_argument("--stores", type=Path, nargs="+", required=True, help="folders of the stores")
     command.add_argument("--name", help="of the joined store; None: the names of the stores")
@@ -295,7 +260,7 @@ def _add_join(commands: _Commands) -> None:
     command.add_argument("--seed", type=int, default=0, help="seed of the pairs")
 
 
-def _add_text(commands: _Commands) -> None:
+def _add_text(commands: Commands) -> None:
     help_text = "cache the text embeddings of a store that is there already"
     command = commands.add_parser(
         "text", help=help_text, description=help_text + ".", formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -303,175 +268,6 @@ def _add_text(commands: _Commands) -> None:
     command.set_defaults(run=None)
     command.add_argument("--store", type=Path, required=True, help="folder of the store")
     _add_text_options(command, default="minilm")
-
-
-def _add_text_adapter(commands: _Commands) -> None:
-    help_text = "learn from captions to tell actions apart, and list the known actions"
-    command = commands.add_parser(
-        "text-adapter",
-        help=help_text,
-        description=help_text + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    command.set_defaults(run=_run_text_adapter, text_encoder=None)
-    command.add_argument("--store", type=Path, nargs="+", required=True, help="folders of stores with cached text")
-    command.add_argument(
-        "--encoder", metavar="NAME", default="minilm_layers", help="whose cached text: minilm_layers, minilm or clip"
-    )
-    command.add_argument(
-        "--out",
-        type=Path,
-        default=inputs_folder() / "text_adapter",
-        help="folder of text_adapter.safetensors and actions.safetensors",
-    )
-    command.add_argument("--adapter", type=Path, help="a finished adapter, of which only the known actions are missing")
-    command.add_argument("--dim", type=int, default=384, help="width of the adapted vector")
-    command.add_argument("--seed", type=int, default=0, help="of the training")
-    command.add_argument("--steps", type=int, default=1000, help="of the training")
-    command.add_argument("--folds", type=int, default=3, help="trainings that measure when a prompt is far; 0: none")
-    command.add_argument(
-        "--prompts",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="YAML",
-        help="label -> held-out prompts; how many are nearest to an action of that label is told, before and after",
-    )
-
-
-def _run_text_adapter(args: argparse.Namespace) -> AdapterFolder:
-    from hmr4d.cli.quality import read_prompts
-    from hmr4d.nn.action_index import FILE_NAME, ActionIndex, build_action_index, check_far, prototypes_of
-    from hmr4d.nn.text import build_text_encoder
-    from hmr4d.nn.text_adapter import ADAPTER_NAME, AdapterTraining, TextAdapter, fit_text_adapter, read_captions
-
-    captions = read_captions(args.store, args.encoder)
-    training = AdapterTraining(seed=args.seed, steps=args.steps)
-    check = check_far(captions, training, folds=args.folds, dim=args.dim) if args.folds else None
-    adapter = TextAdapter.load(args.adapter) if args.adapter else fit_text_adapter(captions, training, dim=args.dim)
-    index = build_action_index(args.store, captions, adapter=adapter, check=check)
-    story = [f"{len(captions)} captions of {len(index.actions)} actions in {len(index.groups())} groups"]
-    if check is not None:
-        story.append(
-            f"far prompts: AUC {check.auc:.3f}; below {check.threshold:.3f} are {check.false_alarms:.1%} of held-out "
-            f"sentences of known actions and {check.caught:.1%} of those of unknown ones"
-        )
-    if args.prompts:
-        encoder = build_text_encoder(args.encoder)
-        plain = ActionIndex(index.actions, prototypes_of(captions)[1])
-        for path in args.prompts:
-            prompts = [(label, text) for label, texts in read_prompts(path).items() for text in texts]
-            pooled = encoder.encode([text for _, text in prompts]).pooled
-            before, after = (known.accuracy(pooled, [label for label, _ in prompts]) for known in (plain, index))
-            story.append(f"{path.name}: nearest action is right for {before:.1%} before and {after:.1%} after")
-    adapter.save(args.out / ADAPTER_NAME)
-    index.save(args.out / FILE_NAME)
-    return AdapterFolder(args.out, story)
-
-
-def _add_pose_prior(commands: _Commands) -> None:
-    help_text = "learn what poses people take from the train clips of a store, for lifting without networks"
-    command = commands.add_parser(
-        "pose-prior",
-        help=help_text,
-        description=help_text + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    command.set_defaults(run=_run_pose_prior, text_encoder=None)
-    command.add_argument("--store", type=Path, required=True, help="folder of the store")
-    command.add_argument("--out", type=Path, default=inputs_folder() / "pose_prior.npz", help="file to write")
-    command.add_argument("--clips", type=int, default=400, help="most clips to learn from, evenly spread")
-    command.add_argument("--size", type=int, default=1024, help="poses in the bank")
-
-
-def _add_pack(commands: _Commands) -> None:
-    help_text = "make a small copy of a store, to be passed on: joints rounded and compressed into one file"
-    command = commands.add_parser(
-        "pack", help=help_text, description=help_text + ".", formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    command.set_defaults(run=_run_pack, text_encoder=None)
-    command.add_argument("--store", type=Path, required=True, help="folder of the store")
-    command.add_argument("--out", type=Path, required=True, help="folder to write")
-    command.add_argument("--step", type=float, default=STEP, help="metres; joints are off by at most half of it")
-    command.add_argument("--overwrite", action="store_true", help="replace what is there")
-
-
-def _add_detector(commands: _Commands) -> None:
-    about = "convert the published networks of the 2D detector"
-    command = commands.add_parser("detector", help=about, description=about + ": docs/detect.md.")
-    command.set_defaults(run=_run_detector, text_encoder=None)
-    command.add_argument(
-        "--from", dest="archives", type=Path, nargs="+", required=True, metavar="ARCHIVE",
-        help="wheels, npm packages or folders that hold the .tflite files and their LICENSE",
-    )  # fmt: skip
-    command.add_argument("--out", type=Path, required=True, help="folder to write")
-
-
-def _run_detector(args: argparse.Namespace) -> Written:
-    return Written(args.out, f"the networks {', '.join(convert_detector(args.archives, args.out))}")
-
-
-def _run_pack(args: argparse.Namespace) -> Written:
-    path = pack_store(args.store, args.out, step=args.step, overwrite=args.overwrite)
-    size = sum(file.stat().st_size for file in path.iterdir()) / 1e6
-    return Written(path, f"{size:.1f} MB, joints off by at most {500 * args.step:g} mm")
-
-
-def _run_pose_prior(args: argparse.Namespace) -> Written:
-    store = MotionStore.open(args.store)
-    if store.skeleton.name != SMPL22.name:
-        raise ValueError(f"{args.store} holds '{store.skeleton.name}' joints; a pose prior needs '{SMPL22.name}'.")
-    clips = store.indices("train" if "train" in store.splits else None)
-    clips = clips[:: max(1, -(-len(clips) // args.clips))]
-    prior = fit_pose_prior(
-        (store.joints3d(int(clip)) for clip in progress(clips, "poses", unit="clip")),
-        size=args.size,
-        source=f"{store.name}, {len(clips)} clips; {store.info.get('licence', 'licence unknown')}",
-    )
-    prior.save(args.out)
-    return Written(args.out, f"{len(prior.rotations)} poses from {prior.source}")
-
-
-def _add_statistics(commands: _Commands) -> None:
-    help_text = "measure mean and deviation of the 2D features that an experiment trains on"
-    command = commands.add_parser(
-        "statistics",
-        help=help_text,
-        description=help_text + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    command.set_defaults(run=_run_statistics, text_encoder=None)
-    command.add_argument("--exp", default=STATISTICS_EXPERIMENT, help="experiment whose items are measured")
-    command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides, such as data=cmu")
-    command.add_argument("--store", type=Path, help="folder of the store; None: that of the experiment")
-    command.add_argument(
-        "--out", type=Path, help=f".npz file; default {STATISTICS_FILE} in the store, which trainings on it use"
-    )
-    command.add_argument("--items", type=int, default=1500, help="items to draw")
-    command.add_argument("--seed", type=int, default=0, help="seed of the draws")
-
-
-def _run_statistics(args: argparse.Namespace) -> Written:
-    from hydra.utils import instantiate
-
-    from hmr4d.data.feature_statistics import measure_statistics
-    from hmr4d.engine.compose import compose_config
-
-    cfg = compose_config([f"exp={args.exp}", *args.set])
-    cfg.data.train.text_encoder = None
-    if args.store is not None:
-        cfg.data.train.store = str(args.store)
-    out = args.out or Path(cfg.data.train.store) / STATISTICS_FILE
-    statistics = measure_statistics(
-        instantiate(cfg.data.train, _convert_="all")(),
-        name=out.stem,
-        num_items=args.items,
-        balance_power=cfg.data.balance_power,
-        seed=args.seed,
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    statistics.save(out)
-    return Written(out, f"mean and deviation of {statistics.mean.size} features in {args.items} items")
 
 
 def _run_synthetic(args: argparse.Namespace) -> StoreSummary:
@@ -577,11 +373,9 @@ def _run_bvh(args: argparse.Namespace) -> StoreSummary:
     )
 
 
-def _told(result: StoreSummary | BuildReport | Written | AdapterFolder) -> str:
-    if isinstance(result, AdapterFolder):
+def _told(result: StoreSummary | BuildReport | Derived) -> str:
+    if isinstance(result, Derived):
         return "\n".join([f"{result.path}: {result.story[0]}", *result.story[1:]])
-    if isinstance(result, Written):
-        return f"{result.path}: {result.about}"
     if isinstance(result, StoreSummary):
         return (
             f"{result.path}: {result.num_clips} clips, {result.num_frames} frames, {result.num_captions} captions, "
