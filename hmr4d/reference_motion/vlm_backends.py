@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from hmr4d.detection.video_pictures import read_video_metadata, video_pictures
 from hmr4d.reference_motion.vlm import PermanentFailure, Question, TemporaryFailure
 
@@ -199,18 +201,19 @@ def sampled_pictures(video: Path, fps: float) -> list[bytes]:
     """
     try:
         facts = read_video_metadata(video)
-        pictures = list(video_pictures(video))
+        total = len(facts.times) or sum(1 for _ in video_pictures(video))
+        seconds = total / facts.fps if facts.fps else total / fps
+        count = min(max(round(seconds * fps), 1), total, _MOST_PICTURES)
+        chosen = [round(i * (total - 1) / max(count - 1, 1)) for i in range(count)]
+        return [_jpeg(picture) for picture in video_pictures(video, chosen)]
     except (OSError, ValueError) as error:
         raise PermanentFailure(str(error)) from error
-    seconds = len(pictures) / facts.fps if facts.fps else len(pictures) / fps
-    count = min(max(round(seconds * fps), 1), len(pictures), _MOST_PICTURES)
-    chosen = [round(i * (len(pictures) - 1) / max(count - 1, 1)) for i in range(count)]
-    files = []
-    for number in chosen:
-        file = io.BytesIO()
-        pictures[number].save(file, "JPEG", quality=85)
-        files.append(file.getvalue())
-    return files
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=85)
+    return file.getvalue()
 
 
 def post_json(url: str, body: Mapping[str, Any], *, headers: Mapping[str, str], timeout: float) -> Any:
