@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ import numpy as np
 from PIL import Image
 
 from hmr4d.curation.clip_statistics import VIEWPOINTS, viewpoints
-from hmr4d.curation.detectors import build, checked_command, checked_url, post, run_command
+from hmr4d.curation.detectors import build, checked_command, run_command
 from hmr4d.curation.records import Record, Rejected
 from hmr4d.curation.video_frames import nearest_pictures, probe
 from hmr4d.data.importers.caption_tables import CaptionTable, read_captions_file
+from hmr4d.utils.services import TemporaryFailure, checked_url, dig, post_json
 
 PROMPT_ID = "boxed_person_1"
 PROMPT = (
@@ -129,7 +129,7 @@ class EndpointCaptions:
 
     def __init__(self, address: str) -> None:
         url, _, model = address.partition("#")
-        self.url, self.model = checked_url(url).rstrip("/") + "/chat/completions", model or "default"
+        self.url, self.model = f"{checked_url(url)}/chat/completions", model or "default"
         self.name = f"openai:{self.model}"
 
     def caption(self, clip: Clip, prompt: str) -> list[str]:
@@ -139,11 +139,10 @@ class EndpointCaptions:
         body = {"model": self.model, "temperature": 0, "messages": [{"role": "user", "content": content}]}
         key = os.environ.get(KEY)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        answer = post(self.url, json.dumps(body).encode(), "application/json", headers)
-        try:
-            return [str(answer["choices"][0]["message"]["content"])]
-        except (KeyError, IndexError, TypeError) as error:
-            raise RuntimeError(f"{self.url} answered without choices[0].message.content.") from error
+        said = dig(post_json(self.url, body, headers=headers), "choices", 0, "message", "content")
+        if not isinstance(said, str):
+            raise TemporaryFailure(f"{self.url} answered without choices[0].message.content")
+        return [said]
 
 
 class NoCaptions:

@@ -7,12 +7,9 @@ reads. Choose one by `name:argument`, such as `command:my_tool {video} {out}`.
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +21,10 @@ from numpy.typing import NDArray
 from hmr4d.curation.records import Rejected
 from hmr4d.curation.sources import Source
 from hmr4d.keypoint_files.reading import KeypointTrack, NobodyError, read_keypoints
+from hmr4d.utils.services import checked_url, post
 from hmr4d.utils.text_files import printable
 
 COMMAND_SECONDS = 3600.0
-REQUEST_SECONDS = 120.0
 
 
 class Person(TypedDict):
@@ -160,7 +157,8 @@ class HttpDetector:
     name, version = "http", "1"
 
     def __init__(self, url: str) -> None:
-        self.url = checked_url(url)
+        checked_url(url)
+        self.url = url  # with its last slash, which some servers want
 
     def infer(self, frames: NDArray[np.uint8], boxes: NDArray[np.floating] | None = None) -> list[list[Person]]:
         with tempfile.SpooledTemporaryFile() as file:
@@ -219,25 +217,6 @@ def run_command(words: Sequence[str]) -> str:
         said = printable(done.stderr.decode("utf-8", "replace").strip())[-200:]
         raise RuntimeError(f"the command {words[0]} ended with status {done.returncode}: {said or 'it said nothing'}.")
     return done.stdout.decode("utf-8", "replace")
-
-
-def checked_url(url: str) -> str:
-    """An address of HTTP; ValueError for another one."""
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"'{url}' is no address; expected http://HOST:PORT/PATH.")
-    return url
-
-
-def post(url: str, body: bytes, kind: str, headers: dict[str, str] | None = None) -> Any:
-    """The JSON that a server answers; RuntimeError where it does not."""
-    request = urllib.request.Request(url, body, {"Content-Type": kind, **(headers or {})})
-    try:
-        with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as answer:
-            return json.loads(answer.read())
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise RuntimeError(f"{url} did not answer ({printable(str(error))[:200]}).") from error
-    except ValueError as error:
-        raise RuntimeError(f"{url} answered no JSON ({printable(str(error))[:100]}).") from error
 
 
 def _shown(value: Any) -> str:

@@ -26,6 +26,7 @@ from hmr4d.utils import lazy_roma as roma
 logger = logging.getLogger(__name__)
 
 MAX_GAP = 0.5  # seconds without a person that are closed
+FARTHEST = 200.0  # metres from the origin; people are not seen from farther away, so the unit is another
 FASTEST = 12.0  # metres per second of the median frame; nobody runs faster, so the unit is another
 HEAD_DOWN = -0.5  # share of the way from pelvis to neck that is up, in the mean, below which a clip is doubted
 MOST_TURN = 2 * math.pi  # radians; rotation vectors of most frames are shorter, or they are in degrees
@@ -199,7 +200,7 @@ def clip_of_track(track: BodyTrack, options: ReadOptions, system: str) -> Refere
     shape = track.betas.float() if track.betas is not None and options.body_models is not None else None
     pose = Pose(track.family, rotations, place.translation.float(), rest.float(), shape, track.gender)
     motion = Motion(pose.joints(), fps, pose=pose, provenance=Provenance(more={"source_system": system}))
-    _check_speed(motion, options, remarks)
+    _check_unit(motion, remarks)
     _check_upright(pose, space, remarks)
     return ReferenceClip(
         motion, _camera(track, place, rest[0], space, options), system, frames.tolist(),
@@ -339,7 +340,11 @@ def _check_upright(pose: Pose, space: str, remarks: list[str]) -> None:
         )
 
 
-def _check_speed(motion: Motion, options: ReadOptions, remarks: list[str]) -> None:
+def _check_unit(motion: Motion, remarks: list[str]) -> None:
+    away = float(motion.joints3d[:, 0].norm(dim=-1).median())
+    if away > FARTHEST:
+        remarks.append(f"The person is {away:.0f} m away. If lengths are millimetres, say --scale 0.001.")
+        return
     if motion.num_frames < 2:
         return
     speed = float((motion.joints3d[1:, 0] - motion.joints3d[:-1, 0]).norm(dim=-1).median()) * motion.fps

@@ -18,37 +18,12 @@ from typing import Protocol
 from hmr4d.reference_motion.content_cache import ContentCache, content_key
 from hmr4d.reference_motion.vlm_answer import Decision, parse_answer
 from hmr4d.utils.files import file_hash
+from hmr4d.utils.services import PermanentFailure, TemporaryFailure
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_SAMPLING_FPS = 5.0
 _WORDING = 1  # of `prompt_of`; raise it where the question changes, so that answers to the old one are not reused
-
-
-class TemporaryFailure(Exception):
-    """An attempt that may go better later.
-
-    Args:
-        message: what happened.
-        retry_after: seconds that the service asks to wait; None where it does not say.
-    """
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class PermanentFailure(Exception):
-    """A refusal that repeating does not change.
-
-    Args:
-        message: what happened.
-        concerns_all: whether every other question would be refused as well, as with a wrong key.
-    """
-
-    def __init__(self, message: str, *, concerns_all: bool = False) -> None:
-        super().__init__(message)
-        self.concerns_all = concerns_all
 
 
 @dataclass(frozen=True)

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import base64
-import email.utils
-import http.client
 import io
 import json
 import os
 import shlex
 import signal
 import subprocess
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from hmr4d.detection.video_pictures import read_video_metadata, video_pictures
-from hmr4d.reference_motion.vlm import PermanentFailure, Question, TemporaryFailure
+from hmr4d.reference_motion.vlm import Question
+from hmr4d.utils.services import TIMEOUT_S, PermanentFailure, TemporaryFailure, checked_url, dig, post_json
 
 GEMINI_URL = "https://generativelanguage.googleapis.com/v1beta"
 GEMINI_MODEL = "gemini-2.5-flash"
 GEMINI_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")  # environment
 OPENAI_KEY = "OPENAI_API_KEY"
-TIMEOUT_S = 120.0
 _LARGEST = 1 << 24  # bytes of a reply
 _LARGEST_CLIP = 20 << 20  # bytes that services take inline
 _MOST_PICTURES = 32
-_TRY_LATER = (408, 409, 425, 429)
-_REFUSES_ALL = (401, 403, 404)
 _SHOWN = 200  # characters of what a service says
 
 
@@ -54,7 +49,7 @@ class GeminiBackend:
         self._key = key or next((os.environ[name] for name in GEMINI_KEYS if os.environ.get(name)), "")
         if not self._key:
             raise ValueError(f"Gemini needs a key: set {GEMINI_KEYS[0]} in the environment, or choose another judge.")
-        self.model, self.url, self.timeout = model, _checked_url(url), timeout
+        self.model, self.url, self.timeout = model, checked_url(url), timeout
 
     @property
     def source(self) -> str:
@@ -73,10 +68,10 @@ class GeminiBackend:
             headers={"x-goog-api-key": self._key},
             timeout=self.timeout,
         )
-        candidates = _dig(reply, "candidates")
-        if not candidates and (blocked := _dig(reply, "promptFeedback", "blockReason")):
+        candidates = dig(reply, "candidates")
+        if not candidates and (blocked := dig(reply, "promptFeedback", "blockReason")):
             raise PermanentFailure(f"Gemini refuses this clip: {str(blocked)[:_SHOWN]}")
-        texts = [_dig(part, "text") for part in _items(_dig(candidates, 0, "content", "parts"))]
+        texts = [dig(part, "text") for part in _items(dig(candidates, 0, "content", "parts"))]
         return _text_of([text for text in texts if isinstance(text, str)], reply)
 
 
@@ -100,7 +95,7 @@ class OpenAIBackend:
     ) -> None:
         if send not in ("pictures", "video"):
             raise ValueError(f"send is '{send}'; known: pictures, video.")
-        self.url, self.model, self.send, self.timeout = _checked_url(url), model, send, timeout
+        self.url, self.model, self.send, self.timeout = checked_url(url), model, send, timeout
         self._key = key if key is not None else os.environ.get(OPENAI_KEY, "")
 
     @property
@@ -116,8 +111,8 @@ class OpenAIBackend:
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=self.timeout,
         )
-        content = _dig(reply, "choices", 0, "message", "content")
-        texts = [content] if isinstance(content, str) else [_dig(part, "text") for part in _items(content)]
+        content = dig(reply, "choices", 0, "message", "content")
+        texts = [content] if isinstance(content, str) else [dig(part, "text") for part in _items(content)]
         return _text_of([text for text in texts if isinstance(text, str)], reply)
 
     def _content(self, prompt: str, question: Question) -> list[dict[str, Any]]:
@@ -199,117 +194,19 @@ def sampled_pictures(video: Path, fps: float) -> list[bytes]:
     """
     try:
         facts = read_video_metadata(video)
-        pictures = list(video_pictures(video))
+        total = len(facts.times) or sum(1 for _ in video_pictures(video))
+        seconds = total / facts.fps if facts.fps else total / fps
+        count = min(max(round(seconds * fps), 1), total, _MOST_PICTURES)
+        chosen = [round(i * (total - 1) / max(count - 1, 1)) for i in range(count)]
+        return [_jpeg(picture) for picture in video_pictures(video, chosen)]
     except (OSError, ValueError) as error:
         raise PermanentFailure(str(error)) from error
-    seconds = len(pictures) / facts.fps if facts.fps else len(pictures) / fps
-    count = min(max(round(seconds * fps), 1), len(pictures), _MOST_PICTURES)
-    chosen = [round(i * (len(pictures) - 1) / max(count - 1, 1)) for i in range(count)]
-    files = []
-    for number in chosen:
-        file = io.BytesIO()
-        pictures[number].save(file, "JPEG", quality=85)
-        files.append(file.getvalue())
-    return files
 
 
-def post_json(url: str, body: Mapping[str, Any], *, headers: Mapping[str, str], timeout: float) -> Any:
-    """The JSON that a service answers to a POST of JSON. No redirect is followed, so that a key stays with its service.
-
-    Raises:
-        TemporaryFailure: no connection, too slow, busy (429), broken (5xx), or an answer that is no JSON.
-        PermanentFailure: the service refuses.
-    """
-    request = urllib.request.Request(
-        url, json.dumps(body).encode("ascii"), {"Content-Type": "application/json", **headers}, method="POST"
-    )
-    host = urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
-    end = time.monotonic() + timeout
-    try:
-        with _OPENER.open(request, timeout=timeout) as response:
-            content = _read(response, end)
-    except urllib.error.HTTPError as error:
-        with error:
-            raise _refusal(host, error) from error
-    except (TimeoutError, urllib.error.URLError, OSError, http.client.HTTPException) as error:
-        cause = error.reason if isinstance(error, urllib.error.URLError) else error
-        slow = isinstance(cause, TimeoutError)
-        said = (
-            f"gave no answer within {timeout:g} s" if slow else f"cannot be reached ({cause or type(cause).__name__})"
-        )
-        raise TemporaryFailure(f"{host} {said}") from error
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise TemporaryFailure(f"{host} answered with something that is no JSON: {_shown(content)}") from error
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Follows none; the status of the redirection becomes an error."""
-
-
-_OPENER = urllib.request.build_opener(_NoRedirect)
-
-
-def _read(response: Any, end: float) -> bytes:
-    """All of a reply; TimeoutError where it drips in for too long, TemporaryFailure where it never ends."""
-    content = bytearray()
-    while block := response.read1(1 << 16):
-        content += block
-        if time.monotonic() > end:
-            raise TimeoutError
-        if len(content) > _LARGEST:
-            raise TemporaryFailure(f"the answer has more than {_LARGEST >> 20} MiB")
-    missing = response.length
-    if missing:
-        raise http.client.IncompleteRead(bytes(content[-_SHOWN:]), missing)
-    return bytes(content)
-
-
-def _refusal(host: str, error: urllib.error.HTTPError) -> TemporaryFailure | PermanentFailure:
-    try:
-        content = error.read(_LARGEST)
-    except (OSError, http.client.HTTPException):
-        content = b""
-    try:
-        said = _dig(json.loads(content), "error", "message") or _shown(content)
-    except (ValueError, RecursionError):
-        said = _shown(content)
-    message = f"{host} answered {error.code} {error.reason or ''}: {str(said)[:_SHOWN]}".rstrip(": ")
-    if error.code in _TRY_LATER or error.code >= 500:
-        return TemporaryFailure(message, _seconds(error.headers.get("Retry-After")))
-    return PermanentFailure(message, concerns_all=error.code in _REFUSES_ALL or 300 <= error.code < 400)
-
-
-def _seconds(value: str | None) -> float | None:
-    """Seconds of a Retry-After header: a number, or a date."""
-    if value is None:
-        return None
-    try:
-        return max(float(value), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _shown(content: bytes) -> str:
-    return " ".join(content[:_SHOWN].decode("utf-8", "replace").split()) or "nothing"
-
-
-def _dig(value: Any, *path: str | int) -> Any:
-    """What lies under keys and numbers; None where there is nothing, or something of another kind."""
-    for step in path:
-        if isinstance(step, str) and isinstance(value, Mapping):
-            value = value.get(step)
-        elif isinstance(step, int) and isinstance(value, list) and len(value) > step:
-            value = value[step]
-        else:
-            return None
-    return value
+def _jpeg(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=85)
+    return file.getvalue()
 
 
 def _items(value: Any) -> list[Any]:
@@ -349,12 +246,3 @@ def _filled(word: str, values: Mapping[str, str]) -> str:
         parts += [rest[:place], values[name]]
         rest = rest[place + len(name) :]
     return "".join(parts)
-
-
-def _checked_url(url: str) -> str:
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{url!r} is no address of a service; expected something like http://localhost:8000/v1.")
-    if "@" in parts.netloc or parts.query:
-        raise ValueError("The address of the service holds a password or a query. Keys belong into the environment.")
-    return url.rstrip("/")

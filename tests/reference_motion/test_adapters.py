@@ -339,6 +339,16 @@ def test_options_that_a_file_of_ours_leaves_no_room_for_are_refused(tmp_path: Pa
             read_clip(tmp_path / "clip.npz", options)
 
 
+def test_somebody_who_stands_in_millimetres_is_told(tmp_path: Path) -> None:
+    pose = {
+        "global_orient": torch.tensor([[torch.pi, 0.0, 0.0]]).expand(20, 3).clone(),
+        "body_pose": torch.zeros(20, 63),
+    }
+    torch.save({**pose, "transl": torch.tensor([[0.0, 200.0, 3500.0]]).expand(20, 3).clone()}, tmp_path / "mm.pt")
+    assert "--scale 0.001" in " ".join(read_clip(tmp_path / "mm.pt").remarks)
+    assert "--scale" not in " ".join(read_clip(tmp_path / "mm.pt", ReadOptions(scale=0.001)).remarks)
+
+
 def test_the_body_tells_that_parameters_of_a_pt_file_are_in_a_world(tmp_path: Path) -> None:
     upright = {"global_orient": torch.zeros(20, 3), "body_pose": torch.zeros(20, 63), "transl": torch.zeros(20, 3)}
     torch.save(upright, tmp_path / "world.pt")  # y up, though .pt files are mostly in the frame of a camera

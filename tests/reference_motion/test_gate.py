@@ -113,7 +113,7 @@ def test_an_unreachable_service_is_undecided_and_never_no(archive: Archive, tmp_
         source = "nobody"
 
         def ask(self, prompt: str, question: Question) -> str:
-            from hmr4d.reference_motion.vlm import TemporaryFailure
+            from hmr4d.utils.services import TemporaryFailure
 
             raise TemporaryFailure("cannot be reached")
 
