@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.methods.defaults import TEXT_MODEL
@@ -149,7 +149,7 @@ def change(args: argparse.Namespace, pipeline: Pipeline, prompts: Sequence[str],
     for number, text in enumerate(prompts):
         given = args.seconds[number if len(args.seconds) > 1 else 0] if args.seconds else None
         for sample in range(args.num_samples):
-            options = {
+            options: dict[str, Any] = {
                 "seconds": given,
                 "seed": args.seed + sample,
                 "num_inference_steps": args.steps,
