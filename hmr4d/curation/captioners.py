@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,11 +74,28 @@ class FileCaptions:
 
     def caption(self, clip: Clip, prompt: str) -> list[str]:
         source = str(clip.record.meta["source"]["id"])
-        names = (clip.record.key, source, str(Path(source).with_suffix("")), Path(source).name, Path(source).stem)
-        texts = next((self.table.captions[n] for n in names if n in self.table.captions), [])
+        texts = next(
+            (self.table.captions[n] for n in (clip.record.key, *_names_of(source)) if n in self.table.captions), []
+        )
         if not texts:
             raise Rejected("no_caption", f"the captions file has neither {clip.record.key} nor {source}.")
         return texts
+
+    def check_sources(self, sources: Iterable[str]) -> None:
+        """ValueError where a name in the file may be that of several sources."""
+        meant: dict[str, str] = {}
+        for source in sources:
+            name = next((n for n in _names_of(source) if n in self.table.captions), source)
+            if meant.setdefault(name, source) != source:
+                raise ValueError(
+                    f"'{name}' in the captions file may be {meant[name]} or {source}. Write the path below --root."
+                )
+
+
+def _names_of(source: str) -> tuple[str, ...]:
+    """What a captions file may call a source, the plainest first."""
+    path = Path(source)
+    return source, path.with_suffix("").as_posix(), path.name, path.stem
 
 
 class TemplateCaptions:

@@ -22,7 +22,7 @@ from PIL import Image
 
 from hmr4d.curation import filters
 from hmr4d.curation.camera_motion import edge_measures
-from hmr4d.curation.captioners import Captioner, Clip, build_captioner, captions_of
+from hmr4d.curation.captioners import Captioner, Clip, FileCaptions, build_captioner, captions_of
 from hmr4d.curation.clip_statistics import clip_facts
 from hmr4d.curation.detectors import PoseEstimator, Reading, TrackDetector, build_detector
 from hmr4d.curation.filters import FPS, Failure, Thresholds, Track, frame_failures, reject_reason
@@ -113,6 +113,8 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
     detector = build_detector(settings.detector)
     reading = {"fps": settings.fps, "size": settings.size, "skeleton": settings.skeleton}
     sources = {source.id: source for source in LocalFolder(settings.root).list()}
+    if isinstance(captioner, FileCaptions):
+        captioner.check_sources(sources)
     clips = ClipVideos(sources, videos)
     stages = [
         Stage(

@@ -309,6 +309,22 @@ def test_tables_that_are_filled_in_stay_so_when_they_are_written_again(root: Pat
     assert table.read_text() == filled
 
 
+def test_a_caption_that_may_be_of_two_sources_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a/walk.npz", "b/walk.npz"):
+        write_track(tmp_path / "files" / name, walk(90))
+    captions, words = (
+        tmp_path / "captions.csv",
+        ["run", "--root", str(tmp_path / "files"), "--out", str(tmp_path / "o")],
+    )
+    captions.write_text("file,caption\nwalk,he walks\n")
+    assert main([*words, "--captions", str(captions)]) == 2
+    assert "'walk' in the captions file may be a/walk.npz or b/walk.npz" in capsys.readouterr().err
+    captions.write_text("file,caption\na/walk,he walks\nb/walk,she walks\n")
+    assert main([*words, "--captions", str(captions)]) == 0
+    told = {row["source_id"]: row["captions"][0]["text"] for row in read_manifest(tmp_path / "o")}
+    assert told == {"a/walk.npz": "he walks", "b/walk.npz": "she walks"}
+
+
 def test_a_data_set_is_never_replaced_by_that_of_another_folder(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
