@@ -20,7 +20,7 @@ from hmr4d.motion.motion import Motion, Provenance, checked_fps
 from hmr4d.motion.pose_interpolation import interpolate_linearly, interpolate_rotations
 from hmr4d.reference_motion.clip import ReferenceClip
 from hmr4d.reference_motion.rest_joints import derived_rest_joints, family_rest_joints
-from hmr4d.reference_motion.video_camera import CAMERA_TO_Y_UP, VideoCamera, upright_camera
+from hmr4d.reference_motion.video_camera import CAMERA_TO_Y_UP, Z_UP_TO_Y_UP, VideoCamera, upright_camera
 from hmr4d.utils import lazy_roma as roma
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ UPRIGHT = 0.5  # share of the way from pelvis to neck that is along an axis, in 
 UP_AXES: Mapping[str, tuple[tuple[float, float, float], ...]] = {  # turns to y up
     "y": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
     "-y": CAMERA_TO_Y_UP,
-    "z": ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)),
+    "z": Z_UP_TO_Y_UP,
 }
 SPACES = ("auto", "world", "camera")
 

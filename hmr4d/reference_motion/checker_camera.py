@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hmr4d.reference_motion.reference_file import LEFT_UP_TO_OPENCV, Z_UP_TO_Y_UP, ReferenceMotion
+from hmr4d.reference_motion.reference_file import ReferenceMotion
+from hmr4d.reference_motion.video_camera import LEFT_UP_TO_OPENCV, Z_UP_TO_Y_UP, pinhole
 from hmr4d.representation.rep276 import decode
 from hmr4d.visualization.view_camera import PinholeView
 
@@ -61,11 +62,6 @@ def opencv_transform(R: ArrayLike, T: ArrayLike) -> NDArray[np.float64]:
     return transform
 
 
-def pinhole_matrix(focal: float, size: tuple[int, int]) -> NDArray[np.float64]:
-    """(3, 3) intrinsics of a camera that looks through the middle of its picture."""
-    return np.array([[focal, 0.0, size[0] / 2], [0.0, focal, size[1] / 2], [0.0, 0.0, 1.0]])
-
-
 def checking_views(
     reference: ReferenceMotion, *, size: tuple[int, int], video_size: tuple[int, int] | None = None
 ) -> list[PinholeView]:
@@ -86,7 +82,7 @@ def checking_views(
         K = camera.K.double().numpy()
         return _views(K, camera.T_w2c.double().numpy(), camera.size)
     size = video_size or size
-    K = pinhole_matrix(default_focal(*size), size)
+    K = pinhole(default_focal(*size), *size).double().numpy()
     if camera is not None and video_size is not None:
         logger.warning(
             "The motion does not tell its focal length; %g degrees are taken. The overlay may be off.", FIELD_OF_VIEW

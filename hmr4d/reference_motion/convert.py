@@ -26,11 +26,9 @@ from hmr4d.reference_motion.clip import ReferenceClip
 from hmr4d.reference_motion.placing import floor_height
 from hmr4d.reference_motion.reference_file import ReferenceMotion
 from hmr4d.reference_motion.rest_joints import derived_rest_joints, smplx_pelvis
-from hmr4d.reference_motion.video_camera import CAMERA_TO_Y_UP
+from hmr4d.reference_motion.video_camera import CAMERA_TO_Y_UP, LEFT_UP_TO_OPENCV, Z_UP_TO_Y_UP
 from hmr4d.representation.rep276 import FPS, PosedBody276, decode, encode
 
-Y_UP_TO_Z_UP = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))  # (-x, z, y), its own inverse
-OPENCV_TO_LEFT_UP = (-1.0, -1.0, 1.0)  # cameras of the features: x left, y up, z forward
 FLOORS = ("lowest", "stances", "none")
 LEAST_ACROSS = 1e-3  # metres between the hips, seen from above; less gives no heading
 
@@ -60,10 +58,10 @@ def convert(
     pose = posed(clip.motion, rest_joints)
     body = PosedBody276(pose.rotations.double(), pose.translation.double(), pose.joints().double())
     body = replace(body, translation=body.translation + pose.rest_joints[0].double() - smplx_pelvis())
-    placed, T_z2canonical = _canonical(_rotated(body, torch.tensor(Y_UP_TO_Z_UP).double()), floor, clip.motion.fps)
+    placed, T_z2canonical = _canonical(_rotated(body, torch.tensor(Z_UP_TO_Y_UP).double()), floor, clip.motion.fps)
     extrinsic = None
     if clip.camera is not None:
-        T_y2z = rigid(torch.tensor(Y_UP_TO_Z_UP).double(), torch.zeros(3).double())
+        T_y2z = rigid(torch.tensor(Z_UP_TO_Y_UP).double(), torch.zeros(3).double())
         extrinsic = extrinsic_rows(clip.camera.moved(T_z2canonical @ T_y2z).T_w2c)[:-1].float()
     return ReferenceMotion(
         encode(placed.rotations, placed.translation, placed.joints3d).float(), clip.motion.fps, extrinsic,
@@ -99,7 +97,7 @@ def extrinsic_rows(T_w2c: Tensor) -> Tensor:
 
     A row is rot6d_block(R_c), then T_c, with X_cam = X R_c + T_c for row vectors and cameras of x left, y up.
     """
-    flip = torch.tensor(OPENCV_TO_LEFT_UP).to(T_w2c)
+    flip = torch.tensor(LEFT_UP_TO_OPENCV).to(T_w2c)
     R_c, T_c = (flip[:, None] * T_w2c[:, :3, :3]).mT, flip * T_w2c[:, :3, 3]
     return torch.cat([matrix_to_rot6d_block(R_c), T_c], -1)
 
@@ -183,6 +181,6 @@ def _canonical(
     if floor == "lowest":
         shift[2] = -body.joints3d[..., 2].min()
     elif floor == "stances":
-        shift[2] = -floor_height(body.joints3d @ body.joints3d.new_tensor(Y_UP_TO_Z_UP), fps)
+        shift[2] = -floor_height(body.joints3d @ body.joints3d.new_tensor(Z_UP_TO_Y_UP), fps)
     moved = replace(body, translation=body.translation + shift, joints3d=body.joints3d + shift)
     return moved, rigid(R, shift)

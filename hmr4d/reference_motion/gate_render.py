@@ -15,7 +15,8 @@ from hmr4d.geometry.published_rotations import matrix_to_axis_angle
 from hmr4d.motion.skinning import drive_body
 from hmr4d.reference_motion.archive_file import Archive, portable
 from hmr4d.reference_motion.content_cache import ContentCache, content_key
-from hmr4d.reference_motion.reference_file import Z_UP_TO_Y_UP, ReferenceMotion, load_reference
+from hmr4d.reference_motion.reference_file import ReferenceMotion, load_reference
+from hmr4d.reference_motion.video_camera import Z_UP_TO_Y_UP
 from hmr4d.reference_motion.viewing_scene import SIZE, is_well_seen, scene_pictures
 from hmr4d.representation.rep276 import decode
 from hmr4d.utils.files import atomic_path, file_hash

@@ -19,8 +19,8 @@ from hmr4d.motion.motion import Motion
 from hmr4d.motion.rigid_motion import pose_motion
 from hmr4d.motion.skinning import drive_body
 from hmr4d.reference_motion.joint_files import load_joints
-from hmr4d.reference_motion.reference_file import Z_UP_TO_Y_UP
 from hmr4d.reference_motion.rest_joints import derived_rest_joints
+from hmr4d.reference_motion.video_camera import Z_UP_TO_Y_UP
 
 POSE_QUALITY, PENETRATION = "Pose_Quality", "Body_Penetration"
 

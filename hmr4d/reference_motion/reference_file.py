@@ -16,14 +16,12 @@ from hmr4d.geometry.cameras import rigid
 from hmr4d.geometry.published_rotations import rot6d_block_to_matrix
 from hmr4d.motion.motion import Motion, Provenance, checked_fps
 from hmr4d.reference_motion.rest_joints import smplx_pelvis
-from hmr4d.reference_motion.video_camera import VideoCamera
+from hmr4d.reference_motion.video_camera import LEFT_UP_TO_OPENCV, Z_UP_TO_Y_UP, VideoCamera
 from hmr4d.representation.rep276 import FPS, SLICES, checked_features, decode, rest_joints
 from hmr4d.utils.files import atomic_path
 from hmr4d.utils.safe_pickle import load_arrays_pickle
 
-Z_UP_TO_Y_UP = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
 LEAST_AREA = 1e-3  # between the two columns of a rotation that is one, 1 where they are exact
-LEFT_UP_TO_OPENCV = (-1.0, -1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)

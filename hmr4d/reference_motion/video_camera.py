@@ -10,7 +10,10 @@ from torch import Tensor
 from hmr4d.geometry.cameras import invert_rigid, rigid
 from hmr4d.motion.pose_interpolation import interpolate_linearly, interpolate_rotations
 
-CAMERA_TO_Y_UP = ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0))  # half a turn about x; its own inverse
+# Each is its own inverse.
+CAMERA_TO_Y_UP = ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0))  # half a turn about x
+Z_UP_TO_Y_UP = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))  # (-x, z, y)
+LEFT_UP_TO_OPENCV = (-1.0, -1.0, 1.0)  # cameras of the 276 features have x left and y up
 
 
 @dataclass(frozen=True, eq=False)

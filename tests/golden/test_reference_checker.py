@@ -10,9 +10,10 @@ import torch
 
 from hmr4d.geometry.published_rotations import axis_angle_to_matrix, rot6d_block_to_matrix
 from hmr4d.reference_motion.checker import depth_levels
-from hmr4d.reference_motion.checker_camera import automatic_camera, default_focal, opencv_transform, pinhole_matrix
+from hmr4d.reference_motion.checker_camera import automatic_camera, default_focal, opencv_transform
 from hmr4d.reference_motion.gate_render import evaluation_arrays
 from hmr4d.reference_motion.reference_file import ReferenceMotion
+from hmr4d.reference_motion.video_camera import pinhole
 from hmr4d.reference_motion.viewing_scene import ViewingScene
 from hmr4d.visualization.mesh_renderer import MeshRenderer
 from hmr4d.visualization.view_camera import PinholeView
@@ -57,7 +58,7 @@ def test_a_small_mesh_has_the_published_depth() -> None:
     data = arrays("checker")
     height, width = (int(side) for side in data["ras_size_hw"])
     R = rot6d_block_to_matrix(torch.from_numpy(data["ras_rot6d"]).double()).numpy()
-    K = pinhole_matrix(float(data["ras_focal"]), (width, height))
+    K = pinhole(float(data["ras_focal"]), width, height).double().numpy()
     view = PinholeView(K, opencv_transform(R, data["ras_T"]), (width, height))
     drawer = MeshRenderer(data["ras_faces"])
     vertices = data["ras_vertices"].reshape(-1, *data["ras_vertices"].shape[-2:])
