@@ -24,7 +24,7 @@ from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.cli.detect import add_detector_options
 from hmr4d.cli.lift_methods import MODEL, load_lifter
 from hmr4d.cli.lift_video import SAME_ASPECT, VideoInputs, even_in_time, read_video
-from hmr4d.detection.video_pictures import VideoMetadata, is_video, read_video_metadata, video_pictures
+from hmr4d.detection.video_pictures import VIDEOS, VideoMetadata, is_video, read_video_metadata, video_pictures
 from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
@@ -221,8 +221,13 @@ def read_keypoint_inputs(
     args: argparse.Namespace,
 ) -> tuple[list[KeypointTrack], CameraFile, VideoMetadata | None]:
     """Tracks of a keypoint file, the camera that saw them, and what the video says that is drawn over."""
+    if not args.keypoints.exists():
+        raise FileNotFoundError(f"Not found: {args.keypoints}. Check the path.")
     if args.camera is None:
-        raise ValueError("--camera is missing: keypoints alone do not tell the camera. docs/calibrate.md says how to.")
+        raise ValueError(
+            f"--camera is missing: {args.keypoints} is taken for keypoints, which do not tell the camera "
+            f"(docs/calibrate.md says how to). Videos end with {', '.join(VIDEOS[:5])} or another of the usual endings."
+        )
     if args.stature is not None:
         raise ValueError("--stature is for the guessed camera of a video; leave it out for keypoint files.")
     camera = read_camera(args.camera)
