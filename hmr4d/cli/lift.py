@@ -28,6 +28,7 @@ from hmr4d.detection.video_pictures import VIDEOS, VideoMetadata, is_video, read
 from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
+from hmr4d.keypoint_files.body_order import side_exchanges
 from hmr4d.keypoint_files.gaps import SURE, bridge_gaps, drop_unsure, longest_unseen
 from hmr4d.keypoint_files.reading import FORMATS, KeypointTrack, read_keypoints
 from hmr4d.keypoint_files.smpl_joints import observed_joints
@@ -285,6 +286,7 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
     found = drop_unsure(torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), lifter.min_conf)
     kp2d, conf = observed_joints(*found, track.skeleton, lifter.skeleton)
     lifted2d, lifted_conf = observed_joints(*bridge_gaps(*found, fps), track.skeleton, lifter.input_skeleton)
+    _tell_exchanges(track)
     first, unseen = longest_unseen(lifted_conf)
     if unseen / fps > MADE_UP_SECONDS:
         logger.warning(
@@ -326,6 +328,17 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
     for check in doubts(lifted.checks):
         logger.warning("Person %s: the result is doubtful; %s", track.person, check.advice)
     return lifted
+
+
+def _tell_exchanges(track: KeypointTrack) -> None:
+    """Warns of frames in which the sides of the keypoints change places."""
+    seen = np.where(track.kp2d_conf >= SURE, track.kp2d_conf, 0)
+    if found := side_exchanges(np.concatenate([track.kp2d, seen[..., None]], -1), track.skeleton):
+        logger.warning(
+            "Person %s: left and right change places from one frame to the next, %d times, first before frame %d. "
+            "The motion turns around there; mend the keypoints.",
+            track.person, len(found), track.frame_ids[found[0]],
+        )  # fmt: skip
 
 
 def _lifted_person(
