@@ -66,6 +66,7 @@ def detect(args: argparse.Namespace) -> Path:
     """Writes the keypoint file; its path."""
     video = args.video.resolve() if args.video.is_dir() else args.video  # "." has no name
     out = args.out or video.with_name(f"{video.stem}_keypoints.json")
+    _check_out(out)
     if args.out is None and out.exists() and not is_of_video(out, args.video):
         raise FileExistsError(f"{out} is there already, and not of {args.video}. Choose another name with --out.")
     found = detect_in(args, args.video)
@@ -75,6 +76,14 @@ def detect(args: argparse.Namespace) -> Path:
         logger.warning("%s", found.motion.remark)
     write_keypoints(out, found, args.joints)
     return out
+
+
+def _check_out(out: Path) -> None:
+    """ValueError for a place where no keypoint file can be, before the video is looked at, which takes minutes."""
+    if out.is_dir():
+        raise ValueError(f"--out is {out}, a folder. Name the file, such as {out / 'keypoints.json'}.")
+    if out.suffix.lower() != ".json":
+        raise ValueError(f"--out is {out}; keypoints are written as JSON. Name it {out.with_suffix('.json').name}.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

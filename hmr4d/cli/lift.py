@@ -24,10 +24,11 @@ from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.cli.detect import add_detector_options
 from hmr4d.cli.lift_methods import MODEL, load_lifter
 from hmr4d.cli.lift_video import SAME_ASPECT, VideoInputs, even_in_time, read_video
-from hmr4d.detection.video_pictures import VideoMetadata, is_video, read_video_metadata, video_pictures
+from hmr4d.detection.video_pictures import VIDEOS, VideoMetadata, is_video, read_video_metadata, video_pictures
 from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
+from hmr4d.keypoint_files.body_order import side_exchanges
 from hmr4d.keypoint_files.gaps import SURE, bridge_gaps, drop_unsure, longest_unseen
 from hmr4d.keypoint_files.reading import FORMATS, KeypointTrack, read_keypoints
 from hmr4d.keypoint_files.smpl_joints import observed_joints
@@ -221,8 +222,13 @@ def read_keypoint_inputs(
     args: argparse.Namespace,
 ) -> tuple[list[KeypointTrack], CameraFile, VideoMetadata | None]:
     """Tracks of a keypoint file, the camera that saw them, and what the video says that is drawn over."""
+    if not args.keypoints.exists():
+        raise FileNotFoundError(f"Not found: {args.keypoints}. Check the path.")
     if args.camera is None:
-        raise ValueError("--camera is missing: keypoints alone do not tell the camera. docs/calibrate.md says how to.")
+        raise ValueError(
+            f"--camera is missing: {args.keypoints} is taken for keypoints, which do not tell the camera "
+            f"(docs/calibrate.md says how to). Videos end with {', '.join(VIDEOS[:5])} or another of the usual endings."
+        )
     if args.stature is not None:
         raise ValueError("--stature is for the guessed camera of a video; leave it out for keypoint files.")
     camera = read_camera(args.camera)
@@ -280,6 +286,7 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
     found = drop_unsure(torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), lifter.min_conf)
     kp2d, conf = observed_joints(*found, track.skeleton, lifter.skeleton)
     lifted2d, lifted_conf = observed_joints(*bridge_gaps(*found, fps), track.skeleton, lifter.input_skeleton)
+    _tell_exchanges(track)
     first, unseen = longest_unseen(lifted_conf)
     if unseen / fps > MADE_UP_SECONDS:
         logger.warning(
@@ -321,6 +328,17 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
     for check in doubts(lifted.checks):
         logger.warning("Person %s: the result is doubtful; %s", track.person, check.advice)
     return lifted
+
+
+def _tell_exchanges(track: KeypointTrack) -> None:
+    """Warns of frames in which the sides of the keypoints change places."""
+    seen = np.where(track.kp2d_conf >= SURE, track.kp2d_conf, 0)
+    if found := side_exchanges(np.concatenate([track.kp2d, seen[..., None]], -1), track.skeleton):
+        logger.warning(
+            "Person %s: left and right change places from one frame to the next, %d times, first before frame %d. "
+            "The motion turns around there; mend the keypoints.",
+            track.person, len(found), track.frame_ids[found[0]],
+        )  # fmt: skip
 
 
 def _lifted_person(

@@ -125,4 +125,4 @@ def _tell_verdict(gated: Path) -> None:
     flag = entry.get("use_ref_motion")
     verdict = {True: "yes", False: "no"}.get(flag, "undecided")
     reasons = (entry.get("ref_motion_gate") or {}).get("reasons") or []
-    logger.info("Use as reference: %s. %s", verdict, " ".join(str(reason) for reason in reasons))
+    logger.info("%s", " ".join([f"Use as reference: {verdict}.", *map(str, reasons)]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ PROMPT = (
     "A red box marks one person in this video. Describe in one or two short sentences how that person moves, in the "
     "order of time. Say nothing of clothes, looks or surroundings."
 )
+_CLIP_ID = re.compile("[0-9a-f]{16}")
 PICTURES = 8  # of a clip that a server gets
 KEY = "HMR4D_CAPTIONER_KEY"  # environment variable of a server's key
 _SLOW, _FAST = 0.15, 0.6  # heights per second
@@ -71,6 +73,11 @@ class FileCaptions:
 
     def __init__(self, path: str) -> None:
         self.table: CaptionTable = read_captions_file(path)
+
+    def strangers(self, sources: Iterable[str]) -> list[str]:
+        """Names in the file that are of none of these sources, and cannot be the id of a clip."""
+        known = {name for source in sources for name in _names_of(source)}
+        return [name for name in self.table.captions if name not in known and not _CLIP_ID.fullmatch(name)]
 
     def caption(self, clip: Clip, prompt: str) -> list[str]:
         source = str(clip.record.meta["source"]["id"])

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hmr4d.curation.captioners import FileCaptions, build_captioner
 from hmr4d.curation.partitions import BACKENDS, FAILED, DeadLetter, Outcome, run_here, run_on_ray, tasks_of
 from hmr4d.curation.plots import write_plots
 from hmr4d.curation.review import Decision, read_decisions
@@ -58,6 +59,10 @@ def curate(
     remove_remnants(out)
     build_stages(settings, out / VIDEOS)  # so that a wrong name stops here, and not in every partition
     sources = list(LocalFolder(settings.root).list())
+    captioner = build_captioner(settings.captioner)
+    if isinstance(captioner, FileCaptions) and (strangers := captioner.strangers(source.id for source in sources)):
+        shown = ", ".join(strangers[:3])
+        logger.warning("%d names in the captions file are of no source, such as %s.", len(strangers), shown)
     tasks = tasks_of(sources, settings, out / WORK, out / VIDEOS, retry_failed=retry_failed)
     outcomes = list(run_here(tasks, jobs) if backend == "local" else run_on_ray(tasks, jobs))
     packed = pack(outcomes, out, decisions=decisions_of(out), size=shard_clips)

@@ -91,7 +91,9 @@ def build_index(store: ClipStore, split: str | None, rules: IndexRules, *, spare
         elif not timed:
             dropped["no caption left"] += 1
     reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items() if n)
-    logger.info("%s/%s: %d examples%s.", store.name, split, len(examples), f" (left out: {reasons})" if reasons else "")
+    logger.info(
+        "%s/%s: %d examples%s.", store.name, split or "all", len(examples), f" (left out: {reasons})" if reasons else ""
+    )
     return examples
 
 

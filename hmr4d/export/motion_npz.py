@@ -80,8 +80,8 @@ def load_motion_npz(path: str | os.PathLike[str]) -> Motion:
     missing = [key for key in _KEYS if key not in content]
     if missing and (parameters := sorted(_PARAMETERS & content.keys())):
         raise ValueError(
-            f"{path} holds SMPL parameters ({', '.join(parameters)}), no joint positions. Give the motion file of the "
-            "joints, or make one of them with the body model (docs/motion_format.md)."
+            f"{path} holds SMPL parameters ({', '.join(parameters)}), no joint positions. Make a motion file "
+            "of them: hmr4d reference import FILE --out clip.npz."
         )
     if missing:
         raise ValueError(

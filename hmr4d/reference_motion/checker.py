@@ -14,7 +14,7 @@ from PIL import Image
 
 from hmr4d.body.body_model import Body
 from hmr4d.body.posed_body import PosedBody
-from hmr4d.detection.video_pictures import read_video_metadata, video_pictures
+from hmr4d.detection.video_pictures import VideoMetadata, read_video_metadata, video_pictures
 from hmr4d.motion.skinning import drive_body
 from hmr4d.reference_motion.checker_camera import at_size, checking_views
 from hmr4d.reference_motion.reference_file import ReferenceMotion
@@ -31,6 +31,8 @@ KINDS = ("depth", "overlay", "turntable")
 STYLES = ("depth", "shaded")
 SIZE = (1920, 1080)
 _NEAREST = 0.005  # metres
+_SAME_ASPECT = 0.02  # share by which the sides of a video may differ from those of the camera
+_SHORTER = 0.25  # seconds by which a video may end before the motion
 _RING = 24  # directions in which a turntable must keep the figure in the picture
 _FLOOR_REACH = 4  # metres of floor on a turntable
 
@@ -94,6 +96,8 @@ def write_checks(reference: ReferenceMotion, out: Path, name: str, options: Chec
     motion = reference.motion(from_velocities=options.from_velocities)
     posed = drive_body(motion, options.body)
     views = checking_views(reference, size=options.size, video_size=facts and facts.size)
+    if facts is not None:
+        _doubt_video(facts, views[0].size, options.video_start + motion.num_frames / motion.fps)
     views = at_size(views, options.longest)
     files = []
     for kind in kinds:
@@ -110,6 +114,24 @@ def write_checks(reference: ReferenceMotion, out: Path, name: str, options: Chec
         write_mp4(path, pictures, fps=motion.fps, size=size)
         files.append(path)
     return files
+
+
+def _doubt_video(facts: VideoMetadata, size: tuple[int, int], seconds: float) -> None:
+    """Warns of a video whose shape is not that of the camera, or that ends before the motion does."""
+    width, height = facts.size
+    if abs(width / height * size[1] / size[0] - 1) > _SAME_ASPECT:
+        logger.warning(
+            "The video has pictures of %d x %d pixels, the camera of the motion %d x %d, which is another shape: is it "
+            "another video? Its pictures are stretched to meet the camera.",
+            width, height, *size,
+        )  # fmt: skip
+    lasts = len(facts.times) / facts.fps if facts.fps else math.inf
+    if len(facts.times) and seconds > lasts + _SHORTER:
+        logger.warning(
+            "The motion ends at %.1f s, the video at %.1f s, where the overlay stops: is it another video, or is the "
+            "frame rate of the motion wrong?",
+            seconds, lasts,
+        )  # fmt: skip
 
 
 def depth_pictures(posed: PosedBody, views: Sequence[PinholeView]) -> Iterator[Pixels]:

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 FIELD_OF_VIEW = 55.0  # degrees along the longer side, where nothing is known
 DISTANCE = 2.5  # metres from the farthest place of the person
+_FLESH = 0.25  # metres around joints: the top of the head, hands
 _FROM_Z_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
 _FROM_Y_UP = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0))
 
@@ -69,7 +70,7 @@ def checking_views(
 
     With extrinsics and intrinsics in the file they are taken, and the size of the picture with them. With extrinsics
     alone the field of view is guessed where a video is to be met. In all other cases the camera is placed
-    automatically; `size` is that of a video, if there is one.
+    automatically, so far away that the whole person is in the picture; `size` is that of a video, if there is one.
 
     Args:
         reference: the motion.
@@ -90,10 +91,21 @@ def checking_views(
         return _views(K, camera.T_w2c.double().numpy(), size)
     if video_size is not None:
         logger.warning("The motion has no camera; it is seen by one of our own. The overlay does not meet the person.")
-    R, T = automatic_camera(decode(reference.features).joints3d[:, 0])
+    joints = decode(reference.features).joints3d.double().numpy()
+    R, T = automatic_camera(joints[:, 0])
+    T[2] += _too_near(joints @ R + T, K, size)
     y_to_z = np.eye(4)
     y_to_z[:3, :3] = Z_UP_TO_Y_UP  # its own inverse
     return [PinholeView(K, opencv_transform(R, T) @ y_to_z, size)] * num_frames
+
+
+def _too_near(points: NDArray[np.float64], K: NDArray[np.float64], size: tuple[int, int]) -> float:
+    """Metres that a camera has to step back to see all joints (L, 22, 3), x left and z forward, with the flesh around.
+
+    The published camera cuts off the head of a grown-up in wide pictures.
+    """
+    reach = (np.abs(points[..., :2]) + _FLESH) * np.diag(K)[:2] / (np.array(size) / 2)
+    return max(float((reach.max(-1) - points[..., 2]).max()), 0.0)
 
 
 def at_size(views: Sequence[PinholeView], longest: int | None = None) -> list[PinholeView]:

@@ -13,6 +13,7 @@ import yaml
 
 from hmr4d.body.skeleton import MEDIAPIPE33
 from hmr4d.camera.camera_files import read_camera
+from hmr4d.cli.detect import main as detect_main
 from hmr4d.cli.lift import main, parser, read_keypoint_inputs
 from hmr4d.cli.lift_video import even_in_time
 from hmr4d.detection.camera_motion import CameraMotion
@@ -156,3 +157,24 @@ def test_a_camera_that_pans_is_refused_with_advice(tmp_path: Path, capsys: pytes
     assert main([str(tmp_path), "--fps", "5", "--out", str(tmp_path / "out")]) == 2
     told = capsys.readouterr().err
     assert "The camera moves" in told and "tripod" in told and "--camera-stands" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("", "a folder. Name the file, such as"), ("k.csv", "written as JSON. Name it k.json")]
+)
+def test_a_place_where_no_keypoint_file_can_be_is_told_before_the_video_is_read(
+    tmp_path: Path, name: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "no video.mp4").touch()
+    assert detect_main([str(tmp_path / "no video.mp4"), "--out", str(tmp_path / name)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_of_another_kind_is_said_to_be_taken_for_keypoints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sound.mp3").touch()
+    assert main([str(tmp_path / "sound.mp3")]) == 2
+    assert "sound.mp3 is taken for keypoints" in capsys.readouterr().err
+    assert main([str(tmp_path / "gone.flv")]) == 2
+    assert "Not found" in capsys.readouterr().err

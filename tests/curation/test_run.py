@@ -68,6 +68,16 @@ def test_faults_are_left_out_with_their_reasons_and_the_rest_is_valid(root: Path
         assert clip.meta["source"]["kind"] == "folder" and clip.meta["captions"][0]["model"] == "template"
 
 
+def test_names_in_the_captions_file_that_no_source_has_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_track(tmp_path / "files" / "walk.npz", walk(70))
+    captions = tmp_path / "captions.csv"
+    captions.write_text("walk,a person walks\nwolk,a person walks\n0123456789abcdef,somebody walks\n", "utf-8")
+    curate(settings_of(tmp_path / "files", captioner=f"file:{captions}"), tmp_path / "out")
+    assert "1 names in the captions file are of no source, such as wolk." in caplog.text
+
+
 def test_of_two_people_the_larger_counts_and_taking_turns_is_a_fault(tmp_path: Path) -> None:
     left, right = walk(130, start=300.0, speed=0.15).keypoints, walk(130, start=900.0, speed=0.15).keypoints
     sizes = np.where(np.arange(130) // 40 % 2, 0.8, 1.25)[:, None, None]

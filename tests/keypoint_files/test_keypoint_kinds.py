@@ -12,9 +12,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hmr4d.body.skeleton import BODY25B, COCO17, H36M17, HALPE26, MEDIAPIPE33, OPENPOSE18, OPENPOSE25, WHOLEBODY23
+from hmr4d.body.skeleton import (
+    BODY25B,
+    COCO17,
+    H36M17,
+    HALPE26,
+    MEDIAPIPE33,
+    OPENPOSE18,
+    OPENPOSE25,
+    SMPL22,
+    WHOLEBODY23,
+)
+from hmr4d.keypoint_files.body_order import side_exchanges
 from hmr4d.keypoint_files.joint_names import ORDERS, joint_name
 from hmr4d.keypoint_files.reading import KeypointTrack, read_keypoints
+from hmr4d.motion.procedural import synthetic_joints
 from tests.data.keypoint_layouts import figure
 
 SIZE = (1280, 720)
@@ -177,6 +189,21 @@ def test_shuffled_joints_are_doubted(tmp_path: Path, caplog: pytest.LogCaptureFi
     np.save(tmp_path / "k.npy", points)
     one(tmp_path / "k.npy")
     assert "do not look like a body in the order of halpe26" in caplog.text
+
+
+def test_sides_that_change_places_at_once_are_found() -> None:
+    joints = synthetic_joints("walk", 60, np.random.default_rng(0)) @ [[0.8, 0, 0.6], [0, 1, 0], [-0.6, 0, 0.8]]
+    track = np.ones((60, 22, 3))
+    track[..., :2] = joints[..., :2] * [100, -100] + [640, 500]
+    track[..., :2] += np.random.default_rng(1).normal(0, 1, (60, 22, 2))
+    assert side_exchanges(track, SMPL22) == []
+    turned = np.stack(
+        [track[frame] if not 20 <= frame < 33 else track[frame, list(SMPL22.mirror_order)] for frame in range(60)]
+    )
+    assert side_exchanges(turned, SMPL22) == [20, 33]
+    turned[[19, 34], :, 2] = 0
+    assert side_exchanges(turned, SMPL22) == [33]
+    assert side_exchanges(turned[:1], SMPL22) == []
 
 
 def test_heads_below_feet_are_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

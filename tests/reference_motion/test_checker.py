@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -156,3 +157,22 @@ def test_a_turntable_shows_the_figure_whole_from_all_sides(tmp_path: Path) -> No
 def test_flat_depth_gives_black_instead_of_a_division_by_zero() -> None:
     depth = np.array([[2.0, np.inf], [-1.0, 2.0]], np.float32)
     assert np.array_equal(depth_levels(depth, 2.0, 2.0), np.zeros((2, 2), np.uint8))
+
+
+@pytest.mark.parametrize("size", [(1920, 1080), (600, 1080)])
+def test_the_whole_person_is_in_the_picture_of_our_own_camera(size: tuple[int, int]) -> None:
+    bare = replace(reference(), intrinsic=None, extrinsic=None)
+    views = at_size(checking_views(bare, size=size), 120)
+    body = np.concatenate([np.argwhere(picture > 0) for picture in depth_pictures(drive_body(bare.motion()), views)])
+    assert body.min() > 0 and (body.max(0) < np.array(views[0].size[::-1]) - 1).all()
+    assert np.ptp(body, axis=0).max() > 30
+
+
+def test_another_video_is_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, frames, size in (("own", 8, SIZE), ("other", 1, (64, 96))):
+        write_mp4(tmp_path / f"{name}.mp4", iter([np.zeros(size[::-1], np.uint32)] * frames), fps=20, size=size)
+    write_checks(reference(), tmp_path, "x", CheckOptions(kinds=("overlay",), video=tmp_path / "own.mp4"))
+    assert caplog.text == ""
+    write_checks(reference(), tmp_path, "x", CheckOptions(kinds=("overlay",), video=tmp_path / "other.mp4"))
+    assert "pictures of 64 x 96 pixels, the camera of the motion 160 x 96, which is another shape" in caplog.text
+    assert re.search(r"The motion ends at 0.\d s, the video at 0.\d s, where the overlay stops", caplog.text)
