@@ -5,14 +5,15 @@ The package pose2sim (BSD-3) carries videos of calibrated, synchronized cameras.
 pip download pose2sim==0.10.49 --no-deps && python -m zipfile -e pose2sim-*.whl pose2sim
 python benchmarks/lift_videos.py pose2sim/Pose2Sim/Demo_SinglePerson --method ground_ray optimisation model
 
-For each camera people are detected, the largest one is lifted through that camera alone, and the joints are compared
-with those that the detections of all cameras give together. What is wrong in all cameras alike, such as where the
-detector takes a hip to be, is not seen by this.
+For each camera people are detected, those whom all cameras see are lifted through each camera alone, and the joints are
+compared with those that the detections of all cameras give together. What is wrong in all cameras alike, such as where
+the detector takes a hip to be, is not seen by this.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import math
@@ -34,17 +35,18 @@ from hmr4d.camera.camera_files import CameraFile, read_camera, undistorted
 from hmr4d.cli.lift import lift_track
 from hmr4d.cli.lift import parser as lift_parser
 from hmr4d.cli.lift_methods import load_lifter
-from hmr4d.detection.keypoint_json import write_keypoints
 from hmr4d.detection.networks import MODELS
 from hmr4d.detection.people_in_video import detect_people
 from hmr4d.geometry.cameras import remove_intrinsics
 from hmr4d.geometry.rigs import intrinsics
 from hmr4d.geometry.triangulation import triangulate_robust
-from hmr4d.keypoint_files.reading import KeypointTrack, read_keypoints
+from hmr4d.keypoint_files.reading import KeypointTrack
 from hmr4d.keypoint_files.smpl_joints import observed_joints
 from hmr4d.metrics.pose_errors import abs_mpjpe, mpjpe, pa_mpjpe
 
 _PIXEL = 64.0  # units of the calibration file in a pixel
+_FARTHEST = 45.0  # pixels in the median by which rays of one person may pass each other
+_KEPT = ("kp2d", "kp2d_conf", "frame_ids", "depth")  # of a track, in the file of what was found
 _LIMBS = tuple(
     f"{side}_{part}" for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in ("left", "right")
 )
@@ -93,25 +95,46 @@ def read_qca(path: Path, folder: Path) -> dict[str, Path]:
     return files
 
 
-def find_people(video: Path, keypoints: Path, model: str) -> KeypointTrack:
-    """The largest person of a video; the keypoint file is kept and read again where it is there."""
-    if not keypoints.is_file():
-        write_keypoints(keypoints, detect_people(video, model=model))
-    track = read_keypoints(keypoints, person="0")
-    assert isinstance(track, KeypointTrack)
-    return track
+def find_people(video: Path, kept: Path, model: str) -> list[KeypointTrack]:
+    """Everybody in a video for half of it or more; what was found is kept in a file, from which it is read again."""
+    if not kept.is_file():
+        found = detect_people(video, model=model)
+        parts: dict[str, Any] = {"fps": found.fps, "pictures": len(found.times)}
+        for track in found.tracks:
+            for name in _KEPT:
+                parts[f"{track.person}/{name}"] = getattr(track, name)
+        np.savez_compressed(kept, **parts)
+    with np.load(kept) as file:
+        fps, pictures = float(file["fps"]), int(file["pictures"])
+        people = sorted({name.split("/")[0] for name in file.files if "/" in name}, key=int)
+        tracks = [{name: file[f"{person}/{name}"] for name in _KEPT} for person in people]
+    made = [
+        KeypointTrack(skeleton=MEDIAPIPE33, fps=fps, person=person, **track)
+        for person, track in zip(people, tracks, strict=True)
+    ]
+    return [track for track in made if track.num_seen >= pictures / 2]
 
 
-def read_views(trial: Path, keypoints: Path, model: str) -> list[View]:
-    """All cameras of a trial."""
+def read_people(trial: Path, kept: Path, model: str) -> list[list[View]]:
+    """Everybody whom all cameras of a trial see, with their views, who is seen most alike first.
+
+    Of all ways to choose one track of each camera, those count whose rays meet.
+    """
     with tempfile.TemporaryDirectory() as folder:
         files = read_qca(next((trial / "calibration").glob("*.qca.txt")), Path(folder))
         cameras = {name: read_camera(path) for name, path in files.items()}
-    views: list[View] = []
+    seen: list[list[View]] = []
     for name, camera in sorted(cameras.items()):
-        track = find_people(trial / "videos" / f"{name}.mp4", keypoints / f"{name}_{model}.json", model)
-        views.append(View(name, camera, undistorted(track, camera)))
-    return views
+        tracks = find_people(trial / "videos" / f"{name}.mp4", kept / f"{trial.name}_{name}_{model}.npz", model)
+        seen.append([View(name, camera, undistorted(track, camera)) for track in tracks])
+    ways = [list(way) for way in itertools.product(*seen)]
+    order = sorted(((triangulated(way)[2], number) for number, way in enumerate(ways)), key=lambda pair: pair[0])
+    people: list[list[View]] = []
+    for off, number in order:
+        is_new = not any(a is b for known in people for a, b in zip(known, ways[number], strict=True))
+        if off < _FARTHEST and is_new:
+            people.append(ways[number])
+    return people
 
 
 def triangulated(views: Sequence[View]) -> tuple[Tensor, Tensor, float]:
@@ -133,7 +156,9 @@ def triangulated(views: Sequence[View]) -> tuple[Tensor, Tensor, float]:
     )
     seen = (torch.stack(weights, 1) > 0.09).sum(1) >= 3
     focal = float(np.mean([float(view.camera.K4[0]) for view in views]))
-    return found.points, found.ok & seen, float(found.residual[found.ok & seen].median()) * focal
+    ok = found.ok & seen
+    residual = torch.where(ok, found.residual, torch.inf)  # rays that do not meet are no better than those that miss
+    return found.points, ok, float(residual.median()) * focal
 
 
 def score(view: View, target: Tensor, seen: Tensor, method: str, options: argparse.Namespace) -> dict[str, float]:
@@ -172,26 +197,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = known.parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
     args.keypoints.mkdir(parents=True, exist_ok=True)
-    views = read_views(args.trial, args.keypoints, args.detector)
-    target, seen, off = triangulated(views)
-    feet = MEDIAPIPE33.indices("left_heel", "right_heel", "left_foot_index", "right_foot_index")
-    lowest = target[:, list(feet), 2][seen[:, list(feet)]].quantile(0.05)
-    print(
-        f"{args.trial.name}, {args.detector}: cameras agree to {off:.1f} pixels, feet at {1000 * float(lowest):.0f} mm"
-    )
-    print("| method | camera | frames | Abs-MPJPE | MPJPE | PA-MPJPE |\n|---|---|---|---|---|---|")
+    people = read_people(args.trial, args.keypoints, args.detector)
+    print("| person | method | camera | frames | Abs-MPJPE | MPJPE | PA-MPJPE |\n|---|---|---|---|---|---|---|")
     rows: list[dict[str, Any]] = []
     chosen = [(m, None) for m in args.method if m != "model"]
     if "model" in args.method:
         chosen += [("model", name) for name in args.model or [None]]
-    for method, model in chosen:
-        options = lift_parser().parse_args(["none", *(["--model", model] if model else [])])
-        for view in views:
-            errors = score(view, target, seen, method, options)
-            name = method if method != "model" else str(options.model)
-            rows.append({"method": name, "camera": view.name, **errors})
-            numbers = " | ".join("-" if math.isnan(v) else f"{v:.0f}" for v in errors.values())
-            print(f"| {name} | {view.name} | {numbers} |", flush=True)
+    told: list[str] = []
+    for person, views in enumerate(people):
+        target, seen, off = triangulated(views)
+        feet = MEDIAPIPE33.indices("left_heel", "right_heel", "left_foot_index", "right_foot_index")
+        lowest = target[:, list(feet), 2][seen[:, list(feet)]].quantile(0.05)
+        told.append(f"person {person}: cameras agree to {off:.1f} pixels, feet at {1000 * float(lowest):.0f} mm")
+        for method, model in chosen:
+            options = lift_parser().parse_args(["none", *(["--model", model] if model else [])])
+            for view in views:
+                errors = score(view, target, seen, method, options)
+                name = method if method != "model" else str(options.model)
+                rows.append({"person": person, "method": name, "camera": view.name, **errors})
+                numbers = " | ".join("-" if math.isnan(v) else f"{v:.0f}" for v in errors.values())
+                print(f"| {person} | {name} | {view.name} | {numbers} |", flush=True)
+    print(f"{args.trial.name}, {args.detector}; {'; '.join(told)}")
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -30,7 +30,7 @@ from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
 from hmr4d.keypoint_files.gaps import SURE, bridge_gaps, drop_unsure, longest_unseen
 from hmr4d.keypoint_files.reading import FORMATS, KeypointTrack, read_keypoints
-from hmr4d.keypoint_files.smpl_joints import observed_joints
+from hmr4d.keypoint_files.smpl_joints import observed_depth, observed_joints
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.defaults import LIFTING_MODEL
 from hmr4d.methods.lifting_baselines.table import USABLE
@@ -290,6 +290,9 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
         rig = camera.rig
     else:
         rig = read_rig(args.rig, camera) if args.rig else deployment_rig(camera, lifted2d, lifted_conf, lifter)
+    hints: dict[str, Any] = {}
+    if lifter.uses_depth and track.depth is not None:
+        hints["depth"] = observed_depth(torch.from_numpy(track.depth), track.skeleton, lifter.input_skeleton)[None]
     output = lifter.lift(
         lifted2d[None],
         lifted_conf[None],
@@ -298,6 +301,7 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
         seed=args.seed,
         num_samples=args.samples,
         num_inference_steps=args.steps,
+        **hints,
     )
     lifted = _lifted_person(output, track, kp2d, conf, rig, lifter)
     lifted = replace(lifted, checks=judge(track, camera, lifted, lifter))

@@ -117,5 +117,10 @@ def even_in_time(track: KeypointTrack, times: NDArray[np.float64], fps: float) -
     even = resample_keypoints(np.concatenate([track.kp2d, track.kp2d_conf[..., None]], -1), times, at)
     nearest = np.rint(np.interp(at, times, np.arange(len(times)))).astype(int)
     return replace(
-        track, kp2d=even[..., :2], kp2d_conf=even[..., 2], frame_ids=track.frame_ids[nearest], times=times[nearest]
+        track,
+        kp2d=even[..., :2],
+        kp2d_conf=even[..., 2],
+        frame_ids=track.frame_ids[nearest],
+        times=times[nearest],
+        depth=None if track.depth is None else track.depth[nearest],
     )

@@ -59,7 +59,7 @@ class BodyJoints:
         heat: (33,) from 0 to 1, the highest value of the joint's heat map near its place.
         presence: from 0 to 1, that a person is there at all.
         next_region: where to look in the next picture.
-        depth: (33,) pixels farther from the camera than the hips, as far as one view tells.
+        depth: (33,) metres farther away than the middle of the hips, as far as one picture tells.
     """
 
     points: Array
@@ -132,7 +132,8 @@ class JointFinder:
         refined, heat = refine_by_heat(rows[..., :2] / _JOINTS_SIDE, results["heatmap"])
         places, heats = refined.double().numpy(), heat.double().numpy()
         seen = (rows[..., 3].sigmoid() * rows[..., 4].sigmoid()).double().numpy()
-        depths, present = (rows[..., 2] / _JOINTS_SIDE).double().numpy(), results["presence"].flatten().tolist()
+        depths = results["world"].view(-1, _ROWS, 3)[:, :NUM_JOINTS, 2].double().numpy()
+        present = results["presence"].flatten().tolist()
         found: list[BodyJoints] = []
         for i, region in enumerate(regions):
             points = region.to_picture(places[i])
@@ -143,7 +144,7 @@ class JointFinder:
                     heats[i, :NUM_JOINTS],
                     present[i],
                     Region.around(points[_MIDDLE], points[_RIM], BODY_SCALE),
-                    depths[i, :NUM_JOINTS] * region.size,
+                    depths[i],
                 )
             )
         return found

@@ -28,7 +28,8 @@ class Detection:
 
     Attributes:
         frame: number of the frame.
-        points: (J, 3) float64: u, v as in the file, confidence; a row without confidence in it has NaN.
+        points: (J, 3) float64: u, v as in the file, confidence; a row without confidence in it has NaN. The packaged
+            detector adds a fourth column, metres farther away than the hips.
         person: id that a tracker gave, or None.
         place: index among the entries of its frame, placeholders counted.
     """

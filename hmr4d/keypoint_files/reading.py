@@ -66,6 +66,8 @@ class KeypointTrack:
         person: id in the file, or of the tracking.
         image_sizes: different widths and heights in pixels that the file tells; several where the size changes.
         times: (L,) seconds of the frames, where the file tells them beside its rate; None where it does not.
+        depth: (L, J) metres that joints are farther from the camera than the middle of the hips, along the ray to it,
+            as a detector guesses from the picture; NaN for joints that it does not tell; None: it tells nothing.
     """
 
     kp2d: NDArray[np.float32]
@@ -76,6 +78,7 @@ class KeypointTrack:
     person: str
     image_sizes: ImageSizes = ()
     times: NDArray[np.float64] | None = None
+    depth: NDArray[np.float32] | None = None
 
     @property
     def num_frames(self) -> int:

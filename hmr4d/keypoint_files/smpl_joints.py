@@ -64,6 +64,13 @@ def observed_joints(points: Tensor, conf: Tensor, source: Skeleton, target: Skel
     return convert_joints(points, source, target) * (mixed > 0)[..., None], mixed
 
 
+def observed_depth(depth: Tensor, source: Skeleton, target: Skeleton) -> Tensor:
+    """Depth (..., J_source) metres, NaN where it is not told, of the joints (..., J_target) that a network knows."""
+    known = depth.isfinite()
+    values, conf = observed_joints(torch.where(known, depth, 0.0)[..., None], known.to(depth), source, target)
+    return torch.where(conf > 0, values[..., 0], torch.nan)
+
+
 def smpl22_from_detections(points: Tensor, conf: Tensor, source: Skeleton) -> tuple[Tensor, Tensor]:
     """SMPL-22 joints as far as a detector's keypoints tell.
 

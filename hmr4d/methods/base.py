@@ -49,6 +49,8 @@ class Pipeline(nn.Module):
         min_conf: keypoints of lower confidence count as missing in `lift`.
         foot_heights: metres of standing foot joints by part of the foot, see `motion.ground_contact.rest_heights`.
         uses_virtual_views: `lift` wants virtual cameras beside the real one.
+        uses_depth: `lift` takes `depth` too, (B, L, J) metres that joints are farther away than the middle of the hips,
+            as a detector tells it, NaN where it does not.
     """
 
     method: ClassVar[str]
@@ -61,6 +63,7 @@ class Pipeline(nn.Module):
     min_conf: float = SURE
     foot_heights: Mapping[str, float] = {}
     uses_virtual_views: bool = False
+    uses_depth: bool = False
 
     def __init__(self, about: Mapping[str, str | None] | None = None) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.diffusion.requests import seeds_of
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.methods.base import Pipeline
+from hmr4d.methods.ray_lifting.depth_hints import resample_depth, with_depth
 from hmr4d.methods.ray_lifting.features import (
     NUM_FEATURES,
     NUM_OUTPUTS,
@@ -53,6 +54,7 @@ class RayLiftingPipeline(Pipeline):
     """
 
     method = "ray_lifting"
+    uses_depth = True
 
     def __init__(
         self,
@@ -112,6 +114,7 @@ class RayLiftingPipeline(Pipeline):
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
         num_samples: int = 1,
         num_inference_steps: int | None = None,
+        depth: Tensor | None = None,
     ) -> MotionBatch:
         """World motion of tracks; it is the same for every seed and number of samples.
 
@@ -135,15 +138,16 @@ class RayLiftingPipeline(Pipeline):
             )
         rate = self.fps if fps is None else fps
         frames: Tensor = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
-        check_tracks(kp2d, conf, frames, rate, self.skeleton)
+        check_tracks(kp2d, conf, frames, rate, self.skeleton, depth)
+        told = torch.full_like(conf, torch.nan) if depth is None else depth
         batched = rigs_for_all(rig, len(kp2d))
         device = next(self.network.parameters()).device
         seeds, found = seeds_of(seed, generator, len(kp2d), "tracks"), []
         for row, length in enumerate(frames.tolist()):
             camera = Rig(*(x[row : row + 1, :1].to(device).float() for x in (batched.size, batched.K4, batched.T_w2c)))
-            track = kp2d[row : row + 1, :length].to(device).float(), conf[row : row + 1, :length].to(device).float()
+            track = [x[row : row + 1, :length].to(device).float() for x in (kp2d, conf, told)]
             drawn = [seeds[row] + k for k in range(num_samples)] if num_samples > 1 else []
-            found.append(self._lift_track(*track, camera, rate, drawn))
+            found.append(self._lift_track(track[0], track[1], track[2], camera, rate, drawn))
         motions = {key: nn.utils.rnn.pad_sequence([one[key] for one in found], batch_first=True) for key in found[0]}
         joints3d = motions.pop("joints3d")
         motions["residual"] = torch.zeros_like(joints3d[..., 0])
@@ -167,28 +171,29 @@ class RayLiftingPipeline(Pipeline):
     @full_precision
     @torch.no_grad()
     def _lift_track(
-        self, kp2d: Tensor, conf: Tensor, camera: Rig, rate: float, drawn: Sequence[int]
+        self, kp2d: Tensor, conf: Tensor, depth: Tensor, camera: Rig, rate: float, drawn: Sequence[int]
     ) -> dict[str, Tensor]:
         """Motion, uncertainty and samples (L, K, 22, 3) of a track (1, L, 22, ...), on the CPU, without its axis.
 
         Args:
-            kp2d, conf, camera, rate: the track.
+            kp2d, conf, depth, camera, rate: the track.
             drawn: seeds of samples beside the motion.
         """
         length = kp2d.shape[1]
         conf = conf * (conf >= self.min_conf) * kp2d.isfinite().all(-1)
+        depth = resample_depth(depth, rate, self.fps)
         kp2d, conf = resample_track(torch.where(conf[..., None] > 0, kp2d, 0.0), conf, rate, self.fps)
         own = kp2d.shape[1]
         place = reflected_frames(torch.tensor([own]), own)[0]
-        kp2d, conf = kp2d[:, place], conf[:, place]
+        kp2d, conf, depth = kp2d[:, place], conf[:, place], depth[:, place]
         starts = window_starts(kp2d.shape[1], WINDOW, OVERLAP)
-        bones = self._bones(kp2d, conf, camera, starts)
+        bones = self._bones(kp2d, conf, depth, camera, starts)
         errors = [draw_errors(kp2d.shape[1], self.fps, seed) for seed in drawn]
         scales = {key: self.calibration[f"sigma_{key}"] for key in ("along", "across")}
         parts: dict[str, Tensor] = {}
         lengths: list[Tensor | None] = []
         for start in starts:
-            frame, predicted = self._window(kp2d, conf, camera, start)
+            frame, predicted = self._window(kp2d, conf, depth, camera, start)
             others = [moved(predicted, error[start : start + WINDOW], **scales) for error in errors]
             keeps = len(starts) > 1
             bodies = [
@@ -206,15 +211,17 @@ class RayLiftingPipeline(Pipeline):
         samples = {"samples": torch.stack(joints3d[1:], 1)} if drawn else {}
         return {"joints3d": joints3d[0], **samples, **parts}
 
-    def _window(self, kp2d: Tensor, conf: Tensor, camera: Rig, start: int) -> tuple[RayFrame, Prediction]:
-        """The ray frame of a window, and what the network says of it, seen as it is and in a mirror."""
+    def _window(
+        self, kp2d: Tensor, conf: Tensor, depth: Tensor, camera: Rig, start: int
+    ) -> tuple[RayFrame, Prediction]:
+        """The ray frame of a window, and what the network, as it is and in a mirror, and the detector say of it."""
         window = slice(start, start + WINDOW)
         seen = camera, kp2d[:, window], conf[:, window]
         tracks = [ray_track(*view, self.rest.to(kp2d), fps=self.fps) for view in (seen, mirrored_view(*seen))]
         told = [self.predict(track, torch.ones_like(track.pixel, dtype=torch.bool)) for track in tracks]
-        return tracks[0].frame, averaged(*told)
+        return tracks[0].frame, with_depth(averaged(*told), tracks[0].frame, depth[:, window])
 
-    def _bones(self, kp2d: Tensor, conf: Tensor, camera: Rig, starts: Sequence[int]) -> Tensor:
+    def _bones(self, kp2d: Tensor, conf: Tensor, depth: Tensor, camera: Rig, starts: Sequence[int]) -> Tensor:
         """(13,) logarithms of the lengths of bones, the mean over the windows of a track.
 
         Of a track of several windows each of some, evenly spread, is fitted for it.
@@ -223,7 +230,7 @@ class RayLiftingPipeline(Pipeline):
         chosen = [starts[k * len(starts) // count] for k in range(count)]
         sums, total = kp2d.new_zeros(NUM_LENGTHS), kp2d.new_zeros(NUM_LENGTHS)
         for start in chosen:
-            frame, predicted = self._window(kp2d, conf, camera, start)
+            frame, predicted = self._window(kp2d, conf, depth, camera, start)
             lengths, weights = (x[0] for x in log_lengths(predicted, frame))
             if len(starts) > 1:
                 fitted = fit_body(predicted, frame, self.rest, lengths, fps=self.fps, options=self.fit).lengths

@@ -8,8 +8,12 @@ from hmr4d.body.skeleton import Skeleton
 from hmr4d.geometry.rigs import Rig
 
 
-def check_tracks(kp2d: Tensor, conf: Tensor, lengths: Tensor, rate: float, skeleton: Skeleton) -> None:
-    """ValueError unless tracks (B, L, J, 2), confidences (B, L, J) and lengths (B,) belong together."""
+def check_tracks(
+    kp2d: Tensor, conf: Tensor, lengths: Tensor, rate: float, skeleton: Skeleton, depth: Tensor | None = None
+) -> None:
+    """ValueError unless tracks (B, L, J, 2), confidences and depths (B, L, J) and lengths (B,) belong together."""
+    if depth is not None and depth.shape != conf.shape:
+        raise ValueError(f"depth is {tuple(depth.shape)}; expected one value for each joint, {tuple(conf.shape)}.")
     if kp2d.ndim != 4 or kp2d.shape[2:] != (skeleton.num_joints, 2) or conf.shape != kp2d.shape[:-1]:
         raise ValueError(
             f"kp2d is {tuple(kp2d.shape)} and conf {tuple(conf.shape)}; expected (B, L, {skeleton.num_joints}, 2) and "

@@ -81,6 +81,30 @@ def test_a_foot_that_the_picture_shows_to_move_does_not_stand() -> None:
     assert errors[0] < 0.6 * errors[1]
 
 
+def test_depth_that_a_detector_tells_straightens_a_bent_prediction() -> None:
+    joints3d, rig = walker(), camera()
+    kp2d, conf = pixels_of(joints3d, rig), torch.ones(1, 40, 22)
+    lean = joints3d[..., 1:2] * torch.tensor([0.0, 0.0, 0.15])  # the network leans everybody towards the camera
+    pipeline = knowing(joints3d + lean, rig, 0.0)
+    rays = joints3d - torch.tensor([0.0, 1.6, 0.0])
+    middle = rays[:, :, [1, 2]].mean(2, keepdim=True)
+    depth = (rays * middle / middle.norm(dim=-1, keepdim=True)).sum(-1) - middle.norm(dim=-1)
+    depth[:, :, 10:12] = torch.nan  # of the feet nothing is told
+    known = kp2d, conf, rig
+    alone, helped = pipeline.lift(*known, fps=20.0), pipeline.lift(*known, fps=20.0, depth=depth)
+    nothing = pipeline.lift(*known, fps=20.0, depth=torch.full_like(depth, torch.nan))
+    assert alone.joints3d is not None and helped.joints3d is not None and nothing.joints3d is not None
+    assert torch.equal(alone.joints3d, nothing.joints3d)
+    pelvis = slice(0, 1)
+    errors = [
+        float(((x - x[:, :, pelvis]) - (joints3d - joints3d[:, :, pelvis])).norm(dim=-1).mean())
+        for x in (alone.joints3d, helped.joints3d)
+    ]
+    assert errors[1] < 0.7 * errors[0]
+    with pytest.raises(ValueError, match="one value for each joint"):
+        pipeline.lift(*known, fps=20.0, depth=depth[:, :-1])
+
+
 def test_the_mirror_image_of_a_track_gives_the_mirror_image_of_its_motion() -> None:
     pipeline, rig, joints3d = tiny_pipeline(fit=RayFitOptions(steps=0)), camera(), walker()
     batched, kp2d, conf = (

@@ -1,0 +1,54 @@
+"""What the picture itself tells of depth: joints moved along their rays towards where the detector has them.
+
+A network that sees keypoints alone leaves a leaning body upright and takes a raised leg for a standing one. A detector
+that saw the picture knows better, but is off by a decimeter itself. Both errors are about as large, and stay for a
+whole clip, so that the mean of the two is taken, weighted by the squares of these errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.skeleton import SMPL22
+from hmr4d.methods.ray_lifting.features import Prediction
+from hmr4d.methods.ray_lifting.ray_frame import HIPS, RayFrame
+from hmr4d.motion.tracks import resample_track
+
+# Shares of the detector, by the errors along the ray of both on seven tracks of two people (benchmarks/lift_videos.py).
+TORSO_SHARE, ARM_SHARE, LEG_SHARE = 0.6, 0.5, 0.3
+_ARMS, _LEGS = ("elbow", "wrist"), ("knee", "ankle", "foot")
+_SHARES = torch.tensor(
+    [LEG_SHARE if n.endswith(_LEGS) else ARM_SHARE if n.endswith(_ARMS) else TORSO_SHARE for n in SMPL22.joint_names]
+)
+
+
+def resample_depth(depth: Tensor, fps: float, target_fps: float) -> Tensor:
+    """Depth (B, L, 22) of a track at another rate, linear in time, NaN where neither neighbor tells it."""
+    known = depth.isfinite()
+    values = torch.where(known, depth, 0.0)[..., None]
+    moved, conf = resample_track(values, known.to(depth), fps, target_fps)
+    return torch.where(conf > 0, moved[..., 0], torch.nan)
+
+
+def with_depth(predicted: Prediction, frame: RayFrame, depth: Tensor) -> Prediction:
+    """A prediction whose joints are moved along their rays, as far as a detector tells their depth.
+
+    Args:
+        predicted, frame: of a track (B, L, ...).
+        depth: (B, L, 22) metres that joints are farther away than the middle of the hips, along the ray to it; NaN
+            where nothing is told.
+    """
+    joints3d = frame.to_world(predicted.plane, predicted.along)
+    camera = torch.stack([torch.zeros_like(frame.height), frame.height, torch.zeros_like(frame.height)], -1)[:, :, None]
+    rays = joints3d - camera
+    middle = rays[:, :, list(HIPS)].mean(2, keepdim=True)
+    ahead = middle / middle.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    own, away = (rays * ahead).sum(-1), (middle * ahead).sum(-1)  # along the ray to the hips
+    told = away + depth - depth[:, :, list(HIPS)].mean(-1, keepdim=True)
+    share = _SHARES.to(own) * told.isfinite()
+    scale = 1 + share * (torch.where(told.isfinite(), told, own) - own) / own.clamp(min=0.1)
+    _, along = frame.from_world(camera + rays * scale[..., None])
+    return replace(predicted, along=along)
