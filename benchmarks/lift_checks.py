@@ -30,6 +30,7 @@ from hmr4d.data.store import MotionStore
 from hmr4d.geometry.rigs import camera_pose, project
 from hmr4d.keypoint_files.reading import KeypointTrack
 from hmr4d.methods.base import Pipeline
+from hmr4d.methods.defaults import LIFTING_MODEL
 from hmr4d.methods.lifting_baselines.table import USABLE
 from hmr4d.utils.randomness import ItemRandom
 
@@ -239,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--each", type=int, default=30, help="inputs with each mistake (30)")
     parser.add_argument("--seed", type=int, default=0, help="of the views (0)")
     parser.add_argument("--method", default=MODEL, choices=[MODEL, *USABLE])
-    parser.add_argument("--model", default="mocap2to3-bandai")
+    parser.add_argument("--model", default=LIFTING_MODEL)
     parser.add_argument("--json", type=Path, help="where to write every value")
     args = parser.parse_args(argv)
     args.rig, args.samples, args.steps = None, 1, None

@@ -174,11 +174,18 @@ def scores(found: Tensor, track: Track) -> dict[str, float]:
     return {name: float(value) for name, value in numbers.items()}
 
 
+def attainable(along: Tensor, across: Tensor) -> float:
+    """Rank correlation that sizes of errors (N,) have with normal errors that are drawn with exactly these sizes."""
+    drawn = torch.randn(3, len(along), generator=torch.Generator().manual_seed(0))
+    errors = torch.hypot(drawn[0] * along, drawn[1:].norm(dim=0) / 2**0.5 * across)
+    return float(spearmanr(errors, torch.hypot(along, across))[0])  # type: ignore[arg-type]
+
+
 def measure(lifter: Pipeline, seen: Sequence[Track]) -> dict[str, dict[str, float]]:
     """Means of the scores over all tracks ("all") and over those of each camera."""
     rows: list[dict[str, float]] = []
     ratios: dict[str, list[Tensor]] = {name: [] for name in SIGMAS}
-    errors, sizes = [], []
+    errors, sizes = [], {name: [] for name in SIGMAS}
     started = time.process_time()
     for track in seen:
         found, sigmas = lift(lifter, track)
@@ -188,11 +195,14 @@ def measure(lifter: Pipeline, seen: Sequence[Track]) -> dict[str, dict[str, floa
             ratios[name].append((off[name] / sigma).flatten() / NINETY)
         if "sigma" in sigmas:
             errors.append(off["sigma"].flatten())
-            sizes.append(sigmas["sigma"].flatten())
+            for name in SIGMAS:
+                sizes[name].append(sigmas[name].flatten())
     table = {"all": {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}}
     table["all"]["seconds a track"] = (time.process_time() - started) / len(seen)
     if errors:
-        table["all"]["rank correlation"] = float(spearmanr(torch.cat(errors), torch.cat(sizes))[0])  # type: ignore[arg-type]
+        told = {name: torch.cat(parts) for name, parts in sizes.items()}
+        table["all"]["rank correlation"] = float(spearmanr(torch.cat(errors), told["sigma"])[0])  # type: ignore[arg-type]
+        table["all"]["attainable"] = attainable(told["sigma_along"], told["sigma_across"])
         for name, found_ratios in ratios.items():
             ratio = torch.cat(found_ratios)
             table["all"][f"{name}: share within 90 %"] = float((ratio < 1).float().mean())
