@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hmr4d.body.keypoint_body import load_keypoint_body
+from hmr4d.methods.k2m.lifting import lift_clip
 from hmr4d.methods.k2m.losses import Observed
 from hmr4d.methods.k2m.placement import solved_shift
 from hmr4d.methods.k2m.projection import project
+from tests.methods.k2m.tiny import OWN_START, tiny_tokenizer, walking_clips
 
 SIZE = torch.tensor([[1280.0, 720.0]])
 PLACE = torch.tensor([0.6, -0.3, 17.0])
@@ -49,3 +52,15 @@ def test_a_window_follows_what_leads_away() -> None:
     observed = seen_at(points + PLACE + drift)
     inside = solved_shift(points, observed, SIZE, min_conf=0.8, window=9)[:, 4:-4]
     assert torch.allclose(inside, (PLACE + drift[:, :, 0])[:, 4:-4], atol=2e-2)
+
+
+def test_a_path_that_is_lifted_lies_on_the_keypoints() -> None:
+    model, clip = load_keypoint_body("anny"), walking_clips(1, 62)[0]
+    clip[:, :-1, 0] += 4.0 * torch.arange(62)[:, None]
+    tokenizer = tiny_tokenizer(**OWN_START).eval()
+    body = lift_clip(tokenizer, clip, model, min_conf=0.8)
+    assert body.translation.shape == (62, 3)
+    points = model(body.betas, body.rotations, body.translation)[1]
+    pixels, _ = project(points[None], SIZE)
+    off = (pixels[0].mean(1) - clip[:, :-1, :2].mean(1)).norm(dim=-1)
+    assert off[7:-7].max() < 10  # of the 250 pixels that the clip moves by; the weights have not learned anything
