@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
+RESIDUAL_SHARE = 0.3  # of a residual block's first output beside its input, where the scale is kept
 DROPOUT = 0.2  # of every residual block, in training
 
 
@@ -148,6 +149,23 @@ class ConvDecoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, T) -> (B, T 2^up, C)."""
         return self.model(x).transpose(1, 2)
+
+
+@torch.no_grad()
+def keep_scale(stack: ConvEncoder | ConvDecoder) -> None:
+    """First weights with which a signal leaves the convolutions about as large as it came (He et al., 2015).
+
+    The usual weights of PyTorch make it smaller in every layer: after an encoder and a decoder of the default depth
+    a hundredth is left of what differs between frames, beside biases that are the same for all.
+    """
+    for module in stack.modules():
+        if isinstance(module, nn.Conv1d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for block in stack.modules():
+        if isinstance(block, ResidualBlock):
+            block.conv2.weight.mul_(RESIDUAL_SHARE)
 
 
 def set_output_scale(decoder: ConvDecoder, std: float) -> None:

@@ -17,7 +17,11 @@ LEAST_CONF = 0.05  # keypoints of lower confidence are not shown to the network
 SIZE_UNIT = 1000.0  # pixels; the absolute size of the image matters, for the focal length is fixed in pixels
 DEFAULT_SIZE = (1280, 720)  # where there is no video
 
-Norm = Literal["image", "root_relative"]
+TORSO = (5, 6, 11, 12)  # shoulders and hips
+STEP_REACH = 2  # frames to both sides that the person's velocity is measured over, for keypoints tremble
+STEP_UNIT = 0.05  # body heights per frame, about twice those of walking
+
+Norm = Literal["image", "root_relative", "person"]
 
 
 def check_keypoints(keypoints: Tensor) -> None:
@@ -42,22 +46,62 @@ def normalize(keypoints: Tensor, norm: Norm = "image") -> Tensor:
     Args:
         keypoints: pixels and confidence; what is not finite or of confidence below LEAST_CONF becomes (0, 0, 0).
         norm: "image": the image is [-1, 1] along its longer side; "root_relative": the same, from the middle of the
-            hips of each frame where both are known.
+            hips of each frame where both are known; "person": see `_of_person`, neither the place of the person in
+            the image nor that of the camera matters.
 
     Returns:
-        The same shape; the last row is the size of the image over SIZE_UNIT.
+        The same shape; the last row is the size of the image over SIZE_UNIT, or what `_of_person` says.
     """
     check_keypoints(keypoints)
     size = image_size(keypoints)
     points, conf = keypoints[:, :, :-1, :2], keypoints[:, :, :-1, 2:]
     shown = keypoints[:, :, :-1].isfinite().all(-1, keepdim=True) & (conf >= LEAST_CONF)
+    if norm == "person":
+        return _of_person(points, conf, shown)
     half = size.amax(-1)[:, None, None, None] / 2
     scaled = (torch.where(shown, points, 0.0) - size[:, None, None] / 2) / half
     if norm == "root_relative":
         known = shown[:, :, HIPS].all(2, keepdim=True)
         scaled = scaled - torch.where(known, scaled[:, :, HIPS].mean(2, keepdim=True), 0.0)
     elif norm != "image":
-        raise ValueError(f"norm is '{norm}'; expected 'image' or 'root_relative'.")
+        raise ValueError(f"norm is '{norm}'; expected 'image', 'root_relative' or 'person'.")
     rows = torch.cat([torch.where(shown, scaled, 0.0), torch.where(shown, conf, 0.0)], -1)
     last = torch.cat([size / SIZE_UNIT, torch.ones_like(size[:, :1])], -1)
     return torch.cat([rows, last[:, None, None].expand(-1, rows.shape[1], -1, -1)], 2)
+
+
+def _of_person(points: Tensor, conf: Tensor, shown: Tensor) -> Tensor:
+    """(B, F, 18, 3): keypoints from the middle of the torso over half the person's height, and confidence.
+
+    The last row is the velocity of that middle, right and down, over STEP_UNIT heights per frame, and the logarithm
+    of this frame's height over that of the clip. Heights are those of the box of the shown keypoints, the clip's is
+    their median. A frame without a torso has the middle of the last one that has it.
+    """
+    points = torch.where(shown, points, 0.0)
+    box = _box_heights(points, shown[..., 0])
+    height = box.nanmedian(1, keepdim=True).values.nan_to_num(1.0).clamp(min=1.0)  # (B, 1) pixels
+    middle = _held(points[:, :, TORSO].mean(2), shown[:, :, TORSO, 0].all(2))
+    rows = torch.where(shown, (points - middle[:, :, None]) / (height[..., None, None] / 2), 0.0)
+    frame = torch.arange(points.shape[1], device=points.device)
+    before, after = (frame - STEP_REACH).clamp(min=0), (frame + STEP_REACH).clamp(max=len(frame) - 1)
+    step = (middle[:, after] - middle[:, before]) / (after - before).clamp(min=1)[:, None]
+    size = (box / height).log().nan_to_num(0.0)
+    last = torch.cat([step / (STEP_UNIT * height[..., None]), size[..., None]], -1)
+    return torch.cat([torch.cat([rows, torch.where(shown, conf, 0.0)], -1), last[:, :, None]], 2)
+
+
+def _box_heights(points: Tensor, shown: Tensor) -> Tensor:
+    """(B, F) from the highest to the lowest shown keypoint, at least one pixel; NaN where none is shown."""
+    y = points[..., 1]
+    high, low = torch.where(shown, y, torch.inf).amin(-1), torch.where(shown, y, -torch.inf).amax(-1)
+    return torch.where(shown.any(-1), (low - high).clamp(min=1.0), torch.nan)
+
+
+def _held(values: Tensor, known: Tensor) -> Tensor:
+    """Values (B, F, C) where known (B, F); elsewhere the last known ones, before the first the first; 0 if none is."""
+    frame = torch.arange(known.shape[1], device=known.device).expand_as(known)
+    last = torch.where(known, frame, -1).cummax(1).values
+    first = torch.where(known, frame, known.shape[1] - 1).amin(1, keepdim=True)
+    rows = torch.where(last >= 0, last, first)
+    held = values.gather(1, rows[..., None].expand_as(values))
+    return torch.where(known.any(1)[:, None, None], held, 0.0)

@@ -7,6 +7,8 @@ is in truth depends on the person's height, which one camera does not show. Dept
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,8 @@ from hmr4d.body.keypoint_body import KeypointBody
 from hmr4d.body.pose import Pose
 from hmr4d.geometry.rigs import Rig
 from hmr4d.methods.k2m.keypoint_input import LEAST_CONF
+from hmr4d.methods.k2m.losses import Observed
+from hmr4d.methods.k2m.placement import DRIFT_WINDOW, solved_shift
 from hmr4d.methods.k2m.projection import FOCAL_LENGTH
 from hmr4d.methods.k2m.smpl_head import BodyParameters
 from hmr4d.methods.k2m.tokenizer import UNIT, MotionTokenizer
@@ -35,11 +39,26 @@ def padded_to_unit(keypoints: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def lift_clip(tokenizer: MotionTokenizer, keypoints: Tensor) -> BodyParameters:
-    """Body (F, ...) of one clip (F, 18, 3) in the frame of the tokenizer's camera."""
+def lift_clip(tokenizer: MotionTokenizer, keypoints: Tensor, model: KeypointBody, *, min_conf: float) -> BodyParameters:
+    """Body (F, ...) of one clip (F, 18, 3) in the frame of the tokenizer's camera.
+
+    Args:
+        tokenizer: trained.
+        keypoints: pixels.
+        model: whose keypoints they are taken for.
+        min_conf: keypoints of lower confidence do not say where the person is.
+    """
     tokens = tokenizer.tokenize(padded_to_unit(keypoints))
-    body = tokenizer.decode_tokens(tokens[None], keypoints[:1, -1, :2])
-    return BodyParameters(*(value[0, : len(keypoints)] for value in vars(body).values()))
+    size = keypoints[:1, -1, :2]
+    body = tokenizer.decode_tokens(tokens[None], size)
+    body = BodyParameters(*(value[:, : len(keypoints)] for value in vars(body).values()))
+    if tokenizer.head.translation == "path":
+        points = model(body.betas, body.rotations, body.translation)[1]
+        valid = torch.ones(1, len(keypoints), dtype=torch.bool, device=keypoints.device)
+        observed = Observed(keypoints[None, :, :-1, :2], keypoints[None, :, :-1, 2], valid)
+        shift = solved_shift(points, observed, size, min_conf=min_conf, window=DRIFT_WINDOW)
+        body = replace(body, translation=body.translation + shift)
+    return BodyParameters(*(value[0] for value in vars(body).values()))
 
 
 def pose_in_world(body: BodyParameters, model: KeypointBody, rig: Rig) -> Pose:

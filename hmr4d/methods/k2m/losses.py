@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.pose_limits import PoseLimits
+from hmr4d.methods.k2m.smpl_head import rest_pose
 
+LEFT, RIGHT = [1, 3, 5, 11], [2, 4, 6, 12]  # eyes, ears, shoulders and hips of COCO-17
 RecKind = Literal["l1", "smooth_l1", "l1_normalized"]
 NORMAL_HEIGHT = 500.0  # pixels that a person's box counts as in "l1_normalized"
 LEAST_HEIGHT = 10.0  # pixels, of a box
@@ -31,6 +33,13 @@ class LossWeights:
         steady_shape: mean deviation of the shape coefficients from their mean over the clip.
         relative: pixels from the mean of the seen keypoints, over the height of the person's box; pose and size are
             then learned beside the place, whose errors are larger at first.
+        facing: error of the vectors from right to left shoulder, hip, ear and eye over the height of the person's box.
+            A body that faces us can be bent onto the picture of one that faces away, and then never turns round; these
+            vectors change sign with the facing, and no bent limb mends them.
+        rest: mean square of the pose's components from those of a person who stands with hanging arms, radians; which
+            pose is drawn where the picture does not tell.
+        lean: mean square of the sine of the angle between the root's long axis and the plane of the picture: a body
+            that leans towards or away from the camera looks like a shorter one.
     """
 
     rvq: float = 0.02
@@ -44,6 +53,9 @@ class LossWeights:
     turn: float = 0.0
     steady_shape: float = 0.0
     relative: float = 0.0
+    facing: float = 0.0
+    rest: float = 0.0
+    lean: float = 0.0
 
     def items(self) -> list[tuple[str, float]]:
         return [(f.name, getattr(self, f.name)) for f in fields(self)]
@@ -120,6 +132,9 @@ def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: Lo
         "turn": _bend(drawn.root.flatten(-2), frames),
         "steady_shape": _spread(drawn.betas, frames),
         "relative": _relative_error(drawn.pixels, observed.pixels, seen),
+        "facing": _facing_error(drawn.pixels, observed.pixels, seen),
+        "lean": _mean(drawn.root[..., 2, 1].square(), frames),
+        "rest": _mean((drawn.pose - rest_pose().to(drawn.pose)).square().mean(-1), frames),
     }
 
 
@@ -149,6 +164,13 @@ def _relative_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
     drawn, given = _from_middle(pixels, seen), _from_middle(truth, seen)
     error = _distance(drawn, given, seen) * (NORMAL_HEIGHT / box_heights(truth, seen))[..., None, None]
     return error.sum() / (2 * seen.sum()).clamp(min=1)
+
+
+def _facing_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
+    both = seen[..., LEFT] & seen[..., RIGHT]
+    drawn, given = (points[..., LEFT, :] - points[..., RIGHT, :] for points in (pixels, truth))
+    error = _distance(drawn, given, both) / box_heights(truth, seen)[..., None, None]
+    return error.sum() / (2 * both.sum()).clamp(min=1)
 
 
 def _from_middle(points: Tensor, seen: Tensor) -> Tensor:

@@ -264,6 +264,7 @@ class K2MPipeline(Pipeline):
         """(L, 22, 3) joints of one track, at its own rate."""
         own2d, own_conf = resample_track(kp2d[None].float(), conf[None].float(), rate, self.fps)
         keypoints = keypoints_of(own2d[0].cpu(), own_conf[0].cpu(), rig.size[0])
-        body = lift_clip(self.network.motion_tokenizer, keypoints.to(self.device))
+        tokenizer, least = self.network.motion_tokenizer, self.training_options.losses.min_conf
+        body = lift_clip(tokenizer, keypoints.to(self.device), self.body, min_conf=least)
         pose = pose_in_world(BodyParameters(*(v.cpu() for v in vars(body).values())), self.body, rig)
         return resample_motion(pose.joints()[None], self.fps, rate, len(kp2d))[0]

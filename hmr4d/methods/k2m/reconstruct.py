@@ -16,6 +16,7 @@ from hmr4d.methods.k2m.checks import body_checks
 from hmr4d.methods.k2m.keypoint_input import image_size
 from hmr4d.methods.k2m.losses import Observed
 from hmr4d.methods.k2m.pipeline import K2MPipeline
+from hmr4d.methods.k2m.placement import DRIFT_WINDOW
 from hmr4d.methods.k2m.stages import TokenizerStage
 from hmr4d.methods.k2m.token_cache import trained_tokenizer
 from hmr4d.utils.files import write_json
@@ -64,9 +65,9 @@ def reconstruction_table(pipeline: K2MPipeline, store: KeypointStore, clips: lis
         keypoints = frames[: len(frames) // UNIT_FRAMES * UNIT_FRAMES].to(pipeline.device)
         tokens = tokenizer.tokenize(keypoints)
         size = image_size(keypoints[None])
-        drawn = stage.drawn(tokenizer.decode_tokens(tokens[None], size), size)
         valid = torch.ones(1, len(keypoints), dtype=torch.bool, device=keypoints.device)
         observed = Observed(keypoints[None, :, :-1, :2], keypoints[None, :, :-1, 2], valid)
+        drawn = stage.drawn(tokenizer.decode_tokens(tokens[None], size), size, observed, DRIFT_WINDOW)
         checks = body_checks(drawn, observed, stage.limits, pipeline.training_options.losses.min_conf)
         for name, value in checks.items():
             sums[name] = sums.get(name, 0.0) + float(value)

@@ -22,8 +22,17 @@ PERSON_HEIGHT, IMAGE_SHARE = 1.7, 0.4  # metres; share of the longer side that a
 MAX_LOG_DEPTH = 2.5
 RAW_DEPTH = 20.0  # metres, of "raw" translation
 RotationKind = Literal["axis_angle", "root_6d", "6d"]
-TranslationKind = Literal["image_scale", "raw"]
+TranslationKind = Literal["image_scale", "raw", "path"]
+PATH_UNIT = 0.05  # metres per frame, about that of walking
 _UPRIGHT_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # first two columns of a half turn about x
+
+
+def rest_pose() -> Tensor:
+    """(69,) axis-angle components of the joints below the root of a person who stands with hanging arms."""
+    pose = torch.zeros(NUM_JOINTS - 1, 3)
+    for joint, angle in SHOULDERS.items():
+        pose[joint - 1, 2] = angle
+    return pose.flatten()
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +62,10 @@ class SmplHead(nn.Module):
     Args:
         rotation: "axis_angle": 24 x 3 numbers; "root_6d": two columns of a matrix for the root, which turns all the way
             round without a jump, and 23 x 3; "6d": 24 x 6.
-        translation: "image_scale": the root's place in the image and the logarithm of its depth; "raw": metres.
+        translation: "image_scale": the root's place in the image and the logarithm of its depth; "raw": metres;
+            "path": velocity, which is summed up. The path is then around the middle of the image at the depth of an
+            upright person: where the camera stands is not the motion's concern, see `placement`. How tall the person
+            is cannot be seen then, so the first shape coefficient is 0.
     """
 
     bias: Tensor
@@ -61,10 +73,10 @@ class SmplHead(nn.Module):
     def __init__(self, rotation: RotationKind = "axis_angle", translation: TranslationKind = "image_scale") -> None:
         super().__init__()
         sizes = {"axis_angle": 3 * NUM_JOINTS, "root_6d": 6 + 3 * (NUM_JOINTS - 1), "6d": 6 * NUM_JOINTS}
-        if rotation not in sizes or translation not in ("image_scale", "raw"):
+        if rotation not in sizes or translation not in ("image_scale", "raw", "path"):
             raise ValueError(
                 f"rotation is '{rotation}' and translation '{translation}'; expected one of {list(sizes)} and of "
-                "'image_scale', 'raw'."
+                "'image_scale', 'raw', 'path'."
             )
         self.rotation: RotationKind = rotation
         self.translation: TranslationKind = translation
@@ -72,10 +84,7 @@ class SmplHead(nn.Module):
         self.register_buffer("bias", self._bias(), persistent=False)
 
     def _bias(self) -> Tensor:
-        pose = torch.zeros(NUM_JOINTS, 3)
-        pose[0, 0] = math.pi
-        for joint, angle in SHOULDERS.items():
-            pose[joint, 2] = angle
+        pose = torch.cat([torch.tensor([math.pi, 0.0, 0.0]), rest_pose()]).unflatten(0, (NUM_JOINTS, 3))
         if self.rotation == "6d":
             return rotvec_to_matrix(pose)[..., :2].mT.flatten()
         if self.rotation == "root_6d":
@@ -87,6 +96,8 @@ class SmplHead(nn.Module):
         """Body parameters of raw numbers (B, F, `dim`) in images of width and height `size` (B, 2), pixels."""
         raw = raw.float()
         betas, turns, place = raw.split([NUM_BETAS, self.dim - NUM_BETAS - 3, 3], -1)
+        if self.translation == "path":
+            betas = torch.cat([torch.zeros_like(betas[..., :1]), betas[..., 1:]], -1)
         turns = turns + self.bias.to(turns)
         if self.rotation == "axis_angle":
             rotations, pose = rotvec_to_matrix(turns.unflatten(-1, (NUM_JOINTS, 3))), turns
@@ -105,5 +116,9 @@ class SmplHead(nn.Module):
             return raw + raw.new_tensor([0.0, 0.0, RAW_DEPTH])
         side = size.amax(-1)[:, None, None]
         reference = FOCAL_LENGTH * PERSON_HEIGHT / (IMAGE_SHARE * side)
+        if self.translation == "path":
+            path = PATH_UNIT * raw.cumsum(1)
+            path = path - path.mean(1, keepdim=True)
+            return torch.cat([path[..., :2], path[..., 2:] + reference], -1)
         depth = reference * raw[..., 2:].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH).exp()
         return torch.cat([raw[..., :2] * depth * side / (2 * FOCAL_LENGTH), depth], -1)

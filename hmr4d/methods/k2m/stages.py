@@ -17,6 +17,7 @@ from hmr4d.methods.k2m.checks import body_checks, token_checks
 from hmr4d.methods.k2m.keypoint_input import image_size
 from hmr4d.methods.k2m.losses import Drawn, LossOptions, LossWeights, Observed, loss_terms, weighted
 from hmr4d.methods.k2m.network import K2MNetwork
+from hmr4d.methods.k2m.placement import solved_shift
 from hmr4d.methods.k2m.projection import FOCAL_LENGTH, MAX_SIDES, MIN_DEPTH, project
 from hmr4d.methods.k2m.smpl_head import BodyParameters
 
@@ -111,13 +112,21 @@ class TokenizerStage(Stage):
             keypoints, frame_offset=batch["start"], valid=None if valid.all() else valid, generator=generator
         )
         observed = Observed(keypoints[:, :, :-1, :2], keypoints[:, :, :-1, 2], valid)
-        return self.drawn(body, image_size(keypoints)), observed, quantized
+        return self.drawn(body, image_size(keypoints), observed), observed, quantized
 
-    def drawn(self, body: BodyParameters, size: Tensor) -> Drawn:
-        """What a camera sees of a body, in images of `size` (B, 2)."""
+    def drawn(self, body: BodyParameters, size: Tensor, observed: Observed, window: int | None = None) -> Drawn:
+        """What a camera sees of a body, in images of `size` (B, 2); a path is moved to where it was observed.
+
+        `window` is that of `solved_shift`.
+        """
         _, points = self.body(body.betas, body.rotations, body.translation)
+        translation = body.translation
+        if self.network.motion_tokenizer.head.translation == "path":
+            rules = {"min_conf": self.options.losses.min_conf, "focal": self.options.focal}
+            shift = solved_shift(points, observed, size, window=window, **rules)
+            points, translation = points + shift[:, :, None], translation + shift
         pixels, visible = project(points, size, focal=self.options.focal, min_depth=MIN_DEPTH, max_sides=MAX_SIDES)
-        return Drawn(pixels, visible, body.pose[..., 3:], body.betas, body.rotations[..., 0, :, :], body.translation)
+        return Drawn(pixels, visible, body.pose[..., 3:], body.betas, body.rotations[..., 0, :, :], translation)
 
 
 @dataclass(frozen=True, eq=False)

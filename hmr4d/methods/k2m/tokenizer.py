@@ -14,14 +14,15 @@ from torch import Tensor, nn
 
 from hmr4d.methods.k2m.keypoint_input import NUM_ROWS, Norm, image_size, normalize
 from hmr4d.methods.k2m.smpl_head import ROOT_ROWS, BodyParameters, RotationKind, SmplHead, TranslationKind
-from hmr4d.nn.conv_stack import ConvDecoder, ConvEncoder, set_output_scale
+from hmr4d.nn.conv_stack import ConvDecoder, ConvEncoder, keep_scale, set_output_scale
 from hmr4d.nn.dstformer import DSTformer
-from hmr4d.nn.residual_vq import Quantized, ResidualQuantizer, StraightThrough
+from hmr4d.nn.residual_vq import DROPPED, Quantized, ResidualQuantizer, StraightThrough
 
 UNIT = 4  # frames of a token
 LONGEST = 300  # frames of a clip; the adapter knows no later ones
-ROOT_GAIN = 20.0  # of the first weights of the root: seen from the front, pixels alone have no slope to turn round by
-OUTPUT_STD = 0.01  # of the last convolution's first weights: the first body is that of the head's bias
+ROOT_GAIN = {"published": 20.0, "same_scale": 5.0}  # of the root's: facing us, pixels have no slope to turn round by
+OUTPUT_STD = {"published": 0.01, "same_scale": 0.002}  # of the last first weights: the first body is the head's bias
+Start = Literal["published", "same_scale"]
 Fuse = Literal["flatten_linear", "mean", "head", "single_token"]
 
 
@@ -85,9 +86,15 @@ class MotionTokenizer(nn.Module):
         rotation, translation: see `SmplHead`.
         norm: of the input.
         conv_dropout: of the residual blocks.
+        start: first weights; "published": those of the public programs, whose latent hardly differs between frames;
+            "same_scale": the input's differences reach latent and output at their size, which learns much faster.
+        quantize_after: training steps in which the latent stays as it is, so that codes start from a latent that
+            means something.
         window, hop: frames of training windows, and from one to the next where a long clip is tokenized.
         use_checkpoint: recompute the adapter in the backward pass.
     """
+
+    steps_done: Tensor
 
     def __init__(
         self,
@@ -112,6 +119,8 @@ class MotionTokenizer(nn.Module):
         translation: TranslationKind = "image_scale",
         norm: Norm = "image",
         conv_dropout: float = 0.2,
+        start: Start = "published",
+        quantize_after: int = 0,
         window: int = 60,
         hop: int = 36,
         use_checkpoint: bool = False,
@@ -119,7 +128,11 @@ class MotionTokenizer(nn.Module):
         super().__init__()
         if fuse not in ("flatten_linear", "mean", "head", "single_token"):
             raise ValueError(f"fuse is '{fuse}'; expected 'flatten_linear', 'mean', 'head' or 'single_token'.")
+        if start not in ("published", "same_scale"):
+            raise ValueError(f"start is '{start}'; expected 'published' or 'same_scale'.")
         self.fuse, self.window, self.hop = fuse, window, hop
+        self.quantize_after = quantize_after
+        self.register_buffer("steps_done", torch.zeros((), dtype=torch.int64))
         self.norm: Norm = norm
         points = 1 if fuse == "single_token" else NUM_ROWS
         self.adapter = DSTformer(
@@ -149,10 +162,15 @@ class MotionTokenizer(nn.Module):
         )
         self.head = SmplHead(rotation, translation)
         self.decoder = ConvDecoder(latent_dim, self.head.dim, width=width, depth=conv_depth, dropout=conv_dropout)
-        set_output_scale(self.decoder, OUTPUT_STD)
+        if start == "same_scale":
+            keep_scale(self.encoder)
+            keep_scale(self.decoder)
+            for linear in (self.adapter.joints_embed, self.adapter.pre_logits):
+                nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+        set_output_scale(self.decoder, OUTPUT_STD[start])
         if rotation == "root_6d":
             with torch.no_grad():
-                self.decoder.last.weight[ROOT_ROWS] *= ROOT_GAIN
+                self.decoder.last.weight[ROOT_ROWS] *= ROOT_GAIN[start]
 
     @property
     def num_quantizers(self) -> int:
@@ -205,7 +223,12 @@ class MotionTokenizer(nn.Module):
         """Body and tokens of keypoints; arguments as for `encode`, `generator` for the draws of training."""
         latent = self.encode(keypoints, frame_offset=frame_offset, valid=valid)
         token_valid = None if valid is None else valid[:, ::UNIT]
-        quantized = self.quantizer(latent, valid=token_valid, generator=generator)
+        if self.quantize_after and int(self.steps_done) < self.quantize_after + (not self.training):
+            quantized = _unquantized(latent, self.num_quantizers)
+        else:
+            quantized = self.quantizer(latent, valid=token_valid, generator=generator)
+        if self.training:
+            self.steps_done += 1
         return self.decode(quantized.latent, image_size(keypoints)), quantized
 
     @torch.no_grad()
@@ -218,10 +241,14 @@ class MotionTokenizer(nn.Module):
         if not num_tokens:
             raise ValueError(f"The clip has {len(keypoints)} frames; a token needs {UNIT}.")
         windows = token_windows(num_tokens * UNIT, window=self.window, hop=self.hop)
-        kept = []
-        for one in windows:
-            frames = keypoints[None, one.start : one.end]
-            offset = min(one.start, max(min(LONGEST, self.adapter.max_length) - self.window, 0))
-            quantized = self.quantizer(self.encode(frames, frame_offset=offset))
-            kept.append(quantized.indices[0, one.first : one.last])
-        return torch.cat(kept)
+        frames = torch.stack([keypoints[one.start : one.end] for one in windows])
+        latest = max(min(LONGEST, self.adapter.max_length) - self.window, 0)
+        offsets = torch.tensor([min(one.start, latest) for one in windows], device=keypoints.device)
+        indices = self.quantizer(self.encode(frames, frame_offset=offsets)).indices
+        return torch.cat([found[one.first : one.last] for one, found in zip(windows, indices, strict=True)])
+
+
+def _unquantized(latent: Tensor, num_layers: int) -> Quantized:
+    """A latent (B, D, N) that no layer has seen."""
+    indices = torch.full((latent.shape[0], latent.shape[2], num_layers), DROPPED, device=latent.device)
+    return Quantized(latent, indices, latent.new_zeros(()), latent.new_zeros(num_layers))

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from hmr4d.methods.k2m.losses import LossOptions, LossWeights
 from hmr4d.methods.k2m.module import report_balance
-from tests.methods.k2m.tiny import tiny_pipeline, token_batch, tokenizer_batch
+from hmr4d.methods.k2m.network import K2MNetwork
+from hmr4d.methods.k2m.stages import TokenizerStage, TrainingOptions
+from tests.methods.k2m.tiny import OWN_START, tiny_pipeline, tiny_tokenizer, token_batch, tokenizer_batch, walking_clips
 
 
 class Watched(dict[str, Any]):
@@ -55,6 +58,25 @@ def test_a_few_steps_lower_the_loss(stage: Any) -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_tokenizer_learns_which_way_people_face_and_their_pose() -> None:
+    tokenizer = tiny_tokenizer(**OWN_START, num_codes=64, width=32, latent_dim=16)
+    weights = LossWeights(rvq=0.1, smooth=0.0, boundary=0.0, rec=0.003, relative=0.03, facing=6.0, rest=0.1)
+    stage = TokenizerStage(K2MNetwork(tokenizer), TrainingOptions(weights, LossOptions(rec="l1_normalized")))
+    clips = walking_clips(8, 24, turned=True)
+    batch = {"keypoints": clips, "valid": torch.ones(8, 24, dtype=torch.bool), "start": torch.zeros(8).long()}
+    optimizer = torch.optim.Adam(tokenizer.parameters(), lr=4e-3)
+    for step in range(120):
+        optimizer.zero_grad()
+        stage.loss(batch, step)["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(tokenizer.parameters(), 1.0)
+        optimizer.step()
+    tokenizer.eval()
+    with torch.no_grad():
+        found = stage.monitor(batch, torch.Generator().manual_seed(0))
+    assert float(found["mirrored"]) == 0 and float(found["upside_down"]) == 0
+    assert float(found["height_share"]) < 0.05  # a body that stands still and faces us is off by 0.14 and more
 
 
 @pytest.mark.parametrize("stage", ["masked", "residual"])

@@ -12,7 +12,7 @@ from torch import Tensor
 from hmr4d.methods.k2m.keypoint_input import normalize
 from hmr4d.methods.k2m.smpl_head import SmplHead
 from hmr4d.methods.k2m.tokenizer import LONGEST, UNIT, token_windows
-from tests.methods.k2m.tiny import tiny_tokenizer, walking_clips
+from tests.methods.k2m.tiny import OWN_START, tiny_tokenizer, walking_clips
 
 
 @pytest.mark.parametrize("num_frames", [8, 60, 64, 96, 100, 300])
@@ -34,7 +34,7 @@ def test_a_long_clip_uses_only_frames_and_lengths_of_the_training() -> None:
     seen: list[tuple[int, int]] = []
 
     def watch(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        seen.append((int(kwargs["frame_offset"]), args[0].shape[1]))
+        seen.extend((int(offset), args[0].shape[1]) for offset in kwargs["frame_offset"])
 
     tokenizer.adapter.register_forward_pre_hook(watch, with_kwargs=True)
     clip = walking_clips(1, LONGEST)[0]
@@ -108,3 +108,48 @@ def test_wrong_keypoints_are_refused_in_a_sentence() -> None:
         tiny_tokenizer().encode(torch.zeros(1, 8, 17, 3))
     with pytest.raises(ValueError, match="image size is 0"):
         tiny_tokenizer().encode(torch.zeros(1, 8, 18, 3))
+
+
+def test_a_person_reads_the_same_wherever_they_are_in_the_image() -> None:
+    clip = walking_clips(2, 12)
+    moved = clip.clone()
+    moved[:, :, :-1, :2] = 0.5 * clip[:, :, :-1, :2] + torch.tensor([300.0, 20.0])
+    moved[:, :, -1, :2] = torch.tensor([1920.0, 1080.0])
+    assert torch.allclose(normalize(clip, "person"), normalize(moved, "person"), atol=1e-4)
+
+
+def test_a_person_who_walks_across_the_image_has_a_velocity() -> None:
+    clip = walking_clips(1, 12)
+    before = normalize(clip, "person")
+    height = float((clip[..., :-1, 1].amax(-1) - clip[..., :-1, 1].amin(-1)).median())
+    clip[:, :, :-1, 0] += 0.05 * height * torch.arange(12)[:, None]
+    after = normalize(clip, "person")
+    assert torch.allclose(after[:, :, -1, 0] - before[:, :, -1, 0], torch.ones(1, 12), atol=1e-3)
+    assert torch.allclose(after[:, :, :-1], before[:, :, :-1], atol=1e-4)
+
+
+def test_frames_without_a_person_read_as_standing_still() -> None:
+    clip = walking_clips(1, 8)
+    clip[0, 3:5, :-1] = 0.0
+    empty = clip.clone()
+    empty[:, :, :-1] = 0.0
+    x = normalize(clip, "person")
+    assert x.isfinite().all() and (x[0, 3:5, :-1] == 0).all() and x[0, :, -1].abs().max() < 1
+    assert (normalize(empty, "person") == 0).all()
+
+
+def test_what_differs_between_frames_reaches_the_latent_at_its_size() -> None:
+    clips = walking_clips(8, 24, turned=True)
+
+    def varying(start: str) -> float:
+        latent = tiny_tokenizer(**OWN_START | {"start": start}, width=64, conv_depth=2).encode(clips)
+        return float((latent - latent.mean((0, 2), keepdim=True)).detach().std())
+
+    assert varying("same_scale") > 0.5 > 10 * varying("published")
+
+
+def test_codes_start_after_the_latent_has_learned() -> None:
+    tokenizer = tiny_tokenizer(quantize_after=2).train()
+    found = [tokenizer(walking_clips(2), generator=torch.Generator())[1].indices for _ in range(3)]
+    assert (found[0] == -1).all() and (found[1] == -1).all() and (found[2] >= 0).any()
+    assert bool(tokenizer.quantizer.codebooks()[0].initialized) and int(tokenizer.state_dict()["steps_done"]) == 3

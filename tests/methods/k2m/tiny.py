@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -18,6 +19,10 @@ from hmr4d.methods.k2m.transformers import MaskedTransformer, PooledLengthEstima
 from hmr4d.nn.text import HashTextEncoder
 
 CODES, LAYERS, TEXT_DIM = 16, 3, 8
+OWN_START: dict[str, Any] = {  # what the small tokenizer has and the published one has not
+    "adapter_depth": 0, "norm": "person", "rotation": "root_6d", "translation": "path", "start": "same_scale",
+    "quantize_after": 30,
+}  # fmt: skip
 
 
 def tiny_tokenizer(**options: object) -> MotionTokenizer:
@@ -56,17 +61,23 @@ def tiny_pipeline(stage: Part | None = None, **training: object) -> K2MPipeline:
     return K2MPipeline(network, stage=stage, training=options, text_encoder=HashTextEncoder(TEXT_DIM)).eval()
 
 
-def walking_clips(count: int, num_frames: int = 60, seed: int = 0) -> Tensor:
-    """(B, F, 18, 3) keypoints of the free body that swings arms and legs, seen from all sides, no 3D left."""
+def walking_clips(count: int, num_frames: int = 60, seed: int = 0, *, turned: bool = False) -> Tensor:
+    """(B, F, 18, 3) keypoints of the free body that swings arms and legs; no 3D is left.
+
+    It faces the camera; `turned`: it is seen from all around, evenly.
+    """
     generator = torch.Generator().manual_seed(seed)
-    head, body = SmplHead(), load_keypoint_body("anny")
+    head, body = SmplHead("root_6d"), load_keypoint_body("anny")
     size = torch.tensor([1280.0, 720.0]).expand(count, 2)
     time = torch.arange(num_frames) / 30
     raw = torch.zeros(count, num_frames, head.dim)
     phase = 6.28 * torch.rand(count, 1, generator=generator)
     swing = 0.4 * torch.sin(6.0 * time + phase)
-    raw[..., 10 + 3], raw[..., 10 + 6] = swing, -swing
-    raw[..., 10 + 3 * 18 + 1], raw[..., 10 + 3 * 19 + 1] = -0.3 + swing / 2, 0.3 + swing / 2
+    if turned:
+        yaw = 2 * math.pi * torch.arange(count)[:, None] / count
+        raw[..., 10], raw[..., 12] = yaw.cos() - 1, -yaw.sin()
+    raw[..., 16], raw[..., 19] = swing, -swing
+    raw[..., 13 + 3 * 18 + 1], raw[..., 13 + 3 * 19 + 1] = -0.3 + swing / 2, 0.3 + swing / 2
     raw[..., -3] = 0.5 + 0.2 * torch.rand(count, 1, generator=generator)
     found = head(raw, size)
     _, points = body(found.betas, found.rotations, found.translation)

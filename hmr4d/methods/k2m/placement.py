@@ -1,0 +1,73 @@
+"""Where the camera stands of which a motion was seen: solved for, not learned.
+
+A motion that is told without its place in the image is moved, as a whole, to where it lies on the keypoints. This
+uses the keypoints and the drawn body alone.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hmr4d.methods.k2m.losses import Observed
+from hmr4d.methods.k2m.projection import FOCAL_LENGTH
+from hmr4d.utils.precision import full_precision
+
+LEAST_SPREAD = 1e-3  # metres or pixels, of a body
+DRIFT_WINDOW = 15  # frames, where keypoints are lifted
+NEAREST = 2.0  # metres that a body is moved to at least
+
+
+@torch.no_grad()
+@full_precision
+def solved_shift(
+    points: Tensor,
+    observed: Observed,
+    size: Tensor,
+    *,
+    min_conf: float,
+    focal: float = FOCAL_LENGTH,
+    window: int | None = None,
+) -> Tensor:
+    """What to add to the translation of bodies, so that they are as large as the keypoints and lie on them.
+
+    Args:
+        points: (B, F, J, 3) keypoints of the bodies, metres, in the frame of a camera.
+        observed: what was seen of them.
+        size: (B, 2) width and height of the image.
+        min_conf: keypoints of lower confidence do not count.
+        focal: pixels.
+        window: odd number of frames around each one that its shift is solved from, so that velocities that were summed
+            up do not lead away; None: all frames of the clip have one shift.
+
+    Returns:
+        (B, 1, 3) metres, or (B, F, 3) with a window; 0 where nothing was seen. It has no gradient.
+    """
+    seen = ((observed.conf >= min_conf) & observed.frames[..., None])[..., None]
+    pixels = torch.where(seen, observed.pixels - size[:, None, None] / 2, 0.0)
+    drawn = torch.where(seen, points[..., :2], 0.0)
+    spread = _spread(drawn, seen).clamp(min=LEAST_SPREAD) / _spread(pixels, seen).clamp(min=LEAST_SPREAD)
+    total = seen.sum((1, 2)).clamp(min=1)  # (B, 1)
+    depth = torch.where(seen, points[..., 2:], 0.0).sum((1, 2)) / total
+    deeper = (focal * spread[:, None]).clamp(min=NEAREST) - depth  # (B, 1)
+    rays = pixels / focal * (points[..., 2:] + deeper[:, None, None])
+    aside, count = _around(torch.where(seen, rays - drawn, 0.0).sum(2), seen.sum(2), window)
+    shift = torch.cat([aside / count.clamp(min=1), deeper[:, None].expand(-1, aside.shape[1], 1)], -1)
+    return torch.where(count > 0, shift, 0.0)
+
+
+def _around(values: Tensor, count: Tensor, window: int | None) -> tuple[Tensor, Tensor]:
+    """Sums of (B, F, 2) and (B, F, 1) over all frames, (B, 1, ...), or over a window around each one."""
+    if window is None:
+        return values.sum(1, keepdim=True), count.sum(1, keepdim=True)
+    joined = F.pad(torch.cat([values, count.to(values)], -1).mT, (window // 2, window // 2))
+    sums = (F.avg_pool1d(joined, window, 1) * window).mT
+    return sums[..., :2], sums[..., 2:]
+
+
+def _spread(values: Tensor, seen: Tensor) -> Tensor:
+    """(B,) root mean square distance of the seen values (B, F, J, 2) from the middle of their frame."""
+    count = seen.sum(2, keepdim=True)
+    away = torch.where(seen, values - values.sum(2, keepdim=True) / count.clamp(min=1), 0.0)
+    return (away.square().sum((1, 2, 3)) / count.sum((1, 2, 3)).clamp(min=1)).sqrt()
