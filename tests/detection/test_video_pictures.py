@@ -82,7 +82,7 @@ def test_turned_videos_are_read_without_a_word(even: Path, caplog: pytest.LogCap
     with caplog.at_level(logging.DEBUG):
         assert read_video_metadata(turned).size == (64, 96)
         assert next(video_pictures(turned)).size == (64, 96)
-    assert caplog.text == ""
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_pictures_come_by_their_numbers_and_again_where_they_are_asked_for_twice(even: Path) -> None:
@@ -117,7 +117,8 @@ def test_a_video_that_is_cut_off_is_told(tmp_path: Path, caplog: pytest.LogCaptu
     write_mp4(tmp_path / "noise.mp4", map(to_pixels, map(Image.fromarray, draws)), fps=20, size=(96, 64))
     whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
     ffmpeg("-i", tmp_path / "noise.mp4", "-c", "copy", "-movflags", "+faststart", whole)
-    assert len(read_video_metadata(whole).times) == 20 and caplog.text == ""
+    assert len(read_video_metadata(whole).times) == 20
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     data = whole.read_bytes()
     cut.write_bytes(data[: len(data) * 7 // 10])
     assert 0 < len(read_video_metadata(cut).times) < 20
