@@ -23,7 +23,7 @@ from hmr4d.motion.tracks import resample_motion
 from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import ItemRandom
 
-STRENGTHS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
+STRENGTHS = (0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 1.0)
 
 
 def draw_pairs(store: MotionStore, count: int, seconds: tuple[float, float], seed: int) -> list[tuple[int, int]]:

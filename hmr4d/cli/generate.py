@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
         "--strength",
         type=float,
         metavar="S",
-        help="share of the diffusion that --reference goes through: near 0 it stays, at 1 only the prompt counts (0.6)",
+        help="how much of --reference is drawn anew: near 0 it stays, at 1 only the prompt counts (0.6)",
     )
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument("--guidance", type=float, metavar="G", help="guidance scale instead of the model's own")

@@ -61,8 +61,8 @@ def test_lifting_the_views_of_a_reference_gives_it_back() -> None:
     assert torch.allclose(back[0, 0, [0, 2]], torch.zeros(2), atol=1e-5)
 
 
-@pytest.mark.parametrize(("strength", "count"), [(1.0, 10), (0.6, 6), (0.01, 1)])
-def test_strength_is_the_share_of_the_steps(strength: float, count: int) -> None:
+@pytest.mark.parametrize(("strength", "count"), [(1.0, 10), (0.6, 9), (0.2, 5), (0.01, 1)])
+def test_more_strength_runs_more_of_the_steps(strength: float, count: int) -> None:
     steps = [(t, t - 1) for t in reversed(range(10))]
     assert ReferenceStart(torch.zeros(1, 2, 23, 3), strength).steps(steps) == steps[10 - count :]
 
