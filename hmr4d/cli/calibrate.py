@@ -15,6 +15,8 @@ from hmr4d.cli.console import run_guarded, setup_logging
 
 logger = logging.getLogger(__name__)
 
+MADE_HERE = "Made by hmr4d calibrate."  # in the first line of its files
+
 DISTANCES = (2.0, 4.0, 6.0, 10.0)  # metres
 CONTRADICTORY = 0.05  # residual as a share of the longer image side, beyond which measurements do not fit together
 UNSURE_AT, UNSURE = 4.0, 0.5  # metres away, and by how many metres a point there may be off before it is said
@@ -45,7 +47,9 @@ def calibrate(args: argparse.Namespace) -> Path:
     """Writes the camera file; its path."""
     out = args.out or args.measurements.parent / "camera.yaml"
     if out.exists() and out.resolve() == args.measurements.resolve():
-        raise ValueError(f"{out} is the file of measurements. Choose another one with --out.")
+        raise ValueError(f"The camera would replace its own measurements, {out}. Choose another file with --out.")
+    if out.exists() and MADE_HERE not in out.read_text(encoding="utf-8", errors="replace"):
+        raise FileExistsError(f"{out} exists and was not made by this command. Choose another file with --out.")
     if min(args.distances) <= 0:
         raise ValueError(f"--distances are {args.distances}; expected metres above 0.")
     camera, fit, method = read_measurements(args.measurements)
@@ -53,7 +57,7 @@ def calibrate(args: argparse.Namespace) -> Path:
     lines = report(fit, method, args.distances)
     for line in lines:
         logger.info("%s", line)
-    write_camera(out, camera, note="\n".join(["Made by hmr4d calibrate.", *lines]))
+    write_camera(out, camera, note="\n".join([MADE_HERE, *lines]))
     if pitch_is_doubtful(camera):
         logger.warning("The camera looks up: most of the picture shows no floor. Check the measurements.")
     unsure = expected_error(sensitivity(fit.pitch, fit.height, [UNSURE_AT])[0], fit)

@@ -79,6 +79,17 @@ def test_what_is_no_camera_is_not_written(
     assert out.read_text() == written
 
 
+def test_a_camera_file_of_somebody_else_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "measurements.yaml", tmp_path / "camera.yaml"
+    path.write_text(yaml.safe_dump({"size": [1280, 720], "floor_points": floor_points()}), encoding="utf-8")
+    out.write_text("size: [1280, 720]\nfov_deg: 60\n", encoding="utf-8")
+    assert main([str(path)]) == 2
+    assert "was not made by this command" in capsys.readouterr().err
+    assert out.read_text(encoding="utf-8") == "size: [1280, 720]\nfov_deg: 60\n"
+    out.unlink()
+    assert main([str(path)]) == main([str(path)]) == 0  # its own it replaces
+
+
 def test_measurements_that_leave_the_camera_open_are_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     noisy = [[u, v + 25 * (-1) ** (i // 2), a, b] for i, (u, v, a, b) in enumerate(floor_points())]
     path = tmp_path / "measurements.yaml"
