@@ -240,7 +240,7 @@ def start(_: Options) -> dict[str, Case]:
 
         with tempfile.TemporaryDirectory() as folder:
             writer = MotionWriter(folder)
-            writer.write(load_pipeline().sample(PROMPTS[:1]), [(0, 0)])
+            writer.write(load_pipeline().sample(PROMPTS[:1], seconds=5), [(0, 0)])
             writer.finish()
 
     tool = Path(__file__).resolve().parents[1] / "tools" / "generate.py"
