@@ -40,6 +40,7 @@ class Motion2to3(Method):
 
     def build(self, cfg: DictConfig) -> Motion2to3Pipeline:
         from hydra.utils import instantiate
+        from omegaconf import OmegaConf
 
         framing = instantiate(cfg.framing) if "framing" in cfg else None
         pipeline = instantiate(
@@ -48,8 +49,9 @@ class Motion2to3(Method):
             metres_per_unit=None if framing is None else framing.metres_per_unit,
             _convert_="all",
         )
-        if cfg.pipeline.get("text_adapter"):
-            pipeline.actions = load_actions(Path(cfg.pipeline.text_adapter).parent)  # made with it, beside it
+        adapter, store = (OmegaConf.select(cfg, key) for key in ("pipeline.text_adapter", "data.train.store"))
+        if adapter and store and Path(adapter).resolve().parent == Path(store).resolve():
+            pipeline.actions = load_actions(Path(store))  # of the motion that is trained on, not of another model's
         return pipeline
 
     def settings(self, cfg: DictConfig) -> dict[str, Any]:

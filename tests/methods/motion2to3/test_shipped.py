@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from hmr4d import load_pipeline
 from hmr4d.engine.compose import compose_config
+from hmr4d.methods.motion2to3.method import METHOD
 from hmr4d.methods.motion2to3.options import SamplingOptions
 from hmr4d.metrics.physical import physical_metrics
 
@@ -49,6 +50,12 @@ def test_the_experiment_builds_the_released_pipeline(name: str) -> None:
     for key in ("fps", "min_seconds", "max_seconds", "relative_cameras", "use_pooled_token"):
         assert pipeline[key] == released[key], key
     assert cfg.text.name == released["text_encoder"]["name"]
+
+
+def test_a_training_on_other_motion_does_not_know_the_actions_of_the_shipped_adapter() -> None:
+    cfg = compose_config(["exp=motion2to3/cmu"])
+    assert "motion2to3-everyday" in cfg.pipeline.text_adapter
+    assert METHOD.build(cfg).actions is None
 
 
 def test_released_words_and_actions_go_with_the_weights() -> None:
