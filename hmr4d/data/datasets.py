@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,7 +119,8 @@ class MotionViews(Dataset[dict[str, Any]]):
         self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
         self.cameras, self.framing, self.rules = cameras, framing, rules
         self.fps, self.canonical, self.mirror_prob, self.seed = fps, canonical, mirror_prob, seed
-        self.windows, self.is_notext, self.balance_label = windows, is_notext, balance_label
+        self.is_notext, self.balance_label = is_notext, balance_label
+        self.windows = None if windows is None else replace(windows)  # it remembers the loops of this data set's clips
         self.examples: list[Example] = build_index(self.store, split, rules)
         if not self.examples:
             raise NoClipsError(f"No examples in {self.store.path}, split '{split}', under {rules}.")

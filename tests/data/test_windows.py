@@ -12,8 +12,11 @@ from torch import Tensor
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.camera.orbit_rigs import OrbitRig
 from hmr4d.data.batching import SeededBatches, collate
+from hmr4d.data.captions import mirror_text
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datasets import Framing, MotionViews
+from hmr4d.data.store import MotionStore
+from hmr4d.data.store_writer import Caption, StoreWriter
 from hmr4d.data.windows import FreeWindows, find_loop, hold_end, is_still, repeat_loop
 from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.utils.randomness import ItemRandom
@@ -155,6 +158,35 @@ def test_item_with_window_depends_on_index_and_seed_alone(tmp_path: Path) -> Non
     forward = [first[pair]["joints3d"] for pair in pairs]
     backward = [second[pair]["joints3d"] for pair in reversed(pairs)][::-1]
     assert all(torch.equal(a, b) for a, b in zip(forward, backward, strict=True))
+
+
+def test_data_sets_with_the_same_windows_do_not_share_loops(tmp_path: Path) -> None:
+    """A clip that comes back to a pose, and one that does not, have the same number in their data sets."""
+    sway = np.sin(2.0 * np.pi * np.arange(60) / FPS)[:, None, None] * 0.1
+    pose = synthetic_joints("walk", 1, np.random.default_rng(0))
+    motions = pose + sway, pose + np.linspace(0.0, 2.0, 60)[:, None, None] * np.linspace(0.5, 1.5, 22)[:, None]
+    stores = []
+    for name, joints in zip(("sway", "grow"), motions, strict=True):
+        writer = StoreWriter(tmp_path / name, name=name, source="", licence="none", notice="", settings={}, fps=FPS)
+        writer.add("clip", joints.astype(np.float32), split="train")
+        writer.finish(annotate=lambda _: [Caption("moves")], mirror_text=mirror_text, tokenize=str.split)
+        stores.append(MotionStore.open(tmp_path / name))
+
+    def build(store: MotionStore, windows: FreeWindows) -> MotionViews:
+        return MotionViews(
+            store,
+            "train",
+            cameras=OrbitRig(),
+            framing=Framing(),
+            rules=IndexRules(1.0, 9.0, keep_long=True),
+            fps=FPS,
+            windows=windows,
+        )
+
+    shared = FreeWindows(8.0, 9.0)
+    first, second = (build(store, shared) for store in stores)
+    assert len(first[0, 1]["joints3d"]) > 70
+    assert torch.equal(second[0, 1]["joints3d"], build(stores[1], FreeWindows(8.0, 9.0))[0, 1]["joints3d"])
 
 
 @pytest.mark.parametrize(
