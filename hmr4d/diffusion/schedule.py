@@ -32,6 +32,7 @@ def linear_betas(num_steps: int, first: float = 1e-4, last: float = 0.02) -> Ten
     return torch.linspace(first, last, num_steps, dtype=torch.float32)
 
 
+SPACINGS = ("even", "quadratic", "published")
 BETAS = {"cosine": cosine_betas, "linear": linear_betas}
 
 
@@ -63,20 +64,23 @@ class NoiseSchedule(nn.Module):
         Args:
             num_inference_steps: n <= T.
             spacing: "even" visits round(linspace(0, T - 1, n)) downwards and steps to the next visited t, ending at -1;
-                "published" visits the same t but always steps by T // n, as the released sampler does. For n = T both
-                are the full chain.
+                "quadratic" visits round((T - 1) (1 - (i / (n - 1))^2)), each t once at most, so most steps are noisy
+                ones; "published" visits the t of "even" but always steps by T // n, as the released sampler does. For
+                n = T all are the full chain.
         """
         if not 1 <= num_inference_steps <= self.num_steps:
             raise ValueError(
                 f"num_inference_steps is {num_inference_steps}; the schedule has {self.num_steps} steps. Choose 1 to "
                 f"{self.num_steps}."
             )
-        if spacing not in ("even", "published"):
-            raise ValueError(f"Unknown step spacing '{spacing}'; known: 'even', 'published'.")
+        if spacing not in SPACINGS:
+            raise ValueError(f"Unknown step spacing '{spacing}'; known: {', '.join(map(repr, SPACINGS))}.")
         if num_inference_steps == 1:
             return [(self.num_steps - 1, -1)]
         last = self.num_steps - 1
         visited = np.linspace(0, last, num_inference_steps).round().astype(int)[::-1].tolist()
+        if spacing == "quadratic":
+            visited = _quadratic(last, num_inference_steps)
         if spacing == "published":
             stride = self.num_steps // num_inference_steps
             return [(t, max(t - stride, -1)) for t in visited]
@@ -111,3 +115,11 @@ class NoiseSchedule(nn.Module):
         sigma = eta * ((1.0 - level_prev) / (1.0 - level) * (1.0 - level / level_prev)).clamp(min=0.0).sqrt()
         direction = (1.0 - level_prev - sigma**2).clamp(min=0.0).sqrt() * eps
         return level_prev.sqrt() * x_0 + direction + sigma * noise
+
+
+def _quadratic(last: int, count: int) -> list[int]:
+    """`count` different whole numbers from `last` down to 0, near last (1 - (i / (count - 1))^2)."""
+    places = (last * (1.0 - np.linspace(0.0, 1.0, count) ** 2)).round().astype(int)
+    ranks = np.arange(count)
+    different = np.minimum.accumulate(places + ranks) - ranks
+    return np.maximum(different, ranks[::-1]).tolist()

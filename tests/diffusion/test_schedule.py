@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmr4d.diffusion.schedule import MAX_BETA, NoiseSchedule, cosine_betas, linear_betas
+from hmr4d.diffusion.schedule import MAX_BETA, SPACINGS, NoiseSchedule, cosine_betas, linear_betas
 
 JUMPS = [(99, 98), (60, 59), (1, 0), (99, 66), (50, 20), (9, -1), (0, -1)]
 
@@ -109,7 +109,7 @@ def test_steps_keep_the_dtype(schedule: NoiseSchedule, dtype: torch.dtype) -> No
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 33, 99, 100])
-@pytest.mark.parametrize("spacing", ["even", "published"])
+@pytest.mark.parametrize("spacing", SPACINGS)
 def test_visited_steps(schedule: NoiseSchedule, count: int, spacing: str) -> None:
     steps = schedule.steps(count, spacing)
     visited = [t for t, _ in steps]
@@ -118,10 +118,12 @@ def test_visited_steps(schedule: NoiseSchedule, count: int, spacing: str) -> Non
     assert all(a > b for a, b in zip(visited, visited[1:], strict=False))
     assert all(-1 <= t_prev < t for t, t_prev in steps)
     assert steps[-1][1] == -1
-    if spacing == "even":
+    if spacing == "quadratic":
+        assert np.median(visited) >= 49
+    if spacing != "published":
         assert [t_prev for _, t_prev in steps[:-1]] == visited[1:]
         gaps = -np.diff(visited)
-        assert count < 3 or gaps.max() - gaps.min() <= 1
+        assert count < 3 or spacing == "quadratic" or gaps.max() - gaps.min() <= 1
     assert sum(t_prev < 0 for _, t_prev in steps) == 1, "only the last step ends at the data"
 
 
@@ -129,7 +131,7 @@ def test_wrong_requests_say_what_is_possible(schedule: NoiseSchedule) -> None:
     for count in (0, -1, 101):
         with pytest.raises(ValueError, match=f"is {count}; the schedule has 100 steps. Choose 1 to 100"):
             schedule.steps(count)
-    with pytest.raises(ValueError, match="'odd'.*'even', 'published'"):
+    with pytest.raises(ValueError, match="'odd'.*'even', 'quadratic', 'published'"):
         schedule.steps(10, "odd")
     with pytest.raises(ValueError, match="'quadratic'.*cosine"):
         NoiseSchedule(100, "quadratic")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hmr4d.diffusion.schedule import SPACINGS
 from hmr4d.utils.options import check_at_least, check_choices, check_shares
 
 
@@ -13,7 +14,7 @@ class SamplingOptions:
 
     Attributes:
         num_inference_steps: visited diffusion steps.
-        spacing: "even" or "published", see `NoiseSchedule.steps`.
+        spacing: "even", "quadratic" or "published", see `NoiseSchedule.steps`.
         step: "posterior" (ancestral) or "ddim" (deterministic given the first noise).
         guidance_scale: 1 follows the text in one pass, more exaggerates it in two, 0 ignores it.
         action_pull: share of the nearest known action in the pooled text vector, see `ActionIndex.pulled`; 0 as
@@ -43,7 +44,7 @@ class SamplingOptions:
     plant_feet: bool = False
 
     def __post_init__(self) -> None:
-        check_choices(self, step=("posterior", "ddim"), spacing=("even", "published"), height=("frame", "clip", "none"))
+        check_choices(self, step=("posterior", "ddim"), spacing=SPACINGS, height=("frame", "clip", "none"))
         check_at_least(self, 0, "guidance_scale")
         check_shares(self, "action_pull")
 
@@ -66,6 +67,9 @@ class TrainingOptions:
             2023, arXiv 2303.09556) with SNR + 1 in the place of SNR, since 1 / (1 - a_t) = SNR + 1.
         pooled_noise: standard deviation of the noise on each entry of the pooled text vector, which has unit variance;
             networks that see token states alone have none.
+        step_power: the noise step is T (1 - u^step_power) for u uniform in [0, 1); 1 draws all steps alike, as
+            published, more draws the noisy ones more often. A whole motion shows through far more noise than a single
+            number of it does, so that the text decides in the noisiest steps alone what will be done.
     """
 
     drop_text: float = 0.1
@@ -77,7 +81,8 @@ class TrainingOptions:
     velocity_scale: float = 0.02
     max_step_weight: float = 1.0
     pooled_noise: float = 0.0
+    step_power: float = 1.0
 
     def __post_init__(self) -> None:
         check_shares(self, "drop_text", "drop_cam", "drop_token")
-        check_at_least(self, 1, "max_step_weight")
+        check_at_least(self, 1, "max_step_weight", "step_power")

@@ -160,7 +160,7 @@ class Motion2to3Pipeline(Pipeline):
             eps = view_noise(noise3d.to(batch["T_w2c"]), batch["T_w2c"])
         else:
             eps = torch.randn(batch_size, num_views, num_frames, 2 * num_points, generator=generator)
-        t = torch.randint(0, self.schedule.num_steps, (batch_size,), generator=generator)
+        t = self._training_steps(batch_size, generator)
         keep_text = torch.rand(batch_size, generator=generator) >= self.training_options.drop_text
         keep_cam = torch.rand(batch_size, num_views, generator=generator) >= self.training_options.drop_cam
         keep_token = None
@@ -178,6 +178,14 @@ class Motion2to3Pipeline(Pipeline):
             shape = (batch_size, self.denoiser.pooled_dim)
             pooled_noise = self.training_options.pooled_noise * torch.randn(*shape, generator=generator)
         return TrainingDraws(eps, t, keep_text, keep_cam, keep_token, pooled_noise)
+
+    def _training_steps(self, count: int, generator: torch.Generator) -> Tensor:
+        """Noise steps (count,) to train on, see `TrainingOptions.step_power`."""
+        num_steps, power = self.schedule.num_steps, self.training_options.step_power
+        if power == 1.0:
+            return torch.randint(0, num_steps, (count,), generator=generator)
+        share = torch.rand(count, generator=generator) ** power
+        return (num_steps * (1.0 - share)).long().clamp(max=num_steps - 1)
 
     def training_loss(self, batch: dict[str, Any], draws: TrainingDraws) -> dict[str, Tensor]:
         """Loss terms by name; "loss" is what to minimise.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.diffusion.schedule import NoiseSchedule
+from hmr4d.diffusion.schedule import SPACINGS, NoiseSchedule
 from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
 from hmr4d.methods.motion2to3.values import TrainingDraws
@@ -249,7 +249,7 @@ def test_guidance_zero_ignores_the_prompt() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10])
 @pytest.mark.parametrize("step", ["posterior", "ddim"])
-@pytest.mark.parametrize("spacing", ["even", "published"])
+@pytest.mark.parametrize("spacing", SPACINGS)
 def test_fewer_steps(count: int, step: str, spacing: str) -> None:
     pipeline = tiny_pipeline(step=step, spacing=spacing)
     passes = count_passes(pipeline)
@@ -415,6 +415,15 @@ def test_draws_have_the_stated_chances() -> None:
     assert draws.t.bincount(minlength=10).min() > 60
     assert set(draws.t.tolist()) == set(range(10))
     assert draws.eps.std() == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
+def test_noisy_steps_are_drawn_as_often_as_the_power_says(power: float) -> None:
+    """t >= 8 of 10 means u^power <= 0.2."""
+    draws = draws_for(tiny_pipeline(training=TrainingOptions(step_power=power)), tiny_batch((2,) * 2000))
+    assert draws.t.min() >= 0
+    assert draws.t.max() == 9
+    assert float((draws.t >= 8).float().mean()) == pytest.approx(0.2 ** (1.0 / power), abs=0.04)
 
 
 def seen_by_network(pipeline: Motion2to3Pipeline, batch: dict[str, Any], draws: TrainingDraws) -> dict[str, Tensor]:
