@@ -1,13 +1,18 @@
-"""What is done to the finished motion of a track: a root while the torso is out of sight, and smoothing in time."""
+"""What is done to the lifted motion of a track: a root while the torso is out of sight, smoothing, constant bones."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from hmr4d.body.joint_conventions import bone_lengths
+from hmr4d.body.light_body import load_light_body
+from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.geometry.cameras import invert_rigid, world_to_camera
 from hmr4d.geometry.rigs import Rig
+from hmr4d.methods.mocap2to3.bone_fit import fit_bones
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions
+from hmr4d.methods.mocap2to3.values import Track
 from hmr4d.motion.tracks import smooth_in_time
 from hmr4d.utils.precision import full_precision
 
@@ -92,3 +97,49 @@ def smooth_as_seen(
     beyond = torch.arange(shape[0], device=lengths.device) >= lengths[:, None]
     in_front = (points_c[..., 2] > MIN_VIEW_DEPTH) | beyond[..., None]
     return torch.where(in_front.all(1)[:, None, :, None], moved, joints3d)
+
+
+def finish_motion(
+    joints3d: Tensor,
+    rig: Rig,
+    track: Track,
+    options: LiftSamplingOptions,
+    *,
+    fps: float,
+    skeleton: Skeleton,
+    joint_convention: str | None,
+) -> Tensor:
+    """Motion (B, L, J, 3) with a root where view 0 saw none, smoothed, with constant bones if that is asked for.
+
+    Args:
+        joints3d: metres, world, y up.
+        rig: cameras, view 0 the real one.
+        track: what view 0 saw.
+        options: how.
+        fps: of motion and track.
+        skeleton: of the motion.
+        joint_convention: of the motion, see `body.joint_conventions`; gives constant bones their proportions.
+    """
+    roots, seen = skeleton.root_joints, track.seen(options.min_conf)
+    joints3d = joints3d.clone()
+    for row, length in enumerate(track.lengths.tolist()):
+        known = seen[row, :length, list(roots)].all(-1)
+        joints3d[row, :length] = hold_root(joints3d[row, :length], known, fps=fps, root_joints=roots)
+    joints3d = smooth_as_seen(joints3d, rig, track.lengths, options, fps=fps, root_joints=roots)
+    if not options.constant_bones:
+        return joints3d
+    proportions = None
+    if skeleton.name == SMPL22.name:
+        proportions = bone_lengths(joint_convention, load_light_body().rest_joints)
+    for row, length in enumerate(track.lengths.tolist()):
+        fitted = fit_bones(
+            joints3d[row, :length].cpu(),
+            track.pixels[row, :length].cpu(),
+            (track.conf * seen)[row, :length].cpu(),
+            Rig(rig.size[row], rig.K4[row], rig.T_w2c[row]).to("cpu"),
+            proportions,
+            fps=fps,
+            skeleton=skeleton,
+        )
+        joints3d[row, :length] = fitted.to(joints3d)
+    return joints3d

@@ -12,24 +12,20 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hmr4d.body.joint_conventions import bone_lengths, convention_metadata, convention_of
+from hmr4d.body.joint_conventions import convention_metadata, convention_of
 from hmr4d.body.joint_conventions import foot_heights as convention_heights
-from hmr4d.body.light_body import load_light_body
-from hmr4d.body.skeleton import SMPL22
 from hmr4d.diffusion.noise import IndependentNoise, NoiseSource
 from hmr4d.diffusion.requests import fitting, seeds_of
 from hmr4d.diffusion.sampler import sample
 from hmr4d.diffusion.schedule import NoiseSchedule
-from hmr4d.geometry.cameras import world_to_camera
 from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
-from hmr4d.geometry.rigs import Rig, camera_condition, condition_size, first_camera, normalize, project
-from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
+from hmr4d.geometry.rigs import Rig, camera_condition, condition_size, first_camera, project
 from hmr4d.methods.base import Pipeline
-from hmr4d.methods.mocap2to3.bone_fit import fit_bones
-from hmr4d.methods.mocap2to3.cleaning import MIN_VIEW_DEPTH, hold_root, smooth_as_seen
+from hmr4d.methods.mocap2to3.cleaning import finish_motion
 from hmr4d.methods.mocap2to3.denoiser import LiftingDenoiser
+from hmr4d.methods.mocap2to3.drawn_views import observe, reproject, triangulate
 from hmr4d.methods.mocap2to3.foot_contact_conditioning import (
     FootContactConditioning,
     contacts_in_views,
@@ -37,24 +33,14 @@ from hmr4d.methods.mocap2to3.foot_contact_conditioning import (
     count_contact_features,
     foot_contact_conditioning,
 )
-from hmr4d.methods.mocap2to3.losses import masked_mean, step_error
+from hmr4d.methods.mocap2to3.losses import masked_mean, point_terms
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
-from hmr4d.methods.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, check_request
+from hmr4d.methods.mocap2to3.requests import check_request, track_at_rate
+from hmr4d.methods.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, ViewCodec, mean_of_samples
 from hmr4d.motion.motion import MotionBatch, Provenance
 from hmr4d.motion.resampling import resampled_length
-from hmr4d.motion.tracks import (
-    MIN_FRAMES,
-    join,
-    reflected_frames,
-    resample_motion,
-    resample_track,
-    smooth_track,
-    window_starts,
-)
-from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
-from hmr4d.representation.image_pose2d import ImagePose2DCodec
+from hmr4d.motion.tracks import join, resample_motion, window_starts
 from hmr4d.representation.world_joints import WorldJointsCodec
-from hmr4d.utils.precision import full_precision
 from hmr4d.utils.progress import progress
 
 MAX_TOKENS = 40_000  # frames times views at once
@@ -82,7 +68,7 @@ class Mocap2to3Pipeline(Pipeline):
     def __init__(
         self,
         denoiser: LiftingDenoiser,
-        codec: BboxPose2DCodec | ImagePose2DCodec,
+        codec: ViewCodec,
         schedule: NoiseSchedule,
         *,
         world_codec: WorldJointsCodec | None = None,
@@ -119,7 +105,7 @@ class Mocap2to3Pipeline(Pipeline):
     def for_representation(
         cls,
         denoiser: Callable[..., LiftingDenoiser],
-        codec: BboxPose2DCodec | ImagePose2DCodec,
+        codec: ViewCodec,
         schedule: NoiseSchedule,
         *,
         reads_observed_view: bool,
@@ -190,9 +176,10 @@ class Mocap2to3Pipeline(Pipeline):
         if tokens:
             terms["token_loss"] = masked_mean(squared[..., local:], known.any(-1, keepdim=True))
             loss = loss + options.token_weight * terms["token_loss"]
-        for name, value in self._point_terms(predicted, x_0, batch).items():
-            terms[f"{name}_loss"] = value
-            loss = loss + getattr(options, f"{name}_weight") * value
+        if self.world_codec is None:
+            for name, value in point_terms(predicted, x_0, self.codec, batch, known, options).items():
+                terms[f"{name}_loss"] = value
+                loss = loss + getattr(options, f"{name}_weight") * value
         return {"loss": loss} | terms
 
     def _known_points(self, batch: dict[str, Any]) -> Tensor:
@@ -251,30 +238,6 @@ class Mocap2to3Pipeline(Pipeline):
     def _foot_contact_conditioning(self, pixels: Tensor, seen: Tensor, rig: Rig) -> FootContactConditioning:
         return foot_contact_conditioning(pixels, seen, rig, self.codec.skeleton, self.max_range, self.foot_heights)
 
-    def _point_terms(self, predicted: Tensor, x_0: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Errors of decoded points whose weight is not 0, by the name of the weight."""
-        options = self.training_options
-        wanted = {n for n in ("points", "velocity", "metres") if getattr(options, f"{n}_weight") > 0}
-        if self.world_codec is not None or not wanted:
-            return {}
-        size, valid = batch["size"], self._known_points(batch)[..., None]
-        got_px, true_px = self.codec.decode(predicted, size), self.codec.decode(x_0, size)
-        unit = 2 / size[:, :, None, None]
-        terms = {}
-        if "points" in wanted:
-            terms["points"] = masked_mean(((got_px - true_px) * unit).abs(), valid)
-        if "velocity" in wanted:
-            terms["velocity"] = masked_mean(
-                step_error(got_px * unit, true_px * unit), valid[:, :, 1:] & valid[:, :, :-1]
-            )
-        if "metres" in wanted:
-            rig = Rig(size, batch["K4"], batch["T_w2c"])
-            depth = project(rig, batch["joints3d"])[1][..., None]
-            meters = (got_px - true_px) / rig.K4[:, :, None, None, :2] * depth
-            in_3d = batch["joints3d"].flatten(1).any(1)[:, None, None, None, None]
-            terms["metres"] = masked_mean(meters.abs(), valid & in_3d)
-        return terms
-
     @torch.no_grad()
     def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
         """How good one prediction from the noise of `monitor_noise` is, without sampling.
@@ -296,7 +259,7 @@ class Mocap2to3Pipeline(Pipeline):
         if self.denoiser.num_condition_features:
             rig = Rig(batch["size"], batch["K4"], batch["T_w2c"])
             track = Track(batch["kp2d_obs"], batch["visible"].to(predicted.dtype), batch["lengths"])
-            lifted = self.triangulate(predicted, rig, track, self.sampling, None)
+            lifted = self._in_world(predicted, rig, track, self.sampling, None)
             distance = (lifted.joints3d - batch["joints3d"]).norm(dim=-1)
             values["abs_mpjpe"] = masked_mean(distance, batch["valid"][..., None])
         return values
@@ -310,64 +273,14 @@ class Mocap2to3Pipeline(Pipeline):
             pointmap = ground_pointmap(told, self.denoiser.pointmaps.grid, self.max_range)
         return CameraInputs(rig, camera_condition(told, self.cameras), self.denoiser.encode_maps(pointmap))
 
-    def observe(self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions) -> Tensor:
-        """Features (B, V, L, D) whose view 0 shows what was observed, and what it had where nothing was."""
-        if not options.keep_observed:
-            return x_0
-        size = rig.size[:, 0]
-        drawn = self.codec.decode(x_0[:, 0], size)
-        seen = (track.conf >= options.min_conf) & (track.conf > 0)
-        first = self.codec.encode(torch.where(seen[..., None], track.pixels, drawn), size)
-        return torch.cat([first[:, None], x_0[:, 1:]], 1)
-
-    @full_precision
-    def triangulate(
+    def _in_world(
         self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None
     ) -> Lifted:
-        """World motion of the drawn views and the observed one, by robust triangulation (`triangulate_robust`).
-
-        A joint that view 0 observed enters from there with `observed_weight` conf^2 and the drawn view 0 drops out; a
-        missing one is taken as drawn.
-
-        Args:
-            x_0: (B, V, L, D) features.
-            rig: V cameras, batched.
-            track: observed motion.
-            options: weights.
-            prior: (B, L, J, 3) for points that the rays leave open, NaN where nothing is known, or None.
-        """
-        if self.world_codec is not None:
-            joints3d = self.world_codec.decode(x_0[:, 0])
-            return Lifted(joints3d, torch.zeros_like(joints3d[..., 0]))
-        frames = x_0.shape[2], self.codec.skeleton.num_joints
-        pixels = self.codec.decode(x_0, rig.size)
-        seen = (track.conf >= options.min_conf) & (track.conf > 0)
-        first = torch.where(seen[..., None], track.pixels, pixels[:, 0])
-        points2d = normalize(rig, torch.cat([first[:, None], pixels[:, 1:]], 1))
-        weights = torch.ones_like(points2d[..., 0])
-        weights[:, 0] = torch.where(seen, options.observed_weight * track.conf.square(), 1.0)
-        side = self.codec.box_side(x_0, rig.size) / rig.K4[:, :, None, :2]
-        side = side.mean(-1)[..., None].expand_as(weights)
-        found = triangulate_robust(
-            points2d.flatten(2, 3),
-            rig.T_w2c,
-            weights.flatten(2, 3),
-            scale=side.flatten(2, 3),
-            prior=None if prior is None else prior.flatten(1, 2),
-        )
-        inside = torch.arange(frames[0], device=x_0.device) < track.lengths[:, None]
-        ok = found.ok.unflatten(1, frames) & inside[..., None]  # padding is no neighbour in time
-        joints3d = fill_in_time(found.points.unflatten(1, frames), ok)
-        depth = world_to_camera(joints3d.flatten(1, 2), rig.T_w2c[:, 0])[..., 2].unflatten(1, frames)
-        return Lifted(joints3d, found.residual.unflatten(1, frames) * depth.clamp(min=0.0))
-
-    @full_precision
-    def reproject(self, joints3d: Tensor, x_0: Tensor, rig: Rig) -> Tensor:
-        """Features (B, V, L, D) of a motion (B, L, J, 3) in all views; frames too near to a camera stay as in x_0."""
-        pixels, depth = project(rig, joints3d)
-        near = (depth < MIN_VIEW_DEPTH).any(-1)
-        y = self.codec.encode(torch.where(near[..., None, None], self.codec.decode(x_0, rig.size), pixels), rig.size)
-        return torch.where(near[..., None], x_0, y)
+        """World motion of what the network says, see `triangulate`."""
+        if self.world_codec is None:
+            return triangulate(x_0, self.codec, rig, track, options, prior)
+        joints3d = self.world_codec.decode(x_0[:, 0])
+        return Lifted(joints3d, torch.zeros_like(joints3d[..., 0]))
 
     @torch.no_grad()
     def sample_window(
@@ -392,7 +305,7 @@ class Mocap2to3Pipeline(Pipeline):
                 from it.
         """
         rig, lengths = inputs.rig, track.lengths
-        condition2d, seen = None, (track.conf >= options.min_conf) & (track.conf > 0)
+        condition2d, seen = None, track.seen(options.min_conf)
         contacts = self.contact_features(rig, track.pixels, seen)
         if self.denoiser.num_condition_features:
             condition2d = self.codec.encode_condition(track.pixels, rig.size[:, 0], seen)
@@ -415,11 +328,11 @@ class Mocap2to3Pipeline(Pipeline):
 
         def correct(x_0: Tensor, t: int, is_last: bool) -> Tensor:
             if self.world_codec is None:
-                x_0 = self.observe(x_0, rig, track, options)
+                x_0 = observe(x_0, self.codec, rig, track, options)
             guided = options.consistency > 0 and t not in free and self.world_codec is None
             if not (guided or is_last):
                 return x_0
-            found = self.triangulate(x_0, rig, track, options, lifted[-1].joints3d if lifted else guess)
+            found = self._in_world(x_0, rig, track, options, lifted[-1].joints3d if lifted else guess)
             if before is not None:
                 common = before.shape[1]
                 joints3d = torch.cat([join(before, found.joints3d[:, :common]), found.joints3d[:, common:]], 1)
@@ -427,8 +340,8 @@ class Mocap2to3Pipeline(Pipeline):
             lifted[:] = [found]
             if not guided:
                 return x_0
-            y = self.reproject(found.joints3d, x_0, rig)
-            return self.observe(x_0 + options.consistency * (y - x_0), rig, track, options)
+            y = reproject(found.joints3d, x_0, self.codec, rig)
+            return observe(x_0 + options.consistency * (y - x_0), self.codec, rig, track, options)
 
         step = self.schedule.ddim_step if options.step == "ddim" else self.schedule.posterior_step
         sample(steps=progress(steps, "lifting", unit="step"), noise=noise, predict=predict, step=step, correct=correct)
@@ -467,39 +380,16 @@ class Mocap2to3Pipeline(Pipeline):
             found = self.sample_window(inputs.select(rows), part, noise, options, before)
             end = start + found.joints3d.shape[1]
             joints3d[rows, start:end], residual[rows, start:end] = found.joints3d, found.residual
-        return Lifted(self._finished(joints3d, inputs.rig, track, options), residual)
-
-    def _cleaned(self, joints3d: Tensor, rig: Rig, lengths: Tensor, options: LiftSamplingOptions) -> Tensor:
-        """Motion (B, L, J, 3) smoothed as view 0 sees it."""
-        roots = self.codec.skeleton.root_joints
-        return smooth_as_seen(joints3d, rig, lengths, options, fps=self.fps, root_joints=roots)
-
-    def _finished(self, joints3d: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions) -> Tensor:
-        """Motion (B, L, J, 3) with a root where view 0 saw none, smoothed, with constant bones if that is asked for."""
-        roots, skeleton = self.codec.skeleton.root_joints, self.codec.skeleton
-        seen = (track.conf >= options.min_conf) & (track.conf > 0)
-        joints3d = joints3d.clone()
-        for row, length in enumerate(track.lengths.tolist()):
-            known = seen[row, :length, list(roots)].all(-1)
-            joints3d[row, :length] = hold_root(joints3d[row, :length], known, fps=self.fps, root_joints=roots)
-        joints3d = self._cleaned(joints3d, rig, track.lengths, options)
-        if not options.constant_bones:
-            return joints3d
-        proportions = None
-        if skeleton.name == SMPL22.name:
-            proportions = bone_lengths(self.joint_convention, load_light_body().rest_joints)
-        for row, length in enumerate(track.lengths.tolist()):
-            fitted = fit_bones(
-                joints3d[row, :length].cpu(),
-                track.pixels[row, :length].cpu(),
-                (track.conf * seen)[row, :length].cpu(),
-                Rig(rig.size[row], rig.K4[row], rig.T_w2c[row]).to("cpu"),
-                proportions,
-                fps=self.fps,
-                skeleton=skeleton,
-            )
-            joints3d[row, :length] = fitted.to(joints3d)
-        return joints3d
+        finished = finish_motion(
+            joints3d,
+            inputs.rig,
+            track,
+            options,
+            fps=self.fps,
+            skeleton=self.codec.skeleton,
+            joint_convention=self.joint_convention,
+        )
+        return Lifted(finished, residual)
 
     def lift(
         self,
@@ -517,20 +407,10 @@ class Mocap2to3Pipeline(Pipeline):
         overlap: int | None = None,
         max_tokens: int = MAX_TOKENS,
     ) -> MotionBatch:
-        """World motion of tracks.
-
-        Sample k of a track depends on the track, its rig and `seed + k` alone: not on the other tracks, the batch or
-        the device.
+        """World motion of tracks, as the contract has it; neither the other tracks, the batch nor the device matter.
 
         Args:
-            kp2d: (B, L, J, 2) undistorted pixels of view 0.
-            conf: (B, L, J) confidence in [0, 1], 0 for missing.
-            rig: V cameras, view 0 the real one, in its canonical world; (V, ...) for all tracks or (B, V, ...).
-            fps: of the tracks; None: the network's.
-            lengths: (B,) frames of each track; None: all L.
-            seed: of sample 0; one, or one per track.
-            generator: CPU generator that replaces the seed, or one per track.
-            num_samples: motions per track; their mean is returned with its spread.
+            kp2d, conf, rig, fps, lengths, seed, generator, num_samples: see `Pipeline.lift`.
             num_inference_steps, window, overlap: instead of the pipeline's own, see `LiftSamplingOptions`.
             max_tokens: frames times views in memory at once; more are drawn in several batches.
 
@@ -549,7 +429,7 @@ class Mocap2to3Pipeline(Pipeline):
         seeds = seeds_of(seed, generator, len(kp2d), "tracks")
         changes = {"num_inference_steps": num_inference_steps, "window": window, "overlap": overlap}
         options = replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
-        track = self._at_own_rate(kp2d, conf, lengths, rate, options)
+        track = track_at_rate(kp2d.to(self.device), conf.to(self.device), lengths, rate, self.fps, options)
         batched = rig if rig.K4.ndim == 3 else Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
         inputs = self._for_all(batched.to(self.device).to(torch.float32), len(kp2d))
         frames = track.lengths.clamp(max=options.window).tolist()
@@ -571,22 +451,6 @@ class Mocap2to3Pipeline(Pipeline):
                 samples[i, k] = Lifted(*back)
         return self._output(samples, lengths, rate, inputs.rig.to("cpu"), num_samples, seeds)
 
-    def _at_own_rate(
-        self, kp2d: Tensor, conf: Tensor, lengths: Tensor, rate: float, options: LiftSamplingOptions
-    ) -> Track:
-        """The tracks at the network's rate, on its device, smoothed, short ones reflected, finite throughout."""
-        kp2d, conf = kp2d.to(self.device).float(), conf.to(self.device).float()
-        inside = torch.arange(kp2d.shape[1]) < lengths[:, None]
-        conf = conf * (conf >= options.min_conf) * kp2d.isfinite().all(-1) * inside.to(self.device)[..., None]
-        kp2d = torch.where(conf[..., None] > 0, kp2d, 0.0)
-        kp2d, conf = resample_track(kp2d, conf, rate, self.fps)
-        own = torch.tensor([resampled_length(int(n), rate, self.fps) for n in lengths], device=self.device)
-        conf = conf * (torch.arange(conf.shape[1], device=self.device) < own[:, None])[..., None]
-        kp2d = smooth_track(kp2d, conf, own, options.smooth_observed * self.fps)
-        place = reflected_frames(own, kp2d.shape[1])
-        rows = torch.arange(len(own), device=self.device)[:, None]
-        return Track(kp2d[rows, place], conf[rows, place], own.clamp(min=MIN_FRAMES))
-
     @torch.no_grad()
     def _for_all(self, rig: Rig, count: int) -> CameraInputs:
         """Cameras of `count` tracks; maps of a rig that they share are encoded once."""
@@ -603,14 +467,7 @@ class Mocap2to3Pipeline(Pipeline):
         num_samples: int,
         seeds: list[int],
     ) -> MotionBatch:
-        pad = nn.utils.rnn.pad_sequence
-        order = [(i, k) for i in range(len(lengths)) for k in range(num_samples)]
-        split = (len(lengths), num_samples)
-        joints3d = pad([samples[job].joints3d for job in order], batch_first=True).unflatten(0, split)
-        residual = pad([samples[job].residual for job in order], batch_first=True).unflatten(0, split)
-        mean = joints3d.mean(1)
-        spread = (joints3d - mean[:, None]).square().sum(-1).mean(1).sqrt()
-        extras = {"samples": joints3d, "spread": spread, "residual": residual.mean(1)}
+        mean, extras = mean_of_samples(samples, len(lengths), num_samples)
         return MotionBatch(
             joints3d=mean,
             lengths=lengths,

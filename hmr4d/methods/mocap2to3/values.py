@@ -1,12 +1,17 @@
-"""What the stages of lifting hand to each other, and what is asked of them."""
+"""What the stages of lifting hand to each other."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hmr4d.geometry.rigs import Rig
+from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
+from hmr4d.representation.image_pose2d import ImagePose2DCodec
+
+ViewCodec = BboxPose2DCodec | ImagePose2DCodec  # of the motion of a view
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,10 @@ class Track:
     conf: Tensor
     lengths: Tensor
 
+    def seen(self, min_conf: float) -> Tensor:
+        """(B, L, J) bool: joints that were observed with `min_conf` or more."""
+        return (self.conf >= min_conf) & (self.conf > 0)
+
     def cut(self, rows: Tensor, start: int, window: int) -> Track:
         """A window of some items, as long as the longest of them needs."""
         lengths = (self.lengths[rows] - start).clamp(max=window)
@@ -55,22 +64,25 @@ class Lifted:
     residual: Tensor
 
 
-def check_request(
-    kp2d: Tensor, conf: Tensor, rig: Rig, lengths: Tensor, rate: float, num_samples: int, *, draws_views: bool
-) -> None:
-    """ValueError with what is wrong in a request."""
-    if kp2d.ndim != 4 or kp2d.shape[-1] != 2 or conf.shape != kp2d.shape[:-1]:
-        raise ValueError(
-            f"kp2d is {tuple(kp2d.shape)} and conf {tuple(conf.shape)}; expected (B, L, J, 2) and (B, L, J)."
-        )
-    if rig.K4.ndim == 3 and len(rig.K4) not in (1, len(kp2d)):
-        raise ValueError(f"{len(rig.K4)} rigs for {len(kp2d)} tracks. Give one for all, or one per track.")
-    if draws_views and rig.num_views < 2:
-        raise ValueError(
-            "The rig has one camera; this model draws what others would see. Put virtual ones beside it with "
-            "hmr4d.camera.rig_samplers.virtual_rig."
-        )
-    if len(lengths) != len(kp2d) or not bool(((lengths >= 1) & (lengths <= kp2d.shape[1])).all()):
-        raise ValueError(f"lengths are {lengths.tolist()}; expected one per track, from 1 to {kp2d.shape[1]} frames.")
-    if not rate > 0 or num_samples < 1:
-        raise ValueError(f"fps is {rate} and num_samples {num_samples}; expected more than 0 and at least 1.")
+def mean_of_samples(
+    samples: Mapping[tuple[int, int], Lifted], num_tracks: int, num_samples: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean (B, L, J, 3) of K samples per track, zero padded, and what they say of it.
+
+    Args:
+        samples: (track, sample) -> motion (L, J, 3) and residual (L, J).
+        num_tracks, num_samples: B and K.
+
+    Returns:
+        The mean, and "samples" (B, K, L, J, 3), "spread" (B, L, J) root mean square distance of the samples from their
+        mean, "residual" (B, L, J) mean of the samples; metres.
+    """
+    order = [(i, k) for i in range(num_tracks) for k in range(num_samples)]
+    columns = [samples[job].joints3d for job in order], [samples[job].residual for job in order]
+    joints3d, residual = (
+        nn.utils.rnn.pad_sequence(column, batch_first=True).unflatten(0, (num_tracks, num_samples))
+        for column in columns
+    )
+    mean = joints3d.mean(1)
+    spread = (joints3d - mean[:, None]).square().sum(-1).mean(1).sqrt()
+    return mean, {"samples": joints3d, "spread": spread, "residual": residual.mean(1)}

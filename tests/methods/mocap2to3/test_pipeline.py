@@ -12,8 +12,10 @@ from torch import Tensor
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.diffusion.noise import IndependentNoise
 from hmr4d.geometry.rigs import Rig, project
+from hmr4d.methods.mocap2to3.drawn_views import observe, triangulate
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
+from hmr4d.methods.mocap2to3.requests import track_at_rate
 from hmr4d.methods.mocap2to3.values import LiftDraws, Track
 from hmr4d.motion.tracks import smooth_in_time
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
@@ -100,10 +102,10 @@ def test_the_observation_wins_over_what_is_drawn_in_its_place() -> None:
     x_0 = CODEC.encode(off, rig.size)
     track = Track(pixels[:, 0], torch.ones(1, 20, 22), torch.tensor([20]))
     batched = Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
-    kept = pipeline.observe(x_0, batched, track, pipeline.sampling)
+    kept = observe(x_0, CODEC, batched, track, pipeline.sampling)
     assert torch.allclose(CODEC.decode(kept, rig.size)[:, 0], pixels[:, 0], atol=1e-2)
     assert torch.equal(kept[:, 1:], x_0[:, 1:])
-    assert torch.equal(pipeline.observe(x_0, batched, track, options), x_0)
+    assert torch.equal(observe(x_0, CODEC, batched, track, options), x_0)
 
 
 def test_a_view_that_is_wrong_is_outvoted() -> None:
@@ -196,15 +198,14 @@ def test_observed_keypoints_are_smoothed_over_gaps_and_unsure_ones_do_not_count(
     conf = torch.ones(2, 40, 22)
     conf[:, 10:13, 7], conf[0, 26:] = 0.1, 0.0
     kp2d[:, 10:13, 7], kp2d[0, 26:] = 5000.0, -5000.0
-    pipeline = truthful(joints3d, rig)
     off = []
     for sigma in (0.0, 0.05):
-        track = pipeline._at_own_rate(kp2d, conf, lengths, 20.0, LiftSamplingOptions(smooth_observed=sigma))
+        track = track_at_rate(kp2d, conf, lengths, 20.0, 20.0, LiftSamplingOptions(smooth_observed=sigma))
         there = track.conf > 0
         assert not there[:, 10:13, 7].any() and not there[0, 26:].any() and there.sum() == (26 + 40) * 22 - 6
         off.append(float((track.pixels - true).norm(dim=-1)[there].mean()))
     assert off[1] < 0.7 * off[0]
-    between = pipeline._at_own_rate(kp2d, conf, lengths, 60.0, LiftSamplingOptions())
+    between = track_at_rate(kp2d, conf, lengths, 60.0, 20.0, LiftSamplingOptions())
     assert between.pixels[:, :, 7][between.conf[:, :, 7] > 0].max() < 2000  # not mixed with sure ones
 
 
@@ -264,7 +265,7 @@ def test_plain_points_instead_of_tokens() -> None:
     assert drawn(pipeline, joints3d, rig).joints3d.isfinite().all()
     batched = Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
     track = Track(pixels[:, 0], torch.ones(1, 20, 22), torch.tensor([20]))
-    lifted = pipeline.triangulate(codec.encode(pixels, rig.size), batched, track, pipeline.sampling, None)
+    lifted = triangulate(codec.encode(pixels, rig.size), codec, batched, track, pipeline.sampling, None)
     assert largest_error(lifted.joints3d, joints3d) < 1e-3
 
 
