@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d
 from scipy.sparse import coo_array, diags_array, eye_array
 from scipy.sparse.linalg import spsolve
 
@@ -20,7 +20,8 @@ SHARED = 0.5  # seconds
 # metre per second of the root.
 ROLL = (0.08, 0.08)
 SMOOTH = 0.15  # seconds; time constant of the body's way
-SMOOTH_HEIGHT = 1.0  # seconds; of its height, which drifts slowly
+SMOOTH_HEIGHT = 1.0  # seconds; of its height while feet stand, when it drifts slowly
+SMOOTH_FLIGHT = 0.15  # seconds; of its height in the air, where a jump that ends too low or too high is mended
 # Metres between the lowest and the highest ground on one level: a clip with less does not drift and keeps its heights,
 # one with more than the second loses all its drift.
 DRIFT = (0.03, 0.06)
@@ -42,7 +43,7 @@ def plant_feet(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -> 
     2. The whole body is moved: along the floor by s(t) that minimises
        sum over stances k and their frames |s + slip - c_k|^2 + (SHARED fps)^2 / 12 sum |s'|^2 + (SMOOTH fps)^4
        sum |s''|^2, where slip(t) is how far the foot has slid and c_k where it ends up; and in height, so that soles
-       come to the ground under them, by a path as smooth as SMOOTH_HEIGHT.
+       come to the ground under them, by a path as smooth as SMOOTH_HEIGHT, and as SMOOTH_FLIGHT in the air.
     3. What is left is done by the legs: stances stand still, within HEIGHT_PLAY of their ground; in between the
        correction of one stance goes over into that of the next.
     4. Nothing stays below the floor by more than UNDER.
@@ -121,8 +122,10 @@ def _height(feet: Feet, fps: float) -> tuple[Floats, float]:
     for stance, height, weight in zip(feet.stances, over, held, strict=True):
         weights[stance.frames] += weight
         sums[stance.frames] += weight * (floor - height)
-    second = _difference(2, num_frames, num_frames)
-    height = _solve((SMOOTH_HEIGHT * fps) ** 4 * (second.T @ second) + diags_array(weights), sums)
+    stands = minimum_filter1d((weights > 0).astype(float), 3, mode="nearest")[1:-1]
+    stiffness = np.where(stands > 0, SMOOTH_HEIGHT, SMOOTH_FLIGHT) * fps
+    second = diags_array(stiffness**2) @ _difference(2, num_frames, num_frames)
+    height = _solve(second.T @ second + diags_array(weights), sums)
     drift = np.ptp(height[weights > 0])
     return height * np.clip((drift - DRIFT[0]) / (DRIFT[1] - DRIFT[0]), 0, 1), floor
 

@@ -30,6 +30,7 @@ ROOT_WINDOW = 0.5  # seconds over which the root's speed is averaged
 ANKLE_HEIGHT = (0.03, 0.07, 0.15)  # metres over the toe joint, standing: least, where it cannot be told, most
 STEP = 0.05  # metres; a change of height between stances that is smaller is drift
 LOWEST_STEP = 0.1  # metres over the floor; nothing that one stands on is lower
+FALLS = -4.0  # metres per second squared; a body whose median acceleration is further down is in flight
 LEVEL_SPEED = 0.1  # metres per second; soles that rise or sink faster say little about what they stand on
 RESTS = 0.03  # metres per second; a joint that is slower is at rest
 
@@ -120,16 +121,25 @@ def find_stances(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -
         slips,
         _hold(slips, stances, fps),
         root[:, 0],
-        with_levels(stances, soles, steadiness),
+        with_levels(stances, soles, steadiness, joints3d[:, 0, 1], fps),
     )
 
 
-def with_levels(stances: list[Stance], soles: Floats, steadiness: Floats) -> tuple[Stance, ...]:
+def with_levels(
+    stances: list[Stance], soles: Floats, steadiness: Floats, root_height: Floats, fps: float
+) -> tuple[Stance, ...]:
     """Stances with the height of what they stand on.
 
-    Generated motion drifts up or down by some centimetres a second, so a slow change of height is no change of ground.
-    A stance less than STEP from an earlier one stands on the same ground as that; otherwise it is as much higher or
-    lower than the one before. What is less than LOWEST_STEP over the lowest ground is that ground: the floor.
+    Generated motion drifts up or down by some centimetres a second, and by decimetres in a jump, so a slow change of
+    height is no change of ground, and a jump ends on the ground that it started from. A stance less than STEP from an
+    earlier one stands on the same ground as that; otherwise it is as much higher or lower than the one before. What is
+    less than LOWEST_STEP over the lowest ground is that ground: the floor.
+
+    Args:
+        stances: in the order in which they start.
+        soles, steadiness: (L, 2), see `Feet`.
+        root_height: (L,) metres.
+        fps: frames per second.
     """
     heights = [float(np.average(soles[s.frames, s.foot], weights=steadiness[s.frames, s.foot])) for s in stances]
     levels: list[float] = []
@@ -138,14 +148,24 @@ def with_levels(stances: list[Stance], soles: Floats, steadiness: Floats) -> tup
             levels.append(0.0)
             continue
         alike = int(np.argmin([abs(heights[number] - h) for h in heights[:number]]))
-        if abs(heights[number] - heights[alike]) < STEP:
+        before = max(range(number), key=lambda k: (min(stances[k].stop, stance.start), k))
+        if _is_flight(root_height, stances[before].stop, stance.start, fps):
+            levels.append(levels[before])
+        elif abs(heights[number] - heights[alike]) < STEP:
             levels.append(levels[alike])
         else:
-            before = max(range(number), key=lambda k: (min(stances[k].stop, stance.start), k))
             levels.append(levels[before] + heights[number] - heights[before])
     floor = min(levels, default=0.0)
     levels = [level - floor if level - floor >= LOWEST_STEP else 0.0 for level in levels]
     return tuple(Stance(s.foot, s.start, s.stop, level) for s, level in zip(stances, levels, strict=True))
+
+
+def _is_flight(root_height: Floats, start: int, stop: int, fps: float) -> bool:
+    """Whether the body flies in the frames from `start` to `stop`, in which no foot stands."""
+    if stop - start < 2:
+        return False
+    bends = np.diff(root_height[max(start - 1, 0) : stop + 1], n=2) * fps**2
+    return bool(np.median(bends) < FALLS)
 
 
 def _around(steps: Floats) -> Floats:

@@ -62,6 +62,19 @@ def test_a_jump_leaves_the_floor_and_lands_on_it() -> None:
     assert len(find_stances(jump(), fps=FPS).stances) == 4
 
 
+@pytest.mark.parametrize("fall", [-0.25, 0.25])
+def test_a_jump_that_ends_at_another_height_is_brought_back_to_the_floor(fall: float) -> None:
+    given = jump(height=0.4)
+    flight = np.flatnonzero(given[..., 1].min(1) > 0.02)
+    share = np.interp(np.arange(len(given)), [flight[0], flight[-1]], [0.0, 1.0])
+    made = plant_feet(given + (share * fall)[:, None, None] * np.array([0.0, 1.0, 0.0]), fps=FPS)
+    lowest = made[..., 1].min(1) - made[..., 1].min()
+    standing_frames = np.r_[0 : flight[0] - 2, flight[-1] + 3 : len(given)]
+    assert lowest[standing_frames].max() < 0.03
+    assert lowest.max() == pytest.approx(0.4, abs=0.1)
+    assert len({s.level for s in find_stances(made, fps=FPS).stances}) == 1
+
+
 def test_each_step_of_the_stairs_keeps_its_height() -> None:
     levels = {round(s.level, 2) for s in find_stances(stairs(), fps=FPS).stances}
     assert levels == {round(0.17 * k, 2) for k in range(len(levels))} and len(levels) >= 4
