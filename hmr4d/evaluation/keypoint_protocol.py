@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -131,8 +133,16 @@ class KeypointProtocol(StandardProtocol):
         size = store.image_size(clips.examples[job.item].clip)
         if size is None:
             raise ValueError(f"{store.path} does not tell the image size of its clips. Prepare it with --size.")
-        joints3d = resample_positions(motion.array(), motion.fps, clips.real_fps)
-        points = convert_joints(torch.from_numpy(joints3d), motion.skeleton, COCO17)
+        points = convert_joints(_at_rate(motion, clips.real_fps), motion.skeleton, COCO17)
         rng = ItemRandom.from_seed(mix_seed(clips.seed + job.repeat, job.item, job.sample, VIEW))
         pixels, size = self.views(motion, points, size, rng)
         return torch.from_numpy(with_image_size(pixels.numpy(), torch.ones(pixels.shape[:2]).numpy(), size))
+
+
+def _at_rate(motion: Motion, fps: float) -> Tensor:
+    """(L, J, 3) joints at another rate, for as long as the motion lasts, begun frames counted: the last one is held."""
+    if motion.fps == fps:
+        return torch.from_numpy(motion.array())
+    held = np.concatenate([motion.array(), motion.array()[-1:]])
+    frames = math.ceil(motion.seconds * fps - 1e-6)
+    return torch.from_numpy(resample_positions(held, motion.fps, fps)[:frames])

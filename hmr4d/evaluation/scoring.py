@@ -302,12 +302,13 @@ class TextToMotionScorer:
             raise ValueError(f"Generated motions of {names}, counted from 0: {error}") from error
         wanted = [None if count is None else (0, count[1]) for count in rows]
         shortest = self.evaluator.recipe.min_rows
+        rows_are = "feature rows, one less than frames" if self.evaluator.recipe.features.spare_frames else "frames"
         for job, found, count in zip(jobs, encoded.num_rows.tolist(), wanted, strict=True):
             least = shortest if count is None else min(shortest, count[1])
             if found < least:
                 raise ValueError(
                     f"The motion for '{self.clips.text(job.repeat, job.item)}' (repeat {job.repeat}, item {job.item}) "
-                    f"has {found} feature rows at {self.evaluator.recipe.fps:g} fps; evaluator "
+                    f"has {found} {rows_are} at {self.evaluator.recipe.fps:g} fps; evaluator "
                     f"'{self.evaluator.recipe.name}' needs {least}. Make motions as long as the items ask for."
                 )
         return encoded, wanted

@@ -235,12 +235,14 @@ class ScoredClips(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         job = (self.jobs if self._chosen_jobs is None else self._chosen_jobs)[index]
+        return {**self.request(job), "length": 1, **asdict(job)}
+
+    def request(self, job: Job) -> dict[str, Any]:
+        """What a model is asked for: `text` str, `seconds` float, `seed` int."""
         return {
             "text": self.text(job.repeat, job.item),
             "seconds": max(self.excerpt(job.repeat, job.item).seconds, self.min_seconds),
             "seed": mix_seed(self.seed + job.repeat, job.item, job.sample),
-            "length": 1,
-            **asdict(job),
         }
 
     # --- what an item is ----------------------------------------------------------------------------------------------

@@ -18,16 +18,17 @@ def body_checks(drawn: Drawn, observed: Observed, limits: PoseLimits, min_conf: 
     """Means over the frames that count; each is a number, and 0 where no frame counts.
 
     Returns:
-        `pixels`: error of a keypoint in pixels; `height_share`: the same over the height of the person's box;
-        `limits`: share of the pose's components outside their limits; `upside_down`: share of frames with the head of
-        the body below its hips in space though it is above them in the picture; `mirrored`: share of the frames seen
-        clearly from front or back whose body faces the other way; `behind`: share of the points that cannot be
-        projected; `depth`, `depth_spread`: mean and standard deviation in metres of the depth of the translation, from
-        which that of the root differs by its place in the rest pose.
+        `pixels`: error of a keypoint in pixels; `coordinate_pixels`: mean error of its x and y; `height_share`: error
+        of a keypoint over the height of the person's box; `limits`: share of the pose's components outside their
+        limits; `upside_down`: share of frames with the head of the body below its hips in space though it is above them
+        in the picture; `mirrored`: share of the frames seen clearly from front or back whose body faces the other way;
+        `behind`: share of the points that cannot be projected; `depth`, `depth_spread`: mean and standard deviation in
+        metres of the depth of the translation, from which that of the root differs by its place in the rest pose.
     """
     frames = observed.frames
     seen = (observed.conf >= min_conf) & drawn.visible & frames[..., None]
-    error = torch.where(seen, (drawn.pixels - observed.pixels).norm(dim=-1), 0.0)
+    off = torch.where(seen[..., None], drawn.pixels - observed.pixels, 0.0)
+    error = off.norm(dim=-1)
     heights = box_heights(observed.pixels, (observed.conf >= min_conf) & frames[..., None])
     count = seen.sum().clamp(min=1)
     up = -drawn.root[..., 1, 1]  # the body's up axis along the picture's
@@ -40,6 +41,7 @@ def body_checks(drawn: Drawn, observed: Observed, limits: PoseLimits, min_conf: 
     mean_depth = _mean(depth, frames)
     return {
         "pixels": error.sum() / count,
+        "coordinate_pixels": off.abs().sum() / (2 * count),
         "height_share": (error / heights[..., None]).sum() / count,
         "limits": _mean((limits.excess(drawn.pose) > LIMIT_SLACK).float().mean(-1), frames),
         "upside_down": _share((up < 0) & head_above, whole),
