@@ -60,7 +60,8 @@ PICTURE = (
 def trained(args: argparse.Namespace, name: str, words: Sequence[str]) -> dict[str, Any]:
     """`reconstruct.json` of a tokenizer that is trained with these overrides, unless it was before."""
     folder = args.out / "".join(c if c.isalnum() else "_" for c in name)
-    common = [f"keypoint_store={args.keypoint_store}", f"seed={args.seed}", *args.set, *words]
+    alone = [f"network.{part}=null" for part in ("masked", "residual", "length")]
+    common = [f"keypoint_store={args.keypoint_store}", f"seed={args.seed}", *alone, *args.set, *words]
     last = folder / "checkpoints" / "last.ckpt"
     resume = [f"resume_training={str(last.is_file()).lower()}"]
     steps = [f"trainer.max_steps={args.steps}"]

@@ -223,7 +223,7 @@ def _add_pose_limits(commands: Commands) -> None:
     command = commands.add_parser(
         "pose-limits",
         help=about,
-        description=about + ": a table for pipeline.training.pose_limits, see docs/k2m.md.",
+        description=about + ": a table for pipeline.training.pose_limits.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     command.set_defaults(run=_run_pose_limits, text_encoder=None)

@@ -19,11 +19,12 @@ from hmr4d.data.importers.render2d import CameraDraws
 from hmr4d.data.keypoint_clips import with_image_size
 from hmr4d.data.store import KeypointStore
 from hmr4d.evaluation.preparation import MAX_ROWS, Encoded, StandardPreparation
-from hmr4d.evaluation.scoring import StandardProtocol, one_rate
+from hmr4d.evaluation.scoring import Embeddings, RepeatScores, StandardProtocol, one_rate
 from hmr4d.evaluation.text_to_motion_data import Job, KeypointCuts, ScoredClips
 from hmr4d.evaluators.evaluator import Evaluator
 from hmr4d.evaluators.feature_kinds import KEYPOINTS2D
 from hmr4d.geometry.rigs import Rig, camera_pose, project
+from hmr4d.metrics.text_to_motion import retrieval
 from hmr4d.motion.motion import CAMERA, Motion
 from hmr4d.motion.resampling import resample_positions
 from hmr4d.representation.keypoint_features import KeypointStatistics, keypoint_features
@@ -121,6 +122,19 @@ class KeypointProtocol(StandardProtocol):
         recipe, statistics = evaluator.recipe, evaluator.statistics
         assert isinstance(statistics, KeypointStatistics)  # as `check` has seen
         return KeypointPreparation(statistics, max_rows=recipe.max_rows, unit=recipe.unit_length)
+
+    def scores(self, embeddings: Embeddings, seed: int) -> RepeatScores:
+        """Both rows of one repeat, with R-precision both ways: motions of a text, and texts of a motion.
+
+        The K2M paper says that texts are ranked, the published programs rank motions.
+        """
+        found = super().scores(embeddings, seed)
+        order = torch.from_numpy(np.random.RandomState(seed).permutation(len(embeddings.text)))
+        rows = []
+        for values, motion in ((found.generated, embeddings.generated), (found.ground_truth, embeddings.real)):
+            tops = retrieval(motion[order], embeddings.text[order]).top_k.tolist()
+            rows.append(values | {f"r_precision_texts_top_{k}": share for k, share in enumerate(tops, start=1)})
+        return RepeatScores(*rows, found.notes)
 
     def inputs(self, motions: Sequence[Motion], jobs: Sequence[Job], clips: ScoredClips) -> tuple[list[Tensor], float]:
         """(L, 18, 3) keypoints of each motion, at the rate of the clips."""
