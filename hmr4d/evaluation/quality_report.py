@@ -168,7 +168,7 @@ def _pictures(found: Mapping[str, Any]) -> str:
         f"motion is seen from {found['seen_from']}",
         *(f"- {note}" for note in found["notes"]),
     ]
-    return "\n\n".join(["### In the picture", table(["", *columns.values()], body), "\n".join(facts)])
+    return "\n\n".join(["### In 2D", table(["", *columns.values()], body), "\n".join(facts)])
 
 
 def _with_interval(value: Mapping[str, Any] | None) -> str:

@@ -206,7 +206,7 @@ def test_generated_motion_is_compared_with_keypoints_in_the_picture(
     card = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))["pictures"]
     assert (card["set_size"], card["repeats"], card["seen_from"]) == (33, 2, "all around")
     assert {"fid", "r_precision_top_1", "matching_score", "diversity"} <= card["rows"]["generated"].keys()
-    assert "### In the picture" in capsys.readouterr().out
+    assert "### In 2D" in capsys.readouterr().out
     made = sorted((tmp_path / "out" / "cache").glob("pictures_*/repeat_*/*.npz"))
     assert len(made) == 66
     made[0].unlink()  # an interrupted run lacks some motions
