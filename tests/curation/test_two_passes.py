@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hmr4d.curation.filters import Thresholds, Track, frame_failures
 from hmr4d.curation.largest_person import People
 from hmr4d.curation.sources import SourceTable, open_sources
+from hmr4d.curation.stages import Settings, build_stages
 from hmr4d.curation.trimming import TrimRules, trim
 from hmr4d.curation.two_passes import MARGIN, candidate_frames, in_two_passes
 from hmr4d.utils.text_files import TextError
@@ -89,6 +90,12 @@ def test_small_people_are_no_candidates() -> None:
     first = People(track.keypoints[::2], track.boxes[::2], np.arange(60) / 15)
     assert candidate_frames(first, 120, (1280, 720), LIMITS, RULES).all()
     assert not candidate_frames(first, 120, (1280, 9000), LIMITS, RULES).any()
+
+
+def test_two_passes_need_a_detector_of_pictures(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(ValueError, match="'precomputed' reads whole videos"):
+        build_stages(Settings(str(tmp_path / "in"), two_passes=True), tmp_path / "videos")
 
 
 def test_a_table_lists_sources_that_lie_anywhere(tmp_path: Path) -> None:
