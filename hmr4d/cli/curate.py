@@ -78,10 +78,15 @@ def _add_run(commands: _Commands) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     command.set_defaults(work=_run)
-    command.add_argument("--root", type=Path, required=True, help="folder of videos and keypoint files, at any depth")
+    command.add_argument(
+        "--root", required=True, help="folder of videos and keypoint files, at any depth; or table:FILE.csv of files"
+    )
     command.add_argument("--out", type=Path, default=inputs_folder() / "motionweb", help="folder of the data set")
     command.add_argument(
         "--detector", default="precomputed", help="precomputed, packaged, 'command:TOOL {video} {out}' or http://..."
+    )
+    command.add_argument(
+        "--two-passes", action="store_true", help="detect every second frame first, others where clips may come of it"
     )
     command.add_argument("--repose", help="second detector that looks at the clips: http://...")
     command.add_argument("--captions", type=Path, help="file of captions by source or clip id: .csv, .tsv or .json")
@@ -109,7 +114,7 @@ def _run(args: argparse.Namespace) -> int:
         raise ValueError("Give --captions or --captioner, not both.")
     captioner = args.captioner if args.captions is None else f"file:{args.captions}"
     settings = Settings(
-        root=str(args.root),
+        root=args.root,
         detector=args.detector,
         repose=args.repose,
         captioner=captioner,
@@ -119,6 +124,7 @@ def _run(args: argparse.Namespace) -> int:
         fps=args.fps,
         size=None if args.size is None else tuple(args.size),
         skeleton=args.skeleton,
+        two_passes=args.two_passes,
     )
     packed = curate(
         settings,

@@ -42,6 +42,7 @@ COMMANDS = (
     Command("train", "train", "train, test or generate with an experiment of configs/", "train"),
     Command("release", "release", "a training run to a released model", "release"),
     Command("quality", "quality", "score generated motion beside real motion", "quality"),
+    Command("critic", "critic", "score how natural motions look, by MotionCritic", "critic"),
     Command("study", "study", "train and score the study of contents that only 2D motion shows", "study"),
     Command("evaluator-card", "evaluator_card", "how an evaluator scores real and corrupted motion", "evaluator_card"),
     Command("download", "download", "files of others, by name", "download"),

@@ -6,12 +6,19 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hmr4d.body.pose_limits import fit_pose_limits, save_pose_limits
 from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.cli.export import gather_motions
+from hmr4d.cli.motion_sources import read_motion_source
 from hmr4d.data.pack_store import pack_store
 from hmr4d.data.packed_joints import STEP
 from hmr4d.data.store import MotionStore
 from hmr4d.detection.conversion import convert_detector
+from hmr4d.export.amass_npz import axis_angles
 from hmr4d.methods.defaults import STATISTICS_EXPERIMENT
 from hmr4d.utils.places import inputs_folder
 from hmr4d.utils.progress import progress
@@ -39,6 +46,7 @@ def add_derived(commands: Commands) -> None:
     _add_pack(commands)
     _add_statistics(commands)
     _add_detector(commands)
+    _add_pose_limits(commands)
 
 
 def _add_text_adapter(commands: Commands) -> None:
@@ -208,3 +216,39 @@ def _add_detector(commands: Commands) -> None:
 
 def _run_detector(args: argparse.Namespace) -> Derived:
     return Derived(args.out, [f"the networks {', '.join(convert_detector(args.archives, args.out))}"])
+
+
+def _add_pose_limits(commands: Commands) -> None:
+    about = "measure how far joints turn in poses of the SMPL family"
+    command = commands.add_parser(
+        "pose-limits",
+        help=about,
+        description=about + ": a table for pipeline.training.pose_limits.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    command.set_defaults(run=_run_pose_limits, text_encoder=None)
+    command.add_argument(
+        "motions", nargs="+", type=Path, metavar="MOTION", help="files with poses, and folders of them"
+    )
+    command.add_argument("--out", type=Path, default=inputs_folder() / "pose_limits.json", help="file to write")
+    command.add_argument("--percentile", type=float, default=0.1, help="share in percent left out at each end")
+    command.add_argument("--margin", type=float, default=0.1, help="radians beyond the percentiles")
+
+
+def _run_pose_limits(args: argparse.Namespace) -> Derived:
+    files = gather_motions(args.motions)
+    poses = [_axis_angles(path) for path in progress(files, "poses", unit="file")]
+    table = fit_pose_limits(np.concatenate(poses), percentile=args.percentile, margin=args.margin)
+    told = f"{sum(map(len, poses))} poses of {len(files)} files, {args.percentile:g} % left out at each end"
+    save_pose_limits(args.out, table, f"{told}, {args.margin:g} rad of margin")
+    return Derived(args.out, [f"limits of {len(table)} joints from {told}"])
+
+
+def _axis_angles(path: Path) -> NDArray[np.float32]:
+    """(L, 63) axis-angle of the joints below the root; ValueError for a motion that has no pose."""
+    pose = read_motion_source(path).pose
+    if pose is None:
+        raise ValueError(
+            f"{path} holds joints without rotations. Fit a body to it first: hmr4d fit {path} --body smpl."
+        )
+    return axis_angles(pose.rotations[:, 1:])

@@ -9,38 +9,37 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import COCO17
+from hmr4d.body.viewpoint import CLEAR_TURN, frontness
 from hmr4d.curation.filters import FPS
 
 VIEWPOINTS = ("front", "left", "right", "back")
-SIDE_WIDTH = 0.25  # of the torso's length; narrower shoulders and hips are seen from the side
 MAJORITY = 15  # frames of which the most frequent viewpoint counts
 SURE = 0.5  # confidence from which a keypoint counts
 _WORD = re.compile(r"[a-z']+")
-_SHOULDERS, _HIPS = COCO17.indices("left_shoulder", "right_shoulder"), COCO17.indices("left_hip", "right_hip")
+_SHOULDERS = list(COCO17.indices("left_shoulder", "right_shoulder"))
 _NOSE, _EARS = COCO17.index("nose"), COCO17.indices("left_ear", "right_ear")
 
 
 def viewpoints(keypoints: NDArray[np.floating]) -> NDArray[np.int64]:
     """(L,) index into VIEWPOINTS of each frame: the side of the person that the camera sees.
 
-    The mean over shoulders and hips of x left minus x right, over the torso's length, tells front from back. In between
-    the person faces to one side: to the left of the image where the nose (or, where it is unsure, the surer ear) lies
-    left of the shoulders, and shows the left side then. The most frequent one of MAJORITY frames counts.
+    `frontness` tells front from back. In between the person faces to one side: to the left of the image where the nose
+    (or, where it is unsure, the surer ear) lies left of the shoulders, and shows the left side then. The most frequent
+    one of MAJORITY frames counts.
 
     Args:
         keypoints: (L, 17, 3) x, y, confidence.
     """
     x, conf = keypoints[..., 0].astype(np.float64), keypoints[..., 2]
-    shoulders, hips = (keypoints[:, list(pair), :2].astype(np.float64).mean(1) for pair in (_SHOULDERS, _HIPS))
-    torso = np.maximum(np.linalg.norm(shoulders - hips, axis=1), 1e-6)
-    width = np.mean([x[:, a] - x[:, b] for a, b in (_SHOULDERS, _HIPS)], axis=0) / torso
+    width = frontness(torch.from_numpy(keypoints[..., :2].astype(np.float64))).numpy()
     ear = np.where(conf[:, _EARS[0]] >= conf[:, _EARS[1]], x[:, _EARS[0]], x[:, _EARS[1]])
     face = np.where(conf[:, _NOSE] > SURE, x[:, _NOSE], ear)
-    side = np.where(face - shoulders[:, 0] < 0, 1, 2)
-    views = np.where(width > SIDE_WIDTH, 0, np.where(width < -SIDE_WIDTH, 3, side))
+    side = np.where(face - x[:, _SHOULDERS].mean(1) < 0, 1, 2)
+    views = np.where(width > CLEAR_TURN, 0, np.where(width < -CLEAR_TURN, 3, side))
     votes = np.stack([_moving_counts(views == v) for v in range(len(VIEWPOINTS))], -1)
     own = np.take_along_axis(votes, views[:, None], 1)[:, 0]
     return np.where(own == votes.max(1), views, votes.argmax(1))  # a draw leaves a frame as it is

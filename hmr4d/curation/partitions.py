@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hmr4d.curation.records import CLIP, Record, Rejected, read_records, source_key, write_records
-from hmr4d.curation.sources import LocalFolder, Source
+from hmr4d.curation.sources import Source, open_sources
 from hmr4d.curation.stages import Settings, Stage, build_stages
 from hmr4d.utils.files import file_hash, write_json
 from hmr4d.utils.parallel import ordered_map
@@ -122,7 +122,7 @@ def tasks_of(
 @functools.lru_cache(maxsize=2)
 def _prepared(settings: Settings, videos: Path, run: str) -> tuple[list[Stage], dict[str, Source]]:
     """Stages and sources, once for every process and run."""
-    return build_stages(settings, videos), {source.id: source for source in LocalFolder(settings.root).list()}
+    return build_stages(settings, videos), {source.id: source for source in open_sources(settings.root).list()}
 
 
 def run_task(task: Task) -> Outcome:

@@ -14,7 +14,7 @@ from hmr4d.curation.partitions import BACKENDS, FAILED, DeadLetter, Outcome, run
 from hmr4d.curation.plots import write_plots
 from hmr4d.curation.review import Decision, read_decisions
 from hmr4d.curation.shards import SHARD_CLIPS, SHARDS, Packed, pack
-from hmr4d.curation.sources import LocalFolder
+from hmr4d.curation.sources import open_sources
 from hmr4d.curation.stages import Settings, build_stages
 from hmr4d.utils.files import write_json
 
@@ -50,15 +50,16 @@ def curate(
     """
     if backend not in BACKENDS:
         raise ValueError(f"Unknown backend '{backend}'; known: {', '.join(BACKENDS)}.")
-    if out.resolve().is_relative_to(Path(settings.root).resolve()):
+    opened = open_sources(settings.root)
+    if out.resolve().is_relative_to(opened.place.resolve()):
         raise ValueError(f"{out} lies in {settings.root}, so its files would be sources. Choose another --out.")
     if jobs < 1 or shard_clips < 1:
         raise ValueError(f"jobs is {jobs} and shard_clips {shard_clips}; expected 1 or more.")
     out.mkdir(parents=True, exist_ok=True)
-    check_origin(out, Path(settings.root))
+    check_origin(out, opened.place)
     remove_remnants(out)
     build_stages(settings, out / VIDEOS)  # so that a wrong name stops here, and not in every partition
-    sources = list(LocalFolder(settings.root).list())
+    sources = list(opened.list())
     captioner = build_captioner(settings.captioner)
     if isinstance(captioner, FileCaptions) and (strangers := captioner.strangers(source.id for source in sources)):
         shown = ", ".join(strangers[:3])

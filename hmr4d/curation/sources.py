@@ -1,11 +1,11 @@
-"""What is curated: the videos and keypoint files of a folder."""
+"""What is curated: videos and keypoint files of a folder, or of a table. Another place is another `VideoSource`."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -56,7 +56,14 @@ class Source:
 
 
 class VideoSource(Protocol):
-    """Where videos come from."""
+    """Where videos come from.
+
+    Attributes:
+        place: folder or file; a data set is made of one place.
+    """
+
+    @property
+    def place(self) -> Path: ...
 
     def list(self) -> Iterator[Source]:
         """All sources, each with a file on this machine."""
@@ -82,6 +89,10 @@ class LocalFolder:
         if not self.root.is_dir():
             raise FileNotFoundError(f"{self.root} is no folder. Give the folder of the videos or keypoint files.")
 
+    @property
+    def place(self) -> Path:
+        return self.root
+
     def list(self) -> Iterator[Source]:
         facts = read_facts(self.root / FACTS)
         files = [p for p in sorted(self.root.rglob("*")) if p.is_file() and is_shown(p, self.root) and p.name != FACTS]
@@ -100,6 +111,53 @@ class LocalFolder:
             name = path.relative_to(self.root).as_posix()
             told = facts.get(name, {})
             yield Source(name, self.kind, path, beside.get(path), told.get("url", ""), told.get("licence", ""))
+
+
+class SourceTable:
+    """Videos and keypoint files that lie anywhere, one a line of a CSV file: columns file, url, licence, keypoints.
+
+    Paths are those of the machine, or from the folder of the table on; they are the ids of the sources as written. A
+    keypoint file of a video may be named in the column `keypoints`.
+
+    Args:
+        path: of the table.
+
+    Raises:
+        FileNotFoundError: there is no such file, or files that it names are missing.
+    """
+
+    kind = "table"
+
+    def __init__(self, path: str | Path) -> None:
+        self.place = Path(path)
+        if not self.place.is_file():
+            raise FileNotFoundError(f"{self.place} is no file. Give a CSV file with the columns file, url, licence.")
+
+    def list(self) -> Iterator[Source]:
+        rows = list(csv.DictReader(io.StringIO(read_text(self.place), newline="")))
+        if not rows or "file" not in rows[0]:
+            raise TextError(f"{self.place} has no line, or no column 'file'; expected file, url, licence, keypoints.")
+        named = [row[column] for row in rows for column in ("file", "keypoints") if row.get(column)]
+        if missing := [name for name in named if not (self.place.parent / name).is_file()]:
+            shown = ", ".join(missing[:3])
+            raise FileNotFoundError(f"{self.place} names {len(missing)} files that are not there, such as {shown}.")
+        if len({row["file"] for row in rows}) < len(rows):
+            raise TextError(f"{self.place} names a file twice.")
+        for row in sorted(rows, key=lambda row: row["file"]):
+            path, beside = self.place.parent / row["file"], row.get("keypoints")
+            if path.suffix.lower() not in (*VIDEOS, *KEYPOINT_FILES):
+                raise TextError(f"{self.place} names {row['file']}, which is neither a video nor a keypoint file.")
+            keypoints = self.place.parent / beside if beside else None
+            yield Source(row["file"], self.kind, path, keypoints, row.get("url") or "", row.get("licence") or "")
+
+
+SOURCES: dict[str, Callable[[str], VideoSource]] = {"folder": LocalFolder, "table": SourceTable}
+
+
+def open_sources(spec: str) -> VideoSource:
+    """The sources of a place: a folder, or `name:place` with a name of SOURCES, such as `table:videos.csv`."""
+    name, mark, place = spec.partition(":")
+    return SOURCES[name](place) if mark and name in SOURCES else LocalFolder(spec)
 
 
 def read_facts(path: Path) -> dict[str, dict[str, str]]:

@@ -29,8 +29,9 @@ from hmr4d.curation.filters import FPS, Failure, Thresholds, Track, frame_failur
 from hmr4d.curation.largest_person import People, at_standard_rate, largest_of_tracks
 from hmr4d.curation.records import CLIP, SOURCE, Record, Rejected
 from hmr4d.curation.red_box import render_red_box
-from hmr4d.curation.sources import LocalFolder, Source, fingerprint
+from hmr4d.curation.sources import Source, fingerprint, open_sources
 from hmr4d.curation.trimming import PIPELINE_VERSION, TrimRules, clip_failures, clip_id, seconds_of, trim
+from hmr4d.curation.two_passes import in_two_passes
 from hmr4d.curation.video_frames import gray, grid_of, nearest_pictures, probe
 from hmr4d.data.importers.splits import split_by_name
 from hmr4d.data.keypoint_clips import with_image_size
@@ -47,7 +48,7 @@ class Settings:
     """What is done, and how. All of it can be written as JSON.
 
     Attributes:
-        root: folder of the sources.
+        root: where the sources are, see `open_sources`.
         detector: see `build_detector`.
         repose: second detector for the frames of clips; None for none.
         captioner: see `build_captioner`.
@@ -55,6 +56,7 @@ class Settings:
         thresholds: of the filters.
         trim: lengths of clips.
         fps, size, skeleton: of keypoint files that do not tell.
+        two_passes: a detector of pictures looks at every second frame first, see `two_passes`.
     """
 
     root: str
@@ -67,6 +69,7 @@ class Settings:
     fps: float | None = None
     size: tuple[int, int] | None = None
     skeleton: str | None = None
+    two_passes: bool = False
 
     def __post_init__(self) -> None:
         """ValueError for a rate or a size that nothing has."""
@@ -111,8 +114,15 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
     """
     limits, captioner = settings.thresholds, build_captioner(settings.captioner)
     detector = build_detector(settings.detector)
-    reading = {"fps": settings.fps, "size": settings.size, "skeleton": settings.skeleton}
-    sources = {source.id: source for source in LocalFolder(settings.root).list()}
+    reading: dict[str, Any] = {"fps": settings.fps, "size": settings.size, "skeleton": settings.skeleton}
+    if settings.two_passes:
+        if isinstance(detector, TrackDetector):
+            raise ValueError(
+                f"The detector '{settings.detector}' reads whole videos, so --two-passes saves nothing. Leave it out, or "
+                "use an image detector such as http://..."
+            )
+        reading["two_passes"] = {"limits": asdict(limits), "trim": asdict(settings.trim)}
+    sources = {source.id: source for source in open_sources(settings.root).list()}
     if isinstance(captioner, FileCaptions):
         captioner.check_sources(sources)
     clips = ClipVideos(sources, videos)
@@ -165,7 +175,9 @@ def detect(
         if times is None or size is None:
             raise Rejected("no_pictures", f"the detector '{detector.name}' looks at videos; this is a keypoint file.")
         at = grid_of(times)
-        people = _in_pictures(detector, nearest_pictures(source.path, times, at), at)
+        look = functools.partial(_looked_at, detector, source.path, times)
+        limits, rules = settings.thresholds, settings.trim
+        people = in_two_passes(look, at, size, limits, rules) if settings.two_passes else look(at)
     else:
         with _heard(remarks):
             tracks = detector.tracks(source, replace(settings.reading, size=size or settings.size))
@@ -311,6 +323,11 @@ def _told_size(told: Sequence[tuple[int, int]], given: tuple[int, int] | None) -
     if size is None:
         raise Rejected("no_image_size", "the file does not tell the size of its images. Give it with --size W H.")
     return size
+
+
+def _looked_at(detector: PoseEstimator, video: Path, times: NDArray[np.float64], at: NDArray[np.float64]) -> People:
+    """The largest person at some times (F,) of a video whose frames are at `times` (N,)."""
+    return _in_pictures(detector, nearest_pictures(video, times, at), at)
 
 
 def _in_pictures(

@@ -218,6 +218,10 @@ class ClipStore:
         """Per caption the index of the one that describes the mirrored motion, -1 when unknown."""
         return self._captions["mirror"]
 
+    def points(self, index: int) -> np.ndarray:
+        """(L, P, 3) float32 frames of a clip, as a class that reads one kind of store has them."""
+        raise TypeError(f"{self.path} was opened as a store of any kind; open it as a MotionStore or a KeypointStore.")
+
     def clip_captions(self, index: int) -> list[ClipCaption]:
         """Captions of one clip, in source order."""
         offsets, caption, start_s, end_s = self._clip_captions
@@ -287,6 +291,9 @@ class MotionStore(ClipStore):
         start = self._starts[index]
         return self._joints[start : start + self.lengths[index]]
 
+    def points(self, index: int) -> np.ndarray:
+        return self.joints3d(index)
+
 
 class KeypointStore(ClipStore):
     """Reader of 2D tracks."""
@@ -302,10 +309,18 @@ class KeypointStore(ClipStore):
         start = self._starts[index]
         return self._keypoints[start : start + self.lengths[index]]
 
+    def points(self, index: int) -> np.ndarray:
+        return self.keypoints(index)
+
     def image_size(self, index: int) -> tuple[int, int] | None:
         """Width and height in pixels of a clip's image, None where nobody told it."""
         width, height = (int(v) for v in self._keypoints[self._starts[index], -1, :2])
         return (width, height) if width and height else None
+
+
+def open_store(path: str | os.PathLike[str]) -> MotionStore | KeypointStore:
+    """A store by the kind that it says it is; errors as for `ClipStore.open`."""
+    return KeypointStore(path) if ClipStore(path).kind == KEYPOINTS else MotionStore(path)
 
 
 class TextCache:

@@ -13,7 +13,7 @@ from torch import Tensor
 from hmr4d.engine.run import finished_steps
 from hmr4d.evaluators.evaluator import WEIGHTS_NAME, Evaluator, EvaluatorRecipe, build_networks
 from hmr4d.evaluators.training import read_training
-from hmr4d.representation.hml263 import Hml263Statistics
+from hmr4d.representation.variant_statistics import VariantStatistics
 from hmr4d.utils.files import file_hash, write_text
 from hmr4d.utils.releases import card
 from hmr4d.utils.weights import load_strictly
@@ -39,9 +39,10 @@ def trained_evaluator(checkpoint: str | Path, *, name: str, source: str) -> Eval
     return Evaluator(recipe, _statistics(state, recipe, source), networks=networks)
 
 
-def _statistics(state: dict[str, Tensor], recipe: EvaluatorRecipe, source: str) -> Hml263Statistics:
+def _statistics(state: dict[str, Tensor], recipe: EvaluatorRecipe, source: str) -> VariantStatistics:
     mean, std = (state[key].numpy() for key in ("mean", "std"))
-    return Hml263Statistics(name=recipe.name, mean=mean, std=std, fps=recipe.fps, variant=recipe.variant, source=source)
+    kind = recipe.features.statistics
+    return kind(name=recipe.name, mean=mean, std=std, fps=recipe.fps, variant=recipe.variant, source=source)
 
 
 def release_evaluator(checkpoint: Path, out: Path, about: dict[str, Any], notice: str) -> None:
@@ -65,8 +66,8 @@ def evaluator_card(folder: Path, evaluator: Evaluator, about: Mapping[str, Any],
     recipe = evaluator.recipe
     sizes = ", ".join(f"{k} {v}" for k, v in asdict(recipe).items() if k.endswith(("hidden", "dim")))
     rows = {
-        "features": f"263 numbers, `{recipe.variant}`, {recipe.fps:g} fps, {recipe.min_rows} to {recipe.max_rows} rows "
-        "a clip",
+        "features": f"{recipe.features.num_features} numbers, `{recipe.variant}`, {recipe.fps:g} fps, "
+        f"{recipe.min_rows} to {recipe.max_rows} rows a clip",
         "text": f"token states of '{recipe.text_encoder}'"
         if recipe.text == "tokens"
         else "GloVe words and word classes",

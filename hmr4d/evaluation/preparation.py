@@ -20,7 +20,8 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.data.datasets import stretch_linear
 from hmr4d.evaluation.action_recognition import resample_clip
 from hmr4d.motion.canonical import align_to_floor, face_first_frame, repeat_last_valid
-from hmr4d.representation.hml263 import Hml263Codec, Hml263Statistics
+from hmr4d.representation.hml263 import Hml263Codec
+from hmr4d.representation.variant_statistics import VariantStatistics
 from hmr4d.utils.tensors import as_tensor
 
 Rows = tuple[int, int]  # first row and number of rows that count
@@ -82,7 +83,7 @@ class StandardPreparation:
         unit: rows of a unit.
     """
 
-    def __init__(self, statistics: Hml263Statistics, *, max_rows: int = MAX_ROWS, unit: int = 4) -> None:
+    def __init__(self, statistics: VariantStatistics, *, max_rows: int = MAX_ROWS, unit: int = 4) -> None:
         self.statistics, self.max_rows, self.unit = statistics, max_rows, unit
         self.codec = Hml263Codec(statistics.variant)
 
@@ -151,7 +152,7 @@ class PublishedModelPreparation:
         max_rows: that the input is padded to.
     """
 
-    def __init__(self, statistics: Hml263Statistics, *, max_rows: int = PUBLISHED_ROWS) -> None:
+    def __init__(self, statistics: VariantStatistics, *, max_rows: int = PUBLISHED_ROWS) -> None:
         self.statistics, self.max_rows = statistics, max_rows
         self.codec = Hml263Codec("corrected_hips")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hmr4d.evaluation.cards import HEADINGS
+
 # name in the card, heading, digits after the point
 MEASURES = (
     ("foot_skating", "skating m/s", 3),
@@ -34,6 +36,8 @@ def markdown(card: Mapping[str, Any]) -> str:
         parts.append(_by_content(rows))
         parts += [listed_confusions(source, found["confusions"], found["repeats"]) for source, found in rows]
         parts.append(_diversity(scored.get("diversity", {})))
+    if card.get("pictures") is not None:
+        parts.append(_pictures(card["pictures"]))
     if card["verbs"] is not None:
         parts.append(_verbs(card["verbs"]))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -150,6 +154,27 @@ def _verbs(verbs: Mapping[str, Any]) -> str:
     parts = ["### verbs: everyday prompts with geometric checks"]
     parts += [table(["duration", "share done"], overall)] if overall else []
     return "\n\n".join([*parts, table(headings, rows)])
+
+
+def _pictures(found: Mapping[str, Any]) -> str:
+    """Real and generated motion, compared in 2D."""
+    rows = found["rows"]
+    columns = {name: heading for name, heading in HEADINGS.items() if any(name in row for row in rows.values())}
+    body = [[row, *(_with_interval(values.get(name)) for name in columns)] for row, values in rows.items()]
+    facts = [
+        f"- {found['set_size']} clips of {found['set']}, {found['repeats']} repeats, protocol {found['protocol']}; "
+        "± is the 95 % interval",
+        f"- evaluator {found['evaluator']} ({found['features']}, sha256 {found['evaluator_sha256'][:16]}); generated "
+        f"motion is seen from {found['seen_from']}",
+        *(f"- {note}" for note in found["notes"]),
+    ]
+    return "\n\n".join(["### In 2D", table(["", *columns.values()], body), "\n".join(facts)])
+
+
+def _with_interval(value: Mapping[str, Any] | None) -> str:
+    if value is None or value["mean"] is None:
+        return "–"
+    return f"{value['mean']:.3f}" + ("" if value["interval"] is None else f" ± {value['interval']:.3f}")
 
 
 def _share(value: float | None) -> str:

@@ -23,6 +23,7 @@ from hmr4d.evaluation.preparation import (
 from hmr4d.evaluation.published_protocol import published_model_scores
 from hmr4d.evaluation.text_to_motion_data import Job, RowCuts, ScoredClips
 from hmr4d.evaluators.evaluator import Evaluator
+from hmr4d.evaluators.feature_kinds import HML263
 from hmr4d.metrics.frechet import Gaussian
 from hmr4d.metrics.intervals import Value, replicate_rows
 from hmr4d.metrics.physical import physical_metrics, root_speed_error, to_neutral_height
@@ -68,6 +69,7 @@ class ScoringProtocol(Protocol):
     """How motions are prepared and which numbers are made of their embeddings."""
 
     name: str
+    has_joints3d: bool  # whether motions are also measured in 3D
 
     def check(self, evaluator: Evaluator, clips: ScoredClips) -> None:
         """ValueError when evaluator and clips do not fit the protocol."""
@@ -77,25 +79,54 @@ class ScoringProtocol(Protocol):
         """What feeds the evaluator."""
         ...
 
+    def inputs(self, motions: Sequence[Motion], jobs: Sequence[Job], clips: ScoredClips) -> tuple[list[Tensor], float]:
+        """What of generated motions is prepared, and its rate."""
+        ...
+
     def scores(self, embeddings: Embeddings, seed: int) -> RepeatScores:
         """Both rows of one repeat."""
         ...
 
 
-class StandardProtocol:
+def one_rate(motions: Sequence[Motion]) -> float:
+    """The rate that all motions have; ValueError where there are several."""
+    rates = {motion.fps for motion in motions}
+    if len(rates) > 1:
+        raise ValueError(f"Generated motions run at {sorted(rates)} frames per second; bring them to one rate.")
+    return rates.pop()
+
+
+class JointInputs:
+    """What protocols have in common that compare 3D joints."""
+
+    has_joints3d = True
+
+    def inputs(self, motions: Sequence[Motion], jobs: Sequence[Job], clips: ScoredClips) -> tuple[list[Tensor], float]:
+        """The joints of each motion."""
+        return [motion.joints3d for motion in motions], one_rate(motions)
+
+
+class StandardProtocol(JointInputs):
     """The protocol of the field (Guo et al., CVPR 2022): pools of 32 in random order, FID against another real pass."""
 
     name = "standard"
+    cuts, features = RowCuts, HML263
 
     def check(self, evaluator: Evaluator, clips: ScoredClips) -> None:
-        """ValueError when the clips have another rate than the evaluator, or are cut in no rows."""
+        """ValueError when the clips are of another kind or rate than the evaluator's, or are cut in other rows."""
+        if evaluator.recipe.features is not self.features or clips.store.kind != self.features.store:
+            raise ValueError(
+                f"Protocol '{self.name}' compares {self.features.store.about}; {clips.place} holds "
+                f"{clips.store.kind.about}, and evaluator '{evaluator.recipe.name}' reads "
+                f"{evaluator.recipe.features.store.about}. Choose the three alike."
+            )
         if clips.real_fps != evaluator.recipe.fps:
             raise ValueError(
                 f"{clips.place} runs at {clips.real_fps:g} frames per second, evaluator '{evaluator.recipe.name}' was "
                 f"trained at {evaluator.recipe.fps:g}. Prepare the data at that rate, or choose another evaluator."
             )
-        if not isinstance(clips.cuts, RowCuts):
-            raise ValueError("The standard protocol cuts feature rows; choose protocol=standard as a whole.")
+        if type(clips.cuts) is not self.cuts:
+            raise ValueError(f"Protocol '{self.name}' cuts clips by {self.cuts.__name__}; choose it as a whole.")
 
     def preparation(self, evaluator: Evaluator) -> StandardPreparation:
         """Padding and units of the evaluator's recipe."""
@@ -123,7 +154,7 @@ class StandardProtocol:
         return RepeatScores(generated.values, real.values | {"fid_halves": halves.value}, tuple(dict.fromkeys(notes)))
 
 
-class PublishedModelProtocol:
+class PublishedModelProtocol(JointInputs):
     """The protocol behind the published table of Motion-2-to-3: whole clips, 200 rows, one shuffle."""
 
     name = "published_model"
@@ -178,7 +209,8 @@ class _Repeat:
     def measures(self, row: str) -> dict[str, float]:
         """Mean of each physical measure over the motions that have it."""
         chunks = self.physical[row]
-        return {name: float(torch.cat([chunk[name] for chunk in chunks]).double().nanmean()) for name in chunks[0]}
+        names = chunks[0] if chunks else ()
+        return {name: float(torch.cat([chunk[name] for chunk in chunks]).double().nanmean()) for name in names}
 
 
 class TextToMotionScorer:
@@ -251,6 +283,8 @@ class TextToMotionScorer:
         repeat.real.append(self._embed(real, rows))
         repeat.another.append(self._embed(real, again))
         repeat.generated.append(self._embed(made, made_rows))
+        if not self.protocol.has_joints3d:
+            return
         shown, wanted = (_padded(self.preparation.shown(e, r)) for e, r in ((made, made_rows), (real, rows)))
         fps = self.evaluator.statistics.fps
         repeat.physical[GROUND_TRUTH].append(physical_metrics(*wanted, fps))
@@ -261,22 +295,20 @@ class TextToMotionScorer:
         self, motions: Sequence[Motion], jobs: Sequence[Job], rows: Sequence[Rows | None]
     ) -> tuple[Encoded, list[Rows | None]]:
         """Features of generated motions, and the rows that count: as many as of the real clip, from the first on."""
-        rates = {motion.fps for motion in motions}
-        if len(rates) > 1:
-            raise ValueError(f"Generated motions run at {sorted(rates)} frames per second; bring them to one rate.")
         try:
-            encoded = self.preparation.encode([motion.joints3d for motion in motions], rates.pop())
+            encoded = self.preparation.encode(*self.protocol.inputs(motions, jobs, self.clips))
         except ValueError as error:
             names = f"repeat {jobs[0].repeat}, items {jobs[0].item} to {jobs[-1].item}"
             raise ValueError(f"Generated motions of {names}, counted from 0: {error}") from error
         wanted = [None if count is None else (0, count[1]) for count in rows]
         shortest = self.evaluator.recipe.min_rows
+        rows_are = "feature rows, one less than frames" if self.evaluator.recipe.features.spare_frames else "frames"
         for job, found, count in zip(jobs, encoded.num_rows.tolist(), wanted, strict=True):
             least = shortest if count is None else min(shortest, count[1])
             if found < least:
                 raise ValueError(
                     f"The motion for '{self.clips.text(job.repeat, job.item)}' (repeat {job.repeat}, item {job.item}) "
-                    f"has {found} feature rows, one less than frames at {self.evaluator.recipe.fps:g} fps; evaluator "
+                    f"has {found} {rows_are} at {self.evaluator.recipe.fps:g} fps; evaluator "
                     f"'{self.evaluator.recipe.name}' needs {least}. Make motions as long as the items ask for."
                 )
         return encoded, wanted

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from hmr4d.data.clip_index import Example, IndexRules, build_index
 from hmr4d.data.datasets import resample_linear
-from hmr4d.data.store import MotionStore
+from hmr4d.data.store import ClipStore, open_store
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 
 ANOTHER_PASS = 1 << 20  # part of the seeds of a second pass over the real clips
@@ -47,13 +47,13 @@ class Excerpt:
 class Cuts(Protocol):
     """Which stretches of clips become items, as a protocol wants it."""
 
-    def index(self, store: MotionStore, split: str, rules: IndexRules) -> list[Example]: ...
+    def index(self, store: ClipStore, split: str, rules: IndexRules) -> list[Example]: ...
 
-    def draw(self, store: MotionStore, example: Example, rng: ItemRandom) -> Excerpt: ...
+    def draw(self, store: ClipStore, example: Example, rng: ItemRandom) -> Excerpt: ...
 
-    def real(self, store: MotionStore, example: Example) -> Tensor: ...
+    def real(self, store: ClipStore, example: Example) -> Tensor: ...
 
-    def real_fps(self, store: MotionStore) -> float: ...
+    def real_fps(self, store: ClipStore) -> float: ...
 
 
 class RowCuts:
@@ -68,29 +68,37 @@ class RowCuts:
         max_seconds: what the model makes; items are not longer.
     """
 
+    spare_frames = 1  # frames beyond the rows: features look one frame ahead
+
     def __init__(self, *, max_rows: int = 196, unit: int = 4, max_seconds: float = 10.0) -> None:
         self.max_rows, self.unit, self.max_seconds = max_rows, unit, max_seconds
 
-    def index(self, store: MotionStore, split: str, rules: IndexRules) -> list[Example]:
+    def index(self, store: ClipStore, split: str, rules: IndexRules) -> list[Example]:
         """Examples in feature rows; the durations of `rules` are rows over the store's rate."""
-        return build_index(store, split, rules, spare_frames=1)
+        return build_index(store, split, rules, spare_frames=self.spare_frames)
 
-    def draw(self, store: MotionStore, example: Example, rng: ItemRandom) -> Excerpt:
+    def draw(self, store: ClipStore, example: Example, rng: ItemRandom) -> Excerpt:
         """Draws the number of units, then the first row."""
         length = example.end - example.start
-        longest = min(self.max_rows, int(self.max_seconds * store.fps) - 1)
+        longest = min(self.max_rows, int(self.max_seconds * store.fps) - self.spare_frames)
         units = length // self.unit - (1 if rng.integer(3) == 2 else 0)
         count = self.unit * max(min(units, longest // self.unit), 1)
         first = example.start + rng.integer(length - count + 1)
-        return Excerpt((first, count), (count + 1) / store.fps)
+        return Excerpt((first, count), (count + self.spare_frames) / store.fps)
 
-    def real(self, store: MotionStore, example: Example) -> Tensor:
+    def real(self, store: ClipStore, example: Example) -> Tensor:
         """The whole clip."""
-        return torch.from_numpy(np.array(store.joints3d(example.clip)))
+        return torch.from_numpy(np.array(store.points(example.clip)))
 
-    def real_fps(self, store: MotionStore) -> float:
+    def real_fps(self, store: ClipStore) -> float:
         """The store's rate."""
         return store.fps
+
+
+class KeypointCuts(RowCuts):
+    """Stretches of clips of 2D keypoints, as `RowCuts`: a frame is a row. The real clip is (L, 18, 3) keypoints."""
+
+    spare_frames = 0
 
 
 class FrameCuts:
@@ -103,21 +111,21 @@ class FrameCuts:
     def __init__(self, *, fps: float = 30.0) -> None:
         self.fps = fps
 
-    def index(self, store: MotionStore, split: str, rules: IndexRules) -> list[Example]:
+    def index(self, store: ClipStore, split: str, rules: IndexRules) -> list[Example]:
         """Examples in frames of the store."""
         return build_index(store, split, rules)
 
-    def draw(self, store: MotionStore, example: Example, rng: ItemRandom) -> Excerpt:
+    def draw(self, store: ClipStore, example: Example, rng: ItemRandom) -> Excerpt:
         """Takes the example as it is."""
         frames = int((example.end - example.start) * (self.fps / store.fps))
         return Excerpt(None, frames / self.fps)
 
-    def real(self, store: MotionStore, example: Example) -> Tensor:
+    def real(self, store: ClipStore, example: Example) -> Tensor:
         """The frames of the example, interpolated linearly to the model's rate as for its training."""
-        joints3d = torch.from_numpy(np.array(store.joints3d(example.clip)[example.start : example.end]))
+        joints3d = torch.from_numpy(np.array(store.points(example.clip)[example.start : example.end]))
         return resample_linear(joints3d, self.fps / store.fps)
 
-    def real_fps(self, store: MotionStore) -> float:
+    def real_fps(self, store: ClipStore) -> float:
         """The model's rate."""
         return self.fps
 
@@ -140,7 +148,7 @@ class ScoredClips(Dataset[dict[str, Any]]):
     and `sample` int, `length` 1.
 
     Args:
-        store: folder of a motion store, or an open one.
+        store: folder of a store of 3D motion or of 2D keypoints, or an open one.
         split: name of the split.
         cuts: which stretches become items.
         rules: which clips become items.
@@ -156,7 +164,7 @@ class ScoredClips(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        store: MotionStore | str,
+        store: ClipStore | str,
         split: str = "test",
         *,
         cuts: Cuts,
@@ -169,7 +177,7 @@ class ScoredClips(Dataset[dict[str, Any]]):
     ) -> None:
         if repeats < 1 or (limit is not None and limit < 1):
             raise ValueError(f"repeats is {repeats} and limit {limit}; both are numbers from 1 up.")
-        self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
+        self.store = store if isinstance(store, ClipStore) else open_store(store)
         self.split, self.cuts, self.rules, self.min_seconds = split, cuts, rules, min_seconds
         self.repeats, self.seed, self.variety = repeats, seed, variety or Variety()
         self.examples = cuts.index(self.store, split, rules)
@@ -227,12 +235,14 @@ class ScoredClips(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         job = (self.jobs if self._chosen_jobs is None else self._chosen_jobs)[index]
+        return {**self.request(job), "length": 1, **asdict(job)}
+
+    def request(self, job: Job) -> dict[str, Any]:
+        """What a model is asked for: `text` str, `seconds` float, `seed` int."""
         return {
             "text": self.text(job.repeat, job.item),
             "seconds": max(self.excerpt(job.repeat, job.item).seconds, self.min_seconds),
             "seed": mix_seed(self.seed + job.repeat, job.item, job.sample),
-            "length": 1,
-            **asdict(job),
         }
 
     # --- what an item is ----------------------------------------------------------------------------------------------
@@ -275,7 +285,10 @@ class ScoredClips(Dataset[dict[str, Any]]):
         return self.draw(repeat, item, another=another)[1]
 
     def real(self, item: int) -> Tensor:
-        """(L, J, 3) joints of the clip of an item at `real_fps`; `Excerpt.rows` says what of them counts."""
+        """(L, J, 3) joints, or (L, J + 1, 3) 2D keypoints, of the clip of an item at `real_fps`.
+
+        `Excerpt.rows` says what of them counts.
+        """
         return self.cuts.real(self.store, self.examples[item])
 
     @property
@@ -290,7 +303,7 @@ class ScoredClips(Dataset[dict[str, Any]]):
         for example in self.examples:
             name, words = self.store.names[example.clip], [self.store.caption_texts[c] for c in example.captions]
             digest.update(repr((name, example.start, example.end, words)).encode())
-            digest.update(np.ascontiguousarray(self.store.joints3d(example.clip)).data)
+            digest.update(np.ascontiguousarray(self.store.points(example.clip)).data)
         return digest.hexdigest()
 
     def identity(self) -> dict[str, Any]:

@@ -146,13 +146,16 @@ def source_of(cfg: DictConfig, weights: Any, clips: ScoredClips) -> Source:
     files = weight_files(weights)
     hashes = [file_hash(path) for path in files if path.is_file()]
     pipeline = OmegaConf.to_container(cfg.pipeline, resolve=True)
-    statistics = Statistics.load(cfg.motion.statistics)
+    statistics = ""
+    if cfg.motion.statistics is not None:
+        loaded = Statistics.load(cfg.motion.statistics)
+        statistics = hashlib.sha256(loaded.mean.tobytes() + loaded.std.tobytes()).hexdigest()
     kept = {k: v for k, v in pipeline.items() if k not in ("training", "text_encoder")}  # type: ignore[union-attr]
     identity = {
         "weights": "+".join(hashes),
         "pipeline": kept,
         "text_encoder": cfg.text.name,
-        "statistics": hashlib.sha256(statistics.mean.tobytes() + statistics.std.tobytes()).hexdigest(),
+        "statistics": statistics,
         "precision": str(cfg.trainer.precision),
         "clips": clips.identity(),
     }

@@ -12,12 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hmr4d.data.store import MotionStore
+from hmr4d.data.store import ClipStore
+from hmr4d.evaluators.feature_kinds import FeatureKind, feature_kind
 from hmr4d.evaluators.networks import ROWS_PER_TOKEN, MotionEncoder, MovementEncoder, TextEncoder
 from hmr4d.evaluators.published import MATCHING_FILE, load_published
 from hmr4d.evaluators.text_input import GloveInput, TextInput, TokenStateInput, WordBatch
 from hmr4d.evaluators.word_vectorizer import WordVectorizer, word_classes
-from hmr4d.representation.hml263 import NUM_FEATURES, SLICES, VARIANTS, Hml263Statistics, load_statistics
+from hmr4d.representation.hml263 import load_statistics
+from hmr4d.representation.variant_statistics import VariantStatistics
 from hmr4d.utils.files import atomic_path, write_json
 from hmr4d.utils.precision import exact_float32
 from hmr4d.utils.releases import find_release_folder, release_folders
@@ -26,7 +28,6 @@ from hmr4d.utils.weights import DAMAGED, hash_weights, load_strictly, short_reas
 FORMAT, VERSION = "hmr4d-evaluator", 1
 CONFIG_NAME, WEIGHTS_NAME, STATISTICS_NAME = "evaluator.json", "evaluator.safetensors", "statistics.npz"
 PUBLISHED_NAME, PUBLISHED_STATISTICS = "humanml3d", "hml263_evaluator"
-NUM_SEEN = SLICES["contacts"].start  # 259: foot contacts are not looked at
 BATCH = 128  # clips or texts at once
 
 
@@ -36,7 +37,8 @@ class EvaluatorRecipe:
 
     Attributes:
         name: in cards and messages.
-        variant: of the 263-number features, "humanml3d" or "corrected_hips".
+        variant: of the 263-number features of 3D motion, "humanml3d" or "corrected_hips"; or of the 34 of 2D
+            keypoints, "coco17_image" or "coco17_person".
         fps: of the features.
         min_rows, max_rows: feature rows of a clip; every clip is padded to `max_rows`.
         text: "glove" (word vectors and word classes) or "tokens" (token states of a text encoder).
@@ -61,8 +63,7 @@ class EvaluatorRecipe:
     embed_dim: int = 512
 
     def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise ValueError(f"Unknown feature variant '{self.variant}'; known: {VARIANTS}.")
+        feature_kind(self.variant)
         if self.text not in ("glove", "tokens") or (self.text == "tokens") != bool(self.text_encoder):
             raise ValueError(
                 f"Text side '{self.text}' with encoder '{self.text_encoder}'; expected 'glove' without an encoder, or "
@@ -73,6 +74,11 @@ class EvaluatorRecipe:
                 f"Rows from {self.min_rows} to {self.max_rows}; expected {ROWS_PER_TOKEN} <= min_rows <= max_rows, and "
                 f"max_rows a multiple of {ROWS_PER_TOKEN}."
             )
+
+    @property
+    def features(self) -> FeatureKind:
+        """What its rows hold."""
+        return feature_kind(self.variant)
 
     @property
     def unit_length(self) -> int:
@@ -96,7 +102,7 @@ class EvaluatorNetworks(NamedTuple):
 def build_networks(recipe: EvaluatorRecipe) -> EvaluatorNetworks:
     """New networks of a recipe's sizes."""
     return EvaluatorNetworks(
-        MovementEncoder(NUM_SEEN, recipe.movement_hidden, recipe.movement_dim),
+        MovementEncoder(recipe.features.num_seen, recipe.movement_hidden, recipe.movement_dim),
         MotionEncoder(recipe.movement_dim, recipe.motion_hidden, recipe.embed_dim),
         TextEncoder(recipe.text_dim, recipe.pos_dim, recipe.text_hidden, recipe.embed_dim),
     )
@@ -127,7 +133,7 @@ class Evaluator(nn.Module):
     def __init__(
         self,
         recipe: EvaluatorRecipe,
-        statistics: Hml263Statistics,
+        statistics: VariantStatistics,
         *,
         networks: EvaluatorNetworks | None = None,
         text_input: TextInput | None = None,
@@ -169,7 +175,7 @@ class Evaluator(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def use_text_cache(self, store: MotionStore) -> bool:
+    def use_text_cache(self, store: ClipStore) -> bool:
         """Takes token states of the store's captions from its cache; False when it has none for this evaluator."""
         return isinstance(self.text_input, TokenStateInput) and self.text_input.use_cache(store)
 
@@ -180,7 +186,7 @@ class Evaluator(nn.Module):
         Padding matters: rows behind the end of a clip reach its last token.
 
         Args:
-            features: (B, max_rows, 263), normalised with the evaluator's statistics, then padded.
+            features: (B, max_rows, D), normalised with the evaluator's statistics, then padded.
             num_rows: (B,) rows of each clip; what is left of a multiple of 4 belongs to no token.
             padded_rows: rows of the padded tensor where a protocol wants others than the recipe's `max_rows`.
 
@@ -191,7 +197,7 @@ class Evaluator(nn.Module):
             ValueError: another shape, numbers that are not finite, or a clip shorter than one token or longer than
                 the tensor.
         """
-        wanted = (padded_rows or self.recipe.max_rows, NUM_FEATURES)
+        wanted = (padded_rows or self.recipe.max_rows, self.recipe.features.num_features)
         if features.ndim != 3 or features.shape[1:] != wanted or num_rows.shape != features.shape[:1]:
             raise ValueError(
                 f"Evaluator '{self.recipe.name}' needs features (B, {wanted[0]}, {wanted[1]}) and num_rows (B,); got "
@@ -208,7 +214,9 @@ class Evaluator(nn.Module):
         out = [features.new_zeros(0, self.recipe.embed_dim).to(self.device)]
         with exact_float32(self.device.type):
             for start in range(0, len(features), BATCH):
-                rows = features[start : start + BATCH, :, :NUM_SEEN].to(self.device, torch.float32)
+                rows = features[start : start + BATCH, :, : self.recipe.features.num_seen].to(
+                    self.device, torch.float32
+                )
                 count = num_rows[start : start + BATCH] // ROWS_PER_TOKEN
                 out.append(self.motion_encoder(self.movement_encoder(rows), count))
         return torch.cat(out)
@@ -298,7 +306,7 @@ class Evaluator(nn.Module):
                 f"{folder} holds no readable evaluator ({short_reason(error)}). Expected {FORMAT} version {VERSION}; "
                 "restore the folder."
             ) from error
-        statistics = Hml263Statistics.load(folder / STATISTICS_NAME)
+        statistics = recipe.features.statistics.load(folder / STATISTICS_NAME)
         for what, found, wanted in zip(
             ("weights", "statistics"), (hash_weights(weights), statistics.hash), hashes, strict=True
         ):

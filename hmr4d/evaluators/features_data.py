@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,34 +12,84 @@ from torch.utils.data import Dataset
 
 from hmr4d.data.clip_index import Example, IndexRules, build_index
 from hmr4d.data.datasets import cell_weights
-from hmr4d.data.store import MotionStore, TextCache
+from hmr4d.data.keypoint_clips import flip_keypoints
+from hmr4d.data.store import ClipStore, KeypointStore, MotionStore, TextCache
 from hmr4d.evaluators.feature_cache import FeatureCache
+from hmr4d.evaluators.feature_kinds import HML263, KEYPOINTS2D, feature_kind
 from hmr4d.evaluators.networks import ROWS_PER_TOKEN
-from hmr4d.representation.hml263 import Hml263Statistics, fit_statistics, with_evaluator_bias
+from hmr4d.representation.hml263 import fit_statistics, with_evaluator_bias
+from hmr4d.representation.keypoint_features import SURE, fit_keypoint_statistics, keypoint_features
+from hmr4d.representation.variant_statistics import VariantStatistics
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 
 logger = logging.getLogger(__name__)
+
+
+class FeatureSource(Protocol):
+    """Feature rows of one split of a store.
+
+    Attributes:
+        store: of the clips.
+        clips: those of the split whose features are finite.
+        num_rows: (N,) rows of each clip of the store.
+        fps: of the rows.
+        spare_frames: frames of a clip beyond its rows.
+    """
+
+    @property
+    def store(self) -> ClipStore: ...
+
+    clips: list[int]
+    num_rows: np.ndarray
+    fps: float
+    spare_frames: int
+
+    def draw(self, clip: int, rng: ItemRandom) -> tuple[np.ndarray, bool]:
+        """(F, D) rows of a clip, and whether they are those of its mirror image."""
+        ...
+
+    def statistics(self, bias: float) -> VariantStatistics:
+        """Mean and deviation of the split, mirrored features included."""
+        ...
+
+
+def open_features(
+    store: ClipStore | str, split: str | None, *, variant: str, fps: float, mirror_prob: float
+) -> FeatureSource:
+    """The features of a variant: `StoreFeatures` of 3D motion, `KeypointFeatures` of 2D keypoints; arguments as there.
+
+    Raises:
+        ValueError: an unknown variant, or an open store of the other kind.
+    """
+    kind = feature_kind(variant)
+    if isinstance(store, ClipStore) and store.kind != kind.store:
+        raise ValueError(f"Features '{variant}' are made of {kind.store.about}; {store.path} holds {store.kind.about}.")
+    if kind is KEYPOINTS2D:
+        opened = store if isinstance(store, KeypointStore) else KeypointStore.open(str(store))
+        return KeypointFeatures(opened, split, variant=variant, fps=fps, mirror_prob=mirror_prob)
+    opened3d = store if isinstance(store, MotionStore) else MotionStore.open(str(store))
+    return StoreFeatures(opened3d, split, variant=variant, fps=fps, mirror_prob=mirror_prob)
 
 
 class StoreFeatures:
     """HumanML3D features of one split of a store, as they are and mirrored.
 
     Args:
-        store: folder of a motion store, or an open one.
+        store: of 3D motion.
         split: name of the split.
         variant: of `Hml263Codec`.
         fps: of the features.
         mirror_prob: chance of a mirrored item; 0 leaves the mirrored features unmade.
     """
 
-    def __init__(
-        self, store: MotionStore | str, split: str | None, *, variant: str, fps: float, mirror_prob: float
-    ) -> None:
-        self.store = store if isinstance(store, MotionStore) else MotionStore.open(store)
-        self.split, self.mirror_prob = split, mirror_prob
+    spare_frames = HML263.spare_frames
+
+    def __init__(self, store: MotionStore, split: str | None, *, variant: str, fps: float, mirror_prob: float) -> None:
+        self.store, self.split, self.mirror_prob, self.fps = store, split, mirror_prob, fps
         self.plain = FeatureCache(self.store, variant=variant, fps=fps)
         self.mirrored = FeatureCache(self.store, variant=variant, fps=fps, mirrored=True) if mirror_prob > 0 else None
         caches = [self.plain] if self.mirrored is None else [self.plain, self.mirrored]
+        self.num_rows = self.plain.num_rows
         clips = self.store.indices(split).tolist()
         self.clips = [clip for clip in clips if all(cache.is_usable(clip) for cache in caches)]
         if len(self.clips) < len(clips):
@@ -56,7 +106,7 @@ class StoreFeatures:
         cache = self.mirrored if is_mirrored and self.mirrored is not None else self.plain
         return cache.features(clip), is_mirrored
 
-    def statistics(self, bias: float) -> Hml263Statistics:
+    def statistics(self, bias: float) -> VariantStatistics:
         """Mean and deviation of the split, mirrored features included; for `bias` see `with_evaluator_bias`."""
         caches = [self.plain] if self.mirrored is None else [self.plain, self.mirrored]
         measured = fit_statistics(
@@ -69,15 +119,67 @@ class StoreFeatures:
         return replace(measured, std=with_evaluator_bias(measured.std, bias))
 
 
+class KeypointFeatures:
+    """Features of 2D keypoints of one split of a store, made as they are asked for; mirrored ones of flipped pictures.
+
+    Args:
+        store: of 2D keypoints, at the rate of the features.
+        split: name of the split.
+        variant: of `keypoint_features`.
+        fps: of the features.
+        mirror_prob: chance of a mirrored item.
+
+    Raises:
+        ValueError: the store has another rate.
+    """
+
+    spare_frames = KEYPOINTS2D.spare_frames
+
+    def __init__(
+        self, store: KeypointStore, split: str | None, *, variant: str, fps: float, mirror_prob: float
+    ) -> None:
+        if store.fps != fps:
+            raise ValueError(f"{store.path} runs at {store.fps:g} frames per second, the features at {fps:g}.")
+        self.store, self.split, self.variant, self.fps, self.mirror_prob = store, split, variant, fps, mirror_prob
+        self.num_rows = store.lengths
+        clips = store.indices(split).tolist()
+        self.clips = [clip for clip in clips if (store.keypoints(clip)[:, :-1, 2] >= SURE).any()]
+        if len(self.clips) < len(clips):
+            logger.warning(
+                "%s/%s: %d clips have no sure keypoint and are left out.", store.name, split,
+                len(clips) - len(self.clips),
+            )  # fmt: skip
+
+    def draw(self, clip: int, rng: ItemRandom) -> tuple[np.ndarray, bool]:
+        """(F, 34) rows of a clip, and whether they are those of its mirror image."""
+        is_mirrored = float(rng.uniform(1)) < self.mirror_prob
+        return self._features(clip, is_mirrored), is_mirrored
+
+    def statistics(self, bias: float) -> VariantStatistics:
+        """Mean and deviation of the split, mirrored features included; `bias` is 1, see `FittingOptions`."""
+        if bias != 1.0:
+            raise ValueError(f"feature_bias is {bias:g}; features of 2D keypoints have no root or contacts: set 1.")
+        sides = (False, True) if self.mirror_prob > 0 else (False,)
+        return fit_keypoint_statistics(
+            (self._features(clip, side) for side in sides for clip in self.clips),
+            name=f"{self.store.name}-evaluator", variant=self.variant, fps=self.fps,
+            source=f"{self.store.name}, split {self.split}",
+        )  # fmt: skip
+
+    def _features(self, clip: int, is_mirrored: bool) -> np.ndarray:
+        keypoints = torch.from_numpy(np.array(self.store.keypoints(clip)))
+        return keypoint_features(flip_keypoints(keypoints) if is_mirrored else keypoints, self.variant).numpy()
+
+
 class FeatureWindows(Dataset[dict[str, Any]]):
     """Short stretches of feature rows for the decomposition autoencoder.
 
-    Keys of an item: `features` (W, 263) float32, not normalised; `length` int, W.
+    Keys of an item: `features` (W, D) float32, not normalised; `length` int, W.
 
     As published, a clip of F rows gives F - W windows: the one that starts last is left out.
 
     Args:
-        store, split, variant, fps, mirror_prob: see `StoreFeatures`.
+        store, split, variant, fps, mirror_prob: see `open_features`.
         window: W, a multiple of 4.
         seed: seeds items that are asked for by index alone.
     """
@@ -86,7 +188,7 @@ class FeatureWindows(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        store: MotionStore | str,
+        store: ClipStore | str,
         split: str | None,
         *,
         variant: str,
@@ -97,9 +199,9 @@ class FeatureWindows(Dataset[dict[str, Any]]):
     ) -> None:
         if window < ROWS_PER_TOKEN or window % ROWS_PER_TOKEN:
             raise ValueError(f"window is {window}; the movement encoder needs a positive multiple of {ROWS_PER_TOKEN}.")
-        self.source = StoreFeatures(store, split, variant=variant, fps=fps, mirror_prob=mirror_prob)
+        self.source = open_features(store, split, variant=variant, fps=fps, mirror_prob=mirror_prob)
         self.window, self.seed = window, seed
-        counts = self.source.plain.num_rows[self.source.clips] - window
+        counts = self.source.num_rows[self.source.clips] - window
         self.clips = np.repeat(self.source.clips, counts.clip(min=0))
         starts = [np.arange(count) for count in counts if count > 0]
         if not starts:
@@ -155,12 +257,12 @@ class Crop:
 class CaptionedFeatures(Dataset[dict[str, Any]]):
     """Feature rows with a caption, for matching and for the length estimator.
 
-    Keys of an item: `features` (m, 263) float32, not normalised; `length` int, m, a multiple of 4; `text` str;
+    Keys of an item: `features` (m, D) float32, not normalised; `length` int, m, a multiple of 4; `text` str;
     `tokens` str, its "word/POS" tokens joined by blanks; `caption` int, row of the store's table; `captions` frozenset,
     all rows of the table that describe this motion.
 
     Args:
-        store, split, variant, fps, mirror_prob: see `StoreFeatures`; mirrored motion takes the mirrored caption.
+        store, split, variant, fps, mirror_prob: see `open_features`; mirrored motion takes the mirrored caption.
         rules: which clips and captioned stretches become examples; their frames count as feature rows.
         crop: which part of one becomes an item.
         seed: seeds items that are asked for by index alone, as in validation.
@@ -168,7 +270,7 @@ class CaptionedFeatures(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        store: MotionStore | str,
+        store: ClipStore | str,
         split: str | None,
         *,
         variant: str,
@@ -178,10 +280,10 @@ class CaptionedFeatures(Dataset[dict[str, Any]]):
         mirror_prob: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self.source = StoreFeatures(store, split, variant=variant, fps=fps, mirror_prob=mirror_prob)
+        self.source = open_features(store, split, variant=variant, fps=fps, mirror_prob=mirror_prob)
         self.store, self.crop, self.seed = self.source.store, crop, seed
         usable = set(self.source.clips)
-        examples = build_index(self.store, split, rules, spare_frames=1)
+        examples = build_index(self.store, split, rules, spare_frames=self.source.spare_frames)
         self.examples = [example for example in examples if example.clip in usable]
         if not self.examples:
             raise ValueError(f"No captioned clip in {self.store.path}, split '{split}', fits {rules}.")
@@ -202,10 +304,8 @@ class CaptionedFeatures(Dataset[dict[str, Any]]):
 
     def _span(self, example: Example) -> tuple[int, int]:
         """Feature rows of an example, which counts in frames of the store."""
-        factor = self.source.plain.fps / self.store.fps
-        return int(example.start * factor), min(
-            int(example.end * factor), int(self.source.plain.num_rows[example.clip])
-        )
+        factor = self.source.fps / self.store.fps
+        return int(example.start * factor), min(int(example.end * factor), int(self.source.num_rows[example.clip]))
 
     def balance_weights(self, power: float = 0.5) -> np.ndarray:
         """(N,) see `MotionViews.balance_weights`."""

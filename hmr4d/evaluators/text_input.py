@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmr4d.data.store import MotionStore, TextCache
+from hmr4d.data.store import ClipStore, TextCache
 from hmr4d.evaluators.word_vectorizer import WordVectorizer
 from hmr4d.nn.text import TextEncoder, build_text_encoder, encode_numpy, pack_features
 
@@ -83,7 +83,7 @@ class TokenStateInput:
         self._cache: TextCache | None = None
         self._rows: dict[str, int] = {}
 
-    def use_cache(self, store: MotionStore) -> bool:
+    def use_cache(self, store: ClipStore) -> bool:
         """Takes states of the store's captions from its cache from now on; False when it has none of this encoder."""
         cache = store.text_cache(self.name)
         if cache is not None:

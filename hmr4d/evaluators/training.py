@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from hmr4d.evaluators.evaluator import NUM_SEEN, EvaluatorRecipe, build_networks
+from hmr4d.evaluators.evaluator import EvaluatorRecipe, build_networks
 from hmr4d.evaluators.losses import decomposition_loss, length_loss
 from hmr4d.evaluators.networks import ROWS_PER_TOKEN, LengthEstimator, MovementDecoder
 from hmr4d.evaluators.objectives import MatchingObjective
 from hmr4d.evaluators.text_input import GloveInput, TextInput, TokenStateInput
 from hmr4d.evaluators.word_vectorizer import WordVectorizer
 from hmr4d.nn.training import cosine_rate
-from hmr4d.representation.hml263 import EVALUATOR_BIAS, NUM_FEATURES
+from hmr4d.representation.hml263 import EVALUATOR_BIAS
 from hmr4d.utils.randomness import mix_seed
 from hmr4d.utils.weights import DAMAGED, load_inert, load_strictly, short_reason
 
@@ -39,7 +39,8 @@ class FittingOptions:
     Attributes:
         optimizer: parameters -> optimiser.
         final_lr: last rate over the first, reached along a cosine; 1 keeps the rate.
-        feature_bias: how much more root and contact channels weigh, see `with_evaluator_bias`.
+        feature_bias: how much more root and contact channels of 3D features weigh, see `with_evaluator_bias`; 1 for
+            those of 2D keypoints, which have no such channels.
         seed: of everything drawn; step s of epoch e draws from (seed, e, s, rank) alone.
     """
 
@@ -66,15 +67,15 @@ class EvaluatorTraining(pl.LightningModule):
     def __init__(self, recipe: EvaluatorRecipe, fitting: FittingOptions) -> None:
         super().__init__()
         self.recipe, self.fitting = recipe, fitting
-        self.register_buffer("mean", torch.zeros(NUM_FEATURES))
-        self.register_buffer("std", torch.zeros(NUM_FEATURES))  # zeros: not measured yet
+        self.register_buffer("mean", torch.zeros(recipe.features.num_features))
+        self.register_buffer("std", torch.zeros(recipe.features.num_features))  # zeros: not measured yet
 
     def losses(self, batch: dict[str, Any], seed: int) -> dict[str, Tensor]:
         """Terms of the loss of a batch by name, among them "loss"."""
         raise NotImplementedError
 
     def normalize(self, batch: dict[str, Any]) -> Tensor:
-        """(B, L, 263) normalised rows of a batch, zero after the end of each clip."""
+        """(B, L, D) normalised rows of a batch, zero after the end of each clip."""
         return (batch["features"] - self.mean) / self.std * batch["valid"][..., None]
 
     def on_fit_start(self) -> None:
@@ -187,11 +188,11 @@ class DecompositionTraining(EvaluatorTraining):
     def __init__(self, recipe: EvaluatorRecipe, fitting: FittingOptions) -> None:
         super().__init__(recipe, fitting)
         self.movement_encoder = build_networks(recipe).movement_encoder
-        self.decoder = MovementDecoder(recipe.movement_dim, recipe.movement_hidden)
+        self.decoder = MovementDecoder(recipe.movement_dim, recipe.movement_hidden, recipe.features.num_features)
 
     def losses(self, batch: dict[str, Any], seed: int) -> dict[str, Tensor]:
         rows = self.normalize(batch)
-        movements = self.movement_encoder(rows[..., :NUM_SEEN])
+        movements = self.movement_encoder(rows[..., : self.recipe.features.num_seen])
         total, *terms = decomposition_loss(self.decoder(movements), rows, movements)
         return {"loss": total, **dict(zip(("reconstruction", "sparsity", "smoothness"), terms, strict=True))}
 
@@ -278,7 +279,7 @@ class MatchingTraining(CaptionTraining):
 
     def embed_motions(self, batch: dict[str, Any]) -> Tensor:
         """(B, E) embeddings, the same as of an `Evaluator`, which pads every clip to the recipe's `max_rows`."""
-        rows = self.normalize(batch)[..., :NUM_SEEN]
+        rows = self.normalize(batch)[..., : self.recipe.features.num_seen]
         beyond = min(self.recipe.max_rows - rows.shape[1], SEEN_BEYOND)
         movements = self.movement_encoder(nn.functional.pad(rows, (0, 0, 0, beyond)))
         return self.motion_encoder(movements, batch["lengths"] // ROWS_PER_TOKEN)

@@ -18,6 +18,8 @@ from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.geometry.rigs import Rig
 
+CAMERA = "camera"  # in a provenance: the level camera along -z that the model saw the motion by, see `told_camera`
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -230,6 +232,17 @@ class MotionBatch:
             views=views,
             provenance=replace(self.provenance, **seed).updated(**(self.facts[index] if self.facts else {})),
         )
+
+
+def told_camera(size: Sequence[float], focal: float, center: Sequence[float]) -> dict[str, Any]:
+    """The entry CAMERA of a provenance.
+
+    Args:
+        size: width and height of the image, pixels.
+        focal: pixels; the principal point is the middle of the image.
+        center: optical center (x, y, z) in the world of the motion, metres.
+    """
+    return {"size": [int(v) for v in size], "focal": float(focal), "center": [round(float(v), 6) for v in center]}
 
 
 def checked_fps(fps: float) -> float:

@@ -6,12 +6,9 @@ velocities look one frame ahead. Velocities are per frame, not per second. docs/
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -35,7 +32,8 @@ from hmr4d.representation.hml263_kinematics import (
     retarget,
     turn,
 )
-from hmr4d.representation.motion2d import MIN_STD, Statistics
+from hmr4d.representation.motion2d import MIN_STD
+from hmr4d.representation.variant_statistics import VariantStatistics
 from hmr4d.utils.precision import full_precision
 from hmr4d.utils.tensors import as_tensor
 
@@ -210,38 +208,16 @@ def root_path(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Hml263Statistics(Statistics):
-    """Mean and deviation (263,) float32 that features are normalised with, and what they were measured on.
-
-    Attributes:
-        variant: of `Hml263Codec`.
-        source: where the numbers come from, in words.
-        num_rows, num_skipped: feature rows counted, and clips left out for NaN; 0 when not recorded.
-    """
+class Hml263Statistics(VariantStatistics):
+    """Mean and deviation (263,) float32 that features are normalised with; `variant` is that of `Hml263Codec`."""
 
     representation: str = "hml263"
     fps: float = FPS
     variant: str = "humanml3d"
-    source: str = ""
-    num_rows: int = 0
-    num_skipped: int = 0
 
     def __post_init__(self) -> None:
-        shapes = self.mean.shape, self.std.shape
-        if self.representation != "hml263" or shapes != ((NUM_FEATURES,), (NUM_FEATURES,)):
-            raise ValueError(
-                f"Statistics '{self.name}' are of representation '{self.representation}' with shapes "
-                f"{shapes}; expected 'hml263' and ({NUM_FEATURES},) each."
-            )
+        self._check("hml263", NUM_FEATURES)
         _checked_variant(self.variant)
-
-    @cached_property
-    def hash(self) -> str:
-        """SHA-256 in hex of the numbers, the variant and the rate; names do not count."""
-        digest = hashlib.sha256(json.dumps([self.variant, float(self.fps)]).encode())
-        for values in (self.mean, self.std):
-            digest.update(values.astype("<f4").tobytes())
-        return digest.hexdigest()
 
 
 def load_statistics(name: str) -> Hml263Statistics:

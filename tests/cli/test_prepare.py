@@ -8,9 +8,16 @@ import pytest
 import torch
 import yaml
 
+from hmr4d.body.loading import load_body
+from hmr4d.body.pose import OWN_BONES, Pose
+from hmr4d.body.pose_limits import load_pose_limits
+from hmr4d.body.skeleton import SMPL22
 from hmr4d.cli.export_humanml3d import main as export
 from hmr4d.cli.prepare import build_parser, main
 from hmr4d.data.store import MotionStore
+from hmr4d.export.motion_npz import save_motion_npz
+from hmr4d.geometry.rotations import rotvec_to_matrix
+from hmr4d.motion.motion import Motion
 from hmr4d.nn.action_index import load_actions
 from hmr4d.nn.text_adapter import read_captions
 from hmr4d.representation.motion2d import Statistics
@@ -37,6 +44,21 @@ def test_pack_and_statistics_of_a_store(tmp_path, capsys):
     assert main(["statistics", "--store", str(tmp_path / "packed"), "--out", str(out), "--items", "8"]) == 0
     measured = Statistics.load(out)
     assert (measured.name, measured.fps, measured.mean.shape) == ("mine_20fps", 20.0, (44,))
+
+
+def test_pose_limits_are_measured_of_motions_with_poses(tmp_path, capsys):
+    rest, angles = load_body().rest_joints, torch.zeros(50, 22, 3)
+    angles[:, SMPL22.index("left_knee"), 0] = torch.linspace(0.2, 1.4, 50)
+    pose = Pose(OWN_BONES, rotvec_to_matrix(angles), torch.zeros(50, 3), rest)
+    save_motion_npz(tmp_path / "in" / "a.npz", Motion(pose.joints(), 30.0, pose=pose))
+    words = ["pose-limits", str(tmp_path / "in"), "--out", str(tmp_path / "limits.json"), "--margin", "0.05"]
+    assert main(words) == 0
+    assert "50 poses of 1 files" in capsys.readouterr().out
+    knee = load_pose_limits(tmp_path / "limits.json").greatest[3 * (SMPL22.index("left_knee") - 1)]
+    assert float(knee) == pytest.approx(1.45, abs=0.01)
+    save_motion_npz(tmp_path / "in" / "b.npz", Motion(pose.joints(), 30.0))
+    assert main(words) == 2
+    assert "holds joints without rotations" in capsys.readouterr().err
 
 
 def test_text_for_a_store_that_is_there(tmp_path):

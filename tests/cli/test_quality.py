@@ -35,6 +35,8 @@ from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline, SamplingOption
 from hmr4d.motion.motion import MotionBatch
 from hmr4d.representation.motion2d import Motion2DCodec
 from hmr4d.utils.files import file_hash
+from tests.data.tiny_keypoints import write_keypoint_store
+from tests.evaluators.tiny_keypoint_evaluator import tiny_evaluator
 
 NETWORK = {
     "num_features": 44,
@@ -192,6 +194,30 @@ def test_released_model_to_card_and_table(store, classifier_folder, release, tmp
     assert (tmp_path / "out" / "quality.json").read_bytes() == before
 
 
+def test_generated_motion_is_compared_with_keypoints_in_the_picture(
+    store, classifier_folder, release, tmp_path, short_training, capsys
+):
+    keypoints = write_keypoint_store(tmp_path / "2d", 33, split="test")
+    evaluator = tiny_evaluator(tmp_path / "evaluator-tiny")
+    more = ["--weights", str(release), "--seeds", "1", "--prompts", "verbs", "--seconds", "2", "--no-novelty"]
+    more += ["--pictures", str(keypoints.path), str(evaluator), "--repeats", "2"]
+    words = arguments(store, classifier_folder, tmp_path / "out", *more)
+    assert quality.main(words) == 0
+    card = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))["pictures"]
+    assert (card["set_size"], card["repeats"], card["seen_from"]) == (33, 2, "all around")
+    assert {"fid", "r_precision_top_1", "matching_score", "diversity"} <= card["rows"]["generated"].keys()
+    assert "### In 2D" in capsys.readouterr().out
+    made = sorted((tmp_path / "out" / "cache").glob("pictures_*/repeat_*/*.npz"))
+    assert len(made) == 66
+    made[0].unlink()  # an interrupted run lacks some motions
+    (tmp_path / "out" / "quality.json").unlink()
+    assert quality.main(words) == 0
+    again = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))["pictures"]
+    assert made[0].is_file() and again["set"] == card["set"]
+    for name, value in card["rows"]["generated"].items():  # made alone, a motion differs by rounding
+        assert again["rows"]["generated"][name]["mean"] == pytest.approx(value["mean"], rel=0.05), name
+
+
 def test_without_a_model_only_real_motion_is_scored(store, classifier_folder, tmp_path, short_training):
     assert quality.main(arguments(store, classifier_folder, tmp_path)) == 0
     card = json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))
@@ -302,6 +328,7 @@ def test_default_store_follows_the_inputs_folder(tmp_path, monkeypatch):
     [
         (["--seeds", "0"], "--seeds is 0"),
         (["--limit", "0"], "--limit is 0"),
+        (["--pictures", "nowhere", "evaluator"], "--pictures compares generated motion"),
         (["--seconds", "30"], "--seconds 30 is not among the durations that are made; give 1.2 to 9.8"),
         (["--prompts", "nowhere.yaml"], "Prompts nowhere.yaml not found"),
         (["--checkpoint", "nowhere.ckpt"], "Checkpoint not found: nowhere.ckpt"),

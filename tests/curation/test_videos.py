@@ -160,6 +160,22 @@ def test_a_server_finds_people_and_the_largest_box_counts(videos: Path, tmp_path
     assert np.allclose(clip.arrays["kpts"][:, :17], track.keypoints, atol=1e-3) and clip.meta["detector"] == "http"
 
 
+def test_in_two_passes_a_server_sees_half_of_an_empty_video(tmp_path: Path) -> None:
+    write_video(tmp_path / "in" / "empty.mp4", [scene()] * 90)
+    frames: list[int] = []
+
+    def nobody(body: bytes) -> list[list[Any]]:
+        count = len(np.lib.format.read_array(io.BytesIO(body)))
+        frames.append(count)
+        return [[] for _ in range(count)]
+
+    with Server(nobody) as server:
+        settings = Settings(str(tmp_path / "in"), detector=server.url, two_passes=True)
+        packed = curate(settings, tmp_path / "out")
+    assert sum(frames) == 45 and sum(packed.clips.values()) == 0
+    assert dead_letters(tmp_path / "out") == {"empty.mp4": "person"}
+
+
 def test_a_command_detects_and_another_one_describes(videos: Path, tmp_path: Path) -> None:
     root, tool = tmp_path / "one", tmp_path / "tool.py"
     root.mkdir()

@@ -39,6 +39,7 @@ class CameraDraws:
         focal: focal length in pixels.
         distance: metres from the body's middle, bounds.
         pitch: degrees that a camera looks down, bounds.
+        yaw: degrees about the vertical axis, counter-clockwise from above, bounds; at 0 the camera looks along -z.
         sizes: widths and heights of images in pixels, drawn evenly.
         inside: share of the keypoints that lie in the image, at least.
         min_height: height of the person's box over that of the image, at least.
@@ -48,6 +49,7 @@ class CameraDraws:
     focal: float = 5000.0
     distance: Range = (8.0, 30.0)
     pitch: Range = (0.0, 0.0)
+    yaw: Range = (0.0, 360.0)
     sizes: tuple[tuple[int, int], ...] = ((1920, 1080), (1280, 720), (1080, 1920), (720, 1280), (1440, 1080))
     inside: float = 0.98
     min_height: float = 1 / 3
@@ -68,7 +70,9 @@ class CameraDraws:
             size = torch.tensor(self.sizes[int(u[0] * len(self.sizes))], dtype=torch.float32)
             # Even in 1 / distance: how large people are in videos, not how far they stand.
             distance = 1 / _between((1 / self.distance[1], 1 / self.distance[0]), u[1])
-            yaw, pitch = 2 * math.pi * u[2], torch.tensor(math.radians(_between(self.pitch, u[3])))
+            pitch, yaw = (
+                torch.tensor(math.radians(_between(*drawn))) for drawn in ((self.pitch, u[3]), (self.yaw, u[2]))
+            )
             rig = self._rig(size, middle, distance, pitch, yaw)
             pixels = project(rig, joints3d)[0]
             room = (size - 1 - (pixels.amax((0, 1, 2)) - pixels.amin((0, 1, 2)))).clamp(min=0)

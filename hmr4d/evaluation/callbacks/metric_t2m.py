@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from hmr4d.body.joint_conventions import source_convention
+from hmr4d.data.store import MOTION
 from hmr4d.evaluation.cards import ResultCard
 from hmr4d.evaluation.generations import GenerationFolder
 from hmr4d.evaluation.scoring import (
@@ -214,17 +215,21 @@ def loader(motions: GenerationFolder | SavedMotions, clips: ScoredClips) -> Call
 
 
 def write_page(path: Path, load: Callable[[Job], Motion], clips: ScoredClips) -> None:
-    """A page of the first items: what was generated beside what was recorded."""
+    """A page of the first items: what was generated, beside what was recorded where that is 3D motion."""
     rows = []
+    is_recorded = clips.store.kind == MOTION
     for repeat, item in clips.main_jobs()[:PAGE_ITEMS]:
-        generated, real, rows_taken = load(Job(repeat, item)), clips.real(item), clips.excerpt(repeat, item).rows
+        members = [PageMotion(load(Job(repeat, item)), "generated")]
+        rows.append((clips.text(repeat, item), members))
+        if not is_recorded:
+            continue
+        real, rows_taken = clips.real(item), clips.excerpt(repeat, item).rows
         if rows_taken is not None:
             real = real[rows_taken[0] : sum(rows_taken) + 1]  # a feature row needs the frame after it
         convention = source_convention(clips.store.name)
         recorded = Motion(real, clips.real_fps, clips.store.skeleton, joint_convention=convention)
-        members = [PageMotion(generated, "generated"), PageMotion(recorded, "recorded")]
-        rows.append((clips.text(repeat, item), members))
-    title = f"{clips.store.name}/{clips.split}: generated and recorded"
+        members.append(PageMotion(recorded, "recorded"))
+    title = f"{clips.store.name}/{clips.split}: generated{' and recorded' if is_recorded else ''}"
     write_comparison(path, rows, title=title)
 
 

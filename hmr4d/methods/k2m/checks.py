@@ -6,40 +6,29 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.pose_limits import PoseLimits
+from hmr4d.body.viewpoint import CLEAR_TURN, frontness
 from hmr4d.methods.k2m.losses import Drawn, Observed, box_heights
 from hmr4d.nn.residual_vq import Quantized
 
 LIMIT_SLACK = 0.01  # radians beyond a limit that do not count as a violation
-CLEAR_TURN = 0.25  # width of shoulders and hips over the torso, from which front and back are told apart
-LEAST_TORSO = 5.0  # pixels
-_SIDES = ((5, 6), (11, 12))  # left and right shoulder, left and right hip of COCO-17
 _HEAD, _HIPS = [0, 1, 2, 3, 4], [11, 12]
 
 
-def frontness(pixels: Tensor) -> Tensor:
-    """(..., ) width from right to left shoulder and hip over the torso's length: positive seen from the front.
-
-    Args:
-        pixels: (..., 17, 2).
-    """
-    width = torch.stack([pixels[..., left, 0] - pixels[..., right, 0] for left, right in _SIDES]).mean(0)
-    middle = [pixels[..., list(pair), :].mean(-2) for pair in _SIDES]
-    return width / (middle[0] - middle[1]).norm(dim=-1).clamp(min=LEAST_TORSO)
-
-
 def body_checks(drawn: Drawn, observed: Observed, limits: PoseLimits, min_conf: float) -> dict[str, Tensor]:
-    """Means over the frames that count; each is a number.
+    """Means over the frames that count; each is a number, and 0 where no frame counts.
 
     Returns:
-        `pixels`: error of a keypoint in pixels; `height_share`: the same over the height of the person's box;
-        `limits`: share of the pose's components outside their limits; `upside_down`: share of frames with the head of
-        the body below its hips in space though it is above them in the picture; `mirrored`: share of the frames seen
-        clearly from front or back whose body faces the other way; `behind`: share of the points that cannot be
-        projected; `depth`, `depth_spread`: mean and standard deviation of depth in metres.
+        `pixels`: error of a keypoint in pixels; `coordinate_pixels`: mean error of its x and y; `height_share`: error
+        of a keypoint over the height of the person's box; `limits`: share of the pose's components outside their
+        limits; `upside_down`: share of frames with the head of the body below its hips in space though it is above them
+        in the picture; `mirrored`: share of the frames seen clearly from front or back whose body faces the other way;
+        `behind`: share of the points that cannot be projected; `depth`, `depth_spread`: mean and standard deviation in
+        metres of the depth of the translation, from which that of the root differs by its place in the rest pose.
     """
     frames = observed.frames
     seen = (observed.conf >= min_conf) & drawn.visible & frames[..., None]
-    error = torch.where(seen, (drawn.pixels - observed.pixels).norm(dim=-1), 0.0)
+    off = torch.where(seen[..., None], drawn.pixels - observed.pixels, 0.0)
+    error = off.norm(dim=-1)
     heights = box_heights(observed.pixels, (observed.conf >= min_conf) & frames[..., None])
     count = seen.sum().clamp(min=1)
     up = -drawn.root[..., 1, 1]  # the body's up axis along the picture's
@@ -48,16 +37,18 @@ def body_checks(drawn: Drawn, observed: Observed, limits: PoseLimits, min_conf: 
     turn = frontness(observed.pixels)
     clear = whole & (turn.abs() > CLEAR_TURN)
     faces_us = drawn.root[..., 2, 2] < 0
-    depth = drawn.translation[..., 2][frames]
+    depth = drawn.translation[..., 2]
+    mean_depth = _mean(depth, frames)
     return {
         "pixels": error.sum() / count,
+        "coordinate_pixels": off.abs().sum() / (2 * count),
         "height_share": (error / heights[..., None]).sum() / count,
-        "limits": (limits.excess(drawn.pose) > LIMIT_SLACK).float().mean(-1)[frames].mean(),
+        "limits": _mean((limits.excess(drawn.pose) > LIMIT_SLACK).float().mean(-1), frames),
         "upside_down": _share((up < 0) & head_above, whole),
         "mirrored": _share(faces_us != (turn > 0), clear),
         "behind": _share(~drawn.visible, frames[..., None].expand_as(drawn.visible)),
-        "depth": depth.mean(),
-        "depth_spread": depth.std(correction=0),
+        "depth": mean_depth,
+        "depth_spread": _mean((depth - mean_depth).square(), frames).sqrt(),
     }
 
 
@@ -73,3 +64,7 @@ def token_checks(quantized: Quantized, num_codes: int) -> dict[str, Tensor]:
 
 def _share(what: Tensor, among: Tensor) -> Tensor:
     return (what & among).sum() / among.sum().clamp(min=1)
+
+
+def _mean(values: Tensor, among: Tensor) -> Tensor:
+    return torch.where(among, values, 0.0).sum() / among.sum().clamp(min=1)

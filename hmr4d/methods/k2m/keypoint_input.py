@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-NUM_KEYPOINTS = 17
 NUM_ROWS = 18  # the keypoints, then (width, height, 1)
 HIPS = (11, 12)
 LEAST_CONF = 0.05  # keypoints of lower confidence are not shown to the network

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hmr4d.body.keypoint_body import KeypointBody, load_keypoint_body
+from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import COCO17, Skeleton
 from hmr4d.diffusion.requests import seeds_of
 from hmr4d.geometry.rigs import Rig, project
@@ -22,11 +23,12 @@ from hmr4d.methods.k2m.generation import GenerationOptions, draw_tokens, estimat
 from hmr4d.methods.k2m.keypoint_input import DEFAULT_SIZE
 from hmr4d.methods.k2m.lifting import keypoints_of, lift_clip, pose_in_world
 from hmr4d.methods.k2m.network import K2MNetwork, Part
+from hmr4d.methods.k2m.projection import FOCAL_LENGTH
 from hmr4d.methods.k2m.smpl_head import BodyParameters
 from hmr4d.methods.k2m.stages import STAGES, Stage, TrainingOptions
 from hmr4d.methods.k2m.tokenizer import UNIT
-from hmr4d.methods.k2m.world import world_pose
-from hmr4d.motion.motion import Motion, MotionBatch, Provenance
+from hmr4d.methods.k2m.world import camera_center, world_pose
+from hmr4d.motion.motion import CAMERA, Motion, MotionBatch, Provenance, told_camera
 from hmr4d.motion.tracks import resample_motion, resample_track
 from hmr4d.nn.text import TextEncoder
 from hmr4d.utils.prompts import check_prompts, check_seconds
@@ -133,6 +135,8 @@ class K2MPipeline(Pipeline):
     ) -> MotionBatch:
         """Motions with their poses; see `Pipeline.sample`. Frames are cut to a multiple of four."""
         texts = check_prompts(texts)
+        if num_samples < 1:
+            raise ValueError(f"num_samples is {num_samples}; ask for one motion of each prompt or more.")
         counts = self._token_counts(texts, seconds)
         seeds = seeds_of(seed, generator, len(texts))
         jobs = [(number, seeds[number] + k) for number in range(len(texts)) for k in range(num_samples)]
@@ -193,10 +197,15 @@ class K2MPipeline(Pipeline):
     def _motions(self, tokens: Tensor, counts: list[int], texts: list[str], seeds: list[int]) -> MotionBatch:
         """Motions of tokens (B, N, Q); each is decoded by itself, so that it does not depend on its neighbors."""
         tokenizer, size = self.network.motion_tokenizer, torch.tensor([DEFAULT_SIZE], device=self.device).float()
-        poses = []
+        poses: list[Pose] = []
+        facts: list[dict[str, Any]] = []
         for one, count in zip(tokens, counts, strict=True):
-            body = tokenizer.decode_tokens(one[None, :count], size)
-            poses.append(world_pose(BodyParameters(*(v[0].cpu() for v in vars(body).values())), self.body))
+            found = tokenizer.decode_tokens(one[None, :count], size)
+            body = BodyParameters(*(v[0].cpu() for v in vars(found).values()))
+            pose = world_pose(body, self.body)
+            center = camera_center(body, pose).tolist()
+            poses.append(pose)
+            facts.append({TOKENS: one[:count].tolist(), CAMERA: told_camera(DEFAULT_SIZE, FOCAL_LENGTH, center)})
         return MotionBatch(
             joints3d=nn.utils.rnn.pad_sequence([pose.joints() for pose in poses], batch_first=True),
             lengths=torch.tensor([pose.num_frames for pose in poses]),
@@ -205,7 +214,7 @@ class K2MPipeline(Pipeline):
             poses=poses,
             provenance=Provenance.from_metadata(self.about),
             seeds=seeds,
-            facts=[{TOKENS: one[:n].tolist()} for one, n in zip(tokens, counts, strict=True)],
+            facts=facts,
         )
 
     # --- 2D to motion ----------------------------------------------------------------------------------------------

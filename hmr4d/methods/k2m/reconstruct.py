@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from hmr4d.data.keypoint_clips import UNIT_FRAMES
 from hmr4d.data.store import KeypointStore
@@ -44,7 +45,10 @@ def run_reconstruct(cfg: DictConfig) -> dict[str, float]:
         raise ValueError(f"{store.path} has no clip in split '{cfg.split}'. Choose another with split=.")
     if cfg.limit is not None and cfg.limit < len(clips):
         clips = [clips[i] for i in np.linspace(0, len(clips) - 1, cfg.limit).astype(int)]
-    found = reconstruction_table(pipeline.eval(), store, clips)
+    scorer = None if cfg.fid_by is None else instantiate(cfg.scorer)  # before the work, for it may lack files
+    found, keypoints = reconstruction_table(pipeline.eval(), store, clips)
+    if scorer is not None:
+        found["evaluation"] = scorer(store, clips, keypoints)
     found |= {"clips": len(clips), "split": cfg.split, "store": store.name, "weights": str(weights)}
     folder = Path(cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,8 +58,14 @@ def run_reconstruct(cfg: DictConfig) -> dict[str, float]:
 
 
 @torch.no_grad()
-def reconstruction_table(pipeline: K2MPipeline, store: KeypointStore, clips: list[int]) -> dict[str, Any]:
-    """Means over clips of `body_checks`, and perplexity and share of unused codes of each layer over all of them."""
+def reconstruction_table(
+    pipeline: K2MPipeline, store: KeypointStore, clips: list[int]
+) -> tuple[dict[str, Any], list[Tensor]]:
+    """Scores of the tokenizer on clips, and the reconstructed keypoints (L, 18, 3) of each, of confidence 1.
+
+    Scores are means over clips of `body_checks`, and perplexity and share of unused codes of each layer over all clips.
+    """
+    keypoints_of_clips: list[Tensor] = []
     stage = TokenizerStage(pipeline.network, pipeline.training_options)
     tokenizer = pipeline.network.motion_tokenizer
     sums: dict[str, float] = {}
@@ -68,6 +78,8 @@ def reconstruction_table(pipeline: K2MPipeline, store: KeypointStore, clips: lis
         valid = torch.ones(1, len(keypoints), dtype=torch.bool, device=keypoints.device)
         observed = Observed(keypoints[None, :, :-1, :2], keypoints[None, :, :-1, 2], valid)
         drawn = stage.drawn(tokenizer.decode_tokens(tokens[None], size), size, observed, DRIFT_WINDOW)
+        rows = torch.cat([drawn.pixels[0], torch.ones_like(drawn.pixels[0, ..., :1])], -1)
+        keypoints_of_clips.append(torch.cat([rows, keypoints[:, -1:]], 1).cpu())
         checks = body_checks(drawn, observed, stage.limits, pipeline.training_options.losses.min_conf)
         for name, value in checks.items():
             sums[name] = sums.get(name, 0.0) + float(value)
@@ -77,7 +89,7 @@ def reconstruction_table(pipeline: K2MPipeline, store: KeypointStore, clips: lis
     book = tokenizer.quantizer.codebooks()[0]
     found["perplexity"] = [float(book.perplexity(row)) for row in counts]
     found["unused"] = [float((row == 0).float().mean()) for row in counts]
-    return found
+    return found, keypoints_of_clips
 
 
 def table_text(found: dict[str, Any]) -> str:
@@ -91,4 +103,10 @@ def table_text(found: dict[str, Any]) -> str:
         "unused codes": ", ".join(f"{100 * u:.0f} %" for u in found["unused"]),
         "depth": f"{found['depth']:.1f} m",
     }
+    if (scored := found.get("evaluation")) is not None:
+        rows["reconstruction FID"] = f"{scored['fid']:.3f} by {scored['evaluator']} ({scored['features']})"
+        for name in ("reconstructed", "real"):
+            if name in scored:
+                tops = [f"{scored[name][f'r_precision_top_{k}']['mean']:.3f}" for k in (1, 2, 3)]
+                rows[f"R@1, 2, 3 {name}"] = f"{', '.join(tops)}, matching {scored[name]['matching_score']['mean']:.2f}"
     return "\n".join(f"  {name:22s} {value}" for name, value in rows.items())

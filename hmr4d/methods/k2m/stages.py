@@ -86,7 +86,7 @@ class TokenizerStage(Stage):
         self.body = load_keypoint_body(options.body, **options.body_options)
 
     def draw(self, batch: dict[str, Any], generator: torch.Generator) -> int:
-        """Seed of the quantizer's draws."""
+        """Seed of the quantizer's draws, which are made for the whole batch: an item's depend on its place in it."""
         return int(torch.randint(0, 2**62, (1,), generator=generator))
 
     def loss(self, batch: dict[str, Any], draws: int) -> dict[str, Tensor]:
@@ -195,7 +195,12 @@ class LengthStage(Stage):
 
     def loss(self, batch: dict[str, Any], draws: None) -> dict[str, Tensor]:
         network = self.network.length_estimator
-        logits, lengths = network(batch["text_pooled"]), batch["lengths"].clamp(max=network.num_classes - 1)
+        logits, lengths = network(batch["text_pooled"]), batch["lengths"]
+        if int(lengths.max()) >= network.num_classes:
+            raise ValueError(
+                f"A clip has {int(lengths.max())} tokens; the length estimator knows up to {network.num_classes - 1}. "
+                "Raise network.length.num_classes or lower data.train.max_tokens."
+            )
         miss = (logits.softmax(-1) @ torch.arange(network.num_classes).to(logits) - lengths).abs().mean()
         return {"loss": F.cross_entropy(logits, lengths), "tokens_off": miss.detach()}
 

@@ -68,3 +68,14 @@ def world_pose(body: BodyParameters, model: KeypointBody) -> Pose:
     pose = pose_of(body, model)
     rotations, translation = camera_to_y_up(pose.rotations, pose.translation, pose.rest_joints[0])
     return on_floor(Pose(pose.body, rotations, translation, pose.rest_joints, betas=pose.betas, gender=pose.gender))
+
+
+def camera_center(body: BodyParameters, pose: Pose) -> Tensor:
+    """(3,) optical center in the world of `world_pose`, in which the camera looks along -z.
+
+    Args:
+        body: in the frame of the camera.
+        pose: of the same clip, by `world_pose`.
+    """
+    seen = body.translation[0] + pose.rest_joints[0]
+    return pose.translation[0] + pose.rest_joints[0] - seen * seen.new_tensor(_FLIP)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from hmr4d.body.pose_limits import load_pose_limits
+from hmr4d.methods.k2m.checks import body_checks
 from hmr4d.methods.k2m.losses import Drawn, LossOptions, LossWeights, Observed, loss_terms, weighted
 from hmr4d.methods.k2m.projection import project
 
@@ -80,6 +83,15 @@ def test_the_relative_error_does_not_depend_on_place_but_on_size() -> None:
         moved = Drawn(scale * seen.pixels + shift, points.visible, *list(vars(points).values())[2:])
         values.append(float(loss_terms(moved, seen, load_pose_limits(), LossOptions())["relative"]))
     assert values[0] < 1e-3 and values[1] < 1e-3 and values[2] > 10
+
+
+def test_checks_of_padding_alone_are_zero() -> None:
+    limits = load_pose_limits()
+    empty = replace(observed(), frames=torch.zeros_like(observed().frames))
+    points = torch.randn(*observed().pixels.shape[:-1], 3) + torch.tensor([0.0, 0.0, 10.0])
+    found = body_checks(drawn(points), empty, limits, 0.8)
+    assert {name: float(value) for name, value in found.items()} == dict.fromkeys(found, 0.0)
+    assert float(body_checks(drawn(points), observed(), limits, 0.8)["pixels"]) > 0
 
 
 def test_far_points_do_not_count_in_training() -> None:

@@ -12,7 +12,7 @@ from hmr4d.geometry.rigs import Rig, project
 from hmr4d.methods.k2m.method import METHOD
 from hmr4d.methods.k2m.world import camera_to_y_up
 from hmr4d.methods.registry import load_released
-from hmr4d.motion.motion import Motion
+from hmr4d.motion.motion import CAMERA, Motion
 from tests.methods.k2m.tiny import tiny_pipeline, walking_clips
 
 
@@ -33,6 +33,28 @@ def test_a_motion_stands_on_the_floor_and_brings_its_pose() -> None:
     assert abs(float(motion.joints3d[:, [7, 8, 10, 11], 1].min())) < 1e-5
     assert torch.allclose(motion.joints3d[0, 0, [0, 2]], torch.zeros(2), atol=1e-6)
     assert len(motion.provenance.more["tokens"]) == 15
+
+
+def test_a_motion_tells_the_camera_that_it_was_drawn_for() -> None:
+    pipeline = tiny_pipeline()
+    (motion,) = pipeline.sample(["a person walks"], seconds=2.0)
+    tokens = torch.tensor(motion.provenance.more["tokens"])
+    body = pipeline.network.motion_tokenizer.decode_tokens(tokens[None], torch.tensor([[1280.0, 720.0]]))
+    betas = body.betas.median(1, keepdim=True).values.expand_as(body.betas)
+    joints, _ = pipeline.body(betas, body.rotations, body.translation)
+    wanted = 5000.0 * joints[0, ..., :2] / joints[0, ..., 2:] + torch.tensor([640.0, 360.0])
+    told = motion.provenance.more[CAMERA]
+    assert told["size"] == [1280, 720] and told["focal"] == 5000.0
+    points = motion.joints3d - torch.tensor(told["center"])
+    pixels = 5000.0 * points[..., :2] * torch.tensor([1.0, -1.0]) / -points[..., 2:] + torch.tensor([640.0, 360.0])
+    assert torch.allclose(pixels, wanted, atol=0.1)
+
+
+def test_no_motion_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="num_samples is 0"):
+        tiny_pipeline().sample(["a person walks"], seconds=2.0, num_samples=0)
+    with pytest.raises(ValueError, match="0 generators for 1 prompts"):
+        tiny_pipeline().sample(["a person walks"], seconds=2.0, generator=[])
 
 
 def test_kept_tokens_stay_and_the_rest_is_drawn_anew() -> None:

@@ -42,6 +42,13 @@ def test_no_3d_array_reaches_the_loss_of_the_tokenizer() -> None:
     assert torch.equal(plain, again)
 
 
+def test_lengths_that_the_estimator_does_not_know_are_told() -> None:
+    pipeline = tiny_pipeline("length")
+    batch = token_batch() | {"lengths": torch.tensor([20, 75, 76])}
+    with pytest.raises(ValueError, match="A clip has 76 tokens; the length estimator knows up to 75"):
+        pipeline.training_loss(batch, None)
+
+
 @pytest.mark.parametrize("stage", ["tokenizer", "masked", "residual", "length"])
 def test_a_few_steps_lower_the_loss(stage: Any) -> None:
     pipeline = tiny_pipeline(stage).train()

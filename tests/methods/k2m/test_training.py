@@ -21,7 +21,10 @@ from hmr4d.engine.release import ReleaseRequest, release
 from hmr4d.engine.run import run
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.methods.registry import load_released
+from tests.data.tiny_keypoints import write_keypoint_store
+from tests.evaluators.tiny_keypoint_evaluator import tiny_evaluator
 
+PARTS = ("tokenizer", "masked", "residual", "length")
 LIFT = Path(__file__).resolve().parents[3] / "docs" / "examples" / "lift"
 
 
@@ -32,7 +35,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     import_synthetic(folder / "3d", num_clips=12)
     render_store(folder / "3d", folder / "2d", views=1)
     found = {"store": folder / "2d"}
-    for part in ("tokenizer", "masked", "residual", "length"):
+    for part in PARTS:
         words = [f"exp=k2m/{part}_tiny", "text=hash", f"keypoint_store={folder / '2d'}", f"paths.inputs={folder}"]
         words += [f"paths.outputs={folder / 'out'}", "+trainer.enable_progress_bar=false"]
         if part != "tokenizer":
@@ -48,7 +51,7 @@ def losses(folder: Path) -> list[float]:
         return [float(row["train/loss_step"]) for row in csv.DictReader(stream) if row["train/loss_step"]]
 
 
-@pytest.mark.parametrize("part", ["tokenizer", "masked", "residual", "length"])
+@pytest.mark.parametrize("part", PARTS)
 def test_every_part_trains_three_steps(runs: dict[str, Path], part: str) -> None:
     found = losses(runs[part])
     assert len(found) == 3 and np.isfinite(found).all()
@@ -95,6 +98,41 @@ def test_the_tokenizer_is_scored_on_clips(runs: dict[str, Path], tmp_path: Path)
     found: dict[str, Any] = run(compose_config([*words, "limit=2"]))
     assert found == json.loads((tmp_path / "reconstruct.json").read_text())
     assert found["clips"] == 2 and 0 < found["height_share"] < 1 and len(found["perplexity"]) == 3
+
+
+def test_reconstructions_have_a_fid_and_retrieval_beside_real_clips(runs: dict[str, Path], tmp_path: Path) -> None:
+    write_keypoint_store(tmp_path / "2d", 33, split="test")
+    evaluator = tiny_evaluator(tmp_path / "evaluator-tiny")
+    words = ["exp=k2m/full_tiny", "text=hash", "global/task=k2m/reconstruct", f"keypoint_store={tmp_path / '2d'}"]
+    words += [f"ckpt_path={runs['tokenizer'] / 'checkpoints' / 'last.ckpt'}", f"output_dir={tmp_path / 'out'}"]
+    found = run(compose_config([*words, f"fid_by={evaluator}"]))["evaluation"]
+    assert found["fid"] > 0 and found["reconstructed"]["r_precision_top_1"]["repeats"] == 20
+    assert 0 <= found["real"]["r_precision_top_1"]["mean"] <= found["real"]["r_precision_top_3"]["mean"] <= 1
+
+
+def test_the_model_is_scored_in_the_picture_with_twenty_repeats(runs: dict[str, Path], tmp_path: Path) -> None:
+    write_keypoint_store(tmp_path / "2d", 33, split="test")
+    evaluator = tiny_evaluator(tmp_path / "evaluator-tiny")
+    parts = ",".join(
+        str(runs[part] / "checkpoints" / "last.ckpt") for part in ("tokenizer", "masked", "residual", "length")
+    )
+    words = [
+        "exp=k2m/full_tiny",
+        "text=hash",
+        "global/task=k2m/test",
+        f"ckpt_path=[{parts}]",
+        "trainer.accelerator=cpu",
+    ]
+    words += [f"keypoint_store={tmp_path / '2d'}", f"keypoint_evaluator={evaluator}", f"output_dir={tmp_path / 'out'}"]
+    words += ["+trainer.enable_progress_bar=false", "multimodality_captions=0", "pipeline.generation.base.num_steps=1"]
+    assert compose_config(words).replications == 20
+    (card,) = run(compose_config([*words, "replications=2"]))
+    assert card.protocol == "standard_2d" and card.set_size == 33
+    assert all(value.repeats == 2 for row in card.rows.values() for value in row.values())
+    assert {"fid", "r_precision_top_3", "matching_score", "diversity"} <= card.rows["ground truth"].keys()
+    motion = load_motion_npz(tmp_path / "out" / "generations" / "repeat_00" / "00000_s000.npz")
+    assert motion.provenance.more["camera"]["size"] == [1280, 720]
+    assert "generated" in (tmp_path / "out" / "comparison.html").read_text("utf-8")
 
 
 def test_a_missing_tokenizer_is_told(runs: dict[str, Path], tmp_path: Path) -> None:

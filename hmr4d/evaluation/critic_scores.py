@@ -1,0 +1,103 @@
+"""Scores of MotionCritic over sets of motions; the network and its paper are in `hmr4d.evaluators.motion_critic`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from hmr4d.body.loading import load_body
+from hmr4d.evaluators.motion_critic import NUM_FRAMES, NUM_ROWS, MotionCritic, critic_input
+from hmr4d.motion.motion import Motion
+from hmr4d.motion.rigid_motion import pose_motion
+
+CriticFrame = Literal["y_up", "camera"]
+CRITIC_FRAMES: tuple[str, ...] = get_args(CriticFrame)
+_TO_CAMERA = (1.0, -1.0, -1.0)  # of a camera along -z: y down, z away from it
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class CriticScores:
+    """What the critic says of a set of motions.
+
+    Attributes:
+        scores: by name; higher is better, without bounds.
+        excluded: name -> reason, of motions that have no score.
+        rates: frames per second that occur. Motions are not resampled: 60 frames last 2 s at 30, 3 s at 20.
+        frame: in which motions were shown: "y_up", which the critic's training data have as far as is known, or
+            "camera", y down. Which one published tables used is not told.
+    """
+
+    scores: Mapping[str, float]
+    excluded: Mapping[str, str]
+    rates: tuple[float, ...]
+    frame: CriticFrame
+
+    def summary(self) -> dict[str, Any]:
+        """Mean, max, min and population deviation as published tables have them; None where nothing has a score."""
+        values = torch.tensor(list(self.scores.values()), dtype=torch.float64)
+        numbers: dict[str, float | None] = dict.fromkeys(("mean", "max", "min", "std"))
+        if len(values):
+            numbers = {
+                "mean": float(values.mean()),
+                "max": float(values.max()),
+                "min": float(values.min()),
+                "std": float(values.std(correction=0)),
+            }
+        facts = {"scored": len(values), "excluded": dict(self.excluded), "fps": list(self.rates), "frame": self.frame}
+        return {**numbers, **facts}
+
+
+def critic_rows(motion: Motion, frame: CriticFrame) -> Tensor:
+    """(60, 25, 3) what the critic is shown of a motion of 60 frames or more.
+
+    Rotations are those of the pose of the motion, or follow its joints; hands are at rest.
+    """
+    pose = pose_motion(motion, load_body().rest_joints).pose
+    rotations, translation = pose.rotations[:NUM_FRAMES].float(), pose.translation[:NUM_FRAMES].float()
+    if frame == "camera":
+        flip = rotations.new_tensor(_TO_CAMERA)
+        root = flip[:, None] * rotations[:, :1]
+        rotations = torch.cat([root, rotations[:, 1:]], 1)
+        rest = pose.rest_joints[0].to(translation)
+        translation = (translation + rest) * flip - rest
+    missing = NUM_ROWS - 1 - rotations.shape[1]
+    hands = torch.eye(3).to(rotations).expand(len(rotations), missing, 3, 3)
+    return critic_input(torch.cat([rotations, hands], 1)[None], translation[None])[0]
+
+
+@torch.no_grad()
+def critic_scores(
+    critic: MotionCritic, motions: Mapping[str, Motion] | Sequence[Motion], *, frame: CriticFrame = "y_up"
+) -> CriticScores:
+    """Scores the first 60 frames of each motion; shorter ones are left out and named.
+
+    Args:
+        critic: trained.
+        motions: of SMPL-22 joints, y up, by name, or in order.
+        frame: see `CriticScores`.
+
+    Raises:
+        ValueError: an unknown frame, or a motion that is not finite.
+    """
+    if frame not in CRITIC_FRAMES:
+        raise ValueError(f"frame is '{frame}'; expected one of {CRITIC_FRAMES}.")
+    named = motions if isinstance(motions, Mapping) else {str(n): motion for n, motion in enumerate(motions)}
+    excluded = {
+        name: f"{motion.num_frames} frames, fewer than {NUM_FRAMES}"
+        for name, motion in named.items()
+        if motion.num_frames < NUM_FRAMES
+    }
+    chosen = [name for name in named if name not in excluded]
+    scores: dict[str, float] = {}
+    device = next(critic.parameters()).device
+    for start in range(0, len(chosen), BATCH):
+        part = chosen[start : start + BATCH]
+        rows = torch.stack([critic_rows(named[name], frame) for name in part]).to(device)
+        scores |= dict(zip(part, critic.eval()(rows).tolist(), strict=True))
+    rates = tuple(sorted({named[name].fps for name in chosen}))
+    return CriticScores(scores, excluded, rates, frame)

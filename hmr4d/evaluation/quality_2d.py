@@ -1,0 +1,110 @@
+"""The part of `hmr4d quality` that compares generated motion with 2D keypoints in the picture."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hmr4d.data.clip_index import IndexRules
+from hmr4d.data.importers.render2d import CameraDraws
+from hmr4d.evaluation.generations import GenerationFolder
+from hmr4d.evaluation.keypoint_protocol import DrawnCameras, KeypointProtocol
+from hmr4d.evaluation.quality_models import Draw, Model
+from hmr4d.evaluation.scoring import TextToMotionScorer
+from hmr4d.evaluation.text_to_motion_data import Job, KeypointCuts, ScoredClips
+from hmr4d.evaluators.evaluator import Evaluator, load_evaluator
+from hmr4d.motion.motion import CAMERA
+from hmr4d.utils.progress import progress
+
+logger = logging.getLogger(__name__)
+
+MOTIONS_PER_PART = 32
+OWN_SIDE, ALL_AROUND = "the side that the model saw", "all around"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What motion is compared with in 2D.
+
+    Attributes:
+        store: folder of a 2D store.
+        evaluator: name or folder of an evaluator of 2D keypoints.
+        split: of the store.
+        repeats: passes, with seeds 0 to `repeats` - 1.
+        limit: items of a pass, evenly spread; None: all.
+    """
+
+    store: Path
+    evaluator: str
+    split: str = "test"
+    repeats: int = 20
+    limit: int | None = None
+
+
+def score_in_pictures(model: Model, pictures: Pictures, draw: Draw, cache: Path) -> dict[str, Any]:
+    """Rows of real and generated motion, for the card of `hmr4d quality`.
+
+    Cameras are drawn as those of a rendered store. They see a model that tells its camera from that side, and others
+    from all around. Motions are kept in the cache; an interrupted run goes on where it stopped.
+
+    Raises:
+        FileNotFoundError: the store or the evaluator is missing.
+        ValueError: store, evaluator and protocol do not belong together, or the clips are too few.
+    """
+    evaluator = load_evaluator(pictures.evaluator)
+    clips = _clips(model, evaluator, pictures)
+    TextToMotionScorer(evaluator, KeypointProtocol(), clips)  # sees that all belongs together before anything is made
+    identity = {"model": model.identity, "clips": clips.identity(), "steps": draw.steps, "guidance": draw.guidance}
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
+    folder = GenerationFolder(cache / f"pictures_{key}")
+    folder.begin(identity)
+    missing = [job for job in clips.jobs if not folder.has(job)]
+    parts = [missing[start : start + MOTIONS_PER_PART] for start in range(0, len(missing), MOTIONS_PER_PART)]
+    for part in progress(parts, "motions for pictures", unit="part"):
+        _make(model, clips, part, draw, folder)
+    tells = CAMERA in folder.load(clips.jobs[0]).provenance.more
+    cameras = replace(CameraDraws(), yaw=(0.0, 0.0)) if tells else CameraDraws()
+    protocol = KeypointProtocol(DrawnCameras(cameras))
+    scored = TextToMotionScorer(evaluator, protocol, clips).score(folder.load)
+    return {
+        "rows": {row: {name: asdict(value) for name, value in found.items()} for row, found in scored.rows.items()},
+        "set": f"{clips.store.name}/{clips.split}",
+        "set_size": scored.set_size,
+        "repeats": clips.repeats,
+        "protocol": protocol.name,
+        "evaluator": evaluator.recipe.name,
+        "features": evaluator.recipe.variant,
+        "evaluator_sha256": evaluator.weights_hash,
+        "seen_from": OWN_SIDE if tells else ALL_AROUND,
+        "notes": list(scored.notes),
+    }
+
+
+def _clips(model: Model, evaluator: Evaluator, pictures: Pictures) -> ScoredClips:
+    """The clips of the store that the evaluator takes and whose duration the model makes."""
+    recipe, sampler = evaluator.recipe, model.sampler
+    rules = IndexRules(recipe.min_rows / recipe.fps, recipe.max_rows / recipe.fps, keep_long=True)
+    cuts = KeypointCuts(max_rows=recipe.max_rows, unit=recipe.unit_length, max_seconds=sampler.max_seconds)
+    return ScoredClips(
+        str(pictures.store), pictures.split, cuts=cuts, rules=rules, min_seconds=sampler.min_seconds,
+        repeats=pictures.repeats, limit=pictures.limit,
+    )  # fmt: skip
+
+
+def _make(model: Model, clips: ScoredClips, jobs: Sequence[Job], draw: Draw, folder: GenerationFolder) -> None:
+    """Makes and saves the motions of some jobs."""
+    asked = {job: clips.request(job) for job in jobs}
+    output = model.sampler.sample(
+        [one["text"] for one in asked.values()],
+        seconds=[one["seconds"] for one in asked.values()],
+        seed=[one["seed"] for one in asked.values()],
+        num_inference_steps=draw.steps,
+        guidance_scale=draw.guidance,
+    )
+    for job, motion in zip(asked, output, strict=True):
+        folder.save(job, motion)
