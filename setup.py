@@ -1,15 +1,18 @@
 """Packaging metadata; the tested pins are in requirements.txt, the ranges that should work are here.
 
 A wheel also takes the configurations, the released weights and the packed store, which lie at the top of the checkout:
-`hmr4d.utils.places` finds them in both.
+`hmr4d.utils.places` finds them in both. From a git checkout it takes only what git tracks: somebody's own releases lie
+beside those that ship.
 """
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'^__version__ = "([^"]+)"', (ROOT / "hmr4d" / "__init__.py").read_text("utf-8"), re.M).group(1)
@@ -21,11 +24,19 @@ def pins(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith(("#", "-"))]
 
 
+SHIPPED = ("configs/**/*.yaml", "inputs/cmu/*", "inputs/checkpoints/hmr4d/*/*")
+
+
+def tracked_files() -> set[Path] | None:
+    """Files of the checkout that git knows; None in a source archive, which was made of such files alone."""
+    if not (ROOT / ".git").exists():
+        return None
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {ROOT / name for name in done.stdout.split("\0") if name}
+
+
 class BuildWithShippedFiles(build_py):
     """Copies the files that ship with the package, but lie outside it, to `hmr4d/_shipped`."""
-
-    PATTERNS = ("configs/**/*.yaml", "inputs/cmu/*", "inputs/checkpoints/hmr4d/*/*")
-    OF_ONE_MACHINE = "configs/local"
 
     def run(self) -> None:
         if not self.editable_mode:  # an earlier build may have left modules that have moved since
@@ -33,16 +44,25 @@ class BuildWithShippedFiles(build_py):
         super().run()
         if self.editable_mode:  # the checkout itself is used
             return
-        for pattern in self.PATTERNS:
-            files = [
-                p for p in sorted(ROOT.glob(pattern)) if p.is_file() and ROOT / self.OF_ONE_MACHINE not in p.parents
-            ]
+        tracked = tracked_files()
+        for pattern in SHIPPED:
+            files = [p for p in sorted(ROOT.glob(pattern)) if p.is_file() and (tracked is None or p in tracked)]
             if not files:
                 raise FileNotFoundError(f"{ROOT / pattern}: no such files. Build from a whole checkout.")
             for file in files:
                 target = Path(self.build_lib) / "hmr4d" / "_shipped" / file.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
+
+
+class ArchiveOfTrackedFiles(sdist):
+    """A source archive without the files below `configs` and `inputs` that git does not track."""
+
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        tracked = tracked_files()
+        if tracked is not None:
+            files = [f for f in files if not f.startswith(("configs/", "inputs/")) or ROOT / f in tracked]
+        super().make_release_tree(base_dir, files)
 
 
 setup(
@@ -54,7 +74,7 @@ setup(
     author="The hmr4d authors",
     license="MIT",
     license_files=["LICENSE"],
-    cmdclass={"build_py": BuildWithShippedFiles},
+    cmdclass={"build_py": BuildWithShippedFiles, "sdist": ArchiveOfTrackedFiles},
     packages=find_packages(include=["hmr4d", "hmr4d.*"]),
     package_data={"hmr4d": ["**/resources/*", "**/resources/**/*", "representation/statistics/*.npz"]},
     python_requires=">=3.10,<3.14",

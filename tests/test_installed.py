@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -62,6 +63,29 @@ def test_wheel_has_the_code_its_resources_and_what_ships(built: Path) -> None:
     assert {Path(name).suffix for name in wanted | shipped} >= {".py", ".npz", ".yaml", ".safetensors", ".xz"}
     assert not (wanted | shipped) - packed
     assert not {name for name in packed if "__pycache__" in name or name.startswith("hmr4d/_shipped/configs/local/")}
+
+
+def test_wheel_takes_no_release_that_git_does_not_track(tmp_path: Path) -> None:
+    """Somebody's own release lies beside those that ship; a source archive, without git, is taken as it is."""
+    for name in ("setup.py", "README.md", "LICENSE", *(p.name for p in ROOT.glob("requirements*.txt"))):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    ours = ("hmr4d/__init__.py", "configs/a.yaml", "inputs/cmu/a.npz", "inputs/checkpoints/hmr4d/shipped/config.json")
+    own = ("configs/local/default.yaml", "inputs/checkpoints/hmr4d/mine/config.json")
+    for name in (*ours, *own):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text('__version__ = "1.0"\n')
+
+    def packed(folder: str) -> set[str]:
+        command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", folder]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        shipped = tmp_path / folder / "hmr4d" / "_shipped"
+        return {p.relative_to(shipped).as_posix() for p in shipped.rglob("*") if p.is_file()}
+
+    assert packed("archive") == {*ours[1:], *own}
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "add", *ours], cwd=tmp_path, check=True)
+    assert packed("checkout") == set(ours[1:])
 
 
 def test_installed_package_finds_what_ships_from_any_folder(built: Path, tmp_path: Path) -> None:

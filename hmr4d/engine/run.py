@@ -38,18 +38,6 @@ NOT_FOR_USERS = (
     "Experiment logs directory",
     "You're resuming from a checkpoint",
 )
-# What a model is, beside its weights and its pipeline.
-TRAINED_SETTINGS = (
-    "network",
-    "text",
-    "motion",
-    "views",
-    "framing",
-    "representation",
-    "camera_input",
-    "rigs",
-    "foot_contact_conditioning",
-)
 TASK_SETTINGS = ("sampling", "training", "text_encoder", "about")  # of a pipeline; a task may choose them
 MIN_ROWS = 20  # of the curves of a short training
 
@@ -218,7 +206,8 @@ def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
     saved = load_config(path)
     named = {word.lstrip("+~").partition("=")[0] for word in overrides}
     taken = []
-    for key in TRAINED_SETTINGS:
+    method = method_of_config(cfg)
+    for key in () if method is None else method.trained_settings:
         before, now = OmegaConf.select(saved, key), OmegaConf.select(cfg, key)
         if before is None or any(name == key or key.startswith(f"{name}.") for name in named):
             continue
@@ -233,7 +222,7 @@ def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
                 OmegaConf.update(cfg, name, value, merge=False)
     if "pipeline" in saved:
         check_targets(saved.pipeline)
-    if "pipeline" in saved and method_of_config(saved) in (None, method_of_config(cfg)):
+    if "pipeline" in saved and method_of_config(saved) in (None, method):
         with open_dict(cfg):
             taken += _adopt_values(cfg.pipeline, saved.pipeline, "pipeline", named)
     if taken:

@@ -276,6 +276,8 @@ class Method(ABC):
         weights: how the parameters of its network lie in files.
         version: of its releases.
         configs: folder of configuration groups that a method outside the repository brings along.
+        trained_settings: groups of the configuration that say what a model is, beside its weights and its pipeline; a
+            task takes them from the checkpoint that it is given.
     """
 
     name: ClassVar[str]
@@ -284,6 +286,7 @@ class Method(ABC):
     weights: ClassVar[WeightFiles]
     version: ClassVar[int] = 1
     configs: ClassVar[Path | None] = None
+    trained_settings: ClassVar[tuple[str, ...]] = ("network", "text", "motion")
 
     @property
     def format(self) -> str:

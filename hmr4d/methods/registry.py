@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hmr4d.methods.defaults import FORMAT_PREFIX
+from hmr4d.methods.published_names import PublishedNames
 
 if TYPE_CHECKING:
     import torch
@@ -109,6 +112,23 @@ def outside_methods() -> list[Method]:
 @cache
 def _warn_once(message: str) -> None:
     logger.warning("%s It is passed over.", message)
+
+
+# --- published names --------------------------------------------------------------------------------------------------
+
+
+@cache
+def _names_beside(package: str) -> PublishedNames | None:
+    """PUBLISHED of the module `published_names` of a package; None where it has none."""
+    module = f"{package}.published_names"
+    return importlib.import_module(module).PUBLISHED if find_spec(module) else None
+
+
+def published_names() -> list[PublishedNames]:
+    """What the published releases of methods call things; methods of the repository are not imported for it."""
+    packages = [f"{GROUP}.{name}" for name in built_in()]
+    packages += [sys.modules[type(method).__module__].__package__ or "" for method in outside_methods()]
+    return [names for package in packages if package and (names := _names_beside(package)) is not None]
 
 
 # --- released models --------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def clean_motion(
         lengths: (B,) valid frames; None counts all. Frames beyond stay as they are.
         smooth: see `temporal_smoothing.smooth_motion`.
         rigid_bones: see `on_rigid_bones`.
-        plant: see `foot_planting.plant_feet`.
+        plant: see `foot_lock.plant_feet`.
 
     Raises:
         ValueError: another skeleton, or a position that is not finite in a valid frame.

@@ -141,3 +141,16 @@ def test_wrong_requests_say_what_is_possible(schedule: NoiseSchedule) -> None:
 
 def test_schedule_is_not_in_checkpoints(schedule: NoiseSchedule) -> None:
     assert schedule.state_dict() == {}
+
+
+def test_a_schedule_of_one_step_goes_from_noise_to_data() -> None:
+    assert NoiseSchedule(1).steps(1) == [(0, -1)]
+    with pytest.raises(ValueError, match="num_steps is 0; a schedule needs at least one step"):
+        NoiseSchedule(0)
+
+
+def test_signal_is_whole_before_the_first_step_alone(schedule: NoiseSchedule) -> None:
+    like = torch.zeros(3, 1, dtype=torch.float64)
+    got = schedule.alpha_bar(torch.tensor([-1, 0, 5]), like)
+    assert got[:, 0].tolist() == pytest.approx(levels(schedule, -1, 0, 5), abs=1e-6)
+    assert got[1, 0] < 1.0 and float(schedule.alpha_bar(0, like)) == pytest.approx(levels(schedule, 0)[0], abs=1e-6)

@@ -10,7 +10,9 @@ from omegaconf import OmegaConf
 
 from hmr4d.cli import train
 from hmr4d.engine.compose import CONFIG_FOLDER, compose_config
-from hmr4d.engine.published_names import GROUPS, KEYS, TARGETS, PublishedNameError, map_targets, translate_overrides
+from hmr4d.engine.published_names import map_targets, translate_overrides
+from hmr4d.methods.motion2to3.published_names import PUBLISHED
+from hmr4d.methods.published_names import PublishedNameError
 
 MV = "exp=mas/video_motion2dmv_nr/mdm"
 # A value for every translated key; each of them must be one that the configuration accepts.
@@ -71,7 +73,7 @@ def test_all_names_without_counterpart_are_listed_with_their_reason() -> None:
 
 def test_every_translated_key_exists() -> None:
     accepted, refused = [], []
-    for key in KEYS:
+    for key in PUBLISHED.keys:
         name = key.rpartition(".")[2]
         value = VALUES.get(name, "True" if name.startswith(("is_", "with_", "accum", "extra_root")) else "1")
         value = "[0.9,0.99]" if name == "betas" else value
@@ -94,7 +96,7 @@ def test_every_translated_key_exists() -> None:
 
 
 def test_refused_groups_do_not_exist_as_files() -> None:
-    for group, choice in GROUPS:
+    for group, choice in PUBLISHED.groups:
         assert not (CONFIG_FOLDER / group / f"{choice}.yaml").exists()
 
 
@@ -104,9 +106,9 @@ def test_targets_are_mapped_wherever_they_stand() -> None:
         {"a": {"_target_": published, "saved_dir": "x"}, "b": [{"_target_": published}], "c": "${a}", "d": None}
     )
     mapped = map_targets(cfg)
-    assert mapped.a._target_ == mapped.b[0]._target_ == mapped.c._target_ == TARGETS[published]
+    assert mapped.a._target_ == mapped.b[0]._target_ == mapped.c._target_ == PUBLISHED.targets[published]
     assert cfg.a._target_ == published
-    for ours in TARGETS.values():
+    for ours in PUBLISHED.targets.values():
         module, _, name = ours.rpartition(".")
         assert hasattr(importlib.import_module(module), name)
 
@@ -156,14 +158,14 @@ def test_published_test_command() -> None:
 def test_published_metric_class_is_understood() -> None:
     published = "hmr4d.model.mas.callbacks.metric_generation.MetricT2M"
     cfg = compose_config([MV, f"+callbacks.x._target_={published}"])
-    assert cfg.callbacks.x._target_ == TARGETS[published]
+    assert cfg.callbacks.x._target_ == PUBLISHED.targets[published]
     assert instantiate(cfg.callbacks.x).protocol.name == "published_model"
 
 
 def test_published_viewer_class_and_group_are_understood() -> None:
     published = "hmr4d.utils.callbacks.vis_motion2dto3d.Wis3DMotion2Dto3DVisualizer"
     cfg = compose_config([MV, f"+callbacks.x._target_={published}", "+global/append=add_cb_Wis3d_2dto3dVisualizer"])
-    assert cfg.callbacks.x._target_ == cfg.callbacks.wis3d._target_ == TARGETS[published]
+    assert cfg.callbacks.x._target_ == cfg.callbacks.wis3d._target_ == PUBLISHED.targets[published]
     assert (cfg.callbacks.wis3d.name, cfg.callbacks.wis3d.subset) == ("ours", "vis")
     assert (cfg.callbacks.wis3d.max_len, cfg.callbacks.wis3d.max_count) == (300, 1000)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import torch
 
 from hmr4d import load_pipeline
 from hmr4d.engine.compose import CONFIG_FOLDER, compose_config
+from hmr4d.engine.published_names import translate_overrides
 from hmr4d.engine.run import run
 from hmr4d.methods import registry
 from hmr4d.methods.base import Method, Pipeline
+from hmr4d.methods.published_names import PublishedNameError
 from hmr4d.methods.registry import built_in, get_method, load_released, method_of_config, register
 from hmr4d.utils.weights import WeightFiles
 
@@ -51,6 +54,30 @@ def test_every_method_of_the_repository_keeps_the_contract() -> None:
         assert method.name == name == method.pipeline_class.method
         assert method.capabilities and method.title
         assert (CONFIG_FOLDER / "global" / "task" / f"{method.test_task}.yaml").is_file()
+
+
+def test_a_package_brings_the_names_of_its_published_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names stand in a module beside the method, and are not looked for where there is none."""
+    folder = tmp_path / "package_of_still"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(
+        "from tests.methods.test_registry import StillMethod\n\n\nclass Own(StillMethod): ...\n"
+    )
+    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.syspath_prepend(tmp_path)
+    before = registry.published_names()
+    assert before  # those of the repository
+    importlib.import_module("package_of_still")
+    register(type("Own", (StillMethod,), {"__module__": "package_of_still"})())
+    assert registry.published_names() == before
+    (folder / "published_names.py").write_text(
+        "from hmr4d.methods.published_names import PublishedNames, as_key\n\n"
+        "PUBLISHED = PublishedNames(keys={'still.size': as_key('network.dim')}, parts=('still.',))\n"
+    )
+    registry._names_beside.cache_clear()
+    assert translate_overrides(["still.size=8", "data.name=x"]) == ["network.dim=8", "data_name=x"]
+    with pytest.raises(PublishedNameError, match="still.depth=2: this published option has no counterpart"):
+        translate_overrides(["still.depth=2"])
 
 
 def test_a_registered_method_is_found_by_the_format_of_its_release(registered: Method, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class Mocap2to3(Method):
 
     name, title = "mocap2to3", "Mocap-2-to-3"
     pipeline_class, weights = Mocap2to3Pipeline, WEIGHTS
+    trained_settings = (*Method.trained_settings, "representation", "camera_input", "rigs", "foot_contact_conditioning")
 
     def describe(self, pipeline: Mocap2to3Pipeline) -> dict[str, Any]:
         codec = pipeline.codec

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from hmr4d.methods.motion2to3.options import TrainingOptions
+from hmr4d.representation.motion2d import Motion2DCodec
 
 TINY = 1e-6
 
@@ -35,3 +41,39 @@ def global_velocity(points2d: Tensor) -> Tensor:
     root_step = next_root[..., :-1, :, :]
     steps = joints[..., 1:, :, :] - joints[..., :-1, :, :] + root_step
     return torch.cat([root_step, steps], -2)
+
+
+def loss_terms(
+    predicted: Tensor,
+    x_0: Tensor,
+    batch: Mapping[str, Any],
+    codec: Motion2DCodec,
+    level: Tensor,
+    options: TrainingOptions,
+) -> dict[str, Tensor]:
+    """Loss terms by name; "loss" is what to minimise.
+
+    Args:
+        predicted, x_0: (B, V, L, D) features.
+        batch: `joints2d` (B, V, L, P, 2), `valid` (B, L), `conf` (B, L, P).
+        codec: of the features.
+        level: (B,) cumulative signal variances of the steps.
+        options: weights, and what counts.
+    """
+    mask = batch["valid"][:, None, :, None]
+    if x_0.shape[1] == 1:
+        trusted = (batch["conf"] > options.min_conf).repeat_interleave(2, -1)[:, None]
+        mask = mask & trusted
+    weight = (1.0 - level).reciprocal().clamp(max=options.max_step_weight)
+    if options.include_padding:
+        terms = {"simple_loss": padded_mse(predicted, x_0, mask)}
+    else:
+        terms = {"simple_loss": masked_mse(predicted, x_0, mask, weight)}
+    loss = terms["simple_loss"]
+    if options.velocity_weight > 0:
+        step_mask = batch["valid"][:, None, 1:, None, None]
+        wanted = global_velocity(batch["joints2d"]) / options.velocity_scale
+        got = global_velocity(codec.decode(predicted)) / options.velocity_scale
+        terms["velocity_loss"] = masked_mse(got, wanted, step_mask, weight)
+        loss = loss + options.velocity_weight * terms["velocity_loss"]
+    return {"loss": loss} | terms

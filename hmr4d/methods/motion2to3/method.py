@@ -37,6 +37,7 @@ class Motion2to3(Method):
 
     name, title = "motion2to3", "Motion-2-to-3"
     pipeline_class, weights = Motion2to3Pipeline, WEIGHTS
+    trained_settings = (*Method.trained_settings, "views", "framing")
 
     def build(self, cfg: DictConfig) -> Motion2to3Pipeline:
         from hydra.utils import instantiate

@@ -24,9 +24,9 @@ class SamplingOptions:
         is_perspective: pinhole views.
         height: "frame" (published) or "clip" scales to the neutral body height; "none" leaves box units.
         accumulate_root: sum the next root to a trajectory; False keeps the figure at the origin.
-        smooth: take noise out along time, see `body.temporal_smoothing`; off as published.
-        rigid_bones: bones keep one length, the same left and right, see `body.motion_cleaning`; off as published.
-        plant_feet: feet that stand do not slide, sink or float, see `body.foot_planting`; off as published.
+        smooth: take noise out along time, see `motion.temporal_smoothing`; off as published.
+        rigid_bones: bones keep one length, the same left and right, see `motion.cleaning`; off as published.
+        plant_feet: feet that stand do not slide, sink or float, see `motion.foot_lock`; off as published.
     """
 
     num_inference_steps: int = 100

@@ -14,31 +14,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hmr4d.body.joint_conventions import convention_metadata, convention_of
 from hmr4d.camera.orbit_rigs import OrbitRig
-from hmr4d.diffusion.noise import IndependentNoise, NoiseSource, WorldNoise, view_noise
+from hmr4d.diffusion.noise import IndependentNoise, NoiseSource, WorldNoise
 from hmr4d.diffusion.requests import fitting, seeds_of
 from hmr4d.diffusion.sampler import guide, sample
 from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.geometry.cameras import square_intrinsics
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.motion2to3.denoiser import MotionDenoiser
-from hmr4d.methods.motion2to3.losses import global_velocity, masked_mse, padded_mse
+from hmr4d.methods.motion2to3.finishing import finish_motion, in_camera_world, in_prompt_order
+from hmr4d.methods.motion2to3.losses import loss_terms
 from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
 from hmr4d.methods.motion2to3.patch_denoiser import PatchDenoiser
 from hmr4d.methods.motion2to3.reference import ReferenceStart, reference_local
-from hmr4d.methods.motion2to3.values import Conditions, TrainingDraws, ViewsSample
-from hmr4d.motion.canonical import align_to_floor, face_first_frame
-from hmr4d.motion.cleaning import clean_motion
+from hmr4d.methods.motion2to3.text_inputs import drop_text, text_inputs
+from hmr4d.methods.motion2to3.training_draws import draw_training
+from hmr4d.methods.motion2to3.values import Conditions, TrainingDraws, ViewsSample, views_of
 from hmr4d.motion.motion import Motion, MotionBatch, Provenance
 from hmr4d.nn.text import TextEncoder, TextFeatures
 from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec
-from hmr4d.representation.root_velocity import from_root_velocity, normalize_height
-from hmr4d.representation.views import PATCH, OrthographicViews, PerspectiveViews, embed_views
-from hmr4d.utils.precision import full_precision
+from hmr4d.representation.root_velocity import normalize_height
+from hmr4d.representation.views import PATCH, embed_views
 from hmr4d.utils.progress import progress
 from hmr4d.utils.prompts import check_prompts, check_seconds
 from hmr4d.utils.randomness import ItemRandom
@@ -138,54 +138,22 @@ class Motion2to3Pipeline(Pipeline):
         return self._null_text.to(self.device)
 
     def _text_inputs(self, text: TextFeatures) -> dict[str, Tensor]:
-        """Denoiser keywords for encoded text."""
-        if self.denoiser.text_mode == "pooled":
-            return {"text": text.pooled}
-        tokens, valid = text.tokens, text.valid
-        if self.use_pooled_token:
-            tokens = torch.cat([unit_variance(text.pooled)[:, None], tokens], 1)
-            valid = torch.cat([valid.new_ones(len(valid), 1), valid], 1)
-        if self.denoiser.text_mode != "tokens_and_pooled":
-            return {"text": tokens, "text_valid": valid}
-        pooled = unit_variance(text.pooled) if self.text_adapter is None else self.text_adapter(text.pooled)
-        return {"text": tokens, "text_valid": valid, "text_pooled": pooled}
+        return text_inputs(
+            text, self.denoiser.text_mode, use_pooled_token=self.use_pooled_token, adapter=self.text_adapter
+        )
 
     # --- training --------------------------------------------------------------------------------------------------
 
     def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> TrainingDraws:
         """Random part of a step on `batch` from a CPU generator; see `training_loss` for the keys."""
-        batch_size, num_views, num_frames, num_points = batch["joints2d"].shape[:4]
-        if num_views > 1 and self.sampling.world_noise:
-            noise3d = torch.randn(batch_size, num_frames, num_points, 3, generator=generator)
-            eps = view_noise(noise3d.to(batch["T_w2c"]), batch["T_w2c"])
-        else:
-            eps = torch.randn(batch_size, num_views, num_frames, 2 * num_points, generator=generator)
-        t = self._training_steps(batch_size, generator)
-        keep_text = torch.rand(batch_size, generator=generator) >= self.training_options.drop_text
-        keep_cam = torch.rand(batch_size, num_views, generator=generator) >= self.training_options.drop_cam
-        keep_token = None
-        if self.training_options.drop_token > 0:
-            if "text_valid" not in batch:
-                raise ValueError(
-                    "drop_token hides cached token states, but the batch brings plain text. Prepare the text cache of "
-                    "the data, or set drop_token=0."
-                )
-            rate = self.training_options.drop_token * torch.rand(batch_size, 1, generator=generator)
-            keep_token = torch.rand(batch["text_valid"].shape, generator=generator) >= rate
-            keep_token[:, 0] = True
-        pooled_noise = None
-        if self.training_options.pooled_noise > 0 and self.denoiser.text_mode == "tokens_and_pooled":
-            shape = (batch_size, self.denoiser.pooled_dim)
-            pooled_noise = self.training_options.pooled_noise * torch.randn(*shape, generator=generator)
-        return TrainingDraws(eps, t, keep_text, keep_cam, keep_token, pooled_noise)
-
-    def _training_steps(self, count: int, generator: torch.Generator) -> Tensor:
-        """Noise steps (count,) to train on, see `TrainingOptions.step_power`."""
-        num_steps, power = self.schedule.num_steps, self.training_options.step_power
-        if power == 1.0:
-            return torch.randint(0, num_steps, (count,), generator=generator)
-        share = torch.rand(count, generator=generator) ** power
-        return (num_steps * (1.0 - share)).long().clamp(max=num_steps - 1)
+        return draw_training(
+            batch,
+            generator,
+            self.training_options,
+            num_steps=self.schedule.num_steps,
+            world_noise=self.sampling.world_noise,
+            pooled_dim=self.denoiser.pooled_dim if self.denoiser.text_mode == "tokens_and_pooled" else None,
+        )
 
     def training_loss(self, batch: dict[str, Any], draws: TrainingDraws) -> dict[str, Tensor]:
         """Loss terms by name; "loss" is what to minimise.
@@ -197,11 +165,10 @@ class Motion2to3Pipeline(Pipeline):
             draws: from `draw_training`.
         """
         device = self.device
-        points2d = batch["joints2d"]
-        x_0 = self.codec.encode(points2d)
+        x_0 = self.codec.encode(batch["joints2d"])
         t = draws.t.to(device)
         x_t = self.schedule.add_noise(x_0, draws.eps.to(device), t)
-        text = self._drop_text(self._batch_text(batch), draws)
+        text = drop_text(self._batch_text(batch), self.null_text, draws)
         cam = self._training_cam(batch)
         if cam is not None:
             cam = cam * draws.keep_cam.to(device)[..., None]
@@ -209,44 +176,13 @@ class Motion2to3Pipeline(Pipeline):
         if draws.pooled_noise is not None:
             inputs["text_pooled"] = inputs["text_pooled"] + draws.pooled_noise.to(device)
         predicted = self.denoiser(x_t, t, lengths=batch["lengths"], cam=cam, **inputs).float()
-        mask = batch["valid"][:, None, :, None]
-        if x_0.shape[1] == 1:
-            trusted = (batch["conf"] > self.training_options.min_conf).repeat_interleave(2, -1)[:, None]
-            mask = mask & trusted
-        weight = (
-            (1.0 - self.schedule.alpha_bar(t, t.float())).reciprocal().clamp(max=self.training_options.max_step_weight)
-        )
-        if self.training_options.include_padding:
-            terms = {"simple_loss": padded_mse(predicted, x_0, mask)}
-        else:
-            terms = {"simple_loss": masked_mse(predicted, x_0, mask, weight)}
-        loss = terms["simple_loss"]
-        if self.training_options.velocity_weight > 0:
-            step_mask = batch["valid"][:, None, 1:, None, None]
-            wanted = global_velocity(points2d) / self.training_options.velocity_scale
-            got = global_velocity(self.codec.decode(predicted)) / self.training_options.velocity_scale
-            terms["velocity_loss"] = masked_mse(got, wanted, step_mask, weight)
-            loss = loss + self.training_options.velocity_weight * terms["velocity_loss"]
-        return {"loss": loss} | terms
+        level = self.schedule.alpha_bar(t, t.float())
+        return loss_terms(predicted, x_0, batch, self.codec, level, self.training_options)
 
     def _batch_text(self, batch: dict[str, Any]) -> TextFeatures:
         if "text_tokens" in batch:
             return TextFeatures(batch["text_tokens"], batch["text_valid"], batch["text_pooled"])
         return self.encode_text(batch["text"])
-
-    def _drop_text(self, text: TextFeatures, draws: TrainingDraws) -> TextFeatures:
-        """Text with dropped samples replaced by the empty prompt and dropped tokens hidden."""
-        valid = text.valid
-        if draws.keep_token is not None:
-            valid = valid & draws.keep_token.to(valid.device)
-        if bool(draws.keep_text.all()):
-            return TextFeatures(text.tokens, valid, text.pooled)
-        null = self.null_text()
-        longest = max(text.tokens.shape[1], null.tokens.shape[1])
-        keep = draws.keep_text.to(valid.device)
-        tokens = torch.where(keep[:, None, None], _pad_tokens(text.tokens, longest), _pad_tokens(null.tokens, longest))
-        valid = torch.where(keep[:, None], _pad_tokens(valid, longest), _pad_tokens(null.valid, longest))
-        return TextFeatures(tokens, valid, torch.where(keep[:, None], text.pooled, null.pooled))
 
     def _training_cam(self, batch: dict[str, Any]) -> Tensor | None:
         if not self.denoiser.cam_dim:
@@ -280,14 +216,6 @@ class Motion2to3Pipeline(Pipeline):
         no_2d = None if conditions.condition2d is None else torch.zeros_like(conditions.condition2d)
         return guide(conditional, run(conditions.null_text, no_cam, no_2d), guidance_scale)
 
-    def views_of(self, conditions: Conditions, options: SamplingOptions) -> OrthographicViews | PerspectiveViews:
-        """The geometry that lifts 2D motion of these cameras."""
-        if not options.is_perspective:
-            return OrthographicViews(conditions.T_w2c)
-        if conditions.K is None or conditions.box_size is None:
-            raise ValueError("Perspective sampling needs K (B, V, 3, 3) and box_size (B,) in the conditions.")
-        return PerspectiveViews(conditions.T_w2c, conditions.K, conditions.box_size, conditions.lengths)
-
     @torch.no_grad()
     def sample_views(
         self,
@@ -310,7 +238,7 @@ class Motion2to3Pipeline(Pipeline):
             on_step: called with t, x_0 (before correction) and the lifted motion or None.
             start: a motion to start from instead of noise alone.
         """
-        views = self.views_of(conditions, options)
+        views = views_of(conditions, is_perspective=options.is_perspective)
         result: dict[str, Tensor] = {}
 
         def correct(x_0: Tensor, t: int, is_last: bool) -> Tensor:
@@ -347,7 +275,9 @@ class Motion2to3Pipeline(Pipeline):
         begin = None
         if start is not None:
             steps = start.steps(steps)
-            seen = self.codec.encode_with_root(self.views_of(conditions, options).reproject(start.local))
+            seen = self.codec.encode_with_root(
+                views_of(conditions, is_perspective=options.is_perspective).reproject(start.local)
+            )
             begin = partial(self.schedule.add_noise, seen, t=torch.tensor(steps[0][0], device=seen.device))
         step = self.schedule.ddim_step if options.step == "ddim" else self.schedule.posterior_step
         return sample(
@@ -358,27 +288,6 @@ class Motion2to3Pipeline(Pipeline):
             correct=correct,
             begin=begin,
         )
-
-    @full_precision
-    def finish(self, local: Tensor, lengths: Tensor, options: SamplingOptions) -> Tensor:
-        """Local (B, L, P + 1, 3) -> (B, L, J, 3) in the world: steps summed, facing +z, on the floor, zero padded."""
-        joints3d = self._in_camera_world(local, options)
-        if options.smooth or options.rigid_bones or options.plant_feet:
-            joints3d = clean_motion(
-                joints3d,
-                fps=self.fps,
-                lengths=lengths,
-                smooth=options.smooth,
-                rigid_bones=options.rigid_bones,
-                plant=options.plant_feet,
-            )
-        joints3d = align_to_floor(face_first_frame(joints3d), lengths)
-        valid = torch.arange(joints3d.shape[1], device=joints3d.device) < lengths.to(joints3d.device)[:, None]
-        return joints3d * valid[..., None, None]
-
-    def _in_camera_world(self, local: Tensor, options: SamplingOptions) -> Tensor:
-        """(B, L, J, 3) joints where the cameras see them, the first root at the origin."""
-        return from_root_velocity(local) if options.accumulate_root else local[..., :-1, :]
 
     def sample(
         self,
@@ -392,17 +301,11 @@ class Motion2to3Pipeline(Pipeline):
         guidance_scale: float | None = None,
         max_tokens: int = MAX_TOKENS,
     ) -> MotionBatch:
-        """Motion for prompts, in prompt order, the samples of one prompt together.
-
-        Sample k of a prompt depends on the prompt, its seconds and `seed + k` alone: not on the other prompts, the
-        batch or the device.
+        """Motion for prompts, as the contract has it; neither the other prompts, the batch nor the device matter.
 
         Args:
             texts: prompts; an empty prompt raises ValueError, one that is not a string TypeError.
-            seconds: one duration, or one per prompt; None: `suited_seconds`.
-            seed: of sample 0; one, or one per prompt.
-            generator: CPU generator that replaces the seed, or one per prompt.
-            num_samples: motions per prompt.
+            seconds, seed, generator, num_samples: see `Pipeline.sample`.
             num_inference_steps, guidance_scale: instead of the pipeline's own.
             max_tokens: frames times views in memory at once; more are drawn in several batches.
 
@@ -412,65 +315,17 @@ class Motion2to3Pipeline(Pipeline):
             cleaning, facing and flooring, in the world of the cameras `T_w2c` (B, V, 4, 4); and `is_perspective`, how
             these see.
         """
-        texts = check_prompts(texts)
-        parts: dict[tuple[int, int], tuple[Tensor, ...]] = {}  # frames first, but for the last, which has none
-        seeds: dict[tuple[int, int], int] = {}
-        for jobs, output in self.sample_batches(
-            texts,
-            seconds=seconds,
-            seed=seed,
-            generator=generator,
-            num_samples=num_samples,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            max_tokens=max_tokens,
-        ):
-            views = torch.cat([output.joints2d, output.extras["next_root2d"]], -2)  # type: ignore[list-item]
-            for row, job in enumerate(jobs):
-                motion, seeds[job] = output[row].joints3d, output.seeds[row]
-                length, raw = len(motion), output.extras["camera_joints3d"][row]
-                parts[job] = motion, views[row, :, :length].transpose(0, 1), raw[:length], output.extras["T_w2c"][row]
-        ordered = sorted(parts)
-        columns = [list(column) for column in zip(*(parts[job] for job in ordered), strict=True)]
-        joints3d, views, raw = (nn.utils.rnn.pad_sequence(column, batch_first=True) for column in columns[:3])
-        return self._batch(
-            joints3d,
-            torch.tensor([len(motion) for motion in columns[0]]),
-            [texts[prompt] for prompt, _ in ordered],
-            views.transpose(1, 2),
-            raw,
-            torch.stack(columns[3]),
-            self.sampling,
-            [seeds[job] for job in ordered],
-        )
-
-    def _batch(
-        self,
-        joints3d: Tensor,
-        lengths: Tensor,
-        texts: list[str],
-        views: Tensor,
-        raw: Tensor,
-        cameras: Tensor,
-        options: SamplingOptions,
-        seeds: list[int],
-    ) -> MotionBatch:
-        """Motions with what they were made of; `views` (B, V, L, P + 1, 2) has the next root as its last point."""
-        return MotionBatch(
-            joints3d=joints3d.cpu(),
-            lengths=lengths,
-            fps=self.fps,
-            text=texts,
-            joint_convention=self.joint_convention,
-            joints2d=views[..., :-1, :].cpu(),
-            provenance=Provenance.from_metadata(self.about),
-            seeds=seeds,
-            extras={
-                "next_root2d": views[..., -1:, :].cpu(),
-                "camera_joints3d": raw.cpu(),
-                "T_w2c": cameras.cpu(),
-                "is_perspective": options.is_perspective,
-            },
+        return in_prompt_order(
+            self.sample_batches(
+                texts,
+                seconds=seconds,
+                seed=seed,
+                generator=generator,
+                num_samples=num_samples,
+                num_inference_steps=num_inference_steps,
+                guidance_scale=guidance_scale,
+                max_tokens=max_tokens,
+            )
         )
 
     def sample_batches(
@@ -556,9 +411,23 @@ class Motion2to3Pipeline(Pipeline):
         rngs = [ItemRandom.from_seed(seed) for seed in seeds]
         conditions = self.text_conditions(texts, lengths, rngs)
         drawn = self.sample_views(conditions, self._noise(conditions, rngs, options), options, start=start)
-        raw = self._in_camera_world(drawn.local, options)
-        finished = self.finish(drawn.local, conditions.lengths, options)
-        return self._batch(finished, lengths, texts, drawn.joints2d, raw, conditions.T_w2c, options, seeds)
+        finished = finish_motion(drawn.local, conditions.lengths, options, fps=self.fps)
+        return MotionBatch(
+            joints3d=finished.cpu(),
+            lengths=lengths,
+            fps=self.fps,
+            text=texts,
+            joint_convention=self.joint_convention,
+            joints2d=drawn.joints2d[..., :-1, :].cpu(),
+            provenance=Provenance.from_metadata(self.about),
+            seeds=seeds,
+            extras={
+                "next_root2d": drawn.joints2d[..., -1:, :].cpu(),
+                "camera_joints3d": in_camera_world(drawn.local, options).cpu(),
+                "T_w2c": conditions.T_w2c.cpu(),
+                "is_perspective": options.is_perspective,
+            },
+        )
 
     def text_conditions(self, texts: list[str], lengths: Tensor, rngs: Sequence[ItemRandom]) -> Conditions:
         """Conditions for new prompts: the rig of the pipeline, drawn per item."""
@@ -595,15 +464,3 @@ class Motion2to3Pipeline(Pipeline):
             num_features=2 * points,
             device=self.device,
         )
-
-
-def unit_variance(pooled: Tensor) -> Tensor:
-    """Vectors of length one (B, D), scaled so that their entries have a mean square of one."""
-    return pooled * pooled.shape[-1] ** 0.5
-
-
-def _pad_tokens(x: Tensor, length: int) -> Tensor:
-    """(B, M, ...) zero-padded to (B, length, ...)."""
-    if x.shape[1] == length:
-        return x
-    return torch.cat([x, x.new_zeros(x.shape[0], length - x.shape[1], *x.shape[2:])], 1)

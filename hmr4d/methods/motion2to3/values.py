@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hmr4d.nn.text import TextFeatures
+from hmr4d.representation.views import OrthographicViews, PerspectiveViews
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,12 @@ class ViewsSample:
 
     local: Tensor
     joints2d: Tensor
+
+
+def views_of(conditions: Conditions, *, is_perspective: bool) -> OrthographicViews | PerspectiveViews:
+    """The geometry that lifts 2D motion of these cameras."""
+    if not is_perspective:
+        return OrthographicViews(conditions.T_w2c)
+    if conditions.K is None or conditions.box_size is None:
+        raise ValueError("Perspective sampling needs K (B, V, 3, 3) and box_size (B,) in the conditions.")
+    return PerspectiveViews(conditions.T_w2c, conditions.K, conditions.box_size, conditions.lengths)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.diffusion.schedule import SPACINGS, NoiseSchedule
+from hmr4d.methods.motion2to3.finishing import finish_motion
 from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
-from hmr4d.methods.motion2to3.values import TrainingDraws
+from hmr4d.methods.motion2to3.values import TrainingDraws, views_of
 from hmr4d.motion.motion import MotionBatch
 from hmr4d.nn.text import TextFeatures, pack_features
 from hmr4d.representation.motion2d import Motion2DCodec
@@ -182,7 +183,6 @@ def test_trajectory_can_stay_at_the_origin() -> None:
 
 def test_finished_motion_faces_z_and_follows_its_steps() -> None:
     """A figure with its left hand along -z turns to face +z; its root goes where the next-root points say."""
-    pipeline = tiny_pipeline()
     local = torch.zeros(2, 6, 23, 3)
     hips, shoulders = SMPL22.indices("left_hip", "right_hip"), SMPL22.indices("left_shoulder", "right_shoulder")
     for left, right in (hips, shoulders):
@@ -191,7 +191,7 @@ def test_finished_motion_faces_z_and_follows_its_steps() -> None:
     local[1, 4:, SMPL22.index("left_foot"), 1] = -5.0
     local[:, :, 22, 0] = 0.1  # steps along x, which is where this figure looks
     lengths = torch.tensor([6, 4])
-    motion = pipeline.finish(local, lengths, pipeline.sampling)
+    motion = finish_motion(local, lengths, SamplingOptions(), fps=20.0)
     for b, n in enumerate(lengths.tolist()):
         expected = torch.stack([torch.zeros(n), torch.full((n,), 0.9), 0.1 * torch.arange(n)], -1)
         assert torch.allclose(motion[b, :n, 0], expected, atol=1e-6)
@@ -330,7 +330,7 @@ def test_perspective_needs_intrinsics() -> None:
     pipeline = tiny_pipeline()
     conditions = replace(pipeline.text_conditions(["a"], torch.tensor([4]), [ItemRandom.from_seed(0)]), K=None)
     with pytest.raises(ValueError, match=r"needs K \(B, V, 3, 3\)"):
-        pipeline.views_of(conditions, SamplingOptions(is_perspective=True))
+        views_of(conditions, is_perspective=True)
 
 
 # --- training ------------------------------------------------------------------------------------------------------

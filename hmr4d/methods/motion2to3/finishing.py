@@ -1,0 +1,73 @@
+"""From lifted motion in the root frame to motion in the world, and from batches to the order of the prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hmr4d.methods.motion2to3.options import SamplingOptions
+from hmr4d.motion.canonical import align_to_floor, face_first_frame
+from hmr4d.motion.cleaning import clean_motion
+from hmr4d.motion.motion import MotionBatch
+from hmr4d.representation.root_velocity import from_root_velocity
+from hmr4d.utils.precision import full_precision
+
+
+@full_precision
+def finish_motion(local: Tensor, lengths: Tensor, options: SamplingOptions, *, fps: float) -> Tensor:
+    """Local (B, L, P + 1, 3) -> (B, L, J, 3) in the world: steps summed, facing +z, on the floor, zero padded."""
+    joints3d = in_camera_world(local, options)
+    if options.smooth or options.rigid_bones or options.plant_feet:
+        joints3d = clean_motion(
+            joints3d,
+            fps=fps,
+            lengths=lengths,
+            smooth=options.smooth,
+            rigid_bones=options.rigid_bones,
+            plant=options.plant_feet,
+        )
+    joints3d = align_to_floor(face_first_frame(joints3d), lengths)
+    valid = torch.arange(joints3d.shape[1], device=joints3d.device) < lengths.to(joints3d.device)[:, None]
+    return joints3d * valid[..., None, None]
+
+
+def in_camera_world(local: Tensor, options: SamplingOptions) -> Tensor:
+    """(B, L, J, 3) joints where the cameras see them, the first root at the origin."""
+    return from_root_velocity(local) if options.accumulate_root else local[..., :-1, :]
+
+
+def in_prompt_order(drawn: Iterable[tuple[list[tuple[int, int]], MotionBatch]]) -> MotionBatch:
+    """All motions of a request as one batch, in prompt order, the samples of one prompt together.
+
+    Args:
+        drawn: (prompt number, sample number) of each motion of a batch, and the batch; see `sample_batches`.
+    """
+    found: dict[tuple[int, int], tuple[MotionBatch, int]] = {}
+    for jobs, batch in drawn:
+        found |= {job: (batch, row) for row, job in enumerate(jobs)}
+    ordered = [found[job] for job in sorted(found)]
+
+    def padded(of: Callable[[MotionBatch], Any], axis: int = 0) -> Tensor:
+        """A tensor of every motion, zero padded along its axis of frames."""
+        parts = [of(batch)[row].movedim(axis, 0)[: int(batch.lengths[row])] for batch, row in ordered]
+        return nn.utils.rnn.pad_sequence(parts, batch_first=True).movedim(1, axis + 1)
+
+    first = ordered[0][0]
+    return replace(
+        first,
+        joints3d=padded(lambda batch: batch.joints3d),
+        lengths=torch.stack([batch.lengths[row] for batch, row in ordered]),
+        text=[batch.text[row] for batch, row in ordered],
+        joints2d=padded(lambda batch: batch.joints2d, 1),
+        seeds=[batch.seeds[row] for batch, row in ordered],
+        extras={
+            "next_root2d": padded(lambda batch: batch.extras["next_root2d"], 1),
+            "camera_joints3d": padded(lambda batch: batch.extras["camera_joints3d"]),
+            "T_w2c": torch.stack([batch.extras["T_w2c"][row] for batch, row in ordered]),
+            "is_perspective": first.extras["is_perspective"],
+        },
+    )
