@@ -46,6 +46,7 @@ MEASURES = (
     ("bone_length_variation", "bone variation %", 2),
     ("root_speed", "root speed m/s", 2),
     ("floor_clearance", "clearance mm", 0),
+    ("upright", "upright ↑", 3),
 )
 MEASURES_2D = (
     ("fid", "2D FID ↓", 3),

@@ -14,6 +14,7 @@ MEASURES = (
     ("bone_length_variation", "bone variation %", 2),
     ("root_speed", "root speed m/s", 2),
     ("floor_clearance", "clearance mm", 0),
+    ("upright", "upright", 3),
     ("nearest_train", "nearest clip m", 3),
     ("near_train", "near", 2),
 )

@@ -376,6 +376,15 @@ def test_motion_that_is_not_finite_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_frames_with_the_head_below_the_pelvis_are_not_upright(store, classifier_folder):
+    classifier, _ = obtain_classifier(classifier_folder, store, TRAINING)
+    clip = torch.from_numpy(store.joints3d(0).copy())[:40]
+    tumbling = torch.cat([clip[:30], clip[30:] * torch.tensor([1.0, -1.0, 1.0])])
+    motion = LabelledMotion([clip, tumbling, tumbling[20:]], ["walk"] * 3, store.fps)
+    upright = score_motion(classifier, motion).physical["upright"]
+    assert upright.tolist() == pytest.approx([1.0, 0.75, 0.5])
+
+
 def test_interval_is_students():
     found = interval([0.8, 0.9, 1.0])
     assert found.mean == pytest.approx(0.9)
