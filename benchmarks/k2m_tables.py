@@ -7,7 +7,7 @@ python benchmarks/k2m_tables.py models --weights k2m-everyday motion2to3-everyda
 
 `losses` trains a tokenizer without each loss in turn, `tokenizers` one of each design; the trainings of a table have
 the same data, steps and seed, go on where they were stopped, and are scored by k2m/reconstruct on the test split.
-`models` scores releases on the same captions: in 3D by the same classifier and physical measures, and in the picture.
+`models` scores releases on the same captions: in 3D by the same classifier and physical measures, and in 2D.
 Tables are printed and written to OUT as Markdown and JSON.
 """
 
@@ -46,8 +46,9 @@ MEASURES = (
     ("bone_length_variation", "bone variation %", 2),
     ("root_speed", "root speed m/s", 2),
     ("floor_clearance", "clearance mm", 0),
+    ("upright", "upright ↑", 3),
 )
-PICTURE = (
+MEASURES_2D = (
     ("fid", "2D FID ↓", 3),
     ("r_precision_top_1", "R@1 ↑", 3),
     ("r_precision_top_2", "R@2 ↑", 3),
@@ -108,7 +109,7 @@ def _tops(scored: dict[str, Any] | None) -> list[str]:
 
 
 def models_table(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Releases on the same captions, in 3D and in the picture, beside real motion."""
+    """Releases on the same captions, in 3D and in 2D, beside real motion."""
     found: dict[str, Any] = {}
     for weights in args.weights:
         out = args.out / Path(weights).name
@@ -118,27 +119,27 @@ def models_table(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
             if (value := getattr(args, name)) is not None:
                 words += [f"--{name}", str(value)]
         if args.keypoint_store is not None and args.keypoint_evaluator is not None:
-            words += ["--pictures", str(args.keypoint_store), args.keypoint_evaluator, "--repeats", str(args.repeats)]
+            words += ["--score-2d", str(args.keypoint_store), args.keypoint_evaluator, "--repeats", str(args.repeats)]
         if quality.main(words) != 0:
             raise ValueError(f"{weights} could not be scored.")
         found[Path(weights).name] = json.loads((out / "quality.json").read_text(encoding="utf-8"))
     first = next(iter(found.values()))
-    rows = [_model_row("real", first["sets"]["captions"]["real"]["all"], _picture(first, "ground truth"))]
+    rows = [_model_row("real", first["sets"]["captions"]["real"]["all"], _values_2d(first, "ground truth"))]
     for name, card in found.items():
-        rows.append(_model_row(name, card["sets"]["captions"]["generated"]["all"], _picture(card, "generated")))
+        rows.append(_model_row(name, card["sets"]["captions"]["generated"]["all"], _values_2d(card, "generated")))
     headings = ["", *(heading for _, heading, _ in MEASURES)]
-    headings += [heading for _, heading, _ in PICTURE] if _picture(first, "generated") else []
+    headings += [heading for _, heading, _ in MEASURES_2D] if _values_2d(first, "generated") else []
     return table(headings, rows), found
 
 
-def _picture(card: dict[str, Any], row: str) -> dict[str, Any]:
-    return {} if card["pictures"] is None else card["pictures"]["rows"][row]
+def _values_2d(card: dict[str, Any], row: str) -> dict[str, Any]:
+    return {} if card["scores_2d"] is None else card["scores_2d"]["rows"][row]
 
 
-def _model_row(name: str, measures: dict[str, Any], picture: dict[str, Any]) -> list[str]:
+def _model_row(name: str, measures: dict[str, Any], scores_2d: dict[str, Any]) -> list[str]:
     cells = [cell(measures, key, digits) for key, _, digits in MEASURES]
-    for key, _, digits in PICTURE if picture else ():
-        value = picture[key]
+    for key, _, digits in MEASURES_2D if scores_2d else ():
+        value = scores_2d[key]
         interval = "" if value["interval"] is None else f" ± {value['interval']:.{digits}f}"
         cells.append("–" if value["mean"] is None else f"{value['mean']:.{digits}f}{interval}")
     return [name, *cells]
@@ -161,7 +162,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--store", type=Path, required=True, help="3D motion with the captions")
             command.add_argument("--classifier", type=Path, help="folder of the action-recognition classifier")
             command.add_argument("--seeds", type=int, default=3, help="repeats in 3D")
-            command.add_argument("--repeats", type=int, default=20, help="repeats in the picture")
+            command.add_argument("--repeats", type=int, default=20, help="repeats in 2D")
             continue
         command.add_argument("--size", default="small", choices=("tiny", "small", "base"))
         command.add_argument("--steps", type=int, default=2000, help="of each training")

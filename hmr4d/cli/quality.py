@@ -5,7 +5,7 @@ hmr4d quality --weights motion2to3-everyday --store inputs/everyday --seeds 3
 hmr4d quality --checkpoint outputs/everyday/motion2to3_everyday/checkpoints/last.ckpt --store inputs/everyday
 hmr4d quality --weights NAME --store inputs/everyday --prompts paraphrases cmu_paraphrases --seconds own 3 5 8
 hmr4d quality --weights NAME --store inputs/everyday --prompts verbs
-hmr4d quality --weights NAME --store inputs/everyday --pictures inputs/everyday_2d evaluator-keypoints
+hmr4d quality --weights NAME --store inputs/everyday --score-2d inputs/everyday_2d evaluator-keypoints
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from hmr4d.evaluation.everyday_verbs import SECONDS, done, everyday_verbs, real_
 from hmr4d.evaluation.motion_quality import only, over_repeats, plain_interval, score_motion, with_measures
 from hmr4d.evaluation.novelty import COPY_QUANTILE, NearestClip, spread_of_contents
 from hmr4d.evaluation.prompt_sets import PromptSet, caption_set, free_set, read_prompts, real_motion
-from hmr4d.evaluation.quality_2d import Pictures, score_in_pictures
+from hmr4d.evaluation.quality_2d import Comparison2D, score_in_2d
 from hmr4d.evaluation.quality_models import Draw, Model, generate, load_checkpoint, load_model
 from hmr4d.evaluation.quality_report import markdown
 from hmr4d.utils.files import file_hash, write_json, write_text
@@ -124,12 +124,12 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--guidance", type=float, metavar="S", help="guidance scale instead of the model's own")
     known.add_argument("--limit", type=int, metavar="N", help="only N items of each set, evenly spread over it")
     known.add_argument(
-        "--pictures",
+        "--score-2d",
         nargs=2,
         metavar=("STORE", "EVALUATOR"),
-        help="also compare in 2D with the keypoints of a 2D store, by an evaluator of 2D keypoints",
+        help="also score in 2D: folder of a 2D store, and name or folder of an evaluator of 2D keypoints",
     )
-    known.add_argument("--repeats", type=int, default=20, metavar="N", help="of --pictures (20)")
+    known.add_argument("--repeats", type=int, default=20, metavar="N", help="of --score-2d (20)")
     known.add_argument("--no-novelty", action="store_true", help="leave out the distances to training clips")
     known.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
     return known
@@ -243,8 +243,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.seeds < 1 or args.repeats < 1:
         raise ValueError(f"--seeds is {args.seeds}, --repeats {args.repeats}; at least one repeat is needed.")
-    if args.pictures is not None and args.weights is None and args.checkpoint is None:
-        raise ValueError("--pictures compares generated motion; name a model with --weights or --checkpoint.")
+    if args.score_2d is not None and args.weights is None and args.checkpoint is None:
+        raise ValueError("--score-2d compares generated motion; name a model with --weights or --checkpoint.")
     store = MotionStore.open(args.store)
     model = None
     if args.weights is not None:
@@ -271,7 +271,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "classifier": {"sha256": file_hash(folder / WEIGHTS_NAME), **{k: judge[k] for k in CLASSIFIER_ENTRIES}},
         "sets": {},
         "verbs": None,
-        "pictures": None,
+        "scores_2d": None,
     }
     in_split = {store.labels["content"][clip] for clip in store.indices(args.split).tolist()}
     for prompts in sets:
@@ -284,9 +284,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if len(repeats) > 1 and measure.nearest is not None:
             same = [len(set(wordings)) == 1 for wordings in prompts.prompts]
             card["sets"][prompts.name]["diversity"] = spread_of_contents(repeats, same, store)
-    if args.pictures is not None and model is not None:
-        pictures = Pictures(Path(args.pictures[0]), args.pictures[1], args.split, args.repeats, args.limit)
-        card["pictures"] = score_in_pictures(model, pictures, draw, args.out / "cache")
+    if args.score_2d is not None and model is not None:
+        comparison = Comparison2D(Path(args.score_2d[0]), args.score_2d[1], args.split, args.repeats, args.limit)
+        card["scores_2d"] = score_in_2d(model, comparison, draw, args.out / "cache")
     if VERBS in (args.prompts or ()):
         card["verbs"] = score_verbs(args, store, model, draw)
     write_json(args.out / "quality.json", card)

@@ -118,8 +118,8 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
     if settings.two_passes:
         if isinstance(detector, TrackDetector):
             raise ValueError(
-                f"The detector '{settings.detector}' reads whole videos, so --two-passes saves nothing. Leave it out, or "
-                "use an image detector such as http://..."
+                f"The detector '{settings.detector}' reads whole videos, so --two-passes saves nothing. Leave it out, "
+                "or use an image detector such as http://..."
             )
         reading["two_passes"] = {"limits": asdict(limits), "trim": asdict(settings.trim)}
     sources = {source.id: source for source in open_sources(settings.root).list()}

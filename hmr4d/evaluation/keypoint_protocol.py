@@ -1,4 +1,4 @@
-"""Generated 3D motion against clips of 2D keypoints: seen by a camera first, then compared in the picture."""
+"""Generated 3D motion against clips of 2D keypoints: projected by a camera, then compared in 2D."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Size = tuple[int, int]
 
 
 class MotionViews(Protocol):
-    """Where the camera stands that sees a generated motion."""
+    """A choice of the camera that projects a generated motion."""
 
     def __call__(self, motion: Motion, points: Tensor, size: Size, rng: ItemRandom) -> tuple[Tensor, Size]:
         """Pixels (L, 17, 2) of points (L, 17, 3), metres, y up, in an image of this size or of the one returned."""
@@ -44,18 +44,18 @@ class MotionViews(Protocol):
 
 
 class OwnCamera:
-    """The camera that the model itself told, see `hmr4d.motion.motion.CAMERA`.
+    """The camera that the model reports, see `hmr4d.motion.motion.CAMERA`.
 
-    Its image keeps its own size: features count from the middle of the image in units of its longer side, and a model
-    that knows one focal length draws the same there for every size.
+    The image keeps its own size. Features are relative to the image center in units of the longer side, and a model
+    with one focal length gives the same features for every image size.
     """
 
     def __call__(self, motion: Motion, points: Tensor, size: Size, rng: ItemRandom) -> tuple[Tensor, Size]:
         told = motion.provenance.more.get(CAMERA)
         if not isinstance(told, dict):
             raise ValueError(
-                "The generated motions do not tell the camera that sees them, as those of a model of 3D motion never "
-                "do. Let cameras be drawn: views2d=drawn."
+                "The generated motions do not tell the camera they were made for; models of 3D motion have none. Use "
+                "random cameras: views2d=drawn."
             )
         own = (int(told["size"][0]), int(told["size"][1]))
         zero = torch.zeros(())
@@ -68,10 +68,10 @@ class OwnCamera:
 
 @dataclass(frozen=True)
 class DrawnCameras:
-    """Cameras drawn as `prepare render-2d` draws them, for images of the size of the real clip.
+    """Random cameras as in `prepare render-2d`, with the image size of the real clip.
 
     Attributes:
-        cameras: how. Its sizes are not used.
+        cameras: their distribution. Its sizes are not used.
     """
 
     cameras: CameraDraws = field(default_factory=CameraDraws)
@@ -109,7 +109,7 @@ class KeypointProtocol(StandardProtocol):
     """The standard protocol for an evaluator of 2D keypoints. Nothing is measured in 3D.
 
     Args:
-        views: cameras that see the generated motions.
+        views: the cameras that project generated motions.
     """
 
     name = "standard_2d"

@@ -12,6 +12,7 @@ from scipy.stats import t as student_t
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from hmr4d.body.skeleton import SMPL22
 from hmr4d.evaluation.action_labels import SYNONYMS
 from hmr4d.evaluation.action_recognition import ContentClassifier, LabelledMotion, accuracy, resample_clip
 from hmr4d.metrics.physical import physical_metrics, to_neutral_height
@@ -67,10 +68,19 @@ def score_motion(classifier: ContentClassifier, motion: LabelledMotion, *, batch
         lengths = torch.tensor([len(clip) for clip in batch])
         joints3d = pad_sequence(batch, batch_first=True)
         joints3d = to_neutral_height(align_to_floor(joints3d, lengths), lengths)
-        for name, values in physical_metrics(joints3d, lengths, classifier.fps).items():
+        measures = physical_metrics(joints3d, lengths, classifier.fps) | {"upright": upright_share(joints3d, lengths)}
+        for name, values in measures.items():
             measured.setdefault(name, []).append(values)
     predicted = classifier.predict(LabelledMotion(clips, motion.labels, classifier.fps), batch_size=batch_size)
     return MotionScores(tuple(motion.labels), tuple(predicted), {k: torch.cat(v) for k, v in measured.items()})
+
+
+def upright_share(joints3d: Tensor, lengths: Tensor) -> Tensor:
+    """(B,) share of frames with the head above the pelvis, of motions (B, L, 22, 3), y up, and `lengths` (B,)."""
+    head, pelvis = SMPL22.indices("head", "pelvis")
+    above = joints3d[:, :, head, 1] > joints3d[:, :, pelvis, 1]
+    counts = torch.arange(joints3d.shape[1]) < lengths[:, None]
+    return (above & counts).sum(1) / lengths
 
 
 def only(scores: MotionScores, contents: Collection[str]) -> MotionScores:

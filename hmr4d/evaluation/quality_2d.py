@@ -1,4 +1,4 @@
-"""The part of `hmr4d quality` that compares generated motion with 2D keypoints in the picture."""
+"""The part of `hmr4d quality` that compares generated motion with 2D keypoints."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OWN_SIDE, ALL_AROUND = "the side that the model saw", "all around"
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Comparison2D:
     """What motion is compared with in 2D.
 
     Attributes:
@@ -46,26 +46,26 @@ class Pictures:
     limit: int | None = None
 
 
-def score_in_pictures(model: Model, pictures: Pictures, draw: Draw, cache: Path) -> dict[str, Any]:
-    """Rows of real and generated motion, for the card of `hmr4d quality`.
+def score_in_2d(model: Model, comparison: Comparison2D, draw: Draw, cache: Path) -> dict[str, Any]:
+    """Scores of real and generated motion, for the card of `hmr4d quality`.
 
-    Cameras are drawn as those of a rendered store. They see a model that tells its camera from that side, and others
-    from all around. Motions are kept in the cache; an interrupted run goes on where it stopped.
+    Cameras are random, as in `prepare render-2d`. If the model reports a camera, its view direction is kept; otherwise
+    the direction is random too. Motions stay in the cache, so that an interrupted run continues where it stopped.
 
     Raises:
         FileNotFoundError: the store or the evaluator is missing.
         ValueError: store, evaluator and protocol do not belong together, or the clips are too few.
     """
-    evaluator = load_evaluator(pictures.evaluator)
-    clips = _clips(model, evaluator, pictures)
+    evaluator = load_evaluator(comparison.evaluator)
+    clips = _clips(model, evaluator, comparison)
     TextToMotionScorer(evaluator, KeypointProtocol(), clips)  # sees that all belongs together before anything is made
     identity = {"model": model.identity, "clips": clips.identity(), "steps": draw.steps, "guidance": draw.guidance}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
-    folder = GenerationFolder(cache / f"pictures_{key}")
+    folder = GenerationFolder(cache / f"scores_2d_{key}")
     folder.begin(identity)
     missing = [job for job in clips.jobs if not folder.has(job)]
     parts = [missing[start : start + MOTIONS_PER_PART] for start in range(0, len(missing), MOTIONS_PER_PART)]
-    for part in progress(parts, "motions for pictures", unit="part"):
+    for part in progress(parts, "motions for 2D scores", unit="part"):
         _make(model, clips, part, draw, folder)
     tells = CAMERA in folder.load(clips.jobs[0]).provenance.more
     cameras = replace(CameraDraws(), yaw=(0.0, 0.0)) if tells else CameraDraws()
@@ -85,14 +85,14 @@ def score_in_pictures(model: Model, pictures: Pictures, draw: Draw, cache: Path)
     }
 
 
-def _clips(model: Model, evaluator: Evaluator, pictures: Pictures) -> ScoredClips:
+def _clips(model: Model, evaluator: Evaluator, comparison: Comparison2D) -> ScoredClips:
     """The clips of the store that the evaluator takes and whose duration the model makes."""
     recipe, sampler = evaluator.recipe, model.sampler
     rules = IndexRules(recipe.min_rows / recipe.fps, recipe.max_rows / recipe.fps, keep_long=True)
     cuts = KeypointCuts(max_rows=recipe.max_rows, unit=recipe.unit_length, max_seconds=sampler.max_seconds)
     return ScoredClips(
-        str(pictures.store), pictures.split, cuts=cuts, rules=rules, min_seconds=sampler.min_seconds,
-        repeats=pictures.repeats, limit=pictures.limit,
+        str(comparison.store), comparison.split, cuts=cuts, rules=rules, min_seconds=sampler.min_seconds,
+        repeats=comparison.repeats, limit=comparison.limit,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ MEASURES = (
     ("bone_length_variation", "bone variation %", 2),
     ("root_speed", "root speed m/s", 2),
     ("floor_clearance", "clearance mm", 0),
+    ("upright", "upright", 3),
     ("nearest_train", "nearest clip m", 3),
     ("near_train", "near", 2),
 )
@@ -36,8 +37,8 @@ def markdown(card: Mapping[str, Any]) -> str:
         parts.append(_by_content(rows))
         parts += [listed_confusions(source, found["confusions"], found["repeats"]) for source, found in rows]
         parts.append(_diversity(scored.get("diversity", {})))
-    if card.get("pictures") is not None:
-        parts.append(_pictures(card["pictures"]))
+    if card.get("scores_2d") is not None:
+        parts.append(_scores_2d(card["scores_2d"]))
     if card["verbs"] is not None:
         parts.append(_verbs(card["verbs"]))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -156,7 +157,7 @@ def _verbs(verbs: Mapping[str, Any]) -> str:
     return "\n\n".join([*parts, table(headings, rows)])
 
 
-def _pictures(found: Mapping[str, Any]) -> str:
+def _scores_2d(found: Mapping[str, Any]) -> str:
     """Real and generated motion, compared in 2D."""
     rows = found["rows"]
     columns = {name: heading for name, heading in HEADINGS.items() if any(name in row for row in rows.values())}

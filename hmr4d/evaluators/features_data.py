@@ -120,7 +120,7 @@ class StoreFeatures:
 
 
 class KeypointFeatures:
-    """Features of 2D keypoints of one split of a store, made as they are asked for; mirrored ones of flipped pictures.
+    """Features of 2D keypoints of one split of a store, computed on request. Mirrored ones are of flipped images.
 
     Args:
         store: of 2D keypoints, at the rate of the features.

@@ -1,9 +1,9 @@
-"""2D keypoints as rows of 34 numbers, the features of the evaluator that compares motion in pictures.
+"""2D keypoints as rows of 34 numbers, the features of 2D evaluators.
 
-Guo et al.'s evaluator reads 3D features; "Learning Text-driven 3D Human Motion Generation from 3D-free Web Videos"
-(2025) trains it anew on 2D motion and does not say how that is told. Confidences are left out, for generated motion has
-none. Two variants: "coco17_image", where in the image a person is and how large; "coco17_person", the person alone.
-Where the camera stands decides most of the first, and nothing of the second.
+Guo et al.'s evaluator reads 3D features. "Learning Text-driven 3D Human Motion Generation from 3D-free Web Videos"
+(2025) retrains it on 2D motion and does not give the features. Confidences are not features, because generated motion
+has none. There are two variants: "coco17_image" contains the position and size of the person in the image,
+"coco17_person" does not, so that the camera position does not affect it.
 """
 
 from __future__ import annotations

@@ -194,25 +194,25 @@ def test_released_model_to_card_and_table(store, classifier_folder, release, tmp
     assert (tmp_path / "out" / "quality.json").read_bytes() == before
 
 
-def test_generated_motion_is_compared_with_keypoints_in_the_picture(
+def test_generated_motion_is_compared_with_keypoints_in_the_values_2d(
     store, classifier_folder, release, tmp_path, short_training, capsys
 ):
     keypoints = write_keypoint_store(tmp_path / "2d", 33, split="test")
     evaluator = tiny_evaluator(tmp_path / "evaluator-tiny")
     more = ["--weights", str(release), "--seeds", "1", "--prompts", "verbs", "--seconds", "2", "--no-novelty"]
-    more += ["--pictures", str(keypoints.path), str(evaluator), "--repeats", "2"]
+    more += ["--score-2d", str(keypoints.path), str(evaluator), "--repeats", "2"]
     words = arguments(store, classifier_folder, tmp_path / "out", *more)
     assert quality.main(words) == 0
-    card = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))["pictures"]
+    card = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))["scores_2d"]
     assert (card["set_size"], card["repeats"], card["seen_from"]) == (33, 2, "all around")
     assert {"fid", "r_precision_top_1", "matching_score", "diversity"} <= card["rows"]["generated"].keys()
     assert "### In 2D" in capsys.readouterr().out
-    made = sorted((tmp_path / "out" / "cache").glob("pictures_*/repeat_*/*.npz"))
+    made = sorted((tmp_path / "out" / "cache").glob("scores_2d_*/repeat_*/*.npz"))
     assert len(made) == 66
     made[0].unlink()  # an interrupted run lacks some motions
     (tmp_path / "out" / "quality.json").unlink()
     assert quality.main(words) == 0
-    again = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))["pictures"]
+    again = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))["scores_2d"]
     assert made[0].is_file() and again["set"] == card["set"]
     for name, value in card["rows"]["generated"].items():  # made alone, a motion differs by rounding
         assert again["rows"]["generated"][name]["mean"] == pytest.approx(value["mean"], rel=0.05), name
@@ -328,7 +328,7 @@ def test_default_store_follows_the_inputs_folder(tmp_path, monkeypatch):
     [
         (["--seeds", "0"], "--seeds is 0"),
         (["--limit", "0"], "--limit is 0"),
-        (["--pictures", "nowhere", "evaluator"], "--pictures compares generated motion"),
+        (["--score-2d", "nowhere", "evaluator"], "--score-2d compares generated motion"),
         (["--seconds", "30"], "--seconds 30 is not among the durations that are made; give 1.2 to 9.8"),
         (["--prompts", "nowhere.yaml"], "Prompts nowhere.yaml not found"),
         (["--checkpoint", "nowhere.ckpt"], "Checkpoint not found: nowhere.ckpt"),
@@ -374,6 +374,15 @@ def test_motion_that_is_not_finite_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not finite"):
         quality_models.write_motions(tmp_path / "x.npz", output)
     assert not list(tmp_path.iterdir())
+
+
+def test_frames_with_the_head_below_the_pelvis_are_not_upright(store, classifier_folder):
+    classifier, _ = obtain_classifier(classifier_folder, store, TRAINING)
+    clip = torch.from_numpy(store.joints3d(0).copy())[:40]
+    tumbling = torch.cat([clip[:30], clip[30:] * torch.tensor([1.0, -1.0, 1.0])])
+    motion = LabelledMotion([clip, tumbling, tumbling[20:]], ["walk"] * 3, store.fps)
+    upright = score_motion(classifier, motion).physical["upright"]
+    assert upright.tolist() == pytest.approx([1.0, 0.75, 0.5])
 
 
 def test_interval_is_students():

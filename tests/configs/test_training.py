@@ -89,6 +89,8 @@ def test_experiment_trains_three_steps(exp: str, inputs: Path, tmp_path: Path) -
         more.append("pipeline.text_adapter=null")
     if exp.startswith("evaluator/published"):  # without word vectors, and for clips of any length
         more += ["evaluator=small", "motion.min_seconds=1.2"]
+    if exp.startswith("evaluator/keypoints"):
+        more.append(f"keypoint_store={inputs / 'keypoints2d'}")
     if (exp.startswith("evaluator/") and exp.endswith("matching")) or exp.startswith("mocap2to3/"):
         more.append("datamodule.val.split=train")  # more than one clip
     if "video" in exp and not exp.startswith("mas/"):
