@@ -23,7 +23,7 @@ from hmr4d.camera.rig_samplers import feet_place, virtual_rig
 from hmr4d.camera.walking_camera import checked_stature
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.cli.detect import add_detector_options
-from hmr4d.cli.lift_methods import MODEL, load_lifter
+from hmr4d.cli.lift_methods import MODEL, NO_GUESS, load_lifter
 from hmr4d.cli.lift_video import SAME_ASPECT, VideoInputs, even_in_time, read_video
 from hmr4d.detection.video_pictures import VIDEOS, VideoMetadata, is_video, read_video_metadata, video_pictures
 from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
@@ -87,6 +87,11 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--rig", type=Path, metavar="YAML", help="virtual cameras, instead of three around the person")
     known.add_argument("--method", default=MODEL, help=f"{MODEL}, or without a network: {', '.join(USABLE)} ({MODEL})")
     known.add_argument("--model", default=LIFTING_MODEL, help=f"name or folder ({LIFTING_MODEL})")
+    known.add_argument(
+        "--guess",
+        metavar="NAME",
+        help=f"whose motion models that draw begin from, or {NO_GUESS} ({LIFTING_MODEL})",
+    )
     known.add_argument("--samples", type=int, default=1, metavar="K", help="motions that are averaged (1)")
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument(
@@ -131,7 +136,8 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
         args.video = args.keypoints
     else:
         tracks, camera, video = read_keypoint_inputs(args)
-    lifter = load_lifter(args.method, args.model, device=args.device, keypoints=tracks[0].skeleton, prior=args.prior)
+    choice: dict[str, Any] = {"device": args.device, "prior": args.prior, "guess": args.guess}
+    lifter = load_lifter(args.method, args.model, keypoints=tracks[0].skeleton, **choice)
     if args.rig and not lifter.uses_virtual_views:
         raise ValueError(f"--rig is for models that use virtual cameras; {lifter.method} looks at the real one alone.")
     if lifter.skeleton != SMPL22 and (never := [name for name in formats if name in _ONE_SKELETON]):
