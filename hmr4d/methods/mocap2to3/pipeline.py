@@ -491,7 +491,20 @@ class Mocap2to3Pipeline(Pipeline):
                 )
                 samples[i, k] = Lifted(*back)
         told = {} if guess is None else {key: guess.extras[key] for key in UNCERTAINTY if key in guess.extras}
-        return self._output(samples, drawn, lengths, rate, inputs.rig.to("cpu"), seeds, told)
+        motions, extras = mean_of_samples(samples, len(lengths), drawn)
+        on_cpu = inputs.rig.to("cpu")
+        return MotionBatch(
+            joints3d=motions,
+            lengths=lengths,
+            fps=rate,
+            skeleton=self.codec.skeleton,
+            joint_convention=self.joint_convention,
+            joints2d=project(on_cpu, motions)[0],
+            rig=on_cpu,
+            seeds=seeds,
+            extras=extras | told,
+            provenance=Provenance.from_metadata(self.about),
+        )
 
     @torch.no_grad()
     def _for_all(self, rig: Rig, count: int) -> CameraInputs:
@@ -499,27 +512,3 @@ class Mocap2to3Pipeline(Pipeline):
         inputs = self.camera_inputs(rig)
         shared = [x.expand(count, *x.shape[1:]) for x in (rig.size, rig.K4, rig.T_w2c, inputs.cam)]
         return CameraInputs(Rig(*shared[:3]), shared[3], inputs.memory)
-
-    def _output(
-        self,
-        samples: dict[tuple[int, int], Lifted],
-        drawn: list[int],
-        lengths: Tensor,
-        rate: float,
-        rig: Rig,
-        seeds: list[int],
-        told: Mapping[str, Tensor],
-    ) -> MotionBatch:
-        mean, extras = mean_of_samples(samples, len(lengths), drawn)
-        return MotionBatch(
-            joints3d=mean,
-            lengths=lengths,
-            fps=rate,
-            skeleton=self.codec.skeleton,
-            joint_convention=self.joint_convention,
-            joints2d=project(rig, mean)[0],
-            rig=rig,
-            seeds=seeds,
-            extras=extras | dict(told),
-            provenance=Provenance.from_metadata(self.about),
-        )
