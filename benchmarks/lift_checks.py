@@ -243,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=LIFTING_MODEL)
     parser.add_argument("--json", type=Path, help="where to write every value")
     args = parser.parse_args(argv)
-    args.rig, args.samples, args.steps = None, 1, None
+    args.rig, args.samples, args.steps, args.stature, args.person = None, 1, None, None, "longest"
     logging.getLogger("hmr4d").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     store = MotionStore.open(args.store)

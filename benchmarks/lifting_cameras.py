@@ -1,6 +1,9 @@
 """Lifting before nine cameras, some of them unusual, with several kinds of 2D: errors, bones, contacts, uncertainty.
 
 python benchmarks/lifting_cameras.py --store inputs/bandai_namco --lifters ray-lifting mocap2to3-bandai ground_ray
+python benchmarks/lifting_cameras.py --lifters ray-lifting ray-lifting+mocap2to3-bandai --observations hidden
+
+"a+b" is a model b that begins from what the model a has lifted.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from torch import Tensor
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.skeleton import COCO17, SMPL22
 from hmr4d.camera.rig_samplers import feet_place, virtual_rig
-from hmr4d.cli.lift_methods import MODEL, load_lifter
+from hmr4d.cli.lift_methods import MODEL, NO_GUESS, load_lifter
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.store import MotionStore
 from hmr4d.export.lift_npz import SIGMAS
@@ -89,7 +92,9 @@ OBSERVATIONS = {
     "COCO, 5 px": Observation(_PIXELS, as_coco=True),
     "detector": Observation(KeypointCorruption()),
     "COCO, detector": Observation(KeypointCorruption(), as_coco=True),
+    "hidden": Observation(KeypointCorruption(limb_prob=0.5, dropout_prob=0.5)),
 }
+USUAL = [kind for kind in OBSERVATIONS if kind != "hidden"]  # calibration is measured on these
 
 
 @dataclass(frozen=True)
@@ -135,15 +140,15 @@ def turned(joints3d: Tensor, distance: float, rng: ItemRandom) -> Tensor:
     return joints3d - torch.tensor([0.0, 0.0, max(distance, float(joints3d[..., 2].max()) + SPARE)])
 
 
-def lift(lifter: Pipeline, track: Track) -> tuple[Tensor, dict[str, Tensor]]:
-    """Joints (L, 22, 3) and, where the lifter says them, its sigmas (L, 22) by name."""
+def lift(lifter: Pipeline, track: Track, samples: int = 1) -> tuple[Tensor, dict[str, Tensor]]:
+    """Joints (L, 22, 3), how far samples lie from them, "spread" (L, 22), and the lifter's sigmas (L, 22) by name."""
     rig = track.rig
     if lifter.uses_virtual_views:
         place = feet_place(rig.to(torch.float64), track.kp2d.double(), track.conf > 0, SMPL22, lifter.foot_heights)
         rig = virtual_rig(rig, float(place[0]), float(place[1]))
-    output = lifter.lift(track.kp2d[None], track.conf[None], rig, fps=track.fps)
+    output = lifter.lift(track.kp2d[None], track.conf[None], rig, fps=track.fps, num_samples=samples)
     assert output.joints3d is not None
-    return output.joints3d[0], {name: output.extras[name][0] for name in SIGMAS if name in output.extras}
+    return output.joints3d[0], {name: output.extras[name][0] for name in (*SIGMAS, "spread") if name in output.extras}
 
 
 def parts(error: Tensor, track: Track) -> dict[str, Tensor]:
@@ -170,6 +175,7 @@ def scores(found: Tensor, track: Track) -> dict[str, float]:
         "bones": (bones.std(0) / bones.mean(0)).max(),
         "contact recall": (true & stands).sum() / true.sum().clamp(min=1),
         "contact precision": (true & stands).sum() / stands.sum().clamp(min=1),
+        "hidden": 1e3 * error.norm(dim=-1)[track.conf == 0].mean(),
     }
     return {name: float(value) for name, value in numbers.items()}
 
@@ -181,15 +187,24 @@ def attainable(along: Tensor, across: Tensor) -> float:
     return float(spearmanr(errors, torch.hypot(along, across))[0])  # type: ignore[arg-type]
 
 
-def measure(lifter: Pipeline, seen: Sequence[Track]) -> dict[str, dict[str, float]]:
+def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Of every number over the tracks that have it."""
+    known = {key: [row[key] for row in rows if math.isfinite(row[key])] for key in rows[0]}
+    return {key: float(np.mean(values)) for key, values in known.items() if values}
+
+
+def measure(lifter: Pipeline, seen: Sequence[Track], samples: int = 1) -> dict[str, dict[str, float]]:
     """Means of the scores over all tracks ("all") and over those of each camera."""
     rows: list[dict[str, float]] = []
     ratios: dict[str, list[Tensor]] = {name: [] for name in SIGMAS}
     errors, sizes = [], {name: [] for name in SIGMAS}
     started = time.process_time()
     for track in seen:
-        found, sigmas = lift(lifter, track)
+        found, sigmas = lift(lifter, track, samples)
+        spread = 1e3 * sigmas.pop("spread")
         rows.append(scores(found, track))
+        if samples > 1:
+            rows[-1] |= {"spread": float(spread.mean()), "hidden spread": float(spread[track.conf == 0].mean())}
         off = parts(found - track.truth, track)
         for name, sigma in sigmas.items():
             ratios[name].append((off[name] / sigma).flatten() / NINETY)
@@ -197,7 +212,7 @@ def measure(lifter: Pipeline, seen: Sequence[Track]) -> dict[str, dict[str, floa
             errors.append(off["sigma"].flatten())
             for name in SIGMAS:
                 sizes[name].append(sigmas[name].flatten())
-    table = {"all": {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}}
+    table = {"all": means(rows)}
     table["all"]["seconds a track"] = (time.process_time() - started) / len(seen)
     if errors:
         told = {name: torch.cat(parts) for name, parts in sizes.items()}
@@ -210,7 +225,7 @@ def measure(lifter: Pipeline, seen: Sequence[Track]) -> dict[str, dict[str, floa
     for name in CAMERAS:
         own = [row for row, track in zip(rows, seen, strict=True) if track.camera == name]
         if own:
-            table[name] = {key: float(np.mean([row[key] for row in own])) for key in own[0]}
+            table[name] = means(own)
     return table
 
 
@@ -221,8 +236,9 @@ def main() -> None:
     known.add_argument("--split", default="test")
     known.add_argument("--tracks", type=int, default=45, help="clips, in turn before the cameras")
     known.add_argument("--walks", action="store_true", help="walks and runs alone")
-    known.add_argument("--lifters", nargs="+", default=["ray-lifting"], help="released models and methods without one")
-    known.add_argument("--observations", nargs="+", default=list(OBSERVATIONS), choices=list(OBSERVATIONS))
+    known.add_argument("--lifters", nargs="+", default=["ray-lifting"], help="models, a+b, and methods without one")
+    known.add_argument("--observations", nargs="+", default=USUAL, choices=list(OBSERVATIONS))
+    known.add_argument("--samples", type=int, default=1, help="drawn of each track, for their spread")
     known.add_argument("--prior", type=Path, help="poses for the methods without a network")
     known.add_argument("--json", type=Path, help="file for all numbers")
     args = known.parse_args()
@@ -232,8 +248,10 @@ def main() -> None:
         seen = list(tracks(store, args.split, args.tracks, OBSERVATIONS[kind], walks=args.walks))
         for name in args.lifters:
             method = name if name in USABLE else MODEL
-            lifter = load_lifter(method, name, device="cpu", keypoints=SMPL22, prior=args.prior)
-            table = measure(lifter, seen)
+            guess, _, model = name.rpartition("+")
+            options = {"prior": args.prior, "guess": guess or NO_GUESS}
+            lifter = load_lifter(method, model, device="cpu", keypoints=SMPL22, **options)
+            table = measure(lifter, seen, args.samples)
             numbers[f"{kind} / {name}"] = table
             told = ", ".join(f"{key} {value:.3g}" for key, value in table["all"].items())
             print(f"{kind:15s} {name:18s} {told}", flush=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hmr4d.body.inverse_kinematics import clip_rest_joints, solve_pose
+from hmr4d.body.joint_conventions import METADATA_KEY, convention_metadata, convention_of
 from hmr4d.body.kinematics import posed_joints
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SMPL22
@@ -36,6 +37,7 @@ class PosePrior:
         mean: (126,) of the rotations of all joints but the root, first two columns of each.
         whitening: (126, 126) W with |W (x - mean)|^2 the squared Mahalanobis distance.
         source: where the poses come from, with their licence.
+        joint_convention: of the motion, see `joint_conventions`; None: that of the bodies.
     """
 
     rest_joints: Tensor
@@ -43,6 +45,7 @@ class PosePrior:
     mean: Tensor
     whitening: Tensor
     source: str
+    joint_convention: str | None = None
 
     @cached_property
     def joints3d(self) -> Tensor:
@@ -60,7 +63,8 @@ class PosePrior:
         arrays = {n: getattr(self, n).numpy().astype(np.float32) for n in ("rest_joints", "mean", "whitening")}
         arrays["rotations"] = self.rotations.numpy().astype(np.float16)
         with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, format=FORMAT, source=self.source, **arrays)
+            told = convention_metadata(self.joint_convention)
+            np.savez_compressed(temporary, format=FORMAT, source=self.source, **told, **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> PosePrior:
@@ -84,13 +88,20 @@ class PosePrior:
                     n: torch.from_numpy(data[n].astype(np.float32))
                     for n in ("rest_joints", "rotations", "mean", "whitening")
                 }
-                return cls(**values, source=str(data["source"]))
+                convention = convention_of({k: str(data[k]) for k in (METADATA_KEY,) if k in data})
+                return cls(**values, source=str(data["source"]), joint_convention=convention)
         except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is no pose prior: {error}. Make it again (docs/data.md).") from error
 
 
 def fit_pose_prior(
-    clips: Iterable[Tensor | np.ndarray], *, source: str, size: int = 1024, stride: int = 4, seed: int = 0
+    clips: Iterable[Tensor | np.ndarray],
+    *,
+    source: str,
+    joint_convention: str | None = None,
+    size: int = 1024,
+    stride: int = 4,
+    seed: int = 0,
 ) -> PosePrior:
     """A prior from motion.
 
@@ -99,6 +110,7 @@ def fit_pose_prior(
     Args:
         clips: (L, 22, 3) metres, y up, any body size and heading.
         source: what they are, and their licence.
+        joint_convention: of their joints; None: that of the bodies.
         size: most poses in the bank.
         stride: every which frame is looked at.
         seed: of the pool that a bank is chosen from.
@@ -119,7 +131,7 @@ def fit_pose_prior(
     order = torch.randperm(len(rotations), generator=torch.Generator().manual_seed(seed))[:POOL_SIZE]
     pool = rotations[order]
     chosen = pool[_farthest(posed_joints(pool, pool.new_zeros(len(pool), 3), rest), size)]
-    return PosePrior(rest, chosen, mean.float(), whitening.float(), source)
+    return PosePrior(rest, chosen, mean.float(), whitening.float(), source, joint_convention)
 
 
 def heading_rotation(yaw: Tensor) -> Tensor:

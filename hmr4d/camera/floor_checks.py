@@ -21,17 +21,19 @@ SURE = 0.3  # confidence of keypoints that are looked at
 STATURES = (1.0, 2.25)  # metres; people outside are doubted
 NOBODY = (0.4, 5.0)  # metres; people outside are refused
 _FACE = ("head", "nose", "left_eye", "right_eye", "left_ear", "right_ear")
+_PAIRS = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
 _FACE_SHARE = 0.93  # height of the face as a share of the stature
 _UPRIGHT = 0.8  # quantile over frames: people stoop, hardly anybody stands on tiptoe
 _FEW = 5  # frames that tell nothing
 
 
-def check_on_floor(track: KeypointTrack, camera: CameraFile) -> None:
+def check_on_floor(track: KeypointTrack, camera: CameraFile, foot_heights: Mapping[str, float] | None = None) -> None:
     """Says how tall the person looks over the floor; warns of people without feet or of strange size.
 
     Args:
         track: pixels without distortion.
         camera: that saw it.
+        foot_heights: of standing joints, see `rest_heights`.
 
     Raises:
         ValueError: nothing is sure enough to be seen, the feet are mostly above the horizon, or the person would be a
@@ -48,18 +50,22 @@ def check_on_floor(track: KeypointTrack, camera: CameraFile) -> None:
     if not bool(seen[:, feet].any()):
         logger.warning("No foot of person %s is ever seen; the distance comes from the size of the body.", track.person)
         return
-    _, meets = _feet_on_floor(track, camera, kp2d)
+    _, meets = _feet_on_floor(track, camera, kp2d, foot_heights)
     below = meets[seen[:, feet]].double().mean()
     if below < 0.5:
         raise ValueError(
             f"The feet of person {track.person} are above the horizon of the camera, so they cannot be on its floor "
             f"(pitch {np.degrees(camera.angles[0]):.1f} degrees). Check pitch, focal length and size in its file."
         )
-    stature = _stature(track, camera)
+    stature = _stature(track, camera, foot_heights)
     if stature is None:
         return
     if STATURES[0] <= stature <= STATURES[1]:
-        logger.info("Person %s looks %.1f m tall over this floor.", track.person, stature)
+        logger.info(
+            "Person %s looks %.1f m tall over this floor. Where that is wrong, distances are off by as much.",
+            track.person,
+            stature,
+        )
     elif not NOBODY[0] <= stature <= NOBODY[1]:
         raise ValueError(
             f"Person {track.person} would be {stature:.1f} m tall over this floor. Check height, pitch and its sign "
@@ -74,35 +80,44 @@ def check_on_floor(track: KeypointTrack, camera: CameraFile) -> None:
         )
 
 
-def frame_statures(
+def heights_over_floor(
     track: KeypointTrack, camera: CameraFile, foot_heights: Mapping[str, float] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """How tall a person looks over the floor, and at what distance, (N,) metres each, in the frames that tell.
+    """How high over the floor a person's parts look, and at what distance, in the frames that tell.
 
-    The stature is that of the face over the nearest foot, as if upright and facing the camera.
+    The heights are those over the nearest foot, as if upright and facing the camera.
 
     Args:
         track: pixels without distortion.
         camera: that saw it.
         foot_heights: of standing joints, see `rest_heights`.
+
+    Returns:
+        (N, 3) metres of the top of the head, as far above the face as usual, the shoulders and the hips, NaN where they
+        are not seen; and (N,) metres to the foot.
     """
     kp2d, seen = torch.from_numpy(track.kp2d).double(), torch.from_numpy(track.kp2d_conf) >= SURE
-    feet = list(track.skeleton.contact_joints)
-    face = [j for j, name in enumerate(track.skeleton.joint_names) if name in _FACE]
+    feet, names = list(track.skeleton.contact_joints), track.skeleton.joint_names
+    face = [j for j, name in enumerate(names) if name in _FACE]
     points, meets = _feet_on_floor(track, camera, kp2d, foot_heights)
     stands = meets & seen[:, feet]
-    usable = stands.any(-1) & seen[:, face].any(-1)
     center = camera.rig.centers[0]
     reach = (points - center)[..., [0, 2]].norm(dim=-1).masked_fill(~stands, torch.inf)
     foot = points[torch.arange(len(points)), reach.argmin(-1)]
     top = kp2d[:, face, 1].masked_fill(~seen[:, face], torch.inf).argmin(-1)
-    pixel = kp2d[torch.arange(len(kp2d)), torch.tensor(face)[top]]
-    rays = normalize(camera.rig, pixel[None, :, None])[0, :, 0]
-    direction = torch.cat([rays, torch.ones_like(rays[:, :1])], -1) @ camera.T_w2c[:3, :3]
-    ahead = (foot - center) * foot.new_tensor([1.0, 0.0, 1.0])
+    pixels, known = [kp2d[torch.arange(len(kp2d)), torch.tensor(face)[top]]], [seen[:, face].any(-1)]
+    for pair in _PAIRS:
+        joints = [j for j, name in enumerate(names) if name in pair]
+        pixels.append(kp2d[:, joints].mean(1))
+        known.append(seen[:, joints].all(-1) & (len(joints) == len(pair)))
+    rays = normalize(camera.rig, torch.stack(pixels, 1)[None])[0]
+    direction = torch.cat([rays, torch.ones_like(rays[..., :1])], -1) @ camera.T_w2c[:3, :3]
+    ahead = ((foot - center) * foot.new_tensor([1.0, 0.0, 1.0]))[:, None]
     depth = ahead.square().sum(-1) / (ahead * direction).sum(-1).clamp(min=1e-6)
-    height = center[1] + depth * direction[:, 1]
-    return height[usable] / _FACE_SHARE, reach.amin(-1)[usable]
+    heights = (center[1] + depth * direction[..., 1]) / center.new_tensor([_FACE_SHARE, 1.0, 1.0])
+    heights = torch.where(torch.stack(known, 1), heights, torch.nan)
+    usable = stands.any(-1) & known[0]
+    return heights[usable], reach.amin(-1)[usable]
 
 
 def _feet_on_floor(
@@ -115,7 +130,7 @@ def _feet_on_floor(
     return points[0], meets[0]
 
 
-def _stature(track: KeypointTrack, camera: CameraFile) -> float | None:
+def _stature(track: KeypointTrack, camera: CameraFile, foot_heights: Mapping[str, float] | None) -> float | None:
     """Metres; None if few frames tell."""
-    statures, _ = frame_statures(track, camera)
-    return None if len(statures) < _FEW else float(statures.quantile(_UPRIGHT))
+    heights, _ = heights_over_floor(track, camera, foot_heights)
+    return None if len(heights) < _FEW else float(heights[:, 0].quantile(_UPRIGHT))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SKELETONS, SMPL22
 from hmr4d.camera.camera_files import CameraFile, check_keypoints_fit, read_camera, read_rig, undistorted
-from hmr4d.camera.floor_checks import check_on_floor, frame_statures
+from hmr4d.camera.floor_checks import check_on_floor, heights_over_floor
 from hmr4d.camera.rig_samplers import feet_place, virtual_rig
+from hmr4d.camera.walking_camera import checked_stature
 from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.cli.detect import add_detector_options
-from hmr4d.cli.lift_methods import MODEL, load_lifter
+from hmr4d.cli.lift_methods import MODEL, NO_GUESS, load_lifter
 from hmr4d.cli.lift_video import SAME_ASPECT, VideoInputs, even_in_time, read_video
 from hmr4d.detection.video_pictures import VIDEOS, VideoMetadata, is_video, read_video_metadata, video_pictures
 from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
@@ -74,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument(
         "--camera", type=Path, metavar="YAML", help="the camera that saw them; without it, that of a video is guessed"
     )
-    known.add_argument("--stature", type=float, metavar="M", help="of the person, for a camera that is guessed")
+    known.add_argument("--stature", type=float, metavar="M", help="of the person: checks the camera, or guesses it")
     known.add_argument("--camera-stands", action="store_true", help="go on where the camera seems to move")
     add_detector_options(known)
     known.add_argument("--format", choices=FORMATS, default="auto", help="of the keypoints (auto)")
@@ -86,6 +87,11 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--rig", type=Path, metavar="YAML", help="virtual cameras, instead of three around the person")
     known.add_argument("--method", default=MODEL, help=f"{MODEL}, or without a network: {', '.join(USABLE)} ({MODEL})")
     known.add_argument("--model", default=LIFTING_MODEL, help=f"name or folder ({LIFTING_MODEL})")
+    known.add_argument(
+        "--guess",
+        metavar="NAME",
+        help=f"whose motion models that draw begin from, or {NO_GUESS} ({LIFTING_MODEL})",
+    )
     known.add_argument("--samples", type=int, default=1, metavar="K", help="motions that are averaged (1)")
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument(
@@ -114,6 +120,8 @@ def parser() -> argparse.ArgumentParser:
 def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
     """Writes what `args` ask for; the paths written, and everybody's motion."""
     formats = check_exports(args.export) if args.export else []
+    if args.stature is not None:
+        checked_stature(args.stature)
     if args.samples < 1:
         raise ValueError(f"--samples is {args.samples}; expected 1 or more.")
     if args.out.exists() and not args.out.is_dir():
@@ -128,7 +136,8 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
         args.video = args.keypoints
     else:
         tracks, camera, video = read_keypoint_inputs(args)
-    lifter = load_lifter(args.method, args.model, device=args.device, keypoints=tracks[0].skeleton, prior=args.prior)
+    choice: dict[str, Any] = {"device": args.device, "prior": args.prior, "guess": args.guess}
+    lifter = load_lifter(args.method, args.model, keypoints=tracks[0].skeleton, **choice)
     if args.rig and not lifter.uses_virtual_views:
         raise ValueError(f"--rig is for models that use virtual cameras; {lifter.method} looks at the real one alone.")
     if lifter.skeleton != SMPL22 and (never := [name for name in formats if name in _ONE_SKELETON]):
@@ -229,8 +238,6 @@ def read_keypoint_inputs(
             f"--camera is missing: {args.keypoints} is taken for keypoints, which do not tell the camera "
             f"(docs/calibrate.md says how to). Videos end with {', '.join(VIDEOS[:5])} or another of the usual endings."
         )
-    if args.stature is not None:
-        raise ValueError("--stature is for the guessed camera of a video; leave it out for keypoint files.")
     camera = read_camera(args.camera)
     video = None if args.video is None else check_video(args.video, camera)
     args.person = args.person or "longest"
@@ -281,7 +288,7 @@ def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, l
 
 def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args: argparse.Namespace) -> LiftedPerson:
     """One person's motion."""
-    check_on_floor(track, camera)
+    check_on_floor(track, camera, _own_heights(track, lifter))
     fps = USUAL_FPS if track.fps is None else track.fps
     found = drop_unsure(torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), lifter.min_conf)
     kp2d, conf = observed_joints(*found, track.skeleton, lifter.skeleton)
@@ -311,7 +318,8 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
         **hints,
     )
     lifted = _lifted_person(output, track, kp2d, conf, rig, lifter)
-    lifted = replace(lifted, checks=judge(track, camera, lifted, lifter))
+    stature = None if args.person == "all" else args.stature  # of one person
+    lifted = replace(lifted, checks=judge(track, camera, lifted, lifter, stature))
     errors = _overlay(lifted).errors
     away = np.linalg.norm(lifted.root[:, [0, 2]], axis=1)
     sure = "" if lifted.motion.uncertainty is None else f", confidence {lifted.confidence.mean():.2f}"
@@ -389,15 +397,23 @@ def with_origin(lifted: LiftedPerson, lifter: Pipeline, args: argparse.Namespace
     return replace(lifted, motion=replace(lifted.motion, text=caption, provenance=provenance))
 
 
-def judge(track: KeypointTrack, camera: CameraFile, lifted: LiftedPerson, lifter: Pipeline) -> tuple[LiftCheck, ...]:
+def _own_heights(track: KeypointTrack, lifter: Pipeline) -> Mapping[str, float] | None:
+    """Heights of standing feet where the keypoints are the joints of the lifter itself; None: those of a detector."""
+    return lifter.foot_heights if track.skeleton.name == lifter.skeleton.name else None
+
+
+def judge(
+    track: KeypointTrack, camera: CameraFile, lifted: LiftedPerson, lifter: Pipeline, stature: float | None = None
+) -> tuple[LiftCheck, ...]:
     """What the motion itself says of keypoints and camera."""
     kp2d, conf = torch.from_numpy(lifted.kp2d), torch.from_numpy(lifted.kp2d_conf)
-    is_own = track.skeleton.name == lifter.skeleton.name
     rest = load_light_body().rest_joints
     if lifter.skeleton.name != SMPL22.name:
         rest = convert_joints(rest, SMPL22, lifter.skeleton)
-    statures = frame_statures(track, camera, lifter.foot_heights if is_own else None)
-    return check_lift(lifted.motion, kp2d, conf, camera.rig, rest_joints=rest.double(), statures=statures)
+    heights = heights_over_floor(track, camera, _own_heights(track, lifter))
+    return check_lift(
+        lifted.motion, kp2d, conf, camera.rig, rest_joints=rest.double(), heights=heights, stature=stature
+    )
 
 
 def write_person(args: argparse.Namespace, name: str, lifted: LiftedPerson, formats: Sequence[str]) -> list[Path]:

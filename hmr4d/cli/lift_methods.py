@@ -6,15 +6,20 @@ from pathlib import Path
 
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.methods.base import Pipeline
+from hmr4d.methods.defaults import LIFTING_MODEL
+from hmr4d.methods.guided import GuidedPipeline
 from hmr4d.methods.lifting_baselines.pipeline import BaselinePipeline
 from hmr4d.methods.lifting_baselines.table import USABLE
 from hmr4d.methods.registry import load_released
 from hmr4d.utils.devices import pick_device
 
 MODEL = "model"
+NO_GUESS = "none"
 
 
-def load_lifter(method: str, model: str, *, device: str, keypoints: Skeleton, prior: Path | None = None) -> Pipeline:
+def load_lifter(
+    method: str, model: str, *, device: str, keypoints: Skeleton, prior: Path | None = None, guess: str | None = None
+) -> Pipeline:
     """What lifts.
 
     Args:
@@ -23,12 +28,15 @@ def load_lifter(method: str, model: str, *, device: str, keypoints: Skeleton, pr
         device: where networks run.
         keypoints: skeleton of the keypoints.
         prior: file of poses for baselines; None: made-up motion.
+        guess: released model whose motion is the first guess of a model that takes one; NO_GUESS; or None: the default
+            model where that lifts the same joints, else none.
 
     Raises:
         FileNotFoundError: there is no such model, or no such file.
         ValueError: no such method, or a model that does not lift.
     """
     if method in USABLE:
+        _check_guess(guess, method, takes_one=False)
         return BaselinePipeline(method, keypoints, prior)
     pipeline = load_released(model, device=pick_device(device), needs="lift")
     if method not in (MODEL, pipeline.method):
@@ -36,4 +44,16 @@ def load_lifter(method: str, model: str, *, device: str, keypoints: Skeleton, pr
             f"--method is '{method}'; choose {MODEL} (which --model names, here one of {pipeline.method}), or lift "
             f"without a network by one of {', '.join(USABLE)}."
         )
-    return pipeline
+    _check_guess(guess, pipeline.method, takes_one=pipeline.uses_guess)
+    if guess == NO_GUESS or not pipeline.uses_guess:
+        return pipeline
+    guesser = load_released(LIFTING_MODEL if guess is None else guess, device=pick_device(device), needs="lift")
+    if guess is None and guesser.skeleton != pipeline.input_skeleton:
+        return pipeline
+    return GuidedPipeline(pipeline, guesser)
+
+
+def _check_guess(guess: str | None, method: str, *, takes_one: bool) -> None:
+    """ValueError where a guess is asked for that nobody would look at."""
+    if guess not in (None, NO_GUESS) and not takes_one:
+        raise ValueError(f"--guess is '{guess}', but {method} takes no guess. Leave it out.")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmr4d.camera.camera_files import CameraFile, read_camera, undistorted, write_camera
-from hmr4d.camera.walking_camera import checked_stature, guess_camera
+from hmr4d.camera.walking_camera import guess_camera
 from hmr4d.cli.detect import detect_in
 from hmr4d.detection.keypoint_json import write_keypoints
 from hmr4d.detection.lens import told_focal
@@ -66,10 +66,6 @@ def read_video(args: argparse.Namespace) -> VideoInputs:
     """
     if args.video is not None:
         raise ValueError("--video is for keypoint files; this is a video already.")
-    if args.camera is not None and args.stature is not None:
-        raise ValueError("--stature is for a camera that is guessed; --camera names one. Leave one of them out.")
-    if args.stature is not None:
-        checked_stature(args.stature)
     found = detect_in(args, args.keypoints)
     tracks = found.person("largest" if args.person is None else args.person)
     if found.motion.moves and not args.camera_stands:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hmr4d.body.joint_conventions import convention_of, source_convention
 from hmr4d.body.pose_limits import fit_pose_limits, save_pose_limits
 from hmr4d.body.pose_prior import fit_pose_prior
 from hmr4d.body.skeleton import SMPL22
@@ -137,6 +138,7 @@ def _run_pose_prior(args: argparse.Namespace) -> Derived:
     prior = fit_pose_prior(
         (store.joints3d(int(clip)) for clip in progress(clips, "poses", unit="clip")),
         size=args.size,
+        joint_convention=convention_of(store.info) or source_convention(store.name),
         source=f"{store.name}, {len(clips)} clips; {store.info.get('licence', 'licence unknown')}",
     )
     prior.save(args.out)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import COCO17, MEDIAPIPE33, Skeleton
 from hmr4d.detection.people_in_video import DetectedVideo
-from hmr4d.keypoint_files.smpl_joints import observed_joints
+from hmr4d.keypoint_files.json_layouts import DEPTH_KEY
+from hmr4d.keypoint_files.smpl_joints import observed_depth, observed_joints
 from hmr4d.utils.files import write_text
 
 JOINT_SETS: dict[str, Skeleton] = {skeleton.name: skeleton for skeleton in (MEDIAPIPE33, COCO17)}
@@ -22,8 +23,8 @@ def write_keypoints(path: str | Path, video: DetectedVideo, joints: str = MEDIAP
     """Writes a file that `keypoint_files.reading` and other programs read.
 
     `instance_info` has an entry for every picture, with its number, its time in seconds and everybody in it: id,
-    keypoints in pixels, confidences from 0 to 1 and the box around the joints. A joint that was not found is at
-    (0, 0) with confidence 0.
+    keypoints in pixels, confidences from 0 to 1, the box around the joints, and how many metres joints are farther away
+    than the middle of the hips. A joint that was not found is at (0, 0) with confidence 0 and has no depth (null).
 
     Args:
         path: file to write.
@@ -41,9 +42,12 @@ def write_keypoints(path: str | Path, video: DetectedVideo, joints: str = MEDIAP
         points, conf = observed_joints(
             torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), MEDIAPIPE33, skeleton
         )
-        for frame, kp2d, sure in zip(track.frame_ids.tolist(), points.numpy(), conf.numpy(), strict=True):
+        told = np.full_like(track.kp2d_conf, np.nan) if track.depth is None else track.depth
+        depth = observed_depth(torch.from_numpy(told), MEDIAPIPE33, skeleton)
+        rows = zip(track.frame_ids.tolist(), points.numpy(), conf.numpy(), depth.numpy(), strict=True)
+        for frame, kp2d, sure, away in rows:
             if (sure > 0).any():
-                frames[frame].append(_instance(track.person, kp2d, sure))
+                frames[frame].append(_instance(track.person, kp2d, sure, away))
     names = {str(i): name for i, name in enumerate(skeleton.joint_names)}
     head = {
         "meta_info": {"dataset_name": skeleton.name, "keypoint_id2name": names},
@@ -68,13 +72,17 @@ def is_of_video(path: str | Path, video: Path) -> bool:
     return isinstance(head, dict) and head.get("video") == video.name
 
 
-def _instance(person: str, kp2d: NDArray[np.float32], conf: NDArray[np.float32]) -> dict[str, Any]:
+def _instance(
+    person: str, kp2d: NDArray[np.float32], conf: NDArray[np.float32], depth: NDArray[np.float32]
+) -> dict[str, Any]:
     seen = kp2d[conf > 0]
+    told = (conf > 0) & np.isfinite(depth)
     box = [*seen.min(0).tolist(), *seen.max(0).tolist()]
     return {
         "track_id": int(person),
         "keypoints": np.round(kp2d, 2).astype(float).round(2).tolist(),
         "keypoint_scores": conf.astype(float).round(4).tolist(),
+        DEPTH_KEY: [round(float(d), 3) if known else None for d, known in zip(depth, told, strict=True)],
         "bbox": [[round(float(v), 1) for v in box]],
         "bbox_score": round(float(conf[conf > 0].mean()), 4),
     }

@@ -123,7 +123,10 @@ def detect_people(
         times.append(time)
         bodies = follower.step(picture, time)
         meter.add(picture, time, [body.points for body in bodies])
-        detections += [Detection(number, _rows(body, metadata.size), place=place) for place, body in enumerate(bodies)]
+        detections += [
+            Detection(number, _rows(body, metadata.size), place=place, depth=np.asarray(body.depth, np.float64))
+            for place, body in enumerate(bodies)
+        ]
     if len(times) < len(metadata.times):
         logger.warning(
             "%s: of its %d pictures %d could be read. It is damaged; what comes after the damage may have wrong times.",
@@ -137,11 +140,11 @@ def detect_people(
 
 
 def _rows(body: BodyJoints, size: tuple[int, int]) -> NDArray[np.float64]:
-    """(33, 4) u, v, confidence, 0 for those outside the picture, and depth in metres of the joints of a body."""
+    """(33, 3) u, v and confidence, 0 for those outside the picture, of the joints of a body."""
     is_inside = ((body.points >= 0) & (body.points <= size)).all(1)
     right = np.interp(body.visibility, _VISIBILITY, _RIGHT)
     confidence = np.where(is_inside, right * body.presence, 0.0)
-    return np.concatenate([body.points, confidence[:, None], body.depth[:, None]], 1)
+    return np.concatenate([body.points, confidence[:, None]], 1)
 
 
 def _tracks(
@@ -188,7 +191,8 @@ def _track(person: str, entries: dict[int, Detection], fps: float) -> KeypointTr
     points = np.zeros((last - first + 1, MEDIAPIPE33.num_joints, 4), np.float32)
     points[..., 3] = np.nan
     for frame, entry in entries.items():
-        points[frame - first] = entry.points
+        assert entry.depth is not None
+        points[frame - first] = np.column_stack([entry.points, entry.depth])
     points[points[..., 2] <= 0] = (0, 0, 0, np.nan)
     ids = np.arange(first, last + 1, dtype=np.int64)
     kp2d, conf, depth = points[..., :2].copy(), points[..., 2].copy(), points[..., 3].copy()

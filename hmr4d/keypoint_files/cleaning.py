@@ -53,7 +53,7 @@ def cleaned(detections: Sequence[Detection]) -> list[Detection]:
 
 def _moved(detection: Detection, points: NDArray[np.float64]) -> Detection:
     """The same person with other points. As `replace` does, which takes four times as long."""
-    return Detection(detection.frame, points, detection.person, detection.place)
+    return Detection(detection.frame, points, detection.person, detection.place, detection.depth)
 
 
 def _cleaned(points: NDArray[np.float64]) -> NDArray[np.float64]:

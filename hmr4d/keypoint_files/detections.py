@@ -28,16 +28,18 @@ class Detection:
 
     Attributes:
         frame: number of the frame.
-        points: (J, 3) float64: u, v as in the file, confidence; a row without confidence in it has NaN. The packaged
-            detector adds a fourth column, metres farther away than the hips.
+        points: (J, 3) float64: u, v as in the file, confidence; a row without confidence in it has NaN.
         person: id that a tracker gave, or None.
         place: index among the entries of its frame, placeholders counted.
+        depth: (J,) metres that joints are farther away than the middle of the hips, NaN where that is not told; None:
+            the detector tells nothing of it.
     """
 
     frame: int
     points: NDArray[np.float64]
     person: str | None = None
     place: int = 0
+    depth: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ from hmr4d.keypoint_files.json_frames import (
 )
 from hmr4d.keypoint_files.points import SCORE_KEYS, is_points, read_points
 
+DEPTH_KEY = "keypoint_depths"  # of a person, as the packaged detector writes them
+DEEPEST_JOINT = 5.0  # metres from the hips; depths beyond are of no body
 _IMAGE_KEYS = ("file_name", "frame_id", "frame", "name", "path")
 _ID_KEYS = ("track_id", "idx", "person_id", "instance_id", "tracker_id", "trackId", "player_id")
 _SETS_BY_NAME = {"coco": "coco17", "h36m": "h36m17", "human36m": "h36m17", "human3.6m": "h36m17"}
@@ -344,16 +346,27 @@ def _read_person(person: Any, frame: int, place: int, what: str) -> tuple[Detect
         raise ValueError(
             f"{what} has two joints of the same name ({', '.join(sorted(set(map(shown, names or ()))))[:80]})."
         )
-    return Detection(frame, points, name, place), words
+    told = person.get(DEPTH_KEY) if isinstance(person, Mapping) else None
+    return Detection(frame, points, name, place, None if told is None else _read_depth(told, len(points), what)), words
+
+
+def _read_depth(told: Any, count: int, what: str) -> NDArray[np.float64]:
+    """(J,) metres, NaN for null; ValueError unless it is one number, or null, for each joint."""
+    is_list = isinstance(told, list) and len(told) == count
+    if not is_list or not all(d is None or (isinstance(d, (int, float)) and not isinstance(d, bool)) for d in told):
+        raise ValueError(f"{DEPTH_KEY} of {what} is {shown(told)}; expected {count} numbers of metres, or null.")
+    depth = np.array([np.nan if d is None else float(d) for d in told])
+    return np.where(np.abs(depth) < DEEPEST_JOINT, depth, np.nan)
 
 
 def _reordered(read: Detection, told: tuple[str, ...], names: tuple[str, ...]) -> Detection:
     """A detection whose joints are named in another order, or not all there, in the order of the first."""
-    points = np.zeros((len(names), 3))
-    for name, point in zip(told, read.points, strict=True):
+    points, depth = np.zeros((len(names), 3)), np.full(len(names), np.nan)
+    own = np.full(len(told), np.nan) if read.depth is None else read.depth
+    for place, name in enumerate(told):
         if name in names:
-            points[names.index(name)] = point
-    return replace(read, points=points)
+            points[names.index(name)], depth[names.index(name)] = read.points[place], own[place]
+    return replace(read, points=points, depth=None if read.depth is None else depth)
 
 
 def _person(entry: Mapping[str, Any]) -> str | None:

@@ -262,14 +262,16 @@ def _named_order(table: DetectionTable, asked: str | None) -> JointOrder | None:
 
 def _in_order(detection: Detection, order: JointOrder) -> Detection:
     """A detection with its joints in the order of the skeleton; joints that the file lacks are missing."""
+    told, count = detection.depth, order.skeleton.num_joints
     if order.joint_names == order.skeleton.joint_names:
-        return replace(detection, points=detection.points[: order.skeleton.num_joints])
+        return replace(detection, points=detection.points[:count], depth=None if told is None else told[:count])
     index = {name: i for i, name in enumerate(order.joint_names)}
-    points = np.zeros((order.skeleton.num_joints, 3))
+    points, depth = np.zeros((count, 3)), np.full(count, np.nan)
     for joint, name in enumerate(order.skeleton.joint_names):
         if name in index:
             points[joint] = detection.points[index[name]]
-    return replace(detection, points=points)
+            depth[joint] = np.nan if told is None else told[index[name]]
+    return replace(detection, points=points, depth=None if told is None else depth)
 
 
 def _tracks(
@@ -324,8 +326,11 @@ def _track(person: str, entries: Sequence[Detection], skeleton: Skeleton, table:
     best = one_per_frame(person, entries)
     first, last = min(best), max(best)
     points = np.zeros((last - first + 1, skeleton.num_joints, 3), np.float32)
+    depth = np.full(points.shape[:2], np.nan, np.float32)
     for frame, entry in best.items():
         points[frame - first] = entry.points
+        if entry.depth is not None:
+            depth[frame - first] = np.where(entry.points[:, 2] > 0, entry.depth, np.nan)
     frame_ids, times = np.arange(first, last + 1, dtype=np.int64), None
     if table.times:
         told = sorted(table.times)
@@ -333,4 +338,5 @@ def _track(person: str, entries: Sequence[Detection], skeleton: Skeleton, table:
     return KeypointTrack(
         kp2d=points[..., :2].copy(), kp2d_conf=points[..., 2].copy(), skeleton=skeleton, frame_ids=frame_ids,
         fps=table.fps, person=person, image_sizes=table.image_sizes, times=times,
+        depth=depth if np.isfinite(depth).any() else None,
     )  # fmt: skip

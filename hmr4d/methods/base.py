@@ -51,6 +51,8 @@ class Pipeline(nn.Module):
         uses_virtual_views: `lift` wants virtual cameras beside the real one.
         uses_depth: `lift` takes `depth` too, (B, L, J) metres that joints are farther away than the middle of the hips,
             as a detector tells it, NaN where it does not.
+        uses_guess: `lift` takes `guess` too, what another method has lifted of the same tracks: motions of as many
+            frames in the same world, with "sigma" (B, L, J) metres and perhaps "samples" (B, K, L, J, 3) in `extras`.
     """
 
     method: ClassVar[str]
@@ -64,6 +66,7 @@ class Pipeline(nn.Module):
     foot_heights: Mapping[str, float] = {}
     uses_virtual_views: bool = False
     uses_depth: bool = False
+    uses_guess: bool = False
 
     def __init__(self, about: Mapping[str, str | None] | None = None) -> None:
         super().__init__()

@@ -29,6 +29,7 @@ LIMB_BONES = tuple(
 )
 LONGEST_SEEN = 0.9  # quantile over frames of a bone's length in the picture, which shortens it more or less
 NEAR_AND_FAR = 1.3  # ratio of the distances between which a change of stature can be seen
+USUAL = (1.5, 1.76)  # metres; more than LIMITS below or above is doubted, children of 1.25 m are not
 UPRIGHT = 0.8  # quantile over frames of the stature: people stoop
 SLOWEST = 15.0  # frames per second; at lower rates people change their shape from frame to frame
 FOOT_SMOOTHING = 0.1  # seconds, standard deviation, along which feet are followed
@@ -42,7 +43,8 @@ LIMITS: Mapping[str, float] = {
     "shaking": 18.0,
     "trembling": 0.045,
     "stature": 0.18,
-    "stature_change": 0.12,
+    "told_stature": 0.12,
+    "stature_change": 0.06,
     "sliding": 0.05,
     "outside": 0.02,
     "corner": 2.1,
@@ -56,8 +58,10 @@ ADVICE: Mapping[str, str] = {
     "shaking": "the motion shakes with {value:.0f} m/s^2: the keypoints are very rough, or the frame rate is wrong.",
     "trembling": "the person's size in the picture trembles by {value:.0%} from frame to frame: the keypoints are "
     "very rough.",
-    "stature": "the person is {factor:.2f} times as tall or as small as people are: check height, pitch, focal length "
-    "and size in the camera file.",
+    "stature": "the person is {factor:.2f} times as tall or as small as most people are: check height, pitch, focal "
+    "length and size in the camera file.",
+    "told_stature": "the person looks {factor:.2f} times as tall or as small as is said (--stature), and distances are "
+    "off by as much: check height, pitch, focal length and size in the camera file.",
     "stature_change": "the person looks {value:.0%} less or more tall far away than near by: check pitch, height and "
     "focal length in the camera file.",
     "sliding": "the feet slide over the floor with the body, without steps: does the camera move or turn?",
@@ -101,7 +105,8 @@ def check_lift(
     camera: Rig,
     *,
     rest_joints: Tensor,
-    statures: tuple[Tensor, Tensor] | None = None,
+    heights: tuple[Tensor, Tensor] | None = None,
+    stature: float | None = None,
 ) -> tuple[LiftCheck, ...]:
     """All checks of one person's motion.
 
@@ -110,7 +115,9 @@ def check_lift(
         kp2d, conf: (L, J, 2) pixels and (L, J) that were lifted, 0 for missing.
         camera: of one view.
         rest_joints: (J, 3) metres of a body, for the proportions of limbs.
-        statures: metres over the floor and distance (N,) of the frames that tell both; None: none does.
+        heights: metres over the floor of the top of the head and other parts (N, P), NaN where these are not known, and
+            distance (N,) of the frames that tell both; None: none does.
+        stature: metres that the person is said to have; None: nobody says.
     """
     joints3d, fps, skeleton = motion.joints3d, motion.fps, motion.skeleton
     pixels, seen = kp2d.double(), conf > 0
@@ -118,14 +125,15 @@ def check_lift(
     diagonal = _diagonals(pixels, seen)
     roots = list(skeleton.root_joints)
     distance = depth[0][:, roots].mean(1).clamp(min=0.1)
-    tall, away = (torch.zeros(0), torch.zeros(0)) if statures is None else statures
+    tall, away = (torch.zeros(0, 1), torch.zeros(0)) if heights is None else heights
     values = {
         "reprojection": _reprojection(projected[0], pixels, seen, diagonal),
         "proportions": _proportions(pixels, seen, diagonal, skeleton, rest_joints),
         "jumps": _jumps(pixels, seen, diagonal, fps),
         "shaking": _shaking(joints3d.double(), fps),
         "trembling": _trembling(pixels, seen, fps),
-        "stature": _off_stature(tall),
+        "stature": _off_stature(tall[:, 0]),
+        "told_stature": math.nan if stature is None else _off_stature(tall[:, 0], (stature, stature)),
         "stature_change": _stature_change(tall, away),
         "sliding": _sliding(pixels, seen, distance / camera.K4[0, :2].mean(), fps, skeleton),
         **_place_in_picture(pixels, seen, camera.size[0]),
@@ -203,25 +211,34 @@ def _trembling(pixels: Tensor, seen: Tensor, fps: float) -> float:
     return float(off.median()) if len(off) >= ENOUGH else math.nan
 
 
-def _off_stature(tall: Tensor) -> float:
-    """|log| of the stature against people's: 0 within 1.5 and 1.95 m."""
+def _off_stature(tall: Tensor, usual: tuple[float, float] = USUAL) -> float:
+    """|log| of the stature against usual ones: 0 between the two."""
     if len(tall) < ENOUGH:
         return math.nan
     stature = float(tall.quantile(UPRIGHT))
-    return max(math.log(1.5 / max(stature, 1e-3)), math.log(stature / 1.95), 0.0) if stature > 0 else math.inf
+    return max(math.log(usual[0] / max(stature, 1e-3)), math.log(stature / usual[1]), 0.0) if stature > 0 else math.inf
 
 
-def _stature_change(tall: Tensor, away: Tensor) -> float:
-    """|log| of the stature in the farther third of the frames over that in the nearer third."""
-    if len(tall) < 3 * ENOUGH:
+def _stature_change(heights: Tensor, away: Tensor) -> float:
+    """|log| of the heights in the farther third of the frames over those in the nearer third, in the median.
+
+    A wrong camera lets all parts of a body grow or shrink alike, a body that bends or crouches does not: of the parts
+    (N, P) the one counts that changes least, and nothing changes where one grows and another one shrinks.
+    """
+    if len(heights) < 3 * ENOUGH:
         return math.nan
     order = away.argsort()
     third = len(order) // 3
     near, far = order[:third], order[-third:]
     if away[far].mean() < NEAR_AND_FAR * away[near].mean():
         return math.nan
-    ratio = tall[far].quantile(UPRIGHT) / tall[near].quantile(UPRIGHT)
-    return abs(math.log(max(float(ratio), 1e-3)))
+    changes = []
+    for part in heights.T:
+        if min(int(part[frames].isfinite().sum()) for frames in (near, far)) >= ENOUGH:
+            changes.append(math.log(max(float(part[far].nanmedian() / part[near].nanmedian()), 1e-3)))
+    if not changes or min(changes) * max(changes) <= 0:
+        return 0.0 if changes else math.nan
+    return min(abs(change) for change in changes)
 
 
 def _sliding(pixels: Tensor, seen: Tensor, meters: Tensor, fps: float, skeleton: Skeleton) -> float:

@@ -59,6 +59,13 @@ def test_the_file_reads_back(prior: PosePrior, tmp_path: Path) -> None:
     torch.testing.assert_close(read.whitening, prior.whitening)
 
 
+def test_a_prior_keeps_the_convention_of_its_joints(tmp_path: Path) -> None:
+    for convention in (None, "bandai_namco"):
+        made = fit_pose_prior(CLIPS[:1], source="made up", joint_convention=convention, size=4, stride=20)
+        made.save(tmp_path / "prior.npz")
+        assert PosePrior.load(tmp_path / "prior.npz").joint_convention == convention
+
+
 def test_wrong_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"prepare pose-prior"):
         PosePrior.load(tmp_path / "none.npz")

@@ -158,6 +158,19 @@ def test_from_keypoints_to_files_with_a_model(tmp_path: Path, model: Path) -> No
     assert {p.suffix for p in (tmp_path / "a").iterdir()} >= {".bvh", ".glb"}
     about = load_motion_npz(tmp_path / "a" / "walk.npz").metadata
     assert (about["model"], about["licence"], about["joint_convention"]) == (str(model), "none", "bandai_namco")
+    assert about["guess"] == "ray-lifting" and (first["sigma"] > 0).all()
+
+
+def test_a_model_draws_from_the_motion_of_the_default_model_unless_told_otherwise(tmp_path: Path, model: Path) -> None:
+    keypoints, truth = smpl_file(tmp_path, person()), person().numpy()
+    words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--model", str(model), "--overlay", "none"]
+    errors = {}
+    for guess in ("ray-lifting", "none"):
+        assert main([*words, "--guess", guess, "--steps", "2", "--out", str(tmp_path / guess)]) == 0
+        with np.load(tmp_path / guess / "walk.npz") as arrays:
+            errors[guess] = np.linalg.norm(arrays["joints_world"] - truth, axis=-1).mean()
+            assert ("sigma" in arrays) == (guess != "none")
+    assert errors["ray-lifting"] < 0.5 * errors["none"]  # of a network that knows nothing
 
 
 def test_virtual_cameras_of_a_file(tmp_path: Path, model: Path) -> None:
@@ -309,6 +322,7 @@ def test_people_of_whom_too_little_is_seen_are_left_out(tmp_path: Path, caplog: 
         (["--camera", "none.yaml"], "Camera file not found"),
         (["--format", "openpose"], "content is coco, not openpose"),
         (["--method", "mocap2to3", "--model", "no-such-model"], "no-such-model"),
+        (["--guess", "ray-lifting"], "ground_ray takes no guess"),
         (["--method", "guess"], "--method is 'guess'; choose model (which --model names, here one of ray_lifting)"),
         (["--method", "model", "--model", "motion2to3-bandai"], "Motion-2-to-3 samples motion from text"),
     ],

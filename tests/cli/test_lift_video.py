@@ -96,7 +96,6 @@ def test_videos_of_one_name_never_take_each_others_files(
     [
         (["--stature", "175"], "from 0.5 to 2.6"), (["--fps", "0"], "fps is 0"), (["--fps", "nan"], "fps is nan"),
         (["--video", "other.mp4"], "this is a video already"),
-        (["--camera", "camera.yaml", "--stature", "1.7"], "Leave one of them out"),
     ],
 )  # fmt: skip
 def test_options_that_cannot_be_meant_end_in_one_sentence(

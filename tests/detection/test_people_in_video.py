@@ -79,6 +79,9 @@ def test_the_command_writes_what_the_reader_of_keypoint_files_reads(
         assert one.skeleton.name == joints and one.kp2d.shape == (FRAMES, count, 2) and one.fps == FPS
         shoulder = one.skeleton.index("left_shoulder")
         np.testing.assert_allclose(one.kp2d[:, shoulder], found.tracks[0].kp2d[:, 11], atol=0.02)
+        assert one.depth is not None and found.tracks[0].depth is not None
+        np.testing.assert_allclose(one.depth[:, shoulder], found.tracks[0].depth[:, 11], atol=0.001)
+        assert (np.isfinite(one.depth) == (one.kp2d_conf > 0)).all()
 
 
 def test_keypoints_of_others_beside_a_video_are_left_alone(

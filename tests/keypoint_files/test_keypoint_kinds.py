@@ -340,6 +340,34 @@ def test_mediapipe_in_arrays(tmp_path: Path, columns: str) -> None:
     check(one(tmp_path / "k.npy"), points, "mediapipe33", 0.01)
 
 
+def test_depths_of_joints_are_read_in_the_order_of_the_skeleton(tmp_path: Path) -> None:
+    names = tuple(reversed(MEDIAPIPE33.joint_names))
+    points = figure(names)
+    points[3, 4] = 0
+    told: list[float | None] = [0.01 * k for k in range(33)]
+    told[7] = None
+    content = {
+        "meta_info": {"keypoint_id2name": dict(enumerate(names))},
+        "instance_info": [
+            {"frame_id": f, "instances": [nested(p) | ({} if f == 5 else {"keypoint_depths": told})]}
+            for f, p in enumerate(points)
+        ],
+    }
+    depth = one(saved(tmp_path, content)).depth
+    assert depth is not None
+    expected = np.tile(np.array(told, float), (len(points), 1))
+    expected[5], expected[3, 4] = np.nan, np.nan
+    np.testing.assert_allclose(depth[:, ::-1], expected, atol=1e-6)
+
+
+def test_depths_that_are_not_one_for_each_joint_are_named(tmp_path: Path) -> None:
+    points = figure(COCO17.joint_names)
+    for wrong in ([0.1] * 16, ["near"] * 17, 0.3):
+        content = [{"frame_id": f, "instances": [nested(p) | {"keypoint_depths": wrong}]} for f, p in enumerate(points)]
+        with pytest.raises(ValueError, match="keypoint_depths of a person in frame 0 is .*; expected 17 numbers"):
+            one(saved(tmp_path, content))
+
+
 def ultralytics(p: Points, number: int) -> dict[str, Any]:
     u, v, c = p.T.tolist()
     return {

@@ -37,12 +37,17 @@ def seen(joints3d: torch.Tensor, noise: float = 2.0) -> torch.Tensor:
     return pixels + noise * torch.randn(pixels.shape, generator=torch.manual_seed(1), dtype=torch.float64)
 
 
+def parts(tall: torch.Tensor) -> torch.Tensor:
+    """(N, 3) heights of head, shoulders and hips of somebody so tall."""
+    return tall[:, None] * torch.tensor([1.0, 0.82, 0.53])
+
+
 def doubted(joints3d: torch.Tensor, kp2d: torch.Tensor, conf: torch.Tensor | None = None, **told: Any) -> list[str]:
     conf = torch.ones(kp2d.shape[:2]) if conf is None else conf
-    statures = told.pop("statures", (torch.full((FRAMES,), 1.7), torch.linspace(5, 7, FRAMES)))
+    heights = told.pop("heights", (parts(torch.full((FRAMES,), 1.7)), torch.linspace(5, 7, FRAMES)))
     rig = told.pop("rig", camera())
     motion = as_motion(joints3d, fps=told.pop("fps", FPS))
-    checks = check_lift(motion, kp2d, conf, rig, rest_joints=REST, statures=statures, **told)
+    checks = check_lift(motion, kp2d, conf, rig, rest_joints=REST, heights=heights, **told)
     assert [check.name for check in checks] == list(LIMITS)
     assert all(check.advice for check in doubts(checks))
     return [check.name for check in doubts(checks)]
@@ -89,18 +94,35 @@ def test_people_whose_size_in_the_picture_trembles_are_doubted() -> None:
     assert "trembling" in doubted(joints3d, middle + scale * (kp2d - middle))
 
 
-@pytest.mark.parametrize("stature", [0.9, 2.6])
+@pytest.mark.parametrize("stature", [0.9, 2.2])
 def test_dwarfs_and_giants_are_doubted(stature: float) -> None:
     joints3d = motion()
-    statures = torch.full((FRAMES,), stature), torch.linspace(5, 7, FRAMES)
-    assert doubted(joints3d, seen(joints3d), statures=statures) == ["stature"]
+    heights = parts(torch.full((FRAMES,), stature)), torch.linspace(5, 7, FRAMES)
+    assert doubted(joints3d, seen(joints3d), heights=heights) == ["stature"]
+
+
+@pytest.mark.parametrize(("told", "doubts"), [(1.75, []), (1.5, ["told_stature"]), (1.95, ["told_stature"])])
+def test_a_stature_that_is_told_finds_what_could_be_anybody(told: float, doubts: list[str]) -> None:
+    joints3d = motion()
+    assert doubted(joints3d, seen(joints3d), stature=told) == doubts
 
 
 def test_people_who_grow_on_their_way_are_doubted() -> None:
     joints3d = motion()
-    tall = torch.linspace(1.5, 1.9, FRAMES)
-    assert doubted(joints3d, seen(joints3d), statures=(tall, torch.linspace(4, 8, FRAMES))) == ["stature_change"]
-    assert not doubted(joints3d, seen(joints3d), statures=(tall, torch.full((FRAMES,), 5.0)))  # they stay in one place
+    heights, away = parts(torch.linspace(1.6, 1.75, FRAMES)), torch.linspace(4, 8, FRAMES)
+    assert doubted(joints3d, seen(joints3d), heights=(heights, away)) == ["stature_change"]
+    assert not doubted(
+        joints3d, seen(joints3d), heights=(heights, torch.full((FRAMES,), 5.0))
+    )  # they stay in one place
+    heights[:, 1] = torch.nan
+    assert doubted(joints3d, seen(joints3d), heights=(heights, away)) == ["stature_change"]
+
+
+def test_people_who_bend_on_their_way_are_not_doubted() -> None:
+    joints3d = motion()
+    heights, away = parts(torch.linspace(1.75, 1.4, FRAMES)), torch.linspace(4, 8, FRAMES)
+    heights[:, 2] = 0.9  # hips stay as high
+    assert not doubted(joints3d, seen(joints3d), heights=(heights, away))
 
 
 @pytest.mark.parametrize("degrees", [-6.0, 6.0])
@@ -125,5 +147,5 @@ def test_pictures_of_another_size_are_doubted() -> None:
 def test_what_cannot_be_measured_is_not_doubted() -> None:
     joints3d = motion()[:4]
     nothing = torch.zeros(4, 22, 2, dtype=torch.float64), torch.zeros(4, 22)
-    assert doubted(joints3d, *nothing, statures=None) == []
+    assert doubted(joints3d, *nothing, heights=None) == []
     assert LiftCheck("jumps", math.nan).is_fine and not LiftCheck("jumps", math.inf).is_fine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hmr4d.body.joint_conventions import convention_of, foot_heights, source_convention
 from hmr4d.body.joint_conversion import convert_joints, smpl_to_coco17
 from hmr4d.body.skeleton import COCO17, SMPL22, Skeleton
 from hmr4d.camera.rig_samplers import complete
@@ -24,6 +26,7 @@ from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_angles, camera_condition, camera_pose, mirror_rig, project
 from hmr4d.keypoint_files.smpl_joints import smpl22_from_detections
 from hmr4d.motion.canonical import mirror
+from hmr4d.motion.ground_contact import rest_heights
 from hmr4d.motion.resampling import resample_positions, resampled_length
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.representation.image_pose2d import ImagePose2DCodec
@@ -31,7 +34,6 @@ from hmr4d.utils.randomness import ItemRandom, mix_seed
 
 logger = logging.getLogger(__name__)
 
-SOLE = 0.02  # metres over the floor of the lowest joints, toes on the SMPL body
 LOWEST_SHARE = 0.01  # of the heights of contact joints: what counts as standing
 TOES_SHARE = 0.5  # of the items that are seen as detectors do: those whose detector knows toes
 PLACE_ERROR = 0.05  # of the distance: how wrongly the place of the feet is known to virtual rigs
@@ -143,6 +145,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
         self.detector_share = detector_share
         self.placement, self.cameras = placement or PlacementRules(), cameras
         self.grid, self.max_range = grid, max_range
+        self.foot_heights = foot_heights(convention_of(self.store.info) or source_convention(self.store.name))
         self.clips = self._long_enough(split, labels, exclude_labels)
 
     def __len__(self) -> int:
@@ -165,7 +168,8 @@ class LiftingViews(Dataset[dict[str, Any]]):
     def item(self, index: int, rng: ItemRandom) -> dict[str, Any]:
         """Item `index` drawn from given generators."""
         clip = int(self.clips[index])
-        motion = self._turned(align_to_floor(self._window(clip, rng), self.store.skeleton), rng)
+        standing = align_to_floor(self._window(clip, rng), self.store.skeleton, self.foot_heights)
+        motion = self._turned(standing, rng)
         motion = convert_joints(motion, self.store.skeleton, self.codec.skeleton)
         rig, joints3d, pixels = self._seen(motion, rng)
         features = self.codec.encode(pixels, rig.size)
@@ -274,14 +278,20 @@ def seen_by_detector(joints3d: Tensor, rig: Rig, *, with_toes: bool) -> tuple[Te
     return kp2d, conf > 0
 
 
-def align_to_floor(joints3d: Tensor, skeleton: Skeleton) -> Tensor:
-    """Motion (L, J, 3) moved up or down so that its lowest contact joints are just above y = 0.
+def align_to_floor(joints3d: Tensor, skeleton: Skeleton, known: Mapping[str, float] | None = None) -> Tensor:
+    """Motion (L, J, 3) moved up or down so that its lowest contact joints are as high as those of a standing foot.
 
     The first percentile of their heights counts, which forgives single frames under the floor.
+
+    Args:
+        joints3d: metres, y up.
+        skeleton: joint meaning.
+        known: heights by part of the foot that the joints' convention tells, see `rest_heights`.
     """
+    sole = float(rest_heights(skeleton, known)[list(skeleton.contact_joints)].min())
     heights = joints3d[:, list(skeleton.contact_joints), 1].flatten()
     lowest = heights.sort().values[int(LOWEST_SHARE * (len(heights) - 1))]
-    return joints3d + joints3d.new_tensor([0.0, 1.0, 0.0]) * (SOLE - lowest)
+    return joints3d + joints3d.new_tensor([0.0, 1.0, 0.0]) * (sole - lowest)
 
 
 def miscalibrated(rig: Rig, size: float, rng: ItemRandom) -> Rig:

@@ -10,7 +10,13 @@ from hmr4d.body.skeleton import Skeleton
 from hmr4d.geometry.cameras import world_to_camera
 from hmr4d.geometry.rigs import Rig
 from hmr4d.methods.lifting_baselines.observation import Observation, observe, smooth
-from hmr4d.methods.lifting_baselines.pose_lookup import PoseMatch, look_up, procedural_prior, to_skeleton
+from hmr4d.methods.lifting_baselines.pose_lookup import (
+    PoseMatch,
+    known_foot_heights,
+    look_up,
+    procedural_prior,
+    to_skeleton,
+)
 
 DEPTH_SECONDS = 0.1  # standard deviation of smoothing along the rays
 
@@ -38,7 +44,8 @@ def ground_ray(
     """
     prior = procedural_prior() if prior is None else prior
     bones = to_skeleton(prior.rest_joints, skeleton).double()
-    seen = observe(kp2d.cpu(), conf.cpu(), rig.to("cpu"), fps, skeleton, bones)
+    heights = known_foot_heights(prior, skeleton)
+    seen = observe(kp2d.cpu(), conf.cpu(), rig.to("cpu"), fps, skeleton, bones, foot_heights=heights)
     match = look_up(seen, prior, skeleton, fps)
     joints3d = chain_on_rays(seen, match, rig.to("cpu").T_w2c[0].double(), bones, skeleton, fps)
     return joints3d.to(kp2d)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +58,15 @@ class Observation:
 
 
 def observe(
-    kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton, bones: Tensor, *, use_floor: bool = True
+    kp2d: Tensor,
+    conf: Tensor,
+    rig: Rig,
+    fps: float,
+    skeleton: Skeleton,
+    bones: Tensor,
+    *,
+    use_floor: bool = True,
+    foot_heights: Mapping[str, float] | None = None,
 ) -> Observation:
     """Rays, contacts and root depth of a track.
 
@@ -73,6 +82,7 @@ def observe(
         skeleton: joint meaning.
         bones: (J, 3) metres, the joints of an adult at rest, for bone lengths.
         use_floor: the camera's pose over the floor is known.
+        foot_heights: of standing joints, see `rest_heights`.
 
     Raises:
         ValueError: shapes that do not belong together, or no frame that shows the root.
@@ -88,7 +98,7 @@ def observe(
     filled = torch.where(seen[..., None], rays, filled)
     T_c2w = invert_rigid(camera.T_w2c[0])
     root = interpolate_gaps(filled[:, roots].mean(1), seen[:, roots].all(-1))
-    heights = rest_heights(skeleton).double()
+    heights = rest_heights(skeleton, foot_heights).double()
     contact, place = torch.zeros_like(seen), None
     if use_floor:
         pixels = filled * camera.K4[0, :2] + camera.K4[0, 2:]

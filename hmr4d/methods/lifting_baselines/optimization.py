@@ -15,7 +15,13 @@ from hmr4d.geometry.cameras import MIN_DEPTH, world_to_camera
 from hmr4d.geometry.rigs import Rig, camera_pose
 from hmr4d.geometry.rotations import rot6d_cols_to_matrix
 from hmr4d.methods.lifting_baselines.observation import Observation, observe, smooth
-from hmr4d.methods.lifting_baselines.pose_lookup import PoseMatch, look_up, procedural_prior, to_skeleton
+from hmr4d.methods.lifting_baselines.pose_lookup import (
+    PoseMatch,
+    known_foot_heights,
+    look_up,
+    procedural_prior,
+    to_skeleton,
+)
 from hmr4d.utils import lazy_roma as roma
 
 Camera = Literal["pose", "intrinsics", "nothing"]
@@ -114,7 +120,8 @@ def optimization(
     on_floor = known_camera == "pose"
     camera = rig.to("cpu") if on_floor else level_camera(rig.to("cpu"), known_focal=known_camera == "intrinsics")
     bones = to_skeleton(prior.rest_joints, skeleton).double()
-    seen = observe(kp2d.cpu(), conf.cpu(), camera, fps, skeleton, bones, use_floor=on_floor)
+    heights = known_foot_heights(prior, skeleton)
+    seen = observe(kp2d.cpu(), conf.cpu(), camera, fps, skeleton, bones, use_floor=on_floor, foot_heights=heights)
     chain = _start(seen, look_up(seen, prior, skeleton, fps), prior, fps)
     T_w2c = camera.T_w2c[0].float()
     _descend(chain, seen, T_w2c, prior, skeleton, fps, options, on_floor)

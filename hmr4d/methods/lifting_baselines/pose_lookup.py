@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hmr4d.body.joint_conventions import foot_heights
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.pose_prior import PosePrior, fit_pose_prior, heading_rotation
 from hmr4d.body.skeleton import SMPL22, Skeleton
@@ -46,6 +47,11 @@ def procedural_prior() -> PosePrior:
     rng = np.random.default_rng(0)
     clips = [synthetic_joints(c, PROCEDURAL_FRAMES, rng) for c in CONTENTS for _ in range(PROCEDURAL_CLIPS)]
     return fit_pose_prior(clips, source="procedural motion", size=256, stride=2)
+
+
+def known_foot_heights(prior: PosePrior, skeleton: Skeleton) -> dict[str, float]:
+    """Heights of standing feet where the prior's own joints are seen; those of a detector are where it puts them."""
+    return foot_heights(prior.joint_convention) if skeleton.name == SMPL22.name else {}
 
 
 def to_skeleton(joints3d: Tensor, skeleton: Skeleton) -> Tensor:

@@ -108,6 +108,7 @@ def finish_motion(
     fps: float,
     skeleton: Skeleton,
     joint_convention: str | None,
+    keeps_path: bool = False,
 ) -> Tensor:
     """Motion (B, L, J, 3) with a root where view 0 saw none, smoothed, with constant bones if that is asked for.
 
@@ -119,13 +120,15 @@ def finish_motion(
         fps: of motion and track.
         skeleton: of the motion.
         joint_convention: of the motion, see `body.joint_conventions`; gives constant bones their proportions.
+        keeps_path: roots stay where they are, and nothing is smoothed.
     """
     roots, seen = skeleton.root_joints, track.seen(options.min_conf)
     joints3d = joints3d.clone()
-    for row, length in enumerate(track.lengths.tolist()):
-        known = seen[row, :length, list(roots)].all(-1)
-        joints3d[row, :length] = hold_root(joints3d[row, :length], known, fps=fps, root_joints=roots)
-    joints3d = smooth_as_seen(joints3d, rig, track.lengths, options, fps=fps, root_joints=roots)
+    if not keeps_path:
+        for row, length in enumerate(track.lengths.tolist()):
+            known = seen[row, :length, list(roots)].all(-1)
+            joints3d[row, :length] = hold_root(joints3d[row, :length], known, fps=fps, root_joints=roots)
+        joints3d = smooth_as_seen(joints3d, rig, track.lengths, options, fps=fps, root_joints=roots)
     if not options.constant_bones:
         return joints3d
     proportions = None

@@ -32,6 +32,7 @@ class LiftSamplingOptions:
             the finished motion is smoothed as view 0 sees it, in the depth of its root, which one view tells worst,
             and in the depth of the other joints against the root. 0 leaves it as it is.
         constant_bones: the finished motion is fitted so that bones keep their length (`bone_fit`).
+        guess_noise: share of the diffusion steps that lie between a guess of another method and what is drawn from it.
     """
 
     num_inference_steps: int = 100
@@ -48,10 +49,11 @@ class LiftSamplingOptions:
     smooth_depth: float = 0.0
     smooth_limb_depth: float = 0.0
     constant_bones: bool = False
+    guess_noise: float = 0.25
 
     def __post_init__(self) -> None:
         check_choices(self, step=("posterior", "ddim"))
-        check_shares(self, "consistency", "free_share", "min_conf")
+        check_shares(self, "consistency", "free_share", "min_conf", "guess_noise")
         check_at_least(self, 0, "smooth_observed", "smooth_image", "smooth_depth", "smooth_limb_depth")
         if not self.observed_weight > 0:
             raise ValueError(f"LiftSamplingOptions.observed_weight is {self.observed_weight}; expected more than 0.")

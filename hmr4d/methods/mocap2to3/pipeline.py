@@ -33,10 +33,19 @@ from hmr4d.methods.mocap2to3.foot_contact_conditioning import (
     count_contact_features,
     foot_contact_conditioning,
 )
+from hmr4d.methods.mocap2to3.guess import UNCERTAINTY, Guess, check_guess, sampled_guess
 from hmr4d.methods.mocap2to3.losses import masked_mean, point_terms
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOptions
 from hmr4d.methods.mocap2to3.requests import check_request, track_at_rate
-from hmr4d.methods.mocap2to3.values import CameraInputs, LiftDraws, Lifted, Track, ViewCodec, mean_of_samples
+from hmr4d.methods.mocap2to3.values import (
+    MOTION,
+    CameraInputs,
+    LiftDraws,
+    Lifted,
+    Track,
+    ViewCodec,
+    mean_of_samples,
+)
 from hmr4d.motion.motion import MotionBatch, Provenance
 from hmr4d.motion.resampling import resampled_length
 from hmr4d.motion.tracks import join, resample_motion, window_starts
@@ -64,6 +73,7 @@ class Mocap2to3Pipeline(Pipeline):
 
     method = "mocap2to3"
     uses_virtual_views = True
+    uses_guess = True
 
     def __init__(
         self,
@@ -221,11 +231,16 @@ class Mocap2to3Pipeline(Pipeline):
         visible = batch["visible"] & known[:, None, None]
         return self.contact_features(Rig(batch["size"], K4, T_w2c), batch["kp2d_obs"], visible)
 
-    def contact_features(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor | None:
-        """Foot-contact conditioning (B, V, L, H) of observed joints (B, L, J, 2); None where the network takes none."""
+    def contact_features(self, rig: Rig, pixels: Tensor, seen: Tensor, guess: Tensor | None = None) -> Tensor | None:
+        """Foot-contact conditioning (B, V, L, H) of observed joints (B, L, J, 2); None where the network takes none.
+
+        Of a guess (B, L, J, 3) of the motion it is told in place of the flat figure.
+        """
         if not self.denoiser.num_contact_features:
             return None
         contacts = self._foot_contact_conditioning(pixels, seen, rig)
+        if guess is not None:
+            contacts = replace(contacts, figure=guess, known=torch.ones_like(contacts.known))
         if self.world_codec is not None:
             return contacts_in_world(contacts, self.world_codec)
         return contacts_in_views(contacts, rig, self.codec)
@@ -290,6 +305,7 @@ class Mocap2to3Pipeline(Pipeline):
         noise: NoiseSource,
         options: LiftSamplingOptions,
         before: Tensor | None = None,
+        guess: Guess | None = None,
     ) -> Lifted:
         """Draws the views of a stretch and lifts it: denoise, triangulate, reproject, again.
 
@@ -303,16 +319,20 @@ class Mocap2to3Pipeline(Pipeline):
             options: how.
             before: (B, N, J, 3) motion of the first N frames as an earlier window has it; what is drawn is led over
                 from it.
+            guess: motion that another method has lifted; the views are then drawn from it, noise added.
         """
         rig, lengths = inputs.rig, track.lengths
         condition2d, seen = None, track.seen(options.min_conf)
-        contacts = self.contact_features(rig, track.pixels, seen)
+        contacts = self.contact_features(rig, track.pixels, seen, None if guess is None else guess.joints3d)
         if self.denoiser.num_condition_features:
             condition2d = self.codec.encode_condition(track.pixels, rig.size[:, 0], seen)
         steps = self.schedule.steps(options.num_inference_steps)
+        if guess is not None:
+            last = options.guess_noise * (self.schedule.num_steps - 1)
+            steps = [step for step in steps if step[0] <= last] or steps[-1:]
         free = {t for t, _ in steps[: round(options.free_share * len(steps))]}
         lifted: list[Lifted] = []
-        guess = self.first_guess(rig, track.pixels, seen)
+        first = self.first_guess(rig, track.pixels, seen) if guess is None else guess.joints3d
 
         def predict(x_t: Tensor, t: int) -> Tensor:
             step = torch.tensor(t, device=x_t.device)
@@ -332,7 +352,9 @@ class Mocap2to3Pipeline(Pipeline):
             guided = options.consistency > 0 and t not in free and self.world_codec is None
             if not (guided or is_last):
                 return x_0
-            found = self._in_world(x_0, rig, track, options, lifted[-1].joints3d if lifted else guess)
+            found = self._in_world(x_0, rig, track, options, lifted[-1].joints3d if lifted else first)
+            if guess is not None:
+                found = replace(found, joints3d=guess.led(found.joints3d))
             if before is not None:
                 common = before.shape[1]
                 joints3d = torch.cat([join(before, found.joints3d[:, :common]), found.joints3d[:, common:]], 1)
@@ -343,8 +365,15 @@ class Mocap2to3Pipeline(Pipeline):
             y = reproject(found.joints3d, x_0, self.codec, rig)
             return observe(x_0 + options.consistency * (y - x_0), self.codec, rig, track, options)
 
+        def begin(eps: Tensor) -> Tensor:
+            if guess is None or self.world_codec is not None:
+                return eps
+            views = reproject(guess.joints3d, torch.zeros_like(eps), self.codec, rig)
+            return self.schedule.add_noise(views, eps, torch.full((len(eps),), steps[0][0], device=eps.device))
+
         step = self.schedule.ddim_step if options.step == "ddim" else self.schedule.posterior_step
-        sample(steps=progress(steps, "lifting", unit="step"), noise=noise, predict=predict, step=step, correct=correct)
+        shown = progress(steps, "lifting", unit="step")
+        sample(steps=shown, noise=noise, predict=predict, step=step, correct=correct, begin=begin)
         return lifted[-1]
 
     @torch.no_grad()
@@ -354,6 +383,7 @@ class Mocap2to3Pipeline(Pipeline):
         track: Track,
         generators: Sequence[torch.Generator],
         options: LiftSamplingOptions,
+        guess: Guess | None = None,
     ) -> Lifted:
         """One sample of tracks of any length: windows one after the other, in one world, cross-faded.
 
@@ -362,6 +392,7 @@ class Mocap2to3Pipeline(Pipeline):
             track: observed motion at the network's rate.
             generators: one per item; an item draws for its own frames only.
             options: how.
+            guess: motion that another method has lifted; its path is kept.
         """
         window, overlap = options.window, options.overlap
         shape = track.conf.shape
@@ -377,7 +408,8 @@ class Mocap2to3Pipeline(Pipeline):
                 num_views=inputs.rig.num_views if self.world_codec is None else 1,
                 num_features=self.denoiser.num_features,
             )
-            found = self.sample_window(inputs.select(rows), part, noise, options, before)
+            near = None if guess is None else guess.cut(rows, start, part.pixels.shape[1])
+            found = self.sample_window(inputs.select(rows), part, noise, options, before, near)
             end = start + found.joints3d.shape[1]
             joints3d[rows, start:end], residual[rows, start:end] = found.joints3d, found.residual
         finished = finish_motion(
@@ -388,6 +420,7 @@ class Mocap2to3Pipeline(Pipeline):
             fps=self.fps,
             skeleton=self.codec.skeleton,
             joint_convention=self.joint_convention,
+            keeps_path=guess is not None,
         )
         return Lifted(finished, residual)
 
@@ -405,6 +438,7 @@ class Mocap2to3Pipeline(Pipeline):
         num_inference_steps: int | None = None,
         window: int | None = None,
         overlap: int | None = None,
+        guess: MotionBatch | None = None,
         max_tokens: int = MAX_TOKENS,
     ) -> MotionBatch:
         """World motion of tracks, as the contract has it; neither the other tracks, the batch nor the device matter.
@@ -412,12 +446,15 @@ class Mocap2to3Pipeline(Pipeline):
         Args:
             kp2d, conf, rig, fps, lengths, seed, generator, num_samples: see `Pipeline.lift`.
             num_inference_steps, window, overlap: instead of the pipeline's own, see `LiftSamplingOptions`.
+            guess: what another method has lifted of the tracks, see `Pipeline.uses_guess`; it is where the drawing
+                begins, and where it ends as far as the guess is sure.
             max_tokens: frames times views in memory at once; more are drawn in several batches.
 
         Returns:
-            On the CPU, the mean of the samples of each track, seen by the rig in `joints2d`, pixels. `extras`:
+            On the CPU, the mean of the samples of each track, or of a guess what was drawn from its motion, seen by
+            the rig in `joints2d`, pixels. `extras`, with the uncertainty of the guess among them:
             "samples" (B, K, L, J, 3), every sample by itself; "spread" (B, L, J) metres, root mean square distance of
-            the samples from their mean, 0 for one sample; "residual" (B, L, J) metres, how far the views of a joint
+            the samples from the motion, 0 for one sample; "residual" (B, L, J) metres, how far the views of a joint
             disagree at its distance from view 0, mean of the samples.
 
         Raises:
@@ -426,6 +463,8 @@ class Mocap2to3Pipeline(Pipeline):
         rate = self.fps if fps is None else fps
         lengths = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
         check_request(kp2d, conf, rig, lengths, rate, num_samples, draws_views=self.world_codec is None)
+        if guess is not None:
+            check_guess(guess, lengths, rate, self.codec.skeleton.num_joints)
         seeds = seeds_of(seed, generator, len(kp2d), "tracks")
         changes = {"num_inference_steps": num_inference_steps, "window": window, "overlap": overlap}
         options = replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
@@ -433,7 +472,8 @@ class Mocap2to3Pipeline(Pipeline):
         batched = rig if rig.K4.ndim == 3 else Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
         inputs = self._for_all(batched.to(self.device).to(torch.float32), len(kp2d))
         frames = track.lengths.clamp(max=options.window).tolist()
-        jobs = sorted(((i, k) for i in range(len(kp2d)) for k in range(num_samples)), key=lambda j: (frames[j[0]], j))
+        drawn = list(range(num_samples)) if guess is None else [MOTION, *range(num_samples if num_samples > 1 else 0)]
+        jobs = sorted(((i, k) for i in range(len(kp2d)) for k in drawn), key=lambda j: (frames[j[0]], j))
         samples: dict[tuple[int, int], Lifted] = {}
         while jobs:
             count = fitting(jobs, frames, max_tokens // batched.num_views)
@@ -441,7 +481,8 @@ class Mocap2to3Pipeline(Pipeline):
             rows = torch.tensor([i for i, _ in chunk], device=self.device)
             generators = [torch.Generator().manual_seed(seeds[i] + k) for i, k in chunk]
             part = track.cut(rows, 0, track.pixels.shape[1])
-            found = self.sample_track(inputs.select(rows), part, generators, options)
+            near = None if guess is None else sampled_guess(guess, chunk, rate, self.fps).to(self.device)
+            found = self.sample_track(inputs.select(rows), part, generators, options, near)
             for row, (i, k) in enumerate(chunk):
                 own = resampled_length(int(lengths[i]), rate, self.fps)
                 back = (
@@ -449,7 +490,21 @@ class Mocap2to3Pipeline(Pipeline):
                     for x in (found.joints3d, found.residual)
                 )
                 samples[i, k] = Lifted(*back)
-        return self._output(samples, lengths, rate, inputs.rig.to("cpu"), num_samples, seeds)
+        told = {} if guess is None else {key: guess.extras[key] for key in UNCERTAINTY if key in guess.extras}
+        motions, extras = mean_of_samples(samples, len(lengths), drawn)
+        on_cpu = inputs.rig.to("cpu")
+        return MotionBatch(
+            joints3d=motions,
+            lengths=lengths,
+            fps=rate,
+            skeleton=self.codec.skeleton,
+            joint_convention=self.joint_convention,
+            joints2d=project(on_cpu, motions)[0],
+            rig=on_cpu,
+            seeds=seeds,
+            extras=extras | told,
+            provenance=Provenance.from_metadata(self.about),
+        )
 
     @torch.no_grad()
     def _for_all(self, rig: Rig, count: int) -> CameraInputs:
@@ -457,26 +512,3 @@ class Mocap2to3Pipeline(Pipeline):
         inputs = self.camera_inputs(rig)
         shared = [x.expand(count, *x.shape[1:]) for x in (rig.size, rig.K4, rig.T_w2c, inputs.cam)]
         return CameraInputs(Rig(*shared[:3]), shared[3], inputs.memory)
-
-    def _output(
-        self,
-        samples: dict[tuple[int, int], Lifted],
-        lengths: Tensor,
-        rate: float,
-        rig: Rig,
-        num_samples: int,
-        seeds: list[int],
-    ) -> MotionBatch:
-        mean, extras = mean_of_samples(samples, len(lengths), num_samples)
-        return MotionBatch(
-            joints3d=mean,
-            lengths=lengths,
-            fps=rate,
-            skeleton=self.codec.skeleton,
-            joint_convention=self.joint_convention,
-            joints2d=project(rig, mean)[0],
-            rig=rig,
-            seeds=seeds,
-            extras=extras,
-            provenance=Provenance.from_metadata(self.about),
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from hmr4d.geometry.rigs import Rig
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.representation.image_pose2d import ImagePose2DCodec
 
+MOTION = -1  # number of the sample that begins from the motion of a guess itself
 ViewCodec = BboxPose2DCodec | ImagePose2DCodec  # of the motion of a view
 
 
@@ -65,24 +66,29 @@ class Lifted:
 
 
 def mean_of_samples(
-    samples: Mapping[tuple[int, int], Lifted], num_tracks: int, num_samples: int
+    samples: Mapping[tuple[int, int], Lifted], num_tracks: int, drawn: Sequence[int]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean (B, L, J, 3) of K samples per track, zero padded, and what they say of it.
+    """The motions (B, L, J, 3) of tracks, zero padded, and what their samples say of them.
+
+    The motion is the mean of the samples, or the sample MOTION where there is one: the others then begin from guesses
+    that errors were put on.
 
     Args:
         samples: (track, sample) -> motion (L, J, 3) and residual (L, J).
-        num_tracks, num_samples: B and K.
+        num_tracks: B.
+        drawn: numbers of the samples of each track, MOTION first.
 
     Returns:
-        The mean, and "samples" (B, K, L, J, 3), "spread" (B, L, J) root mean square distance of the samples from their
-        mean, "residual" (B, L, J) mean of the samples; metres.
+        The motions, and "samples" (B, K, L, J, 3), "spread" (B, L, J) root mean square distance of the samples from
+        the motion, "residual" (B, L, J) mean of all that was drawn; metres.
     """
-    order = [(i, k) for i in range(num_tracks) for k in range(num_samples)]
+    order = [(i, k) for i in range(num_tracks) for k in drawn]
     columns = [samples[job].joints3d for job in order], [samples[job].residual for job in order]
     joints3d, residual = (
-        nn.utils.rnn.pad_sequence(column, batch_first=True).unflatten(0, (num_tracks, num_samples))
-        for column in columns
+        nn.utils.rnn.pad_sequence(column, batch_first=True).unflatten(0, (num_tracks, len(drawn))) for column in columns
     )
     mean = joints3d.mean(1)
+    if drawn[0] == MOTION:
+        mean, joints3d = joints3d[:, 0], joints3d[:, 1:] if len(drawn) > 1 else joints3d
     spread = (joints3d - mean[:, None]).square().sum(-1).mean(1).sqrt()
     return mean, {"samples": joints3d, "spread": spread, "residual": residual.mean(1)}

@@ -1,6 +1,8 @@
 """A body fitted to what the network says: constant symmetric bones, feet that stand, and few accelerations.
 
-The joints are a tree of unit vectors and lengths, so that bones keep their length exactly. What the network predicts
+The joints are a tree of unit vectors and lengths, so that bones keep their length exactly. The bones that leave one
+joint together, hips and spine from the pelvis, neck and collars from the chest, turn together and keep their angles, as
+parts of one rigid body do; files of rotations can then hold the motion exactly. What the network predicts
 draws joints to itself as its own uncertainty says, along the ray and across it; standing feet do not move and are as
 high over the floor as feet stand.
 """
@@ -23,6 +25,11 @@ _TWINS = [min(child, SMPL22.mirror_order[child]) for child in _CHILDREN]
 GROUPS = torch.tensor([sorted(set(_TWINS)).index(twin) for twin in _TWINS])  # (21,) bones of one length
 NUM_LENGTHS = int(GROUPS.max()) + 1
 SHORTEST = 0.01  # metres of a bone
+# Places among the bones of those that are one rigid body: left, right, middle.
+HUBS = torch.tensor(
+    [[_CHILDREN.index(SMPL22.index(name)) for name in names]
+     for names in (("left_hip", "right_hip", "spine1"), ("left_collar", "right_collar", "neck"))]
+)  # fmt: skip
 
 
 def _ancestors() -> Tensor:
@@ -68,27 +75,77 @@ class RayFitOptions:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """What never changes in a body.
+
+    Attributes:
+        lengths: (13,) logarithms of metres of the bones, left and right alike.
+        hubs: (2, 3, 3) unit vectors of the bones of HUBS in the frame of their hub, see `_hub_frames`; the right one is
+            the left one mirrored.
+    """
+
+    lengths: Tensor
+    hubs: Tensor
+
+    def cpu(self) -> Shape:
+        """The same in the memory of the processor."""
+        return Shape(self.lengths.cpu(), self.hubs.cpu())
+
+
+@dataclass(frozen=True)
 class Body:
     """A motion as a tree.
 
     Attributes:
         root: (L, 3) metres.
         bones: (L, 21, 3) metres, from parent to child.
-        lengths: (13,) logarithms of metres that the bones always have, left and right alike; None: they have none.
+        shape: that the body always has; None: it has none.
     """
 
     root: Tensor
     bones: Tensor
-    lengths: Tensor | None
+    shape: Shape | None
 
     @property
     def joints3d(self) -> Tensor:
-        """(L, 22, 3) metres. Bones that were mixed of others get their length back."""
+        """(L, 22, 3) metres. Bones that were mixed of others get their length, and hubs their angles, back."""
         bones = self.bones
-        if self.lengths is not None:
-            unit = bones / bones.norm(dim=-1, keepdim=True).clamp(min=1e-6)
-            bones = unit * self.lengths.exp()[GROUPS.to(bones.device), None]
+        if self.shape is not None:
+            unit, hubs = _unit(bones), HUBS.to(bones.device)
+            rigid = self.shape.hubs @ _hub_frames(unit[:, hubs]).mT
+            unit = unit.index_copy(1, hubs.flatten(), rigid.flatten(1, 2))
+            bones = unit * self.shape.lengths.exp()[GROUPS.to(bones.device), None]
         return self.root[:, None] + _PATHS.to(bones) @ bones
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+
+
+def _hub_frames(unit: Tensor) -> Tensor:
+    """(..., 3, 3) with the axes of hubs in its columns, of the unit vectors (..., 3, 3) of their bones.
+
+    The first axis points from the right bone to the left one, the second along the middle one, across the first.
+    """
+    across = _unit(unit[..., 0, :] - unit[..., 1, :])
+    up = unit[..., 2, :]
+    up = _unit(up - (up * across).sum(-1, keepdim=True) * across)
+    return torch.stack([across, up, torch.linalg.cross(across, up)], -1)
+
+
+def hub_shapes(predicted: Prediction, frame: RayFrame) -> Tensor:
+    """(B, 2, 3, 3) the hubs as the network has them in the mean over frames, both sides alike, as in `Shape`."""
+    joints3d = frame.to_world(predicted.plane, predicted.along)
+    bones = (joints3d[:, :, _CHILDREN] - joints3d[:, :, _PARENTS])[:, :, HUBS.to(joints3d.device)]
+    return alike_on_both_sides((bones @ _hub_frames(_unit(bones))).mean(1))
+
+
+def alike_on_both_sides(hubs: Tensor) -> Tensor:
+    """Unit vectors (..., 3, 3) of the bones of hubs, in their frames, both sides alike and the middle in between."""
+    flip = hubs.new_tensor([-1.0, 1.0, 1.0])
+    left = _unit((hubs[..., 0, :] + flip * hubs[..., 1, :]) / 2)
+    middle = _unit(hubs[..., 2, :] * (1 + flip) / 2)
+    return torch.stack([left, flip * left, middle], -2)
 
 
 def log_lengths(predicted: Prediction, frame: RayFrame) -> tuple[Tensor, Tensor]:
@@ -124,7 +181,7 @@ def fit_body(
     predicted: Prediction,
     frame: RayFrame,
     rest: Tensor,
-    lengths: Tensor,
+    shape: Shape,
     *,
     fps: float,
     options: RayFitOptions,
@@ -136,7 +193,7 @@ def fit_body(
         predicted: of one track (1, L, ...).
         frame: of it.
         rest: (4,) metres over the floor of standing feet.
-        lengths: (13,) logarithms of the bones' lengths to begin with.
+        shape: of the body, its lengths to begin with.
         fps: frames per second.
         options: weights.
         fixed_lengths: they are kept.
@@ -145,7 +202,7 @@ def fit_body(
     if options.steps == 0:
         return Body(start[:, 0], start[:, _CHILDREN] - start[:, _PARENTS], None)
     with torch.inference_mode(False), torch.enable_grad():
-        return _descend(_Problem(predicted, frame, start, rest, fps, options), lengths.clone(), fixed_lengths)
+        return _descend(_Problem(predicted, frame, start, rest, fps, options), shape, fixed_lengths)
 
 
 class _Problem:
@@ -188,27 +245,27 @@ class _Problem:
         return torch.stack([term.sum() for term in terms]).sum() / joints3d[..., 0].numel()
 
 
-def _descend(problem: _Problem, lengths: Tensor, fixed_lengths: bool) -> Body:
+def _descend(problem: _Problem, shape: Shape, fixed_lengths: bool) -> Body:
     """The body after the fit."""
-    start, before = problem.start, lengths.clone()
+    start, before, hubs = problem.start, shape.lengths.clone(), shape.hubs.clone()
     scale = start.new_tensor(0.1)  # makes metres and radians about as large
     root = torch.zeros_like(start[:, 0], requires_grad=True)
     bones = start[:, _CHILDREN] - start[:, _PARENTS]
-    unit = bones / bones.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    unit = _unit(bones)
     turned = torch.zeros_like(unit, requires_grad=True)
-    grown = torch.zeros_like(lengths, requires_grad=not fixed_lengths)
+    grown = torch.zeros_like(before, requires_grad=not fixed_lengths)
     shift = torch.zeros(2, dtype=start.dtype, device=start.device, requires_grad=True)
     free = [root, turned, shift] + ([] if fixed_lengths else [grown])
     optimizer = torch.optim.LBFGS(free, max_iter=problem.options.steps, history_size=12, line_search_fn="strong_wolfe")
 
     def body() -> Body:
-        return Body(start[:, 0] + scale * root, unit + turned, before + scale * grown)
+        return Body(start[:, 0] + scale * root, unit + turned, Shape(before + scale * grown, hubs))
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         now = body()
-        assert now.lengths is not None
-        loss = problem.cost(now.joints3d, now.lengths, before, scale * shift)
+        assert now.shape is not None
+        loss = problem.cost(now.joints3d, now.shape.lengths, before, scale * shift)
         loss.backward()
         return loss
 

@@ -23,7 +23,16 @@ from hmr4d.methods.ray_lifting.features import (
     ray_track,
     read_outputs,
 )
-from hmr4d.methods.ray_lifting.fit import NUM_LENGTHS, Body, RayFitOptions, fit_body, log_lengths
+from hmr4d.methods.ray_lifting.fit import (
+    NUM_LENGTHS,
+    Body,
+    RayFitOptions,
+    Shape,
+    alike_on_both_sides,
+    fit_body,
+    hub_shapes,
+    log_lengths,
+)
 from hmr4d.methods.ray_lifting.losses import RayTrainingOptions, loss_terms
 from hmr4d.methods.ray_lifting.network import RayNetwork
 from hmr4d.methods.ray_lifting.ray_frame import FEET, RayFrame
@@ -187,27 +196,27 @@ class RayLiftingPipeline(Pipeline):
         place = reflected_frames(torch.tensor([own]), own)[0]
         kp2d, conf, depth = kp2d[:, place], conf[:, place], depth[:, place]
         starts = window_starts(kp2d.shape[1], WINDOW, OVERLAP)
-        bones = self._bones(kp2d, conf, depth, camera, starts)
+        shape = self._shape(kp2d, conf, depth, camera, starts)
         errors = [draw_errors(kp2d.shape[1], self.fps, seed) for seed in drawn]
         scales = {key: self.calibration[f"sigma_{key}"] for key in ("along", "across")}
         parts: dict[str, Tensor] = {}
-        lengths: list[Tensor | None] = []
+        shapes: list[Shape | None] = []
         for start in starts:
             frame, predicted = self._window(kp2d, conf, depth, camera, start)
             others = [moved(predicted, error[start : start + WINDOW], **scales) for error in errors]
             keeps = len(starts) > 1
             bodies = [
-                fit_body(one, frame, self.rest, bones, fps=self.fps, options=self.fit, fixed_lengths=keeps)
+                fit_body(one, frame, self.rest, shape, fps=self.fps, options=self.fit, fixed_lengths=keeps)
                 for one in (predicted, *others)
             ]
-            lengths = [body.lengths for body in bodies]
+            shapes = [body.shape for body in bodies]
             now = {"root": torch.stack([b.root for b in bodies], 1), "bones": torch.stack([b.bones for b in bodies], 1)}
             now |= self._uncertainty(predicted)
             parts = {key: _joined(parts.get(key), value.cpu(), start) for key, value in now.items()}
         parts = {key: resample_motion(x[None, :own], self.fps, rate, length)[0] for key, x in parts.items()}
         parts = {key: x if key in _NO_SIZE else x.exp() for key, x in parts.items()}
-        trees = zip(parts.pop("root").unbind(1), parts.pop("bones").unbind(1), lengths, strict=True)
-        joints3d = [Body(root, vectors, None if n is None else n.cpu()).joints3d for root, vectors, n in trees]
+        trees = zip(parts.pop("root").unbind(1), parts.pop("bones").unbind(1), shapes, strict=True)
+        joints3d = [Body(root, vectors, None if one is None else one.cpu()).joints3d for root, vectors, one in trees]
         samples = {"samples": torch.stack(joints3d[1:], 1)} if drawn else {}
         return {"joints3d": joints3d[0], **samples, **parts}
 
@@ -221,22 +230,24 @@ class RayLiftingPipeline(Pipeline):
         told = [self.predict(track, torch.ones_like(track.pixel, dtype=torch.bool)) for track in tracks]
         return tracks[0].frame, with_depth(averaged(*told), tracks[0].frame, depth[:, window])
 
-    def _bones(self, kp2d: Tensor, conf: Tensor, depth: Tensor, camera: Rig, starts: Sequence[int]) -> Tensor:
-        """(13,) logarithms of the lengths of bones, the mean over the windows of a track.
+    def _shape(self, kp2d: Tensor, conf: Tensor, depth: Tensor, camera: Rig, starts: Sequence[int]) -> Shape:
+        """What the body always has, the mean over the windows of a track.
 
         Of a track of several windows each of some, evenly spread, is fitted for it.
         """
         count = min(len(starts), BONE_WINDOWS)
         chosen = [starts[k * len(starts) // count] for k in range(count)]
-        sums, total = kp2d.new_zeros(NUM_LENGTHS), kp2d.new_zeros(NUM_LENGTHS)
+        sums, total, hubs = kp2d.new_zeros(NUM_LENGTHS), kp2d.new_zeros(NUM_LENGTHS), []
         for start in chosen:
             frame, predicted = self._window(kp2d, conf, depth, camera, start)
             lengths, weights = (x[0] for x in log_lengths(predicted, frame))
+            hubs.append(hub_shapes(predicted, frame)[0])
             if len(starts) > 1:
-                fitted = fit_body(predicted, frame, self.rest, lengths, fps=self.fps, options=self.fit).lengths
-                lengths = lengths if fitted is None else fitted
+                own = Shape(lengths, hubs[-1])
+                fitted = fit_body(predicted, frame, self.rest, own, fps=self.fps, options=self.fit).shape
+                lengths = lengths if fitted is None else fitted.lengths
             sums, total = sums + weights * lengths, total + weights
-        return sums / total.clamp(min=1e-9)
+        return Shape(sums / total.clamp(min=1e-9), alike_on_both_sides(torch.stack(hubs).mean(0)))
 
     def _uncertainty(self, predicted: Prediction) -> dict[str, Tensor]:
         """Logarithms of calibrated sizes of errors (L, 22), and feet that stand (L, 4), of a prediction (1, L, ...)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hmr4d.body.joint_conventions import foot_heights
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import COCO17, SMPL22, Skeleton
 from hmr4d.camera.rig_samplers import SurroundingRigs
@@ -276,6 +279,18 @@ def test_standing_forgives_a_frame_below_the_floor() -> None:
     motion[7] -= 0.5
     toes = align_to_floor(motion + torch.tensor([0.0, 3.0, 0.0]), SMPL22)[0, [10, 11], 1]
     assert torch.allclose(toes, torch.full((2,), 0.02), atol=1e-5)
+
+
+def test_toes_stand_as_high_as_the_convention_of_the_store_says(store: MotionStore, tmp_path: Path) -> None:
+    path = tmp_path / "told"
+    shutil.copytree(store.path, path)
+    info = json.loads((path / "store.json").read_text("utf-8"))
+    (path / "store.json").write_text(json.dumps(info | {"joint_convention": "bandai_namco"}), "utf-8")
+    lowest = []
+    for one in (store, MotionStore.open(path)):
+        heights = views(one)[0]["joints3d"][:, list(SMPL22.contact_joints), 1].flatten().sort().values
+        lowest.append(float(heights[int(0.01 * (len(heights) - 1))]))
+    assert lowest == pytest.approx([0.02, foot_heights("bandai_namco")["foot"]], abs=1e-5)
 
 
 def damaged(

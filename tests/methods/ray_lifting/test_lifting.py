@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from hmr4d.body.inverse_kinematics import clip_rest_joints, solve_pose
+from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rigs import Rig
 from hmr4d.methods.ray_lifting.features import mirrored_view, ray_track
@@ -57,6 +59,17 @@ def test_the_fit_keeps_bones_and_takes_errors_out() -> None:
     assert torch.allclose(lengths[0], lengths[0, twins], atol=1e-4)
     before, after = ((x - joints3d).norm(dim=-1).mean() for x in (raw, fitted))
     assert float(after) < 0.7 * float(before)
+
+
+@pytest.mark.parametrize("frames", [40, 300])
+def test_rotations_of_a_body_hold_the_fitted_motion_exactly(frames: int) -> None:
+    """Hips and spine, and neck and collars, turn together, in one window and over several."""
+    joints3d, rig = walker(frames), camera()
+    pipeline = knowing(joints3d, rig, 0.05) if frames == 40 else tiny_pipeline(fit=RayFitOptions(steps=3))
+    found = pipeline.lift(pixels_of(joints3d, rig), torch.ones(1, frames, 22), rig, fps=25.0 if frames > 40 else 20.0)
+    assert found.joints3d is not None
+    rest = clip_rest_joints(found.joints3d[0], load_light_body().rest_joints.float())
+    assert float(solve_pose(found.joints3d[0], rest).residual.max()) < 1e-3
 
 
 @pytest.mark.parametrize("seed", range(3))
