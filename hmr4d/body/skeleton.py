@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from hmr4d.utils.text_files import printable
+
 GROUND_PARTS = ("ankle", "foot", "heel", "big_toe", "small_toe", "foot_index")  # of either side
 
 
@@ -290,5 +292,5 @@ def get_skeleton(name: str | Skeleton) -> Skeleton:
     if isinstance(name, Skeleton):
         return name
     if name not in SKELETONS:
-        raise ValueError(f"Unknown skeleton '{name}'; known: {sorted(SKELETONS)}.")
+        raise ValueError(f"Unknown skeleton '{printable(str(name)[:80])}'; known: {sorted(SKELETONS)}.")
     return SKELETONS[name]

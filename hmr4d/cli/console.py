@@ -93,9 +93,15 @@ def stopped(out: str | Path | None = None, *, kept: str = "the same command cont
 
 
 def fail_some(errors: Sequence[Exception], total: int) -> int:
-    """Lists on stderr what is wrong with those of `total` inputs that were left out; 1, or 0 when there are none."""
+    """Lists on stderr what is wrong with those of `total` inputs that were left out.
+
+    Returns:
+        The exit status: 0 where there are none, 1 where others could be used, 2 where none could.
+    """
     if errors and total > 1:
         sys.stderr.write(f"error: {len(errors)} of {total} could not be used:\n")
     for error in errors:
         sys.stderr.write(f"error: {shown(error)}\n")
-    return 1 if errors else 0
+    if not errors:
+        return 0
+    return 2 if len(errors) == total else 1

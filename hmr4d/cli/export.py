@@ -166,7 +166,7 @@ def _export_one(motion: Motion, source: Path, name: str, folder: Path, options: 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; 0 when everything was written, 1 when motions were left out, 2 after bad options."""
+    """Entry point; 0 when everything was written, 1 when some were left out, 2 for bad options or no good motion."""
     setup_logging()
     args = parser().parse_args(argv)
     return run_guarded(lambda: export(args), out=args.out, kept="finished files are kept beside their motions")

@@ -180,7 +180,7 @@ def published_clips(args: argparse.Namespace) -> list[Reader]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `fit_smpl.py`; 0 when all is written, 1 when motions were left out, 2 after bad options."""
+    """Entry point of `fit_smpl.py`; 0 when all is written, 1 when some were left out, 2 for bad input."""
     return _run(parser().parse_args(argv), motion_clips)
 
 

@@ -18,8 +18,8 @@ def read_motion_source(path: Path) -> Motion:
     Raises:
         FileNotFoundError, ValueError: missing, damaged, or no motion; the file is named.
     """
+    from hmr4d.export.motion_npz import is_motion_file
     from hmr4d.reference_motion.adapters import read_clip
-    from hmr4d.reference_motion.clip_file import is_motion_file
     from hmr4d.reference_motion.placing import placed
 
     if path.suffix.lower() == MOTION_ENDING and (not path.is_file() or is_motion_file(path) or not _is_foreign(path)):

@@ -19,6 +19,7 @@ from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import get_skeleton
 from hmr4d.motion.motion import Motion, Provenance, checked_fps, joints_tensor
 from hmr4d.utils.files import atomic_path
+from hmr4d.utils.text_files import printable
 
 MOTION_VERSION = 1  # of what every reader must understand; keys that may be missing do not raise it
 _PARAMETERS = {"poses", "trans", "betas", "body_pose", "global_orient", "pose_body", "root_orient", "smpl_poses"}
@@ -64,6 +65,15 @@ def json_text(metadata: dict[str, Any]) -> str:
         ) from error
 
 
+def is_motion_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is meant as a motion file; damaged .npz files are, so that their reader says what is wrong."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"joints3d.npy", "skeleton.npy"} <= set(archive.namelist())
+    except Exception:  # damaged content makes zipfile raise kinds of its own
+        return Path(path).suffix.lower() == ".npz"
+
+
 def load_motion_npz(path: str | os.PathLike[str]) -> Motion:
     """Reads one motion; pickled content is refused.
 
@@ -85,7 +95,7 @@ def load_motion_npz(path: str | os.PathLike[str]) -> Motion:
         )
     if missing:
         raise ValueError(
-            f"{path} lacks {', '.join(missing)}; it has {', '.join(sorted(content)) or 'nothing'}. "
+            f"{path} lacks {', '.join(missing)}; it has {printable(', '.join(sorted(content)))[:200] or 'nothing'}. "
             "See docs/motion_format.md for the keys of a motion file."
         )
     try:
@@ -157,4 +167,6 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except Exception as error:  # damaged content makes NumPy, zipfile and even tokenize raise kinds of their own
-        raise ValueError(f"{path} is damaged or holds pickled objects ({error}). Write the motion again.") from error
+        raise ValueError(
+            f"{path} is damaged or holds pickled objects ({printable(str(error))[:200]}). Write the motion again."
+        ) from error

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hmr4d.keypoint_files.detections import Detection, DetectionTable, frame_number, person_name, shown
+from hmr4d.keypoint_files.detections import Detection, DetectionTable, frame_number, person_name, shown, told_rate
 from hmr4d.keypoint_files.image_sizes import image_sizes
 from hmr4d.keypoint_files.joint_names import ORDERS
 from hmr4d.keypoint_files.points import with_confidence
@@ -51,9 +51,7 @@ def read_arrays(path: Path) -> DetectionTable:
         points = with_confidence(points)
     frames = _frames(arrays, len(points))
     person = person_name(_scalar(arrays, "person"))
-    fps, skeleton = _scalar(arrays, "fps"), _scalar(arrays, "skeleton")
-    if fps is not None and not isinstance(fps, (int, float)):
-        raise ValueError(f"its fps is {shown(fps)}; expected a number.")
+    skeleton = _scalar(arrays, "skeleton")
     detections = [
         Detection(frame, row, person, place)
         for frame, people in zip(frames, points, strict=True)
@@ -63,7 +61,7 @@ def read_arrays(path: Path) -> DetectionTable:
         detections,
         "mediapipe" if points.shape[2] == 33 else "npz",
         None if skeleton is None else str(skeleton),
-        None if fps is None else float(fps),
+        told_rate(_scalar(arrays, "fps")),
         image_sizes=image_sizes({key: value.tolist() for key, value in arrays.items() if value.size <= 3}),
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 _DIGITS = re.compile(r"\d+")
 _LONGEST = 60  # characters of a value in a message
 _HIGHEST = 2**53  # numbers above are no frames
+FASTEST_RATE = 1000.0  # frames per second of cameras
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,16 @@ def _in_reach(digits: str, what: str) -> int:
     if len(digits) > 18:
         raise ValueError(f"{what} has the number {shown(digits)}, which is no frame number.")
     return int(digits)
+
+
+def told_rate(value: Any) -> float | None:
+    """Frames per second as a file tells them; None, with a warning, for what is no rate of a camera."""
+    if value is None:
+        return None
+    if not isinstance(value, bool) and isinstance(value, (int, float)) and 0 < value <= FASTEST_RATE:
+        return float(value)
+    logger.warning("The file's frame rate is %s, which no camera has; it is not used. --fps sets it.", shown(value))
+    return None
 
 
 def person_name(value: Any) -> str | None:

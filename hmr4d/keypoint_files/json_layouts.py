@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmr4d.keypoint_files.detections import (
+    FASTEST_RATE,
     Detection,
     DetectionTable,
     LeftOut,
@@ -28,6 +29,7 @@ from hmr4d.keypoint_files.detections import (
     frame_numbers,
     person_name,
     shown,
+    told_rate,
 )
 from hmr4d.keypoint_files.image_sizes import image_sizes
 from hmr4d.keypoint_files.joint_names import is_apple, joint_name, joint_names
@@ -123,9 +125,7 @@ def read_json_layout(content: Any, layout: str) -> DetectionTable:
     layout = found if layout in ("auto", found) else layout
     skeleton = "coco17" if layout in _OF_COCO else _named_set(meta)
     if fps is None and isinstance(content, Mapping):
-        fps = next(
-            (float(v) for k in ("fps", "frame_rate") if isinstance(v := content.get(k), (int, float)) and v > 0), None
-        )
+        fps = told_rate(next((v for k in ("fps", "frame_rate") if (v := content.get(k)) is not None), None))
     times = _told_times([f.entry for f in frames], numbers, fps)
     return DetectionTable(detections, layout, skeleton, fps, names, has_placeholders, image_sizes(content), times)
 
@@ -239,7 +239,9 @@ def _by_time(entries: Sequence[Any]) -> tuple[list[int | None], float | None]:
     if not step > 0 or (known[-1] - known[0]) / step > 1e7:
         return list(range(len(entries))), None
     fps = round(1 / (step * unit), 3)
-    return [round((t - known[0]) / step) for t in times if t is not None], fps if fps > _SLOWEST else None
+    return [
+        round((t - known[0]) / step) for t in times if t is not None
+    ], fps if _SLOWEST < fps <= FASTEST_RATE else None
 
 
 def _told_times(entries: Sequence[Any], numbers: Sequence[int | None], fps: float | None) -> dict[int, float]:

@@ -16,6 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hmr4d.motion_files.number_words import LARGEST, number_fault, number_or_none
+from hmr4d.utils.text_files import decode_text, marked_encoding, printable
+
 logger = logging.getLogger(__name__)
 
 _AXES = "XYZ"
@@ -149,11 +152,18 @@ def euler_matrices(axes: Sequence[str], angles: np.ndarray) -> np.ndarray:
 def _content(source: str | os.PathLike[str] | bytes, name: str | None, kind: str) -> tuple[str, str]:
     """(text, name for messages)."""
     if isinstance(source, bytes):
-        return source.decode("utf-8", errors="replace"), name or "<bytes>"
-    path = Path(source)
-    if not path.is_file():
-        raise FileNotFoundError(f"{kind} file not found: {path}.")
-    return path.read_text(encoding="utf-8", errors="replace"), name or str(path)
+        content, name = source, name or "<bytes>"
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise FileNotFoundError(f"{kind} file not found: {path}.")
+        content, name = path.read_bytes(), name or str(path)
+    if marked_encoding(content):
+        try:
+            return decode_text(content, name), name
+        except ValueError as error:
+            raise AsfAmcError(str(error)) from error
+    return content.decode("utf-8", errors="replace"), name
 
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -202,7 +212,7 @@ class _AsfParser:
                 self.sections[section].append((line, words))
 
     def fail(self, line: int, cause: str) -> AsfAmcError:
-        return AsfAmcError(f"{self.name}, line {line}: {cause}.")
+        return AsfAmcError(f"{self.name}, line {line}: {printable(cause)}.")
 
     def section(self, section: str) -> list[tuple[int, list[str]]]:
         if section not in self.sections:
@@ -210,15 +220,13 @@ class _AsfParser:
         return self.sections[section]
 
     def numbers(self, line: int, words: Sequence[str], count: int, what: str) -> np.ndarray:
-        try:
-            values = np.array([float(word) for word in words[:count]])
-        except ValueError:
-            values = np.empty(0)
-        if len(values) != count or not np.isfinite(values).all():
+        values = [number_or_none(word) for word in words[:count]]
+        if len(values) != count or None in values:
+            why = f"; {number_fault(words[values.index(None)])}" if None in values else ""
             raise self.fail(
-                line, f"{what} needs {count} finite number{'s' * (count > 1)}, found '{' '.join(words)[:60]}'"
+                line, f"{what} needs {count} finite number{'s' * (count > 1)}, found '{' '.join(words)[:60]}'{why}"
             )
-        return values
+        return np.array(values, dtype=np.float64)
 
     def axes(self, line: int, angles: np.ndarray, order: str) -> np.ndarray:
         """(3, 3) local axes from the angles of an axis line."""
@@ -368,7 +376,7 @@ class _AmcRows:
         self.short: AsfAmcError | None = None  # of a line with too few values: an error unless the file ends there
 
     def fail(self, cause: str) -> AsfAmcError:
-        return AsfAmcError(f"{self.name}, line {self.line}: {cause}.")
+        return AsfAmcError(f"{self.name}, line {self.line}: {printable(cause)}.")
 
     def take(self, line: int, words: list[str]) -> None:
         """One line: an option, the number of a frame, or a bone with its values."""
@@ -386,11 +394,8 @@ class _AmcRows:
         if option in (":degrees", ":radians"):
             self.degrees = option == ":degrees"
         elif option == ":samples-per-second":
-            try:
-                self.fps = float(words[0]) if words else 0.0
-            except ValueError:
-                self.fps = 0.0
-            if not (np.isfinite(self.fps) and self.fps > 0):
+            self.fps = number_or_none(words[0]) if words else None
+            if self.fps is None or self.fps <= 0:
                 raise self.fail(f"SAMPLES-PER-SECOND needs a number above 0, found '{' '.join(words)[:40]}'")
 
     def _bone(self, bone: str, words: list[str]) -> None:
@@ -434,17 +439,13 @@ class _AmcRows:
         rows = self.values[bone]
         try:
             numbers = np.array([[float(word) for word in row] for row in rows], dtype=np.float64)
-            if np.isfinite(numbers).all():
+            if (np.abs(numbers) <= LARGEST).all() and not any("_" in word for row in rows for word in row):
                 return numbers
         except ValueError:
             pass
-        frame = next(i for i, row in enumerate(rows) if not all(map(_is_finite, row)))
+        frame, word = next((i, w) for i, row in enumerate(rows) for w in row if number_or_none(w) is None)
         self.line = self.starts[frame]
-        raise self.fail(f"in the frame that begins here, '{bone}' is '{' '.join(rows[frame])[:60]}', no finite numbers")
-
-
-def _is_finite(word: str) -> bool:
-    try:
-        return bool(np.isfinite(float(word)))
-    except ValueError:
-        return False
+        raise self.fail(
+            f"in the frame that begins here, '{bone}' is '{' '.join(rows[frame])[:60]}', no finite numbers; "
+            f"{number_fault(word)}"
+        )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hmr4d.motion_files.bvh_header import LARGEST, BvhError, number_fault, number_or_none, read_header
+from hmr4d.motion_files.bvh_header import BvhError, read_header
+from hmr4d.motion_files.number_words import LARGEST, number_fault, number_or_none
 from hmr4d.utils.remarks import Remark
 from hmr4d.utils.text_files import decode_text, marked_encoding, printable
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
 from hmr4d.geometry.rigs import intrinsics
@@ -41,32 +41,44 @@ def load_clip(path: str | Path) -> ReferenceClip:
     motion = load_motion_npz(path)
     with np.load(path, allow_pickle=False) as archive:
         held = {key: archive[key] for key in (*CAMERA_KEYS, *FRAMES_KEYS) if key in archive.files}
-    frames = next((held[key] for key in FRAMES_KEYS if key in held), None)
-    if frames is not None:  # lifted motion of another rate has fractions
-        frames = frames.astype(int).tolist() if (np.diff(frames) == 1).all() and (frames % 1 == 0).all() else None
+    try:
+        frames, camera = _frames(held, motion.num_frames), _camera(held, motion.num_frames)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     about = motion.provenance.metadata()
-    camera = _camera(held, motion.num_frames)
     return ReferenceClip(motion, camera, str(about.get(_SYSTEM, "hmr4d")), frames, bool(about.get(_LEVEL, True)))
+
+
+def _frames(held: dict[str, Any], num_frames: int) -> list[int] | None:
+    """Frames of the video; None where there are none, as for lifted motion of another rate, which has fractions."""
+    key = next((key for key in FRAMES_KEYS if key in held), None)
+    if key is None:
+        return None
+    frames = _numbers(held, key, (num_frames,)).double().numpy()
+    return frames.astype(int).tolist() if (np.diff(frames) == 1).all() and (frames % 1 == 0).all() else None
 
 
 def _camera(held: dict[str, Any], num_frames: int) -> VideoCamera | None:
     """The camera of a file in every frame; one that stands still may be kept once."""
     if "camera_T_w2c" not in held:
         return None
-    T_w2c = torch.from_numpy(held["camera_T_w2c"]).float().expand(num_frames, 4, 4).clone()
-    K = torch.from_numpy(held["camera_K"]) if "camera_K" in held else None
+    T_w2c = _numbers(held, "camera_T_w2c", (4, 4), (1, 4, 4), (num_frames, 4, 4)).float().expand(num_frames, 4, 4)
+    K = _numbers(held, "camera_K", (3, 3), (num_frames, 3, 3)) if "camera_K" in held else None
     if K is None and "camera_K4" in held:
-        K = intrinsics(torch.from_numpy(held["camera_K4"]).float())
-    size = (int(held["camera_size"][0]), int(held["camera_size"][1])) if "camera_size" in held else None
-    return VideoCamera(T_w2c, K, size)
+        K = intrinsics(_numbers(held, "camera_K4", (4,), (num_frames, 4)).float())
+    sides = _numbers(held, "camera_size", (2,)).tolist() if "camera_size" in held else None
+    if sides is not None and not min(sides) >= 1:
+        raise ValueError(f"its camera_size is {sides}; expected width and height in pixels.")
+    return VideoCamera(T_w2c.clone(), K, None if sides is None else (int(sides[0]), int(sides[1])))
 
 
-def is_motion_file(path: str | Path) -> bool:
-    """Whether a file is meant as a motion file of this package."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return {"joints3d.npy", "skeleton.npy"} <= set(archive.namelist())
+def _numbers(held: dict[str, Any], key: str, *shapes: tuple[int, ...]) -> Tensor:
+    """An array of a file as a tensor; ValueError for another shape, or for what is no finite number."""
+    array = held[key]
+    if array.shape not in shapes or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        wanted = " or ".join(map(str, shapes))
+        raise ValueError(f"its {key} has shape {array.shape} and type {array.dtype}; expected finite numbers {wanted}.")
+    return torch.from_numpy(array)
 
 
 def is_clip_file(path: str | Path) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.stance import body_height, points_by_name
 from hmr4d.export.bvh import UNITS, side_file
-from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.export.motion_npz import is_motion_file, load_motion_npz
 from hmr4d.export.saved_motions import SavedMotions
 from hmr4d.motion.motion import Motion, joints_tensor
 from hmr4d.motion_files.bvh import read_bvh
@@ -122,20 +121,11 @@ def _motions_in(folders: Sequence[Path]) -> list[Path]:
         for p in sorted(folder.iterdir())
         if p.suffix.lower() in KINDS and is_shown(p, folder) and p.is_file()
     ]
-    motions = [p for p in files if p.suffix.lower() != ".npz" or _is_motion_npz(p)]
+    motions = [p for p in files if p.suffix.lower() != ".npz" or is_motion_file(p)]
     if others := [p.name for p in files if p not in motions]:
         logger.info("Left out, no motions: %s.", ", ".join(others))
     originals = {p.with_suffix("") for p in motions if p.suffix.lower() == ".npz"}
     return [p for p in motions if p.suffix.lower() == ".npz" or p.with_suffix("") not in originals]
-
-
-def _is_motion_npz(path: Path) -> bool:
-    """Whether an npz file is meant as a motion; damaged ones are, so that their reader says what is wrong."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return "joints3d.npy" in archive.namelist() and "skeleton.npy" in archive.namelist()
-    except (zipfile.BadZipFile, OSError):
-        return True
 
 
 def read_motion(

@@ -1,4 +1,4 @@
-"""How commands end when somebody presses Ctrl-C."""
+"""How commands end when somebody presses Ctrl-C, and when inputs are bad."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hmr4d.cli.console import stopped
+from hmr4d.cli.console import fail_some, stopped
 from hmr4d.export.motion_npz import save_motion_npz
 from hmr4d.motion.procedural import synthetic_joints
 from tests.motions import as_motion
@@ -52,3 +52,9 @@ def test_what_is_left_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         "Stopped; the same command continues from here.",
         "Stopped; one file is there.",
     ]
+
+
+def test_the_status_tells_whether_some_or_all_inputs_were_bad(capsys: pytest.CaptureFixture[str]) -> None:
+    bad = [ValueError("a.pt: is damaged.\x1b"), ValueError("b.pt: is empty.")]
+    assert [fail_some(bad[:count], total) for count, total in ((0, 2), (1, 2), (2, 2), (1, 1))] == [0, 1, 2, 2]
+    assert "1 of 2 could not be used" in (said := capsys.readouterr().err) and "\x1b" not in said

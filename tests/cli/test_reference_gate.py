@@ -123,7 +123,7 @@ def test_rendered_archives_are_gated_and_checked(archive: Path, capsys: pytest.C
     checks = archive.parent / "checks"
     assert run("check", archive.parent / "m.pt", "--out", checks, "--size", "64x64", "--only", "depth") == 0
     assert [path.name for path in checks.iterdir()] == ["m_depth.mp4"]
-    assert run("check", archive, "--out", checks) == 1
+    assert run("check", archive, "--out", checks) == 2
 
 
 def test_metrics_are_printed_and_written(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -191,12 +191,15 @@ def test_clip_names():
         ("clip,fps\n", "lacks the columns description"),
         ("clip,fps,description\na,fast,walk\n", "line 2: fps is 'fast'"),
         ("clip,fps,description\na,0,walk\n", "line 2: fps is '0'"),
+        ("clip,fps,description\na,inf,walk\n", "line 2: fps is 'inf'"),
         ("clip,fps,description\na,,walk\na,,run\n", "line 3: clip 'a' is listed twice"),
+        ("fps,clip,description\n30\n", "line 2: the row names no clip"),
+        ("clip,description\nläuft,x\n".encode("cp1252"), "index.csv is not UTF-8 text: byte 0xe4 in line 2"),
     ],
 )
 def test_faults_of_the_index_are_named(text, cause):
     with pytest.raises(ValueError, match=cause):
-        read_index(text.encode(), "index.csv")
+        read_index(text if isinstance(text, bytes) else text.encode(), "index.csv")
 
 
 def test_splits_keep_small_groups_together_and_test_every_large_one():

@@ -120,10 +120,11 @@ def test_all_missing_files_are_named(tmp_path):
         import_humanml3d(tmp_path, tmp_path / "out")
 
 
-def test_malformed_text_line(tmp_path):
+@pytest.mark.parametrize("line", ["no fields", "fine.#fine/ADJ#inf#0.0", " #fine/ADJ#0.0#0.0"])
+def test_malformed_text_line(tmp_path, line):
     path = tmp_path / "a.txt"
-    path.write_text("fine.#fine/ADJ#0.0#0.0\nno fields\n")
-    with pytest.raises(ValueError, match=r"a\.txt, line 2: expected 'caption#tokens#start#end', got 'no fields'"):
+    path.write_text(f"fine.#fine/ADJ#0.0#0.0\n{line}\n")
+    with pytest.raises(ValueError, match=f"a.txt, line 2: expected 'caption#tokens#start#end', got '{line}'"):
         read_texts(path)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.export.joints_csv import write_csv
-from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
+from hmr4d.export.motion_npz import is_motion_file, load_motion_npz, save_motion_npz
 from tests.motions import as_motion
 
 
@@ -111,6 +111,18 @@ def test_damaged_file(tmp_path):
         load_motion_npz(path)
 
 
+def test_damaged_directory_of_an_archive_is_told(tmp_path):
+    path = tmp_path / "m.npz"
+    save_motion_npz(path, as_motion(joints(), fps=20))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\x01\x02")
+    content[at : at + 4] = b"PK\x00\x00"
+    path.write_bytes(content)
+    assert is_motion_file(path)  # so that its reader says what is wrong
+    with pytest.raises(ValueError, match="m.npz is damaged"):
+        load_motion_npz(path)
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -123,6 +135,7 @@ def test_damaged_file(tmp_path):
         ({"metadata": np.str_("{")}, "unreadable"),
         ({"metadata": np.str_("[1]")}, "JSON object"),
         ({"fps": np.float64(0)}, "fps"),
+        ({"skeleton": np.str_("a\x1b")}, r"Unknown skeleton 'a\\x1b'"),
     ],
 )
 def test_wrong_content_is_named(tmp_path, changes, expected):

@@ -533,6 +533,18 @@ def test_what_is_not_read_is_named(tmp_path: Path, name: str, content: bytes, wo
         everybody(tmp_path / name)
 
 
+@pytest.mark.parametrize("fps", [0.0, -25.0, float("inf"), float("nan"), 1e300])
+def test_a_frame_rate_of_no_camera_is_not_used_and_said(
+    tmp_path: Path, fps: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    points = figure(COCO17.joint_names, 4)
+    np.savez(tmp_path / "k.npz", kp2d=points[..., :2], kp2d_conf=points[..., 2], fps=fps)
+    content = {"fps": fps, "frames": [{"frame": f, **flat(p)} for f, p in enumerate(points)]}
+    for path in (tmp_path / "k.npz", saved(tmp_path, content)):
+        caplog.clear()
+        assert one(path).fps is None and "frame rate is" in caplog.text
+
+
 def test_one_bad_entry_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "hmr4d")
     points = figure(COCO17.joint_names)

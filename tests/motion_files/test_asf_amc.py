@@ -1,6 +1,7 @@
 """ASF/AMC reader: positions equal an independent computation; broken files are named with their line."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -173,6 +174,34 @@ def test_broken_skeleton_is_named_with_its_line(old, new, cause):
     assert old in text
     with pytest.raises(AsfAmcError, match=rf"x\.asf, line \d+: .*{cause.replace('(', '.')}"):
         read_asf(text.replace(old, new, 1).encode(), name="x.asf")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "cause"),
+    [
+        ("length 7.25", "length 7,25", "has a decimal comma"),
+        ("length 7.25", "length 7_25", "is not a finite number"),
+        ("length 7.25", "length 1e300", "too large for a length"),
+        ("name thigh", "nam\x1b\x00 thigh", r"unknown word 'nam\\x1b\\x00'"),
+    ],
+)
+def test_numbers_and_words_of_no_file_are_told(old, new, cause):
+    with pytest.raises(AsfAmcError, match=cause) as told:
+        read_asf(asf().replace(old, new, 1).encode(), name="x.asf")
+    assert str(told.value).isprintable()
+
+
+@pytest.mark.parametrize(("number", "cause"), [("0,5", "decimal comma"), ("1e30", "too large"), ("1_0", "finite")])
+def test_a_value_that_is_no_angle_is_told(number, cause):
+    text = re.sub(r"(?m)^shin .*$", f"shin {number}", amc(motion(3)), count=1)
+    with pytest.raises(AsfAmcError, match=rf"x\.amc, line \d+: .*{cause}"):
+        read_amc(text.encode(), read_asf(asf().encode()), name="x.amc")
+
+
+def test_marked_utf16_is_read():
+    assert read_asf(asf().encode("utf-16")).joint_names == read_asf(asf().encode()).joint_names
+    with pytest.raises(AsfAmcError, match="begins as UTF-16 text and goes on otherwise"):
+        read_asf(b"\xff\xfe:", name="x.asf")
 
 
 @pytest.mark.parametrize("text", ["", "HIERARCHY\nROOT hips", ":version 1.1\n:units\n length 1\n", asf()[:600]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,3 +36,26 @@ def test_lifted_motion_keeps_its_camera(tmp_path: Path) -> None:
 def test_frames_of_another_rate_are_not_taken_for_those_of_the_video(tmp_path: Path) -> None:
     save(tmp_path / "lifted.npz", replace(lifted_person(), frame_ids=np.arange(5) * 1.5))
     assert load_clip(tmp_path / "lifted.npz").frames is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "cause"),
+    [
+        ("camera_T_w2c", np.zeros((3, 3)), "its camera_T_w2c has shape"),
+        ("camera_T_w2c", np.full((4, 4), np.nan), "expected finite numbers"),
+        ("camera_K4", np.ones(3), "its camera_K4 has shape"),
+        ("camera_K4", np.array("x"), "its camera_K4 has shape"),
+        ("camera_size", np.array(1280), "its camera_size has shape"),
+        ("camera_size", np.array([0, 720]), "expected width and height in pixels"),
+        ("frame_ids", np.array(["a"] * 5), "its frame_ids has shape"),
+        ("frame_ids", np.arange(4), "its frame_ids has shape"),
+    ],
+)
+def test_a_camera_of_another_shape_is_refused_with_the_file(tmp_path: Path, key: str, value: Any, cause: str) -> None:
+    path = tmp_path / "lifted.npz"
+    save(path, lifted_person())
+    with np.load(path) as held:
+        content = dict(held)
+    np.savez(path, **{**content, key: value})
+    with pytest.raises(ValueError, match=f"lifted.npz: .*{cause}"):
+        load_clip(path)

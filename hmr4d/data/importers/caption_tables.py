@@ -135,7 +135,9 @@ def _read_table(text: str, path: Path) -> CaptionTable:
             captions.setdefault(key, []).append(row[column].strip())
             places.setdefault(key, place)
     except csv.Error as error:
-        raise TextError(f"{path}, line {begin}: {error}; is a quotation mark not closed, or not doubled?") from error
+        raise TextError(
+            f"{path}, line {begin}: {printable(str(error))}; is a quotation mark not closed, or not doubled?"
+        ) from error
     return CaptionTable(captions, places)
 
 

@@ -21,6 +21,8 @@ import numpy as np
 from hmr4d.motion_files.asf_amc import read_amc, read_asf
 from hmr4d.motion_files.bvh import BvhClip, BvhError, read_bvh
 from hmr4d.motion_files.joint_maps import CMU, CMU_ASF, CMU_DAZ
+from hmr4d.motion_files.number_words import number_or_none
+from hmr4d.utils.text_files import TextError, decode_text, printable
 
 logger = logging.getLogger(__name__)
 
@@ -172,21 +174,28 @@ def read_index(content: bytes, name: str) -> dict[str, IndexRow]:
     Raises:
         ValueError: a column is missing, a rate is no number, or a clip is listed twice; names the line.
     """
-    rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
+    rows = csv.DictReader(io.StringIO(decode_text(content, name), newline=""))
+    try:
+        return _index_rows(rows, name)
+    except csv.Error as error:
+        raise TextError(f"{name}, line {rows.line_num}: {error}; is a quotation mark not closed?") from error
+
+
+def _index_rows(rows: csv.DictReader[str], name: str) -> dict[str, IndexRow]:
     if missing := {"clip", "description"} - set(rows.fieldnames or ()):
-        raise ValueError(f"{name} lacks the columns {', '.join(sorted(missing))}; it has {rows.fieldnames}.")
+        found = printable(str(rows.fieldnames))[:200]
+        raise ValueError(f"{name} lacks the columns {', '.join(sorted(missing))}; it has {found}.")
     index: dict[str, IndexRow] = {}
     for row in rows:
-        try:
-            fps = float(row["fps"]) if row.get("fps") else None
-            usable = fps is None or (np.isfinite(fps) and fps > 0)
-        except ValueError:
-            fps, usable = None, False
-        if not usable:
-            raise ValueError(f"{name}, line {rows.line_num}: fps is '{row['fps']}', expected a number above 0.")
-        if row["clip"] in index:
-            raise ValueError(f"{name}, line {rows.line_num}: clip '{row['clip']}' is listed twice.")
-        index[row["clip"]] = IndexRow(fps, (row["description"] or "").strip() or None, row.get("format") or "")
+        place, clip, rate = f"{name}, line {rows.line_num}", (row["clip"] or "").strip(), row.get("fps") or ""
+        fps = number_or_none(rate) if rate else None
+        if rate and (fps is None or fps <= 0):
+            raise ValueError(f"{place}: fps is '{printable(rate[:40])}', expected a number above 0.")
+        if not clip:
+            raise ValueError(f"{place}: the row names no clip.")
+        if clip in index:
+            raise ValueError(f"{place}: clip '{printable(clip[:80])}' is listed twice.")
+        index[clip] = IndexRow(fps, (row["description"] or "").strip() or None, row.get("format") or "")
     return index
 
 

@@ -55,6 +55,8 @@ def captions_of(content: str, name: str) -> list[Caption]:
         fields = line.strip().rsplit("#", 3)
         try:
             text, tokens, start, end = fields[0], fields[1], float(fields[2]), float(fields[3])
+            if math.isinf(start) or math.isinf(end) or not text.strip():
+                raise ValueError
         except (IndexError, ValueError):
             shown = printable(line[:80])
             raise ValueError(f"{name}, line {number}: expected 'caption#tokens#start#end', got '{shown}'.") from None

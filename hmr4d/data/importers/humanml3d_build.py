@@ -48,7 +48,7 @@ from hmr4d.representation.hml263 import fit_statistics
 from hmr4d.utils.files import atomic_path, file_hash, write_json, write_text
 from hmr4d.utils.parallel import default_jobs, ordered_map
 from hmr4d.utils.progress import progress
-from hmr4d.utils.text_files import read_text
+from hmr4d.utils.text_files import decode_text, read_text
 
 logger = logging.getLogger(__name__)
 
@@ -306,7 +306,8 @@ def _make_texts(files: SourceFiles, rows: Sequence[IndexRow], out: Path, overwri
             wanted.setdefault(source, []).append(name)
     for source, content in progress(files.read(wanted), "texts", total=len(wanted), unit="file"):
         try:
-            text = (content if isinstance(content, bytes) else content.read_bytes()).decode("utf-8")
+            data = content if isinstance(content, bytes) else content.read_bytes()
+            text = decode_text(data, f"{source}.txt")
             captions_of(text, f"{source}.txt")
         except ValueError as error:
             yield Outcome(source, "text unreadable", str(error))

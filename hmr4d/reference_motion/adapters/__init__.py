@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from hmr4d.export.motion_npz import is_motion_file
 from hmr4d.reference_motion.adapters.amass import AMASS
 from hmr4d.reference_motion.adapters.base import Adapter, Source
 from hmr4d.reference_motion.adapters.camerahmr import CAMERAHMR
@@ -20,7 +21,7 @@ from hmr4d.reference_motion.adapters.tram import TRAM
 from hmr4d.reference_motion.adapters.wham import WHAM
 from hmr4d.reference_motion.body_track import BodyTrack, ReadOptions, clip_of_track
 from hmr4d.reference_motion.clip import ReferenceClip
-from hmr4d.reference_motion.clip_file import is_motion_file, load_clip
+from hmr4d.reference_motion.clip_file import load_clip
 from hmr4d.reference_motion.reference_file import is_reference, reference_of
 from hmr4d.reference_motion.video_camera import VideoCamera
 from hmr4d.utils.foreign_files import read_tree
