@@ -33,12 +33,16 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_is_whole(tmp_path: Path) -> None
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - background jobs ignore it
     )
-    until = time.monotonic() + 60
-    while not any(p.stat().st_size for p in out.glob(".walk.*.mp4")) and process.poll() is None:  # the encoder writes
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the encoder, too
-    _, said = process.communicate(timeout=60)
+    try:
+        until = time.monotonic() + 300
+        while not any(p.stat().st_size for p in out.glob(".walk.*.mp4")) and process.poll() is None:  # it encodes
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the encoder, too
+        _, said = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130, said
     assert said.splitlines()[-1] == f"Stopped; finished files are kept in {out}."
     assert "Traceback" not in said
