@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -249,7 +250,7 @@ def main() -> None:
         for name in args.lifters:
             method = name if name in USABLE else MODEL
             guess, _, model = name.rpartition("+")
-            options = {"prior": args.prior, "guess": guess or NO_GUESS}
+            options: dict[str, Any] = {"prior": args.prior, "guess": guess or NO_GUESS}
             lifter = load_lifter(method, model, device="cpu", keypoints=SMPL22, **options)
             table = measure(lifter, seen, args.samples)
             numbers[f"{kind} / {name}"] = table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,8 +57,8 @@ class GuidedPipeline(Pipeline):
     ) -> MotionBatch:
         """As the pipeline; of several samples each begins from a guess of its own."""
         rate = self.fps if fps is None else fps
-        first = Rig(*(x[..., :1, :] for x in (rig.size, rig.K4)), rig.T_w2c[..., :1, :, :])
-        hints = {} if depth is None else {"depth": depth}
+        first = Rig(rig.size[..., :1, :], rig.K4[..., :1, :], rig.T_w2c[..., :1, :, :])
+        hints: dict[str, Any] = {} if depth is None else {"depth": depth}
         guess = self.guesser.lift(
             kp2d, conf, first, fps=rate, lengths=lengths, seed=seed, num_samples=num_samples, **hints
         )
