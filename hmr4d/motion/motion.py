@@ -247,6 +247,12 @@ def told_camera(size: Sequence[float], focal: float, center: Sequence[float]) ->
     return {"size": [int(v) for v in size], "focal": float(focal), "center": [round(float(v), 6) for v in center]}
 
 
+def joined_licences(*licences: str | None) -> str | None:
+    """What has to be said of a motion that was made of several: their licences, each once; None where none is known."""
+    known = (part for licence in licences if licence for part in licence.split("; "))
+    return "; ".join(dict.fromkeys(known)) or None
+
+
 def checked_fps(fps: float) -> float:
     """Frame rate as a float; ValueError unless it is finite and positive."""
     value = float(fps)
