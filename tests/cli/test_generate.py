@@ -1,5 +1,6 @@
 """tools/generate.py on a tiny released model: files, order, repeatability, and one sentence per mistake."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -255,6 +256,21 @@ def test_a_damaged_list_of_actions_is_named(knowing: Path, tmp_path: Path) -> No
         (tmp_path / path.name).write_bytes(content[: len(content) // 2] if path.name == FILE_NAME else content)
     with pytest.raises(ValueError, match=FILE_NAME):
         load_pipeline(tmp_path)
+
+
+def test_a_release_that_pulls_prompts_without_known_actions_says_so(
+    released: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in released.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / CONFIG_NAME).read_text(encoding="utf-8"))
+    config["sampling"]["action_pull"] = 0.5
+    (tmp_path / CONFIG_NAME).write_text(json.dumps(config), encoding="utf-8")
+    with caplog.at_level(logging.INFO):
+        load_pipeline(released)
+        assert "action_pull" not in caplog.text
+        load_pipeline(tmp_path)
+    assert "action_pull=0.5 has no effect: there is no list of known actions" in caplog.text
 
 
 @pytest.fixture
