@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 CLIP_FOLDER = Path("checkpoints/huggingface/clip-vit-base-patch32")
 BODY_MODELS = Path("checkpoints/body_models")
 # Per built-in joint map: unit and frames to skip when the command line names neither.
-_MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1), "smpl22": ("m", 0)}
+_MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1)}
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -177,7 +177,4 @@ CMU_DAZ = JointMap(
     | {f"{side}_{ours}": f"{side[0]}{theirs}" for side in ("left", "right") for ours, theirs in _DAZ_SIDE.items()},
 )  # fmt: skip
 
-# Of BVH files that this package writes, whose bones have our own names.
-OWN = JointMap(SMPL22.name, {name: name for name in SMPL22.joint_names})
-
-JOINT_MAPS = {m.name: m for m in (BANDAI_NAMCO, CMU, OWN)}  # of BVH files that need nothing else
+JOINT_MAPS = {m.name: m for m in (BANDAI_NAMCO, CMU)}  # of BVH files that need nothing else
