@@ -6,20 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 from hmr4d.data.importers.bvh_folder import CMU_CREDIT, import_bvh_folder, load_joint_map
 from hmr4d.data.importers.caption_tables import CaptionTable, read_captions_file
 from hmr4d.data.importers.conversion import Conversion
 from hmr4d.data.store import MotionStore
-from hmr4d.export.bvh import write_bvh
 from hmr4d.export.motion_npz import load_motion_npz, save_motion_npz
 from hmr4d.motion.motion import Motion
 from hmr4d.motion_files.bvh import BvhError
 from hmr4d.motion_files.joint_maps import BANDAI_NAMCO, Between
 from hmr4d.motion_files.source_frame import meters_per_unit
-from tests.data.tiny_store import clip
 
 CONVERSION = Conversion(BANDAI_NAMCO)
 
@@ -205,16 +202,3 @@ def test_the_page_says_how_one_file_becomes_a_motion_file(tmp_path, bandai_bvh, 
     exec(re.findall(r"\*\*BVH\*\*.*?```python\n(.*?)```", page, re.S)[0], names)
     motion = load_motion_npz("clip.npz")
     assert motion.num_frames == 31 and motion.joints3d[..., 1].min() == 0.0
-
-
-def test_bvh_files_of_this_package_become_a_store_again(tmp_path):
-    joints3d = torch.from_numpy(clip(40))
-    (tmp_path / "clips").mkdir()
-    posed = write_bvh(tmp_path / "clips" / "walk.bvh", Motion(joints3d, 20.0))
-    import_bvh_folder(
-        tmp_path / "clips", tmp_path / "store", conversion=Conversion(load_joint_map("smpl22"), meters_per_unit=1.0),
-        name="own", licence="CC0",
-    )  # fmt: skip
-    stored = torch.tensor(MotionStore.open(tmp_path / "store").joints3d(0))
-    wanted = posed.pose.joints()
-    torch.testing.assert_close(stored - stored[:1, :1], wanted - wanted[:1, :1], atol=1e-3, rtol=0)
