@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -24,6 +25,7 @@ from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import ItemRandom
 
 STRENGTHS = (0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 1.0)
+LEAST_PATH = 1.0  # metres; of shorter ones it means little how much is kept
 
 
 def draw_pairs(store: MotionStore, count: int, seconds: tuple[float, float], seed: int) -> list[tuple[int, int]]:
@@ -48,6 +50,11 @@ def placed(joints3d: torch.Tensor) -> torch.Tensor:
     return align_to_floor(whole)[0]
 
 
+def path_length(joints3d: torch.Tensor) -> float:
+    """Metres that the root of a motion (L, J, 3) moves over the floor."""
+    return float(joints3d[:, 0, [0, 2]].diff(dim=0).norm(dim=-1).sum())
+
+
 def main() -> None:
     known = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     known.add_argument("--store", type=Path, default=Path("inputs/everyday"))
@@ -61,10 +68,10 @@ def main() -> None:
     classifier, _ = obtain_classifier(folder, store, training_for(store))
     contents = store.labels["content"]
     pairs = draw_pairs(store, args.pairs, (model.min_seconds, model.max_seconds), args.seed)
-    print("| strength | shows the sentence | shows the reference | to the reference, mm, root aligned |")
-    print("| --- | --- | --- | --- |")
+    print("| strength | shows the sentence | shows the reference | to the reference, mm, root aligned | path kept |")
+    print("| --- | --- | --- | --- | --- |")
     for strength in STRENGTHS:
-        made, gaps = [], []
+        made, gaps, paths = [], [], []
         for clip, asked in progress(pairs, f"strength {strength}"):
             reference = Motion(torch.tensor(store.joints3d(clip)), store.fps)
             text = store.caption_texts[store.clip_captions(asked)[0].caption]
@@ -73,11 +80,14 @@ def main() -> None:
             start = resample_motion(reference.joints3d[None], store.fps, model.fps, len(out))[0]
             pose, wanted = (x - x[:, :1] for x in (placed(out), placed(start)))
             gaps.append(float((pose - wanted).norm(dim=-1).mean()))
+            if (length := path_length(placed(start))) > LEAST_PATH:
+                paths.append(path_length(placed(out)) / length)
         labels = [contents[asked] for _, asked in pairs]
         seen = classifier.predict(LabelledMotion(made, labels, model.fps))
         follows = sum(s == contents[asked] for s, (_, asked) in zip(seen, pairs, strict=True)) / len(pairs)
         stays = sum(s == contents[clip] for s, (clip, _) in zip(seen, pairs, strict=True)) / len(pairs)
-        print(f"| {strength:g} | {follows:.2f} | {stays:.2f} | {1000 * sum(gaps) / len(gaps):.0f} |", flush=True)
+        gap, path = 1000 * sum(gaps) / len(gaps), median(paths) if paths else float("nan")
+        print(f"| {strength:g} | {follows:.2f} | {stays:.2f} | {gap:.0f} | {path:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

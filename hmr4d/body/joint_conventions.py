@@ -7,7 +7,7 @@ it in another. A mesh that simply points its own bones along those of the motion
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SMPL22
 
 CONVENTIONS = Path(__file__).parent / "resources" / "joint_conventions.json"
 METADATA_KEY = "joint_convention"  # under which motions carry the name of theirs
+SEVERAL = "+"  # between the names of motion from several sources, that of most motion first
 STILL = 0.08  # metres per second; nothing but the arms moves faster in somebody who stands
 UPRIGHT = 0.985  # cosine of 10 degrees between the torso and the vertical
 TALL = 0.9  # share of the greatest height of the pelvis
 ON_FLOOR = 0.02  # metres; toes of somebody who stands are lower
+SLOW_FOOT = 0.15  # metres per second of ankle and toes of a foot that stands
+LOW_FOOT = 0.05  # metres over the lowest toes of the clip
+LEAST_STANCES = 3  # frames of a foot that stands, for a direction that means something
 
 
 @lru_cache(maxsize=1)
 def _tables() -> dict[str, dict[str, Any]]:
     return json.loads(CONVENTIONS.read_text(encoding="utf-8"))["conventions"]
+
+
+def _table(convention: str | None) -> dict[str, Any]:
+    """What is known of a convention, of several names of the first."""
+    return _tables()[str(convention).split(SEVERAL)[0]]
 
 
 def known_conventions() -> tuple[str, ...]:
@@ -42,7 +52,7 @@ def convention_of(metadata: Mapping[str, Any] | None) -> str | None:
         ValueError: a name that this package does not know.
     """
     name = (metadata or {}).get(METADATA_KEY)
-    if name is not None and name not in _tables():
+    if name is not None and not set(str(name).split(SEVERAL)) <= _tables().keys():
         raise ValueError(f"Unknown {METADATA_KEY} {name!r}; known: {', '.join(known_conventions())}. Leave it out.")
     return name
 
@@ -52,13 +62,61 @@ def convention_metadata(convention: str | None) -> dict[str, str]:
     return {} if convention is None else {METADATA_KEY: convention}
 
 
-def source_convention(source: str) -> str | None:
-    """The convention of motion from a source, such as "bandai_namco"; None if the source has none of its own."""
-    return source if source in _tables() else None
+def joined_convention(conventions: Sequence[str | None]) -> str | None:
+    """One name for motion from sources of these conventions, that of most motion first; None if none has a name."""
+    return SEVERAL.join(dict.fromkeys(name for name in conventions if name is not None)) or None
+
+
+def convention_of_motion(convention: str | None, joints3d: Tensor, fps: float) -> str | None:
+    """The one convention of a motion: of several names, that whose feet stand as the feet of the motion do.
+
+    A model that learned from several sources puts the toes as the source of each action does.
+
+    Args:
+        convention: one name, or several with "+" between.
+        joints3d: (L, 22, 3) metres, y up.
+        fps: frames per second.
+
+    Returns:
+        One name; the first one where no foot of the motion stands.
+    """
+    if convention is None or SEVERAL not in convention:
+        return convention
+    names, slope = convention.split(SEVERAL), standing_foot_slope(joints3d, fps=fps)
+    if slope is None:
+        return names[0]
+    rest = load_light_body().rest_joints
+    return min(names, key=lambda name: abs(float(_foot_slopes(rest_in_convention(rest, name)).mean()) - slope))
+
+
+def standing_foot_slope(joints3d: Tensor, *, fps: float) -> float | None:
+    """Median angle in degrees by which the bone from ankle to toes rises, of feet that stand; None where none does.
+
+    Args:
+        joints3d: (L, 22, 3) metres, y up.
+        fps: frames per second.
+    """
+    ankles, toes = (list(SMPL22.indices(f"left_{part}", f"right_{part}")) for part in ("ankle", "foot"))
+    speed = torch.full_like(joints3d[:, toes, 0], torch.inf)
+    for joints in (ankles, toes):
+        moved = (joints3d[1:, joints] - joints3d[:-1, joints]).norm(dim=-1) * fps
+        speed[1:] = moved if joints is ankles else speed[1:].maximum(moved)
+    heights = joints3d[:, toes, 1]
+    stands = (speed < SLOW_FOOT) & (heights < heights.min() + LOW_FOOT)
+    return float(_foot_slopes(joints3d)[stands].median()) if stands.sum() >= LEAST_STANCES else None
+
+
+def _foot_slopes(joints3d: Tensor) -> Tensor:
+    """(..., 2) degrees by which the bones from the ankles to the toes of joints (..., 22, 3) rise."""
+    ankles, toes = (list(SMPL22.indices(f"left_{part}", f"right_{part}")) for part in ("ankle", "foot"))
+    bones = joints3d[..., toes, :] - joints3d[..., ankles, :]
+    return (bones[..., 1] / bones.norm(dim=-1).clamp(min=1e-9)).clamp(-1.0, 1.0).asin().rad2deg()
 
 
 def bone_directions(convention: str | None) -> dict[int, Tensor]:
     """Unit vectors (3,) of the bones that a convention tells of, by the SMPL-22 joint at their end; none for None.
+
+    Of several names the first one counts, here and below.
 
     Raises:
         ValueError: unknown convention.
@@ -66,7 +124,7 @@ def bone_directions(convention: str | None) -> dict[int, Tensor]:
     if convention_of({METADATA_KEY: convention}) is None:
         return {}
     directions: dict[int, Tensor] = {}
-    for name, values in _tables()[str(convention)]["directions"].items():
+    for name, values in _table(convention)["directions"].items():
         joint = SMPL22.index(name)
         direction = torch.tensor(values, dtype=torch.float64)
         directions[joint] = direction / direction.norm()
@@ -83,7 +141,7 @@ def foot_heights(convention: str | None) -> dict[str, float]:
     """
     if convention_of({METADATA_KEY: convention}) is None:
         return {}
-    return dict(_tables()[str(convention)].get("foot_heights", {}))
+    return dict(_table(convention).get("foot_heights", {}))
 
 
 def bone_lengths(convention: str | None, rest_joints: Tensor) -> Tensor:
@@ -100,7 +158,7 @@ def bone_lengths(convention: str | None, rest_joints: Tensor) -> Tensor:
     lengths = (rest_joints[children] - rest_joints[parents]).norm(dim=-1)
     if convention_of({METADATA_KEY: convention}) is None:
         return lengths
-    known = _tables()[str(convention)].get("bone_lengths", {})
+    known = _table(convention).get("bone_lengths", {})
     parts = [SMPL22.joint_names[child].removeprefix("left_").removeprefix("right_") for child in children]
     return torch.stack(
         [lengths.new_tensor(known[part]) if part in known else own for part, own in zip(parts, lengths, strict=True)]

@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="A:B",
         help="from and to seconds of --edit that stay, such as 0:1.5s; the rest is drawn anew by the prompt",
     )
-    known.add_argument("--reference", type=Path, metavar="FILE", help="a motion .npz to start from, see --strength")
+    known.add_argument("--reference", type=Path, metavar="FILE", help="a motion to start from, see --strength")
     known.add_argument(
         "--strength",
         type=float,
@@ -140,11 +140,16 @@ def generate(args: argparse.Namespace) -> list[Path]:
 
 def change(args: argparse.Namespace, pipeline: Pipeline, prompts: Sequence[str], writer: MotionWriter) -> list[Path]:
     """Writes what becomes of the motion `args.edit` or `args.reference` by each prompt; the paths written."""
+    from hmr4d.cli.export import gather_motions, read_plausible
     from hmr4d.cli.known_actions import describe_prompts
     from hmr4d.export.motion_npz import load_motion_npz
 
     path = args.edit or args.reference
-    motion = load_motion_npz(path)
+    if args.edit is not None:
+        motion = load_motion_npz(path)
+    else:
+        gather_motions([path])  # says what is no motion
+        motion = read_plausible(path)
     _, details = describe_prompts(pipeline, list(prompts), [motion.seconds] * len(prompts))
     for number, text in enumerate(prompts):
         given = args.seconds[number if len(args.seconds) > 1 else 0] if args.seconds else None

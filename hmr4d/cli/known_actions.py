@@ -57,7 +57,7 @@ def describe_prompts(
                     ", ".join(f"{action.name} ({action.group})" for action, _ in found.nearest),
                 )
         if seconds is None:
-            why = "the usual duration" if found is None else f"as for {found.nearest[0][0].name}"
+            why = "the usual duration" if found is None else f"as for {found.nearest[0][0].name} and actions like it"
             logger.info("'%s': %.1f s, chosen (%s); --seconds names another.", prompt, duration, why)
         details.append(detail)
     return durations, details

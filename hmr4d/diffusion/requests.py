@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
+LARGEST_SEED = 2**62  # either way, so that the samples of a prompt may count on from it
 MAX_BATCH = 128  # motions at once, however short: their conditions take memory too
 
 
@@ -19,7 +20,7 @@ def seeds_of(
     """One seed for each of `count` things; a single generator gives all the same one, as a single seed does.
 
     Raises:
-        ValueError: neither one nor `count` were given; the message calls them `things`.
+        ValueError: neither one nor `count` were given, the message calls them `things`; or a seed is too large.
         TypeError: a seed is no whole number.
     """
     thing = things.removesuffix("s")
@@ -27,14 +28,20 @@ def seeds_of(
     def draw(source: torch.Generator) -> int:
         return int(torch.randint(0, 2**62, (1,), generator=source))
 
+    def whole(value: object) -> int:
+        if not isinstance(value, (int, np.integer)):
+            raise TypeError(f"seed is {value!r}; expected a whole number, or one per {thing}.")
+        if abs(int(value)) > LARGEST_SEED:
+            raise ValueError(f"seed is {value}; expected a whole number from -2^62 to 2^62.")
+        return int(value)
+
     if generator is None:
-        if isinstance(seed, (int, np.integer)):
-            return [int(seed)] * count
-        if not hasattr(seed, "__len__"):
-            raise TypeError(f"seed is {seed!r}; expected a whole number, or one per {thing}.")
-        if len(seed) != count:
-            raise ValueError(f"{len(seed)} seeds for {count} {things}. Give one, or one per {thing}.")
-        return [int(s) for s in seed]
+        if not isinstance(seed, Iterable) or isinstance(seed, str):
+            return [whole(seed)] * count
+        seeds = [whole(value) for value in seed]
+        if len(seeds) != count:
+            raise ValueError(f"{len(seeds)} seeds for {count} {things}. Give one, or one per {thing}.")
+        return seeds
     if isinstance(generator, torch.Generator):
         return [draw(generator)] * count
     if len(generator) != count:

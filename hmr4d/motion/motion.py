@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hmr4d.body.joint_checks import check_finite
-from hmr4d.body.joint_conventions import convention_metadata
+from hmr4d.body.joint_conventions import convention_metadata, convention_of_motion
 from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.geometry.rigs import Rig
@@ -164,7 +164,8 @@ class MotionBatch:
         fps: frames per second.
         text: B descriptions; empty: none is known.
         skeleton: joint meaning of axis J.
-        joint_convention: of the joints, see `Motion`.
+        joint_convention: of the joints, see `Motion`. Of several names with "+" between, each motion gets the one that
+            its feet show, see `convention_of_motion`.
         joints2d: (B, V, L, J, 2) as in `Views2D`, or None.
         rig: (B, V, ...) the cameras that saw `joints2d`, in the world of the motions, or None.
         poses: one for each motion, or None.
@@ -222,12 +223,13 @@ class MotionBatch:
                 rig = Rig(self.rig.size[index], self.rig.K4[index], self.rig.T_w2c[index])
             views = Views2D(self.joints2d[index, :, :length], rig=rig)
         seed = {"seed": self.seeds[index]} if self.seeds else {}
+        joints3d = self.joints3d[index, :length]
         return Motion(
-            self.joints3d[index, :length],
+            joints3d,
             self.fps,
             self.skeleton,
             self.text[index] if self.text else "",
-            self.joint_convention,
+            convention_of_motion(self.joint_convention, joints3d, self.fps),
             pose=self.poses[index] if self.poses else None,
             views=views,
             provenance=replace(self.provenance, **seed).updated(**(self.facts[index] if self.facts else {})),
@@ -243,6 +245,12 @@ def told_camera(size: Sequence[float], focal: float, center: Sequence[float]) ->
         center: optical center (x, y, z) in the world of the motion, metres.
     """
     return {"size": [int(v) for v in size], "focal": float(focal), "center": [round(float(v), 6) for v in center]}
+
+
+def joined_licences(*licences: str | None) -> str | None:
+    """What has to be said of a motion that was made of several: their licences, each once; None where none is known."""
+    known = (part for licence in licences if licence for part in licence.split("; "))
+    return "; ".join(dict.fromkeys(known)) or None
 
 
 def checked_fps(fps: float) -> float:

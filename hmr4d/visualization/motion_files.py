@@ -95,13 +95,20 @@ def write_motion_files(
     return written
 
 
+_ELSEWHERE = {
+    "fbx": "Blender writes FBX from glb or bvh (docs/blender.md).",
+    "hml263": "The 263 features are made by: hmr4d reference run MOTION --out DIR, then hmr4d reference export "
+    "DIR/NAME_276.pt --to hml263.",
+}
+
+
 def check_exports(export: Sequence[str] | str) -> list[str]:
     """Format names from a list or a comma-separated word; ValueError lists the known ones."""
     names = export.split(",") if isinstance(export, str) else list(export)
     names = [n.strip().lower() for n in names if n.strip()]
     unknown = [n for n in names if n not in EXPORTS]
     if unknown or not names:
-        hint = " Blender writes FBX from glb or bvh (docs/blender.md)." if "fbx" in unknown else ""
+        hint = "".join(f" {_ELSEWHERE[name]}" for name in unknown if name in _ELSEWHERE)
         raise ValueError(f"Unknown export {unknown or 'list, it is empty'}; known: {sorted(EXPORTS)}.{hint}")
     return list(dict.fromkeys(names))
 

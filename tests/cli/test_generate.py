@@ -1,5 +1,6 @@
 """tools/generate.py on a tiny released model: files, order, repeatability, and one sentence per mistake."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hmr4d.methods.motion2to3.method import METHOD
 from hmr4d.methods.motion2to3.module import Motion2to3Module
 from hmr4d.methods.motion2to3.options import SamplingOptions
 from hmr4d.methods.motion2to3.pipeline import Motion2to3Pipeline
-from hmr4d.motion.motion import Motion
+from hmr4d.motion.motion import Motion, Provenance
 from hmr4d.nn.action_index import FILE_NAME, ActionIndex, FarCheck, KnownAction
 from hmr4d.nn.text import HashTextEncoder
 from hmr4d.nn.text_adapter import TextAdapter
@@ -194,7 +195,7 @@ def test_the_duration_is_chosen_by_the_prompt_and_said(
     assert motion.metadata["nearest_actions"][0] == "polite bow"
     assert motion.metadata["action_distance"] == pytest.approx(0.0, abs=1e-3)
     assert motion.metadata["is_far"] is False
-    assert "chosen (as for polite bow)" in caplog.text
+    assert "chosen (as for polite bow and actions like it)" in caplog.text
     assert "far from everything" not in caplog.text
 
 
@@ -257,6 +258,21 @@ def test_a_damaged_list_of_actions_is_named(knowing: Path, tmp_path: Path) -> No
         load_pipeline(tmp_path)
 
 
+def test_a_release_that_pulls_prompts_without_known_actions_says_so(
+    released: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in released.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / CONFIG_NAME).read_text(encoding="utf-8"))
+    config["sampling"]["action_pull"] = 0.5
+    (tmp_path / CONFIG_NAME).write_text(json.dumps(config), encoding="utf-8")
+    with caplog.at_level(logging.INFO):
+        load_pipeline(released)
+        assert "action_pull" not in caplog.text
+        load_pipeline(tmp_path)
+    assert "action_pull=0.5 has no effect: there is no list of known actions" in caplog.text
+
+
 @pytest.fixture
 def reference(tmp_path: Path) -> Path:
     """Two seconds of somebody who sways and walks off, at another rate than the model's."""
@@ -277,6 +293,21 @@ def test_a_reference_gives_its_duration_and_stands_in_the_metadata(
     assert not torch.equal(first.joints3d, second.joints3d)
 
 
+def test_a_reference_that_lies_is_told_and_its_licence_goes_on(
+    released: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    walk = torch.from_numpy(clip(60))
+    z_up = torch.stack([walk[..., 0], -walk[..., 2], walk[..., 1] - walk[..., 1].min()], -1)
+    path = tmp_path / "z_up.npz"
+    save_motion_npz(path, Motion(z_up, 30.0, provenance=Provenance(licence="CC BY 4.0, somebody")))
+    words = ["a person bows", "--model", str(released), "--reference", str(path), "--export", "npz"]
+    with caplog.at_level(logging.WARNING):
+        assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert "is z up?" in caplog.text
+    (made,) = (load_motion_npz(path) for path in (tmp_path / "out").rglob("*.npz"))
+    assert made.provenance.licence == "CC BY-NC 4.0; CC BY 4.0, somebody"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -285,11 +316,21 @@ def test_a_reference_gives_its_duration_and_stands_in_the_metadata(
         (["--reference", "REFERENCE", "--seconds", "5"], "lasts 2.00 s, less than the 5 s"),
         (["--reference", "REFERENCE", "--edit", "REFERENCE", "--keep", "0:1"], "choose one"),
         (["--keep", "0:1"], "--edit FILE and --keep A:B go together"),
+        (["--reference", "point.npz"], "The bones measure 0 metres in all"),
+        (["--reference", "centimetres.npz"], "Give joints in metres"),
+        (["--reference", "short.npz"], "The reference lasts 0.30 s; this model makes 1 to 10 s. Give a longer one"),
+        (["--reference", "walk.bvh"], "motion files (.npz) are read here, and files of HMR systems"),
     ],
 )
 def test_what_does_not_go_with_a_reference_is_said(
     released: Path, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
 ) -> None:
-    words = [str(reference) if word == "REFERENCE" else word for word in words]
+    walk = torch.from_numpy(clip(60))
+    others = {"point": walk * 0 + 1.0, "centimetres": walk * 100.0, "short": walk[:9]}
+    for name, joints3d in others.items():
+        save_motion_npz(tmp_path / f"{name}.npz", Motion(joints3d, 30.0))
+    (tmp_path / "walk.bvh").write_text("HIERARCHY", encoding="utf-8")
+    places = {"REFERENCE": str(reference)} | {path.name: str(path) for path in tmp_path.iterdir()}
+    words = [places.get(word, word) for word in words]
     assert main(["a person bows", "--model", str(released), "--out", str(tmp_path / "out"), *words]) == 2
     assert sentence in capsys.readouterr().err

@@ -13,7 +13,7 @@ from hmr4d.body.retarget import bone_lengths, smpl_mean_bone_lengths
 from hmr4d.data.importers.joined import append_piece, join_stores, pair_captions
 from hmr4d.data.importers.synthetic import import_synthetic
 from hmr4d.data.store import MotionStore
-from hmr4d.data.store_writer import Caption
+from hmr4d.data.store_writer import Caption, StoreWriter
 from hmr4d.motion.procedural import synthetic_joints
 
 FPS = 20.0
@@ -69,3 +69,16 @@ def test_captions_without_a_subject_are_not_joined() -> None:
 def test_unknown_retarget_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="retarget is 'giant'"):
         join_stores([], tmp_path / "x", retarget="giant")
+
+
+def test_the_conventions_of_all_stores_are_kept_that_of_most_motion_first(tmp_path: Path) -> None:
+    frames = {"cmu": 30, "bandai_namco": 50, None: 10}
+    for name, length in frames.items():
+        writer = StoreWriter(
+            tmp_path / str(name), name=str(name), source="test", licence="CC0", notice="-", settings={},
+            joint_convention=name,
+        )  # fmt: skip
+        writer.add("a", synthetic_joints("walk", length, np.random.default_rng(0)), split="train")
+        writer.finish(annotate=lambda record: [Caption("a person walks", ("a/DET",), 0.0, 0.0)])
+    join_stores([tmp_path / str(name) for name in frames], tmp_path / "all")
+    assert MotionStore.open(tmp_path / "all").info["joint_convention"] == "bandai_namco+cmu"

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d.body.joint_conventions import rest_in_convention
+from hmr4d.body.light_body import load_light_body
 from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import COCO17
 from hmr4d.geometry.rigs import Rig
@@ -119,3 +121,10 @@ def test_batches_can_be_iterated_and_those_of_2d_motion_say_that_they_have_no_jo
 def test_provenance_gives_back_the_metadata_it_was_read_from(metadata: dict[str, Any]) -> None:
     assert Provenance.from_metadata(metadata).metadata() == metadata
     assert Provenance.from_metadata(metadata).updated(seed=9, extra=1).metadata() == {**metadata, "seed": 9, "extra": 1}
+
+
+def test_motions_of_a_batch_of_two_sources_have_the_convention_of_their_own_feet() -> None:
+    names = ["cmu", "bandai_namco"]
+    stand = torch.stack([rest_in_convention(load_light_body().rest_joints, name).expand(9, 22, 3) for name in names])
+    batch = MotionBatch(stand, torch.tensor([9, 9]), 20.0, joint_convention="bandai_namco+cmu")
+    assert [motion.metadata["joint_convention"] for motion in batch] == names

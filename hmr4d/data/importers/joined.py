@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hmr4d.body.joint_conventions import joined_convention
 from hmr4d.body.retarget import retarget_bone_lengths, smpl_mean_bone_lengths
 from hmr4d.data.captions import mirror_text, pos_tokens
 from hmr4d.data.store import MotionStore
@@ -83,7 +84,7 @@ def join_stores(
         settings={"stores": [store.name for store in stores], "retarget": retarget, "pairs": pairs, "seed": seed},
         fps=stores[0].fps,
         skeleton=stores[0].skeleton,
-        joint_convention=_main_convention(stores),
+        joint_convention=_joint_convention(stores),
         overwrite=overwrite,
         origin=[store.path for store in stores],
     )
@@ -177,14 +178,13 @@ def pair_captions(first: Sequence[Caption], second: Sequence[Caption], rng: rand
     return [Caption(text, tuple(pos_tokens(text))) for text in dict.fromkeys(texts)]
 
 
-def _main_convention(stores: Sequence[MotionStore]) -> str | None:
-    """The joint convention of the store with the most frames; a warning where the stores differ."""
-    conventions = {store.name: store.info.get("joint_convention") for store in stores}
-    largest = max(stores, key=lambda store: int(store.lengths.sum()))
-    if len(set(conventions.values())) > 1:
+def _joint_convention(stores: Sequence[MotionStore]) -> str | None:
+    """The joint conventions of the stores, that of most motion first; a warning where some store has none."""
+    ordered = sorted(stores, key=lambda store: -int(store.lengths.sum()))
+    conventions = {store.name: store.info.get("joint_convention") for store in ordered}
+    if None in conventions.values() and len(set(conventions.values())) > 1:
         logger.warning(
-            "The joint conventions of the stores differ (%s); the joined store says '%s', that of most motion.",
+            "Some stores do not name their joint convention (%s); their motion counts as the rest.",
             ", ".join(f"{name}: {convention}" for name, convention in conventions.items()),
-            conventions[largest.name],
         )
-    return conventions[largest.name]
+    return joined_convention(list(conventions.values()))

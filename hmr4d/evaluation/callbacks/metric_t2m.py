@@ -13,7 +13,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from hmr4d.body.joint_conventions import source_convention
+from hmr4d.body.joint_conventions import convention_of_motion
 from hmr4d.data.store import MOTION
 from hmr4d.evaluation.cards import ResultCard
 from hmr4d.evaluation.generations import GenerationFolder
@@ -226,7 +226,7 @@ def write_page(path: Path, load: Callable[[Job], Motion], clips: ScoredClips) ->
         real, rows_taken = clips.real(item), clips.excerpt(repeat, item).rows
         if rows_taken is not None:
             real = real[rows_taken[0] : sum(rows_taken) + 1]  # a feature row needs the frame after it
-        convention = source_convention(clips.store.name)
+        convention = convention_of_motion(clips.store.info.get("joint_convention"), real, clips.real_fps)
         recorded = Motion(real, clips.real_fps, clips.store.skeleton, joint_convention=convention)
         members.append(PageMotion(recorded, "recorded"))
     title = f"{clips.store.name}/{clips.split}: generated{' and recorded' if is_recorded else ''}"

@@ -42,7 +42,8 @@ def solved_shift(
             up do not lead away; None: all frames of the clip have one shift.
 
     Returns:
-        (B, 1, 3) metres, or (B, F, 3) with a window; 0 where nothing was seen. It has no gradient.
+        (B, 1, 3) metres, or (B, F, 3) with a window, on the line between the frames around where nothing was seen
+        in it; 0 for clips in which nothing was seen at all. It has no gradient.
     """
     seen = ((observed.conf >= min_conf) & observed.frames[..., None])[..., None]
     pixels = torch.where(seen, observed.pixels - size[:, None, None] / 2, 0.0)
@@ -53,8 +54,9 @@ def solved_shift(
     deeper = (focal * spread[:, None]).clamp(min=NEAREST) - depth  # (B, 1)
     rays = pixels / focal * (points[..., 2:] + deeper[:, None, None])
     aside, count = _around(torch.where(seen, rays - drawn, 0.0).sum(2), seen.sum(2), window)
-    shift = torch.cat([aside / count.clamp(min=1), deeper[:, None].expand(-1, aside.shape[1], 1)], -1)
-    return torch.where(count > 0, shift, 0.0)
+    aside = _bridged(aside / count.clamp(min=1), count[..., 0] > 0)
+    shift = torch.cat([aside, deeper[:, None].expand(-1, aside.shape[1], 1)], -1)
+    return torch.where((count > 0).any(1, keepdim=True), shift, 0.0)
 
 
 def _around(values: Tensor, count: Tensor, window: int | None) -> tuple[Tensor, Tensor]:
@@ -64,6 +66,18 @@ def _around(values: Tensor, count: Tensor, window: int | None) -> tuple[Tensor, 
     joined = F.pad(torch.cat([values, count.to(values)], -1).mT, (window // 2, window // 2))
     sums = (F.avg_pool1d(joined, window, 1) * window).mT
     return sums[..., :2], sums[..., 2:]
+
+
+def _bridged(values: Tensor, known: Tensor) -> Tensor:
+    """Values (B, F, C) where known (B, F); on the line between the known ones around elsewhere, or the nearest one."""
+    count = known.shape[1]
+    frame = torch.arange(count, device=known.device).expand_as(known)
+    last = torch.where(known, frame, -1).cummax(1).values
+    after = torch.where(known, frame, count).flip(1).cummin(1).values.flip(1)
+    last, after = torch.where(last < 0, after, last), torch.where(after == count, last, after)
+    way = (frame - last) / (after - last).clamp(min=1)
+    ends = [values.gather(1, rows.clamp(0, count - 1)[..., None].expand_as(values)) for rows in (last, after)]
+    return torch.lerp(*ends, way[..., None].to(values))
 
 
 def _spread(values: Tensor, seen: Tensor) -> Tensor:

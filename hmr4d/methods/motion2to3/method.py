@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ from hmr4d.utils.releases import plain
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+logger = logging.getLogger(__name__)
 
 NETWORKS = {network.__name__: network for network in (MotionDenoiser, PatchDenoiser)}
 STATISTICS_NAME = "statistics.npz"
@@ -53,6 +56,7 @@ class Motion2to3(Method):
         adapter, store = (OmegaConf.select(cfg, key) for key in ("pipeline.text_adapter", "data.train.store"))
         if adapter and store and Path(adapter).resolve().parent == Path(store).resolve():
             pipeline.actions = load_actions(Path(store))  # of the motion that is trained on, not of another model's
+        _tell_missing_actions(pipeline)
         return pipeline
 
     def settings(self, cfg: DictConfig) -> dict[str, Any]:
@@ -103,7 +107,18 @@ class Motion2to3(Method):
             metres_per_unit=config.get("metres_per_unit"),
         )
         pipeline.actions = load_actions(folder)
+        _tell_missing_actions(pipeline)
         return pipeline
+
+
+def _tell_missing_actions(pipeline: Motion2to3Pipeline) -> None:
+    """Says that prompts are not drawn to known actions though the options ask for it."""
+    if pipeline.sampling.action_pull and pipeline.actions is None:
+        logger.info(
+            "action_pull=%g has no effect: there is no list of known actions. hmr4d prepare text-adapter makes one; "
+            "it lies beside the text adapter in the store that is trained on, or is released with --actions.",
+            pipeline.sampling.action_pull,
+        )
 
 
 def _text_settings(cfg: DictConfig) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from hmr4d.methods.motion2to3.reference import ReferenceStart, reference_local
 from hmr4d.methods.motion2to3.text_inputs import drop_text, text_inputs
 from hmr4d.methods.motion2to3.training_draws import draw_training
 from hmr4d.methods.motion2to3.values import Conditions, TrainingDraws, ViewsSample, views_of
-from hmr4d.motion.motion import Motion, MotionBatch, Provenance
+from hmr4d.motion.motion import Motion, MotionBatch, Provenance, joined_licences
 from hmr4d.nn.text import TextEncoder, TextFeatures
 from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.representation.motion2d import Motion2DCodec
@@ -381,18 +381,21 @@ class Motion2to3Pipeline(Pipeline):
                 "that was trained with framing.box=fixed and parallel views and says so in its config.json."
             )
         texts = check_prompts([text])
+        if seconds is not None:
+            check_seconds(seconds, 1, min_seconds=self.min_seconds, max_seconds=self.max_seconds)
         local = reference_local(
             reference,
             fps=self.fps,
             seconds=seconds,
+            min_seconds=self.min_seconds,
             max_seconds=self.max_seconds,
             metres_per_unit=self.metres_per_unit,
         )
-        duration = local.shape[1] / self.fps
-        check_seconds(duration, 1, min_seconds=self.min_seconds, max_seconds=self.max_seconds)
         options = self._options(num_inference_steps, guidance_scale)
         start = ReferenceStart(local.to(self.device), strength)
-        return self._draw(texts, torch.tensor([local.shape[1]]), [seed], options, start)
+        drawn = self._draw(texts, torch.tensor([local.shape[1]]), [seed], options, start)
+        licence = joined_licences(drawn.provenance.licence, reference.provenance.licence)
+        return replace(drawn, provenance=drawn.provenance.updated(**({"licence": licence} if licence else {})))
 
     def _options(self, num_inference_steps: int | None, guidance_scale: float | None) -> SamplingOptions:
         """The pipeline's own options but for what is given."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hmr4d.body.joint_checks import check_bones
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import face_first_frame
@@ -49,7 +50,13 @@ class ReferenceStart:
 
 
 def reference_local(
-    reference: Motion, *, fps: float, seconds: float | None, max_seconds: float, metres_per_unit: float
+    reference: Motion,
+    *,
+    fps: float,
+    seconds: float | None,
+    min_seconds: float,
+    max_seconds: float,
+    metres_per_unit: float,
 ) -> Tensor:
     """A reference as the network knows motion: (1, L, P, 3) in the root frame, box units.
 
@@ -59,15 +66,21 @@ def reference_local(
         reference: with the 22 joints of SMPL.
         fps: of the network.
         seconds: taken from its beginning; None: all, but `max_seconds` at most.
-        max_seconds: that the network makes.
+        min_seconds, max_seconds: that the network makes.
         metres_per_unit: metres of one box unit.
 
     Raises:
-        ValueError: it has other joints, values that are not finite, or is shorter than `seconds`.
+        ValueError: it has other joints, values that are not finite, bones that are none, or is too short.
     """
     if reference.skeleton.joint_names != SMPL22.joint_names:
         raise ValueError(f"The reference has the joints of '{reference.skeleton.name}'; expected the 22 of 'smpl22'.")
+    check_bones(reference.joints3d, reference.skeleton)
     joints3d = torch.from_numpy(reference.array())
+    if seconds is None and reference.seconds < min_seconds - 0.5 / fps:
+        raise ValueError(
+            f"The reference lasts {reference.seconds:.2f} s; this model makes {min_seconds:g} to {max_seconds:g} s. "
+            "Give a longer one."
+        )
     if seconds is not None and seconds > reference.seconds + 0.5 / fps:
         raise ValueError(
             f"The reference lasts {reference.seconds:.2f} s, less than the {seconds:g} s asked for. Ask for less, or "
@@ -75,7 +88,7 @@ def reference_local(
         )
     if seconds is None and reference.seconds > max_seconds:
         logger.warning("The reference lasts %.1f s; its first %.1f s are used.", reference.seconds, max_seconds)
-    duration = min(reference.seconds, max_seconds) if seconds is None else seconds
+    duration = min(max(reference.seconds, min_seconds), max_seconds) if seconds is None else seconds
     frames = max(round(duration * fps), 1)
     joints3d = resample_motion(joints3d[None], reference.fps, fps, frames)
     joints3d = to_neutral_height(joints3d, torch.tensor([joints3d.shape[1]]))

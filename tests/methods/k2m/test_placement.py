@@ -54,6 +54,19 @@ def test_a_window_follows_what_leads_away() -> None:
     assert torch.allclose(inside, (PLACE + drift[:, :, 0])[:, 4:-4], atol=2e-2)
 
 
+def test_frames_in_which_nothing_is_seen_lie_on_the_way_between_the_others() -> None:
+    points = flat_bodies()
+    drift = torch.zeros(1, 40, 1, 3)
+    drift[..., 0] = 0.05 * torch.arange(40)[:, None]
+    observed = seen_at(points + PLACE + drift)
+    observed.conf[:, :3], observed.conf[:, 12:28], observed.conf[:, 36:] = 0.0, 0.0, 0.0
+    shift = solved_shift(points, observed, SIZE, min_conf=0.8, window=3)
+    wanted = (PLACE + drift[:, :, 0]).clamp(
+        min=torch.tensor([0.6 + 3 * 0.05, -9, 0]), max=torch.tensor([0.6 + 35 * 0.05, 9, 99])
+    )
+    assert torch.allclose(shift, wanted, atol=0.05), "no jump to where the body was drawn"
+
+
 def test_a_path_that_is_lifted_lies_on_the_keypoints() -> None:
     model, clip = load_keypoint_body("anny"), walking_clips(1, 62)[0]
     clip[:, :-1, 0] += 4.0 * torch.arange(62)[:, None]

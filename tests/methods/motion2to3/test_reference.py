@@ -23,7 +23,7 @@ FIXED = Framing(box="fixed", half_extent=1.0)
 
 
 def local_of(motion: Motion, seconds: float | None = None) -> torch.Tensor:
-    return reference_local(motion, fps=20.0, seconds=seconds, max_seconds=9.8, metres_per_unit=1.2)
+    return reference_local(motion, fps=20.0, seconds=seconds, min_seconds=1.0, max_seconds=9.8, metres_per_unit=1.2)
 
 
 def thigh_over_shin(joints3d: torch.Tensor) -> float:
@@ -96,6 +96,14 @@ def test_longer_references_are_cut_and_other_joints_refused() -> None:
     few = Skeleton(name="few", joint_names=("a", "b"), parents=(-1, 0), chains=())
     with pytest.raises(ValueError, match="expected the 22 of 'smpl22'"):
         local_of(replace(long, joints3d=long.joints3d[:, :2], skeleton=few))
+
+
+def test_references_that_are_no_body_or_too_short_are_refused() -> None:
+    with pytest.raises(ValueError, match="no length, and so no direction"):
+        local_of(Motion(torch.ones(40, 22, 3), 20.0))
+    with pytest.raises(ValueError, match=r"lasts 0\.45 s; this model makes 1 to 9\.8 s"):
+        local_of(Motion(torch.from_numpy(clip(9)), 20.0))
+    assert local_of(Motion(torch.from_numpy(clip(50)), 51.0)).shape[1] == 20, "as good as the shortest"
 
 
 def test_a_model_without_a_known_box_takes_no_reference() -> None:

@@ -133,6 +133,18 @@ def test_the_mirror_image_of_a_track_gives_the_mirror_image_of_its_motion() -> N
     assert torch.allclose(one.joints3d, back, atol=1e-3)
 
 
+def test_the_mirrored_camera_sees_the_mirrored_world() -> None:
+    rig, joints3d = camera(roll=0.2), walker()
+    rig = Rig(rig.size[None], torch.tensor([[[900.0, 880.0, 560.0, 380.0]]]), rig.T_w2c[None])
+    kp2d, conf = pixels_of(joints3d, rig), torch.rand(1, 40, 22, generator=torch.Generator().manual_seed(0))
+    view, pixels, seen = mirrored_view(rig, kp2d, conf)
+    order = list(SMPL22.mirror_order)
+    other = joints3d[:, :, order] * torch.tensor([-1.0, 1.0, 1.0])
+    assert torch.allclose(pixels, pixels_of(other, view), atol=2e-2)
+    assert torch.equal(seen, conf[..., order])
+    assert not torch.allclose(view.K4[..., 2], rig.K4[..., 2]), "the principal point goes to the other side, too"
+
+
 def test_a_long_track_is_one_motion_with_one_body() -> None:
     pipeline, rig, joints3d = tiny_pipeline(), camera(), walker(620)
     out = pipeline.lift(pixels_of(joints3d, rig), torch.ones(1, 620, 22), rig, fps=20.0)
