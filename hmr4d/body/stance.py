@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +17,9 @@ USUAL_REACH = 1.35  # metres from the hips to a wrist along the bones of an adul
 DOUBTED_HEIGHTS = (0.95, 2.1)  # metres; few people are shorter or taller, measured like USUAL_HEIGHT
 REFUSED_HEIGHTS = (0.65, 2.7)  # metres; nobody is
 FASTEST = 12.0  # metres a second of the root; sprinters reach 12.4
+FARTHEST = 1000.0  # metres from the origin; studios and fields are smaller
 ALONG = 0.9  # cosine of 26 degrees, from feet to head
+BACKWARD = 0.02  # metres by which toes are behind ankles
 NEARLY_ALL = 0.95  # share of frames
 _FRAMES_TO_MEASURE = 512  # of a longer motion, evenly spread
 _STEPS_TO_TELL = 10  # frames; a speed over fewer says little
@@ -120,7 +123,7 @@ def height_fault(height: float) -> str | None:
 
 
 def motion_doubts(joints3d: NDArray[np.floating], points: BodyPoints, fps: float) -> list[Remark]:
-    """What is odd about the size and the speed of a motion in metres; what mends it is the caller's to say.
+    """What is odd about the size, the speed and the place of a motion in metres; what mends it is the caller's to say.
 
     Args:
         joints3d: (L, J, 3) metres.
@@ -136,4 +139,25 @@ def motion_doubts(joints3d: NDArray[np.floating], points: BodyPoints, fps: float
     if len(speeds) >= _STEPS_TO_TELL and float(np.median(speeds)) > FASTEST * max(height / USUAL_HEIGHT, 1.0):
         words = f"the body moves at {np.median(speeds):.0f} m/s at {fps:g} frames per second; is the rate right?"
         doubts.append(Remark("speed", words))
+    if (far := float(np.abs(joints3d).max())) > FARTHEST:
+        frame = int(np.abs(joints3d).max((1, 2)).argmax())
+        words = f"a joint is {far:.3g} m away from the origin in frame {frame}; is a number of the file damaged?"
+        doubts.append(Remark("place", words))
     return doubts
+
+
+def share_of_backward_toes(joints3d: NDArray[np.floating], skeleton: Skeleton) -> float:
+    """Share of frames in which the feet point away from where the hips face, as of a body whose sides are exchanged.
+
+    Args:
+        joints3d: (T, J, 3) metres, y up.
+        skeleton: with hips, ankles and feet of these names; NaN for others.
+    """
+    sides = [[f"{side}_{name}" for side in ("left", "right")] for name in ("hip", "ankle", "foot")]
+    if not {name for pair in sides for name in pair} <= set(skeleton.joint_names):
+        return math.nan
+    hips, ankles, feet = (joints3d[:, list(skeleton.indices(*pair))] for pair in sides)
+    facing = np.cross(hips[:, 0] - hips[:, 1], (0.0, 1.0, 0.0))
+    facing /= np.maximum(np.linalg.norm(facing, axis=-1, keepdims=True), 1e-9)
+    ahead = ((feet - ankles).mean(1) * facing).sum(-1)  # (T,) metres
+    return float((ahead < -BACKWARD).mean())

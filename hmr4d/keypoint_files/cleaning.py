@@ -22,7 +22,12 @@ _CONSTANT = 3  # entries in which two joints or more share a place that does not
 _STILL = 0.05  # of the body's size that the middle of the other joints moves
 _LARGEST_SHARE = 3.0  # shares of the image may lie that far out; people in pixels are larger
 _CENTERED = 0.25  # share of coordinates below 0 from which shares count from the middle
-_MAYBE_CENTERED, _LOWEST = ("openpose", "npz"), -1.05  # layouts whose shares may count from the middle, down to there
+_NEVER_CENTERED, _LOWEST = (
+    ("mediapipe", "apple"),
+    -1.05,
+)  # layouts whose shares count from a corner; the least of others
+_OFTEN_CENTERED = ("openpose", "npz")
+_ABOVE = 0.2  # share of v below 0 that heads beyond the upper edge do not reach
 
 
 def cleaned(detections: Sequence[Detection]) -> list[Detection]:
@@ -115,16 +120,19 @@ def _others_move(detections: Sequence[Detection], numbers: Sequence[int], place:
     )
 
 
-def in_pixels(detections: Sequence[Detection], size: tuple[int, int] | None, layout: str) -> list[Detection]:
+def in_pixels(
+    detections: Sequence[Detection], size: tuple[int, int] | None, layout: str, *, counts_up: bool = False
+) -> list[Detection]:
     """Detections in pixels: what is in shares of the image, from corner to corner, is taken times its size.
 
     Shares are told from pixels by how large people are; some may lie beyond the image. They count from its upper left
-    corner, or (OpenPose) from its middle, [-1, 1], where many are negative. Apple Vision counts v upwards.
+    corner, or from its middle, [-1, 1], where many are negative. Apple Vision counts v upwards.
 
     Args:
         detections: cleaned.
         size: (width, height) pixels of the image.
         layout: of the file.
+        counts_up: v of shares counts from the lower edge.
 
     Raises:
         ValueError: they are shares, and the size is not given.
@@ -136,7 +144,7 @@ def in_pixels(detections: Sequence[Detection], size: tuple[int, int] | None, lay
         raise ValueError(
             "its coordinates are normalised, not pixels. Pass the size of the image (the camera file has it)."
         )
-    is_centered = layout in _MAYBE_CENTERED and places.min() > _LOWEST and float((places < 0).mean()) > _CENTERED
+    is_centered = layout not in _NEVER_CENTERED and places.min() > _LOWEST and _is_centered(places, layout)
     logger.info("Coordinates are normalised to %s; taken times the image size.", "[-1, 1]" if is_centered else "[0, 1]")
     corner = np.array([size[0] - 1, size[1] - 1])
     scaled: list[Detection] = []
@@ -144,8 +152,16 @@ def in_pixels(detections: Sequence[Detection], size: tuple[int, int] | None, lay
         points = detection.points.copy()
         found = points[:, 2] > 0
         points[found, :2] = ((points[found, :2] + 1) / 2 if is_centered else points[found, :2]) * corner
+        points[~(np.abs(points[:, :2]) < _FARTHEST).all(1)] = 0.0
         scaled.append(replace(detection, points=points))
-    return _turned(scaled, size[1]) if layout == "apple" else scaled
+    return _turned(scaled, size[1]) if layout == "apple" or counts_up else scaled
+
+
+def _is_centered(places: NDArray[np.float64], layout: str) -> bool:
+    """Whether shares (N, 2) count from the middle of the image, rather than of people who are partly outside it."""
+    if layout in _OFTEN_CENTERED and float((places < 0).mean()) > _CENTERED:
+        return True
+    return float((places[:, 1] < 0).mean()) > _ABOVE
 
 
 def _median_size(detections: Sequence[Detection]) -> float:
@@ -155,7 +171,7 @@ def _median_size(detections: Sequence[Detection]) -> float:
 
 def _turned(detections: Sequence[Detection], height: int) -> list[Detection]:
     """Detections whose v grew upwards."""
-    logger.info("Apple Vision counts v from the lower edge of the image; it is turned over.")
+    logger.info("v counts from the lower edge of the image, as Apple Vision has it; it is turned over.")
     turned: list[Detection] = []
     for detection in detections:
         points = detection.points.copy()

@@ -13,6 +13,7 @@ from hmr4d.keypoint_files.detections import Detection, DetectionTable, frame_num
 from hmr4d.keypoint_files.joint_names import joint_name
 from hmr4d.utils.text_files import TextError, decode_text
 
+_SEPARATOR = re.compile(r'\s*"?scorer"?([;\t])')  # of spreadsheets in countries with decimal commas
 _HEAD = ("scorer", "individuals", "bodyparts", "coords")
 
 
@@ -20,14 +21,17 @@ def read_deeplabcut(path: Path) -> DetectionTable:
     """Detections of a CSV file that `deeplabcut.analyze_videos(..., save_as_csv=True)` writes.
 
     The head has rows `scorer`, `bodyparts` and `coords` (x, y, likelihood), with several animals also `individuals`;
-    then a row per frame begins with its number, or with the name of its image.
+    then a row per frame begins with its number, or with the name of its image. Semicolons or tabs may stand for the
+    commas, and numbers may then have decimal commas.
 
     Raises:
         ValueError: it is no such table; no such text.
     """
     try:
         text = decode_text(path.read_bytes(), shown(path.name))
-        rows = [row for row in csv.reader(io.StringIO(text.replace("\x00", ""), newline="")) if row]
+        separator = found[1] if (found := _SEPARATOR.match(text)) else ","
+        lines = io.StringIO(text.replace("\x00", ""), newline="")
+        rows = [row for row in csv.reader(lines, delimiter=separator) if row]
     except TextError as error:
         raise ValueError(str(error)) from error
     except csv.Error as error:
@@ -73,6 +77,6 @@ def _label(row: list[str]) -> str:
 
 def _cell(row: list[str], column: int | None) -> float:
     try:
-        return float(row[column]) if column is not None and column < len(row) else float("nan")
+        return float(row[column].replace(",", ".")) if column is not None and column < len(row) else float("nan")
     except ValueError:
         return float("nan")

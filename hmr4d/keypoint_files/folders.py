@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hmr4d.keypoint_files.detections import Detection, DetectionTable, LeftOut, frame_numbers, shown
-from hmr4d.keypoint_files.json_layouts import people_in, sniff_json
+from hmr4d.keypoint_files.json_layouts import in_one_order, people_in, sniff_json
 from hmr4d.utils.text_files import TextError, decode_text, printable
 
 _SERIES = re.compile(r"\d+")
@@ -60,7 +60,7 @@ def read_folder(folder: Path, layout: str | None) -> DetectionTable:
         )
     frames = frame_numbers([path.name for path in files], "the name of a file")
     detections: list[Detection] = []
-    names: tuple[str, ...] | None = None
+    orders: list[tuple[str, ...] | None] = []
     has_placeholders = False
     left_out = LeftOut("files")
     for path, frame in zip(files, frames, strict=True):
@@ -77,6 +77,8 @@ def read_folder(folder: Path, layout: str | None) -> DetectionTable:
             continue
         left_out.good += 1
         detections += found
-        names, has_placeholders = names or told, has_placeholders or absent
+        orders += [told] * len(found)
+        has_placeholders = has_placeholders or absent
     left_out.tell()
+    detections, names = in_one_order(detections, orders)
     return DetectionTable(detections, layout or "mmpose", joint_names=names, has_placeholders=has_placeholders)

@@ -285,7 +285,7 @@ def _detections(
     frames: Sequence[Frame], numbers: Sequence[int | None]
 ) -> tuple[list[Detection], tuple[str, ...] | None, bool]:
     found: list[Detection] = []
-    names: tuple[str, ...] | None = None
+    orders: list[tuple[str, ...] | None] = []  # names of the joints of each
     left_out = LeftOut("entries")
     has_placeholders = False
     use_ids = _counted_ids(frames)
@@ -310,13 +310,28 @@ def _detections(
                 continue
             if use_ids and read.person is None and isinstance(person, Mapping):
                 read = replace(read, person=person_name(person.get("id")))
-            if names is not None and told is not None and told != names:
-                read = _reordered(read, told, names)
-            names = names or told
+            orders.append(told)
             left_out.good += 1
             found.append(read)
     left_out.tell()
+    found, names = in_one_order(found, orders)
     return found, names, has_placeholders
+
+
+def in_one_order(
+    found: Sequence[Detection], orders: Sequence[tuple[str, ...] | None]
+) -> tuple[list[Detection], tuple[str, ...] | None]:
+    """Detections with all joints that any of them names, in the order in which they are named first.
+
+    Args:
+        found: some may lack joints that were not found, or have them in another order.
+        orders: names of the joints of each, None where they are not told.
+    """
+    names = tuple(dict.fromkeys(name for told in orders for name in told or ())) or None
+    if names is None:
+        return list(found), None
+    pairs = zip(found, orders, strict=True)
+    return [read if told in (None, names) else _reordered(read, told or (), names) for read, told in pairs], names
 
 
 def _is_nobody(person: Any) -> bool:
@@ -362,7 +377,7 @@ def _read_depth(told: Any, count: int, what: str) -> NDArray[np.float64]:
 
 
 def _reordered(read: Detection, told: tuple[str, ...], names: tuple[str, ...]) -> Detection:
-    """A detection whose joints are named in another order, or not all there, in the order of the first."""
+    """A detection whose joints are named in another order, or not all there, in that of `names`."""
     points, depth = np.zeros((len(names), 3)), np.full(len(names), np.nan)
     own = np.full(len(told), np.nan) if read.depth is None else read.depth
     for place, name in enumerate(told):

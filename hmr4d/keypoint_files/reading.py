@@ -283,11 +283,13 @@ def _tracks(
     if not seen:
         raise NobodyError("no joint has a confidence above 0, or a place of its own.")
     order = _joint_order(table, seen, asked)
-    seen = in_pixels(seen, size, table.layout)
     seen = [d for d in (_in_order(d, order) for d in seen) if (d.points[:, 2] > 0).any()]
     if not seen:
         raise NobodyError("no joint of a body has a confidence above 0.")
     own = JointOrder(order.name, order.skeleton, order.skeleton.joint_names)
+    # Apple Vision names its joints as others do, but for the neck and the root, which it does not always find.
+    counts_up = table.joint_names is not None and is_upside_down(np.stack([d.points for d in seen]), own)
+    seen = in_pixels(seen, size, table.layout, counts_up=counts_up)
     if is_upside_down(np.stack([d.points for d in seen]), own):
         logger.warning("Heads are below feet nearly always: is v counted upwards, or the video turned?")
     seen = identified(seen, table.has_placeholders)

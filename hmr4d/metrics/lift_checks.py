@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from hmr4d.body.skeleton import Skeleton
+from hmr4d.body.stance import share_of_backward_toes
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.motion.motion import Motion
 from hmr4d.utils.tensors import interpolate_gaps
@@ -27,6 +28,7 @@ LIMB_BONES = tuple(
     for side in ("left", "right")
     for a, b in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
 )
+SIDE_JOINTS = ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
 LONGEST_SEEN = 0.9  # quantile over frames of a bone's length in the picture, which shortens it more or less
 NEAR_AND_FAR = 1.3  # ratio of the distances between which a change of stature can be seen
 USUAL = (1.5, 1.76)  # metres; more than LIMITS below or above is doubted, children of 1.25 m are not
@@ -34,6 +36,8 @@ UPRIGHT = 0.8  # quantile over frames of the stature: people stoop
 SLOWEST = 15.0  # frames per second; at lower rates people change their shape from frame to frame
 FOOT_SMOOTHING = 0.1  # seconds, standard deviation, along which feet are followed
 SLIDING = 0.4  # quantile over frames of how fast feet and body move as one
+WALKING, PACE_SMOOTHING = 0.5, 0.2  # metres per second; seconds, standard deviation, along which the path is followed
+CLEAR = 0.4  # of -1 to 1: beyond it the toes alone tell where somebody faces
 MARGIN = 0.02  # of the picture's sides; detectors set joints a little outside
 # What is still good: see the module.
 LIMITS: Mapping[str, float] = {
@@ -46,6 +50,7 @@ LIMITS: Mapping[str, float] = {
     "told_stature": 0.12,
     "stature_change": 0.06,
     "sliding": 0.05,
+    "sides": 0.7,
     "outside": 0.02,
     "corner": 2.1,
 }
@@ -65,6 +70,8 @@ ADVICE: Mapping[str, str] = {
     "stature_change": "the person looks {value:.0%} less or more tall far away than near by: check pitch, height and "
     "focal length in the camera file.",
     "sliding": "the feet slide over the floor with the body, without steps: does the camera move or turn?",
+    "sides": "the person walks backward, or the feet point backward, nearly all the time: are left and right "
+    "exchanged, or is the picture mirrored?",
     "outside": "{value:.0%} of the keypoints lie outside the camera's picture: is the camera file for pictures of "
     "another size?",
     "corner": "the keypoints fill the upper left part of the camera's picture alone, which is {value:.1f} times as "
@@ -136,6 +143,7 @@ def check_lift(
         "told_stature": math.nan if stature is None else _off_stature(tall[:, 0], (stature, stature)),
         "stature_change": _stature_change(tall, away),
         "sliding": _sliding(pixels, seen, distance / camera.K4[0, :2].mean(), fps, skeleton),
+        "sides": _exchanged_sides(joints3d.double(), seen, fps, skeleton),
         **_place_in_picture(pixels, seen, camera.size[0]),
     }
     return tuple(LiftCheck(name, values[name]) for name in LIMITS)
@@ -262,6 +270,32 @@ def _sliding(pixels: Tensor, seen: Tensor, meters: Tensor, fps: float, skeleton:
     if int(enough.sum()) < ENOUGH:
         return math.nan
     return float((body.norm(dim=-1) - 2 * own)[enough].quantile(SLIDING))
+
+
+def _exchanged_sides(joints3d: Tensor, seen: Tensor, fps: float, skeleton: Skeleton) -> float:
+    """How much hips and shoulders face away from where toes point or the body walks: 1 for always, -1 for never.
+
+    Whose left and right are exchanged seems to face where the back is. Toes that are seen tell that from walking
+    backward.
+    """
+    if not set(SIDE_JOINTS) <= set(skeleton.joint_names) or len(joints3d) < ENOUGH:
+        return math.nan
+    feet = [skeleton.joint_names.index(name) for name in ("left_foot", "right_foot") if name in skeleton.joint_names]
+    told = seen[:, feet].all(1)
+    if feet and int(told.sum()) >= ENOUGH:
+        toes = 2 * share_of_backward_toes(joints3d[told].numpy(), skeleton) - 1
+        if abs(toes) > CLEAR:
+            return toes
+    hips_l, hips_r, shoulders_l, shoulders_r = (joints3d[:, j] for j in skeleton.indices(*SIDE_JOINTS))
+    across = hips_l - hips_r + shoulders_l - shoulders_r
+    facing = torch.stack([-across[:, 2], across[:, 0]], -1)  # x and z
+    path = joints3d[:, list(skeleton.root_joints)].mean(1)[:, [0, 2]].numpy()
+    smooth = torch.from_numpy(gaussian_filter1d(path, PACE_SMOOTHING * fps, axis=0, mode="nearest"))
+    velocity = torch.gradient(smooth, dim=0)[0] * fps
+    walks = velocity.norm(dim=-1) > WALKING
+    if int(walks.sum()) < ENOUGH:
+        return math.nan
+    return -float(torch.cosine_similarity(facing[walks], velocity[walks], dim=-1).median())
 
 
 def _place_in_picture(pixels: Tensor, seen: Tensor, size: Tensor) -> dict[str, float]:

@@ -114,9 +114,10 @@ def import_doubts(
     """
     height = body_height(joints3d, points)
     doubts = [
-        Remark("size", size_words(height, scale)) if kind == "size" else Remark(kind, f"{words} --source-fps sets it.")
-        for kind, words in motion_doubts(joints3d, points, fps)
+        Remark("size", size_words(height, scale)) if doubt.kind == "size" else doubt
+        for doubt in motion_doubts(joints3d, points, fps)
     ]
+    doubts = [Remark(d.kind, f"{d.words} --source-fps sets it.") if d.kind == "speed" else d for d in doubts]
     axis = standing_axis(joints3d, points)
     if axis not in (None, "y"):
         column = np.zeros(3)

@@ -93,6 +93,13 @@ def test_sizes_and_speeds_of_nobody_are_told() -> None:
     ]
 
 
+def test_a_joint_beyond_all_studios_is_told_with_its_frame() -> None:
+    joints3d = standing(4)
+    joints3d[2, 20, 0] = 5e4
+    (doubt,) = motion_doubts(joints3d, POINTS, 30.0)
+    assert doubt.kind == "place" and "5e+04 m away from the origin in frame 2" in doubt.words
+
+
 def test_every_skeleton_has_a_head_and_feet() -> None:
     points = [points_of_skeleton(skeleton) for skeleton in SKELETONS.values()]
     assert all(one.head is not None and one.feet for one in points)

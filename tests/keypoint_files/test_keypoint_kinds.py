@@ -468,6 +468,40 @@ def test_apple_vision_counts_upwards(tmp_path: Path, spelling: dict[str, str]) -
     check(track, expected, "openpose25", 0.01)
 
 
+def test_apple_vision_without_neck_and_root_counts_upwards(tmp_path: Path) -> None:
+    """Joints that are not found are left out of a frame: the neck and the root come later, or never."""
+    names = [n for n in SWIFT if n not in ("neck_1_joint", "root")]
+    points = figure([APPLE[n] for n in names])
+    up = shares(points)
+    up[..., 1] = 1 - up[..., 1]
+    frames: list[dict[str, Any]] = [
+        {
+            "frame": f,
+            "joints": {SWIFT[n]: {"x": u, "y": v, "confidence": c} for n, (u, v, c) in zip(names, p, strict=True)},
+        }
+        for f, p in enumerate(up.tolist())
+    ]
+    expected = np.zeros((12, 17, 3))
+    expected[:, list(COCO17.indices(*(APPLE[n] for n in names)))] = points
+    check(one(saved(tmp_path, frames)), expected, tolerance=0.01)
+    knee = frames[0]["joints"].pop("leftKnee")
+    assert knee and one(saved(tmp_path, frames)).num_seen == 12  # the knee of the other frames is kept
+    track = one(saved(tmp_path, frames))
+    (joint,) = COCO17.indices("left_knee")
+    assert track.kp2d_conf[0, joint] == 0 and (track.kp2d_conf[1:, joint] > 0).all()
+
+
+@pytest.mark.parametrize("layout", ["coco", "mmpose"])
+def test_shares_may_count_from_the_middle_of_the_image(tmp_path: Path, layout: str) -> None:
+    points = figure(COCO17.joint_names)
+    middle = shares(points)
+    middle[..., :2] = 2 * middle[..., :2] - 1
+    rows = [p.ravel().tolist() if layout == "coco" else p.tolist() for p in middle]
+    key = "image_id" if layout == "coco" else "frame"
+    entries = [{key: f, "category_id": 1, "keypoints": row} for f, row in enumerate(rows)]
+    check(one(saved(tmp_path, entries)), points, tolerance=0.01)
+
+
 def deeplabcut(points: Points, names: Sequence[str], individuals: Sequence[str] = ()) -> str:
     heads = {"bodyparts": [n for n in names for _ in range(3)], "coords": ["x", "y", "likelihood"] * len(names)}
     lines = ["scorer," + ",".join(["DLC"] * 3 * len(names) * max(1, len(individuals)))]
@@ -487,6 +521,8 @@ def test_deeplabcut_tables(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     both = np.concatenate([points, figure(names, left=800.0)], 1)
     tracks = everybody(saved(tmp_path, deeplabcut(both, spelled, ["anna", "ben"]), "k.csv"))
     assert {track.person for track in tracks} == {"anna", "ben"}
+    semicolons = deeplabcut(points, spelled).replace(",", ";").replace(".", ",").replace("\n", "\r\n")
+    check(one(saved(tmp_path, semicolons, "k.csv")), expected)
     with pytest.raises(ValueError, match="it names its 3 joints snout"):
         everybody(saved(tmp_path, deeplabcut(points[:, :3], ["snout", "tail", "paw"]), "k.csv"))
     with pytest.raises(ValueError, match=r"not DeepLabCut's"):

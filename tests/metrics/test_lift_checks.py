@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hmr4d.body.light_body import load_light_body
+from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rigs import Rig, camera_pose, project
 from hmr4d.metrics.lift_checks import LIMITS, LiftCheck, check_lift, doubts
 from hmr4d.motion.procedural import synthetic_joints
@@ -134,6 +135,18 @@ def test_a_camera_that_pans_is_doubted(degrees: float) -> None:
     turn = torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], -1).unflatten(-1, (3, 3))
     gliding = joints3d @ turn.mT
     assert doubted(gliding, seen(gliding)) == ["sliding"]
+
+
+def test_left_and_right_exchanged_are_doubted() -> None:
+    order = list(SMPL22.mirror_order)
+    joints3d = motion()[:, order]
+    feet = torch.ones(FRAMES, 22)
+    feet[:, list(SMPL22.indices("left_foot", "right_foot"))] = 0
+    for conf in (torch.ones(FRAMES, 22), feet):
+        assert doubted(joints3d, seen(joints3d), conf) == ["sides"]
+    backward = motion().flip(0)
+    assert doubted(backward, seen(backward)) == []  # whose toes are seen may walk backward
+    assert doubted(backward, seen(backward), feet) == ["sides"]
 
 
 def test_pictures_of_another_size_are_doubted() -> None:

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hmr4d.body.retarget import retarget_bone_lengths, smpl_mean_bone_lengths
-from hmr4d.body.skeleton import Skeleton
-from hmr4d.body.stance import points_of_skeleton
+from hmr4d.body.stance import points_of_skeleton, share_of_backward_toes
 from hmr4d.data.store_writer import StoreWriter
 from hmr4d.motion.resampling import resample_positions
 from hmr4d.motion_files.bvh import BvhClip, BvhError, read_bvh
@@ -27,9 +26,9 @@ logger = logging.getLogger(__name__)
 _BATCH_BYTES = 2 << 20  # file content sent to a worker at once
 
 RETARGETS = ("none", "smpl_mean")
-# Metres by which toes are behind ankles, and the share of frames that is doubted. None of 908 clips of CMU has a larger
-# share than 0.45; with their sides exchanged 98 % have.
-BACKWARD, BACKWARD_SHARE = 0.02, 0.7
+# Share of frames with toes behind ankles that is doubted. None of 908 clips of CMU has a larger one than 0.45; with
+# their sides exchanged 98 % have.
+BACKWARD_SHARE = 0.7
 
 
 @dataclass(frozen=True)
@@ -173,27 +172,10 @@ def _doubts(joints: np.ndarray, conversion: Conversion, name: str) -> list[Remar
     if is_refused:
         raise BvhError(f"{name}: {next(doubt.words for doubt in doubts if doubt.kind == 'size')}")
     is_upright = all(doubt.kind != "up" for doubt in doubts)
-    if is_upright and toes_point_backward(joints, skeleton):
+    if is_upright and share_of_backward_toes(joints, skeleton) > BACKWARD_SHARE:
         words = "the feet point backward in most frames; are left and right exchanged in the joint map?"
         doubts.append(Remark("sides", words))
     return doubts
-
-
-def toes_point_backward(joints: np.ndarray, skeleton: Skeleton) -> bool:
-    """Whether the feet point away from where the hips face, as of a body whose sides are exchanged or mirrored.
-
-    Args:
-        joints: (T, J, 3) metres, y up.
-        skeleton: with hips, ankles and feet of these names; of others nothing is told.
-    """
-    sides = [[f"{side}_{name}" for side in ("left", "right")] for name in ("hip", "ankle", "foot")]
-    if not {name for pair in sides for name in pair} <= set(skeleton.joint_names):
-        return False
-    hips, ankles, feet = (joints[:, list(skeleton.indices(*pair))] for pair in sides)
-    facing = np.cross(hips[:, 0] - hips[:, 1], (0.0, 1.0, 0.0))
-    facing /= np.maximum(np.linalg.norm(facing, axis=-1, keepdims=True), 1e-9)
-    ahead = ((feet - ankles).mean(1) * facing).sum(-1)  # (T,) metres
-    return bool((ahead < -BACKWARD).mean() > BACKWARD_SHARE)
 
 
 def add_bvh_clips(
