@@ -1,7 +1,8 @@
-"""Where sources of motion put their joints: which way bones point in a person who stands and looks ahead.
+"""Joint conventions of motion sources: directions of the bones of a person who stands and looks ahead.
 
-Sources differ in what they call a head or the toes: the same person has the head joint above the neck in one and before
-it in another. A mesh that simply points its own bones along those of the motion then looks up, or stands on its toes.
+Sources define head and toe joints differently: the head joint of the same person is above the neck in one and in front
+    of it in another. A mesh that simply points its own bones along those of the motion then looks up, or stands on its
+    toes.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from torch import Tensor
 from hmr4d.body.skeleton import SMPL22
 
 CONVENTIONS = Path(__file__).parent / "resources" / "joint_conventions.json"
-METADATA_KEY = "joint_convention"  # under which motions carry the name of theirs
-STILL = 0.08  # metres per second; nothing but the arms moves faster in somebody who stands
+METADATA_KEY = "joint_convention"  # key of the convention in the metadata of a motion
+STILL = 0.08  # meters per second; speed limit of all joints except the arms while a person stands
 UPRIGHT = 0.985  # cosine of 10 degrees between the torso and the vertical
-TALL = 0.9  # share of the greatest height of the pelvis
-ON_FLOOR = 0.02  # metres; toes of somebody who stands are lower
+TALL = 0.9  # fraction of the maximum height of the pelvis
+ON_FLOOR = 0.02  # meters; toes of a standing person are lower
 
 
 @lru_cache(maxsize=1)
@@ -36,29 +37,29 @@ def known_conventions() -> tuple[str, ...]:
 
 
 def convention_of(metadata: Mapping[str, Any] | None) -> str | None:
-    """The convention that a motion's metadata names; None if it names none.
+    """The convention in a motion's metadata; None if there is none.
 
     Raises:
-        ValueError: a name that this package does not know.
+        ValueError: unknown name.
     """
     name = (metadata or {}).get(METADATA_KEY)
     if name is not None and name not in _tables():
-        raise ValueError(f"Unknown {METADATA_KEY} {name!r}; known: {', '.join(known_conventions())}. Leave it out.")
+        raise ValueError(f"Unknown {METADATA_KEY} {name!r}; known: {', '.join(known_conventions())}. Remove the key.")
     return name
 
 
 def convention_metadata(convention: str | None) -> dict[str, str]:
-    """Metadata that names a convention; nothing for None."""
+    """Metadata with the name of a convention; empty for None."""
     return {} if convention is None else {METADATA_KEY: convention}
 
 
 def source_convention(source: str) -> str | None:
-    """The convention of motion from a source, such as "bandai_namco"; None if the source has none of its own."""
+    """The convention of a motion source, such as "bandai_namco"; None if it has no specific one."""
     return source if source in _tables() else None
 
 
 def bone_directions(convention: str | None) -> dict[int, Tensor]:
-    """Unit vectors (3,) of the bones that a convention tells of, by the SMPL-22 joint at their end; none for None.
+    """Unit vectors (3,) of the bones that a convention defines, by the SMPL-22 joint at their end; empty for None.
 
     Raises:
         ValueError: unknown convention.
@@ -76,7 +77,7 @@ def bone_directions(convention: str | None) -> dict[int, Tensor]:
 
 
 def foot_heights(convention: str | None) -> dict[str, float]:
-    """Metres over the floor of the foot joints of somebody who stands, by their part ("ankle", "foot"); none for None.
+    """Heights in meters of the foot joints of a standing person, by part ("ankle", "foot"); empty for None.
 
     Raises:
         ValueError: unknown convention.
@@ -87,7 +88,7 @@ def foot_heights(convention: str | None) -> dict[str, float]:
 
 
 def bone_lengths(convention: str | None, rest_joints: Tensor) -> Tensor:
-    """(21,) metres of the bones of SMPL-22 in people of a convention: its medians, or else those of a body at rest.
+    """(21,) bone lengths of SMPL-22 in meters for a convention: its medians, or else those of a body at rest.
 
     Args:
         convention: None: the body's.
@@ -117,16 +118,16 @@ def rest_in_convention(rest_joints: Tensor, convention: str | None) -> Tensor:
 
 
 def standing_directions(joints3d: Tensor, *, fps: float) -> Tensor | None:
-    """Median direction (22, 3) of the bone to every joint while somebody stands, seen from the person.
+    """Median direction (22, 3) of the bone to every joint in the frame of a standing person.
 
-    How conventions are measured. x is to the person's left as the hips lie, y up, z forward.
+    Used to measure conventions. x is to the person's left along the hips, y up, z forward.
 
     Args:
         joints3d: (L, 22, 3) metres, y up, floor at y = 0.
         fps: frames per second.
 
     Returns:
-        Unit vectors, zero for the pelvis; None if nobody stands upright, still and with both feet on the floor.
+        Unit vectors, zero for the pelvis; None if there is no frame with an upright, still person on both feet.
     """
     body = list(SMPL22.indices("pelvis", "left_ankle", "right_ankle", "left_foot", "right_foot", "head"))
     toes, (left, right) = body[3:5], SMPL22.indices("left_hip", "right_hip")

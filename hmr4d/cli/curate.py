@@ -85,7 +85,9 @@ def _add_run(commands: _Commands) -> None:
         "--detector", default="precomputed", help="precomputed, packaged, 'command:TOOL {video} {out}' or http://..."
     )
     command.add_argument(
-        "--two-passes", action="store_true", help="detect every second frame first, the others only where clips are possible"
+        "--two-passes",
+        action="store_true",
+        help="detect every second frame first, the others only where clips are possible",
     )
     command.add_argument("--repose", help="second detector for the clips: http://...")
     command.add_argument("--captions", type=Path, help="file of captions by source or clip id: .csv, .tsv or .json")

@@ -139,7 +139,7 @@ def export(args: argparse.Namespace) -> int:
             if key in places:
                 raise ValueError(f"{places[key]} and {source} would both be written to {path}. Export them one by one.")
             if path.resolve() == source.resolve():
-                raise ValueError(f"{source} would be replaced by its own copy. Choose another folder with --out.")
+                raise ValueError(f"{source} would be overwritten by its own copy. Choose another folder with --out.")
             places[key] = source
     errors: list[Exception] = []
     for source in sources:
@@ -164,7 +164,7 @@ def _export_one(motion: Motion, source: Path, name: str, folder: Path, options: 
         reason = error.strerror or error
         raise OSError(f"{paths[0]} cannot be written ({reason}). Choose a folder with --out.") from error
     for path in paths:
-        logger.info("%s%s", path, "  (replaced)" if path in replaced else "")
+        logger.info("%s%s", path, " (replaced)" if path in replaced else "")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -117,7 +117,7 @@ def fit_clip(clip: Clip, body: Body, args: argparse.Namespace) -> Path:
     seconds = time.perf_counter() - begun
     tell_doubts(clip.source, clip.motion)
     path = clip.folder / fitted_name(clip.stem, body.name)
-    replaced = "  (replaced)" if path.exists() else ""
+    replaced = " (replaced)" if path.exists() else ""
     try:
         save_fitted_npz(path, fit, gender=args.gender or GENDERS[0])
     except OSError as error:

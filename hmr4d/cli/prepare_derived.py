@@ -1,4 +1,4 @@
-"""The subcommands of `prepare` that do not create a store: text adapters, pose priors, packs, statistics and networks."""
+"""Subcommands of `prepare` without a new store: text adapters, pose priors, packs, statistics and networks."""
 
 from __future__ import annotations
 

@@ -235,7 +235,7 @@ def export_files(args: argparse.Namespace) -> int:
 
     def one(path: Path, place: Path) -> None:
         if any(export_paths(place.parent, place.name, name)[0].resolve() == path.resolve() for name in shared):
-            raise ValueError(f"{path} would be replaced by its own copy. Choose another folder with --out.")
+            raise ValueError(f"{path} would be overwritten by its own copy. Choose another folder with --out.")
         clip = read_clip(path, options)
         tell_remarks(path, clip)
         motion = placed(clip).motion

@@ -68,7 +68,7 @@ class DetectedVideo:
             ValueError: nobody is in the video, or nobody of that id.
         """
         if not self.tracks:
-            raise ValueError(f"{self.path}: nobody was found in its {len(self.times)} pictures.")
+            raise ValueError(f"{self.path}: no person was detected in its {len(self.times)} frames.")
         if who == "all":
             return self.tracks
         if who == "largest":

@@ -147,7 +147,7 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda f: saved(f, "c.yaml", "size: [9, 9]\nfov_deg: 60\npose: {pitch_deg: 8, height_m: 1,6}"),
         "numbers take a point: 1.6, not 1,6",
     ),
-    "comma": (lambda f: saved(f, "c.yaml", f"size: [9, 9]\nfov_deg: 65,2\n{POSE}"), "Numbers take a point: 65.2"),
+    "comma": (lambda f: saved(f, "c.yaml", f"size: [9, 9]\nfov_deg: 65,2\n{POSE}"), "Use a decimal point: 65.2"),
     "no such lens": (lambda f: saved(f, "c.yaml", f"intrinsics: none.yml\n{POSE}"), "none.yml, which cannot be read"),
     "no lens": (lambda f: saved(f, "c.yaml", f"intrinsics: c.yaml\n{POSE}"), "no calibration of OpenCV"),
     "beside": (

@@ -61,8 +61,8 @@ def test_mistakes_are_told_in_one_sentence(motion: Path, tmp_path: Path, capsys:
     assert "No motion in" in refused(capsys, tmp_path / "empty")
     assert "known: ['amass', 'bvh'" in refused(capsys, motion, "--to", "obj")
     assert "Blender writes FBX from glb or bvh" in refused(capsys, motion, "--to", "bvh,FBX")
-    assert "--bones changes nothing in csv; it is for bvh" in refused(capsys, motion, "--to", "csv", "--bones", "unity")
-    assert "replaced by its own copy" in refused(capsys, motion, "--to", "npz")
+    assert "--bones has no effect on csv; it is for bvh" in refused(capsys, motion, "--to", "csv", "--bones", "unity")
+    assert "overwritten by its own copy" in refused(capsys, motion, "--to", "npz")
     missing = refused(capsys, motion, "--to", "amass", "--body-models", tmp_path / "none")
     assert str(tmp_path / "none" / "smplh" / "neutral" / "model.npz") in missing and "register at" in missing
     assert "male" not in missing

@@ -43,7 +43,7 @@ def test_a_file_of_parameters_poses_the_free_body(tmp_path: Path, caplog: pytest
     source = write_motion(tmp_path / "turn.npz", joints3d)
     with caplog.at_level("INFO", logger="hmr4d"):
         assert fit.main([str(source), "--out", str(tmp_path / "fitted")]) == 0
-    assert "40 frames, joints off by 0.0 mm" in caplog.text
+    assert "40 frames, joint errors 0.0 mm" in caplog.text
     with np.load(tmp_path / "fitted" / "turn.anny.amass.npz", allow_pickle=False) as file:
         saved = dict(file)
     assert "betas" not in saved
@@ -146,7 +146,7 @@ def test_bad_input_is_one_sentence(
     wrong = {
         "No such file": [str(tmp_path / "none.npz")],
         "Register at https://mano": [source, "--body", "smplh"],
-        "--gender changes nothing for body 'anny'": [source, "--gender", "male"],
+        "--gender has no effect on body 'anny'": [source, "--gender", "male"],
         "turn.anny.amass.npz cannot be written (File exists). Choose a folder": [source, "--out", flat],
     }
     bad = {

@@ -195,7 +195,7 @@ def test_the_duration_is_chosen_by_the_prompt_and_said(
     assert motion.metadata["action_distance"] == pytest.approx(0.0, abs=1e-3)
     assert motion.metadata["is_far"] is False
     assert "chosen (as for polite bow)" in caplog.text
-    assert "far from everything" not in caplog.text
+    assert "far from all actions" not in caplog.text
 
 
 def test_a_named_duration_is_kept(knowing: Path, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_far_prompt_and_another_language_are_one_sentence_each_and_no_error(
     assert index.facts(HashTextEncoder(8).encode([far]).pooled)[0].is_far
     assert run(knowing, tmp_path, far, "ein mann geht", "--steps", "1", "--seconds", "2") == 0
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert sum("'not this' is far from everything" in line and "polite bow (bow)" in line for line in warnings) == 1
+    assert sum("'not this' is far from all actions" in line and "polite bow (bow)" in line for line in warnings) == 1
     assert sum("'ein mann geht' does not look like English" in line for line in warnings) == 1
     assert load_motion_npz(tmp_path / "000_not_this.npz").metadata["is_far"] is True
 
@@ -246,7 +246,7 @@ def test_the_known_actions_are_listed(knowing: Path, released: Path, capsys: pyt
     assert "    polite bow" in listed
     assert "1.6 s (1.2 to 2.0)" in listed
     assert main(["--list-actions", "--model", str(released)]) == 2
-    assert "does not list what it has learnt" in capsys.readouterr().err
+    assert "does not list its known actions" in capsys.readouterr().err
 
 
 def test_a_damaged_list_of_actions_is_named(knowing: Path, tmp_path: Path) -> None:
@@ -280,11 +280,11 @@ def test_a_reference_gives_its_duration_and_stands_in_the_metadata(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--strength", "0.4"], "give that motion with --reference"),
+        (["--strength", "0.4"], "pass that motion with --reference"),
         (["--reference", "REFERENCE", "--strength", "0"], "strength is 0; give more than 0"),
         (["--reference", "REFERENCE", "--seconds", "5"], "lasts 2.00 s, less than the 5 s"),
         (["--reference", "REFERENCE", "--edit", "REFERENCE", "--keep", "0:1"], "choose one"),
-        (["--keep", "0:1"], "--edit FILE and --keep A:B go together"),
+        (["--keep", "0:1"], "--edit FILE and --keep A:B must be used together"),
     ],
 )
 def test_what_does_not_go_with_a_reference_is_said(

@@ -174,6 +174,6 @@ def test_a_file_of_another_kind_is_said_to_be_taken_for_keypoints(
 ) -> None:
     (tmp_path / "sound.mp3").touch()
     assert main([str(tmp_path / "sound.mp3")]) == 2
-    assert "sound.mp3 is taken for keypoints" in capsys.readouterr().err
+    assert "sound.mp3 is read as a keypoint file" in capsys.readouterr().err
     assert main([str(tmp_path / "gone.flv")]) == 2
     assert "Not found" in capsys.readouterr().err

@@ -96,7 +96,7 @@ def test_bad_files_are_named_and_the_others_done(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--frames", "7"], "no range of frames"), (["--size", "big"], "no size of a picture"),
+        (["--frames", "7"], "not a range of frames"), (["--size", "big"], "not an image size"),
         (["--fps-in", "-3"], "fps is -3.0"), (["--video", "gone.mp4"], "Video not found: gone.mp4"),
     ],
 )  # fmt: skip
@@ -191,7 +191,7 @@ def test_import_and_export_leave_other_files_beside_their_input_alone(
     np.savez(beside, kp2d=np.zeros((8, 17, 2)))
     before = beside.read_bytes()
     assert main(["reference", "import", str(clip)]) == 2
-    assert "not made of" in capsys.readouterr().err and beside.read_bytes() == before
+    assert "not a result of" in capsys.readouterr().err and beside.read_bytes() == before
     beside.unlink()
     assert main(["reference", "import", str(clip)]) == 0 and main(["reference", "import", str(clip)]) == 0
     before = beside.read_bytes()

@@ -128,7 +128,7 @@ def test_odd_files_are_told_once_with_both_numbers(root, tmp_path, caplog):
     import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, jobs=1)
     told = [r.message for r in caplog.records if r.levelno == logging.WARNING]
     assert len(told) == 1 and re.search("announces 30 frames, 3[13] whole rows follow", told[0])
-    assert "So are 2 of 3 files." in told[0]
+    assert "This affects 2 of 3 files." in told[0]
     assert len(MotionStore.open(tmp_path / "out")) == 3
 
 

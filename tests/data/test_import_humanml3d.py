@@ -147,7 +147,9 @@ def test_hostile_files_of_tensors_are_refused(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "joints3d.pth"
     torch.save({"a": torch.zeros(3), "b": _Attack()}, path)
-    with pytest.raises(UnsafePickleError, match=r"joints3d\.pth is damaged, or holds more than tensors and builtins"):
+    with pytest.raises(
+        UnsafePickleError, match=r"joints3d\.pth is damaged, or contains more than tensors and builtins"
+    ):
         load_arrays_pickle(path)
 
 

@@ -94,7 +94,7 @@ def test_keypoints_of_others_beside_a_video_are_left_alone(
     assert is_of_video(beside, copy) and not is_of_video(beside, tmp_path / "two.mov")
     beside.write_text('[{"image_id": 0}]')
     assert main(["detect", str(copy)]) == 2
-    assert "is there already" in capsys.readouterr().err and beside.read_text() == '[{"image_id": 0}]'
+    assert "exists already" in capsys.readouterr().err and beside.read_text() == '[{"image_id": 0}]'
 
 
 def test_a_damaged_video_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -114,7 +114,7 @@ def test_an_empty_video_and_a_missing_one_are_told(tmp_path: Path, capsys: pytes
     for number in range(3):
         to_picture(room((160, 120))).save(tmp_path / f"{number}.png")
     assert main(["detect", str(tmp_path)]) == 2
-    assert "nobody was found in its 3 pictures" in capsys.readouterr().err
+    assert "no person was detected in its 3 frames" in capsys.readouterr().err
     assert main(["detect", str(tmp_path / "gone.mp4")]) == 2
     assert "Video not found" in capsys.readouterr().err
 

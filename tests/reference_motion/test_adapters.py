@@ -287,7 +287,7 @@ def test_lengths_in_millimeters_are_noticed_and_scaled(tmp_path: Path) -> None:
         ({"body_pose": torch.zeros(20, 60)}, r"'body_pose' has shape \(20, 60\); expected axis-angle \(F, 63\)"),
         ({"transl": torch.zeros(19, 3)}, r"The translation has shape \(19, 3\); expected \(20, 3\)"),
         ({"body_pose": torch.zeros(19, 63)}, "'body_pose' has 19 frames, the root has 20"),
-        ({"global_orient": "upright"}, "'global_orient' holds no numbers"),
+        ({"global_orient": "upright"}, "'global_orient' is not numeric"),
     ],
 )
 def test_wrong_parameters_are_named(tmp_path: Path, changes: dict[str, object], words: str) -> None:
