@@ -99,7 +99,7 @@ class KeypointBody:
             betas: (..., S) shape coefficients, also frame by frame.
             rotations: (..., J', 3, 3) of each joint in the frame of its parent; additional joints, such as hands, are
                 ignored.
-            translation: (..., 3) metres; the root comes to its rest position plus this.
+            translation: (..., 3) meters; the root is at its rest position plus this.
 
         Returns:
             Joints (..., J, 3) and keypoints (..., K, 3), metres, in the frame of the translation.
@@ -216,7 +216,7 @@ def load_keypoint_body(name: str = "anny", **options: Any) -> KeypointBody:
 
     Raises:
         ValueError: unknown name.
-        FileNotFoundError: the licensed file is missing; says where to get it and where to put it.
+        FileNotFoundError: the licensed file is missing; the message explains how to get it.
     """
     if name == "smpl":
         return keypoints_of_smpl(load_smpl_body("smpl", **options))

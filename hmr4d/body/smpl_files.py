@@ -69,9 +69,9 @@ def body_models_folder() -> Path:
 
 
 def model_places(family: str, gender: str, folder: str | Path) -> list[Path]:
-    """Files that may hold a model, the one preferred first.
+    """Possible files of a model, the preferred one first.
 
-    Of SMPL+H, the extended model `<gender>/model.npz`, to whose shape space AMASS is fitted, is first.
+    For SMPL+H, the extended model `<gender>/model.npz`, to whose shape space AMASS is fitted, is first.
     """
     names = [f"{gender}/model.npz"] if family == "smplh" else []
     names += [f"{family.upper()}_{g}.{ending}" for ending in ("npz", "pkl") for g in (gender.upper(), gender)]

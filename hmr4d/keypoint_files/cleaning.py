@@ -1,4 +1,4 @@
-"""Which joints of a file were found at all, and where they are in pixels."""
+"""Separation of detected and missing joints, and conversion to pixels."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from hmr4d.keypoint_files.detections import Detection
 
 logger = logging.getLogger(__name__)
 
-_FARTHEST = 1e6  # pixels or shares; places beyond are no places
+_FARTHEST = 1e6  # pixels or fractions; larger coordinates are invalid
 _LEAST_SURE = 1e-6  # confidences below are 0
 _ALL_MISSING_AT = ((0.0, 0.0), (-1.0, -1.0))
-_SHARED = 0.25, 4  # of the joints of an entry, and joints, at least: so many in one place are no detections
-_WHOLE_BODY = 40, 17  # sets of so many joints have face and hands, which may well share places, after their body
-_CONSTANT = 3  # entries in which two joints or more share a place that does not move with the others
-_STILL = 0.05  # of the body's size that the middle of the other joints moves
-_LARGEST_SHARE = 3.0  # shares of the image may lie that far out; people in pixels are larger
-_CENTERED = 0.25  # share of coordinates below 0 from which shares count from the middle
-_MAYBE_CENTERED, _LOWEST = ("openpose", "npz"), -1.05  # layouts whose shares may count from the middle, down to there
+_SHARED = 0.25, 4  # minimum fraction and number of joints of an entry at one position that are not detections
+_WHOLE_BODY = 40, 17  # joint sets of this size have face and hands, which may share positions, after the body
+_CONSTANT = 3  # entries in which two joints or more share a position that does not move with the others
+_STILL = 0.05  # fraction of the body size by which the center of the other joints moves
+_LARGEST_SHARE = 3.0  # maximum fraction of the image; people in pixels are larger
+_CENTERED = 0.25  # proportion of negative coordinates above which fractions are relative to the center
+_MAYBE_CENTERED, _LOWEST = (
+    ("openpose", "npz"),
+    -1.05,
+)  # layouts with fractions relative to the center, and their minimum
 
 
 def cleaned(detections: Sequence[Detection]) -> list[Detection]:
-    """Detections with confidences in [0, 1]; joints that were not found are (0, 0, 0), entries without any are dropped.
+    """Detections with confidences in [0, 1]; missing joints are (0, 0, 0), entries without joints are dropped.
 
     All of them have the same number of joints.
 
-    Not found are joints at (0, 0) or (-1, -1), with places that are no numbers or beyond all images, with a confidence
-    of 0 or less, or without one where other joints of the entry have one; and joints in a place that many joints of one
-    entry share, or that two and more share in several entries while the others move.
+    These joints count as missing: at (0, 0) or (-1, -1), with coordinates that are not numbers or beyond all images,
+        with a confidence of 0 or less, or without one if other joints of the entry have one; and joints at a position
+        that many joints of one entry share, or that two or more share in several entries while the others move.
     """
     if not detections:
         return []
@@ -44,7 +47,7 @@ def cleaned(detections: Sequence[Detection]) -> list[Detection]:
         seen = [replace(d, points=np.where(a[:, None], 0.0, d.points)) for d, a in zip(seen, at, strict=True)]
         told = ", ".join(f"({mark.real:g}, {mark.imag:g})" for mark in marks[:3])
         logger.info(
-            "Joints at %s%s are taken as not found: several share that place exactly.",
+            "Joints at %s%s count as missing: several share this position exactly.",
             told,
             "" if len(marks) <= 3 else " and elsewhere",
         )
@@ -68,7 +71,7 @@ def _cleaned(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _shared_places(detections: Sequence[Detection]) -> list[complex]:
-    """Places, u + iv, that are a mark for "not found" rather than a place."""
+    """Positions, u + iv, that mark missing joints."""
     found: dict[tuple[float, float], list[tuple[int, int]]] = {}
     marks: set[tuple[float, float]] = set()
     for number in _with_twins(detections):
@@ -91,18 +94,18 @@ def _shared_places(detections: Sequence[Detection]) -> list[complex]:
 
 
 def _with_twins(detections: Sequence[Detection]) -> list[int]:
-    """Entries in which two joints share a place."""
+    """Entries in which two joints share a position."""
     if not detections:
         return []
     points = np.stack([d.points for d in detections])
-    # Missing joints lie each at a place of their own, which no joint has.
+    # Each missing joint gets a unique position that no joint has.
     places = np.where(points[..., 2] > 0, points[..., 0] + 1j * points[..., 1], np.arange(points.shape[1]) * 1j - 2e6)
     ordered = np.sort(places, axis=1)
     return np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(1)).tolist()
 
 
 def _others_move(detections: Sequence[Detection], numbers: Sequence[int], place: tuple[float, float]) -> bool:
-    """Whether joints elsewhere move between the entries that share a place."""
+    """Whether other joints move between the entries with a shared position."""
     middles, sizes = [], []
     for number in numbers:
         points = detections[number].points
@@ -116,10 +119,10 @@ def _others_move(detections: Sequence[Detection], numbers: Sequence[int], place:
 
 
 def in_pixels(detections: Sequence[Detection], size: tuple[int, int] | None, layout: str) -> list[Detection]:
-    """Detections in pixels: what is in shares of the image, from corner to corner, is taken times its size.
+    """Detections in pixels: fractions of the image are multiplied by its size.
 
-    Shares are told from pixels by how large people are; some may lie beyond the image. They count from its upper left
-    corner, or (OpenPose) from its middle, [-1, 1], where many are negative. Apple Vision counts v upwards.
+    The size of the people distinguishes fractions from pixels; some may lie outside the image. Fractions are relative
+    to the upper left corner, or (OpenPose) to the center, [-1, 1], if many are negative. v of Apple Vision points up.
 
     Args:
         detections: cleaned.
@@ -127,7 +130,7 @@ def in_pixels(detections: Sequence[Detection], size: tuple[int, int] | None, lay
         layout: of the file.
 
     Raises:
-        ValueError: they are shares, and the size is not given.
+        ValueError: they are fractions, and the size is not given.
     """
     places = np.concatenate([d.points[d.points[:, 2] > 0, :2] for d in detections])
     if np.quantile(np.abs(places), 0.95) > _LARGEST_SHARE or _median_size(detections) > _LARGEST_SHARE:
@@ -137,7 +140,10 @@ def in_pixels(detections: Sequence[Detection], size: tuple[int, int] | None, lay
             "its coordinates are normalised, not pixels. Pass the size of the image (the camera file has it)."
         )
     is_centered = layout in _MAYBE_CENTERED and places.min() > _LOWEST and float((places < 0).mean()) > _CENTERED
-    logger.info("Coordinates are normalised to %s; taken times the image size.", "[-1, 1]" if is_centered else "[0, 1]")
+    logger.info(
+        "Coordinates are normalized to %s; they are multiplied by the image size.",
+        "[-1, 1]" if is_centered else "[0, 1]",
+    )
     corner = np.array([size[0] - 1, size[1] - 1])
     scaled: list[Detection] = []
     for detection in detections:

@@ -79,10 +79,12 @@ def test_what_cannot_be_told_is_not_made_up(track: KeypointTrack, caplog: pytest
     assert not caplog.text
     conf[:, FEET] = 0
     check_on_floor(replace(track, kp2d_conf=conf), camera())
-    assert "No foot of person 7 is ever seen" in caplog.text
+    assert "No foot of person 7 is visible" in caplog.text
 
 
 def test_keypoints_of_which_none_is_sure_are_refused(track: KeypointTrack) -> None:
     unsure = replace(track, kp2d_conf=0.2 * np.ones_like(track.kp2d_conf))
-    with pytest.raises(ValueError, match="No keypoint of person .* the surest has a confidence of 0.20, and below 0.3"):
+    with pytest.raises(
+        ValueError, match="No keypoint of person .* the highest confidence is 0.20, and those below 0.3"
+    ):
         check_on_floor(unsure, camera())

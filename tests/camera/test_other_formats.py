@@ -82,7 +82,7 @@ def test_what_is_told_of_a_lens_makes_a_camera_file(tmp_path: Path, program: str
     """The message that names another program's file has numbers to copy."""
     name, text = FILES[program]
     writer = program.removesuffix(" again").removesuffix(" message")
-    with pytest.raises(ValueError, match=rf"of a lens by {writer}.*says nothing of the floor") as e:
+    with pytest.raises(ValueError, match=rf"of a lens by {writer}.*does not contain the floor") as e:
         read_camera(saved(tmp_path, name, text))
     assert f"intrinsics: {name}" in str(e.value)
     numbers = str(e.value).partition("with its numbers, ")[2].partition("; and with")[0].replace("; ", "\n")

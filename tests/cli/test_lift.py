@@ -204,7 +204,7 @@ def test_everybody_in_one_world(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main([*words, "--person", "2", "--out", str(tmp_path / "one")]) == 0
     assert len(np.load(tmp_path / "one" / "walk.npz")["root"]) == FRAMES - 6
     assert main([*words, "--person", "9", "--out", str(tmp_path / "none")]) == 2
-    assert "nobody in it is called '9'" in capsys.readouterr().err
+    assert "it has no person '9'" in capsys.readouterr().err
 
 
 def test_over_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

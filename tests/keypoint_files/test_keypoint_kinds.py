@@ -97,7 +97,7 @@ def test_flat_lists_name_their_frames(tmp_path: Path, key: str, label: Any, inst
 @pytest.mark.parametrize("extra", [{}, {"track_id": 1}, {"image_id": 5}, {"frame": 0}])
 def test_many_entries_without_frames_are_refused(tmp_path: Path, extra: dict[str, Any]) -> None:
     entries = [{**nested(p), **extra} for p in figure(COCO17.joint_names, 8)]
-    with pytest.raises(ValueError, match="it has 8 entries, and .* Give every entry its frame"):
+    with pytest.raises(ValueError, match="it has 8 entries, and .* Add the frame to every entry"):
         everybody(saved(tmp_path, entries))
 
 
@@ -105,7 +105,7 @@ def test_many_entries_without_frames_are_refused(tmp_path: Path, extra: dict[str
 def test_objects_of_frames_are_told_from_objects_of_people(tmp_path: Path, key: str) -> None:
     points = figure(COCO17.joint_names, 8)
     if key in ("7", "person_{}"):  # one person's frames, listed under an id
-        with pytest.raises(ValueError, match=r"lie over each other|has no 'pose_keypoints_2d'"):
+        with pytest.raises(ValueError, match=r"overlapping entries|has no 'pose_keypoints_2d'"):
             everybody(
                 saved(
                     tmp_path,
@@ -235,7 +235,7 @@ def test_hidden_empty_and_damaged_files_are_passed_over(tmp_path: Path, caplog: 
     saved(tmp_path / "k", "{\x1b[31m", "w_004.json")
     points[4] = 0
     check(one(tmp_path / "k"), points, "openpose25")
-    assert "1 of 12 files are left out: w_004.json" in caplog.text and "\x1b" not in caplog.text
+    assert "1 of 12 files are skipped: w_004.json" in caplog.text and "\x1b" not in caplog.text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -554,7 +554,7 @@ def test_one_bad_entry_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCa
     del entries[8]["frame"]
     points[[3, 6, 8]] = 0
     check(one(saved(tmp_path, entries)), points)
-    assert "2 of 12 entries are left out" in caplog.text and "1 of 10 entries are left out" in caplog.text
+    assert "2 of 12 entries are skipped" in caplog.text and "1 of 10 entries are skipped" in caplog.text
     assert "\x1b" not in caplog.text
 
 

@@ -70,7 +70,7 @@ def test_people_are_told_apart_by_their_ids(tmp_path: Path, layout: str) -> None
         np.testing.assert_array_equal(track.frame_ids, np.arange(5, 12))
     tracks = read_keypoints(path, person="all")
     assert isinstance(tracks, list) and [t.person for t in tracks] == ["2", "7"]
-    with pytest.raises(ValueError, match=r"nobody .* 'Anna'; it has person 2 \(9 frames\), 7 \(7 frames\)"):
+    with pytest.raises(ValueError, match=r"no person 'Anna', only 2 \(9 frames\), 7 \(7 frames\)"):
         read_keypoints(path, person="Anna")
 
 
@@ -244,7 +244,7 @@ def test_of_two_entries_the_one_nearest_to_the_one_before_is_kept(
     surer[:, 2] = 1
     track = one(written(tmp_path, [*entries, {"image_id": 5, "track_id": 1, "keypoints": surer.ravel().tolist()}]))
     np.testing.assert_array_equal(track.kp2d, points[..., :2].astype(np.float32))
-    assert "Person 1 is there twice in 1 frames" in caplog.text
+    assert "Person 1 occurs twice in 1 frames" in caplog.text
 
 
 @pytest.mark.parametrize(("step", "words"), [(2, "2nd"), (3, "3rd"), (5, "5th"), (11, "11th"), (21, "21st")])
@@ -269,7 +269,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "unknown count": ([{**GOOD, "keypoints": PLACES[:15].ravel().tolist()}], "15 joints; known are 17"),
     "no frame": ([GOOD, {"keypoints": GOOD["keypoints"]}], "entry 1 has no frame"),
     "no number": ([{**GOOD, "image_id": "holiday.jpg"}], "no frame number"),
-    "fraction": ([{**GOOD, "image_id": 1.5}], "no frame number"),
+    "fraction": ([{**GOOD, "image_id": 1.5}], "not a frame number"),
     "two videos": ([{**GOOD, "image_id": n} for n in ("a/01.jpg", "b/01.jpg")], "both be frame 1"),
     "no video": ([{**GOOD, "image_id": n} for n in (139, 397133)], "frame numbers of one video"),
     "never sure": ([{**GOOD, "keypoints": [5.0, 6.0, 0.0] * 17}], "confidence above 0"),
@@ -323,7 +323,7 @@ def test_other_mistakes(tmp_path: Path) -> None:
         read_keypoints(tmp_path / "none.json")
     with pytest.raises(ValueError, match="Unknown keypoint format 'xml'; known: " + ", ".join(FORMATS)):
         read_keypoints(tmp_path, "xml")
-    with pytest.raises(ValueError, match="holds no .json"):
+    with pytest.raises(ValueError, match="contains no .json"):
         read_keypoints(tmp_path)
     with pytest.raises(ValueError, match="not read"):
         read_keypoints(written(tmp_path, "x", "k.pkl"))

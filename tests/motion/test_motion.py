@@ -103,7 +103,7 @@ def test_batches_can_be_iterated_and_those_of_2d_motion_say_that_they_have_no_jo
     batch = MotionBatch(torch.rand(2, 5, 22, 3), torch.tensor([5, 4]), 20.0)
     assert [motion.num_frames for motion in batch] == [5, 4]
     assert batch[-1].text == "" and batch[-1].metadata == {}
-    with pytest.raises(ValueError, match="2D motion only"):
+    with pytest.raises(ValueError, match="only 2D motion"):
         MotionBatch(None, torch.tensor([5]), 20.0)[0]
 
 
