@@ -13,14 +13,7 @@ from scipy import sparse
 
 from hmr4d.utils import inert_pickle
 
-_NO_ARRAY = (
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    MemoryError,
-)  # raised for an entry that is not an array
+_NO_ARRAY = (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError)  # raised by non-arrays
 _MAX_NESTING = 16  # chumpy nodes inside chumpy nodes; real files have two
 
 

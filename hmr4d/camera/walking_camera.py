@@ -30,14 +30,12 @@ TOLD_SPREAD = 0.05  # standard deviation of the logarithm of a focal length from
 _HEIGHT, _HEIGHT_SPREAD = 1.4, 0.45  # metres, and standard deviation of the logarithm
 _ROLL = math.radians(3)
 _PITCH, _PITCH_SPREAD = math.radians(8), math.radians(15)
-_ANKLE, _EAR = (
-    0.051,
-    0.932,
-)  # heights as fractions of the body height: the midpoint of the ankles of a walking person, and of the ears
+# Heights as fractions of the body height: the midpoint of the ankles of a walking person, and of the ears.
+_ANKLE, _EAR = 0.051, 0.932
 _POSTURE = 0.035  # relative error of the distance between ankles and ears from step to step
 _STEP = 0.5  # seconds for which this error is correlated
 _SURE = 0.5
-_BENT = 0.12  # fraction of the body length: a larger distance of shoulders, hips or knees from the line between ankles and ears is a bent pose
+_BENT = 0.12  # distance of shoulders, hips or knees from the line ankles to ears in a bent pose, per body length
 _HIPS = (0.43, 0.64)  # range of the hips as a fraction of the vector from ankles to ears
 _FEWEST = 5
 _MOST_TURNED = 60  # degrees; people rotated further are not upright

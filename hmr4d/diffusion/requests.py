@@ -1,4 +1,4 @@
-"""Seeds of a request, and how much of it fits into one batch."""
+"""Seeds of a request, and its division into batches."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def seeds_of(
     count: int,
     things: str = "prompts",
 ) -> list[int]:
-    """One seed for each of `count` things; a single generator gives all the same one, as a single seed does.
+    """One seed for each of `count` items; a single generator or seed gives all items the same one.
 
     Raises:
-        ValueError: neither one nor `count` were given; the message calls them `things`.
-        TypeError: a seed is no whole number.
+        ValueError: neither one nor `count` were given; `things` is their name in the message. TypeError: a seed is not
+            an integer.
     """
     thing = things.removesuffix("s")
 

@@ -22,10 +22,7 @@ _CONSTANT = 3  # entries in which two joints or more share a position that does 
 _STILL = 0.05  # fraction of the body size by which the center of the other joints moves
 _LARGEST_SHARE = 3.0  # maximum fraction of the image; people in pixels are larger
 _CENTERED = 0.25  # proportion of negative coordinates above which fractions are relative to the center
-_MAYBE_CENTERED, _LOWEST = (
-    ("openpose", "npz"),
-    -1.05,
-)  # layouts with fractions relative to the center, and their minimum
+_MAYBE_CENTERED, _LOWEST = ("openpose", "npz"), -1.05  # layouts with fractions relative to the center, minimum
 
 
 def cleaned(detections: Sequence[Detection]) -> list[Detection]:

@@ -154,7 +154,7 @@ def test_what_no_output_needs_is_left_out() -> None:
 
 def test_every_cut_of_a_file_is_refused_in_words() -> None:
     data = sparse_file(halves(np.random.default_rng(3), 4, 1, 1, 4))
-    with pytest.raises(ValueError, match="no TensorFlow Lite model"):
+    with pytest.raises(ValueError, match="not a TensorFlow Lite model"):
         read_tflite(b"PK\3\4" + bytes(60), "a.zip")
     for end in range(8, len(data) - 8, 7):
         with pytest.raises(ValueError, match="made"):

@@ -122,4 +122,4 @@ def test_a_video_that_is_cut_off_is_told(tmp_path: Path, caplog: pytest.LogCaptu
     data = whole.read_bytes()
     cut.write_bytes(data[: len(data) * 7 // 10])
     assert 0 < len(read_video_metadata(cut).times) < 20
-    assert "cut.mp4 is cut off before its end" in caplog.text
+    assert "cut.mp4 is truncated" in caplog.text
