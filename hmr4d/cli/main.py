@@ -83,7 +83,7 @@ def find_command(name: str) -> Command:
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     meant = " or ".join(dict.fromkeys(names[spelling] for spelling in near))
     raise ValueError(
-        f"'{name}' is not a command of hmr4d.  "
+        f"'{name}' is not a command of hmr4d. "
         + (f"Did you mean {meant}? " if meant else "")
         + "'hmr4d --help' lists the commands."
     )
