@@ -262,7 +262,7 @@ def test_everything_missing_is_named_at_once(tmp_path: Path) -> None:
     assert message.startswith("5 parts are missing. Get them first.")
     for part in (
         "index of the clips:",
-        "HumanAct12: no place is given (1,191 clips)",
+        "HumanAct12: no path is given (1,191 clips)",
         "body model SMPL+H male and female:",
         "https://mano.is.tue.mpg.de",
         "AMASS: no folder",
@@ -452,13 +452,15 @@ def test_a_stopped_run_goes_on(own_parts: Places, monkeypatch: pytest.MonkeyPatc
 
 def test_results_of_others_and_other_settings_are_not_mixed(own_parts: Places) -> None:
     (own_parts.out / "new_joints").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"new_joints: made by something else\. Choose another --out, or --overwrite"):
+    with pytest.raises(
+        ValueError, match=r"new_joints: not created by this command\. Choose another --out, or --overwrite"
+    ):
         build_humanml3d(own_parts, jobs=1)
     build_humanml3d(own_parts, make=["joints3d"], jobs=1)
-    with pytest.raises(ValueError, match="new_joints: made by something else"):
+    with pytest.raises(ValueError, match="new_joints: not created by this command"):
         build_humanml3d(own_parts, make=["new_joints"], jobs=1)
     write_index(own_parts.index, {k: v for k, v in ROWS.items() if k != "000001"})
-    with pytest.raises(ValueError, match=r"begun with another index\.csv"):
+    with pytest.raises(ValueError, match=r"started with another index\.csv"):
         build_humanml3d(own_parts, make=["joints3d"], jobs=1)
     assert build_humanml3d(own_parts, make=["joints3d"], jobs=1, overwrite=True).num_clips == 4
 

@@ -61,7 +61,7 @@ def test_captions_files(tmp_path, name, content):
         ("c.csv", "one,caf\udce9\n", r"c\.csv is not UTF-8 text: byte 0xe9 in line 1"),
         ("c.json", '{"one": "walks",\n"one": "runs"}', r"c\.json, line 2: key 'one' is given twice"),
         ("c.json", "{", "is no JSON"),
-        ("c.json", "[1]", "must hold an object"),
+        ("c.json", "[1]", "must contain an object"),
         ("c.json", '{"a": 3}', "'a' needs a caption"),
     ],
 )
@@ -97,7 +97,7 @@ def test_captions_of_unknown_clips_are_refused_with_their_line(root, tmp_path, c
     with pytest.raises(ValueError, match=r"c\.csv, line 2: no clip is called 'deep/tow'; did you mean 'deep/two'"):
         import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, captions=captions, jobs=1)
     import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, captions=captions, jobs=1, skip_bad=True)
-    assert "These captions are left out" in caplog.text
+    assert "These captions are skipped" in caplog.text
     with pytest.raises(ValueError, match="name none of the 3 clips"):
         import_bvh_folder(root, tmp_path / "o", conversion=CONVERSION, captions=CaptionTable({"x": ["y"]}), jobs=1)
 

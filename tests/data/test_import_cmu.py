@@ -145,7 +145,7 @@ def test_faults_are_mended_and_noted_or_left_out_with_the_reason(tmp_path, capti
         summary = import_cmu(write_folder(tmp_path / "raw", files), tmp_path / "out", captions=captions, jobs=1)
     assert "pelvis jumps" in summary.dropped["05_04"]
     assert "no person's size" in summary.dropped["07_01"]
-    assert "05_06.amc, line" in caplog.text and "cut short" in caplog.text
+    assert "05_06.amc, line" in caplog.text and "truncated" in caplog.text
     notes = MotionStore.open(tmp_path / "out").info["notes"]
     assert set(notes) == {"05_05"} and "jumps bridged in" in notes["05_05"]
 

@@ -195,4 +195,4 @@ def test_one_bad_clip_stops_or_is_left_out_and_named(root, tmp_path, caplog, kin
         import_humanml3d(root, tmp_path / "out")
     summary = import_humanml3d(root, tmp_path / "out", skip_bad=True)
     assert (summary.num_clips, dict(summary.dropped)) == (3, {"000001": "unreadable file"})
-    assert f"{bad}" in caplog.text and "Left out." in caplog.text
+    assert f"{bad}" in caplog.text and "Skipped." in caplog.text

@@ -157,7 +157,7 @@ def test_no_3d_is_left_in_the_tracks(stores: tuple[Path, Path]) -> None:
         (lambda k: np.where(np.arange(18)[:, None] == 3, np.float32(np.nan), k), "frame 0 has a number"),
         (lambda k: k * np.array([1, 1, 2], np.float32), "confidences lie between"),
         (lambda k: np.concatenate([k, k + np.array([1, 0, 0], np.float32)]), "the image size is 1280 x 720 in frame 0"),
-        (lambda k: k * np.array([1, 1, 0], np.float32), "no keypoint of it was found"),
+        (lambda k: k * np.array([1, 1, 0], np.float32), "no keypoint is detected"),
     ],
 )
 def test_faults_of_a_clip_are_told(change, sentence: str) -> None:
@@ -181,7 +181,7 @@ def test_tracks_come_to_30_frames_per_second_on_a_line() -> None:
 def test_changing_image_size_and_unknown_rate_are_refused() -> None:
     with pytest.raises(ValueError, match=r"image size changes \(640 x 480, 320 x 240\)"):
         store_frames(track(((640, 480), (320, 240))), COCO17)
-    with pytest.raises(ValueError, match=r"does not tell its frames per second"):
+    with pytest.raises(ValueError, match=r"does not contain its frames per second"):
         store_frames(track(fps=None), COCO17)
 
 

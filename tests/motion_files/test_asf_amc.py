@@ -138,7 +138,7 @@ def test_cut_last_frame_is_left_out_with_a_warning(keep, caplog):
     with caplog.at_level(logging.WARNING):
         clip = read_amc(cut.encode(), read_asf(asf().encode()), name="a.amc")
     assert clip.num_frames == 4
-    assert "a.amc" in caplog.text and "cut short" in caplog.text
+    assert "a.amc" in caplog.text and "truncated" in caplog.text
     assert np.abs(clip.forward_kinematics() - expected_positions(frames[:4])).max() < 1e-6
 
 

@@ -27,25 +27,24 @@ logger = logging.getLogger(__name__)
 _BATCH_BYTES = 2 << 20  # file content sent to a worker at once
 
 RETARGETS = ("none", "smpl_mean")
-# Metres by which toes are behind ankles, and the share of frames that is doubted. None of 908 clips of CMU has a larger
-# share than 0.45; with their sides exchanged 98 % have.
+# Meters of toes behind ankles, and the fraction of such frames that gives a warning. All of 908 clips of CMU are below
+# 0.45; with exchanged sides 98 % are above.
 BACKWARD, BACKWARD_SHARE = 0.02, 0.7
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """How a BVH clip becomes joints of the store.
+    """Conversion of a BVH clip to joints of the store.
 
     Attributes:
         joint_map: places the target joints.
         meters_per_unit: scale of the file's positions.
-        fps: frames per second wanted.
-        up: axis that points up in the file, one of UP_AXES; it is turned to y.
+        fps: target frames per second. up: axis that points up in the file, one of UP_AXES; it is rotated to y.
         skip_frames: frames dropped at the start, such as an added T-pose.
         retarget: "none", or "smpl_mean" for the mean SMPL bone lengths.
-        add_offset_to_positions: position channels count from OFFSET instead of replacing it.
-        source_fps: frames per second of the files, where what they say is wrong.
-        mend: puts faults of a converter right before anything else, such as `cmu_files.restore_lost_bones`.
+        add_offset_to_positions: add position channels to OFFSET instead of replacing it. source_fps: frames per second
+            of the files, if their value is wrong. mend: corrects faults of a converter first, such as
+            `cmu_files.restore_lost_bones`.
     """
 
     joint_map: JointMap
@@ -70,10 +69,10 @@ class Conversion:
                 raise ValueError(f"Frames per second must be a positive number, got {fps}.")
 
     def __call__(self, clip: BvhClip) -> np.ndarray:
-        """(M, J, 3) float32 metres, y up, lowest joint of the clip at y = 0; world heading and place are kept.
+        """(M, J, 3) float32 metres, y up, lowest joint of the clip at y = 0; world heading and position are kept.
 
         Raises:
-            BvhError: the clip has no frame left, lacks joints of the map, or has a frame rate that no recording has.
+            BvhError: the clip has no frame left, lacks joints of the map, or has an impossible frame rate.
         """
         if clip.num_frames <= self.skip_frames:
             raise BvhError(f"{clip.name}: {clip.num_frames} frames, all skipped (skip_frames = {self.skip_frames}).")
@@ -101,7 +100,7 @@ def _lowest_at_zero(joints3d: np.ndarray) -> np.ndarray:
 
 def facing_forward(joints3d: np.ndarray) -> np.ndarray:
     """(L, J, 3) turned to face +z in its first frame, with the first root above the origin."""
-    import torch  # here, so that worker processes start without it
+    import torch  # imported here, so that worker processes start without it
 
     from hmr4d.motion.canonical import face_first_frame
 
@@ -113,8 +112,7 @@ class BvhSource(NamedTuple):
 
     Attributes:
         name: clip name in the store.
-        file_name: what messages call the file.
-        content: bytes of the file.
+        file_name: name of the file in messages. content: bytes of the file.
     """
 
     name: str
@@ -124,7 +122,7 @@ class BvhSource(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipMetadata:
-    """What an importer knows of a clip beside its joints.
+    """Metadata of a clip from the importer.
 
     Attributes:
         split: train, val, test or "".
@@ -138,12 +136,11 @@ class ClipMetadata:
 
 
 class Converted(NamedTuple):
-    """What became of one file.
+    """Result of one file.
 
     Attributes:
         name: clip name.
-        joints: (M, J, 3) metres, or why there are none.
-        remarks: what is odd about a file that was read all the same.
+        joints: (M, J, 3) metres, or the error. remarks: warnings about the file.
     """
 
     name: str
@@ -152,7 +149,7 @@ class Converted(NamedTuple):
 
 
 def convert_batch(batch: list[BvhSource], conversion: Conversion) -> list[Converted]:
-    """Joints of some files; a bad file, or one with a body of a size that nobody has, gives its error instead."""
+    """Joints of some files; a bad file, or one with an impossible body size, returns its error instead."""
     results: list[Converted] = []
     for source in batch:
         try:
@@ -174,17 +171,17 @@ def _doubts(joints: np.ndarray, conversion: Conversion, name: str) -> list[Remar
         raise BvhError(f"{name}: {next(doubt.words for doubt in doubts if doubt.kind == 'size')}")
     is_upright = all(doubt.kind != "up" for doubt in doubts)
     if is_upright and toes_point_backward(joints, skeleton):
-        words = "the feet point backward in most frames; are left and right exchanged in the joint map?"
+        words = "the feet point backward in most frames; check left and right in the joint map."
         doubts.append(Remark("sides", words))
     return doubts
 
 
 def toes_point_backward(joints: np.ndarray, skeleton: Skeleton) -> bool:
-    """Whether the feet point away from where the hips face, as of a body whose sides are exchanged or mirrored.
+    """Whether the feet point opposite to the hips, as for a body with exchanged or mirrored sides.
 
     Args:
         joints: (T, J, 3) metres, y up.
-        skeleton: with hips, ankles and feet of these names; of others nothing is told.
+        skeleton: needs hips, ankles and feet with these names; for others the result is False.
     """
     sides = [[f"{side}_{name}" for side in ("left", "right")] for name in ("hip", "ankle", "foot")]
     if not {name for pair in sides for name in pair} <= set(skeleton.joint_names):
@@ -207,20 +204,18 @@ def add_bvh_clips(
     skip_bad: bool = False,
     jobs: int | None = None,
 ) -> None:
-    """Converts BVH files in worker processes and gives them to the writer in order.
+    """Converts BVH files in worker processes and passes them to the writer in order.
 
     Args:
-        writer: receives the clips, and the reasons of those left out.
-        sources: the files, read as workers get free.
-        describe: clip name -> what else is known of it.
-        conversion: how a file becomes joints.
-        min_frames: shorter clips are left out.
+        writer: receives the clips, and the reasons of excluded ones. sources: the files, read as workers become free.
+            describe: clip name -> its metadata. conversion: conversion of a file to joints. min_frames: shorter clips
+            are excluded.
         canonical: turn every clip to face +z in its first frame, at the origin.
-        skip_bad: leave out such files, with a warning, instead of stopping.
+        skip_bad: skip such files, with a warning, instead of stopping.
         jobs: worker processes; one per core when None.
 
     Raises:
-        BvhError: a file is unreadable, or its body has a size that nobody has, and `skip_bad` is not set.
+        BvhError: a file is unreadable, or its body size is impossible, and `skip_bad` is not set.
     """
     groups = batches(sources, lambda source: len(source.content), _BATCH_BYTES)
     convert = functools.partial(convert_batch, conversion=conversion)
@@ -232,7 +227,7 @@ def add_bvh_clips(
             if isinstance(joints, BvhError):
                 if not skip_bad:
                     raise joints
-                logger.warning("%s Left out.", joints)
+                logger.warning("%s Skipped.", joints)
                 writer.drop(name, "unreadable file")
                 continue
             remarks += [(name, remark) for remark in found]

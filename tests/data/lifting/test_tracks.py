@@ -108,7 +108,7 @@ def test_bad_tracks_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
         data = examples(track(), track(30), track(conf=poor))
     assert len(data) == 1
     assert "2D tracks: 1 (left out: 1 too short, 1 with too many joints missing)" in caplog.text
-    with pytest.raises(ValueError, match="No 2D track is left for training: 1 too short"):
+    with pytest.raises(ValueError, match="No 2D track remains for training: 1 too short"):
         examples(track(30))
 
 
@@ -172,7 +172,7 @@ def write_keypoints(path: Path, frames: int = 60) -> None:
 def test_folders_of_keypoint_files(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_keypoints(tmp_path / f"{name}.npz")
-    with pytest.raises(ValueError, match=r"image size of .*one.npz is not known. Give size, or put a camera.yaml"):
+    with pytest.raises(ValueError, match=r"image size of .*one.npz is unknown. Pass size, or put a camera.yaml"):
         folder_tracks(tmp_path, fps=30.0, skeleton="coco17")
     alone = folder_tracks(tmp_path, fps=30.0, skeleton="coco17", size=(1280, 960))
     assert [t.camera for t in alone] == [None, None]
@@ -184,7 +184,7 @@ def test_folders_of_keypoint_files(tmp_path: Path) -> None:
     assert torch.allclose(tracks[1].camera.T_w2c, rig.T_w2c, atol=1e-5)
     assert torch.allclose(tracks[1].kp2d, walk(60))
     assert len(examples(*tracks)) == 2
-    with pytest.raises(ValueError, match="does not tell its frame rate"):
+    with pytest.raises(ValueError, match="does not contain its frame rate"):
         folder_tracks(tmp_path, skeleton="coco17", size=(1280, 960))
     with pytest.raises(FileNotFoundError, match="No keypoint files"):
         folder_tracks(tmp_path / "nowhere")

@@ -207,7 +207,7 @@ def test_what_detectors_see_of_smpl_joints(store: MotionStore) -> None:
         others[:, toes] = True
         assert others.all()
     assert seen_toes == {0.0, 1.0}
-    with pytest.raises(ValueError, match="only 'smpl22' can be seen through keypoints"):
+    with pytest.raises(ValueError, match="only 'smpl22' can be derived from detector keypoints"):
         views(store, COCO17, detector_share=0.5)
 
 

@@ -203,7 +203,7 @@ def test_motions_from_elsewhere_are_matched_by_their_order(inputs: Path, tmp_pat
         (["ckpt_path=gone.ckpt"], FileNotFoundError, r"1 file\(s\) that are not there: gone\.ckpt"),
         (["method=oracle", "prior=gone.npz"], FileNotFoundError, r"gone\.npz"),
         (["method=oracle", "limit=0"], Exception, "limit is 0; give at least 1 clip"),
-        (["method=oracle", "missing=2"], Exception, "missing_prob is 2; expected a chance"),
+        (["method=oracle", "missing=2"], Exception, "missing_prob is 2; expected a probability"),
         (["method=oracle", "callbacks.metric=null"], ValueError, "no callback that scores"),
     ],
 )
