@@ -96,7 +96,7 @@ def test_several_cameras_are_chosen_by_name(tmp_path: Path) -> None:
         "c.toml",
         one + one.replace("[cam]", "[side]").replace("1000.0", "1100.0").replace("[metadata]", "[m]"),
     )
-    with pytest.raises(ValueError, match=r"cameras cam, side; say which"):
+    with pytest.raises(ValueError, match=r"cameras cam, side; select one"):
         read_camera(saved(tmp_path, "camera.yaml", f"intrinsics: c.toml\n{POSE}"))
     camera = read_camera(saved(tmp_path, "camera.yaml", f"intrinsics: {{file: c.toml, camera: side}}\n{POSE}"))
     assert float(camera.K4[0]) == 1100
@@ -152,7 +152,7 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no lens": (lambda f: saved(f, "c.yaml", f"intrinsics: c.yaml\n{POSE}"), "no calibration of OpenCV"),
     "beside": (
         lambda f: saved(f, "c.yaml", f"intrinsics: {saved(f, *FILES['COLMAP']).name}\nfov_deg: 60\n{POSE}"),
-        "fov_deg beside intrinsics",
+        "fov_deg in addition to intrinsics",
     ),
     "control": (lambda f: saved(f, "c.yaml", f'"\\e[2J": 1\n{POSE}'), "unknown key"),
 }

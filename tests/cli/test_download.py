@@ -262,7 +262,7 @@ def test_archives_of_something_else_leave_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "glove" / "mine").write_text("x")
     path = tmp_path / "a.zip"
     for content, reason in (
-        (zipped({"kit/model": b"x"}), "holds no our_vab_data.npy, our_vab_words.pkl, our_vab_idx.pkl"),
+        (zipped({"kit/model": b"x"}), "contains no our_vab_data.npy, our_vab_words.pkl, our_vab_idx.pkl"),
         (GLOVE[:-50], "damaged or no zip file"),
         (GLOVE[:1000] + bytes(1000) + GLOVE[2000:], "damaged or no zip file"),
     ):

@@ -97,7 +97,7 @@ def test_flat_lists_name_their_frames(tmp_path: Path, key: str, label: Any, inst
 @pytest.mark.parametrize("extra", [{}, {"track_id": 1}, {"image_id": 5}, {"frame": 0}])
 def test_many_entries_without_frames_are_refused(tmp_path: Path, extra: dict[str, Any]) -> None:
     entries = [{**nested(p), **extra} for p in figure(COCO17.joint_names, 8)]
-    with pytest.raises(ValueError, match="it has 8 entries, and .* Add the frame to every entry"):
+    with pytest.raises(ValueError, match="it has 8 overlapping entries.* Add the frame to every entry"):
         everybody(saved(tmp_path, entries))
 
 
@@ -522,7 +522,7 @@ def test_names_of_joints_in_any_spelling(spelled: str, name: str) -> None:
         ("a.c3d", b"\x02P", "C3D"),
         ("a.txt", b"0 0.5 0.5", "YOLO's labels"),
         ("a.json", b"PK\x03\x04", "archive"),
-        ("a.png", b"\x89PNG", "a picture"),
+        ("a.png", b"\x89PNG", "an image"),
         ("a.pt", b"x", "pickled"),
         ("a.yaml", b"size: [1, 2]", "the first argument is the keypoints"),
     ],

@@ -259,7 +259,7 @@ PLACES = np.round(np.random.default_rng(0).uniform(5, 300, (26, 3)), 1)
 PLACES[:, 2] = 0.7
 GOOD = {"image_id": 3, "category_id": 1, "keypoints": PLACES[:17].ravel().tolist(), "score": 1.0}
 WRONG: dict[str, tuple[Any, str]] = {
-    "no json": ("{", "no JSON"),
+    "no json": ("{", "not a JSON"),
     "empty file": ("", "the file is empty"),
     "nothing": ([], "none of the known layouts"),
     "another object": ({"poses": []}, "none of the known layouts"),

@@ -162,7 +162,7 @@ def test_files_on_disk_carriage_returns_and_missing_files(tmp_path):
         ("name thigh", "name hip", "'hip' is given twice"),
         ("hip thigh", "hip thigh thigh", "has two parents"),
         ("shin foot", "shin foot toe", "'toe' of the hierarchy is not in :bonedata"),
-        ("    shin foot\n", "", "leaves out foot"),
+        ("    shin foot\n", "", "lacks foot"),
         (":units", ":unite", "unknown section ':unite'"),
         ("length 0.45", "length 0", "must be more than 0"),
         ("order TX TY TZ RX RY RZ", "order TX TX", "order of the root is"),
