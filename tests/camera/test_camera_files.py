@@ -274,7 +274,7 @@ def test_mistakes_in_rig_files(tmp_path: Path, values: Any, words: str) -> None:
         read_rig(saved(tmp_path, values, "rig.yaml"), camera)
 
 
-def test_field_of_view_is_that_of_the_picture(tmp_path: Path) -> None:
+def test_field_of_view_is_that_of_the_image(tmp_path: Path) -> None:
     camera = read_camera(saved(tmp_path, changed(K=None, fov_deg=60, pose={"pitch_deg": 0, "height_m": 1})))
     edge = torch.tensor([[[math.tan(math.radians(30)) * 4, 1.0, -4.0]]]).double()
     assert project(camera.rig, edge)[0][0, 0, 0].tolist() == pytest.approx([1920, 540])

@@ -78,7 +78,7 @@ def test_a_camera_file_takes_the_lens_of_another_file(tmp_path: Path, program: s
 
 
 @pytest.mark.parametrize("program", FILES)
-def test_what_is_told_of_a_lens_makes_a_camera_file(tmp_path: Path, program: str) -> None:
+def test_lens_data_make_a_camera_file(tmp_path: Path, program: str) -> None:
     """The message that names another program's file has numbers to copy."""
     name, text = FILES[program]
     writer = program.removesuffix(" again").removesuffix(" message")
@@ -102,7 +102,7 @@ def test_several_cameras_are_chosen_by_name(tmp_path: Path) -> None:
     assert float(camera.K4[0]) == 1100
 
 
-def test_a_size_that_the_calibration_lacks_is_given_beside_it(tmp_path: Path) -> None:
+def test_a_size_that_the_calibration_lacks_is_given_next_to_it(tmp_path: Path) -> None:
     saved(tmp_path, "intri.yml", opencv(TAG, ("K_1", "dist_1"), HEAD))
     with pytest.raises(ValueError, match="'size' is missing"):
         read_camera(saved(tmp_path, "camera.yaml", f"intrinsics: intri.yml\n{POSE}"))

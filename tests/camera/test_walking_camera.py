@@ -76,7 +76,7 @@ def test_a_walk_tells_the_camera_within_what_is_said(pitch: float, roll: float, 
         assert "common phones" in guess.told
 
 
-def test_who_stands_tells_less_and_that_is_said() -> None:
+def test_who_stands_tells_less_and_that_is_reported() -> None:
     truth = camera(8, 0, 1.5, 1100)
     walks = guess_camera(walker(truth, reach=5.0), SIZE, fps=FPS)
     stands = guess_camera(walker(truth, reach=0.2), SIZE, fps=FPS)
@@ -95,7 +95,7 @@ def test_nobody_upright_is_refused_with_advice() -> None:
 
 
 @pytest.mark.parametrize(("quarters", "words"), [(1, "across the image"), (2, "upside down"), (3, "across the image")])
-def test_turned_pictures_are_refused_with_advice(quarters: int, words: str) -> None:
+def test_turned_images_are_refused_with_advice(quarters: int, words: str) -> None:
     track = walker(camera(8, 0, 1.5, 900), reach=2.0)
     angle = quarters * math.pi / 2
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])

@@ -105,7 +105,7 @@ def glove(server: Server | None = None, **facts: object) -> Item:
     return Item("glove", "vectors", "https://example.org", RemoteFile("glove.zip", urls, **facts), "glove", HOLDS)  # type: ignore[arg-type]
 
 
-def test_broken_transfers_go_on_where_they_were(server: Server, tmp_path: Path) -> None:
+def test_broken_transfers_continue_where_they_were(server: Server, tmp_path: Path) -> None:
     server.breaks, server.cut = 3, 70_000
     path, url = fetch(remote(server, sha256=hashlib.sha256(GLOVE).hexdigest()), tmp_path, wait_s=0)
     assert path.read_bytes() == GLOVE and url == server.url
@@ -113,7 +113,7 @@ def test_broken_transfers_go_on_where_they_were(server: Server, tmp_path: Path) 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["glove.zip"]
 
 
-def test_a_stopped_run_goes_on_in_the_next(server: Server, tmp_path: Path) -> None:
+def test_a_stopped_run_continues_in_the_next(server: Server, tmp_path: Path) -> None:
     server.breaks, server.cut = 2, 50_000
     with pytest.raises(DownloadError, match="closed early, 2 times. The partial file is kept"):
         fetch(remote(server), tmp_path, tries=2, wait_s=0)

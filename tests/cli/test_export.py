@@ -89,7 +89,7 @@ def test_one_bad_motion_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFix
     assert [p.name for p in tmp_path.iterdir()] == ["m.npz"]
 
 
-def test_bad_motions_are_told_of_and_the_others_written(
+def test_bad_motions_are_reported_and_the_others_written(
     motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = motion.parent
@@ -107,7 +107,7 @@ def test_bad_motions_are_told_of_and_the_others_written(
         assert line.startswith(f"error: {folder / name}.npz") and reason in line
 
 
-def test_a_motion_with_z_up_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_motion_with_z_up_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     joints3d = rigid_motion(5)
     joints3d[..., 1] -= joints3d[..., 1].min()
     save_motion_npz(tmp_path / "y.npz", as_motion(joints3d, fps=20))

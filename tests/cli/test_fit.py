@@ -162,7 +162,7 @@ def test_bad_input_is_one_sentence(
     assert not list(tmp_path.glob("*.amass.npz"))
 
 
-def test_bad_motions_are_told_of_and_the_others_fitted(
+def test_bad_motions_are_reported_and_the_others_fitted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     joints3d = motion()[:10]
@@ -182,7 +182,7 @@ def test_bad_motions_are_told_of_and_the_others_fitted(
     assert "below the floor; is z up?" in warning and str(tmp_path / "d_deep.npz") in warning
 
 
-def test_too_many_shape_coefficients_are_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_many_shape_coefficients_are_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_model(tmp_path / "models", "smpl")
     for name in "ab":
         write_motion(tmp_path / f"{name}.npz", motion()[:2])

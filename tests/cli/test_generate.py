@@ -230,7 +230,7 @@ def test_a_model_without_a_list_takes_five_seconds(
     assert "5.0 s, chosen (the usual duration)" in caplog.text
 
 
-def test_in_python_the_duration_may_be_left_out(knowing: Path) -> None:
+def test_in_python_the_duration_may_be_skipped(knowing: Path) -> None:
     pipeline = load_pipeline(knowing)
     texts = ["someone bows", "a person walks"]
     lengths = pipeline.sample(texts, num_inference_steps=1).lengths.tolist()
@@ -287,7 +287,7 @@ def test_a_reference_gives_its_duration_and_stands_in_the_metadata(
         (["--keep", "0:1"], "--edit FILE and --keep A:B must be used together"),
     ],
 )
-def test_what_does_not_go_with_a_reference_is_said(
+def test_what_does_not_go_with_a_reference_is_reported(
     released: Path, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
 ) -> None:
     words = [str(reference) if word == "REFERENCE" else word for word in words]

@@ -296,7 +296,7 @@ def test_the_side_of_the_feet_is_told(tmp_path: Path, caplog: pytest.LogCaptureF
     assert re.search(said, caplog.text)
 
 
-def test_people_of_whom_too_little_is_seen_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_people_of_whom_too_little_is_seen_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     keypoints = coco_file(tmp_path, [person(-1.0, 6), person(1.0, 4)])
     entries = json.loads(keypoints.read_text())
     for entry in entries:
@@ -377,7 +377,7 @@ def test_doubtful_results_say_so_and_end_strict_commands(tmp_path: Path, caplog:
     assert checks["jumps"]["value"] > checks["jumps"]["limit"] and not checks["jumps"]["is_fine"]
 
 
-def test_frames_without_the_person_are_told_as_made_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_frames_without_the_person_are_reported_as_synthetic(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     keypoints = coco_file(tmp_path, [person(frames=40)])
     entries = [entry for entry in json.loads(keypoints.read_text()) if not 10 <= entry["image_id"] < 34]
     keypoints.write_text(json.dumps(entries))
@@ -386,14 +386,14 @@ def test_frames_without_the_person_are_told_as_made_up(tmp_path: Path, caplog: p
     assert "Person 1 is not visible for 1.2 s from frame 10 on; the motion there is interpolated." in caplog.text
 
 
-def test_a_damaged_video_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_video_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "me.MP4").write_bytes(b"\0\0\0 ftypisom")
     saved_camera(tmp_path)
     assert main([str(tmp_path / "me.MP4"), "--camera", str(tmp_path / "camera.yaml")]) == 2
     assert "cannot be read as a video" in capsys.readouterr().err
 
 
-def test_turned_pictures_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_turned_images_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keypoints = coco_file(tmp_path, [person(2.5, frames=4)])
     saved_camera(tmp_path, size=[360, 640])
     words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray"]

@@ -121,7 +121,7 @@ def test_hidden_files_are_passed_over_and_no_two_files_share_a_name(root, tmp_pa
     assert MotionStore.open(tmp_path / "out").names == ["deep/two.BVH", "deep/two.bvh", "one", "three"]
 
 
-def test_odd_files_are_told_once_with_both_numbers(root, tmp_path, caplog):
+def test_odd_files_are_reported_once_with_both_numbers(root, tmp_path, caplog):
     for name in ("one.bvh", "deep/three.bvh"):
         path = root / name
         path.write_text(re.sub(r"Frames:\t\d+", "Frames: 30", path.read_text()))
@@ -132,7 +132,7 @@ def test_odd_files_are_told_once_with_both_numbers(root, tmp_path, caplog):
     assert len(MotionStore.open(tmp_path / "out")) == 3
 
 
-def test_bad_file_stops_or_is_left_out(root, tmp_path):
+def test_bad_file_stops_or_is_skipped(root, tmp_path):
     (root / "one.bvh").write_text("no motion")
     with pytest.raises(BvhError, match=r"one\.bvh, line 1: expected HIERARCHY"):
         import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, jobs=1)

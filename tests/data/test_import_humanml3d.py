@@ -100,7 +100,7 @@ def test_captions(root, tmp_path):
     assert store.caption_tokens[kick] == ["kick/VERB"]
 
 
-def test_not_finite_clips_are_left_out_and_counted(root, tmp_path, caplog):
+def test_not_finite_clips_are_skipped_and_counted(root, tmp_path, caplog):
     values = joints()
     values["000002"][3, 4, 1] = np.nan
     np.savez(root / "joints3d.npz", **values)
@@ -183,7 +183,7 @@ def bad_npy(path, kind):
 
 
 @pytest.mark.parametrize("kind", ["one frame", "words", "cut", "café"])
-def test_one_bad_clip_stops_or_is_left_out_and_named(root, tmp_path, caplog, kind):
+def test_one_bad_clip_stops_or_is_skipped_and_named(root, tmp_path, caplog, kind):
     (root / "new_joints").mkdir()
     for name, array in joints().items():
         np.save(root / "new_joints" / f"{name}.npy", array)

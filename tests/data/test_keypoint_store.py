@@ -160,7 +160,7 @@ def test_no_3d_is_left_in_the_tracks(stores: tuple[Path, Path]) -> None:
         (lambda k: k * np.array([1, 1, 0], np.float32), "no keypoint is detected"),
     ],
 )
-def test_faults_of_a_clip_are_told(change, sentence: str) -> None:
+def test_faults_of_a_clip_are_reported(change, sentence: str) -> None:
     keypoints = with_image_size(np.full((4, 17, 2), 9.0), np.full((4, 17), 0.9), (1280, 720))
     assert not keypoint_faults(keypoints)
     assert any(sentence in fault for fault in keypoint_faults(change(keypoints)))

@@ -142,7 +142,7 @@ def test_blocks_of_channels_become_places() -> None:
         assert result[c, y, x] == picture[y // 2, x // 2, (y % 2 * 2 + x % 2) * 2 + c]
 
 
-def test_what_no_output_needs_is_left_out() -> None:
+def test_what_no_output_needs_is_skipped() -> None:
     names = ("picture", "one", "two")
     tensors = [files.tensor(name, [1, 2, 2, 1]) for name in names]
     operators = [files.operator(0, [0], [1]), files.operator(0, [1], [2])]

@@ -102,7 +102,7 @@ def test_many_entries_without_frames_are_refused(tmp_path: Path, extra: dict[str
 
 
 @pytest.mark.parametrize("key", ["7", "frame_{}", "img{:04d}", "a/{}.jpg", "person_{}"])
-def test_objects_of_frames_are_told_from_objects_of_people(tmp_path: Path, key: str) -> None:
+def test_objects_of_frames_are_distinguished_from_objects_of_people(tmp_path: Path, key: str) -> None:
     points = figure(COCO17.joint_names, 8)
     if key in ("7", "person_{}"):  # one person's frames, listed under an id
         with pytest.raises(ValueError, match=r"overlapping entries|has no 'pose_keypoints_2d'"):
@@ -171,7 +171,7 @@ EQUAL_COUNTS = [order for orders in ORDERS.values() for order in orders if len(o
 
 
 @pytest.mark.parametrize("order", EQUAL_COUNTS, ids=lambda order: order.name)
-def test_orders_of_equal_counts_are_told_by_the_body(
+def test_orders_of_equal_counts_are_distinguished_by_the_body(
     tmp_path: Path, order: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     points = figure(order.joint_names, 20)
@@ -184,7 +184,7 @@ def test_orders_of_equal_counts_are_told_by_the_body(
     assert "do not look like a body" not in caplog.text
 
 
-def test_shuffled_joints_are_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_shuffled_joints_are_rated_doubtful(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     points = figure(HALPE26.joint_names, 20)[:, np.random.default_rng(3).permutation(26)]
     np.save(tmp_path / "k.npy", points)
     one(tmp_path / "k.npy")
@@ -206,7 +206,7 @@ def test_sides_that_change_places_at_once_are_found() -> None:
     assert side_exchanges(turned[:1], SMPL22) == []
 
 
-def test_heads_below_feet_are_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_heads_below_feet_are_rated_doubtful(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     points = figure(HALPE26.joint_names)
     points[..., 1] = 719 - points[..., 1]
     np.save(tmp_path / "k.npy", points)

@@ -58,7 +58,7 @@ def test_every_layout_gives_the_same_arrays(tmp_path: Path, layout: str, num_joi
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in SINGLE])
-def test_people_are_told_apart_by_their_ids(tmp_path: Path, layout: str) -> None:
+def test_people_are_distinguished_by_their_ids(tmp_path: Path, layout: str) -> None:
     first, second = walk(num_joints=26), walk(num_joints=26, seed=1, left=340.0)  # boxes overlap
     first[:5], second[9:] = 0, 0
     path = LAYOUTS[layout](tmp_path, {"7": first, "2": second})
@@ -91,7 +91,7 @@ def test_people_without_ids_are_followed(tmp_path: Path, gap: int) -> None:
     np.testing.assert_array_equal(tracks[1].kp2d, right[..., :2].astype(np.float32))
 
 
-def test_someone_who_jumps_across_the_picture_is_someone_else(tmp_path: Path) -> None:
+def test_someone_who_jumps_across_the_image_is_someone_else(tmp_path: Path) -> None:
     points = walk(20, 26)
     points[10:, :, 0] += 1500
     frames = [[{"keypoints": p[:, :2].tolist()}] for p in points]
@@ -102,7 +102,7 @@ def test_someone_who_jumps_across_the_picture_is_someone_else(tmp_path: Path) ->
     assert isinstance(tracks, list) and [t.num_seen for t in tracks] == [20, 10, 10]
 
 
-def test_empty_frames_at_both_ends_are_left_out_and_numbers_kept(tmp_path: Path) -> None:
+def test_empty_frames_at_both_ends_are_skipped_and_numbers_kept(tmp_path: Path) -> None:
     points = walk(12, 25)
     points[:3], points[10:] = 0, 0
     track = one(write_openpose(tmp_path, {"0": points}))
@@ -223,7 +223,7 @@ def test_joints_that_a_file_names_are_put_in_order(tmp_path: Path) -> None:
         np.testing.assert_array_equal(track.kp2d[:, ::-1], points[:, :17, :2].astype(np.float32))
 
 
-def test_names_that_are_not_known_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_names_that_are_not_known_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     names = [*BODY_AND_FEET[:24], "tail"]
     points = walk(1, 25)
     content = {"keypoints": [{"1": points[0, :, [1, 0, 2]].T.tolist()}], "skeleton": dict(enumerate(names))}

@@ -131,7 +131,7 @@ def test_rate_comes_from_the_file_where_it_says_so():
 
 
 @pytest.mark.parametrize("keep", ["shin", "foot"])
-def test_cut_last_frame_is_left_out_with_a_warning(keep, caplog):
+def test_cut_last_frame_is_skipped_with_a_warning(keep, caplog):
     frames = motion(5)
     text = amc(frames)
     cut = text[: text.rindex(keep) + len(keep) + 5]  # within the values of that bone

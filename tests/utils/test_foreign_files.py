@@ -91,7 +91,7 @@ def test_nothing_in_a_file_runs(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
-def test_damaged_files_are_told(tmp_path: Path) -> None:
+def test_damaged_files_are_reported(tmp_path: Path) -> None:
     for compress in (0, 3):
         joblib.dump(tree(), tmp_path / "a.pkl", compress=compress)
         content = (tmp_path / "a.pkl").read_bytes()

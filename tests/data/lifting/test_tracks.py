@@ -66,7 +66,7 @@ def test_a_clean_track_comes_through() -> None:
     assert torch.equal(item["pointmap"], ground_pointmap(camera(), 8))
 
 
-def test_without_a_camera_nothing_is_told_of_it() -> None:
+def test_without_a_camera_nothing_is_reported_it() -> None:
     item = examples(track(known=False))[0]
     assert item["camera_known"] is False
     assert (item["cond"] == 0).all()
@@ -74,7 +74,7 @@ def test_without_a_camera_nothing_is_told_of_it() -> None:
     assert torch.equal(item["size"], SIZE[None])
 
 
-def test_missing_joints_are_made_up_and_told() -> None:
+def test_missing_joints_are_synthetic_and_told() -> None:
     conf = torch.ones(60, 17)
     conf[20:24, 9] = 0.1
     kp2d = walk(60).clone()
@@ -101,7 +101,7 @@ def test_frames_without_a_torso_teach_nothing() -> None:
     assert item["visible"][5, 12]
 
 
-def test_bad_tracks_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_tracks_are_skipped(caplog: pytest.LogCaptureFixture) -> None:
     poor = torch.ones(90, 17)
     poor[:50, 11] = 0.0
     with caplog.at_level("INFO"):
@@ -190,7 +190,7 @@ def test_folders_of_keypoint_files(tmp_path: Path) -> None:
         folder_tracks(tmp_path / "nowhere")
 
 
-def test_a_training_takes_them_beside_projected_motion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_takes_them_next_to_projected_motion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As configured: half of the draws, on the joints of the network."""
     folder, store = tmp_path / "mine", tmp_path / "inputs" / "bandai_namco"
     folder.mkdir()
