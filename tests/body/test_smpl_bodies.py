@@ -279,7 +279,7 @@ def test_files_that_are_no_model_are_not_converted(tmp_path: Path) -> None:
     source = tmp_path / "model.pkl"
     for content, message in (
         (b"hello", "is damaged or no body model"),
-        (pickle.dumps([1, 2]), "it holds a list, expected a dict"),
+        (pickle.dumps([1, 2]), "it contains a list, expected a dict"),
         (pickle.dumps({"v_template": np.zeros((3, 3))}), "it has no array f, shapedirs, posedirs"),
         (pickle.dumps(smpl_arrays("smpl") | {"kintree_table": np.zeros((2, 16))}), "has 16 joints, which is no body"),
     ):

@@ -137,9 +137,9 @@ def test_whole_clips_have_frames_in_fours_and_some_start_later(stores: tuple[Pat
 
 
 def test_a_store_is_read_as_its_own_kind_only(stores: tuple[Path, Path]) -> None:
-    with pytest.raises(StoreError, match=r"holds 3D motion; expected one of 2D keypoints"):
+    with pytest.raises(StoreError, match=r"contains 3D motion; expected one of 2D keypoints"):
         KeypointStore.open(stores[0])
-    with pytest.raises(StoreError, match=r"holds 2D keypoints; expected one of 3D motion"):
+    with pytest.raises(StoreError, match=r"contains 2D keypoints; expected one of 3D motion"):
         MotionStore.open(stores[1])
     assert [ClipStore.open(path).kind.about for path in stores] == ["3D motion", "2D keypoints"]
 

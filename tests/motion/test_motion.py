@@ -56,7 +56,7 @@ def test_what_does_not_belong_together_is_refused(change: dict[str, Any], messag
         (lambda: Pose("smpl", *(POSE.rotations, POSE.translation, POSE.rest_joints), torch.zeros(4, 10)), "one shape"),
         (
             lambda: MotionBatch(torch.zeros(2, 4, 22, 3), torch.tensor([4, 4]), 20.0, ["one"]),
-            "text holds 1 values for 2",
+            "text has 1 values for 2",
         ),
     ],
 )
