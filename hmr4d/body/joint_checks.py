@@ -1,4 +1,4 @@
-"""What is asked of joints before they become rotations, meshes or files: finite, with bones, in metres, y up."""
+"""Checks of joints before they are converted to rotations, meshes or files: finite, with bones, in meters, y up."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from hmr4d.body.skeleton import Skeleton
 from hmr4d.body.stance import points_of_skeleton, standing_axis
 
 MIN_BONE = 1e-4  # metres
-SIZES = (0.1, 50.0)  # metres that all bones together may measure; five or so in grown-ups
-FRAMES_TO_MEASURE = 8192  # of a longer motion; its bones are measured in so many frames, evenly spread
-UNDER_THE_FLOOR = 0.3  # metres; joints of a motion over the floor y = 0 are not that deep, whatever it shows
-A_LITTLE_UNDER = 0.1  # metres; so deep are joints of nobody who lies on the floor y = 0
-RARE = 0.05  # share of frames: a few bad ones say nothing about the axes
+SIZES = (0.1, 50.0)  # allowed total length of all bones in meters; about five in adults
+FRAMES_TO_MEASURE = 8192  # number of evenly spaced frames in which the bones of a longer motion are measured
+UNDER_THE_FLOOR = 0.3  # meters; joints of a motion over the floor y = 0 are never deeper
+A_LITTLE_UNDER = 0.1  # meters; joints of a person lying on the floor y = 0 are never deeper
+RARE = 0.05  # fraction of frames: a few bad frames do not change the axes
 MOSTLY = 0.5  # share of frames
 NEAR_ZERO = 0.2  # metres
-OVER_ANY_BED = 1.0  # metres; nobody lies higher than that all the time
-FURTHER_THAN_A_FALL = 1.2  # metres up and down that the root of somebody who lies, or gets up, does not move
+OVER_ANY_BED = 1.0  # meters; a person never lies higher than this all the time
+FURTHER_THAN_A_FALL = 1.2  # meters; vertical root movement that lying or getting up never reaches
 
 
 def counted(number: int, one: str, many: str) -> str:
@@ -70,17 +70,17 @@ def check_bones(joints3d: Tensor, skeleton: Skeleton) -> None:
     ]:
         raise ValueError(
             f"{'The bone' if len(without) == 1 else 'The bones'} to {', '.join(without)} "
-            f"{'has' if len(without) == 1 else 'have'} no length, and so no direction. Give joints where those of a "
-            "person are; positions alone can be written as csv."
+            f"{'has' if len(without) == 1 else 'have'} no length and therefore no direction. Use anatomical joint "
+            "positions; positions without bones can be written as csv."
         )
 
 
 def axes_doubt(joints3d: Tensor, skeleton: Skeleton) -> str | None:
-    """One sentence if a motion (L, J, 3) in metres is hardly one with y up over the floor y = 0; None if it may be.
+    """A warning if a motion (L, J, 3) in meters is implausible with y up over the floor y = 0; None if it is plausible.
 
-    Three things tell: joints far below the floor; joints high above it all the time, or a body that moves along y,
-    while somebody is upright along z on a floor z = 0; or that with joints a little below the floor, so that nobody
-    can be lying on it.
+    Three criteria: joints far below the floor; joints high above it all the time, or movement along y, while the body
+        is upright along z on a floor z = 0; or the latter with joints slightly below the floor, so that the person
+        cannot be lying on it.
     """
     joints3d = _spread(joints3d.detach().float().cpu())
     lowest = joints3d[..., 1].amin(-1)

@@ -1,7 +1,8 @@
-"""Where sources of motion put their joints: which way bones point in a person who stands and looks ahead.
+"""Joint conventions of motion sources: directions of the bones of a person who stands and looks ahead.
 
-Sources differ in what they call a head or the toes: the same person has the head joint above the neck in one and before
-it in another. A mesh that simply points its own bones along those of the motion then looks up, or stands on its toes.
+Sources define head and toe joints differently: the head joint of the same person is above the neck in one and in front
+    of it in another. A mesh that simply points its own bones along those of the motion then looks up, or stands on its
+    toes.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ def known_conventions() -> tuple[str, ...]:
 
 
 def convention_of(metadata: Mapping[str, Any] | None) -> str | None:
-    """The convention that a motion's metadata names; None if it names none.
+    """The convention in a motion's metadata; None if there is none.
 
     Raises:
-        ValueError: a name that this package does not know.
+        ValueError: unknown name.
     """
     name = (metadata or {}).get(METADATA_KEY)
     if name is not None and not set(str(name).split(SEVERAL)) <= _tables().keys():
@@ -58,7 +59,7 @@ def convention_of(metadata: Mapping[str, Any] | None) -> str | None:
 
 
 def convention_metadata(convention: str | None) -> dict[str, str]:
-    """Metadata that names a convention; nothing for None."""
+    """Metadata with the name of a convention; empty for None."""
     return {} if convention is None else {METADATA_KEY: convention}
 
 
@@ -114,7 +115,7 @@ def _foot_slopes(joints3d: Tensor) -> Tensor:
 
 
 def bone_directions(convention: str | None) -> dict[int, Tensor]:
-    """Unit vectors (3,) of the bones that a convention tells of, by the SMPL-22 joint at their end; none for None.
+    """Unit vectors (3,) of the bones that a convention defines, by the SMPL-22 joint at their end; empty for None.
 
     Of several names the first one counts, here and below.
 
@@ -134,7 +135,7 @@ def bone_directions(convention: str | None) -> dict[int, Tensor]:
 
 
 def foot_heights(convention: str | None) -> dict[str, float]:
-    """Metres over the floor of the foot joints of somebody who stands, by their part ("ankle", "foot"); none for None.
+    """Heights in meters of the foot joints of a standing person, by part ("ankle", "foot"); empty for None.
 
     Raises:
         ValueError: unknown convention.
@@ -145,7 +146,7 @@ def foot_heights(convention: str | None) -> dict[str, float]:
 
 
 def bone_lengths(convention: str | None, rest_joints: Tensor) -> Tensor:
-    """(21,) metres of the bones of SMPL-22 in people of a convention: its medians, or else those of a body at rest.
+    """(21,) bone lengths of SMPL-22 in meters for a convention: its medians, or else those of a body at rest.
 
     Args:
         convention: None: the body's.
@@ -175,16 +176,16 @@ def rest_in_convention(rest_joints: Tensor, convention: str | None) -> Tensor:
 
 
 def standing_directions(joints3d: Tensor, *, fps: float) -> Tensor | None:
-    """Median direction (22, 3) of the bone to every joint while somebody stands, seen from the person.
+    """Median direction (22, 3) of the bone to every joint in the frame of a standing person.
 
-    How conventions are measured. x is to the person's left as the hips lie, y up, z forward.
+    Used to measure conventions. x is to the person's left along the hips, y up, z forward.
 
     Args:
         joints3d: (L, 22, 3) metres, y up, floor at y = 0.
         fps: frames per second.
 
     Returns:
-        Unit vectors, zero for the pelvis; None if nobody stands upright, still and with both feet on the floor.
+        Unit vectors, zero for the pelvis; None if there is no frame with an upright, still person on both feet.
     """
     body = list(SMPL22.indices("pelvis", "left_ankle", "right_ankle", "left_foot", "right_foot", "head"))
     toes, (left, right) = body[3:5], SMPL22.indices("left_hip", "right_hip")

@@ -1,12 +1,12 @@
-"""The joints of one skeleton from those of another: detectors among themselves, and what detectors see of SMPL joints.
+"""Conversion of joints between skeletons: among detectors, and from SMPL joints to detector joints.
 
-Joints that both name alike are taken over. Others are fixed mixtures, such as the neck between the shoulders. Face and
-hips of detectors lie on the skin: on SMPL joints they are put at fixed places in frames of the head and the pelvis, as
-on the light body of this package at rest, scaled by the legs.
+Joints with the same name are copied. Others are fixed weighted means, such as the neck between the shoulders. Face and
+hips of detectors lie on the skin: from SMPL joints they are computed as fixed offsets in the frames of head and pelvis,
+as on the light body of this package at rest, scaled by the leg length.
 
-What stays: on the light body at rest, elbows, knees, ankles and shoulders of detectors lie 17 to 21 mm from the SMPL
-joints, wrists 5 mm; these are taken over as they are. SMPL hips and COCO hips lie 37 mm apart there, which the pelvis
-frame accounts for.
+Remaining error: on the light body at rest, elbows, knees, ankles and shoulders of detectors are 17 to 21 mm from the
+    SMPL joints, wrists 5 mm; these joints are copied unchanged. SMPL hips and COCO hips are 37 mm apart, which the
+    offsets in the pelvis frame correct.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from hmr4d.body.skeleton import (
     Skeleton,
 )
 
-FOREARM_TO_HAND = {"left": 0.3438, "right": 0.3345}  # wrist to hand as a share of elbow to wrist, on the SMPL body
-HEAD_TOP = 0.3  # of the way from thorax to nose, from the middle of eyes and ears to the H36M head
+FOREARM_TO_HAND = {"left": 0.3438, "right": 0.3345}  # wrist to hand as a fraction of elbow to wrist, on the SMPL body
+HEAD_TOP = 0.3  # fraction of the vector from thorax to nose, from the midpoint of eyes and ears to the H36M head
 MIN_LENGTH = 1e-9  # metres; keeps frames of collapsed bodies finite
 _SMPL = (SMPL22.name, SMPL24.name)
 DETECTORS = tuple(s.name for s in (COCO17, H36M17, OPENPOSE18, OPENPOSE25, BODY25B, HALPE26, WHOLEBODY23, MEDIAPIPE33))
@@ -42,7 +42,7 @@ _HIPS = ("left_hip", "right_hip")
 _SHOULDERS = ("left_shoulder", "right_shoulder")
 Mixture = Mapping[str, float]  # source joint -> weight
 
-# Joints that detectors may lack, as mixtures of what they may have; the first that a source can fill counts.
+# Joints that detectors may lack, as weighted means of others; the first one available in a source is used.
 _MIDDLE_HIPS: Mixture = {"left_hip": 0.5, "right_hip": 0.5}
 _MIDDLE_SHOULDERS: Mixture = {"left_shoulder": 0.5, "right_shoulder": 0.5}
 _DETECTOR_MIXTURES: Mapping[str, tuple[Mixture, ...]] = {
@@ -76,19 +76,19 @@ def convert_joints(joints: Tensor, source: Skeleton, target: Skeleton) -> Tensor
 
     Args:
         joints: (..., J_source, C). From SMPL to a detector's skeleton C = 3, metres; otherwise any C, 2 for pixels.
-        source, target: known pairs are SMPL-22 and SMPL-24; detectors' skeletons among themselves where the source has
-            enough joints; SMPL to COCO-17, H36M-17 and OpenPose-18.
+        source, target: supported pairs are SMPL-22 and SMPL-24; skeletons of detectors if the source has enough joints;
+            SMPL to COCO-17, H36M-17 and OpenPose-18.
 
     Returns:
         (..., J_target, C).
 
     Raises:
-        ValueError: joints of the target cannot be made from the source; they are named.
+        ValueError: joints of the target cannot be derived from the source; the message names them.
     """
     if joints.shape[-2] != source.num_joints:
         raise ValueError(f"Got {joints.shape[-2]} joints, but skeleton '{source.name}' has {source.num_joints}.")
     if source.name in _SMPL and target.name in DETECTORS:
-        weights = _weights(COCO17, target)  # first, so that an impossible target says so
+        weights = _weights(COCO17, target)  # first, so that an impossible target is reported
         joints = smpl_to_coco17(joints)
     else:
         weights = _weights(source, target)
@@ -137,8 +137,8 @@ def _weights(source: Skeleton, target: Skeleton) -> Tensor:
             rows[i, source.index(joint)] = weight
     if missing:
         raise ValueError(
-            f"Joints {missing} of skeleton '{target.name}' cannot be made from those of '{source.name}'. "
-            "Choose a model of the source's own skeleton, or detections with more joints."
+            f"Joints {missing} of skeleton '{target.name}' cannot be derived from those of '{source.name}'. Choose a "
+            "model with the skeleton of the source, or detections with more joints."
         )
     return rows
 
@@ -148,7 +148,7 @@ def _skin_offsets() -> tuple[Tensor, Tensor]:
     """Nose, eyes, ears from the head joint (5, 3) and COCO hips from the SMPL hips (2, 3), in their frames, metres."""
     body = load_light_body()
     if body.coco17_weights is None:
-        raise ValueError("The light body has no COCO keypoints. Make its file anew: hmr4d body-template.")
+        raise ValueError("The light body has no COCO keypoints. Rebuild its file: hmr4d body-template.")
     joints, keypoints = body.rest_joints.double(), body.coco17_weights.double() @ body.rest_vertices.double()
     head = keypoints[: len(_HEAD_POINTS)] - joints[SMPL22.index("head")]
     hips = keypoints[list(COCO17.indices(*_HIPS))] - joints[list(SMPL22.indices(*_HIPS))]
@@ -156,7 +156,7 @@ def _skin_offsets() -> tuple[Tensor, Tensor]:
 
 
 def _symmetric(offsets: Tensor, names: tuple[str, ...]) -> Tensor:
-    """Offsets (P, 3) averaged with their mirror image: the mesh is symmetric to a millimetre only."""
+    """Offsets (P, 3) averaged with their mirror image, because the mesh is only symmetric to a millimeter."""
     twins = [COCO17.mirror_order[i] for i in COCO17.indices(*names)]
     order = [COCO17.indices(*names).index(i) for i in twins]
     return (offsets + offsets[order] * offsets.new_tensor([-1.0, 1.0, 1.0])) / 2
@@ -170,7 +170,7 @@ def _place(origin: Tensor, offsets: Tensor, frame: Tensor) -> Tensor:
 def _head_frame(joints3d: Tensor) -> Tensor:
     """Axes (..., 3, 3) left, up, forward as columns: up from neck to head, left along the shoulders.
 
-    How the head turns on the neck is not in the joints; it is taken to look where the chest does.
+    The joints do not contain the rotation of the head; it is assumed to face like the chest.
     """
     neck, head, left, right = (joints3d[..., i, :] for i in SMPL22.indices("neck", "head", *_SHOULDERS))
     up, left = _orthonormal(head - neck, left - right)
@@ -185,7 +185,7 @@ def _pelvis_frame(joints3d: Tensor) -> Tensor:
 
 
 def _orthonormal(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit vectors (..., 3): along `first`, and along what of `second` lies across it."""
+    """Unit vectors (..., 3): along `first`, and along the part of `second` orthogonal to it."""
     first = first / first.norm(dim=-1, keepdim=True).clamp(min=MIN_LENGTH)
     across = second - (second * first).sum(-1, keepdim=True) * first
     return first, across / across.norm(dim=-1, keepdim=True).clamp(min=MIN_LENGTH)

@@ -1,9 +1,9 @@
-"""Noise of joint positions: how much there is, told by bones that seem to change their length, and a motion without it.
+"""Noise of joint positions: its estimation from changing bone lengths, and its removal.
 
-Bones of a person do not change their length; what changes from one frame to the next is noise. Once its size is known,
-the stiffness of a smoothing spline (Eilers, "A perfect smoother", 2003) that loses the least of a motion can be told
-without knowing the motion (Stein, "Estimation of the mean of a multivariate normal distribution", 1981). Motion without
-noise is left as it is.
+Bones of a person do not change their length; what changes from one frame to the next is noise. Given its size, the
+stiffness of a smoothing spline (Eilers, "A perfect smoother", 2003) with the smallest risk can be estimated without the
+true motion (Stein, "Estimation of the mean of a multivariate normal distribution", 1981). Motion without noise is not
+changed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22
 
-LEAST_NOISE = 3e-4  # metres; less is left alone
+LEAST_NOISE = 3e-4  # meters; less noise is not removed
 ORDER = 3  # of the differences that a smooth motion keeps small
 STIFFNESSES = 10.0 ** np.arange(-4.0, 8.0, 0.5)
-FARTHEST = 6.0  # standard deviations that a joint is moved by: what lies farther off is no noise but a quick move
-FRAMES_TO_CHOOSE = 4096  # of a longer clip, those in its middle, tell the stiffness
+FARTHEST = (
+    6.0  # maximum displacement of a joint in standard deviations: larger deviations are fast movements, not noise
+)
+FRAMES_TO_CHOOSE = 4096  # number of middle frames of a longer clip that determine the stiffness
 _TO_DEVIATION = 1.4826  # standard deviation over median absolute value, of normal noise
 
 Real = NDArray[np.float64]
@@ -41,7 +43,7 @@ def joint_noise(joints3d: Tensor) -> float:
 
 
 def without_noise(joints3d: Tensor, noise: float) -> Tensor:
-    """Joints (L, 22, 3) in metres, each as smooth as the noise in metres asks for; the same if there is hardly any.
+    """Joints (L, 22, 3) in meters, each smoothed according to the noise in meters; unchanged if there is hardly any.
 
     No joint is moved by more than FARTHEST times the noise.
     """

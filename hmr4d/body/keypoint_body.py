@@ -1,8 +1,8 @@
-"""Joints and keypoints of a body whose shape changes from frame to frame, without its mesh.
+"""Joints and keypoints of a body with a shape per frame, without its mesh.
 
-Everything that the mesh would be needed for is multiplied out beforehand: a keypoint is a weighted mean of skinned
-vertices, and that is one product of the transforms of the joints with a row that depends linearly on the shape. Only
-the bulges of SMPL need the few vertices below the keypoints. The results are those of full skinning (Loper et al.,
+All products with the mesh are precomputed: a keypoint is a weighted mean of skinned vertices, which is one product of
+    the joint transforms with a row that depends linearly on the shape. Only the pose-dependent corrections of SMPL need
+    the few vertices of the keypoints. The results are those of full skinning (Loper et al.,
 "SMPL", 2015, eq. 2-12) followed by the choice of keypoints.
 """
 
@@ -24,8 +24,10 @@ from hmr4d.body.smpl_bodies import SmplBody, load_smpl_body
 from hmr4d.utils.precision import full_precision
 
 NUM_BETAS = 10
-STEP = 0.05  # change of lengths per shape coefficient of a body without shapes of its own
-BONE_GROUPS: tuple[Mapping[str, float], ...] = (  # bones, by the names of their ends, that a coefficient makes longer
+STEP = 0.05  # change of lengths per shape coefficient of a body without its own shape space
+BONE_GROUPS: tuple[
+    Mapping[str, float], ...
+] = (  # bones, by the names of their end joints, that a coefficient lengthens
     {"": 1.0},
     {"knee": 1.0, "ankle": 1.0},
     {"elbow": 1.0, "wrist": 1.0},
@@ -59,14 +61,13 @@ class KeypointBody:
     """Joints and keypoints as a differentiable function of shape, rotations and translation.
 
     Attributes:
-        name: of the body, as `load_body` knows it.
-        licence: of its mesh.
+        name: name of the body for `load_body`. licence: license of its mesh.
         parents: per joint, -1 for the root.
         rest_joints: (J, 3) metres, of the mean shape.
         joint_directions: (J, 3, S) metres per shape coefficient.
         rows: (K, 4 J) keypoints as products with the transforms of the joints, of the mean shape.
         row_directions: (S, K, 4 J) change per shape coefficient.
-        bulge: pose-dependent part; None: there is none.
+        bulge: pose-dependent correction, or None.
     """
 
     name: str
@@ -96,9 +97,9 @@ class KeypointBody:
 
         Args:
             betas: (..., S) shape coefficients, also frame by frame.
-            rotations: (..., J', 3, 3) of each joint in the frame of its parent; joints beyond those of this body, such
-                as hands, are left out.
-            translation: (..., 3) metres; the root comes to its rest position plus this.
+            rotations: (..., J', 3, 3) of each joint in the frame of its parent; additional joints, such as hands, are
+                ignored.
+            translation: (..., 3) meters; the root is at its rest position plus this.
 
         Returns:
             Joints (..., J, 3) and keypoints (..., K, 3), metres, in the frame of the translation.
@@ -149,7 +150,7 @@ def keypoints_of_smpl(body: SmplBody, *, regressor: Tensor | None = None, num_be
     """COCO keypoints of a body of the SMPL family.
 
     Args:
-        body: whose shape directions are used; its own shape is not.
+        body: provides the shape directions; its own shape is not used.
         regressor: (K, V) weights that average vertices into keypoints; None: vertices of the face and joints.
         num_betas: S.
 
@@ -210,11 +211,12 @@ def keypoints_of_body(body: Body) -> KeypointBody:
 
 @lru_cache(maxsize=4)
 def load_keypoint_body(name: str = "anny", **options: Any) -> KeypointBody:
-    """A body by name: "anny" and "stick" need no files, "smpl" needs the user's; options as for `load_smpl_body`.
+    """A body by name: "anny" and "stick" need no files, "smpl" needs the file of the user; options as for
+    `load_smpl_body`.
 
     Raises:
         ValueError: unknown name.
-        FileNotFoundError: the licensed file is missing; says where to get it and where to put it.
+        FileNotFoundError: the licensed file is missing; the message explains how to get it.
     """
     if name == "smpl":
         return keypoints_of_smpl(load_smpl_body("smpl", **options))
@@ -235,9 +237,9 @@ def _rows_of(body: Body) -> Tensor:
 def _mixed_rows(
     vertices: Tensor, joints: Tensor, weights: Tensor, mixing: Tensor, joint_rows: Sequence[int], *, at_rest: float
 ) -> Tensor:
-    """(K, 4 J): keypoints mixed from vertices (P, 3) on joints (J, 3) by weights (P, J), then joints themselves.
+    """(K, 4 J): keypoints as weighted means of vertices (P, 3) on joints (J, 3) with weights (P, J), then the joints.
 
-    `at_rest` is the factor of a joint's own place: 1 for a shape, 0 for the change of one.
+    `at_rest` is the factor of a joint's own position: 1 for a shape, 0 for a shape direction.
     """
     local = vertices[:, None] - joints  # (P, J, 3)
     local = torch.cat([local, torch.full_like(local[..., :1], at_rest)], -1) * weights[..., None]

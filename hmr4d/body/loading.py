@@ -19,8 +19,8 @@ def load_body(name: str = "anny", **options: Any) -> Body:
 
     Raises:
         ValueError: unknown name.
-        FileNotFoundError: the licensed file is missing; says where to get it and where to put it.
-        ImportError: a package is missing; says which.
+        FileNotFoundError: the licensed file is missing; the message explains how to get it. ImportError: a package is
+            missing; the message names it.
     """
     makers = {"anny": light_body.load_light_body, "stick": light_body.stick_body, "anny_full": anny_body.load_anny}
     if name in smpl_bodies.FAMILIES:

@@ -16,14 +16,14 @@ _RESERVED = ("file", "args", "kwds", "allow_pickle")  # arguments of the functio
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion did.
+    """Result of a conversion.
 
     Attributes:
         path: the file written.
         family: key of FAMILIES.
         num_vertices: of the mesh.
         num_betas: coefficients in `shapedirs`, facial expression included.
-        left_out: entries that are no arrays of numbers, such as words and tables of names, or have no plain name.
+        left_out: skipped entries: not numeric arrays, such as strings and tables of names, or without a plain name.
     """
 
     path: Path
@@ -38,18 +38,18 @@ def convert_model(source: str | Path, target: str | Path | None = None) -> Conve
 
     Args:
         source: the `.pkl`, with chumpy nodes and sparse matrices inside or not.
-        target: file to write; None: beside the source, with the same name.
+        target: file to write; None: in the folder of the source, with the same name.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is no pickle, or no model of these families; all that is missing or wrong is named.
+        FileNotFoundError: the file does not exist. ValueError: the file is no pickle, or no model of these families;
+            the message lists all problems.
     """
     source = Path(source)
     target = source.with_suffix(".npz") if target is None else Path(target)
     if source.suffix == ".npz":
         raise ValueError(f"{source} is an .npz already; there is nothing to convert.")
     if target.suffix != ".npz":
-        raise ValueError(f"{target}: the result is an .npz file; give a name that ends in .npz.")
+        raise ValueError(f"{target}: the result is an .npz file; use a name with the suffix .npz.")
     arrays, left_out = read_all_arrays(source)
     strange = [key for key in arrays if not key.isidentifier() or key in _RESERVED]
     arrays = {key: array for key, array in arrays.items() if key not in strange}

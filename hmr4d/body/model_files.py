@@ -1,4 +1,4 @@
-"""Arrays out of body-model files: `.npz`, and the licensed `.pkl` with chumpy objects inside, of which nothing runs."""
+"""Arrays from body-model files: `.npz`, and the licensed `.pkl` with chumpy objects, without executing code in them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scipy import sparse
 
 from hmr4d.utils import inert_pickle
 
-_NO_ARRAY = (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError)  # of an entry that is none
+_NO_ARRAY = (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError)  # raised by non-arrays
 _MAX_NESTING = 16  # chumpy nodes inside chumpy nodes; real files have two
 
 
 class _Kept(inert_pickle.Placeholder):
-    """An object of a known class, of which only the attributes are read."""
+    """An object of a known class; only its attributes are read."""
 
     state: dict[str, Any] | None = None
 
@@ -43,7 +43,7 @@ _SPARSE_CLASSES: dict[str, type[_Kept]] = {"csc_matrix": _Csc, "csr_matrix": _Cs
 
 
 def _reconstruct(cls: Any, *_: Any) -> Any:
-    """What the oldest pickle protocols call to make an object: an empty one of a class from the short list."""
+    """Constructor of the oldest pickle protocols: returns an empty object of a class from the short list."""
     return cls.__new__(cls) if isinstance(cls, type) and issubclass(cls, inert_pickle.Placeholder) else None
 
 
@@ -61,21 +61,23 @@ class _ModelUnpickler(inert_pickle.Unpickler):
 
 
 def read_model_arrays(path: str | Path, keys: Iterable[str]) -> dict[str, np.ndarray]:
-    """Named arrays of a body-model file, as dense NumPy arrays; other entries are not looked at.
+    """Named arrays of a body-model file, as dense NumPy arrays; other entries are ignored.
 
     Args:
         path: `.npz`, or `.pkl` written by Python 2 or 3 with NumPy arrays, chumpy nodes and SciPy sparse matrices.
-        keys: entries wanted, for example "v_template".
+        keys: requested entries, for example "v_template".
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged file, missing entries (all are named), or an entry that is no array of numbers.
+        ValueError: damaged file, missing entries (all are listed), or an entry that is not a numeric array.
     """
     path, keys = Path(path), tuple(keys)
     entries = _read_entries(path, keys)
     missing = [key for key in keys if key not in entries]
     if missing:
-        raise ValueError(f"{path} has no {', '.join(missing)}; it holds {', '.join(sorted(map(str, entries))) or '-'}.")
+        raise ValueError(
+            f"{path} has no {', '.join(missing)}; it contains {', '.join(sorted(map(str, entries))) or '-'}."
+        )
     arrays = {}
     for key in keys:
         try:
@@ -86,7 +88,7 @@ def read_model_arrays(path: str | Path, keys: Iterable[str]) -> dict[str, np.nda
 
 
 def read_all_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Every array of a `.pkl` body-model file, and the names of the entries that are something else.
+    """Every array of a `.pkl` body-model file, and the names of all other entries.
 
     Raises:
         FileNotFoundError: no such file.
@@ -102,7 +104,7 @@ def read_all_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]
 
 
 def _read_entries(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
-    """Entries of a file; of an `.npz`, only those named are read."""
+    """Entries of a file; of an `.npz`, only the requested ones are read."""
     if not path.is_file():
         raise FileNotFoundError(f"Body model not found: {path}.")
     try:
@@ -133,7 +135,7 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         entries = _ModelUnpickler(file, encoding="latin1").load()
     if not isinstance(entries, dict):
-        raise ValueError(f"it holds a {type(entries).__name__}, expected a dict of arrays")
+        raise ValueError(f"it contains a {type(entries).__name__}, expected a dict of arrays")
     return entries
 
 

@@ -1,4 +1,4 @@
-"""The pose of a body in every frame of a motion: what rotates, by how much, and where it stands."""
+"""The pose of a body in every frame of a motion: joint rotations, translation and rest joints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from hmr4d.body.kinematics import posed_joints
 from hmr4d.body.skeleton import SMPL22, Skeleton
 
-OWN_BONES = "own"  # as the name of a body: the bones of the motion itself
+OWN_BONES = "own"  # body name for the bones of the motion itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,12 +19,12 @@ class Pose:
     Joint frames are parallel to the world when nothing is rotated, as in a `Body`.
 
     Attributes:
-        body: body model that the rotations belong to, a name that `load_body` knows, such as "smplh"; OWN_BONES where
-            the rest joints are those of no model.
+        body: body model that the rotations belong to, a name that `load_body` knows, such as "smplh"; OWN_BONES if the
+            rest joints are not those of a model.
         rotations: (L, J, 3, 3) of each joint in the frame of its parent; the root's in the world.
-        translation: (L, 3) metres; the root comes to its rest position plus this.
-        rest_joints: (J, 3) metres; where the joints are without rotation and translation.
-        betas: (S,) shape coefficients of a body of the SMPL family, which gave the rest joints; None: not known.
+        translation: (L, 3) meters; the root is at its rest position plus this.
+        rest_joints: (J, 3) meters; joint positions without rotation and translation.
+        betas: (S,) shape coefficients of a body of the SMPL family for the rest joints; None: unknown.
         gender: of that body model.
     """
 
@@ -42,9 +42,13 @@ class Pose:
             raise ValueError(f"rotations of a pose have shape {shape}; expected (L, J, 3, 3), at least one frame.")
         for name, wanted in (("translation", (shape[0], 3)), ("rest_joints", (shape[1], 3))):
             if (found := tuple(getattr(self, name).shape)) != wanted:
-                raise ValueError(f"{name} of a pose has shape {found}; expected {wanted}, for rotations are {shape}.")
+                raise ValueError(
+                    f"{name} of a pose has shape {found}; expected {wanted} for rotations of shape {shape}."
+                )
         if self.betas is not None and self.betas.ndim != 1:
-            raise ValueError(f"betas of a pose have shape {tuple(self.betas.shape)}; expected (S,), one shape a clip.")
+            raise ValueError(
+                f"betas of a pose have shape {tuple(self.betas.shape)}; expected (S,), one shape per clip."
+            )
 
     @property
     def num_frames(self) -> int:

@@ -1,7 +1,7 @@
-"""How far the joints of a body turn: least and greatest axis-angle components, as a table and from data.
+"""Joint limits of a body: minimum and maximum axis-angle components, from a table and from data.
 
-The table that ships was written from anatomy, in the manner of the limits that K2M describes. Limits by component are
-coarse where two components are large, as at shoulders: they are a guard, not a model of poses.
+The packaged table is based on anatomy, like the limits that K2M describes. Limits per component are coarse if two
+components are large, as at shoulders: they exclude impossible poses but do not model the plausible ones.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def load_pose_limits(path: str | Path = TABLE) -> PoseLimits:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"Pose limits not found: {path}. Give a JSON file like {TABLE.name} of the package.")
+        raise FileNotFoundError(f"Pose limits not found: {path}. Pass a JSON file like {TABLE.name} of the package.")
     try:
         table: Mapping[str, list[list[float]]] = json.loads(path.read_text("utf-8"))["limits"]
         rows = [_bounds(joint, table) for joint in BODY_JOINTS]
@@ -79,11 +79,11 @@ def fit_pose_limits(
 
     Args:
         poses: (N, 69) or (N, 63) axis-angle components, in radians, of the joints below the root; 63 lack the hands.
-        percentile: share in percent that is left out at each end.
+        percentile: percentage excluded at each end.
         margin: radians beyond the percentiles.
 
     Returns:
-        Three [least, greatest] for each left or central joint, right ones mirrored onto them.
+        Three [minimum, maximum] for each left or central joint, including the mirrored right ones.
     """
     if poses.ndim != 2 or poses.shape[1] not in (63, 69) or not len(poses) or not np.isfinite(poses).all():
         raise ValueError(f"poses have shape {poses.shape}; expected (N, 63) or (N, 69) finite radians.")

@@ -33,8 +33,8 @@ class PosePrior:
 
     Attributes:
         rest_joints: (22, 3) metres, rest pose: the median proportions of the motion at the size of the neutral body.
-        rotations: (K, 22, 3, 3) of the bank's poses, each joint in the frame of its parent.
-        mean: (126,) of the rotations of all joints but the root, first two columns of each.
+        rotations: (K, 22, 3, 3) of the bank's poses, each joint in the frame of its parent. mean: (126,) mean rotations
+            of all joints except the root, first two columns of each.
         whitening: (126, 126) W with |W (x - mean)|^2 the squared Mahalanobis distance.
         source: where the poses come from, with their licence.
         joint_convention: of the motion, see `joint_conventions`; None: that of the bodies.
@@ -71,13 +71,13 @@ class PosePrior:
         """Reads what `save` wrote.
 
         Raises:
-            FileNotFoundError: no such file; says how to make it.
-            ValueError: the file is damaged or something else.
+            FileNotFoundError: the file does not exist; the message explains how to create it. ValueError: the file is
+                damaged or not a pose prior.
         """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(
-                f"Pose prior not found: {path}. Make it with: hmr4d prepare pose-prior --store "
+                f"Pose prior not found: {path}. Create it with: hmr4d prepare pose-prior --store "
                 f"inputs/bandai_namco --out {path}"
             )
         try:
@@ -105,7 +105,7 @@ def fit_pose_prior(
 ) -> PosePrior:
     """A prior from motion.
 
-    The bank is picked by farthest points, so that rare poses are in it as well as common ones.
+    The bank is selected by farthest-point sampling, so that it contains rare and common poses.
 
     Args:
         clips: (L, 22, 3) metres, y up, any body size and heading.
@@ -147,7 +147,7 @@ def _resized(rest: Tensor, template: Tensor) -> Tensor:
 
 
 def _local_rotations(joints3d: Tensor, template: Tensor) -> tuple[Tensor, Tensor]:
-    """(n, 22, 3, 3) of a clip (n, 22, 3), the root turned so that the hips face +z, and its rest joints (22, 3)."""
+    """(n, 22, 3, 3) of a clip (n, 22, 3), the root rotated so that the hips face +z, and its rest joints (22, 3)."""
     rest = clip_rest_joints(joints3d, template)
     rotations = solve_pose(joints3d, rest).rotations.clone()
     left, right = SMPL22.indices("left_hip", "right_hip")

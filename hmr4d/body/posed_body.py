@@ -18,7 +18,7 @@ class PosedBody:
     """One body in every frame of a motion.
 
     Attributes:
-        body: whose bones are those of the motion.
+        body: body with the bones of the motion.
         rotations: (L, J, 3, 3) of its joints in the frames of their parents.
         translation: (L, 3) metres, as in `Body.pose`.
     """
@@ -36,7 +36,7 @@ class PosedBody:
         return self.body.pose(self.rotations, self.translation)[:, list(self.body.smpl22)]
 
     def meshes(self) -> Iterator[Tensor]:
-        """Yields the vertices (V, 3) of frame after frame, metres; few frames are in memory at a time."""
+        """Yields the vertices (V, 3) frame by frame, in meters; only few frames are in memory at a time."""
         for start in range(0, self.num_frames, FRAMES_OF_MESH):
             block = slice(start, start + FRAMES_OF_MESH)
             yield from self.body.vertices(self.rotations[block], self.translation[block])

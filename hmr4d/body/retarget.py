@@ -56,11 +56,11 @@ def retarget_bone_lengths(
         joints3d: (L, J, 3) metres, world, y up, floor at y = 0.
         target_lengths: (J,) metres from each joint to its parent; the root's value is not used.
         skeleton: joint meaning.
-        scale_root: scale the root's path (height and travel) by target over source leg length, so that steps fit
-            the new legs; otherwise the root stays where it is.
+        scale_root: scale the root's path (height and travel) by target over source leg length, so that steps match the
+            new legs; otherwise the root is not changed.
 
     Returns:
-        (L, J, 3) same dtype. Feet may leave the floor by millimetres: put the clip on the floor again afterwards.
+        (L, J, 3) same dtype. Feet may leave the floor by millimeters: move the clip to the floor again.
 
     Raises:
         ValueError: shapes disagree, or a bone has no length and thus no direction.

@@ -1,4 +1,4 @@
-"""The shape of a body from the distances between the joints of a clip, whatever the pose."""
+"""The shape of a body from pose-independent distances between the joints of a clip."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FRAMES_TO_MEASURE = 2048  # of a longer clip; evenly spread
 NUM_BETAS = {"smplh": 16}  # as AMASS has them; 10 in other families
 ROUNDS = 4
 STEPS = 100
-HOPELESS = 1e9  # damping; no step is small enough to gain anything
-LITTLE = 1e-9  # of the cost; steps that gain less end the search
-LEAST_NOISE = 2e-4  # metres; measured distances are not trusted further
-UNEXPLAINED = 1e-3  # metres; the search starts anew from other shapes if it leaves more
+HOPELESS = 1e9  # damping above which no step improves the cost
+LITTLE = 1e-9  # fraction of the cost; smaller improvements end the search
+LEAST_NOISE = 2e-4  # meters; assumed minimum noise of distances
+UNEXPLAINED = 1e-3  # meters; with a larger residual, the search restarts from other shapes
 STARTS = 8
 SPREAD = 1.5  # of the other starts, against a standard normal distribution
 # Distances that no pose changes: along bones, and between bones of the same joint.
@@ -43,16 +43,16 @@ Errors = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def fit_shape(joints3d: Tensor, body: BodyT, *, num_betas: int | None = None) -> BodyT:
-    """The body with the one shape that suits a clip best.
+    """The body with the shape that fits a clip best.
 
-    A body of the SMPL family gets shape coefficients: they minimise the squared errors of what no pose changes,
-    distances between joints and the side on which bones lie, under a standard normal prior; how much to trust them is
-    learnt from what no shape explains. Any other body takes on the bones themselves.
+    A body of the SMPL family gets shape coefficients: they minimize the squared errors of pose-independent quantities
+        (distances between joints and the side of bones) with a standard normal prior; the weight of the data is
+        estimated from the unexplained residual. Any other body takes the measured bones directly.
 
     Args:
         joints3d: (L, 22, 3) metres.
         body: of any shape.
-        num_betas: coefficients to use. None: 16 for SMPL+H, 10 for SMPL and SMPL-X, as their files are used.
+        num_betas: coefficients to use. None: 16 for SMPL+H, 10 for SMPL and SMPL-X.
 
     Raises:
         ValueError: more coefficients than the body has.
@@ -69,7 +69,7 @@ def smpl_rest_joints(body: Body) -> Tensor:
 
 
 def num_coefficients(body: SmplBody, num_betas: int | None) -> int:
-    """How many shape coefficients are fitted when `num_betas` are asked for; ValueError when there are not so many."""
+    """Number of fitted shape coefficients for a requested `num_betas`; ValueError if it is not available."""
     available = body.shape_directions.shape[-1]
     wanted = min(NUM_BETAS.get(body.name, 10), available) if num_betas is None else num_betas
     if not 1 <= wanted <= available:
@@ -78,7 +78,7 @@ def num_coefficients(body: SmplBody, num_betas: int | None) -> int:
 
 
 def _fit_betas(frames: Tensor, body: SmplBody, num_betas: int | None) -> Tensor:
-    """(S,) coefficients, computed in float64 from the mean shape on, and from others where that ends badly."""
+    """(S,) coefficients, computed in float64 starting from the mean shape, and from others if the residual is large."""
     wanted = num_coefficients(body, num_betas)
     joints = list(body.smpl22)
     mean = (body.joint_regressor @ body.template)[joints].double()

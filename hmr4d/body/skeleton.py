@@ -1,4 +1,4 @@
-"""Skeletons as immutable values: joint names, parents, mirror pairs and the chains people draw."""
+"""Skeletons as immutable values: joint names, parents, mirror pairs and chains for drawing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Skeleton:
     """A named tree of joints.
 
     Attributes:
-        name: registry key, recorded beside every motion and every set of statistics.
+        name: registry key, recorded with every motion and every set of statistics.
         joint_names: one name per joint, index order is the tensor order.
         parents: parent index per joint, -1 for the root; a parent always precedes its children.
-        chains: named index chains from the body outwards, for drawing and for measuring height.
-        drawn_limbs: pairs of joints that people draw, where they are others than the bones of the tree.
+        chains: named index chains from the body outward, for drawing and for measuring height.
+        drawn_limbs: pairs of joints to draw, if they differ from the bones of the tree.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Skeleton:
 
     @cached_property
     def limbs(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of joints that people draw."""
+        """Pairs of joints to draw."""
         return self.drawn_limbs or self.bones
 
     @cached_property
     def root_joints(self) -> tuple[int, ...]:
-        """The joint, or the two joints, whose mean is the root: the pelvis, or both hips where there is none."""
+        """The joints whose mean is the root: the pelvis, or both hips if there is none."""
         return self.indices("pelvis") if "pelvis" in self.joint_names else self.indices("left_hip", "right_hip")
 
     @cached_property
@@ -102,7 +102,7 @@ SMPL24 = Skeleton(
     chains=(*SMPL22.chains[:3], ("right_arm", (9, 14, 17, 19, 21, 23)), ("left_arm", (9, 13, 16, 18, 20, 22))),
 )
 
-# Sets of detectors are no trees of a body: their parents serve those who need some tree, `limbs` is what one draws.
+# Joint sets of detectors are not anatomical trees: their parents only define some tree, and `limbs` is for drawing.
 COCO17 = Skeleton(
     name="coco17",
     joint_names=(
@@ -288,7 +288,7 @@ SKELETONS = {
 
 
 def get_skeleton(name: str | Skeleton) -> Skeleton:
-    """Skeleton by registry name, or the one given; ValueError lists the known ones."""
+    """Skeleton by registry name, or the given one; ValueError lists the known names."""
     if isinstance(name, Skeleton):
         return name
     if name not in SKELETONS:

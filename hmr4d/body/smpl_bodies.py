@@ -84,8 +84,8 @@ class SmplBody(Body):
         """
         if not self.face_vertices:
             raise ValueError(
-                f"The mesh of this body has {self.num_vertices} vertices, which are not those of '{self.name}': its "
-                "nose, eyes and ears are not known. Give their vertices as face_vertices."
+                f"The mesh of this body has {self.num_vertices} vertices, unlike '{self.name}': its nose, eyes and "
+                "ears are unknown. Pass their vertices as face_vertices."
             )
         face = self._posed_vertices(list(self.face_vertices), rotations, translation)
         joints = self.pose(rotations, translation)
@@ -117,12 +117,12 @@ def load_smpl_body(
         family: "smpl" (24 joints), "smplh" (52) or "smplx" (55).
         gender: "neutral", "male" or "female".
         betas: (S,) shape coefficients; None is the mean shape.
-        folder: where the models are; None: `smpl_files.body_models_folder()`.
-        path: the file itself, instead of gender and folder.
-        face_vertices: nose, left eye, right eye, left ear, right ear, if the mesh is not the family's own.
+        folder: folder of the models; None: `smpl_files.body_models_folder()`.
+        path: path of the file, instead of gender and folder.
+        face_vertices: nose, left eye, right eye, left ear, right ear, if the mesh differs from that of the family.
 
     Raises:
-        FileNotFoundError: no such model; says where to get it and where to put it.
+        FileNotFoundError: the model does not exist; the message explains how to get it.
         ValueError: the file is damaged or of another family, or there are too many betas.
     """
     about = FAMILIES[family]

@@ -1,4 +1,4 @@
-"""Where the licensed models of the SMPL family are, how to get them, and whether a file is one of them."""
+"""Paths, download instructions and validation of the licensed models of the SMPL family."""
 
 from __future__ import annotations
 
@@ -23,14 +23,12 @@ _HANDS = tuple(
 
 @dataclass(frozen=True)
 class Family:
-    """What the models of one family have in common.
+    """Common properties of the models of one family.
 
     Attributes:
-        title: as it is written.
-        joint_names: in the order of the files.
+        title: display name. joint_names: joint names in the order of the files.
         face_vertices: nose, left eye, right eye, left ear, right ear.
-        download: what to look for on the site.
-        site: where to register.
+        download: name of the download on the site. site: address for registration.
     """
 
     title: str
@@ -71,9 +69,9 @@ def body_models_folder() -> Path:
 
 
 def model_places(family: str, gender: str, folder: str | Path) -> list[Path]:
-    """Files that may hold a model, the one preferred first.
+    """Possible files of a model, the preferred one first.
 
-    Of SMPL+H, the extended model `<gender>/model.npz`, to whose shape space AMASS is fitted, goes first.
+    For SMPL+H, the extended model `<gender>/model.npz`, to whose shape space AMASS is fitted, is first.
     """
     names = [f"{gender}/model.npz"] if family == "smplh" else []
     names += [f"{family.upper()}_{g}.{ending}" for ending in ("npz", "pkl") for g in (gender.upper(), gender)]
@@ -105,7 +103,7 @@ def find_models(wanted: Sequence[tuple[str, str]], folder: str | Path | None = N
             found.append(path)
     if missing:
         raise FileNotFoundError(
-            f"Body model not found: {'; '.join(missing)}. Put the files there; docs/body_models.md says more. The "
+            f"Body model not found: {'; '.join(missing)}. Put the files there; see docs/body_models.md. The "
             "bodies 'anny' and 'stick' need no files."
         )
     return found
@@ -115,12 +113,12 @@ def check_smpl_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], family
     """Parents of the joints, -1 for the root, if the arrays are those of a family.
 
     Args:
-        path: where they come from, for the message.
+        path: their file, for the message.
         arrays: `v_template`, `kintree_table` and any others of MODEL_KEYS.
         family: key of FAMILIES.
 
     Raises:
-        ValueError: shapes or joint tree are of something else; all wrong shapes are named.
+        ValueError: wrong shapes or joint tree; the message lists all wrong shapes.
     """
     about = FAMILIES[family]
     num_joints, num_vertices = len(about.joint_names), len(arrays["v_template"]) if arrays["v_template"].ndim else 0
@@ -148,8 +146,10 @@ def check_smpl_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], family
         raise ValueError(f"{path} is no {about.title} model: its joint tree {parents} is another one. {advice}")
     numbers = {k: arrays[k] for k in wanted if k != "kintree_table"}
     if bad := [k for k, a in numbers.items() if not np.isfinite(a).all()]:
-        raise ValueError(f"{path} is damaged: {', '.join(bad)} holds numbers that are not finite. Fetch it again.")
+        raise ValueError(
+            f"{path} is damaged: {', '.join(bad)} contains numbers that are not finite. Download it again."
+        )
     faces = arrays.get("f", np.zeros(0))
     if faces.size and not 0 <= int(faces.min()) <= int(faces.max()) < num_vertices:
-        raise ValueError(f"{path} is damaged: its faces name vertices that it does not have. Fetch it again.")
+        raise ValueError(f"{path} is damaged: its faces refer to missing vertices. Download it again.")
     return parents

@@ -24,7 +24,7 @@ _KEYS = ("v_template", "shapedirs", "J_regressor", "kintree_table")
 
 
 def smplh_places(folder: str | Path, gender: str) -> list[Path]:
-    """Files that may hold the model of a gender, the one preferred first."""
+    """Possible files of the model of a gender, the preferred one first."""
     return model_places("smplh", gender, folder)
 
 
@@ -44,7 +44,7 @@ def how_to_get_smplh(folder: str | Path) -> str:
 
 @dataclass(frozen=True)
 class SmplhJoints:
-    """The part of a SMPL+H model that places joints.
+    """The joint regression of a SMPL+H model.
 
     Attributes:
         template: (52, 3) rest joints of the mean shape, metres.
@@ -71,13 +71,13 @@ class SmplhJoints:
         return self.template + torch.einsum("jcs,...s->...jc", self.shape_directions[..., :num_betas], betas)
 
     def joints(self, poses: Tensor, transl: Tensor, betas: Tensor, *, num_joints: int = NUM_JOINTS) -> Tensor:
-        """Joint positions of a motion, in the world of its parameters.
+        """Joint positions of a motion, in the world frame of its parameters.
 
         Args:
             poses: (..., L, 3 P) axis-angle per joint, radians, root first; P is `num_joints`, or all 52.
             transl: (..., L, 3) metres.
             betas: (..., S) shape, one per motion.
-            num_joints: the first joints wanted; 22 leaves out the hands.
+            num_joints: number of joints to compute; 22 excludes the hands.
 
         Returns:
             (..., L, num_joints, 3) metres.
@@ -88,7 +88,7 @@ class SmplhJoints:
         if poses.shape[-1] not in (3 * num_joints, 3 * NUM_JOINTS):
             raise ValueError(
                 f"poses has {poses.shape[-1]} numbers per frame, {num_joints} joints need {3 * num_joints}, or "
-                f"{3 * NUM_JOINTS} of SMPL+H (SMPL has 72, SMPL-X 165). Pass the poses of those joints alone."
+                f"{3 * NUM_JOINTS} of SMPL+H (SMPL has 72, SMPL-X 165). Pass only the poses of those joints."
             )
         local = roma.rotvec_to_rotmat(poses[..., : 3 * num_joints].unflatten(-1, (num_joints, 3)))
         parents = self.parents[:num_joints]

@@ -1,4 +1,4 @@
-"""How tall a body is and along which axis it stands, from joints of any skeleton: NumPy alone, for worker processes."""
+"""Height and vertical axis of a body from joints of any skeleton; NumPy only, for worker processes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ FARTHEST = 1000.0  # metres from the origin; studios and fields are smaller
 ALONG = 0.9  # cosine of 26 degrees, from feet to head
 BACKWARD = 0.02  # metres by which toes are behind ankles
 NEARLY_ALL = 0.95  # share of frames
-_FRAMES_TO_MEASURE = 512  # of a longer motion, evenly spread
-_STEPS_TO_TELL = 10  # frames; a speed over fewer says little
+_FRAMES_TO_MEASURE = 512  # number of evenly spaced frames of a longer motion
+_STEPS_TO_TELL = 10  # frames; a speed over fewer is not reliable
 _NO_HEAD = ("end", "top", "nub", "tip", "site", "eye", "band", "fore")
 _NO_FOOT = ("toe", "ik", "end", "nub", "tip", "site", "roll", "ctrl", "root", "effector", "ball")
 
 
 class BodyPoints(NamedTuple):
-    """Where head and feet of a skeleton are.
+    """Head and feet of a skeleton.
 
     Attributes:
         parents: parent index per joint, -1 for a root.
-        head: joint, or None where no name tells.
+        head: joint, or None if no name identifies it.
         feet: ankles or feet; may be empty.
     """
 
@@ -62,10 +62,10 @@ def points_by_name(joint_names: Sequence[str], parents: Sequence[int]) -> BodyPo
 
 
 def body_height(joints3d: NDArray[np.floating], points: BodyPoints) -> float:
-    """Length from the head to the feet along the bones, the median over frames; 0 where there is nothing to measure.
+    """Length from the head to the feet along the bones, the median over frames; 0 if it cannot be measured.
 
-    Bones of no length and whatever hangs between are no matter. Without known names, the longest way along the bones
-    below the first joint with two children, which ends at a wrist in adults, stands for it.
+    Bones without length do not matter. Without known names, the longest path along the bones below the first joint with
+    two children is used, which ends at a wrist in adults.
 
     Args:
         joints3d: (L, J, 3) in any unit.
@@ -86,7 +86,7 @@ def body_height(joints3d: NDArray[np.floating], points: BodyPoints) -> float:
 
 
 def _way(parents: NDArray[np.integer], start: int, end: int, lengths: NDArray[np.floating]) -> float:
-    """Length of the way between two joints along the bones."""
+    """Length of the path between two joints along the bones."""
     ways: list[list[int]] = []
     for joint in (start, end):
         way = [joint]
@@ -97,12 +97,12 @@ def _way(parents: NDArray[np.integer], start: int, end: int, lengths: NDArray[np
 
 
 def standing_axis(joints3d: NDArray[np.floating], points: BodyPoints, *, share: float = NEARLY_ALL) -> str | None:
-    """ "y", "-z" and so on: the axis along which the body stands, or lies, nearly all the time; None: it does neither.
+    """ "y", "-z" and so on: the axis along which the body stands or lies nearly all the time, or None.
 
     Args:
         joints3d: (L, J, 3).
         points: head and feet.
-        share: of the frames that have to agree.
+        share: required fraction of agreeing frames.
     """
     if points.head is None or not points.feet:
         return None
@@ -116,7 +116,7 @@ def standing_axis(joints3d: NDArray[np.floating], points: BodyPoints, *, share: 
 
 
 def height_fault(height: float) -> str | None:
-    """ "refused" for the height of nobody in metres, "doubted" for that of few people, None for the rest."""
+    """ "refused" for an impossible height in meters, "doubted" for a rare one, None for others."""
     if not REFUSED_HEIGHTS[0] <= height <= REFUSED_HEIGHTS[1]:
         return "refused"
     return None if DOUBTED_HEIGHTS[0] <= height <= DOUBTED_HEIGHTS[1] else "doubted"
@@ -133,11 +133,11 @@ def motion_doubts(joints3d: NDArray[np.floating], points: BodyPoints, fps: float
     doubts: list[Remark] = []
     height = body_height(joints3d, points)
     if height and height_fault(height):
-        words = f"the body is {height:.2g} m tall from head to feet; {USUAL_HEIGHT} m are usual."
+        words = f"the body is {height:.2g} m tall from head to feet; the usual height is {USUAL_HEIGHT} m."
         doubts.append(Remark("size", words))
     speeds = np.linalg.norm(np.diff(joints3d.mean(1), axis=0), axis=-1) * fps
     if len(speeds) >= _STEPS_TO_TELL and float(np.median(speeds)) > FASTEST * max(height / USUAL_HEIGHT, 1.0):
-        words = f"the body moves at {np.median(speeds):.0f} m/s at {fps:g} frames per second; is the rate right?"
+        words = f"the body moves at {np.median(speeds):.0f} m/s at {fps:g} frames per second; check the rate."
         doubts.append(Remark("speed", words))
     if (far := float(np.abs(joints3d).max())) > FARTHEST:
         frame = int(np.abs(joints3d).max((1, 2)).argmax())

@@ -1,4 +1,5 @@
-"""Twists of joints about their bones, carried through time: what a single frame leaves open, its neighbours decide."""
+"""Twists of joints about their bones, smoothed in time: neighboring frames decide what a single frame does not
+determine."""
 
 from __future__ import annotations
 
@@ -8,24 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 
-MEMORY = 0.5  # seconds over which a twist is kept against evidence of weight 1
-ROUNDS = 2  # of making the angles continuous
+MEMORY = 0.5  # time constant in seconds relative to evidence of weight 1
+ROUNDS = 2  # iterations that make the angles continuous
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 
 def carried_twist(evidence: Complex, rest_weight: Real, drift: Real, *, fps: float) -> Real:
-    """Angles that follow the evidence of each frame, change little from frame to frame, and never jump.
+    """Angles that follow the evidence of each frame and change smoothly without jumps.
 
-    They minimise the sum over frames of w (a - e)^2 + s (a - r)^2 + m^2 (a' - a - d)^2, where e and r are the
-    turns nearest to a that the evidence and "no twist" allow. Started from the same problem for unit vectors
-    exp(i a), which is linear, so that no full turn has to be guessed.
+    They minimize the sum over frames of w (a - e)^2 + s (a - r)^2 + m^2 (a' - a - d)^2, where e and r are the angles
+    nearest to a, modulo full turns, of the evidence and of "no twist". The initial value solves the same problem for
+    unit vectors exp(i a), which is linear, so that the number of full turns is correct.
 
     Args:
         evidence: (..., L) direction exp(i e) times its weight w.
         rest_weight: (..., L) s > 0, of "no twist".
-        drift: (..., L - 1) d, radians that the angle changes by if the joint does not turn about its bone.
+        drift: (..., L - 1) d, change of the angle in radians if the joint does not twist.
         fps: frames per second; m = MEMORY fps.
 
     Returns:

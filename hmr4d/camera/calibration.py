@@ -1,9 +1,9 @@
-"""Tilt, height and focal length of a fixed camera over a flat floor, from what people can measure on a picture.
+"""Tilt, height and focal length of a fixed camera over a flat floor, from measurements in an image.
 
 Every method is a least-squares fit of (pitch, roll, height[, focal length]) of `rigs.camera_pose` to image points, with
 the reprojection error as its residual and its covariance as the uncertainty. Up in the camera is
 u = (sin roll cos pitch, -cos roll cos pitch, -sin pitch); a floor point seen along the ray r lies at -h r / (u.r).
-Pixels are those of a pinhole camera: take lens distortion out first. All arrays are float64.
+Pixels are those of a pinhole camera: undistort them first. All arrays are float64.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from hmr4d.geometry.rigs import Rig, camera_angles, camera_pose, project
 
 Array = NDArray[np.float64]
 
-CLICK = 0.5  # pixels; measurements by hand are not taken to be better
-FOCALS = (0.5, 0.8, 1.2, 2.0, 3.5)  # of the longer image side; where the search for a focal length starts
-PITCHES = (2.0, 15.0, 35.0, 60.0)  # degrees; where the search for a tilt starts
-_UNKNOWN_FOCAL = 0.3  # standard deviation of log f beyond which the measurements say nothing about f
+CLICK = 0.5  # pixels; assumed accuracy of measurements by hand
+FOCALS = (0.5, 0.8, 1.2, 2.0, 3.5)  # relative to the longer image side; initial values of the focal length
+PITCHES = (2.0, 15.0, 35.0, 60.0)  # degrees; initial values of the tilt
+_UNKNOWN_FOCAL = 0.3  # standard deviation of log f above which f is not determined
 _FEW = 1e-12  # reciprocal condition of the normal matrix below which parameters are not determined
 _BELOW_HORIZON = 1e-6
-_LEAD = 0.2  # metres; how far ahead of the ankles eyes may be, one standard deviation
+_LEAD = 0.2  # meters; standard deviation of the distance of the eyes in front of the ankles
 _PATH_SMOOTHING = 6.0  # pairs, standard deviation
 
 
@@ -40,7 +40,7 @@ class Calibration:
         K4: (4,) fx, fy, cx, cy in pixels.
         pitch, roll: radians.
         height: metres.
-        residuals: (N,) distances in pixels between what was measured and what the camera would show.
+        residuals: (N,) distances in pixels between measurements and their reprojection.
         deviations: standard deviations of "pitch", "roll" (radians), "height" (metres), and "focal" (pixels) if fitted.
     """
 
@@ -59,7 +59,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """How far a point on the floor moves away from the camera when the calibration is a little wrong; metres.
+    """Displacement in meters of a floor point for small errors of the calibration.
 
     Attributes:
         distance: from the camera's foot, metres.
@@ -88,19 +88,19 @@ def sensitivity(pitch: float, height: float, distances: Iterable[float]) -> list
 def from_floor_points(
     pixels: Array, floor: Array, size: tuple[int, int], K4: Array, *, fit_focal: bool = False
 ) -> Calibration:
-    """The camera that sees points of the floor at their pixels.
+    """The camera fitted to pixels of known floor points.
 
     Starts from the homography H = K [r1 r3 t] between floor and image.
 
     Args:
         pixels: (N, 2), N >= 4, not all on a line.
-        floor: (N, 2) metres along two axes at a right angle on the floor, their origin anywhere, either way round.
+        floor: (N, 2) meters along two perpendicular axes on the floor, with any origin and orientation.
         size: width and height of the image.
         K4: (4,); with `fit_focal` only the principal point counts.
         fit_focal: also fit fx = fy.
 
     Raises:
-        ValueError: too few points, points on a line, or nothing can be told about the focal length.
+        ValueError: too few points, points on a line, or an undetermined focal length.
     """
     if len(pixels) < 4 or len(pixels) != len(floor):
         raise ValueError(f"Got {len(pixels)} pixels and {len(floor)} floor points; expected four or more of both.")
@@ -139,10 +139,10 @@ def from_people(
     fit_focal: bool = False,
     walk: Array | None = None,
 ) -> Calibration:
-    """The camera that sees upright things of known size on the floor: people, doors, poles.
+    """The camera fitted to upright objects of known height on the floor: people, doors, poles.
 
-    The residual is the distance of the upper point from where it would be seen above the lower one. People who walk
-    have their eyes ahead of their ankles: by how much is fitted along the direction of their path.
+    The residual is the distance of the upper point from its expected position above the lower one. The eyes of walking
+    people are in front of their ankles; this distance is fitted along the direction of their path.
 
     Args:
         low, high: (N, 2) pixels, N >= 3, at different distances.
@@ -150,14 +150,16 @@ def from_people(
         size: width and height of the image.
         K4: (4,); with `fit_focal` only the principal point counts.
         fit_focal: also fit fx = fy.
-        walk: (N,) rising frame numbers, for pairs of one person who walks about and whom nobody looked at: pairs that
-            fit badly get little weight, and errors are not taken to be independent from frame to frame.
+        walk: (N,) increasing frame numbers, for automatic pairs of one walking person: pairs with a poor fit get a low
+            weight, and errors are correlated between frames.
 
     Raises:
-        ValueError: too few pairs, or they say nothing about the tilt or the focal length.
+        ValueError: too few pairs, or the tilt or focal length is not determined.
     """
     if len(low) < 3 or len(low) != len(high):
-        raise ValueError(f"Got {len(low)} lower and {len(high)} upper points; expected pairs at three places or more.")
+        raise ValueError(
+            f"Got {len(low)} lower and {len(high)} upper points; expected pairs at three positions or more."
+        )
     starts = []
     for K in _start_intrinsics(K4, size, fit_focal):
         for pitch in np.radians(PITCHES):
@@ -186,12 +188,12 @@ def from_people(
 
 @dataclass(frozen=True)
 class KnownLength:
-    """Something of known size in the picture, which tells the height of the camera.
+    """An object of known length in the image, which determines the height of the camera.
 
     Attributes:
-        start, end: (2,) pixels: foot and top of something upright, or two points of the floor.
+        start, end: (2,) pixels: foot and top of an upright object, or two points of the floor.
         metres: its length.
-        upright: which of the two it is.
+        upright: whether it is an upright object.
     """
 
     start: Array
@@ -209,9 +211,9 @@ def from_lines(
     *,
     fit_focal: bool = False,
 ) -> Calibration:
-    """The camera by vanishing points: edges of walls and doors, lines on the floor, and one known length.
+    """The camera from vanishing points: edges of walls and doors, lines on the floor, and one known length.
 
-    The residual of a line is the distance of its ends from the line that joins its middle and its vanishing point.
+    The residual of a line is the distance of its ends from the line through its midpoint and its vanishing point.
 
     Args:
         vertical: (N, 2, 2) pixels of the ends of lines that are vertical in the world.
@@ -222,10 +224,10 @@ def from_lines(
         fit_focal: also fit fx = fy.
 
     Raises:
-        ValueError: too few lines, or they say nothing about the tilt or the focal length.
+        ValueError: too few lines, or the tilt or focal length is not determined.
     """
     if not lengths:
-        raise ValueError("Lines do not tell the height of the camera; add one known height or distance.")
+        raise ValueError("Lines do not determine the height of the camera; add one known height or distance.")
     count = len(vertical) + sum(map(len, level)) + sum(2 if one.upright else 1 for one in lengths)
     wanted = 3 + fit_focal + len(level)
     if count < wanted or len(vertical) + sum(map(len, level)) < 2 + len(level) + fit_focal:
@@ -307,7 +309,9 @@ def _fit(
     normal = J.T @ J
     scale = np.sqrt(np.diag(normal))
     if not (scale > 0).all() or 1 / np.linalg.cond(normal / np.outer(scale, scale)) < _FEW:
-        raise ValueError("The measurements do not determine the camera. Add some elsewhere in the picture, or give K.")
+        raise ValueError(
+            "The measurements do not determine the camera. Add more in other parts of the image, or set K."
+        )
     spare = len(errors) - len(x)
     sigma = max(CLICK, math.sqrt(float((errors**2).sum()) / spare) if spare > 0 else CLICK)
     repeats = _repeats(errors[: 2 * (len(errors) // 2)].reshape(-1, 2)) if in_time else 1.0
@@ -316,14 +320,14 @@ def _fit(
     deviations = {"pitch": float(deviation[0]), "roll": float(deviation[1]), "height": float(deviation[2])}
     if fit_focal:
         if deviation[3] > _UNKNOWN_FOCAL:
-            raise ValueError("The measurements say nothing about the focal length; give K or fov_deg.")
+            raise ValueError("The measurements do not determine the focal length; set K or fov_deg.")
         deviations["focal"] = float(deviation[3] * K[0])
     pitch, roll = _angles_of_up(_up(x[0], x[1]))
     return Calibration(K, pitch, roll, float(x[2]), distances(errors), deviations)
 
 
 def _walking_direction(places: Array, frames: Array) -> Array:
-    """(N, 3) level directions along a path of places (N, 3), shorter than one where the person hardly moves."""
+    """(N, 3) horizontal directions along a path of positions (N, 3), shorter than 1 if the person hardly moves."""
     order = np.arange(len(places))
     known = np.isfinite(places).all(1)
     if known.sum() < 2:
@@ -335,7 +339,7 @@ def _walking_direction(places: Array, frames: Array) -> Array:
 
 
 def _repeats(errors: Array) -> float:
-    """How many successive errors (N, 2) say the same: 1 + 2 sum of their autocorrelation, as long as it is positive."""
+    """Correlation length of successive errors (N, 2): 1 + 2 sum of their autocorrelation while it is positive."""
     centered = errors - errors.mean(0)
     power = float((centered**2).sum())
     total = 1.0
@@ -382,18 +386,18 @@ def _pixels(points: Array, K4: Array) -> Array:
 
 
 def _at_height(rays: Array, up: Array, height: Array | float) -> Array:
-    """(..., 3) points along rays that lie `height` (...) metres below the camera; NaN along rays that do not fall."""
+    """(..., 3) points on rays `height` (...) meters below the camera; NaN for rays that do not fall."""
     fall = -(rays @ up)
     return rays * (height / np.where(fall > _BELOW_HORIZON, fall, np.nan))[..., None]
 
 
 def _above(rays: Array, up: Array, height: float, heights: Array) -> Array:
-    """(N, 3) points straight above those seen along rays; heights (N, 2) of the points seen and of those above."""
+    """(N, 3) points vertically above those on rays; heights (N, 2) of the lower and upper points."""
     return _at_height(rays, up, height - heights[:, 0]) + (heights[:, 1:] - heights[:, :1]) * up
 
 
 def _height_of_uprights(low: Array, high: Array, heights: Array, up: Array) -> float:
-    """Median camera height from upright things seen between two rays, each solved alone; NaN without any.
+    """Median camera height from upright objects between two rays, each solved separately; NaN without any.
 
     With a the lower ray cut at one metre below the camera and g the gap to the upper point, high x (m a + g up) = 0.
     """
@@ -465,14 +469,14 @@ def _level_direction(up: Array, bearing: float) -> Array:
 
 
 def _bearing(lines: Array, up: Array, K4: Array) -> float:
-    """Radians from ahead of the level direction that parallel lines (M, 2, 2) share best."""
+    """Best common horizontal direction of parallel lines (M, 2, 2), in radians from ahead."""
     axes = np.stack(_level_axes(up))
     direction = np.linalg.svd(_planes(lines, K4) @ axes.T)[2][-1]
     return math.atan2(direction[1], direction[0])
 
 
 def _pose_of_homography(pixels: Array, floor: Array, K4: Array) -> tuple[Array, bool]:
-    """Pitch, roll, height, yaw, x and z of the camera, and whether the floor's axes are the wrong way round."""
+    """Pitch, roll, height, yaw, x and z of the camera, and whether the axes of the floor are mirrored."""
     center, scale = floor.mean(0), float(np.abs(floor - floor.mean(0)).max())
     a, b = ((floor - center) / scale).T
     x, y, _ = _rays(pixels, K4).T

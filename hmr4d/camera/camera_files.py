@@ -1,4 +1,4 @@
-"""Cameras as people write them down: a YAML file with intrinsics and a pose over the floor, and files of more views.
+"""Camera files: a YAML file with intrinsics and a pose over the floor, and files of more views.
 
     size: [1920, 1080]                                   # pixels
     K: {fx: 1500, fy: 1500, cx: 960, cy: 540}            # or fov_deg: 65, the horizontal field of view, or vfov_deg
@@ -8,7 +8,7 @@
     ground: {normal: [0, 1, 0], d: 0}                    # the floor normal . x + d = 0, normal up
     intrinsics: calibration.yml                          # size, K and distortion from a file of `other_cameras`
 
-Whatever is written, the camera comes out in the world of `geometry.rigs`: above the origin, heading to -z, floor y = 0.
+In all cases the camera is in the world of `geometry.rigs`: above the origin, heading to -z, floor y = 0.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ INTRINSIC_KEYS = ("size", "K", "fov_deg", "vfov_deg", "distortion")
 FOCAL_KEYS = ("K", "fov_deg", "vfov_deg")
 _POSE_KEYS = ("pitch_deg", "roll_deg", "height_m")
 _VIEW_POSE_KEYS = (*_POSE_KEYS, "yaw_deg", "position_m")
-_OUTSIDE, _INSIDE = 0.25, 0.95  # shares of joints that tell a wrong image size, and a right one
-_DOUBTFUL = 0.02  # share of joints farther outside than _MARGIN that makes the size doubtful
-_MARGIN = 0.02  # of the image's sides; detectors set joints a little outside
+_OUTSIDE, _INSIDE = 0.25, 0.95  # fractions of joints that indicate a wrong and a correct image size
+_DOUBTFUL = 0.02  # fraction of joints farther outside than _MARGIN above which the size is doubtful
+_MARGIN = 0.02  # fraction of the image sides; detectors place joints slightly outside
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class CameraFile:
         size: width and height of the image, pixels.
         K4: (4,) fx, fy, cx, cy in pixels.
         distortion: (D,) OpenCV's coefficients, D = 0: none.
-        T_w2c: (4, 4) from the world it anchors: above the origin, heading to -z.
-        T_cal2world: (4, 4) from the frame of the file's own extrinsics to that world; None where it has a pose.
+        T_w2c: (4, 4) from the world of this camera: above the origin, heading to -z.
+        T_cal2world: (4, 4) from the frame of the file's extrinsics to that world; None if the file has a pose.
     """
 
     size: tuple[int, int]
@@ -86,8 +86,8 @@ def read_camera(path: str | Path) -> CameraFile:
     """The camera of a YAML file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: something in it is missing, unknown, contradictory or impossible; one sentence says what.
+        FileNotFoundError: the file does not exist. ValueError: missing, unknown, contradictory or impossible content;
+            the message names it.
     """
     path = Path(path)
     try:
@@ -104,12 +104,12 @@ def read_camera(path: str | Path) -> CameraFile:
             raise ValueError("it has both pose and extrinsic. Keep one of them.")
         if section.has("pose"):
             if section.has("ground"):
-                raise ValueError("it has ground beside pose; a pose is over the floor already. Leave ground out.")
+                raise ValueError("it has both ground and pose; a pose is already relative to the floor. Remove ground.")
             camera = CameraFile(size, K4, distortion, _pose(section.section("pose", _POSE_KEYS)))
         elif section.has("extrinsic"):
             camera = CameraFile(size, K4, distortion, *_over_ground(section))
         else:
-            raise ValueError("it says nothing about where the camera is: give pose {pitch_deg, roll_deg, height_m}.")
+            raise ValueError("it does not contain the camera position: add pose {pitch_deg, roll_deg, height_m}.")
         _check_sees_floor(camera)
     except ValueError as error:
         raise ValueError(f"{path}: {error} See docs/calibrate.md.") from error
@@ -119,9 +119,9 @@ def read_camera(path: str | Path) -> CameraFile:
 def read_rig(path: str | Path, camera: CameraFile) -> Rig:
     """A rig of V views, float64: the camera, then those of a file.
 
-    The file has a list `views` of cameras. Each may leave out `size`, `K` and `distortion`, then those of the camera
-    count, and has a `pose` with `yaw_deg` (counter-clockwise from above) and `position_m: [x, z]` in the camera's
-    world, or an `extrinsic` in the same frame as the camera's.
+    The file has a list `views` of cameras. `size`, `K` and `distortion` of each default to those of the camera. Each
+    has a `pose` with `yaw_deg` (counter-clockwise from above) and `position_m: [x, z]` in the camera's world, or an
+    `extrinsic` in the same frame as the camera's.
 
     Raises:
         FileNotFoundError, ValueError: as `read_camera`.
@@ -159,7 +159,7 @@ def write_camera(path: str | Path, camera: CameraFile, *, note: str = "") -> Non
 
 
 def undistorted(track: KeypointTrack, camera: CameraFile) -> KeypointTrack:
-    """The track as a pinhole camera would have seen it; joints outside the lens model count as not found."""
+    """The track in a pinhole camera; joints outside the lens model count as missing."""
     if not bool(camera.distortion.any()):
         return track
     L, J = track.kp2d_conf.shape
@@ -167,7 +167,7 @@ def undistorted(track: KeypointTrack, camera: CameraFile) -> KeypointTrack:
     straight = undistort(pixels, camera.K4, camera.distortion).numpy().reshape(L, J, 2)
     found = (track.kp2d_conf > 0) & np.isfinite(straight).all(-1)
     if lost := int((track.kp2d_conf > 0).sum() - found.sum()):
-        logger.warning("%d joints lie where the lens model is not valid; they count as not found.", lost)
+        logger.warning("%d joints lie outside the valid range of the lens model; they count as missing.", lost)
     kp2d = np.where(found[..., None], straight, 0.0).astype(np.float32)
     return replace(track, kp2d=kp2d, kp2d_conf=np.where(found, track.kp2d_conf, 0.0).astype(np.float32))
 
@@ -197,7 +197,7 @@ def _share_inside(points: np.ndarray, size: tuple[int, int], margin: float = 0.0
 
 
 def read_intrinsics(section: Section) -> tuple[tuple[int, int], Tensor, Tensor]:
-    """Size, (4,) intrinsics and (D,) distortion of a section with INTRINSIC_KEYS; ValueError says what is wrong."""
+    """Size, (4,) intrinsics and (D,) distortion of a section with INTRINSIC_KEYS; ValueError names the error."""
     sides = section.numbers("size", 2)
     if bool((sides < 1).any()) or bool((sides != sides.round()).any()):
         raise ValueError(f"'{section.where}size' is {sides.tolist()}; expected whole pixels [width, height].")
@@ -261,7 +261,7 @@ def _focal_and_center(section: Section, size: tuple[int, int]) -> Tensor:
 
 
 def _pose(pose: Section) -> Tensor:
-    """T_w2c (4, 4) of a pose; yaw and position are those of V0 where they are not given."""
+    """T_w2c (4, 4) of a pose; yaw and position default to those of V0."""
     pitch, roll = pose.number("pitch_deg"), pose.number("roll_deg", 0.0)
     height, yaw = pose.number("height_m"), pose.number("yaw_deg", 0.0)
     if not -90 <= pitch <= 90:
@@ -306,13 +306,13 @@ def _over_ground(section: Section) -> tuple[Tensor, Tensor]:
     height = float(-(T_cal2c[:3, :3].T @ T_cal2c[:3, 3]) @ normal) + d
     _check_height(abs(height), "the camera's distance from the floor")
     if height < 0:
-        logger.warning("ground.normal points away from the camera; the floor's other side is taken.")
+        logger.warning("ground.normal points away from the camera; it is inverted.")
     T_w2c, T_cal2world = canonicalise(T_cal2c[None], normal, d)
     roll = float(camera_angles(T_w2c[0, :3, :3])[1])
     if abs(roll) > math.pi / 2:
         raise ValueError(
-            f"the picture would be upside down (roll {math.degrees(roll):.0f} degrees): ground.normal seems to point "
-            "down. Negate it, or its d; for a camera that hangs upside down, turn the video."
+            f"the image would be upside down (roll {math.degrees(roll):.0f} degrees): ground.normal seems to point "
+            "down. Negate it, or its d; for a camera that hangs upside down, rotate the video."
         )
     return T_w2c[0], T_cal2world
 
@@ -353,6 +353,6 @@ def _check_sees_floor(camera: CameraFile) -> None:
     if not bool((rays @ up[:2] + up[2] < 0).any()):
         pitch = math.degrees(camera.angles[0])
         raise ValueError(
-            f"the camera looks above the horizon only (pitch {pitch:.1f} degrees), so it sees no floor. "
+            f"the camera only looks above the horizon (pitch {pitch:.1f} degrees), so it sees no floor. "
             "Positive pitch looks down."
         )

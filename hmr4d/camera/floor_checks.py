@@ -1,4 +1,4 @@
-"""Whether keypoints can be of somebody on the floor of their camera, before anything is lifted."""
+"""Plausibility checks of keypoints and camera before lifting: a person on the floor."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hmr4d.motion.ground_contact import rest_heights
 
 logger = logging.getLogger(__name__)
 
-SURE = 0.3  # confidence of keypoints that are looked at
-STATURES = (1.0, 2.25)  # metres; people outside are doubted
+SURE = 0.3  # minimum confidence of evaluated keypoints
+STATURES = (1.0, 2.25)  # meters; people outside give a warning
 NOBODY = (0.4, 5.0)  # metres; people outside are refused
 _FACE = ("head", "nose", "left_eye", "right_eye", "left_ear", "right_ear")
 _PAIRS = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
@@ -36,19 +36,20 @@ def check_on_floor(track: KeypointTrack, camera: CameraFile, foot_heights: Mappi
         foot_heights: of standing joints, see `rest_heights`.
 
     Raises:
-        ValueError: nothing is sure enough to be seen, the feet are mostly above the horizon, or the person would be a
-            dwarf or a giant.
+        ValueError: no keypoint is confident enough, the feet are mostly above the horizon, or the height is impossible.
     """
     kp2d, seen = torch.from_numpy(track.kp2d).double(), torch.from_numpy(track.kp2d_conf) >= SURE
     if not bool(seen.any()):
         raise ValueError(
-            f"No keypoint of person {track.person} counts as seen: the surest has a confidence of "
-            f"{float(track.kp2d_conf.max()):.2f}, and below {SURE:g} they are missing ones. Scale the confidences if "
-            "they are of another kind, or leave them out."
+            f"No keypoint of person {track.person} is usable: the highest confidence is "
+            f"{float(track.kp2d_conf.max()):.2f}, and those below {SURE:g} count as missing. Rescale the confidences "
+            "if they have another range, or remove them."
         )
     feet = list(track.skeleton.contact_joints)
     if not bool(seen[:, feet].any()):
-        logger.warning("No foot of person %s is ever seen; the distance comes from the size of the body.", track.person)
+        logger.warning(
+            "No foot of person %s is visible in any frame; the distance is derived from the body size.", track.person
+        )
         return
     _, meets = _feet_on_floor(track, camera, kp2d, foot_heights)
     below = meets[seen[:, feet]].double().mean()

@@ -1,4 +1,4 @@
-"""What somebody measured in a picture of their camera, in a YAML file, and the camera that follows from it.
+"""Measurement files: YAML files with measurements in an image, and the camera computed from them.
 
 The file has `size`, usually `K` or `fov_deg` (without either, the focal length is fitted too), maybe `distortion`, and
 one of floor_points, checkerboard, people, lines and phone; docs/calibrate.md shows each.
@@ -37,12 +37,12 @@ Array = NDArray[np.float64]
 
 # Heights as shares of the stature: body segment lengths of Drillis and Contini (1966).
 EYE_SHARE, ANKLE_SHARE = 0.936, 0.039
-PHONE_TILT_ERROR = math.radians(1.0)  # of accelerometers as they come
+PHONE_TILT_ERROR = math.radians(1.0)  # typical error of phone accelerometers
 TAPE_ERROR = 0.01  # metres
 _SHORTEST_LINE = 2.0  # pixels; shorter ones have no direction
-_SURE = 0.5  # confidence of joints that are measured with
+_SURE = 0.5  # minimum confidence of joints used for measurements
 _MOST_PAIRS = 300  # of a track
-# Axes of the picture (right, down, forward) in those of a phone (right, up, out of the screen), by how it is held.
+# Axes of the image (right, down, forward) in those of a phone (right, up, out of the screen), by its orientation.
 _HOLDS = {
     "portrait": ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
     "landscape_left": ((0, -1, 0), (-1, 0, 0), (0, 0, -1)),
@@ -54,13 +54,12 @@ _SENSORS = {"android": -1.0, "ios": 1.0}  # at rest, Android's accelerometer sho
 
 @dataclass(frozen=True)
 class Measurements:
-    """What the methods need.
+    """Input of the methods.
 
     Attributes:
         size, K4, distortion: as in a camera file.
-        fit_focal: the focal length is not known.
-        section: the whole file.
-        folder: of the file; other files are found from here.
+        fit_focal: the focal length is unknown. section: the whole file. folder: folder of the file; paths are relative
+            to it.
     """
 
     size: tuple[int, int]
@@ -80,16 +79,18 @@ class Measurements:
         if self.distortion.any():
             points = undistort(points.reshape(-1, 2), self.K4, self.distortion).reshape(points.shape)
         if not bool(points.isfinite().all()):
-            raise ValueError("a measured point lies where the distortion is not valid. Measure nearer to the middle.")
+            raise ValueError(
+                "a measured point lies outside the valid range of the distortion. Measure nearer to the center."
+            )
         return points.numpy()
 
 
 def read_measurements(path: str | Path) -> tuple[CameraFile, Calibration, str]:
-    """The camera that measurements give, how well they fit, and the method.
+    """The fitted camera with its residual, and the method.
 
     Raises:
         FileNotFoundError: the file, or one it names, does not exist.
-        ValueError: something in it is missing, unknown or contradictory, or does not determine a camera.
+        ValueError: missing, unknown or contradictory content, or an undetermined camera.
     """
     path = Path(path)
     values = load_yaml(path, "Measurements")
@@ -112,9 +113,9 @@ def read_measurements(path: str | Path) -> tuple[CameraFile, Calibration, str]:
 
 
 def upright_pairs(track: KeypointTrack, stature: float) -> tuple[Array, Array, Array, Array]:
-    """Ankles and eyes of a person who walks about: low (N, 2), high (N, 2), heights (N, 2) in metres and frames (N,).
+    """Ankles and eyes of a walking person: low (N, 2), high (N, 2), heights (N, 2) in metres and frames (N,).
 
-    A pair is the middle of both ankles and the middle of the eyes, or of the ears where no eye is seen.
+    A pair is the midpoint of the ankles and the midpoint of the eyes, or of the ears if no eye is visible.
 
     Raises:
         ValueError: the joint set has no eyes, or too few frames show them and both ankles.
@@ -131,7 +132,8 @@ def upright_pairs(track: KeypointTrack, stature: float) -> tuple[Array, Array, A
     frames = frames[np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _MOST_PAIRS)).astype(int))]
     if len(frames) < 3:
         raise ValueError(
-            f"only {len(frames)} frames show both ankles and a face surely; expected a person walking about."
+            f"only {len(frames)} frames show both ankles and a face with sufficient confidence; expected a walking "
+            "person."
         )
     heights = np.tile(np.array([ANKLE_SHARE, EYE_SHARE]) * stature, (len(frames), 1))
     return low[frames], high[frames], heights, track.frame_ids[frames].astype(np.float64)
@@ -151,7 +153,7 @@ def _with_intrinsics(section: Section, folder: Path) -> Measurements:
     if fit_focal:
         if "distortion" in known:
             raise ValueError("it has distortion without K; lens coefficients belong to a calibrated K.")
-        known["fov_deg"] = 60  # only the principal point of this is used
+        known["fov_deg"] = 60  # only its principal point is used
     size, K4, distortion = read_intrinsics(Section(known, "", INTRINSIC_KEYS))
     return Measurements(size, K4, distortion, fit_focal, section, folder)
 
@@ -184,7 +186,7 @@ def _people(given: Measurements) -> Calibration:
     if not 0.3 < stature < 3:
         raise ValueError(f"people.height_m is {stature:g}; expected metres.")
     if people.has("places") == people.has("keypoints"):
-        raise ValueError("people needs one of places and keypoints.")
+        raise ValueError("people needs either places or keypoints.")
     if people.has("places"):
         rows = people.numbers("places", -1, 4)
         low, high = rows[:, :2], rows[:, 2:]
@@ -248,13 +250,13 @@ def _length(values: Any, where: str, given: Measurements) -> KnownLength:
 def _phone(given: Measurements) -> Calibration:
     phone = given.section.section("phone", ("accelerometer", "hold", "sensor", "height_m"))
     if given.fit_focal:
-        raise ValueError("a phone's sensor says nothing about the focal length; give K or fov_deg.")
+        raise ValueError("a phone's sensor does not determine the focal length; set K or fov_deg.")
     hold, sensor = str(phone.required("hold")), str(phone.required("sensor"))
     if hold not in _HOLDS or sensor not in _SENSORS:
         raise ValueError(f"phone.hold is one of {', '.join(_HOLDS)}, and phone.sensor of {', '.join(_SENSORS)}.")
     down = _SENSORS[sensor] * np.array(_HOLDS[hold]) @ phone.numbers("accelerometer", 3).numpy()
     if down[1] <= 0:
-        raise ValueError("the picture would be upside down. Is the phone held another way, or is it another sensor?")
+        raise ValueError("the image would be upside down. Check phone.hold and phone.sensor.")
     return from_gravity(
         down, phone.number("height_m"), given.start, tilt_error=PHONE_TILT_ERROR, height_error=TAPE_ERROR
     )

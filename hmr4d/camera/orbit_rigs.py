@@ -21,7 +21,7 @@ class SingleCamera:
     """One camera at a random azimuth.
 
     Attributes:
-        elevation: degrees; None draws uniformly from plus or minus RANDOM_ELEVATION.
+        elevation: degrees; None: uniform in plus or minus RANDOM_ELEVATION.
         distance: metres.
     """
 
@@ -43,10 +43,9 @@ class OrbitRig:
 
     Attributes:
         num_views: V.
-        is_uniform: evenly spaced; otherwise each view is drawn within the arc.
+        is_uniform: evenly spaced; otherwise each view is random within the arc.
         max_angle: half the arc that the views share, degrees.
-        azimuth: start azimuth in degrees; None draws it.
-        elevation: degrees; None draws one for all views.
+        azimuth: start azimuth in degrees; None: random. elevation: degrees; None: one random value for all views.
         distance: metres.
     """
 

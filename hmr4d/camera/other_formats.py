@@ -1,7 +1,7 @@
-"""Calibrations of lenses that other programs write: OpenCV, ROS, EasyMocap, Pose2Sim, Kalibr and COLMAP.
+"""Readers of lens calibrations of other programs: OpenCV, ROS, EasyMocap, Pose2Sim, Kalibr and COLMAP.
 
-None of them knows the floor, so none is a camera file: `intrinsics: FILE` in a camera file takes size, K and distortion
-from one, and the pose is given beside it.
+They do not contain the floor, so they are not camera files: `intrinsics: FILE` in a camera file reads size, K and
+    distortion from one, and the camera file adds the pose.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hmr4d.utils.yaml_section import load_text
 _OPENCV = re.compile(r"^\s*%YAML[: ]1\.0")
 _TAG = re.compile(r"!!opencv-(nd-)?matrix")
 _COLMAP_LINE = re.compile(r"^\s*(\d+)\s+([A-Z_]{3,})\s+(\d+)\s+(\d+)((?:\s+[-+.\deE]+)+)\s*$", re.MULTILINE)
-# COLMAP's models: number of focal lengths, and its coefficients in the places of OpenCV's.
+# COLMAP's models: number of focal lengths, and its coefficients in OpenCV's order.
 _COLMAP: Mapping[str, tuple[int, int]] = {
     "SIMPLE_PINHOLE": (1, 0), "PINHOLE": (2, 0), "SIMPLE_RADIAL": (1, 1), "RADIAL": (1, 2), "OPENCV": (2, 4),
     "FULL_OPENCV": (2, 8),
@@ -52,8 +52,7 @@ class LensCalibration:
     """One lens of a file.
 
     Attributes:
-        program: that writes such files.
-        size: width and height in pixels, where the file tells.
+        program: program that writes such files. size: width and height in pixels, if the file contains them.
         K: 3 x 3 matrix, pixels.
         distortion: OpenCV's coefficients.
     """
@@ -78,11 +77,11 @@ class LensCalibration:
 
 
 def read_lenses(path: Path, what: str = "Calibration") -> dict[str, LensCalibration]:
-    """The lenses of a file by name; empty where the file is of no known program.
+    """The lenses of a file by name; empty for a file of an unknown program.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is one, but damaged, or of a lens that OpenCV's model does not describe.
+        FileNotFoundError: the file does not exist. ValueError: it is damaged, or its lens model is not supported by
+            OpenCV's model.
     """
     if path.suffix.lower() == ".bin":
         raise ValueError(
@@ -105,11 +104,10 @@ def read_lenses(path: Path, what: str = "Calibration") -> dict[str, LensCalibrat
 
 
 def other_camera(path: Path, what: str) -> str | None:
-    """What to do with a file of another program that was given as the camera file; None where it is none.
+    """Advice for a file of another program that was passed as the camera file; None for other files.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: as `read_lenses`.
+        FileNotFoundError: the file does not exist. ValueError: as `read_lenses`.
     """
     lenses = read_lenses(path, what)
     if not lenses:
@@ -119,21 +117,21 @@ def other_camera(path: Path, what: str) -> str | None:
     reference = file if len(lenses) == 1 else f"{{file: {file}, camera: {printable(name)}}}"
     several = "" if len(lenses) == 1 else f" (of camera {printable(name)}; it has {_listed(lenses)})"
     return (
-        f"it is a calibration of a lens by {lens.program}, which says nothing of the floor. Write a camera file with "
-        f"'intrinsics: {reference}' or with its numbers, {lens.lines()}{several}; and with where the camera is: pose: "
+        f"it is a calibration of a lens by {lens.program}, which does not contain the floor. Write a camera file with "
+        f"'intrinsics: {reference}' or with its numbers, {lens.lines()}{several}; and with the camera pose: pose: "
         "{pitch_deg: ..., roll_deg: ..., height_m: ...}."
     )
 
 
 def with_intrinsics(values: Any, folder: Path) -> Any:
-    """Values of a camera file, what `intrinsics` names put in its place; others come back as they are.
+    """Values of a camera file, with `intrinsics` replaced by the content of the named file.
 
     Args:
         values: content of the file.
-        folder: of the file; paths are relative to it.
+        folder: folder of the file; paths are relative to it.
 
     Raises:
-        ValueError: the named file is missing, of no known program, or gives what the camera file gives too.
+        ValueError: the named file is missing, of an unknown program, or has values that the camera file also has.
     """
     if not isinstance(values, Mapping) or "intrinsics" not in values:
         return values
@@ -157,14 +155,14 @@ def with_intrinsics(values: Any, folder: Path) -> Any:
     name = str(given["camera"]) if given.get("camera") is not None else next(iter(lenses))
     if name not in lenses or (len(lenses) > 1 and "camera" not in given):
         raise ValueError(
-            f"'intrinsics' has cameras {_listed(lenses)}; say which: {{file: {given['file']}, camera: ...}}."
+            f"'intrinsics' has cameras {_listed(lenses)}; select one: {{file: {given['file']}, camera: ...}}."
         )
     known = lenses[name].values
     rest = {key: value for key, value in values.items() if key != "intrinsics"}
     if "size" in rest and "size" in known and rest["size"] == known["size"]:
         del known["size"]
     if twice := [key for key in (*known, "fov_deg", "vfov_deg") if key in rest]:
-        raise ValueError(f"it has {twice[0]} beside intrinsics, which tells it already. Leave one of them out.")
+        raise ValueError(f"it has {twice[0]} in addition to intrinsics, which already contains it. Remove one of them.")
     return {**known, **rest}
 
 

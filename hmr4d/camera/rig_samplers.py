@@ -1,4 +1,4 @@
-"""Rigs that 3D motion is seen by in training, and the rig of virtual cameras around a real one.
+"""Random rigs for training, and the rig of virtual cameras around a real one.
 
 All rigs stand in the world of `hmr4d.geometry.rigs`: camera V0 above the origin with yaw 0, floor y = 0.
 """
@@ -22,21 +22,21 @@ NUM_VIEWS = 4
 SIZES = ((1920, 1080), (1280, 720), (1080, 1920), (640, 480), (1440, 1080), (1024, 1024))  # pixels, common formats
 CENTER_HEIGHTS = (0.5, 1.5)  # metres; virtual cameras look at a point of V0's axis within these
 HIP_HEIGHT = 0.9  # metres over the floor of an adult's hips
-DISTANCES = (1.5, 12.0)  # metres; people farther or nearer are taken to be here
-LATERAL = 0.15  # of the distance: how far the middle of a surrounding rig lies beside V0's axis
+DISTANCES = (1.5, 12.0)  # meters; distances are clamped to this range
+LATERAL = 0.15  # fraction of the distance: lateral offset of the center of a surrounding rig from V0's axis
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class CameraSet:
-    """Cameras that have no place yet.
+    """Cameras without a position.
 
     Attributes:
         size: (N, 2) pixels.
         K4: (N, 4) pixels.
         pitch, roll: (N,) radians.
         height: (N,) metres.
-        distance: (N,) metres over the floor from the camera to what it looks at.
+        distance: (N,) meters over the floor from the camera to its target.
     """
 
     size: Tensor
@@ -53,13 +53,13 @@ class CameraRanges:
 
     Attributes:
         sizes: image formats, drawn evenly.
-        focal: focal length over the longer side of the image; shorter where less than `fit` metres of height would be
-            seen at the camera's distance.
+        focal: focal length over the longer side of the image; shorter if less than `fit` meters of height are visible
+            at the camera's distance.
         pitch: degrees.
         roll: degrees, either way.
         height, distance: metres.
-        aim: metres above the floor that the axis passes over the middle.
-        center: principal point's deviation from the middle, share of the image side (standard deviation).
+        aim: height in meters above the floor of the axis at the target. center: offset of the principal point from the
+            image center, fraction of the image side (standard deviation).
     """
 
     sizes: tuple[tuple[int, int], ...] = SIZES
@@ -88,12 +88,11 @@ class CameraRanges:
 
 @dataclass(frozen=True)
 class CameraPool:
-    """Draws cameras from calibrated ones: intrinsics, pitch, roll and height of each as they are, places anew.
+    """Draws cameras from calibrated ones: intrinsics, pitch, roll and height are kept, positions are new.
 
     Attributes:
-        rig: (N, ...) cameras over the floor y = 0, any yaw and place.
-        aim: metres above the floor that an axis passes over what it looks at, which gives its distance.
-        distance: metres, bounds of it.
+        rig: (N, ...) cameras over the floor y = 0, with any yaw and position. aim: height in meters above the floor of
+            an axis at the target, which determines its distance. distance: meters, limits of the distance.
     """
 
     rig: Rig
@@ -113,15 +112,14 @@ class CameraPool:
 
 @dataclass(frozen=True)
 class SurroundingRigs:
-    """Cameras on all sides of a place in front of V0.
+    """Cameras around a point in front of V0.
 
     Attributes:
         num_views: V.
         cameras: draws each camera's own numbers.
         min_gap: degrees of yaw between any two cameras, at least.
-        spread: metres; how far from the common middle an axis may pass.
-        virtual_share: share of the rigs that are V0 alone, to be completed by virtual copies around the person, as when
-            nothing but V0 is known.
+        spread: meters; maximum distance of an axis from the common center. virtual_share: fraction of the rigs with
+            only V0, to be completed by virtual copies around the person.
     """
 
     num_views: int = NUM_VIEWS
@@ -137,7 +135,7 @@ class SurroundingRigs:
             )
 
     def draw(self, rng: ItemRandom) -> Rig:
-        """A rig of V views, or of V0 alone."""
+        """A rig of V views, or of V0 only."""
         is_virtual = float(rng.uniform(1)) < self.virtual_share
         count = 1 if is_virtual else self.num_views
         return surround(self.cameras.draw(count, rng), rng, min_gap=math.radians(self.min_gap), spread=self.spread)
@@ -148,8 +146,8 @@ class CapturedRigs:
     """The cameras of calibrated captures, each in turn as V0, with others of the same capture in any order.
 
     Attributes:
-        captures: rigs (N_i, ...) over the floor y = 0, each in a world of its own.
-        num_views: V; captures with fewer cameras are to be completed by virtual ones.
+        captures: rigs (N_i, ...) over the floor y = 0, each in its own world. num_views: V; captures with fewer cameras
+            are completed by virtual ones.
     """
 
     captures: Sequence[Rig]
@@ -157,7 +155,7 @@ class CapturedRigs:
 
     def __post_init__(self) -> None:
         if not self.captures:
-            raise ValueError("No captures were given. Name at least one calibrated capture, or draw synthetic rigs.")
+            raise ValueError("No captures were given. Pass at least one calibrated capture, or use synthetic rigs.")
 
     def draw(self, rng: ItemRandom) -> Rig:
         """A rig of V views, or of all that the capture has."""
@@ -169,9 +167,9 @@ class CapturedRigs:
 
 
 def surround(cameras: CameraSet, rng: ItemRandom, *, min_gap: float, spread: float) -> Rig:
-    """Cameras placed around one middle in front of the first of them, which becomes V0.
+    """Cameras placed around a center in front of the first of them, which becomes V0.
 
-    The middle lies at V0's distance, a little beside its axis. The other axes pass within `spread` of it, and the yaws
+    The center is at V0's distance, slightly beside its axis. The other axes pass within `spread` of it, and the yaws
     of any two cameras differ by `min_gap` radians or more.
     """
     count = len(cameras.height)
@@ -190,14 +188,14 @@ def surround(cameras: CameraSet, rng: ItemRandom, *, min_gap: float, spread: flo
 def virtual_rig(
     camera: Rig, distance: Tensor | float, lateral: Tensor | float = 0.0, num_views: int = NUM_VIEWS
 ) -> Rig:
-    """V0 and virtual copies of it around a place in front of it, evenly spaced in yaw.
+    """V0 and virtual copies of it around a point in front of it, evenly spaced in yaw.
 
-    The copies have V0's intrinsics and height, stand as far from the middle as V0 does, and look at the point of V0's
-    axis over the middle's distance, or the nearest one at the height of a body, without roll.
+    The copies have V0's intrinsics, height and distance to the center. They look at the point of V0's axis above the
+    center, clamped to body height, without roll.
 
     Args:
         camera: (..., 1, ...) V0 in its own world.
-        distance: (...) metres from V0 along its heading to the middle: the median distance of the feet.
+        distance: (...) meters from V0 along its heading to the center: the median distance of the feet.
         lateral: (...) metres to the right of V0's heading.
         num_views: V, V0 included.
 
@@ -227,20 +225,18 @@ def virtual_rig(
 def feet_place(
     camera: Rig, kp2d: Tensor, visible: Tensor, skeleton: Skeleton, foot_heights: Mapping[str, float] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Where a person stands, for `virtual_rig`: the median place on the floor of the joint lowest in the image.
+    """Position of a person for `virtual_rig`: the median floor position of the lowest joint in the image.
 
-    Frames that show no foot go by the hips, at the height of an adult's.
+    Frames without a visible foot use the hips, at the height of an adult.
 
     Args:
         camera: (..., 1, ...) V0 in its own world.
         kp2d: (..., L, J, 2) pixels.
         visible: (..., L, J) bool.
-        skeleton: of the joints.
-        foot_heights: of standing joints, see `rest_heights`.
+        skeleton: skeleton of the joints. foot_heights: heights of standing joints, see `rest_heights`.
 
-    Returns:
-        distance (...) along V0's heading, within `DISTANCES`, and lateral place (...) to its right, metres; of people
-        who are farther away, the place in the same direction.
+    Returns: distance (...) along V0's heading, within `DISTANCES`, and lateral position (...) to its right, meters;
+        positions farther away are moved along their direction.
 
     Raises:
         ValueError: no frame of some track shows feet or hips below the horizon.
@@ -257,8 +253,8 @@ def feet_place(
     stands = torch.where(usable.any(-1, keepdim=True), stands, torch.nan)
     if not usable.any(-1).any(-1).all():
         raise ValueError(
-            "No frame shows feet or hips below the horizon of the camera, so the person's place is unknown. "
-            "Check the camera's pitch and height, and that the keypoints are in its pixels."
+            "No frame shows feet or hips below the horizon of the camera, so the person's position is unknown. Check "
+            "the camera's pitch and height, and that the keypoints are in its pixels."
         )
     x, _, z = stands.nanmedian(-2).values.unbind(-1)
     distance = (-z).clamp(*DISTANCES)
@@ -266,7 +262,7 @@ def feet_place(
 
 
 def complete(rig: Rig, num_views: int, distance: float, lateral: float) -> Rig:
-    """The rig (N, ...) with virtual copies of V0 around a place, up to `num_views`; see `virtual_rig`."""
+    """The rig (N, ...) with virtual copies of V0 around a point, up to `num_views`; see `virtual_rig`."""
     if rig.num_views >= num_views:
         return rig
     copies = virtual_rig(rig.select([0]), distance, lateral).select(slice(1, 1 + num_views - rig.num_views))

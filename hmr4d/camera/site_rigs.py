@@ -1,6 +1,6 @@
-"""The calibrated cameras of the places that a model is meant for, to train before: read from camera and rig files.
+"""Calibrated cameras of the target scenes of a model, for training: read from camera and rig files.
 
-A calibration says nothing about motion, so cameras of a place where motion is to be tested may be used.
+A calibration contains no motion, so cameras of a test scene may be used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def site_cameras(files: Sequence[str | Path]) -> Rig:
         FileNotFoundError, ValueError: a file is missing or wrong, or none is given.
     """
     if not files:
-        raise ValueError("No camera files were given. Name at least one; docs/calibrate.md says how to write it.")
+        raise ValueError("No camera files were given. Pass at least one; docs/calibrate.md explains the format.")
     rigs = [read_camera(file).rig.to(torch.float32) for file in files]
     return Rig(*(torch.cat([getattr(rig, name) for rig in rigs]) for name in ("size", "K4", "T_w2c")))
 

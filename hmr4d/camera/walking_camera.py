@@ -1,9 +1,9 @@
-"""The camera of somebody who has measured nothing: tilt, height and focal length from a person who walks about.
+"""Estimation of an unmeasured camera: tilt, height and focal length from a walking person.
 
-A person is as tall here as there. So ankles and ears, seen at several places, tell where up is, how high the camera
-hangs and how long its focal length is: the same residual as `calibration.from_people`. What they do not tell, because
-the person hardly moves, is filled in by what cameras usually are: hand-held or on a tripod, level, with the lens of a
-phone. The result is the most probable camera, with its deviations; a wrong stature scales everything alike.
+A person has a constant height. Ankles and ears at several positions therefore determine the vertical direction, the
+camera height and the focal length, with the same residual as `calibration.from_people`. A prior of usual cameras
+(hand-held or on a tripod, level, with the lens of a phone) determines the rest if the person hardly moves. The result
+is the most probable camera with standard deviations; a wrong body height scales everything.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ TOLD_SPREAD = 0.05  # standard deviation of the logarithm of a focal length from
 _HEIGHT, _HEIGHT_SPREAD = 1.4, 0.45  # metres, and standard deviation of the logarithm
 _ROLL = math.radians(3)
 _PITCH, _PITCH_SPREAD = math.radians(8), math.radians(15)
-_ANKLE, _EAR = 0.051, 0.932  # heights in shares of the stature: the middle of both ankles of a walker, and of the ears
-_POSTURE = 0.035  # of the distance between ankles and ears: how far it is off from one step to the next
-_STEP = 0.5  # seconds for which this error stays the same
+# Heights as fractions of the body height: the midpoint of the ankles of a walking person, and of the ears.
+_ANKLE, _EAR = 0.051, 0.932
+_POSTURE = 0.035  # relative error of the distance between ankles and ears from step to step
+_STEP = 0.5  # seconds for which this error is correlated
 _SURE = 0.5
-_BENT = 0.12  # of the length of the body: shoulders, hips and knees lie farther off the line from ankles to ears
-_HIPS = (0.43, 0.64)  # of the way from the ankles to the ears
+_BENT = 0.12  # distance of shoulders, hips or knees from the line ankles to ears in a bent pose, per body length
+_HIPS = (0.43, 0.64)  # range of the hips as a fraction of the vector from ankles to ears
 _FEWEST = 5
-_MOST_TURNED = 60  # degrees; people who are turned farther in the picture do not stand in an upright one
+_MOST_TURNED = 60  # degrees; people rotated further are not upright
 _STARTS = tuple(math.radians(angle) for angle in (0, 10, 25, 45))
 
 
 @dataclass(frozen=True)
 class GuessedCamera:
-    """A camera that was made out, and how sure it is.
+    """An estimated camera and its uncertainty.
 
     Attributes:
-        camera: over the floor.
-        deviations: standard deviations of "pitch" and "roll" (radians), "height" (share) and "focal" (share), for a
-            person of known stature.
-        stature, stature_error: metres that were assumed, and how far that may be off; all places scale with it.
-        focal_source: words: where the focal length comes from.
-        residual: share of the body's length by which ankles and ears are missed, in the middle.
+        camera: camera over the floor. deviations: standard deviations of "pitch" and "roll" (radians), "height" (share)
+            and "focal" (share), for a person of known stature.
+        stature, stature_error: assumed body height in meters, and its error; all positions scale with it. focal_source:
+            text: source of the focal length. residual: median reprojection error of ankles and ears as a fraction of
+            the body length.
     """
 
     camera: CameraFile
@@ -78,7 +78,7 @@ class GuessedCamera:
 
     @property
     def distance_error(self) -> float:
-        """Standard deviation of distances from the camera, as a share: stature and focal length together."""
+        """Relative standard deviation of distances from the camera, from body height and focal length."""
         return math.hypot(self.stature_error / self.stature, self.deviations["focal"])
 
 
@@ -90,18 +90,15 @@ def guess_camera(
     stature: float | None = None,
     focal: float | None = None,
 ) -> GuessedCamera:
-    """The most probable camera that saw a person.
+    """The most probable camera of a track.
 
     Args:
-        track: of one person, upright in at least some pictures.
-        size: width and height of the picture.
-        fps: pictures per second.
-        stature: metres, where it is known.
-        focal: pixels, where the file tells it.
+        track: track of one person, upright in at least some frames. size: width and height of the image. fps: frames
+            per second. stature: body height in meters, if known. focal: pixels, if the file contains it.
 
     Raises:
-        ValueError: too few pictures show an upright person from ankles to ears, the pictures are turned, or a stature
-            of nobody.
+        ValueError: too few frames show an upright person from ankles to ears, the video is rotated, or the body height
+            is impossible.
     """
     stature = None if stature is None else checked_stature(stature)
     low, high, frames = _upright(track)
@@ -113,7 +110,7 @@ def guess_camera(
     usual = math.log(focal or USUAL_FOCAL * max(size))
     spread = TOLD_SPREAD if focal else FOCAL_SPREAD
     steps = max(len(np.unique(np.floor(frames / (fps * _STEP)))), 1)
-    trust = math.sqrt(min(steps / len(frames), 1.0)) / _POSTURE  # successive pictures say the same
+    trust = math.sqrt(min(steps / len(frames), 1.0)) / _POSTURE  # successive frames are correlated
 
     def errors(x: Array) -> Array:
         """(N, 2) pixels by which the ears are missed, over the length of the body."""
@@ -156,27 +153,28 @@ def guess_camera(
 
 
 def checked_stature(stature: float) -> float:
-    """A stature in metres; ValueError for that of nobody."""
+    """A body height in meters; ValueError for an impossible one."""
     if not SHORTEST <= stature <= TALLEST:
         raise ValueError(f"the stature is {stature:g} m; expected metres, from {SHORTEST:g} to {TALLEST:g}.")
     return stature
 
 
 def _check_turned(bodies: Array, person: str) -> None:
-    """ValueError where bodies from ankles to ears (N, 2), v downwards, lie across the picture or on the head."""
+    """ValueError if bodies from ankles to ears (N, 2), v downward, lie across the image or are upside down."""
     angles = np.degrees(np.arctan2(bodies[:, 0], -bodies[:, 1]))  # clockwise from upright
     if np.median(np.abs(angles)) > _MOST_TURNED:
-        how = "on the head" if np.median(np.abs(angles)) > 180 - _MOST_TURNED else "across the picture"
+        how = "upside down" if np.median(np.abs(angles)) > 180 - _MOST_TURNED else "across the image"
         raise ValueError(
-            f"person {person} is {how} nearly always, so the pictures seem to be turned. Turn them upright, as with "
-            "ffmpeg -i video.mp4 -vf transpose=1 upright.mp4 (2 for the other way). If somebody lies on the floor, "
-            "give a camera file: docs/calibrate.md."
+            f"person {person} is {how} in nearly all frames, so the video seems to be rotated. Rotate it, for example "
+            "with "
+            "ffmpeg -i video.mp4 -vf transpose=1 upright.mp4 (2 for the other way). If the person lies on the floor, "
+            "pass a camera file: docs/calibrate.md."
         )
 
 
 def _source(deviation: float) -> str:
     if deviation > 0.7 * FOCAL_SPREAD:
-        return "that of usual phones; the path does not tell it"
+        return "that of common phones; the path does not determine it"
     return "from how the person grows and shrinks"
 
 
@@ -187,7 +185,7 @@ def _fitted(residuals: Callable[[Array], Array], start: Array) -> tuple[Array, A
 
 
 def _upright(track: KeypointTrack) -> tuple[Array, Array, Array]:
-    """Middle of ankles and of ears (N, 2) in the pictures that show somebody upright, and their numbers (N,)."""
+    """Midpoints of ankles and of ears (N, 2) in the frames with an upright person, and their numbers (N,)."""
     rows = {
         name: [track.skeleton.index(f"{side}_{name}") for side in ("left", "right")]
         for name in ("ankle", "ear", "shoulder", "hip", "knee")
@@ -203,13 +201,13 @@ def _upright(track: KeypointTrack) -> tuple[Array, Array, Array]:
     for name in ("shoulder", "hip", "knee"):
         off = middles[name] - middles["ankle"]
         bend = np.maximum(bend, np.abs(off[:, 0] * body[:, 1] - off[:, 1] * body[:, 0]) / length**2)
-    # Whoever squats or folds the legs has the hips too low for the head.
+    # When squatting, the hips are too low relative to the head.
     hips = ((middles["hip"] - middles["ankle"]) * body).sum(1) / length**2
     usable = seen.all(0) & is_ear & (bend < _BENT) & (hips > _HIPS[0]) & (hips < _HIPS[1])
     frames = np.flatnonzero(usable)
     if len(frames) < _FEWEST:
         raise ValueError(
-            f"only {len(frames)} pictures show person {track.person} upright from the ankles to the ears, so nothing "
-            "can be told about the camera. Give a camera file: docs/calibrate.md."
+            f"only {len(frames)} frames show person {track.person} upright from the ankles to the ears, too few to "
+            "estimate the camera. Pass a camera file: docs/calibrate.md."
         )
     return middles["ankle"][frames], middles["ear"][frames], frames.astype(np.float64)

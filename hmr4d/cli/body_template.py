@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; 0 when the file was written, 2 after one sentence about what is missing."""
+    """Entry point; exit status 0 if the file was written, 2 if something is missing."""
     setup_logging()
     args = parser().parse_args(argv)
 

@@ -1,4 +1,4 @@
-"""`hmr4d calibrate`: measurements in a picture in, a camera file out."""
+"""`hmr4d calibrate`: converts measurements in an image to a camera file."""
 
 from __future__ import annotations
 
@@ -18,27 +18,30 @@ logger = logging.getLogger(__name__)
 MADE_HERE = "Made by hmr4d calibrate."  # in the first line of its files
 
 DISTANCES = (2.0, 4.0, 6.0, 10.0)  # metres
-CONTRADICTORY = 0.05  # residual as a share of the longer image side, beyond which measurements do not fit together
-UNSURE_AT, UNSURE = 4.0, 0.5  # metres away, and by how many metres a point there may be off before it is said
+CONTRADICTORY = 0.05  # limit of the residual relative to the longer image side
+UNSURE_AT, UNSURE = 4.0, 0.5  # distance and position error in meters above which the command warns
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
         prog="hmr4d calibrate",
-        description="Works out tilt, height and, if asked, focal length of a fixed camera over a flat floor from a few "
-        "measurements, and says how far off it may be. What can be measured: docs/calibrate.md.",
+        description="Computes tilt, height and optionally focal length of a fixed camera over a flat floor from a few "
+        "measurements, and their uncertainty. Possible measurements: docs/calibrate.md.",
         epilog="Example: hmr4d calibrate measurements.yaml --out camera.yaml",
     )
     known.add_argument("measurements", type=Path, metavar="YAML", help="file of measurements")
-    known.add_argument("--out", type=Path, metavar="YAML", help="camera file to write (camera.yaml beside it)")
+    known.add_argument(
+        "--out", type=Path, metavar="YAML", help="camera file to write (default: camera.yaml in the same folder)"
+    )
     known.add_argument(
         "--distances",
         type=float,
         nargs="+",
         default=DISTANCES,
         metavar="M",
-        help=f"metres at which the error on the floor is told ({' '.join(f'{d:g}' for d in DISTANCES)})",
+        help=f"distances in meters for which the error on the floor is printed "
+        f"({' '.join(f'{d:g}' for d in DISTANCES)})",
     )
     return known
 
@@ -59,16 +62,18 @@ def calibrate(args: argparse.Namespace) -> Path:
         logger.info("%s", line)
     write_camera(out, camera, note="\n".join([MADE_HERE, *lines]))
     if pitch_is_doubtful(camera):
-        logger.warning("The camera looks up: most of the picture shows no floor. Check the measurements.")
+        logger.warning("The camera looks up: most of the image shows no floor. Check the measurements.")
     unsure = expected_error(sensitivity(fit.pitch, fit.height, [UNSURE_AT])[0], fit)
     if unsure > UNSURE:
-        advice = "Measure more, and all over the picture."
-        logger.warning("A point on the floor %g m away may be %.1f m off. %s", UNSURE_AT, unsure, advice)
+        advice = "Measure more points, distributed over the image."
+        logger.warning(
+            "The position of a point on the floor at %g m may be wrong by %.1f m. %s", UNSURE_AT, unsure, advice
+        )
     return out
 
 
 def check_fit(camera: CameraFile, fit: Calibration, measurements: Path) -> None:
-    """Refuses what no camera file should say, before any is written.
+    """Refuses an implausible fit before a camera file is written.
 
     Raises:
         ValueError: the measurements contradict each other, or the camera is not above the floor that it sees.
@@ -76,8 +81,8 @@ def check_fit(camera: CameraFile, fit: Calibration, measurements: Path) -> None:
     try:
         if fit.rms > CONTRADICTORY * max(camera.size):
             raise ValueError(
-                f"the measurements contradict each other: no camera shows them nearer than {fit.rms:.0f} pixels. "
-                "Check their order, their units, and that all are of one picture."
+                f"the measurements contradict each other: the best camera has a residual of {fit.rms:.0f} pixels. "
+                "Check their order, their units, and that all come from one image."
             )
         check_camera(camera)
     except ValueError as error:
@@ -85,12 +90,12 @@ def check_fit(camera: CameraFile, fit: Calibration, measurements: Path) -> None:
 
 
 def pitch_is_doubtful(camera: CameraFile) -> bool:
-    """Whether the middle of the picture is above the horizon by more than a few degrees."""
+    """Whether the image center is more than a few degrees above the horizon."""
     return camera.angles[0] < math.radians(-3)
 
 
 def report(fit: Calibration, method: str, distances: Sequence[float]) -> list[str]:
-    """What was found, how well it fits, and what errors of the calibration do on the floor."""
+    """The fitted values, the residual, and the effect of calibration errors on the floor."""
     pitch, roll = (math.degrees(fit.deviations[name]) for name in ("pitch", "roll"))
     focal = f"+- {fit.deviations['focal']:.0f}" if "focal" in fit.deviations else "(given)"
     found = (
@@ -105,7 +110,7 @@ def report(fit: Calibration, method: str, distances: Sequence[float]) -> list[st
             f"{float(fit.residuals[worst]):.2f} at measurement {worst + 1}"
         )
     else:
-        residual = "no reprojection residual: nothing was measured in the picture"
+        residual = "no reprojection residual: there are no measurements in the image"
     lines = [
         found,
         residual,
@@ -120,7 +125,7 @@ def report(fit: Calibration, method: str, distances: Sequence[float]) -> list[st
 
 
 def expected_error(row: Sensitivity, fit: Calibration) -> float:
-    """Metres that a point on the floor may be off, from the deviations of a fit, taken as independent."""
+    """Position error of a floor point in meters, from the standard deviations of a fit, assumed independent."""
     parts = [
         row.by_pitch * math.degrees(fit.deviations["pitch"]),
         row.by_height * 100 * fit.deviations["height"],

@@ -1,4 +1,4 @@
-"""What the command-line programs say, and how they stop."""
+"""Messages and exit status of the command-line programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _PrintableFormatter(logging.Formatter):
 
 
 def setup_logging() -> None:
-    """One line per message on stderr; libraries only when they warn."""
+    """Configures logging: one line per message on stderr, from libraries only warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_PrintableFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
@@ -36,13 +36,13 @@ def setup_logging() -> None:
 def run_guarded(
     work: Callable[[], int], *, out: str | Path | None = None, kept: str = "the same command continues from here"
 ) -> int:
-    """Runs the work of a command: an error that a user can mend ends in one sentence, Ctrl-C in one line.
+    """Runs the work of a command: an error that the user can correct ends with a message, Ctrl-C with one line.
 
-    With HYDRA_FULL_ERROR=1 in the environment errors show where they come from.
+    With HYDRA_FULL_ERROR=1 in the environment, errors show their traceback.
 
     Args:
         work: returns the exit status.
-        out, kept: what Ctrl-C leaves, see `stopped`.
+        out, kept: description of the results that remain after Ctrl-C, see `stopped`.
 
     Returns:
         The exit status: that of `work`, 2 for bad input, 130 for Ctrl-C.
@@ -59,7 +59,7 @@ def run_guarded(
 
 
 def mendable(error: Exception) -> Exception | None:
-    """The error of a user's input behind an error: the error itself, or its cause; None for an error of ours."""
+    """The user's input error behind an error: the error itself, or its cause; None for an internal error."""
     if isinstance(error, BAD_INPUT) or type(error).__module__.startswith("omegaconf."):
         return error
     if type(error).__module__ == "hydra.errors":  # of a class that a configuration asked for, or of the configuration
@@ -75,16 +75,16 @@ def fail(error: Exception) -> int:
 
 
 def shown(message: Exception | str) -> str:
-    """A message for the terminal: control characters of somebody's file are written out, line ends stay."""
+    """A message for the terminal: control characters from input files are escaped, line breaks are kept."""
     return "\n".join(printable(line) for line in str(message).split("\n"))
 
 
 def stopped(out: str | Path | None = None, *, kept: str = "the same command continues from here") -> int:
-    """Says on stderr that Ctrl-C ended a command and what is left of its work; the exit status for that.
+    """Reports on stderr that Ctrl-C ended a command and which results remain; returns the exit status.
 
     Args:
-        out: folder that the command was asked to write to.
-        kept: what is left, for commands without.
+        out: output folder of the command.
+        kept: remaining results, for commands without an output folder.
     """
     if out is not None:
         kept = f"finished files are kept in {out}" if Path(out).exists() else "nothing was written"

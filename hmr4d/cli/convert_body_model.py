@@ -16,13 +16,15 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
         prog="hmr4d convert-body-model",
-        description="Converts SMPL, SMPL+H and SMPL-X models from .pkl to .npz. chumpy is not needed, and nothing in "
-        "the files is run.",
+        description="Converts SMPL, SMPL+H and SMPL-X models from .pkl to .npz. chumpy is not needed, and no code in "
+        "the files is executed.",
         epilog="Example: hmr4d convert-body-model basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl "
         "--out inputs/checkpoints/body_models/smpl/SMPL_NEUTRAL.npz",
     )
     known.add_argument("models", nargs="+", type=Path, metavar="PKL", help="files from the download")
-    known.add_argument("--out", type=Path, metavar="FILE", help="file to write, for one model (beside it, .npz)")
+    known.add_argument(
+        "--out", type=Path, metavar="FILE", help="file to write, for one model (default: same name with .npz)"
+    )
     return known
 
 
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 done.num_betas,
             )
             if done.left_out:
-                logger.info("  Left out, as they are no arrays of numbers: %s.", ", ".join(done.left_out))
+                logger.info("    Skipped, because they are not numeric arrays: %s.", ", ".join(done.left_out))
         return 0
 
     return run_guarded(run, kept="finished files are kept beside their models")

@@ -44,14 +44,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hmr4d curate",
         description="MotionWeb: your own videos or keypoint files to captioned 2D clips. Nothing is downloaded.",
-        epilog="An interrupted run continues where it stopped when the same command is given again. See "
-        "docs/motionweb.md.",
+        epilog="Repeat the command to continue an interrupted run. See docs/motionweb.md.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
     for name, about, work in (
         ("validate", "check shards, manifest and statistics of a data set", _validate),
-        ("stats", "statistics of the clips of a data set, as JSON and as a picture", _stats),
+        ("stats", "statistics of the clips of a data set, as JSON and as an image", _stats),
         ("review", "contact sheets of a data set, and tables to fill in", _review),
         ("decide", "take decisions of a review into a data set; the next run leaves rejected clips out", _decide),
         ("store", "a data set as a 2D store to train on", _store),
@@ -86,9 +85,11 @@ def _add_run(commands: _Commands) -> None:
         "--detector", default="precomputed", help="precomputed, packaged, 'command:TOOL {video} {out}' or http://..."
     )
     command.add_argument(
-        "--two-passes", action="store_true", help="detect every second frame first, others where clips may come of it"
+        "--two-passes",
+        action="store_true",
+        help="detect every second frame first, the others only where clips are possible",
     )
-    command.add_argument("--repose", help="second detector that looks at the clips: http://...")
+    command.add_argument("--repose", help="second detector for the clips: http://...")
     command.add_argument("--captions", type=Path, help="file of captions by source or clip id: .csv, .tsv or .json")
     command.add_argument(
         "--captioner", default="none", help="none, template, 'command:TOOL {video} {prompt}' or openai:URL#MODEL"
@@ -100,9 +101,9 @@ def _add_run(commands: _Commands) -> None:
     rules = TrimRules()
     command.add_argument("--min-frames", type=int, default=rules.min_frames, help="of a clip, at 30 fps")
     command.add_argument("--max-frames", type=int, default=rules.max_frames, help="of a clip, at 30 fps")
-    command.add_argument("--fps", type=float, help="frames per second of keypoint files that do not tell")
-    command.add_argument("--size", type=int, nargs=2, metavar=("W", "H"), help="image size of files that do not tell")
-    command.add_argument("--skeleton", help="joint set, where neither the file nor the limbs tell it")
+    command.add_argument("--fps", type=float, help="frames per second of keypoint files without this value")
+    command.add_argument("--size", type=int, nargs=2, metavar=("W", "H"), help="image size of files without this value")
+    command.add_argument("--skeleton", help="joint set, if it cannot be detected from the file or the limbs")
     command.add_argument("--backend", choices=sorted(BACKENDS), default="local", help="this machine, or Ray Data")
     command.add_argument("--jobs", type=int, default=1, help="partitions at the same time")
     command.add_argument("--retry-failed", action="store_true", help="try again what failed by an error")
@@ -138,13 +139,13 @@ def _run(args: argparse.Namespace) -> int:
     table = packed.statistics
     sys.stdout.write(
         f"{args.out}: {table['clips']} clips, {table['hours']:.3f} h, {table['captions']} captions, "
-        f"{left_out} left out\n"
+        f"{left_out} skipped\n"
     )
     return 0
 
 
 def changed_thresholds(changes: Sequence[str]) -> Thresholds:
-    """The usual limits with some of them changed, each as NAME=VALUE. ValueError names what is wrong."""
+    """The default limits with changes, each as NAME=VALUE; ValueError for an invalid one."""
     limits = Thresholds()
     names = [f.name for f in fields(limits)]
     for change in changes:
@@ -167,7 +168,7 @@ def _validate(args: argparse.Namespace) -> int:
         sys.stdout.write(f"{fault}\n")
     if len(faults) > FAULTS_SHOWN:
         sys.stdout.write(f"... and {len(faults) - FAULTS_SHOWN} more\n")
-    sys.stdout.write(f"{args.data}: {len(faults)} faults\n" if faults else f"{args.data}: all is well\n")
+    sys.stdout.write(f"{args.data}: {len(faults)} faults\n" if faults else f"{args.data}: no faults\n")
     return 1 if faults else 0
 
 
@@ -184,7 +185,7 @@ def _stats(args: argparse.Namespace) -> int:
 
 def _review(args: argparse.Namespace) -> int:
     folder = args.data / "review"
-    decisions = {**decisions_of(args.data), **filled_in(folder)}  # tables that nobody has taken in yet stay filled in
+    decisions = {**decisions_of(args.data), **filled_in(folder)}  # entries of tables that were not applied yet are kept
     for shard, clips in groupby(read_clips(args.data), key=lambda clip: clip[0]):
         for file in write_review(folder, Path(shard).stem, [record for _, record in clips], decisions):
             sys.stdout.write(f"{file}\n")
@@ -192,7 +193,7 @@ def _review(args: argparse.Namespace) -> int:
 
 
 def _decide(args: argparse.Namespace) -> int:
-    next(islice(read_clips(args.data), 1), None)  # is it a data set?
+    next(islice(read_clips(args.data), 1), None)  # fails if it is not a data set
     decisions = dict(decisions_of(args.data))
     for table in args.table:
         decisions |= {name: d for name, d in read_decisions(table).items() if d.status != UNDECIDED}
@@ -207,7 +208,7 @@ def _decide(args: argparse.Namespace) -> int:
 
 def _store(args: argparse.Namespace) -> int:
     done = export_store(args.data, args.out, overwrite=args.overwrite)
-    sys.stdout.write(f"{done.path}: {done.num_clips} clips, {done.num_frames} frames, {len(done.dropped)} left out\n")
+    sys.stdout.write(f"{done.path}: {done.num_clips} clips, {done.num_frames} frames, {len(done.dropped)} skipped\n")
     return 0
 
 

@@ -20,31 +20,31 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
         prog="hmr4d detect",
-        description="Finds everybody in a video and follows their joints: docs/detect.md.",
+        description="Detects all people in a video and tracks their joints: docs/detect.md.",
         epilog="Example: hmr4d detect video.mp4 --out keypoints.json",
     )
-    known.add_argument("video", type=Path, metavar="VIDEO", help="a video, or a folder of pictures")
+    known.add_argument("video", type=Path, metavar="VIDEO", help="a video, or a folder of images")
     known.add_argument("--out", type=Path, metavar="JSON", help="file to write (VIDEO_keypoints.json)")
     known.add_argument("--joints", choices=list(JOINT_SETS), default=next(iter(JOINT_SETS)), help="of the file")
-    known.add_argument("--fps", type=float, help="pictures per second, where the file does not tell")
+    known.add_argument("--fps", type=float, help="frames per second, if the file does not contain it")
     add_detector_options(known)
     return known
 
 
 def add_detector_options(known: argparse.ArgumentParser) -> None:
-    """Options of all commands that look at a video."""
+    """Options of all commands that read a video."""
     known.add_argument(
         "--detector",
         choices=MODELS,
         default=MODELS[0],
-        help=f"network for joints; {MODELS[1]} is surer and takes four times as long ({MODELS[0]})",
+        help=f"network for joints; {MODELS[1]} is more reliable and takes four times as long ({MODELS[0]})",
     )
     known.add_argument("--detector-weights", default=DETECTOR, metavar="NAME", help=argparse.SUPPRESS)
-    known.add_argument("--no-smoothing", action="store_true", help="joints as each picture alone shows them")
+    known.add_argument("--no-smoothing", action="store_true", help="joints of each image without temporal smoothing")
 
 
 def detect_in(args: argparse.Namespace, video: Path) -> DetectedVideo:
-    """The people of a video, and what is to be said of them."""
+    """The people of a video; logs a summary of each."""
     if not video.exists():
         raise FileNotFoundError(f"Video not found: {video}. Check the path.")
     found = detect_people(
@@ -52,7 +52,7 @@ def detect_in(args: argparse.Namespace, video: Path) -> DetectedVideo:
     )
     for track in found.tracks:
         logger.info(
-            "Person %s: pictures %d to %d, %d of them without, confidence %.2f.",
+            "Person %s: frames %d to %d, missing in %d of them, confidence %.2f.",
             track.person,
             track.frame_ids[0],
             track.frame_ids[-1],
@@ -68,10 +68,12 @@ def detect(args: argparse.Namespace) -> Path:
     out = args.out or video.with_name(f"{video.stem}_keypoints.json")
     _check_out(out)
     if args.out is None and out.exists() and not is_of_video(out, args.video):
-        raise FileExistsError(f"{out} is there already, and not of {args.video}. Choose another name with --out.")
+        raise FileExistsError(
+            f"{out} exists already and is not a result of {args.video}. Choose another name with --out."
+        )
     found = detect_in(args, args.video)
     if not found.tracks:
-        raise ValueError(f"{args.video}: nobody was found in its {len(found.times)} pictures.")
+        raise ValueError(f"{args.video}: no person was detected in its {len(found.times)} frames.")
     if found.motion.remark:
         logger.warning("%s", found.motion.remark)
     write_keypoints(out, found, args.joints)
@@ -79,7 +81,7 @@ def detect(args: argparse.Namespace) -> Path:
 
 
 def _check_out(out: Path) -> None:
-    """ValueError for a place where no keypoint file can be, before the video is looked at, which takes minutes."""
+    """ValueError for an output path that cannot be a keypoint file; checked first, since detection takes minutes."""
     if out.is_dir():
         raise ValueError(f"--out is {out}, a folder. Name the file, such as {out / 'keypoints.json'}.")
     if out.suffix.lower() != ".json":

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Item:
-    """Something that can be downloaded by name, as `resources/downloads.yaml` has it."""
+    """An item that can be downloaded by name, as listed in `resources/downloads.yaml`."""
 
     name: str
     about: str
@@ -40,7 +40,7 @@ class Item:
 
 
 def known_items() -> dict[str, Item]:
-    """What can be downloaded, by name."""
+    """The downloadable items by name."""
     text = (resources.files("hmr4d.data") / "resources" / "downloads.yaml").read_text(encoding="utf-8")
     return {
         name: Item(
@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hmr4d download",
         description="Fetch files by name, check and unpack them.",
-        epilog="An interrupted download continues where it stopped when the same command is given again.",
+        epilog="Repeat the command to continue an interrupted download.",
     )
     parser.add_argument(
         "names",
@@ -73,9 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, default=inputs_folder() / "checkpoints", help="folder of the folders unpacked"
     )
-    parser.add_argument("--mirror", type=Path, help="folder that holds the archives already; nothing is fetched")
-    parser.add_argument("--url", help="address to fetch from instead of the known ones; for one NAME")
-    parser.add_argument("--verify", type=Path, help="manifest written on another machine, to be met by what comes here")
+    parser.add_argument("--mirror", type=Path, help="folder that contains the archives; nothing is downloaded")
+    parser.add_argument("--url", help="address to download from instead of the known ones; for one NAME")
+    parser.add_argument("--verify", type=Path, help="manifest from another machine; downloaded files must match it")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder that this program did not make")
     parser.add_argument("--keep", action="store_true", help="keep the archives, in <out>/downloads")
     return parser
@@ -91,23 +91,23 @@ def download(
     keep: bool = False,
     overwrite: bool = False,
 ) -> Path:
-    """Fetches, checks and unpacks one item, unless it is there and whole.
+    """Downloads, checks and unpacks one item, unless it is already complete.
 
     Args:
-        item: what to get.
-        out: its folder goes in here, and its manifest: names, sizes and hashes of the archive and of its files.
-        mirror: folder that holds the archive; a manifest beside it is verified like `verify`.
+        item: item to download.
+        out: parent of its folder and its manifest (names, sizes and hashes of the archive and of its files).
+        mirror: folder that contains the archive; a manifest in it is verified like `verify`.
         url: address instead of the known ones.
-        verify: manifest that what comes must meet.
-        keep: keep a fetched archive in `<out>/downloads`.
+        verify: manifest that the downloaded files must match.
+        keep: keep a downloaded archive in `<out>/downloads`.
         overwrite: replace a folder of that name that has no manifest.
 
     Returns:
         The folder.
 
     Raises:
-        DownloadError: the archive cannot be had, or is not the expected one.
-        ValueError: the archive is damaged or holds something else, or the folder is there without a manifest.
+        DownloadError: the archive cannot be downloaded, or is not the expected one.
+        ValueError: the archive is damaged or has other content, or the folder exists without a manifest.
     """
     folder, manifest_path = out / item.folder, out / f"{item.name}.manifest.json"
     if verify is None and mirror is not None and (mirror / manifest_path.name).is_file():
@@ -119,7 +119,7 @@ def download(
             logger.info("%s is there and whole.", folder)
             return folder
     elif folder.exists() and not overwrite:
-        raise ValueError(f"{folder} is there, but this program did not make it. Use it as it is, or pass --overwrite.")
+        raise ValueError(f"{folder} exists, but this program did not create it. Use it unchanged, or pass --overwrite.")
     stated = (expected or {}).get("archive", {})
     file = RemoteFile(
         item.file.name,
@@ -137,7 +137,7 @@ def download(
     )
     if file.sha256 is None:
         logger.info(
-            "No hash of %s is stated anywhere; what came has sha256 %s, see %s.", file.name, digest, manifest_path
+            "No hash of %s is published; the downloaded file has sha256 %s, see %s.", file.name, digest, manifest_path
         )
     if mirror is None and not keep:
         archive.unlink()
@@ -145,17 +145,17 @@ def download(
 
 
 def _archive_of(file: RemoteFile, page: str, folder: Path, mirror: Path | None) -> tuple[Path, str]:
-    """The archive, from the mirror or fetched into a folder, and where it came from."""
+    """The archive, from the mirror or downloaded into a folder, and its source."""
     if mirror is not None:
         archive = mirror / file.name
         if not archive.is_file():
-            raise DownloadError(f"{archive} does not exist. Put {file.name} there; {page} says where it is to be had.")
+            raise DownloadError(f"{archive} does not exist. Put {file.name} there; {page} lists its source.")
         return archive, str(archive)
     try:
         return fetch(file, folder)
     except DownloadError as error:
         raise DownloadError(
-            f"{error} Without network: get {file.name} elsewhere ({page}), put it into a folder and give "
+            f"{error} Without network: download {file.name} elsewhere ({page}), put it into a folder and pass "
             "--mirror <folder>."
         ) from error
 
@@ -173,8 +173,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Content of a manifest.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is something else.
+        FileNotFoundError: the file does not exist. ValueError: the file is not a manifest.
     """
     if not path.is_file():
         raise FileNotFoundError(f"Manifest not found: {path}.")
@@ -195,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run() -> int:
         items = known_items()
         if len(args.names) > 1 and (args.url or args.verify):
-            raise ValueError("--url and --verify are for one NAME. Give the names one by one.")
+            raise ValueError("--url and --verify are for one NAME. Pass the names one by one.")
         for name in args.names:
             folder = download(
                 items[name],

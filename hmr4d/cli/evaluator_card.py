@@ -1,4 +1,4 @@
-"""`hmr4d evaluator-card`: how an evaluator judges real motion, and real motion that was corrupted."""
+"""`hmr4d evaluator-card`: scores of an evaluator on real motion, and on corrupted real motion."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--evaluator", default="evaluator-bandai", help="name or folder")
     known.add_argument("--store", default=str(inputs_folder() / "bandai_namco"), metavar="DIR", help="motion store")
     known.add_argument("--split", default="test")
-    known.add_argument("--repeats", type=int, default=20, help="of real motion: captions and crops drawn anew")
+    known.add_argument("--repeats", type=int, default=20, help="repeats of real motion with new captions and crops")
     known.add_argument("--corrupted-repeats", type=int, default=5, help="of corrupted motion")
     known.add_argument("--seed", type=int, default=0)
     known.add_argument("--out", metavar="DIR", required=True, help="folder of card.json and card.md")

@@ -53,7 +53,7 @@ def gather_motions(places: Sequence[Path]) -> list[Path]:
     """Motion files from files and folders.
 
     Raises:
-        FileNotFoundError: places that do not exist, all of them, or a folder without motion.
+        FileNotFoundError: paths that do not exist (all are listed), or a folder without motion.
         ValueError: a file of another format.
     """
     if missing := [str(p) for p in places if not p.exists()]:
@@ -71,7 +71,9 @@ def gather_motions(places: Sequence[Path]) -> list[Path]:
         if place.is_dir():
             found = sorted(p for p in place.glob("[!.]*.npz") if not p.name.endswith(".amass.npz"))
         if not found:
-            raise FileNotFoundError(f"No motion in {place}: it holds no .npz file. Generation writes one per motion.")
+            raise FileNotFoundError(
+                f"No motion in {place}: it contains no .npz file. Generation writes one per motion."
+            )
         files += found
     return list(dict.fromkeys(files))
 
@@ -86,7 +88,7 @@ def format_options(args: argparse.Namespace, formats: Sequence[str]) -> dict[str
         if not any(option in taken for taken in takes.values()):
             word = {"rest_joints": "body-models"}.get(option, option)
             users = [name for name in EXPORTS if option in inspect.signature(EXPORTS[name]).parameters]
-            raise ValueError(f"--{word} changes nothing in {', '.join(formats)}; it is for {', '.join(users)}.")
+            raise ValueError(f"--{word} has no effect on {', '.join(formats)}; it is for {', '.join(users)}.")
     if "rest_joints" in given:
         given["rest_joints"] = model_rest_joints(args.body_models, args.gender or GENDERS[0])
     return {name: {o: v for o, v in given.items() if o in taken} for name, taken in takes.items()}
@@ -102,10 +104,10 @@ def model_rest_joints(folder: Path, gender: str) -> Tensor:
 
 
 def read_plausible(source: Path) -> Motion:
-    """A motion in metres; a warning where size, axes or rate are hardly those of a person.
+    """A motion in meters; warns if size, axes or rate are implausible for a person.
 
     Raises:
-        FileNotFoundError, ValueError: damaged, no motion, or not in metres; the file is named.
+        FileNotFoundError, ValueError: damaged, no motion, or not in meters; the message names the file.
     """
     motion = read_motion_source(source)
     try:
@@ -117,7 +119,7 @@ def read_plausible(source: Path) -> Motion:
 
 
 def tell_doubts(source: str, motion: Motion) -> None:
-    """Warns where size, axes or rate of a motion are hardly those of a person."""
+    """Warns if size, axes or rate of a motion are implausible for a person."""
     for doubt in motion_doubts(motion.array(), points_of_skeleton(motion.skeleton), motion.fps):
         logger.warning("%s: %s", source, doubt.words)
     if axes := axes_doubt(motion.joints3d, motion.skeleton):
@@ -125,19 +127,19 @@ def tell_doubts(source: str, motion: Motion) -> None:
 
 
 def export(args: argparse.Namespace) -> int:
-    """Writes what `args` ask for and tells the paths; the exit code, see `main`."""
+    """Writes the requested files and logs their paths; returns the exit code, see `main`."""
     formats = check_exports(args.to)
     options = format_options(args, formats)
-    places: dict[str, Path] = {}  # without regard to case, which some systems do not tell apart
+    places: dict[str, Path] = {}  # case-insensitive, like some file systems
     sources = gather_motions(args.motions)
     for source in sources:
         for name in formats:
             path = export_paths(args.out or source.parent, source.stem, name)[0]
             key = str(path).casefold()
             if key in places:
-                raise ValueError(f"{places[key]} and {source} would both be {path}. Export them one by one.")
+                raise ValueError(f"{places[key]} and {source} would both be written to {path}. Export them one by one.")
             if path.resolve() == source.resolve():
-                raise ValueError(f"{source} would be replaced by its own copy. Choose another folder with --out.")
+                raise ValueError(f"{source} would be overwritten by its own copy. Choose another folder with --out.")
             places[key] = source
     errors: list[Exception] = []
     for source in sources:
@@ -151,7 +153,7 @@ def export(args: argparse.Namespace) -> int:
 
 
 def _export_one(motion: Motion, source: Path, name: str, folder: Path, options: dict[str, Any]) -> None:
-    """Writes one motion in one format; ValueError names its file, OSError the place that cannot be written to."""
+    """Writes one motion in one format; ValueError names its file, OSError the path that cannot be written."""
     paths = export_paths(folder, source.stem, name)
     replaced = {path for path in paths if path.exists()}
     try:
@@ -162,7 +164,7 @@ def _export_one(motion: Motion, source: Path, name: str, folder: Path, options: 
         reason = error.strerror or error
         raise OSError(f"{paths[0]} cannot be written ({reason}). Choose a folder with --out.") from error
     for path in paths:
-        logger.info("%s%s", path, " (what was there is replaced)" if path in replaced else "")
+        logger.info("%s%s", path, " (replaced)" if path in replaced else "")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

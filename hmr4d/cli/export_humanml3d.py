@@ -1,4 +1,4 @@
-"""`export_HumanML3D`: joints3d.pth of HumanML3D from the places where the published command expects its parts."""
+"""`export_HumanML3D`: creates joints3d.pth of HumanML3D from the paths of the published command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hmr4d.utils.places import inputs_folder
 
 
 def published_places(inputs: Path) -> list[str]:
-    """Options of `prepare.py humanml3d-from-amass` that name the published places."""
+    """Options of `prepare.py humanml3d-from-amass` with the published paths."""
     hml3d = inputs / "hml3d"
     places = {
         "--amass": inputs / "amass" / "smplhg_raw",
@@ -25,7 +25,7 @@ def published_places(inputs: Path) -> list[str]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Command line: nothing is needed."""
+    """Command line; all options have defaults."""
     return argparse.ArgumentParser(
         prog="export_HumanML3D.py",
         description="Build joints3d.pth of HumanML3D from inputs/amass/smplhg_raw, inputs/humanact12, "

@@ -36,11 +36,11 @@ PUBLISHED_COUNT = 10
 
 @dataclass(frozen=True)
 class Clip:
-    """One motion to fit and where its fit goes.
+    """One motion to fit and the path of its fit.
 
     Attributes:
-        source: what messages call it.
-        motion: what is fitted.
+        source: name in messages.
+        motion: the motion to fit.
         folder, stem: of the file to write.
     """
 
@@ -57,8 +57,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `fit_smpl.py`."""
     known = argparse.ArgumentParser(
         prog="hmr4d fit",
-        description="Fits a body to motion files: one shape per clip, a rotation for every joint and frame. "
-        "What is in the files: docs/fitting.md.",
+        description="Fits a body to motion files: one shape per clip, a rotation for every joint and frame. Content "
+        "of the files: docs/fitting.md.",
         epilog="Example: hmr4d fit outputs/first --body smplh --gender male --out outputs/fitted",
     )
     known.add_argument(
@@ -66,12 +66,12 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_body_options(known, default="anny")
     known.add_argument("--out", type=Path, metavar="DIR", help="folder (that of each motion)")
-    known.add_argument("--keep-shape", action="store_true", help="leave the body's shape as it is, fit the pose alone")
+    known.add_argument("--keep-shape", action="store_true", help="keep the shape of the body, fit only the pose")
     return known
 
 
 def published_parser() -> argparse.ArgumentParser:
-    """The command line of `joints2smpl.py`: nothing is needed."""
+    """The command line of `joints2smpl.py`; all options have defaults."""
     known = argparse.ArgumentParser(
         prog="joints2smpl.py",
         description=f"Fits SMPL to the first {PUBLISHED_COUNT} motions of inputs/hml3d/joints3d.pth.",
@@ -96,14 +96,14 @@ def _add_body_options(known: argparse.ArgumentParser, *, default: str) -> None:
 
 
 def load_asked_body(args: argparse.Namespace) -> Body:
-    """The body that the options name; ValueError for options that do not go with it."""
+    """The selected body; ValueError for options that it does not support."""
     given = {"--gender": args.gender, "--num-betas": args.num_betas, "--body-models": args.body_models}
     if args.body in FAMILIES:
         body = load_smpl_body(args.body, gender=args.gender or GENDERS[0], folder=args.body_models)
         num_coefficients(body, args.num_betas)
         return body
     if idle := [option for option, value in given.items() if value is not None]:
-        raise ValueError(f"{', '.join(idle)} changes nothing for body '{args.body}'; it is for {', '.join(FAMILIES)}.")
+        raise ValueError(f"{', '.join(idle)} has no effect on body '{args.body}'; it is for {', '.join(FAMILIES)}.")
     return load_body(args.body)
 
 
@@ -117,22 +117,22 @@ def fit_clip(clip: Clip, body: Body, args: argparse.Namespace) -> Path:
     seconds = time.perf_counter() - begun
     tell_doubts(clip.source, clip.motion)
     path = clip.folder / fitted_name(clip.stem, body.name)
-    replaced = " (what was there is replaced)" if path.exists() else ""
+    replaced = " (replaced)" if path.exists() else ""
     try:
         save_fitted_npz(path, fit, gender=args.gender or GENDERS[0])
     except OSError as error:
         reason = error.strerror or error
         raise OSError(f"{path} cannot be written ({reason}). Choose a folder with --out.") from error
-    logger.info("%s%s: %s, %.1f ms a frame.", path, replaced, residual_words(fit), 1e3 * seconds / fit.num_frames)
+    logger.info("%s%s: %s, %.1f ms per frame.", path, replaced, residual_words(fit), 1e3 * seconds / fit.num_frames)
     return path
 
 
 def residual_words(fit: BodyFit) -> str:
-    """How far the joints of a fit are off, in words."""
+    """The joint errors of a fit, as text."""
     worst = int(fit.joint_residual.argmax())
-    smoothed = f", noise of {1e3 * fit.noise:.1f} mm smoothed away" if fit.noise >= LEAST_NOISE else ""
+    smoothed = f", {1e3 * fit.noise:.1f} mm of noise removed" if fit.noise >= LEAST_NOISE else ""
     return (
-        f"{fit.num_frames} frames{smoothed}, joints off by {1e3 * fit.mean_residual:.1f} mm in the mean and "
+        f"{fit.num_frames} frames{smoothed}, joint errors {1e3 * fit.mean_residual:.1f} mm on average and "
         f"{1e3 * fit.max_residual:.1f} mm at most; worst joint {SMPL22.joint_names[worst]} with "
         f"{1e3 * float(fit.joint_residual[worst]):.1f} mm"
     )
@@ -140,11 +140,13 @@ def residual_words(fit: BodyFit) -> str:
 
 def motion_clips(args: argparse.Namespace) -> list[Reader]:
     """Readers of motion files and folders; ValueError when two of them would be one file."""
-    clips: dict[str, Reader] = {}  # by place, without regard to case, which some systems do not tell apart
+    clips: dict[str, Reader] = {}  # by path, case-insensitive like some file systems
     for source in gather_motions(args.motions):
         place = (args.out or source.parent) / source.stem
         if str(place).casefold() in clips:
-            raise ValueError(f"Two motions are called {source.stem}: their fits would be one file. Fit one at a time.")
+            raise ValueError(
+                f"Two motions are named {source.stem}: their fits would have the same file name. Fit them one by one."
+            )
         clips[str(place).casefold()] = partial(_read_clip, source, place)
     return list(clips.values())
 
@@ -157,8 +159,7 @@ def published_clips(args: argparse.Namespace) -> list[Reader]:
     """The first clips of joints3d.pth.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it is something else, or `--count` is not positive.
+        FileNotFoundError: it does not exist. ValueError: it has other content, or `--count` is not positive.
     """
     from hmr4d.data.importers.humanml3d import joint_readers
 
@@ -167,7 +168,7 @@ def published_clips(args: argparse.Namespace) -> list[Reader]:
     source = args.joints or inputs_folder() / "hml3d" / "joints3d.pth"
     if not source.is_file():
         raise FileNotFoundError(
-            f"Joints not found: {source}. Build them with 'python tools/mas/export_HumanML3D.py', name another file "
+            f"Joints not found: {source}. Build them with 'python tools/mas/export_HumanML3D.py', pass another file "
             "with --joints, or fit motion files with 'hmr4d fit'."
         )
 

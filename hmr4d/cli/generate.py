@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STRENGTH = 0.6  # of a reference, unless the user says otherwise
+STRENGTH = 0.6  # default for a reference
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,22 +54,24 @@ def parser() -> argparse.ArgumentParser:
         default=TEXT_MODEL,
         help=f"name, folder of a release or a training run, or checkpoint ({TEXT_MODEL})",
     )
-    known.add_argument("--list-actions", action="store_true", help="say what the model has learnt to do, and end")
-    known.add_argument("--edit", type=Path, metavar="FILE", help="a motion .npz of this model, of which --keep stays")
+    known.add_argument("--list-actions", action="store_true", help="list the known actions of the model and exit")
+    known.add_argument(
+        "--edit", type=Path, metavar="FILE", help="a motion .npz of this model; --keep selects the part to keep"
+    )
     known.add_argument(
         "--keep",
         nargs="+",
         type=seconds_range,
         default=[],
         metavar="A:B",
-        help="from and to seconds of --edit that stay, such as 0:1.5s; the rest is drawn anew by the prompt",
+        help="seconds of --edit to keep, such as 0:1.5s; the rest is generated from the prompt",
     )
     known.add_argument("--reference", type=Path, metavar="FILE", help="a motion to start from, see --strength")
     known.add_argument(
         "--strength",
         type=float,
         metavar="S",
-        help="how much of --reference is drawn anew: near 0 it stays, at 1 only the prompt counts (0.6)",
+        help="how much of --reference changes: near 0 it is kept, at 1 only the prompt counts (0.6)",
     )
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument("--guidance", type=float, metavar="G", help="guidance scale instead of the model's own")
@@ -82,22 +84,24 @@ def durations(word: str) -> list[float]:
     try:
         return [float(part) for part in word.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{word}' is no duration; give seconds such as 4 or 3,5") from None
+        raise argparse.ArgumentTypeError(f"'{word}' is not a duration; expected seconds such as 4 or 3,5") from None
 
 
 def seconds_range(word: str) -> tuple[float, float]:
-    """Two numbers from `A:B`, seconds, with or without an s behind them."""
+    """Two numbers of seconds from `A:B`, with or without a trailing s."""
     first, colon, last = word.partition(":")
     try:
         if not colon:
             raise ValueError(word)
         return float(first.removesuffix("s")), float(last.removesuffix("s"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{word}' is no range; give from and to seconds such as 0:1.5s") from None
+        raise argparse.ArgumentTypeError(
+            f"'{word}' is not a range; expected start and end seconds such as 0:1.5s"
+        ) from None
 
 
 def generate(args: argparse.Namespace) -> list[Path]:
-    """Writes the motions that `args` ask for; the paths written."""
+    """Writes the requested motions; returns the paths."""
     from hmr4d.cli.known_actions import describe_prompts
     from hmr4d.utils.devices import pick_device
     from hmr4d.visualization.motion_files import MotionWriter, check_exports
@@ -171,19 +175,21 @@ def change(args: argparse.Namespace, pipeline: Pipeline, prompts: Sequence[str],
 
 
 def check_changes(args: argparse.Namespace) -> None:
-    """ValueError where `--edit`, `--keep`, `--reference` and `--strength` do not go together; sets the strength."""
+    """ValueError for inconsistent `--edit`, `--keep`, `--reference` and `--strength`; sets the default strength."""
     if args.edit is not None and args.reference is not None:
         raise ValueError("--edit and --reference were both given; choose one.")
     if (args.edit is None) != (not args.keep):
-        raise ValueError("--edit FILE and --keep A:B go together: a motion, and what stays of it, such as 0:1.5s.")
+        raise ValueError(
+            "--edit FILE and --keep A:B must be used together: a motion, and the seconds to keep, such as 0:1.5s."
+        )
     if args.strength is not None and args.reference is None:
-        raise ValueError("--strength says how far to go from a motion; give that motion with --reference FILE.")
+        raise ValueError("--strength is the change relative to a motion; pass that motion with --reference FILE.")
     if args.strength is None:
         args.strength = STRENGTH
 
 
 def load_model(name: str, device: torch.device) -> Pipeline:
-    """A released model, or the last checkpoint of a training run: by name, folder or file."""
+    """A released model, or the last checkpoint of a training run, by name, folder or file."""
     from hmr4d.evaluation.quality_models import load_checkpoint
     from hmr4d.methods.registry import load_released
 
@@ -198,14 +204,16 @@ def load_model(name: str, device: torch.device) -> Pipeline:
 
 
 def list_actions(model: str) -> str:
-    """The known actions of a model, for a reader; ValueError where the model lists none."""
+    """The known actions of a model as text; ValueError if the model lists none."""
     from hmr4d.cli.known_actions import action_list
     from hmr4d.nn.action_index import load_actions
     from hmr4d.utils.releases import find_release
 
     index = load_actions(find_release(model))
     if index is None:
-        raise ValueError(f"Model '{model}' does not list what it has learnt to do; its card README.md names the data.")
+        raise ValueError(
+            f"Model '{model}' does not list its known actions; its card README.md names the training data."
+        )
     return action_list(index)
 
 

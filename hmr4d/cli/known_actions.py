@@ -1,4 +1,4 @@
-"""What the generate command tells of a model's known actions and of prompts it can make little of."""
+"""Messages of the generate command about a model's known actions and about prompts that are far from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def action_list(index: ActionIndex) -> str:
-    """The known actions for a reader, a line each, under their groups; an action that is its group stands alone."""
+    """The known actions as text, one line each, under their groups; a group of one action has one line."""
     lines = [f"{len(index.actions)} known actions in {len(index.groups())} groups: training clips, usual seconds"]
     for group, actions in index.groups().items():
         if [action.name for action in actions] != [group]:
@@ -28,16 +28,16 @@ def action_list(index: ActionIndex) -> str:
 def describe_prompts(
     pipeline: Pipeline, prompts: list[str], seconds: list[float] | None
 ) -> tuple[list[float], list[dict[str, Any]]]:
-    """Durations of prompts and what their files say of them; remarks on the prompts are logged, a sentence each.
+    """Durations and metadata of prompts; logs warnings about the prompts.
 
     Args:
-        pipeline: that makes the motions.
-        prompts: to be checked.
-        seconds: that the user named, one for each prompt, or None.
+        pipeline: generates the motions.
+        prompts: prompts to check.
+        seconds: durations given by the user, one per prompt, or None.
 
     Returns:
-        Durations, and for each prompt: `seconds_chosen` where the user named none, and where the model lists its known
-        actions `nearest_actions`, `action_distance` (1 - cosine, 0 for the very direction of an action) and `is_far`.
+        Durations, and for each prompt: `seconds_chosen` if the user gave no duration, and if the model lists its known
+            actions `nearest_actions`, `action_distance` (1 - cosine, 0 for the direction of an action) and `is_far`.
     """
     index = pipeline.actions
     facts = [None] * len(prompts) if index is None else index.facts(pipeline.encode_text(prompts).pooled)
@@ -52,7 +52,7 @@ def describe_prompts(
             detail |= facts_for_files(found)
             if found.is_far and not remarks:
                 logger.warning(
-                    "'%s' is far from everything this model has learnt; nearest are: %s. See --list-actions.",
+                    "'%s' is far from all actions of the training data; the nearest are: %s. See --list-actions.",
                     prompt,
                     ", ".join(f"{action.name} ({action.group})" for action, _ in found.nearest),
                 )
@@ -64,7 +64,7 @@ def describe_prompts(
 
 
 def facts_for_files(found: PromptFacts) -> dict[str, Any]:
-    """What the files of a motion keep of its prompt."""
+    """Metadata of a motion file about its prompt."""
     return {
         "nearest_actions": [action.name for action, _ in found.nearest],
         "action_distance": round(1.0 - found.similarity, 3),

@@ -49,7 +49,7 @@ from hmr4d.visualization.plan_view import PlanCamera, PlanPath, write_plan_view
 logger = logging.getLogger(__name__)
 
 USUAL_FPS = 30.0
-MADE_UP_SECONDS = 0.5  # without anything seen of the person; longer stretches are told
+MADE_UP_SECONDS = 0.5  # longer periods without a visible person give a warning
 SLOWEST_FPS, FASTEST_FPS = 1.0, 1000.0
 OVERLAYS = ("video", "sheet", "none")
 DOUBTFUL = 3  # exit status
@@ -61,8 +61,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
         prog="hmr4d lift",
-        description="Lifts a person from one fixed camera to 3D motion in metres over the floor: from a video, in "
-        "which people are found first (docs/detect.md), or from the 2D keypoints of any detector (docs/lift.md). The "
+        description="Lifts a person from one fixed camera to metric 3D motion over the floor: from a video, in which "
+        "people are detected first (docs/detect.md), or from the 2D keypoints of any detector (docs/lift.md). The "
         "camera file: docs/calibrate.md.",
         epilog="Examples: hmr4d lift video.mp4 --out outputs/lifted; hmr4d lift keypoints.json --camera camera.yaml",
     )
@@ -70,20 +70,20 @@ def parser() -> argparse.ArgumentParser:
         "keypoints",
         type=Path,
         metavar="INPUT",
-        help="a video, a folder of pictures, a file of keypoints, or an OpenPose folder",
+        help="a video, a folder of images, a keypoint file, or an OpenPose folder",
     )
     known.add_argument(
-        "--camera", type=Path, metavar="YAML", help="the camera that saw them; without it, that of a video is guessed"
+        "--camera", type=Path, metavar="YAML", help="the camera file; without it, the camera of a video is estimated"
     )
     known.add_argument("--stature", type=float, metavar="M", help="of the person: checks the camera, or guesses it")
     known.add_argument("--camera-stands", action="store_true", help="go on where the camera seems to move")
     add_detector_options(known)
     known.add_argument("--format", choices=FORMATS, default="auto", help="of the keypoints (auto)")
-    known.add_argument("--skeleton", choices=sorted(SKELETONS), help="joint set, where the file does not tell")
+    known.add_argument("--skeleton", choices=sorted(SKELETONS), help="joint set, if it cannot be detected")
     known.add_argument(
         "--person", metavar="WHO", help="an id, longest, all or, in videos, largest (longest; largest in videos)"
     )
-    known.add_argument("--fps", type=float, help=f"frames per second, where no file tells ({USUAL_FPS:g})")
+    known.add_argument("--fps", type=float, help=f"frames per second, if no file contains it ({USUAL_FPS:g})")
     known.add_argument("--rig", type=Path, metavar="YAML", help="virtual cameras, instead of three around the person")
     known.add_argument("--method", default=MODEL, help=f"{MODEL}, or without a network: {', '.join(USABLE)} ({MODEL})")
     known.add_argument("--model", default=LIFTING_MODEL, help=f"name or folder ({LIFTING_MODEL})")
@@ -105,20 +105,20 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument(
         "--export", metavar="LIST", help=f"more formats: {', '.join(f for f in EXPORTS if f not in _OWN)}"
     )
-    known.add_argument("--strict", action="store_true", help="end with status 3 where a result is doubtful")
-    known.add_argument("--video", type=Path, metavar="FILE", help="the video, to draw over")
+    known.add_argument("--strict", action="store_true", help="end with status 3 if a result is doubtful")
+    known.add_argument("--video", type=Path, metavar="FILE", help="the video to draw the overlay on")
     known.add_argument(
         "--overlay",
         choices=OVERLAYS,
         default=OVERLAYS[0],
-        help="a video and a sheet of pictures, the sheet alone, or none; the video takes longest (video)",
+        help="a video and a contact sheet, only the sheet, or none; the video takes longest (video)",
     )
     known.add_argument("--overwrite", action="store_true", help="replace results of other keypoint files")
     return known
 
 
 def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
-    """Writes what `args` ask for; the paths written, and everybody's motion."""
+    """Writes the requested results; returns the paths and the motion of every person."""
     formats = check_exports(args.export) if args.export else []
     if args.stature is not None:
         checked_stature(args.stature)
@@ -130,7 +130,7 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
     inputs: VideoInputs | None = None
     if args.is_video:
         if args.person != "all":
-            free_names(args, ["0"])  # finding people takes minutes; a place that is taken is told before
+            free_names(args, ["0"])  # checked first, since detecting people takes minutes
         inputs = read_video(args)
         tracks, camera, video = inputs.tracks, inputs.camera, inputs.video
         args.video = args.keypoints
@@ -139,10 +139,10 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
     choice: dict[str, Any] = {"device": args.device, "prior": args.prior, "guess": args.guess}
     lifter = load_lifter(args.method, args.model, keypoints=tracks[0].skeleton, **choice)
     if args.rig and not lifter.uses_virtual_views:
-        raise ValueError(f"--rig is for models that use virtual cameras; {lifter.method} looks at the real one alone.")
+        raise ValueError(f"--rig is for models with virtual cameras; {lifter.method} uses only the real camera.")
     if lifter.skeleton != SMPL22 and (never := [name for name in formats if name in _ONE_SKELETON]):
         raise ValueError(
-            f"--export {','.join(never)} takes joints of 'smpl22' only; {lifter.method} gives "
+            f"--export {','.join(never)} accepts only joints of 'smpl22'; {lifter.method} returns "
             f"'{lifter.skeleton.name}' here. Choose a model of SMPL joints, or csv and npz."
         )
     people: list[LiftedPerson] = []
@@ -154,7 +154,7 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
         except ValueError as error:
             if len(tracks) == 1:
                 raise
-            logger.warning("Person %s, seen in %d frames, is left out: %s", track.person, track.num_seen, error)
+            logger.warning("Person %s, visible in %d frames, is skipped: %s", track.person, track.num_seen, error)
             continue
         lifted = replace(lifted, times=None if video is None else video.times_of(lifted.frame_ids))
         people.append(lifted)
@@ -173,10 +173,10 @@ def lift(args: argparse.Namespace) -> tuple[list[Path], list[LiftedPerson]]:
 
 
 def free_names(args: argparse.Namespace, people: Sequence[str]) -> tuple[str, list[str]]:
-    """The stem of the results and their names: that of the keypoint file, with its ending where another one took them.
+    """The file stem of the results: that of the keypoint file, with its suffix if another file has the same stem.
 
     Raises:
-        FileExistsError: both are results of other keypoint files, and nothing says that these may be replaced.
+        FileExistsError: both are results of other keypoint files, and --overwrite was not given.
     """
     file, taken = args.keypoints, None
     for stem in (file_stem(file.stem), file_stem(f"{file.stem}_{file.suffix.removeprefix('.')}")):
@@ -194,7 +194,8 @@ def free_names(args: argparse.Namespace, people: Sequence[str]) -> tuple[str, li
 
 
 def _is_twin(result: Path, file: Path) -> bool:
-    """Whether a result is of a file that differs from `file` in its ending alone, as `walk.npz` from `walk.json`."""
+    """Whether a result belongs to a file that differs from `file` only in its suffix, such as `walk.npz` and
+    `walk.json`."""
     try:
         other = Path(str(load_motion_npz(result).metadata.get("keypoints", "")))
     except (ValueError, OSError):
@@ -203,7 +204,7 @@ def _is_twin(result: Path, file: Path) -> bool:
 
 
 def result_names(stem: str, people: Sequence[str], *, alone: bool) -> list[str]:
-    """Names of the results, without endings, one for each person; names that differ in case alone get a number too."""
+    """Names of the results without suffix, one per person; names that differ only in case also get a number."""
     if alone:
         return [stem] * len(people)
     names: list[str] = []
@@ -223,20 +224,20 @@ def check_place(path: Path, keypoints: Path, *, overwrite: bool) -> None:
     except ValueError:
         other = None
     if other != str(keypoints.resolve()):
-        whose = f"the result of {other}" if other else "there already, and no result of these keypoints"
+        whose = f"the result of {other}" if other else "an existing file that is no result of these keypoints"
         raise FileExistsError(f"{path} is {whose}. Choose another folder with --out, or replace it with --overwrite.")
 
 
 def read_keypoint_inputs(
     args: argparse.Namespace,
 ) -> tuple[list[KeypointTrack], CameraFile, VideoMetadata | None]:
-    """Tracks of a keypoint file, the camera that saw them, and what the video says that is drawn over."""
+    """Tracks of a keypoint file, their camera, and the metadata of the video for the overlay."""
     if not args.keypoints.exists():
         raise FileNotFoundError(f"Not found: {args.keypoints}. Check the path.")
     if args.camera is None:
         raise ValueError(
-            f"--camera is missing: {args.keypoints} is taken for keypoints, which do not tell the camera "
-            f"(docs/calibrate.md says how to). Videos end with {', '.join(VIDEOS[:5])} or another of the usual endings."
+            f"--camera is missing: {args.keypoints} is read as a keypoint file, which does not contain the camera "
+            f"(see docs/calibrate.md). Video files have the suffix {', '.join(VIDEOS[:5])} or another common one."
         )
     camera = read_camera(args.camera)
     video = None if args.video is None else check_video(args.video, camera)
@@ -254,7 +255,7 @@ def read_keypoint_inputs(
 
 
 def read_tracks(args: argparse.Namespace, camera: CameraFile) -> list[KeypointTrack]:
-    """The tracks asked for, in pixels of a pinhole camera of this size."""
+    """The selected tracks, in pixels of a pinhole camera of this size."""
     found = read_keypoints(args.keypoints, args.format, args.person, skeleton=args.skeleton, size=camera.size)
     tracks = found if isinstance(found, list) else [found]
     check_keypoints_fit(tracks[0], camera)
@@ -262,14 +263,14 @@ def read_tracks(args: argparse.Namespace, camera: CameraFile) -> list[KeypointTr
 
 
 def frame_rate(asked: float | None, told: float | None, video: float | None) -> float:
-    """Frames per second of the keypoints: as asked, else as their file tells, else those of the video, else the usual.
+    """Frames per second of the keypoints: from the option, else their file, else the video, else the default.
 
     Raises:
-        ValueError: a rate that no camera has.
+        ValueError: an impossible rate.
     """
     fps = next((rate for rate in (asked, told, video) if rate is not None), None)
     if fps is None:
-        logger.info("The keypoints say nothing about time; taken as %g frames per second (--fps).", USUAL_FPS)
+        logger.info("The keypoint file contains no frame rate; %g frames per second are assumed (--fps).", USUAL_FPS)
         fps = USUAL_FPS
     if not (math.isfinite(fps) and SLOWEST_FPS <= fps <= FASTEST_FPS):
         raise ValueError(f"The frame rate is {fps}; expected {SLOWEST_FPS:g} to {FASTEST_FPS:g} frames per second.")
@@ -279,7 +280,7 @@ def frame_rate(asked: float | None, told: float | None, video: float | None) -> 
 
 
 def deployment_rig(camera: CameraFile, kp2d: torch.Tensor, conf: torch.Tensor, lifter: Pipeline) -> Rig:
-    """The camera and virtual copies of it around the median place of the person's feet, float64."""
+    """The camera and virtual copies of it around the median position of the person's feet, float64."""
     distance, lateral = feet_place(camera.rig, kp2d.double(), conf >= SURE, lifter.input_skeleton, lifter.foot_heights)
     side = "left" if lateral < 0 else "right"
     logger.info("The feet are mostly %.1f m ahead of the camera and %.1f m to its %s.", distance, abs(lateral), side)
@@ -297,7 +298,7 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
     first, unseen = longest_unseen(lifted_conf)
     if unseen / fps > MADE_UP_SECONDS:
         logger.warning(
-            "Person %s is not seen for %.1f s from frame %d on; the motion there is made up.",
+            "Person %s is not visible for %.1f s from frame %d on; the motion there is interpolated.",
             track.person, unseen / fps, track.frame_ids[first],
         )  # fmt: skip
     if not lifter.uses_virtual_views:
@@ -324,7 +325,7 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
     away = np.linalg.norm(lifted.root[:, [0, 2]], axis=1)
     sure = "" if lifted.motion.uncertainty is None else f", confidence {lifted.confidence.mean():.2f}"
     logger.info(
-        "Person %s: %d frames, %.1f to %.1f m away, reprojection %.1f pixels in the mean%s.",
+        "Person %s: %d frames, %.1f to %.1f m away, mean reprojection error %.1f pixels%s.",
         track.person,
         lifted.motion.num_frames,
         away.min(),
@@ -343,12 +344,12 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
 
 
 def _tell_exchanges(track: KeypointTrack) -> None:
-    """Warns of frames in which the sides of the keypoints change places."""
+    """Warns about frames in which left and right keypoints are exchanged."""
     seen = np.where(track.kp2d_conf >= SURE, track.kp2d_conf, 0)
     if found := side_exchanges(np.concatenate([track.kp2d, seen[..., None]], -1), track.skeleton):
         logger.warning(
-            "Person %s: left and right change places from one frame to the next, %d times, first before frame %d. "
-            "The motion turns around there; mend the keypoints.",
+            "Person %s: left and right are exchanged from one frame to the next, %d times, first before frame %d. The "
+            "motion turns around there; correct the keypoints.",
             track.person, len(found), track.frame_ids[found[0]],
         )  # fmt: skip
 
@@ -381,7 +382,7 @@ def _lifted_person(
 
 
 def with_origin(lifted: LiftedPerson, lifter: Pipeline, args: argparse.Namespace) -> LiftedPerson:
-    """The same with a caption, and with where it comes from and its verdict in the provenance of the motion."""
+    """A copy with a caption, and with its origin and verdict in the provenance of the motion."""
     about = {
         **lifter.about,
         "method": lifted.method,
@@ -427,7 +428,7 @@ def write_person(args: argparse.Namespace, name: str, lifted: LiftedPerson, form
 
 
 def write_overlays(args: argparse.Namespace, name: str, lifted: LiftedPerson) -> list[Path]:
-    """The overlays that are asked for; the paths written."""
+    """Writes the requested overlays; returns the paths."""
     rig = lifted.rig
     width, height = rig.size[0].tolist()
     painter = OverlayPainter((int(width), int(height)), rig.K4[0].numpy(), rig.T_w2c[0].numpy())
@@ -443,18 +444,18 @@ def write_overlays(args: argparse.Namespace, name: str, lifted: LiftedPerson) ->
 
 
 def check_video(path: Path, camera: CameraFile) -> VideoMetadata:
-    """What a video says of itself; a warning where its pictures are unevenly apart.
+    """Metadata of a video; warns about uneven frame times.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it cannot be decoded, or is not of the shape of the camera's image.
+        FileNotFoundError: the file does not exist. ValueError: it cannot be decoded, or its aspect ratio differs from
+            that of the camera's image.
     """
     facts = read_video_metadata(path)
     (width, height), size = facts.size, camera.size
     if abs(width / height * size[1] / size[0] - 1) > SAME_ASPECT:
         raise ValueError(
-            f"{path} has pictures of {width} x {height} pixels, but the camera's image is {size[0]} x {size[1]}. "
-            "Keypoints, camera file and video have to be of the same pictures."
+            f"{path} has frames of {width} x {height} pixels, but the camera's image is {size[0]} x {size[1]}. "
+            "Keypoints, camera file and video must belong to the same images."
         )
     if facts.uneven:
         logger.warning("%s %s", path, facts.uneven)

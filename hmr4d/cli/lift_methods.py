@@ -23,17 +23,17 @@ def load_lifter(
     """What lifts.
 
     Args:
-        method: "model", the name of the model's method, which says the same, or a baseline.
+        method: "model", the name of the model's method (equivalent), or a baseline.
         model: name or folder of a released model; baselines need none.
-        device: where networks run.
+        device: device of the networks.
         keypoints: skeleton of the keypoints.
         prior: file of poses for baselines; None: made-up motion.
         guess: released model whose motion is the first guess of a model that takes one; NO_GUESS; or None: the default
             model where that lifts the same joints, else none.
 
     Raises:
-        FileNotFoundError: there is no such model, or no such file.
-        ValueError: no such method, or a model that does not lift.
+        FileNotFoundError: the model or the file does not exist.
+        ValueError: an unknown method, or a model that does not lift.
     """
     if method in USABLE:
         _check_guess(guess, method, takes_one=False)

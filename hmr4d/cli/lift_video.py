@@ -23,17 +23,17 @@ from hmr4d.keypoint_files.reading import KeypointTrack
 
 logger = logging.getLogger(__name__)
 
-SAME_ASPECT = 0.02  # share by which the sides of a video may differ from those of the camera's image
+SAME_ASPECT = 0.02  # relative tolerance of the aspect ratio of a video and the camera's image
 
 
 class VideoInputs(NamedTuple):
-    """What a video gives to lifting.
+    """The input of lifting from a video.
 
     Attributes:
-        tracks: of those asked for, in pixels of a pinhole camera, evenly in time.
-        camera: of its file, or guessed.
-        found: everybody in the video.
-        guess: what is to be said of a camera that was guessed; None for one of a file.
+        tracks: the selected people, in pixels of a pinhole camera, at even times.
+        camera: from its file, or estimated.
+        found: all people of the video.
+        guess: description of an estimated camera; None for a camera from a file.
     """
 
     tracks: list[KeypointTrack]
@@ -43,11 +43,11 @@ class VideoInputs(NamedTuple):
 
     @property
     def video(self) -> VideoMetadata:
-        """What the video says of itself."""
+        """Metadata of the video."""
         return self.found.metadata
 
     def write(self, out: Path, stem: str) -> list[Path]:
-        """Writes the keypoints of everybody, and a camera that was guessed; the files."""
+        """Writes the keypoints of all people, and an estimated camera; returns the files."""
         written = [out / f"{stem}_keypoints.json"]
         write_keypoints(written[0], self.found)
         if self.guess is not None:
@@ -59,17 +59,17 @@ class VideoInputs(NamedTuple):
 
 
 def read_video(args: argparse.Namespace) -> VideoInputs:
-    """Detects people, and reads or guesses the camera.
+    """Detects people, and reads or estimates the camera.
 
     Raises:
-        ValueError: nobody is found, the camera moves, or nothing can be told about it; or options that are of no use.
+        ValueError: no person is detected, the camera moves or cannot be estimated; or useless options.
     """
     if args.video is not None:
         raise ValueError("--video is for keypoint files; this is a video already.")
     found = detect_in(args, args.keypoints)
     tracks = found.person("largest" if args.person is None else args.person)
     if found.motion.moves and not args.camera_stands:
-        raise ValueError(f"{found.path}: {found.motion.remark} If it does stand still, say so: --camera-stands.")
+        raise ValueError(f"{found.path}: {found.motion.remark} If the camera does not move, pass --camera-stands.")
     if found.motion.remark:
         logger.warning("%s", found.motion.remark)
     told = None
@@ -80,7 +80,7 @@ def read_video(args: argparse.Namespace) -> VideoInputs:
         focal = told_focal(found.path, found.size)
         guess = guess_camera(tracks[0], found.size, fps=found.fps, stature=args.stature, focal=focal)
         camera, told = guess.camera, guess.told
-        logger.warning("%s Measure it for sure results: docs/calibrate.md.", told)
+        logger.warning("%s Measure the camera for accurate results: docs/calibrate.md.", told)
     tracks = [undistorted(track, camera) for track in tracks]
     if found.metadata.is_uneven:
         tracks = [even_in_time(track, found.times[track.frame_ids], found.fps) for track in tracks]
@@ -88,27 +88,31 @@ def read_video(args: argparse.Namespace) -> VideoInputs:
 
 
 def _scaled(track: KeypointTrack, found: DetectedVideo, camera: CameraFile) -> KeypointTrack:
-    """A track in pixels of the camera file, which may be for another size of the same picture."""
+    """A track in pixels of the camera file, which may be for another size of the same image."""
     (width, height), size = found.size, camera.size
     if abs(width / height * size[1] / size[0] - 1) > SAME_ASPECT:
         raise ValueError(
-            f"{found.path} has pictures of {width} x {height} pixels, but the camera's image is {size[0]} x {size[1]}. "
-            "Camera file and video have to be of the same pictures."
+            f"{found.path} has frames of {width} x {height} pixels, but the camera's image is {size[0]} x {size[1]}. "
+            "Camera file and video must belong to the same images."
         )
     return replace(track, kp2d=(track.kp2d * np.array(size) / np.array(found.size)).astype(np.float32))
 
 
 def even_in_time(track: KeypointTrack, times: NDArray[np.float64], fps: float) -> KeypointTrack:
-    """A track of uneven times with frames as far apart as most are, on the lines between them.
+    """A track with uneven times, resampled linearly to the usual frame interval.
 
-    Frame numbers are those of the nearest frames, so that they may come twice or be left out.
+    Frame numbers are those of the nearest frames, so they may repeat or be missing.
 
     Args:
         track: of L frames.
         times: (L,) seconds of its frames.
         fps: frames per second of the result.
     """
-    logger.info("The times of person %s are uneven; the joints are put at %.4g a second.", track.person, fps)
+    logger.info(
+        "The frame times of person %s are uneven; the joints are resampled to %.4g frames per second.",
+        track.person,
+        fps,
+    )
     at = even_times(times, fps)
     even = resample_keypoints(np.concatenate([track.kp2d, track.kp2d_conf[..., None]], -1), times, at)
     nearest = np.rint(np.interp(at, times, np.arange(len(times)))).astype(int)

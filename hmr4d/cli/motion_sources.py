@@ -13,10 +13,10 @@ FOREIGN_ENDINGS = (".pt", ".pkl", ".npy", ".joblib")  # of systems that recover 
 
 
 def read_motion_source(path: Path) -> Motion:
-    """The motion of a file; that of another system is placed on the floor, and what is odd about it is told.
+    """The motion of a file; a motion of another system is placed on the floor, with warnings about unusual values.
 
     Raises:
-        FileNotFoundError, ValueError: missing, damaged, or no motion; the file is named.
+        FileNotFoundError, ValueError: missing, damaged, or no motion; the message names the file.
     """
     from hmr4d.export.motion_npz import is_motion_file
     from hmr4d.reference_motion.adapters import read_clip
@@ -30,7 +30,7 @@ def read_motion_source(path: Path) -> Motion:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether an .npz file holds what an adapter reads; others are left to the reader of motion files to judge."""
+    """Whether an adapter can read an .npz file; the reader of motion files handles all others."""
     from hmr4d.reference_motion.adapters import ADAPTERS
     from hmr4d.utils.foreign_files import read_tree
 

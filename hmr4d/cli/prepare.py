@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 # Below the inputs.
 CLIP_FOLDER = Path("checkpoints/huggingface/clip-vit-base-patch32")
 BODY_MODELS = Path("checkpoints/body_models")
-# Per built-in joint map: unit and frames to skip when the command line names neither.
+# Per built-in joint map: default unit and number of frames to skip.
 _MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1)}
 
 
@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hmr4d prepare",
         description="Turn a dataset into a motion store: joints in metres, 20 fps, captions and licence notice.",
-        epilog="An interrupted run continues where it stopped when the same command is given again. See docs/data.md.",
+        epilog="Repeat the command to continue an interrupted run. See docs/data.md.",
     )
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     _add_synthetic(commands)
@@ -93,23 +93,21 @@ def _add_text_options(command: argparse.ArgumentParser, default: str | None) -> 
         "--text-encoder", metavar="NAME", default=default, help="cache the captions' embeddings: minilm, clip or hash"
     )
     command.add_argument(
-        "--text-folder", type=Path, default=inputs_folder() / CLIP_FOLDER, help="where the model files of clip are"
+        "--text-folder", type=Path, default=inputs_folder() / CLIP_FOLDER, help="folder of the CLIP model"
     )
 
 
 def _add_bvh_options(command: argparse.ArgumentParser, min_frames: int) -> None:
     """Options that every BVH source has."""
-    command.add_argument("--min-frames", type=int, default=min_frames, help="leave out shorter clips (20 fps frames)")
-    command.add_argument("--retarget", choices=RETARGETS, default="none", help="bone lengths to put the motion on")
+    command.add_argument("--min-frames", type=int, default=min_frames, help="exclude shorter clips (20 fps frames)")
+    command.add_argument("--retarget", choices=RETARGETS, default="none", help="target bone lengths")
     command.add_argument("--canonical", action="store_true", help="turn clips to face +z at the origin")
     command.add_argument("--skip-bad", action="store_true", help="leave out unreadable files instead of stopping")
     command.add_argument("--jobs", type=int, default=None, help="worker processes; None: one per core")
 
 
 def _add_synthetic(commands: Commands) -> None:
-    command = _add_command(
-        commands, "synthetic", "procedural walks, turns and waves; nothing to download", _run_synthetic
-    )
+    command = _add_command(commands, "synthetic", "procedural walks, turns and waves; no download", _run_synthetic)
     command.add_argument("--num-clips", type=int, default=24, help="number of clips")
     command.add_argument("--seed", type=int, default=0, help="seed of motion and captions")
 
@@ -138,7 +136,7 @@ def _add_cmu(commands: Commands) -> None:
         "--root", type=Path, required=True, help="folder or tar archive of .amc and .asf or .bvh files"
     )
     command.add_argument("--captions", type=Path, default=cmu.FOLDER, help="folder of caption files")
-    command.add_argument("--min-frames", type=int, default=cmu.DEFAULT_MIN_FRAMES, help="leave out shorter pieces")
+    command.add_argument("--min-frames", type=int, default=cmu.DEFAULT_MIN_FRAMES, help="exclude shorter pieces")
     command.add_argument("--skip-bad", action="store_true", help="leave out unreadable files instead of stopping")
     command.add_argument("--jobs", type=int, default=None, help="worker processes; None: one per core")
 
@@ -146,8 +144,10 @@ def _add_cmu(commands: Commands) -> None:
 def _add_humanml3d(commands: Commands) -> None:
     command = _add_command(commands, "humanml3d", "HumanML3D joints, texts and split lists", _run_humanml3d)
     command.add_argument("--root", type=Path, required=True, help="folder with texts/, train.txt, ... and the joints")
-    command.add_argument("--joints", type=Path, help="joints3d.pth, joints3d.npz or new_joints/; None: look in --root")
-    command.add_argument("--skip-bad", action="store_true", help="leave out unreadable clips instead of stopping")
+    command.add_argument(
+        "--joints", type=Path, help="joints3d.pth, joints3d.npz or new_joints/; None: search in --root"
+    )
+    command.add_argument("--skip-bad", action="store_true", help="skip unreadable clips instead of stopping")
 
 
 def _add_humanml3d_from_amass(commands: Commands) -> None:
@@ -167,7 +167,7 @@ def _add_humanml3d_from_amass(commands: Commands) -> None:
     command.add_argument(
         "--body-models", type=Path, default=inputs / BODY_MODELS, help="folder with smplh/male and smplh/female"
     )
-    command.add_argument("--splits", type=Path, help="folder of train.txt, ...; None: beside --texts or --index")
+    command.add_argument("--splits", type=Path, help="folder of train.txt, ...; None: next to --texts or --index")
     command.add_argument("--out", type=Path, default=inputs / "hml3d", help="folder of the result")
     command.add_argument(
         "--make",
@@ -176,8 +176,8 @@ def _add_humanml3d_from_amass(commands: Commands) -> None:
         default=list(MAKES),
         help="new_joints: features, their joints, mean and deviation; joints3d: joints3d.pth",
     )
-    command.add_argument("--allow-missing", action="store_true", help="build what the parts that are there give")
-    command.add_argument("--overwrite", action="store_true", help="start afresh, whatever is in --out")
+    command.add_argument("--allow-missing", action="store_true", help="build what the available parts allow")
+    command.add_argument("--overwrite", action="store_true", help="replace the content of --out")
     command.add_argument("--jobs", type=int, default=None, help="worker processes; None: one per core")
 
 
@@ -187,11 +187,15 @@ def _add_bvh(commands: Commands) -> None:
     command.add_argument("--captions", type=Path, help=".csv or .tsv (file, caption) or .json {file: caption or list}")
     command.add_argument("--map", default="cmu", help=f"joint map: {', '.join(sorted(JOINT_MAPS))} or a YAML file")
     command.add_argument(
-        "--unit", help=f"unit of positions: {', '.join(METERS_PER_UNIT)}, or metres per unit; None: by --map"
+        "--unit", help=f"unit of positions: {', '.join(METERS_PER_UNIT)}, or meters per unit; None: default of --map"
     )
     command.add_argument("--up", choices=UP_AXES, default="y", help="axis that points up in the files")
-    command.add_argument("--source-fps", type=float, help="frames per second of the files; None: as they say")
-    command.add_argument("--skip-frames", type=int, help="frames dropped at the start of each file; None: by --map")
+    command.add_argument(
+        "--source-fps", type=float, help="frames per second of the files; None: as stated in the files"
+    )
+    command.add_argument(
+        "--skip-frames", type=int, help="frames dropped at the start of each file; None: default of --map"
+    )
     command.add_argument("--fps", type=float, default=20.0, help="frames per second of the store")
     command.add_argument("--add-offset", action="store_true", help="position channels count from OFFSET")
     command.add_argument("--name", default="bvh", help="dataset name written into the store")
@@ -202,21 +206,21 @@ def _add_bvh(commands: Commands) -> None:
 
 def _add_keypoints(commands: Commands) -> None:
     command = _add_command(
-        commands, "keypoints", "keypoint files of videos, with a captions file, to train on 2D alone", _run_keypoints
+        commands, "keypoints", "keypoint files of videos with a captions file, for training on 2D only", _run_keypoints
     )
     command.set_defaults(out=inputs_folder() / "keypoints2d")
     command.add_argument(
         "--joints", choices=JOINT_SETS, default=COCO17.name,
-        help="joints of the store; smpl22 keeps the toes of detectors that know them",
+        help="joints of the store; smpl22 keeps toes if the detector has them",
     )  # fmt: skip
     command.add_argument("--licence", default="unknown; ask the owner of the videos", help="licence of the videos")
     command.add_argument("--split", help="one split for all clips; None: 85 / 5 / 10 %% train / val / test by name")
     command.add_argument("--root", type=Path, required=True, help="folder of keypoint files, one video each")
     command.add_argument("--captions", type=Path, required=True, help=".csv or .tsv (file, caption) or .json")
-    command.add_argument("--fps", type=float, help="frames per second of files that do not tell")
-    command.add_argument("--skeleton", help="joint set, where neither the file nor the limbs tell it")
+    command.add_argument("--fps", type=float, help="frames per second of files without this value")
+    command.add_argument("--skeleton", help="joint set, if it cannot be detected from the file or the limbs")
     command.add_argument(
-        "--size", type=int, nargs=2, metavar=("W", "H"), help="pixels of the images, where files do not tell"
+        "--size", type=int, nargs=2, metavar=("W", "H"), help="image size in pixels, for files without it"
     )
 
 
@@ -231,14 +235,14 @@ def _run_keypoints(args: argparse.Namespace) -> StoreSummary:
 def _add_render_2d(commands: Commands) -> None:
     cameras = CameraDraws()
     command = _add_command(
-        commands, "render-2d", "a store of 3D motion as 2D keypoints that drawn cameras see", _run_render_2d
+        commands, "render-2d", "project a store of 3D motion to 2D keypoints in random cameras", _run_render_2d
     )
     command.add_argument("--store", type=Path, required=True, help="folder of the store of 3D motion")
     command.add_argument("--views", type=int, default=4, help="cameras that see each clip")
     command.add_argument("--distance", type=float, nargs=2, default=cameras.distance, help="metres, least and most")
     command.add_argument("--pitch", type=float, nargs=2, default=cameras.pitch, help="degrees that cameras look down")
-    command.add_argument("--no-damage", action="store_true", help="keypoints where they are, without detector noise")
-    command.add_argument("--min-frames", type=int, default=60, help="leave out shorter clips (30 fps frames)")
+    command.add_argument("--no-damage", action="store_true", help="exact keypoints without detector noise")
+    command.add_argument("--min-frames", type=int, default=60, help="exclude shorter clips (30 fps frames)")
     command.add_argument("--max-frames", type=int, default=300, help="cut longer clips into equal parts")
     command.add_argument("--seed", type=int, default=0, help="seed of cameras and noise")
 
@@ -254,7 +258,7 @@ def _run_render_2d(args: argparse.Namespace) -> StoreSummary:
 def _add_join(commands: Commands) -> None:
     command = _add_command(commands, "join", "several stores as one, on one body, with pairs of pieces", _run_join)
     command.add_argument("--stores", type=Path, nargs="+", required=True, help="folders of the stores")
-    command.add_argument("--name", help="of the joined store; None: the names of the stores")
+    command.add_argument("--name", help="name of the joined store; None: the names of the stores")
     command.add_argument("--retarget", choices=joined.RETARGETS, default="smpl_mean", help="bone lengths")
     command.add_argument("--pairs", type=int, default=0, help="pieces that follow each other, with both sentences")
     command.add_argument("--seed", type=int, default=0, help="seed of the pairs")
@@ -379,7 +383,7 @@ def _told(result: StoreSummary | BuildReport | Derived) -> str:
     if isinstance(result, StoreSummary):
         return (
             f"{result.path}: {result.num_clips} clips, {result.num_frames} frames, {result.num_captions} captions, "
-            f"{len(result.dropped)} clips left out"
+            f"{len(result.dropped)} clips excluded"
         )
     return (
         f"{result.path}: {result.num_clips} clips and as many mirrored ones, {result.num_problems} problems, "
@@ -394,7 +398,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run() -> int:
         cache_text = None
-        if args.text_encoder:  # built before anything else, so that a wrong name costs no import
+        if args.text_encoder:  # built first, so that a wrong name fails before the import
             from hmr4d.nn.text import build_text_encoder, encode_numpy
 
             encoder = build_text_encoder(args.text_encoder, folder=args.text_folder)

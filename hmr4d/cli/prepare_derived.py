@@ -1,4 +1,4 @@
-"""The parts of `prepare` that make no store: text adapters, pose priors, packs, statistics and networks."""
+"""Subcommands of `prepare` without a new store: text adapters, pose priors, packs, statistics and networks."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Commands = argparse._SubParsersAction
 
 
 class Derived(NamedTuple):
-    """A file or folder that was made.
+    """A created file or folder.
 
     Attributes:
-        path: of it.
-        story: what it holds and what was measured, a line each.
+        path: its path.
+        story: its content and measurements, one line each.
     """
 
     path: Path
@@ -51,7 +51,7 @@ def add_derived(commands: Commands) -> None:
 
 
 def _add_text_adapter(commands: Commands) -> None:
-    help_text = "learn from captions to tell actions apart, and list the known actions"
+    help_text = "train a text adapter on captions, and list the known actions"
     command = commands.add_parser(
         "text-adapter",
         help=help_text,
@@ -61,7 +61,10 @@ def _add_text_adapter(commands: Commands) -> None:
     command.set_defaults(run=_run_text_adapter, text_encoder=None)
     command.add_argument("--store", type=Path, nargs="+", required=True, help="folders of stores with cached text")
     command.add_argument(
-        "--encoder", metavar="NAME", default="minilm_layers", help="whose cached text: minilm_layers, minilm or clip"
+        "--encoder",
+        metavar="NAME",
+        default="minilm_layers",
+        help="text encoder of the cache: minilm_layers, minilm or clip",
     )
     command.add_argument(
         "--out",
@@ -69,18 +72,20 @@ def _add_text_adapter(commands: Commands) -> None:
         default=inputs_folder() / "text_adapter",
         help="folder of text_adapter.safetensors and actions.safetensors",
     )
-    command.add_argument("--adapter", type=Path, help="a finished adapter, of which only the known actions are missing")
+    command.add_argument("--adapter", type=Path, help="a trained adapter for which only the known actions are computed")
     command.add_argument("--dim", type=int, default=384, help="width of the adapted vector")
     command.add_argument("--seed", type=int, default=0, help="of the training")
     command.add_argument("--steps", type=int, default=1000, help="of the training")
-    command.add_argument("--folds", type=int, default=3, help="trainings that measure when a prompt is far; 0: none")
+    command.add_argument(
+        "--folds", type=int, default=3, help="number of trainings for the distance limit of prompts; 0: none"
+    )
     command.add_argument(
         "--prompts",
         type=Path,
         nargs="*",
         default=[],
         metavar="YAML",
-        help="label -> held-out prompts; how many are nearest to an action of that label is told, before and after",
+        help="label -> held-out prompts; prints how many are nearest to an action of that label, before and after",
     )
 
 
@@ -108,14 +113,14 @@ def _run_text_adapter(args: argparse.Namespace) -> Derived:
             prompts = [(label, text) for label, texts in read_prompts(path).items() for text in texts]
             pooled = encoder.encode([text for _, text in prompts]).pooled
             before, after = (known.accuracy(pooled, [label for label, _ in prompts]) for known in (plain, index))
-            story.append(f"{path.name}: nearest action is right for {before:.1%} before and {after:.1%} after")
+            story.append(f"{path.name}: nearest action is correct for {before:.1%} before and {after:.1%} after")
     adapter.save(args.out / ADAPTER_NAME)
     index.save(args.out / FILE_NAME)
     return Derived(args.out, story)
 
 
 def _add_pose_prior(commands: Commands) -> None:
-    help_text = "learn what poses people take from the train clips of a store, for lifting without networks"
+    help_text = "compute a pose prior from the train clips of a store, for lifting without networks"
     command = commands.add_parser(
         "pose-prior",
         help=help_text,
@@ -132,7 +137,7 @@ def _add_pose_prior(commands: Commands) -> None:
 def _run_pose_prior(args: argparse.Namespace) -> Derived:
     store = MotionStore.open(args.store)
     if store.skeleton.name != SMPL22.name:
-        raise ValueError(f"{args.store} holds '{store.skeleton.name}' joints; a pose prior needs '{SMPL22.name}'.")
+        raise ValueError(f"{args.store} contains '{store.skeleton.name}' joints; a pose prior needs '{SMPL22.name}'.")
     clips = store.indices("train" if "train" in store.splits else None)
     clips = clips[:: max(1, -(-len(clips) // args.clips))]
     prior = fit_pose_prior(
@@ -154,7 +159,7 @@ def _add_pack(commands: Commands) -> None:
     command.add_argument("--store", type=Path, required=True, help="folder of the store")
     command.add_argument("--out", type=Path, required=True, help="folder to write")
     command.add_argument("--step", type=float, default=STEP, help="metres; joints are off by at most half of it")
-    command.add_argument("--overwrite", action="store_true", help="replace what is there")
+    command.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
 def _run_pack(args: argparse.Namespace) -> Derived:
@@ -174,12 +179,12 @@ def _add_statistics(commands: Commands) -> None:
     command.set_defaults(run=_run_statistics, text_encoder=None)
     command.add_argument("--exp", default=STATISTICS_EXPERIMENT, help="experiment whose items are measured")
     command.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides, such as data=cmu")
-    command.add_argument("--store", type=Path, help="folder of the store; None: that of the experiment")
+    command.add_argument("--store", type=Path, help="store folder; None: that of the experiment")
     command.add_argument(
         "--out", type=Path, help=f".npz file; default {STATISTICS_FILE} in the store, which trainings on it use"
     )
-    command.add_argument("--items", type=int, default=1500, help="items to draw")
-    command.add_argument("--seed", type=int, default=0, help="seed of the draws")
+    command.add_argument("--items", type=int, default=1500, help="number of random items")
+    command.add_argument("--seed", type=int, default=0, help="random seed")
 
 
 def _run_statistics(args: argparse.Namespace) -> Derived:
@@ -211,7 +216,7 @@ def _add_detector(commands: Commands) -> None:
     command.set_defaults(run=_run_detector, text_encoder=None)
     command.add_argument(
         "--from", dest="archives", type=Path, nargs="+", required=True, metavar="ARCHIVE",
-        help="wheels, npm packages or folders that hold the .tflite files and their LICENSE",
+        help="wheels, npm packages or folders with the .tflite files and their LICENSE",
     )  # fmt: skip
     command.add_argument("--out", type=Path, required=True, help="folder to write")
 

@@ -1,4 +1,4 @@
-"""`hmr4d quality`: how good generated motion is, beside real motion measured the same way.
+"""`hmr4d quality`: scores generated motion, and real motion with the same code.
 
 hmr4d quality                                            # real motion only
 hmr4d quality --weights motion2to3-everyday --store inputs/everyday --seeds 3
@@ -48,7 +48,7 @@ VERBS = "verbs"
 OWN = "own"  # the duration of a prompt's clip, or the median of its content
 PARAPHRASES = {"paraphrases": bandai_namco_paraphrases, "cmu_paraphrases": cmu_paraphrases}
 PROMPT_SETS = ("captions", *PARAPHRASES, VERBS)
-DEFAULT_RANGE = (1.2, 9.8)  # seconds; of the real clips when no model says what it makes
+DEFAULT_RANGE = (1.2, 9.8)  # seconds; range of the real clips if there is no model
 CLASSIFIER_ENTRIES = (
     "val_accuracy",
     "test_accuracy",
@@ -63,12 +63,12 @@ CLASSIFIER_ENTRIES = (
 
 @dataclass(frozen=True)
 class Yardsticks:
-    """What motion is measured with.
+    """The measurement tools.
 
     Attributes:
-        classifier: of contents.
-        nearest: distances to the training clips; None leaves them out.
-        near: metres; a motion nearer to a training clip than this counts as near.
+        classifier: action-recognition classifier of contents.
+        nearest: distances to the training clips; None: not measured.
+        near: meters; a motion below this distance to a training clip counts as near.
     """
 
     classifier: ContentClassifier
@@ -80,8 +80,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
         prog="hmr4d quality",
-        description="Scores generated motion beside real motion: what it shows, by a classifier trained on real "
-        "joints, how it moves, and how near it comes to its training clips. Without --weights and --checkpoint only "
+        description="Scores generated motion and real motion: action recognition with a classifier trained on real "
+        "joints, physical measures, and distance to the training clips. Without --weights and --checkpoint only "
         "real motion is scored.",
         epilog="An interrupted run continues where it stopped; motions are kept in OUT/cache. "
         "See docs/results_protocol.md.",
@@ -102,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument(
         "--classifier",
         type=Path,
-        help="folder of the judge, trained if not there (outputs/content_classifier/NAME of the store)",
+        help="folder of the classifier, trained if missing (outputs/content_classifier/NAME of the store)",
     )
     known.add_argument(
         "--prompts",
@@ -122,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--seeds", type=int, default=3, metavar="N", help="repeats, with seeds 0 to N-1 (3)")
     known.add_argument("--steps", type=int, metavar="N", help="diffusion steps instead of the model's own")
     known.add_argument("--guidance", type=float, metavar="S", help="guidance scale instead of the model's own")
-    known.add_argument("--limit", type=int, metavar="N", help="only N items of each set, evenly spread over it")
+    known.add_argument("--limit", type=int, metavar="N", help="only N evenly spaced items of each set")
     known.add_argument(
         "--score-2d",
         nargs=2,
@@ -136,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def duration(word: str) -> float | None:
-    """Seconds of a word of the command line; None for "own"."""
+    """Seconds from a command-line value; None for "own"."""
     return None if word == OWN else float(word)
 
 
@@ -144,7 +144,7 @@ def duration(word: str) -> float | None:
 
 
 def default_prompts(store: MotionStore) -> list[str]:
-    """Captions, and the held-out paraphrases of the data sets that a store holds (Bandai-Namco where it names none)."""
+    """Captions, and the held-out paraphrases of the data sets of a store (Bandai-Namco by default)."""
     held = store.info.get("settings", {}).get("stores", [store.name])
     names = [name for name, data in (("paraphrases", "bandai_namco"), ("cmu_paraphrases", "cmu")) if data in held]
     return ["captions", *(names or ["paraphrases"])]
@@ -163,7 +163,7 @@ def prompt_sets(args: argparse.Namespace, store: MotionStore, seconds_range: tup
             prompts = PARAPHRASES[name]()
             absent = sorted(content for content in prompts if not len(clips_of(store, content)))
             if absent:
-                logger.info("Prompts of contents that %s does not have are left out: %s.", store.name, absent)
+                logger.info("Prompts of contents that are not in %s are skipped: %s.", store.name, absent)
             prompts = {content: wordings for content, wordings in prompts.items() if content not in absent}
         else:
             prompts = read_prompts(Path(name))
@@ -175,7 +175,7 @@ def prompt_sets(args: argparse.Namespace, store: MotionStore, seconds_range: tup
 
 
 def yardsticks(args: argparse.Namespace, store: MotionStore, classifier: ContentClassifier) -> Yardsticks:
-    """The measures; the distances to training clips come with what is usual for held-out real clips."""
+    """The measurement tools; distances to training clips include the reference value of held-out real clips."""
     if args.no_novelty:
         return Yardsticks(classifier, None, math.nan)
     logger.info("Comparing with the training clips of %s.", store.name)
@@ -187,13 +187,13 @@ def yardsticks(args: argparse.Namespace, store: MotionStore, classifier: Content
 def score_set(
     measure: Yardsticks, repeats: Sequence[LabelledMotion], real: LabelledMotion | None, split: set[str]
 ) -> dict[str, Any]:
-    """Summary of one set of prompts: generated repeats, real motion, and what was taken for what.
+    """Summary of one set of prompts: generated repeats, real motion, and confusions.
 
     Args:
         measure: classifier and distances.
-        repeats: generated motion, once per seed; may be empty.
-        real: the clips behind the prompts, if there are any.
-        split: contents of the split. Where the prompts have others too, these are also summarised without them.
+        repeats: generated motion, one entry per seed; may be empty.
+        real: the clips of the prompts, if any.
+        split: contents of the split. If the prompts have other contents too, there is a second summary without them.
     """
     card: dict[str, Any] = {}
     for name, motions in (("real", [] if real is None else [real]), ("generated", list(repeats))):
@@ -214,7 +214,7 @@ def score_set(
 
 
 def score_verbs(args: argparse.Namespace, store: MotionStore, model: Model | None, draw: Draw) -> dict[str, Any]:
-    """How far the geometric checks can be trusted on real clips, and the share of prompts done at each duration."""
+    """Accuracy of the geometric checks on real clips, and the fraction of successful prompts per duration."""
     verbs = everyday_verbs()
     tried = try_checks(verbs, real_figures(store))
     card: dict[str, Any] = {
@@ -303,7 +303,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         sys.stdout.write(markdown(run(args)))
-        logger.info("Written: %s and quality.md beside it.", args.out / "quality.json")
+        logger.info("Written: %s and quality.md in the same folder.", args.out / "quality.json")
         return 0
 
     return run_guarded(work)

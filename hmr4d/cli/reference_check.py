@@ -1,4 +1,4 @@
-"""`hmr4d reference check`: pictures that show whether a reference motion is right."""
+"""`hmr4d reference check`: videos for the visual check of a reference motion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add_commands(commands: Any) -> None:
     known = commands.add_parser(
         "check",
         help="depth, overlay and turntable of reference motions",
-        description="Writes videos of reference motions: depth as their camera sees it, an overlay on the original "
+        description="Writes videos of reference motions: depth in their camera, an overlay on the original "
         "video, and the figure from all sides. More: docs/reference_gate.md.",
         epilog="Example: hmr4d reference check walk.pt --video walk.mp4 --out outputs/check",
     )
@@ -28,13 +28,13 @@ def add_commands(commands: Any) -> None:
     known.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the videos")
     known.add_argument("--video", type=Path, metavar="FILE", help="the original video, for an overlay")
     known.add_argument("--video-start", type=float, default=0.0, metavar="S", help="second at which the motion starts")
-    known.add_argument("--only", nargs="+", choices=KINDS, help="kinds of pictures (overlay or depth, and turntable)")
+    known.add_argument("--only", nargs="+", choices=KINDS, help="kinds of videos (overlay or depth, and turntable)")
     known.add_argument("--style", choices=STYLES, default=STYLES[0], help="of the overlay (depth)")
     known.add_argument("--recover-from-velocity", "-rfv", action="store_true", help="sum up velocities")
     known.add_argument("--size", type=picture_size, default=(1920, 1080), metavar="WxH",
-                       help="where neither motion nor video tells (1920x1080)")  # fmt: skip
-    known.add_argument("--longest", type=int, metavar="PX", help="longer side at most (as the camera says)")
-    known.add_argument("--fps-in", type=float, metavar="N", help="of motions that do not say (20)")
+                       help="if neither motion nor video contains it (1920x1080)")  # fmt: skip
+    known.add_argument("--longest", type=int, metavar="PX", help="maximum longer side (that of the camera)")
+    known.add_argument("--fps-in", type=float, metavar="N", help="frame rate of motions without one (20)")
     known.add_argument("--body", default="anny", help="anny (free), smplx (yours), stick")
     known.set_defaults(work=check)
 

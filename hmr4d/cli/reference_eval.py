@@ -27,14 +27,16 @@ def add_commands(commands: Any) -> None:
     )
     known.add_argument("motions", nargs="+", type=Path, metavar="MOTION",
                        help=".npy or dicts of joints (L, 22, 3), reference or motion files, folders")  # fmt: skip
-    known.add_argument("--fps-in", type=float, metavar="N", help="of files that do not say (20)")
+    known.add_argument("--fps-in", type=float, metavar="N", help="frame rate of files without one (20)")
     known.add_argument("--height-axis", choices=HEIGHT_AXES, default=HEIGHT_AXES[0],
                        help="axis that points up; legacy: axis 2, as published tables have it (y)")  # fmt: skip
     known.add_argument("--pose-network", type=Path, metavar="FILE", help="your NRDF checkpoint, for pose quality")
     known.add_argument("--pose-config", type=Path, metavar="YAML", help="its configuration")
     known.add_argument("--penetration-body", metavar="NAME",
                        help="mesh for body penetration: smpl, smplx (yours) or anny (free)")  # fmt: skip
-    known.add_argument("--penetration-fps", type=float, default=2.0, metavar="N", help="frames looked at a second (2)")
+    known.add_argument(
+        "--penetration-fps", type=float, default=2.0, metavar="N", help="evaluated frames per second (2)"
+    )
     known.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     known.set_defaults(work=evaluate)
 

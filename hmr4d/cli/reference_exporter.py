@@ -14,18 +14,18 @@ def add_commands(commands: Any) -> None:
     """Adds this command to `hmr4d reference`."""
     known = commands.add_parser("install-exporter", help="make SMPLest-X write files that are read here")
     known.add_argument("folder", type=Path, metavar="DIR", help="folder of SMPLest-X")
-    known.add_argument("--uninstall", action="store_true", help="put back what was there")
+    known.add_argument("--uninstall", action="store_true", help="restore the original files")
     known.set_defaults(work=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Puts the scripts in, or takes them out."""
+    """Installs or removes the scripts."""
     from hmr4d.reference_motion.exporter import install, uninstall
 
     if args.uninstall:
         changed = uninstall(args.folder)
         if not changed:
-            raise FileNotFoundError(f"{args.folder} has no scripts of ours. Nothing was done.")
+            raise FileNotFoundError(f"{args.folder} contains none of our scripts. Nothing was changed.")
         for path in changed:
             logger.info("%s: %s", path, "as it was" if path.exists() else "removed")
         return 0

@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 
 FPS_OUT = 20.0
 CLIP = ".npz"
-SHORT, LONG = 40, 200  # rows that generators of the published kind are trained on
-REFERENCE_FORMATS = ("hml263", "joints")  # what `export` writes beside the formats of `hmr4d export`
-Commands = Any  # what argparse gives for sub-commands has no public name
+SHORT, LONG = 40, 200  # range of training lengths of published generators, in rows
+REFERENCE_FORMATS = ("hml263", "joints")  # additional formats of `export`
+Commands = Any  # argparse has no public type for subcommands
 
 
 def add_commands(commands: Commands) -> None:
@@ -36,7 +36,7 @@ def add_commands(commands: Commands) -> None:
     _add_inputs(known, "file of any known system", out=True)
     add_read_options(known)
     add_improvements(known)
-    known.add_argument("--as-is", action="store_true", help="leave the motion where the file has it")
+    known.add_argument("--as-is", action="store_true", help="keep the position of the motion")
     known.set_defaults(work=import_files)
 
     known = commands.add_parser("convert", help="files of HMR systems, or motion files, to 276-dim reference motions")
@@ -46,7 +46,7 @@ def add_commands(commands: Commands) -> None:
     add_convert_options(known)
     known.set_defaults(work=convert_files)
 
-    known = commands.add_parser("inspect", help="what is in a file")
+    known = commands.add_parser("inspect", help="print the content of a file")
     _add_inputs(known, "file of any known system, motion file or reference motion", out=False)
     add_read_options(known)
     known.add_argument("--json", action="store_true", help="one JSON object a file")
@@ -67,12 +67,14 @@ def add_commands(commands: Commands) -> None:
 def _add_inputs(known: argparse.ArgumentParser, what: str, *, out: bool) -> None:
     known.add_argument("files", nargs="+", type=Path, metavar="FILE", help=what)
     if out:
-        known.add_argument("--out", type=Path, metavar="PLACE", help="folder, or file for one input (beside each)")
+        known.add_argument(
+            "--out", type=Path, metavar="PLACE", help="folder, or file for one input (default: next to each input)"
+        )
 
 
 def add_improvements(known: argparse.ArgumentParser) -> None:
-    """Options of what is done to a clip after it was read."""
-    group = known.add_argument_group("improvements, none of which is done unasked")
+    """Options for processing a clip after reading."""
+    group = known.add_argument_group("optional improvements")
     group.add_argument("--level", action="store_true", help="turn a tilted camera level, by torso and standing feet")
     group.add_argument("--smooth", action="store_true", help="take noise out; claps and kicks stay")
     group.add_argument("--lock-feet", action="store_true", help="standing feet neither slide nor sink")
@@ -86,10 +88,10 @@ def add_convert_options(known: argparse.ArgumentParser, *, published: bool = Tru
         "--floor",
         choices=("lowest", "stances", "none"),
         default="lowest",
-        help="put the lowest joint, or the standing feet, on the floor (lowest)",
+        help="move the lowest joint, or the standing feet, to the floor (lowest)",
     )
     if published:
-        group.add_argument("--text", default="", help="what the motion shows")
+        group.add_argument("--text", default="", help="description of the motion")
         group.add_argument(
             "--published",
             action="store_true",
@@ -98,7 +100,7 @@ def add_convert_options(known: argparse.ArgumentParser, *, published: bool = Tru
 
 
 def read_improved(path: Path, options: ReadOptions, args: argparse.Namespace) -> ReferenceClip:
-    """The clip of a file after the improvements that the options ask for; tells its remarks."""
+    """The clip of a file after the selected improvements; logs its warnings."""
     from hmr4d.reference_motion.adapters import read_clip
     from hmr4d.reference_motion.placing import leveled
 
@@ -166,7 +168,7 @@ def convert_files(args: argparse.Namespace) -> int:
 
 
 def inspect_files(args: argparse.Namespace) -> int:
-    """Tells what is in files, on the standard output."""
+    """Prints the content of files to standard output."""
     options = read_options(args)
 
     def one(path: Path, _: Path) -> None:
@@ -183,7 +185,7 @@ def inspect_files(args: argparse.Namespace) -> int:
 
 
 def clip_facts(path: Path, options: ReadOptions) -> dict[str, Any]:
-    """What is in a file, by name, for people and JSON."""
+    """The content of a file by name, for display and JSON."""
     from hmr4d.body.stance import motion_doubts, points_of_skeleton
     from hmr4d.reference_motion.adapters import ADAPTERS, read_clip
 
@@ -214,7 +216,7 @@ def clip_facts(path: Path, options: ReadOptions) -> dict[str, Any]:
 
 
 def clip_words(clip: ReferenceClip) -> str:
-    """A clip in a few words."""
+    """A short description of a clip."""
     motion = clip.motion
     return f"{clip.system}, {motion.num_frames} frames at {motion.fps:g} per second, {motion.seconds:.1f} s"
 
@@ -233,7 +235,7 @@ def export_files(args: argparse.Namespace) -> int:
 
     def one(path: Path, place: Path) -> None:
         if any(export_paths(place.parent, place.name, name)[0].resolve() == path.resolve() for name in shared):
-            raise ValueError(f"{path} would be replaced by its own copy. Choose another folder with --out.")
+            raise ValueError(f"{path} would be overwritten by its own copy. Choose another folder with --out.")
         clip = read_clip(path, options)
         tell_remarks(path, clip)
         motion = placed(clip).motion
@@ -263,19 +265,21 @@ def write_own(motion: Motion, path: Path, name: str) -> Path:
 
 
 def _each(files: Sequence[Path], out: Path | None, ending: str, work: Any) -> int:
-    """Does work(file, place to write) for each file; the exit status, with what is wrong about those left out."""
+    """Calls work(file, output path) for each file; returns the exit status and reports skipped files."""
     from hmr4d.reference_motion.clip_file import is_clip_file
 
     errors: list[Exception] = []
-    places: dict[str, tuple[Path, Path]] = {}  # without regard to case, which some systems do not tell apart
+    places: dict[str, tuple[Path, Path]] = {}  # case-insensitive, like some file systems
     for path in files:
         place = _place(path, out, ending, alone=len(files) == 1)
         if ending and place.resolve() == path.resolve():
-            raise ValueError(f"{path} would be replaced by its own copy. Choose another place with --out.")
+            raise ValueError(f"{path} would be overwritten by its own copy. Choose another path with --out.")
         if ending == CLIP and out is None and place.exists() and not is_clip_file(place):
-            raise FileExistsError(f"{place} is there already, and not made of {path}. Choose another place with --out.")
+            raise FileExistsError(
+                f"{place} exists already and is not a result of {path}. Choose another path with --out."
+            )
         if (key := str(place).casefold()) in places:
-            raise ValueError(f"{places[key][0]} and {path} would both be {place}. Do them one by one.")
+            raise ValueError(f"{places[key][0]} and {path} would both be written to {place}. Process them one by one.")
         places[key] = (path, place)
     for path, place in places.values():
         try:
@@ -286,7 +290,7 @@ def _each(files: Sequence[Path], out: Path | None, ending: str, work: Any) -> in
 
 
 def _place(path: Path, out: Path | None, ending: str, *, alone: bool) -> Path:
-    """Where what is made of a file goes: `out` itself, if it is named like a file, else a file in it or beside."""
+    """Output path for a file: `out` itself if it has a suffix, else a file in it or next to the input."""
     if out is not None and alone and ending and out.suffix == Path(f"x{ending}").suffix:
         return out
     stem = path.name if path.is_dir() else path.stem

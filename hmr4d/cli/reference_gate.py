@@ -25,54 +25,58 @@ def add_commands(commands: Any) -> None:
         "gate",
         help="which motions of an archive are good enough",
         description="Decides for every motion of an archive: yes, no, or undecided. Writes a new archive and two "
-        "reports beside it. What is known already is not measured or asked again. More: docs/reference_gate.md.",
+        "reports next to it. Existing results are not computed again. More: docs/reference_gate.md.",
         epilog="Exit status: 0 all decided, 1 some entries are faulty, 2 bad input, 3 some are undecided. "
         "Example: hmr4d reference gate rendered.json --out gated.json --judge gemini",
     )
     known.add_argument("archive", type=Path, metavar="JSON", help="list of entries with motion_path")
     known.add_argument("--out", type=Path, required=True, metavar="JSON", help="new archive")
     known.add_argument(
-        "--cache", type=Path, metavar="DIR", help="for resuming (reference_cache beside the new archive)"
+        "--cache", type=Path, metavar="DIR", help="cache for resuming (reference_cache next to the new archive)"
     )
-    known.add_argument("--limit", type=int, metavar="N", help="gate the first N entries; the others stay as they are")
+    known.add_argument("--limit", type=int, metavar="N", help="gate the first N entries; the others are not changed")
     add_rule_options(known)
     add_judge_options(known)
     known.set_defaults(work=gate)
 
 
 def add_rule_options(known: argparse.ArgumentParser) -> None:
-    """Options that say what a motion must keep."""
+    """Options of the rules."""
     rules = known.add_argument_group("rules, whose limits numbers must stay below")
     rules.add_argument("--jitter", type=float, default=0.04, metavar="X", help="m/frame^2 at 20 frames a second (0.04)")
     rules.add_argument("--penetration", type=float, metavar="M", help="metres of the feet under the floor (no limit)")
     rules.add_argument("--sliding", type=float, metavar="X", help="m/s of standing feet (no limit)")
-    rules.add_argument("--floating", type=float, metavar="X", help="share of frames with floating feet (no limit)")
+    rules.add_argument("--floating", type=float, metavar="X", help="fraction of frames with floating feet (no limit)")
     rules.add_argument("--bone-drift", type=float, metavar="PC", help="%% that bones vary in length (no limit)")
     rules.add_argument("--least-motion", type=float, metavar="X", help="m/s of movement that is needed (no limit)")
     rules.add_argument("--published", action="store_true", help="measure as the published gate: file's rate, axis 2")
 
 
 def add_judge_options(known: argparse.ArgumentParser) -> None:
-    """Options that say who looks at the clips."""
-    judge = known.add_argument_group("judge, who says whether a clip shows its prompt")
+    """Options of the judge."""
+    judge = known.add_argument_group("judge: decides whether a clip shows its prompt")
     judge.add_argument("--judge", choices=JUDGES, default=JUDGES[0],
-                       help="off: rules alone; gemini with GEMINI_API_KEY in the environment; openai: any endpoint of "
-                       "that kind; command: a program; people: a file (off)")  # fmt: skip
-    judge.add_argument("--url", help="of the service, such as http://localhost:8000/v1; openai needs it")
-    judge.add_argument("--model", help="of the service; openai needs it")
-    judge.add_argument("--send", choices=("pictures", "video"), default="pictures", help="to openai (pictures)")
+                       help="off: only rules; gemini: needs GEMINI_API_KEY in the environment; openai: any compatible "
+                           "endpoint; command: a program; people: a file (off)")  # fmt: skip
+    judge.add_argument("--url", help="address of the service, such as http://localhost:8000/v1; required for openai")
+    judge.add_argument("--model", help="model of the service; required for openai")
+    judge.add_argument("--send", choices=("pictures", "video"), default="pictures", help="input for openai (pictures)")
     judge.add_argument("--command", help='program with {video}, {description}, {prompt}, {fps}: "ask.py {video}"')
-    judge.add_argument("--verdicts", type=Path, metavar="FILE", help="JSON or CSV of people: id, matches, analysis")
-    judge.add_argument("--ask-all", action="store_true", help="ask about motions that break a rule, too")
-    judge.add_argument("--sampling-fps", type=float, default=5.0, metavar="N", help="pictures per second shown (5)")
-    judge.add_argument("--threads", type=int, default=2, metavar="N", help="questions at a time (2)")
-    judge.add_argument("--per-minute", type=float, default=0.0, metavar="N", help="questions a minute (no limit)")
-    judge.add_argument("--attempts", type=int, default=4, metavar="N", help="per question (4)")
+    judge.add_argument(
+        "--verdicts", type=Path, metavar="FILE", help="human verdicts, JSON or CSV: id, matches, analysis"
+    )
+    judge.add_argument("--ask-all", action="store_true", help="also ask about motions that violate a rule")
+    judge.add_argument(
+        "--sampling-fps", type=float, default=5.0, metavar="N", help="images per second for the judge (5)"
+    )
+    judge.add_argument("--threads", type=int, default=2, metavar="N", help="parallel requests (2)")
+    judge.add_argument("--per-minute", type=float, default=0.0, metavar="N", help="requests per minute (no limit)")
+    judge.add_argument("--attempts", type=int, default=4, metavar="N", help="attempts per request (4)")
     judge.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for an answer (120)")
 
 
 def rules_of(args: argparse.Namespace) -> GateRules:
-    """The rules that the options name."""
+    """The rules of the options."""
     from hmr4d.reference_motion.gate_rules import GateRules
 
     return GateRules(
@@ -81,7 +85,7 @@ def rules_of(args: argparse.Namespace) -> GateRules:
 
 
 def judge_of(args: argparse.Namespace, cache: ContentCache) -> Judge | None:
-    """The judge that the options name; ValueError where one lacks what it needs."""
+    """The selected judge; ValueError if a required option is missing."""
     from hmr4d.reference_motion.human_verdicts import HumanJudge
     from hmr4d.reference_motion.vlm import AskedJudge, Backend, Patience
     from hmr4d.reference_motion.vlm_backends import (

@@ -15,14 +15,16 @@ logger = logging.getLogger(__name__)
 
 
 def frame_range(word: str) -> tuple[int | None, int | None]:
-    """First and last frame from FIRST:LAST, either of which may be left out."""
+    """First and last frame from FIRST:LAST; either may be omitted."""
     first, colon, last = word.partition(":")
     try:
         bounds = (int(first) if first else None, int(last) if last else None)
     except ValueError:
         bounds = (None, None)
     if not colon or bounds == (None, None) or any(b is not None and b < 0 for b in bounds):
-        raise argparse.ArgumentTypeError(f"'{word}' is no range of frames; give FIRST:LAST, such as 30:120 or 30:")
+        raise argparse.ArgumentTypeError(
+            f"'{word}' is not a range of frames; expected FIRST:LAST, such as 30:120 or 30:"
+        )
     return bounds
 
 
@@ -30,15 +32,15 @@ def picture_size(word: str) -> tuple[int, int]:
     """Width and height from WxH."""
     width, _, height = word.lower().partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"'{word}' is no size of a picture; give WIDTHxHEIGHT, such as 1280x720")
+        raise argparse.ArgumentTypeError(f"'{word}' is not an image size; expected WIDTHxHEIGHT, such as 1280x720")
     return int(width), int(height)
 
 
 def add_read_options(known: argparse.ArgumentParser) -> None:
-    """Options that say how a file is read."""
+    """Options for reading a file."""
     group = known.add_argument_group("reading")
-    group.add_argument("--fps-in", type=float, metavar="N", help="frames per second of the file (as it says)")
-    group.add_argument("--person", metavar="NAME", help="whom to take (the one with the most frames)")
+    group.add_argument("--fps-in", type=float, metavar="N", help="frames per second of the file (as stated in it)")
+    group.add_argument("--person", metavar="NAME", help="person to select (the one with the most frames)")
     group.add_argument(
         "--space",
         choices=("auto", "world", "camera"),
@@ -55,14 +57,16 @@ def add_read_options(known: argparse.ArgumentParser) -> None:
         help="seconds without the person that are closed (0.5); longer ones are refused",
     )
     group.add_argument("--scale", type=float, default=1.0, metavar="M", help="metres per unit of the file (1)")
-    group.add_argument("--focal", type=float, metavar="PX", help="focal length, where the file does not say")
-    group.add_argument("--size", type=picture_size, metavar="WxH", help="of the video, where the file does not say")
+    group.add_argument("--focal", type=float, metavar="PX", help="focal length, if the file does not contain it")
+    group.add_argument(
+        "--size", type=picture_size, metavar="WxH", help="size of the video, if the file does not contain it"
+    )
     group.add_argument("--video", type=Path, metavar="FILE", help="the video that the motion was recovered from")
     group.add_argument("--body-models", type=Path, metavar="DIR", help="your licensed bodies: their bones are taken")
 
 
 def read_options(args: argparse.Namespace) -> ReadOptions:
-    """What the options say; ValueError for values that cannot be meant, FileNotFoundError for a missing video."""
+    """The reading options; ValueError for impossible values, FileNotFoundError for a missing video."""
     from hmr4d.reference_motion.body_track import ReadOptions
 
     first, last = args.frames or (None, None)
@@ -89,6 +93,6 @@ def read_options(args: argparse.Namespace) -> ReadOptions:
 
 
 def tell_remarks(source: Path | str, clip: ReferenceClip) -> None:
-    """Says what was odd about a file."""
+    """Logs the warnings about a file."""
     for remark in clip.remarks:
         logger.warning("%s: %s", source, remark)

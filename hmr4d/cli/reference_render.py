@@ -1,4 +1,4 @@
-"""`hmr4d reference render`: clips of the motions of an archive, for whoever judges them."""
+"""`hmr4d reference render`: renders clips of the motions of an archive for the judge."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def add_commands(commands: Any) -> None:
     known = commands.add_parser(
         "render",
         help="clips of the motions of an archive",
-        description="Renders every motion of an archive and writes a new archive that names the clips. Files of the "
-        "same motions are kept; faulty entries pass through. More: docs/reference_gate.md.",
+        description="Renders every motion of an archive and writes a new archive that names the clips. Clips of "
+        "unchanged motions are kept; faulty entries are copied unchanged. More: docs/reference_gate.md.",
         epilog="Example: hmr4d reference render meta.json --out rendered.json --clips clips",
     )
     known.add_argument("archive", type=Path, metavar="JSON", help="list of entries with motion_path")
     known.add_argument("--out", type=Path, required=True, metavar="JSON", help="new archive")
-    known.add_argument("--clips", type=Path, metavar="DIR", help="folder for the clips (clips beside the new archive)")
+    known.add_argument("--clips", type=Path, metavar="DIR", help="folder for the clips (clips next to the new archive)")
     known.add_argument("--size", type=picture_size, default=(960, 960), metavar="WxH", help="of the clips (960x960)")
     known.add_argument("--camera", choices=CAMERAS, default=CAMERAS[0],
                        help="static as published, follow, or auto: follow a figure that would get small")  # fmt: skip
     known.add_argument("--body", default="anny", help="anny (free), smplx (yours), stick")
     known.add_argument("--vertices", action="store_true", help="meshes in the .pt files, for published tools")
-    known.add_argument("--limit", type=int, metavar="N", help="render the first N entries; the others stay as they are")
+    known.add_argument("--limit", type=int, metavar="N", help="render the first N entries; the others are not changed")
     known.add_argument(
-        "--cache", type=Path, metavar="DIR", help="for resuming (reference_cache beside the new archive)"
+        "--cache", type=Path, metavar="DIR", help="cache for resuming (reference_cache next to the new archive)"
     )
     known.set_defaults(work=render)
 

@@ -21,7 +21,7 @@ from hmr4d.cli.reference_options import add_read_options, read_options
 logger = logging.getLogger(__name__)
 
 SOURCE = "source_file"  # key of the archive's entry
-RESULTS = (".npz", "_276.pt", ".html", ".json", "_rendered.json", "_gated.json")  # endings of what a run writes
+RESULTS = (".npz", "_276.pt", ".html", ".json", "_rendered.json", "_gated.json")  # suffixes of the results of a run
 CLIPS = (".mp4", ".pt")  # and for a judge
 
 
@@ -30,14 +30,14 @@ def add_commands(commands: Any) -> None:
     known = commands.add_parser(
         "run",
         help="import, convert, check and gate one file",
-        description="Writes, in one folder: the motion file, the reference motion, a page and videos to look at, and "
-        "an archive of one entry with its verdict and the reasons. More: docs/reference_motion.md.",
+        description="Writes, in one folder: the motion file, the reference motion, a page and videos for inspection, "
+        "and an archive of one entry with its verdict and the reasons. More: docs/reference_motion.md.",
         epilog="Exit status: 0 decided, 1 the motion cannot be measured, 2 bad input, 3 undecided.",
     )
     known.add_argument("file", type=Path, metavar="FILE", help="of any known system, or a motion file")
-    known.add_argument("--prompt", required=True, help="what the motion is to show")
+    known.add_argument("--prompt", required=True, help="requested content of the motion")
     known.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for everything")
-    known.add_argument("--body", default="anny", help="in the pictures: anny (free), smplx (yours), stick")
+    known.add_argument("--body", default="anny", help="body in the videos: anny (free), smplx (your file), stick")
     known.add_argument("--longest", type=int, default=1280, metavar="PX", help="longer side of the videos (1280)")
     add_read_options(known)
     add_improvements(known)
@@ -86,15 +86,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_place(args: argparse.Namespace, stem: str, archive: Path) -> None:
-    """Sees to it that a run replaces nothing but results of the same file.
+    """Checks that a run replaces only results of the same file.
 
     Args:
-        args: of the command.
-        stem: of the names of the results.
-        archive: of an earlier run; it names the file that its results are of.
+        args: options of the command.
+        stem: file stem of the results.
+        archive: archive of an earlier run; it names the source file of its results.
 
     Raises:
-        FileExistsError: something else would be lost.
+        FileExistsError: another file would be overwritten.
     """
     endings = RESULTS if args.judge == "off" else RESULTS + CLIPS
     taken = [path for path in (args.out / f"{stem}{ending}" for ending in endings) if path.exists()]
@@ -107,12 +107,12 @@ def check_place(args: argparse.Namespace, stem: str, archive: Path) -> None:
     except (OSError, ValueError, TypeError, KeyError):
         source = None
     if taken and source != str(args.file.resolve()):
-        whose = f"the result of {source}" if source else "there already, and no result of this command"
+        whose = f"the result of {source}" if source else "an existing file that is no result of this command"
         raise FileExistsError(f"{taken[0]} is {whose}. Choose another folder with --out.")
 
 
 def _step(part: Any, name: str, words: list[str]) -> int:
-    """Runs another command of `hmr4d reference` with these words; its exit status."""
+    """Runs another command of `hmr4d reference` with these arguments; returns its exit status."""
     known = argparse.ArgumentParser()
     part.add_commands(known.add_subparsers())
     args = known.parse_args([name, *words])
@@ -120,7 +120,7 @@ def _step(part: Any, name: str, words: list[str]) -> int:
 
 
 def _tell_verdict(gated: Path) -> None:
-    """Says what the gate decided, and why."""
+    """Logs the verdict of the gate and its reasons."""
     (entry,) = json.loads(gated.read_text("utf-8"))
     flag = entry.get("use_ref_motion")
     verdict = {True: "yes", False: "no"}.get(flag, "undecided")

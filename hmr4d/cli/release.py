@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         type=Path,
         metavar="DIR",
-        help="runs of the other parts, for methods that train each part by itself",
+        help="runs of the other parts, for methods with separately trained parts",
     )
     known.add_argument("--checkpoint", type=Path, metavar="FILE", help="instead of the run's checkpoints/last.ckpt")
     known.add_argument("--out", required=True, type=Path, metavar="DIR", help="such as inputs/checkpoints/hmr4d/<name>")

@@ -1,4 +1,4 @@
-"""`hmr4d study`: does 2D motion of contents that the 3D stage never sees help with them?
+"""`hmr4d study`: tests whether 2D motion helps to generate contents that the 3D stage is not trained on.
 
 hmr4d study                                                  # the whole study
 hmr4d study holdout=[h1_mirror] output_dir=outputs/mirror    # other contents
@@ -32,18 +32,18 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     known = argparse.ArgumentParser(
         prog="hmr4d study",
-        description="Trains the arms of the study in configs/study.yaml, draws motion from each and scores it beside "
-        "real motion, on contents that the 3D stage saw and on contents that it did not.",
-        epilog="A stopped study, killed or not, continues where it was with the same command; what is finished is not "
-        "done again. See docs/results_study.md.",
+        description="Trains the arms of the study in configs/study.yaml, generates motion with each and scores it "
+        "together with real motion, on contents of the 3D stage and on held-out contents.",
+        epilog="Repeat the command to continue an interrupted study; finished parts are not repeated. See "
+        "docs/results_study.md.",
     )
     known.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of configs/study.yaml")
-    known.add_argument("--score-only", action="store_true", help="train nothing: score the arms that are trained")
+    known.add_argument("--score-only", action="store_true", help="no training: score the trained arms")
     return known
 
 
 def run(cfg: DictConfig, *, command: str, score_only: bool = False) -> dict[str, Any]:
-    """Trains, samples and scores what the configuration asks for; writes and returns the card."""
+    """Trains, samples and scores the configured arms; writes and returns the card."""
     groups = held_out(cfg)
     store = open_store(cfg)
     prompts = prompts_of(cfg, store, groups)
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> int:
         cfg = compose_config(args.overrides, root="study")
         sys.stdout.write(markdown(run(cfg, command=command, score_only=args.score_only)))
-        logger.info("Written: %s, study.md and study.png beside it.", Path(cfg.output_dir) / "study.json")
+        logger.info("Written: %s, and study.md and study.png in the same folder.", Path(cfg.output_dir) / "study.json")
         return 0
 
     return run_guarded(work)

@@ -1,6 +1,6 @@
-"""`hmr4d train`: trains, generates or scores, whatever the composed configuration says.
+"""`hmr4d train`: trains, generates or scores, as the composed configuration defines.
 
-Everything that was typed is checked before the trainer is imported, so that a wrong word costs half a second.
+All options are checked before the trainer is imported, so an invalid option fails within half a second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EXAMPLES = (
     ("stage 2, from a checkpoint", f"exp={SECOND_STAGE} data=cmu ckpt_path=outputs/.../last.ckpt"),
     ("other settings", f"exp={SECOND_STAGE} network=medium trainer.max_steps=2000 optimizer.lr=5e-4"),
     ("scores of a released model", f"exp={SECOND_STAGE} global/task=text2motion/test limit=64"),
-    ("the configuration, nothing run", f"exp={SECOND_STAGE} --cfg job --resolve"),
+    ("print the configuration, run nothing", f"exp={SECOND_STAGE} --cfg job --resolve"),
 )
 
 
@@ -30,16 +30,14 @@ def parser() -> argparse.ArgumentParser:
     known = argparse.ArgumentParser(
         prog="hmr4d train",
         usage="hmr4d train exp=NAME [global/task=NAME] [KEY=VALUE ...] [OPTIONS]",
-        description="Trains an experiment, or does another task with it: generate, score. A group chooses a file\n"
+        description="Trains an experiment, or runs another task with it: generate, score. A group selects a file\n"
         "(network=medium), a dotted name sets a number (optimizer.lr=1e-4). More: docs/configuration.md.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    known.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="the experiment, and what is to differ from it"
-    )
+    known.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="the experiment, and changes to it")
     known.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="print the configuration, run nothing")
-    known.add_argument("--resolve", action="store_true", help="with --cfg: put values in the place of references")
-    known.add_argument("--package", "-p", metavar="NAME", help="with --cfg: this part alone")
+    known.add_argument("--resolve", action="store_true", help="with --cfg: resolve references")
+    known.add_argument("--package", "-p", metavar="NAME", help="with --cfg: only this part")
     known.add_argument("--multirun", "-m", action="store_true", help="run once for each of several values: seed=1,2")
     known.add_argument("--config-dir", "-cd", type=Path, metavar="DIR", help="a folder with configurations of your own")
     known.add_argument("--info", "-i", nargs="?", const="all", metavar="WHAT", help="how the configuration came about")
@@ -60,10 +58,10 @@ def choices_help() -> str:
 
 
 def check(words: list[str], args: argparse.Namespace) -> None:
-    """Composes what was typed; OverrideError for what the configuration cannot take, or has no value for.
+    """Composes the configuration; OverrideError for invalid overrides or missing values.
 
     Args:
-        words: overrides in our own names.
+        words: overrides in current names.
         args: the options.
     """
     from hydra import initialize_config_dir
@@ -93,7 +91,7 @@ def give_job_its_folder(cfg: Any) -> None:
 
 
 def train(words: Sequence[str]) -> int:
-    """Runs what was typed; the exit status."""
+    """Runs the command; returns the exit status."""
     if any(word in ("-h", "--help") for word in words):
         known = parser()
         known.epilog = choices_help()
@@ -107,7 +105,7 @@ def train(words: Sequence[str]) -> int:
 
 
 def run_under_hydra(words: Sequence[str]) -> int:
-    """Hands checked words to Hydra, which reads them from the command line; the exit status of the last job."""
+    """Passes the checked overrides to Hydra through the command line; returns the exit status of the last job."""
     import hydra
 
     from hmr4d.engine.compose import CONFIG_FOLDER
@@ -116,7 +114,7 @@ def run_under_hydra(words: Sequence[str]) -> int:
     typed, statuses = sys.argv, [0]
 
     def job(cfg: Any) -> None:
-        sys.argv = typed  # Lightning starts further processes of a run by what was typed
+        sys.argv = typed  # Lightning starts further processes of a run with these arguments
         give_job_its_folder(cfg)
         kept = f"resume_training=true continues from the last checkpoint in {cfg.output_dir}, if there is one"
         statuses.append(
@@ -139,7 +137,7 @@ def run_under_hydra(words: Sequence[str]) -> int:
 
 
 def run_job(cfg: Any, overrides: Sequence[str]) -> int:
-    """One run of a composed configuration and the words it was composed from; the exit status."""
+    """Runs one composed configuration; returns the exit status."""
     from hmr4d.engine.run import run
 
     try:

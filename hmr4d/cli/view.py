@@ -38,17 +38,17 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--port", type=int, metavar="N", help="port of the server (the first free one from 8080 on)")
     known.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines look (127.0.0.1)")
     known.add_argument("--fps", type=float, default=PUBLISHED_FPS, help=f"of .pth files ({PUBLISHED_FPS:g})")
-    known.add_argument("--source-fps", type=float, metavar="N", help="of BVH files (as they say)")
+    known.add_argument("--source-fps", type=float, metavar="N", help="frame rate of BVH files (as stated in them)")
     known.add_argument("--unit", choices=sorted(METERS_PER_UNIT), help="of BVH files (by the size of the body)")
     known.add_argument("--up", choices=UP_AXES, default=UP_AXES[0], help=f"up axis of BVH files ({UP_AXES[0]})")
     return known
 
 
 def read_all(args: argparse.Namespace) -> list[ShownMotion]:
-    """The motions that the options name.
+    """The motions of the options.
 
     Raises:
-        FileNotFoundError, ValueError: one sentence says which file is wrong.
+        FileNotFoundError, ValueError: the message names the invalid file.
     """
     if args.at_once < 1:
         raise ValueError(f"--at-once is {args.at_once} but must be at least 1.")
@@ -78,7 +78,7 @@ def view(args: argparse.Namespace) -> None:
     if args.save_html is not None:
         if len(motions) > args.at_once:
             raise ValueError(
-                f"There are {len(motions)} motions, more than the {args.at_once} of --at-once. Name fewer, or raise "
+                f"There are {len(motions)} motions, more than the {args.at_once} of --at-once. Pass fewer, or increase "
                 "--at-once."
             )
         try:
@@ -100,7 +100,7 @@ def view(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; 0 when all went well, 2 after one sentence about bad input."""
+    """Entry point; exit status 0 on success, 2 for invalid input."""
     setup_logging()
     args = parser().parse_args(argv)
 

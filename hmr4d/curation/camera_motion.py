@@ -1,4 +1,4 @@
-"""What the pixels of a video tell of its camera: differences of the edge strips, and of the histograms of frames.
+"""Camera motion from the pixels of a video: differences of the edge strips, and of the histograms of frames.
 
 Only numbers are kept, five for each frame, so that thresholds can change without decoding the video again.
 """
@@ -77,6 +77,6 @@ def _histogram(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _differences(now: _View, then: _View) -> list[float]:
-    """Mean absolute difference of the left and of the right strip, where nobody is in either picture."""
+    """Mean absolute difference of the left and of the right strip, without the person in either image."""
     off, seen = np.abs(now[0] - then[0]), now[1] & then[1]
     return [float(off[side][seen[side]].mean()) if seen[side].any() else float("nan") for side in range(2)]

@@ -1,4 +1,4 @@
-"""Who describes clips: a captions file, phrases from speed and direction, a command, or a server like OpenAI's."""
+"""Captioners: a captions file, phrases from speed and direction, a command, or an OpenAI-compatible server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TURNED = 0.3  # heights that the middle of the body moves across the image, fro
 
 @dataclass(frozen=True)
 class Clip:
-    """What a captioner may look at.
+    """Input of a captioner.
 
     Attributes:
         record: of the clip.
@@ -58,12 +58,12 @@ class Captioner(Protocol):
     needs_video: bool
 
     def caption(self, clip: Clip, prompt: str) -> list[str]:
-        """Sentences about a clip, each a caption of its own."""
+        """Sentences about a clip, each a separate caption."""
         ...
 
 
 class FileCaptions:
-    """Captions of a file, by the id of a clip or the name of its source; clips of neither are left out.
+    """Captions of a file, by the id of a clip or the name of its source; other clips are excluded.
 
     Args:
         path: see `read_captions_file`.
@@ -89,7 +89,7 @@ class FileCaptions:
         return texts
 
     def check_sources(self, sources: Iterable[str]) -> None:
-        """ValueError where a name in the file may be that of several sources."""
+        """ValueError if a name in the file is ambiguous."""
         meant: dict[str, str] = {}
         for source in sources:
             name = next((n for n in _names_of(source) if n in self.table.captions), source)
@@ -100,7 +100,7 @@ class FileCaptions:
 
 
 def _names_of(source: str) -> tuple[str, ...]:
-    """What a captions file may call a source, the plainest first."""
+    """Possible names of a source in a captions file, the simplest first."""
     path = Path(source)
     return source, path.with_suffix("").as_posix(), path.name, path.stem
 
@@ -170,7 +170,7 @@ class EndpointCaptions:
 
 
 class NoCaptions:
-    """Nobody describes the clips."""
+    """No captions."""
 
     name, needs_video = "none", False
 
@@ -209,7 +209,7 @@ def captions_of(captioner: Captioner, clip: Clip, prompt: str = PROMPT) -> list[
 
 
 def _pictures(video: Path) -> Sequence[str]:
-    """PICTURES frames of a clip, evenly spread, as data addresses."""
+    """PICTURES evenly spaced frames of a clip, as data URLs."""
     _, times = probe(video)
     return [_data_url(picture) for picture in nearest_pictures(video, times, np.linspace(0, times[-1], PICTURES))]
 

@@ -1,4 +1,4 @@
-"""What clips show: the side from which people are seen, speeds, lengths, and the words of captions."""
+"""Statistics of clips: viewpoints, speeds, lengths, and the words of captions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _moving_counts(is_view: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def keypoint_speeds(keypoints: NDArray[np.floating], height: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Sums of speed in pixels per second over pairs of frames in which a keypoint is sure, and the number of pairs.
+    """Sums of speed in pixels per second over pairs of frames with a confident keypoint, and the number of pairs.
 
     Args:
         keypoints: (L, 17, 3).
@@ -105,7 +105,7 @@ class DatasetStatistics:
     pairs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(17, np.int64))
 
     def add(self, meta: Mapping[str, Any]) -> None:
-        """Counts a clip by what its JSON says."""
+        """Adds a clip from its JSON."""
         self.clips[meta["split"]] += 1
         self.sources[meta["source"]["kind"]] += 1
         self.views.update(meta["viewpoint_counts"])

@@ -1,4 +1,4 @@
-"""Who finds people in pictures: nobody (keypoint files that are there), a command, a server, or the packaged detector.
+"""Detectors of people: existing keypoint files, a command, a server, or the packaged detector.
 
 A frame detector gets pictures and returns the people in each, `PoseEstimator`; a track detector gets a source and
 returns everybody in it over time, `TrackDetector`. Keypoint files may have any layout that `hmr4d.keypoint_files`
@@ -28,7 +28,7 @@ COMMAND_SECONDS = 3600.0
 
 
 class Person(TypedDict):
-    """One person in one picture."""
+    """One person in one image."""
 
     bbox: Sequence[float]  # left, top, right, bottom, pixels
     score: float
@@ -36,7 +36,7 @@ class Person(TypedDict):
 
 
 class PoseEstimator(Protocol):
-    """Finds people in pictures."""
+    """Detects people in images."""
 
     name: str
     version: str
@@ -53,7 +53,7 @@ class PoseEstimator(Protocol):
 
 @dataclass(frozen=True)
 class Reading:
-    """What keypoint files may not tell.
+    """Values that keypoint files may lack.
 
     Attributes:
         skeleton: joint set; None: as the file or the limbs tell.
@@ -66,18 +66,18 @@ class Reading:
 
 @runtime_checkable
 class TrackDetector(Protocol):
-    """Gives everybody in a source, over time."""
+    """Returns the tracks of all people in a source."""
 
     name: str
     version: str
 
     def tracks(self, source: Source, reading: Reading) -> list[KeypointTrack]:
-        """The people of a source. Rejected where nobody can say."""
+        """The people of a source; Rejected if they cannot be determined."""
         ...
 
 
 class Precomputed:
-    """Keypoint files that are there: the source itself, or the file of the same name beside a video."""
+    """Existing keypoint files: the source itself, or the file of the same name next to a video."""
 
     name, version = "precomputed", "1"
 
@@ -91,7 +91,7 @@ class Precomputed:
 
 
 class CommandDetector:
-    """A command that writes a keypoint file; sources that are keypoint files themselves are read as they are.
+    """A command that writes a keypoint file; sources that are keypoint files are read directly.
 
     Args:
         command: words with {video} and {out}; {out} is a .json file to write.
@@ -133,7 +133,7 @@ class Packaged:
 
 
 def tracks_of_file(path: Path, reading: Reading) -> list[KeypointTrack]:
-    """Everybody in a keypoint file; Rejected where it cannot be read."""
+    """All people in a keypoint file; Rejected if it cannot be read."""
     try:
         tracks = read_keypoints(path, person="all", skeleton=reading.skeleton, size=reading.size)
     except NobodyError as error:
@@ -184,7 +184,7 @@ def build_detector(spec: str) -> PoseEstimator | TrackDetector:
 
 
 def build(spec: str, known: dict[str, Callable[..., Any]], what: str) -> Any:
-    """What a table builds for `name` or `name:argument`."""
+    """The object of a table for `name` or `name:argument`."""
     name, colon, argument = spec.partition(":")
     if name == "https" or (name == "http" and argument.startswith("//")):
         name, argument, colon = "http", spec, ":"
@@ -198,7 +198,7 @@ def build(spec: str, known: dict[str, Callable[..., Any]], what: str) -> Any:
 
 
 def checked_command(command: str, marks: Sequence[str]) -> list[str]:
-    """Words of a command; ValueError where one of the marks is missing."""
+    """Words of a command; ValueError if a placeholder is missing."""
     words = shlex.split(command)
     if missing := [mark for mark in marks if not any(mark in word for word in words)]:
         raise ValueError(f"The command '{command}' lacks {' and '.join(missing)}. Write: tool {' '.join(marks)}.")
@@ -206,7 +206,7 @@ def checked_command(command: str, marks: Sequence[str]) -> list[str]:
 
 
 def run_command(words: Sequence[str]) -> str:
-    """What a command writes to its output; RuntimeError where it fails."""
+    """The output of a command; RuntimeError if it fails."""
     try:
         done = subprocess.run(
             words, check=False, capture_output=True, timeout=COMMAND_SECONDS, stdin=subprocess.DEVNULL

@@ -1,4 +1,4 @@
-"""Which frames of a track are good: a bit for every filter that a frame fails, so that each can be judged by itself."""
+"""Filters of the frames of a track: one bit for every filter that a frame fails."""
 
 from __future__ import annotations
 
@@ -111,12 +111,12 @@ def frame_failures(track: Track, limits: Thresholds) -> NDArray[np.uint16]:
 
 
 def has_extent(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """(F,) whether there is somebody in the boxes (F, 4)."""
+    """(F,) whether there is a person in the boxes (F, 4)."""
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
 def passing(sure: NDArray[np.bool_], limits: Thresholds) -> NDArray[np.bool_]:
-    """(F,) whether enough keypoints (F, 17) are sure, and all below the pelvis."""
+    """(F,) whether enough keypoints (F, 17) are confident, and all below the pelvis."""
     return (sure.mean(1) > limits.passing_share) & (sure[:, BELOW_PELVIS].sum(1) == len(BELOW_PELVIS))
 
 
@@ -188,7 +188,7 @@ def _run_heights(
 
 
 def _smoothed(points: NDArray[np.floating], sure: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(L, 17, 2) means over SMOOTHING frames around each, of the keypoints that are sure; shorter at the ends."""
+    """(L, 17, 2) means over SMOOTHING frames around each, of the confident keypoints; shorter at the ends."""
     weights = sure[..., None].astype(np.float64)
     sums, counts = (_moving_sum(x, SMOOTHING) for x in (points * weights, weights))
     return sums / np.maximum(counts, 1)
@@ -202,7 +202,8 @@ def _moving_sum(values: NDArray[np.floating], window: int) -> NDArray[np.float64
 
 
 def _mean_step(points: NDArray[np.float64], sure: NDArray[np.bool_], order: int) -> NDArray[np.float64]:
-    """(L,) mean length of first or second differences over the keypoints that are sure in all their frames, pixels."""
+    """(L,) mean length of first or second differences over the keypoints that are confident in all their frames,
+    pixels."""
     steps = np.zeros(len(points))
     if len(points) > order:
         lengths = np.linalg.norm(np.diff(points, order, axis=0), axis=-1)

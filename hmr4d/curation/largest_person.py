@@ -1,4 +1,4 @@
-"""The largest person of every frame of a video, whoever detected the people."""
+"""The largest person of every frame of a video, for any detector."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class People:
 
 
 def keypoint_boxes(keypoints: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(F, 4) boxes of the keypoints (F, J, 3) that are sure; no extent where fewer than two are."""
+    """(F, 4) boxes of the confident keypoints (F, J, 3); no extent with fewer than two."""
     sure = keypoints[..., 2] >= BOXED
     low = np.where(sure[..., None], keypoints[..., :2], np.inf).min(1)
     high = np.where(sure[..., None], keypoints[..., :2], -np.inf).max(1)

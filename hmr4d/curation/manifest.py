@@ -31,7 +31,7 @@ def has_parquet() -> bool:
 
 
 def manifest_row(meta: Mapping[str, Any], shard: str) -> dict[str, Any]:
-    """The row of a clip: what its JSON says, flat but for captions and the filters."""
+    """The row of a clip: its JSON, flat except for captions and filters."""
     row = {name: meta[name] for name in FLAT if name != "shard"} | {"shard": shard}
     row |= {f"source_{name}": meta["source"][name] for name in ("kind", "id", "url", "licence")}
     row |= {f"frames_{view}": count for view, count in meta["viewpoint_counts"].items()}

@@ -1,4 +1,4 @@
-"""Stages run over partitions of the sources: what is finished is not done again, whatever ends a run.
+"""Stages run over partitions of the sources: finished partitions are not repeated after any interruption.
 
 Under the work folder every stage has a folder. A partition's outcome there is `<partition>-<key>.tar`, and beside it
 `<partition>-<key>.json`, the done-marker with what was left out. The key is a hash of the outcome before, of the stage,
@@ -36,7 +36,7 @@ _LONGEST = 400  # characters of a message
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A source or clip that was left out.
+    """An excluded source or clip.
 
     Attributes:
         stage: where.
@@ -57,7 +57,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Task:
-    """One partition, as it is given to a worker.
+    """One partition, the input of a worker.
 
     Attributes:
         name: of the partition.
@@ -181,7 +181,7 @@ def _run_stage(stage: Stage, records: list[Record], out: Path, again: set[str], 
 
 
 def _tried(stage: Stage, record: Record, dead: list[DeadLetter]) -> list[Record]:
-    """What a stage makes of a record; [] with an entry in `dead` where it makes nothing."""
+    """Result of a stage for a record; [] with an entry in `dead` if it is excluded."""
     source = str(record.meta["source"]["id"])
     try:
         return stage.run(record)
@@ -198,7 +198,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _read_marker(out: Path) -> _Marker | None:
-    """The done-marker of an outcome; None where there is none, or no file beside it."""
+    """The done-marker of an outcome; None if it or its file does not exist."""
     marker = out.with_suffix(".json")
     if not (marker.is_file() and out.is_file()):
         return None

@@ -1,4 +1,4 @@
-"""Statistics of a data set as one picture: viewpoints, lengths, speeds of keypoints, words."""
+"""Statistics of a data set as one image: viewpoints, lengths, speeds of keypoints, words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stages hand on: records of JSON and arrays, kept in tar files that WebDataset readers understand.
+"""Records passed between stages: JSON and arrays in tar files that WebDataset readers support.
 
 A record `<key>` is the members `<key>.json` and `<key>.<array>.npy`. The same records give the same bytes.
 """
@@ -23,7 +23,7 @@ CLIP, SOURCE = "clip", "source"  # kinds of records
 
 
 class Rejected(ValueError):
-    """A record that a stage leaves out, and why.
+    """A record that a stage excludes, with the reason.
 
     Attributes:
         reason: short name of the reason, the same for all such records.
@@ -51,7 +51,7 @@ class Record:
     kind: str = CLIP
 
     def with_meta(self, **entries: Any) -> Record:
-        """The same record with other entries, new or in place of old ones."""
+        """A copy with additional or replaced entries."""
         return Record(self.key, {**self.meta, **entries}, self.arrays, self.kind)
 
 

@@ -31,7 +31,7 @@ _SURE = 0.3  # confidence from which a keypoint is drawn
 
 @dataclass(frozen=True)
 class Decision:
-    """What a reviewer says of a clip.
+    """The decision of a reviewer about a clip.
 
     Attributes:
         status: one of STATUSES.

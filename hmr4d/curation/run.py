@@ -33,7 +33,7 @@ def curate(
     retry_failed: bool = False,
     shard_clips: int = SHARD_CLIPS,
 ) -> Packed:
-    """Runs all stages and writes the data set. The same command goes on where an interrupted one stopped.
+    """Runs all stages and writes the data set. Repeat the command to continue an interrupted run.
 
     Args:
         settings: what is done.
@@ -74,7 +74,7 @@ def curate(
 
 
 def check_origin(out: Path, root: Path) -> None:
-    """Notes of what folder a data set is; ValueError where it is one of another folder, whose clips would be lost."""
+    """Records the source folder of a data set; ValueError if it belongs to another folder."""
     note, found = out / ORIGIN, str(root.resolve())
     known = json.loads(note.read_text("utf-8"))["root"] if note.is_file() else found
     if known != found:
@@ -93,7 +93,7 @@ def remove_remnants(out: Path) -> None:
 
 
 def decisions_of(out: Path) -> Mapping[str, Decision]:
-    """Decisions of the review that lie in a data set; {} without."""
+    """Review decisions in a data set; {} without any."""
     return read_decisions(out / REVIEW) if (out / REVIEW).is_file() else {}
 
 
@@ -110,5 +110,5 @@ def _tell(packed: Packed, outcomes: list[Outcome], num_sources: int) -> None:
 
 
 def reasons_of(dead: Sequence[DeadLetter]) -> Counter[str]:
-    """Reason -> number of sources and clips left out."""
+    """Reason -> number of excluded sources and clips."""
     return Counter(f"{letter.stage}/{letter.reason}" for letter in dead)

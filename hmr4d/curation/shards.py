@@ -1,4 +1,4 @@
-"""What curation leaves: WebDataset shards, manifest, statistics and the table of what was left out."""
+"""Output of curation: WebDataset shards, manifest, statistics and the table of excluded clips."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STATISTICS_ONLY = ("keypoint_speed",)  # of the JSON of a clip: counted, and not
 
 @dataclass(frozen=True)
 class Packed:
-    """What was written.
+    """The written files.
 
     Attributes:
         folder: of all.
@@ -146,7 +146,7 @@ def _left_out(clip: Record, seen: set[str]) -> DeadLetter | None:
 
 
 def write_dead_letters(path: Path, dead: Iterable[DeadLetter]) -> None:
-    """Writes a CSV table of what was left out."""
+    """Writes a CSV table of excluded sources and clips."""
     text = io.StringIO(newline="")
     names = [f.name for f in fields(DeadLetter)]
     table = csv.DictWriter(text, names, lineterminator="\n")
@@ -161,7 +161,7 @@ def _whole_tars(folder: Path) -> list[Path]:
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """The shards of a data set, in order. FileNotFoundError where there is none."""
+    """The shards of a data set, in order. FileNotFoundError if there is none."""
     files = _whole_tars(folder / SHARDS)
     if not files:
         raise FileNotFoundError(f"{folder} holds no shards. Make some: hmr4d curate run --root VIDEOS --out {folder}.")

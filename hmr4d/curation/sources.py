@@ -45,7 +45,7 @@ class Source:
         return self.path.suffix.lower() in VIDEOS
 
     def about(self) -> dict[str, str]:
-        """What every clip says of its source."""
+        """Metadata of the source in every clip."""
         return {"kind": self.kind, "id": self.id, "url": self.url, "licence": self.licence}
 
     def record(self) -> Record:
@@ -71,7 +71,8 @@ class VideoSource(Protocol):
 
 
 class LocalFolder:
-    """Videos and keypoint files below a folder. A keypoint file with the name of a video beside it belongs to it.
+    """Videos and keypoint files below a folder. A keypoint file with the name of a video in the same folder belongs to
+    it.
 
     `sources.csv` in the folder may tell the url and the licence of files: columns file, url, licence.
 
@@ -114,7 +115,7 @@ class LocalFolder:
 
 
 class SourceTable:
-    """Videos and keypoint files that lie anywhere, one a line of a CSV file: columns file, url, licence, keypoints.
+    """Videos and keypoint files at any path, one per line of a CSV file: columns file, url, licence, keypoints.
 
     Paths are those of the machine, or from the folder of the table on; they are the ids of the sources as written. A
     keypoint file of a video may be named in the column `keypoints`.

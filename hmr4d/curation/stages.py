@@ -1,4 +1,4 @@
-"""The stages of curation as pure functions from a record to records, and what each depends on.
+"""The stages of curation as pure functions from a record to records, and their dependencies.
 
 detect (a source at 30 fps: people, camera), trim (bit masks, clips), render (red boxes), repose (a better detector on
 the clips), describe (statistics, split), caption. `hmr4d.curation.shards` writes what comes out.
@@ -45,7 +45,7 @@ UNREVIEWED = {"status": "unreviewed", "by": "", "note": ""}
 
 @dataclass(frozen=True)
 class Settings:
-    """What is done, and how. All of it can be written as JSON.
+    """Settings of the stages, all JSON-serializable.
 
     Attributes:
         root: where the sources are, see `open_sources`.
@@ -154,7 +154,7 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
 
 
 def _told(spec: str) -> dict[str, str]:
-    """A captioner with the content of its file, which decides what it says."""
+    """A captioner with the content of its file."""
     name, _, argument = spec.partition(":")
     content = Path(argument).read_text("utf-8", "replace") if name == "file" else ""
     return {"name": spec, "content": content} if content else {"name": spec}
@@ -163,7 +163,7 @@ def _told(spec: str) -> dict[str, str]:
 def detect(
     record: Record, sources: Mapping[str, Source], detector: PoseEstimator | TrackDetector, settings: Settings
 ) -> Record:
-    """The largest person of every frame of a source at 30 fps, and what its pictures tell of the camera.
+    """The largest person of every frame of a source at 30 fps, and the camera motion from its frames.
 
     Arrays: `kpts` (F, 17, 3), `boxes` (F, 4), and `camera` (F, 5) where there are pictures.
     """
@@ -262,7 +262,7 @@ class ClipVideos:
         self._fingerprint = functools.cache(fingerprint)
 
     def path(self, record: Record) -> Path | None:
-        """The video of a clip, which has another name for other boxes; None where its source has no pictures."""
+        """The video of a clip, with a name that depends on the boxes; None if its source has no frames."""
         source = self.sources[record.meta["source"]["id"]]
         if not source.is_video:
             return None
@@ -270,7 +270,7 @@ class ClipVideos:
         return self.folder / f"{record.key}-{made_of.hexdigest()[:8]}.mp4"
 
     def render(self, record: Record) -> list[Record]:
-        """Writes the video of a clip, where it is not there yet; the record stays as it is."""
+        """Writes the video of a clip if it does not exist; the record is not changed."""
         path = self.path(record)
         if path is not None and not path.is_file():
             source = self.sources[record.meta["source"]["id"]].path
@@ -279,7 +279,7 @@ class ClipVideos:
 
 
 def repose(record: Record, sources: Mapping[str, Source], detector: PoseEstimator, limits: Thresholds) -> Record:
-    """A clip with the keypoints of a second detector, which looks where the person is.
+    """A clip with the keypoints of a second detector in the region of the person.
 
     Raises:
         Rejected: there are no pictures, or it is unsure of more than a tenth of the frames.
@@ -336,7 +336,7 @@ def _in_pictures(
     at: NDArray[np.float64],
     boxes: NDArray[np.floating] | None = None,
 ) -> People:
-    """The largest person of each picture; with `boxes` (F, 4) the one that overlaps most with each."""
+    """The largest person of each frame; with `boxes` (F, 4) the one that overlaps most with each."""
     keypoints, found = np.zeros((len(at), 17, 3), np.float32), np.zeros((len(at), 4), np.float32)
     place = 0
     while batch := [np.asarray(picture.convert("RGB")) for picture in itertools.islice(pictures, FRAMES_PER_CALL)]:
@@ -354,7 +354,7 @@ def _in_pictures(
 
 
 def _worth(box: NDArray[np.floating], wanted: NDArray[np.floating] | None) -> float:
-    """Size of a box, or how much it overlaps with the one wanted."""
+    """Size of a box, or its overlap with the requested one."""
     if wanted is None:
         return float(np.prod(box[2:] - box[:2]))
     return float(filters.box_overlaps(np.stack([box, wanted]))[0])

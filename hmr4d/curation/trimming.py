@@ -56,7 +56,7 @@ def trim(track: Track, mask: NDArray[np.uint16], limits: Thresholds, rules: Trim
 
 
 def bridge(mask: NDArray[np.uint16], longest: int) -> NDArray[np.bool_]:
-    """(F,) True in gaps of up to `longest` frames between good ones in which nothing but confidence failed."""
+    """(F,) True in gaps of up to `longest` frames between good ones in which only confidence failed."""
     bridged = np.zeros(len(mask), bool)
     for start, end in runs_of(mask != 0):
         is_inner = start > 0 and end < len(mask)
@@ -85,7 +85,7 @@ def _part(track: Track, first: int, last: int) -> Track:
 
 
 def clip_failures(clip: Track, limits: Thresholds) -> Failure:
-    """Limits of speed and acceleration that a clip exceeds in the mean."""
+    """Limits of mean speed and acceleration that a clip exceeds."""
     present = has_extent(clip.boxes)
     sure = clip.keypoints[..., 2] > limits.confidence
     speeds, accelerations, _ = motion_of(clip, sure, np.zeros(len(present), np.uint16), present)

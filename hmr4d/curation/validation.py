@@ -1,4 +1,4 @@
-"""Whether a curated data set is whole and what it says of itself is true."""
+"""Validation of a curated data set: completeness and consistency."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Fault:
 
 
 def validate(folder: Path, *, needs_captions: bool = True) -> Iterator[Fault]:
-    """Every fault of a data set: shapes, ranges, ids, captions, splits, and shards beside manifest and statistics.
+    """Every fault of a data set: shapes, ranges, ids, captions, splits, and consistency of shards with manifest and
+    statistics.
 
     Args:
         folder: of the data set.
@@ -75,7 +76,7 @@ def validate(folder: Path, *, needs_captions: bool = True) -> Iterator[Fault]:
 
 
 def clip_faults(record: Record, *, needs_captions: bool = True) -> list[str]:
-    """What is wrong with one clip, a sentence each."""
+    """The faults of one clip, one message each."""
     meta, keypoints = record.meta, record.arrays.get("kpts")
     if keypoints is None:
         return [f"{record.key}.kpts.npy is missing."]

@@ -1,4 +1,4 @@
-"""Pictures of a video at 30 frames per second: of each time the nearest one."""
+"""Frames of a video at 30 frames per second, the nearest one for each time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_SECONDS = 4 * 3600.0
 
 
 def probe(path: Path) -> tuple[VideoMetadata, NDArray[np.float64]]:
-    """What a video says of itself, and the (N,) seconds of its frames.
+    """Metadata of a video, and the (N,) seconds of its frames.
 
     Raises:
         Rejected: it cannot be decoded, tells no frame rate, or is longer than MOST_SECONDS.
@@ -38,7 +38,7 @@ def probe(path: Path) -> tuple[VideoMetadata, NDArray[np.float64]]:
 
 
 def nearest_pictures(path: Path, times: NDArray[np.float64], at: NDArray[np.float64]) -> Iterator[Image.Image]:
-    """The picture nearest to each of the times `at` (M,), rising; fewer where the video ends before.
+    """The frame nearest to each of the increasing times `at` (M,); fewer if the video ends before.
 
     Args:
         path: of the video.
@@ -50,7 +50,7 @@ def nearest_pictures(path: Path, times: NDArray[np.float64], at: NDArray[np.floa
 
 
 def gray(picture: Image.Image) -> NDArray[np.uint8]:
-    """(h, WIDTH) grey picture for `edge_measures`."""
+    """(h, WIDTH) gray image for `edge_measures`."""
     height = max(round(picture.height * WIDTH / picture.width), 1)
     return np.asarray(picture.convert("L").resize((WIDTH, height), Image.Resampling.BILINEAR))
 

@@ -1,4 +1,4 @@
-"""From items to batches: padding, and a sampler whose draws depend on (seed, epoch) alone."""
+"""Batches of items: padding, and a sampler that depends only on (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ TOKEN_KEY = "text_tokens"
 def collate(items: list[dict[str, Any]], *, pad_frames: int | None = None) -> dict[str, Any]:
     """Stacks items and pads frames with zeros.
 
-    Adds `lengths` (B,) int64, `valid` (B, L) bool and, where token states are given, `text_valid` (B, M) bool. Other
-    keys are stacked when they are tensors or numbers and listed otherwise.
+    Adds `lengths` (B,) int64, `valid` (B, L) bool and, for token states, `text_valid` (B, M) bool. Other keys are
+    stacked if they are tensors or numbers, and listed otherwise.
 
     Args:
         items: dicts with the same keys.
@@ -32,7 +32,7 @@ def collate(items: list[dict[str, Any]], *, pad_frames: int | None = None) -> di
     lengths = torch.tensor([item["length"] for item in items])
     num_frames = int(lengths.max()) if pad_frames is None else pad_frames
     if num_frames < int(lengths.max()):
-        raise ValueError(f"pad_frames is {pad_frames}, but the batch holds an item of {int(lengths.max())} frames.")
+        raise ValueError(f"pad_frames is {pad_frames}, but the batch contains an item of {int(lengths.max())} frames.")
     batch: dict[str, Any] = {"lengths": lengths, "valid": torch.arange(num_frames) < lengths[:, None]}
     for key in items[0]:
         values = [item[key] for item in items]
@@ -47,7 +47,7 @@ def collate(items: list[dict[str, Any]], *, pad_frames: int | None = None) -> di
         elif isinstance(values[0], Tensor):
             batch[key] = torch.stack(values)
         elif isinstance(values[0], float):
-            batch[key] = torch.tensor(values, dtype=torch.float64)  # as exact as they were given
+            batch[key] = torch.tensor(values, dtype=torch.float64)  # in full precision
         elif isinstance(values[0], (bool, int)):
             batch[key] = torch.tensor(values)
         else:
@@ -64,20 +64,20 @@ def _pad(x: Tensor, axis: int, size: int) -> Tensor:
 
 
 class SeededBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of (index, seed) pairs; similar lengths share a batch. An epoch depends on (seed, epoch) alone.
+    """Batches of (index, seed) pairs; similar lengths share a batch. An epoch depends only on (seed, epoch).
 
-    A resumed run therefore sees what an uninterrupted one would, with any number of workers. Lightning calls
+    A resumed run therefore gets the same batches as an uninterrupted one, with any number of workers. Lightning calls
     `set_epoch` through `sampler`.
 
     Args:
         lengths: (N,) frames per item, for bucketing.
-        weights: (N,) probabilities of drawing with replacement; None goes through a permutation, last batch dropped.
+        weights: (N,) probabilities of drawing with replacement; None: a permutation without the last incomplete batch.
         batch_size: items per batch and process.
-        batches_per_epoch: batches per epoch and process; None takes what the items give.
+        batches_per_epoch: batches per epoch and process; None: as many as the items fill.
         bucket: this many batches are filled from one pool sorted by length; 1 switches bucketing off.
-        seed: of the whole run.
+        seed: seed of the whole run.
         rank, world_size: of this process under DDP; every process takes its own share of each epoch.
-        drawn_length: (index, seed) -> frames, where the seed has a say; for bucketing instead of `lengths`.
+        drawn_length: (index, seed) -> frames, if the length depends on the seed; for bucketing instead of `lengths`.
     """
 
     def __init__(

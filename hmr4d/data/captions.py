@@ -1,6 +1,6 @@
-"""Captions for labelled clips: a small grammar turns a content and a style label into many English sentences.
+"""Captions for labeled clips: a small grammar generates many English sentences from a content and a style label.
 
-The words live in `resources/bandai_namco_captions.yaml`. Its phrases use four marks:
+The words are in `resources/bandai_namco_captions.yaml`. Its phrases use four marks:
 
 - ``(a|b|)`` one of the options, an option may be empty;
 - ``[walk|stroll]`` one of the verbs, inflected to fit the clause ("walks", "walking", "walk");
@@ -91,7 +91,7 @@ class _Style:
 
 @dataclass(frozen=True)
 class _Grammar:
-    """Everything the resource file holds, checked."""
+    """The checked content of the resource file."""
 
     contents: dict[str, dict[str, Any]]
     families: dict[str, _Family]
@@ -326,7 +326,7 @@ def caption_pool(content: str, style: str, count: int, seed: int) -> list[str]:
         Lower-case captions without duplicates (a final period does not make a difference).
 
     Raises:
-        ValueError: unknown label, negative count, or more captions asked for than the grammar can make.
+        ValueError: unknown label, negative count, or more captions than the grammar can generate.
     """
     grammar = _grammar()
     _check_known("content", content, grammar.contents)
@@ -343,8 +343,8 @@ def caption_pool(content: str, style: str, count: int, seed: int) -> list[str]:
         captions.setdefault(text.rstrip("."), text)
     if len(captions) < count:
         raise ValueError(
-            f"Only {len(captions)} different captions found for ({content}, {style}), {count} were asked for. "
-            "Ask for fewer or add phrases to the word file."
+            f"Only {len(captions)} different captions found for ({content}, {style}), {count} were requested. Request "
+            "fewer or add phrases to the word file."
         )
     return list(captions.values())
 
@@ -359,8 +359,8 @@ def _like(word: str, model: str) -> str:
 def mirror_text(text: str) -> str:
     """Returns the text with left and right swapped, as whole words or parts of hyphenated words.
 
-    "leftwards" and "leftmost" are swapped too, "leftover" and "bright" are not. Clockwise and counterclockwise change
-    places. Mirroring twice gives the text back, up to the spelling of counterclockwise (anticlockwise,
+    "leftwards" and "leftmost" are swapped too, "leftover" and "bright" are not. Clockwise and counterclockwise are
+    exchanged. Mirroring twice returns the original text, up to the spelling of counterclockwise (anticlockwise,
     counter-clockwise).
     """
 

@@ -1,4 +1,4 @@
-"""Which stretch of which clip, with which captions, makes one training example."""
+"""Selection of training examples: clip sections and their captions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Example:
 
 @dataclass(frozen=True)
 class IndexRules:
-    """How a split becomes examples.
+    """Rules for the examples of a split.
 
     Attributes:
         min_seconds, max_seconds: examples shorter than the first are dropped; longer than the second are dropped, or
@@ -33,7 +33,7 @@ class IndexRules:
         keep_long: keep long clips; the dataset cuts a random window of at most max_seconds.
         required_text, anti_text: keep a caption only when it contains any of the former and none of the latter.
         labels: label kind -> values to keep, or None for all.
-        exclude_labels: label kind -> values to leave out.
+        exclude_labels: label kind -> values to exclude.
     """
 
     min_seconds: float = 2.0
@@ -46,16 +46,16 @@ class IndexRules:
 
 
 def build_index(store: ClipStore, split: str | None, rules: IndexRules, *, spare_frames: int = 0) -> list[Example]:
-    """Examples of a split, in its order: timed captions first, each by itself, then the whole clip with the rest.
+    """Examples of a split, in its order: timed captions first, each separately, then the whole clip with the others.
 
-    The number of clips and captions left out is logged with the reason.
+    The log lists the number of excluded clips and captions with the reason.
 
     Args:
-        store: of the clips.
+        store: store of the clips.
         split: name of the split.
-        rules: what to keep.
-        spare_frames: frames at the end of every clip that do not count; 1 where the examples are rows of features made
-            from differences of frames, of which a clip has one less.
+        rules: selection rules.
+        spare_frames: number of unused frames at the end of every clip; 1 for feature rows from frame differences, of
+            which a clip has one less.
 
     Raises:
         ValueError: the rules name a kind of label that the store does not have.

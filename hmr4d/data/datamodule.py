@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class MotionSource(Protocol):
-    """What the loaders need of a dataset beside its items."""
+    """What the loaders need from a dataset in addition to its items."""
 
     text_cache: TextCache | None
 
@@ -70,13 +70,12 @@ class MotionDataModule(pl.LightningDataModule):
     """Training and test loaders over datasets that are built when a stage needs them.
 
     Args:
-        train: builds the training dataset; None when there is nothing to train on.
-        extra: builds a second one to train on beside it, whose items have the same keys; None for none.
-        extra_share: of the draws that `extra` gets.
-        val: builds the dataset to validate on, for trainings that validate. Where the store has no clip for it, the
-            training goes on without, and says so.
-        val_split: where `val` is None: the split of the training dataset's own store to validate on.
-        val_items: so many items of it, evenly spread; None takes all.
+        train: builds the training dataset, or None. extra: builds a second training dataset with the same keys, or
+            None. extra_share: fraction of the draws from `extra`.
+        val: builds the validation dataset, or None. If the store has no clip for it, the training continues without,
+            with a log message.
+        val_split: if `val` is None: the validation split of the training store. val_items: number of evenly spaced
+            items of it; None: all.
         test: builds the test or prediction dataset.
         batch_size, test_batch_size: items per batch and process.
         num_workers: loader processes; the items do not depend on it.
@@ -84,7 +83,7 @@ class MotionDataModule(pl.LightningDataModule):
         balance_power: see `MotionViews.balance_weights`; None visits every item equally often.
         bucket: see `SeededBatches`.
         pad_frames: pad batches to this many frames; None pads to the longest.
-        seed: of the draws.
+        seed: seed of the draws.
     """
 
     def __init__(
@@ -117,11 +116,11 @@ class MotionDataModule(pl.LightningDataModule):
         self.batch_size, self.test_batch_size, self.num_workers = batch_size, test_batch_size, num_workers
         self.batches_per_epoch, self.balance_power, self.bucket = batches_per_epoch, balance_power, bucket
         self.pad_frames, self.seed, self.val_items = pad_frames, seed, val_items
-        if val is None:  # else Lightning warns of a loader without a validation step
+        if val is None:  # otherwise Lightning warns about a loader without a validation step
             self.val_dataloader = super().val_dataloader
 
     def dataset(self, part: str) -> MotionSource:
-        """The dataset of "train", "val" or "test", built on first use. ValueError when the configuration has none."""
+        """The dataset of "train", "val" or "test", built on first use. ValueError if the configuration has none."""
         if part not in self._built:
             build = self._build[part]
             if build is None:

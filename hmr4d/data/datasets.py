@@ -28,12 +28,12 @@ BOXES = ("view", "largest", "fixed")
 
 @dataclass(frozen=True)
 class Framing:
-    """How projected points become network input.
+    """Conversion of projected points to network input.
 
     Attributes:
         is_perspective: pinhole instead of orthographic projection.
-        box: "view" takes the box of one drawn view for all views, as published; "largest" the element-wise maximum
-            over the views; "fixed" half a box of `half_extent` metres at the camera's distance.
+        box: "view" uses the box of one random view for all views, as published; "largest" the element-wise maximum over
+            the views; "fixed" half a box of `half_extent` metres at the camera's distance.
         half_extent: metres.
         relative_cameras: camera embedding relative to view 0.
     """
@@ -51,7 +51,7 @@ class Framing:
 
     @property
     def metres_per_unit(self) -> float | None:
-        """Metres of one box unit; None where boxes differ from item to item."""
+        """Meters of one box unit; None if boxes differ between items."""
         return BOX_MARGIN * self.half_extent if self.box == "fixed" and not self.is_perspective else None
 
     def frame(self, local: Tensor, T_w2c: Tensor, distance: float, rng: ItemRandom) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,14 +87,14 @@ class MotionViews(Dataset[dict[str, Any]]):
         cameras: draws the rig of an item.
         framing: projection and box.
         rules: which clips become examples.
-        fps: rate of the items; other than the store's, motion is interpolated linearly to int(L fps / store fps).
+        fps: rate of the items; if it differs from the store, motion is interpolated linearly to int(L fps / store fps).
         canonical: turn every item to face +z in its first frame.
-        mirror_prob: chance of a mirrored item with the mirrored caption; needs captions whose mirror is known.
-        text_encoder: name of the text cache to read; None gives no embeddings.
-        windows: draws the length of every item without looking at the clip; None keeps the lengths of the clips.
-        text_builder: makes that encoder, where the store has no such cache yet; None: that is an error.
+        mirror_prob: probability of a mirrored item with the mirrored caption; needs mirrored captions. text_encoder:
+            name of the text cache to read; None: no embeddings. windows: draws the length of every item independent of
+            the clip; None keeps the lengths of the clips. text_builder: creates that encoder if the store has no such
+            cache yet; None: a missing cache is an error.
         is_notext: replace every caption by "".
-        seed: seeds items that are asked for by index alone, as in evaluation.
+        seed: seed of items requested only by index, as in evaluation.
         balance_label: label of the store, such as "content", whose values are balanced first; see `balance_weights`.
     """
 
@@ -120,7 +120,9 @@ class MotionViews(Dataset[dict[str, Any]]):
         self.cameras, self.framing, self.rules = cameras, framing, rules
         self.fps, self.canonical, self.mirror_prob, self.seed = fps, canonical, mirror_prob, seed
         self.is_notext, self.balance_label = is_notext, balance_label
-        self.windows = None if windows is None else replace(windows)  # it remembers the loops of this data set's clips
+        self.windows = (
+            None if windows is None else replace(windows)
+        )  # it caches the loops of the clips of this data set
         self.examples: list[Example] = build_index(self.store, split, rules)
         if not self.examples:
             raise NoClipsError(f"No examples in {self.store.path}, split '{split}', under {rules}.")
@@ -132,14 +134,14 @@ class MotionViews(Dataset[dict[str, Any]]):
         return len(self.examples)
 
     def num_frames(self, index: int, seed: int | None = None) -> int:
-        """Frames of item `index` drawn with a seed, before a random window is cut."""
+        """Frames of item `index` drawn with a seed, before cutting a random window."""
         if self.windows is not None and seed is not None:
             return self.windows.num_frames(seed, self.fps)
         example = self.examples[index]
         return int((example.end - example.start) * self.fps / self.store.fps)
 
     def balance_weights(self, power: float = 0.5) -> np.ndarray:
-        """(N,) sampling weights: each cell of equal labels gets its size to the power, shared among its examples.
+        """(N,) sampling weights: each cell of equal labels gets its size to the power, divided among its examples.
 
         power 1 samples examples evenly, 0 samples cells evenly. With `balance_label`, each value of that label gets
         its number of examples to the power, and its cells share that among themselves by the same rule.
@@ -147,14 +149,14 @@ class MotionViews(Dataset[dict[str, Any]]):
         return cell_weights(self.store, [example.clip for example in self.examples], power, self.balance_label)
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
-        """Item by index, or by (index, seed) as the training sampler asks."""
+        """Item by index, or by (index, seed) for the training sampler."""
         index, seed = index if isinstance(index, tuple) else (index, mix_seed(self.seed, index))
         return self.item(index, ItemRandom.from_seed(seed), self.num_frames(index, seed))
 
     def item(self, index: int, rng: ItemRandom, num_frames: int | None = None) -> dict[str, Any]:
         """Item `index` drawn from given generators. Order of draws: caption, cameras, box. Windows have `num_frames`.
 
-        Augmentation (window, mirror) draws from a stream of its own, so that switching it on leaves the rest alone.
+        Augmentation (window, mirror) uses a separate random stream, so that switching it on does not change the rest.
         """
         example = self.examples[index]
         caption = rng.choices.choice(example.captions)
@@ -199,7 +201,7 @@ class MotionViews(Dataset[dict[str, Any]]):
     def _text(self, caption: int) -> dict[str, Any]:
         if caption < 0:
             raise ValueError(
-                f"{self.store.path} knows no mirrored wording for a caption that was to be mirrored. "
+                f"{self.store.path} has no mirrored version of a caption that must be mirrored. "
                 "Set data.train.mirror_prob=0 or prepare the store with mirrored captions."
             )
         row: dict[str, Any] = {"text": "" if self.is_notext else self.store.caption_texts[caption], "caption": caption}

@@ -1,4 +1,4 @@
-"""Mean and deviation of the features that a training sees, measured on its own items."""
+"""Mean and deviation of training features, measured on training items."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from hmr4d.utils.progress import progress
 def measure_statistics(
     dataset: MotionViews, *, name: str, num_items: int = 1500, balance_power: float | None = 0.5, seed: int = 0
 ) -> Statistics:
-    """Statistics of the 2D features of drawn items, windows, mirroring and cameras included.
+    """Statistics of the 2D features of random items, including windows, mirroring and cameras.
 
     Args:
-        dataset: of the training.
-        name: of the result.
-        num_items: how many items are drawn.
+        dataset: training dataset. name: name of the result. num_items: number of random items.
         balance_power: as in the training's data module; None draws every item equally often.
         seed: of the draws.
     """

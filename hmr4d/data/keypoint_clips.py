@@ -1,4 +1,4 @@
-"""2D tracks of a store as training items, and what is done to single tracks: checks, image size, horizontal flip."""
+"""2D tracks of a store as training items, and operations on single tracks: checks, image size, horizontal flip."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ LOOSE_SHARE = 1 / 3  # of the whole clips: those that lose one further unit and 
 def with_image_size(
     points: NDArray[np.floating], conf: NDArray[np.floating], size: tuple[int, int] | None
 ) -> NDArray[np.float32]:
-    """(L, J + 1, 3) as a 2D store has them, of points (L, J, 2), confidences (L, J) and width and height of the image.
+    """(L, J + 1, 3) rows of a 2D store from points (L, J, 2), confidences (L, J) and width and height of the image.
 
-    Points of confidence 0 become (0, 0, 0). A size of None, which nobody told, is (0, 0).
+    Points of confidence 0 become (0, 0, 0). An unknown size (None) is (0, 0).
     """
     found = conf > 0
     keypoints = np.zeros((len(points), points.shape[1] + 1, 3), np.float32)
@@ -38,7 +38,7 @@ def with_image_size(
 
 
 def keypoint_faults(keypoints: NDArray[np.floating], skeleton: Skeleton = COCO17) -> list[str]:
-    """What is wrong with a clip of a 2D store, a sentence for each fault; empty where all is well.
+    """Faults of a clip of a 2D store, one message each; empty if there are none.
 
     Args:
         keypoints: (L, J + 1, 3) float32, see `hmr4d.data.store`.
@@ -62,7 +62,7 @@ def keypoint_faults(keypoints: NDArray[np.floating], skeleton: Skeleton = COCO17
     if (conf < 0).any() or (conf > 1).any():
         faults.append(f"confidences lie between {conf.min():g} and {conf.max():g}; expected 0 to 1.")
     if not (conf > 0).any():
-        faults.append("no keypoint of it was found in any frame.")
+        faults.append("no keypoint is detected in any frame.")
     return faults
 
 
@@ -71,9 +71,9 @@ def _shown(size: NDArray[np.floating]) -> str:
 
 
 def flip_keypoints(keypoints: Tensor, skeleton: Skeleton = COCO17) -> Tensor:
-    """Tracks (..., L, J + 1, 3) mirrored from left to right: x becomes W - x, and left and right change places.
+    """Tracks (..., L, J + 1, 3) mirrored horizontally: x becomes W - x, and left and right are exchanged.
 
-    The last row, the image size, stays, and so do missing keypoints. Captions have their own mirror: the store's
+    The last row, the image size, and missing keypoints are not changed. Captions have their own mirror: the store's
     `caption_mirror`.
     """
     points, size = keypoints[..., :-1, :], keypoints[..., -1:, :]
@@ -85,30 +85,27 @@ def flip_keypoints(keypoints: Tensor, skeleton: Skeleton = COCO17) -> Tensor:
 class KeypointClips(Dataset[dict[str, Any]]):
     """2D tracks of a store, whole clips or windows of them.
 
-    Keys of an item: `keypoints` (L, J + 1, 3) float32 as the store has them; `start` int, frame of the clip that the
-    item begins with; `length` int; `clip` int, index in the store; `text` str and `caption` int, row of the store's
+    Keys of an item: `keypoints` (L, J + 1, 3) float32 as in the store; `start` int, first frame of the item in the
+        clip; `length` int; `clip` int, index in the store; `text` str and `caption` int, row of the store's
     table; with a text encoder also `text_tokens` (M, C) and `text_pooled` (C,). Loaders pad the frames with zeros and
     add `lengths` and `valid`.
 
-    Whole clips are cut to a multiple of `UNIT_FRAMES`. Of the items that vary, one third loses one unit more and starts
-    at any frame that leaves room.
+    Whole clips are cut to a multiple of `UNIT_FRAMES`. If items vary, one third is one unit shorter with a random
+    start.
 
     Args:
         store: folder of a 2D store, or an open one.
         split: name of the split.
         window: frames of an item, from anywhere in the clip; None for whole clips.
-        rules: which clips and captions become items; None: of at least `window` frames, and all captions. Clips longer
-            than the rules allow are left out.
-        flip_prob: chance of an item mirrored, with the mirrored caption.
-        text_encoder: name of the text cache to read; None gives no embeddings.
-        text_builder: makes that encoder, where the store has no such cache yet; None: that is an error.
-        is_random: whether items vary with their seed; False gives the first window, or the whole clip, and the first
-            caption.
-        seed: seeds items that are asked for by index alone.
+        rules: which clips and captions become items; None: of at least `window` frames, and all captions. Longer clips
+            than the rules allow are excluded. flip_prob: probability of a mirrored item with the mirrored caption.
+            text_encoder: name of the text cache to read; None: no embeddings. text_builder: creates that encoder if the
+            store has no such cache yet; None: a missing cache is an error.
+        is_random: whether items vary with their seed; False: the first window, or the whole clip, and the first
+            caption. seed: seed of items requested only by index.
 
     Raises:
-        NoClipsError: no clip is left.
-        ValueError: the store does not tell its image sizes; or items are to be mirrored, and a caption has no mirror.
+        NoClipsError: no clip remains. ValueError: the store lacks image sizes; or a mirrored caption is missing.
     """
 
     def __init__(
@@ -133,14 +130,15 @@ class KeypointClips(Dataset[dict[str, Any]]):
         clip = next((e.clip for e in self.examples if self.store.image_size(e.clip) is None), None)
         if clip is not None:
             raise ValueError(
-                f"{self.store.path} does not tell the image size of clip '{self.store.names[clip]}'. Prepare it again "
+                f"{self.store.path} does not contain the image size of clip '{self.store.names[clip]}'. Prepare it "
+                "again "
                 "with --size WIDTH HEIGHT."
             )
         if self.flip_prob > 0:
             lost = [c for e in self.examples for c in e.captions if self.store.caption_mirror[c] < 0]
             if lost:
                 raise ValueError(
-                    f"{self.store.path} knows no mirrored wording of '{self.store.caption_texts[lost[0]]}'. Set "
+                    f"{self.store.path} has no mirrored version of '{self.store.caption_texts[lost[0]]}'. Set "
                     "flip_prob=0 or prepare the store with mirrored captions."
                 )
 
@@ -160,7 +158,7 @@ class KeypointClips(Dataset[dict[str, Any]]):
         return weights / weights.sum()
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
-        """Item by index, or by (index, seed) as the training sampler asks."""
+        """Item by index, or by (index, seed) for the training sampler."""
         index, seed = index if isinstance(index, tuple) else (index, mix_seed(self.seed, index))
         return self.item(index, ItemRandom.from_seed(seed))
 

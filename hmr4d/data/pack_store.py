@@ -23,18 +23,18 @@ def pack_store(
     step: float = packed_joints.STEP,
     overwrite: bool = False,
 ) -> Path:
-    """Writes a store anew with its joints in one small file, rounded to `step`: off by at most half of it.
+    """Writes a copy of a store with its joints in one small file, rounded to `step` (error at most half of it).
 
-    `MotionStore` reads it like any other. Text embeddings are left away; training makes them on first use.
+    `MotionStore` reads it like any other. Text embeddings are not copied; training computes them on first use.
 
     Args:
         store_path: folder of the store.
         out: folder to write; it appears whole or not at all.
         step: metres.
-        overwrite: replace what is in `out`.
+        overwrite: replace the content of `out`.
 
     Raises:
-        FileExistsError: `out` holds something and `overwrite` is not set.
+        FileExistsError: `out` is not empty and `overwrite` is not set.
         ValueError: the motion is too far from the origin for the step.
     """
     store, out = MotionStore.open(store_path), Path(out)

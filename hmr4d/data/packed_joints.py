@@ -17,10 +17,10 @@ STEP = 0.0005  # metres
 
 
 def pack_joints(joints: np.ndarray, lengths: Sequence[int], skeleton: Skeleton, step: float = STEP) -> bytes:
-    """Compressed joints; `unpack_joints` gives them back, off by at most step / 2.
+    """Compressed joints; `unpack_joints` restores them with an error of at most step / 2.
 
-    Joints count from their parent, after rounding, so that nothing adds up along a limb. Each clip begins with its
-    first frame and its first difference.
+    Joints are relative to their parent after rounding, so that errors do not accumulate along a limb. Each clip begins
+    with its first frame and its first difference.
 
     Args:
         joints: (N, J, 3) metres, clip after clip.

@@ -15,8 +15,7 @@ class PromptDataset:
     Args:
         prompts, prompts_file: see `gather_prompts`.
         seconds: one duration, or one per prompt.
-        min_seconds, max_seconds: what the model makes.
-        seed: of sample 0 of every prompt; sample k takes seed + k.
+        min_seconds, max_seconds: range of the model. seed: seed of sample 0 of every prompt; sample k uses seed + k.
         num_samples: motions per prompt.
     """
 

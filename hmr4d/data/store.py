@@ -1,14 +1,14 @@
-"""The store: one folder, one format, whatever the source. Frames are memory-mapped, opening takes milliseconds.
+"""The store: one folder and one format for all sources. Frames are memory-mapped, opening takes milliseconds.
 
 There are two kinds: 3D motion, and 2D tracks of keypoints. Clips, splits, labels, captions and text embeddings are the
 same in both (`ClipStore`). `docs/data.md` describes the files. `MotionStore` and `KeypointStore` read, `StoreWriter`
 writes, `write_text_cache` adds text embeddings.
 
-A 2D store holds in `keypoints.npy` (all frames, J + 1, 3) float32, memory-mapped. Rows 0 to J - 1 of a frame are the
+A 2D store contains `keypoints.npy` (all frames, J + 1, 3) float32, memory-mapped. Rows 0 to J - 1 of a frame are the
 keypoints of the store's skeleton (COCO-17: J = 17): x to the right and y down in pixels from the top left corner, and a
-confidence from 0 to 1. What was not found is (0, 0, 0). The last row is (width, height, 1) of the image, the same in
-every frame of a clip; (0, 0, 1) where nobody told it. Left and right are the person's own. float16 would lose pixels
-above 1024, so there is no such form. Clips have 30 frames per second unless `fps` says otherwise.
+confidence from 0 to 1. Missing keypoints are (0, 0, 0). The last row is (width, height, 1) of the image, the same in
+every frame of a clip; (0, 0, 1) if unknown. Left and right are the person's own. float16 would lose pixels above 1024,
+so there is no such form. Clips have 30 frames per second unless `fps` says otherwise.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TABLE_FILES = ("clips.json", "captions.json", "clip_captions.npz")
 
 @dataclass(frozen=True)
 class StoreKind:
-    """What the frames of a store hold.
+    """Content of the frames of a store.
 
     Attributes:
         format: name in store.json.
@@ -91,22 +91,22 @@ Store = TypeVar("Store", bound="ClipStore")
 
 
 class ClipStore:
-    """Reader of what all kinds of stores have in common: clips, splits, labels, captions and their embeddings.
+    """Reader of the common part of all stores: clips, splits, labels, captions and their embeddings.
 
     Attributes:
         path: folder of the store.
-        kind: what its frames hold.
+        kind: content of its frames.
         name: dataset name.
         fps: frames per second of every clip.
         skeleton: joint meaning.
         names: one name per clip.
-        splits: one split per clip, "" where the source gives none.
+        splits: one split per clip, "" if the source has none.
         labels: label kind -> one label per clip, such as content and style.
         lengths: (N,) int64 frames per clip.
         info: content of store.json.
     """
 
-    wanted: StoreKind | None = None  # the one kind that a class reads
+    wanted: StoreKind | None = None  # the kind of store that a class reads
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -144,7 +144,7 @@ class ClipStore:
                 f"expected {' or '.join(map(repr, KINDS))} version {VERSION}. Prepare the dataset again."
             )
         if self.wanted not in (None, kind):
-            raise StoreError(f"Motion store {self.path} holds {kind.about}; expected one of {self.wanted.about}.")
+            raise StoreError(f"Motion store {self.path} contains {kind.about}; expected one of {self.wanted.about}.")
         return kind
 
     @property
@@ -153,7 +153,7 @@ class ClipStore:
         return self.path / (self.wanted or self.kind).file
 
     def _frames(self) -> np.ndarray:
-        """(N, P, 3) float32 of all clips, read-only; StoreError where they are not those that the tables tell of."""
+        """(N, P, 3) float32 of all clips, read-only; StoreError if they do not match the tables."""
         file, expected = self.frames_file.name, (int(self.lengths.sum()), self.kind.num_points(self.skeleton), 3)
         try:
             frames = self._loaded()
@@ -175,7 +175,7 @@ class ClipStore:
         """Opens a store; `ClipStore.open` takes one of any kind.
 
         Raises:
-            FileNotFoundError: the folder or some of its files are missing; all are named.
+            FileNotFoundError: the folder or some of its files are missing; the message lists them.
             StoreError: a file is damaged or of another version.
         """
         return cls(path)
@@ -184,7 +184,7 @@ class ClipStore:
         return len(self.names)
 
     def indices(self, split: str | None = None) -> np.ndarray:
-        """(n,) int64 clips of a split: in the order of its list file where the source has one, else in store order.
+        """(n,) int64 clips of a split: in the order of its list file if the source has one, else in store order.
 
         None gives every clip. ValueError lists the known splits.
         """
@@ -210,7 +210,7 @@ class ClipStore:
 
     @property
     def caption_tokens(self) -> list[list[str]]:
-        """Per caption its "word/POS" tokens; empty where the source has none."""
+        """Per caption its "word/POS" tokens; empty if the source has none."""
         return self._captions["tokens"]
 
     @property
@@ -219,7 +219,7 @@ class ClipStore:
         return self._captions["mirror"]
 
     def points(self, index: int) -> np.ndarray:
-        """(L, P, 3) float32 frames of a clip, as a class that reads one kind of store has them."""
+        """(L, P, 3) float32 frames of a clip, in the form of the specific store class."""
         raise TypeError(f"{self.path} was opened as a store of any kind; open it as a MotionStore or a KeypointStore.")
 
     def clip_captions(self, index: int) -> list[ClipCaption]:
@@ -241,7 +241,7 @@ class ClipStore:
 
     @cached_property
     def derived_folder(self) -> Path:
-        """Where things made from this store are kept: in it, or in `cache_folder` where it may not be written to."""
+        """Folder of data derived from this store: the store, or `cache_folder` if the store is not writable."""
         if os.access(self.path, os.W_OK) and not is_installed_file(self.path):
             return self.path
         return cache_folder() / "stores" / f"{self.name}-{_sha256(self.path / 'captions.json')[:16]}"
@@ -313,13 +313,13 @@ class KeypointStore(ClipStore):
         return self.keypoints(index)
 
     def image_size(self, index: int) -> tuple[int, int] | None:
-        """Width and height in pixels of a clip's image, None where nobody told it."""
+        """Width and height in pixels of a clip's image, None if unknown."""
         width, height = (int(v) for v in self._keypoints[self._starts[index], -1, :2])
         return (width, height) if width and height else None
 
 
 def open_store(path: str | os.PathLike[str]) -> MotionStore | KeypointStore:
-    """A store by the kind that it says it is; errors as for `ClipStore.open`."""
+    """A store of the class of its format; errors as for `ClipStore.open`."""
     return KeypointStore(path) if ClipStore(path).kind == KEYPOINTS else MotionStore(path)
 
 
@@ -369,11 +369,11 @@ def write_text_cache(
     *,
     batch_size: int = 256,
 ) -> Path:
-    """Encodes every caption of a store once and keeps the result in `text_<encoder>/` of its `derived_folder`.
+    """Encodes every caption of a store once and saves the result in `text_<encoder>/` of its `derived_folder`.
 
     Args:
         store_path: folder of the store.
-        encoder_name: key under which `MotionStore.text_cache` finds the result.
+        encoder_name: key of the result in `MotionStore.text_cache`.
         encode: n texts -> (n token arrays (T_i, D), pooled (n, D)).
         batch_size: texts per call. Texts are sorted by length first, so that padding in the encoder stays small.
 
@@ -381,7 +381,7 @@ def write_text_cache(
         The folder written. It appears whole or not at all; an older cache of the same encoder is replaced.
     """
     store = ClipStore.open(store_path)
-    texts = [*store.caption_texts, ""]  # the empty prompt comes last
+    texts = [*store.caption_texts, ""]  # the empty prompt is last
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
     states: list[np.ndarray | None] = [None] * len(texts)
     pooled: np.ndarray | None = None
@@ -403,7 +403,7 @@ def write_text_cache(
         raise ValueError(f"Motion store {store.path} has no captions to encode.")
     final = store.derived_folder / f"text_{encoder_name}"
     final.parent.mkdir(parents=True, exist_ok=True)
-    # Of this process alone: several may find the cache missing at the same time.
+    # Private to this process: several may create the cache at the same time.
     partial = Path(tempfile.mkdtemp(prefix=f".text_{encoder_name}.", dir=final.parent))
     rows = [s for s in states if s is not None]
     np.save(partial / "tokens.npy", np.concatenate(rows))

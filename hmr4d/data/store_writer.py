@@ -25,7 +25,7 @@ class Caption:
 
     Attributes:
         text: the sentence.
-        tokens: "word/POS" tokens, empty when there are none.
+        tokens: "word/POS" tokens, or empty.
         start_s: seconds from the start of the clip.
         end_s: seconds; both 0 for the whole clip.
     """
@@ -38,7 +38,7 @@ class Caption:
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """What the writer knows of a clip besides its joints."""
+    """Metadata of a clip in the writer."""
 
     name: str
     split: str
@@ -48,7 +48,7 @@ class ClipRecord:
 
 @dataclass(frozen=True)
 class StoreSummary:
-    """What was written.
+    """Summary of the written store.
 
     Attributes:
         path: folder of the store.
@@ -67,25 +67,24 @@ class StoreSummary:
 
 @dataclass
 class StoreWriter:
-    """Writes a store clip by clip. Work survives interruption: finished chunks wait in `<out>.partial/`.
+    """Writes a store clip by clip. Interrupted work continues: finished chunks are kept in `<out>.partial/`.
 
-    A run with the same settings and origin skips the clips that `is_done` knows; another one starts afresh.
+    A run with the same settings and origin skips the clips for which `is_done` is true; any other run starts again.
 
     Attributes:
-        out: folder to build; it appears under this name when everything is in it.
+        out: folder to build; it appears under this name only when complete.
         name: dataset name.
-        source: where the data comes from.
+        source: origin of the data.
         licence: short name of its licence.
         notice: text of NOTICE.md: licence and credit.
-        settings: everything that shaped the result; kept in store.json.
-        joint_convention: where in the body the joints are, see `hmr4d.body.joint_conventions`; None: where bodies have
-            them.
+        settings: all settings of the result; saved in store.json. joint_convention: positions of the joints in the
+            body, see `hmr4d.body.joint_conventions`; None: those of the bodies.
         fps: frames per second.
         skeleton: joint meaning.
-        kind: what the frames hold.
+        kind: content of the frames.
         overwrite: replace a finished store.
-        origin: folders and files that are read; an unfinished run that read others is not continued. Kept in the plan
-            of the run only: the store says nothing about the machine it was made on.
+        origin: source folders and files; an unfinished run with other sources is not continued. It is saved only in the
+            plan of the run, not in the store.
         chunk_clips: clips per chunk on disk.
     """
 
@@ -125,7 +124,9 @@ class StoreWriter:
             if plan_file.is_file() and json.loads(plan_file.read_text(encoding="utf-8")) == plan:
                 self._resume()
             else:
-                logger.info("%s holds an unfinished run of other settings or files; starting afresh.", self._partial)
+                logger.info(
+                    "%s contains an unfinished run with other settings or files; starting again.", self._partial
+                )
                 shutil.rmtree(self._partial)
         self._partial.mkdir(parents=True, exist_ok=True)
         write_json(plan_file, plan)
@@ -149,12 +150,12 @@ class StoreWriter:
 
         Args:
             name: unique clip name.
-            frames: (L, P, 3) at the store's fps: joints in metres, y up; or keypoints as `KeypointStore` has them.
+            frames: (L, P, 3) at the store's fps: joints in metres, y up; or keypoints as in `KeypointStore`.
             split: train, val, test or "".
             labels: label kind -> label.
 
         Raises:
-            ValueError: the name is taken, the shape is wrong or a number is not finite; names the clip.
+            ValueError: a duplicate name, a wrong shape or a number that is not finite; the message names the clip.
         """
         num_points = self.kind.num_points(self.skeleton)
         if name in self._done:
@@ -174,12 +175,12 @@ class StoreWriter:
             self.flush()
 
     def drop(self, name: str, reason: str) -> None:
-        """Records a clip that is left out; the reasons are logged and counted by `finish`."""
+        """Records an excluded clip; `finish` logs and counts the reasons."""
         self._dropped[name] = reason
         self._done.add(name)
 
     def note(self, name: str, remark: str) -> None:
-        """Records what was changed in a source clip; the remarks go into store.json."""
+        """Records changes of a source clip, which are saved in store.json."""
         self._notes[name] = remark
 
     def flush(self) -> None:
@@ -206,16 +207,16 @@ class StoreWriter:
         order: Sequence[str] | None = None,
         split_lists: Mapping[str, Sequence[str]] | None = None,
     ) -> StoreSummary:
-        """Puts the chunks together and moves the store to its place.
+        """Joins the chunks and moves the store to its final path.
 
         Args:
             annotate: captions of a clip, in order.
             mirror_text: the sentence for the mirrored motion. With `tokenize`, mirrored sentences join the caption
-                table, so that every caption has its mirror; without, only sentences that are there anyway are linked.
+                table, so that every caption has its mirror; without, only existing sentences are linked.
             tokenize: "word/POS" tokens for mirrored sentences.
-            order: clip names in the wanted order, clips it does not name are left away; all by name when None.
-            split_lists: split -> clip names, kept in this order for `MotionStore.indices`; names of clips that are
-                not in the store are left out and counted in the log.
+            order: clip names in the target order, other clips are excluded; None: all, sorted by name.
+            split_lists: split -> clip names, kept in this order for `MotionStore.indices`; names of unknown clips are
+                skipped and counted in the log.
 
         Raises:
             ValueError: there is no clip to write.
@@ -266,14 +267,14 @@ class StoreWriter:
         write_json(building / "store.json", info)
         self._move_into_place(building)
         if self._dropped:
-            logger.info("Left out: %s.", _count_reasons(self._dropped))
+            logger.info("Excluded: %s.", _count_reasons(self._dropped))
         logger.info("Store %s: %d clips, %.2f h.", self.out, len(names), sum(lengths) / self.fps / 3600)
         return StoreSummary(self.out, len(names), sum(lengths), num_captions, dict(self._dropped))
 
     def _write_frames(
         self, building: Path, names: Sequence[str], locations: Mapping[str, tuple[int, int, ClipRecord]]
     ) -> None:
-        """Copies the clips from the chunks to their place in the file, one chunk in memory at a time."""
+        """Copies the clips from the chunks to their position in the file, with one chunk in memory at a time."""
         total = sum(locations[name][2].num_frames for name in names)
         shape = (total, self.kind.num_points(self.skeleton), 3)
         target = np.lib.format.open_memmap(building / self.kind.file, mode="w+", dtype=np.float32, shape=shape)
@@ -298,7 +299,7 @@ class StoreWriter:
 
 
 def _read_chunk(path: Path, *, with_frames: bool) -> tuple[list[ClipRecord], dict[str, Any], np.ndarray]:
-    """Clips, what is known beside them ("dropped", "notes"), and their frames."""
+    """Clips, additional metadata ("dropped", "notes"), and their frames."""
     with np.load(path, allow_pickle=False) as arrays:
         meta = json.loads(str(arrays["meta"]))
         frames = arrays["frames"] if with_frames else np.empty(0, dtype=np.float32)
@@ -329,7 +330,7 @@ def _write_captions(
             if twin not in by_text and tokenize is not None:
                 by_text[twin] = table.setdefault((twin, tuple(tokenize(twin))), len(table))
                 mirror.append(index)
-            # A sentence without a side mirrors onto itself, even where two token lists share its text.
+            # A sentence without a side is its own mirror, even if two token lists share its text.
             mirror[index] = index if twin == text else by_text.get(twin, -1)
     captions = {"text": [t for t, _ in table], "tokens": [list(k) for _, k in table], "mirror": mirror}
     (building / "captions.json").write_text(json.dumps(captions, ensure_ascii=False) + "\n", encoding="utf-8")

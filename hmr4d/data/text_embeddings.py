@@ -24,16 +24,16 @@ class CaptionEncoder(Protocol):
 def ensure_text_cache(
     store: ClipStore | str, encoder_name: str, build: Callable[[], CaptionEncoder] | None
 ) -> TextCache:
-    """The text cache of a store by an encoder; made now, and kept, if it is not there.
+    """The text cache of a store by an encoder; it is created and saved if it does not exist.
 
     Args:
-        store: of the captions, or its folder.
+        store: store of the captions, or its folder.
         encoder_name: name of the encoder.
-        build: makes the encoder, called only when there is something to encode; None: a missing cache is an error.
+        build: creates the encoder, called only if there is something to encode; None: a missing cache is an error.
 
     Raises:
-        FileNotFoundError: the cache is missing and there is no `build`; says how to make it.
-        ValueError: `build` makes an encoder of another name.
+        FileNotFoundError: the cache is missing and there is no `build`; the message explains how to create it.
+            ValueError: `build` creates an encoder of another name.
     """
     store = store if isinstance(store, ClipStore) else ClipStore.open(store)
     cache = store.text_cache(encoder_name)
@@ -41,11 +41,11 @@ def ensure_text_cache(
         return cache
     if build is None:
         raise FileNotFoundError(
-            f"{store.path} holds no text cache of '{encoder_name}'. "
-            f"Make one: hmr4d prepare text --store {store.path} --text-encoder {encoder_name}"
+            f"{store.path} contains no text cache of '{encoder_name}'. Create it with: hmr4d prepare text --store "
+            f"{store.path} --text-encoder {encoder_name}"
         )
     logger.info(
-        "%s has no text embeddings by '%s' yet: its %d captions are encoded once and kept in %s.",
+        "%s has no text embeddings by '%s' yet: its %d captions are encoded once and saved in %s.",
         store.path,
         encoder_name,
         len(store.caption_texts),
@@ -53,7 +53,7 @@ def ensure_text_cache(
     )
     encoder = build()
     if encoder.name != encoder_name:
-        raise ValueError(f"Embeddings by '{encoder_name}' are wanted, but the encoder built is '{encoder.name}'.")
+        raise ValueError(f"Embeddings by '{encoder_name}' are requested, but the created encoder is '{encoder.name}'.")
 
     def encode(texts: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
         features = encoder.encode(texts)

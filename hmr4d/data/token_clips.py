@@ -28,7 +28,7 @@ LOOSE_SHARE = 1 / 3  # of the items: those that lose a token at one end
 
 
 class Tokenizer(Protocol):
-    """What the cache is made with."""
+    """The tokenizer of the cache."""
 
     @property
     def num_quantizers(self) -> int: ...
@@ -43,8 +43,7 @@ class TokenCache:
         path: an .npz file that `write` wrote.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is something else.
+        FileNotFoundError: the file does not exist. ValueError: the file is not a token cache.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,19 +83,19 @@ class TokenCache:
 
 
 def ensure_token_cache(store: KeypointStore, name: str, build: Callable[[], Tokenizer] | None) -> TokenCache:
-    """The cache of a store by a tokenizer; made now, and kept beside the store, if it is not there.
+    """The cache of a store by a tokenizer; it is created and saved next to the store if it does not exist.
 
     Args:
-        store: of the clips.
-        name: of the tokenizer, such as its checkpoint; another name or a changed store is another cache.
-        build: makes the tokenizer, called only where there is no cache; None: a missing cache is an error.
+        store: store of the clips. name: name of the tokenizer, such as its checkpoint; another name or a changed store
+            gives another cache. build: creates the tokenizer, called only without a cache; None: a missing cache is an
+            error.
     """
     about = [name, len(store), int(np.sum(store.lengths)), store.info.get("source")]
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
     path = store.derived_folder / f"tokens-{key}.npz"
     if not path.is_file():
         if build is None:
-            raise FileNotFoundError(f"{store.path} holds no tokens by '{name}' ({path.name}); name the tokenizer.")
+            raise FileNotFoundError(f"{store.path} contains no tokens by '{name}' ({path.name}); pass the tokenizer.")
         logger.info("%s has no tokens by '%s' yet: its %d clips are tokenized once.", store.path, name, len(store))
         path.parent.mkdir(parents=True, exist_ok=True)
         TokenCache.write(path, store, build())
@@ -111,18 +110,16 @@ class TokenClips(Dataset[dict[str, Any]]):
     Args:
         store: folder of a 2D store, or an open one.
         split: name of the split.
-        tokenizer_name: of the tokenizer, see `ensure_token_cache`.
-        tokenizer_builder: makes it, where there is no cache yet.
-        text_encoder: name of the text cache to read.
-        text_builder: makes that encoder, where the store has no such cache yet.
-        flip_prob: chance of an item mirrored, with the mirrored caption.
+        tokenizer_name: name of the tokenizer, see `ensure_token_cache`. tokenizer_builder: creates it if there is no
+            cache yet. text_encoder: name of the text cache to read. text_builder: creates that encoder if the store has
+            no such cache yet. flip_prob: probability of a mirrored item with the mirrored caption.
         max_tokens: longer clips are cut there.
         is_random: whether items vary with their seed.
-        seed: seeds items that are asked for by index alone.
+        seed: seed of items requested only by index.
 
     Raises:
         NoClipsError: no clip of the split has a caption.
-        ValueError: items are to be mirrored, and a caption has no mirror.
+        ValueError: a mirrored caption is missing.
     """
 
     def __init__(
@@ -153,7 +150,7 @@ class TokenClips(Dataset[dict[str, Any]]):
         lost = [c for rows in self.captions for c in rows if self.store.caption_mirror[c] < 0]
         if flip_prob > 0 and lost:
             raise ValueError(
-                f"{self.store.path} knows no mirrored wording of '{self.store.caption_texts[lost[0]]}'. Set "
+                f"{self.store.path} has no mirrored version of '{self.store.caption_texts[lost[0]]}'. Set "
                 "flip_prob=0 or prepare the store with mirrored captions."
             )
 
@@ -169,7 +166,7 @@ class TokenClips(Dataset[dict[str, Any]]):
         return cell_weights(self.store, self.clips, power)
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
-        """Item by index, or by (index, seed) as the training sampler asks."""
+        """Item by index, or by (index, seed) for the training sampler."""
         index, seed = index if isinstance(index, tuple) else (index, mix_seed(self.seed, index))
         rng = ItemRandom.from_seed(seed)
         caption = rng.choices.choice(self.captions[index]) if self.is_random else self.captions[index][0]

@@ -1,12 +1,12 @@
-"""2D motion from video with captions as items of one view: from a 2D store, or from the published release's files.
+"""Captioned 2D motion from video as single-view items: from a 2D store, or from files of the published release.
 
 A `.pth` file holds a dict of clip name -> {`incam_joints` (at least F, 22, 2) pixels, `pred_scores` (F, 22) in [0, 1],
-`name`, `video_path`, ...}; one or two JSON files hold clip name -> caption. Nothing in them is trusted: the file is
-read without running code, and clips that cannot be used are left out, counted by reason.
+`name`, `video_path`, ...}; one or two JSON files hold clip name -> caption. They are untrusted: the file is read
+without executing code, and unusable clips are skipped and counted by reason.
 
-Of the published rules for its own video collection these are left out, because they lean on the names of one dataset:
-adjacent EgoExo segments merged into longer clips, EgoExo captions replaced by activity names, and its person letters
-replaced by person words.
+Of the published rules for its own video collection these are not implemented because they depend on the names of one
+dataset: adjacent EgoExo segments merged into longer clips, EgoExo captions replaced by activity names, and its person
+letters replaced by person words.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TEXTS_PER_CALL = 256
 
 
 class Embedder(Protocol):
-    """What is needed of a text encoder: features with `tokens` (B, M, C), `valid` (B, M) and `pooled` (B, C)."""
+    """Interface of the text encoder: features with `tokens` (B, M, C), `valid` (B, M) and `pooled` (B, C)."""
 
     name: str
 
@@ -55,7 +55,7 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class VideoRules:
-    """Which clips are kept and how they are read; the values are the published ones.
+    """Rules for selecting and reading clips, with the published values.
 
     Attributes:
         min_frames: shorter clips are dropped; frames of the file.
@@ -63,10 +63,10 @@ class VideoRules:
         low_conf: a confidence below it is low.
         max_low_share: a joint that is low in a larger share of the frames has its confidence zeroed over the clip.
         slow_marker: files with this in their path have 15 frames a second, others 30.
-        still_camera: a clip whose path contains one of these has one box for all frames; others a box a frame.
+        still_camera: a clip whose path contains one of these has one box for all frames; others have a box per frame.
         repeats: part of a clip's name or video path -> how often the clip is listed; the largest one counts.
-        second_caption_prob: chance of another caption than the first where there are several.
-        sentence_prob: chance of one sentence instead of the whole caption, where it has several.
+        second_caption_prob: probability of another caption than the first, if there are several. sentence_prob:
+            probability of one sentence instead of the whole caption, if it has several.
     """
 
     min_frames: int = 30
@@ -88,11 +88,10 @@ class VideoClip:
 
     Attributes:
         name: key in the file.
-        place: name and video path, in which the rules look for words.
+        place: name and video path, which the rules search for words.
         joints2d: (F, 22, 2) float32 pixels.
         conf: (F, 22) float32.
-        captions: one or two; of a store as many as it has.
-        has_moving_box: a box a frame instead of one for the clip.
+        captions: one or two; from a store, all of them. has_moving_box: a box per frame instead of one for the clip.
     """
 
     name: str
@@ -135,17 +134,17 @@ class CaptionFeatures:
 class VideoMotion2D(Dataset[dict[str, Any]]):
     """Detected 2D motion as items of one view, with the keys of `MotionViews`.
 
-    `joints2d` (1, L, 22, 2) box units, joints 1 to 21 and the next root; `conf` (L, 22). There is no space behind the
-    pictures: `joints3d` (L, 22, 3), `cam` (1, 5) and `elevation_cam` (4,) are zeros, `T_w2c` (1, 4, 4) is the identity.
+    `joints2d` (1, L, 22, 2) box units, joints 1 to 21 and the next root; `conf` (L, 22). There is no 3D: `joints3d` (L,
+    22, 3), `cam` (1, 5) and `elevation_cam` (4,) are zeros, `T_w2c` (1, 4, 4) is the identity.
 
     Args:
-        path: the `.pth` file, or the folder of a 2D store, whose joints are taken as SMPL's as far as they tell them.
+        path: the `.pth` file, or the folder of a 2D store, whose joints are converted to SMPL joints where possible.
         text_path, text_path2: JSON files clip name -> caption; the second is optional. A store has its own captions.
         split: of a store; None for all its clips.
         rules: see `VideoRules`.
         fps: rate of the items; motion is interpolated linearly to it, confidences too.
-        text_encoder: builds the encoder that embeds all captions once; None leaves text as strings.
-        seed: seeds items that are asked for by index alone.
+        text_encoder: builds the encoder that embeds all captions once; None: text stays as strings. seed: seed of items
+            requested only by index.
     """
 
     def __init__(
@@ -182,7 +181,7 @@ class VideoMotion2D(Dataset[dict[str, Any]]):
         return np.full(len(self), 1.0 / len(self))
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
-        """Item by index, or by (index, seed) as the training sampler asks."""
+        """Item by index, or by (index, seed) for the training sampler."""
         index, seed = index if isinstance(index, tuple) else (index, mix_seed(self.seed, index))
         return self.item(index, ItemRandom.from_seed(seed))
 
@@ -249,10 +248,10 @@ def clip_repeats(clip: VideoClip, rules: VideoRules) -> int:
 def read_clips(
     path: str | Path, text_path: str | Path, text_path2: str | Path | None, rules: VideoRules
 ) -> list[VideoClip]:
-    """The usable clips of a file, in its order; what is left out is logged by reason.
+    """The usable clips of a file, in its order; skipped ones are logged by reason.
 
     Raises:
-        FileNotFoundError: files are missing; all are named.
+        FileNotFoundError: missing files; the message lists all of them.
         ValueError: a file has another layout, or no clip is usable.
     """
     files = [Path(p) for p in (path, text_path, text_path2) if p is not None]
@@ -260,7 +259,7 @@ def read_clips(
         raise FileNotFoundError(f"Video motion files not found: {', '.join(missing)}. See docs/published_commands.md.")
     table = _read_table(path)
     if not isinstance(table, dict):
-        raise ValueError(f"{path} holds a {type(table).__name__}; expected a dict of clip name -> keypoints.")
+        raise ValueError(f"{path} contains a {type(table).__name__}; expected a dict of clip name -> keypoints.")
     texts = [_read_captions(p) for p in files[1:]]
     clips: list[VideoClip] = []
     dropped: dict[str, list[str]] = {}
@@ -277,10 +276,10 @@ def read_clips(
 
 
 def store_clips(store: KeypointStore, split: str | None, rules: VideoRules) -> list[VideoClip]:
-    """The usable clips of a 2D store as SMPL-22 joints, what is left out is logged by reason.
+    """The usable clips of a 2D store as SMPL-22 joints; skipped ones are logged by reason.
 
-    Joints that are missing for a while lie on the line between their places before and after, those that are never seen
-    at their parent, both with confidence 0.
+    Temporarily missing joints are interpolated linearly, joints without any detection are placed at their parent, both
+    with confidence 0.
 
     Raises:
         ValueError: no clip is usable.
@@ -307,7 +306,7 @@ def store_clips(store: KeypointStore, split: str | None, rules: VideoRules) -> l
 
 
 def _told_of(path: str | Path, clips: list[VideoClip], dropped: Mapping[str, list[str]]) -> list[VideoClip]:
-    """The clips, with what was left out in the log; ValueError where none is left."""
+    """The clips, with a log of skipped ones; ValueError if none remains."""
     reasons = ", ".join(f"{len(names)} {reason} (such as {names[0]})" for reason, names in dropped.items())
     if not clips:
         raise ValueError(f"{path} has no usable clip: {reasons or 'it is empty'}.")
@@ -329,7 +328,7 @@ def _read_table(path: str | Path) -> Any:
 def _read_captions(path: Path) -> dict[str, str]:
     table = load_unique_json(read_text(path), str(path))
     if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
-        raise ValueError(f"{path} must hold an object of clip name -> caption; it holds something else.")
+        raise ValueError(f"{path} must contain an object of clip name -> caption.")
     return table
 
 
@@ -356,7 +355,7 @@ def _read_tracks(path: str | Path, name: str, entry: Any) -> tuple[np.ndarray, n
 
 
 def _unusable(joints2d: np.ndarray, conf: np.ndarray, captions: tuple[str, ...], rules: VideoRules) -> str:
-    """Why a clip is left out, or ""."""
+    """Why a clip is skipped, or ""."""
     if len(conf) < rules.min_frames:
         return "too short"
     if not captions:
@@ -369,7 +368,7 @@ def _unusable(joints2d: np.ndarray, conf: np.ndarray, captions: tuple[str, ...],
 
 
 def mix_sources(sources: Mapping[str, Callable[[], MotionSource]], shares: Mapping[str, float]) -> Mixture:
-    """Named sources as one dataset with named shares of the draws. ValueError when the names differ."""
+    """Named sources as one dataset with named shares of the draws. ValueError if the names differ."""
     if sources.keys() != shares.keys():
-        raise ValueError(f"Sources {sorted(sources)} and shares {sorted(shares)} differ. Name the same ones in both.")
+        raise ValueError(f"Sources {sorted(sources)} and shares {sorted(shares)} differ. Use the same names in both.")
     return Mixture([build() for build in sources.values()], [shares[name] for name in sources])

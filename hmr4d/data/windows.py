@@ -1,8 +1,8 @@
-"""Training windows whose length says nothing about what is done in them.
+"""Training windows with lengths independent of their content.
 
 In motion data a raised hand lasts 2.5 seconds and a walk 8, and a network that sees the number of frames learns that
-instead of the text. Here the length is drawn first, without looking at the clip; the clip is then cut or goes on, as
-people do: it repeats itself where it comes back to a pose, or its last still pose is held.
+instead of the text. Here the length is drawn first, independent of the clip. The clip is then cut or extended: it
+repeats itself if it returns to a pose, or its last still pose is held.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from hmr4d.motion.canonical import facing_transform
 from hmr4d.motion.resampling import resample_positions
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 
-BLEND_SECONDS = 0.25  # of two passages of a loop
-LOOP_SECONDS = 0.6  # shortest repeated stretch
+BLEND_SECONDS = 0.25  # blending time between repetitions of a loop
+LOOP_SECONDS = 0.6  # shortest repeated section
 LOOP_DISTANCE = 0.10  # metres; root mean square over joints of pose and velocity, at the ends of a loop
-VELOCITY_SECONDS = 0.15  # a velocity counts as the distance covered in this time
+VELOCITY_SECONDS = 0.15  # time by which velocities are multiplied in the distance
 STILL_SPEED = 0.25  # metres per second; mean over the joints of a pose that can be held
 STILL_SECONDS = 0.4
-TRAVEL_SPEED = 0.5  # metres per second of the root; who travels does not stop at once
-ACTIVITY_POWER = 6.0  # windows with more movement are drawn more often
+TRAVEL_SPEED = 0.5  # meters per second of the root; faster motion does not stop immediately
+ACTIVITY_POWER = 6.0  # exponent: windows with more movement are more likely
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,17 @@ class FreeWindows:
             raise ValueError(f"tempo is {self.tempo}; give a factor from 1 to 2.")
 
     def num_frames(self, seed: int, fps: float) -> int:
-        """Frames of the window of an item with this seed; nothing else counts."""
+        """Frames of the window of an item, determined only by this seed."""
         share = float(ItemRandom.from_seed(mix_seed(seed, 2)).uniform(1))
         return round((self.min_seconds + share * (self.max_seconds - self.min_seconds)) * fps)
 
     def fit(self, joints3d: Tensor, num_frames: int, *, fps: float, rng: ItemRandom, clip: int) -> Tensor:
-        """The clip as `num_frames` frames, or fewer where it can neither repeat nor hold.
+        """The clip as `num_frames` frames, or fewer if it can neither repeat nor hold.
 
         Args:
             joints3d: (L, J, 3) metres, y up.
-            num_frames: of the window.
-            fps: frames per second.
-            rng: draws tempo, place and the way of going on.
-            clip: number of the clip; its loop is searched once.
+            num_frames: frames of the window. fps: frames per second. rng: draws tempo, position and type of extension.
+                clip: number of the clip; its loop is cached.
 
         Returns:
             (num_frames or fewer, J, 3).
@@ -108,10 +106,10 @@ class FreeWindows:
 
 
 def find_loop(joints3d: Tensor, *, fps: float, skeleton: Skeleton = SMPL22) -> tuple[int, int] | None:
-    """Frames (i, j), i < j, of a clip (L, J, 3) with the same pose, heading apart; None where there are none.
+    """Frames (i, j), i < j, of a clip (L, J, 3) with the same pose up to heading, or None.
 
-    After frame j the clip may go on from frame i. Among the pairs that are near enough, the one with the most movement
-    between them wins, so that an action is repeated rather than a pose.
+    After frame j the clip may continue from frame i. Among the pairs that are near enough, the one with the most
+    movement between them is used, so that an action is repeated rather than a pose.
     """
     blend, shortest = round(BLEND_SECONDS * fps), round(LOOP_SECONDS * fps)
     count = len(joints3d)
@@ -155,7 +153,7 @@ def repeat_loop(
 
 
 def is_still(joints3d: Tensor, fps: float) -> bool:
-    """Whether the last moments of a clip (L, J, 3) are a pose that somebody may hold."""
+    """Whether the end of a clip (L, J, 3) is a pose that can be held."""
     last = joints3d[-max(round(STILL_SECONDS * fps), 2) :]
     return bool((last[1:] - last[:-1]).norm(dim=-1).mean() * fps < STILL_SPEED)
 
@@ -172,7 +170,7 @@ def hold_end(joints3d: Tensor, num_frames: int, *, fps: float) -> Tensor:
 
 
 def _active_window(joints3d: Tensor, num_frames: int, rng: ItemRandom) -> Tensor:
-    """`num_frames` frames of a clip (L, J, 3); places with more movement are drawn more often."""
+    """`num_frames` frames of a clip (L, J, 3); positions with more movement are more likely."""
     if len(joints3d) == num_frames:
         return joints3d
     speed = (joints3d[1:] - joints3d[:-1]).norm(dim=-1).mean(-1)

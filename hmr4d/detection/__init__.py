@@ -1,1 +1,1 @@
-"""People in videos: reading the pictures, finding and following people, their 2D joints."""
+"""People in videos: frame reading, detection, tracking, and 2D joints."""

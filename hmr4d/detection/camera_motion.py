@@ -1,8 +1,8 @@
-"""Whether the camera of a video moves: how the background, all but the people, shifts from moment to moment.
+"""Detection of camera motion in a video from shifts of the background, which is everything except the people.
 
-Small gray pictures are compared a few times a second. Between two of them the background is taken to shift, turn and
-grow (four numbers), found by Gauss-Newton steps on brightness (Lucas and Kanade, 1981) with weights that leave out what
-moves otherwise. Shifts are summed up, so a slow pan counts as much as a quick one.
+Small gray images are compared a few times per second. The background motion between two of them is a similarity (four
+parameters), estimated by Gauss-Newton steps on brightness (Lucas and Kanade, 1981) with weights that exclude other
+motion. Shifts are accumulated, so a slow pan counts as much as a fast one.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 Array = NDArray[np.float64]
 
-EVERY = 0.2  # seconds between pictures that are compared
-MOVES = 0.025  # of the picture's longer side: the corners of a fixed camera's picture do not wander farther
-SHAKES = 0.008  # the same, beyond which it is said
+EVERY = 0.2  # seconds between compared images
+MOVES = 0.025  # fraction of the longer image side: larger corner shifts mean a moving camera
+SHAKES = 0.008  # the same, above which there is a warning
 _LONGER_SIDE = 160  # pixels of what is compared
 _BLUR, _STEPS, _RIM = 1.5, 12, 4
-_ROOM = 0.12  # of the diagonal of the box of somebody's joints, around it
+_ROOM = 0.12  # margin around the box of a person's joints, relative to its diagonal
 _USUAL_ERROR = 4.0  # gray values; errors beyond count less
-_LEAST_SHARE = 0.15  # of the picture that has to be background
-_LEAST_DETAIL = 0.5  # gray values per pixel, in the mean over the background: less tells nothing
+_LEAST_SHARE = 0.15  # fraction of the image that must be background
+_LEAST_DETAIL = 0.5  # gray values per pixel, mean over the background: less detail is not usable
 
 
 @dataclass(frozen=True)
 class CameraMotion:
-    """How far the picture's corners have wandered from where they were in the first picture.
+    """Shift of the image corners relative to the first image.
 
     Attributes:
         times: (N,) seconds.
-        wandered: (N,) of the longer side, the corner that is farthest off; empty where nothing could be compared.
+        wandered: (N,) maximum corner shift relative to the longer side; empty if nothing could be compared.
     """
 
     times: Array
@@ -43,7 +43,7 @@ class CameraMotion:
 
     @property
     def farthest(self) -> float:
-        """Of the longer side of the picture."""
+        """Maximum shift relative to the longer side of the image."""
         return float(self.wandered.max()) if len(self.wandered) else 0.0
 
     @property
@@ -53,21 +53,21 @@ class CameraMotion:
 
     @property
     def remark(self) -> str | None:
-        """A sentence for a camera that moves or shakes, None for one that stands still."""
+        """A message for a moving or shaking camera, None for a still one."""
         if self.farthest <= SHAKES:
             return None
         when = float(self.times[int(self.wandered.argmax())])
-        told = f"the background shifts by {self.farthest:.1%} of the picture by second {when:.1f}"
+        told = f"the background shifts by {self.farthest:.1%} of the image by second {when:.1f}"
         if self.moves:
             return (
-                f"The camera moves: {told}. Lifting needs a camera that stands still. Film from a tripod, cut out a "
-                "part where it stands, or stabilise the video first."
+                f"The camera moves: {told}. Lifting needs a still camera. Use a tripod, cut out a part with a still "
+                "camera, or stabilize the video first."
             )
-        return f"The camera shakes a little: {told}. Expect errors of place of that order."
+        return f"The camera shakes slightly: {told}. Expect position errors of this size."
 
 
 class CameraMotionMeter:
-    """Collects pictures of a video and says how the camera moved."""
+    """Collects images of a video and estimates the camera motion."""
 
     def __init__(self) -> None:
         self._before: tuple[Array, Array] | None = None
@@ -77,12 +77,11 @@ class CameraMotionMeter:
         self._wandered: list[float] = []
 
     def add(self, picture: Image.Image, time: float, people: Sequence[Array]) -> None:
-        """Looks at a picture if it is time for it.
+        """Processes an image if it is due.
 
         Args:
-            picture: of the video.
-            time: its seconds, rising.
-            people: (J, 2) joints of everybody, pixels; around them is no background.
+            picture: image of the video. time: its time in seconds, increasing. people: (J, 2) joints of all people in
+                pixels; they and a margin are excluded.
         """
         if time - self._at < EVERY - 1e-6:
             return
@@ -104,7 +103,7 @@ class CameraMotionMeter:
         self._wandered.append(float(off.max()) / max(size))
 
     def result(self) -> CameraMotion:
-        """What was seen so far."""
+        """The motion so far."""
         return CameraMotion(np.array(self._times), np.array(self._wandered))
 
 
@@ -120,7 +119,7 @@ def _background(shape: tuple[int, ...], people: Sequence[Array], scale: float) -
 
 
 def _shift(before: Array, now: Array, weights: Array) -> Array | None:
-    """(3, 3) from places before to places now; None where too little background or detail is seen."""
+    """(3, 3) transform from previous to current positions; None if too little background or detail is visible."""
     if weights.mean() < _LEAST_SHARE:
         return None
     rows, columns = np.nonzero(weights)

@@ -1,7 +1,7 @@
-"""TFLite graphs to the steps of `graph`, and the detector that ships: made once, from the files of its authors.
+"""Conversion of TFLite graphs to the steps of `graph`, and of the packaged detector from the files of its authors.
 
-Weights are float16 in the sources and stay so. Constant parts (conversion to float32, sparse weights) are computed
-here, padding is joined with the convolution behind it, and what only the segmentation needs is left out.
+Weights are float16 as in the sources. Constant parts (conversion to float32, sparse weights) are precomputed, padding
+is merged with the following convolution, and parts used only for segmentation are removed.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def convert_graph(model: TfliteModel, outputs: Mapping[str, str]) -> ConvertedGr
         outputs: name -> name of a tensor.
 
     Raises:
-        ValueError: an operator is used in a way that `graph` does not know.
+        ValueError: an operator with options that `graph` does not support.
     """
     names = {tensor.name: number for number, tensor in enumerate(model.tensors)}
     if missing := sorted(set(outputs.values()) - set(names)):
@@ -119,7 +119,7 @@ def convert_graph(model: TfliteModel, outputs: Mapping[str, str]) -> ConvertedGr
 def _is_frame(
     operator: TfliteOperator, constants: Mapping[int, Array], uses: list[int], needed: Iterable[TfliteOperator]
 ) -> bool:
-    """Whether an operator pads width and height for one convolution alone."""
+    """Whether an operator pads width and height for a single convolution."""
     if operator.name != "pad" or uses.count(operator.outputs[0]) != 1:
         return False
     after = next(other for other in needed if operator.outputs[0] in other.inputs)
@@ -169,7 +169,7 @@ class _Step:
             case "logistic":
                 return {"op": "sigmoid"} | step
             case _:
-                raise ValueError(f"{operator.name} with {operator.options} is not known to the conversion.")
+                raise ValueError(f"{operator.name} with {operator.options} is not supported by the conversion.")
 
     def _rank(self, operator: TfliteOperator) -> int:
         return len(self.model.tensors[operator.outputs[0]].shape)
@@ -231,15 +231,15 @@ def convert_detector(archives: Sequence[Path], out: Path) -> list[str]:
     """Writes a folder that `networks` reads: a graph and weights for every network, LICENSE and NOTICE.
 
     Args:
-        archives: wheels, npm packages (.tgz) or folders that have the files of SOURCES, and one that has their LICENSE.
-        out: folder, made if needed.
+        archives: wheels, npm packages (.tgz) or folders with the files of SOURCES, and one with their LICENSE. out:
+            folder, created if needed.
 
     Returns:
-        The names of the networks that were found.
+        The names of the converted networks.
 
     Raises:
-        FileNotFoundError: the detector of people, landmarks or the licence are in none of the archives.
-        ValueError: a file is not the one that is known by its hash, or an archive is damaged.
+        FileNotFoundError: the person detector, landmarks or the license are in none of the archives. ValueError: a file
+            has another hash, or an archive is damaged.
     """
     files: dict[str, bytes] = {}
     wanted = {"LICENSE", *(source.file for source in SOURCES.values())}
@@ -250,7 +250,7 @@ def convert_detector(archives: Sequence[Path], out: Path) -> list[str]:
     if "people" not in found or len(found) < 2 or "LICENSE" not in files:
         lacking = sorted(wanted - set(files))
         raise FileNotFoundError(
-            f"{', '.join(map(str, archives))} lack {', '.join(lacking)}. docs/detect.md says which packages have them."
+            f"{', '.join(map(str, archives))} lack {', '.join(lacking)}. docs/detect.md lists the packages."
         )
     lines: list[str] = []
     for name in found:
@@ -277,11 +277,10 @@ def _write(out: Path, name: str, graph: ConvertedGraph, source: Mapping[str, str
 
 
 def read_archive(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
-    """The files of some names anywhere in a folder, a zip file or a gzipped tar file, by name.
+    """The files with given names anywhere in a folder, a zip file or a gzipped tar file, by name.
 
     Raises:
-        FileNotFoundError: there is no such archive.
-        ValueError: it is damaged, or of another kind.
+        FileNotFoundError: the archive does not exist. ValueError: it is damaged, or of another type.
     """
     if archive.is_dir():
         paths = [path for path in sorted(archive.rglob("*")) if path.name in wanted and path.is_file()]

@@ -1,8 +1,8 @@
-"""People followed through the pictures of a video.
+"""Tracking of people through the frames of a video.
 
-Whoever was seen in the last picture is looked for where they would be now. The whole picture is searched now and then,
-and squares of it for people who are small in it: the published tracker looks at the whole picture alone, and only when
-everybody is lost. Who is who is not decided here but over the whole video, by `keypoint_files.tracking`.
+People of the previous frame are searched at their predicted position. The whole image is searched at intervals, and
+squares of it for small people; the published tracker searches only the whole image, and only when it has lost all
+people. Identities are not decided here but over the whole video, by `keypoint_files.tracking`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from hmr4d.detection.scanning import LEVELS, distinct, squares
 
 @dataclass(frozen=True)
 class FollowOptions:
-    """How people are looked for.
+    """Options of the search.
 
     Attributes:
-        most_people: followed at once; the largest are kept.
-        least_presence: from which somebody new counts as there.
-        still_present: from which somebody who was there in the last picture counts as still there.
-        whole_every, squares_every: seconds between searches of the whole picture, and of its squares.
-        search_every: seconds between searches of the squares while nobody is followed.
-        hidden: seconds for which somebody who was lost is looked for around the last place, in every picture.
+        most_people: maximum number of tracked people; the largest are kept. least_presence: minimum presence of a new
+            person. still_present: minimum presence of a person of the previous frame.
+        whole_every, squares_every: seconds between searches of the whole image, and of its squares.
+        search_every: seconds between searches of the squares while nobody is tracked.
+        hidden: seconds for which a lost person is searched around the last position, in every frame.
         same_joints: median distance of joints over the size of the body up to which two are the same person.
     """
 
@@ -44,14 +43,14 @@ class FollowOptions:
 
 @dataclass(frozen=True)
 class _Followed:
-    """Somebody who was seen, and how their region moves (u, v and size per second)."""
+    """A detected person, and the velocity of their region (u, v and size per second)."""
 
     body: BodyJoints
     time: float
     motion: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def region_at(self, time: float) -> Region:
-        """Where to look, if they go on as before for a moment."""
+        """The predicted search region with constant velocity."""
         region, seconds = self.body.next_region, min(time - self.time, 0.2)
         du, dv, growth = self.motion
         size = region.size * math.exp(float(np.clip(growth * seconds, -0.2, 0.2)))
@@ -67,12 +66,11 @@ class _Followed:
 
 
 class PeopleFollower:
-    """Finds everybody in the pictures of a video, one after the other.
+    """Detects all people in the frames of a video, one after the other.
 
     Args:
         people, joints: the networks.
-        size: width and height of the pictures.
-        options: see there.
+        size: width and height of the frames. options: see `Following`.
     """
 
     def __init__(
@@ -85,17 +83,16 @@ class PeopleFollower:
         self._whole_at = self._squares_at = -math.inf
 
     def step(self, picture: Image.Image, time: float) -> list[BodyJoints]:
-        """Everybody in a picture.
+        """All people in a frame.
 
         Args:
-            picture: the next one.
-            time: its seconds, rising.
+            picture: the next frame. time: its time in seconds, increasing.
         """
         seen = self._follow(picture, time)
         known = [one.body.next_region for one in seen]
         for sighting in distinct(self._people(picture, self._search(time, bool(seen))), known):
             body = self._joints(picture, [sighting.region])[0]
-            if body.presence >= self._options.least_presence:  # once more, from where it says itself
+            if body.presence >= self._options.least_presence:  # once more, in the region that it predicts
                 body = self._joints(picture, [body.next_region])[0]
             is_there = self._is_there(body, self._options.least_presence)
             if is_there and not any(self._are_same(body, one.body) for one in seen):
@@ -107,7 +104,7 @@ class PeopleFollower:
         return bodies
 
     def _follow(self, picture: Image.Image, time: float) -> list[_Followed]:
-        """Those of the last picture who are in this one too."""
+        """The people of the previous frame who are also in this one."""
         bodies = self._joints(picture, [one.region_at(time) for one in self._followed])
         pairs = list(zip(self._followed, bodies, strict=True))
         pairs.sort(key=lambda pair: _surprise(pair[0].region_at(time), pair[1].next_region))
@@ -122,7 +119,7 @@ class PeopleFollower:
         return seen
 
     def _search(self, time: float, has_people: bool) -> list[Region]:
-        """The squares to look at now."""
+        """The squares to search now."""
         options = self._options
         around = [replace(one.region_at(time), size=1.5 * one.body.next_region.size, angle=0.0) for one in self._lost]
         if time - self._squares_at >= (options.squares_every if has_people else options.search_every) - 1e-6:
@@ -134,7 +131,7 @@ class PeopleFollower:
         return around
 
     def _is_there(self, body: BodyJoints, least: float) -> bool:
-        """Whether somebody is there: the network says so, and their middle is in the picture or near."""
+        """Whether a person is present: the network predicts it, and their center is in or near the image."""
         region, (width, height) = body.next_region, self._size
         reach = region.size / BODY_SCALE / 2
         is_near = -reach < region.u < width + reach and -reach < region.v < height + reach
@@ -146,7 +143,7 @@ class PeopleFollower:
 
 
 def _surprise(expected: Region, found: Region) -> float:
-    """How far somebody is from where they were expected, in sizes: who took over somebody else's body jumped."""
+    """Distance of a person from the prediction, in body sizes: a large one is a jump to another person."""
     return math.hypot(found.u - expected.u, found.v - expected.v) / expected.size + abs(
         math.log(found.size / expected.size)
     )

@@ -1,7 +1,7 @@
-"""A convolutional network that is described by a list of steps: what `conversion` makes of a TFLite graph.
+"""A convolutional network described by a list of steps, the result of `conversion` from a TFLite graph.
 
-Pictures are (B, C, H, W). A step is a JSON object: `op`, the numbers of its `inputs`, the number of its `output`, and
-what belongs to the operation. Number 0 is the input.
+Images are (B, C, H, W). A step is a JSON object: `op`, the numbers of its `inputs`, the number of its `output`, and the
+options of the operation. Number 0 is the input.
 
     conv              weight (file key), stride, pads (left, right, top, bottom), dilation, groups, activation
     add               two inputs, activation
@@ -32,7 +32,7 @@ OPERATIONS = ("conv", "add", "concatenate", "depth_to_space", "max_pool", "pad",
 
 
 class GraphNetwork(nn.Module):
-    """Computes the steps of a graph in their order; results are let go after their last use.
+    """Computes the steps of a graph in order; results are freed after their last use.
 
     Args:
         steps: as above.
@@ -40,7 +40,7 @@ class GraphNetwork(nn.Module):
         shapes: name of a weight -> its shape (out, in / groups, kh, kw).
 
     Raises:
-        ValueError: an unknown operation, or a step that uses a result of no earlier one.
+        ValueError: an unknown operation, or a step with an input that is not computed before.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class GraphNetwork(nn.Module):
             self.register_parameter(f"{name}_bias", nn.Parameter(torch.zeros(shape[0]), requires_grad=False))
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Results by name, for pictures (B, 3, H, W) with values from 0 to 1 or as the network was made for."""
+        """Results by name, for images (B, 3, H, W) with values from 0 to 1 or in the range of the network."""
         results: dict[int, Tensor] = {0: pictures}
         for step, done in zip(self.steps, self._let_go, strict=True):
             results[step["output"]] = self._step(step, [results[number] for number in step["inputs"]])
@@ -129,7 +129,7 @@ def load_graph(folder: Path, name: str) -> GraphNetwork:
 
     Raises:
         FileNotFoundError: one of the files is missing.
-        ValueError: they are damaged, or do not belong together.
+        ValueError: they are damaged or inconsistent.
     """
     path = folder / f"{name}.json"
     if not path.is_file():

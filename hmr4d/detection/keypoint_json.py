@@ -20,7 +20,7 @@ JOINT_SETS: dict[str, Skeleton] = {skeleton.name: skeleton for skeleton in (MEDI
 
 
 def write_keypoints(path: str | Path, video: DetectedVideo, joints: str = MEDIAPIPE33.name) -> None:
-    """Writes a file that `keypoint_files.reading` and other programs read.
+    """Writes a keypoint file for `keypoint_files.reading` and other programs.
 
     `instance_info` has an entry for every picture, with its number, its time in seconds and everybody in it: id,
     keypoints in pixels, confidences from 0 to 1, the box around the joints, and how many metres joints are farther away
@@ -28,7 +28,7 @@ def write_keypoints(path: str | Path, video: DetectedVideo, joints: str = MEDIAP
 
     Args:
         path: file to write.
-        video: what was found.
+        video: the detected people.
         joints: one of JOINT_SETS.
 
     Raises:

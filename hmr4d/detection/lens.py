@@ -1,4 +1,4 @@
-"""The focal length that a video or a picture says it was taken with."""
+"""The focal length in the metadata of a video or an image."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ _SECONDS = 30
 
 
 def told_focal(path: Path, size: tuple[int, int]) -> float | None:
-    """Focal length in pixels as the file tells it, by the one that has the same field of view on film; None otherwise.
+    """Focal length in pixels from the 35 mm equivalent in the metadata; None without it.
 
     Args:
-        path: video, or folder of pictures, of which the first is asked.
-        size: width and height of the pictures.
+        path: video, or folder of images, of which the first is read. size: width and height of the images.
     """
     millimeters = _of_picture(picture_files(path)[0]) if path.is_dir() else _of_video(path)
     if millimeters is None or not _SHORTEST <= millimeters <= _LONGEST:
@@ -47,7 +46,7 @@ def _of_video(path: Path) -> float | None:
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=_SECONDS, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.SubprocessError) as error:
-        logger.info("%s does not tell its lens (%s).", path, type(error).__name__)
+        logger.info("%s contains no readable lens metadata (%s).", path, type(error).__name__)
         return None
     told = done.stdout.decode("utf-8", "replace")
     if camera := " ".join(match[1] for match in _CAMERA.findall(told)):

@@ -1,9 +1,9 @@
-"""The two networks of BlazePose: one that finds people in a square of a picture, one that finds the joints of a person.
+"""The two networks of BlazePose: one detects people in a square of an image, the other the joints of a person.
 
-Bazarevsky et al., BlazePose: On-device Real-time Body Pose Tracking, 2020, arXiv:2006.10204. The first says for 2254
-places of a square whether somebody is there, and two points: the middle of the hips and a point of the circle around
-the whole body, which give place, size and turn of the person. The second sees the person upright and says where 33
-joints are.
+Bazarevsky et al., BlazePose: On-device Real-time Body Pose Tracking, 2020, arXiv:2006.10204. The first predicts for
+2254 positions of a square whether there is a person, and two points: the hip center and a point of the circle around
+the whole body, which give position, size and rotation of the person. The second gets the upright person and predicts 33
+joints.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ MODELS = ("full", "heavy")
 NUM_JOINTS = 33
 BODY_SCALE = 1.25  # side of the square around a person over the diameter of the circle around the body
 _PEOPLE_SIDE, _JOINTS_SIDE = 224, 256
-_STRIDES = ((8, 2), (16, 2), (32, 6))  # pixels between places of the first network, and guesses for each place
+_STRIDES = ((8, 2), (16, 2), (32, 6))  # pixels between positions of the first network, and predictions per position
 _LARGEST_LOGIT = 100.0
 _ROWS = 39  # of the second network: joints, the middle of the hips, a point of the circle, and four that are not used
 _MIDDLE, _RIM = 33, 34
-_HEAT_REACH, _LEAST_HEAT = 3, 0.5  # cells of the heat map around a joint, and the heat from which it says anything
+_HEAT_REACH, _LEAST_HEAT = 3, 0.5  # radius in cells of the heat map around a joint, and minimum heat for its use
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """Somebody whom the first network has found.
+    """A person detected by the first network.
 
     Attributes:
         score: from 0 to 1.
@@ -51,15 +51,14 @@ class Sighting:
 
 @dataclass(frozen=True)
 class BodyJoints:
-    """The joints of somebody in one picture.
+    """The joints of a person in one image.
 
     Attributes:
         points: (33, 2) pixels.
-        visibility: (33,) from 0 to 1, that the joint is in the picture and not hidden.
-        heat: (33,) from 0 to 1, the highest value of the joint's heat map near its place.
-        presence: from 0 to 1, that a person is there at all.
-        next_region: where to look in the next picture.
-        depth: (33,) metres farther away than the middle of the hips, as far as one picture tells.
+        visibility: (33,) from 0 to 1, probability that the joint is in the image and not hidden.
+        heat: (33,) from 0 to 1, the highest value of the joint's heat map near its position. presence: from 0 to 1,
+            probability of a person. next_region: search region in the next frame. depth: (33,) meters farther away than
+            the hip center, estimated from one image.
     """
 
     points: Array
@@ -71,18 +70,18 @@ class BodyJoints:
 
 
 def find_detector(name_or_folder: str | Path = DETECTOR) -> Path:
-    """Folder of the weights; FileNotFoundError where there is none."""
+    """Folder of the weights; FileNotFoundError if it does not exist."""
     return find_release_folder(
         name_or_folder, kind="detector", marker="people.json", wanted="people.json and full.json"
     )
 
 
 class PeopleFinder:
-    """Finds people in squares of a picture.
+    """Detects people in squares of an image.
 
     Args:
         folder: of the weights.
-        least_score: from which somebody counts.
+        least_score: minimum score.
     """
 
     def __init__(self, folder: Path, *, least_score: float = 0.5) -> None:
@@ -92,7 +91,7 @@ class PeopleFinder:
 
     @torch.inference_mode()
     def __call__(self, picture: Image.Image, squares: Sequence[Region]) -> list[Sighting]:
-        """Everybody found in upright squares of a picture, by falling score; one person may be in it many times."""
+        """All detections in upright squares of an image, by decreasing score; one person may occur several times."""
         found: list[Sighting] = []
         for square in squares:
             pixels = _as_input([cut_out(picture, square, _PEOPLE_SIDE)]) * 2 - 1
@@ -107,7 +106,7 @@ class PeopleFinder:
 
 
 class JointFinder:
-    """Finds the joints of people in regions of a picture.
+    """Detects the joints of people in regions of an image.
 
     Args:
         folder: of the weights.
@@ -124,7 +123,7 @@ class JointFinder:
 
     @torch.inference_mode()
     def __call__(self, picture: Image.Image, regions: Sequence[Region]) -> list[BodyJoints]:
-        """The joints seen in each region."""
+        """The joints in each region."""
         if not regions:
             return []
         results = self._network(_as_input([cut_out(picture, region, _JOINTS_SIDE) for region in regions]))
@@ -151,14 +150,14 @@ class JointFinder:
 
 
 def refine_by_heat(places: Tensor, heatmap: Tensor) -> tuple[Tensor, Tensor]:
-    """Joints at the mean place of the heat around them, where there is any.
+    """Joints refined to the center of the heat around them, if there is any.
 
     Args:
-        places: (B, K, 2) shares of the square.
+        places: (B, K, 2) fractions of the square.
         heatmap: (B, K, H, W) logits.
 
     Returns:
-        (B, K, 2) places; those without heat or outside the map are as given.
+        (B, K, 2) positions; unchanged without heat or outside the map.
         (B, K) highest heat within reach, 0 outside the map.
     """
     H, W = heatmap.shape[2:]
@@ -177,7 +176,8 @@ def refine_by_heat(places: Tensor, heatmap: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _places() -> NDArray[np.float32]:
-    """(2254, 2) shares of the square where the guesses of the first network are, row by row, coarser grids behind."""
+    """(2254, 2) positions of the predictions of the first network as fractions of the square, row by row, coarser
+    grids last."""
     rows: list[NDArray[np.float32]] = []
     for stride, guesses in _STRIDES:
         count = _PEOPLE_SIDE // stride

@@ -1,6 +1,6 @@
-"""Everybody in a video: one pass over its pictures, then identities and smoothing over the whole of it.
+"""People in a video: one pass over its frames, then identities and smoothing over the whole video.
 
-Pictures are decoded once and let go; what stays is 33 joints for each person and picture.
+Frames are decoded once and freed; only 33 joints per person and frame are kept.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
 
-USUAL_FPS = 30.0  # of what does not tell its rate
-SHORTEST = 0.25  # seconds; who is seen for a shorter time is left out
-# What the network says of a joint being visible, and the share of such joints that were within 5 % of the body's size
-# of their place (docs/detect.md). Joints that are hidden have a place too, which is better than none.
+USUAL_FPS = 30.0  # default rate of inputs without a rate
+SHORTEST = 0.25  # seconds; people visible for a shorter time are excluded
+# Predicted visibility of a joint, and the fraction of such joints within 5 % of the body size of their true position
+# (docs/detect.md). Hidden joints also have a position, which is better than none.
 _VISIBILITY, _RIGHT = (0.0, 0.25, 0.4, 0.6, 0.8, 1.0), (0.3, 0.4, 0.64, 0.87, 0.92, 0.97)
 
 
@@ -41,13 +41,10 @@ class DetectedVideo:
     """The people of a video.
 
     Attributes:
-        path: of the video.
-        size: width and height of its pictures.
-        fps: pictures per second, the usual rate where they are uneven.
-        times: (N,) seconds of every picture.
-        tracks: everybody, joints of `MEDIAPIPE33` in pixels; who fills most of the picture for longest comes first.
-        motion: of the camera.
-        metadata: what the video says of itself.
+        path: path of the video. size: width and height of its frames. fps: frames per second, the usual rate if it is
+            uneven. times: (N,) seconds of every frame.
+        tracks: all people, joints of `MEDIAPIPE33` in pixels, by decreasing image area over time. motion: motion of the
+            camera. metadata: metadata of the video.
     """
 
     path: Path
@@ -59,7 +56,7 @@ class DetectedVideo:
     metadata: VideoMetadata
 
     def person(self, who: str) -> list[KeypointTrack]:
-        """The tracks asked for.
+        """The selected tracks.
 
         Args:
             who: "largest", "longest", "all" or an id.
@@ -68,7 +65,7 @@ class DetectedVideo:
             ValueError: nobody is in the video, or nobody of that id.
         """
         if not self.tracks:
-            raise ValueError(f"{self.path}: nobody was found in its {len(self.times)} pictures.")
+            raise ValueError(f"{self.path}: no person was detected in its {len(self.times)} frames.")
         if who == "all":
             return self.tracks
         if who == "largest":
@@ -150,7 +147,7 @@ def _rows(body: BodyJoints, size: tuple[int, int]) -> NDArray[np.float64]:
 def _tracks(
     detections: Sequence[Detection], times: NDArray[np.float64], fps: float, *, smooth: bool
 ) -> list[KeypointTrack]:
-    """Everybody who is seen for long enough, the one who fills most of the picture for longest first."""
+    """All people who are visible long enough, by decreasing image area over time."""
     usable = [d for d in detections if (d.points[:, 2] > 0).any()]
     people: dict[str, list[Detection]] = {}
     for detection in track_people(usable) if usable else []:
@@ -169,11 +166,11 @@ def _tracks(
 
 
 def _mended(track: KeypointTrack, times: NDArray[np.float64], size: float) -> KeypointTrack:
-    """The track with its sides where they were before, and smooth."""
+    """The track with corrected sides, smoothed."""
     kp2d, conf = track.kp2d.astype(np.float64), track.kp2d_conf.astype(np.float64)
     is_exchanged = mend_sides(kp2d, conf, times, size, track.skeleton)
     if is_exchanged.any():
-        logger.info("Left and right of person %s are mended in %d pictures.", track.person, is_exchanged.any(1).sum())
+        logger.info("Left and right of person %s were corrected in %d frames.", track.person, is_exchanged.any(1).sum())
     assert track.depth is not None
     depth = exchanged(track.depth.astype(np.float64), is_exchanged, track.skeleton)
     kp2d, conf = (exchanged(values, is_exchanged, track.skeleton) for values in (kp2d, conf))
@@ -200,7 +197,7 @@ def _track(person: str, entries: dict[int, Detection], fps: float) -> KeypointTr
 
 
 def _body_size(track: KeypointTrack) -> float:
-    """Median height or width of the body in the picture, whichever is more, pixels."""
+    """Median height or width of the body in the image in pixels, whichever is larger."""
     seen = (track.kp2d_conf > 0)[..., None]
     low = np.where(seen, track.kp2d, np.inf).min(1)
     high = np.where(seen, track.kp2d, -np.inf).max(1)

@@ -1,4 +1,4 @@
-"""Turned squares in a picture: what a network looks at, and the way from its pixels back to those of the picture."""
+"""Rotated square regions of an image: input of a network, and the mapping back to image pixels."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from PIL import Image
 
 Array = NDArray[np.float64]
 
-_MOST_REDUCED = 16  # times that a picture is made smaller before it is turned
+_MOST_REDUCED = 16  # maximum downscaling before the rotation
 
 
 @dataclass(frozen=True)
 class Region:
-    """A square in a picture.
+    """A square in an image.
 
     Attributes:
-        u, v: middle, pixels of the picture; the first pixel reaches from 0 to 1.
+        u, v: center in image pixels; the first pixel reaches from 0 to 1.
         size: side, pixels.
-        angle: radians by which its own right is turned from that of the picture, clockwise as it is seen.
+        angle: rotation relative to the image in radians, clockwise as displayed.
     """
 
     u: float
@@ -35,7 +35,7 @@ class Region:
 
         Args:
             middle: (2,) pixels between the hips.
-            rim: (2,) pixels of a place on the circle around the whole person, over the head.
+            rim: (2,) pixels of a point on the circle around the whole person, above the head.
             scale: side of the square over the diameter of that circle.
         """
         across, down = rim - middle
@@ -44,16 +44,16 @@ class Region:
 
     @property
     def axes(self) -> Array:
-        """(2, 2) picture pixels of the square's own right and down, each as long as its side."""
+        """(2, 2) vectors of the square's right and down in image pixels, with the length of its side."""
         across, down = self.size * math.cos(self.angle), self.size * math.sin(self.angle)
         return np.array([[across, down], [-down, across]])
 
     def to_picture(self, shares: Array) -> Array:
-        """(..., 2) pixels of places (..., 2) given as shares of the side, from the square's upper left corner."""
+        """(..., 2) pixels of positions (..., 2) given as fractions of the side, from the upper left corner."""
         return (shares - 0.5) @ self.axes + (self.u, self.v)
 
     def overlap(self, other: Region) -> float:
-        """Intersection over union, both taken as upright."""
+        """Intersection over union, ignoring rotations."""
         sides = [
             min(a + self.size / 2, b + other.size / 2) - max(a - self.size / 2, b - other.size / 2)
             for a, b in ((self.u, other.u), (self.v, other.v))
@@ -63,9 +63,9 @@ class Region:
 
 
 def cut_out(picture: Image.Image, region: Region, side: int) -> NDArray[np.uint8]:
-    """(side, side, 3) what a region shows; black outside the picture.
+    """(side, side, 3) content of a region; black outside the image.
 
-    A picture that is larger than needed is made smaller by averaging first, so that no detail turns into noise.
+    A larger image is first downscaled by averaging to avoid aliasing.
     """
     corners = region.to_picture(np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float64))
     low = np.maximum(np.floor(corners.min(0)) - 1, 0).astype(int)

@@ -1,4 +1,4 @@
-"""Where in a picture to look for people: the whole of it, and squares of a half and a third of it for small ones."""
+"""Search regions for people: the whole image, and squares of a half and a third of it for small people."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from hmr4d.detection.networks import Sighting
 from hmr4d.detection.regions import Region
 
-LEVELS = (1, 2, 3)  # parts that the longer side is cut into
-_OVERLAP = 1 / 3  # of its side that a square shares with its neighbour, so that somebody is whole in one of them
-_SAME_PLACE, _SAME_SIZE = 0.25, 1.6  # of the smaller side between two middles; ratio of sides
+LEVELS = (1, 2, 3)  # divisions of the longer side
+_OVERLAP = 1 / 3  # overlap of neighboring squares relative to their side, so that a person is completely in one of them
+_SAME_PLACE, _SAME_SIZE = 0.25, 1.6  # maximum distance of centers relative to the smaller side; maximum ratio of sides
 
 
 def squares(size: tuple[int, int], level: int) -> list[Region]:
-    """Upright squares that cover a picture.
+    """Upright squares that cover an image.
 
     Args:
         size: width and height, pixels.
@@ -25,7 +25,7 @@ def squares(size: tuple[int, int], level: int) -> list[Region]:
 
 
 def _middles(length: float, side: float) -> list[float]:
-    """Middles of evenly spread stretches that cover a length and overlap."""
+    """Centers of evenly spaced overlapping intervals that cover a length."""
     if length <= side:
         return [length / 2]
     count = math.ceil((length - side) / (side * (1 - _OVERLAP)) - 1e-9) + 1
@@ -33,14 +33,14 @@ def _middles(length: float, side: float) -> list[float]:
 
 
 def is_same(a: Region, b: Region) -> bool:
-    """Whether two regions are around the same person, by place and size."""
+    """Whether two regions contain the same person, by position and size."""
     ratio = a.size / b.size
     apart = math.hypot(a.u - b.u, a.v - b.v)
     return 1 / _SAME_SIZE < ratio < _SAME_SIZE and apart < _SAME_PLACE * min(a.size, b.size)
 
 
 def distinct(sightings: Sequence[Sighting], known: Sequence[Region]) -> list[Sighting]:
-    """One sighting for each person who is not known yet: the surest of those around the same place."""
+    """One detection per new person: the one with the highest score among those at the same position."""
     chosen: list[Sighting] = []
     for one in sorted(sightings, key=lambda sighting: -sighting.score):
         if not any(is_same(one.region, other) for other in (*known, *(s.region for s in chosen))):

@@ -1,10 +1,9 @@
-"""Left and right mended where the network takes a front for a back for a while.
+"""Correction of left and right where the network temporarily confuses front and back.
 
-Each picture is looked at alone, so in some the sides of a body come out exchanged: then every arm and leg jumps to the
-other side, and later back. Of all ways to exchange sides or not, picture by picture, the one with the least movement is
-taken (Viterbi, 1967), while every exchange against the network's word has its price by the second. Somebody who turns
-around lets the sides cross without a jump, so that nothing is gained by an exchange. Arms and legs may be exchanged
-alone, at a higher price.
+Each frame is processed separately, so in some frames the sides of a body are exchanged: then every arm and leg jumps to
+    the other side, and later back. Of all sequences of exchanges, the one with the least movement is selected (Viterbi,
+    1967); an exchange has a cost per second. When a person turns around, the sides cross without a jump, so an exchange
+    has no advantage. Arms or legs may be exchanged separately, at a higher cost.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from hmr4d.body.skeleton import Skeleton
 
 Array = NDArray[np.float64]
 
-_PRICE = 0.12  # of the body's size, per second for which sides are exchanged
-_APART = 0.2  # the same, for exchanging arms or legs alone
-_CHANGE = 0.02  # of the body's size, for beginning or ending it
-_FARTHEST = 0.3  # of the body's size: no joint counts as having moved more
-_LONGEST_PAUSE = 0.3  # seconds; after longer ones nothing is known of the sides before
+_PRICE = 0.12  # cost per second of exchanged sides, relative to the body size
+_APART = 0.2  # the same, for exchanging only arms or legs
+_CHANGE = 0.02  # cost of starting or ending an exchange, relative to the body size
+_FARTHEST = 0.3  # maximum movement of a joint relative to the body size
+_LONGEST_PAUSE = 0.3  # seconds; longer pauses reset the sides
 _LEGS = ("knee", "ankle", "heel", "foot_index")
 
 
 def mend_sides(points: Array, conf: Array, times: Array, size: float, skeleton: Skeleton) -> NDArray[np.bool_]:
-    """Which joints have to take the place of those of the other side.
+    """Which joints must be exchanged with those of the other side.
 
     Args:
         points: (L, J, 2) pixels.
@@ -56,7 +55,7 @@ def mend_sides(points: Array, conf: Array, times: Array, size: float, skeleton: 
 
 
 def exchanged(values: Array, is_exchanged: NDArray[np.bool_], skeleton: Skeleton) -> Array:
-    """Values (L, J) or (L, J, C) with those of the other side where they are exchanged (L, J)."""
+    """Values (L, J) or (L, J, C) with the sides exchanged where `exchanged` (L, J)."""
     mask = is_exchanged.reshape(*is_exchanged.shape, *(1,) * (values.ndim - 2))
     return np.where(mask, values[:, other_sides(skeleton)], values)
 
@@ -72,7 +71,7 @@ def other_sides(skeleton: Skeleton) -> list[int]:
 def _changes(
     points: Array, conf: Array, steps: Array, size: float, group: NDArray[np.intp], others: NDArray[np.intp]
 ) -> Array:
-    """(L - 1, 2) movement of a group from picture to picture: as it is, and when its sides are exchanged meanwhile."""
+    """(L - 1, 2) movement of a group between frames: unchanged, and with exchanged sides."""
     own, other = points[:, group], points[:, others[group]]
     cost = np.stack([_moved(own[1:], own[:-1], size), _moved(other[1:], own[:-1], size) + _CHANGE], -1)
     seen: NDArray[np.bool_] = np.all(conf[:, group] > 0, axis=1)
@@ -81,7 +80,7 @@ def _changes(
 
 
 def _least_movement(changes: Sequence[Array], seconds: Array) -> NDArray[np.bool_]:
-    """(L, 2) whether arms and legs are exchanged, on the cheapest way through all pictures."""
+    """(L, 2) whether arms and legs are exchanged, on the path of minimum cost through all frames."""
     states = [(arms, legs) for arms in (0, 1) for legs in (0, 1)]
     price = np.array([_PRICE * (arms + legs) / 2 + _APART * (arms != legs) for arms, legs in states])
     cost, come = price * seconds[0], np.zeros((len(seconds), len(states)), int)
@@ -99,5 +98,5 @@ def _least_movement(changes: Sequence[Array], seconds: Array) -> NDArray[np.bool
 
 
 def _moved(now: Array, before: Array, size: float) -> Array:
-    """(L,) how far joints (L, K, 2) have moved, in sizes of the body, in the mean."""
+    """(L,) mean movement of joints (L, K, 2) in body sizes."""
     return np.minimum(np.linalg.norm(now - before, axis=-1) / size, _FARTHEST).mean(-1)

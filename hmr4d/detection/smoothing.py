@@ -1,8 +1,8 @@
-"""Detected joints smoothed in time, forwards and backwards, so that nothing lags and fast moves stay.
+"""Temporal smoothing of detected joints, forward and backward, without lag and without damping fast movements.
 
-A Kalman smoother (Rauch, Tung, Striebel, 1965) for every coordinate: places and velocities, driven by accelerations.
-How much a joint may accelerate is measured on the joint itself around each moment, so a hand that rests is smoothed a
-lot and one that claps hardly at all. Single outliers do not count. Times may be uneven.
+A Kalman smoother (Rauch, Tung, Striebel, 1965) for every coordinate: positions and velocities, driven by accelerations.
+The acceleration of each joint is estimated around each moment, so a resting hand is smoothed strongly and a clapping
+one hardly. Single outliers are ignored. Times may be uneven.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 Array = NDArray[np.float64]
 
-NOISE = 0.006  # of the body's size: deviation of a sure detection
-UNSURE_NOISE = 4.0  # times as much for joints of no confidence
+NOISE = 0.006  # standard deviation of a confident detection relative to the body size
+UNSURE_NOISE = 4.0  # factor of the noise for joints without confidence
 _LEAST, _MOST = 1.5, 60.0  # body sizes per second squared: accelerations of a joint
-_MEASURING = 12.0  # the same, of the pass that measures accelerations: what is faster still shows
-_REACH = 0.12  # seconds around a moment in which its acceleration is measured
-_OUTLIER = 6.0  # deviations from a smooth curve that make an outlier
-_CURVE_NOISE = 1.4  # deviation of a measurement from the curve through its neighbours, by that of its noise
-_TRIALS = 32  # made-up resting coordinates that tell how much the noise alone accelerates
-_LONGEST_STEP = 0.25  # seconds; after longer pauses a joint starts anew
-_UNKNOWN = 1e6  # variance in sizes squared of what is not known
+_MEASURING = 12.0  # the same, for the pass that estimates accelerations
+_REACH = 0.12  # seconds around a moment in which its acceleration is estimated
+_OUTLIER = 6.0  # number of deviations from a smooth curve of an outlier
+_CURVE_NOISE = 1.4  # deviation of a measurement from the curve through its neighbors, relative to its noise
+_TRIALS = 32  # simulated resting coordinates that give the acceleration of pure noise
+_LONGEST_STEP = 0.25  # seconds; longer pauses reset a joint
+_UNKNOWN = 1e6  # variance of unknown values in squared body sizes
 
 
 def smooth_joints(points: Array, conf: Array, times: Array, size: float) -> Array:
-    """Smoothed joints; those that were not seen stay as they are.
+    """Smoothed joints; missing ones are not changed.
 
     Args:
         points: (L, J, 2) pixels.
@@ -58,7 +58,7 @@ def smooth_joints(points: Array, conf: Array, times: Array, size: float) -> Arra
 
 
 def _spikes(values: Array, variance: Array) -> NDArray[np.bool_]:
-    """(L, K) single measurements that no smooth curve through the two before and the two behind comes near to."""
+    """(L, K) outliers: single measurements far from any smooth curve through the two previous and two next ones."""
     padded = np.pad(values, ((2, 2), (0, 0)), mode="edge")
     curve = (4 * (padded[1:-3] + padded[3:-1]) - padded[:-4] - padded[4:]) / 6
     error = np.abs(values - curve)
@@ -77,7 +77,7 @@ def _power(speed: Array, times: Array) -> Array:
 
 
 def _smoother(values: Array, variance: Array, steps: Array, acceleration: Array) -> tuple[Array, Array]:
-    """Places and velocities (L, K) after a pass forwards and one backwards.
+    """Positions and velocities (L, K) after a forward and a backward pass.
 
     Args:
         values, variance: (L, K) what was measured.

@@ -1,7 +1,7 @@
 """Reads TensorFlow Lite model files: the tables of the FlatBuffer, tensors and operators, sparse weights included.
 
-Only what `conversion` needs is read. Numbers of fields and of operators are those of TensorFlow's public schema
-(tensorflow/compiler/mlir/lite/schema/schema.fbs, version 3). A file is data from outside: every offset is checked.
+Only the parts for `conversion` are read. Numbers of fields and of operators are those of TensorFlow's public schema
+(tensorflow/compiler/mlir/lite/schema/schema.fbs, version 3). Files are untrusted: every offset is checked.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class TfliteOperator:
 
     Attributes:
         name: such as "conv_2d".
-        inputs, outputs: numbers of tensors; -1 for an input that is left out.
+        inputs, outputs: numbers of tensors; -1 for an omitted input.
         options: of this operator, with "activation" and "padding" as words.
     """
 
@@ -118,14 +118,14 @@ def read_tflite(data: bytes, name: str) -> TfliteModel:
         name: of the file, for messages.
 
     Raises:
-        ValueError: it is damaged, no TFLite model, or has something that is not known here.
+        ValueError: it is damaged, no TFLite model, or has unsupported content.
     """
     if data[4:8] != IDENTIFIER:
-        raise ValueError(f"{name} is no TensorFlow Lite model: it lacks the mark {IDENTIFIER.decode()}.")
+        raise ValueError(f"{name} is not a TensorFlow Lite model: it lacks the identifier {IDENTIFIER.decode()}.")
     try:
         return _model(_Table(data, _unpack("I", data, 0)))
     except (struct.error, IndexError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{name} is damaged ({error}). Get the file again.") from error
+        raise ValueError(f"{name} is damaged ({error}). Download the file again.") from error
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
@@ -137,7 +137,7 @@ def _unpack(kind: str, data: bytes, place: int) -> int:
 
 
 class _Table:
-    """A table of a FlatBuffer at a place: a signed step back to the list of the offsets of its fields."""
+    """A table of a FlatBuffer at a position: a signed offset to the list of its field offsets."""
 
     def __init__(self, data: bytes, place: int) -> None:
         self.data, self.place = data, place
@@ -145,7 +145,7 @@ class _Table:
         self._size = _unpack("H", data, self._fields)
 
     def _at(self, number: int) -> int:
-        """Place of a field; 0 where it is not stored."""
+        """Position of a field; 0 if it is not stored."""
         entry = 4 + 2 * number
         offset = _unpack("H", self.data, self._fields + entry) if entry < self._size else 0
         return self.place + offset if offset else 0
@@ -159,7 +159,7 @@ class _Table:
         return _Table(self.data, place + _unpack("I", self.data, place)) if place else None
 
     def _vector(self, number: int) -> tuple[int, int]:
-        """Place of the first element, and how many there are."""
+        """Position of the first element, and the number of elements."""
         place = self._at(number)
         if not place:
             return 0, 0

@@ -1,6 +1,6 @@
-"""Pictures of a video as they are coded, one after the other, and the times that the file gives them.
+"""Frames of a video in coded order, and their time stamps.
 
-A folder of pictures is read like a video, in the order of the numbers in their names.
+A folder of images is read like a video, in the order of the numbers in their names.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ from hmr4d.utils.files import is_shown
 
 logger = logging.getLogger(__name__)
 
-EVEN_TIMES = 0.25  # share of the usual time between two pictures by which others may differ
-EVEN_CLOCK = 1.5  # usual times between two pictures by which one may be off from even times over the whole video
+EVEN_TIMES = 0.25  # relative tolerance of the time between frames
+EVEN_CLOCK = 1.5  # maximum deviation from even times over the whole video, in frame intervals
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".3gp", ".mts", ".ts", ".wmv", ".gif")
-_SAME_RATE = 0.01  # share by which the told rate may differ from the usual one
-_SECONDS_TO_LIST = 120  # that ffmpeg may take to list the pictures of a long video
+_SAME_RATE = 0.01  # relative tolerance of the rate in the file
+_SECONDS_TO_LIST = 120  # timeout of ffmpeg for listing the frames of a long video
 
 
 @dataclass(frozen=True)
 class VideoMetadata:
-    """What a video says of itself.
+    """Metadata of a video.
 
     Attributes:
-        size: width and height of its pictures, turned as they are shown.
-        fps: pictures per second in the mean; None where it does not tell.
-        times: (N,) seconds of each coded picture from the first one, in order; empty where the file does not tell.
+        size: width and height of its frames, rotated as displayed. fps: mean frames per second, or None. times: (N,)
+            seconds of each coded frame from the first one, in order; empty if unknown.
     """
 
     size: tuple[int, int]
@@ -45,14 +44,15 @@ class VideoMetadata:
 
     @property
     def step(self) -> float | None:
-        """Usual seconds from one picture to the next."""
+        """Usual seconds between frames."""
         return float(np.median(np.diff(self.times))) if len(self.times) > 1 else None
 
     @property
     def usual_fps(self) -> float | None:
-        """Pictures per second: as the file says, or as its pictures are apart where that is something else.
+        """Frames per second: from the file, or from the frame times if they differ.
 
-        Of even pictures that is the mean, for some files round times to milliseconds; of uneven ones, what most have.
+        For even times it is the mean, since some files round times to milliseconds; for uneven ones, the most common
+        rate.
         """
         if self.step is None or self.step <= 0:
             return self.fps
@@ -61,7 +61,7 @@ class VideoMetadata:
 
     @property
     def is_uneven(self) -> bool:
-        """Whether the times between pictures differ, here and there or between one part and another."""
+        """Whether the times between frames differ, locally or between parts."""
         if self.step is None or self.step <= 0:
             return False
         even = np.linspace(self.times[0], self.times[-1], len(self.times))
@@ -71,18 +71,19 @@ class VideoMetadata:
 
     @property
     def uneven(self) -> str | None:
-        """A sentence where the times between pictures differ, as in videos of phones; None where they do not."""
+        """A warning if the times between frames differ, as in phone videos, else None."""
         if not self.is_uneven or self.step is None or self.fps is None:
             return None
         steps = np.diff(self.times)
         return (
-            f"has pictures at uneven times: {self.fps:.4g} a second in the mean, but {steps.min():.3f} to "
-            f"{steps.max():.3f} s apart, mostly {1 / self.step:.4g} a second. Speeds are wrong where the rate changes; "
+            f"has uneven frame times: {self.fps:.4g} frames per second on average, but {steps.min():.3f} to "
+            f"{steps.max():.3f} s apart, mostly {1 / self.step:.4g} per second. Speeds are wrong where the rate "
+            "changes; "
             "convert it to a constant rate before other programs detect keypoints."
         )
 
     def times_of(self, frame_ids: NDArray[np.generic]) -> NDArray[np.float64] | None:
-        """(L,) seconds of the pictures with these numbers; None where the video does not tell them all."""
+        """(L,) seconds of the frames with these numbers; None if some are unknown."""
         numbers = frame_ids.astype(np.float64)
         if not len(self.times) or numbers.min() < 0 or numbers.max() > len(self.times) - 1:
             return None
@@ -90,21 +91,21 @@ class VideoMetadata:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a path is that of a video, by its ending, or a folder with pictures in it."""
+    """Whether a path is a video, by its suffix, or a folder with images."""
     if path.is_dir():
         return any(p.suffix.lower() in PICTURES for p in path.iterdir())
     return path.suffix.lower() in VIDEOS
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The pictures of a folder in the order of the numbers in their names, or of their names where they have none.
+    """The images of a folder in the order of the numbers in their names, or of their names without numbers.
 
     Raises:
-        ValueError: there are none, or two have the same number.
+        ValueError: there is no image, or two have the same number.
     """
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and is_shown(p, folder))
     if not paths:
-        raise ValueError(f"{folder} has no pictures in it; expected files such as 000001.jpg.")
+        raise ValueError(f"{folder} contains no images; expected files such as 000001.jpg.")
     if not all(any(c.isdigit() for c in p.stem) for p in paths):
         return paths
     numbers = frame_numbers([p.name for p in paths], str(folder))
@@ -112,30 +113,29 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def read_video_metadata(path: Path) -> VideoMetadata:
-    """What a video says of itself; a folder of pictures says the size of the first one and nothing about time.
+    """Metadata of a video; for a folder of images, the size of the first one without times.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it cannot be decoded.
+        FileNotFoundError: the file does not exist. ValueError: it cannot be decoded.
     """
     if path.is_dir():
         return VideoMetadata(_open_picture(picture_files(path)[0]).size, None, np.empty(0))
     if not path.is_file():
-        raise FileNotFoundError(f"Video not found: {path}. Check the path, or leave --video out.")
+        raise FileNotFoundError(f"Video not found: {path}. Check the path, or omit --video.")
     facts, frames = _opened(path)
     frames.close()
     return VideoMetadata(tuple(facts["size"]), float(facts["fps"]) if facts.get("fps") else None, _picture_times(path))
 
 
 def video_pictures(path: Path, numbers: Iterable[int] | None = None) -> Iterator[Image.Image]:
-    """Coded pictures of a video, one after the other.
+    """Frames of a video in coded order.
 
     Args:
-        path: video, or folder of pictures.
-        numbers: which ones, never falling; a number that comes again gives the same picture. None: all.
+        path: video, or folder of images. numbers: frame numbers, not decreasing; a repeated number returns the same
+            frame. None: all.
 
     Raises:
-        ValueError: it cannot be decoded, or pictures of a folder differ in size.
+        ValueError: it cannot be decoded, or images of a folder differ in size.
     """
     pictures = _folder_pictures(path) if path.is_dir() else _decoded(path)
     if numbers is None:
@@ -165,8 +165,8 @@ def _folder_pictures(folder: Path) -> Iterator[Image.Image]:
         size = size or picture.size
         if picture.size != size:
             raise ValueError(
-                f"{path} is {picture.size[0]} x {picture.size[1]} pixels, those before are {size[0]} x {size[1]}. "
-                "Keep the pictures of one camera in a folder."
+                f"{path} is {picture.size[0]} x {picture.size[1]} pixels, the previous ones are {size[0]} x "
+                f"{size[1]}. Put only images of one camera into a folder."
             )
         yield picture
 
@@ -179,11 +179,11 @@ def _open_picture(path: Path) -> Image.Image:
                 turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
             return turned.convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-        raise ValueError(f"{path} cannot be read as a picture ({error}).") from error
+        raise ValueError(f"{path} cannot be read as an image ({error}).") from error
 
 
 def _opened(path: Path) -> tuple[dict[str, Any], Generator[bytes, None, None]]:
-    """What a video says of itself, and its frames.
+    """Metadata of a video, and its frames.
 
     Raises:
         ValueError: it cannot be decoded.
@@ -200,7 +200,7 @@ def _opened(path: Path) -> tuple[dict[str, Any], Generator[bytes, None, None]]:
 
 
 def _picture_times(path: Path) -> NDArray[np.float64]:
-    """(N,) seconds of the coded pictures from the first one; empty where the file does not tell. Nothing is decoded."""
+    """(N,) seconds of the coded frames from the first one; empty if unknown. No frame is decoded."""
     import imageio_ffmpeg
 
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-map", "0:v:0", "-c", "copy"]
@@ -213,10 +213,10 @@ def _picture_times(path: Path) -> NDArray[np.float64]:
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        logger.info("%s does not tell when its pictures were taken (%s).", path, type(error).__name__)
+        logger.info("%s contains no readable frame times (%s).", path, type(error).__name__)
         return np.empty(0)
     if b"partial file" in done.stderr:
-        logger.warning("%s is cut off before its end, as by a copy that stopped. What is there is read.", path)
+        logger.warning("%s is truncated, for example by an interrupted copy. The available part is read.", path)
     base, stamps = 0.0, []
     for line in done.stdout.decode("ascii", "replace").splitlines():
         if line.startswith("#tb 0:"):

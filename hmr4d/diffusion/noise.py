@@ -1,7 +1,7 @@
-"""Where the randomness of a sample comes from: one CPU generator per item, or recorded arrays.
+"""Noise sources of sampling: one CPU generator per item, or recorded arrays.
 
-A source is called once for the initial noise and once per step, and returns standard normal noise. Each item draws for
-its own length only, so that a sample does not depend on what else is in the batch, on padding or on the device.
+A source is called once for the initial noise and once per step, and returns standard normal noise. Each item draws only
+for its own length, so a sample does not depend on the rest of the batch, on padding or on the device.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class IndependentNoise:
         generators: B CPU generators.
         lengths: (B,) valid frames.
         num_views, num_features: V and D.
-        device: where the noise is needed.
+        device: device of the noise.
     """
 
     def __init__(

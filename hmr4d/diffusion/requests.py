@@ -1,4 +1,4 @@
-"""Seeds of a request, and how much of it fits into one batch."""
+"""Seeds of a request, and its division into batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def seeds_of(
     count: int,
     things: str = "prompts",
 ) -> list[int]:
-    """One seed for each of `count` things; a single generator gives all the same one, as a single seed does.
+    """One seed for each of `count` items; a single generator or seed gives all items the same one.
 
     Raises:
         ValueError: neither one nor `count` were given, the message calls them `things`; or a seed is too large.

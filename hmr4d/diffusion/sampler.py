@@ -29,7 +29,7 @@ def sample(
         noise: called once for x_T and once in every step.
         predict: (x_t, t) -> x_0.
         step: (x_0, x_t, t, t_prev, noise) -> x_{t_prev}; a bound method of `NoiseSchedule`.
-        correct: (x_0, t, is_last) -> x_0, for example a projection onto what several views can agree on.
+        correct: (x_0, t, is_last) -> x_0, for example a projection to consistent views.
         begin: makes the first x_t of the first noise; None: it is the noise.
     """
     x_t = noise() if begin is None else begin(noise())

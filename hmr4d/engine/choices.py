@@ -1,4 +1,4 @@
-"""Names of the files of a configuration group, without reading what is in them."""
+"""Names of the files of a configuration group, without reading their content."""
 
 from __future__ import annotations
 

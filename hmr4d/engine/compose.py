@@ -1,4 +1,4 @@
-"""From command-line words to a resolved configuration."""
+"""Composition of a resolved configuration from command-line overrides."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ OmegaConf.register_new_resolver("find_input", lambda path, inputs: str(find_inpu
 
 
 def store_entry(folder: str, key: str, fallback: Any) -> Any:
-    """An entry of a motion store's store.json; the fallback where there is no store yet, or none with such an entry."""
+    """An entry of a motion store's store.json; the fallback if there is no store or no such entry."""
     path = Path(folder) / "store.json"
     return json.loads(path.read_text(encoding="utf-8")).get(key, fallback) if path.is_file() else fallback
 
 
 def store_file(folder: str, name: str, fallback: Any) -> Any:
-    """The path of a file in a motion store; the fallback where there is none."""
+    """The path of a file in a motion store; the fallback if it does not exist."""
     path = Path(folder) / name
     return str(path) if path.is_file() else fallback
 

@@ -1,4 +1,4 @@
-"""Overrides of a configuration, checked before anything heavy is imported: what is wrong, and what is meant.
+"""Overrides of a configuration, checked before heavy imports, with error messages that suggest corrections.
 
 Hydra's own messages name the file it looked for; these name the word that was typed, what was expected, and the nearest
 names that exist.
@@ -86,7 +86,7 @@ def search_words(folders: Sequence[Path] = ()) -> list[str]:
 
 
 def _parse(word: str, is_sweep: bool) -> Override:
-    """A word taken apart; OverrideError when it is not of the form key=value."""
+    """A parsed override; OverrideError if it is not of the form key=value."""
     try:
         override = OverridesParser.create().parse_override(word)
     except HydraException as error:
@@ -104,7 +104,7 @@ def _parse(word: str, is_sweep: bool) -> Override:
 
 
 def _values(override: Override) -> list[Any]:
-    """The value of an override, or the values of a sweep where they are listed."""
+    """The value of an override, or the values of a sweep."""
     if not override.is_sweep_override():
         return [override.value()]
     sweep = override.value()
@@ -114,7 +114,7 @@ def _values(override: Override) -> list[Any]:
 
 
 def _one_of(override: Override) -> str:
-    """An override as a word, with the first of several values."""
+    """An override as text, with the first of several values."""
     if override.is_sweep_override() and override.is_discrete_sweep():
         return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
     return str(override.input_line)
@@ -220,7 +220,7 @@ def _shown(value: Any) -> str:
 
 
 def _told(error: HydraException, chosen: Sequence[Override]) -> str:
-    """What Hydra says of groups, as a sentence that names the word."""
+    """Hydra's error about groups, as a message that names the override."""
     found = re.search(r"Could not override '([^']+)'", str(error))
     for override in chosen:
         if found and override.key_or_group == found[1].split("@")[0]:

@@ -1,4 +1,4 @@
-"""A training run becomes a released model: weights, configuration, and a card that says where they come from."""
+"""Conversion of a training run to a released model: weights, configuration, and a card with their origin."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hmr4d.utils.weights import WEIGHTS_NAME
 
 @dataclass(frozen=True)
 class ReleaseRequest:
-    """What is released.
+    """The content of a release.
 
     Attributes:
         run: output folder of a training run, with config.yaml.

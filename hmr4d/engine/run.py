@@ -95,7 +95,7 @@ def starting_weights(cfg: DictConfig) -> Any:
 
 
 def resumes(cfg: DictConfig) -> bool:
-    """Whether an earlier training goes on; naming a checkpoint to continue from is enough."""
+    """Whether an earlier training continues; `resume_model_path` is sufficient."""
     return bool(cfg.resume_training) or cfg.resume_model_path is not None
 
 
@@ -231,7 +231,7 @@ def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
 
 
 def _adopt_values(node: DictConfig, saved: DictConfig, place: str, named: set[str]) -> list[str]:
-    """Puts saved values in the place of others below a node; names of those that differed.
+    """Replaces values below a node by saved ones; returns the names of those that differed.
 
     References stay: what they point to was taken already, or is named on the command line.
     """
@@ -250,7 +250,7 @@ def _adopt_values(node: DictConfig, saved: DictConfig, place: str, named: set[st
 
 
 def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Any:
-    """One run of a composed configuration; what the trainer returns for the task.
+    """Runs a composed configuration; returns the result of the trainer.
 
     Args:
         cfg: composed.
@@ -309,7 +309,7 @@ def report_training(trainer: pl.Trainer) -> None:
 
 
 def prepare_predict(cfg: DictConfig) -> None:
-    """Sees to it that every motion is written, once. ValueError when no callback would take the motions."""
+    """Checks that every motion is written once. ValueError if no callback writes motions."""
     if not listed(cfg.callbacks):
         raise ValueError("Task predict has no callbacks, so that nothing would be written: leave out empty_callback.")
     devices, nodes = cfg.trainer.devices, cfg.trainer.get("num_nodes", 1)

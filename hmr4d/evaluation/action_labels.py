@@ -1,4 +1,4 @@
-"""What the labels of real motion mean for a judge: which ask for the same, and what the mirrored clip is called."""
+"""Labels of real motion for the action-recognition classifier: equivalent labels, and labels of mirrored clips."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _prompts(name: str) -> dict[str, list[str]]:
 
 
 def mirror_labels(labels: Sequence[str]) -> dict[str, str]:
-    """Label -> label of the mirrored clip; labels without a mirror image, or of no known data set, are left out."""
+    """Label -> label of the mirrored clip; without labels of unknown data sets or without mirror image."""
     twins = {}
     for label in set(labels) - set(ONE_HANDED):
         if label in content_names():
@@ -71,7 +71,7 @@ def labeled_clips(store: MotionStore, split: str) -> np.ndarray:
 
 
 def clips_of(store: MotionStore, content: str) -> np.ndarray:
-    """(n,) clips that show a content: its own, and where the store has none, those of its special cases."""
+    """(n,) clips that show a content: its own, and if the store has none, those of its special cases."""
     contents = np.array(store.labels["content"])
     own = np.flatnonzero(contents == content)
     return own if len(own) else np.flatnonzero(np.isin(contents, SPECIAL_CASES.get(content, ())))

@@ -1,4 +1,4 @@
-"""An action-recognition classifier: a small network trained on real joints and their content labels alone.
+"""An action-recognition classifier: a small network trained only on real joints and their content labels.
 
 It never sees text or generated motion, so its accuracy on generated motion, beside that on real motion, says how often
 a model does what the caption asks for.
@@ -90,7 +90,7 @@ class ClassifierTraining:
 
 
 def training_for(store: MotionStore) -> ClassifierTraining:
-    """The training of a store's judge: 20 epochs, and more where the store is so small that these are too few steps."""
+    """The training of a store's classifier: 20 epochs, and more for small stores with too few steps."""
     usual = ClassifierTraining()
     batches = math.ceil(len(labeled_clips(store, "train")) / usual.batch_size)
     return replace(usual, epochs=max(usual.epochs, math.ceil(MIN_STEPS / batches)))
@@ -104,7 +104,7 @@ def labeled_motion(store: MotionStore, split: str, *, kind: str = "content") -> 
 
 
 def content_features(joints3d: Tensor, lengths: Tensor, fps: float) -> Tensor:
-    """What the classifier sees: (B, L, 3 J), zero beyond `lengths`.
+    """Input of the classifier: (B, L, 3 J), zero beyond `lengths`.
 
     The clip is scaled to the neutral body height and turned to face +z in its first frame. Per frame: joints 1 .. J - 1
     relative to the root, metres, then the root's velocity, m/s (first frame: that of the second).
@@ -259,7 +259,7 @@ def accuracy_by_content(predicted: Sequence[str], wanted: Sequence[str]) -> dict
 def obtain_classifier(
     folder: Path, store: MotionStore, options: ClassifierTraining
 ) -> tuple[ContentClassifier, dict[str, Any]]:
-    """The saved classifier, or a new one where there is none or it was trained on other data, and its card."""
+    """The saved classifier, or a new one if there is none or it was trained on other data, and its card."""
     facts = training_metadata(store, options)
     if (folder / CARD_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
         classifier, card = load_classifier(folder)
@@ -324,7 +324,7 @@ def load_classifier(folder: str | Path) -> tuple[ContentClassifier, dict[str, An
 
 
 def training_metadata(store: MotionStore, options: ClassifierTraining) -> dict[str, Any]:
-    """What decides the result of a training: a saved classifier with the same facts need not be trained again."""
+    """Metadata that determine the result of a training: a saved classifier with the same metadata is reused."""
     data = {"store": store.name, "num_clips": len(store), "num_frames": int(store.lengths.sum())}
     return data | {"store_settings": store.info.get("settings", {}), "training": asdict(options)}
 
@@ -339,7 +339,7 @@ def _pad(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def with_windows(train: LabelledMotion, options: ClassifierTraining) -> LabelledMotion:
-    """The clips, and of each some windows whose length does not depend on what is shown (see `ClassifierTraining`)."""
+    """The clips, and of each some windows whose length does not depend on the content (see `ClassifierTraining`)."""
     if not options.windows:
         return train
     shortest, longest = options.window_seconds

@@ -56,7 +56,7 @@ HEADINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What the cards of all evaluations have in common.
+    """Common parts of all result cards.
 
     Attributes:
         rows: row name -> metric name -> value.
@@ -94,7 +94,7 @@ class Card:
             raise ValueError(f"The card lacks {', '.join(missing)}; without them nobody can repeat the result.")
 
     def _needed(self) -> list[str]:
-        """Facts that must be known."""
+        """Required metadata."""
         return ["set_name", "protocol", "command", "date"]
 
     def table(self) -> str:
@@ -102,7 +102,7 @@ class Card:
         return "\n".join([*self._tables(), "", *self._fact_lines()]) + "\n"
 
     def _tables(self) -> list[str]:
-        """Lines above the facts."""
+        """Lines above the metadata."""
         names = {name for row in self.rows.values() for name in row}
         columns = [name for name in HEADINGS if name in names] + sorted(names - HEADINGS.keys())
         return _table_lines(self.rows, columns, self.DECIMALS)
@@ -159,7 +159,7 @@ class Card:
         return cls.from_json(content)
 
     def _facts(self) -> dict[str, str]:
-        """What stands below the table, in order."""
+        """The parts below the table, in order."""
         return {"set": f"{self.set_name}, {self.set_size} motions", "seed": str(self.seed)}
 
     def _fact_lines(self) -> list[str]:

@@ -22,7 +22,7 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class CriticScores:
-    """What the critic says of a set of motions.
+    """Scores of a set of motions by the critic.
 
     Attributes:
         scores: by name; higher is better, without bounds.
@@ -38,7 +38,7 @@ class CriticScores:
     frame: CriticFrame
 
     def summary(self) -> dict[str, Any]:
-        """Mean, max, min and population deviation as published tables have them; None where nothing has a score."""
+        """Mean, max, min and population deviation as in published tables; None without scores."""
         values = torch.tensor(list(self.scores.values()), dtype=torch.float64)
         numbers: dict[str, float | None] = dict.fromkeys(("mean", "max", "min", "std"))
         if len(values):
@@ -53,7 +53,7 @@ class CriticScores:
 
 
 def critic_rows(motion: Motion, frame: CriticFrame) -> Tensor:
-    """(60, 25, 3) what the critic is shown of a motion of 60 frames or more.
+    """(60, 25, 3) input of the critic for a motion of 60 frames or more.
 
     Rotations are those of the pose of the motion, or follow its joints; hands are at rest.
     """
@@ -74,7 +74,7 @@ def critic_rows(motion: Motion, frame: CriticFrame) -> Tensor:
 def critic_scores(
     critic: MotionCritic, motions: Mapping[str, Motion] | Sequence[Motion], *, frame: CriticFrame = "y_up"
 ) -> CriticScores:
-    """Scores the first 60 frames of each motion; shorter ones are left out and named.
+    """Scores the first 60 frames of each motion; shorter ones are skipped and listed.
 
     Args:
         critic: trained.

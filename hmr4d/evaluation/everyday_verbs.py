@@ -1,4 +1,4 @@
-"""Everyday verbs: prompts with geometric checks, how often the checks are right on real clips, and how much is done."""
+"""Everyday verbs: prompts with geometric checks, the accuracy of the checks on real clips, and success rates."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Verb:
     may_show: frozenset[str]
 
     def verdict(self, content: str, action: str) -> bool | None:
-        """Whether a real clip does it, or None for not known; what is said of its action goes before its content."""
+        """Whether a real clip shows the verb, or None if unknown; entries for its action override those for its
+        content."""
         for label in (action, content):
             if label in self.shown_by:
                 return True
@@ -89,7 +90,7 @@ def verb_set(seconds: float, limit: int | None) -> PromptSet:
 
 
 def done(motion: LabelledMotion) -> list[bool]:
-    """Whether each motion does what the check that is its label asks."""
+    """Whether each motion passes the check named by its label."""
     figures = (figure(clip, motion.fps) for clip in motion.clips)
     return [CHECKS[label](who) for who, label in zip(figures, motion.labels, strict=True)]
 

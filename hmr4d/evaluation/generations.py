@@ -1,4 +1,4 @@
-"""Folders of generated motion for a score: one file a motion, written as they are made, with what they were made by."""
+"""Folders of generated motion for scoring: one file per motion, written when generated, with their provenance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MANIFEST_NAME = "generations.json"
 
 
 class GenerationFolder:
-    """Motions of a test, each in a motion file of its own: `repeat_00/00012_s000.npz`.
+    """Motions of a test, each in its own motion file: `repeat_00/00012_s000.npz`.
 
     Args:
         folder: made when the first motion is saved.
@@ -28,7 +28,7 @@ class GenerationFolder:
 
     @property
     def identity(self) -> dict[str, Any] | None:
-        """What the motions were made by, None for a new folder. ValueError when its manifest is damaged."""
+        """The provenance of the motions, None for a new folder. ValueError if its manifest is damaged."""
         path = self.folder / MANIFEST_NAME
         if not path.is_file():
             return None
@@ -44,7 +44,7 @@ class GenerationFolder:
             ) from error
 
     def begin(self, identity: Mapping[str, Any]) -> None:
-        """Records what the motions are made by.
+        """Records the provenance of the motions.
 
         Raises:
             FileExistsError: the folder holds motions made by something else; the differences are named.

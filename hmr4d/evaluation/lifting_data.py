@@ -1,4 +1,4 @@
-"""The clips that lifting is scored on: what one camera sees of each, with which errors, before which rig."""
+"""Evaluation clips of lifting: the view of one camera, the simulated errors, and the rig."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ClipSource(Protocol):
 
 
 class StoreClips:
-    """Clips of a motion store before drawn rigs; clip i stands before the same rig whatever else is asked for.
+    """Clips of a motion store with random rigs; clip i always has the same rig.
 
     Args:
         views: items to show; they depend on their seed alone.
@@ -211,7 +211,7 @@ def _need_root(root: str | Path, name: str, place: str) -> None:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a method gets of a clip.
+    """Input of a method for a clip.
 
     Attributes:
         kp2d: (V, L, J, 2) pixels of every view, 0 where missing; methods that lift get view 0, the oracle all.
@@ -300,7 +300,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         return self.names[item].rsplit("/", 1)[0]
 
     def identity(self) -> dict[str, Any]:
-        """What decides the items, whichever of them are asked for."""
+        """Settings that determine the items."""
         names = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
         own = {
             "names": names,
@@ -326,7 +326,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
 
     @property
     def joint_notes(self) -> list[str]:
-        """What a reader of scores has to know of joints that are seen, lifted or scored in place of others."""
+        """Note about joints that are observed, lifted or scored instead of others."""
         own, scored = self.source[self.items[0]].skeleton, self.clip(self.items[0]).skeleton
         notes: list[str] = []
         if own.name != scored.name:
@@ -429,7 +429,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
     def _corrupted(
         self, clip: LiftingClip, kp2d: Tensor, conf: Tensor, camera: Rig, item: int, part: int
     ) -> tuple[Tensor, Tensor]:
-        """A view's 2D (L, J, 2) and confidence (L, J) with errors of their own."""
+        """A view's 2D (L, J, 2) and confidence (L, J) with independent errors."""
         known, size = conf > 0, camera.size[0]
         if self.corruption != NO_CORRUPTION:
             codec = BboxPose2DCodec(clip.skeleton)
@@ -440,7 +440,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         return torch.where((conf > 0)[..., None], kp2d, 0.0), conf
 
     def _rig(self, clip: LiftingClip, kp2d: Tensor, conf: Tensor) -> Rig:
-        """V0 and what stands beside it."""
+        """V0 and the other views."""
         rig = clip.rig.select([0])
         if self.views == "captured":
             rig = clip.rig.select(spread_views(clip.rig, self.num_views))
@@ -455,7 +455,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
 
 
 def in_joints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
-    """A clip with the joints of another skeleton, made of its own; ValueError names those that cannot be made."""
+    """A clip with the joints of another skeleton, derived from its own; ValueError lists impossible ones."""
     source = clip.skeleton
     valid = convert_confidence(clip.valid.double(), source, target) > 0
     return replace(
@@ -470,7 +470,7 @@ def in_joints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
 
 
 def as_keypoints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
-    """A clip of SMPL joints with the keypoints of a detector, seen exactly; they are known where all joints are."""
+    """A clip of SMPL joints with exact detector keypoints; they are valid where all joints are."""
     joints3d = convert_joints(clip.joints3d, clip.skeleton, target)
     valid = clip.valid.all(-1, keepdim=True).expand(joints3d.shape[:2])
     pixels, depth = project(clip.rig.select([0]), joints3d)

@@ -1,4 +1,4 @@
-"""Means of pose errors over a set, with intervals that know that several cameras saw one motion."""
+"""Means of pose errors over a set, with intervals that treat several cameras of one motion as one."""
 
 from __future__ import annotations
 

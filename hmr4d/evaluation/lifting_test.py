@@ -49,7 +49,7 @@ def methods_of(cfg: DictConfig) -> list[str]:
 
 
 def run_lift_test(cfg: DictConfig) -> list[LiftingCard]:
-    """Lifts what is missing and scores it; one card.
+    """Lifts missing clips and scores all; writes one card.
 
     Args:
         cfg: of a lifting task `test`.
@@ -146,7 +146,7 @@ def check_files(cfg: DictConfig, weights: Any) -> None:
 def lift_without_network(
     cfg: DictConfig, method: str, clips: ScoredLifts, items: Sequence[int], metric: MetricLift
 ) -> None:
-    """Lifts clips by a baseline and saves each as it is done; ValueError names the clip that cannot be lifted."""
+    """Lifts clips by a baseline and saves each when done; ValueError names a clip that cannot be lifted."""
     options: dict[str, Any] = {}
     if BASELINES[method].takes_prior:
         options["prior"] = None if cfg.prior is None else PosePrior.load(cfg.prior)
@@ -190,7 +190,7 @@ def source_of(cfg: DictConfig, method: str, weights: Any, clips: ScoredLifts) ->
 
 
 def training_record(path: Path) -> str:
-    """Which motion and which 2D the weights in a file were trained on, from the files beside it."""
+    """Training data (motion and 2D) of the weights in a file, from the files next to it."""
     release, run = path.parent / CONFIG_NAME, path.parent.parent / "config.yaml"
     if release.is_file():
         about = json.loads(release.read_text(encoding="utf-8")).get("about", {})
@@ -210,14 +210,14 @@ def training_record(path: Path) -> str:
 
 
 def _tracks_record(tracks: Mapping[str, Any]) -> str:
-    """Whose 2D a training saw beside its 3D motion, "" for none."""
+    """The 2D sources of a training in addition to its 3D motion, or ""."""
     if views := tracks.get("views"):
         return f"{Path(str(views.get('store'))).name}/{views.get('split')} with labels {views.get('labels')}"
     return str(tracks.get("folder") or "")
 
 
 def leaks(sources: Mapping[str, LiftSource], clips: ScoredLifts) -> list[str]:
-    """A sentence for each method that was trained on the very set, as far as its record tells."""
+    """A warning for each method that was trained on this set, as far as recorded."""
     name, _, split = clips.set_name.rpartition("/")
     found = [
         m
@@ -228,7 +228,7 @@ def leaks(sources: Mapping[str, LiftSource], clips: ScoredLifts) -> list[str]:
 
 
 def card_metadata(cfg: DictConfig, clips: ScoredLifts, notes: Sequence[str] = ()) -> CardMetadata:
-    """What the card says beside the numbers."""
+    """Notes of the card."""
     identity = clips.identity()
     rigs = identity.get("rigs", f"{clips.views} cameras beside each observing one")
     drawn = ", ".join(f"{k} {v}" for k, v in rigs.items()) if isinstance(rigs, dict) else rigs

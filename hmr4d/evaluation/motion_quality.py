@@ -1,4 +1,4 @@
-"""Scores of sets of motions: what they show and how they move, per content and over repeats."""
+"""Scores of sets of motions: recognized actions and physical measures, per content and over repeats."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def summarize(scores: MotionScores) -> dict[str, float]:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean of repeats with its 95 % interval; repeats that are NaN are left out."""
+    """Mean of repeats with its 95 % interval; NaN repeats are excluded."""
     known = [v for v in values if not math.isnan(v)]
     if not known:
         return Interval(math.nan, math.nan, tuple(values))
@@ -144,7 +144,7 @@ def plain_interval(values: Sequence[float]) -> dict[str, Any]:
 
 
 def over_repeats(repeats: Sequence[MotionScores]) -> dict[str, Any]:
-    """Summary of one set drawn with several seeds, as plain values for a card (NaN becomes None).
+    """Summary of one set with several seeds, as plain values for a card (NaN becomes None).
 
     Returns:
         {"num_motions": per repeat, "repeats": number, "all": measures, "contents": {content: measures}}; measures are

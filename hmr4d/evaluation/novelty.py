@@ -1,4 +1,5 @@
-"""Does a model only repeat its training clips? Distances of motions in metres, free of place, heading and start."""
+"""Does a model only repeat its training clips? Distances of motions in meters, independent of position, heading and
+start."""
 
 from __future__ import annotations
 
@@ -62,7 +63,7 @@ class NearestClip:
 
     @classmethod
     def of_split(cls, store: MotionStore, split: str = "train") -> NearestClip:
-        """The clips of a split that have a content; joined pairs of clips hold nothing else."""
+        """The clips of a split that have a content; joined pairs of clips contain nothing else."""
         return cls([torch.tensor(store.joints3d(clip)) for clip in labeled_clips(store, split).tolist()], store.fps)
 
     def __call__(self, motion: LabelledMotion) -> tuple[Tensor, Tensor]:
@@ -83,7 +84,7 @@ class NearestClip:
 
 
 def distance(first: Tensor, second: Tensor, fps: float) -> float:
-    """Metres between two motions (L, J, 3): how far windows of one are from the nearest of the other, both ways."""
+    """Metres between two motions (L, J, 3): distance of windows of one to the nearest of the other, both ways."""
     a, b = windows(first, fps, STRIDE_SECONDS), windows(second, fps, STRIDE_SECONDS)
     squared = torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist").square()
     return float((squared.amin(1).mean().sqrt() + squared.amin(0).mean().sqrt()) / 2)
@@ -98,7 +99,7 @@ def diversity(motions: Sequence[Tensor], fps: float) -> float:
 def spread_of_contents(
     repeats: Sequence[LabelledMotion], same_prompt: Sequence[bool], store: MotionStore
 ) -> dict[str, dict[str, float | int]]:
-    """How much samples of one prompt differ, beside how much real clips of one content do.
+    """Diversity of samples of one prompt, compared with real clips of one content.
 
     Args:
         repeats: one motion per prompt and seed.

@@ -70,7 +70,7 @@ class Preparation(Protocol):
         ...
 
     def shown(self, encoded: Encoded, rows: Sequence[Rows | None]) -> list[Tensor]:
-        """(L, 22, 3) frames of each motion behind these rows, as they are measured physically."""
+        """(L, 22, 3) frames of each motion of these rows, for physical measures."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a text-to-motion model is asked for when it is scored: prompts, what they shall show, and for how long."""
+"""Prompt sets for scoring text-to-motion models: prompts, requested content, and duration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hmr4d.utils.text_files import read_yaml
 
 @dataclass(frozen=True)
 class PromptSet:
-    """What is asked for.
+    """The requested motions.
 
     Attributes:
         name: of the set.
@@ -125,7 +125,7 @@ def clamp(value: float, bounds: tuple[float, float]) -> float:
 
 
 def real_motion(store: MotionStore, split: str, prompts: PromptSet) -> LabelledMotion:
-    """The clips behind the captions of a split, as long as asked for.
+    """The clips of the captions of a split, with the requested duration.
 
     Longer clips are cut. Shorter ones go on as clips do in the training of a generator, repeated or held, where they
     can (`FreeWindows`); the others stay shorter.

@@ -1,4 +1,4 @@
-"""The protocol of the published Motion-2-to-3 table, where it differs from the standard one of the field.
+"""The protocol of the published Motion-2-to-3 table, where it differs from the standard one.
 
 All embeddings are shuffled together once, the pools are drawn from that order; small sets also get R-precision over the
 whole set; one legacy generator draws the pairs of diversity, first of the generated motions, then of the real ones.
@@ -32,7 +32,7 @@ ALL_TOP_K = (10, 20, 30)
 
 
 class PublishedScores(NamedTuple):
-    """Rows of the published table, values by metric name, and sentences that belong beside them."""
+    """Rows of the published table, values by metric name, and notes about them."""
 
     generated: dict[str, float]
     ground_truth: dict[str, float]
@@ -80,7 +80,7 @@ class PublishedModelScores(RowMetric):
             self._declare(name)
 
     def update(self, text: Tensor, generated: Tensor, ground_truth: Tensor, *, index: Tensor | None = None) -> None:
-        """Adds embeddings, all (n, D); `index` (n,): their places in the data set."""
+        """Adds embeddings, all (n, D); `index` (n,): their positions in the data set."""
         for motion in (generated, ground_truth):
             checked_pairs(text, motion, pool_size=0)
         for name, rows in (("text", text), ("generated", generated), ("ground_truth", ground_truth)):

@@ -1,4 +1,4 @@
-"""The models that `hmr4d quality` scores: loaded from a release or a run, and drawn from through a cache."""
+"""The models that `hmr4d quality` scores: loaded from a release or a run, and sampled with a cache."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROMPTS_PER_PART = 64  # prompts whose motions share a file of the cache; an int
 
 @dataclass(frozen=True)
 class Draw:
-    """How motion is drawn: seeds 0 .. `seeds` - 1, and what replaces the model's own options."""
+    """Options of sampling: seeds 0 .. `seeds` - 1, and replacements of the model's own options."""
 
     seeds: int
     steps: int | None
@@ -115,7 +115,7 @@ def _model(pipeline: Pipeline, facts: dict[str, Any], identity: dict[str, Any]) 
 
 
 def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: Path) -> LabelledMotion:
-    """The motions of one repeat in the order of the set, taken from the cache where it has them.
+    """The motions of one repeat in the order of the set, from the cache if available.
 
     The cache holds files of `PROMPTS_PER_PART` motions, named by a hash of all that decides them.
     """

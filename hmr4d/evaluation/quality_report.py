@@ -28,7 +28,7 @@ NUM_CONFUSIONS = 12
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """Tables of a card: how it was made; each set as a whole, by content, and what was taken for what; the verbs."""
+    """Tables of a card: provenance; each set as a whole, by content, and confusions; the verbs."""
     parts = [_made_by(card), _by_set(card["sets"])]
     for name, scored in card["sets"].items():
         rows = [(source, scored[source]) for source in ("real", "generated") if source in scored]
@@ -75,7 +75,7 @@ def _made_by(card: Mapping[str, Any]) -> str:
 
 
 def _by_set(sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """One row a set, where there are several: what is shown, by duration."""
+    """One row per set, if there are several: recognized actions by duration."""
     body = [
         [name, source, *(cell(scored[source]["all"], measure, digits) for measure, _, digits in SCORES)]
         for name, scored in sets.items()
@@ -183,7 +183,7 @@ def _share(value: float | None) -> str:
 
 
 def listed_confusions(source: str, found: Sequence[Sequence[Any]], repeats: int) -> str:
-    """The most frequent (wanted, predicted, count) as a sentence; nothing when there are none."""
+    """The most frequent (wanted, predicted, count) as a sentence; empty if there are none."""
     if not found:
         return ""
     shown = ", ".join(f"{wanted} → {predicted} {count}" for wanted, predicted, count in found[:NUM_CONFUSIONS])
@@ -194,7 +194,7 @@ def listed_confusions(source: str, found: Sequence[Sequence[Any]], repeats: int)
 
 
 def cell(measures: Mapping[str, Any], name: str, digits: int, with_interval: bool = True) -> str:
-    """A measure as text, with its interval where there is one; a dash where it is not defined."""
+    """A measure as text, with its interval if there is one; a dash if it is not defined."""
     found = measures[name]
     if found["mean"] is None:
         return "–"

@@ -1,4 +1,4 @@
-"""The R-precision that nobody can beat where several clips of a pool show the same thing."""
+"""Upper bound of R-precision if several clips of a pool have the same content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ POOLS = 2000  # drawn at random
 
 
 def retrieval_ceiling(clips: ScoredClips, *, seed: int = 0) -> dict[str, tuple[float, ...]]:
-    """Best mean top-k shares by what a caption tells: the first label of the store, the first two, and so on.
+    """Best mean top-k fractions by the labels in a caption: the first label of the store, the first two, and so on.
 
     Who knows just the labels has to guess among the clips of a pool that share them: with m such clips, one's own is
     among k guesses with probability min(k / m, 1). Captions that tell more than labels allow more.

@@ -1,4 +1,4 @@
-"""Reconstructed 2D keypoints beside the clips that they stand for, by an evaluator of 2D keypoints."""
+"""Reconstructed 2D keypoints compared with their clips, by an evaluator of 2D keypoints."""
 
 from __future__ import annotations
 

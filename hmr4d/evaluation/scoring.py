@@ -58,7 +58,7 @@ class Embeddings(NamedTuple):
 
 
 class RepeatScores(NamedTuple):
-    """Rows of one repeat, values by metric name, and sentences that belong beside them."""
+    """Rows of one repeat, values by metric name, and notes about them."""
 
     generated: dict[str, float]
     ground_truth: dict[str, float]
@@ -89,7 +89,7 @@ class ScoringProtocol(Protocol):
 
 
 def one_rate(motions: Sequence[Motion]) -> float:
-    """The rate that all motions have; ValueError where there are several."""
+    """The common rate of all motions; ValueError if there are several."""
     rates = {motion.fps for motion in motions}
     if len(rates) > 1:
         raise ValueError(f"Generated motions run at {sorted(rates)} frames per second; bring them to one rate.")
@@ -192,7 +192,7 @@ class Scored:
 
 @dataclass
 class _Repeat:
-    """What is collected of one repeat; `physical`: row -> measures of each chunk, (B,) by name."""
+    """Data collected for one repeat; `physical`: row -> measures of each chunk, (B,) by name."""
 
     physical: dict[str, list[dict[str, Tensor]]] = field(default_factory=lambda: {GENERATED: [], GROUND_TRUTH: []})
     text: list[Tensor] = field(default_factory=list)
@@ -336,13 +336,13 @@ def _note_of_short(repeats: Sequence[_Repeat]) -> list[str]:
 
 
 def _padded(motions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(B, L, 22, 3) motions of neutral height, and their lengths; floor and place stay as they were."""
+    """(B, L, 22, 3) motions of neutral height, and their lengths; floor and position are not changed."""
     lengths = torch.tensor([len(motion) for motion in motions])
     return to_neutral_height(pad_sequence(list(motions), batch_first=True), lengths), lengths
 
 
 def _check_set(evaluator: Evaluator, clips: ScoredClips) -> None:
-    """ValueError when the clips are too few or too short for the evaluator, or lack the words that it reads."""
+    """ValueError if the clips are too few or too short for the evaluator, or lack its word tokens."""
     recipe = evaluator.recipe
     if len(clips.items) < POOL_SIZE:
         raise ValueError(

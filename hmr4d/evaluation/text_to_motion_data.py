@@ -24,7 +24,7 @@ ANOTHER_PASS = 1 << 20  # part of the seeds of a second pass over the real clips
 
 @dataclass(frozen=True, order=True)
 class Job:
-    """One motion to make: sample 0 of an item is scored against its clip; all samples show how much motion varies."""
+    """One motion to generate: sample 0 of an item is scored against its clip; all samples measure the variation."""
 
     repeat: int
     item: int
@@ -33,7 +33,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What one repeat takes of an item's real clip.
+    """The part of an item's real clip used in one repeat.
 
     Attributes:
         rows: (first, number) of the feature rows that count; None: all.
@@ -45,7 +45,7 @@ class Excerpt:
 
 
 class Cuts(Protocol):
-    """Which stretches of clips become items, as a protocol wants it."""
+    """Selection of clip sections as items, by the protocol."""
 
     def index(self, store: ClipStore, split: str, rules: IndexRules) -> list[Example]: ...
 
@@ -116,7 +116,7 @@ class FrameCuts:
         return build_index(store, split, rules)
 
     def draw(self, store: ClipStore, example: Example, rng: ItemRandom) -> Excerpt:
-        """Takes the example as it is."""
+        """Uses the example unchanged."""
         frames = int((example.end - example.start) * (self.fps / store.fps))
         return Excerpt(None, frames / self.fps)
 
@@ -132,7 +132,7 @@ class FrameCuts:
 
 @dataclass(frozen=True)
 class Variety:
-    """How many captions are drawn several times a repeat, and how often; 0 captions: none."""
+    """Number of captions with several samples per repeat, and number of samples; 0 captions: none."""
 
     captions: int = 0
     samples: int = 1
@@ -207,7 +207,7 @@ class ScoredClips(Dataset[dict[str, Any]]):
         return [(repeat, item) for repeat in range(self.repeats) for item in self.items]
 
     def take_given(self, num_motions: int) -> None:
-        """Asks for as many repeats as `num_motions` motions from elsewhere fill, and for no varied captions.
+        """Sets the number of repeats from `num_motions` external motions, without multimodality captions.
 
         Raises:
             ValueError: they fill no whole number of repeats.
@@ -238,7 +238,7 @@ class ScoredClips(Dataset[dict[str, Any]]):
         return {**self.request(job), "length": 1, **asdict(job)}
 
     def request(self, job: Job) -> dict[str, Any]:
-        """What a model is asked for: `text` str, `seconds` float, `seed` int."""
+        """The request to a model: `text` str, `seconds` float, `seed` int."""
         return {
             "text": self.text(job.repeat, job.item),
             "seconds": max(self.excerpt(job.repeat, job.item).seconds, self.min_seconds),

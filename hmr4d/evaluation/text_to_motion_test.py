@@ -122,7 +122,7 @@ def check_files(cfg: DictConfig, weights: Any) -> None:
 
 
 def evaluator_files(evaluation: DictConfig) -> list[Path]:
-    """Files of the evaluator to look for: of a published one with its word vectors unless it is one of ours."""
+    """Required files of the evaluator; for a published one, including its word vectors."""
     name, glove = evaluation.evaluator, evaluation.glove
     if name == PUBLISHED_NAME:
         checkpoints = release_folders()[0].parent

@@ -77,7 +77,7 @@ class EvaluatorRecipe:
 
     @property
     def features(self) -> FeatureKind:
-        """What its rows hold."""
+        """Content of its rows."""
         return feature_kind(self.variant)
 
     @property
@@ -87,7 +87,7 @@ class EvaluatorRecipe:
 
     @property
     def pos_dim(self) -> int:
-        """Word classes that the text side knows."""
+        """Word classes of the text side."""
         return len(word_classes().index) if self.text == "glove" else 0
 
 
@@ -157,7 +157,7 @@ class Evaluator(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Evaluator:
-        """Stays in evaluation mode, whatever a trainer around it asks for."""
+        """Stays in evaluation mode, independent of the trainer."""
         del mode
         return super().train(False)
 

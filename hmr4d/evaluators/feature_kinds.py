@@ -13,7 +13,7 @@ from hmr4d.representation.variant_statistics import VariantStatistics
 
 @dataclass(frozen=True)
 class FeatureKind:
-    """What the variants of one representation have in common.
+    """Common parts of the variants of one representation.
 
     Attributes:
         variants: their names.

@@ -1,4 +1,4 @@
-"""What the evaluator trains on: windows of feature rows, and feature rows with a caption, from any motion store."""
+"""Training data of the evaluator: windows of feature rows, and feature rows with a caption, from any motion store."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def open_features(
 
 
 class StoreFeatures:
-    """HumanML3D features of one split of a store, as they are and mirrored.
+    """HumanML3D features of one split of a store, original and mirrored.
 
     Args:
         store: of 3D motion.

@@ -38,7 +38,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVW"  # name parts of clips
 
 @dataclass(frozen=True)
 class EvaluationEntry:
-    """A clip, or a part of one, with the captions that hold for all of it.
+    """A clip, or a part of one, with the captions that apply to all of it.
 
     Attributes:
         name: of the clip; parts have a letter in front.
@@ -155,7 +155,7 @@ class EvaluationClips(Dataset[dict[str, Any]]):
 
 
 def sentence_length(tokens: str) -> int:
-    """Words of a caption as the published text encoder counts them: at most 20, and start and end."""
+    """Number of words of a caption for the published text encoder: at most 20, plus start and end."""
     return min(len(tokens.split()), MAX_WORDS) + 2
 
 

@@ -1,4 +1,4 @@
-"""What the evaluator networks are trained on, after Guo et al., CVPR 2022."""
+"""Losses of the evaluator networks, after Guo et al., CVPR 2022."""
 
 from __future__ import annotations
 

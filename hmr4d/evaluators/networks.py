@@ -1,4 +1,4 @@
-"""Networks that judge text-to-motion models, after Guo et al., "Generating Diverse and Natural 3D Human Motions from
+"""Networks that evaluate text-to-motion models, after Guo et al., "Generating Diverse and Natural 3D Human Motions from
 Text", CVPR 2022.
 
 A movement encoder turns four feature rows into one token; a motion encoder and a text encoder summarise tokens and
@@ -114,7 +114,7 @@ class MotionEncoder(nn.Module):
 
 
 class WordSummary(nn.Module):
-    """Words, or token states of a language model, to one vector; the part that text encoder and length share.
+    """Words, or token states of a language model, to one vector; shared by text encoder and length estimator.
 
     Args:
         input_dim: C of a word.
@@ -188,7 +188,7 @@ class LengthEstimator(nn.Module):
 
 
 def sample_num_rows(logits: Tensor, *, generator: torch.Generator, min_rows: int = 40, num_redraws: int = 2) -> Tensor:
-    """Motion lengths drawn from the scores of a `LengthEstimator`.
+    """Motion lengths sampled from the scores of a `LengthEstimator`.
 
     Args:
         logits: (B, K).

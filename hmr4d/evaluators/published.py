@@ -1,4 +1,4 @@
-"""Published evaluator checkpoints: the one place that knows their files and parameter names."""
+"""Files and parameter names of published evaluator checkpoints."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NAMES: dict[type[nn.Module], dict[str, str]] = {
 
 
 def translate(state: Mapping[str, Tensor], network: type[nn.Module]) -> dict[str, Tensor]:
-    """Published parameters by the names of one of our networks; names it does not know stay as they are."""
+    """Published parameters by the names of one of our networks; unknown names are not changed."""
     names = _NAMES[network]
     out: dict[str, Tensor] = {}
     for key, value in state.items():

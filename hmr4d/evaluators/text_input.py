@@ -1,4 +1,4 @@
-"""Captions to what a text encoder of an evaluator takes: GloVe words, or token states of a language model."""
+"""Captions to the input of an evaluator's text encoder: GloVe words, or token states of a language model."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class GloveInput:
 
 
 class TokenStateInput:
-    """Token states of a text encoder, from a store's cache where it has the caption, else computed.
+    """Token states of a text encoder, from a store's cache if it contains the caption, else computed.
 
     States are rounded to half precision, as caches keep them, so that both ways agree.
 

@@ -51,7 +51,7 @@ class FittingOptions:
 
 
 class EvaluatorTraining(pl.LightningModule):
-    """What the three trainings share: normalisation, optimiser, clipping by network, seeds, logging, starting weights.
+    """Common parts of the three trainings: normalization, optimizer, clipping, seeds, logging, initial weights.
 
     Mean and deviation of the training split are measured when the training starts, unless it starts from another
     one, and travel as buffers, so that a checkpoint has them.
@@ -116,7 +116,7 @@ class EvaluatorTraining(pl.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clips the norm of each network by itself, as published."""
+        """Clips the gradient norm of each network separately, as published."""
         if gradient_clip_val:
             for network in self.children():
                 nn.utils.clip_grad_norm_(network.parameters(), gradient_clip_val)
@@ -205,7 +205,7 @@ def build_text_input(recipe: EvaluatorRecipe, glove_folder: str | Path) -> TextI
 
 
 class CaptionTraining(EvaluatorTraining):
-    """A training that reads captions: token states come from the store's cache where it has one.
+    """A training that reads captions: token states come from the store's cache if it has one.
 
     Args:
         recipe, fitting: see `EvaluatorTraining`.
@@ -234,7 +234,7 @@ class CaptionTraining(EvaluatorTraining):
 
 
 class MatchingTraining(CaptionTraining):
-    """Motion and text encoder, so that a motion and its caption lie close together.
+    """Motion and text encoder, trained such that a motion and its caption are close together.
 
     Args:
         recipe, fitting, text_input: see `CaptionTraining`.
@@ -259,7 +259,7 @@ class MatchingTraining(CaptionTraining):
         self.movement_encoder.requires_grad_(not self.is_frozen)
 
     def train(self, mode: bool = True) -> MatchingTraining:
-        """Training mode for all but a frozen movement encoder, which drops nothing."""
+        """Training mode for all parts except a frozen movement encoder."""
         super().train(mode)
         if self.is_frozen:
             self.movement_encoder.eval()

@@ -1,4 +1,4 @@
-"""Words to vectors and word classes, as the published evaluators expect their captions.
+"""Words to vectors and word classes, the caption input of the published evaluators.
 
 The vectors are GloVe (Pennington et al., EMNLP 2014).
 """
@@ -24,7 +24,7 @@ SENTENCE_LENGTH = MAX_WORDS + 2  # with start and end
 
 
 class WordClasses(NamedTuple):
-    """Classes by their place in the one-hot code.
+    """Classes by their index in the one-hot code.
 
     Attributes:
         index: class name -> place.
@@ -125,7 +125,7 @@ class WordVectorizer:
 
 
 def _rows_of(folder: Path, vectors: np.ndarray, words: object, rows: object) -> dict[str, int]:
-    """Word -> row of its vector; ValueError when the three files do not fit each other."""
+    """Word -> row of its vector; ValueError if the three files are inconsistent."""
     wrong = None
     if vectors.ndim != 2:
         wrong = f"{FILES[0]} is {vectors.shape}, expected (words, dimensions)"

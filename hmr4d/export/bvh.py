@@ -31,12 +31,12 @@ _POSITIONS = "Xposition Yposition Zposition"
 
 
 def side_file(path: str | os.PathLike[str]) -> Path:
-    """Where the facts about a BVH file are kept."""
+    """Path of the metadata file of a BVH file."""
     return Path(path).with_name(Path(path).name + ".json")
 
 
 def write_bvh(path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_NAMES, units: str = "m") -> RigidMotion:
-    """Writes one motion and the file beside it; both appear once they are complete.
+    """Writes one motion and its metadata file; both appear only when complete.
 
     Args:
         path: file to write.

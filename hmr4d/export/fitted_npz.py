@@ -47,7 +47,7 @@ def save_fitted_npz(path: str | os.PathLike[str], fit: BodyFit, *, gender: str =
 
 
 def fit_metadata(fit: BodyFit) -> dict[str, Any]:
-    """How good a fit is and what it leaves open, for JSON."""
+    """Quality of a fit and its undetermined parts, for JSON."""
     per_joint = zip(SMPL22.joint_names, fit.joint_residual.tolist(), strict=True)
     return {
         "body": fit.body.name,
@@ -65,5 +65,5 @@ def fit_metadata(fit: BodyFit) -> dict[str, Any]:
 
 
 def fitted_name(stem: str, body_name: str) -> str:
-    """File name of a fit of the motion file `stem`: the family's name and the ending that says whose layout it has."""
+    """File name of a fit of the motion file `stem`: the name of the body family and the suffix of the layout."""
     return f"{stem}.{body_name}.amass.npz"

@@ -75,7 +75,7 @@ def continued_quats(quats: Tensor) -> Tensor:
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """(V, 3) unit normals: faces around a vertex count by their area; up where there is no face."""
+    """(V, 3) unit normals: faces around a vertex are weighted by area; up without a face."""
     a, b, c = vertices[faces].unbind(1)
     normals = torch.zeros_like(vertices)
     normals.index_add_(0, faces.flatten(), torch.linalg.cross(b - a, c - a).repeat_interleave(3, 0))

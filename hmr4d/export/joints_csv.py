@@ -18,7 +18,7 @@ _DECIMALS = 5  # metres
 
 
 def write_csv(path: str | os.PathLike[str], motion: Motion) -> None:
-    """Writes one motion atomically: a line `# {...}` with what is known about it, a line of names, a line per frame.
+    """Writes one motion atomically: a line `# {...}` with metadata, a line of names, a line per frame.
 
     Args:
         path: file to write.

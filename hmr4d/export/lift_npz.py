@@ -1,4 +1,4 @@
-"""The file of a lifted motion: a motion file with the camera and what is known about every joint (docs/lift.md)."""
+"""The file of a lifted motion: a motion file with the camera and the data of every joint (docs/lift.md)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORLD = (
 
 @dataclass(frozen=True)
 class LiftedPerson:
-    """One lifted motion with what was lifted, and what its own result says of it.
+    """One lifted motion with its input and the checks of the result.
 
     Attributes:
         motion: in the world of WORLD; its views have the rig, view 0 is the real camera. Its provenance has the seed.
@@ -59,7 +59,7 @@ class LiftedPerson:
 
     @property
     def verdict(self) -> str:
-        """ "fine", or "doubtful" where a check is not fine."""
+        """ "fine", or "doubtful" if a check fails."""
         return "doubtful" if doubts(self.checks) else "fine"
 
     @property
@@ -69,21 +69,21 @@ class LiftedPerson:
 
     @property
     def rig(self) -> Rig:
-        """The V cameras; ValueError where the motion does not have them."""
+        """The V cameras; ValueError if the motion does not have them."""
         if self.motion.views is None or self.motion.views.rig is None:
             raise ValueError("A lifted motion needs views with the cameras that they are of; this one has none.")
         return self.motion.views.rig
 
     @property
     def confidence(self) -> NDArray[np.float32]:
-        """(L, J) in [0, 1]; NaN where the method says nothing about its errors."""
+        """(L, J) in [0, 1]; NaN if the method does not estimate its errors."""
         if self.motion.uncertainty is None:
             return np.full(self.kp2d_conf.shape, np.nan, np.float32)
         return confidence_of(self.motion.uncertainty).float().numpy()
 
 
 def lift_arrays(lifted: LiftedPerson) -> dict[str, Any]:
-    """What the file of a lifted motion has beside a motion file, for `save_motion_npz`."""
+    """Additional entries of the file of a lifted motion, for `save_motion_npz`."""
     motion, rig = lifted.motion, lifted.rig
     joints_world = motion.array()
     flat = torch.from_numpy(joints_world).flatten(0, 1)

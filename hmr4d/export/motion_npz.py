@@ -56,7 +56,7 @@ def save_motion_npz(path: str | os.PathLike[str], motion: Motion, *, arrays: Map
 
 
 def json_text(metadata: dict[str, Any]) -> str:
-    """A JSON object as one line of text; ValueError when it holds what JSON cannot."""
+    """A JSON object as one line of text; ValueError for content that JSON does not support."""
     try:
         return json.dumps(metadata, ensure_ascii=False)
     except (TypeError, ValueError) as error:
@@ -129,7 +129,7 @@ def load_motion_npz(path: str | os.PathLike[str]) -> Motion:
 
 
 def _pose_arrays(pose: Pose | None) -> dict[str, Any]:
-    """The arrays of a file that hold a pose; none for None."""
+    """The arrays of a pose in a file; empty for None."""
     if pose is None:
         return {}
     arrays: dict[str, Any] = {
@@ -143,7 +143,7 @@ def _pose_arrays(pose: Pose | None) -> dict[str, Any]:
 
 
 def _read_pose(content: Mapping[str, NDArray[Any]]) -> Pose | None:
-    """The pose that a file holds; ValueError when it is not whole."""
+    """The pose in a file; ValueError if it is incomplete."""
     found = [key for key in _POSE if key in content]
     if not found:
         return None
@@ -160,7 +160,7 @@ def _floats(values: Tensor) -> NDArray[np.float32]:
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an npz file; ValueError when it is not one, is damaged, or holds pickles."""
+    """All arrays of an npz file; ValueError if it is not an npz file, is damaged, or contains pickles."""
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not an .npz file. Pass a motion file written by hmr4d (docs/motion_format.md).")
     try:

@@ -1,4 +1,4 @@
-"""What writers of rotations share: the facts they record, and how far they say a file is off."""
+"""Common parts of rotation writers: metadata and the reported residual."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def motion_metadata(motion: Motion, *, units: str = "metres", axes: str = "right-handed, y up") -> dict[str, Any]:
-    """What every exported file says about its motion, for JSON.
+    """Metadata of every exported file, for JSON.
 
     Args:
         motion: what is written; the licence of its provenance is also put beside the other facts.
@@ -57,7 +57,7 @@ def residual_metadata(rigid: RigidMotion) -> dict[str, float]:
 
 
 def warn_if_off(path: str | os.PathLike[str], rigid: RigidMotion, motion: Motion) -> None:
-    """Says so when the pose in a file is visibly off the joints of its motion."""
+    """Warns if the pose in a file differs visibly from the joints of its motion."""
     if rigid.largest > WORTH_A_WARNING:
         why = "bones of this motion change their length, those of the file cannot"
         if motion.pose is not None:

@@ -47,7 +47,7 @@ class SavedMotions:
         return digest.hexdigest()
 
     def load(self, number: int) -> Motion:
-        """Motion by its number; ValueError when its file is damaged or holds something else."""
+        """Motion by its number; ValueError if its file is damaged or has other content."""
         path = self.files[number]
         if path.suffix == ".npz":
             return load_motion_npz(path)

@@ -42,8 +42,7 @@ def align_points(
         with_scale: False keeps the scale at 1.
 
     Returns:
-        The alignment. Source points that all coincide are moved only, with scale 1; without any weight nothing is
-        known, and the identity comes back.
+        The alignment. If all source points coincide, only a translation with scale 1; without any weight, the identity.
     """
     weights = torch.ones_like(source[..., 0]) if weights is None else weights.expand(source.shape[:-1]).to(source)
     total = weights.sum(-1, keepdim=True)
@@ -55,7 +54,7 @@ def align_points(
     is_point = spread <= torch.finfo(x.dtype).tiny
     eye = torch.eye(3, dtype=x.dtype, device=x.device)
     R = roma.special_procrustes(torch.where(is_point[..., None, None], eye, moments))
-    assert isinstance(R, Tensor)  # the singular values come along only when asked for
+    assert isinstance(R, Tensor)  # the singular values are only returned on request
     scale = torch.ones_like(spread)
     if with_scale:
         fitted = (R * moments).sum((-1, -2)) / torch.where(is_point, scale, spread)

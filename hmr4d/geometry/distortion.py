@@ -11,7 +11,7 @@ COEFFICIENT_COUNTS = (4, 5, 8)  # (k1, k2, p1, p2), with k3, with k4, k5, k6
 
 
 def distort(pixels: Tensor, K4: Tensor, distortion: Tensor) -> Tensor:
-    """Where a lens shows what a pinhole camera would show at `pixels`.
+    """Distorted position of points that a pinhole camera shows at `pixels`.
 
     Args:
         pixels: (..., N, 2).
@@ -22,7 +22,7 @@ def distort(pixels: Tensor, K4: Tensor, distortion: Tensor) -> Tensor:
         (..., N, 2) pixels.
 
     Raises:
-        ValueError: the number of coefficients is none of those.
+        ValueError: another number of coefficients.
     """
     focal, center = K4[..., None, :2], K4[..., None, 2:]
     return _bend((pixels - center) / focal, _eight(distortion)) * focal + center
@@ -34,9 +34,8 @@ def undistort(pixels: Tensor, K4: Tensor, distortion: Tensor) -> Tensor:
     Args:
         pixels, K4, distortion: as there.
 
-    Returns:
-        (..., N, 2) pixels of a pinhole camera, NaN where the model maps no nearby point to the given one, as it happens
-        far outside the image, where polynomials fold back.
+    Returns: (..., N, 2) pixels of a pinhole camera; NaN if the model maps no nearby point to the given one, as far
+        outside the image, where the polynomials fold back.
     """
     focal, center = K4[..., None, :2].double(), K4[..., None, 2:].double()
     coefficients = _eight(distortion.double())

@@ -1,8 +1,8 @@
-"""Where on the floor every pixel of a calibrated camera looks (world: y up, floor y = 0, metres).
+"""Floor points seen by the pixels of a calibrated camera (world: y up, floor y = 0, meters).
 
 These are the ground pointmaps of Mocap-2-to-3 (arXiv 2503.03222, eq. 1: the floor as a plane in the camera). The paper
-stores x, y and z at every pixel. Here a map is a coarse grid, a fourth channel says where there is floor, and far
-points are drawn in to `max_range`.
+stores x, y and z at every pixel. Here a map is a coarse grid, a fourth channel marks the visible floor, and far points
+are moved to `max_range`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor
 from hmr4d.geometry.cameras import invert_rigid
 from hmr4d.geometry.rigs import Rig, normalize
 
-MIN_DESCENT = 1e-6  # metres that a ray must fall per metre of depth to meet the floor
-POINTMAP_UNIT = 10.0  # metres; maps tell points to networks in this unit
+MIN_DESCENT = 1e-6  # meters that a ray must fall per meter of depth to intersect the floor
+POINTMAP_UNIT = 10.0  # metres; unit of the points in network input
 POINTMAP_CHANNELS = 4  # x, y, z, valid
 TINY = 1e-9  # metres per metre of depth; keeps rays straight down finite
 DEFAULT_GRID = 64
@@ -33,10 +33,10 @@ def pixel_grid(size: Tensor, grid: tuple[int, int]) -> Tensor:
 def ground_points(
     K4: Tensor, size: Tensor, T_w2c: Tensor, grid: tuple[int, int] = (DEFAULT_GRID, DEFAULT_GRID)
 ) -> tuple[Tensor, Tensor]:
-    """Points of the floor that the cells of a grid over the image look at.
+    """Floor points seen by the cells of a grid over the image.
 
     A pixel's ray r = ((u - cx) / fx, (v - cy) / fy, 1) leaves the centre C in the direction R^T r and meets y = 0 at
-    depth -C_y / (R^T r)_y, in front of the camera when it falls.
+    depth -C_y / (R^T r)_y, in front of the camera if it falls.
 
     Args:
         K4: (..., 4) fx, fy, cx, cy in pixels.
@@ -56,8 +56,8 @@ def ground_points(
 def ground_pointmap(rig: Rig, grid: int = DEFAULT_GRID, max_range: float = DEFAULT_RANGE) -> Tensor:
     """Pointmaps of all views of a rig: (..., V, 4, grid, grid) with channels x, y, z in tens of metres and valid.
 
-    Points farther than `max_range` metres from the foot of their camera are moved towards it to that distance; their
-    direction still says something. Cells at or above the horizon are zero in all channels.
+    Points farther than `max_range` metres from the foot of their camera are moved toward it to that distance, so their
+    direction is kept. Cells at or above the horizon are zero in all channels.
     """
     center, direction, depth, valid = _floor_rays(rig.K4, rig.size, rig.T_w2c, (grid, grid))
     x, _, z = direction.unbind(-1)
@@ -68,7 +68,7 @@ def ground_pointmap(rig: Rig, grid: int = DEFAULT_GRID, max_range: float = DEFAU
 
 
 def meet_floor(rig: Rig, pixels: Tensor, height: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
-    """Where the rays of pixels meet the level y = height, as feet near the floor do.
+    """Intersections of pixel rays with the plane y = height, for feet near the floor.
 
     Args:
         rig: (..., V, ...) cameras.
@@ -76,7 +76,7 @@ def meet_floor(rig: Rig, pixels: Tensor, height: Tensor | float = 0.0) -> tuple[
         height: metres over the floor, broadcast to (..., V, L, J).
 
     Returns:
-        points (..., V, L, J, 3) in the world, the camera's centre where a ray does not fall to the level, and valid
+        points (..., V, L, J, 3) in the world (the camera center if a ray does not reach the plane) and valid
         (..., V, L, J) bool.
     """
     rays = normalize(rig, pixels)

@@ -1,7 +1,7 @@
-"""Rotations as the library torchgeometry 0.1.2 turns them into each other, number by number.
+"""Conversions of rotations with the same numerical results as the library torchgeometry 0.1.2.
 
-The 276 features and the programs around them were made with these formulas. They differ from the textbook by about
-1e-6 (an axis that is a little short) and by the sign that is taken near half turns. Everything else uses roma.
+The 276 features and their programs use these formulas. They differ from the exact ones by about 1e-6 (an axis that is
+slightly too short) and by the sign near half turns. All other code uses roma.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SMALL_SQUARED = 1e-6  # square radians; smaller rotations are taken to first order
-AXIS_EPS = 1e-6  # radians, added to the angle that a rotation vector is divided by
-DIAGONAL_EPS = 1e-6  # R22 under it chooses the first two branches of the quaternion
+SMALL_SQUARED = 1e-6  # square radians; smaller rotations use the first order
+AXIS_EPS = 1e-6  # radians, added to the divisor of a rotation vector
+DIAGONAL_EPS = 1e-6  # smaller R22 selects the first two branches of the quaternion
 MIN_COLUMN_NORM = 1e-12  # shorter columns are divided by this
 
 

@@ -1,10 +1,10 @@
-"""Calibrated cameras over a flat floor: poses by angles, the world that the first camera anchors, projection.
+"""Calibrated cameras over a flat floor: poses from angles, the world frame of the first camera, projection.
 
 World: right-handed, y up, metres, floor y = 0. V0 stands above the origin and its axis, seen from above, heads to -z.
 Camera: x right, y down, z forward (OpenCV). Pixels (u, v) go right and down, the middle of the first pixel is (0, 0).
 
 With F = diag(1, -1, -1) and active right-handed turns, R_w2c = Rz(roll) Rx(pitch) F Ry(-yaw): pitch > 0 looks down,
-roll > 0 turns the picture's content clockwise, yaw is counter-clockwise as seen from above, 0 for V0.
+roll > 0 rotates the image content clockwise, yaw is counter-clockwise seen from above, 0 for V0.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VERTICAL = 1e-6  # sine of the angle between axis and gravity, below which the a
 ORTHONORMAL = 1e-4  # entries of R R^T - 1 that still pass as rounding of a calibration file
 HEIGHT_EPS = 1e-6  # metres; a camera nearer to the floor than this is on it
 CONDITION_SIZES = {"paper": 7, "full": 11}
-POSITION_UNIT = 10.0  # metres; horizontal camera positions are told to networks in this unit
+POSITION_UNIT = 10.0  # metres; unit of horizontal camera positions in network input
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,19 @@ def camera_angles(R_w2c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def canonicalise(T_w2c: Tensor, normal: Tensor, d: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Cameras of any calibration moved to the world that camera 0 anchors.
+    """Cameras of any calibration, transformed to the world frame of camera 0.
 
     Args:
         T_w2c: (V, 4, 4) from the frame of the calibration, metres.
-        normal: (3,) normal of the floor n.X + d = 0 in that frame, of any length; it is turned to the side of camera 0.
+        normal: (3,) normal of the floor n.X + d = 0 in that frame, of any length; it is flipped to the side of camera
+            0.
         d: offset of the floor, in units of the normal's length.
 
     Returns:
         T_w2c (V, 4, 4) from the canonical world, and T_cal2world (4, 4) that moves points there.
 
     Raises:
-        ValueError: a matrix is no rigid transform, the normal is zero, or camera 0 lies on the floor.
+        ValueError: a matrix is not a rigid transform, the normal is zero, or camera 0 lies on the floor.
     """
     T, n = T_w2c.double(), normal.double()
     offset = torch.as_tensor(d, dtype=torch.float64, device=T.device)
@@ -148,11 +149,11 @@ def condition_size(preset: str) -> int:
 
 
 def camera_condition(rig: Rig, preset: str = "paper") -> Tensor:
-    """What a network is told of each camera, (..., V, 7) or (..., V, 11).
+    """Network input for each camera, (..., V, 7) or (..., V, 11).
 
     "paper" gives 2 fx / W, 2 fy / H, 2 cx / W - 1, 2 cy / H - 1, pitch, roll (radians) and height (metres). "full" adds
-    sin(yaw), cos(yaw) and the horizontal position in tens of metres, without which views are unrelated when no
-    pointmaps are given.
+    sin(yaw), cos(yaw) and the horizontal position in tens of metres, without which the relation of the views is unknown
+    if there are no pointmaps.
 
     Raises:
         ValueError: the preset is unknown.
@@ -168,7 +169,7 @@ def camera_condition(rig: Rig, preset: str = "paper") -> Tensor:
 
 
 def first_camera(condition: Tensor, size: Tensor) -> Rig:
-    """V0 (..., 1, ...) as `camera_condition` told it, by either preset.
+    """V0 (..., 1, ...) from the values of `camera_condition`, for both presets.
 
     Args:
         condition: (..., 7 | 11) of V0.
@@ -190,15 +191,14 @@ def _project(joints3d: Tensor, T_w2c: Tensor, K: Tensor) -> tuple[Tensor, Tensor
 
 
 def project(rig: Rig, joints3d: Tensor) -> tuple[Tensor, Tensor]:
-    """Images of a motion in every view.
+    """Projections of a motion to every view.
 
     Args:
         rig: V cameras.
         joints3d: (..., L, J, 3) metres, world of the rig; leading axes broadcast with the rig's.
 
-    Returns:
-        pixels (..., V, L, J, 2) and depths (..., V, L, J) in metres. The pixels of points behind a camera (depth <= 0)
-        mean nothing.
+    Returns: pixels (..., V, L, J, 2) and depths (..., V, L, J) in metres. The pixels of points behind a camera (depth
+        <= 0) are undefined.
     """
     return _project(joints3d, rig.T_w2c, rig.K)
 
@@ -209,9 +209,10 @@ def normalize(rig: Rig, pixels: Tensor) -> Tensor:
 
 
 def mirror_rig(rig: Rig) -> Rig:
-    """The rig reflected in the plane x = 0: it sees a motion reflected likewise at (W - 1 - u, v).
+    """The rig reflected in the plane x = 0: it sees the reflected motion at (W - 1 - u, v).
 
-    Roll, yaw and the horizontal place of every camera change sign, as does the principal point's place in the image.
+    Roll, yaw and the horizontal position of every camera change sign, and so does the principal point relative to the
+    image center.
     """
     side = rig.T_w2c.new_tensor([-1.0, 1.0, 1.0, 1.0])
     K4 = rig.K4.clone()
@@ -240,6 +241,7 @@ def _check_rigid(T: Tensor) -> None:
     wrong = ~(error < ORTHONORMAL) | ~(torch.linalg.det(R) > 0)
     if wrong.any():
         raise ValueError(
-            f"The rotations of cameras {wrong.nonzero()[:, 0].tolist()} are none: expected orthonormal matrices with "
+            f"The rotations of cameras {wrong.nonzero()[:, 0].tolist()} are invalid: expected orthonormal matrices "
+            "with "
             "determinant 1. Check for a scale, a reflection or a transposed file."
         )

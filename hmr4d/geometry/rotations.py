@@ -13,8 +13,8 @@ from torch import Tensor
 from hmr4d.utils import lazy_roma as roma
 
 ANTIPARALLEL_W = 1e-4  # with an exactly zero cross product: no axis of rotation is defined
-MIN_QUAT_NORM = 1e-8  # keeps the division finite where an axis was put in
-SMALL_ANGLE = 1e-4  # radians, below which sine and cosine are replaced by the first terms of their series
+MIN_QUAT_NORM = 1e-8  # keeps the division finite if an axis was inserted
+SMALL_ANGLE = 1e-4  # radians, below which sine and cosine use the first terms of their series
 MIN_COLUMN_NORM = 1e-8  # likewise for columns of zeros
 
 
@@ -52,8 +52,8 @@ def quat_wxyz_between(u: Tensor, v: Tensor, antiparallel_axis: tuple[float, floa
     """Smallest rotation that takes the direction of u (..., 3) to that of v: (|u||v| + u.v, u x v), normalised.
 
     Args:
-        u, v: vectors of any length but zero.
-        antiparallel_axis: axis of the half turn for opposite directions, which leave it open. None: NaN there.
+        u, v: vectors of any length except zero.
+        antiparallel_axis: axis of the half turn for opposite directions, which do not determine it. None: NaN there.
 
     Returns:
         (..., 4) unit quaternions with w >= 0.

@@ -46,7 +46,7 @@ def triangulate_orthographic(points2d: Tensor, T_w2c: Tensor, weights: Tensor | 
 def triangulate_perspective(points2d: Tensor, T_w2c: Tensor, weights: Tensor | None = None) -> Tensor:
     """World points of perspective images by the direct linear transform.
 
-    The rows are x P3 - P1 and y P3 - P2 of each view. The answer is the eigenvector of the smallest eigenvalue lambda
+    The rows are x P3 - P1 and y P3 - P2 of each view. The solution is the eigenvector of the smallest eigenvalue lambda
     of M = A^T A = [[M33, m], [m^T, c]], scaled to (X, 1); it solves (M33 - lambda) X = -m with lambda = c + m.X.
     Laguerre steps from zero, which cannot pass the smallest root of the characteristic polynomial, find lambda; 3x3
     solves then polish it. Works in float64 inside, because M squares the condition number.
@@ -76,14 +76,14 @@ def triangulate_perspective(points2d: Tensor, T_w2c: Tensor, weights: Tensor | N
 
 @dataclass(frozen=True)
 class RobustPoints:
-    """Triangulated points with how far they are to be trusted.
+    """Triangulated points and their reliability.
 
     Attributes:
         points: (..., N, 3) world, metres; always finite.
         residual: (..., N) root mean square reprojection error over the views used, at unit depth; 0 without a view.
-        ok: (..., N) bool: at least one view sees the point in front of it, and rays or prior fix its depth. Points that
-            are not ok have the prior's place, or 0 without a prior.
-        determined: (..., N) bool: ok by the rays alone.
+        ok: (..., N) bool: at least one view has the point in front of it, and rays or prior determine its depth. Points
+            that are not ok have the position of the prior, or 0 without a prior.
+        determined: (..., N) bool: ok without the prior.
         used: (..., V, N) bool: views with weight that have the point in front of them.
     """
 
@@ -108,16 +108,16 @@ def triangulate_robust(
     Rows (R1 - x R3) X = x t3 - t1 and (R2 - y R3) X = y t3 - t2 of each view. The first solve takes `weights`; every
     further one multiplies them by 1 / max(z, 0.1)^2, z being the depth, which makes the algebraic error geometric, and
     by 1 / (1 + (e / (0.05 scale))^2)^2 for a reprojection error e, the weight of Geman and McClure's function (1987).
-    Views that a point came to lie behind sit out the next solve. Where the rays are nearly parallel the prior is pulled
-    in. NaN and infinite images weigh nothing.
+    Views with the point behind them are excluded from the next solve. The prior is used if the rays are nearly
+    parallel. NaN and infinite images have weight 0.
 
     Args:
         points2d: (..., V, N, 2) image coordinates at unit depth (intrinsics removed).
         T_w2c: (..., V, 4, 4).
-        weights: (..., V, N) non-negative, of squared residuals; 0 for what a view does not see.
-        prior: (..., N, 3) where points are expected, metres, NaN where nothing is known; used only for those that the
-            rays leave open.
-        scale: (..., V, N) or (..., V, 1) side of the body's box at unit depth; None trusts every view alike.
+        weights: (..., V, N) non-negative, weights of squared residuals; 0 if the point is not visible in a view.
+        prior: (..., N, 3) expected points in meters, NaN if unknown; used only for points that the rays do not
+            determine.
+        scale: (..., V, N) or (..., V, 1) side of the body's box at unit depth; None: equal trust in all views.
         rounds: reweighted solves; 0 gives plain weighted least squares.
 
     Returns:
@@ -150,9 +150,9 @@ def triangulate_robust(
 
 
 def fill_in_time(joints3d: Tensor, ok: Tensor) -> Tensor:
-    """Motion (..., L, J, 3) whose joints that are not `ok` (..., L, J) lie between their neighbours in time.
+    """Motion (..., L, J, 3) whose joints that are not `ok` (..., L, J) are interpolated in time.
 
-    Linear between the nearest good frames, held before the first and after the last; unchanged where a joint is never
+    Linear between the nearest good frames, constant before the first and after the last; unchanged if a joint is never
     good.
     """
     filled = interpolate_gaps(joints3d.transpose(-2, -3), ok.transpose(-1, -2)).transpose(-2, -3)
@@ -160,7 +160,7 @@ def fill_in_time(joints3d: Tensor, ok: Tensor) -> Tensor:
 
 
 def _view_equations(x: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
-    """Each view's share of the normal equations: A^T A (..., V, N, 3, 3) and A^T b (..., V, N, 3)."""
+    """Contribution of each view to the normal equations: A^T A (..., V, N, 3, 3) and A^T b (..., V, N, 3)."""
     P = T[..., None, :3, :]
     rows = P[..., :2, :] - x[..., None] * P[..., 2:, :]  # (..., V, N, 2, 4)
     A, b = rows[..., :3], -rows[..., 3]
@@ -168,7 +168,7 @@ def _view_equations(x: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _solve_views(normal: Tensor, rhs: Tensor, weights: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted solution X (..., N, 3), the prior pulled in where it is open, and whether it is not (..., N)."""
+    """Weighted solution X (..., N, 3), with the prior where underdetermined, and whether it is determined."""
     M = (weights[..., None, None] * normal).sum(-4)
     r = (weights[..., None] * rhs).sum(-3)
     size = _trace(M)[..., None] / 3
@@ -216,7 +216,7 @@ def _smallest_eigenvalue(M: Tensor) -> Tensor:
     inverse, determinant = torch.linalg.inv(M33), torch.linalg.det(M33)
     X = -(inverse @ m[..., None])[..., 0]
     rest = (c + (m * X).sum(-1)).clamp(min=0.0)  # Schur complement of M33
-    # Elementary symmetric polynomials of the eigenvalues; the last two from the block, where nothing cancels.
+    # Elementary symmetric polynomials of the eigenvalues; the last two from the block, without cancellation.
     e1 = _trace(M)
     e2 = (e1 * e1 - (M * M).sum((-1, -2))) / 2
     e3 = determinant * (_trace(inverse) * rest + 1.0 + (X * X).sum(-1))

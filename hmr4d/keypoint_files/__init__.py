@@ -1,1 +1,1 @@
-"""Readers of 2D keypoints, whatever wrote them, and what is mended in them."""
+"""Readers for 2D keypoint files of any source, and corrections of their content."""

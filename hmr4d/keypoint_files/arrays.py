@@ -19,15 +19,15 @@ _WIDTHS = (2, 3, 4, 5)  # columns of a joint
 
 
 def read_arrays(path: Path) -> DetectionTable:
-    """Detections of a file of arrays: an entry per frame, or per frame and person.
+    """Detections from a file of arrays: one entry per frame, or per frame and person.
 
     An .npz has `kp2d`, `keypoints` or `joints2d` (or one array only), and may have `kp2d_conf` (or `conf`,
     `keypoint_scores`, `scores`), `skeleton`, `fps`, `frame_ids`, `person`, `width` and `height` (or `image_size`); any
-    other file is one array. Shapes are (L, J, 2 or 3), (L, P, J, 2 or 3) of P people who are nowhere told apart, and
+    other file is one array. Shapes are (L, J, 2 or 3), (L, P, J, 2 or 3) of P people without ids, and
     (L, J x columns). MediaPipe's landmarks have four or five columns. Pickled content is refused.
 
     Raises:
-        ValueError: it is no such file, or its arrays do not fit together.
+        ValueError: it is not such a file, or its arrays are inconsistent.
     """
     arrays = _load(path)
     points = _first(arrays, _POINT_KEYS)
@@ -88,7 +88,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             return {_POINT_KEYS[0]: content}
         with content as archive:
             return {key: archive[key] for key in archive.files}
-    except Exception as error:  # damaged content makes NumPy, zipfile and even tokenize raise kinds of their own
+    except Exception as error:  # damaged content makes NumPy, zipfile and tokenize raise various errors
         raise ValueError(f"it is no NumPy file of plain arrays ({shown(str(error))}).") from error
 
 

@@ -19,18 +19,18 @@ _LIMBS = (
     ("left_hip", "right_hip"),
     ("left_shoulder", "right_shoulder"),
 )
-_WIDTHS = 2  # the last limbs, which a view from the side hides
-_FORESHORTENED = 0.5  # times the length at rest; widths may look that short or shorter in every frame
-_LONG = 0.8  # quantile over frames: limbs look as long as they are in some of them
-_WORST = 2.0  # log ratio; limbs that are farther off count alike
+_WIDTHS = 2  # number of last limbs, which a side view hides
+_FORESHORTENED = 0.5  # factor of the rest length; widths may appear this short in every frame
+_LONG = 0.8  # quantile over frames: limbs have their full apparent length in some of them
+_WORST = 2.0  # log ratio; larger deviations are clipped
 _SHORTEST = 1e-3  # of the body's size
-_MOST_SEEN = 300  # entries that are looked at
+_MOST_SEEN = 300  # maximum number of evaluated entries
 _FEWEST_LIMBS = 8
-_FEWEST_SIDES = 6  # joints of a left and a right side that are seen in two frames to compare these
-_CROSSED = 0.3  # of the way to their own side: how near joints are to the other side where sides are exchanged
-_APART = 0.03  # of the body's size: the least way of joints whose sides are exchanged
-# Of 150 clips of the CMU motion capture, seen from anywhere with errors of 2 cm, the right order has 0.06 to 0.31
-# (99 %: below 0.24), a wrong one 0.23 and more, and never less than the right one.
+_FEWEST_SIDES = 6  # left and right joints visible in two frames that are needed to compare them
+_CROSSED = 0.3  # fraction of the distance to their own side below which joints count as exchanged
+_APART = 0.03  # fraction of the body size: minimum displacement of exchanged joints
+# For 150 clips of the CMU motion capture in random views with errors of 2 cm, the correct order has 0.06 to 0.31 (99 %:
+# below 0.24), a wrong one at least 0.23, and never less than the correct one.
 BODY, NO_BODY, CLEARLY = 0.3, 0.35, 0.75
 
 
@@ -43,14 +43,13 @@ def _lengths_at_rest() -> NDArray[np.float64]:
 
 
 def misfit(points: NDArray[np.float64], order: JointOrder) -> float | None:
-    """How far limbs are from the proportions of a body: the mean of |log ratio|, 0 for a body seen in full length.
+    """Deviation of limbs from the proportions of a body: the mean of |log ratio|, 0 for a body without foreshortening.
 
     Args:
-        points: (N, J, 3) u, v, confidence of whoever is seen, 0 for missing.
-        order: what the joints are taken for.
+        points: (N, J, 3) u, v, confidence of all visible people, 0 for missing. order: assumed order of the joints.
 
     Returns:
-        None where too little is seen, or the order lacks a limb.
+        None if too little is visible, or the order lacks a limb.
     """
     if not {name for limb in _LIMBS for name in limb} <= set(order.joint_names):
         return None
@@ -74,15 +73,15 @@ def misfit(points: NDArray[np.float64], order: JointOrder) -> float | None:
 def best_order(
     points: NDArray[np.float64], candidates: Sequence[JointOrder], usual: JointOrder | None
 ) -> tuple[JointOrder | None, bool]:
-    """The order that the points have, and whether they are a body in it.
+    """The joint order of the points, and whether they are a body in this order.
 
     Args:
         points: (N, J, 3) u, v, confidence, 0 for missing.
-        candidates: orders of that many joints.
-        usual: kept unless another fits clearly better; None: there is no usual one.
+        candidates: orders with this number of joints. usual: default order unless another fits clearly better; None: no
+            default.
 
     Returns:
-        The order, None where nothing tells; and False where the points look like no body in any order.
+        The order, or None if it cannot be determined; and False if the points do not look like a body in any order.
     """
     found = [(value, order) for order in candidates if (value := misfit(points, order)) is not None]
     if not found:
@@ -98,7 +97,7 @@ def best_order(
 
 
 def is_upside_down(points: NDArray[np.float64], order: JointOrder) -> bool:
-    """Whether shoulders are below hips and hips below ankles in nearly all entries in which they are seen."""
+    """Whether shoulders are below hips and hips below ankles in nearly all entries in which they are visible."""
     rows = [
         [order.joint_names.index(f"{side}_{part}") for side in ("left", "right")]
         for part in ("shoulder", "hip", "ankle")
@@ -112,10 +111,11 @@ def is_upside_down(points: NDArray[np.float64], order: JointOrder) -> bool:
 
 
 def side_exchanges(track: NDArray[np.floating], skeleton: Skeleton) -> list[int]:
-    """Frames of a track before which left and right change places at once, as where a detector takes front for back.
+    """Frames of a track before which left and right are exchanged, for example because a detector confuses front and
+    back.
 
-    Nobody turns around from one frame to the next: where joints are much nearer to those of the other side a frame
-    before than to their own, and these are apart, they are exchanged.
+    A person cannot turn around between two frames: if joints are much nearer to those of the other side in the previous
+        frame than to their own, and these are apart, they are exchanged.
 
     Args:
         track: (L, J, 3) pixels and confidence, 0: not seen.

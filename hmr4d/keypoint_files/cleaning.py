@@ -1,4 +1,4 @@
-"""Which joints of a file were found at all, and where they are in pixels."""
+"""Separation of detected and missing joints, and conversion to pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hmr4d.keypoint_files.detections import Detection
 
 logger = logging.getLogger(__name__)
 
-_FARTHEST = 1e6  # pixels or shares; places beyond are no places
+_FARTHEST = 1e6  # pixels or fractions; larger coordinates are invalid
 _LEAST_SURE = 1e-6  # confidences below are 0
 _ALL_MISSING_AT = ((0.0, 0.0), (-1.0, -1.0))
 _SHARED = 0.25, 4  # of the joints of an entry, and joints, at least: so many in one place are no detections
@@ -31,13 +31,13 @@ _ABOVE = 0.2  # share of v below 0 that heads beyond the upper edge do not reach
 
 
 def cleaned(detections: Sequence[Detection]) -> list[Detection]:
-    """Detections with confidences in [0, 1]; joints that were not found are (0, 0, 0), entries without any are dropped.
+    """Detections with confidences in [0, 1]; missing joints are (0, 0, 0), entries without joints are dropped.
 
     All of them have the same number of joints.
 
-    Not found are joints at (0, 0) or (-1, -1), with places that are no numbers or beyond all images, with a confidence
-    of 0 or less, or without one where other joints of the entry have one; and joints in a place that many joints of one
-    entry share, or that two and more share in several entries while the others move.
+    These joints count as missing: at (0, 0) or (-1, -1), with coordinates that are not numbers or beyond all images,
+        with a confidence of 0 or less, or without one if other joints of the entry have one; and joints at a position
+        that many joints of one entry share, or that two or more share in several entries while the others move.
     """
     if not detections:
         return []
@@ -49,7 +49,7 @@ def cleaned(detections: Sequence[Detection]) -> list[Detection]:
         seen = [replace(d, points=np.where(a[:, None], 0.0, d.points)) for d, a in zip(seen, at, strict=True)]
         told = ", ".join(f"({mark.real:g}, {mark.imag:g})" for mark in marks[:3])
         logger.info(
-            "Joints at %s%s are taken as not found: several share that place exactly.",
+            "Joints at %s%s count as missing: several share this position exactly.",
             told,
             "" if len(marks) <= 3 else " and elsewhere",
         )
@@ -73,7 +73,7 @@ def _cleaned(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _shared_places(detections: Sequence[Detection]) -> list[complex]:
-    """Places, u + iv, that are a mark for "not found" rather than a place."""
+    """Positions, u + iv, that mark missing joints."""
     found: dict[tuple[float, float], list[tuple[int, int]]] = {}
     marks: set[tuple[float, float]] = set()
     for number in _with_twins(detections):
@@ -96,18 +96,18 @@ def _shared_places(detections: Sequence[Detection]) -> list[complex]:
 
 
 def _with_twins(detections: Sequence[Detection]) -> list[int]:
-    """Entries in which two joints share a place."""
+    """Entries in which two joints share a position."""
     if not detections:
         return []
     points = np.stack([d.points for d in detections])
-    # Missing joints lie each at a place of their own, which no joint has.
+    # Each missing joint gets a unique position that no joint has.
     places = np.where(points[..., 2] > 0, points[..., 0] + 1j * points[..., 1], np.arange(points.shape[1]) * 1j - 2e6)
     ordered = np.sort(places, axis=1)
     return np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(1)).tolist()
 
 
 def _others_move(detections: Sequence[Detection], numbers: Sequence[int], place: tuple[float, float]) -> bool:
-    """Whether joints elsewhere move between the entries that share a place."""
+    """Whether other joints move between the entries with a shared position."""
     middles, sizes = [], []
     for number in numbers:
         points = detections[number].points
@@ -135,7 +135,7 @@ def in_pixels(
         counts_up: v of shares counts from the lower edge.
 
     Raises:
-        ValueError: they are shares, and the size is not given.
+        ValueError: they are fractions, and the size is not given.
     """
     places = np.concatenate([d.points[d.points[:, 2] > 0, :2] for d in detections])
     if np.quantile(np.abs(places), 0.95) > _LARGEST_SHARE or _median_size(detections) > _LARGEST_SHARE:

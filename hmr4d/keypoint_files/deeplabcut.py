@@ -25,7 +25,7 @@ def read_deeplabcut(path: Path) -> DetectionTable:
     commas, and numbers may then have decimal commas.
 
     Raises:
-        ValueError: it is no such table; no such text.
+        ValueError: it is not such a table or not text.
     """
     try:
         text = decode_text(path.read_bytes(), shown(path.name))
@@ -56,7 +56,7 @@ def read_deeplabcut(path: Path) -> DetectionTable:
     if not names or not body:
         raise ValueError("it has DeepLabCut's head, but no x and y of body parts, or no frames.")
     if any(name.endswith("_z") or c == "z" for name, c in zip(parts, coords, strict=False)):
-        raise ValueError("it has 3D positions (x, y, z); lifting wants the 2D keypoints of one camera.")
+        raise ValueError("it has 3D positions (x, y, z); lifting needs the 2D keypoints of one camera.")
     frames = frame_numbers([_label(row) for row in body], "a row")
     people = [name for name in columns if name != "single" or len(columns) == 1]
     detections: list[Detection] = []

@@ -1,4 +1,4 @@
-"""What every layout of keypoint files is read into: an entry per person and frame, and what else the file tells."""
+"""The common form of all keypoint layouts: one entry per person and frame, and the metadata of the file."""
 
 from __future__ import annotations
 
@@ -51,12 +51,11 @@ class DetectionTable:
         detections: in any order.
         layout: "coco", "openpose", "alphapose", "mmpose", "vitpose", "ultralytics", "mediapipe", "apple",
             "deeplabcut" or "npz".
-        skeleton: name of the joint set where the file or its layout tells it.
-        fps: frames per second where the file tells it.
-        joint_names: of the joints in the order of the file where it names them, in the words of `Skeleton`.
-        has_placeholders: absent people keep their place in the list of a frame.
-        image_sizes: different widths and heights in pixels that the file tells; several where the size changes.
-        times: seconds by frame, where the file tells them beside the rate.
+        skeleton: name of the joint set, if the file or its layout defines it. fps: frames per second, if the file
+            contains it. joint_names: joint names in the order of the file, in the terms of `Skeleton`, if it names
+            them. has_placeholders: absent people keep their position in the list of a frame. image_sizes: widths and
+            heights in pixels in the file; several if the size changes. times: seconds by frame, if the file contains
+            them in addition to the rate.
     """
 
     detections: Sequence[Detection]
@@ -71,11 +70,11 @@ class DetectionTable:
 
 @dataclass
 class LeftOut:
-    """Entries that cannot be read: some are left out and named, more than half stop everything.
+    """Unreadable entries: some are skipped and reported, more than half are an error.
 
     Attributes:
         what: the entries, in the plural.
-        good: number of those that were read.
+        good: number of readable ones.
     """
 
     what: str
@@ -83,14 +82,14 @@ class LeftOut:
     errors: list[ValueError] = field(default_factory=lambda: [])
 
     def tell(self) -> None:
-        """Warns of what is left out; raises the first error where as many are bad as good."""
+        """Warns about skipped entries; raises the first error if as many are bad as good."""
         if not self.errors:
             return
         if len(self.errors) >= self.good:
             raise self.errors[0]
         total = self.good + len(self.errors)
         logger.warning(
-            "%d of %d %s are left out: %s", len(self.errors), total, self.what, printable(str(self.errors[0]))
+            "%d of %d %s are skipped: %s", len(self.errors), total, self.what, printable(str(self.errors[0]))
         )
 
 
@@ -101,7 +100,7 @@ def shown(value: Any) -> str:
 
 
 def frame_number(name: Any, what: str) -> int:
-    """Frame of a number, or the last digits of a file name; ValueError when there are none."""
+    """Frame from a number, or from the last digits of a file name; ValueError if there are none."""
     while isinstance(name, (list, tuple)) and len(name) == 1:
         name = name[0]
     if isinstance(name, bool) or not isinstance(name, (int, float, str)):
@@ -111,20 +110,18 @@ def frame_number(name: Any, what: str) -> int:
             return frame_number(float(name), what)
         found = _runs(name)
         if not found:
-            raise ValueError(
-                f"{what} is '{shown(name)}', in which there is no frame number. Name images like 000012.jpg."
-            )
+            raise ValueError(f"{what} is '{shown(name)}', which contains no frame number. Name images like 000012.jpg.")
         return _in_reach(found[-1], what)
     if not 0 <= name < _HIGHEST or name != int(name):
-        raise ValueError(f"{what} is {shown(name)}, which is no frame number. Frames are counted 0, 1, 2 ...")
+        raise ValueError(f"{what} is {shown(name)}, which is not a frame number. Frames are numbered 0, 1, 2 ...")
     return int(name)
 
 
 def frame_numbers(names: Sequence[Any], what: str) -> list[int]:
-    """Frames of image names of one video: of all numbers in them the last that changes, such as 12 in 000012_1080p.jpg.
+    """Frames from image names of one video: the last number that changes, such as 12 in 000012_1080p.jpg.
 
     Raises:
-        ValueError: a name has no number; or two names would be the same frame, so they are of several videos.
+        ValueError: a name has no number, or two names have the same frame because they belong to several videos.
     """
     runs = [_runs(name) if isinstance(name, str) else [] for name in names]
     changing = [i for i in range(len(runs[0])) if len({r[i] for r in runs if len(r) > i}) > 1] if runs else []
@@ -168,7 +165,7 @@ def told_rate(value: Any) -> float | None:
 
 
 def person_name(value: Any) -> str | None:
-    """Id of a person as text; None for what trackers write when they do not know: nothing, a list of nothing, -1."""
+    """Id of a person as text; None for the values of trackers without an id: null, an empty list, -1."""
     while isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
     if value is None or isinstance(value, (list, tuple, dict, bool)):

@@ -15,10 +15,10 @@ _SERIES = re.compile(r"\d+")
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file, or of one JSON per line as a list; ValueError when it is neither."""
+    """Content of a JSON file, or of one JSON per line as a list; ValueError if it is neither."""
     content = path.read_bytes()
     if content[:4].count(0) >= 2 and not content.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")):
-        raise ValueError(f"{shown(path.name)} is no text, so it is no JSON file.")
+        raise ValueError(f"{shown(path.name)} is not text, so it is not a JSON file.")
     try:
         text = decode_text(content, shown(path.name))
     except TextError as error:
@@ -32,17 +32,17 @@ def read_json(path: Path) -> Any:
                 return [json.loads(line) for line in lines]
             except (ValueError, RecursionError):
                 pass
-        raise ValueError(f"{shown(path.name)} is no JSON file ({printable(str(error))}).") from error
+        raise ValueError(f"{shown(path.name)} is not a JSON file ({printable(str(error))}).") from error
 
 
 def read_folder(folder: Path, layout: str | None) -> DetectionTable:
     """Detections of a folder; frames without a file or without people stay empty.
 
-    Hidden files are passed over. Files that are empty or damaged are left out and counted, unless they are most.
+    Hidden files are ignored. Empty or damaged files are skipped and counted, unless they are the majority.
 
     Args:
-        folder: holds files such as `clip_000000000012_keypoints.json`.
-        layout: "openpose" or "mmpose"; None: by the content.
+        folder: contains files such as `clip_000000000012_keypoints.json`.
+        layout: "openpose" or "mmpose"; None: detected from the content.
 
     Raises:
         ValueError: no JSON file, files of several videos, or most of them are damaged.
@@ -51,12 +51,13 @@ def read_folder(folder: Path, layout: str | None) -> DetectionTable:
     if not files:
         labels = any(p.suffix == ".txt" for p in folder.glob("*"))
         hint = " Its .txt files may be labels of YOLO; save results as JSON (to_json) instead." if labels else ""
-        raise ValueError(f"the folder holds no .json file; expected one per frame, as OpenPose writes them.{hint}")
+        raise ValueError(f"the folder contains no .json file; expected one per frame, as OpenPose writes them.{hint}")
     series = {_SERIES.sub("#", path.stem) for path in files}
     if len(series) > 1:
         one, other = sorted(series)[:2]
         raise ValueError(
-            f"files of several videos lie side by side ('{shown(one)}' and '{shown(other)}'). Give each its own folder."
+            f"the folder contains files of several videos ('{shown(one)}' and '{shown(other)}'). Put each video into "
+            "its own folder."
         )
     frames = frame_numbers([path.name for path in files], "the name of a file")
     detections: list[Detection] = []
@@ -70,7 +71,7 @@ def read_folder(folder: Path, layout: str | None) -> DetectionTable:
             content = read_json(path)
             layout = layout or sniff_json(content)
             if content is not None and not isinstance(content, (list, dict)):
-                raise ValueError(f"it holds {shown(content)}; expected people and their joints.")
+                raise ValueError(f"it contains {shown(content)}; expected people and their joints.")
             found, told, absent = people_in(content, frame)
         except ValueError as error:
             left_out.errors.append(ValueError(f"{shown(path.name)}: {error}"))

@@ -7,26 +7,26 @@ from torch import Tensor
 
 from hmr4d.utils.tensors import interpolate_gaps
 
-SURE = 0.3  # confidence; detections below are worth no more than missing ones
-BRIDGED_SECONDS = 0.2  # longer gaps stay, for the method of lifting to fill
+SURE = 0.3  # confidence; detections below count as missing
+BRIDGED_SECONDS = 0.2  # longer gaps are left to the lifting method
 
 
 def drop_unsure(kp2d: Tensor, conf: Tensor, least: float = SURE) -> tuple[Tensor, Tensor]:
-    """A track without the joints of less than the least confidence: they are missing, at 0 with confidence 0.
+    """A track in which joints below the minimum confidence are missing: at 0 with confidence 0.
 
-    To be done before joints are mixed and gaps bridged, since these count every confidence above 0 as seen.
+    Call it before conversion of joints and filling of gaps, since these treat every confidence above 0 as visible.
 
     Args:
         kp2d: (..., J, 2).
         conf: (..., J).
-        least: confidence.
+        least: minimum confidence.
     """
     seen = (conf >= least) & (conf > 0)
     return torch.where(seen[..., None], kp2d, 0.0), torch.where(seen, conf, 0.0)
 
 
 def longest_unseen(conf: Tensor) -> tuple[int, int]:
-    """First frame and number of frames of the longest stretch in which no joint of a track (L, J) is seen."""
+    """First frame and length of the longest period in which no joint of a track (L, J) is visible."""
     seen = torch.nn.functional.pad((conf > 0).any(-1).long(), (1, 1), value=1)
     at = seen.nonzero().flatten()
     gaps = at.diff() - 1
@@ -37,9 +37,9 @@ def longest_unseen(conf: Tensor) -> tuple[int, int]:
 def bridge_gaps(kp2d: Tensor, conf: Tensor, fps: float) -> tuple[Tensor, Tensor]:
     """A track whose short gaps are filled, joint by joint.
 
-    Joints missing for up to BRIDGED_SECONDS are put on the line between where they were seen before and after; before
-    the first and after the last time that a joint was seen it stays there for up to half as long. What is filled in has
-    the confidence of the less sure of both ends. Longer gaps stay as they are.
+    Gaps of up to BRIDGED_SECONDS are interpolated linearly; before the first and after the last detection of a joint,
+    its position is held for up to half as long. Filled joints have the lower confidence of both ends. Longer gaps are
+    not changed.
 
     Args:
         kp2d: (..., L, J, 2), 0 where missing.

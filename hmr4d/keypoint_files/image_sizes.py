@@ -1,4 +1,4 @@
-"""The size of the image that a keypoint file tells, in the words of the tools that write it."""
+"""The image size in a keypoint file, in the keys of the tools that write it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _FRAMES = ("images", "frames", "instance_info", "predictions", "results", "data"
 
 
 def image_sizes(content: Any) -> ImageSizes:
-    """The different (width, height) in pixels that JSON content, or an object of values, tells, in order.
+    """The distinct (width, height) in pixels in JSON content, or in an object of values, in order.
 
-    Empty where it tells none; more than one where the size changes on the way.
+    Empty if there is none; more than one if the size changes.
     """
     told = (entry for entry in _entries(content) if not _KEYS.isdisjoint(entry))
     return tuple(dict.fromkeys(size for entry in told if (size := _size(entry)) is not None))
 
 
 def _entries(content: Any) -> Iterator[Mapping[str, Any]]:
-    """What may tell a size: the content itself, its head, and its frames."""
+    """The parts that may contain a size: the content itself, its header, and its frames."""
     if isinstance(content, Mapping):
         yield content
         for key in (*_HEADS, *_FRAMES):

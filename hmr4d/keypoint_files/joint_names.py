@@ -1,4 +1,4 @@
-"""Joints by name and by order: which joint set the points of a file are, whatever their order and spelling."""
+"""Joint names and orders: identifies the joint set of a file independent of order and spelling."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ class JointOrder:
 
     Attributes:
         name: for messages.
-        skeleton: that the points become.
-        joint_names: of the points in the file that are used, in its order; the first ones of all its points.
-        needs_proof: no file has this order unless its geometry says so.
+        skeleton: skeleton of the converted points. joint_names: names of the used points, the first ones of the file,
+            in its order. needs_proof: this order is only used if the geometry confirms it.
     """
 
     name: str
@@ -80,14 +79,14 @@ _UNREAD = {
 
 
 def unknown_count(count: int) -> str:
-    """What to say of entries with a number of joints that no order has."""
+    """Message about entries with an unknown number of joints."""
     known = ", ".join(f"{number} ({' or '.join(dict.fromkeys(o.skeleton.name for o in orders))})"
                       for number, orders in ORDERS.items())  # fmt: skip
     maybe = f" They may be {_UNREAD[count]}; export another set." if count in _UNREAD else ""
     return f"entries have {count} joints; known are {known}.{maybe}"
 
 
-# Apple Vision's names of its own, which differ from everybody else's: the hand is the wrist, the foot the ankle.
+# Apple Vision's names, which differ from all others: the hand is the wrist, the foot the ankle.
 _APPLE = {
     "head_joint": "nose", "neck_1_joint": "neck", "root": "pelvis",
     **{f"{side}_{theirs}_joint": f"{side}_{ours}" for side in ("left", "right") for theirs, ours in (
@@ -109,9 +108,9 @@ _KNOWN = frozenset(n for orders in ORDERS.values() for o in orders for n in o.sk
 
 
 def joint_name(name: str) -> str:
-    """A joint's name in the words of `Skeleton`: `LShoulder`, `leftShoulder` and `shoulder.L` are `left_shoulder`.
+    """A joint name in the terms of `Skeleton`: `LShoulder`, `leftShoulder` and `shoulder.L` are `left_shoulder`.
 
-    Names of nothing known come back in lower case with underscores.
+    Unknown names are returned in lower case with underscores.
     """
     word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name.strip())
     word = re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_")
@@ -133,7 +132,7 @@ def joint_name(name: str) -> str:
 
 
 def joint_names(value: object) -> tuple[str, ...] | None:
-    """Names of joints from a list or {number: name}, in the words of `Skeleton`; None for anything else."""
+    """Names of joints from a list or {number: name}, in the terms of `Skeleton`; None for anything else."""
     if isinstance(value, dict):
         numbers = [str(number) for number in range(len(value))]
         by_number = {str(number): name for number, name in value.items()}
@@ -151,9 +150,9 @@ def is_apple(names: Sequence[str]) -> bool:
 
 
 def smallest_set(names: Sequence[str]) -> JointOrder | None:
-    """The joint set with most of the named joints, the smallest of these; None where shoulders and hips are not named.
+    """The smallest joint set with most of the named joints; None if shoulders and hips are not named.
 
-    The order's `joint_names` are the names; joints of the set that are not named are not in it.
+    `joint_names` of the order are the given names, without unnamed joints of the set.
     """
     given = set(names)
     if len(given & {"left_shoulder", "right_shoulder", "left_hip", "right_hip"}) < 4:

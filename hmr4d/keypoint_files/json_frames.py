@@ -1,4 +1,4 @@
-"""The frames in JSON content, and the people in a frame, in the many forms in which they are written."""
+"""The frames in JSON content, and the people in a frame, in their many forms."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _PEOPLE_KEYS = (
     "landmarks",
     "pose",
 )
-# Keys of an object of frames: a number, a word for frames with one, an image's name.
+# Keys of an object of frames: a number, a word for frames with a number, an image name.
 _NAMES_FRAME = re.compile(r"^\d+$|(?i:^(frame|image|img)\D*\d+$)|\d.*\.(?i:jpe?g|png|bmp|tiff?|webp)$")
 DEEPEST = 12  # lists in lists
 _LATEST = 1e18  # time stamps, in any unit
@@ -76,8 +76,7 @@ class Frame:
     """One frame of a file.
 
     Attributes:
-        entry: what may name it.
-        people: as written; empty ones are absent.
+        entry: value that may contain its number. people: as written; empty ones are absent.
     """
 
     entry: Any
@@ -110,7 +109,7 @@ def frames_of(content: Any, depth: int = 0) -> list[Frame]:
 
 
 def _with_scores(content: Mapping[str, Any], key: str) -> list[Frame] | None:
-    """Frames of two lists side by side, joints and their confidences; None where there is no such second list."""
+    """Frames from two parallel lists, joints and their confidences; None if there is no second list."""
     value = decoded(content[key])
     scores = next((content[k] for k in SCORE_KEYS if isinstance(content.get(k), list)), None)
     if key not in POINT_KEYS or scores is None or not isinstance(value, list) or len(scores) != len(value):
@@ -119,7 +118,7 @@ def _with_scores(content: Mapping[str, Any], key: str) -> list[Frame] | None:
 
 
 def _is_people_of_one(content: Mapping[str, Any], key: str) -> bool:
-    """Whether what lies under a key are joints of one person, or the people of a single frame, and no frames."""
+    """Whether the value of a key is the joints of one person, or the people of a single frame, but not frames."""
     value = decoded(content[key])
     return value is None or is_points(value) or key == "people" or not isinstance(value, (list, Mapping))
 
@@ -130,7 +129,7 @@ def is_one_frame(content: Any) -> bool:
 
 
 def _is_lone_person(entry: Any) -> bool:
-    """Whether an entry of a list is a person rather than a frame: joints under a name, and nothing of a video."""
+    """Whether an entry of a list is a person rather than a frame: joints under a key, and no keys of a video."""
     key = point_key(entry) if isinstance(entry, Mapping) else None
     return key is not None and key not in _PEOPLE_KEYS and is_points(decoded(entry[key]))
 
@@ -168,7 +167,7 @@ def people_of(value: Any, depth: int = 0) -> list[Any]:
 
 
 def is_nested(value: Any) -> bool:
-    """Whether joints of several people lie under one name."""
+    """Whether one key contains the joints of several people."""
     return isinstance(value, list) and any(is_points(entry) for entry in value)
 
 

@@ -1,11 +1,11 @@
-"""Keypoints in one JSON file: what pose detectors, and those who save their results, write.
+"""Keypoints in one JSON file, in the layouts of pose detectors and their users.
 
-A file is frames of people of joints. Each of the three has many forms, which are recognised by themselves:
+A file is frames of people of joints. Each of the three has many forms, which are detected automatically:
 
 - frames: a list of them, in order or each with a frame number, image name or time; an object of them by number or name;
   or a flat list of people, each with its frame (COCO, AlphaPose);
 - people: one, a list, an object of them by id, or a list under `people`, `instances`, `predictions` ...; `{}`, null and
-  empty lists are nobody;
+  empty lists mean no person;
 - joints: see `points.read_points`.
 
 Wrappers of ViTPose write {keypoints: [{person: [[v, u, c], ...]}, ...]}, rows first, one object per frame.
@@ -56,16 +56,16 @@ _IMAGE_KEYS = ("file_name", "frame_id", "frame", "name", "path")
 _ID_KEYS = ("track_id", "idx", "person_id", "instance_id", "tracker_id", "trackId", "player_id")
 _SETS_BY_NAME = {"coco": "coco17", "h36m": "h36m17", "human36m": "h36m17", "human3.6m": "h36m17"}
 _SETS_BY_FIRST_JOINT = {"nose": "coco17", "root": "h36m17", "pelvis": "h36m17", "hip": "h36m17"}
-_OF_COCO = ("coco", "alphapose", "vitpose", "ultralytics")  # layouts whose 17 joints are COCO's
-_MANY = 5  # people of a frame from which they are compared
-_MOST_IN_ONE = 10  # people of a single image; more are frames whose numbers are missing
+_OF_COCO = ("coco", "alphapose", "vitpose", "ultralytics")  # layouts with the 17 joints of COCO
+_MANY = 5  # number of people in a frame above which they are compared
+_MOST_IN_ONE = 10  # maximum people of a single image; more are frames without numbers
 _UNITS = ((1e6, 1e-9), (1e3, 1e-6), (1.0, 1e-3), (0.0, 1.0))  # seconds of a step of time stamps above the first number
-_SAME_STEP = 0.1  # share by which the usual step of times in seconds may differ from that of the told rate
-_SLOWEST = 4.0  # frames per second; below, time stamps are other numbers
+_SAME_STEP = 0.1  # relative tolerance between the usual time step and that of the given rate
+_SLOWEST = 4.0  # frames per second; with a lower rate the numbers are not time stamps
 
 
 def sniff_json(content: Any) -> str | None:
-    """Layout that JSON content has, by its structure; None when it is none of the known ones."""
+    """Layout of JSON content, from its structure; None if it is unknown."""
     if isinstance(content, Mapping):
         keys = {"instance_info": "mmpose", "annotations": "coco"}
         if found := next((layout for key, layout in keys.items() if isinstance(content.get(key), list)), None):
@@ -93,11 +93,11 @@ def sniff_json(content: Any) -> str | None:
 
 
 def read_json_layout(content: Any, layout: str) -> DetectionTable:
-    """Detections of JSON content; ValueError says what is wrong with which entry.
+    """Detections of JSON content; ValueError names the error and its entry.
 
     Args:
         content: as `json.load` returns it.
-        layout: as `sniff_json` names it.
+        layout: layout name from `sniff_json`.
     """
     found = sniff_json(content)
     fits = {
@@ -137,17 +137,17 @@ def people_in(content: Any, frame: int) -> tuple[list[Detection], tuple[str, ...
 
 
 def _numbers(frames: Sequence[Frame], content: Any) -> tuple[list[int | None], float | None]:
-    """Frame number of every frame, None for entries that name none where others do; and the rate that time stamps tell.
+    """Frame number of every frame, None for entries without one if others have one; and the rate from time stamps.
 
     Raises:
-        ValueError: many entries have no frame, or two images would be the same one.
+        ValueError: many entries have no frame, or two images have the same one.
     """
     entries = [f.entry for f in frames]
     for frame in frames if len(frames) > 1 else ():
         if len(frame.people) >= _MANY and _overlap([p for p in frame.people if p]):
             raise ValueError(
-                f"a frame of it has {len(frame.people)} entries that lie over each other, as of one person in many "
-                "frames. Give every entry its frame."
+                f"a frame of it has {len(frame.people)} overlapping entries, like one person in many frames. Add the "
+                "frame to every entry."
             )
     key = next((k for e in entries if (k := frame_key(e))), None)
     if key is None:
@@ -174,7 +174,7 @@ def _numbers(frames: Sequence[Frame], content: Any) -> tuple[list[int | None], f
 
 
 def _of_labels(labels: Sequence[Any], key: str) -> list[int | None]:
-    """Frames of labels; those that name none are left to be counted as bad, unless no label is good."""
+    """Frames of labels; those without one are counted as bad, unless no label is good."""
     good: list[int] = []
     first: ValueError | None = None
     for i, label in enumerate(labels):
@@ -210,7 +210,7 @@ def _check_one_image(people: Sequence[Any], why: str = "none of them names its f
 
 
 def _overlap(people: Sequence[Any]) -> bool:
-    """Whether entries lie so much over each other that they are one person in several frames."""
+    """Whether entries overlap so much that they are one person in several frames."""
     places: list[NDArray[np.float64]] = []
     for person in people:
         try:
@@ -228,7 +228,7 @@ def _overlap(people: Sequence[Any]) -> bool:
 
 
 def _by_time(entries: Sequence[Any]) -> tuple[list[int | None], float | None]:
-    """Frames by their time stamps, and their rate; or by their place in the list where there are none."""
+    """Frames from their time stamps, and their rate; or from their position in the list if there are none."""
     key = next((k for e in entries if (k := time_key(e))), None)
     times = [float(e[key]) if isinstance(e, Mapping) and time_key(e) == key else None for e in entries] if key else []
     known = sorted({t for t in times if t is not None})
@@ -245,7 +245,7 @@ def _by_time(entries: Sequence[Any]) -> tuple[list[int | None], float | None]:
 
 
 def _told_times(entries: Sequence[Any], numbers: Sequence[int | None], fps: float | None) -> dict[int, float]:
-    """Seconds by frame, where every frame has a number and a time that goes with the rate; {} otherwise."""
+    """Seconds by frame, if every frame has a number and a time consistent with the rate; {} otherwise."""
     key = next((k for e in entries if (k := time_key(e))), None)
     if key is None or fps is None or None in numbers or any(time_key(e) != key for e in entries):
         return {}
@@ -342,13 +342,13 @@ def _is_nobody(person: Any) -> bool:
 
 
 def _counted_ids(frames: Sequence[Frame]) -> bool:
-    """Whether `id` tells people apart: it comes back in other frames. COCO counts its annotations with it."""
+    """Whether `id` identifies people: it repeats in other frames. COCO numbers its annotations with it."""
     ids = [shown(p["id"]) for f in frames for p in f.people if isinstance(p, Mapping) and is_frame_label(p.get("id"))]
     return len(ids) > 1 and len(set(ids)) <= len(ids) / 2
 
 
 def _read_person(person: Any, frame: int, place: int, what: str) -> tuple[Detection, tuple[str, ...] | None]:
-    """Detection of one person as written, and the names of the joints where they are told."""
+    """Detection of one person as written, and the joint names, if given."""
     key = point_key(person) if isinstance(person, Mapping) else None
     if isinstance(person, Mapping) and key is None and not is_points(person):
         keys = ", ".join(shown(k) for k in list(person)[:6])
@@ -437,7 +437,7 @@ def _named_set(meta: Any) -> str | None:
 
 
 def _first_person(content: Any, depth: int = 0) -> Any:
-    """The first person with joints in any content, as written; None where there is none."""
+    """The first person with joints in any content, as written; None if there is none."""
     content = decoded(content)
     if depth > DEEPEST or not content or not isinstance(content, (list, Mapping)):
         return None

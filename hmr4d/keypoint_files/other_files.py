@@ -1,11 +1,11 @@
-"""Files that are often brought and hold no 2D keypoints that are read: what they are, and what to bring instead."""
+"""Common files without readable 2D keypoints: messages about their format, and alternatives."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _JSON = "Export JSON or .npz instead; docs/lift.md shows them."
-_3D = "It has 3D motion already, so there is nothing to lift: bring the 2D keypoints of one camera."
+_3D = "It has 3D motion already, so lifting is not needed: pass the 2D keypoints of one camera."
 _BY_SUFFIX = {
     ".h5": f"it is an HDF5 file (DeepLabCut, SLEAP). Write DeepLabCut's CSV instead (save_as_csv=True). {_JSON}",
     ".hdf5": f"it is an HDF5 file (DeepLabCut, SLEAP). Write DeepLabCut's CSV instead (save_as_csv=True). {_JSON}",
@@ -20,15 +20,15 @@ _BY_SUFFIX = {
     ".xml": f"it is an XML file (CVAT, LabelMe). {_JSON}",
     ".mat": f"it is a MATLAB file. {_JSON}",
     ".parquet": f"it is a Parquet table. {_JSON}",
-    ".txt": "it is a text file. YOLO's labels (save_txt) name no frame size and no joints; save the results as JSON "
-    "instead (Ultralytics: results[i].to_json()). docs/lift.md shows what is read.",
+    ".txt": "it is a text file. YOLO's labels (save_txt) contain no frame size and no joints; save the results as JSON "
+    "instead (Ultralytics: results[i].to_json()). docs/lift.md lists the supported formats.",
     ".yaml": "it is a YAML file, as of a camera; the first argument is the keypoints.",
     ".yml": "it is a YAML file, as of a camera; the first argument is the keypoints.",
     ".toml": "it is a TOML file, as of a camera or of settings; the first argument is the keypoints.",
     ".zip": "it is an archive. Unpack it, and give the folder or the file in it.",
     ".gz": "it is packed. Unpack it first.",
-    ".task": "it is a model of MediaPipe, not what it found. Run it over the video, and save the landmarks as JSON.",
-    ".onnx": "it is a network, not what it found. Run it over the video, and save the keypoints as JSON.",
+    ".task": "it is a model of MediaPipe, not its result. Run it on the video, and save the landmarks as JSON.",
+    ".onnx": "it is a network, not its result. Run it on the video, and save the keypoints as JSON.",
 }
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _BEGINNINGS = {
@@ -44,12 +44,12 @@ _BEGINNINGS = {
 
 
 def other_file(path: Path) -> str | None:
-    """What a file is that is not read, and what to do, in one sentence or two; None for others."""
+    """Message about an unsupported file and the alternative; None for other files."""
     suffix = path.suffix.lower()
     if suffix in (".pkl", ".pickle", ".pt", ".pth"):
         return "pickled keypoints are not read. Save them as .npz with kp2d (L, J, 2) and kp2d_conf (L, J)."
     if suffix in _PICTURES:
-        return "it is a picture. This command wants the keypoints that a pose detector found in all frames of a video."
+        return "it is an image. This command needs the keypoints of a pose detector in all frames of a video."
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     with path.open("rb") as file:

@@ -16,19 +16,18 @@ from hmr4d.keypoint_files.tracking import overlap, seen_box, track_people
 logger = logging.getLogger(__name__)
 
 _MOSTLY = 0.5  # share of frames
-_SWAPS, _SHARE = 2, 0.03  # frames in which ids would change people, at least
+_SWAPS, _SHARE = 2, 0.03  # minimum number and fraction of frames in which ids change people
 
 
 def identified(detections: Sequence[Detection], has_placeholders: bool) -> list[Detection]:
-    """The detections, everybody with an id.
+    """The detections, with an id for each person.
 
-    Ids are ignored, with a sentence, where one is twice or more in most frames it is in, where they are the index in
-    the frame while people change places, and where only some entries have one. People are then followed by their boxes.
-    Where absent people keep their place in the list of a frame, the place is the id.
+    Ids are ignored, with a warning, if one occurs more than once in most of its frames, if they are the index in the
+    frame while people change positions, or if only some entries have one. People are then tracked by their boxes. If
+    absent people keep their position in the list of a frame, the position is the id.
 
     Args:
-        detections: of a file.
-        has_placeholders: absent people keep their place.
+        detections: detections of a file. has_placeholders: absent people keep their position.
     """
     told = [d.person for d in detections]
     if all(person is None for person in told):
@@ -36,24 +35,26 @@ def identified(detections: Sequence[Detection], has_placeholders: bool) -> list[
             return [replace(d, person=str(d.place)) for d in detections]
         return track_people(detections)
     if None in told:
-        logger.warning("%d of %d entries have no id; people are followed by their boxes.", told.count(None), len(told))
+        logger.warning("%d of %d entries have no id; people are tracked by their boxes.", told.count(None), len(told))
         return track_people(detections)
     by_frame = _by_frame(detections)
     if (person := _twice_mostly(by_frame)) is not None:
         logger.warning(
-            "Id %s is in most frames more than once, so ids tell nothing; people are followed by their boxes.", person
+            "Id %s occurs more than once in most frames, so ids are not reliable; people are tracked by their boxes.",
+            person,
         )
         return track_people(detections)
     if _is_index(by_frame):
         logger.warning(
-            "Ids are the place in each frame's list, and people change places; they are followed by their boxes."
+            "Ids are the position in the list of each frame, and people change positions; they are tracked by their "
+            "boxes."
         )
         return track_people(detections)
     return list(detections)
 
 
 def one_per_frame(person: str, entries: Sequence[Detection]) -> dict[int, Detection]:
-    """One entry of a person per frame: of several the one nearest to that of the frame before, and that is said."""
+    """One entry per person and frame: of several, the one nearest to the previous frame, with a warning."""
     by_frame = _by_frame(entries)
     chosen: dict[int, Detection] = {}
     before = max(by_frame[min(by_frame)], key=lambda d: float(d.points[:, 2].sum()))
@@ -63,7 +64,7 @@ def one_per_frame(person: str, entries: Sequence[Detection]) -> dict[int, Detect
         before = chosen[frame] = entries_now[int(np.argmin(distances))]
     if len(chosen) < len(entries):
         logger.warning(
-            "Person %s is there twice in %d frames; the entries nearest to those before are kept.",
+            "Person %s occurs twice in %d frames; the entries nearest to the previous ones are kept.",
             person,
             sum(len(found) > 1 for found in by_frame.values()),
         )
@@ -107,13 +108,13 @@ def _is_index(by_frame: dict[int, list[Detection]]) -> bool:
 
 
 def _fits_another(box: NDArray[np.float64], person: str | None, before: dict[str | None, NDArray[np.float64]]) -> bool:
-    """Whether a box overlaps somebody else's of the frame before, and not at all the one with its own id."""
+    """Whether a box overlaps that of another person in the previous frame, and not that with its own id."""
     own = overlap(box, before[person]) if person in before else 0.0
     return own == 0 and any(overlap(box, other) > _MOSTLY for name, other in before.items() if name != person)
 
 
 def _distance(one: Detection, other: Detection) -> float:
-    """Pixels between the joints that both have, in the mean; without any, between the middles of the boxes."""
+    """Mean distance in pixels of the common joints; without any, of the box centers."""
     both = (one.points[:, 2] > 0) & (other.points[:, 2] > 0)
     if both.any():
         return float(np.linalg.norm(one.points[both, :2] - other.points[both, :2], axis=1).mean())

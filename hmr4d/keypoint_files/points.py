@@ -1,4 +1,4 @@
-"""The joints of one entry, in whatever form they are written, as rows of u, v and confidence."""
+"""The joints of one entry, in any of their forms, as rows of u, v and confidence."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CONF = (
 _NAME = ("name", "part", "joint", "type", "bodypart")
 _FEWEST = 6  # numbers of a flat list of joints; joints of a named one
 _LONGEST = 120  # characters of an error in a message
-_DEPTHS = 0.1  # share of negative third columns that makes them depths and no confidences
+_DEPTHS = 0.1  # fraction of negative values above which the third column is a depth and not a confidence
 
 
 _NUMBERS_OR_NONE = {int, float, type(None)}
@@ -96,12 +96,12 @@ def _confidence(value: Mapping[str, Any], default: Any) -> Any:
 
 
 def read_points(value: Any, scores: Any, what: str) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
-    """(J, 3) u, v, confidence of one person, NaN where no confidence is given; and names of joints where they are told.
+    """(J, 3) u, v, confidence of one person, NaN without confidence; and joint names, if given.
 
     Args:
-        value: a flat list, a list of rows, of {x, y, ...}, {name: place}, {x: [...], y: [...]}, or any of these in a
-            list or an object of its own.
-        scores: confidences in a list of their own, or None.
+        value: a flat list, a list of rows, of {x, y, ...}, {name: place}, {x: [...], y: [...]}, or any of these inside
+            another list or object.
+        scores: separate list of confidences, or None.
         what: the entry, for messages.
 
     Raises:
@@ -139,7 +139,7 @@ def _rows(values: Sequence[Any], scores: Any, what: str) -> NDArray[np.float64]:
     for value in values:
         place: Any = _place(value) if isinstance(value, Mapping) and value else value
         if value and (place is None or isinstance(place, (str, int, float))):
-            raise ValueError(f"{what} has a joint without place; expected u, v or {{x, y}} of every joint.")
+            raise ValueError(f"{what} has a joint without position; expected u, v or {{x, y}} of every joint.")
         rows.append(place if value else [None] * (width - 1) + [0.0] if width > 2 else [None] * width)
     return paired_points(_numbers(rows, what), scores, what)
 
@@ -177,7 +177,7 @@ def paired_points(points: Any, scores: Any, what: str) -> NDArray[np.float64]:
 def with_confidence(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """(..., J, 3) u, v, confidence from (..., J, 2 to 5): the third column, or the fourth of x, y, z, visibility.
 
-    Of MediaPipe's landmarks a third column with values below 0 is a depth. Confidences that are not told are NaN.
+    For MediaPipe landmarks, a third column with negative values is a depth. Missing confidences are NaN.
     """
     width = points.shape[-1]
     if width == 2:

@@ -20,22 +20,22 @@ def resample_keypoints(
     at: NDArray[np.floating],
     linked: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Keypoints at other times: on the line between the two frames around, as sure as the less sure of both.
+    """Keypoints at other times: linear between two frames, with the lower of both confidences.
 
-    A keypoint that is missing in one of the two is missing. At the time of a frame it is as in that frame.
+    A keypoint that is missing in one of the two is missing. At the time of a frame it equals that frame.
 
     Args:
         keypoints: (F, J, 3) x, y, confidence; confidence 0 for missing.
         times: (F,) seconds of the frames, rising.
         at: (M,) seconds, within the times.
-        linked: (F - 1,) False between frames that show different people, of which the nearer one is taken; None: all
-            frames show the same person.
+        linked: (F - 1,) False between frames with different people, where the nearer one is used; None: all frames show
+            the same person.
 
     Returns:
         (M, J, 3), (0, 0, 0) for missing.
 
     Raises:
-        ValueError: times that do not rise, or are not one for each frame.
+        ValueError: times that do not increase, or another number of times than frames.
     """
     if len(times) != len(keypoints) or not len(times) or (np.diff(times) <= 0).any():
         raise ValueError(f"there are {len(times)} times for {len(keypoints)} frames; expected one each, rising.")

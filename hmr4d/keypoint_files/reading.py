@@ -1,6 +1,6 @@
-"""2D keypoints of people, from the files that pose detectors write, as one kind of track.
+"""Readers that convert 2D keypoint files of pose detectors to one type of track.
 
-Layouts are in docs/lift.md. Whatever the layout, a joint that was not found has confidence 0 and the position (0, 0), a
+Layouts are in docs/lift.md. In all layouts, a missing joint has confidence 0 and the position (0, 0), a
 frame without the person is a frame of such joints, and confidences above 1 (AlphaPose, COCO's visibility flags) count
 as 1.
 """
@@ -44,13 +44,13 @@ FORMATS = (
     "deeplabcut",
     "npz",
 )
-_SPARSEST = 20  # frames per frame with somebody in it; beyond this, numbers are no frame numbers
-_ENOUGH_FRAMES = 2000  # that may always be spanned
-_FEWEST_JOINTS = 0.5  # share of entries that have to agree on the number of joints
+_SPARSEST = 20  # frames per frame with a person; beyond this, the numbers are not frame numbers
+_ENOUGH_FRAMES = 2000  # span that is always allowed
+_FEWEST_JOINTS = 0.5  # required fraction of entries with the same number of joints
 
 
 class NobodyError(ValueError):
-    """A keypoint file in which nobody was found."""
+    """A keypoint file without any person."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,16 @@ class KeypointTrack:
     """One person over consecutive frames.
 
     Attributes:
-        kp2d: (L, J, 2) float32 pixels, u right and v down; (0, 0) where the joint was not found.
-        kp2d_conf: (L, J) float32 in [0, 1]; 0: not found.
+        kp2d: (L, J, 2) float32 pixels, u right and v down; (0, 0) for a missing joint.
+        kp2d_conf: (L, J) float32 in [0, 1]; 0: missing.
         skeleton: joint meaning of axis J.
         frame_ids: (L,) int64 frame numbers of the file, without gaps.
-        fps: frames per second where the file tells it.
-        person: id in the file, or of the tracking.
-        image_sizes: different widths and heights in pixels that the file tells; several where the size changes.
-        times: (L,) seconds of the frames, where the file tells them beside its rate; None where it does not.
+        fps: frames per second, if the file contains it.
+        person: id in the file, or from tracking. image_sizes: widths and heights in pixels in the file; several if the
+            size changes. times: (L,) seconds of the frames, if the file contains them in addition to its rate; else
+            None.
         depth: (L, J) metres that joints are farther from the camera than the middle of the hips, along the ray to it,
-            as a detector guesses from the picture; NaN for joints that it does not tell; None: it tells nothing.
+            as estimated by a detector from the image; NaN for joints without depth; None: no depth.
     """
 
     kp2d: NDArray[np.float32]
@@ -86,7 +86,7 @@ class KeypointTrack:
 
     @property
     def num_seen(self) -> int:
-        """Frames in which the person was found."""
+        """Number of frames with the person."""
         return int((self.kp2d_conf > 0).any(1).sum())
 
 
@@ -102,21 +102,22 @@ def read_keypoints(
 
     Args:
         path: file, or folder of OpenPose.
-        format: one of FORMATS; "auto" looks at the structure.
-        person: "longest" for the one found in most frames, an id, or "all" for a list by falling number of frames.
-        skeleton: name of the joint set, where neither the file nor the limbs tell it.
-        size: (width, height) pixels of the image; needed where coordinates are normalised.
+        format: one of FORMATS; "auto" detects it from the structure.
+        person: "longest" for the one with the most frames, an id, or "all" for a list by decreasing number of frames.
+        skeleton: name of the joint set, if it cannot be detected from the file or the limbs.
+        size: (width, height) pixels of the image; needed for normalized coordinates.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        NobodyError: nobody is in it.
+        FileNotFoundError: the file does not exist. NobodyError: it contains no person.
         ValueError: the file is damaged or of another layout, the joint set is unclear, or the person is not in it.
     """
     path = Path(path)
     if format not in FORMATS:
         raise ValueError(f"Unknown keypoint format '{format}'; known: {', '.join(FORMATS)}.")
     if not path.exists():
-        raise FileNotFoundError(f"Keypoints not found: {path}. Check the path; docs/lift.md says what can be read.")
+        raise FileNotFoundError(
+            f"Keypoints not found: {path}. Check the path; docs/lift.md lists the supported formats."
+        )
     try:
         table = _read_table(path, format)
         tracks, joint_set = _tracks(table, skeleton, size)
@@ -131,7 +132,7 @@ def read_keypoints(
     if chosen is None:
         known = ", ".join(f"{t.person} ({t.num_seen} frames)" for t in tracks)
         raise ValueError(
-            f"{path}: nobody in it is called '{shown(person)}'; it has person {known}. Choose one, 'longest' or 'all'."
+            f"{path}: it has no person '{shown(person)}', only {known}. Choose one of them, 'longest' or 'all'."
         )
     logger.info(
         "%s: person %s (%d in the file), frames %d to %d, %d of them empty.",
@@ -178,16 +179,16 @@ def _alike(table: DetectionTable) -> DetectionTable:
         low, high = sorted((count, other))
         raise ValueError(f"entries have {low} and {high} joints; expected the same number throughout.")
     logger.warning(
-        "%d of %d entries are left out: they have %d joints, the others %d.", total - most, total, other, count
+        "%d of %d entries are skipped: they have %d joints, the others %d.", total - most, total, other, count
     )
     return replace(table, detections=[d for d in table.detections if len(d.points) == count])
 
 
 def _joint_order(table: DetectionTable, seen: Sequence[Detection], asked: str | None) -> JointOrder:
-    """What the joints of a table are: by their names, their number, and whether they look like a body.
+    """The joint set of a table: from its names, its number of joints, and its geometry.
 
     Raises:
-        ValueError: it is not known, or another joint set fits clearly better than the one asked for.
+        ValueError: it is unknown, or another joint set fits clearly better than the requested one.
     """
     count = len(table.detections[0].points)
     if (named := _named_order(table, asked)) is not None:
@@ -209,17 +210,17 @@ def _joint_order(table: DetectionTable, seen: Sequence[Detection], asked: str | 
     points = np.stack([d.points for d in seen])
     best, is_body = best_order(points, orders, usual)
     if best is None:
-        raise ValueError("17 joints can be COCO or Human3.6M. Say which: --skeleton coco17 or --skeleton h36m17.")
+        raise ValueError("17 joints can be COCO or Human3.6M. Pass --skeleton coco17 or --skeleton h36m17.")
     if asked and best is not usual:
         raise ValueError(
-            f"its {count} joints are not in the order of '{asked}': limbs would be as of no body. They fit the order "
-            f"of {best.name}. Leave --skeleton out, or convert the file."
+            f"its {count} joints are not in the order of '{asked}': the limbs would not form a body. They fit the "
+            f"order of {best.name}. Omit --skeleton, or convert the file."
         )
     if usual is not best and (usual is not None or best.needs_proof or count == 17):
-        logger.info("Its %d joints are taken in the order of %s, as the limbs show.", count, best.name)
+        logger.info("The limbs show that its %d joints are in the order of %s.", count, best.name)
     if not is_body:
         logger.warning(
-            "The %d joints do not look like a body in the order of %s. Look at the overlay; --skeleton says another "
+            "The %d joints do not look like a body in the order of %s. Check the overlay; --skeleton selects another "
             "set.",
             count,
             best.name,
@@ -228,10 +229,10 @@ def _joint_order(table: DetectionTable, seen: Sequence[Detection], asked: str | 
 
 
 def _named_order(table: DetectionTable, asked: str | None) -> JointOrder | None:
-    """The order of a table that names its joints, None where it does not.
+    """The order of a table that names its joints, else None.
 
     Raises:
-        ValueError: its names are in an order of their own, but not those of a skeleton.
+        ValueError: its names are not those of a skeleton.
     """
     names = table.joint_names
     if names is None or len(names) != len(table.detections[0].points):
@@ -277,11 +278,11 @@ def _in_order(detection: Detection, order: JointOrder) -> Detection:
 def _tracks(
     table: DetectionTable, asked: str | None, size: tuple[int, int] | None
 ) -> tuple[list[KeypointTrack], Skeleton]:
-    """Everybody, by falling number of frames, then of confidence."""
+    """All people, by decreasing number of frames, then by confidence."""
     table = _alike(table)
     seen = cleaned(table.detections)
     if not seen:
-        raise NobodyError("no joint has a confidence above 0, or a place of its own.")
+        raise NobodyError("no joint has a confidence above 0 and a distinct position.")
     order = _joint_order(table, seen, asked)
     seen = [d for d in (_in_order(d, order) for d in seen) if (d.points[:, 2] > 0).any()]
     if not seen:
@@ -313,8 +314,8 @@ def _check_frame_numbers(frames: set[int]) -> None:
     step = int(np.gcd.reduce(np.diff(sorted(frames)))) if len(frames) > 2 else 1
     if step > 1:
         logger.warning(
-            "Only every %s frame is there; the others count as empty, and the rate is that of all frames. Renumber to "
-            "change that.",
+            "Only every %s frame exists; the others count as empty, and the rate is that of all frames. Renumber the "
+            "frames to change this.",
             _ordinal(step),
         )
 

@@ -1,12 +1,12 @@
-"""What keypoints of detectors tell of SMPL joints, so that a network of SMPL joints can be shown any detector's.
+"""SMPL joints derived from detector keypoints, so that a network of SMPL joints accepts any detector.
 
-Shoulders, elbows, wrists, knees and ankles are taken over. Pelvis, hips, spine, neck and collars are mixtures of the
-detector's hips and shoulders, the head one of ears and shoulders, feet of toes and heels. The weights add up to 1 and
-put the joints of the light body at rest where they are, as well as points of one plane can (there: within 2 mm across
-and 34 mm in depth; other bodies bend and are built otherwise). Being affine they hold in pixels as in metres, however
-torso and head turn. What cannot be told is missing, such as the feet of COCO keypoints.
+Shoulders, elbows, wrists, knees and ankles are copied. Pelvis, hips, spine, neck and collars are weighted means of the
+detector's hips and shoulders, the head of ears and shoulders, feet of toes and heels. The weights sum to 1 and
+reproduce the joints of the light body at rest as well as points of one plane can (within 2 mm across and 34 mm in
+depth; other bodies and poses differ). They are affine, so they are valid in pixels and in meters, for any rotation of
+torso and head. Joints that cannot be derived are missing, such as the feet of COCO keypoints.
 
-Networks have to be shown such mixtures in training (`LiftingViews`, `detector_share`).
+Networks must be trained with such means (`LiftingViews`, `detector_share`).
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ _MIXED_FROM: Mapping[str, tuple[tuple[str, ...], ...]] = {
     **{name: (_TORSO, _SHOULDERS) for name in ("neck", "left_collar", "right_collar")},
     "head": ((*_EARS, *_SHOULDERS), (*_EYES, *_SHOULDERS), ("nose", *_SHOULDERS)),
 }
-# The ball of the foot, behind the line of the toes; the tip of one toe lies ahead of the middle of big and small toe.
+# The ball of the foot, behind the line of the toes; the tip of one toe is in front of the midpoint of big and small
+# toe.
 _FEET = ({"big_toe": 0.4, "small_toe": 0.4, "heel": 0.2}, {"foot_index": 0.7, "heel": 0.3})
 Rows = tuple[Tensor, Tensor]  # weights (J, K) and which keypoints they need (J, K)
 
 
 def observed_joints(points: Tensor, conf: Tensor, source: Skeleton, target: Skeleton) -> tuple[Tensor, Tensor]:
-    """Detections in the joints that a network knows: as `smpl22_from_detections`, or as `convert_joints` among others.
+    """Detections in the joints of a network: by `smpl22_from_detections`, or by `convert_joints` for other skeletons.
 
     Args:
         points: (..., J_source, C) pixels.
@@ -54,7 +55,7 @@ def observed_joints(points: Tensor, conf: Tensor, source: Skeleton, target: Skel
         points (..., J_target, C), 0 where missing, and confidence (..., J_target).
 
     Raises:
-        ValueError: joints of the target cannot be made from the source.
+        ValueError: joints of the target cannot be derived from the source.
     """
     if source.name == target.name:
         return points, conf
@@ -65,30 +66,29 @@ def observed_joints(points: Tensor, conf: Tensor, source: Skeleton, target: Skel
 
 
 def observed_depth(depth: Tensor, source: Skeleton, target: Skeleton) -> Tensor:
-    """Depth (..., J_source) metres, NaN where it is not told, of the joints (..., J_target) that a network knows."""
+    """Depth (..., J_target) in meters of a network's joints from (..., J_source), NaN if unknown."""
     known = depth.isfinite()
     values, conf = observed_joints(torch.where(known, depth, 0.0)[..., None], known.to(depth), source, target)
     return torch.where(conf > 0, values[..., 0], torch.nan)
 
 
 def smpl22_from_detections(points: Tensor, conf: Tensor, source: Skeleton) -> tuple[Tensor, Tensor]:
-    """SMPL-22 joints as far as a detector's keypoints tell.
+    """SMPL-22 joints derived from detector keypoints.
 
     Args:
         points: (..., K, C) pixels or metres.
         conf: (..., K) in [0, 1], 0 for missing.
         source: skeleton of a detector.
 
-    Returns:
-        points (..., 22, C), 0 where missing, and confidence (..., 22): the least of the keypoints that were mixed, at
-        most `MIXED_CONF` for mixtures.
+    Returns: points (..., 22, C), 0 where missing, and confidence (..., 22): the minimum of the used keypoints, at most
+        `MIXED_CONF` for weighted means.
 
     Raises:
         ValueError: the skeleton is not a detector's.
     """
     if source.name not in DETECTORS:
         raise ValueError(f"Skeleton '{source.name}' is not a detector's; expected one of {sorted(DETECTORS)}.")
-    points = torch.where(conf[..., None] > 0, points, 0.0)  # missing ones may be no numbers
+    points = torch.where(conf[..., None] > 0, points, 0.0)  # missing ones may be NaN
     joints = points.new_zeros(*points.shape[:-2], SMPL22.num_joints, points.shape[-1])
     found = conf.new_zeros(*conf.shape[:-1], SMPL22.num_joints)
     for weights, needed in _choices(source):
@@ -103,7 +103,7 @@ def smpl22_from_detections(points: Tensor, conf: Tensor, source: Skeleton) -> tu
 
 @lru_cache(maxsize=8)
 def _choices(source: Skeleton) -> tuple[Rows, ...]:
-    """First, second and third choice of every joint; rows of zeros where there is none."""
+    """First, second and third choice of every joint; rows of zeros if there is none."""
     options = [_mixtures(name, source) for name in SMPL22.joint_names]
     rows: list[Rows] = []
     for rank in range(max(map(len, options))):
@@ -130,7 +130,7 @@ def _mixtures(name: str, source: Skeleton) -> list[dict[str, float]]:
 def _weights_at_rest(name: str, keypoints: tuple[str, ...]) -> list[float]:
     """Affine weights that mix a joint of the light body at rest from its COCO keypoints, in least squares."""
     rest = load_light_body().rest_joints.double()
-    rest = (rest + mirror(rest)) / 2  # it is symmetric to a millimetre only
+    rest = (rest + mirror(rest)) / 2  # it is only symmetric to a millimeter
     points = smpl_to_coco17(rest)[list(COCO17.indices(*keypoints))]  # (K, 3)
     middle = points.mean(0)
     edges = points - middle

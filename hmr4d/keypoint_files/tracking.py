@@ -1,4 +1,4 @@
-"""Who is who from frame to frame, for detectors that do not say."""
+"""Tracking of people from frame to frame, for detectors without ids."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from hmr4d.keypoint_files.detections import Detection
 logger = logging.getLogger(__name__)
 
 LEAST_OVERLAP = 0.1  # intersection over union of boxes
-REACH = 0.5  # of the box diagonal that the middle of a box may move per frame where boxes do not overlap
+REACH = 0.5  # fraction of the box diagonal that a box center may move per frame without overlap
 MOST_REACH = 2.0  # of the box diagonal, after frames without the person
-LONGEST_ABSENCE = 30  # frames; who is away longer comes back as someone new
-LONGEST_PREDICTION = 10  # frames for which somebody who is hidden goes on as before
-STEADINESS = 0.5  # share of the velocity that a new frame leaves as it was
-MIXED_UP = 0.25  # intersection over union of the boxes of two people who may be taken for each other
+LONGEST_ABSENCE = 30  # frames; after a longer absence a person gets a new id
+LONGEST_PREDICTION = 10  # frames for which the movement of a hidden person is extrapolated
+STEADINESS = 0.5  # fraction of the previous velocity kept in the update
+MIXED_UP = 0.25  # intersection over union above which two people may be confused
 
 Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class _Track:
-    """Somebody as last seen: frame, points (K, 3), and velocity (2,) in pixels per frame."""
+    """State of a person at the last detection: frame, points (K, 3), and velocity (2,) in pixels per frame."""
 
     frame: int
     points: Points
     velocity: Points
 
     def at(self, frame: int) -> Points:
-        """Where the points are if they go on as before."""
+        """The points extrapolated with constant velocity."""
         moved = self.points.copy()
         moved[:, :2] += self.velocity * min(frame - self.frame, LONGEST_PREDICTION)
         return moved
 
     def followed(self, frame: int, points: Points) -> _Track:
-        """The track after it is seen again."""
+        """The track updated by a new detection."""
         both = _seen(self.points) & _seen(points)
         if not both.any():
             return _Track(frame, points, self.velocity)
@@ -50,12 +50,12 @@ class _Track:
 def track_people(detections: Sequence[Detection]) -> list[Detection]:
     """The detections with ids "0", "1", ... in order of appearance, frame by frame.
 
-    Everyone known is expected where a constant velocity leads. Those seen in the frame before are matched first, so
-    that whoever is hidden does not take the place of whoever hides them: the nearest pairs, by the median distance of
-    joints over the diagonal of the box, whose boxes overlap by LEAST_OVERLAP (intersection over union); then, of those
-    left, pairs up to REACH box diagonals per frame gone by. Then the same for those who were away. Whoever is left over
-    is new. Where at most one person is in every frame, it is the same one throughout. Frames in which two people could
-    be taken for each other are told.
+    The position of each known person is predicted with constant velocity. People of the previous frame are matched
+    first, so that a hidden person does not replace the one in front: the nearest pairs, by the median distance of
+    joints over the box diagonal, whose boxes overlap by LEAST_OVERLAP (intersection over union); then, of the rest,
+    pairs up to REACH box diagonals per elapsed frame. Then the same for absent people. Unmatched detections are new
+    people. If every frame has at most one person, it is the same one throughout. A warning lists frames in which two
+    people may be confused.
     """
     by_frame: dict[int, list[Detection]] = {}
     for detection in detections:
@@ -87,8 +87,8 @@ def track_people(detections: Sequence[Detection]) -> list[Detection]:
             unclear.append(frame)
     if unclear:
         logger.warning(
-            "In %d frames, the first is %d, two people without ids overlap in the picture, so that they may be taken "
-            "for each other. Look at the overlay, or use a tracker that gives ids.",
+            "In %d frames, the first is %d, two people without ids overlap in the image and may be confused. Check "
+            "the overlay, or use a tracker with ids.",
             len(unclear),
             unclear[0],
         )
@@ -118,17 +118,17 @@ def _match(people: list[Points], tracks: dict[int, _Track], frame: int, matches:
 
 
 def _is_unclear(boxes: list[Points]) -> bool:
-    """Whether two of the boxes overlap so much that people may be taken for each other."""
+    """Whether two of the boxes overlap so much that people may be confused."""
     return any(overlap(a, b) >= MIXED_UP for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 def _seen(points: Points) -> NDArray[np.bool_]:
-    """(K,) which joints are seen."""
+    """(K,) whether each joint is visible."""
     return np.isfinite(points[:, :2]).all(1) & ~(points[:, 2] <= 0)
 
 
 def seen_box(points: Points) -> Points:
-    """(4,) left, top, right, bottom of the joints that are seen."""
+    """(4,) left, top, right, bottom of the visible joints."""
     seen = points[_seen(points), :2]
     return np.concatenate([seen.min(0), seen.max(0)]) if len(seen) else np.zeros(4)
 

@@ -1,4 +1,4 @@
-"""Which tokens are hidden in training, what stands in their place, and the loss on them.
+"""Masking of tokens in training, their replacement, and the loss on them.
 
 Chang et al., "MaskGIT: Masked Generative Image Transformer", CVPR 2022, arXiv 2202.04200, in the form of Guo et al.,
 "MoMask", CVPR 2024, arXiv 2312.00063.
@@ -16,19 +16,19 @@ MASK_SHARE = 0.88  # of the others that become the mask; the rest stays
 
 
 def cosine_schedule(t: Tensor) -> Tensor:
-    """Share of hidden tokens at time t in [0, 1]: cos(pi t / 2)."""
+    """Fraction of hidden tokens at time t in [0, 1]: cos(pi t / 2)."""
     return torch.cos(t * math.pi / 2)
 
 
 def draw_hidden(valid: Tensor, generator: torch.Generator) -> Tensor:
-    """Tokens to hide: a share by the cosine of a random time, at random places.
+    """Tokens to hide: a fraction by the cosine of a random time, at random positions.
 
     Args:
         valid: (B, N) bool, tokens that are no padding.
         generator: on the CPU.
 
     Returns:
-        (B, N) bool. The share is one of the padded length, so that a short item may have few hidden tokens, or none.
+        (B, N) bool. The fraction is relative to the padded length, so a short item may have few or no hidden tokens.
     """
     batch, length = valid.shape
     share = cosine_schedule(torch.rand(batch, generator=generator))
@@ -38,7 +38,7 @@ def draw_hidden(valid: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def corrupt(ids: Tensor, hidden: Tensor, *, num_tokens: int, mask_id: int, generator: torch.Generator) -> Tensor:
-    """Token ids (B, N) with the `hidden` (B, N) ones masked, replaced by random ones, or, seldom, left as they are."""
+    """Token ids (B, N) with the `hidden` (B, N) ones masked, replaced by random ones, or, rarely, unchanged."""
     draw = torch.rand(2, *ids.shape, generator=generator).to(ids.device)
     other = torch.randint(0, num_tokens, ids.shape, generator=generator).to(ids.device)
     is_random = hidden & (draw[0] < RANDOM_SHARE)
@@ -52,13 +52,13 @@ def residual_layers(noise: Tensor, num_layers: int) -> Tensor:
 
 
 def token_loss(logits: Tensor, targets: Tensor, *, ignore: int, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy and accuracy over the tokens whose target is not `ignore`; both 0 where there is none.
+    """Mean cross-entropy and accuracy over the tokens whose target is not `ignore`; both 0 if there is none.
 
     Args:
         logits: (B, K, N).
         targets: (B, N) int64.
         ignore: target that does not count.
-        smoothing: probability that is spread over the K - 1 other classes.
+        smoothing: probability of the K - 1 other classes together.
     """
     counts = targets != ignore
     safe = torch.where(counts, targets, 0)

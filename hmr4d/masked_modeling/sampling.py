@@ -1,7 +1,7 @@
-"""Drawing token sequences: all hidden at first, the least likely ones hidden again and again.
+"""Sampling of token sequences: all tokens are hidden at first, and the least likely ones are repeatedly hidden again.
 
-Every item draws from its own CPU generator and for its own length only, so that a sample does not depend on
-what else is in the batch, on padding or on the device.
+Every item draws from its own CPU generator and only for its own length, so a sample does not depend on the rest of the
+batch, on padding or on the device.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ from torch import Tensor
 from hmr4d.masked_modeling.masks import cosine_schedule, keep_likely
 
 NEVER_AGAIN = 1e5  # score of tokens that are not hidden again
-FREE = -1  # token that is to be drawn; padding in results
+FREE = -1  # token to sample; padding in results
 
 
 @dataclass(frozen=True)
 class TokenSampling:
-    """How tokens are drawn.
+    """Options of token sampling.
 
     Attributes:
-        num_steps: rounds of hiding and drawing.
-        guidance_scale: how far to go from the logits without text to those with it; 1: no guidance.
-        threshold: share of the least likely classes that are never drawn.
-        temperature: of the draw; near 0 takes the most likely class.
+        num_steps: rounds of hiding and sampling. guidance_scale: extrapolation from the logits without text to those
+            with it; 1: no guidance. threshold: fraction of the least likely classes that are never sampled.
+            temperature: sampling temperature; near 0 selects the most likely class.
     """
 
     num_steps: int = 10
@@ -43,7 +42,7 @@ class TokenSampling:
 
 
 def guided(scale: float, conditional: Callable[[], Tensor], unconditional: Callable[[], Tensor]) -> Tensor:
-    """Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598); one pass where the scale is 1."""
+    """Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598); one pass if the scale is 1."""
     if scale == 1:
         return conditional()
     free = unconditional()
@@ -82,9 +81,8 @@ def sample_masked(
         logits_of: ids (B, N) -> guided logits (B, K, N).
         lengths: (B,) int64 tokens of each item.
         generators: B, on the CPU.
-        mask_id, pad_id: what stands for hidden tokens and behind the end.
-        options: of the draw; its guidance is that of `logits_of`.
-        known: (B, N) ids that are kept; FREE where a token is to be drawn. None: all are drawn.
+        mask_id, pad_id: ids of hidden tokens and of padding. options: sampling options; `logits_of` applies their
+            guidance. known: (B, N) fixed ids; FREE for a token to sample. None: all are sampled.
 
     Returns:
         (B, N) int64, N the largest length; FREE behind each item's end.

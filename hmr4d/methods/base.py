@@ -1,4 +1,4 @@
-"""The contract of a method: a pipeline that samples or lifts, how it is built, and how its releases are kept.
+"""The contract of a method: a pipeline that samples or lifts, its construction, and its releases.
 
 A method is one folder with a module `method` that holds `METHOD`, an instance of a `Method`. Everything outside the
 folder reaches the method through this contract and through `hmr4d.methods.registry`.
@@ -156,7 +156,7 @@ class Pipeline(nn.Module):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
     ) -> MotionBatch:
-        """Draws parts of a motion anew, by a text, around what is kept.
+        """Regenerates parts of a motion from a text and keeps the others.
 
         Args:
             motion: one that a model of this method has made.
@@ -207,7 +207,7 @@ class Pipeline(nn.Module):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
     ) -> Iterator[tuple[list[tuple[int, int]], MotionBatch]]:
-        """As `sample`, prompt by prompt as they are finished; methods that draw faster in larger batches override it.
+        """As `sample`, yielding results prompt by prompt; methods that are faster in larger batches override it.
 
         Yields:
             The (prompt number, sample number) of each motion of a batch, and the batch, on the CPU.
@@ -246,7 +246,7 @@ class Pipeline(nn.Module):
 
     @property
     def text_encoder(self) -> TextEncoder | None:
-        """The encoder of prompts, which remarks on prompts ask for its vocabulary; None where there is none."""
+        """The encoder of prompts, used also for warnings about prompts; None if there is none."""
         return None
 
     def encode_text(self, texts: list[str]) -> TextFeatures:
@@ -267,7 +267,7 @@ class Pipeline(nn.Module):
 
 
 class Method(ABC):
-    """What the library has to know of a method.
+    """Interface between the library and a method.
 
     Training is named by the configuration: its node `model` is the training module, usually a `PipelineModule` of
     `hmr4d.nn.training`, its node `pipeline` the pipeline.
@@ -293,7 +293,7 @@ class Method(ABC):
 
     @property
     def format(self) -> str:
-        """What the configuration of its release folders calls them."""
+        """Format name in the configuration of its release folders."""
         return FORMAT_PREFIX + self.name
 
     @property
@@ -303,11 +303,11 @@ class Method(ABC):
 
     @property
     def test_task(self) -> str:
-        """The task that scores it where the user names none: `global/task=<test_task>`."""
+        """The default task for scoring: `global/task=<test_task>`."""
         return TEST_TASKS[self.capabilities[0]]
 
     def require(self, capability: Capability, *, asked_for: str) -> None:
-        """ValueError with what the method does, unless it is capable of what `asked_for` needs."""
+        """ValueError with the capabilities of the method, unless it supports `asked_for`."""
         if capability not in self.capabilities:
             does = " and ".join(DOES[name] for name in self.capabilities)
             raise ValueError(
@@ -324,7 +324,7 @@ class Method(ABC):
         return instantiate(cfg.pipeline, _convert_="all")
 
     def settings(self, cfg: DictConfig) -> dict[str, Any]:
-        """What a release keeps of the configuration of its training, as a JSON object, for `restore`."""
+        """The training settings stored in a release, as a JSON object, for `restore`."""
         del cfg
         return {}
 
@@ -341,14 +341,14 @@ class Method(ABC):
 
     @abstractmethod
     def describe(self, pipeline: Any) -> dict[str, Any]:
-        """All options of a pipeline that `restore` needs and `settings` does not hold, as a JSON object."""
+        """All options of a pipeline for `restore` that are not in `settings`, as a JSON object."""
 
     @abstractmethod
     def restore(self, config: dict[str, Any], folder: Path) -> Pipeline:
         """The pipeline of a release folder, on the CPU, before its weights are loaded; `config` is `config.json`."""
 
     def save_files(self, folder: Path, pipeline: Any) -> None:  # noqa: B027 - most methods have nothing to add
-        """Writes what a release holds beside weights and configuration."""
+        """Writes the additional files of a release."""
 
     def save(
         self, folder: str | Path, pipeline: Pipeline, settings: Mapping[str, Any], about: Mapping[str, Any]

@@ -1,5 +1,4 @@
-"""What commands and functions use where the user names no model and no experiment; the one place that names
-them, and how releases are told apart."""
+"""Default models and experiments of commands and functions, defined only here, and the detection of releases."""
 
 TEXT_MODEL = "motion2to3-everyday"  # samples motion from text
 LIFTING_MODEL = "ray-lifting"  # lifts 2D keypoints

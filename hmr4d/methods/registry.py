@@ -179,7 +179,7 @@ def load_released(
 
 
 def method_of_config(cfg: DictConfig) -> Method | None:
-    """The method of the pipeline that a configuration names; None where it names none, as that of an evaluator."""
+    """The method of the pipeline in a configuration; None if there is none, as for an evaluator."""
     from hydra.utils import get_object
     from omegaconf import OmegaConf
 

@@ -1,4 +1,4 @@
-"""A clip as geometric questions are asked of it: heights, speeds, angles of a body of neutral height."""
+"""A clip prepared for geometric checks: heights, speeds, angles of a body of neutral height."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import align_to_floor
 
-STANDING = 1.14  # pelvis over the floor / (thigh + shank) of a body that stands straight; real standing clips: 1.14
-SMOOTHING = 0.04  # seconds; standard deviation of the filter before speeds are taken, so that shaking is no movement
-LIFTED = 0.05  # metres over its place of rest at which a foot is off the floor
+STANDING = 1.14  # pelvis height / (thigh + shank) of a straight standing body; real standing clips: 1.14
+SMOOTHING = 0.04  # seconds; standard deviation of the filter before speeds are computed, so that jitter is not movement
+LIFTED = 0.05  # meters over its rest height at which a foot is off the floor
 SIDES = ("left", "right")
 
 
@@ -54,7 +54,7 @@ class Figure:
         return np.gradient(path, axis=0) * self.fps
 
     def speed(self, name: str, relative_to: str | None = None) -> np.ndarray:
-        """(L,) m/s of a joint, as seen from another where one is named."""
+        """(L,) m/s of a joint, optionally relative to another joint."""
         path = self.at(name) if relative_to is None else self.at(name) - self.at(relative_to)
         return np.linalg.norm(self.velocity(path), axis=-1)
 
@@ -71,7 +71,7 @@ class Figure:
 
     @cached_property
     def stature(self) -> np.ndarray:
-        """(L,) height of the pelvis as a share of the standing height."""
+        """(L,) height of the pelvis as a fraction of the standing height."""
         return self.height("pelvis") / (STANDING * self.legs)
 
     @cached_property
@@ -89,7 +89,7 @@ class Figure:
 
     @cached_property
     def travel(self) -> np.ndarray:
-        """(L, 2) m/s of the pelvis as the body sees it: (forward, to the left)."""
+        """(L, 2) m/s of the pelvis in the body frame: (forward, left)."""
         velocity = self.velocity(self.at("pelvis")[:, [0, 2]])
         x, z = self.across.T
         left = velocity[:, 0] * x + velocity[:, 1] * z
@@ -98,7 +98,7 @@ class Figure:
 
     @cached_property
     def pitch(self) -> np.ndarray:
-        """(L,) degrees by which the trunk leans away from upright."""
+        """(L,) tilt of the trunk from upright in degrees."""
         trunk = self.at("neck") - self.at("pelvis")
         return np.degrees(np.arccos(np.clip(trunk[:, 1] / np.linalg.norm(trunk, axis=-1), -1.0, 1.0)))
 
@@ -124,14 +124,14 @@ class Figure:
         return self.height(f"{side}_wrist") - self.height(f"{side}_shoulder")
 
     def own_view(self, name: str) -> np.ndarray:
-        """(L, 3) metres of a joint from the pelvis as the body sees it: (left, up, forward)."""
+        """(L, 3) meters of a joint relative to the pelvis in the body frame: (left, up, forward)."""
         x, y, z = (self.at(name) - self.at("pelvis")).T
         ax, az = self.across.T
         return np.stack([x * ax + z * az, y, z * ax - x * az], -1)
 
 
 def figure(joints3d: Tensor, fps: float) -> Figure:
-    """A clip (L, 22, 3) in metres, y up, prepared for the checks: put on the floor, scaled to the neutral height.
+    """A clip (L, 22, 3) in metres, y up, prepared for the checks: moved to the floor, scaled to the neutral height.
 
     Raises:
         ValueError: another shape, or fewer than four frames.

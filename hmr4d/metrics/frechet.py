@@ -49,7 +49,7 @@ class Condition(NamedTuple):
     """How well a covariance is determined.
 
     Attributes:
-        num_samples: N it was estimated from.
+        num_samples: number of samples N.
         dim: D.
         rank: number of eigenvalues above D * eps * the largest.
         condition: largest / smallest eigenvalue; infinite when the rank is below D.
@@ -62,7 +62,7 @@ class Condition(NamedTuple):
 
 
 class FrechetDistance(NamedTuple):
-    """A Fréchet distance and what is to be known about it.
+    """A Fréchet distance and the condition of its covariances.
 
     Attributes:
         value: the distance.
@@ -75,20 +75,20 @@ class FrechetDistance(NamedTuple):
 
     @property
     def note(self) -> str | None:
-        """A sentence for the reader when a covariance has less than full rank, else None."""
+        """A warning if a covariance has less than full rank, else None."""
         poor = [(n, c) for n, c in (("real", self.real), ("generated", self.generated)) if c.rank < c.dim]
         if not poor:
             return None
         sets = " and ".join(f"{name} set: {c.num_samples} samples, rank {c.rank} of {c.dim}" for name, c in poor)
-        return f"FID is biased upwards ({sets}); compare it only with FIDs of sets of the same sizes."
+        return f"FID is biased upward ({sets}); compare it only with FIDs of sets of the same sizes."
 
 
 def frechet_distance(real: Gaussian, generated: Gaussian) -> FrechetDistance:
     """Fréchet distance between two Gaussians.
 
-    With C_i = F_i F_i^T the trace of (C_1 C_2)^(1/2) is the sum of the singular values of F_1^T F_2. So nothing is
-    inverted and no root of a difference is taken: singular covariances need no regularisation, and no imaginary parts
-    can arise.
+    With C_i = F_i F_i^T the trace of (C_1 C_2)^(1/2) is the sum of the singular values of F_1^T F_2. So no matrix is
+    inverted and no root of a difference is computed: singular covariances need no regularization, and no imaginary
+    parts can occur.
 
     Raises:
         ValueError: the two have different dimensions.
@@ -112,12 +112,12 @@ def checked_embeddings(embeddings: Tensor, name: str) -> Tensor:
         ValueError: another shape, or values that are not finite.
     """
     if embeddings.ndim != 2:
-        raise ValueError(f"{name} has shape {tuple(embeddings.shape)}; expected (N, D): one embedding a row.")
+        raise ValueError(f"{name} has shape {tuple(embeddings.shape)}; expected (N, D): one embedding per row.")
     bad = ~embeddings.isfinite().all(1)
     if bad.any():
         raise ValueError(
-            f"{name}: {int(bad.sum())} of {len(embeddings)} rows hold NaN or infinity (first: row "
-            f"{int(bad.nonzero()[0])}); look for NaN in the motions they come from."
+            f"{name}: {int(bad.sum())} of {len(embeddings)} rows contain NaN or infinity (first: row "
+            f"{int(bad.nonzero()[0])}); check the motions for NaN."
         )
     return embeddings
 

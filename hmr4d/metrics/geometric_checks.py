@@ -1,9 +1,8 @@
-"""Whether a motion does an everyday action, asked of its joints alone: heights, speeds, angles. No classifier.
+"""Geometric checks of everyday actions: rules on heights, speeds and angles of joints, without a classifier.
 
-Each check is a small rule about a `Figure`, a clip of any length, and says yes or no. The rules are loose on purpose:
-they ask for what everybody would call the action, not for good style. `hmr4d.evaluation.everyday_verbs` measures how
-often they are right on real clips. Lengths are metres of a body of neutral height; "standing height" is that of the
-pelvis of the same body standing straight.
+Each check is a simple yes/no rule about a `Figure`, a clip of any length. The rules are intentionally loose: they test
+the action, not its style. `hmr4d.evaluation.everyday_verbs` measures their accuracy on real clips. Lengths are metres
+of a body of neutral height; "standing height" is that of the pelvis of the same body standing straight.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def sits_down(who: Figure) -> bool:
 
 
 def stands_up(who: Figure) -> bool:
-    """The same backwards in time: from a seat, held for half a second, to standing."""
+    """The same reversed in time: from a seat, held for half a second, to standing."""
     return sits_down(Figure(who.joints[::-1], who.fps))
 
 
@@ -95,13 +94,13 @@ def balances(who: Figure) -> bool:
 
 
 def _net_speed(who: Figure) -> float:
-    """m/s between first and last place on the floor."""
+    """m/s between first and last position on the floor."""
     path = who.at("pelvis")[:, [0, 2]]
     return float(np.linalg.norm(path[-1] - path[0])) / who.seconds
 
 
 def _steps(who: Figure) -> int:
-    """How often the feet change the lead along the way the body faces."""
+    """Number of changes of the leading foot along the facing direction."""
     return swings(who.own_view("left_ankle")[:, 2] - who.own_view("right_ankle")[:, 2], 0.2)
 
 
@@ -125,7 +124,7 @@ def runs(who: Figure) -> bool:
 
 
 def walks_backwards(who: Figure) -> bool:
-    """The body travels away from where it faces."""
+    """The body moves backward."""
     backward, aside = -who.travel[:, 0].mean(), abs(who.travel[:, 1].mean())
     return bool(backward >= 0.2 and backward > aside and _stays_upright(who))
 
@@ -135,7 +134,7 @@ def _stays_upright(who: Figure) -> bool:
 
 
 def steps_aside(who: Figure, side: str) -> bool:
-    """The body goes at least 0.4 m to that side, at least 16 degrees off the way that it faces."""
+    """The body moves at least 0.4 m to that side, at least 16 degrees from the facing direction."""
     sign = 1.0 if side == "left" else -1.0
     aside = sign * who.travel[:, 1]
     moving = np.abs(aside) > 0.15
@@ -153,7 +152,7 @@ def turns(who: Figure, side: str, degrees: float = 45.0) -> bool:
 
 
 def turns_around(who: Figure) -> bool:
-    """The body faces at least 120 degrees away from where it faced before."""
+    """The body turns by at least 120 degrees."""
     return bool(np.ptp(who.yaw) >= 120 and _stays_upright(who))
 
 
@@ -166,7 +165,7 @@ def stops(who: Figure) -> bool:
 
 
 def jogs_in_place(who: Figure) -> bool:
-    """The feet are lifted in turn, five times in 4 seconds or more, and the body stays where it is."""
+    """The feet are lifted in turn, five times in 4 seconds or more, and the body stays in place."""
     count = swings(who.height("left_ankle") - who.height("right_ankle"), 0.08)
     return count >= max(3, 1.25 * who.seconds) and _net_speed(who) < 0.5 and abs(who.travel[:, 0].mean()) < 0.5
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NORMAL_95 = 1.96  # standard deviations of a normal distribution that hold 95 % on either side of its mean
+NORMAL_95 = 1.96  # standard deviations of the central 95 % of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Value:
 def replicate(values: Sequence[float]) -> Value:
     """Mean and 1.96 * std / sqrt(R) of R repeats, with the population's standard deviation (Guo et al., CVPR 2022).
 
-    `motion_quality.interval`, by Student's t, is the wider one that is right for a handful of repeats; this one is for
-    tables beside published numbers.
+    `motion_quality.interval`, by Student's t, is the wider one for few repeats; this one is for comparison with
+    published tables.
 
     Raises:
         ValueError: no values.
@@ -46,7 +46,7 @@ def replicate(values: Sequence[float]) -> Value:
 
 
 def replicate_rows(repeats: Sequence[Mapping[str, float]]) -> dict[str, Value]:
-    """Values by metric name of repeats that all hold the same metrics.
+    """Values by metric name of repeats with the same metrics.
 
     Raises:
         ValueError: no repeats, or repeats with different metrics.
@@ -55,5 +55,7 @@ def replicate_rows(repeats: Sequence[Mapping[str, float]]) -> dict[str, Value]:
         raise ValueError("No repeats to average; give at least one.")
     for number, repeat in enumerate(repeats):
         if odd := repeat.keys() ^ repeats[0].keys():
-            raise ValueError(f"Repeat {number} differs from repeat 0 in {sorted(odd)}; all must hold the same metrics.")
+            raise ValueError(
+                f"Repeat {number} differs from repeat 0 in {sorted(odd)}; all must contain the same metrics."
+            )
     return {name: replicate([repeat[name] for repeat in repeats]) for name in repeats[0]}

@@ -1,8 +1,8 @@
-"""Whether lifted motion can be right: what a single result shows of wrong joint orders, mixed people and wrong cameras.
+"""Plausibility checks of lifted motion: wrong joint orders, mixed people and wrong cameras.
 
-Every check measures one number and has a limit, below which almost all good results lie. Limits were chosen on made-up
-views of real motion; `benchmarks/lift_checks.py` measures how often good input is doubted and which mistakes are found
-(docs/lift.md). What a check cannot measure, it does not doubt.
+Every check measures one number and has a limit; almost all good results are below it. Limits were chosen on simulated
+views of real motion; `benchmarks/lift_checks.py` measures the rate of false warnings and the detected mistakes
+(docs/lift.md). A check that cannot be measured passes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hmr4d.geometry.rigs import Rig, project
 from hmr4d.motion.motion import Motion
 from hmr4d.utils.tensors import interpolate_gaps
 
-BODY = 1.7  # metres; taken as the size of people whose picture is measured
+BODY = 1.7  # meters; assumed size of people for measurements in the image
 ENOUGH = 20  # frames that a check of distributions needs
 LIMB_BONES = tuple(
     (f"{side}_{a}", f"{side}_{b}")
@@ -55,7 +55,7 @@ LIMITS: Mapping[str, float] = {
     "corner": 2.1,
 }
 ADVICE: Mapping[str, str] = {
-    "reprojection": "the motion lies {value:.0%} of the body's size beside the keypoints: a wrong joint order (see "
+    "reprojection": "the motion deviates from the keypoints by {value:.0%} of the body size: a wrong joint order (see "
     "--skeleton), several people under one id, or left and right exchanged.",
     "proportions": "no body has limbs like these keypoints, one is {factor:.1f} times too long or too short for the "
     "others: a wrong joint order (see --skeleton) or several people under one id.",
@@ -81,11 +81,11 @@ ADVICE: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class LiftCheck:
-    """One measured number and what it says.
+    """One measured number and its interpretation.
 
     Attributes:
         name: key of LIMITS.
-        value: what was measured; NaN where it could not be.
+        value: measured value; NaN if it could not be measured.
     """
 
     name: str
@@ -101,7 +101,7 @@ class LiftCheck:
 
     @property
     def advice(self) -> str:
-        """What is likely wrong if this is not fine."""
+        """The likely cause of a failed check."""
         return ADVICE[self.name].format(value=self.value, factor=math.exp(min(self.value, 10.0)))
 
 
@@ -118,9 +118,8 @@ def check_lift(
     """All checks of one person's motion.
 
     Args:
-        motion: what was lifted, in the world of the camera.
-        kp2d, conf: (L, J, 2) pixels and (L, J) that were lifted, 0 for missing.
-        camera: of one view.
+        motion: the lifted motion, in the world of the camera.
+        kp2d, conf: (L, J, 2) pixels and (L, J) input of lifting, 0 for missing. camera: rig of one view.
         rest_joints: (J, 3) metres of a body, for the proportions of limbs.
         heights: metres over the floor of the top of the head and other parts (N, P), NaN where these are not known, and
             distance (N,) of the frames that tell both; None: none does.
@@ -155,7 +154,7 @@ def doubts(checks: Sequence[LiftCheck]) -> list[LiftCheck]:
 
 
 def _diagonals(pixels: Tensor, seen: Tensor) -> Tensor:
-    """(L,) diagonal of the box of the joints that are seen, in pixels; NaN where fewer than half are."""
+    """(L,) diagonal of the box of the visible joints in pixels; NaN if fewer than half are visible."""
     low = pixels.masked_fill(~seen[..., None], torch.inf).amin(1)
     high = pixels.masked_fill(~seen[..., None], -torch.inf).amax(1)
     enough = seen.sum(1) * 2 >= max(int(seen.sum(1).max()), 2)
@@ -163,13 +162,13 @@ def _diagonals(pixels: Tensor, seen: Tensor) -> Tensor:
 
 
 def _reprojection(projected: Tensor, pixels: Tensor, seen: Tensor, diagonal: Tensor) -> float:
-    """Median over frames of the mean distance from the keypoints, over the body's size in the picture."""
+    """Median over frames of the mean distance from the keypoints, relative to the body size in the image."""
     off = ((projected - pixels).norm(dim=-1) * seen).sum(1) / seen.sum(1).clamp(min=1)
     return float((off / diagonal).nanmedian())
 
 
 def _proportions(pixels: Tensor, seen: Tensor, diagonal: Tensor, skeleton: Skeleton, rest_joints: Tensor) -> float:
-    """|log| of the second worst limb bone's length against the others, lengths as they look at their longest."""
+    """|log| of the second worst limb bone length relative to the others, from maximum apparent lengths."""
     ratios = []
     size = diagonal.nanmedian()
     for start, end in LIMB_BONES:
@@ -187,7 +186,7 @@ def _proportions(pixels: Tensor, seen: Tensor, diagonal: Tensor, skeleton: Skele
 
 
 def _jumps(pixels: Tensor, seen: Tensor, diagonal: Tensor, fps: float) -> float:
-    """Fastest step of the body from frame to frame, in metres per second if the body's box has the size of a person."""
+    """Maximum speed of the median keypoint from frame to frame in m/s, assuming the body size of a person."""
     both = seen[1:] & seen[:-1]
     steps = (pixels[1:] - pixels[:-1]).norm(dim=-1).masked_fill(~both, torch.nan).nanmedian(1).values
     enough = both.sum(1) * 2 >= seen.shape[1] // 2
@@ -204,7 +203,7 @@ def _shaking(joints3d: Tensor, fps: float) -> float:
 
 
 def _trembling(pixels: Tensor, seen: Tensor, fps: float) -> float:
-    """Median over frames of how far the logarithm of the body's size in the picture is from its neighbours' mean."""
+    """Median over frames of the deviation of the log body size in the image from the mean of its neighbors."""
     if len(pixels) < 3 or fps < SLOWEST:
         return math.nan
     throughout = seen[:-2] & seen[1:-1] & seen[2:]
@@ -250,11 +249,10 @@ def _stature_change(heights: Tensor, away: Tensor) -> float:
 
 
 def _sliding(pixels: Tensor, seen: Tensor, meters: Tensor, fps: float, skeleton: Skeleton) -> float:
-    """How fast the body moves with both feet, m/s across the picture at the person's distance: |v| - 2 max_j |v_j - v|.
+    """Common speed of body and both feet, m/s across the image at the person's distance: |v| - 2 max_j |v_j - v|.
 
-    v is the median velocity of the joints and j goes over the foot joints. As long as one foot stands this is -|v| at
-    most, and the feet of runners swing against the body, smoothed as they are. Somebody who stands before a moving
-    camera moves as a whole.
+    v is the median velocity of the joints and j goes over the foot joints. While one foot stands, this is at most -|v|,
+    and the feet of runners swing relative to the body. A standing person in front of a moving camera moves as a whole.
     """
     feet = list(skeleton.contact_joints)
     sides = [[k for k, j in enumerate(feet) if skeleton.joint_names[j].startswith(s)] for s in ("left", "right")]
@@ -299,7 +297,7 @@ def _exchanged_sides(joints3d: Tensor, seen: Tensor, fps: float, skeleton: Skele
 
 
 def _place_in_picture(pixels: Tensor, seen: Tensor, size: Tensor) -> dict[str, float]:
-    """Share of keypoints outside the picture, and how much larger it is than the upper left part that they fill."""
+    """Fraction of keypoints outside the image, and image size relative to the upper left part with all keypoints."""
     points = pixels[seen] / size
     if len(points) < ENOUGH:
         return {"outside": math.nan, "corner": math.nan}

@@ -1,11 +1,11 @@
 """The joint metrics of the MBench motion benchmark, as published and in SI units.
 
 All functions take the joints of one motion (L, J, 3) in metres whose joint 0 is the pelvis and whose joints 10 and 11
-are the left and right toe base, as in SMPL, SMPL-H and SMPL-X. Published values count in metres per frame, so they
-depend on the frame rate; `joint_metrics` gives the value per second beside each.
+are the left and right toe base, as in SMPL, SMPL-H and SMPL-X. Published values are in meters per frame, so they depend
+on the frame rate; `joint_metrics` also returns the values per second.
 
-The published tables measured height along axis 2 of motions whose axis 1 pointed up. `height_axis` says which axis is
-taken: "y" or "z" where the motion's up axis is known, "legacy" (axis 2, whatever the motion) to repeat those tables.
+The published tables measured height along axis 2 of motions whose axis 1 pointed up. `height_axis` selects the axis:
+"y" or "z" if the up axis of the motion is known, "legacy" (always axis 2) to reproduce those tables.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ CONTACT_SPEED = 0.01  # m/frame below which a foot counts as standing
 CONTACT_HEIGHT = 0.02  # m below which a foot counts as standing
 PENETRATION = -0.005  # m below which a foot counts as under the floor
 STILL_ROOT = 0.001  # m/frame below which the root counts as still
-STILL_FOOT = 1.2e-4  # m/frame up to which a foot in contact is at rest whatever the root does
+STILL_FOOT = 1.2e-4  # m/frame up to which a foot in contact is at rest, independent of the root
 STEP_RATIO = (0.6, 1.75)  # of foot speed relative to the root over root speed: how a planted foot moves
 DRIFT_RATIO = 0.4  # of the same below which a foot in the air drifts along with the root
 SHORTEST_FLIGHT = 4  # frames
-SWINGS = 2  # turns of the angle in the air above which the foot wobbles
+SWINGS = 2  # reversals of the angle in the air above which the foot wobbles
 _TINY = 1e-6
 
 
@@ -42,8 +42,7 @@ class Metric:
 
     Attributes:
         value: as published, in units of metres and frames.
-        si: the same in `unit`; the published value where no time is in it.
-        unit: of `si`.
+        si: the same in `unit`; the published value if it does not depend on time. unit: unit of `si`.
     """
 
     value: float
@@ -65,7 +64,7 @@ def dynamic_degree(joints3d: ArrayLike) -> float:
 
 
 def foot_contact(joints3d: ArrayLike, height_axis: str = "y") -> Bools:
-    """(L, 2): whether the left and right foot stand: slower than 1 cm a frame, or lower than 2 cm."""
+    """(L, 2): whether the left and right foot stand: slower than 1 cm per frame, or lower than 2 cm."""
     feet = _checked(joints3d)[:, FEET]
     return (_speed(feet) < CONTACT_SPEED) | (feet[..., axis_index(height_axis)] < CONTACT_HEIGHT)
 
@@ -133,7 +132,7 @@ def joint_metrics(joints3d: ArrayLike, fps: float, height_axis: str = "y") -> di
 def aggregate(values: Sequence[float]) -> dict[str, float | int | None]:
     """Mean, population standard deviation and number of the values of a set; None for both where it is empty.
 
-    A motion without the metric (NaN) does not count.
+    A motion without the metric (NaN) is excluded.
     """
     known = np.array([value for value in values if not math.isnan(value)], np.float64)
     if not len(known):
@@ -172,7 +171,7 @@ def _checked(joints3d: ArrayLike) -> Floats:
         )
     bad = ~np.isfinite(joints).all((1, 2))
     if bad.any():
-        raise ValueError(f"joints3d holds NaN or infinity in frame {int(bad.argmax())}; mend or drop that frame.")
+        raise ValueError(f"joints3d contains NaN or infinity in frame {int(bad.argmax())}; repair or drop that frame.")
     return joints.astype(np.float64)
 
 
@@ -198,7 +197,7 @@ def _unplanted(contact: Bools, speed: Floats, ratio: Floats) -> Bools:
 
 
 def _drifting(flights: list[tuple[int, int]], ratio: Floats, root_speed: Floats) -> int:
-    """Frames of longer flights in which the foot goes along with a root that moves."""
+    """Frames of longer flights in which the foot moves with the root."""
     count = 0
     for start, end in flights:
         if end - start >= SHORTEST_FLIGHT and (root_speed[start:end] < STILL_ROOT).sum() <= (end - start) / 2:
@@ -207,7 +206,7 @@ def _drifting(flights: list[tuple[int, int]], ratio: Floats, root_speed: Floats)
 
 
 def _wobbling(left: list[tuple[int, int]], right: list[tuple[int, int]], foot: Floats) -> int:
-    """Frames of common flights in which the way of the left foot turns to and fro; the right one is not looked at."""
+    """Frames of common flights in which the path of the left foot oscillates; the right one is not evaluated."""
     count = 0
     for left_start, left_end in left:
         for right_start, right_end in right:
@@ -218,7 +217,7 @@ def _wobbling(left: list[tuple[int, int]], right: list[tuple[int, int]], foot: F
 
 
 def _angles(path: Floats) -> Floats:
-    """(K - 1,) degrees between the way from the first point of a path (K, 3) to each and that to the last one."""
+    """(K - 1,) degrees between the vectors from the first point of a path (K, 3) to each point and to the last one."""
     ways = path[1:] - path[0]
     ways = ways / (np.linalg.norm(ways, axis=-1, keepdims=True) + _TINY)
     return np.degrees(np.arccos(np.clip(ways @ ways[-1], -1.0, 1.0)))

@@ -1,8 +1,8 @@
 """Physical plausibility of motion from joint positions alone, one number per clip.
 
 All functions take padded batches of joints (B, L, J, 3) in metres, world, y up, with (B,) valid `lengths`, and return
-one number per clip, (B,); what lies beyond a clip's length never counts. A clip too short for a measure gets NaN there.
-Compare clips of the same `fps` and of the same body height only (`to_neutral_height`): most measures depend on both.
+one number per clip, (B,); padding never counts. A clip that is too short for a measure gets NaN. Compare clips of the
+same `fps` and of the same body height only (`to_neutral_height`): most measures depend on both.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def foot_contact(joints3d: Tensor, lengths: Tensor, skeleton: Skeleton = SMPL22)
 
     A foot stands where both its ankle and its toe joint have y <= q + 0.03 m, q being the 5 % quantile of that joint's
     own y over the valid frames of the clip. The reference is the joint itself, not the floor, because joints rest at
-    different heights above it and generated motion may float as a whole. Asking for both joints leaves out the swing
+    different heights above it and generated motion may float as a whole. Requiring both joints excludes the swing
     phase, in which the toe passes low over the floor below a raised ankle. Padding is never in contact.
     """
     y = _feet(joints3d, skeleton)[..., 1]  # (B, L, 2 feet, 2 joints)
@@ -103,7 +103,7 @@ def floor_penetration(joints3d: Tensor, lengths: Tensor) -> Tensor:
 
 
 def floor_clearance(joints3d: Tensor, lengths: Tensor) -> Tensor:
-    """(B,) metres: mean over frames of max(0, lowest joint's y); large when a clip that was put on the floor floats."""
+    """(B,) metres: mean over frames of max(0, lowest joint's y); large if a clip floats above the floor."""
     return _masked_mean(joints3d[..., 1].amin(-1).clamp(min=0), _valid(joints3d, lengths))
 
 
@@ -135,6 +135,6 @@ def _horizontal_step(points: Tensor) -> Tensor:
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """(B, ...) -> (B,) mean over the entries of `mask`; NaN where there is none."""
+    """(B, ...) -> (B,) mean over the entries of `mask`; NaN if there is none."""
     dims = tuple(range(1, values.ndim))
     return values.masked_fill(~mask, 0).sum(dims) / mask.sum(dims)

@@ -1,9 +1,9 @@
 """Errors of 3D joints against true ones: root-aligned, similarity-aligned and absolute, frame by frame.
 
 Positions come in metres with frames on axis -3 and joints on axis -2, (..., L, J, 3), in any one frame for both
-motions; errors go out in millimetres unless a name says otherwise. All work is done in float64. A static camera that
-both motions are seen in changes none of these numbers but t_root_l1, which depends on the axes, so world joints serve
-for the metrics that are defined in the camera's frame too.
+motions; errors are in millimeters unless the name states another unit. All computations use float64. A static camera
+transform changes only t_root_l1, which depends on the axes, so world joints can be used for the metrics that are
+defined in the camera frame.
 
 W-MPJPE and WA-MPJPE are by Ye et al., "SLAHMR", CVPR 2023, arXiv 2302.12827; the pieces of 100 frames and the RTE are
 those of Shin et al., "WHAM", CVPR 2024, arXiv 2312.07531.
@@ -78,24 +78,22 @@ def pose_errors(
 ) -> dict[str, Tensor]:
     """Every metric of one sequence, by name, as one value per frame.
 
-    Frames that do not count are taken out before anything else, and those left follow each other as if there were no
-    gaps. A frame counts when its root joints and at least three joints are valid.
+    Invalid frames are removed first, and the remaining frames are treated as consecutive. A frame is valid if its root
+    joints and at least three joints are valid.
 
     Args:
         pred, target: (L, J, 3) metres, both in one frame.
         fps: of both.
         root_joints: joints whose mean is the root, such as both hips.
-        valid: (L,) or (L, J) bool, what of the target is known; None: everything.
+        valid: (L,) or (L, J) bool, validity of the target; None: everything is valid.
         feet: predicted and true foot points (L, P, 3) for `foot_sliding`; None leaves it out.
         points: predicted and true surface points (L, P, 3) for `pve`; None leaves it out.
 
-    Returns:
-        Metric -> (n,) float64, n the frames that count (one less per difference in time; for `rte_percent` those that
-        know the first joint, and for `foot_sliding` the steps of feet in contact, which may be none).
+    Returns: Metric -> (n,) float64, n the valid frames (one less per difference in time; for `rte_percent` those with a
+        valid first joint, and for `foot_sliding` the steps of feet in contact, which may be none).
 
     Raises:
-        ValueError: shapes that do not agree, a prediction or a valid target that is not finite, or no frame that
-            counts.
+        ValueError: shapes that do not agree, a prediction or a valid target that is not finite, or no valid frame.
     """
     pred, target, weights, kept = _kept(pred, target, valid, root_joints)
     if not fps > 0:
@@ -135,7 +133,7 @@ def root_path(joints3d: Tensor, root_joints: Sequence[int]) -> Tensor:
 
 
 def joint_errors(pred: Tensor, target: Tensor, root_joints: Sequence[int] | None = None) -> Tensor:
-    """(..., J) mm distance of each joint (..., J, 3); root-aligned when root joints are named."""
+    """(..., J) mm distance of each joint (..., J, 3); root-aligned if root joints are given."""
     if root_joints is not None:
         pred = pred - root_path(pred, root_joints)[..., None, :]
         target = target - root_path(target, root_joints)[..., None, :]
@@ -153,7 +151,7 @@ def pa_mpjpe(pred: Tensor, target: Tensor, weights: Tensor | None = None) -> Ten
 
 
 def abs_mpjpe(pred: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """(...) mm of joints (..., J, 3): mean distance as they are. Weights: (..., J)."""
+    """(...) mm of joints (..., J, 3): mean distance without alignment. Weights: (..., J)."""
     return _mean(joint_errors(pred, target), weights)
 
 
@@ -206,7 +204,7 @@ def acceleration_error(
     difference = (pred - root_path(pred, root_joints)[..., None, :]) - (
         target - root_path(target, root_joints)[..., None, :]
     )
-    if weights is not None:  # a joint counts where all three frames know it
+    if weights is not None:  # a joint counts if it is valid in all three frames
         weights = weights[..., :-2, :] * weights[..., 1:-1, :] * weights[..., 2:, :]
     return _mean(difference.diff(n=2, dim=-3).norm(dim=-1) * fps**2, weights)
 
@@ -221,13 +219,13 @@ class PoseErrorMetric(RowMetric):
     """`pose_errors` over the sequences of a set, averaged in both ways that tables use.
 
     `compute` gives, for each metric, `<name>`: the mean over all frames of all sequences, in which long ones weigh
-    more, and `<name>_per_sequence`: the mean over sequences of their means. Values that are not finite (the RTE of
-    someone who stands still) count in neither.
+    more, and `<name>_per_sequence`: the mean over sequences of their means. Values that are not finite (the RTE of a
+    person who stands still) are excluded from both.
 
     Args:
         fps: of every sequence.
         root_joints: joints whose mean is the root.
-        foot_joints: joints that stand in for foot points; none leaves `foot_sliding` out.
+        foot_joints: joints used as foot points; empty: no `foot_sliding`.
     """
 
     def __init__(self, fps: float, *, root_joints: Sequence[int], foot_joints: Sequence[int] = ()) -> None:
@@ -245,13 +243,13 @@ class PoseErrorMetric(RowMetric):
         Args:
             pred, target: (L, J, 3) metres.
             valid: (L,) or (L, J) bool.
-            index: place of the sequence in the data set.
+            index: index of the sequence in the data set.
 
         Raises:
             ValueError: see `pose_errors`.
         """
         feet = (pred[:, self.foot_joints], target[:, self.foot_joints]) if self.foot_joints else None
-        if feet is not None and valid is not None and valid.ndim == 2:  # where a foot is not known, nothing stands
+        if feet is not None and valid is not None and valid.ndim == 2:  # an invalid foot is not in contact
             feet = feet[0], feet[1].masked_fill(~valid.bool().to(target.device)[:, self.foot_joints, None], torch.nan)
         errors = pose_errors(pred, target, fps=self.fps, root_joints=self.root_joints, valid=valid, feet=feet)
         finite = {name: errors[name][errors[name].isfinite()] for name in self.names}
@@ -265,7 +263,7 @@ class PoseErrorMetric(RowMetric):
         return self._rows("sums"), self._rows("counts")
 
     def compute(self) -> dict[str, Tensor]:
-        """Metric -> () pooled mean, metric_per_sequence -> () mean of means; NaN where no sequence has a value."""
+        """Metric -> () pooled mean, metric_per_sequence -> () mean of means; NaN if no sequence has a value."""
         sums, counts = self.sums_and_counts()
         pooled, per_sequence = sums.sum(0) / counts.sum(0), (sums / counts).nanmean(0)
         named = dict(zip(self.names, pooled, strict=True))
@@ -289,19 +287,19 @@ def _kept(
         )
     length, num_joints, _ = pred.shape
     if not root_joints or not all(0 <= j < num_joints for j in root_joints):
-        raise ValueError(f"root_joints is {tuple(root_joints)}; name one or more of the {num_joints} joints.")
+        raise ValueError(f"root_joints is {tuple(root_joints)}; pass one or more of the {num_joints} joints.")
     mask = torch.ones(length, num_joints, dtype=torch.bool) if valid is None else valid.bool()
     if mask.shape not in ((length,), (length, num_joints)):
         raise ValueError(f"valid has shape {tuple(mask.shape)}; expected ({length},) or ({length}, {num_joints}).")
     mask = (mask[:, None].expand(length, num_joints) if mask.ndim == 1 else mask).to(pred.device)
     kept = mask[:, list(root_joints)].all(-1) & (mask.sum(-1) >= min(MIN_JOINTS, num_joints))
     if not kept.any():
-        raise ValueError(f"None of the {length} frames counts: each needs its root joints and {MIN_JOINTS} joints.")
+        raise ValueError(f"None of the {length} frames is valid: each needs its root joints and {MIN_JOINTS} joints.")
     mask, pred, target = mask[kept], pred[kept].double(), target[kept].double()
     target = target.masked_fill(~mask[..., None], 0.0)
     for name, joints in (("pred", pred), ("target", target)):
         if not joints.isfinite().all():
-            raise ValueError(f"{name} holds NaN or infinity in a frame that counts; mend it or mark it as not valid.")
+            raise ValueError(f"{name} contains NaN or infinity in a valid frame; repair it or mark it as invalid.")
     return pred, target, None if mask.all() else mask.double(), kept
 
 

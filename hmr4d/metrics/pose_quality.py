@@ -1,7 +1,7 @@
-"""Pose quality of the MBench benchmark: how far poses lie from those that people take, by a published network (NRDF).
+"""Pose quality of the MBench benchmark: distance of poses to plausible human poses, by a published network (NRDF).
 
-The weights are the user's: `checkpoint_epoch_best.tar` and the YAML file of its configuration, as their authors publish
-them. He et al., "NRDF: Neural Riemannian Distance Fields for Learning Articulated Pose Priors", CVPR 2024.
+The user provides the published weights, `checkpoint_epoch_best.tar`, and the YAML file of their configuration. He et
+al., "NRDF: Neural Riemannian Distance Fields for Learning Articulated Pose Priors", CVPR 2024.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ NUM_BODY_JOINTS = 21  # SMPL joints 1 to 21
 _FEATURES = 6  # of each joint
 _SMALL_ANGLE = 1e-6  # radians
 _STATE_KEY = "model_state_dict"
-_PARTS = ("enc.", "dfnet.")  # a checkpoint may hold a decoder besides, which the distance does not need
+_PARTS = ("enc.", "dfnet.")  # a checkpoint may also contain a decoder, which is not needed
 
 
 class PoseDistance(nn.Module):
-    """The distance of a pose to the poses of people.
+    """The distance of a pose to plausible human poses.
 
     Args:
         parents: of each joint, -1 for those that stand by themselves; a parent comes before its children.
@@ -113,8 +113,8 @@ def pose_quality(model: PoseDistance, rotations: Tensor, *, legacy: bool = False
     Args:
         model: the network.
         rotations: (L, 22, 3, 3) of the SMPL joints in the frames of their parents.
-        legacy: hand the network the root as its first joint, as the published tables did, so that every joint is read
-            as the one before it.
+        legacy: pass the root as the first joint, as in the published tables, so that every joint is read as its
+            predecessor.
     """
     count = len(model.parents)
     first = 0 if legacy else 1

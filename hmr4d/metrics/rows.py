@@ -16,10 +16,9 @@ NO_INDEX = -1
 class RowMetric(Metric):
     """Base of metrics that need all rows of a set at once.
 
-    Every process appends its rows; `compute` sees those of all processes. Rows that come with an index (their place in
-    the data set) are put in that order and counted once, so that the result depends neither on the number of processes
-    nor on the copies with which a distributed sampler evens out their shares. Without indices the rows stay in the
-    order in which they came, process after process.
+    Every process appends its rows; `compute` sees those of all processes. Rows with an index (their position in the
+    data set) are sorted by it and counted once, so that the result depends neither on the number of processes nor on
+    the copies of a distributed sampler. Without indices, the rows keep their order, process after process.
     """
 
     full_state_update = False
@@ -38,7 +37,9 @@ class RowMetric(Metric):
         if index is None:
             index = rows.new_full((len(rows),), NO_INDEX, dtype=torch.int64)
         if index.shape != rows.shape[:1]:
-            raise ValueError(f"{len(rows)} rows came with indices of shape {tuple(index.shape)}; give one index a row.")
+            raise ValueError(
+                f"{len(rows)} rows have indices of shape {tuple(index.shape)}; expected one index per row."
+            )
         getattr(self, name).append(rows.detach())
         getattr(self, f"{name}_index").append(index.to(device=rows.device, dtype=torch.int64))
 
@@ -55,7 +56,7 @@ class RowMetric(Metric):
         if without.all():
             return rows
         if without.any():
-            raise ValueError(f"{int(without.sum())} of {len(rows)} rows of {name} have no index; give all or none.")
+            raise ValueError(f"{int(without.sum())} of {len(rows)} rows of {name} have no index; pass all or none.")
         order = index.argsort(stable=True)
         ordered = index[order]
         first = torch.cat([ordered.new_ones(1, dtype=torch.bool), ordered[1:] != ordered[:-1]])

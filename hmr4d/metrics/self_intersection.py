@@ -1,7 +1,7 @@
-"""How much a body's mesh passes through itself: pairs of triangles that cut each other.
+"""Self-intersection of a body mesh: pairs of intersecting triangles.
 
 Body penetration of the MBench benchmark is 100 times their number over that of the triangles, averaged over the frames.
-There, a search on a graphics card stopped at eight partners a triangle; here all pairs are counted.
+There, the search stopped at eight partners per triangle; here all pairs are counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _SLACK = 1e-9  # of the barycentric and the edge coordinates: triangles that only touch do not count
-_CHUNK = 1 << 19  # pairs that are cut at once
+_CHUNK = 1 << 19  # pairs tested at once
 
 
 def body_penetration(meshes: Iterable[NDArray[np.floating]], faces: NDArray[np.integer]) -> float:
@@ -39,7 +39,7 @@ def intersecting_pairs(vertices: NDArray[np.floating], faces: NDArray[np.integer
         ValueError: vertices that are not finite.
     """
     if not np.isfinite(vertices).all():
-        raise ValueError("vertices holds NaN or infinity; mend the motion first.")
+        raise ValueError("vertices contains NaN or infinity; repair the motion first.")
     corners = vertices.astype(np.float64)[faces]  # (F, 3, 3)
     low, high = corners.min(1), corners.max(1)
     middle, radius = (low + high) / 2, np.linalg.norm(high - low, axis=1) / 2

@@ -25,7 +25,7 @@ class Retrieval(NamedTuple):
     """Result of ranking motions by their distance to texts.
 
     Attributes:
-        top_k: (K,) float64; share of texts whose own motion is among the 1, 2, ..., K nearest of its pool.
+        top_k: (K,) float64; fraction of texts whose own motion is among the 1, 2, ..., K nearest of its pool.
         matching_score: mean distance of a text and its own motion.
         num_used: pairs in full pools.
         num_dropped: pairs left over after the last full pool.
@@ -44,7 +44,7 @@ class Retrieval(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Metric values by name, and sentences that belong beside them."""
+    """Metric values by name, and notes about them."""
 
     values: dict[str, float]
     notes: tuple[str, ...] = ()
@@ -98,8 +98,8 @@ def retrieval(text: Tensor, motion: Tensor, *, pool_size: int = POOL_SIZE, top_k
 def diversity(embeddings: Tensor, *, rng: np.random.RandomState, num_pairs: int = DIVERSITY_PAIRS) -> float:
     """Mean Euclidean distance of pairs of embeddings (N, D).
 
-    The first and the second of the pairs are two independent draws of `num_pairs` distinct rows, so that a row may meet
-    itself. The legacy generator of NumPy is part of the protocol.
+    The first and the second of the pairs are two independent draws of `num_pairs` distinct rows, so that a row may be
+    paired with itself. The legacy generator of NumPy is part of the protocol.
 
     Raises:
         ValueError: fewer rows than pairs, or embeddings that are not finite.
@@ -114,7 +114,7 @@ def multimodality(embeddings: Tensor, *, rng: np.random.RandomState, num_pairs: 
     The pairs are drawn as in `diversity`, once for all texts.
 
     Raises:
-        ValueError: another shape, fewer motions a text than pairs, or embeddings that are not finite.
+        ValueError: another shape, fewer motions per text than pairs, or embeddings that are not finite.
     """
     if embeddings.ndim != 3:
         raise ValueError(f"embeddings has shape {tuple(embeddings.shape)}; expected (texts, motions per text, D).")
@@ -130,7 +130,9 @@ def draw_pairs(count: int, num_pairs: int, rng: np.random.RandomState) -> tuple[
         ValueError: fewer than `num_pairs` to draw from.
     """
     if count < num_pairs:
-        raise ValueError(f"{num_pairs} pairs were asked of {count} motions; give more motions or a smaller num_pairs.")
+        raise ValueError(
+            f"{num_pairs} pairs were requested for {count} motions; pass more motions or a smaller num_pairs."
+        )
     first, second = (rng.choice(count, num_pairs, replace=False) for _ in range(2))
     return torch.from_numpy(first), torch.from_numpy(second)
 
@@ -149,8 +151,8 @@ def text_to_motion_scores(
     Args:
         text: (N, D) embeddings of the captions.
         motion: (N, D) embeddings of the motions.
-        reference: of the real motions, from a pass of its own over the real set (other captions and crops), so that the
-            real row has an FID above zero too.
+        reference: embeddings of the real motions, from a separate pass over the real set (other captions and crops), so
+            that the real row has an FID above zero too.
         rng: draws the pairs of diversity.
         pool_size, num_pairs: see `retrieval` and `diversity`.
     """
@@ -161,18 +163,18 @@ def text_to_motion_scores(
 
 
 def fid_of_halves(embeddings: Tensor, *, rng: np.random.RandomState) -> FrechetDistance:
-    """Fréchet distance of two random halves of one set (N, D): how far real motion is from itself at N / 2 samples."""
+    """Fréchet distance of two random halves of one set (N, D): the noise level at N / 2 samples."""
     order = torch.from_numpy(rng.permutation(len(embeddings)))
     half = len(embeddings) // 2
     return frechet_distance(*(Gaussian.fit(embeddings[part]) for part in (order[:half], order[half : 2 * half])))
 
 
 def dropped_note(ranked: Retrieval) -> str | None:
-    """A sentence about the pairs that R-precision leaves out, None when there are none."""
+    """A note about the pairs excluded from R-precision, or None."""
     if not ranked.num_dropped:
         return None
     total = ranked.num_used + ranked.num_dropped
-    return f"R-precision and matching score leave out the last {ranked.num_dropped} of {total} pairs (no full pool)."
+    return f"R-precision and matching score exclude the last {ranked.num_dropped} of {total} pairs (no full pool)."
 
 
 def checked_pairs(text: Tensor, motion: Tensor, pool_size: int) -> tuple[Tensor, Tensor]:
@@ -221,7 +223,7 @@ class FID(RowMetric):
 
 
 class _Retrieving(RowMetric):
-    """Collects pairs and ranks them; after `compute`, `result` holds everything that is known about the ranking."""
+    """Collects pairs and ranks them; after `compute`, `result` contains the ranking."""
 
     result: Retrieval | None
 
@@ -245,7 +247,7 @@ class _Retrieving(RowMetric):
 
 
 class RPrecision(_Retrieving):
-    """Share of texts whose own motion is among the K nearest of its pool, see `retrieval`."""
+    """Fraction of texts whose own motion is among the K nearest of its pool, see `retrieval`."""
 
     higher_is_better = True
 

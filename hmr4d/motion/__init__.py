@@ -1,1 +1,1 @@
-"""A motion and what is done to it in time: resampling, smoothing, heading, contacts, foot lock."""
+"""The motion types and operations over time: resampling, smoothing, heading, contacts, foot lock."""

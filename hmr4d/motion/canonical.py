@@ -76,7 +76,7 @@ def align_to_floor(joints3d: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Motion (..., L, J, 3) shifted in y so that its lowest joint over all valid frames lies at 0.
 
     Args:
-        lengths: (...,) valid frames; frames beyond do not count, but move along. None: all frames count.
+        lengths: (...,) valid frames; padding is shifted too, but ignored for the minimum. None: all frames are valid.
     """
     y = joints3d[..., 1]
     if lengths is not None:

@@ -1,4 +1,4 @@
-"""Motion of a network made fit for use: less noise, bones that keep their length, feet that stand.
+"""Cleaning of generated motion: less noise, constant bone lengths, standing feet.
 
 Everything runs clip by clip in double precision on the CPU, so that a motion is the same alone, in a batch, and on any
 device.
@@ -32,7 +32,7 @@ def clean_motion(
     Args:
         joints3d: metres, y up; no gradient passes.
         fps: frames per second.
-        lengths: (B,) valid frames; None counts all. Frames beyond stay as they are.
+        lengths: (B,) valid frames; None: all. Padding is not changed.
         smooth: see `temporal_smoothing.smooth_motion`.
         rigid_bones: see `on_rigid_bones`.
         plant: see `foot_lock.plant_feet`.
@@ -47,7 +47,7 @@ def clean_motion(
     for number, count in enumerate(counts):
         clip = result[number, :count].double().cpu()
         if not clip.isfinite().all():
-            raise ValueError(f"Motion {number} holds positions that are not finite; such a motion cannot be cleaned.")
+            raise ValueError(f"Motion {number} contains positions that are not finite; it cannot be cleaned.")
         if smooth:
             clip = torch.from_numpy(smooth_motion(clip.numpy(), fps=fps))
         if rigid_bones:
@@ -59,10 +59,10 @@ def clean_motion(
 
 
 def on_rigid_bones(joints3d: Tensor, *, skeleton: Skeleton = SMPL22) -> Tensor:
-    """The nearest motion (L, 22, 3) of a skeleton whose bones keep one length each, the same left and right.
+    """The nearest motion (L, 22, 3) with constant bone lengths, equal on the left and right.
 
-    Bones get their median length over the clip, and the mean of both sides. Hips and shoulders keep their angles to the
-    spine, too, as in files of rotations: the result is posed by rotations, so that writers of those lose nothing.
+    Bones get their median length over the clip, and the mean of both sides. Hips and shoulders also keep their angles
+    to the spine: the result is posed by rotations, so writers of rotations reproduce it exactly.
 
     Args:
         joints3d: (L, 22, 3) metres, y up.

@@ -1,4 +1,4 @@
-"""Confidence as a number in [0, 1], from the error that is to be expected of a joint."""
+"""Confidence as a number in [0, 1], from the expected error of a joint."""
 
 from __future__ import annotations
 

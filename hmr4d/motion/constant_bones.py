@@ -1,6 +1,6 @@
-"""Motions whose bones change their length, put onto bones that do not: the nearest such motion, frame by frame.
+"""Conversion of motions with changing bone lengths to the nearest motion with constant ones, frame by frame.
 
-Keeping the direction of every bone instead would let what each is too long or too short add up towards hands and feet.
+Keeping the direction of every bone instead would accumulate the length errors toward hands and feet.
 """
 
 from __future__ import annotations
@@ -15,33 +15,31 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 
 FRAMES_AT_ONCE = 512  # bounds the memory of long motions; results do not depend on it
 STEPS = 6
-GOOD_ENOUGH = 1e-4  # metres; frames in which no distance differs by more stay as they are
-CONVERGED = 1e-5  # metres; no distance differs by more
+GOOD_ENOUGH = 1e-4  # meters; frames with smaller distance errors are not changed
+CONVERGED = 1e-5  # meters; maximum distance error at convergence
 MIN_LENGTH = 1e-6  # metres; a shorter bone has no direction
-GIVE = 1e-9  # of the bones, relative to a joint of weight 1: settles what the others leave open
-# How much nearer than others these joints are to stay, as weights of squared distances: feet decide whether a figure
-# slides, hands what it touches.
+GIVE = 1e-9  # weight of the bones, relative to a joint of weight 1: decides undetermined directions
+# Weights of squared distances of important joints: feet determine sliding, hands contacts.
 WEIGHTS = {"ankle": 30.0, "foot": 30.0, "wrist": 4.0, "head": 2.0}
-STEADINESS = 0.15  # metres per radian; cost of turning a bone, so that short ones do not twitch for long ones
-SHORTEST = 0.02  # metres; shorter bones are no stiffer
+STEADINESS = 0.15  # meters per radian; cost of rotating a bone, so that short bones do not compensate for long ones
+SHORTEST = 0.02  # meters; minimum bone length in the stiffness
 
 
 def with_constant_bones(joints3d: Tensor, rest_joints: Tensor, *, skeleton: Skeleton = SMPL22) -> Tensor:
     """The motion nearest to a given one whose bones have the lengths, and whose branches the shape, of a rest pose.
 
-    Minimises, in every frame, sum_j w_j |x_j - y_j|^2 + sum_b (s / l_b)^2 |b(x) - b(y)|^2, where y is given and b(x) a
-    bone of length l_b, under one constraint per distance that no pose changes: along bones, between bones of one joint,
-    and the volume that three such bones span. Solved by linearising the constraints about the last solution: with W the
-    quadratic form and J the derivatives of the constraints c, x = y - W^-1 J' m, (J W^-1 J' + give) m = c + J (y - x).
+    Minimizes, in every frame, sum_j w_j |x_j - y_j|^2 + sum_b (s / l_b)^2 |b(x) - b(y)|^2, where y is given and b(x) a
+    bone of length l_b, under one constraint per pose-independent distance: along bones, between bones of one joint, and
+    the volume of three such bones. Solved by linearizing the constraints at the last solution: with W the quadratic
+    form and J the derivatives of the constraints c, x = y - W^-1 J' m, (J W^-1 J' + give) m = c + J (y - x).
 
     Args:
         joints3d: (L, J, 3) metres.
         rest_joints: (J, 3) metres.
         skeleton: joint meaning.
 
-    Returns:
-        (L, J, 3); the same where bones keep their length. Frames that no such motion is near to, such as those with
-        all joints in one place, stay as they are.
+    Returns: (L, J, 3); unchanged if bone lengths are constant. Frames without a near solution, such as those with all
+        joints at one point, are not changed.
     """
     rest = rest_joints.to(joints3d.device, torch.float64)
     rules = _Rules.of(rest, skeleton)

@@ -1,8 +1,8 @@
-"""Fitting a body to joints: one shape per clip, a rotation for every joint and frame, and what remains unknown.
+"""Fitting a body to joints: one shape per clip, a rotation for every joint and frame, and the undetermined parts.
 
-Three steps, all on joints alone and without a mesh: the shape from distances that no pose changes (`shape_fitting`),
-the rotations in closed form with twists carried through time (`inverse_kinematics`), and, where the joints of the body
-are then still off, a refinement of all frames at once (`fit_refinement`).
+Three steps, all on joints alone and without a mesh: the shape from pose-independent distances (`shape_fitting`), the
+    rotations in closed form with twists smoothed in time (`inverse_kinematics`), and, if the joint errors are still
+    large, a refinement of all frames at once (`fit_refinement`).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from hmr4d.body.smpl_bodies import SmplBody
 from hmr4d.motion.motion import Motion
 from hmr4d.utils import lazy_roma as roma
 
-FRAMES_PER_BLOCK = 4096  # of the measurement of residuals; bounds the memory of long clips
-GOOD_ENOUGH = 1e-3  # metres at every joint: there is nothing to refine
-BENT = 0.35  # sine of 20 degrees; less of a bend says little about the twist of a limb
-_LIMBS = {  # joint whose twist only the bend of the next one shows, and the one beyond
+FRAMES_PER_BLOCK = 4096  # for residuals; limits the memory of long clips
+GOOD_ENOUGH = 1e-3  # meters at every joint; no refinement below this
+BENT = 0.35  # sine of 20 degrees; a smaller bend hardly determines the twist of a limb
+_LIMBS = {  # joint whose twist is only visible in the bend of the next one, and the joint beyond
     "left_hip": ("left_knee", "left_ankle"),
     "right_hip": ("right_knee", "right_ankle"),
     "left_shoulder": ("left_elbow", "left_wrist"),
@@ -41,12 +41,12 @@ _SEVERAL = ("pelvis", "spine3")  # joints with several bones: these show their w
 
 @dataclass(frozen=True)
 class Undetermined:
-    """A part of the pose that joints do not show.
+    """A part of the pose that joints do not determine.
 
     Attributes:
         joint: SMPL-22 name, or "fingers and face".
-        part: "rotation": all of it, left at rest; "twist": the turn about its bone, continued smoothly.
-        share: of the frames for which this holds, 0 to 1.
+        part: "rotation": the whole rotation, kept at rest; "twist": the rotation about its bone, interpolated smoothly.
+        share: fraction of the affected frames, 0 to 1.
     """
 
     joint: str
@@ -59,12 +59,11 @@ class BodyFit:
     """A body in every frame of a motion.
 
     Attributes:
-        source: what the body was fitted to.
-        body: with the shape of the clip.
-        pose: of the SMPL-22 joints of that body.
-        residual: (L, 22) metres from each given joint to the body's, where the source of the motion puts it.
-        undetermined: what the joints did not say.
-        noise: metres, standard deviation of each coordinate from frame to frame; smoothed away, if there was any.
+        source: the motion that the body was fitted to. body: body with the shape of the clip. pose: pose of the SMPL-22
+            joints of that body.
+        residual: (L, 22) meters from each given joint to that of the body, in the convention of the source.
+        undetermined: parts that the joints did not determine.
+        noise: metres, standard deviation of each coordinate from frame to frame; it was removed by smoothing.
     """
 
     source: Motion
@@ -110,16 +109,16 @@ class BodyFit:
         return PosedBody(self.body, self.body.from_smpl22(self.pose.rotations), self.pose.translation)
 
     def joints(self) -> Tensor:
-        """(L, 22, 3) metres; where the body has its SMPL joints."""
+        """(L, 22, 3) meters; positions of the SMPL joints of the body."""
         return self.pose.joints()
 
 
 def fit_body(motion: Motion, body: Body, *, keep_shape: bool = False, num_betas: int | None = None) -> BodyFit:
-    """A body fitted to one clip. Time is linear in the number of frames, memory small beside it.
+    """A body fitted to one clip. Time is linear in the number of frames; memory is small.
 
     Args:
-        motion: of SMPL-22 joints. The body's joints are sought where the convention of the motion puts them, so that
-            head and feet are turned as the person's. A pose of it is not used, for it belongs to another body.
+        motion: motion of SMPL-22 joints. The fit uses the joint positions of its convention, so that head and feet have
+            the orientation of the person. A pose of it is not used because it belongs to another body.
         body: any of `load_body`.
         keep_shape: use the body as it is, instead of giving it the shape of the clip.
         num_betas: shape coefficients of bodies of the SMPL family. None: 16 for SMPL+H, 10 for others.
@@ -148,7 +147,7 @@ def fit_body(motion: Motion, body: Body, *, keep_shape: bool = False, num_betas:
 
 
 def _checked(motion: Motion) -> Tensor:
-    """The joints as float32; ValueError says what is wrong with them, and where."""
+    """The joints as float32; ValueError names the error and its position."""
     if motion.skeleton != SMPL22:
         raise ValueError(
             f"Bodies are fitted to the joints of '{SMPL22.name}', not of '{motion.skeleton.name}'. Convert the motion "
@@ -170,7 +169,7 @@ def _checked(motion: Motion) -> Tensor:
 
 
 def _undetermined(joints3d: Tensor, body: Body) -> tuple[Undetermined, ...]:
-    """What the joints of a clip leave open."""
+    """The parts that the joints of a clip do not determine."""
     parts = []
     for index, joint in enumerate(SMPL22.joint_names):
         if index not in SMPL22.parents:

@@ -1,4 +1,4 @@
-"""Feet that stand where they bear weight, on a floor that does not sink or rise, and legs that follow them."""
+"""Foot lock: standing feet are fixed on a level floor, and the legs are adapted."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from hmr4d.body.leg_solver import move_feet
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.motion.stances import Feet, Stance, find_stances
 
-# The whole body gives way to feet that slide for longer than this, the legs to those that slide for less.
+# Longer slides move the whole body, shorter ones the legs.
 SHARED = 0.5  # seconds
-# What the body does not give way to, as feet that roll do it, too: metres in a stance, and metres per second for each
-# metre per second of the root.
+# Slides that do not move the body, since rolling feet also cause them: meters per stance, and meters per second for
+# each meter per second of the root.
 ROLL = (0.08, 0.08)
-SMOOTH = 0.15  # seconds; time constant of the body's way
-SMOOTH_HEIGHT = 1.0  # seconds; of its height while feet stand, when it drifts slowly
-SMOOTH_FLIGHT = 0.15  # seconds; of its height in the air, where a jump that ends too low or too high is mended
-# Metres between the lowest and the highest ground on one level: a clip with less does not drift and keeps its heights,
-# one with more than the second loses all its drift.
+SMOOTH = 0.15  # seconds; time constant of the horizontal path of the body
+SMOOTH_HEIGHT = 1.0  # seconds; time constant of its height while feet stand, for slow drift
+SMOOTH_FLIGHT = 0.15  # seconds; time constant of its height in the air, to correct the landing height of a jump
+# Meters between the lowest and the highest ground on one level: a clip below the first value is not corrected, one
+# above the second is corrected fully.
 DRIFT = (0.03, 0.06)
-HEIGHT_PLAY = 0.008  # metres over and under the ground within which a standing sole stays as it is
-GROUND = 0.2  # quantile of the heights of standing soles that is the ground
-FADE = 0.3  # seconds after a stance in which its correction fades, unless the next stance comes first
-SOFT = 0.02  # seconds, standard deviation; foot corrections begin and end this softly
-LARGEST = 0.15  # metres; a foot is moved, and what is under the floor is lifted, by no more than this
-LEAST = 1e-3  # weight of the frames of a stance in which the foot is free
-UNDER = 0.005  # metres under the floor down to which joints may be
+HEIGHT_PLAY = 0.008  # meters above and below the ground within which a standing sole is not changed
+GROUND = 0.2  # quantile of the heights of standing soles that defines the ground
+FADE = 0.3  # seconds in which the correction fades after a stance, unless the next stance starts earlier
+SOFT = 0.02  # seconds, standard deviation of the smoothing of foot corrections
+LARGEST = 0.15  # meters; maximum displacement of a foot, and maximum lift of parts below the floor
+LEAST = 1e-3  # weight of stance frames in which the foot is free
+UNDER = 0.005  # meters; allowed depth of joints below the floor
 
 Floats = NDArray[np.float64]
 
 
 def plant_feet(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -> Floats:
-    """A motion whose standing feet do not slide, sink or float.
+    """Corrects a motion so that standing feet do not slide, sink or float.
 
-    1. Stances and the ground under each are found (`find_stances`).
-    2. The whole body is moved: along the floor by s(t) that minimises
-       sum over stances k and their frames |s + slip - c_k|^2 + (SHARED fps)^2 / 12 sum |s'|^2 + (SMOOTH fps)^4
-       sum |s''|^2, where slip(t) is how far the foot has slid and c_k where it ends up; and in height, so that soles
-       come to the ground under them, by a path as smooth as SMOOTH_HEIGHT, and as SMOOTH_FLIGHT in the air.
-    3. What is left is done by the legs: stances stand still, within HEIGHT_PLAY of their ground; in between the
-       correction of one stance goes over into that of the next.
-    4. Nothing stays below the floor by more than UNDER.
+    1. `find_stances` detects stances and the ground under each.
+    2. The whole body is moved: along the floor by s(t) that minimizes sum over stances k and their frames |s + slip -
+       c_k|^2 + (SHARED fps)^2 / 12 sum |s'|^2 + (SMOOTH fps)^4 sum |s''|^2, where slip(t) is the slide of the foot and
+       c_k its final position; and in height, so that soles reach their ground, with the smoothness SMOOTH_HEIGHT, and
+       SMOOTH_FLIGHT in the air.
+    3. The legs correct the rest: feet in stance do not move, within HEIGHT_PLAY of their ground; in between, the
+       corrections are interpolated.
+    4. Nothing remains more than UNDER below the floor.
 
-    Where no foot ever stands nothing is done. Bones keep their length.
+    Motion without any stance is not changed. Bone lengths are kept.
 
     Args:
         joints3d: (L, J, 3) metres, y up.
@@ -56,7 +56,7 @@ def plant_feet(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -> 
         skeleton: joint meaning.
 
     Returns:
-        (L, J, 3); heights are as given, but for drift: the floor need not be at 0.
+        (L, J, 3); heights are kept except for drift; the floor need not be at 0.
     """
     if len(joints3d) < 3:
         return joints3d.copy()
@@ -81,7 +81,7 @@ def plant_feet(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -> 
 
 
 def _along(feet: Feet, fps: float) -> tuple[Floats, list[Floats]]:
-    """The body's way along the floor (L, 2), and what is left for the legs in each stance (n, 2)."""
+    """The displacement of the body along the floor (L, 2), and the remaining one for the legs in each stance (n, 2)."""
     num_frames, size = len(feet.soles), len(feet.soles) + len(feet.stances)
     rows, columns, values = [np.array([])], [np.array([])], [np.array([])]
     targets, held = [np.zeros((0, 2))], []
@@ -113,7 +113,7 @@ def _along(feet: Feet, fps: float) -> tuple[Floats, list[Floats]]:
 
 
 def _height(feet: Feet, fps: float) -> tuple[Floats, float]:
-    """How far the body is raised (L,), and the height of the floor after that."""
+    """The height displacement of the body (L,), and the resulting floor height."""
     num_frames = len(feet.soles)
     over = [feet.soles[s.frames, s.foot] - s.level for s in feet.stances]
     held = [feet.steadiness[s.frames, s.foot] * feet.hold[s.frames, s.foot] for s in feet.stances]
@@ -144,13 +144,13 @@ def _difference(order: int, num_frames: int, size: int) -> Any:
 
 
 def _solve(form: Any, right: Floats) -> Floats:
-    """The solution of a sparse system; what it leaves open becomes zero."""
+    """The solution of a sparse system; undetermined unknowns become zero."""
     solution: Any = spsolve((form + LEAST**2 * eye_array(len(right))).tocsc(), right)
     return solution
 
 
 def _between(offsets: Floats, stances: list[Stance], fps: float) -> Floats:
-    """Offsets (L, 3) of one foot, known in its stances, with those between: each fades into the next, or to none."""
+    """Offsets (L, 3) of one foot: given in its stances, interpolated or faded out between them."""
     result = offsets.copy()
     fade = round(FADE * fps)
     known = np.zeros(len(offsets), bool)

@@ -1,4 +1,4 @@
-"""Feet on the floor: which foot joints of a motion stand, and how high they are then."""
+"""Foot contact: which foot joints of a motion stand on the floor, and their standing heights."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 from hmr4d.body.skeleton import Skeleton
 
 RESTING_QUANTILE = 0.05  # of a joint's heights over the clip: its own resting height
-# Wide enough for motion that is a little noisy, as lifted motion is: feet that swing are faster and higher.
+# Wide enough for slightly noisy motion such as lifted motion: swinging feet are faster and higher.
 CONTACT_MARGIN = 0.1  # metres above it
 CONTACT_SPEED = 0.6  # metres per second along the floor
 SMOOTHING = 0.1  # seconds, standard deviation
 REST_HEIGHTS = {"ankle": 0.08, "heel": 0.03}  # metres over the floor of an adult's joints, standing
 TOE_HEIGHT = 0.02  # metres, of all other foot joints
-NEAREST_BAND = 0.6  # metres; a foot whose floor point lies farther behind the nearest one is in the air
+NEAREST_BAND = 0.6  # meters; a foot whose floor point is farther behind the nearest one is in the air
 
 
 def rest_heights(skeleton: Skeleton, known: Mapping[str, float] | None = None) -> Tensor:
@@ -25,8 +25,8 @@ def rest_heights(skeleton: Skeleton, known: Mapping[str, float] | None = None) -
 
     Args:
         skeleton: joint meaning.
-        known: heights by part of the foot where the joints' convention tells them (`joint_conventions.foot_heights`);
-            other parts are taken where an adult's are.
+        known: heights by part of the foot from the joint convention (`joint_conventions.foot_heights`); other parts
+            have the heights of an adult.
     """
     heights, known = torch.zeros(skeleton.num_joints), known or {}
     for joint in skeleton.contact_joints:
@@ -36,10 +36,10 @@ def rest_heights(skeleton: Skeleton, known: Mapping[str, float] | None = None) -
 
 
 def standing_joints(joints3d: Tensor, *, fps: float, skeleton: Skeleton) -> Tensor:
-    """(L, C) bool: which contact joints of the skeleton rest on the floor.
+    """(L, C) bool: whether each contact joint of the skeleton is on the floor.
 
-    A joint, smoothed over time, rests where it is at most CONTACT_MARGIN above the 5 % quantile of its own heights over
-    the clip and moves less than CONTACT_SPEED along the floor, by the mean of the steps before and after.
+    A joint, smoothed in time, is in contact if it is at most CONTACT_MARGIN above the 5 % quantile of its own heights
+    over the clip and moves less than CONTACT_SPEED along the floor, by the mean of the steps before and after.
 
     Args:
         joints3d: (L, J, 3) metres, y up.

@@ -18,18 +18,16 @@ from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.geometry.rigs import Rig
 
-CAMERA = "camera"  # in a provenance: the level camera along -z that the model saw the motion by, see `told_camera`
+CAMERA = "camera"  # in a provenance: the level camera along -z of the model's input, see `told_camera`
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a motion comes from; every file that is made of it says so.
+    """The origin of a motion; every file made from it contains it.
 
     Attributes:
-        model: name of the model that made it.
-        licence: of the motion.
-        seed: it was drawn with.
-        command: what was typed to make it.
+        model: name of the generating model. licence: license of the motion. seed: seed of the sampling. command:
+            command that made it.
         more: further entries that JSON can hold, by name.
     """
 
@@ -46,13 +44,13 @@ class Provenance:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Provenance:
-        """The provenance that a JSON object tells; `metadata()` gives the object back."""
+        """The provenance from a JSON object, the inverse of `metadata()`."""
         kinds: dict[str, type] = {"model": str, "licence": str, "seed": int, "command": str}
         known = {name: metadata[name] for name, kind in kinds.items() if type(metadata.get(name)) is kind}
         return cls(**known, more={name: value for name, value in metadata.items() if name not in known})
 
     def updated(self, **entries: Any) -> Provenance:
-        """The same with other entries, new or in place of old ones."""
+        """A copy with additional or replaced entries."""
         return self.from_metadata({**self.metadata(), **entries})
 
 
@@ -61,11 +59,9 @@ class Views2D:
     """A motion as cameras see it.
 
     Attributes:
-        joints2d: (V, L, J, 2), x to the right and y down; pixels where there is a rig, else any unit that the views
-            have in common.
-        conf: (V, L, J) confidence in [0, 1]; None: not known.
-        rig: the V cameras, in the world of the motion; None: not known, or in another world.
-        names: of the views; empty: none.
+        joints2d: (V, L, J, 2), x to the right and y down; pixels if there is a rig, else any unit that the views share.
+        conf: (V, L, J) confidence in [0, 1]; None: unknown. rig: the V cameras, in the world of the motion; None:
+            unknown, or in another world. names: names of the views; may be empty.
     """
 
     joints2d: Tensor
@@ -88,23 +84,22 @@ class Views2D:
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """One person's motion. Immutable; `dataclasses.replace` makes others of it.
+    """One person's motion. Immutable; `dataclasses.replace` creates modified copies.
 
     Attributes:
         joints3d: (L, J, 3) metres, world, y up; a NumPy array becomes a tensor, float32.
         fps: frames per second.
         skeleton: joint meaning of axis J.
-        text: what the motion shows; empty when unknown.
-        joint_convention: where the joints are in the body, see `joint_conventions`; None: where the bodies have them.
-            An unknown name is refused by what uses it.
-        pose: rotations of these joints, where they are known; writers then use them instead of solving for rotations.
-        views: what cameras see of it.
-        uncertainty: (L, J) metres, size of the error that is to be expected; None: nothing is known of it.
-        provenance: where it comes from.
+        text: description of the motion; empty if unknown.
+        joint_convention: positions of the joints in the body, see `joint_conventions`; None: those of the bodies.
+            Functions that use it refuse an unknown name.
+        pose: rotations of these joints, if known; writers then use them instead of inverse kinematics.
+        views: 2D views of it.
+        uncertainty: (L, J) meters, expected error; None: unknown. provenance: origin of the motion.
 
     Raises:
-        ValueError: shapes that do not belong together, no frame, or a frame rate that is none. Numbers that are not
-            finite are refused by what uses them, see `array`.
+        ValueError: inconsistent shapes, no frame, or an invalid frame rate. Functions that use the numbers refuse those
+            that are not finite, see `array`.
     """
 
     joints3d: Tensor
@@ -144,7 +139,7 @@ class Motion:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What files keep beside the motion: its provenance and the name of its convention, one JSON object."""
+        """Metadata of motion files: provenance and name of the convention as one JSON object."""
         return {**self.provenance.metadata(), **convention_metadata(self.joint_convention)}
 
     def array(self) -> NDArray[np.float32]:
@@ -159,20 +154,20 @@ class MotionBatch:
     """B motions of one skeleton, rate and origin. `batch[i]` is a `Motion` cut to its length; a batch can be iterated.
 
     Attributes:
-        joints3d: (B, L, J, 3) metres, world, y up, zero beyond `lengths`. None where motion was drawn in 2D alone.
+        joints3d: (B, L, J, 3) metres, world, y up, zero beyond `lengths`. None for motion generated only in 2D.
         lengths: (B,) int64 frames of each motion.
         fps: frames per second.
-        text: B descriptions; empty: none is known.
+        text: B descriptions; may be empty.
         skeleton: joint meaning of axis J.
         joint_convention: of the joints, see `Motion`. Of several names with "+" between, each motion gets the one that
             its feet show, see `convention_of_motion`.
         joints2d: (B, V, L, J, 2) as in `Views2D`, or None.
-        rig: (B, V, ...) the cameras that saw `joints2d`, in the world of the motions, or None.
+        rig: (B, V, ...) the cameras of `joints2d`, in the world of the motions, or None.
         poses: one for each motion, or None.
-        provenance: what is known of all motions, such as the model and the licence.
+        provenance: common provenance of all motions, such as model and license.
         seeds: of each motion; empty: unknown.
         facts: further provenance of each motion, entries that JSON can hold; empty: none.
-        extras: what a method hands on beside the motions, such as its samples; its `sample` lists the keys.
+        extras: additional results of a method, such as its samples; its `sample` documents the keys.
     """
 
     joints3d: Tensor | None
@@ -190,7 +185,7 @@ class MotionBatch:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """ValueError when a field does not hold one value for each motion."""
+        """ValueError if a field does not contain one value per motion."""
         given = {
             "joints3d": self.joints3d,
             "text": self.text or None,
@@ -201,7 +196,7 @@ class MotionBatch:
         }
         for name, value in given.items():
             if value is not None and len(value) != len(self):
-                raise ValueError(f"{name} holds {len(value)} values for {len(self)} motions. Give one for each.")
+                raise ValueError(f"{name} has {len(value)} values for {len(self)} motions. Pass one for each.")
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -210,11 +205,11 @@ class MotionBatch:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Motion:
-        """One motion; ValueError where motion was drawn in 2D alone."""
+        """One motion; ValueError for motion generated only in 2D."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"There is no motion {index} in a batch of {len(self)}.")
         if self.joints3d is None:
-            raise ValueError("This batch holds 2D motion only; sample with a multi-view pipeline to get joints3d.")
+            raise ValueError("This batch contains only 2D motion; sample with a multi-view pipeline to get joints3d.")
         length = int(self.lengths[index])
         views = None
         if self.joints2d is not None:
@@ -278,7 +273,7 @@ def check_joints_shape(joints3d: Tensor, skeleton: Skeleton) -> None:
 
 
 def joints_tensor(joints3d: Any) -> Tensor:
-    """A copy of an array as a float32 tensor; ValueError for what holds no real numbers."""
+    """A copy of an array as a float32 tensor; ValueError for other types than real numbers."""
     array = np.asarray(joints3d)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"joints3d has dtype {array.dtype} but must hold real numbers. Pass metres as float32.")

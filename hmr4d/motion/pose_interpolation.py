@@ -1,4 +1,4 @@
-"""Poses at other times than those of their frames: rotations along the shortest way, places along straight lines."""
+"""Poses between frames: rotations by spherical, positions by linear interpolation."""
 
 from __future__ import annotations
 
@@ -46,6 +46,6 @@ def interpolate_pose(pose: Pose, times: Tensor) -> Pose:
 
 
 def _places(num_frames: int, times: Tensor) -> tuple[Tensor, Tensor]:
-    """The frame before each time, and the share of the way to the next one."""
+    """The frame before each time, and the fraction toward the next one."""
     left = times.floor().long().clamp(0, max(num_frames - 2, 0))
     return left, (times - left).clamp(0, 1)

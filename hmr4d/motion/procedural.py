@@ -135,7 +135,7 @@ def _standing_gesture(
 
 
 def _pose(rotations: Mapping[str, np.ndarray], heading: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """(L, J, 3) positions from local rotations by joint name; a joint's rotation turns the bones below it."""
+    """(L, J, 3) positions from local rotations by joint name; the rotation of a joint applies to its descendants."""
     offsets = _rest_offsets()
     joints = np.zeros((len(root), SMPL22.num_joints, 3))
     turns = np.zeros((SMPL22.num_joints, len(root), 3, 3))

@@ -29,7 +29,7 @@ def resample_positions(positions: np.ndarray, fps: float, target_fps: float) -> 
         return positions.copy()
     values = positions.reshape(len(positions), -1).astype(np.float64)
     times = np.arange(resampled_length(len(values), fps, target_fps)) * (fps / target_fps)
-    # Four points or more have the closed form below; scipy knows what not-a-knot means for two and three.
+    # Four points or more have the closed form below; SciPy handles not-a-knot with two and three.
     spline = _not_a_knot_spline if len(values) > 3 else _scipy_spline
     return spline(values, times).reshape(len(times), *positions.shape[1:]).astype(positions.dtype)
 

@@ -1,4 +1,4 @@
-"""A motion on bones of constant length: rotations for everything that cannot stretch, from files to meshes."""
+"""A motion on bones of constant length: rotations for file formats and meshes that need them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FRAMES_AT_ONCE = 4096  # bounds the memory of long motions; results do not depen
 
 @dataclass(frozen=True, eq=False)
 class RigidMotion:
-    """The pose of a motion, and how far its joints are from those of the motion.
+    """The pose of a motion, and its joint errors.
 
     Attributes:
         pose: of the SMPL-22 joints, float32.
@@ -40,13 +40,12 @@ class RigidMotion:
 
 
 def pose_motion(motion: Motion, template: Tensor, *, keep_bones: bool = False) -> RigidMotion:
-    """The pose of a motion: its own, exactly, where it has one, else by inverse kinematics, see `follow_joints`.
+    """The pose of a motion: exactly its own, if it has one, else by inverse kinematics, see `follow_joints`.
 
     Args:
-        motion: of SMPL-22 joints.
-        template: (22, 3) metres, rest pose of a body.
-        keep_bones: the pose is to be on the bones of the template. The rotations of a pose are then taken as they are
-            if they belong to a body of the SMPL family, for these are at rest alike.
+        motion: motion of SMPL-22 joints. template: (22, 3) metres, rest pose of a body.
+        keep_bones: use the bones of the template. The rotations of an existing pose are then used unchanged if they
+            belong to a body of the SMPL family, since these bodies share the rest pose.
 
     Raises:
         ValueError: joints or pose that are not finite, or as `follow_joints`.
@@ -60,7 +59,7 @@ def pose_motion(motion: Motion, template: Tensor, *, keep_bones: bool = False) -
     parts = {name: value.detach().to("cpu", torch.float32) for name, value in parts.items()}
     for name, value in parts.items():
         if not value.isfinite().all():
-            raise ValueError(f"{name} of the pose are not finite. Mend or leave out the pose.")
+            raise ValueError(f"{name} of the pose are not finite. Repair or remove the pose.")
     if keep_bones:
         template = template.to(parts["rest_joints"])
         parts["translation"] = parts["translation"] + parts["rest_joints"][0] - template[0]
@@ -84,11 +83,11 @@ def follow_joints(
 
     Args:
         joints3d: (L, 22, 3) metres, y up.
-        template: (22, 3) metres, rest pose of a body: gives the directions of bones, and the place of the root.
-        fps: frames per second; twists are then carried through time. None: frames are treated one by one.
-        convention: of the source of the motion, see `joint_conventions`: joints without rotation are then those of
-            somebody who stands, looks ahead and has the arms spread. None: those of the template.
-        keep_bones: leave the bones as the template has them, and give them the directions of the motion.
+        template: (22, 3) metres, rest pose of a body: provides the directions of bones, and the position of the root.
+        fps: frames per second, for smoothing twists in time. None: frames are independent.
+        convention: joint convention of the source, see `joint_conventions`: zero rotations are then a standing person
+            who looks ahead with the arms spread. None: the rest pose of the template.
+        keep_bones: keep the bone lengths of the template, with the directions of the motion.
 
     Raises:
         ValueError: a motion that is not finite, has other joints, bones without length or of a size that cannot be in

@@ -1,4 +1,4 @@
-"""A body that follows a motion: joints in, a mesh for every frame out."""
+"""A body driven by a motion: from joints to a mesh for every frame."""
 
 from __future__ import annotations
 
@@ -16,45 +16,47 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.rigid_motion import pose_motion
 
-FRAMES_TO_MEASURE = 1024  # of a longer motion; soles are looked at in so many frames, evenly spread
-SINKING_SHARE = 0.05  # of the frames may reach under the floor: a single bad one shall not lift a whole motion
-LITTLE = 0.02  # metres; toes that push off reach so far into the floor, and raising a body for them would let it float
+FRAMES_TO_MEASURE = 1024  # number of evenly spaced frames in which the soles of a longer motion are measured
+SINKING_SHARE = (
+    0.05  # fraction of frames that may be below the floor, so that a single bad frame does not lift the whole motion
+)
+LITTLE = (
+    0.02  # meters; toes that push off reach this far below the floor; raising the body for them would make it float
+)
 SAME_PLACE = 1e-6  # metres between joints at rest that are the same
-FLAT = 0.9  # cosine of 26 degrees; a foot that is tilted more stands on its toes or its heel
-LOWEST = 0.05  # metres above the lowest joint; toes higher than this do not stand
-MOST_MENDED = 0.06  # metres; soles further off the floor are no matter of where joints are: the floor is elsewhere
+FLAT = 0.9  # cosine of 26 degrees; a foot with more tilt stands on its toes or its heel
+LOWEST = 0.05  # meters above the lowest joint; higher toes are not in contact
+MOST_MENDED = 0.06  # meters; a larger distance of the soles means another floor height, not another joint convention
 
 
 def drive_body(motion: Motion, body: Body | None = None) -> PosedBody:
-    """A body that moves like a motion: its bones take the lengths they have in the motion, its mesh goes along.
+    """A body that moves like a motion: its bones take the lengths of the motion, and its mesh is adapted.
 
-    The rotations are those of the motion's pose where it has one, see `pose_motion`.
+    The rotations are those of the motion's pose if it has one, see `pose_motion`.
 
     Args:
-        motion: of SMPL-22 joints.
-        body: anyone's. None: the free light body.
+        motion: motion of SMPL-22 joints. body: any body. None: the free light body.
 
     Raises:
         ValueError: another skeleton, a motion that is not finite, bones without length, or an unknown convention.
     """
     if motion.skeleton.name != SMPL22.name:
-        raise ValueError(f"Skeleton '{motion.skeleton.name}' cannot move a body; give the joints of '{SMPL22.name}'.")
+        raise ValueError(f"Skeleton '{motion.skeleton.name}' cannot move a body; pass the joints of '{SMPL22.name}'.")
     body = load_body() if body is None else body
     pose = pose_motion(motion, body.rest_joints[list(body.smpl22)]).pose
     return skin_to_motion(pose, body, convention=motion.joint_convention)
 
 
 def skin_to_motion(pose: Pose, body: Body, *, convention: str | None = None) -> PosedBody:
-    """The body on a motion of constant bones, with soles that stand on the floor y = 0 where toes stand.
+    """The body on a motion of constant bones, with soles on the floor y = 0 where toes stand.
 
-    Joints stay where the motion has them. Where its feet have other heights than those of the body, such as toes on the
-    floor itself, the feet of the mesh are put higher or lower on their joints, and its shins are as much shorter or
-    longer. A body whose joints at rest are those of the pose, such as the body of a fit, is posed as it is.
+    Joints keep the positions of the motion. If its feet have other heights than those of the body, such as toe joints
+    on the floor, the feet of the mesh are shifted relative to their joints, and its shins are shortened or lengthened
+    accordingly. A body with the rest joints of the pose, such as the body of a fit, is posed unchanged.
 
     Args:
-        pose: of the motion, on the bones of the motion.
-        body: anyone's.
-        convention: of the motion, see `joint_conventions`.
+        pose: pose of the motion, on its bones. body: any body. convention: joint convention of the motion, see
+            `joint_conventions`.
 
     Raises:
         ValueError: bones without length.
@@ -73,9 +75,9 @@ def skin_to_motion(pose: Pose, body: Body, *, convention: str | None = None) -> 
 
 
 def sinking(bounds: Tensor) -> float:
-    """Metres by which a mesh with bounds (L, 2, 3) must be raised to stand on the floor y = 0.
+    """Meters by which a mesh with bounds (L, 2, 3) must be raised to the floor y = 0.
 
-    0 if it hardly sinks, or in few frames only.
+    0 if it is hardly below the floor, or only in few frames.
     """
     depth = -float(bounds[:, 0, 1].double().quantile(SINKING_SHARE))
     return depth if depth > LITTLE else 0.0
@@ -87,7 +89,7 @@ def sinking(bounds: Tensor) -> float:
 def _on_bones(body: Body, rest: Tensor, convention: str | None, depth: float) -> Body:
     """The body with its SMPL joints at `rest` (22, 3), up to a shift.
 
-    Its mesh is that of a body with these bones, but for the bones that the convention tells of, which are its own, and
+    Its mesh is that of a body with these bones, except for the bones of the convention, which keep their direction, and
     for feet that are higher by `depth`, on shorter shins.
     """
     own = body.rest_joints[list(body.smpl22)].to(rest)
@@ -117,7 +119,7 @@ def _root_places(body: Body, rotations: Tensor) -> Tensor:
 
 
 def _under_the_floor(posed: PosedBody) -> float:
-    """Metres by which soles of feet that stand flat are below the floor y = 0; 0 if none stands, or not on it."""
+    """Meters by which the soles of flat standing feet are below the floor y = 0; 0 if none stands on it."""
     every = slice(None, None, -(-posed.num_frames // FRAMES_TO_MEASURE))
     rotations, translation = posed.rotations[every], posed.translation[every]
     body = posed.body
@@ -137,7 +139,7 @@ def _under_the_floor(posed: PosedBody) -> float:
 
 
 def _part(body: Body, joints: list[int]) -> Body:
-    """The vertices of a body that follow some joints most, as a body without faces and without what a pose adds."""
+    """The vertices of a body that mainly follow some joints, as a body without faces and pose-dependent corrections."""
     which = torch.isin(body.skin_indices[:, 0], torch.tensor(joints))
     return Body(
         name=body.name,

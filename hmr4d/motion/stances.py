@@ -1,8 +1,8 @@
-"""When a foot bears weight: stances, from how low and how slow it is, and how high that is which it stands on.
+"""Detection of stances from the height and speed of the feet, and the height of the ground under them.
 
-A foot is its ankle and its toe joint. Its *sole* is as high as the toe joint, or as the ankle less the height that this
-has over the toes of a standing foot, whichever is lower: heels strike and push off, too. Nothing is learnt; every
-threshold below is a length or a speed.
+A foot is its ankle and its toe joint. The height of its *sole* is that of the toe joint, or of the ankle minus its
+standing height over the toes, whichever is lower, so that heel strikes count too. Nothing is learned; every threshold
+below is a length or a speed.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from scipy.ndimage import minimum_filter1d, uniform_filter1d
 from hmr4d.body.skeleton import SMPL22, Skeleton
 
 FEET = (("left_ankle", "left_foot"), ("right_ankle", "right_foot"))
-LOW = 0.06  # metres over the lowest part of the body; a sole that starts to stand is no higher
-STILL_LOW = 0.10  # metres; one that stands already
-NO_LEAP = 0.10  # metres over the lowest that the body comes within LEAP before and after
+LOW = 0.06  # meters over the lowest part of the body; maximum height at the start of a stance
+STILL_LOW = 0.10  # meters; maximum height during a stance
+NO_LEAP = 0.10  # meters over the lowest height of the body within LEAP before and after
 LEAP = 0.25  # seconds
-# A foot starts to stand below the first speed, and stands until it passes the second: metres per second, and what is
-# added per speed of the root, as feet that slide when they should stand slide the more the faster somebody runs.
+# A stance starts below the first speed and ends above the second: meters per second, and an addition per root speed,
+# since the slide of generated feet grows with the running speed.
 LANDS, LEAVES = (0.3, 0.38), (0.5, 0.55)
-# Within a stance a foot is held where it is slower than the first, and let go where it is faster than the second:
-# metres per second, and what is added per median speed of the stance.
+# Within a stance a foot is held below the first speed and released above the second: meters per second, and an addition
+# per median speed of the stance.
 HOLDS, LETS_GO = (0.1, 1.4), (0.3, 2.5)
 ROOT_WINDOW = 0.5  # seconds over which the root's speed is averaged
-ANKLE_HEIGHT = (0.03, 0.07, 0.15)  # metres over the toe joint, standing: least, where it cannot be told, most
-STEP = 0.05  # metres; a change of height between stances that is smaller is drift
-LOWEST_STEP = 0.1  # metres over the floor; nothing that one stands on is lower
-FALLS = -4.0  # metres per second squared; a body whose median acceleration is further down is in flight
-LEVEL_SPEED = 0.1  # metres per second; soles that rise or sink faster say little about what they stand on
-RESTS = 0.03  # metres per second; a joint that is slower is at rest
+ANKLE_HEIGHT = (0.03, 0.07, 0.15)  # meters over the toe joint, standing: minimum, default, maximum
+STEP = 0.05  # meters; a smaller change of height between stances is drift
+LOWEST_STEP = 0.1  # meters over the floor; minimum height of raised ground
+FALLS = -4.0  # metres per second squared; a body with a lower median acceleration is in flight
+LEVEL_SPEED = 0.1  # meters per second; soles that rise or sink faster hardly determine the ground height
+RESTS = 0.03  # meters per second; slower joints are at rest
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ class Stance:
 
     Attributes:
         foot: 0 left, 1 right.
-        start, stop: frames, the last one left out.
+        start, stop: frames, stop exclusive.
         level: metres over the lowest ground of the clip; 0 on the floor, more on a step or a stool.
     """
 
@@ -64,13 +64,11 @@ class Feet:
     Attributes:
         ankles, toes: (L, 2, 3) metres.
         soles: (L, 2) metres, height.
-        steadiness: (L, 2) 1 for a sole that keeps its height, towards 0 for one that rises or sinks.
-        slips: (L - 1, 2, 3) metres that the point about which a foot turns moves to the next frame.
-        hold: (L, 2) 1 for a foot that is to stay where it is, 0 for one that is free; in between as feet come to rest
-            and leave, so that they do so without a jerk.
+        steadiness: (L, 2) 1 for a sole at constant height, toward 0 for one that rises or sinks.
+        slips: (L - 1, 2, 3) displacement in meters of the pivot of a foot to the next frame.
+        hold: (L, 2) 1 for a held foot, 0 for a free one, with smooth transitions.
         speed: (L,) metres per second of the root along the floor, averaged over ROOT_WINDOW.
-        stances: in the order in which they start.
-    """
+        stances: ordered by start."""
 
     ankles: Floats
     toes: Floats
@@ -83,12 +81,12 @@ class Feet:
 
 
 def find_stances(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -> Feet:
-    """The feet of a clip and when they stand.
+    """The feet of a clip and their stances.
 
-    A sole starts to stand where it is at most LOW over the lowest part of the body and slower than LANDS; it stands on
-    while it is at most STILL_LOW over it and slower than LEAVES (hysteresis, before and after). A body that is more
-    than NO_LEAP higher than shortly before and after is in the air. Somebody who hangs or lies may stand on nothing;
-    feet that rest on something high stand there.
+    A stance starts when a sole is at most LOW over the lowest part of the body and slower than LANDS; it continues
+    while the sole is at most STILL_LOW over it and slower than LEAVES (hysteresis in both directions). A body more than
+    NO_LEAP higher than shortly before and after is in the air. A hanging or lying person may have no stance; feet at
+    rest on high ground are in stance there.
 
     Args:
         joints3d: (L, J, 3) metres, y up.
@@ -128,12 +126,12 @@ def find_stances(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -
 def with_levels(
     stances: list[Stance], soles: Floats, steadiness: Floats, root_height: Floats, fps: float
 ) -> tuple[Stance, ...]:
-    """Stances with the height of what they stand on.
+    """Stances with the height of their ground.
 
     Generated motion drifts up or down by some centimetres a second, and by decimetres in a jump, so a slow change of
-    height is no change of ground, and a jump ends on the ground that it started from. A stance less than STEP from an
-    earlier one stands on the same ground as that; otherwise it is as much higher or lower than the one before. What is
-    less than LOWEST_STEP over the lowest ground is that ground: the floor.
+    height is not a change of ground, and a jump ends on its starting ground. A stance less than STEP from an earlier
+    one has the same ground; otherwise the height difference to the previous stance counts. Ground less than LOWEST_STEP
+    over the lowest one is the floor.
 
     Args:
         stances: in the order in which they start.

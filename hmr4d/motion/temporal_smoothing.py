@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
-CUTOFF = 5.0  # Hz; half the amplitude stays at it, 98 % at 3 Hz (a fast wave), 87 % at 4 Hz
-ORDER = 3  # of the filter, which runs forwards and backwards
-# Share of the jitter below the cutoff: motion with more is clean and stays as it is, with less is smoothed in full.
+CUTOFF = 5.0  # Hz; half the amplitude remains at it, 98 % at 3 Hz (a fast wave), 87 % at 4 Hz
+ORDER = 3  # order of the filter, which runs forward and backward
+# Fraction of the jitter below the cutoff: motion above the first value is clean and not changed, below the second it is
+# smoothed fully.
 CLEAN, NOISY = 0.8, 0.6
 LARGEST = 0.015  # metres; noise is smaller, what moves a joint further is a flip or a blow
 
@@ -18,14 +19,14 @@ Floats = NDArray[np.float64]
 def smooth_motion(joints3d: Floats, *, fps: float) -> Floats:
     """Motion (L, J, 3) with less noise.
 
-    A zero-phase Butterworth low-pass, mixed with the motion itself by how noisy this is. People move slowly, so what
-    they do has most of its jitter (mean size of the third difference over time) below the cutoff, noise of single
-    frames and seams between blocks of frames most of it above. The mix is one number per clip, so the result is a
-    zero-phase filter, too, but for joints that it would move by more than LARGEST: these move by that.
+    A zero-phase Butterworth low-pass, blended with the original motion depending on its noise. Human motion has most of
+    its jitter (mean size of the third difference over time) below the cutoff; noise of single frames and seams between
+    blocks of frames have most of it above. The blend is one number per clip, so the result is also a zero-phase filter,
+    except that no joint moves by more than LARGEST.
 
     Args:
         joints3d: (L, J, 3) metres.
-        fps: frames per second; at 2 CUTOFF and below there is nothing to take away.
+        fps: frames per second; at 2 CUTOFF and below, nothing is removed.
     """
     if len(joints3d) < 4 or fps <= 2 * CUTOFF:
         return joints3d.copy()

@@ -15,7 +15,7 @@ MIN_FRAMES = 16  # shorter tracks are continued by reflection
 
 
 def _neighbors(times: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
-    """The frame before each time, in frames, and the way to the next one; more than 1 beyond the last frame."""
+    """The frame before each time, and the fraction toward the next one; more than 1 beyond the last frame."""
     before = times.floor().clamp(0, max(num_frames - 2, 0)).long()
     return before, times - before
 
@@ -23,7 +23,7 @@ def _neighbors(times: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
 def resample_track(kp2d: Tensor, conf: Tensor, fps: float, target_fps: float) -> tuple[Tensor, Tensor]:
     """A track at another rate, linear in time.
 
-    Where one of two neighbours is missing the other stands in, with confidence in proportion to how near it is.
+    If one of two neighbors is missing, the other is used, with a confidence proportional to its proximity.
 
     Args:
         kp2d: (B, L, J, 2).
@@ -47,9 +47,9 @@ def resample_track(kp2d: Tensor, conf: Tensor, fps: float, target_fps: float) ->
 
 
 def smooth_track(kp2d: Tensor, conf: Tensor, lengths: Tensor, sigma: float) -> Tensor:
-    """Observed joints (B, L, J, 2) smoothed by a Gaussian of `sigma` frames, over gaps on the line between their ends.
+    """Observed joints (B, L, J, 2) smoothed by a Gaussian of `sigma` frames, with linear interpolation over gaps.
 
-    What is missing stays as it is.
+    Missing joints are not changed.
     """
     if sigma == 0:
         return kp2d
@@ -72,9 +72,9 @@ def resample_motion(x: Tensor, fps: float, target_fps: float, num_frames: int) -
 
 
 def reflected_frames(lengths: Tensor, num_frames: int) -> Tensor:
-    """(B, max(num_frames, MIN_FRAMES)) frame to read at each place, so that short tracks go back and forth.
+    """(B, max(num_frames, MIN_FRAMES)) source frame of each position, so that short tracks are reflected.
 
-    Tracks of MIN_FRAMES or more keep their frames; places beyond the length then read the last padded one.
+    Tracks of MIN_FRAMES or more keep their frames; positions beyond the length then use the last padded one.
 
     Args:
         lengths: (B,) valid frames.
@@ -116,8 +116,8 @@ def join(earlier: Tensor, later: Tensor) -> Tensor:
 def smooth_in_time(x: Tensor, lengths: Tensor, sigma: float) -> Tensor:
     """x (B, L, ...) smoothed in time by local straight lines under a Gaussian of `sigma` frames.
 
-    Away from the ends this is the Gaussian's mean; at the ends, where that would lag, the line goes on. What is beyond
-    `lengths` (B,) does not count and stays.
+    Away from the ends this is the mean under the Gaussian; at the ends, where that would lag, the line is extrapolated.
+    Padding beyond `lengths` (B,) is ignored and not changed.
     """
     if sigma == 0:
         return x

@@ -37,7 +37,7 @@ class Bone:
 
     Attributes:
         name: of the bone.
-        parent: name of the bone it hangs on, or "root".
+        parent: name of the parent bone, or "root".
         offset: (3,) from its start to its end in the rest pose, in file units.
         axes: (3, 3) its local axes, as columns, in the rest pose.
         dofs: its degrees of freedom, "rx", "ry" or "rz", in the order of the values in the AMC file.
@@ -55,9 +55,8 @@ class AsfSkeleton:
     """One ASF file.
 
     Attributes:
-        name: where it came from, for messages.
-        bones: a parent precedes its children.
-        root_order: what the values of the root are, such as ("TX", "TY", "TZ", "RX", "RY", "RZ").
+        name: its origin, for messages. bones: a parent precedes its children.
+        root_order: channels of the root, such as ("TX", "TY", "TZ", "RX", "RY", "RZ").
         root_axes: (3, 3) local axes of the root, as columns.
         root_position: (3,) added to the positions of the root, in file units.
         length_unit: file units in an inch; `meters_per_unit` follows from it.
@@ -87,12 +86,11 @@ class AmcClip:
     """One AMC file.
 
     Attributes:
-        name: where it came from, for messages.
-        skeleton: that it belongs to.
-        motion: "root" or bone -> (T, dofs) values in the order of the skeleton; bones that the file never names are not
-            in it and stay in their rest pose.
+        name: its origin, for messages. skeleton: its skeleton.
+        motion: "root" or bone -> (T, dofs) values in the order of the skeleton; bones without values are missing and
+            stay in their rest pose.
         degrees: whether angles are degrees, else radians.
-        fps: frames per second, where the file says so.
+        fps: frames per second, if the file contains them.
     """
 
     name: str
@@ -202,11 +200,13 @@ class _AsfParser:
             if words[0].startswith(":"):
                 section = words[0][1:].lower()
                 if section not in _SECTIONS:
-                    raise self.fail(line, f"unknown section '{words[0][:40]}'; this is no ASF file, or a damaged one")
+                    raise self.fail(
+                        line, f"unknown section '{words[0][:40]}'; this is not an ASF file, or it is damaged"
+                    )
                 self.sections[section], self.section_lines[section] = [], line
             elif section is None:
                 raise self.fail(
-                    line, f"expected a section such as :units, found '{words[0][:40]}'; this is no ASF file"
+                    line, f"expected a section such as :units, found '{words[0][:40]}'; this is not an ASF file"
                 )
             else:
                 self.sections[section].append((line, words))
@@ -288,7 +288,7 @@ class _AsfParser:
                 bones[bone], found = value, None
             elif keyword in ("name", "direction", "length", "axis", "dof"):
                 found[keyword] = (line, words[1:])
-            elif keyword not in _IGNORED_BONE_WORDS and not keyword.startswith("("):  # limits go on over lines
+            elif keyword not in _IGNORED_BONE_WORDS and not keyword.startswith("("):  # limits continue over lines
                 raise self.fail(line, f"unknown word '{words[0][:40]}' in a bone")
         if found is not None:
             raise self.fail(begin, "the bone that begins here has no end; the file is cut short")
@@ -335,23 +335,24 @@ class _AsfParser:
                     raise self.fail(line, f"bone '{child}' has two parents")
                 parents[child] = parent
         if loose := [bone for bone in bones if bone not in parents]:
-            raise self.fail(self.section_lines["hierarchy"], f"the hierarchy leaves out {', '.join(loose)[:60]}")
+            raise self.fail(self.section_lines["hierarchy"], f"the hierarchy lacks {', '.join(loose)[:60]}")
         return parents
 
 
 def read_amc(source: str | os.PathLike[str] | bytes, skeleton: AsfSkeleton, *, name: str | None = None) -> AmcClip:
     """Reads one AMC file.
 
-    A last frame that is cut short, as in a broken download, is left out with a warning.
+    A truncated last frame, as after a broken download, is skipped with a warning.
 
     Args:
         source: a path, or the content of the file.
-        skeleton: of the subject, from its ASF file.
+        skeleton: skeleton of the subject, from its ASF file.
         name: how messages call the file; the path by default.
 
     Raises:
         FileNotFoundError: the path does not exist.
-        AsfAmcError: the file is malformed or belongs to another skeleton; names the file, the line and the cause.
+        AsfAmcError: the file is malformed or belongs to another skeleton; the message names the file, the line and the
+            cause.
     """
     text, name = _content(source, name, "AMC")
     rows = _AmcRows(name, skeleton)
@@ -364,7 +365,7 @@ def read_amc(source: str | os.PathLike[str] | bytes, skeleton: AsfSkeleton, *, n
 
 
 class _AmcRows:
-    """Words of an AMC file by bone, checked as the lines come in."""
+    """Words of an AMC file by bone, checked line by line."""
 
     def __init__(self, name: str, skeleton: AsfSkeleton) -> None:
         self.name, self.skeleton = name, skeleton
@@ -373,7 +374,7 @@ class _AmcRows:
         self.values: dict[str, list[list[str]]] = {}
         self.starts: list[int] = []  # line of every frame's number
         self.line = 1
-        self.short: AsfAmcError | None = None  # of a line with too few values: an error unless the file ends there
+        self.short: AsfAmcError | None = None  # a line with too few values: an error unless the file ends there
 
     def fail(self, cause: str) -> AsfAmcError:
         return AsfAmcError(f"{self.name}, line {self.line}: {printable(cause)}.")
@@ -417,9 +418,9 @@ class _AmcRows:
         rows.append(words)
 
     def drop_cut_frame(self) -> None:
-        """Leaves out a last frame without all bones; AsfAmcError where a bone is missing in another frame."""
+        """Skips an incomplete last frame; AsfAmcError if a bone is missing in another frame."""
         if not self.values.get(ROOT):
-            raise self.fail("the file holds no frame with a root; it is cut short or no AMC file")
+            raise self.fail("the file contains no frame with a root; it is truncated or not an AMC file")
         num_frames = len(self.starts)
         whole = num_frames if all(len(rows) == num_frames for rows in self.values.values()) else num_frames - 1
         for bone, rows in self.values.items():
@@ -427,10 +428,10 @@ class _AmcRows:
                 self.line = self.starts[len(rows)]
                 raise self.fail(f"'{bone}' is missing from frame {len(rows) + 1} on")
         if not whole:
-            raise self.fail("the only frame is cut short")
+            raise self.fail("the only frame is truncated")
         if whole < num_frames:
             logger.warning(
-                "%s, line %d: the last of %d frames is cut short and left out.", self.name, self.line, num_frames
+                "%s, line %d: the last of %d frames is truncated and skipped.", self.name, self.line, num_frames
             )
             self.values = {bone: rows[:whole] for bone, rows in self.values.items()}
 

@@ -30,8 +30,8 @@ class BvhClip:
     """One BVH file.
 
     Attributes:
-        name: where the clip came from, for messages.
-        joint_names: J names in file order, end sites left out; the second of a name is called NAME.001.
+        name: origin of the clip, for messages.
+        joint_names: J names in file order, without end sites; duplicates become NAME.001.
         parents: parent index per joint, -1 for a root; a parent precedes its children.
         offsets: (J, 3) OFFSET of each joint from its parent, in file units.
         channels: per joint, its channel names in listed order, such as "Xposition" or "Zrotation".
@@ -40,7 +40,7 @@ class BvhClip:
         end_names: E names of the end sites, JOINT_End.
         end_parents: joint that each end site belongs to.
         end_offsets: (E, 3) OFFSET of each end site from its joint, in file units.
-        remarks: what is odd about the file and was read all the same.
+        remarks: warnings about the file.
     """
 
     name: str
@@ -87,9 +87,8 @@ class BvhClip:
         Local rotation: product of the rotation channels in listed order (column vectors); global = parent * local.
 
         Args:
-            add_offset_to_positions: False reads position channels as the joint's full local translation, which takes
-                the place of OFFSET; True adds them to OFFSET.
-            end_sites: also give the end sites, behind the joints.
+            add_offset_to_positions: False: position channels replace OFFSET; True: they are added to OFFSET.
+            end_sites: also return the end sites, after the joints.
 
         Returns:
             (T, J, 3) float64 positions, or (T, J + E, 3) with end sites.
@@ -133,8 +132,8 @@ def read_bvh(source: str | os.PathLike[str] | bytes, *, name: str | None = None)
     """Reads one BVH file.
 
     Any channel order and number per joint, tabs, CR/LF line ends, exponents, named end sites, names in other code
-    pages, lines of comment (# or //) and UTF-16 are understood. Rows beyond the announced number, and whole rows of a
-    file that is cut short, are read with a remark.
+    pages, lines of comment (# or //) and UTF-16 are supported. Rows beyond the announced number, and the complete rows
+    of a truncated file, are read with a warning.
 
     Args:
         source: a path, or the content of the file.
@@ -165,7 +164,9 @@ def read_bvh(source: str | os.PathLike[str] | bytes, *, name: str | None = None)
     header = read_header(content[: match.start()] if match else content, name)
     if match is None:
         lines = content.count(b"\n") + 1
-        raise BvhError(f"{name}, line {lines}: the file ends without a MOTION section; it is cut short or no BVH file.")
+        raise BvhError(
+            f"{name}, line {lines}: the file ends without a MOTION section; it is truncated or not a BVH file."
+        )
     num_channels = sum(len(c) for c in header.channels)
     if not num_channels:
         raise BvhError(f"{name}, line {_line_number(content, match.start())}: no joint has CHANNELS, so nothing moves.")
@@ -191,7 +192,7 @@ def _line_number(content: bytes, position: int) -> int:
 
 
 def _read_motion_header(content: bytes, position: int, name: str) -> tuple[int, float, int]:
-    """(number of frames, frame time in seconds, where the numbers start)."""
+    """(number of frames, frame time in seconds, start of the numbers)."""
     values: list[float] = []
     for label, pattern in (("Frames:", _FRAMES_LINE), ("Frame Time:", _FRAME_TIME_LINE)):
         match = pattern.match(content, position)
@@ -213,7 +214,7 @@ def _read_motion_header(content: bytes, position: int, name: str) -> tuple[int, 
 def _read_rows(
     content: bytes, start: int, num_frames: int, num_channels: int, name: str
 ) -> tuple[np.ndarray, list[Remark]]:
-    """(T, C) float64 and what is odd about them; the fast path reads all numbers at once."""
+    """(T, C) float64 and the warnings; the fast path reads all numbers at once."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # older NumPy warns, newer raises, on words among numbers
         try:
@@ -225,7 +226,9 @@ def _read_rows(
     rows, cut_line = _whole_rows(content, start, num_channels, name)
     if not rows:
         line = _line_number(content, start)
-        raise BvhError(f"{name}, line {line}: expected {num_frames} frames, found no whole one; the file is cut short.")
+        raise BvhError(
+            f"{name}, line {line}: expected {num_frames} frames, found no complete one; the file is truncated."
+        )
     if len(rows) == num_frames and not cut_line:
         return np.array(rows), []
     cut = f" and the last row, line {cut_line}, is cut off" if cut_line else ""
@@ -234,10 +237,10 @@ def _read_rows(
 
 
 def _whole_rows(content: bytes, start: int, num_channels: int, name: str) -> tuple[list[list[float]], int | None]:
-    """Rows with a number for every channel, and the line of a last row that is cut off.
+    """Rows with a number for every channel, and the line of a truncated last row.
 
     Raises:
-        BvhError: a word is no number, or a row before the last has another length.
+        BvhError: a word is not a number, or a row before the last has another length.
     """
     first_line = _line_number(content, start)
     lines = [(n, line.split()) for n, line in enumerate(content[start:].split(b"\n"), start=first_line)]

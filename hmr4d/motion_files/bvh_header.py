@@ -24,7 +24,7 @@ class BvhError(ValueError):
 
 @dataclass(frozen=True)
 class BvhHeader:
-    """What comes before MOTION; for the fields see `BvhClip`."""
+    """The part before MOTION; for the fields see `BvhClip`."""
 
     joint_names: tuple[str, ...]
     parents: tuple[int, ...]
@@ -41,7 +41,7 @@ def read_header(content: bytes, name: str) -> BvhHeader:
 
     Args:
         content: the file up to MOTION, comment lines blanked.
-        name: how messages call the file.
+        name: name of the file in messages.
 
     Raises:
         BvhError: names the file, the line and the cause.
@@ -51,7 +51,8 @@ def read_header(content: bytes, name: str) -> BvhHeader:
 
 
 def _decode_names(content: bytes) -> tuple[str, list[Remark]]:
-    """Text of a header; where it is no UTF-8, the first code page that fits, with a remark. No two names become one."""
+    """Text of a header; if it is not UTF-8, in the first code page that fits, with a warning. Distinct names stay
+    distinct."""
     try:
         return content.decode("utf-8"), []
     except UnicodeDecodeError:
@@ -70,7 +71,7 @@ def _decode_names(content: bytes) -> tuple[str, list[Remark]]:
 
 
 def _is_japanese(text: str) -> bool:
-    """Whether characters beyond ASCII come in words of their own, and not within Latin words as umlauts would."""
+    """Whether non-ASCII characters form separate words, unlike umlauts within Latin words."""
     runs = list(_ASIAN_RUN.finditer(text))
     if any("\ue000" <= c <= "\uf8ff" for run in runs for c in run[0]):  # private use: another code page
         return False
@@ -129,7 +130,7 @@ class _HeaderParser:
         return " ".join(words)
 
     def unique(self, name: str) -> str:
-        """A name that no joint has yet: Blender's, which adds .001 to the second of a name."""
+        """A unique joint name: duplicates get .001 appended, as in Blender."""
         free, number = name, self.taken.get(name, 0)
         while free in self.taken:
             number += 1
@@ -141,7 +142,7 @@ class _HeaderParser:
     def parse(self) -> BvhHeader:
         if self.next("HIERARCHY").upper() != "HIERARCHY":
             found = printable(self.tokens[self.at - 1][0][:40])
-            raise self.fail(f"expected HIERARCHY, found '{found}'; this is no BVH file")
+            raise self.fail(f"expected HIERARCHY, found '{found}'; this is not a BVH file")
         stack: list[int] = []  # joint index per open brace, -1 for an end site
         while self.at < len(self.tokens) or stack:
             keyword = self.next("'}'")
@@ -169,7 +170,7 @@ class _HeaderParser:
             else:
                 raise self.fail(f"unexpected '{printable(keyword[:40])}' in the hierarchy")
         if not self.names:
-            raise self.fail("the hierarchy holds no joint")
+            raise self.fail("the hierarchy contains no joint")
         return self.header()
 
     def add_joint(self, keyword: str, stack: list[int]) -> None:
@@ -181,7 +182,7 @@ class _HeaderParser:
             self.remarks.append(
                 Remark(
                     "doubled name",
-                    f"the joint name '{printable(written)}' is given twice; the second is called "
+                    f"the joint name '{printable(written)}' occurs twice; the second is named "
                     f"'{printable(name)}', as Blender does.",
                 )
             )

@@ -1,4 +1,4 @@
-"""Tables that name, for every SMPL-22 joint, the joint or the point between two joints of another skeleton."""
+"""Tables that assign to every SMPL-22 joint a joint, or a point between two joints, of another skeleton."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from hmr4d.body.skeleton import SMPL22, Skeleton
 
 END_SITE = "End Site"
-# What people and programs call the end site of a joint: LeftFoot_End, LeftFoot/End Site, LeftFootEndSite.
+# Common names of the end site of a joint: LeftFoot_End, LeftFoot/End Site, LeftFootEndSite.
 _END_OF = re.compile(r"(.+?)[\s_./:|-]*end(?:[\s_-]*site)?", re.IGNORECASE)
 
 
@@ -23,7 +23,7 @@ class Between:
     Attributes:
         start: source joint at fraction 0.
         end: source joint at fraction 1.
-        fraction: where on the way; 0.5 is the midpoint.
+        fraction: position between them; 0.5 is the midpoint.
     """
 
     start: str
@@ -33,7 +33,7 @@ class Between:
 
 @dataclass(frozen=True)
 class JointMap:
-    """How to place the joints of `skeleton` from the joints of a source.
+    """Rules for the joints of `skeleton` from the joints of a source.
 
     Attributes:
         name: registry key.
@@ -60,12 +60,11 @@ class JointMap:
         """(T, N, 3) -> (T, J, 3).
 
         Args:
-            positions: of the source's points.
-            joint_names: their N names.
-            end_names: joint -> the point that is its end site, where a source has such points.
+            positions: positions of the source points. joint_names: their N names. end_names: joint -> name of its end
+                site point, if the source has such points.
 
         Raises:
-            ValueError: lists all source joints that the map wants and the clip lacks, and what the clip has.
+            ValueError: source joints are missing; the message lists them and those of the clip.
         """
         index, ends = {name: i for i, name in enumerate(joint_names)}, end_names or {}
         rules = [(r, r, 0.0) if isinstance(r, str) else (r.start, r.end, r.fraction) for r in self._ordered()]
@@ -84,7 +83,7 @@ class JointMap:
 
 
 def _found(name: str, index: Mapping[str, int], ends: Mapping[str, str]) -> str | None:
-    """The point of the source that a map means: one of that name, else the end site of a joint."""
+    """The source point for a name of the map: a point with this name, else the end site of a joint."""
     if name in index:
         return name
     match = _END_OF.fullmatch(name)
@@ -141,7 +140,7 @@ BANDAI_NAMCO = JointMap(
     | {f"right_{ours}": f"{theirs}_R" for ours, theirs in _BANDAI_SIDE.items()},
 )  # fmt: skip
 
-# Of ASF files; a joint there is the end of a bone. The radius ends amid the forearm, the "wrist" bone at the wrist.
+# For ASF files, where a joint is the end of a bone. The radius ends within the forearm, the "wrist" bone at the wrist.
 CMU_ASF = JointMap(
     "cmu_asf",
     {
@@ -164,8 +163,8 @@ CMU = JointMap(
     | {f"right_{ours}": f"Right{theirs}" for ours, theirs in _CMU_SIDE.items()},
 )  # fmt: skip
 
-# Of BVH conversions to the Daz figure with 43 joints, end sites kept. Its "hip" lies below the hip joints; the points
-# of the torso are at the heights that ASF files give them.
+# Of BVH conversions to the Daz figure with 43 joints, end sites kept. Its "hip" is below the hip joints; the points of
+# the torso have the heights of the ASF files.
 CMU_DAZ = JointMap(
     "cmu_daz",
     {
@@ -177,4 +176,4 @@ CMU_DAZ = JointMap(
     | {f"{side}_{ours}": f"{side[0]}{theirs}" for side in ("left", "right") for ours, theirs in _DAZ_SIDE.items()},
 )  # fmt: skip
 
-JOINT_MAPS = {m.name: m for m in (BANDAI_NAMCO, CMU)}  # of BVH files that need nothing else
+JOINT_MAPS = {m.name: m for m in (BANDAI_NAMCO, CMU)}  # for BVH files without other conversions

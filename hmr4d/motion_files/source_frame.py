@@ -1,4 +1,4 @@
-"""How files of others give lengths, axes and time, and what tells that one of the three was taken wrongly."""
+"""Units, axes and frame rates of source files, and checks for wrong ones."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def likely_unit(height: float) -> str:
 
 
 def turned_y_up(joints3d: NDArray[np.floating], up: str) -> NDArray[np.floating]:
-    """(..., 3) points of a file whose axis `up` points up, turned so that y does; right-handed as before."""
+    """(..., 3) points of a file with up axis `up`, rotated so that y points up; still right-handed."""
     if up == "y":
         return joints3d
     rows = np.array(_TO_Y_UP[up])
@@ -68,10 +68,10 @@ def turned_y_up(joints3d: NDArray[np.floating], up: str) -> NDArray[np.floating]
 
 
 def source_fps(clip: BvhClip, asked: float | None) -> float:
-    """Frames per second of a BVH file: as asked, else as it says.
+    """Frames per second of a BVH file: the requested rate, else that of the file.
 
     Raises:
-        BvhError: nothing is asked, and the file says what no recording has; the sentence tells what may be meant.
+        BvhError: no rate is requested, and that of the file is impossible; the message suggests a correction.
     """
     if asked is not None:
         return asked
@@ -91,7 +91,7 @@ def source_fps(clip: BvhClip, asked: float | None) -> float:
 
 
 def checked_fps_option(value: float | None, option: str) -> float | None:
-    """A rate from the command line; ValueError when it is none."""
+    """A rate from the command line; ValueError if it is invalid."""
     if value is not None and not (math.isfinite(value) and value > 0):
         raise ValueError(f"{option} is {value} but must be a positive number of frames per second.")
     return value
@@ -100,10 +100,10 @@ def checked_fps_option(value: float | None, option: str) -> float | None:
 def import_doubts(
     joints3d: NDArray[np.floating], points: BodyPoints, fps: float, *, scale: float, up: str
 ) -> tuple[list[Remark], bool]:
-    """What is odd about a motion as it was read, and the options that mend it.
+    """Warnings about a motion, and the options that correct it.
 
     Args:
-        joints3d: (L, J, 3) metres, y up: what the file gave with these options.
+        joints3d: (L, J, 3) metres, y up, as read with these options.
         points: head, feet and tree.
         fps: frames per second.
         scale: metres per unit that were taken.
@@ -130,7 +130,7 @@ def import_doubts(
 
 
 def size_words(height: float, scale: float) -> str:
-    """That a body is so tall with the unit taken, and the unit in which it would have the size of a person."""
+    """Message about the body height in the used unit, and the unit in which it has the size of a person."""
     taken, better = unit_name(scale), likely_unit(height / scale)
     tall = f"with lengths in {taken} the body is {height:.2g} m tall from head to feet"
     if METERS_PER_UNIT[better] == scale:

@@ -1,4 +1,4 @@
-"""What a model has learnt to do, as a list, and how near a prompt is to it: `ActionIndex`."""
+"""The known actions of a model, and the distance of prompts to them: `ActionIndex`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class KnownAction:
 
 @dataclass(frozen=True)
 class FarCheck:
-    """How well held-out sentences of known actions are told from those of unknown ones, and the limit that follows.
+    """How well held-out sentences of known actions are separated from unknown ones, and the resulting limit.
 
     Attributes:
         threshold: prompts whose `PromptFacts.similarity` is below it are far from everything.
@@ -75,7 +75,7 @@ class FarCheck:
 
 @dataclass(frozen=True)
 class PromptFacts:
-    """What is known of a prompt.
+    """The nearest actions of a prompt.
 
     Attributes:
         nearest: known actions and their similarity, the nearest first, one for each group.
@@ -91,7 +91,7 @@ class PromptFacts:
 
 
 class ActionIndex:
-    """Known actions and where their sentences lie in the space of a text adapter.
+    """Known actions and the positions of their sentences in the space of a text adapter.
 
     Args:
         actions: A of them.
@@ -121,7 +121,7 @@ class ActionIndex:
         return normalize(pooled if self.adapter is None else self.adapter(pooled), dim=-1) @ self.prototypes.T
 
     def pulled(self, pooled: Tensor, share: float) -> Tensor:
-        """Pooled text vectors (B, C) in the space of the adapter, drawn towards the nearest known action.
+        """Pooled text vectors (B, C) in the space of the adapter, moved toward the nearest known action.
 
         A generator knows the directions of the sentences that it was trained on. A sentence in other words lies beside
         them; its nearest action is named right more often than the generator follows it.
@@ -140,7 +140,7 @@ class ActionIndex:
         return (mixed * mixed.shape[-1] ** 0.5).to(pooled.device)
 
     def facts(self, pooled: Tensor) -> list[PromptFacts]:
-        """What is known of each prompt, from pooled text vectors (B, C)."""
+        """The nearest actions of each prompt, from pooled text vectors (B, C)."""
         similarities = self.similarities(pooled)
         log_seconds = torch.tensor([action.seconds for action in self.actions]).log()
         suited = (torch.softmax(SHARPNESS * similarities, -1) @ log_seconds).exp()  # one long clip does not decide
@@ -167,7 +167,7 @@ class ActionIndex:
         return {group: [a for a in ordered if a.group == group] for group in dict.fromkeys(a.group for a in ordered)}
 
     def save(self, path: str | Path) -> None:
-        """Writes the index without its adapter as one safetensors file; what is no tensor stands in its header."""
+        """Writes the index without its adapter as one safetensors file; other values are in its header."""
         facts = {
             "format": FORMAT,
             "version": str(VERSION),
@@ -219,7 +219,7 @@ def build_action_index(
     check: FarCheck | None = None,
     split: str | None = "train",
 ) -> ActionIndex:
-    """The index of what the clips of stores show.
+    """The index of the actions in the clips of stores.
 
     Args:
         paths: folders of motion stores.
@@ -269,7 +269,7 @@ def check_far(
     known_share: float = 0.15,
     false_alarms: float = FALSE_ALARMS,
 ) -> FarCheck:
-    """Measures how well unknown actions are noticed, with adapters that have not seen them.
+    """Measures how well unknown actions are detected, with adapters that were not trained on them.
 
     Each fold trains an adapter without some families of groups, whose sentences are the unknown ones, and without some
     sentences of the others, which leave together with their near copies and are the known ones. A family has the first

@@ -1,4 +1,4 @@
-"""What a text encoder cannot make use of in a prompt: other languages, and what lies beyond its limit."""
+"""Checks of prompts for text that an encoder cannot use: other languages, and text beyond its limit."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ StraightThrough = Literal["per_layer", "sum"]
 
 @dataclass(frozen=True)
 class Quantized:
-    """What a quantizer made of a latent.
+    """Result of a quantizer.
 
     Attributes:
         latent: (N, C, T) sum of the codes; gradients pass straight through.
@@ -71,7 +71,7 @@ class EmaCodebook(nn.Module):
         return rows.square().sum(-1, keepdim=True) - 2 * rows @ code.mT + code.square().sum(-1)
 
     def choose(self, rows: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
-        """(R,) int64 codes: the nearest, or drawn by distance over `temperature` with noise of a CPU generator."""
+        """(R,) int64 codes: the nearest, or sampled by distance over `temperature` with noise of a CPU generator."""
         distances = self.distances(rows)
         if temperature <= 0:
             return distances.argmin(-1)
@@ -117,7 +117,7 @@ class EmaCodebook(nn.Module):
         return counts
 
     def _fill(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
-        """The first K rows; where there are fewer, they are repeated with a little noise."""
+        """The first K rows; if there are fewer, they are repeated with a little noise."""
         if len(rows) < self.num_codes:
             rows = rows.repeat(-(-self.num_codes // len(rows)), 1)
             noise = torch.randn(rows.shape, generator=generator or torch.Generator().manual_seed(0))
@@ -126,7 +126,7 @@ class EmaCodebook(nn.Module):
 
 
 class ResidualQuantizer(nn.Module):
-    """Codebooks in a row: each quantises what the ones before it left over.
+    """Residual codebooks: each quantizes the residual of the previous ones.
 
     Args:
         num_layers: Q.

@@ -36,7 +36,7 @@ class TextFeatures:
 
 
 class TextEncoder(Protocol):
-    """What the pipelines need of a text encoder."""
+    """Interface of text encoders."""
 
     name: str
     dim: int
@@ -150,7 +150,7 @@ class CLIPTextEncoder(nn.Module):
 
 
 class HashTextEncoder(nn.Module):
-    """Words to fixed pseudo-random vectors by hash: deterministic, instant, knows no meaning. For tests.
+    """Words to fixed pseudo-random vectors by hash: deterministic, fast, without semantic content. For tests.
 
     Args:
         dim: C.

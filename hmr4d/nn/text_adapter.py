@@ -1,4 +1,4 @@
-"""A small network that turns pooled text vectors into vectors that tell actions apart.
+"""A small network that maps pooled text vectors to vectors that separate actions.
 
 A sentence encoder puts "he heads down the sidewalk" nearer to other sentences about sidewalks than to "a person walks".
 The adapter is trained by supervised contrast (Khosla et al. 2020, arXiv 2004.11362) on the captions of motion stores:
@@ -118,7 +118,7 @@ class TextAdapter(nn.Module):
 
 @dataclass(frozen=True)
 class LabelledCaptions:
-    """Sentences and what they ask for; a sentence that fits two actions is there twice.
+    """Sentences and their actions; a sentence that fits two actions occurs twice.
 
     Attributes:
         texts: N sentences.

@@ -1,4 +1,4 @@
-"""What the trainings of all methods share: starting weights, freezing, optimiser, learning rate, noise, loss checks."""
+"""Common parts of all trainings: initial weights, freezing, optimizer, learning rate, noise, loss checks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainablePipeline(Protocol):
-    """A method whose loss is a function of a batch and of what was drawn for it."""
+    """A method whose loss is a function of a batch and of its random draws."""
 
     def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> Any: ...
 
@@ -47,7 +47,7 @@ def freeze_parameters(network: nn.Module, group: str, groups: Mapping[str, Seque
 
 
 def cosine_rate(step: int, *, num_steps: float, final_lr: float) -> float:
-    """Learning rate at a step over the first: down a cosine to `final_lr` in `num_steps` steps, where it stays."""
+    """Learning rate at a step relative to the first: cosine decay to `final_lr` in `num_steps` steps, then constant."""
     done = min(step / max(num_steps, 1), 1.0)
     return final_lr + (1.0 - final_lr) * (1.0 + math.cos(math.pi * done)) / 2.0
 
@@ -149,7 +149,7 @@ class PipelineModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _decay_steps(self) -> float:
-        """Steps from the end of the warm-up to `final_lr`; ValueError when nothing says when that is."""
+        """Steps from the end of the warm-up to `final_lr`; ValueError if it is not determined."""
         if self.final_lr == 1.0:
             return math.inf
         if self.decay_steps is not None:

@@ -1,4 +1,4 @@
-"""Archives of motions: JSON lists of entries, read without trust and written whole, beside the one that was read.
+"""Archives of motions: JSON lists of entries, read as untrusted input and written completely, as a new file.
 
 Keys that this package does not know are kept, and so are entries that it cannot use. Relative paths in an archive start
 at the nearest folder above it that holds a README.md, or at its own folder where there is none; files that are only
@@ -40,7 +40,7 @@ class Archive:
     entries: tuple[Any, ...]
 
     def path_of(self, index: int, key: str) -> Path | None:
-        """The path under a key of entry number `index`; None where the entry has none.
+        """The path under a key of entry number `index`, or None.
 
         Raises:
             ValueError: the entry is no object, or the value is no path.
@@ -53,7 +53,7 @@ class Archive:
         return self.located(value)
 
     def located(self, value: str) -> Path:
-        """The file that a path in the archive names: below `root`, or beside the archive where only that is there."""
+        """The file of a path in the archive: below `root`, or in the folder of the archive if only that exists."""
         path, beside = self.root / value, self.path.parent / value
         try:
             return beside if not path.exists() and beside.exists() else path
@@ -61,7 +61,7 @@ class Archive:
             return path
 
     def entry(self, index: int) -> Mapping[str, Any]:
-        """Entry number `index`; ValueError where it is no object."""
+        """Entry number `index`; ValueError if it is not an object."""
         entry = self.entries[index]
         if not isinstance(entry, Mapping):
             raise ValueError(f"the entry is {type(entry).__name__} but must be a JSON object.")
@@ -69,7 +69,7 @@ class Archive:
 
     @cached_property
     def ids(self) -> tuple[Any, ...]:
-        """What `entry_id` says of each entry."""
+        """The `entry_id` of each entry."""
         return tuple(entry_id(entry) for entry in self.entries)
 
     @cached_property
@@ -101,7 +101,7 @@ class Archive:
         )
 
     def label(self, index: int) -> str:
-        """How messages call an entry: its place, and its id where it has one."""
+        """Name of an entry in messages: its index, and its id if it has one."""
         found = self.ids[index]
         return f"entry {index}" if found is None else f"entry {index} (id {found!r})"
 
@@ -114,7 +114,7 @@ class Archive:
 
 
 def entry_id(entry: Any) -> Any:
-    """What names an entry: `global_id`, else `id`, of whatever type; None for entries without."""
+    """Id of an entry: `global_id`, else `id`, of any type, or None."""
     if not isinstance(entry, Mapping):
         return None
     return next((entry[key] for key in ID_KEYS if entry.get(key) is not None), None)
@@ -143,7 +143,7 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
 
 
 def check_new_archive(archive: Archive, out: str | os.PathLike[str]) -> None:
-    """Sees to it that writing to `out` loses nothing.
+    """Checks that writing to `out` overwrites nothing else.
 
     Raises:
         ValueError: `out` is the archive itself, or holds something else than an earlier result for the same entries.
@@ -184,13 +184,13 @@ def write_archive(archive: Archive, entries: Sequence[Any], out: str | os.PathLi
 
 
 def portable(path: str | os.PathLike[str], root: Path) -> str:
-    """A path as an archive of that root writes it: relative where the file lies below the root, else absolute."""
+    """A path for an archive with that root: relative for files below the root, else absolute."""
     whole = Path(os.path.abspath(path))
     return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(whole)
 
 
 def _rebased(entry: Any, archive: Archive, root: Path) -> Any:
-    """An entry whose relative paths start from another root; those that name the same file there stay as they are."""
+    """An entry whose relative paths start from another root; those that name the same file are not changed."""
     if not isinstance(entry, Mapping):
         return entry
     changed = {}

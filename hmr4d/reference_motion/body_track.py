@@ -41,7 +41,7 @@ SPACES = ("auto", "world", "camera")
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where the body of a track is.
+    """The position of the body of a track.
 
     Attributes:
         root: (F, 3, 3) rotation of the pelvis.
@@ -135,7 +135,8 @@ class ReadOptions:
 
 
 def rotations_of(values: np.ndarray, name: str, num_joints: int) -> Tensor:
-    """(F, J, 3, 3) rotations from axis-angle (F, 3 J), (F, J, 3) or matrices (F, J, 3, 3); more joints are left out.
+    """(F, J, 3, 3) rotations from axis-angle (F, 3 J), (F, J, 3) or matrices (F, J, 3, 3); additional joints are
+    ignored.
 
     Raises:
         ValueError: another shape; it is named.
@@ -156,7 +157,7 @@ def rotations_of(values: np.ndarray, name: str, num_joints: int) -> Tensor:
 
 
 def _check_radians(vectors: Tensor, name: str) -> None:
-    """ValueError where the largest turn of a frame (F, J, 3) is more than a whole one in most frames."""
+    """ValueError if the largest rotation of a frame (F, J, 3) exceeds a full turn in most frames."""
     turns = vectors.norm(dim=-1).amax(1)
     usual = float(turns[turns.isfinite()].median()) if bool(turns.isfinite().any()) else 0.0
     if usual > MOST_TURN:
@@ -209,7 +210,7 @@ def clip_of_track(track: BodyTrack, options: ReadOptions, system: str) -> Refere
 
 
 def _cut_and_sorted(track: BodyTrack, options: ReadOptions) -> tuple[BodyTrack, np.ndarray]:
-    """The track in order of its frames, within those asked for; and the numbers of the frames."""
+    """The track in frame order, within the requested frames; and the frame numbers."""
     frames = np.arange(track.num_frames) if track.frames is None else np.asarray(track.frames).astype(np.int64)
     if len(frames) != track.num_frames:
         raise ValueError(f"There are {len(frames)} frame numbers for {track.num_frames} frames.")
@@ -302,7 +303,7 @@ def _y_up(place: Placement, track: BodyTrack, rest: Tensor, options: ReadOptions
 
 
 def _up_by_body(root: Tensor, body_rotations: Tensor, rest: Tensor) -> str:
-    """The axis along which the neck is over the pelvis in the mean; ValueError where none stands out."""
+    """The mean axis from pelvis to neck; ValueError if it is ambiguous."""
     mean = mean_torso(root, body_rotations, rest)
     shares = {up: float(mean @ torch.tensor(R[1]).double()) for up, R in UP_AXES.items()}
     best = max(shares, key=lambda up: shares[up])
@@ -356,7 +357,7 @@ def _check_unit(motion: Motion, remarks: list[str]) -> None:
 
 
 def _camera(track: BodyTrack, place: Placement, pelvis: Tensor, space: str, options: ReadOptions) -> VideoCamera | None:
-    """The camera of a clip whose body is placed by `place`; None where the source knows none."""
+    """The camera of a clip whose body is placed by `place`; None if the source has none."""
     if "camera" not in track.placements:
         return None
     size, K = track.size or options.size, track.K

@@ -1,4 +1,4 @@
-"""Pictures that show whether a reference motion is right: depth, overlay on the original video, turntable."""
+"""Videos for checking a reference motion: depth, overlay on the original video, turntable."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class CheckOptions:
 
 
 def write_checks(reference: ReferenceMotion, out: Path, name: str, options: CheckOptions | None = None) -> list[Path]:
-    """Writes the pictures of a motion as mp4 files, at its own rate.
+    """Writes the videos of a motion as mp4 files, at its rate.
 
     Args:
         reference: the motion.
@@ -145,7 +145,7 @@ def depth_pictures(posed: PosedBody, views: Sequence[PinholeView]) -> Iterator[P
 def overlay_pictures(
     posed: PosedBody, views: Sequence[PinholeView], originals: Iterator[NDArray[np.uint8]], style: str
 ) -> Iterator[Pixels]:
-    """Pictures (H, W, 3) of a video with the body on them, as long as both last."""
+    """Frames (H, W, 3) of a video with the body, until one of them ends."""
     if style == "shaded":
         drawer = MeshRenderer(posed.body.faces, body_colors(posed.body))
         for original, mesh, view in zip(originals, posed.meshes(), views, strict=False):
@@ -160,7 +160,7 @@ def overlay_pictures(
 
 
 def turntable_pictures(posed: PosedBody, fps: float, size: tuple[int, int]) -> Iterator[Pixels]:
-    """The motion while the camera goes round it once, on a floor of metres."""
+    """The motion while the camera circles it once, on a meter grid."""
     joints = posed.joints22().numpy()
     follow = smooth_follow(joints[:, 0], fps)
     bounds = posed.bounds().numpy()
@@ -200,7 +200,7 @@ def _depths(drawer: MeshRenderer, posed: PosedBody, views: Sequence[PinholeView]
 
 
 def _depth_range(drawer: MeshRenderer, posed: PosedBody, views: Sequence[PinholeView]) -> tuple[float, float]:
-    """Least and greatest depth seen in the clip; 0 and 1 where nothing is seen, which is said."""
+    """Minimum and maximum visible depth of the clip; 0 and 1, with a warning, if nothing is visible."""
     low, high = math.inf, -math.inf
     for depth in _depths(drawer, posed, views):
         hits = depth[np.isfinite(depth)]
@@ -215,7 +215,7 @@ def _depth_range(drawer: MeshRenderer, posed: PosedBody, views: Sequence[Pinhole
 def _original(
     options: CheckOptions, video_fps: float | None, fps: float, size: tuple[int, int]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Pictures of the video at the times of the motion's frames, at the size of its camera."""
+    """Frames of the video at the times of the motion's frames, at the size of its camera."""
     assert options.video is not None
     rate = video_fps or fps
     frame = 0
@@ -231,12 +231,12 @@ def _original(
 
 
 def _number_at(frame: int, start: float, video_fps: float, fps: float) -> int:
-    """The picture of a video that shows a frame of the motion."""
+    """The video frame of a frame of the motion."""
     return math.floor((start + frame / fps) * video_fps + 0.5)
 
 
 def _ring(bounds: NDArray[np.floating], follow: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(2 K, 3) points around all places of the body relative to what the camera follows, the same from every side."""
+    """(2 K, 3) points around all positions of the body relative to the followed point, rotationally symmetric."""
     corners = bounds[..., [0, 2]] - follow[:, None]
     radius = float(np.abs(corners).max())
     angles = np.linspace(0, 2 * math.pi, _RING, endpoint=False)

@@ -1,4 +1,4 @@
-"""Which camera a reference motion is checked with: that of its file, or one placed in front of the person.
+"""The camera for checking a reference motion: that of its file, or one in front of the person.
 
 Published cameras are rows: X_camera = X_motion R + T, with x left, y up, z forward in the camera. Everything else here
 is OpenCV: x right, y down, z forward.
@@ -28,7 +28,7 @@ _FROM_Y_UP = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0))
 
 
 def default_focal(width: int, height: int) -> float:
-    """Pixels; the published guess where a file does not tell."""
+    """Pixels; the published default if the file has none."""
     return max(width, height) / (2 * math.tan(math.radians(FIELD_OF_VIEW / 2)))
 
 
@@ -109,7 +109,7 @@ def _too_near(points: NDArray[np.float64], K: NDArray[np.float64], size: tuple[i
 
 
 def at_size(views: Sequence[PinholeView], longest: int | None = None) -> list[PinholeView]:
-    """The same cameras with pictures that a video can have: even sides of at least 64 pixels, none over `longest`.
+    """The same cameras with valid video sizes: even sides of at least 64 pixels, at most `longest`.
 
     Odd sides lose their last row or column of pixels.
     """

@@ -1,4 +1,4 @@
-"""One person's motion as it was read from a file of another system."""
+"""One person's motion as read from a file of another system."""
 
 from __future__ import annotations
 

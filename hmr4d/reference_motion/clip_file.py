@@ -21,7 +21,7 @@ _SYSTEM, _LEVEL = "source_system", "is_level"
 
 
 def save_clip(path: str | Path, clip: ReferenceClip) -> None:
-    """Writes a motion file with the camera and the numbers of the video's frames beside the motion, atomically."""
+    """Writes a motion file with the camera and the numbers of the video frames, atomically."""
     arrays: dict[str, Any] = {}
     if clip.camera is not None:
         arrays["camera_T_w2c"] = clip.camera.T_w2c.float().numpy()
@@ -59,7 +59,7 @@ def _frames(held: dict[str, Any], num_frames: int) -> list[int] | None:
 
 
 def _camera(held: dict[str, Any], num_frames: int) -> VideoCamera | None:
-    """The camera of a file in every frame; one that stands still may be kept once."""
+    """The camera of a file in every frame; a still camera may be stored once."""
     if "camera_T_w2c" not in held:
         return None
     T_w2c = _numbers(held, "camera_T_w2c", (4, 4), (1, 4, 4), (num_frames, 4, 4)).float().expand(num_frames, 4, 4)

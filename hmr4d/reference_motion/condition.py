@@ -1,4 +1,4 @@
-"""What a motion-conditioned generator of the published kind takes from a reference motion."""
+"""The condition of published motion-conditioned generators from a reference motion."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def reference_condition(features: Tensor | None, statistics: Rep276Statistics) -
 
 
 def published_resampling(features: Tensor) -> Tensor:
-    """(N 20 // 16, 276) rows between those of (N, 276): what the published loader does to every reference.
+    """(N 20 // 16, 276) rows interpolated from (N, 276), as the published loader does for every reference.
 
     All columns are interpolated on lines from the first row to the last. Velocities stay those of 1/16 s and rotations
     are no longer orthonormal; `convert.resampled` does it well.
@@ -49,7 +49,7 @@ def published_resampling(features: Tensor) -> Tensor:
 
 
 def published_smoothing(features: Tensor) -> Tensor:
-    """(N, 276) rows smoothed in time by a Gaussian of five taps; the first two and the last two stay as they are."""
+    """(N, 276) rows smoothed in time by a Gaussian of five taps; the first two and the last two are not changed."""
     rows = checked_features(features)
     half = KERNEL // 2
     taps = torch.exp(-0.5 * (torch.arange(-half, half + 1).to(rows) / SIGMA).square())

@@ -1,4 +1,4 @@
-"""Results on disk under a key made of everything they depend on: nothing stale is met, and killing loses nothing."""
+"""Results on disk under a key of all their dependencies, so that no result is stale or lost after an interruption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hmr4d.utils.files import write_json
 
 
 def content_key(*facts: Any) -> str:
-    """A key of 64 hexadecimal digits for facts that JSON can hold; hash files first, with `file_hash`."""
+    """A key of 64 hexadecimal digits for JSON-serializable data; hash files first, with `file_hash`."""
     text = json.dumps(facts, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -28,7 +28,7 @@ class ContentCache:
         self.folder = folder
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The object under a key; None where there is none, or its file is damaged."""
+        """The object under a key; None if it does not exist or its file is damaged."""
         if self.folder is None:
             return None
         try:

@@ -71,7 +71,7 @@ def convert(
 
 
 def resampled(clip: ReferenceClip, fps: float) -> ReferenceClip:
-    """A clip at another rate, from its first frame to its last; the same where the rate is that already."""
+    """A clip at another rate, from its first frame to its last; unchanged if the rate is the same."""
     motion = clip.motion
     if motion.fps == fps:
         return clip
@@ -155,7 +155,7 @@ def convert_published(clip: ReferenceClip) -> ReferenceMotion:
 
 
 def _rotated(body: PosedBody276, R: Tensor, pelvis: Tensor | None = None) -> PosedBody276:
-    """A body in a turned world; its pelvis goes along the circle, whatever the translation is counted from."""
+    """A body in a rotated world; its pelvis is rotated too, independent of the origin of the translation."""
     rest = (smplx_pelvis() if pelvis is None else pelvis).to(R)
     rotations = torch.cat([(R @ body.rotations[:, 0])[:, None], body.rotations[:, 1:]], 1)
     return PosedBody276(rotations, (body.translation + rest) @ R.mT - rest, body.joints3d @ R.mT)

@@ -14,7 +14,7 @@ NEEDED = ("main/base.py", "main/config.py", "human_models", "utils/data_utils.py
 
 
 def install(folder: str | Path) -> list[Path]:
-    """Puts the scripts into a folder of SMPLest-X; what they replace is kept beside them.
+    """Installs the scripts into a folder of SMPLest-X; replaced files are kept there.
 
     Returns:
         The files written.
@@ -41,7 +41,7 @@ def install(folder: str | Path) -> list[Path]:
 
 
 def uninstall(folder: str | Path) -> list[Path]:
-    """Takes our scripts out and puts back what was there; files that others changed since are left alone.
+    """Removes our scripts and restores the original files; files changed since are kept.
 
     Returns:
         The files removed or put back.

@@ -115,7 +115,7 @@ def decide(faults: Sequence[str], verdict: Verdict | None, *, is_judged: bool) -
 
 
 def gated_entries(archive: Archive, records: Sequence[GateRecord | None]) -> list[Any]:
-    """The entries with what the gate says: FLAG, and under DETAILS the state and its reasons. Other keys stay."""
+    """The entries with the verdict of the gate: FLAG, and under DETAILS the state and its reasons."""
     entries = []
     for entry, record in zip(archive.entries, records, strict=True):
         if record is None or record.decision is None or not isinstance(entry, Mapping):

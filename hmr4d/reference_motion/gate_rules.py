@@ -1,4 +1,4 @@
-"""What the gate measures on a reference motion, and the limits that it holds the numbers against."""
+"""Measurements of the gate on a reference motion, and their limits."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _from_json(kept: dict[str, Any]) -> Measures:
 
 
 def finite(value: float) -> float | None:
-    """A number as JSON can hold it: None for NaN and infinity."""
+    """A number for JSON: None for NaN and infinity."""
     return value if math.isfinite(value) else None
 
 

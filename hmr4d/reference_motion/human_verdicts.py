@@ -59,7 +59,7 @@ class HumanJudge:
         return found or Verdict(Decision.UNDECIDED, reason=reason, source=self.source)
 
     def stop(self) -> None:
-        """See `Judge`; a file keeps nobody waiting."""
+        """See `Judge`; a file needs no waiting time."""
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any, str]]:

@@ -1,4 +1,4 @@
-"""Joints of a motion in any form that the benchmark's metrics are asked about."""
+"""Joints of a motion in all input forms of the benchmark metrics."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def find_joint_files(places: list[Path]) -> list[Path]:
 
 
 def load_joints(path: Path, *, fps: float | None = None) -> tuple[NDArray[np.floating], float, Motion | None]:
-    """Joints (L, J, 3) in metres and frames per second of a file, and the motion itself where the file holds one.
+    """Joints (L, J, 3) in metres and frames per second of a file, and the motion itself if the file contains one.
 
     Args:
         path: an array (L, 22, 3), a dict with `joints`, a reference motion (its joints come with y up, summed up from
@@ -74,7 +74,7 @@ def load_joints(path: Path, *, fps: float | None = None) -> tuple[NDArray[np.flo
 
 
 def _content(path: Path) -> Any:
-    """What a file holds; None for a motion file of this package."""
+    """Content of a file; None for a motion file of this package."""
     if path.suffix == ".npy":
         return np.load(path, allow_pickle=False)
     if path.suffix != ".npz":

@@ -1,4 +1,4 @@
-"""All metrics of the MBench benchmark that can be had for a motion file with what the user has."""
+"""All metrics of the MBench benchmark that are available for a motion file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POSE_QUALITY, PENETRATION = "Pose_Quality", "Body_Penetration"
 
 @dataclass(frozen=True)
 class MetricSet:
-    """What is measured.
+    """The measurement settings.
 
     Attributes:
         height_axis: a key of `mbench.HEIGHT_AXES`.
@@ -66,7 +66,7 @@ class MetricSet:
 
     @property
     def not_measured(self) -> dict[str, str]:
-        """Metrics of the benchmark that are left out, and what they need."""
+        """Unavailable metrics of the benchmark, and their requirements."""
         reasons: dict[str, str] = {}
         if self.network is None:
             reasons[POSE_QUALITY] = "needs the published pose network (NRDF): its checkpoint and its configuration"

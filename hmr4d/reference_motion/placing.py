@@ -40,7 +40,7 @@ def placed(clip: ReferenceClip) -> ReferenceClip:
 
 
 def leveled(clip: ReferenceClip) -> ReferenceClip:
-    """A clip of a tilted camera, turned so that y points against gravity, as far as the body tells.
+    """A clip of a tilted camera, rotated so that y points against gravity, estimated from the body.
 
     The up direction u is that with the least
 
@@ -72,7 +72,7 @@ def leveled(clip: ReferenceClip) -> ReferenceClip:
 
 
 def standing_places(joints3d: Tensor, fps: float, up: Tensor) -> Tensor:
-    """(S, 3) the mean places of the toe joints in stances: slow, low, and for SHORTEST at least.
+    """(S, 3) the mean positions of the toe joints in stances: slow, low, and for SHORTEST at least.
 
     Args:
         joints3d: (L, 22, 3) metres.

@@ -78,7 +78,7 @@ class ReferenceMotion:
 
 
 def save_reference(path: str | Path, reference: ReferenceMotion) -> None:
-    """Writes a reference motion atomically, in the published form with more keys, which its readers leave alone.
+    """Writes a reference motion atomically, in the published form with additional keys, which its readers ignore.
 
     A camera without known intrinsics gets the identity, as the published converter writes it.
     """
@@ -115,7 +115,7 @@ def load_reference(path: str | Path, *, fps: float | None = None) -> ReferenceMo
 
 
 def is_reference(content: Any) -> bool:
-    """Whether what a file holds is meant as a reference motion."""
+    """Whether the content of a file is a reference motion."""
     if isinstance(content, dict):
         return "motion" in content
     return isinstance(content, Tensor | np.ndarray) and content.ndim == 2 and content.shape[-1] in (276, 426)
@@ -135,7 +135,7 @@ def _check_rotations(features: Tensor) -> None:
 
 
 def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
-    """The reference motion of what a file holds, see `load_reference`; ValueError if it is something else."""
+    """The reference motion in the content of a file, see `load_reference`; ValueError for other content."""
     held = content if isinstance(content, dict) else {"motion": content}
     if not is_reference(content):
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
@@ -168,7 +168,7 @@ def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
 
 
 def _rate(told: Any, given: float | None) -> float:
-    """Frames per second as a file tells, else as given, else the usual ones; ValueError for no number."""
+    """Frames per second from the file, else as given, else the default; ValueError for an invalid number."""
     try:
         return checked_fps((given or FPS) if told is None else told)
     except TypeError as error:

@@ -47,7 +47,7 @@ class VideoCamera:
 
 
 def pinhole(focal: float, width: float, height: float) -> Tensor:
-    """(3, 3) intrinsics of a camera that looks through the middle of its picture."""
+    """(3, 3) intrinsics of a camera with a central principal point."""
     return torch.tensor([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
 
 

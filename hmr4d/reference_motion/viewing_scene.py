@@ -1,4 +1,4 @@
-"""The scene in which a judge sees a reference motion: one fixed view from slightly above, white, on a gray ground.
+"""The scene of a reference motion for a judge: one fixed view from slightly above, white, on a gray ground.
 
 The numbers are the published ones. The world has y up and +z towards the viewer; the pelvis stands at x = z = 0 in the
 first frame, and the middle of the clip's extent is at y = 0.
@@ -86,7 +86,7 @@ class ViewingScene:
 
 
 def scene_pictures(posed: PosedBody, size: tuple[int, int] = SIZE) -> Iterator[Pixels]:
-    """The pictures of a body in its scene, as words; see `pixels`."""
+    """The images of a body in its scene, as packed pixels; see `pixels`."""
     start = posed.joints22()[0, 0].double().numpy()
     scene = ViewingScene.of(posed.bounds().numpy(), start)
     view = scene.view(size)
@@ -103,7 +103,7 @@ def scene_pictures(posed: PosedBody, size: tuple[int, int] = SIZE) -> Iterator[P
 
 
 def is_well_seen(posed: PosedBody) -> bool:
-    """Whether the body stays inside the picture of its scene and takes at least SMALLEST of its height, all the time.
+    """Whether the body always stays inside the image of its scene and fills at least SMALLEST of its height.
 
     Walks towards the viewer pass the camera, and walks to the side move it far away.
     """

@@ -1,4 +1,4 @@
-"""Asking whether a rendered clip shows what its description says: one interface, patient, and never guessing.
+"""Vision-language judges that decide whether a rendered clip matches its description, with retries.
 
 A `Backend` carries one question to somebody and brings text back. `AskedJudge` adds what every backend needs: retries
 with growing pauses, a limit on the rate, answers kept on disk, and giving up on a service that is down. Whatever goes
@@ -99,7 +99,7 @@ class Backend(Protocol):
 
 
 def prompt_of(description: str) -> str:
-    """The question in words."""
+    """The text of the question."""
     return (
         "You see a short clip of one rendered human figure on a plain background. The figure holds nothing and nothing "
         "else is in the scene. A short description of a motion follows at the end.\n"

@@ -1,4 +1,4 @@
-"""What a vision-language model said about a clip, read into three states: yes, no, undecided.
+"""Parsing of the answer of a vision-language model into three states: yes, no, undecided.
 
 The question asks for a JSON object with `analysis` and `matches`. Models wrap it in prose or fences, break off in the
 middle, or say something else; whatever is not clearly yes or no is undecided.
@@ -22,7 +22,7 @@ _PAIR = re.compile(
 
 
 class Decision(str, Enum):
-    """Whether a motion shows what its description says."""
+    """Whether a motion matches its description."""
 
     YES = "yes"
     NO = "no"

@@ -1,4 +1,4 @@
-"""Who can be asked about a clip: Gemini, any endpoint that speaks like OpenAI's, a command of the user."""
+"""Backends of the judge: Gemini, any OpenAI-compatible endpoint, a command of the user."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class OpenAIBackend:
 
     @property
     def source(self) -> str:
-        """Service, model and what it is shown."""
+        """Service, model and its input."""
         return f"openai {self.model} {self.url} {self.send}"
 
     def ask(self, prompt: str, question: Question) -> str:
@@ -128,7 +128,7 @@ class OpenAIBackend:
 
 
 class CommandBackend:
-    """A program of the user: what it prints is the answer, an exit status other than 0 means try again.
+    """A program of the user: its output is the answer; an exit status other than 0 triggers a retry.
 
     Args:
         command: its words; `{video}`, `{description}`, `{prompt}` and `{fps}` in them are replaced. No shell reads
@@ -187,7 +187,7 @@ def _run(words: list[str], timeout: float) -> tuple[int, bytes, bytes]:
 
 
 def sampled_pictures(video: Path, fps: float) -> list[bytes]:
-    """JPEG pictures of a clip, `fps` a second, at most 32, evenly spaced from its first to its last one.
+    """JPEG images of a clip, `fps` per second, at most 32, evenly spaced from the first to the last frame.
 
     Raises:
         PermanentFailure: it cannot be decoded.
@@ -236,7 +236,7 @@ def _inline(video: Path) -> str:
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:
-    """A word with its place-holders replaced once; what is put in is not looked at again."""
+    """A word with its placeholders replaced once, not recursively."""
     parts, rest = [], word
     while rest:
         found = [(rest.find(name), name) for name in values if name in rest]

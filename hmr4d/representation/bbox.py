@@ -1,4 +1,4 @@
-"""Image points relative to the root, divided by a box around the body.
+"""Image points relative to the root, in units of a bounding box of the body.
 
 A box is (cx, cy, s): centre in pixels and size in units of 200 pixels, so that normalised = 2 (p - c) / (200 s).
 """

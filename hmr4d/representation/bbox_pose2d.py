@@ -1,9 +1,9 @@
-"""One view's 2D motion as a box-normalised pose and two tokens that place it in the image.
+"""2D motion of one view as a pose relative to the bounding box and two tokens for its position in the image.
 
 Per frame: J local points (p - root) / S with S the half sides of a box around the body, then the offset
 2 root / (W, H) - 1 and the scale 2 f - 1 with f = 2 S / (W, H), each as (x, y): D = 2 (J + 2) numbers. In normalised
 image coordinates x_n = 2 u / W - 1, y_n = 2 v / H - 1 a point is local * (scale + 1) / 2 + offset, which is equation 2
-of Mocap-2-to-3 (arXiv 2503.03222). The margin of the box and its square shape are choices made here.
+of Mocap-2-to-3 (arXiv 2503.03222). The margin of the box and its square shape are choices of this implementation.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from hmr4d.utils.tensors import interpolate_gaps
 BOXES = ("square", "tight")
 NUM_TOKENS = 2  # offset and scale, stored like two more points
 MIN_SIDE_RATIO = 0.15  # of a tight box: the short half side over the longer half extent
-MIN_FRACTION = 1e-3  # of the image side; smaller boxes are taken for this large
-MAX_ROOT_GAP = 15  # frames that a missing root is interpolated over; longer ones hold the last known
+MIN_FRACTION = 1e-3  # fraction of the image side; minimum box size
+MAX_ROOT_GAP = 15  # maximum gap of the root that is interpolated; longer ones hold the last known value
 DILATION = 5  # frames of the moving maximum of a smoothed box
 SMOOTHING = 2.0  # frames, standard deviation of the Gaussian after it
 
 
 class BboxPose2DCodec:
-    """Pixels of a view to features and back. Decoding inverts encoding for every box, so boxes may be chosen freely.
+    """Pixels of a view to features and back. Decoding inverts encoding for every box, so the choice of boxes is free.
 
     Args:
         skeleton: of the points; its root joints centre the box.
-        box: "square" keeps angles in pixels; "tight" fits width and height by themselves.
+        box: "square" keeps angles in pixels; "tight" fits width and height separately.
         margin: box over body; locals stay within 1 / margin.
-        smooth: widen and smooth the box over time, which keeps single bad joints from shaking the tokens.
+        smooth: widen and smooth the box over time, so that single bad joints do not disturb the tokens.
         isotropic: normalise both axes of the image by its longer side, (u - W / 2) / (max(W, H) / 2), not each by its
             own.
     """
@@ -59,7 +59,7 @@ class BboxPose2DCodec:
 
     @property
     def num_token_features(self) -> int:
-        """How many of the last features place the pose in the image."""
+        """Number of the last features, which give the position in the image."""
         return 2 * NUM_TOKENS
 
     @property
@@ -71,13 +71,13 @@ class BboxPose2DCodec:
         """Features (..., L, D) of points.
 
         Args:
-            pixels: (..., L, J, 2); where not visible they may be NaN, and come out as local points of 0.
+            pixels: (..., L, J, 2); invisible ones may be NaN, and become local points of 0.
             size: (..., 2) width and height of the image.
-            visible: (..., L, J) bool; None for all. Others shape neither box nor root, which are interpolated over
-                frames without them.
+            visible: (..., L, J) bool; None for all. Invisible joints do not affect box and root, which are interpolated
+                over frames without them.
 
         Raises:
-            ValueError: the number of joints is not the skeleton's.
+            ValueError: the number of joints differs from the skeleton.
         """
         if visible is not None:
             return self._encode(pixels, size, visible)[0]
@@ -89,7 +89,8 @@ class BboxPose2DCodec:
     def encode_condition(self, pixels: Tensor, size: Tensor, visible: Tensor) -> Tensor:
         """Condition (..., L, D + J + 2): features with missing locals 0, then visibilities of J points and 2 tokens.
 
-        A token is visible where its root was seen in the frame, the scale where another joint was too.
+        The offset token is visible if the root is visible in the frame, the scale token if another joint is visible
+        too.
         """
         x, root_seen = self._encode(pixels, size, visible)
         scale_seen = root_seen & (visible.sum(-1) > len(self.skeleton.root_joints))
@@ -123,7 +124,7 @@ class BboxPose2DCodec:
         return size.amax(-1, keepdim=True).expand_as(size) if self.isotropic else size
 
     def _encode(self, pixels: Tensor, size: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (..., L, D) and whether the root was seen (..., L)."""
+        """Features (..., L, D) and whether the root is visible (..., L)."""
         self._check(pixels)
         root, root_seen = self._root(pixels, visible)
         away = torch.where(visible[..., None], pixels - root[..., None, :], 0.0)  # (..., L, J, 2)

@@ -1,7 +1,7 @@
 """The 263-number motion features of HumanML3D (Guo et al., CVPR 2022): joints to features and back.
 
 Joints are those of skeleton smpl22 in metres, world, y up, at 20 frames per second. L frames give L - 1 rows, since
-velocities look one frame ahead. Velocities are per frame, not per second. docs/hml263.md tells the whole format.
+velocities look one frame ahead. Velocities are per frame, not per second. docs/hml263.md describes the whole format.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ SLICES = {
 }
 VARIANTS: tuple[str, ...] = get_args(Variant)
 FEET = SMPL22.indices("left_ankle", "left_foot", "right_ankle", "right_foot")
-CONTACT_SQUARED = 0.002  # square metres; a joint that moves less in a frame counts as standing
-EVALUATOR_BIAS = 25.0  # what the published evaluators divide the deviations of root and contacts by
-CHUNK = 32  # motions encoded at once: intermediate results of more do not stay in a core's cache
+CONTACT_SQUARED = 0.002  # square meters; a joint with less movement per frame is in contact
+EVALUATOR_BIAS = 25.0  # divisor of the deviations of root and contacts in the published evaluators
+CHUNK = 32  # motions encoded at once: intermediate results of more exceed the cache of a core
 
 
 class Hml263Codec:
     """Encodes joints to features and back.
 
     Args:
-        variant: "humanml3d", the published features and what the published evaluators were trained on, or
-            "corrected_hips", the same with hips and shoulders agreeing on the heading.
-        target_offsets: (22, 3) metres along the rest directions, the skeleton that every motion is moved to first.
-            None: the published one.
+        variant: "humanml3d", the published features, used to train the published evaluators, or "corrected_hips", the
+            same with a consistent heading of hips and shoulders.
+        target_offsets: (22, 3) metres along the rest directions, the skeleton to which every motion is retargeted
+            first. None: the published one.
     """
 
     def __init__(self, variant: str = "humanml3d", *, target_offsets: Tensor | None = None) -> None:
@@ -77,15 +77,15 @@ class Hml263Codec:
         *,
         degenerate: Literal["raise", "nan"] = "raise",
     ) -> Tensor:
-        """Features of motions; a motion's rows do not depend on what it is batched with.
+        """Features of motions; the rows of a motion do not depend on the rest of the batch.
 
         Args:
-            joints3d: (B, L, 22, 3) or (L, 22, 3) metres, world, y up, 20 fps, any place, heading and body size; a
+            joints3d: (B, L, 22, 3) or (L, 22, 3) metres, world, y up, 20 fps, any position, heading and body size; a
                 tensor or an array.
-            lengths: (B,) valid frames of each motion, at least 2; None: all. What lies beyond is not looked at.
-            degenerate: what to do with a motion that has no such features, because a bone has no length or points
-                exactly against its rest direction, or because hips and shoulders give no heading. "nan" leaves NaN in
-                its rows, as the published files have it.
+            lengths: (B,) valid frames of each motion, at least 2; None: all. Padding is ignored.
+            degenerate: handling of a motion without defined features, because a bone has no length or is exactly
+                opposite to its rest direction, or because hips and shoulders do not determine a heading. "nan" writes
+                NaN in its rows, like the published files.
 
         Returns:
             (B, L - 1, 263) or (L - 1, 263) float32, rows from lengths - 1 on zero.
@@ -149,7 +149,7 @@ class Hml263Codec:
         is_padded = bool((lengths < num_frames).any())
         if is_padded:
             joints3d = repeat_last_valid(joints3d, lengths)
-        _refuse(~_is_finite(joints3d), "hold NaN or infinite positions. Mend or drop them", first)
+        _refuse(~_is_finite(joints3d), "contain NaN or infinite positions. Repair or drop them", first)
         joints3d = joints3d if joints3d.dtype == torch.float64 else joints3d.float()
         joints = component_planes(joints3d.permute(2, 0, 1, 3))  # (22, b, L, 3)
         placed = place(retarget(joints, self.target_offsets.to(joints), self.variant), self.variant)
@@ -236,8 +236,8 @@ def fit_statistics(
     """Mean and population deviation over all rows, in float64; deviations are averaged within each of `SLICES`.
 
     Args:
-        features: per clip (F, 263), or the path of such an .npy file. Clips that hold NaN are left out, with a warning.
-        name, variant, fps, source: recorded beside the numbers.
+        features: per clip (F, 263), or the path of such an .npy file. Clips with NaN are excluded, with a warning.
+            name, variant, fps, source: recorded with the numbers.
 
     Raises:
         ValueError: no rows are left, or a clip is not (F, 263).
@@ -260,7 +260,9 @@ def fit_statistics(
             mean += (own_mean - mean) * share
             num_rows += len(rows)
     if skipped:
-        logger.warning("%d clips hold NaN and do not count in the statistics: %s", len(skipped), ", ".join(skipped[:8]))
+        logger.warning(
+            "%d clips contain NaN and are excluded from the statistics: %s", len(skipped), ", ".join(skipped[:8])
+        )
     if not num_rows:
         raise ValueError("There are no feature rows to measure; give at least one clip without NaN.")
     std = np.sqrt(squares / num_rows)

@@ -117,10 +117,10 @@ def place(joints: Tensor, variant: Variant) -> Tensor:
 
 
 def body_heading(joints: Tensor, variant: Variant, *, smooth: bool = True) -> Tensor:
-    """(B, L, 4) float32: heading quaternions of motions (22, B, L, 3); frame 0 has the identity, whatever its heading.
+    """(B, L, 4) float32: heading quaternions of motions (22, B, L, 3); frame 0 always has the identity.
 
-    In variant humanml3d the hips enter left to right and the shoulders right to left, so that hips count against the
-    heading rather than towards it.
+    In variant humanml3d the hips enter left to right and the shoulders right to left, so the hips have the opposite
+    sign.
 
     Args:
         smooth: average the direction over time with a Gaussian of 20 frames.
@@ -147,7 +147,8 @@ def turn(heading: Tensor, points: Tensor) -> Tensor:
 def smooth_over_time(x: Tensor, sigma: float = SIGMA, radius: int = RADIUS) -> Tensor:
     """Values (..., L, C) averaged with Gaussian weights over 2 radius + 1 frames.
 
-    Beyond the ends the end frames repeat. Summed tap by tap, so that a motion's result does not depend on its batch.
+    The end frames are repeated beyond the ends. The sum is computed tap by tap, so that a result does not depend on its
+    batch.
     """
     weights = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(radius + 1)]
     total = weights[0] + 2 * sum(weights[1:])

@@ -51,7 +51,7 @@ class ImagePose2DCodec:
         return (features.unflatten(-1, (-1, 2)) + 1) / 2 * size[..., None, None, :]
 
     def box_side(self, features: Tensor, size: Tensor) -> Tensor:
-        """(..., L, 2) sides in pixels of a square box around the root that holds the body."""
+        """(..., L, 2) sides in pixels of a square box around the root that contains the body."""
         pixels = self.decode(features, size)
         root = pixels[..., list(self.skeleton.root_joints), :].mean(-2, keepdim=True)
         side = 2 * self.margin * (pixels - root).abs().amax((-1, -2))

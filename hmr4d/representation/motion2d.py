@@ -1,4 +1,4 @@
-"""The diffused feature: root-relative 2D points without the root, standardised by fixed statistics.
+"""The diffused feature: root-relative 2D points without the root, standardized by fixed statistics.
 
 D = 2 (J - 1) + 2 numbers a frame: joints 1..J-1 as (x, y), then the next root as (x, y).
 """
@@ -22,11 +22,11 @@ AnyStatistics = TypeVar("AnyStatistics", bound="Statistics")
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation (D,) of a feature with what they belong to.
+    """Mean and standard deviation (D,) of a feature and their origin.
 
     Attributes:
         name: identifies the set in logs, cards and checkpoints.
-        representation, skeleton, fps: what the numbers were measured on; fps 0 means not recorded.
+        representation, skeleton, fps: origin of the numbers; fps 0 means not recorded.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Statistics:
         """Reads `<name>.npz` from the packaged folder, or any path.
 
         Raises:
-            FileNotFoundError: there is no such file; the packaged names are listed.
+            FileNotFoundError: the file does not exist; the message lists the packaged names.
             ValueError: the file is damaged.
         """
         path = Path(name_or_path)
@@ -52,7 +52,7 @@ class Statistics:
             raise FileNotFoundError(f"No statistics '{name_or_path}'. Give a path to an .npz file or one of {known}.")
         try:
             with np.load(path, allow_pickle=False) as data:
-                known = {f.name for f in fields(cls)}  # of richer kinds of statistics a plain reader skips the rest
+                known = {f.name for f in fields(cls)}  # other keys of extended statistics are ignored
                 about = {key: value for key, value in json.loads(str(data["about"])).items() if key in known}
                 return cls(mean=data["mean"].astype(np.float32), std=data["std"].astype(np.float32), **about)
         except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError) as error:
@@ -120,7 +120,7 @@ class Motion2DCodec(nn.Module):
         return (x * self.std + self.mean).unflatten(-1, (-1, 2))
 
     def encode_with_root(self, points2d: Tensor) -> Tensor:
-        """(..., L, 1 + P, 2) with the root at point 0, which carries nothing, -> (..., L, D)."""
+        """(..., L, 1 + P, 2) with the root at point 0, which is always zero, -> (..., L, D)."""
         return self.encode(points2d[..., 1:, :])
 
     def decode_with_root(self, x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """The 276-number motion features of reference motions: a posed body to features and back.
 
-Bodies stand in a world with z up, in metres, with the 22 joints of SMPL-X. L frames give L - 1 rows, since velocities
+Bodies are in a world with z up, in meters, with the 22 joints of SMPL-X. L frames give L - 1 rows, since velocities
 look one frame ahead; they are per frame, not per second, and along the axes of the world. Rotations are stored as
-`rot6d_block` (see `published_rotations`). docs/reference_motion.md tells the whole format.
+`rot6d_block` (see `published_rotations`). docs/reference_motion.md describes the whole format.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from hmr4d.geometry.published_rotations import matrix_to_rot6d_block, rot6d_bloc
 from hmr4d.representation.motion2d import Statistics
 
 NUM_FEATURES = 276
-NUM_EXTENDED = 426  # the last 150 columns repeat joints, root and translation in the frame before they were placed
-FPS = 20.0  # of the models and data sets that use the features
+NUM_EXTENDED = 426  # the last 150 columns repeat joints, root and translation in the original frame
+FPS = 20.0  # rate of the models and data sets with these features
 MIN_STD = 1e-8
 SLICES = {
     "body_pose": slice(0, 126),  # rot6d_block of joints 1..21 in the frames of their parents
@@ -36,11 +36,11 @@ CONDITION = np.r_[0:126, 258:270]  # columns that a generator is conditioned on:
 
 @dataclass(frozen=True, eq=False)
 class PosedBody276:
-    """What the features hold.
+    """Content of the features.
 
     Attributes:
         rotations: (L, 22, 3, 3) of each joint in the frame of its parent; the root's in the world.
-        translation: (L, 3) metres; the pelvis less its place at rest.
+        translation: (L, 3) meters; the pelvis minus its rest position.
         joints3d: (L, 22, 3) metres.
     """
 
@@ -80,10 +80,10 @@ def decode(features: Tensor, *, from_velocities: bool = False, extra_frame: bool
 
     Args:
         features: not normalised.
-        from_velocities: root rotation, translation and joints are summed up from the first row; the pose of the body
-            is always read directly. Generated features are decoded like this, for their velocities are smoother.
-        extra_frame: give the frame after the last row, too, whose body pose is that of the last row; places are then
-            summed up, whatever `from_velocities` says.
+        from_velocities: root rotation, translation and joints are integrated from the first row; the pose of the body
+            is always read directly. Generated features are decoded like this because their velocities are smoother.
+        extra_frame: also return the frame after the last row, with the body pose of the last row; positions are then
+            integrated, independent of `from_velocities`.
 
     Returns:
         N frames, or N + 1, in the dtype of the features.
@@ -132,8 +132,7 @@ def rest_joints(features: Tensor, pelvis: Tensor) -> Tensor:
     features.
 
     Args:
-        features: of one body.
-        pelvis: (3,) metres, its place at rest.
+        features: features of one body. pelvis: (3,) meters, its rest position.
     """
     body = decode(features.double())
     world = [body.rotations[:, 0]]
@@ -162,11 +161,10 @@ class Rep276Statistics(Statistics):
 
 
 def load_statistics(place: str | Path) -> Rep276Statistics:
-    """Statistics from an .npz of ours, or from a folder with mean.npy and std.npy as they are published.
+    """Statistics from our .npz, or from a published folder with mean.npy and std.npy.
 
     Raises:
-        FileNotFoundError: there is no such file; all that are missing are named.
-        ValueError: damaged, or of other features.
+        FileNotFoundError: missing files; the message lists all of them. ValueError: damaged, or of other features.
     """
     place = Path(place)
     if not place.is_dir():
@@ -177,7 +175,7 @@ def load_statistics(place: str | Path) -> Rep276Statistics:
     try:
         mean, std = (np.load(path, allow_pickle=False).astype(np.float32).reshape(-1) for path in paths)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{place} holds no readable mean.npy and std.npy ({error}).") from error
+        raise ValueError(f"{place} contains no readable mean.npy and std.npy ({error}).") from error
     return Rep276Statistics(place.name, mean, std)
 
 

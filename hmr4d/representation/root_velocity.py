@@ -1,7 +1,7 @@
 """Motion in the root frame with the root's next position as one more point ("next root"), and back.
 
 A local motion has J + 1 points a frame: the joints relative to the root of that frame, then the root of the following
-frame relative to it. Summing the last point over time gives the trajectory back. This is the split into local motion
+frame relative to it. The sum of the last point over time is the trajectory. This is the split into local motion
 and root velocity of Motion-2-to-3 (ICCV 2025, arXiv 2412.13111).
 """
 
@@ -51,10 +51,10 @@ def normalize_height(
     """Local motion (B, L, J + 1, 3) scaled to one body height.
 
     Args:
-        height: metres that `body_height` shall have.
+        height: target `body_height` in meters.
         lengths: (B,) valid frames, needed for the per-clip scale; None counts every frame.
-        per_frame: True scales each frame by itself, next root included, as published; False takes one scale per clip
-            from the mean height over its valid frames, which leaves the trajectory's shape alone.
+        per_frame: True scales each frame separately, including the next root, as published; False uses one scale per
+            clip from the mean height over its valid frames, which keeps the shape of the trajectory.
     """
     measured = body_height(local, skeleton)
     if not per_frame:

@@ -1,4 +1,4 @@
-"""Statistics of features that come in variants, as evaluators keep them beside their weights."""
+"""Statistics of features with variants, which evaluators store with their weights."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from hmr4d.representation.motion2d import Statistics
 
 @dataclass(frozen=True)
 class VariantStatistics(Statistics):
-    """Mean and deviation (D,) float32 of one variant of a representation, and what they were measured on.
+    """Mean and deviation (D,) float32 of one variant of a representation, and their origin.
 
     Attributes:
-        variant: of the representation.
-        source: where the numbers come from, in words.
-        num_rows, num_skipped: feature rows counted, and clips left out for NaN; 0 when not recorded.
+        variant: variant of the representation. source: origin of the numbers as text. num_rows, num_skipped: number of
+            feature rows, and of clips excluded for NaN; 0 if not recorded.
     """
 
     variant: str = ""

@@ -1,4 +1,4 @@
-"""3D motion in the world of a calibrated camera as features: root-relative joints and the root's place."""
+"""3D motion in the world of a calibrated camera as features: root-relative joints and the root position."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import Skeleton
 
-PLACE_UNIT = 5.0  # metres; places in front of a camera then vary about as much as joints around their root
+PLACE_UNIT = 5.0  # meters; scales root positions to the variation of root-relative joints
 
 
 class WorldJointsCodec:

@@ -1,1 +1,1 @@
-"""Files, text, downloads, precision and seeds: what every room needs and no method knows."""
+"""Shared helpers for files, text, downloads, precision and seeds, independent of methods and motion."""

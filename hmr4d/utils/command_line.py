@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def command_line() -> str:
-    """The command as it was typed, for the files it writes: without the folder that an installed program lies in."""
+    """The current command line for metadata, without the folder of an installed program."""
     program, words = Path(sys.argv[0]), sys.argv[1:]
     if program.name == "__main__.py":
         return shlex.join(["python", "-m", "hmr4d", *words])

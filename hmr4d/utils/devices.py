@@ -6,7 +6,7 @@ import torch
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The named device; "auto" takes an accelerator when there is one. ValueError when it is not there."""
+    """The named device; "auto" is an accelerator if there is one. ValueError if the device is not available."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

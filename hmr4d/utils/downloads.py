@@ -1,4 +1,4 @@
-"""Fetching files: resumed where they broke off, checked, and unpacked without trusting the archive."""
+"""Downloads of files: resumable, checked, and unpacked safely from untrusted archives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
 
-TRIES = 5  # per address; a broken transfer goes on where it was
+TRIES = 5  # per address; an interrupted transfer is resumed
 WAIT_S = 2.0  # before the second try; twice as long before each next one
 TIMEOUT_S = 60.0  # seconds without a byte
 MAX_UNPACKED = 16 << 30  # bytes; an archive that claims more is refused
@@ -40,7 +40,7 @@ class _Refused(DownloadError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to fetch.
+    """A file to download.
 
     Attributes:
         name: file name.
@@ -69,13 +69,13 @@ class RemoteFile:
 
 
 def fetch(file: RemoteFile, folder: Path, *, tries: int = TRIES, wait_s: float = WAIT_S) -> tuple[Path, str]:
-    """Downloads a file to `<folder>/<name>`; what a stopped run has got already is not fetched again.
+    """Downloads a file to `<folder>/<name>`; continues the partial file of an interrupted run.
 
     Returns:
-        The file, checked, and the address it came from; the address is empty when the file was there.
+        The checked file and its address; the address is empty if the file existed already.
 
     Raises:
-        DownloadError: no address gave the file; says what each of them answered.
+        DownloadError: no address returned the file; the message lists their answers.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / file.name, folder / f"{file.name}.part"
@@ -100,7 +100,7 @@ def fetch(file: RemoteFile, folder: Path, *, tries: int = TRIES, wait_s: float =
             return target, url
         except DownloadError as error:
             answers.append(f"{url}: {error}")
-    raise DownloadError(f"{file.name} could not be fetched. {' '.join(answers) or 'No address is known.'}")
+    raise DownloadError(f"{file.name} could not be downloaded. {' '.join(answers) or 'No address is known.'}")
 
 
 def _facts(part: Path) -> Path:
@@ -131,7 +131,7 @@ def _fetch_from(url: str, part: Path, tries: int, wait_s: float) -> None:
             reason = f"{error.code} {error.reason}"
         except _BROKEN as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
-    raise DownloadError(f"{reason}, {tries} times. What was got is kept; the same command goes on from there.")
+    raise DownloadError(f"{reason}, {tries} times. The partial file is kept; repeat the command to continue.")
 
 
 def _transfer(url: str, part: Path) -> bool:
@@ -145,7 +145,7 @@ def _transfer(url: str, part: Path) -> bool:
     if got:
         headers["Range"] = f"bytes={got}-"
         if facts.get("validator"):
-            headers["If-Range"] = facts["validator"]  # the whole file comes if it is another one by now
+            headers["If-Range"] = facts["validator"]  # the server sends the whole file if it has changed
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
@@ -175,15 +175,15 @@ def _transfer(url: str, part: Path) -> bool:
 
 
 def unpack_zip(archive: Path, folder: Path, holds: Sequence[str]) -> dict[str, Path]:
-    """Unpacks the part of a zip archive that lies beside given files; `folder` appears whole or stays as it was.
+    """Unpacks the part of a zip archive that contains given files; `folder` is replaced completely or not at all.
 
     Args:
-        archive: zip file; outer folders around the wanted files do not matter.
-        folder: gets the content; what was there is replaced.
-        holds: paths below `folder` that must come out.
+        archive: zip file; outer folders around the requested files are ignored.
+        folder: target folder; existing content is replaced.
+        holds: paths below `folder` that must exist afterward.
 
     Returns:
-        Every file that came out, by its path below `folder`.
+        Every unpacked file, by its path below `folder`.
 
     Raises:
         ValueError: damaged archive, files missing in it, or members that would be written elsewhere.
@@ -211,20 +211,22 @@ def unpack_zip(archive: Path, folder: Path, holds: Sequence[str]) -> dict[str, P
 def _members(
     opened: zipfile.ZipFile, archive: Path, holds: Sequence[str]
 ) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """Members to unpack and their paths below the folder, after all of them were found harmless."""
+    """Members to unpack and their paths below the folder; all are checked to be safe."""
     entries = [e for e in opened.infolist() if not e.is_dir() and not e.filename.startswith("__MACOSX/")]
     for entry in entries:
         path = PurePosixPath(entry.filename)
         is_link = stat.S_ISLNK(entry.external_attr >> 16)
         if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename or is_link:
-            raise ValueError(f"{archive} holds '{entry.filename}', which points outside; it is not to be trusted.")
+            raise ValueError(
+                f"{archive} contains '{entry.filename}', which points outside the folder; the archive is not safe."
+            )
     if (size := sum(entry.file_size for entry in entries)) > MAX_UNPACKED:
         raise ValueError(f"{archive} would unpack to {size:,} bytes, at most {MAX_UNPACKED:,} are expected.")
     names = [entry.filename for entry in entries]
     outer = sorted((n[: -len(holds[0])] for n in names if f"/{n}".endswith(f"/{holds[0]}")), key=len)
     missing = [h for h in holds if not outer or f"{outer[0]}{h}" not in names]
     if missing:
-        raise ValueError(f"{archive} holds no {', '.join(missing)}. Is it the right file?")
+        raise ValueError(f"{archive} contains no {', '.join(missing)}. Check that it is the right file.")
     for entry in entries:
         if entry.filename.startswith(outer[0]):
             yield entry, PurePosixPath(entry.filename[len(outer[0]) :])

@@ -16,10 +16,10 @@ LONGEST_STEM = 150  # bytes, of the 255 that file systems allow: endings and tem
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
-    """Yields a temporary path beside `path`, with the same suffix; renamed to `path` on success, removed on error, with
-    the folders that were made for it.
+    """Yields a temporary path in the folder of `path`, with the same suffix; on success it is renamed to `path`, on
+    error it is removed together with newly created folders.
 
-    A reader therefore never meets a half-written file under the final name, whatever kills the writer.
+    The final name therefore never contains a partially written file, even if the writer is killed.
     """
     final = Path(path)
     made = [folder for folder in final.parents if not folder.exists()]
@@ -35,22 +35,23 @@ def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
         temporary.replace(final)
     except BaseException:
         temporary.unlink(missing_ok=True)
-        with suppress(OSError):  # somebody else has put a file there
+        with suppress(OSError):  # another process has created a file there
             for folder in made:
                 folder.rmdir()
         raise
 
 
 def is_shown(path: Path, root: Path) -> bool:
-    """Whether neither a path nor a folder between it and `root` is hidden, as `._name` files and `__MACOSX` are."""
+    """Whether a path is visible: neither it nor a folder between it and `root` is hidden, like `._name` files and
+    `__MACOSX`."""
     return not any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(root).parts)
 
 
 def file_stem(name: str, *, longest: int = LONGEST_STEM) -> str:
-    """A name as part of a file name, in any script; different names stay different.
+    """Converts a name, in any script, to a part of a file name; different names remain different.
 
-    Letters, digits, blanks and signs stay. What some system takes for a path or a pattern becomes "_", and names of
-    more than `longest` bytes are cut; a few characters of a hash of the whole name follow where either happened.
+    Letters, digits, blanks and most signs are kept. Characters with a meaning in paths or patterns become "_", and
+    names of more than `longest` bytes are shortened; in both cases a short hash of the whole name is appended.
     """
     safe = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in name)
     safe = safe.strip(" ").rstrip(".") if safe.strip(" .") else "_"
@@ -64,7 +65,7 @@ def file_stem(name: str, *, longest: int = LONGEST_STEM) -> str:
 
 
 def cache_folder() -> Path:
-    """Folder for what can be made again: HMR4D_CACHE, else `hmr4d` in XDG_CACHE_HOME or `~/.cache`."""
+    """Folder for reproducible files: HMR4D_CACHE, else `hmr4d` in XDG_CACHE_HOME or `~/.cache`."""
     if named := os.environ.get("HMR4D_CACHE"):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hmr4d"

@@ -1,7 +1,7 @@
-"""Files in which other programs keep trees of arrays: torch.save, joblib, NumPy, pickle. Nothing in them can run.
+"""Restricted reader for trees of arrays in files of torch.save, joblib, NumPy and pickle; it executes no code in them.
 
-Classes that are not plain containers, arrays or tensors become placeholders (`inert_pickle`). joblib writes the numbers
-of an array into the stream behind its header, which only the unpickler written in Python lets one read.
+Classes that are not plain containers, arrays or tensors become placeholders (`inert_pickle`). joblib writes the data of
+an array into the stream after its header, so the unpickler written in Python is needed to read it.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIss
 
 
 def read_tree(path: str | Path) -> Any:
-    """What a file holds: a tree of dictionaries, lists, numbers, text, arrays and tensors (in host memory).
+    """Content of a file: a tree of dictionaries, lists, numbers, text, arrays and tensors (in host memory).
 
     Args:
-        path: of torch.save, joblib.dump (packed or not), np.save (of objects, too), np.savez, or a pickle.
+        path: file of torch.save, joblib.dump (compressed or not), np.save (also of objects), np.savez, or a pickle.
 
     Raises:
         FileNotFoundError: no such file.
@@ -180,12 +180,12 @@ def _joblib_numbers(header: _JoblibArray, stream: IO[bytes]) -> Any:
 
 
 def _storage_from_bytes(content: bytes) -> Any:
-    """What a pickled tensor keeps its numbers in."""
+    """Storage of a pickled tensor."""
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def array_of(value: Any, name: str) -> np.ndarray:
-    """Numbers of a tree as a float64 array; ValueError names what holds none."""
+    """A numeric value of a tree as a float64 array; ValueError names a value that is not numeric."""
     try:
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
         if array.dtype == object:  # one array for each frame
@@ -194,4 +194,4 @@ def array_of(value: Any, name: str) -> np.ndarray:
             raise TypeError(f"it is {array.dtype}")
         return array.astype(np.float64)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"'{name}' holds no numbers ({str(error).splitlines()[0]}).") from error
+        raise ValueError(f"'{name}' is not numeric ({str(error).splitlines()[0]}).") from error

@@ -1,6 +1,6 @@
 """A `pickle_module` for torch.load that reads tensors, arrays and containers; all other classes become placeholders.
 
-Nothing that a file names is imported beyond a short list, so that nothing in it can run.
+Only a short list of classes is imported, so a file cannot execute code.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ALLOWED = {
 
 
 class Placeholder:
-    """Stands for an object of a class that is not read; takes whatever its pickle hands it and keeps nothing."""
+    """Placeholder for an object of an unsupported class; accepts all pickle operations and stores nothing."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Placeholder:
         return super().__new__(cls)
@@ -77,7 +77,7 @@ class Placeholder:
 
 
 class Unpickler(pickle.Unpickler):
-    """Looks up the short list only; any other global is `Placeholder`."""
+    """Resolves only the classes of the short list; any other global is `Placeholder`."""
 
     def find_class(self, module: str, name: str) -> Any:
         module = "builtins" if module == "__builtin__" else module  # its name in the older protocols

@@ -1,7 +1,7 @@
 """roma, imported when its first function is used.
 
-Importing it loads PyTorch's compiler, about two seconds that nobody should wait for who asks for help or mistypes a
-path. Use: `from hmr4d.utils import lazy_roma as roma`.
+Importing it loads PyTorch's compiler, which takes about two seconds; help texts and error messages should not wait for
+it. Use: `from hmr4d.utils import lazy_roma as roma`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """A function of roma; AttributeError for names that are not listed here."""
     if name not in __all__:
-        raise AttributeError(f"lazy_roma lists no '{name}'; add it where it lists roma's functions.")
+        raise AttributeError(f"lazy_roma has no '{name}'; add it to its list of roma functions.")
     import roma
 
     return getattr(roma, name)

@@ -51,7 +51,7 @@ def ordered_map(
     with ProcessPoolExecutor(
         jobs, mp_context=multiprocessing.get_context("spawn"), initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
-    ) as pool:  # fmt: skip  # Ctrl-C goes to all processes; one of them answers
+    ) as pool:  # fmt: skip  # Ctrl-C reaches all processes; only the main process handles it
         try:
             for item in items:
                 pending.append(pool.submit(function, item))

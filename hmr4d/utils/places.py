@@ -1,7 +1,7 @@
-"""Where configurations, stores and weights lie: the only place that knows.
+"""Folders of configurations, stores and weights, defined only here.
 
-A checkout has `configs` and `inputs` at its top. An installed package has the files of them that ship inside it, where
-setup.py puts them. What users make or download lies in their own `inputs`, which comes first.
+A checkout has `configs` and `inputs` at its top. An installed package contains its own copies, which setup.py adds.
+Files that users create or download are in their own `inputs`, which has priority.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def shipped_folder(name: str) -> Path:
 
 
 def is_installed_file(path: str | Path) -> bool:
-    """Whether a file or folder belongs to an installed package, where nothing of a user may be written."""
+    """Whether a file or folder belongs to an installed package, where no user files may be written."""
     return (PACKAGE_FOLDER / SHIPPED) in Path(path).resolve().parents
 
 
@@ -30,14 +30,14 @@ def inputs_folder() -> Path:
 
 
 def find_input(name: str | Path, inputs: str | Path | None = None) -> Path:
-    """The path of an input: in the user's folder, or the one that ships where there is none.
+    """The path of an input: in the user's folder, else in the package.
 
     Args:
         name: path below the folder, such as "cmu".
         inputs: the user's folder; None: `inputs_folder()`.
 
     Returns:
-        A path that exists, or that in the user's folder, for a message that says what is missing.
+        An existing path, or the path in the user's folder for the message about a missing file.
     """
     own = (inputs_folder() if inputs is None else Path(inputs)) / name
     shipped = shipped_folder("inputs") / name

@@ -1,4 +1,4 @@
-"""Geometry and metrics stay in float32 whatever precision a trainer chose for the network."""
+"""Keeps geometry and metrics in float32, independent of the precision of the network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def exact_float32(device_type: str) -> Generator[None, None, None]:
     Args:
         device_type: "cpu", "cuda": where autocast is switched off.
     """
-    libraries: Any = torch.backends  # it makes its attributes when asked for them
+    libraries: Any = torch.backends  # it creates its attributes dynamically
     backends = (
         libraries.cuda.matmul,
         libraries.cudnn.conv,

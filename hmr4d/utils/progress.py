@@ -23,10 +23,10 @@ def bars_are_shown() -> bool:
 
 
 class LineClock:
-    """Says when the next line of progress is due: every half minute, never with HMR4D_PROGRESS=0.
+    """Decides when the next progress line is due: every half minute, never with HMR4D_PROGRESS=0.
 
     Args:
-        seconds: between lines.
+        seconds: interval between lines.
     """
 
     def __init__(self, seconds: float = SECONDS_PER_LINE) -> None:
@@ -42,13 +42,13 @@ class LineClock:
         return True
 
     def remaining(self, done: int, total: int) -> str:
-        """ "12 min" that the rest will take if it goes on like what is done."""
+        """ "12 min", the estimated remaining time at the current speed."""
         seconds = (time.monotonic() - self.begin) / max(done, 1) * (total - done)
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def progress(items: Iterable[Item], description: str, *, total: int | None = None, unit: str = "it") -> Iterable[Item]:
-    """Iterates over `items` behind a bar, or with lines in the log where there is no terminal."""
+    """Iterates over `items` with a progress bar, or with log lines if there is no terminal."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     if bars_are_shown():

@@ -9,19 +9,19 @@ from hmr4d.utils.text_files import read_text
 
 
 def read_prompts(path: str | Path) -> list[str]:
-    """One prompt per line of a UTF-8 text file; empty lines and lines that start with # are left out.
+    """One prompt per line of a UTF-8 text file; empty lines and lines that start with # are skipped.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no prompt or is not text.
+        ValueError: it contains no prompt or is not text.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"Prompts file not found: {path}. Give a text file with one prompt per line.")
+        raise FileNotFoundError(f"Prompts file not found: {path}. Pass a text file with one prompt per line.")
     lines = read_text(path).splitlines()
     prompts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not prompts:
-        raise ValueError(f"{path} holds no prompt. Write one prompt per line.")
+        raise ValueError(f"{path} contains no prompt. Write one prompt per line.")
     return prompts
 
 
@@ -44,7 +44,7 @@ def check_prompts(texts: Sequence[str]) -> list[str]:
 def check_seconds(
     seconds: float | Sequence[float], num_texts: int, *, min_seconds: float, max_seconds: float
 ) -> list[float]:
-    """One duration per prompt from one or one per prompt; ValueError names what is out of range."""
+    """One duration per prompt, from one number or one per prompt; ValueError for a duration out of range."""
     if isinstance(seconds, str) or not isinstance(seconds, (int, float, Sequence)):
         raise TypeError(f"seconds is {type(seconds).__name__} {seconds!r}; give one number, or one per prompt.")
     if isinstance(seconds, Sequence) and len(seconds) != num_texts:
@@ -61,7 +61,7 @@ def check_seconds(
 
 
 def gather_prompts(prompts: Sequence[str] | None, prompts_file: str | Path | None) -> list[str]:
-    """Prompts given directly, then those of the file; ValueError when there are none."""
+    """Prompts given directly, then those of the file; ValueError if there are none."""
     gathered = list(prompts or [])
     if prompts_file is not None:
         gathered += read_prompts(prompts_file)

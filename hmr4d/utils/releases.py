@@ -1,4 +1,4 @@
-"""Where released weights lie, and what a folder of a released model looks like."""
+"""Paths of released weights, and the layout of a release folder."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def find_release_folder(name_or_folder: str | Path, *, kind: str, marker: str, w
 
     Args:
         name_or_folder: such as "evaluator-bandai".
-        kind: what it is called in the message, such as "released model".
+        kind: term for the message, such as "released model".
         marker: file that every folder of this kind has.
-        wanted: what such a folder holds, for the message.
+        wanted: content of such a folder, for the message.
 
     Raises:
-        FileNotFoundError: there is none; those that are there are listed.
+        FileNotFoundError: it does not exist; the message lists the available ones.
     """
     for folder in (Path(name_or_folder), *(folder / str(name_or_folder) for folder in release_folders())):
         if (folder / marker).is_file():
@@ -44,7 +44,7 @@ def find_release_folder(name_or_folder: str | Path, *, kind: str, marker: str, w
 
 
 def _if_run(path: Path) -> str:
-    """What is to be done with the folder of a training or one of its checkpoints; empty for all else."""
+    """Advice for a training folder or one of its checkpoints; empty for other paths."""
     run = path.parent.parent if path.suffix == ".ckpt" else path
     if not (run / "config.yaml").is_file() or not (run / "checkpoints").is_dir():
         return ""
@@ -52,7 +52,7 @@ def _if_run(path: Path) -> str:
 
 
 def find_release(name_or_folder: str | Path) -> Path:
-    """Folder of a released model by name or path; FileNotFoundError lists the models that are there."""
+    """Folder of a released model by name or path; FileNotFoundError lists the available models."""
     wanted = f"{CONFIG_NAME} and {WEIGHTS_NAME}"
     return find_release_folder(name_or_folder, kind="released model", marker=CONFIG_NAME, wanted=wanted)
 
@@ -94,8 +94,7 @@ def card(
     """The card of released weights in Markdown.
 
     Args:
-        name: of the folder.
-        rows: of the table; those that all cards have follow them.
+        name: name of the folder. rows: rows of the table; the common rows of all cards follow them.
         about: `data`, `licence`, `steps`, `losses`, `hardware`, `torch` and `commands` of the training.
         notice: licence and credit of the data.
         before, after: paragraphs above the table and below the commands.
@@ -122,11 +121,11 @@ def plain(node: Any) -> dict[str, Any]:
 
 
 def model_metadata(name: str | Path, folder: Path) -> dict[str, str]:
-    """What motions say of the model that made them: its name and, where its folder tells, the licence of its motion.
+    """Metadata about the generating model: its name and, if its folder contains it, the license of its motion.
 
     Args:
-        name: as it was asked for; a released model is called by the name of its folder, wherever that lies.
-        folder: of a released model; others tell nothing.
+        name: requested name; a released model gets the name of its folder.
+        folder: folder of a released model; others provide no metadata.
     """
     about = _read_config(folder).get("about", {}) if (folder / CONFIG_NAME).is_file() else {}
     is_released = folder.resolve().parent in [known.resolve() for known in release_folders()]
@@ -141,5 +140,5 @@ def _read_config(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}. Restore the folder from the repository.") from error
     if not isinstance(config, dict):
-        raise ValueError(f"{path} holds no JSON object. Restore the folder from the repository.")
+        raise ValueError(f"{path} contains no JSON object. Restore the folder from the repository.")
     return config

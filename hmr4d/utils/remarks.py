@@ -1,4 +1,4 @@
-"""What is odd about inputs that were read all the same, told once for all of them."""
+"""Warnings about unusual inputs, grouped so that each kind is logged once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 
 class Remark(NamedTuple):
-    """One oddity of one input.
+    """One warning about one input.
 
     Attributes:
-        kind: short key; inputs with the same oddity share it.
+        kind: short key of the kind of warning.
         words: a sentence about the input, without its name.
     """
 
@@ -21,14 +21,14 @@ class Remark(NamedTuple):
 
 
 def tell_once(logger: Logger, remarks: Sequence[tuple[str, Remark]], total: int) -> None:
-    """Warns once per kind: about the first input that has it, and how many of all have it.
+    """Logs one warning per kind: about the first input, with the number of affected inputs.
 
     Args:
-        logger: gets the warnings.
+        logger: receives the warnings.
         remarks: (name of an input, its remark).
         total: number of inputs.
     """
     counts = Counter(remark.kind for _, remark in remarks)
     for kind, count in counts.items():
         name, words = next((name, remark.words) for name, remark in remarks if remark.kind == kind)
-        logger.warning("%s: %s%s", name, words, f" So are {count} of {total} files." if count > 1 else "")
+        logger.warning("%s: %s%s", name, words, f" This affects {count} of {total} files." if count > 1 else "")

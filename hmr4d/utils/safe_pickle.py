@@ -1,4 +1,4 @@
-"""Reading pickles from strangers: plain containers, numbers, text and NumPy arrays, nothing that can run code."""
+"""Restricted reader of untrusted pickles: only plain containers, numbers, text and NumPy arrays, no code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ALLOWED = {
 
 
 class UnsafePickleError(ValueError):
-    """A pickle that asks for something other than arrays and builtins, or that is no pickle."""
+    """A file that is no pickle, or a pickle with other classes than arrays and builtins."""
 
 
 class _TensorsInside(UnsafePickleError):
@@ -44,7 +44,7 @@ class _ArraysOnlyUnpickler(pickle.Unpickler):
         if module == "torch._utils" and name.startswith("_rebuild_"):
             raise _TensorsInside("it holds torch tensors")
         if (module, name) not in _ALLOWED:
-            raise UnsafePickleError(f"it asks for {module}.{name}, which is neither an array nor a builtin")
+            raise UnsafePickleError(f"it contains {module}.{name}, which is neither an array nor a builtin")
         return super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> Any:
@@ -54,11 +54,11 @@ class _ArraysOnlyUnpickler(pickle.Unpickler):
 def load_arrays_pickle(path: str | os.PathLike[str]) -> Any:
     """Object tree of arrays and builtins from a pickle: plain, or written by torch.save (zip or older).
 
-    Where torch.save was given tensors, they come as tensors, in host memory.
+    Tensors of torch.save are returned as tensors in host memory.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        UnsafePickleError: the pickle is damaged or asks for anything else; nothing of it was executed.
+        UnsafePickleError: the pickle is damaged or contains other classes; no code was executed.
     """
     path = Path(path)
     if not path.is_file():
@@ -68,7 +68,7 @@ def load_arrays_pickle(path: str | os.PathLike[str]) -> Any:
             with zipfile.ZipFile(path) as archive:
                 members = [n for n in archive.namelist() if n.endswith("/data.pkl")]
                 if len(members) != 1:
-                    raise UnsafePickleError("the zip holds no data.pkl; it was not written by torch.save")
+                    raise UnsafePickleError("the zip contains no data.pkl; it was not written by torch.save")
                 return load_arrays(io.BytesIO(archive.read(members[0])))
         with path.open("rb") as file:
             first = load_arrays(file)
@@ -98,13 +98,13 @@ def load_arrays_pickle(path: str | os.PathLike[str]) -> Any:
 
 
 def _load_tensors(path: Path) -> Any:
-    import torch  # only files of tensors need it
+    import torch  # only needed for files with tensors
 
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise UnsafePickleError(f"{path} is damaged, or holds more than tensors and builtins: {reason}") from error
+        raise UnsafePickleError(f"{path} is damaged, or contains more than tensors and builtins: {reason}") from error
 
 
 def load_arrays(file: BinaryIO) -> Any:

@@ -1,4 +1,4 @@
-"""Asking services over HTTP: JSON comes back, or a failure that says whether trying again makes sense."""
+"""HTTP requests to services: returns JSON, or raises a failure that states whether a retry makes sense."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ TIMEOUT_S = 120.0
 _LARGEST = 1 << 24  # bytes of a reply
 _TRY_LATER = (408, 409, 425, 429)
 _REFUSES_ALL = (401, 403, 404)
-_SHOWN = 200  # characters of what a service says
+_SHOWN = 200  # characters of a service's answer that are shown
 
 
 class TemporaryFailure(Exception):
-    """An attempt that may go better later.
+    """A failure after which a retry may succeed.
 
     Args:
         message: what happened.
-        retry_after: seconds that the service asks to wait; None where it does not say.
+        retry_after: seconds that the service asks to wait; None if it does not specify them.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -46,12 +46,12 @@ class PermanentFailure(Exception):
 
 
 def checked_url(url: str) -> str:
-    """An address without a slash at its end; ValueError for another one, and for one that holds a key."""
+    """An address without a trailing slash; ValueError for an invalid one, and for one that contains a key."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError(f"{url!r} is no address of a service; expected something like http://localhost:8000/v1.")
     if "@" in parts.netloc or parts.query:
-        raise ValueError("The address of the service holds a password or a query. Keys belong into the environment.")
+        raise ValueError("The address of the service contains a password or a query. Put keys into the environment.")
     return url.rstrip("/")
 
 
@@ -65,17 +65,14 @@ def post_json(
 def post(
     url: str, content: bytes, kind: str, *, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT_S
 ) -> Any:
-    """The JSON that a service answers to a POST. No redirect is followed, so that a key stays with its service.
+    """The JSON answer of a service to a POST. Redirects are not followed, so a key is sent only to its service.
 
     Args:
-        url: of the service.
-        content: what is sent.
-        kind: media type of it.
-        headers: more of them.
+        url: address of the service. content: request body. kind: media type of the body. headers: additional headers.
         timeout: seconds for the whole answer.
 
     Raises:
-        TemporaryFailure: no connection, too slow, busy (429), broken (5xx), or an answer that is no JSON.
+        TemporaryFailure: no connection, timeout, busy (429), server error (5xx), or an answer that is not JSON.
         PermanentFailure: the service refuses.
     """
     request = urllib.request.Request(url, content, {"Content-Type": kind, **(headers or {})}, method="POST")
@@ -102,14 +99,14 @@ def post(
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Follows none; the status of the redirection becomes an error."""
+        """Follows no redirect; its status becomes an error."""
 
 
 _OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 def _read(response: Any, end: float) -> bytes:
-    """All of a reply; TimeoutError where it drips in for too long, TemporaryFailure where it never ends."""
+    """The whole reply; TimeoutError if it takes too long, TemporaryFailure if it is too large."""
     content = bytearray()
     while block := response.read1(1 << 16):
         content += block
@@ -157,7 +154,7 @@ def _shown(content: bytes) -> str:
 
 
 def dig(value: Any, *path: str | int) -> Any:
-    """What lies under keys and numbers; None where there is nothing, or something of another kind."""
+    """The value under keys and indices; None if it does not exist or has another type."""
     for step in path:
         if isinstance(step, str) and isinstance(value, Mapping):
             value = value.get(step)

@@ -9,15 +9,15 @@ from torch import Tensor
 
 
 def as_tensor(x: Tensor | ArrayLike) -> Tensor:
-    """A tensor as it is; arrays, memory-mapped and read-only ones too, and lists of numbers as a copy."""
+    """A tensor unchanged; arrays (also memory-mapped and read-only ones) and lists of numbers as a copied tensor."""
     return x if isinstance(x, Tensor) else torch.from_numpy(np.array(x))
 
 
 def interpolate_gaps(x: Tensor, valid: Tensor, max_gap: int | None = None) -> Tensor:
-    """Rows of x (..., L, C) with those that are not `valid` (..., L) made up from their valid neighbours in L.
+    """Rows of x (..., L, C) in which those that are not `valid` (..., L) are interpolated from valid neighbors in L.
 
-    Linear between the two neighbours; the last one before is held over gaps longer than `max_gap` rows and at the end,
-    the first one at the start. Zero where no row is valid.
+    Linear between the two neighbors; gaps longer than `max_gap` rows and the end hold the last valid row, the start the
+    first one. Zero where no row is valid.
     """
     num = x.shape[-2]
     index = torch.arange(num, device=x.device).expand(valid.shape)

@@ -154,7 +154,7 @@ class WeightFiles:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is damaged or holds no parameters of this network.
+            ValueError: the file is damaged or contains no parameters of this network.
         """
         state = read_state(path)
         translated = None if self.translate is None else self.translate(state)
@@ -171,17 +171,17 @@ class WeightFiles:
         """Loads the weights of a network, all or nothing.
 
         Args:
-            pipeline: whose network is filled in place.
-            path: checkpoint or released folder; several where `ckpt_type` takes several.
+            pipeline: pipeline whose network is filled in place.
+            path: checkpoint or released folder; several if `ckpt_type` takes several.
             ckpt_type: key of `num_files`.
-            may_start_views: training is about to begin, so that weights of one view may fill their part of a network
-                of several, one whose `use_views` is set; otherwise every parameter must be there.
+            may_start_views: for the start of a training: weights of one view may fill their part of a network of
+                several views (`use_views`); otherwise every parameter must exist.
 
         Raises:
             ValueError: unknown type, wrong number of files, missing, unexpected or misshapen parameters.
         """
         if ckpt_type not in self.num_files:
-            raise ValueError(f"Unknown ckpt_type '{ckpt_type}'; this method knows {list(self.num_files)}.")
+            raise ValueError(f"Unknown ckpt_type '{ckpt_type}'; this method supports {list(self.num_files)}.")
         paths = [path] if isinstance(path, (str, Path)) else list(path)
         if len(paths) != self.num_files[ckpt_type]:
             takes = ", ".join(f"{name} takes {count}" for name, count in self.num_files.items())

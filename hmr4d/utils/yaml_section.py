@@ -1,4 +1,4 @@
-"""Mappings read from YAML files, with messages that name the place of what is wrong."""
+"""Mappings from YAML files, with error messages that name the position of the error."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def _shown_key(key: Any) -> str:
 
 
 def _comma_hint(*values: Any) -> str:
-    """What to say of numbers that are written with a decimal comma."""
+    """Advice for numbers with a decimal comma."""
     found = next((v for v in values if isinstance(v, str) and re.fullmatch(r"\s*[-+]?\d+,\d+\s*", v)), None)
-    return "" if found is None else f" Numbers take a point: {found.strip().replace(',', '.')}."
+    return "" if found is None else f" Use a decimal point: {found.strip().replace(',', '.')}."
 
 
 class Section:
-    """A mapping of the file with its place in it, for messages."""
+    """A mapping of the file with its position, for messages."""
 
     def __init__(self, values: Any, where: str, allowed: tuple[str, ...]) -> None:
         if not isinstance(values, Mapping):
@@ -91,12 +91,12 @@ class Section:
 
 
 def load_yaml(path: Path, what: str) -> Any:
-    """Content of a YAML file; errors name it and `what` it should have been."""
+    """Content of a YAML file; errors name the file and `what` was expected."""
     return load_unique_yaml(load_text(path, what), str(path))
 
 
 def load_text(path: Path, what: str) -> str:
-    """Text of a file; errors name it and `what` it should have been."""
+    """Text of a file; errors name the file and `what` was expected."""
     if not path.is_file():
         raise FileNotFoundError(f"{what} not found: {path}. Check the path; docs/calibrate.md shows such files.")
     return read_text(path)

@@ -1,4 +1,4 @@
-"""A contact sheet: one picture that shows a batch of motions, one row each, poses from left to right over time."""
+"""A contact sheet: one image of a batch of motions, one row each, with poses from left to right over time."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def write_contact_sheet(
 
 
 def _cells(joints3d: NDArray[np.float32], fps: float, skeleton: Skeleton, count: int) -> list[Image.Image]:
-    """Pictures of poses at equal times, each with its time below."""
+    """Images of poses at equal intervals, each with its time below."""
     frames = np.unique(np.round(np.linspace(0, len(joints3d) - 1, count)).astype(int))
     path = joints3d[:, 0, [0, 2]]
     camera = fit_motion_camera(joints3d, path, skeleton, frame=(6, 8, _CELL[0] - 6, _CELL[1] - 28))

@@ -99,7 +99,7 @@ def body_colors(body: Body) -> NDArray[np.float32]:
 
 
 def facing_angle(joints3d: NDArray[np.floating], skeleton: Skeleton) -> float:
-    """Radians about +y from +z to where the figure mostly faces; where it first faces if it turns a lot.
+    """Radians about +y from +z to the main facing direction; the initial one if the figure turns a lot.
 
     Args:
         joints3d: (L, J, 3) metres, y up.

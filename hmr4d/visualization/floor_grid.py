@@ -1,4 +1,4 @@
-"""The floor y = 0 as a grid of metres, and soft shadows on it, seen by any camera."""
+"""The floor y = 0 as a meter grid, and soft shadows on it, in any camera."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHADOW_BLUR = 0.012  # of the height of the picture
 def floor_grid(
     view: PinholeView, *, center: NDArray[np.floating] | None = None, reach: int = REACH, paper: Color = PAPER
 ) -> Image.Image:
-    """A picture of the floor with a line at every metre.
+    """An image of the floor with a line at every meter.
 
     Args:
         view: the camera.
@@ -48,7 +48,7 @@ def draw_ground_shadow(
     pixels: Pixels, mesh: MeshRenderer, vertices: NDArray[np.floating], view: PinholeView, *, ground: float = 0.0,
     strength: int = 90,
 ) -> None:  # fmt: skip
-    """Darkens the floor straight below a mesh, softly, in place; nothing where part of it lies behind the camera.
+    """Darkens the floor below a mesh with a soft shadow, in place; no effect if a part is behind the camera.
 
     Args:
         pixels: (H, W) words of the picture.

@@ -26,7 +26,7 @@ _PATH_POINTS = 80
 
 
 class FloorPainter:
-    """Draws the floor seen from one camera direction; what does not change is computed once.
+    """Draws the floor seen from one camera direction; constant parts are computed once.
 
     Args:
         camera: where from; see `fit_camera`.
@@ -69,7 +69,7 @@ class FloorPainter:
         paint: Callable[[NDArray[np.float64], tuple[int, int]], NDArray[np.uint8]],
         margin: float = 0.0,
     ) -> None:
-        """Adds a soft shadow to (H, W) words, in place; nothing where part of it would lie behind the camera.
+        """Adds a soft shadow to (H, W) words, in place; no effect if a part would be behind the camera.
 
         Args:
             pixels: words with the floor drawn.
@@ -100,7 +100,7 @@ class FloorPainter:
         self._blend(pixels, (left, top), np.asarray(soft)[: bottom - top, : right - left], _SHADOW)
 
     def _prepare(self, floor_top: int, floor_bottom: int) -> Image.Image:
-        """Plain floor picture; keeps the per-pixel floor positions and fading that the grid needs."""
+        """Plain floor image; stores the per-pixel floor positions and fading for the grid."""
         x, z = self.camera.floor_map(self.size)
         fade = np.exp(-((np.hypot(x, z) / _FADE_RADIUS) ** 2))
         rows = np.arange(self.size[1])
@@ -171,7 +171,7 @@ class FloorPainter:
         return None if left >= right or top >= bottom else (left, top, right, bottom)
 
     def _blend(self, pixels: Pixels, corner: tuple[int, int], mask: NDArray[np.uint8], color: Color) -> None:
-        """Mixes a colour into the floor where `mask` (h, w) says, less where the floor fades."""
+        """Blends a color into the floor by `mask` (h, w), less where the floor fades."""
         area = np.s_[corner[1] : corner[1] + mask.shape[0], corner[0] : corner[0] + mask.shape[1]]
         patch, hit = pixels[area], mask > 0
         patch[hit] = mix(patch[hit], color_word(color), mask[hit] * self._fade[area][hit] >> BYTE)

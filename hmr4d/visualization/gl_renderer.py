@@ -22,7 +22,7 @@ _AXES = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL cameras have y up and look alo
 
 
 class GlMeshRenderer(MeshRenderer):
-    """Draws what `MeshRenderer` draws, without its dark rim and with lights of its own; up to 1 km away.
+    """OpenGL version of `MeshRenderer`, without its dark rim and with other lights; up to 1 km away.
 
     Depth is that of `MeshRenderer`: pyrender's is taken up to half a pixel beside the centres.
 
@@ -47,7 +47,7 @@ class GlMeshRenderer(MeshRenderer):
         pixels[...] = over(pixels, covered_words(layer[..., :3], layer[..., 3] / 255))
 
     def _render(self, vertices: ArrayLike | torch.Tensor, view: PinholeView) -> Any:
-        """Colours (H, W, 4) weighted by cover, and depth, of the mesh in camera axes; pyrender keeps nothing of it."""
+        """Colours (H, W, 4) weighted by cover, and depth, of the mesh in camera axes; pyrender stores nothing of it."""
         if view.K[0, 1] != 0:
             raise ValueError(f"K has a skew of {view.K[0, 1]}, which OpenGL cameras lack; use MeshRenderer.")
         points = self._camera_points(vertices, view) @ _AXES[:3, :3]
@@ -84,7 +84,7 @@ def _light_pose() -> NDArray[np.float64]:
 
 
 def _load_pyrender() -> Any:
-    """The package, told to work without a display, and made to work with NumPy 2."""
+    """The package, configured for use without a display and with NumPy 2."""
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
     if not hasattr(np, "infty"):
         np.infty = np.inf  # type: ignore[attr-defined]  # noqa: NPY201  # the old name is what pyrender 0.1.45 knows

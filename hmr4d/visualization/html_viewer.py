@@ -1,4 +1,4 @@
-"""One HTML file with moving figures that opens from disk: everything inside, nothing asked from the network."""
+"""One self-contained HTML file with animated figures that opens from disk, without network requests."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class PageMotion:
 
     @property
     def title(self) -> str:
-        """What is written with it."""
+        """The caption of it."""
         return self.motion.text if self.caption is None else self.caption
 
     @property
     def shown_views(self) -> ImageViews | None:
-        """What is played beside it; None for nothing."""
+        """The 2D views shown with it, or None."""
         if self.views is not None or self.motion.views is None:
             return self.views
         return image_views(self.motion.views)
@@ -158,7 +158,7 @@ def json_for_script(value: Any) -> str:
 
 
 def _body(pack: Pack, entry: PageMotion, *, must: bool) -> dict[str, Any] | None:
-    """The body of one motion; None where there can be none and it need not be."""
+    """The body of one motion, or None."""
     try:
         return add_body(pack, entry.motion)
     except ValueError as error:

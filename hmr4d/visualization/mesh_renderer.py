@@ -1,4 +1,4 @@
-"""Meshes in pictures: shaded and anti-aliased on any background, and as depth. Runs anywhere NumPy does.
+"""Mesh rendering in NumPy: shaded and anti-aliased on any background, and as depth.
 
 Cameras follow OpenCV: x right, y down, z forward, `T_w2c` from world to camera, pixels from the top left corner. The
 centre of the pixel in row i and column j is (j + 0.5, i + 0.5), as in `geometry.cameras`; where a calibration puts the
@@ -62,7 +62,7 @@ class MeshRenderer:
         nearest: float = NEAREST,
         linear_in_picture: bool = False,
     ) -> NDArray[np.float32]:
-        """(H, W) metres along the camera's z axis to the nearest face at every pixel's centre; inf where there is none.
+        """(H, W) metres along the camera's z axis to the nearest face at every pixel center; inf without a face.
 
         Args:
             vertices: (V, 3) metres, world.
@@ -93,7 +93,7 @@ class MeshRenderer:
     def draw(
         self, pixels: Pixels, vertices: ArrayLike | torch.Tensor, view: PinholeView, *, opacity: float = 1.0
     ) -> None:
-        """Draws the mesh, lit from behind the viewer's left shoulder, onto (H, W) words of a picture, in place.
+        """Draws the mesh, lit from behind the viewer's left shoulder, onto (H, W) packed pixels of an image, in place.
 
         Args:
             pixels: words of the size of the view, see `pixels`.
@@ -163,7 +163,7 @@ class MeshRenderer:
         return (own[:, None] * self.colors + shine[:, None] * 255).astype(np.float32)
 
     def _normals(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
-        """(V, 3) unit normals of vertices (V, 3): faces count by their area; zero where there is none."""
+        """(V, 3) unit normals of vertices (V, 3): faces are weighted by area; zero without a face."""
         a, b, c = (points[self.faces[:, i]] for i in range(3))
         if self._sum_faces is None:
             place = self.faces.ravel(), np.repeat(np.arange(len(self.faces)), 3)
@@ -176,7 +176,7 @@ class MeshRenderer:
 
 
 def check_picture(pixels: Pixels, view: PinholeView) -> None:
-    """ValueError if words are not those of a picture of the view's size."""
+    """ValueError if the packed pixels have another size than the view."""
     if pixels.shape != (view.size[1], view.size[0]):
         raise ValueError(f"The picture has shape {pixels.shape}, the view needs {(view.size[1], view.size[0])}.")
 
@@ -194,7 +194,7 @@ class _Layer:
 def clip_near(
     points_c: NDArray[np.float32], faces: NDArray[np.int64], values: NDArray[np.float32], nearest: float = NEAREST
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-    """The part of a mesh that lies in front of the camera.
+    """The part of a mesh in front of the camera.
 
     Args:
         points_c: (V, 3) metres, camera axes.

@@ -1,4 +1,4 @@
-"""Moving pictures of bodies, shaded, on a floor with soft shadows: no display, no GPU, no system ffmpeg."""
+"""Videos of shaded bodies on a floor with soft shadows, without display, GPU or system ffmpeg."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_mesh_video(
     azimuth: float = THREE_QUARTER,
     renderer: type[MeshRenderer] = MeshRenderer,
 ) -> None:
-    """Writes motions on bodies, side by side, as an H.264 mp4 or an animated WebP with one picture per frame.
+    """Writes motions on bodies, side by side, as an H.264 mp4 or an animated WebP with one image per frame.
 
     Each body takes the bone lengths of its motion and is raised if it would sink into the floor. A shorter motion
     waits in its last pose.
@@ -84,7 +84,7 @@ def mesh_frames(
     renderer: type[MeshRenderer] = MeshRenderer,
     num_frames: int | None = None,
 ) -> Iterator[Pixels]:
-    """Yields the pictures of a video in order, as (H, W) words (see `pixels`).
+    """Yields the images of a video in order, as (H, W) packed pixels (see `pixels`).
 
     Args:
         posed: the body; finite.

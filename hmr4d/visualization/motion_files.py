@@ -1,4 +1,4 @@
-"""Files of a motion in every format, and one picture of many of them."""
+"""Files of a motion in every format, and the contact sheet of several motions."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _ENDINGS = {  # where they are not the name of the format
 
 
 def export_paths(folder: Path, stem: str, name: str) -> list[Path]:
-    """Files of a format for a motion: the one that is written, then those that come beside it."""
+    """Files of a format for a motion: the main file, then the additional ones."""
     return [folder / f"{stem}{ending}" for ending in _ENDINGS.get(name, (f".{name}",))]
 
 

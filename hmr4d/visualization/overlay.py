@@ -1,4 +1,4 @@
-"""Lifted motion drawn into the picture of its camera, over what the detector saw."""
+"""Lifted motion drawn into the camera image, over the detected keypoints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SMALLEST_SHARE = 0.2  # of the picture
 
 @dataclass(frozen=True)
 class Overlay:
-    """One person in the picture of a camera.
+    """One person in a camera image.
 
     Attributes:
         joints2d: (L, J, 2) pixels where the lifted joints are seen.
@@ -69,7 +69,7 @@ class OverlayPainter:
         self._floor = floor_grid(PinholeView(K, T_w2c, self.size))
 
     def draw(self, people: Sequence[Overlay], frame: int, picture: Image.Image | None = None) -> Image.Image:
-        """The picture of a frame: limbs as lifted, rings where joints were observed, a line between both."""
+        """The image of a frame: lifted limbs, rings at observed joints, and lines between both."""
         image = self._floor.copy() if picture is None else picture.convert("RGB").resize(self.size)
         drawer = ImageDraw.Draw(image)
         width = max(round(self.size[1] / 150), 2)
@@ -78,14 +78,14 @@ class OverlayPainter:
         return image
 
     def label(self, image: Image.Image, people: Sequence[Overlay], frame: int) -> None:
-        """Writes the frame and how far both are apart into the corner of a picture."""
+        """Writes the frame number and the distance of both into the corner of an image."""
         errors = [float(person.errors[frame]) for person in people]
         words = ", ".join("not observed" if np.isnan(e) else f"{e:.1f} px off" for e in errors)
         place, text = (8, 6), f"frame {people[0].first_frame + frame}: {words}"
         ImageDraw.Draw(image).text(place, text, font=self._font, fill=INK, stroke_width=2, stroke_fill=PAPER)
 
     def surroundings(self, people: Sequence[Overlay]) -> NDArray[np.int64]:
-        """(L, 4) left, top, right, bottom of where everybody is: of the picture's aspect, as large in all frames."""
+        """(L, 4) left, top, right, bottom of the region of all people, with the aspect ratio of the image."""
         seen = [np.where(person.kp2d_conf[..., None] > 0, person.kp2d, np.nan) for person in people]
         points = np.concatenate([*(person.joints2d for person in people), *seen], 1) * self.scale  # (L, N, 2)
         size = np.array(self.size)
@@ -126,7 +126,7 @@ def write_overlay_video(
     fps: float,
     pictures: Iterator[Image.Image] | None = None,
 ) -> None:
-    """Writes an mp4 of all frames, over the pictures of a video where they are given."""
+    """Writes an mp4 of all frames, over the frames of a video, if given."""
     count = len(people[0].joints2d)
 
     def frames() -> Iterator[NDArray[np.uint32]]:
@@ -139,7 +139,7 @@ def write_overlay_video(
 
 
 def write_overlay_sheet(path: str | os.PathLike[str], painter: OverlayPainter, people: Sequence[Overlay]) -> None:
-    """Writes a PNG of some frames, evenly spread from the first to the last, cut to where everybody is then."""
+    """Writes a PNG of some frames, evenly spaced from the first to the last, cropped around all people."""
     count = len(people[0].joints2d)
     frames = np.unique(np.round(np.linspace(0, count - 1, _SHEET_FRAMES)).astype(int))
     (width, height), boxes = (side // 2 for side in painter.size), painter.surroundings(people)

@@ -73,7 +73,7 @@ def add_body(pack: Pack, motion: Motion) -> dict[str, Any]:
 
 
 def _lift(posed: PosedBody) -> float:
-    """Metres by which a body must be raised to stand on the floor, judged by some of its frames."""
+    """Meters by which a body must be raised to the floor, from some of its frames."""
     frames = np.unique(np.linspace(0, posed.num_frames - 1, _FRAMES_TO_STAND).round().astype(int)).tolist()
     return sinking(PosedBody(posed.body, posed.rotations[frames], posed.translation[frames]).bounds())
 
@@ -85,7 +85,7 @@ def _whole_weights(body: Body) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def _template_columns() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(V, 4 J) weight times homogeneous place of each vertex of the page's template, and its pseudo-inverse."""
+    """(V, 4 J) weight times homogeneous position of each vertex of the page's template, and its pseudo-inverse."""
     body = load_light_body()
     places = np.round(body.rest_vertices.numpy() / _VERTEX_STEP) * _VERTEX_STEP
     weights = _whole_weights(body)
@@ -100,7 +100,7 @@ def _template_columns() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _shape(body: Body) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Maps (4 J, 3) from the template to the mesh of a body at rest, by least squares, and what they leave (V, 3)."""
+    """Maps (4 J, 3) from the template to the mesh of a body at rest, by least squares, and the residual (V, 3)."""
     columns, inverse = _template_columns()
     wanted = body.rest_vertices.numpy().astype(np.float64)
     maps = np.round(inverse @ wanted / _MAP_STEP) * _MAP_STEP

@@ -1,4 +1,4 @@
-"""The 2D views of a page: joints in the pictures of some cameras, and where the cameras stand."""
+"""The 2D views of a page: joints in camera images, and camera poses."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ImageViews:
 
 
 def image_views(views: Views2D) -> ImageViews:
-    """The views of a motion as a page draws them; the first alone where the pictures differ in size."""
+    """The views of a motion for a page; only the first if image sizes differ."""
     if views.rig is None:
         return ImageViews(views.joints2d, names=views.names)
     sizes = views.rig.size
@@ -88,7 +88,7 @@ def add_views(pack: Pack, views: ImageViews, num_frames: int, skeleton: Skeleton
 
 
 def _cameras(pack: Pack, views: ImageViews, num_views: int, num_frames: int) -> dict[str, Any]:
-    """Places and turns of the cameras in the world; one row where they stand still, else one a frame."""
+    """Positions and rotations of the cameras in the world; one row for still cameras, else one per frame."""
     T_w2c = _array(views.T_w2c)
     if T_w2c.shape not in ((num_views, 4, 4), (num_views, num_frames, 4, 4)) or not np.isfinite(T_w2c).all():
         raise ValueError(

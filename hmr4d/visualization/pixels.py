@@ -1,4 +1,4 @@
-"""Pictures as words, and the colours that everything drawn shares.
+"""Images as packed pixels, and common colors.
 
 Pictures are (H, W) 32-bit words while they are drawn: red, green, blue and one unused byte. A word is mixed in two
 multiplications, comes out of a look-up table in one step, and the video encoder takes the bytes as they are.
@@ -32,22 +32,22 @@ def load_font(size: float) -> Any:
 
 
 def to_pixels(picture: Image.Image) -> Pixels:
-    """(H, W) words of an RGB picture."""
+    """(H, W) packed pixels of an RGB image."""
     return np.insert(np.asarray(picture), 3, 0, axis=-1).view(np.uint32)[..., 0]
 
 
 def to_image(pixels: Pixels) -> Image.Image:
-    """RGB picture of words (H, W)."""
+    """RGB image of packed pixels (H, W)."""
     return Image.fromarray(np.ascontiguousarray(pixels.view(np.uint8).reshape(*pixels.shape, 4)[..., :3]))
 
 
 def color_word(color: Color) -> np.uint32:
-    """The word of one colour."""
+    """The packed pixel of one color."""
     return np.array([*color, 0], np.uint8).view(np.uint32)[0]
 
 
 def mix(pixels: Pixels, word: np.uint32, strength: NDArray[np.uint32]) -> Pixels:
-    """Words with `strength` 256ths of one colour mixed in; two colours at a time, eight free bits above each."""
+    """Packed pixels blended with `strength` 256ths of one color; two colours at a time, eight free bits above each."""
     rest = _WHOLE - strength
     outer = (pixels & _OUTER) * rest + (word & _OUTER) * strength
     inner = (pixels & _INNER) * rest + (word & _INNER) * strength
@@ -55,7 +55,7 @@ def mix(pixels: Pixels, word: np.uint32, strength: NDArray[np.uint32]) -> Pixels
 
 
 def over(pixels: Pixels, layer: Pixels) -> Pixels:
-    """Words under a layer whose colours are weighted by its coverage, which is its fourth byte (in 255ths)."""
+    """Packed pixels under a layer whose colors are weighted by its coverage, which is its fourth byte (in 255ths)."""
     rest = _WHOLE - (layer >> _COVERAGE)
     return layer + (((pixels & _OUTER) * rest >> BYTE & _OUTER) | ((pixels & _INNER) * rest >> BYTE & _INNER))
 
@@ -67,7 +67,7 @@ def lit_color(lit: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[
 
 
 def covered_words(layer: NDArray[np.floating], cover: NDArray[np.floating]) -> Pixels:
-    """(...) words of weighted colour (..., 3) and coverage (...); no colour exceeds its coverage, so sums fit."""
+    """(...) packed pixels of weighted color (..., 3) and coverage (...); no color exceeds its coverage, so sums fit."""
     alpha = np.floor(cover * 255)[..., None]
     words = np.concatenate([np.minimum(layer, alpha), alpha], axis=-1).astype(np.uint8)
     return words.view(np.uint32)[..., 0]

@@ -1,4 +1,4 @@
-"""The floor from above: where people went, where they stood, and what the cameras see of it."""
+"""The floor from above: paths, footprints, and visible areas of the cameras."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class PlanCamera:
 
 @dataclass(frozen=True)
 class PlanPath:
-    """Someone on the plan.
+    """A person on the plan.
 
     Attributes:
         motion: where they went.
@@ -66,7 +66,7 @@ class PlanPath:
 def write_plan_view(
     path: str | os.PathLike[str], people: Sequence[PlanPath], cameras: Sequence[PlanCamera], *, title: str = ""
 ) -> None:
-    """Writes a PNG of the floor seen from above, camera headings upwards (-z up, x to the right), a metre grid.
+    """Writes a PNG of the floor seen from above, camera headings upward (-z up, x to the right), a meter grid.
 
     Paths of the roots grow stronger with time and have a dot every second. Footprints are where contact joints rest, in
     the colours of the sides for one person, in the colour of the person for several.
@@ -98,7 +98,7 @@ def write_plan_view(
 
 
 class _Plan:
-    """The picture while it is drawn, in finer pixels."""
+    """The supersampled image during drawing."""
 
     def __init__(self, people: Sequence[PlanPath], cameras: Sequence[PlanCamera]) -> None:
         roots = [_root(p) for p in people]
@@ -134,7 +134,7 @@ class _Plan:
                 )
 
     def wedge(self, camera: PlanCamera) -> None:
-        """What the camera sees of the floor, to the horizon or the edge of the plan."""
+        """The visible floor of the camera, up to the horizon or the edge of the plan."""
         outline = _seen_floor(camera)
         if len(outline) > 2:
             self.draw.polygon(self.place(outline), fill=_WEDGE)

@@ -70,7 +70,7 @@ class _Spans:
 def rasterize(
     points: NDArray[np.floating], faces: NDArray[np.integer], size: tuple[int, int], *, both_sides: bool = False
 ) -> Visible:
-    """Finds what is seen in every pixel.
+    """Computes the visible face of every pixel.
 
     Args:
         points: (V, 3) u and v in pixels, depth in metres; depths are positive and all values finite.

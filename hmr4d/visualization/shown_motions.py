@@ -35,7 +35,7 @@ _UNIT_OF = {name: unit for unit, (name, _, _) in UNITS.items()}  # as files besi
 
 @dataclass(frozen=True)
 class ShownMotion:
-    """A motion and how it is drawn.
+    """A motion and its display settings.
 
     Attributes:
         name: of the file.
@@ -56,7 +56,7 @@ class ShownMotion:
 
     @property
     def text(self) -> str:
-        """What the motion shows; empty when unknown."""
+        """Description of the motion; empty if unknown."""
         return self.motion.text
 
     @property
@@ -109,7 +109,7 @@ def find_motions(places: Sequence[Path]) -> list[Path]:
 
 
 def _layers(folder: Path) -> list[list[Path]]:
-    """Where the motions of a folder may be: in itself, or in the repeats of a test."""
+    """Possible folders of the motions: the folder itself, or the repeats of a test."""
     tests = [folder, folder / "generations"]
     return [[folder], *(sorted(p for p in test.glob("repeat_*") if p.is_dir()) for test in tests)]
 
@@ -192,7 +192,7 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
 
 
 def _facts_beside(path: Path) -> dict[str, object]:
-    """What the file beside a BVH file of ours says; empty without one."""
+    """Content of the metadata file of our BVH file; empty without one."""
     beside = side_file(path)
     if not beside.is_file():
         return {}

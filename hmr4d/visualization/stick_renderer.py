@@ -1,4 +1,4 @@
-"""Draws one pose into one picture: shaded limbs over a floor with grid, soft shadow and the path of the root."""
+"""Draws one pose into one image: shaded limbs over a floor with grid, soft shadow and the path of the root."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class StickRenderer:
         path: NDArray[np.floating] | None = None,
         now: int = 0,
     ) -> Pixels:
-        """(H, W) words of one pose.
+        """(H, W) packed pixels of one pose.
 
         Args:
             base: (H, W) words of the picture to draw on, usually `floor` with writing on it; it is not changed.

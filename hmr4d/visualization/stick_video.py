@@ -24,7 +24,7 @@ def write_stick_video(
     *,
     size: tuple[int, int] = (512, 512),
 ) -> None:
-    """Writes one motion as an H.264 mp4 with one picture per frame.
+    """Writes one motion as an H.264 mp4 with one image per frame.
 
     Args:
         path: file to write.
@@ -67,7 +67,7 @@ def fit_motion_camera(
     azimuth: float = THREE_QUARTER,
     elevation: float = ELEVATION,
 ) -> ViewCamera:
-    """Three-quarter camera in which the whole clip (L, J, 3), seen while following (L, 2), stays inside `frame`."""
+    """Three-quarter camera in which the whole clip (L, J, 3), followed along (L, 2), stays inside `frame`."""
     style = figure_style(skeleton)
     points = (
         joints3d if style.head is None else np.concatenate([joints3d, style.head_center(joints3d)[:, None]], axis=1)

@@ -1,4 +1,4 @@
-"""Files of moving pictures: H.264, written with the ffmpeg that a package brings along, and animated WebP."""
+"""Video files: H.264, written with a packaged ffmpeg, and animated WebP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_video_size(size: tuple[int, int]) -> None:
 
 
 def write_mp4(path: str | os.PathLike[str], pictures: Iterable[Pixels], *, fps: float, size: tuple[int, int]) -> None:
-    """Writes pictures as an H.264 mp4; the file appears once it is complete.
+    """Writes pictures as an H.264 mp4; the file appears only when complete.
 
     Args:
         path: file to write.
@@ -64,7 +64,7 @@ def write_mp4(path: str | os.PathLike[str], pictures: Iterable[Pixels], *, fps: 
 
 
 def write_webp(path: str | os.PathLike[str], pictures: Iterable[Pixels], *, fps: float) -> None:
-    """Writes pictures as an animated WebP that plays for ever, as web pages show it without a player.
+    """Writes images as an animated WebP in an endless loop, for web pages.
 
     Args:
         path: file to write; it appears once it is complete.

@@ -1,4 +1,4 @@
-"""What stands around the figure in a video: caption above, legend and running time below."""
+"""The frame of a video: caption above, legend and time below."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class VideoPage:
         return to_pixels(page)
 
     def draw_clock(self, pixels: Pixels, frame: int) -> None:
-        """Writes the time of a frame and how much has passed into (H, W) words, in place."""
+        """Writes the time of a frame and the progress into (H, W) words, in place."""
         self._clock.draw(pixels, frame)
 
 
@@ -79,7 +79,7 @@ def wrap_caption(caption: str, font: Any, width: float, max_lines: int) -> list[
 
 
 def _draw_legend(page: Image.Image, font: Any) -> None:
-    """Says at the bottom right which colour is which side."""
+    """Draws the legend of side colors at the bottom right."""
     unit, x = page.height / 512, page.width - 14 * page.height / 512
     drawer = ImageDraw.Draw(page)
     for side in ("right", "left"):
@@ -94,7 +94,7 @@ def _draw_legend(page: Image.Image, font: Any) -> None:
 
 
 class _Clock:
-    """Time and frame number at the bottom left, and a bar of what has passed along the lower edge.
+    """Time and frame number at the bottom left, and a progress bar along the lower edge.
 
     Each character is drawn once; all digits are given the same width so that the line does not tremble.
     """

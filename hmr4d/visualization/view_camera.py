@@ -1,4 +1,4 @@
-"""The camera pictures are drawn from: a NumPy pinhole that keeps its direction and glides along with the figure."""
+"""The rendering camera: a NumPy pinhole with a fixed direction that follows the figure."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ViewCamera:
 
     @staticmethod
     def visible(projected: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """(...) whether projected points (..., 3) lie in front of the camera."""
+        """(...) whether projected points (..., 3) are in front of the camera."""
         return projected[..., 2] > _NEAREST
 
     def pinhole(self, followed: NDArray[np.floating], size: tuple[int, int]) -> PinholeView:
@@ -96,7 +96,7 @@ class ViewCamera:
         return PinholeView(K, T_w2c, size)
 
     def floor_map(self, size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(H, W) x and z of the floor seen in each pixel, relative to the followed point; inf above the horizon."""
+        """(H, W) x and z of the floor in each pixel, relative to the followed point; inf above the horizon."""
         width, height = size
         u, v = np.meshgrid(np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32) + 0.5)
         rays = np.stack(

@@ -35,7 +35,7 @@ DEFAULT_PORT = 8080
 
 
 class Clock:
-    """Time on the timeline: goes on while playing, from the start again at the end.
+    """Time on the timeline: advances during playback and restarts at the end.
 
     Args:
         seconds: length of the timeline.
@@ -149,7 +149,7 @@ class Figure:
         return np.array([joints[0, 0], joints[:, 1].max() + LABEL_HEIGHT, joints[0, 2]], np.float32)
 
     def show_mesh(self, visible: bool) -> None:
-        """Shows or hides the body; it is made when it is first asked for. Motions of other skeletons have none."""
+        """Shows or hides the body, which is created on first use. Motions of other skeletons have none."""
         if visible and self._mesh is None and self.motion.is_smpl22:
             posed = drive_body(self.motion.motion)
             world, joints = posed.body.joint_transforms(posed.rotations, posed.translation)
@@ -189,7 +189,7 @@ class Figure:
         self._label.visible = visible
 
     def stand_at(self, offset: NDArray[np.float64], *, in_place: bool) -> None:
-        """Puts the figure somewhere else; `in_place` keeps its root over that point, else it goes where it went."""
+        """Moves the figure; `in_place` keeps its root over the point, else it follows its path."""
         self.offset, self._in_place = offset, in_place
         self._move_node()
 
@@ -301,7 +301,7 @@ class MotionScene:
             figure.show_label(visible)
 
     def arrange(self, *, apart: bool, in_place: bool) -> None:
-        """Puts the motions in a row or leaves each where it was recorded; `in_place` takes their way from them."""
+        """Places the motions in a row or at their recorded positions; `in_place` removes their paths."""
         for figure, offset in zip(self.figures, self.offsets, strict=True):
             figure.stand_at(offset if apart else np.zeros(3), in_place=in_place)
 
@@ -368,7 +368,7 @@ class Viewer:
         self.play.on_click(lambda _: self.set_playing(not self.clock.is_playing))
 
     def _obey(self) -> None:
-        """Does what the controls have come to say. Asking them here, in one thread, leaves nothing to race with."""
+        """Applies the state of the controls. Reading them in one thread avoids race conditions."""
         if int(self.chosen.value) - 1 != self.page:
             self.open_page(int(self.chosen.value) - 1)
         self.clock.speed = float(self.speed.value)

@@ -71,7 +71,7 @@ class Figure:
 
 
 def safe_name(text: str) -> str:
-    """Text as part of a file name that every system can hold and the server, which reads wildcards, finds."""
+    """Text as part of a file name that is valid on all systems and contains no wildcards for the server."""
     plain = re.sub(r"""[\x00-\x1f/\\*?"<>|\[\]]""", "_", text)
     return plain.encode("utf-8")[:MAX_NAME_BYTES].decode("utf-8", errors="ignore").strip() or "_"
 
@@ -88,7 +88,7 @@ def fill(joints3d: Tensor, num_frames: int) -> Tensor:
 
 
 def points_before_cameras(joints2d: Tensor, T_w2c: Tensor, *, is_perspective: bool) -> Tensor:
-    """2D motion as figures in space: flat, upright in front of the camera that sees it.
+    """2D motion as figures in space: flat, upright in front of its camera.
 
     The images stand at ORTHOGRAPHIC_DEPTH of the distance from camera to root, where parallel rays keep their size, or
     at PINHOLE_DEPTH, where a figure is half as large as in the middle.

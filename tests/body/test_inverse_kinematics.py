@@ -90,7 +90,7 @@ MOTIONS = {
 
 
 @pytest.mark.parametrize("rotations", MOTIONS.values(), ids=MOTIONS)
-def test_rigid_bones_come_back_in_every_heading_without_flips(rotations: Tensor) -> None:
+def test_rigid_bones_are_restored_in_every_heading_without_flips(rotations: Tensor) -> None:
     joints3d = torch.stack([joints_of(under(turn("y", heading)[None], rotations)) for heading in HEADINGS])
     solved = solve_pose(joints3d, clip_rest_joints(joints3d, REST))
     assert solved.residual.max() < 0.05 * MILLIMETER

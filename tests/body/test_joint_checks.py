@@ -28,7 +28,7 @@ def z_up(joints3d: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", MOTIONS)
-def test_no_motion_over_the_floor_is_doubted(name: str) -> None:
+def test_no_motion_over_the_floor_is_rated_doubtful(name: str) -> None:
     """Lying, rolling over, cartwheels: whichever way they go, and also where the floor is a little off."""
     for heading in torch.arange(8) * torch.pi / 4:
         turn = roma.rotvec_to_rotmat(torch.tensor([0.0, float(heading), 0.0]))
@@ -39,7 +39,7 @@ def test_no_motion_over_the_floor_is_doubted(name: str) -> None:
 
 @pytest.mark.parametrize("axis", range(3))
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_nobody_who_lies_still_is_doubted(axis: int, sign: int) -> None:
+def test_nobody_who_lies_still_is_rated_doubtful(axis: int, sign: int) -> None:
     """The rest pose laid down on the floor, along each axis, on back, front and sides."""
     rest = BODY.rest_joints.repeat(5, 1, 1)
     for roll in torch.arange(4) * torch.pi / 2:
@@ -49,7 +49,7 @@ def test_nobody_who_lies_still_is_doubted(axis: int, sign: int) -> None:
         assert axes_doubt(over_floor(rest @ turn.mT), SMPL22) is None
 
 
-def test_somebody_upright_with_z_up_is_doubted() -> None:
+def test_somebody_upright_with_z_up_is_rated_doubtful() -> None:
     stands = BODY.rest_joints.repeat(5, 1, 1)[..., [2, 1, 0]] * torch.tensor([1.0, 1.0, -1.0])  # arms along z
     assert "The body stands along z; is z up?" in (axes_doubt(z_up(over_floor(stands)), SMPL22) or "")
     for clip in (stands, MOTIONS["two turns"], MOTIONS["bow"]):
@@ -60,7 +60,7 @@ def test_somebody_upright_with_z_up_is_doubted() -> None:
 
 
 @pytest.mark.parametrize("y", [-3.0, -0.2, 1.1, 2.4])
-def test_somebody_upright_with_z_up_is_doubted_wherever_the_walk_goes(y: float) -> None:
+def test_somebody_upright_with_z_up_is_rated_doubtful_wherever_the_walk_goes(y: float) -> None:
     turned = z_up(over_floor(BODY.rest_joints.repeat(40, 1, 1)))
     clip = turned - turned[..., 1].min() * torch.tensor([0.0, 1.0, 0.0]) + torch.tensor([0.0, y, 0.0])
     assert "is z up?" in (axes_doubt(clip, SMPL22) or "")
@@ -70,7 +70,7 @@ def test_somebody_upright_with_z_up_is_doubted_wherever_the_walk_goes(y: float) 
     assert "is z up?" in (axes_doubt(walk, SMPL22) or "")  # from the floor y = 0 upwards
 
 
-def test_joints_below_the_floor_are_doubted_but_not_a_few_bad_frames() -> None:
+def test_joints_below_the_floor_are_rated_doubtful_but_not_a_few_bad_frames() -> None:
     clip = over_floor(MOTIONS["bow"])
     assert "reaches 0.90 m below the floor" in (axes_doubt(clip - torch.tensor([0.0, 0.9, 0.0]), SMPL22) or "")
     clip = clip.repeat(2, 1, 1)

@@ -158,9 +158,9 @@ def test_a_joint_is_as_sure_as_the_least_sure_of_its_parts() -> None:
 
 
 def test_what_cannot_be_made_is_named() -> None:
-    with pytest.raises(ValueError, match=r"left_big_toe.*'halpe26' cannot be made from those of 'coco17'"):
+    with pytest.raises(ValueError, match=r"left_big_toe.*'halpe26' cannot be derived from those of 'coco17'"):
         convert_joints(poses(COCO17), COCO17, HALPE26)
-    with pytest.raises(ValueError, match="cannot be made"):
+    with pytest.raises(ValueError, match="cannot be derived"):
         convert_joints(poses(COCO17), COCO17, SMPL22)
     with pytest.raises(ValueError, match="Got 22 joints, but skeleton 'coco17' has 17"):
         convert_joints(poses(SMPL22), COCO17, H36M17)

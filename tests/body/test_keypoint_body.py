@@ -77,7 +77,7 @@ def test_fitted_limits_hold_the_poses_they_come_from(tmp_path: Path) -> None:
     assert float(load_pose_limits(tmp_path / "limits.json").excess(torch.from_numpy(poses)).max()) == 0
 
 
-def test_damaged_limits_are_told(tmp_path: Path) -> None:
+def test_damaged_limits_are_reported(tmp_path: Path) -> None:
     (tmp_path / "limits.json").write_text('{"limits": {"hip": [[1, 0], [0, 1], [0, 1]]}}')
     with pytest.raises(ValueError, match=r"bounds of 'left_hip'"):
         load_pose_limits(tmp_path / "limits.json")

@@ -144,7 +144,7 @@ def test_stretched_bones_keep_joints_exact(folder: Path) -> None:
 def test_coco_keypoints(folder: Path) -> None:
     body = load_smpl_body("smplh", folder=folder)
     rotations = torch.eye(3).repeat(3, 52, 1, 1)
-    with pytest.raises(ValueError, match="vertices, which are not those of 'smplh'"):
+    with pytest.raises(ValueError, match="vertices, unlike 'smplh'"):
         body.coco17(rotations)
     body = load_smpl_body("smplh", folder=folder, face_vertices=(3, 5, 7, 9, 11))
     points = body.coco17(rotations, torch.ones(3, 3))
@@ -207,8 +207,8 @@ def test_files_of_another_body_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"f": np.full((4, 3), 10**6)}, "its faces name vertices"),
-        ({"weights": np.nan}, "weights holds numbers that are not finite"),
+        ({"f": np.full((4, 3), 10**6)}, "its faces refer to missing vertices"),
+        ({"weights": np.nan}, "weights contains numbers that are not finite"),
         ({"kintree_table": np.zeros((2, 24), int)}, "its joint tree"),
     ],
 )
@@ -279,7 +279,7 @@ def test_files_that_are_no_model_are_not_converted(tmp_path: Path) -> None:
     source = tmp_path / "model.pkl"
     for content, message in (
         (b"hello", "is damaged or no body model"),
-        (pickle.dumps([1, 2]), "it holds a list, expected a dict"),
+        (pickle.dumps([1, 2]), "it contains a list, expected a dict"),
         (pickle.dumps({"v_template": np.zeros((3, 3))}), "it has no array f, shapedirs, posedirs"),
         (pickle.dumps(smpl_arrays("smpl") | {"kintree_table": np.zeros((2, 16))}), "has 16 joints, which is no body"),
     ):

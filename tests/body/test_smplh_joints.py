@@ -104,7 +104,7 @@ def test_wrong_files_say_what_is_wrong(tmp_path: Path) -> None:
     arrays = smplh_arrays("male")
     path = tmp_path / "model.npz"
     np.savez(path, **{k: v for k, v in arrays.items() if k not in ("v_template", "shapedirs")})
-    with pytest.raises(ValueError, match=r"model\.npz has no v_template, shapedirs; it holds J_regressor"):
+    with pytest.raises(ValueError, match=r"model\.npz has no v_template, shapedirs; it contains J_regressor"):
         load_smplh_joints(path)
     np.savez(path, **(arrays | {"J_regressor": arrays["J_regressor"][:24]}))
     with pytest.raises(ValueError, match=r"no SMPL\+H model: J_regressor \(24, 104\), expected \(52, 104\)"):

@@ -74,7 +74,7 @@ def test_the_axis_of_the_body_in_nearly_all_frames(axis: int, sign: int) -> None
     assert standing_axis(joints3d, POINTS) is None
 
 
-def test_sizes_and_speeds_of_nobody_are_told() -> None:
+def test_sizes_and_speeds_of_nobody_are_reported() -> None:
     joints3d = standing(30)
     assert motion_doubts(joints3d, POINTS, 30.0) == []
     assert [d.kind for d in motion_doubts(0.38 * joints3d, POINTS, 30.0)] == ["size"]

@@ -235,7 +235,7 @@ def test_what_cannot_be_told_is_refused() -> None:
         from_floor_points(np.zeros((5, 2)), line, SIZE, K4)
     heights = np.tile((0.0, 1.7), (4, 1))
     high = seen(camera, points + (0, 1.7, 0))
-    with pytest.raises(ValueError, match="three places"):
+    with pytest.raises(ValueError, match="three positions"):
         from_people(pixels[:2], high[:2], heights[:2], SIZE, K4)
     with pytest.raises(ValueError, match=r"swapped"):
         from_people(high, pixels, heights, SIZE, K4)

@@ -98,7 +98,7 @@ def test_extrinsic_in_any_frame_is_the_same_camera(tmp_path: Path, seed: int, ca
     values["ground"] = {"normal": [-n for n in ground["normal"]], "d": -ground["d"]}
     flipped = read_camera(saved(tmp_path, values))
     torch.testing.assert_close(flipped.T_w2c, expected.T_w2c, atol=1e-9, rtol=0)
-    assert "other side" in caplog.text
+    assert "it is inverted" in caplog.text
 
 
 def test_intrinsics_in_other_words(tmp_path: Path) -> None:
@@ -129,11 +129,11 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a list": ([1, 2], "expected size"),
     "empty": ("", "expected size"),
     "no size": (changed(size=None), "'size' is missing"),
-    "no pose": (changed(pose=None), "nothing about where the camera is"),
+    "no pose": (changed(pose=None), "does not contain the camera position"),
     "no intrinsics": (changed(K=None), "neither K nor fov_deg"),
     "two intrinsics": (changed(fov_deg=60), "both K and fov_deg"),
     "two poses": (changed(**LEVEL), "both pose and extrinsic"),
-    "ground and pose": (changed(ground=LEVEL["ground"]), "ground beside pose"),
+    "ground and pose": (changed(ground=LEVEL["ground"]), "both ground and pose"),
     "no ground": (changed(pose=None, extrinsic=LEVEL["extrinsic"]), "'ground' is missing"),
     "no height": (changed(pose={"pitch_deg": 3}), "'pose.height_m' is missing"),
     "typing error": (changed(distorsion=[0.1]), "unknown key 'distorsion'. Did you mean 'distortion'"),
@@ -148,7 +148,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "under the floor": (changed(pose={**POSE, "height_m": -1.6}), "more than 0"),
     "on the floor": (changed(pose={**POSE, "height_m": 0}), "more than 0"),
     "centimetres": (changed(pose={**POSE, "height_m": 160}), r"metres \(not cm or mm\)"),
-    "above the horizon": (changed(pose={**POSE, "pitch_deg": -40}), "above the horizon only"),
+    "above the horizon": (changed(pose={**POSE, "pitch_deg": -40}), "only looks above the horizon"),
     "pitch": (changed(pose={**POSE, "pitch_deg": 120}), "straight down"),
     "roll": (changed(pose={**POSE, "roll_deg": 270}), "from -180 to 180"),
     "principal point": (changed(K={"fx": 1500, "cx": 2000}), "outside the image"),
@@ -274,7 +274,7 @@ def test_mistakes_in_rig_files(tmp_path: Path, values: Any, words: str) -> None:
         read_rig(saved(tmp_path, values, "rig.yaml"), camera)
 
 
-def test_field_of_view_is_that_of_the_picture(tmp_path: Path) -> None:
+def test_field_of_view_is_that_of_the_image(tmp_path: Path) -> None:
     camera = read_camera(saved(tmp_path, changed(K=None, fov_deg=60, pose={"pitch_deg": 0, "height_m": 1})))
     edge = torch.tensor([[[math.tan(math.radians(30)) * 4, 1.0, -4.0]]]).double()
     assert project(camera.rig, edge)[0][0, 0, 0].tolist() == pytest.approx([1920, 540])

@@ -42,7 +42,7 @@ def track(walk: np.ndarray) -> KeypointTrack:
     return KeypointTrack(kp2d, conf, SMPL22, np.arange(len(walk)), 30.0, "7")
 
 
-def test_stature_over_the_floor_is_told(
+def test_stature_over_the_floor_is_reported(
     track: KeypointTrack, walk: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "hmr4d")
@@ -53,7 +53,7 @@ def test_stature_over_the_floor_is_told(
 
 
 @pytest.mark.parametrize("other", [camera(pitch=4.0), camera(focal=700.0), camera(height=0.7)])
-def test_cameras_of_somebody_else_are_doubted(
+def test_cameras_of_somebody_else_are_rated_doubtful(
     track: KeypointTrack, other: CameraFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     check_on_floor(track, other)
@@ -71,7 +71,7 @@ def test_feet_above_the_horizon_are_refused(track: KeypointTrack) -> None:
         check_on_floor(track, camera(pitch=-12.0))
 
 
-def test_what_cannot_be_told_is_not_made_up(track: KeypointTrack, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_told_is_not_synthetic(track: KeypointTrack, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "hmr4d")
     conf = track.kp2d_conf.copy()
     conf[:, SMPL22.index("head")] = 0
@@ -79,10 +79,12 @@ def test_what_cannot_be_told_is_not_made_up(track: KeypointTrack, caplog: pytest
     assert not caplog.text
     conf[:, FEET] = 0
     check_on_floor(replace(track, kp2d_conf=conf), camera())
-    assert "No foot of person 7 is ever seen" in caplog.text
+    assert "No foot of person 7 is visible" in caplog.text
 
 
 def test_keypoints_of_which_none_is_sure_are_refused(track: KeypointTrack) -> None:
     unsure = replace(track, kp2d_conf=0.2 * np.ones_like(track.kp2d_conf))
-    with pytest.raises(ValueError, match="No keypoint of person .* the surest has a confidence of 0.20, and below 0.3"):
+    with pytest.raises(
+        ValueError, match="No keypoint of person .* the highest confidence is 0.20, and those below 0.3"
+    ):
         check_on_floor(unsure, camera())

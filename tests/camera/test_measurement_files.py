@@ -105,7 +105,7 @@ def test_measurements_give_the_camera_back(tmp_path: Path, method: str, fit_foca
     intrinsics = {} if fit_focal else {"fov_deg": FOV}
     path = saved(tmp_path, {"size": list(SIZE), **intrinsics, **MAKERS[method]()})
     if method == "phone" and fit_focal:
-        with pytest.raises(ValueError, match="says nothing about the focal length"):
+        with pytest.raises(ValueError, match="does not determine the focal length"):
             read_measurements(path)
         return
     camera, fit, name = read_measurements(path)
@@ -154,7 +154,7 @@ def test_people_in_keypoint_files(tmp_path: Path) -> None:
         ({"floor_points": [[1, 2, 3]]}, "'floor_points' is .* expected 4 numbers"),
         ({"floor_points": floor_points()["floor_points"][:3]}, "four or more"),
         ({"people": {"height_m": 178, "places": []}}, "height_m is 178; expected metres"),
-        ({"people": {"height_m": 1.78}}, "one of places and keypoints"),
+        ({"people": {"height_m": 1.78}}, "either places or keypoints"),
         ({"people": {"height_m": 1.78, "keypoints": "none.json"}}, "Keypoints not found"),
         ({"lines": {"vertical": lines()["lines"]["vertical"]}}, "one known height or distance"),
         ({"lines": {"lengths": [{"from": [1, 2], "to": [3, 4], "metres": 2}]}}, "lengths.0..upright' is missing"),

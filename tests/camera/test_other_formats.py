@@ -78,11 +78,11 @@ def test_a_camera_file_takes_the_lens_of_another_file(tmp_path: Path, program: s
 
 
 @pytest.mark.parametrize("program", FILES)
-def test_what_is_told_of_a_lens_makes_a_camera_file(tmp_path: Path, program: str) -> None:
+def test_lens_data_make_a_camera_file(tmp_path: Path, program: str) -> None:
     """The message that names another program's file has numbers to copy."""
     name, text = FILES[program]
     writer = program.removesuffix(" again").removesuffix(" message")
-    with pytest.raises(ValueError, match=rf"of a lens by {writer}.*says nothing of the floor") as e:
+    with pytest.raises(ValueError, match=rf"of a lens by {writer}.*does not contain the floor") as e:
         read_camera(saved(tmp_path, name, text))
     assert f"intrinsics: {name}" in str(e.value)
     numbers = str(e.value).partition("with its numbers, ")[2].partition("; and with")[0].replace("; ", "\n")
@@ -96,13 +96,13 @@ def test_several_cameras_are_chosen_by_name(tmp_path: Path) -> None:
         "c.toml",
         one + one.replace("[cam]", "[side]").replace("1000.0", "1100.0").replace("[metadata]", "[m]"),
     )
-    with pytest.raises(ValueError, match=r"cameras cam, side; say which"):
+    with pytest.raises(ValueError, match=r"cameras cam, side; select one"):
         read_camera(saved(tmp_path, "camera.yaml", f"intrinsics: c.toml\n{POSE}"))
     camera = read_camera(saved(tmp_path, "camera.yaml", f"intrinsics: {{file: c.toml, camera: side}}\n{POSE}"))
     assert float(camera.K4[0]) == 1100
 
 
-def test_a_size_that_the_calibration_lacks_is_given_beside_it(tmp_path: Path) -> None:
+def test_a_size_that_the_calibration_lacks_is_given_next_to_it(tmp_path: Path) -> None:
     saved(tmp_path, "intri.yml", opencv(TAG, ("K_1", "dist_1"), HEAD))
     with pytest.raises(ValueError, match="'size' is missing"):
         read_camera(saved(tmp_path, "camera.yaml", f"intrinsics: intri.yml\n{POSE}"))
@@ -147,12 +147,12 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda f: saved(f, "c.yaml", "size: [9, 9]\nfov_deg: 60\npose: {pitch_deg: 8, height_m: 1,6}"),
         "numbers take a point: 1.6, not 1,6",
     ),
-    "comma": (lambda f: saved(f, "c.yaml", f"size: [9, 9]\nfov_deg: 65,2\n{POSE}"), "Numbers take a point: 65.2"),
+    "comma": (lambda f: saved(f, "c.yaml", f"size: [9, 9]\nfov_deg: 65,2\n{POSE}"), "Use a decimal point: 65.2"),
     "no such lens": (lambda f: saved(f, "c.yaml", f"intrinsics: none.yml\n{POSE}"), "none.yml, which cannot be read"),
     "no lens": (lambda f: saved(f, "c.yaml", f"intrinsics: c.yaml\n{POSE}"), "no calibration of OpenCV"),
     "beside": (
         lambda f: saved(f, "c.yaml", f"intrinsics: {saved(f, *FILES['COLMAP']).name}\nfov_deg: 60\n{POSE}"),
-        "fov_deg beside intrinsics",
+        "fov_deg in addition to intrinsics",
     ),
     "control": (lambda f: saved(f, "c.yaml", f'"\\e[2J": 1\n{POSE}'), "unknown key"),
 }

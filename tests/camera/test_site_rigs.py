@@ -47,7 +47,7 @@ def test_cameras_of_a_place_are_placed_anew(tmp_path: Path) -> None:
     assert seen == {(900, 0.2, 1.7), (1200, 0.4, 3.0)}
 
 
-def test_rigs_of_a_place_stay_as_they_are(tmp_path: Path) -> None:
+def test_rigs_of_a_place_are_unchanged(tmp_path: Path) -> None:
     (rig,) = site_rigs([write_site(tmp_path / "a")])
     assert rig.num_views == 4
     assert rig.K4.dtype == torch.float32

@@ -95,4 +95,4 @@ def test_measurements_that_leave_the_camera_open_are_doubted(tmp_path: Path, cap
     path = tmp_path / "measurements.yaml"
     path.write_text(yaml.safe_dump({"size": [1280, 720], "floor_points": noisy}), encoding="utf-8")
     assert main([str(path), "--out", str(tmp_path / "camera.yaml")]) == 0
-    assert "A point on the floor 4 m away may be" in caplog.text
+    assert "The position of a point on the floor at 4 m may be wrong by" in caplog.text

@@ -49,7 +49,7 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_is_whole(tmp_path: Path) -> None
     assert [p.name for p in out.iterdir()] == ["walk.npz"]
 
 
-def test_what_is_left_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_left_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped(tmp_path / "never") == stopped() == stopped(kept="one file is there") == 130
     assert capsys.readouterr().err.splitlines() == [
         "Stopped; nothing was written.",

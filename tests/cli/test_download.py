@@ -105,7 +105,7 @@ def glove(server: Server | None = None, **facts: object) -> Item:
     return Item("glove", "vectors", "https://example.org", RemoteFile("glove.zip", urls, **facts), "glove", HOLDS)  # type: ignore[arg-type]
 
 
-def test_broken_transfers_go_on_where_they_were(server: Server, tmp_path: Path) -> None:
+def test_broken_transfers_continue_where_they_were(server: Server, tmp_path: Path) -> None:
     server.breaks, server.cut = 3, 70_000
     path, url = fetch(remote(server, sha256=hashlib.sha256(GLOVE).hexdigest()), tmp_path, wait_s=0)
     assert path.read_bytes() == GLOVE and url == server.url
@@ -113,9 +113,9 @@ def test_broken_transfers_go_on_where_they_were(server: Server, tmp_path: Path) 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["glove.zip"]
 
 
-def test_a_stopped_run_goes_on_in_the_next(server: Server, tmp_path: Path) -> None:
+def test_a_stopped_run_continues_in_the_next(server: Server, tmp_path: Path) -> None:
     server.breaks, server.cut = 2, 50_000
-    with pytest.raises(DownloadError, match="closed early, 2 times. What was got is kept"):
+    with pytest.raises(DownloadError, match="closed early, 2 times. The partial file is kept"):
         fetch(remote(server), tmp_path, tries=2, wait_s=0)
     assert not (tmp_path / "glove.zip").exists()
     path, _ = fetch(remote(server), tmp_path)
@@ -178,7 +178,7 @@ def test_no_network_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixtur
     with mock.patch("time.sleep"):
         assert main(command) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: glove.zip could not be fetched. http://127.0.0.1:9/glove.zip: ")
+    assert error.startswith("error: glove.zip could not be downloaded. http://127.0.0.1:9/glove.zip: ")
     assert "refused" in error and "--mirror <folder>" in error
 
 
@@ -232,7 +232,7 @@ def test_a_folder_of_the_user_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "glove.zip").write_bytes(GLOVE)
     (tmp_path / "glove").mkdir()
     (tmp_path / "glove" / "mine").write_text("x")
-    with pytest.raises(ValueError, match="this program did not make it"):
+    with pytest.raises(ValueError, match="this program did not create it"):
         download(glove(), tmp_path, mirror=tmp_path)
     assert (tmp_path / "glove" / "mine").is_file()
     download(glove(), tmp_path, mirror=tmp_path, overwrite=True)
@@ -252,7 +252,7 @@ def test_archives_that_write_elsewhere_are_refused(tmp_path: Path, name: str | z
         for held in HOLDS:
             archive.writestr(f"glove/{held}", b"x")
         archive.writestr(name, b"evil")
-    with pytest.raises(ValueError, match="not to be trusted"):
+    with pytest.raises(ValueError, match="the archive is not safe"):
         unpack_zip(path, tmp_path / "out" / "glove", HOLDS)
     assert not list(tmp_path.rglob("evil")) and not list((tmp_path / "out").iterdir())
 
@@ -262,7 +262,7 @@ def test_archives_of_something_else_leave_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "glove" / "mine").write_text("x")
     path = tmp_path / "a.zip"
     for content, reason in (
-        (zipped({"kit/model": b"x"}), "holds no our_vab_data.npy, our_vab_words.pkl, our_vab_idx.pkl"),
+        (zipped({"kit/model": b"x"}), "contains no our_vab_data.npy, our_vab_words.pkl, our_vab_idx.pkl"),
         (GLOVE[:-50], "damaged or no zip file"),
         (GLOVE[:1000] + bytes(1000) + GLOVE[2000:], "damaged or no zip file"),
     ):

@@ -61,8 +61,8 @@ def test_mistakes_are_told_in_one_sentence(motion: Path, tmp_path: Path, capsys:
     assert "No motion in" in refused(capsys, tmp_path / "empty")
     assert "known: ['amass', 'bvh'" in refused(capsys, motion, "--to", "obj")
     assert "Blender writes FBX from glb or bvh" in refused(capsys, motion, "--to", "bvh,FBX")
-    assert "--bones changes nothing in csv; it is for bvh" in refused(capsys, motion, "--to", "csv", "--bones", "unity")
-    assert "replaced by its own copy" in refused(capsys, motion, "--to", "npz")
+    assert "--bones has no effect on csv; it is for bvh" in refused(capsys, motion, "--to", "csv", "--bones", "unity")
+    assert "overwritten by its own copy" in refused(capsys, motion, "--to", "npz")
     missing = refused(capsys, motion, "--to", "amass", "--body-models", tmp_path / "none")
     assert str(tmp_path / "none" / "smplh" / "neutral" / "model.npz") in missing and "register at" in missing
     assert "male" not in missing
@@ -89,7 +89,7 @@ def test_one_bad_motion_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFix
     assert [p.name for p in tmp_path.iterdir()] == ["m.npz"]
 
 
-def test_bad_motions_are_told_of_and_the_others_written(
+def test_bad_motions_are_reported_and_the_others_written(
     motion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = motion.parent
@@ -107,7 +107,7 @@ def test_bad_motions_are_told_of_and_the_others_written(
         assert line.startswith(f"error: {folder / name}.npz") and reason in line
 
 
-def test_a_motion_with_z_up_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_motion_with_z_up_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     joints3d = rigid_motion(5)
     joints3d[..., 1] -= joints3d[..., 1].min()
     save_motion_npz(tmp_path / "y.npz", as_motion(joints3d, fps=20))

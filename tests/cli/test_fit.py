@@ -43,7 +43,7 @@ def test_a_file_of_parameters_poses_the_free_body(tmp_path: Path, caplog: pytest
     source = write_motion(tmp_path / "turn.npz", joints3d)
     with caplog.at_level("INFO", logger="hmr4d"):
         assert fit.main([str(source), "--out", str(tmp_path / "fitted")]) == 0
-    assert "40 frames, joints off by 0.0 mm" in caplog.text
+    assert "40 frames, joint errors 0.0 mm" in caplog.text
     with np.load(tmp_path / "fitted" / "turn.anny.amass.npz", allow_pickle=False) as file:
         saved = dict(file)
     assert "betas" not in saved
@@ -146,7 +146,7 @@ def test_bad_input_is_one_sentence(
     wrong = {
         "No such file": [str(tmp_path / "none.npz")],
         "Register at https://mano": [source, "--body", "smplh"],
-        "--gender changes nothing for body 'anny'": [source, "--gender", "male"],
+        "--gender has no effect on body 'anny'": [source, "--gender", "male"],
         "turn.anny.amass.npz cannot be written (File exists). Choose a folder": [source, "--out", flat],
     }
     bad = {
@@ -162,7 +162,7 @@ def test_bad_input_is_one_sentence(
     assert not list(tmp_path.glob("*.amass.npz"))
 
 
-def test_bad_motions_are_told_of_and_the_others_fitted(
+def test_bad_motions_are_reported_and_the_others_fitted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     joints3d = motion()[:10]
@@ -182,7 +182,7 @@ def test_bad_motions_are_told_of_and_the_others_fitted(
     assert "below the floor; is z up?" in warning and str(tmp_path / "d_deep.npz") in warning
 
 
-def test_too_many_shape_coefficients_are_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_many_shape_coefficients_are_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_model(tmp_path / "models", "smpl")
     for name in "ab":
         write_motion(tmp_path / f"{name}.npz", motion()[:2])

@@ -215,7 +215,7 @@ def test_a_far_prompt_and_another_language_are_one_sentence_each_and_no_error(
     assert index.facts(HashTextEncoder(8).encode([far]).pooled)[0].is_far
     assert run(knowing, tmp_path, far, "ein mann geht", "--steps", "1", "--seconds", "2") == 0
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert sum("'not this' is far from everything" in line and "polite bow (bow)" in line for line in warnings) == 1
+    assert sum("'not this' is far from all actions" in line and "polite bow (bow)" in line for line in warnings) == 1
     assert sum("'ein mann geht' does not look like English" in line for line in warnings) == 1
     assert load_motion_npz(tmp_path / "000_not_this.npz").metadata["is_far"] is True
 
@@ -231,7 +231,7 @@ def test_a_model_without_a_list_takes_five_seconds(
     assert "5.0 s, chosen (the usual duration)" in caplog.text
 
 
-def test_in_python_the_duration_may_be_left_out(knowing: Path) -> None:
+def test_in_python_the_duration_may_be_skipped(knowing: Path) -> None:
     pipeline = load_pipeline(knowing)
     texts = ["someone bows", "a person walks"]
     lengths = pipeline.sample(texts, num_inference_steps=1).lengths.tolist()
@@ -247,7 +247,7 @@ def test_the_known_actions_are_listed(knowing: Path, released: Path, capsys: pyt
     assert "    polite bow" in listed
     assert "1.6 s (1.2 to 2.0)" in listed
     assert main(["--list-actions", "--model", str(released)]) == 2
-    assert "does not list what it has learnt" in capsys.readouterr().err
+    assert "does not list its known actions" in capsys.readouterr().err
 
 
 def test_a_damaged_list_of_actions_is_named(knowing: Path, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_reference_that_lies_is_told_and_its_licence_goes_on(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--strength", "0.4"], "give that motion with --reference"),
+        (["--strength", "0.4"], "pass that motion with --reference"),
         (["--reference", "REFERENCE", "--strength", "0"], "strength is 0; give more than 0"),
         (["--reference", "REFERENCE", "--seconds", "5"], "lasts 2.00 s, less than the 5 s"),
         (["--reference", "REFERENCE", "--edit", "REFERENCE", "--keep", "0:1"], "choose one"),
@@ -322,7 +322,7 @@ def test_a_reference_that_lies_is_told_and_its_licence_goes_on(
         (["--reference", "walk.bvh"], "motion files (.npz) are read here, and files of HMR systems"),
     ],
 )
-def test_what_does_not_go_with_a_reference_is_said(
+def test_what_does_not_go_with_a_reference_is_reported(
     released: Path, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
 ) -> None:
     walk = torch.from_numpy(clip(60))

@@ -204,7 +204,7 @@ def test_everybody_in_one_world(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main([*words, "--person", "2", "--out", str(tmp_path / "one")]) == 0
     assert len(np.load(tmp_path / "one" / "walk.npz")["root"]) == FRAMES - 6
     assert main([*words, "--person", "9", "--out", str(tmp_path / "none")]) == 2
-    assert "nobody in it is called '9'" in capsys.readouterr().err
+    assert "it has no person '9'" in capsys.readouterr().err
 
 
 def test_over_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -281,8 +281,10 @@ def test_people_of_one_file_never_share_a_name() -> None:
 def test_rates_come_from_the_first_who_knows(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "hmr4d")
     assert (frame_rate(50, 25.0, 30.0), frame_rate(None, 25.0, 25.0), frame_rate(None, None, 24.0)) == (50, 25, 24)
-    assert "taken at 50 frames per second, the video has 30" in caplog.text and "nothing about time" not in caplog.text
-    assert frame_rate(None, None, None) == 30 and "nothing about time" in caplog.text
+    assert (
+        "taken at 50 frames per second, the video has 30" in caplog.text and "contains no frame rate" not in caplog.text
+    )
+    assert frame_rate(None, None, None) == 30 and "contains no frame rate" in caplog.text
 
 
 @pytest.mark.parametrize(("x", "said"), [(-1.5, r"and 1\.\d m to its left"), (1.5, r"and 1\.\d m to its right")])
@@ -294,7 +296,7 @@ def test_the_side_of_the_feet_is_told(tmp_path: Path, caplog: pytest.LogCaptureF
     assert re.search(said, caplog.text)
 
 
-def test_people_of_whom_too_little_is_seen_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_people_of_whom_too_little_is_seen_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     keypoints = coco_file(tmp_path, [person(-1.0, 6), person(1.0, 4)])
     entries = json.loads(keypoints.read_text())
     for entry in entries:
@@ -304,7 +306,7 @@ def test_people_of_whom_too_little_is_seen_are_left_out(tmp_path: Path, caplog: 
     words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray", "--person", "all"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert {p.name for p in (tmp_path / "out").glob("*.npz")} == {"walk_p1.npz"}
-    assert "Person 2, seen in 4 frames, is left out: No frame shows the root" in caplog.text
+    assert "Person 2, visible in 4 frames, is skipped: No frame shows the root" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -313,10 +315,10 @@ def test_people_of_whom_too_little_is_seen_are_left_out(tmp_path: Path, caplog: 
         (["--fps", "0"], "frame rate is 0.0"),
         (["--fps", "1e9"], "expected 1 to 1000"),
         (["--out", "camera.yaml"], "camera.yaml is a file; expected a folder"),
-        (["--rig", "rig.yaml"], "--rig is for models that use virtual cameras"),
+        (["--rig", "rig.yaml"], "--rig is for models with virtual cameras"),
         (["--samples", "0"], "--samples is 0"),
         (["--samples", "2"], "ground_ray draws nothing"),
-        (["--export", "bvh"], "--export bvh takes joints of 'smpl22' only; ground_ray gives 'coco17'"),
+        (["--export", "bvh"], "--export bvh accepts only joints of 'smpl22'; ground_ray returns 'coco17'"),
         (["--export", "fbx"], "Unknown export"),
         (["--video", "none.mp4"], "Video not found"),
         (["--camera", "none.yaml"], "Camera file not found"),
@@ -375,23 +377,23 @@ def test_doubtful_results_say_so_and_end_strict_commands(tmp_path: Path, caplog:
     assert checks["jumps"]["value"] > checks["jumps"]["limit"] and not checks["jumps"]["is_fine"]
 
 
-def test_frames_without_the_person_are_told_as_made_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_frames_without_the_person_are_reported_as_synthetic(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     keypoints = coco_file(tmp_path, [person(frames=40)])
     entries = [entry for entry in json.loads(keypoints.read_text()) if not 10 <= entry["image_id"] < 34]
     keypoints.write_text(json.dumps(entries))
     words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray", "--fps", "20"]
     assert main([*words, "--overlay", "none", "--out", str(tmp_path / "out")]) == 0
-    assert "Person 1 is not seen for 1.2 s from frame 10 on; the motion there is made up." in caplog.text
+    assert "Person 1 is not visible for 1.2 s from frame 10 on; the motion there is interpolated." in caplog.text
 
 
-def test_a_damaged_video_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_video_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "me.MP4").write_bytes(b"\0\0\0 ftypisom")
     saved_camera(tmp_path)
     assert main([str(tmp_path / "me.MP4"), "--camera", str(tmp_path / "camera.yaml")]) == 2
     assert "cannot be read as a video" in capsys.readouterr().err
 
 
-def test_turned_pictures_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_turned_images_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keypoints = coco_file(tmp_path, [person(2.5, frames=4)])
     saved_camera(tmp_path, size=[360, 640])
     words = [str(keypoints), "--camera", str(tmp_path / "camera.yaml"), "--method", "ground_ray"]

@@ -59,7 +59,7 @@ def test_a_video_alone_becomes_motion_with_a_guessed_camera(
     assert isinstance(track, KeypointTrack) and track.num_seen == FRAMES
 
 
-def test_a_camera_file_of_another_size_of_the_picture_is_used(video: Path, tmp_path: Path) -> None:
+def test_a_camera_file_of_another_size_of_the_image_is_used(video: Path, tmp_path: Path) -> None:
     camera = tmp_path / "camera.yaml"
     about = {"size": [1280, 960], "fov_deg": 60, "pose": {"pitch_deg": 5, "height_m": 1.5}}
     words = [str(video), "--camera", str(camera), "--method", "ground_ray", "--overlay", "none"]
@@ -117,7 +117,7 @@ def found_at(times: np.ndarray) -> tuple[DetectedVideo, KeypointTrack]:
     return DetectedVideo(Path("a.mp4"), (640, 480), 20.0, times, [track], motion, metadata), track
 
 
-def test_uneven_pictures_become_even_in_time() -> None:
+def test_uneven_images_become_even_in_time() -> None:
     times = np.concatenate([np.arange(12) / 20, 0.6 + np.arange(6) / 10])
     found, track = found_at(times)
     track.kp2d_conf[14] = 0
@@ -161,7 +161,7 @@ def test_a_camera_that_pans_is_refused_with_advice(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("name", "said"), [("", "a folder. Name the file, such as"), ("k.csv", "written as JSON. Name it k.json")]
 )
-def test_a_place_where_no_keypoint_file_can_be_is_told_before_the_video_is_read(
+def test_a_place_where_no_keypoint_file_can_be_is_reported_before_the_video_is_read(
     tmp_path: Path, name: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "no video.mp4").touch()
@@ -169,11 +169,11 @@ def test_a_place_where_no_keypoint_file_can_be_is_told_before_the_video_is_read(
     assert said in capsys.readouterr().err
 
 
-def test_a_file_of_another_kind_is_said_to_be_taken_for_keypoints(
+def test_a_file_of_another_kind_is_reported_as_a_keypoint_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "sound.mp3").touch()
     assert main([str(tmp_path / "sound.mp3")]) == 2
-    assert "sound.mp3 is taken for keypoints" in capsys.readouterr().err
+    assert "sound.mp3 is read as a keypoint file" in capsys.readouterr().err
     assert main([str(tmp_path / "gone.flv")]) == 2
     assert "Not found" in capsys.readouterr().err

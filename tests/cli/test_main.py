@@ -57,7 +57,9 @@ def test_help_of_a_command(name: str, capsys: pytest.CaptureFixture[str]) -> Non
 def test_unknown_command_names_the_nearest(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([typed, "--help"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: '{typed}' is no command of hmr4d. Did you mean {meant}") and said.count("\n") == 1
+    assert (
+        said.startswith(f"error: '{typed}' is not a command of hmr4d. Did you mean {meant}") and said.count("\n") == 1
+    )
 
 
 def test_mistake_of_a_user_ends_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,7 @@ def test_text_for_a_store_that_is_there(tmp_path):
     assert MotionStore.open(out).text_cache("hash") is not None
 
 
-def test_a_text_adapter_is_learnt_from_stores_and_measured_on_prompts(tmp_path, capsys):
+def test_a_text_adapter_is_learned_from_stores_and_measured_on_prompts(tmp_path, capsys):
     stores = [str(tmp_path / name) for name in "ab"]
     for seed, store in enumerate(stores):
         main(["synthetic", "--out", store, "--num-clips", "24", "--seed", str(seed), "--text-encoder", "hash"])

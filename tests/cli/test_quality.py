@@ -364,7 +364,7 @@ def test_classifier_is_trained_again_for_other_settings(store, classifier_folder
     assert card["num_test"] == len(store.indices("test"))
 
 
-def test_small_stores_train_their_judge_for_more_epochs(store):
+def test_small_stores_train_their_classifier_for_more_epochs(store):
     clips = len(labeled_motion(store, "train"))
     assert clips <= 64 and training_for(store).epochs == MIN_STEPS
 

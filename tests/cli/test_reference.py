@@ -34,7 +34,7 @@ def test_import_writes_a_motion_file_with_its_camera(tmp_path: Path, capsys: pyt
     torch.testing.assert_close(seen, expected, atol=1e-4, rtol=0)
 
 
-def test_convert_and_export_go_on_from_each_other(tmp_path: Path) -> None:
+def test_convert_and_export_continue_from_each_other(tmp_path: Path) -> None:
     path = layouts.smplestx(tmp_path, Person(61))
     out = tmp_path / "walk_276.pt"
     assert main(["reference", "convert", str(path), "--out", str(out), "--text", "a person sways"]) == 0
@@ -96,7 +96,7 @@ def test_bad_files_are_named_and_the_others_done(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--frames", "7"], "no range of frames"), (["--size", "big"], "no size of a picture"),
+        (["--frames", "7"], "not a range of frames"), (["--size", "big"], "not an image size"),
         (["--fps-in", "-3"], "fps is -3.0"), (["--video", "gone.mp4"], "Video not found: gone.mp4"),
     ],
 )  # fmt: skip
@@ -183,7 +183,7 @@ def test_run_never_replaces_what_it_reads(tmp_path: Path, capsys: pytest.Capture
     assert (walk.read_bytes(), notes.read_text()) == (before, "my notes")
 
 
-def test_import_and_export_leave_other_files_beside_their_input_alone(
+def test_import_and_export_leave_other_files_next_to_their_input_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = layouts.smplestx(tmp_path, Person(8), fps=20.0)
@@ -191,7 +191,7 @@ def test_import_and_export_leave_other_files_beside_their_input_alone(
     np.savez(beside, kp2d=np.zeros((8, 17, 2)))
     before = beside.read_bytes()
     assert main(["reference", "import", str(clip)]) == 2
-    assert "not made of" in capsys.readouterr().err and beside.read_bytes() == before
+    assert "not a result of" in capsys.readouterr().err and beside.read_bytes() == before
     beside.unlink()
     assert main(["reference", "import", str(clip)]) == 0 and main(["reference", "import", str(clip)]) == 0
     before = beside.read_bytes()

@@ -90,7 +90,7 @@ def test_what_is_missing_for_a_judge_is_said_in_one_sentence(
     assert not out.exists()
 
 
-def test_a_gate_that_is_killed_goes_on_where_it_was(archive: Path) -> None:
+def test_a_gate_that_is_killed_continues_where_it_was(archive: Path) -> None:
     released = threading.Event()
     out = archive.with_name("out.json")
     with service(answers(GOOD), hangs(released)) as known:

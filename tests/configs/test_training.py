@@ -118,7 +118,7 @@ def test_a_training_shows_rate_validation_and_where_it_ended(
     assert re.search(r"Trained 6 steps: train/loss [\d.]+, val/loss [\d.]+\. Checkpoint: .*last\.ckpt", caplog.text)
 
 
-def test_a_store_without_a_validation_split_trains_all_the_same(
+def test_a_store_without_a_validation_split_trains_anyway(
     inputs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(

@@ -52,7 +52,7 @@ def test_speed_counts_pairs_that_are_sure() -> None:
     assert np.allclose(sums[0] / pairs, 200.0, rtol=1e-4) and np.allclose(sums[1] / pairs, 0.5, rtol=1e-4)
 
 
-def test_facts_of_a_clip_and_of_a_data_set() -> None:
+def test_metadata_of_a_clip_and_of_a_data_set() -> None:
     track = walk(90)
     facts = clip_facts(track.keypoints, track.boxes)
     assert facts["viewpoint_counts"] == {"front": 90, "left": 0, "right": 0, "back": 0}

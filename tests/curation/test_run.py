@@ -54,7 +54,7 @@ def dead_letters(folder: Path) -> dict[str, str]:
         return {row["source"]: row["reason"] for row in csv.DictReader(file)}
 
 
-def test_faults_are_left_out_with_their_reasons_and_the_rest_is_valid(root: Path, tmp_path: Path) -> None:
+def test_faults_are_skipped_with_their_reasons_and_the_rest_is_valid(root: Path, tmp_path: Path) -> None:
     packed = curate(settings_of(root), tmp_path / "out")
     wanted = {f"{name}_0.npz": reason for name, (_, reason) in CASES.items() if reason}
     assert dead_letters(tmp_path / "out") == wanted
@@ -68,7 +68,7 @@ def test_faults_are_left_out_with_their_reasons_and_the_rest_is_valid(root: Path
         assert clip.meta["source"]["kind"] == "folder" and clip.meta["captions"][0]["model"] == "template"
 
 
-def test_names_in_the_captions_file_that_no_source_has_are_told(
+def test_names_in_the_captions_file_that_no_source_has_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_track(tmp_path / "files" / "walk.npz", walk(70))
@@ -163,7 +163,7 @@ def test_other_thresholds_run_the_filters_again_but_not_the_detector(root: Path,
 
 
 @pytest.mark.parametrize("stage", ["detect", "trim", "caption", "describe"])
-def test_a_run_killed_in_a_stage_goes_on_to_the_same_data_set(
+def test_a_run_killed_in_a_stage_continues_to_the_same_data_set(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_cases(tmp_path / "files")
@@ -197,7 +197,7 @@ def test_a_run_killed_in_a_stage_goes_on_to_the_same_data_set(
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
-def test_a_run_killed_while_packing_goes_on_to_the_same_data_set(root: Path, tmp_path: Path) -> None:
+def test_a_run_killed_while_packing_continues_to_the_same_data_set(root: Path, tmp_path: Path) -> None:
     curate(settings_of(root), tmp_path / "whole")
     child = os.fork()
     if child == 0:  # the second clip kills the process, while a shard is open

@@ -92,7 +92,7 @@ def test_small_people_are_no_candidates() -> None:
     assert not candidate_frames(first, 120, (1280, 9000), LIMITS, RULES).any()
 
 
-def test_two_passes_need_a_detector_of_pictures(tmp_path: Path) -> None:
+def test_two_passes_need_a_detector_of_images(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(ValueError, match="'precomputed' reads whole videos"):
         build_stages(Settings(str(tmp_path / "in"), two_passes=True), tmp_path / "videos")

@@ -98,7 +98,7 @@ def assert_red_box(video: Path, boxes: np.ndarray) -> None:
     assert abs(columns[0] - box[0]) < 6 and abs(columns[-1] - box[2]) < 6
 
 
-def test_a_video_of_another_rate_gives_the_nearest_picture(tmp_path: Path) -> None:
+def test_a_video_of_another_rate_gives_the_nearest_image(tmp_path: Path) -> None:
     shades = [Image.new("RGB", SIZE, (value, value, value)) for value in range(0, 250, 10)]  # 25 frames
     write_video(tmp_path / "v.mp4", shades, fps=25.0)
     _, times = probe(tmp_path / "v.mp4")
@@ -199,7 +199,7 @@ def test_a_command_detects_and_another_one_describes(videos: Path, tmp_path: Pat
     assert dead_letters(tmp_path / "out") == {"walk.mp4": "runtime_error"}
 
 
-def test_a_chat_server_gets_eight_pictures_of_the_boxed_person(videos: Path, tmp_path: Path) -> None:
+def test_a_chat_server_gets_eight_images_of_the_boxed_person(videos: Path, tmp_path: Path) -> None:
     root = tmp_path / "one"
     root.mkdir()
     for name in ("walk.mp4", "walk.npz"):
@@ -236,7 +236,7 @@ def test_frames_that_a_video_does_not_have_are_refused(videos: Path, tmp_path: P
     assert dead_letters(tmp_path / "out") == {"walk.mp4": "frames_differ"}
 
 
-def test_edge_measures_stop_with_the_pictures() -> None:
+def test_edge_measures_stop_with_the_images() -> None:
     def pictures() -> Iterator[np.ndarray]:
         yield from [np.zeros((180, 320), np.uint8)] * 3
 

@@ -39,7 +39,7 @@ def hopping(*, fps, gravity, hops=3, rise=0.5):
     return joints
 
 
-def test_motion_without_jumps_stays_as_it_is():
+def test_motion_without_jumps_is_unchanged():
     joints = standing(240)
     mended = mend_jumps(joints, FPS)
     assert mended.cut == (0, 0) and mended.bridged == 0

@@ -51,7 +51,7 @@ def test_examples_of_a_split(store: MotionStore) -> None:
     assert {row[0] for row in told(store, None, IndexRules())} == {"least", "timed", "long"}
 
 
-def test_what_is_left_out_is_counted(store: MotionStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_skipped_is_counted(store: MotionStore, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         build_index(store, "train", IndexRules())
     for reason in ("1 too short", "1 too long", "1 no caption left", "1 timed caption of other length"):

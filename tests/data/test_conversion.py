@@ -73,7 +73,7 @@ def test_conversion_meters_floor_and_sides(bandai_bvh):
     assert joints[-1, 0, 2] - joints[0, 0, 2] == pytest.approx(1.2, abs=1e-4)
 
 
-def test_exchanged_sides_are_told(bandai_bvh):
+def test_exchanged_sides_are_reported(bandai_bvh):
     def other(name):
         return name.replace("left_", "?").replace("right_", "left_").replace("?", "right_")
 

@@ -107,7 +107,7 @@ def test_raw_clips_are_joints_of_the_body_cut_and_turned(
     assert raw.dtype == np.float32 and {n: len(load(built[0], "preparation/raw_joints", n)) for n in PLAIN} == LENGTHS
 
 
-def test_humanact12_clips_stay_as_they_are(built: tuple[Places, BuildReport]) -> None:
+def test_humanact12_clips_are_unchanged(built: tuple[Places, BuildReport]) -> None:
     np.testing.assert_array_equal(load(built[0], "preparation/raw_joints", "000004"), humanact12_joints()[:, :22])
 
 
@@ -224,7 +224,7 @@ def test_the_report_counts_and_says_what_differs(built: tuple[Places, BuildRepor
     assert record["is_complete"] and record["counts"] == report.counts and record["differences"] == report.differences
 
 
-def test_the_facts_of_the_release_agree_with_each_other() -> None:
+def test_the_metadata_of_the_release_agree_with_each_other() -> None:
     release = published_release()
     assert sum(release.rows_of.values()) == release.counts["rows"]
     usable = release.counts["rows"] - len(release.one_frame_clips)
@@ -262,7 +262,7 @@ def test_everything_missing_is_named_at_once(tmp_path: Path) -> None:
     assert message.startswith("5 parts are missing. Get them first.")
     for part in (
         "index of the clips:",
-        "HumanAct12: no place is given (1,191 clips)",
+        "HumanAct12: no path is given (1,191 clips)",
         "body model SMPL+H male and female:",
         "https://mano.is.tue.mpg.de",
         "AMASS: no folder",
@@ -322,7 +322,7 @@ def test_long_lists_go_to_a_file(own_parts: Places) -> None:
     assert all(source in named for source, *_ in rows.values())
 
 
-def test_allow_missing_builds_the_rest_and_lists_what_is_left_out(own_parts: Places) -> None:
+def test_allow_missing_builds_the_rest_and_lists_what_is_skipped(own_parts: Places) -> None:
     write_index(own_parts.index, ROWS | {"000005": ("./pose_data/CMU/01/01_01_poses.npy", 0, 40)})
     (own_parts.body_models / "smplh" / "female" / "model.npz").unlink()
     report = build_humanml3d(own_parts, make=["joints3d"], jobs=1, allow_missing=True)
@@ -409,7 +409,7 @@ def test_nothing_at_all_is_an_error(own_parts: Places) -> None:
 # --- stopping and going on --------------------------------------------------------------------------------------------
 
 
-def test_a_stopped_run_goes_on(own_parts: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_continues(own_parts: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, calls = humanml3d_build.write_raw_clips, []
 
     def stops(task: Any) -> Any:
@@ -452,13 +452,15 @@ def test_a_stopped_run_goes_on(own_parts: Places, monkeypatch: pytest.MonkeyPatc
 
 def test_results_of_others_and_other_settings_are_not_mixed(own_parts: Places) -> None:
     (own_parts.out / "new_joints").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"new_joints: made by something else\. Choose another --out, or --overwrite"):
+    with pytest.raises(
+        ValueError, match=r"new_joints: not created by this command\. Choose another --out, or --overwrite"
+    ):
         build_humanml3d(own_parts, jobs=1)
     build_humanml3d(own_parts, make=["joints3d"], jobs=1)
-    with pytest.raises(ValueError, match="new_joints: made by something else"):
+    with pytest.raises(ValueError, match="new_joints: not created by this command"):
         build_humanml3d(own_parts, make=["new_joints"], jobs=1)
     write_index(own_parts.index, {k: v for k, v in ROWS.items() if k != "000001"})
-    with pytest.raises(ValueError, match=r"begun with another index\.csv"):
+    with pytest.raises(ValueError, match=r"started with another index\.csv"):
         build_humanml3d(own_parts, make=["joints3d"], jobs=1)
     assert build_humanml3d(own_parts, make=["joints3d"], jobs=1, overwrite=True).num_clips == 4
 

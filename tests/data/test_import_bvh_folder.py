@@ -61,7 +61,7 @@ def test_captions_files(tmp_path, name, content):
         ("c.csv", "one,caf\udce9\n", r"c\.csv is not UTF-8 text: byte 0xe9 in line 1"),
         ("c.json", '{"one": "walks",\n"one": "runs"}', r"c\.json, line 2: key 'one' is given twice"),
         ("c.json", "{", "is no JSON"),
-        ("c.json", "[1]", "must hold an object"),
+        ("c.json", "[1]", "must contain an object"),
         ("c.json", '{"a": 3}', "'a' needs a caption"),
     ],
 )
@@ -97,7 +97,7 @@ def test_captions_of_unknown_clips_are_refused_with_their_line(root, tmp_path, c
     with pytest.raises(ValueError, match=r"c\.csv, line 2: no clip is called 'deep/tow'; did you mean 'deep/two'"):
         import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, captions=captions, jobs=1)
     import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, captions=captions, jobs=1, skip_bad=True)
-    assert "These captions are left out" in caplog.text
+    assert "These captions are skipped" in caplog.text
     with pytest.raises(ValueError, match="name none of the 3 clips"):
         import_bvh_folder(root, tmp_path / "o", conversion=CONVERSION, captions=CaptionTable({"x": ["y"]}), jobs=1)
 
@@ -121,18 +121,18 @@ def test_hidden_files_are_passed_over_and_no_two_files_share_a_name(root, tmp_pa
     assert MotionStore.open(tmp_path / "out").names == ["deep/two.BVH", "deep/two.bvh", "one", "three"]
 
 
-def test_odd_files_are_told_once_with_both_numbers(root, tmp_path, caplog):
+def test_odd_files_are_reported_once_with_both_numbers(root, tmp_path, caplog):
     for name in ("one.bvh", "deep/three.bvh"):
         path = root / name
         path.write_text(re.sub(r"Frames:\t\d+", "Frames: 30", path.read_text()))
     import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, jobs=1)
     told = [r.message for r in caplog.records if r.levelno == logging.WARNING]
     assert len(told) == 1 and re.search("announces 30 frames, 3[13] whole rows follow", told[0])
-    assert "So are 2 of 3 files." in told[0]
+    assert "This affects 2 of 3 files." in told[0]
     assert len(MotionStore.open(tmp_path / "out")) == 3
 
 
-def test_bad_file_stops_or_is_left_out(root, tmp_path):
+def test_bad_file_stops_or_is_skipped(root, tmp_path):
     (root / "one.bvh").write_text("no motion")
     with pytest.raises(BvhError, match=r"one\.bvh, line 1: expected HIERARCHY"):
         import_bvh_folder(root, tmp_path / "out", conversion=CONVERSION, jobs=1)

@@ -126,7 +126,7 @@ def test_stretch_beyond_the_end_of_its_clip_is_refused(tmp_path, captions):
         import_cmu(write_folder(tmp_path / "raw", contents()), tmp_path / "out", captions=captions, jobs=1)
 
 
-def test_faults_are_mended_and_noted_or_left_out_with_the_reason(tmp_path, captions, caplog):
+def test_faults_are_corrected_and_noted_or_skipped_with_the_reason(tmp_path, captions, caplog):
     values = motion(240, seed=5)
     values["root"][120:, 0] += 50  # three metres at once
     glitch = motion(240, seed=6)
@@ -145,12 +145,12 @@ def test_faults_are_mended_and_noted_or_left_out_with_the_reason(tmp_path, capti
         summary = import_cmu(write_folder(tmp_path / "raw", files), tmp_path / "out", captions=captions, jobs=1)
     assert "pelvis jumps" in summary.dropped["05_04"]
     assert "no person's size" in summary.dropped["07_01"]
-    assert "05_06.amc, line" in caplog.text and "cut short" in caplog.text
+    assert "05_06.amc, line" in caplog.text and "truncated" in caplog.text
     notes = MotionStore.open(tmp_path / "out").info["notes"]
     assert set(notes) == {"05_05"} and "jumps bridged in" in notes["05_05"]
 
 
-def test_unreadable_file_stops_or_is_left_out(tmp_path, captions):
+def test_unreadable_file_stops_or_is_skipped(tmp_path, captions):
     files = contents() | {"cmu/05/05_02.amc": "1\nroot 1 2\nroot 1 2\n"}
     folder = write_folder(tmp_path / "raw", files)
     with pytest.raises(ValueError, match="05_02.amc, line 2: 'root' needs 6 values"):

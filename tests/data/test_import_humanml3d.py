@@ -100,7 +100,7 @@ def test_captions(root, tmp_path):
     assert store.caption_tokens[kick] == ["kick/VERB"]
 
 
-def test_not_finite_clips_are_left_out_and_counted(root, tmp_path, caplog):
+def test_not_finite_clips_are_skipped_and_counted(root, tmp_path, caplog):
     values = joints()
     values["000002"][3, 4, 1] = np.nan
     np.savez(root / "joints3d.npz", **values)
@@ -147,7 +147,9 @@ def test_hostile_files_of_tensors_are_refused(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "joints3d.pth"
     torch.save({"a": torch.zeros(3), "b": _Attack()}, path)
-    with pytest.raises(UnsafePickleError, match=r"joints3d\.pth is damaged, or holds more than tensors and builtins"):
+    with pytest.raises(
+        UnsafePickleError, match=r"joints3d\.pth is damaged, or contains more than tensors and builtins"
+    ):
         load_arrays_pickle(path)
 
 
@@ -181,7 +183,7 @@ def bad_npy(path, kind):
 
 
 @pytest.mark.parametrize("kind", ["one frame", "words", "cut", "café"])
-def test_one_bad_clip_stops_or_is_left_out_and_named(root, tmp_path, caplog, kind):
+def test_one_bad_clip_stops_or_is_skipped_and_named(root, tmp_path, caplog, kind):
     (root / "new_joints").mkdir()
     for name, array in joints().items():
         np.save(root / "new_joints" / f"{name}.npy", array)
@@ -193,4 +195,4 @@ def test_one_bad_clip_stops_or_is_left_out_and_named(root, tmp_path, caplog, kin
         import_humanml3d(root, tmp_path / "out")
     summary = import_humanml3d(root, tmp_path / "out", skip_bad=True)
     assert (summary.num_clips, dict(summary.dropped)) == (3, {"000001": "unreadable file"})
-    assert f"{bad}" in caplog.text and "Left out." in caplog.text
+    assert f"{bad}" in caplog.text and "Skipped." in caplog.text

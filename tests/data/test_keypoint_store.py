@@ -137,9 +137,9 @@ def test_whole_clips_have_frames_in_fours_and_some_start_later(stores: tuple[Pat
 
 
 def test_a_store_is_read_as_its_own_kind_only(stores: tuple[Path, Path]) -> None:
-    with pytest.raises(StoreError, match=r"holds 3D motion; expected one of 2D keypoints"):
+    with pytest.raises(StoreError, match=r"contains 3D motion; expected one of 2D keypoints"):
         KeypointStore.open(stores[0])
-    with pytest.raises(StoreError, match=r"holds 2D keypoints; expected one of 3D motion"):
+    with pytest.raises(StoreError, match=r"contains 2D keypoints; expected one of 3D motion"):
         MotionStore.open(stores[1])
     assert [ClipStore.open(path).kind.about for path in stores] == ["3D motion", "2D keypoints"]
 
@@ -157,10 +157,10 @@ def test_no_3d_is_left_in_the_tracks(stores: tuple[Path, Path]) -> None:
         (lambda k: np.where(np.arange(18)[:, None] == 3, np.float32(np.nan), k), "frame 0 has a number"),
         (lambda k: k * np.array([1, 1, 2], np.float32), "confidences lie between"),
         (lambda k: np.concatenate([k, k + np.array([1, 0, 0], np.float32)]), "the image size is 1280 x 720 in frame 0"),
-        (lambda k: k * np.array([1, 1, 0], np.float32), "no keypoint of it was found"),
+        (lambda k: k * np.array([1, 1, 0], np.float32), "no keypoint is detected"),
     ],
 )
-def test_faults_of_a_clip_are_told(change, sentence: str) -> None:
+def test_faults_of_a_clip_are_reported(change, sentence: str) -> None:
     keypoints = with_image_size(np.full((4, 17, 2), 9.0), np.full((4, 17), 0.9), (1280, 720))
     assert not keypoint_faults(keypoints)
     assert any(sentence in fault for fault in keypoint_faults(change(keypoints)))
@@ -181,7 +181,7 @@ def test_tracks_come_to_30_frames_per_second_on_a_line() -> None:
 def test_changing_image_size_and_unknown_rate_are_refused() -> None:
     with pytest.raises(ValueError, match=r"image size changes \(640 x 480, 320 x 240\)"):
         store_frames(track(((640, 480), (320, 240))), COCO17)
-    with pytest.raises(ValueError, match=r"does not tell its frames per second"):
+    with pytest.raises(ValueError, match=r"does not contain its frames per second"):
         store_frames(track(fps=None), COCO17)
 
 

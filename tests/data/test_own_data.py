@@ -110,8 +110,8 @@ def test_keypoint_files_that_differ_in_their_ending_are_clips_of_their_own(
     assert (done.num_clips, set(done.dropped)) == (1, {"one.npz", "two"})
     store = KeypointStore.open(tmp_path / "out")
     assert [store.caption_texts[c.caption] for c in store.clip_captions(0)] == ["a walk", "a stroll"]
-    assert "1 files have no caption and are left out, such as two." in caplog.text
-    assert "1 files do not tell the size of their images, such as one.json." in caplog.text
+    assert "1 files have no caption and are skipped, such as two." in caplog.text
+    assert "1 files do not contain the size of their images, such as one.json." in caplog.text
 
 
 @pytest.mark.parametrize("count", [3, 4, 8])

@@ -51,7 +51,7 @@ def test_without_a_builder_a_missing_cache_says_how_to_make_it(store):
 
 
 def test_builder_of_another_encoder_is_refused(store):
-    with pytest.raises(ValueError, match="by 'minilm' are wanted, but the encoder built is 'hash'"):
+    with pytest.raises(ValueError, match="by 'minilm' are requested, but the created encoder is 'hash'"):
         ensure_text_cache(store, "minilm", HashTextEncoder)
 
 

@@ -98,7 +98,7 @@ def test_long_clip_gives_a_window(tmp_path: Path) -> None:
     assert not torch.equal(first["joints2d"], other["joints2d"])
 
 
-def test_left_out_clips_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_skipped_clips_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broken = clip_entry(40)
     broken["incam_joints"][3, 4] = np.nan
     clips = {"short": clip_entry(29), "mute": clip_entry(40), "broken": broken, "good": clip_entry(40)}

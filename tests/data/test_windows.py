@@ -39,7 +39,7 @@ def fit(joints3d: Tensor, num_frames: int, seed: int = 0, tempo: float = 1.0) ->
     return windows.fit(joints3d, num_frames, fps=FPS, rng=ItemRandom.from_seed(seed), clip=0)
 
 
-def test_a_walk_goes_on_walking_in_the_same_direction() -> None:
+def test_a_walk_continues_walking_in_the_same_direction() -> None:
     walk = clip("walk")
     longer = fit(walk, 160)
     speed = (longer[1:, 0] - longer[:-1, 0]).norm(dim=-1) * FPS

@@ -142,7 +142,7 @@ def test_blocks_of_channels_become_places() -> None:
         assert result[c, y, x] == picture[y // 2, x // 2, (y % 2 * 2 + x % 2) * 2 + c]
 
 
-def test_what_no_output_needs_is_left_out() -> None:
+def test_what_no_output_needs_is_skipped() -> None:
     names = ("picture", "one", "two")
     tensors = [files.tensor(name, [1, 2, 2, 1]) for name in names]
     operators = [files.operator(0, [0], [1]), files.operator(0, [1], [2])]
@@ -154,7 +154,7 @@ def test_what_no_output_needs_is_left_out() -> None:
 
 def test_every_cut_of_a_file_is_refused_in_words() -> None:
     data = sparse_file(halves(np.random.default_rng(3), 4, 1, 1, 4))
-    with pytest.raises(ValueError, match="no TensorFlow Lite model"):
+    with pytest.raises(ValueError, match="not a TensorFlow Lite model"):
         read_tflite(b"PK\3\4" + bytes(60), "a.zip")
     for end in range(8, len(data) - 8, 7):
         with pytest.raises(ValueError, match="made"):

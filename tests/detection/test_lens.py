@@ -14,7 +14,7 @@ from hmr4d.visualization.pixels import to_pixels
 from hmr4d.visualization.video_file import write_mp4
 
 
-def test_exif_of_pictures_tells_the_lens(tmp_path: Path) -> None:
+def test_exif_of_images_tells_the_lens(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0xA405] = 28
     Image.new("RGB", (360, 240)).save(tmp_path / "1.jpg", exif=exif)

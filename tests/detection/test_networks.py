@@ -35,7 +35,7 @@ def assert_equal(network: str, name: str, ours: np.ndarray, theirs: np.ndarray) 
 
 
 @pytest.mark.parametrize("network", ["people", "full", "heavy"])
-def test_made_up_pictures_give_the_stored_outputs_of_the_reference_runtime(network: str) -> None:
+def test_synthetic_images_give_the_stored_outputs_of_the_reference_runtime(network: str) -> None:
     stored = np.load(reference.FILE)
     ours = our_outputs(network, reference.made_pictures(network))
     for name in SOURCES[network].outputs:
@@ -53,7 +53,7 @@ def test_made_up_pictures_give_the_stored_outputs_of_the_reference_runtime(netwo
 
 @pytest.mark.assets
 @pytest.mark.parametrize("network", ["people", "full", "heavy"])
-def test_any_pictures_give_what_the_reference_runtime_gives(network: str) -> None:
+def test_any_images_give_what_the_reference_runtime_gives(network: str) -> None:
     """HMR4D_TFLITE names archives with the TFLite files, HMR4D_PICTURES a folder of photographs where there is one."""
     pytest.importorskip("ai_edge_litert", reason="the reference runtime is not installed: pip install ai-edge-litert")
     if not (named := os.environ.get("HMR4D_TFLITE")):
@@ -105,7 +105,7 @@ def test_an_empty_room_has_nobody() -> None:
     assert not PeopleFinder(find_detector())(picture, [Region(240, 180, 480)])
 
 
-def test_a_turned_region_shows_a_turned_picture_upright() -> None:
+def test_a_turned_region_shows_a_turned_image_upright() -> None:
     picture = one_person((400, 400), top=(200, 60), height=280)
     turned = picture.rotate(-30, resample=2)  # clockwise
     upright = cut_out(picture, Region(200, 200, 300), 256).astype(float)
@@ -113,7 +113,7 @@ def test_a_turned_region_shows_a_turned_picture_upright() -> None:
     assert np.abs(upright - again)[40:-40, 40:-40].mean() < 3
 
 
-def test_places_of_a_region_come_back() -> None:
+def test_places_of_a_region_are_restored() -> None:
     region = Region(120.0, 80.0, 50.0, 0.4)
     middle = region.to_picture(np.array([0.5, 0.5]))
     over = region.to_picture(np.array([0.5, 0.0]))
@@ -122,7 +122,7 @@ def test_places_of_a_region_come_back() -> None:
     assert np.allclose((again.u, again.v, again.size, again.angle), (120, 80, 50, 0.4))
 
 
-def test_a_large_picture_is_averaged_and_places_stay_within_a_pixel() -> None:
+def test_a_large_image_is_averaged_and_places_stay_within_a_pixel() -> None:
     values = np.zeros((1600, 1600, 3))
     values[801:809, 401:409] = 255
     cut = cut_out(to_picture(values), Region(800, 800, 1600), 256).astype(float).sum(-1)

@@ -84,7 +84,7 @@ def test_the_command_writes_what_the_reader_of_keypoint_files_reads(
         assert (np.isfinite(one.depth) == (one.kp2d_conf > 0)).all()
 
 
-def test_keypoints_of_others_beside_a_video_are_left_alone(
+def test_keypoints_of_others_next_to_a_video_are_left_alone(
     video: Path, found: DetectedVideo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = tmp_path / video.name
@@ -94,10 +94,10 @@ def test_keypoints_of_others_beside_a_video_are_left_alone(
     assert is_of_video(beside, copy) and not is_of_video(beside, tmp_path / "two.mov")
     beside.write_text('[{"image_id": 0}]')
     assert main(["detect", str(copy)]) == 2
-    assert "is there already" in capsys.readouterr().err and beside.read_text() == '[{"image_id": 0}]'
+    assert "exists already" in capsys.readouterr().err and beside.read_text() == '[{"image_id": 0}]'
 
 
-def test_a_damaged_video_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_video_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "hole.mp4"
     noise = np.random.default_rng(0).integers(0, 255, (12, 64, 96, 3), np.uint8)  # so that pictures have some length
     write_mp4(path, (to_pixels(Image.fromarray(frame)) for frame in noise), fps=10, size=(96, 64))
@@ -110,16 +110,16 @@ def test_a_damaged_video_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert len(found.times) < 12 and "of its 12 pictures" in caplog.text
 
 
-def test_an_empty_video_and_a_missing_one_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_video_and_a_missing_one_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(3):
         to_picture(room((160, 120))).save(tmp_path / f"{number}.png")
     assert main(["detect", str(tmp_path)]) == 2
-    assert "nobody was found in its 3 pictures" in capsys.readouterr().err
+    assert "no person was detected in its 3 frames" in capsys.readouterr().err
     assert main(["detect", str(tmp_path / "gone.mp4")]) == 2
     assert "Video not found" in capsys.readouterr().err
 
 
-def test_small_people_are_found_in_squares_of_the_picture() -> None:
+def test_small_people_are_found_in_squares_of_the_image() -> None:
     size = (1280, 720)
     values = room(size)
     draw_person(values, (1010.0, 400.0), 88.0)
@@ -132,7 +132,7 @@ def test_small_people_are_found_in_squares_of_the_picture() -> None:
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (500, 500), (2000, 300)])
-def test_squares_cover_the_picture_and_share_a_third(size: tuple[int, int]) -> None:
+def test_squares_cover_the_image_and_share_a_third(size: tuple[int, int]) -> None:
     for level in LEVELS:
         found = squares(size, level)
         assert {s.size for s in found} == {max(size) / level}

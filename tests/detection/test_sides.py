@@ -24,7 +24,7 @@ def found(points: np.ndarray) -> np.ndarray:
     return mend_sides(points, np.ones(points.shape[:2]), np.arange(len(points)) / FPS, SIZE, MEDIAPIPE33)
 
 
-def test_sides_that_are_exchanged_for_a_while_are_mended() -> None:
+def test_sides_that_are_exchanged_for_a_while_are_corrected() -> None:
     points = body(np.ones(FRAMES))
     wrong = np.zeros((FRAMES, 33), bool)
     wrong[20:50] = wrong[:2] = True
@@ -33,7 +33,7 @@ def test_sides_that_are_exchanged_for_a_while_are_mended() -> None:
     np.testing.assert_array_equal(mended, points)
 
 
-def test_legs_that_are_exchanged_alone_are_mended_alone() -> None:
+def test_legs_that_are_exchanged_alone_are_corrected_alone() -> None:
     points = body(np.ones(FRAMES))
     legs = np.array([any(w in n for w in ("knee", "ankle", "heel", "foot")) for n in MEDIAPIPE33.joint_names])
     wrong = np.zeros((FRAMES, 33), bool)

@@ -47,7 +47,7 @@ def test_nothing_lags() -> None:
     assert int(np.argmin(shifts)) == 3
 
 
-def test_one_swapped_picture_is_mended() -> None:
+def test_one_swapped_image_is_corrected() -> None:
     times = np.arange(60) / 30
     path = np.stack([100 + 20 * times, 50 + 10 * times], -1)
     raw = joints(path)

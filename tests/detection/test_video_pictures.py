@@ -38,7 +38,7 @@ def uneven(even: Path) -> Path:
     return path
 
 
-def test_every_coded_picture_comes_once_whatever_its_time(even: Path, uneven: Path) -> None:
+def test_every_coded_image_comes_once_whatever_its_time(even: Path, uneven: Path) -> None:
     for path in (even, uneven):
         gray = [float(np.asarray(picture).mean()) for picture in video_pictures(path)]
         np.testing.assert_allclose(gray, 10 * np.arange(20), atol=4)
@@ -56,7 +56,7 @@ def test_times_are_those_of_the_file(even: Path, uneven: Path) -> None:
     assert facts.times_of(np.array([0, 20])) is None
 
 
-def test_pictures_of_sixteen_bits_keep_their_shades(tmp_path: Path) -> None:
+def test_images_of_sixteen_bits_keep_their_shades(tmp_path: Path) -> None:
     Image.fromarray(np.full((48, 64), 128 << 8, np.uint16)).save(tmp_path / "1.png")
     (picture,) = video_pictures(tmp_path)
     assert picture.getpixel((5, 5)) == (128, 128, 128)
@@ -85,7 +85,7 @@ def test_turned_videos_are_read_without_a_word(even: Path, caplog: pytest.LogCap
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_pictures_come_by_their_numbers_and_again_where_they_are_asked_for_twice(even: Path) -> None:
+def test_images_come_by_their_numbers_and_again_where_they_are_requested_twice(even: Path) -> None:
     gray = [float(np.asarray(picture).mean()) for picture in video_pictures(even, [3, 3, 5, 19, 25])]
     np.testing.assert_allclose(gray, [30, 30, 50, 190], atol=4)
 
@@ -97,7 +97,7 @@ def test_odd_sides_are_read_whole(even: Path) -> None:
     assert [picture.size for picture in video_pictures(odd)] == [(95, 63)] * 20
 
 
-def test_a_folder_of_pictures_is_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+def test_a_folder_of_images_is_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in (10, 9, 1):
         Image.new("RGB", (40, 30), (number * 10,) * 3).save(tmp_path / f"frame{number}.png")
     (tmp_path / "notes.txt").write_text("no picture", "utf-8")
@@ -112,7 +112,7 @@ def test_a_folder_of_pictures_is_read_in_the_order_of_their_numbers(tmp_path: Pa
         list(video_pictures(tmp_path))
 
 
-def test_a_video_that_is_cut_off_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_video_that_is_cut_off_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     draws = np.random.default_rng(0).integers(0, 255, (20, 64, 96, 3), dtype=np.uint8)
     write_mp4(tmp_path / "noise.mp4", map(to_pixels, map(Image.fromarray, draws)), fps=20, size=(96, 64))
     whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
@@ -122,4 +122,4 @@ def test_a_video_that_is_cut_off_is_told(tmp_path: Path, caplog: pytest.LogCaptu
     data = whole.read_bytes()
     cut.write_bytes(data[: len(data) * 7 // 10])
     assert 0 < len(read_video_metadata(cut).times) < 20
-    assert "cut.mp4 is cut off before its end" in caplog.text
+    assert "cut.mp4 is truncated" in caplog.text

@@ -50,7 +50,7 @@ def test_the_frame_of_the_camera_is_upside_down() -> None:
     assert torch.allclose(turned[:, 24], rows[:, 24] * torch.tensor([1.0, -1.0, -1.0]), atol=1e-5)
 
 
-def test_short_motions_are_left_out_and_counted() -> None:
+def test_short_motions_are_skipped_and_counted() -> None:
     motions = {"long": posed(90), "just": posed(60, turn=1.0, fps=20.0), "short": posed(59)}
     found = critic_scores(small_critic(), motions)
     assert list(found.scores) == ["long", "just"] and found.excluded == {"short": "59 frames, fewer than 60"}

@@ -73,7 +73,7 @@ def test_drawn_cameras_show_the_person_in_an_image_of_the_clip() -> None:
 
 
 @pytest.mark.parametrize("variant", ["coco17_image", "coco17_person"])
-def test_generated_motion_is_scored_beside_real_clips(store: KeypointStore, variant: str) -> None:
+def test_generated_motion_is_scored_next_to_real_clips(store: KeypointStore, variant: str) -> None:
     clips = ScoredClips(store, cuts=KeypointCuts(max_rows=120), rules=RULES, repeats=2)
 
     def load(job: Job) -> Motion:

@@ -58,7 +58,7 @@ def lifts(store: Path, **options: Any) -> ScoredLifts:
     return ScoredLifts(partial(StoreClips, views), **options)
 
 
-def test_items_do_not_depend_on_how_many_are_asked_for(store: Path) -> None:
+def test_items_do_not_depend_on_how_many_are_requested(store: Path) -> None:
     corruption = KeypointCorruption(**QUIET, noise_px=3.0, missing_prob=0.2)
     whole, few = lifts(store, corruption=corruption), lifts(store, corruption=corruption, limit=3)
     assert few.items == [0, 2, 4] and whole.items == list(range(6)) and few.identity() == whole.identity()
@@ -76,7 +76,7 @@ def test_what_is_seen_without_errors_is_the_truth_in_every_view(store: Path) -> 
     assert data.sequence(1) == "walk1" and clip.name == "walk1/drawn"
 
 
-def test_noise_is_as_large_as_asked_for_and_another_in_every_view(store: Path) -> None:
+def test_noise_is_as_large_as_requested_and_another_in_every_view(store: Path) -> None:
     sigma, missing = 6.0, 0.25
     data = lifts(store, corruption=KeypointCorruption(**QUIET, noise_px=sigma, missing_prob=missing))
     ratios, shares = [], []

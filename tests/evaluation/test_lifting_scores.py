@@ -51,7 +51,7 @@ def test_cameras_of_one_motion_count_once() -> None:
     assert averaged(twice, ["a"] * 8, "frames")["abs_mpjpe"].interval is None
 
 
-def test_metrics_without_a_value_are_said_to_have_none() -> None:
+def test_metrics_without_a_value_are_none() -> None:
     found = averaged(metric(), list("abcd"), "clips")
     assert found["foot_sliding"] == Value(None, None, 0)  # random feet never stand
     with pytest.raises(ValueError, match="'median' with 4 sequences for 4 clips"):

@@ -58,7 +58,7 @@ def test_diversity_of_copies_is_zero_and_of_one_is_unknown():
     assert math.isnan(diversity([walk], FPS))
 
 
-def test_samples_of_one_prompt_stand_beside_real_clips(tmp_path: Path):
+def test_samples_of_one_prompt_stand_next_to_real_clips(tmp_path: Path):
     store = MotionStore.open(import_synthetic(tmp_path / "synthetic", num_clips=36).path)
     real = labeled_motion(store, "train")
     same = [real, LabelledMotion([moved(c, 45) for c in real.clips], real.labels, real.fps)]

@@ -134,7 +134,7 @@ def test_cached_captions_are_not_encoded_again(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_what_is_saved_comes_back(evaluator: Evaluator, tmp_path: Path, dtype: torch.dtype) -> None:
+def test_what_is_saved_is_restored(evaluator: Evaluator, tmp_path: Path, dtype: torch.dtype) -> None:
     evaluator.save(tmp_path / "mine", about={"licence": "MIT"}, dtype=dtype)
     back = load_evaluator(tmp_path / "mine")
     assert back.recipe == evaluator.recipe and back.statistics_hash == evaluator.statistics_hash

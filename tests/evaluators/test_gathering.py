@@ -62,7 +62,7 @@ def test_an_index_for_some_rows_only_is_refused():
     metric.update(torch.randn(4, 3), real=False)
     with pytest.raises(ValueError, match="4 of 8 rows of real have no index"):
         metric.compute()
-    with pytest.raises(ValueError, match="one index a row"):
+    with pytest.raises(ValueError, match="one index per row"):
         metric.update(torch.randn(4, 3), real=True, index=torch.arange(3))
 
 

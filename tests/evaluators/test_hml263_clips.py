@@ -59,7 +59,7 @@ def test_parts_of_clips_are_entries_of_their_own(tmp_path: Path) -> None:
     assert 20 <= item["features"][0, 0].item() * 4 + 2 <= 20 + 70 - item["num_rows"]
 
 
-def test_what_is_left_out_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_skipped_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name, num_rows in (("short", 39), ("long", 200), ("kept", 199)):
         write_clip(tmp_path, name, num_rows, WALK)
     write_clip(tmp_path, "bad", 100, "a line without tags")

@@ -77,7 +77,7 @@ def test_unsure_keypoints_do_not_matter(variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_flipped_picture_gives_mirrored_features(variant: str) -> None:
+def test_a_flipped_image_gives_mirrored_features(variant: str) -> None:
     keypoints = track_tensor(60)
     rows = keypoint_features(keypoints, variant).unflatten(1, (17, 2))
     flipped = keypoint_features(flip_keypoints(keypoints), variant).unflatten(1, (17, 2))

@@ -62,7 +62,7 @@ def positions(path: Path, bones: str = "smpl") -> np.ndarray:
 
 
 @pytest.mark.parametrize("degrees", HEADINGS)
-def test_positions_come_back_in_every_heading(tmp_path: Path, degrees: float) -> None:
+def test_positions_are_restored_in_every_heading(tmp_path: Path, degrees: float) -> None:
     motion = rigid_motion(root=heading(degrees))
     done = write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=30, text="sways"))
     assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETER
@@ -116,7 +116,7 @@ def test_centimeters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fps", [20, 29.97, 120])
-def test_rate_and_facts(tmp_path: Path, fps: float) -> None:
+def test_rate_and_metadata(tmp_path: Path, fps: float) -> None:
     write_bvh(
         tmp_path / "m.bvh", as_motion(rigid_motion(2), fps=fps, text="läuft", metadata={"licence": "CC0", "seed": 3})
     )
@@ -155,7 +155,7 @@ def test_bones_that_stretch_are_reported(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
-def test_curves_go_on_through_full_turns(tmp_path: Path, axis: str) -> None:
+def test_curves_continue_through_full_turns(tmp_path: Path, axis: str) -> None:
     """Twice round: no angle may jump by half or full turns, whatever axis the figure turns about."""
     still = np.repeat(rigid_motion(1), 90, 0)
     turns = turn(axis, np.linspace(0, 720, 90)).as_matrix()

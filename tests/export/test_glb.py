@@ -48,7 +48,7 @@ def moving(body: Body, num_frames: int = 12, seed: int = 0) -> tuple[torch.Tenso
 
 
 @pytest.mark.parametrize("heading", range(0, 360, 45))
-def test_joints_come_back_in_every_heading_and_on_their_sides(tmp_path: Path, heading: int) -> None:
+def test_joints_are_restored_in_every_heading_and_on_their_sides(tmp_path: Path, heading: int) -> None:
     joints3d = turned(walking_joints(10), heading)
     write_glb(tmp_path / "walk.glb", as_motion(joints3d, fps=FPS))
     glb = Glb(tmp_path / "walk.glb")
@@ -156,7 +156,7 @@ def test_signs_are_continued_through_many_turns() -> None:
     torch.testing.assert_close(continued[:, 0, 3], (angles[:, 0] / 2).cos(), atol=1e-5, rtol=0)
 
 
-def test_facts_are_inside(tmp_path: Path) -> None:
+def test_metadata_are_inside(tmp_path: Path) -> None:
     text, about = "läuft </b> 走る", {"seed": 3, "licence": "MIT", "by": ["a"]}
     blocks = write_glb(tmp_path / "walk.glb", as_motion(walking_joints(5), fps=29.97, text=text, metadata=about))
     document = Glb(tmp_path / "walk.glb").json

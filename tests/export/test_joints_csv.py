@@ -12,7 +12,7 @@ from tests.export.motions import rigid_motion
 from tests.motions import as_motion
 
 
-def test_positions_times_and_facts_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_positions_times_and_metadata_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joints_csv, "FRAMES_PER_BLOCK", 4)
     motion = rigid_motion(10)
     text = 'walks, "slowly" # 走'

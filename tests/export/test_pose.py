@@ -183,7 +183,7 @@ def test_a_turned_motion_has_its_pose_turned_with_it() -> None:
     assert torch.equal(turned.pose.rotations[:, 1:], motion.pose.rotations[:, 1:])
 
 
-def test_a_pose_that_differs_from_the_joints_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pose_that_differs_from_the_joints_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     motion = posed_motion()
     write_bvh(tmp_path / "m.bvh", replace(motion, joints3d=motion.joints3d + torch.tensor([0.1, 0.0, 0.0])))
     assert "joints3d and pose of this motion differ, the file has the pose: joints are 100.0 mm off" in caplog.text

@@ -13,7 +13,7 @@ def points(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_a_similarity_comes_back() -> None:
+def test_a_similarity_is_restored() -> None:
     x = points(4, 5, 9)
     R = roma.rotvec_to_rotmat(points(4, 5, seed=1))
     scale, t = 0.5 + points(4, 5, seed=2)[..., 0].abs(), points(4, 5, seed=3)

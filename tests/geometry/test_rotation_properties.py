@@ -43,7 +43,7 @@ def test_matrix_is_a_rotation_and_gives_the_quaternion_back(q: Tensor) -> None:
 
 
 @given(rotation_vectors())
-def test_rotation_vector_comes_back_from_its_matrix(rotvec: Tensor) -> None:
+def test_rotation_vector_is_restored_from_its_matrix(rotvec: Tensor) -> None:
     R = roma.rotvec_to_rotmat(rotvec)
     again = roma.rotmat_to_rotvec(R)
     assert_near(roma.rotvec_to_rotmat(again), R, 1e-9)

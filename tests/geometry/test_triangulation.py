@@ -46,7 +46,7 @@ def noise_like(x: Tensor, size: float, seed: int = 2) -> Tensor:
 @pytest.mark.parametrize("kind", METHODS)
 @pytest.mark.parametrize("num_views", [2, 3, 4, 7])
 @pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
-def test_exact_points_come_back(kind: str, num_views: int, leading: tuple[int, ...]) -> None:
+def test_exact_points_are_restored(kind: str, num_views: int, leading: tuple[int, ...]) -> None:
     T, points = cameras(*leading, num_views), body_points(*leading, 5)
     assert torch.allclose(METHODS[kind](see(points, T, kind), T), points, atol=1e-9)
 

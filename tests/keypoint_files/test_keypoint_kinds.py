@@ -97,15 +97,15 @@ def test_flat_lists_name_their_frames(tmp_path: Path, key: str, label: Any, inst
 @pytest.mark.parametrize("extra", [{}, {"track_id": 1}, {"image_id": 5}, {"frame": 0}])
 def test_many_entries_without_frames_are_refused(tmp_path: Path, extra: dict[str, Any]) -> None:
     entries = [{**nested(p), **extra} for p in figure(COCO17.joint_names, 8)]
-    with pytest.raises(ValueError, match="it has 8 entries, and .* Give every entry its frame"):
+    with pytest.raises(ValueError, match="it has 8 overlapping entries.* Add the frame to every entry"):
         everybody(saved(tmp_path, entries))
 
 
 @pytest.mark.parametrize("key", ["7", "frame_{}", "img{:04d}", "a/{}.jpg", "person_{}"])
-def test_objects_of_frames_are_told_from_objects_of_people(tmp_path: Path, key: str) -> None:
+def test_objects_of_frames_are_distinguished_from_objects_of_people(tmp_path: Path, key: str) -> None:
     points = figure(COCO17.joint_names, 8)
     if key in ("7", "person_{}"):  # one person's frames, listed under an id
-        with pytest.raises(ValueError, match=r"lie over each other|has no 'pose_keypoints_2d'"):
+        with pytest.raises(ValueError, match=r"overlapping entries|has no 'pose_keypoints_2d'"):
             everybody(
                 saved(
                     tmp_path,
@@ -171,7 +171,7 @@ EQUAL_COUNTS = [order for orders in ORDERS.values() for order in orders if len(o
 
 
 @pytest.mark.parametrize("order", EQUAL_COUNTS, ids=lambda order: order.name)
-def test_orders_of_equal_counts_are_told_by_the_body(
+def test_orders_of_equal_counts_are_distinguished_by_the_body(
     tmp_path: Path, order: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     points = figure(order.joint_names, 20)
@@ -184,7 +184,7 @@ def test_orders_of_equal_counts_are_told_by_the_body(
     assert "do not look like a body" not in caplog.text
 
 
-def test_shuffled_joints_are_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_shuffled_joints_are_rated_doubtful(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     points = figure(HALPE26.joint_names, 20)[:, np.random.default_rng(3).permutation(26)]
     np.save(tmp_path / "k.npy", points)
     one(tmp_path / "k.npy")
@@ -206,7 +206,7 @@ def test_sides_that_change_places_at_once_are_found() -> None:
     assert side_exchanges(turned[:1], SMPL22) == []
 
 
-def test_heads_below_feet_are_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_heads_below_feet_are_rated_doubtful(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     points = figure(HALPE26.joint_names)
     points[..., 1] = 719 - points[..., 1]
     np.save(tmp_path / "k.npy", points)
@@ -235,7 +235,7 @@ def test_hidden_empty_and_damaged_files_are_passed_over(tmp_path: Path, caplog: 
     saved(tmp_path / "k", "{\x1b[31m", "w_004.json")
     points[4] = 0
     check(one(tmp_path / "k"), points, "openpose25")
-    assert "1 of 12 files are left out: w_004.json" in caplog.text and "\x1b" not in caplog.text
+    assert "1 of 12 files are skipped: w_004.json" in caplog.text and "\x1b" not in caplog.text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -558,7 +558,7 @@ def test_names_of_joints_in_any_spelling(spelled: str, name: str) -> None:
         ("a.c3d", b"\x02P", "C3D"),
         ("a.txt", b"0 0.5 0.5", "YOLO's labels"),
         ("a.json", b"PK\x03\x04", "archive"),
-        ("a.png", b"\x89PNG", "a picture"),
+        ("a.png", b"\x89PNG", "an image"),
         ("a.pt", b"x", "pickled"),
         ("a.yaml", b"size: [1, 2]", "the first argument is the keypoints"),
     ],
@@ -590,7 +590,7 @@ def test_one_bad_entry_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCa
     del entries[8]["frame"]
     points[[3, 6, 8]] = 0
     check(one(saved(tmp_path, entries)), points)
-    assert "2 of 12 entries are left out" in caplog.text and "1 of 10 entries are left out" in caplog.text
+    assert "2 of 12 entries are skipped" in caplog.text and "1 of 10 entries are skipped" in caplog.text
     assert "\x1b" not in caplog.text
 
 

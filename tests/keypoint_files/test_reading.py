@@ -58,7 +58,7 @@ def test_every_layout_gives_the_same_arrays(tmp_path: Path, layout: str, num_joi
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name not in SINGLE])
-def test_people_are_told_apart_by_their_ids(tmp_path: Path, layout: str) -> None:
+def test_people_are_distinguished_by_their_ids(tmp_path: Path, layout: str) -> None:
     first, second = walk(num_joints=26), walk(num_joints=26, seed=1, left=340.0)  # boxes overlap
     first[:5], second[9:] = 0, 0
     path = LAYOUTS[layout](tmp_path, {"7": first, "2": second})
@@ -70,7 +70,7 @@ def test_people_are_told_apart_by_their_ids(tmp_path: Path, layout: str) -> None
         np.testing.assert_array_equal(track.frame_ids, np.arange(5, 12))
     tracks = read_keypoints(path, person="all")
     assert isinstance(tracks, list) and [t.person for t in tracks] == ["2", "7"]
-    with pytest.raises(ValueError, match=r"nobody .* 'Anna'; it has person 2 \(9 frames\), 7 \(7 frames\)"):
+    with pytest.raises(ValueError, match=r"no person 'Anna', only 2 \(9 frames\), 7 \(7 frames\)"):
         read_keypoints(path, person="Anna")
 
 
@@ -91,7 +91,7 @@ def test_people_without_ids_are_followed(tmp_path: Path, gap: int) -> None:
     np.testing.assert_array_equal(tracks[1].kp2d, right[..., :2].astype(np.float32))
 
 
-def test_someone_who_jumps_across_the_picture_is_someone_else(tmp_path: Path) -> None:
+def test_someone_who_jumps_across_the_image_is_someone_else(tmp_path: Path) -> None:
     points = walk(20, 26)
     points[10:, :, 0] += 1500
     frames = [[{"keypoints": p[:, :2].tolist()}] for p in points]
@@ -102,7 +102,7 @@ def test_someone_who_jumps_across_the_picture_is_someone_else(tmp_path: Path) ->
     assert isinstance(tracks, list) and [t.num_seen for t in tracks] == [20, 10, 10]
 
 
-def test_empty_frames_at_both_ends_are_left_out_and_numbers_kept(tmp_path: Path) -> None:
+def test_empty_frames_at_both_ends_are_skipped_and_numbers_kept(tmp_path: Path) -> None:
     points = walk(12, 25)
     points[:3], points[10:] = 0, 0
     track = one(write_openpose(tmp_path, {"0": points}))
@@ -223,7 +223,7 @@ def test_joints_that_a_file_names_are_put_in_order(tmp_path: Path) -> None:
         np.testing.assert_array_equal(track.kp2d[:, ::-1], points[:, :17, :2].astype(np.float32))
 
 
-def test_names_that_are_not_known_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_names_that_are_not_known_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     names = [*BODY_AND_FEET[:24], "tail"]
     points = walk(1, 25)
     content = {"keypoints": [{"1": points[0, :, [1, 0, 2]].T.tolist()}], "skeleton": dict(enumerate(names))}
@@ -244,7 +244,7 @@ def test_of_two_entries_the_one_nearest_to_the_one_before_is_kept(
     surer[:, 2] = 1
     track = one(written(tmp_path, [*entries, {"image_id": 5, "track_id": 1, "keypoints": surer.ravel().tolist()}]))
     np.testing.assert_array_equal(track.kp2d, points[..., :2].astype(np.float32))
-    assert "Person 1 is there twice in 1 frames" in caplog.text
+    assert "Person 1 occurs twice in 1 frames" in caplog.text
 
 
 @pytest.mark.parametrize(("step", "words"), [(2, "2nd"), (3, "3rd"), (5, "5th"), (11, "11th"), (21, "21st")])
@@ -259,7 +259,7 @@ PLACES = np.round(np.random.default_rng(0).uniform(5, 300, (26, 3)), 1)
 PLACES[:, 2] = 0.7
 GOOD = {"image_id": 3, "category_id": 1, "keypoints": PLACES[:17].ravel().tolist(), "score": 1.0}
 WRONG: dict[str, tuple[Any, str]] = {
-    "no json": ("{", "no JSON"),
+    "no json": ("{", "not a JSON"),
     "empty file": ("", "the file is empty"),
     "nothing": ([], "none of the known layouts"),
     "another object": ({"poses": []}, "none of the known layouts"),
@@ -269,7 +269,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "unknown count": ([{**GOOD, "keypoints": PLACES[:15].ravel().tolist()}], "15 joints; known are 17"),
     "no frame": ([GOOD, {"keypoints": GOOD["keypoints"]}], "entry 1 has no frame"),
     "no number": ([{**GOOD, "image_id": "holiday.jpg"}], "no frame number"),
-    "fraction": ([{**GOOD, "image_id": 1.5}], "no frame number"),
+    "fraction": ([{**GOOD, "image_id": 1.5}], "not a frame number"),
     "two videos": ([{**GOOD, "image_id": n} for n in ("a/01.jpg", "b/01.jpg")], "both be frame 1"),
     "no video": ([{**GOOD, "image_id": n} for n in (139, 397133)], "frame numbers of one video"),
     "never sure": ([{**GOOD, "keypoints": [5.0, 6.0, 0.0] * 17}], "confidence above 0"),
@@ -323,7 +323,7 @@ def test_other_mistakes(tmp_path: Path) -> None:
         read_keypoints(tmp_path / "none.json")
     with pytest.raises(ValueError, match="Unknown keypoint format 'xml'; known: " + ", ".join(FORMATS)):
         read_keypoints(tmp_path, "xml")
-    with pytest.raises(ValueError, match="holds no .json"):
+    with pytest.raises(ValueError, match="contains no .json"):
         read_keypoints(tmp_path)
     with pytest.raises(ValueError, match="not read"):
         read_keypoints(written(tmp_path, "x", "k.pkl"))

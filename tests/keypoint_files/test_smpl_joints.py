@@ -39,7 +39,7 @@ def keypoints(skeleton: Skeleton, *shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("source", [COCO17, H36M17, OPENPOSE18], ids=lambda s: s.name)
-def test_the_body_at_rest_comes_back(source: Skeleton) -> None:
+def test_the_body_at_rest_is_restored(source: Skeleton) -> None:
     points = convert_joints(rest(), SMPL22, source)
     found, conf = smpl22_from_detections(points, torch.ones(source.num_joints).double(), source)
     told = conf > 0

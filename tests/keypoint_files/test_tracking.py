@@ -34,7 +34,7 @@ def test_people_who_cross_keep_their_ids(hidden: range, caplog: pytest.LogCaptur
         ways.setdefault(str(detection.person), []).append(float(detection.points[:, 0].mean()))
     assert len(ways) == 2
     assert sorted(np.sign(np.diff(way)).sum() / (len(way) - 1) for way in ways.values()) == [-1.0, 1.0]
-    assert "the first is 2" in caplog.text and "may be taken for each other" in caplog.text
+    assert "the first is 2" in caplog.text and "may be confused" in caplog.text
 
 
 def test_people_who_keep_apart_are_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -95,7 +95,7 @@ def test_a_release_of_an_unknown_method_names_the_known_formats(kind: str | None
         load_pipeline(tmp_path)
 
 
-def test_what_a_model_cannot_do_is_said_in_a_sentence() -> None:
+def test_what_a_model_cannot_do_is_reported_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="needs a method that lifts 2D keypoints.*Motion-2-to-3 samples motion from"):
         load_released("motion2to3-bandai", needs="lift")
     lifter = load_pipeline("mocap2to3-bandai")

@@ -150,14 +150,14 @@ def picking_up() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("content", SYNTHETIC)
-def test_made_up_contents_pass_their_own_check(content: str):
+def test_synthetic_contents_pass_their_own_check(content: str):
     clips = [torch.from_numpy(synthetic_joints(content, 80, np.random.default_rng(seed))) for seed in range(4)]
     for check in SYNTHETIC[content]:
         assert all(CHECKS[check](figure(clip, FPS)) for clip in clips), check
 
 
 @pytest.mark.parametrize("check", sorted(set.union(*SYNTHETIC.values()) - {"waves"}))
-def test_made_up_contents_fail_the_checks_of_others(check: str):
+def test_synthetic_contents_fail_the_checks_of_others(check: str):
     for content, own in SYNTHETIC.items():
         also = {"waves_left", "waves_right", "waves_both", "raises_left", "raises_right", "raises_both"}
         if check in own or (check in also and own & also):
@@ -185,7 +185,7 @@ def test_made_up_contents_fail_the_checks_of_others(check: str):
         (standing, {"stands_still"}, set(CHECKS) - {"stands_still"}),
     ],
 )
-def test_one_action_is_told_from_others(make: Callable[[], torch.Tensor], done: set[str], not_done: set[str]):
+def test_one_action_is_distinguished_from_others(make: Callable[[], torch.Tensor], done: set[str], not_done: set[str]):
     who = figure(make() * 1.1, FPS)
     assert {check for check in done | not_done if CHECKS[check](who)} == done
 
@@ -197,7 +197,7 @@ def test_every_prompt_has_a_check_and_real_clips_to_try_it_on():
     assert all(verb.shown_by and not verb.shown_by & verb.may_show for verb in verbs)
 
 
-def test_what_is_said_of_an_action_goes_before_its_content():
+def test_entries_of_an_action_override_those_of_its_content():
     verb = next(verb for verb in everyday_verbs() if verb.check == "turns_left")
     assert verb.verdict("walk-turn-left", "walk and turn ninety degrees left") is True
     assert verb.verdict("walk-turn-left", "walk and veer left") is None

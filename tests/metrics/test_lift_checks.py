@@ -63,31 +63,31 @@ def test_good_input_is_not_doubted(content: str, noise: float) -> None:
     assert doubted(joints3d, kp2d, inside.float()) == []
 
 
-def test_motion_beside_its_keypoints_is_doubted() -> None:
+def test_motion_next_to_its_keypoints_is_rated_doubtful() -> None:
     joints3d = motion()
     assert doubted(joints3d + torch.tensor([0.3, 0.0, 0.0]), seen(joints3d)) == ["reprojection"]
 
 
-def test_a_wrong_joint_order_is_doubted() -> None:
+def test_a_wrong_joint_order_is_rated_doubtful() -> None:
     joints3d = motion()
     order = list(np.random.default_rng(0).permutation(22))
     assert {"reprojection", "proportions"} <= set(doubted(joints3d, seen(joints3d)[:, order]))
 
 
-def test_two_people_under_one_id_are_doubted() -> None:
+def test_two_people_under_one_id_are_rated_doubtful() -> None:
     joints3d = motion()
     is_other = torch.arange(FRAMES)[:, None, None] // 20 % 2 == 1
     mixed = torch.where(is_other, joints3d + torch.tensor([1.0, 0.0, 0.0]), joints3d)
     assert doubted(mixed, seen(mixed)) == ["jumps"]
 
 
-def test_motion_that_trembles_is_doubted() -> None:
+def test_motion_that_trembles_is_rated_doubtful() -> None:
     joints3d = motion()
     tremble = 0.06 * torch.randn(FRAMES, 1, 1, generator=torch.manual_seed(0)) * torch.tensor([0.0, 0.0, 1.0])
     assert doubted(joints3d + tremble, seen(joints3d)) == ["shaking"]
 
 
-def test_people_whose_size_in_the_picture_trembles_are_doubted() -> None:
+def test_people_whose_size_in_the_image_trembles_are_rated_doubtful() -> None:
     joints3d = motion()
     kp2d = seen(joints3d)
     middle = kp2d.mean(1, keepdim=True)
@@ -108,7 +108,7 @@ def test_a_stature_that_is_told_finds_what_could_be_anybody(told: float, doubts:
     assert doubted(joints3d, seen(joints3d), stature=told) == doubts
 
 
-def test_people_who_grow_on_their_way_are_doubted() -> None:
+def test_people_who_grow_on_their_way_are_rated_doubtful() -> None:
     joints3d = motion()
     heights, away = parts(torch.linspace(1.6, 1.75, FRAMES)), torch.linspace(4, 8, FRAMES)
     assert doubted(joints3d, seen(joints3d), heights=(heights, away)) == ["stature_change"]
@@ -127,7 +127,7 @@ def test_people_who_bend_on_their_way_are_not_doubted() -> None:
 
 
 @pytest.mark.parametrize("degrees", [-6.0, 6.0])
-def test_a_camera_that_pans_is_doubted(degrees: float) -> None:
+def test_a_camera_that_pans_is_rated_doubtful(degrees: float) -> None:
     """Somebody stands and waves, and lifts as somebody who glides."""
     joints3d = motion("wave-left-hand")
     angle = torch.deg2rad(degrees * (torch.arange(FRAMES).double() / FPS - 2))

@@ -63,7 +63,7 @@ def test_all_scores_equal_a_slow_plain_computation():
         "diversity": plain_diversity(motion.numpy(), 50, np.random.RandomState(7)),
     }
     assert scores.values == pytest.approx(expected, rel=1e-6)
-    assert scores.notes == ("R-precision and matching score leave out the last 14 of 110 pairs (no full pool).",)
+    assert scores.notes == ("R-precision and matching score exclude the last 14 of 110 pairs (no full pool).",)
 
 
 def test_published_protocol_equals_a_slow_plain_computation():
@@ -143,14 +143,14 @@ def test_misuse_is_named():
         (lambda: retrieval(x[:31], x[:31]), "31 pairs, fewer than one pool of 32"),
         (lambda: published_model_scores(x[:20], x[:20], x[:20]), "20 pairs, fewer than one pool of 32"),
         (lambda: retrieval(x, x[:39]), r"\(40, 4\) and motion \(39, 4\)"),
-        (lambda: retrieval(x, broken), "motion: 1 of 40 rows hold NaN or infinity .first: row 7"),
+        (lambda: retrieval(x, broken), "motion: 1 of 40 rows contain NaN or infinity .first: row 7"),
         (lambda: Gaussian.fit(broken), "1 of 40 rows"),
         (lambda: Gaussian.fit(x[:1]), "at least 2"),
         (lambda: Gaussian.fit(x[0]), r"expected \(N, D\)"),
         (lambda: frechet_distance(Gaussian.fit(x), Gaussian.fit(x[:, :3])), "4 values and generated ones 3"),
-        (lambda: diversity(x, rng=rng), "300 pairs were asked of 40 motions"),
+        (lambda: diversity(x, rng=rng), "300 pairs were requested for 40 motions"),
         (lambda: multimodality(x, rng=rng), "texts, motions per text"),
-        (lambda: multimodality(x.view(10, 4, 4), rng=rng), "10 pairs were asked of 4 motions"),
+        (lambda: multimodality(x.view(10, 4, 4), rng=rng), "10 pairs were requested for 4 motions"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

@@ -25,7 +25,7 @@ def noisy(num_frames: int = 30, scale: float = 0.006) -> torch.Tensor:
     return torch.from_numpy(rigid_motion(num_frames, rest=REST.numpy()) + noise)
 
 
-def test_a_motion_of_constant_bones_stays_as_it_is() -> None:
+def test_a_motion_of_constant_bones_is_unchanged() -> None:
     motion = torch.from_numpy(rigid_motion(10, rest=REST.numpy()))
     assert torch.equal(with_constant_bones(motion, REST), motion)
 

@@ -50,7 +50,7 @@ def joints_of(
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("motion", MOTIONS)
-def test_joints_of_a_body_of_the_family_come_back(bodies: dict[str, Body], family: str, motion: str) -> None:
+def test_joints_of_a_body_of_the_family_are_restored(bodies: dict[str, Body], family: str, motion: str) -> None:
     rotations = MOTIONS[motion]
     joints3d = joints_of(someone(bodies[family]), rotations)
     fit = fit_body(as_motion(joints3d, fps=FPS), bodies[family])
@@ -96,7 +96,7 @@ def test_most_random_rotations_turn_no_faster_than_the_true_ones(bodies: dict[st
     assert sum(ratio > 1.5 for ratio in ratios) <= 0.06 * len(ratios), sorted(ratios)[-20:]
 
 
-def test_shape_coefficients_come_back(bodies: dict[str, Body]) -> None:
+def test_shape_coefficients_are_restored(bodies: dict[str, Body]) -> None:
     true = someone(bodies["smplh"], seed=4)
     fit = fit_body(as_motion(joints_of(true, MOTIONS["bow"]), fps=FPS), bodies["smplh"])
     assert isinstance(true, SmplBody)
@@ -124,7 +124,7 @@ def test_extreme_shapes_are_not_taken_for_their_mirror_image(tmp_path: Path, see
         torch.testing.assert_close(fit.pose.betas[:10], true.betas, atol=0.1, rtol=0)
 
 
-def test_hinged_limbs_come_back_whole(bodies: dict[str, Body]) -> None:
+def test_hinged_limbs_are_restored_whole(bodies: dict[str, Body]) -> None:
     """Knees and elbows that bend well show the twist of hips and shoulders."""
     pose = person(90, 7)
     for joint, axis, sign in ((4, 0, 1), (5, 0, 1), (18, 1, -1), (19, 1, 1)):
@@ -170,7 +170,7 @@ def test_noise_is_smoothed_away(bodies: dict[str, Body], motion: str) -> None:
     assert steps(fit.pose.rotations).max() < 1.5 * steps(rotations).max()
 
 
-def test_what_joints_do_not_show_is_said(bodies: dict[str, Body]) -> None:
+def test_what_joints_do_not_show_is_reported(bodies: dict[str, Body]) -> None:
     fit = fit_body(as_motion(bodies["smplx"].rest_joints[None, :22].repeat(4, 1, 1), fps=FPS), bodies["smplx"])
     parts = {u.joint: u for u in fit.undetermined}
     assert {parts[j].part for j in ("head", "left_wrist", "right_foot", "fingers and face")} == {"rotation"}

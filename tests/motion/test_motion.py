@@ -58,7 +58,7 @@ def test_what_does_not_belong_together_is_refused(change: dict[str, Any], messag
         (lambda: Pose("smpl", *(POSE.rotations, POSE.translation, POSE.rest_joints), torch.zeros(4, 10)), "one shape"),
         (
             lambda: MotionBatch(torch.zeros(2, 4, 22, 3), torch.tensor([4, 4]), 20.0, ["one"]),
-            "text holds 1 values for 2",
+            "text has 1 values for 2",
         ),
     ],
 )
@@ -105,7 +105,7 @@ def test_batches_can_be_iterated_and_those_of_2d_motion_say_that_they_have_no_jo
     batch = MotionBatch(torch.rand(2, 5, 22, 3), torch.tensor([5, 4]), 20.0)
     assert [motion.num_frames for motion in batch] == [5, 4]
     assert batch[-1].text == "" and batch[-1].metadata == {}
-    with pytest.raises(ValueError, match="2D motion only"):
+    with pytest.raises(ValueError, match="only 2D motion"):
         MotionBatch(None, torch.tensor([5]), 20.0)[0]
 
 

@@ -56,7 +56,7 @@ def test_whoever_stands_still_stays(place: Tensor, num_frames: int, fps: float, 
 
 
 @given(tensors(2, 3), tensors(2, 3), st.integers(2, 90), RATES, RATES)
-def test_even_motion_goes_on_evenly(
+def test_even_motion_continues_evenly(
     place: Tensor, speed: Tensor, num_frames: int, fps: float, target_fps: float
 ) -> None:
     """Also a little beyond the last frame, where `resample_motion` goes straight on."""

@@ -38,7 +38,7 @@ def test_joints_do_not_depend_on_the_convention() -> None:
         assert (rigid.joints() - joints3d).norm(dim=-1).max() < 1e-4 and rigid.largest < 1e-4
 
 
-def test_bones_that_change_are_followed_and_the_rest_is_told() -> None:
+def test_bones_that_change_are_followed_and_the_rest_is_reported() -> None:
     noise = np.random.default_rng(1).normal(scale=0.005, size=(50, 22, 3))
     joints3d = torch.from_numpy(rigid_motion(50) + noise).float()
     rigid = follow_joints(joints3d, REST, fps=20, convention=NAME)

@@ -41,7 +41,7 @@ def test_a_wave_of_3_hertz_keeps_its_swing(meters: float) -> None:
     assert amplitude(made) > 0.95 * amplitude(wave(hertz=3.0))
 
 
-def test_clean_motion_stays_as_it_is() -> None:
+def test_clean_motion_is_unchanged() -> None:
     for motion in (walk(), jump()):
         assert np.linalg.norm(smooth_motion(motion, fps=FPS) - motion, axis=-1).mean() < 0.003
 

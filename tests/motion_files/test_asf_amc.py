@@ -131,14 +131,14 @@ def test_rate_comes_from_the_file_where_it_says_so():
 
 
 @pytest.mark.parametrize("keep", ["shin", "foot"])
-def test_cut_last_frame_is_left_out_with_a_warning(keep, caplog):
+def test_cut_last_frame_is_skipped_with_a_warning(keep, caplog):
     frames = motion(5)
     text = amc(frames)
     cut = text[: text.rindex(keep) + len(keep) + 5]  # within the values of that bone
     with caplog.at_level(logging.WARNING):
         clip = read_amc(cut.encode(), read_asf(asf().encode()), name="a.amc")
     assert clip.num_frames == 4
-    assert "a.amc" in caplog.text and "cut short" in caplog.text
+    assert "a.amc" in caplog.text and "truncated" in caplog.text
     assert np.abs(clip.forward_kinematics() - expected_positions(frames[:4])).max() < 1e-6
 
 
@@ -162,7 +162,7 @@ def test_files_on_disk_carriage_returns_and_missing_files(tmp_path):
         ("name thigh", "name hip", "'hip' is given twice"),
         ("hip thigh", "hip thigh thigh", "has two parents"),
         ("shin foot", "shin foot toe", "'toe' of the hierarchy is not in :bonedata"),
-        ("    shin foot\n", "", "leaves out foot"),
+        ("    shin foot\n", "", "lacks foot"),
         (":units", ":unite", "unknown section ':unite'"),
         ("length 0.45", "length 0", "must be more than 0"),
         ("order TX TY TZ RX RY RZ", "order TX TX", "order of the root is"),

@@ -126,9 +126,9 @@ def test_frame_rates(written, fps):
         ("5 100 0 90", "5e12 100 0 90", 20, "'5e12' is too large for a length or an angle"),
         ("5 100 0 90", "5 100 0,0 90", 20, "'0,0' has a decimal comma; replace the commas of all numbers by points"),
         ("OFFSET 0 10 0", "OFFSET 0,00 10,50 0", 8, "'0,00' has a decimal comma"),
-        ("OFFSET 0 10 0", "OFFSET 0, 10, 0", 8, "'0,' ends with a comma; separate numbers by blanks"),
+        ("OFFSET 0 10 0", "OFFSET 0, 10, 0", 8, "'0,' ends with a comma; separate numbers only by blanks"),
         ("Frame Time: 0.0333333", "Frame Time: 0,033", 18, "needs a positive number, but '0,033' has a decimal comma"),
-        ("0 100 0 0 0 0 0 0 0\n5 100 0 90 0 0 0 0 0\n", "", 18, "expected 2 frames, found no whole one"),
+        ("0 100 0 0 0 0 0 0 0\n5 100 0 90 0 0 0 0 0\n", "", 18, "expected 2 frames, found no complete one"),
         ("CHANNELS 3 Zrotation", "CHANNELS ² Zrotation", 9, "needs a count"),
         ("JOINT Tip\n", "JOINT\n", 7, "joint name '' is empty"),
         ("JOINT Tip", "JOINT Tip }", 6, "no '{' follows JOINT"),
@@ -192,7 +192,7 @@ def test_another_number_of_rows_than_announced_is_read_with_both_numbers(announc
 def test_the_second_joint_of_a_name_is_called_as_in_blender():
     clip = read_bvh(TWO_BONES.replace("JOINT Tip", "JOINT Base").encode())
     assert clip.joint_names == ("Base", "Base.001")
-    assert "'Base' is given twice; the second is called 'Base.001'" in clip.remarks[0].words
+    assert "'Base' occurs twice; the second is named 'Base.001'" in clip.remarks[0].words
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_every_up_axis_turns_to_y(up):
 
 
 @pytest.mark.parametrize(("in_file", "taken"), [(a, b) for a in UP_AXES for b in ("y", "z", "-z") if a != b])
-def test_lying_worlds_are_told_with_the_axis_that_is_up(bandai_bvh, monkeypatch, in_file, taken):
+def test_lying_worlds_are_reported_with_the_axis_that_is_up(bandai_bvh, monkeypatch, in_file, taken):
     clip = read_bvh(bandai_bvh(31))
     positions = lying(clip.forward_kinematics(end_sites=True), in_file)
     monkeypatch.setattr(type(clip), "forward_kinematics", lambda self, **_: positions)
@@ -111,7 +111,7 @@ def test_a_single_frame_needs_no_rate(bandai_bvh):
     assert source_fps(clip, None) == 1.0 and Conversion(BANDAI_NAMCO)(clip).shape == (1, 22, 3)
 
 
-def test_speeds_of_nobody_are_told(bandai_bvh):
+def test_speeds_of_nobody_are_reported(bandai_bvh):
     (remark,) = converted(bandai_bvh(60, step_cm=50.0)).remarks
     assert "15 m/s" in remark.words and "--source-fps" in remark.words
 

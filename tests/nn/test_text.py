@@ -56,7 +56,7 @@ def test_different_prompts_differ(encoder) -> None:
     assert not torch.allclose(pooled[0], pooled[1], atol=1e-2)
 
 
-def test_cached_states_come_back(encoder) -> None:
+def test_cached_states_are_restored(encoder) -> None:
     features = encoder.encode(PROMPTS)
     states, pooled = encode_numpy(encoder, PROMPTS)
     assert [len(s) for s in states] == features.valid.sum(1).tolist()

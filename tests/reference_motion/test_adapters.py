@@ -76,7 +76,7 @@ def test_smplestx_in_every_accepted_form(tmp_path: Path, shapes: str) -> None:
     assert any("30 frames per second are assumed" in remark for remark in clip.remarks)
 
 
-def test_missing_camera_keys_are_said_and_leave_a_camera_without_intrinsics(tmp_path: Path) -> None:
+def test_missing_camera_keys_are_reported_and_leave_a_camera_without_intrinsics(tmp_path: Path) -> None:
     clip = read_clip(layouts.smplestx(tmp_path, Person(), width=None))
     assert clip.camera is not None and clip.camera.K is None
     assert "The camera is left out, for the file has no width." in clip.remarks
@@ -192,7 +192,7 @@ def test_plain_parameters_of_torch_need_not_be_seen_by_a_camera(tmp_path: Path, 
     assert_joints(clip, person.joints())
 
 
-def test_a_body_that_is_head_down_is_said(tmp_path: Path) -> None:
+def test_a_body_that_is_head_down_is_reported(tmp_path: Path) -> None:
     path = layouts.amass(tmp_path, Person(), "smplh", "mocap_framerate")
     assert not any("on its head" in remark for remark in read_clip(path).remarks)
     assert any("on its head" in remark for remark in read_clip(_upside_down(path)).remarks)
@@ -287,7 +287,7 @@ def test_lengths_in_millimeters_are_noticed_and_scaled(tmp_path: Path) -> None:
         ({"body_pose": torch.zeros(20, 60)}, r"'body_pose' has shape \(20, 60\); expected axis-angle \(F, 63\)"),
         ({"transl": torch.zeros(19, 3)}, r"The translation has shape \(19, 3\); expected \(20, 3\)"),
         ({"body_pose": torch.zeros(19, 63)}, "'body_pose' has 19 frames, the root has 20"),
-        ({"global_orient": "upright"}, "'global_orient' holds no numbers"),
+        ({"global_orient": "upright"}, "'global_orient' is not numeric"),
     ],
 )
 def test_wrong_parameters_are_named(tmp_path: Path, changes: dict[str, object], words: str) -> None:
@@ -339,7 +339,7 @@ def test_options_that_a_file_of_ours_leaves_no_room_for_are_refused(tmp_path: Pa
             read_clip(tmp_path / "clip.npz", options)
 
 
-def test_somebody_who_stands_in_millimetres_is_told(tmp_path: Path) -> None:
+def test_somebody_who_stands_in_millimetres_is_reported(tmp_path: Path) -> None:
     pose = {
         "global_orient": torch.tensor([[torch.pi, 0.0, 0.0]]).expand(20, 3).clone(),
         "body_pose": torch.zeros(20, 63),

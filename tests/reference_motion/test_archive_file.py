@@ -102,7 +102,7 @@ def test_paths_below_the_root_are_written_relative(tmp_path: Path) -> None:
     assert portable(tmp_path.parent / "b.mp4", tmp_path) == str(tmp_path.parent / "b.mp4")
 
 
-def test_files_beside_an_archive_are_found_whatever_readme_lies_above(tmp_path: Path) -> None:
+def test_files_next_to_an_archive_are_found_whatever_readme_lies_above(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("root")
     folder = tmp_path / "motions"
     folder.mkdir()

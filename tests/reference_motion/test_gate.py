@@ -126,7 +126,7 @@ def test_an_unreachable_service_is_undecided_and_never_no(archive: Archive, tmp_
     assert "cannot be reached" in written["ref_motion_gate"]["reasons"][0]
 
 
-def test_entries_keep_their_keys_and_those_behind_the_limit_stay_as_they_are(archive: Archive) -> None:
+def test_entries_keep_their_keys_and_those_behind_the_limit_are_unchanged(archive: Archive) -> None:
     records = gate_archive(archive, GateOptions(limit=2))
     written = gated_entries(archive, records)
     assert [entry.get("use_ref_motion") for entry in written[:2]] == [True, False]

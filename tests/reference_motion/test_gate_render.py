@@ -84,7 +84,7 @@ def test_clips_are_kept_until_motion_options_or_files_change(archive: Archive) -
     assert not rendered(archive)[0].is_kept
 
 
-def test_the_figure_stands_on_the_ground_inside_the_picture() -> None:
+def test_the_figure_stands_on_the_ground_inside_the_image() -> None:
     posed = drive_body(reference().motion())
     for picture in scene_pictures(posed, (192, 192)):
         colors = picture.view(np.uint8).reshape(192, 192, 4)[..., :3].astype(int)

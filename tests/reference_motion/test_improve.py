@@ -62,7 +62,7 @@ def test_a_tilted_camera_is_leveled(content: str, degrees: tuple[float, float]) 
         assert found.remarks[-1].startswith("The camera was found to be tilted by")
 
 
-def test_a_level_world_stays_as_it_is() -> None:
+def test_a_level_world_is_unchanged() -> None:
     clip = replace(acting("walk"), is_level=True)
     assert leveled(clip) is clip
 

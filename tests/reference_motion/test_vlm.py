@@ -71,7 +71,7 @@ def test_openai_is_sent_the_clip_first_and_the_description_last(clip: Path) -> N
     assert content[-1]["text"].endswith('"a person jumps"') and body["model"] == "eyes"
 
 
-def test_openai_gets_pictures_at_the_sampling_rate(clip: Path) -> None:
+def test_openai_gets_images_at_the_sampling_rate(clip: Path) -> None:
     with service(answers([{"type": "text", "text": GOOD}])) as known:
         assert Asked(known, send="pictures").ask(clip).decision is YES
     kinds = [part["type"] for part in known.requests[0][2]["messages"][0]["content"]]

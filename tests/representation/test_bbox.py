@@ -53,7 +53,7 @@ def test_largest_box_is_the_largest_in_every_number() -> None:
     assert torch.equal(largest_box(boxes), torch.from_numpy(boxes.numpy().max(0)))
 
 
-def test_fixed_box_has_the_size_asked_for() -> None:
+def test_fixed_box_has_the_size_requested() -> None:
     points = tracks(6)
     box = fixed_box(points, 0.75)
     assert torch.equal(box[:, 2], torch.full((6,), 0.75))

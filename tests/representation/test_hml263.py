@@ -205,7 +205,7 @@ def test_wrong_shapes_are_refused(shape: tuple[int, ...], lengths: list[int] | N
 def test_positions_that_are_no_numbers_are_refused(value: float) -> None:
     batch, lengths = padded(motions() * 8)
     batch[CHUNK + 1, 1, 4, 0] = value
-    with pytest.raises(ValueError, match=rf"1 of the motions \(number {CHUNK + 1}\) hold NaN or infinite positions"):
+    with pytest.raises(ValueError, match=rf"1 of the motions \(number {CHUNK + 1}\) contain NaN or infinite positions"):
         Hml263Codec().encode(batch, lengths)
 
 

@@ -45,7 +45,7 @@ def test_many_rows_far_from_zero_keep_their_digits() -> None:
     assert np.allclose(statistics.std, 0.5, atol=1e-7) and np.allclose(statistics.mean, 10_000.5, rtol=1e-7)
 
 
-def test_clips_with_nan_are_left_out_counted_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_clips_with_nan_are_skipped_counted_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     good, broken = clips(9, 9)
     broken[3, 100] = np.nan
     paths = [tmp_path / "000001.npy", tmp_path / "007975.npy"]
@@ -67,7 +67,7 @@ def test_channels_that_do_not_vary_stay_unscaled() -> None:
     assert (fit_statistics([rows]).std[SLICES["contacts"]] == 1).all()
 
 
-def test_saved_statistics_come_back_with_their_hash(tmp_path: Path) -> None:
+def test_saved_statistics_are_restored_with_their_hash(tmp_path: Path) -> None:
     statistics = fit_statistics(clips(30), name="mine", variant="corrected_hips", source="made up")
     statistics.save(tmp_path / "mine.npz")
     loaded = Hml263Statistics.load(tmp_path / "mine.npz")

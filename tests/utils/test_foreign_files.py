@@ -91,7 +91,7 @@ def test_nothing_in_a_file_runs(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
-def test_damaged_files_are_told(tmp_path: Path) -> None:
+def test_damaged_files_are_reported(tmp_path: Path) -> None:
     for compress in (0, 3):
         joblib.dump(tree(), tmp_path / "a.pkl", compress=compress)
         content = (tmp_path / "a.pkl").read_bytes()
@@ -108,5 +108,5 @@ def test_numbers_are_taken_from_any_holder() -> None:
     frames = np.empty(2, dtype=object)
     frames[:] = [torch.ones(3), np.zeros(3)]
     np.testing.assert_array_equal(array_of(frames, "x"), [[1, 1, 1], [0, 0, 0]])
-    with pytest.raises(ValueError, match="'x' holds no numbers"):
+    with pytest.raises(ValueError, match="'x' is not numeric"):
         array_of("text", "x")

@@ -190,7 +190,7 @@ def test_panels_share_camera_and_timeline(tmp_path, walk, browser):
     assert (js("hmr4d.numFrames"), js("document.getElementById('arranged').hidden")) == (10, True)
 
 
-def test_views_play_beside_the_figure(tmp_path, walk, browser):
+def test_views_play_next_to_the_figure(tmp_path, walk, browser):
     path, views = tmp_path / "m.html", ring(walk)
     write_html(path, [PageMotion(as_motion(walk, text="walk"), views=views)], mesh=False)
     browser.call("Emulation.setDeviceMetricsOverride", width=1000, height=700, deviceScaleFactor=1, mobile=False)

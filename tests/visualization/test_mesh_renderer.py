@@ -110,7 +110,7 @@ def test_neighboring_faces_leave_no_hole_and_small_ones_are_not_lost(seed) -> No
     assert len(rasterize(points, faces[:, ::-1], SIZE, both_sides=True).pixels) == SIZE[0] * SIZE[1]
 
 
-def test_work_in_parts_gives_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_in_parts_gives_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:
     vertices, faces = icosphere(3)
     renderer, camera = MeshRenderer(faces), view(orbit_camera(*torch.tensor([0.2, 0.1, 3.0])).numpy())
     whole = renderer.depth(vertices, camera)
@@ -119,7 +119,7 @@ def test_work_in_parts_gives_the_same_picture(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("center", [(0, 0, -3), (9, 0, 3), (0, -9, 3), (0, 0, 0.005)])
-def test_nothing_to_see_leaves_the_picture_alone(center) -> None:
+def test_nothing_to_see_leaves_the_image_alone(center) -> None:
     vertices, faces = square(center, 0.5)
     picture = np.random.default_rng(0).integers(0, 255, (*SIZE[::-1], 3), dtype=np.uint8)
     renderer = MeshRenderer(faces)
@@ -155,7 +155,7 @@ def test_overlay_lies_where_the_project_projects() -> None:
         assert abs(columns.mean() + 0.5 - float(place[0])) < 0.5 and abs(rows.mean() + 0.5 - float(place[1])) < 0.5
 
 
-def test_edges_are_smooth_and_opacity_lets_the_picture_through() -> None:
+def test_edges_are_smooth_and_opacity_lets_the_image_through() -> None:
     vertices, faces = icosphere(3, 0.5)
     camera = view(orbit_camera(*torch.tensor([0.0, 0.0, 2.5])).numpy())
     white = np.full((*SIZE[::-1], 3), 255, np.uint8)

@@ -30,7 +30,7 @@ def test_every_frame_of_both_figures_and_the_shorter_one_waits(tmp_path, walk) -
     assert [p.name for p in tmp_path.iterdir()] == ["walk.mp4"]
 
 
-def test_a_webp_name_gives_a_picture_that_loops_with_every_frame_at_its_time(tmp_path, walk) -> None:
+def test_a_webp_name_gives_a_image_that_loops_with_every_frame_at_its_time(tmp_path, walk) -> None:
     path = tmp_path / "walk.webp"
     write_mesh_video(path, [as_motion(walk[:4], text="a walk")], size=(128, 128))
     with Image.open(path) as picture:
@@ -71,7 +71,7 @@ def test_bodies_other_than_the_default(tmp_path, walk) -> None:
     assert len(read_video(tmp_path / "a.mp4")[1]) == 1
 
 
-def test_the_convention_of_the_source_changes_the_picture(tmp_path, walk) -> None:
+def test_the_convention_of_the_source_changes_the_image(tmp_path, walk) -> None:
     for convention in (None, "bandai_namco"):
         path = tmp_path / f"{convention}.mp4"
         write_mesh_video(path, [as_motion(walk[:1], metadata={"joint_convention": convention})], size=(128, 128))

@@ -56,7 +56,7 @@ def test_files_say_where_the_source_of_a_motion_puts_joints(tmp_path: Path) -> N
         assert (tmp_path / name).read_bytes() != (tmp_path / "plain" / name).read_bytes()
 
 
-def test_a_video_of_the_body_stands_beside_that_of_the_joints(tmp_path: Path) -> None:
+def test_a_video_of_the_body_stands_next_to_that_of_the_joints(tmp_path: Path) -> None:
     writer = MotionWriter(tmp_path, "mp4,mesh")
     writer.write(output(["a bow"]), [(0, 0)])
     assert sorted(p.name for p in tmp_path.glob("*.mp4")) == ["000_a_bow.mp4", "000_a_bow_mesh.mp4"]
@@ -86,7 +86,7 @@ def test_an_unknown_export_is_refused(export: str | list[str]) -> None:
         check_exports(export)
 
 
-def test_formats_for_other_programs_and_what_comes_beside_them(tmp_path: Path) -> None:
+def test_formats_for_other_programs_and_what_comes_next_to_them(tmp_path: Path) -> None:
     writer = MotionWriter(tmp_path, "bvh,csv,amass", about={"licence": "CC0"})
     writer.write(output(["sway"]), [(0, 0)])
     names = [p.name for p in writer.finish()]

@@ -124,7 +124,7 @@ def test_folders_of_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     assert len(find_motions([tmp_path / "test/generations/repeat_01"])) == 1
 
 
-def test_what_is_wrong_is_said(tmp_path: Path) -> None:
+def test_what_is_wrong_is_reported(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.txt").write_text("x", encoding="utf-8")
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")

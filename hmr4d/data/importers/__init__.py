@@ -1,1 +1,1 @@
-"""Data sets as they are published, into the store."""
+"""Importers of published data sets."""

@@ -63,7 +63,7 @@ class AmassMotion:
 
     @property
     def model_gender(self) -> str:
-        """Gender of the body model that HumanML3D takes: male for the text "male", female for all else, bytes too."""
+        """Gender of the body model in HumanML3D: male for the text "male", female for all else, including bytes."""
         return "male" if self.gender == "male" and not self.is_gender_bytes else "female"
 
 
@@ -71,10 +71,10 @@ def read_amass(content: Path | bytes) -> AmassMotion:
     """Parameters of an AMASS file.
 
     Args:
-        content: the file, or what is in it.
+        content: the file, or its content.
 
     Raises:
-        SourceProblem: the file cannot be read, has no frame rate (a shape file), or is no SMPL+H motion.
+        SourceProblem: the file cannot be read, has no frame rate (a shape file), or is not an SMPL+H motion.
     """
     try:
         with np.load(io.BytesIO(content) if isinstance(content, bytes) else content, allow_pickle=False) as archive:
@@ -134,7 +134,7 @@ def _check(poses: np.ndarray, transl: np.ndarray, betas: np.ndarray, fps: float)
         shapes = f"poses {poses.shape}, trans {transl.shape}, betas {betas.shape}"
         raise SourceProblem("not a motion", f"{shapes}; expected (F, 156), (F, 3), (16,)")
     if not all(a.dtype.kind in "fiu" for a in (poses, transl, betas)):
-        raise SourceProblem("not a motion", "poses, trans or betas hold no numbers")
+        raise SourceProblem("not a motion", "poses, trans or betas are not numeric")
     if not (math.isfinite(fps) and fps >= FPS):
         raise SourceProblem("frame rate below 20", f"{fps:g} frames per second")
 

@@ -36,19 +36,21 @@ SOURCE_URL = "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Mo
 LICENCE = "CC BY-NC 4.0"
 SPLITS = ("train", "val", "test")
 DEFAULT_MIN_FRAMES = 24
-DEFAULT_CAPTIONS_PER_CELL = 68  # as many as hand-written sentences, so that half of the draws in training are those
+DEFAULT_CAPTIONS_PER_CELL = (
+    68  # about the number of hand-written sentences, so that half of the training draws are those
+)
 HELD_OUT_CAPTIONS = 3  # fixed captions of a val or test clip
-HELD_OUT_POOL = 48  # they are drawn from this many, whatever the number for training: test sets stay the same
+HELD_OUT_POOL = 48  # pool size, independent of training, so that test sets do not change
 
-# Clips whose turn goes to the other side than their name says.
+# Clips that turn to the other side than their name.
 RELABELLED_CONTENT = {
     "dataset-2_walk-turn-left_masculine_006": "walk-turn-right",
     "dataset-2_walk-turn-left_masculine_007": "walk-turn-right",
     "dataset-2_walk-turn-right_masculine_006": "walk-turn-left",
 }
-# Seconds cut from the start, where a clip begins with an about-face before the turn that its label names.
+# Seconds cut from the start if a clip starts with an about-face before the turn of its label.
 TRIMMED_START = {"dataset-2_walk-turn-right_masculine_006": 2.0}
-# Clips that hold the start or the end of a second turn, an about-face that no caption describes.
+# Clips with the start or end of a second turn, an about-face that no caption describes.
 ABOUT_FACE_CLIPS = frozenset(
     f"dataset-2_walk-turn-{side}_normal_{take}"
     for side, takes in (("left", ("031", "032", "033")), ("right", ("004", "032", "033")))
@@ -70,7 +72,7 @@ Treat weights trained on it as non-commercial.
 
 
 def parse_clip_name(name: str) -> tuple[str, str, str, str] | None:
-    """(dataset, content, style, take) of a clip name, or None where it is no name of this data."""
+    """(dataset, content, style, take) of a clip name, or None for other names."""
     fields = name.split("_")
     is_known = len(fields) == 4 and fields[0] in ("dataset-1", "dataset-2") and fields[3].isdigit() and all(fields)
     return (fields[0], fields[1], fields[2], fields[3]) if is_known else None
@@ -89,7 +91,7 @@ def split_of(name: str) -> str:
 
 
 def clip_metadata(name: str) -> ClipMetadata:
-    """Split, labels (content, style; the known wrong ones put right) and trimming of a clip, from its name."""
+    """Split, labels (content, style; with known errors corrected) and trimming of a clip, from its name."""
     _, content, style, _ = name.split("_")
     labels = {"content": RELABELLED_CONTENT.get(name, content), "style": style}
     return ClipMetadata(split_of(name), labels, TRIMMED_START.get(name, 0.0))
@@ -102,14 +104,14 @@ def iterate_bvh(root: Path) -> Iterator[BvhSource]:
 
     Raises:
         FileNotFoundError: `root` does not exist.
-        ValueError: `root` is no archive, or the archive is damaged.
+        ValueError: `root` is not an archive, or the archive is damaged.
     """
     if root.is_dir():
         for path in sorted(root.rglob("*.bvh")):
             yield BvhSource(path.stem, str(path), path.read_bytes())
         return
     if not root.is_file():
-        raise FileNotFoundError(f"Bandai-Namco data not found: {root}. Give the dataset folder or a tar archive of it.")
+        raise FileNotFoundError(f"Bandai-Namco data not found: {root}. Pass the dataset folder or a tar archive of it.")
     try:
         with tarfile.open(root, mode="r|*") as archive:
             for member in archive:
@@ -145,9 +147,8 @@ def clip_captions(clip: ClipRecord, count: int, seed: int) -> list[Caption]:
         count: captions of the grammar per content and style.
         seed: seed of the pools, and of the choice outside train.
 
-    Returns:
-        In train the whole pool of the grammar and the sentences of the content. In val and test a few captions of the
-        grammar, fixed by the clip's name. Nothing for labels without words.
+    Returns: In train, the whole pool of the grammar and the sentences of the content. In val and test, a few captions
+        of the grammar, determined by the clip name. Empty for labels without words.
     """
     content, style = clip.labels["content"], clip.labels["style"]
     pool = list(cell_captions(content, style, count, seed))
@@ -181,20 +182,20 @@ def import_bandai_namco(
     Args:
         root: dataset folder, or tar archive of any compression that Python reads.
         out: folder of the store.
-        min_frames: shorter clips (at `fps`) are left out.
+        min_frames: shorter clips (at `fps`) are excluded.
         captions_per_cell: captions of the grammar per content and style; train clips take the hand-written sentences
             of their content too.
         caption_seed: seed of the caption pools and of the choice for val and test.
         retarget: "none" or "smpl_mean".
         canonical: turn every clip to face +z at the origin; datasets do that anyway when they read.
         fps: frames per second of the store.
-        keep_about_face: keep the clips that hold part of an extra about-face.
-        skip_bad: leave out unreadable files, with a warning, instead of stopping.
+        keep_about_face: keep the clips with part of an extra about-face. skip_bad: skip unreadable files, with a
+            warning, instead of stopping.
         jobs: worker processes; by default one per core.
         overwrite: replace a finished store.
 
     Raises:
-        FileNotFoundError, ValueError: the source is missing or damaged, or holds no clip.
+        FileNotFoundError, ValueError: the source is missing or damaged, or contains no clip.
     """
     settings = {
         "min_frames": min_frames,
@@ -230,7 +231,7 @@ def import_bandai_namco(
             if writer.is_done(source.name):
                 continue
             if parse_clip_name(source.name) is None:
-                logger.warning("%s: the name is not <dataset>_<content>_<style>_<take>; left out.", source.file_name)
+                logger.warning("%s: the name is not <dataset>_<content>_<style>_<take>; skipped.", source.file_name)
                 writer.drop(source.name, "no Bandai-Namco clip name")
             elif source.name in ABOUT_FACE_CLIPS and not keep_about_face:
                 writer.drop(source.name, "holds part of an about-face")

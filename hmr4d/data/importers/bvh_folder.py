@@ -33,7 +33,7 @@ def load_joint_map(name_or_file: str) -> JointMap:
 
     Raises:
         FileNotFoundError: neither a built-in map nor a file.
-        ValueError: no YAML, a joint is given twice, or not all joints are there; names the file.
+        ValueError: not YAML, a duplicate joint, or missing joints; the message names the file.
     """
     if name_or_file in JOINT_MAPS:
         return JOINT_MAPS[name_or_file]
@@ -44,7 +44,7 @@ def load_joint_map(name_or_file: str) -> JointMap:
         )
     table = read_yaml(path)
     if not isinstance(table, dict) or not all(isinstance(key, str) for key in table):
-        raise ValueError(f"{path} must hold a mapping of SMPL-22 joints to source joints.")
+        raise ValueError(f"{path} must contain a mapping of SMPL-22 joints to source joints.")
     try:
         return joint_map_from_dict(path.stem, table)
     except ValueError as error:
@@ -52,9 +52,9 @@ def load_joint_map(name_or_file: str) -> JointMap:
 
 
 def _clip_names(root: Path) -> dict[str, Path]:
-    """Clip name -> file: the bare file name, with its folders, and then its ending, where that is taken twice.
+    """Clip name -> file: the bare file name; duplicates get their folders, then their suffix.
 
-    Hidden files, such as the ._name files that macOS leaves on other disks, are passed over.
+    Hidden files, such as the ._name files of macOS, are ignored.
     """
     paths = sorted(p for p in root.rglob("*") if p.suffix.lower() == ".bvh" and is_shown(p, root) and p.is_file())
     relative = {p: p.relative_to(root) for p in paths}
@@ -88,20 +88,20 @@ def import_bvh_folder(
         root: folder.
         out: folder of the store.
         conversion: joint map, unit, up axis, frames to skip, rate.
-        captions: what a captions file says, by file name or relative path.
+        captions: content of a captions file, by file name or relative path.
         name: dataset name.
         licence: written into the store.
-        split: one split for all clips; None deals them out 85 / 5 / 10 % by name, with a clip at
-            least in each from three clips on.
-        min_frames: shorter clips are left out.
+        split: one split for all clips; None: 85 / 5 / 10 % by name, with at least one clip in each if there are three
+            clips or more.
+        min_frames: shorter clips are excluded.
         canonical: turn every clip to face +z at the origin; datasets do that anyway when they read.
-        skip_bad: leave out unreadable files, and captions of unknown clips, with a warning, instead of stopping.
+        skip_bad: skip unreadable files, and captions of unknown clips, with a warning, instead of stopping.
         jobs: worker processes; by default one per core.
         overwrite: replace a finished store.
 
     Raises:
-        FileNotFoundError: no such folder, or no .bvh file in it.
-        ValueError: a file is malformed, or captions name clips that are not there.
+        FileNotFoundError: the folder does not exist or contains no .bvh file. ValueError: a file is malformed, or
+            captions name unknown clips.
     """
     root = Path(root)
     files = _clip_names(root) if root.is_dir() else {}
@@ -162,5 +162,5 @@ def import_bvh_folder(
     def annotate(clip: ClipRecord) -> list[Caption]:
         return [Caption(text, tuple(pos_tokens(text))) for text in told[clip.name]]
 
-    # By name, without clips of an interrupted run whose files have gone since.
+    # By name, without clips of an interrupted run whose files no longer exist.
     return writer.finish(annotate=annotate, mirror_text=mirror_text, tokenize=pos_tokens, order=sorted(files))

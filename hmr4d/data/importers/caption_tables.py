@@ -1,4 +1,4 @@
-"""Captions files of users: CSV, TSV, text and JSON, matched with the clips they name."""
+"""Captions files of users: CSV, TSV, text and JSON, matched with their clips."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CAPTION_COLUMNS = ("caption", "text", "description")
 
 @dataclass(frozen=True)
 class CaptionTable:
-    """What a captions file says.
+    """Content of a captions file.
 
     Attributes:
         captions: file name or relative path, without its ending -> captions, in file order.
@@ -40,7 +40,7 @@ class CaptionTable:
             skip_unknown: warn about captions of unknown clips instead of stopping.
 
         Raises:
-            ValueError: captions name a clip that is not there, or several at once; the file and the line are named.
+            ValueError: captions name an unknown clip, or an ambiguous one; the message names the file and the line.
         """
         by_path: dict[str, list[str]] = {}
         by_name: dict[str, list[str]] = {}
@@ -66,14 +66,14 @@ class CaptionTable:
         if unknown and not skip_unknown:
             raise ValueError(self._unknown(unknown, clips))
         if unknown:
-            logger.warning("%s These captions are left out.", self._unknown(unknown, clips))
+            logger.warning("%s These captions are skipped.", self._unknown(unknown, clips))
         return found
 
     def _place(self, key: str) -> str:
         return self.places.get(key, "The captions")
 
     def _unknown(self, unknown: list[str], clips: Mapping[str, str]) -> str:
-        """A sentence about the first name that is no clip, and how many there are."""
+        """A message about the first unknown name, and their number."""
         near = difflib.get_close_matches(unknown[0], [_stem(path) for path in clips.values()][:2000], 1, 0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"the first clip is '{next(iter(clips))}'."
         count = f" {len(unknown)} of {len(self.captions)} names are unknown." if len(unknown) > 1 else ""
@@ -90,8 +90,7 @@ def read_captions_file(path: str | Path) -> CaptionTable:
     with one, there may be more columns, and that called caption or text is read. A name may come on several lines.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: malformed; names the file and the line.
+        FileNotFoundError: the file does not exist. ValueError: malformed; the message names the file and the line.
     """
     path = Path(path)
     if not path.is_file():
@@ -105,7 +104,7 @@ def read_captions_file(path: str | Path) -> CaptionTable:
 def _read_json(text: str, path: Path) -> CaptionTable:
     table = load_unique_json(text, str(path))
     if not isinstance(table, dict):
-        raise TextError(f"{path} must hold an object of file name -> caption or list of captions.")
+        raise TextError(f"{path} must contain an object of file name -> caption or list of captions.")
     captions: dict[str, list[str]] = {}
     for key, value in table.items():
         values = [value] if isinstance(value, str) else value
@@ -171,5 +170,5 @@ def _stem(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """The same name, whether its accents are letters or come behind them, as on macOS."""
+    """The name in one Unicode normalization, since macOS separates accents."""
     return unicodedata.normalize("NFC", name)

@@ -1,4 +1,4 @@
-"""Faults of captured motion that the motion itself tells: jumps of joints, wrong rates; and where the floor is."""
+"""Detection of faults in captured motion (jumps of joints, wrong rates) and of the floor height."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _MASS = {
     "elbow": 0.02,
     "wrist": 0.02,
 }
-JUMP = 18.0  # metres per second by which no joint changes its speed within one frame
+JUMP = 18.0  # meters per second; larger changes of speed within one frame are faults
 BRIDGED = 0.35  # seconds; longer gaps are not bridged
 EDGE = 0.1  # seconds at either end of a clip; jumps there are cut off
-FASTEST = 15.0  # metres per second along a bridge; a joint that would have to be faster was somewhere else
+FASTEST = 15.0  # meters per second along a bridge; maximum speed of an interpolated joint
 MAX_BRIDGED_SHARE = 0.1  # of the frames of a clip
-AROUND = 2  # frames beside a jump that are not trusted either
-STANDING_SPEED = 0.3  # metres per second; feet that stand are slower
-STANDING_SECONDS = 0.1  # somebody stands who does so for this long
+AROUND = 2  # frames around a jump that are discarded too
+STANDING_SPEED = 0.3  # meters per second; standing feet are slower
+STANDING_SECONDS = 0.1  # minimum duration of standing
 FLOOR_QUANTILE = 0.02  # of the heights of standing feet
-FLIGHT_HEIGHT, FLIGHT_SECONDS = 0.1, 0.1  # metres and seconds; of the lowest joint of somebody in flight
+FLIGHT_HEIGHT, FLIGHT_SECONDS = 0.1, 0.1  # meters and seconds; height of the lowest joint and duration of a flight
 _FEET = list(SMPL22.indices("left_ankle", "right_ankle", "left_foot", "right_foot"))
 
 
@@ -55,7 +55,7 @@ class Mended(NamedTuple):
 
 
 def mend_jumps(joints: np.ndarray, fps: float) -> Mended:
-    """Bridges short jumps of joints and cuts off those at the ends.
+    """Interpolates short jumps of joints and cuts off those at the ends.
 
     A joint jumps where it changes its velocity by more than JUMP from one frame to the next: markers were swapped or
     lost. Frames around it, and frames before in which the whole body is frozen, are interpolated linearly, for this
@@ -66,14 +66,16 @@ def mend_jumps(joints: np.ndarray, fps: float) -> Mended:
         fps: frames per second.
 
     Raises:
-        ValueError: jumps that are too long, too far or too many; says which.
+        ValueError: jumps that are too long, too large or too many; the message names them.
     """
     jumps = jumping(joints, fps)
     first, last = _cut_ends(np.asarray(jumps.any(1)), round(EDGE * fps))
     kept, jumps = joints[first:last], jumps[first:last]
     if len(kept) < 2 or jumps[[0, -1]].any():
         raise ValueError("jumps of position all through the clip")
-    path = np.concatenate([kept[:, :1], kept[:, 1:] - kept[:, :1]], axis=1)  # of the pelvis, and relative to it
+    path = np.concatenate(
+        [kept[:, :1], kept[:, 1:] - kept[:, :1]], axis=1
+    )  # pelvis positions, and positions relative to it
     for joint in np.flatnonzero(jumps.any(0)):
         for start, end in runs(jumps[:, joint]):
             if end - start > BRIDGED * fps:
@@ -131,21 +133,21 @@ def _cut_ends(bad: np.ndarray, edge: int) -> tuple[int, int]:
 
 
 def rate_by_free_fall(joints: np.ndarray, fps: float) -> float:
-    """The frame rate, halved where people in flight would fall four times as fast as they do.
+    """The frame rate, halved if people in flight fall four times too fast.
 
-    In flight the centre of mass falls with 9.81 m/s². Where at the given rate it seems to fall with about four times as
-    much, the motion was captured at half that rate: nothing pulls a body down that fast.
+    In flight the center of mass falls with 9.81 m/s². If at the given rate it falls about four times as fast, the
+    motion was captured at half that rate.
 
     Args:
         joints: (T, 22, 3) metres, y up.
-        fps: frames per second that the file claims.
+        fps: frames per second in the file.
     """
     falls = flights(joints, fps)
     return fps / 2 if falls and 3.0 < np.median(falls) / GRAVITY < 5.5 else fps
 
 
 def flights(joints: np.ndarray, fps: float) -> list[float]:
-    """Downward acceleration, m/s², of the centre of mass in every stretch without contact that is an arc."""
+    """Downward acceleration, m/s², of the center of mass in every ballistic section without contact."""
     lowest = joints[..., 1].min(1)
     names = (name.removeprefix("left_").removeprefix("right_") for name in SMPL22.joint_names)
     mass = np.array([_MASS[name] for name in names])
@@ -164,10 +166,10 @@ def flights(joints: np.ndarray, fps: float) -> list[float]:
 
 
 def floor_height(joints: np.ndarray, fps: float) -> float:
-    """Height of the floor: that of the lowest feet that stand, in the units of the joints.
+    """Height of the floor: that of the lowest standing feet, in the units of the joints.
 
     A low quantile over the frames in which an ankle or foot joint is nearly still, so that a foot that sinks at a
-    landing does not count, and stairs, stools and jumps keep their height. The lowest foot joint where nobody stands.
+    landing does not count, and stairs, stools and jumps keep their height. Without standing, the lowest foot joint.
 
     Args:
         joints: (T, 22, 3) metres, y up.

@@ -1,6 +1,6 @@
 """CMU motion capture database, mocap.cs.cmu.edu: ASF/AMC files and BVH conversions -> motion store.
 
-Every stretch of a clip that the caption files name becomes a clip of the store, "<clip>@<start in seconds>".
+Every section of a clip in the caption files becomes a clip of the store, "<clip>@<start in seconds>".
 """
 
 from __future__ import annotations
@@ -58,12 +58,10 @@ class Converted:
     """One source clip after conversion.
 
     Attributes:
-        name: of the clip.
-        joints: (L, 22, 3) float32 metres at the rate of the store, floor at y = 0; None for a clip that is left out.
+        name: name of the clip. joints: (L, 22, 3) float32 meters at the rate of the store, floor at y = 0; None for an
+            excluded clip.
         cut_s: seconds cut off at the start.
-        note: what was changed, "" for nothing.
-        reason: why the clip is left out.
-        error: message of a file that cannot be read.
+        note: changes, or "". reason: why the clip is excluded. error: message about an unreadable file.
     """
 
     name: str
@@ -75,7 +73,7 @@ class Converted:
 
 
 def convert(file: CmuFile, fps: float) -> Converted:
-    """Joints of one file, its faults mended; the place and heading of the studio are kept."""
+    """Joints of one file with corrected faults; position and heading in the studio are kept."""
     try:
         joints, claimed = read_joints(file)
     except (AsfAmcError, BvhError) as error:
@@ -108,7 +106,7 @@ def _note(mended: Mended, claimed: float, rate: float) -> str:
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch as a clip of the store: its name, labels and captions, and the stretch itself."""
+    """A section as a clip of the store: its name, labels and captions, and the section itself."""
 
     name: str
     stretch: Stretch
@@ -161,14 +159,14 @@ def import_cmu(
         root: folder or tar archive with .amc and .asf or .bvh files, and index.csv if there is one.
         out: folder of the store.
         captions: folder of caption files.
-        min_frames: shorter pieces (at `fps`) are left out.
+        min_frames: shorter pieces (at `fps`) are excluded.
         fps: frames per second of the store.
-        skip_bad: leave out unreadable files, with a warning, instead of stopping.
+        skip_bad: skip unreadable files, with a warning, instead of stopping.
         jobs: worker processes; by default one per core.
         overwrite: replace a finished store.
 
     Raises:
-        FileNotFoundError, ValueError: the source or the captions are missing, damaged or do not fit each other.
+        FileNotFoundError, ValueError: the source or the captions are missing, damaged or inconsistent.
     """
     told = read_cmu_captions(captions)
     folder = CmuFolder.open(Path(root))
@@ -231,12 +229,12 @@ class _BatchConversion:
 
 
 def _add(writer: StoreWriter, converted: Converted, pieces: Sequence[Piece], split: str, min_frames: int) -> None:
-    """Gives the pieces of a source clip to the writer, or the reason why it is left out."""
+    """Passes the pieces of a source clip to the writer, or the reason for its exclusion."""
     if converted.joints is None:
         if converted.error:
-            logger.warning("%s Left out.", converted.error)
+            logger.warning("%s Skipped.", converted.error)
         else:
-            logger.info("%s is left out: %s.", converted.name, converted.reason)
+            logger.info("%s is skipped: %s.", converted.name, converted.reason)
         writer.drop(converted.name, "unreadable file" if converted.error else converted.reason)
         return
     if converted.note:
@@ -253,7 +251,7 @@ def _add(writer: StoreWriter, converted: Converted, pieces: Sequence[Piece], spl
 
 
 def _log_captions(folder: CmuFolder, told: CmuCaptions, pieces: dict[str, list[Piece]]) -> None:
-    """Counts clips without captions of their own, and captions without a clip."""
+    """Counts clips without own captions, and captions without a clip."""
     others = [clip for clip, found in pieces.items() if any(p.labels["content"] == OTHER for p in found)]
     silent = [clip for clip, found in pieces.items() if not found and clip not in told.left_out]
     if others:

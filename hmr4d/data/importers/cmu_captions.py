@@ -1,4 +1,4 @@
-"""Caption files of the CMU data: which action is seen when, and sentences that are true of it.
+"""Caption files of the CMU data: actions over time, and matching sentences.
 
 Files in `hmr4d/data/resources/cmu_captions`, YAML, all read together:
 
@@ -40,7 +40,7 @@ GROUPS = (
 
 @dataclass(frozen=True)
 class Action:
-    """What is seen: a group and sentences, each true of every stretch with this action."""
+    """An action: its group, and sentences that describe every section with this action."""
 
     name: str
     group: str
@@ -49,7 +49,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Seconds [start, end) of a clip in which one action is seen; end None: to the end of the clip."""
+    """Seconds [start, end) of a clip with one action; end None: to the end of the clip."""
 
     action: Action
     start: float = 0.0
@@ -73,8 +73,8 @@ class CmuCaptions:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def stretches(self, clip: str, description: str | None) -> list[Stretch]:
-        """Stretches of a clip: its own, or the whole clip by its description, which is its own caption if nobody has
-        written others; none without a description."""
+        """Sections of a clip: its own, or the whole clip by its description, which is its caption if there are no
+        others; none without a description."""
         if clip in self.clips:
             return self.clips[clip]
         if description is None:
@@ -87,8 +87,8 @@ def read_cmu_captions(folder: str | Path = FOLDER) -> CmuCaptions:
     """Reads and checks every .yaml file of a folder; an empty result for a folder without one.
 
     Raises:
-        ValueError: a file is no YAML, names a group or action that is not known, gives fewer than MIN_SENTENCES
-            sentences, names a clip, action or description twice, or has stretches that overlap; says file and entry.
+        ValueError: a file is not YAML, has an unknown group or action, fewer than MIN_SENTENCES sentences, a duplicate
+            clip, action or description, or overlapping sections; the message names file and entry.
     """
     captions = CmuCaptions()
     files = [(path.name, _load(path)) for path in sorted(Path(folder).glob("*.yaml"))]
@@ -112,7 +112,7 @@ def read_cmu_captions(folder: str | Path = FOLDER) -> CmuCaptions:
                 raise ValueError(f"{name}, left_out '{clip}': expected a reason, got {reason!r}.")
             captions.left_out[clip] = reason.strip()
     if both := sorted(captions.left_out.keys() & captions.clips.keys()):
-        raise ValueError(f"Clips with stretches are left out, too: {', '.join(both)}.")
+        raise ValueError(f"Clips have both sections and an entry in left_out: {', '.join(both)}.")
     return captions
 
 

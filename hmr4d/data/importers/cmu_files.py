@@ -27,16 +27,16 @@ from hmr4d.utils.text_files import TextError, decode_text, printable
 logger = logging.getLogger(__name__)
 
 INDEX = "index.csv"
-AMC_FPS = 120.0  # of files that say nothing, as the database does
+AMC_FPS = 120.0  # default of the database
 METERS_PER_UNIT = 0.0254 / 0.45  # of 31-joint BVH; the Daz conversions are in centimetres
-# The first frame of a 31-joint conversion is an added T-pose; in a Daz conversion it is smeared over ten.
+# The first frame of a 31-joint conversion is an added T-pose; in a Daz conversion it is blended over ten frames.
 ADDED_FRAMES, ADDED_FRAMES_DAZ = 1, 10
 _SUBJECT_CLIP = re.compile(r"\d+_\d+")
 
 
 @dataclass(frozen=True)
 class IndexRow:
-    """What index.csv says of a clip: frames per second and CMU's own description, each None where it says nothing."""
+    """Entry of a clip in index.csv: frames per second and CMU's own description, or None."""
 
     fps: float | None = None
     description: str | None = None
@@ -49,10 +49,9 @@ class CmuFile:
 
     Attributes:
         name: clip name, such as "02_01" or "salsa/01".
-        file_name: what messages call the file.
+        file_name: name of the file in messages.
         content: bytes of the .amc or .bvh file.
-        skeleton: name and bytes of the .asf file that goes with an .amc file.
-        fps: from the index; None: as the file says.
+        skeleton: name and bytes of the .asf file of an .amc file. fps: from the index; None: from the file.
     """
 
     name: str
@@ -64,7 +63,7 @@ class CmuFile:
 
 @dataclass
 class CmuFolder:
-    """Clips of a folder or of a tar archive, found by name; contents are read when they are asked for.
+    """Clips of a folder or of a tar archive by name; contents are read on demand.
 
     Attributes:
         root: folder or archive.
@@ -79,10 +78,11 @@ class CmuFolder:
 
     @classmethod
     def open(cls, root: Path) -> CmuFolder:
-        """Looks through the root once.
+        """Scans the root once.
 
         Raises:
-            FileNotFoundError: the root is missing, or skeletons (.asf) of motion files are; all are named.
+            FileNotFoundError: the root is missing, or skeletons (.asf) of motion files are; the message lists all of
+                them.
             ValueError: a damaged archive or index, or no clip.
         """
         folder = cls(root)
@@ -114,7 +114,7 @@ class CmuFolder:
                 yield CmuFile(names[path], shown, content, skeleton, row.fps)
 
     def _choose(self, paths: list[str]) -> None:
-        """Names the clips; where a clip is there in two forms, that of the index, else ASF/AMC."""
+        """Names the clips; for a clip in two forms, the form of the index, else ASF/AMC."""
         twice = 0
         for path in sorted(paths):  # .amc before .bvh
             name = clip_name(PurePosixPath(path))
@@ -143,7 +143,7 @@ class CmuFolder:
                     yield str(path), file.read_bytes() if wants_content(path) else None
             return
         if not self.root.is_file():
-            raise FileNotFoundError(f"CMU data not found: {self.root}. Give the folder or a tar archive of it.")
+            raise FileNotFoundError(f"CMU data not found: {self.root}. Pass the folder or a tar archive of it.")
         try:
             with tarfile.open(self.root, mode="r|*") as archive:
                 for member in archive:
@@ -200,7 +200,7 @@ def _index_rows(rows: csv.DictReader[str], name: str) -> dict[str, IndexRow]:
 
 
 def restore_lost_bones(clip: BvhClip) -> BvhClip:
-    """A 31-joint BVH conversion with the bones that the converter left out.
+    """A 31-joint BVH conversion with the bones that the converter lost restored.
 
     In the ASF files the thorax lies between the "upperback" bone and neck and shoulders, and the last third of the
     forearm before the hand. The conversions keep the joints behind these bones but give them no distance, so that the
@@ -219,9 +219,10 @@ def restore_lost_bones(clip: BvhClip) -> BvhClip:
 
 
 def upright_head(clip: BvhClip) -> BvhClip:
-    """A Daz conversion whose head joint lies above the neck, as in the other forms, when somebody looks ahead.
+    """A Daz conversion with the head joint above the neck, as in the other forms, for a person who looks ahead.
 
-    The figure's own lies 2 cm further before: of 22 clips in which somebody stands, the neck points 17 degrees forward.
+    Its original head joint is 2 cm further forward: in 22 clips with a standing person, the neck points 17 degrees
+        forward.
     """
     offsets = clip.offsets.copy()
     head = clip.joint_names.index("head")
@@ -235,7 +236,7 @@ def read_joints(file: CmuFile) -> tuple[np.ndarray, float]:
     """((T, 22, 3) metres, y up, place of the studio; frames per second) of one clip of any form.
 
     Raises:
-        AsfAmcError, BvhError: the file cannot be read or has joints of none of the known forms.
+        AsfAmcError, BvhError: the file cannot be read or has unknown joints.
     """
     if file.skeleton is not None:
         skeleton_name, skeleton = file.skeleton

@@ -33,18 +33,17 @@ BACKWARD_SHARE = 0.7
 
 @dataclass(frozen=True)
 class Conversion:
-    """How a BVH clip becomes joints of the store.
+    """Conversion of a BVH clip to joints of the store.
 
     Attributes:
         joint_map: places the target joints.
         meters_per_unit: scale of the file's positions.
-        fps: frames per second wanted.
-        up: axis that points up in the file, one of UP_AXES; it is turned to y.
+        fps: target frames per second. up: axis that points up in the file, one of UP_AXES; it is rotated to y.
         skip_frames: frames dropped at the start, such as an added T-pose.
         retarget: "none", or "smpl_mean" for the mean SMPL bone lengths.
-        add_offset_to_positions: position channels count from OFFSET instead of replacing it.
-        source_fps: frames per second of the files, where what they say is wrong.
-        mend: puts faults of a converter right before anything else, such as `cmu_files.restore_lost_bones`.
+        add_offset_to_positions: add position channels to OFFSET instead of replacing it. source_fps: frames per second
+            of the files, if their value is wrong. mend: corrects faults of a converter first, such as
+            `cmu_files.restore_lost_bones`.
     """
 
     joint_map: JointMap
@@ -69,10 +68,10 @@ class Conversion:
                 raise ValueError(f"Frames per second must be a positive number, got {fps}.")
 
     def __call__(self, clip: BvhClip) -> np.ndarray:
-        """(M, J, 3) float32 metres, y up, lowest joint of the clip at y = 0; world heading and place are kept.
+        """(M, J, 3) float32 metres, y up, lowest joint of the clip at y = 0; world heading and position are kept.
 
         Raises:
-            BvhError: the clip has no frame left, lacks joints of the map, or has a frame rate that no recording has.
+            BvhError: the clip has no frame left, lacks joints of the map, or has an impossible frame rate.
         """
         if clip.num_frames <= self.skip_frames:
             raise BvhError(f"{clip.name}: {clip.num_frames} frames, all skipped (skip_frames = {self.skip_frames}).")
@@ -100,7 +99,7 @@ def _lowest_at_zero(joints3d: np.ndarray) -> np.ndarray:
 
 def facing_forward(joints3d: np.ndarray) -> np.ndarray:
     """(L, J, 3) turned to face +z in its first frame, with the first root above the origin."""
-    import torch  # here, so that worker processes start without it
+    import torch  # imported here, so that worker processes start without it
 
     from hmr4d.motion.canonical import face_first_frame
 
@@ -112,8 +111,7 @@ class BvhSource(NamedTuple):
 
     Attributes:
         name: clip name in the store.
-        file_name: what messages call the file.
-        content: bytes of the file.
+        file_name: name of the file in messages. content: bytes of the file.
     """
 
     name: str
@@ -123,7 +121,7 @@ class BvhSource(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipMetadata:
-    """What an importer knows of a clip beside its joints.
+    """Metadata of a clip from the importer.
 
     Attributes:
         split: train, val, test or "".
@@ -137,12 +135,11 @@ class ClipMetadata:
 
 
 class Converted(NamedTuple):
-    """What became of one file.
+    """Result of one file.
 
     Attributes:
         name: clip name.
-        joints: (M, J, 3) metres, or why there are none.
-        remarks: what is odd about a file that was read all the same.
+        joints: (M, J, 3) metres, or the error. remarks: warnings about the file.
     """
 
     name: str
@@ -151,7 +148,7 @@ class Converted(NamedTuple):
 
 
 def convert_batch(batch: list[BvhSource], conversion: Conversion) -> list[Converted]:
-    """Joints of some files; a bad file, or one with a body of a size that nobody has, gives its error instead."""
+    """Joints of some files; a bad file, or one with an impossible body size, returns its error instead."""
     results: list[Converted] = []
     for source in batch:
         try:
@@ -189,20 +186,18 @@ def add_bvh_clips(
     skip_bad: bool = False,
     jobs: int | None = None,
 ) -> None:
-    """Converts BVH files in worker processes and gives them to the writer in order.
+    """Converts BVH files in worker processes and passes them to the writer in order.
 
     Args:
-        writer: receives the clips, and the reasons of those left out.
-        sources: the files, read as workers get free.
-        describe: clip name -> what else is known of it.
-        conversion: how a file becomes joints.
-        min_frames: shorter clips are left out.
+        writer: receives the clips, and the reasons of excluded ones. sources: the files, read as workers become free.
+            describe: clip name -> its metadata. conversion: conversion of a file to joints. min_frames: shorter clips
+            are excluded.
         canonical: turn every clip to face +z in its first frame, at the origin.
-        skip_bad: leave out such files, with a warning, instead of stopping.
+        skip_bad: skip such files, with a warning, instead of stopping.
         jobs: worker processes; one per core when None.
 
     Raises:
-        BvhError: a file is unreadable, or its body has a size that nobody has, and `skip_bad` is not set.
+        BvhError: a file is unreadable, or its body size is impossible, and `skip_bad` is not set.
     """
     groups = batches(sources, lambda source: len(source.content), _BATCH_BYTES)
     convert = functools.partial(convert_batch, conversion=conversion)
@@ -214,7 +209,7 @@ def add_bvh_clips(
             if isinstance(joints, BvhError):
                 if not skip_bad:
                     raise joints
-                logger.warning("%s Left out.", joints)
+                logger.warning("%s Skipped.", joints)
                 writer.drop(name, "unreadable file")
                 continue
             remarks += [(name, remark) for remark in found]

@@ -32,7 +32,7 @@ research after registration; neither may be passed on.
 
 Changes: joint positions gathered in one file.
 """
-# A clip that several lists name takes the first of these as its one split.
+# A clip in several lists gets the first of these splits.
 _SPLIT_PRIORITY = ("test", "val", "train", "train_val")
 _JOINT_SOURCES = ("joints3d.pth", "joints3d.npz", "new_joints")
 
@@ -46,7 +46,7 @@ def captions_of(content: str, name: str) -> list[Caption]:
     """Captions in the content of a text file: `caption#word/POS word/POS#start#end` per line, NaN times count as 0.
 
     Raises:
-        ValueError: a line has another layout; names file and line.
+        ValueError: a line has another layout; the message names file and line.
     """
     captions = []
     for number, line in enumerate(content.splitlines(), start=1):
@@ -79,15 +79,15 @@ def import_humanml3d(
         root: folder with `texts/`, split lists `*.txt`, and the joints.
         out: folder of the store.
         joints: file or folder of the joints; by default the first of joints3d.pth, joints3d.npz, new_joints/ in `root`.
-        skip_bad: leave out clips whose joints or texts cannot be read, with a warning, instead of stopping.
+        skip_bad: skip clips with unreadable joints or texts, with a warning, instead of stopping.
         overwrite: replace a finished store.
 
     Returns:
-        What was written. Clips of every length are kept; those with a coordinate that is not finite are left out.
+        Summary of the store. Clips of every length are kept; those with a coordinate that is not finite are excluded.
 
     Raises:
-        FileNotFoundError: files are missing; all are named.
-        ValueError: a file is damaged, or no motion of 22 joints; it is named.
+        FileNotFoundError: missing files; the message lists all of them. ValueError: a file is damaged, or not a motion
+            of 22 joints; the message names it.
     """
     root = Path(root)
     source = (
@@ -135,12 +135,12 @@ def import_humanml3d(
             if not skip_bad:
                 writer.flush()
                 raise
-            logger.warning("%s Left out.", error)
+            logger.warning("%s Skipped.", error)
             if not writer.is_done(name):
                 writer.drop(name, "unreadable file")
             continue
         if not np.isfinite(positions).all():
-            logger.warning("Clip '%s' has coordinates that are not finite; left out.", name)
+            logger.warning("Clip '%s' has coordinates that are not finite; skipped.", name)
             writer.drop(name, "coordinates not finite")
             continue
         writer.add(name, positions, split=split_of.get(name, ""))
@@ -166,7 +166,7 @@ def _checked(positions: np.ndarray, name: str, source: Path) -> np.ndarray:
 
 
 def joint_readers(source: Path) -> Mapping[str, Callable[[], np.ndarray]]:
-    """Clip name -> function that gives its (L, 22, 3) joints."""
+    """Clip name -> function that returns its (L, 22, 3) joints."""
     if source.is_dir():
         return {path.stem: lambda path=path: _load_npy(path) for path in sorted(source.glob("[!.]*.npy"))}
     if source.suffix == ".npz":
@@ -177,7 +177,7 @@ def joint_readers(source: Path) -> Mapping[str, Callable[[], np.ndarray]]:
         return {key.removesuffix(".npy"): lambda key=key: _member(arrays, key, source) for key in arrays.files}
     table = load_arrays_pickle(source)
     if not isinstance(table, dict) or not all(isinstance(v, dict) and "joints3d" in v for v in table.values()):
-        raise ValueError(f"{source} must hold a dict of clip name -> {{'joints3d': array}}; it holds something else.")
+        raise ValueError(f"{source} must contain a dict of clip name -> {{'joints3d': array}}.")
     return {
         str(key).removesuffix(".npy"): lambda value=value: np.asarray(value["joints3d"]) for key, value in table.items()
     }
@@ -194,7 +194,7 @@ def _load_npy(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
         if not isinstance(array, np.ndarray):
-            raise ValueError("it holds several arrays")
+            raise ValueError("it contains several arrays")
         return array
     except (ValueError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged or no npy file: {error}.") from error

@@ -63,15 +63,14 @@ _VERSION = 1  # of the rules by which clips are made; other rules make other cli
 
 @dataclass
 class BuildReport:
-    """What was built.
+    """Report of the build.
 
     Attributes:
         path: folder of the result.
         record: file that holds this report.
-        num_clips: rows of index.csv that gave joints.
-        counts: what was counted, by the names that `count_differences` knows.
-        differences: sentences on what differs from the release.
-        problems: reason -> details of the clips, features or texts that are left out.
+        num_clips: rows of index.csv with joints. counts: counts by the names of `count_differences`. differences:
+            messages about differences from the release. problems: reason -> details of the skipped clips, features or
+            texts.
         remarks: remark -> names of clips.
     """
 
@@ -106,20 +105,19 @@ def build_humanml3d(
     allow_missing: bool = False,
     overwrite: bool = False,
 ) -> BuildReport:
-    """Builds HumanML3D as published, in one pass over the sources; a run that was stopped goes on where it was.
+    """Builds HumanML3D as published, in one pass over the sources; an interrupted run continues.
 
     Args:
-        places: where the parts are and where the result goes.
-        make: "new_joints" for features, the joints that they stand for and their statistics; "joints3d" for
-            joints3d.pth, joints of the actors' own size that face +z in the first frame. Texts come with either.
+        places: paths of the parts and of the result. make: "new_joints" for features, the joints that they represent
+            and their statistics; "joints3d" for joints3d.pth, joints of the actors' own size that face +z in the first
+            frame. Both include the texts.
         jobs: worker processes; None: one per core.
-        allow_missing: build what the parts that are there give.
-        overwrite: throw away what an earlier run or someone else made in `places.out`; texts stay.
+        allow_missing: build what the available parts allow. overwrite: delete earlier results in `places.out`, except
+            texts.
 
     Raises:
-        FileNotFoundError: parts are missing; all are listed, before any work.
-        ValueError: the result is there already and was made otherwise, index.csv or an archive is damaged, or no clip
-            came out.
+        FileNotFoundError: missing parts; all are listed before any work. ValueError: a different result exists,
+            index.csv or an archive is damaged, or there is no clip.
     """
     inventory = take_inventory(places, allow_missing=allow_missing)
     report = BuildReport(places.out, places.notes / "record.json")
@@ -165,7 +163,9 @@ def _open_record(places: Places, inventory: Inventory, make: Sequence[str], over
         places.out / n for key in make if key not in record["begun"] for n in _MADE[key] if (places.out / n).exists()
     ]
     if there and not overwrite:
-        raise ValueError(f"{', '.join(map(str, there))}: made by something else. Choose another --out, or --overwrite.")
+        raise ValueError(
+            f"{', '.join(map(str, there))}: not created by this command. Choose another --out, or --overwrite."
+        )
     for target in there:
         shutil.rmtree(target) if target.is_dir() else target.unlink()
     models = {gender: file_hash(model) for gender, model in inventory.models.items()}
@@ -174,7 +174,8 @@ def _open_record(places: Places, inventory: Inventory, make: Sequence[str], over
         same_models = all(models.get(gender, known) == known for gender, known in old["models"].items())
         if (old["version"], old["rows"]) != (_VERSION, settings["rows"]) or not same_models:
             raise ValueError(
-                f"{places.out} was begun with another index.csv, other body models or another version of this program. "
+                f"{places.out} was started with another index.csv, other body models or another version of this "
+                "program. "
                 "Choose another --out, or pass --overwrite."
             )
         settings["models"] = old["models"] | models
@@ -186,7 +187,7 @@ def _open_record(places: Places, inventory: Inventory, make: Sequence[str], over
 
 
 def _remove_leftovers(places: Places) -> None:
-    """Removes the half-written files of a killed run, which no name leads to but which a listing finds."""
+    """Removes the partially written temporary files of a killed run."""
     patterns = [f"{folder}/.*.npy" for folder in ("preparation/raw_joints", "new_joints", "new_joint_vecs")]
     patterns += [
         "texts/.*.txt",
@@ -247,7 +248,7 @@ def _make_statistics(rows: Sequence[IndexRow], out: Path, report: BuildReport) -
 
 
 class _Table:
-    """Pickles as a dict whose items are made while they are written, so that memory holds one at a time."""
+    """Pickles as a dict whose items are created while they are written, so that only one is in memory."""
 
     def __init__(self, items: Iterator[tuple[str, Any]]) -> None:
         self._items = items
@@ -259,21 +260,22 @@ class _Table:
 def write_joints3d(path: Path, clips: Iterable[tuple[str, str, np.ndarray]]) -> None:
     """Writes joints3d.pth: clip name with ".npy" -> {"joints3d": (L, 22, 3) float32, "name": source}.
 
-    The file is what torch.save makes of such a dict of arrays; it holds arrays, text and containers only.
+    The file has the format of torch.save for such a dict of arrays; it contains only arrays, text and containers.
     """
     items = ((f"{name}.npy", {"joints3d": joints3d, "name": source}) for name, source, joints3d in clips)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        # A ZipInfo of its own carries no time of day, so that the same clips make the same file.
+        # An explicit ZipInfo has no time stamp, so that the same clips give the same file.
         with archive.open(zipfile.ZipInfo("joints3d/data.pkl"), "w", force_zip64=True) as stream:
             pickler = pickle.Pickler(stream, protocol=4)
-            pickler.fast = True  # no memory of what was written, which would keep all arrays
+            pickler.fast = True  # no memo, which would keep all arrays in memory
             pickler.dump(_Table(items))
         archive.writestr(zipfile.ZipInfo("joints3d/byteorder"), "little")
         archive.writestr(zipfile.ZipInfo("joints3d/version"), "3\n")
 
 
 def _make_joints3d(rows: Sequence[IndexRow], raw: Path, path: Path, record: dict[str, Any]) -> None:
-    """Every clip and its twin, above the origin and facing +z in the first frame, neither scaled nor floored."""
+    """Every clip and its mirrored copy, above the origin and facing +z in the first frame, not scaled and not moved
+    to the floor."""
     names = [row.name for row in rows]
     if path.is_file() and record["joints3d"] == {"clips": names, "bytes": path.stat().st_size}:
         return
@@ -297,7 +299,7 @@ def mirror_text_file(text: str) -> str:
 
 
 def _make_texts(files: SourceFiles, rows: Sequence[IndexRow], out: Path, overwrite: bool) -> Iterator[Outcome]:
-    """Copies texts; a mirrored clip without a text of its own gets the mirrored text."""
+    """Copies texts; a mirrored clip without its own text gets the mirrored text."""
     there = files.keys()
     wanted: dict[str, list[str]] = {}  # text to read -> clips to write
     for name, plain in ((n, row.name) for row in rows for n in (row.name, mirrored(row.name))):
@@ -326,7 +328,7 @@ def _count(inventory: Inventory, rows: Sequence[IndexRow], raw: Path) -> dict[st
 
 
 def _copy_splits(places: Places, rows: Sequence[IndexRow], report: BuildReport) -> list[str]:
-    """Copies the split lists that are found, counts them, and says which lists name clips that are not there."""
+    """Copies the existing split lists, counts them, and reports lists with unknown clips."""
     names = {n for row in rows for n in (row.name, mirrored(row.name))}
     found, differences = split_lists(places, _SPLITS), []
     for split, path in found.items():
@@ -341,7 +343,7 @@ def _copy_splits(places: Places, rows: Sequence[IndexRow], report: BuildReport) 
             write_text(target, text)
     if not found:
         differences.append(
-            f"split lists: none beside {places.texts} or {places.index}; give their folder with --splits"
+            f"split lists: none next to {places.texts} or {places.index}; pass their folder with --splits"
         )
     return differences
 
@@ -351,7 +353,7 @@ def _log(report: BuildReport) -> None:
         logger.info("%d clips: %s (%s%s).", len(names), remark, ", ".join(names[:5]), ", ..." if len(names) > 5 else "")
     for problem, details in report.problems.items():
         logger.warning(
-            "%d clips left out, %s: %s%s", len(details), problem, details[0], ", ..." if len(details) > 1 else ""
+            "%d clips skipped, %s: %s%s", len(details), problem, details[0], ", ..." if len(details) > 1 else ""
         )
     if report.differences:
         logger.warning(

@@ -22,13 +22,13 @@ from hmr4d.utils.files import atomic_path
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one clip.
+    """Result of one clip.
 
     Attributes:
         name: clip name.
         problem: short reason why there is no clip; empty: there is one.
         detail: more about the problem.
-        remark: something to know about a clip that is there.
+        remark: warning about an existing clip.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class SourceTask:
-    """A motion file, or its content, and the clips wanted of it.
+    """A motion file, or its content, and the requested clips.
 
     Attributes:
         models: body model file per gender.
-        folder: where the raw clips go, as `<name>.npy` (L, 22, 3) float32, metres, y up.
+        folder: output folder of the raw clips, as `<name>.npy` (L, 22, 3) float32, metres, y up.
     """
 
     content: Path | bytes
@@ -54,7 +54,7 @@ class SourceTask:
 
 @dataclass(frozen=True)
 class FeatureTask:
-    """Names of raw clips in a folder, and the folder that gets new_joints/ and new_joint_vecs/."""
+    """Names of raw clips in a folder, and the output folder of new_joints/ and new_joint_vecs/."""
 
     names: tuple[str, ...]
     raw: Path
@@ -83,7 +83,7 @@ def _model(path: Path) -> SmplhJoints:
 
 
 def _use_one_thread() -> None:
-    """In a worker process, where the other cores have workers of their own."""
+    """Runs in a worker process; other cores have their own workers."""
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(1)
 
@@ -130,9 +130,9 @@ def _humanact12_joints(content: Path | bytes) -> np.ndarray:
 
 
 def write_features(task: FeatureTask) -> list[Outcome]:
-    """Features of clips and their mirrored twins, and the joints that these features stand for.
+    """Features of clips and their mirrored copies, and the joints that these features represent.
 
-    The mirrored raw clip is encoded anew; features are not mirrored. Clips of one frame have no features.
+    The mirrored raw clip is encoded; features are not mirrored. Clips of one frame have no features.
     """
     _use_one_thread()
     clips = {name: np.load(task.raw / f"{name}.npy", allow_pickle=False) for name in task.names}
@@ -154,5 +154,5 @@ def write_features(task: FeatureTask) -> list[Outcome]:
         rows = features[index, : len(clip) - 1]
         save_array(task.out / "new_joints" / f"{name}.npy", joints3d[index, : len(clip) - 1].numpy())
         save_array(task.out / "new_joint_vecs" / f"{name}.npy", rows.numpy())
-        outcomes.append(Outcome(name, remark="" if rows.isfinite().all() else "features hold NaN"))
+        outcomes.append(Outcome(name, remark="" if rows.isfinite().all() else "features contain NaN"))
     return outcomes

@@ -16,21 +16,21 @@ logger = logging.getLogger(__name__)
 
 AMASS_SITE = "https://amass.is.tue.mpg.de"
 HUMANML3D_SITE = "https://github.com/EricGuo5513/HumanML3D"
-_SHOWN_NAMES = 20  # per kind of missing file; the rest goes to a file
+_SHOWN_NAMES = 20  # per kind of missing file; the others are written to a file
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the parts are and where the result goes.
+    """Paths of the parts and of the result.
 
     Attributes:
-        amass: folder of the AMASS subsets (SMPL+H G), unpacked or as the archives that the site serves.
+        amass: folder of the AMASS subsets (SMPL+H G), unpacked or as the archives of the site.
         index: index.csv.
         texts: folder or archive of the text files.
         body_models: folder with the SMPL+H models of both genders.
         out: folder of the result.
-        humanact12: folder or archive of HumanAct12; None: none is given.
-        splits: folder of the split lists; None: look beside `texts` and `index`.
+        humanact12: folder or archive of HumanAct12; or None. splits: folder of the split lists; None: next to `texts`
+            and `index`.
     """
 
     amass: Path
@@ -43,13 +43,13 @@ class Places:
 
     @property
     def notes(self) -> Path:
-        """Folder of what only this preparation reads: raw clips, its record, listings."""
+        """Working folder of this preparation: raw clips, its record, listings."""
         return self.out / "preparation"
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What is there.
+    """The available parts.
 
     Attributes:
         rows: rows of index.csv.
@@ -65,14 +65,14 @@ class Inventory:
 
 
 def take_inventory(places: Places, *, allow_missing: bool = False) -> Inventory:
-    """Looks up every part.
+    """Finds all parts.
 
     Args:
-        places: where to look.
-        allow_missing: log what is missing and go on with the rest, as far as there is an index.csv.
+        places: paths of the parts. allow_missing: log missing parts and continue with the rest, if there is an
+            index.csv.
 
     Raises:
-        FileNotFoundError: something is missing; the message lists all of it and where to get it.
+        FileNotFoundError: missing parts; the message lists all of them with their sources.
         ValueError: index.csv is malformed.
     """
     missing: list[str] = []
@@ -98,7 +98,7 @@ def take_inventory(places: Places, *, allow_missing: bool = False) -> Inventory:
             write_text(path, "".join(f"{name}\n" for names in lists.values() for name in names))
         missing += [_shown(what, names, path) for what, names in lists.items()]
     if missing and (not allow_missing or not rows):
-        advice = "Get them, or add --allow-missing to build what the rest gives." if rows else "Get them first."
+        advice = "Get them, or add --allow-missing to build the rest." if rows else "Get them first."
         raise FileNotFoundError("\n- ".join([f"{len(missing)} parts are missing. {advice}", *missing]))
     for sentence in missing:
         logger.warning("Missing: %s", sentence)
@@ -128,7 +128,7 @@ def _amass_files(
             f"AMASS: no folder {places.amass}. Register at {AMASS_SITE}, download 'SMPL+H G' of each subset."
         )
         return files
-    if not rows:  # without index.csv: what the release is made of
+    if not rows:  # without index.csv: the subsets of the release
         missing += _absent_subsets(places.amass)
         return files
     files.add_folder(places.amass)
@@ -156,7 +156,7 @@ def _amass_files(
 
 
 def _absent_subsets(amass: Path) -> list[str]:
-    """A sentence on the subsets of the release of which there is neither a folder nor an archive."""
+    """A message about the subsets of the release without folder and archive."""
     release = published_release()
     there = {release.subset_of.get(archive_name(p) or p.name) for p in amass.iterdir()}
     absent = [name for name, count in release.rows_of.items() if count and name != HUMANACT12 and name not in there]
@@ -175,7 +175,7 @@ def _humanact12_files(
     if not rows and has_index:
         return files
     if places.humanact12 is None or not places.humanact12.exists():
-        given = f"{places.humanact12} does not exist" if places.humanact12 else "no place is given"
+        given = f"{places.humanact12} does not exist" if places.humanact12 else "no path is given"
         count = len(rows) or published_release().rows_of[HUMANACT12]
         missing.append(f"HumanAct12: {given} ({count:,} clips). {hint}.")
         return files
@@ -212,7 +212,7 @@ def _add_place(files: SourceFiles, place: Path, missing: list[str]) -> None:
 
 
 def split_lists(places: Places, names: Iterable[str]) -> dict[str, Path]:
-    """Split lists of the release that can be found, by split name."""
+    """Existing split lists of the release, by split name."""
     folders = [places.splits] if places.splits is not None else [places.texts.parent, places.index.parent]
     found = {}
     for name in names:

@@ -20,21 +20,21 @@ FPS = 20  # the rate that all of HumanML3D assumes; a clip's true rate is its so
 HUMANACT12 = "humanact12"
 MAKES = ("new_joints", "joints3d")  # the two published forms of the clips
 _INDEX_COLUMNS = ("source_path", "start_frame", "end_frame", "new_name")
-# Joints of the hands that change places in a mirrored raw clip of 52 joints. The fingers of the two lists do not
-# correspond; this is how the published clips were made.
+# Joints of the hands that are exchanged in a mirrored raw clip of 52 joints. The fingers of the two lists do not
+# correspond, as in the published clips.
 _LEFT_HAND = (22, 23, 24, 34, 35, 36, 25, 26, 27, 31, 32, 33, 28, 29, 30)
 _RIGHT_HAND = (43, 44, 45, 46, 47, 48, 40, 41, 42, 37, 38, 39, 49, 50, 51)
 
 
 @dataclass(frozen=True)
 class Release:
-    """Facts of the published data set.
+    """Metadata of the published data set.
 
     Attributes:
         rows_of: rows of index.csv per subset; HumanAct12 counts as one.
-        subset_of: subset by every name that its folder or archive has had.
+        subset_of: subset by every name of its folder or archive.
         dropped_frames: frames at 20 fps dropped from the start of a source, per subset.
-        counts: everything else that can be counted.
+        counts: all other counts.
         splits: names per split list, mirrored ones included.
         one_frame_clips: clips too short for features.
     """
@@ -49,7 +49,7 @@ class Release:
 
 @functools.lru_cache(maxsize=1)
 def published_release() -> Release:
-    """The facts packaged in `resources/humanml3d_release.yaml`."""
+    """The metadata packaged in `resources/humanml3d_release.yaml`."""
     text = (resources.files("hmr4d.data") / "resources" / "humanml3d_release.yaml").read_text(encoding="utf-8")
     raw = yaml.safe_load(text)
     subsets = raw["subsets"]
@@ -84,7 +84,7 @@ class IndexRow:
 
     @property
     def key(self) -> str:
-        """Name of the source file that does not depend on where and how the file is kept."""
+        """Name of the source file, independent of its location and packaging."""
         return source_key(PurePosixPath(self.source)) or self.source
 
     @property
@@ -95,7 +95,7 @@ class IndexRow:
 def source_key(path: PurePosixPath) -> str | None:
     """`<subset>/<rest>` of a motion file: published subset name, no ending, spaces as underscores; None: no subset.
 
-    HumanAct12 files go by their bare name, for their folders differ between copies.
+    HumanAct12 files have their bare name because their folders differ between copies.
     """
     if HUMANACT12 in path.parts:
         return f"{HUMANACT12}/{path.stem}"
@@ -105,7 +105,7 @@ def source_key(path: PurePosixPath) -> str | None:
         return None
     subset = subset_of[path.parts[place]]
     while place + 2 < len(path.parts) and subset_of.get(path.parts[place + 1]) == subset:
-        place += 1  # an archive unpacked into a folder of its own name
+        place += 1  # an archive unpacked into a folder with its name
     return "/".join([subset, *path.parts[place + 1 : -1], path.stem]).replace(" ", "_")
 
 
@@ -143,9 +143,9 @@ def read_index(path: str | Path) -> list[IndexRow]:
 def crop_clip(joints3d: np.ndarray, row: IndexRow) -> np.ndarray:
     """The frames of a source that make a clip.
 
-    AMASS: frames are dropped from the start as the subset wants it, the rest is cut to [start, end), and x is turned
-    around, which together with the exchange of y and z is a proper rotation from z up to y up. HumanAct12 files are
-    clips already and stay as they are.
+    AMASS: frames are dropped from the start depending on the subset, the rest is cut to [start, end), and x is negated,
+        which together with the exchange of y and z is a proper rotation from z up to y up. HumanAct12 files are already
+        clips and not changed.
 
     Args:
         joints3d: (T, J, 3) metres at 20 fps, y and z exchanged for AMASS.
@@ -167,10 +167,10 @@ def mirror_clip(joints3d: np.ndarray) -> np.ndarray:
 
 
 def count_differences(counts: Mapping[str, int]) -> list[str]:
-    """Sentences on what differs from the release.
+    """Messages about differences from the release.
 
     Args:
-        counts: by the names of `Release.counts`, "clips <subset>" and "split <name>"; those not given are not compared.
+        counts: by the names of `Release.counts`, "clips <subset>" and "split <name>"; missing ones are not compared.
     """
     release = published_release()
     expected = dict(release.counts)

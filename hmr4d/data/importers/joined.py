@@ -54,16 +54,15 @@ def join_stores(
     """Writes the clips of several stores, and pairs of them, into one store.
 
     Clips keep split, labels and captions; their names get the name of their store in front. A pair joins two short
-    train clips where the last pose of one is near the first pose of the other. It has sentences that name both and no
-    labels.
+    train clips where the last pose of one is near the first pose of the other. Its sentences name both actions, and it
+    has no labels.
 
     Args:
         paths: folders of stores of one rate and skeleton.
         out: folder of the joined store.
-        name: of the joined store; None: the names with "+" between.
+        name: name of the joined store; None: the names joined with "+".
         retarget: "none", or "smpl_mean" for the mean SMPL bone lengths, so that one model learns one body.
-        pairs: how many pairs to make.
-        seed: of the choice of pairs and of their sentences.
+        pairs: number of pairs. seed: seed of the choice of pairs and of their sentences.
         overwrite: replace a finished store.
 
     Raises:
@@ -132,7 +131,7 @@ def _draw_pair(
     captions: dict[str, list[Caption]],
     rng: random.Random,
 ) -> tuple[Piece, Piece] | None:
-    """Two pieces that fit, contents drawn evenly; None when none was found in TRIES_PER_PAIR tries."""
+    """Two pieces that fit, with uniform contents; None if TRIES_PER_PAIR tries fail."""
     by_content: dict[str, list[int]] = {}
     for index, (_, _, labels) in enumerate(pieces):
         by_content.setdefault(labels.get("content", ""), []).append(index)
@@ -149,14 +148,14 @@ def _draw_pair(
 
 
 def pose_distance(pose_a: np.ndarray, pose_b: np.ndarray) -> float:
-    """Root mean square distance in metres of two poses (J, 3) that face the same way from the same place."""
+    """Root mean square distance in metres of two poses (J, 3) after aligning heading and position."""
     poses = torch.from_numpy(np.stack([pose_a, pose_b]))
     placed = world_to_camera(poses, facing_transform(poses))
     return float((placed[0] - placed[1]).square().sum(-1).mean().sqrt())
 
 
 def append_piece(first: np.ndarray, second: np.ndarray, fps: float) -> np.ndarray:
-    """Clip (L1, J, 3), then clip (L2, J, 3) turned and moved to where the first ends; the gap of the poses fades."""
+    """Clip (L1, J, 3), then clip (L2, J, 3) rotated and moved to its end; the pose difference is blended."""
     a, b = torch.from_numpy(first), torch.from_numpy(second)
     blend = min(round(BLEND_SECONDS * fps), len(a) - 1, len(b) - 1)
     T = invert_rigid(facing_transform(a[-1])) @ facing_transform(b[0])
@@ -168,7 +167,7 @@ def append_piece(first: np.ndarray, second: np.ndarray, fps: float) -> np.ndarra
 
 
 def pair_captions(first: Sequence[Caption], second: Sequence[Caption], rng: random.Random) -> list[Caption]:
-    """Sentences for one piece after another: those that begin with who acts, the subject of the second left out."""
+    """Sentences for two consecutive pieces: sentences with a subject, the second one without it."""
     opening = [c.text.rstrip(".") for c in first if _SUBJECT.match(c.text) and c.start_s == c.end_s == 0.0]
     closing = [c.text.rstrip(".") for c in second if _SUBJECT.match(c.text) and c.start_s == c.end_s == 0.0]
     texts: list[str] = []

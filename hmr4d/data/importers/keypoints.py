@@ -1,4 +1,4 @@
-"""Keypoint files of videos, whatever detector wrote them, as 2D motion with captions to train on."""
+"""Importer of keypoint files of videos, from any detector, as captioned 2D training motion."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
 
-FPS = 30.0  # of what is written
+FPS = 30.0  # frame rate of the store
 JOINT_SETS = (COCO17.name, SMPL22.name)
-SUFFIXES = (".json", ".npz", ".npy", ".csv", ".pkl")  # pickles are not read; each is left out with the reason
+SUFFIXES = (".json", ".npz", ".npy", ".csv", ".pkl")  # pickles are not read; each is skipped with the reason
 NO_CAPTION = "no caption"
 
 
@@ -36,26 +36,23 @@ def import_keypoints(
     skeleton: str | None = None, size: tuple[int, int] | None = None, joints: str = COCO17.name,
     licence: str = "unknown", split: str | None = None, overwrite: bool = False,
 ) -> StoreSummary:  # fmt: skip
-    """Writes the person found in most frames of every keypoint file as a clip of a 2D store, at 30 fps.
+    """Writes the person with the most frames of every keypoint file as a clip of a 2D store, at 30 fps.
 
-    Files without a caption, and those that cannot be used, are left out; `dropped` of the store names them.
+    Files without a caption, and unusable ones, are skipped; `dropped` of the store names them.
 
     Args:
-        root: folder of keypoint files, one for each video, in any layout that `read_keypoints` knows.
+        root: folder of keypoint files, one for each video, in any layout of `read_keypoints`.
         out: folder to write.
-        captions: what a captions file says, by file name or relative path.
-        fps: frames per second of files that do not tell.
-        skeleton: joint set, where neither the file nor the limbs tell it.
-        size: (width, height) pixels of the images of files that do not tell; needed where coordinates are shares.
+        captions: content of a captions file, by file name or relative path. fps: frames per second of files without a
+            rate. skeleton: joint set, if it cannot be detected from the file or the limbs. size: (width, height) pixels
+            of the images of files without a size; needed for fractions of the image.
         joints: joint set of the store, one of JOINT_SETS.
-        licence: of the videos.
-        split: of all clips; None: by the names of the files.
-        overwrite: replace what is in `out`.
+        licence: license of the videos. split: split of all clips; None: by the names of the files. overwrite: replace
+            the content of `out`.
 
     Raises:
-        FileExistsError: `out` holds a store and `overwrite` is not set.
-        FileNotFoundError: there is no keypoint file.
-        ValueError: no file gives a clip, or captions name files that are not there.
+        FileExistsError: `out` contains a store and `overwrite` is not set. FileNotFoundError: there is no keypoint
+            file. ValueError: no file gives a clip, or captions name unknown files.
     """
     root, target = Path(root), get_skeleton(joints)
     files = _clip_names(root, _files(root))
@@ -80,17 +77,17 @@ def import_keypoints(
             keypoints = store_frames(track, target, fps=fps, size=size)
         except ValueError as error:
             writer.drop(name, str(error))
-            logger.warning("%s is left out: %s", path, error)
+            logger.warning("%s is skipped: %s", path, error)
             continue
         if not keypoints[0, -1, 0]:
             sizeless.append(name)
         writer.add(name, keypoints, split=splits[name] or "")
     if missing := [name for name in files if not told[name]]:
-        logger.warning("%d files have no caption and are left out, such as %s.", len(missing), missing[0])
+        logger.warning("%d files have no caption and are skipped, such as %s.", len(missing), missing[0])
     if sizeless:
         logger.warning(
-            "%d files do not tell the size of their images, such as %s. Methods that need it refuse the store; give it "
-            "with --size WIDTH HEIGHT.", len(sizeless), sizeless[0],
+            "%d files do not contain the size of their images, such as %s. Methods that need it refuse the store; "
+            "pass it with --size WIDTH HEIGHT.", len(sizeless), sizeless[0],
         )  # fmt: skip
 
     def annotate(clip: ClipRecord) -> list[Caption]:
@@ -105,25 +102,23 @@ def store_frames(
     """(L, J + 1, 3) frames of a 2D store, at 30 fps, of a track.
 
     Args:
-        track: as it was read.
-        target: skeleton of the J keypoints.
-        fps: rate of a track that does not tell.
-        size: image size of a track that does not tell.
+        track: track as read. target: skeleton of the J keypoints. fps: rate of a track without one. size: image size of
+            a track without one.
 
     Raises:
-        ValueError: the rate is not known, the image size changes, or joints of the target cannot be made.
+        ValueError: the rate is unknown, the image size changes, or joints of the target cannot be derived.
     """
     rate = track.fps or fps
     if rate is None:
-        raise ValueError("the file does not tell its frames per second. Give them with --fps.")
+        raise ValueError("the file does not contain its frames per second. Pass them with --fps.")
     if len(track.image_sizes) > 1:
         sizes = ", ".join(f"{w} x {h}" for w, h in track.image_sizes[:4])
-        raise ValueError(f"its image size changes ({sizes}). Cut the video there, or scale its pictures alike.")
+        raise ValueError(f"its image size changes ({sizes}). Cut the video there, or scale its frames to one size.")
     points, conf = observed_joints(
         torch.from_numpy(track.kp2d), torch.from_numpy(track.kp2d_conf), track.skeleton, target
     )
     if not (conf > 0).any():
-        raise ValueError(f"none of the joints of '{target.name}' was found in any frame.")
+        raise ValueError(f"none of the joints of '{target.name}' is detected in any frame.")
     tracks = torch.cat([points, conf[..., None]], -1).numpy()
     times = np.arange(len(tracks)) / rate
     tracks = resample_keypoints(tracks, times, even_times(times, FPS))
@@ -131,7 +126,7 @@ def store_frames(
 
 
 def _clip_names(root: Path, files: Sequence[Path]) -> dict[str, Path]:
-    """Clip name -> file: the relative path without its ending, or with it where several files differ in that alone."""
+    """Clip name -> file: the relative path without suffix, or with it if several files differ only in it."""
     plain = [path.relative_to(root).with_suffix("").as_posix() for path in files]
     counts = Counter(plain)
     return {

@@ -1,4 +1,4 @@
-"""3D motion of a store as drawn cameras see it: 2D tracks with captions, as if a detector had found them in videos."""
+"""Projection of a store of 3D motion to random cameras: captioned 2D tracks with simulated detector errors."""
 
 from __future__ import annotations
 
@@ -25,25 +25,23 @@ from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 
 FPS = 30.0
-NOT_SEEN = "no drawn camera sees it whole"
-SURE = (0.85, 1.0)  # confidences of keypoints that are where they should be
-ERROR_SCALE = 0.1  # of the body's box, over which confidence falls with a keypoint's error
+NOT_SEEN = "no random camera sees it completely"
+SURE = (0.85, 1.0)  # confidences of exact keypoints
+ERROR_SCALE = 0.1  # scale of the keypoint error in the confidence, relative to the bounding box
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class CameraDraws:
-    """Cameras that 2D tracks are rendered with: horizontal ones all around, at the height of the body's middle.
+    """Random cameras of 2D tracks: horizontal ones all around, at the height of the body center.
 
     Attributes:
         focal: focal length in pixels.
-        distance: metres from the body's middle, bounds.
-        pitch: degrees that a camera looks down, bounds.
-        yaw: degrees about the vertical axis, counter-clockwise from above, bounds; at 0 the camera looks along -z.
-        sizes: widths and heights of images in pixels, drawn evenly.
-        inside: share of the keypoints that lie in the image, at least.
-        min_height: height of the person's box over that of the image, at least.
-        tries: cameras drawn for a view; the first that shows the person so is taken.
+        distance: meters from the body center, limits. pitch: downward pitch in degrees, limits. yaw: degrees about the
+            vertical axis, counter-clockwise from above, limits; at 0 the camera looks along -z. sizes: widths and
+            heights of images in pixels, uniform. inside: minimum fraction of the keypoints inside the image.
+            min_height: minimum height of the person's box relative to that of the image. tries: random cameras per
+            view; the first that satisfies these limits is used.
     """
 
     focal: float = 5000.0
@@ -62,13 +60,13 @@ class CameraDraws:
             raise ValueError(f"tries is {self.tries} and sizes {self.sizes}; expected at least one of each.")
 
     def draw(self, joints3d: Tensor, rng: ItemRandom) -> tuple[Tensor, Tensor] | None:
-        """Pixels (L, J, 2) of joints (L, J, 3), metres, y up, and image size (2,); None where no draw shows them."""
+        """Pixels (L, J, 2) of joints (L, J, 3), metres, y up, and image size (2,); None if no camera shows them."""
         low, high = joints3d.amin((0, 1)), joints3d.amax((0, 1))
         middle = (low + high) / 2
         for _ in range(self.tries):
             u = rng.uniform(6)
             size = torch.tensor(self.sizes[int(u[0] * len(self.sizes))], dtype=torch.float32)
-            # Even in 1 / distance: how large people are in videos, not how far they stand.
+            # Uniform in 1 / distance, so that the apparent size is uniform.
             distance = 1 / _between((1 / self.distance[1], 1 / self.distance[0]), u[1])
             pitch, yaw = (
                 torch.tensor(math.radians(_between(*drawn))) for drawn in ((self.pitch, u[3]), (self.yaw, u[2]))
@@ -85,7 +83,7 @@ class CameraDraws:
         return None
 
     def _rig(self, size: Tensor, middle: Tensor, distance: float, pitch: Tensor, yaw: Tensor) -> Rig:
-        """One camera that looks at a point."""
+        """A camera that looks at a point."""
         pose = camera_pose(pitch, torch.zeros(()), yaw, torch.zeros(3))
         pose[:3, 3] = torch.tensor([0.0, 0.0, distance]) - pose[:3, :3] @ middle
         K4 = torch.tensor([self.focal, self.focal, float(size[0]) / 2, float(size[1]) / 2])
@@ -99,8 +97,8 @@ def _between(bounds: Range, u: Tensor) -> float:
 def observed(pixels: Tensor, size: Tensor, corruption: KeypointCorruption, rng: ItemRandom) -> tuple[Tensor, Tensor]:
     """COCO-17 keypoints (L, 17, 2) as a detector would report them, and confidences (L, 17).
 
-    Confidence is drawn within `SURE` and falls with the distance to the true place, or to that of the other side, for a
-    detector that takes left for right is sure of it.
+    Confidence is random within `SURE` and falls with the distance to the true position, or to that of the other side,
+    since a detector that confuses left and right is still confident.
     """
     side = (pixels.amax(1) - pixels.amin(1)).amax(-1, keepdim=True).expand(-1, 2)
     seen, visible = corruption.apply(pixels, side, size, COCO17, rng)
@@ -116,31 +114,29 @@ def render_store(
     corruption: KeypointCorruption | None = None, min_frames: int = 60, max_frames: int = 300, seed: int = 0,
     overwrite: bool = False,
 ) -> StoreSummary:  # fmt: skip
-    """Writes a 2D store of COCO-17 keypoints at 30 fps from a store of 3D motion. No 3D is kept.
+    """Writes a 2D store of COCO-17 keypoints at 30 fps from a store of 3D motion. The store contains no 3D.
 
-    Clips, splits, labels and captions are those of the source; a stretch that has a caption of its own is a clip of its
-    own, and stretches of more than `max_frames` are cut into equal parts. A view has the name of its stretch and the
-    number of the view.
+    Clips, splits, labels and captions are those of the source; a section with its own caption becomes a separate clip,
+    and sections of more than `max_frames` are cut into equal parts. A view has the name of its section and the number
+    of the view.
 
     Args:
         store_path: store of 3D motion.
         out: folder to write.
-        views: cameras that see each stretch.
-        cameras: how they are drawn.
-        corruption: what the detector does to the keypoints; None: the usual damage, `NO_CORRUPTION`: none.
-        min_frames, max_frames: of a clip, at 30 fps. Shorter stretches are left out.
-        seed: of cameras and damage.
+        views: number of cameras per section. cameras: distribution of the cameras. corruption: simulated detector
+            errors; None: the default ones, `NO_CORRUPTION`: none. min_frames, max_frames: length limits of a clip, at
+            30 fps. Shorter sections are excluded. seed: seed of cameras and errors.
         overwrite: replace a finished store.
 
     Raises:
-        ValueError: a number that is none, or no clip is left.
+        ValueError: an invalid number, or no clip remains.
     """
     if views < 1 or not 1 <= min_frames <= max_frames:
         raise ValueError(f"views {views}, frames {min_frames} to {max_frames}; expected 1 view and 1 frame or more.")
     store = MotionStore.open(store_path)
     cameras, corruption = cameras or CameraDraws(), corruption or KeypointCorruption()
     writer = StoreWriter(
-        Path(out), name=f"{store.name}_2d", source=f"{store.info['source']}, seen by drawn cameras",
+        Path(out), name=f"{store.name}_2d", source=f"{store.info['source']}, seen by random cameras",
         licence=store.info["licence"], notice=_notice(store), fps=FPS, skeleton=COCO17, kind=KEYPOINTS,
         overwrite=overwrite, origin=[Path(store_path)],
         settings={"store": store.name, "views": views, "cameras": asdict(cameras), "corruption": asdict(corruption),
@@ -176,13 +172,13 @@ def render_store(
 
 
 def _coco(store: MotionStore, example: Example) -> Tensor:
-    """(L, 17, 3) keypoints in space of a stretch, metres, at 30 fps."""
+    """(L, 17, 3) 3D keypoints of a section, meters, at 30 fps."""
     joints3d = store.joints3d(example.clip)[example.start : example.end]
     return convert_joints(torch.from_numpy(resample_positions(joints3d, store.fps, FPS)), store.skeleton, COCO17)
 
 
 def _stretches(store: MotionStore, least: int, most: int, writer: StoreWriter) -> list[tuple[str, Example]]:
-    """Stretches of the store with their names, in its order, none longer than `most` frames at 30 fps."""
+    """Sections of the store with their names, in its order, at most `most` frames at 30 fps."""
     seconds = (least / FPS, most / FPS)
     rules = IndexRules(min_seconds=seconds[0], max_seconds=seconds[1], keep_long=True)
     found: list[tuple[str, Example]] = []
@@ -209,4 +205,4 @@ def _stretches(store: MotionStore, least: int, most: int, writer: StoreWriter) -
 def _notice(store: MotionStore) -> str:
     notice = store.path / "NOTICE.md"
     text = notice.read_text(encoding="utf-8") if notice.is_file() else f"Licence: {store.info['licence']}."
-    return f"{text.strip()}\n\nChanged: turned into 2D keypoints as drawn cameras see them.\n"
+    return f"{text.strip()}\n\nChanged: converted to 2D keypoints seen by random cameras.\n"

@@ -1,4 +1,4 @@
-"""Motion files wherever they are kept: unpacked below a folder, or in tar and zip archives that stay packed."""
+"""Access to motion files: unpacked below a folder, or inside tar and zip archives without unpacking them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ _ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.er
 
 
 def archive_name(path: Path) -> str | None:
-    """Name of an archive without its ending, "KIT" for "KIT.tar.bz2"; None: the file is no archive."""
+    """Name of an archive without its suffix, "KIT" for "KIT.tar.bz2"; None: the file is not an archive."""
     endings = sorted((*_TAR_ENDINGS, ".zip"), key=len, reverse=True)
     ending = next((e for e in endings if path.name.lower().endswith(e)), None)
     return path.name[: -len(ending)] if ending else None
 
 
 class SourceFiles:
-    """Which file or archive member holds what, by keys that do not depend on the place.
+    """Files and archive members by keys that do not depend on their location.
 
     Args:
-        key_of: key of a path, or None for files that are not wanted.
-        ending: of the files wanted, for example ".npz".
-        listings: JSON file that remembers the members of tar archives, which take long to list; None: no memory.
+        key_of: key of a path, or None for other files. ending: suffix of the files, for example ".npz". listings: JSON
+            file that caches the members of tar archives, which are slow to list; None: no cache.
     """
 
     def __init__(self, key_of: Key, ending: str, *, listings: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Splits for sources that bring none, and list files for those that do."""
+"""Splits for sources without splits, and list files for those with splits."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def split_by_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def split_by_groups(clips: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Splits of source clips by name, so that small groups are not halved and large ones can be tested.
+    """Splits of source clips by name, such that small groups are not divided and large ones have test clips.
 
-    By the SHA-256 of the name, but: a clip that holds a piece of a small group goes to train. Of a large group without
-    any piece in test, the clip of the lowest hash goes there among those with the fewest pieces of small groups, if
-    each of these groups has pieces elsewhere. A group of at least LARGE_GROUP pieces in at least LARGE_GROUP_CLIPS
-    clips is large.
+    By the SHA-256 of the name, with exceptions: a clip with a piece of a small group is in train. Of a large group
+    without any piece in test, the clip of the lowest hash goes there among those with the fewest pieces of small
+    groups, if each of these groups has pieces elsewhere. A group of at least LARGE_GROUP pieces in at least
+    LARGE_GROUP_CLIPS clips is large.
 
     Args:
         clips: source clip -> groups of its pieces, of which all go to the same split.

@@ -1,4 +1,4 @@
-"""Procedural motion: walks, turns, waves, bows. For tests, and for trying every command with nothing downloaded."""
+"""Procedural motion: walks, turns, waves, bows. For tests, and for trying every command without a download."""
 
 from __future__ import annotations
 

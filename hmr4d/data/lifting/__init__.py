@@ -1,1 +1,1 @@
-"""Examples for lifting: views of motion through drawn cameras, with the errors of detectors."""
+"""Examples for lifting: views of motion in random cameras, with simulated detector errors."""

@@ -1,4 +1,4 @@
-"""What detectors do to 2D joints: noise, missing limbs and frames, legs taken for each other, outliers."""
+"""Simulated detector errors of 2D joints: noise, missing limbs and frames, exchanged legs, outliers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ SWAPPED_PARTS = ("hip", "knee", *GROUND_PARTS)
 
 @dataclass(frozen=True)
 class KeypointCorruption:
-    """Random damage to the track of one view. All zeros and False leave it as it is.
+    """Random errors of the track of one view. All zeros and False do not change it.
 
     Attributes:
-        noise: standard deviation of joints over the side of the body's box; drawn for each track from 0 to this.
-        limb_prob: chance of each limb to be missing for a while.
-        dropout_prob: chance of a while without the whole body.
-        swap_prob: chance of a while in which left and right leg are exchanged.
-        outlier_prob: chance of each joint in each frame to be off.
+        noise: standard deviation of joints over the side of the body's box; uniform per track from 0 to this.
+            limb_prob: probability that a limb is missing for a period. dropout_prob: probability of a period without
+            the whole body. swap_prob: probability of a period with exchanged legs. outlier_prob: probability of an
+            outlier for each joint in each frame.
         outlier_size: standard deviation of such a joint, over the side of the box.
         hide_outside: joints beyond the image are missing.
-        noise_px: standard deviation of joints in every track alike, in pixels of an image whose shorter side has
+        noise_px: standard deviation of joints in every track, in pixels of an image whose shorter side has
             REFERENCE_SIDE.
-        missing_prob: chance of each joint in each frame to be missing.
+        missing_prob: probability that a joint is missing, for each joint in each frame.
     """
 
     noise: float = 0.02
@@ -47,7 +46,7 @@ class KeypointCorruption:
     def __post_init__(self) -> None:
         for name in ("limb_prob", "dropout_prob", "swap_prob", "outlier_prob", "missing_prob"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a chance from 0 to 1.")
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a probability from 0 to 1.")
         for name in ("noise", "outlier_size", "noise_px"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a standard deviation of 0 or more.")

@@ -1,4 +1,4 @@
-"""Where on the floor a motion is put so that a rig sees it."""
+"""Placement of a motion on the floor such that a rig sees it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from torch import Tensor
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.utils.randomness import ItemRandom
 
-PROBED_FRAMES = 8  # of the motion; candidates are judged by these
-PROBE_MARGIN = 0.2  # metres of depth to spare for the frames between
+PROBED_FRAMES = 8  # number of frames for rating candidates
+PROBE_MARGIN = 0.2  # margin in meters of depth for the frames between
 
 
 @dataclass(frozen=True)
 class PlacementRules:
-    """When a place is good.
+    """Criteria of a good position.
 
     Attributes:
-        near, far: metres from V0, of the root's mean place.
-        inside: share of V0's joints that lie in its image.
-        seen: share of the frames in which each other view has the root in its image.
-        min_depth: metres that every joint lies in front of every camera.
-        candidates: places tried at once.
-        rigs: rigs tried, one after the other, until one has a good place.
+        near, far: meters from V0, limits of the mean root position. inside: minimum fraction of V0's joints in its
+            image. seen: minimum fraction of the frames with the root in the image of each other view. min_depth:
+            minimum depth in meters of every joint in every camera. candidates: positions tried at once. rigs: maximum
+            number of rigs to try.
     """
 
     near: float = 2.0
@@ -38,11 +36,11 @@ class PlacementRules:
 
 @dataclass(frozen=True)
 class Place:
-    """A place of a motion.
+    """A position of a motion.
 
     Attributes:
         offset: (2,) x and z to add, metres.
-        score: how well it is seen; at least 1 where the rules are met, negative where a joint is behind a camera.
+        score: visibility; at least 1 if the criteria are met, negative if a joint is behind a camera.
     """
 
     offset: Tensor
@@ -50,13 +48,12 @@ class Place:
 
 
 def find_place(joints3d: Tensor, root: tuple[int, ...], rig: Rig, rules: PlacementRules, rng: ItemRandom) -> Place:
-    """The first good place of `rules.candidates` drawn evenly over the floor that V0 sees, or the best of them.
+    """The first good position of `rules.candidates` uniform on the floor seen by V0, or the best of them.
 
     Args:
         joints3d: (L, J, 3) metres, feet on the floor, the root's mean at x = z = 0.
         root: joints whose mean is the root.
-        rig: (V, ...) views that are to see it.
-        rules: what is good.
+        rig: (V, ...) views. rules: criteria.
         rng: draws the candidates.
     """
     offsets = _candidates(rig, rules, rng)

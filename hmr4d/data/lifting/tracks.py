@@ -1,6 +1,6 @@
-"""Detected 2D motion, with the camera that saw it or without, as examples of one view: more motion for the first stage.
+"""Detected 2D motion, with or without its camera, as single-view examples: more motion for the first stage.
 
-Use it for the place that a model is meant for. Keep sequences that are to be tested out of it.
+Use it for the target scene of a model. Exclude test sequences.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Track2D:
         skeleton: of the joints.
         fps: frames per second.
         size: (2,) width and height of the image, pixels.
-        camera: rig of one view in its own world, or None where it is not known.
+        camera: rig of one view in its own world, or None if it is unknown.
     """
 
     name: str
@@ -63,12 +63,12 @@ class Track2D:
 
 @dataclass(frozen=True)
 class TrackRules:
-    """Which tracks and which of their frames are good enough.
+    """Quality criteria of tracks and frames.
 
     Attributes:
         min_conf: joints of lower confidence count as missing.
-        min_joints: share of the joints that a frame needs, beside its root and a shoulder.
-        min_frames: share of such frames that a track needs.
+        min_joints: minimum fraction of the joints in a frame, in addition to its root and a shoulder. min_frames:
+            minimum fraction of such frames in a track.
     """
 
     min_conf: float = 0.3
@@ -79,21 +79,19 @@ class TrackRules:
 class LiftingTracks(Dataset[dict[str, Any]]):
     """Tracks as items of one view, with the keys of `LiftingViews`; `clip` is the number of the track.
 
-    What is not known is told: `known2d` (1, L, J) is False where `features` were made up between other frames, and
+    Unknown values are marked: `known2d` (1, L, J) is False where `features` are interpolated, and
     `camera_known` is False for tracks without a camera, whose `cond` and `pointmap` are zeros. `joints3d` is zeros:
     train with losses of 2D only.
 
     Args:
-        tracks: see `projected_tracks` and `folder_tracks`; or what reads them.
-        codec: of a view's motion; tracks of other skeletons are converted to its own.
+        tracks: see `projected_tracks` and `folder_tracks`; or a function that reads them.
+        codec: codec of a view's motion; tracks of other skeletons are converted to its skeleton.
         fps: rate of the items.
-        min_frames, max_frames: of an item. Shorter tracks are left out, longer ones give random windows.
-        rules: which tracks are good enough.
-        mirror_prob: chance of track and camera reflected.
+        min_frames, max_frames: length limits of an item. Shorter tracks are excluded, longer ones give random windows.
+            rules: quality criteria. mirror_prob: probability of reflecting track and camera.
         cameras: preset of `camera_condition`.
         grid: cells of the pointmaps along either side.
-        max_range: metres, of the pointmaps.
-        seed: seeds items that are asked for by index alone.
+        max_range: meters, range of the pointmaps. seed: seed of items requested only by index.
 
     Raises:
         ValueError: no track is good enough.
@@ -131,7 +129,7 @@ class LiftingTracks(Dataset[dict[str, Any]]):
         reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items())
         if not kept:
             raise ValueError(
-                f"No 2D track is left for training: {reasons or 'none was given'}. Give longer or better ones, or "
+                f"No 2D track remains for training: {reasons or 'none was given'}. Pass longer or better ones, or "
                 "lower min_frames."
             )
         logger.info("2D tracks: %d%s.", kept, f" (left out: {reasons})" if reasons else "")
@@ -164,7 +162,7 @@ class LiftingTracks(Dataset[dict[str, Any]]):
             pixels = torch.stack([size[0] - 1 - pixels[..., 0], pixels[..., 1]], -1)[:, order]
             visible, camera = visible[:, order], camera and mirror_rig(camera)
         kp2d = pixels * visible[..., None]
-        ever = visible.any(0)  # joints that no detector tells lie nowhere, and not in the box
+        ever = visible.any(0)  # joints without any detection are not in the box
         return {
             "joints3d": pixels.new_zeros(*pixels.shape[:2], 3),
             "features": self.codec.encode(pixels, size, ever.expand(visible.shape))[None],
@@ -178,9 +176,9 @@ class LiftingTracks(Dataset[dict[str, Any]]):
         }
 
     def _camera(self, camera: Rig | None, size: Tensor) -> dict[str, Any]:
-        """What the network is told of a camera, or zeros."""
+        """The camera input of the network, or zeros."""
         known = camera is not None
-        if camera is None:  # one of no meaning, but of a kind that can be computed with
+        if camera is None:  # a placeholder with valid values
             K4 = torch.cat([size.amax().expand(2), size / 2])
             camera = Rig(size[None], K4[None], torch.eye(4)[None])
         return {
@@ -193,7 +191,7 @@ class LiftingTracks(Dataset[dict[str, Any]]):
         }
 
     def _own_kind(self, track: Track2D) -> Track2D:
-        """The track with the codec's joints at the items' rate; missing joints lie between their neighbours in time."""
+        """The track with the codec's joints at the items' rate; missing joints are interpolated in time."""
         skeleton = self.codec.skeleton
         kp2d, conf = observed_joints(track.kp2d, track.conf, track.skeleton, skeleton)
         conf = conf * (conf >= self.rules.min_conf)
@@ -205,7 +203,7 @@ class LiftingTracks(Dataset[dict[str, Any]]):
         return Track2D(track.name, kp2d.float(), conf[nearest].float(), skeleton, self.fps, track.size.float(), camera)
 
     def _unusable(self, track: Track2D) -> str:
-        """Why a track is left out, "" if it is not."""
+        """Why a track is excluded, or ""."""
         if len(track.kp2d) < self.min_frames:
             return "too short"
         whole = _whole(track.conf > 0, track.skeleton, self.rules)
@@ -237,14 +235,13 @@ def folder_tracks(
     The camera of `walk.json` is `walk.yaml`, or `camera.yaml` for files without their own; with neither, it is unknown.
 
     Args:
-        folder: of keypoint files as pose detectors write them.
-        fps: of files that do not tell.
+        folder: folder of keypoint files of pose detectors. fps: rate of files without one.
         skeleton: joint set, where 17 joints may be COCO or Human3.6M.
         size: width and height of images without a camera file.
 
     Raises:
         FileNotFoundError: the folder has no keypoint files.
-        ValueError: a file is damaged, or its rate or image size is not known.
+        ValueError: a file is damaged, or its rate or image size is unknown.
     """
     files = sorted(p for p in Path(folder).glob("*") if p.suffix in KEYPOINT_SUFFIXES)
     if not files:
@@ -258,13 +255,13 @@ def _file_tracks(path: Path, fps: float | None, skeleton: str | None, size: tupl
     camera = None if camera_file is None else read_camera(camera_file)
     size = size if camera is None else camera.size
     if size is None:
-        raise ValueError(f"The image size of {path} is not known. Give size, or put a {CAMERA_FILE} beside it.")
+        raise ValueError(f"The image size of {path} is unknown. Pass size, or put a {CAMERA_FILE} next to it.")
     people = read_keypoints(path, person="all", skeleton=skeleton, size=size)
     tracks: list[Track2D] = []
     for person in people if isinstance(people, list) else [people]:
         rate = person.fps or fps
         if rate is None:
-            raise ValueError(f"{path} does not tell its frame rate. Give fps.")
+            raise ValueError(f"{path} does not contain its frame rate. Pass fps.")
         seen = person if camera is None else undistorted(person, camera)
         rig = None if camera is None else camera.rig
         kp2d, conf = torch.from_numpy(seen.kp2d), torch.from_numpy(seen.kp2d_conf)

@@ -41,7 +41,7 @@ ANGLE_ERROR, HEIGHT_ERROR, FOCAL_ERROR = math.radians(0.5), 0.03, 0.02  # of a c
 
 
 class RigSource(Protocol):
-    """What draws rigs."""
+    """Interface of rig samplers."""
 
     @property
     def num_views(self) -> int: ...
@@ -53,14 +53,13 @@ class RigSource(Protocol):
 
 @dataclass(frozen=True)
 class MotionAugmentation:
-    """How motion is varied. Turning and placing it are no choice: a camera may see people anywhere, from any side.
+    """Augmentation of motion. Random heading and position are always applied.
 
     Attributes:
-        scale: bounds of the factor on the size of body and path; without it metric size would be that of one skeleton.
-        speed: bounds of the factor on playback speed.
-        mirror_prob: chance of motion and rig reflected.
-        camera_noise: errors of V0's calibration as the network is told of it, in units of half a degree of pitch and
-            roll, 3 % of height and 2 % of focal length (standard deviations).
+        scale: limits of the scale factor of body and path; without it, all sizes are those of one skeleton. speed:
+            limits of the playback speed factor. mirror_prob: probability of reflecting motion and rig. camera_noise:
+            errors of V0's calibration in the network input, in units of half a degree of pitch and roll, 3 % of height
+            and 2 % of focal length (standard deviations).
     """
 
     scale: tuple[float, float] = (0.85, 1.15)
@@ -79,12 +78,12 @@ NO_AUGMENTATION = MotionAugmentation((1.0, 1.0), (1.0, 1.0), 0.0)
 
 
 class LiftingViews(Dataset[dict[str, Any]]):
-    """Windows of a store's clips, somewhere on the floor in front of a rig.
+    """Windows of a store's clips at random positions in front of a rig.
 
     Keys of an item: `joints3d` (L, J, 3) metres in the rig's world; `size` (V, 2), `K4` (V, 4) and `T_w2c` (V, 4, 4) of
-    the rig; `features` (V, L, D) of what it sees; of view 0 as a detector would report it `kp2d_obs` (L, J, 2) pixels,
+    the rig; `features` (V, L, D) of its views; of view 0 with detector errors `kp2d_obs` (L, J, 2) pixels,
     0 where missing, `visible` (L, J) bool and `condition2d` (L, C); `cond` (V, 7 | 11) and `pointmap`
-    (V, 4, grid, grid), what the network is told of the cameras; `known2d` (V, L, J) bool, which points of the features
+    (V, 4, grid, grid), the camera input of the network; `known2d` (V, L, J) bool, which points of the features
     are known, here all, and `camera_known`, here True; `length` int; `clip` int.
 
     Args:
@@ -92,22 +91,19 @@ class LiftingViews(Dataset[dict[str, Any]]):
         split: name of the split.
         rigs: draws the rig of an item.
         codec: of a view's motion; its skeleton is that of the items.
-        labels, exclude_labels: label kind -> values of the clips that are used, or left out; None for no rule.
+        labels, exclude_labels: label kind -> values of included or excluded clips; None: no rule.
         fps: rate of the items; motion of another rate goes through a cubic spline.
-        min_frames, max_frames: of an item. Shorter clips are left out, longer ones give random windows.
-        augmentation: of the motion; None for none.
-        corruption: of what view 0 observes; None for none.
-        detector_share: share of items whose view 0 shows SMPL joints as far as COCO keypoints of the body tell them
-            (`detected_joints`), in half of them with toes; SMPL-22 only.
-        placement: when a place is good.
+        min_frames, max_frames: length limits of an item. Shorter clips are excluded, longer ones give random windows.
+            augmentation: augmentation of the motion, or None. corruption: detector errors of view 0, or None.
+            detector_share: fraction of items in which the SMPL joints of view 0 are derived from COCO keypoints
+            (`detected_joints`), in half of them with toes; SMPL-22 only. placement: criteria of a good position.
         cameras: preset of `camera_condition`.
         grid: cells of the pointmaps along either side.
         max_range: metres, of the pointmaps.
-        seed: seeds items that are asked for by index alone, as in evaluation.
+        seed: seed of items requested only by index, as in evaluation.
 
     Raises:
-        ValueError: no clip is long enough, the store does not have such labels, or joints of detectors are asked for
-            where others are lifted.
+        ValueError: no clip is long enough, unknown labels, or `detector_share` with another skeleton than SMPL-22.
     """
 
     text_cache: TextCache | None = None
@@ -140,7 +136,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
         if detector_share > 0 and codec.skeleton.name != SMPL22.name:
             raise ValueError(
                 f"detector_share is {detector_share}, but '{codec.skeleton.name}' is lifted; only '{SMPL22.name}' can "
-                "be seen through keypoints of detectors. Set it to 0."
+                "be derived from detector keypoints. Set it to 0."
             )
         self.detector_share = detector_share
         self.placement, self.cameras = placement or PlacementRules(), cameras
@@ -213,7 +209,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
         return kept
 
     def _window(self, clip: int, rng: ItemRandom) -> Tensor:
-        """(L, J, 3) a stretch of a clip at the items' rate and a random speed and size."""
+        """(L, J, 3) a section of a clip at the rate of the items with random speed and size."""
         u = rng.uniform(3)
         speed, scale = _between(self.augmentation.speed, u[0]), _between(self.augmentation.scale, u[1])
         joints3d = self.store.joints3d(clip)
@@ -224,7 +220,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
         return scale * torch.from_numpy(window[: self.max_frames])
 
     def _turned(self, joints3d: Tensor, rng: ItemRandom) -> Tensor:
-        """The motion turned by any angle about the vertical through its root's mean place, which comes to x = z = 0."""
+        """The motion rotated by a random angle about the vertical axis, with the mean root position at x = z = 0."""
         root = joints3d[:, list(self.store.skeleton.root_joints)].mean((0, 1)) * joints3d.new_tensor([1.0, 0.0, 1.0])
         angle = 2 * math.pi * float(rng.uniform(1))
         c, s = math.cos(angle), math.sin(angle)
@@ -265,10 +261,10 @@ class LiftingViews(Dataset[dict[str, Any]]):
 
 
 def seen_by_detector(joints3d: Tensor, rig: Rig, *, with_toes: bool) -> tuple[Tensor, Tensor]:
-    """SMPL-22 joints (L, 22, 3) as COCO keypoints of the body in view 0 tell them.
+    """SMPL-22 joints in view 0, derived from COCO keypoints of the joints (L, 22, 3).
 
     Returns:
-        (L, 22, 2) pixels, 0 where they tell nothing, and (L, 22) bool which are told.
+        (L, 22, 2) pixels, 0 if missing, and (L, 22) bool which are available.
     """
     keypoints = project(rig.select([0]), smpl_to_coco17(joints3d))[0][0]
     kp2d, conf = smpl22_from_detections(keypoints, torch.ones_like(keypoints[..., 0]), COCO17)

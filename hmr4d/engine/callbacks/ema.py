@@ -8,7 +8,8 @@ from torch import Tensor
 
 
 class RampedWeightAveraging(WeightAveraging):
-    """Exponential average of the weights; a checkpoint holds it under "state_dict", the trainer leaves it in the model.
+    """Exponential moving average of the weights; checkpoints contain it as "state_dict", and it replaces the final
+    weights.
 
     The first step is taken over as it is; update n after it keeps min(decay, (1 + n) / (10 + n)) of the average, so
     that short runs forget their beginning too. Averaging the iterates is due to Polyak and Juditsky (1992).

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 
 
 class LogLearningRate(pl.Callback):
-    """Logs the rate that a step is made with, beside its loss: `lr`, of further optimizers `lr_1`, `lr_2`, ..."""
+    """Logs the learning rate of a step together with its loss: `lr`, of further optimizers `lr_1`, `lr_2`, ..."""
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

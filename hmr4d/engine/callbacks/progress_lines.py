@@ -1,4 +1,4 @@
-"""The progress of a training as lines of the log, where no bar can be drawn."""
+"""The progress of a training as log lines, if there is no terminal."""
 
 from __future__ import annotations
 

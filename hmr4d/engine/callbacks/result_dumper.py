@@ -27,7 +27,7 @@ def dump_joints(joints3d: Tensor, lengths: Tensor) -> Tensor:
 
 
 def dump_name(rank: int, number: int, text: str) -> str:
-    """Published file name; characters that a file name cannot hold become underscores."""
+    """Published file name; characters that are invalid in file names become underscores."""
     part = text[TEXT_PART]
     return f"{rank}_{number:05d}_" + "".join("_" if c in ' /\\:*?"<>|' else c for c in part) + ".pth"
 

@@ -42,7 +42,7 @@ class ResumeTraining(pl.Callback):
         batches["is_last_batch"] = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes the rates back to their base where the earlier run had a schedule and this one has none."""
+        """Resets the learning rates to their base if the earlier run had a schedule and this one has none."""
         if trainer.lr_scheduler_configs:
             return
         for group in (group for optimizer in trainer.optimizers for group in optimizer.param_groups):

@@ -50,7 +50,7 @@ class LiftSource:
 
 @dataclass(frozen=True)
 class CardMetadata:
-    """What the callback cannot know about a card; see `LiftingCard`."""
+    """Card data that the callback does not have; see `LiftingCard`."""
 
     command: str
     seed: int
@@ -59,7 +59,7 @@ class CardMetadata:
 
 
 class MetricLift(pl.Callback):
-    """Saves what methods lift and scores it from the files, so that a test goes on where it stopped.
+    """Saves lifted motion and scores it from the files, so that an interrupted test continues.
 
     Every process saves its share of what the model lifts.
 
@@ -159,7 +159,7 @@ class MetricLift(pl.Callback):
         about: CardMetadata,
         motions: Mapping[str, GenerationFolder | SavedMotions] | None = None,
     ) -> LiftingCard:
-        """Scores saved motions of all methods, writes card, page and list of clips, and says the table.
+        """Scores saved motions of all methods, writes card, page and list of clips, and logs the table.
 
         Args:
             clips: what was lifted.
@@ -285,7 +285,7 @@ def _add(metric: PoseErrorMetric, joints3d: Tensor, clip: LiftingClip, place: in
 
 
 def _shown(clip: LiftingClip, lifted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Motions of a clip by caption, where they are in the world; gaps of the truth are held."""
+    """Motions of a clip by caption, in world coordinates; gaps of the truth hold the last pose."""
     known = clip.valid.all(-1)
     held = torch.arange(len(known)).masked_fill(~known, -1).cummax(0).values.clamp(min=0)
     first = int(known.int().argmax())

@@ -1,4 +1,4 @@
-"""Scores of text-to-motion generation: motions are saved as they are made, then scored from the files."""
+"""Scores of text-to-motion generation: motions are saved when generated, then scored from the files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PAGE_NAME, PAGE_ITEMS = "comparison.html", 12
 
 @dataclass(frozen=True)
 class Source:
-    """What the motions of a card come from.
+    """The origin of the motions of a card.
 
     Attributes:
         checkpoint, checkpoint_hash: the weights, or the folder of motions from elsewhere.
@@ -55,7 +55,7 @@ class Source:
 
 
 class MetricT2M(pl.Callback):
-    """Saves what a test generates and scores it when all of it is there; an interrupted test goes on where it stopped.
+    """Saves generated motions and scores them when complete; an interrupted test continues.
 
     Every process saves its share; the first one scores. The score reads the files alone, so that scoring them again
     gives the same card.
@@ -83,7 +83,7 @@ class MetricT2M(pl.Callback):
         self.card: ResultCard | None = None
 
     def prepare(self, clips: ScoredClips, source: Source) -> None:
-        """Loads the evaluator and sees that it fits, before any motion is made.
+        """Loads and validates the evaluator before any motion is generated.
 
         Raises:
             FileNotFoundError: files of the evaluator are missing.
@@ -159,7 +159,7 @@ class MetricT2M(pl.Callback):
     def score(
         self, device: torch.device | str, *, motions: GenerationFolder | SavedMotions | None = None
     ) -> ResultCard:
-        """Scores motions, writes the card and says the table.
+        """Scores motions, writes the card and logs the table.
 
         Args:
             device: of the evaluator.
@@ -215,7 +215,7 @@ def loader(motions: GenerationFolder | SavedMotions, clips: ScoredClips) -> Call
 
 
 def write_page(path: Path, load: Callable[[Job], Motion], clips: ScoredClips) -> None:
-    """A page of the first items: what was generated, beside what was recorded where that is 3D motion."""
+    """A page of the first items: generated motion next to recorded 3D motion."""
     rows = []
     is_recorded = clips.store.kind == MOTION
     for repeat, item in clips.main_jobs()[:PAGE_ITEMS]:
@@ -234,7 +234,7 @@ def write_page(path: Path, load: Callable[[Job], Motion], clips: ScoredClips) ->
 
 
 def write_embeddings(path: Path, repeats: Sequence[Embeddings]) -> None:
-    """Saves what the card was computed of: `text`, `generated`, `real` and `another`, each (R, N, D) float32.
+    """Saves the input of the card: `text`, `generated`, `real` and `another`, each (R, N, D) float32.
 
     Repeats come first; rows are in the order of the items.
     """
@@ -245,7 +245,7 @@ def write_embeddings(path: Path, repeats: Sequence[Embeddings]) -> None:
 
 
 def write_items(path: Path, clips: ScoredClips) -> None:
-    """Lists what the test asks for, in order: for those who make the motions elsewhere."""
+    """Lists the requested items in order, for motions generated elsewhere."""
     items = [
         {
             "repeat": repeat,

@@ -88,7 +88,7 @@ class AistppCaptures:
         self._grounds: dict[str, GroundPlane] = {}
 
     def dataset(self, *, detected: bool = True) -> CaptureViews:
-        """Every sequence as each usable camera sees it; 2D of the detector, or true 2D."""
+        """Every sequence in each usable camera; detected or true 2D."""
         clips = [(n, v) for n in self.names for v in self._usable(n, read_cameras(self._camera_file(n)))]
         return CaptureViews(clips, self.load if detected else self.load_without_detections, detected=detected)
 

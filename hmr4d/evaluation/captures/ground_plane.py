@@ -1,4 +1,4 @@
-"""The floor under recorded motion, from the lowest places that feet ever reach."""
+"""The floor of recorded motion, from the lowest positions of the feet."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def fit_ground_plane(feet: Floats, up: Floats, *, rest_height: float, max_tilt: 
 
 
 def _lowest_per_cell(flat: Floats, level: Floats, slope: Floats) -> tuple[Floats, Floats]:
-    """Where and how high the low quantile of each square lies: (C, 2) and (C,), `level` being taken off a slope."""
+    """Position and height of the low quantile of each square: (C, 2) and (C,), after removing the slope `level`."""
     cells = np.floor(flat / CELL).astype(np.int64)
     _, index, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
     index = index.reshape(-1)
@@ -114,7 +114,7 @@ def _lowest_per_cell(flat: Floats, level: Floats, slope: Floats) -> tuple[Floats
 
 
 def _robust_plane(places: Floats, low: Floats, max_tilt: float, rng: np.random.Generator) -> tuple[Floats, float]:
-    """Slope (2,) and offset of the plane low = slope . place + offset that most places agree with."""
+    """Slope (2,) and offset of the plane low = slope . place + offset with the most inliers."""
     best, best_count = np.abs(low - np.median(low)) <= INLIER, -1
     candidates = [best]
     if len(low) >= 3:
@@ -134,7 +134,7 @@ def _robust_plane(places: Floats, low: Floats, max_tilt: float, rng: np.random.G
 
 
 def _agreeing(places: Floats, low: Floats, pick: NDArray[np.int64], max_tilt: float) -> NDArray[np.bool_] | None:
-    """Which places lie near the plane through three of them; None if it is too steep or no plane."""
+    """Inliers of the plane through three points; None if it is too steep or degenerate."""
     A = np.c_[places[pick], np.ones(3)]
     if abs(np.linalg.det(A)) < MIN_SPAN**2:
         return None
@@ -145,7 +145,7 @@ def _agreeing(places: Floats, low: Floats, pick: NDArray[np.int64], max_tilt: fl
 
 
 def _plane_through(places: Floats, low: Floats) -> tuple[Floats, float]:
-    """Least squares slope and offset; no slope along directions in which the places hardly spread."""
+    """Least squares slope and offset; no slope along directions with little spread of the points."""
     middle, level = places.mean(0), float(low.mean())
     x = places - middle
     spread, axes = np.linalg.eigh(x.T @ x / len(x))

@@ -120,7 +120,7 @@ def read_camera_xml(path: Path) -> tuple[Floats, Floats, Floats]:
 def rich_ground(
     root: Path, sequence: RichSequence, joints3d: Floats, scans: dict[str, Any] | None
 ) -> GroundPlane | None:
-    """The floor of a capture: of the scan's matrix, else of the axis-aligned frame, else None, for nobody measured it.
+    """The floor of a capture: of the scan's matrix, else of the axis-aligned frame, else None, if it is unknown.
 
     Args:
         root: of the data set.
@@ -262,7 +262,7 @@ class RichCaptures:
         return self._floors[capture]
 
     def _joints_of(self, sequence: RichSequence) -> tuple[Floats, NDArray[np.bool_]]:
-        """(L, J, 3) joints in metres, 0 where a frame is missing, and which frames there are (L,)."""
+        """(L, J, 3) joints in meters, 0 in missing frames, and which frames exist (L,)."""
         if self._known[0] != sequence.capture:
             self._known = sequence.capture, {}
         known = self._known[1]
@@ -274,7 +274,7 @@ class RichCaptures:
         return known[sequence.name]
 
     def _read_joints(self, sequence: RichSequence) -> tuple[Floats, NDArray[np.bool_]]:
-        """What the files of a sequence hold; see `_joints_of`."""
+        """Content of the files of a sequence; see `_joints_of`."""
         if self._joints is not None:
             return _cached_joints(self._joints / f"{sequence.name}.npz")
         assert self._bodies is not None  # the constructor saw to it

@@ -1,4 +1,4 @@
-"""Motion recorded by several calibrated cameras, and what lifting is given and asked of each of them.
+"""Motion recorded by several calibrated cameras, and the input and truth of lifting for each of them.
 
 A `Capture` is one sequence in the frame of its calibration. `lifting_clip` shows it as one camera sees it: 2D of that
 camera, all cameras in the world that it anchors (`hmr4d.geometry.rigs`), and the true 3D there. `CaptureViews` lists
@@ -29,7 +29,7 @@ MIN_DEPTH = 0.1  # metres before a camera; nearer joints have no image
 
 
 class CaptureError(ValueError):
-    """Files of a data set that do not hold what they should."""
+    """Files of a data set with unexpected content."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Capture:
 
 @dataclass(frozen=True)
 class LiftingClip:
-    """What one camera sees of a sequence, and the truth.
+    """The view of one camera of a sequence, and the truth.
 
     Attributes:
         name: "<sequence>/<camera>".
@@ -112,7 +112,7 @@ class LiftingClip:
 
 
 def lifting_clip(capture: Capture, view: int, *, detected: bool = False) -> LiftingClip:
-    """The capture as camera `view` sees it, in float32.
+    """The capture in camera `view`, in float32.
 
     Args:
         capture: the sequence.
@@ -152,7 +152,7 @@ def lifting_clip(capture: Capture, view: int, *, detected: bool = False) -> Lift
 
 
 class CaptureViews(Dataset[LiftingClip]):
-    """Every sequence of a data set as each of its cameras sees it.
+    """Every sequence of a data set in each of its cameras.
 
     Args:
         clips: (sequence, index of the camera) of each item.

@@ -19,7 +19,7 @@ Subsets = dict[str, list[int]]  # name -> places in a set
 
 @dataclass(frozen=True)
 class Group:
-    """Clips that the 3D stage never sees.
+    """Clips excluded from the 3D stage.
 
     Attributes:
         name: of the group.
@@ -63,14 +63,14 @@ class Training:
 
 
 def held_out(cfg: DictConfig) -> list[Group]:
-    """The groups that are left out of the 3D stage; ValueError for one that is not there."""
+    """The groups excluded from the 3D stage; ValueError for an unknown one."""
     if not cfg.holdout or set(cfg.holdout) - set(cfg.holdouts):
         raise ValueError(f"holdout is {list(cfg.holdout)}; give one or more of {sorted(cfg.holdouts)}.")
     return [Group(name, OmegaConf.to_container(cfg.holdouts[name].labels)) for name in cfg.holdout]  # type: ignore[arg-type]
 
 
 def subsets_of(store: MotionStore, clips: Sequence[int], groups: Sequence[Group]) -> Subsets:
-    """Places of the clips that are in no group, in any, and, where there are several, in each."""
+    """Indices of the clips in no group, in any, and, if there are several, in each."""
     inside = {group.name: [i for i, clip in enumerate(clips) if group.holds(store, clip)] for group in groups}
     unseen = sorted({i for places in inside.values() for i in places})
     found = {SEEN: sorted(set(range(len(clips))) - set(unseen)), UNSEEN: unseen}
@@ -138,6 +138,6 @@ def flow(value: dict[str, list[str]]) -> str:
 
 
 def settings(cfg: DictConfig) -> dict[str, Any]:
-    """The part of a composed configuration that decides what is learnt, as plain data."""
+    """The part of a composed configuration that determines the training, as plain data."""
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     return {key: plain[key] for key in ("seed", "model", "data", "trainer")} | {"ema": plain["callbacks"]["ema"]}

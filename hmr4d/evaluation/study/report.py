@@ -138,7 +138,7 @@ def draw_chart(card: Mapping[str, Any], path: str | Path, measure: str = "accura
 
 
 def _level(value: float) -> float:
-    """Height of a share in the picture."""
+    """Height of a fraction in the image."""
     return MARGIN + HEIGHT * (1 - min(max(value, 0.0), 1.0))
 
 

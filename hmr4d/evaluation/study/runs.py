@@ -1,4 +1,4 @@
-"""The trainings of the study and the motions of its arms; what is finished is not done again."""
+"""The trainings of the study and the motions of its arms; finished parts are not repeated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def train_once(run: Training) -> bool:
-    """Trains, or goes on where an earlier attempt stopped; whether there was anything left to do.
+    """Trains, or continues an earlier attempt; returns whether there was anything left to do.
 
     Raises:
         FileExistsError: the folder holds a training with other settings.
@@ -85,7 +85,7 @@ def prompts_of(cfg: DictConfig, store: MotionStore, groups: list[Group]) -> Prom
 
 
 def sample_arm(cfg: DictConfig, arm: str, seed: int, prompts: PromptSet) -> LabelledMotion:
-    """Motions of an arm, in the order of the prompts; drawn once, then read from OUTPUT_DIR/motions."""
+    """Motions of an arm, in the order of the prompts; generated once, then read from OUTPUT_DIR/motions."""
     run = training(cfg, arm, seed)
     if not run.checkpoint.is_file() or finished_steps(run.checkpoint) < run.steps:
         raise ValueError(f"Seed {seed}, {arm} is not trained to its {run.steps} steps. Run hmr4d study first.")

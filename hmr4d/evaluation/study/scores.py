@@ -1,4 +1,4 @@
-"""Scores of the study: real windows and the motions of every arm, on what the 3D stage saw and on what it did not."""
+"""Scores of the study: real windows and the motions of every arm, on seen and held-out contents."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Row = dict[str, dict[str, float]]  # subset or content -> measure -> value
 
 
 def windows(store: MotionStore, clips: Sequence[int], seconds: Sequence[float]) -> LabelledMotion:
-    """The middle of each clip, as long as asked for."""
+    """The middle of each clip, with the requested duration."""
     joints = []
     for clip, duration in zip(clips, seconds, strict=True):
         whole = torch.tensor(store.joints3d(clip))
@@ -134,7 +134,7 @@ class Judges:
     embeddings: EmbeddingScores | None
 
     def score(self, motion: LabelledMotion, texts: Sequence[str], subsets: Subsets) -> Scored:
-        """Scores of motions that were drawn for these texts."""
+        """Scores of motions generated for these texts."""
         scores = score_motion(self.classifier, motion)
         by_subset = {name: summarize(pick(scores, places)) for name, places in subsets.items()}
         if self.embeddings is not None:
@@ -148,7 +148,7 @@ class Judges:
 
 
 def judges(cfg: DictConfig, store: MotionStore) -> tuple[Judges, dict[str, Any]]:
-    """The classifier, trained on windows of real motion where it is not yet there, the evaluator, and facts of both."""
+    """The classifier, trained on windows of real motion if missing, the evaluator, and metadata of both."""
     longest = seconds_range(cfg)[1]
     options = ClassifierTraining(max_seconds=longest, **cfg.scoring.classifier)
     folder = Path(cfg.output_dir) / "classifier"
@@ -226,7 +226,7 @@ def _rows(
 
 
 def _pooled(repeats: Sequence[Sequence[tuple[str, str, int]]]) -> list[tuple[str, str, int]]:
-    """What was taken for something else over all seeds, most frequent first."""
+    """Confusions over all seeds, most frequent first."""
     counts: Counter[tuple[str, str]] = Counter()
     for wanted, predicted, count in (entry for repeat in repeats for entry in repeat):
         counts[wanted, predicted] += count

@@ -1,4 +1,5 @@
-"""How good the tokenizer's bodies are: pixel errors, tokens in use, limits, frames that are upside down or mirrored."""
+"""Quality measures of the tokenizer's bodies: pixel errors, tokens in use, limits, frames that are upside down or
+mirrored."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ _HEAD, _HIPS = [0, 1, 2, 3, 4], [11, 12]
 
 
 def body_checks(drawn: Drawn, observed: Observed, limits: PoseLimits, min_conf: float) -> dict[str, Tensor]:
-    """Means over the frames that count; each is a number, and 0 where no frame counts.
+    """Means over the valid frames; 0 if no frame is valid.
 
     Returns:
         `pixels`: error of a keypoint in pixels; `coordinate_pixels`: mean error of its x and y; `height_share`: error
@@ -53,7 +54,7 @@ def body_checks(drawn: Drawn, observed: Observed, limits: PoseLimits, min_conf: 
 
 
 def token_checks(quantized: Quantized, num_codes: int) -> dict[str, Tensor]:
-    """Perplexity and share of codes that nothing in the batch chose, for each layer."""
+    """Perplexity and fraction of unused codes in the batch, for each layer."""
     checks = {}
     for layer, perplexity in enumerate(quantized.perplexity):
         used = quantized.indices[..., layer].unique()

@@ -1,4 +1,4 @@
-"""Text to tokens of all layers, also around tokens that are kept."""
+"""Generation of tokens of all layers from text, also around fixed tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hmr4d.methods.k2m.tokenizer import UNIT
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """How motion is drawn.
+    """Options of sampling.
 
     Attributes:
         base: of the base tokens.
@@ -97,7 +97,7 @@ def estimated_tokens(network: K2MNetwork, text: Tensor, *, least: int, most: int
 
 
 def kept_tokens(tokens: Tensor, ranges: Sequence[tuple[float, float]], num_tokens: int, fps: float) -> Tensor:
-    """Tokens (N', Q) of a motion as those of one of `num_tokens`, -1 outside the ranges of seconds that are kept.
+    """Tokens (N', Q) of a motion as those of one of `num_tokens`, -1 outside the kept ranges of seconds.
 
     A token is kept where its four frames lie in a range.
 

@@ -1,4 +1,4 @@
-"""What the tokenizer reads: 17 keypoints and the image size, in pixels, as numbers of about one.
+"""Input of the tokenizer: 17 keypoints and the image size, normalized from pixels to about one.
 
 Pixels stay pixels everywhere else: losses are measured in them.
 """

@@ -1,4 +1,4 @@
-"""2D keypoints to a body in the frame of a real camera, by the tokenizer alone.
+"""Lifting of 2D keypoints to a body in the frame of a real camera, with only the tokenizer.
 
 The tokenizer knows one focal length and the middle of the image. A person's pixels depend on depth and focal length by
 their ratio alone, so a real camera's depth is the tokenizer's times the ratio of the focal lengths; how far away that

@@ -1,4 +1,5 @@
-"""What the tokenizer learns from: pixels of its body against the keypoints, and limits of pose and shape (eq. 2, 4-10).
+"""Losses of the tokenizer: projection of its body compared with the keypoints, and limits of pose and shape (eq. 2,
+4-10).
 
 Nothing here, and nothing that is passed in, knows a measured 3D joint. The equations of the paper name no
 normalisation; those used here agree with the weights and values that it reports, see docs/k2m.md.
@@ -82,7 +83,7 @@ class LossOptions:
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """What a camera saw.
+    """The observation of a camera.
 
     Attributes:
         pixels: (B, F, J, 2).
@@ -117,7 +118,7 @@ class Drawn:
 
 
 def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: LossOptions) -> dict[str, Tensor]:
-    """All terms but the commitment, by the names of `LossWeights`, unweighted; each is 0 where nothing counts."""
+    """All terms but the commitment, by the names of `LossWeights`, unweighted; each is 0 without valid entries."""
     frames = observed.frames
     seen = (observed.conf >= options.min_conf) & drawn.visible & frames[..., None]
     pairs = frames[:, 1:] & frames[:, :-1]
@@ -147,7 +148,7 @@ def weighted(terms: dict[str, Tensor], weights: LossWeights) -> dict[str, Tensor
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of values where the mask of the same shape is set; 0 where it is nowhere."""
+    """Mean of values where the mask of the same shape is set; 0 for an empty mask."""
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
@@ -174,14 +175,14 @@ def _facing_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
 
 
 def _from_middle(points: Tensor, seen: Tensor) -> Tensor:
-    """(B, F, J, 2) from the mean of the seen points of each frame; 0 where not seen."""
+    """(B, F, J, 2) relative to the mean of the visible points of each frame; 0 if not visible."""
     shown = torch.where(seen[..., None], points, 0.0)
     middle = shown.sum(2, keepdim=True) / seen.sum(2)[..., None, None].clamp(min=1)
     return torch.where(seen[..., None], shown - middle, 0.0)
 
 
 def box_heights(pixels: Tensor, seen: Tensor) -> Tensor:
-    """(B, F) pixels from the highest to the lowest seen keypoint, at least LEAST_HEIGHT."""
+    """(B, F) pixels from the highest to the lowest visible keypoint, at least LEAST_HEIGHT."""
     y = pixels[..., 1]
     low = torch.where(seen, y, torch.inf).amin(-1)
     high = torch.where(seen, y, -torch.inf).amax(-1)
@@ -210,7 +211,7 @@ def _boundary_error(pixels: Tensor, observed: Observed, seen: Tensor) -> Tensor:
 
 
 def _distance(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
-    """(..., J, 2) absolute differences, 0 where not seen; what is not seen may hold anything."""
+    """(..., J, 2) absolute differences, 0 for invisible points, whose values are arbitrary."""
     return (torch.where(seen[..., None], pixels, 0.0) - torch.where(seen[..., None], truth, 0.0)).abs()
 
 

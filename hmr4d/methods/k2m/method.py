@@ -1,4 +1,4 @@
-"""K2M as a method: what its releases hold and how they are read."""
+"""K2M as a method: content and loading of its releases."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KINDS = {
 
 
 class K2M(Method):
-    """Tokens of a body learnt from 2D keypoints; text to tokens by masked modeling."""
+    """Tokens of a body learned from 2D keypoints; text to tokens by masked modeling."""
 
     name, title = "k2m", "K2M"
     pipeline_class, weights = K2MPipeline, WEIGHTS
@@ -90,7 +90,7 @@ class K2M(Method):
 
 
 def _network(parts: dict[str, dict[str, Any]]) -> K2MNetwork:
-    """The parts that a release holds."""
+    """The parts of a release."""
     network = K2MNetwork()
     for name, options in parts.items():
         network.register_module(name, KINDS[name](**options))

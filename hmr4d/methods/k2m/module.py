@@ -56,7 +56,7 @@ class K2MModule(PipelineModule):
 
 
 def report_balance(terms: dict[str, float]) -> list[str]:
-    """Logs the weighted losses; the warnings, for terms that outweigh commitment and pixels or say nothing."""
+    """Logs the weighted losses; the warnings, for terms that outweigh commitment and pixels or are zero."""
     logger.info("Weighted losses at the start: %s.", ", ".join(f"{k} {v:.4g}" for k, v in terms.items()))
     dominant = sum(terms.get(name, 0.0) for name in DOMINANT)
     warnings = []

@@ -1,4 +1,4 @@
-"""The four networks of K2M, each of which is trained by itself."""
+"""The four networks of K2M, which are trained separately."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class K2MNetwork(nn.Module):
         return tuple(name for name, _ in self.named_children())
 
     def part(self, name: Part, kind: type[PartT]) -> PartT:
-        """One of the networks; RuntimeError where it is not there."""
+        """One of the networks; RuntimeError if it does not exist."""
         found = getattr(self, name)
         if not isinstance(found, kind):
             raise RuntimeError(

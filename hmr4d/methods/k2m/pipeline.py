@@ -1,4 +1,4 @@
-"""K2M: text to motion of a body, and 2D keypoints to motion, learnt from 2D keypoints alone.
+"""K2M: text to motion of a body, and 2D keypoints to motion, learned from 2D keypoints alone.
 
 "Learning Text-driven 3D Human Motion Generation from 3D-free Web Videos", 2025, OpenReview nvu9jVEqoo; what the paper
 leaves open is in docs/k2m.md.
@@ -114,7 +114,7 @@ class K2MPipeline(Pipeline):
     # --- text to motion --------------------------------------------------------------------------------------------
 
     def suited_seconds(self, texts: Sequence[str]) -> list[float]:
-        """By the length estimator where there is one, for each text by itself; otherwise as all pipelines."""
+        """From the length estimator if there is one, separately for each text; otherwise as in all pipelines."""
         if "length" not in self.network.parts or not self.generation.estimate_length:
             return super().suited_seconds(texts)
         most = int(self.max_seconds * self.fps) // UNIT
@@ -195,7 +195,7 @@ class K2MPipeline(Pipeline):
         return replace(self.generation, base=base if guidance is None else replace(base, guidance_scale=guidance))
 
     def _motions(self, tokens: Tensor, counts: list[int], texts: list[str], seeds: list[int]) -> MotionBatch:
-        """Motions of tokens (B, N, Q); each is decoded by itself, so that it does not depend on its neighbors."""
+        """Motions of tokens (B, N, Q); each is decoded separately, so that it does not depend on the others."""
         tokenizer, size = self.network.motion_tokenizer, torch.tensor([DEFAULT_SIZE], device=self.device).float()
         poses: list[Pose] = []
         facts: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Where the camera stands of which a motion was seen: solved for, not learned.
+"""The camera position of an observed motion: solved, not learned.
 
 A motion that is told without its place in the image is moved, as a whole, to where it lies on the keypoints. This
 uses the keypoints and the drawn body alone.
@@ -30,7 +30,7 @@ def solved_shift(
     focal: float = FOCAL_LENGTH,
     window: int | None = None,
 ) -> Tensor:
-    """What to add to the translation of bodies, so that they are as large as the keypoints and lie on them.
+    """Offset of the translation of bodies such that their projections match size and position of the keypoints.
 
     Args:
         points: (B, F, J, 3) keypoints of the bodies, metres, in the frame of a camera.
@@ -81,7 +81,7 @@ def _bridged(values: Tensor, known: Tensor) -> Tensor:
 
 
 def _spread(values: Tensor, seen: Tensor) -> Tensor:
-    """(B,) root mean square distance of the seen values (B, F, J, 2) from the middle of their frame."""
+    """(B,) root mean square distance of the visible values (B, F, J, 2) from the center of their frame."""
     count = seen.sum(2, keepdim=True)
     away = torch.where(seen, values - values.sum(2, keepdim=True) / count.clamp(min=1), 0.0)
     return (away.square().sum((1, 2, 3)) / count.sum((1, 2, 3)).clamp(min=1)).sqrt()

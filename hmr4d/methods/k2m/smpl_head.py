@@ -28,7 +28,7 @@ _UPRIGHT_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # first two columns of a half tur
 
 
 def rest_pose() -> Tensor:
-    """(69,) axis-angle components of the joints below the root of a person who stands with hanging arms."""
+    """(69,) axis-angle components of the joints below the root for standing with hanging arms."""
     pose = torch.zeros(NUM_JOINTS - 1, 3)
     for joint, angle in SHOULDERS.items():
         pose[joint - 1, 2] = angle

@@ -1,4 +1,4 @@
-"""The four trainings: what each draws at random, what it minimises, and what its validation measures."""
+"""The four trainings: their random draws, losses and validation measures."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Stage(ABC):
 
 
 class TokenizerStage(Stage):
-    """The tokenizer learns from keypoints in pixels alone.
+    """Training of the tokenizer from keypoints in pixels.
 
     Batches: `keypoints` (B, F, 18, 3), `valid` (B, F) bool, `start` (B,) number of the first frame in its clip. Nothing
     else of a batch is looked at.
@@ -86,7 +86,8 @@ class TokenizerStage(Stage):
         self.body = load_keypoint_body(options.body, **options.body_options)
 
     def draw(self, batch: dict[str, Any], generator: torch.Generator) -> int:
-        """Seed of the quantizer's draws, which are made for the whole batch: an item's depend on its place in it."""
+        """Seed of the quantizer's draws, which are made for the whole batch: those of an item depend on its position
+        in it."""
         return int(torch.randint(0, 2**62, (1,), generator=generator))
 
     def loss(self, batch: dict[str, Any], draws: int) -> dict[str, Tensor]:
@@ -115,7 +116,7 @@ class TokenizerStage(Stage):
         return self.drawn(body, image_size(keypoints), observed), observed, quantized
 
     def drawn(self, body: BodyParameters, size: Tensor, observed: Observed, window: int | None = None) -> Drawn:
-        """What a camera sees of a body, in images of `size` (B, 2); a path is moved to where it was observed.
+        """The projection of a body in images of `size` (B, 2); a path is moved to its observed position.
 
         `window` is that of `solved_shift`.
         """
@@ -131,7 +132,7 @@ class TokenizerStage(Stage):
 
 @dataclass(frozen=True, eq=False)
 class MaskedDraws:
-    """Hidden tokens (B, N) bool, what stands for them (B, N), and which captions are told (B,) bool."""
+    """Hidden tokens (B, N) bool, their replacements (B, N), and which captions are used (B,) bool."""
 
     hidden: Tensor
     ids: Tensor
@@ -162,7 +163,7 @@ class MaskedStage(Stage):
 
 @dataclass(frozen=True, eq=False)
 class ResidualDraws:
-    """Layer (B,) that each item predicts, and which captions are told (B,) bool."""
+    """Layer (B,) that each item predicts, and which captions are used (B,) bool."""
 
     layer: Tensor
     told: Tensor

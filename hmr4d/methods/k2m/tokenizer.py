@@ -28,7 +28,7 @@ Fuse = Literal["flatten_linear", "mean", "head", "single_token"]
 
 @dataclass(frozen=True)
 class TokenWindow:
-    """A stretch of a clip that is tokenized by itself, and which of its tokens are kept.
+    """A section of a clip that is tokenized separately, and which of its tokens are kept.
 
     Attributes:
         start, end: frames.
@@ -205,7 +205,7 @@ class MotionTokenizer(nn.Module):
         return self.encoder(features.transpose(1, 2))
 
     def decode(self, latent: Tensor, size: Tensor) -> BodyParameters:
-        """Body of a latent (B, D, F / 4), as seen in images of `size` (B, 2) pixels."""
+        """Body of a latent (B, D, F / 4) in images of `size` (B, 2) pixels."""
         return self.head(self.decoder(latent), size)
 
     def decode_tokens(self, tokens: Tensor, size: Tensor) -> BodyParameters:
@@ -233,7 +233,7 @@ class MotionTokenizer(nn.Module):
 
     @torch.no_grad()
     def tokenize(self, keypoints: Tensor) -> Tensor:
-        """Tokens (N, Q) of one whole clip (F, 18, 3); frames beyond a multiple of UNIT are left out.
+        """Tokens (N, Q) of one whole clip (F, 18, 3); frames beyond a multiple of UNIT are dropped.
 
         Long clips are cut into windows, so that the adapter sees lengths and frame numbers of its training only.
         """
@@ -249,6 +249,6 @@ class MotionTokenizer(nn.Module):
 
 
 def _unquantized(latent: Tensor, num_layers: int) -> Quantized:
-    """A latent (B, D, N) that no layer has seen."""
+    """A latent (B, D, N) before quantization."""
     indices = torch.full((latent.shape[0], latent.shape[2], num_layers), DROPPED, device=latent.device)
     return Quantized(latent, indices, latent.new_zeros(()), latent.new_zeros(num_layers))

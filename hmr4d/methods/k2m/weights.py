@@ -1,4 +1,4 @@
-"""How the parameters of the four parts lie in files."""
+"""File layout of the parameters of the four parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lifting without networks: what a trained method has to beat.
+"""Lifting without networks: baselines for trained methods.
 
 `oracle` triangulates true 2D of all views, `ground_ray` reads depth off the floor and poses off a bank, `optimisation`
 fits a kinematic chain. All take undistorted pixels, confidences, the rig with the observed view first, the frame rate

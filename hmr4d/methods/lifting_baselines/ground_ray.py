@@ -1,4 +1,4 @@
-"""Depth from the floor: feet that stand give the place, bone lengths and a bank of poses give the depth of limbs."""
+"""Depth from the floor: standing feet give the position, bone lengths and a bank of poses the depth of limbs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEPTH_SECONDS = 0.1  # standard deviation of smoothing along the rays
 def ground_ray(
     kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton, *, prior: PosePrior | None = None
 ) -> Tensor:
-    """Joints (L, J, 3) in metres, world of the rig, crude but in the right place.
+    """Joints (L, J, 3) in metres, world of the rig, coarse but at the right position.
 
     The root's depth comes from feet that stand on the floor (`observe`). Every joint then lies on its own ray, at the
     distance of its bone from the joint before it; of the two such points that one is taken that is nearer in depth to

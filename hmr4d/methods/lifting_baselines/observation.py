@@ -1,4 +1,4 @@
-"""What one calibrated view tells about a person without any learning: rays, contacts, and the depth of the floor."""
+"""Information about a person in one calibrated view without learning: rays, contacts, and the depth of the floor."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _world_directions(rays: Tensor, T_c2w: Tensor) -> Tensor:
 def _contacts(
     pixels: Tensor, camera: Rig, seen: Tensor, heights: Tensor, fps: float, skeleton: Skeleton
 ) -> tuple[Tensor, Tensor | None]:
-    """Which joints stand (L, J), and the place on the floor (L, 3); None if no foot ever meets it."""
+    """Which joints stand (L, J), and the floor position (L, 3); None if no foot ray intersects the floor."""
     feet = list(skeleton.contact_joints)
     contact = torch.zeros_like(seen)
     if not feet:

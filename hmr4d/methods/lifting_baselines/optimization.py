@@ -31,7 +31,7 @@ START_SECONDS = 0.1  # standard deviation in time of smoothing of the poses look
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Weights and steps of the fit; lengths are standard deviations of what each term measures.
+    """Weights and steps of the fit; lengths are standard deviations of the terms.
 
     Attributes:
         root_steps: of Adam on place, heading and size alone.
@@ -61,7 +61,7 @@ class FitOptions:
 
 @dataclass
 class _Chain:
-    """What is fitted: rot6d_cols (L, 22, 6), place of the root (L, 3), log_scale ()."""
+    """Parameters of the fit: rot6d_cols (L, 22, 6), position of the root (L, 3), log_scale ()."""
 
     rot6d_cols: Tensor
     place: Tensor
@@ -145,7 +145,7 @@ def level_camera(rig: Rig, *, known_focal: bool) -> Rig:
 
 
 def _start(seen: Observation, match: PoseMatch, prior: PosePrior, fps: float) -> _Chain:
-    """The chain in the poses that were looked up, smoothed in time, with its hips at the root that is seen."""
+    """The skeleton in the retrieved poses, smoothed in time, with its hips at the observed root."""
     rotations = prior.rotations[match.pose].double()
     rotations = torch.cat([(heading_rotation(match.yaw) @ rotations[:, 0])[:, None], rotations[:, 1:]], 1)
     rot6d_cols = smooth(rotations[..., :2].mT.flatten(-2), START_SECONDS, fps).float()
@@ -163,7 +163,7 @@ def _descend(
     options: FitOptions,
     on_floor: bool,
 ) -> None:
-    """Moves the chain downhill: place, heading and size first, then everything."""
+    """Optimizes the skeleton: position, heading and size first, then everything."""
     turn = torch.zeros(3)  # of the whole motion about the root
     start = rot6d_cols_to_matrix(chain.rot6d_cols[:, 0])
     for steps, parts in (
@@ -199,7 +199,7 @@ def _objective(
     options: FitOptions,
     on_floor: bool,
 ) -> Tensor:
-    """What the fit makes small, per frame."""
+    """The objective of the fit, per frame."""
     body = chain.joints3d(prior)
     joints3d = to_skeleton(body, skeleton)
     points_c = world_to_camera(joints3d, T_w2c)

@@ -29,7 +29,7 @@ _BY_FEWER = {OPENPOSE25.name: OPENPOSE18, **{s.name: COCO17 for s in (HALPE26, B
 
 
 class BaselinePipeline(Pipeline):
-    """Lifts by a baseline, which looks at the real camera alone, draws nothing, and gives one motion.
+    """Lifts by a baseline, which uses only the real camera, is deterministic, and returns one motion.
 
     `extras` of its batches has "spread" and "residual" (B, L, J), which are zero.
 

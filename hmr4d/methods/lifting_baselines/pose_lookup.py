@@ -1,4 +1,4 @@
-"""Poses of a bank that look like what is seen, one per frame, chosen so that they follow each other smoothly."""
+"""Retrieval of poses from a bank that match the observation, one per frame, with smooth transitions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PoseMatch:
 
 @lru_cache(maxsize=1)
 def procedural_prior() -> PosePrior:
-    """A prior from made-up walks, turns, bows and waves, for those who have no motion at hand."""
+    """A prior from synthetic walks, turns, bows and waves, for use without motion data."""
     rng = np.random.default_rng(0)
     clips = [synthetic_joints(c, PROCEDURAL_FRAMES, rng) for c in CONTENTS for _ in range(PROCEDURAL_CLIPS)]
     return fit_pose_prior(clips, source="procedural motion", size=256, stride=2)
@@ -103,7 +103,7 @@ def _offsets(seen: Observation) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _views(bank: Tensor, pitch: float) -> Tensor:
-    """(K * yaws, 2 J) offsets right and down of the bank seen by a camera that heads to -z at a pitch."""
+    """(K * yaws, 2 J) offsets right and down of the bank in a camera with heading -z and a pitch."""
     yaws = torch.arange(NUM_YAWS, dtype=bank.dtype) * (2 * torch.pi / NUM_YAWS)
     turned = bank[:, None] @ heading_rotation(yaws).mT  # (K, yaws, J, 3)
     down = -turned[..., 1] * float(np.cos(pitch)) + turned[..., 2] * float(np.sin(pitch))

@@ -1,4 +1,4 @@
-"""The baselines by name, with what each of them needs."""
+"""The baselines by name, with their requirements."""
 
 from __future__ import annotations
 

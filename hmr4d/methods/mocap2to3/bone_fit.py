@@ -1,4 +1,4 @@
-"""Bones that keep their length: a last fit of lifted motion, near what was lifted and on what view 0 observed.
+"""Constant bone lengths: a final fit of lifted motion, near the lifted motion and the observation of view 0.
 
 What one view tells of depth is little, so lifted limbs lie too flat against the image and change their length. Equal
 lengths over the clip, and on both sides of the body, tell how far a limb that looks short points along the ray.
@@ -23,7 +23,7 @@ SHORTEST = 1e-4  # metres; bones of no length have none to keep
 
 @dataclass(frozen=True)
 class BoneFitOptions:
-    """Steps and weights of the fit; lengths are standard deviations of what each term measures.
+    """Steps and weights of the fit; lengths are standard deviations of the terms.
 
     Attributes:
         steps: of L-BFGS.

@@ -1,4 +1,4 @@
-"""What is done to the lifted motion of a track: a root while the torso is out of sight, smoothing, constant bones."""
+"""Post-processing of lifted motion: the root while the torso is not visible, smoothing, constant bones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FASTEST = 4.0  # metres per second along the floor at which a path goes on
 
 
 def hold_root(joints3d: Tensor, seen: Tensor, *, fps: float, root_joints: tuple[int, ...]) -> Tensor:
-    """Motion (L, J, 3) that goes on along its path where a clip begins or ends without the root in sight.
+    """Motion (L, J, 3) extrapolated along its path if a clip starts or ends without a visible root.
 
     A few joints at the edge of the picture do not tell where somebody is. Before the first frame whose root was seen,
     and after the last, the root moves straight on along the floor, with the velocity of the least-squares line through
@@ -57,7 +57,7 @@ def hold_root(joints3d: Tensor, seen: Tensor, *, fps: float, root_joints: tuple[
 
 
 def _line(root: Tensor, frames: Tensor, at: float, fps: float) -> tuple[Tensor, Tensor]:
-    """Place (3,) at a frame and velocity (3,) along the floor of the root (L, 3) over some frames."""
+    """Position (3,) at a frame and velocity (3,) along the floor of the root (L, 3) over some frames."""
     points, times = root[frames], (frames - at).to(root)[:, None] / fps
     middle, when = points.mean(0), times.mean()
     velocity = ((times - when) * (points - middle)).sum(0) / (times - when).square().sum().clamp(min=1e-9)
@@ -78,7 +78,7 @@ def smooth_as_seen(
     fps: float,
     root_joints: tuple[int, ...],
 ) -> Tensor:
-    """Motion (B, L, J, 3) smoothed across and along the rays of view 0; motion that comes behind it stays as it is.
+    """Motion (B, L, J, 3) smoothed across and along the rays of view 0; motion behind the camera is not changed.
 
     The depth of the root is smoothed by `smooth_depth`, that of the other joints against it by `smooth_limb_depth`:
     longer windows would take the steps out of a walk.
@@ -110,7 +110,7 @@ def finish_motion(
     joint_convention: str | None,
     keeps_path: bool = False,
 ) -> Tensor:
-    """Motion (B, L, J, 3) with a root where view 0 saw none, smoothed, with constant bones if that is asked for.
+    """Motion (B, L, J, 3) with the root interpolated where it is not visible, smoothed, optionally with constant bones.
 
     Args:
         joints3d: metres, world, y up.

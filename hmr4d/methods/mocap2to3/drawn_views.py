@@ -1,4 +1,4 @@
-"""Drawn views and the world: what view 0 observed enters them, they are triangulated, and they see the result."""
+"""Generated views and the world: the observation of view 0, triangulation, and projection of the result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hmr4d.utils.precision import full_precision
 
 
 def observe(x_0: Tensor, codec: ViewCodec, rig: Rig, track: Track, options: LiftSamplingOptions) -> Tensor:
-    """Features (B, V, L, D) whose view 0 shows what was observed, and what it had where nothing was."""
+    """Features (B, V, L, D) with the observation in view 0, unchanged where it is missing."""
     if not options.keep_observed:
         return x_0
     size = rig.size[:, 0]
@@ -29,7 +29,7 @@ def observe(x_0: Tensor, codec: ViewCodec, rig: Rig, track: Track, options: Lift
 def triangulate(
     x_0: Tensor, codec: ViewCodec, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None
 ) -> Lifted:
-    """World motion of the drawn views and the observed one, by robust triangulation (`triangulate_robust`).
+    """World motion of the generated views and the observed one, by robust triangulation (`triangulate_robust`).
 
     A joint that view 0 observed enters from there with `observed_weight` conf^2 and the drawn view 0 drops out; a
     missing one is taken as drawn.

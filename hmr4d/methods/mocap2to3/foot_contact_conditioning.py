@@ -1,4 +1,4 @@
-"""Pointmaps looked up at the observed feet: where on the floor V0 sees the person, and how that looks in every view.
+"""Pointmaps at the observed feet: the floor position of the person seen by V0, and its projection to every view.
 
 An extension of the method. A foot that stands has a ray that meets the floor under the person, which is V0's pointmap
 at that pixel; every calibrated view then knows where it would see that point. A cut-out figure of what V0 observed,
@@ -32,7 +32,7 @@ MIN_DEPTH = 0.1  # metres; what lies nearer to a camera has no image
 
 @dataclass(frozen=True)
 class FootContactConditioning:
-    """Where the person is if the feet that V0 sees stand; zeros and False where V0 does not tell.
+    """Position of the person assuming that the feet seen by V0 stand; zeros and False if unknown.
 
     Attributes:
         points: (B, L, H, 3) metres in V0's world: the contact joints, then the root.

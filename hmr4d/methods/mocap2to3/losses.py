@@ -14,7 +14,7 @@ TINY = 1e-6
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of x over the entries where `mask` (broadcastable, bool) holds; 0 where there are none."""
+    """Mean of x over the entries where `mask` (broadcastable, bool) is set; 0 for an empty mask."""
     weight = mask.expand_as(x).to(x.dtype)
     return (x * weight).sum() / (weight.sum() + TINY)
 

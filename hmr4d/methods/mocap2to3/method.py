@@ -1,4 +1,4 @@
-"""Mocap-2-to-3 as a method: what its releases hold and how they are read."""
+"""Mocap-2-to-3 as a method: content and loading of its releases."""
 
 from __future__ import annotations
 

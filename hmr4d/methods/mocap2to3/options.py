@@ -1,4 +1,4 @@
-"""How Mocap-2-to-3 samples and what it minimises, as values.
+"""Options of sampling and losses of Mocap-2-to-3.
 
 The paper (arXiv 2503.03222) gives no diffusion schedule, no loss and no weights of the triangulation. The defaults are
 choices made here; smoothing, constant bones and `noise_share` are additions and off by default.
@@ -13,7 +13,7 @@ from hmr4d.utils.options import check_at_least, check_choices, check_shares
 
 @dataclass(frozen=True)
 class LiftSamplingOptions:
-    """How the views are drawn and lifted.
+    """Options of sampling and lifting.
 
     Attributes:
         num_inference_steps: visited diffusion steps; 1 is a regression from noise.
@@ -61,7 +61,7 @@ class LiftSamplingOptions:
 
 @dataclass(frozen=True)
 class LiftTrainingOptions:
-    """What is minimised.
+    """Weights of the losses.
 
     Attributes:
         drop_camera: chance that an item trains without cameras and maps.

@@ -124,7 +124,7 @@ class Mocap2to3Pipeline(Pipeline):
         cameras: str = "paper",
         **options: Any,
     ) -> Mocap2to3Pipeline:
-        """A pipeline whose network has the widths that its representation asks for.
+        """A pipeline whose network has the widths of its representation.
 
         Args:
             denoiser: makes the network from its widths; its other settings are bound already.
@@ -221,7 +221,7 @@ class Mocap2to3Pipeline(Pipeline):
 
     @torch.no_grad()
     def _training_contacts(self, batch: dict[str, Any], known: Tensor) -> Tensor | None:
-        """Foot-contact conditioning (B, V, L, H) from V0 as the network knows it; zeros for unknown cameras."""
+        """Foot-contact conditioning (B, V, L, H) from V0 as in the network input; zeros for unknown cameras."""
         if not self.denoiser.num_contact_features:
             return None
         told = batch["cond"][:, 0].clone()
@@ -246,7 +246,7 @@ class Mocap2to3Pipeline(Pipeline):
         return contacts_in_views(contacts, rig, self.codec)
 
     def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor:
-        """Joints (B, L, J, 3) as a flat figure on the floor where the feet are seen ; NaN elsewhere."""
+        """Joints (B, L, J, 3) as a flat figure on the floor at the visible feet; NaN elsewhere."""
         contacts = self._foot_contact_conditioning(pixels, seen, rig)
         return torch.where(contacts.valid[..., -1:, None], contacts.figure, torch.nan)
 
@@ -255,7 +255,7 @@ class Mocap2to3Pipeline(Pipeline):
 
     @torch.no_grad()
     def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
-        """How good one prediction from the noise of `monitor_noise` is, without sampling.
+        """Quality of one prediction from the noise of `monitor_noise`, without sampling.
 
         Returns:
             `local`, mean absolute error of local points in box units; `offset`, of the root in percent of the image;
@@ -291,7 +291,7 @@ class Mocap2to3Pipeline(Pipeline):
     def _in_world(
         self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None
     ) -> Lifted:
-        """World motion of what the network says, see `triangulate`."""
+        """World motion of the network prediction, see `triangulate`."""
         if self.world_codec is None:
             return triangulate(x_0, self.codec, rig, track, options, prior)
         joints3d = self.world_codec.decode(x_0[:, 0])

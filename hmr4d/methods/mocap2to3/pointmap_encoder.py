@@ -1,4 +1,4 @@
-"""Ground pointmaps as tokens: what each part of each view sees of the floor, in the world of V0.
+"""Ground pointmaps as tokens: the floor seen by each part of each view, in the world of V0.
 
 Mocap-2-to-3 (arXiv 2503.03222) says that attention within and across views encodes the maps and that motion attends to
 them. Size of patches, number of blocks and the zero start of the attention across views are choices made here.

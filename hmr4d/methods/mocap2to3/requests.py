@@ -1,4 +1,4 @@
-"""What is asked of lifting: checks of a request, and its tracks at the rate of the network."""
+"""Requests of lifting: validation, and tracks at the rate of the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hmr4d.motion.tracks import MIN_FRAMES, reflected_frames, resample_track, sm
 def check_request(
     kp2d: Tensor, conf: Tensor, rig: Rig, lengths: Tensor, rate: float, num_samples: int, *, draws_views: bool
 ) -> None:
-    """ValueError with what is wrong in a request."""
+    """ValueError for an invalid request."""
     if kp2d.ndim != 4 or kp2d.shape[-1] != 2 or conf.shape != kp2d.shape[:-1]:
         raise ValueError(
             f"kp2d is {tuple(kp2d.shape)} and conf {tuple(conf.shape)}; expected (B, L, J, 2) and (B, L, J)."

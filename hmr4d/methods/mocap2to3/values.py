@@ -1,4 +1,4 @@
-"""What the stages of lifting hand to each other."""
+"""Values passed between the stages of lifting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LiftDraws:
 
 @dataclass(frozen=True)
 class CameraInputs:
-    """What the network is told of the cameras: the rig, `cam` (B, V, C) and `memory` (B, V, M, dim) of the maps."""
+    """The camera input of the network: the rig, `cam` (B, V, C) and `memory` (B, V, M, dim) of the maps."""
 
     rig: Rig
     cam: Tensor

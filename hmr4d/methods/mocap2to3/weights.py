@@ -1,4 +1,4 @@
-"""How the parameters of the denoiser lie in files, and which of them can be frozen."""
+"""File layout of the parameters of the denoiser, and the groups that can be frozen."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def finish_motion(local: Tensor, lengths: Tensor, options: SamplingOptions, *, f
 
 
 def in_camera_world(local: Tensor, options: SamplingOptions) -> Tensor:
-    """(B, L, J, 3) joints where the cameras see them, the first root at the origin."""
+    """(B, L, J, 3) joints in the frame of the cameras, the first root at the origin."""
     return from_root_velocity(local) if options.accumulate_root else local[..., :-1, :]
 
 

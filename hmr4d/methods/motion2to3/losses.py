@@ -15,7 +15,7 @@ TINY = 1e-6
 
 
 def masked_mse(predicted: Tensor, target: Tensor, mask: Tensor, item_weight: Tensor | None = None) -> Tensor:
-    """Mean squared error where `mask` (broadcastable, bool) holds; items may have weights `item_weight` (B,)."""
+    """Mean squared error where `mask` (broadcastable, bool) is set; items may have weights `item_weight` (B,)."""
     counted = mask.expand_as(target).to(target.dtype)
     error = (predicted - target) ** 2 * counted
     if item_weight is not None:

@@ -1,4 +1,4 @@
-"""Motion-2-to-3 as a method: what its releases hold and how they are read."""
+"""Motion-2-to-3 as a method: content and loading of its releases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How Motion-2-to-3 samples and what it minimises, as values."""
+"""Options of sampling and losses of Motion-2-to-3."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hmr4d.utils.options import check_at_least, check_choices, check_shares
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """How motion is drawn.
+    """Options of sampling.
 
     Attributes:
         num_inference_steps: visited diffusion steps.
@@ -51,7 +51,7 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What is minimised.
+    """Weights of the losses.
 
     Attributes:
         drop_text: chance that a sample trains with the empty text.

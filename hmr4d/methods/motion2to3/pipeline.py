@@ -340,7 +340,7 @@ class Motion2to3Pipeline(Pipeline):
         guidance_scale: float | None = None,
         max_tokens: int = MAX_TOKENS,
     ) -> Iterator[tuple[list[tuple[int, int]], MotionBatch]]:
-        """As `sample`, batch by batch as they are finished, shortest motions first.
+        """As `sample`, yielding results batch by batch, shortest motions first.
 
         Yields:
             The (prompt number, sample number) of each motion of the batch, and the batch, on the CPU.
@@ -398,7 +398,7 @@ class Motion2to3Pipeline(Pipeline):
         return replace(drawn, provenance=drawn.provenance.updated(**({"licence": licence} if licence else {})))
 
     def _options(self, num_inference_steps: int | None, guidance_scale: float | None) -> SamplingOptions:
-        """The pipeline's own options but for what is given."""
+        """The options of the pipeline with the given changes."""
         changes = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
         return replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
 
@@ -433,7 +433,7 @@ class Motion2to3Pipeline(Pipeline):
         )
 
     def text_conditions(self, texts: list[str], lengths: Tensor, rngs: Sequence[ItemRandom]) -> Conditions:
-        """Conditions for new prompts: the rig of the pipeline, drawn per item."""
+        """Conditions for new prompts, with one random rig per item."""
         device = self.device
         T_w2c = torch.stack([self.rig.draw(rng)[0] for rng in rngs]).to(device)
         box_size = torch.ones(len(texts), device=device)

@@ -1,4 +1,4 @@
-"""Published checkpoints: the one place that knows their parameter names.
+"""Translation of the parameter names of published checkpoints.
 
 A published file is a Lightning checkpoint whose "state_dict" holds `pipeline.denoiser2d.*` (single view) or
 `pipeline.denoisermv.*` (several views). Position tables are stored there twice and are dropped: ours are closed form.
@@ -54,7 +54,7 @@ def translate_key(key: str) -> str:
 
 
 def translate(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published state dict -> names of `MotionDenoiser`; text encoder and position tables left out."""
+    """Published state dict -> names of `MotionDenoiser`; without text encoder and position tables."""
     out: dict[str, Tensor] = {}
     for key, value in state_dict.items():
         if key.startswith(TEXT_ENCODER_PREFIX):

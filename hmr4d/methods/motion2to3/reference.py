@@ -1,4 +1,4 @@
-"""Starting from a reference motion: what the cameras of a draw see of it, and where in the diffusion it enters.
+"""Sampling from a reference motion: its views in the cameras, and the diffusion step at which it enters.
 
 A reference that is given some noise and then denoised with a text keeps what the noise left: SDEdit (Meng et al.,
 ICLR 2022, arXiv 2108.01073), here on the 2D views of a 3D motion.
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReferenceStart:
-    """Where a draw starts from.
+    """The start of sampling from a reference.
 
     Attributes:
         local: (B, L, P, 3) reference in the root frame, root first and next root last, box units.
@@ -58,7 +58,7 @@ def reference_local(
     max_seconds: float,
     metres_per_unit: float,
 ) -> Tensor:
-    """A reference as the network knows motion: (1, L, P, 3) in the root frame, box units.
+    """A reference in the representation of the network: (1, L, P, 3) in the root frame, box units.
 
     It is resampled, scaled to the neutral body height and turned to face +z in its first frame, as training motion is.
 

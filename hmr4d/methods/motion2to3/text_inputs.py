@@ -1,4 +1,4 @@
-"""Encoded text as the networks of Motion-2-to-3 take it, and parts of it left out in training."""
+"""Encoded text as input of the networks of Motion-2-to-3, and text dropout in training."""
 
 from __future__ import annotations
 

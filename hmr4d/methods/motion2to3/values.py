@@ -1,4 +1,4 @@
-"""What goes into a training step and a sampling run of Motion-2-to-3, and what comes out, as values."""
+"""Inputs and outputs of training steps and sampling runs of Motion-2-to-3."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TrainingDraws:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What one sampling run is conditioned on.
+    """The condition of one sampling run.
 
     Attributes:
         text, null_text: encoded prompts (B) and the empty prompt (1 or B).

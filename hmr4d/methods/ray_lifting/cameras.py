@@ -1,4 +1,4 @@
-"""Cameras for training: drawn for a batch at once, of any lens, height and roll, so that they see the person."""
+"""Cameras for training: random for a whole batch, with any lens, height and roll, such that they see the person."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEAST_DEPTH = 0.6  # metres of floor between camera and person in any frame
 
 @dataclass(frozen=True)
 class CameraVariety:
-    """What cameras are drawn.
+    """Distribution of the cameras.
 
     Attributes:
         sizes: of the images, pixels.

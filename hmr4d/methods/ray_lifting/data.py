@@ -63,7 +63,7 @@ class RayBatches(Dataset[dict[str, Any]]):
 
 
 class _Seeds(Sampler[int]):
-    """Seeds of the batches of an epoch; they depend on (seed, epoch) alone."""
+    """Seeds of the batches of an epoch; they depend only on (seed, epoch)."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed, self.epoch = count, seed, 0

@@ -1,4 +1,4 @@
-"""What the picture itself tells of depth: joints moved along their rays towards where the detector has them.
+"""Depth estimates of the detector: joints moved along their rays toward the detected depth.
 
 A network that sees keypoints alone leaves a leaning body upright and takes a raised leg for a standing one. A detector
 that saw the picture knows better, but is off by a decimeter itself. Both errors are about as large, and stay for a
@@ -26,7 +26,7 @@ _SHARES = torch.tensor(
 
 
 def resample_depth(depth: Tensor, fps: float, target_fps: float) -> Tensor:
-    """Depth (B, L, 22) of a track at another rate, linear in time, NaN where neither neighbor tells it."""
+    """Depth (B, L, 22) of a track at another rate, linear in time, NaN if both neighbors are NaN."""
     known = depth.isfinite()
     values = torch.where(known, depth, 0.0)[..., None]
     moved, conf = resample_track(values, known.to(depth), fps, target_fps)
@@ -34,7 +34,7 @@ def resample_depth(depth: Tensor, fps: float, target_fps: float) -> Tensor:
 
 
 def with_depth(predicted: Prediction, frame: RayFrame, depth: Tensor) -> Prediction:
-    """A prediction whose joints are moved along their rays, as far as a detector tells their depth.
+    """A prediction with joints moved along their rays toward the depth of a detector.
 
     Args:
         predicted, frame: of a track (B, L, ...).

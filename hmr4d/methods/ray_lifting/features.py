@@ -1,4 +1,4 @@
-"""What the network is told of a track, and what its numbers mean."""
+"""Input features of a track, and interpretation of the network output."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RayTrack:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says of a track.
+    """The network prediction for a track.
 
     Attributes:
         plane: (B, L, 22, 2) where the joints are on the plane, metres.
@@ -129,7 +129,7 @@ def mirrored_view(rig: Rig, pixels: Tensor, conf: Tensor) -> tuple[Rig, Tensor, 
 
 
 def averaged(predicted: Prediction, mirrored: Prediction) -> Prediction:
-    """The mean of what the network says of a track and of its mirror image."""
+    """The mean of the network predictions for a track and its mirror image."""
     order, feet = list(SMPL22.mirror_order), [1, 0, 3, 2]
     plane = mirrored.plane[:, :, order] * mirrored.plane.new_tensor([-1.0, 1.0])
     return Prediction(
@@ -142,7 +142,7 @@ def averaged(predicted: Prediction, mirrored: Prediction) -> Prediction:
 
 
 def read_outputs(outputs: Tensor, track: RayTrack) -> Prediction:
-    """What (B, L, NUM_OUTPUTS) numbers of the network mean: for seen joints a correction of where they are seen."""
+    """Prediction from (B, L, NUM_OUTPUTS) outputs: for visible joints, a correction of the observation."""
     joints = outputs[..., : 7 * JOINTS].unflatten(-1, (JOINTS, 7))
     free = joints[..., 2:4] + joints.new_tensor([0.0, MID_HEIGHT])
     plane = torch.where(track.seen[..., None], track.plane + 0.2 * joints[..., :2], free)

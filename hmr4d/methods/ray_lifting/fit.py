@@ -1,4 +1,4 @@
-"""A body fitted to what the network says: constant symmetric bones, feet that stand, and few accelerations.
+"""A body fitted to the network prediction: constant symmetric bones, standing feet, and small accelerations.
 
 The joints are a tree of unit vectors and lengths, so that bones keep their length exactly. The bones that leave one
 joint together, hips and spine from the pelvis, neck and collars from the chest, turn together and keep their angles, as
@@ -33,7 +33,7 @@ HUBS = torch.tensor(
 
 
 def _ancestors() -> Tensor:
-    """(22, 21) 1 where a bone lies between the root and a joint."""
+    """(22, 21): 1 if a bone is between the root and a joint."""
     paths = torch.zeros(SMPL22.num_joints, len(_CHILDREN))
     for bone, (parent, child) in enumerate(SMPL22.bones):
         paths[child] = paths[parent]
@@ -46,7 +46,7 @@ _PATHS = _ancestors()
 
 @dataclass(frozen=True)
 class RayFitOptions:
-    """Steps and weights of the fit; lengths are standard deviations of what each term measures.
+    """Steps and weights of the fit; lengths are standard deviations of the terms.
 
     Attributes:
         steps: of L-BFGS; 0 leaves motion as the network has it.
@@ -149,8 +149,8 @@ def alike_on_both_sides(hubs: Tensor) -> Tensor:
 
 
 def log_lengths(predicted: Prediction, frame: RayFrame) -> tuple[Tensor, Tensor]:
-    """Logarithms (B, 13) of the bones' lengths as the network has them, left and right alike, and their weights (B, 13)
-    in frames: frames count by how sure both ends of the bone are.
+    """Logarithms (B, 13) of the predicted bone lengths, equal on the left and right, and their weights (B, 13)
+    in frames: frames are weighted by the certainty of both ends of the bone.
     """
     joints3d = frame.to_world(predicted.plane, predicted.along)
     bones = (joints3d[:, :, _CHILDREN] - joints3d[:, :, _PARENTS]).norm(dim=-1).clamp(min=SHORTEST).log()
@@ -164,7 +164,7 @@ def log_lengths(predicted: Prediction, frame: RayFrame) -> tuple[Tensor, Tensor]
 
 
 def picture_speeds(predicted: Prediction, frame: RayFrame, fps: float) -> Tensor:
-    """(B, L, 4) metres per second at which the feet move across their rays, whatever their depth, over three frames."""
+    """(B, L, 4) speed in m/s of the feet across their rays, independent of depth, over three frames."""
     plane = predicted.plane[:, :, list(FEET)]
     place = frame.to_world(plane, torch.zeros_like(plane[..., 0]))
     place = place - place.new_tensor([0.0, 1.0, 0.0]) * frame.height[:, None, None]

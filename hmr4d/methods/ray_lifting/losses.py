@@ -1,4 +1,4 @@
-"""What is minimised: errors in metres, and the likelihood of their sizes."""
+"""Losses: errors in meters, and the likelihood of their sizes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PARENTS, _CHILDREN = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
 
 @dataclass(frozen=True)
 class RayTrainingOptions:
-    """Weights of the terms beside the distance of joints to the truth, which has 1.
+    """Weights of the terms relative to the distance of joints to the truth.
 
     Attributes:
         pose: of their distance to the truth after the pelvis is put there.

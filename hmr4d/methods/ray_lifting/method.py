@@ -1,4 +1,4 @@
-"""Ray lifting as a method: what its releases hold and how they are read."""
+"""Ray lifting as a method: content and loading of its releases."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class MotionWindows:
         self.fps, self.num_frames = fps, num_frames
 
     def draw(self, count: int, variety: BodyVariety, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Windows of people of any size who face anywhere, feet on the floor.
+        """Windows of people of random size and heading, with feet on the floor.
 
         Returns:
             joints3d (B, L, 22, 3) metres, the root's mean place at x = z = 0; valid (B, L) bool; and rest (B, 4) metres
@@ -150,7 +150,7 @@ def standing_heights(clips: Sequence[Tensor]) -> Tensor:
 
 
 def other_bodies(joints3d: Tensor, variety: BodyVariety, generator: torch.Generator) -> Tensor:
-    """The motion (B, L, 22, 3) of other bodies: bones of other lengths, and feet where the longer legs put them."""
+    """The motion (B, L, 22, 3) with other bone lengths, and supporting feet kept in place."""
     count = len(joints3d)
     low, high = variety.size
     size = low * (high / low) ** torch.rand(count, 1, generator=generator)

@@ -31,7 +31,7 @@ class TimeConvolution(nn.Module):
 
 
 class Block(nn.Module):
-    """x + mix(silu(convolve(norm(x)))), the convolution told the mean over time of what it sees."""
+    """x + mix(silu(convolve(norm(x)))), with the mean over time as additional input of the convolution."""
 
     def __init__(self, dim: int, dilation: int, *, pools: bool) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Block(nn.Module):
 
 
 class RayNetwork(nn.Module):
-    """Residual blocks of dilated convolutions; every second one knows the mean over the window.
+    """Residual blocks of dilated convolutions; every second one also receives the mean over the window.
 
     Args:
         num_features, num_outputs: per frame.

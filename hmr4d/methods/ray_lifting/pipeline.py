@@ -1,4 +1,4 @@
-"""Ray lifting: a regressor of metres along the rays of one calibrated camera, and a fit of a body to what it says."""
+"""Ray lifting: a regressor of distances along the rays of one calibrated camera, and a body fit."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ CALIBRATION = {"sigma_along": 0.99, "sigma_across": 1.54, "sigma": 2.25, "uncert
 
 
 class RayLiftingPipeline(Pipeline):
-    """The regressor and what is around it.
+    """The regressor and its pre- and post-processing.
 
     Args:
         network: of NUM_FEATURES and NUM_OUTPUTS.
@@ -94,10 +94,10 @@ class RayLiftingPipeline(Pipeline):
     # --- training --------------------------------------------------------------------------------------------------
 
     def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> None:
-        """Nothing: all that is random is in the batch."""
+        """Nothing: all randomness is in the batch."""
 
     def predict(self, track: RayTrack, valid: Tensor) -> Prediction:
-        """What the network says of a track with valid frames (B, L)."""
+        """The network prediction for a track with valid frames (B, L)."""
         return read_outputs(self.network(track.features, valid), track)
 
     def training_loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]:
@@ -223,7 +223,8 @@ class RayLiftingPipeline(Pipeline):
     def _window(
         self, kp2d: Tensor, conf: Tensor, depth: Tensor, camera: Rig, start: int
     ) -> tuple[RayFrame, Prediction]:
-        """The ray frame of a window, and what the network, as it is and in a mirror, and the detector say of it."""
+        """The ray frame of a window, and the combined prediction of the network (original and mirrored) and the
+        detector."""
         window = slice(start, start + WINDOW)
         seen = camera, kp2d[:, window], conf[:, window]
         tracks = [ray_track(*view, self.rest.to(kp2d), fps=self.fps) for view in (seen, mirrored_view(*seen))]

@@ -1,4 +1,4 @@
-"""The ray frame: the upright plane through the feet that faces the camera, and how far joints lie off it.
+"""The ray frame: the upright plane through the feet that faces the camera, and distances of joints from it.
 
 The camera stands at (0, h, 0), y is up. In every frame the feet have a place on the floor, at distance r in the
 horizontal direction f. The plane through it across f is where joints are unprojected to: `u` metres to the right, `v`
@@ -32,7 +32,7 @@ GUESSED, SIZED, NOWHERE = 1e-4, 1e-6, 1e-9  # weights of places by hips, by size
 
 @dataclass(frozen=True)
 class RayFrame:
-    """Where the plane stands.
+    """Position of the plane.
 
     Attributes:
         height: (B, 1) metres of the camera over the floor.
@@ -51,7 +51,7 @@ class RayFrame:
 
     @property
     def elevation(self) -> Tensor:
-        """(B, L) radians by which the camera looks down at the place."""
+        """(B, L) downward angle in radians from the camera to the position."""
         return torch.atan2(self.height.expand_as(self.distance), self.distance)
 
     def to_plane(self, rays: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def camera_rays(rig: Rig, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def floor_distances(rays: Tensor, height: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-    """How far away the rays of joints meet the level at which these rest.
+    """Distance at which the rays of joints intersect the plane of their standing height.
 
     Args:
         rays: (B, L, K, 3).
@@ -118,7 +118,8 @@ def floor_distances(rays: Tensor, height: Tensor, rest: Tensor) -> tuple[Tensor,
 
 
 def find_frame(rays: Tensor, seen: Tensor, height: Tensor, rest: Tensor, *, fps: float) -> RayFrame:
-    """The smoothed place of the feet; where none is seen, by the hips at an adult's height, or by the torso's size.
+    """The smoothed position of the feet; without visible feet, from the hips at an adult's height, or from the torso
+    size.
 
     Places are averaged as unit vectors over distance, in which errors of pixels are even.
 

@@ -1,4 +1,4 @@
-"""What is asked of the lifter, looked at before anything is done."""
+"""Validation of lifting requests."""
 
 from __future__ import annotations
 

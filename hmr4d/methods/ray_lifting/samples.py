@@ -25,7 +25,7 @@ def draw_errors(num_frames: int, fps: float, seed: int) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
-    """x (1, L, ...) with the variance of each track in time brought back to 1, in the mean over tracks."""
+    """x (1, L, ...) with the variance over time normalized to 1 on average over tracks."""
     return x / x.square().mean().sqrt().clamp(min=1e-6)
 
 

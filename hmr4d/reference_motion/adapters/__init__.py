@@ -1,4 +1,4 @@
-"""Files of systems that recover people from video, told apart by what is in them, as clips of one kind."""
+"""Readers for files of human mesh recovery systems, detected by content, as clips of one type."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def read_clip(path: str | Path, options: ReadOptions | None = None) -> Reference
 
 
 def adapter_of(content: Any) -> Adapter:
-    """The adapter of what a file holds; ValueError says what it holds and what is known."""
+    """The adapter for the content of a file; ValueError lists the content and the known systems."""
     for adapter in ADAPTERS:
         if adapter.matches(content):
             return adapter
@@ -76,7 +76,7 @@ def adapter_of(content: Any) -> Adapter:
 
 
 def tracks_of(adapter: Adapter, source: Source) -> Mapping[str, BodyTrack]:
-    """The people in a file; ValueError also where a part of it is of a kind that its system never writes."""
+    """The people in a file; ValueError also for unexpected content."""
     try:
         return adapter.tracks(source)
     except (TypeError, LookupError, AttributeError, RuntimeError) as error:  # numbers for lists, lists for names, ...
@@ -98,7 +98,7 @@ def choose_person(tracks: Mapping[str, BodyTrack], name: str | None) -> tuple[st
 
 
 def people_in(tracks: Mapping[str, BodyTrack]) -> str:
-    """The people of a file in words, those with the most frames first."""
+    """The people of a file as text, those with the most frames first."""
     order = sorted(tracks, key=lambda key: -tracks[key].num_frames)
     return ", ".join(f"{name} ({tracks[name].num_frames} frames)" for name in order)
 
@@ -129,7 +129,7 @@ def _held(camera: VideoCamera) -> VideoCamera:
 
 
 def _own(clip: ReferenceClip, options: ReadOptions) -> ReferenceClip:
-    """A clip of our own at the rate and within the frames asked for; ValueError for options that it leaves no room."""
+    """A clip of this package at the requested rate and frames; ValueError for unsupported options."""
     named = {"--person": options.person, "--up": options.up, "--scale": options.scale if options.scale != 1 else None}
     named["--space camera"] = True if options.space == "camera" else None
     if given := [name for name, value in named.items() if value is not None]:

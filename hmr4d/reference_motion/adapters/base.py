@@ -69,7 +69,8 @@ def required(tree: Any, names: tuple[str, ...], whose: str) -> dict[str, np.ndar
 
 
 def placement(orient: np.ndarray, transl: np.ndarray, up: str | None, name: str = "global_orient") -> Placement:
-    """Where a body is: axis-angle or matrices of its root (F, 3), (F, 1, 3), (F, 3, 3) or (F, 1, 3, 3), and (F, 3)."""
+    """The position of a body: axis-angle or matrices of its root (F, 3), (F, 1, 3), (F, 3, 3) or (F, 1, 3, 3), and
+    (F, 3)."""
     if not orient.size:
         raise ValueError(f"'{name}' has shape {orient.shape}: there is no frame in it.")
     root = rotations_of(orient, name, 1)[:, 0]
@@ -107,7 +108,8 @@ def first_number(value: Any, name: str) -> float | None:
 
 
 def camera_of(focal: float | None, size: tuple[int, int] | None) -> Tensor | None:
-    """(3, 3) intrinsics of a focal length in pixels and a picture, seen through its middle; None if one is unknown."""
+    """(3, 3) intrinsics from a focal length in pixels and an image size, with a central principal point; None if one
+    is unknown."""
     return None if focal is None or size is None else pinhole(focal, *size)
 
 

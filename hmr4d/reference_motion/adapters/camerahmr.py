@@ -60,7 +60,7 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
 
 
 def full_translation(tree: Mapping[str, Any], focal: float, size: tuple[int, int]) -> np.ndarray:
-    """(F, 3) places in the camera of the whole picture: z = 2 f / (b s), x = tx + 2 (cx - W / 2) / (s b), y alike."""
+    """(F, 3) positions in the camera of the whole image: z = 2 f / (b s), x = tx + 2 (cx - W / 2) / (s b), y alike."""
     weak, box, center = (array_of(tree[named(tree, names) or ""], names[0]) for names in (WEAK, BOX, CENTER))
     weak, box, center = weak.reshape(-1, 3), box.reshape(-1), center.reshape(-1, 2)
     if not len(weak) == len(box) == len(center):

@@ -1,4 +1,4 @@
-"""4D-Humans and PHALP: `results/<video>.pkl`, a dictionary of frames with lists of the people seen in each."""
+"""4D-Humans and PHALP: `results/<video>.pkl`, a dictionary of frames with lists of the people in each."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def is_parameters(tree: Any) -> bool:
 
 
 def parameter_track(tree: Mapping[Any, Any], up: str | None, usual_fps: float = 30.0) -> BodyTrack:
-    """The person of a dictionary of parameters; `up` of the frame they are in, None: found by the body."""
+    """The person of a dictionary of parameters; `up` of their frame, None: detected from the body."""
     orient, body, transl = (named(tree, names) for names in (ORIENT, BODY, TRANSL))
     if orient is None or body is None or transl is None:
         lacking = [names[0] for names, found in ((ORIENT, orient), (BODY, body), (TRANSL, transl)) if found is None]
@@ -67,7 +67,7 @@ def parameter_track(tree: Mapping[Any, Any], up: str | None, usual_fps: float = 
 
 
 def _camera(tree: Mapping[Any, Any]) -> tuple[tuple[int, int] | None, Any, tuple[str, ...]]:
-    """Size and intrinsics of the camera that a dictionary tells of, and what is odd about it."""
+    """Size and intrinsics of the camera in a dictionary, and warnings about it."""
     known = {name: first_number(tree.get(name), name) for name in CAMERA}
     missing = [name for name, value in known.items() if value is None]
     if missing and len(missing) < len(CAMERA):
@@ -86,7 +86,7 @@ def _smplestx(source: Source) -> dict[str, BodyTrack]:
 
 
 def _plain(source: Source) -> dict[str, BodyTrack]:
-    """Files of PyTorch are in the frame of a camera, as HMR systems pass them on, unless the body says otherwise."""
+    """PyTorch files are in a camera frame, as HMR systems write them, unless the body contradicts it."""
     track = parameter_track(source.content, CAMERA_UP)
     is_torch = source.path.suffix in (".pt", ".pth")
     if is_torch and source.up is None and _fits_a_camera(track):
@@ -95,7 +95,7 @@ def _plain(source: Source) -> dict[str, BodyTrack]:
 
 
 def _fits_a_camera(track: BodyTrack) -> bool:
-    """Whether the axes of a camera (y down, z forward) are those of a track: nobody in them stands along y or z."""
+    """Whether a track is in camera axes (y down, z forward): the body does not stand along y or z."""
     torso = mean_torso(
         track.placements["camera"].root, track.body_rotations, derived_rest_joints(track.family).double()
     )

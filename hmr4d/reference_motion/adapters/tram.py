@@ -49,7 +49,7 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
 
 
 def _camera_beside(path: Path) -> dict[str, Any] | None:
-    """What the file of the camera's way holds; None if there is none."""
+    """Content of the camera path file; None if there is none."""
     for place in (path.parent.parent / "camera.npy", path.parent / "camera.npy"):
         if place.is_file():
             camera = read_tree(place)

@@ -66,7 +66,7 @@ def test_a_clean_track_comes_through() -> None:
     assert torch.equal(item["pointmap"], ground_pointmap(camera(), 8))
 
 
-def test_without_a_camera_nothing_is_told_of_it() -> None:
+def test_without_a_camera_nothing_is_reported_it() -> None:
     item = examples(track(known=False))[0]
     assert item["camera_known"] is False
     assert (item["cond"] == 0).all()
@@ -74,7 +74,7 @@ def test_without_a_camera_nothing_is_told_of_it() -> None:
     assert torch.equal(item["size"], SIZE[None])
 
 
-def test_missing_joints_are_made_up_and_told() -> None:
+def test_missing_joints_are_synthetic_and_told() -> None:
     conf = torch.ones(60, 17)
     conf[20:24, 9] = 0.1
     kp2d = walk(60).clone()
@@ -101,14 +101,14 @@ def test_frames_without_a_torso_teach_nothing() -> None:
     assert item["visible"][5, 12]
 
 
-def test_bad_tracks_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_tracks_are_skipped(caplog: pytest.LogCaptureFixture) -> None:
     poor = torch.ones(90, 17)
     poor[:50, 11] = 0.0
     with caplog.at_level("INFO"):
         data = examples(track(), track(30), track(conf=poor))
     assert len(data) == 1
     assert "2D tracks: 1 (left out: 1 too short, 1 with too many joints missing)" in caplog.text
-    with pytest.raises(ValueError, match="No 2D track is left for training: 1 too short"):
+    with pytest.raises(ValueError, match="No 2D track remains for training: 1 too short"):
         examples(track(30))
 
 
@@ -172,7 +172,7 @@ def write_keypoints(path: Path, frames: int = 60) -> None:
 def test_folders_of_keypoint_files(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_keypoints(tmp_path / f"{name}.npz")
-    with pytest.raises(ValueError, match=r"image size of .*one.npz is not known. Give size, or put a camera.yaml"):
+    with pytest.raises(ValueError, match=r"image size of .*one.npz is unknown. Pass size, or put a camera.yaml"):
         folder_tracks(tmp_path, fps=30.0, skeleton="coco17")
     alone = folder_tracks(tmp_path, fps=30.0, skeleton="coco17", size=(1280, 960))
     assert [t.camera for t in alone] == [None, None]
@@ -184,13 +184,13 @@ def test_folders_of_keypoint_files(tmp_path: Path) -> None:
     assert torch.allclose(tracks[1].camera.T_w2c, rig.T_w2c, atol=1e-5)
     assert torch.allclose(tracks[1].kp2d, walk(60))
     assert len(examples(*tracks)) == 2
-    with pytest.raises(ValueError, match="does not tell its frame rate"):
+    with pytest.raises(ValueError, match="does not contain its frame rate"):
         folder_tracks(tmp_path, skeleton="coco17", size=(1280, 960))
     with pytest.raises(FileNotFoundError, match="No keypoint files"):
         folder_tracks(tmp_path / "nowhere")
 
 
-def test_a_training_takes_them_beside_projected_motion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_takes_them_next_to_projected_motion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As configured: half of the draws, on the joints of the network."""
     folder, store = tmp_path / "mine", tmp_path / "inputs" / "bandai_namco"
     folder.mkdir()

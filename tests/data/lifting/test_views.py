@@ -138,7 +138,7 @@ def test_a_rate_of_its_own_and_a_speed(store: MotionStore) -> None:
     assert max(paths) - min(paths) < 0.1
 
 
-def test_short_clips_are_left_out_and_none_is_an_error(store: MotionStore) -> None:
+def test_short_clips_are_skipped_and_none_is_an_error(store: MotionStore) -> None:
     assert len(views(store, augmentation=None, min_frames=60)) == 5
     assert len(views(store, augmentation=MotionAugmentation(), min_frames=60)) == 3
     with pytest.raises(ValueError, match="has 400 frames at 30 fps"):
@@ -207,7 +207,7 @@ def test_what_detectors_see_of_smpl_joints(store: MotionStore) -> None:
         others[:, toes] = True
         assert others.all()
     assert seen_toes == {0.0, 1.0}
-    with pytest.raises(ValueError, match="only 'smpl22' can be seen through keypoints"):
+    with pytest.raises(ValueError, match="only 'smpl22' can be derived from detector keypoints"):
         views(store, COCO17, detector_share=0.5)
 
 
@@ -224,7 +224,7 @@ def test_clips_are_chosen_by_labels(tmp_path: Path) -> None:
         views(store, labels={"colour": ["red"]})
 
 
-def test_camera_noise_is_in_what_is_told_of_view_0_only(store: MotionStore) -> None:
+def test_camera_noise_affects_only_the_input_of_view_0(store: MotionStore) -> None:
     exact = views(store)[0, 5]
     noisy = views(store, augmentation=MotionAugmentation(camera_noise=1.0))[0, 5]
     for key in ("T_w2c", "K4", "features"):

@@ -203,11 +203,11 @@ def test_motions_from_elsewhere_are_matched_by_their_order(inputs: Path, tmp_pat
         (["ckpt_path=gone.ckpt"], FileNotFoundError, r"1 file\(s\) that are not there: gone\.ckpt"),
         (["method=oracle", "prior=gone.npz"], FileNotFoundError, r"gone\.npz"),
         (["method=oracle", "limit=0"], Exception, "limit is 0; give at least 1 clip"),
-        (["method=oracle", "missing=2"], Exception, "missing_prob is 2; expected a chance"),
+        (["method=oracle", "missing=2"], Exception, "missing_prob is 2; expected a probability"),
         (["method=oracle", "callbacks.metric=null"], ValueError, "no callback that scores"),
     ],
 )
-def test_what_cannot_be_scored_is_said_first(
+def test_what_cannot_be_scored_is_reported_first(
     more: list[str], error: type[Exception], message: str, inputs: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
@@ -302,7 +302,7 @@ def test_a_missing_root_is_named(task: str, name: str, inputs: Path, tmp_path: P
         run(configuration(inputs, tmp_path, f"clips.root={tmp_path / 'gone'}", "method=oracle", task=task))
 
 
-def test_what_weights_were_trained_on_is_read_beside_them(tmp_path: Path) -> None:
+def test_what_weights_were_trained_on_is_read_next_to_them(tmp_path: Path) -> None:
     first, second = (tmp_path / n / "checkpoints" / "last.ckpt" for n in ("one", "two"))
     for path in (first, second):
         path.parent.mkdir(parents=True)
@@ -323,7 +323,7 @@ def test_what_weights_were_trained_on_is_read_beside_them(tmp_path: Path) -> Non
     assert training_record(tmp_path / "lost" / "checkpoints" / "last.ckpt") == "trained on what nobody wrote down"
 
 
-def test_weights_trained_on_the_set_are_told(inputs: Path, tmp_path: Path) -> None:
+def test_weights_trained_on_the_set_are_reported(inputs: Path, tmp_path: Path) -> None:
     path = tmp_path / "run" / "checkpoints" / "last.ckpt"
     path.parent.mkdir(parents=True)
     path.write_bytes((inputs / "model.ckpt").read_bytes())

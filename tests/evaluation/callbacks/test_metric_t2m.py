@@ -117,7 +117,7 @@ def test_card_has_both_rows_and_says_where_it_comes_from(done: Path) -> None:
     assert len(json.loads((done / "items.json").read_text("utf-8"))) == REPEATS * COUNT
 
 
-def test_a_page_shows_what_was_generated_beside_what_was_recorded(done: Path) -> None:
+def test_a_page_shows_what_was_generated_next_to_what_was_recorded(done: Path) -> None:
     items = json.loads((done / "items.json").read_text("utf-8"))
     text = (done / "comparison.html").read_text("utf-8")
     data = json.loads(text.split('id="data">', 1)[1].split("</script>", 1)[0])
@@ -225,7 +225,7 @@ def test_motions_from_elsewhere_are_matched_by_their_order(done: Path, inputs: P
         (["protocol=published_model", "replications=0"], "repeats is 0"),
     ],
 )
-def test_what_cannot_be_scored_is_said_first(more: list[str], message: str, inputs: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_scored_is_reported_first(more: list[str], message: str, inputs: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=message):
         run(configuration(inputs, tmp_path, *more))
     assert not list(tmp_path.rglob("*.npz"))

@@ -76,7 +76,7 @@ def test_new_text_by_the_published_command(inputs: Path, tmp_path: Path) -> None
     assert mesh_names(folder / "001_bow") == {"01ours_pred ::: bow", "02pred", *(f"03view-{i}" for i in range(4))}
 
 
-def test_recorded_motion_stands_beside_the_made_one(scored: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_recorded_motion_stands_next_to_the_made_one(scored: Path, tmp_path: Path) -> None:  # noqa: F811
     trimesh = pytest.importorskip("trimesh")
     pytest.importorskip("wis3d", reason="the package wis3d is missing")
     words = [
@@ -133,7 +133,7 @@ def test_what_is_written_and_where_it_stands(tmp_path: Path) -> None:
     assert green.max() == 0 and (red == blue).all() and red.max() > 200  # magenta: not ours
 
 
-def test_a_long_motion_is_cut_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_motion_is_cut_and_that_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("wis3d", reason="the package wis3d is missing")
     walk = torch.from_numpy(walking_joints(8))[None]
     output = MotionBatch(joints3d=walk, lengths=torch.tensor([8]), fps=20.0, text=["long"])

@@ -74,7 +74,7 @@ def test_the_small_view_keeps_its_size(aist: tuple[Path, dict[str, np.ndarray]])
     assert len(capture.joints3d) == 160
 
 
-def test_sequences_of_bad_truth_are_left_out(tmp_path: Path) -> None:
+def test_sequences_of_bad_truth_are_skipped(tmp_path: Path) -> None:
     write_aistpp(tmp_path, num_frames=80)
     path = tmp_path / "keypoints3d" / f"{SECOND}.pkl"
     path.write_bytes(pickle.dumps({"keypoints3d_optim": np.full((80, 17, 3), np.nan)}))

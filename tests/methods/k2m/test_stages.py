@@ -42,7 +42,7 @@ def test_no_3d_array_reaches_the_loss_of_the_tokenizer() -> None:
     assert torch.equal(plain, again)
 
 
-def test_lengths_that_the_estimator_does_not_know_are_told() -> None:
+def test_lengths_that_the_estimator_does_not_know_are_reported() -> None:
     pipeline = tiny_pipeline("length")
     batch = token_batch() | {"lengths": torch.tensor([20, 75, 76])}
     with pytest.raises(ValueError, match="A clip has 76 tokens; the length estimator knows up to 75"):
@@ -103,6 +103,6 @@ def test_validation_reports_what_the_tokenizer_is_judged_by() -> None:
     assert float(found["upside_down"]) == 0 and float(found["mirrored"]) == 0  # the first body stands as these do
 
 
-def test_unbalanced_losses_are_told() -> None:
+def test_unbalanced_losses_are_reported() -> None:
     warnings = report_balance({"rvq": 0.1, "rec": 1.0, "vel": 2.0, "pose": 0.0, "boundary": 0.5})
     assert [warning.split()[0] for warning in warnings] == ["vel", "pose"]

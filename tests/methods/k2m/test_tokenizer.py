@@ -89,7 +89,7 @@ def test_padded_frames_do_not_change_the_others() -> None:
     assert torch.allclose(first, second, atol=1e-6)
 
 
-def test_codebooks_survive_saving_and_go_on_as_before() -> None:
+def test_codebooks_survive_saving_and_continue_as_before() -> None:
     clip = walking_clips(8)
 
     def step(tokenizer: Any) -> Tensor:

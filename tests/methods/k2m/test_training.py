@@ -100,7 +100,7 @@ def test_the_tokenizer_is_scored_on_clips(runs: dict[str, Path], tmp_path: Path)
     assert found["clips"] == 2 and 0 < found["height_share"] < 1 and len(found["perplexity"]) == 3
 
 
-def test_reconstructions_have_a_fid_and_retrieval_beside_real_clips(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_reconstructions_have_a_fid_and_retrieval_next_to_real_clips(runs: dict[str, Path], tmp_path: Path) -> None:
     write_keypoint_store(tmp_path / "2d", 33, split="test")
     evaluator = tiny_evaluator(tmp_path / "evaluator-tiny")
     words = ["exp=k2m/full_tiny", "text=hash", "global/task=k2m/reconstruct", f"keypoint_store={tmp_path / '2d'}"]
@@ -110,7 +110,7 @@ def test_reconstructions_have_a_fid_and_retrieval_beside_real_clips(runs: dict[s
     assert 0 <= found["real"]["r_precision_top_1"]["mean"] <= found["real"]["r_precision_top_3"]["mean"] <= 1
 
 
-def test_the_model_is_scored_in_the_picture_with_twenty_repeats(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_the_model_is_scored_in_the_image_with_twenty_repeats(runs: dict[str, Path], tmp_path: Path) -> None:
     write_keypoint_store(tmp_path / "2d", 33, split="test")
     evaluator = tiny_evaluator(tmp_path / "evaluator-tiny")
     parts = ",".join(
@@ -135,7 +135,7 @@ def test_the_model_is_scored_in_the_picture_with_twenty_repeats(runs: dict[str, 
     assert "generated" in (tmp_path / "out" / "comparison.html").read_text("utf-8")
 
 
-def test_a_missing_tokenizer_is_told(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_a_missing_tokenizer_is_reported(runs: dict[str, Path], tmp_path: Path) -> None:
     words = ["exp=k2m/masked_tiny", "text=hash", f"keypoint_store={runs['store']}", f"output_dir={tmp_path}"]
     with pytest.raises(ValueError, match="No tokenizer was named"):
         run(compose_config(words))

@@ -145,7 +145,7 @@ def test_missing_joints_and_feet_out_of_the_image() -> None:
 
 
 @pytest.mark.parametrize("lift", [ground_ray, lambda *a: optimization(*a, options=QUICK)], ids=["ray", "fit"])
-def test_inputs_stay_as_they_are_and_short_tracks_work(lift: Callable[..., Tensor]) -> None:
+def test_inputs_are_unchanged_and_short_tracks_work(lift: Callable[..., Tensor]) -> None:
     joints3d, cameras = clip(length=10), rig()
     kp2d, conf = (a[0].float() for a in see(joints3d, cameras))
     before = kp2d.clone(), conf.clone(), cameras.T_w2c.clone()

@@ -29,7 +29,7 @@ def lengths(joints3d: torch.Tensor) -> torch.Tensor:
     return (joints3d[..., CHILDREN, :] - joints3d[..., PARENTS, :]).norm(dim=-1)
 
 
-def test_a_path_goes_on_where_the_root_is_out_of_sight() -> None:
+def test_a_path_continues_where_the_root_is_out_of_sight() -> None:
     body = LIGHT - LIGHT[:1]
     path = torch.stack([torch.arange(60) / FPS * 1.2, torch.full((60,), 0.9), torch.full((60,), -4.0)], -1)
     truth = path[:, None] + body
@@ -74,7 +74,7 @@ def test_smoothing_the_depth_of_the_root_leaves_steps_along_the_ray() -> None:
         assert (rough - smooth)[:, 0].norm(dim=-1).mean() < 0.5 * tremble.norm(dim=-1).mean()
 
 
-def test_bones_keep_their_length_and_limbs_come_off_the_picture_plane() -> None:
+def test_bones_keep_their_length_and_limbs_come_off_the_image_plane() -> None:
     """A motion whose limbs were lifted too flat and trembling comes nearer to the truth."""
     truth, rig = walk(), ring()
     pixels = project(rig.select([0]), truth)[0][0]

@@ -81,7 +81,7 @@ def in_views(contacts: FootContactConditioning, rig: Rig, skeleton: Skeleton = S
 
 
 @pytest.mark.parametrize("skeleton", [SMPL22, COCO17])
-def test_somebody_flat_is_told_exactly(skeleton: Skeleton) -> None:
+def test_somebody_flat_is_reported_exactly(skeleton: Skeleton) -> None:
     """Who stands across V0's axis with all joints in a vertical plane is the cut-out figure."""
     joints3d, rig = standing(skeleton), one_rig()
     joints3d[..., 0] -= joints3d[..., list(skeleton.contact_joints), 0].mean(-1, keepdim=True)

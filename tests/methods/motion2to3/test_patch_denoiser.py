@@ -50,7 +50,7 @@ def inputs(frames: int, lengths: list[int] | None = None) -> tuple[Tensor, dict[
 
 
 @pytest.mark.parametrize("frames", [1, 3, 4, 7, 8, 13])
-def test_any_number_of_frames_comes_back(frames: int) -> None:
+def test_any_number_of_frames_is_restored(frames: int) -> None:
     x_t, keywords = inputs(frames)
     assert patch_denoiser()(x_t, **keywords).shape == x_t.shape
 
@@ -103,7 +103,7 @@ def test_odd_patch_is_refused() -> None:
         PatchDenoiser(patch=3)
 
 
-def test_one_batch_is_learnt() -> None:
+def test_one_batch_is_learned() -> None:
     training = TrainingOptions(drop_text=0.0, drop_cam=0.0, max_step_weight=5.0, pooled_noise=0.1)
     pipeline = tiny_pipeline(patch_denoiser(awake=False), training=training).train()
     batch, draw = tiny_batch(), torch.Generator().manual_seed(0)

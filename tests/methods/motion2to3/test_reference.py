@@ -42,7 +42,7 @@ def test_views_of_a_reference_are_those_of_training() -> None:
     assert torch.allclose(seen, wanted, atol=1e-5)
 
 
-def test_metres_of_a_box_unit_are_known_for_fixed_parallel_boxes_alone() -> None:
+def test_meters_of_a_box_unit_are_known_for_fixed_parallel_boxes_alone() -> None:
     assert Framing(box="fixed", half_extent=0.5).metres_per_unit == pytest.approx(0.6)
     assert Framing(box="largest").metres_per_unit is None
     assert Framing(box="fixed", is_perspective=True).metres_per_unit is None

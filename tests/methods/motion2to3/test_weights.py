@@ -231,7 +231,7 @@ def test_code_in_a_checkpoint_is_not_run(where: str, zipped: bool, tmp_path: Pat
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_foreign_classes_beside_the_weights_are_left_out(zipped: bool, tmp_path: Path) -> None:
+def test_foreign_classes_next_to_the_weights_are_skipped(zipped: bool, tmp_path: Path) -> None:
     module = types.ModuleType("gone_tomorrow")
     module.Options = Options  # type: ignore[attr-defined]
     source = other(tiny_denoiser())

@@ -82,7 +82,7 @@ def test_steps_of_a_walk_stay_steps(seed: int) -> None:
     assert float(out.joints3d[0][:, list(FEET), 1].min()) > -0.03
 
 
-def test_a_foot_that_the_picture_shows_to_move_does_not_stand() -> None:
+def test_a_foot_that_the_image_shows_to_move_does_not_stand() -> None:
     joints3d, rig = walker(), camera()
     kp2d, conf = pixels_of(joints3d, rig), torch.ones(1, 40, 22)
     told = knowing(joints3d, rig, 0.0, stands=torch.ones(1, 40, 4))  # that both feet stand, in every frame
