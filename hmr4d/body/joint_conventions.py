@@ -63,6 +63,11 @@ def convention_metadata(convention: str | None) -> dict[str, str]:
     return {} if convention is None else {METADATA_KEY: convention}
 
 
+def source_convention(source: str) -> str | None:
+    """The convention of motion from a source, such as "bandai_namco"; None if the source has none of its own."""
+    return source if source in _tables() else None
+
+
 def joined_convention(conventions: Sequence[str | None]) -> str | None:
     """One name for motion from sources of these conventions, that of most motion first; None if none has a name."""
     return SEVERAL.join(dict.fromkeys(name for name in conventions if name is not None)) or None
