@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-LARGEST_SEED = 2**62  # either way, so that the samples of a prompt may count on from it
+LARGEST_SEED = 2**63 - 1  # either way, so that the samples of a prompt may count on from it
 MAX_BATCH = 128  # motions at once, however short: their conditions take memory too
 
 
@@ -32,7 +32,7 @@ def seeds_of(
         if not isinstance(value, (int, np.integer)):
             raise TypeError(f"seed is {value!r}; expected a whole number, or one per {thing}.")
         if abs(int(value)) > LARGEST_SEED:
-            raise ValueError(f"seed is {value}; expected a whole number from -2^62 to 2^62.")
+            raise ValueError(f"seed is {value}; expected a whole number between -2^63 and 2^63.")
         return int(value)
 
     if generator is None:

@@ -47,7 +47,7 @@ class _Attack:
 
 
 def test_pickled_objects_are_not_run() -> None:
-    with pytest.raises(SourceProblem, match=r"unreadable: it asks for \w+\.mkdir"):
+    with pytest.raises(SourceProblem, match=r"unreadable: it contains \w+\.mkdir"):
         read_amass(with_gender(np.array(_Attack(), object)))
 
 

@@ -154,7 +154,7 @@ def test_mirror_without_words_for_it(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", {"a": 50})
     captions = store._captions  # as from a source without mirrored sentences
     captions["mirror"] = [-1] * len(captions["mirror"])
-    with pytest.raises(ValueError, match="mirrored wording.*mirror_prob=0"):
+    with pytest.raises(ValueError, match="mirrored version of a caption.*mirror_prob=0"):
         views(store, mirror_prob=1.0)[0]
 
 

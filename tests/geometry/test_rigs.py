@@ -109,9 +109,9 @@ def test_the_canonical_world_of_a_camera_that_looks_straight_down() -> None:
     [
         (torch.eye(4), [0.0, 1.0, 0.0], 0.0, "Camera 0 is 0 m from the floor"),
         (torch.eye(4), [0.0, 0.0, 0.0], 1.0, "normal is"),
-        (2 * torch.eye(4), [0.0, 1.0, 0.0], 1.0, r"cameras \[0\] are none"),
+        (2 * torch.eye(4), [0.0, 1.0, 0.0], 1.0, r"cameras \[0\] are invalid"),
         (torch.diag(torch.tensor([-1.0, 1, 1, 1])), [0.0, 1.0, 0.0], 1.0, "a reflection"),
-        (torch.full((4, 4), torch.nan), [0.0, 1.0, 0.0], 1.0, "are none"),
+        (torch.full((4, 4), torch.nan), [0.0, 1.0, 0.0], 1.0, "are invalid"),
     ],
 )
 def test_wrong_calibrations(T: Tensor, normal: list[float], d: float, message: str) -> None:

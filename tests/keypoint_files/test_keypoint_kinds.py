@@ -97,7 +97,7 @@ def test_flat_lists_name_their_frames(tmp_path: Path, key: str, label: Any, inst
 @pytest.mark.parametrize("extra", [{}, {"track_id": 1}, {"image_id": 5}, {"frame": 0}])
 def test_many_entries_without_frames_are_refused(tmp_path: Path, extra: dict[str, Any]) -> None:
     entries = [{**nested(p), **extra} for p in figure(COCO17.joint_names, 8)]
-    with pytest.raises(ValueError, match="it has 8 overlapping entries.* Add the frame to every entry"):
+    with pytest.raises(ValueError, match="it has 8 entries, and .*Give every entry its frame"):
         everybody(saved(tmp_path, entries))
 
 

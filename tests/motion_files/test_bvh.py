@@ -126,7 +126,7 @@ def test_frame_rates(written, fps):
         ("5 100 0 90", "5e12 100 0 90", 20, "'5e12' is too large for a length or an angle"),
         ("5 100 0 90", "5 100 0,0 90", 20, "'0,0' has a decimal comma; replace the commas of all numbers by points"),
         ("OFFSET 0 10 0", "OFFSET 0,00 10,50 0", 8, "'0,00' has a decimal comma"),
-        ("OFFSET 0 10 0", "OFFSET 0, 10, 0", 8, "'0,' ends with a comma; separate numbers only by blanks"),
+        ("OFFSET 0 10 0", "OFFSET 0, 10, 0", 8, "'0,' ends with a comma; separate numbers by blanks alone"),
         ("Frame Time: 0.0333333", "Frame Time: 0,033", 18, "needs a positive number, but '0,033' has a decimal comma"),
         ("0 100 0 0 0 0 0 0 0\n5 100 0 90 0 0 0 0 0\n", "", 18, "expected 2 frames, found no complete one"),
         ("CHANNELS 3 Zrotation", "CHANNELS ² Zrotation", 9, "needs a count"),
