@@ -74,3 +74,13 @@ def test_bones_of_a_convention_have_its_lengths_and_others_the_bodys() -> None:
     assert torch.equal(known, known[twins]) and (known > 0.04).all()
     hip = children.index(SMPL22.index("left_hip"))
     assert known[hip] < 0.7 * own[hip]  # its hips are nearer to the pelvis
+
+
+def test_lengths_are_those_asked_for_and_limbs_follow_their_turned_hips() -> None:
+    lengths = bone_lengths("everyday", REST)
+    rest = rest_in_convention(REST, "everyday", lengths)
+    for (parent, joint), length in zip(SMPL22.bones, lengths, strict=True):
+        torch.testing.assert_close((rest[joint] - rest[parent]).norm(), length)
+    hip, knee = SMPL22.indices("left_hip", "left_knee")
+    shin, own = rest[knee] - rest[hip], REST[knee] - REST[hip]
+    torch.testing.assert_close(shin / shin.norm(), own / own.norm())
