@@ -13,6 +13,7 @@ from hmr4d.nn.training import PipelineModule
 logger = logging.getLogger(__name__)
 LEAST_SHARE = 0.01  # of commitment and pixels together, below which a term has no say
 DOMINANT = ("rvq", "rec")
+SCORES = ("turned",)  # whose size says nothing
 
 
 class K2MModule(PipelineModule):
@@ -61,7 +62,7 @@ def report_balance(terms: dict[str, float]) -> list[str]:
     dominant = sum(terms.get(name, 0.0) for name in DOMINANT)
     warnings = []
     for name, value in terms.items():
-        if name in DOMINANT or not dominant:
+        if name in (*DOMINANT, *SCORES) or not dominant:
             continue
         if value > dominant:
             warnings.append(f"{name} ({value:.3g}) outweighs commitment and pixels ({dominant:.3g}); lower its weight.")
