@@ -29,7 +29,8 @@ SLOPE = 0.2  # below zero
 class ViewCritic(nn.Module):
     """Scores of stretches of 2D motion: high for those of cameras, low for those of turned bodies.
 
-    Convolutions over time with spectral normalization (Miyato et al., 2018). Place and size in the image do not matter.
+    Convolutions over time with spectral normalization (Miyato et al., ICLR 2018, arXiv 1802.05957). Place and size in
+    the image do not matter.
 
     Args:
         width: channels.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from hmr4d.body.keypoint_body import load_keypoint_body
 from hmr4d.geometry.rotations import rotvec_to_matrix
 from hmr4d.methods.k2m.losses import LossWeights
+from hmr4d.methods.k2m.module import K2MModule
 from hmr4d.methods.k2m.smpl_head import SmplHead
 from hmr4d.methods.k2m.turned_views import ViewCritic, turned_pixels, view_terms
 from tests.methods.k2m.tiny import tiny_pipeline, tokenizer_batch
@@ -19,13 +21,12 @@ SIZE = torch.tensor([1280.0, 720.0])
 
 
 def walkers(count: int, seed: int) -> Tensor:
-    """(B, 16, 17, 3) keypoints in space of people who walk upright in all directions, and swing arms and legs."""
+    """(B, 16, 17, 3) keypoints in space of people who walk upright in all directions, and swing their legs."""
     generator = torch.Generator().manual_seed(seed)
     head, body = SmplHead("root_6d"), load_keypoint_body("anny")
     raw = torch.zeros(count, 16, head.dim)
     swing = 0.5 * torch.sin(6 * torch.arange(16) / 30 + 6.28 * torch.rand(count, 1, generator=generator))
     raw[..., 16], raw[..., 19] = swing, -swing
-    raw[..., 10 + 6 + 3 * 17 + 1] = raw[..., 10 + 6 + 3 * 18 + 1] = 0.0
     found = head(raw, SIZE.expand(count, 2))
     points = body(found.betas, found.rotations, found.translation)[1]
     yaw = 2 * math.pi * torch.rand(count, generator=generator)
@@ -90,6 +91,14 @@ def test_the_critic_is_there_if_its_term_is_on_and_is_no_part_of_the_network(wei
     found = pipeline.training_loss(tokenizer_batch(), 7)
     assert ("turned" in found) == ("critic" in found) == any("view_critic" in k for k in pipeline.state_dict())
     assert not any("critic" in name for name in pipeline.network.state_dict())
-    again = tiny_pipeline("tokenizer", weights=LossWeights(turned=weight)).train()
-    again.load_state_dict(tiny_pipeline("tokenizer", weights=LossWeights(turned=weight)).state_dict())
     assert all(value.isfinite() for value in found.values())
+
+
+def test_the_critic_has_a_learning_rate_of_its_own() -> None:
+    pipeline = tiny_pipeline("tokenizer", weights=LossWeights(turned=0.3))
+    module = K2MModule(pipeline, optimizer=partial(torch.optim.Adam, lr=1e-4), critic_lr=2e-3)
+    bodies, critic = module.configure_optimizers().param_groups
+    assert (bodies["lr"], critic["lr"], critic["betas"]) == (1e-4, 2e-3, (0.5, 0.9))
+    assert pipeline.view_critic is not None
+    assert [id(p) for p in critic["params"]] == [id(p) for p in pipeline.view_critic.parameters()]
+    assert [id(p) for p in bodies["params"]] == [id(p) for p in pipeline.network.parameters()]
