@@ -171,12 +171,22 @@ def bone_lengths(convention: str | None, rest_joints: Tensor) -> Tensor:
     )
 
 
-def rest_in_convention(rest_joints: Tensor, convention: str | None) -> Tensor:
-    """Rest joints (22, 3) whose bones point as those of a convention do; their lengths stay."""
-    rest = rest_joints.clone()
-    for joint, direction in bone_directions(convention).items():
-        parent = SMPL22.parents[joint]
-        rest[joint] = rest[parent] + direction.to(rest) * (rest_joints[joint] - rest_joints[parent]).norm()
+def rest_in_convention(rest_joints: Tensor, convention: str | None, lengths: Tensor | None = None) -> Tensor:
+    """Rest joints (22, 3) whose bones point as those of a convention do; joints beyond a turned bone move along.
+
+    Args:
+        rest_joints: (22, 3) metres, of a body.
+        convention: None: the body's.
+        lengths: (21,) metres of the bones, see `bone_lengths`; None: they stay.
+    """
+    rest, directions = rest_joints.clone(), bone_directions(convention)
+    for number, (parent, joint) in enumerate(SMPL22.bones if directions or lengths is not None else ()):
+        bone = rest_joints[joint] - rest_joints[parent]
+        if joint in directions:
+            bone = directions[joint].to(rest) * bone.norm()
+        if lengths is not None:
+            bone = bone * (lengths[number] / bone.norm())
+        rest[joint] = rest[parent] + bone
     return rest
 
 

@@ -141,8 +141,12 @@ class PipelineModule(pl.LightningModule):
             num_samples=int(batch["num_samples"][0]),
         )
 
+    def trained_parameters(self) -> Any:
+        """What the optimizer gets: parameters, or groups of them with options of their own."""
+        return [p for p in self.parameters() if p.requires_grad]
+
     def configure_optimizers(self) -> Any:
-        optimizer = self.build_optimizer([p for p in self.parameters() if p.requires_grad])
+        optimizer = self.build_optimizer(self.trained_parameters())
         if not self.warmup_steps and self.final_lr == 1.0:
             return optimizer
         scheduler = LambdaLR(optimizer, partial(self._rate, decay_steps=self._decay_steps()))

@@ -17,9 +17,12 @@ from hmr4d.body.pose_limits import PoseLimits
 from hmr4d.methods.k2m.smpl_head import rest_pose
 
 LEFT, RIGHT = [1, 3, 5, 11], [2, 4, 6, 12]  # eyes, ears, shoulders and hips of COCO-17
+NOSE, EARS, SHOULDERS, HIPS = [0], [3, 4], [5, 6], [11, 12]
 RecKind = Literal["l1", "smooth_l1", "l1_normalized"]
 NORMAL_HEIGHT = 500.0  # pixels that a person's box counts as in "l1_normalized"
 LEAST_HEIGHT = 10.0  # pixels, of a box
+NOSE_REACH = 0.2  # torso lengths from the middle of the ears to the nose
+FRONT_SHARE = 0.7  # of the turn that the nose shows, that the root must reach: heads turn further than bodies
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class LossWeights:
             pose is drawn where the picture does not tell.
         lean: mean square of the sine of the angle between the root's long axis and the plane of the picture: a body
             that leans towards or away from the camera looks like a shorter one.
+        front: how far the root is from being turned to the side of the picture that the nose points to. `facing` does
+            not tell a turn to the left from one to the right, since both make shoulders and hips equally narrow.
+        turned: how odd the body looks from another side, see `turned_views`; 0: there is no critic.
     """
 
     rvq: float = 0.02
@@ -57,6 +63,8 @@ class LossWeights:
     facing: float = 0.0
     rest: float = 0.0
     lean: float = 0.0
+    front: float = 0.0
+    turned: float = 0.0
 
     def items(self) -> list[tuple[str, float]]:
         return [(f.name, getattr(self, f.name)) for f in fields(self)]
@@ -134,6 +142,7 @@ def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: Lo
         "steady_shape": _spread(drawn.betas, frames),
         "relative": _relative_error(drawn.pixels, observed.pixels, seen),
         "facing": _facing_error(drawn.pixels, observed.pixels, seen),
+        "front": _front_error(drawn.root, observed.pixels, seen),
         "lean": _mean(drawn.root[..., 2, 1].square(), frames),
         "rest": _mean((drawn.pose - rest_pose().to(drawn.pose)).square().mean(-1), frames),
     }
@@ -172,6 +181,15 @@ def _facing_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
     drawn, given = (points[..., LEFT, :] - points[..., RIGHT, :] for points in (pixels, truth))
     error = _distance(drawn, given, both) / box_heights(truth, seen)[..., None, None]
     return error.sum() / (2 * both.sum()).clamp(min=1)
+
+
+def _front_error(root: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
+    """Mean of what a root (B, F, 3, 3) lacks in sideways turn; the sine of the turn is that of the nose's direction."""
+    nose, ears, shoulders, hips = (truth[..., rows, :].mean(-2) for rows in (NOSE, EARS, SHOULDERS, HIPS))
+    known = seen[..., NOSE + EARS + SHOULDERS + HIPS].all(-1)
+    torso = (shoulders - hips).norm(dim=-1).clamp(min=LEAST_HEIGHT)
+    sine = torch.where(known, (nose - ears)[..., 0] / (NOSE_REACH * torso), 0.0).clamp(-1, 1)
+    return _mean((FRONT_SHARE * sine.abs() - sine.sign() * root[..., 0, 2]).relu(), known)
 
 
 def _from_middle(points: Tensor, seen: Tensor) -> Tensor:

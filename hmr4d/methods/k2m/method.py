@@ -66,6 +66,7 @@ class K2M(Method):
     def describe(self, pipeline: K2MPipeline) -> dict[str, Any]:
         return {
             "fps": pipeline.fps,
+            "joint_convention": pipeline.joint_convention,
             "generation": asdict(pipeline.generation),
             "training": asdict(pipeline.training_options),
         }
@@ -84,6 +85,7 @@ class K2M(Method):
             generation=GenerationOptions(**generation),
             text_encoder=build_text_encoder(**config["text_encoder"]),
             fps=config["fps"],
+            joint_convention=config.get("joint_convention"),
         )
         pipeline.actions = load_actions(folder)
         return pipeline

@@ -13,6 +13,8 @@ from hmr4d.nn.training import PipelineModule
 logger = logging.getLogger(__name__)
 LEAST_SHARE = 0.01  # of commitment and pixels together, below which a term has no say
 DOMINANT = ("rvq", "rec")
+CRITIC_BETAS = (0.5, 0.9)  # of Adam: little memory, for what it learns changes
+SCORES = ("turned",)  # whose size says nothing
 
 
 class K2MModule(PipelineModule):
@@ -21,14 +23,23 @@ class K2MModule(PipelineModule):
     Args:
         balance_batches: batches on which the weighted losses of the tokenizer are compared before the first step; 0:
             none.
+        critic_lr: learning rate of the critic of `turned_views`, which must learn faster than the bodies change.
         options: as for `PipelineModule`.
     """
 
     weights = WEIGHTS
 
-    def __init__(self, pipeline: Any, *, balance_batches: int = 20, **options: Any) -> None:
+    def __init__(self, pipeline: Any, *, balance_batches: int = 20, critic_lr: float = 1e-3, **options: Any) -> None:
         super().__init__(pipeline, **options)
-        self.balance_batches = balance_batches
+        self.balance_batches, self.critic_lr = balance_batches, critic_lr
+
+    def trained_parameters(self) -> Any:
+        everything, critic = super().trained_parameters(), self.pipeline.view_critic
+        if critic is None:
+            return everything
+        own = {id(p) for p in critic.parameters()}
+        others = [p for p in everything if id(p) not in own]
+        return [{"params": others}, {"params": list(critic.parameters()), "lr": self.critic_lr, "betas": CRITIC_BETAS}]
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -61,7 +72,7 @@ def report_balance(terms: dict[str, float]) -> list[str]:
     dominant = sum(terms.get(name, 0.0) for name in DOMINANT)
     warnings = []
     for name, value in terms.items():
-        if name in DOMINANT or not dominant:
+        if name in (*DOMINANT, *SCORES) or not dominant:
             continue
         if value > dominant:
             warnings.append(f"{name} ({value:.3g}) outweighs commitment and pixels ({dominant:.3g}); lower its weight.")

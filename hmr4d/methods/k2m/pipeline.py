@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hmr4d.body.joint_conventions import convention_metadata, convention_of
 from hmr4d.body.keypoint_body import KeypointBody, load_keypoint_body
 from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import COCO17, Skeleton
@@ -27,7 +28,8 @@ from hmr4d.methods.k2m.projection import FOCAL_LENGTH
 from hmr4d.methods.k2m.smpl_head import BodyParameters
 from hmr4d.methods.k2m.stages import STAGES, Stage, TrainingOptions
 from hmr4d.methods.k2m.tokenizer import UNIT
-from hmr4d.methods.k2m.world import camera_center, world_pose
+from hmr4d.methods.k2m.turned_views import ViewCritic
+from hmr4d.methods.k2m.world import camera_center, in_convention, moved, on_floor, world_pose
 from hmr4d.motion.motion import CAMERA, Motion, MotionBatch, Provenance, told_camera
 from hmr4d.motion.tracks import resample_motion, resample_track
 from hmr4d.nn.text import TextEncoder
@@ -47,6 +49,8 @@ class K2MPipeline(Pipeline):
         generation: options of sampling.
         text_encoder: of prompts; None for training on cached text.
         fps: of the motion.
+        joint_convention: where a source of motion puts its joints, see `body.joint_conventions`; joints of sampled and
+            lifted motion are then the source's, so that they can be compared. None: the body's.
         about: see `Pipeline`.
     """
 
@@ -62,6 +66,7 @@ class K2MPipeline(Pipeline):
         generation: GenerationOptions | None = None,
         text_encoder: TextEncoder | None = None,
         fps: float = 30.0,
+        joint_convention: str | None = None,
         about: Mapping[str, str | None] | None = None,
     ) -> None:
         super().__init__(about)
@@ -70,7 +75,10 @@ class K2MPipeline(Pipeline):
         self.generation = generation or GenerationOptions()
         if stage is not None and stage not in STAGES:
             raise ValueError(f"stage is '{stage}'; expected one of {list(STAGES)}.")
+        self.joint_convention = convention_of(convention_metadata(joint_convention))
         self.stage_name = stage
+        views = stage == "tokenizer" and self.training_options.weights.turned
+        self.view_critic = ViewCritic() if views else None  # of the training alone: saved to resume, in no release
         self._stage: Stage | None = None
 
     @property
@@ -98,7 +106,7 @@ class K2MPipeline(Pipeline):
         if self.stage_name is None:
             raise ValueError("This pipeline names no part to train; set pipeline.stage, or choose exp=k2m/...")
         if self._stage is None:
-            self._stage = STAGES[self.stage_name](self.network, self.training_options)
+            self._stage = STAGES[self.stage_name](self.network, self.training_options, self.view_critic)
         return self._stage
 
     def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> Any:
@@ -203,13 +211,15 @@ class K2MPipeline(Pipeline):
             found = tokenizer.decode_tokens(one[None, :count], size)
             body = BodyParameters(*(v[0].cpu() for v in vars(found).values()))
             pose = world_pose(body, self.body)
-            center = camera_center(body, pose).tolist()
-            poses.append(pose)
+            told = on_floor(in_convention(pose, self.joint_convention))
+            center = (camera_center(body, pose) + moved(pose, told)).tolist()
+            poses.append(told)
             facts.append({TOKENS: one[:count].tolist(), CAMERA: told_camera(DEFAULT_SIZE, FOCAL_LENGTH, center)})
         return MotionBatch(
             joints3d=nn.utils.rnn.pad_sequence([pose.joints() for pose in poses], batch_first=True),
             lengths=torch.tensor([pose.num_frames for pose in poses]),
             fps=self.fps,
+            joint_convention=self.joint_convention,
             text=texts,
             poses=poses,
             provenance=Provenance.from_metadata(self.about),
@@ -258,6 +268,7 @@ class K2MPipeline(Pipeline):
             joints3d=joints,
             lengths=lengths,
             fps=rate,
+            joint_convention=self.joint_convention,
             joints2d=project(seen_rig.to(torch.float32), joints)[0],
             rig=seen_rig,
             seeds=seeds_of(seed, generator, len(kp2d), "tracks"),
@@ -276,4 +287,5 @@ class K2MPipeline(Pipeline):
         tokenizer, least = self.network.motion_tokenizer, self.training_options.losses.min_conf
         body = lift_clip(tokenizer, keypoints.to(self.device), self.body, min_conf=least)
         pose = pose_in_world(BodyParameters(*(v.cpu() for v in vars(body).values())), self.body, rig)
+        pose = in_convention(pose, self.joint_convention)
         return resample_motion(pose.joints()[None], self.fps, rate, len(kp2d))[0]

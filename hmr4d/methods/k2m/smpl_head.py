@@ -35,6 +35,11 @@ def rest_pose() -> Tensor:
     return pose.flatten()
 
 
+def reference_depth(size: Tensor) -> Tensor:
+    """(B, 1) metres at which a person fills IMAGE_SHARE of the longer side of an image of `size` (B, 2), pixels."""
+    return FOCAL_LENGTH * PERSON_HEIGHT / (IMAGE_SHARE * size.amax(-1, keepdim=True))
+
+
 @dataclass(frozen=True, eq=False)
 class BodyParameters:
     """A body in every frame, in the frame of the camera.
@@ -114,8 +119,7 @@ class SmplHead(nn.Module):
     def _place(self, raw: Tensor, size: Tensor) -> Tensor:
         if self.translation == "raw":
             return raw + raw.new_tensor([0.0, 0.0, RAW_DEPTH])
-        side = size.amax(-1)[:, None, None]
-        reference = FOCAL_LENGTH * PERSON_HEIGHT / (IMAGE_SHARE * side)
+        side, reference = size.amax(-1)[:, None, None], reference_depth(size)[..., None]
         if self.translation == "path":
             path = PATH_UNIT * raw.cumsum(1)
             path = path - path.mean(1, keepdim=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from hmr4d.methods.k2m.network import K2MNetwork
 from hmr4d.methods.k2m.placement import solved_shift
 from hmr4d.methods.k2m.projection import FOCAL_LENGTH, MAX_SIDES, MIN_DEPTH, project
 from hmr4d.methods.k2m.smpl_head import BodyParameters
+from hmr4d.methods.k2m.turned_views import ViewCritic, turned_pixels, view_terms
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class TrainingOptions:
         body_options: of that body, such as `path`.
         pose_limits: JSON file; None: the table of the package.
         focal: pixels.
+        turn: degrees that bodies are turned by for `turned_views`, at most, to either side.
         drop_text: chance of a caption that the masked transformer is not told.
         drop_text_residual: the same of the residual transformer.
         smoothing: of the targets of both.
@@ -44,6 +47,7 @@ class TrainingOptions:
     body_options: dict[str, Any] = field(default_factory=dict)
     pose_limits: str | None = None
     focal: float = FOCAL_LENGTH
+    turn: float = 180.0
     drop_text: float = 0.1
     drop_text_residual: float = 0.2
     smoothing: float = 0.0
@@ -55,10 +59,11 @@ class Stage(ABC):
     Args:
         network: which has the part.
         options: of the training.
+        critic: of turned bodies, which the tokenizer's training has if its weight is not 0.
     """
 
-    def __init__(self, network: K2MNetwork, options: TrainingOptions) -> None:
-        self.network, self.options = network, options
+    def __init__(self, network: K2MNetwork, options: TrainingOptions, critic: ViewCritic | None = None) -> None:
+        self.network, self.options, self.critic = network, options, critic
 
     @abstractmethod
     def draw(self, batch: dict[str, Any], generator: torch.Generator) -> Any:
@@ -80,8 +85,8 @@ class TokenizerStage(Stage):
     else of a batch is looked at.
     """
 
-    def __init__(self, network: K2MNetwork, options: TrainingOptions) -> None:
-        super().__init__(network, options)
+    def __init__(self, network: K2MNetwork, options: TrainingOptions, critic: ViewCritic | None = None) -> None:
+        super().__init__(network, options, critic)
         self.limits = load_pose_limits() if options.pose_limits is None else load_pose_limits(options.pose_limits)
         self.body = load_keypoint_body(options.body, **options.body_options)
 
@@ -91,29 +96,48 @@ class TokenizerStage(Stage):
         return int(torch.randint(0, 2**62, (1,), generator=generator))
 
     def loss(self, batch: dict[str, Any], draws: int) -> dict[str, Tensor]:
-        drawn, observed, quantized = self._run(batch, draws)
-        terms = loss_terms(drawn, observed, self.limits, self.options.losses)
-        terms["rvq"] = quantized.commitment
+        terms, _, _, quantized = self._terms(batch, draws)
         logged = {"perplexity": quantized.perplexity[0].detach(), "rec_pixels": terms["rec"].detach()}
-        return weighted(terms, self.options.weights) | logged
+        return self._weighted(terms) | logged
 
     def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
-        drawn, observed, quantized = self._run(batch, self.draw(batch, generator))
-        terms = loss_terms(drawn, observed, self.limits, self.options.losses) | {"rvq": quantized.commitment}
+        terms, drawn, observed, quantized = self._terms(batch, self.draw(batch, generator))
         return {
-            **weighted(terms, self.options.weights),
+            **self._weighted(terms),
             **body_checks(drawn, observed, self.limits, self.options.losses.min_conf),
             **token_checks(quantized, self.network.motion_tokenizer.num_codes),
         }
 
-    def _run(self, batch: dict[str, Any], seed: int) -> tuple[Drawn, Observed, Any]:
+    def _weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weighted terms and their sum; the critic has its own parameters, so that its loss needs no weight."""
+        found = weighted(terms, self.options.weights)
+        if self.critic is not None:
+            found |= {"loss": found["loss"] + terms["critic"], "critic": terms["critic"]}
+        return found
+
+    def _terms(self, batch: dict[str, Any], seed: int) -> tuple[dict[str, Tensor], Drawn, Observed, Any]:
+        """All terms, unweighted, and what they are of."""
         keypoints, valid = batch["keypoints"], batch["valid"]
-        generator = torch.Generator().manual_seed(seed)
+        size, generator = image_size(keypoints), torch.Generator().manual_seed(seed)
         body, quantized = self.network.motion_tokenizer(
             keypoints, frame_offset=batch["start"], valid=None if valid.all() else valid, generator=generator
         )
         observed = Observed(keypoints[:, :, :-1, :2], keypoints[:, :, :-1, 2], valid)
-        return self.drawn(body, image_size(keypoints), observed), observed, quantized
+        drawn = self.drawn(body, size, observed)
+        terms = loss_terms(drawn, observed, self.limits, self.options.losses) | {"rvq": quantized.commitment}
+        if self.critic is not None:
+            terms |= self._view_terms(self.critic, body, drawn, size, generator)
+        return terms, drawn, observed, quantized
+
+    def _view_terms(
+        self, critic: ViewCritic, body: BodyParameters, drawn: Drawn, size: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Both sides' losses on half of the clips, which is as good as all and half the work."""
+        some = slice((len(size) + 1) // 2)
+        points = self.body(body.betas[some], body.rotations[some], body.translation[some])[1]
+        yaw = (2 * torch.rand(len(points), generator=generator).to(points) - 1) * math.radians(self.options.turn)
+        turned = turned_pixels(points, yaw, size[some], focal=self.options.focal)
+        return view_terms(critic, drawn.pixels[some], turned, size[some])
 
     def drawn(self, body: BodyParameters, size: Tensor, observed: Observed, window: int | None = None) -> Drawn:
         """The projection of a body in images of `size` (B, 2); a path is moved to its observed position.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hmr4d.body.joint_conventions import bone_lengths, rest_in_convention
 from hmr4d.body.keypoint_body import KeypointBody
 from hmr4d.body.pose import OWN_BONES, Pose
 from hmr4d.body.skeleton import SMPL22
@@ -12,6 +13,8 @@ from hmr4d.body.smpl_files import FAMILIES
 from hmr4d.methods.k2m.smpl_head import BodyParameters
 
 _FLIP = (1.0, -1.0, -1.0)  # x stays, y and z turn round
+_HIPS = SMPL22.indices("left_hip", "right_hip")
+_LEGS = SMPL22.indices("left_knee", "left_ankle", "right_knee", "right_ankle")
 _FEET = SMPL22.indices("left_foot", "right_foot", "left_ankle", "right_ankle")
 
 
@@ -68,6 +71,33 @@ def world_pose(body: BodyParameters, model: KeypointBody) -> Pose:
     pose = pose_of(body, model)
     rotations, translation = camera_to_y_up(pose.rotations, pose.translation, pose.rest_joints[0])
     return on_floor(Pose(pose.body, rotations, translation, pose.rest_joints, betas=pose.betas, gender=pose.gender))
+
+
+def in_convention(pose: Pose, convention: str | None) -> Pose:
+    """The same rotations on the bones of a source of motion, as long as the legs say and with the hips in their place.
+
+    Sources put their joints at other places of a body than models do, hips 5 cm and toes 9 cm away. Keypoints do not
+    tell where: it is a definition, and joints are compared with those of a source by the source's own.
+
+    Args:
+        pose: of SMPL-22 joints.
+        convention: see `body.joint_conventions`; None: the pose stays as it is.
+    """
+    if convention is None:
+        return pose
+    old = pose.rest_joints
+    own, lengths = bone_lengths(None, old), bone_lengths(convention, old)
+    legs = [number for number, (_, child) in enumerate(SMPL22.bones) if child in _LEGS]
+    rest = rest_in_convention(old, convention, lengths * (own[legs].sum() / lengths[legs].sum()))
+    aside = old[list(_HIPS)].mean(0) - rest[list(_HIPS)].mean(0)  # both have the root at the same place
+    translation = pose.translation + pose.rotations[:, 0] @ aside
+    return Pose(OWN_BONES, pose.rotations, translation, rest)
+
+
+def moved(pose: Pose, other: Pose) -> Tensor:
+    """(3,) metres from the middle of the hips in the first frame of a pose to that of the same one elsewhere."""
+    first, second = (one.joints()[0, list(_HIPS)].mean(0) for one in (pose, other))
+    return second - first
 
 
 def camera_center(body: BodyParameters, pose: Pose) -> Tensor:

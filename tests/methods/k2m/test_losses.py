@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from hmr4d.body.pose_limits import load_pose_limits
+from hmr4d.geometry.rotations import rotvec_to_matrix
 from hmr4d.methods.k2m.checks import body_checks
 from hmr4d.methods.k2m.losses import Drawn, LossOptions, LossWeights, Observed, loss_terms, weighted
 from hmr4d.methods.k2m.projection import project
@@ -83,6 +84,22 @@ def test_the_relative_error_does_not_depend_on_place_but_on_size() -> None:
         moved = Drawn(scale * seen.pixels + shift, points.visible, *list(vars(points).values())[2:])
         values.append(float(loss_terms(moved, seen, load_pose_limits(), LossOptions())["relative"]))
     assert values[0] < 1e-3 and values[1] < 1e-3 and values[2] > 10
+
+
+def test_a_root_that_is_turned_to_the_other_side_than_the_nose_is_punished() -> None:
+    seen = observed()
+    seen.pixels[..., 1] = torch.arange(17) * 10.0
+    seen.pixels[:, :, [3, 4, 5, 6, 11, 12], 0] = 100.0
+    seen.pixels[:, :, 0, 0] = 130.0  # the nose is to the right of the ears
+    points = drawn(torch.ones(1, 4, 17, 3))
+    values = []
+    for yaw in (0.9, -0.9):  # radians; the root looks to the right, to the left
+        turn = rotvec_to_matrix(torch.tensor([0.0, yaw, 0.0]))
+        body = replace(points, root=turn.expand(1, 4, 3, 3))
+        values.append(float(loss_terms(body, seen, load_pose_limits(), LossOptions())["front"]))
+    assert values[0] == 0.0 and values[1] > 1.0
+    unsure = replace(seen, conf=torch.full_like(seen.conf, 0.5))
+    assert float(loss_terms(points, unsure, load_pose_limits(), LossOptions())["front"]) == 0.0
 
 
 def test_checks_of_padding_alone_are_zero() -> None:

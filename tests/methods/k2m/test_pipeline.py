@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from hmr4d.body.pose import Pose
+from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.methods.k2m.method import METHOD
 from hmr4d.methods.k2m.world import camera_to_y_up
@@ -136,3 +137,19 @@ def test_a_release_makes_the_same_motion(tmp_path: Path) -> None:
     assert torch.equal(first[0].joints3d, again[0].joints3d)
     assert isinstance(again[0].pose, Pose) and again[0].provenance.licence == "CC0 1.0"
     assert loaded.suited_seconds(["a person walks"])[0] >= 2.0
+
+
+def test_the_joints_of_a_source_are_moved_and_the_person_is_not() -> None:
+    plain, told = tiny_pipeline(), tiny_pipeline()
+    told.joint_convention = "everyday"
+    (a,), (b,) = (pipeline.sample(["a person walks"], seconds=2.0, seed=3) for pipeline in (plain, told))
+    assert a.pose is not None and b.pose is not None and b.joint_convention == "everyday"
+    assert torch.equal(a.pose.rotations, b.pose.rotations)
+    torch.testing.assert_close(b.pose.joints(), b.joints3d)
+    hips, feet = SMPL22.indices("left_hip", "right_hip"), SMPL22.indices("left_foot", "right_foot")
+    seen = [
+        motion.joints3d[:, list(hips)].mean(1) - torch.tensor(motion.provenance.more[CAMERA]["center"])
+        for motion in (a, b)
+    ]
+    torch.testing.assert_close(seen[0], seen[1], atol=1e-4, rtol=0)
+    assert (a.joints3d - b.joints3d)[:, list(feet)].norm(dim=-1).min() > 0.02
