@@ -8,7 +8,7 @@ import torch
 
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.evaluation.everyday_verbs import everyday_verbs
-from hmr4d.metrics.figure import figure, stretches, swings
+from hmr4d.metrics.figure import figure, lasts, stretches, swings
 from hmr4d.metrics.geometric_checks import CHECKS
 from hmr4d.motion.canonical import mirror
 from hmr4d.motion.procedural import synthetic_joints
@@ -208,8 +208,73 @@ def test_runs_and_reversals_are_counted():
     assert stretches(np.array([True, True, False, True])) == [(0, 2), (3, 4)]
     assert swings(np.sin(np.linspace(0, 4 * np.pi, 100)), 0.5) == 4
     assert swings(np.linspace(0, 1, 50), 0.5) == 0
+    for path, expected in (
+        ([0, 0.3, 0], 1),
+        ([0, -0.3, 0], 1),
+        ([9, 9.3, 9, 9.3, 9], 3),
+        ([0, 0.3, 0.18, 0.3, 0.6], 0),  # what turns back by less than the size goes on
+        ([0, -0.3, -0.18, -0.3, -0.6], 0),
+        ([0, 0.1, 0, 0.1, 0], 0),
+    ):
+        assert swings(np.array(path), 0.2) == expected, path
+
+
+def test_a_state_lasts_from_so_many_frames_in_one_run():
+    who = figure(standing(), FPS)
+    assert who.seconds == 3.0
+    mask = np.zeros(60, bool)
+    mask[20:25] = mask[40:49] = True
+    assert lasts(who, mask, 9 / FPS) and not lasts(who, mask, 10 / FPS)
+
+
+def turned(clip: torch.Tensor, degrees: float) -> torch.Tensor:
+    """The clip turned to the left about the vertical axis."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return clip @ torch.tensor([[c, 0, -s], [0, 1, 0], [s, 0, c]], dtype=clip.dtype)
+
+
+def test_what_the_body_sees_does_not_depend_on_where_it_faces():
+    """The left ankle is put forward while the body walks forward and drifts to its left."""
+    clip = standing()
+    clip[:, joints("left_ankle"), 2] += 0.3
+    clip += torch.arange(60)[:, None, None] / FPS * torch.tensor([0.2, 0.0, 1.0])
+    ahead = figure(clip, FPS)
+    scale = float(np.linalg.norm(ahead.at("neck")[0] - ahead.at("pelvis")[0])) / float(
+        (clip[0, joints("neck")] - clip[0, joints("pelvis")]).norm()
+    )
+    np.testing.assert_allclose(ahead.travel[20], scale * np.array([1.0, 0.2]), atol=1e-4)
+    np.testing.assert_allclose(ahead.own_view("left_ankle"), ahead.at("left_ankle") - ahead.at("pelvis"), atol=1e-4)
+    assert ahead.own_view("left_hip")[0, 0] > 0 > ahead.own_view("right_hip")[0, 0]
+    for degrees in (90.0, -130.0):
+        other = figure(turned(clip, degrees), FPS)
+        np.testing.assert_allclose(other.yaw - ahead.yaw, degrees, atol=1e-3)
+        np.testing.assert_allclose(other.travel, ahead.travel, atol=1e-4)
+        for name in ("left_ankle", "right_wrist"):
+            np.testing.assert_allclose(other.own_view(name), ahead.own_view(name), atol=1e-4)
+    assert ahead.speed("right_wrist")[30] > 0.9 and ahead.speed("right_wrist", "pelvis")[30] < 1e-4
+
+
+def test_both_feet_are_in_the_air_in_a_flight():
+    clip = standing()
+    clip[15:, joints("left_ankle", "left_foot"), 1] += 0.3
+    clip[40:, joints("right_ankle", "right_foot"), 1] += 0.3
+    flight = figure(clip, FPS).flight
+    assert not flight[:38].any() and flight[43:].all()
+
+
+def test_smoothing_takes_the_same_time_at_every_rate():
+    """A spike of one frame keeps 1 / (sqrt(2 pi) sigma) of its height, sigma being 0.04 s in frames."""
+    for fps in (40.0, 100.0):
+        clip = faced(person()).expand(60, 22, 3).clone()
+        clip[30, joints("left_wrist"), 2] += 0.4
+        path = figure(clip, fps).at("left_wrist")[:, 2]
+        height = (path[30] - path[0]) / (figure(clip, 1.0).at("left_wrist")[30, 2] - path[0])
+        assert height == pytest.approx(1 / (np.sqrt(2 * np.pi) * 0.04 * fps), rel=0.03)
 
 
 def test_clips_of_other_skeletons_are_refused():
     with pytest.raises(ValueError, match="need"):
         figure(torch.zeros(20, 24, 3), FPS)
+    with pytest.raises(ValueError, match="L >= 4"):
+        figure(standing()[:3], FPS)
+    assert len(figure(standing()[:4], FPS).joints) == 4

@@ -78,6 +78,25 @@ def test_a_lifted_foot_may_move():
     assert foot_skating(motion, lengths, FPS).item() == 0
 
 
+def test_each_foot_rests_at_its_own_height_and_stands_by_itself():
+    """The right foot is higher than the left all the time, and lifted for five frames."""
+    motion = standing(30)
+    right = [SMPL22.index(name) for name in FEET[1]]
+    motion[0, :, right, 1] += 0.2
+    motion[0, 10:15, right, 1] += 0.2
+    expected = torch.ones(30, 2, dtype=torch.bool)
+    expected[10:15, 1] = False
+    assert torch.equal(foot_contact(motion, torch.tensor([30]))[0], expected)
+
+
+def test_a_step_in_which_a_foot_lands_or_leaves_is_no_skating():
+    motion = standing(30)
+    motion[0, 10:20, FOOT_JOINTS, 1] += 0.2
+    motion[0, 10:, :, 0] += 0.5  # it moves while it leaves
+    motion[0, 20:, :, 0] += 0.5  # and while it lands
+    assert foot_skating(motion, torch.tensor([30]), FPS).item() == 0.0
+
+
 def test_a_low_toe_under_a_raised_ankle_is_not_in_contact():
     motion = standing(20)
     motion[0, 5:, SMPL22.index("left_ankle"), 1] += 0.1
@@ -105,6 +124,20 @@ def test_breathing_bones():
     wave = 1 + 0.1 * torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(10)  # standard deviation 10 % of the mean
     motion = standing(20) * wave[None, :, None, None]
     assert bone_length_variation(motion, torch.tensor([20])).item() == pytest.approx(10.0)
+
+
+def test_one_bone_that_breathes_counts_as_one():
+    """The top of the head moves away from the neck and back, by 10 % of the bone."""
+    motion, (neck, head) = standing(20), SMPL22.indices("neck", "head")
+    wave = 0.1 * torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(10)
+    motion[0, :, head] += wave[:, None] * (motion[0, :, head] - motion[0, :, neck])
+    assert bone_length_variation(motion, torch.tensor([20])).item() == pytest.approx(10.0 / 21)
+
+
+def test_the_root_is_the_pelvis():
+    motion, lengths = standing(21), torch.tensor([21])
+    motion[0, :, 1:, 0] += torch.arange(21)[:, None]
+    assert root_speed(motion, lengths, FPS).item() == 0.0
 
 
 def test_depth_and_height_of_the_lowest_joint():
@@ -156,3 +189,5 @@ def test_root_speed_error_compares_mean_speeds_of_clips_of_any_length():
     error = root_speed_error(walking(20, 1.5), torch.tensor([20]), walking(31, 1.2), torch.tensor([25]), FPS)
     assert error.shape == (1,)
     assert error.item() == pytest.approx(0.3, abs=1e-6)
+    slower = root_speed_error(walking(20, 1.2), torch.tensor([20]), walking(31, 1.5), torch.tensor([25]), FPS)
+    assert slower.item() == pytest.approx(0.3, abs=1e-6)

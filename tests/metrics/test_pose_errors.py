@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import roma
@@ -14,10 +15,12 @@ from hmr4d.metrics.pose_errors import (
     METRICS,
     PoseErrorMetric,
     abs_mpjpe,
+    acceleration_error,
     foot_sliding,
     mpjpe,
     pa_mpjpe,
     pose_errors,
+    root_trajectory_error,
     w_mpjpe,
     wa_mpjpe,
 )
@@ -91,6 +94,14 @@ def test_drift_shows_where_alignment_ends() -> None:
     torch.testing.assert_close(found["t_root_l1"], found["t_root"] / 3)
 
 
+def test_a_chunk_is_aligned_from_its_first_two_frames() -> None:
+    exact = torch.zeros(230, dtype=torch.bool)
+    exact[[0, 1, 100, 101, 200, 201]] = True
+    pred = turned(torch.where(exact[:, None, None], walk(230), noisy(walk(230), 0.1)))
+    found = errors(pred, walk(230))["w_mpjpe"]
+    assert found[exact].max() < 1e-6 and found[~exact].min() > 10
+
+
 def test_the_last_chunk_may_be_one_frame() -> None:
     pred, target = noisy(walk(101)), walk(101)
     for measure in (w_mpjpe, wa_mpjpe):
@@ -100,10 +111,18 @@ def test_the_last_chunk_may_be_one_frame() -> None:
 def test_batches_are_sequences_side_by_side() -> None:
     target = torch.stack([walk(seed=0), walk(seed=3)])
     pred = noisy(target)
-    for measure in (pa_mpjpe, abs_mpjpe, w_mpjpe, wa_mpjpe):
-        alone = torch.stack([measure(p, t) for p, t in zip(pred, target, strict=True)])
-        torch.testing.assert_close(measure(pred, target), alone)
-    torch.testing.assert_close(mpjpe(pred, target, HIPS)[1], mpjpe(pred[1], target[1], HIPS))
+    known = torch.rand(target.shape[:-1], generator=torch.Generator().manual_seed(2)).double()
+    measures: list[Callable[[Tensor, Tensor, Tensor | None], Tensor]] = [
+        *(pa_mpjpe, abs_mpjpe, w_mpjpe, wa_mpjpe),
+        lambda p, t, w: mpjpe(p, t, HIPS, w),
+        lambda p, t, w: acceleration_error(p, t, HIPS, FPS, w),
+        lambda p, t, w: root_trajectory_error(p[..., 0, :], t[..., 0, :]),
+    ]
+    for measure in measures:
+        for weights in (None, known):
+            of_each = [None, None] if weights is None else weights
+            alone = torch.stack([measure(p, t, w) for p, t, w in zip(pred, target, of_each, strict=True)])
+            torch.testing.assert_close(measure(pred, target, weights), alone)
 
 
 def test_frames_that_are_not_valid_might_as_well_not_be_there() -> None:
@@ -125,6 +144,35 @@ def test_joints_that_are_not_valid_do_not_count() -> None:
         torch.testing.assert_close(found[name], expected[name], msg=lambda text, name=name: f"{name}: {text}")
     valid[5, 1] = False  # without a hip there is no root
     assert len(errors(pred, spoiled, valid)["mpjpe"]) == len(target) - 1
+
+
+def test_a_frame_counts_from_three_known_joints_on() -> None:
+    valid = torch.zeros(130, 8, dtype=torch.bool)
+    valid[:, list(HIPS)] = True
+    valid[:40, 5] = True
+    assert len(errors(noisy(walk()), walk(), valid)["mpjpe"]) == 40
+
+
+def test_the_first_joint_may_be_the_root() -> None:
+    pred, target = walk() + torch.tensor([0.3, 0.0, 0.0]), walk()
+    found = pose_errors(pred, target, fps=FPS, root_joints=(0,))
+    assert found["mpjpe"].max() < 1e-9 and found["t_root_abs"].min() > 299
+
+
+def test_a_foot_that_is_not_known_does_not_stand() -> None:
+    """Its target holds zeros, which do not move; the prediction slides by 2 mm on the left and by 7 mm on the right."""
+    target = walk(20)
+    target[:, 3:5] = target[:1, 3:5]
+    pred = target.clone()
+    pred[:, 3:5, 0] += torch.arange(20)[:, None] * torch.tensor([0.002, 0.007])
+    valid = torch.ones(20, 8, dtype=torch.bool)
+    metric = PoseErrorMetric(FPS, root_joints=HIPS, foot_joints=(3, 4))
+    metric.update(pred, target, valid=valid)
+    assert float(metric.compute()["foot_sliding"]) == pytest.approx(4.5)
+    metric.reset()
+    valid[:, 4] = False
+    metric.update(pred, target.where(valid[..., None], torch.zeros(())), valid=valid)
+    assert float(metric.compute()["foot_sliding"]) == pytest.approx(2.0)
 
 
 def test_the_path_is_that_of_the_frames_that_know_the_first_joint() -> None:
@@ -173,8 +221,9 @@ def test_the_two_averages() -> None:
     ("change", "message"),
     [
         (lambda a: a | {"target": walk(129)}, r"shape \(130, 8, 3\) and target \(129, 8, 3\)"),
-        (lambda a: a | {"pred": walk() * math.nan}, "pred contains NaN"),
-        (lambda a: a | {"target": walk() * math.inf}, "target contains NaN or infinity"),
+        (lambda a: a | {"pred": walk() * math.nan}, "pred holds NaN"),
+        (lambda a: a | {"pred": walk().index_fill(0, torch.tensor([7]), math.nan)}, "pred holds NaN"),
+        (lambda a: a | {"target": walk() * math.inf}, "target holds NaN or infinity"),
         (lambda a: a | {"fps": 0.0}, "fps is 0"),
         (lambda a: a | {"root_joints": (1, 8)}, "root_joints is"),
         (lambda a: a | {"valid": torch.zeros(130, dtype=torch.bool)}, "None of the 130 frames"),

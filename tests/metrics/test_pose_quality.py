@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import nn
 
-from hmr4d.metrics.pose_quality import PoseDistance, load_pose_distance, pose_quality
+from hmr4d.metrics.pose_quality import PoseDistance, axis_angle_to_quat_wxyz, load_pose_distance, pose_quality
 
 PARENTS = [-1, -1, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 8, 11, 12, 13, 15, 16, 17, 18]
 CONFIG = {
@@ -87,3 +87,36 @@ def test_files_that_do_not_belong_together_are_refused(files: tuple[Path, Path])
         load_pose_distance(weights.with_name("gone.tar"), config)
     with pytest.raises(ValueError, match="earlier joint"):
         PoseDistance([0], [4])
+
+
+def test_a_leaky_network_still_gives_no_negative_distance() -> None:
+    """The last layer of "lrelu" is a plain ReLU, as published; the others leak."""
+    model = PoseDistance([-1], [2], activation="lrelu")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(0.1)
+        model.dfnet.get_submodule("lin0").bias.fill_(-5.0)  # type: ignore[union-attr]
+        model.dfnet.get_submodule("lin1").weight.fill_(-1.0)  # type: ignore[union-attr]
+        quat = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
+        hidden = model.dfnet.get_submodule("lin0")(model.enc.get_submodule("net.0")(quat[:, 0]))
+        assert (hidden < 0).all()
+        expected = (-0.01 * hidden).sum() + 0.1
+        assert float(model(quat)) == pytest.approx(float(expected), rel=1e-5)
+        model.dfnet.get_submodule("lin1").weight.fill_(1.0)  # type: ignore[union-attr]
+        model.dfnet.get_submodule("lin1").bias.fill_(-1.0)  # type: ignore[union-attr]
+        assert float(model(quat)) == 0.0
+
+
+def test_small_rotations_keep_their_axis() -> None:
+    axis = torch.tensor([1.0, -2.0, 2.0]) / 3
+    for angle in (0.0, 1e-9, 1e-4, 1.0, 3.0):
+        quat = axis_angle_to_quat_wxyz(angle * axis)
+        assert torch.allclose(quat[0], torch.tensor(angle / 2).cos())
+        assert torch.allclose(quat[1:], torch.tensor(angle / 2).sin() * axis, rtol=1e-5, atol=1e-14)
+
+
+def test_a_body_without_all_joints_is_refused(files: tuple[Path, Path]) -> None:
+    model = load_pose_distance(*files)
+    with pytest.raises(ValueError, match=r"expected \(L, 22 or more, 3, 3\)"):
+        pose_quality(model, torch.eye(3).expand(2, 21, 3, 3))
+    assert pose_quality(model, torch.eye(3).expand(2, 21, 3, 3), legacy=True) > 0

@@ -114,6 +114,20 @@ def test_halves_of_one_set_are_near_each_other():
     assert fid_of_halves(x, rng=np.random.RandomState(0)).value < 0.02 * float(torch.cov(x.T).trace())
 
 
+def test_the_halves_are_of_equal_size_and_share_no_motion():
+    x, rs = embeddings(0, 41, 3), np.random.RandomState(5)
+    order = rs.permutation(41)
+    expected = plain_fid(x[order[:20]].numpy(), x[order[20:40]].numpy())
+    assert fid_of_halves(x, rng=np.random.RandomState(5)).value == pytest.approx(expected, rel=1e-6)
+
+
+def test_one_full_pool_and_two_samples_are_enough():
+    x = embeddings(0, 32, 4)
+    found = retrieval(x, x)
+    assert (found.num_used, found.num_dropped, found.top_k.tolist()) == (32, 0, [1.0, 1.0, 1.0])
+    assert Gaussian.fit(x[:2]).num_samples == 2
+
+
 def test_the_distance_formulas_agree_but_for_coinciding_rows():
     a, b = embeddings(0, 20, 8), embeddings(1, 30, 8)
     assert torch.allclose(expanded_distances(a, b).double(), pairwise_distances(a, b), rtol=1e-4)
@@ -150,7 +164,8 @@ def test_misuse_is_named():
         (lambda: frechet_distance(Gaussian.fit(x), Gaussian.fit(x[:, :3])), "4 values and generated ones 3"),
         (lambda: diversity(x, rng=rng), "300 pairs were requested for 40 motions"),
         (lambda: multimodality(x, rng=rng), "texts, motions per text"),
-        (lambda: multimodality(x.view(10, 4, 4), rng=rng), "10 pairs were requested for 4 motions"),
+        (lambda: multimodality(broken.view(10, 4, 4), rng=rng, num_pairs=1), "1 of 40 rows"),
+        (lambda: multimodality(x.view(10, 4, 4), rng=rng), "10 pairs were asked of 4 motions"),
     ):
         with pytest.raises(ValueError, match=message):
             call()
