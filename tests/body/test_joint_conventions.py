@@ -78,6 +78,38 @@ def test_bones_of_a_convention_have_its_lengths_and_others_the_bodys() -> None:
     assert known[hip] < 0.7 * own[hip]  # its hips are nearer to the pelvis
 
 
+def standing(convention: str) -> torch.Tensor:
+    """(20, 22, 3) of somebody who stands on the floor, with joints as a source has them."""
+    rest = rest_in_convention(REST, convention)
+    return (rest - torch.tensor([0.0, 1.0, 0.0]) * rest[:, 1].min()).repeat(20, 1, 1)
+
+
+@pytest.mark.parametrize("name", known_conventions())
+def test_a_motion_of_several_sources_has_the_convention_of_its_standing_feet(name: str) -> None:
+    both = joined_convention(known_conventions())
+    tiptoe = standing(name)
+    tiptoe[:6, SMPL22.indices("left_ankle", "right_ankle"), 1] += 0.2  # a third of the time
+    for joints3d in (standing(name), standing(name) + torch.tensor([2.0, 0.7, -1.0]), tiptoe):
+        assert convention_of_motion(both, joints3d, 20.0) == name
+        assert convention_of_motion("cmu", joints3d, 20.0) == "cmu"
+        assert convention_of_motion(None, joints3d, 20.0) is None
+
+
+def test_a_motion_without_standing_feet_has_the_convention_of_most_motion() -> None:
+    slides = standing("cmu") + torch.arange(20)[:, None, None] * torch.tensor([0.1, 0.0, 0.0])
+    for joints3d in (slides, standing("cmu")[:1]):
+        assert convention_of_motion("bandai_namco+cmu", joints3d, 20.0) == "bandai_namco"
+    assert convention_of({METADATA_KEY: "bandai_namco+cmu"}) == "bandai_namco+cmu"
+    assert bone_directions("bandai_namco+cmu").keys() == bone_directions("bandai_namco").keys()
+    with pytest.raises(ValueError, match="known"):
+        convention_of({METADATA_KEY: "bandai_namco+mars"})
+
+
+def test_sources_without_a_convention_add_no_name() -> None:
+    assert joined_convention(["cmu", None, "bandai_namco", "cmu"]) == "cmu+bandai_namco"
+    assert joined_convention([None, None]) is None
+
+
 def test_lengths_are_those_asked_for_and_limbs_follow_their_turned_hips() -> None:
     lengths = bone_lengths("everyday", REST)
     rest = rest_in_convention(REST, "everyday", lengths)

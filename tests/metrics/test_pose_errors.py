@@ -221,9 +221,9 @@ def test_the_two_averages() -> None:
     ("change", "message"),
     [
         (lambda a: a | {"target": walk(129)}, r"shape \(130, 8, 3\) and target \(129, 8, 3\)"),
-        (lambda a: a | {"pred": walk() * math.nan}, "pred holds NaN"),
-        (lambda a: a | {"pred": walk().index_fill(0, torch.tensor([7]), math.nan)}, "pred holds NaN"),
-        (lambda a: a | {"target": walk() * math.inf}, "target holds NaN or infinity"),
+        (lambda a: a | {"pred": walk() * math.nan}, "pred contains NaN"),
+        (lambda a: a | {"pred": walk().index_fill(0, torch.tensor([7]), math.nan)}, "pred contains NaN"),
+        (lambda a: a | {"target": walk() * math.inf}, "target contains NaN or infinity"),
         (lambda a: a | {"fps": 0.0}, "fps is 0"),
         (lambda a: a | {"root_joints": (1, 8)}, "root_joints is"),
         (lambda a: a | {"valid": torch.zeros(130, dtype=torch.bool)}, "None of the 130 frames"),

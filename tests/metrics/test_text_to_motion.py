@@ -165,7 +165,7 @@ def test_misuse_is_named():
         (lambda: diversity(x, rng=rng), "300 pairs were requested for 40 motions"),
         (lambda: multimodality(x, rng=rng), "texts, motions per text"),
         (lambda: multimodality(broken.view(10, 4, 4), rng=rng, num_pairs=1), "1 of 40 rows"),
-        (lambda: multimodality(x.view(10, 4, 4), rng=rng), "10 pairs were asked of 4 motions"),
+        (lambda: multimodality(x.view(10, 4, 4), rng=rng), "10 pairs were requested for 4 motions"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

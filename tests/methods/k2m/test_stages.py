@@ -103,6 +103,6 @@ def test_validation_reports_what_the_tokenizer_is_judged_by() -> None:
     assert float(found["upside_down"]) == 0 and float(found["mirrored"]) == 0  # the first body stands as these do
 
 
-def test_unbalanced_losses_are_told() -> None:
+def test_unbalanced_losses_are_reported() -> None:
     warnings = report_balance({"rvq": 0.1, "rec": 1.0, "vel": 2.0, "pose": 0.0, "boundary": 0.5, "turned": -3.0})
     assert [warning.split()[0] for warning in warnings] == ["vel", "pose"]
