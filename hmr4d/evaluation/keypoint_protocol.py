@@ -134,7 +134,7 @@ class KeypointProtocol(StandardProtocol):
         for values, motion in ((found.generated, embeddings.generated), (found.ground_truth, embeddings.real)):
             tops = retrieval(motion[order], embeddings.text[order]).top_k.tolist()
             rows.append(values | {f"r_precision_texts_top_{k}": share for k, share in enumerate(tops, start=1)})
-        return RepeatScores(*rows, found.notes)
+        return RepeatScores(rows[0], rows[1], found.notes)
 
     def inputs(self, motions: Sequence[Motion], jobs: Sequence[Job], clips: ScoredClips) -> tuple[list[Tensor], float]:
         """(L, 18, 3) keypoints of each motion, at the rate of the clips."""

@@ -77,7 +77,7 @@ def _bridged(values: Tensor, known: Tensor) -> Tensor:
     last, after = torch.where(last < 0, after, last), torch.where(after == count, last, after)
     way = (frame - last) / (after - last).clamp(min=1)
     ends = [values.gather(1, rows.clamp(0, count - 1)[..., None].expand_as(values)) for rows in (last, after)]
-    return torch.lerp(*ends, way[..., None].to(values))
+    return torch.lerp(ends[0], ends[1], way[..., None].to(values))
 
 
 def _spread(values: Tensor, seen: Tensor) -> Tensor:
