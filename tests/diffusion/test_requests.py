@@ -15,7 +15,7 @@ def test_seeds_are_whole_numbers() -> None:
         seeds_of(1.5, None, 2)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"seed is 2\.5"):
         seeds_of([1, 2.5], None, 2)  # type: ignore[list-item]
-    with pytest.raises(ValueError, match="seed is 99999999999999999999; expected a whole number from"):
+    with pytest.raises(ValueError, match="seed is 99999999999999999999; expected a whole number between"):
         seeds_of(99999999999999999999, None, 1)
     with pytest.raises(ValueError, match="1 seeds for 2 prompts"):
         seeds_of([1], None, 2)

@@ -99,7 +99,7 @@ def test_longer_references_are_cut_and_other_joints_refused() -> None:
 
 
 def test_references_that_are_no_body_or_too_short_are_refused() -> None:
-    with pytest.raises(ValueError, match="no length, and so no direction"):
+    with pytest.raises(ValueError, match="no length and therefore no direction"):
         local_of(Motion(torch.ones(40, 22, 3), 20.0))
     with pytest.raises(ValueError, match=r"lasts 0\.45 s; this model makes 1 to 9\.8 s"):
         local_of(Motion(torch.from_numpy(clip(9)), 20.0))
