@@ -18,6 +18,7 @@ from hmr4d.utils.text_files import decode_text, marked_encoding, printable
 
 __all__ = ["BvhClip", "BvhError", "read_bvh"]
 
+_LEAST = 1e-9  # seconds of a frame, and frames; a rate of less is infinite
 _AXES = {"X": 0, "Y": 1, "Z": 2}
 _MOTION_LINE = re.compile(rb"^[ \t]*MOTION[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _COMMENT_LINE = re.compile(rb"^[ \t]*(?:#|//)[^\r\n]*", re.MULTILINE)
@@ -201,7 +202,7 @@ def _read_motion_header(content: bytes, position: int, name: str) -> tuple[int, 
             raise BvhError(f"{name}, line {line}: expected '{label}' after MOTION.")
         word = match[1].decode("utf-8", errors="replace").strip()
         value = number_or_none(word)
-        if value is None or not value > 0 or (label == "Frames:" and value != int(value)):
+        if value is None or value < _LEAST or (label == "Frames:" and value != int(value)):
             line = _line_number(content, match.start(1))
             fault = number_fault(word)
             why = f", but {fault}" if "comma" in fault else f", found '{printable(word[:40])}'"

@@ -229,3 +229,9 @@ def test_end_sites_move_with_their_joints():
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="BVH file not found"):
         read_bvh(tmp_path / "nothing.bvh")
+
+
+def test_a_frame_time_of_nothing_is_refused(bandai_bvh):
+    content = bandai_bvh(2).replace(b"Frame Time: 0.0333333", b"Frame Time: 1e-320")
+    with pytest.raises(BvhError, match="'Frame Time:' needs a positive number, found '1e-320'"):
+        read_bvh(content)
