@@ -62,8 +62,10 @@ def measure(pipeline: Any, batch: dict[str, Any], num_steps: int) -> None:
         print(f"| {t} | {1 - float(left.square().sum() / true.square().sum()):.2f} |", flush=True)
     print("\n| spacing | from step | standard deviation over time, relative to the window |\n| --- | --- | --- |")
     for spacing in ("even", "quadratic"):
-        for first in SAMPLED_FROM:
-            steps = [(t, t_prev) for t, t_prev in schedule.steps(num_steps, spacing) if t <= first]
+        all_steps = schedule.steps(num_steps, spacing)
+        starts = {max(t for t, _ in all_steps if t <= first) for first in SAMPLED_FROM}
+        for first in sorted(starts, reverse=True):
+            steps = [(t, t_prev) for t, t_prev in all_steps if t <= first]
             x = draws.eps if first == 99 else schedule.add_noise(x_0, draws.eps, torch.tensor(steps[0][0]))
             for t, t_prev in steps:
                 x = schedule.ddim_step(predict(x, t), x, t, t_prev, x)

@@ -77,7 +77,11 @@ def add_improvements(known: argparse.ArgumentParser) -> None:
     group = known.add_argument_group("optional improvements")
     group.add_argument("--level", action="store_true", help="turn a tilted camera level, by torso and standing feet")
     group.add_argument("--smooth", action="store_true", help="take noise out; claps and kicks stay")
-    group.add_argument("--lock-feet", action="store_true", help="standing feet neither slide nor sink")
+    group.add_argument(
+        "--lock-feet",
+        action="store_true",
+        help="standing feet neither slide nor sink, and jumps land at the height of their start",
+    )
 
 
 def add_convert_options(known: argparse.ArgumentParser, *, published: bool = True) -> None:

@@ -194,7 +194,7 @@ def test_released_model_to_card_and_table(store, classifier_folder, release, tmp
     assert (tmp_path / "out" / "quality.json").read_bytes() == before
 
 
-def test_generated_motion_is_compared_with_keypoints_in_the_values_2d(
+def test_generated_motion_is_scored_against_2d_keypoints(
     store, classifier_folder, release, tmp_path, short_training, capsys
 ):
     keypoints = write_keypoint_store(tmp_path / "2d", 33, split="test")
