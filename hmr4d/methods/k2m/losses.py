@@ -22,6 +22,8 @@ RecKind = Literal["l1", "smooth_l1", "l1_normalized"]
 NORMAL_HEIGHT = 500.0  # pixels that a person's box counts as in "l1_normalized"
 LEAST_HEIGHT = 10.0  # pixels, of a box
 NOSE_REACH = 0.2  # torso lengths from the middle of the ears to the nose
+FLIGHT_SPEED = 0.02  # metres per frame, about the slowest foot of a person who runs
+LEAST_SPEED = 1e-4  # metres per frame; a foot that rests exactly has no gradient
 FRONT_SHARE = 0.7  # of the turn that the nose shows, that the root must reach: heads turn further than bodies
 
 
@@ -47,6 +49,8 @@ class LossWeights:
         front: how far the root is from being turned to the side of the picture that the nose points to. `facing` does
             not tell a turn to the left from one to the right, since both make shoulders and hips equally narrow.
         turned: how odd the body looks from another side, see `turned_views`; 0: there is no critic.
+        skate: speed of the slowest of both ankles and toes, between 0 (a foot rests) and 1. The image hardly shows how
+            fast a distant person comes nearer; a foot that rests on the floor shows it. Expects a camera that rests.
     """
 
     rvq: float = 0.02
@@ -65,6 +69,7 @@ class LossWeights:
     lean: float = 0.0
     front: float = 0.0
     turned: float = 0.0
+    skate: float = 0.0
 
     def items(self) -> list[tuple[str, float]]:
         return [(f.name, getattr(self, f.name)) for f in fields(self)]
@@ -115,6 +120,7 @@ class Drawn:
         betas: (B, F, S).
         root: (B, F, 3, 3) rotation of the root.
         translation: (B, F, 3) metres.
+        feet: (B, F, 4, 3) metres, ankles and toes in the frame of the camera.
     """
 
     pixels: Tensor
@@ -123,6 +129,7 @@ class Drawn:
     betas: Tensor
     root: Tensor
     translation: Tensor
+    feet: Tensor
 
 
 def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: LossOptions) -> dict[str, Tensor]:
@@ -144,6 +151,7 @@ def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: Lo
         "facing": _facing_error(drawn.pixels, observed.pixels, seen),
         "front": _front_error(drawn.root, observed.pixels, seen),
         "lean": _mean(drawn.root[..., 2, 1].square(), frames),
+        "skate": _mean(_slowest(drawn.feet), pairs),
         "rest": _mean((drawn.pose - rest_pose().to(drawn.pose)).square().mean(-1), frames),
     }
 
@@ -237,6 +245,15 @@ def _bend(values: Tensor, frames: Tensor) -> Tensor:
     """Mean size of second differences in time of (B, F, C)."""
     inside = frames[:, 2:] & frames[:, 1:-1] & frames[:, :-2]
     return _mean(values.diff(n=2, dim=1).abs().sum(-1), inside)
+
+
+def _slowest(feet: Tensor) -> Tensor:
+    """(B, F - 1) speed v of the slowest point of feet (B, F, K, 3), as v / (v + FLIGHT_SPEED).
+
+    It hardly rises for faster feet, so that people who run or jump, with no foot on the floor, are not slowed down.
+    """
+    speed = feet.diff(dim=1).square().sum(-1).clamp(min=LEAST_SPEED**2).sqrt().amin(-1)
+    return speed / (speed + FLIGHT_SPEED)
 
 
 def _spread(values: Tensor, frames: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def drawn(points: torch.Tensor) -> Drawn:
     pixels, visible = project(points, SIZE)
     frames = points.shape[1]
     pose, betas = torch.zeros(1, frames, 69), torch.zeros(1, frames, 10)
-    return Drawn(pixels, visible, pose, betas, torch.eye(3).expand(1, frames, 3, 3), points[:, :, 0])
+    return Drawn(pixels, visible, pose, betas, torch.eye(3).expand(1, frames, 3, 3), points[:, :, 0], points[:, :, 13:])
 
 
 def observed(frames: int = 4, conf: float = 1.0) -> Observed:
@@ -116,3 +116,36 @@ def test_far_points_do_not_count_in_training() -> None:
     points[0, 0, 0] = torch.tensor([10.0, 0.0, 0.6])
     _, near = project(points, SIZE, min_depth=0.5, max_sides=10.0)
     assert not near[0, 0, 0] and near[0, 0, 1:].all()
+
+
+def skate(feet: torch.Tensor) -> float:
+    body = replace(drawn(torch.ones(1, feet.shape[1], 17, 3)), feet=feet)
+    return float(loss_terms(body, observed(feet.shape[1]), load_pose_limits(), LossOptions())["skate"])
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_the_skate_term_is_least_at_the_speed_at_which_feet_rest_by_turns(axis: int) -> None:
+    # Two feet swing against each other below the root, 0.04 metres per frame; each rests while it goes back.
+    frame = torch.arange(61)
+    swing = 0.04 * ((frame % 20) - 10).abs()
+    feet = torch.zeros(1, 61, 4, 3)
+    feet[..., axis] = torch.stack([swing, 0.4 - swing, swing, 0.4 - swing], -1)
+    values = []
+    for speed in (0.0, 0.02, 0.04, 0.06, 0.08):
+        path = torch.zeros(1, 61, 1, 3)
+        path[0, :, 0, axis] = speed * frame
+        values.append(skate(feet + path))
+    assert values[2] == min(values) and values[2] < 0.05
+    assert values[0] > values[1] > values[2] < values[3] < values[4]
+
+
+def test_the_skate_term_counts_no_padding_and_has_finite_gradients_at_rest() -> None:
+    feet = torch.zeros(1, 8, 4, 3)
+    feet[0, 5:] = 100 * torch.arange(3.0)[:, None, None]
+    feet.requires_grad_()
+    seen = observed(8)
+    seen.frames[0, 5:] = False
+    body = replace(drawn(torch.ones(1, 8, 17, 3)), feet=feet)
+    loss = loss_terms(body, seen, load_pose_limits(), LossOptions())["skate"]
+    (gradient,) = torch.autograd.grad(loss, feet)
+    assert float(loss.detach()) < 0.01 and gradient.isfinite().all()
