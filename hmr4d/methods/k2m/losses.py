@@ -22,6 +22,7 @@ RecKind = Literal["l1", "smooth_l1", "l1_normalized"]
 NORMAL_HEIGHT = 500.0  # pixels that a person's box counts as in "l1_normalized"
 LEAST_HEIGHT = 10.0  # pixels, of a box
 NOSE_REACH = 0.2  # torso lengths from the middle of the ears to the nose
+LEAST_SIZE = 1.0  # square pixels, of the spread of keypoints
 FLIGHT_SPEED = 0.02  # metres per frame, about the slowest foot of a person who runs
 LEAST_SPEED = 1e-4  # metres per frame; a foot that rests exactly has no gradient
 FRONT_SHARE = 0.7  # of the turn that the nose shows, that the root must reach: heads turn further than bodies
@@ -49,8 +50,11 @@ class LossWeights:
         front: how far the root is from being turned to the side of the picture that the nose points to. `facing` does
             not tell a turn to the left from one to the right, since both make shoulders and hips equally narrow.
         turned: how odd the body looks from another side, see `turned_views`; 0: there is no critic.
-        skate: speed of the slowest of both ankles and toes, between 0 (a foot rests) and 1. The image hardly shows how
-            fast a distant person comes nearer; a foot that rests on the floor shows it. Expects a camera that rests.
+        growth: error of the logarithm of the size in the image, against its mean over the clip. `rec` and `relative`
+            hardly feel how fast a distant person comes nearer, since detector noise is larger.
+        skate: speed of the slowest of both ankles and toes, between 0 (a foot rests) and 1. The steps must be as long
+            as the path of the root, which has no gradient from here, or the path would become as short as the steps.
+            Expects a camera that rests.
     """
 
     rvq: float = 0.02
@@ -69,6 +73,7 @@ class LossWeights:
     lean: float = 0.0
     front: float = 0.0
     turned: float = 0.0
+    growth: float = 0.0
     skate: float = 0.0
 
     def items(self) -> list[tuple[str, float]]:
@@ -120,7 +125,7 @@ class Drawn:
         betas: (B, F, S).
         root: (B, F, 3, 3) rotation of the root.
         translation: (B, F, 3) metres.
-        feet: (B, F, 4, 3) metres, ankles and toes in the frame of the camera.
+        feet: (B, F, 4, 3) metres, ankles and toes from the root, in the axes of the camera.
     """
 
     pixels: Tensor
@@ -151,7 +156,8 @@ def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: Lo
         "facing": _facing_error(drawn.pixels, observed.pixels, seen),
         "front": _front_error(drawn.root, observed.pixels, seen),
         "lean": _mean(drawn.root[..., 2, 1].square(), frames),
-        "skate": _mean(_slowest(drawn.feet), pairs),
+        "skate": _mean(_slowest(drawn.feet + drawn.translation.detach()[:, :, None]), pairs),
+        "growth": _growth_error(drawn.pixels, observed.pixels, seen),
         "rest": _mean((drawn.pose - rest_pose().to(drawn.pose)).square().mean(-1), frames),
     }
 
@@ -182,6 +188,16 @@ def _relative_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
     drawn, given = _from_middle(pixels, seen), _from_middle(truth, seen)
     error = _distance(drawn, given, seen) * (NORMAL_HEIGHT / box_heights(truth, seen))[..., None, None]
     return error.sum() / (2 * seen.sum()).clamp(min=1)
+
+
+def _growth_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
+    """Mean error of the logarithm of the spread of the visible points, of which frames need two."""
+    known = seen.sum(-1) > 1
+    sizes = (_from_middle(points, seen).square().sum((-1, -2)) for points in (pixels, truth))
+    drawn, given = (torch.where(known, size, 1.0).clamp(min=LEAST_SIZE).log() / 2 for size in sizes)
+    error = drawn - given
+    middle = (error * known).sum(1, keepdim=True) / known.sum(1, keepdim=True).clamp(min=1)
+    return _mean((error - middle).abs(), known)
 
 
 def _facing_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:

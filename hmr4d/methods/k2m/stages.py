@@ -146,11 +146,11 @@ class TokenizerStage(Stage):
         `window` is that of `solved_shift`.
         """
         joints3d, points = self.body(body.betas, body.rotations, body.translation)
-        translation, feet = body.translation, joints3d[..., FEET, :]
+        translation, feet = body.translation, joints3d[..., FEET, :] - body.translation[..., None, :]
         if self.network.motion_tokenizer.head.translation == "path":
             rules = {"min_conf": self.options.losses.min_conf, "focal": self.options.focal}
             shift = solved_shift(points, observed, size, window=window, **rules)
-            points, translation, feet = points + shift[:, :, None], translation + shift, feet + shift[:, :, None]
+            points, translation = points + shift[:, :, None], translation + shift
         pixels, visible = project(points, size, focal=self.options.focal, min_depth=MIN_DEPTH, max_sides=MAX_SIDES)
         return Drawn(pixels, visible, body.pose[..., 3:], body.betas, body.rotations[..., 0, :, :], translation, feet)
 
