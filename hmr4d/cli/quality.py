@@ -47,7 +47,6 @@ logger = logging.getLogger(__name__)
 VERBS = "verbs"
 OWN = "own"  # the duration of a prompt's clip, or the median of its content
 PARAPHRASES = {"paraphrases": bandai_namco_paraphrases, "cmu_paraphrases": cmu_paraphrases}
-PROMPT_SETS = ("captions", *PARAPHRASES, VERBS)
 DEFAULT_RANGE = (1.2, 9.8)  # seconds; range of the real clips if there is no model
 CLASSIFIER_ENTRIES = (
     "val_accuracy",

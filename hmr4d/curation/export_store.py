@@ -8,8 +8,9 @@ from pathlib import Path
 from hmr4d.body.skeleton import COCO17
 from hmr4d.curation.filters import FPS
 from hmr4d.curation.shards import SHARDS, read_clips
-from hmr4d.data.captions import mirror_text, pos_tokens
 from hmr4d.data.keypoint_clips import keypoint_faults
+from hmr4d.data.mirrored_text import mirror_text
+from hmr4d.data.part_of_speech import pos_tokens
 from hmr4d.data.store import KEYPOINTS
 from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 

@@ -72,7 +72,7 @@ class Track:
         keypoints: (F, 17, 3) float32 COCO-17 x, y in pixels and confidence; zeros where not found.
         boxes: (F, 4) left, top, right, bottom in pixels; no extent where there is nobody.
         size: width and height of the image.
-        camera: (F, 5) `camera_motion.MEASURES`, or None where there are no pictures.
+        camera: (F, 5) `edge_measures.MEASURES`, or None where there are no pictures.
     """
 
     keypoints: NDArray[np.float32]

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hmr4d.curation import filters
-from hmr4d.curation.camera_motion import edge_measures
 from hmr4d.curation.captioners import Captioner, Clip, FileCaptions, build_captioner, captions_of
 from hmr4d.curation.clip_statistics import clip_facts
 from hmr4d.curation.detectors import PoseEstimator, Reading, TrackDetector, build_detector
+from hmr4d.curation.edge_measures import edge_measures
 from hmr4d.curation.filters import FPS, Failure, Thresholds, Track, frame_failures, reject_reason
 from hmr4d.curation.largest_person import People, at_standard_rate, largest_of_tracks
 from hmr4d.curation.records import CLIP, SOURCE, Record, Rejected

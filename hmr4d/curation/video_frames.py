@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hmr4d.curation.camera_motion import WIDTH
+from hmr4d.curation.edge_measures import WIDTH
 from hmr4d.curation.records import Rejected
 from hmr4d.detection.video_pictures import VideoMetadata, read_video_metadata, video_pictures
 from hmr4d.keypoint_files.rates import even_times

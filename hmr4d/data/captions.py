@@ -12,8 +12,8 @@ The words are in `resources/bandai_namco_captions.yaml`. Its phrases use four ma
 training.
 
 Captions of sided contents always say the true side. A mirrored clip takes the captions of the original clip through
-`mirror_text`; its label is `mirror_content` of the label. This also holds for contents that use one hand without
-saying so in the label (bye, guide, respond): the label stays, and the captions name the other hand or none.
+`mirrored_text.mirror_text`; its label is `mirror_content` of the label. This also holds for contents that use one hand
+without saying so in the label (bye, guide, respond): the label stays, and the captions name the other hand or none.
 """
 
 from __future__ import annotations
@@ -45,9 +45,6 @@ TRIES_PER_CAPTION = 60  # draws spent on each caption before a pool counts as ex
 
 _RESOURCE = "bandai_namco_captions.yaml"
 _SENTENCES = "bandai_namco_sentences.yaml"
-_SIDES = {"left": "right", "right": "left"}
-_SIDE_WORD = re.compile(r"(?<![^\W_])(left|right)(wards?|most)?(?![^\W_])", re.IGNORECASE)
-_TURN_WORD = re.compile(r"(?<![\w-])(counter-?|anti-?)?clockwise(?![\w-])", re.IGNORECASE)
 _OPTIONS = re.compile(r"\(([^()]*)\)")
 _MARK = re.compile(r"\[([^\]]*)\]|\{(\w+)\}")
 _VOWELS = "aeiou"
@@ -117,7 +114,7 @@ def _read_yaml(name: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _grammar() -> _Grammar:
+def load_grammar() -> _Grammar:
     """Reads the packaged word file once."""
     raw = _read_yaml(_RESOURCE)
     families = {
@@ -158,15 +155,15 @@ def _grammar() -> _Grammar:
 
 def content_names() -> tuple[str, ...]:
     """Returns the content labels that have captions."""
-    return tuple(_grammar().contents)
+    return tuple(load_grammar().contents)
 
 
 def style_names() -> tuple[str, ...]:
     """Returns the style labels that have captions."""
-    return tuple(_grammar().styles)
+    return tuple(load_grammar().styles)
 
 
-def _inflect(verb: str, form: str, irregular: dict[str, tuple[str, str]]) -> str:
+def inflect(verb: str, form: str, irregular: dict[str, tuple[str, str]]) -> str:
     """Returns `verb` as "base", "s" (walks) or "ing" (walking)."""
     if form == "base":
         return verb
@@ -193,7 +190,7 @@ def _article(words: str) -> str:
 
 def _expand(template: str, form: str, who: _Subject, side: str, rng: random.Random) -> str:
     """Fills the marks of a template: options, verbs in `form`, pronouns, subject and side."""
-    irregular = _grammar().irregular
+    irregular = load_grammar().irregular
     values = {
         "s": side,
         "p": who.text,
@@ -204,7 +201,7 @@ def _expand(template: str, form: str, who: _Subject, side: str, rng: random.Rand
     def fill(match: re.Match[str]) -> str:
         verbs, name = match.groups()
         if verbs is not None:
-            return _inflect(rng.choice(verbs.split("|")), form, irregular)
+            return inflect(rng.choice(verbs.split("|")), form, irregular)
         return values[name] if name in values else _PRONOUNS[name][who.pronoun]
 
     # options first: they may hold verbs and pronouns
@@ -247,7 +244,7 @@ def _with_adverbial(text: str, adverbial: str, rng: random.Random, may_lead: boo
 
 def _draw(content: str, style: str, rng: random.Random) -> str:
     """Returns one random caption."""
-    grammar = _grammar()
+    grammar = load_grammar()
     side = grammar.contents[content].get("side", "")
     family, words = grammar.families[grammar.contents[content]["family"]], grammar.styles[style]
     styled = rng.random() >= (NORMAL_PLAIN_SHARE if style == "normal" else STYLED_PLAIN_SHARE)
@@ -277,7 +274,7 @@ def _draw_noun(family: _Family, words: _Style, styled: bool, side: str, rng: ran
 
 def _draw_clause(family: _Family, words: _Style, styled: bool, side: str, shape: str, rng: random.Random) -> str:
     """Returns a caption with a verb: a sentence, a gerund phrase, an order."""
-    grammar = _grammar()
+    grammar = load_grammar()
     form, frame = "s", "{vp}"
     if shape == "sentence":
         template = rng.choice(family.sentences)
@@ -328,7 +325,7 @@ def caption_pool(content: str, style: str, count: int, seed: int) -> list[str]:
     Raises:
         ValueError: unknown label, negative count, or more captions than the grammar can generate.
     """
-    grammar = _grammar()
+    grammar = load_grammar()
     _check_known("content", content, grammar.contents)
     _check_known("style", style, grammar.styles)
     if count < 0:
@@ -347,30 +344,6 @@ def caption_pool(content: str, style: str, count: int, seed: int) -> list[str]:
             "fewer or add phrases to the word file."
         )
     return list(captions.values())
-
-
-def _like(word: str, model: str) -> str:
-    """Returns `word` in the letter case of `model`."""
-    if model.isupper():
-        return word.upper()
-    return word.capitalize() if model[0].isupper() else word
-
-
-def mirror_text(text: str) -> str:
-    """Returns the text with left and right swapped, as whole words or parts of hyphenated words.
-
-    "leftwards" and "leftmost" are swapped too, "leftover" and "bright" are not. Clockwise and counterclockwise are
-    exchanged. Mirroring twice returns the original text, up to the spelling of counterclockwise (anticlockwise,
-    counter-clockwise).
-    """
-
-    def swap_side(match: re.Match[str]) -> str:
-        return _like(_SIDES[match.group(1).lower()], match.group(1)) + (match.group(2) or "")
-
-    def swap_turn(match: re.Match[str]) -> str:
-        return _like("clockwise" if match.group(1) else "counterclockwise", match.group(0))
-
-    return _TURN_WORD.sub(swap_turn, _SIDE_WORD.sub(swap_side, text))
 
 
 @lru_cache(maxsize=1)
@@ -395,110 +368,6 @@ def mirror_content(content: str) -> str:
     Raises:
         ValueError: unknown content.
     """
-    contents = _grammar().contents
+    contents = load_grammar().contents
     _check_known("content", content, contents)
     return contents[content].get("mirror", content)
-
-
-@lru_cache(maxsize=1)
-def _verb_forms() -> dict[str, str]:
-    """Maps every inflected verb of the phrases, and of the list of further verbs, to its base form."""
-    grammar = _grammar()
-    verbs = set(grammar.further_verbs)
-    for family in grammar.families.values():
-        for template in (*family.phrases, *family.sentences):
-            for group in re.findall(r"\[([^\]]*)\]", template):
-                verbs.update(group.split("|"))
-    forms = {_inflect(verb, form, grammar.irregular): verb for verb in sorted(verbs) for form in ("s", "ing")}
-    return forms | {verb: verb for verb in verbs}
-
-
-@lru_cache(maxsize=4096)
-def _word_tags(word: str) -> frozenset[str]:
-    """Returns the parts of speech a word can have here, from the lexicon, the verb forms and the endings."""
-    lexicon = _grammar().lexicon
-    tags: set[str] = set()
-    if word in lexicon:
-        tags.update(lexicon[word])
-    if word in _verb_forms():
-        tags.add("VERB")
-    if "NOUN" in lexicon.get(_singular(word), ()):
-        tags.add("NOUN")
-    if not tags and word.endswith("ly"):
-        tags.add("ADV")
-    if not tags and word.endswith("handed"):
-        tags.add("ADJ")
-    return frozenset(tags)
-
-
-def _singular(word: str) -> str:
-    """Returns the singular of a plural noun of the lexicon, else the word itself."""
-    grammar = _grammar()
-    if word in grammar.lemmas:
-        return grammar.lemmas[word]
-    for ending, replacement in (("ies", "y"), ("es", ""), ("s", "")):
-        stem = word[: -len(ending)] + replacement
-        if word.endswith(ending) and "NOUN" in grammar.lexicon.get(stem, ()):
-            return stem
-    return word
-
-
-def _choose_tag(word: str, tags: frozenset[str], before: tuple[str, str], after: frozenset[str], following: str) -> str:
-    """Picks one tag of an ambiguous word from its neighbours.
-
-    Args:
-        word: the word.
-        tags: its possible tags, two or more.
-        before: previous word and its chosen tag, empty strings at the start.
-        after: possible tags of the next word.
-        following: the next word, empty at the end.
-    """
-    last, last_tag = before
-    if word in _SIDES:
-        if last_tag not in ("NOUN", "VERB") and after & {"NOUN", "ADJ", "NUM"} and following not in ("and", "up"):
-            return "ADJ"
-        return "NOUN" if last_tag == "DET" else "ADV"
-    if word == "to":
-        return "PART" if following in _verb_forms().values() and "VERB" in after else "ADP"
-    if {"NOUN", "VERB"} <= tags:
-        if last_tag in ("DET", "ADJ", "NUM", "ADP", "VERB"):
-            return "NOUN" if not word.endswith("ing") or last_tag in ("DET", "ADJ") else "VERB"
-        if last_tag == "NOUN":
-            base = word == _verb_forms().get(word)
-            return "NOUN" if base and last not in _grammar().agents and not last.endswith("s") else "VERB"
-        return "VERB"
-    if "ADJ" in tags and after & {"NOUN", "ADJ"}:
-        return "ADJ"
-    if "NOUN" in tags and last_tag in ("DET", "ADJ"):
-        return "NOUN"
-    for tag in ("VERB", "ADV", "ADP", "NOUN", "ADJ"):
-        if tag in tags:
-            return tag
-    return sorted(tags)[0]
-
-
-def pos_tokens(text: str) -> list[str]:
-    """Returns the tokens of a caption as "word/POS", in the manner of the HumanML3D text files.
-
-    Hyphens are deleted, words that are not purely alphabetic are dropped, nouns and verbs become lemmas (not the word
-    "left"). The tagger is a small word list with neighbour rules, made for the captions of this module; words it does
-    not know get the tag OTHER.
-    """
-    words = [word for word in re.findall(r"[^\s.,;:!?\"()]+", text.lower().replace("-", "")) if word.isalpha()]
-    tokens: list[str] = []
-    last = ("", "")
-    for index, word in enumerate(words):
-        following = words[index + 1] if index + 1 < len(words) else ""
-        tags = _word_tags(word)
-        if len(tags) > 1:
-            tag = _choose_tag(word, tags, last, _word_tags(following), following)
-        else:
-            tag = next(iter(tags), "OTHER")
-        lemma = word
-        if tag == "VERB":
-            lemma = _verb_forms().get(word, _grammar().lemmas.get(word, word))
-        elif tag == "NOUN":
-            lemma = _singular(word)
-        tokens.append(f"{'left' if word == 'left' else lemma}/{tag}")
-        last = (word, tag)
-    return tokens

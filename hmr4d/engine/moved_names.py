@@ -27,6 +27,11 @@ MOVED_MODULES: Mapping[str, str] = {
     "hmr4d.metrics.evaluators.training": "hmr4d.evaluators.training",
 }
 MOVED_CLASSES: Mapping[str, str] = {
+    **{
+        f"{module}.{name}": f"hmr4d.evaluation.lifting_clips.{name}"
+        for module in ("hmr4d.data.scored_lifts", "hmr4d.evaluation.lifting_data")
+        for name in ("StoreClips", "aistpp_clips", "rich_clips")
+    },
     "hmr4d.representation.view_points.ViewPointCodec": "hmr4d.representation.image_pose2d.ImagePose2DCodec",
     "hmr4d.representation.view_tokens.ViewTokenCodec": "hmr4d.representation.bbox_pose2d.BboxPose2DCodec",
 }

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,19 +18,14 @@ from hmr4d.body.joint_conversion import DETECTORS, convert_confidence, convert_j
 from hmr4d.body.skeleton import COCO17, OPENPOSE18, SMPL22, SMPL24, Skeleton, get_skeleton
 from hmr4d.camera.rig_samplers import NUM_VIEWS, complete, feet_place
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION, KeypointCorruption
-from hmr4d.data.lifting.views import LiftingViews
 from hmr4d.data.store import TextCache
-from hmr4d.evaluation.captures.aistpp import AistppCaptures
-from hmr4d.evaluation.captures.rich import RichCaptures
-from hmr4d.evaluation.captures.rich_bodies import SmplxJoints
-from hmr4d.evaluation.captures.rich_bundle import RichBundle
-from hmr4d.evaluation.captures.views import MIN_DEPTH, CaptureViews, LiftingClip
+from hmr4d.evaluation.captures.views import MIN_DEPTH, LiftingClip
+from hmr4d.evaluation.lifting_clips import StoreClips
 from hmr4d.geometry.rigs import Rig, camera_angles, project
 from hmr4d.keypoint_files.gaps import bridge_gaps, drop_unsure
 from hmr4d.keypoint_files.smpl_joints import observed_joints
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.utils.randomness import ItemRandom, mix_seed
-from hmr4d.utils.text_files import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -40,173 +34,6 @@ USUAL_PLACE = (4.0, 0.0)  # metres ahead of V0 and to its right, where no frame 
 SMPL = (SMPL22.name, SMPL24.name)
 KEYPOINTS = (COCO17.name, OPENPOSE18.name)  # what detectors show of SMPL joints
 MAIN_VIEW, OTHER_VIEWS = 0, 1  # parts of the seeds of what is seen
-
-
-class ClipSource(Protocol):
-    """Clips of a data set in a fixed order."""
-
-    @property
-    def names(self) -> list[str]:
-        """ "<sequence>/<camera>" of every clip."""
-        ...
-
-    def __getitem__(self, index: int) -> LiftingClip: ...
-
-    def identity(self) -> dict[str, Any]:
-        """JSON object with everything that decides the clips."""
-        ...
-
-
-class StoreClips:
-    """Clips of a motion store with random rigs; clip i always has the same rig.
-
-    Args:
-        views: items to show; they depend on their seed alone.
-    """
-
-    def __init__(self, views: LiftingViews) -> None:
-        self.views = views
-        split = {views.store.splits[int(i)] for i in views.clips}
-        self.name = f"{views.store.name}/{'+'.join(sorted(split))}"
-
-    @property
-    def names(self) -> list[str]:
-        return [f"{self.views.store.names[int(i)]}/drawn" for i in self.views.clips]
-
-    def __getitem__(self, index: int) -> LiftingClip:
-        item, skeleton = self.views[index], self.views.codec.skeleton
-        rig = Rig(item["size"], item["K4"], item["T_w2c"])
-        joints3d = item["joints3d"]
-        pixels, depth = project(rig.select([0]), joints3d)
-        conf = (depth[0] > MIN_DEPTH).float()
-        return LiftingClip(
-            name=f"{self.views.store.names[item['clip']]}/drawn",
-            kp2d=pixels[0] * conf[..., None],
-            conf=conf,
-            rig=rig,
-            joints3d=joints3d,
-            valid=torch.ones(joints3d.shape[:2], dtype=torch.bool),
-            fps=self.views.fps,
-            skeleton=skeleton,
-            root_joints=skeleton.indices("left_hip", "right_hip"),
-            views=tuple(f"view{v}" for v in range(rig.num_views)),
-        )
-
-    def identity(self) -> dict[str, Any]:
-        views = self.views
-        rigs = views.rigs
-        drawn = {"kind": type(rigs).__name__} | {k: repr(v) for k, v in vars(rigs).items()}
-        return {
-            "set": self.name,
-            "fps": views.fps,
-            "frames": [views.min_frames, views.max_frames],
-            "rigs": drawn,
-            "set_seed": views.seed,
-            "skeleton": views.codec.skeleton.name,
-        }
-
-
-class CapturedClips:
-    """Every camera's view of every sequence of a data set.
-
-    Args:
-        views: of the data set.
-        set_name: for the card.
-        facts: JSON object, what else decides the clips.
-        names: of the clips, "<sequence>/<camera>"; None: cameras are numbered.
-    """
-
-    def __init__(
-        self, views: CaptureViews, set_name: str, facts: dict[str, Any], names: list[str] | None = None
-    ) -> None:
-        self.views, self.name, self.facts = views, set_name, facts
-        self.names = names or [f"{sequence}/{view}" for sequence, view in views.clips]
-
-    def __getitem__(self, index: int) -> LiftingClip:
-        return self.views[index]
-
-    def identity(self) -> dict[str, Any]:
-        return {"set": self.name} | self.facts
-
-
-def rich_clips(
-    root: str | Path,
-    *,
-    joints: str | Path | None = None,
-    bodies: str | Path | None = None,
-    transfer: str | Path | None = None,
-    scans: str | Path | None = None,
-    allow: str | Path | None = None,
-    labels: str | Path | None = None,
-    cameras: str | Path | None = None,
-    dedup: bool = False,
-) -> CapturedClips:
-    """The test split of RICH by its protocol: all listed static views of sequences of one person.
-
-    Args:
-        root: folder of the data set.
-        joints: folder of files with `joints24_world`, instead of a body model.
-        bodies: folder of SMPL-X models; None: where models are looked for.
-        transfer: matrix from SMPL-X's vertices to 24 joints, see `SmplxJoints`.
-        scans: floors, see `RichCaptures`.
-        allow: text file with "<SEQ>/cam_<cc>" lines, the only clips wanted; None: all.
-        labels, cameras: files of the prepared test set, read instead of `root`, see `RichBundle`.
-        dedup: see `RichBundle`.
-
-    Raises:
-        FileNotFoundError: the folder or files of it are missing.
-        ValueError: only one of `labels` and `cameras` is given.
-    """
-    if (labels is None) != (cameras is None):
-        raise ValueError("The prepared test set of RICH is two files; give clips.source.labels and .cameras both.")
-    if labels is not None and cameras is not None:
-        model = SmplxJoints(bodies, transfer=transfer)
-        views = RichBundle(labels, cameras, bodies=model, dedup=dedup).dataset()
-        return CapturedClips(
-            views, "rich/test", {"prepared": True, "dedup": dedup}, names=[name for name, _ in views.clips]
-        )
-    _need_root(root, "RICH", "clips.root=<folder>, as https://rich.is.tue.mpg.de delivers it")
-    wanted: Collection[str] | None = None
-    if allow is not None:
-        wanted = set(read_text(allow).split())
-    reader = RichCaptures(
-        root,
-        "test",
-        joints=joints,
-        scans=scans,
-        allow=wanted,
-        bodies=None if joints is not None else SmplxJoints(bodies, transfer=transfer),
-    )
-    return CapturedClips(reader.dataset(), "rich/test", {"joints": "files" if joints else "body model"})
-
-
-def aistpp_clips(
-    root: str | Path,
-    *,
-    split: str | None = "pose_test",
-    window: int | None = 120,
-    detected: bool = True,
-    max_missing: float = 0.5,
-) -> CapturedClips:
-    """AIST++ by its protocol: every second frame, the first window of each sequence, every usable camera.
-
-    Args:
-        root: folder of the data set.
-        split, window, max_missing: see `AistppCaptures`.
-        detected: 2D of the detector; False: true 2D.
-
-    Raises:
-        FileNotFoundError: the folder or files of it are missing.
-    """
-    _need_root(root, "AIST++", "clips.root=<folder>, as https://google.github.io/aistplusplus_dataset delivers it")
-    views = AistppCaptures(root, split, window=window, max_missing=max_missing).dataset(detected=detected)
-    facts = {"window": window, "detected": detected, "max_missing": max_missing}
-    return CapturedClips(views, f"aistpp/{split or 'all'}", facts)
-
-
-def _need_root(root: str | Path, name: str, place: str) -> None:
-    if not Path(root).is_dir():
-        raise FileNotFoundError(f"{name} is not at {root}; name its folder with {place} (docs/data.md).")
 
 
 @dataclass(frozen=True)

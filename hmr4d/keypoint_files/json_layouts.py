@@ -52,7 +52,6 @@ from hmr4d.keypoint_files.points import SCORE_KEYS, is_points, read_points
 
 DEPTH_KEY = "keypoint_depths"  # of a person, as the packaged detector writes them
 DEEPEST_JOINT = 5.0  # metres from the hips; depths beyond are of no body
-_IMAGE_KEYS = ("file_name", "frame_id", "frame", "name", "path")
 _ID_KEYS = ("track_id", "idx", "person_id", "instance_id", "tracker_id", "trackId", "player_id")
 _SETS_BY_NAME = {"coco": "coco17", "h36m": "h36m17", "human36m": "h36m17", "human3.6m": "h36m17"}
 _SETS_BY_FIRST_JOINT = {"nose": "coco17", "root": "h36m17", "pelvis": "h36m17", "hip": "h36m17"}

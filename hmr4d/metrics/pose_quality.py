@@ -19,7 +19,6 @@ from hmr4d.utils.text_files import read_yaml
 from hmr4d.utils.weights import DAMAGED, load_inert, load_strictly, short_reason
 
 SCALE = 10.0  # of the published number
-NUM_BODY_JOINTS = 21  # SMPL joints 1 to 21
 _FEATURES = 6  # of each joint
 _SMALL_ANGLE = 1e-6  # radians
 _STATE_KEY = "model_state_dict"

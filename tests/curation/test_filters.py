@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hmr4d.curation.camera_motion import edge_measures
+from hmr4d.curation.edge_measures import edge_measures
 from hmr4d.curation.filters import Failure, Thresholds, Track, frame_failures, reject_reason, runs_of
 from hmr4d.curation.trimming import TrimRules, bridge, clip_failures, clip_id, trim
 from tests.curation.tracks import HEIGHT, boxes_of, shifted, unsure, walk

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmr4d.curation.camera_motion import edge_measures
 from hmr4d.curation.captioners import EndpointCaptions
 from hmr4d.curation.detectors import build_detector
+from hmr4d.curation.edge_measures import edge_measures
 from hmr4d.curation.manifest import read_manifest
 from hmr4d.curation.red_box import RED
 from hmr4d.curation.run import curate

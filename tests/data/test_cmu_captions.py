@@ -2,8 +2,8 @@
 
 import pytest
 
-from hmr4d.data.captions import mirror_text
 from hmr4d.data.importers.cmu_captions import GROUPS, OTHER, read_cmu_captions
+from hmr4d.data.mirrored_text import mirror_text
 
 SENTENCES = ", ".join(f"a person does it in way {n}" for n in range(8))
 ACTIONS = f"""

@@ -12,9 +12,9 @@ from torch import Tensor
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.camera.orbit_rigs import OrbitRig
 from hmr4d.data.batching import SeededBatches, collate
-from hmr4d.data.captions import mirror_text
 from hmr4d.data.clip_index import IndexRules
 from hmr4d.data.datasets import Framing, MotionViews
+from hmr4d.data.mirrored_text import mirror_text
 from hmr4d.data.store import MotionStore
 from hmr4d.data.store_writer import Caption, StoreWriter
 from hmr4d.data.windows import FreeWindows, find_loop, hold_end, is_still, repeat_loop

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hmr4d.body.skeleton import COCO17
-from hmr4d.data.captions import mirror_text
+from hmr4d.data.mirrored_text import mirror_text
 from hmr4d.data.store import KEYPOINTS, KeypointStore
 from hmr4d.data.store_writer import Caption, StoreWriter
 

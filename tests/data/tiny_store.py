@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hmr4d.data.captions import mirror_text
+from hmr4d.data.mirrored_text import mirror_text
 from hmr4d.data.store import MotionStore, write_text_cache
 from hmr4d.data.store_writer import Caption, StoreWriter
 from hmr4d.nn.text import HashTextEncoder, encode_numpy

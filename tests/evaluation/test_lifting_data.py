@@ -15,7 +15,8 @@ from hmr4d.camera.rig_samplers import SurroundingRigs
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.lifting.views import LiftingViews, seen_by_detector
 from hmr4d.data.store_writer import Caption, StoreWriter
-from hmr4d.evaluation.lifting_data import ScoredLifts, StoreClips, aistpp_clips, spread_views
+from hmr4d.evaluation.lifting_clips import StoreClips, aistpp_clips
+from hmr4d.evaluation.lifting_data import ScoredLifts, spread_views
 from hmr4d.geometry.rigs import Rig, camera_pose, project
 from hmr4d.motion.procedural import synthetic_joints
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec

@@ -14,16 +14,11 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
-from hmr4d.data.captions import (
-    caption_pool,
-    content_names,
-    content_sentences,
-    mirror_text,
-    pos_tokens,
-    style_names,
-)
+from hmr4d.data.captions import caption_pool, content_names, content_sentences, style_names
 from hmr4d.data.importers.conversion import BvhSource, ClipMetadata, Conversion, add_bvh_clips
 from hmr4d.data.importers.splits import split_by_name
+from hmr4d.data.mirrored_text import mirror_text
+from hmr4d.data.part_of_speech import pos_tokens
 from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.motion_files.joint_maps import BANDAI_NAMCO
 from hmr4d.utils.progress import progress

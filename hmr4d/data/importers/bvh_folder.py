@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hmr4d.data.captions import mirror_text, pos_tokens
 from hmr4d.data.importers.caption_tables import CaptionTable
 from hmr4d.data.importers.conversion import BvhSource, ClipMetadata, Conversion, add_bvh_clips
 from hmr4d.data.importers.splits import split_by_names
+from hmr4d.data.mirrored_text import mirror_text
+from hmr4d.data.part_of_speech import pos_tokens
 from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.motion_files.joint_maps import JOINT_MAPS, JointMap, joint_map_from_dict
 from hmr4d.utils.files import is_shown

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.captions import mirror_text, pos_tokens
 from hmr4d.data.importers.bvh_folder import CMU_CREDIT
 from hmr4d.data.importers.capture_faults import Mended, floor_height, mend_jumps, rate_by_free_fall
 from hmr4d.data.importers.cmu_captions import FOLDER, OTHER, CmuCaptions, Stretch, read_cmu_captions
 from hmr4d.data.importers.cmu_files import CmuFile, CmuFolder, IndexRow, read_joints
 from hmr4d.data.importers.splits import split_by_groups
+from hmr4d.data.mirrored_text import mirror_text
+from hmr4d.data.part_of_speech import pos_tokens
 from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.motion.resampling import resample_positions
 from hmr4d.motion_files.asf_amc import AsfAmcError

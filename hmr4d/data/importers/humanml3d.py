@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from hmr4d.body.skeleton import SMPL22
-from hmr4d.data.captions import mirror_text
 from hmr4d.data.importers.splits import read_name_list
+from hmr4d.data.mirrored_text import mirror_text
 from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.utils.progress import progress
 from hmr4d.utils.safe_pickle import load_arrays_pickle

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from hmr4d.data.captions import mirror_text
 from hmr4d.data.importers.humanml3d import captions_of
 from hmr4d.data.importers.humanml3d_clips import (
     FeatureTask,
@@ -43,6 +42,7 @@ from hmr4d.data.importers.humanml3d_release import (
     rows_per_subset,
 )
 from hmr4d.data.importers.source_files import SourceFiles
+from hmr4d.data.mirrored_text import mirror_text
 from hmr4d.motion.canonical import face_first_frame
 from hmr4d.representation.hml263 import fit_statistics
 from hmr4d.utils.files import atomic_path, file_hash, write_json, write_text

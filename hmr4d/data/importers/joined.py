@@ -13,7 +13,8 @@ import torch
 
 from hmr4d.body.joint_conventions import joined_convention
 from hmr4d.body.retarget import retarget_bone_lengths, smpl_mean_bone_lengths
-from hmr4d.data.captions import mirror_text, pos_tokens
+from hmr4d.data.mirrored_text import mirror_text
+from hmr4d.data.part_of_speech import pos_tokens
 from hmr4d.data.store import MotionStore
 from hmr4d.data.store_writer import Caption, StoreSummary, StoreWriter
 from hmr4d.geometry.cameras import invert_rigid, world_to_camera

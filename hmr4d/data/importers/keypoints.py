@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import COCO17, SMPL22, Skeleton, get_skeleton
-from hmr4d.data.captions import mirror_text, pos_tokens
 from hmr4d.data.importers.caption_tables import CaptionTable
 from hmr4d.data.importers.splits import split_by_names
 from hmr4d.data.keypoint_clips import with_image_size
+from hmr4d.data.mirrored_text import mirror_text
+from hmr4d.data.part_of_speech import pos_tokens
 from hmr4d.data.store import KEYPOINTS
 from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.keypoint_files.rates import even_times, resample_keypoints

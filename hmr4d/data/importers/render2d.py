@@ -13,10 +13,11 @@ from torch import Tensor
 
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.skeleton import COCO17
-from hmr4d.data.captions import mirror_text, pos_tokens
 from hmr4d.data.clip_index import Example, IndexRules, build_index
 from hmr4d.data.keypoint_clips import with_image_size
 from hmr4d.data.lifting.corruptions import KeypointCorruption
+from hmr4d.data.mirrored_text import mirror_text
+from hmr4d.data.part_of_speech import pos_tokens
 from hmr4d.data.store import KEYPOINTS, MotionStore
 from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.geometry.rigs import Rig, camera_pose, project

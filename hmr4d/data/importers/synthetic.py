@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hmr4d.data.captions import caption_pool, mirror_text, pos_tokens
+from hmr4d.data.captions import caption_pool
+from hmr4d.data.mirrored_text import mirror_text
+from hmr4d.data.part_of_speech import pos_tokens
 from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.motion.procedural import CONTENTS, FPS, synthetic_joints
 

@@ -15,7 +15,6 @@ from hmr4d.methods.ray_lifting.ray_frame import FEET, RayFrame, camera_rays, fin
 JOINTS = SMPL22.num_joints
 NUM_FEET = len(FEET)
 MID_HEIGHT = 0.9  # metres; middle of the heights that the network sees
-FLOOR_REACH = 1.0  # metres; feet farther from the place than this are told as this far
 TANGENT_UNIT = 0.03  # of the depression's tangent
 NUM_FEATURES = 4 * JOINTS + 3 * NUM_FEET + 7
 NUM_OUTPUTS = 7 * JOINTS + NUM_FEET

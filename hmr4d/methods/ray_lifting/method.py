@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from hmr4d.methods.base import Method
-from hmr4d.methods.ray_lifting.features import NUM_FEATURES, NUM_OUTPUTS
 from hmr4d.methods.ray_lifting.network import RayNetwork
 from hmr4d.methods.ray_lifting.pipeline import RayLiftingPipeline
 from hmr4d.utils.weights import WeightFiles
@@ -28,7 +27,7 @@ class RayLifting(Method):
         }
 
     def restore(self, config: dict[str, Any], folder: Path) -> RayLiftingPipeline:
-        network = RayNetwork(num_features=NUM_FEATURES, num_outputs=NUM_OUTPUTS, **config["network"])
+        network = RayNetwork(**config["network"])
         known = {key: config[key] for key in ("fps", "foot_heights", "calibration")}
         return RayLiftingPipeline(network, **known)
 

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hmr4d.methods.ray_lifting.features import NUM_FEATURES, NUM_OUTPUTS
+
 
 class TimeConvolution(nn.Module):
     """Convolution over three frames, `dilation` apart, as one matrix product; frames that are none count as zero.
@@ -62,7 +64,12 @@ class RayNetwork(nn.Module):
     """
 
     def __init__(
-        self, *, num_features: int, num_outputs: int, dim: int = 256, dilations: Sequence[int] = (1, 2, 4, 8, 16, 2, 1)
+        self,
+        *,
+        num_features: int = NUM_FEATURES,
+        num_outputs: int = NUM_OUTPUTS,
+        dim: int = 256,
+        dilations: Sequence[int] = (1, 2, 4, 8, 16, 2, 1),
     ) -> None:
         super().__init__()
         self.num_features, self.num_outputs, self.dim, self.dilations = num_features, num_outputs, dim, tuple(dilations)

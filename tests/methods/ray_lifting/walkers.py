@@ -37,7 +37,7 @@ def walker(frames: int = 40, *, away: float = 5.0, content: str = "walk", seed: 
 def tiny_pipeline(**options: object) -> RayLiftingPipeline:
     """An untrained network of few weights."""
     torch.manual_seed(0)
-    network = RayNetwork(num_features=NUM_FEATURES, num_outputs=NUM_OUTPUTS, dim=16, dilations=(1, 2))
+    network = RayNetwork(dim=16, dilations=(1, 2))
     return RayLiftingPipeline(network, **{"fit": RayFitOptions(steps=4), **options}).eval()  # type: ignore[arg-type]
 
 
