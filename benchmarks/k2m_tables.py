@@ -28,7 +28,8 @@ from hmr4d.evaluation.quality_report import cell, table
 from hmr4d.utils.files import write_json, write_text
 
 LOSSES = {"full": [], **{f"without {name}": [f"pipeline.training.weights.{name}=0"] for name in (
-    "smooth", "vel", "boundary", "pose", "shape", "relative", "facing", "lean", "rest")}}  # fmt: skip
+    "smooth", "vel", "boundary", "pose", "shape", "relative", "facing", "front", "lean", "rest", "turned", "growth",
+    "skate")}}  # fmt: skip
 PUBLISHED_LOSSES = ("full", "without smooth", "without vel", "without boundary", "without pose", "without shape")
 ONE_TOKEN = ["network.tokenizer.fuse=single_token", "network.tokenizer.adapter_depth=0"]
 TOKENIZERS = {

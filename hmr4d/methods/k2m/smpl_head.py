@@ -23,7 +23,7 @@ MAX_LOG_DEPTH = 2.5
 RAW_DEPTH = 20.0  # metres, of "raw" translation
 RotationKind = Literal["axis_angle", "root_6d", "6d"]
 TranslationKind = Literal["image_scale", "raw", "path"]
-PATH_UNIT = 0.05  # metres per frame, about that of walking
+PATH_UNIT = (0.05, 0.05, 0.25)  # metres per frame; depth, which the image shows least, moves most
 _UPRIGHT_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # first two columns of a half turn about x
 
 
@@ -121,7 +121,7 @@ class SmplHead(nn.Module):
             return raw + raw.new_tensor([0.0, 0.0, RAW_DEPTH])
         side, reference = size.amax(-1)[:, None, None], reference_depth(size)[..., None]
         if self.translation == "path":
-            path = PATH_UNIT * raw.cumsum(1)
+            path = raw.new_tensor(PATH_UNIT) * raw.cumsum(1)
             path = path - path.mean(1, keepdim=True)
             return torch.cat([path[..., :2], path[..., 2:] + reference], -1)
         depth = reference * raw[..., 2:].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH).exp()
