@@ -25,7 +25,14 @@ from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.cli.detect import add_detector_options
 from hmr4d.cli.lift_methods import MODEL, NO_GUESS, load_lifter
 from hmr4d.cli.lift_video import SAME_ASPECT, VideoInputs, even_in_time, read_video
-from hmr4d.detection.video_pictures import VIDEOS, VideoMetadata, is_video, read_video_metadata, video_pictures
+from hmr4d.detection.video_pictures import (
+    VIDEOS,
+    VideoMetadata,
+    are_uneven,
+    is_video,
+    read_video_metadata,
+    video_pictures,
+)
 from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
@@ -247,10 +254,9 @@ def read_keypoint_inputs(
     tracks = [replace(track, fps=fps) for track in tracks]
     if args.fps is None:
         tracks = [
-            track if (times := track.times) is None or not VideoMetadata(camera.size, fps, times).is_uneven
-            else even_in_time(track, times, fps)
+            track if (times := track.times) is None or not are_uneven(times) else even_in_time(track, times, fps)
             for track in tracks
-        ]  # fmt: skip
+        ]
     return tracks, camera, video
 
 
