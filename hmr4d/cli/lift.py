@@ -42,7 +42,6 @@ from hmr4d.keypoint_files.reading import FORMATS, KeypointTrack, read_keypoints
 from hmr4d.keypoint_files.smpl_joints import observed_depth, observed_joints
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.defaults import LIFTING_MODEL
-from hmr4d.methods.lifting_baselines.table import USABLE
 from hmr4d.metrics.lift_checks import LiftCheck, check_lift, doubts
 from hmr4d.metrics.lift_confidence import expected_error
 from hmr4d.motion.ground_contact import standing_joints
@@ -92,7 +91,9 @@ def parser() -> argparse.ArgumentParser:
     )
     known.add_argument("--fps", type=float, help=f"frames per second, if no file contains it ({USUAL_FPS:g})")
     known.add_argument("--rig", type=Path, metavar="YAML", help="virtual cameras, instead of three around the person")
-    known.add_argument("--method", default=MODEL, help=f"{MODEL}, or without a network: {', '.join(USABLE)} ({MODEL})")
+    known.add_argument(
+        "--method", default=MODEL, help=f"{MODEL}, or a method without a network, see docs/lift.md ({MODEL})"
+    )
     known.add_argument("--model", default=LIFTING_MODEL, help=f"name or folder ({LIFTING_MODEL})")
     known.add_argument(
         "--guess",
