@@ -38,6 +38,7 @@ from hmr4d.representation.motion2d import Motion2DCodec
 
 Case = Callable[[], Any]
 NETWORKS = Path(__file__).resolve().parents[1] / "configs" / "network"
+NUM_FEATURES = Motion2DCodec("all_200h_nr").num_features
 SCRATCH = tempfile.TemporaryDirectory(prefix="hmr4d_bench_")  # kept until the process ends
 PROMPTS = [f"a person walks forward number {i}" for i in range(16)]
 
@@ -58,13 +59,14 @@ def scratch(name: str) -> Path:
 def network(name: str, text_dim: int) -> MotionDenoiser:
     """A multi-view network of configs/network without dropout, so that every run does the same work."""
     sizes = yaml.safe_load((NETWORKS / f"{name}.yaml").read_text(encoding="utf-8"))
-    own = {key: sizes[key] for key in ("num_features", "dim", "ff_dim", "num_layers", "num_heads", "text_mode")}
-    return MotionDenoiser(**own, text_dim=text_dim, dropout=0.0, use_views=True, cam_dim=5, separate_root_head=True)
+    own = {key: sizes[key] for key in ("dim", "ff_dim", "num_layers", "num_heads", "text_mode")}
+    options = {"use_views": True, "cam_dim": 5, "separate_root_head": True}
+    return MotionDenoiser(num_features=NUM_FEATURES, **own, **options, text_dim=text_dim, dropout=0.0)
 
 
 def published_pipeline(**sampling: Any) -> Motion2to3Pipeline:
     """The published multi-view network (36.6 M parameters) with fresh weights."""
-    denoiser = MotionDenoiser(use_views=True, cam_dim=5, separate_root_head=True)
+    denoiser = MotionDenoiser(num_features=NUM_FEATURES, use_views=True, cam_dim=5, separate_root_head=True)
     return Motion2to3Pipeline(
         denoiser,
         Motion2DCodec("all_200h_nr"),
@@ -180,7 +182,7 @@ def learner(_: Options) -> dict[str, Case]:
 
         return step
 
-    patch = {"cam_dim": 5, "use_views": True}
+    patch = {"num_features": NUM_FEATURES, "cam_dim": 5, "use_views": True}
     return {
         "frame tokens, small": training(network("small", 384), autocast=False),
         "patches, float32": training(PatchDenoiser(**patch), autocast=False),

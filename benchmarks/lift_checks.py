@@ -25,13 +25,12 @@ from hmr4d.body.skeleton import COCO17, H36M17, OPENPOSE18, SMPL22, Skeleton, ge
 from hmr4d.camera.camera_files import CameraFile, check_keypoints_fit
 from hmr4d.camera.rig_samplers import CameraRanges
 from hmr4d.cli.lift import lift_track
-from hmr4d.cli.lift_methods import MODEL, load_lifter
+from hmr4d.cli.lift_methods import MODEL, load_lifter, usable_untrained
 from hmr4d.data.store import MotionStore
 from hmr4d.geometry.rigs import camera_pose, project
 from hmr4d.keypoint_files.reading import KeypointTrack
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.defaults import LIFTING_MODEL
-from hmr4d.methods.lifting_baselines.table import USABLE
 from hmr4d.utils.randomness import ItemRandom
 
 FPS, FRAMES = 20.0, 120
@@ -239,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--good", type=int, default=200, help="good inputs (200)")
     parser.add_argument("--each", type=int, default=30, help="inputs with each mistake (30)")
     parser.add_argument("--seed", type=int, default=0, help="of the views (0)")
-    parser.add_argument("--method", default=MODEL, choices=[MODEL, *USABLE])
+    parser.add_argument("--method", default=MODEL, choices=[MODEL, *usable_untrained()])
     parser.add_argument("--model", default=LIFTING_MODEL)
     parser.add_argument("--json", type=Path, help="where to write every value")
     args = parser.parse_args(argv)

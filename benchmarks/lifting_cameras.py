@@ -27,7 +27,7 @@ from torch import Tensor
 from hmr4d.body.joint_conversion import convert_joints
 from hmr4d.body.skeleton import COCO17, SMPL22
 from hmr4d.camera.rig_samplers import feet_place, virtual_rig
-from hmr4d.cli.lift_methods import MODEL, NO_GUESS, load_lifter
+from hmr4d.cli.lift_methods import MODEL, NO_GUESS, load_lifter, usable_untrained
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION, KeypointCorruption
 from hmr4d.data.store import MotionStore
 from hmr4d.export.lift_npz import SIGMAS
@@ -35,7 +35,6 @@ from hmr4d.geometry.rigs import Rig, camera_pose, project
 from hmr4d.keypoint_files.gaps import bridge_gaps, drop_unsure
 from hmr4d.keypoint_files.smpl_joints import observed_joints
 from hmr4d.methods.base import Pipeline
-from hmr4d.methods.lifting_baselines.table import USABLE
 from hmr4d.motion.ground_contact import standing_joints
 from hmr4d.utils.files import write_json
 from hmr4d.utils.randomness import ItemRandom
@@ -248,7 +247,7 @@ def main() -> None:
     for kind in args.observations:
         seen = list(tracks(store, args.split, args.tracks, OBSERVATIONS[kind], walks=args.walks))
         for name in args.lifters:
-            method = name if name in USABLE else MODEL
+            method = name if name in usable_untrained() else MODEL
             guess, _, model = name.rpartition("+")
             options: dict[str, Any] = {"prior": args.prior, "guess": guess or NO_GUESS}
             lifter = load_lifter(method, model, device="cpu", keypoints=SMPL22, **options)

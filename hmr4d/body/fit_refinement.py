@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from hmr4d.body.kinematics import forward_kinematics
+from hmr4d.body.pose_limits import load_pose_limits
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.utils import lazy_roma as roma
 
-LIMITS = Path(__file__).parent / "resources" / "joint_limits.json"
 STEPS = 4
 FRAMES_PER_BLOCK = 512  # a frame takes 54 x 54 numbers
 # Weights relative to a distance at a joint, in meters per radian: they hardly change rotations that the positions
@@ -21,23 +19,18 @@ FRAMES_PER_BLOCK = 512  # a frame takes 54 x 54 numbers
 SMOOTHNESS = 0.02  # of a rotation relative to the mean of the previous and next frame
 LIMIT = 0.02  # of the part of a rotation beyond its limits
 DAMPING = 0.01  # of every change
+FREE = ("pelvis", "left_shoulder", "right_shoulder")  # without limits: bounds of components stop arms that circle
 
 _INNER = tuple(p for p in range(SMPL22.num_joints) if p in SMPL22.parents)  # joints that move others
 
 
 @lru_cache(maxsize=1)
-def joint_limits() -> tuple[Tensor, Tensor]:
-    """Minimum and maximum axis-angle components (22, 3) in radians; infinite without a limit."""
-    table = json.loads(LIMITS.read_text(encoding="utf-8"))["limits"]
-    least, most = (torch.full((SMPL22.num_joints, 3), sign * torch.inf) for sign in (-1.0, 1.0))
-    for name, ranges in table.items():
-        joint = SMPL22.index(name)
-        low, high = torch.tensor([ranges[axis] for axis in "xyz"]).deg2rad().unbind(-1)
-        least[joint], most[joint] = low, high
-        if (twin := SMPL22.mirror_order[joint]) != joint:
-            mirrored = torch.stack([low, high], -1) * torch.tensor([1.0, -1.0, -1.0])[:, None]
-            least[twin], most[twin] = mirrored.aminmax(dim=-1)
-    return least, most
+def _inner_limits() -> tuple[Tensor, Tensor]:
+    """Minimum and maximum axis-angle components (I, 3) of the inner joints in radians; infinite for free ones."""
+    least, most = load_pose_limits().of_smpl22()
+    free = list(SMPL22.indices(*FREE))
+    least[free], most[free] = -torch.inf, torch.inf
+    return least[list(_INNER)], most[list(_INNER)]
 
 
 def refine_pose(rotations: Tensor, translation: Tensor, joints3d: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +86,7 @@ def _step(
     shift = torch.eye(3).to(joints).repeat(SMPL22.num_joints, 1).expand(len(joints), -1, -1)
     jacobian = torch.cat([jacobian, shift], -1)
     turned = roma.rotmat_to_rotvec(rotations[:, inner])
-    least, most = (x[inner].to(joints) for x in joint_limits())
+    least, most = (x.to(joints) for x in _inner_limits())
     beyond = turned - turned.clamp(least, most)
     weight = torch.where(beyond == 0, 0.0, LIMIT**2)
     pull = SMOOTHNESS**2 * middle[:, inner] - weight * beyond

@@ -40,6 +40,12 @@ class PoseLimits:
         """(..., 69) radians by which a pose (..., 69) is outside; 0 inside."""
         return (pose - self.greatest.to(pose)).relu() + (self.least.to(pose) - pose).relu()
 
+    def of_smpl22(self) -> tuple[Tensor, Tensor]:
+        """Minimum and maximum (22, 3) of the joints of `SMPL22`, radians; infinite for the root."""
+        root, count = torch.full((1, 3), torch.inf), 3 * (SMPL22.num_joints - 1)
+        least, greatest = (x[:count].unflatten(0, (-1, 3)) for x in (self.least, self.greatest))
+        return torch.cat([-root, least]), torch.cat([root, greatest])
+
 
 def load_pose_limits(path: str | Path = TABLE) -> PoseLimits:
     """Limits from a JSON file like that of the package.

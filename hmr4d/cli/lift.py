@@ -25,7 +25,14 @@ from hmr4d.cli.console import run_guarded, setup_logging
 from hmr4d.cli.detect import add_detector_options
 from hmr4d.cli.lift_methods import MODEL, NO_GUESS, load_lifter
 from hmr4d.cli.lift_video import SAME_ASPECT, VideoInputs, even_in_time, read_video
-from hmr4d.detection.video_pictures import VIDEOS, VideoMetadata, is_video, read_video_metadata, video_pictures
+from hmr4d.detection.video_pictures import (
+    VIDEOS,
+    VideoMetadata,
+    are_uneven,
+    is_video,
+    read_video_metadata,
+    video_pictures,
+)
 from hmr4d.export.lift_npz import SIGMAS, LiftedPerson, lift_arrays, verdict_metadata
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import Rig
@@ -35,7 +42,6 @@ from hmr4d.keypoint_files.reading import FORMATS, KeypointTrack, read_keypoints
 from hmr4d.keypoint_files.smpl_joints import observed_depth, observed_joints
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.defaults import LIFTING_MODEL
-from hmr4d.methods.lifting_baselines.table import USABLE
 from hmr4d.metrics.lift_checks import LiftCheck, check_lift, doubts
 from hmr4d.metrics.lift_confidence import expected_error
 from hmr4d.motion.ground_contact import standing_joints
@@ -85,7 +91,9 @@ def parser() -> argparse.ArgumentParser:
     )
     known.add_argument("--fps", type=float, help=f"frames per second, if no file contains it ({USUAL_FPS:g})")
     known.add_argument("--rig", type=Path, metavar="YAML", help="virtual cameras, instead of three around the person")
-    known.add_argument("--method", default=MODEL, help=f"{MODEL}, or without a network: {', '.join(USABLE)} ({MODEL})")
+    known.add_argument(
+        "--method", default=MODEL, help=f"{MODEL}, or a method without a network, see docs/lift.md ({MODEL})"
+    )
     known.add_argument("--model", default=LIFTING_MODEL, help=f"name or folder ({LIFTING_MODEL})")
     known.add_argument(
         "--guess",
@@ -247,10 +255,9 @@ def read_keypoint_inputs(
     tracks = [replace(track, fps=fps) for track in tracks]
     if args.fps is None:
         tracks = [
-            track if (times := track.times) is None or not VideoMetadata(camera.size, fps, times).is_uneven
-            else even_in_time(track, times, fps)
+            track if (times := track.times) is None or not are_uneven(times) else even_in_time(track, times, fps)
             for track in tracks
-        ]  # fmt: skip
+        ]
     return tracks, camera, video
 
 

@@ -29,6 +29,22 @@ _SAME_RATE = 0.01  # relative tolerance of the rate in the file
 _SECONDS_TO_LIST = 120  # timeout of ffmpeg for listing the frames of a long video
 
 
+def usual_step(times: NDArray[np.float64]) -> float | None:
+    """Usual seconds between frames at these times (N,); None for less than two frames."""
+    return float(np.median(np.diff(times))) if len(times) > 1 else None
+
+
+def are_uneven(times: NDArray[np.float64]) -> bool:
+    """Whether the times (N,) between frames differ, locally or between parts."""
+    step = usual_step(times)
+    if step is None or step <= 0:
+        return False
+    even = np.linspace(times[0], times[-1], len(times))
+    if np.abs(times - even).max() > EVEN_CLOCK * step:
+        return True
+    return bool(np.mean(np.abs(np.diff(times) - step) > EVEN_TIMES * step) >= 0.01)
+
+
 @dataclass(frozen=True)
 class VideoMetadata:
     """Metadata of a video.
@@ -45,7 +61,7 @@ class VideoMetadata:
     @property
     def step(self) -> float | None:
         """Usual seconds between frames."""
-        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else None
+        return usual_step(self.times)
 
     @property
     def usual_fps(self) -> float | None:
@@ -61,13 +77,8 @@ class VideoMetadata:
 
     @property
     def is_uneven(self) -> bool:
-        """Whether the times between frames differ, locally or between parts."""
-        if self.step is None or self.step <= 0:
-            return False
-        even = np.linspace(self.times[0], self.times[-1], len(self.times))
-        if np.abs(self.times - even).max() > EVEN_CLOCK * self.step:
-            return True
-        return bool(np.mean(np.abs(np.diff(self.times) - self.step) > EVEN_TIMES * self.step) >= 0.01)
+        """Whether the times between frames differ, see `are_uneven`."""
+        return are_uneven(self.times)
 
     @property
     def uneven(self) -> str | None:

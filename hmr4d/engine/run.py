@@ -145,7 +145,7 @@ def check_resumable(cfg: DictConfig, checkpoint: Path) -> None:
     saved, wanted = load_config(path), OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     for key in ("network", "optimizer._target_"):
         before, now = (_flat(OmegaConf.select(c, key), key) for c in (saved, wanted))
-        changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+        changed = sorted(k for k in now if before.get(k) != now[k] and not k.endswith("._partial_"))
         if changed:
             shown = ", ".join(f"{k} was {before.get(k)} and is {now.get(k)}" for k in changed[:3])
             raise ValueError(

@@ -14,7 +14,6 @@ import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
-from torch import Tensor
 
 from hmr4d.body.pose_prior import PosePrior
 from hmr4d.engine.compose import listed
@@ -22,10 +21,10 @@ from hmr4d.engine.run import build, starting_weights
 from hmr4d.evaluation.callbacks.metric_lift import FOLDER_NAME, CardMetadata, LiftSource, MetricLift
 from hmr4d.evaluation.cards import LiftingCard
 from hmr4d.evaluation.generations import MANIFEST_NAME, GenerationFolder, differing
-from hmr4d.evaluation.lifting_data import Observation, ScoredLifts
+from hmr4d.evaluation.lifting_data import ScoredLifts
 from hmr4d.evaluation.text_to_motion_test import command_of, weight_files
 from hmr4d.export.saved_motions import SavedMotions
-from hmr4d.methods.lifting_baselines.table import BASELINES
+from hmr4d.methods.registry import get_method, untrained_methods
 from hmr4d.utils.files import file_hash
 from hmr4d.utils.progress import progress
 from hmr4d.utils.releases import CONFIG_NAME
@@ -40,7 +39,7 @@ GIVEN = "given"  # row of motions from elsewhere
 def methods_of(cfg: DictConfig) -> list[str]:
     """The methods that a test compares, in order; ValueError names those there are."""
     wanted = [cfg.method] if isinstance(cfg.method, str) else list(cfg.method or [])
-    known = (MODEL, *BASELINES)
+    known = (MODEL, *untrained_methods())
     if not wanted or not set(wanted) <= set(known):
         raise ValueError(
             f"method is {cfg.method}; choose one of {', '.join(known)}, or several: method=[oracle,model]."
@@ -146,22 +145,16 @@ def check_files(cfg: DictConfig, weights: Any) -> None:
 def lift_without_network(
     cfg: DictConfig, method: str, clips: ScoredLifts, items: Sequence[int], metric: MetricLift
 ) -> None:
-    """Lifts clips by a baseline and saves each when done; ValueError names a clip that cannot be lifted."""
-    options: dict[str, Any] = {}
-    if BASELINES[method].takes_prior:
-        options["prior"] = None if cfg.prior is None else PosePrior.load(cfg.prior)
+    """Lifts clips by a method without weights and saves each; ValueError names a clip that cannot be lifted."""
+    lifter = get_method(method).untrained(clips.lifted, None if cfg.prior is None else Path(cfg.prior))
     for item in progress(items, method, unit="clip"):
         clip, seen = clips.clip(item), clips.observation(item)
         try:
-            joints3d = BASELINES[method].run(*_given(method, seen), seen.rig, clip.fps, seen.skeleton, **options)
+            kp2d, conf = (seen.kp2d, seen.conf) if lifter.uses_all_views else (seen.kp2d[0], seen.conf[0])
+            motions = lifter.lift(kp2d[None], conf[None], seen.rig, fps=clip.fps)
         except ValueError as error:
             raise ValueError(f"{method} cannot lift '{clip.name}': {error}") from error
-        metric.save(method, item, joints3d, clips)
-
-
-def _given(method: str, seen: Observation) -> tuple[Tensor, Tensor]:
-    """2D and confidence: of view 0, or of all views for baselines that see them."""
-    return (seen.kp2d, seen.conf) if BASELINES[method].sees_all_views else (seen.kp2d[0], seen.conf[0])
+        metric.save(method, item, motions[0].joints3d, clips)
 
 
 def source_of(cfg: DictConfig, method: str, weights: Any, clips: ScoredLifts) -> LiftSource:
@@ -180,7 +173,7 @@ def source_of(cfg: DictConfig, method: str, weights: Any, clips: ScoredLifts) ->
         }
         name = "+".join(f"{path.parent.name}/{path.name}" for path in files)
         about = f"{name}, sha256 {hashes}; {'; '.join(training_record(path) for path in files)}"
-    elif BASELINES[method].takes_prior:
+    elif not get_method(method).pipeline_class.uses_all_views:
         prior = None if cfg.prior is None else PosePrior.load(cfg.prior)
         identity["prior"] = None if cfg.prior is None else file_hash(cfg.prior)
         about = f"no network, poses of {'made-up motion' if prior is None else prior.source}"

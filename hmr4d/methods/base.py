@@ -48,6 +48,7 @@ class Pipeline(nn.Module):
         skeleton: the joints that `lift` returns, and takes unless `input_skeleton` says otherwise.
         min_conf: keypoints of lower confidence count as missing in `lift`.
         foot_heights: metres of standing foot joints by part of the foot, see `motion.ground_contact.rest_heights`.
+        uses_all_views: `lift` takes what all views of the rig show, (B, V, L, J, ...), which nobody has outside a test.
         uses_virtual_views: `lift` wants virtual cameras beside the real one.
         uses_depth: `lift` takes `depth` too, (B, L, J) metres that joints are farther away than the middle of the hips,
             as a detector tells it, NaN where it does not.
@@ -64,6 +65,7 @@ class Pipeline(nn.Module):
     skeleton: Skeleton = SMPL22
     min_conf: float = SURE
     foot_heights: Mapping[str, float] = {}
+    uses_all_views: bool = False
     uses_virtual_views: bool = False
     uses_depth: bool = False
     uses_guess: bool = False
@@ -279,6 +281,8 @@ class Method(ABC):
         weights: how the parameters of its network lie in files.
         version: of its releases.
         configs: folder of configuration groups that a method outside the repository brings along.
+        is_trained: its pipelines need weights; a method that needs none overrides `untrained` instead.
+        for_comparison: a test compares it with others, and nobody else is offered it.
         trained_settings: groups of the configuration that say what a model is, beside its weights and its pipeline; a
             task takes them from the checkpoint that it is given.
     """
@@ -289,6 +293,8 @@ class Method(ABC):
     weights: ClassVar[WeightFiles]
     version: ClassVar[int] = 1
     configs: ClassVar[Path | None] = None
+    is_trained: ClassVar[bool] = True
+    for_comparison: ClassVar[bool] = False
     trained_settings: ClassVar[tuple[str, ...]] = ("network", "text", "motion")
 
     @property
@@ -314,6 +320,19 @@ class Method(ABC):
                 f"{asked_for} needs a method that {DOES[capability]}; {self.title} {does}. Its test is "
                 f"global/task={self.test_task}."
             )
+
+    def untrained(self, keypoints: Skeleton, prior: Path | None = None) -> Pipeline:
+        """A pipeline that lifts without weights.
+
+        Args:
+            keypoints: skeleton of the keypoints that it is given.
+            prior: file of poses, for a method that looks at one; None: made-up motion.
+
+        Raises:
+            ValueError: the method is trained.
+        """
+        del keypoints, prior
+        raise ValueError(f"{self.title} needs weights; load a released model of it.")
 
     # --- from a configuration --------------------------------------------------------------------------------------
 

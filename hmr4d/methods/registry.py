@@ -1,8 +1,9 @@
 """Finds methods by name, by the format of a release folder, or by the pipeline of a configuration.
 
-A method inside the repository is a folder `hmr4d/methods/<name>` with a module `method`. A method outside it announces
-itself by an entry point of the group `hmr4d.methods`, named like the method, or by a call of `register`. A method is
-imported when it is first asked for; this module imports nothing heavy.
+A method inside the repository is a folder `hmr4d/methods/<name>` with a module `method` that holds `METHOD`. A folder
+of several methods lists their names in `METHODS` of its package, and `method.METHODS` holds them by name. A method
+outside it announces itself by an entry point of the group `hmr4d.methods`, named like the method, or by a call of
+`register`. A method is imported when it is first asked for; this module imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -32,9 +33,17 @@ _FOLDER = Path(__file__).parent
 _registered: dict[str, Method] = {}
 
 
+@cache
+def _packages() -> Mapping[str, str]:
+    """The package of each method inside the repository, by the name of the method."""
+    folders = sorted(path.parent.name for path in _FOLDER.glob("*/method.py"))
+    packages = {folder: importlib.import_module(f"{GROUP}.{folder}") for folder in folders}
+    return {name: package.__name__ for f, package in packages.items() for name in getattr(package, "METHODS", (f,))}
+
+
 def built_in() -> tuple[str, ...]:
     """Names of the methods inside the repository."""
-    return tuple(sorted(path.parent.name for path in _FOLDER.glob("*/method.py")))
+    return tuple(sorted(_packages()))
 
 
 def _announced() -> Mapping[str, EntryPoint]:
@@ -69,7 +78,8 @@ def get_method(name: str) -> Method:
     if name in _registered:
         return _registered[name]
     if name in built_in():
-        return importlib.import_module(f"{GROUP}.{name}.method").METHOD
+        module = importlib.import_module(f"{_packages()[name]}.method")
+        return module.METHODS[name] if hasattr(module, "METHODS") else module.METHOD
     if name not in _announced():
         raise ValueError(
             f"Unknown method '{name}'; known: {known_methods()}. A method from elsewhere is a package with an entry "
@@ -109,6 +119,12 @@ def outside_methods() -> list[Method]:
     return methods
 
 
+def untrained_methods() -> dict[str, Method]:
+    """The methods that need no weights, by name."""
+    methods = (*map(get_method, built_in()), *outside_methods())
+    return {method.name: method for method in methods if not method.is_trained}
+
+
 @cache
 def _warn_once(message: str) -> None:
     logger.warning("%s It is passed over.", message)
@@ -126,7 +142,7 @@ def _names_beside(package: str) -> PublishedNames | None:
 
 def published_names() -> list[PublishedNames]:
     """What the published releases of methods call things; methods of the repository are not imported for it."""
-    packages = [f"{GROUP}.{name}" for name in built_in()]
+    packages = sorted(set(_packages().values()))
     packages += [sys.modules[type(method).__module__].__package__ or "" for method in outside_methods()]
     return [names for package in packages if package and (names := _names_beside(package)) is not None]
 
@@ -144,12 +160,12 @@ def method_of_release(folder: Path) -> Method:
 
     kind = str(release_kind(folder))
     name = kind.removeprefix(FORMAT_PREFIX)
-    if name not in known_methods() or not kind.startswith(FORMAT_PREFIX):
-        raise ValueError(
-            f"{folder / CONFIG_NAME} has the format '{kind}'; known: "
-            f"{[FORMAT_PREFIX + known for known in known_methods()]}. Install the package that brings this method."
-        )
-    return get_method(name)
+    if name in known_methods() and kind.startswith(FORMAT_PREFIX) and (method := get_method(name)).is_trained:
+        return method
+    known = [FORMAT_PREFIX + name for name in known_methods() if name not in untrained_methods()]
+    raise ValueError(
+        f"{folder / CONFIG_NAME} has the format '{kind}'; known: {known}. Install the package that brings this method."
+    )
 
 
 def load_released(

@@ -117,7 +117,8 @@ def plain(node: Any) -> dict[str, Any]:
     """A node of a configuration as the keyword arguments that a release keeps."""
     from omegaconf import OmegaConf
 
-    return {k: v for k, v in OmegaConf.to_container(node, resolve=True).items() if k != "_target_"}  # type: ignore[union-attr]
+    settings: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
+    return {key: value for key, value in settings.items() if key not in ("_target_", "_partial_")}
 
 
 def model_metadata(name: str | Path, folder: Path) -> dict[str, str]:

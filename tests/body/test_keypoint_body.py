@@ -11,6 +11,7 @@ import torch
 from hmr4d.body.keypoint_body import keypoints_of_smpl, load_keypoint_body
 from hmr4d.body.light_body import load_light_body
 from hmr4d.body.pose_limits import fit_pose_limits, load_pose_limits, save_pose_limits
+from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_bodies import load_smpl_body
 from hmr4d.geometry.rotations import rotvec_to_matrix
 from tests.body.smpl_models import smpl_arrays
@@ -69,6 +70,16 @@ def test_limits_of_right_joints_mirror_the_left() -> None:
     assert (limits.excess(inside) == 0).all()
     inside[3 * 3] = 2.8  # a knee bent beyond what knees can
     assert torch.isclose(limits.excess(inside).sum(), torch.tensor(0.2), atol=1e-6)
+
+
+def test_limits_of_smpl_joints_leave_the_root_free() -> None:
+    least, greatest = load_pose_limits().of_smpl22()
+    assert least.shape == greatest.shape == (22, 3) and (least < greatest).all()
+    assert greatest[0].isinf().all() and least[0].isinf().all() and least[1:].isfinite().all()
+    elbow, other = SMPL22.index("left_elbow"), SMPL22.index("right_elbow")
+    assert greatest[other, 1] == -least[elbow, 1]
+    assert greatest[elbow, 1] < 0.2  # elbows do not bend backwards
+    assert least[SMPL22.index("right_knee"), 0] > -0.2
 
 
 def test_fitted_limits_hold_the_poses_they_come_from(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from hmr4d.camera.camera_files import read_camera
 from hmr4d.cli.lift import deployment_rig, frame_rate, main, result_names
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.geometry.rigs import project
-from hmr4d.methods.lifting_baselines.pipeline import BaselinePipeline
+from hmr4d.methods.lifting_baselines.pipeline import GroundRayPipeline
 from hmr4d.methods.mocap2to3.method import METHOD
 from hmr4d.motion.procedural import synthetic_joints
 from tests.methods.mocap2to3.tiny import CAM_DIM, GRID, NUM_CONDITION, NUM_FEATURES, tiny_denoiser, tiny_pipeline
@@ -291,7 +291,7 @@ def test_rates_come_from_the_first_who_knows(caplog: pytest.LogCaptureFixture) -
 def test_the_side_of_the_feet_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, x: float, said: str) -> None:
     caplog.set_level("INFO", "hmr4d")
     seen = torch.from_numpy(pixels(tmp_path, person(x)))
-    lifter = BaselinePipeline("ground_ray", SMPL22)
+    lifter = GroundRayPipeline(SMPL22)
     deployment_rig(read_camera(tmp_path / "camera.yaml"), seen, torch.ones(seen.shape[:2]), lifter)
     assert re.search(said, caplog.text)
 

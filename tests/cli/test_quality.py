@@ -282,12 +282,10 @@ def test_checkpoint_of_a_run(store, classifier_folder, tmp_path, short_training,
     checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
     checkpoint.parent.mkdir(parents=True)
     overrides = ["network=32x2", "text=hash"]
-    from hydra.utils import instantiate
-
     from hmr4d.engine.compose import compose_config, save_config
 
     cfg = compose_config(["exp=motion2to3/finetune_mv", *overrides])
-    pipeline = instantiate(cfg.pipeline, _convert_="all")
+    pipeline = METHOD.build(cfg)
     state = {f"pipeline.denoiser.{k}": v for k, v in pipeline.denoiser.state_dict().items()}
     torch.save({"state_dict": state, "global_step": 12}, checkpoint)
     words = arguments(

@@ -126,10 +126,11 @@ def test_new_text_cameras() -> None:
     """What sampling from a prompt alone is conditioned on; the recorded prompts are found in the list by their text."""
     name = "dataset_newtext.npz"
     prompts, recorded = read_json("motion2to3/newtext_prompts.json"), tensors(name)
-    denoiser = MotionDenoiser(dim=8, ff_dim=8, num_layers=1, num_heads=1, text_dim=4, cam_dim=5, use_views=True)
+    codec = Motion2DCodec("all_200h_nr")
+    sizes = {"dim": 8, "ff_dim": 8, "num_layers": 1, "num_heads": 1, "text_dim": 4, "cam_dim": 5}
     pipeline = Motion2to3Pipeline(
-        denoiser,
-        Motion2DCodec("all_200h_nr"),
+        MotionDenoiser(num_features=codec.num_features, **sizes, use_views=True),
+        codec,
         NoiseSchedule(),
         text_encoder=HashTextEncoder(4),
         rig=OrbitRig(num_views=recorded_views(name)),

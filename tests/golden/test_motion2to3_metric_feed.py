@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 
 from hmr4d.data.store_writer import Caption
 from hmr4d.engine.compose import compose_config
@@ -18,6 +17,7 @@ from hmr4d.evaluation.preparation import PublishedModelPreparation, published_pl
 from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe, build_networks
 from hmr4d.evaluators.published import MATCHING_FILE, translate
 from hmr4d.evaluators.text_input import WordBatch
+from hmr4d.methods.registry import get_method
 from hmr4d.representation.hml263 import load_statistics
 from tests.data.tiny_store import write_store
 from tests.golden.test_humanml3d_evaluators import NETWORK_TOLERANCE, read_json, seeded_weights
@@ -118,7 +118,9 @@ def test_published_command_from_files_to_card(tmp_path: Path) -> None:
             "pipeline.sampling.num_inference_steps=2",
         ]
     )
-    weights = {f"pipeline.denoiser.{k}": v for k, v in instantiate(cfg.network).state_dict().items()}
+    weights = {
+        f"pipeline.denoiser.{k}": v for k, v in get_method("motion2to3").build(cfg).denoiser.state_dict().items()
+    }
     torch.save({"state_dict": weights}, tmp_path / "m.ckpt")
     (card,) = run(cfg)
     assert (card.protocol, card.evaluator, card.set_size) == ("published_model", "humanml3d", len(frames))

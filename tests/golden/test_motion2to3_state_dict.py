@@ -24,11 +24,14 @@ from tests.golden.vectors import assert_close, read_json
 def base_pipeline(kind: str) -> Motion2to3Pipeline:
     """The published size, as the class defaults have it; parameters start as zeros."""
     is_mv = kind == "mv"
-    denoiser = MotionDenoiser(cam_dim=5 if is_mv else 0, use_views=is_mv, separate_root_head=is_mv)
+    codec = Motion2DCodec("all_200h_nr")
+    denoiser = MotionDenoiser(
+        num_features=codec.num_features, cam_dim=5 if is_mv else 0, use_views=is_mv, separate_root_head=is_mv
+    )
     with torch.no_grad():
         for parameter in denoiser.parameters():
             parameter.zero_()
-    return Motion2to3Pipeline(denoiser, Motion2DCodec("all_200h_nr"), NoiseSchedule())
+    return Motion2to3Pipeline(denoiser, codec, NoiseSchedule())
 
 
 def short(key: str) -> str:

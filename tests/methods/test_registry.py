@@ -11,13 +11,21 @@ import pytest
 import torch
 
 from hmr4d import load_pipeline
+from hmr4d.body.skeleton import SMPL22
 from hmr4d.engine.compose import CONFIG_FOLDER, compose_config
 from hmr4d.engine.published_names import translate_overrides
 from hmr4d.engine.run import run
 from hmr4d.methods import registry
 from hmr4d.methods.base import Method, Pipeline
 from hmr4d.methods.published_names import PublishedNameError
-from hmr4d.methods.registry import built_in, get_method, load_released, method_of_config, register
+from hmr4d.methods.registry import (
+    built_in,
+    get_method,
+    load_released,
+    method_of_config,
+    register,
+    untrained_methods,
+)
 from hmr4d.utils.weights import WeightFiles
 
 
@@ -93,6 +101,20 @@ def test_a_release_of_an_unknown_method_names_the_known_formats(kind: str | None
     (tmp_path / "config.json").write_text(json.dumps({"format": kind, "version": 1}))
     with pytest.raises(ValueError, match=rf"has the format '{kind}'; known: \[.*'hmr4d-motion2to3'.*Install"):
         load_pipeline(tmp_path)
+
+
+def test_methods_without_weights_are_ready_by_their_names(tmp_path: Path) -> None:
+    found = untrained_methods()
+    assert len(found) >= 2 and found.keys() < set(built_in())
+    for name, method in found.items():
+        pipeline = method.untrained(SMPL22)
+        assert pipeline.method == name and pipeline.can("lift") and pipeline.skeleton == SMPL22
+        (tmp_path / "config.json").write_text(json.dumps({"format": method.format, "version": 1}))
+        with pytest.raises(ValueError, match=f"has the format '{method.format}'; known") as told:
+            registry.method_of_release(tmp_path)
+        assert str(told.value).count(method.format) == 1
+    with pytest.raises(ValueError, match="Still needs weights"):
+        StillMethod().untrained(SMPL22)
 
 
 def test_what_a_model_cannot_do_is_reported_in_a_sentence() -> None:

@@ -12,7 +12,6 @@ import roma
 import torch
 
 from hmr4d.body.body_model import Body
-from hmr4d.body.fit_refinement import joint_limits
 from hmr4d.body.joint_conventions import rest_in_convention
 from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
@@ -202,15 +201,6 @@ def test_somebody_of_another_source_stands_on_flat_feet_and_looks_ahead(bodies: 
     assert (fit_body(as_motion(joints3d), body).pose.rotations - straight).abs().max() > 0.1
     with pytest.raises(ValueError, match="'mars'; known"):
         fit_body(as_motion(joints3d, metadata={"joint_convention": "mars"}), body)
-
-
-def test_limits_are_those_of_both_sides() -> None:
-    least, most = joint_limits()
-    assert (least < most).all()
-    elbow, other = SMPL22.index("left_elbow"), SMPL22.index("right_elbow")
-    assert most[other, 1] == -least[elbow, 1]
-    assert most[elbow, 1] < 0.2  # elbows do not bend backwards
-    assert least[SMPL22.index("right_knee"), 0] > -0.2
 
 
 def test_a_fit_is_a_motion_with_the_pose_of_the_body(bodies: dict[str, Body]) -> None:

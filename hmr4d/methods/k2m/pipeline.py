@@ -245,14 +245,18 @@ class K2MPipeline(Pipeline):
     ) -> MotionBatch:
         """Motion of COCO-17 tracks in the world of the camera; its depth is relative, see `lifting`.
 
-        The tokenizer draws nothing: all samples of a track are the same. Arguments as for `Pipeline.lift`.
+        The tokenizer draws nothing, so there is one motion of a track, the same for every seed. Arguments as for
+        `Pipeline.lift`.
+
+        Raises:
+            ValueError: several samples or diffusion steps were requested, or keypoints of another shape.
         """
         if kp2d.ndim != 4 or kp2d.shape[2:] != (COCO17.num_joints, 2):
             raise ValueError(f"kp2d has shape {tuple(kp2d.shape)}; expected (B, L, 17, 2): COCO keypoints.")
-        if num_samples < 1 or num_inference_steps is not None:
+        if num_samples != 1 or num_inference_steps is not None:
             raise ValueError(
-                f"{self.method} lifts without diffusion steps, to one sample or more; got num_samples={num_samples}, "
-                f"num_inference_steps={num_inference_steps}. Leave the steps out."
+                f"{self.method} draws nothing when it lifts: it returns one motion of a track, without diffusion "
+                f"steps; got num_samples={num_samples}, num_inference_steps={num_inference_steps}. Leave both out."
             )
         rate = self.fps if fps is None else float(fps)
         lengths = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
@@ -273,11 +277,7 @@ class K2MPipeline(Pipeline):
             rig=seen_rig,
             seeds=seeds_of(seed, generator, len(kp2d), "tracks"),
             provenance=Provenance.from_metadata({**self.about, "depth": "relative"}),
-            extras={
-                "samples": joints[:, None].expand(-1, num_samples, -1, -1, -1),
-                "spread": torch.zeros(joints.shape[:3]),
-                "residual": torch.zeros(joints.shape[:3]),
-            },
+            extras={"spread": torch.zeros(joints.shape[:3]), "residual": torch.zeros(joints.shape[:3])},
         )
 
     def _lifted(self, kp2d: Tensor, conf: Tensor, rig: Rig, rate: float) -> Tensor:

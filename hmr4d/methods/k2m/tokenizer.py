@@ -20,6 +20,7 @@ from hmr4d.nn.residual_vq import DROPPED, Quantized, ResidualQuantizer, Straight
 
 UNIT = 4  # frames of a token
 LONGEST = 300  # frames of a clip; the adapter knows no later ones
+WINDOWS_AT_ONCE = 32  # limits the memory for long clips; tokens do not depend on it
 ROOT_GAIN = {"published": 20.0, "same_scale": 5.0}  # of the root's: facing us, pixels have no slope to turn round by
 OUTPUT_STD = {"published": 0.01, "same_scale": 0.002}  # of the last first weights: the first body is the head's bias
 Start = Literal["published", "same_scale"]
@@ -241,11 +242,15 @@ class MotionTokenizer(nn.Module):
         if not num_tokens:
             raise ValueError(f"The clip has {len(keypoints)} frames; a token needs {UNIT}.")
         windows = token_windows(num_tokens * UNIT, window=self.window, hop=self.hop)
-        frames = torch.stack([keypoints[one.start : one.end] for one in windows])
         latest = max(min(LONGEST, self.adapter.max_length) - self.window, 0)
-        offsets = torch.tensor([min(one.start, latest) for one in windows], device=keypoints.device)
-        indices = self.quantizer(self.encode(frames, frame_offset=offsets)).indices
-        return torch.cat([found[one.first : one.last] for one, found in zip(windows, indices, strict=True)])
+        kept: list[Tensor] = []
+        for first in range(0, len(windows), WINDOWS_AT_ONCE):
+            some = windows[first : first + WINDOWS_AT_ONCE]
+            frames = torch.stack([keypoints[one.start : one.end] for one in some])
+            offsets = torch.tensor([min(one.start, latest) for one in some], device=keypoints.device)
+            indices = self.quantizer(self.encode(frames, frame_offset=offsets)).indices
+            kept += [found[one.first : one.last] for one, found in zip(some, indices, strict=True)]
+        return torch.cat(kept)
 
 
 def _unquantized(latent: Tensor, num_layers: int) -> Quantized:

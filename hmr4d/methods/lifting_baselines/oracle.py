@@ -9,7 +9,7 @@ from hmr4d.geometry.rigs import Rig, normalize
 from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
 
 
-def oracle(kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton) -> Tensor:
+def oracle(kp2d: Tensor, conf: Tensor, rig: Rig, skeleton: Skeleton) -> Tensor:
     """Joints (L, J, 3) in metres, world of the rig, from the true 2D of every view.
 
     A joint that two views never show together, such as feet that a detector does not report, stands where the joint
@@ -19,13 +19,11 @@ def oracle(kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton)
         kp2d: (V, L, J, 2) undistorted pixels of all views.
         conf: (V, L, J) in [0, 1], 0 for missing; its square weighs a view.
         rig: V cameras.
-        fps: not needed; there to make all baselines alike.
         skeleton: joint meaning.
 
     Raises:
         ValueError: there are fewer than two views, or not one image per camera.
     """
-    del fps
     if kp2d.ndim != 4 or len(kp2d) != rig.num_views or rig.num_views < 2:
         raise ValueError(
             f"kp2d has shape {tuple(kp2d.shape)} for a rig of {rig.num_views} views; expected (V, L, J, 2) with the "

@@ -1,7 +1,8 @@
-"""A baseline behind the interface of the models that lift."""
+"""The baselines behind the interface of the models that lift."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,29 +22,40 @@ from hmr4d.body.skeleton import (
 )
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.methods.base import Pipeline
-from hmr4d.methods.lifting_baselines.table import BASELINES
+from hmr4d.methods.lifting_baselines.ground_ray import ground_ray
+from hmr4d.methods.lifting_baselines.optimization import optimization
+from hmr4d.methods.lifting_baselines.oracle import oracle
 from hmr4d.motion.motion import MotionBatch, Provenance
 
 # Sets of detectors with joints that cannot be told from SMPL joints, and those that are used of them.
 _BY_FEWER = {OPENPOSE25.name: OPENPOSE18, **{s.name: COCO17 for s in (HALPE26, BODY25B, WHOLEBODY23, MEDIAPIPE33)}}
 
 
-class BaselinePipeline(Pipeline):
-    """Lifts by a baseline, which uses only the real camera, is deterministic, and returns one motion.
+class BaselinePipeline(Pipeline, ABC):
+    """Lifts track by track, is deterministic, and returns one motion of each.
 
     `extras` of its batches has "spread" and "residual" (B, L, J), which are zero.
 
     Args:
-        name: one of `table.USABLE`.
         keypoints: skeleton of the keypoints; `skeleton` is what is lifted of it.
         prior: file of poses; None: made-up motion.
     """
 
-    def __init__(self, name: str, keypoints: Skeleton, prior: Path | None = None) -> None:
+    def __init__(self, keypoints: Skeleton, prior: Path | None = None) -> None:
         super().__init__({"pose_prior": prior.name if prior else "procedural motion"})
-        self.method, self.baseline = name, BASELINES[name]  # type: ignore[misc]
         self.skeleton = _BY_FEWER.get(keypoints.name, keypoints)
         self.prior = None if prior is None else PosePrior.load(prior)
+
+    @abstractmethod
+    def lift_track(self, kp2d: Tensor, conf: Tensor, rig: Rig, fps: float) -> Tensor:
+        """Joints (L, J, 3) in metres, world of the rig.
+
+        Args:
+            kp2d, conf: (L, J, 2) undistorted pixels and (L, J) confidence of view 0; with `uses_all_views` those of
+                all, (V, L, J, ...).
+            rig: V cameras.
+            fps: frames per second.
+        """
 
     def lift(
         self,
@@ -66,14 +78,13 @@ class BaselinePipeline(Pipeline):
         if num_samples > 1 or num_inference_steps is not None:
             raise ValueError(f"{self.method} draws nothing: it takes no number of samples and of steps.")
         rate = self.fps if fps is None else fps
-        lengths = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
+        lengths = torch.full((len(kp2d),), kp2d.shape[-3]) if lengths is None else lengths.cpu()
         batched = _for_all(rig, len(kp2d))
-        options = {"prior": self.prior} if self.baseline.takes_prior else {}
         motions = []
         for row, length in enumerate(lengths.tolist()):
             camera = Rig(batched.size[row], batched.K4[row], batched.T_w2c[row])
-            track = kp2d[row, :length], conf[row, :length]
-            motions.append(self.baseline.run(*track, camera, rate, self.skeleton, **options).to(kp2d))
+            track = kp2d[row, ..., :length, :, :], conf[row, ..., :length, :]
+            motions.append(self.lift_track(*track, camera, rate).to(kp2d))
         joints3d = nn.utils.rnn.pad_sequence(motions, batch_first=True)
         zeros = torch.zeros_like(joints3d[..., 0])
         return MotionBatch(
@@ -86,6 +97,43 @@ class BaselinePipeline(Pipeline):
             provenance=Provenance.from_metadata(self.about),
             extras={"spread": zeros, "residual": zeros},
         )
+
+
+class GroundRayPipeline(BaselinePipeline):
+    """See `ground_ray`."""
+
+    method = "ground_ray"
+
+    def lift_track(self, kp2d: Tensor, conf: Tensor, rig: Rig, fps: float) -> Tensor:
+        return ground_ray(kp2d, conf, rig, fps, self.skeleton, prior=self.prior)
+
+
+class OptimizationPipeline(BaselinePipeline):
+    """See `optimization`."""
+
+    method = "optimisation"
+
+    def lift_track(self, kp2d: Tensor, conf: Tensor, rig: Rig, fps: float) -> Tensor:
+        return optimization(kp2d, conf, rig, fps, self.skeleton, prior=self.prior)
+
+
+class LevelOptimizationPipeline(BaselinePipeline):
+    """See `optimization`; the camera counts as level, and its height over the floor is not used."""
+
+    method = "optimisation_level"
+
+    def lift_track(self, kp2d: Tensor, conf: Tensor, rig: Rig, fps: float) -> Tensor:
+        return optimization(kp2d, conf, rig, fps, self.skeleton, prior=self.prior, known_camera="intrinsics")
+
+
+class OraclePipeline(BaselinePipeline):
+    """See `oracle`."""
+
+    method = "oracle"
+    uses_all_views = True
+
+    def lift_track(self, kp2d: Tensor, conf: Tensor, rig: Rig, fps: float) -> Tensor:
+        return oracle(kp2d, conf, rig, self.skeleton)
 
 
 def _for_all(rig: Rig, count: int) -> Rig:

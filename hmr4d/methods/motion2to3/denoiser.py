@@ -36,7 +36,7 @@ class MotionDenoiser(nn.Module):
     def __init__(
         self,
         *,
-        num_features: int = 44,
+        num_features: int,
         text_dim: int = 512,
         dim: int = 512,
         ff_dim: int = 1024,

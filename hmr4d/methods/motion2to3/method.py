@@ -47,8 +47,11 @@ class Motion2to3(Method):
         from omegaconf import OmegaConf
 
         framing = instantiate(cfg.framing) if "framing" in cfg else None
+        codec: Motion2DCodec = instantiate(cfg.pipeline.codec, _convert_="all")
         pipeline = instantiate(
             cfg.pipeline,
+            denoiser=instantiate(cfg.network, num_features=codec.num_features, _partial_=False, _convert_="all"),
+            codec=codec,
             text_encoder=build_text_encoder(**_text_settings(cfg)),
             metres_per_unit=None if framing is None else framing.metres_per_unit,
             _convert_="all",
@@ -90,9 +93,11 @@ class Motion2to3(Method):
             adapter.save(folder / ADAPTER_NAME)
 
     def restore(self, config: dict[str, Any], folder: Path) -> Motion2to3Pipeline:
+        codec = Motion2DCodec(Statistics.load(folder / STATISTICS_NAME))
+        network = {"num_features": codec.num_features} | config["network"]  # older releases name it themselves
         pipeline = Motion2to3Pipeline(
-            NETWORKS[config.get("network_class", "MotionDenoiser")](**config["network"]),
-            Motion2DCodec(Statistics.load(folder / STATISTICS_NAME)),
+            NETWORKS[config.get("network_class", "MotionDenoiser")](**network),
+            codec,
             NoiseSchedule(**config["schedule"]),
             text_encoder=build_text_encoder(**config["text_encoder"]),
             sampling=SamplingOptions(**config["sampling"]),

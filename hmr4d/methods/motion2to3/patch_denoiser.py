@@ -45,7 +45,7 @@ class PatchDenoiser(nn.Module):
     def __init__(
         self,
         *,
-        num_features: int = 44,
+        num_features: int,
         text_dim: int = 384,
         pooled_dim: int = 384,
         patch: int = 4,

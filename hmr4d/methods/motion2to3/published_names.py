@@ -23,7 +23,7 @@ _DENOISER: Mapping[str, Translate] = {
     "num_heads": as_key("network.num_heads"),
     "dropout": as_key("network.dropout"),
     "text_dim": as_key("network.text_dim"),
-    "input_dim": as_key("network.num_features"),
+    "input_dim": only("44", "the width of the network follows from the statistics; choose them with motion.statistics"),
     "cam_dim": as_key("views.cam_dim"),
     "extra_root": as_key("network.separate_root_head"),
     "with_projection": switch("network.text_mode", on="pooled", off="tokens"),

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
 from hmr4d.evaluation.callbacks.wis3d_visualizer import Wis3DMotion2Dto3DVisualizer, real_motion
+from hmr4d.methods.registry import get_method
 from hmr4d.motion.motion import MotionBatch
 from tests.data.tiny_store import write_store
 from tests.evaluation.callbacks.test_metric_t2m import configuration
@@ -32,7 +33,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_store(folder / "bandai_namco", {"clip0": 40}, splits={"clip0": "test"}, text_cache=False)
     torch.manual_seed(0)
     cfg = compose_config(["exp=motion2to3/finetune_mv", "text=hash", "network=32x2"])
-    state = {f"pipeline.denoiser.{k}": v for k, v in instantiate(cfg.network).state_dict().items()}
+    state = {f"pipeline.denoiser.{k}": v for k, v in get_method("motion2to3").build(cfg).denoiser.state_dict().items()}
     torch.save({"state_dict": state}, folder / "model.ckpt")
     return folder
 

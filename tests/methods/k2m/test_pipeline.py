@@ -114,8 +114,9 @@ def test_lifting_at_another_rate_gives_a_frame_for_each() -> None:
     assert (
         lifted.extras["residual"].shape == lifted.extras["spread"].shape == (1, 31, 22)
     )  # metres, as lifted files say
-    with pytest.raises(ValueError, match="without diffusion steps"):
-        tiny_pipeline().lift(clip[None, :, :-1, :2], clip[None, :, :-1, 2], rig, fps=25.0, num_inference_steps=5)
+    for options in ({"num_inference_steps": 5}, {"num_samples": 2}):
+        with pytest.raises(ValueError, match="draws nothing when it lifts: it returns one motion of a track"):
+            tiny_pipeline().lift(clip[None, :, :-1, :2], clip[None, :, :-1, 2], rig, fps=25.0, **options)
 
 
 def test_a_release_makes_the_same_motion(tmp_path: Path) -> None:

@@ -43,6 +43,19 @@ def test_a_long_clip_uses_only_frames_and_lengths_of_the_training() -> None:
     assert max(offset for offset, _ in seen) + tokenizer.window <= LONGEST
 
 
+def test_a_long_clip_is_tokenized_a_few_windows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = tiny_tokenizer().eval()
+    tokenizer.quantizer.codebooks()[0].codebook.normal_()
+    clip = walking_clips(1, LONGEST)[0]
+    at_once = tokenizer.tokenize(clip)
+    assert len(token_windows(LONGEST, window=tokenizer.window, hop=tokenizer.hop)) > 3
+    sizes: list[int] = []
+    tokenizer.adapter.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
+    monkeypatch.setattr("hmr4d.methods.k2m.tokenizer.WINDOWS_AT_ONCE", 3)
+    assert torch.equal(tokenizer.tokenize(clip), at_once)
+    assert max(sizes) == 3
+
+
 def test_a_clip_of_one_window_is_tokenized_as_it_is() -> None:
     tokenizer = tiny_tokenizer().eval()
     tokenizer.quantizer.codebooks()[0].codebook.normal_()

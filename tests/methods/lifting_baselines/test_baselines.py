@@ -18,7 +18,7 @@ from hmr4d.geometry.rigs import Rig, camera_pose, project
 from hmr4d.methods.lifting_baselines.ground_ray import ground_ray
 from hmr4d.methods.lifting_baselines.optimization import FitOptions, level_camera, optimization
 from hmr4d.methods.lifting_baselines.oracle import oracle
-from hmr4d.methods.lifting_baselines.pipeline import BaselinePipeline
+from hmr4d.methods.lifting_baselines.pipeline import GroundRayPipeline
 from hmr4d.metrics.pose_errors import pose_errors
 from hmr4d.motion.procedural import synthetic_joints
 
@@ -62,10 +62,10 @@ def mean_errors(pred: Tensor, target: Tensor, skeleton: Skeleton = SMPL22) -> di
 def test_all_views_give_the_motion_back() -> None:
     joints3d, cameras = clip(), rig(4)
     kp2d, conf = see(joints3d, cameras)
-    assert (oracle(kp2d, conf, cameras, FPS, SMPL22) - joints3d).norm(dim=-1).max() < 1e-6
+    assert (oracle(kp2d, conf, cameras, SMPL22) - joints3d).norm(dim=-1).max() < 1e-6
     conf[0, :, 5], conf[1, 3] = 0, 0  # two views of four are still enough
     kp2d[0, :, 5] = 1e6
-    assert (oracle(kp2d, conf, cameras, FPS, SMPL22) - joints3d).norm(dim=-1).max() < 1e-6
+    assert (oracle(kp2d, conf, cameras, SMPL22) - joints3d).norm(dim=-1).max() < 1e-6
 
 
 def test_a_joint_that_is_never_shown_stands_at_the_one_before_it() -> None:
@@ -74,7 +74,7 @@ def test_a_joint_that_is_never_shown_stands_at_the_one_before_it() -> None:
     for name in ("left_foot", "right_hip", "right_knee"):
         conf[:, :, SMPL22.index(name)] = 0
     conf[:, 5:, SMPL22.index("left_wrist")] = 0  # shown at times: held
-    lifted = oracle(kp2d, conf, cameras, FPS, SMPL22)
+    lifted = oracle(kp2d, conf, cameras, SMPL22)
     for name, instead in (("left_foot", "left_ankle"), ("right_hip", "pelvis"), ("right_knee", "pelvis")):
         assert (lifted[:, SMPL22.index(name)] - joints3d[:, SMPL22.index(instead)]).norm(dim=-1).max() < 1e-6, name
     assert (lifted[5:] - joints3d[4])[:, SMPL22.index("left_wrist")].norm(dim=-1).max() < 1e-6
@@ -84,7 +84,7 @@ def test_a_joint_that_is_never_shown_stands_at_the_one_before_it() -> None:
 def test_the_noise_floor_grows_with_the_noise() -> None:
     joints3d, cameras = clip(), rig(4)
     floor = [
-        mean_errors(oracle(*see(joints3d, cameras, sigma), cameras, FPS, SMPL22), joints3d)["abs_mpjpe"]
+        mean_errors(oracle(*see(joints3d, cameras, sigma), cameras, SMPL22), joints3d)["abs_mpjpe"]
         for sigma in (1.0, 2.0)
     ]
     # A pixel at 5 m and a focal length of 1400 is 3.6 mm; four views and three directions leave about that.
@@ -93,7 +93,7 @@ def test_the_noise_floor_grows_with_the_noise() -> None:
 
 def test_one_view_is_not_enough() -> None:
     with pytest.raises(ValueError, match="at least two"):
-        oracle(*see(clip(), rig(1)), rig(1), FPS, SMPL22)
+        oracle(*see(clip(), rig(1)), rig(1), SMPL22)
 
 
 # --- one view ---------------------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_real_clips_are_found_where_they_are() -> None:
 def test_tracks_share_one_rig_or_have_one_each() -> None:
     camera = rig()
     pixels, conf = see(clip(length=12), camera)
-    lifter = BaselinePipeline("ground_ray", SMPL22)
+    lifter = GroundRayPipeline(SMPL22)
     both = lifter.lift(torch.cat([pixels, pixels]), torch.cat([conf, conf]), camera, fps=FPS)
     assert torch.equal(both[0].joints3d, both[1].joints3d)
     assert both[1].views is not None and torch.equal(both[1].views.rig.K4, camera.K4)

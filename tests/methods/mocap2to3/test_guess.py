@@ -11,7 +11,7 @@ from torch import Tensor
 from hmr4d.body.skeleton import COCO17, SMPL22
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.methods.guided import GuidedPipeline
-from hmr4d.methods.lifting_baselines.pipeline import BaselinePipeline
+from hmr4d.methods.lifting_baselines.pipeline import GroundRayPipeline
 from hmr4d.methods.mocap2to3.foot_contact_conditioning import count_contact_features
 from hmr4d.motion.motion import MotionBatch
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
@@ -112,6 +112,6 @@ def test_pipelines_that_do_not_go_together_are_named() -> None:
     with pytest.raises(ValueError, match="does not take what mocap2to3 lifts"):
         GuidedPipeline(tiny_pipeline(), tiny_pipeline())
     with pytest.raises(ValueError, match="ray_lifting does not take what"):
-        GuidedPipeline(walkers.tiny_pipeline(), BaselinePipeline("ground_ray", SMPL22))
+        GuidedPipeline(walkers.tiny_pipeline(), GroundRayPipeline(SMPL22))
     with pytest.raises(ValueError, match="of 'coco17' joints, but mocap2to3 lifts 'smpl22'"):
-        GuidedPipeline(tiny_pipeline(), BaselinePipeline("ground_ray", COCO17))
+        GuidedPipeline(tiny_pipeline(), GroundRayPipeline(COCO17))

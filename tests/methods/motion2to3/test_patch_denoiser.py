@@ -20,6 +20,7 @@ from tests.methods.motion2to3.tiny import TEXT_DIM, random_inputs, tiny_batch, t
 def patch_denoiser(*, awake: bool = True, **changes: Any) -> PatchDenoiser:
     """Narrow network; awake gives the branches that start at zero some weight."""
     settings: dict[str, Any] = {
+        "num_features": 44,
         "text_dim": TEXT_DIM,
         "pooled_dim": TEXT_DIM,
         "dim": 24,
@@ -100,7 +101,7 @@ def test_every_condition_changes_the_motion(name: str) -> None:
 
 def test_odd_patch_is_refused() -> None:
     with pytest.raises(ValueError, match="patch is 3"):
-        PatchDenoiser(patch=3)
+        patch_denoiser(patch=3)
 
 
 def test_one_batch_is_learned() -> None:

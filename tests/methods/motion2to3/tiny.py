@@ -24,6 +24,7 @@ TEXT_DIM = 8
 def tiny_denoiser(*, awake: bool = True, **changes: Any) -> MotionDenoiser:
     """Multi-view network of two narrow layers; awake gives the branches that start at zero some weight."""
     settings: dict[str, Any] = {
+        "num_features": 44,
         "text_dim": TEXT_DIM,
         "dim": 16,
         "ff_dim": 24,
