@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from hmr4d.utils import inert_pickle
+from hmr4d.utils.safe_pickle import UNREADABLE
 
 _NO_ARRAY = (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError)  # raised by non-arrays
 _MAX_NESTING = 16  # chumpy nodes inside chumpy nodes; real files have two
@@ -109,19 +108,7 @@ def _read_entries(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
         raise FileNotFoundError(f"Body model not found: {path}.")
     try:
         return _read_npz(path, keys) if path.suffix == ".npz" else _read_pickle(path)
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        KeyError,
-        MemoryError,
-        OverflowError,
-        ImportError,
-        zipfile.BadZipFile,
-    ) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is damaged or no body model: {error}. Fetch it again.") from error
 
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from hmr4d.data.importers.humanml3d import read_texts
@@ -157,22 +155,6 @@ class EvaluationClips(Dataset[dict[str, Any]]):
 def sentence_length(tokens: str) -> int:
     """Number of words of a caption for the published text encoder: at most 20, plus start and end."""
     return min(len(tokens.split()), MAX_WORDS) + 2
-
-
-def collate_evaluation(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A batch in the published order, longest sentence first.
-
-    Returns:
-        features (B, 196, 263), num_rows (B,) int64, and lists `text` and `tokens`.
-    """
-    items = sorted(items, key=lambda item: sentence_length(item["tokens"]), reverse=True)
-    features: list[Tensor] = [item["features"] for item in items]
-    return {
-        "features": torch.stack(features),
-        "num_rows": torch.tensor([item["num_rows"] for item in items]),
-        "text": [item["text"] for item in items],
-        "tokens": [item["tokens"] for item in items],
-    }
 
 
 def _read(path: Path) -> np.ndarray:

@@ -32,7 +32,6 @@ class MovementEncoder(nn.Module):
         self, input_dim: int = 259, hidden_dim: int = 512, output_dim: int = 512, *, dropout: float = 0.2
     ) -> None:
         super().__init__()
-        self.input_dim, self.output_dim = input_dim, output_dim
         self.conv1 = nn.Conv1d(input_dim, hidden_dim, 4, stride=2, padding=1)
         self.conv2 = nn.Conv1d(hidden_dim, output_dim, 4, stride=2, padding=1)
         self.dropout = nn.Dropout(dropout)
@@ -185,26 +184,6 @@ class LengthEstimator(nn.Module):
     def forward(self, words: Tensor, lengths: Tensor, pos_onehot: Tensor | None = None) -> Tensor:
         """(B, N, C) words, (B, N, P) classes where the network has them, `lengths` (B,) in words -> (B, K) logits."""
         return self.head(self.words(words, lengths, pos_onehot))
-
-
-def sample_num_rows(logits: Tensor, *, generator: torch.Generator, min_rows: int = 40, num_redraws: int = 2) -> Tensor:
-    """Motion lengths sampled from the scores of a `LengthEstimator`.
-
-    Args:
-        logits: (B, K).
-        generator: on the CPU.
-        min_rows: a shorter draw is repeated.
-        num_redraws: times; the last draw counts whatever it is, as in the published evaluation.
-
-    Returns:
-        (B,) int64 rows, multiples of 4.
-    """
-    chances = logits.float().softmax(-1).cpu()
-    drawn = torch.multinomial(chances, 1, generator=generator)[:, 0]
-    for _ in range(num_redraws):
-        again = torch.multinomial(chances, 1, generator=generator)[:, 0]
-        drawn = torch.where(drawn * ROWS_PER_TOKEN < min_rows, again, drawn)
-    return drawn * ROWS_PER_TOKEN
 
 
 def _dense(input_dim: int, output_dim: int) -> tuple[nn.Module, ...]:

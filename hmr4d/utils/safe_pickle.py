@@ -9,6 +9,20 @@ import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
+# What reading a damaged pickle, a zip file of pickles, or one of arrays raises.
+UNREADABLE = (
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    ImportError,
+    zipfile.BadZipFile,
+)
 _TORCH_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first object of files that torch.save wrote before its zip format
 _ALLOWED = {
     ("_codecs", "encode"),
@@ -81,19 +95,7 @@ def load_arrays_pickle(path: str | os.PathLike[str]) -> Any:
         return _load_tensors(path)
     except UnsafePickleError as error:
         raise UnsafePickleError(f"{path} cannot be read safely: {error}.") from None
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        KeyError,
-        MemoryError,
-        OverflowError,
-        ImportError,
-        zipfile.BadZipFile,
-    ) as error:
+    except UNREADABLE as error:
         raise UnsafePickleError(f"{path} is damaged or no pickle: {error}.") from error
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,27 +16,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hmr4d.utils import inert_pickle
+from hmr4d.utils.safe_pickle import UNREADABLE
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS_NAME = "model.safetensors"  # in the folder of a released model
 
 # What reading a damaged file or one of another kind raises.
-DAMAGED = (
-    SafetensorError,
-    RuntimeError,
-    OSError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    ImportError,
-    MemoryError,
-    OverflowError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
+DAMAGED = (*UNREADABLE, SafetensorError, RuntimeError, OSError, LookupError)
 
 
 def load_inert(path: Path) -> Any:

@@ -17,7 +17,6 @@ from hmr4d.evaluators.networks import (
     MovementDecoder,
     MovementEncoder,
     TextEncoder,
-    sample_num_rows,
 )
 
 
@@ -77,15 +76,6 @@ def test_first_weights() -> None:
     assert encoder.words.embed.weight.std().item() == pytest.approx(expected, rel=0.05)
     assert encoder.words.summary.initial_state.std().item() == pytest.approx(1, rel=0.3)
     assert encoder.words.summary.gru.weight_ih_l0.abs().max() <= 64**-0.5
-
-
-def test_lengths_are_drawn_from_their_scores_and_short_draws_are_repeated() -> None:
-    scores = torch.full((400, 20), -1e9)
-    scores[:, [2, 15]] = 0.0  # 8 or 60 rows
-    drawn = sample_num_rows(scores, generator=torch.Generator().manual_seed(3))
-    again = sample_num_rows(scores, generator=torch.Generator().manual_seed(3))
-    assert set(drawn.tolist()) == {8, 60} and torch.equal(drawn, again)
-    assert (drawn == 8).float().mean().item() == pytest.approx(1 / 8, abs=0.05)  # three short draws in a row
 
 
 def test_matching_loss_by_hand() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hmr4d.evaluators.hml263_clips import EvaluationClips, collate_evaluation, sentence_length
+from hmr4d.evaluators.hml263_clips import EvaluationClips
 from hmr4d.representation.hml263 import NUM_FEATURES, Hml263Statistics
 
 STATISTICS = Hml263Statistics(
@@ -83,15 +83,6 @@ def test_equal_seeds_give_equal_items(tmp_path: Path) -> None:
     for a, b in zip(first, again, strict=True):
         assert a["text"] == b["text"] and torch.equal(a["features"], b["features"])
     assert any(a["num_rows"] != b["num_rows"] or a["text"] != b["text"] for a, b in zip(first, other, strict=True))
-
-
-def test_batches_begin_with_the_longest_sentence(tmp_path: Path) -> None:
-    tokens = ["a/DET", "a/DET b/X c/X", " ".join(["a/DET"] * 30), "d/X", " ".join(["b/X"] * 20)]
-    items = [{"features": torch.zeros(196, 3), "num_rows": i, "text": "", "tokens": t} for i, t in enumerate(tokens)]
-    batch = collate_evaluation(items)
-    assert batch["num_rows"].tolist() == [2, 4, 1, 0, 3]  # equal lengths stay in order
-    assert [sentence_length(t) for t in batch["tokens"]] == [22, 22, 5, 3, 3]
-    assert batch["features"].shape == (5, 196, 3)
 
 
 def test_missing_folders_are_named_at_once(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ class ResidualTransformer(TokenTransformer):
         if num_quantizers < 2:
             raise ValueError(f"num_quantizers is {num_quantizers}; residual layers need at least 2.")
         self.num_tokens, self.pad_id, self.num_quantizers = num_tokens, num_tokens, num_quantizers
-        self.share_weights, self.fix_output_bias = share_weights, fix_output_bias
+        self.fix_output_bias = fix_output_bias
         self.embed_layer = nn.Linear(num_quantizers, dim)
         self.code = nn.Linear(dim, token_dim)
         self.initialize()

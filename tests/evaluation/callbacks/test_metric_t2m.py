@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hmr4d.engine.compose import compose_config
@@ -24,6 +23,7 @@ from hmr4d.evaluation.text_to_motion_data import Job
 from hmr4d.evaluation.text_to_motion_test import evaluator_files
 from hmr4d.evaluators.evaluator import Evaluator, EvaluatorRecipe
 from hmr4d.export.motion_npz import load_motion_npz
+from hmr4d.methods.registry import get_method
 from hmr4d.motion.motion import MotionBatch
 from hmr4d.representation.hml263 import load_statistics
 from tests.data.tiny_store import write_store
@@ -56,8 +56,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Evaluator(recipe, statistics).save(folder / "checkpoints" / "hmr4d" / "evaluator-bandai")
     for seed, name in enumerate(("model", "other")):
         torch.manual_seed(seed)
-        network = instantiate(configuration(folder, folder).network)
-        state = {f"pipeline.denoiser.{k}": v for k, v in network.state_dict().items()}
+        denoiser = get_method("motion2to3").build(configuration(folder, folder)).denoiser
+        state = {f"pipeline.denoiser.{k}": v for k, v in denoiser.state_dict().items()}
         torch.save({"state_dict": state}, folder / f"{name}.ckpt")
     return folder
 

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import open_dict
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
+from hmr4d.engine.compose import compose_config
+from hmr4d.methods.motion2to3.method import METHOD
 from hmr4d.methods.motion2to3.module import Motion2to3Module
 from hmr4d.methods.motion2to3.options import TrainingOptions
 from tests.methods.motion2to3.tiny import tiny_batch, tiny_pipeline
@@ -102,3 +105,14 @@ def test_a_loss_that_is_no_number_stops_before_the_checkpoint(tmp_path: Any) -> 
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 2
     assert all(torch.isfinite(v).all() for v in saved["state_dict"].values())
+
+
+def test_the_width_of_the_network_follows_from_the_codec() -> None:
+    cfg = compose_config(["exp=motion2to3/finetune_mv", "text=hash", "network=32x2"])
+    pipeline = METHOD.build(cfg)
+    assert pipeline.denoiser.num_features == pipeline.codec.num_features == 2 * 22
+    assert not {"num_features", "_partial_", "_target_"} & METHOD.settings(cfg)["network"].keys()
+    with open_dict(cfg):  # as runs of earlier versions saved it
+        del cfg.network["_partial_"]
+        cfg.network.num_features = 44
+    assert METHOD.build(cfg).denoiser.num_features == 44
