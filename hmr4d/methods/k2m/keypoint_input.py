@@ -19,6 +19,7 @@ DEFAULT_SIZE = (1280, 720)  # where there is no video
 TORSO = (5, 6, 11, 12)  # shoulders and hips
 STEP_REACH = 2  # frames to both sides that the person's velocity is measured over, for keypoints tremble
 STEP_UNIT = 0.05  # body heights per frame, about twice those of walking
+GROWTH_UNIT = 0.2  # of the logarithm of a height
 
 Norm = Literal["image", "root_relative", "person"]
 
@@ -72,21 +73,35 @@ def normalize(keypoints: Tensor, norm: Norm = "image") -> Tensor:
 def _of_person(points: Tensor, conf: Tensor, shown: Tensor) -> Tensor:
     """(B, F, 18, 3): keypoints from the middle of the torso over half the person's height, and confidence.
 
-    The last row is the velocity of that middle, right and down, over STEP_UNIT heights per frame, and the logarithm
-    of this frame's height over that of the clip. Heights are those of the box of the shown keypoints, the clip's is
-    their median. A frame without a torso has the middle of the last one that has it.
+    The height is the trend of the clip: a person who comes nearer has the same keypoints in all frames, or the network
+    would mistake the growth for a pose. The last row is the velocity of that middle, right and down, over STEP_UNIT
+    heights per frame, and the logarithm of this frame's height over the median one, over GROWTH_UNIT. Heights are those
+    of the box of the shown keypoints. A frame without a torso has the middle of the last one that has it.
     """
     points = torch.where(shown, points, 0.0)
-    box = _box_heights(points, shown[..., 0])
-    height = box.nanmedian(1, keepdim=True).values.nan_to_num(1.0).clamp(min=1.0)  # (B, 1) pixels
+    box = _box_heights(points, shown[..., 0]).log()
+    usual = box.nanmedian(1, keepdim=True).values.nan_to_num(0.0)  # (B, 1) logarithm of pixels
+    height = _trend(box - usual, usual).exp()
     middle = _held(points[:, :, TORSO].mean(2), shown[:, :, TORSO, 0].all(2))
     rows = torch.where(shown, (points - middle[:, :, None]) / (height[..., None, None] / 2), 0.0)
     frame = torch.arange(points.shape[1], device=points.device)
     before, after = (frame - STEP_REACH).clamp(min=0), (frame + STEP_REACH).clamp(max=len(frame) - 1)
     step = (middle[:, after] - middle[:, before]) / (after - before).clamp(min=1)[:, None]
-    size = (box / height).log().nan_to_num(0.0)
-    last = torch.cat([step / (STEP_UNIT * height[..., None]), size[..., None]], -1)
+    growth = (box - usual).nan_to_num(0.0) / GROWTH_UNIT
+    last = torch.cat([step / (STEP_UNIT * height[..., None]), growth[..., None]], -1)
     return torch.cat([torch.cat([rows, torch.where(shown, conf, 0.0)], -1), last[:, :, None]], 2)
+
+
+def _trend(change: Tensor, usual: Tensor) -> Tensor:
+    """(B, F) `usual` (B, 1) plus the straight line through `change` (B, F) of least squares; NaN does not count."""
+    known = (~change.isnan()).to(change.dtype)
+    total = known.sum(1, keepdim=True).clamp(min=1)
+    change = change.nan_to_num(0.0)
+    frame = torch.arange(change.shape[1], device=change.device, dtype=change.dtype)
+    frame = frame - (known * frame).sum(1, keepdim=True) / total
+    mean = change.sum(1, keepdim=True) / total
+    slope = (known * frame * change).sum(1, keepdim=True) / (known * frame**2).sum(1, keepdim=True).clamp(min=1)
+    return usual + mean + slope * frame
 
 
 def _box_heights(points: Tensor, shown: Tensor) -> Tensor:

@@ -47,11 +47,8 @@ class Motion2to3(Method):
         from omegaconf import OmegaConf
 
         framing = instantiate(cfg.framing) if "framing" in cfg else None
-        codec: Motion2DCodec = instantiate(cfg.pipeline.codec, _convert_="all")
         pipeline = instantiate(
             cfg.pipeline,
-            denoiser=instantiate(cfg.network, num_features=codec.num_features, _partial_=False, _convert_="all"),
-            codec=codec,
             text_encoder=build_text_encoder(**_text_settings(cfg)),
             metres_per_unit=None if framing is None else framing.metres_per_unit,
             _convert_="all",
