@@ -15,13 +15,13 @@ from hmr4d.methods.lifting_baselines.oracle import oracle
 
 @dataclass(frozen=True)
 class Baseline:
-    """A way of lifting without a network.
+    """A lifting algorithm without a network.
 
     Attributes:
         run: (kp2d (L, J, 2), conf (L, J), rig, fps, skeleton) -> (L, J, 3) metres; (V, L, J, ...) for all views.
-        takes_prior: `run` has a keyword `prior`, a bank of poses.
-        sees_all_views: it is given the 2D of all views, which nobody has outside a test.
-        uses_pose: it uses where the camera stands over the floor.
+        takes_prior: `run` has a keyword `prior`, a pose bank.
+        sees_all_views: the input is the 2D of all views, which is available in tests only.
+        uses_pose: it uses the pose of the camera relative to the floor.
     """
 
     run: Callable[..., Tensor]
@@ -31,7 +31,7 @@ class Baseline:
 
     @property
     def is_for_use(self) -> bool:
-        """Whether it makes the most of one camera; the others are there for comparison."""
+        """Whether the baseline is meant for use with one camera; the others serve for comparison."""
         return self.uses_pose and not self.sees_all_views
 
 
