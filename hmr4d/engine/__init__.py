@@ -1,1 +1,1 @@
-"""Configurations and the trainer's callbacks."""
+"""Composition of configurations, runs, releases and callbacks of the trainer."""

@@ -11,17 +11,17 @@ from hmr4d.utils.places import shipped_folder
 
 
 def config_folders(folders: Sequence[Path] = ()) -> list[Path]:
-    """All folders of configurations: what ships, what methods outside the repository bring, and further ones."""
+    """All folders of configurations: the packaged one, those of external methods, and additional ones."""
     brought = [method.configs for method in outside_methods() if method.configs is not None]
     return [shipped_folder("configs"), *brought, *folders]
 
 
 def choices(group: str, folders: Sequence[Path] = ()) -> list[str]:
-    """Names of the files of a group, such as "motion2to3/finetune_mv" of "exp".
+    """Names of the files of a configuration group, such as "motion2to3/finetune_mv" of "exp".
 
     Args:
         group: folder below `configs/`.
-        folders: to look in; none: those of `config_folders`.
+        folders: folders to search; empty: those of `config_folders`.
     """
     found: set[str] = set()
     for folder in folders or config_folders():
@@ -30,7 +30,7 @@ def choices(group: str, folders: Sequence[Path] = ()) -> list[str]:
 
 
 def described(group: str) -> Iterator[tuple[str, str]]:
-    """(name, first sentence of its comment) of every file of a group that ships."""
+    """(name, first sentence of its comment) of every packaged file of a group."""
     for name in choices(group):
         lines = (shipped_folder("configs") / group / f"{name}.yaml").read_text("utf-8").splitlines()
         comments = [line.removeprefix("# ") for line in lines if line.startswith("# ") and "@package" not in line]

@@ -22,14 +22,14 @@ from hmr4d.utils.places import PACKAGE_FOLDER, find_input, shipped_folder
 
 CONFIG_FOLDER = shipped_folder("configs")
 TRUSTED_PACKAGES = ("hmr4d", "torch", "pytorch_lightning")
-# ${package_file:<path inside hmr4d>}: data that ships with the code, wherever the command is run.
+# ${package_file:<path inside hmr4d>}: packaged data, independent of the working folder.
 OmegaConf.register_new_resolver("package_file", lambda path: str(PACKAGE_FOLDER / path), replace=True)
-# ${find_input:<path>,${paths.inputs}}: an input that ships, unless the user's folder has it.
+# ${find_input:<path>,${paths.inputs}}: an input of the user's folder or, if missing there, a packaged input.
 OmegaConf.register_new_resolver("find_input", lambda path, inputs: str(find_input(path, inputs)), replace=True)
 
 
 def store_entry(folder: str, key: str, fallback: Any) -> Any:
-    """An entry of a motion store's store.json; the fallback if there is no store or no such entry."""
+    """An entry of a motion store's store.json; the fallback if store or entry does not exist."""
     path = Path(folder) / "store.json"
     return json.loads(path.read_text(encoding="utf-8")).get(key, fallback) if path.is_file() else fallback
 
@@ -40,32 +40,32 @@ def store_file(folder: str, name: str, fallback: Any) -> Any:
     return str(path) if path.is_file() else fallback
 
 
-# ${store:<folder>,<key>,<fallback>} and ${store_file:<folder>,<name>,<fallback>}: what a store says of itself goes
-# before what the configuration of a data set says of it.
+# ${store:<folder>,<key>,<fallback>} and ${store_file:<folder>,<name>,<fallback>}: an entry of the store overrides the
+# configuration of the data set.
 OmegaConf.register_new_resolver("store", store_entry, replace=True)
 OmegaConf.register_new_resolver("store_file", store_file, replace=True)
-# ${limited:<limit>,<small>,<usual>}: a task whose clips are limited costs less elsewhere, too.
+# ${limited:<limit>,<small>,<usual>}: `small` for tasks with a limited number of clips, otherwise `usual`.
 OmegaConf.register_new_resolver("limited", lambda limit, small, usual: usual if limit is None else small, replace=True)
 
 
 def compose_config(overrides: list[str], root: str = "train") -> DictConfig:
-    """The configuration of `overrides`, as hmr4d train would see it, without starting a run.
+    """Composes the configuration of `hmr4d train` with `overrides`, without starting a run.
 
-    `root` names the file under `configs/` to start from.
+    `root` is the name of the start file in `configs/`.
 
-    Published names of options and classes are understood, see `hmr4d.engine.published_names`.
+    Published names of options and classes are translated, see `hmr4d.engine.published_names`.
 
     Raises:
-        OverrideError: the configuration cannot take one of the overrides.
+        OverrideError: an override is invalid for the configuration.
     """
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         return compose_words(translate_overrides(overrides), root)
 
 
 def compose_words(words: list[str], root: str, folders: Sequence[Path] = ()) -> DictConfig:
-    """The configuration of overrides in our own names, where Hydra is initialized; see `compose_config`.
+    """Composes the configuration of overrides without published names; see `compose_config`.
 
-    `folders` hold further configurations.
+    Hydra must be initialized. `folders` contain additional configurations.
     """
     try:
         return map_targets(compose(root, overrides=[*words, *search_words(folders)]))
@@ -82,41 +82,41 @@ def save_config(cfg: DictConfig, folder: str | Path) -> Path:
 
 
 def load_config(path: str | Path) -> DictConfig:
-    """The saved configuration of a run, with class paths of earlier versions replaced by those of today.
+    """The saved configuration of a run, with class paths of earlier versions replaced by current ones.
 
     Raises:
-        ValueError: the file holds no mapping of options.
+        ValueError: the file contains no mapping of options.
     """
     cfg = OmegaConf.load(path)
     if not isinstance(cfg, DictConfig):
-        raise ValueError(f"{path} is no configuration of a run: it holds a list, not named options.")
+        raise ValueError(f"{path} is not the configuration of a run: it contains a list instead of named options.")
     return map_targets(cfg)
 
 
 def check_targets(cfg: DictConfig) -> None:
-    """Looks at every `_target_` of a configuration that came with a file from elsewhere, before anything is built.
+    """Checks every `_target_` of a configuration from an external file before anything is built.
 
-    A target may be a class of hmr4d, torch, pytorch_lightning or the package of an installed method, or one that a file
-    under `configs/` names. Functions
-    are refused otherwise: among those of any package are some that write files or run code.
+    Allowed are classes of hmr4d, torch, pytorch_lightning and the packages of installed methods, and the targets of
+    files in `configs/`. Other functions are rejected, because packages contain functions that write files or run code.
 
     Args:
-        cfg: the node that is to be instantiated.
+        cfg: node to instantiate.
 
     Raises:
-        ValueError: a target is none of these; all such are named.
+        ValueError: a target is not allowed; the message lists all of them.
     """
     named = set(targets_of(OmegaConf.to_container(cfg, resolve=True)))
     wrong = sorted(target for target in named - shipped_targets() if not _is_known_class(target))
     if wrong:
         raise ValueError(
-            f"The configuration asks for {', '.join(wrong)}; only classes of {', '.join(trusted_packages())} and what "
-            "configs/ names are built from a configuration file of a run. Name an experiment instead if you trust it."
+            f"The configuration has the targets {', '.join(wrong)}; a configuration file of a run may only name "
+            f"classes of {', '.join(trusted_packages())} and targets of configs/. If you trust the file, name an "
+            "experiment instead."
         )
 
 
 def trusted_packages() -> tuple[str, ...]:
-    """Packages whose classes a configuration file may name: ours, and those that bring an installed method."""
+    """Packages whose classes a configuration file may name, including those of installed methods."""
     return (*TRUSTED_PACKAGES, *(type(method).__module__.split(".")[0] for method in outside_methods()))
 
 
@@ -133,13 +133,13 @@ def targets_of(node: Any) -> Iterator[str]:
 
 @lru_cache(maxsize=1)
 def shipped_targets() -> frozenset[str]:
-    """The targets that the files under `configs/` name."""
+    """The targets of all files in `configs/`."""
     files = sorted(CONFIG_FOLDER.rglob("*.yaml"))
     return frozenset(t for path in files for t in targets_of(yaml.safe_load(path.read_text(encoding="utf-8"))))
 
 
 def _is_known_class(target: str) -> bool:
-    """Whether a dotted path is a module of a trusted package, then the name of a class that such a package defines."""
+    """Whether a dotted path is a class that is defined in a trusted package."""
     module, _, name = target.rpartition(".")
     trusted = trusted_packages()
     if module.split(".")[0] not in trusted:

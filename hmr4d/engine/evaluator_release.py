@@ -1,4 +1,4 @@
-"""A finished training of exp=evaluator/matching becomes a folder that `Evaluator.load` reads."""
+"""Converts a training of exp=evaluator/matching to a folder that `Evaluator.load` reads."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from hmr4d.utils.weights import load_strictly
 
 
 def trained_evaluator(checkpoint: str | Path, *, name: str, source: str) -> Evaluator:
-    """The evaluator in a checkpoint of exp=evaluator/matching, its weights rounded to half precision.
+    """The evaluator in a checkpoint of exp=evaluator/matching, with weights rounded to half precision.
 
     Args:
-        checkpoint: of the training.
-        name: of the evaluator, for cards.
-        source: of its statistics, in words.
+        checkpoint: checkpoint of the training.
+        name: name of the evaluator on cards.
+        source: description of the source of its statistics.
 
     Raises:
-        FileNotFoundError, ValueError: see `read_training`, or the checkpoint is of another stage.
+        FileNotFoundError, ValueError: see `read_training`; also if the checkpoint belongs to another stage.
     """
     state, recipe_facts = read_training(checkpoint)
     recipe = replace(EvaluatorRecipe(**recipe_facts), name=name)
@@ -46,11 +46,11 @@ def _statistics(state: dict[str, Tensor], recipe: EvaluatorRecipe, source: str) 
 
 
 def release_evaluator(checkpoint: Path, out: Path, about: dict[str, Any], notice: str) -> None:
-    """Writes weights, recipe, statistics and a card of a trained evaluator.
+    """Writes the release folder of a trained evaluator: weights, recipe, statistics and card.
 
     Args:
-        checkpoint: of exp=evaluator/matching.
-        out: folder to write; its name becomes that of the evaluator.
+        checkpoint: checkpoint of exp=evaluator/matching.
+        out: folder to write; its name becomes the name of the evaluator.
         about: data, licence, commands, steps, hardware.
         notice: licence and credit of the data.
     """
@@ -67,7 +67,7 @@ def evaluator_card(folder: Path, evaluator: Evaluator, about: Mapping[str, Any],
     sizes = ", ".join(f"{k} {v}" for k, v in asdict(recipe).items() if k.endswith(("hidden", "dim")))
     rows = {
         "features": f"{recipe.features.num_features} numbers, `{recipe.variant}`, {recipe.fps:g} fps, "
-        f"{recipe.min_rows} to {recipe.max_rows} rows a clip",
+        f"{recipe.min_rows} to {recipe.max_rows} rows per clip",
         "text": f"token states of '{recipe.text_encoder}'"
         if recipe.text == "tokens"
         else "GloVe words and word classes",
@@ -78,7 +78,7 @@ def evaluator_card(folder: Path, evaluator: Evaluator, about: Mapping[str, Any],
     }
     before = "Embeds motions and captions for FID, R-precision, matching score and diversity; see `docs/evaluation.md`."
     after = (
-        "How it judges real motion, and real motion that was corrupted: `card.md` beside this file, made by\n"
+        "Its scores of real motion and of corrupted real motion: `card.md` next to this file, written by\n"
         "`hmr4d evaluator-card`."
     )
     return card(folder.name, rows, about, notice, before=before, after=after)

@@ -1,4 +1,4 @@
-"""Names of earlier versions: class paths that saved configurations have, and choices that people type."""
+"""Names of earlier versions: class paths in saved configurations, and choices on the command line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MOVED_CLASSES: Mapping[str, str] = {
     "hmr4d.representation.view_points.ViewPointCodec": "hmr4d.representation.image_pose2d.ImagePose2DCodec",
     "hmr4d.representation.view_tokens.ViewTokenCodec": "hmr4d.representation.bbox_pose2d.BboxPose2DCodec",
 }
-# Groups and choices of the command line, "group=choice" or "group", that have another name now.
+# Renamed groups and choices of the command line: "group=choice" or "group" -> current name.
 RENAMED_CHOICES: Mapping[str, str] = {
     "ground_hints": "foot_contact_conditioning",
     "network=mini": "network=tiny",
@@ -50,12 +50,12 @@ RENAMED_CHOICES: Mapping[str, str] = {
     "rigs=observed": "rigs=single_conditioned",
     "rigs=surrounding4": "rigs=random4",
 }
-# Rooms that were renamed as a whole: what they held has the same names below the new one.
+# Renamed packages: their content has the same names in the new package.
 MOVED_ROOMS: Mapping[str, str] = {"hmr4d.models.": "hmr4d.methods."}
 
 
 def current_target(target: str) -> str:
-    """The path of a class today, for its path in this version or in an earlier one."""
+    """The current path of a class, given its path in this or an earlier version."""
     if target in MOVED_CLASSES:
         return MOVED_CLASSES[target]
     module, _, name = target.rpartition(".")

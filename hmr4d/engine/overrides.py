@@ -1,7 +1,7 @@
-"""Overrides of a configuration, checked before heavy imports, with error messages that suggest corrections.
+"""Checks of configuration overrides before heavy imports, with error messages that suggest corrections.
 
-Hydra's own messages name the file it looked for; these name the word that was typed, what was expected, and the nearest
-names that exist.
+Hydra's own messages name the file that it searched for. The messages here name the given override, the expected value
+and the most similar existing names.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 from hmr4d.engine.choices import choices, config_folders
 from hmr4d.engine.moved_names import RENAMED_CHOICES
 
-SEVERAL_KINDS = ("trainer.devices", "trainer.precision")  # numbers that may be words too: auto, 16-mixed
-LEAST: dict[str, float] = {  # by the last part of a name
+SEVERAL_KINDS = ("trainer.devices", "trainer.precision")  # numbers that may also be text: auto, 16-mixed
+LEAST: dict[str, float] = {  # smallest value, by the last part of a name
     "batch_size": 1,
     "test_batch_size": 1,
     "num_workers": 0,
@@ -40,20 +40,20 @@ NUM_NEAR = 3
 
 
 class OverrideError(ValueError):
-    """An override that the configuration cannot take, in one sentence."""
+    """Invalid override; the message is one sentence."""
 
 
 def check_overrides(words: Sequence[str], root: str, *, folders: Sequence[Path] = (), is_sweep: bool = False) -> None:
-    """Checks overrides in our own names against the configuration that they are for. Hydra must be initialized.
+    """Checks overrides without published names against their configuration. Hydra must be initialized.
 
     Args:
-        words: such as "exp=motion2to3/finetune_mv", "optimizer.lr=1e-4", "+global/append=amp16".
-        root: file under `configs/` that the configuration starts from.
-        folders: further folders of configurations.
-        is_sweep: a word may have several values, as `seed=1,2`.
+        words: overrides, such as "exp=motion2to3/finetune_mv", "optimizer.lr=1e-4", "+global/append=amp16".
+        root: name of the start file in `configs/`.
+        folders: additional folders of configurations.
+        is_sweep: whether an override may have several values, as in `seed=1,2`.
 
     Raises:
-        OverrideError: the first word that is wrong.
+        OverrideError: an override is invalid; the message describes the first one.
     """
     overrides = [_parse(word, is_sweep) for word in words]
     every = config_folders(folders)
@@ -61,7 +61,7 @@ def check_overrides(words: Sequence[str], root: str, *, folders: Sequence[Path] 
     for override in chosen:
         _check_choice(override, every)
     if root == "train" and not any(o.key_or_group == "exp" for o in chosen):
-        raise OverrideError(f"No experiment is chosen. Give exp=<name>; there are: {', '.join(choices('exp', every))}.")
+        raise OverrideError(f"No experiment is chosen. Give exp=<name>; known: {', '.join(choices('exp', every))}.")
     try:
         plain = compose(root, overrides=[*(_one_of(o) for o in chosen), *search_words(folders)])
     except HydraException as error:
@@ -72,33 +72,33 @@ def check_overrides(words: Sequence[str], root: str, *, folders: Sequence[Path] 
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """The values of a configuration with references followed; OverrideError names one that leads nowhere."""
+    """The values of a configuration with resolved references. Raises OverrideError if a reference has no target."""
     try:
         return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
-        raise OverrideError(f"{str(error).splitlines()[0]}, which {error.full_key} asks for.") from error
+        raise OverrideError(f"{str(error).splitlines()[0]}, which {error.full_key} refers to.") from error
 
 
 def search_words(folders: Sequence[Path] = ()) -> list[str]:
-    """The override that makes Hydra look for configurations of outside methods and in further folders too."""
+    """The override that adds configurations of external methods and additional folders to Hydra's search path."""
     more = [f"file://{folder}" for folder in config_folders(folders)[1:]]
     return [f"hydra.searchpath=[{','.join(more)}]"] if more else []
 
 
 def _parse(word: str, is_sweep: bool) -> Override:
-    """A parsed override; OverrideError if it is not of the form key=value."""
+    """The parsed override. Raises OverrideError if it does not have the form key=value."""
     try:
         override = OverridesParser.create().parse_override(word)
     except HydraException as error:
         raise OverrideError(
-            f"'{word}' is no override. Write key=value, and put quotes around a value with spaces, commas or brackets: "
+            f"'{word}' is not an override. Write key=value, and quote a value with spaces, commas or brackets: "
             "'prompts=[\"a person walks, then sits\"]'."
         ) from error
     if override.is_sweep_override() and not is_sweep:
         key = override.key_or_group
         raise OverrideError(
-            f"'{word}' has several values. Write a list as {key}=[...], quote a comma that belongs to a text, or run "
-            "one value after the other with --multirun."
+            f"'{word}' has several values. Write a list as {key}=[...], quote commas in text, or run all values one "
+            "after the other with --multirun."
         )
     return override
 
@@ -121,23 +121,23 @@ def _one_of(override: Override) -> str:
 
 
 def _check_choice(override: Override, folders: Sequence[Path]) -> None:
-    """OverrideError when a group has no such file."""
+    """Raises OverrideError if a group has no such file."""
     group = override.key_or_group
     known = choices(group, folders)
     for value in _values(override):
         for name in value if isinstance(value, list) else [value]:
             if name is not None and str(name) not in known and "${" not in str(name):
                 if (word := f"{group}={name}") in RENAMED_CHOICES:
-                    raise OverrideError(f"{word} has another name now: {RENAMED_CHOICES[word]}.")
+                    raise OverrideError(f"{word} was renamed: use {RENAMED_CHOICES[word]}.")
                 what = "experiment" if group == "exp" else f"choice of '{group}'"
                 raise OverrideError(
-                    f"{group}={name}: there is no such {what}. There are, the nearest first: "
+                    f"{group}={name}: unknown {what}. Known, most similar first: "
                     f"{', '.join(by_likeness(str(name), known))}."
                 )
 
 
 def by_likeness(name: str, known: Sequence[str]) -> list[str]:
-    """Names, those first that a name may be a misspelling of: as a whole, or in its last part."""
+    """Known names sorted by their similarity to a name, as a whole or in the last part."""
 
     def likeness(other: str) -> float:
         parts = (re.split(r"[./]", word)[-1] for word in (name, other))
@@ -151,23 +151,23 @@ def _ratio(first: str, second: str) -> float:
 
 
 def _check_setting(override: Override, plain: DictConfig) -> None:
-    """OverrideError when the configuration has no such setting, or one of another kind."""
+    """Raises OverrideError if the configuration has no such setting, or if the value has the wrong type."""
     key = override.key_or_group
     settings = OmegaConf.to_container(plain, resolve=False)
     if override.is_add() or override.is_force_add():
         return
     for part in key.split("."):
-        if isinstance(settings, str) and "${" in settings:  # what it stands for is not known here
+        if isinstance(settings, str) and "${" in settings:  # an unresolved reference
             return
         if isinstance(settings, list):
             return
         if not isinstance(settings, dict) or part not in settings:
             if (group := key.partition(".")[0]) in RENAMED_CHOICES:
-                raise OverrideError(f"'{override.input_line}': {group} has another name now: {RENAMED_CHOICES[group]}.")
+                raise OverrideError(f"'{override.input_line}': {group} was renamed: use {RENAMED_CHOICES[group]}.")
             near = by_likeness(key, _names(plain))[:NUM_NEAR]
             raise OverrideError(
-                f"'{override.input_line}': there is no setting '{key}'. The nearest are {', '.join(near)}; "
-                f"+{key}=... adds one of this name."
+                f"'{override.input_line}': unknown setting '{key}'. Most similar: {', '.join(near)}. To add a new "
+                f"setting, write +{key}=..."
             )
         settings = settings[part]
     if not override.is_delete():
@@ -189,30 +189,28 @@ def _names(plain: DictConfig) -> list[str]:
 
 
 def _check_value(key: str, value: Any, default: Any) -> None:
-    """OverrideError when a value is of another kind than the one it replaces, or too small."""
+    """Raises OverrideError if a value has another type than the one it replaces, or is too small."""
     if value is None or default is None or (isinstance(value, str) and "${" in value):
         return
     wanted = None
     if isinstance(default, bool):
-        wanted = None if isinstance(value, bool) else "true or false is"
+        wanted = None if isinstance(value, bool) else "true or false"
     elif isinstance(default, (int, float)):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        wanted = None if is_number or isinstance(value, list) or key in SEVERAL_KINDS else "a number is"
+        wanted = None if is_number or isinstance(value, list) or key in SEVERAL_KINDS else "a number"
     elif isinstance(default, list):
-        wanted = None if isinstance(value, (list, str)) else "a list in [brackets] is"
+        wanted = None if isinstance(value, (list, str)) else "a list in [brackets]"
     elif isinstance(default, dict):
-        wanted = (
-            None if isinstance(value, dict) else f"settings below it, such as {key}.{next(iter(default), '...')}, are"
-        )
+        wanted = None if isinstance(value, dict) else f"a setting below it, such as {key}.{next(iter(default), '...')}"
     if wanted is not None:
-        shown = "" if isinstance(default, dict) else f"; without this it is {_shown(default)}"
-        raise OverrideError(f"{key}={_shown(value)}: {wanted} expected{shown}.")
+        shown = "" if isinstance(default, dict) else f"; the default is {_shown(default)}"
+        raise OverrideError(f"{key}={_shown(value)}: expected {wanted}{shown}.")
     least = LEAST.get(key.rpartition(".")[2])
     if least is not None and isinstance(value, (int, float)):
         if value < least:
-            raise OverrideError(f"{key}={value}: at least {least:g} is expected.")
+            raise OverrideError(f"{key}={value}: expected at least {least:g}.")
         if isinstance(least, int) and value != int(value):
-            raise OverrideError(f"{key}={value}: a whole number is expected.")
+            raise OverrideError(f"{key}={value}: expected an integer.")
 
 
 def _shown(value: Any) -> str:
@@ -226,6 +224,6 @@ def _told(error: HydraException, chosen: Sequence[Override]) -> str:
         if found and override.key_or_group == found[1].split("@")[0]:
             return (
                 f"'{override.input_line}': this experiment does not use the group '{override.key_or_group}'. "
-                "Leave it out, or choose an experiment that uses it."
+                "Remove it, or choose an experiment that uses it."
             )
     return str(error).splitlines()[0]

@@ -1,8 +1,9 @@
-"""Published names on the command line and in configurations, replaced by ours.
+"""Translation of published names on the command line and in configurations to names of hmr4d.
 
-`translate_overrides` works on the words of a command line, `map_targets` on a composed configuration. The methods list
-what is published under which name, see `hmr4d.methods.published_names`. A published name that has no counterpart is an
-error that says why; it is never ignored.
+`translate_overrides` translates the words of a command line, `map_targets` a composed configuration. Each method lists
+its published names, see `hmr4d.methods.published_names`. A published name without a counterpart is an error with a
+reason
+and is never ignored.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ _APPEND = "global/append="
 
 
 def translate_overrides(words: Sequence[str]) -> list[str]:
-    """Command-line words with published names replaced by ours; all other words stay as they are.
+    """Command-line words with published names translated; other words are unchanged.
 
     Args:
-        words: such as `pl_trainer.devices=2`, `exp=mas/video_motion2d_nr/mdm`, `--cfg`.
+        words: words such as `pl_trainer.devices=2`, `exp=mas/video_motion2d_nr/mdm`, `--cfg`.
 
     Raises:
-        PublishedNameError: some published names have no counterpart; all are listed with the reason.
+        PublishedNameError: published names have no counterpart; the message lists them with reasons.
     """
     translated: list[str] = []
     problems: list[str] = []
@@ -43,12 +44,12 @@ def translate_overrides(words: Sequence[str]) -> list[str]:
 
 
 def _merge_additions(words: list[str]) -> list[str]:
-    """Several `global/append=` words as one, in place of the first; Hydra would only see the last."""
+    """Merges several `global/append=` words into one, because Hydra would use only the last."""
     values = [word.removeprefix(_APPEND) for word in words if word.startswith(_APPEND)]
     if len(values) < 2:
         return words
     if sweeps := [value for value in values if "," in value and not value.startswith("[")]:
-        raise PublishedNameError(f"{_APPEND}{sweeps[0]} is a sweep; write names that belong together in brackets.")
+        raise PublishedNameError(f"{_APPEND}{sweeps[0]} is a sweep; write names that apply together in brackets.")
     names = dict.fromkeys(name for value in values for name in _names_in(value))
     first = next(number for number, word in enumerate(words) if word.startswith(_APPEND))
     rest = [word for word in words[first:] if not word.startswith(_APPEND)]
@@ -79,15 +80,15 @@ def _translate_word(word: str, releases: Sequence[PublishedNames]) -> list[str]:
     if any(key.startswith(names.parts) for names in releases):
         raise PublishedNameError("this published option has no counterpart")
     if f"{key}=" == _APPEND:
-        return [f"{key}={value}"]  # the group is in the defaults list already, where Hydra wants no plus
+        return [f"{key}={value}"]  # the group is in the defaults list, where Hydra allows no plus
     return [word]
 
 
 def map_targets(cfg: DictConfig) -> DictConfig:
-    """A copy of a composed configuration in which published and earlier class paths are replaced by those of today.
+    """A copy of a composed configuration with published and earlier class paths replaced by current ones.
 
     Raises:
-        PublishedNameError: a published class has no counterpart; names its place in the configuration.
+        PublishedNameError: a published class has no counterpart; the message names its key in the configuration.
     """
     mapped = copy.deepcopy(cfg)
     _map_node(mapped, "")
@@ -95,7 +96,7 @@ def map_targets(cfg: DictConfig) -> DictConfig:
 
 
 def _map_node(node: DictConfig | ListConfig, place: str) -> None:
-    # Raw access: interpolations are left alone, what they point to is visited in its own place.
+    # Raw access: interpolations are not resolved, because their targets are visited separately.
     keys = range(len(node)) if isinstance(node, ListConfig) else list(node)
     for key in keys:
         child = node._get_node(key)
@@ -113,6 +114,6 @@ def _map_target(target: str, place: str) -> str:
             return names.targets[target]
         if target.startswith(names.packages):
             raise PublishedNameError(
-                f"{place or 'the configuration'} asks for {target}: this published class has no counterpart."
+                f"{place or 'the configuration'} has the target {target}: this published class has no counterpart."
             )
     return current_target(target)

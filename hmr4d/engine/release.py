@@ -1,4 +1,4 @@
-"""Conversion of a training run to a released model: weights, configuration, and a card with their origin."""
+"""Conversion of a training run to a released model: weights, configuration and model card."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class ReleaseRequest:
 
     Attributes:
         run: output folder of a training run, with config.yaml.
-        parts: output folders of the trainings of further parts, for methods that train parts by themselves.
-        out: folder to write; its name becomes that of the model.
-        checkpoint: instead of the run's checkpoints/last.ckpt.
-        actions: folder of `prepare.py text-adapter`, for models that sample from text; they list these known actions.
-        hardware, commands: of the training, for the card.
+        parts: output folders of the trainings of other parts, for methods whose parts are trained separately.
+        out: folder to write; its name becomes the name of the model.
+        checkpoint: checkpoint; None: the run's checkpoints/last.ckpt.
+        actions: folder of `prepare.py text-adapter` with the known actions of a model that samples from text.
+        hardware, commands: hardware and commands of the training, for the card.
     """
 
     run: Path
@@ -45,15 +45,15 @@ class ReleaseRequest:
 
 
 def release(request: ReleaseRequest) -> Path:
-    """Writes the release folder of a run; the folder.
+    """Writes the release folder of a run and returns its path.
 
     Raises:
-        FileNotFoundError: the run, its checkpoint or the list of actions is not there.
-        ValueError: a file is damaged or does not fit the others, or the method keeps no list of actions.
+        FileNotFoundError: the run, its checkpoint or the list of actions is missing.
+        ValueError: a file is damaged or does not match the others, or the method has no list of actions.
     """
     for run in (request.run, *request.parts):
         if not (run / "config.yaml").is_file():
-            raise FileNotFoundError(f"{run} holds no config.yaml; give the output folder of a training run.")
+            raise FileNotFoundError(f"{run} contains no config.yaml; give the output folder of a training run.")
     cfg = load_config(request.run / "config.yaml")
     checkpoint = request.checkpoint or request.run / "checkpoints" / "last.ckpt"
     store = ClipStore.open(cfg.data.train.store)
@@ -76,7 +76,7 @@ def release(request: ReleaseRequest) -> Path:
 
 
 def last_losses(run: Path) -> dict[str, float]:
-    """The last epoch means of every loss in the run's CSV log."""
+    """Loss name -> its last epoch mean in the CSV log of the run."""
     losses: dict[str, float] = {}
     for path in sorted((run / "csv").glob("metrics*.csv")):
         with path.open() as stream:
@@ -94,7 +94,7 @@ def release_method(
     actions: Path | None = None,
     parts: Sequence[Path] = (),
 ) -> None:
-    """Writes weights, configuration, a card and, where `actions` names some, the known actions of a trained method."""
+    """Writes weights, configuration, card and, if `actions` is given, the known actions of a trained method."""
     check_targets(cfg.pipeline)
     method = method_of_config(cfg)
     if method is None:
@@ -108,7 +108,7 @@ def release_method(
         method.require("sample", asked_for="A list of known actions")
         pipeline.actions = load_actions(actions)
         if pipeline.actions is None:
-            raise FileNotFoundError(f"{actions} lists no known actions; give a folder of prepare.py text-adapter.")
+            raise FileNotFoundError(f"{actions} contains no known actions; give a folder of prepare.py text-adapter.")
     parameters = sum(p.numel() for p in method.weights.network_of(pipeline).parameters())
     facts = {"method": method.title, **about, "steps": finished_steps(checkpoint), "parameters": parameters}
     method.save(out, pipeline, method.settings(cfg), facts)
@@ -116,5 +116,5 @@ def release_method(
         "method": f"{method.title}, {parameters:,} parameters, float16",
         "weights sha256": f"`{file_hash(out / WEIGHTS_NAME)}`",
     }
-    after = "How good it is, measured on the test split beside real motion: `docs/results.md`."
+    after = "Scores on the test split, compared with real motion: `docs/results.md`."
     write_text(out / "README.md", card(out.name, rows, facts, notice, after=after))

@@ -28,7 +28,7 @@ from hmr4d.utils.progress import bars_are_shown
 
 logger = logging.getLogger(__name__)
 
-# Warnings of the trainer about what the configuration means, or what its makers will change.
+# Warnings of the trainer that need no action: intended settings, or future changes of the library.
 NOT_FOR_USERS = (
     ".*treespec.*is deprecated",
     "Found .* module.* in eval mode",
@@ -38,12 +38,12 @@ NOT_FOR_USERS = (
     "Experiment logs directory",
     "You're resuming from a checkpoint",
 )
-TASK_SETTINGS = ("sampling", "training", "text_encoder", "about")  # of a pipeline; a task may choose them
-MIN_ROWS = 20  # of the curves of a short training
+TASK_SETTINGS = ("sampling", "training", "text_encoder", "about")  # settings of a pipeline that a task may choose
+MIN_ROWS = 20  # fewest logged rows of a short training
 
 
 def build(cfg: DictConfig) -> tuple[pl.LightningModule, pl.LightningDataModule, pl.Trainer]:
-    """Module with its weights, data and trainer of a configuration."""
+    """Builds module (with its weights), data and trainer of a configuration."""
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     model = instantiate(cfg.model, _convert_="all")
     weights = starting_weights(cfg)
@@ -65,26 +65,26 @@ def build(cfg: DictConfig) -> tuple[pl.LightningModule, pl.LightningDataModule, 
 
 
 def optimizer_settings(cfg: DictConfig) -> dict[str, Any]:
-    """The numbers that the configuration gives its optimizer, by name."""
+    """Optimizer settings of the configuration: name -> number."""
     named = OmegaConf.to_container(cfg.optimizer, resolve=True)
     assert isinstance(named, dict)
     return {str(name): value for name, value in named.items() if not str(name).startswith("_")}
 
 
 def steps_per_row(cfg: DictConfig) -> int:
-    """Training steps from one row of the curves to the next: fewer where few are trained, for at least 20 rows."""
+    """Training steps between two logged rows; fewer in short trainings, for at least MIN_ROWS rows."""
     every, steps = int(cfg.trainer.log_every_n_steps), int(cfg.trainer.max_steps)
     return max(1, min(every, steps // MIN_ROWS)) if steps > 0 else every
 
 
 def starting_weights(cfg: DictConfig) -> Any:
-    """The path or paths to load before the task starts, or None. ValueError when the task cannot do without."""
+    """The weight file or files to load before the task starts, or None. Raises ValueError if the task needs weights."""
     if cfg.task != "fit":
         weights = cfg.ckpt_path if cfg.ckpt_path is not None else cfg.shipped_weights
         if weights is None and cfg.get("score_only") is None:
             raise ValueError(f"Task {cfg.task} needs trained weights: give ckpt_path=<checkpoint or released model>.")
         return weights
-    if resumes(cfg):  # the checkpoint of the run brings all weights
+    if resumes(cfg):  # the checkpoint of the run contains all weights
         return None
     if cfg.ckpt_path is None and cfg.model.get("freeze", "none") != "none":
         raise ValueError(
@@ -100,28 +100,28 @@ def resumes(cfg: DictConfig) -> bool:
 
 
 def check_method(cfg: DictConfig) -> None:
-    """ValueError when the method of the configuration cannot do what its task needs."""
+    """Raises ValueError if the method does not support the task."""
     needed = cfg.get("task_needs")
     if needed is None:
         return
     method = method_of_config(cfg)
     if method is None:
-        raise ValueError(f"{cfg.exp_name} trains no method, and this task needs one. Choose another exp or no task.")
+        raise ValueError(f"{cfg.exp_name} trains no method, but this task needs one. Choose another exp or no task.")
     method.require(needed, asked_for="This task")
 
 
 def check_unused(cfg: DictConfig) -> None:
-    """FileExistsError when a new training would replace the checkpoints of another one."""
+    """Raises FileExistsError if a new training would replace the checkpoints of another one."""
     folder = Path(cfg.output_dir) / "checkpoints"
     if not cfg.overwrite and any(folder.glob("*.ckpt")):
         raise FileExistsError(
-            f"{folder} holds the checkpoints of another run: continue it with resume_training=true, choose another "
+            f"{folder} contains the checkpoints of another run: continue it with resume_training=true, choose another "
             "folder with output_dir=, or replace it with overwrite=true."
         )
 
 
 def resume_path(cfg: DictConfig) -> Path | None:
-    """The checkpoint to continue from, or None. FileNotFoundError when a wanted one is not there."""
+    """The checkpoint to resume from, or None. Raises FileNotFoundError if a requested checkpoint is missing."""
     if not resumes(cfg):
         return None
     if cfg.resume_model_path is not None:
@@ -138,7 +138,7 @@ def resume_path(cfg: DictConfig) -> Path | None:
 
 
 def check_resumable(cfg: DictConfig, checkpoint: Path) -> None:
-    """ValueError when a checkpoint of the run cannot go on with the network or the optimizer of the configuration."""
+    """Raises ValueError if a checkpoint of the run is incompatible with network or optimizer of the configuration."""
     path = checkpoint.parent.parent / "config.yaml"
     if not path.is_file():
         return
@@ -149,7 +149,8 @@ def check_resumable(cfg: DictConfig, checkpoint: Path) -> None:
         if changed:
             shown = ", ".join(f"{k} was {before.get(k)} and is {now.get(k)}" for k in changed[:3])
             raise ValueError(
-                f"{checkpoint} cannot go on with another {key.split('.')[0]}: {shown}. Resume with the settings in "
+                f"{checkpoint} cannot be resumed with another {key.split('.')[0]}: {shown}. Resume with the settings "
+                "in "
                 f"{path}, or start a new run in another output_dir from ckpt_path={checkpoint}."
             )
 
@@ -162,41 +163,41 @@ def _flat(node: Any, place: str) -> dict[str, Any]:
 
 
 def finished_steps(path: Path) -> int:
-    """Training steps behind a checkpoint to resume from. ValueError when the file is damaged or something else."""
+    """Number of completed training steps of a checkpoint. Raises ValueError if the file is damaged or no checkpoint."""
     try:
         return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
     except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path} is no checkpoint to resume from ({type(error).__name__}: {str(error).splitlines()[0][:120]}). "
+            f"{path} is not a checkpoint to resume from ({type(error).__name__}: {str(error).splitlines()[0][:120]}). "
             "Give an earlier one with resume_model_path=<file>."
         ) from error
 
 
 def continue_curve(csv_logger: CSVLogger, steps: int) -> None:
-    """Keeps the rows of the run's metrics file from before step `steps`; what came later is trained again."""
+    """Keeps only the rows of the run's metrics file before step `steps`; later steps are trained again."""
     path = Path(csv_logger.log_dir) / "metrics.csv"
     if not path.is_file():
         return
     with path.open(newline="") as stream:
         rows: list[dict[str, Any]] = [{k: v for k, v in row.items() if v} for row in csv.DictReader(stream)]
-    for row in rows:  # the first one makes the logger start its file anew; values stay the text they were
+    for row in rows:  # the first row makes the logger replace the file; values stay unchanged text
         if (step := int(row.pop("step"))) < steps:
             csv_logger.log_metrics(row, step)
 
 
 def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
-    """Gives a task the settings that its checkpoint was trained with, as far as the command line does not name them.
+    """Sets the options of a task to those of its checkpoint, except options on the command line.
 
     Args:
-        cfg: of a task that generates or scores; changed in place. `ckpt_path` is a checkpoint of a run, or anything
-            else, from which nothing is taken.
-        overrides: words of the command line; what they name stays, also within a setting that is taken otherwise.
+        cfg: configuration of a task that generates or scores; changed in place. Nothing is adopted if `ckpt_path` is
+            not a checkpoint of a run.
+        overrides: words of the command line; their settings are kept, also within an adopted group.
 
     Returns:
-        Names of the settings that were taken and differ.
+        Names of the adopted settings whose values differed.
 
     Raises:
-        ValueError: the saved configuration asks for a class that is not trusted, see `check_targets`.
+        ValueError: the saved configuration names a class that is not trusted, see `check_targets`.
     """
     if not isinstance(cfg.ckpt_path, str):
         return []
@@ -226,14 +227,14 @@ def adopt_settings(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[str]:
         with open_dict(cfg):
             taken += _adopt_values(cfg.pipeline, saved.pipeline, "pipeline", named)
     if taken:
-        logger.info("%s: as in %s.", ", ".join(taken), path)
+        logger.info("%s: adopted from %s.", ", ".join(taken), path)
     return taken
 
 
 def _adopt_values(node: DictConfig, saved: DictConfig, place: str, named: set[str]) -> list[str]:
     """Replaces values below a node by saved ones; returns the names of those that differed.
 
-    References stay: what they point to was taken already, or is named on the command line.
+    References are kept, because their targets are adopted or given on the command line.
     """
     taken = []
     for key in saved:
@@ -250,11 +251,11 @@ def _adopt_values(node: DictConfig, saved: DictConfig, place: str, named: set[st
 
 
 def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Any:
-    """Runs a composed configuration; returns the result of the trainer.
+    """Runs a composed configuration and returns the result of the trainer.
 
     Args:
-        cfg: composed.
-        overrides: words of the command line that it was composed from; see `adopt_settings`.
+        cfg: composed configuration.
+        overrides: words of the command line of the configuration; see `adopt_settings`.
     """
     cfg = map_targets(cfg)
     warnings.filterwarnings("ignore", category=FutureWarning, module="(pytorch_lightning|lightning_fabric|torch)")
@@ -274,7 +275,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Any:
     if cfg.task == "predict":
         prepare_predict(cfg)
     if cfg.task == "test" and "test_runner" not in cfg:
-        raise ValueError("Task test has no clips: choose it with global/task=text2motion/test or lift/synthetic.")
+        raise ValueError("Task test has no clips: choose a test with global/task=text2motion/test or lift/synthetic.")
     resume = resume_path(cfg) if cfg.task == "fit" else None
     if resume is not None:
         check_resumable(cfg, resume)
@@ -294,12 +295,12 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Any:
         trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
         report_training(trainer)
         return None
-    # Motions go to the callbacks; keeping them all would also fill the memory.
+    # Callbacks handle the motions; returning all of them would fill the memory.
     return trainer.predict(model, datamodule=data, return_predictions=False)
 
 
 def report_training(trainer: pl.Trainer) -> None:
-    """The last line of a training: steps, last losses, checkpoint."""
+    """Logs the last line of a training: steps, last losses, checkpoint."""
     values = {k: float(v) for k, v in trainer.callback_metrics.items()}
     last = {k: values[k] for k in ("train/loss_epoch", "val/loss") if k in values}
     losses = ", ".join(f"{name.removesuffix('_epoch')} {value:.4g}" for name, value in last.items())
@@ -309,12 +310,12 @@ def report_training(trainer: pl.Trainer) -> None:
 
 
 def prepare_predict(cfg: DictConfig) -> None:
-    """Checks that every motion is written once. ValueError if no callback writes motions."""
+    """Ensures that every motion is written once. Raises ValueError if no callback writes motions."""
     if not listed(cfg.callbacks):
-        raise ValueError("Task predict has no callbacks, so that nothing would be written: leave out empty_callback.")
+        raise ValueError("Task predict has no callbacks, so nothing would be written: remove empty_callback.")
     devices, nodes = cfg.trainer.devices, cfg.trainer.get("num_nodes", 1)
     wanted = devices[:1] if isinstance(devices, ListConfig) else 1
     if devices != wanted or nodes != 1:
-        logger.warning("Task predict runs on one device; trainer.devices=%s is taken as %s.", devices, wanted)
+        logger.warning("Task predict runs on one device; trainer.devices=%s is replaced by %s.", devices, wanted)
         with open_dict(cfg.trainer):
             cfg.trainer.devices, cfg.trainer.num_nodes = wanted, 1

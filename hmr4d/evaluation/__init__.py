@@ -1,1 +1,1 @@
-"""Protocols, evaluators, scored tests, cards and the study."""
+"""Evaluation protocols, tests, result cards and the ablation study."""

@@ -12,9 +12,9 @@ import yaml
 from hmr4d.data.captions import content_names, mirror_content
 from hmr4d.data.store import MotionStore
 
-FEW_CLIPS = 4  # a content with fewer train clips is named beside the judge's accuracy
-ONE_HANDED = ("bye", "guide", "respond")  # done with one hand; the other hand has no label, so no mirror image either
-# Contents whose captions ask for the same movement; the second number of every accuracy counts a group as one class.
+FEW_CLIPS = 4  # the card lists contents with fewer training clips than this
+ONE_HANDED = ("bye", "guide", "respond")  # one-handed actions; the other hand has no label, so mirrored clips have none
+# Groups of contents with the same movement. The second accuracy (`*_synonyms`) counts a group as one class.
 SYNONYMS = (
     ("run", "dash"),
     ("bye", "wave-right-hand"),
@@ -22,8 +22,8 @@ SYNONYMS = (
     ("respond", "raise-up-left-hand"),
     ("slash", "sword"),
 )
-# Contents that leave open what others say: who asks for a wave is right to get one with the left hand. Counted as right
-# in every accuracy; the other way round it is not.
+# General content -> its special cases. A prompt for a wave leaves the hand open, so a wave with the left hand is
+# correct. A prompt for a wave with the left hand is not satisfied by a wave in general.
 SPECIAL_CASES: Mapping[str, tuple[str, ...]] = {
     "walk-sideways": ("walk-left", "walk-right"),
     "wave": ("wave-left-hand", "wave-right-hand", "wave-both-hands", "bye", "byebye"),
@@ -38,13 +38,13 @@ def is_right(predicted: str, wanted: str) -> bool:
 
 @lru_cache(maxsize=1)
 def cmu_paraphrases() -> dict[str, list[str]]:
-    """Held-out prompts of each CMU group."""
+    """CMU group -> its held-out prompts."""
     return _prompts("cmu_paraphrases.yaml")
 
 
 @lru_cache(maxsize=1)
 def bandai_namco_paraphrases() -> dict[str, list[str]]:
-    """Held-out prompts of each Bandai-Namco content."""
+    """Bandai-Namco content -> its held-out prompts."""
     return _prompts("bandai_namco_paraphrases.yaml")
 
 
@@ -53,7 +53,7 @@ def _prompts(name: str) -> dict[str, list[str]]:
 
 
 def mirror_labels(labels: Sequence[str]) -> dict[str, str]:
-    """Label -> label of the mirrored clip; without labels of unknown data sets or without mirror image."""
+    """Label -> label of the mirrored clip. Labels of unknown data sets or without a mirror image are missing."""
     twins = {}
     for label in set(labels) - set(ONE_HANDED):
         if label in content_names():
@@ -64,14 +64,15 @@ def mirror_labels(labels: Sequence[str]) -> dict[str, str]:
 
 
 def labeled_clips(store: MotionStore, split: str) -> np.ndarray:
-    """(n,) clips of a split that have a content, in the order of the split; joined pairs of clips have none."""
+    """(n,) indices of the clips of a split that have a content label, in the order of the split. Joined clips have
+    none."""
     clips = store.indices(split)
     contents = np.array(store.labels["content"], dtype=object)
     return clips[contents[clips] != ""]
 
 
 def clips_of(store: MotionStore, content: str) -> np.ndarray:
-    """(n,) clips that show a content: its own, and if the store has none, those of its special cases."""
+    """(n,) indices of the clips labeled with a content or, if the store has none, with one of its special cases."""
     contents = np.array(store.labels["content"])
     own = np.flatnonzero(contents == content)
     return own if len(own) else np.flatnonzero(np.isin(contents, SPECIAL_CASES.get(content, ())))

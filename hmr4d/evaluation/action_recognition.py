@@ -1,7 +1,7 @@
 """An action-recognition classifier: a small network trained only on real joints and their content labels.
 
-It never sees text or generated motion, so its accuracy on generated motion, beside that on real motion, says how often
-a model does what the caption asks for.
+It never sees text or generated motion. Its accuracy on generated motion, compared with its accuracy on real motion,
+measures how often a model performs the requested action.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from hmr4d.utils.randomness import ItemRandom, mix_seed
 
 logger = logging.getLogger(__name__)
 
-MIN_STEPS = 900  # of a judge; with a quarter of them 84 % of the CMU validation clips are right instead of 91 %
+MIN_STEPS = 900  # training steps; with a quarter of them the accuracy on CMU validation clips is 84 % instead of 91 %
 WEIGHTS_NAME, CARD_NAME = "classifier.safetensors", "classifier.json"
 
 
 @dataclass(frozen=True)
 class LabelledMotion:
-    """Clips with one label each.
+    """Clips with one label per clip.
 
     Attributes:
-        clips: joints (L, J, 3), metres, y up, each with its own L.
+        clips: joints (L, J, 3) of each clip, metres, y up; L varies.
         labels: one per clip.
-        fps: frames per second of every clip.
+        fps: frame rate of all clips.
     """
 
     clips: Sequence[Tensor]
@@ -57,21 +57,22 @@ class LabelledMotion:
 
 @dataclass(frozen=True)
 class ClassifierTraining:
-    """How the classifier is trained.
+    """Training options of the classifier.
 
     Attributes:
-        seed: of first weights, order and augmentation.
-        epochs: passes of as many clips as there are.
-        batch_size, learning_rate, weight_decay: of AdamW with a cosine decay.
+        seed: seed of the initial weights, the order of the clips and the augmentation.
+        epochs: passes; a pass draws as many clips as the training set has.
+        batch_size, learning_rate, weight_decay: options of AdamW; the learning rate decays as a cosine.
         max_seconds: longer clips train in random windows of this length.
-        min_crop: a crop keeps at least this share of the frames.
-        heading_noise: degrees; standard deviation of a turn of the whole clip.
-        joint_noise, velocity_noise: metres and m/s; the largest standard deviation, per frame and coordinate, of noise
-            on the joints and on the root's velocity. Each clip draws its own share of both, so that shaky motion, which
-            other measures judge, is still told apart by what it shows.
-        balance_power: clips of a label of n clips are drawn in proportion to n^-power.
-        windows: of each clip that are added to it, from `window_seconds[0]` to `window_seconds[1]` seconds long, cut or
-            gone on as in the training of a generator (`FreeWindows`), so that a content is known at any duration.
+        min_crop: smallest fraction of the frames that a random crop keeps.
+        heading_noise: standard deviation of a random rotation of the clip about the up axis, degrees.
+        joint_noise, velocity_noise: largest standard deviation of noise on the joints, metres, and on the root
+            velocity, m/s, per frame and coordinate. Each clip draws its own fraction of both. The noise teaches the
+            classifier to recognize actions in jittery motion; other metrics measure jitter.
+        balance_power: a clip is drawn with probability proportional to n^-power, n clips having its label.
+        windows: random windows added for each clip, `window_seconds[0]` to `window_seconds[1]` seconds long, cut or
+            extended as in the training of a generator (`FreeWindows`). They teach the classifier actions of any
+            duration.
     """
 
     seed: int = 0
@@ -90,24 +91,25 @@ class ClassifierTraining:
 
 
 def training_for(store: MotionStore) -> ClassifierTraining:
-    """The training of a store's classifier: 20 epochs, and more for small stores with too few steps."""
+    """Training options for a store: 20 epochs, or more if a small store would give fewer than `MIN_STEPS` steps."""
     usual = ClassifierTraining()
     batches = math.ceil(len(labeled_clips(store, "train")) / usual.batch_size)
     return replace(usual, epochs=max(usual.epochs, math.ceil(MIN_STEPS / batches)))
 
 
 def labeled_motion(store: MotionStore, split: str, *, kind: str = "content") -> LabelledMotion:
-    """Every clip of a split that has a content, with its label, in the order of the split."""
+    """All clips of a split that have a content label, in the order of the split."""
     clips = labeled_clips(store, split).tolist()
     joints = [torch.tensor(store.joints3d(c)) for c in clips]
     return LabelledMotion(joints, [store.labels[kind][c] for c in clips], store.fps)
 
 
 def content_features(joints3d: Tensor, lengths: Tensor, fps: float) -> Tensor:
-    """Input of the classifier: (B, L, 3 J), zero beyond `lengths`.
+    """Input features of the classifier: (B, L, 3 J), zero beyond `lengths`.
 
-    The clip is scaled to the neutral body height and turned to face +z in its first frame. Per frame: joints 1 .. J - 1
-    relative to the root, metres, then the root's velocity, m/s (first frame: that of the second).
+    The clip is scaled to the neutral body height and turned to face +z in its first frame. A frame holds the joints 1
+    .. J - 1 relative to the root, metres, then the root velocity, m/s. The first frame repeats the velocity of the
+    second.
 
     Args:
         joints3d: (B, L, J, 3) metres, world, y up; L >= 2.
@@ -127,10 +129,10 @@ class ContentClassifier(nn.Module):
     """Three convolutions over time, mean and maximum over the valid frames, one linear layer.
 
     Args:
-        labels: what the outputs mean.
+        labels: label of each output.
         num_joints: J.
-        hidden: channels.
-        fps: frames per second the network works at.
+        hidden: number of channels.
+        fps: frame rate of the input.
     """
 
     mean: Tensor
@@ -150,7 +152,7 @@ class ContentClassifier(nn.Module):
         self.register_buffer("std", torch.ones(3 * num_joints))
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """(B, number of labels) logits of features (B, L, 3 J); padding changes nothing."""
+        """Logits (B, number of labels) of features (B, L, 3 J); frames beyond `lengths` have no effect."""
         lengths = lengths.to(features.device)
         valid = _valid(features.shape[1], lengths)
         x = (features - self.mean) / self.std * valid
@@ -166,15 +168,16 @@ class ContentClassifier(nn.Module):
 
     @torch.no_grad()
     def predict(self, motion: LabelledMotion, *, batch_size: int = 64) -> list[str]:
-        """The most likely label of every clip; clips of another rate are resampled. Their own labels are not read.
+        """The most likely label of each clip. Clips at another frame rate are resampled. `motion.labels` is not used.
 
         Raises:
-            ValueError: a clip with another number of joints or fewer than two frames.
+            ValueError: a clip has another number of joints or fewer than two frames.
         """
         for number, clip in enumerate(motion.clips):
             if clip.ndim != 3 or clip.shape[1:] != (self.num_joints, 3) or len(clip) < 2:
                 raise ValueError(
-                    f"Clip {number} is {tuple(clip.shape)}; the classifier needs (L, {self.num_joints}, 3), L >= 2."
+                    f"Clip {number} has shape {tuple(clip.shape)}; the classifier expects (L, {self.num_joints}, 3), "
+                    "L >= 2."
                 )
         self.eval()
         found: list[str] = []
@@ -187,7 +190,7 @@ class ContentClassifier(nn.Module):
 
 
 def resample_clip(clip: Tensor, fps: float, target_fps: float) -> Tensor:
-    """(L, J, 3) at `target_fps`, by a cubic spline; the clip itself when the rates agree."""
+    """(L, J, 3) at `target_fps`, interpolated by a cubic spline; the clip itself if the rates are equal."""
     if fps == target_fps:
         return clip
     return torch.from_numpy(resample_positions(clip.cpu().numpy(), fps, target_fps))
@@ -196,9 +199,9 @@ def resample_clip(clip: Tensor, fps: float, target_fps: float) -> Tensor:
 def train_classifier(
     train: LabelledMotion, val: LabelledMotion, *, options: ClassifierTraining | None = None
 ) -> ContentClassifier:
-    """A classifier trained on real clips; the same seed gives the same one.
+    """Trains a classifier on real clips. The result depends on the data, the options and the seed alone.
 
-    Every clip whose label has a mirror image (`mirror_labels`) is there twice. Accuracy on `val` is logged.
+    Clips whose label has a mirror image (`mirror_labels`) are added mirrored. The accuracy on `val` is logged.
     """
     options = options or ClassifierTraining()
     labels = sorted(set(train.labels))
@@ -235,9 +238,9 @@ def train_classifier(
 
 
 def accuracy(predicted: Sequence[str], wanted: Sequence[str], groups: Sequence[Sequence[str]] = ()) -> float:
-    """Share of predicted labels that are right (`is_right`); labels of one group agree with each other too.
+    """Fraction of the predicted labels that are correct (`is_right`); labels of one group count as equal.
 
-    NaN without labels.
+    The accuracy of no labels is NaN.
     """
     name = {label: group[0] for group in groups for label in group}
     hits = [is_right(p, w) or name.get(p, p) == name.get(w, w) for p, w in zip(predicted, wanted, strict=True)]
@@ -245,7 +248,7 @@ def accuracy(predicted: Sequence[str], wanted: Sequence[str], groups: Sequence[S
 
 
 def confusions(predicted: Sequence[str], wanted: Sequence[str]) -> list[tuple[str, str, int]]:
-    """(wanted, predicted, count) of the labels that are not right, most frequent first."""
+    """(wanted, predicted, count) of the wrong labels, most frequent first."""
     pairs = Counter((w, p) for p, w in zip(predicted, wanted, strict=True) if not is_right(p, w))
     return [(w, p, n) for (w, p), n in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))]
 
@@ -259,13 +262,13 @@ def accuracy_by_content(predicted: Sequence[str], wanted: Sequence[str]) -> dict
 def obtain_classifier(
     folder: Path, store: MotionStore, options: ClassifierTraining
 ) -> tuple[ContentClassifier, dict[str, Any]]:
-    """The saved classifier, or a new one if there is none or it was trained on other data, and its card."""
+    """The saved classifier and its card. Trains a new one if there is none or if it was trained on other data."""
     facts = training_metadata(store, options)
     if (folder / CARD_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
         classifier, card = load_classifier(folder)
         if all(card.get(key) == value for key, value in json.loads(json.dumps(facts)).items()):
             return classifier, card
-        logger.info("The classifier in %s was trained on other data or in another way; training it again.", folder)
+        logger.info("The classifier in %s was trained on other data or with other options; training it again.", folder)
     logger.info("Training the action-recognition classifier on real joints of %s.", store.name)
     train, val, test = (labeled_motion(store, split) for split in ("train", "val", "test"))
     classifier = train_classifier(train, val, options=options)
@@ -295,7 +298,7 @@ def obtain_classifier(
 
 
 def save_classifier(classifier: ContentClassifier, folder: str | Path, facts: Mapping[str, Any]) -> None:
-    """Writes weights and a JSON card with the constructor's arguments and `facts` about the training."""
+    """Writes the weights and a JSON card with the constructor's arguments and metadata of the training."""
     folder = Path(folder)
     with atomic_path(folder / WEIGHTS_NAME) as temporary:
         save_file({k: v.contiguous() for k, v in classifier.state_dict().items()}, temporary)
@@ -307,7 +310,7 @@ def load_classifier(folder: str | Path) -> tuple[ContentClassifier, dict[str, An
     """The saved classifier and its card.
 
     Raises:
-        FileNotFoundError: one of the two files is missing.
+        FileNotFoundError: the weights or the card is missing.
     """
     folder = Path(folder)
     missing = [str(folder / name) for name in (WEIGHTS_NAME, CARD_NAME) if not (folder / name).is_file()]
@@ -324,7 +327,7 @@ def load_classifier(folder: str | Path) -> tuple[ContentClassifier, dict[str, An
 
 
 def training_metadata(store: MotionStore, options: ClassifierTraining) -> dict[str, Any]:
-    """Metadata that determine the result of a training: a saved classifier with the same metadata is reused."""
+    """Metadata that determine the result of a training. A saved classifier with equal metadata is reused."""
     data = {"store": store.name, "num_clips": len(store), "num_frames": int(store.lengths.sum())}
     return data | {"store_settings": store.info.get("settings", {}), "training": asdict(options)}
 
@@ -339,7 +342,7 @@ def _pad(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def with_windows(train: LabelledMotion, options: ClassifierTraining) -> LabelledMotion:
-    """The clips, and of each some windows whose length does not depend on the content (see `ClassifierTraining`)."""
+    """The clips and random windows of them, whose length does not depend on the content (see `ClassifierTraining`)."""
     if not options.windows:
         return train
     shortest, longest = options.window_seconds
@@ -355,7 +358,7 @@ def with_windows(train: LabelledMotion, options: ClassifierTraining) -> Labelled
 
 
 def _training_set(train: LabelledMotion, labels: Sequence[str]) -> tuple[list[Tensor], Tensor]:
-    """Features (L, D) and targets of all clips and of the mirrored ones that have a label."""
+    """Features (L, D) and targets of all clips and of all mirrored clips that have a label."""
     twins = {label: twin for label, twin in mirror_labels(labels).items() if twin in labels}
     pairs = list(zip(train.clips, train.labels, strict=True))
     pairs += [(mirror(clip), twins[label]) for clip, label in pairs if label in twins]
@@ -366,7 +369,7 @@ def _training_set(train: LabelledMotion, labels: Sequence[str]) -> tuple[list[Te
 def _augment(
     features: Sequence[Tensor], fps: float, options: ClassifierTraining, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A padded batch of cropped, turned and slightly shaken features, with its lengths."""
+    """A padded batch of randomly cropped, rotated and noisy features, and its lengths."""
     longest = round(options.max_seconds * fps)
     crops = []
     for clip in features:

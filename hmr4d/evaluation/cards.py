@@ -1,4 +1,4 @@
-"""Result cards: a table of metrics together with everything that is needed to trust it and to repeat it."""
+"""Result cards: a table of metrics with the metadata that a reader needs to check and repeat it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ GENERATED = "generated"
 VERSION = 1
 AVERAGES = {"frames": "Mean over all frames", "clips": "Mean over clips of their means"}
 AnyCard = TypeVar("AnyCard", bound="Card")
-# Metric -> heading; the arrow shows which way is better, no arrow: the nearer to the ground truth the better.
+# Metric -> heading; The arrow shows the better direction. Without an arrow, values closer to the ground truth are
+# better.
 HEADINGS = {
     "fid": "FID ↓",
     "fid_halves": "FID of halves",
@@ -60,13 +61,13 @@ class Card:
 
     Attributes:
         rows: row name -> metric name -> value.
-        set_name: what was scored, such as "humanml3d/test".
-        set_size: motions in a repeat.
-        seed: of the first repeat.
-        protocol: how it was scored, such as "standard".
-        command: what to type to get this card again.
-        date: ISO 8601.
-        notes: sentences that belong beside the numbers, such as that of a FID of too few samples.
+        set_name: evaluated set, such as "humanml3d/test".
+        set_size: motions per repeat.
+        seed: seed of the first repeat.
+        protocol: evaluation protocol, such as "standard".
+        command: command that reproduces this card.
+        date: date in ISO 8601.
+        notes: remarks on the numbers, such as a warning about a FID of too few samples.
     """
 
     FORMAT: ClassVar[str]
@@ -83,22 +84,22 @@ class Card:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuses a card that could not be repeated.
+        """Checks that the card can be repeated.
 
         Raises:
-            ValueError: it has no rows, or a source that is not named.
+            ValueError: the card has no rows or lacks required metadata.
         """
         if not self.rows:
             raise ValueError("The card has no rows; score something first.")
         if missing := [name for name in self._needed() if not getattr(self, name)]:
-            raise ValueError(f"The card lacks {', '.join(missing)}; without them nobody can repeat the result.")
+            raise ValueError(f"The card lacks {', '.join(missing)}; without it the result cannot be repeated.")
 
     def _needed(self) -> list[str]:
         """Required metadata."""
         return ["set_name", "protocol", "command", "date"]
 
     def table(self) -> str:
-        """The card as a page of Markdown that also reads well as plain text."""
+        """The card as Markdown that is also readable as plain text."""
         return "\n".join([*self._tables(), "", *self._fact_lines()]) + "\n"
 
     def _tables(self) -> list[str]:
@@ -108,17 +109,17 @@ class Card:
         return _table_lines(self.rows, columns, self.DECIMALS)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; `from_json` gives an equal card."""
+        """The card as plain values; the inverse of `from_json`."""
         tables = {name: _plain_rows(getattr(self, name)) for name in self.TABLES}
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*self.TABLES, "notes")}
         return {"format": self.FORMAT, "version": VERSION, **tables, **facts, "notes": list(self.notes)}
 
     @classmethod
     def from_json(cls: type[AnyCard], content: Mapping[str, Any]) -> AnyCard:
-        """The card of `to_json`.
+        """The card that `to_json` wrote.
 
         Raises:
-            ValueError: something else, or a card of another version.
+            ValueError: the content is no such card or a card of another version.
         """
         if content.get("format") != cls.FORMAT or content.get("version") != VERSION:
             raise ValueError(
@@ -133,7 +134,7 @@ class Card:
             raise ValueError(f"The card is damaged ({error}); run its evaluation again.") from error
 
     def write(self, folder: str | Path, name: str = "card") -> Path:
-        """Writes <name>.json and <name>.md into a folder, returns the path of the first."""
+        """Writes <name>.json and <name>.md into a folder and returns the path of the JSON file."""
         path = Path(folder) / f"{name}.json"
         write_json(path, self.to_json())
         write_text(path.with_suffix(".md"), self.table())
@@ -141,11 +142,11 @@ class Card:
 
     @classmethod
     def read(cls: type[AnyCard], path: str | Path) -> AnyCard:
-        """The card in a JSON file.
+        """Reads a card from a JSON file.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it holds no card.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file contains no card.
         """
         path = Path(path)
         if not path.is_file():
@@ -155,11 +156,11 @@ class Card:
         except ValueError as error:
             raise ValueError(f"{path} is not JSON ({error}); run its evaluation again.") from error
         if not isinstance(content, dict):
-            raise ValueError(f"{path} holds a {type(content).__name__}; expected the JSON object of a result card.")
+            raise ValueError(f"{path} contains a {type(content).__name__}; expected the JSON object of a result card.")
         return cls.from_json(content)
 
     def _facts(self) -> dict[str, str]:
-        """The parts below the table, in order."""
+        """Metadata below the table: name -> value, in order."""
         return {"set": f"{self.set_name}, {self.set_size} motions", "seed": str(self.seed)}
 
     def _fact_lines(self) -> list[str]:
@@ -173,8 +174,8 @@ class ResultCard(Card):
 
     Attributes:
         evaluator, evaluator_hash: name of the evaluator and sha256 of its weights.
-        statistics_hash: sha256 of the statistics that normalised the evaluator's input.
-        checkpoint, checkpoint_hash: the weights that generated; None for a card of real motion alone.
+        statistics_hash: sha256 of the normalization statistics of the evaluator's input.
+        checkpoint, checkpoint_hash: weights of the generating model; None if the card has real motion only.
     """
 
     FORMAT: ClassVar[str] = "hmr4d-result-card"
@@ -186,10 +187,10 @@ class ResultCard(Card):
     checkpoint_hash: str | None
 
     def __post_init__(self) -> None:
-        """Refuses a card that could not be trusted.
+        """Checks that the card is complete.
 
         Raises:
-            ValueError: no row of real motion, a FID without one for real motion, or a source that is not named.
+            ValueError: the card has no row of real motion, has a FID but none of real motion, or lacks metadata.
         """
         real = self.rows.get(GROUND_TRUTH)
         if not real:
@@ -222,19 +223,18 @@ class ResultCard(Card):
 
 @dataclass(frozen=True, kw_only=True)
 class LiftingCard(Card):
-    """Errors of lifted motion; every row is a method, compared with the true motion itself.
+    """Errors of lifted motion against the true motion; each row is a method.
 
     Attributes:
-        average: what `rows` are means of: "frames" (long clips weigh more) or "clips" (means of the
-            clips' means).
-        other_rows: the other average.
-        num_sequences: recorded motions; a motion seen by several cameras is several clips.
-        num_frames: that count.
-        num_views: cameras of a rig.
+        average: average in `rows`: "frames" (mean over all frames) or "clips" (mean over the clips' means).
+        other_rows: rows with the other average.
+        num_sequences: number of recorded motions. A motion recorded by several cameras gives several clips.
+        num_frames: number of scored frames.
+        num_views: number of cameras of a rig.
         fps: frames per second.
-        joints: which are scored.
-        facts: name -> sentence: rigs, 2D and whatever else decides the numbers.
-        weights: row -> what lifted it: file and sha256, and what it was trained on, for methods with a network.
+        joints: description of the scored joints.
+        facts: metadata, name -> sentence: rigs, 2D input and other settings that affect the numbers.
+        weights: row -> source of its motions: the method or, for a network, file, sha256 and training data.
     """
 
     FORMAT: ClassVar[str] = "hmr4d-lifting-card"
@@ -252,16 +252,16 @@ class LiftingCard(Card):
     weights: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        """Refuses a card that could not be repeated.
+        """Checks that the card can be repeated.
 
         Raises:
-            ValueError: a row without its source, an average that is none, or facts that are not named.
+            ValueError: a row has no source, the average is unknown, or metadata is missing.
         """
         super().__post_init__()
         if self.average not in AVERAGES:
             raise ValueError(f"average is {self.average!r}; choose one of {', '.join(AVERAGES)}.")
         if unnamed := [row for row in self.rows if row != GROUND_TRUTH and not self.weights.get(row)]:
-            raise ValueError(f"The card does not say what lifted {', '.join(unnamed)}; add it to weights.")
+            raise ValueError(f"The card names no source for {', '.join(unnamed)}; add the source to `weights`.")
 
     def _tables(self) -> list[str]:
         other = next(name for name in AVERAGES if name != self.average)

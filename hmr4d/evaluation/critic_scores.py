@@ -16,20 +16,20 @@ from hmr4d.motion.rigid_motion import pose_motion
 
 CriticFrame = Literal["y_up", "camera"]
 CRITIC_FRAMES: tuple[str, ...] = get_args(CriticFrame)
-_TO_CAMERA = (1.0, -1.0, -1.0)  # of a camera along -z: y down, z away from it
+_TO_CAMERA = (1.0, -1.0, -1.0)  # world to a camera that looks along -z: y down, z forward
 BATCH = 16
 
 
 @dataclass(frozen=True)
 class CriticScores:
-    """Scores of a set of motions by the critic.
+    """MotionCritic scores of a set of motions.
 
     Attributes:
-        scores: by name; higher is better, without bounds.
-        excluded: name -> reason, of motions that have no score.
-        rates: frames per second that occur. Motions are not resampled: 60 frames last 2 s at 30, 3 s at 20.
-        frame: in which motions were shown: "y_up", which the critic's training data have as far as is known, or
-            "camera", y down. Which one published tables used is not told.
+        scores: motion name -> score; higher is better, unbounded.
+        excluded: motion name -> reason why it has no score.
+        rates: frame rates of the motions. Motions are not resampled: 60 frames last 2 s at 30 fps and 3 s at 20 fps.
+        frame: coordinate frame of the critic's input: "y_up" (the frame of its training data, as far as is known) or
+            "camera" (y down). Published tables do not state which one they used.
     """
 
     scores: Mapping[str, float]
@@ -38,7 +38,7 @@ class CriticScores:
     frame: CriticFrame
 
     def summary(self) -> dict[str, Any]:
-        """Mean, max, min and population deviation as in published tables; None without scores."""
+        """Mean, maximum, minimum and population standard deviation as in published tables; None without scores."""
         values = torch.tensor(list(self.scores.values()), dtype=torch.float64)
         numbers: dict[str, float | None] = dict.fromkeys(("mean", "max", "min", "std"))
         if len(values):
@@ -55,7 +55,8 @@ class CriticScores:
 def critic_rows(motion: Motion, frame: CriticFrame) -> Tensor:
     """(60, 25, 3) input of the critic for a motion of 60 frames or more.
 
-    Rotations are those of the pose of the motion, or follow its joints; hands are at rest.
+    The rotations come from the pose of the motion or, without a pose, from inverse kinematics of its joints. Hands are
+    in the rest pose.
     """
     pose = pose_motion(motion, load_body().rest_joints).pose
     rotations, translation = pose.rotations[:NUM_FRAMES].float(), pose.translation[:NUM_FRAMES].float()
@@ -74,15 +75,15 @@ def critic_rows(motion: Motion, frame: CriticFrame) -> Tensor:
 def critic_scores(
     critic: MotionCritic, motions: Mapping[str, Motion] | Sequence[Motion], *, frame: CriticFrame = "y_up"
 ) -> CriticScores:
-    """Scores the first 60 frames of each motion; shorter ones are skipped and listed.
+    """Scores the first 60 frames of each motion. Shorter motions have no score and are listed in `excluded`.
 
     Args:
-        critic: trained.
-        motions: of SMPL-22 joints, y up, by name, or in order.
+        critic: trained network.
+        motions: motions of SMPL-22 joints, y up, as a mapping by name or as a sequence.
         frame: see `CriticScores`.
 
     Raises:
-        ValueError: an unknown frame, or a motion that is not finite.
+        ValueError: the frame is unknown or a motion is not finite.
     """
     if frame not in CRITIC_FRAMES:
         raise ValueError(f"frame is '{frame}'; expected one of {CRITIC_FRAMES}.")

@@ -17,20 +17,20 @@ from hmr4d.evaluation.prompt_sets import PromptSet, spread
 from hmr4d.metrics.figure import Figure, figure
 from hmr4d.metrics.geometric_checks import CHECKS
 
-SECONDS = (3.0, 5.0, 8.0)  # that every prompt is asked for, unless others are named
-CLIPS_PER_CONTENT = 40  # of a store that the checks are tried on
-LONGEST = 10.0  # seconds of a real clip that are looked at; in a minute of dance everything happens once
+SECONDS = (3.0, 5.0, 8.0)  # default durations of every prompt
+CLIPS_PER_CONTENT = 40  # real clips per content that validate the checks
+LONGEST = 10.0  # seconds of a real clip that are checked; a minute of dance contains nearly every movement once
 
 
 @dataclass(frozen=True)
 class Verb:
-    """A prompt and how to see whether it was done.
+    """A prompt and the geometric check that detects its action.
 
     Attributes:
-        prompt: what is asked for.
-        check: name in `hmr4d.metrics.geometric_checks.CHECKS`.
-        shown_by: contents or actions whose real clips do it.
-        may_show: contents or actions of which some clips do it; they say nothing about the check.
+        prompt: text given to the model.
+        check: name of a check in `hmr4d.metrics.geometric_checks.CHECKS`.
+        shown_by: labels (contents or actions) whose real clips show the action.
+        may_show: labels of which only some clips show the action; these clips do not validate the check.
     """
 
     prompt: str
@@ -39,8 +39,8 @@ class Verb:
     may_show: frozenset[str]
 
     def verdict(self, content: str, action: str) -> bool | None:
-        """Whether a real clip shows the verb, or None if unknown; entries for its action override those for its
-        content."""
+        """Whether a real clip shows the action, or None if unknown. Entries for the clip's action override those for
+        its content."""
         for label in (action, content):
             if label in self.shown_by:
                 return True
@@ -51,16 +51,17 @@ class Verb:
 
 @dataclass(frozen=True)
 class CheckOnReal:
-    """How a check does on real clips.
+    """Accuracy of a check on real clips.
 
     Attributes:
-        check: its name.
-        num_shown: clips that do it.
-        shown: share of these for which the check says yes; None without any.
-        num_others: contents that do not do it.
-        others: share of their clips for which the check says no, averaged over the contents; None without any.
-        all_others: the same over all clips that are not said to do it, also those that may: a lower bound.
-        worst: (content, share for which the check says yes), the three largest above 0.1.
+        check: name of the check.
+        num_shown: number of clips that show the action.
+        shown: fraction of these clips that pass the check; None without such clips.
+        num_others: number of contents that do not show the action.
+        others: fraction of their clips that fail the check, averaged over the contents; None without such contents.
+        all_others: the same over all clips without the label of the action, including those of `may_show`: a lower
+            bound.
+        worst: (content, fraction of clips that wrongly pass), the three largest above 0.1.
     """
 
     check: str
@@ -83,7 +84,7 @@ def everyday_verbs() -> tuple[Verb, ...]:
 
 
 def verb_set(seconds: float, limit: int | None) -> PromptSet:
-    """The prompts as a set whose contents are the names of their checks."""
+    """The prompts as a prompt set; the content of each prompt is the name of its check."""
     numbers = spread(len(everyday_verbs()), limit)
     verbs = [everyday_verbs()[n] for n in numbers]
     return PromptSet("verbs", [[v.prompt] for v in verbs], [v.check for v in verbs], [seconds] * len(verbs), numbers)
@@ -96,7 +97,7 @@ def done(motion: LabelledMotion) -> list[bool]:
 
 
 def real_figures(store: MotionStore) -> list[tuple[str, str, Figure]]:
-    """(content, action, figure) of real clips, evenly spread over those of each content."""
+    """(content, action, figure) of real clips, selected evenly among the clips of each content."""
     contents = np.array(store.labels["content"], dtype=object)
     actions = store.labels.get("action", [""] * len(store))
     longest = round(LONGEST * store.fps)
@@ -111,7 +112,7 @@ def real_figures(store: MotionStore) -> list[tuple[str, str, Figure]]:
 
 
 def try_checks(verbs: Sequence[Verb], real: Sequence[tuple[str, str, Figure]]) -> list[CheckOnReal]:
-    """How each verb's check does on real clips."""
+    """Accuracy of each verb's check on real clips."""
     return [_try_check(verb, real) for verb in verbs]
 
 
@@ -119,7 +120,7 @@ def _try_check(verb: Verb, real: Sequence[tuple[str, str, Figure]]) -> CheckOnRe
     check = CHECKS[verb.check]
     shown: list[bool] = []
     others: dict[str, list[bool]] = {}
-    not_said: dict[str, list[bool]] = {}  # others, and clips that may show it
+    not_said: dict[str, list[bool]] = {}  # clips without the label, and clips that may show the action
     for content, action, who in real:
         verdict = verb.verdict(content, action)
         answer = check(who)

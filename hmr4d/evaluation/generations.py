@@ -1,4 +1,4 @@
-"""Folders of generated motion for scoring: one file per motion, written when generated, with their provenance."""
+"""Folders of generated motions for scoring: one file per motion, written as soon as it is generated, and a manifest."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MANIFEST_NAME = "generations.json"
 
 
 class GenerationFolder:
-    """Motions of a test, each in its own motion file: `repeat_00/00012_s000.npz`.
+    """Motions of a test, one motion file each: `repeat_00/00012_s000.npz`.
 
     Args:
-        folder: made when the first motion is saved.
+        folder: path; created when the first motion is saved.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -28,7 +28,7 @@ class GenerationFolder:
 
     @property
     def identity(self) -> dict[str, Any] | None:
-        """The provenance of the motions, None for a new folder. ValueError if its manifest is damaged."""
+        """Provenance of the motions; None for a new folder. Raises ValueError if the manifest is damaged."""
         path = self.folder / MANIFEST_NAME
         if not path.is_file():
             return None
@@ -39,39 +39,39 @@ class GenerationFolder:
             return dict(manifest["identity"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{path} says nothing usable about the motions beside it ({error}); expected {FORMAT} version "
-                f"{VERSION}. Generate them again in another folder."
+                f"{path} is no manifest of generated motions ({error}); expected {FORMAT} version "
+                f"{VERSION}. Generate the motions again in another folder."
             ) from error
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Records the provenance of the motions.
 
         Raises:
-            FileExistsError: the folder holds motions made by something else; the differences are named.
+            FileExistsError: the folder contains motions of another provenance; the message lists the differences.
         """
         known = self.identity if any(self.folder.glob("repeat_*/*.npz")) else None
         plain = json.loads(json.dumps(identity))
         if known is not None and (differences := differing(known, plain)):
             raise FileExistsError(
-                f"{self.folder} holds motions of another test ({'; '.join(differences)}). Choose another folder with "
-                "output_dir=, or make them anew with overwrite=true."
+                f"{self.folder} contains motions of another test ({'; '.join(differences)}). Choose another folder "
+                "with output_dir=, or replace the motions with overwrite=true."
             )
         write_json(self.folder / MANIFEST_NAME, {"format": FORMAT, "version": VERSION, "identity": plain})
 
     def path(self, job: Job) -> Path:
-        """The file of a job."""
+        """Path of the motion file of a job."""
         return self.folder / f"repeat_{job.repeat:02d}" / f"{job.item:05d}_s{job.sample:03d}.npz"
 
     def has(self, job: Job) -> bool:
-        """Whether the motion of a job is there."""
+        """Whether the motion file of a job exists."""
         return self.path(job).is_file()
 
     def save(self, job: Job, motion: Motion) -> None:
-        """Writes the motion of a job; ValueError when a coordinate is not finite."""
+        """Writes the motion of a job. Raises ValueError if a coordinate is not finite."""
         save_motion_npz(self.path(job), motion)
 
     def load(self, job: Job) -> Motion:
-        """The motion of a job; FileNotFoundError when it was not made."""
+        """Reads the motion of a job. Raises FileNotFoundError if it was not generated."""
         return load_motion_npz(self.path(job))
 
 

@@ -31,31 +31,32 @@ from hmr4d.representation.keypoint_features import KeypointStatistics, keypoint_
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 from hmr4d.utils.tensors import as_tensor
 
-VIEW = 1 << 21  # part of the seeds of drawn cameras
+VIEW = 1 << 21  # distinguishes the seeds of random cameras from other seeds
 Size = tuple[int, int]
 
 
 class MotionViews(Protocol):
-    """A choice of the camera that projects a generated motion."""
+    """Interface: chooses the camera that projects a generated motion."""
 
     def __call__(self, motion: Motion, points: Tensor, size: Size, rng: ItemRandom) -> tuple[Tensor, Size]:
-        """Pixels (L, 17, 2) of points (L, 17, 3), metres, y up, in an image of this size or of the one returned."""
+        """Projects points (L, 17, 3), metres, y up, to pixels (L, 17, 2); also returns the image size, which may
+        differ from `size`."""
         ...
 
 
 class OwnCamera:
-    """The camera that the model reports, see `hmr4d.motion.motion.CAMERA`.
+    """The camera that the model reports (`hmr4d.motion.motion.CAMERA`).
 
-    The image keeps its own size. Features are relative to the image center in units of the longer side, and a model
-    with one focal length gives the same features for every image size.
+    The image keeps the size of the reported camera. The features are relative to the image center and in units of the
+    longer side, so a model with one focal length gives the same features for every image size.
     """
 
     def __call__(self, motion: Motion, points: Tensor, size: Size, rng: ItemRandom) -> tuple[Tensor, Size]:
         told = motion.provenance.more.get(CAMERA)
         if not isinstance(told, dict):
             raise ValueError(
-                "The generated motions do not tell the camera they were made for; models of 3D motion have none. Use "
-                "random cameras: views2d=drawn."
+                "The generated motions have no camera; models of 3D motion report none. Use random cameras: "
+                "views2d=drawn."
             )
         own = (int(told["size"][0]), int(told["size"][1]))
         zero = torch.zeros(())
@@ -71,7 +72,7 @@ class DrawnCameras:
     """Random cameras as in `prepare render-2d`, with the image size of the real clip.
 
     Attributes:
-        cameras: their distribution. Its sizes are not used.
+        cameras: distribution of the cameras; its image sizes are not used.
     """
 
     cameras: CameraDraws = field(default_factory=CameraDraws)
@@ -82,12 +83,15 @@ class DrawnCameras:
         anywhere = replace(wanted, inside=0.0, min_height=0.0, distance=(reach + 1, reach + max(wanted.distance)))
         drawn = wanted.draw(points, rng) or anywhere.draw(points, rng)
         if drawn is None:
-            raise ValueError(f"No camera sees the motion for '{motion.text}', which reaches over {reach:.1f} m.")
+            raise ValueError(
+                f"No camera of the distribution covers the motion for '{motion.text}', which spans "
+                f"{reach:.1f} m. Use a wider distribution."
+            )
         return drawn[0], size
 
 
 class KeypointPreparation(StandardPreparation):
-    """As `StandardPreparation`, for clips of 2D keypoints (L, 18, 3) at the rate of the statistics."""
+    """`StandardPreparation` for clips of 2D keypoints (L, 18, 3) at the frame rate of the statistics."""
 
     def __init__(self, statistics: KeypointStatistics, *, max_rows: int = MAX_ROWS, unit: int = 4) -> None:
         self.statistics, self.max_rows, self.unit = statistics, max_rows, unit
@@ -96,17 +100,20 @@ class KeypointPreparation(StandardPreparation):
         """Features of whole clips.
 
         Raises:
-            ValueError: another rate, or keypoints that make no features.
+            ValueError: the rate differs from that of the statistics, or the keypoints cannot be encoded.
         """
         if fps != self.statistics.fps:
-            raise ValueError(f"The keypoints run at {fps:g} frames per second, the evaluator at {self.statistics.fps}.")
+            raise ValueError(
+                f"The keypoints have {fps:g} frames per second, the evaluator expects "
+                f"{self.statistics.fps}. Prepare the data at that rate."
+            )
         clips = [as_tensor(motion).float() for motion in motions]
         features = pad_sequence([keypoint_features(clip, self.statistics.variant) for clip in clips], batch_first=True)
         return Encoded(clips, features, torch.tensor([len(clip) for clip in clips]))
 
 
 class KeypointProtocol(StandardProtocol):
-    """The standard protocol for an evaluator of 2D keypoints. Nothing is measured in 3D.
+    """The standard protocol for an evaluator of 2D keypoints; it has no 3D metrics.
 
     Args:
         views: the cameras that project generated motions.
@@ -124,9 +131,10 @@ class KeypointProtocol(StandardProtocol):
         return KeypointPreparation(statistics, max_rows=recipe.max_rows, unit=recipe.unit_length)
 
     def scores(self, embeddings: Embeddings, seed: int) -> RepeatScores:
-        """Both rows of one repeat, with R-precision both ways: motions of a text, and texts of a motion.
+        """Both rows of one repeat, with R-precision in both directions: motions ranked for a text and texts for a
+        motion.
 
-        The K2M paper says that texts are ranked, the published programs rank motions.
+        The K2M paper states that texts are ranked; published evaluation code ranks motions.
         """
         found = super().scores(embeddings, seed)
         order = torch.from_numpy(np.random.RandomState(seed).permutation(len(embeddings.text)))
@@ -137,7 +145,7 @@ class KeypointProtocol(StandardProtocol):
         return RepeatScores(rows[0], rows[1], found.notes)
 
     def inputs(self, motions: Sequence[Motion], jobs: Sequence[Job], clips: ScoredClips) -> tuple[list[Tensor], float]:
-        """(L, 18, 3) keypoints of each motion, at the rate of the clips."""
+        """Keypoints (L, 18, 3) of each motion at the frame rate of the clips."""
         one_rate(motions)
         return [self._seen(*pair, clips) for pair in zip(motions, jobs, strict=True)], clips.real_fps
 
@@ -146,7 +154,7 @@ class KeypointProtocol(StandardProtocol):
         assert isinstance(store, KeypointStore)  # as `check` has seen
         size = store.image_size(clips.examples[job.item].clip)
         if size is None:
-            raise ValueError(f"{store.path} does not tell the image size of its clips. Prepare it with --size.")
+            raise ValueError(f"{store.path} has no image size of its clips. Prepare it with --size.")
         points = convert_joints(_at_rate(motion, clips.real_fps), motion.skeleton, COCO17)
         rng = ItemRandom.from_seed(mix_seed(clips.seed + job.repeat, job.item, job.sample, VIEW))
         pixels, size = self.views(motion, points, size, rng)
@@ -154,7 +162,7 @@ class KeypointProtocol(StandardProtocol):
 
 
 def _at_rate(motion: Motion, fps: float) -> Tensor:
-    """(L, J, 3) joints at another rate, for as long as the motion lasts, begun frames counted: the last one is held."""
+    """Joints (L, J, 3) at another frame rate, with the duration rounded up to whole frames; the last frame is held."""
     if motion.fps == fps:
         return torch.from_numpy(motion.array())
     held = np.concatenate([motion.array(), motion.array()[-1:]])

@@ -19,10 +19,10 @@ from hmr4d.utils.text_files import read_text
 
 
 class StoreClips:
-    """Clips of a motion store with random rigs; clip i always has the same rig.
+    """Clips of a motion store with random rigs; clip i always gets the same rig.
 
     Args:
-        views: items to show; they depend on their seed alone.
+        views: random views of the store; an item depends on its seed alone.
     """
 
     def __init__(self, views: LiftingViews) -> None:
@@ -68,13 +68,13 @@ class StoreClips:
 
 
 class CapturedClips:
-    """Every camera's view of every sequence of a data set.
+    """All sequences of a captured data set, each in the view of each of its cameras.
 
     Args:
-        views: of the data set.
-        set_name: for the card.
-        facts: JSON object, what else decides the clips.
-        names: of the clips, "<sequence>/<camera>"; None: cameras are numbered.
+        views: clips of the data set.
+        set_name: name on the card.
+        facts: JSON object with the other settings that determine the clips.
+        names: "<sequence>/<camera>" of each clip; None: cameras are numbered.
     """
 
     def __init__(
@@ -102,20 +102,20 @@ def rich_clips(
     cameras: str | Path | None = None,
     dedup: bool = False,
 ) -> CapturedClips:
-    """The test split of RICH by its protocol: all listed static views of sequences of one person.
+    """The test split of RICH by its protocol: all listed static views of single-person sequences.
 
     Args:
         root: folder of the data set.
-        joints: folder of files with `joints24_world`, instead of a body model.
-        bodies: folder of SMPL-X models; None: where models are looked for.
-        transfer: matrix from SMPL-X's vertices to 24 joints, see `SmplxJoints`.
-        scans: floors, see `RichCaptures`.
-        allow: text file with "<SEQ>/cam_<cc>" lines, the only clips wanted; None: all.
+        joints: folder of files with `joints24_world`, used instead of a body model.
+        bodies: folder of SMPL-X models; None: the default folder of body models.
+        transfer: file of the matrix from SMPL-X to SMPL vertices, see `SmplxJoints`.
+        scans: file of floor matrices, see `RichCaptures`.
+        allow: text file with "<SEQ>/cam_<cc>" lines that selects clips; None: all clips.
         labels, cameras: files of the prepared test set, read instead of `root`, see `RichBundle`.
         dedup: see `RichBundle`.
 
     Raises:
-        FileNotFoundError: the folder or files of it are missing.
+        FileNotFoundError: the folder or files in it are missing.
         ValueError: only one of `labels` and `cameras` is given.
     """
     if (labels is None) != (cameras is None):
@@ -149,12 +149,12 @@ def aistpp_clips(
     detected: bool = True,
     max_missing: float = 0.5,
 ) -> CapturedClips:
-    """AIST++ by its protocol: every second frame, the first window of each sequence, every usable camera.
+    """AIST++ by its protocol: every second frame of the first window of each sequence, in every usable camera.
 
     Args:
         root: folder of the data set.
         split, window, max_missing: see `AistppCaptures`.
-        detected: 2D of the detector; False: true 2D.
+        detected: use the detector's keypoints; False: exact projections.
 
     Raises:
         FileNotFoundError: the folder or files of it are missing.
@@ -167,4 +167,4 @@ def aistpp_clips(
 
 def _need_root(root: str | Path, name: str, place: str) -> None:
     if not Path(root).is_dir():
-        raise FileNotFoundError(f"{name} is not at {root}; name its folder with {place} (docs/data.md).")
+        raise FileNotFoundError(f"{name} not found at {root}; set its folder with {place} (docs/data.md).")

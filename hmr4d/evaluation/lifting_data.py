@@ -30,21 +30,21 @@ from hmr4d.utils.randomness import ItemRandom, mix_seed
 logger = logging.getLogger(__name__)
 
 Views = Literal["virtual", "captured"]
-USUAL_PLACE = (4.0, 0.0)  # metres ahead of V0 and to its right, where no frame says where the person stands
+USUAL_PLACE = (4.0, 0.0)  # metres in front of V0 and to its right; used if no frame locates the person
 SMPL = (SMPL22.name, SMPL24.name)
-KEYPOINTS = (COCO17.name, OPENPOSE18.name)  # what detectors show of SMPL joints
-MAIN_VIEW, OTHER_VIEWS = 0, 1  # parts of the seeds of what is seen
+KEYPOINTS = (COCO17.name, OPENPOSE18.name)  # detector keypoints that can be made of SMPL joints
+MAIN_VIEW, OTHER_VIEWS = 0, 1  # distinguish the seeds of the 2D errors
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Input of a method for a clip.
+    """Input of a lifting method for a clip.
 
     Attributes:
-        kp2d: (V, L, J, 2) pixels of every view, 0 where missing; methods that lift get view 0, the oracle all.
+        kp2d: (V, L, J, 2) pixels of every view, 0 where missing. Lifting methods get view 0; the oracle gets all.
         conf: (V, L, J) in [0, 1].
         rig: V cameras.
-        skeleton: of the joints that are lifted.
+        skeleton: skeleton of the lifted joints.
     """
 
     kp2d: Tensor
@@ -54,31 +54,31 @@ class Observation:
 
 
 class ScoredLifts(Dataset[dict[str, Any]]):
-    """Clips to lift and their truth.
+    """Clips to lift and their ground truth.
 
     Keys of an item: `kp2d_obs` (L, J, 2) pixels of view 0, `conf` (L, J), `size`, `K4`, `T_w2c` of the rig, `length`,
-    `item` (its number in the whole set), `seed`, `fps` and `num_samples`. An item depends on the set, its number and
-    the seeds alone.
+    `item` (index in the whole set), `seed`, `fps` and `num_samples`. An item depends on the set, its index and the
+    seeds alone.
 
     Args:
-        clips: makes the source of clips.
-        skeleton: joints to lift and score; None: those of the clips. Where clips have a detector's keypoints and SMPL
-            joints are lifted from them, as far as they tell (`detected_joints`), the keypoints are what is scored.
-        corruption: errors of the 2D; None for none.
-        keypoints: SMPL joints are seen as far as these keypoints of a detector tell, errors included, "coco17" or
-            "openpose18"; None: each is seen itself.
-        bridged: unsure joints are dropped and short gaps closed first (`keypoint_gaps`), as when files are lifted, for
-            all methods alike.
-        views: what stands beside V0 where the source has drawn no rig: "virtual" copies of it around the place of the
+        clips: factory of the source of clips.
+        skeleton: joints to lift and score; None: those of the clips. If the clips have detector keypoints and SMPL
+            joints are derived from them (`detected_joints`), the keypoints are scored.
+        corruption: simulated errors of the 2D; None: no errors.
+        keypoints: detector layout "coco17" or "openpose18": SMPL joints are derived from its keypoints, errors
+            included. None: the SMPL joints themselves are observed.
+        bridged: drop joints of low confidence and fill short gaps first (`keypoint_gaps`), as `hmr4d lift` does. This
+            applies to all methods.
+        views: cameras next to V0 if the source has no random rig: "virtual" copies of V0 around the position of the
             feet, or other "captured" cameras, completed by virtual ones.
         num_views: V.
-        limit: this many items, evenly spread; None: all.
-        set_seed: of the errors of the 2D.
-        seed: of the methods.
-        num_samples: motions that a drawing method averages.
+        limit: number of items, evenly spaced in the set; None: all.
+        set_seed: seed of the 2D errors.
+        seed: seed of the methods.
+        num_samples: number of samples that a generative method averages.
 
     Raises:
-        ValueError: options that mean nothing.
+        ValueError: an option has an invalid value.
     """
 
     text_cache: TextCache | None = None
@@ -123,11 +123,11 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         return self.source.name
 
     def sequence(self, item: int) -> str:
-        """Name of what an item shows; items of several cameras share it."""
+        """Name of the recorded sequence of an item; all cameras of a sequence share it."""
         return self.names[item].rsplit("/", 1)[0]
 
     def identity(self) -> dict[str, Any]:
-        """Settings that determine the items."""
+        """JSON object with the settings that determine the items."""
         names = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
         own = {
             "names": names,
@@ -143,36 +143,36 @@ class ScoredLifts(Dataset[dict[str, Any]]):
 
     @cached_property
     def lifted(self) -> Skeleton:
-        """Joints that methods lift."""
+        """Skeleton that methods lift."""
         return self.skeleton or self.clip(self.items[0]).skeleton
 
     @cached_property
     def shown(self) -> Skeleton:
-        """Joints or keypoints that the cameras show, before those that are lifted are made of them."""
+        """Skeleton of the observed 2D: joints or detector keypoints, from which the lifted joints are derived."""
         return self._seen_clip(self.clip(self.items[0])).skeleton
 
     @property
     def joint_notes(self) -> list[str]:
-        """Note about joints that are observed, lifted or scored instead of others."""
+        """Notes for the card where observed, lifted and scored joints differ."""
         own, scored = self.source[self.items[0]].skeleton, self.clip(self.items[0]).skeleton
         notes: list[str] = []
         if own.name != scored.name:
             notes.append(f"Scored over {scored.num_joints} joints ('{scored.name}'); the set has {own.num_joints}.")
         if self.shown.name != self.lifted.name and self.lifted.name in SMPL:
             notes.append(
-                f"Every method is given '{self.lifted.name}' joints as far as '{self.shown.name}' keypoints tell them: "
-                "limbs as they are, torso and head as mixtures of hips, shoulders and ears with a confidence of 0.5 at "
-                "most, and no feet."
+                f"Every method gets '{self.lifted.name}' joints derived from '{self.shown.name}' keypoints: limbs are "
+                "copied, torso and head are interpolated from hips, shoulders and ears with a confidence of at most "
+                "0.5, and feet are missing."
             )
         if self.lifted.name != scored.name:
             notes.append(
-                f"'{self.lifted.name}' joints are lifted and turned into '{scored.name}' to be scored: face and hips "
-                "stand where a fixed body has them in the frames of head and pelvis, which is part of every error."
+                f"'{self.lifted.name}' joints are lifted and turned into '{scored.name}' for scoring: face and hips "
+                "are placed by a fixed body in the frames of head and pelvis. This is part of every error."
             )
         return notes
 
     def choose(self, items: Iterable[int]) -> None:
-        """Makes the loader's items some of all."""
+        """Selects the items of the data loader."""
         self._chosen = list(items)
 
     def __len__(self) -> int:
@@ -196,15 +196,15 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         }
 
     def item_seed(self, item: int) -> int:
-        """Seed of sample 0 of an item."""
-        return mix_seed(self.seed, item) >> 1  # that of sample k is k more
+        """Seed of sample 0 of an item; sample k has this seed + k."""
+        return mix_seed(self.seed, item) >> 1  # sample k has this seed + k
 
     def num_frames(self, index: int) -> int:
-        """Frames of the loader's item."""
+        """Number of frames of an item of the loader."""
         return int(self[index]["length"])
 
     def balance_weights(self, power: float) -> np.ndarray:
-        """(N,) all alike: tests visit every clip once."""
+        """(N,) equal weights: a test visits every clip once."""
         return np.ones(len(self))
 
     @property
@@ -212,7 +212,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         return isinstance(self.source, StoreClips)
 
     def _clip(self, item: int) -> LiftingClip:
-        """A clip with the joints that are scored."""
+        """The clip with the scored joints."""
         clip = self.source[item]
         if self.skeleton is None or clip.skeleton.name == self.skeleton.name or _shows(clip.skeleton, self.skeleton):
             return clip
@@ -221,18 +221,18 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         except ValueError as error:
             raise ValueError(
                 f"The clips of {self.set_name} show '{clip.skeleton.name}' joints and the method lifts "
-                f"'{self.skeleton.name}': choose weights of a network that was trained for their joints, or methods "
-                f"without a network ({error})"
+                f"'{self.skeleton.name}'. Choose weights of a network that was trained for the joints of the clips, "
+                f"or a method without a network ({error})"
             ) from error
 
     def _seen_clip(self, clip: LiftingClip) -> LiftingClip:
-        """A clip with the joints or keypoints that the cameras show."""
+        """The clip with the observed joints or keypoints."""
         if self.keypoints is None or clip.skeleton.name == self.keypoints.name:
             return clip
         if clip.skeleton.name not in SMPL:
             raise ValueError(
-                f"keypoints is '{self.keypoints.name}', but the clips of {self.set_name} show '{clip.skeleton.name}' "
-                "keypoints themselves. Leave keypoints out."
+                f"keypoints is '{self.keypoints.name}', but the clips of {self.set_name} already show "
+                f"'{clip.skeleton.name}' keypoints. Remove the option keypoints."
             )
         return as_keypoints(clip, self.keypoints)
 
@@ -256,7 +256,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
     def _corrupted(
         self, clip: LiftingClip, kp2d: Tensor, conf: Tensor, camera: Rig, item: int, part: int
     ) -> tuple[Tensor, Tensor]:
-        """A view's 2D (L, J, 2) and confidence (L, J) with independent errors."""
+        """2D (L, J, 2) and confidence (L, J) of a view after independent random errors."""
         known, size = conf > 0, camera.size[0]
         if self.corruption != NO_CORRUPTION:
             codec = BboxPose2DCodec(clip.skeleton)
@@ -267,7 +267,7 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         return torch.where((conf > 0)[..., None], kp2d, 0.0), conf
 
     def _rig(self, clip: LiftingClip, kp2d: Tensor, conf: Tensor) -> Rig:
-        """V0 and the other views."""
+        """Rig of V0 and the other views."""
         rig = clip.rig.select([0])
         if self.views == "captured":
             rig = clip.rig.select(spread_views(clip.rig, self.num_views))
@@ -276,13 +276,14 @@ class ScoredLifts(Dataset[dict[str, Any]]):
         try:
             place = feet_place(rig.select([0]), kp2d, conf > 0, clip.skeleton)
         except ValueError as error:
-            logger.warning("%s: virtual cameras stand around the usual place: %s", clip.name, error)
+            logger.warning("%s: virtual cameras are placed around the default position: %s", clip.name, error)
             place = tuple(torch.tensor(x) for x in USUAL_PLACE)
         return complete(rig, self.num_views, float(place[0]), float(place[1]))
 
 
 def in_joints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
-    """A clip with the joints of another skeleton, derived from its own; ValueError lists impossible ones."""
+    """The clip with the joints of another skeleton, derived from its own. Raises ValueError with the joints that
+    cannot be derived."""
     source = clip.skeleton
     valid = convert_confidence(clip.valid.double(), source, target) > 0
     return replace(
@@ -297,7 +298,7 @@ def in_joints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
 
 
 def as_keypoints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
-    """A clip of SMPL joints with exact detector keypoints; they are valid where all joints are."""
+    """A clip of SMPL joints, converted to exact detector keypoints. A frame is valid if all its joints are valid."""
     joints3d = convert_joints(clip.joints3d, clip.skeleton, target)
     valid = clip.valid.all(-1, keepdim=True).expand(joints3d.shape[:2])
     pixels, depth = project(clip.rig.select([0]), joints3d)
@@ -314,19 +315,21 @@ def as_keypoints(clip: LiftingClip, target: Skeleton) -> LiftingClip:
 
 
 def as_joints(kp2d: Tensor, conf: Tensor, source: Skeleton, target: Skeleton) -> tuple[Tensor, Tensor]:
-    """Pixels (..., J, 2), 0 where missing, and confidence (..., J) of the joints that are lifted from those shown."""
+    """Pixels (..., J, 2), 0 where missing, and confidence (..., J) of the lifted joints, derived from the observed
+    ones."""
     if target.name == SMPL24.name and _shows(source, target):  # hands come from forearms
         (kp2d, conf), source = observed_joints(kp2d, conf, source, SMPL22), SMPL22
     return observed_joints(kp2d, conf, source, target)
 
 
 def _shows(source: Skeleton, target: Skeleton) -> bool:
-    """Whether keypoints of a detector are lifted to SMPL joints."""
+    """Whether the source are detector keypoints and the target SMPL joints."""
     return source.name in DETECTORS and target.name in SMPL
 
 
 def spread_views(rig: Rig, num_views: int) -> list[int]:
-    """V0 and others of a rig (N, ...), evenly chosen in the order of their yaw: `num_views` of them or all."""
+    """Indices of V0 and of other cameras of a rig (N, ...), evenly spaced in the order of their yaw; at most
+    `num_views`."""
     yaw = camera_angles(rig.T_w2c[:, :3, :3])[2] % (2 * torch.pi)
     others = sorted(range(1, rig.num_views), key=lambda v: float(yaw[v]))
     count = min(num_views - 1, len(others))

@@ -1,4 +1,4 @@
-"""Means of pose errors over a set, with intervals that treat several cameras of one motion as one."""
+"""Means of pose errors over a set. Intervals treat several cameras of one motion as one sample."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ CONFIDENCE = 0.95
 
 
 def averaged(metric: PoseErrorMetric, sequences: Sequence[str], average: str) -> dict[str, Value]:
-    """Metric -> mean over the set and half width of its 95 % interval; `repeats` is the number of sequences.
+    """Metric -> mean over the set and half width of its 95 % confidence interval; `repeats` is the number of sequences.
 
-    The mean is a ratio of sums, of values and frames or of clips' means and clips. Its variance is that of the
-    residuals against it, summed over the clips of each sequence, because errors of one motion seen by several cameras
-    are alike; the interval is Student's. One sequence has none.
+    The mean is a ratio of sums: sum of values / number of frames, or sum of the clips' means / number of clips. Its
+        variance is that of the residuals, summed over the clips of each sequence, because errors of one motion recorded
+        by several cameras are correlated. The interval uses Student's t. A single sequence has no interval.
 
     Args:
-        metric: with one sequence of frames per clip.
-        sequences: what each clip shows, in the order of the clips.
+        metric: metric state with one entry per clip.
+        sequences: name of the recorded sequence of each clip, in the order of the clips.
         average: "frames" or "clips".
 
     Raises:
-        ValueError: an unknown average, or not one sequence per clip.
+        ValueError: the average is unknown, or the number of sequences differs from the number of clips.
     """
     sums, counts = (x.double().cpu().numpy() for x in metric.sums_and_counts())
     if average not in AVERAGES or len(sequences) != len(sums):
@@ -48,7 +48,7 @@ def averaged(metric: PoseErrorMetric, sequences: Sequence[str], average: str) ->
 
 
 def _ratio(total: np.ndarray, count: np.ndarray, groups: np.ndarray) -> Value:
-    """sum(total) / sum(count) with its interval."""
+    """sum(total) / sum(count) with its confidence interval."""
     found = np.unique(groups)
     if not len(found):
         return Value(None, None, 0)

@@ -1,4 +1,4 @@
-"""Task `test` of lifting: methods with and without a network lift the same clips and are scored by one protocol."""
+"""Task `test` of lifting: all methods, with or without a network, lift the same clips and share one protocol."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from hmr4d.utils.releases import CONFIG_NAME
 logger = logging.getLogger(__name__)
 
 MODEL = "model"
-UNKNOWN = "what nobody wrote down"
-GIVEN = "given"  # row of motions from elsewhere
+UNKNOWN = "unrecorded data"
+GIVEN = "given"  # row of externally lifted motions
 
 
 def methods_of(cfg: DictConfig) -> list[str]:
-    """The methods that a test compares, in order; ValueError names those there are."""
+    """The methods that a test compares, in order. Raises ValueError with the known methods if one is unknown."""
     wanted = [cfg.method] if isinstance(cfg.method, str) else list(cfg.method or [])
     known = (MODEL, *untrained_methods())
     if not wanted or not set(wanted) <= set(known):
@@ -48,22 +48,22 @@ def methods_of(cfg: DictConfig) -> list[str]:
 
 
 def run_lift_test(cfg: DictConfig) -> list[LiftingCard]:
-    """Lifts missing clips and scores all; writes one card.
+    """Lifts the clips that are not lifted yet, scores all and writes a card.
 
     Args:
-        cfg: of a lifting task `test`.
+        cfg: configuration of a lifting task `test`.
 
     Raises:
         FileNotFoundError: weights, data or the file of poses are missing.
         FileExistsError: the output folder holds motions of another test.
-        ValueError: things that do not belong together, or no callback that scores.
+        ValueError: the options contradict each other, or no callback scores.
     """
     is_first = getattr(rank_zero_only, "rank", 0) == 0
     methods = methods_of(cfg)
     callbacks = [instantiate(c, _convert_="all") for c in listed(cfg.callbacks)]
     metric = next((one for one in callbacks if isinstance(one, MetricLift)), None)
     if metric is None:
-        raise ValueError("Task test has no callback that scores; leave out empty_callback.")
+        raise ValueError("Task test has no callback that scores; remove empty_callback.")
     if cfg.score_only is not None:
         return [score_only(cfg, metric)]
     weights = starting_weights(cfg) if MODEL in methods else None
@@ -87,15 +87,15 @@ def run_lift_test(cfg: DictConfig) -> list[LiftingCard]:
 
 
 def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
-    """Scores motions that are there already: of a test's `lifted` folder, all its methods, or any folder of motions.
+    """Scores existing motions: all methods of a test's `lifted` folder, or another folder of motions.
 
     Raises:
-        FileNotFoundError: there are no motions.
-        ValueError: they were lifted from other clips than the configuration names.
+        FileNotFoundError: the folder of motions does not exist.
+        ValueError: the motions were lifted from other clips than those of the configuration.
     """
     folder = Path(cfg.score_only)
     if not folder.is_dir():
-        raise FileNotFoundError(f"No motions to score: {folder} is no folder.")
+        raise FileNotFoundError(f"No motions to score: folder {folder} does not exist. Set it with motions=.")
     folder = folder / FOLDER_NAME if (folder / FOLDER_NAME).is_dir() else folder
     found = {path.parent.name: GenerationFolder(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST_NAME}"))}
     if not found:
@@ -112,8 +112,8 @@ def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
         if differences := differing(known.get("clips", {}), wanted):
             if not cfg.accept_mismatch:
                 raise ValueError(
-                    f"The motions in {motions.folder} were lifted from other clips: {'; '.join(differences)}. Give the "
-                    "options that they were lifted with, or score them all the same with accept_mismatch=true."
+                    f"The motions in {motions.folder} were lifted from other clips: {'; '.join(differences)}. Give "
+                    "the options that they were lifted with, or score them anyway with accept_mismatch=true."
                 )
             notes.append(f"{method}: scored although lifted from other clips: {'; '.join(differences)}.")
         sources[method] = LiftSource(str(known.get("about", f"motions in {motions.folder}")), known)
@@ -122,7 +122,8 @@ def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
 
 
 def scored_clips(cfg: DictConfig, methods: Sequence[str]) -> ScoredLifts:
-    """The clips of the configuration; in the model's joints if a model is among the methods, else in their own."""
+    """The clips of the configuration, in the joints of the model if a model is among the methods, otherwise in their
+    own."""
     cfg = cfg.copy()
     if MODEL not in methods:
         cfg.data.test.skeleton = None
@@ -130,22 +131,26 @@ def scored_clips(cfg: DictConfig, methods: Sequence[str]) -> ScoredLifts:
 
 
 def check_files(cfg: DictConfig, weights: Any) -> None:
-    """FileNotFoundError with the weights, store or file of poses that the test would miss."""
+    """Raises FileNotFoundError with all missing weights, stores and pose files."""
     wanted = weight_files(weights)
     wanted += [Path(cfg.prior)] if cfg.prior is not None else []
     store = OmegaConf.select(cfg, "clips.source.views.store")
     wanted += [Path(store) / "store.json"] if store is not None else []
     if missing := [str(path) for path in wanted if not path.exists()]:
         raise FileNotFoundError(
-            f"This test needs {len(missing)} file(s) that are not there: {', '.join(missing)}. docs/evaluation.md says "
-            "where each comes from."
+            f"This test needs {len(missing)} missing file(s): {', '.join(missing)}. docs/evaluation.md describes the "
+            "source of each."
         )
 
 
 def lift_without_network(
     cfg: DictConfig, method: str, clips: ScoredLifts, items: Sequence[int], metric: MetricLift
 ) -> None:
-    """Lifts clips by a method without weights and saves each; ValueError names a clip that cannot be lifted."""
+    """Lifts clips with a method without weights and saves each one at once.
+
+    Raises:
+        ValueError: a clip cannot be lifted; the message contains its name.
+    """
     lifter = get_method(method).untrained(clips.lifted, None if cfg.prior is None else Path(cfg.prior))
     for item in progress(items, method, unit="clip"):
         clip, seen = clips.clip(item), clips.observation(item)
@@ -158,7 +163,7 @@ def lift_without_network(
 
 
 def source_of(cfg: DictConfig, method: str, weights: Any, clips: ScoredLifts) -> LiftSource:
-    """What decides the motions of a method: weights, options, clips and seed."""
+    """Source of the motions of a method: weights, options, clips and seed."""
     identity: dict[str, Any] = {"method": method, "clips": clips.identity()}
     if method == MODEL:
         files = weight_files(weights)
@@ -176,14 +181,14 @@ def source_of(cfg: DictConfig, method: str, weights: Any, clips: ScoredLifts) ->
     elif not get_method(method).pipeline_class.uses_all_views:
         prior = None if cfg.prior is None else PosePrior.load(cfg.prior)
         identity["prior"] = None if cfg.prior is None else file_hash(cfg.prior)
-        about = f"no network, poses of {'made-up motion' if prior is None else prior.source}"
+        about = f"no network, poses of {'synthetic motion' if prior is None else prior.source}"
     else:
-        about = "no network, true 2D of all views with the errors named"
+        about = "no network, true 2D of all views with the simulated errors"
     return LiftSource(about, identity | {"about": about})
 
 
 def training_record(path: Path) -> str:
-    """Training data (motion and 2D) of the weights in a file, from the files next to it."""
+    """Sentence about the training data (motion and 2D) of a weight file, from the metadata files next to it."""
     release, run = path.parent / CONFIG_NAME, path.parent.parent / "config.yaml"
     if release.is_file():
         about = json.loads(release.read_text(encoding="utf-8")).get("about", {})
@@ -203,27 +208,30 @@ def training_record(path: Path) -> str:
 
 
 def _tracks_record(tracks: Mapping[str, Any]) -> str:
-    """The 2D sources of a training in addition to its 3D motion, or ""."""
+    """The additional 2D training data, or ""."""
     if views := tracks.get("views"):
         return f"{Path(str(views.get('store'))).name}/{views.get('split')} with labels {views.get('labels')}"
     return str(tracks.get("folder") or "")
 
 
 def leaks(sources: Mapping[str, LiftSource], clips: ScoredLifts) -> list[str]:
-    """A warning for each method that was trained on this set, as far as recorded."""
+    """A warning for each method whose recorded training data include the evaluated set."""
     name, _, split = clips.set_name.rpartition("/")
     found = [
         m
         for m, s in sources.items()
         if f"trained on {name}/{split}," in s.about or f"{name}, split {split}:" in s.about
     ]
-    return [f"{method} was TRAINED ON the set that it is scored on; its numbers say nothing." for method in found]
+    return [
+        f"{method} was TRAINED ON the set that it is scored on; its numbers do not measure generalization."
+        for method in found
+    ]
 
 
 def card_metadata(cfg: DictConfig, clips: ScoredLifts, notes: Sequence[str] = ()) -> CardMetadata:
-    """Notes of the card."""
+    """Metadata of the card: settings and notes."""
     identity = clips.identity()
-    rigs = identity.get("rigs", f"{clips.views} cameras beside each observing one")
+    rigs = identity.get("rigs", f"{clips.views} cameras next to each observing one")
     drawn = ", ".join(f"{k} {v}" for k, v in rigs.items()) if isinstance(rigs, dict) else rigs
     errors = {k: v for k, v in asdict(clips.corruption).items() if v}
     facts = {
@@ -236,5 +244,5 @@ def card_metadata(cfg: DictConfig, clips: ScoredLifts, notes: Sequence[str] = ()
         facts["samples"] = f"{cfg.num_samples} of the model are averaged"
     found = list(notes)
     if len(clips.items) < len(clips.names):
-        found.append(f"{len(clips.items)} of {len(clips.names)} clips, evenly spread.")
+        found.append(f"{len(clips.items)} of {len(clips.names)} clips, evenly spaced.")
     return CardMetadata(command_of(cfg), cfg.seed, facts, (*found, *clips.joint_notes))

@@ -1,4 +1,4 @@
-"""Scores of sets of motions: recognized actions and physical measures, per content and over repeats."""
+"""Scores of sets of motions: recognized actions and physical metrics, per content and over repeats."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class MotionScores:
     """Scores of a set of motions, clip by clip.
 
     Attributes:
-        wanted: content that each motion shall show.
-        predicted: content that the classifier sees in it.
-        physical: measure -> (N,) values, see `hmr4d.metrics.physical`; others may be added (`with_measures`).
+        wanted: requested content of each motion.
+        predicted: content that the classifier predicts.
+        physical: metric -> (N,) values, see `hmr4d.metrics.physical`; `with_measures` adds others.
     """
 
     wanted: tuple[str, ...]
@@ -41,9 +41,9 @@ class Interval:
     """A mean over repeats.
 
     Attributes:
-        mean: NaN when every repeat is.
-        half_width: of the 95 % interval of the mean, by Student's t; NaN for a single repeat.
-        values: one per repeat.
+        mean: mean; NaN if all repeats are NaN.
+        half_width: half width of the 95 % confidence interval by Student's t; NaN for a single repeat.
+        values: value of each repeat.
     """
 
     mean: float
@@ -52,14 +52,15 @@ class Interval:
 
 
 def score_motion(classifier: ContentClassifier, motion: LabelledMotion, *, batch_size: int = 64) -> MotionScores:
-    """Scores motions by the same road, real or generated.
+    """Scores real or generated motions.
 
-    Every clip is resampled to the classifier's rate, put on the floor and scaled to the neutral body height.
+    Each clip is resampled to the frame rate of the classifier, aligned to the floor and scaled to the neutral body
+    height.
 
     Args:
-        classifier: of contents.
-        motion: clips; their labels are what they shall show.
-        batch_size: clips measured at once.
+        classifier: action-recognition classifier.
+        motion: clips labeled with the requested contents.
+        batch_size: clips per batch.
     """
     clips = [resample_clip(clip, motion.fps, classifier.fps) for clip in motion.clips]
     measured: dict[str, list[Tensor]] = {}
@@ -76,7 +77,7 @@ def score_motion(classifier: ContentClassifier, motion: LabelledMotion, *, batch
 
 
 def upright_share(joints3d: Tensor, lengths: Tensor) -> Tensor:
-    """(B,) share of frames with the head above the pelvis, of motions (B, L, 22, 3), y up, and `lengths` (B,)."""
+    """(B,) fraction of frames with the head above the pelvis, of motions (B, L, 22, 3), y up, with `lengths` (B,)."""
     head, pelvis = SMPL22.indices("head", "pelvis")
     above = joints3d[:, :, head, 1] > joints3d[:, :, pelvis, 1]
     counts = torch.arange(joints3d.shape[1]) < lengths[:, None]
@@ -84,12 +85,12 @@ def upright_share(joints3d: Tensor, lengths: Tensor) -> Tensor:
 
 
 def only(scores: MotionScores, contents: Collection[str]) -> MotionScores:
-    """The scores of the motions that shall show one of these contents."""
+    """The scores of the motions whose requested content is one of `contents`."""
     return pick(scores, [i for i, content in enumerate(scores.wanted) if content in contents])
 
 
 def pick(scores: MotionScores, rows: Sequence[int]) -> MotionScores:
-    """The scores of some of the motions."""
+    """The scores of the motions with indices `rows`."""
     rows = list(rows)
     return MotionScores(
         tuple(scores.wanted[i] for i in rows),
@@ -99,9 +100,10 @@ def pick(scores: MotionScores, rows: Sequence[int]) -> MotionScores:
 
 
 def summarize(scores: MotionScores) -> dict[str, float]:
-    """Means over a set of motions by name; `content_mean_accuracy` is the mean of the accuracies of the contents.
+    """Metric -> mean over a set of motions. `content_mean_accuracy` is the mean over contents of the accuracy per
+    content.
 
-    Clips for which a measure is not defined do not count in its mean.
+    Undefined values (NaN) are excluded from the mean.
     """
     predicted, labels = scores.predicted, scores.wanted
     by_content = [
@@ -116,7 +118,7 @@ def summarize(scores: MotionScores) -> dict[str, float]:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean of repeats with its 95 % interval; NaN repeats are excluded."""
+    """Mean over repeats with its 95 % confidence interval; NaN values are excluded."""
     known = [v for v in values if not math.isnan(v)]
     if not known:
         return Interval(math.nan, math.nan, tuple(values))
@@ -129,7 +131,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def with_measures(scores: MotionScores, more: Mapping[str, Tensor]) -> MotionScores:
-    """The scores with further measures, name -> (N,) values."""
+    """The scores with additional metrics, name -> (N,) values."""
     return MotionScores(scores.wanted, scores.predicted, {**scores.physical, **more})
 
 
@@ -144,7 +146,7 @@ def plain_interval(values: Sequence[float]) -> dict[str, Any]:
 
 
 def over_repeats(repeats: Sequence[MotionScores]) -> dict[str, Any]:
-    """Summary of one set with several seeds, as plain values for a card (NaN becomes None).
+    """Summary of one set over several seeds, as plain values for a card (NaN becomes None).
 
     Returns:
         {"num_motions": per repeat, "repeats": number, "all": measures, "contents": {content: measures}}; measures are

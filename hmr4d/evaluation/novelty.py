@@ -1,5 +1,6 @@
-"""Does a model only repeat its training clips? Distances of motions in meters, independent of position, heading and
-start."""
+"""Distances between motions, to detect copies of training clips and to measure diversity.
+
+Distances are in meters and independent of position, heading and start time."""
 
 from __future__ import annotations
 
@@ -17,19 +18,21 @@ from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import facing_transform, mirror
 
 WINDOW_SECONDS = 1.0
-POSES = 4  # of a window
-STRIDE_SECONDS = 0.25  # between the windows of a clip that motions are compared with
-QUERY_SECONDS = 0.5  # between the windows of a motion that is compared
-REAL_CLIPS = 6  # of a content, evenly spread over the store, whose differences are compared with those of samples
-COPY_QUANTILE = 0.05  # of held-out real clips; a motion nearer to a training clip than this counts as near
+POSES = 4  # poses per window
+STRIDE_SECONDS = 0.25  # spacing of the windows of a reference clip
+QUERY_SECONDS = 0.5  # spacing of the windows of a query motion
+REAL_CLIPS = 6  # real clips per content, evenly spaced in the store, for the diversity of real motion
+COPY_QUANTILE = (
+    0.05  # quantile of the distances of held-out real clips; motions below it count as near to a training clip
+)
 
 
 def windows(clip: Tensor, fps: float, stride: float) -> Tensor:
-    """(W, D) the windows of a clip (L, J, 3): poses relative to the root, the whole window turned to face +z.
+    """Windows (W, D) of a clip (L, J, 3), metres: joints relative to the root, each window rotated to face +z.
 
-    A window lasts one second and is seen in four poses. It faces +z in its third pose; turns inside it stay. Clips
-    that are shorter hold their last pose. The squared norm of the difference of two rows is the mean squared distance
-    of a joint.
+    A window lasts one second and is sampled at four poses. The rotation makes its third pose face +z; turns within the
+    window remain. Shorter clips hold their last pose. The squared norm of the difference of two rows is the mean
+    squared distance of a joint.
     """
     step = max(round(WINDOW_SECONDS * fps / POSES), 1)
     span = (POSES - 1) * step
@@ -42,19 +45,19 @@ def windows(clip: Tensor, fps: float, stride: float) -> Tensor:
 
 
 class NearestClip:
-    """Distances of motions to the nearest of some clips, or to its mirror image.
+    """Distances of motions to the nearest reference clip or its mirror image.
 
-    The distance of a motion to a clip: root mean square over windows of the motion, and over the joints and poses in
-    them, of the distance to the best fitting window of the clip, wherever that is.
+    The distance of a motion to a clip is the root mean square, over the windows of the motion and their joints and
+    poses, of the distance to the closest window of the clip at any time.
 
     Args:
-        clips: to compare with.
-        fps: of them; motions of other rates are resampled.
+        clips: reference clips.
+        fps: frame rate of the clips; motions at other rates are resampled.
     """
 
     def __init__(self, clips: Sequence[Tensor], fps: float) -> None:
         if not clips:
-            raise ValueError("There is no clip to compare with; give at least one.")
+            raise ValueError("There is no reference clip; give at least one.")
         parts = [windows(clip, fps, STRIDE_SECONDS) for clip in clips]
         self.fps, self.num_clips = fps, len(parts)
         self.rows = torch.cat(parts)
@@ -63,11 +66,11 @@ class NearestClip:
 
     @classmethod
     def of_split(cls, store: MotionStore, split: str = "train") -> NearestClip:
-        """The clips of a split that have a content; joined pairs of clips contain nothing else."""
+        """References are the clips of a split that have a content label; joined clips only repeat these."""
         return cls([torch.tensor(store.joints3d(clip)) for clip in labeled_clips(store, split).tolist()], store.fps)
 
     def __call__(self, motion: LabelledMotion) -> tuple[Tensor, Tensor]:
-        """(N,) metres to the nearest clip, and (N,) which it is."""
+        """Distance (N,) to the nearest clip, metres, and its index (N,)."""
         found = [self._nearest(resample_clip(clip, motion.fps, self.fps)) for clip in motion.clips]
         return torch.tensor([d for d, _ in found]), torch.tensor([i for _, i in found])
 
@@ -84,14 +87,15 @@ class NearestClip:
 
 
 def distance(first: Tensor, second: Tensor, fps: float) -> float:
-    """Metres between two motions (L, J, 3): distance of windows of one to the nearest of the other, both ways."""
+    """Symmetric distance between two motions (L, J, 3), metres, from the windows of each to the closest window of
+    the other."""
     a, b = windows(first, fps, STRIDE_SECONDS), windows(second, fps, STRIDE_SECONDS)
     squared = torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist").square()
     return float((squared.amin(1).mean().sqrt() + squared.amin(0).mean().sqrt()) / 2)
 
 
 def diversity(motions: Sequence[Tensor], fps: float) -> float:
-    """Metres: mean distance over the pairs of some motions; NaN for fewer than two."""
+    """Mean distance over all pairs of motions, metres; NaN for fewer than two."""
     found = [distance(a, b, fps) for a, b in combinations(motions, 2)]
     return sum(found) / len(found) if found else float("nan")
 
@@ -99,16 +103,15 @@ def diversity(motions: Sequence[Tensor], fps: float) -> float:
 def spread_of_contents(
     repeats: Sequence[LabelledMotion], same_prompt: Sequence[bool], store: MotionStore
 ) -> dict[str, dict[str, float | int]]:
-    """Diversity of samples of one prompt, compared with real clips of one content.
+    """Diversity of the samples of one prompt and of the real clips of its content.
 
     Args:
-        repeats: one motion per prompt and seed.
-        same_prompt: whether an item had the same wording in every repeat; others are left out.
-        store: of real clips.
+        repeats: motions per seed, one per prompt.
+        same_prompt: whether an item has the same wording in every repeat; other items are excluded.
+        store: store of real clips.
 
-    Returns:
-        Content -> "generated", metres between samples of a prompt, averaged over its prompts; "real", metres between
-        `REAL_CLIPS` real clips; "num_prompts". Contents with fewer than two real clips are left out.
+    Returns: Content -> {"generated": diversity of the samples of a prompt, metres, averaged over its prompts; "real":
+        diversity of `REAL_CLIPS` real clips; "num_prompts"}. Contents with fewer than two real clips are excluded.
     """
     found: dict[str, list[float]] = {}
     for number, content in enumerate(repeats[0].labels):

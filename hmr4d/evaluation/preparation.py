@@ -1,8 +1,8 @@
-"""From joints at any rate to what an evaluator is fed: normalised, padded feature rows and how many of them count.
+"""Preparation of joints at any frame rate as input of an evaluator: normalised, padded feature rows and their number.
 
-Two preparations: the common one of the field, and the one behind the published table of Motion-2-to-3. They differ in
-resampling, in the inverse kinematics (the variant of the features), in the last row and in what stands for padding, so
-that scores by one say nothing about scores by the other.
+There are two preparations: the common protocol of the field, and the protocol of the published table of Motion-2-to-3.
+They differ in resampling, inverse kinematics (the variant of the features), last row and padding value, so their
+scores are not comparable.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from hmr4d.representation.hml263 import Hml263Codec
 from hmr4d.representation.variant_statistics import VariantStatistics
 from hmr4d.utils.tensors import as_tensor
 
-Rows = tuple[int, int]  # first row and number of rows that count
+Rows = tuple[int, int]  # first valid row and number of valid rows
 
-MAX_ROWS = 196  # of the common protocol: the largest multiple of 4 below 200
-PUBLISHED_ROWS = 200  # that the published model's own protocol pads to
+MAX_ROWS = 196  # padded length of the common protocol: the largest multiple of 4 below 200
+PUBLISHED_ROWS = 200  # padded length of the published model's protocol
 
 
 class Encoded(NamedTuple):
     """Motions as features.
 
     Attributes:
-        joints3d: (L, 22, 3) each, at the rate of the features.
-        features: (B, F, 263) float32, not normalised, zero from `num_rows` on.
-        num_rows: (B,) int64.
+        joints3d: (L, 22, 3) of each motion, metres, at the frame rate of the features.
+        features: (B, F, 263) float32, not normalised, zero from row `num_rows` on.
+        num_rows: (B,) int64, valid rows.
     """
 
     joints3d: list[Tensor]
@@ -45,11 +45,11 @@ class Encoded(NamedTuple):
 
 
 class EvaluatorInput(NamedTuple):
-    """What an evaluator embeds.
+    """Input of an evaluator.
 
     Attributes:
-        features: (B, R, 263) float32, normalised; what stands behind `num_rows` is padding.
-        num_rows: (B,) int64.
+        features: (B, R, 263) float32, normalised; rows from `num_rows` on are padding.
+        num_rows: (B,) int64, valid rows.
     """
 
     features: Tensor
@@ -57,7 +57,7 @@ class EvaluatorInput(NamedTuple):
 
 
 class Preparation(Protocol):
-    """Joints to evaluator input, in two steps, since one clip may be cut in several ways."""
+    """Interface: converts joints to evaluator input in two steps, because a clip may be cut several times."""
 
     max_rows: int
 
@@ -66,21 +66,21 @@ class Preparation(Protocol):
         ...
 
     def cut(self, encoded: Encoded, rows: Sequence[Rows | None]) -> EvaluatorInput:
-        """The rows of each motion that count, normalised and padded."""
+        """Selected rows of each motion, normalised and padded."""
         ...
 
     def shown(self, encoded: Encoded, rows: Sequence[Rows | None]) -> list[Tensor]:
-        """(L, 22, 3) frames of each motion of these rows, for physical measures."""
+        """Frames (L, 22, 3) of the selected rows of each motion, for physical metrics."""
         ...
 
 
 class StandardPreparation:
-    """The common protocol: features at the rate of the statistics, whole units of rows, zeros behind them.
+    """The common protocol: features at the frame rate of the statistics, whole units of rows, zero padding.
 
     Args:
-        statistics: of the evaluator.
-        max_rows: that the input is padded to.
-        unit: rows of a unit.
+        statistics: normalization statistics of the evaluator.
+        max_rows: padded length.
+        unit: rows per unit.
     """
 
     def __init__(self, statistics: VariantStatistics, *, max_rows: int = MAX_ROWS, unit: int = 4) -> None:
@@ -91,8 +91,8 @@ class StandardPreparation:
         """Features of whole motions.
 
         Args:
-            motions: (L, 22, 3) each, metres, y up, any heading and place.
-            fps: of all of them; brought to the rate of the statistics by a spline in time.
+            motions: (L, 22, 3) each, metres, y up, any heading and position.
+            fps: frame rate of all motions; a spline resamples them to the rate of the statistics.
 
         Raises:
             ValueError: wrong shape, coordinates that are not finite, or an unknown rate.
@@ -103,15 +103,15 @@ class StandardPreparation:
         return Encoded(joints3d, features, lengths - 1)
 
     def cut(self, encoded: Encoded, rows: Sequence[Rows | None]) -> EvaluatorInput:
-        """Rows of each motion, zero behind the last that counts.
+        """Selected rows of each motion, normalised, with zeros after the last one.
 
         Args:
-            encoded: motions.
-            rows: of each the rows that count, None for those from the first on. They are cut to whole units that the
-                motion has; nothing is added to a motion that is shorter.
+            encoded: encoded motions.
+            rows: selected rows of each motion; None: all. They are cut to the whole units that the motion has; shorter
+                motions are not extended.
 
         Raises:
-            ValueError: a motion without a whole unit of rows.
+            ValueError: a motion has no whole unit of rows.
         """
         taken, device = self._units(encoded, rows), encoded.features.device
         first, count = (torch.tensor(column, device=device) for column in zip(*taken, strict=True))
@@ -121,7 +121,7 @@ class StandardPreparation:
         return EvaluatorInput(self.statistics.normalize(chosen) * (place < count[:, None])[..., None], count)
 
     def shown(self, encoded: Encoded, rows: Sequence[Rows | None]) -> list[Tensor]:
-        """The frames behind the rows; a row needs its own frame and the next one."""
+        """Frames of the selected rows; a row needs its own frame and the next one."""
         taken = self._units(encoded, rows)
         parts = zip(encoded.joints3d, taken, strict=True)
         return [joints3d[first : first + count + 1] for joints3d, (first, count) in parts]
@@ -134,22 +134,23 @@ class StandardPreparation:
             if count < self.unit:
                 raise ValueError(
                     f"A motion has {num_rows} feature rows at {self.statistics.fps:g} frames per second, "
-                    f"{max(num_rows - first, 0)} of them from row {first} on; an evaluator needs {self.unit} or more. "
-                    "Leave out motions that are so short."
+                    f"{max(num_rows - first, 0)} of them from row {first} on; the evaluator needs at least "
+                    f"{self.unit}. Exclude motions that are this short."
                 )
             taken.append((first, count))
         return taken
 
 
 class PublishedModelPreparation:
-    """How the callback of the published model feeds its evaluator; `published_placement` is the first step.
+    """Preparation by the callback of the published model; `published_placement` is its first step.
 
-    Motions are interpolated linearly to the rate of the statistics, the last frame is doubled so that there is a row
-    for each frame, and padding is zero before, not after, the normalisation.
+    Motions are interpolated linearly to the rate of the statistics. The last frame is repeated, so that each frame has
+    a row. Padding is zero before normalisation, not after it.
 
     Args:
-        statistics: of the evaluator; the features have the corrected hips whatever its variant says.
-        max_rows: that the input is padded to.
+        statistics: normalization statistics of the evaluator. The features have the corrected hips, whatever variant
+            the statistics name.
+        max_rows: padded length.
     """
 
     def __init__(self, statistics: VariantStatistics, *, max_rows: int = PUBLISHED_ROWS) -> None:
@@ -161,11 +162,11 @@ class PublishedModelPreparation:
 
         Args:
             motions: (L, 22, 3) each, metres, y up.
-            fps: of all of them, 30 in the published protocol.
+            fps: frame rate of all motions, 30 in the published protocol.
 
         Raises:
-            ValueError: wrong shape, coordinates that are not finite (which were published as zeros), an unknown rate,
-                or a motion longer than `max_rows`.
+            ValueError: wrong shape, coordinates that are not finite (the published code replaces them by zeros), an
+                unknown rate, or a motion longer than `max_rows`.
         """
         motions = checked_motions(motions, fps)
         lengths = torch.tensor([len(motion) for motion in motions])
@@ -174,12 +175,12 @@ class PublishedModelPreparation:
         if int(counts.min()) < 1:
             raise ValueError(
                 f"A motion of {int(lengths.min())} frames at {fps:g} frames per second is shorter than a frame at "
-                f"{self.statistics.fps:g}. Leave it out."
+                f"{self.statistics.fps:g}. Exclude it."
             )
         if int(counts.max()) > self.max_rows:
             raise ValueError(
                 f"A motion has {int(counts.max())} frames at {self.statistics.fps:g} frames per second; this protocol "
-                f"takes {self.max_rows}. Leave it out or cut it."
+                f"takes at most {self.max_rows}. Exclude or cut it."
             )
         sizes = zip(placed, lengths.tolist(), counts.tolist(), strict=True)
         joints3d = [stretch_linear(motion[:length], count) for motion, length, count in sizes]
@@ -187,7 +188,7 @@ class PublishedModelPreparation:
         return Encoded(joints3d, self.codec.encode(doubled, counts + 1), counts)
 
     def cut(self, encoded: Encoded, rows: Sequence[Rows | None]) -> EvaluatorInput:
-        """All rows of each motion. ValueError when there are rows to cut to: this protocol scores whole motions."""
+        """All rows of each motion. Raises ValueError if rows are selected: this protocol scores whole motions."""
         self._refuse_rows(rows)
         features = encoded.features
         missing = features.new_zeros(len(features), self.max_rows - features.shape[1], features.shape[-1])
@@ -200,13 +201,13 @@ class PublishedModelPreparation:
 
     def _refuse_rows(self, rows: Sequence[Rows | None]) -> None:
         if any(wanted is not None for wanted in rows):
-            raise ValueError("The published model's protocol scores whole motions; choose FrameCuts for its clips.")
+            raise ValueError("The published model's protocol scores whole motions; use FrameCuts for its clips.")
 
 
 def published_placement(joints3d: Tensor, lengths: Tensor) -> Tensor:
-    """(B, L, 22, 3) motions facing +z in frame 0, tails repeating the last valid frame, lowest joint at y = 0.
+    """Motions (B, L, 22, 3) facing +z in frame 0, lowest joint at y = 0, padded by repeating the last valid frame.
 
-    What the published callback saves for every generated and every real motion.
+    The published callback saves all generated and real motions in this placement.
     """
     return align_to_floor(repeat_last_valid(face_first_frame(joints3d), lengths))
 
@@ -215,24 +216,24 @@ def checked_motions(motions: Sequence[Tensor | NDArray[Any]], fps: float | None)
     """The motions, tensors or arrays, as float32 tensors.
 
     Raises:
-        ValueError: no motion, an unknown rate, a shape other than (L, 22, 3) with L > 1, or coordinates that are not
-            finite; the first such motion is named.
+        ValueError: there are no motions, the rate is unknown, a shape is not (L, 22, 3) with L > 1, or a coordinate is
+            not finite; the message names the first such motion.
     """
     if not len(motions):
         raise ValueError("No motions to prepare; give at least one.")
     if fps is None or not (math.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps is {fps}; say at how many frames per second the motions run.")
+        raise ValueError(f"fps is {fps}; give the frame rate of the motions.")
     checked = [as_tensor(motion).float() for motion in motions]
     for number, motion in enumerate(checked):
         if motion.ndim != 3 or motion.shape[1:] != (SMPL22.num_joints, 3) or len(motion) < 2:
             raise ValueError(
-                f"Motion {number} has shape {tuple(motion.shape)}; evaluators take (L, {SMPL22.num_joints}, 3) joints "
-                f"of skeleton '{SMPL22.name}', two frames or more. Select these joints."
+                f"Motion {number} has shape {tuple(motion.shape)}; evaluators expect (L, {SMPL22.num_joints}, 3) "
+                f"joints of skeleton '{SMPL22.name}' and at least two frames. Select these joints."
             )
         if not bool(torch.isfinite(motion).all()):
             frame = int((~torch.isfinite(motion)).flatten(1).any(1).nonzero()[0])
             raise ValueError(
-                f"Motion {number} has coordinates that are not finite, first in frame {frame}. Mend or leave out the "
-                "motion; a model that makes such motion has damaged weights or a training that diverged."
+                f"Motion {number} has coordinates that are not finite, first in frame {frame}. Repair or exclude the "
+                "motion. If a model generated it, its weights are damaged or its training diverged."
             )
     return checked

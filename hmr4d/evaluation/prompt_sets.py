@@ -19,14 +19,14 @@ from hmr4d.utils.text_files import read_yaml
 
 @dataclass(frozen=True)
 class PromptSet:
-    """The requested motions.
+    """Prompts with requested content and duration.
 
     Attributes:
-        name: of the set.
-        prompts: wordings of each item; repeat r takes wording r modulo their number.
-        contents: what each item shall show.
-        seconds: duration of each item.
-        numbers: of each item in the whole set; its noise depends on it and on the seed.
+        name: name of the set.
+        prompts: wordings of each item; repeat r uses wording r modulo their number.
+        contents: requested content of each item.
+        seconds: requested duration of each item.
+        numbers: index of each item in the whole set; its noise depends on this index and the seed.
     """
 
     name: str
@@ -43,16 +43,16 @@ class PromptSet:
         return [words[repeat % len(words)] for words in self.prompts]
 
     def lasting(self, seconds: float | None, bounds: tuple[float, float]) -> PromptSet:
-        """The set with one duration for all items, or itself for None.
+        """The set with one duration for all items; None: the set itself.
 
         Raises:
-            ValueError: the model does not make motion of that duration.
+            ValueError: the model cannot generate motion of this duration.
         """
         if seconds is None:
             return self
         if not bounds[0] <= seconds <= bounds[1]:
             raise ValueError(
-                f"--seconds {seconds:g} is not among the durations that are made; give {bounds[0]:g} to {bounds[1]:g}."
+                f"--seconds {seconds:g} is outside the durations of the model; give {bounds[0]:g} to {bounds[1]:g}."
             )
         return PromptSet(
             f"{self.name} at {seconds:g} s", self.prompts, self.contents, [seconds] * len(self), self.numbers
@@ -60,11 +60,11 @@ class PromptSet:
 
 
 def spread(count: int, limit: int | None) -> list[int]:
-    """At most `limit` of `count` items, evenly spread."""
+    """Indices of at most `limit` of `count` items, evenly spaced."""
     if limit is None or limit >= count:
         return list(range(count))
     if limit < 1:
-        raise ValueError(f"--limit is {limit}; give 1 or more, or leave it out.")
+        raise ValueError(f"--limit is {limit}; give at least 1, or remove it.")
     return np.linspace(0, count - 1, limit).round().astype(int).tolist()
 
 
@@ -92,12 +92,15 @@ def free_set(
     """Prompts by content, each with the median duration of the content's clips in the store, clamped to the range.
 
     Raises:
-        ValueError: the store has no clip of a content, or of a special case of it.
+        ValueError: the store has no clip of a content or of its special cases.
     """
     clips = {content: clips_of(store, content) for content in prompts}
     unknown = sorted(content for content, found in clips.items() if not len(found))
     if unknown:
-        raise ValueError(f"Prompts '{name}' name contents that store '{store.name}' does not have: {unknown}.")
+        raise ValueError(
+            f"Prompts '{name}' contain contents that store '{store.name}' does not have: {unknown}. "
+            "Remove them or choose another store."
+        )
     pairs = [(content, prompt) for content, wordings in prompts.items() for prompt in wordings]
     numbers = spread(len(pairs), limit)
     typical = {c: clamp(float(np.median(store.lengths[clips[c]])) / store.fps, seconds_range) for c in prompts}
@@ -108,9 +111,9 @@ def free_set(
 
 
 def read_prompts(path: Path) -> dict[str, list[str]]:
-    """content -> prompts of a YAML file; ValueError or FileNotFoundError when it is not that."""
+    """Content -> prompts, from a YAML file. Raises FileNotFoundError or ValueError if there is no such file."""
     if not path.is_file():
-        raise FileNotFoundError(f"Prompts {path} not found. Give the name of a set (see --help) or a YAML file.")
+        raise FileNotFoundError(f"Prompts {path} not found. Give the name of a prompt set (see --help) or a YAML file.")
     found = read_yaml(path)
     if not isinstance(found, dict) or not all(
         isinstance(v, list) and all(isinstance(p, str) for p in v) for v in found.values()
@@ -120,15 +123,15 @@ def read_prompts(path: Path) -> dict[str, list[str]]:
 
 
 def clamp(value: float, bounds: tuple[float, float]) -> float:
-    """`value`, moved into the bounds."""
+    """`value`, clamped to the bounds."""
     return min(max(value, bounds[0]), bounds[1])
 
 
 def real_motion(store: MotionStore, split: str, prompts: PromptSet) -> LabelledMotion:
-    """The clips of the captions of a split, with the requested duration.
+    """Real clips of the captions of a split, with the requested durations.
 
-    Longer clips are cut. Shorter ones go on as clips do in the training of a generator, repeated or held, where they
-    can (`FreeWindows`); the others stay shorter.
+    Longer clips are cut. Shorter clips are extended by repetition or by holding a pose, as in the training of a
+    generator, where this is possible (`FreeWindows`); the others stay shorter.
     """
     clips = labeled_clips(store, split)[prompts.numbers].tolist()
     free = FreeWindows(tempo=1.0)

@@ -1,7 +1,7 @@
 """The protocol of the published Motion-2-to-3 table, where it differs from the standard one.
 
-All embeddings are shuffled together once, the pools are drawn from that order; small sets also get R-precision over the
-whole set; one legacy generator draws the pairs of diversity, first of the generated motions, then of the real ones.
+All embeddings are shuffled once, and the pools follow this order. Small sets also get R-precision over the whole set.
+One legacy random generator draws the diversity pairs, first of the generated, then of the real motions.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ class PublishedScores(NamedTuple):
 
 
 def published_model_scores(text: Tensor, generated: Tensor, ground_truth: Tensor, *, seed: int = 42) -> PublishedScores:
-    """Scores of one set by the published model's own protocol.
+    """Scores of one set by the protocol of the published model.
 
-    `fid` is that of the real motions of the same run. The published callback gives none for the real motions
-    themselves; here their row has `fid_halves`, that of two random halves.
+    `fid` compares the generated motions with the real motions of the same run. The published callback has no FID of the
+    real motions; here their row has `fid_halves`, the FID between two random halves.
 
     Args:
         text: (N, D) embeddings of the captions.
         generated: (N, D) embeddings of the generated motions.
         ground_truth: (N, D) embeddings of the real motions.
-        seed: of the permutation (PyTorch) and of the pairs (NumPy).
+        seed: seed of the permutation (PyTorch) and of the diversity pairs (NumPy).
 
     Raises:
-        ValueError: shapes that differ, fewer than 32 motions, or embeddings that are not finite.
+        ValueError: the shapes differ, there are fewer than 32 motions, or an embedding is not finite.
     """
     for motion in (generated, ground_truth):
         checked_pairs(text, motion, POOL_SIZE)
@@ -71,7 +71,7 @@ def published_model_scores(text: Tensor, generated: Tensor, ground_truth: Tensor
 
 
 class PublishedModelScores(RowMetric):
-    """Collects what `published_model_scores` needs over batches and processes."""
+    """Collects the input of `published_model_scores` over batches and processes."""
 
     def __init__(self, *, seed: int = 42) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class PublishedModelScores(RowMetric):
             self._declare(name)
 
     def update(self, text: Tensor, generated: Tensor, ground_truth: Tensor, *, index: Tensor | None = None) -> None:
-        """Adds embeddings, all (n, D); `index` (n,): their positions in the data set."""
+        """Adds embeddings (n, D); `index` (n,) are their positions in the data set."""
         for motion in (generated, ground_truth):
             checked_pairs(text, motion, pool_size=0)
         for name, rows in (("text", text), ("generated", generated), ("ground_truth", ground_truth)):
@@ -93,12 +93,12 @@ class PublishedModelScores(RowMetric):
 
 
 def _distances(text: Tensor, motion: Tensor) -> Tensor:
-    """Published distances; a pair so close that rounding makes it NaN is at distance 0."""
+    """Distances by the published formula. Rounding can make the distance of a very close pair NaN; it becomes 0."""
     return expanded_distances(text.float(), motion.float()).nan_to_num(nan=0.0)
 
 
 def _shuffled_retrieval(text: Tensor, motion: Tensor) -> Retrieval:
-    """Ranking in successive pools of shuffled pairs (N, D), in float32 as published."""
+    """Retrieval in successive pools of the shuffled pairs (N, D), in float32 as published."""
     used = len(text) // POOL_SIZE * POOL_SIZE
     shape = (-1, POOL_SIZE, text.shape[1])
     distances = _distances(text[:used].reshape(shape), motion[:used].reshape(shape))

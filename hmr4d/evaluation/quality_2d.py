@@ -24,19 +24,19 @@ from hmr4d.utils.progress import progress
 logger = logging.getLogger(__name__)
 
 MOTIONS_PER_PART = 32
-OWN_SIDE, ALL_AROUND = "the side that the model saw", "all around"
+OWN_SIDE, ALL_AROUND = "the view of the model", "all directions"
 
 
 @dataclass(frozen=True)
 class Comparison2D:
-    """What motion is compared with in 2D.
+    """Options of the 2D comparison.
 
     Attributes:
         store: folder of a 2D store.
         evaluator: name or folder of an evaluator of 2D keypoints.
-        split: of the store.
-        repeats: passes, with seeds 0 to `repeats` - 1.
-        limit: items of a pass, evenly spread; None: all.
+        split: split of the store.
+        repeats: number of passes, with seeds 0 to `repeats` - 1.
+        limit: number of items per pass, evenly spaced; None: all.
     """
 
     store: Path
@@ -50,15 +50,15 @@ def score_in_2d(model: Model, comparison: Comparison2D, draw: Draw, cache: Path)
     """Scores of real and generated motion, for the card of `hmr4d quality`.
 
     Cameras are random, as in `prepare render-2d`. If the model reports a camera, its view direction is kept; otherwise
-    the direction is random too. Motions stay in the cache, so that an interrupted run continues where it stopped.
+    the direction is random too. Motions are cached, so an interrupted run continues where it stopped.
 
     Raises:
         FileNotFoundError: the store or the evaluator is missing.
-        ValueError: store, evaluator and protocol do not belong together, or the clips are too few.
+        ValueError: store, evaluator and protocol do not match, or there are too few clips.
     """
     evaluator = load_evaluator(comparison.evaluator)
     clips = _clips(model, evaluator, comparison)
-    TextToMotionScorer(evaluator, KeypointProtocol(), clips)  # sees that all belongs together before anything is made
+    TextToMotionScorer(evaluator, KeypointProtocol(), clips)  # checks the combination before any motion is generated
     identity = {"model": model.identity, "clips": clips.identity(), "steps": draw.steps, "guidance": draw.guidance}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
     folder = GenerationFolder(cache / f"scores_2d_{key}")
@@ -86,7 +86,7 @@ def score_in_2d(model: Model, comparison: Comparison2D, draw: Draw, cache: Path)
 
 
 def _clips(model: Model, evaluator: Evaluator, comparison: Comparison2D) -> ScoredClips:
-    """The clips of the store that the evaluator takes and whose duration the model makes."""
+    """The clips of the store with durations that both the evaluator and the model support."""
     recipe, sampler = evaluator.recipe, model.sampler
     rules = IndexRules(recipe.min_rows / recipe.fps, recipe.max_rows / recipe.fps, keep_long=True)
     cuts = KeypointCuts(max_rows=recipe.max_rows, unit=recipe.unit_length, max_seconds=sampler.max_seconds)
@@ -97,7 +97,7 @@ def _clips(model: Model, evaluator: Evaluator, comparison: Comparison2D) -> Scor
 
 
 def _make(model: Model, clips: ScoredClips, jobs: Sequence[Job], draw: Draw, folder: GenerationFolder) -> None:
-    """Makes and saves the motions of some jobs."""
+    """Generates and saves the motions of some jobs."""
     asked = {job: clips.request(job) for job in jobs}
     output = model.sampler.sample(
         [one["text"] for one in asked.values()],

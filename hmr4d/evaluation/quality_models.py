@@ -26,12 +26,12 @@ from hmr4d.utils.randomness import mix_seed
 from hmr4d.utils.releases import CONFIG_NAME, find_release
 from hmr4d.utils.weights import WEIGHTS_NAME
 
-PROMPTS_PER_PART = 64  # prompts whose motions share a file of the cache; an interrupted run loses at most these
+PROMPTS_PER_PART = 64  # prompts per cache file; an interrupted run loses at most this many motions
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Options of sampling: seeds 0 .. `seeds` - 1, and replacements of the model's own options."""
+    """Sampling options: seeds 0 .. `seeds` - 1, and overrides of the model's default options."""
 
     seeds: int
     steps: int | None
@@ -43,11 +43,11 @@ class Model:
     """A loaded model.
 
     Attributes:
-        sampler: draws motion from text.
-        facts: what the card says about it.
-        identity: everything that decides its motion.
-        steps: its own number of diffusion steps.
-        guidance: its own guidance scale.
+        sampler: generates motion from text.
+        facts: metadata for the card.
+        identity: all settings that determine its motion.
+        steps: default number of sampling steps.
+        guidance: default guidance scale.
     """
 
     sampler: Pipeline
@@ -61,7 +61,7 @@ class Model:
 
 
 def load_model(name: str, device: torch.device) -> Model:
-    """A released model by name or folder."""
+    """Loads a released model by name or folder."""
     folder = find_release(name)
     facts = {"name": name, "file": WEIGHTS_NAME, "sha256": file_hash(folder / WEIGHTS_NAME)}
     pipeline = load_released(folder, device=device, needs="sample")
@@ -69,11 +69,11 @@ def load_model(name: str, device: torch.device) -> Model:
 
 
 def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], device: torch.device) -> Model:
-    """A checkpoint of a training run, read from a copy, so that a run that is still going may replace it.
+    """Loads a checkpoint of a training run from a copy, because a running training may replace the file.
 
     Raises:
-        FileNotFoundError: the checkpoint, or the configuration of its run, is missing.
-        ValueError: the configuration asks for something that is not built from a file; see `check_targets`.
+        FileNotFoundError: the checkpoint or the configuration of its run is missing.
+        ValueError: the configuration has a target that must not be built from a file; see `check_targets`.
     """
     from omegaconf import OmegaConf
 
@@ -92,7 +92,10 @@ def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], devic
         raise FileNotFoundError(f"{config} not found. Name the experiment of {path} with --exp.")
     method = method_of_config(cfg)
     if method is None:
-        raise ValueError(f"{path} is of {cfg.exp_name}, which trains no method; there is no motion to score.")
+        raise ValueError(
+            f"{path} is a checkpoint of {cfg.exp_name}, which trains no method, so it generates no "
+            "motion. Give a checkpoint of a method."
+        )
     method.require("sample", asked_for="The quality of generated motion")
     pipeline = method.build(cfg)
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +109,7 @@ def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], devic
 
 
 def _model(pipeline: Pipeline, facts: dict[str, Any], identity: dict[str, Any]) -> Model:
-    """A model with its own number of steps and guidance scale, where its method has such options."""
+    """A model with its default number of steps and guidance scale, if its method has these options."""
     own = getattr(pipeline, "sampling", None)
     return Model(pipeline, facts, identity, *(getattr(own, k, None) for k in ("num_inference_steps", "guidance_scale")))
 
@@ -115,9 +118,9 @@ def _model(pipeline: Pipeline, facts: dict[str, Any], identity: dict[str, Any]) 
 
 
 def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: Path) -> LabelledMotion:
-    """The motions of one repeat in the order of the set, from the cache if available.
+    """Motions of one repeat in the order of the set, generated or read from the cache.
 
-    The cache holds files of `PROMPTS_PER_PART` motions, named by a hash of all that decides them.
+    A cache file contains `PROMPTS_PER_PART` motions. Its name is a hash of all settings that determine them.
     """
     order = sorted(range(len(prompts)), key=lambda i: (prompts.seconds[i], i))
     parts = [order[start : start + PROMPTS_PER_PART] for start in range(0, len(order), PROMPTS_PER_PART)]
@@ -142,20 +145,22 @@ def generate(model: Model, prompts: PromptSet, repeat: int, draw: Draw, cache: P
 
 
 def write_motions(path: Path, output: MotionBatch) -> None:
-    """Writes the motions of a batch end to end; the file is whole or absent.
+    """Writes the concatenated motions of a batch. The write is atomic.
 
     Raises:
-        ValueError: a number is not finite.
+        ValueError: a coordinate is not finite.
     """
     clips = [motion.joints3d.cpu() for motion in output]
     joints3d = torch.cat(clips).numpy().astype(np.float32)
     if not np.isfinite(joints3d).all():
-        raise ValueError("The model made motion that is not finite; its weights are damaged or its training diverged.")
+        raise ValueError(
+            "The model generated motion that is not finite; its weights are damaged or its training diverged."
+        )
     with atomic_path(path) as temporary:
         np.savez(temporary, joints3d=joints3d, lengths=np.array([len(c) for c in clips]))
 
 
 def read_motions(path: Path) -> list[Tensor]:
-    """Motions (L, J, 3) of a file of the cache."""
+    """Motions (L, J, 3) of a cache file."""
     with np.load(path, allow_pickle=False) as arrays:
         return list(torch.from_numpy(arrays["joints3d"]).split(arrays["lengths"].tolist()))

@@ -7,7 +7,7 @@ from typing import Any
 
 from hmr4d.evaluation.cards import HEADINGS
 
-# name in the card, heading, digits after the point
+# name in the card, heading, decimal places
 MEASURES = (
     ("foot_skating", "skating m/s", 3),
     ("jitter", "jitter m/s³", 0),
@@ -28,7 +28,7 @@ NUM_CONFUSIONS = 12
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """Tables of a card: provenance; each set as a whole, by content, and confusions; the verbs."""
+    """Tables of a card: provenance, scores of each set (overall, by content, confusions) and everyday verbs."""
     parts = [_made_by(card), _by_set(card["sets"])]
     for name, scored in card["sets"].items():
         rows = [(source, scored[source]) for source in ("real", "generated") if source in scored]
@@ -57,25 +57,26 @@ def _made_by(card: Mapping[str, Any]) -> str:
         f"{card['seconds'][1]:g} s"
     )
     lines.append(
-        f"- judge: accuracy {judge['test_accuracy']:.4f} on whole real test clips, {judge['val_accuracy']:.4f} on "
+        f"- action-recognition classifier: accuracy {judge['test_accuracy']:.4f} on whole real test clips, "
+        f"{judge['val_accuracy']:.4f} on "
         f"validation clips; {judge['test_content_mean_accuracy']:.4f} averaged over the {len(judge['test_contents'])} "
         f"contents with test clips (sha256 {judge['sha256'][:16]})"
     )
     if judge["without_test_clips"]:
-        lines.append(f"- the judge is not tested on, for want of test clips: {', '.join(judge['without_test_clips'])}")
+        lines.append(f"- contents without test clips for the classifier: {', '.join(judge['without_test_clips'])}")
     if judge["few_train_clips"]:
         few = ", ".join(f"{content} {count}" for content, count in judge["few_train_clips"].items())
-        lines.append(f"- the judge has hardly seen (train clips): {few}")
+        lines.append(f"- contents with few training clips for the classifier (number of clips): {few}")
     if card["near_train_metres"] is not None:
         lines.append(
-            f"- near: share of motions nearer than {card['near_train_metres']:.3f} m to a training clip; 5 % of the "
-            "held-out real clips are"
+            f"- near: fraction of motions with a distance below {card['near_train_metres']:.3f} m to a training clip; "
+            "5 % of the held-out real clips are below it"
         )
     return "\n".join(lines)
 
 
 def _by_set(sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """One row per set, if there are several: recognized actions by duration."""
+    """Accuracy of recognized actions, one row per set; empty for a single set."""
     body = [
         [name, source, *(cell(scored[source]["all"], measure, digits) for measure, _, digits in SCORES)]
         for name, scored in sets.items()
@@ -114,7 +115,7 @@ def _by_content(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 
 
 def _diversity(contents: Mapping[str, Mapping[str, Any]]) -> str:
-    """Distances between samples of one prompt and between real clips of one content."""
+    """Table of the diversity of samples of one prompt and of real clips of one content."""
     if not contents:
         return ""
     mean = {kind: sum(row[kind] for row in contents.values()) / len(contents) for kind in ("generated", "real")}
@@ -125,7 +126,7 @@ def _diversity(contents: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _verbs(verbs: Mapping[str, Any]) -> str:
-    """The share of everyday prompts that were done, and how often the checks are right on real clips."""
+    """Success rates of everyday prompts, and accuracy of the checks on real clips."""
     durations = verbs["durations"]
     rows = []
     for number, (prompt, tried) in enumerate(zip(verbs["prompts"], verbs["real"], strict=True)):
@@ -158,7 +159,7 @@ def _verbs(verbs: Mapping[str, Any]) -> str:
 
 
 def _scores_2d(found: Mapping[str, Any]) -> str:
-    """Real and generated motion, compared in 2D."""
+    """Table of real and generated motion compared in 2D."""
     rows = found["rows"]
     columns = {name: heading for name, heading in HEADINGS.items() if any(name in row for row in rows.values())}
     body = [[row, *(_with_interval(values.get(name)) for name in columns)] for row, values in rows.items()]
@@ -166,7 +167,7 @@ def _scores_2d(found: Mapping[str, Any]) -> str:
         f"- {found['set_size']} clips of {found['set']}, {found['repeats']} repeats, protocol {found['protocol']}; "
         "± is the 95 % interval",
         f"- evaluator {found['evaluator']} ({found['features']}, sha256 {found['evaluator_sha256'][:16]}); generated "
-        f"motion is seen from {found['seen_from']}",
+        f"motion is projected from {found['seen_from']}",
         *(f"- {note}" for note in found["notes"]),
     ]
     return "\n\n".join(["### In 2D", table(["", *columns.values()], body), "\n".join(facts)])
@@ -188,13 +189,13 @@ def listed_confusions(source: str, found: Sequence[Sequence[Any]], repeats: int)
         return ""
     shown = ", ".join(f"{wanted} → {predicted} {count}" for wanted, predicted, count in found[:NUM_CONFUSIONS])
     total = sum(count for _, _, count in found)
-    kinds = f", {NUM_CONFUSIONS} most frequent of {len(found)} kinds" if len(found) > NUM_CONFUSIONS else ""
+    kinds = f", {NUM_CONFUSIONS} most frequent of {len(found)} pairs" if len(found) > NUM_CONFUSIONS else ""
     over = f" over {repeats} repeats" if repeats > 1 else ""
-    return f"Taken for something else ({source}, {total}{over}{kinds}): {shown}."
+    return f"Wrong predictions, wanted → predicted ({source}, {total}{over}{kinds}): {shown}."
 
 
 def cell(measures: Mapping[str, Any], name: str, digits: int, with_interval: bool = True) -> str:
-    """A measure as text, with its interval if there is one; a dash if it is not defined."""
+    """A metric as text, with its interval if there is one; a dash if it is undefined."""
     found = measures[name]
     if found["mean"] is None:
         return "–"
@@ -206,6 +207,6 @@ def cell(measures: Mapping[str, Any], name: str, digits: int, with_interval: boo
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
+    """A Markdown table."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

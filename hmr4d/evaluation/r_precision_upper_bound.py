@@ -1,4 +1,4 @@
-"""Upper bound of R-precision if several clips of a pool have the same content."""
+"""Upper bound of R-precision for data sets in which several clips of a pool have the same label."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import numpy as np
 from hmr4d.evaluation.text_to_motion_data import ScoredClips
 from hmr4d.metrics.text_to_motion import POOL_SIZE, TOP_K
 
-POOLS = 2000  # drawn at random
+POOLS = 2000  # random pools
 
 
 def retrieval_ceiling(clips: ScoredClips, *, seed: int = 0) -> dict[str, tuple[float, ...]]:
-    """Best mean top-k fractions by the labels in a caption: the first label of the store, the first two, and so on.
+    """Best possible top-k R-precision of an evaluator that knows only labels: the first label kind of the store, the
+    first two, and so on.
 
-    Who knows just the labels has to guess among the clips of a pool that share them: with m such clips, one's own is
-    among k guesses with probability min(k / m, 1). Captions that tell more than labels allow more.
+    Such an evaluator has to guess among the m clips of a pool with equal labels. The matching clip is among k guesses
+    with probability min(k / m, 1). Captions with more information than the labels allow higher values.
 
     Args:
-        clips: of a store with labels.
-        seed: of the pools.
+        clips: evaluation clips of a store with labels.
+        seed: seed of the pools.
     """
     rng = np.random.default_rng(seed)
     members = [clips.examples[item].clip for item in clips.items]

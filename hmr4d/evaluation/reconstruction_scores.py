@@ -1,4 +1,4 @@
-"""Reconstructed 2D keypoints compared with their clips, by an evaluator of 2D keypoints."""
+"""Scores of reconstructed 2D keypoints against their clips by an evaluator of 2D keypoints."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from hmr4d.metrics.intervals import replicate_rows
 from hmr4d.metrics.text_to_motion import POOL_SIZE, retrieval
 from hmr4d.representation.keypoint_features import KeypointStatistics
 
-REPEATS = 20  # random divisions into pools; the reconstructions are the same in all of them
+REPEATS = 20  # random divisions into pools of the same reconstructions
 
 
 class ReconstructionScores:
-    """FID of reconstructions against their clips, and R-precision of both for the first caption of each clip.
+    """FID of reconstructions against their clips, and R-precision of both with the first caption of each clip.
 
     Args:
         evaluator: name or folder of an evaluator of 2D keypoints, see `load_evaluator`.
-        seed: of the divisions into pools.
+        seed: seed of the divisions into pools.
 
     Raises:
-        FileNotFoundError: there is no such evaluator.
-        ValueError: it reads 3D motion.
+        FileNotFoundError: the evaluator does not exist.
+        ValueError: the evaluator reads 3D motion.
     """
 
     def __init__(self, evaluator: str | Path, *, seed: int = 0) -> None:
@@ -40,18 +40,18 @@ class ReconstructionScores:
         recipe, statistics = self.evaluator.recipe, self.evaluator.statistics
         if recipe.features is not KEYPOINTS2D or not isinstance(statistics, KeypointStatistics):
             raise ValueError(
-                f"Evaluator '{recipe.name}' reads {recipe.features.store.about}; give one of 2D keypoints, "
-                "trained by exp=evaluator/keypoints_matching."
+                f"Evaluator '{recipe.name}' reads {recipe.features.store.about}; give an evaluator of 2D keypoints "
+                "(trained by exp=evaluator/keypoints_matching)."
             )
         self.preparation = KeypointPreparation(statistics, max_rows=recipe.max_rows, unit=recipe.unit_length)
 
     def __call__(self, store: KeypointStore, clips: Sequence[int], reconstructed: Sequence[Tensor]) -> dict[str, Any]:
-        """Scores by name, for JSON: `fid`, `reconstructed` and `real` R-precision and matching, `notes`.
+        """Scores for JSON: `fid`, R-precision and matching score of `reconstructed` and `real`, `notes`.
 
         Args:
-            store: of the clips.
-            clips: which of its clips; those without a caption count in the FID alone.
-            reconstructed: (L, 18, 3) keypoints of each, which may lack the last frames of the clip.
+            store: store of the clips.
+            clips: indices of the clips; clips without a caption count in the FID alone.
+            reconstructed: keypoints (L, 18, 3) of each clip; the last frames may be missing.
         """
         pairs = zip(clips, reconstructed, strict=True)
         real = [torch.from_numpy(np.array(store.keypoints(clip)[: len(made)])) for clip, made in pairs]

@@ -1,4 +1,4 @@
-"""Generated motion against real clips: embeddings of both, the metrics of a protocol, means over the repeats."""
+"""Scores of generated motion against real clips: embeddings, metrics of a protocol, and means over the repeats."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 64  # items embedded at once
-FEW_MOTIONS = 1000  # fewer make a FID that says little by itself
-SMALL_SET_PAIRS = 100  # of diversity, for sets that do not have 300 pairs
+CHUNK = 64  # items per batch of the evaluator
+FEW_MOTIONS = 1000  # the card warns about the FID of a smaller set
+SMALL_SET_PAIRS = 100  # diversity pairs of sets that are too small for 300
 
 
 class Embeddings(NamedTuple):
-    """One repeat: rows (N, D) of the captions, the generated and the real motions, and of a second real pass.
+    """Embeddings (N, D) of one repeat: captions, generated motions, real motions and a second real pass.
 
     Rows are in the order of the items.
     """
@@ -58,7 +58,7 @@ class Embeddings(NamedTuple):
 
 
 class RepeatScores(NamedTuple):
-    """Rows of one repeat, values by metric name, and notes about them."""
+    """Rows of one repeat (metric -> value), and notes about them."""
 
     generated: dict[str, float]
     ground_truth: dict[str, float]
@@ -66,21 +66,21 @@ class RepeatScores(NamedTuple):
 
 
 class ScoringProtocol(Protocol):
-    """How motions are prepared and which numbers are made of their embeddings."""
+    """Interface of a protocol: prepares motions and computes metrics from their embeddings."""
 
     name: str
-    has_joints3d: bool  # whether motions are also measured in 3D
+    has_joints3d: bool  # whether the motions also get 3D metrics
 
     def check(self, evaluator: Evaluator, clips: ScoredClips) -> None:
-        """ValueError when evaluator and clips do not fit the protocol."""
+        """Raises ValueError if evaluator or clips do not match the protocol."""
         ...
 
     def preparation(self, evaluator: Evaluator) -> Preparation:
-        """What feeds the evaluator."""
+        """Preparation of the input of the evaluator."""
         ...
 
     def inputs(self, motions: Sequence[Motion], jobs: Sequence[Job], clips: ScoredClips) -> tuple[list[Tensor], float]:
-        """What of generated motions is prepared, and its rate."""
+        """Input of the preparation for generated motions, and its frame rate."""
         ...
 
     def scores(self, embeddings: Embeddings, seed: int) -> RepeatScores:
@@ -89,52 +89,55 @@ class ScoringProtocol(Protocol):
 
 
 def one_rate(motions: Sequence[Motion]) -> float:
-    """The common rate of all motions; ValueError if there are several."""
+    """The common frame rate of all motions. Raises ValueError if the rates differ."""
     rates = {motion.fps for motion in motions}
     if len(rates) > 1:
-        raise ValueError(f"Generated motions run at {sorted(rates)} frames per second; bring them to one rate.")
+        raise ValueError(f"Generated motions have frame rates {sorted(rates)}; resample them to one rate.")
     return rates.pop()
 
 
 class JointInputs:
-    """What protocols have in common that compare 3D joints."""
+    """Common part of the protocols that compare 3D joints."""
 
     has_joints3d = True
 
     def inputs(self, motions: Sequence[Motion], jobs: Sequence[Job], clips: ScoredClips) -> tuple[list[Tensor], float]:
-        """The joints of each motion."""
+        """Joints (L, J, 3) of each motion and their frame rate."""
         return [motion.joints3d for motion in motions], one_rate(motions)
 
 
 class StandardProtocol(JointInputs):
-    """The protocol of the field (Guo et al., CVPR 2022): pools of 32 in random order, FID against another real pass."""
+    """The protocol of the field (Guo et al., CVPR 2022): random pools of 32, and a FID against a second pass over
+    the real clips."""
 
     name = "standard"
     cuts, features = RowCuts, HML263
 
     def check(self, evaluator: Evaluator, clips: ScoredClips) -> None:
-        """ValueError when the clips are of another kind or rate than the evaluator's, or are cut in other rows."""
+        """Raises ValueError if clips and evaluator differ in features, rate or cuts."""
         if evaluator.recipe.features is not self.features or clips.store.kind != self.features.store:
             raise ValueError(
                 f"Protocol '{self.name}' compares {self.features.store.about}; {clips.place} holds "
                 f"{clips.store.kind.about}, and evaluator '{evaluator.recipe.name}' reads "
-                f"{evaluator.recipe.features.store.about}. Choose the three alike."
+                f"{evaluator.recipe.features.store.about}. All three must match."
             )
         if clips.real_fps != evaluator.recipe.fps:
             raise ValueError(
-                f"{clips.place} runs at {clips.real_fps:g} frames per second, evaluator '{evaluator.recipe.name}' was "
+                f"{clips.place} has {clips.real_fps:g} frames per second, evaluator '{evaluator.recipe.name}' was "
                 f"trained at {evaluator.recipe.fps:g}. Prepare the data at that rate, or choose another evaluator."
             )
         if type(clips.cuts) is not self.cuts:
-            raise ValueError(f"Protocol '{self.name}' cuts clips by {self.cuts.__name__}; choose it as a whole.")
+            raise ValueError(
+                f"Protocol '{self.name}' cuts clips by {self.cuts.__name__}; use the clips of this protocol."
+            )
 
     def preparation(self, evaluator: Evaluator) -> StandardPreparation:
-        """Padding and units of the evaluator's recipe."""
+        """Preparation with padding and units from the evaluator's recipe."""
         recipe = evaluator.recipe
         return StandardPreparation(evaluator.statistics, max_rows=recipe.max_rows, unit=recipe.unit_length)
 
     def scores(self, embeddings: Embeddings, seed: int) -> RepeatScores:
-        """Both rows of one repeat; the real one also has the FID of two random halves."""
+        """Both rows of one repeat. The row of real motion also has the FID between two random halves."""
         rng = np.random.RandomState(seed)
         order = torch.from_numpy(rng.permutation(len(embeddings.text)))
         text, reference = embeddings.text[order], Gaussian.fit(embeddings.another)
@@ -148,9 +151,11 @@ class StandardProtocol(JointInputs):
         if halves.note:
             notes.append(f"Halves of the real set: {halves.note}")
         if len(order) < FEW_MOTIONS:
-            notes.append(f"FID of {len(order)} motions is biased upwards; see that of the halves of the real set.")
+            notes.append(
+                f"FID of {len(order)} motions is biased upwards; compare it with the FID of the halves of the real set."
+            )
         if num_pairs != DIVERSITY_PAIRS:
-            notes.append(f"Diversity is over {num_pairs} pairs instead of {DIVERSITY_PAIRS}: the set is small.")
+            notes.append(f"Diversity uses {num_pairs} pairs instead of {DIVERSITY_PAIRS}, because the set is small.")
         return RepeatScores(generated.values, real.values | {"fid_halves": halves.value}, tuple(dict.fromkeys(notes)))
 
 
@@ -160,9 +165,9 @@ class PublishedModelProtocol(JointInputs):
     name = "published_model"
 
     def check(self, evaluator: Evaluator, clips: ScoredClips) -> None:
-        """ValueError when the clips are cut in rows."""
+        """Raises ValueError if the clips are cut into rows."""
         if isinstance(clips.cuts, RowCuts):
-            raise ValueError("The published model's protocol scores whole clips; choose protocol=published_model.")
+            raise ValueError("The published model's protocol scores whole clips; use protocol=published_model.")
 
     def preparation(self, evaluator: Evaluator) -> PublishedModelPreparation:
         """Linear resampling, corrected hips, 200 rows."""
@@ -178,10 +183,10 @@ class Scored:
     """The rows of a card.
 
     Attributes:
-        rows: "ground truth" and "generated", values by metric name.
-        set_size: motions a repeat.
-        notes: sentences that belong beside the numbers.
-        embeddings: of each repeat.
+        rows: "ground truth" and "generated", each metric -> value.
+        set_size: motions per repeat.
+        notes: remarks on the numbers.
+        embeddings: embeddings of each repeat.
     """
 
     rows: Mapping[str, Mapping[str, Value]]
@@ -192,7 +197,7 @@ class Scored:
 
 @dataclass
 class _Repeat:
-    """Data collected for one repeat; `physical`: row -> measures of each chunk, (B,) by name."""
+    """Data collected for one repeat; `physical`: row -> physical metrics of each batch, name -> (B,) values."""
 
     physical: dict[str, list[dict[str, Tensor]]] = field(default_factory=lambda: {GENERATED: [], GROUND_TRUTH: []})
     text: list[Tensor] = field(default_factory=list)
@@ -202,27 +207,27 @@ class _Repeat:
     num_short: int = 0
 
     def embeddings(self) -> Embeddings:
-        """All rows, on the CPU."""
+        """Embeddings of all items, on the CPU."""
         columns = (self.text, self.generated, self.real, self.another)
         return Embeddings(*(torch.cat(column).cpu() for column in columns))
 
     def measures(self, row: str) -> dict[str, float]:
-        """Mean of each physical measure over the motions that have it."""
+        """Mean of each physical metric over the motions for which it is defined."""
         chunks = self.physical[row]
         names = chunks[0] if chunks else ()
         return {name: float(torch.cat([chunk[name] for chunk in chunks]).double().nanmean()) for name in names}
 
 
 class TextToMotionScorer:
-    """Scores sets of motions, one a repeat, against the real clips of a test.
+    """Scores sets of motions, one set per repeat, against the real clips of a test.
 
     Args:
-        evaluator: embeds motions and texts.
-        protocol: how.
-        clips: the real clips, their captions and what counts of them.
+        evaluator: network that embeds motions and texts.
+        protocol: evaluation protocol.
+        clips: real clips with captions and scored excerpts.
 
     Raises:
-        ValueError: evaluator, protocol and clips do not belong together, or the set is smaller than a pool of 32.
+        ValueError: evaluator, protocol and clips do not match, or the set is smaller than a pool of 32.
     """
 
     def __init__(self, evaluator: Evaluator, protocol: ScoringProtocol, clips: ScoredClips) -> None:
@@ -236,10 +241,10 @@ class TextToMotionScorer:
         """Both rows, averaged over the repeats.
 
         Args:
-            load: the motion of a job; asked for all jobs of the clips.
+            load: returns the motion of a job; called for all jobs of the clips.
 
         Raises:
-            ValueError: a motion has the wrong joints, is not finite or too short; it is named.
+            ValueError: a motion has the wrong joints, is not finite or is too short; the message names it.
         """
         clips = self.clips
         repeats = [_Repeat() for _ in range(clips.repeats)]
@@ -267,7 +272,7 @@ class TextToMotionScorer:
     def _add(
         self, repeat: _Repeat, number: int, items: Sequence[int], real: Encoded, load: Callable[[Job], Motion]
     ) -> None:
-        """Adds items to a repeat; `real` are their clips."""
+        """Adds items to a repeat; `real` are their real clips."""
         clips = self.clips
         motions = [load(Job(number, item)) for item in items]
         rows = [clips.excerpt(number, item).rows for item in items]
@@ -294,7 +299,7 @@ class TextToMotionScorer:
     def _encode(
         self, motions: Sequence[Motion], jobs: Sequence[Job], rows: Sequence[Rows | None]
     ) -> tuple[Encoded, list[Rows | None]]:
-        """Features of generated motions, and the rows that count: as many as of the real clip, from the first on."""
+        """Features of generated motions and their scored rows: from the first row on, as many as the real clip has."""
         try:
             encoded = self.preparation.encode(*self.protocol.inputs(motions, jobs, self.clips))
         except ValueError as error:
@@ -309,7 +314,7 @@ class TextToMotionScorer:
                 raise ValueError(
                     f"The motion for '{self.clips.text(job.repeat, job.item)}' (repeat {job.repeat}, item {job.item}) "
                     f"has {found} {rows_are} at {self.evaluator.recipe.fps:g} fps; evaluator "
-                    f"'{self.evaluator.recipe.name}' needs {least}. Make motions as long as the items ask for."
+                    f"'{self.evaluator.recipe.name}' needs {least}. Generate motions with the duration of the items."
                 )
         return encoded, wanted
 
@@ -318,7 +323,7 @@ class TextToMotionScorer:
         return self.evaluator.embed_motions(features, num_rows, padded_rows=self.preparation.max_rows)
 
     def _multimodality(self, number: int, load: Callable[[Job], Motion]) -> float:
-        """Of the captions that a repeat draws several times."""
+        """Multimodality of the captions with several samples in a repeat."""
         clips, samples = self.clips, range(self.clips.variety.samples)
         embedded = []
         for item in clips.varied_items(number):
@@ -330,38 +335,38 @@ class TextToMotionScorer:
 
 
 def _note_of_short(repeats: Sequence[_Repeat]) -> list[str]:
-    """A sentence where motions end before their items do."""
+    """A note if motions are shorter than requested."""
     count = sum(repeat.num_short for repeat in repeats)
     return [f"{count} generated motions are shorter than their items and were scored as they are."] if count else []
 
 
 def _padded(motions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(B, L, 22, 3) motions of neutral height, and their lengths; floor and position are not changed."""
+    """Motions (B, L, 22, 3) scaled to the neutral body height, and their lengths; floor and position stay."""
     lengths = torch.tensor([len(motion) for motion in motions])
     return to_neutral_height(pad_sequence(list(motions), batch_first=True), lengths), lengths
 
 
 def _check_set(evaluator: Evaluator, clips: ScoredClips) -> None:
-    """ValueError if the clips are too few or too short for the evaluator, or lack its word tokens."""
+    """Raises ValueError if there are too few clips, or if they are too short or lack word tokens for the evaluator."""
     recipe = evaluator.recipe
     if len(clips.items) < POOL_SIZE:
         raise ValueError(
-            f"The set has {len(clips.items)} motions; R-precision ranks pools of {POOL_SIZE}, so that at least as many "
-            "are needed. Score more clips."
+            f"The set has {len(clips.items)} motions; R-precision ranks pools of {POOL_SIZE} and needs at least as "
+            "many. Score more clips."
         )
     if clips.rules.min_seconds * clips.store.fps < recipe.min_rows:
         raise ValueError(
-            f"Clips from {clips.rules.min_seconds:g} s on are scored, but evaluator '{recipe.name}' was trained on "
-            f"clips of {recipe.min_rows / recipe.fps:g} s and more. Choose the clips or the evaluator accordingly."
+            f"The scored clips last at least {clips.rules.min_seconds:g} s, but evaluator '{recipe.name}' was trained "
+            f"on clips of at least {recipe.min_rows / recipe.fps:g} s. Choose longer clips or another evaluator."
         )
     if recipe.text == "glove":
         if evaluator.text_input is None:
             raise ValueError(
-                f"Evaluator '{recipe.name}' reads GloVe word vectors and was loaded without them; give their folder."
+                f"Evaluator '{recipe.name}' reads GloVe word vectors but was loaded without them; give their folder."
             )
         used = {caption for item in clips.items for caption in clips.examples[item].captions}
         if any(not clips.store.caption_tokens[caption] for caption in used):
             raise ValueError(
                 f"Some captions of {clips.place} have no word/POS tokens, which evaluator '{recipe.name}' reads. "
-                "Prepare the data with its tokens, or choose an evaluator that reads token states."
+                "Prepare the data with its tokens, or choose an evaluator without word tokens."
             )

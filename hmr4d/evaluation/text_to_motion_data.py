@@ -1,4 +1,4 @@
-"""The clips that generated motion is scored against: which caption, which stretch, how long, with which seed."""
+"""Real clips that generated motion is scored against: caption, excerpt, duration and seed of each item."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from hmr4d.data.datasets import resample_linear
 from hmr4d.data.store import ClipStore, open_store
 from hmr4d.utils.randomness import ItemRandom, mix_seed
 
-ANOTHER_PASS = 1 << 20  # part of the seeds of a second pass over the real clips
+ANOTHER_PASS = 1 << 20  # distinguishes the seeds of a second pass over the real clips
 
 
 @dataclass(frozen=True, order=True)
 class Job:
-    """One motion to generate: sample 0 of an item is scored against its clip; all samples measure the variation."""
+    """One motion to generate. Sample 0 of an item is scored against its clip; all samples count for multimodality."""
 
     repeat: int
     item: int
@@ -33,11 +33,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The part of an item's real clip used in one repeat.
+    """The part of an item's real clip that is used in one repeat.
 
     Attributes:
-        rows: (first, number) of the feature rows that count; None: all.
-        seconds: how long motion for it shall be.
+        rows: (first, number) of the scored feature rows; None: all.
+        seconds: duration of the motion to generate.
     """
 
     rows: tuple[int, int] | None
@@ -45,7 +45,7 @@ class Excerpt:
 
 
 class Cuts(Protocol):
-    """Selection of clip sections as items, by the protocol."""
+    """Interface: selects the excerpts of clips that become items."""
 
     def index(self, store: ClipStore, split: str, rules: IndexRules) -> list[Example]: ...
 
@@ -57,15 +57,15 @@ class Cuts(Protocol):
 
 
 class RowCuts:
-    """Stretches of feature rows, as in the common protocol: whole units, one unit less for a third of the draws.
+    """Excerpts of feature rows by the common protocol: whole units, with one unit less in a third of the draws.
 
-    The features of a clip have a row less than it has frames. They are made of the whole clip and cut afterwards, so
-    that the heading of the first row is that of the first frame.
+    A clip has one feature row less than frames. The features are computed for the whole clip and then cut, so the
+    heading is relative to the first frame of the clip.
 
     Args:
-        max_rows: of an item.
-        unit: rows of a unit.
-        max_seconds: what the model makes; items are not longer.
+        max_rows: largest number of rows of an item.
+        unit: rows per unit.
+        max_seconds: longest motion of the model; items are not longer.
     """
 
     spare_frames = 1  # frames beyond the rows: features look one frame ahead
@@ -96,16 +96,17 @@ class RowCuts:
 
 
 class KeypointCuts(RowCuts):
-    """Stretches of clips of 2D keypoints, as `RowCuts`: a frame is a row. The real clip is (L, 18, 3) keypoints."""
+    """`RowCuts` for clips of 2D keypoints (L, 18, 3): each frame is a row."""
 
     spare_frames = 0
 
 
 class FrameCuts:
-    """Whole clips and timed parts of clips, brought to the model's rate first: how the published model was scored.
+    """Whole clips and timed parts of clips, resampled to the model's frame rate first. The published model was scored
+    so.
 
     Args:
-        fps: of the model.
+        fps: frame rate of the model.
     """
 
     def __init__(self, *, fps: float = 30.0) -> None:
@@ -132,17 +133,17 @@ class FrameCuts:
 
 @dataclass(frozen=True)
 class Variety:
-    """Number of captions with several samples per repeat, and number of samples; 0 captions: none."""
+    """Number of captions with several samples per repeat, and number of samples for each of them."""
 
     captions: int = 0
     samples: int = 1
 
 
 class ScoredClips(Dataset[dict[str, Any]]):
-    """What to generate for a score, and the real clips behind it.
+    """Motions to generate for a score, and the real clips that they are scored against.
 
-    Caption and stretch of item i in repeat r depend on (seed + r, i) alone, the noise of its sample k on
-    (seed + r, i, k): not on batches, devices, the number of repeats or what was made before.
+    Caption and excerpt of item i in repeat r depend on (seed + r, i) alone, the noise of its sample k on (seed + r, i,
+    k) alone. They do not depend on batches, devices, the number of repeats or earlier draws.
 
     Items of the loader are those of the chosen jobs (`choose`): `text` str, `seconds` float, `seed`, `repeat`, `item`
     and `sample` int, `length` 1.
@@ -150,14 +151,14 @@ class ScoredClips(Dataset[dict[str, Any]]):
     Args:
         store: folder of a store of 3D motion or of 2D keypoints, or an open one.
         split: name of the split.
-        cuts: which stretches become items.
-        rules: which clips become items.
-        min_seconds: shortest motion that the model makes; for a shorter item it makes this much, of which the
-            beginning counts.
-        repeats: replications.
-        seed: of repeat 0.
-        limit: score this many items only, evenly spread; None: all.
-        variety: captions drawn several times.
+        cuts: selects the excerpts that become items.
+        rules: selects the clips that become items.
+        min_seconds: shortest motion of the model. For a shorter item the model generates this duration, and only its
+            beginning is scored.
+        repeats: number of replications.
+        seed: seed of repeat 0.
+        limit: number of items to score, evenly spaced in the set; None: all.
+        variety: captions with several samples.
     """
 
     text_cache = None
@@ -176,7 +177,7 @@ class ScoredClips(Dataset[dict[str, Any]]):
         variety: Variety | None = None,
     ) -> None:
         if repeats < 1 or (limit is not None and limit < 1):
-            raise ValueError(f"repeats is {repeats} and limit {limit}; both are numbers from 1 up.")
+            raise ValueError(f"repeats is {repeats} and limit {limit}; both must be at least 1.")
         self.store = store if isinstance(store, ClipStore) else open_store(store)
         self.split, self.cuts, self.rules, self.min_seconds = split, cuts, rules, min_seconds
         self.repeats, self.seed, self.variety = repeats, seed, variety or Variety()
@@ -188,11 +189,11 @@ class ScoredClips(Dataset[dict[str, Any]]):
         self.items: list[int] = chosen.tolist()
         self._chosen_jobs: list[Job] | None = None
 
-    # --- what there is to do -----------------------------------------------------------------------------------------
+    # --- jobs ---------------------------------------------------------------------------------------------------------
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """Every motion that the score needs: repeat by repeat, similar durations together."""
+        """All motions that the score needs, repeat by repeat, sorted by duration."""
         jobs = {Job(repeat, item) for repeat, item in self.main_jobs()}
         jobs |= {
             Job(repeat, item, sample)
@@ -210,24 +211,24 @@ class ScoredClips(Dataset[dict[str, Any]]):
         """Sets the number of repeats from `num_motions` external motions, without multimodality captions.
 
         Raises:
-            ValueError: they fill no whole number of repeats.
+            ValueError: the number of motions is no multiple of the number of items.
         """
         if num_motions < 1 or num_motions % len(self.items):
             raise ValueError(
-                f"There are {num_motions} motions for a test of {len(self.items)} items. Give one for each item, or "
-                "several whole repeats, in the order of items.json."
+                f"There are {num_motions} motions for a test of {len(self.items)} items. Give one motion for each "
+                "item, or several complete repeats, in the order of items.json."
             )
         self.repeats, self.variety = num_motions // len(self.items), Variety()
         self.__dict__.pop("jobs", None)
 
     def varied_items(self, repeat: int) -> list[int]:
-        """Items of which a repeat draws several motions."""
+        """Items with several samples in a repeat."""
         rng = np.random.default_rng(mix_seed(self.seed + repeat))
         count = min(self.variety.captions, len(self.items))
         return sorted(int(i) for i in rng.choice(self.items, count, replace=False))
 
     def choose(self, jobs: Iterable[Job]) -> None:
-        """Makes the loader's items those of some jobs."""
+        """Selects the jobs whose items the data loader returns."""
         self._chosen_jobs = list(jobs)
 
     def __len__(self) -> int:
@@ -245,14 +246,14 @@ class ScoredClips(Dataset[dict[str, Any]]):
             "seed": mix_seed(self.seed + job.repeat, job.item, job.sample),
         }
 
-    # --- what an item is ----------------------------------------------------------------------------------------------
+    # --- items --------------------------------------------------------------------------------------------------------
 
     def draw(self, repeat: int, item: int, *, another: bool = False) -> tuple[int, Excerpt]:
-        """Row of the caption in the store's table, and the stretch.
+        """Row of the caption in the store's table, and the excerpt.
 
         Args:
-            repeat, item: which.
-            another: of a second pass over the real clips, whose draws are independent.
+            repeat, item: indices.
+            another: draw for a second pass over the real clips; its draws are independent.
         """
         rng = ItemRandom.from_seed(mix_seed(self.seed + repeat, item, *([ANOTHER_PASS] if another else [])))
         caption = rng.choices.choice(self.examples[item].captions)
@@ -263,10 +264,10 @@ class ScoredClips(Dataset[dict[str, Any]]):
         return self.store.caption_texts[self.draw(repeat, item)[0]]
 
     def word_tokens(self, repeat: int, item: int, text: str | None = None) -> str:
-        """ "word/POS word/POS" of the caption of an item, or of another caption of the same item.
+        """ "word/POS word/POS" tokens of the caption of an item, or of another caption `text` of the same item.
 
         Raises:
-            ValueError: `text` is none of its captions.
+            ValueError: `text` is no caption of the item.
         """
         caption = self.draw(repeat, item)[0]
         if text is not None and text != self.store.caption_texts[caption]:
@@ -281,19 +282,19 @@ class ScoredClips(Dataset[dict[str, Any]]):
         return " ".join(self.store.caption_tokens[caption])
 
     def excerpt(self, repeat: int, item: int, *, another: bool = False) -> Excerpt:
-        """The stretch of an item, see `draw`."""
+        """The excerpt of an item, see `draw`."""
         return self.draw(repeat, item, another=another)[1]
 
     def real(self, item: int) -> Tensor:
         """(L, J, 3) joints, or (L, J + 1, 3) 2D keypoints, of the clip of an item at `real_fps`.
 
-        `Excerpt.rows` says what of them counts.
+        `Excerpt.rows` selects the scored part.
         """
         return self.cuts.real(self.store, self.examples[item])
 
     @property
     def real_fps(self) -> float:
-        """Frames per second of the real clips."""
+        """Frame rate of the real clips."""
         return self.cuts.real_fps(self.store)
 
     @cached_property
@@ -307,12 +308,12 @@ class ScoredClips(Dataset[dict[str, Any]]):
         return digest.hexdigest()
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs draw the same items."""
+        """Metadata that determine the items."""
         cuts = {"kind": type(self.cuts).__name__, **vars(self.cuts)}
         facts = {"name": self.store.name, "split": self.split, "fps": self.store.fps, "seed": self.seed, "cuts": cuts}
         return facts | {"min_seconds": self.min_seconds, "sha256": self.sha256}
 
     @property
     def place(self) -> Path:
-        """Folder of the store."""
+        """Path of the store."""
         return self.store.path

@@ -1,4 +1,4 @@
-"""Task `test`: motion for the test clips, scored against them; from its own files or from those of others."""
+"""Task `test` of text-to-motion: generates motion for the test clips, or reads existing motion, and scores it."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ logger = logging.getLogger(__name__)
 
 
 def run_test(cfg: DictConfig) -> list[ResultCard]:
-    """Makes what motions are missing and scores them; one card for each `MetricT2M` among the callbacks.
+    """Generates missing motions and scores all; returns one card for each `MetricT2M` callback.
 
     Args:
-        cfg: of a task `test`.
+        cfg: configuration of a task `test`.
 
     Raises:
-        FileNotFoundError: files are missing; all are named before anything starts.
+        FileNotFoundError: files are missing; the message names all, before anything is generated.
         FileExistsError: the output folder holds motions of another test.
-        ValueError: things that do not belong together, or no callback that scores.
+        ValueError: the options contradict each other, or no callback scores.
     """
     is_first = getattr(rank_zero_only, "rank", 0) == 0
     if not is_first:
@@ -55,14 +55,14 @@ def run_test(cfg: DictConfig) -> list[ResultCard]:
     callbacks = [instantiate(c, _convert_="all") for c in listed(cfg.callbacks)]
     metrics = [one for one in callbacks if isinstance(one, MetricT2M)]
     if not metrics:
-        raise ValueError("Task test has no callback that scores; leave out empty_callback.")
+        raise ValueError("Task test has no callback that scores; remove empty_callback.")
     if cfg.score_only is not None:
         return [score_only(cfg, weights, clips, metric) for metric in metrics]
     source = source_of(cfg, weights, clips)
     if cfg.overwrite and is_first:
         for metric in metrics:
             shutil.rmtree(metric.folder.folder, ignore_errors=True)
-    if not any([metric.open(clips, source) for metric in metrics]):  # every one opens its folder
+    if not any([metric.open(clips, source) for metric in metrics]):  # a list, so that every callback opens its folder
         return [metric.score(_device(cfg)) for metric in metrics]
     model, data, trainer = build(cfg)
     running = [one for one in trainer.callbacks if isinstance(one, MetricT2M)]  # type: ignore[attr-defined]
@@ -73,10 +73,10 @@ def run_test(cfg: DictConfig) -> list[ResultCard]:
 
 
 def score_only(cfg: DictConfig, weights: Any, clips: ScoredClips, metric: MetricT2M) -> ResultCard:
-    """Scores motions that are there already, without the model.
+    """Scores existing motions without the model.
 
     Raises:
-        ValueError: they were made by other weights, options or data than the configuration names.
+        ValueError: the motions come from other weights, options or data than the configuration names.
     """
     folder = Path(cfg.score_only)
     if not (folder / MANIFEST_NAME).is_file():
@@ -88,7 +88,7 @@ def score_only(cfg: DictConfig, weights: Any, clips: ScoredClips, metric: Metric
     known = motions.identity or {}
     wanted = source_of(cfg, weights, clips)
     if not wanted.checkpoint_hash:
-        logger.warning("The weights %s are not here; the motions are taken to be theirs.", wanted.checkpoint)
+        logger.warning("The weights %s are missing; the motions are assumed to come from them.", wanted.checkpoint)
     compared = {k: v for k, v in wanted.identity.items() if k != "weights" or wanted.checkpoint_hash}
     differences = differing({k: v for k, v in known.items() if k in compared}, compared)
     notes: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ def score_only(cfg: DictConfig, weights: Any, clips: ScoredClips, metric: Metric
         if not cfg.accept_mismatch:
             raise ValueError(
                 f"The motions in {folder} were not made for this test: {'; '.join(differences)}. Name the weights and "
-                "data they were made with, or score them all the same with accept_mismatch=true."
+                "data they were made with, or score them anyway with accept_mismatch=true."
             )
         notes = (f"Scored although not made for this test: {'; '.join(differences)}.",)
     checkpoint_hash = str(known.get("weights", "unknown"))
@@ -107,7 +107,7 @@ def score_only(cfg: DictConfig, weights: Any, clips: ScoredClips, metric: Metric
 
 
 def check_files(cfg: DictConfig, weights: Any) -> None:
-    """FileNotFoundError with every file that the test would miss, weights, data, evaluator and text encoder alike."""
+    """Raises FileNotFoundError with all missing files: weights, data, evaluator and text encoder."""
     wanted = [Path(cfg.evaluation.store) / "store.json", *evaluator_files(cfg.evaluation)]
     if cfg.score_only is None:
         wanted += weight_files(weights)
@@ -116,13 +116,13 @@ def check_files(cfg: DictConfig, weights: Any) -> None:
         wanted.append(Path(cfg.score_only))
     if missing := [str(path) for path in wanted if not path.exists()]:
         raise FileNotFoundError(
-            f"This test needs {len(missing)} file(s) that are not there: {', '.join(missing)}. docs/evaluation.md says "
-            "where each comes from."
+            f"This test needs {len(missing)} missing file(s): {', '.join(missing)}. docs/evaluation.md describes the "
+            "source of each."
         )
 
 
 def evaluator_files(evaluation: DictConfig) -> list[Path]:
-    """Required files of the evaluator; for a published one, including its word vectors."""
+    """Required files of the evaluator, including the word vectors of a published one."""
     name, glove = evaluation.evaluator, evaluation.glove
     if name == PUBLISHED_NAME:
         checkpoints = release_folders()[0].parent
@@ -136,13 +136,13 @@ def evaluator_files(evaluation: DictConfig) -> list[Path]:
 
 
 def weight_files(weights: Any) -> list[Path]:
-    """The files behind one path, several or none; folders of released models are among them."""
+    """The files of a setting with one path, several paths or none. Folders of released models are among them."""
     paths = [Path(one) for one in ([weights] if isinstance(weights, str) else weights or [])]
     return [path / WEIGHTS_NAME if path.is_dir() else path for path in paths]
 
 
 def source_of(cfg: DictConfig, weights: Any, clips: ScoredClips) -> Source:
-    """What decides the motions of a test: weights, options, statistics, data and seed."""
+    """Source of the motions of a test: weights, options, statistics, data and seed."""
     files = weight_files(weights)
     hashes = [file_hash(path) for path in files if path.is_file()]
     pipeline = OmegaConf.to_container(cfg.pipeline, resolve=True)
@@ -164,13 +164,13 @@ def source_of(cfg: DictConfig, weights: Any, clips: ScoredClips) -> Source:
 
 
 def command_of(cfg: DictConfig) -> str:
-    """What to type to run this configuration again."""
+    """Command that runs this configuration again."""
     if HydraConfig.initialized():
         return shlex.join(["hmr4d", "train", *HydraConfig.get().overrides.task])
     return f"hmr4d.engine.run.run with {Path(cfg.output_dir) / 'config.yaml'}"
 
 
 def _device(cfg: DictConfig) -> torch.device:
-    """Where to score without a trainer."""
+    """Device for scoring without a trainer."""
     name = str(cfg.trainer.accelerator)
     return pick_device({"gpu": "cuda"}.get(name, name))

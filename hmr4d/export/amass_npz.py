@@ -19,29 +19,31 @@ from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.files import atomic_path
 
 NUM_BETAS, NUM_DMPLS = 16, 8
-REST_PELVIS = (0.0, -0.23, 0.03)  # metres; about where SMPL bodies have it, used when no model says so exactly
+REST_PELVIS = (0.0, -0.23, 0.03)  # metres; approximate rest pelvis of SMPL bodies, used without a body model
 _Y_UP_TO_Z_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
 
 
 def save_amass_npz(
     path: str | os.PathLike[str], motion: Motion, *, rest_joints: Tensor | None = None, gender: str | None = None
 ) -> RigidMotion:
-    """Writes one motion atomically, turned to z up as AMASS is; hands are zero, shape coefficients those of the pose.
+    """Writes one motion atomically, rotated to z up as in AMASS. Hand poses are zero; the shape coefficients are those
+    of the pose.
 
     Args:
         path: file to write.
-        motion: of SMPL-22 joints. Its pose is written where it has one, else rotations are solved for.
-        rest_joints: (22, 3) metres, rest joints of the body model that will be posed, which the file then goes by: a
-            pose keeps its rotations if it is one of the SMPL family. None: those of the pose, or the bones of the
-            motion itself, with the pelvis at `REST_PELVIS`.
-        gender: of that body model; None: that of the pose, or neutral.
+        motion: motion of SMPL-22 joints. The file contains its pose or, without one, rotations solved by inverse
+            kinematics.
+        rest_joints: (22, 3) metres, rest joints of the body model that will be posed with the file. A pose of the SMPL
+            family keeps its rotations. None: the rest joints of the pose, or the bones of the motion with the pelvis at
+            `REST_PELVIS`.
+        gender: gender of that body model; None: that of the pose, or neutral.
 
     Returns:
-        The pose of the file, and how far the joints of that body are from those given (`mean`, `largest`).
+        The pose in the file, with the distance of its joints from the given ones (`mean`, `largest`).
 
     Raises:
-        ValueError: something is wrong with the motion.
-        OSError: the place cannot be written to.
+        ValueError: the motion is invalid.
+        OSError: the file cannot be written.
     """
     check_has_rest_pose(motion, "AMASS-style NPZ")
     facts = motion_metadata(motion, axes="right-handed, z up, rest pose y up")
@@ -74,18 +76,18 @@ def save_amass_npz(
 
 
 def axis_angles(rotations: Tensor) -> NDArray[np.float32]:
-    """(L, 3 J) axis times angle in radians of rotations (L, J, 3, 3)."""
+    """Axis-angle vectors (L, 3 J), radians, of rotations (L, J, 3, 3)."""
     blocks = rotations.split(FRAMES_PER_BLOCK)
     return torch.cat([roma.rotmat_to_rotvec(block).flatten(1) for block in blocks]).cpu().numpy().astype(np.float32)
 
 
 def to_z_up(rotations: Tensor, translation: Tensor, rest_root: Tensor) -> tuple[Tensor, Tensor]:
-    """Pose of a body, whose rest pose stays y up, after the world was turned from y up to z up.
+    """Pose of a body after a rotation of the world from y up to z up; the rest pose stays y up.
 
     Args:
-        rotations: (L, J, 3, 3) of each joint in the frame of its parent, the root first.
-        translation: (L, 3) metres; the root is at `rest_root` plus this.
-        rest_root: (3,) metres.
+        rotations: (L, J, 3, 3) of each joint relative to its parent, root first.
+        translation: (L, 3) metres; root position minus `rest_root`.
+        rest_root: (3,) metres, root position in the rest pose.
     """
     upright = torch.tensor(_Y_UP_TO_Z_UP).to(rotations)
     turned = torch.cat([upright @ rotations[:, :1], rotations[:, 1:]], 1)

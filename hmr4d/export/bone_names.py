@@ -1,4 +1,4 @@
-"""Names of joints in other programs."""
+"""Names of joints in animation programs."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ OWN_NAMES = "smpl"
 
 @lru_cache(maxsize=1)
 def _tables() -> dict[str, dict[str, str]]:
-    """Joint of `SMPL22` -> name, by program."""
+    """Program -> {joint of `SMPL22` -> name}."""
     resource = resources.files("hmr4d.export") / "resources" / "bone_names.yaml"
     return yaml.safe_load(resource.read_text(encoding="utf-8"))
 
 
 def known_bone_names() -> tuple[str, ...]:
-    """What `bone_names` takes."""
+    """Values of the argument `bones` of `bone_names`."""
     return OWN_NAMES, *_tables()
 
 
 def bone_names(bones: str = OWN_NAMES, skeleton: Skeleton = SMPL22) -> tuple[str, ...]:
-    """Names of the joints of a skeleton, in its order.
+    """Names of the joints of a skeleton, in the order of the skeleton.
 
     Args:
         bones: "smpl" for its own names, "mixamo", "unreal" or "unity".
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
 
     Raises:
-        ValueError: unknown names, or a skeleton that the other program has no names for.
+        ValueError: the names are unknown, or the program has no names for the joints of the skeleton.
     """
     if bones == OWN_NAMES:
         return skeleton.joint_names

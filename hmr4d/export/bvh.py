@@ -1,6 +1,6 @@
-"""BVH: a skeleton with constant bones and its joint rotations, as text that most animation programs open.
+"""BVH: a skeleton of constant bones and its joint rotations as text; most animation programs open it.
 
-The format has no place for comments: what else is known goes into a file beside it, `<name>.bvh.json`.
+The format has no comments. The metadata go into the file `<name>.bvh.json` next to it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from hmr4d.motion.motion import Motion
 from hmr4d.motion.rigid_motion import RigidMotion, pose_motion
 from hmr4d.utils.files import atomic_path, write_json
 
-UNITS = {"m": ("metres", 1.0, 5), "cm": ("centimetres", 100.0, 3)}  # name, per metre, decimals of positions
+UNITS = {"m": ("metres", 1.0, 5), "cm": ("centimetres", 100.0, 3)}  # name, units per metre, decimals of positions
 _ANGLE_DECIMALS = 4  # degrees
-_TIPS = {"head": 0.18, "wrist": 0.17, "foot": 0.07}  # metres that the last bones go on beyond their joints
+_TIPS = {"head": 0.18, "wrist": 0.17, "foot": 0.07}  # metres; length of the end sites beyond the last joints
 _ROTATIONS = "Zrotation Xrotation Yrotation"
 _POSITIONS = "Xposition Yposition Zposition"
 
@@ -36,20 +36,21 @@ def side_file(path: str | os.PathLike[str]) -> Path:
 
 
 def write_bvh(path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_NAMES, units: str = "m") -> RigidMotion:
-    """Writes one motion and its metadata file; both appear only when complete.
+    """Writes one motion and its metadata file, both atomically.
 
     Args:
         path: file to write.
-        motion: of SMPL-22 joints. Its pose is written where it has one, else rotations are solved for.
+        motion: motion of SMPL-22 joints. The file contains its pose or, without one, rotations solved by inverse
+            kinematics.
         bones: names of the joints: "smpl", "mixamo", "unreal" or "unity".
-        units: of lengths in the file, "m" or "cm".
+        units: length unit of the file, "m" or "cm".
 
     Returns:
-        The pose of the file, and how far its joints are from those given (`mean`, `largest`).
+        The pose in the file, with the distance of its joints from the given ones (`mean`, `largest`).
 
     Raises:
-        ValueError: something is wrong with the motion, or names or units are unknown.
-        OSError: the place cannot be written to.
+        ValueError: the motion is invalid, or names or units are unknown.
+        OSError: a file cannot be written.
     """
     check_has_rest_pose(motion, "BVH")
     skeleton, fps, names = motion.skeleton, motion.fps, bone_names(bones, motion.skeleton)
@@ -81,41 +82,42 @@ def write_bvh(path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_
 
 
 def euler_zxy(rotations: Tensor) -> Tensor:
-    """Angles (..., 3) = z, x, y in radians with R = Rz Rx Ry, x within a quarter turn; exact where x is one, too."""
+    """Angles (..., 3) = z, x, y in radians with R = Rz Rx Ry and |x| <= pi / 2; also exact in gimbal lock."""
     R = rotations
     z = torch.atan2(-R[..., 0, 1], R[..., 1, 1])
     x = torch.atan2(R[..., 2, 1], torch.hypot(R[..., 2, 0], R[..., 2, 2]))
-    cosine, sine = z.cos(), z.sin()  # y from what is left once z is taken away, which is sound at any x
+    cosine, sine = z.cos(), z.sin()  # y from Rz^T R = Rx Ry, which is well conditioned at any x
     y = torch.atan2(cosine * R[..., 0, 2] + sine * R[..., 1, 2], cosine * R[..., 0, 0] + sine * R[..., 1, 0])
     return torch.stack([z, x, y], -1)
 
 
 def continued(angles: NDArray[np.float64], before: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """The same rotations with angles that go on from frame to frame, so that curves between frames make sense.
+    """The same rotations with angles that are continuous over frames, so that programs can interpolate them.
 
-    (z, x, y) and (z + 180 degrees, 180 degrees - x, y + 180 degrees) are one rotation, and so are full turns more.
+    (z, x, y) and (z + 180 degrees, 180 degrees - x, y + 180 degrees) are the same rotation, and so are angles plus full
+    turns.
 
     Args:
         angles: (L, J, 3) radians: z, x, y.
-        before: (J, 3) angles of the frame before the first; None when there is none.
+        before: (J, 3) angles of the frame before the first one; None: there is no such frame.
     """
     if before is not None:
         angles = np.concatenate([before[None], angles])
     other = np.stack([angles[..., 0] + math.pi, math.pi - angles[..., 1], angles[..., 2] + math.pi], -1)
     here, there = (np.abs(_wrapped(a[1:] - angles[:-1])).sum(-1) for a in (angles, other))
-    switched = np.cumsum(there < here, axis=0) % 2 == 1  # (L - 1, J); switching twice is switching back
+    switched = np.cumsum(there < here, axis=0) % 2 == 1  # (L - 1, J); two switches cancel
     angles[1:] = np.where(switched[..., None], other[1:], angles[1:])
     angles = np.unwrap(angles, axis=0)
     return angles if before is None else angles[1:]
 
 
 def _wrapped(angles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Into [-pi, pi)."""
+    """Angles wrapped to [-pi, pi)."""
     return (angles + math.pi) % (2 * math.pi) - math.pi
 
 
 def _depth_first(skeleton: Skeleton) -> list[int]:
-    """Joints in the order in which a BVH file names them."""
+    """Joint indices in depth-first order, the order of a BVH file."""
     order: list[int] = []
     stack = [skeleton.parents.index(-1)]
     while stack:
@@ -125,9 +127,9 @@ def _depth_first(skeleton: Skeleton) -> list[int]:
 
 
 def _hierarchy(rest: NDArray[np.float64], names: tuple[str, ...], skeleton: Skeleton, per_meter: float) -> str:
-    """The HIERARCHY section of a rest pose (J, 3) in the units of the file.
+    """The HIERARCHY section for rest joints (J, 3) in the units of the file.
 
-    The root's OFFSET is zero: readers disagree on whether position channels replace it or are added to it.
+    The OFFSET of the root is zero, because some readers add the position channels to it and others replace it.
     """
     lines = ["HIERARCHY"]
 

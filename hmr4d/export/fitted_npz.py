@@ -1,4 +1,4 @@
-"""A fitted body as NPZ: pose parameters under the names and in the axes of the AMASS archive, with its own shape."""
+"""A fitted body as NPZ: pose parameters with the names and axes of the AMASS archive, and the fitted shape."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from hmr4d.utils.files import atomic_path
 
 
 def save_fitted_npz(path: str | os.PathLike[str], fit: BodyFit, *, gender: str = "neutral") -> None:
-    """Writes one fit atomically, turned to z up as AMASS is, with all joints of the body.
+    """Writes one fit atomically, rotated to z up as in AMASS, with all joints of the body.
 
     Args:
         path: file to write.
-        fit: from `fit_body`.
-        gender: of the body model; recorded.
+        fit: result of `fit_body`.
+        gender: gender of the body model; recorded in the file.
 
     Raises:
-        OSError: the place cannot be written to.
+        OSError: the file cannot be written.
     """
     body, pose = fit.body, fit.pose
     facts = motion_metadata(fit.source, axes="right-handed, z up, rest pose y up")
@@ -47,7 +47,7 @@ def save_fitted_npz(path: str | os.PathLike[str], fit: BodyFit, *, gender: str =
 
 
 def fit_metadata(fit: BodyFit) -> dict[str, Any]:
-    """Quality of a fit and its undetermined parts, for JSON."""
+    """Residuals of a fit and its undetermined parts, for JSON."""
     per_joint = zip(SMPL22.joint_names, fit.joint_residual.tolist(), strict=True)
     return {
         "body": fit.body.name,

@@ -1,7 +1,8 @@
 """Animated characters as GLB (glTF 2.0, one binary file): mesh, skeleton, skin and one motion.
 
-Everything is as in a `Body`: metres, y up, rest pose facing +z, left at +x, joint frames parallel to the world at rest.
-The pelvis has a track of positions, every joint a track of rotations, one key per frame, linear between frames.
+Conventions are those of `Body`: metres, y up, rest pose facing +z, left at +x, joint frames parallel to the world at
+    rest.
+The pelvis has a position track and every joint a rotation track, with one key per frame and linear interpolation.
 """
 
 from __future__ import annotations
@@ -29,29 +30,30 @@ AXES = "right-handed, y up, rest pose facing +z, left side at +x"
 _MAGIC, _VERSION = b"glTF", 2
 _FLOAT, _UINT8, _UINT16, _UINT32 = 5126, 5121, 5123, 5125  # component types of the format
 _COMPONENTS = {"<f4": _FLOAT, "|u1": _UINT8, "<u2": _UINT16, "<u4": _UINT32}
-_VERTICES, _INDICES = 34962, 34963  # what a part of the buffer is for
-_SKIN_COLOR = (0.62, 0.66, 0.72, 1.0)  # linear light; a matt grey
+_VERTICES, _INDICES = 34962, 34963  # targets of buffer views
+_SKIN_COLOR = (0.62, 0.66, 0.72, 1.0)  # linear light; matt grey
 
 
 def write_glb(
     path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_NAMES, body: Body | None = None
 ) -> RigidMotion:
-    """Writes one motion atomically, on a body that is given the bones of the motion.
+    """Writes one motion atomically, on a body with the bone lengths of the motion.
 
-    Skinning is all the format has: what a pose adds to a mesh of the SMPL family beyond it is not in the file.
+    The format supports skinning only. The file therefore lacks the pose-dependent corrections of SMPL meshes.
 
     Args:
         path: file to write.
-        motion: of SMPL-22 joints. Its pose is written where it has one, else rotations are solved for.
+        motion: motion of SMPL-22 joints. The file contains its pose or, without one, rotations solved by inverse
+            kinematics.
         bones: names of the joints: "smpl", "mixamo", "unreal" or "unity".
-        body: None for the free light body. One whose joints at rest are those of the pose is written as it is.
+        body: body to write; None: the free light body. A body with the rest joints of the pose is written unchanged.
 
     Returns:
-        The pose of the file, and how far its joints are from those given (`mean`, `largest`).
+        The pose in the file, with the distance of its joints from the given ones (`mean`, `largest`).
 
     Raises:
-        ValueError: something is wrong with the motion, a bone has no length, or the names are unknown.
-        OSError: the place cannot be written to.
+        ValueError: the motion is invalid, a bone has no length, or the names are unknown.
+        OSError: the file cannot be written.
     """
     check_has_rest_pose(motion, "GLB")
     facts = motion_metadata(motion, axes=AXES)
@@ -65,9 +67,9 @@ def write_glb(
 
 
 def continued_quats(quats: Tensor) -> Tensor:
-    """The same rotations (L, J, 4), x y z w, with the signs with which blending frames takes the short way.
+    """The same rotations (L, J, 4), x y z w, with signs that make interpolation between frames take the short way.
 
-    The first frame has w >= 0, every other frame the sign that is nearer to the frame before it.
+    The first frame has w >= 0. Every other frame has the sign that is closer to the previous frame.
     """
     first = torch.where(quats[:1, :, 3] < 0, -1.0, 1.0)
     flips = torch.where((quats[1:] * quats[:-1]).sum(-1) < 0, -1.0, 1.0)
@@ -75,7 +77,7 @@ def continued_quats(quats: Tensor) -> Tensor:
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """(V, 3) unit normals: faces around a vertex are weighted by area; up without a face."""
+    """(V, 3) unit normals: mean normal of the adjacent faces, weighted by area; up for a vertex without faces."""
     a, b, c = vertices[faces].unbind(1)
     normals = torch.zeros_like(vertices)
     normals.index_add_(0, faces.flatten(), torch.linalg.cross(b - a, c - a).repeat_interleave(3, 0))
@@ -87,7 +89,7 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 
 
 def _document(posed: PosedBody, facts: dict[str, Any]) -> tuple[dict[str, Any], _Buffer]:
-    """The file's JSON and numbers."""
+    """JSON document and binary buffer of the file."""
     body = posed.body
     names = list(body.joint_names)
     for joint, name in zip(body.smpl22, bone_names(facts["bones"]), strict=True):
@@ -112,7 +114,7 @@ def _document(posed: PosedBody, facts: dict[str, Any]) -> tuple[dict[str, Any], 
 
 
 class _Buffer:
-    """Arrays of a file one after the other, and their descriptions."""
+    """The concatenated arrays of a file, and their accessors."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -123,7 +125,7 @@ class _Buffer:
     def add(
         self, values: Tensor, kind: str, dtype: str = "<f4", *, target: int | None = None, bounds: bool = False
     ) -> int:
-        """Number of the accessor of values (N,) for SCALAR or (N, C)."""
+        """Adds values (N,) for SCALAR or (N, C) and returns the index of their accessor."""
         array = values.detach().cpu().numpy().astype(dtype)
         content = array.tobytes()
         view: dict[str, Any] = {"buffer": 0, "byteOffset": self.size, "byteLength": len(content)}
@@ -147,7 +149,7 @@ class _Buffer:
 
 
 def _nodes(body: Body, names: list[str], quats: Tensor, root: Tensor, about: dict[str, Any]) -> list[dict[str, Any]]:
-    """The figure, its joints (node = joint + 1) in the pose of the first frame, and the mesh."""
+    """Nodes: the figure, its joints (node = joint + 1) in the pose of the first frame, and the mesh."""
     nodes: list[dict[str, Any]] = [{"name": body.name, "children": [1 + body.parents.index(-1)], "extras": about}]
     for joint, name in enumerate(names):
         is_root = body.parents[joint] < 0
@@ -179,7 +181,7 @@ def _material(name: str) -> dict[str, Any]:
 
 
 def _skin(body: Body, buffer: _Buffer) -> dict[str, Any]:
-    """Joints and their inverse bind matrices, column by column: a joint's frame at rest is the world's, moved to it."""
+    """Joints and their inverse bind matrices, column-major. At rest, a joint frame is the translated world frame."""
     inverse = torch.eye(4).repeat(body.num_joints, 1, 1)
     inverse[:, 3, :3] = -body.rest_joints
     matrices = buffer.add(inverse.flatten(1), "MAT4")
@@ -201,7 +203,7 @@ def _animation(body: Body, quats: Tensor, root: Tensor, facts: dict[str, Any], b
 
 
 def _write(path: str | os.PathLike[str], content: tuple[dict[str, Any], _Buffer]) -> None:
-    """Header, JSON chunk, binary chunk; chunks are filled up to four bytes."""
+    """Writes header, JSON chunk and binary chunk; chunks are padded to multiples of four bytes."""
     document, buffer = content
     try:
         words = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""CSV: joint positions as a table, for spreadsheets, R and the like."""
+"""CSV: joint positions as a table, for spreadsheets and statistics programs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _DECIMALS = 5  # metres
 
 
 def write_csv(path: str | os.PathLike[str], motion: Motion) -> None:
-    """Writes one motion atomically: a line `# {...}` with metadata, a line of names, a line per frame.
+    """Writes one motion atomically: one line `# {...}` of metadata, one line of column names, one line per frame.
 
     Args:
         path: file to write.
-        motion: of any skeleton; columns are called after its joints.
+        motion: motion of any skeleton; the columns are named after its joints.
 
     Raises:
-        ValueError: something is wrong with the motion, or it cannot be in metres.
-        OSError: the place cannot be written to.
+        ValueError: the motion is invalid or cannot be in metres.
+        OSError: the file cannot be written.
     """
     joints3d, fps, skeleton = motion.array(), motion.fps, motion.skeleton
     check_size(torch.from_numpy(joints3d), skeleton)

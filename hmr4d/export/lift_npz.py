@@ -1,4 +1,4 @@
-"""The file of a lifted motion: a motion file with the camera and the data of every joint (docs/lift.md)."""
+"""The file of a lifted motion: a motion file with camera and additional data per joint (docs/lift.md)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from hmr4d.motion.confidence import confidence_of
 from hmr4d.motion.motion import Motion
 
 LIFT_VERSION = 1
-# Sizes of errors: 90 % lie within 1.645 of them. Of the distance to the true joint, and of its parts.
+# Standard deviations: 90 % of the errors are below 1.645 sigma. Of the distance to the true joint, and of its
+# components.
 SIGMAS = ("sigma", "sigma_along", "sigma_across")
 WORLD = (
     "right-handed, metres, y up, floor y = 0; the origin is the foot of the vertical through the camera's optical "
@@ -31,17 +32,18 @@ class LiftedPerson:
     """One lifted motion with its input and the checks of the result.
 
     Attributes:
-        motion: in the world of WORLD; its views have the rig, view 0 is the real camera. Its provenance has the seed.
-        person: whose.
-        method: how it was made.
-        residual: (L, J) metres, how far the views of a joint disagree; zero where the method has one view.
-        spread: (L, J) metres, how far samples lie apart; zero for one sample.
-        contacts: (L, C) bool, contact joints of the skeleton that rest on the floor.
-        kp2d, kp2d_conf: (L, J, 2) undistorted pixels and (L, J), what was lifted.
-        frame_ids: (L,) frames of the keypoint file; fractions where the rate was changed.
-        times: (L,) seconds of the frames, as the video says; None: frames are 1 / fps apart.
-        checks: what its own result says of it.
-        sigma: (L, J) metres each by the names of SIGMAS, where the method says them.
+        motion: lifted motion, coordinates as described by WORLD. Its views contain the rig (view 0 is the real camera),
+            its provenance the seed.
+        person: number of the person.
+        method: lifting method.
+        residual: (L, J) metres, disagreement of the views of a joint; zero for methods with one view.
+        spread: (L, J) metres, spread of the samples; zero for one sample.
+        contacts: (L, C) bool, whether the skeleton's contact joints rest on the floor.
+        kp2d, kp2d_conf: lifted keypoints (L, J, 2), undistorted pixels, and their confidence (L, J).
+        frame_ids: (L,) frame numbers in the keypoint file; fractional after resampling.
+        times: (L,) time stamps of the video, seconds; None: frames are 1 / fps apart.
+        checks: results of the quality checks.
+        sigma: name in SIGMAS -> (L, J) metres; empty if the method does not estimate its errors.
     """
 
     motion: Motion
@@ -64,14 +66,14 @@ class LiftedPerson:
 
     @property
     def root(self) -> NDArray[np.float32]:
-        """(L, 3) metres, world: the root joint, or the middle of both hips."""
+        """(L, 3) metres, world: root joint, or midpoint of the hips."""
         return self.motion.array()[:, list(self.motion.skeleton.root_joints)].mean(1)
 
     @property
     def rig(self) -> Rig:
-        """The V cameras; ValueError if the motion does not have them."""
+        """The V cameras. Raises ValueError if the motion has none."""
         if self.motion.views is None or self.motion.views.rig is None:
-            raise ValueError("A lifted motion needs views with the cameras that they are of; this one has none.")
+            raise ValueError("A lifted motion needs views with cameras; this one has none. Set motion.views.")
         return self.motion.views.rig
 
     @property
@@ -122,7 +124,7 @@ def lift_arrays(lifted: LiftedPerson) -> dict[str, Any]:
 
 
 def verdict_metadata(lifted: LiftedPerson) -> dict[str, Any]:
-    """The verdict and its checks, for the provenance of the motion."""
+    """The verdict and the quality checks, for the provenance of the motion."""
     checks = {
         c.name: {"value": c.value if isfinite(c.value) else None, "limit": c.limit, "is_fine": c.is_fine}
         for c in lifted.checks

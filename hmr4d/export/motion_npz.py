@@ -21,22 +21,22 @@ from hmr4d.motion.motion import Motion, Provenance, checked_fps, joints_tensor
 from hmr4d.utils.files import atomic_path
 from hmr4d.utils.text_files import printable
 
-MOTION_VERSION = 1  # of what every reader must understand; keys that may be missing do not raise it
+MOTION_VERSION = 1  # raised when readers must change; new optional keys do not raise it
 _PARAMETERS = {"poses", "trans", "betas", "body_pose", "global_orient", "pose_body", "root_orient", "smpl_poses"}
 _KEYS = ("joints3d", "fps", "skeleton", "text", "version", "metadata")
 _POSE = ("pose_model", "pose_gender", "pose_rotations", "pose_translation", "pose_rest_joints")  # all or none
 
 
 def save_motion_npz(path: str | os.PathLike[str], motion: Motion, *, arrays: Mapping[str, Any] | None = None) -> None:
-    """Writes one motion atomically; `load_motion_npz` reads it back without loss, but for its views.
+    """Writes one motion atomically; `load_motion_npz` reads it back without loss, except for the views.
 
     Args:
-        path: file to write, named as given (no suffix is added).
-        motion: what to write. The name of its skeleton is kept, its provenance and convention as JSON.
-        arrays: more arrays to keep in the file, by name.
+        path: file to write; no suffix is added.
+        motion: motion to write. The skeleton is saved by name, provenance and convention as JSON.
+        arrays: name -> additional array.
 
     Raises:
-        ValueError: values that are not finite, a provenance that JSON cannot hold, or a name that is taken.
+        ValueError: a value is not finite, JSON does not support the provenance, or a name is reserved.
     """
     content: dict[str, Any] = {
         "joints3d": motion.array(),
@@ -50,13 +50,15 @@ def save_motion_npz(path: str | os.PathLike[str], motion: Motion, *, arrays: Map
     if motion.uncertainty is not None:
         content["uncertainty"] = _floats(motion.uncertainty)
     if taken := sorted(content.keys() & (arrays or {}).keys()):
-        raise ValueError(f"A motion file has {', '.join(taken)} of its own; choose other names for further arrays.")
+        raise ValueError(
+            f"{', '.join(taken)}: reserved names of the motion file; choose other names for additional arrays."
+        )
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **content | dict(arrays or {}))
 
 
 def json_text(metadata: dict[str, Any]) -> str:
-    """A JSON object as one line of text; ValueError for content that JSON does not support."""
+    """A JSON object as one line of text. Raises ValueError if JSON does not support the content."""
     try:
         return json.dumps(metadata, ensure_ascii=False)
     except (TypeError, ValueError) as error:
@@ -66,20 +68,20 @@ def json_text(metadata: dict[str, Any]) -> str:
 
 
 def is_motion_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is meant as a motion file; damaged .npz files are, so that their reader says what is wrong."""
+    """Whether a file is a motion file. True for damaged .npz files, so that their reader reports the damage."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {"joints3d.npy", "skeleton.npy"} <= set(archive.namelist())
-    except Exception:  # damaged content makes zipfile raise kinds of its own
+    except Exception:  # zipfile raises many exception types for damaged content
         return Path(path).suffix.lower() == ".npz"
 
 
 def load_motion_npz(path: str | os.PathLike[str]) -> Motion:
-    """Reads one motion; pickled content is refused.
+    """Reads one motion. Pickled content is rejected.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a motion file; one sentence says what is wrong with it.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a valid motion file; the message states the problem.
     """
     path = Path(path)
     if not path.is_file():
@@ -90,8 +92,9 @@ def load_motion_npz(path: str | os.PathLike[str]) -> Motion:
     missing = [key for key in _KEYS if key not in content]
     if missing and (parameters := sorted(_PARAMETERS & content.keys())):
         raise ValueError(
-            f"{path} holds SMPL parameters ({', '.join(parameters)}), no joint positions. Make a motion file "
-            "of them: hmr4d reference import FILE --out clip.npz."
+            f"{path} contains SMPL parameters ({', '.join(parameters)}), no joint positions. Convert it: hmr4d "
+            "reference "
+            "import FILE --out clip.npz."
         )
     if missing:
         raise ValueError(
@@ -103,10 +106,10 @@ def load_motion_npz(path: str | os.PathLike[str]) -> Motion:
         text, name = str(content["text"].item()), str(content["skeleton"].item())
         metadata = json.loads(str(content["metadata"].item()))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} holds an unreadable value: {error}") from error
+        raise ValueError(f"{path} contains an unreadable value: {error}") from error
     if version > MOTION_VERSION:
         raise ValueError(
-            f"{path} has format version {version} but this hmr4d reads up to {MOTION_VERSION}. Update hmr4d."
+            f"{path} has format version {version}; this version of hmr4d reads up to {MOTION_VERSION}. Update hmr4d."
         )
     if not isinstance(metadata, dict):
         raise ValueError(f"{path} has metadata of type {type(metadata).__name__} but a JSON object is expected.")
@@ -143,7 +146,7 @@ def _pose_arrays(pose: Pose | None) -> dict[str, Any]:
 
 
 def _read_pose(content: Mapping[str, NDArray[Any]]) -> Pose | None:
-    """The pose in a file; ValueError if it is incomplete."""
+    """The pose in a file, or None. Raises ValueError if it is incomplete."""
     found = [key for key in _POSE if key in content]
     if not found:
         return None
@@ -160,13 +163,13 @@ def _floats(values: Tensor) -> NDArray[np.float32]:
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an npz file; ValueError if it is not an npz file, is damaged, or contains pickles."""
+    """All arrays of an npz file. Raises ValueError for other, damaged or pickled files."""
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not an .npz file. Pass a motion file written by hmr4d (docs/motion_format.md).")
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except Exception as error:  # damaged content makes NumPy, zipfile and even tokenize raise kinds of their own
+    except Exception as error:  # NumPy, zipfile and tokenize raise many exception types for damaged content
         raise ValueError(
-            f"{path} is damaged or holds pickled objects ({printable(str(error))[:200]}). Write the motion again."
+            f"{path} is damaged or contains pickled objects ({printable(str(error))[:200]}). Write the motion again."
         ) from error

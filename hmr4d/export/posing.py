@@ -12,8 +12,8 @@ from hmr4d.export.motion_npz import json_text
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.rigid_motion import RigidMotion
 
-FRAMES_PER_BLOCK = 4096  # written at once; bounds the memory of long motions
-WORTH_A_WARNING = 0.01  # metres
+FRAMES_PER_BLOCK = 4096  # frames per block; bounds the memory of long motions
+WORTH_A_WARNING = 0.01  # metres; larger residuals are logged
 
 logger = logging.getLogger(__name__)
 
@@ -22,12 +22,12 @@ def motion_metadata(motion: Motion, *, units: str = "metres", axes: str = "right
     """Metadata of every exported file, for JSON.
 
     Args:
-        motion: what is written; the licence of its provenance is also put beside the other facts.
-        units: of lengths in the file.
-        axes: of the file.
+        motion: motion to write; the licence of its provenance becomes an entry of its own.
+        units: length unit of the file.
+        axes: coordinate axes of the file.
 
     Raises:
-        ValueError: JSON cannot hold the metadata.
+        ValueError: JSON does not support the metadata.
     """
     about = json.loads(json_text(motion.metadata))
     return {
@@ -43,21 +43,21 @@ def motion_metadata(motion: Motion, *, units: str = "metres", axes: str = "right
 
 
 def check_has_rest_pose(motion: Motion, what: str) -> None:
-    """ValueError when the skeleton of a motion is not the one whose rest pose is known."""
+    """Raises ValueError unless the skeleton has a known rest pose."""
     if motion.skeleton != SMPL22:
         raise ValueError(
-            f"{what} holds rotations, which need a rest pose; that of skeleton '{motion.skeleton.name}' is not known. "
+            f"{what} contains rotations, which need a rest pose; skeleton '{motion.skeleton.name}' has none. "
             f"Convert the motion to '{SMPL22.name}', or write positions (csv)."
         )
 
 
 def residual_metadata(rigid: RigidMotion) -> dict[str, float]:
-    """Mean and largest distance from the given joints in millimetres, for JSON."""
+    """Mean and largest distance from the given joints, millimetres, for JSON."""
     return {"mean_mm": round(1e3 * rigid.mean, 3), "largest_mm": round(1e3 * rigid.largest, 3)}
 
 
 def warn_if_off(path: str | os.PathLike[str], rigid: RigidMotion, motion: Motion) -> None:
-    """Warns if the pose in a file differs visibly from the joints of its motion."""
+    """Logs a warning if the pose in a file differs visibly from the joints of its motion."""
     if rigid.largest > WORTH_A_WARNING:
         why = "bones of this motion change their length, those of the file cannot"
         if motion.pose is not None:

@@ -1,4 +1,4 @@
-"""Folders of motion files, read back in order: this project's, or those of the published layout."""
+"""Folders of motion files, read in order: files of this project or of the published layout."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from hmr4d.utils.weights import DAMAGED, load_inert, short_reason
 
 
 class SavedMotions:
-    """Motions from elsewhere, matched to the items of a test by their order.
+    """External motions, matched to the items of a test by their order.
 
     Files are taken in the order of their names: `.npz` motion files, or `.pth` files of the published layout
-    {pred (L, 22, 3), text, length}, which say nothing about their rate.
+    {pred (L, 22, 3), text, length}, which contain no frame rate.
 
     Args:
-        folder: of the files.
-        fps: of `.pth` files.
-        skeleton: of `.pth` files.
+        folder: folder of the files.
+        fps: frame rate of `.pth` files.
+        skeleton: skeleton of `.pth` files.
 
     Raises:
-        FileNotFoundError: there is no motion in the folder.
+        FileNotFoundError: the folder has no motion files.
     """
 
     def __init__(self, folder: str | Path, *, fps: float, skeleton: Skeleton) -> None:
@@ -40,14 +40,14 @@ class SavedMotions:
 
     @property
     def sha256(self) -> str:
-        """Hash of the files, in order."""
+        """Hash of the content of all files, in order."""
         digest = hashlib.sha256()
         for path in self.files:
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
     def load(self, number: int) -> Motion:
-        """Motion by its number; ValueError if its file is damaged or has other content."""
+        """Reads the motion with index `number`. Raises ValueError if its file is damaged or has other content."""
         path = self.files[number]
         if path.suffix == ".npz":
             return load_motion_npz(path)
@@ -58,7 +58,7 @@ class SavedMotions:
             text = str(content.get("text", ""))
         except (AttributeError, *DAMAGED) as error:
             raise ValueError(
-                f"{path} is no saved motion ({short_reason(error)}); expected a dict with pred (L, 22, 3), text and "
+                f"{path} is not a saved motion ({short_reason(error)}); expected a dict with pred (L, 22, 3), text and "
                 "length."
             ) from error
         try:

@@ -1,4 +1,4 @@
-"""Tables of numbers as text: fixed decimals, whole blocks of rows at a time."""
+"""Tables of numbers as text with fixed decimals, written in blocks of rows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def write_rows(stream: TextIO, values: NDArray[np.float64], decimals: Sequence[i
     Args:
         stream: text file.
         values: (rows, columns).
-        decimals: digits after the point of each column.
-        separator: between columns.
+        decimals: decimal places of each column.
+        separator: text between columns.
     """
     line = separator.join(f"%.{d}f" for d in decimals) + "\n"
-    shown = np.round(values, max(decimals)) + 0.0  # no minus sign before zero
+    shown = np.round(values, max(decimals)) + 0.0  # + 0.0 turns -0 into 0
     stream.write(line * len(shown) % tuple(shown.ravel().tolist()))

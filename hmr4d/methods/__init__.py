@@ -1,1 +1,1 @@
-"""The methods, one folder each; none imports another."""
+"""The methods, one folder per method. No method imports another."""

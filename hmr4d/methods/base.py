@@ -1,7 +1,8 @@
-"""The contract of a method: a pipeline that samples or lifts, its construction, and its releases.
+"""The interface of a method: its pipeline, which samples or lifts motion, the construction of the pipeline, and
+releases.
 
-A method is one folder with a module `method` that holds `METHOD`, an instance of a `Method`. Everything outside the
-folder reaches the method through this contract and through `hmr4d.methods.registry`.
+A method is one folder with a module `method` that defines `METHOD`, an instance of a `Method`. All code outside the
+folder uses the method through this interface and through `hmr4d.methods.registry`.
 """
 
 from __future__ import annotations
@@ -30,30 +31,32 @@ if TYPE_CHECKING:
 Capability = Literal["sample", "lift"]
 DOES: Mapping[Capability, str] = {"sample": "samples motion from text", "lift": "lifts 2D keypoints to 3D motion"}
 TEST_TASKS: Mapping[Capability, str] = {"sample": "text2motion/test", "lift": "lift/synthetic"}
-DEFAULT_SECONDS = 5.0  # of a prompt without a duration
+DEFAULT_SECONDS = 5.0  # seconds; default duration of a prompt
 
 
 class Pipeline(nn.Module):
-    """The algorithm of a method around its network; usable without a trainer and without a configuration.
+    """The algorithm of a method and its network; usable without trainer and configuration.
 
-    A pipeline overrides `sample`, `lift` or both, and for training `draw_training` and `training_loss`.
+    A pipeline overrides `sample`, `lift` or both and, if it can be trained, `draw_training` and `training_loss`.
 
     Attributes:
-        method: name of its method.
-        fps: frames per second of the motion that the network knows.
-        joint_convention: where the joints of that motion are in the body, see `body.joint_conventions`.
-        about: what its motions say of it: `model`, and the `licence` of the motion it learnt from.
-        min_seconds, max_seconds: what `sample` accepts.
-        actions: what it has learnt to do, or None where nobody listed it.
-        skeleton: the joints that `lift` returns, and takes unless `input_skeleton` says otherwise.
-        min_conf: keypoints of lower confidence count as missing in `lift`.
-        foot_heights: metres of standing foot joints by part of the foot, see `motion.ground_contact.rest_heights`.
-        uses_all_views: `lift` takes what all views of the rig show, (B, V, L, J, ...), which nobody has outside a test.
-        uses_virtual_views: `lift` wants virtual cameras beside the real one.
-        uses_depth: `lift` takes `depth` too, (B, L, J) metres that joints are farther away than the middle of the hips,
-            as a detector tells it, NaN where it does not.
-        uses_guess: `lift` takes `guess` too, what another method has lifted of the same tracks: motions of as many
-            frames in the same world, with "sigma" (B, L, J) metres and perhaps "samples" (B, K, L, J, 3) in `extras`.
+        method: name of the method.
+        fps: frame rate of the network, frames per second.
+        joint_convention: position of the joints in the body, see `body.joint_conventions`.
+        about: metadata of its motions: `model`, and the `licence` of the training motion.
+        min_seconds, max_seconds: range of durations of `sample`.
+        actions: known actions of the model, or None if there is no list.
+        skeleton: joints that `lift` returns; also its input joints, unless the method overrides `input_skeleton`.
+        min_conf: `lift` treats keypoints of lower confidence as missing.
+        foot_heights: part of the foot -> height of its joint in a standing foot, metres, see
+            `motion.ground_contact.rest_heights`.
+        uses_all_views: whether `lift` takes the 2D of all views, (B, V, L, J, ...), which exists only in tests.
+        uses_virtual_views: whether `lift` needs virtual cameras in addition to the real one.
+        uses_depth: whether `lift` takes `depth` (B, L, J): depth of joints relative to the midpoint of the hips,
+            metres, as a detector estimates it; NaN where unknown.
+        uses_guess: whether `lift` takes `guess`, the result of another method for the same tracks: motions of equal
+            length in the same world, with "sigma" (B, L, J), metres, and optionally "samples" (B, K, L, J, 3) in
+            `extras`.
     """
 
     method: ClassVar[str]
@@ -74,7 +77,7 @@ class Pipeline(nn.Module):
         super().__init__()
         self.about = {key: value for key, value in (about or {}).items() if value is not None}
 
-    # --- what it can do --------------------------------------------------------------------------------------------
+    # --- capabilities ----------------------------------------------------------------------------------------------
 
     @classmethod
     def can(cls, capability: Capability) -> bool:
@@ -92,20 +95,20 @@ class Pipeline(nn.Module):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
     ) -> MotionBatch:
-        """Motion for prompts, in prompt order, the samples of one prompt together.
+        """Generates motion for prompts, in prompt order, with the samples of a prompt next to each other.
 
-        Sample k of a prompt depends on the prompt, its seconds and `seed + k` alone.
+        Sample k of a prompt depends only on the prompt, its duration and `seed + k`.
 
         Args:
             texts: prompts.
             seconds: one duration, or one per prompt; None: `suited_seconds`.
-            seed: of sample 0; one, or one per prompt.
-            generator: CPU generator that replaces the seed, or one per prompt.
+            seed: seed of sample 0; one, or one per prompt.
+            generator: CPU generator that replaces the seed; one, or one per prompt.
             num_samples: motions per prompt.
-            num_inference_steps, guidance_scale: instead of the pipeline's own, for methods that have them.
+            num_inference_steps, guidance_scale: override the options of the pipeline, for methods that have them.
 
         Raises:
-            ValueError: the method does not sample from text, or a request that it cannot fulfil.
+            ValueError: the method does not sample from text, or the request is invalid.
         """
         raise ValueError(self._cannot("sample"))
 
@@ -122,29 +125,30 @@ class Pipeline(nn.Module):
         num_samples: int = 1,
         num_inference_steps: int | None = None,
     ) -> MotionBatch:
-        """World motion of tracks.
+        """Lifts 2D tracks to 3D motion in world coordinates.
 
-        Sample k of a track depends on the track, its rig and `seed + k` alone.
+        Sample k of a track depends only on the track, its rig and `seed + k`.
 
         Args:
             kp2d: (B, L, J, 2) undistorted pixels of view 0.
             conf: (B, L, J) confidence in [0, 1], 0 for missing.
-            rig: V cameras, view 0 the real one, in its canonical world; (V, ...) for all tracks or (B, V, ...).
-            fps: of the tracks; None: the network's.
+            rig: V cameras in the canonical world of view 0, which is the real camera; (V, ...) for all tracks or (B, V,
+                ...).
+            fps: frame rate of the tracks; None: that of the network.
             lengths: (B,) frames of each track; None: all L.
-            seed: of sample 0; one, or one per track.
-            generator: CPU generator that replaces the seed, or one per track.
-            num_samples: motions per track; their mean is returned with its spread.
-            num_inference_steps: instead of the pipeline's own, for methods that have them.
+            seed: seed of sample 0; one, or one per track.
+            generator: CPU generator that replaces the seed; one, or one per track.
+            num_samples: samples per track; the result is their mean, with their spread.
+            num_inference_steps: overrides the option of the pipeline, for methods that have it.
 
         Raises:
-            ValueError: the method does not lift, or a request that it cannot fulfil.
+            ValueError: the method does not lift, or the request is invalid.
         """
         raise ValueError(self._cannot("lift"))
 
     @property
     def input_skeleton(self) -> Skeleton:
-        """The joints that `lift` takes."""
+        """The input joints of `lift`."""
         return self.skeleton
 
     def edit(
@@ -158,18 +162,18 @@ class Pipeline(nn.Module):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
     ) -> MotionBatch:
-        """Regenerates parts of a motion from a text and keeps the others.
+        """Regenerates parts of a motion from a text and keeps the other parts.
 
         Args:
-            motion: one that a model of this method has made.
-            text: what the whole motion shall show.
-            keep: from and to seconds of what stays; the motion may become longer or shorter behind it.
-            seconds: of the result; None: those of the motion.
-            seed: of the draw.
-            num_inference_steps, guidance_scale: instead of the pipeline's own.
+            motion: motion generated by a model of this method.
+            text: description of the whole result.
+            keep: (start, end) of the kept part, seconds; the motion may become longer or shorter after it.
+            seconds: duration of the result; None: that of `motion`.
+            seed: seed of the sample.
+            num_inference_steps, guidance_scale: override the options of the pipeline.
 
         Raises:
-            ValueError: the method cannot edit, or a request that it cannot fulfil.
+            ValueError: the method cannot edit, or the request is invalid.
         """
         raise ValueError(f"{type(self).__name__} cannot keep parts of a motion. Choose another model.")
 
@@ -184,18 +188,18 @@ class Pipeline(nn.Module):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
     ) -> MotionBatch:
-        """Motion for a text that starts from a reference motion.
+        """Generates motion for a text, starting from a reference motion.
 
         Args:
-            reference: any motion with the joints that the model makes.
-            text: what the motion shall show.
-            strength: how much is drawn anew, more than 0; 1 leaves nothing of the reference.
-            seconds: of the reference from its beginning; None: all of it, as far as the model goes.
-            seed: of the draw.
-            num_inference_steps, guidance_scale: instead of the pipeline's own.
+            reference: motion with the joints of the model.
+            text: description of the result.
+            strength: amount of regeneration, above 0; 1 ignores the reference.
+            seconds: used duration of the reference, from its beginning; None: all of it, up to the limit of the model.
+            seed: seed of the sample.
+            num_inference_steps, guidance_scale: override the options of the pipeline.
 
         Raises:
-            ValueError: the method cannot start from a motion, or a request that it cannot fulfil.
+            ValueError: the method cannot start from a motion, or the request is invalid.
         """
         raise ValueError(f"{type(self).__name__} cannot start from a reference motion. Choose another model.")
 
@@ -209,10 +213,10 @@ class Pipeline(nn.Module):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
     ) -> Iterator[tuple[list[tuple[int, int]], MotionBatch]]:
-        """As `sample`, yielding results prompt by prompt; methods that are faster in larger batches override it.
+        """Generates motion as `sample` does, but yields batches: one per prompt unless a method overrides it.
 
         Yields:
-            The (prompt number, sample number) of each motion of a batch, and the batch, on the CPU.
+            The (prompt index, sample index) of each motion of a batch, and the batch, on the CPU.
         """
         for number, text in enumerate(texts):
             motions = self.sample(
@@ -232,35 +236,35 @@ class Pipeline(nn.Module):
     # --- training --------------------------------------------------------------------------------------------------
 
     def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> Any:
-        """All random numbers of a training step on `batch`, from a CPU generator."""
+        """Draws all random numbers of a training step on `batch` from a CPU generator."""
         raise NotImplementedError(f"{type(self).__name__} cannot be trained.")
 
     def training_loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]:
-        """Loss terms by name for what `draw_training` drew; "loss" is what to minimise."""
+        """Loss terms by name, given the result of `draw_training`. The trainer minimises "loss"."""
         raise NotImplementedError(f"{type(self).__name__} cannot be trained.")
 
     @torch.no_grad()
     def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
-        """What validation logs: loss terms of motion that is not trained on, unless a method has something better."""
+        """Validation metrics by name; by default the loss terms."""
         return self.training_loss(batch, self.draw_training(batch, generator))
 
     # --- prompts ---------------------------------------------------------------------------------------------------
 
     @property
     def text_encoder(self) -> TextEncoder | None:
-        """The encoder of prompts, used also for warnings about prompts; None if there is none."""
+        """The text encoder, also used for warnings about prompts; None if the pipeline has none."""
         return None
 
     def encode_text(self, texts: list[str]) -> TextFeatures:
-        """Features of prompts; RuntimeError when there is no encoder."""
+        """Text features of prompts. Raises RuntimeError if the pipeline has no text encoder."""
         if self.text_encoder is None:
-            raise RuntimeError("This pipeline has no text encoder; give it one or pass batches with cached text.")
+            raise RuntimeError("This pipeline has no text encoder; set one, or pass batches with cached text features.")
         return self.text_encoder.encode(texts)
 
     def suited_seconds(self, texts: Sequence[str]) -> list[float]:
-        """A duration for each prompt, by those of the nearest known actions, in tenths of a second within the limits.
+        """A duration for each prompt, from the most similar known actions, rounded to 0.1 s and clamped to the limits.
 
-        Where the known actions are not listed it is DEFAULT_SECONDS, or the nearest limit.
+        Without a list of known actions it is DEFAULT_SECONDS, clamped to the limits.
         """
         chosen = [DEFAULT_SECONDS] * len(texts)
         if self.actions is not None:
@@ -271,20 +275,20 @@ class Pipeline(nn.Module):
 class Method(ABC):
     """Interface between the library and a method.
 
-    Training is named by the configuration: its node `model` is the training module, usually a `PipelineModule` of
-    `hmr4d.nn.training`, its node `pipeline` the pipeline.
+    The configuration defines the training: its node `model` is the training module, usually a `PipelineModule` of
+        `hmr4d.nn.training`, and its node `pipeline` is the pipeline.
 
     Attributes:
-        name: of the method, its folder and its experiments; releases have the format `hmr4d-<name>`.
-        title: what cards call it.
-        pipeline_class: of its pipelines; has the same name in `method`.
-        weights: how the parameters of its network lie in files.
-        version: of its releases.
-        configs: folder of configuration groups that a method outside the repository brings along.
-        is_trained: its pipelines need weights; a method that needs none overrides `untrained` instead.
-        for_comparison: a test compares it with others, and nobody else is offered it.
-        trained_settings: groups of the configuration that say what a model is, beside its weights and its pipeline; a
-            task takes them from the checkpoint that it is given.
+        name: name of the method, its folder and its experiments; releases have the format `hmr4d-<name>`.
+        title: name on cards.
+        pipeline_class: class of its pipelines; its attribute `method` equals `name`.
+        weights: file layout of the parameters of its network.
+        version: version of its releases.
+        configs: folder of configuration groups, for methods outside the repository.
+        is_trained: whether its pipelines need weights; a method without weights overrides `untrained`.
+        for_comparison: the method is only a comparison in tests; commands do not offer it.
+        trained_settings: groups of the configuration that define a model in addition to weights and pipeline; a task
+            adopts them from its checkpoint.
     """
 
     name: ClassVar[str]
@@ -299,12 +303,12 @@ class Method(ABC):
 
     @property
     def format(self) -> str:
-        """Format name in the configuration of its release folders."""
+        """The `format` in the configuration of its release folders."""
         return FORMAT_PREFIX + self.name
 
     @property
     def capabilities(self) -> tuple[Capability, ...]:
-        """What its pipelines can do."""
+        """Capabilities of its pipelines."""
         return tuple(name for name in DOES if self.pipeline_class.can(name))
 
     @property
@@ -313,23 +317,23 @@ class Method(ABC):
         return TEST_TASKS[self.capabilities[0]]
 
     def require(self, capability: Capability, *, asked_for: str) -> None:
-        """ValueError with the capabilities of the method, unless it supports `asked_for`."""
+        """Raises ValueError unless the method has a capability; `asked_for` starts the message."""
         if capability not in self.capabilities:
             does = " and ".join(DOES[name] for name in self.capabilities)
             raise ValueError(
-                f"{asked_for} needs a method that {DOES[capability]}; {self.title} {does}. Its test is "
-                f"global/task={self.test_task}."
+                f"{asked_for} needs a method that {DOES[capability]}; {self.title} {does}. Choose another method. The "
+                f"test of this one is global/task={self.test_task}."
             )
 
     def untrained(self, keypoints: Skeleton, prior: Path | None = None) -> Pipeline:
-        """A pipeline that lifts without weights.
+        """A pipeline of a method without weights.
 
         Args:
-            keypoints: skeleton of the keypoints that it is given.
-            prior: file of poses, for a method that looks at one; None: made-up motion.
+            keypoints: skeleton of its input.
+            prior: file of a pose bank, for a method that uses one; None: synthetic motion.
 
         Raises:
-            ValueError: the method is trained.
+            ValueError: the method needs weights.
         """
         del keypoints, prior
         raise ValueError(f"{self.title} needs weights; load a released model of it.")
@@ -337,7 +341,7 @@ class Method(ABC):
     # --- from a configuration --------------------------------------------------------------------------------------
 
     def build(self, cfg: DictConfig) -> Pipeline:
-        """The pipeline of a composed configuration, untrained, with all that it needs for prompts and keypoints."""
+        """The untrained pipeline of a composed configuration, ready for prompts and keypoints."""
         from hydra.utils import instantiate
 
         return instantiate(cfg.pipeline, _convert_="all")
@@ -348,7 +352,7 @@ class Method(ABC):
         return {}
 
     def joined(self, cfg: DictConfig, others: Sequence[DictConfig]) -> DictConfig:
-        """The configuration of a whole model from those of the trainings of its parts.
+        """The configuration of a complete model from those of the trainings of its parts.
 
         Raises:
             ValueError: the method is trained as a whole.
@@ -360,11 +364,11 @@ class Method(ABC):
 
     @abstractmethod
     def describe(self, pipeline: Any) -> dict[str, Any]:
-        """All options of a pipeline for `restore` that are not in `settings`, as a JSON object."""
+        """The options of a pipeline that `restore` needs and `settings` lacks, as a JSON object."""
 
     @abstractmethod
     def restore(self, config: dict[str, Any], folder: Path) -> Pipeline:
-        """The pipeline of a release folder, on the CPU, before its weights are loaded; `config` is `config.json`."""
+        """The pipeline of a release folder, on the CPU, without weights; `config` is the content of `config.json`."""
 
     def save_files(self, folder: Path, pipeline: Any) -> None:  # noqa: B027 - most methods have nothing to add
         """Writes the additional files of a release."""
@@ -372,11 +376,11 @@ class Method(ABC):
     def save(
         self, folder: str | Path, pipeline: Pipeline, settings: Mapping[str, Any], about: Mapping[str, Any]
     ) -> None:
-        """Writes a release folder: weights (float16), configuration, and what `save_files` adds.
+        """Writes a release folder: weights (float16), configuration, and the files of `save_files`.
 
         Args:
-            folder: made if needed.
-            pipeline: whose network is saved.
+            folder: folder; created if necessary.
+            pipeline: pipeline whose network is saved.
             settings: see `settings`.
             about: JSON object for the card: data, licence, commands, steps, hardware, losses.
         """
@@ -386,15 +390,15 @@ class Method(ABC):
         write_release(folder, self.weights.network_of(pipeline), config, kind=self.format, version=self.version)
 
     def load(self, name_or_folder: str | Path, *, device: torch.device | str = "cpu") -> Pipeline:
-        """A released model, ready for use.
+        """Loads a released model.
 
         Args:
             name_or_folder: a model under inputs/checkpoints/hmr4d, or a folder of that layout.
-            device: where the network runs.
+            device: device of the network.
 
         Raises:
-            FileNotFoundError: there is no such model.
-            ValueError: one of its files is damaged or does not fit the others.
+            FileNotFoundError: the model does not exist.
+            ValueError: a file is damaged or does not match the others.
         """
         folder = find_release(name_or_folder)
         config = read_release_config(folder, kind=self.format, version=self.version)

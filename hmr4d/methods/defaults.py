@@ -2,6 +2,6 @@
 
 TEXT_MODEL = "motion2to3-everyday"  # samples motion from text
 LIFTING_MODEL = "ray-lifting"  # lifts 2D keypoints
-FIRST_STAGE, SECOND_STAGE = "motion2to3/pretrain_2d", "motion2to3/finetune_mv"  # experiments that help texts show
-STATISTICS_EXPERIMENT = SECOND_STAGE  # whose items `hmr4d prepare statistics` measures
-FORMAT_PREFIX = "hmr4d-"  # of the `format` of a release, before the name of its method
+FIRST_STAGE, SECOND_STAGE = "motion2to3/pretrain_2d", "motion2to3/finetune_mv"  # experiments in help texts
+STATISTICS_EXPERIMENT = SECOND_STAGE  # experiment whose items `hmr4d prepare statistics` measures
+FORMAT_PREFIX = "hmr4d-"  # prefix of the `format` of a release, followed by the name of the method

@@ -1,4 +1,4 @@
-"""Two lifting pipelines in a row: what the first one lifts is the first guess of the second one."""
+"""Two consecutive lifting pipelines: the result of the first is the initial guess of the second."""
 
 from __future__ import annotations
 
@@ -14,26 +14,24 @@ from hmr4d.motion.motion import MotionBatch
 
 
 class GuidedPipeline(Pipeline):
-    """A pipeline that takes guesses, with another one that makes them. The motion is that of the first.
+    """A pipeline that takes initial guesses, combined with the pipeline that provides them.
 
     Args:
-        pipeline: takes guesses.
-        guesser: lifts the same joints with one camera, and says how sure it is.
+        pipeline: pipeline that takes guesses and returns the motion.
+        guesser: single-camera pipeline for the same joints that estimates its errors.
 
     Raises:
-        ValueError: the two do not go together.
+        ValueError: the pipelines do not match.
     """
 
     def __init__(self, pipeline: Pipeline, guesser: Pipeline) -> None:
         super().__init__({**pipeline.about, "guess": guesser.about.get("model") or guesser.method})
         if not pipeline.uses_guess or guesser.uses_virtual_views:
-            raise ValueError(
-                f"{pipeline.method} does not take what {guesser.method} lifts for its first guess. Leave the guess out."
-            )
+            raise ValueError(f"{pipeline.method} does not take an initial guess of {guesser.method}. Remove the guess.")
         if guesser.skeleton != pipeline.input_skeleton or guesser.input_skeleton != pipeline.input_skeleton:
             raise ValueError(
-                f"The guess is of '{guesser.skeleton.name}' joints, but {pipeline.method} lifts "
-                f"'{pipeline.input_skeleton.name}'. Choose another model for the guess, or leave it out."
+                f"The guess has '{guesser.skeleton.name}' joints, but {pipeline.method} lifts "
+                f"'{pipeline.input_skeleton.name}'. Choose another model for the guess, or remove it."
             )
         self.pipeline, self.guesser = pipeline, guesser
         self.method, self.fps, self.skeleton = pipeline.method, pipeline.fps, pipeline.skeleton  # type: ignore[misc]
@@ -55,7 +53,7 @@ class GuidedPipeline(Pipeline):
         num_inference_steps: int | None = None,
         depth: Tensor | None = None,
     ) -> MotionBatch:
-        """As the pipeline; of several samples each begins from a guess of its own."""
+        """Lifts as `Pipeline.lift`; each of several samples starts from its own guess."""
         rate = self.fps if fps is None else fps
         first = Rig(rig.size[..., :1, :], rig.K4[..., :1, :], rig.T_w2c[..., :1, :, :])
         hints: dict[str, Any] = {} if depth is None else {"depth": depth}

@@ -1,8 +1,8 @@
-"""How a method says what its published release calls options and classes, and what they are called here.
+"""Tables that translate option and class names of a method's published release.
 
-A method whose release is published has a module `published_names` beside its module `method`, with a `PublishedNames`
-called PUBLISHED. `registry.published_names` finds them and does not import the methods. This module imports nothing
-heavy.
+A method with a published release has a module `published_names` next to its module `method`, with a `PublishedNames`
+named PUBLISHED. `registry.published_names` collects them without importing the methods. This module has only light
+imports.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class PublishedNameError(ValueError):
 
 
 def as_key(*keys: str) -> Translate:
-    """The value goes to other keys as it is."""
+    """Assigns the unchanged value to other keys."""
     return lambda value: [f"{key}={value}" for key in keys]
 
 
 def switch(key: str, *, on: str, off: str) -> Translate:
-    """A published True or False becomes one of two values; sweeps over both work."""
+    """Translates a published True or False to one of two values; also in sweeps."""
 
     def translate(value: str) -> list[str]:
         words = {"true": on, "false": off}
@@ -36,7 +36,7 @@ def switch(key: str, *, on: str, off: str) -> Translate:
 
 
 def only(wanted: str, reason: str) -> Translate:
-    """A switch that has one position here, so that setting it says nothing; the other is refused."""
+    """A published switch of which hmr4d supports one value; that value is dropped, the other is rejected."""
 
     def translate(value: str) -> list[str]:
         if value.strip().lower() != wanted:
@@ -47,7 +47,7 @@ def only(wanted: str, reason: str) -> Translate:
 
 
 def as_list(key: str) -> Translate:
-    """One string or a list of strings becomes a list; null becomes an empty one."""
+    """Translates one string or a list of strings to a list, and null to an empty list."""
 
     def translate(value: str) -> list[str]:
         if value.strip().lower() in ("null", "none", ""):
@@ -58,7 +58,7 @@ def as_list(key: str) -> Translate:
 
 
 def refused(reason: str) -> Translate:
-    """No counterpart."""
+    """Rejects an option without a counterpart."""
 
     def refuse(value: str) -> list[str]:
         raise PublishedNameError(reason)
@@ -71,13 +71,14 @@ class PublishedNames:
     """Names of one published release.
 
     Attributes:
-        keys: published option -> how `option=value` is said here.
-        prefixes: published beginning of options -> ours; what follows stays.
-        groups: (group, choice) of the published configuration -> how it is said here.
-        parts: beginnings of published options; one of them that `keys` lacks is refused rather than handed to Hydra.
-        first: published options whose words come before all others, so that more exact ones win.
-        targets: published class -> ours.
-        packages: packages of the release that do not exist here; a path into them is a published name.
+        keys: published option -> translation of `option=value`.
+        prefixes: published prefix of options -> prefix in hmr4d; the rest is kept.
+        groups: (group, choice) of the published configuration -> its translation.
+        parts: prefixes of published options; an option with such a prefix that `keys` lacks is rejected and not passed
+            to Hydra.
+        first: published options that are placed before all others, so that more specific options override them.
+        targets: published class -> class in hmr4d.
+        packages: packages of the release that do not exist in hmr4d; a path in them is a published name.
     """
 
     keys: Mapping[str, Translate] = field(default_factory=dict)

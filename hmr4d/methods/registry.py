@@ -1,9 +1,9 @@
 """Finds methods by name, by the format of a release folder, or by the pipeline of a configuration.
 
-A method inside the repository is a folder `hmr4d/methods/<name>` with a module `method` that holds `METHOD`. A folder
-of several methods lists their names in `METHODS` of its package, and `method.METHODS` holds them by name. A method
-outside it announces itself by an entry point of the group `hmr4d.methods`, named like the method, or by a call of
-`register`. A method is imported when it is first asked for; this module imports nothing heavy.
+A method inside the repository is a folder `hmr4d/methods/<name>` with a module `method` that contains `METHOD`. A
+folder with several methods lists their names in `METHODS` of its package; `method.METHODS` maps these names to the
+methods. A method outside the repository is declared by an entry point of the group `hmr4d.methods` with the name of the
+method, or by a call of `register`. Methods are imported on first use; this module has only light imports.
 """
 
 from __future__ import annotations
@@ -57,21 +57,22 @@ def known_methods() -> list[str]:
 
 
 def register(method: Method) -> None:
-    """Makes a method known in this process, as an entry point does for an installed package.
+    """Registers a method in this process; the alternative to an entry point of an installed package.
 
     Raises:
-        ValueError: another method has its name.
+        ValueError: another method has the same name.
     """
     if method.name in (*built_in(), *_announced()) or _registered.get(method.name, method) is not method:
-        raise ValueError(f"There is a method '{method.name}' already; known: {known_methods()}. Choose another name.")
+        raise ValueError(f"A method '{method.name}' already exists; known: {known_methods()}. Choose another name.")
     _registered[method.name] = method
 
 
 def get_method(name: str) -> Method:
-    """The method of a name.
+    """The method with a name.
 
     Raises:
-        ValueError: there is none; the known ones are listed. Or a package announces something else under that name.
+        ValueError: there is no such method (the message lists the known ones), or the entry point of a
+            package gives another object.
     """
     from hmr4d.methods.base import Method
 
@@ -82,8 +83,8 @@ def get_method(name: str) -> Method:
         return module.METHODS[name] if hasattr(module, "METHODS") else module.METHOD
     if name not in _announced():
         raise ValueError(
-            f"Unknown method '{name}'; known: {known_methods()}. A method from elsewhere is a package with an entry "
-            f"point in the group '{GROUP}'; is it installed?"
+            f"Unknown method '{name}'; known: {known_methods()}. An external method is a package with an entry point "
+            f"in the group '{GROUP}'; check that it is installed."
         )
     try:
         method = _announced()[name].load()
@@ -99,7 +100,7 @@ def get_method(name: str) -> Method:
 
 
 def _source(point: EntryPoint) -> str:
-    """What an entry point announces and which package does so, as the start of a sentence."""
+    """Entry point and its package, as the start of a sentence."""
     package = f" of the package '{point.dist.name}'" if point.dist else ""
     return f"The method '{point.name}' = {point.value}{package}"
 
@@ -107,8 +108,7 @@ def _source(point: EntryPoint) -> str:
 def outside_methods() -> list[Method]:
     """The methods of installed packages and those registered in this process, imported.
 
-    A package that cannot be used, such as one whose folder is gone, is passed over with a warning: other methods do
-    not need it.
+    Packages that cannot be imported, for example because their folder is missing, are skipped with a warning.
     """
     methods = []
     for name in sorted({*_announced(), *_registered}):
@@ -127,7 +127,7 @@ def untrained_methods() -> dict[str, Method]:
 
 @cache
 def _warn_once(message: str) -> None:
-    logger.warning("%s It is passed over.", message)
+    logger.warning("%s It is skipped.", message)
 
 
 # --- published names --------------------------------------------------------------------------------------------------
@@ -135,13 +135,13 @@ def _warn_once(message: str) -> None:
 
 @cache
 def _names_beside(package: str) -> PublishedNames | None:
-    """PUBLISHED of the module `published_names` of a package; None where it has none."""
+    """PUBLISHED of the module `published_names` of a package; None if there is none."""
     module = f"{package}.published_names"
     return importlib.import_module(module).PUBLISHED if find_spec(module) else None
 
 
 def published_names() -> list[PublishedNames]:
-    """What the published releases of methods call things; methods of the repository are not imported for it."""
+    """Published names of all methods; methods of the repository are not imported."""
     packages = sorted(set(_packages().values()))
     packages += [sys.modules[type(method).__module__].__package__ or "" for method in outside_methods()]
     return [names for package in packages if package and (names := _names_beside(package)) is not None]
@@ -151,7 +151,7 @@ def published_names() -> list[PublishedNames]:
 
 
 def method_of_release(folder: Path) -> Method:
-    """The method that made a release folder, by the `format` of its configuration.
+    """The method of a release folder, from the `format` of its configuration.
 
     Raises:
         ValueError: the configuration is damaged, or no method has that format.
@@ -164,23 +164,23 @@ def method_of_release(folder: Path) -> Method:
         return method
     known = [FORMAT_PREFIX + name for name in known_methods() if name not in untrained_methods()]
     raise ValueError(
-        f"{folder / CONFIG_NAME} has the format '{kind}'; known: {known}. Install the package that brings this method."
+        f"{folder / CONFIG_NAME} has the format '{kind}'; known: {known}. Install the package of this method."
     )
 
 
 def load_released(
     name_or_folder: str | Path, *, device: torch.device | str = "cpu", needs: Capability | None = None
 ) -> Pipeline:
-    """A released model of any method, ready for use.
+    """Loads a released model of any method.
 
     Args:
         name_or_folder: a model under inputs/checkpoints/hmr4d, or a folder of that layout.
-        device: where the network runs.
-        needs: what the model must be able to do; None: anything.
+        device: device of the network.
+        needs: required capability; None: none.
 
     Raises:
-        FileNotFoundError: there is no such model; the known ones are listed.
-        ValueError: a file is damaged, or the model cannot do what is needed.
+        FileNotFoundError: the model does not exist; the message lists the known ones.
+        ValueError: a file is damaged, or the model lacks the required capability.
     """
     from hmr4d.utils.releases import find_release
 
@@ -205,5 +205,7 @@ def method_of_config(cfg: DictConfig) -> Method | None:
     built_by = get_object(target)  # the pipeline, or one of its class methods
     name = getattr(getattr(built_by, "__self__", built_by), "method", None)
     if not isinstance(name, str):
-        raise ValueError(f"pipeline._target_ is {target}, which names no method. Derive it from `base.Pipeline`.")
+        raise ValueError(
+            f"pipeline._target_ is {target}, which belongs to no method. Derive its class from `base.Pipeline`."
+        )
     return get_method(name)

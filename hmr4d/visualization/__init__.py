@@ -1,1 +1,1 @@
-"""Pages, videos and live viewers."""
+"""Web pages, videos, images and live viewers of motions."""

@@ -30,17 +30,17 @@ def write_contact_sheet(
     *,
     frames_per_motion: int = 8,
 ) -> None:
-    """Writes a PNG with one row per motion: caption, then poses at equal times from the first frame to the last.
+    """Writes a PNG with one row per motion: caption, then poses at equal time steps from the first to the last frame.
 
-    Every cell of a row is seen from the same direction and distance, the figure in the middle, its path on the floor.
+    All cells of a row share view direction and distance. Each shows the figure in the center and its path on the floor.
 
     Args:
         path: file to write.
-        motions: lengths, rates and skeletons may differ; captions are their texts.
-        frames_per_motion: poses in a row; a shorter motion shows each of its frames once.
+        motions: motions to draw; lengths, rates and skeletons may differ. Their texts are the captions.
+        frames_per_motion: poses per row; a shorter motion shows each frame once.
 
     Raises:
-        ValueError: no motion, or joints that are not finite (names the motion).
+        ValueError: there is no motion, or joints are not finite; the message names the motion.
     """
     if not motions:
         raise ValueError("motions is empty but a contact sheet needs at least one motion.")

@@ -1,4 +1,4 @@
-"""How a skeleton is dressed for drawing: colours by side, thickness, a head. Shared by video, sheet and browser."""
+"""Drawing style of a skeleton: colours by side, thickness and head; shared by videos, contact sheets and web pages."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hmr4d.body.body_model import Body
 from hmr4d.body.skeleton import SMPL22, Skeleton
 
 SIDES = ("left", "right", "centre")
-# Blue and orange stay apart for every common kind of colour blindness.
+# Blue and orange are distinguishable for all common types of colour blindness.
 SIDE_COLORS = {"left": (43, 122, 214), "right": (240, 128, 42), "centre": (104, 115, 132)}
 JOINT_COLOR = (250, 250, 252)
 
-# Metres at the near and far end of a chain; chosen by eye on adult proportions.
+# Metres at the near and far end of a chain; chosen visually for adult proportions.
 _CHAIN_RADII = {"leg": (0.062, 0.036), "arm": (0.046, 0.030), "spine": (0.066, 0.050), "face": (0.030, 0.016)}
 _DEFAULT_RADII = (0.045, 0.035)
 _DOT_RATIO = 0.62
 _HEAD_RADIUS = 0.105
-_HEAD_OFFSET = 0.085  # from the head joint, at the base of the skull, to the middle of the head
+_HEAD_OFFSET = 0.085  # metres from the head joint, at the base of the skull, to the center of the head
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class FigureStyle:
     """Drawing attributes of one skeleton.
 
     Attributes:
-        bones: joint pairs, one capsule each.
+        bones: joint pairs; each is drawn as a capsule.
         bone_sides: side of each bone, an entry of SIDES.
-        joint_radii: metres, thickness of the limbs at each joint.
-        dot_radii: metres, balls drawn on the joints; 0 for a joint hidden inside the head.
+        joint_radii: metres, radius of the limbs at each joint.
+        dot_radii: metres, radius of the balls at the joints; 0 for a joint inside the head.
         joint_sides: side of each joint.
-        head: (neck joint, head joint) carrying a head ball, or None.
+        head: (neck joint, head joint) of the head ball, or None.
         head_radius: metres.
         head_offset: metres from the head joint along neck → head.
     """
@@ -49,7 +49,7 @@ class FigureStyle:
     head_offset: float = _HEAD_OFFSET
 
     def head_center(self, joints3d: NDArray[np.floating]) -> NDArray[np.floating]:
-        """(..., 3) middle of the head ball for joints (..., J, 3); needs `head`."""
+        """Center (..., 3) of the head ball for joints (..., J, 3); requires `head`."""
         assert self.head is not None
         neck, head = (joints3d[..., i, :] for i in self.head)
         axis = head - neck
@@ -61,14 +61,14 @@ def figure_style(skeleton: Skeleton) -> FigureStyle:
     """Style of a skeleton, from the names of its joints (`left_…`, `right_…`) and chains (`…leg`, `…arm`, `spine`)."""
     sides = [next((s for s in SIDES[:2] if name.startswith(s)), "centre") for name in skeleton.joint_names]
     radii = [_DEFAULT_RADII[0]] * skeleton.num_joints
-    # The spine comes last: the joints where limbs meet it belong to it.
+    # The spine comes last, because the joints it shares with limbs take its style.
     for name, chain in sorted(skeleton.chains, key=lambda item: "spine" in item[0]):
         near, far = next((r for kind, r in _CHAIN_RADII.items() if kind in name), _DEFAULT_RADII)
         for joint, radius in zip(chain, np.linspace(near, far, len(chain)), strict=True):
             radii[joint] = float(radius)
     spine = next((chain for name, chain in skeleton.chains if name == "spine"), ())
     dots = [_DOT_RATIO * r for r in radii]
-    # A head ball sits on a joint at the base of the skull; detectors' heads are points of the skin.
+    # A head ball needs a joint at the base of the skull; head keypoints of detectors lie on the skin.
     head = tuple(spine[-2:]) if [skeleton.joint_names[i] for i in spine[-2:]] == ["neck", "head"] else None
     if head is not None:
         radii[head[1]] = 0.04
@@ -85,12 +85,12 @@ def figure_style(skeleton: Skeleton) -> FigureStyle:
 
 
 def _limb_side(first: str, second: str) -> str:
-    """The side that both ends are of, or the one that is not in the middle; between left and right the middle."""
+    """Side of a bone: the side of its non-central end, or "centre" for a bone between left and right."""
     return second if first in (second, "centre") else first if second == "centre" else "centre"
 
 
 def body_colors(body: Body) -> NDArray[np.float32]:
-    """(V, 3) red, green, blue of 0 to 255 for the mesh of a body: limbs by their side, flowing into each other."""
+    """(V, 3) red, green, blue from 0 to 255 for the mesh of a body: blended colours of the sides."""
     sides = figure_style(SMPL22).joint_sides
     colors = np.zeros((body.num_joints, 3), np.float32)
     for joint, (parent, driver) in enumerate(zip(body.parents, body.drivers, strict=True)):
@@ -99,11 +99,11 @@ def body_colors(body: Body) -> NDArray[np.float32]:
 
 
 def facing_angle(joints3d: NDArray[np.floating], skeleton: Skeleton) -> float:
-    """Radians about +y from +z to the main facing direction; the initial one if the figure turns a lot.
+    """Angle about +y from +z to the mean facing direction, radians; the initial direction if the figure turns a lot.
 
     Args:
         joints3d: (L, J, 3) metres, y up.
-        skeleton: its left/right pairs tell front from back; without pairs the angle is 0.
+        skeleton: its left/right pairs determine the front; without pairs the angle is 0.
     """
     left = [j for j, name in enumerate(skeleton.joint_names) if name.startswith("left")]
     if not left:

@@ -1,4 +1,4 @@
-"""The floor y = 0 as a meter grid, and soft shadows on it, in any camera."""
+"""The floor y = 0 as a grid of meters with soft shadows, in any camera."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hmr4d.visualization.mesh_renderer import MeshRenderer
 from hmr4d.visualization.pixels import FLOOR, PAPER, QUIET_INK, Color, Pixels, color_word, mix
 from hmr4d.visualization.view_camera import PinholeView
 
-REACH = 12  # metres of floor ahead and to the sides
-_NEAREST = 0.3  # metres of depth; what is nearer is not drawn
-_PIECES = 4  # per metre of line
+REACH = 12  # metres of floor in front and to the sides
+_NEAREST = 0.3  # metres; points at a smaller depth are not drawn
+_PIECES = 4  # line segments per metre
 _SHADOW = (58, 68, 88)
-_SHADOW_CELL = 4  # pixels; the blur hides them
-_SHADOW_BLUR = 0.012  # of the height of the picture
+_SHADOW_CELL = 4  # pixels; the blur hides the cells
+_SHADOW_BLUR = 0.012  # fraction of the image height
 
 
 def floor_grid(
@@ -27,7 +27,7 @@ def floor_grid(
         view: the camera.
         center: (2,) x and z around which the floor is drawn; None: under the camera.
         reach: metres to each side of the centre.
-        paper: colour of all else.
+        paper: background colour.
     """
     image = Image.new("RGB", view.size, paper)
     drawer = ImageDraw.Draw(image)
@@ -48,15 +48,15 @@ def draw_ground_shadow(
     pixels: Pixels, mesh: MeshRenderer, vertices: NDArray[np.floating], view: PinholeView, *, ground: float = 0.0,
     strength: int = 90,
 ) -> None:  # fmt: skip
-    """Darkens the floor below a mesh with a soft shadow, in place; no effect if a part is behind the camera.
+    """Darkens the floor below a mesh with a soft shadow, in place. Draws nothing if a part of it is behind the camera.
 
     Args:
-        pixels: (H, W) words of the picture.
-        mesh: what throws the shadow.
-        vertices: (V, 3) metres of it.
+        pixels: (H, W) packed pixels of the image.
+        mesh: mesh that casts the shadow.
+        vertices: (V, 3) metres, its vertices.
         view: the camera.
-        ground: metres, height of the floor.
-        strength: 0 to 255.
+        ground: height of the floor, metres.
+        strength: darkness of the shadow, 0 to 255.
     """
     flat = np.array(vertices, np.float64)
     flat[:, 1] = ground

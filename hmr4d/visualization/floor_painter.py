@@ -18,24 +18,24 @@ _LINE_WORD = color_word((172, 182, 198))
 _SHADOW = (58, 68, 88)
 _PATH = (120, 96, 200)
 _GRID_HALF_WIDTH = 0.006  # metres; one line per metre
-_TURN = 65536  # steps of fixed-point position per grid cell: positions wrap at every line by themselves
-_FADE_RADIUS = 3.2  # metres from the followed point to where the floor has mostly faded
-_SHADOW_SHIFT = (0.26, 0.10)  # metres of shadow shift per metre of height: to the right, away from the viewer
-_SHADOW_CELLS = 128  # cells of the coarse shadow along the height of the picture; the blur hides them
+_TURN = 65536  # fixed-point steps per grid cell; 16-bit positions wrap at every line
+_FADE_RADIUS = 3.2  # metres; distance from the followed point at which the floor has mostly faded
+_SHADOW_SHIFT = (0.26, 0.10)  # shadow shift per metre of height: to the right and away from the viewer
+_SHADOW_CELLS = 128  # cells of the coarse shadow along the image height; the blur hides the cells
 _PATH_POINTS = 80
 
 
 class FloorPainter:
-    """Draws the floor seen from one camera direction; constant parts are computed once.
+    """Draws the floor for one camera direction. Constant parts are computed once.
 
     Args:
-        camera: where from; see `fit_camera`.
+        camera: camera, see `fit_camera`.
         size: (width, height) pixels.
-        floor_top: first pixel row where the floor may show; rows above stay plain for a caption.
-        floor_bottom: first pixel row below the floor that stays plain again.
+        floor_top: first pixel row of the floor; the rows above stay plain for a caption.
+        floor_bottom: first plain pixel row below the floor.
 
     Attributes:
-        picture: the empty floor without its grid, an RGB picture to write on.
+        picture: RGB image of the empty floor without grid, as background for captions.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class FloorPainter:
     def draw(
         self, pixels: Pixels, followed: NDArray[np.floating], path: NDArray[np.floating] | None = None, now: int = 0
     ) -> None:
-        """Adds the grid and the path to (H, W) words, in place.
+        """Adds the grid and the path to (H, W) packed pixels, in place.
 
         Args:
-            pixels: words of `picture`, usually with writing on it.
+            pixels: packed pixels of `picture`, usually with captions.
             followed: (2,) x and z of the floor point the camera follows.
             path: (L, 2) x and z of the root over the clip; None for no path.
-            now: index into `path`; what is behind is drawn stronger than what is to come.
+            now: current index in `path`; the past path is drawn stronger than the future path.
         """
         self._draw_grid(pixels, followed)
         if path is not None:
@@ -69,15 +69,15 @@ class FloorPainter:
         paint: Callable[[NDArray[np.float64], tuple[int, int]], NDArray[np.uint8]],
         margin: float = 0.0,
     ) -> None:
-        """Adds a soft shadow to (H, W) words, in place; no effect if a part would be behind the camera.
+        """Adds a soft shadow to (H, W) packed pixels, in place. Draws nothing if a part would be behind the camera.
 
         Args:
-            pixels: words with the floor drawn.
+            pixels: packed pixels of the drawn floor.
             points3d: (N, 3) metres, points of the figure.
             followed: (2,) x and z of the floor point the camera follows.
-            paint: from columns u, v (N, 3) of the points' shadows in a coarse picture, with its pixels per metre there,
-                and its (width, height), makes its strength (h, w).
-            margin: metres by which the figure reaches beyond its points.
+            paint: function that computes the shadow strength (h, w) in a coarse image from the shadow positions of the
+                points (N, 3: u, v, pixels per metre) and the (width, height) of the coarse image.
+            margin: largest distance of the surface of the figure from its points, metres.
         """
         height = np.maximum(points3d[:, 1:2], 0.0)
         floor = np.insert(points3d[:, [0, 2]] + height * self._shadow_shear, 1, 0.0, axis=1)
@@ -100,7 +100,7 @@ class FloorPainter:
         self._blend(pixels, (left, top), np.asarray(soft)[: bottom - top, : right - left], _SHADOW)
 
     def _prepare(self, floor_top: int, floor_bottom: int) -> Image.Image:
-        """Plain floor image; stores the per-pixel floor positions and fading for the grid."""
+        """Computes the plain floor image and stores the floor position and fading of each pixel."""
         x, z = self.camera.floor_map(self.size)
         fade = np.exp(-((np.hypot(x, z) / _FADE_RADIUS) ** 2))
         rows = np.arange(self.size[1])
@@ -112,7 +112,7 @@ class FloorPainter:
         for axis in (x, z):
             finite = np.where(np.isfinite(axis), axis, 0.0)
             pixel = np.maximum(np.abs(np.gradient(finite, axis=0)) + np.abs(np.gradient(finite, axis=1)), 1e-6)
-            # A line thinner than a pixel is drawn one pixel wide and paler; lines closer than pixels vanish.
+            # A line thinner than a pixel is drawn one pixel wide and paler; lines closer than a pixel vanish.
             weight = fade * np.clip(2 * _GRID_HALF_WIDTH / pixel, 0.35, 1.0) * np.clip(1.5 - 3 * pixel, 0.0, 1.0)
             reach = np.maximum(_GRID_HALF_WIDTH, 0.5 * pixel) + 0.5 * pixel
             reach = np.where(weight > 0.02, np.minimum(reach, 0.49), 0.0)
@@ -162,7 +162,7 @@ class FloorPainter:
         self._blend(pixels, (left, top), np.asarray(mask.reduce(2)), _PATH)
 
     def _region(self, points: NDArray[np.floating], margin: float) -> tuple[int, int, int, int] | None:
-        """Left, top, right, bottom of the pixels around points (N, 2), cut to the picture; None if none are inside."""
+        """Left, top, right, bottom of the pixels around points (N, 2), clipped to the image; None if none is inside."""
         if len(points) == 0:
             return None
         low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
@@ -171,7 +171,7 @@ class FloorPainter:
         return None if left >= right or top >= bottom else (left, top, right, bottom)
 
     def _blend(self, pixels: Pixels, corner: tuple[int, int], mask: NDArray[np.uint8], color: Color) -> None:
-        """Blends a color into the floor by `mask` (h, w), less where the floor fades."""
+        """Blends a color into the floor by `mask` (h, w), reduced by the fading of the floor."""
         area = np.s_[corner[1] : corner[1] + mask.shape[0], corner[0] : corner[0] + mask.shape[1]]
         patch, hit = pixels[area], mask > 0
         patch[hit] = mix(patch[hit], color_word(color), mask[hit] * self._fade[area][hit] >> BYTE)

@@ -1,4 +1,4 @@
-"""The mesh renderer on OpenGL, by way of pyrender. Needs requirements_render.txt; no display."""
+"""Mesh renderer with OpenGL through pyrender. Requires requirements_render.txt, but no display."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from hmr4d.visualization.view_camera import PinholeView
 _FARTHEST = 1000.0  # metres
 _AMBIENT = 0.35
 _INTENSITY = 2.6
-_GAMMA = 2.2  # pyrender reckons in linear light
+_GAMMA = 2.2  # pyrender computes in linear light
 _AXES = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL cameras have y up and look along -z
 
 
 class GlMeshRenderer(MeshRenderer):
-    """OpenGL version of `MeshRenderer`, without its dark rim and with other lights; up to 1 km away.
+    """OpenGL version of `MeshRenderer`, without the dark rim, with other lights and a far plane at 1 km.
 
-    Depth is that of `MeshRenderer`: pyrender's is taken up to half a pixel beside the centres.
+    Depth equals that of `MeshRenderer`; pyrender's own depth is sampled up to half a pixel off the pixel centres.
 
     Args:
-        faces, colours: as there.
+        faces, colors: see `MeshRenderer`.
 
     Raises:
-        ImportError: pyrender is missing or found no OpenGL; says what to install.
+        ImportError: pyrender or OpenGL is missing; the message names the packages to install.
     """
 
     def __init__(self, faces: ArrayLike | torch.Tensor, colors: ArrayLike = SIDE_COLORS["centre"]) -> None:
@@ -47,7 +47,7 @@ class GlMeshRenderer(MeshRenderer):
         pixels[...] = over(pixels, covered_words(layer[..., :3], layer[..., 3] / 255))
 
     def _render(self, vertices: ArrayLike | torch.Tensor, view: PinholeView) -> Any:
-        """Colours (H, W, 4) weighted by cover, and depth, of the mesh in camera axes; pyrender stores nothing of it."""
+        """Colours (H, W, 4) weighted by coverage, and depth, of the mesh. All pyrender objects are released."""
         if view.K[0, 1] != 0:
             raise ValueError(f"K has a skew of {view.K[0, 1]}, which OpenGL cameras lack; use MeshRenderer.")
         points = self._camera_points(vertices, view) @ _AXES[:3, :3]
@@ -87,12 +87,12 @@ def _load_pyrender() -> Any:
     """The package, configured for use without a display and with NumPy 2."""
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
     if not hasattr(np, "infty"):
-        np.infty = np.inf  # type: ignore[attr-defined]  # noqa: NPY201  # the old name is what pyrender 0.1.45 knows
+        np.infty = np.inf  # type: ignore[attr-defined]  # noqa: NPY201  # pyrender 0.1.45 uses the old name
     try:
         import pyrender  # pyright: ignore[reportMissingImports]
-    except Exception as error:  # PyOpenGL raises anything when the system has no OpenGL
+    except Exception as error:  # PyOpenGL raises various exceptions if the system has no OpenGL
         raise ImportError(
             f"pyrender cannot be used ({error}). Install it with `pip install -r requirements_render.txt`, and the "
-            "system packages libegl1 libgl1 libgl1-mesa-dri, or use MeshRenderer, which needs neither."
+            "system packages libegl1 libgl1 libgl1-mesa-dri, or use MeshRenderer, which needs none of them."
         ) from error
     return pyrender

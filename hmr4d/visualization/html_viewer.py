@@ -1,4 +1,4 @@
-"""One self-contained HTML file with animated figures that opens from disk, without network requests."""
+"""One self-contained HTML file with animated figures. It opens from disk and makes no network requests."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ log = logging.getLogger(__name__)
 
 _RESOURCES = Path(__file__).parent / "resources"
 _SCRIPTS = ("data", "figures", "gl", "canvas", "views")  # viewer_<name>.js, then viewer.js
-_STEP = 4e-4  # metres; joints are stored half of it off
-MESH_FRAMES = 5000  # in all: with so many and the body a page has less than 1 MB
-# Of figures in one scene; apart from each other, and from the colours of left and right, for colour-blind eyes too.
+_STEP = 4e-4  # metres; quantization step of joints, error at most half of it
+MESH_FRAMES = 5000  # frames of all motions; up to this number, a page with a body is smaller than 1 MB
+# Colours of figures in one scene; also for colour-blind viewers, distinguishable from each other and from the side
+# colours.
 _COLORS = ((0, 158, 115), (170, 80, 190), (200, 150, 0), (210, 60, 60), (70, 130, 180), (120, 120, 120))
 
 
 @dataclass(frozen=True)
 class PageMotion:
-    """How a page shows a motion.
+    """A motion and its display options on a page.
 
     Attributes:
-        motion: what it shows.
-        caption: written with it; None: the text of the motion.
-        group: motions with the same group are one entry of the page's list and are shown together. None: an entry
-            of its own.
-        color: red, green, blue of 0 to 255 where several figures share a scene; None: chosen for it.
-        views: 2D joints that are played beside it, such as those of cameras that move; None: the views of the motion.
+        motion: motion to show.
+        caption: caption; None: the text of the motion.
+        group: motions with the same group form one entry of the page's list and are shown together. None: a separate
+            entry.
+        color: red, green, blue from 0 to 255, used if several figures share a scene; None: automatic.
+        views: 2D joints shown next to the motion, for example of moving cameras; None: the views of the motion.
     """
 
     motion: Motion
@@ -55,12 +56,12 @@ class PageMotion:
 
     @property
     def title(self) -> str:
-        """The caption of it."""
+        """The caption, or the text of the motion."""
         return self.motion.text if self.caption is None else self.caption
 
     @property
     def shown_views(self) -> ImageViews | None:
-        """The 2D views shown with it, or None."""
+        """The 2D views shown with the motion, or None."""
         if self.views is not None or self.motion.views is None:
             return self.views
         return image_views(self.motion.views)
@@ -74,26 +75,26 @@ def write_html(
     mesh: bool | None = None,
     together: bool = False,
 ) -> None:
-    """Writes a page that plays one or more motions; see docs/viewing.md for what its controls do.
+    """Writes a page that plays one or more motions. docs/viewing.md explains its controls.
 
     Args:
         path: file to write.
-        motions: of one skeleton; lengths and rates may differ.
-        title: name of the page.
-        mesh: bring a body that follows each motion; only for SMPL22. None: for up to MESH_FRAMES frames in all, and
-            not for motions that no body can follow.
-        together: motions of one entry start in one scene, each in a colour of its own, instead of side by side.
+        motions: motions of one skeleton; lengths and rates may differ.
+        title: title of the page.
+        mesh: include a body mesh that follows each motion; SMPL22 only. None: include it for up to MESH_FRAMES frames
+            in total, except for motions that no body can follow.
+        together: show the motions of an entry in one scene with different colours at first, instead of side by side.
 
     Raises:
-        ValueError: no motion; motions of several skeletons; joints that are not finite, or views that do not fit the
-            motion (names the motion); a mesh for another skeleton.
+        ValueError: there is no motion, skeletons differ, joints are not finite, views do not match their motion (the
+            message names the motion), or the skeleton does not support a mesh.
     """
     if not motions:
         raise ValueError("motions is empty but a page needs at least one motion.")
     given = [motion if isinstance(motion, PageMotion) else PageMotion(motion) for motion in motions]
     skeleton = given[0].motion.skeleton
     if others := sorted({entry.motion.skeleton.name for entry in given} - {skeleton.name}):
-        raise ValueError(f"A page shows one skeleton, but motions are of '{skeleton.name}' and {', '.join(others)}.")
+        raise ValueError(f"A page shows one skeleton, but the motions have '{skeleton.name}' and {', '.join(others)}.")
     if mesh and skeleton != SMPL22:
         raise ValueError(f"Skeleton '{skeleton.name}' cannot move a body; pass mesh=False or joints of 'smpl22'.")
     embodied = mesh or (
@@ -130,13 +131,13 @@ def write_comparison(
     title: str = "Comparison",
     mesh: bool | None = None,
 ) -> None:
-    """Writes a page that shows motions of the same thing side by side or in one scene, for example sample and truth.
+    """Writes a page that compares motions side by side or in one scene, for example a sample and the ground truth.
 
-    All motions of a row start at the same place, facing +z: the first frame's root stands over the origin.
+    All motions of a row start facing +z, with the root of the first frame above the origin.
 
     Args:
         path: file to write.
-        rows: (text, motions) of each entry of the page's list; `group` of the motions is not used.
+        rows: (text, motions) of each entry of the page's list; `group` of the motions is ignored.
         title, mesh: see `write_html`.
 
     Raises:
@@ -152,13 +153,13 @@ def write_comparison(
 
 
 def json_for_script(value: Any) -> str:
-    """JSON that is safe inside a script element: no character in it can end the element or open a comment."""
+    """JSON that is safe inside a script element: it cannot end the element or open a comment."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _body(pack: Pack, entry: PageMotion, *, must: bool) -> dict[str, Any] | None:
-    """The body of one motion, or None."""
+    """Data of the body of one motion, or None. `must` makes a failure an error."""
     try:
         return add_body(pack, entry.motion)
     except ValueError as error:
@@ -169,7 +170,7 @@ def _body(pack: Pack, entry: PageMotion, *, must: bool) -> dict[str, Any] | None
 
 
 def _item(pack: Pack, entry: PageMotion) -> dict[str, Any]:
-    """One motion, for the page."""
+    """Data of one motion for the page."""
     motion, views = entry.motion, entry.shown_views
     joints = motion.array()
     return {
@@ -183,7 +184,7 @@ def _item(pack: Pack, entry: PageMotion) -> dict[str, Any]:
 
 
 def _entries(motions: Sequence[PageMotion]) -> list[dict[str, Any]]:
-    """Entries of the page's list, in the order in which their first motions come: captions and motion numbers."""
+    """Entries of the page's list (caption and motion indices), in the order of their first motions."""
     entries: dict[Any, dict[str, Any]] = {}
     for number, motion in enumerate(motions):
         caption = motion.title if motion.group is None else motion.group
@@ -193,7 +194,7 @@ def _entries(motions: Sequence[PageMotion]) -> list[dict[str, Any]]:
 
 
 def _from_origin(entry: PageMotion) -> PageMotion:
-    """The same motion, with its cameras, turned and moved so that it starts over the origin, facing +z."""
+    """The same motion with its cameras, transformed to start above the origin, facing +z."""
     motion, views = entry.motion, entry.views
     turn = facing_transform(torch.from_numpy(motion.array())[0], motion.skeleton)
     if views is not None and views.T_w2c is not None:
@@ -219,7 +220,7 @@ def _style(skeleton: Skeleton) -> dict[str, Any]:
 
 
 def _page(title: str, data: dict[str, Any], pack: str) -> str:
-    """The page around its data."""
+    """The complete page as HTML text."""
     captions = html.escape("; ".join(entry["caption"] for entry in data["entries"]))
     parts = {
         "TITLE": html.escape(title),
@@ -230,7 +231,7 @@ def _page(title: str, data: dict[str, Any], pack: str) -> str:
         "DATA": json_for_script(data),
         "PACK": pack,
     }
-    # One pass, so that a caption that looks like a placeholder stays a caption.
+    # A single pass leaves captions unchanged that look like placeholders.
     return re.sub(r"@@([A-Z]+)@@", lambda match: parts[match[1]], _resource("viewer.html"))
 
 

@@ -1,7 +1,7 @@
-"""Mesh rendering in NumPy: shaded and anti-aliased on any background, and as depth.
+"""Mesh rendering in NumPy: shaded anti-aliased images on any background, and depth maps.
 
 Cameras follow OpenCV: x right, y down, z forward, `T_w2c` from world to camera, pixels from the top left corner. The
-centre of the pixel in row i and column j is (j + 0.5, i + 0.5), as in `geometry.cameras`; where a calibration puts the
+centre of the pixel in row i and column j is (j + 0.5, i + 0.5), as in `geometry.cameras`; if a calibration has the
 centre of the first pixel at (0, 0), add 0.5 to its principal point.
 """
 
@@ -31,19 +31,19 @@ from hmr4d.visualization.pixels import (
 from hmr4d.visualization.rasterizer import Visible, face_planes, rasterize
 from hmr4d.visualization.view_camera import PinholeView
 
-NEAREST = 0.02  # metres; what lies closer to the camera is cut away
-SAMPLES = 2  # per pixel and direction
+NEAREST = 0.02  # metres; default near plane
+SAMPLES = 2  # samples per pixel and direction
 _RIM_STRENGTH = 0.5
-_RIM_GAP = 0.05  # metres in depth between neighbours from which on a dark rim is drawn on the farther one
-_TOWARDS_LIGHT = LIGHT * (1.0, 1.0, -1.0)  # camera axes
+_RIM_GAP = 0.05  # metres; smallest depth step between neighbours with a dark rim on the farther one
+_TOWARDS_LIGHT = LIGHT * (1.0, 1.0, -1.0)  # camera coordinates
 
 
 class MeshRenderer:
-    """Draws a mesh of fixed faces.
+    """Renders a mesh with fixed faces.
 
     Args:
-        faces: (F, 3) vertex indices, counter-clockwise when seen from outside; faces seen from inside are not drawn.
-        colors: (V, 3) red, green, blue of 0 to 255 of each vertex, or (3,) of all.
+        faces: (F, 3) vertex indices, counter-clockwise when seen from outside; back faces are not drawn.
+        colors: red, green, blue from 0 to 255, (V, 3) per vertex or (3,) for all.
     """
 
     def __init__(self, faces: ArrayLike | torch.Tensor, colors: ArrayLike = SIDE_COLORS["centre"]) -> None:
@@ -62,18 +62,19 @@ class MeshRenderer:
         nearest: float = NEAREST,
         linear_in_picture: bool = False,
     ) -> NDArray[np.float32]:
-        """(H, W) metres along the camera's z axis to the nearest face at every pixel center; inf without a face.
+        """Depth map (H, W): metres along the camera's z axis to the nearest face at each pixel center; inf without a
+        face.
 
         Args:
             vertices: (V, 3) metres, world.
             view: the camera.
-            both_sides: faces seen from inside count, too.
-            nearest: metres; what lies closer to the camera is cut away.
-            linear_in_picture: depth changes linearly in the picture between the corners of a face, as some published
-                renderers have it, instead of linearly on the face.
+            both_sides: also render back faces.
+            nearest: near plane, metres.
+            linear_in_picture: interpolate depth linearly in the image, as some published renderers do, instead of
+                linearly on the face.
 
         Raises:
-            ValueError: vertices of the wrong shape, too few of them for the faces, or not finite.
+            ValueError: the vertices have the wrong shape, are too few for the faces, or are not finite.
         """
         points_c = self._camera_points(vertices, view)
         points_c, faces, _ = clip_near(points_c, self.faces, np.zeros((len(points_c), 0), np.float32), nearest)
@@ -93,16 +94,16 @@ class MeshRenderer:
     def draw(
         self, pixels: Pixels, vertices: ArrayLike | torch.Tensor, view: PinholeView, *, opacity: float = 1.0
     ) -> None:
-        """Draws the mesh, lit from behind the viewer's left shoulder, onto (H, W) packed pixels of an image, in place.
+        """Draws the mesh onto (H, W) packed pixels, in place; the light is behind the viewer's left shoulder.
 
         Args:
-            pixels: words of the size of the view, see `pixels`.
+            pixels: packed pixels (module `pixels`) of the size of the view.
             vertices: (V, 3) metres, world.
             view: the camera.
-            opacity: 0 to 1; below 1 the picture shines through.
+            opacity: 0 to 1; below 1 the background shows through.
 
         Raises:
-            ValueError: vertices or picture that do not fit, or values that are not finite.
+            ValueError: vertices or image have the wrong shape, or values are not finite.
         """
         check_picture(pixels, view)
         fine = view.finer(SAMPLES)
@@ -125,7 +126,7 @@ class MeshRenderer:
         *,
         opacity: float = 0.85,
     ) -> NDArray[np.uint8]:
-        """A copy of a picture (H, W, 3) of 0 to 255 with the mesh on it; the other arguments are those of `draw`."""
+        """A copy of an image (H, W, 3) from 0 to 255 with the mesh drawn on it; for the other arguments see `draw`."""
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
             raise ValueError(f"picture is {picture.shape} of {picture.dtype} but must be (H, W, 3) of uint8.")
         from PIL import Image
@@ -135,7 +136,8 @@ class MeshRenderer:
         return np.asarray(to_image(pixels))
 
     def shadow(self, places: NDArray[np.floating], size: tuple[int, int], strength: int) -> NDArray[np.uint8]:
-        """(h, w) picture of `strength` where vertices at u, v (V, 2 or more) cover a picture of (width, height)."""
+        """Shadow mask (h, w) in an image of `size` (width, height): `strength` where the mesh with vertices at
+        `places` (V, 2 or more: u, v) covers it."""
         points = np.insert(places[:, :2], 2, 1.0, axis=1)
         seen = rasterize(points, self.faces, size, both_sides=True)
         mask = np.zeros((size[1], size[0]), np.uint8)
@@ -146,24 +148,24 @@ class MeshRenderer:
     # ------------------------------------------------------------------------------------------------------------------
 
     def _camera_points(self, vertices: ArrayLike | torch.Tensor, view: PinholeView) -> NDArray[np.float32]:
-        """Checked vertices (V, 3) in camera axes."""
+        """Validated vertices (V, 3) in camera coordinates."""
         points = torch.as_tensor(vertices).detach().to("cpu", torch.float32)
         needed = int(self.faces.max()) + 1 if self.faces.size else 0
         if points.ndim != 2 or points.shape[1] != 3 or len(points) < needed:
             raise ValueError(f"vertices has shape {tuple(points.shape)}, the faces need at least ({needed}, 3).")
         if not points.isfinite().all():
             bad = int(torch.nonzero(~points.isfinite())[0, 0])
-            raise ValueError(f"Vertex {bad} is {points[bad].tolist()} but all must be finite. Mend the motion first.")
+            raise ValueError(f"Vertex {bad} is {points[bad].tolist()} but all must be finite. Repair the motion first.")
         return world_to_camera(points, torch.from_numpy(view.T_w2c).float()).numpy()
 
     def _shades(self, points_c: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(V, 3) lit colours of vertices (V, 3) in camera axes, with smooth normals."""
+        """Lit colours (V, 3) of vertices (V, 3) in camera coordinates, with smooth normals."""
         lit = self._normals(points_c) @ _TOWARDS_LIGHT.astype(np.float32)
         own, shine = lit_color(lit)
         return (own[:, None] * self.colors + shine[:, None] * 255).astype(np.float32)
 
     def _normals(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
-        """(V, 3) unit normals of vertices (V, 3): faces are weighted by area; zero without a face."""
+        """Unit normals (V, 3) of vertices (V, 3), mean of the adjacent faces weighted by area; zero without a face."""
         a, b, c = (points[self.faces[:, i]] for i in range(3))
         if self._sum_faces is None:
             place = self.faces.ravel(), np.repeat(np.arange(len(self.faces)), 3)
@@ -176,14 +178,14 @@ class MeshRenderer:
 
 
 def check_picture(pixels: Pixels, view: PinholeView) -> None:
-    """ValueError if the packed pixels have another size than the view."""
+    """Raises ValueError if the packed pixels have another size than the view."""
     if pixels.shape != (view.size[1], view.size[0]):
         raise ValueError(f"The picture has shape {pixels.shape}, the view needs {(view.size[1], view.size[0])}.")
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """Part of a picture: top left pixel, colours (h, w, 3) weighted by cover (h, w) of 0 to 1."""
+    """Part of an image: top left pixel, coverage (h, w) from 0 to 1, and colours (h, w, 3) weighted by coverage."""
 
     left: int
     top: int
@@ -194,16 +196,16 @@ class _Layer:
 def clip_near(
     points_c: NDArray[np.float32], faces: NDArray[np.int64], values: NDArray[np.float32], nearest: float = NEAREST
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-    """The part of a mesh in front of the camera.
+    """Clips a mesh at the near plane.
 
     Args:
-        points_c: (V, 3) metres, camera axes.
+        points_c: (V, 3) metres, camera coordinates.
         faces: (F, 3).
-        values: (V, C) of the vertices, for instance colours.
-        nearest: metres; what lies closer is cut away.
+        values: (V, C) vertex attributes, for example colours.
+        nearest: near plane, metres.
 
-    Returns:
-        Points, faces and values; new vertices stand behind the old ones. Faces across the limit become one or two.
+    Returns: Points, faces and values. New vertices follow the old ones. A face across the near plane becomes one or two
+        faces.
     """
     ahead = points_c[:, 2] >= nearest
     if ahead.all():
@@ -211,7 +213,10 @@ def clip_near(
     points_c, old = np.where(ahead[:, None], points_c, (0, 0, 1)).astype(np.float32), points_c
     count = ahead[faces].sum(axis=1)
     parts, points, colors, total = [faces[count == 3]], [points_c], [values], len(points_c)
-    for number in (1, 2):  # of corners ahead; turned so that the corner that differs from the other two comes first
+    for number in (
+        1,
+        2,
+    ):  # number of corners in front; faces are rotated so that the corner that differs from the others comes first
         cut = faces[count == number]
         lone = (ahead[cut] == (number == 1)).argmax(axis=1)
         cut = cut[np.arange(len(cut))[:, None], (lone[:, None] + np.arange(3)) % 3]
@@ -231,13 +236,13 @@ def clip_near(
 
 
 def _project(points_c: NDArray[np.float32], view: PinholeView) -> NDArray[np.float64]:
-    """(V, 3) u and v in pixels and depth in metres."""
+    """Projected points (V, 3): u and v in pixels, depth in metres."""
     points = torch.from_numpy(points_c).double()
     return torch.cat([project_pinhole(points, torch.from_numpy(view.K)), points[:, 2:]], dim=1).numpy()
 
 
 def _image(seen: Visible, values: NDArray[Any], empty: float) -> NDArray[Any]:
-    """(h, w) or (h, w, C) box of `seen` with a value at every visible pixel."""
+    """Image (h, w) or (h, w, C) of the box of `seen`, with `values` at visible pixels and `empty` elsewhere."""
     picture = np.full((seen.shape[0] * seen.shape[1], *values.shape[1:]), empty, values.dtype)
     picture[seen.pixels] = values
     return picture.reshape(*seen.shape, *values.shape[1:])
@@ -246,13 +251,13 @@ def _image(seen: Visible, values: NDArray[Any], empty: float) -> NDArray[Any]:
 def _interpolate(
     seen: Visible, points: NDArray[np.float64], faces: NDArray[np.int64], values: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """(C, N) values (V, C) of the vertices at the visible pixels, true to perspective."""
+    """Vertex attributes `values` (V, C) interpolated at the visible pixels, perspective-correct: (C, N)."""
     is_seen = np.zeros(len(faces), bool)
     is_seen[seen.faces] = True
     used = np.flatnonzero(is_seen)
     row = np.cumsum(is_seen) - 1
     corners = points[faces[used]]
-    # Values over depth change linearly in the picture. Measured from the middle, half the digits serve well.
+    # Values divided by depth are linear in the image. Relative to the image center, float32 is sufficient.
     middle = np.array([seen.box[0] + seen.box[2], seen.box[1] + seen.box[3]]) / 2
     planes = face_planes(corners[..., :2] - middle, values[faces[used]] / corners[..., 2:])
     slopes = np.ascontiguousarray(planes.transpose(2, 1, 0), np.float32)  # (C, 3, K)
@@ -263,7 +268,8 @@ def _interpolate(
 
 
 def _layer(seen: Visible, colors: NDArray[np.float32], view: PinholeView) -> _Layer:
-    """What is seen, in colours (3, N), as a layer with a dark rim; `seen` is SAMPLES times finer than the view."""
+    """The visible pixels with colours (3, N) as a layer with a dark rim. `seen` has SAMPLES times the resolution of
+    the view."""
     reach = max(round(OUTLINE * SAMPLES * view.size[1] / 512 / 2), 1)
     left, top = ((x - reach) // SAMPLES * SAMPLES for x in seen.box[:2])
     right, bottom = (-(-(x + reach) // SAMPLES) * SAMPLES for x in seen.box[2:])
@@ -287,7 +293,7 @@ def _layer(seen: Visible, colors: NDArray[np.float32], view: PinholeView) -> _La
 
 
 def _nearest_around(depth: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
-    """(h, w) smallest depth among eight neighbours `reach` pixels away."""
+    """Smallest depth (h, w) among the eight neighbours at a distance of `reach` pixels."""
     nearest = depth.copy()
     diagonal = round(reach * 0.7)
     for down, across in ((0, reach), (reach, 0), (diagonal, diagonal), (diagonal, -diagonal)):

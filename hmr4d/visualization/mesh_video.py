@@ -1,4 +1,4 @@
-"""Videos of shaded bodies on a floor with soft shadows, without display, GPU or system ffmpeg."""
+"""Videos of shaded bodies on a floor with soft shadows; no display, GPU or system ffmpeg required."""
 
 from __future__ import annotations
 
@@ -35,26 +35,28 @@ def write_mesh_video(
 ) -> None:
     """Writes motions on bodies, side by side, as an H.264 mp4 or an animated WebP with one image per frame.
 
-    Each body takes the bone lengths of its motion and is raised if it would sink into the floor. A shorter motion
-    waits in its last pose.
+    Each body has the bone lengths of its motion and is raised if it would penetrate the floor. Shorter motions hold
+    their last pose.
 
     Args:
         path: file to write; a name that ends in .webp gives an animated WebP, any other an mp4.
-        motions: of SMPL-22 joints, of one rate; captions are their texts.
-        body: anyone's; None for the free light body.
-        size: (width, height) pixels of each figure's part of the picture, even.
-        azimuth: radians from straight in front of the figure towards its left, where the camera stands.
-        renderer: what draws the bodies: `MeshRenderer`, or `gl_renderer.GlMeshRenderer`.
+        motions: motions of SMPL-22 joints with one frame rate; their texts are the captions.
+        body: body to draw; None: the free light body.
+        size: (width, height) of each figure's part of the image, pixels, even.
+        azimuth: angle of the camera from straight in front of the figure towards its left, radians.
+        renderer: renderer class: `MeshRenderer` or `gl_renderer.GlMeshRenderer`.
 
     Raises:
-        ValueError: no motion, motions of several rates, joints that are not finite, another skeleton or an unknown
-            convention (names the motion), or a bad size.
+        ValueError: there is no motion, frame rates differ, a motion is not finite or has an unsupported skeleton or
+            convention (the message names it), or the size is invalid.
     """
     if not motions:
         raise ValueError("motions is empty but a video needs at least one motion.")
     fps = motions[0].fps
     if other := next((motion.fps for motion in motions if motion.fps != fps), None):
-        raise ValueError(f"A video has one frame rate, but motions have {fps:g} and {other:g}. Resample them first.")
+        raise ValueError(
+            f"A video has one frame rate, but the motions have {fps:g} and {other:g}. Resample them first."
+        )
     check_video_size(size)
     posed = []
     for number, motion in enumerate(motions):
@@ -87,9 +89,9 @@ def mesh_frames(
     """Yields the images of a video in order, as (H, W) packed pixels (see `pixels`).
 
     Args:
-        posed: the body; finite.
+        posed: posed body, finite.
         fps, caption, size, azimuth, renderer: see `write_mesh_video`.
-        num_frames: pictures, the last one again and again from the end of the motion; None for its own number.
+        num_frames: number of images; the last frame of the motion is repeated. None: as many as the motion has.
     """
     num_frames = posed.num_frames if num_frames is None else num_frames
     page = VideoPage(caption, size, num_frames, fps)
@@ -126,7 +128,8 @@ def mesh_frames(
 
 
 def _corners(bounds: NDArray[np.floating], follow: NDArray[np.floating]) -> NDArray[np.floating]:
-    """(8 L, 3) corners of boxes (L, 2, 3), relative to the followed points (L, 2) on the floor, and the floor below."""
+    """Corners (8 L, 3) of bounding boxes (L, 2, 3), extended to the floor, relative to the followed floor points (L,
+    2)."""
     bounds = bounds - np.insert(follow, 1, 0.0, axis=1)[:, None]
     bounds[:, 0, 1] = np.minimum(bounds[:, 0, 1], -0.05)
     return np.concatenate(

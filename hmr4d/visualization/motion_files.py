@@ -1,4 +1,4 @@
-"""Files of a motion in every format, and the contact sheet of several motions."""
+"""Writes a motion in all export formats, and the contact sheet of several motions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hmr4d.visualization.stick_video import write_stick_video
 
 MAX_SLUG = 48
 MAX_SHEET_ROWS = 24
-WEBP_SIZE = (320, 320)  # pixels; three stand side by side on a web page
+WEBP_SIZE = (320, 320)  # pixels; three fit side by side on a web page
 
 
 def _mesh(path: Path, motion: Motion) -> None:
@@ -39,7 +39,7 @@ def _html(path: Path, motion: Motion) -> None:
     write_html(path, [motion], title=motion.text)
 
 
-# Writers by format: (path, motion); keyword arguments are options of the format.
+# Format -> writer (path, motion); keyword arguments are options of the format.
 EXPORTS: dict[str, Callable[..., Any]] = {
     "npz": save_motion_npz,
     "mp4": write_stick_video,
@@ -51,7 +51,7 @@ EXPORTS: dict[str, Callable[..., Any]] = {
     "csv": write_csv,
     "amass": save_amass_npz,
 }
-_ENDINGS = {  # where they are not the name of the format
+_ENDINGS = {  # suffixes that differ from the name of the format
     "bvh": (".bvh", ".bvh.json"),
     "amass": (".amass.npz",),
     "mesh": ("_mesh.mp4",),
@@ -71,21 +71,21 @@ def write_motion_files(
     *,
     options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Path]:
-    """Writes a motion in some formats; every command and callback that saves motions does it with this.
+    """Writes a motion in several formats. All commands and callbacks that save motions use this function.
 
     Args:
-        motion: what to write.
-        folder: made if it is needed.
-        stem: of the file names.
+        motion: motion to write.
+        folder: folder; created if necessary.
+        stem: file name without suffix.
         formats: keys of EXPORTS.
-        options: keyword arguments of writers, by format.
+        options: format -> keyword arguments of its writer.
 
     Returns:
         The paths written, see `export_paths`.
 
     Raises:
-        ValueError: the motion, or an option, does not suit a format.
-        OSError: a place cannot be written to.
+        ValueError: a format does not support the motion or an option.
+        OSError: a file cannot be written.
     """
     written: list[Path] = []
     for name in formats:
@@ -97,13 +97,14 @@ def write_motion_files(
 
 _ELSEWHERE = {
     "fbx": "Blender writes FBX from glb or bvh (docs/blender.md).",
-    "hml263": "The 263 features are made by: hmr4d reference run MOTION --out DIR, then hmr4d reference export "
+    "hml263": "Convert the motion to 263 features with: hmr4d reference run MOTION --out DIR, then hmr4d reference "
+    "export "
     "DIR/NAME_276.pt --to hml263.",
 }
 
 
 def check_exports(export: Sequence[str] | str) -> list[str]:
-    """Format names from a list or a comma-separated word; ValueError lists the known ones."""
+    """Format names from a list or a comma-separated string. Raises ValueError if one is unknown."""
     names = export.split(",") if isinstance(export, str) else list(export)
     names = [n.strip().lower() for n in names if n.strip()]
     unknown = [n for n in names if n not in EXPORTS]
@@ -116,7 +117,7 @@ def check_exports(export: Sequence[str] | str) -> list[str]:
 def slug(text: str) -> str:
     """A prompt as part of a file name: letters and digits of any script and single underscores.
 
-    Longer ones are cut to MAX_SLUG characters, the last of which are a hash of the whole prompt.
+    Longer names are cut to MAX_SLUG characters and end with a hash of the whole prompt.
     """
     words = re.sub(r"[\W_]+", "_", unicodedata.normalize("NFC", text.lower())).strip("_") or "motion"
     if len(words) <= MAX_SLUG and len(words.encode("utf-8")) <= LONGEST_STEM:
@@ -127,13 +128,13 @@ def slug(text: str) -> str:
 
 
 class MotionWriter:
-    """Writes motions under `out_dir`, names starting with the prompt's number so that they sort in prompt order.
+    """Writes motions to `out_dir`. File names start with the number of the prompt and sort in prompt order.
 
     Args:
-        out_dir: folder, made when the first motion is written.
+        out_dir: folder; created when the first motion is written.
         export: format names, see EXPORTS.
-        about: JSON object kept with every motion, such as the command; model and licence come with the motions.
-        num_prompts, num_samples: widths of the numbers in the names.
+        about: JSON object saved with every motion, such as the command; model and licence come from the motions.
+        num_prompts, num_samples: totals, which determine the number of digits in the names.
     """
 
     def __init__(
@@ -158,12 +159,12 @@ class MotionWriter:
     def write(
         self, motions: Iterable[Motion], jobs: Sequence[tuple[int, int]], about: Sequence[dict[str, Any]] = ()
     ) -> None:
-        """Writes motions, such as those of a batch.
+        """Writes several motions, for example a batch.
 
         Args:
-            motions: what to write.
-            jobs: (prompt number, sample number) of each.
-            about: more to keep with each motion, such as its seed.
+            motions: motions to write.
+            jobs: (prompt number, sample number) of each motion.
+            about: additional metadata of each motion, such as its seed.
         """
         for row, (given, (prompt, sample)) in enumerate(zip(motions, jobs, strict=True)):
             details = {**self.about, **(about[row] if about else {})}
@@ -176,7 +177,8 @@ class MotionWriter:
                 del self._sheet[max(self._sheet)]
 
     def finish(self) -> list[Path]:
-        """Writes the first motions on one sheet and, with html, on one page; every path written, in order of name."""
+        """Writes a contact sheet and, for the format html, a page of the first motions. Returns all written paths,
+        sorted."""
         motions = [self._sheet[job] for job in sorted(self._sheet)]
         if motions:
             self.written.append(self.out_dir / "contact_sheet.png")

@@ -1,4 +1,4 @@
-"""Lifted motion drawn into the camera image, over the detected keypoints."""
+"""Lifted motion drawn over the detected keypoints in the camera image."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hmr4d.visualization.pixels import FLOOR, INK, PAPER, load_font, to_pixels
 from hmr4d.visualization.video_file import write_mp4
 from hmr4d.visualization.view_camera import PinholeView
 
-_LONGEST = 960  # pixels of the longer side of what is drawn
+_LONGEST = 960  # pixels; longer side of the drawn image
 _SHORTEST = 64
 _SHEET_FRAMES = 6
-_ROOM = 1.15  # of what people take up, that is shown around them
-_SMALLEST_SHARE = 0.2  # of the picture
+_ROOM = 1.15  # size of the shown region relative to the extent of the people
+_SMALLEST_SHARE = 0.2  # smallest shown region relative to the image
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Overlay:
     """One person in a camera image.
 
     Attributes:
-        joints2d: (L, J, 2) pixels where the lifted joints are seen.
-        kp2d: (L, J, 2) pixels that were observed.
-        kp2d_conf: (L, J) 0 for missing.
-        skeleton: joint meaning.
-        first_frame: number of frame 0 in the video.
+        joints2d: (L, J, 2) pixels, projected lifted joints.
+        kp2d: (L, J, 2) pixels, observed keypoints.
+        kp2d_conf: (L, J) confidence, 0 for missing.
+        skeleton: skeleton of the joints.
+        first_frame: frame number of frame 0 in the video.
     """
 
     joints2d: NDArray[np.floating]
@@ -45,14 +45,14 @@ class Overlay:
 
     @property
     def errors(self) -> NDArray[np.float64]:
-        """(L,) mean distance in pixels between both over the joints observed; NaN in frames without any."""
+        """(L,) mean distance between projected and observed joints, pixels; NaN in frames without observed joints."""
         off = np.linalg.norm(self.joints2d - self.kp2d, axis=-1) * (self.kp2d_conf > 0)
         count = (self.kp2d_conf > 0).sum(-1)
         return np.where(count > 0, off.sum(-1) / np.maximum(count, 1), np.nan)
 
 
 class OverlayPainter:
-    """Draws frames of one camera.
+    """Draws overlays in the images of one camera.
 
     Args:
         size: width and height of the camera's images, pixels.
@@ -69,7 +69,7 @@ class OverlayPainter:
         self._floor = floor_grid(PinholeView(K, T_w2c, self.size))
 
     def draw(self, people: Sequence[Overlay], frame: int, picture: Image.Image | None = None) -> Image.Image:
-        """The image of a frame: lifted limbs, rings at observed joints, and lines between both."""
+        """The image of a frame: lifted limbs, rings at observed joints, and lines that connect both."""
         image = self._floor.copy() if picture is None else picture.convert("RGB").resize(self.size)
         drawer = ImageDraw.Draw(image)
         width = max(round(self.size[1] / 150), 2)
@@ -78,7 +78,7 @@ class OverlayPainter:
         return image
 
     def label(self, image: Image.Image, people: Sequence[Overlay], frame: int) -> None:
-        """Writes the frame number and the distance of both into the corner of an image."""
+        """Writes the frame number and the mean error, pixels, into the corner of an image."""
         errors = [float(person.errors[frame]) for person in people]
         words = ", ".join("not observed" if np.isnan(e) else f"{e:.1f} px off" for e in errors)
         place, text = (8, 6), f"frame {people[0].first_frame + frame}: {words}"
@@ -126,7 +126,7 @@ def write_overlay_video(
     fps: float,
     pictures: Iterator[Image.Image] | None = None,
 ) -> None:
-    """Writes an mp4 of all frames, over the frames of a video, if given."""
+    """Writes an mp4 of all frames, drawn over the frames of `video` if given."""
     count = len(people[0].joints2d)
 
     def frames() -> Iterator[NDArray[np.uint32]]:
@@ -139,7 +139,7 @@ def write_overlay_video(
 
 
 def write_overlay_sheet(path: str | os.PathLike[str], painter: OverlayPainter, people: Sequence[Overlay]) -> None:
-    """Writes a PNG of some frames, evenly spaced from the first to the last, cropped around all people."""
+    """Writes a PNG of evenly spaced frames from the first to the last, cropped around all people."""
     count = len(people[0].joints2d)
     frames = np.unique(np.round(np.linspace(0, count - 1, _SHEET_FRAMES)).astype(int))
     (width, height), boxes = (side // 2 for side in painter.size), painter.surroundings(people)

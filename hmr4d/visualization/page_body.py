@@ -1,4 +1,4 @@
-"""The body of a page: one template mesh, and for each motion the shape and the turns that pose it."""
+"""Body meshes of a page: one template mesh, and for each motion a shape and joint rotations."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from hmr4d.utils import lazy_roma as roma
 from hmr4d.visualization.figure_style import figure_style
 from hmr4d.visualization.page_pack import Pack
 
-_VERTEX_STEP = 2e-4  # metres, of the template
-_PLACE_STEP = 4e-4  # metres, of what moves
-_TURN_STEP = 1 / 8192  # of quaternions; turns are less than 0.02 degrees off
+_VERTEX_STEP = 2e-4  # metres; quantization step of template vertices
+_PLACE_STEP = 4e-4  # metres; quantization step of translations
+_TURN_STEP = 1 / 8192  # quantization step of quaternions; rotation errors are below 0.02 degrees
 _MAP_STEP = 1 / 65536
-_RESIDUAL_STEP = 1e-3  # metres, of what the maps of a shape leave over; commonly nothing but zeros
+_RESIDUAL_STEP = 1e-3  # metres; quantization step of shape residuals, which are mostly zero
 _WEIGHT_STEPS = 255
-_FRAMES_TO_STAND = 24  # of a motion, evenly spread, decide how far its body is raised
+_FRAMES_TO_STAND = 24  # evenly spaced frames of a motion that determine how far its body is raised
 
 
 def add_template(pack: Pack) -> dict[str, Any]:
-    """The light body at rest, once a page."""
+    """Adds the light body at rest, once per page."""
     body = load_light_body()
     sides = figure_style(SMPL22).joint_sides
     return {
@@ -44,17 +44,16 @@ def add_template(pack: Pack) -> dict[str, Any]:
 
 
 def add_body(pack: Pack, motion: Motion) -> dict[str, Any]:
-    """The light body in a motion.
+    """Adds the light body posed by a motion.
 
     Args:
-        pack: where the numbers go.
-        motion: of SMPL-22 joints.
+        pack: pack that stores the arrays.
+        motion: motion of SMPL-22 joints.
 
-    Returns:
-        `rest` (22, 3) joints at rest; `shape` (22 x 4, 3), for each joint the map of the homogeneous template that
-        gives the mesh at rest by linear blend skinning, and `residual` (V, 3), what is added to it; `turns` (L, 22 x 4)
-        quaternions x y z w of the joints in the frames of their parents; `translation` (L, 3); `lift`, metres by
-        which the body must be raised to stand on the floor.
+    Returns: `rest` (22, 3): joints at rest, metres. `shape` (22 x 4, 3): affine map of each joint; linear blend
+        skinning of the template with these maps plus `residual` (V, 3) gives the mesh at rest. `turns` (L, 22 x 4):
+        rotations relative to the parent joints, quaternions x y z w. `translation` (L, 3), metres. `lift`: height by
+        which the body must be raised to stand on the floor, metres.
 
     Raises:
         ValueError: a bone has no length, or the convention is unknown.
@@ -73,19 +72,19 @@ def add_body(pack: Pack, motion: Motion) -> dict[str, Any]:
 
 
 def _lift(posed: PosedBody) -> float:
-    """Meters by which a body must be raised to the floor, from some of its frames."""
+    """Height by which a body must be raised to the floor, meters, estimated from some frames."""
     frames = np.unique(np.linspace(0, posed.num_frames - 1, _FRAMES_TO_STAND).round().astype(int)).tolist()
     return sinking(PosedBody(posed.body, posed.rotations[frames], posed.translation[frames]).bounds())
 
 
 def _whole_weights(body: Body) -> NDArray[np.float64]:
-    """(V, 4) skinning weights as the page has them: whole numbers that need not add up."""
+    """(V, 4) skinning weights of the page: integers whose sum may differ between vertices."""
     return np.round(body.skin_weights.numpy().astype(np.float64) * _WEIGHT_STEPS)
 
 
 @lru_cache(maxsize=1)
 def _template_columns() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(V, 4 J) weight times homogeneous position of each vertex of the page's template, and its pseudo-inverse."""
+    """Matrix (V, 4 J) of skinning weight times homogeneous template position, and its pseudo-inverse."""
     body = load_light_body()
     places = np.round(body.rest_vertices.numpy() / _VERTEX_STEP) * _VERTEX_STEP
     weights = _whole_weights(body)

@@ -1,7 +1,7 @@
 """Images as packed pixels, and common colors.
 
-Pictures are (H, W) 32-bit words while they are drawn: red, green, blue and one unused byte. A word is mixed in two
-multiplications, comes out of a look-up table in one step, and the video encoder takes the bytes as they are.
+During drawing, images are (H, W) 32-bit words: red, green, blue and one unused byte. Blending a word takes two
+multiplications, a look-up table returns whole words, and the video encoder reads the bytes without conversion.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ INK = (44, 52, 66)
 QUIET_INK = (122, 132, 148)
 PAPER = (247, 248, 250)
 FLOOR = (226, 231, 238)
-OUTLINE = 1.5  # pixels at a height of 512
-LIGHT = np.array([-0.45, -0.65, 0.61])  # towards the light: right, down, towards the viewer
+OUTLINE = 1.5  # width in pixels at an image height of 512
+LIGHT = np.array([-0.45, -0.65, 0.61])  # unit vector to the light: right, down, towards the viewer
 
-_OUTER, _INNER = np.uint32(0x00FF00FF), np.uint32(0x0000FF00)  # first and third colour; second colour
+_OUTER, _INNER = (
+    np.uint32(0x00FF00FF),
+    np.uint32(0x0000FF00),
+)  # masks of the first and third channel and of the second channel
 _WHOLE, BYTE, _COVERAGE = np.uint32(256), np.uint32(8), np.uint32(24)
 
 
 def load_font(size: float) -> Any:
-    """The font that ships with Pillow, so that no font on the system is needed."""
+    """The font that Pillow ships; no system font is needed."""
     return ImageFont.load_default(size)
 
 
@@ -47,7 +50,8 @@ def color_word(color: Color) -> np.uint32:
 
 
 def mix(pixels: Pixels, word: np.uint32, strength: NDArray[np.uint32]) -> Pixels:
-    """Packed pixels blended with `strength` 256ths of one color; two colours at a time, eight free bits above each."""
+    """Packed pixels blended with one color; `strength` is in 256ths. Two channels are blended at a time, with eight
+    free bits above each."""
     rest = _WHOLE - strength
     outer = (pixels & _OUTER) * rest + (word & _OUTER) * strength
     inner = (pixels & _INNER) * rest + (word & _INNER) * strength
@@ -55,19 +59,20 @@ def mix(pixels: Pixels, word: np.uint32, strength: NDArray[np.uint32]) -> Pixels
 
 
 def over(pixels: Pixels, layer: Pixels) -> Pixels:
-    """Packed pixels under a layer whose colors are weighted by its coverage, which is its fourth byte (in 255ths)."""
+    """Packed pixels with a layer on top; its colors are weighted by coverage, its fourth byte (in 255ths)."""
     rest = _WHOLE - (layer >> _COVERAGE)
     return layer + (((pixels & _OUTER) * rest >> BYTE & _OUTER) | ((pixels & _INNER) * rest >> BYTE & _INNER))
 
 
 def lit_color(lit: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Shares (...) of the surface's own colour and of white, for cosines (...) between a surface and the light."""
+    """Weights (...) of the surface colour and of white, for cosines (...) between the surface normal and the light."""
     shine = np.maximum(lit - 0.72, 0)
     return np.maximum(0.66 + 0.34 * lit - shine, 0), shine
 
 
 def covered_words(layer: NDArray[np.floating], cover: NDArray[np.floating]) -> Pixels:
-    """(...) packed pixels of weighted color (..., 3) and coverage (...); no color exceeds its coverage, so sums fit."""
+    """Packed pixels (...) of weighted color (..., 3) and coverage (...). Colors are limited to the coverage, so sums
+    fit into a byte."""
     alpha = np.floor(cover * 255)[..., None]
     words = np.concatenate([np.minimum(layer, alpha), alpha], axis=-1).astype(np.uint8)
     return words.view(np.uint32)[..., 0]

@@ -1,4 +1,4 @@
-"""The floor from above: paths, footprints, and visible areas of the cameras."""
+"""Top view of the floor: paths, footprints, and visible areas of the cameras."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, Color, load
 
 log = logging.getLogger(__name__)
 
-_SIZE = 900  # pixels of the longer side of the plan
+_SIZE = 900  # pixels; longer side of the plan
 _MARGIN = 46
-_NARROWEST = 0.5  # of the longer side; the legend needs some room
-_OVER = 2  # drawn so many times finer, for smooth edges
+_NARROWEST = 0.5  # smallest width relative to the longer side; the legend needs space
+_OVER = 2  # supersampling factor
 _PERSON_COLORS: tuple[Color, ...] = ((43, 122, 214), (240, 128, 42), (46, 160, 104), (170, 82, 196), (205, 62, 84))
 _WEDGE = (214, 226, 240)
 _REAL = (60, 70, 90)
-_FARTHEST = 30.0  # metres; what a camera sees beyond is not drawn
+_FARTHEST = 30.0  # metres; visible areas are drawn up to this distance
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class PlanCamera:
         T_w2c: (4, 4) world to camera.
         K4: (4,) fx, fy, cx, cy in pixels.
         size: width and height of its image, pixels.
-        name: written beside it.
-        is_real: drawn filled, with what it sees of the floor.
+        name: label.
+        is_real: whether it is a real camera, drawn filled with its visible area of the floor.
     """
 
     T_w2c: NDArray[np.float64]
@@ -53,9 +53,9 @@ class PlanPath:
     """A person on the plan.
 
     Attributes:
-        motion: where they went.
+        motion: motion of the person.
         contacts: (L, C) bool of the skeleton's contact joints, or None.
-        name: written at the start.
+        name: label at the start of the path.
     """
 
     motion: Motion
@@ -66,22 +66,22 @@ class PlanPath:
 def write_plan_view(
     path: str | os.PathLike[str], people: Sequence[PlanPath], cameras: Sequence[PlanCamera], *, title: str = ""
 ) -> None:
-    """Writes a PNG of the floor seen from above, camera headings upward (-z up, x to the right), a meter grid.
+    """Writes a PNG top view of the floor with a grid of meters; the camera looks upward (-z up, x right).
 
-    Paths of the roots grow stronger with time and have a dot every second. Footprints are where contact joints rest, in
-    the colours of the sides for one person, in the colour of the person for several.
+    Root paths become darker with time and have a dot every second. Footprints mark resting contact joints, in the
+    colours of the sides for one person and in the colour of each person for several.
 
     Args:
         path: file to write.
-        people: one or more.
-        cameras: the first is the one that observed.
-        title: written on top.
+        people: at least one person.
+        cameras: cameras; the first is the observing one.
+        title: title of the image.
 
     Raises:
-        ValueError: nobody to draw.
+        ValueError: there is no person.
     """
     if not people:
-        raise ValueError("There is nobody to draw; pass at least one path.")
+        raise ValueError("people is empty; pass at least one path.")
     plan = _Plan(people, cameras)
     for camera in cameras:
         if camera.is_real:
@@ -114,7 +114,7 @@ class _Plan:
         self.font = load_font(13 * _OVER)
 
     def place(self, xz: NDArray[np.floating]) -> list[tuple[float, float]]:
-        """Pixels of floor points (N, 2)."""
+        """Pixels of floor points (N, 2: x, z)."""
         pixels = (np.asarray(xz, np.float64) - self.low) * self.scale + _OVER * _MARGIN
         return [(float(u), float(v)) for u, v in pixels]
 
@@ -134,7 +134,7 @@ class _Plan:
                 )
 
     def wedge(self, camera: PlanCamera) -> None:
-        """The visible floor of the camera, up to the horizon or the edge of the plan."""
+        """Draws the visible floor of the camera, up to the horizon or the edge of the plan."""
         outline = _seen_floor(camera)
         if len(outline) > 2:
             self.draw.polygon(self.place(outline), fill=_WEDGE)
@@ -203,7 +203,8 @@ def _center(camera: PlanCamera) -> NDArray[np.float64]:
 
 
 def _seen_floor(camera: PlanCamera) -> NDArray[np.float64]:
-    """(N, 2) outline of the floor in the image: rays along its border that fall, no farther than _FARTHEST."""
+    """Outline (N, 2) of the visible floor: intersections of rays through the image border with the floor, up to
+    _FARTHEST."""
     width, height = camera.size
     steps = np.linspace(0, 1, 60)
     border = np.concatenate(

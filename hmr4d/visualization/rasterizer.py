@@ -1,8 +1,8 @@
-"""Triangles to pixels in NumPy: no display, no GPU, all triangles of a mesh at once.
+"""Rasterizes all triangles of a mesh at once in NumPy, without display or GPU.
 
-Each triangle is cut into its pixel rows, each row into the run of pixels whose centres it covers; only covered pixels
-are ever computed. The nearest triangle of every pixel is found by one scattered maximum over words that hold the
-inverse depth above the number of the triangle. The centre of the pixel in row i and column j is (j + 0.5, i + 0.5).
+Each triangle is split into pixel rows, and each row into the run of pixels whose centres it covers; only covered pixels
+are computed. One scattered maximum over words of inverse depth (high bits) and triangle number (low bits) selects the
+nearest triangle of every pixel. The centre of the pixel in row i and column j is (j + 0.5, i + 0.5).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_CHUNK = 1 << 22  # pixels of bounding boxes worked on at once; bounds the memory of meshes that fill the picture
+_CHUNK = 1 << 22  # bounding-box pixels per batch; bounds the memory of meshes that fill the image
 _FARTHEST = 1e-30  # inverse depth: rounding on slivers must not turn it negative
 _FACE_BITS = np.uint64(32)
 
@@ -26,10 +26,10 @@ class Visible:
     """The nearest triangle of every covered pixel.
 
     Attributes:
-        box: left, top, right, bottom of the part of the picture that was looked at, pixels.
+        box: left, top, right, bottom of the rasterized part of the image, pixels.
         pixels: (N,) index into the box, row by row.
-        faces: (N,) the triangle seen there.
-        inverse_depth: (N,) one over its depth there, per metre.
+        faces: (N,) visible triangle.
+        inverse_depth: (N,) inverse depth, 1 / metre.
     """
 
     box: tuple[int, int, int, int]
@@ -44,19 +44,19 @@ class Visible:
         return bottom - top, right - left
 
     def centers(self) -> tuple[Floats, Floats]:
-        """(N,) u and v of the pixels' centres in the picture."""
+        """(N,) u and v of the pixel centres in the image."""
         rows, columns = np.divmod(self.pixels, max(self.shape[1], 1))
         return columns + (self.box[0] + 0.5), rows + (self.box[1] + 0.5)
 
 
 @dataclass(frozen=True)
 class _Spans:
-    """Upper and lower halves of triangles, cut at the middle corner: K halves with a left and a right line each.
+    """Upper and lower halves of triangles, split at the middle corner: K halves with a left and a right edge each.
 
     Attributes:
-        faces: (K,) the triangle.
+        faces: (K,) index of the triangle.
         top, num_rows: (K,) pixel rows.
-        lines: (K, 4) slope and place at v = 0 of the left line, then of the right one.
+        lines: (K, 4) slope and u at v = 0 of the left edge, then of the right edge.
         plane: (K, 3) inverse depth as a * u + b * v + c.
     """
 
@@ -76,10 +76,10 @@ def rasterize(
         points: (V, 3) u and v in pixels, depth in metres; depths are positive and all values finite.
         faces: (F, 3) indices of points, counter-clockwise when seen from outside.
         size: (width, height) pixels.
-        both_sides: show triangles from behind too; otherwise they are left out.
+        both_sides: also rasterize back faces.
 
     Returns:
-        The nearest triangles; none where the mesh lies outside the picture.
+        The nearest triangle of each covered pixel of the image.
     """
     corners = points.astype(np.float32)[faces]  # (F, 3, 3)
     kept, num_pixels, box = _reaching(corners, size, both_sides)
@@ -96,11 +96,11 @@ def rasterize(
 
 
 def face_planes(corners: NDArray[np.floating], values: NDArray[np.floating]) -> Floats:
-    """(F, 3, C) a, b, c of values a * u + b * v + c over triangles, 0 for those without area.
+    """(F, 3, C) a, b, c of the linear functions a * u + b * v + c on triangles; 0 for triangles without area.
 
     Args:
         corners: (F, 3, 2 or more) u and v of the corners.
-        values: (F, 3, C) values at the corners; values over depth change linearly in the picture.
+        values: (F, 3, C) values at the corners; values divided by depth are linear in the image.
     """
     origin = corners[:, 0, :2].astype(np.float64)
     one, two = corners[:, 1, :2] - origin, corners[:, 2, :2] - origin
@@ -116,7 +116,8 @@ def face_planes(corners: NDArray[np.floating], values: NDArray[np.floating]) -> 
 def _reaching(
     corners: NDArray[np.float32], size: tuple[int, int], both_sides: bool
 ) -> tuple[Ints, Ints, tuple[int, int, int, int]]:
-    """Triangles (K,) that face the viewer and may reach a pixel, their pixels (K,) at most, and the box around all."""
+    """Triangles (K,) that face the viewer and may cover a pixel, upper bounds (K,) of their pixels, and the box
+    around all."""
     u, v = corners[..., 0], corners[..., 1]
     area = (u[:, 1] - u[:, 0]) * (v[:, 2] - v[:, 0]) - (u[:, 2] - u[:, 0]) * (v[:, 1] - v[:, 0])
     kept = np.flatnonzero(area if both_sides else area < 0)
@@ -134,7 +135,7 @@ def _reaching(
 
 
 def _pixel_range(x: NDArray[np.float32], end: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """First and last pixel whose centre lies within each row of `x` (F, 3), cut to 0 ... end - 1."""
+    """First and last pixel whose centre lies within each row of `x` (F, 3), clipped to 0 ... end - 1."""
     low = np.minimum(np.minimum(x[:, 0], x[:, 1]), x[:, 2])
     high = np.maximum(np.maximum(x[:, 0], x[:, 1]), x[:, 2])
     half = np.float32(0.5)
@@ -142,7 +143,7 @@ def _pixel_range(x: NDArray[np.float32], end: int) -> tuple[NDArray[np.float32],
 
 
 def _chunks(kept: Ints, num_pixels: Ints) -> Iterator[Ints]:
-    """The triangles in parts whose bounding boxes together hold about _CHUNK pixels, at least one at a time."""
+    """Batches of triangles whose bounding boxes have about _CHUNK pixels in total; at least one triangle per batch."""
     total, start = np.cumsum(num_pixels), 0
     while start < len(kept):
         before = int(total[start - 1]) if start else 0
@@ -152,7 +153,7 @@ def _chunks(kept: Ints, num_pixels: Ints) -> Iterator[Ints]:
 
 
 def _halves(corners: Floats, faces: Ints, box: tuple[int, int, int, int]) -> _Spans:
-    """Triangles (K, 3, 3) cut at their middle corners. A line shared by two triangles gets the very same numbers."""
+    """Triangles (K, 3, 3) split at their middle corners. An edge shared by two triangles gets identical numbers."""
     order = np.argsort(corners[..., 1], axis=1)
     upper, middle, lower = (corners[np.arange(len(corners)), order[:, i]] for i in range(3))
     long, first, second = _line(upper, lower), _line(upper, middle), _line(middle, lower)
@@ -174,14 +175,14 @@ def _halves(corners: Floats, faces: Ints, box: tuple[int, int, int, int]) -> _Sp
 
 
 def _line(start: Floats, end: Floats) -> Floats:
-    """(K, 2) slope and place at v = 0 of the lines from upper to lower points (K, 3); level ones are never used."""
+    """(K, 2) slope and u at v = 0 of the edges from upper to lower points (K, 3); horizontal edges are not used."""
     down = end[:, 1] - start[:, 1]
     slope = (end[:, 0] - start[:, 0]) / np.where(down == 0, 1.0, down)
     return np.stack([slope, start[:, 0] - start[:, 1] * slope], axis=1)
 
 
 def _cover(spans: _Spans, box: tuple[int, int, int, int]) -> tuple[Ints, Ints, Floats]:
-    """Pixel in the box, face and inverse depth for every pixel centre that the triangles cover."""
+    """Pixel index in the box, face and inverse depth for every covered pixel centre."""
     left, top, right, _ = box
     owner, step = _spread(spans.num_rows)
     row = spans.top[owner] + step
@@ -198,7 +199,7 @@ def _cover(spans: _Spans, box: tuple[int, int, int, int]) -> tuple[Ints, Ints, F
 
 
 def _spread(counts: Ints) -> tuple[Ints, Ints]:
-    """For items with counts (K,): the item, and its own 0, 1, ... count - 1, one after another."""
+    """For items with counts (K,): item index and running index 0, 1, ... count - 1, concatenated over the items."""
     owner = np.repeat(np.arange(len(counts)), counts)
     begin = np.cumsum(counts) - counts
     return owner, np.arange(len(owner)) - begin[owner]

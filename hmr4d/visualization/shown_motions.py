@@ -1,4 +1,4 @@
-"""Motions of any saved kind, ready to be drawn: motion files, BVH, published `.pth` files, folders of runs."""
+"""Reads motions for display: motion files, BVH, published `.pth` files and folders of runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 KINDS = (".npz", ".bvh", ".pth")
 PUBLISHED_FPS = 30.0
-_UNIT_OF = {name: unit for unit, (name, _, _) in UNITS.items()}  # as files beside BVH files call them
+_UNIT_OF = {name: unit for unit, (name, _, _) in UNITS.items()}  # unit names in the metadata files of BVH files
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class ShownMotion:
     """A motion and its display settings.
 
     Attributes:
-        name: of the file.
-        motion: what is drawn; finite.
+        name: name of the file.
+        motion: motion to draw, finite.
         bones: pairs of joints.
         sides: "left", "right" or "centre" for each bone.
     """
@@ -65,7 +65,7 @@ class ShownMotion:
 
     @property
     def is_smpl22(self) -> bool:
-        """The joints are those of SMPL-22, so that a body can follow them."""
+        """Whether the joints are those of SMPL-22, which a body can follow."""
         return self.motion.skeleton.name == SMPL22.name
 
     @property
@@ -74,23 +74,23 @@ class ShownMotion:
 
     @property
     def seconds(self) -> float:
-        """From the first frame to the last."""
+        """Duration from the first to the last frame, seconds."""
         return (self.num_frames - 1) / self.fps
 
     def frame_at(self, seconds: float) -> int:
-        """The frame shown at a time; the last one when the motion is over."""
+        """Index of the frame at a time; the last one after the end of the motion."""
         return min(max(math.floor(seconds * self.fps + 1e-6), 0), self.num_frames - 1)
 
 
 def find_motions(places: Sequence[Path]) -> list[Path]:
-    """Motion files among files and folders, in order of name within a folder.
+    """Motion files among files and folders, sorted by name within a folder.
 
-    A folder gives its own files; without any, those of `repeat_*` and `generations` below it, where a test keeps what
-    it made. A BVH file beside a motion file of the same name is the same motion and left out.
+    A folder contributes its own files or, if it has none, those of `repeat_*` and `generations` below it, where a test
+    saves its motions. A BVH file next to a motion file of the same name contains the same motion and is skipped.
 
     Raises:
-        FileNotFoundError: places that do not exist, all of them, or a folder without motion.
-        ValueError: a file of another kind.
+        FileNotFoundError: paths do not exist (the message names all), or a folder has no motion.
+        ValueError: a file has another format.
     """
     if missing := [str(place) for place in places if not place.exists()]:
         raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}. Check the path.")
@@ -102,14 +102,16 @@ def find_motions(places: Sequence[Path]) -> list[Path]:
                 raise FileNotFoundError(f"No motion in {place}: expected {', '.join(KINDS)} files. Check the path.")
             found += inside
         elif place.suffix.lower() not in KINDS:
-            raise ValueError(f"{place} is no motion: expected {', '.join(KINDS)}. Other formats come from these.")
+            raise ValueError(
+                f"{place} is not a motion file: expected {', '.join(KINDS)}. The other export formats cannot be read."
+            )
         else:
             found.append(place)
     return list(dict.fromkeys(found))
 
 
 def _layers(folder: Path) -> list[list[Path]]:
-    """Possible folders of the motions: the folder itself, or the repeats of a test."""
+    """Candidate folders of motions in order: the folder itself, then the repeats of a test."""
     tests = [folder, folder / "generations"]
     return [[folder], *(sorted(p for p in test.glob("repeat_*") if p.is_dir()) for test in tests)]
 
@@ -123,7 +125,7 @@ def _motions_in(folders: Sequence[Path]) -> list[Path]:
     ]
     motions = [p for p in files if p.suffix.lower() != ".npz" or is_motion_file(p)]
     if others := [p.name for p in files if p not in motions]:
-        logger.info("Left out, no motions: %s.", ", ".join(others))
+        logger.info("Skipped, no motions: %s.", ", ".join(others))
     originals = {p.with_suffix("") for p in motions if p.suffix.lower() == ".npz"}
     return [p for p in motions if p.suffix.lower() == ".npz" or p.with_suffix("") not in originals]
 
@@ -135,14 +137,15 @@ def read_motion(
 
     Args:
         path: the file.
-        fps: of a `.pth` file, which does not say.
-        unit: of a BVH file, a key of METRES_PER_UNIT; None: what the file beside it says, else by the size of the body.
-        up: axis of a BVH file that points up, one of UP_AXES.
-        bvh_fps: frames per second of a BVH file; None: as it says.
+        fps: frame rate of a `.pth` file, which contains none.
+        unit: length unit of a BVH file, a key of METRES_PER_UNIT; None: from the metadata file or, without one, from
+            the size of the body.
+        up: up axis of a BVH file, one of UP_AXES.
+        bvh_fps: frame rate of a BVH file; None: the rate in the file.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: damaged, another kind, or not finite.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged, has another format or is not finite.
     """
     kind = path.suffix.lower()
     if kind == ".bvh":
@@ -156,7 +159,7 @@ def read_motion(
 
 
 def of_motion(name: str, motion: Motion) -> ShownMotion:
-    """A motion of a known skeleton as it is drawn."""
+    """Display settings of a motion with a known skeleton."""
     style = figure_style(motion.skeleton)
     return ShownMotion(name, motion, style.bones, style.bone_sides)
 
@@ -175,7 +178,9 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
     points = points_by_name(clip.joint_names, clip.parents)
     if unit is None:
         unit = likely_unit(body_height(positions, points))
-        logger.info("%s: lengths taken as %s, by the size of the body. Say otherwise with --unit.", path, unit)
+        logger.info(
+            "%s: lengths are assumed to be in %s, from the size of the body. Change this with --unit.", path, unit
+        )
     joints3d = turned_y_up(positions * METERS_PER_UNIT[unit], up)
     doubts, _ = import_doubts(joints3d, points, fps, scale=METERS_PER_UNIT[unit], up=up)
     tell_once(logger, [(str(path), remark) for remark in (*clip.remarks, *doubts)], 1)
@@ -192,19 +197,19 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
 
 
 def _facts_beside(path: Path) -> dict[str, object]:
-    """Content of the metadata file of our BVH file; empty without one."""
+    """Content of the metadata file of a BVH file written by hmr4d; empty without one."""
     beside = side_file(path)
     if not beside.is_file():
         return {}
     try:
         facts = load_unique_json(read_text(beside), str(beside))
     except ValueError as error:
-        raise ValueError(f"{error} Write the motion again, or remove this file.") from error
+        raise ValueError(f"{error} Export the motion again, or remove this file.") from error
     return facts if isinstance(facts, dict) else {}
 
 
 def side_of(joint_name: str) -> str:
-    """ "left", "right" or "centre" from the name of a joint: LeftArm, arm_L, lShin, mixamorig:RightFoot, clavicle_r."""
+    """ "left", "right" or "centre" from a joint name: LeftArm, arm_L, lShin, mixamorig:RightFoot, clavicle_r."""
     name = joint_name.rpartition(":")[2]
     for side in ("left", "right"):
         letter = side[0]

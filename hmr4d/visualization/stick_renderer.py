@@ -1,4 +1,4 @@
-"""Draws one pose into one image: shaded limbs over a floor with grid, soft shadow and the path of the root."""
+"""Draws one pose into an image: shaded limbs, floor with grid, soft shadow, and the path of the root."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from hmr4d.visualization.pixels import FLOOR, INK, LIGHT, OUTLINE, Color, Pixels
 from hmr4d.visualization.view_camera import ViewCamera
 
 _PROFILE_STEPS = 160  # table entries per limb radius
-_PROFILE_MIDDLE = 3 * _PROFILE_STEPS  # the table reaches three radii to each side: rim and all
+_PROFILE_MIDDLE = 3 * _PROFILE_STEPS  # the table covers three radii to each side, including the rim
 
 
 class StickRenderer:
-    """Draws poses of one skeleton with one camera direction; what does not change is computed once.
+    """Draws poses of one skeleton from one camera direction. Constant parts are computed once.
 
     Args:
-        skeleton: joint meaning of the poses.
-        camera: where from; see `fit_camera`.
+        skeleton: skeleton of the poses.
+        camera: camera, see `fit_camera`.
         size: (width, height) pixels.
-        floor_top: first pixel row where the floor may show; rows above stay plain for a caption.
-        floor_bottom: first pixel row below the floor that stays plain again.
+        floor_top: first pixel row of the floor; the rows above stay plain for a caption.
+        floor_bottom: first plain pixel row below the floor.
 
     Attributes:
-        floor: the empty floor without its grid, an RGB picture to write on.
+        floor: RGB image of the empty floor without grid, as background for captions.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class StickRenderer:
         """(H, W) packed pixels of one pose.
 
         Args:
-            base: (H, W) words of the picture to draw on, usually `floor` with writing on it; it is not changed.
+            base: (H, W) packed pixels of the background, usually `floor` with captions; it is not modified.
             joints3d: (J, 3) metres.
             followed: (2,) x and z of the floor point the camera follows.
             path: (L, 2) x and z of the root over the clip, drawn on the floor; None for no path.
-            now: index into `path`; what is behind is drawn stronger than what is to come.
+            now: current index in `path`; the past path is drawn stronger than the future path.
         """
         pixels = base.copy()
         self._ground.draw(pixels, followed, path, now)
@@ -106,7 +106,7 @@ class StickRenderer:
             depth = (spots[a][2] + spots[b][2]) / 2
             nearest[a], nearest[b] = min(nearest[a], depth), min(nearest[b], depth)
             jobs.append((depth, a, b, style.joint_radii[a], style.joint_radii[b], SIDE_COLORS[side]))
-        # A joint ball lies just in front of every limb that meets there: only other limbs can hide it.
+        # A joint ball lies just in front of its own limbs, so only other limbs can hide it.
         jobs += [
             (nearest[j] - 1e-3, j, j, radius, radius, JOINT_COLOR)
             for j, radius in enumerate(style.dot_radii)
@@ -125,7 +125,7 @@ class StickRenderer:
                 self._paint_limb(pixels, ends, radius_a * scale[a], radius_b * scale[b], color, haze)
 
     def _paint_ball(self, pixels: Pixels, u: float, v: float, radius: float, color: Color, haze: float) -> None:
-        """Blends a lit ball, taken from a store of balls at quarter-pixel positions and half-pixel sizes."""
+        """Blends a lit ball from a cache of balls at quarter-pixel positions and half-pixel sizes."""
         column, row = math.floor(u), math.floor(v)
         sprite = _ball_sprite(
             round(radius * 2) / 2,
@@ -151,10 +151,11 @@ class StickRenderer:
         color: Color,
         haze: float,
     ) -> None:
-        """Blends one round-ended tapered limb into the picture, lit by its own curvature, with a soft dark rim.
+        """Blends one tapered limb with round ends into the image, lit by its curvature, with a soft dark rim.
 
-        Colour and coverage depend on the distance from the axis as a share of the thickness, so they are looked up in
-        the profile of the limb. An edge pixel is covered by the part that lies inside: smooth without drawing larger.
+        Colour and coverage depend only on the distance from the axis relative to the thickness, so a table (the profile
+        of the limb) provides them. The coverage of an edge pixel is its part inside the limb, which gives smooth edges
+        without supersampling.
         """
         u0, v0, u1, v1 = ends
         length = math.hypot(u1 - u0, v1 - v0)
@@ -198,16 +199,16 @@ def _lit_surface(
     color: Color,
     haze: float,
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """(..., 3) colour already weighted by coverage, and (...) coverage of a lit round surface with a dark rim.
+    """Colour (..., 3) weighted by coverage, and coverage (...), of a lit round surface with a dark rim.
 
     Args:
-        along: (...) place on the surface as a share of its radius.
-        across: (...) the same, at a right angle.
-        radius: pixels; tells how wide a pixel is on the edge.
+        along: (...) position on the surface, relative to its radius.
+        across: (...) the same along the perpendicular axis.
+        radius: pixels; determines the width of a pixel at the edge.
         light: direction of the light in the same axes.
-        rim: pixels, width of the dark outline.
-        color: of the lit side.
-        haze: 0 to 1, share of floor colour mixed in for what is far away.
+        rim: width of the dark outline, pixels.
+        color: colour of the lit side.
+        haze: 0 to 1, fraction of floor colour blended in for distant parts.
     """
     square = along * along + across * across
     inside = (1 - np.sqrt(square)) * radius + 0.5
@@ -224,7 +225,8 @@ def _lit_surface(
 
 @lru_cache(maxsize=8192)
 def _limb_profile(radius: float, angle: int, color: Color, haze: float, rim: float) -> NDArray[np.uint32]:
-    """(2 * _PROFILE_MIDDLE + 1,) words of weighted colour and coverage, across a limb from one side to the other.
+    """(2 * _PROFILE_MIDDLE + 1,) packed pixels of weighted colour and coverage across a limb, from one side to the
+    other.
 
     The table has `_PROFILE_STEPS` entries per radius; `angle` is the direction of the limb in 64ths of a turn.
     """
@@ -238,7 +240,7 @@ def _limb_profile(radius: float, angle: int, color: Color, haze: float, rim: flo
 
 @lru_cache(maxsize=8192)
 def _ball_sprite(radius: float, u: float, v: float, color: Color, haze: float, rim: float) -> Pixels:
-    """(n, n) words of weighted colour and coverage of a ball centred (u, v) into the middle pixel."""
+    """(n, n) packed pixels of weighted colour and coverage of a ball, centred at offset (u, v) in the middle pixel."""
     reach = math.ceil(radius + rim + 1.5)
     radius = max(radius, 0.25)
     offset = np.arange(-reach, reach + 1) + 0.5

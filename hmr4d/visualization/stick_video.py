@@ -1,4 +1,6 @@
-"""An mp4 of one motion: no display, no system ffmpeg, a few hundredths of a second per second of motion."""
+"""Stick-figure videos of one motion; no display or system ffmpeg required.
+
+Rendering takes a few hundredths of a second per second of motion."""
 
 from __future__ import annotations
 
@@ -28,11 +30,11 @@ def write_stick_video(
 
     Args:
         path: file to write.
-        motion: of any skeleton; its text is written on top, wrapped to three lines.
+        motion: motion of any skeleton; its text is the caption, wrapped to three lines.
         size: (width, height) pixels, even.
 
     Raises:
-        ValueError: joints that are not finite, or a bad size.
+        ValueError: joints are not finite, or the size is invalid.
     """
     frames = video_frames(motion.array(), fps=motion.fps, skeleton=motion.skeleton, caption=motion.text, size=size)
     write_mp4(path, frames, fps=motion.fps, size=size)
@@ -46,7 +48,7 @@ def video_frames(
     caption: str = "",
     size: tuple[int, int] = (512, 512),
 ) -> Iterator[Pixels]:
-    """Yields the pictures of a video in order, as (H, W) words (see `stick_renderer`), for finite joints (L, J, 3)."""
+    """Yields the images of a video in order, as (H, W) packed pixels (module `pixels`), for finite joints (L, J, 3)."""
     page = VideoPage(caption, size, len(joints3d), fps)
     follow = smooth_follow(joints3d[:, 0], fps)
     camera = fit_motion_camera(joints3d, follow, skeleton, frame=page.frame)
@@ -67,7 +69,7 @@ def fit_motion_camera(
     azimuth: float = THREE_QUARTER,
     elevation: float = ELEVATION,
 ) -> ViewCamera:
-    """Three-quarter camera in which the whole clip (L, J, 3), followed along (L, 2), stays inside `frame`."""
+    """Three-quarter camera that follows `follow` (L, 2) and keeps the whole clip (L, J, 3) inside `frame`."""
     style = figure_style(skeleton)
     points = (
         joints3d if style.head is None else np.concatenate([joints3d, style.head_center(joints3d)[:, None]], axis=1)

@@ -1,4 +1,4 @@
-"""Video files: H.264, written with a packaged ffmpeg, and animated WebP."""
+"""Video files: H.264 by a packaged ffmpeg, and animated WebP."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from hmr4d.visualization.pixels import Pixels, to_image
 
 log = logging.getLogger(__name__)
 
-_SMALLEST = 64  # pixels
-# These settings take a third off the work of the encoder at the same size of file: little moves in these pictures.
+_SMALLEST = 64  # pixels; smallest width and height
+# These settings save a third of the encoding time at the same file size, because little moves in these images.
 _SEARCH = "rc-lookahead=5:b-adapt=0:weightp=1:me=dia:subme=1"
-_WEBP_QUALITY = 60  # of 100; a figure on a plain floor shows no blocks from here on
+_WEBP_QUALITY = 60  # of 100; a figure on a plain floor has no visible blocks at this quality
 _ENCODING = ("-preset", "veryfast", "-crf", "22", "-threads", "2", "-x264-params", _SEARCH)
 
 
 def check_video_size(size: tuple[int, int]) -> None:
-    """ValueError if pictures of (width, height) pixels cannot be encoded."""
+    """Raises ValueError if images of (width, height) pixels cannot be encoded."""
     if size[0] % 2 or size[1] % 2 or min(size) < _SMALLEST:
         raise ValueError(f"size is {tuple(size)} but H.264 needs even width and height of at least {_SMALLEST} pixels.")
 
 
 def write_mp4(path: str | os.PathLike[str], pictures: Iterable[Pixels], *, fps: float, size: tuple[int, int]) -> None:
-    """Writes pictures as an H.264 mp4; the file appears only when complete.
+    """Writes images as an H.264 mp4, atomically.
 
     Args:
         path: file to write.
-        pictures: (H, W) words each, see `pixels`.
-        fps: pictures per second.
+        pictures: (H, W) packed pixels each, see `pixels`.
+        fps: images per second.
         size: (width, height) pixels, even.
 
     Raises:
-        ValueError: a bad size.
+        ValueError: the size is invalid.
     """
     check_video_size(size)
     count = 0
@@ -44,11 +44,11 @@ def write_mp4(path: str | os.PathLike[str], pictures: Iterable[Pixels], *, fps: 
         writer = imageio_ffmpeg.write_frames(
             str(temporary),
             size,
-            fps=fps,  # type: ignore[arg-type]  # fractions are fine
+            fps=fps,  # type: ignore[arg-type]  # fractions are supported
             codec="libx264",
             pix_fmt_in="rgb0",
             pix_fmt_out="yuv420p",
-            quality=None,  # type: ignore[arg-type]  # the encoder's own scale, below
+            quality=None,  # type: ignore[arg-type]  # the encoder's own quality scale is set below
             macro_block_size=2,
             ffmpeg_log_level="error",
             output_params=[*_ENCODING, "-movflags", "+faststart", "-f", "mp4"],
@@ -67,16 +67,16 @@ def write_webp(path: str | os.PathLike[str], pictures: Iterable[Pixels], *, fps:
     """Writes images as an animated WebP in an endless loop, for web pages.
 
     Args:
-        path: file to write; it appears once it is complete.
-        pictures: (H, W) words each, see `pixels`; all are held in memory.
-        fps: pictures per second; each stays for a whole number of milliseconds.
+        path: file to write; the write is atomic.
+        pictures: (H, W) packed pixels each, see `pixels`; all are kept in memory.
+        fps: images per second; durations are rounded to milliseconds.
 
     Raises:
-        ValueError: no picture.
+        ValueError: there is no image.
     """
     images = [to_image(picture) for picture in pictures]
     if not images:
-        raise ValueError(f"There is no picture to write to {path}; give at least one.")
+        raise ValueError(f"There is no image to write to {path}; give at least one.")
     with atomic_path(path) as temporary:
         images[0].save(
             temporary,
@@ -88,4 +88,4 @@ def write_webp(path: str | os.PathLike[str], pictures: Iterable[Pixels], *, fps:
             quality=_WEBP_QUALITY,
             method=4,
         )
-    log.info("Moving picture of %d frames written to %s", len(images), path)
+    log.info("Animated WebP of %d frames written to %s", len(images), path)

@@ -1,4 +1,4 @@
-"""The frame of a video: caption above, legend and time below."""
+"""Layout of video frames: caption above, legend and time below."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _TRACK = (214, 220, 229)
 
 
 class VideoPage:
-    """The layout of one video of (width, height) pixels, and the writing on it.
+    """Layout and captions of one video.
 
     Args:
-        caption: written on top, wrapped to three lines.
-        size: pixels.
-        num_frames, fps: of the video, for the clock.
+        caption: caption, wrapped to three lines.
+        size: (width, height) pixels.
+        num_frames, fps: length and frame rate of the video, for the clock.
 
     Attributes:
-        floor_top, floor_bottom: pixel rows between which the floor may show.
-        frame: left, top, right, bottom of where the figure should stay, pixels.
+        floor_top, floor_bottom: pixel rows between which the floor is drawn.
+        frame: left, top, right, bottom of the region for the figure, pixels.
     """
 
     def __init__(self, caption: str, size: tuple[int, int], num_frames: int, fps: float) -> None:
@@ -40,7 +40,7 @@ class VideoPage:
         self._clock = _Clock(self._small, num_frames, fps)
 
     def base(self, floor: Image.Image) -> Pixels:
-        """(H, W) words of a copy of the floor with caption and legend on it."""
+        """(H, W) packed pixels of a copy of the floor with caption and legend."""
         page = floor.copy()
         drawer = ImageDraw.Draw(page)
         for i, line in enumerate(self._lines):
@@ -49,12 +49,12 @@ class VideoPage:
         return to_pixels(page)
 
     def draw_clock(self, pixels: Pixels, frame: int) -> None:
-        """Writes the time of a frame and the progress into (H, W) words, in place."""
+        """Draws the time and the progress of a frame into (H, W) packed pixels, in place."""
         self._clock.draw(pixels, frame)
 
 
 def wrap_caption(caption: str, font: Any, width: float, max_lines: int) -> list[str]:
-    """Caption broken into lines of at most `width` pixels, at spaces if it can be; a caption cut short ends in `…`."""
+    """Caption wrapped to lines of at most `width` pixels, at spaces if possible; a truncated caption ends with `…`."""
     lines: list[str] = []
     line = ""
     for word in "".join(c if c.isprintable() else " " for c in caption).split():
@@ -94,9 +94,9 @@ def _draw_legend(page: Image.Image, font: Any) -> None:
 
 
 class _Clock:
-    """Time and frame number at the bottom left, and a progress bar along the lower edge.
+    """Time and frame number at the bottom left, and a progress bar at the lower edge.
 
-    Each character is drawn once; all digits are given the same width so that the line does not tremble.
+    Each character is rendered once. All digits have the same width, so the text does not jitter.
     """
 
     def __init__(self, font: Any, num_frames: int, fps: float) -> None:
@@ -110,7 +110,7 @@ class _Clock:
         if character not in self._glyphs:
             advance = self._font.getlength(character)
             picture = Image.new("RGB", (math.ceil(advance) + 2, round(self._font.size * 1.6)), "white")
-            # Anchored on the baseline: characters of different height stay on one line.
+            # Anchored at the baseline, so characters of different height align.
             ImageDraw.Draw(picture).text(
                 (1, picture.height * 0.7), character, font=self._font, fill=QUIET_INK, anchor="ls"
             )
@@ -119,7 +119,7 @@ class _Clock:
         return self._glyphs[character]
 
     def draw(self, pixels: Pixels, frame: int) -> None:
-        """Writes into the picture (H, W), in place."""
+        """Draws into packed pixels (H, W), in place."""
         height, width = pixels.shape
         unit = height / 512
         full, empty = color_word(SIDE_COLORS["left"]), color_word(_TRACK)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter1d
 
-THREE_QUARTER = math.radians(34)  # azimuth from straight ahead of a figure towards its left
+THREE_QUARTER = math.radians(34)  # azimuth from straight in front of a figure towards its left, radians
 ELEVATION = math.radians(13)
 _NEAREST = 0.2  # metres; points closer than this are not drawn
 
@@ -22,7 +22,7 @@ class PinholeView:
     Attributes:
         K: (3, 3) intrinsics, pixels.
         T_w2c: (4, 4) world to camera.
-        size: (width, height) of its pictures, pixels.
+        size: (width, height) of its images, pixels.
     """
 
     K: NDArray[np.float64]
@@ -34,7 +34,7 @@ class PinholeView:
         """A camera from arrays or tensors.
 
         Raises:
-            ValueError: shapes that are no intrinsics or no transform, values that are not finite, or no pixels.
+            ValueError: a shape is wrong, a value is not finite, or the size is not positive.
         """
         arrays = [np.asarray(torch.as_tensor(x).detach().cpu(), np.float64) for x in (K, T_w2c)]
         for name, array, shape in zip(("K", "T_w2c"), arrays, ((3, 3), (4, 4)), strict=True):
@@ -43,25 +43,25 @@ class PinholeView:
                     f"{name} must be {shape} finite numbers but has shape {array.shape}: {array.tolist()}."
                 )
         if min(size) < 1:
-            raise ValueError(f"size is {tuple(size)} but a picture needs at least one pixel in width and height.")
+            raise ValueError(f"size is {tuple(size)} but an image needs at least one pixel in width and height.")
         return PinholeView(arrays[0], arrays[1], size)
 
     def finer(self, samples: int) -> PinholeView:
-        """The same camera with `samples` pixels for each in both directions."""
+        """The same camera with `samples` times the resolution in both directions."""
         scale = np.diag([samples, samples, 1.0])
         return PinholeView(scale @ self.K, self.T_w2c, (self.size[0] * samples, self.size[1] * samples))
 
 
 @dataclass(frozen=True)
 class ViewCamera:
-    """Pinhole with a fixed direction, placed relative to a followed point on the floor.
+    """Pinhole camera with a fixed direction and a fixed offset from a followed point on the floor.
 
-    Camera axes are x right, y down, z forward; pixels start at the top left corner.
+    Camera axes are x right, y down, z forward; the pixel origin is the top left corner.
 
     Attributes:
         R_w2c: (3, 3) world to camera rotation.
         position: (3,) metres, camera centre minus the followed floor point.
-        focal: pixels.
+        focal: focal length, pixels.
         center: (2,) principal point, pixels.
     """
 
@@ -71,9 +71,9 @@ class ViewCamera:
     center: tuple[float, float]
 
     def project(self, points3d: NDArray[np.floating], followed: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(..., 3) columns u, v in pixels and depth in metres, for world points (..., 3) seen while following (x, z).
+        """Projects world points (..., 3) while the camera follows (x, z): (..., 3) u, v in pixels and depth in metres.
 
-        Points behind the camera get the nearest depth, so their u and v mean nothing; test the depth before use.
+        Points behind the camera get the smallest depth and meaningless u and v; check `visible` before use.
         """
         offset = np.array([followed[0], 0.0, followed[1]]) + self.position
         camera = (points3d - offset) @ self.R_w2c.T
@@ -84,11 +84,11 @@ class ViewCamera:
 
     @staticmethod
     def visible(projected: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """(...) whether projected points (..., 3) are in front of the camera."""
+        """Whether projected points (..., 3) are in front of the camera: (...) bool."""
         return projected[..., 2] > _NEAREST
 
     def pinhole(self, followed: NDArray[np.floating], size: tuple[int, int]) -> PinholeView:
-        """The same camera while it follows (x, z), for pictures of (width, height) pixels."""
+        """The calibrated camera at the followed point (x, z), for images of (width, height) pixels."""
         K = np.array([[self.focal, 0.0, self.center[0]], [0.0, self.focal, self.center[1]], [0.0, 0.0, 1.0]])
         T_w2c = np.eye(4)
         T_w2c[:3, :3] = self.R_w2c
@@ -96,7 +96,7 @@ class ViewCamera:
         return PinholeView(K, T_w2c, size)
 
     def floor_map(self, size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(H, W) x and z of the floor in each pixel, relative to the followed point; inf above the horizon."""
+        """Floor x and z (H, W) of each pixel, metres, relative to the followed point; inf above the horizon."""
         width, height = size
         u, v = np.meshgrid(np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32) + 0.5)
         rays = np.stack(
@@ -110,7 +110,7 @@ class ViewCamera:
 
 
 def smooth_follow(root: NDArray[np.floating], fps: float, seconds: float = 0.6) -> NDArray[np.float64]:
-    """(L, 2) smoothed x and z of a root path (L, 3), so that the camera glides instead of bobbing with each step."""
+    """Smoothed x and z (L, 2) of a root path (L, 3), metres, for a smooth camera motion."""
     floor = np.asarray(root, dtype=np.float64)[:, [0, 2]]
     return gaussian_filter1d(floor, sigma=max(seconds * fps, 0.1), axis=0, mode="nearest")
 
@@ -123,14 +123,14 @@ def fit_camera(
     frame: tuple[float, float, float, float],
     fov: float = math.radians(30),
 ) -> ViewCamera:
-    """The closest camera in a given direction that keeps every point inside a rectangle of the picture.
+    """The closest camera in a given direction that keeps all points inside a rectangle of the image.
 
     Args:
         points3d: (N, 3) metres, relative to the followed floor point, over the whole clip.
-        azimuth: radians about +y from +z to the side the camera stands on.
-        elevation: radians above the horizon; must look down on the floor.
+        azimuth: direction of the camera position, angle about +y from +z, radians.
+        elevation: angle of the camera above the horizon, radians; positive.
         frame: left, top, right, bottom of the rectangle, pixels.
-        fov: vertical opening of the rectangle, radians.
+        fov: vertical field of view of the rectangle, radians.
     """
     left, top, right, bottom = frame
     half = np.array([(right - left) / 2, (bottom - top) / 2])
@@ -143,7 +143,7 @@ def fit_camera(
     x_axis /= np.linalg.norm(x_axis)
     rotation = np.stack([x_axis, np.cross(forward, x_axis), forward])
     camera = points3d @ rotation.T
-    # The figure stays centred on the root sideways; upwards the middle of its extent is the middle of the rectangle.
+    # The rectangle is centred on the root horizontally and on the extent of the figure vertically.
     middle_down = (camera[:, 1].min() + camera[:, 1].max()) / 2
     camera = camera - [0.0, middle_down, 0.0]
     needed = np.abs(camera[:, :2]) * focal / half - camera[:, 2:]

@@ -1,4 +1,4 @@
-"""Saved motions in a browser through viser: live with a timeline, or as one recording in an HTML file."""
+"""Shows saved motions in a browser with viser: live with a timeline, or as a recording in one HTML file."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ BONE_WIDTH = 0.035  # metres
 LABEL_HEIGHT = 0.25  # metres above the highest joint
 GAP = 0.6  # metres between motions side by side
 BODY_COLORS = ((104, 138, 190), (214, 146, 92), (112, 164, 104), (182, 118, 164))
-FARTHEST = 9.0  # metres from the camera to what it looks at, at first
-REFRESH = 60.0  # looks at the clock a second
+FARTHEST = 9.0  # metres; largest initial distance of the camera from its target
+REFRESH = 60.0  # updates per second
 DEFAULT_PORT = 8080
 
 
@@ -45,15 +45,15 @@ class Clock:
         self.seconds, self.now, self.speed, self.is_playing = seconds, 0.0, 1.0, True
 
     def advance(self, elapsed: float) -> None:
-        """Lets real seconds pass."""
+        """Advances the clock by `elapsed` seconds of real time."""
         if self.is_playing and self.seconds > 0:
             now = self.now + elapsed * self.speed
-            # The last frame is seen before the first one comes again.
+            # The last frame is shown before the restart.
             self.now = now if now <= self.seconds else (0.0 if self.now >= self.seconds else self.seconds)
 
 
 def import_viser() -> Any:
-    """The package viser; ImportError names the extra that brings it."""
+    """The package viser. Raises ImportError with install instructions if it is missing."""
     try:
         import viser  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -62,15 +62,15 @@ def import_viser() -> Any:
 
 
 def start_server(host: str, port: int | None) -> viser.ViserServer:
-    """A viser server.
+    """Starts a viser server.
 
     Args:
-        host: "127.0.0.1" for this machine alone, "0.0.0.0" for others too.
-        port: None takes the first free one from DEFAULT_PORT on.
+        host: "127.0.0.1" for this machine alone, "0.0.0.0" also for other machines.
+        port: port; None: the first free one from DEFAULT_PORT on.
 
     Raises:
-        ImportError: viser is missing.
-        OSError: the port is taken, or the address is none of this machine's.
+        ImportError: viser is not installed.
+        OSError: the port is in use, or the address does not belong to this machine.
     """
     package = import_viser()
     if port:
@@ -81,23 +81,23 @@ def start_server(host: str, port: int | None) -> viser.ViserServer:
                 probe.bind((host, port))
             except OSError as error:
                 raise OSError(
-                    f"Port {port} on {host} cannot be used ({error.strerror}). Choose another with --port, or leave it "
-                    "out for a free one."
+                    f"Port {port} on {host} cannot be used ({error.strerror}). Choose another with --port, or omit "
+                    "--port to use a free one."
                 ) from error
-    with contextlib.redirect_stdout(io.StringIO()):  # its banner; the caller says where the server is
+    with contextlib.redirect_stdout(io.StringIO()):  # suppresses its banner; the caller logs the address
         return package.ViserServer(host=host, port=DEFAULT_PORT if port is None else port, verbose=False)
 
 
 def stop_server(server: viser.ViserServer) -> None:
-    """Ends a server, its threads and its connections."""
+    """Stops a server, its threads and its connections."""
     with contextlib.redirect_stdout(io.StringIO()):
         server.stop()
 
 
 def side_by_side(motions: Sequence[ShownMotion]) -> NDArray[np.float64]:
-    """(N, 3) metres to move each motion by, so that they stand in a row along x, the first on the left.
+    """Offsets (N, 3), metres, that arrange motions in a row along x.
 
-    Seen from +z, which a motion faces as a rule, the first one is at the left edge and the row is centred.
+    The row is centred. Viewed from +z, which motions usually face, the first motion is on the left.
     """
     low, high = (np.array([f(motion.joints3d[..., 0]) for motion in motions]) for f in (np.min, np.max))
     widths = high - low + GAP
@@ -112,11 +112,11 @@ class Figure:
     """One motion in the scene, as bones, as a mesh, or both.
 
     Args:
-        scene: of the server.
-        path: name of its node in the scene.
-        motion: what to draw.
-        offset: (3,) metres, where it stands.
-        color: of its mesh.
+        scene: scene of the server.
+        path: name of the node in the scene.
+        motion: motion to draw.
+        offset: (3,) metres, position of the figure.
+        color: colour of the mesh.
     """
 
     def __init__(
@@ -138,10 +138,12 @@ class Figure:
         words = motion.text or motion.name
         self._label = scene.add_label(f"{path}/label", words, position=self._label_place(0), anchor="bottom-center")
         self._mesh: Any = None
-        self._turns = self._places = np.zeros((0, 0, 0), np.float32)  # (L, J, 4) w first and (L, J, 3) of its bones
+        self._turns = self._places = np.zeros(
+            (0, 0, 0), np.float32
+        )  # rotations (L, J, 4), w first, and positions (L, J, 3) of the bones
 
     def _points(self, frame: int) -> NDArray[np.float32]:
-        """(N, 2, 3) ends of the bones."""
+        """End points (N, 2, 3) of the bones, metres."""
         return self.motion.joints3d[frame][self._bones].reshape(-1, 2, 3)
 
     def _label_place(self, frame: int) -> NDArray[np.float32]:
@@ -189,7 +191,7 @@ class Figure:
         self._label.visible = visible
 
     def stand_at(self, offset: NDArray[np.float64], *, in_place: bool) -> None:
-        """Moves the figure; `in_place` keeps its root over the point, else it follows its path."""
+        """Moves the figure. `in_place` keeps its root above `offset`; otherwise it follows its path."""
         self.offset, self._in_place = offset, in_place
         self._move_node()
 
@@ -198,7 +200,7 @@ class Figure:
         self._node.position = self.offset + (self.motion.joints3d[0, 0] * (1.0, 0.0, 1.0) - root)
 
     def show_frame(self, frame: int) -> None:
-        """Takes the pose of a frame."""
+        """Shows the pose of a frame."""
         if frame == self._frame:
             return
         self._frame = frame
@@ -217,17 +219,17 @@ class Figure:
             bone.wxyz, bone.position = turn, place
 
     def remove(self) -> None:
-        """Takes the figure out of the scene."""
+        """Removes the figure from the scene."""
         self._node.remove()
 
 
 class MotionScene:
-    """Motions on a floor, side by side or in one place.
+    """Motions on a floor, side by side or at their recorded positions.
 
     Args:
-        server: what shows it.
-        motions: at least one.
-        mesh, bones: what to show at first.
+        server: viser server.
+        motions: at least one motion.
+        mesh, bones: whether bodies and bones are visible at first.
     """
 
     def __init__(
@@ -247,7 +249,7 @@ class MotionScene:
         self.show_bones(bones)
 
     def _corners(self) -> NDArray[np.float64]:
-        """(2, 3) least and greatest corner of everything that is shown."""
+        """Smallest and largest corner (2, 3) of all shown motions, metres."""
         low = np.min([m.joints3d.min((0, 1)) + o for m, o in zip(self.motions, self.offsets, strict=True)], axis=0)
         high = np.max([m.joints3d.max((0, 1)) + o for m, o in zip(self.motions, self.offsets, strict=True)], axis=0)
         return np.stack([low, high])
@@ -270,7 +272,7 @@ class MotionScene:
             plane_opacity=1.0,
             shadow_opacity=0.3,
         )
-        # Long ways are not seen from end to end: figures would be too small to judge.
+        # Long paths are not shown completely, because the figures would be too small.
         away = min(max(4.5, 1.1 * float(size[0]) + 2.0, 0.8 * float(size[2]) + 2.0), FARTHEST)
         start = np.mean([motion.joints3d[0, 0, 2] for motion in self.motions])
         z = float(np.clip(middle[2], start - FARTHEST / 3, start + FARTHEST / 3))
@@ -280,7 +282,7 @@ class MotionScene:
         camera.position = (middle[0] + 0.4 * away, 0.9 + 0.3 * away, z + 0.87 * away)
 
     def show(self, seconds: float) -> None:
-        """Takes the poses of a time; motions that are over stay in their last pose."""
+        """Shows the poses at a time; motions after their end hold the last pose."""
         with self._server.atomic():
             for figure in self.figures:
                 figure.show_frame(figure.motion.frame_at(seconds))
@@ -291,7 +293,7 @@ class MotionScene:
             figure.show_mesh(visible)
 
     def show_bones(self, visible: bool) -> None:
-        """Shows or hides the bones of all motions that have a body to show instead."""
+        """Shows or hides the bones of all motions that also have a body."""
         for figure in self.figures:
             figure.show_bones(visible or not figure.has_mesh)
 
@@ -306,21 +308,21 @@ class MotionScene:
             figure.stand_at(offset if apart else np.zeros(3), in_place=in_place)
 
     def remove(self) -> None:
-        """Takes all figures out of the scene."""
+        """Removes all figures from the scene."""
         for figure in self.figures:
             figure.remove()
 
 
 def save_html(path: str | os.PathLike[str], motions: Sequence[ShownMotion], *, mesh: bool = True) -> None:
-    """Writes viser's recording of the motions, played once per second of motion: one file that opens from disk.
+    """Writes a viser recording of the motions in real time as one HTML file that opens from disk.
 
     Args:
         path: file to write.
-        motions: at least one; all are shown side by side.
-        mesh: bodies, otherwise bones.
+        motions: at least one motion; all are shown side by side.
+        mesh: show bodies; False: bones.
 
     Raises:
-        ImportError: viser is missing.
+        ImportError: viser is not installed.
         OSError: the file cannot be written.
     """
     server = start_server("127.0.0.1", 0)
@@ -336,12 +338,12 @@ def save_html(path: str | os.PathLike[str], motions: Sequence[ShownMotion], *, m
 
 
 class Viewer:
-    """A timeline and switches over pages of motions.
+    """Live viewer with a timeline and controls for pages of motions.
 
     Args:
-        server: what shows them.
-        motions: at least one.
-        at_once: motions on one page.
+        server: viser server.
+        motions: at least one motion.
+        at_once: motions per page.
     """
 
     def __init__(self, server: viser.ViserServer, motions: Sequence[ShownMotion], *, at_once: int = 4) -> None:
@@ -372,7 +374,7 @@ class Viewer:
         if int(self.chosen.value) - 1 != self.page:
             self.open_page(int(self.chosen.value) - 1)
         self.clock.speed = float(self.speed.value)
-        if self.timeline.value != self._shown_time:  # someone moved it
+        if self.timeline.value != self._shown_time:  # the user moved it
             self.set_playing(False)
             self.seek(float(self.timeline.value))
         if (switches := self._switches()) != self._done:
@@ -390,7 +392,7 @@ class Viewer:
         self.scene.arrange(apart=apart, in_place=in_place)
 
     def open_page(self, page: int) -> None:
-        """Shows other motions, from their start."""
+        """Shows the motions of another page from their start."""
         if hasattr(self, "scene"):
             self.scene.remove()
         self.page = page
@@ -403,12 +405,12 @@ class Viewer:
         self.seek(0.0)
 
     def set_playing(self, is_playing: bool) -> None:
-        """Plays or pauses."""
+        """Starts or pauses playback."""
         self.clock.is_playing = is_playing
         self.play.label = "Pause" if is_playing else "Play"
 
     def seek(self, seconds: float) -> None:
-        """Shows a time."""
+        """Jumps to a time."""
         self.clock.now = min(max(seconds, 0.0), self.clock.seconds)
         self._show()
 
@@ -416,14 +418,16 @@ class Viewer:
         self.scene.show(self.clock.now)
         first = self.scene.motions[0]
         place = self.clock.now
-        if place == self.timeline.value:  # viser would not send it, and a slow browser may show an older one by now
+        if (
+            place == self.timeline.value
+        ):  # viser would not send an unchanged value, but a slow browser may show an older one
             place = math.nextafter(place, self.clock.seconds / 2)
         self.timeline.value = place
         self._shown_time = self.timeline.value
         self.frame.value = f"{first.frame_at(self.clock.now)} of {first.num_frames - 1}, {first.fps:g} a second"
 
     def tick(self, elapsed: float) -> None:
-        """Lets real seconds pass: moves the clock, the timeline and the motions."""
+        """Advances clock, timeline and motions by `elapsed` seconds of real time."""
         self._obey()
         before = self.clock.now
         self.clock.advance(elapsed)
@@ -431,7 +435,7 @@ class Viewer:
             self._show()
 
     def run(self) -> None:
-        """Plays until interrupted."""
+        """Runs the viewer until interrupted."""
         last = time.monotonic()
         while True:
             time.sleep(1.0 / REFRESH)

@@ -1,4 +1,4 @@
-"""Folders of meshes that a Wis3D server shows: stick figures as tubes, one scene per frame, names as published."""
+"""Folders of meshes for a Wis3D server: stick figures as tubes, one scene per frame, published names."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ CYAN, MAGENTA = (0, 255, 255), (255, 0, 255)
 CHAIN_COLORS = (RED, GREEN, BLUE, CYAN, MAGENTA)  # right leg, left leg, spine, right arm, left arm
 TUBE_RADIUS = 0.02  # metres
 TUBE_SIDES = 8
-ORTHOGRAPHIC_DEPTH, PINHOLE_DEPTH = 0.25, 0.5  # where the images stand, over the distance from camera to root
-DARKEST = 0.35  # of a colour, on the side that turns away from the light: Wis3D shows colours as they are, unlit
+ORTHOGRAPHIC_DEPTH, PINHOLE_DEPTH = (
+    0.25,
+    0.5,
+)  # distance of the image planes, relative to the distance from camera to root
+DARKEST = 0.35  # brightness factor on the side away from the light; Wis3D shows vertex colours unlit
 LIGHT = (0.4, 0.8, 0.45)
-SEQUENCE_TEXT = 20  # characters of the text in the name of a sequence
-MAX_NAME_BYTES = 120  # a file name takes 255, and ".ply" and a browser's address have to fit too
+SEQUENCE_TEXT = 20  # characters of the text that a sequence name contains
+MAX_NAME_BYTES = 120  # file names allow 255 bytes, but ".ply" and the encoded URL must fit, too
 
 Color = tuple[int, int, int]
 
@@ -40,9 +43,9 @@ class Figure:
     """A moving stick figure of a scene.
 
     Attributes:
-        name: of its meshes.
+        name: name of its meshes.
         joints3d: (L, J, 3) metres, y up.
-        colors: one for each chain of the skeleton.
+        colors: one colour per chain of the skeleton.
     """
 
     name: str
@@ -51,12 +54,12 @@ class Figure:
 
     @classmethod
     def plain(cls, name: str, joints3d: Tensor, skeleton: Skeleton, color: Color) -> Figure:
-        """A figure (L, J, 3) of one colour; ValueError when it is not finite or has other joints."""
+        """A figure (L, J, 3) of one colour. Raises ValueError if it is not finite or has other joints."""
         return cls._checked(name, joints3d, skeleton, (color,) * len(skeleton.chains))
 
     @classmethod
     def by_chain(cls, name: str, joints3d: Tensor, skeleton: Skeleton) -> Figure:
-        """A figure (L, J, 3) in CHAIN_COLOURS; ValueError as for `plain`."""
+        """A figure (L, J, 3) in CHAIN_COLORS. Raises ValueError as `plain` does."""
         colors = tuple(CHAIN_COLORS[i % len(CHAIN_COLORS)] for i in range(len(skeleton.chains)))
         return cls._checked(name, joints3d, skeleton, colors)
 
@@ -82,21 +85,22 @@ def sequence_name(number: int, text: str) -> str:
 
 
 def fill(joints3d: Tensor, num_frames: int) -> Tensor:
-    """(L, J, 3) cut to `num_frames`, or filled up with its last frame."""
+    """Joints (L, J, 3) cut to `num_frames`, or padded with the last frame."""
     index = torch.arange(num_frames, device=joints3d.device).clamp(max=len(joints3d) - 1)
     return joints3d[index]
 
 
 def points_before_cameras(joints2d: Tensor, T_w2c: Tensor, *, is_perspective: bool) -> Tensor:
-    """2D motion as figures in space: flat, upright in front of its camera.
+    """2D motion as flat figures in space, on an image plane in front of each camera.
 
-    The images stand at ORTHOGRAPHIC_DEPTH of the distance from camera to root, where parallel rays keep their size, or
-    at PINHOLE_DEPTH, where a figure is half as large as in the middle.
+    The distance of the image planes, relative to the distance from camera to root, is ORTHOGRAPHIC_DEPTH for
+    orthographic views, where figures keep their size, and PINHOLE_DEPTH for pinhole views, where figures have half
+    their size.
 
     Args:
         joints2d: (V, L, J, 2) box units, y down.
         T_w2c: (V, 4, 4).
-        is_perspective: pinhole views.
+        is_perspective: True for pinhole views.
 
     Returns:
         (V, L, J, 3) metres in the world of the cameras.
@@ -132,7 +136,7 @@ def tube_faces(num_bones: int) -> NDArray[np.int64]:
 def tube_vertices(
     joints3d: NDArray[np.floating], bones: Sequence[tuple[int, int]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Tubes of TUBE_RADIUS along bones, their ends drawn out to a tip; a bone of no length becomes a small bead.
+    """Tubes of TUBE_RADIUS along bones with pointed ends; a bone of zero length becomes a small bead.
 
     Args:
         joints3d: (L, J, 3) metres.
@@ -145,7 +149,7 @@ def tube_vertices(
     along = b - a
     length = np.linalg.norm(along, axis=-1, keepdims=True)
     along = np.where(length > 1e-9, along / np.maximum(length, 1e-9), (0.0, 1.0, 0.0))
-    helper = np.eye(3)[np.abs(along).argmin(axis=-1)]  # the axis that the bone is least along
+    helper = np.eye(3)[np.abs(along).argmin(axis=-1)]  # the axis with the smallest component along the bone
     u = np.cross(along, helper)
     u /= np.linalg.norm(u, axis=-1, keepdims=True)
     v = np.cross(along, u)
@@ -159,14 +163,14 @@ def tube_vertices(
 
 
 def shaded(normals: NDArray[np.float64], colors: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """(..., 3) colours of 0 to 255 as they look under LIGHT."""
+    """Shaded colours (..., 3) from 0 to 255 under LIGHT."""
     light = np.asarray(LIGHT) / np.linalg.norm(LIGHT)
     strength = DARKEST + (1.0 - DARKEST) * (0.5 + 0.5 * (normals @ light))
     return np.round(colors * strength[..., None]).astype(np.uint8)
 
 
 def import_wis3d() -> Any:
-    """The package wis3d; ImportError names the extra that brings it."""
+    """The package wis3d. Raises ImportError with install instructions if it is missing."""
     try:
         import wis3d  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -177,26 +181,26 @@ def import_wis3d() -> Any:
 
 
 def write_sequence(folder: str | os.PathLike[str], name: str, figures: Sequence[Figure], skeleton: Skeleton) -> Path:
-    """Writes the scenes of a sequence, one per frame; a sequence of the same name is replaced.
+    """Writes the scenes of a sequence, one per frame. A sequence of the same name is replaced.
 
-    The sequence appears under its name when all of it is there.
+    The write is atomic: the sequence gets its name after all files are complete.
 
     Args:
-        folder: what the server is given as `--vis_dir`.
-        name: of the sequence, see `sequence_name`.
-        figures: their frames go together by number.
-        skeleton: of all figures.
+        folder: folder that the server gets as `--vis_dir`.
+        name: name of the sequence, see `sequence_name`.
+        figures: figures; frame i of each belongs to scene i.
+        skeleton: skeleton of all figures.
 
     Returns:
         The folder of the sequence.
 
     Raises:
-        ImportError: wis3d is missing.
+        ImportError: wis3d is not installed.
     """
     writer_of = import_wis3d().Wis3D
-    import trimesh  # pyright: ignore[reportMissingImports]  # comes with wis3d
+    import trimesh  # pyright: ignore[reportMissingImports]  # a dependency of wis3d
 
-    final, partial = Path(folder) / name, Path(folder) / f".{name}.partial"  # the server passes over hidden folders
+    final, partial = Path(folder) / name, Path(folder) / f".{name}.partial"  # the server ignores hidden folders
     shutil.rmtree(partial, ignore_errors=True)
     writer = writer_of(str(folder), partial.name)
     bones = [pair for _, chain in skeleton.chains for pair in zip(chain[:-1], chain[1:], strict=True)]
@@ -205,7 +209,7 @@ def write_sequence(folder: str | os.PathLike[str], name: str, figures: Sequence[
         for figure in figures:
             for frame, (vertices, colors) in enumerate(_meshes(figure, skeleton, bones)):
                 writer.set_scene_id(frame)
-                # Made here: Wis3D would merge vertices that meet, and with them the colours of different chains.
+                # Built here, because Wis3D would merge coincident vertices and thereby the colours of different chains.
                 mesh = trimesh.Trimesh(vertices, faces, vertex_colors=colors, process=False)
                 writer.add_mesh(mesh, name=figure.name)
         shutil.rmtree(final, ignore_errors=True)
@@ -216,7 +220,7 @@ def write_sequence(folder: str | os.PathLike[str], name: str, figures: Sequence[
 
 
 def _meshes(figure: Figure, skeleton: Skeleton, bones: Sequence[tuple[int, int]]) -> Iterator[Any]:
-    """Yields (vertices, colours) of frame after frame."""
+    """Yields (vertices, colours) of each frame."""
     per_bone = [c for c, (_, chain) in zip(figure.colors, skeleton.chains, strict=True) for _ in chain[1:]]
     per_vertex = np.repeat(np.asarray(per_bone, np.float64), 2 * TUBE_SIDES + 2, axis=0)
     vertices, normals = tube_vertices(figure.joints3d, bones)
@@ -227,18 +231,18 @@ def _meshes(figure: Figure, skeleton: Skeleton, bones: Sequence[tuple[int, int]]
 def motion_figures(
     motion: Motion, *, name: str, num_frames: int, real: Tensor | None = None, views: Mapping[str, Any] | None = None
 ) -> list[Figure]:
-    """The published figures of a motion.
+    """Figures of a motion with the published names.
 
-    `01ours_pred ::: <text>` blue (another `name` than ours: magenta), `00gt ::: <text>` green, `02pred` in
-    CHAIN_COLOURS, `03view-<i>` red.
+    `01ours_pred ::: <text>` is blue (magenta for a `name` other than ours),
+    `00gt ::: <text>` green, `02pred` in CHAIN_COLORS and `03view-<i>` red.
 
     Args:
-        motion: as it shall stand.
-        name: whose motion it is.
-        num_frames: cut to or filled up with the last frame.
-        real: (L', J, 3) the recorded motion.
-        views: `camera_joints3d` (L, J, 3), `joints2d` (V, L, J, 2), `T_w2c` (V, 4, 4) and `is_perspective`, to show
-            what was lifted.
+        motion: motion in its display position.
+        name: name of the source of the motion.
+        num_frames: length of the figures; motions are cut or padded with the last frame.
+        real: (L', J, 3) metres, recorded motion.
+        views: `camera_joints3d` (L, J, 3), `joints2d` (V, L, J, 2), `T_w2c` (V, 4, 4) and `is_perspective`, to show the
+            lifted 2D motion.
 
     Raises:
         ValueError: a motion is not finite.

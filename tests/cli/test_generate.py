@@ -312,13 +312,16 @@ def test_a_reference_that_lies_is_told_and_its_licence_goes_on(
     ("words", "sentence"),
     [
         (["--strength", "0.4"], "pass that motion with --reference"),
-        (["--reference", "REFERENCE", "--strength", "0"], "strength is 0; give more than 0"),
+        (["--reference", "REFERENCE", "--strength", "0"], "strength is 0; give a number above 0"),
         (["--reference", "REFERENCE", "--seconds", "5"], "lasts 2.00 s, less than the 5 s"),
         (["--reference", "REFERENCE", "--edit", "REFERENCE", "--keep", "0:1"], "choose one"),
         (["--keep", "0:1"], "--edit FILE and --keep A:B must be used together"),
         (["--reference", "point.npz"], "The bones measure 0 metres in all"),
         (["--reference", "centimetres.npz"], "Give joints in metres"),
-        (["--reference", "short.npz"], "The reference lasts 0.30 s; this model makes 1 to 10 s. Give a longer one"),
+        (
+            ["--reference", "short.npz"],
+            "The reference lasts 0.30 s; this model generates 1 to 10 s. Give a longer reference",
+        ),
         (["--reference", "walk.bvh"], "motion files (.npz) are read here, and files of HMR systems"),
     ],
 )

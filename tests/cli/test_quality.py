@@ -204,7 +204,7 @@ def test_generated_motion_is_scored_against_2d_keypoints(
     words = arguments(store, classifier_folder, tmp_path / "out", *more)
     assert quality.main(words) == 0
     card = json.loads((tmp_path / "out" / "quality.json").read_text(encoding="utf-8"))["scores_2d"]
-    assert (card["set_size"], card["repeats"], card["seen_from"]) == (33, 2, "all around")
+    assert (card["set_size"], card["repeats"], card["seen_from"]) == (33, 2, "all directions")
     assert {"fid", "r_precision_top_1", "matching_score", "diversity"} <= card["rows"]["generated"].keys()
     assert "### In 2D" in capsys.readouterr().out
     made = sorted((tmp_path / "out" / "cache").glob("scores_2d_*/repeat_*/*.npz"))
@@ -327,7 +327,7 @@ def test_default_store_follows_the_inputs_folder(tmp_path, monkeypatch):
         (["--seeds", "0"], "--seeds is 0"),
         (["--limit", "0"], "--limit is 0"),
         (["--score-2d", "nowhere", "evaluator"], "--score-2d compares generated motion"),
-        (["--seconds", "30"], "--seconds 30 is not among the durations that are made; give 1.2 to 9.8"),
+        (["--seconds", "30"], "--seconds 30 is outside the durations of the model; give 1.2 to 9.8"),
         (["--prompts", "nowhere.yaml"], "Prompts nowhere.yaml not found"),
         (["--checkpoint", "nowhere.ckpt"], "Checkpoint not found: nowhere.ckpt"),
         (["--weights", "no-such-model"], "No released model 'no-such-model'"),

@@ -150,9 +150,9 @@ def test_intervals_are_over_seeds_and_of_paired_differences() -> None:
         (["arms=[z]"], "no training 'z'"),
         (["seeds=[]"], "at least one of each"),
         (["trainings.a.sees=nothing"], "sees 'nothing'"),
-        (["trainings.a.steps=[lots]"], "spends the budgets"),
+        (["trainings.a.steps=[lots]"], "has the unknown budgets"),
         (["holdout=[h4_direction]", "sampling.split=test"], "has no clip of unseen"),
-        (["+holdouts.h2_composition.labels.mood=[sad]"], "ask for labels of"),
+        (["+holdouts.h2_composition.labels.mood=[sad]"], "need labels of"),
         (["--score-only"], "is not trained"),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_study_ends_with_a_card_and_again_with_the_same(
     assert {p: p.stat().st_mtime_ns for p in before} == before
     # Another setting does not go on with these trainings.
     assert study.main([*command, "steps.finetune=3"]) == 2
-    assert "holds a training with other settings" in capsys.readouterr().err
+    assert "contains a training with other settings" in capsys.readouterr().err
 
 
 def test_a_stopped_study_ends_like_one_that_was_not(

@@ -279,7 +279,7 @@ def test_resuming_says_what_is_wrong(inputs: Path, tmp_path: Path) -> None:
     damaged = Path(cfg.output_dir) / "checkpoints" / "last.ckpt"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"PK\x03\x04 half a file")
-    with pytest.raises(ValueError, match=r"last\.ckpt is no checkpoint to resume from"):
+    with pytest.raises(ValueError, match=r"last\.ckpt is not a checkpoint to resume from"):
         run(cfg)
 
 
@@ -371,7 +371,7 @@ def test_without_callbacks_nothing_is_saved(inputs: Path, tmp_path: Path, monkey
     run(cfg)
     assert not list(tmp_path.rglob("*.ckpt"))
     task = ["global/task=text2motion/new_text", "+global/append=empty_callback", "prompts=[a]"]
-    with pytest.raises(ValueError, match="no callbacks, so that nothing would be written"):
+    with pytest.raises(ValueError, match="no callbacks, so nothing would be written"):
         run(compose_config(words(inputs, tmp_path, *task)))
 
 

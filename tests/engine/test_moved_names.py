@@ -42,5 +42,5 @@ def test_a_renamed_choice_is_refused_with_its_new_name(old: str) -> None:
     assert (CONFIG_FOLDER / group / f"{choice}.yaml").is_file() if choice else (CONFIG_FOLDER / group).is_dir()
     typed = old if "=" in old else f"{old}=feet"
     words = [typed] if typed.startswith("exp=") else ["exp=mocap2to3/finetune_mv_small", typed]
-    with pytest.raises(ValueError, match=f"has another name now: {re.escape(new)}"):
+    with pytest.raises(ValueError, match=f"was renamed: use {re.escape(new)}"):
         compose_config(words)

@@ -23,26 +23,26 @@ def check(*words: str, is_sweep: bool = False, folders: tuple[Path, ...] = ()) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["exp=finetune_mw"], "exp=finetune_mw: there is no such experiment. There are, the nearest first: "),
-        ([], "No experiment is chosen. Give exp=<name>; there are: "),
+        (["exp=finetune_mw"], "exp=finetune_mw: unknown experiment. Known, most similar first: "),
+        ([], "No experiment is chosen. Give exp=<name>; known: "),
         (
             [EXP, "network=smal"],
-            "network=smal: there is no such choice of 'network'. There are, the nearest first: small,",
+            "network=smal: unknown choice of 'network'. Known, most similar first: small,",
         ),
-        ([EXP, "global/append=[amp16,nope]"], "global/append=nope: there is no such choice of 'global/append'."),
+        ([EXP, "global/append=[amp16,nope]"], "global/append=nope: unknown choice of 'global/append'."),
         ([EXP, "rigs=calibrated4"], "'rigs=calibrated4': this experiment does not use the group 'rigs'."),
-        ([EXP, "trainer.max_stepz=3"], "no setting 'trainer.max_stepz'. The nearest are trainer.max_steps,"),
-        ([EXP, "lr=1e-4"], "there is no setting 'lr'. The nearest are optimizer.lr,"),
-        ([EXP, "netwrk=small"], "there is no setting 'netwrk'. The nearest are network,"),
-        ([EXP, "~optimizer.lrr"], "there is no setting 'optimizer.lrr'. The nearest are optimizer.lr,"),
-        ([EXP, "optimizer.lr=fast"], "optimizer.lr=fast: a number is expected; without this it is 0.0008."),
-        ([EXP, "trainer.max_steps=abc"], "trainer.max_steps=abc: a number is expected"),
-        ([EXP, "trainer.use_distributed_sampler=1"], "true or false is expected; without this it is false."),
-        ([EXP, "motion=3"], "motion=3: settings below it, such as motion.fps, are expected."),
-        ([EXP, "optimizer.betas=1"], "optimizer.betas=1: a list in [brackets] is expected"),
-        ([EXP, "data.batch_size=-4"], "data.batch_size=-4: at least 1 is expected."),
-        ([EXP, "data.batch_size=2.5"], "data.batch_size=2.5: a whole number is expected."),
-        ([EXP, "small"], "'small' is no override. Write key=value"),
+        ([EXP, "trainer.max_stepz=3"], "unknown setting 'trainer.max_stepz'. Most similar: trainer.max_steps,"),
+        ([EXP, "lr=1e-4"], "unknown setting 'lr'. Most similar: optimizer.lr,"),
+        ([EXP, "netwrk=small"], "unknown setting 'netwrk'. Most similar: network,"),
+        ([EXP, "~optimizer.lrr"], "unknown setting 'optimizer.lrr'. Most similar: optimizer.lr,"),
+        ([EXP, "optimizer.lr=fast"], "optimizer.lr=fast: expected a number; the default is 0.0008."),
+        ([EXP, "trainer.max_steps=abc"], "trainer.max_steps=abc: expected a number"),
+        ([EXP, "trainer.use_distributed_sampler=1"], "expected true or false; the default is false."),
+        ([EXP, "motion=3"], "motion=3: expected a setting below it, such as motion.fps."),
+        ([EXP, "optimizer.betas=1"], "optimizer.betas=1: expected a list in [brackets]"),
+        ([EXP, "data.batch_size=-4"], "data.batch_size=-4: expected at least 1."),
+        ([EXP, "data.batch_size=2.5"], "data.batch_size=2.5: expected an integer."),
+        ([EXP, "small"], "'small' is not an override. Write key=value"),
         ([EXP, "seed=1,2"], "'seed=1,2' has several values."),
     ],
 )
@@ -80,7 +80,7 @@ def test_every_value_of_a_sweep_is_checked() -> None:
 
 
 def test_composing_explains_what_hydra_refuses() -> None:
-    with pytest.raises(OverrideError, match=r"The nearest are optimizer\.lr"):
+    with pytest.raises(OverrideError, match=r"Most similar: optimizer\.lr"):
         compose_config([EXP, "optimizer.lrr=1"])
 
 

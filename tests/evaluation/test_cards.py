@@ -78,7 +78,7 @@ def test_damaged_files_are_named(tmp_path: Path):
     content = card().to_json()
     for text, message in (
         ("{", "is not JSON"),
-        ("[]", "holds a list"),
+        ("[]", "contains a list"),
         ("{}", "None version None"),
         (json.dumps(content | {"version": 99}), "version 99"),
         (json.dumps({k: v for k, v in content.items() if k != "rows"}), "damaged"),

@@ -51,7 +51,7 @@ def test_the_own_camera_looks_along_minus_z() -> None:
     points = seen(motion) - torch.tensor([0.0, 1.0, 14.0])
     wanted = 5000.0 * points[..., :2] * torch.tensor([1.0, -1.0]) / -points[..., 2:] + torch.tensor(SIZE) / 2
     assert torch.allclose(pixels, wanted, atol=0.01)
-    with pytest.raises(ValueError, match="do not tell the camera"):
+    with pytest.raises(ValueError, match="have no camera"):
         OwnCamera()(waving(tells_camera=False), seen(motion), (640, 480), ItemRandom.from_seed(0))
 
 

@@ -193,5 +193,5 @@ def test_smpl_joints_are_lifted_from_detections_and_detections_scored(tmp_path: 
     wrist, elbow = (keypoints.conf[..., COCO17.index(f"left_{part}")] for part in ("wrist", "elbow"))
     assert torch.equal(hands.observation(0).conf[..., SMPL24.index("left_hand")], torch.minimum(wrist, elbow))
     twice = ScoredLifts(source, keypoints="openpose18", limit=1)
-    with pytest.raises(ValueError, match=r"show 'coco17' keypoints themselves\. Leave keypoints out"):
+    with pytest.raises(ValueError, match=r"already show 'coco17' keypoints\. Remove the option keypoints"):
         twice.observation(0)

@@ -112,7 +112,7 @@ def test_a_lifting_card_reads_back_equal_and_says_everything(tmp_path: Path) -> 
 
 
 def test_a_lifting_card_without_its_sources_is_refused() -> None:
-    with pytest.raises(ValueError, match="does not say what lifted model"):
+    with pytest.raises(ValueError, match="names no source for model"):
         replace(card(), weights={})
     with pytest.raises(ValueError, match="average is 'median'"):
         replace(card(), average="median")

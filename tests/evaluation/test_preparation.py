@@ -75,10 +75,10 @@ def test_published_placement_fills_tails_before_it_looks_for_the_floor() -> None
 @pytest.mark.parametrize(
     ("bad", "fps", "message"),
     [
-        (torch.zeros(40, 24, 3), 20.0, r"shape \(40, 24, 3\); evaluators take \(L, 22, 3\)"),
-        (torch.zeros(1, 22, 3), 20.0, "two frames or more"),
+        (torch.zeros(40, 24, 3), 20.0, r"shape \(40, 24, 3\); evaluators expect \(L, 22, 3\)"),
+        (torch.zeros(1, 22, 3), 20.0, "at least two frames"),
         (torch.full((40, 22, 3), torch.nan), 20.0, "not finite, first in frame 0"),
-        (torch.zeros(40, 22, 3), 0.0, "fps is 0.0; say at how many"),
+        (torch.zeros(40, 22, 3), 0.0, "fps is 0.0; give the frame rate"),
         (torch.zeros(40, 22, 3), float("nan"), "fps is nan"),
         (torch.zeros(40, 22, 3), None, "fps is None; say at how many"),
     ],

@@ -105,12 +105,12 @@ def test_things_that_do_not_belong_together(store: MotionStore, evaluator: Evalu
     standard, glove = StandardProtocol(), {"text": "glove", "text_encoder": "", "text_dim": 300}
     cases = {
         "R-precision ranks pools of 32": (evaluator, standard, few),
-        "runs at 20 frames per second, evaluator 'small' was trained at 30": (
+        "has 20 frames per second, evaluator 'small' was trained at 30": (
             small_evaluator(fps=30.0),
             standard,
             rows,
         ),
-        "trained on clips of 2 s and more": (small_evaluator(min_rows=40), standard, rows),
+        "trained on clips of at least 2 s": (small_evaluator(min_rows=40), standard, rows),
         "scores whole clips": (evaluator, PublishedModelProtocol(), rows),
         "loaded without them; give their folder": (small_evaluator(**glove), standard, rows),
     }

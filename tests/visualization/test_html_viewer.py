@@ -148,7 +148,7 @@ def test_views_are_stored_with_their_cameras(tmp_path, walk):
         ({"joints2d": np.full((2, 30, 22, 2), np.nan)}, "no finite joint"),
         ({"T_w2c": np.eye(4)[None]}, r"T_w2c has shape \(1, 4, 4\)"),
         ({"T_w2c": np.stack([2 * np.eye(4)] * 2)}, "no rotation"),
-        ({"K": np.eye(3)}, "without the size"),
+        ({"K": np.eye(3)}, "without the image size"),
         ({"K": np.eye(4), "size": (4, 4)}, "K has shape"),
         ({"size": (0, 4)}, "size is"),
         ({"names": ["one"]}, "1 names for 2 views"),

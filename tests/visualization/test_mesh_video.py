@@ -42,7 +42,7 @@ def test_a_webp_name_gives_a_image_that_loops_with_every_frame_at_its_time(tmp_p
             assert picture.info["duration"] == 50 and picture.info["timestamp"] == 50 * number
     assert all(np.abs(a - b).mean() > 0.2 for a, b in zip(frames, frames[1:], strict=False))
     assert [p.name for p in tmp_path.iterdir()] == ["walk.webp"]
-    with pytest.raises(ValueError, match="no picture to write"):
+    with pytest.raises(ValueError, match="no image to write"):
         write_webp(path, [], fps=20)
 
 

@@ -1,4 +1,4 @@
-"""A body fitted to every generated motion."""
+"""Callback that fits a body to every generated motion."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class BodyFitter(pl.Callback):
     """Saves the parameters of a body for every generated motion; see `save_fitted_npz`.
 
     Args:
-        saved_dir: folder, made when the first fit is saved.
+        saved_dir: folder; created when the first fit is saved.
         body: "anny", "smplh", ...; see `load_body`.
-        options: of `load_body`, such as the gender of an SMPL body.
+        options: options of `load_body`, such as the gender of an SMPL body.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Averaged weights that are worth saving from the first step on."""
+"""Moving average of the weights that is usable from the first step on."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from torch import Tensor
 
 
 class RampedWeightAveraging(WeightAveraging):
-    """Exponential moving average of the weights; checkpoints contain it as "state_dict", and it replaces the final
-    weights.
+    """Exponential moving average of the weights; checkpoints contain the average as "state_dict", and it replaces the
+    final weights.
 
-    The first step is taken over as it is; update n after it keeps min(decay, (1 + n) / (10 + n)) of the average, so
-    that short runs forget their beginning too. Averaging the iterates is due to Polyak and Juditsky (1992).
+    The average starts with the weights of the first step. Update n keeps the fraction min(decay, (1 + n) / (10 + n)) of
+    the average, so the initial weights also vanish in short runs. Averaging the iterates is due to Polyak and Juditsky
+    (1992).
 
     Args:
-        decay: share of the average that a late step keeps, in [0, 1).
+        decay: fraction of the average that a late step keeps, in [0, 1).
     """
 
     def __init__(self, decay: float = 0.999) -> None:
         if not 0.0 <= decay < 1.0:
-            raise ValueError(f"decay is {decay}; give a number from 0 up to, not including, 1.")
+            raise ValueError(f"decay is {decay}; give a number in [0, 1).")
         self.decay = decay
         super().__init__(avg_fn=self._average)
 

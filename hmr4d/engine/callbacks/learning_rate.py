@@ -1,4 +1,4 @@
-"""The learning rate in the curves of a training."""
+"""Callback that logs the learning rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 
 
 class LogLearningRate(pl.Callback):
-    """Logs the learning rate of a step together with its loss: `lr`, of further optimizers `lr_1`, `lr_2`, ..."""
+    """Logs the learning rate of each step with its loss: `lr`, and `lr_1`, `lr_2`, ... for additional optimizers."""
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

@@ -1,4 +1,4 @@
-"""Files for every motion that a run generates."""
+"""Callback that writes all generated motions to files."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hmr4d.visualization.motion_files import MotionWriter, check_exports
 
 
 class MotionWriterCallback(pl.Callback):
-    """Hands predicted motions to a `MotionWriter`.
+    """Passes predicted motions to a `MotionWriter`.
 
     Args:
         out_dir, export: see `MotionWriter`.
-        about: JSON text or object kept with every motion, beside what the model says, the seed and the command.
+        about: JSON text or object saved with every motion, in addition to model, seed and command.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The progress of a training as log lines, if there is no terminal."""
+"""Callback that logs the progress of a training, for runs without a terminal."""
 
 from __future__ import annotations
 

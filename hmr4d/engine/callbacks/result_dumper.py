@@ -1,4 +1,4 @@
-"""Generated motions as `.pth` files in the published layout."""
+"""Callback that writes generated motions as `.pth` files in the published layout."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 from hmr4d.motion.canonical import face_first_frame, repeat_last_valid
 from hmr4d.utils.files import atomic_path
 
-TEXT_PART = slice(11, 40)  # the published names keep these characters of the prompt
+TEXT_PART = slice(11, 40)  # characters of the prompt in published file names
 
 
 def dump_joints(joints3d: Tensor, lengths: Tensor) -> Tensor:
-    """(B, L, 22, 3) motions facing +z at frame 0, tails filled with the last valid frame, lowest joint at y = 0.
+    """Motions (B, L, 22, 3) facing +z in frame 0, lowest joint at y = 0, padded with the last valid frame.
 
-    As published, the lowest joint is sought in all L frames as given, those beyond `lengths` too.
+    As in the published code, the lowest joint is that of all L input frames, including those beyond `lengths`.
     """
     faced = face_first_frame(joints3d)
     lowest = faced[..., 1].amin((1, 2))
@@ -36,7 +36,7 @@ class ResultDumper(pl.Callback):
     """Saves {pred (L, 22, 3), text, length} of every generated motion.
 
     Args:
-        saved_dir: folder, made when the first motion is saved.
+        saved_dir: folder; created when the first motion is saved.
     """
 
     def __init__(self, saved_dir: str = "outputs/dumped_newtext_ours") -> None:

@@ -1,4 +1,4 @@
-"""Resuming a training: no batch twice, and with the settings that the configuration names now."""
+"""Callback for resumed trainings: no batch is repeated, and current optimizer settings apply."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ logger = logging.getLogger(__name__)
 
 
 class ResumeTraining(pl.Callback):
-    """Prepares a checkpoint for going on, before Lightning reads it.
+    """Prepares a checkpoint for resuming, before Lightning reads it.
 
-    A checkpoint written at the end of an epoch resumes at the start of the next one. Where `max_steps` ends the
-    training and nothing validates, Lightning takes such a checkpoint for an unfinished epoch and trains one batch more
-    in it; the progress in the checkpoint is put past the epoch.
+    A checkpoint written at the end of an epoch resumes at the start of the next one. If `max_steps` ends the training
+    and there is no validation, Lightning treats such a checkpoint as an unfinished epoch and trains one more batch of
+    it. This callback sets the progress in the checkpoint to the end of the epoch.
 
-    The checkpoint also brings the optimizer's settings of the earlier run. Those that the configuration names replace
-    them; every change is logged.
+    The checkpoint also contains the optimizer settings of the earlier run. Settings of the configuration replace them;
+    every change is logged.
 
     Args:
-        optimizer: settings of the optimizer by name, such as `lr` and `weight_decay`.
+        optimizer: name -> optimizer setting, such as `lr` and `weight_decay`.
     """
 
     def __init__(self, optimizer: Mapping[str, Any] | None = None) -> None:
@@ -53,8 +53,8 @@ class ResumeTraining(pl.Callback):
     def _renew_optimizers(self, checkpoint: dict[str, Any]) -> None:
         """Writes the settings of the configuration into the saved states of optimizers and schedules.
 
-        What the configuration changes is told by the first group of parameters. Groups with a rate of their own keep
-        their share of the first one's; other settings change in the groups that had the value of the first.
+        The first parameter group determines which settings changed. Groups with another learning rate keep their ratio
+        to the first group. Other settings change in all groups that had the value of the first group.
         """
         groups = [group for state in checkpoint["optimizer_states"] for group in state["param_groups"]]
         for name, value in self.optimizer.items() if groups else ():
@@ -76,11 +76,11 @@ def _comparable(value: Any) -> Any:
 
 
 def _scale_rates(checkpoint: dict[str, Any], groups: Sequence[dict[str, Any]], saved: float, wanted: float) -> None:
-    """Brings all rates, and the base rates that schedules start from, from `saved` to `wanted`."""
+    """Scales all learning rates, and the base rates of schedules, by `wanted` / `saved`."""
     if not saved:
         raise ValueError(
-            f"The checkpoint was trained with optimizer.lr=0, so that optimizer.lr={wanted} cannot be put in its "
-            "place. Start a new run from it with ckpt_path=."
+            f"The checkpoint was trained with optimizer.lr=0, so optimizer.lr={wanted} cannot replace it. Start a new "
+            "run from it with ckpt_path=."
         )
 
     def scaled(rate: float) -> float:
@@ -89,7 +89,9 @@ def _scale_rates(checkpoint: dict[str, Any], groups: Sequence[dict[str, Any]], s
     for group in groups:
         for key in ("lr", "initial_lr"):
             if key in group:
-                group[key] = scaled(group[key])  # "lr" is where the schedule is; its next step follows from the base
+                group[key] = scaled(
+                    group[key]
+                )  # "lr" is the current value of the schedule; the base rate determines the next one
     for schedule in checkpoint["lr_schedulers"]:
         if "base_lrs" in schedule:
             schedule["base_lrs"] = [scaled(rate) for rate in schedule["base_lrs"]]

@@ -1,4 +1,4 @@
-"""Scores of lifting: what methods lift is saved clip by clip, then scored from the files."""
+"""Scores of lifting: lifted motions are saved clip by clip, then scored from the files."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from hmr4d.visualization.html_viewer import PageMotion, write_html
 logger = logging.getLogger(__name__)
 
 FOLDER_NAME, CLIPS_NAME, PAGE_NAME, PAGE_CLIPS = "lifted", "clips.json", "comparison.html", 6
-TRUTH_METRICS = ("jitter_10m_s3", "foot_sliding")  # which the true motion has too
+TRUTH_METRICS = ("jitter_10m_s3", "foot_sliding")  # metrics that the ground truth has, too
 PER_CLIP = ("abs_mpjpe", "mpjpe", "pa_mpjpe", "t_root")
 
 
 @dataclass(frozen=True)
 class LiftSource:
-    """What lifts, for one row of the card.
+    """Source of the motions of one row of the card.
 
     Attributes:
-        about: sentence for the card: file and hash of the weights and what they were trained on, or the method.
-        identity: everything that decides the motions; kept beside them.
+        about: sentence for the card: file, hash and training data of the weights, or the method.
+        identity: all settings that determine the motions; saved next to them.
     """
 
     about: str
@@ -50,7 +50,7 @@ class LiftSource:
 
 @dataclass(frozen=True)
 class CardMetadata:
-    """Card data that the callback does not have; see `LiftingCard`."""
+    """Card metadata that the callback does not know; see `LiftingCard`."""
 
     command: str
     seed: int
@@ -59,15 +59,15 @@ class CardMetadata:
 
 
 class MetricLift(pl.Callback):
-    """Saves lifted motion and scores it from the files, so that an interrupted test continues.
+    """Saves lifted motion and scores it from the files. An interrupted test continues.
 
-    Every process saves its share of what the model lifts.
+    Every process saves the motions that it lifts.
 
     Args:
-        out_dir: folder of the card, and of the motions in `lifted/<method>`.
+        out_dir: folder of the card; the motions are in `lifted/<method>`.
         protocol: name of the protocol.
-        average: "frames" or "clips", which of the two means comes first on the card.
-        joints: name of the skeleton that is scored, made of the lifted joints; None: these.
+        average: main average of the card, "frames" or "clips".
+        joints: name of the scored skeleton, which is derived from the lifted joints; None: the lifted joints.
     """
 
     def __init__(
@@ -80,17 +80,17 @@ class MetricLift(pl.Callback):
     ) -> None:
         self.out_dir, self.protocol, self.average = Path(out_dir), protocol, average
         self.joints = None if joints is None else get_skeleton(joints)
-        self.method: str | None = None  # whose motions a running trainer.test makes
+        self.method: str | None = None  # method of a running trainer.test
 
     def folder(self, method: str) -> GenerationFolder:
-        """The motions of a method."""
+        """Folder of the motions of a method."""
         return GenerationFolder(self.out_dir / FOLDER_NAME / method)
 
     def open(self, method: str, clips: ScoredLifts, source: LiftSource) -> list[int]:
-        """Opens the folder of a method; the items still to lift.
+        """Opens the folder of a method and returns the items still to lift.
 
         Raises:
-            FileExistsError: it holds motions of another test.
+            FileExistsError: the folder contains motions of another test.
         """
         folder = self.folder(method)
         folder.begin(source.identity)
@@ -99,12 +99,12 @@ class MetricLift(pl.Callback):
         return missing
 
     def save(self, method: str, item: int, joints3d: Tensor, clips: ScoredLifts) -> None:
-        """Saves a lifted clip (L, J, 3), the joints being those that are lifted; ValueError when it is not finite."""
+        """Saves a lifted clip (L, J, 3), metres. Raises ValueError if it is not finite."""
         clip = clips.clip(item)
         if not bool(torch.isfinite(joints3d).all()):
             raise ValueError(
-                f"{method} lifted '{clip.name}' to numbers that are not finite. With a network, its weights are "
-                f"damaged or its training diverged; the clips lifted so far are in {self.folder(method).folder}."
+                f"{method} lifted '{clip.name}' to numbers that are not finite. If the method has a network, its "
+                f"weights are damaged or its training diverged. Earlier clips are in {self.folder(method).folder}."
             )
         motion = Motion(joints3d, clip.fps, clips.lifted, clip.name, provenance=Provenance(more={"item": item}))
         self.folder(method).save(Job(0, item), motion)
@@ -139,7 +139,7 @@ class MetricLift(pl.Callback):
         """Saves the motions of a batch of the model.
 
         Raises:
-            ValueError: a motion is not finite; all others are saved first.
+            ValueError: a motion is not finite; the other motions are saved first.
         """
         broken: ValueError | None = None
         for row, item in enumerate(items):
@@ -159,16 +159,16 @@ class MetricLift(pl.Callback):
         about: CardMetadata,
         motions: Mapping[str, GenerationFolder | SavedMotions] | None = None,
     ) -> LiftingCard:
-        """Scores saved motions of all methods, writes card, page and list of clips, and logs the table.
+        """Scores the saved motions of all methods, writes card, page and list of clips, and logs the table.
 
         Args:
-            clips: what was lifted.
-            sources: row -> what lifted it.
-            about: for the card.
-            motions: row -> where its motions are; None: in the folders of this callback.
+            clips: lifted clips.
+            sources: row -> source of its motions.
+            about: metadata of the card.
+            motions: row -> folder of its motions; None: the folders of this callback.
 
         Raises:
-            ValueError: motions are missing or do not fit their clips.
+            ValueError: motions are missing or do not match their clips.
         """
         motions = motions or {method: self.folder(method) for method in sources}
         for method, folder in motions.items():
@@ -243,7 +243,7 @@ class MetricLift(pl.Callback):
 
 
 def check_complete(method: str, folder: GenerationFolder | SavedMotions, clips: ScoredLifts) -> None:
-    """ValueError unless there is a motion for every clip."""
+    """Raises ValueError unless there is a motion for every clip."""
     if isinstance(folder, SavedMotions):
         if len(folder) != len(clips.items):
             raise ValueError(
@@ -254,14 +254,14 @@ def check_complete(method: str, folder: GenerationFolder | SavedMotions, clips: 
     if missing := [item for item in clips.items if not folder.has(Job(0, item))]:
         raise ValueError(
             f"{folder.folder} lacks {len(missing)} of {len(clips.items)} clips lifted by {method}; run the test again "
-            "to make them, or lower limit=."
+            "to lift them, or lower limit=."
         )
 
 
 def _motion(
     folder: GenerationFolder | SavedMotions, item: int, place: int, clip: LiftingClip, skeleton: Skeleton
 ) -> Tensor:
-    """(L, J, 3) metres, after a look at whether it is a motion of this clip."""
+    """Lifted joints (L, J, 3), metres; checks that they match the clip."""
     motion = folder.load(place) if isinstance(folder, SavedMotions) else folder.load(Job(0, item))
     wanted = (len(clip.joints3d), skeleton.name, float(clip.fps))
     if (found := (motion.num_frames, motion.skeleton.name, float(motion.fps))) != wanted:
@@ -277,7 +277,7 @@ def _metric(clip: LiftingClip) -> PoseErrorMetric:
 
 
 def _add(metric: PoseErrorMetric, joints3d: Tensor, clip: LiftingClip, place: int) -> None:
-    """Adds a clip to a row; errors name the clip."""
+    """Adds a clip to a row. Errors name the clip."""
     try:
         metric.update(joints3d, clip.joints3d, valid=clip.valid, index=place)
     except ValueError as error:
@@ -285,7 +285,7 @@ def _add(metric: PoseErrorMetric, joints3d: Tensor, clip: LiftingClip, place: in
 
 
 def _shown(clip: LiftingClip, lifted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Motions of a clip by caption, in world coordinates; gaps of the truth hold the last pose."""
+    """Caption -> motion of a clip, world coordinates; gaps of the ground truth hold the last pose."""
     known = clip.valid.all(-1)
     held = torch.arange(len(known)).masked_fill(~known, -1).cummax(0).values.clamp(min=0)
     first = int(known.int().argmax())

@@ -38,13 +38,13 @@ PAGE_NAME, PAGE_ITEMS = "comparison.html", 12
 
 @dataclass(frozen=True)
 class Source:
-    """The origin of the motions of a card.
+    """Source of the motions of a card.
 
     Attributes:
-        checkpoint, checkpoint_hash: the weights, or the folder of motions from elsewhere.
-        command: what to type to get the card again.
-        identity: everything that decides the motions; kept beside them.
-        notes: sentences for the card.
+        checkpoint, checkpoint_hash: the weights, or the folder of external motions.
+        command: command that reproduces the card.
+        identity: all settings that determine the motions; saved next to them.
+        notes: remarks for the card.
     """
 
     checkpoint: str
@@ -57,14 +57,14 @@ class Source:
 class MetricT2M(pl.Callback):
     """Saves generated motions and scores them when complete; an interrupted test continues.
 
-    Every process saves its share; the first one scores. The score reads the files alone, so that scoring them again
-    gives the same card.
+    Every process saves its motions; the first process scores. The scores depend on the files alone, so scoring them
+    again gives the same card.
 
     Args:
-        out_dir: folder of the card, and of the motions in `generations`.
+        out_dir: folder of the card; the motions are in `generations`.
         evaluator: name or folder, see `load_evaluator`.
-        glove: folder of the word vectors of an evaluator that reads them.
-        protocol: how to score; that of the published model if not given.
+        glove: folder of word vectors, for evaluators that read them.
+        protocol: evaluation protocol; default: that of the published model.
     """
 
     def __init__(
@@ -87,22 +87,22 @@ class MetricT2M(pl.Callback):
 
         Raises:
             FileNotFoundError: files of the evaluator are missing.
-            ValueError: clips, evaluator and protocol do not belong together, or the clips are too few.
+            ValueError: clips, evaluator and protocol do not match, or there are too few clips.
         """
         evaluator = load_evaluator(self.evaluator_name, glove_folder=self.glove)
         self.scorer, self.source = TextToMotionScorer(evaluator, self.protocol, clips), source
 
     def open(self, clips: ScoredClips, source: Source) -> list[Job]:
-        """As `prepare`, and opens the folder of motions; the jobs that are still to do.
+        """Calls `prepare`, opens the folder of motions and returns the remaining jobs.
 
         Raises:
-            FileExistsError: the folder holds motions of another test.
+            FileExistsError: the folder contains motions of another test.
         """
         self.prepare(clips, source)
         self.folder.begin(source.identity)
         write_items(self.out_dir / ITEMS_NAME, clips)
         missing = [job for job in clips.jobs if not self.folder.has(job)]
-        logger.info("%d motions to score, %d to make.", len(clips.jobs), len(missing))
+        logger.info("%d motions to score, %d to generate.", len(clips.jobs), len(missing))
         return missing
 
     # --- Lightning ----------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ class MetricT2M(pl.Callback):
         """Saves the motions of a batch with `repeat`, `item`, `sample` and `seed` (B,).
 
         Raises:
-            ValueError: a motion is not finite; all others are saved first.
+            ValueError: a motion is not finite; the other motions are saved first.
         """
         columns = [batch[name].tolist() for name in ("repeat", "item", "sample", "seed")]
         broken = []
@@ -151,9 +151,9 @@ class MetricT2M(pl.Callback):
         if broken:
             job, text = broken[0]
             raise ValueError(
-                f"The model made {len(broken)} motion(s) that are not finite, first for repeat {job.repeat}, item "
-                f"{job.item} ('{text}'). Its weights are damaged or its training diverged; the motions made so far are "
-                f"in {self.folder.folder}."
+                f"The model generated {len(broken)} motion(s) that are not finite, first for repeat {job.repeat}, item "
+                f"{job.item} ('{text}'). Its weights are damaged or its training diverged; earlier motions are in "
+                f"{self.folder.folder}."
             )
 
     def score(
@@ -162,14 +162,14 @@ class MetricT2M(pl.Callback):
         """Scores motions, writes the card and logs the table.
 
         Args:
-            device: of the evaluator.
-            motions: instead of those of this callback's folder.
+            device: device of the evaluator.
+            motions: external motions; None: those of this callback's folder.
 
         Raises:
             ValueError: motions are missing or cannot be scored.
         """
         if self.scorer is None or self.source is None:
-            raise ValueError("There is nothing to score with yet; call prepare or open first.")
+            raise ValueError("The evaluator is not loaded; call prepare or open first.")
         scorer, source, clips = self.scorer, self.source, self.scorer.clips
         evaluator = scorer.evaluator.to(device)
         load = loader(motions or self.folder, clips)
@@ -198,7 +198,7 @@ class MetricT2M(pl.Callback):
 
 
 def loader(motions: GenerationFolder | SavedMotions, clips: ScoredClips) -> Callable[[Job], Motion]:
-    """Job -> its motion, from a folder of a test or of motions from elsewhere.
+    """Function from a job to its motion, from the folder of a test or of external motions.
 
     Raises:
         ValueError: motions are missing.
@@ -208,14 +208,14 @@ def loader(motions: GenerationFolder | SavedMotions, clips: ScoredClips) -> Call
         return lambda job: motions.load(places[job.repeat, job.item])
     if missing := [job for job in clips.jobs if not motions.has(job)]:
         raise ValueError(
-            f"{motions.folder} lacks {len(missing)} of {len(clips.jobs)} motions; run the test again to make them, or "
-            "lower replications=, limit= or multimodality_captions=."
+            f"{motions.folder} lacks {len(missing)} of {len(clips.jobs)} motions; run the test again to generate "
+            "them, or lower replications=, limit= or multimodality_captions=."
         )
     return motions.load
 
 
 def write_page(path: Path, load: Callable[[Job], Motion], clips: ScoredClips) -> None:
-    """A page of the first items: generated motion next to recorded 3D motion."""
+    """Writes a viewer page of the first items: generated motion next to recorded 3D motion."""
     rows = []
     is_recorded = clips.store.kind == MOTION
     for repeat, item in clips.main_jobs()[:PAGE_ITEMS]:
@@ -234,9 +234,9 @@ def write_page(path: Path, load: Callable[[Job], Motion], clips: ScoredClips) ->
 
 
 def write_embeddings(path: Path, repeats: Sequence[Embeddings]) -> None:
-    """Saves the input of the card: `text`, `generated`, `real` and `another`, each (R, N, D) float32.
+    """Saves the embeddings behind the card: `text`, `generated`, `real` and `another`, each (R, N, D) float32.
 
-    Repeats come first; rows are in the order of the items.
+    R counts repeats, N items in their order, D embedding dimensions.
     """
     columns = zip(Embeddings._fields, zip(*repeats, strict=True), strict=True)
     arrays = {name: torch.stack(rows).numpy() for name, rows in columns}
@@ -245,7 +245,7 @@ def write_embeddings(path: Path, repeats: Sequence[Embeddings]) -> None:
 
 
 def write_items(path: Path, clips: ScoredClips) -> None:
-    """Lists the requested items in order, for motions generated elsewhere."""
+    """Writes the list of requested items in order, for external generation."""
     items = [
         {
             "repeat": repeat,

@@ -23,19 +23,19 @@ logger = logging.getLogger(__name__)
 class Wis3DMotion2Dto3DVisualizer(pl.Callback):
     """Writes one Wis3D sequence per generated motion: `<number>_<first 20 characters of the text>`.
 
-    A motion faces +z in its first frame and stands on the floor of its valid frames; the published viewer took the
-    floor of frames beyond the motion's length too, so that short motions of a batch floated.
+    A motion faces +z in its first frame, and its valid frames define the floor. The published viewer also used frames
+    beyond the length of a motion, so short motions of a batch floated.
 
     Args:
-        name: whose motions they are; part of the mesh names.
-        subset: motions go to `<folder>_<subset>`, without one to `<folder>`.
-        max_len: frames of a sequence; longer motions are cut, shorter ones stay in their last frame.
-        max_count: this many motions are written, no more.
-        plot_2D: also the motion as the cameras saw it, and the 2D motion before each camera.
-        folder: without the subset.
+        name: name of the source of the motions; part of the mesh names.
+        subset: motions go to `<folder>_<subset>`; without a subset to `<folder>`.
+        max_len: frames of a sequence; longer motions are cut, shorter ones hold their last frame.
+        max_count: largest number of written motions.
+        plot_2D: also write the views of the cameras and the 2D motion in front of each camera.
+        folder: folder name without the subset.
 
     Raises:
-        ImportError: wis3d is missing.
+        ImportError: wis3d is not installed.
         ValueError: `max_len` or `max_count` is not positive.
     """
 
@@ -49,8 +49,8 @@ class Wis3DMotion2Dto3DVisualizer(pl.Callback):
         folder: str = "outputs/wis3d",
     ) -> None:
         if max_len < 1 or max_count < 1:
-            raise ValueError(f"max_len is {max_len} and max_count {max_count}; both are numbers from 1 up.")
-        import_wis3d()  # before the motion is made, not after
+            raise ValueError(f"max_len is {max_len} and max_count {max_count}; both must be at least 1.")
+        import_wis3d()  # fails before the motion is generated
         self.name, self.max_len, self.max_count, self.plot_2d = name, max_len, max_count, plot_2D
         self.folder = Path(f"{folder}_{subset}" if subset else folder)
         self.count = 0
@@ -89,7 +89,7 @@ class Wis3DMotion2Dto3DVisualizer(pl.Callback):
 
     def _say(self, trainer: pl.Trainer) -> None:
         if trainer.is_global_zero and self.count:
-            logger.info("To look at the motions: wis3d --vis_dir %s --host 127.0.0.1 --port 19090", self.folder)
+            logger.info("To view the motions: wis3d --vis_dir %s --host 127.0.0.1 --port 19090", self.folder)
 
     def _write(self, trainer: pl.Trainer, outputs: MotionBatch, real: list[Tensor | None]) -> None:
         for row in range(min(len(outputs), self._left(trainer))):
@@ -105,24 +105,26 @@ class Wis3DMotion2Dto3DVisualizer(pl.Callback):
             )
             if motion.num_frames > self.max_len:
                 logger.warning("'%s' is shown up to frame %d of %d.", motion.text, self.max_len, motion.num_frames)
-            number = self.count * trainer.world_size + trainer.global_rank  # processes share the folder
+            number = (
+                self.count * trainer.world_size + trainer.global_rank
+            )  # unique, because all processes write to the folder
             write_sequence(self.folder, sequence_name(number, motion.text), figures, motion.skeleton)
             self.count += 1
 
     def _left(self, trainer: pl.Trainer) -> int:
-        """How many motions this process may still write."""
+        """Number of motions that this process may still write."""
         share = len(range(trainer.global_rank, self.max_count, trainer.world_size))
         return share - self.count
 
 
 def seen(outputs: MotionBatch, row: int) -> dict[str, Any]:
-    """What `motion_figures` shows of the views of a motion.
+    """Arguments of `motion_figures` for the views of a motion.
 
     Raises:
-        ValueError: the motion was made without views.
+        ValueError: the motion has no views.
     """
     if outputs.joints2d is None or "T_w2c" not in outputs.extras:
-        raise ValueError("plot_2D shows the views of a motion, but these motions were made without. Set plot_2D=false.")
+        raise ValueError("plot_2D shows the views of a motion, but these motions have none. Set plot_2D=false.")
     length, extras = int(outputs.lengths[row]), outputs.extras
     return {
         "joints2d": outputs.joints2d[row, :, :length].cpu(),
@@ -133,10 +135,10 @@ def seen(outputs: MotionBatch, row: int) -> dict[str, Any]:
 
 
 def real_motion(clips: ScoredClips, repeat: int, item: int, *, fps: float) -> Tensor:
-    """(L, J, 3) the stretch of the recorded motion that an item is scored against, facing +z, at a rate."""
+    """Joints (L, J, 3), metres, of the recorded excerpt that an item is scored against, facing +z, at rate `fps`."""
     joints3d, rows = clips.real(item), clips.excerpt(repeat, item).rows
     if rows is not None:
         first, count = rows
-        joints3d = joints3d[first : first + count + 1]  # a motion has a frame more than rows of features
+        joints3d = joints3d[first : first + count + 1]  # a motion has one frame more than feature rows
     faced = face_first_frame(joints3d)
     return torch.from_numpy(resample_positions(faced.numpy(), clips.real_fps, fps))

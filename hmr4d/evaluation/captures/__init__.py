@@ -1,1 +1,1 @@
-"""Captured data sets that lifting is scored on: RICH and AIST++."""
+"""Captured data sets for the evaluation of lifting: RICH and AIST++."""

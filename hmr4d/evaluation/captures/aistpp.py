@@ -1,14 +1,14 @@
-"""AIST++: dances seen by nine calibrated cameras, with 3D keypoints in COCO's layout.
+"""AIST++: dances recorded by nine calibrated cameras, with 3D keypoints in COCO layout.
 
 Li et al., "AI Choreographer: Music Conditioned 3D Dance Generation with AIST++", ICCV 2021, arXiv 2101.08779.
 
-    keypoints3d/{SEQ}.pkl       keypoints3d_optim (N, 17, 3), centimetres, may hold NaN
+    keypoints3d/{SEQ}.pkl       keypoints3d_optim (N, 17, 3), centimetres, may contain NaN
     keypoints2d/{SEQ}.pkl       keypoints2d (9, N, 17, 3), pixels of the raw images and scores, NaN where undetected
     cameras/mapping.txt         "SEQ setting" a line;   cameras/{setting}.json   list of cameras c01 ... c09
-    splits/*.txt                names of sequences;   ignore_list.txt   names to leave out
+    splits/*.txt                names of sequences;   ignore_list.txt   names to exclude
 
-The world of the calibration has y up, but was refined together with the points: the floor is found again for each
-setting, from the ankles of all its sequences.
+The world of the calibration has y up, but the calibration was refined together with the points. This module therefore
+fits the floor of each setting to the ankles of all its sequences.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ Floats = NDArray[np.float64]
 SOURCE_FPS, STRIDE = 60.0, 2
 FPS = SOURCE_FPS / STRIDE
 CENTIMETER = 0.01  # metres
-ANKLE_REST = 0.09  # metres of COCO's ankles above the floor when the foot rests on it
-MAX_TILT = np.radians(10)  # in the search; more than TILT_EXPECTED is told
+ANKLE_REST = 0.09  # metres; height of COCO's ankles above the floor when the foot rests on it
+MAX_TILT = np.radians(10)  # limit of the fit; a tilt above TILT_EXPECTED is logged
 TILT_EXPECTED = np.radians(3)
 BAD_VIEWS = {
-    "gBR_sBM_cAll_d04_mBR0_ch01": ("c05",),  # not in step with the others
-    "gJB_sBM_cAll_d07_mJB3_ch05": ("c07",),  # 640 x 480
+    "gBR_sBM_cAll_d04_mBR0_ch01": ("c05",),  # not synchronized with the others
+    "gJB_sBM_cAll_d07_mJB3_ch05": ("c07",),  # images of 640 x 480
 }
 FULL_SIZE = (1920.0, 1080.0)
 
@@ -54,11 +54,11 @@ class AistppCaptures:
     Args:
         root: folder of the data set.
         split: name of a list `splits/<split>.txt`, such as "pose_test", or None for every sequence with 3D.
-        window: frames at 30 per second that are kept, from the start; None: all. The common protocol keeps 120.
-        max_missing: share of missing joints in the window from which a sequence is left out, as its truth is bad.
+        window: number of first frames to keep, at 30 per second; None: all. The common protocol keeps 120.
+        max_missing: a sequence is excluded if this fraction of its joints in the window is missing, or more.
 
     Raises:
-        FileNotFoundError: lists, mapping or cameras are missing; all are named.
+        FileNotFoundError: lists, mapping or cameras are missing; the message names all.
         CaptureError: malformed files.
     """
 
@@ -72,14 +72,16 @@ class AistppCaptures:
         self.settings = _read_mapping(self.root / "cameras" / "mapping.txt")
         self.names = [name for name in listed if name not in drop]
         if unmapped := [name for name in self.names if name not in self.settings]:
-            raise CaptureError(f"cameras/mapping.txt does not name {', '.join(unmapped[:3])} ({len(unmapped)} in all).")
+            raise CaptureError(
+                f"cameras/mapping.txt has no line for {', '.join(unmapped[:3])} ({len(unmapped)} in all)."
+            )
         self._require(
             [*(f"keypoints3d/{n}.pkl" for n in self.names), *(f"cameras/{self.settings[n]}.json" for n in self.names)]
         )
         bad = [n for n in self.names if self._missing_share(n) > max_missing]
         self.names = [n for n in self.names if n not in set(bad)]
         logger.info(
-            "AIST++: %d sequences; %d left out by ignore_list.txt, %d with bad 3D: %s.",
+            "AIST++: %d sequences; excluded: %d by ignore_list.txt, %d with incomplete 3D: %s.",
             len(self.names),
             len(set(listed) & drop),
             len(bad),
@@ -88,7 +90,7 @@ class AistppCaptures:
         self._grounds: dict[str, GroundPlane] = {}
 
     def dataset(self, *, detected: bool = True) -> CaptureViews:
-        """Every sequence in each usable camera; detected or true 2D."""
+        """All sequences in each usable camera, with detected or exact 2D."""
         clips = [(n, v) for n in self.names for v in self._usable(n, read_cameras(self._camera_file(n)))]
         return CaptureViews(clips, self.load if detected else self.load_without_detections, detected=detected)
 
@@ -101,7 +103,7 @@ class AistppCaptures:
         return self._load(name, None)
 
     def ground(self, setting: str) -> GroundPlane:
-        """The floor of a setting, from the ankles of all its sequences."""
+        """Floor of a setting, fitted to the ankles of all its sequences."""
         if setting not in self._grounds:
             names = [n for n, s in self.settings.items() if s == setting and n not in self._ignored]
             files = [p for p in (self.root / "keypoints3d" / f"{n}.pkl" for n in names) if p.is_file()]
@@ -126,14 +128,17 @@ class AistppCaptures:
         joints3d = _read_joints3d(self.root / "keypoints3d" / f"{name}.pkl")[self._frames()]
         if detections is not None and detections.kp2d.shape[1] != len(joints3d):
             raise CaptureError(
-                f"{name} has {len(joints3d)} frames of 3D and {detections.kp2d.shape[1]} of 2D; fetch both files again."
+                f"{name} has {len(joints3d)} frames of 3D and {detections.kp2d.shape[1]} of 2D; download both files "
+                "again."
             )
         valid: NDArray[np.bool_] = np.asarray(np.isfinite(joints3d).all(-1))
         joints3d = np.where(valid[..., None], joints3d, 0.0)
         check_body_extent(f"AIST++ {name}", joints3d, valid, "centimetres")
         cameras = read_cameras(self._camera_file(name))
         if detections is not None and len(detections.kp2d) != len(cameras.views):
-            raise CaptureError(f"{name} has 2D of {len(detections.kp2d)} views; expected {len(cameras.views)}.")
+            raise CaptureError(
+                f"{name} has 2D keypoints of {len(detections.kp2d)} views; expected {len(cameras.views)}."
+            )
         return Capture(
             name=name,
             fps=FPS,
@@ -185,7 +190,8 @@ class AistppCaptures:
 
 
 class Cameras:
-    """Nine cameras of a setting: names, sizes (V, 2), K4 (V, 4), T_w2c (V, 4, 4) in metres, distortion (V, 5)."""
+    """Nine cameras of a setting: names, image sizes (V, 2) in pixels, K4 (V, 4), T_w2c (V, 4, 4) in metres,
+    distortion (V, 5)."""
 
     def __init__(self, entries: Sequence[Any]) -> None:
         self.views = tuple(str(e["name"]) for e in entries)
@@ -205,7 +211,7 @@ def read_cameras(path: Path) -> Cameras:
     """Cameras of a setting.
 
     Raises:
-        CaptureError: the file is no list of cameras.
+        CaptureError: the file contains no list of cameras.
     """
     try:
         cameras = Cameras(json.loads(read_text(path)))
@@ -215,7 +221,8 @@ def read_cameras(path: Path) -> Cameras:
             raise ValueError("arrays of different lengths, or numbers that are not finite")
     except (ValueError, TypeError, KeyError) as error:
         raise CaptureError(
-            f"{path} is no list of cameras with name, size, matrix, rotation, translation and distortions: {error}."
+            f"{path} contains no list of cameras with name, size, matrix, rotation, translation and distortions: "
+            f"{error}."
         ) from error
     small = [n for n, size in zip(cameras.views, cameras.size, strict=True) if tuple(size) != FULL_SIZE]
     if small:

@@ -1,4 +1,4 @@
-"""The floor of recorded motion, from the lowest positions of the feet."""
+"""Floor of recorded motion, fitted to the lowest positions of the feet."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-CELL = 0.5  # metres; the floor is divided into squares, and what is lowest is asked of each
-MIN_IN_CELL = 5  # foot points that a square needs before its lowest ones mean anything
-LOWEST = 0.02  # share of a square's foot points that rest on the floor
-INLIER = 0.02  # metres from the plane
+CELL = 0.5  # metres; side of the squares into which the floor is divided
+MIN_IN_CELL = 5  # fewest foot points of a usable square
+LOWEST = 0.02  # fraction of a square's foot points that rest on the floor
+INLIER = 0.02  # metres; largest distance of an inlier from the plane
 TRIALS = 300
 ROUNDS = 3
-MIN_SPAN = 0.3  # metres; floor points that span less in one direction leave the tilt open
+MIN_SPAN = 0.3  # metres; the tilt along a direction is determined only if the floor points span at least this
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class GroundPlane:
 
     Attributes:
         normal: (3,) unit vector that points up.
-        d: metres.
-        residual: metres, median distance of the resting feet from the plane; NaN if no feet were looked at.
-        source: where the plane comes from, such as "feet" or the name of a file.
+        d: offset, metres.
+        residual: median distance of the resting feet from the plane, metres; NaN if feet were not used.
+        source: origin of the plane, such as "feet" or the name of a file.
     """
 
     normal: Floats
@@ -35,52 +35,52 @@ class GroundPlane:
     source: str = "feet"
 
     def height(self, points: Floats) -> Floats:
-        """(...) metres above the floor of points (..., 3)."""
+        """Height (...) of points (..., 3) above the floor, metres."""
         return points @ self.normal + self.d
 
     def tilt(self, up: Floats) -> float:
-        """Radians between the normal and another up direction."""
+        """Angle between the normal and another up direction (3,), radians."""
         return float(np.arccos(np.clip(self.normal @ (up / np.linalg.norm(up)), -1, 1)))
 
 
 def body_up(upper: Floats, lower: Floats) -> Floats:
-    """(3,) mean direction from lower to upper joints (N, 3) of each, NaN rows left out."""
+    """(3,) mean direction from the lower joints (N, 3) to the upper joints (N, 3); rows with NaN are excluded."""
     direction = upper - lower
     direction = direction[np.isfinite(direction).all(-1)]
     mean = direction.mean(0) if len(direction) else np.zeros(3)
     if not np.linalg.norm(mean) > 0:
-        raise ValueError("No frame shows which way the body is up; give the floor's plane.")
+        raise ValueError("No frame determines the up direction of the body; give the plane of the floor.")
     return mean / np.linalg.norm(mean)
 
 
 def fit_ground_plane(feet: Floats, up: Floats, *, rest_height: float, max_tilt: float, seed: int = 0) -> GroundPlane:
-    """The plane on which feet rest.
+    """Fits the plane on which the feet rest.
 
-    The floor is divided into squares; the lowest foot points of each form a point of the floor, whatever the tilt.
-    A plane within `max_tilt` of `up` is chosen from random triples by how many squares lie within 2 cm of it, then
-    fitted to those, three times over, the heights being taken from the plane before. Squares that are no floor
-    (a bench, a fence) do not agree with the rest and drop out. Where all squares lie on a line or a spot the tilt is
-    open, and `up` is kept as far as the squares do not say otherwise.
+    The floor is divided into squares. The lowest foot points of each square give one floor point, whatever the tilt.
+    Of the planes through random triples, at most `max_tilt` from `up`, the one with the most squares within 2 cm is
+    chosen.
+    It is then refined three times by a fit to its inliers. Squares on other objects (a bench, a fence) are outliers and
+    drop out. If all squares lie on a line or in a spot, the tilt is undetermined and stays close to `up`.
 
     Args:
-        feet: (N, 3) metres, foot joints of all frames; NaN rows are left out.
+        feet: (N, 3) metres, foot joints of all frames; rows with NaN are excluded.
         up: (3,) approximate up direction.
-        rest_height: metres of the joints above the floor when the foot rests on it.
-        max_tilt: radians.
-        seed: of the random triples.
+        rest_height: height of the joints above the floor when the foot rests on it, metres.
+        max_tilt: largest angle between the normal and `up`, radians.
+        seed: seed of the random triples.
 
     Raises:
-        ValueError: too few finite foot points.
+        ValueError: there are too few finite foot points.
     """
     feet = feet[np.isfinite(feet).all(-1)]
     if len(feet) < MIN_IN_CELL:
         raise ValueError(f"{len(feet)} foot points are not enough for a floor; expected at least {MIN_IN_CELL}.")
     up = up / np.linalg.norm(up)
-    sideways = np.linalg.svd(up[None])[2][1:]  # (2, 3) orthonormal, across up
+    sideways = np.linalg.svd(up[None])[2][1:]  # (2, 3) orthonormal, perpendicular to up
     flat, height = feet @ sideways.T, feet @ up
     middle = flat.mean(0)
     flat = flat - middle
-    slope = np.zeros(2)  # of the floor against the plane across `up`
+    slope = np.zeros(2)  # of the floor relative to the plane perpendicular to `up`
     offset = float(np.quantile(height, LOWEST))
     rng = np.random.default_rng(seed)
     for _ in range(ROUNDS):
@@ -95,7 +95,7 @@ def fit_ground_plane(feet: Floats, up: Floats, *, rest_height: float, max_tilt: 
 
 
 def _lowest_per_cell(flat: Floats, level: Floats, slope: Floats) -> tuple[Floats, Floats]:
-    """Position and height of the low quantile of each square: (C, 2) and (C,), after removing the slope `level`."""
+    """Position (C, 2) and height (C,) of the low quantile of each square, after subtraction of the slope."""
     cells = np.floor(flat / CELL).astype(np.int64)
     _, index, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
     index = index.reshape(-1)
@@ -114,7 +114,7 @@ def _lowest_per_cell(flat: Floats, level: Floats, slope: Floats) -> tuple[Floats
 
 
 def _robust_plane(places: Floats, low: Floats, max_tilt: float, rng: np.random.Generator) -> tuple[Floats, float]:
-    """Slope (2,) and offset of the plane low = slope . place + offset with the most inliers."""
+    """Slope (2,) and offset of the plane low = slope . places + offset with the most inliers."""
     best, best_count = np.abs(low - np.median(low)) <= INLIER, -1
     candidates = [best]
     if len(low) >= 3:
@@ -127,14 +127,14 @@ def _robust_plane(places: Floats, low: Floats, max_tilt: float, rng: np.random.G
         best = np.ones(len(low), bool)
     slope, offset = _plane_through(places[best], low[best])
     steep = float(np.hypot(*slope)) / np.tan(max_tilt)
-    if steep > 1:  # as far as allowed, at the same middle
+    if steep > 1:  # limit the slope, keep the height at the center
         middle = places[best].mean(0)
         offset, slope = offset + middle @ slope * (1 - 1 / steep), slope / steep
     return slope, offset
 
 
 def _agreeing(places: Floats, low: Floats, pick: NDArray[np.int64], max_tilt: float) -> NDArray[np.bool_] | None:
-    """Inliers of the plane through three points; None if it is too steep or degenerate."""
+    """Inliers of the plane through three points; None if the plane is too steep or degenerate."""
     A = np.c_[places[pick], np.ones(3)]
     if abs(np.linalg.det(A)) < MIN_SPAN**2:
         return None
@@ -145,7 +145,7 @@ def _agreeing(places: Floats, low: Floats, pick: NDArray[np.int64], max_tilt: fl
 
 
 def _plane_through(places: Floats, low: Floats) -> tuple[Floats, float]:
-    """Least squares slope and offset; no slope along directions with little spread of the points."""
+    """Least-squares slope and offset; the slope is zero along directions in which the points hardly vary."""
     middle, level = places.mean(0), float(low.mean())
     x = places - middle
     spread, axes = np.linalg.eigh(x.T @ x / len(x))

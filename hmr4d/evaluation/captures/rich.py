@@ -1,15 +1,15 @@
-"""RICH: people indoors and outdoors, seen by six to eight calibrated cameras, with fitted SMPL-X bodies.
+"""RICH: people indoors and outdoors, recorded by six to eight calibrated cameras, with fitted SMPL-X bodies.
 
 Huang et al., "Capturing and Inferring Dense Full-Body Human-Scene Contact", CVPR 2022, arXiv 2206.09553.
 
-    bodies/{train,val,test}/{SEQ}/{frame:05d}/{SUB:03d}.pkl      one body a frame, in the frame of the calibration
+    bodies/{train,val,test}/{SEQ}/{frame:05d}/{SUB:03d}.pkl      one body per frame, in calibration coordinates
     scan_calibration/{CAPTURE}/calibration/{cam:03d}.xml         OpenCV storage
-    multicam2world/{CAPTURE}_multicam2world.json                 an axis-aligned frame over the floor (optional)
-    resource/gender.json, resource/meta/{train,val,test}.txt     also looked for directly below the root
+    multicam2world/{CAPTURE}_multicam2world.json                 an axis-aligned coordinate frame of the floor
+    (optional) resource/gender.json, resource/meta/{train,val,test}.txt     also searched directly below the root
 
-SEQ is CAPTURE_SUB_action; a name of four parts is a recording of two people, which is left out. Joints come from the
+SEQ is CAPTURE_SUB_action; a name of four parts is a recording of two people, which is excluded. Joints come from the
 body model (`hmr4d.evaluation.captures.rich_bodies`) or from files `<joints folder>/{SEQ}.npz` with `joints24_world`
-(L, 24, 3), in metres and in the frame of the calibration; they are never made up.
+(L, 24, 3), in metres and calibration coordinates.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ FPS = 30.0
 SIZE, PORTRAIT_SIZE = (4112.0, 3008.0), (3008.0, 4112.0)
 PORTRAIT = {("Pavallion", 3), ("Pavallion", 5)}  # (site, camera) mounted on its side
 SPLITS = ("train", "val", "test")
-HIPS = (1, 2)  # whose mean is the root in the published metrics, not joint 0
-TOE_REST = 0.02  # metres of SMPL's foot joints above the floor
+HIPS = (1, 2)  # their mean is the root in the published metrics, instead of joint 0
+TOE_REST = 0.02  # metres; height of SMPL's foot joints above the floor
 MAX_TILT = np.radians(20)  # between the floor's normal and the mean up direction of bodies
-_LEADING = ("sequence_name", "capture_name", "scan_name")  # columns that all meta lists begin with
+_LEADING = ("sequence_name", "capture_name", "scan_name")  # first columns of all meta lists
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class RichSequence:
 
     Attributes:
         name: SEQ.
-        capture: site and take, whose calibration it shares.
-        scan: of the scene.
+        capture: site and take; all sequences of a capture share a calibration.
+        scan: name of the scene scan.
         subject: number of the person.
         views: numbers of the listed cameras.
     """
@@ -65,14 +65,14 @@ class RichSequence:
 
 
 def read_meta(path: Path) -> list[RichSequence]:
-    """Single-person sequences of a meta list; those of two people are counted in the log.
+    """Single-person sequences of a meta list; the excluded sequences of two people are logged.
 
     Raises:
-        FileNotFoundError: no such list.
-        CaptureError: a header or a row that cannot be understood.
+        FileNotFoundError: the list does not exist.
+        CaptureError: the header or a row is malformed.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"RICH list not found: {path}. It belongs to the data set's resources.")
+        raise FileNotFoundError(f"RICH list not found: {path}. It is part of the data set's resources.")
     lines = [line for line in read_text(path).splitlines() if line.strip()]
     header = lines[0].split() if lines else []
     if tuple(header[:3]) != _LEADING or header[-1] != "view_id":
@@ -83,14 +83,14 @@ def read_meta(path: Path) -> list[RichSequence]:
         parts = line.split()
         name = parts[0].split("_")
         if match is None or len(parts) < len(_LEADING) + 1 or len(name) not in (3, 4):
-            raise CaptureError(f"{path}, line {number}: {line!r} is no sequence with a list of views at its end.")
+            raise CaptureError(f"{path}, line {number}: {line!r} has no sequence name followed by a list of views.")
         if len(name) == 4:
             pairs.append(parts[0])
             continue
         views = tuple(int(v) for v in match.group(1).split(","))
         found.append(RichSequence(parts[0], parts[1], parts[2], int(name[1]), views))
     if pairs:
-        logger.info("%s: %d sequences of two people left out: %s.", path.name, len(pairs), ", ".join(pairs))
+        logger.info("%s: %d sequences of two people excluded: %s.", path.name, len(pairs), ", ".join(pairs))
     return found
 
 
@@ -98,18 +98,18 @@ def read_camera_xml(path: Path) -> tuple[Floats, Floats, Floats]:
     """T_w2c (4, 4), fx, fy, cx, cy (4,) and distortion (n,) of a calibration file.
 
     Raises:
-        FileNotFoundError: no such file.
-        CaptureError: it is no calibration.
+        FileNotFoundError: the file does not exist.
+        CaptureError: the file contains no calibration.
     """
     if not path.is_file():
         raise FileNotFoundError(f"RICH calibration not found: {path}.")
     content = path.read_bytes()
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise CaptureError(f"{path} declares entities, which a calibration does not; it was not read.")
+        raise CaptureError(f"{path} declares XML entities, which a calibration file never does; it was not read.")
     try:
         tree = ElementTree.fromstring(content)
     except ElementTree.ParseError as error:
-        raise CaptureError(f"{path} is no XML: {error}.") from error
+        raise CaptureError(f"{path} is not valid XML: {error}.") from error
     world, K = _matrix(tree, "CameraMatrix", 12, path), _matrix(tree, "Intrinsics", 9, path)
     T = np.eye(4)
     T[:3] = world.reshape(3, 4)
@@ -120,16 +120,16 @@ def read_camera_xml(path: Path) -> tuple[Floats, Floats, Floats]:
 def rich_ground(
     root: Path, sequence: RichSequence, joints3d: Floats, scans: dict[str, Any] | None
 ) -> GroundPlane | None:
-    """The floor of a capture: of the scan's matrix, else of the axis-aligned frame, else None, if it is unknown.
+    """The floor of a capture, from the matrix of the scan or else from the axis-aligned frame; None if unknown.
 
     Args:
-        root: of the data set.
-        sequence: whose floor is wanted.
-        joints3d: (L, J, 3) metres, SMPL joints.
-        scans: "<capture>_<scan>" -> 4 x 4 matrix to a z-up frame with the floor at z = 0, or None.
+        root: folder of the data set.
+        sequence: sequence of the capture.
+        joints3d: (L, J, 3) metres, SMPL joints, calibration coordinates.
+        scans: "<capture>_<scan>" -> 4 x 4 matrix to z-up coordinates with the floor at z = 0, or None.
 
     Raises:
-        CaptureError: a file holds no such matrices.
+        CaptureError: a file does not contain these matrices.
     """
     up, feet = _up_and_feet(joints3d)
     key = f"{sequence.capture}_{sequence.scan}"
@@ -149,12 +149,12 @@ def rich_ground(
         return None
     plane = GroundPlane(normal, d)
     lowest = np.quantile(plane.height(feet), 0.02) - TOE_REST
-    logger.info("%s: floor of %s, the lowest feet are %.3f m from it.", sequence.name, source, lowest)
+    logger.info("%s: floor from %s; the lowest feet are %.3f m from it.", sequence.name, source, lowest)
     return GroundPlane(normal, d, abs(float(lowest)), source)
 
 
 def feet_ground(capture: str, joints3d: Floats) -> GroundPlane:
-    """The floor of a capture from the feet of all its SMPL joints (N, J, 3) in metres, frame of the calibration."""
+    """The floor of a capture, fitted to the feet of its SMPL joints (N, J, 3), metres, calibration coordinates."""
     up, feet = _up_and_feet(joints3d)
     plane = fit_ground_plane(feet, up, rest_height=TOE_REST, max_tilt=float(MAX_TILT))
     logger.info("%s: floor from the feet of %d frames, residual %.4f m.", capture, len(joints3d), plane.residual)
@@ -173,14 +173,14 @@ class RichCaptures:
     Args:
         root: folder of the data set.
         split: "train", "val" or "test".
-        bodies: parameters of SMPL-X -> joints, see `rich_bodies`; None: only files of joints are read.
-        joints: folder of `{SEQ}.npz`; None: joints come from the body model.
-        scans: JSON file of floor matrices, see `rich_ground`; None: there is none.
-        allow: names "<SEQ>/cam_<cc>" of the only clips wanted, such as those of an older evaluation; None: all.
-        allow_gaps: frames that are missing in the middle become frames that are not valid; False: they are an error.
+        bodies: function from SMPL-X parameters to joints, see `rich_bodies`; None: joints are read from files.
+        joints: folder of `{SEQ}.npz`; None: the body model computes the joints.
+        scans: JSON file of floor matrices, see `rich_ground`; None: no file.
+        allow: names "<SEQ>/cam_<cc>" of the selected clips, such as those of an older evaluation; None: all.
+        allow_gaps: missing frames within a sequence become invalid frames; False: they are an error.
 
     Raises:
-        FileNotFoundError: lists or files are missing; all are named.
+        FileNotFoundError: lists or files are missing; the message names all.
         CaptureError: malformed files.
     """
 
@@ -216,14 +216,14 @@ class RichCaptures:
             raise FileNotFoundError(f"RICH calibrations not found: {', '.join(absent)}.")
         logger.info("RICH %s: %d sequences, %d clips.", split, len(self.sequences), len(self.clips))
         self._floors: dict[str, GroundPlane] = {}
-        self._known: tuple[str, dict[str, Any]] = "", {}  # a capture and its joints, read for its floor and for clips
+        self._known: tuple[str, dict[str, Any]] = "", {}  # a capture and its joints, shared by the floor and the clips
 
     def dataset(self) -> CaptureViews:
-        """All clips, with true 2D: the data set has no detections."""
+        """All clips with exact 2D; the data set has no detections."""
         return CaptureViews(self.clips, self.load)
 
     def load(self, name: str) -> Capture:
-        """One sequence; its cameras are those that its list names, in that order."""
+        """One sequence with the cameras of its meta list, in the order of the list."""
         sequence = self.sequences[name]
         joints3d, present = self._joints_of(sequence)
         skeleton = _skeleton(name, joints3d)
@@ -248,14 +248,14 @@ class RichCaptures:
         )
 
     def _feet_floor(self, capture: str) -> GroundPlane:
-        """The floor from the feet of all sequences of a capture that are there."""
+        """The floor, fitted to the feet of all available sequences of a capture."""
         if capture not in self._floors:
             found: list[Floats] = []
             for sequence in (s for s in self.sequences.values() if s.capture == capture):
                 try:
                     joints3d, present = self._joints_of(sequence)
                 except FileNotFoundError as error:
-                    logger.warning("%s: the floor is sought without %s: %s", capture, sequence.name, error)
+                    logger.warning("%s: the floor is fitted without %s: %s", capture, sequence.name, error)
                 else:
                     found.append(joints3d[present, : SMPL22.num_joints])
             self._floors[capture] = feet_ground(capture, np.concatenate(found))
@@ -277,18 +277,18 @@ class RichCaptures:
         """Content of the files of a sequence; see `_joints_of`."""
         if self._joints is not None:
             return _cached_joints(self._joints / f"{sequence.name}.npz")
-        assert self._bodies is not None  # the constructor saw to it
+        assert self._bodies is not None  # checked by the constructor
         gender = self.genders.get(str(sequence.subject))
         if gender is None:
-            raise CaptureError(f"gender.json does not name subject {sequence.subject} of {sequence.name}.")
+            raise CaptureError(f"gender.json has no entry for subject {sequence.subject} of {sequence.name}.")
         frames, parameters = read_bodies(self.root / "bodies" / self.split / sequence.name, sequence.subject)
         present = np.zeros(frames[-1] - frames[0] + 1, bool)
         present[frames - frames[0]] = True
         if not present.all() and not self._allow_gaps:
             missing = np.flatnonzero(~present) + frames[0]
             raise CaptureError(
-                f"{sequence.name} lacks {len(missing)} frames, the first is {missing[0]:05d}; fetch them, or set "
-                "allow_gaps=True to count them as not valid."
+                f"{sequence.name} lacks {len(missing)} frames, the first is {missing[0]:05d}; download them, or set "
+                "allow_gaps=True to mark them as invalid."
             )
         found = self._bodies(parameters, gender)
         joints3d = np.zeros((len(present), *found.shape[1:]))
@@ -320,14 +320,14 @@ def _skeleton(name: str, joints3d: Floats) -> Skeleton:
 
 
 def _cached_joints(path: Path) -> tuple[Floats, NDArray[np.bool_]]:
-    """Joints of a file made elsewhere; frames that are not finite are not valid."""
+    """Joints of a precomputed file, and which frames are valid; frames that are not finite are invalid."""
     if not path.is_file():
-        raise FileNotFoundError(f"Joints not found: {path}; it holds joints24_world (L, 24, 3) in metres.")
+        raise FileNotFoundError(f"Joints not found: {path}; expected a file with joints24_world (L, 24, 3) in metres.")
     try:
         with np.load(path, allow_pickle=False) as data:
             joints3d = np.asarray(data["joints24_world"], np.float64)
     except (KeyError, ValueError, OSError, EOFError) as error:
-        raise CaptureError(f"{path} has no array joints24_world that can be read: {error}.") from error
+        raise CaptureError(f"{path} has no readable array joints24_world: {error}.") from error
     if joints3d.ndim != 3 or not len(joints3d):
         raise CaptureError(f"{path}: joints24_world has shape {joints3d.shape}; expected (L, 24, 3).")
     present: NDArray[np.bool_] = np.asarray(np.isfinite(joints3d).all((1, 2)))
@@ -335,12 +335,12 @@ def _cached_joints(path: Path) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _matrix(tree: ElementTree.Element, name: str, count: int | None, path: Path) -> Floats:
-    """Numbers of an OpenCV matrix, wherever its lines break."""
+    """Numbers of an OpenCV matrix; line breaks are ignored."""
     text = tree.findtext(f"{name}/data")
     try:
         values = np.array([float(word) for word in (text or "").split()])
     except ValueError as error:
-        raise CaptureError(f"{path}: {name} holds something that is no number: {error}.") from error
+        raise CaptureError(f"{path}: {name} contains a value that is no number: {error}.") from error
     if text is None or not np.isfinite(values).all() or (len(values) != count if count else not len(values)):
         raise CaptureError(f"{path}: {name}/data holds {len(values)} numbers; expected {count or 'some'}.")
     return values
@@ -352,9 +352,9 @@ def _json_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(read_text(path))
     except ValueError as error:
-        raise CaptureError(f"{path} is no JSON: {error}.") from error
+        raise CaptureError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(content, dict):
-        raise CaptureError(f"{path} holds a {type(content).__name__}; expected an object.")
+        raise CaptureError(f"{path} contains a {type(content).__name__}; expected an object.")
     return content
 
 
@@ -362,5 +362,5 @@ def _entry(path: Path, name: str, shape: tuple[int, ...]) -> Floats:
     try:
         value = np.asarray(_json_object(path)[name], np.float64).reshape(shape)
     except (KeyError, TypeError, ValueError) as error:
-        raise CaptureError(f"{path}: '{name}' is no array of shape {shape}: {error}.") from error
+        raise CaptureError(f"{path}: '{name}' is not an array of shape {shape}: {error}.") from error
     return value

@@ -1,4 +1,4 @@
-"""Bodies of RICH: parameters of SMPL-X out of one pickle per frame, and joints out of parameters."""
+"""Bodies of RICH: reads SMPL-X parameters from one pickle per frame and computes joints."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ Floats = NDArray[np.float64]
 BodyJoints = Callable[[Mapping[str, Floats], str], Floats]  # parameters (L, n) by name, gender -> joints (L, J, 3)
 
 WIDTHS = {"betas": 10, "global_orient": 3, "body_pose": 63, "transl": 3}
-HAND_WIDTHS = {"left_hand_pose": 12, "right_hand_pose": 12}  # principal components about the mean hand
+HAND_WIDTHS = {"left_hand_pose": 12, "right_hand_pose": 12}  # principal components, offsets from the mean hand
 _HAND_JOINTS = {"left": slice(25, 40), "right": slice(40, 55)}  # of SMPL-X
-CHUNK = 32  # frames whose meshes are made at once
+CHUNK = 32  # frames per batch of meshes
 
 
 def read_bodies(folder: Path, subject: int) -> tuple[NDArray[np.int64], dict[str, Floats]]:
     """Frame numbers (L,), ascending, and parameters (L, n) by name of one person in one sequence.
 
     Raises:
-        FileNotFoundError: no folder, or frames without the person's file; the first are named.
-        CaptureError: a pickle with anything but arrays in it, or without the parameters of a body.
+        FileNotFoundError: the folder is missing, or frames lack the person's file; the message names the first.
+        CaptureError: a pickle contains other objects than arrays, or lacks parameters.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"RICH bodies not found: {folder}.")
@@ -50,13 +50,14 @@ def read_bodies(folder: Path, subject: int) -> tuple[NDArray[np.int64], dict[str
 class SmplxJoints:
     """Joints of SMPL-X parameters; a `BodyJoints`.
 
-    Without a transfer file these are SMPL-X's own first 22 joints, some millimetres from SMPL's. With it they are the
-    24 joints that published numbers use: the mesh is carried over to SMPL's vertices and SMPL's neutral regressor
-    averages them. The face stays neutral, which moves no vertex near a joint.
+    Without a transfer file, the joints are the first 22 joints of SMPL-X, some millimetres from those of SMPL. With it,
+    they are the 24 joints of published evaluations: the transfer matrix maps the mesh to SMPL vertices, and SMPL's
+    neutral regressor computes joints from them. The face stays neutral; this moves no vertex near a joint.
 
     Args:
-        folder: of body models; None: the usual place.
-        transfer: `.npz` or `.pkl` with `matrix` (6890, 10475), dense or sparse, that carries SMPL-X vertices to SMPL.
+        folder: folder of body models; None: the default folder.
+        transfer: `.npz` or `.pkl` with `matrix` (6890, 10475), dense or sparse, that maps SMPL-X vertices to SMPL
+            vertices.
     """
 
     def __init__(self, folder: str | Path | None = None, *, transfer: str | Path | None = None) -> None:
@@ -68,7 +69,7 @@ class SmplxJoints:
             if matrix.shape[0] != regressor.shape[1]:
                 raise ValueError(
                     f"{transfer}: matrix is {matrix.shape}, the SMPL regressor {regressor.shape}; expected the matrix "
-                    "that takes SMPL-X vertices to SMPL's."
+                    "that maps SMPL-X vertices to SMPL vertices."
                 )
             self._regressor = torch.from_numpy(regressor @ matrix).float()
 
@@ -98,10 +99,10 @@ class SmplxJoints:
 
 
 def _read_body(path: Path) -> dict[str, Floats]:
-    """Parameters (n,) by name of one pickle."""
+    """Parameters (n,) by name, from one pickle."""
     content: Any = load_arrays_pickle(path)
     if not isinstance(content, dict):
-        raise CaptureError(f"{path} holds a {type(content).__name__}; expected a dict of SMPL-X parameters.")
+        raise CaptureError(f"{path} contains a {type(content).__name__}; expected a dict of SMPL-X parameters.")
     if missing := [name for name in WIDTHS if name not in content]:
         raise CaptureError(f"{path} has no {', '.join(missing)}; expected the SMPL-X parameters of one person.")
     found = {}

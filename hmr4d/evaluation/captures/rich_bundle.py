@@ -1,9 +1,9 @@
-"""The prepared test set of RICH that evaluation code of the field passes on: two files instead of the data set.
+"""Reader of the prepared test set of RICH that common evaluation code distributes: two files instead of the data set.
 
     rich_test_labels.pt   "test/{SEQ}/cam_{cc:02d}" -> frame_id (F,), gender, gt_smplx_params {name: (F, n)}
     cam2params.pt         "{CAPTURE}_{cc}" -> (T_w2c (4, 4), K (3, 3))
 
-Its clips are one camera each, so rigs have one view.
+Each clip has one camera, so rigs have one view.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class RichBundle:
     Args:
         labels: `rich_test_labels.pt`.
         cameras: `cam2params.pt`.
-        bodies: parameters of SMPL-X -> joints.
-        dedup: drop frames whose number repeats that of the frame before. Some clips of the file begin with one frame
-            twice; published numbers keep it, and it is then one of the "first two frames" of W-MPJPE.
+        bodies: function from SMPL-X parameters to joints.
+        dedup: drop frames with the number of the previous frame. Some clips begin with a duplicated frame. Published
+            evaluations keep the duplicate, which is then one of the "first two frames" of W-MPJPE.
 
     Raises:
         FileNotFoundError: a file is missing.
-        CaptureError: a file of something else.
+        CaptureError: a file has other content.
     """
 
     def __init__(self, labels: str | Path, cameras: str | Path, *, bodies: BodyJoints, dedup: bool = False) -> None:
@@ -62,11 +62,11 @@ class RichBundle:
         )
 
     def dataset(self) -> CaptureViews:
-        """All clips, with true 2D."""
+        """All clips, with exact 2D."""
         return CaptureViews([(name, 0) for name in self.names], self.load)
 
     def load(self, name: str) -> Capture:
-        """One clip, in the frame of the calibration; its floor comes from the feet of all clips of the capture."""
+        """One clip in calibration coordinates; the floor is fitted to the feet of all clips of the capture."""
         joints3d = self._joints_of(name)
         valid = np.ones(joints3d.shape[:2], bool)
         check_body_extent(name, joints3d, valid, "metres")
@@ -89,14 +89,14 @@ class RichBundle:
         )
 
     def _floor(self, capture: str) -> GroundPlane:
-        """The floor from the feet of all sequences of a capture, each as one of its clips has it."""
+        """The floor of a capture, fitted to the feet of one clip of each of its sequences."""
         if capture not in self._floors:
             clips = {name.rsplit("/", 1)[0]: name for name in self.names if _parts(name)[0] == capture}
             self._floors[capture] = feet_ground(capture, np.concatenate([self._joints_of(n) for n in clips.values()]))
         return self._floors[capture]
 
     def _joints_of(self, name: str) -> Floats:
-        """(F, J, 3) metres, the frames of a clip."""
+        """Joints (F, J, 3) of the frames of a clip, metres."""
         label = self._labels[name]
         given: Mapping[str, Any] = label["gt_smplx_params"]
         wanted = WIDTHS | {n: w for n, w in HAND_WIDTHS.items() if n in given}
@@ -107,21 +107,21 @@ class RichBundle:
         return joints3d[self._frames(name)] if self._dedup else joints3d
 
     def _frames(self, name: str) -> NDArray[np.int64]:
-        """Frames of a clip whose number is not that of the frame before."""
+        """Indices of the frames of a clip whose number differs from that of the previous frame."""
         numbers = [str(n) for n in np.asarray(self._labels[name]["frame_id"]).reshape(-1).tolist()]
         return np.array([i for i, n in enumerate(numbers) if i == 0 or n != numbers[i - 1]], np.int64)
 
 
 def _parts(name: str) -> tuple[str, int]:
-    """Capture and number of the camera of a clip's name."""
+    """Capture and camera number from the name of a clip."""
     found = _NAME.match(name)
     if found is None:
-        raise CaptureError(f"{name!r} is no clip; expected test/<CAPTURE>_<SUBJECT>_<action>/cam_<cc>.")
+        raise CaptureError(f"{name!r} is not the name of a clip; expected test/<CAPTURE>_<SUBJECT>_<action>/cam_<cc>.")
     return found["capture"], int(found["camera"])
 
 
 def _key(name: str, cameras: Mapping[str, Any]) -> str:
-    """The camera's key, whose number may be written with or without a zero in front."""
+    """Key of the camera; its number may have a leading zero."""
     capture, camera = _parts(name)
     padded = f"{capture}_{camera:02d}"
     return padded if padded in cameras else f"{capture}_{camera}"
@@ -130,5 +130,5 @@ def _key(name: str, cameras: Mapping[str, Any]) -> str:
 def _mapping(path: Path) -> dict[str, Any]:
     content = load_arrays_pickle(path)
     if not isinstance(content, dict) or not content:
-        raise CaptureError(f"{path} holds a {type(content).__name__}; expected a dict that is not empty.")
+        raise CaptureError(f"{path} contains a {type(content).__name__}; expected a non-empty dict.")
     return content

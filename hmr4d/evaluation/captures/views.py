@@ -1,8 +1,8 @@
-"""Motion recorded by several calibrated cameras, and the input and truth of lifting for each of them.
+"""Motion recorded by several calibrated cameras; input and ground truth of lifting for each camera.
 
-A `Capture` is one sequence in the frame of its calibration. `lifting_clip` shows it as one camera sees it: 2D of that
-camera, all cameras in the world that it anchors (`hmr4d.geometry.rigs`), and the true 3D there. `CaptureViews` lists
-all such clips of a data set.
+A `Capture` is one sequence in calibration coordinates. `lifting_clip` converts it to the view of one camera: the 2D of
+that camera, and all cameras and the true 3D motion in the world anchored at it (`hmr4d.geometry.rigs`). `CaptureViews`
+lists all these clips of a data set.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from hmr4d.geometry.rigs import Rig, canonicalise, project
 
 Floats = NDArray[np.float64]
 
-BODY_EXTENT = (0.5, 10.0)  # metres that a body can span; others come from another unit
-MIN_DEPTH = 0.1  # metres before a camera; nearer joints have no image
+BODY_EXTENT = (0.5, 10.0)  # metres; plausible extent of a body, other values indicate a wrong unit
+MIN_DEPTH = 0.1  # metres; joints at a smaller depth are not projected
 
 
 class CaptureError(ValueError):
@@ -34,10 +34,10 @@ class CaptureError(ValueError):
 
 @dataclass(frozen=True)
 class Detections:
-    """2D of detectors in every view.
+    """Detected 2D keypoints in every view.
 
     Attributes:
-        kp2d: (V, L, J, 2) pixels, NaN where there is none.
+        kp2d: (V, L, J, 2) pixels, NaN where missing.
         conf: (V, L, J) in [0, 1].
     """
 
@@ -47,23 +47,23 @@ class Detections:
 
 @dataclass(frozen=True)
 class Capture:
-    """One sequence and its cameras, in the frame of the calibration.
+    """One sequence and its cameras, in calibration coordinates.
 
     Attributes:
-        name: of the sequence.
+        name: name of the sequence.
         fps: frames per second.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
         root_joints: joints whose mean is the root in the data set's metrics.
-        joints3d: (L, J, 3) metres; what is not valid is 0.
+        joints3d: (L, J, 3) metres; invalid joints are 0.
         valid: (L, J) bool.
         views: names of the V cameras.
         size: (V, 2) pixels.
         K4: (V, 4) fx, fy, cx, cy.
-        T_w2c: (V, 4, 4) from the calibration's frame.
-        distortion: (V, 4 | 5 | 8) in OpenCV's order, or None if images have none.
-        ground: the floor.
-        observed: cameras that may be lifted from, as indices.
-        detections: 2D of the raw, distorted images, or None.
+        T_w2c: (V, 4, 4) from calibration to camera coordinates.
+        distortion: (V, 4 | 5 | 8) coefficients in OpenCV's order; None without distortion.
+        ground: floor.
+        observed: indices of the cameras whose view may be lifted.
+        detections: 2D keypoints in the raw, distorted images, or None.
     """
 
     name: str
@@ -84,18 +84,18 @@ class Capture:
 
 @dataclass(frozen=True)
 class LiftingClip:
-    """The view of one camera of a sequence, and the truth.
+    """The view of one camera of a sequence, and the ground truth.
 
     Attributes:
         name: "<sequence>/<camera>".
         kp2d: (L, J, 2) pixels of view 0, undistorted, 0 where missing.
         conf: (L, J) in [0, 1], 0 for missing.
-        rig: all V cameras, view 0 first, in the world that it anchors.
+        rig: all V cameras, view 0 first, in the world anchored at view 0.
         joints3d: (L, J, 3) metres, same world.
         valid: (L, J) bool, where `joints3d` is known.
         fps: frames per second.
-        skeleton: joint meaning.
-        root_joints: for metrics.
+        skeleton: skeleton of the joints.
+        root_joints: joints whose mean is the root in metrics.
         views: names of the cameras, in the order of the rig.
     """
 
@@ -112,17 +112,17 @@ class LiftingClip:
 
 
 def lifting_clip(capture: Capture, view: int, *, detected: bool = False) -> LiftingClip:
-    """The capture in camera `view`, in float32.
+    """The clip of camera `view` of a capture, in float32.
 
     Args:
         capture: the sequence.
-        view: camera, an index below V.
-        detected: 2D of the detector, undistorted; False: the true joints projected through the pinhole of the camera,
-            also where they leave the image, with confidence 1 where they are valid and before the camera.
+        view: index of the camera, below V.
+        detected: use the undistorted keypoints of the detector. False: project the true joints with the pinhole camera,
+            also outside the image, with confidence 1 where they are valid and in front of the camera.
 
     Raises:
-        CaptureError: detections are asked for and there are none.
-        ValueError: the camera stands on the floor.
+        CaptureError: the capture has no detections, but `detected` is True.
+        ValueError: the camera lies on the floor.
     """
     order = [view, *(v for v in range(len(capture.views)) if v != view)]
     normal, d = torch.from_numpy(capture.ground.normal), capture.ground.d
@@ -152,10 +152,10 @@ def lifting_clip(capture: Capture, view: int, *, detected: bool = False) -> Lift
 
 
 class CaptureViews(Dataset[LiftingClip]):
-    """Every sequence of a data set in each of its cameras.
+    """All sequences of a data set in the view of each camera.
 
     Args:
-        clips: (sequence, index of the camera) of each item.
+        clips: (sequence, camera index) of each item.
         load: reads the capture of a sequence.
         detected: see `lifting_clip`.
     """
@@ -164,10 +164,10 @@ class CaptureViews(Dataset[LiftingClip]):
         self, clips: Sequence[tuple[str, int]], load: Callable[[str], Capture], *, detected: bool = False
     ) -> None:
         if not clips:
-            raise CaptureError("The data set has no clips; check its split list and what is left out of it.")
+            raise CaptureError("The data set has no clips; check its split list and the excluded sequences.")
         self.clips, self.detected = tuple(clips), detected
         self._load = load
-        self._last: tuple[str, Capture] | None = None  # successive items mostly show one sequence
+        self._last: tuple[str, Capture] | None = None  # successive items mostly share a sequence
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -180,22 +180,22 @@ class CaptureViews(Dataset[LiftingClip]):
 
 
 def check_body_extent(name: str, joints3d: Floats, valid: NDArray[np.bool_], unit: str) -> None:
-    """Raises CaptureError if bodies are too large or too small for positions in metres.
+    """Raises CaptureError if the extent of the bodies is implausible for metres.
 
     Args:
-        name: what is checked, for the message.
-        joints3d: (L, J, 3) metres, as converted from `unit`.
+        name: name for the message.
+        joints3d: (L, J, 3) metres, converted from `unit`.
         valid: (L, J) bool.
-        unit: that the files were taken to be in.
+        unit: assumed unit of the files.
     """
     whole = valid.sum(-1) >= 0.75 * valid.shape[-1]
     if not whole.any():
-        raise CaptureError(f"{name} has no frame with three of four joints; leave the sequence out.")
+        raise CaptureError(f"{name} has no frame with at least three quarters of its joints; exclude the sequence.")
     x = np.where(valid[whole][..., None], joints3d[whole], np.nan)
     extent = float(np.median(np.linalg.norm(np.nanmax(x, 1) - np.nanmin(x, 1), axis=-1)))
     if not BODY_EXTENT[0] < extent < BODY_EXTENT[1]:
         raise CaptureError(
-            f"{name}: bodies span {extent:.3g} m if its unit is {unit}; expected {BODY_EXTENT[0]} to {BODY_EXTENT[1]} "
+            f"{name}: bodies span {extent:.3g} m if the unit is {unit}; expected {BODY_EXTENT[0]} to {BODY_EXTENT[1]} "
             "m. Check the unit of the files."
         )
 
@@ -203,7 +203,7 @@ def check_body_extent(name: str, joints3d: Floats, valid: NDArray[np.bool_], uni
 def _detected(capture: Capture, view: int) -> tuple[Tensor, Tensor]:
     """Undistorted detections (L, J, 2) of a view and their confidences (L, J)."""
     if capture.detections is None:
-        raise CaptureError(f"{capture.name} has no detected 2D; put its file in place or use true 2D.")
+        raise CaptureError(f"{capture.name} has no detected 2D keypoints; add its file or use exact 2D.")
     kp2d, conf = capture.detections.kp2d[view], capture.detections.conf[view]
     conf = np.where(np.isfinite(kp2d).all(-1), np.clip(np.nan_to_num(conf), 0, 1), 0.0)
     pixels = torch.from_numpy(np.nan_to_num(kp2d))

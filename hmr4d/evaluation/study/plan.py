@@ -1,4 +1,4 @@
-"""From the configuration of the study to the trainings that it needs, in the order in which they run."""
+"""Trainings of the study, in the order in which they run, from its configuration."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from hmr4d.engine.compose import compose_config
 
 SEEN, UNSEEN = "seen", "unseen"
 SEES = (SEEN, "all")
-Subsets = dict[str, list[int]]  # name -> places in a set
+Subsets = dict[str, list[int]]  # name -> indices in a set
 
 
 @dataclass(frozen=True)
 class Group:
-    """Clips excluded from the 3D stage.
+    """A group of clips excluded from the 3D stage.
 
     Attributes:
-        name: of the group.
-        labels: label kind -> values; a clip with one of them belongs to the group.
+        name: name of the group.
+        labels: label kind -> values; a clip with one of these values belongs to the group.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Training:
-    """One training of one seed.
+    """One training with one seed.
 
     Attributes:
-        name: in the configuration.
-        seed: of everything random in it.
+        name: name in the configuration.
+        seed: seed of all random draws.
         folder: its `output_dir`.
         steps: optimiser steps.
         words: overrides for hmr4d train.
@@ -54,23 +54,23 @@ class Training:
 
     @property
     def checkpoint(self) -> Path:
-        """Its newest checkpoint."""
+        """Path of its newest checkpoint."""
         return self.folder / "checkpoints" / "last.ckpt"
 
     def compose(self) -> DictConfig:
-        """Its configuration."""
+        """Its composed configuration."""
         return compose_config(list(self.words))
 
 
 def held_out(cfg: DictConfig) -> list[Group]:
-    """The groups excluded from the 3D stage; ValueError for an unknown one."""
+    """The groups excluded from the 3D stage. Raises ValueError if one is unknown."""
     if not cfg.holdout or set(cfg.holdout) - set(cfg.holdouts):
         raise ValueError(f"holdout is {list(cfg.holdout)}; give one or more of {sorted(cfg.holdouts)}.")
     return [Group(name, OmegaConf.to_container(cfg.holdouts[name].labels)) for name in cfg.holdout]  # type: ignore[arg-type]
 
 
 def subsets_of(store: MotionStore, clips: Sequence[int], groups: Sequence[Group]) -> Subsets:
-    """Indices of the clips in no group, in any, and, if there are several, in each."""
+    """Indices of the clips in no group, in any group and, for several groups, in each group."""
     inside = {group.name: [i for i, clip in enumerate(clips) if group.holds(store, clip)] for group in groups}
     unseen = sorted({i for places in inside.values() for i in places})
     found = {SEEN: sorted(set(range(len(clips))) - set(unseen)), UNSEEN: unseen}
@@ -78,7 +78,7 @@ def subsets_of(store: MotionStore, clips: Sequence[int], groups: Sequence[Group]
 
 
 def plan(cfg: DictConfig) -> Iterator[Training]:
-    """Every training that the arms need, seed by seed, each after the one whose weights it starts from."""
+    """All trainings that the arms need, seed by seed. A training follows the one whose weights it starts from."""
     if not cfg.seeds or not cfg.arms:
         raise ValueError(f"seeds is {list(cfg.seeds)} and arms is {list(cfg.arms)}; give at least one of each.")
     names: list[str] = []
@@ -90,7 +90,7 @@ def plan(cfg: DictConfig) -> Iterator[Training]:
 
 
 def chain(cfg: DictConfig, name: str) -> list[str]:
-    """Names of the trainings that lead to a training, itself last. ValueError for one that is not there."""
+    """Names of the successive trainings that end with `name`. Raises ValueError if a training is unknown."""
     if name not in cfg.trainings:
         raise ValueError(f"There is no training '{name}'; known: {sorted(cfg.trainings)}.")
     start = cfg.trainings[name].get("start")
@@ -101,9 +101,9 @@ def training(cfg: DictConfig, name: str, seed: int) -> Training:
     """A training of the configuration for one seed."""
     spec = cfg.trainings[name]
     if spec.sees not in SEES:
-        raise ValueError(f"Training '{name}' sees '{spec.sees}'; known: {', '.join(SEES)}.")
+        raise ValueError(f"Training '{name}' has sees='{spec.sees}'; choose one of {', '.join(SEES)}.")
     if wrong := sorted(set(spec.steps) - set(cfg.steps)):
-        raise ValueError(f"Training '{name}' spends the budgets {wrong}; `steps` has {sorted(cfg.steps)}.")
+        raise ValueError(f"Training '{name}' has the unknown budgets {wrong}; `steps` defines {sorted(cfg.steps)}.")
     folder = Path(cfg.output_dir) / f"seed{seed}" / name
     steps = sum(cfg.steps[budget] for budget in spec.steps)
     words = [

@@ -13,7 +13,7 @@ from hmr4d.evaluation.study.scores import REAL
 from hmr4d.utils.files import atomic_path
 from hmr4d.visualization.pixels import INK, QUIET_INK, load_font
 
-# name in the card, heading, digits after the point
+# name in the card, heading, decimal places
 MEASURES = (
     ("accuracy", "accuracy ↑", 3),
     ("accuracy_synonyms", "with synonyms ↑", 3),
@@ -41,7 +41,7 @@ COLORS = (
 
 
 def markdown(card: Mapping[str, Any]) -> str:
-    """Tables of a card: arms on every subset, differences of arms, accuracy by content, and how it was made."""
+    """Tables of a card: arms on every subset, differences of arms, accuracy by content, and provenance."""
     parts = [_made_by(card)]
     for subset, count in card["num_motions"].items():
         parts.append(f"### {subset}: {count} motions\n\n" + _subset(card, subset))
@@ -54,12 +54,12 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 def _made_by(card: Mapping[str, Any]) -> str:
     lines = [f"`{card['command']}`", ""]
-    lines.append(f"- contents that the 3D stage never saw: {', '.join(card['holdout'])}")
+    lines.append(f"- contents excluded from the 3D stage: {', '.join(card['holdout'])}")
     for name, steps in card["steps"].items():
         spent = " + ".join(f"{count} ({one})" for one, count in steps.items())
         lines.append(f"- {name}: {card['titles'][name]}; optimiser steps {spent}")
     seeds = ", ".join(map(str, card["seeds"]))
-    lines.append(f"- seeds {seeds}; ± is the 95 % interval over them by Student's t, of paired differences too")
+    lines.append(f"- seeds {seeds}; ± is the 95 % interval over them by Student's t; differences are paired")
     lines.append(
         f"- {card['store']}, split {card['split']}, windows of {card['seconds'][0]:g} to {card['seconds'][1]:g} s"
     )
@@ -103,14 +103,14 @@ def _by_content(card: Mapping[str, Any]) -> str:
 
 
 def draw_chart(card: Mapping[str, Any], path: str | Path, measure: str = "accuracy") -> None:
-    """Writes a PNG: for every subset one bar per row with a dot for every seed.
+    """Writes a PNG bar chart: for every subset one bar per row, with a dot for every seed.
 
-    The 95 % interval is a line through the top of the bar, cut to what a share can be.
+    A line through the top of the bar is the 95 % interval, clipped to 0 .. 1.
 
     Args:
-        card: of the study.
+        card: card of the study.
         path: file to write.
-        measure: a share, from 0 to 1.
+        measure: metric with values from 0 to 1.
     """
     rows, subsets = list(card["rows"]), list(card["num_motions"])
     group = max(BAR * len(rows) + GAP, LABEL)
@@ -138,7 +138,7 @@ def draw_chart(card: Mapping[str, Any], path: str | Path, measure: str = "accura
 
 
 def _level(value: float) -> float:
-    """Height of a fraction in the image."""
+    """Row of the image, pixels, for a value from 0 to 1."""
     return MARGIN + HEIGHT * (1 - min(max(value, 0.0), 1.0))
 
 

@@ -1,4 +1,4 @@
-"""The trainings of the study and the motions of its arms; finished parts are not repeated."""
+"""Runs the trainings of the study and generates the motions of its arms. Finished parts are not repeated."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ logger = logging.getLogger(__name__)
 
 
 def train_once(run: Training) -> bool:
-    """Trains, or continues an earlier attempt; returns whether there was anything left to do.
+    """Trains or continues a training; returns False if it was already complete.
 
     Raises:
-        FileExistsError: the folder holds a training with other settings.
+        FileExistsError: the folder contains a training with other settings.
     """
     cfg = run.compose()
     if run.checkpoint.is_file():
         saved = load_config(run.folder / "config.yaml")
         if settings(saved) != settings(cfg):
             raise FileExistsError(
-                f"{run.folder} holds a training with other settings. Choose another folder with output_dir=, or remove "
-                "that one."
+                f"{run.folder} contains a training with other settings. Choose another folder with output_dir=, or "
+                "remove this one."
             )
         done = finished_steps(run.checkpoint)
         if done >= run.steps:
@@ -57,20 +57,20 @@ def seconds_range(cfg: DictConfig) -> tuple[float, float]:
 
 
 def prompts_of(cfg: DictConfig, store: MotionStore, groups: list[Group]) -> PromptSet:
-    """Captions of the split: at most `sampling.max_seen` of clips outside the groups, and all of the others.
+    """Captions of the split: at most `sampling.max_seen` of clips outside the groups, and all of clips in the groups.
 
     Raises:
-        ValueError: a group names a kind of label that the store does not have, or the split has no clip of it.
+        ValueError: the store lacks the label kind of a group, or the split has no clip of a group.
     """
     kinds = {kind for group in groups for kind in group.labels}
     if kinds - store.labels.keys():
-        raise ValueError(f"The groups ask for labels of {sorted(kinds)}; {store.name} has {sorted(store.labels)}.")
+        raise ValueError(f"The groups need labels of {sorted(kinds)}; {store.name} has {sorted(store.labels)}.")
     split = cfg.sampling.split
     whole = caption_set(store, split, seconds_range(cfg), None)
     subsets = subsets_of(store, labeled_clips(store, split).tolist(), groups)
     if empty := [name for name, places in subsets.items() if not places]:
         raise ValueError(
-            f"Split '{split}' of {store.name} has no clip of {', '.join(empty)}; choose another holdout or another "
+            f"Split '{split}' of {store.name} has no clip of {', '.join(empty)}; choose another holdout or "
             "sampling.split."
         )
     seen = [subsets[SEEN][i] for i in spread(len(subsets[SEEN]), cfg.sampling.max_seen)]
@@ -85,17 +85,17 @@ def prompts_of(cfg: DictConfig, store: MotionStore, groups: list[Group]) -> Prom
 
 
 def sample_arm(cfg: DictConfig, arm: str, seed: int, prompts: PromptSet) -> LabelledMotion:
-    """Motions of an arm, in the order of the prompts; generated once, then read from OUTPUT_DIR/motions."""
+    """Motions of an arm in the order of the prompts; generated once, then read from OUTPUT_DIR/motions."""
     run = training(cfg, arm, seed)
     if not run.checkpoint.is_file() or finished_steps(run.checkpoint) < run.steps:
-        raise ValueError(f"Seed {seed}, {arm} is not trained to its {run.steps} steps. Run hmr4d study first.")
+        raise ValueError(f"Arm {arm} with seed {seed} is not trained to its {run.steps} steps. Run hmr4d study first.")
     model = load_checkpoint(run.checkpoint, None, [], pick_device("auto"))
     draw = Draw(1, cfg.sampling.steps, cfg.sampling.guidance)
     return generate(model, prompts, seed, draw, Path(cfg.output_dir) / "motions" / f"seed{seed}" / arm)
 
 
 def train_and_sample(cfg: DictConfig, prompts: PromptSet) -> None:
-    """Every training, and the motions of an arm as soon as it is trained."""
+    """Runs all trainings; generates the motions of an arm as soon as it is trained."""
     for run in plan(cfg):
         train_once(run)
         if run.name in cfg.arms:

@@ -1,4 +1,4 @@
-"""Scores of the study: real windows and the motions of every arm, on seen and held-out contents."""
+"""Scores of the study: real windows and motions of every arm, on seen and held-out contents."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from hmr4d.utils.files import file_hash
 logger = logging.getLogger(__name__)
 
 REAL = "real"
-SHUFFLES = 20  # orders of the pairs that R-precision is averaged over; the set falls into pools in each of them
+SHUFFLES = 20  # random orders of the pairs; R-precision is averaged over their divisions into pools
 Row = dict[str, dict[str, float]]  # subset or content -> measure -> value
 
 
 def windows(store: MotionStore, clips: Sequence[int], seconds: Sequence[float]) -> LabelledMotion:
-    """The middle of each clip, with the requested duration."""
+    """The central window of each clip, with the requested duration."""
     joints = []
     for clip, duration in zip(clips, seconds, strict=True):
         whole = torch.tensor(store.joints3d(clip))
@@ -54,16 +54,16 @@ def windows(store: MotionStore, clips: Sequence[int], seconds: Sequence[float]) 
 
 
 class EmbeddingScores:
-    """FID, R-precision and matching score by an evaluator, subset by subset.
+    """FID, R-precision and matching score of each subset by an evaluator.
 
-    The reference of a subset's FID is the real motion of the train split that belongs to it, so that real motion of the
-    test split has a FID like the others.
+    The reference of a subset's FID is the real motion of the subset in the train split. Real motion of the test split
+    therefore has a FID, too.
 
     Args:
-        evaluator: embeds motions and texts.
-        store: of the captions and of the reference.
+        evaluator: network that embeds motions and texts.
+        store: store of the captions and of the reference motion.
         groups: see `subsets_of`.
-        longest: seconds of the longest window.
+        longest: duration of the longest window, seconds.
     """
 
     def __init__(self, evaluator: Evaluator, store: MotionStore, groups: Sequence[Group], longest: float) -> None:
@@ -80,7 +80,7 @@ class EmbeddingScores:
         self.notes: dict[str, str] = {}
 
     def __call__(self, motion: LabelledMotion, texts: Sequence[str], subsets: Subsets) -> Row:
-        """Subset -> measure -> value; motions shorter than the evaluator takes are left out."""
+        """Subset -> metric -> value; motions that are too short for the evaluator are excluded."""
         fits = [i for i, clip in enumerate(motion.clips) if self._fits(clip, motion.fps)]
         place = {i: row for row, i in enumerate(fits)}
         kept = LabelledMotion([motion.clips[i] for i in fits], [motion.labels[i] for i in fits], motion.fps)
@@ -98,7 +98,7 @@ class EmbeddingScores:
         matching = float((words.double() - motions.double()).norm(dim=-1).mean())
         scores = {"fid": distance.value, "matching_score": matching}
         ranks = [f"r_precision_top_{k}" for k in (1, 2, 3)]
-        if len(motions) < POOL_SIZE:  # too few for one pool
+        if len(motions) < POOL_SIZE:  # fewer than one pool
             return scores | dict.fromkeys(ranks, math.nan)
         rng = np.random.RandomState(0)
         orders = [torch.from_numpy(rng.permutation(len(motions))) for _ in range(SHUFFLES)]
@@ -114,7 +114,7 @@ class EmbeddingScores:
 
 
 class Scored(NamedTuple):
-    """Scores of one set of motions: measures by subset and by content, and (wanted, predicted, count) of contents."""
+    """Scores of one set of motions: metrics by subset and by content, and confusions (wanted, predicted, count)."""
 
     by_subset: Row
     by_content: Row
@@ -123,18 +123,18 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class Judges:
-    """What scores the motions.
+    """The networks that score motions.
 
     Attributes:
-        classifier: of contents.
-        embeddings: by an evaluator; None leaves its measures out.
+        classifier: action-recognition classifier.
+        embeddings: scores by an evaluator; None: no such scores.
     """
 
     classifier: ContentClassifier
     embeddings: EmbeddingScores | None
 
     def score(self, motion: LabelledMotion, texts: Sequence[str], subsets: Subsets) -> Scored:
-        """Scores of motions generated for these texts."""
+        """Scores of the motions generated for `texts`."""
         scores = score_motion(self.classifier, motion)
         by_subset = {name: summarize(pick(scores, places)) for name, places in subsets.items()}
         if self.embeddings is not None:
@@ -148,7 +148,7 @@ class Judges:
 
 
 def judges(cfg: DictConfig, store: MotionStore) -> tuple[Judges, dict[str, Any]]:
-    """The classifier, trained on windows of real motion if missing, the evaluator, and metadata of both."""
+    """The classifier (trained on windows of real motion if missing) and the evaluator, and metadata of both."""
     longest = seconds_range(cfg)[1]
     options = ClassifierTraining(max_seconds=longest, **cfg.scoring.classifier)
     folder = Path(cfg.output_dir) / "classifier"
@@ -167,7 +167,7 @@ def judges(cfg: DictConfig, store: MotionStore) -> tuple[Judges, dict[str, Any]]
 
 
 def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, Any]:
-    """The card: every measure of real motion and of every arm over the seeds, and paired differences of arms."""
+    """The card: metrics of real motion and of every arm over the seeds, and paired differences of arms."""
     clips = labeled_clips(store, cfg.sampling.split)[prompts.numbers].tolist()
     subsets = subsets_of(store, clips, held_out(cfg))
     judging, facts = judges(cfg, store)
@@ -201,7 +201,7 @@ def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, 
 
 
 def over_seeds(repeats: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """Mean, half width of the 95 % interval by Student's t, and values of each measure; undefined ones are None."""
+    """Mean, half width of the 95 % interval by Student's t, and values of each metric; undefined values are None."""
     found: dict[str, dict[str, Any]] = {}
     for name, measures in repeats[0].items():
         found[name] = {}
@@ -218,7 +218,7 @@ def over_seeds(repeats: Sequence[Row]) -> dict[str, dict[str, Any]]:
 def _rows(
     cfg: DictConfig, store: MotionStore, clips: Sequence[int], prompts: PromptSet
 ) -> Iterator[tuple[str, list[tuple[int, LabelledMotion]]]]:
-    """Row name -> (seed, motion); real motion is the same for every seed, its captions are not."""
+    """Row name -> (seed, motion). Real motion is the same for every seed; its captions differ."""
     real = windows(store, clips, prompts.seconds)
     yield REAL, [(seed, real) for seed in cfg.seeds]
     for arm in cfg.arms:
@@ -234,13 +234,13 @@ def _pooled(repeats: Sequence[Sequence[tuple[str, str, int]]]) -> list[tuple[str
 
 
 def difference(first: Sequence[Row], second: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """First minus second, seed by seed, as `over_seeds` gives it."""
+    """First minus second, paired by seed, in the format of `over_seeds`."""
     pairs = zip(first, second, strict=True)
     return over_seeds([{name: {m: a[name][m] - b[name][m] for m in a[name]} for name in a} for a, b in pairs])
 
 
 def _steps(cfg: DictConfig, name: str) -> dict[str, int]:
-    """Optimiser steps that led to an arm, training by training."""
+    """Training -> optimiser steps, for the successive trainings of an arm."""
     return {one: training(cfg, one, cfg.seeds[0]).steps for one in chain(cfg, name)}
 
 

@@ -1,5 +1,4 @@
-"""Quality measures of the tokenizer's bodies: pixel errors, tokens in use, limits, frames that are upside down or
-mirrored."""
+"""Quality metrics of the tokenizer: pixel errors, code usage, pose limits, upside-down and mirrored frames."""
 
 from __future__ import annotations
 
@@ -11,20 +10,20 @@ from hmr4d.body.viewpoint import CLEAR_TURN, frontness
 from hmr4d.methods.k2m.losses import Drawn, Observed, box_heights
 from hmr4d.nn.residual_vq import Quantized
 
-LIMIT_SLACK = 0.01  # radians beyond a limit that do not count as a violation
+LIMIT_SLACK = 0.01  # radians; tolerance of the limits
 _HEAD, _HIPS = [0, 1, 2, 3, 4], [11, 12]
 
 
 def body_checks(drawn: Drawn, observed: Observed, limits: PoseLimits, min_conf: float) -> dict[str, Tensor]:
-    """Means over the valid frames; 0 if no frame is valid.
+    """Metrics as means over the valid frames; 0 if no frame is valid.
 
-    Returns:
-        `pixels`: error of a keypoint in pixels; `coordinate_pixels`: mean error of its x and y; `height_share`: error
-        of a keypoint over the height of the person's box; `limits`: share of the pose's components outside their
-        limits; `upside_down`: share of frames with the head of the body below its hips in space though it is above them
-        in the picture; `mirrored`: share of the frames seen clearly from front or back whose body faces the other way;
-        `behind`: share of the points that cannot be projected; `depth`, `depth_spread`: mean and standard deviation in
-        metres of the depth of the translation, from which that of the root differs by its place in the rest pose.
+    Returns: `pixels`: distance of keypoints, pixels. `coordinate_pixels`: mean error of x and y, pixels.
+        `height_share`: distance of keypoints relative to the height of the person's box. `limits`: fraction of pose
+        components outside their limits. `upside_down`: fraction of frames whose body has the head below the hips
+        although the image shows it above. `mirrored`: fraction of the frames with a clear front or back view whose body
+        faces the opposite direction. `behind`: fraction of points that cannot be projected. `depth`, `depth_spread`:
+        mean and standard deviation of the depth of the translation, metres; the depth of the root differs by its
+        position in the rest pose.
     """
     frames = observed.frames
     seen = (observed.conf >= min_conf) & drawn.visible & frames[..., None]
@@ -32,7 +31,7 @@ def body_checks(drawn: Drawn, observed: Observed, limits: PoseLimits, min_conf: 
     error = off.norm(dim=-1)
     heights = box_heights(observed.pixels, (observed.conf >= min_conf) & frames[..., None])
     count = seen.sum().clamp(min=1)
-    up = -drawn.root[..., 1, 1]  # the body's up axis along the picture's
+    up = -drawn.root[..., 1, 1]  # vertical image component of the body's up axis
     head_above = observed.pixels[..., _HEAD, 1].mean(-1) < observed.pixels[..., _HIPS, 1].mean(-1)
     whole = (observed.conf >= min_conf).all(-1) & frames
     turn = frontness(observed.pixels)

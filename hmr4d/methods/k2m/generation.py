@@ -1,4 +1,4 @@
-"""Generation of tokens of all layers from text, also around fixed tokens."""
+"""Generation of the tokens of all layers from text, optionally with some tokens given."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ class GenerationOptions:
     """Options of sampling.
 
     Attributes:
-        base: of the base tokens.
-        residual: of the residual layers; its number of steps is not used.
-        extra_tokens: tokens drawn beyond the end and cut off, for the last frames of a clip are the worst.
-        estimate_length: a clip whose duration is not given gets one from the length estimator, where there is one.
+        base: sampling options of the base tokens.
+        residual: sampling options of the residual layers; its number of steps is ignored.
+        extra_tokens: tokens generated beyond the end and removed, because the last frames of a clip are the least
+            accurate.
+        estimate_length: use the length estimator, if there is one, for clips without a given duration.
     """
 
     base: TokenSampling = field(default_factory=TokenSampling)
@@ -39,15 +40,15 @@ def draw_tokens(
     options: GenerationOptions,
     known: Tensor | None = None,
 ) -> Tensor:
-    """Tokens (B, N, Q) of pooled texts, -1 behind each item's end.
+    """Generates tokens (B, N, Q) for pooled texts; -1 after the end of each item.
 
     Args:
-        network: with both transformers.
-        text: (B, C).
-        lengths: (B,) int64 tokens of each item.
-        generators: B, on the CPU; an item depends on its own one, its text and its length alone.
-        options: of the draw.
-        known: (B, N, Q) tokens that are kept; -1 where a token is to be drawn. None: all are drawn.
+        network: network with both transformers.
+        text: (B, C) pooled text vectors.
+        lengths: (B,) int64, number of tokens of each item.
+        generators: B CPU generators; an item depends only on its generator, its text and its length.
+        options: sampling options.
+        known: (B, N, Q) given tokens; -1 where a token is generated. None: all are generated.
     """
     base, residual = network.masked_transformer, network.residual_transformer
     lengths = lengths + options.extra_tokens
@@ -97,12 +98,12 @@ def estimated_tokens(network: K2MNetwork, text: Tensor, *, least: int, most: int
 
 
 def kept_tokens(tokens: Tensor, ranges: Sequence[tuple[float, float]], num_tokens: int, fps: float) -> Tensor:
-    """Tokens (N', Q) of a motion as those of one of `num_tokens`, -1 outside the kept ranges of seconds.
+    """Tokens (N', Q) of a motion, cut or padded to `num_tokens`, with -1 outside the kept time ranges (seconds).
 
-    A token is kept where its four frames lie in a range.
+    A token is kept if all its four frames lie in a range.
 
     Raises:
-        ValueError: a range is empty or outside the motion, or none holds a whole token.
+        ValueError: a range is empty or outside the motion, or no range contains a complete token.
     """
     kept = torch.full((num_tokens, tokens.shape[1]), FREE, dtype=tokens.dtype)
     seconds = len(tokens) * UNIT / fps
@@ -113,5 +114,7 @@ def kept_tokens(tokens: Tensor, ranges: Sequence[tuple[float, float]], num_token
         last = min(int(end * fps + 1e-6) // UNIT, len(tokens), num_tokens)
         kept[first:last] = tokens[first:last]
     if not (kept != FREE).any():
-        raise ValueError(f"No range of {list(ranges)} s holds a whole token of {UNIT / fps:.2f} s. Keep more.")
+        raise ValueError(
+            f"No range of {list(ranges)} s contains a complete token of {UNIT / fps:.2f} s. Keep a longer range."
+        )
     return kept

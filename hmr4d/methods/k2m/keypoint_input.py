@@ -1,6 +1,6 @@
-"""Input of the tokenizer: 17 keypoints and the image size, normalized from pixels to about one.
+"""Input of the tokenizer: 17 keypoints and the image size, normalized to values of about one.
 
-Pixels stay pixels everywhere else: losses are measured in them.
+Only the input of the network is normalized; losses are measured in pixels.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-NUM_ROWS = 18  # the keypoints, then (width, height, 1)
+NUM_ROWS = 18  # 17 keypoints, then (width, height, 1)
 HIPS = (11, 12)
-LEAST_CONF = 0.05  # keypoints of lower confidence are not shown to the network
-SIZE_UNIT = 1000.0  # pixels; the absolute size of the image matters, for the focal length is fixed in pixels
-DEFAULT_SIZE = (1280, 720)  # where there is no video
+LEAST_CONF = 0.05  # keypoints of lower confidence are hidden from the network
+SIZE_UNIT = 1000.0  # pixels; the absolute image size matters, because the focal length is fixed in pixels
+DEFAULT_SIZE = (1280, 720)  # image size without a video, pixels
 
 TORSO = (5, 6, 11, 12)  # shoulders and hips
-STEP_REACH = 2  # frames to both sides that the person's velocity is measured over, for keypoints tremble
-STEP_UNIT = 0.05  # body heights per frame, about twice those of walking
-GROWTH_UNIT = 0.2  # of the logarithm of a height
+STEP_REACH = 2  # frames on both sides for the velocity of the person, which reduces keypoint noise
+STEP_UNIT = 0.05  # body heights per frame; about twice the speed of walking
+GROWTH_UNIT = 0.2  # unit of the logarithm of a height
 
 Norm = Literal["image", "root_relative", "person"]
 
 
 def check_keypoints(keypoints: Tensor) -> None:
-    """ValueError unless these are keypoints (B, F, 18, 3) whose last row is an image size."""
+    """Raises ValueError unless keypoints have shape (B, F, 18, 3) and their last row is an image size."""
     if keypoints.ndim != 4 or keypoints.shape[2:] != (NUM_ROWS, 3):
         raise ValueError(
             f"keypoints has shape {tuple(keypoints.shape)}; expected (B, F, 18, 3): x, y and confidence of the 17 COCO "
             "keypoints, then width, height and 1."
         )
     if not (keypoints[:, 0, -1, :2] > 0).all():
-        raise ValueError("An image size is 0 or less; the last row of keypoints holds width, height and 1.")
+        raise ValueError("An image size is not positive; expected width, height and 1 in the last row of keypoints.")
 
 
 def image_size(keypoints: Tensor) -> Tensor:
@@ -41,16 +41,16 @@ def image_size(keypoints: Tensor) -> Tensor:
 
 
 def normalize(keypoints: Tensor, norm: Norm = "image") -> Tensor:
-    """Keypoints (B, F, 18, 3) as the network reads them.
+    """Normalized network input from keypoints (B, F, 18, 3).
 
     Args:
-        keypoints: pixels and confidence; what is not finite or of confidence below LEAST_CONF becomes (0, 0, 0).
-        norm: "image": the image is [-1, 1] along its longer side; "root_relative": the same, from the middle of the
-            hips of each frame where both are known; "person": see `_of_person`, neither the place of the person in
-            the image nor that of the camera matters.
+        keypoints: pixels and confidence; values that are not finite or of confidence below LEAST_CONF become (0, 0, 0).
+        norm: "image": the longer side of the image is [-1, 1]. "root_relative": the same, relative to the midpoint of
+            the hips in frames where both are known. "person": see `_of_person`; independent of the position of the
+            person in the image and of the camera.
 
     Returns:
-        The same shape; the last row is the size of the image over SIZE_UNIT, or what `_of_person` says.
+        The same shape. The last row is the image size in units of SIZE_UNIT, or that of `_of_person`.
     """
     check_keypoints(keypoints)
     size = image_size(keypoints)
@@ -71,12 +71,13 @@ def normalize(keypoints: Tensor, norm: Norm = "image") -> Tensor:
 
 
 def _of_person(points: Tensor, conf: Tensor, shown: Tensor) -> Tensor:
-    """(B, F, 18, 3): keypoints from the middle of the torso over half the person's height, and confidence.
+    """Keypoints relative to the torso center in units of half the person's height, and confidence: (B, F, 18, 3).
 
-    The height is the trend of the clip: a person who comes nearer has the same keypoints in all frames, or the network
-    would mistake the growth for a pose. The last row is the velocity of that middle, right and down, over STEP_UNIT
-    heights per frame, and the logarithm of this frame's height over the median one, over GROWTH_UNIT. Heights are those
-    of the box of the shown keypoints. A frame without a torso has the middle of the last one that has it.
+    The height follows the trend of the clip, so that a person who comes nearer has the same keypoints in all frames.
+    Otherwise the network mistakes the growth for a change of pose. The last row contains the velocity of the center,
+    right and down, in units of STEP_UNIT heights per frame, and the logarithm of the height in this frame relative to
+    the median height, in units of GROWTH_UNIT. Heights are those of the box of the visible keypoints. A frame without a
+    torso has the center of the last frame with a torso.
     """
     points = torch.where(shown, points, 0.0)
     box = _box_heights(points, shown[..., 0]).log()
@@ -93,7 +94,7 @@ def _of_person(points: Tensor, conf: Tensor, shown: Tensor) -> Tensor:
 
 
 def _trend(change: Tensor, usual: Tensor) -> Tensor:
-    """(B, F) `usual` (B, 1) plus the straight line through `change` (B, F) of least squares; NaN does not count."""
+    """`usual` (B, 1) plus the least-squares line through `change` (B, F), which ignores NaN: (B, F)."""
     known = (~change.isnan()).to(change.dtype)
     total = known.sum(1, keepdim=True).clamp(min=1)
     change = change.nan_to_num(0.0)
@@ -105,14 +106,15 @@ def _trend(change: Tensor, usual: Tensor) -> Tensor:
 
 
 def _box_heights(points: Tensor, shown: Tensor) -> Tensor:
-    """(B, F) from the highest to the lowest shown keypoint, at least one pixel; NaN where none is shown."""
+    """Height (B, F) from the highest to the lowest visible keypoint, at least one pixel; NaN if none is visible."""
     y = points[..., 1]
     high, low = torch.where(shown, y, torch.inf).amin(-1), torch.where(shown, y, -torch.inf).amax(-1)
     return torch.where(shown.any(-1), (low - high).clamp(min=1.0), torch.nan)
 
 
 def _held(values: Tensor, known: Tensor) -> Tensor:
-    """Values (B, F, C) where known (B, F); elsewhere the last known ones, before the first the first; 0 if none is."""
+    """Fills unknown frames of values (B, F, C) with the last known value, or the first known one at the start; 0 if
+    all are unknown."""
     frame = torch.arange(known.shape[1], device=known.device).expand_as(known)
     last = torch.where(known, frame, -1).cummax(1).values
     first = torch.where(known, frame, known.shape[1] - 1).amin(1, keepdim=True)

@@ -1,8 +1,9 @@
-"""Lifting of 2D keypoints to a body in the frame of a real camera, with only the tokenizer.
+"""Lifting of 2D keypoints to a body in the frame of a real camera with the tokenizer alone.
 
-The tokenizer knows one focal length and the middle of the image. A person's pixels depend on depth and focal length by
-their ratio alone, so a real camera's depth is the tokenizer's times the ratio of the focal lengths; how far away that
-is in truth depends on the person's height, which one camera does not show. Depths are relative in this sense.
+The tokenizer assumes one focal length and a principal point at the image center. Pixels of a person depend only on the
+ratio of depth and focal length, so the depth for a real camera is the tokenizer's depth times the ratio of the focal
+lengths. The true depth also depends on the person's height, which one camera does not determine. Depths are therefore
+relative.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from hmr4d.methods.k2m.world import pose_of, turned
 
 
 def keypoints_of(kp2d: Tensor, conf: Tensor, size: Tensor) -> Tensor:
-    """(F, 18, 3) of pixels (F, 17, 2), confidence (F, 17) and width and height (2,); missing ones are (0, 0, 0)."""
+    """Keypoints (F, 18, 3) from pixels (F, 17, 2), confidence (F, 17) and image size (2,); missing keypoints are (0,
+    0, 0)."""
     seen = (conf >= LEAST_CONF) & kp2d.isfinite().all(-1)
     rows = torch.cat([torch.where(seen[..., None], kp2d, 0.0), torch.where(seen, conf, 0.0)[..., None]], -1)
     last = torch.cat([size, size.new_ones(1)]).to(rows)
@@ -33,20 +35,20 @@ def keypoints_of(kp2d: Tensor, conf: Tensor, size: Tensor) -> Tensor:
 
 
 def padded_to_unit(keypoints: Tensor) -> Tensor:
-    """A clip (F, 18, 3) with its last frame repeated up to a multiple of a token's frames."""
+    """A clip (F, 18, 3) padded with its last frame to a multiple of the frames per token."""
     missing = -len(keypoints) % UNIT
     return torch.cat([keypoints, keypoints[-1:].expand(missing, -1, -1)])
 
 
 @torch.no_grad()
 def lift_clip(tokenizer: MotionTokenizer, keypoints: Tensor, model: KeypointBody, *, min_conf: float) -> BodyParameters:
-    """Body (F, ...) of one clip (F, 18, 3) in the frame of the tokenizer's camera.
+    """Body parameters (F, ...) of one clip (F, 18, 3) in the frame of the tokenizer's camera.
 
     Args:
-        tokenizer: trained.
-        keypoints: pixels.
-        model: whose keypoints they are taken for.
-        min_conf: keypoints of lower confidence do not say where the person is.
+        tokenizer: trained tokenizer.
+        keypoints: (F, 18, 3) pixels and confidence.
+        model: body model of the keypoints.
+        min_conf: keypoints of lower confidence are not used for the position of the person.
     """
     tokens = tokenizer.tokenize(padded_to_unit(keypoints))
     size = keypoints[:1, -1, :2]
@@ -62,11 +64,11 @@ def lift_clip(tokenizer: MotionTokenizer, keypoints: Tensor, model: KeypointBody
 
 
 def pose_in_world(body: BodyParameters, model: KeypointBody, rig: Rig) -> Pose:
-    """Pose of one clip in the world of a camera, of a body in the frame of the tokenizer's camera.
+    """Pose of one clip in the world of a camera, from body parameters in the frame of the tokenizer's camera.
 
     Args:
-        body: (F, ...).
-        model: whose bones they are.
+        body: body parameters (F, ...).
+        model: body model.
         rig: one camera, (1, ...).
     """
     pose = pose_of(body, model)

@@ -1,8 +1,8 @@
-"""Losses of the tokenizer: projection of its body compared with the keypoints, and limits of pose and shape (eq. 2,
+"""Losses of the tokenizer: error of the projected body against the keypoints, and limits of pose and shape (eq. 2,
 4-10).
 
-Nothing here, and nothing that is passed in, knows a measured 3D joint. The equations of the paper name no
-normalisation; those used here agree with the weights and values that it reports, see docs/k2m.md.
+No loss and no argument uses measured 3D joints. The equations of the paper do not specify a normalisation; the
+normalisations here agree with the weights and values that the paper reports, see docs/k2m.md.
 """
 
 from __future__ import annotations
@@ -19,42 +19,43 @@ from hmr4d.methods.k2m.smpl_head import rest_pose
 LEFT, RIGHT = [1, 3, 5, 11], [2, 4, 6, 12]  # eyes, ears, shoulders and hips of COCO-17
 NOSE, EARS, SHOULDERS, HIPS = [0], [3, 4], [5, 6], [11, 12]
 RecKind = Literal["l1", "smooth_l1", "l1_normalized"]
-NORMAL_HEIGHT = 500.0  # pixels that a person's box counts as in "l1_normalized"
-LEAST_HEIGHT = 10.0  # pixels, of a box
-NOSE_REACH = 0.2  # torso lengths from the middle of the ears to the nose
-LEAST_SIZE = 1.0  # square pixels, of the spread of keypoints
-FLIGHT_SPEED = 0.02  # metres per frame, about the slowest foot of a person who runs
-LEAST_SPEED = 1e-4  # metres per frame; a foot that rests exactly has no gradient
-FRONT_SHARE = 0.7  # of the turn that the nose shows, that the root must reach: heads turn further than bodies
+NORMAL_HEIGHT = 500.0  # pixels; height to which "l1_normalized" scales the person's box
+LEAST_HEIGHT = 10.0  # pixels; smallest box height
+LEAST_SIZE = 1.0  # square pixels; smallest spread of keypoints
+FLIGHT_SPEED = 0.02  # metres per frame; about the speed of the slowest foot of a runner in flight
+LEAST_SPEED = 1e-4  # metres per frame; slower feet have no gradient
+NOSE_REACH = 0.2  # distance from the midpoint of the ears to the nose, in torso lengths
+FRONT_SHARE = 0.7  # fraction of the head turn that the root must reach, because heads turn further than bodies
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of eq. 10, as published, and of optional terms; 0 switches a term off.
+    """Weights of the terms of eq. 10 and of optional terms; 0 disables a term.
 
     Attributes:
-        rvq, rec, smooth, vel, boundary, pose, shape: commitment, pixels, 2D steps, 2D velocity, first and last frame,
-            pose limits, size of the shape coefficients.
+        rvq, rec, smooth, vel, boundary, pose, shape: commitment, reprojection, 2D displacement, 2D velocity, first and
+            last frame, pose limits, size of the shape coefficients.
         depth: mean size of the second difference of depth in metres.
         turn: mean size of the second difference of the root's rotation matrix.
         steady_shape: mean deviation of the shape coefficients from their mean over the clip.
-        relative: pixels from the mean of the seen keypoints, over the height of the person's box; pose and size are
-            then learned beside the place, whose errors are larger at first.
-        facing: error of the vectors from right to left shoulder, hip, ear and eye over the height of the person's box.
-            A body that faces us can be bent onto the picture of one that faces away, and then never turns round; these
-            vectors change sign with the facing, and no bent limb mends them.
-        rest: mean square of the pose's components from those of a person who stands with hanging arms, radians; which
-            pose is drawn where the picture does not tell.
-        lean: mean square of the sine of the angle between the root's long axis and the plane of the picture: a body
-            that leans towards or away from the camera looks like a shorter one.
-        front: how far the root is from being turned to the side of the picture that the nose points to. `facing` does
-            not tell a turn to the left from one to the right, since both make shoulders and hips equally narrow.
-        turned: how odd the body looks from another side, see `turned_views`; 0: there is no critic.
-        growth: error of the logarithm of the size in the image, against its mean over the clip. `rec` and `relative`
-            hardly feel how fast a distant person comes nearer, since detector noise is larger.
-        skate: speed of the slowest of both ankles and toes, between 0 (a foot rests) and 1. The steps must be as long
-            as the path of the root, which has no gradient from here, or the path would become as short as the steps.
-            Expects a camera that rests.
+        relative: reprojection error relative to the mean of the visible keypoints, divided by the height of the
+            person's box. It trains pose and size independently of the position, whose errors are larger at first.
+        facing: error of the vectors from right to left shoulder, hip, ear and eye, divided by the height of the
+            person's box. A body that faces the camera can be bent to match keypoints of a person who faces away, and
+            then never turns. These vectors change sign with the facing direction, and bending limbs does not change
+            them.
+        rest: mean square deviation of the pose components from a standing person with hanging arms, radians; determines
+            poses that the keypoints leave open.
+        lean: mean square of the sine of the angle between the root's long axis and the image plane; a body that leans
+            towards or away from the camera looks shorter.
+        front: missing sideways rotation of the root towards the side to which the nose points. `facing` does not
+            distinguish a turn to the left from one to the right, because both narrow shoulders and hips equally.
+        turned: loss of the critic on views from other directions, see `turned_views`; 0: no critic.
+        growth: error of the logarithm of the size in the image, relative to its mean over the clip. Detector noise
+            hides slow growth from `rec` and `relative`.
+        skate: speed of the slowest of both ankles and toes, from 0 (a foot rests) to 1. It makes the steps as long as
+            the path of the root. The path gets no gradient from it, or it would become as short as the steps. The
+            camera must not move.
     """
 
     rvq: float = 0.02
@@ -82,12 +83,13 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class LossOptions:
-    """How the terms are measured.
+    """Options of the loss terms.
 
     Attributes:
-        min_conf: keypoints of lower confidence do not count.
-        tau: shapes up to a mean absolute coefficient of this are free.
-        rec: pixels as they are, with a quadratic middle, or over the height of the person's box.
+        min_conf: keypoints of lower confidence are ignored.
+        tau: shapes with a mean absolute coefficient up to this value have no loss.
+        rec: reprojection error: "l1" pixels, "smooth_l1" (quadratic near zero) or "l1_normalized" (relative to the
+            height of the person's box).
     """
 
     min_conf: float = 0.8
@@ -104,9 +106,9 @@ class Observed:
     """The observation of a camera.
 
     Attributes:
-        pixels: (B, F, J, 2).
-        conf: (B, F, J).
-        frames: (B, F) bool, frames that are no padding, the first ones of each clip.
+        pixels: (B, F, J, 2) keypoints.
+        conf: (B, F, J) confidence.
+        frames: (B, F) bool, True for real frames; padding follows at the end of each clip.
     """
 
     pixels: Tensor
@@ -116,16 +118,16 @@ class Observed:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """The body that the network draws.
+    """The predicted body and its projection.
 
     Attributes:
         pixels: (B, F, J, 2) projected keypoints.
-        visible: (B, F, J) bool, those that can be projected.
+        visible: (B, F, J) bool, whether the keypoint can be projected.
         pose: (B, F, 69) axis-angle of the joints below the root.
-        betas: (B, F, S).
+        betas: (B, F, S) shape coefficients.
         root: (B, F, 3, 3) rotation of the root.
         translation: (B, F, 3) metres.
-        feet: (B, F, 4, 3) metres, ankles and toes from the root, in the axes of the camera.
+        feet: (B, F, 4, 3) metres, ankles and toes relative to the translation, in the axes of the camera.
     """
 
     pixels: Tensor
@@ -138,7 +140,7 @@ class Drawn:
 
 
 def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: LossOptions) -> dict[str, Tensor]:
-    """All terms but the commitment, by the names of `LossWeights`, unweighted; each is 0 without valid entries."""
+    """All unweighted terms except the commitment, by the names of `LossWeights`; a term without valid entries is 0."""
     frames = observed.frames
     seen = (observed.conf >= options.min_conf) & drawn.visible & frames[..., None]
     pairs = frames[:, 1:] & frames[:, :-1]
@@ -163,15 +165,15 @@ def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: Lo
 
 
 def weighted(terms: dict[str, Tensor], weights: LossWeights) -> dict[str, Tensor]:
-    """The weighted terms that are switched on, and their sum as "loss"."""
+    """The weighted terms with nonzero weight, and their sum "loss"."""
     used = {name: weight * terms[name] for name, weight in weights.items() if weight}
     if not used:
-        raise ValueError("All loss weights are 0; switch at least one term on.")
+        raise ValueError("All loss weights are 0; set at least one.")
     return {"loss": torch.stack(list(used.values())).sum(), **used}
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of values where the mask of the same shape is set; 0 for an empty mask."""
+    """Mean of the values where the mask (same shape) is set; 0 for an empty mask."""
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
@@ -191,7 +193,7 @@ def _relative_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
 
 
 def _growth_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
-    """Mean error of the logarithm of the spread of the visible points, of which frames need two."""
+    """Mean error of the logarithm of the spread of the visible points; frames with fewer than two do not count."""
     known = seen.sum(-1) > 1
     sizes = (_from_middle(points, seen).square().sum((-1, -2)) for points in (pixels, truth))
     drawn, given = (torch.where(known, size, 1.0).clamp(min=LEAST_SIZE).log() / 2 for size in sizes)
@@ -208,7 +210,8 @@ def _facing_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
 
 
 def _front_error(root: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
-    """Mean of what a root (B, F, 3, 3) lacks in sideways turn; the sine of the turn is that of the nose's direction."""
+    """Mean missing sideways rotation of the root (B, F, 3, 3), as a sine; the required sine comes from the nose's
+    direction."""
     nose, ears, shoulders, hips = (truth[..., rows, :].mean(-2) for rows in (NOSE, EARS, SHOULDERS, HIPS))
     known = seen[..., NOSE + EARS + SHOULDERS + HIPS].all(-1)
     torso = (shoulders - hips).norm(dim=-1).clamp(min=LEAST_HEIGHT)
@@ -217,14 +220,14 @@ def _front_error(root: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
 
 
 def _from_middle(points: Tensor, seen: Tensor) -> Tensor:
-    """(B, F, J, 2) relative to the mean of the visible points of each frame; 0 if not visible."""
+    """Points (B, F, J, 2) relative to the mean of the visible points of each frame; 0 for invisible points."""
     shown = torch.where(seen[..., None], points, 0.0)
     middle = shown.sum(2, keepdim=True) / seen.sum(2)[..., None, None].clamp(min=1)
     return torch.where(seen[..., None], shown - middle, 0.0)
 
 
 def box_heights(pixels: Tensor, seen: Tensor) -> Tensor:
-    """(B, F) pixels from the highest to the lowest visible keypoint, at least LEAST_HEIGHT."""
+    """Height (B, F) from the highest to the lowest visible keypoint, pixels, at least LEAST_HEIGHT."""
     y = pixels[..., 1]
     low = torch.where(seen, y, torch.inf).amin(-1)
     high = torch.where(seen, y, -torch.inf).amax(-1)
@@ -253,27 +256,27 @@ def _boundary_error(pixels: Tensor, observed: Observed, seen: Tensor) -> Tensor:
 
 
 def _distance(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
-    """(..., J, 2) absolute differences, 0 for invisible points, whose values are arbitrary."""
+    """Absolute differences (..., J, 2); 0 for invisible points, whose values are arbitrary."""
     return (torch.where(seen[..., None], pixels, 0.0) - torch.where(seen[..., None], truth, 0.0)).abs()
 
 
 def _bend(values: Tensor, frames: Tensor) -> Tensor:
-    """Mean size of second differences in time of (B, F, C)."""
+    """Mean absolute second difference over time of values (B, F, C)."""
     inside = frames[:, 2:] & frames[:, 1:-1] & frames[:, :-2]
     return _mean(values.diff(n=2, dim=1).abs().sum(-1), inside)
 
 
 def _slowest(feet: Tensor) -> Tensor:
-    """(B, F - 1) speed v of the slowest point of feet (B, F, K, 3), as v / (v + FLIGHT_SPEED).
+    """v / (v + FLIGHT_SPEED) for the speed v of the slowest point of feet (B, F, K, 3): (B, F - 1).
 
-    It hardly rises for faster feet, so that people who run or jump, with no foot on the floor, are not slowed down.
+    The value hardly rises for faster feet, so that the flight of people who run or jump has little weight.
     """
     speed = feet.diff(dim=1).square().sum(-1).clamp(min=LEAST_SPEED**2).sqrt().amin(-1)
     return speed / (speed + FLIGHT_SPEED)
 
 
 def _spread(values: Tensor, frames: Tensor) -> Tensor:
-    """Mean size of deviations from the mean over each clip of (B, F, C)."""
+    """Mean absolute deviation of values (B, F, C) from their mean over each clip."""
     mask = frames[..., None].to(values)
     mean = (values * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
     return _mean((values - mean).abs().mean(-1), frames)

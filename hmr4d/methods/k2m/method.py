@@ -1,4 +1,4 @@
-"""K2M as a method: content and loading of its releases."""
+"""K2M as a method: its construction and its releases."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KINDS = {
 
 
 class K2M(Method):
-    """Tokens of a body learned from 2D keypoints; text to tokens by masked modeling."""
+    """A motion tokenizer learned from 2D keypoints, and text-to-token generation by masked modeling."""
 
     name, title = "k2m", "K2M"
     pipeline_class, weights = K2MPipeline, WEIGHTS
@@ -50,7 +50,10 @@ class K2M(Method):
         assert isinstance(whole, DictConfig)
         found = {str(one.network.only): one for one in (cfg, *others)}
         if set(found) != set(PARTS) or len(others) != len(PARTS) - 1:
-            raise ValueError(f"A model needs runs of {', '.join(PARTS)}; got {', '.join(sorted(found))}.")
+            raise ValueError(
+                f"A model needs training runs of {', '.join(PARTS)}; got {', '.join(sorted(found))}. "
+                "Give one run per part."
+            )
         for name, one in found.items():
             whole.network[name] = OmegaConf.to_container(one.network[name], resolve=True)
         whole.network.only = None
@@ -92,7 +95,7 @@ class K2M(Method):
 
 
 def _network(parts: dict[str, dict[str, Any]]) -> K2MNetwork:
-    """The parts of a release."""
+    """The network of a release, from the settings of its parts."""
     network = K2MNetwork()
     for name, options in parts.items():
         network.register_module(name, KINDS[name](**options))

@@ -11,20 +11,20 @@ from hmr4d.methods.k2m.weights import WEIGHTS
 from hmr4d.nn.training import PipelineModule
 
 logger = logging.getLogger(__name__)
-LEAST_SHARE = 0.01  # of commitment and pixels together, below which a term has no say
+LEAST_SHARE = 0.01  # terms below this fraction of commitment plus reprojection have no effect
 DOMINANT = ("rvq", "rec")
-CRITIC_BETAS = (0.5, 0.9)  # of Adam: little memory, for what it learns changes
-SCORES = ("turned",)  # whose size says nothing
+CRITIC_BETAS = (0.5, 0.9)  # of Adam; short memory, because the training data of the critic change
+SCORES = ("turned",)  # terms whose magnitude is not meaningful
 
 
 class K2MModule(PipelineModule):
     """Trains one part of a `K2MPipeline`.
 
     Args:
-        balance_batches: batches on which the weighted losses of the tokenizer are compared before the first step; 0:
-            none.
+        balance_batches: number of batches for the comparison of the tokenizer's weighted losses before the first step;
+            0: no comparison.
         critic_lr: learning rate of the critic of `turned_views`, which must learn faster than the bodies change.
-        options: as for `PipelineModule`.
+        options: arguments of `PipelineModule`.
     """
 
     weights = WEIGHTS
@@ -48,7 +48,7 @@ class K2MModule(PipelineModule):
 
     @torch.no_grad()
     def loss_balance(self) -> dict[str, float]:
-        """Mean of each weighted loss over the first training batches; nothing of the network changes."""
+        """Mean of each weighted loss over the first training batches; the network is not changed."""
         was_training = self.training
         self.eval()
         sums: dict[str, float] = {}
@@ -67,7 +67,8 @@ class K2MModule(PipelineModule):
 
 
 def report_balance(terms: dict[str, float]) -> list[str]:
-    """Logs the weighted losses; the warnings, for terms that outweigh commitment and pixels or are zero."""
+    """Logs the weighted losses and returns warnings about terms that dominate commitment and reprojection or are
+    negligible."""
     logger.info("Weighted losses at the start: %s.", ", ".join(f"{k} {v:.4g}" for k, v in terms.items()))
     dominant = sum(terms.get(name, 0.0) for name in DOMINANT)
     warnings = []
@@ -75,9 +76,14 @@ def report_balance(terms: dict[str, float]) -> list[str]:
         if name in (*DOMINANT, *SCORES) or not dominant:
             continue
         if value > dominant:
-            warnings.append(f"{name} ({value:.3g}) outweighs commitment and pixels ({dominant:.3g}); lower its weight.")
+            warnings.append(
+                f"{name} ({value:.3g}) outweighs commitment and reprojection ({dominant:.3g}); lower its weight."
+            )
         elif value < LEAST_SHARE * dominant:
-            warnings.append(f"{name} ({value:.3g}) is below 1 % of commitment and pixels ({dominant:.3g}).")
+            warnings.append(
+                f"{name} ({value:.3g}) is below 1 % of commitment and reprojection ({dominant:.3g}); "
+                "raise its weight or remove it."
+            )
     for warning in warnings:
         logger.warning("Loss %s", warning)
     return warnings

@@ -1,4 +1,4 @@
-"""The four networks of K2M, which are trained separately."""
+"""The four separately trained networks of K2M."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PartT = TypeVar("PartT", bound=nn.Module)
 
 
 class K2MNetwork(nn.Module):
-    """Tokenizer, masked transformer, residual transformer and length estimator; all of them, or those that are given.
+    """Tokenizer, masked transformer, residual transformer and length estimator, or some of them.
 
     Args:
-        tokenizer, masked, residual, length: None: it is not there.
-        only: keep this one and drop the others, which is what the training of one part needs.
+        tokenizer, masked, residual, length: networks; None: absent.
+        only: keep only this network, for the training of one part.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class K2MNetwork(nn.Module):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Names of the networks that are there."""
+        """Names of the present networks."""
         return tuple(name for name, _ in self.named_children())
 
     def part(self, name: Part, kind: type[PartT]) -> PartT:
-        """One of the networks; RuntimeError if it does not exist."""
+        """The network `name`. Raises RuntimeError if it is absent."""
         found = getattr(self, name)
         if not isinstance(found, kind):
             raise RuntimeError(

@@ -1,7 +1,7 @@
-"""K2M: text to motion of a body, and 2D keypoints to motion, learned from 2D keypoints alone.
+"""K2M: generates body motion from text and lifts 2D keypoints to motion, trained on 2D keypoints alone.
 
-"Learning Text-driven 3D Human Motion Generation from 3D-free Web Videos", 2025, OpenReview nvu9jVEqoo; what the paper
-leaves open is in docs/k2m.md.
+"Learning Text-driven 3D Human Motion Generation from 3D-free Web Videos", 2025, OpenReview nvu9jVEqoo; docs/k2m.md
+lists what the paper does not specify.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from hmr4d.motion.tracks import resample_motion, resample_track
 from hmr4d.nn.text import TextEncoder
 from hmr4d.utils.prompts import check_prompts, check_seconds
 
-TOKENS = "tokens"  # in the provenance of a motion: its tokens, which `edit` starts from
+TOKENS = "tokens"  # key in the provenance of a motion: its tokens, from which `edit` starts
 MIN_TOKENS = 15
 
 
 class K2MPipeline(Pipeline):
-    """Tokenizer and transformers with their training, sampling, editing and lifting.
+    """Tokenizer and transformers with training, sampling, editing and lifting.
 
     Args:
-        network: all four parts, or those that are needed.
-        stage: part that is trained; None: none.
-        training: options of the training; its body is the one that motions are made of.
-        generation: options of sampling.
-        text_encoder: of prompts; None for training on cached text.
-        fps: of the motion.
-        joint_convention: where a source of motion puts its joints, see `body.joint_conventions`; joints of sampled and
-            lifted motion are then the source's, so that they can be compared. None: the body's.
+        network: all four parts, or the required ones.
+        stage: part to train; None: no training.
+        training: options of the training; they also determine the body model.
+        generation: sampling options.
+        text_encoder: text encoder; None for training on cached text features.
+        fps: frame rate of the motion.
+        joint_convention: joint convention of sampled and lifted motion, see `body.joint_conventions`, for comparison
+            with other motion of this convention. None: the joints of the body model.
         about: see `Pipeline`.
     """
 
@@ -78,7 +78,9 @@ class K2MPipeline(Pipeline):
         self.joint_convention = convention_of(convention_metadata(joint_convention))
         self.stage_name = stage
         views = stage == "tokenizer" and self.training_options.weights.turned
-        self.view_critic = ViewCritic() if views else None  # of the training alone: saved to resume, in no release
+        self.view_critic = (
+            ViewCritic() if views else None
+        )  # used in training only: saved in checkpoints, but not in releases
         self._stage: Stage | None = None
 
     @property
@@ -95,16 +97,16 @@ class K2MPipeline(Pipeline):
 
     @property
     def body(self) -> KeypointBody:
-        """The body that motions are made of."""
+        """The body model."""
         return load_keypoint_body(self.training_options.body, **self.training_options.body_options)
 
     # --- training --------------------------------------------------------------------------------------------------
 
     @property
     def stage(self) -> Stage:
-        """The training of the part that `stage` named; ValueError where none was."""
+        """The training of the part `stage`. Raises ValueError if there is none."""
         if self.stage_name is None:
-            raise ValueError("This pipeline names no part to train; set pipeline.stage, or choose exp=k2m/...")
+            raise ValueError("This pipeline has no part to train; set pipeline.stage, or choose exp=k2m/...")
         if self._stage is None:
             self._stage = STAGES[self.stage_name](self.network, self.training_options, self.view_critic)
         return self._stage
@@ -122,7 +124,8 @@ class K2MPipeline(Pipeline):
     # --- text to motion --------------------------------------------------------------------------------------------
 
     def suited_seconds(self, texts: Sequence[str]) -> list[float]:
-        """From the length estimator if there is one, separately for each text; otherwise as in all pipelines."""
+        """A duration for each text, from the length estimator if there is one, otherwise as in
+        `Pipeline.suited_seconds`."""
         if "length" not in self.network.parts or not self.generation.estimate_length:
             return super().suited_seconds(texts)
         most = int(self.max_seconds * self.fps) // UNIT
@@ -141,10 +144,10 @@ class K2MPipeline(Pipeline):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
     ) -> MotionBatch:
-        """Motions with their poses; see `Pipeline.sample`. Frames are cut to a multiple of four."""
+        """Generates motions with poses; see `Pipeline.sample`. Lengths are cut to a multiple of four frames."""
         texts = check_prompts(texts)
         if num_samples < 1:
-            raise ValueError(f"num_samples is {num_samples}; ask for one motion of each prompt or more.")
+            raise ValueError(f"num_samples is {num_samples}; expected at least 1.")
         counts = self._token_counts(texts, seconds)
         seeds = seeds_of(seed, generator, len(texts))
         jobs = [(number, seeds[number] + k) for number in range(len(texts)) for k in range(num_samples)]
@@ -175,7 +178,7 @@ class K2MPipeline(Pipeline):
         quantizers = self.network.motion_tokenizer.num_quantizers
         if tokens.ndim != 2 or tokens.shape[1] != quantizers or tokens.max() >= self.network.motion_tokenizer.num_codes:
             raise ValueError(
-                f"The motion holds no tokens of {quantizers} layers; give an .npz file that this model has made."
+                f"The motion has no tokens of {quantizers} layers; give an .npz file generated by this model."
             )
         (count,) = self._token_counts([text], len(tokens) * UNIT / self.fps if seconds is None else seconds)
         known = kept_tokens(tokens, keep, count, self.fps)
@@ -203,7 +206,7 @@ class K2MPipeline(Pipeline):
         return replace(self.generation, base=base if guidance is None else replace(base, guidance_scale=guidance))
 
     def _motions(self, tokens: Tensor, counts: list[int], texts: list[str], seeds: list[int]) -> MotionBatch:
-        """Motions of tokens (B, N, Q); each is decoded separately, so that it does not depend on the others."""
+        """Motions from tokens (B, N, Q). Each is decoded separately and therefore independent of the others."""
         tokenizer, size = self.network.motion_tokenizer, torch.tensor([DEFAULT_SIZE], device=self.device).float()
         poses: list[Pose] = []
         facts: list[dict[str, Any]] = []
@@ -243,20 +246,20 @@ class K2MPipeline(Pipeline):
         num_samples: int = 1,
         num_inference_steps: int | None = None,
     ) -> MotionBatch:
-        """Motion of COCO-17 tracks in the world of the camera; its depth is relative, see `lifting`.
+        """Lifts COCO-17 tracks to motion in the world of the camera; the depth is relative, see `lifting`.
 
-        The tokenizer draws nothing, so there is one motion of a track, the same for every seed. Arguments as for
-        `Pipeline.lift`.
+        The tokenizer is deterministic, so a track has one motion, which is independent of the seed. For the arguments
+        see `Pipeline.lift`.
 
         Raises:
-            ValueError: several samples or diffusion steps were requested, or keypoints of another shape.
+            ValueError: several samples or diffusion steps are requested, or the keypoints have another shape.
         """
         if kp2d.ndim != 4 or kp2d.shape[2:] != (COCO17.num_joints, 2):
             raise ValueError(f"kp2d has shape {tuple(kp2d.shape)}; expected (B, L, 17, 2): COCO keypoints.")
         if num_samples != 1 or num_inference_steps is not None:
             raise ValueError(
-                f"{self.method} draws nothing when it lifts: it returns one motion of a track, without diffusion "
-                f"steps; got num_samples={num_samples}, num_inference_steps={num_inference_steps}. Leave both out."
+                f"{self.method} lifts without random draws: a track has one motion and no diffusion steps; got "
+                f"num_samples={num_samples}, num_inference_steps={num_inference_steps}. Remove both."
             )
         rate = self.fps if fps is None else float(fps)
         lengths = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
@@ -281,7 +284,7 @@ class K2MPipeline(Pipeline):
         )
 
     def _lifted(self, kp2d: Tensor, conf: Tensor, rig: Rig, rate: float) -> Tensor:
-        """(L, 22, 3) joints of one track, at its own rate."""
+        """Joints (L, 22, 3), metres, of one track at the frame rate of the track."""
         own2d, own_conf = resample_track(kp2d[None].float(), conf[None].float(), rate, self.fps)
         keypoints = keypoints_of(own2d[0].cpu(), own_conf[0].cpu(), rig.size[0])
         tokenizer, least = self.network.motion_tokenizer, self.training_options.losses.min_conf

@@ -1,7 +1,7 @@
-"""The camera position of an observed motion: solved, not learned.
+"""Placement of a motion in the camera frame by a closed-form solution.
 
-A motion that is told without its place in the image is moved, as a whole, to where it lies on the keypoints. This
-uses the keypoints and the drawn body alone.
+A motion without position in the image is translated so that its projection matches the keypoints. This uses only the
+keypoints and the predicted body.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from hmr4d.methods.k2m.losses import Observed
 from hmr4d.methods.k2m.projection import FOCAL_LENGTH
 from hmr4d.utils.precision import full_precision
 
-LEAST_SPREAD = 1e-3  # metres or pixels, of a body
-DRIFT_WINDOW = 15  # frames, where keypoints are lifted
-NEAREST = 2.0  # metres that a body is moved to at least
+LEAST_SPREAD = 1e-3  # metres or pixels; smallest spread of the points of a body
+DRIFT_WINDOW = 15  # frames; window for lifting
+NEAREST = 2.0  # metres; smallest depth of a placed body
 
 
 @torch.no_grad()
@@ -30,20 +30,19 @@ def solved_shift(
     focal: float = FOCAL_LENGTH,
     window: int | None = None,
 ) -> Tensor:
-    """Offset of the translation of bodies such that their projections match size and position of the keypoints.
+    """Offset of the translation with which the projected bodies match size and position of the keypoints.
 
     Args:
-        points: (B, F, J, 3) keypoints of the bodies, metres, in the frame of a camera.
-        observed: what was seen of them.
+        points: (B, F, J, 3) keypoints of the bodies, metres, camera frame.
+        observed: observed keypoints.
         size: (B, 2) width and height of the image.
-        min_conf: keypoints of lower confidence do not count.
-        focal: pixels.
-        window: odd number of frames around each one that its shift is solved from, so that velocities that were summed
-            up do not lead away; None: all frames of the clip have one shift.
+        min_conf: keypoints of lower confidence are ignored.
+        focal: focal length, pixels.
+        window: odd number of frames around each frame that determine its offset, which removes drift of summed
+            velocities; None: one offset for the whole clip.
 
-    Returns:
-        (B, 1, 3) metres, or (B, F, 3) with a window, on the line between the frames around where nothing was seen
-        in it; 0 for clips in which nothing was seen at all. It has no gradient.
+    Returns: (B, 1, 3) metres, or (B, F, 3) with a window. Frames without observation are interpolated linearly; clips
+        without observation have 0. The result has no gradient.
     """
     seen = ((observed.conf >= min_conf) & observed.frames[..., None])[..., None]
     pixels = torch.where(seen, observed.pixels - size[:, None, None] / 2, 0.0)
@@ -60,7 +59,7 @@ def solved_shift(
 
 
 def _around(values: Tensor, count: Tensor, window: int | None) -> tuple[Tensor, Tensor]:
-    """Sums of (B, F, 2) and (B, F, 1) over all frames, (B, 1, ...), or over a window around each one."""
+    """Sums of (B, F, 2) and (B, F, 1) over all frames, (B, 1, ...), or over a window around each frame."""
     if window is None:
         return values.sum(1, keepdim=True), count.sum(1, keepdim=True)
     joined = F.pad(torch.cat([values, count.to(values)], -1).mT, (window // 2, window // 2))
@@ -69,7 +68,7 @@ def _around(values: Tensor, count: Tensor, window: int | None) -> tuple[Tensor, 
 
 
 def _bridged(values: Tensor, known: Tensor) -> Tensor:
-    """Values (B, F, C) where known (B, F); on the line between the known ones around elsewhere, or the nearest one."""
+    """Fills unknown frames of values (B, F, C) by linear interpolation, or with the nearest known value at the ends."""
     count = known.shape[1]
     frame = torch.arange(count, device=known.device).expand_as(known)
     last = torch.where(known, frame, -1).cummax(1).values

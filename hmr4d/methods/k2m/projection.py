@@ -1,4 +1,4 @@
-"""The body in the frame of the camera to pixels (eq. 3): fixed focal length, principal point in the middle."""
+"""Projection from the camera frame to pixels (eq. 3) with fixed focal length and centered principal point."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from torch import Tensor
 
 from hmr4d.utils.precision import full_precision
 
-FOCAL_LENGTH = 5000.0  # pixels, whatever camera it was
+FOCAL_LENGTH = 5000.0  # pixels, for all cameras
 EPSILON = 1e-6
-MIN_DEPTH = 0.5  # metres, in training: nearer points would outweigh a whole batch
-MAX_SIDES = 10.0  # points further from the middle than so many sides of the image do not count, in training
+MIN_DEPTH = 0.5  # metres; limit in training, because closer points would dominate a batch
+MAX_SIDES = 10.0  # longer image sides; in training, points farther from the image center are ignored
 
 
 @full_precision
 def project(
     points: Tensor, size: Tensor, *, focal: float = FOCAL_LENGTH, min_depth: float = 0.0, max_sides: float | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Pixels of points in the frame of the camera.
+    """Projects points in the camera frame to pixels.
 
     Args:
-        points: (B, F, J, 3) metres, x right, y down, z away from the camera.
+        points: (B, F, J, 3) metres, x right, y down, z forward.
         size: (B, 2) width and height of the image.
-        focal: pixels.
-        min_depth: points must be further away, metres.
-        max_sides: points must be nearer to the middle of the image, in longer sides; None: anywhere.
+        focal: focal length, pixels.
+        min_depth: smallest valid depth, metres.
+        max_sides: largest valid distance from the image center, in longer image sides; None: no limit.
 
     Returns:
-        (B, F, J, 2) pixels, 0 where not valid, and valid (B, F, J) bool. Points that are not valid have no gradient.
+        Pixels (B, F, J, 2), 0 where invalid, and valid (B, F, J) bool. Invalid points have no gradient.
     """
     depth = points[..., 2]
     valid = depth > min_depth
-    safe = torch.where(valid, depth, 1.0)  # before the division, or gradients of bad points are NaN
+    safe = torch.where(valid, depth, 1.0)  # before the division; otherwise gradients of invalid points would be NaN
     center = size[:, None, None] / 2
     pixels = focal * points[..., :2] / (safe[..., None] + EPSILON) + center
     if max_sides is not None:

@@ -1,4 +1,4 @@
-"""Task `k2m/reconstruct`: the tokenizer on clips that it was not trained on, as a table and a JSON file."""
+"""Task `k2m/reconstruct`: scores the tokenizer on held-out clips and writes a table and a JSON file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run_reconstruct(cfg: DictConfig) -> dict[str, float]:
     """Scores the tokenizer of a configuration of this task; writes `reconstruct.json` and logs the table.
 
     Raises:
-        FileNotFoundError: the store or the weights are not there.
+        FileNotFoundError: the store or the weights are missing.
         ValueError: the store has no clip of the split.
     """
     from hydra.utils import instantiate
@@ -45,7 +45,7 @@ def run_reconstruct(cfg: DictConfig) -> dict[str, float]:
         raise ValueError(f"{store.path} has no clip in split '{cfg.split}'. Choose another with split=.")
     if cfg.limit is not None and cfg.limit < len(clips):
         clips = [clips[i] for i in np.linspace(0, len(clips) - 1, cfg.limit).astype(int)]
-    scorer = None if cfg.fid_by is None else instantiate(cfg.scorer)  # before the work, for it may lack files
+    scorer = None if cfg.fid_by is None else instantiate(cfg.scorer)  # first, because its files may be missing
     found, keypoints = reconstruction_table(pipeline.eval(), store, clips)
     if scorer is not None:
         found["evaluation"] = scorer(store, clips, keypoints)
@@ -61,9 +61,10 @@ def run_reconstruct(cfg: DictConfig) -> dict[str, float]:
 def reconstruction_table(
     pipeline: K2MPipeline, store: KeypointStore, clips: list[int]
 ) -> tuple[dict[str, Any], list[Tensor]]:
-    """Scores of the tokenizer on clips, and the reconstructed keypoints (L, 18, 3) of each, of confidence 1.
+    """Scores of the tokenizer on clips, and the reconstructed keypoints (L, 18, 3) of each clip with confidence 1.
 
-    Scores are means over clips of `body_checks`, and perplexity and share of unused codes of each layer over all clips.
+    Scores are means over clips of `body_checks`, and perplexity and fraction of unused codes of each layer over all
+    clips.
     """
     keypoints_of_clips: list[Tensor] = []
     stage = TokenizerStage(pipeline.network, pipeline.training_options)
@@ -93,12 +94,12 @@ def reconstruction_table(
 
 
 def table_text(found: dict[str, Any]) -> str:
-    """The table for a reader."""
+    """The scores as a text table."""
     rows = {
         "error of a keypoint": f"{found['pixels']:.1f} px, {100 * found['height_share']:.2f} % of the body's height",
         "limits violated": f"{100 * found['limits']:.2f} % of the components",
         "upside down": f"{100 * found['upside_down']:.2f} % of the frames",
-        "facing the other way": f"{100 * found['mirrored']:.2f} % of the frames seen from front or back",
+        "facing the other way": f"{100 * found['mirrored']:.2f} % of the frames with front or back view",
         "perplexity": ", ".join(f"{p:.0f}" for p in found["perplexity"]),
         "unused codes": ", ".join(f"{100 * u:.0f} %" for u in found["unused"]),
         "depth": f"{found['depth']:.1f} m",

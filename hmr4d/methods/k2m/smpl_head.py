@@ -1,4 +1,4 @@
-"""From the last numbers of the decoder to a body in the frame of the camera: x right, y down, z away, metres."""
+"""Conversion of decoder outputs to body parameters in the camera frame: x right, y down, z forward, metres."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from hmr4d.methods.k2m.projection import FOCAL_LENGTH
 from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.precision import full_precision
 
-ROOT_ROWS = slice(NUM_BETAS, NUM_BETAS + 6)  # of the root's six numbers among all
+ROOT_ROWS = slice(NUM_BETAS, NUM_BETAS + 6)  # positions of the root's six numbers in the output
 NUM_JOINTS = 24  # of SMPL
-SHOULDERS = {16: -1.1, 17: 1.1}  # radians about z that the arms hang by at first
-PERSON_HEIGHT, IMAGE_SHARE = 1.7, 0.4  # metres; share of the longer side that a person fills at the first depth
+SHOULDERS = {16: -1.1, 17: 1.1}  # radians about z; initial rotation that lowers the arms
+PERSON_HEIGHT = 1.7  # metres
+IMAGE_SHARE = 0.4  # fraction of the longer image side that a person fills at the initial depth
 MAX_LOG_DEPTH = 2.5
-RAW_DEPTH = 20.0  # metres, of "raw" translation
+RAW_DEPTH = 20.0  # metres; initial depth of the "raw" translation
 RotationKind = Literal["axis_angle", "root_6d", "6d"]
 TranslationKind = Literal["image_scale", "raw", "path"]
-PATH_UNIT = (0.05, 0.05, 0.25)  # metres per frame; depth, which the image shows least, moves most
+PATH_UNIT = (0.05, 0.05, 0.25)  # metres per frame; the image shows depth least, so depth has the largest unit
 _UPRIGHT_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # first two columns of a half turn about x
 
 
 def rest_pose() -> Tensor:
-    """(69,) axis-angle components of the joints below the root for standing with hanging arms."""
+    """(69,) axis-angle components of the joints below the root of a standing person with hanging arms."""
     pose = torch.zeros(NUM_JOINTS - 1, 3)
     for joint, angle in SHOULDERS.items():
         pose[joint - 1, 2] = angle
@@ -36,18 +37,19 @@ def rest_pose() -> Tensor:
 
 
 def reference_depth(size: Tensor) -> Tensor:
-    """(B, 1) metres at which a person fills IMAGE_SHARE of the longer side of an image of `size` (B, 2), pixels."""
+    """Depth (B, 1), metres, at which a person fills IMAGE_SHARE of the longer side of an image of `size` (B, 2),
+    pixels."""
     return FOCAL_LENGTH * PERSON_HEIGHT / (IMAGE_SHARE * size.amax(-1, keepdim=True))
 
 
 @dataclass(frozen=True, eq=False)
 class BodyParameters:
-    """A body in every frame, in the frame of the camera.
+    """Body parameters of every frame, in the camera frame.
 
     Attributes:
-        betas: (B, F, 10).
-        pose: (B, F, 72) axis-angle, the root first.
-        rotations: (B, F, 24, 3, 3) the same as matrices.
+        betas: (B, F, 10) shape coefficients.
+        pose: (B, F, 72) axis-angle, root first.
+        rotations: (B, F, 24, 3, 3) the pose as matrices.
         translation: (B, F, 3) metres.
     """
 
@@ -57,20 +59,22 @@ class BodyParameters:
     translation: Tensor
 
     def packed(self) -> Tensor:
-        """(B, F, 85): betas, pose, translation."""
+        """Concatenated betas, pose and translation (B, F, 85)."""
         return torch.cat([self.betas, self.pose, self.translation], -1)
 
 
 class SmplHead(nn.Module):
-    """Raw numbers (B, F, `dim`) to body parameters; zeros are an upright person in the middle, arms down, facing us.
+    """Converts raw outputs (B, F, `dim`) to body parameters.
+
+    Zeros give an upright person at the image center with lowered arms, facing the camera.
 
     Args:
-        rotation: "axis_angle": 24 x 3 numbers; "root_6d": two columns of a matrix for the root, which turns all the way
-            round without a jump, and 23 x 3; "6d": 24 x 6.
-        translation: "image_scale": the root's place in the image and the logarithm of its depth; "raw": metres;
-            "path": velocity, which is summed up. The path is then around the middle of the image at the depth of an
-            upright person: where the camera stands is not the motion's concern, see `placement`. How tall the person
-            is cannot be seen then, so the first shape coefficient is 0.
+        rotation: "axis_angle": 24 x 3 numbers. "root_6d": two matrix columns for the root, which are continuous over a
+            full turn, and 23 x 3 numbers. "6d": 24 x 6 numbers.
+        translation: "image_scale": image position of the root and logarithm of its depth. "raw": metres. "path":
+            velocity, which is summed; the path is then centered in the image at the depth of an upright person and
+            independent of the camera, see `placement`. Body height is not observable in this case, so the first shape
+            coefficient is 0.
     """
 
     bias: Tensor
@@ -98,7 +102,7 @@ class SmplHead(nn.Module):
 
     @full_precision
     def forward(self, raw: Tensor, size: Tensor) -> BodyParameters:
-        """Body parameters of raw numbers (B, F, `dim`) in images of width and height `size` (B, 2), pixels."""
+        """Body parameters from raw outputs (B, F, `dim`), in images of width and height `size` (B, 2), pixels."""
         raw = raw.float()
         betas, turns, place = raw.split([NUM_BETAS, self.dim - NUM_BETAS - 3, 3], -1)
         if self.translation == "path":

@@ -1,4 +1,4 @@
-"""The four trainings: their random draws, losses and validation measures."""
+"""The four trainings: random draws, losses and validation metrics."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from hmr4d.methods.k2m.world import FEET
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How the parts are trained.
+    """Training options of the parts.
 
     Attributes:
-        weights: of the tokenizer's losses.
-        losses: how they are measured.
-        body: whose keypoints are projected, see `load_keypoint_body`.
-        body_options: of that body, such as `path`.
-        pose_limits: JSON file; None: the table of the package.
-        focal: pixels.
-        turn: degrees that bodies are turned by for `turned_views`, at most, to either side.
-        drop_text: chance of a caption that the masked transformer is not told.
-        drop_text_residual: the same of the residual transformer.
-        smoothing: of the targets of both.
+        weights: weights of the tokenizer's losses.
+        losses: options of the tokenizer's losses.
+        body: body model whose keypoints are projected, see `load_keypoint_body`.
+        body_options: options of that body, such as `path`.
+        pose_limits: JSON file; None: the packaged table.
+        focal: focal length, pixels.
+        turn: largest rotation of bodies for `turned_views` to either side, degrees.
+        drop_text: probability that the masked transformer trains without the caption.
+        drop_text_residual: the same for the residual transformer.
+        smoothing: label smoothing of both transformers.
     """
 
     weights: LossWeights = field(default_factory=LossWeights)
@@ -58,9 +58,9 @@ class Stage(ABC):
     """The training of one part.
 
     Args:
-        network: which has the part.
-        options: of the training.
-        critic: of turned bodies, which the tokenizer's training has if its weight is not 0.
+        network: network that contains the part.
+        options: training options.
+        critic: critic of turned views; used by the tokenizer if its weight is not 0.
     """
 
     def __init__(self, network: K2MNetwork, options: TrainingOptions, critic: ViewCritic | None = None) -> None:
@@ -68,22 +68,22 @@ class Stage(ABC):
 
     @abstractmethod
     def draw(self, batch: dict[str, Any], generator: torch.Generator) -> Any:
-        """All random numbers of a step."""
+        """Draws all random numbers of a step."""
 
     @abstractmethod
     def loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]:
-        """Terms by name; "loss" is what to minimize."""
+        """Loss terms by name; the trainer minimizes "loss"."""
 
     def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
-        """What validation logs."""
+        """Validation metrics by name."""
         return self.loss(batch, self.draw(batch, generator))
 
 
 class TokenizerStage(Stage):
     """Training of the tokenizer from keypoints in pixels.
 
-    Batches: `keypoints` (B, F, 18, 3), `valid` (B, F) bool, `start` (B,) number of the first frame in its clip. Nothing
-    else of a batch is looked at.
+    Batches: `keypoints` (B, F, 18, 3), `valid` (B, F) bool, `start` (B,) index of the first frame in its clip. Other
+        keys are ignored.
     """
 
     def __init__(self, network: K2MNetwork, options: TrainingOptions, critic: ViewCritic | None = None) -> None:
@@ -92,8 +92,8 @@ class TokenizerStage(Stage):
         self.body = load_keypoint_body(options.body, **options.body_options)
 
     def draw(self, batch: dict[str, Any], generator: torch.Generator) -> int:
-        """Seed of the quantizer's draws, which are made for the whole batch: those of an item depend on its position
-        in it."""
+        """Seed of the random draws of the quantizer. They are drawn for the whole batch, so those of an item depend
+        on its position in the batch."""
         return int(torch.randint(0, 2**62, (1,), generator=generator))
 
     def loss(self, batch: dict[str, Any], draws: int) -> dict[str, Tensor]:
@@ -110,14 +110,14 @@ class TokenizerStage(Stage):
         }
 
     def _weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weighted terms and their sum; the critic has its own parameters, so that its loss needs no weight."""
+        """The weighted terms and their sum. The critic has separate parameters, so its loss needs no weight."""
         found = weighted(terms, self.options.weights)
         if self.critic is not None:
             found |= {"loss": found["loss"] + terms["critic"], "critic": terms["critic"]}
         return found
 
     def _terms(self, batch: dict[str, Any], seed: int) -> tuple[dict[str, Tensor], Drawn, Observed, Any]:
-        """All terms, unweighted, and what they are of."""
+        """All unweighted terms, with prediction, observation and quantization."""
         keypoints, valid = batch["keypoints"], batch["valid"]
         size, generator = image_size(keypoints), torch.Generator().manual_seed(seed)
         body, quantized = self.network.motion_tokenizer(
@@ -133,7 +133,7 @@ class TokenizerStage(Stage):
     def _view_terms(
         self, critic: ViewCritic, body: BodyParameters, drawn: Drawn, size: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Both sides' losses on half of the clips, which is as good as all and half the work."""
+        """Losses of critic and bodies on half of the clips; this is as good as all clips at half the cost."""
         some = slice((len(size) + 1) // 2)
         points = self.body(body.betas[some], body.rotations[some], body.translation[some])[1]
         yaw = (2 * torch.rand(len(points), generator=generator).to(points) - 1) * math.radians(self.options.turn)
@@ -141,7 +141,7 @@ class TokenizerStage(Stage):
         return view_terms(critic, drawn.pixels[some], turned, size[some])
 
     def drawn(self, body: BodyParameters, size: Tensor, observed: Observed, window: int | None = None) -> Drawn:
-        """The projection of a body in images of `size` (B, 2); a path is moved to its observed position.
+        """The projection of a body to images of `size` (B, 2), pixels; a path is moved to its observed position.
 
         `window` is that of `solved_shift`.
         """
@@ -157,7 +157,7 @@ class TokenizerStage(Stage):
 
 @dataclass(frozen=True, eq=False)
 class MaskedDraws:
-    """Hidden tokens (B, N) bool, their replacements (B, N), and which captions are used (B,) bool."""
+    """Hidden tokens (B, N) bool, their replacements (B, N), and whether the caption is used (B,) bool."""
 
     hidden: Tensor
     ids: Tensor
@@ -165,7 +165,7 @@ class MaskedDraws:
 
 
 class MaskedStage(Stage):
-    """The masked transformer learns base tokens that are hidden.
+    """Training of the masked transformer on hidden base tokens.
 
     Batches: `tokens` (B, N, Q), `valid` (B, N) bool, `text_pooled` (B, C).
     """
@@ -188,14 +188,14 @@ class MaskedStage(Stage):
 
 @dataclass(frozen=True, eq=False)
 class ResidualDraws:
-    """Layer (B,) that each item predicts, and which captions are used (B,) bool."""
+    """Predicted layer (B,) of each item, and whether the caption is used (B,) bool."""
 
     layer: Tensor
     told: Tensor
 
 
 class ResidualStage(Stage):
-    """The residual transformer learns one layer of each item; batches as for `MaskedStage`."""
+    """Training of the residual transformer on one layer per item; batches as for `MaskedStage`."""
 
     def draw(self, batch: dict[str, Any], generator: torch.Generator) -> ResidualDraws:
         tokens = batch["motion_tokens"]
@@ -214,7 +214,9 @@ class ResidualStage(Stage):
 
 
 class LengthStage(Stage):
-    """The length estimator learns how many tokens a caption's clip has; `lengths` (B,), `text_pooled` (B, C)."""
+    """Training of the length estimator, which predicts the number of tokens from a caption.
+
+    Batches: `lengths` (B,), `text_pooled` (B, C)."""
 
     def draw(self, batch: dict[str, Any], generator: torch.Generator) -> None:
         return None
@@ -224,7 +226,8 @@ class LengthStage(Stage):
         logits, lengths = network(batch["text_pooled"]), batch["lengths"]
         if int(lengths.max()) >= network.num_classes:
             raise ValueError(
-                f"A clip has {int(lengths.max())} tokens; the length estimator knows up to {network.num_classes - 1}. "
+                f"A clip has {int(lengths.max())} tokens; the length estimator supports up to "
+                f"{network.num_classes - 1}. "
                 "Raise network.length.num_classes or lower data.train.max_tokens."
             )
         miss = (logits.softmax(-1) @ torch.arange(network.num_classes).to(logits) - lengths).abs().mean()

@@ -1,4 +1,4 @@
-"""A trained tokenizer for the token cache of `hmr4d.data.token_clips`."""
+"""Loads a trained tokenizer for the token cache of `hmr4d.data.token_clips`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from hmr4d.methods.k2m.weights import WEIGHTS
 from hmr4d.utils.files import file_hash
 from hmr4d.utils.weights import load_strictly, weights_file
 
-_PREFIX = "tokenizer."  # of its parameters among those of the whole network
+_PREFIX = "tokenizer."  # prefix of its parameters in the whole network
 
 
 def trained_tokenizer(path: str | Path | Sequence[str], tokenizer: MotionTokenizer) -> MotionTokenizer:
     """The tokenizer with trained weights, ready to tokenize.
 
     Args:
-        path: checkpoint of a training run, release folder, or several of them that make up a model.
-        tokenizer: of the sizes that the weights have; changed in place.
+        path: checkpoint of a training run, release folder, or several files that form a model.
+        tokenizer: tokenizer with the sizes of the weights; changed in place.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no file holds a tokenizer of these sizes.
+        FileNotFoundError: a file does not exist.
+        ValueError: no file contains a tokenizer of these sizes.
     """
     paths = [path] if isinstance(path, (str, Path)) else path
     state = {key: value for one in paths for key, value in WEIGHTS.read(one).items()}
@@ -37,20 +37,20 @@ def trained_tokenizer(path: str | Path | Sequence[str], tokenizer: MotionTokeniz
 def token_clips(
     store: str, split: str | None, *, tokenizer_path: str | None, tokenizer: MotionTokenizer, **options: Any
 ) -> TokenClips:
-    """Training items of tokens by a trained tokenizer.
+    """Training items of the tokens of a trained tokenizer.
 
     Args:
         store, split: see `TokenClips`.
         tokenizer_path: checkpoint or release folder of the tokenizer.
-        tokenizer: of its sizes; its weights are replaced where the cache is made.
-        options: further ones of `TokenClips`.
+        tokenizer: tokenizer of the same sizes; its weights are replaced if the cache must be computed.
+        options: other options of `TokenClips`.
 
     Raises:
-        ValueError: no checkpoint was named.
-        FileNotFoundError: it is not there.
+        ValueError: no checkpoint is given.
+        FileNotFoundError: the checkpoint does not exist.
     """
     if tokenizer_path is None:
-        raise ValueError("No tokenizer was named; train one with exp=k2m/tokenizer_..., then set tokenizer_path=<it>.")
+        raise ValueError("No tokenizer is given; train one with exp=k2m/tokenizer_..., then set tokenizer_path=<it>.")
     file = weights_file(tokenizer_path)
     if not file.is_file():
         raise FileNotFoundError(f"Tokenizer not found: {file}. Give a checkpoint or a release folder.")

@@ -1,7 +1,7 @@
-"""MotionVQ-Adapter: 2D keypoints to tokens, tokens to a body.
+"""MotionVQ-Adapter: converts 2D keypoints to tokens and tokens to body parameters.
 
-An adapter (DSTformer) reads the keypoints, convolutions shorten its features to one vector in four frames, a residual
-quantizer turns them into tokens, and a mirrored stack of convolutions and a head make body parameters of them.
+An adapter (DSTformer) encodes the keypoints, convolutions reduce the features to one vector per four frames, a residual
+quantizer converts them to tokens, and mirrored convolutions and a head convert tokens to body parameters.
 """
 
 from __future__ import annotations
@@ -18,22 +18,24 @@ from hmr4d.nn.conv_stack import ConvDecoder, ConvEncoder, keep_scale, set_output
 from hmr4d.nn.dstformer import DSTformer
 from hmr4d.nn.residual_vq import DROPPED, Quantized, ResidualQuantizer, StraightThrough
 
-UNIT = 4  # frames of a token
-LONGEST = 300  # frames of a clip; the adapter knows no later ones
+UNIT = 4  # frames per token
+LONGEST = 300  # frames; length of the adapter's position table
 WINDOWS_AT_ONCE = 32  # limits the memory for long clips; tokens do not depend on it
-ROOT_GAIN = {"published": 20.0, "same_scale": 5.0}  # of the root's: facing us, pixels have no slope to turn round by
-OUTPUT_STD = {"published": 0.01, "same_scale": 0.002}  # of the last first weights: the first body is the head's bias
+# Output gain of the root rotation; for a frontal view, the gradient of pixels by rotation vanishes.
+ROOT_GAIN = {"published": 20.0, "same_scale": 5.0}
+# Standard deviation of the initial weights of the last layer; the initial body is the bias of the head.
+OUTPUT_STD = {"published": 0.01, "same_scale": 0.002}
 Start = Literal["published", "same_scale"]
 Fuse = Literal["flatten_linear", "mean", "head", "single_token"]
 
 
 @dataclass(frozen=True)
 class TokenWindow:
-    """A section of a clip that is tokenized separately, and which of its tokens are kept.
+    """A section of a clip that is tokenized separately, and its kept tokens.
 
     Attributes:
-        start, end: frames.
-        first, last: tokens of the window that are kept, `last` not included.
+        start, end: frame range, `end` excluded.
+        first, last: range of kept tokens of the window, `last` excluded.
     """
 
     start: int
@@ -43,13 +45,13 @@ class TokenWindow:
 
 
 def token_windows(num_frames: int, *, window: int, hop: int) -> list[TokenWindow]:
-    """Windows that cover a clip, each kept token with as much context on both sides as the overlap allows.
+    """Windows that cover a clip; every kept token has the largest context on both sides that the overlap allows.
 
     Args:
-        num_frames: of the clip, a multiple of UNIT.
-        window: frames of a window, a multiple of UNIT.
-        hop: frames from one window to the next, a multiple of UNIT; (window - hop) / 2 frames on each side are context,
-            except at the ends of the clip.
+        num_frames: length of the clip, a multiple of UNIT.
+        window: frames per window, a multiple of UNIT.
+        hop: frames between the starts of windows, a multiple of UNIT; (window - hop) / 2 frames on each side are
+            context, except at the ends of the clip.
     """
     side = (window - hop) // 2
     if num_frames % UNIT or window % UNIT or hop % UNIT or side % UNIT or not 0 < hop <= window:
@@ -70,28 +72,27 @@ def token_windows(num_frames: int, *, window: int, hop: int) -> list[TokenWindow
 
 
 class MotionTokenizer(nn.Module):
-    """Keypoints to tokens and back to a body.
+    """Converts keypoints to tokens and tokens to body parameters.
 
     Args:
         dim: channels of the adapter.
-        adapter_depth, num_heads, mlp_ratio: of the adapter.
-        max_length: longest clip in frames.
-        fuse: how the adapter's features of a frame become one vector: "flatten_linear" joins those of all points;
-            "mean" averages them; "head" takes three numbers a point; "single_token" reads a frame as one point.
+        adapter_depth, num_heads, mlp_ratio: options of the adapter.
+        max_length: longest clip, frames.
+        fuse: reduction of the adapter's features of a frame to one vector: "flatten_linear" concatenates all points,
+            "mean" averages them, "head" uses three numbers per point, "single_token" treats a frame as one point.
         width: channels of the convolutions.
         conv_depth: residual blocks at each rate.
         latent_dim: channels of a code.
-        num_codes: K of each codebook.
-        num_quantizers: Q.
+        num_codes: K, codes per codebook.
+        num_quantizers: Q, number of layers.
         shared_codebook, temperature, quantize_dropout, straight_through, decay: see `ResidualQuantizer`.
         rotation, translation: see `SmplHead`.
-        norm: of the input.
-        conv_dropout: of the residual blocks.
-        start: first weights; "published": those of the public programs, whose latent hardly differs between frames;
-            "same_scale": the input's differences reach latent and output at their size, which learns much faster.
-        quantize_after: training steps in which the latent stays as it is, so that codes start from a latent that
-            means something.
-        window, hop: frames of training windows, and from one to the next where a long clip is tokenized.
+        norm: normalization of the input, see `normalize`.
+        conv_dropout: dropout of the residual blocks.
+        start: weight initialization. "published": that of the public code, whose latent hardly differs between frames.
+            "same_scale": differences of the input keep their scale in latent and output, which trains much faster.
+        quantize_after: training steps without quantization, so that codes are initialized from a trained latent.
+        window, hop: frames of training windows, and spacing of the windows of a long clip.
         use_checkpoint: recompute the adapter in the backward pass.
     """
 
@@ -185,9 +186,9 @@ class MotionTokenizer(nn.Module):
         """Latent (B, D, F / 4) of keypoints (B, F, 18, 3) in pixels.
 
         Args:
-            keypoints: the last row of a frame is width, height and 1.
-            frame_offset: number of the first frame in its clip; one, or (B,).
-            valid: (B, F) bool, frames that are no padding; None: all.
+            keypoints: pixels and confidence; the last row of a frame is width, height and 1.
+            frame_offset: index of the first frame in its clip; one, or (B,).
+            valid: (B, F) bool, True for real frames; None: all.
         """
         x = normalize(keypoints, self.norm)
         if self.fuse == "single_token":
@@ -206,11 +207,11 @@ class MotionTokenizer(nn.Module):
         return self.encoder(features.transpose(1, 2))
 
     def decode(self, latent: Tensor, size: Tensor) -> BodyParameters:
-        """Body of a latent (B, D, F / 4) in images of `size` (B, 2) pixels."""
+        """Body parameters of a latent (B, D, F / 4) in images of `size` (B, 2), pixels."""
         return self.head(self.decoder(latent), size)
 
     def decode_tokens(self, tokens: Tensor, size: Tensor) -> BodyParameters:
-        """Body of tokens (B, N, Q), -1 where there is none, in images of `size` (B, 2) pixels."""
+        """Body parameters of tokens (B, N, Q), -1 where there is none, in images of `size` (B, 2), pixels."""
         return self.decode(self.quantizer.decode(tokens), size)
 
     def forward(
@@ -221,7 +222,8 @@ class MotionTokenizer(nn.Module):
         valid: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[BodyParameters, Quantized]:
-        """Body and tokens of keypoints; arguments as for `encode`, `generator` for the draws of training."""
+        """Body parameters and tokens of keypoints; arguments as for `encode`, and `generator` for random draws in
+        training."""
         latent = self.encode(keypoints, frame_offset=frame_offset, valid=valid)
         token_valid = None if valid is None else valid[:, ::UNIT]
         if self.quantize_after and int(self.steps_done) < self.quantize_after + (not self.training):
@@ -236,7 +238,7 @@ class MotionTokenizer(nn.Module):
     def tokenize(self, keypoints: Tensor) -> Tensor:
         """Tokens (N, Q) of one whole clip (F, 18, 3); frames beyond a multiple of UNIT are dropped.
 
-        Long clips are cut into windows, so that the adapter sees lengths and frame numbers of its training only.
+        Long clips are split into windows, so the adapter only gets lengths and frame indices as in training.
         """
         num_tokens = len(keypoints) // UNIT
         if not num_tokens:
@@ -254,6 +256,6 @@ class MotionTokenizer(nn.Module):
 
 
 def _unquantized(latent: Tensor, num_layers: int) -> Quantized:
-    """A latent (B, D, N) before quantization."""
+    """The result for a latent (B, D, N) without quantization."""
     indices = torch.full((latent.shape[0], latent.shape[2], num_layers), DROPPED, device=latent.device)
     return Quantized(latent, indices, latent.new_zeros(()), latent.new_zeros(num_layers))

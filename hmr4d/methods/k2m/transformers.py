@@ -1,4 +1,4 @@
-"""Text to tokens: the masked transformer of the base layer, the transformer of the residual layers, clip lengths.
+"""Text-to-token networks: masked transformer of the base layer, residual transformer, and length estimator.
 
 Architecture of Guo et al., "MoMask: Generative Masked Modeling of 3D Human Motions", CVPR 2024, arXiv 2312.00063.
 """
@@ -15,24 +15,24 @@ from torch import Tensor, nn
 from hmr4d.nn.embeddings import sinusoidal_table
 from hmr4d.nn.post_norm import PostNormLayer
 
-INIT_STD = 0.02  # of all published first weights
-HEAD_EPS = 1e-12  # of the norm in the head
+INIT_STD = 0.02  # standard deviation of all published initial weights and embeddings
+HEAD_EPS = 1e-12  # epsilon of the normalization in the head
 LEAKY_SLOPE = 0.2
-MAX_TOKENS = 5000  # rows of the table of positions
+MAX_TOKENS = 5000  # rows of the position table
 Start = Literal["published", "same_scale"]
 
 
 class TokenTransformer(nn.Module):
-    """What both transformers share: prefix tokens, positions, layers and the head before its last product.
+    """Common part of both transformers: prefix tokens, positions, layers and head without the last product.
 
     Args:
-        token_dim: channels of a token's embedding.
+        token_dim: channels of a token embedding.
         text_dim: channels of the pooled text vector.
-        dim: channels inside.
-        num_layers, num_heads, hidden_dim, dropout: of the layers.
-        start: first weights; "published": a standard deviation of 0.02, with which tokens are 200 times smaller than
-            their positions and hardly count at first; "same_scale": all signals have a size of about 1, for text
-            vectors with a norm of 1.
+        dim: channels of the layers.
+        num_layers, num_heads, hidden_dim, dropout: options of the layers.
+        start: initial weights. "published": a standard deviation of 0.02; tokens are then 200 times smaller than their
+            positions and have little effect at first. "same_scale": all signals have a size of about 1, for text
+            vectors of norm 1.
     """
 
     positions: Tensor
@@ -63,7 +63,7 @@ class TokenTransformer(nn.Module):
         self.register_buffer("positions", sinusoidal_table(MAX_TOKENS, dim), persistent=False)
 
     def initialize(self) -> None:
-        """Normal weights, zero biases, for all layers made so far."""
+        """Initializes all existing layers: normal weights, zero biases."""
         for module in self.modules():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=self.embedding_std)
@@ -76,11 +76,11 @@ class TokenTransformer(nn.Module):
 
     @property
     def embedding_std(self) -> float:
-        """Standard deviation of the first embeddings of tokens."""
+        """Standard deviation of the initial token embeddings."""
         return INIT_STD if self.start == "published" else 1.0
 
     def run(self, tokens: Tensor, valid: Tensor, prefix: list[Tensor]) -> Tensor:
-        """Features (B, N, D) of token embeddings (B, N, C) behind prefix tokens, each (B, D)."""
+        """Features (B, N, D) of token embeddings (B, N, C) that follow the prefix tokens, (B, D) each."""
         x = self.dropout(self.embed(tokens) + self.positions[: tokens.shape[1]])
         x = torch.cat([*(token[:, None] for token in prefix), x], 1)
         seen = F.pad(valid, (len(prefix), 0), value=True)
@@ -90,10 +90,10 @@ class TokenTransformer(nn.Module):
 
 
 class MaskedTransformer(TokenTransformer):
-    """Logits of hidden base tokens from the visible ones and a text.
+    """Predicts hidden base tokens from the visible ones and a text.
 
     Args:
-        num_tokens: K; id K stands for hidden tokens, id K + 1 for padding.
+        num_tokens: K; id K is the mask token, id K + 1 is padding.
         token_dim, text_dim, dim, num_layers, num_heads, hidden_dim, dropout, start: see `TokenTransformer`.
     """
 
@@ -132,13 +132,13 @@ class MaskedTransformer(TokenTransformer):
 
 
 class ResidualTransformer(TokenTransformer):
-    """Logits of one residual layer from the layers below it and a text.
+    """Predicts one residual layer from the layers below it and a text.
 
     Args:
-        num_tokens: K; id K stands for padding.
+        num_tokens: K; id K is padding.
         num_quantizers: Q layers in all; 1 to Q - 1 are predicted.
-        share_weights: layers between the first and the last have one table, for input and output alike.
-        fix_output_bias: without shared tables: logits are W h + b; False: 2 W h + b, as the published program has it.
+        share_weights: layers between the first and the last share one table for input and output.
+        fix_output_bias: without shared tables, logits are W h + b; False: 2 W h + b, as in the published code.
         token_dim, text_dim, dim, num_layers, num_heads, hidden_dim, dropout, start: see `TokenTransformer`.
     """
 
@@ -204,7 +204,7 @@ class ResidualTransformer(TokenTransformer):
             ids: (B, N, Q') ids of the layers; those below `layer` are used.
             layer: 1 to Q - 1; one, or (B,).
             text: (B, C) pooled; zeros: no text.
-            valid: (B, N) bool, tokens that are no padding.
+            valid: (B, N) bool, True for real tokens.
         """
         layers = torch.as_tensor(layer, device=ids.device).expand(len(ids))
         tables, padded = self.embeddings(), torch.where(valid[..., None], ids, self.pad_id)
@@ -222,12 +222,12 @@ class ResidualTransformer(TokenTransformer):
 
 
 class PooledLengthEstimator(nn.Module):
-    """Scores of clip lengths, in tokens, from a pooled text vector.
+    """Predicts the length of a clip, in tokens, from a pooled text vector.
 
     Args:
         text_dim: channels of the vector.
-        num_classes: class k stands for k tokens.
-        dropout: after the first two layers, in training.
+        num_classes: number of classes; class k means k tokens.
+        dropout: dropout after the first two layers.
     """
 
     def __init__(self, text_dim: int = 512, num_classes: int = 76, *, dropout: float = 0.2) -> None:
@@ -243,7 +243,7 @@ class PooledLengthEstimator(nn.Module):
         self.output = nn.Sequential(*layers, nn.Linear(width, num_classes))
 
     def forward(self, text: Tensor) -> Tensor:
-        """(B, C) -> logits (B, classes)."""
+        """Logits (B, classes) of pooled text vectors (B, C)."""
         return self.output(text)
 
 
@@ -265,7 +265,7 @@ _PUBLISHED_NAMES = {
 
 
 def translate_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published weights of a masked or residual transformer under the names of this module."""
+    """Published weights of a masked or residual transformer with the parameter names of this module."""
     final = "code." if any(key.startswith("quant_emb.") for key in weights) else "out."
     translated = {}
     for key, value in weights.items():

@@ -1,14 +1,16 @@
-"""Bodies seen from sides that no camera saw: a critic that tells whether such a view is like those that cameras saw.
+"""A critic for views from directions without a camera.
 
-One picture leaves the depth of a body open. A body whose depth is wrong fits its own picture, but looks odd from
-another side. So every predicted body is turned about the vertical and projected again, and a small critic learns to
-tell these views from those of the cameras (Drover et al., "Can 3D Pose Be Learned from 2D Projections Alone?", 2018,
-arXiv 1808.07182; Chen et al., CVPR 2019, arXiv 1904.04812). It reads a third of a second, so that it knows motion too.
-As real views it takes the same bodies from their own cameras, which the other losses hold on the keypoints: views of
-both kinds then have the same proportions and no noise of a detector, and only the depth can tell them apart.
+A single image does not determine the depth of a body. A body with wrong depth matches its own image, but looks
+implausible from another direction. Every predicted body is therefore rotated about the vertical axis and projected
+again,
+and a small critic learns to distinguish these views from those of the cameras (Drover et al., "Can 3D Pose Be Learned
+from 2D Projections Alone?", 2018,
+arXiv 1808.07182; Chen et al., CVPR 2019, arXiv 1904.04812). Its receptive field is a third of a second, so it
+also judges motion. Its real views are the same bodies in their own cameras, where the other losses match them to the
+keypoints. Real and turned views thus have the same proportions and no detector noise, and only depth distinguishes
+them.
 
-The views of the cameras must come from all sides, as those of the turned bodies do; `turn` limits the turns where they
-do not.
+The cameras must see people from all directions, like the turned views. Otherwise `turn` limits the rotation.
 """
 
 from __future__ import annotations
@@ -21,19 +23,19 @@ from hmr4d.methods.k2m.keypoint_input import NUM_ROWS, normalize
 from hmr4d.methods.k2m.projection import FOCAL_LENGTH, MIN_DEPTH, project
 from hmr4d.methods.k2m.smpl_head import reference_depth
 
-NUM_INPUTS = 2 * (NUM_ROWS - 1) + 3  # keypoints, then velocity of the person and growth
-REACH = 5  # frames of a convolution
-SLOPE = 0.2  # below zero
+NUM_INPUTS = 2 * (NUM_ROWS - 1) + 3  # keypoints, then velocity of the person and change of size
+REACH = 5  # kernel size of the convolutions, frames
+SLOPE = 0.2  # negative slope of the leaky ReLU
 
 
 class ViewCritic(nn.Module):
-    """Scores of stretches of 2D motion: high for those of cameras, low for those of turned bodies.
+    """Scores sections of 2D motion: high for camera views, low for turned views.
 
-    Convolutions over time with spectral normalization (Miyato et al., ICLR 2018, arXiv 1802.05957). Place and size in
-    the image do not matter.
+    The network consists of temporal convolutions with spectral normalization (Miyato et al., ICLR 2018, arXiv
+    1802.05957). It is invariant to position and size in the image.
 
     Args:
-        width: channels.
+        width: number of channels.
     """
 
     def __init__(self, width: int = 96) -> None:
@@ -57,16 +59,16 @@ def _conv(channels: int, out: int, reach: int, stride: int) -> nn.Module:
 
 
 def turned_pixels(points: Tensor, yaw: Tensor, size: Tensor, *, focal: float = FOCAL_LENGTH) -> Tensor:
-    """What a camera on another side sees of a body.
+    """Projection of a body from another direction.
 
     Args:
-        points: (B, F, J, 3) metres in the frame of the camera.
-        yaw: (B,) radians that the clips are turned by about the vertical through their middle.
+        points: (B, F, J, 3) metres, camera frame.
+        yaw: (B,) rotation of the clips about the vertical axis through their center, radians.
         size: (B, 2) width and height of the image.
-        focal: pixels.
+        focal: focal length, pixels.
 
     Returns:
-        (B, F, J, 2) pixels; the middle of the clip is in the middle of the image, at the depth of an upright person.
+        (B, F, J, 2) pixels; the center of the clip is at the image center, at the depth of an upright person.
     """
     x, y, z = (points - points.mean((1, 2), keepdim=True)).unbind(-1)
     cos, sin = yaw.cos()[:, None, None], yaw.sin()[:, None, None]
@@ -77,17 +79,17 @@ def turned_pixels(points: Tensor, yaw: Tensor, size: Tensor, *, focal: float = F
 
 
 def view_terms(critic: ViewCritic, seen: Tensor, turned: Tensor, size: Tensor) -> dict[str, Tensor]:
-    """Hinge losses of both sides (Lim and Ye, "Geometric GAN", 2017, arXiv 1705.02894).
+    """Hinge losses of critic and bodies (Lim and Ye, "Geometric GAN", 2017, arXiv 1705.02894).
 
     Args:
-        critic: that learns.
-        seen: (B, F, 17, 2) pixels of bodies from their cameras; no gradient reaches the bodies through them.
+        critic: critic in training.
+        seen: (B, F, 17, 2) pixels of bodies in their own cameras; they pass no gradient to the bodies.
         turned: (B, F, 17, 2) pixels of turned bodies.
-        size: (B, 2) of the image.
+        size: (B, 2) width and height of the image.
 
     Returns:
-        `turned`: what bodies lower, its gradient does not reach the critic; `critic`: what the critic lowers, its
-        gradient does not reach the bodies.
+        `turned`: loss of the bodies, without gradient for the critic. `critic`: loss of the critic, without gradient
+            for the bodies.
     """
     real, fake = critic(seen.detach(), size), critic(turned.detach(), size)
     lost = (1 - real).relu().mean() + (1 + fake).relu().mean()

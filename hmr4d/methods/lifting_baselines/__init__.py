@@ -1,9 +1,9 @@
 """Lifting without networks: baselines for trained methods.
 
-`oracle` triangulates true 2D of all views, `ground_ray` reads depth off the floor and poses off a bank, `optimisation`
-fits a kinematic chain. All take undistorted pixels, confidences, the rig with the observed view first, the frame rate
-and the skeleton, and return joints (L, J, 3) in metres in the world of the rig. `pipeline` makes pipelines of them,
-`method` methods.
+`oracle` triangulates the true 2D of all views, `ground_ray` takes depth from the floor and poses from a bank, and
+`optimization` fits a kinematic chain. Their inputs are undistorted pixels, confidences, the rig with the observed view
+first, frame rate and skeleton. They return joints (L, J, 3), metres, world of the rig. The module `pipeline` gives them
+the interface of trained models, and `method` registers them.
 """
 
 METHODS = ("ground_ray", "optimisation", "optimisation_level", "oracle")  # names, in `method.METHODS`

@@ -1,4 +1,4 @@
-"""Depth from the floor: standing feet give the position, bone lengths and a bank of poses the depth of limbs."""
+"""Depth from the floor: standing feet determine the position, bone lengths and a pose bank the depth of limbs."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ DEPTH_SECONDS = 0.1  # standard deviation of smoothing along the rays
 def ground_ray(
     kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton, *, prior: PosePrior | None = None
 ) -> Tensor:
-    """Joints (L, J, 3) in metres, world of the rig, coarse but at the right position.
+    """Joints (L, J, 3), metres, world of the rig; approximate poses at the correct position.
 
-    The root's depth comes from feet that stand on the floor (`observe`). Every joint then lies on its own ray, at the
-    distance of its bone from the joint before it; of the two such points that one is taken that is nearer in depth to
-    the pose of the bank that fits the image (`look_up`). Joints that are not seen take their place in that pose.
+    Feet that stand on the floor determine the depth of the root (`observe`). Every joint lies on its ray, at the length
+    of its bone from the parent joint. Of the two such points, the function takes the one closer in depth to the
+    retrieved pose of the bank (`look_up`). Invisible joints have their position in that pose.
 
     Args:
         kp2d: (L, J, 2) undistorted pixels of view 0.
         conf: (L, J) in [0, 1], 0 for missing.
-        rig: view 0 is the observed one; others are not looked at.
+        rig: cameras; only view 0, the observed one, is used.
         fps: frames per second.
-        skeleton: SMPL-22, or one that can be made from it.
-        prior: bank of poses; None: made-up motion.
+        skeleton: SMPL-22, or a skeleton that can be derived from it.
+        prior: pose bank; None: poses of synthetic motion.
 
     Raises:
-        ValueError: shapes that do not belong together, no frame that shows the root, or a skeleton that cannot be made
-            from SMPL joints.
+        ValueError: shapes do not match, no frame shows the root, or the skeleton cannot be derived from SMPL joints.
     """
     prior = procedural_prior() if prior is None else prior
     bones = to_skeleton(prior.rest_joints, skeleton).double()
@@ -54,14 +53,14 @@ def ground_ray(
 def chain_on_rays(
     seen: Observation, match: PoseMatch, T_w2c: Tensor, bones: Tensor, skeleton: Skeleton, fps: float
 ) -> Tensor:
-    """Joints (L, J, 3), each on its ray at the length of its bone, from the root outwards.
+    """Joints (L, J, 3), each on its ray at its bone length from the parent, from the root outwards.
 
-    |z r - p| = l for the ray r (x, y, 1) of a joint, the place p of the one before in the camera and the bone's length
-    l has two solutions z = (r.p +- sqrt((r.p)^2 - |r|^2 (|p|^2 - l^2))) / |r|^2, or none for a bone that looks too
-    long, which then lies across the ray.
+    With the ray r = (x, y, 1) of a joint, the position p of its parent (camera coordinates) and the bone length l, |z r
+    - p| = l has the solutions z = (r.p +- sqrt((r.p)^2 - |r|^2 (|p|^2 - l^2))) / |r|^2. If the bone appears too long,
+    there is no solution, and the bone is placed perpendicular to the ray.
     """
     lengths = {edge: float(bone) * match.scale for edge, bone in _tree_lengths(bones, skeleton)}
-    posed = match.joints3d @ T_w2c[:3, :3].mT  # (L, J, 3) against the root, camera axes
+    posed = match.joints3d @ T_w2c[:3, :3].mT  # (L, J, 3) relative to the root, camera axes
     root_ray = torch.cat([seen.root, torch.ones_like(seen.root[:, :1])], -1)
     root = seen.root_depth[:, None] * root_ray
     rays = torch.cat([seen.rays, torch.ones_like(seen.rays[..., :1])], -1)
@@ -84,9 +83,9 @@ def chain_on_rays(
 
 
 def _tree_lengths(bones: Tensor, skeleton: Skeleton) -> list[tuple[tuple[int, int], Tensor]]:
-    """((parent, joint), metres) of a tree that grows from the root over bones and limbs; parent -1 is the root itself.
+    """((parent, joint), bone length in metres) of a tree from the root; parent -1 is the root itself.
 
-    Detectors' skeletons begin at the nose; here the tree begins at the hips, whose depth is known.
+    Skeletons of detectors start at the nose; this tree starts at the hips, whose depth is known.
     """
     roots = list(skeleton.root_joints)
     middle = bones[roots].mean(0)

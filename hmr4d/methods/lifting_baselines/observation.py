@@ -1,4 +1,4 @@
-"""Information about a person in one calibrated view without learning: rays, contacts, and the depth of the floor."""
+"""Observation of a person in one calibrated view without learning: rays, foot contacts and depth from the floor."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hmr4d.geometry.rigs import Rig, normalize
 from hmr4d.motion.ground_contact import NEAREST_BAND, rest_heights
 from hmr4d.utils.tensors import interpolate_gaps
 
-MIN_CONF = 0.3  # keypoints below count as missing
-STILL = 0.4  # m/s across the line of sight; a slower foot may stand
-SLOWEST = 0.4  # share of the feet that may stand in any case, the slowest
-MAX_RANGE = 40.0  # metres; floor points beyond say nothing
-IMAGE_SECONDS, PLACE_SECONDS = 0.05, 0.25  # standard deviations of smoothing, of image tracks and of the place
-SIZE_SECONDS = 0.5  # of the depth by size, where no floor is seen
+MIN_CONF = 0.3  # keypoints of lower confidence count as missing
+STILL = 0.4  # m/s perpendicular to the line of sight; slower feet may stand
+SLOWEST = 0.4  # fraction of the feet, the slowest ones, that may stand at any speed
+MAX_RANGE = 40.0  # metres; floor points beyond this distance are ignored
+IMAGE_SECONDS, PLACE_SECONDS = 0.05, 0.25  # standard deviations of the smoothing of image tracks and of the position
+SIZE_SECONDS = 0.5  # standard deviation of the smoothing of depth from size
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Observation:
         rays: (L, J, 2) image coordinates at unit depth, gaps filled in time.
         seen: (L, J) bool.
         conf: (L, J), 0 where not seen.
-        directions: (L, J, 3) of the rays in the world; one metre of depth long.
-        center: (3,) optical centre in the world.
-        root: (L, 2) and root_direction (L, 3) the same of the root.
+        directions: (L, J, 3) directions of the rays in the world, scaled to a depth of one metre.
+        center: (3,) optical centre in the world, metres.
+        root, root_direction: (L, 2) and (L, 3) image coordinates and direction of the root.
         root_depth: (L,) metres.
-        contact: (L, J) bool, foot joints that stand.
-        rest_height: (J,) metres above the floor of standing foot joints; 0 for others.
+        contact: (L, J) bool, standing foot joints.
+        rest_height: (J,) height of standing foot joints above the floor, metres; 0 for other joints.
     """
 
     rays: Tensor
@@ -53,7 +53,7 @@ class Observation:
 
     @property
     def root_place(self) -> Tensor:
-        """(L, 3) metres, world."""
+        """Position (L, 3) of the root, metres, world."""
         return self.center + self.root_depth[:, None] * self.root_direction
 
 
@@ -70,29 +70,32 @@ def observe(
 ) -> Observation:
     """Rays, contacts and root depth of a track.
 
-    The foot points that stand give the place on the floor; in between it is interpolated. The root lies where its ray
-    meets the vertical plane through that place that faces the camera. If no foot meets the floor, or without
-    `use_floor`, depth comes from the size in the image of the bones that are least foreshortened.
+    Standing feet determine the position on the floor, which is interpolated between contacts. The root is the
+    intersection of its ray with the vertical plane through that position that faces the camera. If no foot ray meets
+    the floor, or without `use_floor`, depth comes from the image size of the least foreshortened bones.
 
     Args:
         kp2d: (L, J, 2) undistorted pixels of view 0.
         conf: (L, J) in [0, 1].
         rig: view 0 is the observed one.
         fps: frames per second.
-        skeleton: joint meaning.
-        bones: (J, 3) metres, the joints of an adult at rest, for bone lengths.
-        use_floor: the camera's pose over the floor is known.
-        foot_heights: of standing joints, see `rest_heights`.
+        skeleton: skeleton of the keypoints.
+        bones: (J, 3) metres, rest joints of an adult, for bone lengths.
+        use_floor: whether the pose of the camera relative to the floor is known.
+        foot_heights: heights of joints in a standing foot, see `rest_heights`.
 
     Raises:
-        ValueError: shapes that do not belong together, or no frame that shows the root.
+        ValueError: shapes do not match, or no frame shows the root.
     """
     check_track(kp2d, conf, skeleton, fps)
     camera = rig.select([0]).to(torch.float64)
     seen = (conf >= MIN_CONF) & kp2d.isfinite().all(-1)
     roots = list(skeleton.root_joints)
     if not seen[:, roots].all(-1).any():
-        raise ValueError("No frame shows the root of the person, pelvis or both hips; nothing can be lifted.")
+        raise ValueError(
+            "No frame shows the root of the person (pelvis or both hips), so the track cannot be lifted. "
+            "Give keypoints with hips."
+        )
     rays = normalize(camera, torch.nan_to_num(kp2d.double())[None])[0]
     filled = interpolate_gaps(rays.transpose(0, 1), seen.T).transpose(0, 1)
     filled = torch.where(seen[..., None], rays, filled)
@@ -125,7 +128,7 @@ def observe(
 
 
 def check_track(kp2d: Tensor, conf: Tensor, skeleton: Skeleton, fps: float) -> None:
-    """Raises ValueError unless a track (L, J, 2) and its confidences (L, J) fit the skeleton."""
+    """Raises ValueError unless a track (L, J, 2) and its confidences (L, J) match the skeleton."""
     num_joints = skeleton.num_joints
     if kp2d.ndim != 3 or kp2d.shape[1:] != (num_joints, 2) or conf.shape != kp2d.shape[:2] or not len(kp2d):
         raise ValueError(
@@ -133,11 +136,11 @@ def check_track(kp2d: Tensor, conf: Tensor, skeleton: Skeleton, fps: float) -> N
             f"(L, {num_joints}, 2) and (L, {num_joints})."
         )
     if not fps > 0:
-        raise ValueError(f"fps is {fps}; give the frames per second of the track.")
+        raise ValueError(f"fps is {fps}; give the frame rate of the track.")
 
 
 def smooth(x: Tensor, seconds: float, fps: float) -> Tensor:
-    """x (L, ...) convolved in time with a Gaussian of that standard deviation; ends are held."""
+    """x (L, ...) convolved over time with a Gaussian of standard deviation `seconds`; the ends are extended."""
     sigma = seconds * fps
     if len(x) < 2 or sigma < 0.1:
         return x
@@ -151,7 +154,7 @@ def _world_directions(rays: Tensor, T_c2w: Tensor) -> Tensor:
 def _contacts(
     pixels: Tensor, camera: Rig, seen: Tensor, heights: Tensor, fps: float, skeleton: Skeleton
 ) -> tuple[Tensor, Tensor | None]:
-    """Which joints stand (L, J), and the floor position (L, 3); None if no foot ray intersects the floor."""
+    """Standing joints (L, J) bool, and the floor position (L, 3), metres; None if no foot ray meets the floor."""
     feet = list(skeleton.contact_joints)
     contact = torch.zeros_like(seen)
     if not feet:
@@ -169,7 +172,7 @@ def _contacts(
     reach = reach.masked_fill(~usable, torch.inf)
     near = reach <= reach.amin(-1, keepdim=True) + NEAREST_BAND
     speed = (step * depth * fps).masked_fill(~(usable & near), torch.nan)
-    slow = torch.nan_to_num(speed.nanquantile(SLOWEST), nan=0.0).clamp(min=STILL)  # with noise, nothing is still
+    slow = torch.nan_to_num(speed.nanquantile(SLOWEST), nan=0.0).clamp(min=STILL)  # noisy feet are never still
     stands = usable & near & (speed <= slow)
     contact[:, feet] = stands
     weight = stands.double()[..., None]
@@ -178,7 +181,7 @@ def _contacts(
 
 
 def _depth_by_size(rays: Tensor, seen: Tensor, bones: Tensor, skeleton: Skeleton) -> Tensor:
-    """(L,) metres at which the least foreshortened bones have the length of an adult's."""
+    """Depth (L,), metres, at which the least foreshortened bones have the length of an adult."""
     starts, ends = (list(joints) for joints in zip(*skeleton.limbs, strict=True))
     length = (bones[starts] - bones[ends]).norm(dim=-1)
     image = (rays[:, starts] - rays[:, ends]).norm(dim=-1)

@@ -1,4 +1,4 @@
-"""A kinematic chain fitted to one view: reprojection, a Gaussian over poses, smoothness, and a floor to stand on."""
+"""Fits a kinematic chain to one view: reprojection, Gaussian pose prior, smoothness and floor contact."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from hmr4d.utils import lazy_roma as roma
 
 Camera = Literal["pose", "intrinsics", "nothing"]
 
-START_SECONDS = 0.1  # standard deviation in time of smoothing of the poses looked up
+START_SECONDS = 0.1  # standard deviation of the temporal smoothing of the retrieved poses
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Weights and steps of the fit; lengths are standard deviations of the terms.
+    """Steps and weights of the fit; the weights are standard deviations of the terms.
 
     Attributes:
-        root_steps: of Adam on place, heading and size alone.
-        steps: of Adam on everything.
-        learning_rate: of rotations and metres; falls to a tenth over the last half.
-        image: metres at the person's distance.
-        robust: metres from which Geman and McClure's function no longer grows.
-        pose_weight: of the Mahalanobis distance per dimension, summed over joints.
-        acceleration: m/s^2.
-        floor: metres below the floor.
-        contact_height, contact_speed: metres and m/s of feet that stand.
-        scale: of the logarithm of the size.
+        root_steps: steps of Adam on position, heading and size alone.
+        steps: steps of Adam on all parameters.
+        learning_rate: learning rate of rotations and positions; decays to a tenth in the second half.
+        image: reprojection error, metres at the person's distance.
+        robust: scale of the Geman-McClure function of that error, metres; larger errors hardly increase the cost.
+        pose_weight: weight of the Mahalanobis distance per dimension, summed over joints.
+        acceleration: acceleration of joints, m/s^2.
+        floor: depth of joints below the floor, metres.
+        contact_height, contact_speed: height and speed of standing feet, metres and m/s.
+        scale: logarithm of the body size.
     """
 
     root_steps: int = 60
@@ -61,7 +61,7 @@ class FitOptions:
 
 @dataclass
 class _Chain:
-    """Parameters of the fit: rot6d_cols (L, 22, 6), position of the root (L, 3), log_scale ()."""
+    """Parameters of the fit: rot6d_cols (L, 22, 6), root position (L, 3) in metres, log_scale ()."""
 
     rot6d_cols: Tensor
     place: Tensor
@@ -88,30 +88,30 @@ def optimization(
     known_camera: Camera = "pose",
     options: FitOptions | None = None,
 ) -> Tensor:
-    """Joints (L, J, 3) in metres, world of the rig, of a chain fitted to view 0.
+    """Joints (L, J, 3), metres, world of the rig, of a kinematic chain fitted to view 0.
 
-    The manner is that of SMPLify (Bogo et al. 2016, arXiv 1607.08128), over a whole clip and without a body model.
+    The approach follows SMPLify (Bogo et al. 2016, arXiv 1607.08128), but fits a whole clip without a body model.
 
-    The start is the root path of `observe` with the poses of `look_up`. The objective sums over frames: Geman-McClure
-    of the reprojection error, weighted by conf^2; the Mahalanobis distance of joint rotations; accelerations of all
-    joints; joints below the floor; height and speed of feet that stand; the size of the body, one for the clip.
+    The initial values are the root path of `observe` and the poses of `look_up`. The objective is a sum over frames:
+    Geman-McClure function of the reprojection error, weighted by conf^2; Mahalanobis distance of joint rotations;
+    accelerations of all joints; depth of joints below the floor; height and speed of standing feet; body size, constant
+    over the clip.
 
     Args:
         kp2d: (L, J, 2) undistorted pixels of view 0.
         conf: (L, J) in [0, 1], 0 for missing.
-        rig: view 0 is the observed one; others are not looked at.
+        rig: cameras; only view 0, the observed one, is used.
         fps: frames per second.
-        skeleton: SMPL-22, or one that can be made from it.
-        prior: poses and their Gaussian; None: made-up motion.
-        known_camera: what of view 0 may be used. "pose": intrinsics and the pose over the floor; "intrinsics": these
-            alone, for a camera that is taken to be level; "nothing": not even these, the focal length is taken to be
-            the image's diagonal. Without the pose the person is put on the floor, but its distance comes from its size
-            in the image, and its lean is that of the camera.
-        options: weights and steps.
+        skeleton: SMPL-22, or a skeleton that can be derived from it.
+        prior: pose bank and its Gaussian; None: synthetic motion.
+        known_camera: known parameters of view 0. "pose": intrinsics and pose relative to the floor. "intrinsics":
+            intrinsics alone; the camera is assumed to be level. "nothing": the focal length is also unknown and assumed
+            to be the image diagonal. Without the pose, the person is placed on the floor, its distance comes from its
+            size in the image, and a tilt of the camera becomes a lean of the person.
+        options: steps and weights.
 
     Raises:
-        ValueError: shapes that do not belong together, no frame that shows the root, or a skeleton that cannot be made
-            from SMPL joints.
+        ValueError: shapes do not match, no frame shows the root, or the skeleton cannot be derived from SMPL joints.
     """
     prior = procedural_prior() if prior is None else prior
     options = options or FitOptions()
@@ -135,7 +135,7 @@ def optimization(
 
 
 def level_camera(rig: Rig, *, known_focal: bool) -> Rig:
-    """View 0 as a level camera at the origin, with its own intrinsics or the diagonal of its image as focal length."""
+    """View 0 as a level camera at the origin; an unknown focal length becomes the image diagonal."""
     size = rig.size[:1]
     diagonal = size.norm(dim=-1)
     guess = torch.stack([diagonal, diagonal, size[:, 0] / 2, size[:, 1] / 2], -1)
@@ -145,7 +145,7 @@ def level_camera(rig: Rig, *, known_focal: bool) -> Rig:
 
 
 def _start(seen: Observation, match: PoseMatch, prior: PosePrior, fps: float) -> _Chain:
-    """The skeleton in the retrieved poses, smoothed in time, with its hips at the observed root."""
+    """Initial chain: the retrieved poses, smoothed over time, with the hips at the observed root."""
     rotations = prior.rotations[match.pose].double()
     rotations = torch.cat([(heading_rotation(match.yaw) @ rotations[:, 0])[:, None], rotations[:, 1:]], 1)
     rot6d_cols = smooth(rotations[..., :2].mT.flatten(-2), START_SECONDS, fps).float()
@@ -163,8 +163,8 @@ def _descend(
     options: FitOptions,
     on_floor: bool,
 ) -> None:
-    """Optimizes the skeleton: position, heading and size first, then everything."""
-    turn = torch.zeros(3)  # of the whole motion about the root
+    """Optimizes the chain: first position, heading and size, then all parameters."""
+    turn = torch.zeros(3)  # rotation of the whole motion about the root
     start = rot6d_cols_to_matrix(chain.rot6d_cols[:, 0])
     for steps, parts in (
         (options.root_steps, (turn, chain.place, chain.log_scale)),

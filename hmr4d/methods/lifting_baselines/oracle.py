@@ -1,4 +1,4 @@
-"""The noise floor of lifting: triangulation of what all views really see."""
+"""Lower bound of lifting errors: triangulation of the true 2D of all views."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
 
 
 def oracle(kp2d: Tensor, conf: Tensor, rig: Rig, skeleton: Skeleton) -> Tensor:
-    """Joints (L, J, 3) in metres, world of the rig, from the true 2D of every view.
+    """Joints (L, J, 3), metres, world of the rig, triangulated from the true 2D of every view.
 
-    A joint that two views never show together, such as feet that a detector does not report, stands where the joint
-    before it in the skeleton does.
+    A joint that is never visible in two views at once, such as feet that a detector does not report, gets the position
+    of its parent joint.
 
     Args:
         kp2d: (V, L, J, 2) undistorted pixels of all views.
-        conf: (V, L, J) in [0, 1], 0 for missing; its square weighs a view.
+        conf: (V, L, J) in [0, 1], 0 for missing; a view has the weight conf^2.
         rig: V cameras.
-        skeleton: joint meaning.
+        skeleton: skeleton of the keypoints.
 
     Raises:
         ValueError: there are fewer than two views, or not one image per camera.
@@ -27,7 +27,7 @@ def oracle(kp2d: Tensor, conf: Tensor, rig: Rig, skeleton: Skeleton) -> Tensor:
     if kp2d.ndim != 4 or len(kp2d) != rig.num_views or rig.num_views < 2:
         raise ValueError(
             f"kp2d has shape {tuple(kp2d.shape)} for a rig of {rig.num_views} views; expected (V, L, J, 2) with the "
-            "2D of every view, at least two."
+            "2D of at least two views."
         )
     points2d = normalize(rig, kp2d.double())
     found = triangulate_robust(points2d.flatten(1, 2), rig.T_w2c, conf.double().square().flatten(1, 2))

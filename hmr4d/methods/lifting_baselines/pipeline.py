@@ -1,4 +1,4 @@
-"""The baselines behind the interface of the models that lift."""
+"""The lifting baselines with the interface of trained models."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from hmr4d.methods.lifting_baselines.optimization import optimization
 from hmr4d.methods.lifting_baselines.oracle import oracle
 from hmr4d.motion.motion import MotionBatch, Provenance
 
-# Sets of detectors with joints that cannot be told from SMPL joints, and those that are used of them.
+# Detector skeletons with joints that cannot be derived from SMPL joints -> skeleton of the joints that are used.
 _BY_FEWER = {OPENPOSE25.name: OPENPOSE18, **{s.name: COCO17 for s in (HALPE26, BODY25B, WHOLEBODY23, MEDIAPIPE33)}}
 
 
 class BaselinePipeline(Pipeline, ABC):
-    """Lifts track by track, is deterministic, and returns one motion of each.
+    """Lifts each track on its own, is deterministic, and returns one motion per track.
 
-    `extras` of its batches has "spread" and "residual" (B, L, J), which are zero.
+    `extras` of its batches contains "spread" and "residual" (B, L, J), both zero.
 
     Args:
-        keypoints: skeleton of the keypoints; `skeleton` is what is lifted of it.
-        prior: file of poses; None: made-up motion.
+        keypoints: skeleton of the keypoints; the attribute `skeleton` contains the lifted part.
+        prior: file of a pose bank; None: synthetic motion.
     """
 
     def __init__(self, keypoints: Skeleton, prior: Path | None = None) -> None:
@@ -70,13 +70,16 @@ class BaselinePipeline(Pipeline, ABC):
         num_samples: int = 1,
         num_inference_steps: int | None = None,
     ) -> MotionBatch:
-        """World motion of tracks; the same for every seed.
+        """Lifts tracks as in `Pipeline.lift`; the result is independent of the seed.
 
         Raises:
-            ValueError: options of networks were given, or a track that cannot be lifted.
+            ValueError: options of networks are given, or a track cannot be lifted.
         """
         if num_samples > 1 or num_inference_steps is not None:
-            raise ValueError(f"{self.method} draws nothing: it takes no number of samples and of steps.")
+            raise ValueError(
+                f"{self.method} is deterministic: it supports neither several samples nor diffusion "
+                "steps. Remove these options."
+            )
         rate = self.fps if fps is None else fps
         lengths = torch.full((len(kp2d),), kp2d.shape[-3]) if lengths is None else lengths.cpu()
         batched = _for_all(rig, len(kp2d))
@@ -137,8 +140,8 @@ class OraclePipeline(BaselinePipeline):
 
 
 def _for_all(rig: Rig, count: int) -> Rig:
-    """The rigs (B, V, ...) of `count` tracks; ValueError unless they share one or have one each."""
+    """The rigs (B, V, ...) of `count` tracks. Raises ValueError unless there is one rig for all or one per track."""
     parts = [x if rig.K4.ndim == 3 else x[None] for x in (rig.size, rig.K4, rig.T_w2c)]
     if len(parts[1]) not in (1, count):
-        raise ValueError(f"There are {len(parts[1])} rigs for {count} tracks; give one for all or one for each.")
+        raise ValueError(f"There are {len(parts[1])} rigs for {count} tracks; give one for all or one per track.")
     return Rig(*(x.expand(count, *x.shape[1:]) for x in parts))

@@ -16,23 +16,23 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.methods.lifting_baselines.observation import Observation
 from hmr4d.motion.procedural import CONTENTS, synthetic_joints
 
-NUM_YAWS = 24  # headings at which each pose is tried
-PITCH_BIN = 0.1  # radians; frames seen from about the same elevation share their candidates
-CANDIDATES = 24  # poses a frame between which the smoothest path is sought
-SCALES = (0.75, 1.3)  # of bodies against the bank's
-MOTION_WEIGHT = 0.3  # of the squared change of pose from frame to frame at 30 frames per second
-PROCEDURAL_CLIPS, PROCEDURAL_FRAMES = 3, 80  # of each content
+NUM_YAWS = 24  # headings per pose of the bank
+PITCH_BIN = 0.1  # radians; frames with similar elevation of the view share their candidates
+CANDIDATES = 24  # candidate poses per frame for the search of the smoothest path
+SCALES = (0.75, 1.3)  # range of body sizes relative to the bank
+MOTION_WEIGHT = 0.3  # weight of the squared change of pose between frames at 30 frames per second
+PROCEDURAL_CLIPS, PROCEDURAL_FRAMES = 3, 80  # per content
 
 
 @dataclass(frozen=True)
 class PoseMatch:
-    """Poses of the bank, one per frame.
+    """Retrieved poses of the bank, one per frame.
 
     Attributes:
         pose: (L,) index into the bank.
-        yaw: (L,) radians, world heading to which it is turned.
-        scale: of the person against the bank's body.
-        joints3d: (L, J, 3) metres, of that size, against the root.
+        yaw: (L,) heading of the pose in the world, radians.
+        scale: size of the person relative to the body of the bank.
+        joints3d: (L, J, 3) metres, scaled joints relative to the root.
     """
 
     pose: Tensor
@@ -50,7 +50,8 @@ def procedural_prior() -> PosePrior:
 
 
 def known_foot_heights(prior: PosePrior, skeleton: Skeleton) -> dict[str, float]:
-    """Heights of standing feet where the prior's own joints are seen; those of a detector are where it puts them."""
+    """Heights of standing feet of the prior for its own skeleton; empty for detector skeletons, whose heights are
+    defined elsewhere."""
     return foot_heights(prior.joint_convention) if skeleton.name == SMPL22.name else {}
 
 
@@ -60,11 +61,12 @@ def to_skeleton(joints3d: Tensor, skeleton: Skeleton) -> Tensor:
 
 
 def look_up(seen: Observation, prior: PosePrior, skeleton: Skeleton, fps: float) -> PoseMatch:
-    """Poses that fit the 2D of every frame, at one body scale.
+    """Retrieves poses that match the 2D of every frame, with one body scale.
 
-    Image points are taken as if seen from afar, along the ray of the root: offsets at unit depth times the root's depth
-    against the bank's poses at 24 headings. The scale is the median over frames of what fits best there; a second
-    search at that scale gives candidates, and dynamic programming the path among them that moves least.
+    The search uses a weak-perspective approximation along the ray of the root: it compares image offsets at unit depth,
+    times the root depth, with the poses of the bank at 24 headings. The scale is the median over frames of the best
+    scale. A second search at that scale gives candidates, and dynamic programming selects the smoothest path among
+    them.
     """
     bank = to_skeleton(prior.joints3d.double(), skeleton)
     bank = bank - bank[:, list(skeleton.root_joints)].mean(1, keepdim=True)
@@ -103,7 +105,8 @@ def _offsets(seen: Observation) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _views(bank: Tensor, pitch: float) -> Tensor:
-    """(K * yaws, 2 J) offsets right and down of the bank in a camera with heading -z and a pitch."""
+    """Offsets (K * yaws, 2 J), right and down, of the poses of the bank in a camera with heading -z and the given
+    pitch."""
     yaws = torch.arange(NUM_YAWS, dtype=bank.dtype) * (2 * torch.pi / NUM_YAWS)
     turned = bank[:, None] @ heading_rotation(yaws).mT  # (K, yaws, J, 3)
     down = -turned[..., 1] * float(np.cos(pitch)) + turned[..., 2] * float(np.sin(pitch))
@@ -118,20 +121,21 @@ def _products(offsets: Tensor, weights: Tensor, views: Tensor) -> tuple[Tensor, 
 
 
 def _best_scale(offsets: Tensor, weights: Tensor, views: Tensor) -> Tensor:
-    """The scale at which the candidate that fits best of all does so."""
+    """Best scale of the best-matching candidate."""
     size, common, own = _products(offsets, weights, views)
     scale = (common / size.clamp(min=1e-9)).clamp(*SCALES)
     return scale[(own - 2 * scale * common + scale.square() * size).argmin()].double()
 
 
 def _costs(offsets: Tensor, weights: Tensor, views: Tensor, scale: Tensor) -> Tensor:
-    """(N,) mean squared distance in metres of each candidate at a scale."""
+    """Mean squared distance (N,), m^2, of each candidate at a scale."""
     size, common, own = _products(offsets, weights, views)
     return (own - 2 * scale * common + scale.square() * size).double()
 
 
 def _smoothest(costs: Tensor, joints3d: Tensor, weight: float) -> Tensor:
-    """(L,) candidate of each frame with the least sum of costs (L, C) and squared changes of joints (L, C, J, 3)."""
+    """Candidate index (L,) of each frame that minimises the sum of costs (L, C) and squared changes of joints (L, C,
+    J, 3)."""
     total, back = costs[0], []
     for i in range(1, len(costs)):
         before, after = joints3d[i - 1].flatten(1), joints3d[i].flatten(1)

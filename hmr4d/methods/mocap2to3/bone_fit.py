@@ -1,7 +1,8 @@
-"""Constant bone lengths: a final fit of lifted motion, near the lifted motion and the observation of view 0.
+"""Constant bone lengths: a final fit that stays close to the lifted motion and to the observation of view 0.
 
-What one view tells of depth is little, so lifted limbs lie too flat against the image and change their length. Equal
-lengths over the clip, and on both sides of the body, tell how far a limb that looks short points along the ray.
+One view contains little information about depth, so lifted limbs are too parallel to the image plane and their lengths
+vary. With lengths that are constant over the clip and equal on both sides, the foreshortening of a limb determines its
+depth.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ from hmr4d.geometry.cameras import invert_rigid, world_to_camera
 from hmr4d.geometry.rigs import Rig, normalize
 from hmr4d.utils.precision import full_precision
 
-MIN_DEPTH = 0.1  # metres; motion nearer to the camera is left alone
-SIZE_QUANTILE = 0.6  # of a bone's lifted lengths, over the frames: its length
-SHORTEST = 1e-4  # metres; bones of no length have none to keep
+MIN_DEPTH = 0.1  # metres; motion with a smaller depth is not changed
+SIZE_QUANTILE = 0.6  # quantile over frames of a bone's lifted lengths that gives its length
+SHORTEST = 1e-4  # metres; shorter bones are ignored
 
 
 @dataclass(frozen=True)
 class BoneFitOptions:
-    """Steps and weights of the fit; lengths are standard deviations of the terms.
+    """Steps and weights of the fit; the weights are standard deviations of the terms.
 
     Attributes:
-        steps: of L-BFGS.
-        image: metres at the person's distance, of a keypoint of confidence 1.
-        robust: metres from which Geman and McClure's function of it no longer grows.
-        root: metres that the root's depth may change.
-        across, depth: metres that joints may change, across the ray and in depth against the root.
-        bone: metres; how exactly bones keep their length.
-        proportion: of the logarithm of a length against the proportions of a body of the person's size.
-        acceleration: m/s^2.
+        steps: iterations of L-BFGS.
+        image: reprojection error of a keypoint of confidence 1, metres at the person's distance.
+        robust: scale of the Geman-McClure function of that error, metres; larger errors hardly increase the cost.
+        root: change of the root's depth, metres.
+        across, depth: change of joints perpendicular to the ray, and in depth relative to the root, metres.
+        bone: deviation of a bone from its constant length, metres.
+        proportion: deviation of the logarithm of a length from the proportions of a body of the person's size.
+        acceleration: acceleration of joints, m/s^2.
     """
 
     steps: int = 40
@@ -59,23 +60,23 @@ def fit_bones(
     skeleton: Skeleton,
     options: BoneFitOptions | None = None,
 ) -> Tensor:
-    """Motion (L, J, 3) whose bones keep their length over the clip, the same on both sides.
+    """Fits motion (L, J, 3) whose bone lengths are constant over the clip and equal on both sides.
 
-    Minimises, over joints and lengths, the sum of the squared terms that `BoneFitOptions` weighs, by L-BFGS from what
-    was lifted. Lengths begin in the given proportions, at the size of the bones that were lifted: their SIZE_QUANTILE,
-    since those that point at the camera come out too short.
+    L-BFGS minimises the sum of the squared terms of `BoneFitOptions` over joints and lengths, starting from the lifted
+    motion. The initial lengths have the given proportions and the size of the lifted bones. That size is the
+    SIZE_QUANTILE of the lifted lengths, because bones that point at the camera are too short.
 
     Args:
         joints3d: metres, world.
-        kp2d, conf: (L, J, 2) pixels and (L, J) that view 0 observed, 0 for missing.
-        rig: view 0 is looked at.
-        lengths: (J - 1,) of the skeleton's bones in some body, for the proportions; None takes those that were lifted.
+        kp2d, conf: observed keypoints of view 0 (L, J, 2), pixels, and confidence (L, J), 0 for missing.
+        rig: cameras; only view 0 is used.
+        lengths: (J - 1,) bone lengths of a body, for the proportions; None: the lifted lengths.
         fps: frames per second.
-        skeleton: joint meaning.
-        options: weights.
+        skeleton: skeleton of the joints.
+        options: steps and weights.
 
     Returns:
-        (L, J, 3); motion as it is where a joint is behind the camera or nearer than MIN_DEPTH.
+        (L, J, 3) metres; unchanged if a joint has a depth below MIN_DEPTH.
     """
     options = options or BoneFitOptions()
     camera = rig.select([0]).to(torch.float64)
@@ -85,7 +86,10 @@ def fit_bones(
     if lengths is None:
         lengths = _bones(start, skeleton).quantile(SIZE_QUANTILE, 0)
     rays = normalize(camera, kp2d.double()[None])[0]
-    with torch.inference_mode(False), torch.enable_grad():  # tests run in inference mode, which has no gradients
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):  # the trainer tests in inference mode, which has no gradients
         fitted = _descend(
             start.clone(), rays.clone(), conf.double().clone(), lengths.double().clone(), fps, skeleton, options
         )
@@ -107,7 +111,7 @@ def _descend(
     skeleton: Skeleton,
     options: BoneFitOptions,
 ) -> Tensor:
-    """Joints (L, J, 3) in the camera after the fit to rays (L, J, 2)."""
+    """Fitted joints (L, J, 3) in camera coordinates, given observed rays (L, J, 2)."""
     parents, children = map(list, zip(*skeleton.bones, strict=True))
     twins = [min(child, skeleton.mirror_order[child]) for child in children]
     shared = torch.tensor([sorted(set(twins)).index(twin) for twin in twins])

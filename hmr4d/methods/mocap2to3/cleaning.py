@@ -1,4 +1,4 @@
-"""Post-processing of lifted motion: the root while the torso is not visible, smoothing, constant bones."""
+"""Post-processing of lifted motion: extrapolation of an invisible root, smoothing, constant bone lengths."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from hmr4d.methods.mocap2to3.values import Track
 from hmr4d.motion.tracks import smooth_in_time
 from hmr4d.utils.precision import full_precision
 
-MIN_VIEW_DEPTH = 0.1  # metres; motion with a joint nearer to the camera is not smoothed
-LEARNED_SECONDS = 0.5  # of a path, from which its velocity is taken
-HELD_SECONDS = 1.0  # for which the path goes on; from there the motion moves as it was lifted
-FASTEST = 4.0  # metres per second along the floor at which a path goes on
+MIN_VIEW_DEPTH = 0.1  # metres; motion with a joint at a smaller depth is not smoothed
+LEARNED_SECONDS = 0.5  # visible part of a path that determines its velocity
+HELD_SECONDS = 1.0  # duration of the extrapolation; beyond it the lifted motion continues
+FASTEST = 4.0  # metres per second; largest extrapolation speed along the floor
 
 
 def hold_root(joints3d: Tensor, seen: Tensor, *, fps: float, root_joints: tuple[int, ...]) -> Tensor:
-    """Motion (L, J, 3) extrapolated along its path if a clip starts or ends without a visible root.
+    """Extrapolates the path of motion (L, J, 3) if a clip starts or ends without a visible root.
 
-    A few joints at the edge of the picture do not tell where somebody is. Before the first frame whose root was seen,
-    and after the last, the root moves straight on along the floor, with the velocity of the least-squares line through
-    the LEARNED_SECONDS that were seen, at the height that it has in their median. The whole body goes with it.
+    A few joints at the edge of the image do not determine the position of a person. Before the first and after the last
+    frame with a visible root, the root moves in a straight line along the floor. Its velocity is that of the
+    least-squares line through the nearest LEARNED_SECONDS of visible frames, its height their median. The whole body
+    moves with the root.
 
     Args:
         joints3d: metres, world, y up.
-        seen: (L,) bool: view 0 observed the root.
+        seen: (L,) bool, whether view 0 observed the root.
         fps: frames per second.
-        root_joints: whose mean is the root.
+        root_joints: joints whose mean is the root.
     """
     frames = seen.nonzero()[:, 0]
     if len(frames) in (0, len(seen)):
@@ -57,7 +58,7 @@ def hold_root(joints3d: Tensor, seen: Tensor, *, fps: float, root_joints: tuple[
 
 
 def _line(root: Tensor, frames: Tensor, at: float, fps: float) -> tuple[Tensor, Tensor]:
-    """Position (3,) at a frame and velocity (3,) along the floor of the root (L, 3) over some frames."""
+    """Line fit to the root (L, 3) over `frames`: position (3,) at frame `at`, and velocity (3,) along the floor."""
     points, times = root[frames], (frames - at).to(root)[:, None] / fps
     middle, when = points.mean(0), times.mean()
     velocity = ((times - when) * (points - middle)).sum(0) / (times - when).square().sum().clamp(min=1e-9)
@@ -78,10 +79,10 @@ def smooth_as_seen(
     fps: float,
     root_joints: tuple[int, ...],
 ) -> Tensor:
-    """Motion (B, L, J, 3) smoothed across and along the rays of view 0; motion behind the camera is not changed.
+    """Smooths motion (B, L, J, 3) perpendicular to and along the rays of view 0. Motion behind the camera is unchanged.
 
-    The depth of the root is smoothed by `smooth_depth`, that of the other joints against it by `smooth_limb_depth`:
-    longer windows would take the steps out of a walk.
+    `smooth_depth` applies to the depth of the root, `smooth_limb_depth` to the depth of the other joints relative to
+    the root; long windows there would remove the steps of a walk.
     """
     if options.smooth_image == options.smooth_depth == options.smooth_limb_depth == 0:
         return joints3d
@@ -110,17 +111,17 @@ def finish_motion(
     joint_convention: str | None,
     keeps_path: bool = False,
 ) -> Tensor:
-    """Motion (B, L, J, 3) with the root interpolated where it is not visible, smoothed, optionally with constant bones.
+    """Post-processes motion (B, L, J, 3): invisible roots, smoothing and, optionally, constant bone lengths.
 
     Args:
         joints3d: metres, world, y up.
         rig: cameras, view 0 the real one.
-        track: what view 0 saw.
-        options: how.
-        fps: of motion and track.
-        skeleton: of the motion.
-        joint_convention: of the motion, see `body.joint_conventions`; gives constant bones their proportions.
-        keeps_path: roots stay where they are, and nothing is smoothed.
+        track: observation of view 0.
+        options: sampling options.
+        fps: frame rate of motion and track.
+        skeleton: skeleton of the motion.
+        joint_convention: joint convention of the motion, see `body.joint_conventions`; determines the bone proportions.
+        keeps_path: do not change roots and do not smooth.
     """
     roots, seen = skeleton.root_joints, track.seen(options.min_conf)
     joints3d = joints3d.clone()

@@ -1,9 +1,10 @@
 """The denoiser of Mocap-2-to-3: the 2D motion of one view, or of several calibrated views at once.
 
-Wang et al., "Mocap-2-to-3", CVPR 2026, arXiv 2503.03222. Depth, width and number of heads of the `base` size are the
-paper's. The paper leaves the rest open; the post-norm layers, the clean motion as output and the attention across views
-that starts at zero are those of Motion-2-to-3 (arXiv 2412.13111). Visibility flags and foot-contact
-conditioning are additions.
+Wang et al., "Mocap-2-to-3", CVPR 2026, arXiv 2503.03222. Depth, width and number of heads of the size `base`
+are those of the paper. The paper does not specify the rest: post-norm layers, clean motion as output and
+zero-initialised
+attention across views are those of Motion-2-to-3 (arXiv 2412.13111). Visibility flags and foot-contact conditioning are
+additions.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ from hmr4d.nn.trunk import Trunk
 class LiftingDenoiser(nn.Module):
     """Predicts clean motion features of V views from noisy ones, their cameras and the observed motion of view 0.
 
-    Tokens per view: one for diffusion step and camera, then one per frame. Every layer attends to the pointmap tokens
-    of its view; with `use_views` also across the views of a frame, view 0 marked apart from the others. All that
-    several views add starts without effect, so that a fresh network is V single-view ones.
+    Each view has one token for diffusion step and camera, and one token per frame. Every layer attends to the pointmap
+    tokens of its view and, with `use_views`, across the views of a frame, with an embedding that marks view 0. All
+    multi-view parts are zero-initialised, so an untrained network equals V single-view networks.
 
     Args:
-        num_features: D of the state.
-        num_condition_features: width of the observed motion with its visibilities, 0 for none.
-        num_contact_features: width of the foot-contact conditioning of a view and frame, 0 for none. It is part of what
-            pointmaps say: without these there is none.
+        num_features: D, features of the state.
+        num_condition_features: width of the observed motion with its visibility flags, 0 for none.
+        num_contact_features: width of the foot-contact conditioning per view and frame, 0 for none. It requires
+            pointmaps.
         cam_dim: width of the camera condition.
-        dim, ff_dim, num_layers, num_heads, dropout: of the trunk; the pointmap encoder shares them.
-        use_views: attention across views.
-        use_pointmaps: False leaves the learned null token in the place of every map.
-        grid, patch, map_blocks: of the pointmap encoder.
+        dim, ff_dim, num_layers, num_heads, dropout: options of the transformer trunk; the pointmap encoder shares them.
+        use_views: attend across views.
+        use_pointmaps: False replaces every map by the learned null token.
+        grid, patch, map_blocks: options of the pointmap encoder.
 
     Attributes:
-        settings: all arguments; a release keeps them.
+        settings: all arguments, for releases.
     """
 
     def __init__(
@@ -101,12 +102,12 @@ class LiftingDenoiser(nn.Module):
         self.motion_head = nn.Linear(dim, num_features)
 
     def encode_maps(self, pointmap: Tensor | None, known: Tensor | None = None) -> Tensor:
-        """Memory (B, V, M, dim) of pointmaps (B, V, 4, grid, grid), or (1, 1, 1, dim) of none.
+        """Memory (B, V, M, dim) of pointmaps (B, V, 4, grid, grid), or (1, 1, 1, dim) without pointmaps.
 
-        It does not depend on the motion: one call serves all steps of a sampling run.
+        It does not depend on the motion, so one call suffices for all steps of a sampling run.
 
         Args:
-            pointmap: None gives the null token.
+            pointmap: pointmaps; None: the null token.
             known: (B,) bool; False replaces the tokens of an item by the null token.
         """
         if self.pointmaps is None or pointmap is None:
@@ -126,17 +127,17 @@ class LiftingDenoiser(nn.Module):
         condition2d: Tensor | None = None,
         contacts: Tensor | None = None,
     ) -> Tensor:
-        """Clean state (B, V, L, D); padded frames hold values without meaning.
+        """Clean state (B, V, L, D); values of padded frames are meaningless.
 
         Args:
             x_t: (B, V, L, D) noisy state.
             t: (B,) or scalar diffusion step.
             lengths: (B,) valid frames.
-            cam: (B, V, cam_dim).
-            memory: from `encode_maps`.
+            cam: (B, V, cam_dim) camera condition.
+            memory: result of `encode_maps`.
             known: (B,) bool; False replaces the cameras of an item by a learned vector. None: all are known.
-            condition2d: (B, L, num_condition_features), required when the network reads it.
-            contacts: (B, V, L, num_contact_features), zeros for none, required when the network reads them.
+            condition2d: (B, L, num_condition_features) observed motion; required if the network reads it.
+            contacts: (B, V, L, num_contact_features), zeros where unknown; required if the network reads them.
         """
         batch, num_views, num_frames, _ = x_t.shape
         camera = self.embed_cam(cam)

@@ -1,4 +1,4 @@
-"""Generated views and the world: the observation of view 0, triangulation, and projection of the result."""
+"""Conversion between generated views and world motion: observation of view 0, triangulation and reprojection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hmr4d.utils.precision import full_precision
 
 
 def observe(x_0: Tensor, codec: ViewCodec, rig: Rig, track: Track, options: LiftSamplingOptions) -> Tensor:
-    """Features (B, V, L, D) with the observation in view 0, unchanged where it is missing."""
+    """Features (B, V, L, D) with view 0 replaced by the observation where it is available."""
     if not options.keep_observed:
         return x_0
     size = rig.size[:, 0]
@@ -29,18 +29,18 @@ def observe(x_0: Tensor, codec: ViewCodec, rig: Rig, track: Track, options: Lift
 def triangulate(
     x_0: Tensor, codec: ViewCodec, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None
 ) -> Lifted:
-    """World motion of the generated views and the observed one, by robust triangulation (`triangulate_robust`).
+    """World motion from the generated and the observed views by robust triangulation (`triangulate_robust`).
 
-    A joint that view 0 observed enters from there with `observed_weight` conf^2 and the drawn view 0 drops out; a
-    missing one is taken as drawn.
+    A joint observed by view 0 enters with its observation and weight `observed_weight` conf^2 instead of its generated
+    position; a missing joint enters as generated.
 
     Args:
         x_0: (B, V, L, D) features.
-        codec: of the motion of a view.
+        codec: codec of the motion of a view.
         rig: V cameras, batched.
         track: observed motion.
         options: weights.
-        prior: (B, L, J, 3) for points that the rays leave open, NaN where nothing is known, or None.
+        prior: (B, L, J, 3) metres, for points that the rays do not determine; NaN where unknown, or None.
     """
     frames = x_0.shape[2], codec.skeleton.num_joints
     pixels = codec.decode(x_0, rig.size)
@@ -59,7 +59,7 @@ def triangulate(
         prior=None if prior is None else prior.flatten(1, 2),
     )
     inside = torch.arange(frames[0], device=x_0.device) < track.lengths[:, None]
-    ok = found.ok.unflatten(1, frames) & inside[..., None]  # padding is no neighbour in time
+    ok = found.ok.unflatten(1, frames) & inside[..., None]  # padded frames must not count as neighbours in time
     joints3d = fill_in_time(found.points.unflatten(1, frames), ok)
     depth = world_to_camera(joints3d.flatten(1, 2), rig.T_w2c[:, 0])[..., 2].unflatten(1, frames)
     return Lifted(joints3d, found.residual.unflatten(1, frames) * depth.clamp(min=0.0))
@@ -67,7 +67,7 @@ def triangulate(
 
 @full_precision
 def reproject(joints3d: Tensor, x_0: Tensor, codec: ViewCodec, rig: Rig) -> Tensor:
-    """Features (B, V, L, D) of a motion (B, L, J, 3) in all views; frames too near to a camera stay as in x_0."""
+    """Features (B, V, L, D) of a motion (B, L, J, 3) in all views; frames too close to a camera keep x_0."""
     pixels, depth = project(rig, joints3d)
     near = (depth < MIN_VIEW_DEPTH).any(-1)
     y = codec.encode(torch.where(near[..., None, None], codec.decode(x_0, rig.size), pixels), rig.size)

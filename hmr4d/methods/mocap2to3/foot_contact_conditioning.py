@@ -1,9 +1,10 @@
-"""Pointmaps at the observed feet: the floor position of the person seen by V0, and its projection to every view.
+"""Pointmaps at the observed feet: floor position of the person observed by V0, and its projection to every view.
 
-An extension of the method. A foot that stands has a ray that meets the floor under the person, which is V0's pointmap
-at that pixel; every calibrated view then knows where it would see that point. A cut-out figure of what V0 observed,
-standing there and facing V0, tells it how large and how high everything is. Feet in the air point too far away, and
-people are not flat: which contacts to believe, and what to make of them, is for the network to find out.
+This is an extension of the method. The ray of a standing foot meets the floor under the person, at the value of V0's
+pointmap at that pixel; every calibrated view can project this point. A flat figure of V0's observation, placed there
+and
+facing V0, adds the size and height of the person. Feet in the air give points that are too far away, and people are not
+flat; the network has to learn which contacts are reliable.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.representation.world_joints import PLACE_UNIT, WorldJointsCodec
 from hmr4d.utils.precision import full_precision
 
-VIEW_CHANNELS = 5  # of a point in a view: its image, the image of the point a metre above it, valid
-WORLD_CHANNELS = 4  # of a point in the world: x, y, z, valid
-IMAGE_LIMIT = 3.0  # normalised image coordinates, sides of the image at 1; what lies farther out is moved to here
-MIN_DEPTH = 0.1  # metres; what lies nearer to a camera has no image
+VIEW_CHANNELS = 5  # per point in a view: its projection, the projection of the point one metre above it, valid
+WORLD_CHANNELS = 4  # per point in the world: x, y, z, valid
+IMAGE_LIMIT = 3.0  # clamp of normalised image coordinates, whose image borders are at 1
+MIN_DEPTH = 0.1  # metres; points at a smaller depth are not projected
 
 
 @dataclass(frozen=True)
 class FootContactConditioning:
-    """Position of the person assuming that the feet seen by V0 stand; zeros and False if unknown.
+    """Position of the person under the assumption that the feet observed by V0 stand; zeros and False if unknown.
 
     Attributes:
-        points: (B, L, H, 3) metres in V0's world: the contact joints, then the root.
+        points: (B, L, H, 3) metres in V0's world: contact joints, then the root.
         valid: (B, L, H) bool.
-        figure: (B, L, J, 3) metres, joints on the vertical plane through the root's point that faces V0; those that
-            V0 did not see are at the root.
-        known: (B, L, J) bool, which of them were seen.
+        figure: (B, L, J, 3) metres, observed joints on the vertical plane through the root that faces V0; joints that
+            V0 did not observe are at the root.
+        known: (B, L, J) bool, whether V0 observed the joint.
     """
 
     points: Tensor
@@ -65,19 +66,19 @@ def foot_contact_conditioning(
     max_range: float,
     foot_heights: Mapping[str, float] | None = None,
 ) -> FootContactConditioning:
-    """Hints of observed joints.
+    """Foot-contact conditioning from observed joints.
 
-    A contact joint lies where its ray falls to the height that it has in a standing foot. The figure's plane goes
-    through the middle of those points: of the ones at most `NEAREST_BAND` behind the nearest, since feet in the air
-    seem farther away.
+    A contact joint lies where its ray reaches the height of the joint in a standing foot. The
+    plane of the figure passes through the mean of these points. Points
+    more than `NEAREST_BAND` behind the nearest are excluded, because feet in the air appear farther away.
 
     Args:
         pixels: (B, L, J, 2) observed joints.
         seen: (B, L, J) bool.
-        rig: (B, V, ...) view 0 is the observed one; others are not looked at.
-        skeleton: of the joints.
-        max_range: metres over the floor; feet farther away tell nothing.
-        foot_heights: of standing joints, see `rest_heights`.
+        rig: (B, V, ...) cameras; only view 0, the observing one, is used.
+        skeleton: skeleton of the joints.
+        max_range: largest horizontal distance of used feet, metres.
+        foot_heights: heights of joints in a standing foot, see `rest_heights`.
     """
     camera, feet, roots = rig.select([0]), list(skeleton.contact_joints), list(skeleton.root_joints)
     T_c2w = invert_rigid(camera.T_w2c)
@@ -107,9 +108,9 @@ def foot_contact_conditioning(
 
 @full_precision
 def contacts_in_views(contacts: FootContactConditioning, rig: Rig, codec: BboxPose2DCodec | ImagePose2DCodec) -> Tensor:
-    """Points and figure as the views of a rig (B, V, ...) would see them: (B, V, L, VIEW_CHANNELS H + D).
+    """Points and figure projected to the views of a rig (B, V, ...): (B, V, L, VIEW_CHANNELS H + D).
 
-    Zeros for what a view does not see in front of it; the figure in features of the codec.
+    Points behind a view are zero. The figure is encoded by the codec.
     """
     up = contacts.points.new_tensor([0.0, 1.0, 0.0])
     told, there = [], contacts.valid[:, None]

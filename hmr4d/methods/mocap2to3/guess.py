@@ -1,8 +1,9 @@
-"""What another method has lifted of the same tracks, as a first guess of the motion and a hint to the network.
+"""Initial guesses: motion that another method lifted from the same tracks, as start and conditioning of the sampling.
 
-A regressor is right about joints that are seen, and knows little of those that are hidden. So the views are not drawn
-from noise alone but from the guess, with noise on it, and every triangulated joint is led to where the guess has it as
-far as the guess is sure of it. Samples begin from different guesses.
+A regression method is accurate for visible joints but not for hidden ones. Sampling therefore starts from the guess
+plus
+noise instead of pure noise, and every triangulated joint is moved towards the guess according to the certainty of the
+guess. Samples start from different guesses.
 """
 
 from __future__ import annotations
@@ -17,39 +18,44 @@ from hmr4d.motion.motion import MotionBatch
 from hmr4d.motion.resampling import resampled_length
 from hmr4d.motion.tracks import MIN_FRAMES, reflected_frames, resample_motion
 
-# Metres that drawn joints count as being off. Without a guess they are off by 0.1 m, and by 0.25 m where they are
-# hidden; counted as less, they made every guess worse (docs/results_lifting.md).
+# Assumed error of sampled joints, metres. Measured without a guess: 0.1 m, and 0.25 m for hidden joints; smaller values
+# made all guesses worse (docs/results_lifting.md).
 OWN_ERROR = 0.3
-UNCERTAINTY = ("sigma", "sigma_along", "sigma_across", "uncertainty")  # among the extras of a guess, handed on
+UNCERTAINTY = (
+    "sigma",
+    "sigma_along",
+    "sigma_across",
+    "uncertainty",
+)  # entries of `extras` that are copied from the guess
 
 
 @dataclass(frozen=True)
 class Guess:
-    """Motion that is near to the true one, at the rate of the network.
+    """Initial guess of the motion at the frame rate of the network.
 
     Attributes:
         joints3d: (B, L, J, 3) metres, world.
-        trust: (B, L, J) in [0, 1], its share where it and what is drawn differ.
+        trust: (B, L, J) in [0, 1], weight of the guess in its mean with sampled joints.
     """
 
     joints3d: Tensor
     trust: Tensor
 
     def cut(self, rows: Tensor, start: int, window: int) -> Guess:
-        """A window of some items, in the frames of `Track.cut`."""
+        """A window of selected items, with the frames of `Track.cut`."""
         return Guess(self.joints3d[rows, start : start + window], self.trust[rows, start : start + window])
 
     def to(self, device: torch.device) -> Guess:
-        """The same on a device."""
+        """The guess on another device."""
         return Guess(self.joints3d.to(device), self.trust.to(device))
 
     def led(self, joints3d: Tensor) -> Tensor:
-        """Motion (B, L, J, 3) led to the guess."""
+        """Motion (B, L, J, 3) moved towards the guess by `trust`."""
         return joints3d + self.trust[..., None] * (self.joints3d - joints3d)
 
 
 def check_guess(guess: MotionBatch, lengths: Tensor, rate: float, num_joints: int) -> None:
-    """ValueError unless a guess is of the tracks: as many, as long, of the same rate and joints, and says how sure."""
+    """Raises ValueError unless number, lengths, rate and joints of a guess match the tracks and it has "sigma"."""
     wrong = []
     if guess.joints3d is None or guess.joints3d.shape[2] != num_joints:
         wrong.append(f"joints3d of {num_joints} joints")
@@ -60,16 +66,16 @@ def check_guess(guess: MotionBatch, lengths: Tensor, rate: float, num_joints: in
     if "sigma" not in guess.extras:
         wrong.append('"sigma" among its extras, metres for each joint')
     if wrong:
-        raise ValueError(f"The guess does not belong to these tracks; expected {' and '.join(wrong)}.")
+        raise ValueError(f"The guess does not match the tracks; expected {' and '.join(wrong)}.")
 
 
 def sampled_guess(guess: MotionBatch, jobs: list[tuple[int, int]], rate: float, fps: float) -> Guess:
-    """The guesses that samples begin from.
+    """The guesses from which samples start.
 
     Args:
-        guess: of the tracks at `rate`; of several samples, "samples" (B, K, L, J, 3) among its extras.
-        jobs: (track, sample) of each; sample MOTION is the motion itself.
-        rate, fps: frames per second of the tracks, and of the network.
+        guess: guess of the tracks at `rate`; with several samples, its extras contain "samples" (B, K, L, J, 3).
+        jobs: (track, sample) pairs; sample MOTION is the motion of the guess.
+        rate, fps: frame rates of the tracks and of the network.
     """
     assert guess.joints3d is not None
     motions, trusts = [], []

@@ -14,13 +14,13 @@ TINY = 1e-6
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of x over the entries where `mask` (broadcastable, bool) is set; 0 for an empty mask."""
+    """Mean of x over the entries where `mask` (broadcastable, bool) is set; 0 if there are none."""
     weight = mask.expand_as(x).to(x.dtype)
     return (x * weight).sum() / (weight.sum() + TINY)
 
 
 def step_error(predicted: Tensor, target: Tensor) -> Tensor:
-    """Absolute error (..., L - 1, J, 2) of the steps of points (..., L, J, 2) from frame to frame."""
+    """Absolute error (..., L - 1, J, 2) of the differences between frames of points (..., L, J, 2)."""
     return ((predicted - target).diff(dim=-3)).abs()
 
 
@@ -32,14 +32,14 @@ def point_terms(
     known: Tensor,
     options: LiftTrainingOptions,
 ) -> dict[str, Tensor]:
-    """Errors of decoded points whose weight is not 0, by the name of the weight.
+    """Error terms of decoded points with nonzero weight: name of the weight -> term.
 
     Args:
         predicted, x_0: (B, V, L, D) features.
-        codec: of the motion of a view.
+        codec: codec of the motion of a view.
         batch: `size` (B, V, 2), and for "metres" `joints3d` (B, L, J, 3), `K4`, `T_w2c`.
-        known: (B, V, L, J) bool or broadcastable, points that count.
-        options: the weights.
+        known: (B, V, L, J) bool or broadcastable, points with known targets.
+        options: weights.
     """
     wanted = {n for n in ("points", "velocity", "metres") if getattr(options, f"{n}_weight") > 0}
     if not wanted:

@@ -1,4 +1,4 @@
-"""Mocap-2-to-3 as a method: content and loading of its releases."""
+"""Mocap-2-to-3 as a method: its construction and its releases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hmr4d.representation.world_joints import WorldJointsCodec
 
 
 class Mocap2to3(Method):
-    """2D keypoints of one calibrated camera to metric 3D motion, by drawing what other cameras would see."""
+    """Lifts 2D keypoints of one calibrated camera to metric 3D motion by generating the views of virtual cameras."""
 
     name, title = "mocap2to3", "Mocap-2-to-3"
     pipeline_class, weights = Mocap2to3Pipeline, WEIGHTS
@@ -59,9 +59,9 @@ class Mocap2to3(Method):
             max_range=config["max_range"],
             fps=config["fps"],
             joint_convention=config.get("joint_convention"),
-            foot_heights=config.get("foot_heights"),  # older releases: those of the convention
+            foot_heights=config.get("foot_heights"),  # older releases use the heights of the convention
         )
 
 
-_EARLIER = {"num_hint_features": "num_contact_features"}  # names in older releases -> names now
+_EARLIER = {"num_hint_features": "num_contact_features"}  # name in older releases -> current name
 METHOD = Mocap2to3()

@@ -7,6 +7,6 @@ from hmr4d.nn.training import PipelineModule
 
 
 class Mocap2to3Module(PipelineModule):
-    """Trains and tests a `Mocap2to3Pipeline`; `freeze` is a group of FREEZE_GROUPS."""
+    """Trains and tests a `Mocap2to3Pipeline`; `freeze` names a group of FREEZE_GROUPS."""
 
     weights, freeze_groups = WEIGHTS, FREEZE_GROUPS

@@ -1,7 +1,8 @@
-"""Options of sampling and losses of Mocap-2-to-3.
+"""Options of sampling and training of Mocap-2-to-3.
 
-The paper (arXiv 2503.03222) gives no diffusion schedule, no loss and no weights of the triangulation. The defaults are
-choices made here; smoothing, constant bones and `noise_share` are additions and off by default.
+The paper (arXiv 2503.03222) does not specify diffusion schedule, loss and triangulation weights; the defaults are
+choices
+of this project. Smoothing, constant bones and `noise_share` are additions and off by default.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ class LiftSamplingOptions:
     """Options of sampling and lifting.
 
     Attributes:
-        num_inference_steps: visited diffusion steps; 1 is a regression from noise.
-        step: "posterior" (ancestral) or "ddim" (deterministic given the first noise).
-        consistency: share g of the reprojected motion in what the next step starts from; 0 lets the views go their way
-            and triangulates at the end alone.
-        free_share: share of the steps, from the noisiest on, that go without it.
-        keep_observed: view 0 shows what was observed in every step.
-        observed_weight: triangulation weight of an observed joint of confidence 1; a drawn one has 1.
+        num_inference_steps: number of diffusion steps; 1 is a regression from noise.
+        step: "posterior" (ancestral) or "ddim" (deterministic given the initial noise).
+        consistency: weight of the reprojected motion in the input of the next step; 0 keeps the views independent and
+            triangulates only at the end.
+        free_share: fraction of the steps, starting with the noisiest, without consistency.
+        keep_observed: view 0 is replaced by the observation in every step.
+        observed_weight: triangulation weight of an observed joint of confidence 1; generated joints have weight 1.
         min_conf: joints of lower confidence count as missing.
-        window, overlap: frames; longer tracks are drawn in windows of the first that have the second in common. No
-            longer than what the network was trained on.
-        smooth_observed: seconds; standard deviation of a Gaussian over time along which the observed keypoints are
-            smoothed first: where a ray meets the floor far away, errors of pixels do not average out later.
-        smooth_image, smooth_depth, smooth_limb_depth: seconds; standard deviations of Gaussians over time along which
-            the finished motion is smoothed as view 0 sees it, in the depth of its root, which one view tells worst,
-            and in the depth of the other joints against the root. 0 leaves it as it is.
-        constant_bones: the finished motion is fitted so that bones keep their length (`bone_fit`).
-        guess_noise: share of the diffusion steps that lie between a guess of another method and what is drawn from it.
+        window, overlap: frames; longer tracks are sampled in windows of `window` frames that overlap by `overlap`.
+            `window` must not exceed the training length of the network.
+        smooth_observed: standard deviation of temporal Gaussian smoothing of the observed keypoints, seconds. Smoothing
+            the result instead does not remove the error that noisy pixels cause for rays that meet the floor far away.
+        smooth_image, smooth_depth, smooth_limb_depth: standard deviations of temporal Gaussian smoothing of the result,
+            seconds: perpendicular to the rays of view 0, in the depth of the root (the least certain coordinate of one
+            view), and in the depth of the other joints relative to the root. 0: no smoothing.
+        constant_bones: fit the result to constant bone lengths (`bone_fit`).
+        guess_noise: noise added to a guess before sampling, as a fraction of the diffusion steps.
     """
 
     num_inference_steps: int = 100
@@ -61,18 +62,18 @@ class LiftSamplingOptions:
 
 @dataclass(frozen=True)
 class LiftTrainingOptions:
-    """Weights of the losses.
+    """Options of training and weights of the losses.
 
     Attributes:
-        drop_camera: chance that an item trains without cameras and maps.
-        token_weight: weight of the squared error of the global tokens beside that of the local points, which has 1;
-            both are means, so that equal weights per channel are 2 / J.
-        points_weight: of the absolute error of decoded points, in normalised image coordinates.
-        velocity_weight: of the absolute error of their steps from frame to frame.
-        metres_weight: of the absolute error of decoded points in metres at the true depth; needs 3D motion.
-        noise_share: share of the items that train the last diffusion step, where nothing but noise is left of the
-            motion; the others train any. 1 trains a regression.
-        monitor_noise: share of the diffusion steps that lie between the motion and what validation predicts from.
+        drop_camera: probability that an item trains without cameras and maps.
+        token_weight: weight of the squared error of the global tokens; that of the local points has
+            weight 1. Both are means, so 2 / J gives equal weights per channel.
+        points_weight: weight of the absolute error of decoded points, normalised image coordinates.
+        velocity_weight: weight of the absolute error of the differences between frames of decoded points.
+        metres_weight: weight of the absolute error of decoded points in metres at the true depth; requires 3D motion.
+        noise_share: fraction of the items that train the last diffusion step, which is pure
+            noise; the others train a random step. 1 trains a regression.
+        monitor_noise: noise added to the motion in validation, as a fraction of the diffusion steps.
     """
 
     drop_camera: float = 0.1

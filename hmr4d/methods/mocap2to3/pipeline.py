@@ -1,8 +1,8 @@
-"""Mocap-2-to-3: the 2D track of one calibrated camera to metric 3D motion, by drawing what other cameras would see.
+"""Mocap-2-to-3: lifts the 2D track of one calibrated camera to metric 3D motion by generating views of virtual cameras.
 
-A plain module that needs neither a trainer nor a configuration: `training_loss` for learning, `lift` for use.
+The pipeline is a plain module without trainer or configuration: `training_loss` for training, `lift` for inference.
 The method is that of Wang et al., "Mocap-2-to-3: Multi-view Lifting for Monocular Motion Recovery with 2D Pretraining",
-CVPR 2026, arXiv 2503.03222. docs/mocap2to3.md lists what is different here.
+CVPR 2026, arXiv 2503.03222. docs/mocap2to3.md lists the deviations of this implementation.
 """
 
 from __future__ import annotations
@@ -52,23 +52,24 @@ from hmr4d.motion.tracks import join, resample_motion, window_starts
 from hmr4d.representation.world_joints import WorldJointsCodec
 from hmr4d.utils.progress import progress
 
-MAX_TOKENS = 40_000  # frames times views at once
+MAX_TOKENS = 40_000  # frames times views per batch
 
 
 class Mocap2to3Pipeline(Pipeline):
-    """Denoiser, codec and schedule with the algorithm between them.
+    """The algorithm with its denoiser, codec and schedule.
 
     Args:
-        denoiser: of one view for the first stage, with `use_views` and the observed motion for the second.
-        codec: of the motion of a view.
+        denoiser: network; single-view for the first stage, with `use_views` and observed motion for the second.
+        codec: codec of the motion of a view.
         schedule: noise schedule.
-        world_codec: makes the network regress 3D motion from view 0 instead of drawing views; None draws views.
+        world_codec: codec of 3D motion, with which the network regresses 3D motion from view 0; None: the network
+            generates views.
         sampling, training: options.
         cameras: preset of `camera_condition`, "paper" or "full".
-        max_range: metres, of the pointmaps.
-        fps: frames per second of the motion that the network knows.
-        joint_convention: of that motion, see `body.joint_conventions`.
-        foot_heights: metres over the floor of its standing foot joints by part; None: those of the convention.
+        max_range: range of the pointmaps, metres.
+        fps: frame rate of the network.
+        joint_convention: joint convention of the training motion, see `body.joint_conventions`.
+        foot_heights: part of the foot -> height of its joint in a standing foot, metres; None: those of the convention.
     """
 
     method = "mocap2to3"
@@ -102,7 +103,7 @@ class Mocap2to3Pipeline(Pipeline):
         if wrong:
             raise ValueError(
                 f"The network has {', '.join(wrong)}, but skeleton '{codec.skeleton.name}' with cameras='{cameras}' "
-                f"needs {expected}. Choose network, representation and cameras that belong together."
+                f"needs {expected}. Choose matching network, representation and cameras."
             )
         self.denoiser, self.codec, self.schedule, self.world_codec = denoiser, codec, schedule, world_codec
         self.sampling, self.training_options = sampling or LiftSamplingOptions(), training or LiftTrainingOptions()
@@ -124,13 +125,13 @@ class Mocap2to3Pipeline(Pipeline):
         cameras: str = "paper",
         **options: Any,
     ) -> Mocap2to3Pipeline:
-        """A pipeline whose network has the widths of its representation.
+        """A pipeline whose network has the input and output widths of its representation.
 
         Args:
-            denoiser: makes the network from its widths; its other settings are bound already.
-            codec, schedule, world_codec, cameras, options: of the pipeline.
-            reads_observed_view: the network sees the observed 2D motion of view 0.
-            reads_foot_contacts: the network sees the foot-contact conditioning.
+            denoiser: function that builds the network from its widths; its other settings are bound.
+            codec, schedule, world_codec, cameras, options: arguments of the pipeline.
+            reads_observed_view: the network reads the observed 2D motion of view 0.
+            reads_foot_contacts: the network reads the foot-contact conditioning.
         """
         network = denoiser(
             num_features=(codec if world_codec is None else world_codec).num_features,
@@ -151,7 +152,8 @@ class Mocap2to3Pipeline(Pipeline):
     # --- training --------------------------------------------------------------------------------------------------
 
     def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> LiftDraws:
-        """Random part of a step on `batch` from a CPU generator; see `training_loss` for the keys."""
+        """Draws all random numbers of a training step from a CPU generator; see `training_loss` for the keys of
+        `batch`."""
         batch_size, num_views, num_frames = batch["features"].shape[:3]
         last = self.schedule.num_steps - 1
         views = num_views if self.world_codec is None else 1
@@ -162,18 +164,18 @@ class Mocap2to3Pipeline(Pipeline):
         return LiftDraws(eps, torch.where(is_last, last, t), keep_camera)
 
     def training_loss(self, batch: dict[str, Any], draws: LiftDraws) -> dict[str, Tensor]:
-        """Loss terms by name; "loss" is what to minimise.
+        """Loss terms by name; the trainer minimises "loss".
 
-        The paper writes no loss. This one is a mean squared error on the clean state, with the weights of
-        `LiftTrainingOptions` on tokens, decoded points, their steps and metres.
+        The paper does not specify a loss. This one combines the mean squared error of the clean state with terms on
+        tokens, decoded points, their velocities and metric errors, weighted by `LiftTrainingOptions`.
 
         Args:
             batch: `features` (B, V, L, D), `size` (B, V, 2), `cond` (B, V, C), `pointmap` (B, V, 4, grid, grid),
-                `lengths` (B,), `valid` (B, L), with several views `condition2d` (B, L, C2). Where the loss looks at 3D
-                motion, `joints3d` (B, L, J, 3), zeros for items without, `K4` and `T_w2c`. Where not every point or
-                camera is known, `known2d` (B, V, L, J) and `camera_known` (B,) bool. For foot-contact conditioning
-                `kp2d_obs`, `visible`, `K4` and `T_w2c`.
-            draws: from `draw_training`.
+                `lengths` (B,), `valid` (B, L), with several views `condition2d` (B, L, C2). Losses on 3D motion need
+                `joints3d` (B, L, J, 3), zeros for items without 3D, `K4` and `T_w2c`. If points or cameras are partly
+                unknown: `known2d` (B, V, L, J) and `camera_known` (B,) bool. For foot-contact conditioning: `kp2d_obs`,
+                `visible`, `K4` and `T_w2c`.
+            draws: result of `draw_training`.
         """
         predicted, x_0 = self._predict_clean(batch, draws)
         options, tokens = self.training_options, self.num_token_features
@@ -193,12 +195,12 @@ class Mocap2to3Pipeline(Pipeline):
         return {"loss": loss} | terms
 
     def _known_points(self, batch: dict[str, Any]) -> Tensor:
-        """(B, V, L, J) bool, or with one for all views and joints: points that the network can learn from."""
+        """Points with known training targets: (B, V, L, J) bool, with size 1 for dimensions without differences."""
         valid = batch["valid"][:, None, :, None]
         return valid & batch["known2d"] if "known2d" in batch and self.world_codec is None else valid
 
     def _predict_clean(self, batch: dict[str, Any], draws: LiftDraws) -> tuple[Tensor, Tensor]:
-        """The network's x_0 and the true one, (B, V, L, D)."""
+        """Predicted and true x_0, (B, V, L, D) each."""
         device = self.device
         if self.world_codec is None:
             x_0, cam, pointmap = batch["features"], batch["cond"], batch["pointmap"]
@@ -221,20 +223,20 @@ class Mocap2to3Pipeline(Pipeline):
 
     @torch.no_grad()
     def _training_contacts(self, batch: dict[str, Any], known: Tensor) -> Tensor | None:
-        """Foot-contact conditioning (B, V, L, H) from V0 as in the network input; zeros for unknown cameras."""
+        """Foot-contact conditioning (B, V, L, H) from the observation of V0; zeros for unknown cameras."""
         if not self.denoiser.num_contact_features:
             return None
         told = batch["cond"][:, 0].clone()
-        told[~known] = 1.0  # any camera will do
+        told[~known] = 1.0  # any valid intrinsics
         first = first_camera(told, batch["size"][:, 0])
         K4, T_w2c = (torch.cat([a, batch[k][:, 1:]], 1) for k, a in (("K4", first.K4), ("T_w2c", first.T_w2c)))
         visible = batch["visible"] & known[:, None, None]
         return self.contact_features(Rig(batch["size"], K4, T_w2c), batch["kp2d_obs"], visible)
 
     def contact_features(self, rig: Rig, pixels: Tensor, seen: Tensor, guess: Tensor | None = None) -> Tensor | None:
-        """Foot-contact conditioning (B, V, L, H) of observed joints (B, L, J, 2); None where the network takes none.
+        """Foot-contact conditioning (B, V, L, H) of observed joints (B, L, J, 2); None if the network takes none.
 
-        Of a guess (B, L, J, 3) of the motion it is told in place of the flat figure.
+        A guess (B, L, J, 3) of the motion replaces the flat figure.
         """
         if not self.denoiser.num_contact_features:
             return None
@@ -246,7 +248,7 @@ class Mocap2to3Pipeline(Pipeline):
         return contacts_in_views(contacts, rig, self.codec)
 
     def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor:
-        """Joints (B, L, J, 3) as a flat figure on the floor at the visible feet; NaN elsewhere."""
+        """Joints (B, L, J, 3) of the flat figure at the floor position of the visible feet; NaN where unknown."""
         contacts = self._foot_contact_conditioning(pixels, seen, rig)
         return torch.where(contacts.valid[..., -1:, None], contacts.figure, torch.nan)
 
@@ -255,11 +257,11 @@ class Mocap2to3Pipeline(Pipeline):
 
     @torch.no_grad()
     def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
-        """Quality of one prediction from the noise of `monitor_noise`, without sampling.
+        """Validation metrics of one prediction at the noise level `monitor_noise`, without sampling.
 
         Returns:
-            `local`, mean absolute error of local points in box units; `offset`, of the root in percent of the image;
-            with several views `abs_mpjpe`, metres, after triangulation with the observed motion.
+            `local`: mean absolute error of local points, box units. `offset`: error of the root, percent of the image.
+                With several views `abs_mpjpe`: metres, after triangulation with the observed motion.
         """
         draws = self.draw_training(batch, generator)
         noise = 1.0 if self.training_options.noise_share == 1 else self.training_options.monitor_noise
@@ -282,7 +284,7 @@ class Mocap2to3Pipeline(Pipeline):
     # --- sampling --------------------------------------------------------------------------------------------------
 
     def camera_inputs(self, rig: Rig) -> CameraInputs:
-        """Condition and map tokens of a rig (B, V, ...), made once for all steps and windows."""
+        """Camera condition and map tokens of a rig (B, V, ...), computed once for all steps and windows."""
         told, pointmap = rig if self.world_codec is None else rig.select([0]), None
         if self.denoiser.pointmaps is not None:
             pointmap = ground_pointmap(told, self.denoiser.pointmaps.grid, self.max_range)
@@ -307,19 +309,18 @@ class Mocap2to3Pipeline(Pipeline):
         before: Tensor | None = None,
         guess: Guess | None = None,
     ) -> Lifted:
-        """Draws the views of a stretch and lifts it: denoise, triangulate, reproject, again.
+        """Samples the views of one window and lifts it, in a loop of denoising, triangulation and reprojection.
 
-        The loop is multi-view ancestral sampling (Kapon et al., "MAS", CVPR 2024, arXiv 2310.14729), given what view 0
-        observed.
+        The loop is multi-view ancestral sampling (Kapon et al., "MAS", CVPR 2024, arXiv 2310.14729), conditioned on the
+        observation of view 0.
 
         Args:
-            inputs: cameras.
-            track: observed motion at the network's rate.
-            noise: first x_T, then one array a step, each (B, V, L, D).
-            options: how.
-            before: (B, N, J, 3) motion of the first N frames as an earlier window has it; what is drawn is led over
-                from it.
-            guess: motion that another method has lifted; the views are then drawn from it, noise added.
+            inputs: camera inputs.
+            track: observed motion at the frame rate of the network.
+            noise: source of noise (B, V, L, D): x_T, then one array per step.
+            options: sampling options.
+            before: (B, N, J, 3) motion of the first N frames from the previous window; the result is blended with it.
+            guess: initial guess; sampling starts from it plus noise.
         """
         rig, lengths = inputs.rig, track.lengths
         condition2d, seen = None, track.seen(options.min_conf)
@@ -385,14 +386,14 @@ class Mocap2to3Pipeline(Pipeline):
         options: LiftSamplingOptions,
         guess: Guess | None = None,
     ) -> Lifted:
-        """One sample of tracks of any length: windows one after the other, in one world, cross-faded.
+        """One sample of tracks of any length, from cross-faded consecutive windows in one world.
 
         Args:
-            inputs: cameras.
-            track: observed motion at the network's rate.
-            generators: one per item; an item draws for its own frames only.
-            options: how.
-            guess: motion that another method has lifted; its path is kept.
+            inputs: camera inputs.
+            track: observed motion at the frame rate of the network.
+            generators: one per item; an item draws numbers for its own frames only.
+            options: sampling options.
+            guess: initial guess; its path is kept.
         """
         window, overlap = options.window, options.overlap
         shape = track.conf.shape
@@ -441,24 +442,24 @@ class Mocap2to3Pipeline(Pipeline):
         guess: MotionBatch | None = None,
         max_tokens: int = MAX_TOKENS,
     ) -> MotionBatch:
-        """World motion of tracks, as the contract has it; neither the other tracks, the batch nor the device matter.
+        """Lifts tracks as in `Pipeline.lift`, independent of the other tracks, the batch and the device.
 
         Args:
             kp2d, conf, rig, fps, lengths, seed, generator, num_samples: see `Pipeline.lift`.
-            num_inference_steps, window, overlap: instead of the pipeline's own, see `LiftSamplingOptions`.
-            guess: what another method has lifted of the tracks, see `Pipeline.uses_guess`; it is where the drawing
-                begins, and where it ends as far as the guess is sure.
-            max_tokens: frames times views in memory at once; more are drawn in several batches.
+            num_inference_steps, window, overlap: override the options of the pipeline, see `LiftSamplingOptions`.
+            guess: result of another method for the tracks, see `Pipeline.uses_guess`; sampling starts from it, and
+                certain joints of the guess are kept.
+            max_tokens: largest number of frames times views per batch.
 
         Returns:
-            On the CPU, the mean of the samples of each track, or of a guess what was drawn from its motion, seen by
-            the rig in `joints2d`, pixels. `extras`, with the uncertainty of the guess among them:
-            "samples" (B, K, L, J, 3), every sample by itself; "spread" (B, L, J) metres, root mean square distance of
-            the samples from the motion, 0 for one sample; "residual" (B, L, J) metres, how far the views of a joint
-            disagree at its distance from view 0, mean of the samples.
+            On the CPU: the mean of the samples of each track or, with a guess, the sample that starts from the motion
+                of the guess. `joints2d` is its projection to the rig, pixels. `extras` contains the uncertainty of the
+                guess, "samples" (B, K, L, J, 3), metres, "spread" (B, L, J), metres, the root mean square distance of
+                the samples from the motion (0 for one sample), and "residual" (B, L, J), metres, the disagreement of
+                the views of a joint at its distance from view 0 (mean over the samples).
 
         Raises:
-            ValueError: shapes that do not belong together, no sample, or windows that do not move on.
+            ValueError: shapes do not match, `num_samples` is below 1, or windows do not advance.
         """
         rate = self.fps if fps is None else fps
         lengths = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
@@ -508,7 +509,7 @@ class Mocap2to3Pipeline(Pipeline):
 
     @torch.no_grad()
     def _for_all(self, rig: Rig, count: int) -> CameraInputs:
-        """Cameras of `count` tracks; maps of a rig that they share are encoded once."""
+        """Camera inputs of `count` tracks; the maps of a shared rig are encoded once."""
         inputs = self.camera_inputs(rig)
         shared = [x.expand(count, *x.shape[1:]) for x in (rig.size, rig.K4, rig.T_w2c, inputs.cam)]
         return CameraInputs(Rig(*shared[:3]), shared[3], inputs.memory)

@@ -1,7 +1,8 @@
-"""Ground pointmaps as tokens: the floor seen by each part of each view, in the world of V0.
+"""Encoder of ground pointmaps to tokens: the floor position at each patch of each view, in the world of V0.
 
-Mocap-2-to-3 (arXiv 2503.03222) says that attention within and across views encodes the maps and that motion attends to
-them. Size of patches, number of blocks and the zero start of the attention across views are choices made here.
+In Mocap-2-to-3 (arXiv 2503.03222), attention within and across views encodes the maps, and motion tokens attend to
+them.
+Patch size, number of blocks and zero-initialised attention across views are choices of this project.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from hmr4d.nn.embeddings import sinusoidal_table
 
 
 class PointmapBlock(nn.Module):
-    """A pre-norm block over tokens (B, V, M, D): attention within a view, across all views (if on), feed-forward.
+    """A pre-norm block on tokens (B, V, M, D): attention within a view, optional attention across views, feed-forward.
 
-    The branch across views ends in a layer of zeros, so that a fresh one changes nothing.
+    The last layer of the branch across views is zero-initialised, so the untrained branch has no effect.
 
     Args:
-        dim, num_heads, ff_dim, dropout: as usual.
-        use_views: attention over the V M tokens of all views.
+        dim, num_heads, ff_dim, dropout: options of attention and feed-forward layers.
+        use_views: attend over the V M tokens of all views.
     """
 
     def __init__(self, dim: int, *, num_heads: int, ff_dim: int, dropout: float, use_views: bool) -> None:
@@ -57,9 +58,9 @@ class PointmapEncoder(nn.Module):
         dim: D, a multiple of 4.
         grid: cells along each side of a map.
         patch: cells along each side of a patch; M = (grid / patch)^2.
-        num_blocks: depth.
-        num_heads, ff_dim, dropout: of the blocks.
-        use_views: blocks look across views; the maps of V1 and further are marked as others.
+        num_blocks: number of blocks.
+        num_heads, ff_dim, dropout: options of the blocks.
+        use_views: attend across views; an embedding marks the maps of all views except V0.
     """
 
     positions: Tensor
@@ -85,7 +86,7 @@ class PointmapEncoder(nn.Module):
         self.grid, self.patch = grid, patch
         self.embed_patch = nn.Linear(POINTMAP_CHANNELS * patch * patch, dim)
         self.embed_other = nn.Parameter(torch.zeros(dim)) if use_views else None
-        side = sinusoidal_table(grid // patch, dim // 2)  # rows of the grid are evenly spaced over the image
+        side = sinusoidal_table(grid // patch, dim // 2)  # table rows are evenly spaced over the image
         rows, columns = side[:, None].expand(-1, len(side), -1), side[None].expand(len(side), -1, -1)
         self.register_buffer("positions", torch.cat([rows, columns], -1).flatten(0, 1), persistent=False)
         self.blocks = nn.ModuleList(
@@ -95,11 +96,11 @@ class PointmapEncoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, pointmap: Tensor) -> Tensor:
-        """(B, V, 4, grid, grid), see `ground_pointmap`, -> (B, V, M, D); view 0 is the observed one."""
+        """Tokens (B, V, M, D) of pointmaps (B, V, 4, grid, grid), see `ground_pointmap`; view 0 is the observed one."""
         if pointmap.shape[-3:] != (POINTMAP_CHANNELS, self.grid, self.grid):
             raise ValueError(
-                f"Pointmaps are {tuple(pointmap.shape[-3:])}, this encoder reads "
-                f"{(POINTMAP_CHANNELS, self.grid, self.grid)}. Make them with the grid of the network."
+                f"Pointmaps have shape {tuple(pointmap.shape[-3:])}, this encoder expects "
+                f"{(POINTMAP_CHANNELS, self.grid, self.grid)}. Compute them with the grid of the network."
             )
         side = self.grid // self.patch
         patches = pointmap.unflatten(-2, (side, self.patch)).unflatten(-1, (side, self.patch))

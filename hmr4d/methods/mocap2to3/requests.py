@@ -1,4 +1,4 @@
-"""Requests of lifting: validation, and tracks at the rate of the network."""
+"""Lifting requests: validation, and conversion of tracks to the frame rate of the network."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from hmr4d.motion.tracks import MIN_FRAMES, reflected_frames, resample_track, sm
 def check_request(
     kp2d: Tensor, conf: Tensor, rig: Rig, lengths: Tensor, rate: float, num_samples: int, *, draws_views: bool
 ) -> None:
-    """ValueError for an invalid request."""
+    """Raises ValueError for an invalid request."""
     if kp2d.ndim != 4 or kp2d.shape[-1] != 2 or conf.shape != kp2d.shape[:-1]:
         raise ValueError(
-            f"kp2d is {tuple(kp2d.shape)} and conf {tuple(conf.shape)}; expected (B, L, J, 2) and (B, L, J)."
+            f"kp2d has shape {tuple(kp2d.shape)} and conf {tuple(conf.shape)}; expected (B, L, J, 2) and (B, L, J)."
         )
     if rig.K4.ndim == 3 and len(rig.K4) not in (1, len(kp2d)):
         raise ValueError(f"{len(rig.K4)} rigs for {len(kp2d)} tracks. Give one for all, or one per track.")
     if draws_views and rig.num_views < 2:
         raise ValueError(
-            "The rig has one camera; this model draws what others would see. Put virtual ones beside it with "
+            "The rig has one camera, but this model generates the views of other cameras. Add virtual cameras with "
             "hmr4d.camera.rig_samplers.virtual_rig."
         )
     if len(lengths) != len(kp2d) or not bool(((lengths >= 1) & (lengths <= kp2d.shape[1])).all()):
@@ -36,14 +36,14 @@ def check_request(
 def track_at_rate(
     kp2d: Tensor, conf: Tensor, lengths: Tensor, rate: float, own_rate: float, options: LiftSamplingOptions
 ) -> Track:
-    """Tracks at the rate of the network, smoothed, short ones reflected, finite throughout.
+    """Tracks at the frame rate of the network: smoothed, finite, short tracks extended by reflection.
 
     Args:
         kp2d: (B, L, J, 2) pixels.
         conf: (B, L, J) in [0, 1].
         lengths: (B,) frames, on the CPU.
-        rate, own_rate: frames per second of the tracks and of the network.
-        options: from which confidence a keypoint counts, and how much is smoothed.
+        rate, own_rate: frame rates of the tracks and of the network.
+        options: confidence threshold and smoothing.
     """
     kp2d, conf = kp2d.float(), conf.float()
     inside = torch.arange(kp2d.shape[1]) < lengths[:, None]

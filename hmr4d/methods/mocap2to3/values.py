@@ -11,13 +11,13 @@ from hmr4d.geometry.rigs import Rig
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.representation.image_pose2d import ImagePose2DCodec
 
-MOTION = -1  # number of the sample that begins from the motion of a guess itself
-ViewCodec = BboxPose2DCodec | ImagePose2DCodec  # of the motion of a view
+MOTION = -1  # number of the sample that starts from the motion of a guess
+ViewCodec = BboxPose2DCodec | ImagePose2DCodec  # codec of the motion of a view
 
 
 @dataclass(frozen=True)
 class LiftDraws:
-    """The random part of one training step: eps (B, V, L, D) noise, t (B,) steps, keep_camera (B,) bool."""
+    """The random numbers of one training step: eps (B, V, L, D) noise, t (B,) steps, keep_camera (B,) bool."""
 
     eps: Tensor
     t: Tensor
@@ -26,32 +26,32 @@ class LiftDraws:
 
 @dataclass(frozen=True)
 class CameraInputs:
-    """The camera input of the network: the rig, `cam` (B, V, C) and `memory` (B, V, M, dim) of the maps."""
+    """Camera input of the network: rig, camera condition `cam` (B, V, C), and map tokens `memory` (B, V, M, dim)."""
 
     rig: Rig
     cam: Tensor
     memory: Tensor
 
     def select(self, rows: Tensor) -> CameraInputs:
-        """Those of some items."""
+        """The camera inputs of selected items."""
         rig = Rig(self.rig.size[rows], self.rig.K4[rows], self.rig.T_w2c[rows])
         return CameraInputs(rig, self.cam[rows], self.memory if len(self.memory) == 1 else self.memory[rows])
 
 
 @dataclass(frozen=True)
 class Track:
-    """What view 0 saw: `pixels` (B, L, J, 2), `conf` (B, L, J), 0 where missing, `lengths` (B,)."""
+    """Observation of view 0: `pixels` (B, L, J, 2), `conf` (B, L, J), 0 where missing, `lengths` (B,)."""
 
     pixels: Tensor
     conf: Tensor
     lengths: Tensor
 
     def seen(self, min_conf: float) -> Tensor:
-        """(B, L, J) bool: joints that were observed with `min_conf` or more."""
+        """(B, L, J) bool: joints observed with a confidence of at least `min_conf`."""
         return (self.conf >= min_conf) & (self.conf > 0)
 
     def cut(self, rows: Tensor, start: int, window: int) -> Track:
-        """A window of some items, as long as the longest of them needs."""
+        """A window of selected items, cut to the longest of them."""
         lengths = (self.lengths[rows] - start).clamp(max=window)
         end = start + int(lengths.max())
         return Track(self.pixels[rows, start:end], self.conf[rows, start:end], lengths)
@@ -68,19 +68,18 @@ class Lifted:
 def mean_of_samples(
     samples: Mapping[tuple[int, int], Lifted], num_tracks: int, drawn: Sequence[int]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The motions (B, L, J, 3) of tracks, zero padded, and what their samples say of them.
+    """Motions (B, L, J, 3) of tracks, zero padded, and statistics of their samples.
 
-    The motion is the mean of the samples, or the sample MOTION where there is one: the others then begin from guesses
-    that errors were put on.
+    The motion is the mean of the samples or, if it exists, the sample MOTION; the other samples then start from
+    perturbed guesses.
 
     Args:
         samples: (track, sample) -> motion (L, J, 3) and residual (L, J).
         num_tracks: B.
-        drawn: numbers of the samples of each track, MOTION first.
+        drawn: sample numbers of each track, MOTION first.
 
-    Returns:
-        The motions, and "samples" (B, K, L, J, 3), "spread" (B, L, J) root mean square distance of the samples from
-        the motion, "residual" (B, L, J) mean of all that was drawn; metres.
+    Returns: The motions, and "samples" (B, K, L, J, 3), "spread" (B, L, J), the root mean square distance of the
+        samples from the motion, and "residual" (B, L, J), the mean residual of all samples; metres.
     """
     order = [(i, k) for i in range(num_tracks) for k in drawn]
     columns = [samples[job].joints3d for job in order], [samples[job].residual for job in order]

@@ -6,7 +6,7 @@ from hmr4d.utils.weights import WeightFiles
 
 WEIGHTS = WeightFiles(
     network="denoiser",
-    new_in_views=(  # what a checkpoint of the first stage lacks
+    new_in_views=(  # parameters that a checkpoint of the first stage lacks
         "view_attention",
         "view_out",
         "view_norm",
@@ -21,7 +21,7 @@ WEIGHTS = WeightFiles(
         "hints_head",
     ),
 )
-# Parts that the first stage brings along; what stays free is what several views add.
+# Parameters of the first stage; all others, which several views add, stay trainable.
 FREEZE_GROUPS = {
     "none": (),
     "prior": (

@@ -1,7 +1,7 @@
 """The denoiser of Motion-2-to-3: one network for single views and for several views at once.
 
 Guo et al., "Motion-2-to-3", ICCV 2025, arXiv 2412.13111; the default sizes are those of the released weights. Like MDM
-(Tevet et al., "Human Motion Diffusion Model", ICLR 2023, arXiv 2209.14916) it has one token a frame and predicts the
+(Tevet et al., "Human Motion Diffusion Model", ICLR 2023, arXiv 2209.14916) it has one token per frame and predicts the
 clean motion.
 """
 
@@ -18,19 +18,19 @@ from hmr4d.nn.trunk import Trunk
 class MotionDenoiser(nn.Module):
     """Predicts clean 2D motion from noisy 2D motion, text and cameras.
 
-    Tokens per view: one token for diffusion step, camera and (pooled) text, then one token per frame. Views share all
-    weights; with `use_views` every layer also attends across the views of a frame. Text enters as a memory of token
-    states (`text_mode="tokens"`) or as one vector added to the first token (`"pooled"`).
+    Each view has one token for diffusion step, camera and (pooled) text, and one token per frame. Views share all
+    weights; with `use_views`, every layer also attends across the views of a frame. Text is a memory of token states
+    (`text_mode="tokens"`) or one vector that is added to the first token (`"pooled"`).
 
     Args:
-        num_features: D of the motion, 2 per point; the last two are the next root.
+        num_features: D, features of the motion, 2 per point; the last two are the next root.
         text_dim: width of the text features.
-        dim, ff_dim, num_layers, num_heads, dropout: of the trunk.
+        dim, ff_dim, num_layers, num_heads, dropout: options of the transformer trunk.
         text_mode: "tokens" or "pooled".
         cam_dim: width of the camera embedding, 0 for none.
-        use_views: attention across views.
-        separate_root_head: a head of its own for the next root.
-        use_condition2d: an extra clean-ish 2D motion (B, D, L) is added to the frame tokens of every view.
+        use_views: attend across views.
+        separate_root_head: use a separate output head for the next root.
+        use_condition2d: add a conditioning 2D motion to the frame tokens of every view.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class MotionDenoiser(nn.Module):
         cam: Tensor | None = None,
         condition2d: Tensor | None = None,
     ) -> Tensor:
-        """Clean motion (B, V, L, D); padded frames hold values without meaning.
+        """Clean motion (B, V, L, D); values of padded frames are meaningless.
 
         Args:
             x_t: (B, V, L, D) noisy motion.
@@ -92,8 +92,8 @@ class MotionDenoiser(nn.Module):
             lengths: (B,) valid frames.
             text: (B, M, text_dim) token states, or (B, text_dim) pooled; pooled text may be None.
             text_valid: (B, M) bool, True for real tokens.
-            cam: (B, V, cam_dim) or None: no camera term.
-            condition2d: (B, L, D).
+            cam: (B, V, cam_dim) camera embedding; None: no camera term.
+            condition2d: (B, L, D) conditioning 2D motion.
         """
         batch, num_views, num_frames, _ = x_t.shape
         first = self.embed_step(t.expand(batch) if t.ndim == 0 else t)[:, None]  # (B, 1, D)

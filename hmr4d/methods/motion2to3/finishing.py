@@ -1,4 +1,4 @@
-"""From lifted motion in the root frame to motion in the world, and from batches to the order of the prompts."""
+"""Conversion of lifted motion from the root frame to world coordinates, and of batches to prompt order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from hmr4d.utils.precision import full_precision
 
 @full_precision
 def finish_motion(local: Tensor, lengths: Tensor, options: SamplingOptions, *, fps: float) -> Tensor:
-    """Local (B, L, P + 1, 3) -> (B, L, J, 3) in the world: steps summed, facing +z, on the floor, zero padded."""
+    """Motion (B, L, J, 3) in world coordinates from local points (B, L, P + 1, 3): summed root steps, facing +z, on
+    the floor, zero padded."""
     joints3d = in_camera_world(local, options)
     if options.smooth or options.rigid_bones or options.plant_feet:
         joints3d = clean_motion(
@@ -36,15 +37,15 @@ def finish_motion(local: Tensor, lengths: Tensor, options: SamplingOptions, *, f
 
 
 def in_camera_world(local: Tensor, options: SamplingOptions) -> Tensor:
-    """(B, L, J, 3) joints in the frame of the cameras, the first root at the origin."""
+    """Joints (B, L, J, 3) in the coordinate frame of the cameras, with the first root at the origin."""
     return from_root_velocity(local) if options.accumulate_root else local[..., :-1, :]
 
 
 def in_prompt_order(drawn: Iterable[tuple[list[tuple[int, int]], MotionBatch]]) -> MotionBatch:
-    """All motions of a request as one batch, in prompt order, the samples of one prompt together.
+    """All motions of a request as one batch, in prompt order, with the samples of a prompt next to each other.
 
     Args:
-        drawn: (prompt number, sample number) of each motion of a batch, and the batch; see `sample_batches`.
+        drawn: (prompt index, sample index) of each motion of a batch, and the batch; see `sample_batches`.
     """
     found: dict[tuple[int, int], tuple[MotionBatch, int]] = {}
     for jobs, batch in drawn:
@@ -52,7 +53,7 @@ def in_prompt_order(drawn: Iterable[tuple[list[tuple[int, int]], MotionBatch]]) 
     ordered = [found[job] for job in sorted(found)]
 
     def padded(of: Callable[[MotionBatch], Any], axis: int = 0) -> Tensor:
-        """A tensor of every motion, zero padded along its axis of frames."""
+        """A tensor of all motions, zero padded along the frame axis."""
         parts = [of(batch)[row].movedim(axis, 0)[: int(batch.lengths[row])] for batch, row in ordered]
         return nn.utils.rnn.pad_sequence(parts, batch_first=True).movedim(1, axis + 1)
 

@@ -15,7 +15,8 @@ TINY = 1e-6
 
 
 def masked_mse(predicted: Tensor, target: Tensor, mask: Tensor, item_weight: Tensor | None = None) -> Tensor:
-    """Mean squared error where `mask` (broadcastable, bool) is set; items may have weights `item_weight` (B,)."""
+    """Mean squared error over the entries where `mask` (broadcastable, bool) is set, with optional weights
+    `item_weight` (B,)."""
     counted = mask.expand_as(target).to(target.dtype)
     error = (predicted - target) ** 2 * counted
     if item_weight is not None:
@@ -24,18 +25,18 @@ def masked_mse(predicted: Tensor, target: Tensor, mask: Tensor, item_weight: Ten
 
 
 def padded_mse(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Masked squared error averaged over all entries, padding included, as published for several views.
+    """Masked squared error averaged over all entries including padding, as published for several views.
 
-    A short clip in a long batch therefore weighs less than its share.
+    A short clip in a batch of long clips therefore has a smaller weight.
     """
     return ((predicted - target) ** 2 * mask).mean()
 
 
 def global_velocity(points2d: Tensor) -> Tensor:
-    """Frame-to-frame steps (..., L - 1, P, 2) of the root and the joints in the fixed image frame.
+    """Steps (..., L - 1, P, 2) between frames of root and joints, in fixed image coordinates.
 
     Args:
-        points2d: (..., L, P, 2) local points without the root, next root last.
+        points2d: (..., L, P, 2) points relative to the root, without the root; the next root is last.
     """
     joints, next_root = points2d[..., :-1, :], points2d[..., -1:, :]
     root_step = next_root[..., :-1, :, :]
@@ -51,14 +52,14 @@ def loss_terms(
     level: Tensor,
     options: TrainingOptions,
 ) -> dict[str, Tensor]:
-    """Loss terms by name; "loss" is what to minimise.
+    """Loss terms by name; the trainer minimises "loss".
 
     Args:
         predicted, x_0: (B, V, L, D) features.
         batch: `joints2d` (B, V, L, P, 2), `valid` (B, L), `conf` (B, L, P).
-        codec: of the features.
-        level: (B,) cumulative signal variances of the steps.
-        options: weights, and what counts.
+        codec: codec of the features.
+        level: (B,) cumulative signal variances of the diffusion steps.
+        options: weights and masking options.
     """
     mask = batch["valid"][:, None, :, None]
     if x_0.shape[1] == 1:

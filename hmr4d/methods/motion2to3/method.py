@@ -1,4 +1,4 @@
-"""Motion-2-to-3 as a method: content and loading of its releases."""
+"""Motion-2-to-3 as a method: its construction and its releases."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ STATISTICS_NAME = "statistics.npz"
 class Motion2to3(Method):
     """Text to 2D motion in one or several views, lifted to 3D by triangulation.
 
-    A release holds statistics beside weights and configuration and, where there are some, a text adapter and the list
-    of known actions.
+    A release contains weights, configuration and statistics and, if available, a text adapter and the list of known
+    actions.
     """
 
     name, title = "motion2to3", "Motion-2-to-3"
@@ -55,7 +55,7 @@ class Motion2to3(Method):
         )
         adapter, store = (OmegaConf.select(cfg, key) for key in ("pipeline.text_adapter", "data.train.store"))
         if adapter and store and Path(adapter).resolve().parent == Path(store).resolve():
-            pipeline.actions = load_actions(Path(store))  # of the motion that is trained on, not of another model's
+            pipeline.actions = load_actions(Path(store))  # of the training motion
         _tell_missing_actions(pipeline)
         return pipeline
 
@@ -114,11 +114,11 @@ class Motion2to3(Method):
 
 
 def _tell_missing_actions(pipeline: Motion2to3Pipeline) -> None:
-    """Says that prompts are not drawn to known actions though the options ask for it."""
+    """Logs a warning if the option `action_pull` has no effect because known actions are missing."""
     if pipeline.sampling.action_pull and pipeline.actions is None:
         logger.info(
             "action_pull=%g has no effect: there is no list of known actions. hmr4d prepare text-adapter makes one; "
-            "it lies beside the text adapter in the store that is trained on, or is released with --actions.",
+            "it is saved next to the text adapter in the store of the training data, or released with --actions.",
             pipeline.sampling.action_pull,
         )
 

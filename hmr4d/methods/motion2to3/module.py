@@ -8,7 +8,7 @@ from hmr4d.nn.training import PipelineModule
 
 
 class Motion2to3Module(PipelineModule):
-    """Trains and runs a `Motion2to3Pipeline`; `freeze` is a group of FREEZE_GROUPS."""
+    """Trains and runs a `Motion2to3Pipeline`; `freeze` names a group of FREEZE_GROUPS."""
 
     weights, freeze_groups = WEIGHTS, FREEZE_GROUPS
 

@@ -1,4 +1,4 @@
-"""Options of sampling and losses of Motion-2-to-3."""
+"""Options of sampling and training of Motion-2-to-3."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ class SamplingOptions:
     """Options of sampling.
 
     Attributes:
-        num_inference_steps: visited diffusion steps.
+        num_inference_steps: number of diffusion steps in sampling.
         spacing: "even", "quadratic" or "published", see `NoiseSchedule.steps`.
-        step: "posterior" (ancestral) or "ddim" (deterministic given the first noise).
-        guidance_scale: 1 follows the text in one pass, more exaggerates it in two, 0 ignores it.
-        action_pull: share of the nearest known action in the pooled text vector, see `ActionIndex.pulled`; 0 as
-            published, and where the model does not list its actions.
-        world_noise: views share noise in space, in training too.
+        step: "posterior" (ancestral) or "ddim" (deterministic given the initial noise).
+        guidance_scale: scale of classifier-free guidance. 1 needs one network pass; larger values strengthen the text
+            and need two; 0 ignores the text.
+        action_pull: weight of the nearest known action in the pooled text vector, see `ActionIndex.pulled`; 0 as
+            published, and for models without a list of known actions.
+        world_noise: views share noise in world space, also in training.
         consistency: triangulate and reproject in every step instead of only at the end.
-        is_perspective: pinhole views.
+        is_perspective: True for pinhole views.
         height: "frame" (published) or "clip" scales to the neutral body height; "none" leaves box units.
-        accumulate_root: sum the next root to a trajectory; False keeps the figure at the origin.
-        smooth: take noise out along time, see `motion.temporal_smoothing`; off as published.
-        rigid_bones: bones keep one length, the same left and right, see `motion.cleaning`; off as published.
-        plant_feet: feet that stand do not slide, sink or float, see `motion.foot_lock`; off as published.
+        accumulate_root: sum the root steps to a trajectory; False keeps the figure at the origin.
+        smooth: smooth over time, see `motion.temporal_smoothing`; off as published.
+        rigid_bones: make bone lengths constant and symmetric, see `motion.cleaning`; off as published.
+        plant_feet: keep standing feet from sliding, sinking or floating, see `motion.foot_lock`; off as published.
     """
 
     num_inference_steps: int = 100
@@ -51,25 +52,25 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Weights of the losses.
+    """Options of training and weights of the losses.
 
     Attributes:
-        drop_text: chance that a sample trains with the empty text.
-        drop_cam: chance that a camera embedding row is zeroed, per sample and view.
-        drop_token: a sample hides each token state with a chance drawn from [0, drop_token], so that the pooled vector
-            alone has to do at times; 0 as published.
-        include_padding: average over padded entries too, as published for several views.
-        min_conf: points with confidence at or below it do not count.
+        drop_text: probability that a sample trains with the empty text.
+        drop_cam: probability that a camera embedding is zeroed, per sample and view.
+        drop_token: each sample draws a probability from [0, drop_token] and hides token states with it, so the network
+            also learns to use the pooled vector alone; 0 as published.
+        include_padding: average also over padded entries, as published for several views.
+        min_conf: points with this confidence or less are excluded.
         velocity_weight: weight of the squared error of `global_velocity`; 0 as published.
-        velocity_scale: box units per frame that count as one in that term.
-        max_step_weight: the error of x_0 at step t weighs min(1 / (1 - a_t), max_step_weight), so that nearly clean
-            motion is learnt exactly; 1 weighs all steps alike, as published. This is Min-SNR weighting (Hang et al.
-            2023, arXiv 2303.09556) with SNR + 1 in the place of SNR, since 1 / (1 - a_t) = SNR + 1.
+        velocity_scale: unit of that error, box units per frame.
+        max_step_weight: the error of x_0 at step t weighs min(1 / (1 - a_t), max_step_weight), which improves the
+            prediction of nearly clean motion; 1 gives all steps the same weight, as published. This is Min-SNR
+            weighting (Hang et al. 2023, arXiv 2303.09556) with SNR + 1 instead of SNR, since 1 / (1 - a_t) = SNR + 1.
         pooled_noise: standard deviation of the noise on each entry of the pooled text vector, which has unit variance;
-            networks that see token states alone have none.
-        step_power: the noise step is T (1 - u^step_power) for u uniform in [0, 1); 1 draws all steps alike, as
-            published, more draws the noisy ones more often. A whole motion shows through far more noise than a single
-            number of it does, so that the text decides in the noisiest steps alone what will be done.
+            not used by networks without the pooled vector.
+        step_power: the diffusion step is T (1 - u^step_power) for u uniform in [0, 1). 1 draws all steps with equal
+            probability, as published; larger values favor noisy steps. The network can recognize the action of a motion
+            through strong noise, so the text determines the action only in the noisiest steps.
     """
 
     drop_text: float = 0.1

@@ -1,7 +1,7 @@
-"""The project's own denoiser of Motion-2-to-3: tokens are patches of some frames in one view.
+"""A denoiser for Motion-2-to-3 designed in this project: tokens are patches of several frames of one view.
 
-It replaces the network of the paper (arXiv 2412.13111), which has one token a frame. Blocks are those of DiT
-(`hmr4d.nn.modulated`); docs/motion2to3.md says why.
+It replaces the network of the paper (arXiv 2412.13111), which has one token per frame. Its blocks are those of DiT
+(`hmr4d.nn.modulated`); docs/motion2to3.md gives the reasons.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from hmr4d.nn.attention import trim_padding, zero_initialized
 from hmr4d.nn.embeddings import SinusoidalPositions, sinusoidal_table
 from hmr4d.nn.modulated import ModulatedBlock
 
-MASKED = -1e4  # added to the scores of keys that do not count; fits bfloat16
-EMBEDDED_STEPS = 1000  # rows of the table of diffusion steps and of lengths in frames
+MASKED = -1e4  # added to the attention scores of masked keys; fits bfloat16
+EMBEDDED_STEPS = 1000  # rows of the embedding tables of diffusion steps and of lengths in frames
 
 
 class PatchDenoiser(nn.Module):
-    """Predicts clean 2D motion from noisy 2D motion, text and cameras, several frames to a token.
+    """Predicts clean 2D motion from noisy 2D motion, text and cameras, with several frames per token.
 
-    A token holds `patch` frames of one view and half a patch on either side, so that neighbours overlap; attention runs
-    over the tokens of all views and over the text tokens at once. Diffusion step, pooled text and length in frames
-    modulate every block (AdaLN-zero). Each token predicts its frames and the half patches beside them; overlapping
-    predictions are averaged with triangular weights. Convolutions over time, which start silent, then see the
-    prediction beside the noisy motion, so that nearly clean motion passes frame by frame.
+    A token contains `patch` frames of one view and half a patch on either side, so neighbouring tokens overlap. One
+    attention layer attends to the tokens of all views and to the text tokens. Diffusion step, pooled text and length in
+    frames modulate every block (AdaLN-zero). Each token predicts its frames and the half patches on both sides;
+    overlapping predictions are averaged with triangular weights. Zero-initialised convolutions over time then refine
+    the prediction. They also read the noisy motion, which preserves per-frame details of nearly clean motion.
 
     Args:
-        num_features: D of the motion, 2 per point.
-        text_dim: width of the text features, token states and pooled vector.
+        num_features: D, features of the motion, 2 per point.
+        text_dim: width of the text features (token states and pooled vector).
         patch: frames per token, even.
-        dim, ff_dim, num_layers, num_heads, dropout: of the blocks.
+        dim, ff_dim, num_layers, num_heads, dropout: options of the blocks.
         condition_dim: width of the vector that modulates the blocks.
         memory_dim: width of the text tokens in the blocks.
         refine_dim: channels of the last convolution.
         cam_dim: width of the camera embedding, 0 for none.
-        use_views: several views at once; one view works with either setting.
+        use_views: support several views; a single view works with both settings.
     """
 
     text_mode = "tokens_and_pooled"
@@ -111,7 +111,7 @@ class PatchDenoiser(nn.Module):
         cam: Tensor | None = None,
         condition2d: Tensor | None = None,
     ) -> Tensor:
-        """Prediction (B, V, L, D); padded frames hold values without meaning.
+        """Clean motion (B, V, L, D); values of padded frames are meaningless.
 
         Args:
             x_t: (B, V, L, D) noisy motion.
@@ -119,12 +119,14 @@ class PatchDenoiser(nn.Module):
             lengths: (B,) valid frames.
             text: (B, M, text_dim) token states.
             text_valid: (B, M) bool, True for real tokens.
-            text_pooled: (B, pooled_dim).
-            cam: (B, V, cam_dim) or None: no camera term.
-            condition2d: not taken by this network.
+            text_pooled: (B, pooled_dim) pooled text vector.
+            cam: (B, V, cam_dim) camera embedding; None: no camera term.
+            condition2d: not supported; must be None.
         """
         if condition2d is not None:
-            raise ValueError("A patch network takes no 2D motion as condition. Choose a network with use_condition2d.")
+            raise ValueError(
+                "A patch network does not support a 2D motion as condition. Choose a network with use_condition2d."
+            )
         batch, num_views, num_frames, _ = x_t.shape
         lengths = lengths.to(x_t.device)
         valid = torch.arange(num_frames, device=x_t.device) < lengths[:, None]
@@ -136,7 +138,7 @@ class PatchDenoiser(nn.Module):
         condition = self._condition(t.expand(batch) if t.ndim == 0 else t, lengths, text_pooled)
         memory, memory_valid = trim_padding(text, text_valid)
         memory = self.embed_text(memory)
-        counts = valid[:, :: self.patch].repeat(1, num_views)  # a token counts when its first frame does
+        counts = valid[:, :: self.patch].repeat(1, num_views)  # a token is valid if its first frame is
         bias = torch.cat([memory_valid, counts], 1).logical_not().to(tokens.dtype)[:, None, None] * MASKED
         hidden = tokens.flatten(1, 2)
         for block in self.blocks:
@@ -146,13 +148,13 @@ class PatchDenoiser(nn.Module):
         return self._refine(motion, x_t, valid, condition)
 
     def _condition(self, t: Tensor, lengths: Tensor, pooled: Tensor) -> Tensor:
-        """(B, condition_dim)."""
+        """Modulation vector (B, condition_dim) from diffusion step, length and pooled text."""
         step, length = self.numbers[t], self.numbers[lengths.clamp(max=EMBEDDED_STEPS - 1)]
         mixed = self.embed_step(step) + self.embed_length(length) + self.embed_pooled(pooled)
         return F.silu(self.mix_condition(F.silu(mixed)))
 
     def _windows(self, x: Tensor) -> Tensor:
-        """(B, V, L, D) -> (B, V, P, 2 patch D): the frames of each token with half a patch on either side."""
+        """(B, V, L, D) -> (B, V, P, 2 patch D): frames of each token, with half a patch on either side."""
         half, num_frames = self.patch // 2, x.shape[2]
         missing = -num_frames % self.patch
         padded = F.pad(x, (0, 0, half, half + missing))
@@ -160,9 +162,10 @@ class PatchDenoiser(nn.Module):
         return windows.transpose(-1, -2).flatten(-2)
 
     def _overlap_add(self, x: Tensor, counts: Tensor, num_frames: int) -> Tensor:
-        """(B, V, P, 2 patch D) -> (B, V, L, D): mean of the predictions of each frame, nearer tokens weigh more.
+        """(B, V, P, 2 patch D) -> (B, V, L, D): weighted mean of the predictions of each frame; closer tokens have more
+        weight.
 
-        Tokens beyond the motion, where `counts` (B, P) is False, have no say.
+        Tokens beyond the motion, where `counts` (B, P) is False, have no weight.
         """
         half = self.patch // 2
         x = x.unflatten(-1, (2, self.patch, self.num_features))
@@ -174,12 +177,13 @@ class PatchDenoiser(nn.Module):
 
     @staticmethod
     def _halves_over_each_other(x: Tensor) -> Tensor:
-        """(B, V, P, 2, patch, D) -> (B, V, P + 1, patch, D): second halves of tokens lie on the next one's first."""
+        """(B, V, P, 2, patch, D) -> (B, V, P + 1, patch, D): adds the second half of each token to the first half of
+        the next."""
         first, second = x.unbind(3)
         return F.pad(first, (0, 0, 0, 0, 0, 1)) + F.pad(second, (0, 0, 0, 0, 1, 0))
 
     def _refine(self, x: Tensor, x_t: Tensor, valid: Tensor, condition: Tensor) -> Tensor:
-        """The prediction (B, V, L, D) corrected by convolutions over time; how depends on the condition, thus on t."""
+        """The prediction (B, V, L, D) after refinement by convolutions over time, which the condition modulates."""
         num_views = x.shape[1]
         frames = valid.repeat_interleave(num_views, 0)[:, None]  # (B V, 1, L)
         shift, scale = self.refine_modulation(condition).repeat_interleave(num_views, 0)[..., None].chunk(2, 1)

@@ -1,8 +1,8 @@
 """Motion-2-to-3: text to 2D motion in one or several views, lifted to 3D by triangulation.
 
-A plain module that needs neither a trainer nor a configuration: `training_loss` for learning, `sample` for use.
+The pipeline is a plain module without trainer or configuration: `training_loss` for training, `sample` for inference.
 The method is that of Guo et al., "Motion-2-to-3: Leveraging 2D Motion Data for 3D Motion Generation", ICCV 2025, arXiv
-2412.13111. docs/motion2to3.md lists what is different here.
+2412.13111. docs/motion2to3.md lists the deviations of this implementation.
 """
 
 from __future__ import annotations
@@ -44,29 +44,28 @@ from hmr4d.utils.prompts import check_prompts, check_seconds
 from hmr4d.utils.randomness import ItemRandom
 
 Denoiser = MotionDenoiser | PatchDenoiser
-MAX_TOKENS = 40_000  # frames times views at once; about 1 GB with the published network
+MAX_TOKENS = 40_000  # frames times views per batch; about 1 GB with the published network
 
 
 class Motion2to3Pipeline(Pipeline):
-    """Denoiser, codec, schedule and text encoder with the algorithm between them.
+    """The algorithm with its denoiser, codec, schedule and text encoder.
 
     Args:
-        denoiser: single-view, or multi-view when its `use_views` is set; or what builds it from the `num_features` of
-            the codec.
-        text_adapter: turns the pooled text vector into what a network that takes tokens and pooled text sees; None
-            gives it the vector itself.
+        denoiser: network; multi-view if its `use_views` is set, otherwise single-view. Also a function that builds it
+            from `num_features`.
+        text_adapter: maps the pooled text vector for networks that take tokens and pooled text; None: identity.
         codec: feature codec of the motion.
         schedule: noise schedule.
-        text_encoder: None works as long as every batch brings its text features.
+        text_encoder: text encoder; None requires batches with text features.
         sampling, training: options.
         rig: cameras for sampling.
-        relative_cameras: camera embedding relative to view 0.
-        use_pooled_token: the pooled text vector joins the memory as its first token, scaled to unit variance.
+        relative_cameras: whether camera embeddings are relative to view 0.
+        use_pooled_token: use the pooled text vector, scaled to unit variance, as the first token of the memory.
         fps: frames per second of the motion.
-        max_seconds, min_seconds: what `sample` accepts.
-        joint_convention: of the motion it learns from, see `body.joint_conventions`.
-        about: what its motions say of it: `model`, and the `licence` of the motion it learns from. None is left out.
-        metres_per_unit: metres of one box unit of the motion it learns from; None: they differ from clip to clip.
+        max_seconds, min_seconds: range of durations of `sample`.
+        joint_convention: joint convention of the training motion, see `body.joint_conventions`.
+        about: metadata of its motions: `model`, and the `licence` of the training motion. None values are omitted.
+        metres_per_unit: metres per box unit of the training motion; None: varies between clips.
     """
 
     method = "motion2to3"
@@ -96,18 +95,18 @@ class Motion2to3Pipeline(Pipeline):
             denoiser = denoiser(num_features=codec.num_features)
         if codec.num_features != denoiser.num_features:
             raise ValueError(
-                f"Statistics '{codec.statistics.name}' have {codec.num_features} features, the network "
+                f"Statistics '{codec.statistics.name}' have {codec.num_features} features, the network has "
                 f"{denoiser.num_features}. Choose statistics and network of the same representation."
             )
         measured = codec.statistics.fps
         if measured and measured != fps:
             raise ValueError(
                 f"Statistics '{codec.statistics.name}' were measured at {measured:g} frames per second, the pipeline "
-                f"runs at {fps:g}. Choose motion.fps={measured:g} or statistics of that rate."
+                f"has {fps:g}. Choose motion.fps={measured:g} or statistics of that rate."
             )
         self.denoiser, self.codec, self.schedule = denoiser, codec, schedule
         self.text_adapter = TextAdapter.load(text_adapter) if isinstance(text_adapter, (str, Path)) else text_adapter
-        self._text_encoder = [text_encoder]  # in a list: frozen, never part of the state dict
+        self._text_encoder = [text_encoder]  # in a list, so that it is not part of the state dict
         self._null_text: TextFeatures | None = None
         self.sampling, self.training_options = sampling or SamplingOptions(), training or TrainingOptions()
         self.rig, self.relative_cameras = rig or OrbitRig(), relative_cameras
@@ -124,19 +123,19 @@ class Motion2to3Pipeline(Pipeline):
 
     @property
     def text_encoder(self) -> TextEncoder | None:
-        """The encoder of prompts; None as long as every batch brings its text features."""
+        """The text encoder; None if batches contain text features."""
         return self._text_encoder[0]
 
     def encode_text(self, texts: list[str]) -> TextFeatures:
-        """Features of prompts on the pipeline's device; RuntimeError when there is no encoder."""
+        """Text features of prompts on the device of the pipeline. Raises RuntimeError without a text encoder."""
         return super().encode_text(texts).to(self.device)
 
     def set_null_text(self, features: TextFeatures) -> None:
-        """Sets the features (1) of the empty prompt, so that training needs no encoder."""
+        """Sets the text features of the empty prompt (batch size 1); training then needs no text encoder."""
         self._null_text = features
 
     def null_text(self) -> TextFeatures:
-        """Features (1) of the empty prompt, encoded once."""
+        """Text features of the empty prompt (batch size 1), encoded once."""
         if self._null_text is None:
             self._null_text = self.encode_text([""])
         return self._null_text.to(self.device)
@@ -149,7 +148,8 @@ class Motion2to3Pipeline(Pipeline):
     # --- training --------------------------------------------------------------------------------------------------
 
     def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> TrainingDraws:
-        """Random part of a step on `batch` from a CPU generator; see `training_loss` for the keys."""
+        """Draws all random numbers of a training step from a CPU generator; see `training_loss` for the keys of
+        `batch`."""
         return draw_training(
             batch,
             generator,
@@ -160,13 +160,12 @@ class Motion2to3Pipeline(Pipeline):
         )
 
     def training_loss(self, batch: dict[str, Any], draws: TrainingDraws) -> dict[str, Tensor]:
-        """Loss terms by name; "loss" is what to minimise.
+        """Loss terms by name; the trainer minimises "loss".
 
         Args:
-            batch: `joints2d` (B, V, L, P, 2), `lengths` (B,), `valid` (B, L), `conf` (B, L, P), `T_w2c`, `cam`
-                (B, V, 5), `elevation_cam` (B, 4) and either `text` (B strings) or `text_tokens`, `text_valid`,
-                `text_pooled`.
-            draws: from `draw_training`.
+            batch: `joints2d` (B, V, L, P, 2), `lengths` (B,), `valid` (B, L), `conf` (B, L, P), `T_w2c`, `cam` (B, V,
+                5), `elevation_cam` (B, 4) and either `text` (B strings) or `text_tokens`, `text_valid`, `text_pooled`.
+            draws: result of `draw_training`.
         """
         device = self.device
         x_0 = self.codec.encode(batch["joints2d"])
@@ -196,9 +195,10 @@ class Motion2to3Pipeline(Pipeline):
     # --- sampling --------------------------------------------------------------------------------------------------
 
     def predict(self, x_t: Tensor, t: int, conditions: Conditions, guidance_scale: float) -> Tensor:
-        """Guided x_0 (B, V, L, D). One pass for guidance 1 and 0, two otherwise; 0 keeps the cameras, as published.
+        """Predicts x_0 (B, V, L, D) with classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598).
 
-        Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598), on the clean motion instead of the noise.
+        Guidance is applied to the clean motion instead of the noise. Scales 0 and 1 need one network pass, others two.
+        Scale 0 keeps the cameras, as published.
         """
         step = torch.tensor(t, device=x_t.device)
 
@@ -229,18 +229,18 @@ class Motion2to3Pipeline(Pipeline):
         on_step: Callable[[int, Tensor, Tensor | None], None] | None = None,
         start: ReferenceStart | None = None,
     ) -> ViewsSample:
-        """Draws 2D motion in V views and lifts it.
+        """Samples 2D motion in V views and lifts it to 3D.
 
-        The single-view network sees the views independently. With `consistency` that is multi-view ancestral sampling
-        (Kapon et al., "MAS", CVPR 2024, arXiv 2310.14729). The multi-view network needs the triangulation only at the
-        end.
+        The single-view network denoises the views independently; with `consistency` this is multi-view ancestral
+        sampling
+        (Kapon et al., "MAS", CVPR 2024, arXiv 2310.14729). The multi-view network needs triangulation only at the end.
 
         Args:
             conditions: text, cameras, lengths.
-            noise: first x_T, then one array a step, each (B, V, L, D).
-            options: how.
-            on_step: called with t, x_0 (before correction) and the lifted motion or None.
-            start: a motion to start from instead of noise alone.
+            noise: source of noise (B, V, L, D): x_T, then one array per step.
+            options: sampling options.
+            on_step: callback with t, x_0 (before correction) and the lifted motion or None.
+            start: reference motion to start from; None: pure noise.
         """
         views = views_of(conditions, is_perspective=options.is_perspective)
         result: dict[str, Tensor] = {}
@@ -264,7 +264,7 @@ class Motion2to3Pipeline(Pipeline):
 
     @torch.no_grad()
     def sample_2d(self, conditions: Conditions, noise: NoiseSource, options: SamplingOptions) -> Tensor:
-        """Draws 2D motion (B, V, L, P + 1, 2) in box units with a zero root, views independent."""
+        """Samples 2D motion (B, V, L, P + 1, 2) in box units relative to the root; views are independent."""
         return self.codec.decode_with_root(self._run(conditions, noise, options, None))
 
     def _run(
@@ -305,19 +305,19 @@ class Motion2to3Pipeline(Pipeline):
         guidance_scale: float | None = None,
         max_tokens: int = MAX_TOKENS,
     ) -> MotionBatch:
-        """Motion for prompts, as the contract has it; neither the other prompts, the batch nor the device matter.
+        """Generates motion for prompts as in `Pipeline.sample`, independent of the other prompts, the batch and the
+        device.
 
         Args:
-            texts: prompts; an empty prompt raises ValueError, one that is not a string TypeError.
+            texts: prompts; an empty prompt raises ValueError, a prompt that is no string TypeError.
             seconds, seed, generator, num_samples: see `Pipeline.sample`.
-            num_inference_steps, guidance_scale: instead of the pipeline's own.
-            max_tokens: frames times views in memory at once; more are drawn in several batches.
+            num_inference_steps, guidance_scale: override the options of the pipeline.
+            max_tokens: largest number of frames times views per batch.
 
-        Returns:
-            The motions; `joints2d` is in normalised image units. What they were made of is in `extras`: `next_root2d`
-            (B, V, L, 1, 2), where the root goes next, seen by the views; `camera_joints3d` (B, L, J, 3) before
-            cleaning, facing and flooring, in the world of the cameras `T_w2c` (B, V, 4, 4); and `is_perspective`, how
-            these see.
+        Returns: The motions; `joints2d` is in normalised image units. `extras` contains the intermediate results:
+            `next_root2d` (B, V, L, 1, 2), the projected next root; `camera_joints3d` (B, L, J, 3), metres, before
+            cleaning, facing alignment and floor alignment, in the world of the cameras `T_w2c` (B, V, 4, 4); and
+            `is_perspective`, the projection model of these cameras.
         """
         return in_prompt_order(
             self.sample_batches(
@@ -344,14 +344,14 @@ class Motion2to3Pipeline(Pipeline):
         guidance_scale: float | None = None,
         max_tokens: int = MAX_TOKENS,
     ) -> Iterator[tuple[list[tuple[int, int]], MotionBatch]]:
-        """As `sample`, yielding results batch by batch, shortest motions first.
+        """Generates motion as `sample` does, but yields batches, shortest motions first.
 
         Yields:
-            The (prompt number, sample number) of each motion of the batch, and the batch, on the CPU.
+            The (prompt index, sample index) of each motion of the batch, and the batch, on the CPU.
         """
         texts = check_prompts(texts)
         if num_samples < 1:
-            raise ValueError(f"num_samples is {num_samples}; ask for at least one.")
+            raise ValueError(f"num_samples is {num_samples}; expected at least 1.")
         seconds = self.suited_seconds(texts) if seconds is None else seconds
         durations = check_seconds(seconds, len(texts), min_seconds=self.min_seconds, max_seconds=self.max_seconds)
         lengths = [round(duration * self.fps) for duration in durations]
@@ -381,8 +381,8 @@ class Motion2to3Pipeline(Pipeline):
     ) -> MotionBatch:
         if self.metres_per_unit is None or self.sampling.is_perspective:
             raise ValueError(
-                "This model does not know how many metres its box units are, which a reference needs. Choose a model "
-                "that was trained with framing.box=fixed and parallel views and says so in its config.json."
+                "This model has no metres per box unit in its config.json, but a reference motion needs them. Choose "
+                "a model that was trained with framing.box=fixed and parallel views."
             )
         texts = check_prompts([text])
         if seconds is not None:
@@ -402,7 +402,7 @@ class Motion2to3Pipeline(Pipeline):
         return replace(drawn, provenance=drawn.provenance.updated(**({"licence": licence} if licence else {})))
 
     def _options(self, num_inference_steps: int | None, guidance_scale: float | None) -> SamplingOptions:
-        """The options of the pipeline with the given changes."""
+        """The sampling options of the pipeline with overrides."""
         changes = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
         return replace(self.sampling, **{k: v for k, v in changes.items() if v is not None})
 
@@ -414,7 +414,7 @@ class Motion2to3Pipeline(Pipeline):
         options: SamplingOptions,
         start: ReferenceStart | None = None,
     ) -> MotionBatch:
-        """Motions (B) of `lengths` frames, each from its seed."""
+        """Samples B motions of `lengths` frames, each with its own seed."""
         rngs = [ItemRandom.from_seed(seed) for seed in seeds]
         conditions = self.text_conditions(texts, lengths, rngs)
         drawn = self.sample_views(conditions, self._noise(conditions, rngs, options), options, start=start)
@@ -437,7 +437,7 @@ class Motion2to3Pipeline(Pipeline):
         )
 
     def text_conditions(self, texts: list[str], lengths: Tensor, rngs: Sequence[ItemRandom]) -> Conditions:
-        """Conditions for new prompts, with one random rig per item."""
+        """Conditions for prompts, with one random rig per item."""
         device = self.device
         T_w2c = torch.stack([self.rig.draw(rng)[0] for rng in rngs]).to(device)
         box_size = torch.ones(len(texts), device=device)

@@ -1,4 +1,4 @@
-"""What the published release of Motion-2-to-3 calls options and classes, and what they are called here."""
+"""Translation of option and class names of the published release of Motion-2-to-3."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hmr4d.methods.published_names import PublishedNames, Translate, as_key, as_list, only, refused, switch
 
-_NO_2D_CONDITION = "conditioning on a given 2D motion is not offered by the trainer"
+_NO_2D_CONDITION = "the trainer does not support conditioning on a given 2D motion"
 _PREPARED = (
     "data is prepared once with 'hmr4d prepare humanml3d --root <folder>'; "
     "another prepared folder is chosen with data.train.store=<folder>"
@@ -35,7 +35,7 @@ _DATASET: Mapping[str, Translate] = {
     "max_angle": as_key("views.rig.max_angle"),
     "distance": as_key("views.distance"),
     "eleva_angle": as_key("views.elevation"),
-    # True means absolute camera embeddings, whatever the name says.
+    # True means absolute camera embeddings, despite the name.
     "is_cam_rel2human": switch("framing.relative_cameras", on="false", off="true"),
     "is_pinhole": as_key("framing.is_perspective"),
     "train_fps": as_key("motion.fps"),
@@ -46,7 +46,7 @@ _DATASET: Mapping[str, Translate] = {
     "extra_path": as_key("score_only"),
 }
 _PIPELINE: Mapping[str, Translate] = {
-    # The published number of visited steps follows the number of steps of the schedule.
+    # In the published code, the number of sampling steps equals the number of steps of the schedule.
     "diffusion_steps": as_key("pipeline.schedule.num_steps", "pipeline.sampling.num_inference_steps"),
     "num_inference_steps": as_key("pipeline.sampling.num_inference_steps"),
     "guidance_scale": as_key("pipeline.sampling.guidance_scale"),
@@ -59,7 +59,7 @@ _PIPELINE: Mapping[str, Translate] = {
     "threshold_2d": as_key("pipeline.training.min_conf"),
     "is_freeze2d": switch("model.freeze", on="pretrained_2d", off="none"),
     "is_freeze_backbone": switch("model.freeze", on="backbone", off="none"),
-    "is_lastnorm": only("true", "use pipeline.sampling.height=none to leave the size of the figure alone"),
+    "is_lastnorm": only("true", "use pipeline.sampling.height=none to keep the size of the figure"),
     "is_hastext": only("true", "use data.train.is_notext=true to train without text"),
     "is_camemb": only("false", "use views.cam_dim=4 to give a single-view network its camera"),
     "is_2dinput": only("false", _NO_2D_CONDITION),
@@ -83,7 +83,7 @@ PUBLISHED = PublishedNames(
         "data.loader_opts.test.batch_size": as_key("data.test_batch_size"),
         "data.name": as_key("data_name"),
         "model.args.seed": as_key("seed"),
-        "model.args.rng_type": refused("noise always depends on seed and prompt alone"),
+        "model.args.rng_type": refused("noise depends on seed and prompt alone"),
         "exp_name_base": refused("set exp_name=<name> as a whole"),
         "exp_name_var": refused("set exp_name=<name> as a whole"),
     },
@@ -96,7 +96,7 @@ PUBLISHED = PublishedNames(
         ),
         ("data", "motion2dmv_test/HumanML3D_2dmv_nr"): lambda _: ["data=humanml3d"],
         ("data", "motion2dmv_test/newtext_2dmv_nr"): refused("choose global/task=motion2dmv/single_newtext_nr"),
-        ("model", "mas/mas_pl"): lambda _: [],  # the experiments have it
+        ("model", "mas/mas_pl"): lambda _: [],  # part of the experiments
         **{
             ("global/append", name): refused(_VIEWERS)
             for name in ("add_cb_o3d_2dto3dVisualizer", "add_cb_plt_2dVisualizer")
@@ -110,7 +110,7 @@ PUBLISHED = PublishedNames(
         "model.optimizer.",
         "callbacks.model_checkpoint.",
     ),
-    # The published number of visited steps follows the number of steps of the schedule, unless it is given.
+    # In the published code, the default number of sampling steps is the number of steps of the schedule.
     first=("model.pipeline.args.diffusion_steps",),
     targets={
         "hmr4d.utils.callbacks.dump_results.ResultDumper": "hmr4d.engine.callbacks.result_dumper.ResultDumper",

@@ -1,7 +1,8 @@
 """Translation of the parameter names of published checkpoints.
 
-A published file is a Lightning checkpoint whose "state_dict" holds `pipeline.denoiser2d.*` (single view) or
-`pipeline.denoisermv.*` (several views). Position tables are stored there twice and are dropped: ours are closed form.
+A published file is a Lightning checkpoint whose "state_dict" contains `pipeline.denoiser2d.*` (single view) or
+`pipeline.denoisermv.*` (several views). It contains position tables twice; they are dropped, because hmr4d computes
+them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ PREFIXES = ("pipeline.denoiser2d.", "pipeline.denoisermv.")
 TEXT_ENCODER_PREFIX = "pipeline.clip"
 POSITION_TABLES = ("sequence_pos_encoder.pe", "embed_timestep.sequence_pos_encoder.pe")
 
-# (published, ours), matched in this order on names without the pipeline prefix
+# (published name, name in hmr4d), matched in this order on names without the pipeline prefix
 _RULES = (
     (r"^input_process\.poseEmbedding\.", "embed_motion."),
     (r"^embed_timestep\.time_embed\.", "embed_step.mlp."),
@@ -44,7 +45,7 @@ def is_published(state_dict: Mapping[str, Tensor]) -> bool:
 
 
 def translate_key(key: str) -> str:
-    """Our name of a published denoiser parameter, given without its pipeline prefix."""
+    """Name in hmr4d of a published denoiser parameter without pipeline prefix."""
     norms = _ENCODER_NORMS if key.startswith("seqTransEncoder.") else _DECODER_NORMS
     for pattern, ours in _RULES:
         key = re.sub(pattern, ours, key)
@@ -54,7 +55,7 @@ def translate_key(key: str) -> str:
 
 
 def translate(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published state dict -> names of `MotionDenoiser`; without text encoder and position tables."""
+    """A published state dict with the names of `MotionDenoiser`, without text encoder and position tables."""
     out: dict[str, Tensor] = {}
     for key, value in state_dict.items():
         if key.startswith(TEXT_ENCODER_PREFIX):
@@ -66,5 +67,5 @@ def translate(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def translate_published(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """The parameters of a published file by our names; None for a file that is none."""
+    """The parameters of a published file with names of hmr4d; None for other files."""
     return translate(state_dict) if is_published(state_dict) else None

@@ -1,7 +1,7 @@
 """Sampling from a reference motion: its views in the cameras, and the diffusion step at which it enters.
 
-A reference that is given some noise and then denoised with a text keeps what the noise left: SDEdit (Meng et al.,
-ICLR 2022, arXiv 2108.01073), here on the 2D views of a 3D motion.
+Noise is added to the reference, which is then denoised with a text; details that the noise does not hide remain. This
+is SDEdit (Meng et al., ICLR 2022, arXiv 2108.01073) on the 2D views of a 3D motion.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class ReferenceStart:
 
     Attributes:
         local: (B, L, P, 3) reference in the root frame, root first and next root last, box units.
-        strength: how much is drawn anew, more than 0 and at most 1. Sampling starts at the share 1 - (1 - strength)^3 of
-            the noise steps, however many of them are visited and wherever: the noisiest steps decide what a motion
-            shows, so that equal shares would hardly differ below 0.8.
+        strength: amount of regeneration, above 0 and at most 1. Sampling starts at the fraction
+            1 - (1 - strength)^3 of the noise steps, whatever steps are visited. The noisiest steps determine the
+            action, so a linear fraction would have little effect below 0.8.
     """
 
     local: Tensor
@@ -41,11 +41,12 @@ class ReferenceStart:
     def __post_init__(self) -> None:
         if not 0 < self.strength <= 1:
             raise ValueError(
-                f"strength is {self.strength:g}; give more than 0 (stay with the reference), at most 1 (only the text)."
+                f"strength is {self.strength:g}; give a number above 0 (close to the reference) and at most 1 (only "
+                "the text)."
             )
 
     def steps(self, steps: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """The end of a whole run (pairs of `NoiseSchedule.steps`), from the noise step of this strength on."""
+        """The last of the given steps (pairs of `NoiseSchedule.steps`), from the noise step of this strength on."""
         share = 1.0 - (1.0 - self.strength) ** 3
         return from_step(steps, round(share * steps[0][0]))
 
@@ -61,17 +62,17 @@ def reference_local(
 ) -> Tensor:
     """A reference in the representation of the network: (1, L, P, 3) in the root frame, box units.
 
-    It is resampled, scaled to the neutral body height and turned to face +z in its first frame, as training motion is.
+    Like training motion, it is resampled, scaled to the neutral body height and rotated to face +z in its first frame.
 
     Args:
-        reference: with the 22 joints of SMPL.
-        fps: of the network.
-        seconds: taken from its beginning; None: all, but `max_seconds` at most.
-        min_seconds, max_seconds: that the network makes.
+        reference: motion with the 22 joints of SMPL.
+        fps: frame rate of the network.
+        seconds: used duration from its beginning; None: all, up to `max_seconds`.
+        min_seconds, max_seconds: range of durations of the network.
         metres_per_unit: metres of one box unit.
 
     Raises:
-        ValueError: it has other joints, values that are not finite, bones that are none, or is too short.
+        ValueError: the reference has other joints, values that are not finite, bones of no length, or is too short.
     """
     if reference.skeleton.joint_names != SMPL22.joint_names:
         raise ValueError(f"The reference has the joints of '{reference.skeleton.name}'; expected the 22 of 'smpl22'.")
@@ -79,13 +80,13 @@ def reference_local(
     joints3d = torch.from_numpy(reference.array())
     if seconds is None and reference.seconds < min_seconds - 0.5 / fps:
         raise ValueError(
-            f"The reference lasts {reference.seconds:.2f} s; this model makes {min_seconds:g} to {max_seconds:g} s. "
-            "Give a longer one."
+            f"The reference lasts {reference.seconds:.2f} s; this model generates {min_seconds:g} to {max_seconds:g} "
+            "s. Give a longer reference."
         )
     if seconds is not None and seconds > reference.seconds + 0.5 / fps:
         raise ValueError(
-            f"The reference lasts {reference.seconds:.2f} s, less than the {seconds:g} s asked for. Ask for less, or "
-            "leave the duration out."
+            f"The reference lasts {reference.seconds:.2f} s, less than the requested {seconds:g} s. Request less, or "
+            "omit the duration."
         )
     if seconds is None and reference.seconds > max_seconds:
         logger.warning("The reference lasts %.1f s; its first %.1f s are used.", reference.seconds, max_seconds)

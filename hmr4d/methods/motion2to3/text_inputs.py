@@ -1,4 +1,4 @@
-"""Encoded text as input of the networks of Motion-2-to-3, and text dropout in training."""
+"""Text input of the networks of Motion-2-to-3, and text dropout in training."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hmr4d.nn.text_adapter import TextAdapter
 def text_inputs(
     text: TextFeatures, mode: str, *, use_pooled_token: bool = False, adapter: TextAdapter | None = None
 ) -> dict[str, Tensor]:
-    """Keywords of a denoiser for encoded text.
+    """Keyword arguments of a denoiser for encoded text.
 
     Args:
-        text: features (B).
-        mode: of the denoiser, see its `text_mode`.
-        use_pooled_token: the pooled vector joins the tokens as the first one.
-        adapter: turns the pooled vector into what the network sees; None gives it the vector itself.
+        text: text features (B).
+        mode: `text_mode` of the denoiser.
+        use_pooled_token: use the pooled vector as the first token.
+        adapter: maps the pooled vector to the input of the network; None: identity.
     """
     if mode == "pooled":
         return {"text": text.pooled}
@@ -36,7 +36,7 @@ def text_inputs(
 
 
 def drop_text(text: TextFeatures, null: Callable[[], TextFeatures], draws: TrainingDraws) -> TextFeatures:
-    """Text with dropped samples replaced by the empty prompt, which `null` gives (1), and dropped tokens hidden."""
+    """Text features with dropped samples replaced by the empty prompt (from `null`) and dropped tokens hidden."""
     valid = text.valid
     if draws.keep_token is not None:
         valid = valid & draws.keep_token.to(valid.device)
@@ -51,7 +51,7 @@ def drop_text(text: TextFeatures, null: Callable[[], TextFeatures], draws: Train
 
 
 def unit_variance(pooled: Tensor) -> Tensor:
-    """Vectors of length one (B, D), scaled so that their entries have a mean square of one."""
+    """Unit vectors (B, D), scaled to entries with a mean square of one."""
     return pooled * pooled.shape[-1] ** 0.5
 
 

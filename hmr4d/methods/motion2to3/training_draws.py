@@ -1,4 +1,4 @@
-"""The random part of a training step."""
+"""The random numbers of a training step."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def draw_training(
     world_noise: bool,
     pooled_dim: int | None,
 ) -> TrainingDraws:
-    """Random part of a step on `batch` from a CPU generator.
+    """Draws the random numbers of a training step on `batch`.
 
     Args:
-        batch: `joints2d` (B, V, L, P, 2), `T_w2c` (B, V, 4, 4) and, where tokens are hidden, `text_valid` (B, M).
-        generator: on the CPU.
-        options: how much is dropped, and the noise of the pooled text vector.
-        num_steps: of the schedule.
-        world_noise: views share noise in space.
-        pooled_dim: width of the pooled vector of a network that takes it beside tokens, or None.
+        batch: `joints2d` (B, V, L, P, 2), `T_w2c` (B, V, 4, 4) and, if tokens are hidden, `text_valid` (B, M).
+        generator: CPU generator.
+        options: dropout probabilities, and noise of the pooled text vector.
+        num_steps: number of diffusion steps of the schedule.
+        world_noise: views share noise in world space.
+        pooled_dim: width of the pooled vector of networks that take it in addition to tokens, or None.
 
     Raises:
-        ValueError: tokens are to be hidden and the batch has none.
+        ValueError: tokens should be hidden but the batch has none.
     """
     batch_size, num_views, num_frames, num_points = batch["joints2d"].shape[:4]
     if num_views > 1 and world_noise:
@@ -48,7 +48,7 @@ def draw_training(
     if options.drop_token > 0:
         if "text_valid" not in batch:
             raise ValueError(
-                "drop_token hides cached token states, but the batch brings plain text. Prepare the text cache of "
+                "drop_token hides cached token states, but the batch contains plain text. Prepare the text cache of "
                 "the data, or set drop_token=0."
             )
         rate = options.drop_token * torch.rand(batch_size, 1, generator=generator)
@@ -61,7 +61,7 @@ def draw_training(
 
 
 def _noise_steps(count: int, num_steps: int, power: float, generator: torch.Generator) -> Tensor:
-    """Noise steps (count,) to train on, see `TrainingOptions.step_power`."""
+    """Random diffusion steps (count,), see `TrainingOptions.step_power`."""
     if power == 1.0:
         return torch.randint(0, num_steps, (count,), generator=generator)
     share = torch.rand(count, generator=generator) ** power

@@ -12,14 +12,14 @@ from hmr4d.representation.views import OrthographicViews, PerspectiveViews
 
 @dataclass(frozen=True)
 class TrainingDraws:
-    """The random part of one training step.
+    """The random numbers of one training step.
 
     Attributes:
         eps: (B, V, L, D) noise.
         t: (B,) diffusion steps.
-        keep_text: (B,) bool.
-        keep_cam: (B, V) bool.
-        keep_token: (B, M) bool, the first token always kept, or None.
+        keep_text: (B,) bool, False: replace the text by the empty prompt.
+        keep_cam: (B, V) bool, False: zero the camera embedding.
+        keep_token: (B, M) bool, False: hide the token; the first token is always True. None: hide no token.
         pooled_noise: (B, D) added to the pooled text vector, or None.
     """
 
@@ -38,11 +38,11 @@ class Conditions:
     Attributes:
         text, null_text: encoded prompts (B) and the empty prompt (1 or B).
         lengths: (B,) valid frames.
-        T_w2c: (B, V, 4, 4).
+        T_w2c: (B, V, 4, 4) world to camera.
         cam: (B, V, C) camera embedding or None.
-        K: (B, V, 3, 3), box_size (B,): for perspective views.
-        condition2d: (B, L, D) or None.
-        text_pooled: (B, C) pooled prompts as the network sees them, instead of what `text` gives; or None.
+        K: (B, V, 3, 3) intrinsics and box_size (B,), for perspective views.
+        condition2d: (B, L, D) conditioning 2D motion or None.
+        text_pooled: (B, C) adapted pooled prompts, which replace the pooled vectors of `text`; or None.
     """
 
     text: TextFeatures
@@ -65,7 +65,7 @@ class ViewsSample:
 
 
 def views_of(conditions: Conditions, *, is_perspective: bool) -> OrthographicViews | PerspectiveViews:
-    """The geometry that lifts 2D motion of these cameras."""
+    """The geometry that triangulates and projects in these cameras."""
     if not is_perspective:
         return OrthographicViews(conditions.T_w2c)
     if conditions.K is None or conditions.box_size is None:

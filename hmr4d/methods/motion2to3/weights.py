@@ -7,11 +7,17 @@ from hmr4d.utils.weights import WeightFiles
 
 WEIGHTS = WeightFiles(
     network="denoiser",
-    new_in_views=("embed_cam", "root_head", "view_attention", "view_out", "view_norm"),  # what a 2D checkpoint lacks
+    new_in_views=(
+        "embed_cam",
+        "root_head",
+        "view_attention",
+        "view_out",
+        "view_norm",
+    ),  # parameters that a 2D checkpoint lacks
     num_files={"pl": 1, "pl_2d_mv": 2},
     translate=translate_published,
 )
-# Parts that a 2D checkpoint brings along; what stays free is what several views add.
+# Parameters of a 2D checkpoint; all others, which several views add, stay trainable.
 FREEZE_GROUPS = {
     "none": (),
     "pretrained_2d": (

@@ -1,4 +1,4 @@
-"""Batches for training, made as a whole: motion, cameras, and what detectors report."""
+"""Training batches generated as a whole: motion, cameras and simulated detections."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ logger = logging.getLogger(__name__)
 
 
 class RayBatches(Dataset[dict[str, Any]]):
-    """Batches by seed. Keys: `joints3d` (B, L, 22, 3) metres in the world of the camera, `valid` (B, L) bool, `lengths`
-    (B,), `contact` (B, L, 4) bool, `rest` (B, 4) metres, `size`, `K4`, `T_w2c` of the rig (B, 1, ...), and what view 0
-    reports, `kp2d_obs` (B, L, 22, 2) pixels and `conf` (B, L, 22), 0 for missing.
+    """Batches indexed by seed.
+
+    Keys: `joints3d` (B, L, 22, 3) metres in the world of the camera, `valid` (B, L) bool, `lengths` (B,), `contact` (B,
+        L, 4) bool, `rest` (B, 4) metres, `size`, `K4`, `T_w2c` of the rig (B, 1, ...), and the detections of view 0:
+        `kp2d_obs` (B, L, 22, 2) pixels and `conf` (B, L, 22), 0 for missing.
 
     Args:
-        windows: of motion.
+        windows: source of motion windows.
         batch_size: B.
-        body, camera, detection: variety.
+        body, camera, detection: distributions of bodies, cameras and detection errors.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class RayBatches(Dataset[dict[str, Any]]):
 
 
 class _Seeds(Sampler[int]):
-    """Seeds of the batches of an epoch; they depend only on (seed, epoch)."""
+    """Seeds of the batches of an epoch, which depend only on (seed, epoch)."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed, self.epoch = count, seed, 0
@@ -83,17 +85,17 @@ class _Seeds(Sampler[int]):
 
 
 class RayData(pl.LightningDataModule):
-    """Training batches of endless variety, and validation batches of other clips that are always the same.
+    """Random training batches, different in every epoch, and fixed validation batches of other clips.
 
     Args:
-        sources: of motion.
-        fps: of the windows.
-        num_frames: of a window.
-        batch_size: windows in a batch.
-        batches_per_epoch, val_batches: so many.
-        body, camera, detection: variety; None: as their classes have it.
-        num_workers: processes that make batches.
-        seed: of the draws.
+        sources: motion stores.
+        fps: frame rate of the windows.
+        num_frames: frames per window.
+        batch_size: windows per batch.
+        batches_per_epoch, val_batches: number of batches.
+        body, camera, detection: distributions of bodies, cameras and detection errors; None: defaults.
+        num_workers: processes that generate batches.
+        seed: seed of all random draws.
     """
 
     def __init__(

@@ -1,8 +1,10 @@
 """Depth estimates of the detector: joints moved along their rays toward the detected depth.
 
-A network that sees keypoints alone leaves a leaning body upright and takes a raised leg for a standing one. A detector
-that saw the picture knows better, but is off by a decimeter itself. Both errors are about as large, and stay for a
-whole clip, so that the mean of the two is taken, weighted by the squares of these errors.
+A network that reads only keypoints predicts a leaning body as upright and a raised leg as a standing one. A detector
+that
+reads the image estimates depth better in these cases, but has errors of about a decimeter. Both errors are of similar
+size
+and constant over a clip, so this module takes their mean, weighted by the inverse squared errors.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from hmr4d.methods.ray_lifting.features import Prediction
 from hmr4d.methods.ray_lifting.ray_frame import HIPS, RayFrame
 from hmr4d.motion.tracks import resample_track
 
-# Shares of the detector, by the errors along the ray of both on seven tracks of two people (benchmarks/lift_videos.py).
+# Weights of the detector, from both errors along the ray on seven tracks of two people (benchmarks/lift_videos.py).
 TORSO_SHARE, ARM_SHARE, LEG_SHARE = 0.6, 0.5, 0.3
 _ARMS, _LEGS = ("elbow", "wrist"), ("knee", "ankle", "foot")
 _SHARES = torch.tensor(
@@ -26,7 +28,7 @@ _SHARES = torch.tensor(
 
 
 def resample_depth(depth: Tensor, fps: float, target_fps: float) -> Tensor:
-    """Depth (B, L, 22) of a track at another rate, linear in time, NaN if both neighbors are NaN."""
+    """Depth (B, L, 22) of a track at another frame rate, by linear interpolation; NaN if both neighbors are NaN."""
     known = depth.isfinite()
     values = torch.where(known, depth, 0.0)[..., None]
     moved, conf = resample_track(values, known.to(depth), fps, target_fps)
@@ -34,12 +36,11 @@ def resample_depth(depth: Tensor, fps: float, target_fps: float) -> Tensor:
 
 
 def with_depth(predicted: Prediction, frame: RayFrame, depth: Tensor) -> Prediction:
-    """A prediction with joints moved along their rays toward the depth of a detector.
+    """A prediction with joints moved along their rays towards the depth of a detector.
 
     Args:
-        predicted, frame: of a track (B, L, ...).
-        depth: (B, L, 22) metres that joints are farther away than the middle of the hips, along the ray to it; NaN
-            where nothing is told.
+        predicted, frame: prediction and ray frame of a track (B, L, ...).
+        depth: (B, L, 22) metres, depth relative to the midpoint of the hips, along the ray to it; NaN where unknown.
     """
     joints3d = frame.to_world(predicted.plane, predicted.along)
     camera = torch.stack([torch.zeros_like(frame.height), frame.height, torch.zeros_like(frame.height)], -1)[:, :, None]

@@ -1,4 +1,4 @@
-"""What detectors make of a batch of motions: keypoints of many kinds, with all their errors."""
+"""Simulated detections of a batch of motions: keypoints of several detectors with their typical errors."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from hmr4d.geometry.rigs import Rig, project
 from hmr4d.keypoint_files.gaps import bridge_gaps
 from hmr4d.keypoint_files.smpl_joints import smpl22_from_detections
 
-MIN_DEPTH = 0.1  # metres
+MIN_DEPTH = 0.1  # metres; joints at a smaller depth are not detected
 _BALLS = SMPL22.indices("left_foot", "right_foot")
 _FACE = {"ears": COCO17.indices("left_ear", "right_ear"), "eyes": COCO17.indices("left_eye", "right_eye")}
 
 
 @dataclass(frozen=True)
 class DetectionVariety:
-    """Shares of the tracks with each kind of error, and its size.
+    """Fraction of the tracks with each type of error, and its size.
 
     Attributes:
-        detector_share: tracks that show SMPL joints as far as a detector's keypoints tell, in half of them with toes.
-        noise_px: bound of the standard deviation in pixels of an image whose shorter side has 1080.
-        noise: bound of that over the side of the body's box, added in half of the tracks.
-        exact_share: tracks of (nearly) no error.
-        slow: bound of the share of the variance that stays for half a second.
-        bias: metres; standard deviation of a constant offset of each keypoint of a detector.
-        limb, dropout, swap, mirror: chances of a limb missing for a while, of nothing for a while, of legs and of the
-            whole body with sides exchanged for a while.
-        outlier: bound of the chance of a joint in a frame to be off, by `outlier_size` of the box.
-        missing: bound of the chance of a joint in a frame to be missing, in half of the tracks.
-        legless, toeless: chances of tracks without legs below the hips, and without toes.
+        detector_share: fraction of tracks whose SMPL joints are derived from detector keypoints, half of them with
+            toes.
+        noise_px: bound of the standard deviation of the noise, pixels of an image with a shorter side of 1080.
+        noise: bound of the standard deviation relative to the side of the body's box, added in half of the tracks.
+        exact_share: fraction of tracks with (nearly) no error.
+        slow: bound of the fraction of the variance that is correlated over half a second.
+        bias: standard deviation of a constant offset of each detector keypoint, metres.
+        limb, dropout, swap, mirror: probabilities of a temporarily missing limb, temporarily missing person, and of a
+            temporary exchange of left and right in the legs and in the whole body.
+        outlier: bound of the outlier probability per joint and frame; outliers are off by `outlier_size` of the box.
+        missing: bound of the probability that a joint is missing in a frame, in half of the tracks.
+        legless, toeless: probabilities of tracks without legs below the hips and without toes.
     """
 
     detector_share: float = 0.45
@@ -58,15 +59,15 @@ class DetectionVariety:
 def detect(
     rig: Rig, joints3d: Tensor, valid: Tensor, variety: DetectionVariety, generator: torch.Generator, *, fps: float
 ) -> tuple[Tensor, Tensor]:
-    """SMPL-22 joints of motions (B, L, 22, 3) as view 0 reports them.
+    """Simulates the detection of the SMPL-22 joints of motions (B, L, 22, 3) by view 0.
 
     Args:
-        rig: (B, 1, ...).
+        rig: cameras (B, 1, ...).
         joints3d: metres, world of the rig.
         valid: (B, L) bool.
-        variety: errors.
-        generator: draws them.
-        fps: frames per second, for gaps to be bridged.
+        variety: distribution of the errors.
+        generator: source of random numbers.
+        fps: frames per second; determines which gaps are filled.
 
     Returns:
         pixels (B, L, 22, 2), 0 where missing, and seen (B, L, 22) bool.
@@ -106,7 +107,7 @@ def detect(
     pixels, conf = bridge_gaps(pixels * seen[..., None], seen.float(), fps)
     conf = conf * valid[..., None]
     exact = pixels[:, :, :22], conf[:, :, :22]
-    for part, without in (("ears", 0.3), ("eyes", 0.15)):  # some detectors have no ears, and half of these a nose alone
+    for part, without in (("ears", 0.3), ("eyes", 0.15)):  # some detectors have no ears, and half of these only a nose
         conf[:, :, [SMPL22.num_joints + k for k in _FACE[part]]] *= (u[9] > without)[:, None, None]
     mixed, found = smpl22_from_detections(pixels[:, :, 22:], conf[:, :, 22:], COCO17)
     toes = list(_BALLS)
@@ -122,7 +123,7 @@ def detect(
 def _during(
     chance: float, count: int, length: int, generator: torch.Generator, *, longest: float | None = None
 ) -> Tensor:
-    """(B, L) True in one stretch of some of the tracks."""
+    """(B, L) bool, True in one random interval of randomly selected tracks."""
     u = torch.rand(3, count, 1, generator=generator)
     start = u[1] * length
     frames = torch.arange(length)
@@ -131,7 +132,7 @@ def _during(
 
 
 def _slowed(white: Tensor, sigma: float) -> Tensor:
-    """White noise (B, L, ...) smoothed over time, of unit variance again."""
+    """White noise (B, L, ...) smoothed over time and rescaled to unit variance."""
     reach = round(3 * sigma)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma).square())
     flat = white.flatten(2).transpose(1, 2).flatten(0, 1)[:, None]
@@ -141,12 +142,12 @@ def _slowed(white: Tensor, sigma: float) -> Tensor:
 
 
 def _named(*parts: str) -> Tensor:
-    """(39,) bool over SMPL joints and COCO keypoints: those whose name has one of the endings."""
+    """(39,) bool over SMPL joints and COCO keypoints: whether the name has one of the endings."""
     return torch.tensor([name.endswith(parts) for name in (*SMPL22.joint_names, *COCO17.joint_names)])
 
 
 def _twins(only_legs: bool) -> list[int]:
-    """Order of SMPL joints and COCO keypoints in which sides, or those of the legs, are exchanged."""
+    """Permutation of SMPL joints and COCO keypoints that exchanges left and right, of all joints or of the legs."""
     order: list[int] = []
     for skeleton, first in ((SMPL22, 0), (COCO17, SMPL22.num_joints)):
         for joint, name in enumerate(skeleton.joint_names):

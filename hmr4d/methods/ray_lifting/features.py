@@ -14,11 +14,11 @@ from hmr4d.methods.ray_lifting.ray_frame import FEET, RayFrame, camera_rays, fin
 
 JOINTS = SMPL22.num_joints
 NUM_FEET = len(FEET)
-MID_HEIGHT = 0.9  # metres; middle of the heights that the network sees
-TANGENT_UNIT = 0.03  # of the depression's tangent
+MID_HEIGHT = 0.9  # metres; offset that centers the heights in the input
+TANGENT_UNIT = 0.03  # unit of the tangent of the depression angle
 NUM_FEATURES = 4 * JOINTS + 3 * NUM_FEET + 7
 NUM_OUTPUTS = 7 * JOINTS + NUM_FEET
-LOG_SCALES = (-6.0, 1.0)  # bounds of the logarithm of an expected error in metres
+LOG_SCALES = (-6.0, 1.0)  # bounds of the logarithm of an expected error, metres
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class RayTrack:
     """A track in the ray frame.
 
     Attributes:
-        frame: of it.
-        plane: (B, L, 22, 2) where the joints are seen on the plane, metres.
+        frame: ray frame.
+        plane: (B, L, 22, 2) observed joints on the plane, metres.
         seen: (B, L, 22) bool.
-        floor: (B, L, 4) metres behind the plane at which the feet would stand on the floor.
-        meets: (B, L, 4) bool, feet that are seen below the horizon.
-        pixel: (B, L) metres on the plane of a pixel of an image whose shorter side has 1080.
-        features: (B, L, NUM_FEATURES).
+        floor: (B, L, 4) distance behind the plane at which the feet would stand on the floor, metres.
+        meets: (B, L, 4) bool, whether the foot is observed below the horizon.
+        pixel: (B, L) size on the plane of a pixel of an image with a shorter side of 1080, metres.
+        features: (B, L, NUM_FEATURES) network input.
     """
 
     frame: RayFrame
@@ -49,10 +49,11 @@ class Prediction:
     """The network prediction for a track.
 
     Attributes:
-        plane: (B, L, 22, 2) where the joints are on the plane, metres.
-        along: (B, L, 22) metres that they are behind it.
-        log_along, log_across: (B, L, 22) logarithms of the mean absolute error that is expected of these, metres.
-        contact: (B, L, 4) logits: feet that stand.
+        plane: (B, L, 22, 2) joints on the plane, metres.
+        along: (B, L, 22) distance of the joints behind the plane, metres.
+        log_along, log_across: (B, L, 22) logarithms of the expected mean absolute error along the ray and across it,
+            metres.
+        contact: (B, L, 4) logits of standing feet.
     """
 
     plane: Tensor
@@ -65,14 +66,14 @@ class Prediction:
 def ray_track(
     rig: Rig, pixels: Tensor, conf: Tensor, rest: Tensor, *, fps: float, valid: Tensor | None = None
 ) -> RayTrack:
-    """A track (B, L, 22, 2) of view 0 with confidences (B, L, 22), 0 for missing, in the ray frame.
+    """Converts a track (B, L, 22, 2) of view 0 with confidences (B, L, 22), 0 for missing, to the ray frame.
 
     Args:
-        rig: (B, V, ...).
-        pixels, conf: of SMPL-22 joints.
-        rest: (B, 4) or (4,) metres over the floor of standing feet.
+        rig: cameras (B, V, ...).
+        pixels, conf: pixels and confidence of SMPL-22 joints.
+        rest: (B, 4) or (4,) height of the joints of standing feet, metres.
         fps: frames per second.
-        valid: (B, L) bool, frames that are; None: all.
+        valid: (B, L) bool, valid frames; None: all.
     """
     seen = (conf > 0) & pixels.isfinite().all(-1)
     if valid is not None:
@@ -113,10 +114,10 @@ def ray_track(
 
 
 def mirrored_view(rig: Rig, pixels: Tensor, conf: Tensor) -> tuple[Rig, Tensor, Tensor]:
-    """What view 0 would see if the world was mirrored, left for right.
+    """Rig, pixels and confidences of view 0 after mirroring the world left to right.
 
     Args:
-        rig: (B, V, ...) with view 0 above the origin.
+        rig: cameras (B, V, ...) with view 0 above the origin.
         pixels, conf: (B, L, 22, 2) and (B, L, 22) of SMPL-22 joints.
     """
     camera, order = rig.select([0]), list(SMPL22.mirror_order)
@@ -128,7 +129,7 @@ def mirrored_view(rig: Rig, pixels: Tensor, conf: Tensor) -> tuple[Rig, Tensor, 
 
 
 def averaged(predicted: Prediction, mirrored: Prediction) -> Prediction:
-    """The mean of the network predictions for a track and its mirror image."""
+    """Mean of the network predictions for a track and for its mirror image."""
     order, feet = list(SMPL22.mirror_order), [1, 0, 3, 2]
     plane = mirrored.plane[:, :, order] * mirrored.plane.new_tensor([-1.0, 1.0])
     return Prediction(
@@ -141,7 +142,8 @@ def averaged(predicted: Prediction, mirrored: Prediction) -> Prediction:
 
 
 def read_outputs(outputs: Tensor, track: RayTrack) -> Prediction:
-    """Prediction from (B, L, NUM_OUTPUTS) outputs: for visible joints, a correction of the observation."""
+    """Prediction from network outputs (B, L, NUM_OUTPUTS). For visible joints, the output is a correction of the
+    observation."""
     joints = outputs[..., : 7 * JOINTS].unflatten(-1, (JOINTS, 7))
     free = joints[..., 2:4] + joints.new_tensor([0.0, MID_HEIGHT])
     plane = torch.where(track.seen[..., None], track.plane + 0.2 * joints[..., :2], free)

@@ -1,10 +1,12 @@
-"""A body fitted to the network prediction: constant symmetric bones, standing feet, and small accelerations.
+"""Fits a body to the network prediction: constant symmetric bones, standing feet and small accelerations.
 
-The joints are a tree of unit vectors and lengths, so that bones keep their length exactly. The bones that leave one
-joint together, hips and spine from the pelvis, neck and collars from the chest, turn together and keep their angles, as
-parts of one rigid body do; files of rotations can then hold the motion exactly. What the network predicts
-draws joints to itself as its own uncertainty says, along the ray and across it; standing feet do not move and are as
-high over the floor as feet stand.
+Unit vectors and bone lengths parameterize the joint tree, so bone lengths are exactly constant. Bones that leave a
+joint
+together (hips and spine from the pelvis, neck and collars from the chest) form rigid bodies with constant angles, so
+files
+of rotations can represent the motion exactly. The predicted uncertainty along and across the ray weights the distance
+to
+the prediction. Standing feet do not move and have the standing height above the floor.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from hmr4d.utils.precision import full_precision
 
 _PARENTS, _CHILDREN = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
 _TWINS = [min(child, SMPL22.mirror_order[child]) for child in _CHILDREN]
-GROUPS = torch.tensor([sorted(set(_TWINS)).index(twin) for twin in _TWINS])  # (21,) bones of one length
+GROUPS = torch.tensor(
+    [sorted(set(_TWINS)).index(twin) for twin in _TWINS]
+)  # (21,) group of each bone; the bones of a group have the same length
 NUM_LENGTHS = int(GROUPS.max()) + 1
-SHORTEST = 0.01  # metres of a bone
-# Places among the bones of those that are one rigid body: left, right, middle.
+SHORTEST = 0.01  # metres; smallest bone length
+# Indices of the bones of each rigid body (hub): left, right, middle.
 HUBS = torch.tensor(
     [[_CHILDREN.index(SMPL22.index(name)) for name in names]
      for names in (("left_hip", "right_hip", "spine1"), ("left_collar", "right_collar", "neck"))]
@@ -33,7 +37,7 @@ HUBS = torch.tensor(
 
 
 def _ancestors() -> Tensor:
-    """(22, 21): 1 if a bone is between the root and a joint."""
+    """(22, 21) matrix: 1 if the bone lies between the root and the joint."""
     paths = torch.zeros(SMPL22.num_joints, len(_CHILDREN))
     for bone, (parent, child) in enumerate(SMPL22.bones):
         paths[child] = paths[parent]
@@ -46,18 +50,19 @@ _PATHS = _ancestors()
 
 @dataclass(frozen=True)
 class RayFitOptions:
-    """Steps and weights of the fit; lengths are standard deviations of the terms.
+    """Steps and weights of the fit; the weights are standard deviations of the terms.
 
     Attributes:
-        steps: of L-BFGS; 0 leaves motion as the network has it.
-        robust: errors from which Geman and McClure's function no longer grows, in units of the expected ones.
-        acceleration: m/s^2 of all joints.
-        root_acceleration: m/s^2 of the root along the ray.
-        stand_speed: metres per second of a standing foot.
-        passing_speed: metres per second at which a foot that the picture shows to move hardly counts as standing.
-        stand_height: metres over the height at which it stands.
-        floor: metres below that.
-        length: of the logarithm of a bone's length against what the network says in the mean.
+        steps: iterations of L-BFGS; 0 keeps the motion of the network.
+        robust: scale of the Geman-McClure function, in units of the expected error; larger errors hardly increase the
+            cost.
+        acceleration: acceleration of all joints, m/s^2.
+        root_acceleration: acceleration of the root along the ray, m/s^2.
+        stand_speed: speed of a standing foot, m/s.
+        passing_speed: image speed of a foot, converted to m/s, at which the contact weight has nearly vanished.
+        stand_height: height of a standing foot above its rest height, metres.
+        floor: depth of a foot below its rest height, metres.
+        length: deviation of the logarithm of a bone's length from the mean of the network predictions.
     """
 
     steps: int = 50
@@ -76,30 +81,30 @@ class RayFitOptions:
 
 @dataclass(frozen=True)
 class Shape:
-    """What never changes in a body.
+    """Constant parameters of a body.
 
     Attributes:
-        lengths: (13,) logarithms of metres of the bones, left and right alike.
-        hubs: (2, 3, 3) unit vectors of the bones of HUBS in the frame of their hub, see `_hub_frames`; the right one is
-            the left one mirrored.
+        lengths: (13,) logarithms of the bone lengths, metres, equal for left and right.
+        hubs: (2, 3, 3) unit vectors of the bones of HUBS in the frame of their hub, see `_hub_frames`; the right bone
+            mirrors the left one.
     """
 
     lengths: Tensor
     hubs: Tensor
 
     def cpu(self) -> Shape:
-        """The same in the memory of the processor."""
+        """The shape in CPU memory."""
         return Shape(self.lengths.cpu(), self.hubs.cpu())
 
 
 @dataclass(frozen=True)
 class Body:
-    """A motion as a tree.
+    """A motion as a tree of bones.
 
     Attributes:
         root: (L, 3) metres.
         bones: (L, 21, 3) metres, from parent to child.
-        shape: that the body always has; None: it has none.
+        shape: constant shape that the joints are adjusted to; None: no constraint.
     """
 
     root: Tensor
@@ -108,7 +113,7 @@ class Body:
 
     @property
     def joints3d(self) -> Tensor:
-        """(L, 22, 3) metres. Bones that were mixed of others get their length, and hubs their angles, back."""
+        """Joints (L, 22, 3), metres. Interpolated bones get the lengths and the hub angles of `shape`."""
         bones = self.bones
         if self.shape is not None:
             unit, hubs = _unit(bones), HUBS.to(bones.device)
@@ -123,9 +128,10 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def _hub_frames(unit: Tensor) -> Tensor:
-    """(..., 3, 3) with the axes of hubs in its columns, of the unit vectors (..., 3, 3) of their bones.
+    """Rotation matrices (..., 3, 3) of hubs (axes in columns) from the unit vectors (..., 3, 3) of their bones.
 
-    The first axis points from the right bone to the left one, the second along the middle one, across the first.
+    The first axis points from the right to the left bone. The second axis is the component of the middle bone
+    perpendicular to it.
     """
     across = _unit(unit[..., 0, :] - unit[..., 1, :])
     up = unit[..., 2, :]
@@ -134,14 +140,14 @@ def _hub_frames(unit: Tensor) -> Tensor:
 
 
 def hub_shapes(predicted: Prediction, frame: RayFrame) -> Tensor:
-    """(B, 2, 3, 3) the hubs as the network has them in the mean over frames, both sides alike, as in `Shape`."""
+    """Mean hubs (B, 2, 3, 3) of the network prediction over the frames, symmetric, in the format of `Shape`."""
     joints3d = frame.to_world(predicted.plane, predicted.along)
     bones = (joints3d[:, :, _CHILDREN] - joints3d[:, :, _PARENTS])[:, :, HUBS.to(joints3d.device)]
     return alike_on_both_sides((bones @ _hub_frames(_unit(bones))).mean(1))
 
 
 def alike_on_both_sides(hubs: Tensor) -> Tensor:
-    """Unit vectors (..., 3, 3) of the bones of hubs, in their frames, both sides alike and the middle in between."""
+    """Symmetric unit vectors (..., 3, 3) of the bones of hubs in the frames of the hubs."""
     flip = hubs.new_tensor([-1.0, 1.0, 1.0])
     left = _unit((hubs[..., 0, :] + flip * hubs[..., 1, :]) / 2)
     middle = _unit(hubs[..., 2, :] * (1 + flip) / 2)
@@ -150,7 +156,7 @@ def alike_on_both_sides(hubs: Tensor) -> Tensor:
 
 def log_lengths(predicted: Prediction, frame: RayFrame) -> tuple[Tensor, Tensor]:
     """Logarithms (B, 13) of the predicted bone lengths, equal on the left and right, and their weights (B, 13)
-    in frames: frames are weighted by the certainty of both ends of the bone.
+    in frames; the certainty of both ends of the bone weights a frame.
     """
     joints3d = frame.to_world(predicted.plane, predicted.along)
     bones = (joints3d[:, :, _CHILDREN] - joints3d[:, :, _PARENTS]).norm(dim=-1).clamp(min=SHORTEST).log()
@@ -164,7 +170,8 @@ def log_lengths(predicted: Prediction, frame: RayFrame) -> tuple[Tensor, Tensor]
 
 
 def picture_speeds(predicted: Prediction, frame: RayFrame, fps: float) -> Tensor:
-    """(B, L, 4) speed in m/s of the feet across their rays, independent of depth, over three frames."""
+    """Speed (B, L, 4) of the feet perpendicular to their rays, m/s, over three frames; independent of the predicted
+    depth."""
     plane = predicted.plane[:, :, list(FEET)]
     place = frame.to_world(plane, torch.zeros_like(plane[..., 0]))
     place = place - place.new_tensor([0.0, 1.0, 0.0]) * frame.height[:, None, None]
@@ -187,16 +194,16 @@ def fit_body(
     options: RayFitOptions,
     fixed_lengths: bool = False,
 ) -> Body:
-    """The body's motion in metres, world of the camera.
+    """Fits a body; its motion is in metres, world of the camera.
 
     Args:
-        predicted: of one track (1, L, ...).
-        frame: of it.
-        rest: (4,) metres over the floor of standing feet.
-        shape: of the body, its lengths to begin with.
+        predicted: prediction for one track (1, L, ...).
+        frame: ray frame of the track.
+        rest: (4,) height of the joints of standing feet, metres.
+        shape: shape of the body; its lengths are initial values.
         fps: frames per second.
-        options: weights.
-        fixed_lengths: they are kept.
+        options: steps and weights.
+        fixed_lengths: keep the lengths of `shape`.
     """
     start = frame.to_world(predicted.plane, predicted.along)[0]
     if options.steps == 0:
@@ -206,7 +213,7 @@ def fit_body(
 
 
 class _Problem:
-    """The sum that the fit minimises, of one track."""
+    """Objective function of the fit of one track."""
 
     def __init__(
         self, predicted: Prediction, frame: RayFrame, start: Tensor, rest: Tensor, fps: float, options: RayFitOptions
@@ -220,7 +227,7 @@ class _Problem:
         self.start = start.clone()
 
     def cost(self, joints3d: Tensor, lengths: Tensor, before: Tensor, rest_shift: Tensor) -> Tensor:
-        """Per joint and frame."""
+        """Cost, normalised per joint and frame."""
         options = self.options
         plane, along = self.frame.from_world(joints3d[None])
         far = ((along - self.along) / self.along_scale).square()
@@ -246,9 +253,9 @@ class _Problem:
 
 
 def _descend(problem: _Problem, shape: Shape, fixed_lengths: bool) -> Body:
-    """The body after the fit."""
+    """The fitted body."""
     start, before, hubs = problem.start, shape.lengths.clone(), shape.hubs.clone()
-    scale = start.new_tensor(0.1)  # makes metres and radians about as large
+    scale = start.new_tensor(0.1)  # gives metres and radians similar magnitudes
     root = torch.zeros_like(start[:, 0], requires_grad=True)
     bones = start[:, _CHILDREN] - start[:, _PARENTS]
     unit = _unit(bones)

@@ -1,4 +1,4 @@
-"""Losses: errors in meters, and the likelihood of their sizes."""
+"""Training losses: errors in meters, and the likelihood of the predicted error scales."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.methods.ray_lifting.features import Prediction, RayTrack
 from hmr4d.utils.options import check_at_least
 
-METER = 10.0  # losses count in tenths of a metre
+METER = 10.0  # losses are in units of 0.1 m
 _PARENTS, _CHILDREN = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
 
 
 @dataclass(frozen=True)
 class RayTrainingOptions:
-    """Weights of the terms relative to the distance of joints to the truth.
+    """Weights of the loss terms; the distance of joints from the ground truth has weight 1.
 
     Attributes:
-        pose: of their distance to the truth after the pelvis is put there.
-        bone: of the absolute error of bones' lengths.
-        velocity: of the distance of their steps to the true steps at 20 frames per second.
-        scale: of the likelihood of the errors.
-        contact: of the cross entropy of standing feet.
+        pose: weight of that distance after alignment of the pelvis.
+        bone: weight of the absolute error of bone lengths.
+        velocity: weight of the error of joint displacements between frames at 20 frames per second.
+        scale: weight of the negative log likelihood of the errors.
+        contact: weight of the cross entropy of standing feet.
     """
 
     pose: float = 1.0
@@ -39,7 +39,7 @@ class RayTrainingOptions:
 
 
 def laplace_scores(predicted: Prediction, plane: Tensor, along: Tensor) -> Tensor:
-    """(B, L, 22) negative log likelihood of the errors, along the ray and across it, up to constants.
+    """Negative log likelihood (B, L, 22) of the errors along and across the ray, up to constants.
 
     Along, errors are Laplace distributed; across, their density falls exponentially with the distance. Only the scales
     are asked: errors are what they are.
@@ -62,13 +62,13 @@ def loss_terms(
     valid: Tensor,
     options: RayTrainingOptions,
 ) -> dict[str, Tensor]:
-    """Loss terms by name; "loss" is what to minimise, "abs_mpjpe" and "mpjpe" are metres.
+    """Loss terms by name. The trainer minimises "loss"; "abs_mpjpe" and "mpjpe" are in metres.
 
     Args:
-        predicted: of the network.
-        track: that it saw.
-        joints3d: (B, L, 22, 3) the truth, world of the camera.
-        contact: (B, L, 4) bool.
+        predicted: prediction of the network.
+        track: input track.
+        joints3d: (B, L, 22, 3) ground truth, metres, world of the camera.
+        contact: (B, L, 4) bool, true contacts.
         valid: (B, L) bool.
         options: weights.
     """
@@ -78,7 +78,7 @@ def loss_terms(
     count = valid.sum().clamp(min=1)
 
     def mean(x: Tensor) -> Tensor:
-        """Of (B, L, ...) over valid frames."""
+        """Mean of (B, L, ...) over valid frames."""
         return (x.flatten(2).mean(-1) * valid).sum() / count
 
     own = error - error[:, :, :1]

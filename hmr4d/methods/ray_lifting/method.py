@@ -1,4 +1,4 @@
-"""Ray lifting as a method: content and loading of its releases."""
+"""Ray lifting as a method: its construction and its releases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hmr4d.utils.weights import WeightFiles
 
 
 class RayLifting(Method):
-    """2D keypoints of one calibrated camera to metric 3D motion, by regression along the rays and a fit."""
+    """Lifts 2D keypoints of one calibrated camera to metric 3D motion by regression along the rays and a body fit."""
 
     name, title = "ray_lifting", "Ray lifting"
     pipeline_class, weights = RayLiftingPipeline, WeightFiles("network")

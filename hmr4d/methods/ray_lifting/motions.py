@@ -1,4 +1,4 @@
-"""Motion of many bodies from motion of a few: windows of clips at other speeds, sizes, proportions and heights."""
+"""Random windows of clips with varied speed, body size, proportions and foot height."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from hmr4d.body.skeleton import SMPL22
 from hmr4d.data.store import MotionStore, NoClipsError
 from hmr4d.methods.ray_lifting.ray_frame import FEET
 
-SHORTEST = 8  # frames of a clip
-SUPPORT = 0.03  # metres: e-folding height over the lowest foot at which a foot bears the body
-LOW, UNUSUAL = 0.05, 0.03  # quantile of a foot's heights, and metres
-CONTACT_HEIGHT, CONTACT_SPEED = 0.05, 0.35  # metres over its rest and metres per second of a foot that stands
+SHORTEST = 8  # frames; shorter clips are excluded
+SUPPORT = 0.03  # metres; e-folding height above the lowest foot of the weight of a supporting foot
+LOW, UNUSUAL = 0.05, 0.03  # quantile of foot heights; largest deviation from the median, metres
+CONTACT_HEIGHT, CONTACT_SPEED = 0.05, 0.35  # limits of a standing foot: metres above its rest height, and m/s
 
 
 @dataclass(frozen=True)
 class MotionSource:
-    """Clips to draw from.
+    """A source of clips.
 
     Attributes:
         store: folder of a motion store of SMPL-22 joints.
-        share: of the draws, against other sources.
+        share: relative frequency of draws from this source.
     """
 
     store: str
@@ -33,14 +33,14 @@ class MotionSource:
 
 @dataclass(frozen=True)
 class BodyVariety:
-    """How bodies are varied; standard deviations of logarithms, of lengths.
+    """Variation of bodies; `limbs` and `bones` are standard deviations of the logarithm of lengths.
 
     Attributes:
-        size: bounds of the factor on the whole body and its path.
-        limbs: of arms, legs, torso and head against the body.
-        bones: of single bones, left and right alike.
-        rest: metres; by how much standing feet are higher or lower than is known.
-        speed: bounds of the factor on the playback speed.
+        size: bounds of the scale of the whole body and its path.
+        limbs: variation of arms, legs, torso and head relative to the body.
+        bones: variation of single bones, equal for left and right.
+        rest: variation of the height of standing feet relative to the assumed height, metres.
+        speed: bounds of the playback speed.
     """
 
     size: tuple[float, float] = (0.8, 1.2)
@@ -56,16 +56,16 @@ _ACROSS = SMPL22.indices("left_hip", "right_hip", "left_collar", "right_collar",
 
 
 class MotionWindows:
-    """All clips of some sources in memory, to draw batches of windows from.
+    """Draws batches of windows from all clips of several sources, which are kept in memory.
 
     Args:
-        sources: where from.
-        split: of every store.
-        fps: of the windows.
-        num_frames: of a window; shorter clips leave frames that are not valid.
+        sources: sources of clips.
+        split: split of every store.
+        fps: frame rate of the windows.
+        num_frames: frames per window; windows of shorter clips are padded with invalid frames.
 
     Raises:
-        ValueError: a store has other joints or another rate.
+        ValueError: a store has other joints or another frame rate.
     """
 
     def __init__(self, sources: Sequence[MotionSource], split: str, *, fps: float, num_frames: int) -> None:
@@ -76,7 +76,7 @@ class MotionWindows:
             if store.skeleton.name != SMPL22.name or store.fps != fps:
                 raise ValueError(
                     f"{source.store} has '{store.skeleton.name}' joints at {store.fps:g} fps; expected 'smpl22' at "
-                    f"{fps:g}. Prepare it so (docs/data.md)."
+                    f"{fps:g}. Prepare the store accordingly (docs/data.md)."
                 )
             clips = store.indices(split)
             frames = torch.as_tensor(store.lengths[clips])
@@ -96,11 +96,11 @@ class MotionWindows:
         self.fps, self.num_frames = fps, num_frames
 
     def draw(self, count: int, variety: BodyVariety, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Windows of people of random size and heading, with feet on the floor.
+        """Draws windows of people of random size and heading, with feet on the floor.
 
         Returns:
-            joints3d (B, L, 22, 3) metres, the root's mean place at x = z = 0; valid (B, L) bool; and rest (B, 4) metres
-            over the floor at which the feet are said to stand.
+            joints3d (B, L, 22, 3), metres, with the mean root position at x = z = 0; valid (B, L) bool; and rest (B,
+            4), the assumed heights of joints of standing feet, metres.
         """
         clips = torch.multinomial(self.shares, count, replacement=True, generator=generator)
         u = torch.rand(4, count, generator=generator)
@@ -125,7 +125,7 @@ class MotionWindows:
         return joints3d, valid, rest
 
     def _at(self, clips: Tensor, times: Tensor) -> Tensor:
-        """Joints (B, L, 22, 3) of clips (B,) at times (B, L) in frames, by cubic curves through the frames."""
+        """Joints (B, L, 22, 3) of clips (B,) at times (B, L), in frames, by cubic interpolation."""
         last = self.lengths[clips][:, None] - 1
         base = times.floor().long()
         t = (times - base)[..., None, None]
@@ -137,10 +137,10 @@ class MotionWindows:
 
 
 def standing_heights(clips: Sequence[Tensor]) -> Tensor:
-    """(N, 4) metres over the floor at which the feet of clips (L, 22, 3) stand, left and right alike.
+    """Heights (N, 4) of the joints of standing feet in clips (L, 22, 3), metres, equal for left and right.
 
-    The quantile LOW of the lower foot's heights; clips that are more than UNUSUAL off the median of all, such as those
-    of people who never touch the floor, are taken as if they were that far off.
+    The height is the quantile LOW of the heights of the lower foot. Its deviation from the median of all clips is
+    clamped to UNUSUAL, for clips of people who never touch the floor.
     """
     lows = torch.stack(
         [clip[:, list(FEET), 1].unflatten(1, (2, 2)).amin(-1).quantile(LOW, dim=0) for clip in clips]
@@ -150,7 +150,7 @@ def standing_heights(clips: Sequence[Tensor]) -> Tensor:
 
 
 def other_bodies(joints3d: Tensor, variety: BodyVariety, generator: torch.Generator) -> Tensor:
-    """The motion (B, L, 22, 3) with other bone lengths, and supporting feet kept in place."""
+    """Motion (B, L, 22, 3) with changed bone lengths and supporting feet kept in place."""
     count = len(joints3d)
     low, high = variety.size
     size = low * (high / low) ** torch.rand(count, 1, generator=generator)
@@ -172,14 +172,16 @@ def other_bodies(joints3d: Tensor, variety: BodyVariety, generator: torch.Genera
     heights = joints3d[:, :, feet, 1]
     bears = torch.softmax(-heights / SUPPORT, -1)[..., None]
     shift = (bears * (wanted - moved[:, :, feet])).sum(2, keepdim=True)
-    level = torch.where(heights.amin(-1, keepdim=True) < 0.3, 1.0, legs[..., 0])[..., None]  # feet keep their height
+    level = torch.where(heights.amin(-1, keepdim=True) < 0.3, 1.0, legs[..., 0])[
+        ..., None
+    ]  # low feet keep their height
     lift = (bears * heights[..., None]).sum(2, keepdim=True) * (level - legs)
     shift = shift + lift * shift.new_tensor([0.0, 1.0, 0.0])
     return (moved + shift) * size[..., None, None]
 
 
 def standing(joints3d: Tensor, *, fps: float) -> Tensor:
-    """(B, L, 4) bool: feet that are near the lowest they come and hardly move."""
+    """Standing feet (B, L, 4) bool: feet close to their lowest height that hardly move."""
     feet = joints3d[:, :, list(FEET)]
     low = feet[..., 1] < feet[..., 1].quantile(0.05, dim=1, keepdim=True).clamp(max=0.15) + CONTACT_HEIGHT
     speed = torch.diff(feet, dim=1).norm(dim=-1) * fps

@@ -1,4 +1,4 @@
-"""The network: temporal convolutions over the features of the ray frame."""
+"""The network of ray lifting: temporal convolutions on features in the ray frame."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hmr4d.methods.ray_lifting.features import NUM_FEATURES, NUM_OUTPUTS
 
 
 class TimeConvolution(nn.Module):
-    """Convolution over three frames, `dilation` apart, as one matrix product; frames that are none count as zero.
+    """Convolution over three frames with a spacing of `dilation`, as one matrix product, with zero padding.
 
     Args:
-        dim_in, dim_out: features.
-        dilation: frames.
+        dim_in, dim_out: number of features.
+        dilation: spacing, frames.
     """
 
     def __init__(self, dim_in: int, dim_out: int, dilation: int) -> None:
@@ -45,7 +45,7 @@ class Block(nn.Module):
         nn.init.zeros_(self.mix.bias)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """x (B, L, dim), valid (B, L, 1) 1 for frames that are."""
+        """Output (B, L, dim) for x (B, L, dim); valid (B, L, 1) is 1 for valid frames."""
         h = self.norm(x) * valid
         y = self.convolve(h)
         if self.pool is not None:
@@ -58,9 +58,9 @@ class RayNetwork(nn.Module):
     """Residual blocks of dilated convolutions; every second one also receives the mean over the window.
 
     Args:
-        num_features, num_outputs: per frame.
-        dim: width.
-        dilations: frames, one for each block.
+        num_features, num_outputs: input and output features per frame.
+        dim: width of the blocks.
+        dilations: dilation of each block, frames.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class RayNetwork(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, features: Tensor, valid: Tensor) -> Tensor:
-        """Features (B, L, F) and valid frames (B, L) bool -> (B, L, O), float32."""
+        """Outputs (B, L, O), float32, from features (B, L, F) and valid frames (B, L) bool."""
         mask = valid[..., None].to(features)
         x = F.silu(self.embed(features * mask)).float()
         for block in self.blocks:
             x = block(x, mask)
-        with torch.autocast(x.device.type, enabled=False):  # a few millimetres depend on it
+        with torch.autocast(x.device.type, enabled=False):  # half precision costs a few millimetres here
             return self.head(self.norm(x.float()))

@@ -43,23 +43,23 @@ from hmr4d.motion.motion import MotionBatch, Provenance
 from hmr4d.motion.tracks import join, reflected_frames, resample_motion, resample_track, window_starts
 from hmr4d.utils.precision import full_precision
 
-WINDOW, OVERLAP = 240, 60  # frames
-BONE_WINDOWS = 8  # windows of a long track that tell the lengths of bones
-_NO_SIZE = ("root", "bones", "stands")  # of what is joined and resampled: all others are logarithms of metres
-# Measured on validation clips by benchmarks/lifting_cameras.py, over all its kinds of 2D.
+WINDOW, OVERLAP = 240, 60  # frames; windows of long tracks
+BONE_WINDOWS = 8  # windows of a long track that determine the bone lengths
+_NO_SIZE = ("root", "bones", "stands")  # joined and resampled quantities that are not logarithms of metres
+# Measured on validation clips by benchmarks/lifting_cameras.py with all its types of 2D input.
 CALIBRATION = {"sigma_along": 0.99, "sigma_across": 1.54, "sigma": 2.25, "uncertainty": 2.25}
 
 
 class RayLiftingPipeline(Pipeline):
-    """The regressor and its pre- and post-processing.
+    """The regression network with its pre- and post-processing.
 
     Args:
-        network: of NUM_FEATURES and NUM_OUTPUTS.
+        network: network with NUM_FEATURES inputs and NUM_OUTPUTS outputs.
         training: weights of the loss.
-        fps: frames per second of the motion that the network knows.
-        foot_heights: metres over the floor of standing foot joints by part.
-        fit: of the body.
-        calibration: factors by which the expected errors of the network become those that `lift` gives, by their keys.
+        fps: frame rate of the network.
+        foot_heights: part of the foot -> height of its joint in a standing foot, metres.
+        fit: options of the body fit.
+        calibration: name of an uncertainty of `lift` -> factor on the error predicted by the network.
     """
 
     method = "ray_lifting"
@@ -80,7 +80,7 @@ class RayLiftingPipeline(Pipeline):
         if found != (NUM_FEATURES, NUM_OUTPUTS):
             raise ValueError(
                 f"The network has {found} features and outputs; expected {(NUM_FEATURES, NUM_OUTPUTS)} for "
-                f"'{SMPL22.name}'. Leave them to the configuration."
+                f"'{SMPL22.name}'. Use the values of the configuration."
             )
         self.network, self.training_options, self.fps = network, training or RayTrainingOptions(), fps
         self.foot_heights, self.fit = dict(foot_heights or {}), fit or RayFitOptions()
@@ -88,16 +88,16 @@ class RayLiftingPipeline(Pipeline):
 
     @property
     def rest(self) -> Tensor:
-        """(4,) metres over the floor of standing feet."""
+        """Heights (4,) of the joints of standing feet, metres."""
         return rest_heights(SMPL22, self.foot_heights)[list(FEET)]
 
     # --- training --------------------------------------------------------------------------------------------------
 
     def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> None:
-        """Nothing: all randomness is in the batch."""
+        """Returns None: all random numbers are part of the batch."""
 
     def predict(self, track: RayTrack, valid: Tensor) -> Prediction:
-        """The network prediction for a track with valid frames (B, L)."""
+        """Network prediction for a track with valid frames (B, L)."""
         return read_outputs(self.network(track.features, valid), track)
 
     def training_loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]:
@@ -109,7 +109,7 @@ class RayLiftingPipeline(Pipeline):
         predicted = self.predict(track, valid)
         return loss_terms(predicted, track, batch["joints3d"], batch["contact"], valid, self.training_options)
 
-    # --- use -------------------------------------------------------------------------------------------------------
+    # --- lifting ---------------------------------------------------------------------------------------------------
 
     def lift(
         self,
@@ -125,25 +125,24 @@ class RayLiftingPipeline(Pipeline):
         num_inference_steps: int | None = None,
         depth: Tensor | None = None,
     ) -> MotionBatch:
-        """World motion of tracks; it is the same for every seed and number of samples.
+        """Lifts tracks as in `Pipeline.lift`; the motion is independent of seed and number of samples.
 
-        Samples are the prediction moved by errors of the size that the network expects, each with a fit of its own.
-        Tracks longer than a window are lifted window by window, with the bones of the whole track, and cross-faded.
+        Samples are perturbations of the prediction by errors of the predicted size, each with its own fit. Tracks
+        longer than a window are lifted in cross-faded windows with the bone lengths of the whole track.
 
-        Returns:
-            On the CPU. `extras`: "sigma" (B, L, J) metres, of which 1.645 hold 90 % of the errors, "sigma_along" and
-            "sigma_across" (B, L, J) the same along the ray and across it, "uncertainty" (B, L, J) metres, the size of
-            error that is expected; "stands" (B, L, 4) in [0, 1], feet that stand as the network says; "residual", zero;
-            "spread" (B, L, J) metres, root mean square distance of the samples from the motion, zero for one; and of
-            several "samples" (B, K, L, J, 3).
+        Returns: The motions on the CPU. `extras` contains "sigma" (B, L, J), metres (90 % of the errors are below 1.645
+            sigma); "sigma_along" and "sigma_across" (B, L, J), the same along and across the ray; "uncertainty" (B, L,
+            J), metres, the expected error; "stands" (B, L, 4), predicted probability that the foot stands; "residual",
+            zero; "spread" (B, L, J), metres, root mean square distance of the samples from the motion, zero for one
+            sample; and, for several samples, "samples" (B, K, L, J, 3).
 
         Raises:
-            ValueError: diffusion steps were asked for, or shapes that do not belong together.
+            ValueError: diffusion steps are requested, or shapes do not match.
         """
         if num_samples < 1 or num_inference_steps is not None:
             raise ValueError(
-                f"{self.method} has no diffusion steps, and gives one sample or more; got num_samples={num_samples} "
-                f"and num_inference_steps={num_inference_steps}. Leave the steps out."
+                f"{self.method} has no diffusion steps and needs num_samples of at least 1; got "
+                f"num_samples={num_samples} and num_inference_steps={num_inference_steps}. Remove num_inference_steps."
             )
         rate = self.fps if fps is None else fps
         frames: Tensor = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
@@ -182,11 +181,11 @@ class RayLiftingPipeline(Pipeline):
     def _lift_track(
         self, kp2d: Tensor, conf: Tensor, depth: Tensor, camera: Rig, rate: float, drawn: Sequence[int]
     ) -> dict[str, Tensor]:
-        """Motion, uncertainty and samples (L, K, 22, 3) of a track (1, L, 22, ...), on the CPU, without its axis.
+        """Motion, uncertainty and samples (L, K, 22, 3) of one track, on the CPU, without batch axis.
 
         Args:
-            kp2d, conf, depth, camera, rate: the track.
-            drawn: seeds of samples beside the motion.
+            kp2d, conf, depth, camera, rate: the track, (1, L, 22, ...).
+            drawn: seeds of the additional samples.
         """
         length = kp2d.shape[1]
         conf = conf * (conf >= self.min_conf) * kp2d.isfinite().all(-1)
@@ -232,9 +231,9 @@ class RayLiftingPipeline(Pipeline):
         return tracks[0].frame, with_depth(averaged(*told), tracks[0].frame, depth[:, window])
 
     def _shape(self, kp2d: Tensor, conf: Tensor, depth: Tensor, camera: Rig, starts: Sequence[int]) -> Shape:
-        """What the body always has, the mean over the windows of a track.
+        """Constant shape of the body: the mean over windows of a track.
 
-        Of a track of several windows each of some, evenly spread, is fitted for it.
+        If a track has several windows, evenly spaced ones are fitted for this.
         """
         count = min(len(starts), BONE_WINDOWS)
         chosen = [starts[k * len(starts) // count] for k in range(count)]
@@ -251,16 +250,17 @@ class RayLiftingPipeline(Pipeline):
         return Shape(sums / total.clamp(min=1e-9), alike_on_both_sides(torch.stack(hubs).mean(0)))
 
     def _uncertainty(self, predicted: Prediction) -> dict[str, Tensor]:
-        """Logarithms of calibrated sizes of errors (L, 22), and feet that stand (L, 4), of a prediction (1, L, ...)."""
+        """Logarithms of calibrated error sizes (L, 22) and probabilities of standing feet (L, 4), from a prediction
+        (1, L, ...)."""
         along, across = predicted.log_along[0].exp(), predicted.log_across[0].exp()
-        own = (along * across).sqrt()  # follows errors better than either: where the 2D is poor, so is the depth
+        own = (along * across).sqrt()  # correlates better with errors than either scale: poor 2D also means poor depth
         sizes = {"sigma_along": along, "sigma_across": across, "sigma": own, "uncertainty": own}
         sizes = {key: (self.calibration[key] * x).log() for key, x in sizes.items()}
         return {**sizes, "stands": torch.sigmoid(predicted.contact[0])}
 
 
 def _joined(before: Tensor | None, now: Tensor, start: int) -> Tensor:
-    """A track so far (N, ...) and its window from `start` on, cross-faded over the frames in common."""
+    """Appends a window that begins at frame `start` to a track (N, ...), cross-faded over the common frames."""
     if before is None:
         return now
     common = len(before) - start

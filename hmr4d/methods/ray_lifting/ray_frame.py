@@ -1,9 +1,12 @@
-"""The ray frame: the upright plane through the feet that faces the camera, and distances of joints from it.
+"""The ray frame: the vertical plane through the feet that faces the camera, and distances of joints from it.
 
-The camera stands at (0, h, 0), y is up. In every frame the feet have a place on the floor, at distance r in the
-horizontal direction f. The plane through it across f is where joints are unprojected to: `u` metres to the right, `v`
-metres over the floor. A joint is `along` metres behind it, X = C + (1 + along / r) (P - C) with the point P of the
-plane, so that X is on the ray of P whatever `along` is. Lens, roll, pitch and heading of the camera drop out.
+The camera center C is (0, h, 0), y is up. In every frame the feet have a position on the floor, at distance r in the
+horizontal direction f. The plane contains this position and is perpendicular to f. Joints are unprojected to points P
+on
+the plane: `u` metres to the right, `v` metres above the floor. A joint is `along` metres behind the plane at
+X = C + (1 + along / r) (P - C), so X lies on the ray of P for every `along`. This representation is independent of
+lens,
+roll, pitch and heading of the camera.
 """
 
 from __future__ import annotations
@@ -20,24 +23,28 @@ from hmr4d.geometry.rigs import Rig, normalize
 
 FEET = SMPL22.contact_joints  # ankles, then the balls of the feet
 HIPS, SHOULDERS = SMPL22.indices("left_hip", "right_hip"), SMPL22.indices("left_shoulder", "right_shoulder")
-HIP_HEIGHT, TORSO = 0.9, 0.5  # metres, of an adult: hips over the floor, hips to shoulders
-MIN_FALL = 1e-3  # metres that a ray of length 1 has to fall to meet the floor
-NEAREST, FARTHEST = 0.4, 60.0  # metres; bounds of the place
-NEAR_BAND = 0.06  # share of the distance by which a foot's floor point may lie behind the nearest one's: e-folding
-PLACE_SECONDS = 0.25  # standard deviation of the place's smoothing
-MIN_FORWARD = 0.1  # cosine; rays that lie more across the plane than this are bent
-REACH = 4.0  # metres; points of the plane are kept within
-GUESSED, SIZED, NOWHERE = 1e-4, 1e-6, 1e-9  # weights of places by hips, by size, and by nothing, beside feet's 1
+HIP_HEIGHT, TORSO = 0.9, 0.5  # metres, of an adult: height of the hips, and distance from hips to shoulders
+MIN_FALL = 1e-3  # metres; smallest descent of a ray of length 1 that meets the floor
+NEAREST, FARTHEST = 0.4, 60.0  # metres; bounds of the distance of the feet
+NEAR_BAND = 0.06  # e-folding distance of a foot's floor point behind the nearest one, relative to its distance
+PLACE_SECONDS = 0.25  # standard deviation of the smoothing of the position
+MIN_FORWARD = 0.1  # cosine; rays closer to parallel with the plane are bent
+REACH = 4.0  # metres; points on the plane are clamped to this distance
+GUESSED, SIZED, NOWHERE = (
+    1e-4,
+    1e-6,
+    1e-9,
+)  # weights of positions from hips, from size and without information; feet have weight 1
 
 
 @dataclass(frozen=True)
 class RayFrame:
-    """Position of the plane.
+    """Position of the plane in every frame.
 
     Attributes:
-        height: (B, 1) metres of the camera over the floor.
-        distance: (B, L) metres from the foot of the camera to the place of the feet.
-        ahead: (B, L, 3) horizontal unit vector to it.
+        height: (B, 1) height of the camera above the floor, metres.
+        distance: (B, L) horizontal distance from the camera to the feet, metres.
+        ahead: (B, L, 3) horizontal unit vector towards the feet.
     """
 
     height: Tensor
@@ -51,11 +58,11 @@ class RayFrame:
 
     @property
     def elevation(self) -> Tensor:
-        """(B, L) downward angle in radians from the camera to the position."""
+        """(B, L) downward angle from the camera to the position of the feet, radians."""
         return torch.atan2(self.height.expand_as(self.distance), self.distance)
 
     def to_plane(self, rays: Tensor) -> Tensor:
-        """(B, L, J, 2) u and v of rays (B, L, J, 3) from the camera."""
+        """Intersections (B, L, J, 2: u, v), metres, of rays (B, L, J, 3) of the camera with the plane."""
         forward = (rays * self.ahead[..., None, :]).sum(-1)
         forward = torch.maximum(forward, MIN_FORWARD * rays.norm(dim=-1)).clamp(min=1e-6)
         scale = self.distance[..., None] / forward
@@ -64,7 +71,7 @@ class RayFrame:
         return torch.stack([u, v], -1).clamp(-REACH, REACH)
 
     def to_world(self, plane: Tensor, along: Tensor) -> Tensor:
-        """Joints (B, L, J, 3) of points of the plane (B, L, J, 2) and metres behind it (B, L, J)."""
+        """World joints (B, L, J, 3) of points on the plane (B, L, J, 2) and distances behind it (B, L, J); metres."""
         offset = self.distance[..., None, None] * self.ahead[..., None, :] + plane[..., :1] * self.right[..., None, :]
         up = plane[..., 1] - self.height[..., None]
         offset = torch.stack([offset[..., 0], up, offset[..., 2]], -1)
@@ -72,7 +79,8 @@ class RayFrame:
         return torch.stack([points[..., 0], points[..., 1] + self.height[..., None], points[..., 2]], -1)
 
     def from_world(self, joints3d: Tensor) -> tuple[Tensor, Tensor]:
-        """Plane points (B, L, J, 2) and metres behind the plane (B, L, J) of joints; the inverse of `to_world`."""
+        """Points on the plane (B, L, J, 2) and distances behind it (B, L, J) of joints, metres; the inverse of
+        `to_world`."""
         reach = (joints3d * self.ahead[..., None, :]).sum(-1)
         scale = self.distance[..., None] / reach.clamp(min=0.1)
         u = (joints3d * self.right[..., None, :]).sum(-1) * scale
@@ -81,14 +89,14 @@ class RayFrame:
 
 
 def camera_rays(rig: Rig, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Rays of view 0 in the world, and how high it stands.
+    """Rays of view 0 in world coordinates, and the height of its camera.
 
     Args:
-        rig: (B, V, ...) with view 0 above the origin.
+        rig: cameras (B, V, ...) with view 0 above the origin.
         pixels: (B, L, J, 2).
 
     Returns:
-        rays (B, L, J, 3), one metre of depth long, and height (B, 1).
+        rays (B, L, J, 3), scaled to a depth of one metre, and height (B, 1), metres.
     """
     camera = rig.select([0])
     flat = normalize(camera, pixels[:, None])[:, 0]
@@ -98,16 +106,16 @@ def camera_rays(rig: Rig, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def floor_distances(rays: Tensor, height: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance at which the rays of joints intersect the plane of their standing height.
+    """Inverse distance at which the rays of joints reach the standing height of the joints.
 
     Args:
         rays: (B, L, K, 3).
-        height: (B, 1) of the camera.
-        rest: (B, K) or (K,) metres over the floor.
+        height: (B, 1) height of the camera, metres.
+        rest: (B, K) or (K,) standing heights of the joints, metres.
 
     Returns:
-        Inverse distance (B, L, K) in 1 / metres, which errors of pixels move evenly, 0 where the ray does not fall;
-        and whether it does (B, L, K).
+        Inverse distance (B, L, K), 1 / metres, and whether the ray falls (B, L, K). The inverse distance is 0 for other
+        rays. Pixel errors affect the inverse distance nearly uniformly.
     """
     drop = height[..., None] - (rest[:, None] if rest.ndim == 2 else rest)
     fall = -rays[..., 1]
@@ -118,16 +126,16 @@ def floor_distances(rays: Tensor, height: Tensor, rest: Tensor) -> tuple[Tensor,
 
 
 def find_frame(rays: Tensor, seen: Tensor, height: Tensor, rest: Tensor, *, fps: float) -> RayFrame:
-    """The smoothed position of the feet; without visible feet, from the hips at an adult's height, or from the torso
-    size.
+    """The ray frame at the smoothed position of the feet. Without visible feet, the position comes from the hips at the
+    height of an adult, or from the size of the torso.
 
-    Places are averaged as unit vectors over distance, in which errors of pixels are even.
+    Positions are averaged as unit vector / distance, for which pixel errors have a nearly uniform effect.
 
     Args:
-        rays: (B, L, 22, 3) of SMPL joints.
+        rays: (B, L, 22, 3) rays of SMPL joints.
         seen: (B, L, 22) bool.
-        height: (B, 1).
-        rest: (B, 4) or (4,) metres over the floor of `FEET` that stand.
+        height: (B, 1) height of the camera, metres.
+        rest: (B, 4) or (4,) heights of standing `FEET`, metres.
         fps: frames per second.
     """
     feet, hips = list(FEET), list(HIPS)
@@ -156,7 +164,7 @@ def find_frame(rays: Tensor, seen: Tensor, height: Tensor, rest: Tensor, *, fps:
 
 
 def _by_size(rays: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, L, 3) unit vectors over distance at which the torso has an adult's length, and their weights (B, L)."""
+    """Unit vector / distance (B, L, 3) at which the torso has the length of an adult, and its weight (B, L)."""
     unit = rays / rays.norm(dim=-1, keepdim=True).clamp(min=1e-6)
     low, high = unit[:, :, list(HIPS)].mean(2), unit[:, :, list(SHOULDERS)].mean(2)
     angle = (high - low).norm(dim=-1).clamp(min=0.01)
@@ -171,7 +179,7 @@ def _by_size(rays: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _smooth(x: Tensor, sigma: float) -> Tensor:
-    """Sums of x (B, L, C) in time under a Gaussian of `sigma` frames, which is not normalised at the ends."""
+    """Convolution of x (B, L, C) over time with a Gaussian of `sigma` frames, not normalised at the ends."""
     reach = max(round(3 * sigma), 1)
     away = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
     kernel = torch.exp(-0.5 * (away / sigma).square())

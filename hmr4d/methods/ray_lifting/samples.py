@@ -1,4 +1,4 @@
-"""Other motions that the keypoints allow: the prediction moved by errors of the size that the network expects."""
+"""Samples of motion for the same keypoints: the prediction, perturbed by errors of the predicted size."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from hmr4d.methods.ray_lifting.features import JOINTS, Prediction
 from hmr4d.motion.tracks import smooth_in_time
 
-SHARED = 0.6  # share of the variance along the ray that all joints have in common: the place of the person
-SLOW_SECONDS = 0.4  # standard deviation in time over which errors hardly change
+SHARED = 0.6  # fraction of the variance along the ray shared by all joints (position of the person)
+SLOW_SECONDS = 0.4  # correlation time of the errors
 
 
 def draw_errors(num_frames: int, fps: float, seed: int) -> Tensor:
-    """(L, 22, 3) errors of unit variance, to the right, up and along the ray; slow, as errors of lifting are."""
+    """Slowly varying errors (L, 22, 3) of unit variance, to the right, up and along the ray."""
     generator = torch.Generator().manual_seed(seed)
     own = torch.randn(1, num_frames, JOINTS, 3, generator=generator)
     common = torch.randn(1, num_frames, 1, 3, generator=generator)
@@ -25,12 +25,12 @@ def draw_errors(num_frames: int, fps: float, seed: int) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
-    """x (1, L, ...) with the variance over time normalized to 1 on average over tracks."""
+    """x (1, L, ...), scaled to a mean square of 1."""
     return x / x.square().mean().sqrt().clamp(min=1e-6)
 
 
 def moved(predicted: Prediction, errors: Tensor, *, along: float, across: float) -> Prediction:
-    """A prediction (1, L, ...) moved by errors (L, 22, 3), in units of its own scales times factors."""
+    """A prediction (1, L, ...) shifted by errors (L, 22, 3), in units of the predicted scales times factors."""
     errors = errors.to(predicted.along)[None]
     wide = across / 2**0.5 * predicted.log_across.exp()[..., None] * errors[..., :2]
     far = along * predicted.log_along.exp() * errors[..., 2]

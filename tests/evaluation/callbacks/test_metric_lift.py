@@ -137,7 +137,7 @@ def test_what_keypoints_tell_of_smpl_joints_is_lifted_and_all_of_them_scored(inp
     errors = [card.rows[row]["abs_mpjpe"].mean for row in ("oracle", "ground_ray", "model")]
     assert 15 < errors[0] < 40 < errors[1] < 400 and errors[2] > 0  # feet stand at the ankles, mixtures are near
     assert "22 of 'smpl22'" in card.joints and "true of 'coco17' keypoints, with noise_px=2" in card.facts["2D"]
-    assert any("'smpl22' joints as far as 'coco17' keypoints tell them" in note for note in card.notes)
+    assert any("'smpl22' joints derived from 'coco17' keypoints" in note for note in card.notes)
     exact = configuration(inputs, tmp_path, "method=oracle", "ckpt_path=null", "limit=2", "noise_px=2")
     with pytest.raises(FileExistsError, match="keypoints"):
         run(exact)
@@ -200,7 +200,7 @@ def test_motions_from_elsewhere_are_matched_by_their_order(inputs: Path, tmp_pat
     [
         (["method=guess"], ValueError, "method is guess; choose one of model, oracle"),
         (["ckpt_path=null"], ValueError, "needs trained weights"),
-        (["ckpt_path=gone.ckpt"], FileNotFoundError, r"1 file\(s\) that are not there: gone\.ckpt"),
+        (["ckpt_path=gone.ckpt"], FileNotFoundError, r"1 missing file\(s\): gone\.ckpt"),
         (["method=oracle", "prior=gone.npz"], FileNotFoundError, r"gone\.npz"),
         (["method=oracle", "limit=0"], Exception, "limit is 0; give at least 1 clip"),
         (["method=oracle", "missing=2"], Exception, "missing_prob is 2; expected a probability"),
@@ -273,7 +273,7 @@ def test_aistpp_lifts_windows_of_detections(inputs: Path, aistpp: Path, tmp_path
     options = (*options, "method=[oracle,model]")
     (smpl,) = run(configuration(inputs, tmp_path / "smpl", *options, task="aistpp"))
     assert "17 of 'coco17'" in smpl.joints and "detections of 'coco17' keypoints, " in smpl.facts["2D"]
-    assert any("'smpl22' joints are lifted and turned into 'coco17' to be scored" in note for note in smpl.notes)
+    assert any("'smpl22' joints are lifted and turned into 'coco17' for scoring" in note for note in smpl.notes)
     # Every keypoint there and back: face and hips of a fixed body on mixtures cost some centimetres, limbs nothing.
     assert 5 < smpl.rows["oracle"]["abs_mpjpe"].mean < 40 and smpl.rows["model"]["abs_mpjpe"].mean > 0
     lifted = load_motion_npz(next((tmp_path / "smpl" / "lifted" / "model").rglob("*.npz")))
@@ -298,7 +298,7 @@ def test_a_network_of_detectors_joints_lifts_aistpp(inputs: Path, aistpp: Path, 
 
 @pytest.mark.parametrize(("task", "name"), [("rich", "RICH"), ("aistpp", r"AIST\+\+")])
 def test_a_missing_root_is_named(task: str, name: str, inputs: Path, tmp_path: Path) -> None:
-    with pytest.raises(Exception, match=f"{name} is not at .*gone; name its folder with clips.root="):
+    with pytest.raises(Exception, match=f"{name} not found at .*gone; set its folder with clips.root="):
         run(configuration(inputs, tmp_path, f"clips.root={tmp_path / 'gone'}", "method=oracle", task=task))
 
 
@@ -320,7 +320,7 @@ def test_what_weights_were_trained_on_is_read_next_to_them(tmp_path: Path) -> No
     )
     (tmp_path / "config.json").write_text(json.dumps({"about": {"data": "tiny, split train: 5 clips", "commands": []}}))
     assert training_record(tmp_path / "model.safetensors") == "trained on tiny, split train: 5 clips, no other 2D"
-    assert training_record(tmp_path / "lost" / "checkpoints" / "last.ckpt") == "trained on what nobody wrote down"
+    assert training_record(tmp_path / "lost" / "checkpoints" / "last.ckpt") == "trained on unrecorded data"
 
 
 def test_weights_trained_on_the_set_are_reported(inputs: Path, tmp_path: Path) -> None:

@@ -100,13 +100,13 @@ def _points(root: Path, content: object) -> None:
         (lambda r: (r / "splits/pose_test.txt").unlink(), FileNotFoundError, "pose_test.txt"),
         (lambda r: (r / f"keypoints2d/{FIRST}.pkl").unlink(), FileNotFoundError, "keypoints2d"),
         (lambda r: (r / "cameras/mapping.txt").write_text("a b c\n"), CaptureError, "'a b c' is not"),
-        (lambda r: (r / "cameras/mapping.txt").write_text("a b\n"), CaptureError, "does not name"),
+        (lambda r: (r / "cameras/mapping.txt").write_text("a b\n"), CaptureError, "has no line for"),
         (lambda r: _edit_json(r, lambda c: c[0].pop("rotation")), CaptureError, "no list of cameras"),
         (lambda r: _edit_json(r, lambda c: c[0].update(size=[1])), CaptureError, "no list of cameras"),
         (lambda r: _points(r, {"keypoints3d": 1}), CaptureError, "no 'keypoints3d_optim'"),
         (lambda r: _points(r, {"keypoints3d_optim": np.zeros((9, 18, 3))}), CaptureError, r"\(9, 18, 3\)"),
         (lambda r: _points(r, {"keypoints3d_optim": np.random.rand(80, 17, 3)}), CaptureError, "unit is centimetres"),  # noqa: NPY002
-        (lambda r: _points(r, {"keypoints3d_optim": 100 * np.random.rand(40, 17, 3)}), CaptureError, "fetch both"),  # noqa: NPY002
+        (lambda r: _points(r, {"keypoints3d_optim": 100 * np.random.rand(40, 17, 3)}), CaptureError, "download both"),  # noqa: NPY002
         (lambda r: _points(r, {"keypoints3d_optim": Path("x")}), UnsafePickleError, "neither an array"),
     ],
 )

@@ -59,5 +59,5 @@ def test_the_floor_is_not_steeper_than_bodies_allow() -> None:
 def test_too_little_is_named() -> None:
     with pytest.raises(ValueError, match="2 foot points are not enough"):
         fit_ground_plane(feet(2), UP, rest_height=REST, max_tilt=MAX_TILT)
-    with pytest.raises(ValueError, match="which way the body is up"):
+    with pytest.raises(ValueError, match="up direction of the body"):
         body_up(np.full((3, 3), np.nan), np.zeros((3, 3)))

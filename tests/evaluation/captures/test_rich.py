@@ -161,7 +161,7 @@ def _xml(root: Path, old: str, new: str) -> None:
     ("corrupt", "error", "message"),
     [
         (lambda r: (r / "scan_calibration/Pavallion/calibration/002.xml").unlink(), FileNotFoundError, "002.xml"),
-        (lambda r: _xml(r, "</opencv_storage>", ""), CaptureError, "no XML"),
+        (lambda r: _xml(r, "</opencv_storage>", ""), CaptureError, "not valid XML"),
         (lambda r: _xml(r, "<Intrinsics", '<!DOCTYPE a [<!ENTITY b "c">]><Intrinsics'), CaptureError, "entities"),
         (lambda r: _xml(r, "Intrinsics", "Intrinsic"), CaptureError, "Intrinsics/data holds 0 numbers; expected 9"),
         (lambda r: _body(r, {"betas": np.zeros((1, 10))}), CaptureError, "no global_orient, body_pose, transl"),
@@ -169,8 +169,8 @@ def _xml(root: Path, old: str, new: str) -> None:
         (lambda r: _meta(r, "name capture\n"), CaptureError, "expected the columns"),
         (lambda r: _meta(r, "sequence_name capture_name scan_name view_id\nA_1_b C s x\n"), CaptureError, "line 2"),
         (lambda r: (r / "resource/gender.json").unlink(), FileNotFoundError, "gender.json"),
-        (lambda r: (r / "resource/gender.json").write_text("[]"), CaptureError, "holds a list"),
-        (lambda r: (r / "resource/gender.json").write_text("{}"), CaptureError, "does not name subject 3"),
+        (lambda r: (r / "resource/gender.json").write_text("[]"), CaptureError, "contains a list"),
+        (lambda r: (r / "resource/gender.json").write_text("{}"), CaptureError, "has no entry for subject 3"),
     ],
 )
 def test_malformed_files_are_named(

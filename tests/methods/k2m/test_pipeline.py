@@ -70,11 +70,11 @@ def test_kept_tokens_stay_and_the_rest_is_drawn_anew() -> None:
 
 
 def test_a_motion_without_tokens_cannot_be_edited() -> None:
-    with pytest.raises(ValueError, match="holds no tokens of 3 layers"):
+    with pytest.raises(ValueError, match="has no tokens of 3 layers"):
         tiny_pipeline().edit(Motion(torch.zeros(60, 22, 3), 30.0), "a person jumps", [(0.0, 1.0)])
 
 
-@pytest.mark.parametrize(("keep", "sentence"), [((0.0, 9.0), "not within the motion"), ((1.0, 1.05), "whole token")])
+@pytest.mark.parametrize(("keep", "sentence"), [((0.0, 9.0), "not within the motion"), ((1.0, 1.05), "complete token")])
 def test_impossible_ranges_are_refused(keep: tuple[float, float], sentence: str) -> None:
     pipeline = tiny_pipeline()
     (first,) = pipeline.sample(["a person walks"], seconds=2.0)
@@ -115,7 +115,7 @@ def test_lifting_at_another_rate_gives_a_frame_for_each() -> None:
         lifted.extras["residual"].shape == lifted.extras["spread"].shape == (1, 31, 22)
     )  # metres, as lifted files say
     for options in ({"num_inference_steps": 5}, {"num_samples": 2}):
-        with pytest.raises(ValueError, match="draws nothing when it lifts: it returns one motion of a track"):
+        with pytest.raises(ValueError, match="without random draws: a track has one motion and no diffusion steps"):
             tiny_pipeline().lift(clip[None, :, :-1, :2], clip[None, :, :-1, 2], rig, fps=25.0, **options)
 
 

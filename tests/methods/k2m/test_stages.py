@@ -45,7 +45,7 @@ def test_no_3d_array_reaches_the_loss_of_the_tokenizer() -> None:
 def test_lengths_that_the_estimator_does_not_know_are_reported() -> None:
     pipeline = tiny_pipeline("length")
     batch = token_batch() | {"lengths": torch.tensor([20, 75, 76])}
-    with pytest.raises(ValueError, match="A clip has 76 tokens; the length estimator knows up to 75"):
+    with pytest.raises(ValueError, match="A clip has 76 tokens; the length estimator supports up to 75"):
         pipeline.training_loss(batch, None)
 
 

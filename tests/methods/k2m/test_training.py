@@ -70,7 +70,7 @@ def test_the_parts_become_a_model_that_makes_motion(runs: dict[str, Path], tmp_p
     release(ReleaseRequest(runs["tokenizer"], tmp_path / "k2m-toy", parts=others))
     (motion,) = load_released(tmp_path / "k2m-toy", needs="sample").sample(["a person walks"], seconds=2.0)
     assert motion.num_frames == 60 and motion.pose is not None
-    with pytest.raises(ValueError, match="needs runs of tokenizer, masked, residual, length"):
+    with pytest.raises(ValueError, match="needs training runs of tokenizer, masked, residual, length"):
         release(ReleaseRequest(runs["tokenizer"], tmp_path / "k2m-half", parts=others[:1]))
 
 
@@ -137,5 +137,5 @@ def test_the_model_is_scored_in_the_image_with_twenty_repeats(runs: dict[str, Pa
 
 def test_a_missing_tokenizer_is_reported(runs: dict[str, Path], tmp_path: Path) -> None:
     words = ["exp=k2m/masked_tiny", "text=hash", f"keypoint_store={runs['store']}", f"output_dir={tmp_path}"]
-    with pytest.raises(ValueError, match="No tokenizer was named"):
+    with pytest.raises(ValueError, match="No tokenizer is given"):
         run(compose_config(words))

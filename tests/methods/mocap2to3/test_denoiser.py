@@ -150,7 +150,7 @@ def test_wrong_use_says_what_is_needed() -> None:
         tiny_denoiser(patch=3)
     denoiser = tiny_denoiser()
     x_t, pointmap, inputs = random_inputs()
-    with pytest.raises(ValueError, match=r"\(4, 6, 6\), this encoder reads \(4, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"\(4, 6, 6\), this encoder expects \(4, 8, 8\)"):
         denoiser.encode_maps(pointmap[..., :6, :6])
     del inputs["condition2d"]
     with pytest.raises(ValueError, match="condition2d"):

@@ -91,7 +91,7 @@ def test_guesses_of_other_tracks_are_named() -> None:
         '"sigma" among its extras': MotionBatch(joints3d=joints3d, lengths=good.lengths, fps=20.0),
     }
     for told, guess in wrong.items():
-        with pytest.raises(ValueError, match=f"does not belong to these tracks; expected .*{told}"):
+        with pytest.raises(ValueError, match=f"does not match the tracks; expected .*{told}"):
             lifted(joints3d, guess)
 
 
@@ -109,9 +109,9 @@ def test_two_pipelines_in_a_row_give_the_motion_of_one_and_the_doubts_of_the_oth
 
 
 def test_pipelines_that_do_not_go_together_are_named() -> None:
-    with pytest.raises(ValueError, match="does not take what mocap2to3 lifts"):
+    with pytest.raises(ValueError, match="does not take an initial guess of mocap2to3"):
         GuidedPipeline(tiny_pipeline(), tiny_pipeline())
-    with pytest.raises(ValueError, match="ray_lifting does not take what"):
+    with pytest.raises(ValueError, match="ray_lifting does not take an initial guess"):
         GuidedPipeline(walkers.tiny_pipeline(), GroundRayPipeline(SMPL22))
     with pytest.raises(ValueError, match="of 'coco17' joints, but mocap2to3 lifts 'smpl22'"):
         GuidedPipeline(tiny_pipeline(), GroundRayPipeline(COCO17))

@@ -85,7 +85,7 @@ def test_a_strength_means_the_same_noise_however_steps_are_spaced(
 
 @pytest.mark.parametrize("strength", [0.0, -0.1, 1.5])
 def test_impossible_strengths_are_refused(strength: float) -> None:
-    with pytest.raises(ValueError, match="give more than 0"):
+    with pytest.raises(ValueError, match="give a number above 0"):
         ReferenceStart(torch.zeros(1, 2, 23, 3), strength)
 
 
@@ -117,7 +117,7 @@ def test_longer_references_are_cut_and_other_joints_refused() -> None:
 def test_references_that_are_no_body_or_too_short_are_refused() -> None:
     with pytest.raises(ValueError, match="no length and therefore no direction"):
         local_of(Motion(torch.ones(40, 22, 3), 20.0))
-    with pytest.raises(ValueError, match=r"lasts 0\.45 s; this model makes 1 to 9\.8 s"):
+    with pytest.raises(ValueError, match=r"lasts 0\.45 s; this model generates 1 to 9\.8 s"):
         local_of(Motion(torch.from_numpy(clip(9)), 20.0))
     assert local_of(Motion(torch.from_numpy(clip(50)), 51.0)).shape[1] == 20, "as good as the shortest"
 

@@ -114,7 +114,7 @@ def test_depth_that_a_detector_tells_straightens_a_bent_prediction() -> None:
         for x in (alone.joints3d, helped.joints3d)
     ]
     assert errors[1] < 0.7 * errors[0]
-    with pytest.raises(ValueError, match="one value for each joint"):
+    with pytest.raises(ValueError, match="one value per joint"):
         pipeline.lift(*known, fps=20.0, depth=depth[:, :-1])
 
 
