@@ -6,8 +6,10 @@ leaves open is in docs/k2m.md.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,10 +32,12 @@ from hmr4d.methods.k2m.stages import STAGES, Stage, TrainingOptions
 from hmr4d.methods.k2m.tokenizer import UNIT
 from hmr4d.methods.k2m.turned_views import ViewCritic
 from hmr4d.methods.k2m.world import camera_center, in_convention, moved, on_floor, world_pose
-from hmr4d.motion.motion import CAMERA, Motion, MotionBatch, Provenance, told_camera
+from hmr4d.motion.motion import CAMERA, Motion, MotionBatch, Provenance, joined_licences, told_camera
 from hmr4d.motion.tracks import resample_motion, resample_track
 from hmr4d.nn.text import TextEncoder
 from hmr4d.utils.prompts import check_prompts, check_seconds
+
+logger = logging.getLogger(__name__)
 
 TOKENS = "tokens"  # in the provenance of a motion: its tokens, which `edit` starts from
 MIN_TOKENS = 15
@@ -177,6 +181,13 @@ class K2MPipeline(Pipeline):
             raise ValueError(
                 f"The motion holds no tokens of {quantizers} layers; give an .npz file that this model has made."
             )
+        made_by, own = motion.provenance.model, self.about.get("model")
+        if made_by and own and Path(made_by).name != Path(own).name:
+            logger.warning(
+                "The motion says that '%s' made it; for '%s' its tokens mean other motion. Edit it with its own model.",
+                made_by,
+                own,
+            )
         (count,) = self._token_counts([text], len(tokens) * UNIT / self.fps if seconds is None else seconds)
         known = kept_tokens(tokens, keep, count, self.fps)
         drawn = draw_tokens(
@@ -187,7 +198,9 @@ class K2MPipeline(Pipeline):
             self._generation(num_inference_steps, guidance_scale),
             known=known[None].to(self.device),
         )
-        return self._motions(drawn, [count], [text], [seed])
+        made = self._motions(drawn, [count], [text], [seed])
+        licence = joined_licences(made.provenance.licence, motion.provenance.licence)
+        return replace(made, provenance=made.provenance.updated(**({"licence": licence} if licence else {})))
 
     def _pooled(self, texts: list[str]) -> Tensor:
         return self.encode_text(texts).pooled.to(self.device, torch.float32)

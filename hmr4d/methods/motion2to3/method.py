@@ -113,11 +113,16 @@ class Motion2to3(Method):
 
 def _tell_missing_actions(pipeline: Motion2to3Pipeline) -> None:
     """Says that prompts are not drawn to known actions though the options ask for it."""
-    if pipeline.sampling.action_pull and pipeline.actions is None:
+    pull = pipeline.sampling.action_pull
+    if not pull:
+        return
+    if pipeline.denoiser.text_mode != "tokens_and_pooled":
+        logger.info("action_pull=%g has no effect: this network sees no pooled text beside the token states.", pull)
+    elif pipeline.actions is None:
         logger.info(
             "action_pull=%g has no effect: there is no list of known actions. hmr4d prepare text-adapter makes one; "
             "it lies beside the text adapter in the store that is trained on, or is released with --actions.",
-            pipeline.sampling.action_pull,
+            pull,
         )
 
 

@@ -64,11 +64,13 @@ class TrainingOptions:
         velocity_scale: box units per frame that count as one in that term.
         max_step_weight: the error of x_0 at step t weighs min(1 / (1 - a_t), max_step_weight), so that nearly clean
             motion is learnt exactly; 1 weighs all steps alike, as published. This is Min-SNR weighting (Hang et al.
-            2023, arXiv 2303.09556) with SNR + 1 in the place of SNR, since 1 / (1 - a_t) = SNR + 1.
+            2023, arXiv 2303.09556) with SNR + 1 in the place of SNR, since 1 / (1 - a_t) = SNR + 1. Not together with
+            include_padding.
         pooled_noise: standard deviation of the noise on each entry of the pooled text vector, which has unit variance;
             networks that see token states alone have none.
-        step_power: the noise step is T (1 - u^step_power) for u uniform in [0, 1); 1 draws all steps alike, as
-            published, more draws the noisy ones more often. A whole motion shows through far more noise than a single
+        step_power: the noise step is T (1 - u^step_power) for u uniform in [0, 1), in validation too; 1 draws all steps
+            alike, as published, more draws the noisy ones more often. Losses of different powers are means over
+            different steps: a higher one is not worse. A whole motion shows through far more noise than a single
             number of it does, so that the text decides in the noisiest steps alone what will be done.
     """
 
@@ -86,3 +88,8 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         check_shares(self, "drop_text", "drop_cam", "drop_token")
         check_at_least(self, 1, "max_step_weight", "step_power")
+        if self.include_padding and self.max_step_weight > 1:
+            raise ValueError(
+                f"TrainingOptions.max_step_weight is {self.max_step_weight:g} with include_padding, whose average over "
+                "padded entries has no weights of steps. Set include_padding=false, or max_step_weight=1."
+            )

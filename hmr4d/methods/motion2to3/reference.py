@@ -30,8 +30,8 @@ class ReferenceStart:
 
     Attributes:
         local: (B, L, P, 3) reference in the root frame, root first and next root last, box units.
-        strength: how much is drawn anew, more than 0 and at most 1. Sampling starts at the share 1 - (1 - strength)^3 of
-            the noise steps, however many of them are visited and wherever: the noisiest steps decide what a motion
+        strength: how much is drawn anew, more than 0 and at most 1. Sampling starts at the share 1 - (1 - strength)^3
+            of the noise steps, however many of them are visited and wherever: the noisiest steps decide what a motion
             shows, so that equal shares would hardly differ below 0.8.
     """
 
