@@ -23,7 +23,7 @@ from hmr4d.evaluation.callbacks.metric_lift import FOLDER_NAME, CardMetadata, Li
 from hmr4d.evaluation.cards import LiftingCard
 from hmr4d.evaluation.generations import MANIFEST_NAME, GenerationFolder, differing
 from hmr4d.evaluation.lifting_data import Observation, ScoredLifts
-from hmr4d.evaluation.text_to_motion_test import command_of, weight_files
+from hmr4d.evaluation.text_to_motion_test import command_of, refuse_missing, weight_files
 from hmr4d.export.saved_motions import SavedMotions
 from hmr4d.methods.lifting_baselines.table import BASELINES
 from hmr4d.utils.files import file_hash
@@ -136,11 +136,7 @@ def check_files(cfg: DictConfig, weights: Any) -> None:
     wanted += [Path(cfg.prior)] if cfg.prior is not None else []
     store = OmegaConf.select(cfg, "clips.source.views.store")
     wanted += [Path(store) / "store.json"] if store is not None else []
-    if missing := [str(path) for path in wanted if not path.exists()]:
-        raise FileNotFoundError(
-            f"This test needs {len(missing)} file(s) that are not there: {', '.join(missing)}. docs/evaluation.md says "
-            "where each comes from."
-        )
+    refuse_missing(wanted)
 
 
 def lift_without_network(
