@@ -66,7 +66,7 @@ class PipelineModule(pl.LightningModule):
             training ends.
         final_lr: last rate over the first; 1 keeps the rate.
         freeze: group of `freeze_groups` that is not trained.
-        seed: of the noise; step s of epoch e draws from (seed, e, s, rank) alone.
+        seed: of noise and dropout; step s of epoch e draws from (seed, e, s, rank) alone.
 
     Attributes:
         weights: how the parameters of the network lie in files.
@@ -104,6 +104,7 @@ class PipelineModule(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         seed = mix_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(seed)  # dropout; a resumed run drops what it would have
         draws = self.pipeline.draw_training(batch, torch.Generator().manual_seed(seed))
         terms = self.pipeline.training_loss(batch, draws)
         if wrong := [name for name, value in terms.items() if not torch.isfinite(value).all()]:

@@ -19,7 +19,7 @@ from hmr4d.body.joint_conventions import foot_heights as convention_heights
 from hmr4d.diffusion.noise import IndependentNoise, NoiseSource
 from hmr4d.diffusion.requests import fitting, seeds_of
 from hmr4d.diffusion.sampler import sample
-from hmr4d.diffusion.schedule import NoiseSchedule
+from hmr4d.diffusion.schedule import NoiseSchedule, from_step
 from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_condition, condition_size, first_camera, project
 from hmr4d.methods.base import Pipeline
@@ -320,7 +320,8 @@ class Mocap2to3Pipeline(Pipeline):
             noise: source of noise (B, V, L, D): x_T, then one array per step.
             options: sampling options.
             before: (B, N, J, 3) motion of the first N frames from the previous window; the result is blended with it.
-            guess: initial guess; sampling starts from it plus noise.
+            guess: motion that another method has lifted; sampling of the views starts from it plus noise. A network
+                that regresses 3D motion gets it as an input, and its result is blended with it.
         """
         rig, lengths = inputs.rig, track.lengths
         condition2d, seen = None, track.seen(options.min_conf)
@@ -328,9 +329,10 @@ class Mocap2to3Pipeline(Pipeline):
         if self.denoiser.num_condition_features:
             condition2d = self.codec.encode_condition(track.pixels, rig.size[:, 0], seen)
         steps = self.schedule.steps(options.num_inference_steps)
-        if guess is not None:
+        starts_from_guess = guess is not None and self.world_codec is None
+        if starts_from_guess:
             last = options.guess_noise * (self.schedule.num_steps - 1)
-            steps = [step for step in steps if step[0] <= last] or steps[-1:]
+            steps = [step for step in steps if step[0] <= last] or from_step(steps, round(last))
         free = {t for t, _ in steps[: round(options.free_share * len(steps))]}
         lifted: list[Lifted] = []
         first = self.first_guess(rig, track.pixels, seen) if guess is None else guess.joints3d
@@ -367,7 +369,7 @@ class Mocap2to3Pipeline(Pipeline):
             return observe(x_0 + options.consistency * (y - x_0), self.codec, rig, track, options)
 
         def begin(eps: Tensor) -> Tensor:
-            if guess is None or self.world_codec is not None:
+            if guess is None or not starts_from_guess:
                 return eps
             views = reproject(guess.joints3d, torch.zeros_like(eps), self.codec, rig)
             return self.schedule.add_noise(views, eps, torch.full((len(eps),), steps[0][0], device=eps.device))
