@@ -15,7 +15,7 @@ OWN_NAMES = "smpl"
 @lru_cache(maxsize=1)
 def _tables() -> dict[str, dict[str, str]]:
     """Joint of `SMPL22` -> name, by program."""
-    resource = resources.files("hmr4d.export") / "resources" / "bone_names.yaml"
+    resource = resources.files("hmr4d.motion_files") / "resources" / "bone_names.yaml"
     return yaml.safe_load(resource.read_text(encoding="utf-8"))
 
 
