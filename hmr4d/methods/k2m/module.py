@@ -47,14 +47,22 @@ class K2MModule(PipelineModule):
             report_balance(self.loss_balance())
 
     def on_train_start(self) -> None:
-        """Gives the critic of a resumed training the learning rate of the configuration."""
+        """Warns about a slow critic, and gives that of a resumed training the learning rate of the configuration."""
         if self.pipeline.view_critic is None:
             return
         bodies, critic = self.trainer.optimizers[0].param_groups
+        base = bodies.get("initial_lr", bodies["lr"])
+        if self.critic_lr < base:
+            logger.warning(
+                "model.critic_lr=%g is below optimizer.lr=%g: a critic that learns slower than the bodies change tells "
+                "them nothing. Raise it.",
+                self.critic_lr,
+                base,
+            )
         if critic.get("initial_lr", critic["lr"]) == self.critic_lr:
             return
         logger.info("The critic learns with model.critic_lr=%g from here on.", self.critic_lr)
-        critic["lr"] = self.critic_lr * bodies["lr"] / bodies.get("initial_lr", bodies["lr"])
+        critic["lr"] = self.critic_lr * bodies["lr"] / base
         if "initial_lr" in critic:
             critic["initial_lr"] = self.critic_lr
         for config in self.trainer.lr_scheduler_configs:

@@ -143,9 +143,14 @@ def test_a_resumed_training_goes_on_as_if_it_had_not_stopped_with_critic_and_dro
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
-def test_a_resumed_training_takes_the_critics_rate_of_the_configuration(tmp_path: Path) -> None:
-    half, _ = trained(1, critic_lr=2e-3)
+def test_a_resumed_training_takes_the_critics_rate_of_the_configuration(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    half, _ = trained(1, critic_lr=5e-4)
+    assert "model.critic_lr=0.0005 is below optimizer.lr=0.001" in caplog.text
     half.save_checkpoint(tmp_path / "half.ckpt")
+    caplog.clear()
     trainer, _ = trained(2, tmp_path / "half.ckpt", critic_lr=5e-3)
+    assert "below" not in caplog.text
     bodies, critic = trainer.optimizers[0].param_groups
     assert critic["lr"] / bodies["lr"] == pytest.approx(5.0)
