@@ -116,3 +116,9 @@ def test_different_names_give_different_safe_files(tmp_path: Path) -> None:
 def test_hidden_places_are_known(tmp_path: Path) -> None:
     shown = {n: is_shown(tmp_path / n, tmp_path) for n in ("a.bvh", "._a.bvh", ".git/a.bvh", "__MACOSX/a.bvh", "b/c.d")}
     assert [name for name, is_there in shown.items() if is_there] == ["a.bvh", "b/c.d"]
+
+
+def test_json_with_half_a_surrogate_pair_is_written_and_read_back(tmp_path: Path) -> None:
+    value = {"text": "é \ud800 \\ud800", "\udfff": 1}
+    write_json(tmp_path / "x.json", value)
+    assert json.loads((tmp_path / "x.json").read_text("utf-8")) == value
