@@ -22,6 +22,11 @@ from hmr4d.representation.root_velocity import to_root_velocity
 
 logger = logging.getLogger(__name__)
 
+PATH_SECONDS = 1.0  # over which a person keeps a velocity
+_LEGS = [SMPL22.index(f"{side}_{name}") for side in ("left", "right") for name in ("hip", "knee", "ankle", "foot")]
+_POINTS = [*(joint - 1 for joint in _LEGS), SMPL22.num_joints - 1]  # without the root; the next root is the last one
+_PATH = [2 * point + axis for point in _POINTS for axis in (0, 1)]  # columns of the features
+
 
 @dataclass(frozen=True)
 class ReferenceStart:
@@ -29,8 +34,8 @@ class ReferenceStart:
 
     Attributes:
         local: (B, L, P, 3) reference in the root frame, root first and next root last, box units.
-        strength: how much is drawn anew, more than 0 and at most 1. The last 1 - (1 - strength)^3 of the diffusion
-            steps are run: the noisiest steps decide what a motion shows, so that equal shares would hardly differ
+        strength: how much is drawn anew, more than 0 and at most 1. Sampling begins at 1 - (1 - strength)^3 of the
+            noisiest step: the noisiest steps decide what a motion shows, so that equal shares would hardly differ
             below 0.8.
     """
 
@@ -44,9 +49,33 @@ class ReferenceStart:
             )
 
     def steps(self, steps: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """The last steps of a run, at least one."""
-        share = 1.0 - (1.0 - self.strength) ** 3
-        return steps[len(steps) - max(round(share * len(steps)), 1) :]
+        """The steps (t, t_prev) of a run that are not noisier than the start, at least the last one.
+
+        The noise decides, not the number of steps, so that a strength means the same for every spacing.
+        """
+        noisiest = (1.0 - (1.0 - self.strength) ** 3) * steps[0][0]
+        return [step for step in steps if step[0] <= noisiest] or steps[-1:]
+
+
+def path_weight(level: float, fps: float) -> float:
+    """How much of the path of a reference is kept when sampling begins at a signal variance `level`.
+
+    The steps of the root are too small to be seen in one noisy frame, so that the text decides them and the path is
+    lost before the pose. What the start tells about a path is its mean over PATH_SECONDS, n frames: of unit variance,
+    in noise of variance (1 - level) / (level n). This is the weight of the best linear estimate of it.
+    """
+    seen = level * PATH_SECONDS * fps
+    return seen / (seen + 1.0 - level)
+
+
+def with_path(x_0: Tensor, *, reference: Tensor, weight: float) -> Tensor:
+    """Features (..., 44) whose path and legs are drawn to those of the reference by `weight`, 0 to 1.
+
+    Both together: on legs that stand still a body slides along its path, and cleaning takes such a path back.
+    """
+    result = x_0.clone()
+    result[..., _PATH] = torch.lerp(x_0[..., _PATH], reference[..., _PATH], weight)
+    return result
 
 
 def reference_local(
