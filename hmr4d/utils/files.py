@@ -25,7 +25,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
     """
     final = Path(path)
     made = [folder for folder in final.parents if not folder.exists()]
-    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(f"{final.parent} is no folder, or lies in a file. Choose another place.") from error
     handle, name = tempfile.mkstemp(prefix=f".{final.stem[:32]}.", suffix=final.suffix, dir=final.parent)
     os.close(handle)
     temporary = Path(name)

@@ -122,3 +122,11 @@ def test_json_with_half_a_surrogate_pair_is_written_and_read_back(tmp_path: Path
     value = {"text": "é \ud800 \\ud800", "\udfff": 1}
     write_json(tmp_path / "x.json", value)
     assert json.loads((tmp_path / "x.json").read_text("utf-8")) == value
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    for place in ("a/x.txt", "a/b/x.txt"):
+        with pytest.raises(NotADirectoryError, match="is no folder, or lies in a file"):
+            write_text(tmp_path / place, "y")
+    assert (tmp_path / "a").read_text() == "x"
