@@ -107,8 +107,9 @@ def published_features(
 ) -> tuple[Tensor, Tensor]:
     """Features and camera rows number by number as the published converter makes them, at the rate of its input.
 
-    It encodes the body in the frame of the camera, sums the velocities of the features up again, which adds rounding
-    that grows with time, and only then turns and places the body.
+    It encodes the body in the frame of the camera, sums the velocities of the features up again, and only then turns
+    and places the body. `axis_angle_to_matrix` is orthonormal only to 1e-6, so the summed root rotation drifts, in
+    double precision too.
 
     Args:
         global_orient, body_pose, transl: (L, 3), (L, 63) axis-angle and (L, 3) metres, in the frame of the camera.

@@ -9,6 +9,7 @@ where it stopped.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class GateOptions:
 
     def __post_init__(self) -> None:
         """ValueError for numbers that make no sense."""
-        if self.threads < 1 or not self.sampling_fps > 0 or (self.limit is not None and self.limit < 0):
+        if self.threads < 1 or not 0 < self.sampling_fps < math.inf or (self.limit is not None and self.limit < 0):
             raise ValueError(
                 f"threads ({self.threads}) must be at least 1, sampling_fps ({self.sampling_fps}) positive and limit "
                 f"({self.limit}) not negative."

@@ -15,6 +15,7 @@ from typing import Any
 
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 _FENCE = re.compile(r"```(.*?)```", re.DOTALL)
+_THOUGHTS_END = "</think>"  # models that reason aloud write this before they answer
 _LONGEST = 1 << 16  # characters that are looked at; an answer has one sentence
 _PAIR = re.compile(
     r'"matches"\s*:\s*(true|false|"(?:true|yes|false|no)"|[01](?![.\d]))(?![\w"])(?!\s*[|/])', re.IGNORECASE
@@ -56,10 +57,11 @@ def parse_answer(text: str) -> Answer:
     """Reads an answer.
 
     Every JSON object in the text that has `matches` counts, wherever it stands; without any, pairs like
-    `"matches": true` of broken JSON. Where they contradict each other, or nothing of the kind is there, the answer is
-    undecided. Booleans, 0 and 1, and the words true, yes, false, no count as yes or no.
+    `"matches": true` of broken JSON. Thoughts before `</think>` do not count. Where they contradict each other, or
+    nothing of the kind is there, the answer is undecided. Booleans, 0 and 1, and the words true, yes, false, no count
+    as yes or no.
     """
-    text = text[:_LONGEST]
+    text = text.rpartition(_THOUGHTS_END)[2][:_LONGEST]
     objects = [found for found in _objects(text) if "matches" in found]
     if objects:
         states = [_strict(found["matches"]) for found in objects]

@@ -79,7 +79,7 @@ def test_smplestx_in_every_accepted_form(tmp_path: Path, shapes: str) -> None:
 def test_missing_camera_keys_are_reported_and_leave_a_camera_without_intrinsics(tmp_path: Path) -> None:
     clip = read_clip(layouts.smplestx(tmp_path, Person(), width=None))
     assert clip.camera is not None and clip.camera.K is None
-    assert "The camera is left out, for the file has no width." in clip.remarks
+    assert "The camera is left out, for the file has no usable width." in clip.remarks
     reference = convert(clip)
     assert reference.intrinsic is None and reference.extrinsic is not None
 
