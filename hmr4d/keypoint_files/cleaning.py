@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 _FARTHEST = 1e6  # pixels or fractions; larger coordinates are invalid
 _LEAST_SURE = 1e-6  # confidences below are 0
-_ALL_MISSING_AT = ((0.0, 0.0), (-1.0, -1.0))
+_MARK = -1.0  # equal coordinates from here down, such as (-1, -1) and (-1000, -1000), mark missing joints
 _SHARED = 0.25, 4  # of the joints of an entry, and joints, at least: so many in one place are no detections
 _WHOLE_BODY = 40, 17  # sets of so many joints have face and hands, which may well share places, after their body
 _CONSTANT = 3  # entries in which two joints or more share a place that does not move with the others
@@ -35,7 +35,8 @@ def cleaned(detections: Sequence[Detection]) -> list[Detection]:
 
     All of them have the same number of joints.
 
-    These joints count as missing: at (0, 0) or (-1, -1), with coordinates that are not numbers or beyond all images,
+    These joints count as missing: at (0, 0) or equal negative
+        coordinates such as (-1, -1), with coordinates that are not numbers or beyond all images,
         with a confidence of 0 or less, or without one if other joints of the entry have one; and joints at a position
         that many joints of one entry share, or that two or more share in several entries while the others move.
     """
@@ -67,8 +68,7 @@ def _cleaned(points: NDArray[np.float64]) -> NDArray[np.float64]:
     told = np.isfinite(conf)
     conf = np.clip(np.where(told, conf, ~told.any(1, keepdims=True)), 0.0, 1.0)
     missing = ~(np.abs(places) < _FARTHEST).all(-1) | (conf < _LEAST_SURE)
-    for place in _ALL_MISSING_AT:
-        missing |= (places == place).all(-1)
+    missing |= (places == 0).all(-1) | ((places[..., 0] == places[..., 1]) & (places[..., 0] <= _MARK))
     return np.where(missing[..., None], 0.0, np.concatenate([places, conf[..., None]], -1))
 
 

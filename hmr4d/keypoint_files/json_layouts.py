@@ -40,6 +40,7 @@ from hmr4d.keypoint_files.json_frames import (
     Frame,
     decoded,
     frame_key,
+    frame_rank,
     frames_of,
     is_frame_label,
     is_nested,
@@ -156,7 +157,8 @@ def _numbers(frames: Sequence[Frame], content: Any) -> tuple[list[int | None], f
         return _by_time(entries)
     objects = [e for e in entries if isinstance(e, Mapping)]
     written = {key for entry in objects for key in entry}
-    keys = [k for k in FRAME_KEYS if k in written and any(is_frame_label(e.get(k)) for e in objects)]
+    ranks = {k: rank for k in written if (rank := frame_rank(k)) is not None}
+    keys = [k for k in sorted(ranks, key=lambda k: (ranks[k], k)) if any(is_frame_label(e.get(k)) for e in objects)]
     images = _images(content)
     problem: ValueError | None = None
     for key in keys:
