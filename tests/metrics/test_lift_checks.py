@@ -141,10 +141,11 @@ def test_left_and_right_exchanged_are_doubted() -> None:
     backward = motion().flip(0)
     for joints3d in (motion()[:, list(SMPL22.mirror_order)], backward):
         assert doubted(joints3d, seen(joints3d)) == ["sides"]
-    quarter = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]], dtype=torch.float64)
+    x, _, z = torch.nn.functional.normalize(backward[-1, 0] - backward[0, 0], dim=0).tolist()
+    turn = torch.tensor([[x, 0.0, z], [0.0, 1.0, 0.0], [-z, 0.0, x]], dtype=torch.float64)
     middle = torch.tensor([0.0, 0.0, -6.0], dtype=torch.float64)
-    across = (backward - middle) @ quarter.mT + middle
-    assert doubted(across, seen(across)) == []  # a walk across the image does not tell
+    across = (backward - middle) @ turn.mT + 4 * middle  # so far away that no step leads to the camera or away
+    assert doubted(across, seen(across, 0.0)) == []
 
 
 def test_pictures_of_another_size_are_doubted() -> None:
