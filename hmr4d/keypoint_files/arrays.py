@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hmr4d.keypoint_files.cleaning import FARTHEST
 from hmr4d.keypoint_files.detections import Detection, DetectionTable, frame_number, person_name, shown, told_rate
 from hmr4d.keypoint_files.image_sizes import image_sizes
 from hmr4d.keypoint_files.joint_names import ORDERS
@@ -18,7 +19,7 @@ _POINT_KEYS = ("kp2d", "keypoints", "joints2d", "keypoints_2d", "joints_2d", "kp
 _CONF_KEYS = ("kp2d_conf", "conf", "keypoint_scores", "scores", "confidence", "visibility")
 _WIDTHS = (2, 3, 4, 5)  # columns of a joint
 _MOST_PEOPLE = 10  # in one frame; more may be frames
-_SAME_PERSON = 0.1  # of their size that the middle of two entries differs
+_SAME_PERSON = 0.4  # of the median distance of joints from their middle that the middles of two entries differ
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,9 @@ def _is_people_first(points: NDArray[np.float64]) -> bool:
     """Whether an array (A, B, J, C) has people before frames: the many entries of its second axis are one person."""
     if points.shape[1] <= max(_MOST_PEOPLE, points.shape[0]):
         return False
-    middles, sizes = points[..., :2].mean(2), np.linalg.norm(np.ptp(points[..., :2], axis=2), axis=-1)
+    places = np.clip(points[..., :2], -FARTHEST, FARTHEST)
+    middles = np.median(places, axis=2)
+    sizes = np.linalg.norm(np.median(np.abs(places - middles[:, :, None]), axis=2), axis=-1)
     steps = np.linalg.norm(np.diff(middles, axis=1), axis=-1) / np.maximum(sizes[:, 1:], 1e-9)
     return bool(np.nanmedian(steps) < _SAME_PERSON) if np.isfinite(steps).any() else False
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hmr4d.keypoint_files.cleaning import FARTHEST
 from hmr4d.keypoint_files.detections import (
     FASTEST_RATE,
     Detection,
@@ -219,7 +220,7 @@ def _overlap(people: Sequence[Any]) -> bool:
             place = _read_person(person, 0, 0, "an entry")[0].points[:, :2]
         except ValueError:
             continue
-        places.append(place[np.isfinite(place).all(1) & (place != 0).any(1)])
+        places.append(place[(np.abs(place) < FARTHEST).all(1) & (place != 0).any(1)])
     places = [p for p in places if len(p) > 1]
     if len(places) < 3:
         return False

@@ -112,3 +112,15 @@ def test_coordinates_with_rows_first_are_told(tmp_path: Path, caplog: pytest.Log
         assert not caplog.text
         everybody(saved(tmp_path, POINTS[..., [1, 0, 2]].tolist()))
     assert "Bodies lie across the image nearly always: are coordinates (v, u)" in caplog.text
+
+
+@pytest.mark.filterwarnings("error")
+def test_coordinates_beyond_all_images_do_not_hide_the_others(tmp_path: Path) -> None:
+    points = POINTS.copy()
+    points[:, 9, :2] = 1e300
+    content = [{"frame": 0, "people": [{"keypoints": p.tolist()} for p in points]}, {"frame": 1}]
+    with pytest.raises(ValueError, match="12 overlapping entries, like one person in many frames"):
+        everybody(saved(tmp_path, content))
+    np.save(tmp_path / "k.npy", points[None])
+    (track,) = everybody(tmp_path / "k.npy")
+    assert track.num_frames == 12 and not track.kp2d_conf[:, 9].any()
