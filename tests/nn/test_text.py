@@ -96,6 +96,11 @@ def test_minilm_with_several_layers_keeps_the_tokens_and_widens_the_pooled_vecto
     assert again.tokens.shape == wide.tokens.shape
 
 
+def test_weights_are_loaded_without_a_bar_off_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    build_text_encoder("minilm")
+    assert "%" not in capfd.readouterr().err
+
+
 def test_hash_encoder_needs_no_state() -> None:
     first, second = HashTextEncoder(8).encode(PROMPTS), HashTextEncoder(8).encode(PROMPTS)
     assert torch.equal(first.tokens, second.tokens)

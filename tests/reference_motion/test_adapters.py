@@ -163,6 +163,16 @@ def test_amass(tmp_path: Path, family: str, key: str) -> None:
     assert convert(clip).fps == 20.0
 
 
+def test_aistpp(tmp_path: Path) -> None:
+    person = Person()
+    clip = read_clip(layouts.aistpp(tmp_path, person))
+    assert (clip.system, clip.motion.fps, clip.camera) == ("aistpp", 60.0, None)
+    assert_joints(clip, person.joints("smpl", world=True))
+    content = read_tree(layouts.aistpp(tmp_path, person, scaling=0.0))
+    with pytest.raises(ValueError, match="'smpl_scaling' is 0"):
+        tracks_of(adapter_of(content), Source(tmp_path / "dance.pkl", content))
+
+
 def test_plain_parameters_stand_up_by_the_body(tmp_path: Path) -> None:
     person = Person()
     content = {name: value.numpy() for name, value in layouts.parameters(person, "smpl", 24, world=True).items()}
