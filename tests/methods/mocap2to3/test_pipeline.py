@@ -17,6 +17,7 @@ from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOpt
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
 from hmr4d.methods.mocap2to3.requests import track_at_rate
 from hmr4d.methods.mocap2to3.values import LiftDraws, Track
+from hmr4d.methods.mocap2to3.window_sampling import WindowSampler
 from hmr4d.motion.tracks import smooth_in_time
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.representation.image_pose2d import ImagePose2DCodec
@@ -299,7 +300,7 @@ def test_one_view_is_sampled_too() -> None:
     batched = Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
     track = Track(seen(joints3d, rig)[:, 0], torch.ones(1, 20, 22), torch.tensor([20]))
     noise = IndependentNoise([torch.Generator()], torch.tensor([20]), num_views=4, num_features=48)
-    found = pipeline.sample_window(pipeline.camera_inputs(batched), track, noise, pipeline.sampling)
+    found = WindowSampler(pipeline, pipeline.camera_inputs(batched), track, pipeline.sampling).run(noise)
     assert found.joints3d.shape == (1, 20, 22, 3) and found.joints3d.isfinite().all()
 
 
