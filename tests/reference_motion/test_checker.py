@@ -131,7 +131,7 @@ def test_a_missing_or_short_video_is_reported_and_nothing_is_left(tmp_path: Path
     with pytest.raises(ValueError, match="ends before"):
         write_checks(reference(), tmp_path / "out", "a", CheckOptions(video=video, video_start=5))
     assert not list(tmp_path.glob("out/*"))
-    with pytest.raises(ValueError, match="needs the original video"):
+    with pytest.raises(ValueError, match="requires the original video"):
         CheckOptions(kinds=("overlay",))
 
 
@@ -174,5 +174,5 @@ def test_another_video_is_rated_doubtful(tmp_path: Path, caplog: pytest.LogCaptu
     write_checks(reference(), tmp_path, "x", CheckOptions(kinds=("overlay",), video=tmp_path / "own.mp4"))
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     write_checks(reference(), tmp_path, "x", CheckOptions(kinds=("overlay",), video=tmp_path / "other.mp4"))
-    assert "pictures of 64 x 96 pixels, the camera of the motion 160 x 96, which is another shape" in caplog.text
-    assert re.search(r"The motion ends at 0.\d s, the video at 0.\d s, where the overlay stops", caplog.text)
+    assert "has 64 x 96 pixels, the camera of the motion 160 x 96, which is another aspect ratio" in caplog.text
+    assert re.search(r"The motion ends at 0.\d s, the video and the overlay at 0.\d s", caplog.text)

@@ -81,7 +81,7 @@ def test_parameters_are_resampled_and_not_rows() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"pose": torch.zeros(3)}, "it holds pose"),
+        ({"pose": torch.zeros(3)}, "the file contains pose"),
         (torch.zeros(5, 263), "expected 'motion'"),
         ({"motion": torch.zeros(0, 276)}, "at least one row"),
         ({"motion": torch.full((4, 276), float("nan"))}, "not finite in row 0"),
@@ -102,7 +102,7 @@ def test_one_frame_and_hips_above_each_other_are_refused() -> None:
     assert clip.motion.pose is not None
     on_side = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.0, torch.pi / 2]))
     clip.motion.pose.rotations[0, 0] = on_side
-    with pytest.raises(ValueError, match="faces no direction"):
+    with pytest.raises(ValueError, match="heading is undefined"):
         convert(clip)
 
 

@@ -257,7 +257,7 @@ def test_a_command_that_is_missing_ends_the_asking(clip: Path) -> None:
     judge = AskedJudge(CommandBackend("no-such-program-here {video}"))
     reasons = [judge.verdict(Question(text, clip)).reason for text in ("a", "b")]
     assert "cannot be run" in reasons[0] and "not asked" in reasons[1]
-    with pytest.raises(ValueError, match="where the clip goes"):
+    with pytest.raises(ValueError, match="does not receive the clip"):
         CommandBackend("ask.py")
 
 
