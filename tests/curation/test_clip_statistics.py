@@ -90,4 +90,4 @@ def test_the_published_statistics_add_up_and_faults_are_named() -> None:
     assert faults_of_table({**PUBLISHED, "hours": 170.0}) == [
         "17297263 frames are 160.1598 hours, but the table says 170.0."
     ]
-    assert faults_of_table({**PUBLISHED, "clips": 101_209})[0] == "the splits have 101208 clips, but there are 101209."
+    assert faults_of_table({**PUBLISHED, "clips": 101_209})[0] == "the splits have 101208 clips, but the data set has 101209."

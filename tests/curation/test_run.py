@@ -75,7 +75,7 @@ def test_names_in_the_captions_file_that_no_source_has_are_reported(
     captions = tmp_path / "captions.csv"
     captions.write_text("walk,a person walks\nwolk,a person walks\n0123456789abcdef,somebody walks\n", "utf-8")
     curate(settings_of(tmp_path / "files", captioner=f"file:{captions}"), tmp_path / "out")
-    assert "1 names in the captions file are of no source, such as wolk." in caplog.text
+    assert "1 names in the captions file match no source, such as wolk." in caplog.text
 
 
 def test_of_two_people_the_larger_counts_and_taking_turns_is_a_fault(tmp_path: Path) -> None:
@@ -395,11 +395,11 @@ def test_the_validator_names_what_is_wrong(root: Path, tmp_path: Path) -> None:
     changes = {
         "its id is also in": lambda c: [c, c],
         "it has no caption.": lambda c: [c.with_meta(captions=[])],
-        "a caption of it is empty": lambda c: [c.with_meta(captions=[{"text": " "}])],
+        "a caption is empty": lambda c: [c.with_meta(captions=[{"text": " "}])],
         "not finite": lambda c: [kept(c, kpts=c.arrays["kpts"] * np.float32(np.nan))],
         "the image size is": lambda c: [kept(c, kpts=c.arrays["kpts"] + late(c))],
         "'n_frames' is": lambda c: [c.with_meta(n_frames=7)],
-        "its id is not that of its source": lambda c: [
+        "its id does not match its source": lambda c: [
             c.with_meta(start_s=c.meta["start_s"] + 1, end_s=c.meta["end_s"] + 1)
         ],
         "'width' is None": lambda c: [c.with_meta(width=None)],
@@ -413,7 +413,7 @@ def test_the_validator_names_what_is_wrong(root: Path, tmp_path: Path) -> None:
     shard = shard_files(tmp_path / "bad")[0]
     shard.write_bytes(shard.read_bytes()[:700])
     assert any(
-        "tar file" in fault.sentence or "no NumPy array" in fault.sentence for fault in validate(tmp_path / "bad")
+        "tar file" in fault.sentence or "not a NumPy array" in fault.sentence for fault in validate(tmp_path / "bad")
     )
 
 

@@ -111,12 +111,12 @@ def test_a_table_lists_sources_that_lie_anywhere(tmp_path: Path) -> None:
     assert (second.url, second.licence, second.keypoints) == (
         "https://example.org/b", "CC0", tmp_path / "far/b_points.json"
     )  # fmt: skip
-    with pytest.raises(FileNotFoundError, match="is no file"):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
         open_sources("table:nowhere.csv")
     for content, error, message in (
-        ("file\nmissing.mp4\n", FileNotFoundError, "names 1 files that are not there, such as missing.mp4"),
+        ("file\nmissing.mp4\n", FileNotFoundError, "lists 1 missing files, such as missing.mp4"),
         ("path\na.npz\n", TextError, "no column 'file'"),
-        ("file\na.npz\na.npz\n", TextError, "names a file twice"),
+        ("file\na.npz\na.npz\n", TextError, "lists a file twice"),
         ("file\nmine.csv.txt\n", TextError, "neither a video nor a keypoint file"),
     ):
         (tmp_path / "bad.csv").write_text(content)

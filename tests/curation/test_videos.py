@@ -225,7 +225,7 @@ def test_sources_are_videos_with_their_keypoints_and_files_alone(videos: Path, t
     assert set(sources) == {"a.mp4", "b.json", "b.npz", "sub/c.csv"}
     assert sources["a.mp4"].keypoints == tmp_path / "a.json"
     (tmp_path / "none").mkdir()
-    with pytest.raises(FileNotFoundError, match="holds neither videos"):
+    with pytest.raises(FileNotFoundError, match="contains neither videos"):
         list(LocalFolder(tmp_path / "none").list())
 
 
