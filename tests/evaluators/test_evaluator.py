@@ -156,7 +156,7 @@ def test_word_vectors_are_read_for_a_glove_text_side_alone(evaluator: Evaluator,
     saved.save(tmp_path / "glove")
     with pytest.raises(FileNotFoundError, match="GloVe word vectors not found"):
         load_evaluator(tmp_path / "glove", glove_folder=tmp_path)
-    with pytest.raises(ValueError, match="was made without them"):
+    with pytest.raises(ValueError, match="was created without them"):
         saved.embed_texts(["a person"], ["a/DET person/NOUN"])
     words = ("sos", "eos", "unk", "person")
     np.save(tmp_path / "our_vab_data.npy", np.eye(4, 2, dtype=np.float32))
@@ -164,7 +164,7 @@ def test_word_vectors_are_read_for_a_glove_text_side_alone(evaluator: Evaluator,
         (tmp_path / f"our_vab_{name}.pkl").write_bytes(pickle.dumps(content))
     loaded = load_evaluator(tmp_path / "glove", glove_folder=tmp_path)
     assert loaded.embed_texts(["a person", "all"], ["a/DET person/NOUN", ""]).shape == (2, 8)
-    with pytest.raises(ValueError, match="needs 'word/POS' tokens of all 2 captions and got 0"):
+    with pytest.raises(ValueError, match="needs 'word/POS' tokens of all 2 captions; got 0"):
         loaded.embed_texts(["a person", "all"])
 
 
@@ -196,7 +196,7 @@ def test_statistics_of_other_features_are_refused(changes: dict[str, object], fo
 
 
 def test_text_encoders_of_another_kind_are_refused() -> None:
-    with pytest.raises(ValueError, match="reads words of 32 numbers; the text input gives 16"):
+    with pytest.raises(ValueError, match="needs words of 32 dimensions; the text input has 16"):
         Evaluator(RECIPE, statistics(), text_input=TokenStateInput("hash", 16))
     with pytest.raises(ValueError, match="32-dimensional states of 'minilm'; got encoder 'hash' with 32"):
         TokenStateInput("minilm", 32, encoder=HashTextEncoder(32))
@@ -211,7 +211,7 @@ def test_damaged_and_missing_files(evaluator: Evaluator, tmp_path: Path) -> None
         Evaluator.load(tmp_path)
     evaluator.save(tmp_path)
     (tmp_path / WEIGHTS_NAME).write_bytes(weights[: len(weights) // 2])
-    with pytest.raises(ValueError, match=r"holds no readable evaluator \(SafetensorError"):
+    with pytest.raises(ValueError, match=r"contains no readable evaluator \(SafetensorError"):
         Evaluator.load(tmp_path)
     evaluator.save(tmp_path)
     config = (tmp_path / CONFIG_NAME).read_text()
@@ -277,7 +277,7 @@ class TestPublishedFile:
         self.write(tmp_path, {"text_encoder": {"hidden": torch.zeros(20000)}})
         content = (tmp_path / MATCHING_FILE).read_bytes()
         (tmp_path / MATCHING_FILE).write_bytes(content[: len(content) // 2])
-        with pytest.raises(ValueError, match=r"finest.tar is no readable evaluator checkpoint.*download it again"):
+        with pytest.raises(ValueError, match=r"finest.tar is not a readable evaluator checkpoint.*download it again"):
             load_published_evaluator(tmp_path, None)
 
     @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_matching_loss_by_hand() -> None:
 def test_published_shift_never_reaches_the_last_pair_but_the_pair_itself() -> None:
     random = np.random.RandomState(0)
     assert {published_shift(4, random) for _ in range(100)} == {0, 1, 2}
-    with pytest.raises(ValueError, match="batch of 1 has no wrong pairs"):
+    with pytest.raises(ValueError, match="batch of 1 has no negative pairs"):
         published_shift(1, random)
 
 

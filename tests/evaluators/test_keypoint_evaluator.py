@@ -127,12 +127,12 @@ def test_the_published_sizes_have_the_published_number_of_parameters() -> None:
 
 
 def test_features_of_the_wrong_kind_of_store_are_refused(store: KeypointStore, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="are made of 3D motion"):
+    with pytest.raises(ValueError, match="need 3D motion"):
         open_features(store, "train", variant="humanml3d", fps=20.0, mirror_prob=0.0)
     motion = write_store(tmp_path / "3d", {"a": 60})
-    with pytest.raises(ValueError, match="are made of 2D keypoints"):
+    with pytest.raises(ValueError, match="need 2D keypoints"):
         open_features(motion, "train", variant="coco17_image", fps=30.0, mirror_prob=0.0)
-    with pytest.raises(ValueError, match="30 frames per second, the features at 20"):
+    with pytest.raises(ValueError, match="30 frames per second, the features have 20"):
         open_features(store, "train", variant="coco17_image", fps=20.0, mirror_prob=0.0)
-    with pytest.raises(ValueError, match="have no root or contacts"):
+    with pytest.raises(ValueError, match="have neither root nor contacts"):
         open_features(store, "train", variant="coco17_image", fps=30.0, mirror_prob=0.0).statistics(5.0)

@@ -60,7 +60,7 @@ def test_lookup(tmp_path: Path) -> None:
     wanted = ["Act_VIP", "Loc_VIP", "DET", "OTHER", "OTHER"]
     assert [place for _, place in found.values()] == [index[name] for name in wanted]
     for token in ("walk", "walk/to/VERB"):
-        with pytest.raises(ValueError, match="not of the form word/POS"):
+        with pytest.raises(ValueError, match="not have the form word/POS"):
             vectorizer.lookup(token)
 
 

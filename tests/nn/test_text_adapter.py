@@ -71,7 +71,7 @@ def test_files_that_are_no_adapter_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="Text adapter not found"):
         TextAdapter.load(tmp_path / "none.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(ValueError, match="is no text adapter"):
+    with pytest.raises(ValueError, match="is not a text adapter"):
         TextAdapter.load(tmp_path / "bad.safetensors")
 
 
@@ -130,14 +130,14 @@ def test_fitting_repeats_itself_and_leaves_the_random_state_alone() -> None:
 def test_one_action_alone_is_refused() -> None:
     captions = made_up_captions()
     rows = [i for i, action in enumerate(captions.actions) if action == "walk"]
-    with pytest.raises(ValueError, match="two actions or more"):
+    with pytest.raises(ValueError, match="at least two actions"):
         fit_text_adapter(captions.part(rows))
 
 
 def test_captions_of_several_stores_come_with_their_labels(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 1)):
         import_synthetic(tmp_path / name, num_clips=8, seed=seed)
-    with pytest.raises(ValueError, match="no text cache by 'hash'"):
+    with pytest.raises(ValueError, match="no text cache of 'hash'"):
         read_captions([tmp_path / "a"], "hash")
     encoder = HashTextEncoder(16)
     for name in ("a", "b"):
