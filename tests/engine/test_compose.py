@@ -37,7 +37,7 @@ def test_classes_of_known_packages_pass(target):
 )
 def test_everything_else_is_refused(target):
     cfg = OmegaConf.create({"name": target, "parts": [{"deep": {"_target_": "${name}"}}]})
-    with pytest.raises(ValueError, match=f"asks for {target};"):
+    with pytest.raises(ValueError, match=f"has the targets {target};"):
         check_targets(cfg)
 
 

@@ -80,7 +80,7 @@ def test_published_placement_fills_tails_before_it_looks_for_the_floor() -> None
         (torch.full((40, 22, 3), torch.nan), 20.0, "not finite, first in frame 0"),
         (torch.zeros(40, 22, 3), 0.0, "fps is 0.0; give the frame rate"),
         (torch.zeros(40, 22, 3), float("nan"), "fps is nan"),
-        (torch.zeros(40, 22, 3), None, "fps is None; say at how many"),
+        (torch.zeros(40, 22, 3), None, "fps is None; give the frame rate"),
     ],
 )
 def test_bad_motions_are_named(bad: Tensor, fps: float | None, message: str) -> None:
@@ -90,7 +90,7 @@ def test_bad_motions_are_named(bad: Tensor, fps: float | None, message: str) -> 
 
 def test_what_the_protocols_cannot_take() -> None:
     standard, published = StandardPreparation(STATISTICS), PublishedModelPreparation(STATISTICS)
-    with pytest.raises(ValueError, match=r"has 3 feature rows.*needs 4 or more"):
+    with pytest.raises(ValueError, match=r"has 3 feature rows.*needs at least 4"):
         standard.cut(standard.encode([motion(4)], 20.0), [None])
     with pytest.raises(ValueError, match="201 frames at 20 frames per second"):
         published.encode([motion(302)], 30.0)

@@ -141,7 +141,7 @@ def test_a_long_motion_is_cut_and_that_is_reported(tmp_path: Path, caplog: pytes
     viewer.on_predict_batch_end(ONE_PROCESS, None, output, {}, 0)  # type: ignore[arg-type]
     assert len(list((tmp_path / "w_a/000_long").iterdir())) == 3
     assert "'long' is shown up to frame 3 of 8" in caplog.text
-    with pytest.raises(ValueError, match="made without"):
+    with pytest.raises(ValueError, match="these have none"):
         Wis3DMotion2Dto3DVisualizer(plot_2D=True, folder=str(tmp_path / "w")).on_predict_batch_end(
             ONE_PROCESS,
             None,

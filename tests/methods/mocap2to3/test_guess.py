@@ -113,5 +113,5 @@ def test_pipelines_that_do_not_go_together_are_named() -> None:
         GuidedPipeline(tiny_pipeline(), tiny_pipeline())
     with pytest.raises(ValueError, match="ray_lifting does not take an initial guess"):
         GuidedPipeline(walkers.tiny_pipeline(), BaselinePipeline("ground_ray", SMPL22))
-    with pytest.raises(ValueError, match="of 'coco17' joints, but mocap2to3 lifts 'smpl22'"):
+    with pytest.raises(ValueError, match="has 'coco17' joints, but mocap2to3 lifts 'smpl22'"):
         GuidedPipeline(tiny_pipeline(), BaselinePipeline("ground_ray", COCO17))

@@ -88,7 +88,7 @@ def test_a_given_decay_may_end_before_the_training() -> None:
 
 
 def test_decay_without_an_end_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"final_lr=0\.1 needs an end of the training"):
+    with pytest.raises(ValueError, match=r"final_lr=0\.1 needs a defined end of the training"):
         trainer(max_epochs=-1).fit(module(final_lr=0.1), datamodule=Batches(tiny_batch()))
 
 

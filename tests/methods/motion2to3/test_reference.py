@@ -107,5 +107,5 @@ def test_references_that_are_no_body_or_too_short_are_refused() -> None:
 
 
 def test_a_model_without_a_known_box_takes_no_reference() -> None:
-    with pytest.raises(ValueError, match="box units"):
+    with pytest.raises(ValueError, match="metres per box unit"):
         tiny_pipeline().follow(Motion(torch.from_numpy(clip(40)), 20.0), "bows", strength=0.5)
