@@ -114,9 +114,9 @@ class DatasetStatistics:
         for caption in meta["captions"]:
             self.captions += 1
             self.words.update(words_of(caption["text"]))
-        told = meta["keypoint_speed"]
-        self.speed += np.array([told["px"], told["h"]])
-        self.pairs += np.array(told["pairs"])
+        speeds = meta["keypoint_speed"]
+        self.speed += np.array([speeds["px"], speeds["h"]])
+        self.pairs += np.array(speeds["pairs"])
 
     def table(self) -> dict[str, Any]:
         """The statistics as a JSON object."""

@@ -217,8 +217,8 @@ def run_command(words: Sequence[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RuntimeError(f"the command {words[0]} did not run ({printable(str(error))[:200]}).") from error
     if done.returncode:
-        said = printable(done.stderr.decode("utf-8", "replace").strip())[-200:]
-        raise RuntimeError(f"the command {words[0]} ended with status {done.returncode}: {said or 'no message'}.")
+        message = printable(done.stderr.decode("utf-8", "replace").strip())[-200:]
+        raise RuntimeError(f"the command {words[0]} ended with status {done.returncode}: {message or 'no message'}.")
     return done.stdout.decode("utf-8", "replace")
 
 

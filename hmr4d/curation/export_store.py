@@ -33,13 +33,13 @@ def export_store(folder: Path, out: Path, *, name: str = "motionweb", overwrite:
     for _, record in read_clips(folder):
         licences[record.meta["source"]["licence"] or UNKNOWN] += 1
     licence = ", ".join(sorted(licences))
-    told = "\n".join(f"- {kind}: {count} clips" for kind, count in sorted(licences.items()))
+    licence_lines = "\n".join(f"- {kind}: {count} clips" for kind, count in sorted(licences.items()))
     writer = StoreWriter(
         out,
         name=name,
         source="videos curated by hmr4d curate; manifest and shards name each",
         licence=licence,
-        notice=f"# {name}\n\n2D keypoints of videos. Licences of the videos:\n\n{told}\n",
+        notice=f"# {name}\n\n2D keypoints of videos. Licences of the videos:\n\n{licence_lines}\n",
         settings={"clips": sum(licences.values())},
         fps=FPS,
         skeleton=COCO17,

@@ -142,8 +142,8 @@ def run_stages(task: Task, stages: Sequence[Stage], sources: Sequence[Source]) -
         except OSError as error:
             key = source_key(source.id)
             dead.append(DeadLetter("list", key, source.id, FAILED, "unreadable", _sentence(error)))
-    told = [(record.meta["source"], record.meta["fingerprints"]) for record in records]
-    digest, file = _hash(told), None
+    fingerprints = [(record.meta["source"], record.meta["fingerprints"]) for record in records]
+    digest, file = _hash(fingerprints), None
     stages_run = 0
     for number, stage in enumerate(stages):
         key = _hash([digest, stage.name, stage.version, dict(stage.settings)])[:16]

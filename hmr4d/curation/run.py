@@ -75,13 +75,13 @@ def curate(
 
 def check_origin(out: Path, root: Path) -> None:
     """Records the source folder of a data set. Raises ValueError if the data set belongs to another folder."""
-    note, found = out / ORIGIN, str(root.resolve())
-    known = json.loads(note.read_text("utf-8"))["root"] if note.is_file() else found
-    if known != found:
+    note, origin = out / ORIGIN, str(root.resolve())
+    known = json.loads(note.read_text("utf-8"))["root"] if note.is_file() else origin
+    if known != origin:
         raise ValueError(
             f"{out} is a data set of {known}. Choose another --out or, if that folder was moved, remove {note}."
         )
-    write_json(note, {"root": found})
+    write_json(note, {"root": origin})
 
 
 def remove_remnants(out: Path) -> None:

@@ -110,8 +110,8 @@ class LocalFolder:
             )
         for path in sorted(names):
             name = path.relative_to(self.root).as_posix()
-            told = facts.get(name, {})
-            yield Source(name, self.kind, path, beside.get(path), told.get("url", ""), told.get("licence", ""))
+            metadata = facts.get(name, {})
+            yield Source(name, self.kind, path, beside.get(path), metadata.get("url", ""), metadata.get("licence", ""))
 
 
 class SourceTable:

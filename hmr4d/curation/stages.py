@@ -168,9 +168,9 @@ def detect(
     Arrays: `kpts` (F, 17, 3), `boxes` (F, 4), and `camera` (F, 5) if there is a video.
     """
     source = sources[record.meta["source"]["id"]]
-    facts, times = probe(source.path) if source.is_video else (None, None)
+    video, times = probe(source.path) if source.is_video else (None, None)
     remarks: list[str] = []
-    size = None if facts is None else facts.size
+    size = None if video is None else video.size
     if not isinstance(detector, TrackDetector):
         if times is None or size is None:
             raise Rejected("no_pictures", f"the detector '{detector.name}' needs a video; this is a keypoint file.")
@@ -212,7 +212,7 @@ def filter_and_trim(record: Record, limits: Thresholds, rules: TrimRules) -> lis
     track = Track(record.arrays["kpts"], record.arrays["boxes"], size, record.arrays.get("camera"))
     mask = frame_failures(track, limits)
     shared = {k: meta[k] for k in ("source", "fps", "width", "height", "detector", "detector_version")}
-    told = {"thresholds": asdict(limits), "version": filters.VERSION, "not_run": meta["filters_not_run"]}
+    filter_settings = {"thresholds": asdict(limits), "version": filters.VERSION, "not_run": meta["filters_not_run"]}
     clips: list[Record] = []
     failed = Failure(0)
     for first, last, clip in trim(track, mask, limits, rules):
@@ -224,7 +224,7 @@ def filter_and_trim(record: Record, limits: Thresholds, rules: TrimRules) -> lis
         about = {"clip_id": name, "start_s": round(start, 6), "end_s": round(end, 6), "n_frames": last - first}
         frames = with_image_size(clip.keypoints[..., :2], clip.keypoints[..., 2], size)
         arrays = {"kpts": frames, "bbox_xyxy": clip.boxes}
-        clips.append(Record(name, {**shared, **about, "filters": told}, arrays))
+        clips.append(Record(name, {**shared, **about, "filters": filter_settings}, arrays))
     reason, counts = reject_reason(mask)
     if not clips:
         if failed:
@@ -240,9 +240,9 @@ def _why_no_clip(reason: Failure, counts: Mapping[str, int], num_frames: int, ru
     if not counts:
         seconds = rules.min_frames / FPS
         return "too_short", f"it has {num_frames} frames at 30 fps; a clip needs {rules.min_frames} ({seconds:g} s)."
-    told = ", ".join(f"{name} in {count}" for name, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
+    failures = ", ".join(f"{name} in {count}" for name, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
     return reason.reason, (
-        f"no {rules.min_frames} good frames in a row among {num_frames}; frames that fail: {told}. "
+        f"no {rules.min_frames} good frames in a row among {num_frames}; frames that fail: {failures}. "
         f"The main reason is {reason.reason}."
     )
 
@@ -297,8 +297,8 @@ def repose(record: Record, sources: Mapping[str, Source], detector: PoseEstimato
             f"the second detector is confident in {good.mean():.0%} of the frames; expected {GOOD_SHARE:.0%}.",
         )
     frames = with_image_size(people.keypoints[..., :2], people.keypoints[..., 2], (meta["width"], meta["height"]))
-    told = {**meta, "detector": detector.name, "detector_version": detector.version}
-    return Record(record.key, told, {**record.arrays, "kpts": frames})
+    metadata = {**meta, "detector": detector.name, "detector_version": detector.version}
+    return Record(record.key, metadata, {**record.arrays, "kpts": frames})
 
 
 def caption(record: Record, captioner: Captioner, clips: ClipVideos) -> Record:
@@ -308,9 +308,9 @@ def caption(record: Record, captioner: Captioner, clips: ClipVideos) -> Record:
 
 def describe(record: Record) -> Record:
     """A clip with its statistics, and with the split of its source."""
-    facts = clip_facts(record.arrays["kpts"][:, :17], record.arrays["bbox_xyxy"])
+    statistics = clip_facts(record.arrays["kpts"][:, :17], record.arrays["bbox_xyxy"])
     split = split_by_name(record.meta["source"]["id"], test=TEST_SHARE, val=VAL_SHARE)
-    return record.with_meta(**facts, split=split, review=UNREVIEWED)
+    return record.with_meta(**statistics, split=split, review=UNREVIEWED)
 
 
 def _told_size(told: Sequence[tuple[int, int]], given: tuple[int, int] | None) -> tuple[int, int]:
@@ -335,7 +335,7 @@ def _in_pictures(
     boxes: NDArray[np.floating] | None = None,
 ) -> People:
     """The largest person of each frame or, with `boxes` (F, 4), the person with the largest overlap."""
-    keypoints, found = np.zeros((len(at), 17, 3), np.float32), np.zeros((len(at), 4), np.float32)
+    keypoints, all_boxes = np.zeros((len(at), 17, 3), np.float32), np.zeros((len(at), 4), np.float32)
     place = 0
     while batch := [np.asarray(picture.convert("RGB")) for picture in itertools.islice(pictures, FRAMES_PER_CALL)]:
         wanted = None if boxes is None else boxes[place : place + len(batch)]
@@ -348,9 +348,9 @@ def _in_pictures(
                     raise ValueError(
                         f"the detector returned keypoints of shape {points.shape}; expected finite (17, 3)."
                     )
-                keypoints[place + row], found[place + row] = points, person["bbox"]
+                keypoints[place + row], all_boxes[place + row] = points, person["bbox"]
         place += len(batch)
-    return People(keypoints[:place], found[:place], at[:place])
+    return People(keypoints[:place], all_boxes[:place], at[:place])
 
 
 def _worth(box: NDArray[np.floating], wanted: NDArray[np.floating] | None) -> float:

@@ -107,8 +107,8 @@ def clip_faults(record: Record, *, needs_captions: bool = True) -> list[str]:
     ):
         faults.append("its id does not match its source and times.")
     size = np.array([meta["width"], meta["height"]])
-    found = keypoints[:, :-1][keypoints[:, :-1, 2] > 0]
-    if (np.abs(found[:, :2] / size - 0.5) > FAR).any():
+    visible = keypoints[:, :-1][keypoints[:, :-1, 2] > 0]
+    if (np.abs(visible[:, :2] / size - 0.5) > FAR).any():
         faults.append(f"a keypoint lies more than {FAR:g} image sizes from the center.")
     if set(meta["viewpoint_counts"]) != set(VIEWPOINTS) or sum(meta["viewpoint_counts"].values()) != len(keypoints):
         faults.append(f"its viewpoint_counts {meta['viewpoint_counts']} do not add up to {len(keypoints)} frames.")

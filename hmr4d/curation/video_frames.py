@@ -24,17 +24,17 @@ def probe(path: Path) -> tuple[VideoMetadata, NDArray[np.float64]]:
         Rejected: the video cannot be decoded, has no time stamps, or is longer than MOST_SECONDS.
     """
     try:
-        facts = read_video_metadata(path)
+        metadata = read_video_metadata(path)
     except (ValueError, OSError) as error:
         raise Rejected("unreadable", str(error)) from error
-    times = facts.times
+    times = metadata.times
     if not len(times) or (np.diff(times) <= 0).any():
         times = np.unique(times)
     if not len(times):
         raise Rejected("no_frame_rate", "the video has no time stamps of its frames.")
     if times[-1] > MOST_SECONDS:
         raise Rejected("too_long", f"it lasts {times[-1] / 3600:.1f} hours; the limit is {MOST_SECONDS / 3600:g}.")
-    return facts, times
+    return metadata, times
 
 
 def nearest_pictures(path: Path, times: NDArray[np.float64], at: NDArray[np.float64]) -> Iterator[Image.Image]:

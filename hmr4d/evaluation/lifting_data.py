@@ -200,8 +200,8 @@ def aistpp_clips(
     """
     _need_root(root, "AIST++", "clips.root=<folder>, as https://google.github.io/aistplusplus_dataset delivers it")
     views = AistppCaptures(root, split, window=window, max_missing=max_missing).dataset(detected=detected)
-    facts = {"window": window, "detected": detected, "max_missing": max_missing}
-    return CapturedClips(views, f"aistpp/{split or 'all'}", facts)
+    settings = {"window": window, "detected": detected, "max_missing": max_missing}
+    return CapturedClips(views, f"aistpp/{split or 'all'}", settings)
 
 
 def _need_root(root: str | Path, name: str, place: str) -> None:
@@ -423,8 +423,8 @@ class ScoredLifts(Dataset[dict[str, Any]]):
             confs.append(own[1])
         seen = torch.stack(all2d), torch.stack(confs)
         seen = bridge_gaps(*drop_unsure(*seen), clip.fps) if self.bridged else seen
-        told = as_joints(*seen, clip.skeleton, self.lifted)
-        return Observation(*told, rig, self.lifted)
+        derived = as_joints(*seen, clip.skeleton, self.lifted)
+        return Observation(*derived, rig, self.lifted)
 
     def _corrupted(
         self, clip: LiftingClip, kp2d: Tensor, conf: Tensor, camera: Rig, item: int, part: int

@@ -308,12 +308,12 @@ class Evaluator(nn.Module):
                 "restore the folder."
             ) from error
         statistics = recipe.features.statistics.load(folder / STATISTICS_NAME)
-        for what, found, wanted in zip(
+        for what, digest, wanted in zip(
             ("weights", "statistics"), (hash_weights(weights), statistics.hash), hashes, strict=True
         ):
-            if found != wanted:
+            if digest != wanted:
                 raise ValueError(
-                    f"The {what} in {folder} are not those of evaluator '{recipe.name}' (hash {found[:12]}, expected "
+                    f"The {what} in {folder} are not those of evaluator '{recipe.name}' (hash {digest[:12]}, expected "
                     f"{wanted[:12]}). Restore the folder; weights, statistics and {CONFIG_NAME} must match."
                 )
         glove = None if glove_folder is None or recipe.text != "glove" else GloveInput(WordVectorizer(glove_folder))

@@ -91,14 +91,14 @@ class EvaluationClips(Dataset[dict[str, Any]]):
             raise FileNotFoundError(f"HumanML3D features not found: {', '.join(missing)}. See docs/data.md.")
         self.statistics, self.choices, self.crops = statistics, choices, crops
         self.dropped: dict[str, str] = {}
-        found: dict[str, EvaluationEntry] = {}
+        entries: dict[str, EvaluationEntry] = {}
         for name in progress(read_name_list(wanted[0]), split, unit="clip"):
             try:
-                self._add(found, name, wanted[1] / f"{name}.npy", wanted[2] / f"{name}.txt")
+                self._add(entries, name, wanted[1] / f"{name}.npy", wanted[2] / f"{name}.txt")
             except (OSError, ValueError, EOFError) as error:
                 logger.warning("Clip '%s' cannot be read (%s) and is excluded.", name, error)
                 self.dropped[name] = "cannot be read"
-        self.entries = sorted(found.values(), key=lambda entry: entry.num_rows)
+        self.entries = sorted(entries.values(), key=lambda entry: entry.num_rows)
         reasons = "; ".join(f"{n} x {reason}" for reason, n in sorted(Counter(self.dropped.values()).items()))
         logger.info("%s: %d clips and parts; excluded: %s.", split, len(self.entries), reasons or "none")
         if not self.entries:
@@ -124,7 +124,7 @@ class EvaluationClips(Dataset[dict[str, Any]]):
         features[: len(rows)] = self.statistics.normalize(torch.from_numpy(rows))
         return {"features": features, "num_rows": len(rows), "text": caption.text, "tokens": " ".join(caption.tokens)}
 
-    def _add(self, found: dict[str, EvaluationEntry], name: str, path: Path, text: Path) -> None:
+    def _add(self, entries: dict[str, EvaluationEntry], name: str, path: Path, text: Path) -> None:
         """Adds the parts of a clip, then the clip itself."""
         total = len(np.load(path, mmap_mode="r", allow_pickle=False))
         if not MIN_ROWS <= total < MAX_ROWS:
@@ -137,18 +137,18 @@ class EvaluationClips(Dataset[dict[str, Any]]):
                 continue
             start, end, _ = slice(int(caption.start_s * FPS), int(caption.end_s * FPS)).indices(total)
             if MIN_ROWS <= end - start < MAX_ROWS:
-                part = self._letter(found, name)
-                found[part] = EvaluationEntry(part, path, start, end - start, (caption,))
+                part = self._letter(entries, name)
+                entries[part] = EvaluationEntry(part, path, start, end - start, (caption,))
         if whole:
-            found[name] = EvaluationEntry(name, path, 0, total, tuple(whole))
+            entries[name] = EvaluationEntry(name, path, 0, total, tuple(whole))
         else:
             self.dropped[name] = "no caption of the whole clip"
 
-    def _letter(self, found: dict[str, EvaluationEntry], name: str) -> str:
+    def _letter(self, entries: dict[str, EvaluationEntry], name: str) -> str:
         """An unused name for a part of a clip."""
-        if all(f"{letter}_{name}" in found for letter in LETTERS):
+        if all(f"{letter}_{name}" in entries for letter in LETTERS):
             raise ValueError(f"more than {len(LETTERS)} captions of parts")
-        while (part := f"{self.choices.choice(LETTERS)}_{name}") in found:
+        while (part := f"{self.choices.choice(LETTERS)}_{name}") in entries:
             pass
         return part
 

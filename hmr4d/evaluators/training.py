@@ -295,8 +295,8 @@ class MatchingTraining(CaptionTraining):
         described = described.to(text.device)
         terms = self.objective(text, motion, described, seed=seed)
         nearest = torch.cdist(text.detach(), motion.detach()).argmin(1)
-        found = described.gather(1, nearest[:, None]).float().mean()
-        return {**terms, "top1": found}
+        retrieved = described.gather(1, nearest[:, None]).float().mean()
+        return {**terms, "top1": retrieved}
 
 
 class LengthTraining(CaptionTraining):

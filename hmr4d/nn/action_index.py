@@ -150,7 +150,7 @@ class ActionIndex:
             torch.softmax(SHARPNESS * similarities, -1) @ log_seconds
         ).exp()  # the geometric mean limits the effect of a single long clip
         far_below = -2.0 if self.check is None else self.check.threshold
-        found = []
+        results = []
         for row, duration in zip(similarities, suited.tolist(), strict=True):
             nearest: dict[str, tuple[KnownAction, float]] = {}
             for i in row.argsort(descending=True).tolist():
@@ -158,8 +158,8 @@ class ActionIndex:
                 if len(nearest) == NEAREST:
                     break
             best = float(row.max())
-            found.append(PromptFacts(tuple(nearest.values()), best, best < far_below, duration))
-        return found
+            results.append(PromptFacts(tuple(nearest.values()), best, best < far_below, duration))
+        return results
 
     def accuracy(self, pooled: Tensor, labels: Sequence[str]) -> float:
         """Fraction of prompts (B, C) whose nearest action, or its group, equals the label."""
@@ -173,7 +173,7 @@ class ActionIndex:
 
     def save(self, path: str | Path) -> None:
         """Writes the index without adapter as one safetensors file; scalar values are in its header."""
-        facts = {
+        metadata = {
             "format": FORMAT,
             "version": str(VERSION),
             "actions": json.dumps([asdict(action) for action in self.actions]),
@@ -182,7 +182,7 @@ class ActionIndex:
             "is_adapted": json.dumps(self.adapter is not None),
         }
         with atomic_path(path) as temporary:
-            save_file({"prototypes": self.prototypes.half().contiguous()}, temporary, facts)
+            save_file({"prototypes": self.prototypes.half().contiguous()}, temporary, metadata)
 
     @classmethod
     def load(cls, path: str | Path, adapter: TextAdapter | None = None) -> ActionIndex:
@@ -202,12 +202,12 @@ class ActionIndex:
             )
         try:
             with safe_open(path, "pt") as file:
-                facts, prototypes = file.metadata() or {}, file.get_tensor("prototypes")
-            if facts.get("format") != FORMAT or facts.get("version") != str(VERSION):
-                raise ValueError(f"it is {facts.get('format')!r} version {facts.get('version')!r}")
-            actions = [KnownAction(**fields) for fields in json.loads(facts["actions"])]
-            check = json.loads(facts["check"])
-            is_adapted, lexicon = json.loads(facts["is_adapted"]), facts["lexicon"].split()
+                metadata, prototypes = file.metadata() or {}, file.get_tensor("prototypes")
+            if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
+                raise ValueError(f"it is {metadata.get('format')!r} version {metadata.get('version')!r}")
+            actions = [KnownAction(**fields) for fields in json.loads(metadata["actions"])]
+            check = json.loads(metadata["check"])
+            is_adapted, lexicon = json.loads(metadata["is_adapted"]), metadata["lexicon"].split()
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} contains no known actions of version {VERSION} ({error}). Create it again."

@@ -106,11 +106,11 @@ class TextAdapter(nn.Module):
             )
         try:
             with safe_open(path, "pt") as file:
-                facts = file.metadata() or {}
+                metadata = file.metadata() or {}
                 state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
-            if facts.get("format") != FORMAT or facts.get("version") != str(VERSION):
-                raise ValueError(f"it is {facts.get('format')!r} version {facts.get('version')!r}")
-            sizes = {key: int(facts[key]) for key in ("in_dim", "dim", "hidden", "num_blocks")}
+            if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
+                raise ValueError(f"it is {metadata.get('format')!r} version {metadata.get('version')!r}")
+            sizes = {key: int(metadata[key]) for key in ("in_dim", "dim", "hidden", "num_blocks")}
             adapter = cls(**sizes)
             adapter.load_state_dict(state)
         except (SafetensorError, ValueError, KeyError, RuntimeError) as error:

@@ -100,8 +100,8 @@ class Archive:
 
     def label(self, index: int) -> str:
         """Name of an entry in messages: its index, and its id if it has one."""
-        found = self.ids[index]
-        return f"entry {index}" if found is None else f"entry {index} (id {found!r})"
+        name = self.ids[index]
+        return f"entry {index}" if name is None else f"entry {index} (id {name!r})"
 
     def _label(self, index: int) -> str:
         if self.ids[index] is not None:

@@ -92,12 +92,12 @@ def write_checks(reference: ReferenceMotion, out: Path, name: str, options: Chec
     """
     options = options or CheckOptions()
     kinds = options.kinds or (("overlay" if options.video else "depth"), "turntable")
-    facts = None if options.video is None else read_video_metadata(options.video)
+    video = None if options.video is None else read_video_metadata(options.video)
     motion = reference.motion(from_velocities=options.from_velocities)
     posed = drive_body(motion, options.body)
-    views = checking_views(reference, size=options.size, video_size=facts and facts.size)
-    if facts is not None:
-        _doubt_video(facts, views[0].size, options.video_start + motion.num_frames / motion.fps)
+    views = checking_views(reference, size=options.size, video_size=video and video.size)
+    if video is not None:
+        _doubt_video(video, views[0].size, options.video_start + motion.num_frames / motion.fps)
     views = at_size(views, options.longest)
     files = []
     for kind in kinds:
@@ -107,8 +107,8 @@ def write_checks(reference: ReferenceMotion, out: Path, name: str, options: Chec
         if kind == "depth":
             pictures = depth_pictures(posed, views)
         elif kind == "overlay":
-            assert options.video is not None and facts is not None
-            pictures = overlay_pictures(posed, views, _original(options, facts.fps, motion.fps, size), options.style)
+            assert options.video is not None and video is not None
+            pictures = overlay_pictures(posed, views, _original(options, video.fps, motion.fps, size), options.style)
         else:
             pictures = turntable_pictures(posed, motion.fps, size)
         write_mp4(path, pictures, fps=motion.fps, size=size)
@@ -116,17 +116,17 @@ def write_checks(reference: ReferenceMotion, out: Path, name: str, options: Chec
     return files
 
 
-def _doubt_video(facts: VideoMetadata, size: tuple[int, int], seconds: float) -> None:
+def _doubt_video(video: VideoMetadata, size: tuple[int, int], seconds: float) -> None:
     """Logs a warning if the aspect ratio of the video differs from the camera or the video ends before the motion."""
-    width, height = facts.size
+    width, height = video.size
     if abs(width / height * size[1] / size[0] - 1) > _SAME_ASPECT:
         logger.warning(
             "The video has %d x %d pixels, the camera of the motion %d x %d, which is another aspect ratio. Check "
             "that it is the right video. Its images are stretched to the camera.",
             width, height, *size,
         )  # fmt: skip
-    lasts = len(facts.times) / facts.fps if facts.fps else math.inf
-    if len(facts.times) and seconds > lasts + _SHORTER:
+    lasts = len(video.times) / video.fps if video.fps else math.inf
+    if len(video.times) and seconds > lasts + _SHORTER:
         logger.warning(
             "The motion ends at %.1f s, the video and the overlay at %.1f s. Check the video and the frame rate of "
             "the motion.",

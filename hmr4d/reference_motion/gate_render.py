@@ -165,8 +165,8 @@ def _rendered(archive: Archive, index: int, folder: Path, options: RenderOptions
     except (OSError, ValueError) as error:
         logger.warning("%s: %s", archive.label(index), error)
         return RenderedEntry(entry, str(error))
-    found = {"video_path": portable(video, archive.root), "mbench_eval_path": portable(numbers, archive.root)}
-    return RenderedEntry({**entry, **found}, is_kept=is_kept)
+    paths = {"video_path": portable(video, archive.root), "mbench_eval_path": portable(numbers, archive.root)}
+    return RenderedEntry({**entry, **paths}, is_kept=is_kept)
 
 
 def _is_current(note: Mapping[str, Any] | None, made_of: str, video: Path, numbers: Path) -> bool:

@@ -84,14 +84,14 @@ class GateRules:
         ]
 
     def _compared(self, measures: Measures) -> Iterator[tuple[str, float, str, str, float]]:
-        found = measures.metrics
+        metrics = measures.metrics
         rows = (
             ("jitter", measures.jitter, "m/frame^2", "not below", self.jitter),
-            ("ground penetration", found["Ground_Penetration"].si, "m", "not below", self.penetration),
-            ("foot sliding", found["Foot_Sliding"].si, "m/s", "not below", self.sliding),
-            ("foot floating", found["Foot_Floating"].si, "of the frames", "not below", self.floating),
+            ("ground penetration", metrics["Ground_Penetration"].si, "m", "not below", self.penetration),
+            ("foot sliding", metrics["Foot_Sliding"].si, "m/s", "not below", self.sliding),
+            ("foot floating", metrics["Foot_Floating"].si, "of the frames", "not below", self.floating),
             ("bone drift", measures.bone_drift, "%", "not below", self.bone_drift),
-            ("motion", found["Dynamic_Degree"].si, "m/s", "less than", self.least_motion),
+            ("motion", metrics["Dynamic_Degree"].si, "m/s", "less than", self.least_motion),
         )
         return ((*row, limit) for *row, limit in rows if limit is not None)  # type: ignore[misc]
 

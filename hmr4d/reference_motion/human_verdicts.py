@@ -54,9 +54,9 @@ class HumanJudge:
 
     def verdict(self, question: Question) -> Verdict:
         """See `Judge`."""
-        found = self.verdicts.get(question.name)
+        verdict = self.verdicts.get(question.name)
         reason = f"{self.path.name} has no verdict on {question.name!r}"
-        return found or Verdict(Decision.UNDECIDED, reason=reason, source=self.source)
+        return verdict or Verdict(Decision.UNDECIDED, reason=reason, source=self.source)
 
     def stop(self) -> None:
         """See `Judge`; reading a file needs no waiting."""

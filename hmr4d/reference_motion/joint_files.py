@@ -28,13 +28,13 @@ def find_joint_files(places: list[Path]) -> list[Path]:
     """
     if missing := [str(place) for place in places if not place.exists()]:
         raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}. Check the path.")
-    found: list[Path] = []
+    paths: list[Path] = []
     for place in places:
         inside = sorted(p for p in place.iterdir() if p.suffix in ENDINGS) if place.is_dir() else [place]
         if not inside:
             raise FileNotFoundError(f"No motion in {place}: expected {', '.join(ENDINGS)} files.")
-        found += inside
-    return found
+        paths += inside
+    return paths
 
 
 def load_joints(path: Path, *, fps: float | None = None) -> tuple[NDArray[np.floating], float, Motion | None]:

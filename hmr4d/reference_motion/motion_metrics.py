@@ -91,18 +91,18 @@ class MetricSet:
 
     def _of_bodies(self, motion: Motion) -> dict[str, Metric]:
         """Metrics of a motion with y up that need a pose or a mesh."""
-        found: dict[str, Metric] = {}
+        metrics: dict[str, Metric] = {}
         if self.network is not None:
             if motion.skeleton.name != SMPL22.name:
                 raise ValueError(f"pose quality needs '{SMPL22.name}' joints, not '{motion.skeleton.name}'.")
             rotations = pose_motion(motion, derived_rest_joints()).pose.rotations
             legacy = self.height_axis == "legacy"
             value = pose_quality(self.network, rotations, legacy=legacy)
-            found[POSE_QUALITY] = Metric(value, value, "10 x distance")
+            metrics[POSE_QUALITY] = Metric(value, value, "10 x distance")
         if self.body is not None:
             step = max(round(motion.fps / self.penetration_fps), 1)
             posed = drive_body(motion, self.body)
             meshes = (mesh.numpy() for number, mesh in enumerate(posed.meshes()) if number % step == 0)
             value = body_penetration(meshes, posed.body.faces.numpy())
-            found[PENETRATION] = Metric(value, value, f"% of triangles of {self.body.name}")
-        return found
+            metrics[PENETRATION] = Metric(value, value, f"% of triangles of {self.body.name}")
+        return metrics

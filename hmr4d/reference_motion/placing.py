@@ -58,15 +58,15 @@ def leveled(clip: ReferenceClip) -> ReferenceClip:
     torso = (torso / torso.norm(dim=-1, keepdim=True)).mean(0)
     target = torso / BODY_LEAN**2 + up / CAMERA_TILT**2
     weight = torch.eye(3).double() * (1 / BODY_LEAN**2 + 1 / CAMERA_TILT**2)
-    found, count = up, 0
+    estimate, count = up, 0
     for _ in range(ROUNDS):
-        places = standing_places(joints3d, clip.motion.fps, found)
+        places = standing_places(joints3d, clip.motion.fps, estimate)
         count = len(places)
         around = places - places.mean(0) if count else places
-        found = torch.linalg.solve(around.mT @ around / FLOOR_ERROR**2 + weight, target)
-        found = found / found.norm()
-    R = quat_wxyz_to_matrix(quat_wxyz_between(found, up))
-    degrees = float(torch.rad2deg(torch.acos((found @ up).clamp(-1, 1))))
+        estimate = torch.linalg.solve(around.mT @ around / FLOOR_ERROR**2 + weight, target)
+        estimate = estimate / estimate.norm()
+    R = quat_wxyz_to_matrix(quat_wxyz_between(estimate, up))
+    degrees = float(torch.rad2deg(torch.acos((estimate @ up).clamp(-1, 1))))
     remark = f"The camera is tilted by {degrees:.1f} degrees, estimated from the torso and {count} stances; leveled."
     result = replace(moved(clip, rigid(R, torch.zeros(3).double())), is_level=True)
     return result if degrees < LEAST_TILT else replace(result, remarks=(*clip.remarks, remark))

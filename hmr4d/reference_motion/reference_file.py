@@ -138,9 +138,9 @@ def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
     """The reference motion in the content of a file, see `load_reference`. Raises ValueError for other content."""
     held = content if isinstance(content, dict) else {"motion": content}
     if not is_reference(content):
-        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        keys = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ValueError(
-            f"Not a reference motion: the file contains {found or 'nothing'}; expected 'motion' of shape (N, 276)."
+            f"Not a reference motion: the file contains {keys or 'nothing'}; expected 'motion' of shape (N, 276)."
         )
     features = checked_features(_tensor("motion", held["motion"]))
     if not features.isfinite().all():
@@ -169,12 +169,12 @@ def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
     )  # fmt: skip
 
 
-def _rate(told: Any, given: float | None) -> float:
+def _rate(value: Any, given: float | None) -> float:
     """Frame rate of the file, else the given one, else the default. Raises ValueError for an invalid number."""
     try:
-        return checked_fps((given or FPS) if told is None else told)
+        return checked_fps((given or FPS) if value is None else value)
     except TypeError as error:
-        raise ValueError(f"'fps' is {type(told).__name__}; expected frames per second.") from error
+        raise ValueError(f"'fps' is {type(value).__name__}; expected frames per second.") from error
 
 
 def _optional(name: str, held: dict[str, Any]) -> Tensor | None:

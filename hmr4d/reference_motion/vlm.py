@@ -223,8 +223,8 @@ class AskedJudge:
             return Verdict(Decision.UNDECIDED, reason=f"not asked: {self._given_up}")
         verdict = self._ask(prompt, question)
         if verdict.decision is not Decision.UNDECIDED:
-            facts = {"source": self.source, "description": question.description, "video": question.video.name}
-            self.cache.put(key, {"answer": verdict.raw, **facts})
+            record = {"source": self.source, "description": question.description, "video": question.video.name}
+            self.cache.put(key, {"answer": verdict.raw, **record})
         return verdict
 
     def _ask(self, prompt: str, question: Question) -> Verdict:

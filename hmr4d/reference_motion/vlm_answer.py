@@ -61,9 +61,9 @@ def parse_answer(text: str) -> Answer:
     false, no count as yes or no.
     """
     text = text[:_LONGEST]
-    objects = [found for found in _objects(text) if "matches" in found]
+    objects = [one for one in _objects(text) if "matches" in one]
     if objects:
-        states = [_strict(found["matches"]) for found in objects]
+        states = [_strict(one["matches"]) for one in objects]
         analysis = next((_sentence(f["analysis"]) for f in objects if f.get("analysis") is not None), "")
         return Answer(_common(states), analysis)
     pairs = [_strict(_loaded(match.group(1))) for match in _PAIR.finditer(text)]

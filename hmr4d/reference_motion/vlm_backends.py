@@ -165,8 +165,8 @@ class CommandBackend:
         except (OSError, ValueError) as error:
             raise PermanentFailure(f"{words[0]} cannot be run: {error}", concerns_all=True) from error
         if status:
-            said = errors.decode("utf-8", "replace").strip().splitlines()
-            raise TemporaryFailure(f"{words[0]} ended with status {status}: {(said or [''])[-1][:_SHOWN]}")
+            output_lines = errors.decode("utf-8", "replace").strip().splitlines()
+            raise TemporaryFailure(f"{words[0]} ended with status {status}: {(output_lines or [''])[-1][:_SHOWN]}")
         return output[:_LARGEST].decode("utf-8", "replace")
 
 
@@ -195,9 +195,9 @@ def sampled_pictures(video: Path, fps: float) -> list[bytes]:
         PermanentFailure: the clip cannot be decoded.
     """
     try:
-        facts = read_video_metadata(video)
-        total = len(facts.times) or sum(1 for _ in video_pictures(video))
-        seconds = total / facts.fps if facts.fps else total / fps
+        metadata = read_video_metadata(video)
+        total = len(metadata.times) or sum(1 for _ in video_pictures(video))
+        seconds = total / metadata.fps if metadata.fps else total / fps
         count = min(max(round(seconds * fps), 1), total, _MOST_PICTURES)
         chosen = [round(i * (total - 1) / max(count - 1, 1)) for i in range(count)]
         return [_jpeg(picture) for picture in video_pictures(video, chosen)]
@@ -217,8 +217,8 @@ def _items(value: Any) -> list[Any]:
 
 def _text_of(texts: list[str], reply: Any) -> str:
     if not texts:
-        said = json.dumps(reply, ensure_ascii=False)[:_SHOWN]
-        raise TemporaryFailure(f"the service answered without any text: {said}")
+        shown = json.dumps(reply, ensure_ascii=False)[:_SHOWN]
+        raise TemporaryFailure(f"the service answered without any text: {shown}")
     return "".join(texts)
 
 

@@ -64,14 +64,14 @@ def token_windows(num_frames: int, *, window: int, hop: int) -> list[TokenWindow
     if num_frames <= window:
         return [TokenWindow(0, num_frames, 0, num_frames // UNIT)]
     starts = [*range(0, num_frames - window, hop), num_frames - window]
-    found: list[TokenWindow] = []
+    windows: list[TokenWindow] = []
     done = 0  # tokens
     for number, start in enumerate(starts):
         is_last = number == len(starts) - 1
         last = (num_frames if is_last else start + window - side) // UNIT
-        found.append(TokenWindow(start, start + window, done - start // UNIT, last - start // UNIT))
+        windows.append(TokenWindow(start, start + window, done - start // UNIT, last - start // UNIT))
         done = last
-    return found
+    return windows
 
 
 class MotionTokenizer(nn.Module):
@@ -251,7 +251,7 @@ class MotionTokenizer(nn.Module):
         latest = max(min(LONGEST, self.adapter.max_length) - self.window, 0)
         offsets = torch.tensor([min(one.start, latest) for one in windows], device=keypoints.device)
         indices = self.quantizer(self.encode(frames, frame_offset=offsets)).indices
-        return torch.cat([found[one.first : one.last] for one, found in zip(windows, indices, strict=True)])
+        return torch.cat([tokens[one.first : one.last] for one, tokens in zip(windows, indices, strict=True)])
 
 
 def _unquantized(latent: Tensor, num_layers: int) -> Quantized:

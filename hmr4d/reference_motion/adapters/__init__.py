@@ -69,9 +69,9 @@ def adapter_of(content: Any) -> Adapter:
     for adapter in ADAPTERS:
         if adapter.matches(content):
             return adapter
-    found = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
+    described = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
     raise ValueError(
-        f"The format is unknown; the file contains {found or 'nothing'}. Known systems: "
+        f"The format is unknown; the file contains {described or 'nothing'}. Known systems: "
         f"{', '.join(adapter.title for adapter in ADAPTERS)}; docs/reference_motion.md lists the content of their "
         "files."
     )
