@@ -318,7 +318,10 @@ def test_a_reference_that_lies_is_told_and_its_licence_goes_on(
         (["--keep", "0:1"], "--edit FILE and --keep A:B must be used together"),
         (["--reference", "point.npz"], "The bones measure 0 metres in all"),
         (["--reference", "centimetres.npz"], "Give joints in metres"),
-        (["--reference", "short.npz"], "The reference lasts 0.30 s; this model generates 1 to 10 s. Give a longer reference"),
+        (
+            ["--reference", "short.npz"],
+            "The reference lasts 0.30 s; this model generates 1 to 10 s. Give a longer reference",
+        ),
         (["--reference", "walk.bvh"], "motion files (.npz) are read here, and files of HMR systems"),
     ],
 )

@@ -68,7 +68,7 @@ def test_clips_are_those_of_all_frames(track: Track) -> None:
     assert len(detector.asked) == len(set(detector.asked))
 
 
-def test_where_no_clip_can_come_of_half_of_the_frames_are_looked_at() -> None:
+def test_half_of_the_frames_are_detected_if_no_clip_is_possible() -> None:
     track = absent(walk(330, speed=0.11), slice(0, 150), slice(200, 330))
     detector = Recorded(track, 330)
     people = in_two_passes(detector, np.arange(330) / 30, track.size, LIMITS, RULES)
@@ -98,7 +98,7 @@ def test_two_passes_need_a_detector_of_images(tmp_path: Path) -> None:
         build_stages(Settings(str(tmp_path / "in"), two_passes=True), tmp_path / "videos")
 
 
-def test_a_table_lists_sources_that_lie_anywhere(tmp_path: Path) -> None:
+def test_a_table_lists_sources_at_any_path(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     for name in ("far/b.mp4", "far/b_points.json", "a.npz"):
         (tmp_path / name).write_text("x")

@@ -146,7 +146,7 @@ def test_published_crops(num_rows: int, lengths: set[int]) -> None:
     assert 0.2 < shorter < 0.47
 
 
-def test_all_pairs_leaves_out_other_pairs_that_are_right() -> None:
+def test_all_pairs_excludes_other_matching_pairs() -> None:
     generator = torch.Generator().manual_seed(0)
     text, motion = (torch.randn(4, 8, generator=generator) for _ in range(2))
     own = torch.eye(4, dtype=torch.bool)

@@ -47,7 +47,7 @@ def fit(module: pl.LightningModule, data: pl.LightningDataModule, path: Path) ->
     return path
 
 
-def test_image_features_are_places_in_the_image_and_person_features_are_not() -> None:
+def test_image_features_depend_on_the_image_position_and_person_features_do_not() -> None:
     keypoints = track_tensor(60)
     image, person = (keypoint_features(keypoints, variant) for variant in VARIANTS)
     wanted = (keypoints[:, :-1, :2] - torch.tensor(SIZE) / 2) / (max(SIZE) / 2)
@@ -61,7 +61,7 @@ def test_image_features_are_places_in_the_image_and_person_features_are_not() ->
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_unsure_keypoints_do_not_matter(variant: str) -> None:
+def test_keypoints_of_low_confidence_have_no_effect(variant: str) -> None:
     keypoints = track_tensor(60)
     clean = keypoint_features(keypoints, variant)
     damaged = keypoints.clone()

@@ -103,7 +103,7 @@ class Harmful:
         ({"data": np.array([{"a": 1}])}, "our_vab_data.npy is damaged"),
     ],
 )
-def test_files_that_do_not_fit(
+def test_inconsistent_files_are_refused(
     tmp_path: Path, changes: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ValueError, match=message):

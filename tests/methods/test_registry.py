@@ -47,7 +47,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Method:
     return method
 
 
-def test_every_method_of_the_repository_keeps_the_contract() -> None:
+def test_every_method_of_the_repository_satisfies_the_interface() -> None:
     assert len(built_in()) >= 2
     for name in built_in():
         method = get_method(name)
@@ -56,7 +56,7 @@ def test_every_method_of_the_repository_keeps_the_contract() -> None:
         assert (CONFIG_FOLDER / "global" / "task" / f"{method.test_task}.yaml").is_file()
 
 
-def test_a_package_brings_the_names_of_its_published_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_adds_the_names_of_its_published_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names stand in a module beside the method, and are not looked for where there is none."""
     folder = tmp_path / "package_of_still"
     folder.mkdir()
@@ -95,7 +95,7 @@ def test_a_release_of_an_unknown_method_names_the_known_formats(kind: str | None
         load_pipeline(tmp_path)
 
 
-def test_what_a_model_cannot_do_is_reported_in_a_sentence() -> None:
+def test_missing_capabilities_are_reported_in_one_sentence() -> None:
     with pytest.raises(ValueError, match="needs a method that lifts 2D keypoints.*Motion-2-to-3 samples motion from"):
         load_released("motion2to3-bandai", needs="lift")
     lifter = load_pipeline("mocap2to3-bandai")

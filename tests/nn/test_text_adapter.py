@@ -67,7 +67,7 @@ def test_a_file_gives_the_same_adapter_back(tmp_path: Path) -> None:
     assert not any(p.requires_grad for p in again.parameters())
 
 
-def test_files_that_are_no_adapter_are_named(tmp_path: Path) -> None:
+def test_files_that_are_no_adapter_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="Text adapter not found"):
         TextAdapter.load(tmp_path / "none.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors")
@@ -101,7 +101,7 @@ def test_contrast_is_small_when_positives_are_near_and_ignores_rows_without_any(
     assert torch.allclose(contrast_loss(near, pull, 1.0), (first + second) / 2, atol=1e-5)
 
 
-def test_fitting_tells_unseen_sentences_apart_better_than_the_pooled_vector() -> None:
+def test_fitting_separates_unseen_sentences_better_than_the_pooled_vector() -> None:
     known, asked = made_up_captions(0, 40), made_up_captions(1)
     adapter = fit_text_adapter(known, FAST, dim=24)
     before = nearest_mean_accuracy(known, known.pooled, asked, asked.pooled)
@@ -117,7 +117,7 @@ def test_opposite_sides_of_one_action_move_apart() -> None:
     assert float((left @ right.T).mean()) < float((left @ left.T).mean()) - 0.2
 
 
-def test_fitting_repeats_itself_and_leaves_the_random_state_alone() -> None:
+def test_fitting_is_deterministic_and_does_not_change_the_random_state() -> None:
     captions, few = made_up_captions(), AdapterTraining(steps=3)
     state = torch.get_rng_state()
     first, second = fit_text_adapter(captions, few), fit_text_adapter(captions, few)

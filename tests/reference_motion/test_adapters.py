@@ -102,15 +102,13 @@ def test_wham_takes_the_longest_track_and_names_the_others(tmp_path: Path) -> No
     assert_joints(clip, people[7].joints("smpl", world=True))
     assert_seen(clip, people[7], "smpl")
     assert clip.camera is not None and clip.camera.K is not None and float(clip.camera.K[0, 0]) == pytest.approx(800.0)
-    assert clip.remarks[0] == (
-        "The file has 2 people: 7 (20 frames), 4 (12 frames). Person 7 was selected (--person)."
-    )
+    assert clip.remarks[0] == ("The file has 2 people: 7 (20 frames), 4 (12 frames). Person 7 was selected (--person).")
     assert_joints(read_clip(path, ReadOptions(person="4")), people[4].joints("smpl", world=True))
     with pytest.raises(ValueError, match=r"no person '9'; it has 7 \(20 frames\), 4"):
         read_clip(path, ReadOptions(person="9"))
 
 
-def test_4d_humans_with_two_people_and_frames_that_were_only_guessed(tmp_path: Path) -> None:
+def test_4d_humans_with_two_people_and_predicted_frames(tmp_path: Path) -> None:
     people = {1: Person(20), 2: Person(9, side=1.0)}
     clip = read_clip(layouts.phalp(tmp_path, people, lost=(6, 7)))
     assert clip.system == "4dhumans" and clip.camera is not None and clip.camera.K is not None
@@ -163,7 +161,7 @@ def test_amass(tmp_path: Path, family: str, key: str) -> None:
     assert convert(clip).fps == 20.0
 
 
-def test_plain_parameters_stand_up_by_the_body(tmp_path: Path) -> None:
+def test_the_up_axis_of_plain_parameters_comes_from_the_body(tmp_path: Path) -> None:
     person = Person()
     content = {name: value.numpy() for name, value in layouts.parameters(person, "smpl", 24, world=True).items()}
     (tmp_path / "mine.pkl").write_bytes(pickle.dumps(content))
@@ -174,7 +172,7 @@ def test_plain_parameters_stand_up_by_the_body(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("up", ["y", "z"])
-def test_plain_parameters_of_torch_need_not_be_seen_by_a_camera(tmp_path: Path, up: str) -> None:
+def test_plain_parameters_of_torch_may_be_in_a_world(tmp_path: Path, up: str) -> None:
     person = Person()
     turn = {"y": torch.eye(3), "z": torch.tensor([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])}[up].double()
     content = layouts.parameters(person, "smplx", world=True)
@@ -297,7 +295,7 @@ def test_wrong_parameters_are_named(tmp_path: Path, changes: dict[str, object], 
     assert str(path) in str(caught.value)
 
 
-def test_unknown_files_are_refused_with_what_they_hold(tmp_path: Path) -> None:
+def test_unknown_files_are_refused_with_their_content(tmp_path: Path) -> None:
     joblib.dump({"weights": np.ones(3)}, tmp_path / "x.pkl")
     with pytest.raises(ValueError, match="contains weights. Known systems: GVHMR, PromptHMR, WHAM"):
         read_clip(tmp_path / "x.pkl")
@@ -315,7 +313,7 @@ def test_matrices_that_are_no_rotations_are_refused(tmp_path: Path) -> None:
         read_clip(layouts.phalp(tmp_path, {1: person}))
 
 
-def test_frames_are_those_of_the_video_also_in_files_of_ours(tmp_path: Path) -> None:
+def test_frame_numbers_are_those_of_the_video_also_in_files_of_this_package(tmp_path: Path) -> None:
     clip = replace(posed_clip(60), frames=list(range(100, 160)))
     save_clip(tmp_path / "part.npz", clip)
     cut = read_clip(tmp_path / "part.npz", ReadOptions(first=110, last=119))
@@ -325,7 +323,7 @@ def test_frames_are_those_of_the_video_also_in_files_of_ours(tmp_path: Path) -> 
         read_clip(tmp_path / "part.npz", ReadOptions(first=10, last=20))
 
 
-def test_options_that_a_file_of_ours_leaves_no_room_for_are_refused(tmp_path: Path) -> None:
+def test_unsupported_options_of_files_of_this_package_are_refused(tmp_path: Path) -> None:
     clip = posed_clip(20)
     save_clip(tmp_path / "clip.npz", clip)
     assert read_clip(tmp_path / "clip.npz", ReadOptions(fps=48.0)).motion.fps == 48
@@ -339,7 +337,7 @@ def test_options_that_a_file_of_ours_leaves_no_room_for_are_refused(tmp_path: Pa
             read_clip(tmp_path / "clip.npz", options)
 
 
-def test_somebody_who_stands_in_millimetres_is_reported(tmp_path: Path) -> None:
+def test_a_standing_person_in_millimetres_is_reported(tmp_path: Path) -> None:
     pose = {
         "global_orient": torch.tensor([[torch.pi, 0.0, 0.0]]).expand(20, 3).clone(),
         "body_pose": torch.zeros(20, 63),
@@ -349,7 +347,7 @@ def test_somebody_who_stands_in_millimetres_is_reported(tmp_path: Path) -> None:
     assert "--scale" not in " ".join(read_clip(tmp_path / "mm.pt", ReadOptions(scale=0.001)).remarks)
 
 
-def test_the_body_tells_that_parameters_of_a_pt_file_are_in_a_world(tmp_path: Path) -> None:
+def test_world_parameters_of_a_pt_file_are_detected_from_the_body(tmp_path: Path) -> None:
     upright = {"global_orient": torch.zeros(20, 3), "body_pose": torch.zeros(20, 63), "transl": torch.zeros(20, 3)}
     torch.save(upright, tmp_path / "world.pt")  # y up, though .pt files are mostly in the frame of a camera
     found = read_clip(tmp_path / "world.pt")
@@ -368,7 +366,7 @@ def _other_kinds(tree: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("system", ["smplestx", "gvhmr", "phalp", "prompthmr", "tram", "amass", "camerahmr", "wham"])
-def test_parts_of_another_kind_are_refused_in_a_sentence(tmp_path: Path, system: str) -> None:
+def test_parts_of_unexpected_type_are_refused_in_one_sentence(tmp_path: Path, system: str) -> None:
     person = Person(2)
     layout = getattr(layouts, system)
     path = layout(tmp_path, {1: person} if system in ("phalp", "prompthmr", "wham") else person)
