@@ -1,7 +1,8 @@
-"""Parsing of the answer of a vision-language model into three states: yes, no, undecided.
+"""Parses the answer of a vision-language model to yes, no or undecided.
 
-The question asks for a JSON object with `analysis` and `matches`. Models wrap it in prose or fences, break off in the
-middle, or say something else; whatever is not clearly yes or no is undecided.
+The question requests a JSON object with `analysis` and `matches`. Models wrap it in prose or code fences, truncate it,
+or
+answer differently. Every answer that is not clearly yes or no is undecided.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any
 
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 _FENCE = re.compile(r"```(.*?)```", re.DOTALL)
-_LONGEST = 1 << 16  # characters that are looked at; an answer has one sentence
+_LONGEST = 1 << 16  # largest number of parsed characters; an answer has one sentence
 _PAIR = re.compile(
     r'"matches"\s*:\s*(true|false|"(?:true|yes|false|no)"|[01](?![.\d]))(?![\w"])(?!\s*[|/])', re.IGNORECASE
-)  # an echo of the question, `true|false`, is no answer
+)  # an echo of the question, such as `true|false`, is not an answer
 
 
 class Decision(str, Enum):
@@ -35,17 +36,17 @@ class Decision(str, Enum):
 
     @property
     def flag(self) -> bool | None:
-        """True, False, or None for UNDECIDED; as reports write it."""
+        """True, False, or None for UNDECIDED, for reports."""
         return None if self is Decision.UNDECIDED else self is Decision.YES
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as understood.
+    """A parsed answer.
 
     Attributes:
         decision: yes, no or undecided.
-        analysis: the sentence of the model; empty where there is none.
+        analysis: explanation of the model; empty if missing.
     """
 
     decision: Decision
@@ -53,16 +54,16 @@ class Answer:
 
 
 def parse_answer(text: str) -> Answer:
-    """Reads an answer.
+    """Parses an answer.
 
-    Every JSON object in the text that has `matches` counts, wherever it stands; without any, pairs like
-    `"matches": true` of broken JSON. Where they contradict each other, or nothing of the kind is there, the answer is
-    undecided. Booleans, 0 and 1, and the words true, yes, false, no count as yes or no.
+    All JSON objects with `matches` in the text count or, without any, pairs like `"matches": true` of broken JSON. If
+    they contradict each other or none exists, the answer is undecided. Booleans, 0 and 1, and the words true, yes,
+    false, no count as yes or no.
     """
     text = text[:_LONGEST]
-    objects = [found for found in _objects(text) if "matches" in found]
+    objects = [one for one in _objects(text) if "matches" in one]
     if objects:
-        states = [_strict(found["matches"]) for found in objects]
+        states = [_strict(one["matches"]) for one in objects]
         analysis = next((_sentence(f["analysis"]) for f in objects if f.get("analysis") is not None), "")
         return Answer(_common(states), analysis)
     pairs = [_strict(_loaded(match.group(1))) for match in _PAIR.finditer(text)]
@@ -70,12 +71,13 @@ def parse_answer(text: str) -> Answer:
 
 
 def published_answer(text: str) -> tuple[Any, bool]:
-    """Analysis and match as the published reader takes an answer, faults included; for comparison only.
+    """Analysis and match by the published reader, including its faults; for comparison only.
 
-    Whatever it cannot read is no match; broken JSON with `"matches"` in it matches if "true" is anywhere in the text.
+    Unreadable answers are no match. Broken JSON that contains `"matches"` is a match if "true" occurs anywhere in the
+    text.
 
     Raises:
-        AttributeError: the first JSON in the text is no object, as there.
+        AttributeError: the first JSON value in the text is no object, as in the published reader.
     """
     stripped = text.strip()
     if not stripped:
@@ -86,7 +88,7 @@ def published_answer(text: str) -> tuple[Any, bool]:
         except (ValueError, RecursionError):
             continue
         if not isinstance(value, dict):
-            raise AttributeError(f"The answer is {type(value).__name__} but must be a JSON object.")
+            raise AttributeError(f"The answer is {type(value).__name__}; expected a JSON object.")
         return value.get("analysis", stripped), _published_match(value.get("matches"))
     lower = stripped.lower()
     return stripped, '"matches"' in lower and "true" in lower
@@ -99,7 +101,7 @@ def _published_match(value: Any) -> bool:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Outermost JSON objects in a text, with keys in lower case; a key with two values gets None."""
+    """Outermost JSON objects in a text, with lower-case keys; a key with two values gets None."""
     place = text.find("{")
     while place >= 0:
         try:

@@ -225,9 +225,9 @@ class Mocap2to3Pipeline(Pipeline):
         """Foot-contact conditioning (B, V, L, H) from the observation of V0; zeros for unknown cameras."""
         if not self.denoiser.num_contact_features:
             return None
-        told = batch["cond"][:, 0].clone()
-        told[~known] = 1.0  # any valid intrinsics
-        first = first_camera(told, batch["size"][:, 0])
+        condition = batch["cond"][:, 0].clone()
+        condition[~known] = 1.0  # any valid intrinsics
+        first = first_camera(condition, batch["size"][:, 0])
         K4, T_w2c = (torch.cat([a, batch[k][:, 1:]], 1) for k, a in (("K4", first.K4), ("T_w2c", first.T_w2c)))
         visible = batch["visible"] & known[:, None, None]
         return self.contact_features(Rig(batch["size"], K4, T_w2c), batch["kp2d_obs"], visible)
@@ -284,10 +284,10 @@ class Mocap2to3Pipeline(Pipeline):
 
     def camera_inputs(self, rig: Rig) -> CameraInputs:
         """Camera condition and map tokens of a rig (B, V, ...), computed once for all steps and windows."""
-        told, pointmap = rig if self.world_codec is None else rig.select([0]), None
+        cameras, pointmap = rig if self.world_codec is None else rig.select([0]), None
         if self.denoiser.pointmaps is not None:
-            pointmap = ground_pointmap(told, self.denoiser.pointmaps.grid, self.max_range)
-        return CameraInputs(rig, camera_condition(told, self.cameras), self.denoiser.encode_maps(pointmap))
+            pointmap = ground_pointmap(cameras, self.denoiser.pointmaps.grid, self.max_range)
+        return CameraInputs(rig, camera_condition(cameras, self.cameras), self.denoiser.encode_maps(pointmap))
 
     def in_world(
         self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None
@@ -331,9 +331,9 @@ class Mocap2to3Pipeline(Pipeline):
                 num_features=self.denoiser.num_features,
             )
             near = None if guess is None else guess.cut(rows, start, part.pixels.shape[1])
-            found = WindowSampler(self, inputs.select(rows), part, options, before, near).run(noise)
-            end = start + found.joints3d.shape[1]
-            joints3d[rows, start:end], residual[rows, start:end] = found.joints3d, found.residual
+            motion = WindowSampler(self, inputs.select(rows), part, options, before, near).run(noise)
+            end = start + motion.joints3d.shape[1]
+            joints3d[rows, start:end], residual[rows, start:end] = motion.joints3d, motion.residual
         finished = finish_motion(
             joints3d,
             inputs.rig,
@@ -404,15 +404,15 @@ class Mocap2to3Pipeline(Pipeline):
             generators = [torch.Generator().manual_seed(seeds[i] + k) for i, k in chunk]
             part = track.cut(rows, 0, track.pixels.shape[1])
             near = None if guess is None else sampled_guess(guess, chunk, rate, self.fps).to(self.device)
-            found = self.sample_track(inputs.select(rows), part, generators, options, near)
+            motion = self.sample_track(inputs.select(rows), part, generators, options, near)
             for row, (i, k) in enumerate(chunk):
                 own = resampled_length(int(lengths[i]), rate, self.fps)
                 back = (
                     resample_motion(x[row, None, :own], self.fps, rate, int(lengths[i]))[0].cpu()
-                    for x in (found.joints3d, found.residual)
+                    for x in (motion.joints3d, motion.residual)
                 )
                 samples[i, k] = Lifted(*back)
-        told = {} if guess is None else {key: guess.extras[key] for key in UNCERTAINTY if key in guess.extras}
+        uncertainty = {} if guess is None else {key: guess.extras[key] for key in UNCERTAINTY if key in guess.extras}
         motions, extras = mean_of_samples(samples, len(lengths), drawn)
         on_cpu = inputs.rig.to("cpu")
         return MotionBatch(
@@ -424,7 +424,7 @@ class Mocap2to3Pipeline(Pipeline):
             joints2d=project(on_cpu, motions)[0],
             rig=on_cpu,
             seeds=seeds,
-            extras=extras | told,
+            extras=extras | uncertainty,
             provenance=Provenance.from_metadata(self.about),
         )
 

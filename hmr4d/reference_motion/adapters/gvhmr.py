@@ -1,4 +1,4 @@
-"""GVHMR: `hmr4d_results.pt`, SMPL-X parameters along gravity and in the camera."""
+"""GVHMR: `hmr4d_results.pt`, SMPL-X parameters in a gravity-aligned world and in the camera."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
         K = torch.from_numpy(matrices[0].copy())
         size = (round(2 * float(K[0, 2])), round(2 * float(K[1, 2])))
         if np.ptp(matrices, axis=0).max() > 1e-3 * matrices.max():
-            remarks.append("The focal length changes over the video; that of its first frame is kept.")
+            remarks.append("The focal length varies over the video; the value of the first frame is used.")
     return {"0": BodyTrack("smplx", body, places, betas=shape, K=K, size=size, remarks=tuple(remarks))}
 
 

@@ -1,4 +1,5 @@
-"""Dictionaries of body parameters: the exporter of SMPLest-X, and any file with the names of the package smplx."""
+"""Dictionaries of body parameters: files of the SMPLest-X exporter, and other files with the names of the package
+smplx."""
 
 from __future__ import annotations
 
@@ -28,22 +29,24 @@ RATES = ("fps", "frame_rate", "mocap_framerate", "mocap_frame_rate")
 FRAMES = ("frame_ids", "frame_index", "frames", "frame")
 CAMERA = ("focal_length", "width", "height")
 CAMERA_MARKS = ("focal_length", "focal_length_xy", "princpt", "cam_trans", "smplx_root_pose")
-FROM_BELOW = 0.8  # share of the torso along z in a camera that looks up by 53 degrees, as no camera does
-SMPL_JOINTS = 23  # of a body pose of SMPL, without the root
+FROM_BELOW = (
+    0.8  # mean z component of the torso direction; corresponds to a camera pitched by 53 degrees, which is implausible
+)
+SMPL_JOINTS = 23  # joints of an SMPL body pose without the root
 
 
 def named(tree: Mapping[Any, Any], names: tuple[str, ...]) -> str | None:
-    """The first of some names that a dictionary has something for."""
+    """The first of `names` with a value in a dictionary, or None."""
     return next((name for name in names if tree.get(name) is not None), None)
 
 
 def is_parameters(tree: Any) -> bool:
-    """A dictionary with a root orientation, a body pose and a translation under any of their usual names."""
+    """Whether a tree is a dictionary with root orientation, body pose and translation under their usual names."""
     return isinstance(tree, Mapping) and all(named(tree, names) for names in (ORIENT, BODY, TRANSL))
 
 
 def parameter_track(tree: Mapping[Any, Any], up: str | None, usual_fps: float = 30.0) -> BodyTrack:
-    """The person of a dictionary of parameters; `up` of their frame, None: detected from the body."""
+    """The track in a dictionary of parameters; `up` is the up axis of its coordinates, None: detected from the body."""
     orient, body, transl = (named(tree, names) for names in (ORIENT, BODY, TRANSL))
     if orient is None or body is None or transl is None:
         lacking = [names[0] for names, found in ((ORIENT, orient), (BODY, body), (TRANSL, transl)) if found is None]
@@ -67,17 +70,24 @@ def parameter_track(tree: Mapping[Any, Any], up: str | None, usual_fps: float = 
 
 
 def _camera(tree: Mapping[Any, Any]) -> tuple[tuple[int, int] | None, Any, tuple[str, ...]]:
-    """Size and intrinsics of the camera in a dictionary, and warnings about it."""
+    """Image size and intrinsics of the camera in a dictionary, and warnings."""
     known = {name: first_number(tree.get(name), name) for name in CAMERA}
     missing = [name for name, value in known.items() if value is None]
     if missing and len(missing) < len(CAMERA):
-        return None, None, (f"The camera is left out, for the file has no {', '.join(missing)}.",)
+        return None, None, (f"The camera is ignored, because the file has no {', '.join(missing)}.",)
     if missing:
         return None, None, ()
     focal, width, height = (float(known[name] or 0) for name in CAMERA)
     size = (round(width), round(height))
     if focal <= 0 or min(size) <= 0:
-        return None, None, (f"The camera is left out: focal length {focal:g}, picture {width:g} x {height:g}.",)
+        return (
+            None,
+            None,
+            (
+                f"The camera is ignored, because its values are invalid: focal length {focal:g}, image "
+                f"{width:g} x {height:g}.",
+            ),
+        )
     return size, camera_of(focal, size), ()
 
 
@@ -86,7 +96,7 @@ def _smplestx(source: Source) -> dict[str, BodyTrack]:
 
 
 def _plain(source: Source) -> dict[str, BodyTrack]:
-    """PyTorch files are in a camera frame, as HMR systems write them, unless the body contradicts it."""
+    """Reads one person. PyTorch files of HMR systems are in camera coordinates unless the body contradicts this."""
     track = parameter_track(source.content, CAMERA_UP)
     is_torch = source.path.suffix in (".pt", ".pth")
     if is_torch and source.up is None and _fits_a_camera(track):
@@ -95,7 +105,7 @@ def _plain(source: Source) -> dict[str, BodyTrack]:
 
 
 def _fits_a_camera(track: BodyTrack) -> bool:
-    """Whether a track is in camera axes (y down, z forward): the body does not stand along y or z."""
+    """Whether a track is plausible in camera coordinates (y down, z forward): the body does not stand along +y or z."""
     torso = mean_torso(
         track.placements["camera"].root, track.body_rotations, derived_rest_joints(track.family).double()
     )
@@ -107,7 +117,7 @@ def _is_smplestx(tree: Any) -> bool:
 
 
 def _is_meant_so(tree: Any) -> bool:
-    """Parameters, whole or with entries missing, so that these can be named."""
+    """Whether a tree has parameters, even incomplete ones; the reader names the missing entries."""
     return isinstance(tree, Mapping) and any(named(tree, names) for names in (ORIENT, BODY))
 
 
