@@ -27,8 +27,11 @@ from hmr4d.engine.run import run
 from hmr4d.evaluation.quality_report import cell, table
 from hmr4d.utils.files import write_json, write_text
 
-LOSSES = {"full": [], **{f"without {name}": [f"pipeline.training.weights.{name}=0"] for name in (
-    "smooth", "vel", "boundary", "pose", "shape", "relative", "facing", "lean", "rest")}}  # fmt: skip
+LOSS_NAMES = (
+    "smooth", "vel", "boundary", "pose", "shape", "relative", "facing", "front", "turned", "lean", "rest", "growth",
+    "skate",
+)  # fmt: skip
+LOSSES = {"full": [], **{f"without {name}": [f"pipeline.training.weights.{name}=0"] for name in LOSS_NAMES}}
 PUBLISHED_LOSSES = ("full", "without smooth", "without vel", "without boundary", "without pose", "without shape")
 ONE_TOKEN = ["network.tokenizer.fuse=single_token", "network.tokenizer.adapter_depth=0"]
 TOKENIZERS = {
@@ -76,8 +79,13 @@ def trained(args: argparse.Namespace, name: str, words: Sequence[str]) -> dict[s
 
 
 def losses_table(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The loss ablation: mean error of a coordinate in pixels, and how much a loss that is left out adds to it."""
+    """The loss ablation: mean error of a coordinate in pixels, and how much a loss that is left out adds to it.
+
+    Losses that the recipe does not have are not in the table.
+    """
     chosen = LOSSES if args.all else {name: LOSSES[name] for name in PUBLISHED_LOSSES}
+    weights = compose_config([f"exp=k2m/tokenizer_{args.size}", *args.set]).pipeline.training.weights
+    chosen = {name: words for name, words in chosen.items() if name == "full" or weights[name.removeprefix("without ")]}
     found = {name: trained(args, name, words) for name, words in chosen.items()}
     full = found["full"]["coordinate_pixels"]
     rows = []
@@ -110,6 +118,8 @@ def _tops(scored: dict[str, Any] | None) -> list[str]:
 
 def models_table(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """Releases on the same captions, in 3D and in 2D, beside real motion."""
+    if (args.keypoint_store is None) != (args.keypoint_evaluator is None):
+        raise ValueError("Scores in 2D need both --keypoint-store and --keypoint-evaluator.")
     found: dict[str, Any] = {}
     for weights in args.weights:
         out = args.out / Path(weights).name
@@ -118,7 +128,7 @@ def models_table(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         for name in ("classifier", "limit"):
             if (value := getattr(args, name)) is not None:
                 words += [f"--{name}", str(value)]
-        if args.keypoint_store is not None and args.keypoint_evaluator is not None:
+        if args.keypoint_store is not None:
             words += ["--score-2d", str(args.keypoint_store), args.keypoint_evaluator, "--repeats", str(args.repeats)]
         if quality.main(words) != 0:
             raise ValueError(f"{weights} could not be scored.")

@@ -16,9 +16,9 @@ from hmr4d.body.smpl_files import GENDERS, find_models
 from hmr4d.body.stance import motion_doubts, points_of_skeleton
 from hmr4d.cli.console import fail_some, run_guarded, setup_logging
 from hmr4d.cli.motion_sources import FOREIGN_ENDINGS, MOTION_ENDING, read_motion_source
-from hmr4d.export.bone_names import known_bone_names
 from hmr4d.export.bvh import UNITS
 from hmr4d.motion.motion import Motion
+from hmr4d.motion_files.bone_names import known_bone_names
 from hmr4d.visualization.motion_files import EXPORTS, check_exports, export_paths, write_motion_files
 
 logger = logging.getLogger(__name__)

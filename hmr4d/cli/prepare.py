@@ -39,6 +39,7 @@ from hmr4d.data.importers.render2d import CameraDraws, render_store
 from hmr4d.data.lifting.corruptions import NO_CORRUPTION
 from hmr4d.data.store import write_text_cache
 from hmr4d.data.store_writer import StoreSummary
+from hmr4d.motion_files.bone_names import OWN_NAMES
 from hmr4d.motion_files.joint_maps import JOINT_MAPS
 from hmr4d.motion_files.source_frame import METERS_PER_UNIT, UP_AXES, meters_per_unit
 from hmr4d.utils.places import inputs_folder
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 CLIP_FOLDER = Path("checkpoints/huggingface/clip-vit-base-patch32")
 BODY_MODELS = Path("checkpoints/body_models")
 # Per built-in joint map: default unit and number of frames to skip.
-_MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1)}
+_MAP_DEFAULTS = {"bandai_namco": ("cm", 0), "cmu": ("cmu", 1), OWN_NAMES: ("m", 0)}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -199,7 +200,7 @@ def _add_bvh(commands: Commands) -> None:
     command.add_argument("--fps", type=float, default=20.0, help="frames per second of the store")
     command.add_argument("--add-offset", action="store_true", help="position channels count from OFFSET")
     command.add_argument("--name", default="bvh", help="dataset name written into the store")
-    command.add_argument("--licence", default="unknown; ask the owner of the files", help="licence of the files")
+    command.add_argument("--licence", help="licence of the files; None: that of the metadata files which export writes")
     command.add_argument("--split", help="one split for all clips; None: 85 / 5 / 10 %% train / val / test by name")
     _add_bvh_options(command, 1)
 

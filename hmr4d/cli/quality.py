@@ -36,7 +36,7 @@ from hmr4d.evaluation.everyday_verbs import SECONDS, done, everyday_verbs, real_
 from hmr4d.evaluation.motion_quality import only, over_repeats, plain_interval, score_motion, with_measures
 from hmr4d.evaluation.novelty import COPY_QUANTILE, NearestClip, spread_of_contents
 from hmr4d.evaluation.prompt_sets import PromptSet, caption_set, free_set, read_prompts, real_motion
-from hmr4d.evaluation.quality_2d import Comparison2D, score_in_2d
+from hmr4d.evaluation.quality_2d import Comparison2D, open_comparison, score_in_2d
 from hmr4d.evaluation.quality_models import Draw, Model, generate, load_checkpoint, load_model
 from hmr4d.evaluation.quality_report import markdown
 from hmr4d.utils.files import file_hash, write_json, write_text
@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 VERBS = "verbs"
 OWN = "own"  # the duration of a prompt's clip, or the median of its content
 PARAPHRASES = {"paraphrases": bandai_namco_paraphrases, "cmu_paraphrases": cmu_paraphrases}
+PROMPT_SETS = ("captions", *PARAPHRASES, VERBS)
+REPEATS_2D = 20
 DEFAULT_RANGE = (1.2, 9.8)  # seconds; range of the real clips if there is no model
 CLASSIFIER_ENTRIES = (
     "val_accuracy",
@@ -128,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
         metavar=("STORE", "EVALUATOR"),
         help="also score in 2D: folder of a 2D store, and name or folder of an evaluator of 2D keypoints",
     )
-    known.add_argument("--repeats", type=int, default=20, metavar="N", help="of --score-2d (20)")
+    known.add_argument("--repeats", type=int, metavar="N", help=f"passes of --score-2d ({REPEATS_2D})")
     known.add_argument("--no-novelty", action="store_true", help="leave out the distances to training clips")
     known.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
     return known
@@ -212,6 +214,26 @@ def score_set(
     return card
 
 
+def score_sets(
+    args: argparse.Namespace, store: MotionStore, model: Model | None, measure: Yardsticks, draw: Draw,
+    sets: Sequence[PromptSet],
+) -> dict[str, Any]:  # fmt: skip
+    """The part of the card on sets of prompts, by their names; a set without motion is left out."""
+    in_split = {store.labels["content"][clip] for clip in store.indices(args.split).tolist()}
+    found: dict[str, Any] = {}
+    for prompts in sets:
+        repeats = []
+        if model is not None:
+            repeats = [generate(model, prompts, r, draw, args.out / "cache") for r in range(args.seeds)]
+        real = real_motion(store, args.split, prompts) if prompts.name.startswith("captions") else None
+        if repeats or real is not None:
+            found[prompts.name] = score_set(measure, repeats, real, in_split)
+        if len(repeats) > 1 and measure.nearest is not None:
+            same = [len(set(wordings)) == 1 for wordings in prompts.prompts]
+            found[prompts.name]["diversity"] = spread_of_contents(repeats, same, store)
+    return found
+
+
 def score_verbs(args: argparse.Namespace, store: MotionStore, model: Model | None, draw: Draw) -> dict[str, Any]:
     """Accuracy of the geometric checks on real clips, and the fraction of successful prompts per duration."""
     verbs = everyday_verbs()
@@ -236,20 +258,40 @@ def score_verbs(args: argparse.Namespace, store: MotionStore, model: Model | Non
     return card
 
 
+def check_options(args: argparse.Namespace) -> None:
+    """ValueError for options that are impossible, or that nothing would look at."""
+    if args.seeds < 1 or (args.repeats is not None and args.repeats < 1):
+        raise ValueError(f"--seeds is {args.seeds}, --repeats {args.repeats}; at least one repeat is needed.")
+    has_model = args.weights is not None or args.checkpoint is not None
+    if args.score_2d is not None and not has_model:
+        raise ValueError("--score-2d compares generated motion; name a model with --weights or --checkpoint.")
+    if not has_model and not (args.steps is None and args.guidance is None):
+        raise ValueError("--steps and --guidance change how a model samples; name it with --weights or --checkpoint.")
+    if args.checkpoint is None and (args.exp is not None or args.set):
+        raise ValueError(
+            "--exp and --set say what a --checkpoint was trained as; a released model knows. Leave them out."
+        )
+    if args.score_2d is None and args.repeats is not None:
+        raise ValueError("--repeats counts the passes of --score-2d; give that too, or --seeds for the other scores.")
+
+
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Scores what `args` ask for; writes and returns the card."""
     from hmr4d.utils.devices import pick_device
 
-    if args.seeds < 1 or args.repeats < 1:
-        raise ValueError(f"--seeds is {args.seeds}, --repeats {args.repeats}; at least one repeat is needed.")
-    if args.score_2d is not None and args.weights is None and args.checkpoint is None:
-        raise ValueError("--score-2d compares generated motion; name a model with --weights or --checkpoint.")
+    check_options(args)
     store = MotionStore.open(args.store)
     model = None
     if args.weights is not None:
         model = load_model(args.weights, pick_device(args.device))
     elif args.checkpoint is not None:
         model = load_checkpoint(args.checkpoint, args.exp, args.set, pick_device(args.device))
+    compared = None
+    if args.score_2d is not None and model is not None:
+        comparison = Comparison2D(
+            Path(args.score_2d[0]), args.score_2d[1], args.split, args.repeats or REPEATS_2D, args.limit
+        )
+        compared = open_comparison(model, comparison)
     bounds = DEFAULT_RANGE if model is None else (model.sampler.min_seconds, model.sampler.max_seconds)
     sets = prompt_sets(args, store, bounds)
     folder = args.classifier or Path("outputs/content_classifier") / store.name
@@ -268,24 +310,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "fps": classifier.fps,
         "near_train_metres": None if measure.nearest is None else measure.near,
         "classifier": {"sha256": file_hash(folder / WEIGHTS_NAME), **{k: judge[k] for k in CLASSIFIER_ENTRIES}},
-        "sets": {},
+        "sets": score_sets(args, store, model, measure, draw, sets),
         "verbs": None,
         "scores_2d": None,
     }
-    in_split = {store.labels["content"][clip] for clip in store.indices(args.split).tolist()}
-    for prompts in sets:
-        repeats = []
-        if model is not None:
-            repeats = [generate(model, prompts, r, draw, args.out / "cache") for r in range(args.seeds)]
-        real = real_motion(store, args.split, prompts) if prompts.name.startswith("captions") else None
-        if repeats or real is not None:
-            card["sets"][prompts.name] = score_set(measure, repeats, real, in_split)
-        if len(repeats) > 1 and measure.nearest is not None:
-            same = [len(set(wordings)) == 1 for wordings in prompts.prompts]
-            card["sets"][prompts.name]["diversity"] = spread_of_contents(repeats, same, store)
-    if args.score_2d is not None and model is not None:
-        comparison = Comparison2D(Path(args.score_2d[0]), args.score_2d[1], args.split, args.repeats, args.limit)
-        card["scores_2d"] = score_in_2d(model, comparison, draw, args.out / "cache")
+    if compared is not None and model is not None:
+        card["scores_2d"] = score_in_2d(model, *compared, draw, args.out / "cache")
     if VERBS in (args.prompts or ()):
         card["verbs"] = score_verbs(args, store, model, draw)
     write_json(args.out / "quality.json", card)

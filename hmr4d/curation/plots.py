@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from hmr4d.curation.clip_statistics import VIEWPOINTS
 from hmr4d.utils.files import atomic_path
-from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, load_font
+from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, drawable, load_font
 
 PANEL = (640, 420)  # pixels
 WORDS = 24
@@ -58,7 +58,7 @@ def _panel(title: str, bars: Mapping[str, float], form: str) -> Image.Image:
     for row, (name, value) in enumerate(bars.items()):
         top = 44 + row * step
         middle, right = top + step / 2, _LABELS + room * value / most
-        drawer.text((_LABELS - 8, middle), name[:24], font=font, fill=QUIET_INK, anchor="rm")
+        drawer.text((_LABELS - 8, middle), drawable(name)[:24], font=font, fill=QUIET_INK, anchor="rm")
         drawer.rectangle((_LABELS, top + 1, max(right, _LABELS + 1), top + max(step - 2, 2)), fill=_BAR)
         drawer.text((right + 6, middle), form.format(value), font=font, fill=INK, anchor="lm")
     drawer.line((_LABELS, 40, _LABELS, PANEL[1] - 10), fill=FLOOR)

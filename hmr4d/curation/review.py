@@ -17,7 +17,7 @@ from hmr4d.curation.records import Record
 from hmr4d.utils.files import atomic_path, write_text
 from hmr4d.utils.text_files import TextError, printable, read_text
 from hmr4d.visualization.figure_style import SIDE_COLORS, figure_style
-from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, load_font
+from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, drawable, load_font
 
 UNDECIDED = "unreviewed"
 STATUSES = (UNDECIDED, "accept", "reject")
@@ -119,8 +119,9 @@ def contact_sheet(clips: Sequence[Record]) -> Image.Image:
     for row, clip in enumerate(clips):
         meta, top = clip.meta, row * height
         source = f"{meta['source']['id']} {meta['start_s']:.2f}-{meta['end_s']:.2f} s"
-        drawer.text((8, top + 4), f"{clip.key}  {source}", font=font, fill=QUIET_INK)
-        drawer.text((8, top + 20), " | ".join(c["text"] for c in meta["captions"])[:170], font=font, fill=INK)
+        drawer.text((8, top + 4), drawable(f"{clip.key}  {source}"), font=font, fill=QUIET_INK)
+        captions = drawable(" | ".join(c["text"] for c in meta["captions"]))[:170]
+        drawer.text((8, top + 20), captions, font=font, fill=INK)
         keypoints = clip.arrays["kpts"][:, :17]
         frames = np.linspace(0, len(keypoints) - 1, POSES).round().astype(int)
         for column, frame in enumerate(frames):

@@ -117,6 +117,14 @@ class NoiseSchedule(nn.Module):
         return level_prev.sqrt() * x_0 + direction + sigma * noise
 
 
+def from_step(steps: list[tuple[int, int]], first: int) -> list[tuple[int, int]]:
+    """The end of a run (pairs of `NoiseSchedule.steps`) that starts at noise step `first`, which it need not visit."""
+    later = [pair for pair in steps if pair[0] <= first]
+    if later and later[0][0] == first:
+        return later
+    return [(first, later[0][0] if later else -1), *later]
+
+
 def _quadratic(last: int, count: int) -> list[int]:
     """`count` different whole numbers from `last` down to 0, near last (1 - (i / (count - 1))^2)."""
     places = (last * (1.0 - np.linspace(0.0, 1.0, count) ** 2)).round().astype(int)

@@ -22,7 +22,7 @@ from hmr4d.evaluation.callbacks.metric_lift import FOLDER_NAME, CardMetadata, Li
 from hmr4d.evaluation.cards import LiftingCard
 from hmr4d.evaluation.generations import MANIFEST_NAME, GenerationFolder, differing
 from hmr4d.evaluation.lifting_data import ScoredLifts
-from hmr4d.evaluation.text_to_motion_test import command_of, weight_files
+from hmr4d.evaluation.text_to_motion_test import command_of, refuse_missing, weight_files
 from hmr4d.export.saved_motions import SavedMotions
 from hmr4d.methods.registry import get_method, untrained_methods
 from hmr4d.utils.files import file_hash
@@ -136,11 +136,7 @@ def check_files(cfg: DictConfig, weights: Any) -> None:
     wanted += [Path(cfg.prior)] if cfg.prior is not None else []
     store = OmegaConf.select(cfg, "clips.source.views.store")
     wanted += [Path(store) / "store.json"] if store is not None else []
-    if missing := [str(path) for path in wanted if not path.exists()]:
-        raise FileNotFoundError(
-            f"This test needs {len(missing)} missing file(s): {', '.join(missing)}. docs/evaluation.md describes the "
-            "source of each."
-        )
+    refuse_missing(wanted)
 
 
 def lift_without_network(

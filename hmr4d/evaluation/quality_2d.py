@@ -46,11 +46,8 @@ class Comparison2D:
     limit: int | None = None
 
 
-def score_in_2d(model: Model, comparison: Comparison2D, draw: Draw, cache: Path) -> dict[str, Any]:
-    """Scores of real and generated motion, for the card of `hmr4d quality`.
-
-    Cameras are random, as in `prepare render-2d`. If the model reports a camera, its view direction is kept; otherwise
-    the direction is random too. Motions are cached, so an interrupted run continues where it stopped.
+def open_comparison(model: Model, comparison: Comparison2D) -> tuple[Evaluator, ScoredClips]:
+    """The evaluator and the clips of a comparison, checked before any motion is generated.
 
     Raises:
         FileNotFoundError: the store or the evaluator is missing.
@@ -58,7 +55,16 @@ def score_in_2d(model: Model, comparison: Comparison2D, draw: Draw, cache: Path)
     """
     evaluator = load_evaluator(comparison.evaluator)
     clips = _clips(model, evaluator, comparison)
-    TextToMotionScorer(evaluator, KeypointProtocol(), clips)  # checks the combination before any motion is generated
+    TextToMotionScorer(evaluator, KeypointProtocol(), clips)  # checks the combination
+    return evaluator, clips
+
+
+def score_in_2d(model: Model, evaluator: Evaluator, clips: ScoredClips, draw: Draw, cache: Path) -> dict[str, Any]:
+    """Scores of real and generated motion, for the card of `hmr4d quality`; see `open_comparison`.
+
+    Cameras are random, as in `prepare render-2d`. If the model reports a camera, its view direction is kept; otherwise
+    the direction is random too. Motions are cached, so an interrupted run continues where it stopped.
+    """
     identity = {"model": model.identity, "clips": clips.identity(), "steps": draw.steps, "guidance": draw.guidance}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
     folder = GenerationFolder(cache / f"scores_2d_{key}")

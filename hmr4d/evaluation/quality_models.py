@@ -23,7 +23,7 @@ from hmr4d.motion.motion import MotionBatch
 from hmr4d.utils.files import atomic_path, file_hash
 from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import mix_seed
-from hmr4d.utils.releases import CONFIG_NAME, find_release
+from hmr4d.utils.releases import find_release
 from hmr4d.utils.weights import WEIGHTS_NAME
 
 PROMPTS_PER_PART = 64  # prompts per cache file; an interrupted run loses at most this many motions
@@ -65,7 +65,8 @@ def load_model(name: str, device: torch.device) -> Model:
     folder = find_release(name)
     metadata = {"name": name, "file": WEIGHTS_NAME, "sha256": file_hash(folder / WEIGHTS_NAME)}
     pipeline = load_released(folder, device=device, needs="sample")
-    return _model(pipeline, metadata, metadata | {"config": file_hash(folder / CONFIG_NAME)})
+    files = {path.name: file_hash(path) for path in sorted(folder.iterdir()) if path.is_file() and path.suffix != ".md"}
+    return _model(pipeline, metadata, metadata | {"files": files})
 
 
 def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], device: torch.device) -> Model:

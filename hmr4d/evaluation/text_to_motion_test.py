@@ -6,6 +6,7 @@ import hashlib
 import logging
 import shlex
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +115,15 @@ def check_files(cfg: DictConfig, weights: Any) -> None:
         wanted += [Path(cfg.text.folder)] if cfg.text.folder is not None else []
     else:
         wanted.append(Path(cfg.score_only))
+    refuse_missing(wanted)
+
+
+def refuse_missing(wanted: Iterable[Path]) -> None:
+    """FileNotFoundError with all files of a test that do not exist."""
     if missing := [str(path) for path in wanted if not path.exists()]:
         raise FileNotFoundError(
-            f"This test needs {len(missing)} missing file(s): {', '.join(missing)}. docs/evaluation.md describes the "
-            "source of each."
+            f"This test needs {len(missing)} missing file(s): {', '.join(missing)}. docs/data.md describes how to "
+            "prepare a store, docs/evaluation.md the source of the other files."
         )
 
 

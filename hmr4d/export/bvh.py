@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,11 +15,12 @@ from torch import Tensor
 
 from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import Skeleton
-from hmr4d.export.bone_names import OWN_NAMES, bone_names
 from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_metadata, residual_metadata, warn_if_off
 from hmr4d.export.text_rows import write_rows
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.rigid_motion import RigidMotion, pose_motion
+from hmr4d.motion_files.bone_names import OWN_NAMES, bone_names
+from hmr4d.motion_files.side_files import side_file
 from hmr4d.utils.files import atomic_path, write_json
 
 UNITS = {"m": ("metres", 1.0, 5), "cm": ("centimetres", 100.0, 3)}  # name, units per metre, decimals of positions
@@ -28,11 +28,6 @@ _ANGLE_DECIMALS = 4  # degrees
 _TIPS = {"head": 0.18, "wrist": 0.17, "foot": 0.07}  # metres; length of the end sites beyond the last joints
 _ROTATIONS = "Zrotation Xrotation Yrotation"
 _POSITIONS = "Xposition Yposition Zposition"
-
-
-def side_file(path: str | os.PathLike[str]) -> Path:
-    """Path of the metadata file of a BVH file."""
-    return Path(path).with_name(Path(path).name + ".json")
 
 
 def write_bvh(path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_NAMES, units: str = "m") -> RigidMotion:

@@ -18,11 +18,11 @@ from torch import Tensor
 from hmr4d.body.body_model import Body
 from hmr4d.body.loading import load_body
 from hmr4d.body.posed_body import PosedBody
-from hmr4d.export.bone_names import OWN_NAMES, bone_names
 from hmr4d.export.posing import FRAMES_PER_BLOCK, check_has_rest_pose, motion_metadata, residual_metadata, warn_if_off
 from hmr4d.motion.motion import Motion
 from hmr4d.motion.rigid_motion import RigidMotion, pose_motion
 from hmr4d.motion.skinning import skin_to_motion
+from hmr4d.motion_files.bone_names import OWN_NAMES, bone_names
 from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.files import atomic_path
 

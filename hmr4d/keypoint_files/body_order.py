@@ -64,10 +64,20 @@ def misfit(points: NDArray[np.float64], order: JointOrder) -> float | None:
         return None
     shares = np.where(seen[usable], lengths[usable] / sizes[usable, None] / rest, np.nan)
     told = np.isfinite(shares).any(axis=0)
-    ratios = np.log(np.maximum(np.nanquantile(shares[:, told], _LONG, axis=0), _SHORTEST))
+    ratios = np.log(np.maximum(_quantile(shares[:, told], _LONG), _SHORTEST))
     is_width = np.flatnonzero(told) >= len(_LIMBS) - _WIDTHS
     ratios = np.where(is_width, np.maximum(ratios, np.log(_FORESHORTENED)), ratios)
     return float(np.minimum(np.abs(ratios - np.median(ratios)), _WORST).mean())
+
+
+def _quantile(values: NDArray[np.float64], q: float) -> NDArray[np.float64]:
+    """(K,) quantile of each column of (N, K) without its NaN, as `np.nanquantile`, which is 20 times slower."""
+    places = q * (np.isfinite(values).sum(axis=0) - 1)
+    low = places.astype(int)
+    ordered = np.sort(values, axis=0)  # NaN come last
+    columns = np.arange(values.shape[1])
+    first, second = ordered[low, columns], ordered[np.ceil(places).astype(int), columns]
+    return first + (places - low) * (second - first)
 
 
 def best_order(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hmr4d.diffusion.requests import seeds_of
 from hmr4d.geometry.rigs import Rig
 from hmr4d.methods.base import Pipeline
 from hmr4d.motion.motion import MotionBatch
@@ -57,18 +59,19 @@ class GuidedPipeline(Pipeline):
         rate = self.fps if fps is None else fps
         first = Rig(rig.size[..., :1, :], rig.K4[..., :1, :], rig.T_w2c[..., :1, :, :])
         hints: dict[str, Any] = {} if depth is None else {"depth": depth}
+        seeds = seeds_of(seed, generator, len(kp2d), "tracks")
         guess = self.guesser.lift(
-            kp2d, conf, first, fps=rate, lengths=lengths, seed=seed, num_samples=num_samples, **hints
+            kp2d, conf, first, fps=rate, lengths=lengths, seed=seeds, num_samples=num_samples, **hints
         )
-        return self.pipeline.lift(
+        lifted = self.pipeline.lift(
             kp2d,
             conf,
             rig,
             fps=rate,
             lengths=lengths,
-            seed=seed,
-            generator=generator,
+            seed=seeds,
             num_samples=num_samples,
             num_inference_steps=num_inference_steps,
             guess=guess,  # type: ignore[call-arg]
         )
+        return replace(lifted, provenance=lifted.provenance.updated(guess=self.about["guess"]))

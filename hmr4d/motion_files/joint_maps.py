@@ -10,10 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from hmr4d.body.skeleton import SMPL22, Skeleton
+from hmr4d.motion_files.bone_names import bone_names, known_bone_names
 
 END_SITE = "End Site"
 # Common names of the end site of a joint: LeftFoot_End, LeftFoot/End Site, LeftFootEndSite.
 _END_OF = re.compile(r"(.+?)[\s_./:|-]*end(?:[\s_-]*site)?", re.IGNORECASE)
+# What programs put before the names of joints.
+_NAMESPACE = re.compile(r".*:|mixamorig\d*_")
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,8 @@ class JointMap:
             ValueError: source joints are missing; the message lists them and those of the clip.
         """
         index, ends = {name: i for i, name in enumerate(joint_names)}, end_names or {}
-        rules = [(r, r, 0.0) if isinstance(r, str) else (r.start, r.end, r.fraction) for r in self._ordered()]
-        found = {name: _found(name, index, ends) for rule in rules for name in rule[:2]}
-        if missing := sorted(name for name, point in found.items() if point is None):
+        rules, found = self._rules(), self._points(joint_names, ends)
+        if missing := self.missing(joint_names, ends):
             joints = [name for name in joint_names if name not in ends.values()]
             sites = f" and the end sites {[*ends.values()]}" if ends else ""
             raise ValueError(f"joints {missing} of joint map '{self.name}' are not in the file; it has {joints}{sites}")
@@ -78,16 +80,32 @@ class JointMap:
         fraction = np.array([f for _, _, f in rules], dtype=positions.dtype)[:, None]
         return start + fraction * (end - start)
 
-    def _ordered(self) -> list[str | Between]:
-        return [self.rules[n] for n in self.skeleton.joint_names]
+    def missing(self, joint_names: Sequence[str], end_names: Mapping[str, str] | None = None) -> list[str]:
+        """The source joints of the map that are not among the points of a file, see `apply`."""
+        return sorted(name for name, point in self._points(joint_names, end_names or {}).items() if point is None)
+
+    def _rules(self) -> list[tuple[str, str, float]]:
+        rules = (self.rules[n] for n in self.skeleton.joint_names)
+        return [(r, r, 0.0) if isinstance(r, str) else (r.start, r.end, r.fraction) for r in rules]
+
+    def _points(self, joint_names: Sequence[str], ends: Mapping[str, str]) -> dict[str, str | None]:
+        plain: dict[str, str] = {}
+        for name in joint_names:
+            plain.setdefault(_without_namespace(name), name)
+        return {name: _found(name, joint_names, plain, ends) for rule in self._rules() for name in rule[:2]}
 
 
-def _found(name: str, index: Mapping[str, int], ends: Mapping[str, str]) -> str | None:
-    """The source point for a name of the map: a point with this name, else the end site of a joint."""
-    if name in index:
+def _without_namespace(name: str) -> str:
+    """mixamorig:Hips, mixamorig9:Hips, mixamorig_Hips, Character1:Hips -> Hips."""
+    return _NAMESPACE.sub("", name)
+
+
+def _found(name: str, names: Sequence[str], plain: Mapping[str, str], ends: Mapping[str, str]) -> str | None:
+    """The source point for a name of the map: a point with this name, an end site, or a point of another namespace."""
+    if name in names:
         return name
     match = _END_OF.fullmatch(name)
-    return ends.get(match[1]) if match else None
+    return (ends.get(match[1]) if match else None) or plain.get(_without_namespace(name))
 
 
 def joint_map_from_dict(name: str, table: Mapping[str, object]) -> JointMap:
@@ -176,4 +194,14 @@ CMU_DAZ = JointMap(
     | {f"{side}_{ours}": f"{side[0]}{theirs}" for side in ("left", "right") for ours, theirs in _DAZ_SIDE.items()},
 )  # fmt: skip
 
-JOINT_MAPS = {m.name: m for m in (BANDAI_NAMCO, CMU)}  # for BVH files without other conversions
+# Of the BVH files that `export` writes, by each of its `--bones`.
+OWN = tuple(
+    JointMap(bones, dict(zip(SMPL22.joint_names, bone_names(bones), strict=True))) for bones in known_bone_names()
+)
+
+JOINT_MAPS = {m.name: m for m in (BANDAI_NAMCO, CMU, *OWN)}  # for BVH files without other conversions
+
+
+def fitting_maps(joint_names: Sequence[str]) -> list[str]:
+    """The built-in maps whose joints are all among these names."""
+    return sorted(name for name, joint_map in JOINT_MAPS.items() if not joint_map.missing(joint_names))

@@ -66,7 +66,7 @@ class PipelineModule(pl.LightningModule):
         decay_steps: length of the cosine decay to `final_lr` after the warm-up; None: until the end of the training.
         final_lr: final learning rate relative to the first; 1: constant rate.
         freeze: group of `freeze_groups` that is not trained.
-        seed: seed of the noise; step s of epoch e depends on (seed, e, s, rank) alone.
+        seed: seed of noise and dropout; step s of epoch e depends on (seed, e, s, rank) alone.
 
     Attributes:
         weights: file layout of the parameters.
@@ -105,6 +105,7 @@ class PipelineModule(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         seed = mix_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(seed)  # dropout; a resumed run drops what it would have
         draws = self.pipeline.draw_training(batch, torch.Generator().manual_seed(seed))
         terms = self.pipeline.training_loss(batch, draws)
         if wrong := [name for name, value in terms.items() if not torch.isfinite(value).all()]:

@@ -6,6 +6,8 @@ multiplications, a look-up table returns whole words, and the video encoder read
 
 from __future__ import annotations
 
+import unicodedata
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,10 +30,32 @@ _OUTER, _INNER = (
 )  # masks of the first and third channel and of the second channel
 _WHOLE, BYTE, _COVERAGE = np.uint32(256), np.uint32(8), np.uint32(24)
 
+_NO_CHARACTER = "\uffff"  # fonts draw a box for it
+_LIKENESSES = {  # of characters that are no letter with a mark
+    "ß": "ss", "Æ": "AE", "æ": "ae", "Œ": "OE", "œ": "oe", "Ø": "O", "ø": "o", "Đ": "D", "đ": "d", "Ł": "L", "ł": "l",
+    "Þ": "Th", "þ": "th", "ð": "d", "ı": "i", "—": "-", "−": "-", "×": "x", "→": "->", "«": '"', "»": '"', "¿": "?",
+}  # fmt: skip
+
 
 def load_font(size: float) -> Any:
     """The font that Pillow ships; no system font is needed."""
     return ImageFont.load_default(size)
+
+
+def drawable(text: str) -> str:
+    """The text in characters that `load_font` has: é as e, ß as ss; a question mark where none is alike."""
+    return "".join(c if _has_glyph(c) else _likeness(c) for c in text)
+
+
+@lru_cache(maxsize=4096)
+def _has_glyph(character: str) -> bool:
+    font = load_font(12)
+    return bytes(font.getmask(character)) != bytes(font.getmask(_NO_CHARACTER))
+
+
+def _likeness(character: str) -> str:
+    parts = _LIKENESSES.get(character) or unicodedata.normalize("NFKD", character)
+    return "".join(c for c in parts if not unicodedata.combining(c) and _has_glyph(c)) or "?"
 
 
 def to_pixels(picture: Image.Image) -> Pixels:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from hmr4d.motion.motion import Motion
 from hmr4d.utils.files import atomic_path
 from hmr4d.visualization.figure_style import SIDE_COLORS
-from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, Color, load_font
+from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, Color, drawable, load_font
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ class _Plan:
         if camera.name:
             below = forward[1] <= 0
             spot = (u, v + (8 if below else -8) * _OVER)
-            self.draw.text(spot, camera.name, font=self.font, fill=INK, anchor="ma" if below else "mb")
+            self.draw.text(spot, drawable(camera.name), font=self.font, fill=INK, anchor="ma" if below else "mb")
 
     def person(self, person: PlanPath, color: Color, *, are_sides_told: bool) -> None:
         root, joints3d, skeleton = _root(person), person.motion.array(), person.motion.skeleton
@@ -174,7 +174,9 @@ class _Plan:
         self._dot(*spots[-1], 7.0, color)
         if person.name:
             u, v = spots[0]
-            self.draw.text((u + 10 * _OVER, v - 10 * _OVER), person.name, font=self.font, fill=color, anchor="lm")
+            self.draw.text(
+                (u + 10 * _OVER, v - 10 * _OVER), drawable(person.name), font=self.font, fill=color, anchor="lm"
+            )
 
     def _dot(self, u: float, v: float, radius: float, fill: Color, outline: Color | None = None) -> None:
         r = radius * _OVER
@@ -182,7 +184,7 @@ class _Plan:
 
     def finish(self, title: str, about_feet: str) -> Image.Image:
         if title:
-            self.draw.text((_OVER * _MARGIN, 12 * _OVER), title, font=load_font(16 * _OVER), fill=INK)
+            self.draw.text((_OVER * _MARGIN, 12 * _OVER), drawable(title), font=load_font(16 * _OVER), fill=INK)
         legend = "ring: start   disc: end   dots: seconds   small dots: feet on the floor" + about_feet
         self.draw.text(
             (_OVER * _MARGIN, self.picture.height - 6 * _OVER),

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.stance import body_height, points_by_name
-from hmr4d.export.bvh import UNITS, side_file
+from hmr4d.export.bvh import UNITS
 from hmr4d.export.motion_npz import is_motion_file, load_motion_npz
 from hmr4d.export.saved_motions import SavedMotions
 from hmr4d.motion.motion import Motion, joints_tensor
 from hmr4d.motion_files.bvh import read_bvh
+from hmr4d.motion_files.side_files import read_side_file
 from hmr4d.motion_files.source_frame import METERS_PER_UNIT, import_doubts, likely_unit, source_fps, turned_y_up
 from hmr4d.utils.files import is_shown
 from hmr4d.utils.remarks import tell_once
-from hmr4d.utils.text_files import load_unique_json, read_text
 from hmr4d.visualization.figure_style import figure_style
 
 logger = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
     clip = read_bvh(path)
     fps = source_fps(clip, asked_fps)
     positions = clip.forward_kinematics()
-    metadata = _facts_beside(path)
+    metadata = read_side_file(path)
     unit = unit or _UNIT_OF.get(str(metadata.get("units")))
     points = points_by_name(clip.joint_names, clip.parents)
     if unit is None:
@@ -194,18 +194,6 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
     skeleton = Skeleton(path.name, tuple(clip.joint_names), tuple(clip.parents), ())
     sides = tuple(side_of(clip.joint_names[joint]) for _, joint in skeleton.bones)
     return ShownMotion(path.stem, Motion(joints_tensor(joints3d), fps, skeleton, text), skeleton.bones, sides)
-
-
-def _facts_beside(path: Path) -> dict[str, object]:
-    """Content of the metadata file of a BVH file written by hmr4d; empty without one."""
-    beside = side_file(path)
-    if not beside.is_file():
-        return {}
-    try:
-        metadata = load_unique_json(read_text(beside), str(beside))
-    except ValueError as error:
-        raise ValueError(f"{error} Export the motion again, or remove this file.") from error
-    return metadata if isinstance(metadata, dict) else {}
 
 
 def side_of(joint_name: str) -> str:

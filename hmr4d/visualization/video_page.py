@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from hmr4d.visualization.figure_style import SIDE_COLORS
-from hmr4d.visualization.pixels import INK, QUIET_INK, Pixels, color_word, load_font, to_pixels
+from hmr4d.visualization.pixels import INK, QUIET_INK, Pixels, color_word, drawable, load_font, to_pixels
 
 _CAPTION_LINES = 3
 _TRACK = (214, 220, 229)
@@ -54,10 +54,13 @@ class VideoPage:
 
 
 def wrap_caption(caption: str, font: Any, width: float, max_lines: int) -> list[str]:
-    """Caption wrapped to lines of at most `width` pixels, at spaces if possible; a truncated caption ends with `…`."""
+    """Caption wrapped to lines of at most `width` pixels, at spaces if possible; a truncated caption ends with `…`.
+
+    Characters that the font lacks are replaced, see `drawable`.
+    """
     lines: list[str] = []
     line = ""
-    for word in "".join(c if c.isprintable() else " " for c in caption).split():
+    for word in drawable("".join(c if c.isprintable() else " " for c in caption)).split():
         candidate = f"{line} {word}".strip()
         if font.getlength(candidate) <= width:
             line = candidate

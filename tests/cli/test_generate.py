@@ -258,19 +258,26 @@ def test_a_damaged_list_of_actions_is_named(knowing: Path, tmp_path: Path) -> No
         load_pipeline(tmp_path)
 
 
-def test_a_release_that_pulls_prompts_without_known_actions_says_so(
-    released: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+PATCH = {"num_features": 44, "text_dim": 8, "pooled_dim": 8, "dim": 16, "ff_dim": 16, "num_layers": 1, "num_heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        ({"network_class": "PatchDenoiser", "network": PATCH}, "there is no list of known actions"),
+        ({}, "this network sees no pooled text"),
+    ],
+)
+def test_a_release_that_cannot_pull_prompts_to_known_actions_says_so(
+    released: Path, caplog: pytest.LogCaptureFixture, network: dict[str, object], reason: str
 ) -> None:
-    for path in released.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    config = json.loads((tmp_path / CONFIG_NAME).read_text(encoding="utf-8"))
-    config["sampling"]["action_pull"] = 0.5
-    (tmp_path / CONFIG_NAME).write_text(json.dumps(config), encoding="utf-8")
+    config = json.loads((released / CONFIG_NAME).read_text(encoding="utf-8")) | network
     with caplog.at_level(logging.INFO):
-        load_pipeline(released)
+        METHOD.restore(config, released)
         assert "action_pull" not in caplog.text
-        load_pipeline(tmp_path)
-    assert "action_pull=0.5 has no effect: there is no list of known actions" in caplog.text
+        config["sampling"]["action_pull"] = 0.5
+        METHOD.restore(config, released)
+    assert f"action_pull=0.5 has no effect: {reason}" in caplog.text
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,16 @@ def test_cached_motion_is_not_drawn_again(store, tmp_path, monkeypatch):
     assert playback.calls == 7  # other steps, other motion
     quality_models.generate(quality_models.Model(playback, {}, {"name": "other"}), prompts, 0, draw, tmp_path)
     assert playback.calls == 10
+
+
+def test_a_release_with_another_file_is_another_model(release, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(release, copy)
+    before = quality_models.load_model(str(copy), torch.device("cpu")).identity
+    (copy / "README.md").write_text("A new card.", encoding="utf-8")
+    assert quality_models.load_model(str(copy), torch.device("cpu")).identity == before
+    Motion2DCodec("cmu_20fps").statistics.save(copy / "statistics.npz")
+    assert quality_models.load_model(str(copy), torch.device("cpu")).identity != before
 
 
 def test_released_model_to_card_and_table(store, classifier_folder, release, tmp_path, short_training, capsys):
@@ -316,6 +327,13 @@ def test_checkpoint_of_a_run(store, classifier_folder, tmp_path, short_training,
     assert "asks for os.getcwd" in capsys.readouterr().err
 
 
+def test_what_2d_scores_need_is_looked_for_before_anything_is_made(store, release, tmp_path, capsys):
+    words = arguments(store, tmp_path / "no_classifier", tmp_path / "out", "--weights", str(release))
+    assert quality.main([*words, "--score-2d", str(tmp_path / "nowhere"), "no-such-evaluator"]) == 2
+    assert "no-such-evaluator" in capsys.readouterr().err
+    assert not (tmp_path / "no_classifier").exists() and not (tmp_path / "out").exists()
+
+
 def test_default_store_follows_the_inputs_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HMR4D_INPUTS", str(tmp_path))
     assert quality.parser().parse_args([]).store == tmp_path / "bandai_namco"
@@ -327,6 +345,9 @@ def test_default_store_follows_the_inputs_folder(tmp_path, monkeypatch):
         (["--seeds", "0"], "--seeds is 0"),
         (["--limit", "0"], "--limit is 0"),
         (["--score-2d", "nowhere", "evaluator"], "--score-2d compares generated motion"),
+        (["--steps", "5"], "--steps and --guidance change how a model samples"),
+        (["--exp", "motion2to3/cmu"], "--exp and --set say what a --checkpoint was trained as"),
+        (["--repeats", "3"], "--repeats counts the passes of --score-2d"),
         (["--seconds", "30"], "--seconds 30 is outside the durations of the model; give 1.2 to 9.8"),
         (["--prompts", "nowhere.yaml"], "Prompts nowhere.yaml not found"),
         (["--checkpoint", "nowhere.ckpt"], "Checkpoint not found: nowhere.ckpt"),

@@ -18,8 +18,12 @@ from hmr4d.data.importers.keypoints import import_keypoints
 from hmr4d.data.store import KeypointStore, MotionStore
 from hmr4d.engine.compose import compose_config
 from hmr4d.engine.run import run
+from hmr4d.export.bvh import write_bvh
 from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.motion.procedural import synthetic_joints
+from hmr4d.motion_files.bone_names import bone_names
+from hmr4d.motion_files.joint_maps import JOINT_MAPS
+from tests.motions import as_motion
 
 CAPTIONS = (
     "file,caption\none,a person walks\ntwo,somebody waves\nthree,a man sits down\nfour,she turns left\nfive,he bows\n"
@@ -123,3 +127,34 @@ def test_small_collections_have_a_clip_in_every_split(
     assert prepare(["bvh", "--root", str(tmp_path), "--map", "bandai_namco", "--out", str(tmp_path / "s")]) == 0
     store = MotionStore.open(tmp_path / "s")
     assert all(len(store.indices(split)) for split in ("train", "val", "test"))
+
+
+@pytest.mark.parametrize(("bones", "unit"), [("smpl", "m"), ("mixamo", "cm"), ("unreal", "m"), ("unity", "cm")])
+def test_our_own_bvh_files_become_training_data(bones: str, unit: str, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    about = {"licence": "CC0", "joint_convention": "cmu"}
+    for seed, name in enumerate(NAMES[:3]):
+        walk = as_motion(synthetic_joints("walk", 24, np.random.default_rng(seed)), metadata=about)
+        rigid = write_bvh(tmp_path / f"clips/{name}.bvh", walk, bones=bones, units=unit)
+        truth = rigid.joints().numpy()
+    words = ["bvh", "--root", str(tmp_path / "clips"), "--map", bones, "--out", str(tmp_path / "store")]
+    assert prepare(words if (bones, unit) == ("smpl", "m") else [*words, "--unit", unit]) == 0
+    store = MotionStore.open(tmp_path / "store")
+    assert (store.info["licence"], store.info["joint_convention"]) == ("CC0", "cmu")
+    truth = truth - [0, truth[..., 1].min(), 0]  # `prepare` puts the lowest joint onto the floor
+    assert np.abs(store.joints3d(store.names.index(NAMES[2])) - truth).max() < 1e-3
+
+
+def test_a_map_that_does_not_fit_is_answered_with_those_that_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bvh(tmp_path / "a.bvh", as_motion(synthetic_joints("walk", 9, np.random.default_rng(0))), bones="mixamo")
+    assert prepare(["bvh", "--root", str(tmp_path), "--out", str(tmp_path / "store")]) == 2
+    assert "Use --map mixamo." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("prefix", ["", "mixamorig9:", "mixamorig_", "Anna:"])
+def test_maps_ignore_namespaces(prefix: str) -> None:
+    names = [prefix + name.removeprefix("mixamorig:") for name in bone_names("mixamo")]
+    positions = np.random.default_rng(0).random((4, 22, 3))
+    assert np.array_equal(JOINT_MAPS["mixamo"].apply(positions, names), positions)

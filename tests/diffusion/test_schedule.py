@@ -118,13 +118,25 @@ def test_visited_steps(schedule: NoiseSchedule, count: int, spacing: str) -> Non
     assert all(a > b for a, b in zip(visited, visited[1:], strict=False))
     assert all(-1 <= t_prev < t for t, t_prev in steps)
     assert steps[-1][1] == -1
-    if spacing == "quadratic":
-        assert np.median(visited) >= 49
     if spacing != "published":
         assert [t_prev for _, t_prev in steps[:-1]] == visited[1:]
         gaps = -np.diff(visited)
         assert count < 3 or spacing == "quadratic" or gaps.max() - gaps.min() <= 1
     assert sum(t_prev < 0 for _, t_prev in steps) == 1, "only the last step ends at the data"
+
+
+@pytest.mark.parametrize(
+    ("count", "visited"),
+    [
+        (2, [99, 0]),
+        (3, [99, 74, 0]),
+        (4, [99, 88, 55, 0]),
+        (6, [99, 95, 83, 63, 36, 0]),
+        (12, [99, 98, 96, 92, 86, 79, 70, 59, 47, 33, 17, 0]),
+    ],
+)
+def test_quadratic_spacing_dwells_on_noisy_steps(schedule: NoiseSchedule, count: int, visited: list[int]) -> None:
+    assert [t for t, _ in schedule.steps(count, "quadratic")] == visited
 
 
 def test_wrong_requests_say_what_is_possible(schedule: NoiseSchedule) -> None:

@@ -13,9 +13,10 @@ from hmr4d.body import inverse_kinematics
 from hmr4d.body.retarget import bone_lengths
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.export import bvh
-from hmr4d.export.bone_names import bone_names, known_bone_names
-from hmr4d.export.bvh import side_file, write_bvh
+from hmr4d.export.bvh import write_bvh
+from hmr4d.motion_files.bone_names import bone_names, known_bone_names
 from hmr4d.motion_files.bvh import read_bvh
+from hmr4d.motion_files.side_files import side_file
 from tests.export.motions import HEADINGS, heading, right_hand_raised, rigid_motion, turn
 from tests.motions import as_motion
 

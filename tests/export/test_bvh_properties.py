@@ -13,9 +13,10 @@ from scipy.spatial.transform import Rotation
 
 from hmr4d.body.kinematics import posed_joints
 from hmr4d.body.loading import load_body
-from hmr4d.export.bone_names import bone_names, known_bone_names
-from hmr4d.export.bvh import continued, side_file, write_bvh
+from hmr4d.export.bvh import continued, write_bvh
+from hmr4d.motion_files.bone_names import bone_names, known_bone_names
 from hmr4d.motion_files.bvh import read_bvh
+from hmr4d.motion_files.side_files import side_file
 from tests.motions import as_motion
 from tests.strategies import seeds, tensors
 

@@ -17,9 +17,9 @@ from hmr4d.body.loading import load_body
 from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.body.smpl_bodies import load_smpl_body
-from hmr4d.export.bone_names import bone_names
 from hmr4d.export.glb import continued_quats, vertex_normals, write_glb
 from hmr4d.motion.motion import Motion
+from hmr4d.motion_files.bone_names import bone_names
 from tests.body.smpl_models import write_model
 from tests.export.gltf_reader import Glb
 from tests.motions import as_motion

@@ -17,6 +17,7 @@ from typing import Any
 from tests.fuzz.readers import READERS, run
 
 PIECE = 2500  # inputs between two files of figures
+_COUNTS = ("count", "read", "refused", "warned", "slow_once")
 
 
 def main() -> None:
@@ -34,11 +35,12 @@ def main() -> None:
     if given.table is not None:
         sys.stdout.write(table(given.table))
         return
-    for name in given.reader:
-        if given.numbers:
+    if given.numbers:
+        for name in given.reader:
             _repeat(name, given.numbers, given.seed, given.keep)
-            continue
-        for first in range(0, given.count, PIECE):
+        return
+    for first in range(0, given.count, PIECE):  # all readers in turn
+        for name in given.reader:
             numbers = range(first, min(first + PIECE, given.count))
             path = None if given.out is None else given.out / f"{name}_{given.seed}_{first:06d}_{len(numbers)}.json"
             if path is None or not path.exists():
@@ -77,22 +79,22 @@ def table(folder: Path) -> str:
     rows: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("*.json")):
         figures = json.loads(path.read_text(encoding="utf-8"))
-        row = rows.setdefault(figures["reader"], {"count": 0, "read": 0, "refused": 0, "warned": 0, "faults": {}})
-        for key in ("count", "read", "refused", "warned"):
-            row[key] += figures[key]
+        row = rows.setdefault(figures["reader"], {key: 0 for key in _COUNTS} | {"faults": {}})
+        for key in _COUNTS:
+            row[key] += figures.get(key, 0)
         for key in ("slowest", "memory"):
             row[key] = max(row.get(key, 0.0), figures[key])
         for what, (count, first) in figures["faults"].items():
             row["faults"].setdefault(what, [0, first])[0] += count
     lines = [
-        "| reader | inputs | read | with a warning | refused | faults | slowest s | memory MB |",
-        "|---|" + "---:|" * 7,
+        "| reader | inputs | read | with a warning | refused | faults | slowest s | slow once | memory MB |",
+        "|---|" + "---:|" * 8,
     ]
     for name, row in rows.items():
         faults = sum(count for count, _ in row["faults"].values())
         lines.append(
             f"| {name} | {row['count']} | {row['read']} | {row['warned']} | {row['refused']} | {faults} | "
-            f"{row['slowest']:.2f} | {row['memory']:.0f} |"
+            f"{row['slowest']:.2f} | {row['slow_once']} | {row['memory']:.0f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import copy
 import json
 import pickle
 import re
@@ -41,29 +40,34 @@ def changed(content: Any, rng: Random, others: tuple[Any, ...] = ()) -> Any:
         rng: draws the changes.
         others: content of which parts may be taken.
     """
-    content = [pickle.loads(pickle.dumps(content))]  # a copy, faster than deepcopy
+    content = [_copied(content)]
     for _ in range(rng.randint(1, 4)):
         holder, key = _place(content, rng)
         value = holder[key]
         kind = rng.randrange(9)
         if kind <= 1:
-            holder[key] = copy.deepcopy(rng.choice(ODD))
+            holder[key] = _copied(rng.choice(ODD))
         elif kind == 2 and holder is not content:
             del holder[key]
         elif kind == 3:
-            holder[key] = [value, copy.deepcopy(value)]
+            holder[key] = [value, _copied(value)]
         elif kind == 4:
             other, place = _place(content, rng)
-            holder[key], other[place] = copy.deepcopy(other[place]), copy.deepcopy(value)
+            holder[key], other[place] = _copied(other[place]), _copied(value)
         elif kind == 5:
             holder[key] = json.dumps(value, default=str) if rng.random() < 0.5 else {"keypoints": value}
         elif kind == 6 and others:
-            holder[key] = copy.deepcopy(_any_node(rng.choice(others), rng))
+            holder[key] = _copied(_any_node(rng.choice(others), rng))
         elif kind == 7 and isinstance(holder, dict) and isinstance(key, str):
             holder[_renamed(key.encode(), rng).decode("utf-8", "replace")] = holder.pop(key)
         elif isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300:
             holder[key] = -value if rng.random() < 0.5 else value * 10.0 ** rng.randint(-3, 5)
     return content[0]
+
+
+def _copied(content: Any) -> Any:
+    """Faster than deepcopy."""
+    return pickle.loads(pickle.dumps(content))
 
 
 def damaged(content: bytes, rng: Random) -> bytes:

@@ -34,7 +34,9 @@ from tests.fuzz import seeds
 
 SLOWEST = 2.0  # seconds of the processor
 HANGS = 10.0  # seconds of the processor after which a reader is stopped
-MOST_MEMORY = 200  # megabytes that reading one small file may add to the most that the process has held
+REPEATS = 2  # a busy machine takes processor time from a process: what is slow is read again, and the fastest counts
+MOST_MEMORY = 200  # megabytes that reading small files may add to the most that the process has held
+MEMORY_EVERY = 50  # inputs between two looks at the memory, which cost more than most inputs
 LONGEST = 1500  # characters of a message
 FARTHEST, MOST_PIXELS = 1e4, 1e6  # metres and pixels of results that come without a warning
 _TRIES = 40  # faults of one reader whose input is told
@@ -188,6 +190,7 @@ class Outcome:
         read, refused, warned: how many gave a result, one sentence, and a result with a warning.
         faults: what went wrong -> how often, and in which input first.
         slowest: seconds of the processor.
+        slow_once: inputs that were slow, but not when they were read again.
         memory: megabytes that the process held at most.
     """
 
@@ -196,6 +199,7 @@ class Outcome:
     warned: int = 0
     faults: dict[str, list[int]] = field(default_factory=dict)
     slowest: float = 0.0
+    slow_once: int = 0
     memory: float = 0.0
 
     @property
@@ -223,41 +227,57 @@ def run(name: str, numbers: range, seed: int, folder: Path) -> Outcome:
     with _watched() as said, warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ResourceWarning)  # NumPy leaves damaged archives open
+        before = _memory()
         for number in numbers:
-            path = reader.make(folder, Random(f"{seed} {number}"))
-            said.clear()
-            before, start = _memory(), time.process_time()
-            what, fault = _tried(reader, path, said)
-            seconds, added = time.process_time() - start, _memory() - before
-            if fault:
-                outcome.fault(fault, number)
-            elif what == "refused":
-                outcome.refused += 1
-            else:
+            tries = [_tried(reader, folder, f"{seed} {number}", said)]
+            while tries[-1].seconds > reader.slowest and len(tries) <= REPEATS:
+                tries.append(_tried(reader, folder, f"{seed} {number}", said))
+            best = min(tries, key=lambda one: one.seconds)
+            outcome.slow_once += len(tries) > 1 and best.seconds <= reader.slowest
+            if best.fault:
+                outcome.fault(best.fault, number)
+            elif best.is_read:
                 outcome.read += 1
                 outcome.warned += bool(said)
-            if seconds > reader.slowest:
-                outcome.fault(f"takes {seconds:.0f} s", number)
-            if added > MOST_MEMORY:
-                outcome.fault(f"takes {added:.0f} MB", number)
-            outcome.slowest, outcome.memory = max(outcome.slowest, seconds), _memory()
+            else:
+                outcome.refused += 1
+            if best.seconds > reader.slowest:
+                outcome.fault(f"takes {best.seconds:.0f} s", number)
+            outcome.slowest = max(outcome.slowest, best.seconds)
+            if (number + 1 - numbers.start) % MEMORY_EVERY == 0 or number == numbers[-1]:
+                outcome.memory = _memory()
+                if outcome.memory - before > MOST_MEMORY:
+                    outcome.fault(f"takes {outcome.memory - before:.0f} MB, or one of {MEMORY_EVERY} before", number)
+                before = outcome.memory
     return outcome
 
 
-def _tried(reader: Reader, path: Path, said: list[str]) -> tuple[str, str | None]:
-    """ "read" or "refused", and what is wrong with that."""
+@dataclass(frozen=True)
+class _Try:
+    """One reading: whether there was a result, what is wrong with it or with the refusal, seconds of the processor."""
+
+    is_read: bool
+    fault: str | None
+    seconds: float
+
+
+def _tried(reader: Reader, folder: Path, draw: str, said: list[str]) -> _Try:
+    path = reader.make(folder, Random(draw))
+    said.clear()
+    is_read, fault, start = False, None, time.process_time()
     signal.setitimer(signal.ITIMER_PROF, HANGS)
     try:
         reader.read(path, lambda: bool(said))
-        return "read", None
+        is_read = True
     except Unsound as error:
-        return "read", str(error)
+        fault = str(error)
     except (ValueError, FileNotFoundError) as error:
-        return "refused", unclear(error, path)
+        fault = unclear(error, path)
     except Exception:  # what the test is about
-        return "refused", "".join(traceback.format_exc().splitlines(keepends=True)[-5:])
+        fault = "".join(traceback.format_exc().splitlines(keepends=True)[-5:])
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+    return _Try(is_read, fault, time.process_time() - start)
 
 
 def unclear(error: Exception, path: Path) -> str | None:

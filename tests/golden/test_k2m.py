@@ -393,6 +393,7 @@ def test_body_projection_and_losses() -> None:
         betas.unflatten(0, (clips, frames)),
         rotations[:, 0].unflatten(0, (clips, frames)),
         golden["transl"],
+        golden["transl"][..., None, :],
     )
     observed = Observed(golden["true"], golden["conf"], torch.arange(frames) < golden["lens"][:, None])
     options = LossOptions(min_conf=config["conf_threshold"], tau=config["tau"])

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from hmr4d.visualization.contact_sheet import write_contact_sheet
+from hmr4d.visualization.pixels import drawable, load_font
 from tests.motions import as_motion
 
 
@@ -30,3 +31,16 @@ def test_errors_name_the_motion(tmp_path, walk):
     with pytest.raises(ValueError, match="frames_per_motion"):
         write_contact_sheet(tmp_path / "s.png", [as_motion(walk)], frames_per_motion=0)
     assert not list(tmp_path.iterdir())
+
+
+def test_captions_have_no_boxes(tmp_path, walk):
+    font = load_font(15)
+    box = bytes(font.getmask("\uffff"))
+    assert bytes(font.getmask("ä")) == box  # the font lacks it
+    assert drawable("Ein Bär läuft — größer → señor, 走る, 2²") == "Ein Bar lauft - grosser -> senor, ??, 22"
+    assert all(bytes(font.getmask(c)) != box for c in drawable("".join(map(chr, range(32, 0x500)))))
+    sheets = []
+    for number, text in enumerate(["Bär", "Bar"]):
+        write_contact_sheet(tmp_path / f"{number}.png", [as_motion(walk[:3], text=text)], frames_per_motion=1)
+        sheets.append((tmp_path / f"{number}.png").read_bytes())
+    assert sheets[0] == sheets[1]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hmr4d.body.joint_conventions import convention_of, joined_convention
 from hmr4d.data.importers.caption_tables import CaptionTable
 from hmr4d.data.importers.conversion import BvhSource, ClipMetadata, Conversion, add_bvh_clips
 from hmr4d.data.importers.splits import split_by_names
@@ -15,6 +16,7 @@ from hmr4d.data.mirrored_text import mirror_text
 from hmr4d.data.part_of_speech import pos_tokens
 from hmr4d.data.store_writer import Caption, ClipRecord, StoreSummary, StoreWriter
 from hmr4d.motion_files.joint_maps import JOINT_MAPS, JointMap, joint_map_from_dict
+from hmr4d.motion_files.side_files import read_side_file
 from hmr4d.utils.files import is_shown
 from hmr4d.utils.parallel import default_jobs
 from hmr4d.utils.progress import progress
@@ -23,6 +25,7 @@ from hmr4d.utils.text_files import read_yaml
 logger = logging.getLogger(__name__)
 
 NAME = "bvh"
+UNKNOWN = "unknown; ask the owner of the files"
 CMU_CREDIT = (
     "The data used in this project was obtained from mocap.cs.cmu.edu. "
     "The database was created with funding from NSF EIA-0196217."
@@ -68,6 +71,19 @@ def _clip_names(root: Path) -> dict[str, Path]:
     return names
 
 
+def _licence(beside: Sequence[Mapping[str, Any]]) -> str:
+    """All licences that the metadata files name."""
+    licences = {str(metadata.get("licence", "unknown")) for metadata in beside}
+    return "; and ".join(sorted(UNKNOWN if licence == "unknown" else licence for licence in licences))
+
+
+def _joint_convention(beside: Sequence[Mapping[str, Any]]) -> str | None:
+    """The conventions that the metadata files name, that of most files first."""
+    abouts = [metadata.get("metadata") for metadata in beside]
+    names = Counter(convention_of(about) for about in abouts if isinstance(about, dict))
+    return joined_convention([name for name, _ in names.most_common()])
+
+
 def import_bvh_folder(
     root: str | Path,
     out: str | Path,
@@ -75,7 +91,7 @@ def import_bvh_folder(
     conversion: Conversion,
     captions: CaptionTable | None = None,
     name: str = NAME,
-    licence: str = "unknown; ask the owner of the files",
+    licence: str | None = None,
     split: str | None = None,
     min_frames: int = 1,
     canonical: bool = False,
@@ -91,7 +107,7 @@ def import_bvh_folder(
         conversion: joint map, unit, up axis, frames to skip, rate.
         captions: content of a captions file, by file name or relative path.
         name: dataset name.
-        licence: written into the store.
+        licence: written into the store; None: what the metadata files of `export` beside the BVH files say.
         split: one split for all clips; None: 85 / 5 / 10 % by name, with at least one clip in each if there are three
             clips or more.
         min_frames: shorter clips are excluded.
@@ -108,6 +124,8 @@ def import_bvh_folder(
     files = _clip_names(root) if root.is_dir() else {}
     if not files:
         raise FileNotFoundError(f"No .bvh file below {root}.")
+    beside = [read_side_file(path) for path in files.values()]
+    licence = _licence(beside) if licence is None else licence
     told: dict[str, list[str]] = {clip: [] for clip in files}
     if captions is not None:
         places = {clip: path.relative_to(root).as_posix() for clip, path in files.items()}
@@ -135,6 +153,7 @@ def import_bvh_folder(
         notice=f"# {name}\n\nMotion from BVH files in {root.name}. Licence: {licence}.\n{credit}",
         settings=settings,
         fps=conversion.fps,
+        joint_convention=_joint_convention(beside),
         overwrite=overwrite,
         origin=(root,),
     )

@@ -16,7 +16,7 @@ from hmr4d.body.stance import points_of_skeleton, share_of_backward_toes
 from hmr4d.data.store_writer import StoreWriter
 from hmr4d.motion.resampling import resample_positions
 from hmr4d.motion_files.bvh import BvhClip, BvhError, read_bvh
-from hmr4d.motion_files.joint_maps import JointMap
+from hmr4d.motion_files.joint_maps import JointMap, fitting_maps
 from hmr4d.motion_files.source_frame import UP_AXES, import_doubts, source_fps, turned_y_up
 from hmr4d.utils.parallel import batches, default_jobs, ordered_map
 from hmr4d.utils.remarks import Remark, tell_once
@@ -82,7 +82,8 @@ class Conversion:
         try:
             joints = self.joint_map.apply(positions[self.skip_frames :], clip.point_names, clip.end_site_of)
         except ValueError as error:
-            raise BvhError(f"{clip.name}: {error}.") from None
+            fitting = " or ".join(f"--map {name}" for name in fitting_maps(clip.joint_names))
+            raise BvhError(f"{clip.name}: {error}.{f' Use {fitting}.' if fitting else ''}") from None
         joints *= self.meters_per_unit
         joints = resample_positions(turned_y_up(joints, self.up), fps, self.fps)
         joints = _lowest_at_zero(joints)

@@ -19,6 +19,7 @@ DEFAULT_SIZE = (1280, 720)  # image size without a video, pixels
 TORSO = (5, 6, 11, 12)  # shoulders and hips
 STEP_REACH = 2  # frames on both sides for the velocity of the person, which reduces keypoint noise
 STEP_UNIT = 0.05  # body heights per frame; about twice the speed of walking
+GROWTH_UNIT = 0.2  # unit of the logarithm of a height
 
 Norm = Literal["image", "root_relative", "person"]
 
@@ -72,21 +73,36 @@ def normalize(keypoints: Tensor, norm: Norm = "image") -> Tensor:
 def _of_person(points: Tensor, conf: Tensor, shown: Tensor) -> Tensor:
     """Keypoints relative to the torso center in units of half the person's height, and confidence: (B, F, 18, 3).
 
-    The last row contains the velocity of the center, right and down, in units of STEP_UNIT heights per frame, and the
-    logarithm of the height in this frame relative to the clip. Heights are those of the box of the visible keypoints;
-    the height of a clip is their median. A frame without a torso has the center of the last frame with a torso.
+    The height follows the trend of the clip, so that a person who comes nearer has the same keypoints in all frames.
+    Otherwise the network mistakes the growth for a change of pose. The last row contains the velocity of the center,
+    right and down, in units of STEP_UNIT heights per frame, and the logarithm of the height in this frame relative to
+    the median height, in units of GROWTH_UNIT. Heights are those of the box of the visible keypoints. A frame without a
+    torso has the center of the last frame with a torso.
     """
     points = torch.where(shown, points, 0.0)
-    box = _box_heights(points, shown[..., 0])
-    height = box.nanmedian(1, keepdim=True).values.nan_to_num(1.0).clamp(min=1.0)  # (B, 1) pixels
+    box = _box_heights(points, shown[..., 0]).log()
+    usual = box.nanmedian(1, keepdim=True).values.nan_to_num(0.0)  # (B, 1) logarithm of pixels
+    height = _trend(box - usual, usual).exp()
     middle = _held(points[:, :, TORSO].mean(2), shown[:, :, TORSO, 0].all(2))
     rows = torch.where(shown, (points - middle[:, :, None]) / (height[..., None, None] / 2), 0.0)
     frame = torch.arange(points.shape[1], device=points.device)
     before, after = (frame - STEP_REACH).clamp(min=0), (frame + STEP_REACH).clamp(max=len(frame) - 1)
     step = (middle[:, after] - middle[:, before]) / (after - before).clamp(min=1)[:, None]
-    size = (box / height).log().nan_to_num(0.0)
-    last = torch.cat([step / (STEP_UNIT * height[..., None]), size[..., None]], -1)
+    growth = (box - usual).nan_to_num(0.0) / GROWTH_UNIT
+    last = torch.cat([step / (STEP_UNIT * height[..., None]), growth[..., None]], -1)
     return torch.cat([torch.cat([rows, torch.where(shown, conf, 0.0)], -1), last[:, :, None]], 2)
+
+
+def _trend(change: Tensor, usual: Tensor) -> Tensor:
+    """`usual` (B, 1) plus the least-squares line through `change` (B, F), which ignores NaN: (B, F)."""
+    known = (~change.isnan()).to(change.dtype)
+    total = known.sum(1, keepdim=True).clamp(min=1)
+    change = change.nan_to_num(0.0)
+    frame = torch.arange(change.shape[1], device=change.device, dtype=change.dtype)
+    frame = frame - (known * frame).sum(1, keepdim=True) / total
+    mean = change.sum(1, keepdim=True) / total
+    slope = (known * frame * change).sum(1, keepdim=True) / (known * frame**2).sum(1, keepdim=True).clamp(min=1)
+    return usual + mean + slope * frame
 
 
 def _box_heights(points: Tensor, shown: Tensor) -> Tensor:

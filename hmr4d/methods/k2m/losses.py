@@ -21,6 +21,9 @@ NOSE, EARS, SHOULDERS, HIPS = [0], [3, 4], [5, 6], [11, 12]
 RecKind = Literal["l1", "smooth_l1", "l1_normalized"]
 NORMAL_HEIGHT = 500.0  # pixels; height to which "l1_normalized" scales the person's box
 LEAST_HEIGHT = 10.0  # pixels; smallest box height
+LEAST_SIZE = 1.0  # square pixels; smallest spread of keypoints
+FLIGHT_SPEED = 0.02  # metres per frame; about the speed of the slowest foot of a runner in flight
+LEAST_SPEED = 1e-4  # metres per frame; slower feet have no gradient
 NOSE_REACH = 0.2  # distance from the midpoint of the ears to the nose, in torso lengths
 FRONT_SHARE = 0.7  # fraction of the head turn that the root must reach, because heads turn further than bodies
 
@@ -48,6 +51,11 @@ class LossWeights:
         front: missing sideways rotation of the root towards the side to which the nose points. `facing` does not
             distinguish a turn to the left from one to the right, because both narrow shoulders and hips equally.
         turned: loss of the critic on views from other directions, see `turned_views`; 0: no critic.
+        growth: error of the logarithm of the size in the image, relative to its mean over the clip. Detector noise
+            hides slow growth from `rec` and `relative`.
+        skate: speed of the slowest of both ankles and toes, from 0 (a foot rests) to 1. It makes the steps as long as
+            the path of the root. The path gets no gradient from it, or it would become as short as the steps. The
+            camera must not move.
     """
 
     rvq: float = 0.02
@@ -66,6 +74,8 @@ class LossWeights:
     lean: float = 0.0
     front: float = 0.0
     turned: float = 0.0
+    growth: float = 0.0
+    skate: float = 0.0
 
     def items(self) -> list[tuple[str, float]]:
         return [(f.name, getattr(self, f.name)) for f in fields(self)]
@@ -117,6 +127,7 @@ class Drawn:
         betas: (B, F, S) shape coefficients.
         root: (B, F, 3, 3) rotation of the root.
         translation: (B, F, 3) metres.
+        feet: (B, F, 4, 3) metres, ankles and toes relative to the translation, in the axes of the camera.
     """
 
     pixels: Tensor
@@ -125,6 +136,7 @@ class Drawn:
     betas: Tensor
     root: Tensor
     translation: Tensor
+    feet: Tensor
 
 
 def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: LossOptions) -> dict[str, Tensor]:
@@ -146,6 +158,8 @@ def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: Lo
         "facing": _facing_error(drawn.pixels, observed.pixels, seen),
         "front": _front_error(drawn.root, observed.pixels, seen),
         "lean": _mean(drawn.root[..., 2, 1].square(), frames),
+        "skate": _mean(_slowest(drawn.feet + drawn.translation.detach()[:, :, None]), pairs),
+        "growth": _growth_error(drawn.pixels, observed.pixels, seen),
         "rest": _mean((drawn.pose - rest_pose().to(drawn.pose)).square().mean(-1), frames),
     }
 
@@ -176,6 +190,16 @@ def _relative_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
     drawn, given = _from_middle(pixels, seen), _from_middle(truth, seen)
     error = _distance(drawn, given, seen) * (NORMAL_HEIGHT / box_heights(truth, seen))[..., None, None]
     return error.sum() / (2 * seen.sum()).clamp(min=1)
+
+
+def _growth_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
+    """Mean error of the logarithm of the spread of the visible points; frames with fewer than two do not count."""
+    known = seen.sum(-1) > 1
+    sizes = (_from_middle(points, seen).square().sum((-1, -2)) for points in (pixels, truth))
+    drawn, given = (torch.where(known, size, 1.0).clamp(min=LEAST_SIZE).log() / 2 for size in sizes)
+    error = drawn - given
+    middle = (error * known).sum(1, keepdim=True) / known.sum(1, keepdim=True).clamp(min=1)
+    return _mean((error - middle).abs(), known)
 
 
 def _facing_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
@@ -240,6 +264,15 @@ def _bend(values: Tensor, frames: Tensor) -> Tensor:
     """Mean absolute second difference over time of values (B, F, C)."""
     inside = frames[:, 2:] & frames[:, 1:-1] & frames[:, :-2]
     return _mean(values.diff(n=2, dim=1).abs().sum(-1), inside)
+
+
+def _slowest(feet: Tensor) -> Tensor:
+    """v / (v + FLIGHT_SPEED) for the speed v of the slowest point of feet (B, F, K, 3): (B, F - 1).
+
+    The value hardly rises for faster feet, so that the flight of people who run or jump has little weight.
+    """
+    speed = feet.diff(dim=1).square().sum(-1).clamp(min=LEAST_SPEED**2).sqrt().amin(-1)
+    return speed / (speed + FLIGHT_SPEED)
 
 
 def _spread(values: Tensor, frames: Tensor) -> Tensor:

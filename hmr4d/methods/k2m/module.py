@@ -46,6 +46,20 @@ class K2MModule(PipelineModule):
         if self.pipeline.stage_name == "tokenizer" and self.balance_batches and not self.global_step:
             report_balance(self.loss_balance())
 
+    def on_train_start(self) -> None:
+        """Gives the critic of a resumed training the learning rate of the configuration."""
+        if self.pipeline.view_critic is None:
+            return
+        bodies, critic = self.trainer.optimizers[0].param_groups
+        if critic.get("initial_lr", critic["lr"]) == self.critic_lr:
+            return
+        logger.info("The critic learns with model.critic_lr=%g from here on.", self.critic_lr)
+        critic["lr"] = self.critic_lr * bodies["lr"] / bodies.get("initial_lr", bodies["lr"])
+        if "initial_lr" in critic:
+            critic["initial_lr"] = self.critic_lr
+        for config in self.trainer.lr_scheduler_configs:
+            config.scheduler.base_lrs[1] = self.critic_lr  # type: ignore[union-attr]
+
     @torch.no_grad()
     def loss_balance(self) -> dict[str, float]:
         """Mean of each weighted loss over the first training batches; the network is not changed."""

@@ -18,15 +18,13 @@ from hmr4d.utils.precision import full_precision
 ROOT_ROWS = slice(NUM_BETAS, NUM_BETAS + 6)  # positions of the root's six numbers in the output
 NUM_JOINTS = 24  # of SMPL
 SHOULDERS = {16: -1.1, 17: 1.1}  # radians about z; initial rotation that lowers the arms
-PERSON_HEIGHT, IMAGE_SHARE = (
-    1.7,
-    0.4,
-)  # metres; fraction of the longer image side that a person fills at the initial depth
+PERSON_HEIGHT = 1.7  # metres
+IMAGE_SHARE = 0.4  # fraction of the longer image side that a person fills at the initial depth
 MAX_LOG_DEPTH = 2.5
 RAW_DEPTH = 20.0  # metres; initial depth of the "raw" translation
 RotationKind = Literal["axis_angle", "root_6d", "6d"]
 TranslationKind = Literal["image_scale", "raw", "path"]
-PATH_UNIT = 0.05  # metres per frame; about the speed of walking
+PATH_UNIT = (0.05, 0.05, 0.25)  # metres per frame; the image shows depth least, so depth has the largest unit
 _UPRIGHT_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # first two columns of a half turn about x
 
 
@@ -127,7 +125,7 @@ class SmplHead(nn.Module):
             return raw + raw.new_tensor([0.0, 0.0, RAW_DEPTH])
         side, reference = size.amax(-1)[:, None, None], reference_depth(size)[..., None]
         if self.translation == "path":
-            path = PATH_UNIT * raw.cumsum(1)
+            path = raw.new_tensor(PATH_UNIT) * raw.cumsum(1)
             path = path - path.mean(1, keepdim=True)
             return torch.cat([path[..., :2], path[..., 2:] + reference], -1)
         depth = reference * raw[..., 2:].clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH).exp()

@@ -22,6 +22,7 @@ from hmr4d.methods.k2m.placement import solved_shift
 from hmr4d.methods.k2m.projection import FOCAL_LENGTH, MAX_SIDES, MIN_DEPTH, project
 from hmr4d.methods.k2m.smpl_head import BodyParameters
 from hmr4d.methods.k2m.turned_views import ViewCritic, turned_pixels, view_terms
+from hmr4d.methods.k2m.world import FEET
 
 
 @dataclass(frozen=True)
@@ -144,14 +145,14 @@ class TokenizerStage(Stage):
 
         `window` is that of `solved_shift`.
         """
-        _, points = self.body(body.betas, body.rotations, body.translation)
-        translation = body.translation
+        joints3d, points = self.body(body.betas, body.rotations, body.translation)
+        translation, feet = body.translation, joints3d[..., FEET, :] - body.translation[..., None, :]
         if self.network.motion_tokenizer.head.translation == "path":
             rules = {"min_conf": self.options.losses.min_conf, "focal": self.options.focal}
             shift = solved_shift(points, observed, size, window=window, **rules)
             points, translation = points + shift[:, :, None], translation + shift
         pixels, visible = project(points, size, focal=self.options.focal, min_depth=MIN_DEPTH, max_sides=MAX_SIDES)
-        return Drawn(pixels, visible, body.pose[..., 3:], body.betas, body.rotations[..., 0, :, :], translation)
+        return Drawn(pixels, visible, body.pose[..., 3:], body.betas, body.rotations[..., 0, :, :], translation, feet)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ Architecture of Guo et al., "MoMask: Generative Masked Modeling of 3D Human Moti
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +15,11 @@ from torch import Tensor, nn
 from hmr4d.nn.embeddings import sinusoidal_table
 from hmr4d.nn.post_norm import PostNormLayer
 
-INIT_STD = 0.02  # standard deviation of all initial weights and embeddings
+INIT_STD = 0.02  # standard deviation of all published initial weights and embeddings
 HEAD_EPS = 1e-12  # epsilon of the normalization in the head
 LEAKY_SLOPE = 0.2
 MAX_TOKENS = 5000  # rows of the position table
+Start = Literal["published", "same_scale"]
 
 
 class TokenTransformer(nn.Module):
@@ -28,6 +30,9 @@ class TokenTransformer(nn.Module):
         text_dim: channels of the pooled text vector.
         dim: channels of the layers.
         num_layers, num_heads, hidden_dim, dropout: options of the layers.
+        start: initial weights. "published": a standard deviation of 0.02; tokens are then 200 times smaller than their
+            positions and have little effect at first. "same_scale": all signals have a size of about 1, for text
+            vectors of norm 1.
     """
 
     positions: Tensor
@@ -42,9 +47,12 @@ class TokenTransformer(nn.Module):
         num_heads: int,
         hidden_dim: int,
         dropout: float,
+        start: Start,
     ) -> None:
         super().__init__()
-        self.text_dim = text_dim
+        if start not in ("published", "same_scale"):
+            raise ValueError(f"start is '{start}'; expected 'published' or 'same_scale'.")
+        self.text_dim, self.start = text_dim, start
         self.embed = nn.Linear(token_dim, dim)
         self.embed_text = nn.Linear(text_dim, dim)
         self.layers = nn.ModuleList(
@@ -57,10 +65,19 @@ class TokenTransformer(nn.Module):
     def initialize(self) -> None:
         """Initializes all existing layers: normal weights, zero biases."""
         for module in self.modules():
-            if isinstance(module, (nn.Linear, nn.Embedding)):
-                nn.init.normal_(module.weight, std=INIT_STD)
+            if isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=self.embedding_std)
             if isinstance(module, nn.Linear):
+                std = INIT_STD if self.start == "published" else module.in_features**-0.5
+                nn.init.normal_(module.weight, std=std)
                 nn.init.zeros_(module.bias)
+        if self.start == "same_scale":
+            nn.init.normal_(self.embed_text.weight)  # text vectors have a norm of 1
+
+    @property
+    def embedding_std(self) -> float:
+        """Standard deviation of the initial token embeddings."""
+        return INIT_STD if self.start == "published" else 1.0
 
     def run(self, tokens: Tensor, valid: Tensor, prefix: list[Tensor]) -> Tensor:
         """Features (B, N, D) of token embeddings (B, N, C) that follow the prefix tokens, (B, D) each."""
@@ -77,7 +94,7 @@ class MaskedTransformer(TokenTransformer):
 
     Args:
         num_tokens: K; id K is the mask token, id K + 1 is padding.
-        token_dim, text_dim, dim, num_layers, num_heads, hidden_dim, dropout: see `TokenTransformer`.
+        token_dim, text_dim, dim, num_layers, num_heads, hidden_dim, dropout, start: see `TokenTransformer`.
     """
 
     def __init__(
@@ -91,6 +108,7 @@ class MaskedTransformer(TokenTransformer):
         num_heads: int = 6,
         hidden_dim: int = 1024,
         dropout: float = 0.2,
+        start: Start = "published",
     ) -> None:
         super().__init__(
             token_dim=token_dim,
@@ -100,6 +118,7 @@ class MaskedTransformer(TokenTransformer):
             num_heads=num_heads,
             hidden_dim=hidden_dim,
             dropout=dropout,
+            start=start,
         )
         self.num_tokens, self.mask_id, self.pad_id = num_tokens, num_tokens, num_tokens + 1
         self.token_embed = nn.Embedding(num_tokens + 2, token_dim)
@@ -120,7 +139,7 @@ class ResidualTransformer(TokenTransformer):
         num_quantizers: Q layers in all; 1 to Q - 1 are predicted.
         share_weights: layers between the first and the last share one table for input and output.
         fix_output_bias: without shared tables, logits are W h + b; False: 2 W h + b, as in the published code.
-        token_dim, text_dim, dim, num_layers, num_heads, hidden_dim, dropout: see `TokenTransformer`.
+        token_dim, text_dim, dim, num_layers, num_heads, hidden_dim, dropout, start: see `TokenTransformer`.
     """
 
     def __init__(
@@ -137,6 +156,7 @@ class ResidualTransformer(TokenTransformer):
         dropout: float = 0.2,
         share_weights: bool = True,
         fix_output_bias: bool = True,
+        start: Start = "published",
     ) -> None:
         super().__init__(
             token_dim=token_dim,
@@ -146,6 +166,7 @@ class ResidualTransformer(TokenTransformer):
             num_heads=num_heads,
             hidden_dim=hidden_dim,
             dropout=dropout,
+            start=start,
         )
         if num_quantizers < 2:
             raise ValueError(f"num_quantizers is {num_quantizers}; residual layers need at least 2.")
@@ -154,11 +175,13 @@ class ResidualTransformer(TokenTransformer):
         self.embed_layer = nn.Linear(num_quantizers, dim)
         self.code = nn.Linear(dim, token_dim)
         self.initialize()
+        if start == "same_scale":  # embeddings of size 1 are also what the features are multiplied by
+            nn.init.normal_(self.code.weight, std=(dim * token_dim) ** -0.5)
         num_own = 1 if share_weights else num_quantizers - 1
         rows = num_tokens + 1
 
         def table(count: int) -> nn.Parameter:
-            return nn.Parameter(torch.randn(count, rows, token_dim) * INIT_STD)
+            return nn.Parameter(torch.randn(count, rows, token_dim) * self.embedding_std)
 
         self.token_table, self.output_table = table(num_own), table(num_own)
         self.shared_table = table(num_quantizers - 2) if share_weights else None

@@ -15,7 +15,7 @@ from hmr4d.methods.k2m.smpl_head import BodyParameters
 _FLIP = (1.0, -1.0, -1.0)  # y and z change sign
 _HIPS = SMPL22.indices("left_hip", "right_hip")
 _LEGS = SMPL22.indices("left_knee", "left_ankle", "right_knee", "right_ankle")
-_FEET = SMPL22.indices("left_foot", "right_foot", "left_ankle", "right_ankle")
+FEET = SMPL22.indices("left_foot", "right_foot", "left_ankle", "right_ankle")
 
 
 def turned(rotations: Tensor, translation: Tensor, rest_root: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +61,7 @@ def on_floor(pose: Pose) -> Pose:
     """A pose with y up, translated so that the first root is at x = z = 0 and the lowest foot joint at y = 0."""
     joints3d = pose.joints()
     shift = -joints3d[0, 0]
-    shift[1] = -joints3d[:, _FEET, 1].min()
+    shift[1] = -joints3d[:, FEET, 1].min()
     return Pose(
         pose.body, pose.rotations, pose.translation + shift, pose.rest_joints, betas=pose.betas, gender=pose.gender
     )

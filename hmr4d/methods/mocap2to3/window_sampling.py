@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hmr4d.diffusion.noise import NoiseSource
 from hmr4d.diffusion.sampler import sample
+from hmr4d.diffusion.schedule import from_step
 from hmr4d.methods.mocap2to3.drawn_views import observe, reproject
 from hmr4d.methods.mocap2to3.guess import Guess
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions
@@ -33,7 +34,8 @@ class WindowSampler:
         track: observed motion at the frame rate of the network.
         options: sampling options.
         before: (B, N, J, 3) motion of the first N frames from the previous window; the result is blended with it.
-        guess: initial guess; sampling starts from it plus noise.
+        guess: motion that another method has lifted; sampling of the views starts from it plus noise. A network that
+            regresses 3D motion gets it as an input, and its result is blended with it.
     """
 
     def __init__(
@@ -53,9 +55,10 @@ class WindowSampler:
         if pipeline.denoiser.num_condition_features:
             self.condition2d = pipeline.codec.encode_condition(track.pixels, self.rig.size[:, 0], seen)
         self.steps = pipeline.schedule.steps(options.num_inference_steps)
-        if guess is not None:
+        self.starts_from_guess = guess is not None and pipeline.world_codec is None
+        if self.starts_from_guess:
             last = options.guess_noise * (pipeline.schedule.num_steps - 1)
-            self.steps = [step for step in self.steps if step[0] <= last] or self.steps[-1:]
+            self.steps = [step for step in self.steps if step[0] <= last] or from_step(self.steps, round(last))
         self.free = {t for t, _ in self.steps[: round(options.free_share * len(self.steps))]}
         self.prior = pipeline.first_guess(self.rig, track.pixels, seen) if told is None else told
         self.lifted: Lifted | None = None
@@ -77,7 +80,7 @@ class WindowSampler:
 
     def begin(self, eps: Tensor) -> Tensor:
         """The first x_t: the noise, or the reprojected guess plus noise."""
-        if self.guess is None or self.pipeline.world_codec is not None:
+        if self.guess is None or not self.starts_from_guess:
             return eps
         views = reproject(self.guess.joints3d, torch.zeros_like(eps), self.pipeline.codec, self.rig)
         first = torch.full((len(eps),), self.steps[0][0], device=eps.device)

@@ -47,11 +47,8 @@ class Motion2to3(Method):
         from omegaconf import OmegaConf
 
         framing = instantiate(cfg.framing) if "framing" in cfg else None
-        codec: Motion2DCodec = instantiate(cfg.pipeline.codec, _convert_="all")
         pipeline = instantiate(
             cfg.pipeline,
-            denoiser=instantiate(cfg.network, num_features=codec.num_features, _partial_=False, _convert_="all"),
-            codec=codec,
             text_encoder=build_text_encoder(**_text_settings(cfg)),
             metres_per_unit=None if framing is None else framing.metres_per_unit,
             _convert_="all",
@@ -117,12 +114,17 @@ class Motion2to3(Method):
 
 
 def _tell_missing_actions(pipeline: Motion2to3Pipeline) -> None:
-    """Logs a warning if the option `action_pull` has no effect because known actions are missing."""
-    if pipeline.sampling.action_pull and pipeline.actions is None:
+    """Logs a message if the option `action_pull` has no effect."""
+    pull = pipeline.sampling.action_pull
+    if not pull:
+        return
+    if pipeline.denoiser.text_mode != "tokens_and_pooled":
+        logger.info("action_pull=%g has no effect: this network does not use the pooled text vector.", pull)
+    elif pipeline.actions is None:
         logger.info(
             "action_pull=%g has no effect: there is no list of known actions. hmr4d prepare text-adapter makes one; "
             "it is saved next to the text adapter in the store of the training data, or released with --actions.",
-            pipeline.sampling.action_pull,
+            pull,
         )
 
 

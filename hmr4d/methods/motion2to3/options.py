@@ -66,11 +66,13 @@ class TrainingOptions:
         max_step_weight: the error of x_0 at step t weighs min(1 / (1 - a_t), max_step_weight), which improves the
             prediction of nearly clean motion; 1 gives all steps the same weight, as published. This is Min-SNR
             weighting (Hang et al. 2023, arXiv 2303.09556) with SNR + 1 instead of SNR, since 1 / (1 - a_t) = SNR + 1.
+            It cannot be combined with include_padding.
         pooled_noise: standard deviation of the noise on each entry of the pooled text vector, which has unit variance;
             not used by networks without the pooled vector.
-        step_power: the diffusion step is T (1 - u^step_power) for u uniform in [0, 1). 1 draws all steps with equal
-            probability, as published; larger values favor noisy steps. The network can recognize the action of a motion
-            through strong noise, so the text determines the action only in the noisiest steps.
+        step_power: the diffusion step is T (1 - u^step_power) for u uniform in [0, 1), in validation too. 1 draws all
+            steps with equal probability, as published; larger values favor noisy steps. The network can recognize the
+            action of a motion through strong noise, so the text determines the action only in the noisiest steps.
+            Losses of different powers are means over different steps and cannot be compared.
     """
 
     drop_text: float = 0.1
@@ -87,3 +89,8 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         check_shares(self, "drop_text", "drop_cam", "drop_token")
         check_at_least(self, 1, "max_step_weight", "step_power")
+        if self.include_padding and self.max_step_weight > 1:
+            raise ValueError(
+                f"TrainingOptions.max_step_weight is {self.max_step_weight:g} with include_padding, whose average over "
+                "padded entries has no weights of steps. Set include_padding=false, or max_step_weight=1."
+            )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hmr4d.body.joint_conventions import convention_metadata, convention_of
 from hmr4d.camera.orbit_rigs import OrbitRig
@@ -43,6 +43,7 @@ from hmr4d.utils.progress import progress
 from hmr4d.utils.prompts import check_prompts, check_seconds
 from hmr4d.utils.randomness import ItemRandom
 
+Denoiser = MotionDenoiser | PatchDenoiser
 MAX_TOKENS = 40_000  # frames times views per batch; about 1 GB with the published network
 
 
@@ -50,7 +51,8 @@ class Motion2to3Pipeline(Pipeline):
     """The algorithm with its denoiser, codec, schedule and text encoder.
 
     Args:
-        denoiser: network; multi-view if its `use_views` is set, otherwise single-view.
+        denoiser: network; multi-view if its `use_views` is set, otherwise single-view. Also a function that builds it
+            from `num_features`.
         text_adapter: maps the pooled text vector for networks that take tokens and pooled text; None: identity.
         codec: feature codec of the motion.
         schedule: noise schedule.
@@ -70,7 +72,7 @@ class Motion2to3Pipeline(Pipeline):
 
     def __init__(
         self,
-        denoiser: MotionDenoiser | PatchDenoiser,
+        denoiser: Denoiser | Callable[..., Denoiser],
         codec: Motion2DCodec,
         schedule: NoiseSchedule,
         *,
@@ -89,6 +91,8 @@ class Motion2to3Pipeline(Pipeline):
         metres_per_unit: float | None = None,
     ) -> None:
         super().__init__(about)
+        if not isinstance(denoiser, nn.Module):
+            denoiser = denoiser(num_features=codec.num_features)
         if codec.num_features != denoiser.num_features:
             raise ValueError(
                 f"Statistics '{codec.statistics.name}' have {codec.num_features} features, the network has "

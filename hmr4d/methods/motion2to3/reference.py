@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hmr4d.body.joint_checks import check_bones
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.diffusion.schedule import from_step
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import face_first_frame
 from hmr4d.motion.motion import Motion
@@ -29,9 +30,9 @@ class ReferenceStart:
 
     Attributes:
         local: (B, L, P, 3) reference in the root frame, root first and next root last, box units.
-        strength: amount of regeneration, above 0 and at most 1. Sampling runs the last 1 - (1 - strength)^3 of the
-            diffusion steps. The noisiest steps determine the action, so a linear fraction would have little effect
-            below 0.8.
+        strength: amount of regeneration, above 0 and at most 1. Sampling starts at the fraction
+            1 - (1 - strength)^3 of the noise steps, whatever steps are visited. The noisiest steps determine the
+            action, so a linear fraction would have little effect below 0.8.
     """
 
     local: Tensor
@@ -45,9 +46,9 @@ class ReferenceStart:
             )
 
     def steps(self, steps: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """The last of the given steps that are run, at least one."""
+        """The last of the given steps (pairs of `NoiseSchedule.steps`), from the noise step of this strength on."""
         share = 1.0 - (1.0 - self.strength) ** 3
-        return steps[len(steps) - max(round(share * len(steps)), 1) :]
+        return from_step(steps, round(share * steps[0][0]))
 
 
 def reference_local(

@@ -20,7 +20,7 @@ def drawn(points: torch.Tensor) -> Drawn:
     pixels, visible = project(points, SIZE)
     frames = points.shape[1]
     pose, betas = torch.zeros(1, frames, 69), torch.zeros(1, frames, 10)
-    return Drawn(pixels, visible, pose, betas, torch.eye(3).expand(1, frames, 3, 3), points[:, :, 0])
+    return Drawn(pixels, visible, pose, betas, torch.eye(3).expand(1, frames, 3, 3), points[:, :, 0], points[:, :, 13:])
 
 
 def observed(frames: int = 4, conf: float = 1.0) -> Observed:
@@ -116,3 +116,53 @@ def test_far_points_do_not_count_in_training() -> None:
     points[0, 0, 0] = torch.tensor([10.0, 0.0, 0.6])
     _, near = project(points, SIZE, min_depth=0.5, max_sides=10.0)
     assert not near[0, 0, 0] and near[0, 0, 1:].all()
+
+
+def skate(feet: torch.Tensor, path: torch.Tensor) -> torch.Tensor:
+    """The term for feet (1, F, 4, 3) from the root, whose path is (1, F, 3)."""
+    body = replace(drawn(torch.ones(1, feet.shape[1], 17, 3)), feet=feet, translation=path)
+    return loss_terms(body, observed(feet.shape[1]), load_pose_limits(), LossOptions())["skate"]
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_the_skate_term_is_least_for_steps_as_long_as_the_path(axis: int) -> None:
+    # Two feet swing against each other below the root; the path goes on by 0.04 metres per frame.
+    frame = torch.arange(61)
+    swing = 0.04 * ((frame % 20) - 10).abs()
+    path = torch.zeros(1, 61, 3)
+    path[0, :, axis] = 0.04 * frame
+    values = []
+    for share in (0.0, 0.5, 1.0, 1.5, 2.0):
+        feet = torch.zeros(1, 61, 4, 3)
+        feet[..., axis] = share * torch.stack([swing, -swing, swing, -swing], -1)
+        values.append(float(skate(feet, path)))
+    assert values[2] == min(values) and values[2] < 0.05
+    assert values[0] > values[1] > values[2] < values[3] < values[4]
+
+
+def test_the_skate_term_changes_the_feet_and_not_the_path_and_counts_no_padding() -> None:
+    feet, path = torch.zeros(1, 8, 4, 3), torch.zeros(1, 8, 3)
+    feet[0, 2:, :, 0], path[0, 6:] = 0.05, 100.0
+    feet.requires_grad_()
+    path.requires_grad_()
+    seen = observed(8)
+    seen.frames[0, 6:] = False
+    body = replace(drawn(torch.ones(1, 8, 17, 3)), feet=feet, translation=path)
+    loss = loss_terms(body, seen, load_pose_limits(), LossOptions())["skate"]
+    gradients = torch.autograd.grad(loss, [feet, path], allow_unused=True)
+    assert gradients[0].abs().max() > 0 and gradients[0].isfinite().all()
+    assert gradients[1] is None and float(loss.detach()) < 0.2
+
+
+def test_the_growth_term_is_zero_for_any_constant_size_and_place_but_not_for_another_growth() -> None:
+    frames = 10
+    one = 100 * torch.rand(1, 1, 17, 2, generator=torch.Generator().manual_seed(0))
+    growing = torch.linspace(1, 1.5, frames)[None, :, None, None]
+    seen = replace(observed(frames), pixels=growing * one)
+    points = drawn(torch.ones(1, frames, 17, 3))
+    values = []
+    for pixels in (3 * growing * one + 70, one.expand(1, frames, 17, 2), growing**0.5 * one):
+        body = replace(points, pixels=pixels)
+        values.append(float(loss_terms(body, seen, load_pose_limits(), LossOptions())["growth"]))
+    assert values[0] < 1e-6 and abs(values[2] / values[1] - 0.5) < 1e-4
+    assert abs(values[1] - float((growing.log() - growing.log().mean()).abs().mean())) < 1e-4

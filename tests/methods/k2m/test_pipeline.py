@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,20 @@ def test_kept_tokens_stay_and_the_others_are_generated() -> None:
 def test_a_motion_without_tokens_cannot_be_edited() -> None:
     with pytest.raises(ValueError, match="has no tokens of 3 layers"):
         tiny_pipeline().edit(Motion(torch.zeros(60, 22, 3), 30.0), "a person jumps", [(0.0, 1.0)])
+
+
+def test_the_motion_of_another_model_is_edited_with_a_warning_and_keeps_its_licence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pipeline = tiny_pipeline()
+    pipeline.about |= {"model": "models/own", "licence": "MIT"}
+    (first,) = pipeline.sample(["a person walks"], seconds=2.0)
+    pipeline.edit(first, "a person jumps", [(0.0, 1.0)])
+    assert not caplog.records
+    other = replace(first, provenance=first.provenance.updated(model="elsewhere/other", licence="CC BY-NC 4.0"))
+    (edited,) = pipeline.edit(other, "a person jumps", [(0.0, 1.0)])
+    assert "says that 'elsewhere/other' made it" in caplog.text
+    assert (edited.provenance.model, edited.provenance.licence) == ("models/own", "MIT; CC BY-NC 4.0")
 
 
 @pytest.mark.parametrize(("keep", "sentence"), [((0.0, 9.0), "not within the motion"), ((1.0, 1.05), "complete token")])

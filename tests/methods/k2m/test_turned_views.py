@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from hmr4d.body.keypoint_body import load_keypoint_body
 from hmr4d.geometry.rotations import rotvec_to_matrix
@@ -102,3 +105,47 @@ def test_the_critic_has_a_separate_learning_rate() -> None:
     assert pipeline.view_critic is not None
     assert [id(p) for p in critic["params"]] == [id(p) for p in pipeline.view_critic.parameters()]
     assert [id(p) for p in bodies["params"]] == [id(p) for p in pipeline.network.parameters()]
+
+
+class Clips(pl.LightningDataModule):
+    """Two batches of clips."""
+
+    text_cache = None
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader([tokenizer_batch(), tokenizer_batch()], batch_size=None)  # type: ignore[arg-type]
+
+
+def trained(epochs: int, checkpoint: Path | None = None, **rates: float) -> tuple[pl.Trainer, K2MModule]:
+    """A training with dropout, of a cosine of eight steps, from its start or a checkpoint."""
+    pipeline = tiny_pipeline("tokenizer", weights=LossWeights(turned=0.3)).train()
+    for part in pipeline.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.3
+    module = K2MModule(
+        pipeline, optimizer=partial(torch.optim.Adam, lr=1e-3), balance_batches=0, decay_steps=8, final_lr=0.1, **rates
+    )
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=Clips(), ckpt_path=checkpoint, weights_only=False)
+    return trainer, module
+
+
+def test_a_resumed_training_goes_on_as_if_it_had_not_stopped_with_critic_and_dropout(tmp_path: Path) -> None:
+    half, _ = trained(1)
+    half.save_checkpoint(tmp_path / "half.ckpt")
+    torch.rand(7)
+    whole, resumed = trained(2)[1], trained(2, tmp_path / "half.ckpt")[1]
+    states = whole.state_dict(), resumed.state_dict()
+    assert any("view_critic" in key for key in states[0])
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+def test_a_resumed_training_takes_the_critics_rate_of_the_configuration(tmp_path: Path) -> None:
+    half, _ = trained(1, critic_lr=2e-3)
+    half.save_checkpoint(tmp_path / "half.ckpt")
+    trainer, _ = trained(2, tmp_path / "half.ckpt", critic_lr=5e-3)
+    bodies, critic = trainer.optimizers[0].param_groups
+    assert critic["lr"] / bodies["lr"] == pytest.approx(5.0)

@@ -13,8 +13,10 @@ from hmr4d.geometry.rigs import Rig, project
 from hmr4d.methods.guided import GuidedPipeline
 from hmr4d.methods.lifting_baselines.pipeline import GroundRayPipeline
 from hmr4d.methods.mocap2to3.foot_contact_conditioning import count_contact_features
+from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
 from hmr4d.motion.motion import MotionBatch
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
+from hmr4d.representation.world_joints import WorldJointsCodec
 from tests.methods.mocap2to3.tiny import people, ring, tiny_denoiser, tiny_pipeline
 from tests.methods.ray_lifting import walkers
 
@@ -82,6 +84,31 @@ def test_the_guess_replaces_the_flat_figure_in_the_conditioning() -> None:
     assert torch.equal(told[..., : -codec.num_features], flat[..., : -codec.num_features])
 
 
+@pytest.mark.parametrize(("count", "visited"), [(1, [2]), (10, [2, 1, 0])])
+def test_drawing_starts_at_the_noise_of_the_guess(count: int, visited: list[int]) -> None:
+    """guess_noise is 0.25 of the last of ten steps."""
+    assert steps_with_guess(tiny_pipeline(num_inference_steps=count)) == visited
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_regression_of_3d_motion_starts_from_noise_with_a_guess_too(count: int) -> None:
+    world = WorldJointsCodec(SMPL22)
+    network = tiny_denoiser(num_features=world.num_features, use_views=False)
+    pipeline = tiny_pipeline(network, world_codec=world, num_inference_steps=count)
+    assert steps_with_guess(pipeline) == [t for t, _ in pipeline.schedule.steps(count)]
+
+
+def steps_with_guess(pipeline: Mocap2to3Pipeline) -> list[int]:
+    """The noise steps that the network is asked for."""
+    visited: list[int] = []
+    handle = pipeline.denoiser.register_forward_pre_hook(lambda _, args: visited.append(int(args[1])))
+    joints3d, rig = people(1, FRAMES), ring()
+    kp2d = project(rig, joints3d)[0][:, 0]
+    pipeline.lift(kp2d, torch.ones(1, FRAMES, 22), rig, fps=20.0, guess=guess_of(joints3d, 0.1))
+    handle.remove()
+    return visited
+
+
 def test_guesses_of_other_tracks_are_named() -> None:
     joints3d = people(1, FRAMES)
     good = guess_of(joints3d, 0.1)
@@ -106,6 +133,20 @@ def test_guided_lifting_returns_the_motion_of_one_pipeline_and_the_uncertainty_o
     assert torch.equal(out.extras["sigma"], alone.extras["sigma"])
     assert out.extras["samples"].shape == (1, 2, FRAMES, 22, 3) and out.rig is not None and out.rig.num_views == 4
     assert pipeline.uses_depth and pipeline.uses_virtual_views and pipeline.about["guess"] == "ray_lifting"
+    assert out.provenance.more["guess"] == "ray_lifting"
+
+
+def test_a_generator_replaces_the_seed_of_both_pipelines() -> None:
+    joints3d, rig = people(1, FRAMES), ring()
+    kp2d = project(rig, joints3d)[0][:, 0]
+    pipeline = GuidedPipeline(tiny_pipeline(num_inference_steps=2), walkers.tiny_pipeline())
+    seed = int(torch.randint(0, 2**62, (1,), generator=torch.Generator().manual_seed(5)))
+    track = kp2d, torch.ones(1, FRAMES, 22), rig
+    by_seed = pipeline.lift(*track, fps=20.0, num_samples=2, seed=seed)
+    drawn = pipeline.lift(*track, fps=20.0, num_samples=2, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(drawn.extras["samples"], by_seed.extras["samples"])
+    other = pipeline.lift(*track, fps=20.0, num_samples=2, generator=torch.Generator().manual_seed(6))
+    assert not torch.equal(other.extras["samples"], by_seed.extras["samples"])
 
 
 def test_mismatched_pipelines_are_refused() -> None:

@@ -315,6 +315,11 @@ def test_unknown_options_are_refused() -> None:
         SamplingOptions(height="tall")
 
 
+def test_weights_of_steps_that_an_average_with_padding_lacks_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"max_step_weight is 5 with include_padding"):
+        TrainingOptions(include_padding=True, max_step_weight=5.0)
+
+
 def test_statistics_must_fit_the_network() -> None:
     with pytest.raises(ValueError, match=r"'hml3d_ortho_nr' have 46 features, the network 44"):
         Motion2to3Pipeline(tiny_denoiser(), Motion2DCodec("hml3d_ortho_nr"), tiny_pipeline().schedule)

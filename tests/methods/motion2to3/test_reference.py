@@ -9,6 +9,7 @@ import torch
 
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.data.datasets import Framing
+from hmr4d.diffusion.schedule import SPACINGS, NoiseSchedule
 from hmr4d.methods.motion2to3.reference import ReferenceStart, reference_local
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import face_first_frame
@@ -65,6 +66,21 @@ def test_lifting_the_views_of_a_reference_recovers_it() -> None:
 def test_more_strength_runs_more_of_the_steps(strength: float, count: int) -> None:
     steps = [(t, t - 1) for t in reversed(range(10))]
     assert ReferenceStart(torch.zeros(1, 2, 23, 3), strength).steps(steps) == steps[10 - count :]
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("count", [1, 5, 20, 100])
+@pytest.mark.parametrize(("strength", "noisiest"), [(1.0, 99), (0.6, 93), (0.4, 78), (0.1, 27), (0.001, 0)])
+def test_a_strength_means_the_same_noise_however_steps_are_spaced(
+    spacing: str, count: int, strength: float, noisiest: int
+) -> None:
+    whole = NoiseSchedule(100).steps(count, spacing)
+    steps = ReferenceStart(torch.zeros(1, 2, 23, 3), strength).steps(whole)
+    assert steps[0][0] == noisiest
+    assert steps[1:] == [pair for pair in whole if pair[0] < noisiest]
+    assert steps[-1][1] == -1 and all(t_prev < t for t, t_prev in steps)
+    if spacing != "published":
+        assert [t_prev for _, t_prev in steps[:-1]] == [t for t, _ in steps[1:]]
 
 
 @pytest.mark.parametrize("strength", [0.0, -0.1, 1.5])

@@ -15,7 +15,7 @@ OWN_NAMES = "smpl"
 @lru_cache(maxsize=1)
 def _tables() -> dict[str, dict[str, str]]:
     """Program -> {joint of `SMPL22` -> name}."""
-    resource = resources.files("hmr4d.export") / "resources" / "bone_names.yaml"
+    resource = resources.files("hmr4d.motion_files") / "resources" / "bone_names.yaml"
     return yaml.safe_load(resource.read_text(encoding="utf-8"))
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from hmr4d.body.skeleton import SMPL22, Skeleton
-from hmr4d.export.bone_names import bone_names, known_bone_names
+from hmr4d.motion_files.bone_names import bone_names, known_bone_names
 
 
 def test_own_names_are_the_default() -> None:
