@@ -1,1 +1,1 @@
-"""MotionWeb: from people's own videos or keypoint files to captioned 2D clips to train on."""
+"""MotionWeb: converts videos or keypoint files to captioned 2D clips for training."""

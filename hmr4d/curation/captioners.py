@@ -27,10 +27,10 @@ PROMPT = (
     "order of time. Say nothing of clothes, looks or surroundings."
 )
 _CLIP_ID = re.compile("[0-9a-f]{16}")
-PICTURES = 8  # of a clip that a server gets
+PICTURES = 8  # images per clip for a server
 KEY = "HMR4D_CAPTIONER_KEY"  # environment variable of a server's key
-_SLOW, _FAST = 0.15, 0.6  # heights per second
-_TURNED = 0.3  # heights that the middle of the body moves across the image, from which a direction is named
+_SLOW, _FAST = 0.15, 0.6  # limits of slow and fast motion, body heights per second
+_TURNED = 0.3  # body heights; smallest sideways displacement with a named direction
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Clip:
     """Input of a captioner.
 
     Attributes:
-        record: of the clip.
-        video: mp4 of the clip with the person in a red box; None where there are no pictures.
+        record: record of the clip.
+        video: mp4 of the clip with the person in a red box; None without video.
     """
 
     record: Record
@@ -47,11 +47,11 @@ class Clip:
 
 
 class Captioner(Protocol):
-    """Describes clips.
+    """Interface: describes clips.
 
     Attributes:
-        name: what captions say as their model.
-        needs_video: whether it looks at pictures.
+        name: model name in captions.
+        needs_video: whether the captioner needs video frames.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Captioner(Protocol):
 
 
 class FileCaptions:
-    """Captions of a file, by the id of a clip or the name of its source; other clips are excluded.
+    """Captions from a file, by clip id or source name; clips without caption are excluded.
 
     Args:
         path: see `read_captions_file`.
@@ -75,7 +75,7 @@ class FileCaptions:
         self.table: CaptionTable = read_captions_file(path)
 
     def strangers(self, sources: Iterable[str]) -> list[str]:
-        """Names in the file that are of none of these sources, and cannot be the id of a clip."""
+        """Names in the file that match no source and cannot be a clip id."""
         known = {name for source in sources for name in _names_of(source)}
         return [name for name in self.table.captions if name not in known and not _CLIP_ID.fullmatch(name)]
 
@@ -89,7 +89,7 @@ class FileCaptions:
         return texts
 
     def check_sources(self, sources: Iterable[str]) -> None:
-        """ValueError if a name in the file is ambiguous."""
+        """Raises ValueError if a name in the file is ambiguous."""
         meant: dict[str, str] = {}
         for source in sources:
             name = next((n for n in _names_of(source) if n in self.table.captions), source)
@@ -106,7 +106,7 @@ def _names_of(source: str) -> tuple[str, ...]:
 
 
 class TemplateCaptions:
-    """Phrases from viewpoint, speed and direction, for tests and for trying everything without a model."""
+    """Captions from viewpoint, speed and direction, for tests and trials without a model."""
 
     name, needs_video = "template", False
 
@@ -125,10 +125,10 @@ class TemplateCaptions:
 
 
 class CommandCaptions:
-    """A command that writes captions to its output, one a line.
+    """A command that prints captions, one per line.
 
     Args:
-        command: words with {video}, and {prompt} where it wants it.
+        command: command line with {video} and, optionally, {prompt}.
     """
 
     name, needs_video = "command", True
@@ -142,11 +142,11 @@ class CommandCaptions:
 
 
 class EndpointCaptions:
-    """A server with the chat completions of OpenAI, which gets PICTURES frames of a clip.
+    """A server with OpenAI's chat completions; it gets PICTURES frames of a clip.
 
     Args:
-        address: `URL` or `URL#MODEL`, such as http://localhost:8000/v1#my-model. A key is read from the environment
-            variable HMR4D_CAPTIONER_KEY.
+        address: `URL` or `URL#MODEL`, such as http://localhost:8000/v1#my-model. The environment variable
+            HMR4D_CAPTIONER_KEY may contain a key.
     """
 
     name, needs_video = "openai", True
@@ -170,7 +170,7 @@ class EndpointCaptions:
 
 
 class NoCaptions:
-    """No captions."""
+    """Adds no captions."""
 
     name, needs_video = "none", False
 
@@ -188,22 +188,24 @@ CAPTIONERS: dict[str, Callable[..., Any]] = {
 
 
 def build_captioner(spec: str) -> Captioner:
-    """The captioner of a name, or of `name:argument`. ValueError lists the known ones."""
+    """The captioner for `name` or `name:argument`. Raises ValueError with the known names if it is unknown."""
     return build(spec, CAPTIONERS, "captioner")
 
 
 def captions_of(captioner: Captioner, clip: Clip, prompt: str = PROMPT) -> list[dict[str, str]]:
-    """Captions of a clip as its JSON has them.
+    """Captions of a clip in the format of its JSON.
 
     Raises:
-        Rejected: the captioner needs pictures, and there are none; or it has nothing to say.
+        Rejected: the captioner needs video frames but there are none, or it returned no caption.
     """
     if captioner.needs_video and clip.video is None:
-        raise Rejected("no_pictures", f"the captioner '{captioner.name}' looks at videos, but only keypoints are here.")
+        raise Rejected(
+            "no_pictures", f"the captioner '{captioner.name}' needs a video, but the source has only keypoints."
+        )
     texts = [" ".join(text.split()) for text in captioner.caption(clip, prompt)]
     texts = [text for text in texts if text]
     if not texts and not isinstance(captioner, NoCaptions):
-        raise Rejected("no_caption", f"the captioner '{captioner.name}' said nothing.")
+        raise Rejected("no_caption", f"the captioner '{captioner.name}' returned no caption.")
     prompt_id = PROMPT_ID if captioner.needs_video else ""
     return [{"text": text, "model": captioner.name, "prompt_id": prompt_id} for text in texts]
 

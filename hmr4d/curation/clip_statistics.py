@@ -17,19 +17,19 @@ from hmr4d.body.viewpoint import CLEAR_TURN, frontness
 from hmr4d.curation.filters import FPS
 
 VIEWPOINTS = ("front", "left", "right", "back")
-MAJORITY = 15  # frames of which the most frequent viewpoint counts
-SURE = 0.5  # confidence from which a keypoint counts
+MAJORITY = 15  # frames; window of the majority vote of viewpoints
+SURE = 0.5  # smallest confidence of used keypoints
 _WORD = re.compile(r"[a-z']+")
 _SHOULDERS = list(COCO17.indices("left_shoulder", "right_shoulder"))
 _NOSE, _EARS = COCO17.index("nose"), COCO17.indices("left_ear", "right_ear")
 
 
 def viewpoints(keypoints: NDArray[np.floating]) -> NDArray[np.int64]:
-    """(L,) index into VIEWPOINTS of each frame: the side of the person that the camera sees.
+    """Index (L,) into VIEWPOINTS of each frame: the side of the person that the camera sees.
 
-    `frontness` tells front from back. In between the person faces to one side: to the left of the image where the nose
-    (or, where it is unsure, the surer ear) lies left of the shoulders, and shows the left side then. The most frequent
-    one of MAJORITY frames counts.
+    `frontness` distinguishes front and back. In between, the camera sees the left side if the nose (or, if its
+    confidence is low, the more confident ear) lies to the left of the shoulders in the image. A majority vote over
+    MAJORITY frames follows.
 
     Args:
         keypoints: (L, 17, 3) x, y, confidence.
@@ -42,7 +42,7 @@ def viewpoints(keypoints: NDArray[np.floating]) -> NDArray[np.int64]:
     views = np.where(width > CLEAR_TURN, 0, np.where(width < -CLEAR_TURN, 3, side))
     votes = np.stack([_moving_counts(views == v) for v in range(len(VIEWPOINTS))], -1)
     own = np.take_along_axis(votes, views[:, None], 1)[:, 0]
-    return np.where(own == votes.max(1), views, votes.argmax(1))  # a draw leaves a frame as it is
+    return np.where(own == votes.max(1), views, votes.argmax(1))  # a tie keeps the value of the frame
 
 
 def _moving_counts(is_view: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -52,11 +52,11 @@ def _moving_counts(is_view: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def keypoint_speeds(keypoints: NDArray[np.floating], height: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Sums of speed in pixels per second over pairs of frames with a confident keypoint, and the number of pairs.
+    """Sums of keypoint speeds over pairs of frames with confident keypoints, and the number of pairs.
 
     Args:
         keypoints: (L, 17, 3).
-        height: of the person's box, pixels, for the second sum.
+        height: height of the person's box, pixels, for the second sum.
 
     Returns:
         (2, 17) sums in pixels and in heights per second, (17,) pairs.
@@ -92,7 +92,7 @@ def words_of(caption: str) -> list[str]:
 
 @dataclass
 class DatasetStatistics:
-    """Statistics of many clips, added one by one."""
+    """Statistics of a data set, accumulated clip by clip."""
 
     clips: Counter[str] = field(default_factory=Counter)  # by split
     sources: Counter[str] = field(default_factory=Counter)  # clips by kind of source
@@ -114,12 +114,12 @@ class DatasetStatistics:
         for caption in meta["captions"]:
             self.captions += 1
             self.words.update(words_of(caption["text"]))
-        told = meta["keypoint_speed"]
-        self.speed += np.array([told["px"], told["h"]])
-        self.pairs += np.array(told["pairs"])
+        speeds = meta["keypoint_speed"]
+        self.speed += np.array([speeds["px"], speeds["h"]])
+        self.pairs += np.array(speeds["pairs"])
 
     def table(self) -> dict[str, Any]:
-        """All of it as JSON."""
+        """The statistics as a JSON object."""
         clips, words = sum(self.clips.values()), sum(self.words.values())
         means = self.speed / np.maximum(self.pairs, 1)
         return {
@@ -145,17 +145,17 @@ def _share(count: int, total: int) -> dict[str, float]:
 
 
 def faults_of_table(table: Mapping[str, Any]) -> list[str]:
-    """What does not add up in a table of statistics; empty where all does."""
+    """Inconsistencies in a table of statistics; empty if there are none."""
     faults: list[str] = []
     views = sum(view["count"] for view in table["viewpoint_frames"].values())
     if views != table["frames"]:
-        faults.append(f"the viewpoints are of {views} frames, but there are {table['frames']}.")
+        faults.append(f"the viewpoints cover {views} frames, but the data set has {table['frames']}.")
     sums: Sequence[tuple[str, int]] = (
         ("splits", sum(table["clips_by_split"].values())),
         ("sources", sum(source["count"] for source in table["clips_by_source"].values())),
         ("lengths", sum(table["clips_by_seconds"].values())),
     )
-    faults += [f"the {what} have {count} clips, but there are {table['clips']}." for what, count in sums
+    faults += [f"the {what} have {count} clips, but the data set has {table['clips']}." for what, count in sums
                if count != table["clips"]]  # fmt: skip
     hours = table["frames"] / FPS / 3600
     if abs(hours - table["hours"]) > 0.001 * max(hours, 0.1):

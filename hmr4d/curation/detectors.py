@@ -1,8 +1,9 @@
 """Detectors of people: existing keypoint files, a command, a server, or the packaged detector.
 
-A frame detector gets pictures and returns the people in each, `PoseEstimator`; a track detector gets a source and
-returns everybody in it over time, `TrackDetector`. Keypoint files may have any layout that `hmr4d.keypoint_files`
-reads. Choose one by `name:argument`, such as `command:my_tool {video} {out}`.
+A frame detector (`PoseEstimator`) returns the people in each image. A track detector (`TrackDetector`) returns the
+tracks
+of all people in a source. Keypoint files may have any layout that `hmr4d.keypoint_files`
+reads. `name:argument` selects a detector, such as `command:my_tool {video} {out}`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class PoseEstimator(Protocol):
 
         Args:
             frames: (T, H, W, 3) RGB.
-            boxes: (T, 4) where to look; None: everywhere.
+            boxes: (T, 4) search regions; None: the whole image.
         """
         ...
 
@@ -56,8 +57,8 @@ class Reading:
     """Values that keypoint files may lack.
 
     Attributes:
-        skeleton: joint set; None: as the file or the limbs tell.
-        size: width and height of the images; needed where coordinates are shares of them.
+        skeleton: skeleton; None: from the file or detected from the limbs.
+        size: width and height of the images; required for relative coordinates.
     """
 
     skeleton: str | None = None
@@ -66,13 +67,13 @@ class Reading:
 
 @runtime_checkable
 class TrackDetector(Protocol):
-    """Returns the tracks of all people in a source."""
+    """Interface: returns the tracks of all people in a source."""
 
     name: str
     version: str
 
     def tracks(self, source: Source, reading: Reading) -> list[KeypointTrack]:
-        """The people of a source; Rejected if they cannot be determined."""
+        """The tracks of a source. Raises Rejected if they cannot be determined."""
         ...
 
 
@@ -85,7 +86,7 @@ class Precomputed:
         file = source.keypoints if source.is_video else source.path
         if file is None:
             raise Rejected(
-                "no_keypoints", f"there is no keypoint file beside {source.id}, such as {Path(source.id).stem}.json."
+                "no_keypoints", f"there is no keypoint file next to {source.id}, such as {Path(source.id).stem}.json."
             )
         return tracks_of_file(file, reading)
 
@@ -109,12 +110,12 @@ class CommandDetector:
             out = Path(folder) / "keypoints.json"
             run_command([w.replace("{video}", str(source.path)).replace("{out}", str(out)) for w in self.words])
             if not out.is_file():
-                raise RuntimeError(f"the command {self.words[0]} ended well, but wrote no {out.name}.")
+                raise RuntimeError(f"the command {self.words[0]} succeeded but wrote no {out.name}.")
             return tracks_of_file(out, reading)
 
 
 class Packaged:
-    """The detector of this package. ImportError where this installation has none."""
+    """The detector of this package. Raises ImportError if it is not installed."""
 
     name, version = "packaged", "1"
 
@@ -123,8 +124,8 @@ class Packaged:
             from hmr4d.detection.people_in_video import detect_people  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ImportError(
-                "This version brings no detector. Name one: --detector 'command:TOOL {video} {out}' or --detector "
-                "http://HOST/PATH, or put keypoint files beside the videos (--detector precomputed)."
+                "This installation has no detector. Choose one: --detector 'command:TOOL {video} {out}' or --detector "
+                "http://HOST/PATH, or put keypoint files next to the videos (--detector precomputed)."
             ) from error
         self._detect = detect_people
 
@@ -133,7 +134,7 @@ class Packaged:
 
 
 def tracks_of_file(path: Path, reading: Reading) -> list[KeypointTrack]:
-    """All people in a keypoint file; Rejected if it cannot be read."""
+    """The tracks in a keypoint file. Raises Rejected if it cannot be read."""
     try:
         tracks = read_keypoints(path, person="all", skeleton=reading.skeleton, size=reading.size)
     except NobodyError as error:
@@ -145,20 +146,20 @@ def tracks_of_file(path: Path, reading: Reading) -> list[KeypointTrack]:
 
 
 class HttpDetector:
-    """A server that takes frames and answers people.
+    """A server that detects people in frames.
 
-    It gets a POST of a .npy file, (T, H, W, 3) uint8 RGB, and answers JSON: for each frame a list of {"bbox", "score",
-    "kpts"}.
+    It gets a POST with a .npy file, (T, H, W, 3) uint8 RGB, and answers JSON: a list of {"bbox", "score", "kpts"} per
+    frame.
 
     Args:
-        url: of the server.
+        url: URL of the server.
     """
 
     name, version = "http", "1"
 
     def __init__(self, url: str) -> None:
         checked_url(url)
-        self.url = url  # with its last slash, which some servers want
+        self.url = url  # keeps a final slash, which some servers need
 
     def infer(self, frames: NDArray[np.uint8], boxes: NDArray[np.floating] | None = None) -> list[list[Person]]:
         with tempfile.SpooledTemporaryFile() as file:
@@ -166,7 +167,9 @@ class HttpDetector:
             file.seek(0)
             answer = post(self.url, file.read(), "application/octet-stream")
         if not isinstance(answer, list) or len(answer) != len(frames):
-            raise ValueError(f"{self.url} answered {_shown(answer)}; expected a list for each of {len(frames)} frames.")
+            raise ValueError(
+                f"{self.url} answered {_shown(answer)}; expected one list for each of {len(frames)} frames."
+            )
         return answer
 
 
@@ -179,12 +182,12 @@ DETECTORS: dict[str, Callable[..., Any]] = {
 
 
 def build_detector(spec: str) -> PoseEstimator | TrackDetector:
-    """The detector of a name, or of `name:argument`. ValueError lists the known ones."""
+    """The detector for `name` or `name:argument`. Raises ValueError with the known names if it is unknown."""
     return build(spec, DETECTORS, "detector")
 
 
 def build(spec: str, known: dict[str, Callable[..., Any]], what: str) -> Any:
-    """The object of a table for `name` or `name:argument`."""
+    """Builds the object for `name` or `name:argument` from a table of constructors."""
     name, colon, argument = spec.partition(":")
     if name == "https" or (name == "http" and argument.startswith("//")):
         name, argument, colon = "http", spec, ":"
@@ -198,7 +201,7 @@ def build(spec: str, known: dict[str, Callable[..., Any]], what: str) -> Any:
 
 
 def checked_command(command: str, marks: Sequence[str]) -> list[str]:
-    """Words of a command; ValueError if a placeholder is missing."""
+    """Words of a command. Raises ValueError if a placeholder is missing."""
     words = shlex.split(command)
     if missing := [mark for mark in marks if not any(mark in word for word in words)]:
         raise ValueError(f"The command '{command}' lacks {' and '.join(missing)}. Write: tool {' '.join(marks)}.")
@@ -206,7 +209,7 @@ def checked_command(command: str, marks: Sequence[str]) -> list[str]:
 
 
 def run_command(words: Sequence[str]) -> str:
-    """The output of a command; RuntimeError if it fails."""
+    """The output of a command. Raises RuntimeError if it fails."""
     try:
         done = subprocess.run(
             words, check=False, capture_output=True, timeout=COMMAND_SECONDS, stdin=subprocess.DEVNULL
@@ -214,8 +217,8 @@ def run_command(words: Sequence[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RuntimeError(f"the command {words[0]} did not run ({printable(str(error))[:200]}).") from error
     if done.returncode:
-        said = printable(done.stderr.decode("utf-8", "replace").strip())[-200:]
-        raise RuntimeError(f"the command {words[0]} ended with status {done.returncode}: {said or 'it said nothing'}.")
+        message = printable(done.stderr.decode("utf-8", "replace").strip())[-200:]
+        raise RuntimeError(f"the command {words[0]} ended with status {done.returncode}: {message or 'no message'}.")
     return done.stdout.decode("utf-8", "replace")
 
 

@@ -1,6 +1,6 @@
-"""Camera motion from the pixels of a video: differences of the edge strips, and of the histograms of frames.
+"""Measures of camera motion from pixels: differences of edge strips and of histograms between frames.
 
-Only numbers are kept, five for each frame, so that thresholds can change without decoding the video again.
+Only five numbers per frame are kept, so thresholds can change without decoding the video again.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH = 320  # pixels, to which frames are scaled
-STRIP = 0.05  # of the width, at either edge
-BOX_ROOM = 0.10  # of the person's box that is left out around it
-EARLIER = 15  # frames between those that are compared beside neighbours
+WIDTH = 320  # pixels; width of the scaled frames
+STRIP = 0.05  # width of each edge strip, relative to the image
+BOX_ROOM = 0.10  # excluded margin around the person's box, relative to the box
+EARLIER = 15  # frames; second comparison distance, in addition to neighbours
 BINS = 64
 _View = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]  # strips, background of both, histogram
 MEASURES = ("left_previous", "right_previous", "left_earlier", "right_earlier", "histogram")
@@ -24,14 +24,15 @@ MEASURES = ("left_previous", "right_previous", "left_earlier", "right_earlier", 
 def edge_measures(
     frames: Iterable[NDArray[np.uint8]], boxes: NDArray[np.floating], size: tuple[int, int]
 ) -> Iterator[NDArray[np.float32]]:
-    """(5,) `MEASURES` of each frame: mean absolute grey differences of the strips, in shares of white, and L1 distance.
+    """`MEASURES` (5,) of each frame: mean absolute grey differences of the strips (1 = white), and L1 distance of
+    histograms.
 
-    Strips are compared with those of the frame before, and of EARLIER frames before; the histogram with that of the
-    frame before. NaN where there is no such frame, or the person's box covers the whole strip.
+    Strips are compared with the previous frame and with the frame EARLIER frames before, histograms with the previous
+    frame. A value is NaN if that frame does not exist or the person's box covers the whole strip.
 
     Args:
-        frames: (h, WIDTH) grey pictures.
-        boxes: (F, 4) left, top, right, bottom of the person in pixels of the video; no extent for nobody.
+        frames: (h, WIDTH) grey images.
+        boxes: (F, 4) left, top, right, bottom of the person, pixels of the video; zero extent without person.
         size: width and height of the video.
     """
     past: deque[_View] = deque(maxlen=EARLIER)
@@ -52,13 +53,13 @@ _Kind = TypeVar("_Kind", bound=np.generic)
 
 
 def _strips(picture: NDArray[_Kind]) -> NDArray[_Kind]:
-    """(2, h, w) left and right strip."""
+    """Left and right strip (2, h, w) of an image."""
     width = max(round(STRIP * picture.shape[1]), 1)
     return np.stack([picture[:, :width], picture[:, -width:]])
 
 
 def _background(shape: tuple[int, ...], box: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """(h, w) False in the box of the person and around it."""
+    """Background mask (h, w): False in the box of the person and its margin."""
     background = np.ones(shape, bool)
     left, top, right, bottom = box.astype(np.float64)
     if right > left and bottom > top:
@@ -71,7 +72,7 @@ def _background(shape: tuple[int, ...], box: NDArray[np.floating], size: tuple[i
 
 
 def _histogram(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(BINS,) shares of the pixels."""
+    """Histogram (BINS,): fraction of the pixels per bin."""
     counts = np.bincount(picture.ravel() >> 2, minlength=BINS)
     return (counts / picture.size).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""A curated data set as a 2D store to train on."""
+"""Converts a curated data set to a 2D store for training."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ UNKNOWN = "unknown; ask the owners of the videos"
 
 
 def export_store(folder: Path, out: Path, *, name: str = "motionweb", overwrite: bool = False) -> StoreSummary:
-    """Writes the clips of a data set that have captions as a 2D store. Clips without, and damaged ones, are dropped.
+    """Writes the captioned clips of a data set as a 2D store. Clips without caption and damaged clips are dropped.
 
     Args:
-        folder: of the data set.
+        folder: folder of the data set.
         out: folder of the store.
-        name: of the store.
+        name: name of the store.
         overwrite: replace a finished store.
 
     Raises:
         FileNotFoundError: there are no shards.
-        ValueError: no clip is left.
+        ValueError: no clip remains.
     """
     licences: Counter[str] = Counter()
     for _, record in read_clips(folder):
         licences[record.meta["source"]["licence"] or UNKNOWN] += 1
     licence = ", ".join(sorted(licences))
-    told = "\n".join(f"- {kind}: {count} clips" for kind, count in sorted(licences.items()))
+    licence_lines = "\n".join(f"- {kind}: {count} clips" for kind, count in sorted(licences.items()))
     writer = StoreWriter(
         out,
         name=name,
         source="videos curated by hmr4d curate; manifest and shards name each",
         licence=licence,
-        notice=f"# {name}\n\n2D keypoints of videos. Licences of the videos:\n\n{told}\n",
+        notice=f"# {name}\n\n2D keypoints of videos. Licences of the videos:\n\n{licence_lines}\n",
         settings={"clips": sum(licences.values())},
         fps=FPS,
         skeleton=COCO17,

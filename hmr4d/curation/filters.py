@@ -1,4 +1,4 @@
-"""Filters of the frames of a track: one bit for every filter that a frame fails."""
+"""Frame filters: each failed filter sets one bit of a frame."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 FPS = 30.0
-VERSION = 1  # of the rules; part of what decides whether work is done again
-SMOOTHING = 5  # frames of the centred mean before speeds are taken
+VERSION = 1  # version of the rules; a new version repeats the work
+SMOOTHING = 5  # frames of the moving average before speeds are computed
 BELOW_PELVIS = (13, 14, 15, 16)  # knees and ankles of COCO-17
-_AFTERMATH = 4  # frames around a jump that fail other filters because of it
-_AFTER_CUT = 15  # frames after a cut whose edges are compared with those of another shot
+_AFTERMATH = 4  # frames around a jump in which other filters fail because of it
+_AFTER_CUT = 15  # frames after a cut whose edges are compared with another shot
 
 
 class Failure(IntFlag):
-    """Filters that a frame can fail."""
+    """Bits of the filters that a frame fails."""
 
     CAMERA_MOTION = 1
     SHOT_CUT = 2
@@ -31,25 +31,25 @@ class Failure(IntFlag):
 
     @property
     def reason(self) -> str:
-        """Name of one filter as tables have it."""
+        """Name of a single filter in tables."""
         return str(self.name).lower()
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When a frame fails. Speeds are in heights of the person's box per second.
+    """Thresholds of the filters. Speeds are in heights of the person's box per second.
 
     Attributes:
-        edge_previous, edge_earlier: mean absolute difference of both edge strips, shares of white, to the frame before
-            and to that 15 frames before.
-        cut: L1 distance of grey histograms.
-        overlap: intersection over union of the boxes in consecutive frames, at least.
-        speed: mean speed of the keypoints, at most.
-        acceleration: mean acceleration of the keypoints, at most, heights per second squared.
-        static: mean speed over a second, at least.
-        confidence: a keypoint of more passes.
-        passing_share: share of the keypoints that pass must be more; every one below the pelvis must pass.
-        height: height of the box over that of the image must be more.
+        edge_previous, edge_earlier: largest mean absolute difference of both edge strips (1 = white) to the previous
+            frame and to the frame 15 frames before.
+        cut: largest L1 distance of grey histograms.
+        overlap: smallest intersection over union of the boxes in consecutive frames.
+        speed: largest mean speed of the keypoints.
+        acceleration: largest mean acceleration of the keypoints, heights per second squared.
+        static: smallest mean speed over a second.
+        confidence: keypoints above this confidence pass.
+        passing_share: the fraction of passing keypoints must exceed this; all keypoints below the pelvis must pass.
+        height: the height of the box relative to the image must exceed this.
     """
 
     edge_previous: float = 6 / 255
@@ -69,10 +69,10 @@ class Track:
     """The largest person of each frame of a source, at 30 fps.
 
     Attributes:
-        keypoints: (F, 17, 3) float32 COCO-17 x, y in pixels and confidence; zeros where not found.
-        boxes: (F, 4) left, top, right, bottom in pixels; no extent where there is nobody.
+        keypoints: (F, 17, 3) float32 COCO-17 x, y in pixels and confidence; zeros where missing.
+        boxes: (F, 4) left, top, right, bottom in pixels; zero extent without person.
         size: width and height of the image.
-        camera: (F, 5) `edge_measures.MEASURES`, or None where there are no pictures.
+        camera: (F, 5) `edge_measures.MEASURES`, or None without video.
     """
 
     keypoints: NDArray[np.float32]
@@ -91,7 +91,7 @@ def frame_failures(track: Track, limits: Thresholds) -> NDArray[np.uint16]:
 
     present = has_extent(boxes)
     if track.camera is not None:
-        with np.errstate(invalid="ignore"):  # NaN is no difference
+        with np.errstate(invalid="ignore"):  # comparisons with NaN are False
             left_previous, right_previous, left_earlier, right_earlier, histogram = track.camera.T
             is_previous = (left_previous > limits.edge_previous) & (right_previous > limits.edge_previous)
             is_earlier = (left_earlier > limits.edge_earlier) & (right_earlier > limits.edge_earlier)
@@ -111,22 +111,22 @@ def frame_failures(track: Track, limits: Thresholds) -> NDArray[np.uint16]:
 
 
 def has_extent(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """(F,) whether there is a person in the boxes (F, 4)."""
+    """Whether boxes (F, 4) contain a person: (F,) bool."""
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
 def passing(sure: NDArray[np.bool_], limits: Thresholds) -> NDArray[np.bool_]:
-    """(F,) whether enough keypoints (F, 17) are confident, and all below the pelvis."""
+    """Whether enough keypoints (F, 17), and all below the pelvis, are confident: (F,) bool."""
     return (sure.mean(1) > limits.passing_share) & (sure[:, BELOW_PELVIS].sum(1) == len(BELOW_PELVIS))
 
 
 def motion_of(
     track: Track, sure: NDArray[np.bool_], mask: NDArray[np.uint16], present: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(F,) mean speed, mean acceleration, and mean speed over the second around each frame, in heights of the box.
+    """Mean speed, mean acceleration, and mean speed over a window of one second, (F,) each, in heights of the box.
 
-    They are taken within stretches of frames with a person. The height is the median of a run: a stretch, or the part
-    of it between cuts and changes of the person. The first frame of a stretch has no speed, which counts as 0.
+    They are computed within intervals of consecutive frames with a person. The height is the median over the part of an
+    interval between cuts and changes of the person. The first frame of an interval has no speed, which counts as 0.
     """
     num = len(present)
     speeds, accelerations, second = np.zeros(num), np.zeros(num), np.full(num, np.inf)
@@ -142,10 +142,10 @@ def motion_of(
 
 
 def reject_reason(mask: NDArray[np.uint16]) -> tuple[Failure, dict[str, int]]:
-    """The filter that explains best why a source has no good run, and the frames that fail each filter.
+    """The main filter that rejects a source, and the number of failing frames per filter.
 
-    A cut or a change of the person also trips other filters for a moment: those frames are put down to the cut, or to
-    the change. Of what is left, the filter of the most frames counts.
+    A cut or a change of the person also triggers other filters for a few frames; these are attributed to the cut or the
+    change. Of the remaining failures, the filter with the most frames is the main one.
     """
     counts = {f.reason: int((mask & np.uint16(f) != 0).sum()) for f in Failure}
     counts = {name: count for name, count in counts.items() if count}
@@ -160,13 +160,13 @@ def reject_reason(mask: NDArray[np.uint16]) -> tuple[Failure, dict[str, int]]:
 
 
 def runs_of(good: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """[start, end) of the stretches in which `good` (F,) is True."""
+    """[start, end) of the intervals in which `good` (F,) is True."""
     edges = np.flatnonzero(np.diff(np.r_[False, good, False]))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def box_overlaps(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(F - 1,) intersection over union of the boxes of neighbours."""
+    """Intersection over union (F - 1,) of the boxes of consecutive frames."""
     boxes = boxes.astype(np.float64)
     a, b = boxes[:-1], boxes[1:]
     sides = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0)
@@ -195,7 +195,7 @@ def _smoothed(points: NDArray[np.floating], sure: NDArray[np.bool_]) -> NDArray[
 
 
 def _moving_sum(values: NDArray[np.floating], window: int) -> NDArray[np.float64]:
-    """Sums over `window` frames around each, fewer at the ends."""
+    """Sums over a centred window of `window` frames, shorter at the ends."""
     total = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, 0, dtype=np.float64)])
     frames, reach = np.arange(len(values)), window // 2
     return total[np.minimum(frames + reach + 1, len(values))] - total[np.maximum(frames - reach, 0)]
@@ -211,7 +211,7 @@ def _mean_step(points: NDArray[np.float64], sure: NDArray[np.bool_], order: int)
         for shift in range(order):
             counted &= sure[shift : len(sure) - order + shift]
         means = (lengths * counted).sum(1) / np.maximum(counted.sum(1), 1)
-        # A first difference belongs to its later frame, a second one to the frame in the middle.
+        # A first difference is assigned to its later frame, a second difference to its middle frame.
         steps[1 : 1 + len(means)] = means
     return steps
 
@@ -225,7 +225,7 @@ def _windowed(speeds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _around(where: NDArray[np.bool_], before: int, after: int) -> NDArray[np.bool_]:
-    """(F,) True within so many frames before and after those of `where`."""
+    """True (F,) from `before` frames before to `after` frames after the True frames of `where`."""
     near = np.zeros(len(where), bool)
     for frame in np.flatnonzero(where):
         near[max(frame - before, 0) : frame + after + 1] = True

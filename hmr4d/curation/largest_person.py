@@ -1,4 +1,4 @@
-"""The largest person of every frame of a video, for any detector."""
+"""Selects the largest person of every frame of a video, for any detector."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from hmr4d.keypoint_files.rates import even_times, resample_keypoints
 from hmr4d.keypoint_files.reading import KeypointTrack
 from hmr4d.keypoint_files.smpl_joints import observed_joints
 
-BOXED = 0.3  # confidence of keypoints that make a box where a detector gives none
+BOXED = 0.3  # smallest confidence of keypoints that define a missing box
 
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """One person a frame at the times of a video.
+    """One person per frame, at given times of a video.
 
     Attributes:
-        keypoints: (F, 17, 3) x, y, confidence; zeros where nobody is.
-        boxes: (F, 4) left, top, right, bottom; no extent where nobody is.
-        times: (F,) seconds, rising.
+        keypoints: (F, 17, 3) x, y, confidence; zeros without person.
+        boxes: (F, 4) left, top, right, bottom; zero extent without person.
+        times: (F,) seconds, increasing.
     """
 
     keypoints: NDArray[np.float32]
@@ -35,7 +35,7 @@ class People:
 
 
 def keypoint_boxes(keypoints: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(F, 4) boxes of the confident keypoints (F, J, 3); no extent with fewer than two."""
+    """Boxes (F, 4) of the confident keypoints (F, J, 3); zero extent for fewer than two."""
     sure = keypoints[..., 2] >= BOXED
     low = np.where(sure[..., None], keypoints[..., :2], np.inf).min(1)
     high = np.where(sure[..., None], keypoints[..., :2], -np.inf).max(1)
@@ -44,15 +44,15 @@ def keypoint_boxes(keypoints: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def largest_of_tracks(tracks: Sequence[KeypointTrack], frame_times: NDArray[np.float64] | float) -> People:
-    """The person with the largest box of each frame from the first to the last one in which anybody is.
+    """The person with the largest box in each frame, from the first to the last frame with a person.
 
     Args:
-        tracks: everybody in a file.
+        tracks: tracks of all people in a file.
         frame_times: (N,) seconds of the frames of the video, or frames per second.
 
     Raises:
-        Rejected: the file has frames that the video does not.
-        ValueError: its keypoints cannot be told as COCO-17.
+        Rejected: the file has more frames than the video.
+        ValueError: its keypoints cannot be converted to COCO-17.
     """
     first = min(int(track.frame_ids[0]) for track in tracks)
     last = max(int(track.frame_ids[-1]) for track in tracks)
@@ -81,7 +81,7 @@ def largest_of_tracks(tracks: Sequence[KeypointTrack], frame_times: NDArray[np.f
 
 
 def at_standard_rate(people: People) -> People:
-    """The same at 30 frames per second: keypoints and boxes on the line between two frames of one person."""
+    """The people at 30 frames per second; keypoints and boxes of one person are interpolated linearly."""
     at = even_times(people.times, FPS)
     present = has_extent(people.boxes)
     linked = ~(present[1:] & present[:-1]) | (box_overlaps(people.boxes) >= Thresholds().overlap)

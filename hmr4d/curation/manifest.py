@@ -1,4 +1,4 @@
-"""The table of all clips: one row each, as Parquet where pyarrow is there, else as JSON lines."""
+"""The table of all clips, one row per clip: Parquet if pyarrow is installed, otherwise JSON lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def has_parquet() -> bool:
 
 
 def manifest_row(meta: Mapping[str, Any], shard: str) -> dict[str, Any]:
-    """The row of a clip: its JSON, flat except for captions and filters."""
+    """The row of a clip: its JSON, flattened except for captions and filters."""
     row = {name: meta[name] for name in FLAT if name != "shard"} | {"shard": shard}
     row |= {f"source_{name}": meta["source"][name] for name in ("kind", "id", "url", "licence")}
     row |= {f"frames_{view}": count for view, count in meta["viewpoint_counts"].items()}
@@ -42,7 +42,7 @@ def manifest_row(meta: Mapping[str, Any], shard: str) -> dict[str, Any]:
 
 
 class ManifestWriter:
-    """Writes rows to `manifest.parquet`, or to `manifest.jsonl`; the file appears when the block ends well."""
+    """Writes rows to `manifest.parquet`, or to `manifest.jsonl`; the file appears when the block ends without error."""
 
     def __init__(self, folder: Path) -> None:
         self._parquet = has_parquet()
@@ -106,8 +106,8 @@ def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
     """Rows of the manifest of a folder.
 
     Raises:
-        FileNotFoundError: there is none.
-        ImportError: it is Parquet, and pyarrow is not installed.
+        FileNotFoundError: the manifest does not exist.
+        ImportError: the manifest is Parquet and pyarrow is not installed.
     """
     if (folder / PARQUET).is_file():
         if not has_parquet():
@@ -120,4 +120,6 @@ def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
         with (folder / LINES).open(encoding="utf-8") as lines:
             yield from (json.loads(line) for line in lines)
     else:
-        raise FileNotFoundError(f"{folder} holds no manifest. Make one: hmr4d curate run --root VIDEOS --out {folder}.")
+        raise FileNotFoundError(
+            f"{folder} contains no manifest. Create one: hmr4d curate run --root VIDEOS --out {folder}."
+        )

@@ -1,9 +1,10 @@
-"""Stages run over partitions of the sources: finished partitions are not repeated after any interruption.
+"""Runs stages over partitions of the sources; finished partitions are not repeated after an interruption.
 
-Under the work folder every stage has a folder. A partition's outcome there is `<partition>-<key>.tar`, and beside it
-`<partition>-<key>.json`, the done-marker with what was left out. The key is a hash of the outcome before, of the stage,
-its version and its settings: with other thresholds only the filters and what follows run again, and what earlier
-thresholds gave is still there. Both files appear by renaming; without the marker the work is done again.
+Every stage has a folder in the work folder. The result of a partition is `<partition>-<key>.tar` with the done-marker
+`<partition>-<key>.json`, which lists the excluded records. The key is a hash of the previous result, the stage, its
+version
+and its settings. New thresholds therefore repeat only the filters and later stages, and earlier results are kept. Both
+files are written atomically; without the marker the work is repeated.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 REJECTED, FAILED = "rejected", "failed"
 PARTITION_SOURCES = 200
-_LONGEST = 400  # characters of a message
+_LONGEST = 400  # characters; longest message
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class DeadLetter:
     """An excluded source or clip.
 
     Attributes:
-        stage: where.
-        key: of the record.
-        source: its id.
-        kind: REJECTED by a rule, or FAILED by an error that may go away.
-        reason: short name.
-        message: a sentence.
+        stage: name of the stage.
+        key: key of the record.
+        source: id of the source.
+        kind: REJECTED by a rule, or FAILED by an error that may be temporary.
+        reason: short name of the reason.
+        message: sentence with the reason.
     """
 
     stage: str
@@ -60,13 +61,13 @@ class Task:
     """One partition, the input of a worker.
 
     Attributes:
-        name: of the partition.
-        ids: of its sources.
-        settings: of the stages.
-        work: folder of the outcomes.
+        name: name of the partition.
+        ids: ids of its sources.
+        settings: settings of the stages.
+        work: folder of the results.
         videos: folder of the videos of clips.
-        retry_failed: whether records that failed are tried again.
-        run: names the run; a worker looks at the folder of the sources once for each.
+        retry_failed: whether failed records are tried again.
+        run: id of the run; a worker lists the source folder once per run.
     """
 
     name: str
@@ -80,14 +81,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a partition.
+    """Result of a partition.
 
     Attributes:
-        name: of the partition.
+        name: name of the partition.
         file: records after the last stage.
         digest: SHA-256 of the file.
-        dead: what was left out, by stage.
-        stages_run: number of stages that were not finished before.
+        dead: excluded records of each stage.
+        stages_run: number of stages that were run now.
     """
 
     name: str
@@ -106,7 +107,7 @@ class _Marker:
 def tasks_of(
     sources: Iterable[Source], settings: Settings, work: Path, videos: Path, *, retry_failed: bool = False
 ) -> list[Task]:
-    """Partitions of sources by the first digits of their keys, so that a new source changes one partition only."""
+    """Partitions of sources by the first digits of their keys; a new source changes one partition only."""
     ids = sorted((source_key(source.id), source.id) for source in sources)
     bits = max(math.ceil(math.log2(max(len(ids) / PARTITION_SOURCES, 1))), 0)
     groups: dict[int, list[str]] = {}
@@ -121,18 +122,18 @@ def tasks_of(
 
 @functools.lru_cache(maxsize=2)
 def _prepared(settings: Settings, videos: Path, run: str) -> tuple[list[Stage], dict[str, Source]]:
-    """Stages and sources, once for every process and run."""
+    """Stages and sources, computed once per process and run."""
     return build_stages(settings, videos), {source.id: source for source in open_sources(settings.root).list()}
 
 
 def run_task(task: Task) -> Outcome:
-    """All stages of one partition. Safe to run again at any time, also while it runs elsewhere."""
+    """Runs all stages of one partition. Repeated and concurrent runs are safe."""
     stages, sources = _prepared(task.settings, task.videos, task.run)
     return run_stages(task, stages, [sources[name] for name in task.ids])
 
 
 def run_stages(task: Task, stages: Sequence[Stage], sources: Sequence[Source]) -> Outcome:
-    """The same with given stages."""
+    """Runs given stages of one partition."""
     dead: list[DeadLetter] = []
     records: list[Record] = []
     for source in sources:
@@ -141,8 +142,8 @@ def run_stages(task: Task, stages: Sequence[Stage], sources: Sequence[Source]) -
         except OSError as error:
             key = source_key(source.id)
             dead.append(DeadLetter("list", key, source.id, FAILED, "unreadable", _sentence(error)))
-    told = [(record.meta["source"], record.meta["fingerprints"]) for record in records]
-    digest, file = _hash(told), None
+    fingerprints = [(record.meta["source"], record.meta["fingerprints"]) for record in records]
+    digest, file = _hash(fingerprints), None
     stages_run = 0
     for number, stage in enumerate(stages):
         key = _hash([digest, stage.name, stage.version, dict(stage.settings)])[:16]
@@ -162,7 +163,7 @@ def run_stages(task: Task, stages: Sequence[Stage], sources: Sequence[Source]) -
 
 
 def _run_stage(stage: Stage, records: list[Record], out: Path, again: set[str], old: _Marker | None) -> _Marker:
-    """Runs a stage over the records of a partition, or over those that failed before, and keeps the outcome."""
+    """Runs a stage over the records of a partition, or over those that failed before, and saves the result."""
     made: dict[str, Record] = {}
     dead: list[DeadLetter] = []
     if old is not None:
@@ -206,7 +207,7 @@ def _read_marker(out: Path) -> _Marker | None:
         content = json.loads(marker.read_text("utf-8"))
         return _Marker(content["digest"], [DeadLetter(**letter) for letter in content["dead"]])
     except (ValueError, KeyError, TypeError) as error:
-        logger.warning("%s is damaged (%s); its work is done again.", marker, error)
+        logger.warning("%s is damaged (%s); its work is repeated.", marker, error)
         return None
 
 
@@ -215,20 +216,20 @@ def _hash(value: Any) -> str:
 
 
 def run_here(tasks: Sequence[Task], jobs: int = 1) -> Iterator[Outcome]:
-    """Outcomes of all partitions, in their order, by processes of this machine; 1 works in this one."""
+    """Results of all partitions in order, computed by `jobs` processes of this machine; 1: in the current process."""
     yield from progress(ordered_map(run_task, tasks, jobs), "curate", total=len(tasks), unit="partition")
 
 
 def run_on_ray(
     tasks: Sequence[Task], workers: int | None = None, *, run: Callable[[Task], Outcome] = run_task
 ) -> Iterator[Outcome]:
-    """The same by Ray Data, on this machine or on the cluster that RAY_ADDRESS names. Partitions of a worker that dies
-    are done by another one.
+    """Results of all partitions, computed by Ray Data on this machine or on the cluster of RAY_ADDRESS. Partitions of a
+    failed worker are computed by another one.
 
     Args:
         tasks: partitions.
-        workers: partitions at the same time; None: as many as there are cores.
-        run: what a worker does with a partition.
+        workers: number of concurrent partitions; None: number of cores.
+        run: function that processes a partition.
 
     Raises:
         ImportError: Ray is not installed.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hmr4d.utils.files import atomic_path
 
-CLIP, SOURCE = "clip", "source"  # kinds of records
+CLIP, SOURCE = "clip", "source"  # types of records
 
 
 class Rejected(ValueError):
@@ -36,13 +36,13 @@ class Rejected(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One source or one clip on its way through the stages.
+    """One source or one clip, passed between stages.
 
     Attributes:
         key: name without dots or slashes, unique among the records of a stage.
-        meta: what JSON holds.
+        meta: content of the JSON.
         arrays: name -> array.
-        kind: CLIP, or SOURCE for what is known of a source before it is cut, and beside its clips after.
+        kind: CLIP, or SOURCE for a source before it is cut and, later, in addition to its clips.
     """
 
     key: str
@@ -81,7 +81,7 @@ class RecordWriter:
 
 
 def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> None:
-    """Writes records to a tar file, which appears once it is complete."""
+    """Writes records to a tar file, atomically."""
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
         writer = RecordWriter(tar)
         for record in records:
@@ -92,7 +92,7 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[Record]:
     """Records of a tar file, in its order, one in memory at a time.
 
     Raises:
-        ValueError: the file is no tar file, or a member is damaged; names both.
+        ValueError: the file is no tar file, or a member is damaged; the message names both.
     """
     key: str | None = None
     meta: dict[str, Any] = {}
@@ -114,7 +114,7 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[Record]:
             if key is not None:
                 yield _record(key, meta, arrays)
     except (tarfile.TarError, EOFError) as error:
-        raise ValueError(f"{path} is no whole tar file ({error}).") from error
+        raise ValueError(f"{path} is not a complete tar file ({error}).") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -127,9 +127,9 @@ def _decoded(content: bytes, name: str) -> dict[str, Any]:
     try:
         meta = json.loads(content)
     except ValueError as error:
-        raise ValueError(f"{name} is no JSON ({error}).") from error
+        raise ValueError(f"{name} is not valid JSON ({error}).") from error
     if not isinstance(meta, dict):
-        raise ValueError(f"{name} holds a {type(meta).__name__}; expected an object.")
+        raise ValueError(f"{name} contains a {type(meta).__name__}; expected an object.")
     return meta
 
 
@@ -137,4 +137,4 @@ def _array(content: bytes, name: str) -> NDArray[Any]:
     try:
         return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError, SyntaxError) as error:
-        raise ValueError(f"{name} is no NumPy array ({error}).") from error
+        raise ValueError(f"{name} is not a NumPy array ({error}).") from error

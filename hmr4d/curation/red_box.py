@@ -1,4 +1,4 @@
-"""Videos of clips with the person in a red box, for captioners and for the eye."""
+"""Videos of clips with the person in a red box, for captioners and viewers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hmr4d.visualization.video_file import write_mp4
 
 RED = (230, 20, 20)
 LONGEST = 960  # pixels of the longer side
-ROOM = 0.05  # of the box, around it
+ROOM = 0.05  # margin around the box, relative to the box
 
 
 def render_red_box(
@@ -26,11 +26,11 @@ def render_red_box(
     """Writes an mp4 of a clip at 30 frames per second with the person in a red box.
 
     Args:
-        video: the source.
+        video: source video.
         times: (N,) seconds of its frames.
-        start_s: begin of the clip in it.
+        start_s: start of the clip in the video, seconds.
         boxes: (F, 4) left, top, right, bottom of the person in each frame of the clip, pixels of the video.
-        out: file to write; it appears once it is complete.
+        out: file to write; the write is atomic.
     """
     at = start_s + np.arange(len(boxes)) / FPS
     pictures = nearest_pictures(video, times, at)

@@ -1,4 +1,4 @@
-"""Clips for the eyes of a reviewer: a contact sheet and a table for each shard, and the decisions read back."""
+"""Review of clips: writes a contact sheet and a table per shard, and reads the decisions."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from hmr4d.visualization.pixels import FLOOR, INK, PAPER, QUIET_INK, drawable, l
 UNDECIDED = "unreviewed"
 STATUSES = (UNDECIDED, "accept", "reject")
 COLUMNS = ("clip_id", "status", "by", "note")
-POSES = 8  # of a clip, in a row
+POSES = 8  # poses per clip
 CELL = (150, 170)  # pixels
 HEADER = 40
 CLIPS_PER_SHEET = 50
-_SURE = 0.3  # confidence from which a keypoint is drawn
+_SURE = 0.3  # smallest confidence of drawn keypoints
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Decision:
 
     Attributes:
         status: one of STATUSES.
-        by: who.
-        note: why.
+        by: name of the reviewer.
+        note: reason.
     """
 
     status: str
@@ -51,8 +51,8 @@ def read_decisions(path: Path) -> dict[str, Decision]:
     """clip id -> decision of a CSV table with the columns clip_id, status, by, note; the last two may be missing.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        TextError: another layout or status, or a clip with two decisions; names the line.
+        FileNotFoundError: the file does not exist.
+        TextError: the layout or a status is invalid, or a clip has two decisions; the message names the line.
     """
     if not path.is_file():
         raise FileNotFoundError(f"Decisions not found: {path}. 'hmr4d curate review' writes tables to fill in.")
@@ -72,13 +72,13 @@ def read_decisions(path: Path) -> dict[str, Decision]:
 
 
 def filled_in(folder: Path) -> dict[str, Decision]:
-    """What reviewers have written into the tables of a folder; TextError where two of them differ about a clip."""
+    """The decisions in the tables of a folder. Raises TextError if two tables differ about a clip."""
     decisions: dict[str, Decision] = {}
     for table in sorted(folder.glob("[!.]*.csv")):
         for name, decision in read_decisions(table).items():
             if decision.status != UNDECIDED and decisions.setdefault(name, decision) != decision:
                 raise TextError(
-                    f"{table}: clip {printable(name)[:40]} is decided otherwise in another table. Keep one."
+                    f"{table}: clip {printable(name)[:40]} has another decision in another table. Keep one."
                 )
     return decisions
 
@@ -86,13 +86,13 @@ def filled_in(folder: Path) -> dict[str, Decision]:
 def write_review(
     folder: Path, shard: str, clips: Sequence[Record], decisions: Mapping[str, Decision] | None = None
 ) -> list[Path]:
-    """Writes `<shard>-<page>.png` with the clips of a shard, and `<shard>.csv` to fill in; the files.
+    """Writes `<shard>-<page>.png` with the clips of a shard and `<shard>.csv` to fill in; returns the files.
 
     Args:
-        folder: to write to.
-        shard: name without ending.
-        clips: of it, in order.
-        decisions: that the table has instead of those of the clips, see `filled_in`.
+        folder: output folder.
+        shard: name of the shard without suffix.
+        clips: its clips, in order.
+        decisions: decisions that replace those of the clips, see `filled_in`.
     """
     decided = decisions or {}
     pages = [clips[i : i + CLIPS_PER_SHEET] for i in range(0, len(clips), CLIPS_PER_SHEET)]
@@ -112,7 +112,7 @@ def write_review(
 
 
 def contact_sheet(clips: Sequence[Record]) -> Image.Image:
-    """One row for each clip: id, seconds and captions, then poses at equal times."""
+    """An image with one row per clip: id, time and captions, then poses at equal time steps."""
     height = HEADER + CELL[1]
     sheet = Image.new("RGB", (CELL[0] * POSES, height * len(clips)), PAPER)
     drawer, font = ImageDraw.Draw(sheet), load_font(13)
@@ -130,7 +130,7 @@ def contact_sheet(clips: Sequence[Record]) -> Image.Image:
 
 
 def _draw_pose(drawer: ImageDraw.ImageDraw, pose: NDArray[np.floating], corner: tuple[int, int]) -> None:
-    """One pose (17, 3), as large as its cell."""
+    """Draws one pose (17, 3), scaled to its cell."""
     drawer.rectangle((*corner, corner[0] + CELL[0] - 1, corner[1] + CELL[1] - 1), outline=FLOOR)
     sure = pose[:, 2] >= _SURE
     if sure.sum() < 2:

@@ -1,4 +1,4 @@
-"""A whole run: from the sources of a folder to a data set, going on where an earlier run ended."""
+"""A complete run from the sources of a folder to a data set; an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def curate(
     """Runs all stages and writes the data set. Repeat the command to continue an interrupted run.
 
     Args:
-        settings: what is done.
-        out: folder of the data set; `work/` in it holds the outcomes of the stages.
+        settings: settings of the stages.
+        out: folder of the data set; `work/` in it contains the results of the stages.
         backend: one of BACKENDS.
-        jobs: partitions at the same time.
-        retry_failed: try what failed by an error again; what a rule rejected stays out.
-        shard_clips: clips of a shard.
+        jobs: number of concurrent partitions.
+        retry_failed: try records again that failed with an error; rejected records stay excluded.
+        shard_clips: clips per shard.
 
     Raises:
         FileNotFoundError: there are no sources.
-        ValueError: the data set would lie in the folder of the sources, or is one of another folder; numbers below 1.
-        ValueError, ImportError: an unknown detector, captioner or backend, or one that is not installed.
+        ValueError: the data set would be inside the source folder or belongs to another folder, or a number is below 1.
+        ValueError, ImportError: a detector, captioner or backend is unknown or not installed.
     """
     if backend not in BACKENDS:
         raise ValueError(f"Unknown backend '{backend}'; known: {', '.join(BACKENDS)}.")
@@ -58,12 +58,12 @@ def curate(
     out.mkdir(parents=True, exist_ok=True)
     check_origin(out, opened.place)
     remove_remnants(out)
-    build_stages(settings, out / VIDEOS)  # so that a wrong name stops here, and not in every partition
+    build_stages(settings, out / VIDEOS)  # so that a wrong name fails here and not in every partition
     sources = list(opened.list())
     captioner = build_captioner(settings.captioner)
     if isinstance(captioner, FileCaptions) and (strangers := captioner.strangers(source.id for source in sources)):
         shown = ", ".join(strangers[:3])
-        logger.warning("%d names in the captions file are of no source, such as %s.", len(strangers), shown)
+        logger.warning("%d names in the captions file match no source, such as %s.", len(strangers), shown)
     tasks = tasks_of(sources, settings, out / WORK, out / VIDEOS, retry_failed=retry_failed)
     outcomes = list(run_here(tasks, jobs) if backend == "local" else run_on_ray(tasks, jobs))
     packed = pack(outcomes, out, decisions=decisions_of(out), size=shard_clips)
@@ -74,18 +74,18 @@ def curate(
 
 
 def check_origin(out: Path, root: Path) -> None:
-    """Records the source folder of a data set; ValueError if it belongs to another folder."""
-    note, found = out / ORIGIN, str(root.resolve())
-    known = json.loads(note.read_text("utf-8"))["root"] if note.is_file() else found
-    if known != found:
+    """Records the source folder of a data set. Raises ValueError if the data set belongs to another folder."""
+    note, origin = out / ORIGIN, str(root.resolve())
+    known = json.loads(note.read_text("utf-8"))["root"] if note.is_file() else origin
+    if known != origin:
         raise ValueError(
-            f"{out} is a data set of {known}. Choose another --out; if that folder was moved, remove {note}."
+            f"{out} is a data set of {known}. Choose another --out or, if that folder was moved, remove {note}."
         )
-    write_json(note, {"root": found})
+    write_json(note, {"root": origin})
 
 
 def remove_remnants(out: Path) -> None:
-    """Removes the unfinished files that a run which was killed left more than REMNANT_SECONDS ago."""
+    """Removes unfinished files of interrupted runs that are older than REMNANT_SECONDS."""
     for folder in (out, out / SHARDS, out / VIDEOS, *(out / WORK).glob("*")):
         for file in folder.glob(".*"):
             if file.is_file() and time.time() - file.stat().st_mtime > REMNANT_SECONDS:
@@ -98,15 +98,15 @@ def decisions_of(out: Path) -> Mapping[str, Decision]:
 
 
 def _tell(packed: Packed, outcomes: list[Outcome], num_sources: int) -> None:
-    """A few lines about what came out."""
+    """Logs a summary of the results."""
     splits = ", ".join(f"{count} {split}" for split, count in sorted(packed.clips.items()))
     logger.info("%d sources: %d clips (%s).", num_sources, sum(packed.clips.values()), splits or "none")
     fresh = sum(outcome.stages_run > 0 for outcome in outcomes)
     logger.info("%d of %d partitions had work to do.", fresh, len(outcomes))
     for reason, count in reasons_of(packed.dead).most_common():
-        logger.info("left out: %d x %s.", count, reason)
+        logger.info("excluded: %d x %s.", count, reason)
     if any(letter.kind == FAILED for letter in packed.dead):
-        logger.warning("Some failed by an error, see dead_letters.csv; --retry-failed tries them again.")
+        logger.warning("Some records failed with an error, see dead_letters.csv; --retry-failed tries them again.")
 
 
 def reasons_of(dead: Sequence[DeadLetter]) -> Counter[str]:

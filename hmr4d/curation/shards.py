@@ -24,18 +24,18 @@ logger = logging.getLogger(__name__)
 
 SHARDS, STATISTICS, DEAD_LETTERS = "shards", "statistics.json", "dead_letters.csv"
 SHARD_CLIPS = 2000
-STATISTICS_ONLY = ("keypoint_speed",)  # of the JSON of a clip: counted, and not passed on
+STATISTICS_ONLY = ("keypoint_speed",)  # entries of a clip's JSON that are used for statistics only
 
 
 @dataclass(frozen=True)
 class Packed:
-    """The written files.
+    """The written data set.
 
     Attributes:
-        folder: of all.
-        clips: by split.
-        dead: what was left out.
-        statistics: as statistics.json has them.
+        folder: folder of the data set.
+        clips: number of clips per split.
+        dead: excluded sources and clips.
+        statistics: content of statistics.json.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class Packed:
 
 
 class ShardWriter:
-    """Writes clips to `<split>-<number>.tar`, each of up to `size` clips; a shard appears once it is complete."""
+    """Writes clips to `<split>-<number>.tar`, up to `size` clips each; shards are written atomically."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self.folder, self.size = folder, size
@@ -54,7 +54,7 @@ class ShardWriter:
         self._counts: Counter[str] = Counter()
 
     def add(self, split: str, record: Record) -> str:
-        """The name of the shard that the clip went to."""
+        """Writes a clip and returns the name of its shard."""
         if split not in self._open:
             name = f"{split}-{self._counts[split]:05d}.tar"
             stack = ExitStack()
@@ -75,14 +75,14 @@ class ShardWriter:
         self.written.append(name)
 
     def finish(self) -> None:
-        """Completes the open shards and removes those of an earlier run that are not among them."""
+        """Completes the open shards and removes shards of an earlier run."""
         for split in sorted(self._open):
             self._close(split)
         for old in set(_whole_tars(self.folder)) - {self.folder / name for name in self.written}:
             old.unlink()
 
     def abandon(self) -> None:
-        """Leaves no part of the open shards behind."""
+        """Removes the open shards."""
         for _, _, stack, _ in self._open.values():
             stack.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
 
@@ -90,15 +90,15 @@ class ShardWriter:
 def pack(
     outcomes: Iterable[Outcome], out: Path, *, decisions: Mapping[str, Decision], size: int = SHARD_CLIPS
 ) -> Packed:
-    """Writes everything that a data set needs. The same outcomes and decisions give the same files.
+    """Writes all files of a data set. Equal results and decisions give equal files.
 
-    Clips that a review rejects, and clips whose id is there already, are left out with that reason.
+    Clips that a review rejects, and clips with a duplicate id, are excluded with this reason.
 
     Args:
-        outcomes: of all partitions, in order.
-        out: folder to write.
+        outcomes: results of all partitions, in order.
+        out: output folder.
         decisions: clip id -> decision of the review.
-        size: clips of a shard.
+        size: clips per shard.
     """
     statistics, dead, seen = DatasetStatistics(), [], set[str]()
     shards = ShardWriter(out / SHARDS, size)
@@ -125,7 +125,7 @@ def pack(
     table = statistics.table()
     write_json(out / STATISTICS, table)
     if unknown := sorted(decisions.keys() - seen - {letter.key for letter in dead}):
-        logger.warning("The review decides on %d clips that are not there, such as %s.", len(unknown), unknown[0])
+        logger.warning("The review contains %d clips that do not exist, such as %s.", len(unknown), unknown[0])
     return Packed(out, statistics.clips, dead, table)
 
 
@@ -135,7 +135,7 @@ def _reviewed(record: Record, decisions: Mapping[str, Decision]) -> Record:
 
 
 def _left_out(clip: Record, seen: set[str]) -> DeadLetter | None:
-    """Why a clip does not go into a shard, or None."""
+    """The reason why a clip is excluded from the shards, or None."""
     source, review = clip.meta["source"]["id"], clip.meta["review"]
     if clip.key in seen:
         return DeadLetter("pack", clip.key, source, REJECTED, "duplicate", "another clip has this id.")
@@ -156,15 +156,17 @@ def write_dead_letters(path: Path, dead: Iterable[DeadLetter]) -> None:
 
 
 def _whole_tars(folder: Path) -> list[Path]:
-    """The tar files of a folder, but no unfinished ones, which are hidden."""
+    """The tar files of a folder without unfinished ones, which are hidden files."""
     return sorted(file for file in folder.glob("*.tar") if not file.name.startswith("."))
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """The shards of a data set, in order. FileNotFoundError if there is none."""
+    """The shards of a data set, in order. Raises FileNotFoundError if there is none."""
     files = _whole_tars(folder / SHARDS)
     if not files:
-        raise FileNotFoundError(f"{folder} holds no shards. Make some: hmr4d curate run --root VIDEOS --out {folder}.")
+        raise FileNotFoundError(
+            f"{folder} contains no shards. Create them: hmr4d curate run --root VIDEOS --out {folder}."
+        )
     return files
 
 
@@ -174,7 +176,7 @@ def read_clips(folder: Path) -> Iterator[tuple[str, Record]]:
 
 
 def write_folder(folder: Path, out: Path) -> int:
-    """Writes the clips of a data set as plain files, `<id>.npz` and `<id>.json`; the number of clips."""
+    """Writes the clips of a data set as separate files `<id>.npz` and `<id>.json`; returns the number of clips."""
     import numpy as np
 
     count = 0

@@ -1,4 +1,4 @@
-"""What is curated: videos and keypoint files of a folder, or of a table. Another place is another `VideoSource`."""
+"""Sources of curation: videos and keypoint files of a folder or a table; a `VideoSource` can add other places."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from hmr4d.utils.text_files import TextError, read_text
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 KEYPOINT_FILES = (".json", ".npz", ".npy", ".csv")
-FACTS = "sources.csv"  # file, url, licence: what is known of the sources of a folder
-_WHOLE = 64 << 20  # bytes; of larger files both ends are hashed
+FACTS = "sources.csv"  # columns file, url, licence: metadata of the sources of a folder
+_WHOLE = 64 << 20  # bytes; of larger files only both ends are hashed
 _END = 1 << 20
 
 
 @dataclass(frozen=True)
 class Source:
-    """One video, or one keypoint file of a video that is not at hand.
+    """One video, or one keypoint file without video.
 
     Attributes:
-        id: names it for good; the path below the folder.
-        kind: of the place it comes from.
+        id: permanent id; the path below the folder.
+        kind: type of its origin.
         path: the file.
-        keypoints: its keypoint file, where there is one beside the video.
-        url, licence: where it comes from, and under which terms; empty where unknown.
+        keypoints: keypoint file next to the video, or None.
+        url, licence: origin and licence; empty if unknown.
     """
 
     id: str
@@ -49,17 +49,17 @@ class Source:
         return {"kind": self.kind, "id": self.id, "url": self.url, "licence": self.licence}
 
     def record(self) -> Record:
-        """The record that the first stage takes; it changes with the content of the files."""
+        """The input record of the first stage; it changes with the content of the files."""
         files = [self.path] if self.keypoints is None else [self.path, self.keypoints]
         meta = {"source": self.about(), "fingerprints": [fingerprint(file) for file in files]}
         return Record(source_key(self.id), meta, kind=SOURCE)
 
 
 class VideoSource(Protocol):
-    """Where videos come from.
+    """Interface of an origin of videos.
 
     Attributes:
-        place: folder or file; a data set is made of one place.
+        place: folder or file; a data set has one place.
     """
 
     @property
@@ -74,13 +74,13 @@ class LocalFolder:
     """Videos and keypoint files below a folder. A keypoint file with the name of a video in the same folder belongs to
     it.
 
-    `sources.csv` in the folder may tell the url and the licence of files: columns file, url, licence.
+    `sources.csv` in the folder may list url and licence of files: columns file, url, licence.
 
     Args:
         root: folder.
 
     Raises:
-        FileNotFoundError: there is no such folder, or nothing in it.
+        FileNotFoundError: the folder does not exist or contains no sources.
     """
 
     kind = "folder"
@@ -88,7 +88,7 @@ class LocalFolder:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
-            raise FileNotFoundError(f"{self.root} is no folder. Give the folder of the videos or keypoint files.")
+            raise FileNotFoundError(f"{self.root} is not a folder. Give the folder of the videos or keypoint files.")
 
     @property
     def place(self) -> Path:
@@ -105,26 +105,26 @@ class LocalFolder:
         names = [*videos, *alone]
         if not names:
             raise FileNotFoundError(
-                f"{self.root} holds neither videos ({', '.join(VIDEOS)}) nor keypoint files "
+                f"{self.root} contains neither videos ({', '.join(VIDEOS)}) nor keypoint files "
                 f"({', '.join(KEYPOINT_FILES)})."
             )
         for path in sorted(names):
             name = path.relative_to(self.root).as_posix()
-            told = facts.get(name, {})
-            yield Source(name, self.kind, path, beside.get(path), told.get("url", ""), told.get("licence", ""))
+            metadata = facts.get(name, {})
+            yield Source(name, self.kind, path, beside.get(path), metadata.get("url", ""), metadata.get("licence", ""))
 
 
 class SourceTable:
     """Videos and keypoint files at any path, one per line of a CSV file: columns file, url, licence, keypoints.
 
-    Paths are those of the machine, or from the folder of the table on; they are the ids of the sources as written. A
-    keypoint file of a video may be named in the column `keypoints`.
+    Paths are absolute or relative to the folder of the table; as written, they are the ids of the sources. The column
+    `keypoints` may contain the keypoint file of a video.
 
     Args:
-        path: of the table.
+        path: path of the table.
 
     Raises:
-        FileNotFoundError: there is no such file, or files that it names are missing.
+        FileNotFoundError: the table or listed files do not exist.
     """
 
     kind = "table"
@@ -132,7 +132,7 @@ class SourceTable:
     def __init__(self, path: str | Path) -> None:
         self.place = Path(path)
         if not self.place.is_file():
-            raise FileNotFoundError(f"{self.place} is no file. Give a CSV file with the columns file, url, licence.")
+            raise FileNotFoundError(f"{self.place} is not a file. Give a CSV file with the columns file, url, licence.")
 
     def list(self) -> Iterator[Source]:
         rows = list(csv.DictReader(io.StringIO(read_text(self.place), newline="")))
@@ -141,13 +141,13 @@ class SourceTable:
         named = [row[column] for row in rows for column in ("file", "keypoints") if row.get(column)]
         if missing := [name for name in named if not (self.place.parent / name).is_file()]:
             shown = ", ".join(missing[:3])
-            raise FileNotFoundError(f"{self.place} names {len(missing)} files that are not there, such as {shown}.")
+            raise FileNotFoundError(f"{self.place} lists {len(missing)} missing files, such as {shown}.")
         if len({row["file"] for row in rows}) < len(rows):
-            raise TextError(f"{self.place} names a file twice.")
+            raise TextError(f"{self.place} lists a file twice.")
         for row in sorted(rows, key=lambda row: row["file"]):
             path, beside = self.place.parent / row["file"], row.get("keypoints")
             if path.suffix.lower() not in (*VIDEOS, *KEYPOINT_FILES):
-                raise TextError(f"{self.place} names {row['file']}, which is neither a video nor a keypoint file.")
+                raise TextError(f"{self.place} lists {row['file']}, which is neither a video nor a keypoint file.")
             keypoints = self.place.parent / beside if beside else None
             yield Source(row["file"], self.kind, path, keypoints, row.get("url") or "", row.get("licence") or "")
 
@@ -162,7 +162,7 @@ def open_sources(spec: str) -> VideoSource:
 
 
 def read_facts(path: Path) -> dict[str, dict[str, str]]:
-    """file -> {url, licence} of a table; {} where there is none. TextError for a table without a column `file`."""
+    """file -> {url, licence} of a table; {} without table. Raises TextError for a table without a column `file`."""
     if not path.is_file():
         return {}
     rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
@@ -172,7 +172,7 @@ def read_facts(path: Path) -> dict[str, dict[str, str]]:
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 of a file's size and content; of large files that of their first and last megabyte."""
+    """SHA-256 of a file's size and content; of large files only size, first and last megabyte."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

@@ -1,7 +1,7 @@
 """The stages of curation as pure functions from a record to records, and their dependencies.
 
 detect (a source at 30 fps: people, camera), trim (bit masks, clips), render (red boxes), repose (a better detector on
-the clips), describe (statistics, split), caption. `hmr4d.curation.shards` writes what comes out.
+the clips), describe (statistics, split), caption. `hmr4d.curation.shards` writes the results.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from hmr4d.data.importers.splits import split_by_name
 from hmr4d.data.keypoint_clips import with_image_size
 from hmr4d.motion.motion import checked_fps
 
-FRAMES_PER_CALL = 32  # that a detector of pictures gets at a time
-TEST_SHARE, VAL_SHARE = 0.05, 0.05  # of the sources
-GOOD_SHARE = 0.9  # of the frames of a clip that the second detector must be sure of
+FRAMES_PER_CALL = 32  # frames per call of an image detector
+TEST_SHARE, VAL_SHARE = 0.05, 0.05  # fractions of the sources
+GOOD_SHARE = 0.9  # smallest fraction of confident frames of the second detector
 UNREVIEWED = {"status": "unreviewed", "by": "", "note": ""}
 
 
@@ -48,15 +48,15 @@ class Settings:
     """Settings of the stages, all JSON-serializable.
 
     Attributes:
-        root: where the sources are, see `open_sources`.
+        root: place of the sources, see `open_sources`.
         detector: see `build_detector`.
-        repose: second detector for the frames of clips; None for none.
+        repose: second detector for the frames of clips; None: no second detector.
         captioner: see `build_captioner`.
-        render: write a video of every clip with the person in a red box, also where no captioner asks for it.
-        thresholds: of the filters.
+        render: write a video of every clip with the person in a red box, also if the captioner does not need it.
+        thresholds: thresholds of the filters.
         trim: lengths of clips.
-        fps, size, skeleton: of keypoint files that do not tell.
-        two_passes: a detector of pictures looks at every second frame first, see `two_passes`.
+        fps, size, skeleton: values for keypoint files without them.
+        two_passes: an image detector processes every second frame first, see `two_passes`.
     """
 
     root: str
@@ -72,7 +72,7 @@ class Settings:
     two_passes: bool = False
 
     def __post_init__(self) -> None:
-        """ValueError for a rate or a size that nothing has."""
+        """Raises ValueError for an invalid rate or size."""
         if self.fps is not None:
             checked_fps(self.fps)
         if self.size is not None and min(self.size) < 1:
@@ -88,11 +88,11 @@ class Stage:
     """A step of the pipeline.
 
     Attributes:
-        name: of its folder.
-        version: of its code; work of another version is done again.
-        settings: what its outcome depends on, as JSON.
-        takes: kind of the records that `run` gets; others pass through.
-        run: a record to records; raises `Rejected` for what is left out.
+        name: name of the stage and its folder.
+        version: version of its code; a new version repeats the work.
+        settings: all settings that affect its result, as JSON.
+        takes: type of the records that `run` processes; others pass unchanged.
+        run: function from a record to records; raises `Rejected` to exclude a record.
     """
 
     name: str
@@ -103,14 +103,14 @@ class Stage:
 
 
 def build_stages(settings: Settings, videos: Path) -> list[Stage]:
-    """The stages that settings ask for, in order.
+    """The stages of the settings, in order.
 
     Args:
-        settings: what is done.
+        settings: settings.
         videos: folder for the videos of clips.
 
     Raises:
-        ValueError, ImportError: an unknown detector or captioner, or one that is not installed.
+        ValueError, ImportError: a detector or captioner is unknown or not installed.
     """
     limits, captioner = settings.thresholds, build_captioner(settings.captioner)
     detector = build_detector(settings.detector)
@@ -118,8 +118,8 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
     if settings.two_passes:
         if isinstance(detector, TrackDetector):
             raise ValueError(
-                f"The detector '{settings.detector}' reads whole videos, so --two-passes saves nothing. Leave it out, "
-                "or use an image detector such as http://..."
+                f"The detector '{settings.detector}' reads whole videos, so --two-passes saves no time. Remove it, or "
+                "use an image detector such as http://..."
             )
         reading["two_passes"] = {"limits": asdict(limits), "trim": asdict(settings.trim)}
     sources = {source.id: source for source in open_sources(settings.root).list()}
@@ -141,7 +141,7 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
     if settings.repose is not None:
         second = build_detector(settings.repose)
         if isinstance(second, TrackDetector):
-            raise ValueError(f"The detector '{settings.repose}' does not look at pictures; name one such as http://...")
+            raise ValueError(f"The detector '{settings.repose}' is not an image detector; use one such as http://...")
         stages.append(
             Stage("repose", 1, {"detector": settings.repose, "version": second.version, "limits": asdict(limits)}, CLIP,
                   lambda record: [repose(record, sources, second, limits)])
@@ -154,7 +154,7 @@ def build_stages(settings: Settings, videos: Path) -> list[Stage]:
 
 
 def _told(spec: str) -> dict[str, str]:
-    """A captioner with the content of its file."""
+    """Specification of a captioner and a hash of its file."""
     name, _, argument = spec.partition(":")
     content = Path(argument).read_text("utf-8", "replace") if name == "file" else ""
     return {"name": spec, "content": content} if content else {"name": spec}
@@ -165,15 +165,15 @@ def detect(
 ) -> Record:
     """The largest person of every frame of a source at 30 fps, and the camera motion from its frames.
 
-    Arrays: `kpts` (F, 17, 3), `boxes` (F, 4), and `camera` (F, 5) where there are pictures.
+    Arrays: `kpts` (F, 17, 3), `boxes` (F, 4), and `camera` (F, 5) if there is a video.
     """
     source = sources[record.meta["source"]["id"]]
-    facts, times = probe(source.path) if source.is_video else (None, None)
+    video, times = probe(source.path) if source.is_video else (None, None)
     remarks: list[str] = []
-    size = None if facts is None else facts.size
+    size = None if video is None else video.size
     if not isinstance(detector, TrackDetector):
         if times is None or size is None:
-            raise Rejected("no_pictures", f"the detector '{detector.name}' looks at videos; this is a keypoint file.")
+            raise Rejected("no_pictures", f"the detector '{detector.name}' needs a video; this is a keypoint file.")
         at = grid_of(times)
         look = functools.partial(_looked_at, detector, source.path, times)
         limits, rules = settings.thresholds, settings.trim
@@ -182,11 +182,11 @@ def detect(
         with _heard(remarks):
             tracks = detector.tracks(source, replace(settings.reading, size=size or settings.size))
         if not tracks:
-            raise Rejected(Failure.PERSON.reason, "nobody was found in it.")
+            raise Rejected(Failure.PERSON.reason, "no person was detected.")
         size = size or _told_size(tracks[0].image_sizes, settings.size)
         rate = tracks[0].fps or settings.fps
         if times is None and rate is None:
-            raise Rejected("no_frame_rate", "the file does not tell its frames per second. Give them with --fps.")
+            raise Rejected("no_frame_rate", "the file has no frame rate. Give it with --fps.")
         people = at_standard_rate(largest_of_tracks(tracks, float(rate or 0) if times is None else times))
     arrays: dict[str, NDArray[Any]] = {"kpts": people.keypoints, "boxes": people.boxes}
     if times is not None:
@@ -203,16 +203,16 @@ def detect(
 
 
 def filter_and_trim(record: Record, limits: Thresholds, rules: TrimRules) -> list[Record]:
-    """The clips of a source, and the source with the bits that each of its frames fails (`mask`).
+    """The clips of a source, and the source with the failed filters of each frame (`mask`).
 
     Raises:
-        Rejected: no clip is left; the reason is the filter that explains it best.
+        Rejected: no clip remains; the reason is the main filter.
     """
     meta, size = record.meta, (record.meta["width"], record.meta["height"])
     track = Track(record.arrays["kpts"], record.arrays["boxes"], size, record.arrays.get("camera"))
     mask = frame_failures(track, limits)
     shared = {k: meta[k] for k in ("source", "fps", "width", "height", "detector", "detector_version")}
-    told = {"thresholds": asdict(limits), "version": filters.VERSION, "not_run": meta["filters_not_run"]}
+    filter_settings = {"thresholds": asdict(limits), "version": filters.VERSION, "not_run": meta["filters_not_run"]}
     clips: list[Record] = []
     failed = Failure(0)
     for first, last, clip in trim(track, mask, limits, rules):
@@ -224,13 +224,11 @@ def filter_and_trim(record: Record, limits: Thresholds, rules: TrimRules) -> lis
         about = {"clip_id": name, "start_s": round(start, 6), "end_s": round(end, 6), "n_frames": last - first}
         frames = with_image_size(clip.keypoints[..., :2], clip.keypoints[..., 2], size)
         arrays = {"kpts": frames, "bbox_xyxy": clip.boxes}
-        clips.append(Record(name, {**shared, **about, "filters": told}, arrays))
+        clips.append(Record(name, {**shared, **about, "filters": filter_settings}, arrays))
     reason, counts = reject_reason(mask)
     if not clips:
         if failed:
-            raise Rejected(
-                (failed & -failed).reason, "its speed or acceleration is too high in the mean of every clip."
-            )
+            raise Rejected((failed & -failed).reason, "the mean speed or acceleration of every clip is too high.")
         raise Rejected(*_why_no_clip(reason, counts, len(mask), rules))
     summary = {"source": meta["source"], "n_frames": len(mask), "clips": len(clips), "frames_failing": counts,
                "remarks": meta["remarks"]}  # fmt: skip
@@ -238,14 +236,14 @@ def filter_and_trim(record: Record, limits: Thresholds, rules: TrimRules) -> lis
 
 
 def _why_no_clip(reason: Failure, counts: Mapping[str, int], num_frames: int, rules: TrimRules) -> tuple[str, str]:
-    """Short reason and sentence of a source without a clip."""
+    """Short reason and sentence for a source without clips."""
     if not counts:
         seconds = rules.min_frames / FPS
         return "too_short", f"it has {num_frames} frames at 30 fps; a clip needs {rules.min_frames} ({seconds:g} s)."
-    told = ", ".join(f"{name} in {count}" for name, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
+    failures = ", ".join(f"{name} in {count}" for name, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
     return reason.reason, (
-        f"no {rules.min_frames} good frames in a row among {num_frames}; frames that fail: {told}. "
-        f"What explains it best is {reason.reason}."
+        f"no {rules.min_frames} good frames in a row among {num_frames}; frames that fail: {failures}. "
+        f"The main reason is {reason.reason}."
     )
 
 
@@ -254,7 +252,7 @@ class ClipVideos:
 
     Args:
         sources: id -> source.
-        folder: of the videos.
+        folder: folder of the videos.
     """
 
     def __init__(self, sources: Mapping[str, Source], folder: Path) -> None:
@@ -270,7 +268,7 @@ class ClipVideos:
         return self.folder / f"{record.key}-{made_of.hexdigest()[:8]}.mp4"
 
     def render(self, record: Record) -> list[Record]:
-        """Writes the video of a clip if it does not exist; the record is not changed."""
+        """Writes the video of a clip if it does not exist; returns the unchanged record."""
         path = self.path(record)
         if path is not None and not path.is_file():
             source = self.sources[record.meta["source"]["id"]].path
@@ -282,11 +280,11 @@ def repose(record: Record, sources: Mapping[str, Source], detector: PoseEstimato
     """A clip with the keypoints of a second detector in the region of the person.
 
     Raises:
-        Rejected: there are no pictures, or it is unsure of more than a tenth of the frames.
+        Rejected: there is no video, or the detector is not confident in more than a tenth of the frames.
     """
     source, meta = sources[record.meta["source"]["id"]], record.meta
     if not source.is_video:
-        raise Rejected("no_pictures", "the second detector looks at videos; this is a keypoint file.")
+        raise Rejected("no_pictures", "the second detector needs a video; this is a keypoint file.")
     boxes = record.arrays["bbox_xyxy"]
     at = meta["start_s"] + np.arange(len(boxes)) / FPS
     pictures = nearest_pictures(source.path, probe(source.path)[1], at)
@@ -296,11 +294,11 @@ def repose(record: Record, sources: Mapping[str, Source], detector: PoseEstimato
     if len(good) < len(boxes) or good.mean() < GOOD_SHARE:
         raise Rejected(
             Failure.CONFIDENCE.reason,
-            f"the second detector is sure of {good.mean():.0%} of the frames; expected {GOOD_SHARE:.0%}.",
+            f"the second detector is confident in {good.mean():.0%} of the frames; expected {GOOD_SHARE:.0%}.",
         )
     frames = with_image_size(people.keypoints[..., :2], people.keypoints[..., 2], (meta["width"], meta["height"]))
-    told = {**meta, "detector": detector.name, "detector_version": detector.version}
-    return Record(record.key, told, {**record.arrays, "kpts": frames})
+    metadata = {**meta, "detector": detector.name, "detector_version": detector.version}
+    return Record(record.key, metadata, {**record.arrays, "kpts": frames})
 
 
 def caption(record: Record, captioner: Captioner, clips: ClipVideos) -> Record:
@@ -310,23 +308,23 @@ def caption(record: Record, captioner: Captioner, clips: ClipVideos) -> Record:
 
 def describe(record: Record) -> Record:
     """A clip with its statistics, and with the split of its source."""
-    facts = clip_facts(record.arrays["kpts"][:, :17], record.arrays["bbox_xyxy"])
+    statistics = clip_facts(record.arrays["kpts"][:, :17], record.arrays["bbox_xyxy"])
     split = split_by_name(record.meta["source"]["id"], test=TEST_SHARE, val=VAL_SHARE)
-    return record.with_meta(**facts, split=split, review=UNREVIEWED)
+    return record.with_meta(**statistics, split=split, review=UNREVIEWED)
 
 
 def _told_size(told: Sequence[tuple[int, int]], given: tuple[int, int] | None) -> tuple[int, int]:
     if len(told) > 1:
         sizes = ", ".join(f"{w} x {h}" for w, h in told[:4])
-        raise Rejected("image_size_changes", f"the size of its images changes: {sizes}. Cut the video there.")
+        raise Rejected("image_size_changes", f"the image size changes: {sizes}. Split the video there.")
     size = next(iter(told), given)
     if size is None:
-        raise Rejected("no_image_size", "the file does not tell the size of its images. Give it with --size W H.")
+        raise Rejected("no_image_size", "the file has no image size. Give it with --size W H.")
     return size
 
 
 def _looked_at(detector: PoseEstimator, video: Path, times: NDArray[np.float64], at: NDArray[np.float64]) -> People:
-    """The largest person at some times (F,) of a video whose frames are at `times` (N,)."""
+    """The largest person at times `at` (F,) of a video with frames at `times` (N,), seconds."""
     return _in_pictures(detector, nearest_pictures(video, times, at), at)
 
 
@@ -336,8 +334,8 @@ def _in_pictures(
     at: NDArray[np.float64],
     boxes: NDArray[np.floating] | None = None,
 ) -> People:
-    """The largest person of each frame; with `boxes` (F, 4) the one that overlaps most with each."""
-    keypoints, found = np.zeros((len(at), 17, 3), np.float32), np.zeros((len(at), 4), np.float32)
+    """The largest person of each frame or, with `boxes` (F, 4), the person with the largest overlap."""
+    keypoints, all_boxes = np.zeros((len(at), 17, 3), np.float32), np.zeros((len(at), 4), np.float32)
     place = 0
     while batch := [np.asarray(picture.convert("RGB")) for picture in itertools.islice(pictures, FRAMES_PER_CALL)]:
         wanted = None if boxes is None else boxes[place : place + len(batch)]
@@ -347,10 +345,12 @@ def _in_pictures(
                 person = people[int(np.argmax([_worth(np.asarray(p["bbox"]), near) for p in people]))]
                 points = np.asarray(person["kpts"], np.float32)
                 if points.shape != (17, 3) or not np.isfinite(points).all():
-                    raise ValueError(f"the detector gave keypoints of shape {points.shape}; expected finite (17, 3).")
-                keypoints[place + row], found[place + row] = points, person["bbox"]
+                    raise ValueError(
+                        f"the detector returned keypoints of shape {points.shape}; expected finite (17, 3)."
+                    )
+                keypoints[place + row], all_boxes[place + row] = points, person["bbox"]
         place += len(batch)
-    return People(keypoints[:place], found[:place], at[:place])
+    return People(keypoints[:place], all_boxes[:place], at[:place])
 
 
 def _worth(box: NDArray[np.floating], wanted: NDArray[np.floating] | None) -> float:
@@ -362,7 +362,7 @@ def _worth(box: NDArray[np.floating], wanted: NDArray[np.floating] | None) -> fl
 
 @contextmanager
 def _heard(remarks: list[str]) -> Generator[None, None, None]:
-    """Collects the warnings about keypoint files instead of showing them."""
+    """Collects the warnings about keypoint files in `remarks` instead of logging them."""
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

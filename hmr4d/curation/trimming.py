@@ -1,4 +1,4 @@
-"""From good frames to clips of 2 to 10 seconds."""
+"""Cuts intervals of good frames into clips of 2 to 10 seconds."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class TrimRules:
     """Lengths in frames at 30 fps.
 
     Attributes:
-        min_frames: shorter runs of good frames are left out.
-        max_frames: longer ones are cut into equal parts.
-        bridged: gaps up to this are closed where nothing but confidence failed.
+        min_frames: shorter runs of good frames are excluded.
+        max_frames: longer runs are cut into equal parts.
+        bridged: longest interpolated gap in which only the confidence filter failed.
     """
 
     min_frames: int = 60
@@ -39,8 +39,8 @@ class TrimRules:
 def trim(track: Track, mask: NDArray[np.uint16], limits: Thresholds, rules: TrimRules) -> list[tuple[int, int, Track]]:
     """First frame, frame after the last one, and track of each clip, in order.
 
-    Keypoints that are unsure within a bridged gap lie on the line between the frames around it, as sure as the less
-    sure of both.
+    Keypoints with low confidence in an interpolated gap lie on the line between the surrounding frames, with the lower
+    confidence of both.
     """
     bridged = bridge(mask, rules.bridged)
     good = (mask == 0) | bridged
@@ -85,7 +85,7 @@ def _part(track: Track, first: int, last: int) -> Track:
 
 
 def clip_failures(clip: Track, limits: Thresholds) -> Failure:
-    """Limits of mean speed and acceleration that a clip exceeds."""
+    """The limits of mean speed and acceleration that a clip exceeds."""
     present = has_extent(clip.boxes)
     sure = clip.keypoints[..., 2] > limits.confidence
     speeds, accelerations, _ = motion_of(clip, sure, np.zeros(len(present), np.uint16), present)
@@ -101,9 +101,9 @@ def clip_id(source_id: str, start_s: float, end_s: float, version: str = PIPELIN
     """Id of a clip: the first 16 digits of the SHA-1 of source, begin and end in milliseconds, and version.
 
     Args:
-        source_id: as the video source names it.
+        source_id: id of the source.
         start_s, end_s: seconds in the source.
-        version: of the pipeline.
+        version: version of the pipeline.
     """
     text = f"{source_id},{round(start_s * 1000)},{round(end_s * 1000)},{version}"
     return hashlib.sha1(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Detection of every second frame first, and of the others only where a clip may come of it."""
+"""Detection in two passes: every second frame first, the others only where a clip is possible."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hmr4d.curation.filters import Thresholds, has_extent, passing, runs_of
 from hmr4d.curation.largest_person import People, at_standard_rate
 from hmr4d.curation.trimming import TrimRules
 
-STEP = 2  # frames; of the first pass
-MARGIN = 16  # frames around candidates that are looked at too: speeds are means of a second
+STEP = 2  # frames; step of the first pass
+MARGIN = 16  # frames around candidates that are also detected, because speeds are means over a second
 Size = tuple[int, int]
 Detect = Callable[[NDArray[np.float64]], People]
 
@@ -20,13 +20,13 @@ Detect = Callable[[NDArray[np.float64]], People]
 def candidate_frames(
     people: People, num_frames: int, size: Size, limits: Thresholds, rules: TrimRules
 ) -> NDArray[np.bool_]:
-    """(F,) frames of which a clip may come, by what every STEP-th of them shows, and MARGIN frames around.
+    """Candidate frames (F,) of clips, judged by every STEP-th frame, with MARGIN frames around.
 
-    Only what a frame tells by itself counts: a person, large enough, sure enough. Gaps that trimming may bridge are
-    closed.
+    The decision uses properties of single frames only: presence, size and confidence of a person. Gaps that trimming
+        may interpolate are closed.
 
     Args:
-        people: of frames 0, STEP, 2 STEP, ...
+        people: people in frames 0, STEP, 2 STEP, ...
         num_frames: F.
         size: width and height of the image.
         limits, rules: of filters and trimming.
@@ -45,12 +45,12 @@ def candidate_frames(
 
 
 def in_two_passes(detect: Detect, at: NDArray[np.float64], size: Size, limits: Thresholds, rules: TrimRules) -> People:
-    """People at all times of a video.
+    """The largest person at all times of a video.
 
-    Frames that were not looked at lie on the line between those around them; no clip comes of them.
+    Frames without detection are interpolated; they do not become part of clips.
 
     Args:
-        detect: the largest person at some times, rising; it may end before the last of them, where the video does.
+        detect: function that returns the largest person at increasing times; it may stop early at the end of the video.
         at: (F,) seconds, at 30 frames per second.
         size: width and height of the image.
         limits, rules: of filters and trimming.

@@ -17,7 +17,7 @@ from hmr4d.curation.trimming import TrimRules, clip_id
 from hmr4d.data.keypoint_clips import keypoint_faults
 from hmr4d.utils.text_files import load_unique_json, read_text
 
-FAR = 4.0  # image sizes from the middle, beyond which no keypoint of a clip lies
+FAR = 4.0  # image sizes; largest distance of keypoints from the image center
 _NEEDED: Mapping[str, type | tuple[type, ...]] = {
     "clip_id": str, "source": dict, "start_s": (int, float), "end_s": (int, float), "fps": (int, float),
     "width": int, "height": int, "n_frames": int, "detector": str, "detector_version": str, "filters": dict,
@@ -27,11 +27,11 @@ _NEEDED: Mapping[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is wrong.
+    """A fault of a data set.
 
     Attributes:
         place: file, or shard and clip.
-        sentence: what was found and what was expected.
+        sentence: actual and expected value.
     """
 
     place: str
@@ -42,11 +42,11 @@ class Fault:
 
 
 def validate(folder: Path, *, needs_captions: bool = True) -> Iterator[Fault]:
-    """Every fault of a data set: shapes, ranges, ids, captions, splits, and consistency of shards with manifest and
+    """All faults of a data set: shapes, ranges, ids, captions, splits, and consistency of shards with manifest and
     statistics.
 
     Args:
-        folder: of the data set.
+        folder: folder of the data set.
         needs_captions: whether a clip without a caption is a fault.
 
     Raises:
@@ -71,7 +71,7 @@ def validate(folder: Path, *, needs_captions: bool = True) -> Iterator[Fault]:
         except ValueError as error:
             yield Fault(file.name, str(error))
     for lost in sorted(rows.keys() - seen.keys()):
-        yield Fault("manifest", f"clip {lost} is in no shard; {rows[lost]['shard']} was to have it.")
+        yield Fault("manifest", f"clip {lost} is in no shard; expected in {rows[lost]['shard']}.")
     yield from _beside_statistics(folder / STATISTICS, len(seen))
 
 
@@ -87,9 +87,12 @@ def clip_faults(record: Record, *, needs_captions: bool = True) -> list[str]:
     if faults:
         return faults
     if meta["n_frames"] != len(keypoints):
-        faults.append(f"'n_frames' is {meta['n_frames']}, but there are {len(keypoints)} frames.")
+        faults.append(f"'n_frames' is {meta['n_frames']}, but the clip has {len(keypoints)} frames.")
     if not (keypoints[:, -1] == [meta["width"], meta["height"], 1]).all():
-        faults.append(f"its images are {meta['width']} x {meta['height']}, but keypoint 17 says {keypoints[0, -1]}.")
+        faults.append(
+            f"its image size is {meta['width']} x {meta['height']}, but row 17 of the keypoints contains "
+            f"{keypoints[0, -1]}."
+        )
     seconds = meta["end_s"] - meta["start_s"]
     if abs(seconds - len(keypoints) / meta["fps"]) > 0.5 / meta["fps"]:
         faults.append(f"it lasts {seconds:g} s by its times, and {len(keypoints) / meta['fps']:g} s by its frames.")
@@ -102,11 +105,11 @@ def clip_faults(record: Record, *, needs_captions: bool = True) -> list[str]:
         meta["clip_id"] != record.key
         or clip_id(meta["source"].get("id", ""), meta["start_s"], meta["end_s"]) != record.key
     ):
-        faults.append("its id is not that of its source and times.")
+        faults.append("its id does not match its source and times.")
     size = np.array([meta["width"], meta["height"]])
-    found = keypoints[:, :-1][keypoints[:, :-1, 2] > 0]
-    if (np.abs(found[:, :2] / size - 0.5) > FAR).any():
-        faults.append(f"a keypoint lies more than {FAR:g} images away from the middle.")
+    visible = keypoints[:, :-1][keypoints[:, :-1, 2] > 0]
+    if (np.abs(visible[:, :2] / size - 0.5) > FAR).any():
+        faults.append(f"a keypoint lies more than {FAR:g} image sizes from the center.")
     if set(meta["viewpoint_counts"]) != set(VIEWPOINTS) or sum(meta["viewpoint_counts"].values()) != len(keypoints):
         faults.append(f"its viewpoint_counts {meta['viewpoint_counts']} do not add up to {len(keypoints)} frames.")
     if meta["split"] not in ("train", "val", "test"):
@@ -115,7 +118,7 @@ def clip_faults(record: Record, *, needs_captions: bool = True) -> list[str]:
     if needs_captions and not texts:
         faults.append("it has no caption.")
     if not all(isinstance(text, str) and text.strip() for text in texts) or len(texts) != len(meta["captions"]):
-        faults.append("a caption of it is empty or no text.")
+        faults.append("a caption is empty or not text.")
     boxes = record.arrays.get("bbox_xyxy")
     if boxes is not None and (boxes.shape != (len(keypoints), 4) or not np.isfinite(boxes).all()):
         faults.append(f"its boxes have shape {boxes.shape}; expected finite ({len(keypoints)}, 4).")

@@ -21,27 +21,27 @@ def probe(path: Path) -> tuple[VideoMetadata, NDArray[np.float64]]:
     """Metadata of a video, and the (N,) seconds of its frames.
 
     Raises:
-        Rejected: it cannot be decoded, tells no frame rate, or is longer than MOST_SECONDS.
+        Rejected: the video cannot be decoded, has no time stamps, or is longer than MOST_SECONDS.
     """
     try:
-        facts = read_video_metadata(path)
+        metadata = read_video_metadata(path)
     except (ValueError, OSError) as error:
         raise Rejected("unreadable", str(error)) from error
-    times = facts.times
+    times = metadata.times
     if not len(times) or (np.diff(times) <= 0).any():
         times = np.unique(times)
     if not len(times):
-        raise Rejected("no_frame_rate", "the video does not tell when its frames were taken.")
+        raise Rejected("no_frame_rate", "the video has no time stamps of its frames.")
     if times[-1] > MOST_SECONDS:
-        raise Rejected("too_long", f"it lasts {times[-1] / 3600:.1f} hours; at most {MOST_SECONDS / 3600:g} are read.")
-    return facts, times
+        raise Rejected("too_long", f"it lasts {times[-1] / 3600:.1f} hours; the limit is {MOST_SECONDS / 3600:g}.")
+    return metadata, times
 
 
 def nearest_pictures(path: Path, times: NDArray[np.float64], at: NDArray[np.float64]) -> Iterator[Image.Image]:
     """The frame nearest to each of the increasing times `at` (M,); fewer if the video ends before.
 
     Args:
-        path: of the video.
+        path: path of the video.
         times: (N,) seconds of its frames.
         at: (M,) seconds.
     """

@@ -23,10 +23,10 @@ def choices(group: str, folders: Sequence[Path] = ()) -> list[str]:
         group: folder below `configs/`.
         folders: folders to search; empty: those of `config_folders`.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     for folder in folders or config_folders():
-        found |= {p.relative_to(folder / group).with_suffix("").as_posix() for p in (folder / group).rglob("*.yaml")}
-    return sorted(found)
+        names |= {p.relative_to(folder / group).with_suffix("").as_posix() for p in (folder / group).rglob("*.yaml")}
+    return sorted(names)
 
 
 def described(group: str) -> Iterator[tuple[str, str]]:

@@ -145,10 +145,10 @@ def _is_known_class(target: str) -> bool:
     if module.split(".")[0] not in trusted:
         return False
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        target_class = getattr(importlib.import_module(module), name, None)
     except ImportError:
         return False
-    return isinstance(found, type) and found.__module__.split(".")[0] in trusted
+    return isinstance(target_class, type) and target_class.__module__.split(".")[0] in trusted
 
 
 def listed(group: Any) -> list[Any]:

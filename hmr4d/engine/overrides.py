@@ -219,9 +219,9 @@ def _shown(value: Any) -> str:
 
 def _told(error: HydraException, chosen: Sequence[Override]) -> str:
     """Hydra's error about groups, as a message that names the override."""
-    found = re.search(r"Could not override '([^']+)'", str(error))
+    match = re.search(r"Could not override '([^']+)'", str(error))
     for override in chosen:
-        if found and override.key_or_group == found[1].split("@")[0]:
+        if match and override.key_or_group == match[1].split("@")[0]:
             return (
                 f"'{override.input_line}': this experiment does not use the group '{override.key_or_group}'. "
                 "Remove it, or choose an experiment that uses it."

@@ -110,11 +110,11 @@ def release_method(
         if pipeline.actions is None:
             raise FileNotFoundError(f"{actions} contains no known actions; give a folder of prepare.py text-adapter.")
     parameters = sum(p.numel() for p in method.weights.network_of(pipeline).parameters())
-    facts = {"method": method.title, **about, "steps": finished_steps(checkpoint), "parameters": parameters}
-    method.save(out, pipeline, method.settings(cfg), facts)
+    metadata = {"method": method.title, **about, "steps": finished_steps(checkpoint), "parameters": parameters}
+    method.save(out, pipeline, method.settings(cfg), metadata)
     rows = {
         "method": f"{method.title}, {parameters:,} parameters, float16",
         "weights sha256": f"`{file_hash(out / WEIGHTS_NAME)}`",
     }
     after = "Scores on the test split, compared with real motion: `docs/results.md`."
-    write_text(out / "README.md", card(out.name, rows, facts, notice, after=after))
+    write_text(out / "README.md", card(out.name, rows, metadata, notice, after=after))

@@ -180,13 +180,13 @@ class ContentClassifier(nn.Module):
                     "L >= 2."
                 )
         self.eval()
-        found: list[str] = []
+        predicted: list[str] = []
         for start in range(0, len(motion.clips), batch_size):
             clips = [resample_clip(c, motion.fps, self.fps) for c in motion.clips[start : start + batch_size]]
             joints3d, lengths = _pad(clips)
             logits = self(content_features(joints3d, lengths, self.fps).to(self.mean), lengths)
-            found += [self.labels[i] for i in logits.argmax(-1).tolist()]
-        return found
+            predicted += [self.labels[i] for i in logits.argmax(-1).tolist()]
+        return predicted
 
 
 def resample_clip(clip: Tensor, fps: float, target_fps: float) -> Tensor:
@@ -263,10 +263,10 @@ def obtain_classifier(
     folder: Path, store: MotionStore, options: ClassifierTraining
 ) -> tuple[ContentClassifier, dict[str, Any]]:
     """The saved classifier and its card. Trains a new one if there is none or if it was trained on other data."""
-    facts = training_metadata(store, options)
+    metadata = training_metadata(store, options)
     if (folder / CARD_NAME).is_file() and (folder / WEIGHTS_NAME).is_file():
         classifier, card = load_classifier(folder)
-        if all(card.get(key) == value for key, value in json.loads(json.dumps(facts)).items()):
+        if all(card.get(key) == value for key, value in json.loads(json.dumps(metadata)).items()):
             return classifier, card
         logger.info("The classifier in %s was trained on other data or with other options; training it again.", folder)
     logger.info("Training the action-recognition classifier on real joints of %s.", store.name)
@@ -275,7 +275,7 @@ def obtain_classifier(
     predicted = classifier.predict(test)
     by_content = accuracy_by_content(predicted, test.labels)
     counts = Counter(train.labels)
-    facts |= {
+    metadata |= {
         "val_accuracy": accuracy(classifier.predict(val), val.labels),
         "test_accuracy": accuracy(predicted, test.labels),
         "test_accuracy_synonyms": accuracy(predicted, test.labels, SYNONYMS),
@@ -286,12 +286,12 @@ def obtain_classifier(
         "without_test_clips": sorted(set(counts) - set(test.labels)),
         "few_train_clips": {c: n for c, n in sorted(counts.items()) if n < FEW_CLIPS},
     }
-    save_classifier(classifier, folder, facts)
+    save_classifier(classifier, folder, metadata)
     logger.info(
         "Content classifier: accuracy %.4f on %d real test clips, %.4f averaged over %d contents.",
-        facts["test_accuracy"],
+        metadata["test_accuracy"],
         len(test),
-        facts["test_content_mean_accuracy"],
+        metadata["test_content_mean_accuracy"],
         len(by_content),
     )
     return load_classifier(folder)

@@ -111,8 +111,8 @@ class Card:
     def to_json(self) -> dict[str, Any]:
         """The card as plain values; the inverse of `from_json`."""
         tables = {name: _plain_rows(getattr(self, name)) for name in self.TABLES}
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*self.TABLES, "notes")}
-        return {"format": self.FORMAT, "version": VERSION, **tables, **facts, "notes": list(self.notes)}
+        metadata = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*self.TABLES, "notes")}
+        return {"format": self.FORMAT, "version": VERSION, **tables, **metadata, "notes": list(self.notes)}
 
     @classmethod
     def from_json(cls: type[AnyCard], content: Mapping[str, Any]) -> AnyCard:
@@ -126,10 +126,10 @@ class Card:
                 f"This is {content.get('format')!r} version {content.get('version')!r}; expected {cls.FORMAT!r} "
                 f"version {VERSION}: a file that {cls.__name__}.write wrote."
             )
-        facts = {name: value for name, value in content.items() if name not in ("format", "version")}
+        metadata = {name: value for name, value in content.items() if name not in ("format", "version")}
         try:
-            tables = {name: _read_rows(facts.pop(name)) for name in cls.TABLES}
-            return cls(notes=tuple(facts.pop("notes")), **tables, **facts)
+            tables = {name: _read_rows(metadata.pop(name)) for name in cls.TABLES}
+            return cls(notes=tuple(metadata.pop("notes")), **tables, **metadata)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"The card is damaged ({error}); run its evaluation again.") from error
 
@@ -164,8 +164,8 @@ class Card:
         return {"set": f"{self.set_name}, {self.set_size} motions", "seed": str(self.seed)}
 
     def _fact_lines(self) -> list[str]:
-        facts = self._facts() | {"command": f"`{self.command}`", "date": self.date}
-        return [f"- {name}: {value}" for name, value in facts.items()] + [f"- note: {note}" for note in self.notes]
+        metadata = self._facts() | {"command": f"`{self.command}`", "date": self.date}
+        return [f"- {name}: {value}" for name, value in metadata.items()] + [f"- note: {note}" for note in self.notes]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,8 +48,13 @@ class CriticScores:
                 "min": float(values.min()),
                 "std": float(values.std(correction=0)),
             }
-        facts = {"scored": len(values), "excluded": dict(self.excluded), "fps": list(self.rates), "frame": self.frame}
-        return {**numbers, **facts}
+        metadata = {
+            "scored": len(values),
+            "excluded": dict(self.excluded),
+            "fps": list(self.rates),
+            "frame": self.frame,
+        }
+        return {**numbers, **metadata}
 
 
 def critic_rows(motion: Motion, frame: CriticFrame) -> Tensor:

@@ -94,7 +94,7 @@ def verb_set(seconds: float, limit: int | None) -> PromptSet:
 def done(motion: LabelledMotion) -> list[bool]:
     """Whether each motion passes the check named by its label."""
     figures = (figure(clip, motion.fps) for clip in motion.clips)
-    return [CHECKS[label](who) for who, label in zip(figures, motion.labels, strict=True)]
+    return [CHECKS[label](one) for one, label in zip(figures, motion.labels, strict=True)]
 
 
 def real_figures(store: MotionStore) -> list[tuple[str, str, Figure]]:
@@ -102,14 +102,14 @@ def real_figures(store: MotionStore) -> list[tuple[str, str, Figure]]:
     contents = contents_of(store)
     actions = store.labels.get("action", [""] * len(store))
     longest = round(LONGEST * store.fps)
-    found = []
+    rows = []
     for content in sorted(set(contents) - {""}):
         clips = np.flatnonzero(contents == content)
         for clip in clips[spread(len(clips), CLIPS_PER_CONTENT)].tolist():
             if store.lengths[clip] >= round(0.5 * store.fps):
                 joints3d = torch.tensor(store.joints3d(clip)[:longest])
-                found.append((content, actions[clip], figure(joints3d, store.fps)))
-    return found
+                rows.append((content, actions[clip], figure(joints3d, store.fps)))
+    return rows
 
 
 def try_checks(verbs: Sequence[Verb], real: Sequence[tuple[str, str, Figure]]) -> list[CheckOnReal]:
@@ -122,9 +122,9 @@ def _try_check(verb: Verb, real: Sequence[tuple[str, str, Figure]]) -> CheckOnRe
     shown: list[bool] = []
     others: dict[str, list[bool]] = {}
     not_said: dict[str, list[bool]] = {}  # clips without the label, and clips that may show the action
-    for content, action, who in real:
+    for content, action, body in real:
         verdict = verb.verdict(content, action)
-        answer = check(who)
+        answer = check(body)
         if verdict:
             shown.append(answer)
             continue

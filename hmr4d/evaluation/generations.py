@@ -77,15 +77,15 @@ class GenerationFolder:
 
 def differing(known: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> list[str]:
     """ "<place> is <known>, not <wanted>" for every value that differs between two JSON objects."""
-    found: list[str] = []
+    differences: list[str] = []
     for key in dict.fromkeys([*known, *wanted]):
         ours, theirs = known.get(key), wanted.get(key)
         here = f"{place}.{key}" if place else str(key)
         if isinstance(ours, dict) and isinstance(theirs, dict):
-            found += differing(ours, theirs, here)
+            differences += differing(ours, theirs, here)
         elif ours != theirs:
-            found.append(f"{here} is {_short(ours)}, not {_short(theirs)}")
-    return found
+            differences.append(f"{here} is {_short(ours)}, not {_short(theirs)}")
+    return differences
 
 
 def _short(value: Any) -> str:

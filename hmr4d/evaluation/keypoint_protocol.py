@@ -52,16 +52,16 @@ class OwnCamera:
     """
 
     def __call__(self, motion: Motion, points: Tensor, size: Size, rng: ItemRandom) -> tuple[Tensor, Size]:
-        told = motion.provenance.more.get(CAMERA)
-        if not isinstance(told, dict):
+        camera = motion.provenance.more.get(CAMERA)
+        if not isinstance(camera, dict):
             raise ValueError(
                 "The generated motions have no camera; models of 3D motion report none. Use random cameras: "
                 "views2d=drawn."
             )
-        own = (int(told["size"][0]), int(told["size"][1]))
+        own = (int(camera["size"][0]), int(camera["size"][1]))
         zero = torch.zeros(())
-        pose = camera_pose(zero, zero, zero, torch.tensor(told["center"], dtype=torch.float32))
-        focal, (width, height) = float(told["focal"]), own
+        pose = camera_pose(zero, zero, zero, torch.tensor(camera["center"], dtype=torch.float32))
+        focal, (width, height) = float(camera["focal"]), own
         K4 = torch.tensor([focal, focal, width / 2, height / 2])
         rig = Rig(torch.tensor([own], dtype=torch.float32), K4[None], pose[None])
         return project(rig, points)[0][0], own
@@ -136,13 +136,13 @@ class KeypointProtocol(StandardProtocol):
 
         The K2M paper states that texts are ranked; published evaluation code ranks motions.
         """
-        found = super().scores(embeddings, seed)
+        standard = super().scores(embeddings, seed)
         order = torch.from_numpy(np.random.RandomState(seed).permutation(len(embeddings.text)))
         rows = []
-        for values, motion in ((found.generated, embeddings.generated), (found.ground_truth, embeddings.real)):
+        for values, motion in ((standard.generated, embeddings.generated), (standard.ground_truth, embeddings.real)):
             tops = retrieval(motion[order], embeddings.text[order]).top_k.tolist()
             rows.append(values | {f"r_precision_texts_top_{k}": share for k, share in enumerate(tops, start=1)})
-        return RepeatScores(rows[0], rows[1], found.notes)
+        return RepeatScores(rows[0], rows[1], standard.notes)
 
     def inputs(self, motions: Sequence[Motion], jobs: Sequence[Job], clips: ScoredClips) -> tuple[list[Tensor], float]:
         """Keypoints (L, 18, 3) of each motion at the frame rate of the clips."""

@@ -161,8 +161,8 @@ def aistpp_clips(
     """
     _need_root(root, "AIST++", "clips.root=<folder>, as https://google.github.io/aistplusplus_dataset delivers it")
     views = AistppCaptures(root, split, window=window, max_missing=max_missing).dataset(detected=detected)
-    facts = {"window": window, "detected": detected, "max_missing": max_missing}
-    return CapturedClips(views, f"aistpp/{split or 'all'}", facts)
+    settings = {"window": window, "detected": detected, "max_missing": max_missing}
+    return CapturedClips(views, f"aistpp/{split or 'all'}", settings)
 
 
 def _need_root(root: str | Path, name: str, place: str) -> None:

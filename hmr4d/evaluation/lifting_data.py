@@ -250,8 +250,8 @@ class ScoredLifts(Dataset[dict[str, Any]]):
             confs.append(own[1])
         seen = torch.stack(all2d), torch.stack(confs)
         seen = bridge_gaps(*drop_unsure(*seen), clip.fps) if self.bridged else seen
-        told = as_joints(*seen, clip.skeleton, self.lifted)
-        return Observation(*told, rig, self.lifted)
+        derived = as_joints(*seen, clip.skeleton, self.lifted)
+        return Observation(*derived, rig, self.lifted)
 
     def _corrupted(
         self, clip: LiftingClip, kp2d: Tensor, conf: Tensor, camera: Rig, item: int, part: int

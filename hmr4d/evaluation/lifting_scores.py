@@ -49,12 +49,12 @@ def averaged(metric: PoseErrorMetric, sequences: Sequence[str], average: str) ->
 
 def _ratio(total: np.ndarray, count: np.ndarray, groups: np.ndarray) -> Value:
     """sum(total) / sum(count) with its confidence interval."""
-    found = np.unique(groups)
-    if not len(found):
+    clusters = np.unique(groups)
+    if not len(clusters):
         return Value(None, None, 0)
     mean = float(total.sum() / count.sum())
-    if len(found) < 2:
-        return Value(mean, None, len(found))
-    residuals = np.bincount(groups, total - mean * count)[found]
-    error = math.sqrt(len(found) / (len(found) - 1) * float(residuals @ residuals)) / float(count.sum())
-    return Value(mean, float(student_t.ppf((1 + CONFIDENCE) / 2, len(found) - 1)) * error, len(found))
+    if len(clusters) < 2:
+        return Value(mean, None, len(clusters))
+    residuals = np.bincount(groups, total - mean * count)[clusters]
+    error = math.sqrt(len(clusters) / (len(clusters) - 1) * float(residuals @ residuals)) / float(count.sum())
+    return Value(mean, float(student_t.ppf((1 + CONFIDENCE) / 2, len(clusters) - 1)) * error, len(clusters))

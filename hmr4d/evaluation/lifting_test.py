@@ -97,17 +97,17 @@ def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
     if not folder.is_dir():
         raise FileNotFoundError(f"No motions to score: folder {folder} does not exist. Set it with motions=.")
     folder = folder / FOLDER_NAME if (folder / FOLDER_NAME).is_dir() else folder
-    found = {path.parent.name: GenerationFolder(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST_NAME}"))}
-    if not found:
+    folders = {path.parent.name: GenerationFolder(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST_NAME}"))}
+    if not folders:
         clips = scored_clips(cfg, methods_of(cfg))
         saved = SavedMotions(folder, fps=clips.clip(clips.items[0]).fps, skeleton=clips.lifted)
         source = LiftSource(f"motions in {folder}, sha256 {saved.sha256}", {})
         return metric.score(clips, {GIVEN: source}, card_metadata(cfg, clips), {GIVEN: saved})
-    clips = scored_clips(cfg, list(found))
+    clips = scored_clips(cfg, list(folders))
     wanted = json.loads(json.dumps(clips.identity()))
     notes: list[str] = []
     sources = {}
-    for method, motions in found.items():
+    for method, motions in folders.items():
         known = motions.identity or {}
         if differences := differing(known.get("clips", {}), wanted):
             if not cfg.accept_mismatch:
@@ -118,7 +118,7 @@ def score_only(cfg: DictConfig, metric: MetricLift) -> LiftingCard:
             notes.append(f"{method}: scored although lifted from other clips: {'; '.join(differences)}.")
         sources[method] = LiftSource(str(known.get("about", f"motions in {motions.folder}")), known)
     notes += leaks(sources, clips)
-    return metric.score(clips, sources, card_metadata(cfg, clips, notes), found)
+    return metric.score(clips, sources, card_metadata(cfg, clips, notes), folders)
 
 
 def scored_clips(cfg: DictConfig, methods: Sequence[str]) -> ScoredLifts:
@@ -196,11 +196,11 @@ def training_record(path: Path) -> str:
     train, extra = (cfg.get("datamodule") or {}).get("train") or {}, (cfg.get("datamodule") or {}).get("extra") or {}
     sets = f"{Path(str(train.get('store'))).name}/{train.get('split')}"
     tracks = _tracks_record(extra.get("tracks") or {})
-    said = f"{cfg.get('exp_name')} trained on {sets}, " + (f"2D of {tracks}" if tracks else "no other 2D")
+    record = f"{cfg.get('exp_name')} trained on {sets}, " + (f"2D of {tracks}" if tracks else "no other 2D")
     before = cfg.get("ckpt_path")
     if not isinstance(before, str):
-        return said + ", from nothing"
-    return f"{said}, started from: {training_record(Path(before)) if Path(before) != path else before}"
+        return record + ", from nothing"
+    return f"{record}, started from: {training_record(Path(before)) if Path(before) != path else before}"
 
 
 def _tracks_record(tracks: Mapping[str, Any]) -> str:
@@ -213,14 +213,14 @@ def _tracks_record(tracks: Mapping[str, Any]) -> str:
 def leaks(sources: Mapping[str, LiftSource], clips: ScoredLifts) -> list[str]:
     """A warning for each method whose recorded training data include the evaluated set."""
     name, _, split = clips.set_name.rpartition("/")
-    found = [
+    trained = [
         m
         for m, s in sources.items()
         if f"trained on {name}/{split}," in s.about or f"{name}, split {split}:" in s.about
     ]
     return [
         f"{method} was TRAINED ON the set that it is scored on; its numbers do not measure generalization."
-        for method in found
+        for method in trained
     ]
 
 
@@ -230,15 +230,15 @@ def card_metadata(cfg: DictConfig, clips: ScoredLifts, notes: Sequence[str] = ()
     rigs = identity.get("rigs", f"{clips.views} cameras next to each observing one")
     drawn = ", ".join(f"{k} {v}" for k, v in rigs.items()) if isinstance(rigs, dict) else rigs
     errors = {k: v for k, v in asdict(clips.corruption).items() if v}
-    facts = {
+    metadata = {
         "rigs": f"{drawn}; seed of the set {clips.set_seed}",
         "2D": ("detections" if identity.get("detected") else "true")
         + (f" of '{clips.shown.name}' keypoints" if clips.shown.name != clips.lifted.name else "")
         + (", with " + ", ".join(f"{k}={v}" for k, v in errors.items()) if errors else ", without added errors"),
     }
     if cfg.num_samples != 1:
-        facts["samples"] = f"{cfg.num_samples} of the model are averaged"
-    found = list(notes)
+        metadata["samples"] = f"{cfg.num_samples} of the model are averaged"
+    remarks = list(notes)
     if len(clips.items) < len(clips.names):
-        found.append(f"{len(clips.items)} of {len(clips.names)} clips, evenly spaced.")
-    return CardMetadata(command_of(cfg), cfg.seed, facts, (*found, *clips.joint_notes))
+        remarks.append(f"{len(clips.items)} of {len(clips.names)} clips, evenly spaced.")
+    return CardMetadata(command_of(cfg), cfg.seed, metadata, (*remarks, *clips.joint_notes))

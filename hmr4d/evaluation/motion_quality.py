@@ -137,11 +137,11 @@ def with_measures(scores: MotionScores, more: Mapping[str, Tensor]) -> MotionSco
 
 def plain_interval(values: Sequence[float]) -> dict[str, Any]:
     """`interval` as plain values for a card: {"mean", "half_width", "values"}, NaN becomes None."""
-    found = interval(values)
+    result = interval(values)
     return {
-        "mean": _plain(found.mean),
-        "half_width": _plain(found.half_width),
-        "values": [_plain(v) for v in found.values],
+        "mean": _plain(result.mean),
+        "half_width": _plain(result.half_width),
+        "values": [_plain(v) for v in result.values],
     }
 
 

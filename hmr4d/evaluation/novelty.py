@@ -71,8 +71,8 @@ class NearestClip:
 
     def __call__(self, motion: LabelledMotion) -> tuple[Tensor, Tensor]:
         """Distance (N,) to the nearest clip, metres, and its index (N,)."""
-        found = [self._nearest(resample_clip(clip, motion.fps, self.fps)) for clip in motion.clips]
-        return torch.tensor([d for d, _ in found]), torch.tensor([i for _, i in found])
+        nearest = [self._nearest(resample_clip(clip, motion.fps, self.fps)) for clip in motion.clips]
+        return torch.tensor([d for d, _ in nearest]), torch.tensor([i for _, i in nearest])
 
     def _nearest(self, clip: Tensor) -> tuple[float, int]:
         best = (float("inf"), -1)
@@ -96,8 +96,8 @@ def distance(first: Tensor, second: Tensor, fps: float) -> float:
 
 def diversity(motions: Sequence[Tensor], fps: float) -> float:
     """Mean distance over all pairs of motions, metres; NaN for fewer than two."""
-    found = [distance(a, b, fps) for a, b in combinations(motions, 2)]
-    return sum(found) / len(found) if found else float("nan")
+    distances = [distance(a, b, fps) for a, b in combinations(motions, 2)]
+    return sum(distances) / len(distances) if distances else float("nan")
 
 
 def spread_of_contents(
@@ -113,13 +113,13 @@ def spread_of_contents(
     Returns: Content -> {"generated": diversity of the samples of a prompt, metres, averaged over its prompts; "real":
         diversity of `REAL_CLIPS` real clips; "num_prompts"}. Contents with fewer than two real clips are excluded.
     """
-    found: dict[str, list[float]] = {}
+    diversities: dict[str, list[float]] = {}
     for number, content in enumerate(repeats[0].labels):
         if same_prompt[number]:
             samples = [motion.clips[number] for motion in repeats]
-            found.setdefault(content, []).append(diversity(samples, repeats[0].fps))
+            diversities.setdefault(content, []).append(diversity(samples, repeats[0].fps))
     rows: dict[str, dict[str, float | int]] = {}
-    for content, values in sorted(found.items()):
+    for content, values in sorted(diversities.items()):
         clips = clips_of(store, content)
         chosen = clips[np.linspace(0, len(clips) - 1, min(REAL_CLIPS, len(clips))).round().astype(int)]
         real = diversity([torch.tensor(store.joints3d(clip)) for clip in chosen.tolist()], store.fps)

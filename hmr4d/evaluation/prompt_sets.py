@@ -95,7 +95,7 @@ def free_set(
         ValueError: the store has no clip of a content or of its special cases.
     """
     clips = {content: clips_of(store, content) for content in prompts}
-    unknown = sorted(content for content, found in clips.items() if not len(found))
+    unknown = sorted(content for content, indices in clips.items() if not len(indices))
     if unknown:
         raise ValueError(
             f"Prompts '{name}' contain contents that store '{store.name}' does not have: {unknown}. "
@@ -114,12 +114,12 @@ def read_prompts(path: Path) -> dict[str, list[str]]:
     """Content -> prompts, from a YAML file. Raises FileNotFoundError or ValueError if there is no such file."""
     if not path.is_file():
         raise FileNotFoundError(f"Prompts {path} not found. Give the name of a prompt set (see --help) or a YAML file.")
-    found = read_yaml(path)
-    if not isinstance(found, dict) or not all(
-        isinstance(v, list) and all(isinstance(p, str) for p in v) for v in found.values()
+    prompts = read_yaml(path)
+    if not isinstance(prompts, dict) or not all(
+        isinstance(v, list) and all(isinstance(p, str) for p in v) for v in prompts.values()
     ):
         raise ValueError(f"{path} must map each content to a list of prompts, such as 'walk: [a stroll in the park]'.")
-    return found
+    return prompts
 
 
 def clamp(value: float, bounds: tuple[float, float]) -> float:

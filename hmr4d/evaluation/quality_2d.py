@@ -78,7 +78,7 @@ def score_in_2d(model: Model, evaluator: Evaluator, clips: ScoredClips, draw: Dr
     protocol = KeypointProtocol(DrawnCameras(cameras))
     scored = TextToMotionScorer(evaluator, protocol, clips).score(folder.load)
     return {
-        "rows": {row: {name: asdict(value) for name, value in found.items()} for row, found in scored.rows.items()},
+        "rows": {row: {name: asdict(value) for name, value in metrics.items()} for row, metrics in scored.rows.items()},
         "set": f"{clips.store.name}/{clips.split}",
         "set_size": scored.set_size,
         "repeats": clips.repeats,

@@ -63,10 +63,10 @@ class Model:
 def load_model(name: str, device: torch.device) -> Model:
     """Loads a released model by name or folder."""
     folder = find_release(name)
-    facts = {"name": name, "file": WEIGHTS_NAME, "sha256": file_hash(folder / WEIGHTS_NAME)}
+    metadata = {"name": name, "file": WEIGHTS_NAME, "sha256": file_hash(folder / WEIGHTS_NAME)}
     pipeline = load_released(folder, device=device, needs="sample")
     files = {path.name: file_hash(path) for path in sorted(folder.iterdir()) if path.is_file() and path.suffix != ".md"}
-    return _model(pipeline, facts, facts | {"files": files})
+    return _model(pipeline, metadata, metadata | {"files": files})
 
 
 def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], device: torch.device) -> Model:
@@ -104,15 +104,17 @@ def load_checkpoint(path: Path, exp: str | None, overrides: Sequence[str], devic
         shutil.copyfile(path, copy)
         method.weights.load(pipeline, copy)
         step = torch.load(copy, map_location="cpu", weights_only=True).get("global_step")
-        facts = {"name": f"{path.parent.parent.name}/{path.name}", "step": step, "sha256": file_hash(copy)}
-    identity = facts | {"pipeline": OmegaConf.to_container(cfg.pipeline, resolve=True)}
-    return _model(pipeline.eval().to(device), facts, identity)
+        metadata = {"name": f"{path.parent.parent.name}/{path.name}", "step": step, "sha256": file_hash(copy)}
+    identity = metadata | {"pipeline": OmegaConf.to_container(cfg.pipeline, resolve=True)}
+    return _model(pipeline.eval().to(device), metadata, identity)
 
 
-def _model(pipeline: Pipeline, facts: dict[str, Any], identity: dict[str, Any]) -> Model:
+def _model(pipeline: Pipeline, metadata: dict[str, Any], identity: dict[str, Any]) -> Model:
     """A model with its default number of steps and guidance scale, if its method has these options."""
     own = getattr(pipeline, "sampling", None)
-    return Model(pipeline, facts, identity, *(getattr(own, k, None) for k in ("num_inference_steps", "guidance_scale")))
+    return Model(
+        pipeline, metadata, identity, *(getattr(own, k, None) for k in ("num_inference_steps", "guidance_scale"))
+    )
 
 
 # --- generation -------------------------------------------------------------------------------------------------------

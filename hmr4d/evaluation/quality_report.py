@@ -35,7 +35,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         count = rows[0][1]["num_motions"]
         parts.append(f"### {name}: {count} motions\n\n" + _overall(rows))
         parts.append(_by_content(rows))
-        parts += [listed_confusions(source, found["confusions"], found["repeats"]) for source, found in rows]
+        parts += [listed_confusions(source, scores["confusions"], scores["repeats"]) for source, scores in rows]
         parts.append(_diversity(scored.get("diversity", {})))
     if card.get("scores_2d") is not None:
         parts.append(_scores_2d(card["scores_2d"]))
@@ -48,9 +48,9 @@ def _made_by(card: Mapping[str, Any]) -> str:
     judge = card["classifier"]
     lines = [f"`{card['command']}`", ""]
     if card["model"] is not None:
-        facts = ", ".join(f"{k} {v}" for k, v in card["model"].items() if v is not None and k != "name")
+        metadata = ", ".join(f"{k} {v}" for k, v in card["model"].items() if v is not None and k != "name")
         chosen = f"{card['steps']} steps, guidance {card['guidance']}"
-        lines.append(f"- model: {card['model']['name']} ({facts}); {chosen}")
+        lines.append(f"- model: {card['model']['name']} ({metadata}); {chosen}")
         lines.append(f"- repeats: {card['seeds']} (seeds 0 to {card['seeds'] - 1}); ± is the 95 % interval over them")
     lines.append(
         f"- real motion: {card['store']}, split {card['split']}, {card['fps']:g} fps, clips cut to "
@@ -86,18 +86,18 @@ def _by_set(sets: Mapping[str, Mapping[str, Any]]) -> str:
     return table(["set", "", *(heading for _, heading, _ in SCORES)], body) if len(sets) > 1 else ""
 
 
-def _measures_in(found: Mapping[str, Any]) -> tuple[tuple[str, str, int], ...]:
-    return tuple(measure for measure in MEASURES if measure[0] in found)
+def _measures_in(metrics: Mapping[str, Any]) -> tuple[tuple[str, str, int], ...]:
+    return tuple(measure for measure in MEASURES if measure[0] in metrics)
 
 
 def _overall(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     columns = (*SCORES, *_measures_in(rows[0][1]["all"]))
-    lines = [(source, found["all"]) for source, found in rows]
-    for source, found in rows:
-        if "contents_of_split" in found:
-            common = found["contents_of_split"]
+    lines = [(source, scores["all"]) for source, scores in rows]
+    for source, scores in rows:
+        if "contents_of_split" in scores:
+            common = scores["contents_of_split"]
             lines.append((f"{source}, {common['num_motions']} of contents in the split", common["all"]))
-    body = [[source, *(cell(found, name, digits) for name, _, digits in columns)] for source, found in lines]
+    body = [[source, *(cell(scores, name, digits) for name, _, digits in columns)] for source, scores in lines]
     return table(["", *(heading for _, heading, _ in columns)], body)
 
 
@@ -108,7 +108,7 @@ def _by_content(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     for content, first in rows[0][1]["contents"].items():
         cells = []
         for name, _, digits in columns:
-            cells.append(" / ".join(cell(found["contents"][content], name, digits, False) for _, found in rows))
+            cells.append(" / ".join(cell(scores["contents"][content], name, digits, False) for _, scores in rows))
         body.append([content, str(first["num_motions"]), *cells])
     by_content = table(["content", "n", *(heading for _, heading, _ in columns)], body)
     return f"By content ({sources}):\n\n{by_content}"
@@ -130,7 +130,7 @@ def _verbs(verbs: Mapping[str, Any]) -> str:
     durations = verbs["durations"]
     rows = []
     for number, (prompt, tried) in enumerate(zip(verbs["prompts"], verbs["real"], strict=True)):
-        shares = [found["prompts"].get(str(number)) for found in durations.values()]
+        shares = [rates["prompts"].get(str(number)) for rates in durations.values()]
         worst = ", ".join(f"{content} {share:.2f}" for content, share in tried["worst"])
         rows.append(
             [
@@ -152,25 +152,25 @@ def _verbs(verbs: Mapping[str, Any]) -> str:
         "no on all others",
         "mistaken",
     ]
-    overall = [[f"{s} s", cell({"done": found["done"]}, "done", 3)] for s, found in durations.items()]
+    overall = [[f"{s} s", cell({"done": rates["done"]}, "done", 3)] for s, rates in durations.items()]
     parts = ["### verbs: everyday prompts with geometric checks"]
     parts += [table(["duration", "share done"], overall)] if overall else []
     return "\n\n".join([*parts, table(headings, rows)])
 
 
-def _scores_2d(found: Mapping[str, Any]) -> str:
+def _scores_2d(scores: Mapping[str, Any]) -> str:
     """Table of real and generated motion compared in 2D."""
-    rows = found["rows"]
+    rows = scores["rows"]
     columns = {name: heading for name, heading in HEADINGS.items() if any(name in row for row in rows.values())}
     body = [[row, *(_with_interval(values.get(name)) for name in columns)] for row, values in rows.items()]
-    facts = [
-        f"- {found['set_size']} clips of {found['set']}, {found['repeats']} repeats, protocol {found['protocol']}; "
+    lines = [
+        f"- {scores['set_size']} clips of {scores['set']}, {scores['repeats']} repeats, protocol {scores['protocol']}; "
         "± is the 95 % interval",
-        f"- evaluator {found['evaluator']} ({found['features']}, sha256 {found['evaluator_sha256'][:16]}); generated "
-        f"motion is projected from {found['seen_from']}",
-        *(f"- {note}" for note in found["notes"]),
+        f"- evaluator {scores['evaluator']} ({scores['features']}, sha256 {scores['evaluator_sha256'][:16]}); "
+        f"generated motion is projected from {scores['seen_from']}",
+        *(f"- {note}" for note in scores["notes"]),
     ]
-    return "\n\n".join(["### In 2D", table(["", *columns.values()], body), "\n".join(facts)])
+    return "\n\n".join(["### In 2D", table(["", *columns.values()], body), "\n".join(lines)])
 
 
 def _with_interval(value: Mapping[str, Any] | None) -> str:
@@ -183,26 +183,26 @@ def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def listed_confusions(source: str, found: Sequence[Sequence[Any]], repeats: int) -> str:
+def listed_confusions(source: str, confusions: Sequence[Sequence[Any]], repeats: int) -> str:
     """The most frequent (wanted, predicted, count) as a sentence; empty if there are none."""
-    if not found:
+    if not confusions:
         return ""
-    shown = ", ".join(f"{wanted} → {predicted} {count}" for wanted, predicted, count in found[:NUM_CONFUSIONS])
-    total = sum(count for _, _, count in found)
-    kinds = f", {NUM_CONFUSIONS} most frequent of {len(found)} pairs" if len(found) > NUM_CONFUSIONS else ""
+    shown = ", ".join(f"{wanted} → {predicted} {count}" for wanted, predicted, count in confusions[:NUM_CONFUSIONS])
+    total = sum(count for _, _, count in confusions)
+    kinds = f", {NUM_CONFUSIONS} most frequent of {len(confusions)} pairs" if len(confusions) > NUM_CONFUSIONS else ""
     over = f" over {repeats} repeats" if repeats > 1 else ""
     return f"Wrong predictions, wanted → predicted ({source}, {total}{over}{kinds}): {shown}."
 
 
 def cell(measures: Mapping[str, Any], name: str, digits: int, with_interval: bool = True) -> str:
     """A metric as text, with its interval if there is one; a dash if it is undefined."""
-    found = measures[name]
-    if found["mean"] is None:
+    value = measures[name]
+    if value["mean"] is None:
         return "–"
     factor = 1000 if name in MILLIMETERS else 1
-    text = f"{found['mean'] * factor:.{digits}f}"
-    if with_interval and found["half_width"] is not None:
-        text += f" ± {found['half_width'] * factor:.{digits}f}"
+    text = f"{value['mean'] * factor:.{digits}f}"
+    if with_interval and value["half_width"] is not None:
+        text += f" ± {value['half_width'] * factor:.{digits}f}"
     return text
 
 

@@ -24,7 +24,7 @@ def retrieval_ceiling(clips: ScoredClips, *, seed: int = 0) -> dict[str, tuple[f
     rng = np.random.default_rng(seed)
     members = [clips.examples[item].clip for item in clips.items]
     pools = np.stack([rng.permutation(len(members))[:POOL_SIZE] for _ in range(POOLS)])
-    found: dict[str, tuple[float, ...]] = {}
+    bounds: dict[str, tuple[float, ...]] = {}
     cells = np.zeros(len(members), dtype=np.int64)
     kinds: list[str] = []
     for kind, values in clips.store.labels.items():
@@ -33,7 +33,7 @@ def retrieval_ceiling(clips: ScoredClips, *, seed: int = 0) -> dict[str, tuple[f
         cells = np.unique(np.stack([cells, own]), axis=1, return_inverse=True)[1].reshape(-1)
         drawn = cells[pools]
         same = (drawn[:, :, None] == drawn[:, None]).sum(-1)
-        found[f"knowing {' and '.join(kinds)}"] = tuple(
+        bounds[f"knowing {' and '.join(kinds)}"] = tuple(
             float(np.minimum(k / same, 1).mean()) for k in range(1, TOP_K + 1)
         )
-    return found
+    return bounds

@@ -57,7 +57,7 @@ class ReconstructionScores:
         real = [torch.from_numpy(np.array(store.keypoints(clip)[: len(made)])) for clip, made in pairs]
         made_rows, real_rows = (self._embedded(keypoints, store.fps) for keypoints in (reconstructed, real))
         distance = frechet_distance(Gaussian.fit(real_rows), Gaussian.fit(made_rows))
-        found: dict[str, Any] = {
+        scores: dict[str, Any] = {
             "fid": distance.value,
             "evaluator": self.evaluator.recipe.name,
             "evaluator_hash": self.evaluator.weights_hash,
@@ -65,19 +65,19 @@ class ReconstructionScores:
             "notes": [distance.note] if distance.note else [],
         }
         captions_of = [store.clip_captions(clip) for clip in clips]
-        told = [(row, captions[0].caption) for row, captions in enumerate(captions_of) if captions]
-        if len(told) < POOL_SIZE:
-            found["notes"].append(f"No R-precision: {len(told)} clips have captions, a pool needs {POOL_SIZE}.")
-            return found
-        rows = torch.tensor([row for row, _ in told])
+        captioned = [(row, captions[0].caption) for row, captions in enumerate(captions_of) if captions]
+        if len(captioned) < POOL_SIZE:
+            scores["notes"].append(f"No R-precision: {len(captioned)} clips have captions, a pool needs {POOL_SIZE}.")
+            return scores
+        rows = torch.tensor([row for row, _ in captioned])
         self.evaluator.use_text_cache(store)
-        captions = [caption for _, caption in told]
+        captions = [caption for _, caption in captioned]
         text = self.evaluator.embed_texts(
             [store.caption_texts[c] for c in captions], [" ".join(store.caption_tokens[c]) for c in captions]
         ).cpu()
         for name, motion in (("reconstructed", made_rows[rows]), ("real", real_rows[rows])):
-            found[name] = self._retrieved(text, motion)
-        return found
+            scores[name] = self._retrieved(text, motion)
+        return scores
 
     def _embedded(self, keypoints: Sequence[Tensor], fps: float) -> Tensor:
         """(N, E) embeddings of whole clips."""

@@ -281,8 +281,8 @@ class TextToMotionScorer:
         tokens = [clips.word_tokens(number, item, text) for item, text in zip(items, texts, strict=True)]
         made, made_rows = self._encode(motions, [Job(number, item) for item in items], rows)
         repeat.num_short += sum(
-            count is not None and count[1] > found
-            for count, found in zip(made_rows, made.num_rows.tolist(), strict=True)
+            count is not None and count[1] > num_rows
+            for count, num_rows in zip(made_rows, made.num_rows.tolist(), strict=True)
         )
         repeat.text.append(self.evaluator.embed_texts(texts, tokens))
         repeat.real.append(self._embed(real, rows))
@@ -308,12 +308,12 @@ class TextToMotionScorer:
         wanted = [None if count is None else (0, count[1]) for count in rows]
         shortest = self.evaluator.recipe.min_rows
         rows_are = "feature rows, one less than frames" if self.evaluator.recipe.features.spare_frames else "frames"
-        for job, found, count in zip(jobs, encoded.num_rows.tolist(), wanted, strict=True):
+        for job, num_rows, count in zip(jobs, encoded.num_rows.tolist(), wanted, strict=True):
             least = shortest if count is None else min(shortest, count[1])
-            if found < least:
+            if num_rows < least:
                 raise ValueError(
                     f"The motion for '{self.clips.text(job.repeat, job.item)}' (repeat {job.repeat}, item {job.item}) "
-                    f"has {found} {rows_are} at {self.evaluator.recipe.fps:g} fps; evaluator "
+                    f"has {num_rows} {rows_are} at {self.evaluator.recipe.fps:g} fps; evaluator "
                     f"'{self.evaluator.recipe.name}' needs {least}. Generate motions with the duration of the items."
                 )
         return encoded, wanted

@@ -310,8 +310,14 @@ class ScoredClips(Dataset[dict[str, Any]]):
     def identity(self) -> dict[str, Any]:
         """Metadata that determine the items."""
         cuts = {"kind": type(self.cuts).__name__, **vars(self.cuts)}
-        facts = {"name": self.store.name, "split": self.split, "fps": self.store.fps, "seed": self.seed, "cuts": cuts}
-        return facts | {"min_seconds": self.min_seconds, "sha256": self.sha256}
+        metadata = {
+            "name": self.store.name,
+            "split": self.split,
+            "fps": self.store.fps,
+            "seed": self.seed,
+            "cuts": cuts,
+        }
+        return metadata | {"min_seconds": self.min_seconds, "sha256": self.sha256}
 
     @property
     def place(self) -> Path:

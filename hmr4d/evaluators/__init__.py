@@ -1,1 +1,1 @@
-"""Learned evaluators of text and motion: networks, training, scoring."""
+"""Learned evaluators of text and motion: networks and their training."""

@@ -1,4 +1,4 @@
-"""Real motion, corrupted in known ways: what an evaluator must notice before its numbers can be believed."""
+"""Known corruptions of real motion, which a reliable evaluator must detect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluators: networks that embed motions and texts, with the statistics and the rate they were trained at."""
+"""Evaluators: networks that embed motions and texts, with their statistics and frame rate."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from hmr4d.utils.weights import DAMAGED, hash_weights, load_strictly, short_reas
 FORMAT, VERSION = "hmr4d-evaluator", 1
 CONFIG_NAME, WEIGHTS_NAME, STATISTICS_NAME = "evaluator.json", "evaluator.safetensors", "statistics.npz"
 PUBLISHED_NAME, PUBLISHED_STATISTICS = "humanml3d", "hml263_evaluator"
-BATCH = 128  # clips or texts at once
+BATCH = 128  # clips or texts per batch
 
 
 @dataclass(frozen=True)
 class EvaluatorRecipe:
-    """What an evaluator was made for; the defaults are those of the published one.
+    """Settings of an evaluator; the defaults are those of the published one.
 
     Attributes:
-        name: in cards and messages.
-        variant: of the 263-number features of 3D motion, "humanml3d" or "corrected_hips"; or of the 34 of 2D
-            keypoints, "coco17_image" or "coco17_person".
-        fps: of the features.
-        min_rows, max_rows: feature rows of a clip; every clip is padded to `max_rows`.
+        name: name in cards and messages.
+        variant: feature variant: "humanml3d" or "corrected_hips" (263 features of 3D motion), "coco17_image" or
+            "coco17_person" (34 features of 2D keypoints).
+        fps: frame rate of the features.
+        min_rows, max_rows: range of feature rows per clip; every clip is padded to `max_rows`.
         text: "glove" (word vectors and word classes) or "tokens" (token states of a text encoder).
-        text_encoder: name of that encoder, for "tokens".
+        text_encoder: name of the text encoder, for "tokens".
         text_dim: C of a word vector or token state.
         movement_hidden, movement_dim, motion_hidden, text_hidden: sizes of the networks.
         embed_dim: E of the embeddings.
@@ -77,17 +77,17 @@ class EvaluatorRecipe:
 
     @property
     def features(self) -> FeatureKind:
-        """Content of its rows."""
+        """Representation of the feature rows."""
         return feature_kind(self.variant)
 
     @property
     def unit_length(self) -> int:
-        """Feature rows of one movement token."""
+        """Feature rows per movement token."""
         return ROWS_PER_TOKEN
 
     @property
     def pos_dim(self) -> int:
-        """Word classes of the text side."""
+        """Number of word classes of the text side."""
         return len(word_classes().index) if self.text == "glove" else 0
 
 
@@ -100,7 +100,7 @@ class EvaluatorNetworks(NamedTuple):
 
 
 def build_networks(recipe: EvaluatorRecipe) -> EvaluatorNetworks:
-    """New networks of a recipe's sizes."""
+    """Untrained networks with the sizes of a recipe."""
     return EvaluatorNetworks(
         MovementEncoder(recipe.features.num_seen, recipe.movement_hidden, recipe.movement_dim),
         MotionEncoder(recipe.movement_dim, recipe.motion_hidden, recipe.embed_dim),
@@ -109,7 +109,7 @@ def build_networks(recipe: EvaluatorRecipe) -> EvaluatorNetworks:
 
 
 def empty_networks(recipe: EvaluatorRecipe) -> EvaluatorNetworks:
-    """Networks whose parameters are still to be loaded, made in a moment."""
+    """Networks without initialized parameters, for loading."""
     with torch.device("meta"):
         networks = build_networks(recipe)
     for network in networks:
@@ -118,16 +118,16 @@ def empty_networks(recipe: EvaluatorRecipe) -> EvaluatorNetworks:
 
 
 class Evaluator(nn.Module):
-    """Embeds motions and texts; always in evaluation mode, without gradients, in float32.
+    """Embeds motions and texts in evaluation mode, without gradients, in float32.
 
     Args:
-        recipe: what it was made for.
-        statistics: that features were normalised with in its training.
-        networks: trained ones; new ones if not given.
-        text_input: what turns captions into numbers. Token states need none: it is made from the recipe.
+        recipe: settings.
+        statistics: normalization statistics of its training.
+        networks: trained networks; None: untrained ones.
+        text_input: converter of captions to network input; not needed for token states, where the recipe determines it.
 
     Raises:
-        ValueError: recipe, statistics and text input do not belong together.
+        ValueError: recipe, statistics and text input do not match.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Evaluator(nn.Module):
             text_input = TokenStateInput(recipe.text_encoder, recipe.text_dim)
         if text_input is not None and text_input.dim != recipe.text_dim:
             raise ValueError(
-                f"Evaluator '{recipe.name}' reads words of {recipe.text_dim} numbers; the text input gives "
+                f"Evaluator '{recipe.name}' needs words of {recipe.text_dim} dimensions; the text input has "
                 f"{text_input.dim}. Use the word vectors or the text encoder it was trained with."
             )
         self.recipe, self.statistics, self.text_input = recipe, statistics, text_input
@@ -157,7 +157,7 @@ class Evaluator(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Evaluator:
-        """Stays in evaluation mode, independent of the trainer."""
+        """Keeps evaluation mode, whatever the trainer requests."""
         del mode
         return super().train(False)
 
@@ -176,41 +176,41 @@ class Evaluator(nn.Module):
         return next(self.parameters()).device
 
     def use_text_cache(self, store: ClipStore) -> bool:
-        """Takes token states of the store's captions from its cache; False when it has none for this evaluator."""
+        """Uses cached token states of the store's captions; returns False if the store has none for this evaluator."""
         return isinstance(self.text_input, TokenStateInput) and self.text_input.use_cache(store)
 
     @torch.no_grad()
     def embed_motions(self, features: Tensor, num_rows: Tensor, *, padded_rows: int | None = None) -> Tensor:
         """Embeddings of motions.
 
-        Padding matters: rows behind the end of a clip reach its last token.
+        Padding affects the result, because rows after the end of a clip contribute to its last token.
 
         Args:
             features: (B, max_rows, D), normalised with the evaluator's statistics, then padded.
-            num_rows: (B,) rows of each clip; what is left of a multiple of 4 belongs to no token.
-            padded_rows: rows of the padded tensor where a protocol wants others than the recipe's `max_rows`.
+            num_rows: (B,) rows of each clip; rows beyond a multiple of 4 belong to no token.
+            padded_rows: rows of the padded tensor, if a protocol differs from the recipe's `max_rows`.
 
         Returns:
             (B, E) in the order of the input.
 
         Raises:
-            ValueError: another shape, numbers that are not finite, or a clip shorter than one token or longer than
-                the tensor.
+            ValueError: the shape is different, a value is not finite, or a clip is shorter than one token or longer
+                than the tensor.
         """
         wanted = (padded_rows or self.recipe.max_rows, self.recipe.features.num_features)
         if features.ndim != 3 or features.shape[1:] != wanted or num_rows.shape != features.shape[:1]:
             raise ValueError(
                 f"Evaluator '{self.recipe.name}' needs features (B, {wanted[0]}, {wanted[1]}) and num_rows (B,); got "
-                f"{tuple(features.shape)} and {tuple(num_rows.shape)}. Normalise and pad as its recipe says."
+                f"{tuple(features.shape)} and {tuple(num_rows.shape)}. Normalise and pad according to its recipe."
             )
         if len(num_rows) and not ROWS_PER_TOKEN <= int(num_rows.min()) <= int(num_rows.max()) <= wanted[0]:
             raise ValueError(
                 f"Clips of {int(num_rows.min())} to {int(num_rows.max())} feature rows; evaluator '{self.recipe.name}' "
-                f"takes {ROWS_PER_TOKEN} to {wanted[0]}. Leave out or cut the others."
+                f"needs {ROWS_PER_TOKEN} to {wanted[0]}. Exclude or cut the others."
             )
         if not bool(features.isfinite().all()):
             bad = (~features.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
-            raise ValueError(f"Features of {len(bad)} clip(s), first number {bad[0]}, are not finite; leave them out.")
+            raise ValueError(f"Features of {len(bad)} clip(s), first number {bad[0]}, are not finite; exclude them.")
         out = [features.new_zeros(0, self.recipe.embed_dim).to(self.device)]
         with exact_float32(self.device.type):
             for start in range(0, len(features), BATCH):
@@ -223,7 +223,7 @@ class Evaluator(nn.Module):
 
     @torch.no_grad()
     def embed_words(self, words: WordBatch) -> Tensor:
-        """(B, E) embeddings of captions that are numbers already, in the order of the input."""
+        """Embeddings (B, E) of converted captions, in the order of the input."""
         pos_onehot = None if words.pos_onehot is None else words.pos_onehot.to(self.device, torch.float32)
         with exact_float32(self.device.type):
             return self.text_encoder(words.words.to(self.device, torch.float32), words.lengths, pos_onehot)
@@ -233,17 +233,17 @@ class Evaluator(nn.Module):
 
         Args:
             texts: B captions.
-            tokens: "word/POS word/POS" of each; needed by the GloVe text side alone.
+            tokens: "word/POS word/POS" of each caption; required for GloVe only.
 
         Returns:
             (B, E) in the order of the input.
 
         Raises:
-            ValueError: the GloVe side got no tokens or no word vectors.
+            ValueError: GloVe tokens or word vectors are missing.
         """
         if self.text_input is None:
             raise ValueError(
-                f"Evaluator '{self.recipe.name}' embeds texts by GloVe word vectors and was made without them; pass "
+                f"Evaluator '{self.recipe.name}' needs GloVe word vectors and was created without them; pass "
                 "the folder with our_vab_data.npy, our_vab_words.pkl and our_vab_idx.pkl."
             )
         out = [torch.zeros(0, self.recipe.embed_dim, device=self.device)]
@@ -258,9 +258,9 @@ class Evaluator(nn.Module):
         """Writes weights, recipe and statistics.
 
         Args:
-            folder: made if needed.
-            about: JSON object for readers: data, licence, command, hardware.
-            dtype: of the weights on disk.
+            folder: folder; created if necessary.
+            about: JSON object with metadata: data, licence, command, hardware.
+            dtype: data type of the saved weights.
         """
         folder = Path(folder)
         weights = {k: v.detach().cpu().to(dtype).contiguous() for k, v in self.state_dict().items()}
@@ -280,15 +280,15 @@ class Evaluator(nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path, *, glove_folder: str | Path | None = None) -> Evaluator:
-        """A saved evaluator, on the CPU.
+        """Loads a saved evaluator to the CPU.
 
         Args:
-            folder: written by `save`.
-            glove_folder: word vectors of a GloVe text side; None where no texts are embedded, or by token states.
+            folder: folder written by `save`.
+            glove_folder: folder of GloVe word vectors; None: not needed.
 
         Raises:
-            FileNotFoundError: files are missing; all are named.
-            ValueError: a file is damaged, or weights, statistics and recipe do not belong together.
+            FileNotFoundError: files are missing; the message names all.
+            ValueError: a file is damaged, or weights, statistics and recipe do not match.
         """
         folder = Path(folder)
         names = (CONFIG_NAME, WEIGHTS_NAME, STATISTICS_NAME)
@@ -303,17 +303,18 @@ class Evaluator(nn.Module):
             weights = {k: v.float() for k, v in load_file(folder / WEIGHTS_NAME).items()}
         except DAMAGED as error:
             raise ValueError(
-                f"{folder} holds no readable evaluator ({short_reason(error)}). Expected {FORMAT} version {VERSION}; "
+                f"{folder} contains no readable evaluator ({short_reason(error)}). Expected {FORMAT} version "
+                f"{VERSION}; "
                 "restore the folder."
             ) from error
         statistics = recipe.features.statistics.load(folder / STATISTICS_NAME)
-        for what, found, wanted in zip(
+        for what, digest, wanted in zip(
             ("weights", "statistics"), (hash_weights(weights), statistics.hash), hashes, strict=True
         ):
-            if found != wanted:
+            if digest != wanted:
                 raise ValueError(
-                    f"The {what} in {folder} are not those of evaluator '{recipe.name}' (hash {found[:12]}, expected "
-                    f"{wanted[:12]}). Restore the folder: weights, statistics and {CONFIG_NAME} belong together."
+                    f"The {what} in {folder} are not those of evaluator '{recipe.name}' (hash {digest[:12]}, expected "
+                    f"{wanted[:12]}). Restore the folder; weights, statistics and {CONFIG_NAME} must match."
                 )
         glove = None if glove_folder is None or recipe.text != "glove" else GloveInput(WordVectorizer(glove_folder))
         evaluator = cls(recipe, statistics, networks=empty_networks(recipe), text_input=glove)
@@ -322,15 +323,15 @@ class Evaluator(nn.Module):
 
 
 def load_published_evaluator(t2m_folder: str | Path, glove_folder: str | Path | None) -> Evaluator:
-    """The published HumanML3D evaluator.
+    """Loads the published HumanML3D evaluator.
 
     Args:
-        t2m_folder: with text_mot_match/model/finest.tar.
-        glove_folder: with our_vab_data.npy, our_vab_words.pkl and our_vab_idx.pkl; None where no texts are embedded.
+        t2m_folder: folder with text_mot_match/model/finest.tar.
+        glove_folder: folder with our_vab_data.npy, our_vab_words.pkl and our_vab_idx.pkl; None: texts are not embedded.
 
     Raises:
         FileNotFoundError: files are missing.
-        ValueError: a file is damaged or does not fit.
+        ValueError: a file is damaged or does not match.
     """
     networks = empty_networks(EvaluatorRecipe())
     load_published(Path(t2m_folder) / MATCHING_FILE, networks._asdict())
@@ -340,16 +341,16 @@ def load_published_evaluator(t2m_folder: str | Path, glove_folder: str | Path | 
 
 
 def load_evaluator(name_or_folder: str | Path, *, glove_folder: str | Path | None = None) -> Evaluator:
-    """An evaluator by name or folder.
+    """Loads an evaluator by name or folder.
 
     Args:
         name_or_folder: "humanml3d" for the published one below inputs/checkpoints/t2m; the name of a released one, such
-            as "evaluator-bandai"; or a folder of either kind.
-        glove_folder: word vectors of a GloVe text side; inputs/checkpoints/glove if not given.
+            as "evaluator-bandai"; or a folder of either type.
+        glove_folder: folder of GloVe word vectors; None: inputs/checkpoints/glove.
 
     Raises:
-        FileNotFoundError: there is none, or some of its files are missing.
-        ValueError: a file is damaged or does not fit the others.
+        FileNotFoundError: the evaluator or some of its files are missing.
+        ValueError: a file is damaged or does not match the others.
     """
     checkpoints = release_folders()[0].parent
     glove_folder = glove_folder or checkpoints / "glove"

@@ -1,4 +1,4 @@
-"""HumanML3D features of every clip of a store, encoded once and memory-mapped from then on."""
+"""Cache of HumanML3D features: all clips of a store are encoded once and then memory-mapped."""
 
 from __future__ import annotations
 
@@ -25,21 +25,20 @@ from hmr4d.utils.progress import progress
 logger = logging.getLogger(__name__)
 
 FORMAT = "hmr4d-hml263-features"
-VERSION = 1  # raised when the same joints would give other numbers
-FRAMES_PER_BATCH = 8192  # padded frames encoded at once; bounds the memory
+VERSION = 1  # raised when the encoding changes
+FRAMES_PER_BATCH = 8192  # padded frames per batch; bounds the memory
 
 
 class FeatureCache:
     """Features of all clips of a store in one memory-mapped file, `hml263_<variant>[_mirrored]/` of its
     `derived_folder`.
 
-    The files are made when they are missing, and made again when they belong to other joints, another frame rate or
-    another encoding.
+    The files are created if missing and replaced if joints, frame rate or encoding have changed.
 
     Args:
-        store: the motion.
-        variant: of `Hml263Codec`.
-        fps: rate of the features; motion of another rate is resampled by a cubic spline first.
+        store: motion store.
+        variant: variant of `Hml263Codec`.
+        fps: frame rate of the features; a cubic spline resamples motion of another rate.
         mirrored: encode the mirror images of the clips.
 
     Attributes:
@@ -69,11 +68,11 @@ class FeatureCache:
         return len(self.num_rows)
 
     def features(self, clip: int) -> np.ndarray:
-        """(F, 263) float32 rows of a clip, not normalised: a read-only view of the mapped file."""
+        """Unnormalised rows (F, 263) of a clip, float32, as a read-only view of the mapped file."""
         return self._features[self._offsets[clip] : self._offsets[clip + 1]]
 
     def is_usable(self, clip: int) -> bool:
-        """Whether a clip has rows and all of them are finite; a bone that points the wrong way leaves NaN."""
+        """Whether a clip has rows and all are finite; degenerate bone directions give NaN."""
         rows = self.features(clip)
         return len(rows) > 0 and bool(np.isfinite(rows).all())
 
@@ -104,7 +103,7 @@ class FeatureCache:
 
 
 def _batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Clips of two frames or more, those of similar length together."""
+    """Batches of clips with at least two frames, grouped by length."""
     batch: list[int] = []
     for i in sorted((i for i, length in enumerate(lengths) if length > 1), key=lambda i: (lengths[i], i)):
         if batch and lengths[i] * (len(batch) + 1) > FRAMES_PER_BATCH:

@@ -1,4 +1,4 @@
-"""The features that evaluators read: of 3D motion in the HumanML3D format, or of 2D keypoints."""
+"""Input features of evaluators: 3D motion in the HumanML3D format, or 2D keypoints."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class FeatureKind:
     """Common parts of the variants of one representation.
 
     Attributes:
-        variants: their names.
-        num_features: D of a row.
-        num_seen: the first so many of them reach the networks; foot contacts do not.
-        spare_frames: frames of a clip beyond its rows; 1 where rows are made of differences.
-        statistics: class of their mean and deviation.
-        store: kind of store that they are made of.
+        variants: names of the variants.
+        num_features: D, features per row.
+        num_seen: number of first features that the networks read; foot contacts are excluded.
+        spare_frames: number of frames minus number of rows of a clip; 1 for features of differences.
+        statistics: class of their mean and standard deviation.
+        store: type of store with the source data.
     """
 
     variants: tuple[str, ...]
@@ -41,7 +41,7 @@ KINDS = (HML263, KEYPOINTS2D)
 
 
 def feature_kind(variant: str) -> FeatureKind:
-    """The kind that has a variant; ValueError lists the known ones."""
+    """The feature kind of a variant. Raises ValueError with the known variants if it is unknown."""
     for kind in KINDS:
         if variant in kind.variants:
             return kind

@@ -1,4 +1,4 @@
-"""Training data of the evaluator: windows of feature rows, and feature rows with a caption, from any motion store."""
+"""Training data of evaluators: windows of feature rows, and captioned feature rows, from any motion store."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ logger = logging.getLogger(__name__)
 
 
 class FeatureSource(Protocol):
-    """Feature rows of one split of a store.
+    """Interface: feature rows of one split of a store.
 
     Attributes:
-        store: of the clips.
-        clips: those of the split whose features are finite.
+        store: store of the clips.
+        clips: clips of the split with finite features.
         num_rows: (N,) rows of each clip of the store.
-        fps: of the rows.
-        spare_frames: frames of a clip beyond its rows.
+        fps: frame rate of the rows.
+        spare_frames: number of frames minus number of rows of a clip.
     """
 
     @property
@@ -45,11 +45,11 @@ class FeatureSource(Protocol):
     spare_frames: int
 
     def draw(self, clip: int, rng: ItemRandom) -> tuple[np.ndarray, bool]:
-        """(F, D) rows of a clip, and whether they are those of its mirror image."""
+        """Rows (F, D) of a clip or of its mirror image, and whether they are mirrored."""
         ...
 
     def statistics(self, bias: float) -> VariantStatistics:
-        """Mean and deviation of the split, mirrored features included."""
+        """Mean and standard deviation of the split, including mirrored features."""
         ...
 
 
@@ -59,11 +59,14 @@ def open_features(
     """The features of a variant: `StoreFeatures` of 3D motion, `KeypointFeatures` of 2D keypoints; arguments as there.
 
     Raises:
-        ValueError: an unknown variant, or an open store of the other kind.
+        ValueError: the variant is unknown, or the open store has another type.
     """
     kind = feature_kind(variant)
     if isinstance(store, ClipStore) and store.kind != kind.store:
-        raise ValueError(f"Features '{variant}' are made of {kind.store.about}; {store.path} holds {store.kind.about}.")
+        raise ValueError(
+            f"Features '{variant}' need {kind.store.about}; {store.path} contains {store.kind.about}. "
+            "Choose another variant or store."
+        )
     if kind is KEYPOINTS2D:
         opened = store if isinstance(store, KeypointStore) else KeypointStore.open(str(store))
         return KeypointFeatures(opened, split, variant=variant, fps=fps, mirror_prob=mirror_prob)
@@ -75,11 +78,11 @@ class StoreFeatures:
     """HumanML3D features of one split of a store, original and mirrored.
 
     Args:
-        store: of 3D motion.
+        store: store of 3D motion.
         split: name of the split.
-        variant: of `Hml263Codec`.
-        fps: of the features.
-        mirror_prob: chance of a mirrored item; 0 leaves the mirrored features unmade.
+        variant: variant of `Hml263Codec`.
+        fps: frame rate of the features.
+        mirror_prob: probability of a mirrored item; with 0 no mirrored features are computed.
     """
 
     spare_frames = HML263.spare_frames
@@ -94,20 +97,20 @@ class StoreFeatures:
         self.clips = [clip for clip in clips if all(cache.is_usable(clip) for cache in caches)]
         if len(self.clips) < len(clips):
             logger.warning(
-                "%s/%s: %d clips have features that are not finite and are left out.",
+                "%s/%s: %d clips have features that are not finite and are excluded.",
                 self.store.name,
                 split,
                 len(clips) - len(self.clips),
             )
 
     def draw(self, clip: int, rng: ItemRandom) -> tuple[np.ndarray, bool]:
-        """(F, 263) rows of a clip, and whether they are those of its mirror image."""
+        """Rows (F, 263) of a clip or of its mirror image, and whether they are mirrored."""
         is_mirrored = self.mirrored is not None and float(rng.uniform(1)) < self.mirror_prob
         cache = self.mirrored if is_mirrored and self.mirrored is not None else self.plain
         return cache.features(clip), is_mirrored
 
     def statistics(self, bias: float) -> VariantStatistics:
-        """Mean and deviation of the split, mirrored features included; for `bias` see `with_evaluator_bias`."""
+        """Mean and standard deviation of the split with mirrored features; for `bias` see `with_evaluator_bias`."""
         caches = [self.plain] if self.mirrored is None else [self.plain, self.mirrored]
         measured = fit_statistics(
             (cache.features(clip) for cache in caches for clip in self.clips),
@@ -120,17 +123,17 @@ class StoreFeatures:
 
 
 class KeypointFeatures:
-    """Features of 2D keypoints of one split of a store, computed on request. Mirrored ones are of flipped images.
+    """Features of 2D keypoints of one split of a store, computed on demand. Mirrored features belong to flipped images.
 
     Args:
-        store: of 2D keypoints, at the rate of the features.
+        store: store of 2D keypoints, at the frame rate of the features.
         split: name of the split.
-        variant: of `keypoint_features`.
-        fps: of the features.
-        mirror_prob: chance of a mirrored item.
+        variant: variant of `keypoint_features`.
+        fps: frame rate of the features.
+        mirror_prob: probability of a mirrored item.
 
     Raises:
-        ValueError: the store has another rate.
+        ValueError: the store has another frame rate.
     """
 
     spare_frames = KEYPOINTS2D.spare_frames
@@ -139,26 +142,32 @@ class KeypointFeatures:
         self, store: KeypointStore, split: str | None, *, variant: str, fps: float, mirror_prob: float
     ) -> None:
         if store.fps != fps:
-            raise ValueError(f"{store.path} runs at {store.fps:g} frames per second, the features at {fps:g}.")
+            raise ValueError(
+                f"{store.path} has {store.fps:g} frames per second, the features have {fps:g}. Prepare "
+                "the store at this rate."
+            )
         self.store, self.split, self.variant, self.fps, self.mirror_prob = store, split, variant, fps, mirror_prob
         self.num_rows = store.lengths
         clips = store.indices(split).tolist()
         self.clips = [clip for clip in clips if (store.keypoints(clip)[:, :-1, 2] >= SURE).any()]
         if len(self.clips) < len(clips):
             logger.warning(
-                "%s/%s: %d clips have no sure keypoint and are left out.", store.name, split,
+                "%s/%s: %d clips have no confident keypoint and are excluded.", store.name, split,
                 len(clips) - len(self.clips),
             )  # fmt: skip
 
     def draw(self, clip: int, rng: ItemRandom) -> tuple[np.ndarray, bool]:
-        """(F, 34) rows of a clip, and whether they are those of its mirror image."""
+        """Rows (F, 34) of a clip or of its mirror image, and whether they are mirrored."""
         is_mirrored = float(rng.uniform(1)) < self.mirror_prob
         return self._features(clip, is_mirrored), is_mirrored
 
     def statistics(self, bias: float) -> VariantStatistics:
-        """Mean and deviation of the split, mirrored features included; `bias` is 1, see `FittingOptions`."""
+        """Mean and standard deviation of the split, including mirrored features; `bias` must be 1, see
+        `FittingOptions`."""
         if bias != 1.0:
-            raise ValueError(f"feature_bias is {bias:g}; features of 2D keypoints have no root or contacts: set 1.")
+            raise ValueError(
+                f"feature_bias is {bias:g}; features of 2D keypoints have neither root nor contacts. Set it to 1."
+            )
         sides = (False, True) if self.mirror_prob > 0 else (False,)
         return fit_keypoint_statistics(
             (self._features(clip, side) for side in sides for clip in self.clips),
@@ -172,16 +181,16 @@ class KeypointFeatures:
 
 
 class FeatureWindows(Dataset[dict[str, Any]]):
-    """Short stretches of feature rows for the decomposition autoencoder.
+    """Short windows of feature rows for the decomposition autoencoder.
 
     Keys of an item: `features` (W, D) float32, not normalised; `length` int, W.
 
-    As published, a clip of F rows gives F - W windows: the one that starts last is left out.
+    As published, a clip of F rows gives F - W windows, without the last one.
 
     Args:
         store, split, variant, fps, mirror_prob: see `open_features`.
         window: W, a multiple of 4.
-        seed: seeds items that are asked for by index alone.
+        seed: seed of items that are accessed by index alone.
     """
 
     text_cache: TextCache | None = None
@@ -217,7 +226,7 @@ class FeatureWindows(Dataset[dict[str, Any]]):
         return self.window
 
     def balance_weights(self, power: float = 0.5) -> np.ndarray:
-        """(N,) see `MotionViews.balance_weights`; a cell's share is that of its windows."""
+        """Weights (N,), see `MotionViews.balance_weights`; cells are counted in windows."""
         return cell_weights(self.source.store, self.clips.tolist(), power)
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
@@ -229,12 +238,12 @@ class FeatureWindows(Dataset[dict[str, Any]]):
 
 @dataclass(frozen=True)
 class Crop:
-    """Which part of a captioned stretch becomes an item. The defaults are the published ones.
+    """Random cropping of a captioned section to an item. The defaults are the published ones.
 
     Attributes:
-        max_rows: no item is longer.
-        shorten_prob: chance that an item lacks four more rows.
-        min_share: an item keeps at least this share of the rows, uniformly drawn.
+        max_rows: longest item.
+        shorten_prob: probability of removing four more rows.
+        min_share: an item keeps at least this fraction of the rows, drawn uniformly.
     """
 
     max_rows: int = 196
@@ -246,7 +255,7 @@ class Crop:
             raise ValueError(f"Got {self}; expected max_rows of 4 or more and a min_share in (0, 1].")
 
     def draw(self, num_rows: int, rng: ItemRandom) -> tuple[int, int]:
-        """(start, length) of a part of `num_rows` rows; the length is a multiple of 4, at least 4."""
+        """Random (start, length) of a part of `num_rows` rows; the length is a positive multiple of 4."""
         share, shorten = rng.uniform(2).tolist()
         wanted = num_rows * (self.min_share + (1.0 - self.min_share) * share)
         tokens = int(min(wanted, self.max_rows)) // ROWS_PER_TOKEN - (shorten < self.shorten_prob)
@@ -255,17 +264,17 @@ class Crop:
 
 
 class CaptionedFeatures(Dataset[dict[str, Any]]):
-    """Feature rows with a caption, for matching and for the length estimator.
+    """Captioned feature rows, for matching and for the length estimator.
 
     Keys of an item: `features` (m, D) float32, not normalised; `length` int, m, a multiple of 4; `text` str;
-    `tokens` str, its "word/POS" tokens joined by blanks; `caption` int, row of the store's table; `captions` frozenset,
+    `tokens` str, its "word/POS" tokens joined by spaces; `caption` int, row of the store's table; `captions` frozenset,
     all rows of the table that describe this motion.
 
     Args:
         store, split, variant, fps, mirror_prob: see `open_features`; mirrored motion takes the mirrored caption.
-        rules: which clips and captioned stretches become examples; their frames count as feature rows.
-        crop: which part of one becomes an item.
-        seed: seeds items that are asked for by index alone, as in validation.
+        rules: selects the clips and captioned sections that become examples, in feature rows.
+        crop: random cropping of examples.
+        seed: seed of items that are accessed by index alone, as in validation.
     """
 
     def __init__(
@@ -290,7 +299,7 @@ class CaptionedFeatures(Dataset[dict[str, Any]]):
         used = {caption for example in self.examples for caption in example.captions}
         if mirror_prob > 0 and any(self.store.caption_mirror[caption] < 0 for caption in used):
             raise ValueError(
-                f"{self.store.path} knows no mirrored wording for some captions. Set data.train.mirror_prob=0 or "
+                f"{self.store.path} has no mirrored wording of some captions. Set data.train.mirror_prob=0 or "
                 "prepare the store with mirrored captions."
             )
 
@@ -298,26 +307,26 @@ class CaptionedFeatures(Dataset[dict[str, Any]]):
         return len(self.examples)
 
     def num_frames(self, index: int, seed: int | None = None) -> int:
-        """Rows of item `index` before it is cropped."""
+        """Rows of item `index` before cropping."""
         start, end = self._span(self.examples[index])
         return min(end - start, self.crop.max_rows)
 
     def _span(self, example: Example) -> tuple[int, int]:
-        """Feature rows of an example, which counts in frames of the store."""
+        """(first, number) of the feature rows of an example, which is defined in frames of the store."""
         factor = self.source.fps / self.store.fps
         return int(example.start * factor), min(int(example.end * factor), int(self.source.num_rows[example.clip]))
 
     def balance_weights(self, power: float = 0.5) -> np.ndarray:
-        """(N,) see `MotionViews.balance_weights`."""
+        """Weights (N,), see `MotionViews.balance_weights`."""
         return cell_weights(self.store, [example.clip for example in self.examples], power)
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
-        """Item by index, or by (index, seed) as the training sampler asks."""
+        """Item by index, or by (index, seed) as in the training sampler."""
         index, seed = index if isinstance(index, tuple) else (index, mix_seed(self.seed, index))
         return self.item(index, ItemRandom.from_seed(seed))
 
     def item(self, index: int, rng: ItemRandom) -> dict[str, Any]:
-        """Item `index` drawn from given generators: caption, mirror, crop."""
+        """Item `index` with caption, mirroring and crop drawn from the given generators."""
         example = self.examples[index]
         caption, captions = rng.choices.choice(example.captions), example.captions
         rows, is_mirrored = self.source.draw(example.clip, rng)

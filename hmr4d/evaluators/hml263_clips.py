@@ -1,7 +1,7 @@
-"""The clips that the published evaluators are trained and tested on: captions, crops and their order, draw by draw.
+"""Training and test clips of the published evaluators, with identical captions, crops, order and random draws.
 
-Guo et al., CVPR 2022. A folder of feature files in the layout of HumanML3D is read as the published programs read it;
-with the same two generators, in the same states, items are the same.
+Guo et al., CVPR 2022. The module reads a folder of feature files in HumanML3D layout like the published code. With two
+random generators in the same states, the items are identical.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from hmr4d.utils.progress import progress
 logger = logging.getLogger(__name__)
 
 FPS = 20
-MIN_ROWS, MAX_ROWS = 40, 200  # shorter clips, and clips of MAX_ROWS or more, are left out
+MIN_ROWS, MAX_ROWS = 40, 200  # shorter clips, and clips of MAX_ROWS or more, are excluded
 PADDED_ROWS = 196
 UNIT_ROWS = 4
-CROPS = ("single", "single", "double")  # units cut off at most: one, one, two
-MAX_WORDS = 20  # of a caption; further ones are cut off
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVW"  # name parts of clips
+CROPS = ("single", "single", "double")  # largest number of removed units: one, one, two
+MAX_WORDS = 20  # words per caption; additional words are dropped
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVW"  # prefixes in the names of parts of clips
 
 
 @dataclass(frozen=True)
 class EvaluationEntry:
-    """A clip, or a part of one, with the captions that apply to all of it.
+    """A clip or a part of a clip, with the captions that describe all of it.
 
     Attributes:
-        name: of the clip; parts have a letter in front.
-        path: of the feature file.
-        start, num_rows: which of its rows.
-        captions: one or more.
+        name: name of the clip; parts have a letter as prefix.
+        path: path of the feature file.
+        start, num_rows: range of its rows.
+        captions: at least one caption.
     """
 
     name: str
@@ -55,24 +55,23 @@ class EvaluationEntry:
 class EvaluationClips(Dataset[dict[str, Any]]):
     """Captions and normalised, padded features of a split, sorted by length.
 
-    Each item draws a caption and a crop from the generators, so that items depend on what was drawn before them, as in
-    the published programs. Parts of clips that have captions of their own are entries of their own; their letters are
-    drawn at construction.
+    Each item draws a caption and a crop from the generators, so items depend on earlier draws, as in the published
+    code. Parts of clips with their own captions are separate entries; their letters are drawn at construction.
 
     Args:
         root: folder with `new_joint_vecs/*.npy`, `texts/*.txt` and `<split>.txt`.
         split: name of the list file.
-        statistics: that features are normalised with.
-        choices: captions, letters and starts of crops.
-        crops: how much is cut off.
+        statistics: normalization statistics.
+        choices: generator of captions, letters and starts of crops.
+        crops: generator of the number of removed units.
 
     Attributes:
-        entries: what the items are made of.
-        dropped: name -> reason, of listed clips that give no entry of their own.
+        entries: sources of the items.
+        dropped: name -> reason, for listed clips without entry.
 
     Raises:
-        FileNotFoundError: the folder lacks something; all of it is named.
-        ValueError: no clip is left.
+        FileNotFoundError: files are missing; the message names all.
+        ValueError: no clip remains.
     """
 
     def __init__(
@@ -90,16 +89,16 @@ class EvaluationClips(Dataset[dict[str, Any]]):
             raise FileNotFoundError(f"HumanML3D features not found: {', '.join(missing)}. See docs/data.md.")
         self.statistics, self.choices, self.crops = statistics, choices, crops
         self.dropped: dict[str, str] = {}
-        found: dict[str, EvaluationEntry] = {}
+        entries: dict[str, EvaluationEntry] = {}
         for name in progress(read_name_list(wanted[0]), split, unit="clip"):
             try:
-                self._add(found, name, wanted[1] / f"{name}.npy", wanted[2] / f"{name}.txt")
+                self._add(entries, name, wanted[1] / f"{name}.npy", wanted[2] / f"{name}.txt")
             except (OSError, ValueError, EOFError) as error:
-                logger.warning("Clip '%s' cannot be read (%s); left out.", name, error)
+                logger.warning("Clip '%s' cannot be read (%s) and is excluded.", name, error)
                 self.dropped[name] = "cannot be read"
-        self.entries = sorted(found.values(), key=lambda entry: entry.num_rows)
+        self.entries = sorted(entries.values(), key=lambda entry: entry.num_rows)
         reasons = "; ".join(f"{n} x {reason}" for reason, n in sorted(Counter(self.dropped.values()).items()))
-        logger.info("%s: %d clips and parts; left out: %s.", split, len(self.entries), reasons or "none")
+        logger.info("%s: %d clips and parts; excluded: %s.", split, len(self.entries), reasons or "none")
         if not self.entries:
             raise ValueError(f"Split '{split}' of {root} has no clip of {MIN_ROWS} to {MAX_ROWS - 1} rows ({reasons}).")
 
@@ -107,12 +106,12 @@ class EvaluationClips(Dataset[dict[str, Any]]):
         return len(self.entries)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One item, with fresh draws.
+        """One item with new random draws.
 
         Returns:
             features: (196, 263) float32, normalised, zero beyond `num_rows`.
             num_rows: a multiple of 4.
-            text, tokens: the caption and its "word/POS" tokens, joined by blanks.
+            text, tokens: the caption and its "word/POS" tokens, joined by spaces.
         """
         entry = self.entries[index]
         caption = self.choices.choice(entry.captions)
@@ -123,7 +122,7 @@ class EvaluationClips(Dataset[dict[str, Any]]):
         features[: len(rows)] = self.statistics.normalize(torch.from_numpy(rows))
         return {"features": features, "num_rows": len(rows), "text": caption.text, "tokens": " ".join(caption.tokens)}
 
-    def _add(self, found: dict[str, EvaluationEntry], name: str, path: Path, text: Path) -> None:
+    def _add(self, entries: dict[str, EvaluationEntry], name: str, path: Path, text: Path) -> None:
         """Adds the parts of a clip, then the clip itself."""
         total = len(np.load(path, mmap_mode="r", allow_pickle=False))
         if not MIN_ROWS <= total < MAX_ROWS:
@@ -136,24 +135,24 @@ class EvaluationClips(Dataset[dict[str, Any]]):
                 continue
             start, end, _ = slice(int(caption.start_s * FPS), int(caption.end_s * FPS)).indices(total)
             if MIN_ROWS <= end - start < MAX_ROWS:
-                part = self._letter(found, name)
-                found[part] = EvaluationEntry(part, path, start, end - start, (caption,))
+                part = self._letter(entries, name)
+                entries[part] = EvaluationEntry(part, path, start, end - start, (caption,))
         if whole:
-            found[name] = EvaluationEntry(name, path, 0, total, tuple(whole))
+            entries[name] = EvaluationEntry(name, path, 0, total, tuple(whole))
         else:
             self.dropped[name] = "no caption of the whole clip"
 
-    def _letter(self, found: dict[str, EvaluationEntry], name: str) -> str:
-        """A free name for a part of a clip."""
-        if all(f"{letter}_{name}" in found for letter in LETTERS):
+    def _letter(self, entries: dict[str, EvaluationEntry], name: str) -> str:
+        """An unused name for a part of a clip."""
+        if all(f"{letter}_{name}" in entries for letter in LETTERS):
             raise ValueError(f"more than {len(LETTERS)} captions of parts")
-        while (part := f"{self.choices.choice(LETTERS)}_{name}") in found:
+        while (part := f"{self.choices.choice(LETTERS)}_{name}") in entries:
             pass
         return part
 
 
 def sentence_length(tokens: str) -> int:
-    """Number of words of a caption for the published text encoder: at most 20, plus start and end."""
+    """Length of a caption for the published text encoder: at most 20 words, plus start and end."""
     return min(len(tokens.split()), MAX_WORDS) + 2
 
 
@@ -161,5 +160,7 @@ def _read(path: Path) -> np.ndarray:
     """(F, 263) float32 rows of a feature file."""
     rows = np.load(path, allow_pickle=False)
     if rows.ndim != 2 or rows.shape[1] != NUM_FEATURES:
-        raise ValueError(f"{path} is {rows.shape}; expected (rows, {NUM_FEATURES}) features. Encode the clip again.")
+        raise ValueError(
+            f"{path} has shape {rows.shape}; expected (rows, {NUM_FEATURES}) features. Encode the clip again."
+        )
     return np.asarray(rows, dtype=np.float32)

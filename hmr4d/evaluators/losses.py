@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hmr4d.evaluators.networks import ROWS_PER_TOKEN
 
-MARGIN = 10.0  # distance beyond which a wrong pair costs nothing; it sets the scale of the embeddings
+MARGIN = 10.0  # distance beyond which a negative pair has no loss; determines the scale of the embeddings
 SPARSITY_WEIGHT = SMOOTHNESS_WEIGHT = 1e-3
 
 
@@ -23,7 +23,7 @@ class MatchingLoss(NamedTuple):
 
 
 class DecompositionLoss(NamedTuple):
-    """Terms of the autoencoder's loss, scalars; `total` weighs the others."""
+    """Terms of the autoencoder's loss, scalars; `total` is their weighted sum."""
 
     total: Tensor
     reconstruction: Tensor
@@ -32,12 +32,13 @@ class DecompositionLoss(NamedTuple):
 
 
 def matching_loss(text: Tensor, motion: Tensor, *, shift: int, margin: float = MARGIN) -> MatchingLoss:
-    """Squared distance of pairs plus squared lack of distance, up to `margin`, of texts and shifted motions.
+    """Contrastive loss: squared distance of positive pairs, plus squared hinge max(0, margin - distance) of negative
+    pairs.
 
     Args:
         text, motion: (B, E) embeddings, pairs at equal rows.
-        shift: text i is set against motion (i + shift) mod B; 0 sets it against its own motion.
-        margin: in units of the embeddings.
+        shift: the negative of text i is motion (i + shift) mod B; with 0 it is its own motion.
+        margin: margin, in units of the embeddings.
     """
     distance = nn.functional.pairwise_distance
     positive = distance(text, motion).square().mean()
@@ -47,18 +48,19 @@ def matching_loss(text: Tensor, motion: Tensor, *, shift: int, margin: float = M
 
 
 def published_shift(batch_size: int, random: np.random.RandomState) -> int:
-    """A shift for `matching_loss` as the published training draws it: 0 to B - 2, so now and then the pair itself.
+    """Random shift for `matching_loss` as in the published training: 0 to B - 2, which includes the pair itself.
 
     Raises:
-        ValueError: fewer than two pairs.
+        ValueError: there are fewer than two pairs.
     """
     if batch_size < 2:
-        raise ValueError(f"A batch of {batch_size} has no wrong pairs to train on; use at least 2 pairs.")
+        raise ValueError(f"A batch of {batch_size} has no negative pairs; use at least 2 pairs.")
     return int(random.randint(0, batch_size - 1))
 
 
 def decomposition_loss(reconstruction: Tensor, target: Tensor, movements: Tensor) -> DecompositionLoss:
-    """Mean absolute error of the rows, plus small weights on the tokens' size and on their change over time.
+    """Mean absolute error of the rows, plus penalties with small weights on magnitude and temporal change of the
+    tokens.
 
     Args:
         reconstruction, target: (B, L, D) feature rows, foot contacts included.
@@ -72,5 +74,5 @@ def decomposition_loss(reconstruction: Tensor, target: Tensor, movements: Tensor
 
 
 def length_loss(logits: Tensor, num_rows: Tensor) -> Tensor:
-    """Cross-entropy of the scores (B, K) of a `LengthEstimator` and the motions' rows (B,)."""
+    """Cross-entropy of the logits (B, K) of a `LengthEstimator` for motions of `num_rows` (B,)."""
     return nn.functional.cross_entropy(logits, torch.div(num_rows, ROWS_PER_TOKEN, rounding_mode="floor"))

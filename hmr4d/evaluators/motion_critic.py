@@ -1,7 +1,7 @@
-"""MotionCritic: a score of how natural a motion looks to people, from the user's checkpoint.
+"""MotionCritic: a network that scores how natural a motion looks to people; needs the published checkpoint.
 
 Wang et al., "Aligning Human Motion Generation with Human Perceptions", 2024, arXiv 2407.02272. Higher is better; the
-score has no bounds.
+score is unbounded.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.weights import load_inert, load_strictly
 
 NUM_ROWS = 25  # 24 SMPL joints and the translation
-NUM_FRAMES = 60  # that are scored
-HIGHEST_SCORE = 12.0  # higher scores are left out where the critic trains another network
+NUM_FRAMES = 60  # scored frames
+HIGHEST_SCORE = 12.0  # higher scores are ignored when the critic is used as a training loss
 SMALL_ANGLE = 1e-6  # radians
 CHECKPOINT_KEY = "model_state_dict"
 
 
 class MotionCritic(nn.Module):
-    """Scores of motions.
+    """The scoring network.
 
     Args:
-        dim_feat, dim_rep, depth, num_heads, mlp_ratio, max_length: of the DSTformer.
-        num_rows: joints and the translation.
+        dim_feat, dim_rep, depth, num_heads, mlp_ratio, max_length: options of the DSTformer.
+        num_rows: number of joints plus one for the translation.
     """
 
     def __init__(
@@ -56,26 +56,27 @@ class MotionCritic(nn.Module):
         self.mlp = Mlp(num_rows * dim_rep, 2 * dim_rep, 1)
 
     def forward(self, motion: Tensor) -> Tensor:
-        """(B, F, 25, 3) axis-angle of the joints, then the translation in metres, y up -> scores (B,)."""
+        """Scores (B,) of (B, F, 25, 3): axis-angle of the joints, then the translation in metres, y up."""
         return self.mlp(self.dstran(motion).mean(1).flatten(1))[:, 0]
 
 
 def clipped_mean(scores: Tensor) -> Tensor:
-    """Mean of the scores that are not above HIGHEST_SCORE; 0 where all are."""
+    """Mean of the scores up to HIGHEST_SCORE; 0 if all are above it."""
     kept = scores[scores <= HIGHEST_SCORE]
     return kept.mean() if len(kept) else scores.new_zeros(())
 
 
 def critic_input(rotations: Tensor, translation: Tensor) -> Tensor:
-    """(B, F, 25, 3) of rotations (B, F, 24, 3, 3) and of the way (B, F, 3) from the first frame on, y up."""
+    """Input (B, F, 25, 3) from rotations (B, F, 24, 3, 3) and translation (B, F, 3), metres, relative to the first
+    frame, y up."""
     place = translation - translation[:, :1]
     return torch.cat([roma.rotmat_to_rotvec(rotations), place[:, :, None]], 2)
 
 
 def critic_input_from_rot6d_rows(motion: Tensor) -> Tensor:
-    """Published input (B, 25, 6, F): the first two rows of each matrix, then the translation -> (B, F, 25, 3).
+    """Input (B, F, 25, 3) from the published format (B, 25, 6, F): first two rows of each matrix, then the translation.
 
-    The arithmetic is that of the published converter, which loses digits at small angles.
+    The arithmetic equals that of the published converter, which loses precision at small angles.
     """
     frames = motion.permute(0, 3, 1, 2)  # (B, F, 25, 6)
     first, second = frames[:, :, :-1].unflatten(-1, (2, 3)).unbind(-2)
@@ -86,7 +87,7 @@ def critic_input_from_rot6d_rows(motion: Tensor) -> Tensor:
 
 
 def _published_rotvec(matrix: Tensor) -> Tensor:
-    """(..., 3, 3) rotations -> (..., 3) axis times angle, by square roots of sums of the diagonal."""
+    """Axis-angle (..., 3) of rotations (..., 3, 3) by the published formula with square roots of diagonal sums."""
     a, b, c = matrix.diagonal(dim1=-2, dim2=-1).unbind(-1)
     halves = torch.stack([1 + a + b + c, 1 + a - b - c, 1 - a + b - c, 1 - a - b + c], -1).relu().sqrt() / 2
     skew = matrix - matrix.mT
@@ -100,10 +101,10 @@ def _published_rotvec(matrix: Tensor) -> Tensor:
 
 
 def load_motion_critic(path: str | Path) -> MotionCritic:
-    """The critic of a published checkpoint, ready to score.
+    """Loads the critic from a published checkpoint.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: the file is no checkpoint of the critic.
     """
     path = Path(path)
@@ -115,7 +116,7 @@ def load_motion_critic(path: str | Path) -> MotionCritic:
     content = load_inert(path)
     state = content.get(CHECKPOINT_KEY) if isinstance(content, dict) else None
     if not isinstance(state, dict):
-        raise ValueError(f"{path} holds no '{CHECKPOINT_KEY}'; expected the published checkpoint of MotionCritic.")
+        raise ValueError(f"{path} has no '{CHECKPOINT_KEY}'; expected the published checkpoint of MotionCritic.")
     critic = MotionCritic()
     weights = {key.removeprefix("module."): value for key, value in state.items()}
     load_strictly(critic, translate_published(weights), (), source=str(path))

@@ -1,9 +1,10 @@
 """Networks that evaluate text-to-motion models, after Guo et al., "Generating Diverse and Natural 3D Human Motions from
 Text", CVPR 2022.
 
-A movement encoder turns four feature rows into one token; a motion encoder and a text encoder summarise tokens and
-words in one embedding each, trained so that a motion and its caption lie close together. The defaults of the
-constructors are the published sizes. Lengths may come in any order, and results are in the order of the inputs.
+A movement encoder converts four feature rows to one token. A motion encoder and a text encoder summarise tokens and
+words in one embedding each; training brings a motion and its caption close together. The default sizes are the
+published
+ones. Lengths may be in any order; results are in the order of the inputs.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-LEAKY_SLOPE = 0.2  # of every LeakyReLU
+LEAKY_SLOPE = 0.2  # negative slope of all LeakyReLUs
 ROWS_PER_TOKEN = 4  # two convolutions of stride 2
 
 
 class MovementEncoder(nn.Module):
-    """Feature rows to movement tokens; token j sees rows 4 j - 3 to 4 j + 6.
+    """Converts feature rows to movement tokens; token j depends on rows 4 j - 3 to 4 j + 6.
 
-    What lies behind the end of a clip matters: its last token sees up to three rows of padding.
+    Padding affects the result: the last token of a clip depends on up to three padded rows.
 
     Args:
-        input_dim: D of the rows, foot contacts left out.
+        input_dim: D of the rows, without foot contacts.
         hidden_dim: channels between the two convolutions.
         output_dim: C of a token.
-        dropout: share of activations dropped in training.
+        dropout: dropout probability.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class MovementEncoder(nn.Module):
 
 
 class MovementDecoder(nn.Module):
-    """Movement tokens back to feature rows; only the training of the movement encoder needs it.
+    """Converts movement tokens back to feature rows; used only to train the movement encoder.
 
     Args:
         input_dim: C of a token.
@@ -73,7 +74,7 @@ class MovementDecoder(nn.Module):
 
 
 class RecurrentSummary(nn.Module):
-    """Bidirectional GRU with a learned first state; the last states of both directions, side by side.
+    """Bidirectional GRU with learned initial state; returns the concatenated last states of both directions.
 
     Args:
         dim: channels of the input and of each direction.
@@ -92,11 +93,11 @@ class RecurrentSummary(nn.Module):
 
 
 class MotionEncoder(nn.Module):
-    """Movement tokens to one embedding.
+    """Summarises movement tokens in one embedding.
 
     Args:
         input_dim: C of a token.
-        hidden_dim: of the GRU.
+        hidden_dim: size of the GRU.
         output_dim: E of the embedding.
     """
 
@@ -113,7 +114,7 @@ class MotionEncoder(nn.Module):
 
 
 class WordSummary(nn.Module):
-    """Words, or token states of a language model, to one vector; shared by text encoder and length estimator.
+    """Summarises words, or token states of a language model, in one vector; part of text encoder and length estimator.
 
     Args:
         input_dim: C of a word.
@@ -141,12 +142,12 @@ class WordSummary(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Words, or token states of a language model, to one embedding.
+    """Embeds words, or token states of a language model.
 
     Args:
         input_dim: C of a word: 300 for GloVe, 384 for the token states of the default text encoder.
-        pos_dim: number of part-of-speech classes; 0: words come without them.
-        hidden_dim: of the GRU.
+        pos_dim: number of part-of-speech classes; 0: none.
+        hidden_dim: size of the GRU.
         output_dim: E of the embedding.
     """
 
@@ -162,11 +163,11 @@ class TextEncoder(nn.Module):
 
 
 class LengthEstimator(nn.Module):
-    """Words to scores of the motion's length in movement tokens.
+    """Predicts the length of a motion, in movement tokens, from words.
 
     Args:
         input_dim, pos_dim, hidden_dim: as for `TextEncoder`.
-        num_classes: lengths told apart; class k stands for 4 k rows.
+        num_classes: number of classes; class k means 4 k rows.
     """
 
     def __init__(self, input_dim: int = 300, pos_dim: int = 15, hidden_dim: int = 512, num_classes: int = 50) -> None:
@@ -191,7 +192,8 @@ def _dense(input_dim: int, output_dim: int) -> tuple[nn.Module, ...]:
 
 
 def _initialize(module: nn.Module) -> None:
-    """First weights: Xavier's normal distribution and zero biases; recurrent and normalising layers keep theirs."""
+    """Initializes weights with Xavier's normal distribution and biases with zero, except recurrent and normalization
+    layers."""
     if isinstance(module, (nn.Linear, nn.Conv1d, nn.ConvTranspose1d)):
         nn.init.xavier_normal_(module.weight)
         if module.bias is not None:

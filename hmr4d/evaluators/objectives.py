@@ -1,4 +1,4 @@
-"""What pulls texts and motions together: the published objective, and one that compares all pairs of a batch."""
+"""Training objectives of matching: the published one, and one that compares all pairs of a batch."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from hmr4d.evaluators.losses import MARGIN, matching_loss, published_shift
 
 
 class MatchingObjective(Protocol):
-    """Terms of a loss by name, among them "loss".
+    """Interface: loss terms by name, including "loss".
 
     Args:
         text, motion: (B, E) embeddings, pairs at equal rows.
-        described: (B, B) bool, whether text i describes motion j too; True on the diagonal.
-        seed: of what is drawn.
+        described: (B, B) bool, whether text i also describes motion j; True on the diagonal.
+        seed: seed of random draws.
     """
 
     def __call__(self, text: Tensor, motion: Tensor, described: Tensor, *, seed: int) -> dict[str, Tensor]: ...
 
 
 class ShiftedPairs:
-    """The published contrastive loss: every text against its motion and one other.
+    """The published contrastive loss: each text with its motion and one negative.
 
     Args:
         margin: see `matching_loss`.
@@ -40,14 +40,14 @@ class ShiftedPairs:
 
 
 class AllPairs:
-    """Cross-entropy of finding the motion of a text among all of the batch, and the text of a motion.
+    """Cross-entropy of retrieving the motion of a text, and the text of a motion, among all pairs of the batch.
 
     Scores are -d^2 / temperature with the distance d that the metrics use, otherwise as by van den Oord et al.,
-    "Representation Learning with Contrastive Predictive Coding", 2018, arXiv 1807.03748. Where a text describes another
-    motion of the batch too, that pair is left out: it is not wrong.
+    "Representation Learning with Contrastive Predictive Coding", 2018, arXiv 1807.03748. Pairs in which a text also
+    describes another motion are excluded, because they are not negatives.
 
     Args:
-        temperature: squared distance that counts one unit of score; it sets the scale of the embeddings.
+        temperature: squared distance per unit of score; determines the scale of the embeddings.
     """
 
     def __init__(self, temperature: float = 10.0) -> None:

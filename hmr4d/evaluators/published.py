@@ -26,7 +26,7 @@ _WORDS = {
     "pos_emb": "words.embed_pos",
     "input_emb": "words.embed",
 }
-# First parts of published names and of ours.
+# First parts of published parameter names -> first parts in this package.
 _NAMES: dict[type[nn.Module], dict[str, str]] = {
     MovementEncoder: {"main.0": "conv1", "main.3": "conv2", "out_net": "out"},
     MovementDecoder: {"main.0": "conv1", "main.2": "conv2", "out_net": "out"},
@@ -42,7 +42,7 @@ _NAMES: dict[type[nn.Module], dict[str, str]] = {
 
 
 def translate(state: Mapping[str, Tensor], network: type[nn.Module]) -> dict[str, Tensor]:
-    """Published parameters by the names of one of our networks; unknown names are not changed."""
+    """Published parameters with the names of a network class of this package; unknown names are kept."""
     names = _NAMES[network]
     out: dict[str, Tensor] = {}
     for key, value in state.items():
@@ -52,30 +52,29 @@ def translate(state: Mapping[str, Tensor], network: type[nn.Module]) -> dict[str
 
 
 def load_published(path: str | Path, networks: Mapping[str, nn.Module]) -> None:
-    """Fills networks from a published file.
+    """Loads parameters from a published file into networks.
 
     Args:
-        path: such as `MATCHING_FILE` below the folder of the published evaluators.
-        networks: by their keys in the file.
+        path: path, such as `MATCHING_FILE` in the folder of the published evaluators.
+        networks: key in the file -> network.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or its parameters do not fit.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged, or its parameters do not match.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"Published evaluator not found: {path}. "
-            "Run `hmr4d download t2m-evaluators`, or put the file there by hand."
+            f"Published evaluator not found: {path}. Run `hmr4d download t2m-evaluators`, or put the file there."
         )
     try:
         content = load_inert(path)
         if not isinstance(content, dict):
-            raise TypeError(f"it holds a {type(content).__name__}, not a table of networks")
+            raise TypeError(f"it contains a {type(content).__name__} instead of a table of networks")
         states = {key: _parameters(content, key) for key in networks}
     except DAMAGED as error:
         raise ValueError(
-            f"{path} is no readable evaluator checkpoint ({short_reason(error)}). Expected the published file with "
+            f"{path} is not a readable evaluator checkpoint ({short_reason(error)}). Expected the published file with "
             f"{', '.join(networks)}; download it again."
         ) from error
     for key, network in networks.items():
@@ -88,5 +87,5 @@ def _parameters(content: Mapping[str, object], key: str) -> dict[str, Tensor]:
         raise KeyError(f"no '{key}' among {sorted(map(str, content))}")
     state = content[key]
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise TypeError(f"'{key}' is no table of parameters")
+        raise TypeError(f"'{key}' is not a table of parameters")
     return {name: value.float() for name, value in state.items()}

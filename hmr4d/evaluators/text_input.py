@@ -1,4 +1,4 @@
-"""Captions to the input of an evaluator's text encoder: GloVe words, or token states of a language model."""
+"""Conversion of captions to input of an evaluator's text encoder: GloVe words or token states of a language model."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class WordBatch(NamedTuple):
 
     Attributes:
         words: (B, N, C) float32.
-        lengths: (B,) int64, words that count.
-        pos_onehot: (B, N, P) float32, or None where words come without classes.
+        lengths: (B,) int64, number of valid words.
+        pos_onehot: (B, N, P) float32 word classes, or None.
     """
 
     words: Tensor
@@ -29,7 +29,7 @@ class WordBatch(NamedTuple):
 
 
 class TextInput(Protocol):
-    """What turns captions into numbers."""
+    """Interface: converts captions to network input."""
 
     dim: int
 
@@ -47,11 +47,11 @@ class GloveInput:
         self.vectorizer, self.dim = vectorizer, vectorizer.dim
 
     def __call__(self, texts: Sequence[str], tokens: Sequence[str] | None = None) -> WordBatch:
-        """Captions by their `tokens`, one string "word/POS word/POS" each; `texts` are used in messages alone."""
+        """Converts captions given as `tokens`, one string "word/POS word/POS" each; `texts` occur in messages only."""
         if tokens is None or len(tokens) != len(texts):
             raise ValueError(
-                f"The GloVe text side needs 'word/POS' tokens of all {len(texts)} captions and got "
-                f"{0 if tokens is None else len(tokens)}. Take captions with tokens, or an evaluator on token states."
+                f"The GloVe text side needs 'word/POS' tokens of all {len(texts)} captions; got "
+                f"{0 if tokens is None else len(tokens)}. Use captions with tokens, or an evaluator with token states."
             )
         sentences = [self.vectorizer.sentence(line.split()) for line in tokens]
         return WordBatch(
@@ -62,14 +62,14 @@ class GloveInput:
 
 
 class TokenStateInput:
-    """Token states of a text encoder, from a store's cache if it contains the caption, else computed.
+    """Token states of a text encoder, from the cache of a store if it contains the caption, otherwise computed.
 
-    States are rounded to half precision, as caches keep them, so that both ways agree.
+    States are rounded to half precision as in caches, so cached and computed states are equal.
 
     Args:
-        name: of the encoder, for `build_text_encoder`.
+        name: name of the encoder, for `build_text_encoder`.
         dim: C of a state.
-        encoder: instead of one built by name at first need.
+        encoder: encoder; None: built by name on first use.
     """
 
     def __init__(self, name: str, dim: int, *, encoder: TextEncoder | None = None) -> None:
@@ -84,7 +84,7 @@ class TokenStateInput:
         self._rows: dict[str, int] = {}
 
     def use_cache(self, store: ClipStore) -> bool:
-        """Takes states of the store's captions from its cache from now on; False when it has none of this encoder."""
+        """Uses cached states of the store's captions from now on; returns False if the store has none."""
         cache = store.text_cache(self.name)
         if cache is not None:
             self._cache = cache
@@ -92,7 +92,7 @@ class TokenStateInput:
         return cache is not None
 
     def __call__(self, texts: Sequence[str], tokens: Sequence[str] | None = None) -> WordBatch:
-        """Captions by their `texts`; `tokens` are not needed."""
+        """Converts captions given as `texts`; `tokens` are ignored."""
         new = list(dict.fromkeys(text for text in texts if self._cache is None or text not in self._rows))
         computed = dict(zip(new, self._compute(new), strict=True))
         states = [

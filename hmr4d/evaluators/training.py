@@ -1,4 +1,4 @@
-"""Lightning modules that train the evaluator: autoencoder of movements, matching of text and motion, motion length."""
+"""Lightning modules that train evaluators: movement autoencoder, matching of text and motion, motion length."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from hmr4d.utils.weights import DAMAGED, load_inert, load_strictly, short_reason
 logger = logging.getLogger(__name__)
 
 FREEZE_GROUPS = ("none", "movement")
-SEEN_BEYOND = 4  # rows of padding that matter: the last token of a clip sees three of them
+SEEN_BEYOND = 4  # padded rows that affect the result; the last token of a clip depends on three of them
 
 
 @dataclass(frozen=True)
 class FittingOptions:
-    """How the parameters move.
+    """Options of the optimization.
 
     Attributes:
         optimizer: parameters -> optimiser.
-        final_lr: last rate over the first, reached along a cosine; 1 keeps the rate.
-        feature_bias: how much more root and contact channels of 3D features weigh, see `with_evaluator_bias`; 1 for
-            those of 2D keypoints, which have no such channels.
-        seed: of everything drawn; step s of epoch e draws from (seed, e, s, rank) alone.
+        final_lr: final learning rate relative to the first, reached by cosine decay; 1: constant rate.
+        feature_bias: extra weight of root and contact channels of 3D features, see `with_evaluator_bias`; 1 for
+            features of 2D keypoints, which have no such channels.
+        seed: seed of all random draws; step s of epoch e depends on (seed, e, s, rank) alone.
     """
 
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -53,12 +53,12 @@ class FittingOptions:
 class EvaluatorTraining(pl.LightningModule):
     """Common parts of the three trainings: normalization, optimizer, clipping, seeds, logging, initial weights.
 
-    Mean and deviation of the training split are measured when the training starts, unless it starts from another
-    one, and travel as buffers, so that a checkpoint has them.
+    Mean and standard deviation of the training split are computed at the start, unless the training starts from another
+    one. They are buffers and therefore part of checkpoints.
 
     Args:
-        recipe: of the evaluator in the making.
-        fitting: how its parameters move.
+        recipe: settings of the evaluator.
+        fitting: options of the optimization.
     """
 
     mean: Tensor
@@ -68,10 +68,10 @@ class EvaluatorTraining(pl.LightningModule):
         super().__init__()
         self.recipe, self.fitting = recipe, fitting
         self.register_buffer("mean", torch.zeros(recipe.features.num_features))
-        self.register_buffer("std", torch.zeros(recipe.features.num_features))  # zeros: not measured yet
+        self.register_buffer("std", torch.zeros(recipe.features.num_features))  # zeros: not computed yet
 
     def losses(self, batch: dict[str, Any], seed: int) -> dict[str, Tensor]:
-        """Terms of the loss of a batch by name, among them "loss"."""
+        """Loss terms of a batch by name, including "loss"."""
         raise NotImplementedError
 
     def normalize(self, batch: dict[str, Any]) -> Tensor:
@@ -88,14 +88,16 @@ class EvaluatorTraining(pl.LightningModule):
         logger.info("Parameters: %d trainable, %d frozen.", free, sum(p.numel() for p in self.parameters()) - free)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(self._step_seed(batch_idx))  # dropout; a resumed run drops what it would have
+        torch.manual_seed(
+            self._step_seed(batch_idx)
+        )  # seeds dropout, so that a resumed run equals an uninterrupted one
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         terms = self.losses(batch, self._step_seed(batch_idx))
         if wrong := [name for name, value in terms.items() if not torch.isfinite(value)]:
             raise FloatingPointError(
-                f"{', '.join(wrong)} is not a finite number in epoch {self.current_epoch}, step {self.global_step}. "
-                "The last checkpoint is from before; lower optimizer.lr."
+                f"{', '.join(wrong)} is not finite in epoch {self.current_epoch}, step {self.global_step}. The last "
+                "checkpoint is older; lower optimizer.lr."
             )
         size = len(batch["lengths"])
         self.log_dict({f"train/{k}": v for k, v in terms.items()}, prog_bar=True, batch_size=size, on_epoch=True)
@@ -125,16 +127,16 @@ class EvaluatorTraining(pl.LightningModule):
         checkpoint["recipe"] = asdict(self.recipe)
 
     def load_start(self, path: str | Path, ckpt_type: str = "pl", *, is_training: bool = True) -> None:
-        """Takes the statistics and the networks that this training shares with the checkpoint of another one.
+        """Loads the statistics and the shared networks from the checkpoint of another training.
 
         Args:
             path: checkpoint of an evaluator training.
-            ckpt_type: "pl"; there are no others.
-            is_training: these modules do nothing else.
+            ckpt_type: must be "pl".
+            is_training: must be True.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is damaged, was trained on other features, or has no network of this training.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file is damaged, was trained on other features, or has no network of this training.
         """
         if ckpt_type != "pl" or not is_training:
             raise ValueError("An evaluator training takes ckpt_type=pl and task=fit; score with global/task=.../test.")
@@ -148,7 +150,10 @@ class EvaluatorTraining(pl.LightningModule):
         networks = dict(self.named_children())
         shared = [name for name in networks if any(key.startswith(f"{name}.") for key in state)]
         if not shared:
-            raise ValueError(f"{path} holds none of the networks {', '.join(networks)}; it is of another stage.")
+            raise ValueError(
+                f"{path} has none of the networks {', '.join(networks)}; it belongs to another stage. "
+                "Give a checkpoint of a matching stage."
+            )
         for name in shared:
             part = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
             load_strictly(networks[name], part, (), source=str(path))
@@ -160,11 +165,11 @@ class EvaluatorTraining(pl.LightningModule):
 
 
 def read_training(path: str | Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-    """Parameters and buffers by name, and the recipe as a dict, from a checkpoint of one of these trainings.
+    """Parameters and buffers by name, and the recipe as a dict, from a checkpoint of an evaluator training.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged or of another method.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged or belongs to another method.
     """
     path = Path(path)
     if not path.is_file():
@@ -176,14 +181,14 @@ def read_training(path: str | Path) -> tuple[dict[str, Tensor], Mapping[str, Any
             raise KeyError("mean and std")
     except DAMAGED as error:
         raise ValueError(
-            f"{path} is no readable checkpoint of an evaluator training ({short_reason(error)}). Give one of "
+            f"{path} is not a readable checkpoint of an evaluator training ({short_reason(error)}). Give one of "
             "exp=evaluator/decomposition or exp=evaluator/matching."
         ) from error
     return state, recipe
 
 
 class DecompositionTraining(EvaluatorTraining):
-    """Movement encoder and a decoder as an autoencoder of short windows; the encoder sees no foot contacts."""
+    """Trains movement encoder and decoder as an autoencoder of short windows; the encoder gets no foot contacts."""
 
     def __init__(self, recipe: EvaluatorRecipe, fitting: FittingOptions) -> None:
         super().__init__(recipe, fitting)
@@ -198,26 +203,26 @@ class DecompositionTraining(EvaluatorTraining):
 
 
 def build_text_input(recipe: EvaluatorRecipe, glove_folder: str | Path) -> TextInput:
-    """What turns captions into numbers for a recipe; only the GloVe text side reads `glove_folder`."""
+    """The text input for a recipe; only GloVe uses `glove_folder`."""
     if recipe.text == "glove":
         return GloveInput(WordVectorizer(glove_folder))
     return TokenStateInput(recipe.text_encoder, recipe.text_dim)
 
 
 class CaptionTraining(EvaluatorTraining):
-    """A training that reads captions: token states come from the store's cache if it has one.
+    """Common part of trainings with captions; token states come from the cache of the store if it has one.
 
     Args:
         recipe, fitting: see `EvaluatorTraining`.
-        text_input: what turns captions into numbers.
+        text_input: converter of captions to network input.
     """
 
     def __init__(self, recipe: EvaluatorRecipe, fitting: FittingOptions, *, text_input: TextInput) -> None:
         super().__init__(recipe, fitting)
         if text_input.dim != recipe.text_dim:
             raise ValueError(
-                f"The evaluator reads words of {recipe.text_dim} numbers, the text input gives {text_input.dim}. Set "
-                "evaluator.text_dim, or choose the text side that the evaluator was made for with text=."
+                f"The evaluator needs words of {recipe.text_dim} dimensions, the text input has {text_input.dim}. Set "
+                "evaluator.text_dim, or choose the matching text side with text=."
             )
         self.text_input = text_input
 
@@ -234,12 +239,12 @@ class CaptionTraining(EvaluatorTraining):
 
 
 class MatchingTraining(CaptionTraining):
-    """Motion and text encoder, trained such that a motion and its caption are close together.
+    """Trains motion and text encoder to embed a motion and its caption close together.
 
     Args:
         recipe, fitting, text_input: see `CaptionTraining`.
-        objective: what close means.
-        freeze: "movement" keeps the movement encoder as the autoencoder left it, as published; "none" trains it too.
+        objective: loss.
+        freeze: "movement" keeps the movement encoder of the autoencoder, as published; "none" also trains it.
     """
 
     def __init__(
@@ -269,16 +274,16 @@ class MatchingTraining(CaptionTraining):
         super().on_fit_start()
         if self.trainer.enable_validation and len(self.trainer.datamodule.dataset("val")) < 2:  # type: ignore[attr-defined]
             raise ValueError(
-                "The validation split has a single clip, which has nothing to be told apart from. Choose another with "
-                "datamodule.val.split=..., or leave validation out with trainer.limit_val_batches=0 callbacks=default."
+                "The validation split has a single clip, but matching needs two. Choose another split with "
+                "datamodule.val.split=..., or disable validation with trainer.limit_val_batches=0 callbacks=default."
             )
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        if len(batch["lengths"]) > 1:  # a pair that is left over has no wrong one beside it
+        if len(batch["lengths"]) > 1:  # a single pair has no negative
             super().validation_step(batch, batch_idx)
 
     def embed_motions(self, batch: dict[str, Any]) -> Tensor:
-        """(B, E) embeddings, the same as of an `Evaluator`, which pads every clip to the recipe's `max_rows`."""
+        """Embeddings (B, E), equal to those of an `Evaluator`, which pads every clip to the recipe's `max_rows`."""
         rows = self.normalize(batch)[..., : self.recipe.features.num_seen]
         beyond = min(self.recipe.max_rows - rows.shape[1], SEEN_BEYOND)
         movements = self.movement_encoder(nn.functional.pad(rows, (0, 0, 0, beyond)))
@@ -290,12 +295,12 @@ class MatchingTraining(CaptionTraining):
         described = described.to(text.device)
         terms = self.objective(text, motion, described, seed=seed)
         nearest = torch.cdist(text.detach(), motion.detach()).argmin(1)
-        found = described.gather(1, nearest[:, None]).float().mean()
-        return {**terms, "top1": found}
+        retrieved = described.gather(1, nearest[:, None]).float().mean()
+        return {**terms, "top1": retrieved}
 
 
 class LengthTraining(CaptionTraining):
-    """Length of the motion from its caption."""
+    """Trains the prediction of the motion length from the caption."""
 
     def __init__(self, recipe: EvaluatorRecipe, fitting: FittingOptions, *, text_input: TextInput) -> None:
         super().__init__(recipe, fitting, text_input=text_input)

@@ -1,4 +1,4 @@
-"""Words to vectors and word classes, the caption input of the published evaluators.
+"""Conversion of words to vectors and word classes, the text input of the published evaluators.
 
 The vectors are GloVe (Pennington et al., EMNLP 2014).
 """
@@ -20,16 +20,16 @@ from hmr4d.utils.safe_pickle import load_arrays_pickle
 PREFIX = "our_vab"
 FILES = tuple(f"{PREFIX}_{part}" for part in ("data.npy", "words.pkl", "idx.pkl"))
 START, END, UNKNOWN = "sos", "eos", "unk"
-SENTENCE_LENGTH = MAX_WORDS + 2  # with start and end
+SENTENCE_LENGTH = MAX_WORDS + 2  # including start and end
 
 
 class WordClasses(NamedTuple):
     """Classes by their index in the one-hot code.
 
     Attributes:
-        index: class name -> place.
-        lists: word -> class of the first list that has it.
-        other: class of everything else.
+        index: class name -> index.
+        lists: word -> class of the first list that contains it.
+        other: class of all other words.
     """
 
     index: dict[str, int]
@@ -38,12 +38,12 @@ class WordClasses(NamedTuple):
 
 
 class Sentence(NamedTuple):
-    """A caption as the published text encoder takes it.
+    """A caption as input of the published text encoder.
 
     Attributes:
         words: (22, C) float32 vectors, start and end included, padded with the vector of "unk".
         pos_onehot: (22, 15) float32.
-        length: words that count, start and end included.
+        length: number of valid words, including start and end.
         tokens: the 22 "word/POS" tokens joined by "_".
     """
 
@@ -70,14 +70,14 @@ class WordVectorizer:
     """Looks up GloVe vectors and word classes.
 
     Args:
-        folder: with `our_vab_data.npy`, `our_vab_words.pkl` and `our_vab_idx.pkl`.
+        folder: folder with `our_vab_data.npy`, `our_vab_words.pkl` and `our_vab_idx.pkl`.
 
     Attributes:
         dim: C of a vector.
 
     Raises:
-        FileNotFoundError: files are missing; all are named.
-        ValueError: a file is damaged, or they do not belong together.
+        FileNotFoundError: files are missing; the message names all.
+        ValueError: a file is damaged, or the files do not match.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -85,7 +85,7 @@ class WordVectorizer:
         if missing := [name for name in FILES if not (folder / name).is_file()]:
             raise FileNotFoundError(
                 f"GloVe word vectors not found: {folder} lacks {', '.join(missing)}. "
-                f"Run `hmr4d download glove`, or put the three files there by hand."
+                f"Run `hmr4d download glove`, or put the three files there."
             )
         try:
             vectors = np.load(folder / FILES[0], allow_pickle=False)
@@ -103,11 +103,11 @@ class WordVectorizer:
         """Vector (C,) and class of a "word/POS" token; unknown words share one vector and the class OTHER.
 
         Raises:
-            ValueError: the token has another form.
+            ValueError: the token has another format.
         """
         word, slash, tag = token.partition("/")
         if not slash or "/" in tag:
-            raise ValueError(f"Token '{token}' is not of the form word/POS; give tokens such as 'walk/VERB'.")
+            raise ValueError(f"Token '{token}' does not have the form word/POS; give tokens such as 'walk/VERB'.")
         classes = word_classes()
         if word not in self._rows:
             return self._vectors[self._rows[UNKNOWN]], classes.index[classes.other]
@@ -125,7 +125,7 @@ class WordVectorizer:
 
 
 def _rows_of(folder: Path, vectors: np.ndarray, words: object, rows: object) -> dict[str, int]:
-    """Word -> row of its vector; ValueError if the three files are inconsistent."""
+    """Word -> row of its vector. Raises ValueError if the three files are inconsistent."""
     wrong = None
     if vectors.ndim != 2:
         wrong = f"{FILES[0]} is {vectors.shape}, expected (words, dimensions)"
@@ -134,9 +134,9 @@ def _rows_of(folder: Path, vectors: np.ndarray, words: object, rows: object) -> 
             f"{FILES[1]} and {FILES[2]} hold a {type(words).__name__} and a {type(rows).__name__}, not list and dict"
         )
     elif absent := [word for word in (START, END, UNKNOWN) if word not in rows or word not in words]:
-        wrong = f"the words {', '.join(absent)} are not in it"
+        wrong = f"the words {', '.join(absent)} are missing"
     elif bad := [word for word in words if not 0 <= rows.get(word, -1) < len(vectors)]:
         wrong = f"'{bad[0]}' and {len(bad) - 1} more of its words have no row among {len(vectors)} vectors"
     if wrong or not isinstance(words, list) or not isinstance(rows, dict):
-        raise ValueError(f"The word vectors in {folder} do not fit together: {wrong}. Download all three files again.")
+        raise ValueError(f"The word vectors in {folder} do not match: {wrong}. Download all three files again.")
     return {word: int(rows[word]) for word in words}

@@ -46,7 +46,7 @@ def save_amass_npz(
         OSError: the file cannot be written.
     """
     check_has_rest_pose(motion, "AMASS-style NPZ")
-    facts = motion_metadata(motion, axes="right-handed, z up, rest pose y up")
+    metadata = motion_metadata(motion, axes="right-handed, z up, rest pose y up")
     template = load_body().rest_joints if rest_joints is None else rest_joints
     if rest_joints is None:
         template = template - template[0] + torch.tensor(REST_PELVIS)
@@ -68,7 +68,7 @@ def save_amass_npz(
             gender=np.str_(gender or pose.gender),
             mocap_framerate=np.float64(motion.fps),
             rest_joints=rest.numpy(),
-            metadata=np.str_(json.dumps({**facts, "residual": residual_metadata(rigid)}, ensure_ascii=False)),
+            metadata=np.str_(json.dumps({**metadata, "residual": residual_metadata(rigid)}, ensure_ascii=False)),
         )
     if rest_joints is None:
         warn_if_off(path, rigid, motion)

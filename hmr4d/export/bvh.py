@@ -52,7 +52,7 @@ def write_bvh(path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_
     if units not in UNITS:
         raise ValueError(f"Unknown units '{units}'; known: {', '.join(UNITS)}.")
     unit, per_meter, decimals = UNITS[units]
-    facts = motion_metadata(motion, units=unit)
+    metadata = motion_metadata(motion, units=unit)
     rigid = pose_motion(motion, load_body().rest_joints)
     pose = rigid.pose
     rest = pose.rest_joints.double()
@@ -71,7 +71,7 @@ def write_bvh(path: str | os.PathLike[str], motion: Motion, *, bones: str = OWN_
                 roots = (translation + rest[0]).numpy() * per_meter
                 rows = np.concatenate([roots, np.degrees(angles).reshape(len(angles), -1)], 1)
                 write_rows(stream, rows, columns, " ")
-        write_json(side_file(path), {**facts, "bones": bones, "residual": residual_metadata(rigid)})
+        write_json(side_file(path), {**metadata, "bones": bones, "residual": residual_metadata(rigid)})
     warn_if_off(path, rigid, motion)
     return rigid
 

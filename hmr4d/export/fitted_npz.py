@@ -27,7 +27,7 @@ def save_fitted_npz(path: str | os.PathLike[str], fit: BodyFit, *, gender: str =
         OSError: the file cannot be written.
     """
     body, pose = fit.body, fit.pose
-    facts = motion_metadata(fit.source, axes="right-handed, z up, rest pose y up")
+    metadata = motion_metadata(fit.source, axes="right-handed, z up, rest pose y up")
     root = body.smpl22[0]
     rotations, translation = to_z_up(body.from_smpl22(pose.rotations), pose.translation, body.rest_joints[root])
     arrays: dict[str, Any] = {
@@ -37,7 +37,7 @@ def save_fitted_npz(path: str | os.PathLike[str], fit: BodyFit, *, gender: str =
         "rest_joints": body.rest_joints.cpu().numpy(),
         "joint_names": np.array(body.joint_names),
         "body": np.str_(body.name),
-        "metadata": np.str_(json.dumps({**facts, **fit_metadata(fit)}, ensure_ascii=False)),
+        "metadata": np.str_(json.dumps({**metadata, **fit_metadata(fit)}, ensure_ascii=False)),
     }
     if pose.betas is not None:
         arrays |= {"betas": pose.betas.double().cpu().numpy(), "gender": np.str_(gender)}

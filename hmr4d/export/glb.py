@@ -56,12 +56,12 @@ def write_glb(
         OSError: the file cannot be written.
     """
     check_has_rest_pose(motion, "GLB")
-    facts = motion_metadata(motion, axes=AXES)
+    metadata = motion_metadata(motion, axes=AXES)
     body = load_body() if body is None else body
     rigid = pose_motion(motion, body.rest_joints[list(body.smpl22)])
     posed = skin_to_motion(rigid.pose, body, convention=motion.joint_convention)
-    facts |= {"bones": bones, "residual": residual_metadata(rigid)}
-    _write(path, _document(posed, facts))
+    metadata |= {"bones": bones, "residual": residual_metadata(rigid)}
+    _write(path, _document(posed, metadata))
     warn_if_off(path, rigid, motion)
     return rigid
 
@@ -88,13 +88,13 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _document(posed: PosedBody, facts: dict[str, Any]) -> tuple[dict[str, Any], _Buffer]:
+def _document(posed: PosedBody, metadata: dict[str, Any]) -> tuple[dict[str, Any], _Buffer]:
     """JSON document and binary buffer of the file."""
     body = posed.body
     names = list(body.joint_names)
-    for joint, name in zip(body.smpl22, bone_names(facts["bones"]), strict=True):
-        names[joint] = name if facts["bones"] != OWN_NAMES else names[joint]
-    about = {**facts, "body": body.name, "body_licence": body.licence}
+    for joint, name in zip(body.smpl22, bone_names(metadata["bones"]), strict=True):
+        names[joint] = name if metadata["bones"] != OWN_NAMES else names[joint]
+    about = {**metadata, "body": body.name, "body_licence": body.licence}
     buffer = _Buffer()
     root = body.rest_joints[body.parents.index(-1)] + posed.translation
     blocks = posed.rotations.split(FRAMES_PER_BLOCK)
@@ -107,7 +107,7 @@ def _document(posed: PosedBody, facts: dict[str, Any]) -> tuple[dict[str, Any], 
         "meshes": [_mesh(body, buffer)],
         "materials": [_material(body.name)],
         "skins": [_skin(body, buffer)],
-        "animations": [_animation(body, quats, root, facts, buffer)],
+        "animations": [_animation(body, quats, root, metadata, buffer)],
     }
     document |= {"accessors": buffer.accessors, "bufferViews": buffer.views, "buffers": [{"byteLength": buffer.size}]}
     return document, buffer
@@ -189,12 +189,12 @@ def _skin(body: Body, buffer: _Buffer) -> dict[str, Any]:
     return {"joints": joints, "inverseBindMatrices": matrices, "skeleton": 1 + body.parents.index(-1)}
 
 
-def _animation(body: Body, quats: Tensor, root: Tensor, facts: dict[str, Any], buffer: _Buffer) -> dict[str, Any]:
-    times = buffer.add(torch.arange(len(quats), dtype=torch.float64) / facts["fps"], "SCALAR", bounds=True)
+def _animation(body: Body, quats: Tensor, root: Tensor, metadata: dict[str, Any], buffer: _Buffer) -> dict[str, Any]:
+    times = buffer.add(torch.arange(len(quats), dtype=torch.float64) / metadata["fps"], "SCALAR", bounds=True)
     tracks = [(1 + body.parents.index(-1), "translation", buffer.add(root, "VEC3"))]
     tracks += [(1 + joint, "rotation", buffer.add(quats[:, joint], "VEC4")) for joint in range(body.num_joints)]
     return {
-        "name": facts["text"] or "motion",
+        "name": metadata["text"] or "motion",
         "samplers": [{"input": times, "output": output, "interpolation": "LINEAR"} for _, _, output in tracks],
         "channels": [
             {"sampler": number, "target": {"node": node, "path": path}} for number, (node, path, _) in enumerate(tracks)

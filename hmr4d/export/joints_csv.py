@@ -30,11 +30,11 @@ def write_csv(path: str | os.PathLike[str], motion: Motion) -> None:
     """
     joints3d, fps, skeleton = motion.array(), motion.fps, motion.skeleton
     check_size(torch.from_numpy(joints3d), skeleton)
-    facts = motion_metadata(motion)
+    metadata = motion_metadata(motion)
     columns = ["frame", "time", *(f"{joint}_{axis}" for joint in skeleton.joint_names for axis in "xyz")]
     decimals = [0, 6, *[_DECIMALS] * (len(columns) - 2)]
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(f"# {json.dumps(facts, ensure_ascii=False)}\n{','.join(columns)}\n")
+        stream.write(f"# {json.dumps(metadata, ensure_ascii=False)}\n{','.join(columns)}\n")
         for start in range(0, len(joints3d), FRAMES_PER_BLOCK):
             block = joints3d[start : start + FRAMES_PER_BLOCK].astype(np.float64)
             frames = np.arange(start, start + len(block), dtype=np.float64)[:, None]

@@ -147,8 +147,8 @@ def _pose_arrays(pose: Pose | None) -> dict[str, Any]:
 
 def _read_pose(content: Mapping[str, NDArray[Any]]) -> Pose | None:
     """The pose in a file, or None. Raises ValueError if it is incomplete."""
-    found = [key for key in _POSE if key in content]
-    if not found:
+    keys = [key for key in _POSE if key in content]
+    if not keys:
         return None
     if missing := [key for key in _POSE if key not in content]:
         raise ValueError(f"the pose lacks {', '.join(missing)}; see docs/motion_format.md")

@@ -1,1 +1,1 @@
-"""Attention, trunks, text encoders, the training module."""
+"""Network layers, text encoders and the common training module."""

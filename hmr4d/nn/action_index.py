@@ -1,4 +1,4 @@
-"""The known actions of a model, and the distance of prompts to them: `ActionIndex`."""
+"""The known actions of a model, and the similarity of prompts to them: `ActionIndex`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from hmr4d.nn.text_adapter import (
 )
 from hmr4d.utils.files import atomic_path
 
-FILE_NAME = "actions.safetensors"  # in the folder of a released model
+FILE_NAME = "actions.safetensors"  # file in the folder of a released model
 FORMAT, VERSION = "hmr4d-actions", 1
-SHARPNESS = 20.0  # of the softmax over cosines that weighs the durations of known actions
-FALSE_ALARMS = 0.05  # share of held-out sentences of known actions that may be called far
-NEAR_COPY = 0.9  # cosine of pooled vectors from which a sentence counts as held out with another
+SHARPNESS = 20.0  # inverse temperature of the softmax over cosines that weights the durations of known actions
+FALSE_ALARMS = 0.05  # allowed fraction of held-out sentences of known actions that are classified as far
+NEAR_COPY = 0.9  # cosine of pooled vectors above which two sentences are held out together
 NEAREST = 3
 
 
@@ -42,10 +42,10 @@ class KnownAction:
 
     Attributes:
         name: of the action.
-        group: of actions that it belongs to.
-        num_clips: training clips that show it.
+        group: group of the action.
+        num_clips: number of training clips with the action.
         seconds: median duration of these clips.
-        shortest, longest: seconds; 10 and 90 % of the clips are shorter.
+        shortest, longest: 10 % and 90 % quantile of their durations, seconds.
     """
 
     name: str
@@ -58,13 +58,13 @@ class KnownAction:
 
 @dataclass(frozen=True)
 class FarCheck:
-    """How well held-out sentences of known actions are separated from unknown ones, and the resulting limit.
+    """Separation of held-out sentences of known actions from sentences of unknown actions, and the resulting threshold.
 
     Attributes:
-        threshold: prompts whose `PromptFacts.similarity` is below it are far from everything.
-        auc: area under the ROC curve: chance that a known sentence is nearer than an unknown one.
-        false_alarms: share of held-out sentences of known actions below the threshold.
-        caught: share of sentences of unknown actions below the threshold.
+        threshold: prompts with a lower `PromptFacts.similarity` are far from all known actions.
+        auc: area under the ROC curve: probability that a known sentence is more similar than an unknown one.
+        false_alarms: fraction of held-out sentences of known actions below the threshold.
+        caught: fraction of sentences of unknown actions below the threshold.
     """
 
     threshold: float
@@ -78,10 +78,10 @@ class PromptFacts:
     """The nearest actions of a prompt.
 
     Attributes:
-        nearest: known actions and their similarity, the nearest first, one for each group.
-        similarity: of the nearest, 1 for the same direction.
-        is_far: it is far from everything that was learnt.
-        seconds: duration that suits it: geometric mean of the actions' median durations, weighed by similarity.
+        nearest: known actions with their similarity, most similar first, one per group.
+        similarity: cosine with the nearest action.
+        is_far: whether the prompt is far from all known actions.
+        seconds: suitable duration: geometric mean of the actions' median durations, weighted by similarity.
     """
 
     nearest: tuple[tuple[KnownAction, float], ...]
@@ -91,13 +91,13 @@ class PromptFacts:
 
 
 class ActionIndex:
-    """Known actions and the positions of their sentences in the space of a text adapter.
+    """Known actions and the mean directions of their sentences in the space of a text adapter.
 
     Args:
-        actions: A of them.
+        actions: A actions.
         prototypes: (A, C) mean directions of their sentences.
-        adapter: of that space; None for the encoder's own pooled vectors.
-        check: when a prompt counts as far; None: never.
+        adapter: text adapter; None: the pooled vectors of the encoder.
+        check: threshold for far prompts; None: no prompt is far.
         lexicon: words of the training captions.
     """
 
@@ -111,7 +111,10 @@ class ActionIndex:
         lexicon: Sequence[str] = (),
     ) -> None:
         if len(actions) != len(prototypes) or not actions:
-            raise ValueError(f"{len(actions)} actions with {len(prototypes)} prototypes; give one for each, and one.")
+            raise ValueError(
+                f"{len(actions)} actions with {len(prototypes)} prototypes; give one prototype per "
+                "action, and at least one action."
+            )
         self.actions, self.prototypes = tuple(actions), normalize(prototypes.float().cpu(), dim=-1)
         self.adapter, self.check, self.lexicon = adapter, check, frozenset(lexicon)
 
@@ -121,17 +124,17 @@ class ActionIndex:
         return normalize(pooled if self.adapter is None else self.adapter(pooled), dim=-1) @ self.prototypes.T
 
     def pulled(self, pooled: Tensor, share: float) -> Tensor:
-        """Pooled text vectors (B, C) in the space of the adapter, moved toward the nearest known action.
+        """Pooled text vectors (B, C) in the space of the adapter, moved towards the nearest known action.
 
-        A generator knows the directions of the sentences that it was trained on. A sentence in other words lies beside
-        them; its nearest action is named right more often than the generator follows it.
+        A generator knows the directions of its training sentences; paraphrases have other directions. The nearest
+        action of a paraphrase is correct more often than the generator's motion for it.
 
         Args:
-            pooled: of the text encoder.
-            share: of the action's direction in the result; 0 gives the adapter's own vectors.
+            pooled: pooled vectors of the text encoder.
+            share: weight of the action's direction in the result; 0 gives the adapter's vectors.
 
         Returns:
-            (B, C) with unit variance over the entries, as the adapter's, on the device of `pooled`.
+            (B, C) with unit variance over the entries, like the adapter's vectors, on the device of `pooled`.
         """
         own = pooled.float().cpu()
         own = normalize(own if self.adapter is None else self.adapter(own), dim=-1)
@@ -143,9 +146,11 @@ class ActionIndex:
         """The nearest actions of each prompt, from pooled text vectors (B, C)."""
         similarities = self.similarities(pooled)
         log_seconds = torch.tensor([action.seconds for action in self.actions]).log()
-        suited = (torch.softmax(SHARPNESS * similarities, -1) @ log_seconds).exp()  # one long clip does not decide
+        suited = (
+            torch.softmax(SHARPNESS * similarities, -1) @ log_seconds
+        ).exp()  # the geometric mean limits the effect of a single long clip
         far_below = -2.0 if self.check is None else self.check.threshold
-        found = []
+        results = []
         for row, duration in zip(similarities, suited.tolist(), strict=True):
             nearest: dict[str, tuple[KnownAction, float]] = {}
             for i in row.argsort(descending=True).tolist():
@@ -153,11 +158,11 @@ class ActionIndex:
                 if len(nearest) == NEAREST:
                     break
             best = float(row.max())
-            found.append(PromptFacts(tuple(nearest.values()), best, best < far_below, duration))
-        return found
+            results.append(PromptFacts(tuple(nearest.values()), best, best < far_below, duration))
+        return results
 
     def accuracy(self, pooled: Tensor, labels: Sequence[str]) -> float:
-        """Share of prompts (B, C) whose nearest action, or its group, has the label they were written for."""
+        """Fraction of prompts (B, C) whose nearest action, or its group, equals the label."""
         nearest = [self.actions[i] for i in self.similarities(pooled).argmax(1).tolist()]
         return sum(label in (a.name, a.group) for a, label in zip(nearest, labels, strict=True)) / len(labels)
 
@@ -167,8 +172,8 @@ class ActionIndex:
         return {group: [a for a in ordered if a.group == group] for group in dict.fromkeys(a.group for a in ordered)}
 
     def save(self, path: str | Path) -> None:
-        """Writes the index without its adapter as one safetensors file; other values are in its header."""
-        facts = {
+        """Writes the index without adapter as one safetensors file; scalar values are in its header."""
+        metadata = {
             "format": FORMAT,
             "version": str(VERSION),
             "actions": json.dumps([asdict(action) for action in self.actions]),
@@ -177,36 +182,38 @@ class ActionIndex:
             "is_adapted": json.dumps(self.adapter is not None),
         }
         with atomic_path(path) as temporary:
-            save_file({"prototypes": self.prototypes.half().contiguous()}, temporary, facts)
+            save_file({"prototypes": self.prototypes.half().contiguous()}, temporary, metadata)
 
     @classmethod
     def load(cls, path: str | Path, adapter: TextAdapter | None = None) -> ActionIndex:
-        """An index from its file.
+        """Loads an index.
 
         Args:
-            path: of the file.
-            adapter: the one that the index was made with.
+            path: path of the file.
+            adapter: adapter of the index.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is damaged, of another version, or made with an adapter where none is given.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file is damaged, has another version or belongs to another adapter.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(
-                f"Known actions not found: {path}. Make them with: hmr4d prepare text-adapter --store <store>"
+                f"Known actions not found: {path}. Create them with: hmr4d prepare text-adapter --store <store>"
             )
         try:
             with safe_open(path, "pt") as file:
-                facts, prototypes = file.metadata() or {}, file.get_tensor("prototypes")
-            if facts.get("format") != FORMAT or facts.get("version") != str(VERSION):
-                raise ValueError(f"it is {facts.get('format')!r} version {facts.get('version')!r}")
-            actions = [KnownAction(**fields) for fields in json.loads(facts["actions"])]
-            check = json.loads(facts["check"])
-            is_adapted, lexicon = json.loads(facts["is_adapted"]), facts["lexicon"].split()
+                metadata, prototypes = file.metadata() or {}, file.get_tensor("prototypes")
+            if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
+                raise ValueError(f"it is {metadata.get('format')!r} version {metadata.get('version')!r}")
+            actions = [KnownAction(**fields) for fields in json.loads(metadata["actions"])]
+            check = json.loads(metadata["check"])
+            is_adapted, lexicon = json.loads(metadata["is_adapted"]), metadata["lexicon"].split()
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} holds no known actions of version {VERSION} ({error}). Make it again.") from error
+            raise ValueError(
+                f"{path} contains no known actions of version {VERSION} ({error}). Create it again."
+            ) from error
         if is_adapted != (adapter is not None) or (adapter is not None and adapter.dim != prototypes.shape[1]):
-            raise ValueError(f"{path} fits no other text adapter than the one it was made with. Make both again.")
+            raise ValueError(f"{path} belongs to another text adapter. Create both again.")
         check = None if check is None else FarCheck(**check)
         return cls(actions, prototypes, adapter=adapter, check=check, lexicon=lexicon)
 
@@ -219,14 +226,14 @@ def build_action_index(
     check: FarCheck | None = None,
     split: str | None = "train",
 ) -> ActionIndex:
-    """The index of the actions in the clips of stores.
+    """Builds the index of the actions in the clips of stores.
 
     Args:
         paths: folders of motion stores.
         captions: their captions, from `read_captions`.
-        adapter: for the pooled vectors.
-        check: from `check_far`.
-        split: of the clips.
+        adapter: adapter for the pooled vectors.
+        check: result of `check_far`.
+        split: split of the clips.
     """
     seconds: dict[tuple[str, str], list[float]] = {}
     for path in paths:
@@ -269,32 +276,30 @@ def check_far(
     known_share: float = 0.15,
     false_alarms: float = FALSE_ALARMS,
 ) -> FarCheck:
-    """Measures how well unknown actions are detected, with adapters that were not trained on them.
+    """Measures the detection of unknown actions with adapters that were not trained on them.
 
     Each fold trains an adapter without some families of groups, whose sentences are the unknown ones, and without some
-    sentences of the others, which leave together with their near copies and are the known ones. A family has the first
-    word in common: who leaves "walk-back" out and keeps "walk" does not make walking unknown.
+    sentences of the other families (and their near copies), which are the known ones. A family consists of the groups
+    with a common first word, because excluding "walk-back" but not "walk" would not make walking unknown.
 
     Args:
-        captions: what is known.
-        training: of the adapters; their seeds are counted up.
-        folds: how often.
+        captions: labeled captions.
+        training: training options of the adapters; each fold has its own seed.
+        folds: number of folds.
         dim: width of the adapters.
-        unknown_share: share of the families that a fold leaves out.
-        known_share: share of the sentences of the other families that it leaves out, counted without near copies.
-        false_alarms: share of known sentences that may be called far.
+        unknown_share: fraction of the families excluded in a fold.
+        known_share: fraction of the sentences of the other families excluded in a fold, without near copies.
+        false_alarms: allowed fraction of known sentences classified as far.
 
     Raises:
-        ValueError: there are too few families to leave some out.
+        ValueError: there are too few families.
     """
     training = training or AdapterTraining()
     family_of = [re.split(r"[- ]", group)[0] for group in captions.groups]
     families, generator = sorted(set(family_of)), torch.Generator().manual_seed(training.seed)
     count = max(1, round(unknown_share * len(families)))
     if len(families) < count + 2:
-        raise ValueError(
-            f"{len(families)} families of actions are too few to leave some out; give captions of 3 or more."
-        )
+        raise ValueError(f"{len(families)} families of actions are too few; give captions of at least 3.")
     order = torch.randperm(len(families), generator=generator).tolist()
     scores: dict[str, list[Tensor]] = {"known": [], "unknown": []}
     for fold in range(folds):
@@ -326,9 +331,10 @@ def far_check(known: Tensor, unknown: Tensor, false_alarms: float = FALSE_ALARMS
 def _hold_out(
     captions: LabelledCaptions, share: float, generator: torch.Generator
 ) -> tuple[LabelledCaptions, LabelledCaptions]:
-    """Captions without, and only, some sentences that are drawn by their votes; near copies of these are in neither."""
+    """Splits captions into those without and those with randomly held-out sentences; near copies of the latter are
+    in neither."""
     votes = caption_votes(captions)
-    different = float(votes.sum() ** 2 / votes.square().sum())  # as many equal votes would be as uneven
+    different = float(votes.sum() ** 2 / votes.square().sum())  # effective number of votes
     drawn = torch.multinomial(votes, max(1, round(share * different)), generator=generator)
     unit = normalize(captions.pooled, dim=-1)
     near = torch.cat([(part @ unit[drawn].T).amax(1) >= NEAR_COPY for part in unit.split(4096)])
@@ -336,7 +342,7 @@ def _hold_out(
 
 
 def load_actions(folder: Path) -> ActionIndex | None:
-    """The known actions in the folder of a model or of `prepare.py text-adapter`; None where there is no list.
+    """The known actions in the folder of a model or of `prepare.py text-adapter`; None if there is no list.
 
     Raises:
         ValueError: a file is damaged.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def zero_initialized(layer: nn.Linear) -> nn.Linear:
-    """The same layer with weight and bias set to zero, so that its branch starts silent."""
+    """Sets weight and bias of a layer to zero, so that its branch has no initial effect; returns the layer."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
@@ -19,7 +19,7 @@ class Attention(nn.Module):
     Args:
         dim: D, a multiple of num_heads.
         num_heads: H.
-        dropout: on the attention weights, while training.
+        dropout: dropout of the attention weights.
     """
 
     def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
@@ -37,12 +37,13 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.num_heads, -1)).transpose(-2, -3)  # (N, H, L, D / H)
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Self-attention over (N, L, D); `valid` (N, L) bool marks the keys that count."""
+        """Self-attention over (N, L, D); `valid` (N, L) bool marks valid keys."""
         q, k, v = self.qkv(x).chunk(3, -1)
         return self._attend(q, k, v, valid)
 
     def over(self, x: Tensor, memory: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Queries (N, Lq, D) over memory (M, Lk, D); N = M * k repeats each memory k times, projected once."""
+        """Cross-attention of queries (N, Lq, D) to memory (M, Lk, D). For N = M * k, each memory is projected once
+        and used k times."""
         dim = x.shape[-1]
         q = F.linear(x, self.qkv.weight[:dim], self.qkv.bias[:dim])
         k, v = F.linear(memory, self.qkv.weight[dim:], self.qkv.bias[dim:]).chunk(2, -1)

@@ -1,4 +1,4 @@
-"""Convolutions over time that shorten a sequence by a power of two and bring it back.
+"""Temporal convolutions that downsample a sequence by a power of two, and upsample it.
 
 Architecture of Guo et al., "MoMask: Generative Masked Modeling of 3D Human Motions", CVPR 2024, arXiv 2312.00063, and
 of the residual stacks of Zhang et al., "T2M-GPT", CVPR 2023, arXiv 2301.06052. Modules have the published order and
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
-RESIDUAL_SHARE = 0.3  # of a residual block's first output beside its input, where the scale is kept
-DROPOUT = 0.2  # of every residual block, in training
+RESIDUAL_SHARE = 0.3  # initial scale of a residual branch relative to its input, for `keep_scale`
+DROPOUT = 0.2  # dropout of all residual blocks
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -70,12 +70,12 @@ class ConvEncoder(nn.Module):
     Args:
         input_dim: C.
         output_dim: D.
-        width: channels inside.
-        down: number of halvings.
-        depth: residual blocks between two halvings.
+        width: channels of the layers.
+        down: number of downsampling steps by 2.
+        depth: residual blocks per step.
         dilation_growth: ratio of their dilations.
-        activation, norm: of the residual blocks, see ACTIVATIONS and NORMS.
-        dropout: of the residual blocks.
+        activation, norm: options of the residual blocks, see ACTIVATIONS and NORMS.
+        dropout: dropout of the residual blocks.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class ConvDecoder(nn.Module):
 
     @property
     def last(self) -> nn.Conv1d:
-        """The convolution that makes the output."""
+        """The last convolution."""
         layer = self.model[-1]
         assert isinstance(layer, nn.Conv1d)
         return layer
@@ -153,10 +153,10 @@ class ConvDecoder(nn.Module):
 
 @torch.no_grad()
 def keep_scale(stack: ConvEncoder | ConvDecoder) -> None:
-    """First weights with which a signal leaves the convolutions about as large as it came (He et al., 2015).
+    """Initializes weights so that the convolutions preserve the scale of a signal (He et al., 2015).
 
-    The usual weights of PyTorch make it smaller in every layer: after an encoder and a decoder of the default depth
-    a hundredth is left of what differs between frames, beside biases that are the same for all.
+    With PyTorch's default initialization, the scale shrinks in every layer: after an encoder and a decoder of default
+    depth, differences between frames are reduced to a hundredth, compared with biases that are equal for all frames.
     """
     for module in stack.modules():
         if isinstance(module, nn.Conv1d):
@@ -169,7 +169,8 @@ def keep_scale(stack: ConvEncoder | ConvDecoder) -> None:
 
 
 def set_output_scale(decoder: ConvDecoder, std: float) -> None:
-    """Weights of the last convolution normal with `std`, bias zero: the first outputs are near zero."""
+    """Initializes the last convolution with normal weights of `std` and zero bias, so that initial outputs are near
+    zero."""
     with torch.no_grad():
         nn.init.normal_(decoder.last.weight, std=std)
         if decoder.last.bias is not None:

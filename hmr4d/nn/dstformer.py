@@ -1,7 +1,7 @@
 """A transformer over joints and frames in two orders (DSTformer).
 
 Zhu et al., "MotionBERT: A Unified Perspective on Learning Human Motion Representations", ICCV 2023, arXiv 2210.06551.
-Modules have the published names, so that published weights need `translate_published` alone.
+Modules have the published names, so published weights only need `translate_published`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hmr4d.nn.attention import Attention
 
-INIT_STD = 0.02  # of weights and embeddings
+INIT_STD = 0.02  # standard deviation of initial weights and embeddings
 HALVES = ("s", "t")  # over the joints of a frame; over the frames of a joint
 
 
@@ -36,8 +36,8 @@ class DualBlock(nn.Module):
 
     Args:
         dim: channels.
-        num_heads: of both attentions.
-        mlp_ratio: hidden over outer channels.
+        num_heads: heads of both attentions.
+        mlp_ratio: ratio of hidden to outer channels.
         order: "st": joints first; "ts": frames first.
     """
 
@@ -51,7 +51,7 @@ class DualBlock(nn.Module):
             self.add_module(f"mlp_{half}", Mlp(dim, int(dim * mlp_ratio)))
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """(B, F, J, C) -> the same shape; `valid` (B, F) bool marks the frames that count."""
+        """(B, F, J, C) -> the same shape; `valid` (B, F) bool marks valid frames."""
         for half in self.order:
             attention = self.get_submodule(f"attn_{half}")
             normed = self.get_submodule(f"norm1_{half}")(x)
@@ -66,17 +66,17 @@ class DualBlock(nn.Module):
 
 
 class DSTformer(nn.Module):
-    """Tracks of points to one representation per frame and point.
+    """Converts tracks of points to one representation per frame and point.
 
     Args:
         dim_in: channels of a point.
         num_joints: J.
-        dim_feat: channels inside.
+        dim_feat: channels of the layers.
         dim_rep: channels of the representation.
         depth: levels of two blocks each.
-        num_heads: of all attentions.
-        mlp_ratio: hidden over outer channels of the MLPs.
-        max_length: most frames, and last frame number plus one; at least the longest clip.
+        num_heads: heads of all attentions.
+        mlp_ratio: ratio of hidden to outer channels of the MLPs.
+        max_length: number of known frame positions; at least the length of the longest clip.
         dim_out: channels of `head` on the representation; None: no head.
         use_checkpoint: recompute the blocks in the backward pass, which saves memory.
     """
@@ -115,7 +115,7 @@ class DSTformer(nn.Module):
                 nn.init.zeros_(module.bias)
         for embedding in (self.pos_embed, self.temp_embed):
             nn.init.trunc_normal_(embedding, std=INIT_STD)
-        for fuse in self.ts_attn:  # a plain average at first
+        for fuse in self.ts_attn:  # initially an average with equal weights
             assert isinstance(fuse, nn.Linear)
             nn.init.zeros_(fuse.weight)
             nn.init.constant_(fuse.bias, 0.5)
@@ -125,8 +125,8 @@ class DSTformer(nn.Module):
 
         Args:
             x: (B, F, J, C) points.
-            frame_offset: number of the first frame in its clip; one, or (B,).
-            valid: (B, F) bool, frames that count; None: all.
+            frame_offset: index of the first frame in its clip; one, or (B,).
+            valid: (B, F) bool, valid frames; None: all.
 
         Returns:
             (B, F, J, dim_rep) in (-1, 1).
@@ -153,14 +153,14 @@ class DSTformer(nn.Module):
         first, last = int(offsets.min()), int(offsets.max()) + num_frames
         if first < 0 or last > self.max_length:
             raise ValueError(
-                f"Frames {first} to {last - 1} were asked for, but the network knows 0 to {self.max_length - 1}. "
+                f"The input has frames {first} to {last - 1}, but the network supports 0 to {self.max_length - 1}. "
                 "Cut the clip into windows, or build the network with a larger max_length."
             )
         return self.temp_embed[0, offsets[:, None] + torch.arange(num_frames, device=offsets.device)]
 
 
 def translate_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a published DSTformer, by any prefix, under the names of this module."""
+    """Weights of a published DSTformer, with any prefix, with the names of this module."""
     names = {".proj.": ".out.", "pre_logits.fc.": "pre_logits."}
     translated = {}
     for key, value in weights.items():

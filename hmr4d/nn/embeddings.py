@@ -1,4 +1,4 @@
-"""Positions and diffusion steps as vectors."""
+"""Embeddings of positions and diffusion steps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SinusoidalPositions(nn.Module):
         self.register_buffer("table", sinusoidal_table(max_length, dim), persistent=False)
 
     def forward(self, length: int) -> Tensor:
-        """(L, D)."""
+        """First `length` rows (L, D) of the table."""
         if length > self.table.shape[0]:
             raise ValueError(f"Sequence of {length} tokens; the position table ends at {self.table.shape[0]}.")
         return self.table[:length]
@@ -47,7 +47,7 @@ class StepEmbedding(nn.Module):
 
     def __init__(self, dim: int, positions: SinusoidalPositions) -> None:
         super().__init__()
-        self._positions = [positions]  # in a list: shared, not owned
+        self._positions = [positions]  # in a list, because the module is shared and must not be registered here
         self.mlp = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
 
     def forward(self, t: Tensor) -> Tensor:

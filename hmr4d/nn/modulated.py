@@ -1,7 +1,7 @@
-"""Pre-norm transformer blocks whose norms and branches are set by a condition vector.
+"""Pre-norm transformer blocks with norms and branches modulated by a condition vector.
 
-This is AdaLN-zero of DiT (Peebles and Xie, "Scalable Diffusion Models with Transformers", ICCV 2023, arXiv 2212.09748).
-It deviates in one thing: the same attention has further keys from a memory, which holds the text.
+This is AdaLN-zero of DiT (Peebles and Xie, "Scalable Diffusion Models with Transformers", ICCV 2023, arXiv 2212.09748)
+with one deviation: the self-attention has additional keys from a memory that contains the text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class MemoryAttention(nn.Module):
         Args:
             x: (N, L, D) tokens.
             memory: (N, M, C).
-            bias: (N, 1, 1, M + L) added to the scores: 0 for keys that count, a large negative number for others.
+            bias: (N, 1, 1, M + L) added to the scores: 0 for valid keys, a large negative number for others.
         """
         q, k, v = self.qkv(x).chunk(3, -1)
         memory_k, memory_v = self.memory_kv(memory).chunk(2, -1)
@@ -54,14 +54,15 @@ class MemoryAttention(nn.Module):
 class ModulatedBlock(nn.Module):
     """x + g1 attention(s1 LN(x) + b1), then x + g2 FFN(s2 LN(x) + b2); the six vectors are linear in the condition.
 
-    All six start at zero (s at one), so a fresh block changes nothing. The FFN has squared ReLUs (So et al. 2021, arXiv
+    Initially all are zero (s is one), so an untrained block is the identity. The FFN has squared ReLUs (So et al. 2021,
+    arXiv
     2109.08668), which cost less than GELU on a CPU.
 
     Args:
-        dim, num_heads, ff_dim: as usual.
+        dim, num_heads, ff_dim: options of attention and feed-forward layers.
         condition_dim: width of the condition vector.
         memory_dim: width of the memory.
-        dropout: on both branches.
+        dropout: dropout of both branches.
     """
 
     def __init__(

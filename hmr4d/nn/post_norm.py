@@ -1,4 +1,4 @@
-"""Transformer layers with the norm after each branch, as in the first transformers."""
+"""Post-norm transformer layers, as in the original transformer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class PostNormLayer(nn.Module):
 
     Args:
         dim: channels.
-        num_heads: of the attention.
-        hidden_dim: of the feed-forward.
-        dropout: on attention weights, hidden channels and both branches, in training.
+        num_heads: heads of the attention.
+        hidden_dim: hidden channels of the feed-forward layer.
+        dropout: dropout of attention weights, hidden channels and both branches.
     """
 
     def __init__(self, dim: int, num_heads: int, hidden_dim: int, *, dropout: float = 0.2) -> None:
@@ -25,6 +25,6 @@ class PostNormLayer(nn.Module):
         self.dropout, self.act = nn.Dropout(dropout), nn.GELU()
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """(B, N, D) -> the same shape; `valid` (B, N) bool marks the keys that count."""
+        """(B, N, D) -> the same shape; `valid` (B, N) bool marks valid keys."""
         x = self.norm1(x + self.dropout(self.attention(x, valid)))
         return self.norm2(x + self.dropout(self.linear2(self.dropout(self.act(self.linear1(x))))))

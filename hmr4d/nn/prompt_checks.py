@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 
 from hmr4d.nn.text import CLIPTextEncoder, MiniLMTextEncoder, TextEncoder
 
-MIN_KNOWN = 0.5  # share of a prompt's words, below which it is taken for another language
-MIN_LATIN = 0.5  # share of a prompt's letters
+MIN_KNOWN = 0.5  # smallest fraction of known words in an English prompt
+MIN_LATIN = 0.5  # smallest fraction of Latin letters in a prompt
 LONG_WORD = 5  # letters; shorter words of the encoder's vocabulary belong to many languages ("un", "der")
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -20,14 +20,14 @@ def words_of(texts: Sequence[str]) -> list[str]:
 
 
 def prompt_remarks(text: str, encoder: TextEncoder | None, lexicon: Collection[str] = ()) -> list[str]:
-    """One sentence for each thing that the encoder cannot make use of in a prompt.
+    """Warnings about parts of a prompt that the text encoder cannot use, one sentence each.
 
-    A word is known when the lexicon has it, or when it is long and whole in the encoder's vocabulary.
+    A word is known if the lexicon contains it, or if it is long and a single token of the encoder.
 
     Args:
-        text: the prompt.
-        encoder: that reads it; None: one of which nothing is known.
-        lexicon: English words, such as those of the training captions; without any, words are not looked at.
+        text: prompt.
+        encoder: text encoder; None: unknown.
+        lexicon: English words, such as those of the training captions; empty: words are not checked.
     """
     remarks = []
     letters = [letter for letter in text if letter.isalpha()]

@@ -2,8 +2,8 @@
 
 van den Oord et al., "Neural Discrete Representation Learning", 2017, arXiv 1711.00937; Lee et al., "Autoregressive
 Image Generation Using Residual Quantization", 2022, arXiv 2203.01941; in the form of Guo et al., "MoMask", 2023, arXiv
-2312.00063. Unlike the published program, the state of the moving average is kept in checkpoints, the caller's
-latent is not changed, and processes that train together share one state.
+2312.00063. Unlike in the published code, checkpoints contain the state of the moving average, the caller's
+latent is not modified, and distributed processes share one state.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hmr4d.utils.precision import full_precision
 
 DROPPED = -1  # index of a layer that did not run
-TILE_NOISE = 0.01  # of rows that are repeated to fill a codebook, over the root of their length
+TILE_NOISE = 0.01  # noise of repeated rows that fill a codebook, divided by the root of their dimension
 LEAST_COUNT = 1.0  # codes with a smaller moving count are replaced
 LOG_OFFSET = 1e-7
 
@@ -32,9 +32,10 @@ class Quantized:
 
     Attributes:
         latent: (N, C, T) sum of the codes; gradients pass straight through.
-        indices: (N, T, Q) int64, DROPPED where a layer did not run.
+        indices: (N, T, Q) int64, DROPPED for layers that did not run.
         commitment: mean squared distance of each layer's input to its code, averaged over the layers that ran.
-        perplexity: (Q,) number of codes in use, as the exponential of their entropy; 0 where a layer did not run.
+        perplexity: (Q,) effective number of used codes, the exponential of their entropy; 0 for layers that did not
+            run.
     """
 
     latent: Tensor
@@ -49,7 +50,7 @@ class EmaCodebook(nn.Module):
     Args:
         num_codes: K.
         dim: C.
-        decay: of sum and count.
+        decay: decay of sum and count.
     """
 
     codebook: Tensor
@@ -71,12 +72,12 @@ class EmaCodebook(nn.Module):
         return rows.square().sum(-1, keepdim=True) - 2 * rows @ code.mT + code.square().sum(-1)
 
     def choose(self, rows: Tensor, *, temperature: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
-        """(R,) int64 codes: the nearest, or sampled by distance over `temperature` with noise of a CPU generator."""
+        """Codes (R,) int64: the nearest, or sampled by -distance / `temperature` with noise of a CPU generator."""
         distances = self.distances(rows)
         if temperature <= 0:
             return distances.argmin(-1)
         if generator is None:
-            raise ValueError("Codes are drawn at a temperature; give a generator, or set the temperature to 0.")
+            raise ValueError("Codes are sampled with a temperature; give a generator, or set the temperature to 0.")
         uniform = torch.rand(distances.shape, generator=generator).clamp(1e-20, 1 - 1e-7).to(distances.device)
         return (-distances / temperature - (-uniform.log()).log()).argmax(-1)
 
@@ -86,13 +87,13 @@ class EmaCodebook(nn.Module):
         return codes * (indices >= 0)[..., None]
 
     def perplexity(self, counts: Tensor) -> Tensor:
-        """Codes in use, from how often each was chosen (K,)."""
+        """Perplexity of the codes from their counts (K,)."""
         share = counts / counts.sum().clamp(min=1)
         return torch.exp(-(share * (share + LOG_OFFSET).log()).sum())
 
     @torch.no_grad()
     def start(self, rows: Tensor, generator: torch.Generator | None = None) -> None:
-        """Takes the first K rows (of all processes) as codes, unless the codebook has been started."""
+        """Initializes the codes with the first K rows (of all processes), unless the codebook is initialized."""
         if bool(self.initialized):
             return
         code = self._fill(_gathered(rows), generator)
@@ -103,7 +104,7 @@ class EmaCodebook(nn.Module):
 
     @torch.no_grad()
     def follow(self, rows: Tensor, indices: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One step of the moving average; codes that are hardly used become rows of the batch. Returns counts (K,)."""
+        """One step of the moving average; rarely used codes are replaced by rows of the batch. Returns counts (K,)."""
         onehot = F.one_hot(indices, self.num_codes).to(rows)
         sums, counts = onehot.mT @ rows, onehot.sum(0)
         if _is_distributed():
@@ -132,12 +133,12 @@ class ResidualQuantizer(nn.Module):
         num_layers: Q.
         num_codes: K of each codebook.
         dim: C of the latent.
-        decay: of the moving averages.
-        shared: one codebook for all layers.
-        temperature: of the draw of codes in training; 0 takes the nearest.
-        dropout: chance of a training step that runs only the first layers.
-        straight_through: "per_layer": every layer passes the gradient on, which multiplies it by their number, as
-            published; "sum": the sum of the codes passes it on once.
+        decay: decay of the moving averages.
+        shared: share one codebook between all layers.
+        temperature: temperature of code sampling in training; 0: nearest code.
+        dropout: probability of a training step with only the first layers.
+        straight_through: "per_layer": every layer passes the gradient, which multiplies it by the number of layers, as
+            published; "sum": the sum of the codes passes it once.
     """
 
     def __init__(
@@ -174,13 +175,13 @@ class ResidualQuantizer(nn.Module):
         num_active: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
-        """Quantises a latent; in training the codebooks follow it.
+        """Quantises a latent; in training the codebooks are updated.
 
         Args:
             latent: (N, C, T).
-            valid: (N, T) bool, positions that count for codebooks, loss and perplexity; None: all.
-            num_active: run only so many layers; None: all, or a drawn number where `dropout` says so.
-            generator: on the CPU; needed in training for draws.
+            valid: (N, T) bool, positions used for codebooks, loss and perplexity; None: all.
+            num_active: number of layers to run; None: all, or a random number with `dropout`.
+            generator: CPU generator; required for random draws in training.
         """
         x = latent.float().transpose(1, 2)  # (N, T, C)
         rows = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if valid is None else valid
@@ -244,7 +245,7 @@ def _is_distributed() -> bool:
 
 
 def _agreed(number: int, *, device: torch.device) -> int:
-    """The number of the first process, so that all run the same layers."""
+    """The number drawn by the first process, so that all processes run the same layers."""
     if not _is_distributed():
         return number
     shared = torch.tensor([number], device=device)

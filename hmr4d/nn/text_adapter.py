@@ -1,8 +1,10 @@
 """A small network that maps pooled text vectors to vectors that separate actions.
 
-A sentence encoder puts "he heads down the sidewalk" nearer to other sentences about sidewalks than to "a person walks".
+For a sentence encoder, "he heads down the sidewalk" is more similar to other sentences about sidewalks than to "a
+person
+walks".
 The adapter is trained by supervised contrast (Khosla et al. 2020, arXiv 2004.11362) on the captions of motion stores:
-captions of one action attract each other, captions of one group of actions do so a little, all others repel.
+captions of one action attract each other, captions of one group of actions attract weakly, all others repel.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from hmr4d.utils.progress import progress
 
 logger = logging.getLogger(__name__)
 
-ADAPTER_NAME = "text_adapter.safetensors"  # in the folder of a released model
+ADAPTER_NAME = "text_adapter.safetensors"  # file in the folder of a released model
 FORMAT, VERSION = "hmr4d-text-adapter", 1
 _LEFT = re.compile(r"(?<![^\W_])left(?:wards?|most)?(?![^\W_])|(?<![\w-])(?:counter-?|anti-?)clockwise", re.IGNORECASE)
 _RIGHT = re.compile(r"(?<![^\W_])right(?:wards?|most)?(?![^\W_])|(?<![\w-])clockwise", re.IGNORECASE)
@@ -38,9 +40,9 @@ class TextAdapter(nn.Module):
     Args:
         in_dim: width of the encoder's pooled vector.
         dim: width of the result.
-        hidden: width inside the residual blocks.
-        num_blocks: residual blocks after the first linear layer.
-        drop_input, dropout: chances of a zero in training, at the input and inside the blocks.
+        hidden: width of the residual blocks.
+        num_blocks: number of residual blocks after the first linear layer.
+        drop_input, dropout: dropout of the input and of the blocks.
     """
 
     mean: Tensor
@@ -75,8 +77,8 @@ class TextAdapter(nn.Module):
     def forward(self, pooled: Tensor) -> Tensor:
         if pooled.shape[-1] != self.in_dim:
             raise ValueError(
-                f"The text adapter takes pooled vectors of {self.in_dim} numbers, not {pooled.shape[-1]}. Use the text "
-                "encoder that it was made for."
+                f"The text adapter needs pooled vectors of {self.in_dim} dimensions; got {pooled.shape[-1]}. Use the "
+                "text encoder of its training."
             )
         x = self.embed(self.drop_input((pooled - self.mean) / self.scale))
         for block in self.blocks:
@@ -92,39 +94,41 @@ class TextAdapter(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> TextAdapter:
-        """An adapter from its file, ready for use: frozen and without dropout.
+        """Loads an adapter: frozen and without dropout.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file is damaged or something else.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file is damaged or has other content.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(
-                f"Text adapter not found: {path}. Make one with: hmr4d prepare text-adapter --store <store>"
+                f"Text adapter not found: {path}. Create one with: hmr4d prepare text-adapter --store <store>"
             )
         try:
             with safe_open(path, "pt") as file:
-                facts = file.metadata() or {}
+                metadata = file.metadata() or {}
                 state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
-            if facts.get("format") != FORMAT or facts.get("version") != str(VERSION):
-                raise ValueError(f"it is {facts.get('format')!r} version {facts.get('version')!r}")
-            sizes = {key: int(facts[key]) for key in ("in_dim", "dim", "hidden", "num_blocks")}
+            if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
+                raise ValueError(f"it is {metadata.get('format')!r} version {metadata.get('version')!r}")
+            sizes = {key: int(metadata[key]) for key in ("in_dim", "dim", "hidden", "num_blocks")}
             adapter = cls(**sizes)
             adapter.load_state_dict(state)
         except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-            raise ValueError(f"{path} is no text adapter of version {VERSION} ({error}). Make it again.") from error
+            raise ValueError(
+                f"{path} is not a text adapter of version {VERSION} ({error}). Create it again."
+            ) from error
         return adapter.eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
 class LabelledCaptions:
-    """Sentences and their actions; a sentence that fits two actions occurs twice.
+    """Sentences and their actions; a sentence for two actions occurs twice.
 
     Attributes:
         texts: N sentences.
         pooled: (N, C) float32, the encoder's pooled vectors.
         actions: N names of actions.
-        groups: N names of groups of actions; an action without a group of its own is its own group.
+        groups: N names of groups of actions; an action without a group forms its own group.
     """
 
     texts: Sequence[str]
@@ -141,7 +145,7 @@ class LabelledCaptions:
         return len(self.texts)
 
     def part(self, rows: Sequence[int]) -> LabelledCaptions:
-        """The captions of these rows."""
+        """The captions with indices `rows`."""
         return LabelledCaptions(
             [self.texts[i] for i in rows],
             self.pooled[list(rows)],
@@ -151,9 +155,10 @@ class LabelledCaptions:
 
 
 def clip_actions(store: MotionStore) -> list[tuple[str, str] | None]:
-    """(action, group) of every clip: the labels "action" and "content"; a clip with one of them has it for both.
+    """(action, group) of every clip: the labels "action" and "content". If a clip has only one of them, it is used for
+    both.
 
-    A clip without labels, such as a pair of pieces in a joined store, has none.
+    Clips without labels, such as joined clips, have None.
 
     Raises:
         ValueError: the store has neither label.
@@ -172,11 +177,11 @@ def clip_actions(store: MotionStore) -> list[tuple[str, str] | None]:
 
 
 def read_captions(paths: Sequence[str | Path], encoder_name: str, split: str | None = "train") -> LabelledCaptions:
-    """Captions of the clips of a split with their actions and cached vectors, of all stores together.
+    """Captions of the clips of a split with their actions and cached vectors, from all stores.
 
     Args:
-        paths: folders of motion stores with labels "content" and, where finer, "action".
-        encoder_name: of the text cache, such as "minilm".
+        paths: folders of motion stores with labels "content" and, optionally, "action".
+        encoder_name: name of the encoder of the text cache, such as "minilm".
         split: None takes all clips.
 
     Raises:
@@ -189,7 +194,7 @@ def read_captions(paths: Sequence[str | Path], encoder_name: str, split: str | N
         cache, labels = store.text_cache(encoder_name), clip_actions(store)
         if cache is None:
             raise ValueError(
-                f"{path} has no text cache by '{encoder_name}'. Make it with: hmr4d prepare text --store "
+                f"{path} has no text cache of '{encoder_name}'. Create it with: hmr4d prepare text --store "
                 f"{path} --text-encoder {encoder_name}"
             )
         for clip in store.indices(split).tolist():
@@ -208,10 +213,10 @@ def read_captions(paths: Sequence[str | Path], encoder_name: str, split: str | N
 
 
 def caption_votes(captions: LabelledCaptions, sameness: float = 0.1) -> Tensor:
-    """(N,) weights that sum to one for each action, where near copies of a sentence share one vote.
+    """Weights (N,) that sum to one for each action; near copies of a sentence share their weight.
 
     Args:
-        captions: what is known.
+        captions: labeled captions.
         sameness: a caption weighs 1 / sum over its action's captions of exp((cosine - 1) / sameness).
     """
     unit, actions = normalize(captions.pooled, dim=-1), _numbers(captions.actions)
@@ -224,24 +229,25 @@ def caption_votes(captions: LabelledCaptions, sameness: float = 0.1) -> Tensor:
 
 
 def side_of(text: str) -> int:
-    """1 for a sentence that names the left side more often than the right, -1 for the opposite, else 0."""
+    """1 for a sentence that mentions the left side more often than the right, -1 for the opposite, otherwise 0."""
     difference = len(_LEFT.findall(text)) - len(_RIGHT.findall(text))
     return (difference > 0) - (difference < 0)
 
 
 @dataclass(frozen=True)
 class AdapterTraining:
-    """How an adapter is trained.
+    """Training options of an adapter.
 
     Attributes:
-        seed: of first weights, draws, noise and dropout.
-        steps: batches.
-        groups_per_batch, captions_per_group: of a batch; groups are drawn evenly, and actions within a group.
-        temperature: of the contrast.
-        group_weight: attraction within a group, against 1 within an action.
-        noise: standard deviation of what is added to the pooled vectors, against their own.
-        sameness: see `caption_votes`, by which captions are drawn.
-        learning_rate, weight_decay: of AdamW with warm-up and cosine decay.
+        seed: seed of initial weights, draws, noise and dropout.
+        steps: number of batches.
+        groups_per_batch, captions_per_group: composition of a batch; groups, and actions within a group, are drawn
+            uniformly.
+        temperature: temperature of the contrastive loss.
+        group_weight: weight of pairs within a group, relative to 1 within an action.
+        noise: standard deviation of noise on the pooled vectors, relative to theirs.
+        sameness: see `caption_votes`, which determines the probability of captions.
+        learning_rate, weight_decay: options of AdamW with warm-up and cosine decay.
     """
 
     seed: int = 0
@@ -259,23 +265,25 @@ class AdapterTraining:
 def fit_text_adapter(
     captions: LabelledCaptions, training: AdapterTraining | None = None, *, dim: int = 384
 ) -> TextAdapter:
-    """Trains an adapter; the same captions and seed give the same adapter on the same machine.
+    """Trains an adapter. On one machine, the result depends on captions and options alone.
 
-    Sentences of one action that name opposite sides repel each other like sentences of different actions.
+    Sentences of one action that mention opposite sides repel each other like sentences of different actions.
 
     Args:
-        captions: what is known.
-        training: how.
+        captions: labeled captions.
+        training: training options.
         dim: width of the result.
 
     Raises:
-        ValueError: fewer than two actions, so that nothing can be told apart.
+        ValueError: there are fewer than two actions.
     """
     training = training or AdapterTraining()
     actions, groups = _numbers(captions.actions), _numbers(captions.groups)
     sides = torch.tensor([side_of(text) for text in captions.texts])
     if len(set(captions.actions)) < 2:
-        raise ValueError(f"All captions ask for '{captions.actions[0]}'; an adapter needs two actions or more.")
+        raise ValueError(
+            f"All captions have the action '{captions.actions[0]}'; an adapter needs at least two actions."
+        )
     members = [torch.nonzero(groups == k)[:, 0] for k in range(int(groups.max()) + 1)]
     votes = caption_votes(captions, training.sameness)
     drawn = [votes[rows] for rows in members]
@@ -301,15 +309,15 @@ def fit_text_adapter(
 
 
 def contrast_loss(vectors: Tensor, attraction: Tensor, temperature: float) -> Tensor:
-    """Supervised contrast, equation 2 of arXiv 2004.11362 with weighted positives.
+    """Supervised contrastive loss, equation 2 of arXiv 2004.11362 with weighted positives.
 
     Args:
-        vectors: (B, C), normalised here.
-        attraction: (B, B) weight of row j as a positive of row i; the diagonal does not count.
-        temperature: the cosines are divided by it.
+        vectors: (B, C); the function normalises them.
+        attraction: (B, B) weight of row j as a positive of row i; the diagonal is ignored.
+        temperature: divisor of the cosines.
 
     Returns:
-        Mean over the rows that have a positive; 0 where none has.
+        Mean over the rows with a positive; 0 if there are none.
     """
     unit = normalize(vectors, dim=-1)
     itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
@@ -322,18 +330,19 @@ def contrast_loss(vectors: Tensor, attraction: Tensor, temperature: float) -> Te
 
 
 def _rate(done: float) -> float:
-    """Learning rate against the largest one after a share of the steps: a tenth warms up, then half a cosine."""
+    """Learning rate, relative to the largest one, after a fraction of the steps: warm-up in the first tenth, then
+    cosine decay."""
     return min(1.0, done / 0.1 + 0.01) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 def _numbers(names: Sequence[str]) -> Tensor:
-    """(N,) int64 number of each name among the sorted names."""
+    """Index (N,) int64 of each name among the sorted names."""
     number = {name: i for i, name in enumerate(sorted(set(names)))}
     return torch.tensor([number[name] for name in names])
 
 
 def _draw(members: list[Tensor], votes: list[Tensor], training: AdapterTraining) -> Tensor:
-    """(B,) caption rows of one batch."""
+    """Random indices (B,) of the captions of one batch."""
     count = min(training.groups_per_batch, len(members))
     chosen = torch.randperm(len(members))[:count].tolist()
     each = training.captions_per_group * training.groups_per_batch // count
@@ -341,7 +350,7 @@ def _draw(members: list[Tensor], votes: list[Tensor], training: AdapterTraining)
 
 
 def _attraction(actions: Tensor, groups: Tensor, sides: Tensor, group_weight: float) -> Tensor:
-    """(B, B): 1 within an action, `group_weight` within a group, 0 elsewhere and between opposite sides."""
+    """Weights (B, B): 1 within an action, `group_weight` within a group, 0 otherwise and between opposite sides."""
     same_action, same_group = (x[:, None] == x[None] for x in (actions, groups))
     pull = torch.where(same_action, 1.0, group_weight * same_group)
     return pull * (sides[:, None] * sides[None] >= 0)

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainablePipeline(Protocol):
-    """A method whose loss is a function of a batch and of its random draws."""
+    """Interface: a pipeline whose loss is a function of a batch and of random draws."""
 
     def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> Any: ...
 
@@ -34,10 +34,10 @@ class TrainablePipeline(Protocol):
 
 
 def freeze_parameters(network: nn.Module, group: str, groups: Mapping[str, Sequence[str]]) -> None:
-    """Switches off the gradients of the parameters with a part of their name that begins as named in `groups[group]`.
+    """Disables the gradients of parameters if a part of their name starts with an entry of `groups[group]`.
 
     Raises:
-        ValueError: no such group; the known ones are listed.
+        ValueError: the group is unknown; the message lists the known ones.
     """
     if group not in groups:
         raise ValueError(f"Unknown freeze group '{group}'; known: {sorted(groups)}.")
@@ -53,24 +53,24 @@ def cosine_rate(step: int, *, num_steps: float, final_lr: float) -> float:
 
 
 class PipelineModule(pl.LightningModule):
-    """Trains a pipeline: warm-up, then a cosine down to `final_lr`. In tasks it samples or lifts, as the pipeline can.
+    """Trains a pipeline with warm-up and cosine decay of the learning rate to `final_lr`; in other tasks it samples or
+    lifts.
 
-    Validation logs the pipeline's monitors. A method derives its own module from this one to say which parts can be
-    frozen and how its weights lie in files.
+    Validation logs the metrics of `monitor`. A method derives its own module to define the parts that can be frozen and
+    the file layout of its weights.
 
     Args:
         pipeline: an `nn.Module` with `draw_training`, `training_loss` and `monitor`, see `TrainablePipeline`.
         optimizer: parameters -> optimiser.
         warmup_steps: steps of linear warm-up.
-        decay_steps: length of the cosine decay after the warm-up, down to `final_lr`; None lets it last until the
-            training ends.
-        final_lr: last rate over the first; 1 keeps the rate.
+        decay_steps: length of the cosine decay to `final_lr` after the warm-up; None: until the end of the training.
+        final_lr: final learning rate relative to the first; 1: constant rate.
         freeze: group of `freeze_groups` that is not trained.
-        seed: of noise and dropout; step s of epoch e draws from (seed, e, s, rank) alone.
+        seed: seed of noise and dropout; step s of epoch e depends on (seed, e, s, rank) alone.
 
     Attributes:
-        weights: how the parameters of the network lie in files.
-        freeze_groups: what can be frozen, by name; see `freeze_parameters`.
+        weights: file layout of the parameters.
+        freeze_groups: group -> name prefixes of its parameters; see `freeze_parameters`.
     """
 
     weights: ClassVar[WeightFiles] = WeightFiles()
@@ -93,7 +93,8 @@ class PipelineModule(pl.LightningModule):
         freeze_parameters(self.weights.network_of(pipeline), freeze, self.freeze_groups)
 
     def load_start(self, path: str | Path | Sequence[str | Path], ckpt_type: str = "pl", *, is_training: bool) -> None:
-        """Takes the weights of a checkpoint (`WeightFiles.load`); in training, those of one view may start several."""
+        """Loads the weights of a checkpoint (`WeightFiles.load`); in training, single-view weights may initialize
+        several views."""
         self.weights.load(self.pipeline, path, ckpt_type, may_start_views=is_training)
         for one in [path] if isinstance(path, (str, Path)) else path:
             self.pipeline.about |= model_metadata(one, Path(one))
@@ -109,8 +110,8 @@ class PipelineModule(pl.LightningModule):
         terms = self.pipeline.training_loss(batch, draws)
         if wrong := [name for name, value in terms.items() if not torch.isfinite(value).all()]:
             raise FloatingPointError(
-                f"{', '.join(wrong)} is not a finite number in epoch {self.current_epoch}, step {self.global_step}, "
-                f"batch {batch_idx}. The last checkpoint is from before; lower optimizer.lr, or find the cause with "
+                f"{', '.join(wrong)} is not finite in epoch {self.current_epoch}, step {self.global_step}, "
+                f"batch {batch_idx}. The last checkpoint is older; lower optimizer.lr, or find the cause with "
                 "global/debug=detect_anomaly."
             )
         size = len(batch["lengths"])
@@ -122,13 +123,13 @@ class PipelineModule(pl.LightningModule):
         self.log_dict({f"val/{k}": v for k, v in values.items()}, batch_size=len(batch["lengths"]), sync_dist=True)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Any:
-        """Motion for the prompts of a batch: `text`, `seconds` (B,), `seed` (B,)."""
+        """Generates motion for the prompts of a batch: `text`, `seconds` (B,), `seed` (B,)."""
         return self.pipeline.sample(batch["text"], seconds=batch["seconds"].tolist(), seed=batch["seed"].tolist())
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> Any:
-        """Motion for the captions or for the 2D tracks of a batch; callbacks score it.
+        """Generates motion for the captions, or lifts the 2D tracks, of a batch; callbacks score it.
 
-        The keys of a batch of tracks are those of `hmr4d.evaluation.lifting_data.ScoredLifts`.
+        A batch of tracks has the keys of `hmr4d.evaluation.lifting_data.ScoredLifts`.
         """
         if "kp2d_obs" not in batch:
             return self.predict_step(batch, batch_idx)
@@ -143,7 +144,7 @@ class PipelineModule(pl.LightningModule):
         )
 
     def trained_parameters(self) -> Any:
-        """What the optimizer gets: parameters, or groups of them with options of their own."""
+        """Parameters for the optimizer, or parameter groups with options."""
         return [p for p in self.parameters() if p.requires_grad]
 
     def configure_optimizers(self) -> Any:
@@ -154,7 +155,7 @@ class PipelineModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _decay_steps(self) -> float:
-        """Steps from the end of the warm-up to `final_lr`; ValueError if it is not determined."""
+        """Steps from the end of the warm-up to `final_lr`. Raises ValueError if they are not determined."""
         if self.final_lr == 1.0:
             return math.inf
         if self.decay_steps is not None:
@@ -162,13 +163,14 @@ class PipelineModule(pl.LightningModule):
         steps = self.trainer.estimated_stepping_batches
         if not 0 <= steps < math.inf:  # endless training is inf or -1
             raise ValueError(
-                f"final_lr={self.final_lr} needs an end of the training: set trainer.max_steps, trainer.max_epochs or "
+                f"final_lr={self.final_lr} needs a defined end of the training: set trainer.max_steps, "
+                "trainer.max_epochs or "
                 "model.decay_steps."
             )
         return steps - self.warmup_steps
 
     def _rate(self, step: int, *, decay_steps: float) -> float:
-        """Learning rate at a step over the base rate."""
+        """Learning rate at a step, relative to the base rate."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         return cosine_rate(step - self.warmup_steps, num_steps=decay_steps, final_lr=self.final_lr)

@@ -15,13 +15,13 @@ from hmr4d.nn.attention import Attention, zero_initialized
 class TrunkLayer(nn.Module):
     """One layer over tokens (B, V, L, D).
 
-    Views (if on): x + LN(W drop(attention over the V tokens of a frame)), with W zero at the start, so that a fresh
-    layer changes nothing. Then per view: LN(x + self-attention), LN(x + attention over memory) (if on), LN(x + FFN).
+    Views (if on): x + LN(W drop(attention over the V tokens of a frame)), with zero-initialised W, so the untrained
+    branch has no effect. Then per view: LN(x + self-attention), LN(x + attention over memory) (if on), LN(x + FFN).
 
     Args:
-        dim, num_heads, ff_dim, dropout: as usual.
-        use_views: attention across V.
-        use_memory: cross-attention.
+        dim, num_heads, ff_dim, dropout: options of attention and feed-forward layers.
+        use_views: attend across V.
+        use_memory: cross-attend to the memory.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class TrunkLayer(nn.Module):
         Args:
             x: (B, V, L, D).
             valid: (B, L) bool.
-            memory: (B, M, D), the same for all views, or (B V, M, D), one for each view.
-            memory_valid: as `memory` without its last axis, bool, or None.
+            memory: (B, M, D), shared by all views, or (B V, M, D), one per view.
+            memory_valid: bool, shape of `memory` without its last axis, or None.
         """
         num_views = x.shape[1]
         if self.use_views:
@@ -63,7 +63,7 @@ class TrunkLayer(nn.Module):
         x = self.self_norm(x + self.dropout(self.self_attention(x, valid)))
         if self.use_memory:
             if memory is None:
-                raise ValueError("This network attends over a memory, such as text tokens; none was given.")
+                raise ValueError("This network needs a memory, such as text tokens; pass memory and memory_valid.")
             x = self.memory_norm(x + self.dropout(self.memory_attention.over(x, memory, memory_valid)))
         x = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
         return x.unflatten(0, (-1, num_views))

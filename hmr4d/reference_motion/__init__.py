@@ -1,1 +1,1 @@
-"""Reference motions: what systems that recover people from video write, as a condition for generators."""
+"""Reference motions: output of human mesh recovery systems, converted to a condition for generators."""

@@ -1,8 +1,7 @@
-"""Archives of motions: JSON lists of entries, read as untrusted input and written completely, as a new file.
+"""Archives of motions: JSON lists of entries, which are read as untrusted input and written atomically to a new file.
 
-Keys that this package does not know are kept, and so are entries that it cannot use. Relative paths in an archive start
-at the nearest folder above it that holds a README.md, or at its own folder where there is none; files that are only
-beside the archive are found, too.
+Unknown keys and unusable entries are kept. Relative paths in an archive start at the nearest parent folder with a
+README.md or, without one, at the folder of the archive. Files that exist only next to the archive are found, too.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ MARKER = "README.md"
 PATH_KEYS = ("motion_path", "video_path", "mbench_eval_path")
 PATH_ENDINGS = ("_embed_path",)
 ID_KEYS = ("global_id", "id")
-_STEM = LONGEST_STEM - 20  # bytes; a number of the entry and an ending follow
+_STEM = LONGEST_STEM - 20  # bytes; leaves room for a number and a suffix
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive as read.
+    """The content of an archive.
 
     Attributes:
-        path: of the JSON file.
-        root: folder that relative paths start from.
-        entries: as they stand in the file; an entry may be something else than an object.
+        path: path of the JSON file.
+        root: base folder of relative paths.
+        entries: unchanged entries of the file; an entry may be another value than an object.
     """
 
     path: Path
@@ -40,7 +39,7 @@ class Archive:
     entries: tuple[Any, ...]
 
     def path_of(self, index: int, key: str) -> Path | None:
-        """The path under a key of entry number `index`, or None.
+        """The path under a key of the entry with index `index`, or None.
 
         Raises:
             ValueError: the entry is no object, or the value is no path.
@@ -49,22 +48,22 @@ class Archive:
         if value is None or value == "":
             return None
         if not isinstance(value, str) or "\0" in value:
-            raise ValueError(f"{key} is {value!r} but must be the path of a file.")
+            raise ValueError(f"{key} is {value!r}; expected the path of a file.")
         return self.located(value)
 
     def located(self, value: str) -> Path:
-        """The file of a path in the archive: below `root`, or in the folder of the archive if only that exists."""
+        """The file of a path in the archive: below `root`, or in the folder of the archive if it exists only there."""
         path, beside = self.root / value, self.path.parent / value
         try:
             return beside if not path.exists() and beside.exists() else path
-        except OSError:  # a name that no file can have
+        except OSError:  # an invalid file name
             return path
 
     def entry(self, index: int) -> Mapping[str, Any]:
-        """Entry number `index`; ValueError if it is not an object."""
+        """The entry with index `index`. Raises ValueError if it is not an object."""
         entry = self.entries[index]
         if not isinstance(entry, Mapping):
-            raise ValueError(f"the entry is {type(entry).__name__} but must be a JSON object.")
+            raise ValueError(f"the entry is {type(entry).__name__}; expected a JSON object.")
         return entry
 
     @cached_property
@@ -74,10 +73,9 @@ class Archive:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """A file name without ending for each entry, all different: its id, or the name of its motion file.
+        """A unique file name without suffix for each entry: its id, or the name of its motion file.
 
-        Where two would be the same, also on a file system without upper and lower case, the place of the entry in the
-        archive follows.
+        If two names would be equal, also ignoring case, the index of the entry is appended.
         """
         wanted = [file_stem(self._label(index), longest=_STEM) for index in range(len(self.entries))]
         folded = [name.casefold() for name in wanted]
@@ -93,7 +91,7 @@ class Archive:
 
     @cached_property
     def handles(self) -> tuple[str, ...]:
-        """How people name the entries: by id, or where several have the same one, by `names`."""
+        """Names of the entries for users: the id or, if several entries share an id, those of `names`."""
         counts = Counter(str(found) for found in self.ids if found is not None)
         return tuple(
             str(found) if counts[str(found)] == 1 and found is not None else name
@@ -102,8 +100,8 @@ class Archive:
 
     def label(self, index: int) -> str:
         """Name of an entry in messages: its index, and its id if it has one."""
-        found = self.ids[index]
-        return f"entry {index}" if found is None else f"entry {index} (id {found!r})"
+        name = self.ids[index]
+        return f"entry {index}" if name is None else f"entry {index} (id {name!r})"
 
     def _label(self, index: int) -> str:
         if self.ids[index] is not None:
@@ -114,14 +112,14 @@ class Archive:
 
 
 def entry_id(entry: Any) -> Any:
-    """Id of an entry: `global_id`, else `id`, of any type, or None."""
+    """Id of an entry: `global_id`, otherwise `id`, of any type, or None."""
     if not isinstance(entry, Mapping):
         return None
     return next((entry[key] for key in ID_KEYS if entry.get(key) is not None), None)
 
 
 def archive_root(path: str | os.PathLike[str]) -> Path:
-    """The folder that relative paths of an archive start from."""
+    """The base folder of relative paths in an archive."""
     folder = Path(path).absolute().parent
     return next((place for place in (folder, *folder.parents) if (place / MARKER).is_file()), folder)
 
@@ -130,51 +128,50 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
     """Reads an archive.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or no list.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a JSON list.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Archive not found: {path}. Give a JSON file with a list of entries.")
     content = load_unique_json(read_text(path), str(path))
     if not isinstance(content, list):
-        raise ValueError(f"{path} holds {type(content).__name__} but an archive is a JSON list of entries.")
+        raise ValueError(f"{path} contains {type(content).__name__}; expected a JSON list of entries.")
     return Archive(path, archive_root(path), tuple(content))
 
 
 def check_new_archive(archive: Archive, out: str | os.PathLike[str]) -> None:
-    """Checks that writing to `out` overwrites nothing else.
+    """Checks that writing to `out` overwrites no other data.
 
     Raises:
-        ValueError: `out` is the archive itself, or holds something else than an earlier result for the same entries.
+        ValueError: `out` is the archive itself, or a file other than an earlier result for the same entries.
     """
     out = Path(out)
     if not out.exists():
         return
     if out.samefile(archive.path):
-        raise ValueError(f"{out} is the archive that is read; it is never overwritten. Choose another name.")
+        raise ValueError(f"{out} is the input archive, which is never overwritten. Choose another name.")
     advice = "Choose another name, or remove it."
     try:
         old = read_archive(out)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{out} exists and is no archive. {advice}") from error
+        raise ValueError(f"{out} exists and is not an archive. {advice}") from error
     if old.ids != archive.ids:
-        raise ValueError(f"{out} exists and holds other entries ({len(old.ids)}) than {archive.path}. {advice}")
+        raise ValueError(f"{out} exists and contains other entries ({len(old.ids)}) than {archive.path}. {advice}")
 
 
 def write_archive(archive: Archive, entries: Sequence[Any], out: str | os.PathLike[str]) -> None:
-    """Writes entries as a new archive; the file appears once it is whole.
+    """Writes entries as a new archive, atomically.
 
-    Where relative paths of the new archive start from another folder, the paths that this package knows are rewritten
-    so that they name the same files.
+    If the new archive has another base folder, known relative paths are rewritten to point to the same files.
 
     Args:
-        archive: that the entries come from.
-        entries: as many, in the same order.
+        archive: source of the entries.
+        entries: entries, equal in number and order.
         out: file to write.
 
     Raises:
-        ValueError: see `check_new_archive`, or another number of entries.
+        ValueError: see `check_new_archive`; also for another number of entries.
     """
     if len(entries) != len(archive.entries):
         raise ValueError(f"{len(entries)} entries to write but {archive.path} has {len(archive.entries)}.")
@@ -184,13 +181,14 @@ def write_archive(archive: Archive, entries: Sequence[Any], out: str | os.PathLi
 
 
 def portable(path: str | os.PathLike[str], root: Path) -> str:
-    """A path for an archive with that root: relative for files below the root, else absolute."""
+    """A path for an archive with base folder `root`: relative for files below it, otherwise absolute."""
     whole = Path(os.path.abspath(path))
     return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(whole)
 
 
 def _rebased(entry: Any, archive: Archive, root: Path) -> Any:
-    """An entry whose relative paths start from another root; those that name the same file are not changed."""
+    """An entry with relative paths rewritten for another base folder; paths that already point to the same file are
+    kept."""
     if not isinstance(entry, Mapping):
         return entry
     changed = {}

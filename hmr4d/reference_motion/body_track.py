@@ -1,4 +1,4 @@
-"""One person in the files of a system, and how that becomes a motion: frames in order, gaps, units, axes, camera."""
+"""The track of one person in a file, and its conversion to a clip: frame order, gaps, units, axes, camera."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from hmr4d.utils import lazy_roma as roma
 
 logger = logging.getLogger(__name__)
 
-MAX_GAP = 0.5  # seconds without a person that are closed
-FARTHEST = 200.0  # metres from the origin; people are not seen from farther away, so the unit is another
-FASTEST = 12.0  # metres per second of the median frame; nobody runs faster, so the unit is another
-HEAD_DOWN = -0.5  # share of the way from pelvis to neck that is up, in the mean, below which a clip is doubted
-MOST_TURN = 2 * math.pi  # radians; rotation vectors of most frames are shorter, or they are in degrees
-UPRIGHT = 0.5  # share of the way from pelvis to neck that is along an axis, in the mean, for this axis to point up
-UP_AXES: Mapping[str, tuple[tuple[float, float, float], ...]] = {  # turns to y up
+MAX_GAP = 0.5  # seconds; longest gap that is interpolated
+FARTHEST = 200.0  # metres; larger distances from the origin indicate another unit
+FASTEST = 12.0  # metres per second; a larger median speed indicates another unit
+HEAD_DOWN = -0.5  # mean upward component of the direction from pelvis to neck; clips below it get a warning
+MOST_TURN = 2 * math.pi  # radians; if most rotation vectors are longer, they are in degrees
+UPRIGHT = 0.5  # smallest mean component of the direction from pelvis to neck along an up axis
+UP_AXES: Mapping[str, tuple[tuple[float, float, float], ...]] = {  # up axis -> rotation to y up
     "y": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
     "-y": CAMERA_TO_Y_UP,
     "z": Z_UP_TO_Y_UP,
@@ -45,8 +45,8 @@ class Placement:
 
     Attributes:
         root: (F, 3, 3) rotation of the pelvis.
-        translation: (F, 3) as the body model has it: the pelvis is at its place at rest plus this.
-        up: axis that points up, one of UP_AXES; None: found by the body.
+        translation: (F, 3) translation of the body model: pelvis minus its rest position.
+        up: up axis, one of UP_AXES; None: detected from the body.
     """
 
     root: Tensor
@@ -56,21 +56,21 @@ class Placement:
 
 @dataclass(frozen=True, eq=False)
 class BodyTrack:
-    """One person, as a system wrote it. All numbers are float64.
+    """The unprocessed track of one person in a file. All arrays are float64.
 
     Attributes:
         family: body model, "smplx", "smplh" or "smpl".
-        body_rotations: (F, 21, 3, 3) of joints 1..21 in the frames of their parents.
+        body_rotations: (F, 21, 3, 3) rotations of joints 1..21 relative to their parents.
         placements: "camera" (axes of a camera: x right, y down, z forward) or "world", or both.
-        frames: (F,) numbers of the video's frames; None: one after the other.
+        frames: (F,) frame numbers of the video; None: consecutive.
         betas: (S,) shape; None: unknown.
-        gender: of the body model.
-        fps: frames per second as the file says; None: it does not.
-        usual_fps: what the system takes a video to have.
+        gender: gender of the body model.
+        fps: frame rate in the file; None: unknown.
+        usual_fps: default frame rate of the system.
         K: (3, 3) intrinsics in pixels; None: unknown.
-        size: width and height of the picture; None: unknown.
-        is_level: the world placement has its up axis along gravity.
-        remarks: what is odd about the track, sentences.
+        size: width and height of the image; None: unknown.
+        is_level: whether the up axis of the world placement is aligned with gravity.
+        remarks: warnings about the track, sentences.
     """
 
     family: str
@@ -93,20 +93,19 @@ class BodyTrack:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How files of other systems are read.
+    """Options for reading files of other systems.
 
     Attributes:
-        fps: frames per second of the file; None: as it says, or as its system takes it.
-        person: which one, by the name that the file gives; None: the one with the most frames.
-        space: "world", "camera", or "auto": the world where the file has it.
-        up: axis of the file that points up, one of UP_AXES; None: as the system has it, or by the body.
-        max_gap: seconds without the person that are closed; longer gaps are refused.
-        first, last: numbers of the first and the last frame of the video to take; None: all.
+        fps: frame rate of the file; None: that in the file, or the default of its system.
+        person: name of the person in the file; None: the one with the most frames.
+        space: "world", "camera", or "auto": the world if the file has it.
+        up: up axis of the file, one of UP_AXES; None: that of the system, or detected from the body.
+        max_gap: longest gap that is interpolated, seconds; longer gaps are an error.
+        first, last: first and last frame number of the video; None: all.
         scale: metres per unit of the file.
-        focal, size: of the camera in pixels, where the file does not say.
-        body_models: folder of the user's licensed bodies, whose bones and shape are then taken; None: bones of the
-            free body.
-        video_fps: frames per second of the video, for files that do not say theirs.
+        focal, size: focal length and image size in pixels, for files without them.
+        body_models: folder of the user's licensed body models, for bones and shape; None: bones of the free body.
+        video_fps: frame rate of the video, for files without frame rate.
     """
 
     fps: float | None = None
@@ -123,7 +122,7 @@ class ReadOptions:
     video_fps: float | None = None
 
     def __post_init__(self) -> None:
-        """ValueError for values that cannot be meant."""
+        """Raises ValueError for invalid values."""
         if self.fps is not None:
             checked_fps(self.fps)
         if self.space not in SPACES:
@@ -131,15 +130,15 @@ class ReadOptions:
         if self.up is not None and self.up not in UP_AXES:
             raise ValueError(f"up is '{self.up}'; expected one of {', '.join(UP_AXES)}.")
         if self.max_gap < 0 or self.scale <= 0:
-            raise ValueError(f"max_gap is {self.max_gap} and scale {self.scale}; expected 0 or more, and more than 0.")
+            raise ValueError(f"max_gap is {self.max_gap} and scale {self.scale}; expected max_gap >= 0 and scale > 0.")
 
 
 def rotations_of(values: np.ndarray, name: str, num_joints: int) -> Tensor:
-    """(F, J, 3, 3) rotations from axis-angle (F, 3 J), (F, J, 3) or matrices (F, J, 3, 3); additional joints are
-    ignored.
+    """Rotations (F, J, 3, 3) from axis-angle (F, 3 J) or (F, J, 3), radians, or matrices (F, J, 3, 3); additional
+    joints are ignored.
 
     Raises:
-        ValueError: another shape; it is named.
+        ValueError: the shape is different; the message states it.
     """
     frames = len(values) if values.ndim else 0
     if values.ndim >= 3 and values.shape[-2:] == (3, 3) and (values.ndim > 3 or num_joints == 1):
@@ -157,45 +156,48 @@ def rotations_of(values: np.ndarray, name: str, num_joints: int) -> Tensor:
 
 
 def _check_radians(vectors: Tensor, name: str) -> None:
-    """ValueError if the largest rotation of a frame (F, J, 3) exceeds a full turn in most frames."""
+    """Raises ValueError if the largest rotation of a frame (F, J, 3) exceeds a full turn in most frames."""
     turns = vectors.norm(dim=-1).amax(1)
     usual = float(turns[turns.isfinite()].median()) if bool(turns.isfinite().any()) else 0.0
     if usual > MOST_TURN:
         raise ValueError(
-            f"'{name}' turns joints by {usual:.0f} radians in most frames; a whole turn is 6.28. Axis-angle is in "
-            "radians: if the file has degrees, convert them."
+            f"'{name}' rotates joints by {usual:.0f} radians in most frames; a full turn is 6.28. Expected axis-angle "
+            "in radians; if the file has degrees, convert them."
         )
 
 
 def _orthonormal(matrices: Tensor, name: str) -> Tensor:
-    """Rotations next to matrices that are nearly that; ValueError for others. NaN stays."""
+    """The nearest rotations to near-rotation matrices; NaN is kept. Raises ValueError for other matrices."""
     known = matrices.isfinite().all(-1).all(-1)
     flat = matrices[known]
     fixed: Any = roma.special_procrustes(flat) if len(flat) else flat
     if len(flat) and float((fixed - flat).abs().max()) > 0.05:
-        raise ValueError(f"'{name}' holds matrices that are no rotations. Give axis-angle, or rotation matrices.")
+        raise ValueError(f"'{name}' contains matrices that are not rotations. Give axis-angle, or rotation matrices.")
     result = matrices.clone()
     result[known] = fixed
     return result
 
 
 def clip_of_track(track: BodyTrack, options: ReadOptions, system: str) -> ReferenceClip:
-    """The clip of a track.
+    """Converts a track to a clip.
 
     Raises:
-        ValueError: no frames, gaps that are too long, frames that repeat, axes that cannot be told.
+        ValueError: the track has no frames, gaps that are too long, repeated frames or ambiguous axes.
     """
     remarks = list(track.remarks)
     fps = options.fps or track.fps or options.video_fps
     if fps is None:
         fps = track.usual_fps
-        remarks.append(f"The file does not say its frame rate; {fps:g} frames per second are assumed (--fps-in).")
+        remarks.append(f"The file has no frame rate; {fps:g} frames per second are assumed (--fps-in).")
     track, frames = _cut_and_sorted(track, options)
     track, frames = _without_gaps(track, frames, fps, options, remarks)
     rest = _rest_joints(track, options, remarks)
     space = _space(track, options)
     if space == "camera" and options.up is not None:
-        raise ValueError("--up is for motion in a world; the motion is in the frame of a camera, whose up is known.")
+        raise ValueError(
+            "--up applies to motion in a world, but this motion is in camera coordinates, whose up axis "
+            "is known. Remove --up."
+        )
     place = _y_up(track.placements[space], track, rest, options, remarks)
     rotations = torch.cat([place.root[:, None], track.body_rotations], 1).float()
     shape = track.betas.float() if track.betas is not None and options.body_models is not None else None
@@ -210,20 +212,23 @@ def clip_of_track(track: BodyTrack, options: ReadOptions, system: str) -> Refere
 
 
 def _cut_and_sorted(track: BodyTrack, options: ReadOptions) -> tuple[BodyTrack, np.ndarray]:
-    """The track in frame order, within the requested frames; and the frame numbers."""
+    """The track in frame order, within the requested frames, and its frame numbers."""
     frames = np.arange(track.num_frames) if track.frames is None else np.asarray(track.frames).astype(np.int64)
     if len(frames) != track.num_frames:
         raise ValueError(f"There are {len(frames)} frame numbers for {track.num_frames} frames.")
     if len(np.unique(frames)) != len(frames):
         numbers, counts = np.unique(frames, return_counts=True)
-        raise ValueError(f"Frame {numbers[counts > 1][0]} comes {counts.max()} times in the track. Mend the source.")
+        raise ValueError(
+            f"Frame {numbers[counts > 1][0]} occurs {counts.max()} times in the track. Remove the "
+            "duplicates in the source."
+        )
     order = np.argsort(frames, kind="stable")
     first = -np.inf if options.first is None else options.first
     last = np.inf if options.last is None else options.last
     order = order[(frames[order] >= first) & (frames[order] <= last)]
     if not len(order):
         given = f"frames {frames.min()} to {frames.max()}" if len(frames) else "no frame"
-        raise ValueError(f"The track has {given}, none of those asked for. Choose others.")
+        raise ValueError(f"The track has {given}, none of the requested ones. Choose other frames.")
     return _selected(track, torch.from_numpy(order)), frames[order]
 
 
@@ -237,7 +242,8 @@ def _selected(track: BodyTrack, index: Tensor) -> BodyTrack:
 def _without_gaps(
     track: BodyTrack, frames: np.ndarray, fps: float, options: ReadOptions, remarks: list[str]
 ) -> tuple[BodyTrack, np.ndarray]:
-    """The track with a pose in every frame from its first to its last; ValueError for gaps that are too long."""
+    """The track with a pose in every frame from the first to the last one. Raises ValueError for gaps that are too
+    long."""
     known = track.body_rotations.flatten(1).isfinite().all(1)
     for place in track.placements.values():
         known &= place.root.flatten(1).isfinite().all(1) & place.translation.isfinite().all(1)
@@ -245,22 +251,22 @@ def _without_gaps(
     if len(seen) < len(frames):
         lost = frames[~known.numpy()]
         remarks.append(
-            f"{len(lost)} frames hold numbers that are not finite, the first is {lost[0]}; they count as missing."
+            f"{len(lost)} frames contain values that are not finite, first frame {lost[0]}; they count as missing."
         )
     if not len(seen):
-        raise ValueError("No frame of the track holds finite numbers.")
+        raise ValueError("No frame of the track has finite values.")
     track = _selected(track, known.nonzero().flatten())
     steps = np.diff(seen)
     longest = int(steps.max(initial=1)) - 1
     if longest > options.max_gap * fps:
         at = int(seen[int(steps.argmax())])
         raise ValueError(
-            f"The person is missing for {longest} frames ({longest / fps:.2f} s) after frame {at}, more than the "
-            f"{options.max_gap:g} s that are closed. Take a part with --frames, or allow more with --max-gap."
+            f"The person is missing for {longest} frames ({longest / fps:.2f} s) after frame {at}, but at most "
+            f"{options.max_gap:g} s are interpolated. Select a part with --frames, or raise --max-gap."
         )
     whole = np.arange(seen[0], seen[-1] + 1)
     if missing := len(whole) - len(seen):
-        remarks.append(f"{missing} missing frames were closed by interpolation; the longest gap has {longest}.")
+        remarks.append(f"{missing} missing frames were interpolated; the longest gap has {longest}.")
         times = torch.from_numpy(np.interp(whole, seen, np.arange(len(seen))))
         places = {
             name: replace(
@@ -274,10 +280,12 @@ def _without_gaps(
 
 
 def _rest_joints(track: BodyTrack, options: ReadOptions, remarks: list[str]) -> Tensor:
-    """(22, 3) float64 rest joints of the person."""
+    """Rest joints (22, 3) of the person, metres, float64."""
     if options.body_models is None:
         if track.betas is not None and bool(track.betas.any()):
-            remarks.append("The shape of the body is left out: its bones need a licensed body model (--body-models).")
+            remarks.append(
+                "The body shape is ignored, because its bones require a licensed body model (--body-models)."
+            )
         return derived_rest_joints(track.family).double()
     betas = None if track.betas is None else track.betas.float()
     return family_rest_joints(track.family, options.body_models, betas).double()
@@ -287,40 +295,43 @@ def _space(track: BodyTrack, options: ReadOptions) -> str:
     if options.space == "auto":
         return "world" if "world" in track.placements else "camera"
     if options.space not in track.placements:
-        raise ValueError(f"The file holds no motion in the {options.space}; it has {', '.join(track.placements)}.")
+        raise ValueError(
+            f"The file has no motion in the space '{options.space}'; it has "
+            f"{', '.join(track.placements)}. Choose another --space."
+        )
     return options.space
 
 
 def _y_up(place: Placement, track: BodyTrack, rest: Tensor, options: ReadOptions, remarks: list[str]) -> Placement:
-    """A placement in metres in a world with y up."""
+    """The placement in metres in a world with y up."""
     up = options.up or place.up
     if up is None:
         up = _up_by_body(place.root, track.body_rotations, rest)
-        remarks.append(f"The axis that points up was found by the body: {up}. Say otherwise with --up.")
+        remarks.append(f"The up axis was detected from the body: {up}. Change it with --up.")
     R = torch.tensor(UP_AXES[up]).double()
     scaled = place.translation * options.scale
     return Placement(R @ place.root, (scaled + rest[0]) @ R.mT - rest[0], "y")
 
 
 def _up_by_body(root: Tensor, body_rotations: Tensor, rest: Tensor) -> str:
-    """The mean axis from pelvis to neck; ValueError if it is ambiguous."""
+    """The axis closest to the mean direction from pelvis to neck. Raises ValueError if it is ambiguous."""
     mean = mean_torso(root, body_rotations, rest)
     shares = {up: float(mean @ torch.tensor(R[1]).double()) for up, R in UP_AXES.items()}
     best = max(shares, key=lambda up: shares[up])
     if shares[best] < UPRIGHT:
         raise ValueError(
-            "The body stands along no axis for most of the clip, so what points up is not known. Say it: --up."
+            "The body is not upright along any axis for most of the clip, so the up axis is unknown. Give it with --up."
         )
     return best
 
 
 def mean_torso(root: Tensor, body_rotations: Tensor, rest: Tensor) -> Tensor:
-    """(3,) mean of the unit vectors from pelvis to neck, over the frames that are finite.
+    """(3,) mean unit vector from pelvis to neck over the finite frames.
 
     Args:
         root: (F, 3, 3) rotations of the pelvis.
-        body_rotations: (F, 21, 3, 3) of joints 1..21 in the frames of their parents.
-        rest: (22, 3) metres, joints at rest.
+        body_rotations: (F, 21, 3, 3) rotations of joints 1..21 relative to their parents.
+        rest: (22, 3) rest joints, metres.
     """
     rotations = torch.cat([root[:, None], body_rotations], 1)
     joints = Pose("smplx", rotations, torch.zeros(len(root), 3).to(rest), rest).joints()
@@ -330,34 +341,29 @@ def mean_torso(root: Tensor, body_rotations: Tensor, rest: Tensor) -> Tensor:
 
 def _check_upright(pose: Pose, space: str, remarks: list[str]) -> None:
     if float(mean_torso(pose.rotations[:, 0], pose.rotations[:, 1:], pose.rest_joints)[1]) < HEAD_DOWN:
-        mend = (
-            "it was taken to be in the frame of a camera, y down; if it is in a world, say"
-            if space == "camera"
-            else "say"
-        )
+        mend = "camera coordinates, y down, were assumed; for a world, give" if space == "camera" else "say"
         remarks.append(
-            f"The body stands on its head for most of the clip. Unless it should: {mend} which axis points up (--up), "
-            "or --space."
+            f"The body is upside down for most of the clip. If this is wrong: {mend} the up axis (--up), or --space."
         )
 
 
 def _check_unit(motion: Motion, remarks: list[str]) -> None:
     away = float(motion.joints3d[:, 0].norm(dim=-1).median())
     if away > FARTHEST:
-        remarks.append(f"The person is {away:.0f} m away. If lengths are millimetres, say --scale 0.001.")
+        remarks.append(f"The person is {away:.0f} m away. If lengths are millimetres, use --scale 0.001.")
         return
     if motion.num_frames < 2:
         return
     speed = float((motion.joints3d[1:, 0] - motion.joints3d[:-1, 0]).norm(dim=-1).median()) * motion.fps
     if speed > FASTEST:
         remarks.append(
-            f"The pelvis moves at {speed:.0f} m/s. If lengths are millimetres, say --scale 0.001; if the rate is "
-            "wrong, --fps-in."
+            f"The pelvis moves at {speed:.0f} m/s. If lengths are millimetres, use --scale 0.001; if the frame rate "
+            "is wrong, use --fps-in."
         )
 
 
 def _camera(track: BodyTrack, place: Placement, pelvis: Tensor, space: str, options: ReadOptions) -> VideoCamera | None:
-    """The camera of a clip whose body is placed by `place`; None if the source has none."""
+    """The camera of a clip whose body has the placement `place`; None if the source has none."""
     if "camera" not in track.placements:
         return None
     size, K = track.size or options.size, track.K
@@ -366,6 +372,6 @@ def _camera(track: BodyTrack, place: Placement, pelvis: Tensor, space: str, opti
     if space == "camera":
         return upright_camera(track.num_frames, None if K is None else K.float(), size)
     seen = track.placements["camera"]
-    R = seen.root @ place.root.mT  # the same body in both, so this is the camera of each frame
+    R = seen.root @ place.root.mT  # both placements have the same body, so this is the camera rotation of each frame
     t = seen.translation * options.scale + pelvis - ((place.translation + pelvis)[:, None] @ R.mT)[:, 0]
     return VideoCamera(rigid(R, t), None if K is None else K.float(), size)

@@ -30,26 +30,26 @@ logger = logging.getLogger(__name__)
 KINDS = ("depth", "overlay", "turntable")
 STYLES = ("depth", "shaded")
 SIZE = (1920, 1080)
-_NEAREST = 0.005  # metres
-_SAME_ASPECT = 0.02  # share by which the sides of a video may differ from those of the camera
-_SHORTER = 0.25  # seconds by which a video may end before the motion
-_RING = 24  # directions in which a turntable must keep the figure in the picture
+_NEAREST = 0.005  # metres; near plane
+_SAME_ASPECT = 0.02  # largest relative difference between the aspect ratios of video and camera
+_SHORTER = 0.25  # seconds; a video may end this much before the motion
+_RING = 24  # directions of a turntable that must keep the figure in the image
 _FLOOR_REACH = 4  # metres of floor on a turntable
 
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """How a motion is checked.
+    """Options of the check videos.
 
     Attributes:
-        kinds: of pictures, from KINDS; None: overlay with a video, depth without, and a turntable.
-        video: original video; None: there is none.
-        video_start: seconds in the video at which the motion starts.
-        from_velocities: sum up the velocities of the features instead of reading places.
-        size: width and height where neither file nor video tells.
-        longest: pixels of the longer side at most; None: as large as the camera says.
-        style: of the overlay: half picture, half depth, or the body shaded.
-        body: that is drawn; None: the free one.
+        kinds: types of videos, from KINDS; None: a turntable, and an overlay or, without a video, depth.
+        video: original video; None: no video.
+        video_start: time in the video at which the motion starts, seconds.
+        from_velocities: integrate the velocities of the features instead of reading positions.
+        size: width and height, if neither file nor video has them.
+        longest: largest longer side, pixels; None: the size of the camera.
+        style: style of the overlay: half image and half depth, or a shaded body.
+        body: body to draw; None: the free body.
     """
 
     kinds: Sequence[str] | None = None
@@ -62,26 +62,26 @@ class CheckOptions:
     body: Body | None = None
 
     def __post_init__(self) -> None:
-        """ValueError for unknown kinds, an overlay without a video, or a start before it."""
+        """Raises ValueError for unknown kinds, an overlay without a video, or a negative start."""
         unknown = [kind for kind in self.kinds or () if kind not in KINDS]
         if unknown or self.style not in STYLES:
-            raise ValueError(f"{unknown or self.style} unknown; kinds are {KINDS}, styles of overlays {STYLES}.")
+            raise ValueError(f"Unknown: {unknown or self.style}; kinds are {KINDS}, overlay styles are {STYLES}.")
         if self.kinds is not None and "overlay" in self.kinds and self.video is None:
-            raise ValueError("An overlay needs the original video; give --video, or leave the overlay out.")
+            raise ValueError("An overlay requires the original video; give --video, or remove the overlay.")
         if not (math.isfinite(self.video_start) and self.video_start >= 0):
             raise ValueError(f"The motion starts at {self.video_start} s of the video; expected 0 or more.")
         if min(self.size) < 1 or (self.longest is not None and self.longest < 64):
-            raise ValueError(f"size {self.size} and longest {self.longest}: pictures need at least 64 pixels.")
+            raise ValueError(f"size is {self.size} and longest {self.longest}; images need at least 64 pixels.")
 
 
 def write_checks(reference: ReferenceMotion, out: Path, name: str, options: CheckOptions | None = None) -> list[Path]:
-    """Writes the videos of a motion as mp4 files, at its rate.
+    """Writes check videos of a motion as mp4 files at the frame rate of the motion.
 
     Args:
-        reference: the motion.
+        reference: reference motion.
         out: folder.
-        name: that the names of the files start with.
-        options: what and how.
+        name: prefix of the file names.
+        options: options.
 
     Returns:
         The files: `<name>_depth.mp4` (`<name>_depth_recover_velocity.mp4` from velocities), `<name>_overlay.mp4` and
@@ -92,12 +92,12 @@ def write_checks(reference: ReferenceMotion, out: Path, name: str, options: Chec
     """
     options = options or CheckOptions()
     kinds = options.kinds or (("overlay" if options.video else "depth"), "turntable")
-    facts = None if options.video is None else read_video_metadata(options.video)
+    video = None if options.video is None else read_video_metadata(options.video)
     motion = reference.motion(from_velocities=options.from_velocities)
     posed = drive_body(motion, options.body)
-    views = checking_views(reference, size=options.size, video_size=facts and facts.size)
-    if facts is not None:
-        _doubt_video(facts, views[0].size, options.video_start + motion.num_frames / motion.fps)
+    views = checking_views(reference, size=options.size, video_size=video and video.size)
+    if video is not None:
+        _doubt_video(video, views[0].size, options.video_start + motion.num_frames / motion.fps)
     views = at_size(views, options.longest)
     files = []
     for kind in kinds:
@@ -107,8 +107,8 @@ def write_checks(reference: ReferenceMotion, out: Path, name: str, options: Chec
         if kind == "depth":
             pictures = depth_pictures(posed, views)
         elif kind == "overlay":
-            assert options.video is not None and facts is not None
-            pictures = overlay_pictures(posed, views, _original(options, facts.fps, motion.fps, size), options.style)
+            assert options.video is not None and video is not None
+            pictures = overlay_pictures(posed, views, _original(options, video.fps, motion.fps, size), options.style)
         else:
             pictures = turntable_pictures(posed, motion.fps, size)
         write_mp4(path, pictures, fps=motion.fps, size=size)
@@ -116,26 +116,27 @@ def write_checks(reference: ReferenceMotion, out: Path, name: str, options: Chec
     return files
 
 
-def _doubt_video(facts: VideoMetadata, size: tuple[int, int], seconds: float) -> None:
-    """Warns of a video whose shape is not that of the camera, or that ends before the motion does."""
-    width, height = facts.size
+def _doubt_video(video: VideoMetadata, size: tuple[int, int], seconds: float) -> None:
+    """Logs a warning if the aspect ratio of the video differs from the camera or the video ends before the motion."""
+    width, height = video.size
     if abs(width / height * size[1] / size[0] - 1) > _SAME_ASPECT:
         logger.warning(
-            "The video has pictures of %d x %d pixels, the camera of the motion %d x %d, which is another shape: is it "
-            "another video? Its pictures are stretched to meet the camera.",
+            "The video has %d x %d pixels, the camera of the motion %d x %d, which is another aspect ratio. Check "
+            "that it is the right video. Its images are stretched to the camera.",
             width, height, *size,
         )  # fmt: skip
-    lasts = len(facts.times) / facts.fps if facts.fps else math.inf
-    if len(facts.times) and seconds > lasts + _SHORTER:
+    lasts = len(video.times) / video.fps if video.fps else math.inf
+    if len(video.times) and seconds > lasts + _SHORTER:
         logger.warning(
-            "The motion ends at %.1f s, the video at %.1f s, where the overlay stops: is it another video, or is the "
-            "frame rate of the motion wrong?",
+            "The motion ends at %.1f s, the video and the overlay at %.1f s. Check the video and the frame rate of "
+            "the motion.",
             seconds, lasts,
         )  # fmt: skip
 
 
 def depth_pictures(posed: PosedBody, views: Sequence[PinholeView]) -> Iterator[Pixels]:
-    """The depth of every frame in gray: the nearest point of the clip white, the farthest and the background black."""
+    """Depth images of all frames in gray: the nearest point of the clip is white, the farthest point and the
+    background black."""
     drawer = MeshRenderer(posed.body.faces)
     low, high = _depth_range(drawer, posed, views)
     for depth in _depths(drawer, posed, views):
@@ -145,7 +146,7 @@ def depth_pictures(posed: PosedBody, views: Sequence[PinholeView]) -> Iterator[P
 def overlay_pictures(
     posed: PosedBody, views: Sequence[PinholeView], originals: Iterator[NDArray[np.uint8]], style: str
 ) -> Iterator[Pixels]:
-    """Frames (H, W, 3) of a video with the body, until one of them ends."""
+    """Video frames (H, W, 3) with the body, until the video or the motion ends."""
     if style == "shaded":
         drawer = MeshRenderer(posed.body.faces, body_colors(posed.body))
         for original, mesh, view in zip(originals, posed.meshes(), views, strict=False):
@@ -160,7 +161,7 @@ def overlay_pictures(
 
 
 def turntable_pictures(posed: PosedBody, fps: float, size: tuple[int, int]) -> Iterator[Pixels]:
-    """The motion while the camera circles it once, on a meter grid."""
+    """Images of the motion on a grid of meters while the camera circles it once."""
     joints = posed.joints22().numpy()
     follow = smooth_follow(joints[:, 0], fps)
     bounds = posed.bounds().numpy()
@@ -179,9 +180,9 @@ def turntable_pictures(posed: PosedBody, fps: float, size: tuple[int, int]) -> I
 
 
 def depth_levels(depth: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
-    """(...) levels of depths (...) in metres: 255 at `low`, 0 at `high` and where the depth is infinite or negative.
+    """Gray levels (...) of depths (...), metres: 255 at `low`, 0 at `high` and for infinite or negative depth.
 
-    Fractions are cut off.
+    Fractions are truncated.
     """
     is_hit = np.isfinite(depth) & (depth >= 0)
     spread = max(high - low, np.finfo(np.float32).tiny)
@@ -190,7 +191,7 @@ def depth_levels(depth: NDArray[np.floating], low: float, high: float) -> NDArra
 
 
 def gray_words(levels: NDArray[np.uint8]) -> Pixels:
-    """(H, W) words of gray levels (H, W)."""
+    """Packed pixels (H, W) of gray levels (H, W)."""
     return levels.astype(np.uint32) * np.uint32(0x010101)
 
 
@@ -207,7 +208,7 @@ def _depth_range(drawer: MeshRenderer, posed: PosedBody, views: Sequence[Pinhole
         if len(hits):
             low, high = min(low, float(hits.min())), max(high, float(hits.max()))
     if low > high:
-        logger.warning("The camera never sees the person; the pictures are empty. Check the camera of the motion.")
+        logger.warning("The camera never sees the person, so the images are empty. Check the camera of the motion.")
         return 0.0, 1.0
     return low, high
 
@@ -215,7 +216,7 @@ def _depth_range(drawer: MeshRenderer, posed: PosedBody, views: Sequence[Pinhole
 def _original(
     options: CheckOptions, video_fps: float | None, fps: float, size: tuple[int, int]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Frames of the video at the times of the motion's frames, at the size of its camera."""
+    """Frames of the video at the times of the motion, scaled to the image size of its camera."""
     assert options.video is not None
     rate = video_fps or fps
     frame = 0
@@ -231,12 +232,12 @@ def _original(
 
 
 def _number_at(frame: int, start: float, video_fps: float, fps: float) -> int:
-    """The video frame of a frame of the motion."""
+    """Frame number of the video for a frame of the motion."""
     return math.floor((start + frame / fps) * video_fps + 0.5)
 
 
 def _ring(bounds: NDArray[np.floating], follow: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(2 K, 3) points around all positions of the body relative to the followed point, rotationally symmetric."""
+    """Rotationally symmetric points (2 K, 3) that enclose all positions of the body relative to the followed point."""
     corners = bounds[..., [0, 2]] - follow[:, None]
     radius = float(np.abs(corners).max())
     angles = np.linspace(0, 2 * math.pi, _RING, endpoint=False)

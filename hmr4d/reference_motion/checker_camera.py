@@ -1,7 +1,7 @@
-"""The camera for checking a reference motion: that of its file, or one in front of the person.
+"""The camera of the check videos: that of the file, or one in front of the person.
 
-Published cameras are rows: X_camera = X_motion R + T, with x left, y up, z forward in the camera. Everything else here
-is OpenCV: x right, y down, z forward.
+Published cameras act on rows: X_camera = X_motion R + T, with x left, y up, z forward in the camera. All other cameras
+here follow OpenCV: x right, y down, z forward.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from hmr4d.visualization.view_camera import PinholeView
 
 logger = logging.getLogger(__name__)
 
-FIELD_OF_VIEW = 55.0  # degrees along the longer side, where nothing is known
-DISTANCE = 2.5  # metres from the farthest place of the person
-_FLESH = 0.25  # metres around joints: the top of the head, hands
+FIELD_OF_VIEW = 55.0  # degrees along the longer side; default field of view
+DISTANCE = 2.5  # metres; distance from the farthest position of the person
+_FLESH = 0.25  # metres; margin around joints, for the top of the head and hands
 _FROM_Z_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
 _FROM_Y_UP = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0))
 
 
 def default_focal(width: int, height: int) -> float:
-    """Pixels; the published default if the file has none."""
+    """Published default focal length of files without one, pixels."""
     return max(width, height) / (2 * math.tan(math.radians(FIELD_OF_VIEW / 2)))
 
 
 def automatic_camera(
     pelvis: ArrayLike, *, up: str = "z", centered: bool = True
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The published camera for motions without one: R (3, 3) and T (3,) of its rows.
+    """The published camera of motions without camera: R (3, 3) and T (3,) for rows.
 
-    It stands far enough away for the way that the pelvis takes, at the height of its first place if `centered`.
+    Its distance depends on the path of the pelvis.
 
     Args:
         pelvis: (L, 3) metres.
-        up: axis of the motion that points up, "z" or "y".
-        centered: look at the height of the first pelvis; otherwise at that of the floor.
+        up: up axis of the motion, "z" or "y".
+        centered: place the camera at the height of the first pelvis instead of the floor.
     """
     if up not in ("y", "z"):
-        raise ValueError(f"up is '{up}' but must be 'y' or 'z'.")
+        raise ValueError(f"up is '{up}'; expected 'y' or 'z'.")
     path = np.asarray(pelvis, np.float64)
     height, ahead = (2, 1) if up == "z" else (1, 2)
     extent = np.ptp(path, axis=0)
@@ -55,7 +55,7 @@ def automatic_camera(
 
 
 def opencv_transform(R: ArrayLike, T: ArrayLike) -> NDArray[np.float64]:
-    """(4, 4) from the motion to an OpenCV camera, for a camera of rows R (3, 3), T (3,)."""
+    """Transform (4, 4) from the motion to an OpenCV camera, for a row camera R (3, 3), T (3,)."""
     flip = np.array(LEFT_UP_TO_OPENCV)
     transform = np.eye(4)
     transform[:3, :3] = flip[:, None] * np.asarray(R, np.float64).T
@@ -68,14 +68,14 @@ def checking_views(
 ) -> list[PinholeView]:
     """The camera of every frame, in the world of `ReferenceMotion.motion`.
 
-    With extrinsics and intrinsics in the file they are taken, and the size of the picture with them. With extrinsics
-    alone the field of view is guessed where a video is to be met. In all other cases the camera is placed
-    automatically, so far away that the whole person is in the picture; `size` is that of a video, if there is one.
+    Extrinsics and intrinsics come from the file, and the image size from the intrinsics. If the file has only
+    extrinsics and there is a video, a default field of view is used. Otherwise the camera is placed automatically at a
+    distance that shows the whole person, with the size of the video, if any.
 
     Args:
-        reference: the motion.
-        size: width and height where nothing else tells.
-        video_size: of the original video; None: there is none.
+        reference: reference motion.
+        size: width and height, if unknown otherwise.
+        video_size: size of the original video; None: no video.
     """
     num_frames = len(reference.features)
     camera = reference.camera
@@ -86,11 +86,12 @@ def checking_views(
     K = pinhole(default_focal(*size), *size).double().numpy()
     if camera is not None and video_size is not None:
         logger.warning(
-            "The motion does not tell its focal length; %g degrees are taken. The overlay may be off.", FIELD_OF_VIEW
+            "The motion has no focal length; a field of view of %g degrees is assumed. The overlay may be inaccurate.",
+            FIELD_OF_VIEW,
         )
         return _views(K, camera.T_w2c.double().numpy(), size)
     if video_size is not None:
-        logger.warning("The motion has no camera; it is seen by one of our own. The overlay does not meet the person.")
+        logger.warning("The motion has no camera; a default camera is used. The overlay will not match the person.")
     joints = decode(reference.features).joints3d.double().numpy()
     R, T = automatic_camera(joints[:, 0])
     T[2] += _too_near(joints @ R + T, K, size)
@@ -100,9 +101,10 @@ def checking_views(
 
 
 def _too_near(points: NDArray[np.float64], K: NDArray[np.float64], size: tuple[int, int]) -> float:
-    """Metres that a camera has to step back to see all joints (L, 22, 3), x left and z forward, with the flesh around.
+    """Distance that a camera has to move back to see all joints (L, 22, 3), x left and z forward, with a margin;
+    metres.
 
-    The published camera cuts off the head of a grown-up in wide pictures.
+    The published camera cuts off the head of an adult in wide images.
     """
     reach = (np.abs(points[..., :2]) + _FLESH) * np.diag(K)[:2] / (np.array(size) / 2)
     return max(float((reach.max(-1) - points[..., 2]).max()), 0.0)
@@ -111,7 +113,7 @@ def _too_near(points: NDArray[np.float64], K: NDArray[np.float64], size: tuple[i
 def at_size(views: Sequence[PinholeView], longest: int | None = None) -> list[PinholeView]:
     """The same cameras with valid video sizes: even sides of at least 64 pixels, at most `longest`.
 
-    Odd sides lose their last row or column of pixels.
+    Odd sides are cropped by one row or column of pixels.
     """
     width, height = views[0].size
     scale = max(1.0, 64 / min(width, height))

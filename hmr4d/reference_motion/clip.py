@@ -1,4 +1,4 @@
-"""One person's motion as read from a file of another system."""
+"""The motion of one person from a file of another system."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from hmr4d.reference_motion.video_camera import VideoCamera
 
 @dataclass(frozen=True, eq=False)
 class ReferenceClip:
-    """A motion with the camera that saw it.
+    """A motion with the camera that recorded it.
 
     Attributes:
-        motion: of SMPL-22 joints; with a pose, unless the source holds joints alone.
-        camera: None: there was none, or it is not known.
+        motion: motion of SMPL-22 joints; with a pose, unless the source has joints only.
+        camera: camera; None: unknown.
         system: name of the system that wrote the file.
-        frames: (L,) numbers of the frames in the video, consecutive; None: not known.
-        is_level: the world of the motion has y up by measurement or by the source's promise; False: y is only the
-            camera's up.
-        remarks: what was odd about the file and what was done about it, sentences.
+        frames: (L,) consecutive frame numbers of the video; None: unknown.
+        is_level: whether y is the measured or declared up direction of the world; False: y is the up direction of the
+            camera.
+        remarks: warnings about the file and corrections, sentences.
     """
 
     motion: Motion

@@ -1,4 +1,4 @@
-"""Clips as motion files that keep the camera, so that every reader of motion files takes them."""
+"""Clips as motion files with additional camera arrays; every reader of motion files can read them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from hmr4d.geometry.rigs import intrinsics
 from hmr4d.reference_motion.clip import ReferenceClip
 from hmr4d.reference_motion.video_camera import VideoCamera
 
-CAMERA_KEYS = ("camera_T_w2c", "camera_K", "camera_K4", "camera_size")  # K4 and one T_w2c: of lifted motion
-FRAMES_KEYS = ("video_frames", "frame_ids")  # of clips, of lifted motion
+CAMERA_KEYS = (
+    "camera_T_w2c",
+    "camera_K",
+    "camera_K4",
+    "camera_size",
+)  # K4 and a single T_w2c occur in files of lifted motion
+FRAMES_KEYS = ("video_frames", "frame_ids")  # in files of clips, in files of lifted motion
 _SYSTEM, _LEVEL = "source_system", "is_level"
 
 
 def save_clip(path: str | Path, clip: ReferenceClip) -> None:
-    """Writes a motion file with the camera and the numbers of the video frames, atomically."""
+    """Writes a motion file with camera and video frame numbers, atomically."""
     arrays: dict[str, Any] = {}
     if clip.camera is not None:
         arrays["camera_T_w2c"] = clip.camera.T_w2c.float().numpy()
@@ -37,7 +42,7 @@ def save_clip(path: str | Path, clip: ReferenceClip) -> None:
 
 
 def load_clip(path: str | Path) -> ReferenceClip:
-    """The clip of a motion file, with its camera if it has one; errors as `load_motion_npz`."""
+    """The clip in a motion file, with its camera if any. Raises the errors of `load_motion_npz`."""
     motion = load_motion_npz(path)
     with np.load(path, allow_pickle=False) as archive:
         held = {key: archive[key] for key in (*CAMERA_KEYS, *FRAMES_KEYS) if key in archive.files}
@@ -50,7 +55,7 @@ def load_clip(path: str | Path) -> ReferenceClip:
 
 
 def _frames(held: dict[str, Any], num_frames: int) -> list[int] | None:
-    """Frames of the video; None where there are none, as for lifted motion of another rate, which has fractions."""
+    """Frame numbers of the video; None if missing or fractional, as for resampled lifted motion."""
     key = next((key for key in FRAMES_KEYS if key in held), None)
     if key is None:
         return None
@@ -59,7 +64,7 @@ def _frames(held: dict[str, Any], num_frames: int) -> list[int] | None:
 
 
 def _camera(held: dict[str, Any], num_frames: int) -> VideoCamera | None:
-    """The camera of a file in every frame; a still camera may be stored once."""
+    """The camera of a file in every frame; a static camera may be stored once."""
     if "camera_T_w2c" not in held:
         return None
     T_w2c = _numbers(held, "camera_T_w2c", (4, 4), (1, 4, 4), (num_frames, 4, 4)).float().expand(num_frames, 4, 4)
@@ -73,7 +78,7 @@ def _camera(held: dict[str, Any], num_frames: int) -> VideoCamera | None:
 
 
 def _numbers(held: dict[str, Any], key: str, *shapes: tuple[int, ...]) -> Tensor:
-    """An array of a file as a tensor; ValueError for another shape, or for what is no finite number."""
+    """An array of a file as a tensor. Raises ValueError for another shape or for values that are not finite numbers."""
     array = held[key]
     if array.shape not in shapes or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
         wanted = " or ".join(map(str, shapes))

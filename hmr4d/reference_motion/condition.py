@@ -10,18 +10,18 @@ from torch.nn.functional import interpolate
 
 from hmr4d.representation.rep276 import CONDITION, NUM_FEATURES, Rep276Statistics, checked_features
 
-PUBLISHED_RATES = (16, 20)  # frames per second that the published loader takes a reference to have, and gives it
-EMPTY_LENGTH = 100  # rows of zeros for an entry without a reference
-KERNEL, SIGMA = 5, 1.0  # of the smoothing of what the published generator makes
+PUBLISHED_RATES = (16, 20)  # assumed input and output frame rate of the published loader
+EMPTY_LENGTH = 100  # number of zero rows for an entry without reference
+KERNEL, SIGMA = 5, 1.0  # smoothing of the published generator's output
 
 
 class ReferenceCondition(NamedTuple):
     """Input of the generator.
 
     Attributes:
-        features: (N, 276) normalised.
-        condition: (N, 138) the columns that it is conditioned on.
-        attend_to_text: it is to follow the text, for there is no reference.
+        features: (N, 276) normalised features.
+        condition: (N, 138) columns of the condition.
+        attend_to_text: whether the generator follows the text, because there is no reference.
     """
 
     features: Tensor
@@ -30,17 +30,17 @@ class ReferenceCondition(NamedTuple):
 
 
 def reference_condition(features: Tensor | None, statistics: Rep276Statistics) -> ReferenceCondition:
-    """The input of a reference (N, 276) at the rate of the statistics; None: zeros, before they are normalised."""
+    """Generator input of a reference (N, 276) at the frame rate of the statistics; None: zeros before normalisation."""
     rows = torch.zeros(EMPTY_LENGTH, NUM_FEATURES) if features is None else checked_features(features)
     normalized = statistics.normalize(rows)
     return ReferenceCondition(normalized, normalized[:, CONDITION], features is None)
 
 
 def published_resampling(features: Tensor) -> Tensor:
-    """(N 20 // 16, 276) rows interpolated from (N, 276), as the published loader does for every reference.
+    """Rows (N 20 // 16, 276) interpolated from (N, 276) as in the published loader.
 
-    All columns are interpolated on lines from the first row to the last. Velocities stay those of 1/16 s and rotations
-    are no longer orthonormal; `convert.resampled` does it well.
+    All columns are interpolated linearly from the first to the last row. Velocities therefore stay per 1/16 s and
+    rotations are no longer orthonormal; `convert.resampled` avoids both.
     """
     rows = checked_features(features)
     source, target = PUBLISHED_RATES
@@ -49,7 +49,7 @@ def published_resampling(features: Tensor) -> Tensor:
 
 
 def published_smoothing(features: Tensor) -> Tensor:
-    """(N, 276) rows smoothed in time by a Gaussian of five taps; the first two and the last two are not changed."""
+    """Rows (N, 276) smoothed over time by a five-tap Gaussian; the first two and the last two rows are unchanged."""
     rows = checked_features(features)
     half = KERNEL // 2
     taps = torch.exp(-0.5 * (torch.arange(-half, half + 1).to(rows) / SIGMA).square())

@@ -1,4 +1,4 @@
-"""Results on disk under a key of all their dependencies, so that no result is stale or lost after an interruption."""
+"""Cache of results on disk; the key covers all dependencies, so entries are never stale and survive interruptions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hmr4d.utils.files import write_json
 
 
 def content_key(*facts: Any) -> str:
-    """A key of 64 hexadecimal digits for JSON-serializable data; hash files first, with `file_hash`."""
+    """A key of 64 hexadecimal digits for JSON-serializable data; pass files as hashes (`file_hash`)."""
     text = json.dumps(facts, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class ContentCache:
-    """JSON objects by key, one file each, which is whole or absent.
+    """Key -> JSON object, one atomically written file per key.
 
     Args:
-        folder: for the files; made when the first is written. None keeps nothing.
+        folder: folder of the files; created when the first is written. None: no caching.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -38,7 +38,7 @@ class ContentCache:
         return kept if isinstance(kept, dict) else None
 
     def put(self, key: str, value: Mapping[str, Any]) -> None:
-        """Keeps an object."""
+        """Saves an object under a key."""
         if self.folder is not None:
             write_json(self._file(self.folder, key), value)
 

@@ -1,4 +1,4 @@
-"""A motion and its camera to the 276 features of a reference motion, and the published chain to compare with.
+"""Conversion of a motion and its camera to the 276 features of a reference motion, and the published conversion.
 
 The canonical frame: z up, floor at z = 0, first pelvis above the origin, the person's right at +x in the first frame.
 """
@@ -30,30 +30,31 @@ from hmr4d.reference_motion.video_camera import CAMERA_TO_Y_UP, LEFT_UP_TO_OPENC
 from hmr4d.representation.rep276 import FPS, PosedBody276, decode, encode
 
 FLOORS = ("lowest", "stances", "none")
-LEAST_ACROSS = 1e-3  # metres between the hips, seen from above; less gives no heading
+LEAST_ACROSS = 1e-3  # metres; smallest horizontal distance between the hips that determines a heading
 
 
 def convert(
     clip: ReferenceClip, *, fps: float | None = FPS, rest_joints: Tensor | None = None, floor: str = "lowest"
 ) -> ReferenceMotion:
-    """The reference motion of a clip.
+    """Converts a clip to a reference motion.
 
     Args:
-        clip: with joints or a pose. Joints alone are first followed by a body (`pose_motion`).
-        fps: frames per second of the result: rotations are resampled on the sphere, places on lines. None: as it is.
-        rest_joints: (22, 3) metres, bones of the body that features are made for. None: those of the pose, or the
-            derived ones.
-        floor: "lowest": the lowest joint of the clip is put on the floor; "stances": the standing feet, which is
-            steadier where a foot dips for a moment; "none": heights are counted from the first pelvis.
+        clip: clip with joints or a pose. Joints without a pose are converted by `pose_motion`.
+        fps: frame rate of the result; rotations are interpolated spherically, positions linearly. None: unchanged.
+        rest_joints: (22, 3) rest joints of the body of the features, metres. None: those of the pose, or the derived
+            ones.
+        floor: alignment to the floor: "lowest": by the lowest joint of the clip; "stances": by standing feet, which is
+            more robust to single low frames; "none": heights relative to the first pelvis.
 
     Raises:
-        ValueError: fewer than two frames, another skeleton, numbers that are not finite, or hips one above the other.
+        ValueError: the clip has fewer than two frames, another skeleton, values that are not finite, or vertically
+            aligned hips in the first frame.
     """
     given, clip = clip.motion, resampled(clip, fps or clip.motion.fps)
     if clip.motion.num_frames < 2:
         raise ValueError(
             f"The clip has {given.num_frames} frame(s) at {given.fps:g} per second, which gives "
-            f"{clip.motion.num_frames} at {clip.motion.fps:g}; features need at least two frames. Take a longer part."
+            f"{clip.motion.num_frames} at {clip.motion.fps:g}; features need at least two frames. Use a longer part."
         )
     pose = posed(clip.motion, rest_joints)
     body = PosedBody276(pose.rotations.double(), pose.translation.double(), pose.joints().double())
@@ -71,7 +72,7 @@ def convert(
 
 
 def resampled(clip: ReferenceClip, fps: float) -> ReferenceClip:
-    """A clip at another rate, from its first frame to its last; unchanged if the rate is the same."""
+    """A clip at another frame rate, from its first to its last frame; unchanged if the rate is equal."""
     motion = clip.motion
     if motion.fps == fps:
         return clip
@@ -85,17 +86,18 @@ def resampled(clip: ReferenceClip, fps: float) -> ReferenceClip:
 
 
 def posed(motion: Motion, rest_joints: Tensor | None = None) -> Pose:
-    """The pose of a motion on the bones of a body, float32; ValueError for another skeleton or numbers not finite."""
+    """The pose of a motion on the bones of a body, float32. Raises ValueError for another skeleton or values that
+    are not finite."""
     if motion.skeleton.name != SMPL22.name:
-        raise ValueError(f"The motion has skeleton '{motion.skeleton.name}'; reference motions are of '{SMPL22.name}'.")
+        raise ValueError(f"The motion has skeleton '{motion.skeleton.name}'; reference motions need '{SMPL22.name}'.")
     template = derived_rest_joints() if rest_joints is None else rest_joints
     return pose_motion(motion, template, keep_bones=rest_joints is not None).pose
 
 
 def extrinsic_rows(T_w2c: Tensor) -> Tensor:
-    """(N, 9) camera rows of the features from transforms (N, 4, 4) to OpenCV cameras.
+    """Camera rows (N, 9) of the features from transforms (N, 4, 4) to OpenCV cameras.
 
-    A row is rot6d_block(R_c), then T_c, with X_cam = X R_c + T_c for row vectors and cameras of x left, y up.
+    A row contains rot6d_block(R_c) and T_c, with X_cam = X R_c + T_c for row vectors and cameras with x left, y up.
     """
     flip = torch.tensor(LEFT_UP_TO_OPENCV).to(T_w2c)
     R_c, T_c = (flip[:, None] * T_w2c[:, :3, :3]).mT, flip * T_w2c[:, :3, 3]
@@ -105,14 +107,14 @@ def extrinsic_rows(T_w2c: Tensor) -> Tensor:
 def published_features(
     global_orient: Tensor, body_pose: Tensor, transl: Tensor, rest_joints: Tensor, *, floor: str = "lowest"
 ) -> tuple[Tensor, Tensor]:
-    """Features and camera rows number by number as the published converter makes them, at the rate of its input.
+    """Features and camera rows that equal those of the published converter, at the frame rate of the input.
 
     It encodes the body in the frame of the camera, sums the velocities of the features up again, and only then turns
     and places the body. `axis_angle_to_matrix` is orthonormal only to 1e-6, so the summed root rotation drifts, in
     double precision too.
 
     Args:
-        global_orient, body_pose, transl: (L, 3), (L, 63) axis-angle and (L, 3) metres, in the frame of the camera.
+        global_orient, body_pose, transl: (L, 3) and (L, 63) axis-angle, and (L, 3) metres, in camera coordinates.
         rest_joints: (22, 3) metres.
         floor: "lowest" or "none", as in `convert`.
 
@@ -134,18 +136,18 @@ def published_features(
 
 
 def convert_published(clip: ReferenceClip) -> ReferenceMotion:
-    """The reference motion that the published converter makes of a clip, at the rate of the clip.
+    """Converts a clip with the published conversion, at the frame rate of the clip.
 
     Raises:
-        ValueError: the clip is not in the frame of its camera, has no pose, or has fewer than two frames.
+        ValueError: the clip is not in camera coordinates, has no pose, or has fewer than two frames.
     """
     pose, camera = clip.motion.pose, clip.camera
     flip = torch.tensor(CAMERA_TO_Y_UP)
     upright = rigid(flip, torch.zeros(3))
     if pose is None or camera is None or not torch.allclose(camera.T_w2c.float(), upright):
         raise ValueError(
-            "The published conversion takes body parameters in the frame of a camera. Read the file with --space "
-            "camera, without --level."
+            "The published conversion needs body parameters in camera coordinates. Read the file with --space camera "
+            "and without --level."
         )
     rotations, rest = pose.rotations.float(), pose.rest_joints.float()
     rotations = torch.cat([(flip @ rotations[:, 0])[:, None], rotations[:, 1:]], 1)
@@ -156,7 +158,7 @@ def convert_published(clip: ReferenceClip) -> ReferenceMotion:
 
 
 def _rotated(body: PosedBody276, R: Tensor, pelvis: Tensor | None = None) -> PosedBody276:
-    """A body in a rotated world; its pelvis is rotated too, independent of the origin of the translation."""
+    """A body in a rotated world. The rotation acts on the pelvis, independent of the origin of the translation."""
     rest = (smplx_pelvis() if pelvis is None else pelvis).to(R)
     rotations = torch.cat([(R @ body.rotations[:, 0])[:, None], body.rotations[:, 1:]], 1)
     return PosedBody276(rotations, (body.translation + rest) @ R.mT - rest, body.joints3d @ R.mT)
@@ -172,8 +174,8 @@ def _canonical(
     across = (body.joints3d[0, right] - body.joints3d[0, left]) * body.joints3d.new_tensor([1.0, 1.0, 0.0])
     if across.norm() < LEAST_ACROSS:
         raise ValueError(
-            "In the first frame one hip is right above the other, so the person faces no direction. Cut the first "
-            "frames off."
+            "In the first frame one hip is vertically above the other, so the heading is undefined. Remove the first "
+            "frames."
         )
     x, up = across / across.norm(), across.new_tensor([0.0, 0.0, 1.0])
     R = torch.stack([x, torch.linalg.cross(up, x), up])

@@ -1,4 +1,4 @@
-"""Our scripts in a folder of SMPLest-X, with which it writes files that `hmr4d reference` reads; and out again."""
+"""Installs scripts into a folder of SMPLest-X, which then writes files for `hmr4d reference`, and uninstalls them."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from pathlib import Path
 from hmr4d.utils.files import write_text
 
 SCRIPTS = Path(__file__).parent / "resources" / "smplestx"
-PLACES = {"export_parameters.py": "main", "inference.sh": "scripts"}  # of a folder of SMPLest-X
-MARK = "hmr4d reference install-exporter"  # stands in every script of ours
-KEPT = ".before_hmr4d"  # ending of what was there before
+PLACES = {"export_parameters.py": "main", "inference.sh": "scripts"}  # script -> subfolder of SMPLest-X
+MARK = "hmr4d reference install-exporter"  # text that marks installed scripts
+KEPT = ".before_hmr4d"  # suffix of backups of replaced files
 NEEDED = ("main/base.py", "main/config.py", "human_models", "utils/data_utils.py", "scripts")
 
 
 def install(folder: str | Path) -> list[Path]:
-    """Installs the scripts into a folder of SMPLest-X; replaced files are kept there.
+    """Installs the scripts into a folder of SMPLest-X; replaced files get a backup.
 
     Returns:
-        The files written.
+        The written files.
 
     Raises:
-        FileNotFoundError: it is no such folder; what it lacks is named.
-        FileExistsError: another file would be lost, for something of its name is kept already.
+        FileNotFoundError: the folder is not SMPLest-X; the message names the missing parts.
+        FileExistsError: a changed file cannot be replaced, because its backup exists already.
     """
     folder = Path(folder)
     if missing := [name for name in NEEDED if not (folder / name).exists()]:
         raise FileNotFoundError(
-            f"{folder} is no folder of SMPLest-X: it has no {', '.join(missing)}. Clone the repository of SMPLest-X, "
-            "and name its folder."
+            f"{folder} is not a folder of SMPLest-X: it has no {', '.join(missing)}. Clone the repository of "
+            "SMPLest-X and give its folder."
         )
     targets = {name: folder / place / name for name, place in PLACES.items()}
     for target in targets.values():
         if target.exists() and not _is_ours(target) and _kept(target).exists():
-            raise FileExistsError(f"{target} was changed, and {_kept(target)} exists already. Move one of them away.")
+            raise FileExistsError(f"{target} was changed, and {_kept(target)} already exists. Move one of them away.")
     for name, target in targets.items():
         if target.exists() and not _is_ours(target):
             target.replace(_kept(target))
@@ -41,10 +41,10 @@ def install(folder: str | Path) -> list[Path]:
 
 
 def uninstall(folder: str | Path) -> list[Path]:
-    """Removes our scripts and restores the original files; files changed since are kept.
+    """Removes the installed scripts and restores the original files; scripts changed by the user are kept.
 
     Returns:
-        The files removed or put back.
+        The removed or restored files.
     """
     changed = []
     for name, place in PLACES.items():

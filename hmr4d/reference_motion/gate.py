@@ -1,9 +1,9 @@
-"""The gate: which motions of an archive are good enough to condition a generator on.
+"""The gate: decides which motions of an archive are good enough as a condition for generators.
 
-A motion passes when it keeps the rules (`gate_rules`) and a judge (`vlm`), if there is one, says that it shows its
-description. There are three states: yes, no, and undecided wherever no answer could be had. The archive that is read
-stays as it is. Numbers and answers are kept by content as soon as they are there, so that a run that was killed goes on
-where it stopped.
+A motion passes if it satisfies the rules (`gate_rules`) and an optional judge (`vlm`) confirms that it matches its
+description. The decision is yes, no or undecided (no answer). The input archive is not changed. Measurements and
+answers
+are cached by content immediately, so an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ DETAILS = "ref_motion_gate"
 
 @dataclass(frozen=True)
 class GateRecord:
-    """What became of an entry.
+    """Result of the gate for one entry.
 
     Attributes:
-        entry_id: of the entry, of whatever type.
-        decision: None for entries that have no motion or are none; those pass through unchanged.
-        reasons: sentences; why it is no or undecided.
-        measures: None where the motion could not be measured.
-        verdict: of the judge; None where it was not asked.
-        error: what is wrong with the entry or its files; empty when nothing is.
+        entry_id: id of the entry, of any type.
+        decision: decision; None for entries without motion or of another type, which pass unchanged.
+        reasons: sentences that explain no and undecided.
+        measures: measurements; None if the motion could not be measured.
+        verdict: verdict of the judge; None if it was not asked.
+        error: error of the entry or its files; empty without errors.
     """
 
     entry_id: Any
@@ -51,16 +51,16 @@ class GateRecord:
 
 @dataclass(frozen=True)
 class GateOptions:
-    """How an archive is gated.
+    """Options of the gate.
 
     Attributes:
-        rules: limits for the numbers.
-        judge: who looks at the clips; None for nobody, so that the rules decide alone.
-        published: measure as the published gate does, see `gate_rules.measure`.
+        rules: limits of the measurements.
+        judge: judge of the clips; None: the rules decide alone.
+        published: measure like the published gate, see `gate_rules.measure`.
         ask_all: ask the judge also about motions that break a rule.
-        threads: questions at a time.
-        sampling_fps: pictures per second that a judge sees.
-        limit: gate this many entries, the first ones; the others pass through unchanged. None: all.
+        threads: number of concurrent questions.
+        sampling_fps: images per second for the judge.
+        limit: number of first entries to gate; the others pass unchanged. None: all.
     """
 
     rules: GateRules = field(default_factory=GateRules)
@@ -81,15 +81,15 @@ class GateOptions:
 
 
 def gate_archive(archive: Archive, options: GateOptions, cache: ContentCache | None = None) -> list[GateRecord | None]:
-    """Gates the entries of an archive; a faulty entry never keeps others from being gated.
+    """Gates the entries of an archive. A faulty entry does not affect others.
 
     Args:
-        archive: that is read.
-        options: how.
-        cache: for numbers of the same motion files.
+        archive: input archive.
+        options: options.
+        cache: cache of measurements.
 
     Returns:
-        A record per entry, in order; None for those behind the limit.
+        One record per entry, in order; None for entries beyond the limit.
     """
     count = len(archive.entries) if options.limit is None else min(options.limit, len(archive.entries))
     measured = [
@@ -104,9 +104,9 @@ def gate_archive(archive: Archive, options: GateOptions, cache: ContentCache | N
 
 
 def decide(faults: Sequence[str], verdict: Verdict | None, *, is_judged: bool) -> Decision:
-    """Yes, no or undecided of the broken rules and the verdict.
+    """The decision from broken rules and the verdict.
 
-    A broken rule is enough for no. Without a judge the rules decide alone; with one, its verdict is that of the gate.
+    A broken rule means no. Without a judge the rules decide alone; with a judge its verdict decides.
     """
     if faults:
         return Decision.NO
@@ -116,7 +116,7 @@ def decide(faults: Sequence[str], verdict: Verdict | None, *, is_judged: bool) -
 
 
 def gated_entries(archive: Archive, records: Sequence[GateRecord | None]) -> list[Any]:
-    """The entries with the verdict of the gate: FLAG, and under DETAILS the state and its reasons."""
+    """The entries with the decision: FLAG, and state and reasons under DETAILS."""
     entries = []
     for entry, record in zip(archive.entries, records, strict=True):
         if record is None or record.decision is None or not isinstance(entry, Mapping):
@@ -177,7 +177,7 @@ def _verdict(judge: Judge, archive: Archive, index: int, sampling_fps: float) ->
 def _description(entry: Mapping[str, Any]) -> str:
     prompt = entry.get("prompt", "")
     if not isinstance(prompt, str):
-        raise ValueError(f"prompt is {type(prompt).__name__} but must be text.")
+        raise ValueError(f"prompt is {type(prompt).__name__}; expected text.")
     return prompt
 
 

@@ -1,4 +1,4 @@
-"""Rendering the motions of an archive for a judge, and the cache files that published tools read."""
+"""Renders the motions of an archive for a judge, and writes the cache files that published tools read."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from hmr4d.visualization.video_file import check_video_size, write_mp4
 logger = logging.getLogger(__name__)
 
 CAMERAS = ("auto", "static", "follow")
-_VERSION = 1  # of the pictures and the cache files; raise it where they change
+_VERSION = 1  # version of images and cache files; raise it when they change
 
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """How motions are rendered.
+    """Options of rendering.
 
     Attributes:
         size: width and height in pixels.
-        camera: "static" is the published view; "follow" stays close to the figure; "auto" follows where the figure
-            would get small or leave the picture.
-        body: that is drawn; None: the free one.
-        vertices: put the mesh of every frame into the cache files, as published ones have it; they get large.
-        limit: render this many entries, the first ones; None: all.
+        camera: "static": the published view; "follow": a camera close to the figure; "auto": follow only if the figure
+            would become small or leave the image.
+        body: body to draw; None: the free body.
+        vertices: write the mesh of every frame into the cache files, as the published tools do; the files become large.
+        limit: number of first entries to render; None: all.
     """
 
     size: tuple[int, int] = SIZE
@@ -50,7 +50,7 @@ class RenderOptions:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        """ValueError for an unknown camera or a size that no video has."""
+        """Raises ValueError for an unknown camera or an invalid video size."""
         if self.camera not in CAMERAS:
             raise ValueError(f"camera is '{self.camera}'; known: {', '.join(CAMERAS)}.")
         check_video_size(self.size)
@@ -58,12 +58,12 @@ class RenderOptions:
 
 @dataclass(frozen=True)
 class RenderedEntry:
-    """What became of an entry.
+    """Result of rendering one entry.
 
     Attributes:
-        entry: with `video_path` and `mbench_eval_path` where it was rendered; as it was otherwise.
-        error: why it was not rendered; empty when nothing is wrong. Entries without motion are no error.
-        is_kept: the files were there already, of the same motion and options.
+        entry: the entry, with `video_path` and `mbench_eval_path` if it was rendered.
+        error: reason why it was not rendered; empty without error. A missing motion is not an error.
+        is_kept: whether the files existed already with the same motion and options.
     """
 
     entry: Any
@@ -74,21 +74,21 @@ class RenderedEntry:
 def render_archive(
     archive: Archive, folder: Path, options: RenderOptions, *, cache: ContentCache | None = None
 ) -> list[RenderedEntry]:
-    """Renders every motion of an archive as `<name>.mp4` with its numbers in `<name>.pt`.
+    """Renders every motion of an archive to `<name>.mp4` and writes its arrays to `<name>.pt`.
 
-    Files that are there already are kept if they were made of the same motion with the same options.
+    Existing files of the same motion and options are kept.
 
     Args:
-        archive: that is read.
-        folder: for the files.
-        options: how.
-        cache: where it is noted what files were made of.
+        archive: input archive.
+        folder: output folder.
+        options: options.
+        cache: cache that records the inputs of each file.
 
     Returns:
-        One result per entry, in order; their paths are those of an archive of the same root.
+        One result per entry, in order, with paths relative to the base folder of the archive.
 
     Raises:
-        ValueError: a file would take the place of a motion of the archive.
+        ValueError: a file would replace a motion of the archive.
     """
     count = len(archive.entries) if options.limit is None else min(options.limit, len(archive.entries))
     _check_apart(archive, folder)
@@ -103,7 +103,7 @@ def _check_apart(archive: Archive, folder: Path) -> None:
         try:
             path = archive.path_of(index, "motion_path")
         except ValueError:
-            continue  # faulty entries are told when it is their turn
+            continue  # faulty entries are reported later
         if path is not None and path.resolve() in written:
             raise ValueError(
                 f"{path} is a motion and would be replaced by a clip. Choose another folder for the clips."
@@ -111,7 +111,7 @@ def _check_apart(archive: Archive, folder: Path) -> None:
 
 
 def render_motion(reference: ReferenceMotion, video: Path, numbers: Path, options: RenderOptions) -> None:
-    """Writes the clip of a motion and its cache file."""
+    """Writes the video and the cache file of a motion."""
     motion = reference.motion(from_velocities=True)
     posed = drive_body(motion, options.body)
     follows = options.camera == "follow" or (options.camera == "auto" and not is_well_seen(posed))
@@ -125,10 +125,10 @@ def render_motion(reference: ReferenceMotion, video: Path, numbers: Path, option
 
 
 def evaluation_arrays(reference: ReferenceMotion) -> dict[str, Any]:
-    """What published tools read of a rendered motion, as tensors, y up and facing the viewer.
+    """Tensors of a rendered motion for published tools, y up and facing the viewer.
 
-    `joints` (N, 22, 3) of the rotations, `recovered_joints` (N, 22, 3) summed up from their velocities, and, as there,
-    `pose` (N, 22, 3) and the rotations of `smpl_params` in axis-angle with z up.
+    `joints` (N, 22, 3) come from the rotations, `recovered_joints` (N, 22, 3) from integrated velocities. As in the
+    published files, `pose` (N, 22, 3) and the axis-angle rotations of `smpl_params` have z up.
     """
     body = decode(reference.features.double(), from_velocities=True)
     R = torch.tensor(Z_UP_TO_Y_UP).double()
@@ -165,12 +165,12 @@ def _rendered(archive: Archive, index: int, folder: Path, options: RenderOptions
     except (OSError, ValueError) as error:
         logger.warning("%s: %s", archive.label(index), error)
         return RenderedEntry(entry, str(error))
-    found = {"video_path": portable(video, archive.root), "mbench_eval_path": portable(numbers, archive.root)}
-    return RenderedEntry({**entry, **found}, is_kept=is_kept)
+    paths = {"video_path": portable(video, archive.root), "mbench_eval_path": portable(numbers, archive.root)}
+    return RenderedEntry({**entry, **paths}, is_kept=is_kept)
 
 
 def _is_current(note: Mapping[str, Any] | None, made_of: str, video: Path, numbers: Path) -> bool:
-    """Whether both files are those that were made of the same things."""
+    """Whether both files exist and were made from the same inputs."""
     if note is None or note.get("made_of") != made_of or not (video.is_file() and numbers.is_file()):
         return False
     return note.get("video") == file_hash(video) and note.get("numbers") == file_hash(numbers)

@@ -1,4 +1,4 @@
-"""Reports of the gate: the flat list as documented, and the nested form that published tools really write."""
+"""Reports of the gate: the documented flat list, and the nested form that published tools write in practice."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def flat_report(records: Sequence[GateRecord | None]) -> list[dict[str, Any]]:
 def nested_report(
     records: Sequence[GateRecord | None], source: str, settings: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The same as one object, with the numbers of every motion, as published and in SI units.
+    """The report as one object, with the measurements of every motion in published and in SI units.
 
     Args:
-        records: of the entries.
+        records: records of the entries.
         source: path of the archive.
-        settings: of the gate; JSON.
+        settings: settings of the gate, JSON.
     """
     gated = [record for record in records if record is not None]
     measured = [record.measures.metrics for record in gated if record.measures is not None]
@@ -51,7 +51,7 @@ def nested_report(
 
 
 def counts(records: Sequence[GateRecord | None]) -> dict[str, int]:
-    """How many entries came out in which way: yes, no, undecided, no motion, not looked at, errors."""
+    """Number of entries per result: yes, no, undecided, no motion, not looked at, errors."""
     states = Counter(_state(record) for record in records)
     errors = sum(record is not None and bool(record.error) for record in records)
     return {name: states[name] for name in ("yes", "no", "undecided", "no motion", "not looked at")} | {

@@ -20,22 +20,21 @@ from hmr4d.representation.rep276 import decode
 from hmr4d.utils.files import file_hash
 
 JITTER_LIMIT = 0.04  # m/frame^2 at 20 frames a second; published
-_VERSION = 1  # of `measure`; raise it where numbers change
-_USUAL_FRAMES = (40, 200)  # at 20 a second; generators are trained on clips of such length
+_VERSION = 1  # version of `measure`; raise it when its results change
+_USUAL_FRAMES = (40, 200)  # at 20 per second; clip lengths in the training of generators
 LEGACY_AXIS = "legacy"
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Numbers of one reference motion.
+    """Measurements of one reference motion.
 
     Attributes:
-        num_frames, fps: of the file.
-        metrics: by their published names, at `MODEL_FPS` frames a second, or at the rate of the file where the
-            published numbers were asked for.
-        bone_drift: %, variation of the bone lengths of the joints that the file itself holds, summed up from their
-            velocities.
-        remarks: sentences about what is unusual but no fault.
+        num_frames, fps: length and frame rate of the file.
+        metrics: published name -> metric, at `MODEL_FPS` frames per second, or at the rate of the file for published
+            measurements.
+        bone_drift: variation of bone lengths, %, of the joints integrated from the velocities in the file.
+        remarks: sentences about unusual properties that are no faults.
     """
 
     num_frames: int
@@ -52,15 +51,15 @@ class Measures:
 
 @dataclass(frozen=True)
 class GateRules:
-    """Limits; a number must be below its limit. None leaves a rule out.
+    """Limits; a measurement must be below its limit. None disables a rule.
 
     Attributes:
-        jitter: m/frame^2 at 20 frames a second.
-        penetration: metres under the floor.
-        sliding: m/s of standing feet.
-        floating: share of frames.
-        bone_drift: %.
-        least_motion: m/s of dynamic degree that a motion must reach.
+        jitter: m/frame^2 at 20 frames per second.
+        penetration: depth below the floor, metres.
+        sliding: speed of standing feet, m/s.
+        floating: fraction of frames.
+        bone_drift: variation of bone lengths, %.
+        least_motion: smallest dynamic degree, m/s.
     """
 
     jitter: float | None = JITTER_LIMIT
@@ -71,13 +70,13 @@ class GateRules:
     least_motion: float | None = None
 
     def __post_init__(self) -> None:
-        """ValueError for a limit that is no number."""
+        """Raises ValueError for a limit that is no number."""
         for name, limit in asdict(self).items():
             if limit is not None and not math.isfinite(limit):
-                raise ValueError(f"The limit of {name} is {limit} but must be a number.")
+                raise ValueError(f"The limit of {name} is {limit}; expected a number.")
 
     def faults(self, measures: Measures) -> list[str]:
-        """A sentence for every rule that is broken."""
+        """A sentence for every broken rule."""
         return [
             f"{name} {'cannot be measured' if math.isnan(value) else f'{value:.4g} {unit}'}, {wanted} {limit:g} {unit}"
             for name, value, unit, wanted, limit in self._compared(measures)
@@ -85,14 +84,14 @@ class GateRules:
         ]
 
     def _compared(self, measures: Measures) -> Iterator[tuple[str, float, str, str, float]]:
-        found = measures.metrics
+        metrics = measures.metrics
         rows = (
             ("jitter", measures.jitter, "m/frame^2", "not below", self.jitter),
-            ("ground penetration", found["Ground_Penetration"].si, "m", "not below", self.penetration),
-            ("foot sliding", found["Foot_Sliding"].si, "m/s", "not below", self.sliding),
-            ("foot floating", found["Foot_Floating"].si, "of the frames", "not below", self.floating),
+            ("ground penetration", metrics["Ground_Penetration"].si, "m", "not below", self.penetration),
+            ("foot sliding", metrics["Foot_Sliding"].si, "m/s", "not below", self.sliding),
+            ("foot floating", metrics["Foot_Floating"].si, "of the frames", "not below", self.floating),
             ("bone drift", measures.bone_drift, "%", "not below", self.bone_drift),
-            ("motion", found["Dynamic_Degree"].si, "m/s", "less than", self.least_motion),
+            ("motion", metrics["Dynamic_Degree"].si, "m/s", "less than", self.least_motion),
         )
         return ((*row, limit) for *row, limit in rows if limit is not None)  # type: ignore[misc]
 
@@ -101,14 +100,14 @@ def measure(path: Path, *, published: bool = False, cache: ContentCache | None =
     """Measures a reference motion.
 
     Args:
-        path: of the file.
-        published: take rate and height axis as the published gate does: frames of the file, axis 2 of a motion whose
-            axis 1 points up.
-        cache: for numbers of the same file.
+        path: path of the file.
+        published: use rate and height axis of the published gate: the frames of the file, and axis 2 although axis 1
+            points up.
+        cache: cache of measurements.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no reference motion, or not finite (names the row).
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is no reference motion or is not finite; the message names the row.
     """
     if not path.is_file():
         raise FileNotFoundError(f"Reference motion not found: {path}.")
@@ -150,7 +149,7 @@ def _from_json(kept: dict[str, Any]) -> Measures:
 
 
 def finite(value: float) -> float | None:
-    """A number for JSON: None for NaN and infinity."""
+    """The value for JSON: None for NaN and infinity."""
     return value if math.isfinite(value) else None
 
 

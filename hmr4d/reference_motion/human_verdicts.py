@@ -1,4 +1,4 @@
-"""Verdicts of people on rendered clips, from a file."""
+"""Human verdicts on rendered clips, read from a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STATES = {
 
 
 class HumanJudge:
-    """Verdicts by the id of the entry.
+    """Judge that reads verdicts by entry id.
 
     Args:
         path: a JSON object {id: verdict}, a JSON list of {"id": ..., "matches": ..., "analysis": ...}, or a CSV table
@@ -31,8 +31,8 @@ class HumanJudge:
             undecided.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is of another form, a verdict is something else, or an id is there twice.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file has another form, a verdict is invalid, or an id occurs twice.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -46,22 +46,22 @@ class HumanJudge:
                 raise ValueError(f"{self.path}: the verdict on {name!r} is {matches!r}; expected yes, no or undecided.")
             if name in self.verdicts:
                 raise ValueError(f"{self.path}: there are two verdicts on {name!r}. Keep one.")
-            reason = "left open in the file of verdicts" if state is Decision.UNDECIDED else ""
+            reason = "undecided in the verdict file" if state is Decision.UNDECIDED else ""
             self.verdicts[name] = Verdict(state, analysis, reason=reason, source=self.source)
 
     @property
     def source(self) -> str:
-        """The file."""
+        """Description of the source: people and file name."""
         return f"people, {self.path.name}"
 
     def verdict(self, question: Question) -> Verdict:
         """See `Judge`."""
-        found = self.verdicts.get(question.name)
-        reason = f"{self.path.name} says nothing about {question.name!r}"
-        return found or Verdict(Decision.UNDECIDED, reason=reason, source=self.source)
+        verdict = self.verdicts.get(question.name)
+        reason = f"{self.path.name} has no verdict on {question.name!r}"
+        return verdict or Verdict(Decision.UNDECIDED, reason=reason, source=self.source)
 
     def stop(self) -> None:
-        """See `Judge`; a file needs no waiting time."""
+        """See `Judge`; reading a file needs no waiting."""
 
 
 def _table(path: Path, text: str) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What may be done to a clip before it is converted, each by option: smoothing, and feet that stand."""
+"""Optional corrections of a clip before its conversion: smoothing and foot lock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hmr4d.reference_motion.rest_joints import derived_rest_joints
 
 
 def smoothed(clip: ReferenceClip) -> ReferenceClip:
-    """A clip with less noise; fast movements such as claps stay, see `temporal_smoothing.smooth_motion`."""
+    """A clip with less noise; fast movements such as claps are preserved, see `temporal_smoothing.smooth_motion`."""
     joints3d = clip.motion.joints3d.double()
     return _following(clip, torch.from_numpy(smooth_motion(joints3d.numpy(), fps=clip.motion.fps)))
 
@@ -28,7 +28,7 @@ def with_locked_feet(clip: ReferenceClip) -> ReferenceClip:
 
 
 def _following(clip: ReferenceClip, joints3d: Tensor) -> ReferenceClip:
-    """A clip whose body follows joints (L, 22, 3)."""
+    """The clip with the body fitted to joints (L, 22, 3), metres."""
     motion = clip.motion
     pose = motion.pose if motion.pose is not None else pose_motion(motion, derived_rest_joints()).pose
     pose = follow_pose(pose, joints3d)

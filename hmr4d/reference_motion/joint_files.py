@@ -1,4 +1,4 @@
-"""Joints of a motion in all input forms of the benchmark metrics."""
+"""Reads the joints of a motion from all input formats of the benchmark metrics."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ JOINTS_KEY = "joints"
 
 
 def find_joint_files(places: list[Path]) -> list[Path]:
-    """Files among files and folders, in order of name within a folder.
+    """Joint files among files and folders, sorted by name within a folder.
 
     Raises:
-        FileNotFoundError: places that do not exist, all of them, or a folder without such files.
+        FileNotFoundError: paths do not exist (the message names all), or a folder has no such files.
     """
     if missing := [str(place) for place in places if not place.exists()]:
         raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}. Check the path.")
-    found: list[Path] = []
+    paths: list[Path] = []
     for place in places:
         inside = sorted(p for p in place.iterdir() if p.suffix in ENDINGS) if place.is_dir() else [place]
         if not inside:
             raise FileNotFoundError(f"No motion in {place}: expected {', '.join(ENDINGS)} files.")
-        found += inside
-    return found
+        paths += inside
+    return paths
 
 
 def load_joints(path: Path, *, fps: float | None = None) -> tuple[NDArray[np.floating], float, Motion | None]:
-    """Joints (L, J, 3) in metres and frames per second of a file, and the motion itself if the file contains one.
+    """Joints (L, J, 3), metres, and frame rate of a file, and the motion if the file contains one.
 
     Args:
-        path: an array (L, 22, 3), a dict with `joints`, a reference motion (its joints come with y up, summed up from
-            the velocities), or a motion file of this package.
-        fps: of files that do not say; None: MODEL_FPS.
+        path: an array (L, 22, 3), a dict with `joints`, a reference motion (its joints have y up and are integrated
+            from velocities), or a motion file of this package.
+        fps: frame rate of files without one; None: MODEL_FPS.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: damaged, or something else.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged or has another format.
     """
     if not path.is_file():
         raise FileNotFoundError(f"Motion not found: {path}. Check the path.")
@@ -56,7 +56,7 @@ def load_joints(path: Path, *, fps: float | None = None) -> tuple[NDArray[np.flo
         if content is None:
             motion = load_motion_npz(path)
             if motion.skeleton.name != SMPL22.name:
-                raise ValueError(f"it has skeleton '{motion.skeleton.name}'; the metrics are of '{SMPL22.name}'.")
+                raise ValueError(f"it has skeleton '{motion.skeleton.name}'; the metrics need '{SMPL22.name}'.")
             return motion.array(), motion.fps, motion
         if is_reference(content):
             motion = reference_of(content, fps=fps).motion(from_velocities=True)
@@ -67,7 +67,7 @@ def load_joints(path: Path, *, fps: float | None = None) -> tuple[NDArray[np.flo
             content = content[JOINTS_KEY]
         joints = np.asarray(content)
         if joints.dtype.kind not in "fiu" or joints.ndim != 3 or joints.shape[-1] != 3:
-            raise ValueError(f"it holds {_shown(content)}; expected joints (L, 22, 3) in metres, or 276 features.")
+            raise ValueError(f"it contains {_shown(content)}; expected joints (L, 22, 3) in metres, or 276 features.")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
     return joints, rate, None

@@ -1,4 +1,4 @@
-"""All metrics of the MBench benchmark that are available for a motion file."""
+"""All MBench metrics that can be computed for a motion file."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ POSE_QUALITY, PENETRATION = "Pose_Quality", "Body_Penetration"
 
 @dataclass(frozen=True)
 class MetricSet:
-    """The measurement settings.
+    """The settings of the metrics.
 
     Attributes:
         height_axis: a key of `mbench.HEIGHT_AXES`.
-        network: of pose quality; None: not measured.
-        body: whose mesh is looked at for body penetration; None: not measured.
-        penetration_fps: frames a second that are looked at.
+        network: network of pose quality; None: not measured.
+        body: body whose mesh is tested for self-penetration; None: not measured.
+        penetration_fps: tested frames per second.
     """
 
     height_axis: str = "y"
@@ -55,30 +55,30 @@ class MetricSet:
         """The set for a network in files and a body by name, a licensed one from the folder `body_models`.
 
         Raises:
-            ValueError: an unknown axis or body, a rate that is none, or one of the files of the network alone.
+            ValueError: the axis or body is unknown, the rate is not positive, or only one file of the network is given.
             FileNotFoundError: a file is missing.
         """
         axis_index(height_axis)
         if not penetration_fps > 0:
-            raise ValueError(f"The rate for body penetration is {penetration_fps} but must be positive.")
+            raise ValueError(f"The rate for body penetration is {penetration_fps}; expected a positive number.")
         if (network is None) != (config is None):
-            raise ValueError("The pose network needs both its checkpoint and its configuration.")
+            raise ValueError("The pose network needs both its checkpoint and its configuration. Give both files.")
         model = None if network is None or config is None else load_pose_distance(network, config)
         options = {"folder": body_models} if body in FAMILIES and body_models is not None else {}
         return MetricSet(height_axis, model, None if body is None else load_body(body, **options), penetration_fps)
 
     @property
     def not_measured(self) -> dict[str, str]:
-        """Unavailable metrics of the benchmark, and their requirements."""
+        """Unavailable metrics of the benchmark -> their requirements."""
         reasons: dict[str, str] = {}
         if self.network is None:
             reasons[POSE_QUALITY] = "needs the published pose network (NRDF): its checkpoint and its configuration"
         if self.body is None:
-            reasons[PENETRATION] = "needs a body to put on the joints; published numbers are of SMPL"
+            reasons[PENETRATION] = "needs a body model; published values use SMPL"
         return reasons
 
     def measure(self, path: Path, *, fps: float | None = None) -> tuple[float, dict[str, Metric]]:
-        """Frames per second and the metrics of a file; arguments and errors as for `load_joints`."""
+        """Frame rate and metrics of a file; arguments and errors as for `load_joints`."""
         joints, rate, motion = load_joints(path, fps=fps)
         try:
             metrics = joint_metrics(joints, rate, self.height_axis)
@@ -94,18 +94,18 @@ class MetricSet:
 
     def _of_bodies(self, motion: Motion) -> dict[str, Metric]:
         """Metrics of a motion with y up that need a pose or a mesh."""
-        found: dict[str, Metric] = {}
+        metrics: dict[str, Metric] = {}
         if self.network is not None:
             if motion.skeleton.name != SMPL22.name:
-                raise ValueError(f"pose quality is of '{SMPL22.name}' joints, not of '{motion.skeleton.name}'.")
+                raise ValueError(f"pose quality needs '{SMPL22.name}' joints, not '{motion.skeleton.name}'.")
             rotations = pose_motion(motion, derived_rest_joints()).pose.rotations
             legacy = self.height_axis == "legacy"
             value = pose_quality(self.network, rotations, legacy=legacy)
-            found[POSE_QUALITY] = Metric(value, value, "10 x distance")
+            metrics[POSE_QUALITY] = Metric(value, value, "10 x distance")
         if self.body is not None:
             step = max(round(motion.fps / self.penetration_fps), 1)
             posed = drive_body(motion, self.body)
             meshes = (mesh.numpy() for number, mesh in enumerate(posed.meshes()) if number % step == 0)
             value = body_penetration(meshes, posed.body.faces.numpy())
-            found[PENETRATION] = Metric(value, value, f"% of triangles of {self.body.name}")
-        return found
+            metrics[PENETRATION] = Metric(value, value, f"% of triangles of {self.body.name}")
+        return metrics

@@ -1,4 +1,4 @@
-"""Files of reference motions: a dict {motion, extrinsic, intrinsic} or a bare tensor, as torch.save writes them."""
+"""Files of reference motions, written by torch.save: a dict {motion, extrinsic, intrinsic} or a bare tensor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hmr4d.representation.rep276 import FPS, SLICES, checked_features, decode, r
 from hmr4d.utils.files import atomic_path
 from hmr4d.utils.safe_pickle import load_arrays_pickle
 
-LEAST_AREA = 1e-3  # between the two columns of a rotation that is one, 1 where they are exact
+LEAST_AREA = 1e-3  # smallest area spanned by the two columns of a rotation; 1 for exact rotations
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +31,11 @@ class ReferenceMotion:
     Attributes:
         features: (N, 276) float32, see `representation.rep276`.
         fps: frames per second.
-        extrinsic: (N, 9) camera rows, see `convert.extrinsic_rows`; None: there is no camera.
-        intrinsic: (3, 3) of that camera in pixels; None: not known.
-        rest: (22, 3) metres, the rest joints of the body; None: measured on the features when they are asked for.
-        text: what the motion shows; empty when unknown.
-        provenance: where it comes from.
+        extrinsic: (N, 9) camera rows, see `convert.extrinsic_rows`; None: no camera.
+        intrinsic: (3, 3) intrinsics of the camera in pixels; None: unknown.
+        rest: (22, 3) rest joints of the body, metres; None: estimated from the features on demand.
+        text: description of the motion; empty if unknown.
+        provenance: origin of the motion.
     """
 
     features: Tensor
@@ -48,7 +48,7 @@ class ReferenceMotion:
 
     @property
     def rest_joints(self) -> Tensor:
-        """(22, 3) metres."""
+        """Rest joints (22, 3) of the body, metres."""
         return rest_joints(self.features, smplx_pelvis()) if self.rest is None else self.rest
 
     @property
@@ -65,9 +65,9 @@ class ReferenceMotion:
         return VideoCamera(T_z2c @ T_z2y, self.intrinsic, size)
 
     def motion(self, *, from_velocities: bool = False, extra_frame: bool = False) -> Motion:
-        """The motion with y up and +z ahead in the first frame, and its pose; arguments as for `rep276.decode`.
+        """The motion with its pose, y up and facing +z in the first frame; arguments as for `rep276.decode`.
 
-        Joints are those of the rotations and the translation, not the ones that the features repeat.
+        Joints come from rotations and translation, not from the redundant joint features.
         """
         body = decode(self.features.double(), from_velocities=from_velocities, extra_frame=extra_frame)
         R, rest = torch.tensor(Z_UP_TO_Y_UP).double(), self.rest_joints.double()
@@ -78,9 +78,9 @@ class ReferenceMotion:
 
 
 def save_reference(path: str | Path, reference: ReferenceMotion) -> None:
-    """Writes a reference motion atomically, in the published form with additional keys, which its readers ignore.
+    """Writes a reference motion atomically in the published format, with additional keys that published readers ignore.
 
-    A camera without known intrinsics gets the identity, as the published converter writes it.
+    Unknown intrinsics are written as the identity, as the published converter does.
     """
     content: dict[str, Any] = {"motion": reference.features.float().cpu().contiguous(), "fps": float(reference.fps)}
     if reference.extrinsic is not None:
@@ -98,11 +98,11 @@ def load_reference(path: str | Path, *, fps: float | None = None) -> ReferenceMo
 
     Args:
         path: the file.
-        fps: for files that do not say; None: FPS.
+        fps: frame rate of files without one; None: FPS.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: damaged, of another kind, or not finite.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged, has another format or is not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -122,7 +122,7 @@ def is_reference(content: Any) -> bool:
 
 
 def _check_rotations(features: Tensor) -> None:
-    """ValueError where six numbers of a row (N, 276) make no rotation: columns without length, or along each other."""
+    """Raises ValueError if six numbers of a row (N, 276) form no rotation: zero or parallel columns."""
     blocks = torch.cat([features[:, SLICES["body_pose"]], features[:, SLICES["root_rotation"]]], 1)
     first, second = blocks.double().reshape(len(blocks), -1, 3, 2).unbind(-1)
     area = torch.linalg.cross(first, second).norm(dim=-1)
@@ -130,16 +130,18 @@ def _check_rotations(features: Tensor) -> None:
         row, joint = (int(i) for i in wrong.nonzero()[0])
         raise ValueError(
             f"'motion' has no rotation in row {row} (the {joint + 1}. of {area.shape[1]} blocks of six numbers is "
-            "nought or flat). Is it filled up with zeros, or of another layout? Convert the source again."
+            "zero or degenerate). The row may be zero padding or have another layout. Convert the source again."
         )
 
 
 def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
-    """The reference motion in the content of a file, see `load_reference`; ValueError for other content."""
+    """The reference motion in the content of a file, see `load_reference`. Raises ValueError for other content."""
     held = content if isinstance(content, dict) else {"motion": content}
     if not is_reference(content):
-        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"No reference motion: it holds {found or 'nothing'}; expected 'motion' of shape (N, 276).")
+        keys = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(
+            f"Not a reference motion: the file contains {keys or 'nothing'}; expected 'motion' of shape (N, 276)."
+        )
     features = checked_features(_tensor("motion", held["motion"]))
     if not features.isfinite().all():
         row = int((~features.isfinite()).any(-1).nonzero()[0])
@@ -150,13 +152,13 @@ def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
     if intrinsic is not None and tuple(intrinsic.shape) != (3, 3):
         raise ValueError(f"'intrinsic' has shape {tuple(intrinsic.shape)}; expected (3, 3).")
     if intrinsic is not None and torch.equal(intrinsic, torch.eye(3)):
-        intrinsic = None  # how the published converter says that it knows no camera
+        intrinsic = None  # the published converter marks unknown intrinsics so
     if intrinsic is not None and not bool(
         (intrinsic[[0, 1, 0, 1], [0, 1, 2, 2]] > 0).all() and intrinsic.isfinite().all()
     ):
-        raise ValueError(f"'intrinsic' is {intrinsic.tolist()}; expected focal lengths and the middle of the picture.")
+        raise ValueError(f"'intrinsic' is {intrinsic.tolist()}; expected focal lengths and principal point.")
     if extrinsic is not None and not extrinsic.isfinite().all():
-        raise ValueError("'extrinsic' is not finite. Convert the source again, or leave the camera out.")
+        raise ValueError("'extrinsic' is not finite. Convert the source again, or remove the camera.")
     rest = _optional("rest_joints", held)
     metadata = json.loads(str(held.get("metadata", "{}")))
     rate = _rate(held.get("fps"), fps)
@@ -167,12 +169,12 @@ def reference_of(content: Any, *, fps: float | None = None) -> ReferenceMotion:
     )  # fmt: skip
 
 
-def _rate(told: Any, given: float | None) -> float:
-    """Frames per second from the file, else as given, else the default; ValueError for an invalid number."""
+def _rate(value: Any, given: float | None) -> float:
+    """Frame rate of the file, else the given one, else the default. Raises ValueError for an invalid number."""
     try:
-        return checked_fps((given or FPS) if told is None else told)
+        return checked_fps((given or FPS) if value is None else value)
     except TypeError as error:
-        raise ValueError(f"'fps' is {type(told).__name__}; expected frames per second.") from error
+        raise ValueError(f"'fps' is {type(value).__name__}; expected frames per second.") from error
 
 
 def _optional(name: str, held: dict[str, Any]) -> Tensor | None:
@@ -180,8 +182,8 @@ def _optional(name: str, held: dict[str, Any]) -> Tensor | None:
 
 
 def _tensor(name: str, value: Any) -> Tensor:
-    """Numbers as a float32 tensor; ValueError for anything else."""
+    """Numbers as a float32 tensor. Raises ValueError for other values."""
     try:
         return torch.as_tensor(value).detach().to("cpu", torch.float32)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"'{name}' holds no numbers ({error}).") from error
+        raise ValueError(f"'{name}' contains no numbers ({error}).") from error

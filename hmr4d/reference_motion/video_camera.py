@@ -1,4 +1,4 @@
-"""The camera of a video that a motion was recovered from."""
+"""The camera of the source video of a motion."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LEFT_UP_TO_OPENCV = (-1.0, -1.0, 1.0)  # cameras of the 276 features have x left
 
 @dataclass(frozen=True, eq=False)
 class VideoCamera:
-    """A camera in every frame of a motion.
+    """The camera in every frame of a motion.
 
     Attributes:
         T_w2c: (L, 4, 4) from the world of the motion to the camera: x right, y down, z forward (OpenCV).
-        K: (3, 3) intrinsics in pixels; None: not known.
-        size: width and height of the picture in pixels; None: not known.
+        K: (3, 3) intrinsics in pixels; None: unknown.
+        size: width and height of the image in pixels; None: unknown.
     """
 
     T_w2c: Tensor
@@ -32,27 +32,27 @@ class VideoCamera:
 
     @property
     def is_static(self) -> bool:
-        """The camera does not move by more than a millimetre or turn by more than 0.001."""
+        """Whether the camera moves by at most a millimetre and the entries of its rotation change by at most 0.001."""
         return bool((self.T_w2c - self.T_w2c[:1]).abs().max() < 1e-3)
 
     def moved(self, T_a2b: Tensor) -> VideoCamera:
-        """The same camera after the world was moved by T_a2b (4, 4)."""
+        """The same camera after the world is transformed by T_a2b (4, 4)."""
         return replace(self, T_w2c=(self.T_w2c.double() @ invert_rigid(T_a2b.double())).to(self.T_w2c))
 
     def at(self, times: Tensor) -> VideoCamera:
-        """The camera at times (M,) in its frames."""
+        """The camera interpolated at times (M,), in frames."""
         T_c2w = invert_rigid(self.T_w2c)
         R, center = interpolate_rotations(T_c2w[:, :3, :3], times), interpolate_linearly(T_c2w[:, :3, 3], times)
         return replace(self, T_w2c=invert_rigid(rigid(R, center)))
 
 
 def pinhole(focal: float, width: float, height: float) -> Tensor:
-    """(3, 3) intrinsics of a camera with a central principal point."""
+    """Intrinsics (3, 3) of a camera with centered principal point, pixels."""
     return torch.tensor([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
 
 
 def upright_camera(num_frames: int, K: Tensor | None = None, size: tuple[int, int] | None = None) -> VideoCamera:
-    """A camera at the origin of a world with y up that looks along -z, level and still: for motions in its frame."""
+    """A static level camera at the origin that looks along -z, y up; for motions in camera coordinates."""
     T_w2c = torch.eye(4)
     T_w2c[:3, :3] = torch.tensor(CAMERA_TO_Y_UP)
     return VideoCamera(T_w2c.expand(num_frames, 4, 4).clone(), K, size)

@@ -1,7 +1,8 @@
-"""The scene of a reference motion for a judge: one fixed view from slightly above, white, on a gray ground.
+"""The scene of a reference motion for a judge: a white figure on gray ground, in one fixed view from slightly above.
 
-The numbers are the published ones. The world has y up and +z towards the viewer; the pelvis stands at x = z = 0 in the
-first frame, and the middle of the clip's extent is at y = 0.
+The constants are the published ones. The world has y up and +z towards the viewer. The pelvis is at x = z = 0 in the
+first
+frame, and the center of the clip's extent at y = 0.
 """
 
 from __future__ import annotations
@@ -21,27 +22,27 @@ from hmr4d.visualization.pixels import Color, Pixels, color_word, mix
 from hmr4d.visualization.view_camera import PinholeView
 
 SIZE = (960, 960)
-FIELD_OF_VIEW = math.radians(60)  # from top to bottom
+FIELD_OF_VIEW = math.radians(60)  # vertical field of view
 PITCH = math.radians(30)  # downwards
-HEIGHT = 1.5  # metres of the camera above the middle of the clip
+HEIGHT = 1.5  # metres; height of the camera above the center of the clip
 LEAST_DISTANCE = 4.0  # metres
-MARGIN = 0.5  # metres of ground around the clip
+MARGIN = 0.5  # metres; margin of the ground around the clip
 BODY_COLOR = (28, 135, 204)
-GROUND_OPACITY = 0.21  # of black
-SMALLEST = 0.15  # of the picture's height, that a figure should take
+GROUND_OPACITY = 0.21  # opacity of black
+SMALLEST = 0.15  # smallest height of a figure relative to the image
 WHITE: Color = (255, 255, 255)
 _GL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
-_NEAREST = 1.0  # metres from the camera
+_NEAREST = 1.0  # metres; near plane
 _GROUND_FACES = [[0, 1, 2], [0, 2, 3]]
 
 
 @dataclass(frozen=True)
 class ViewingScene:
-    """Where everything stands.
+    """Placement of the clip in the scene.
 
     Attributes:
-        offset: (3,) metres that are added to all points of the motion (y up).
-        low, high: (3,) metres, bounds of the clip after that.
+        offset: (3,) metres, added to all points of the motion (y up).
+        low, high: (3,) metres, bounds of the clip with this offset.
     """
 
     offset: NDArray[np.float64]
@@ -54,7 +55,7 @@ class ViewingScene:
 
         Args:
             points: (L, N, 3) metres, y up: the mesh, or its bounds, in every frame.
-            pelvis: (3,) metres, its place in the first frame.
+            pelvis: (3,) metres, its position in the first frame.
         """
         whole = np.asarray(points, np.float64)
         low, high, start = whole.min((0, 1)), whole.max((0, 1)), np.asarray(pelvis, np.float64)
@@ -63,7 +64,7 @@ class ViewingScene:
 
     @cached_property
     def camera_pose(self) -> NDArray[np.float64]:
-        """(4, 4) from the camera to the scene, as OpenGL has cameras: y up, looking along -z."""
+        """Transform (4, 4) from the camera to the scene; OpenGL camera: y up, looking along -z."""
         across = (self.low[0] + self.high[0]) / 2
         back = max(LEAST_DISTANCE, self.low[2] + 2 * (HEIGHT - self.low[1]), self.high[0] - self.low[0])
         cosine, sine = math.cos(PITCH), math.sin(PITCH)
@@ -73,7 +74,7 @@ class ViewingScene:
 
     @property
     def ground(self) -> NDArray[np.float64]:
-        """(4, 3) metres, corners of the ground."""
+        """Corners (4, 3) of the ground, metres."""
         (left, y, far), (right, _, near) = self.low, self.high
         left, far, right, near = left - MARGIN, far - MARGIN, right + MARGIN, near + MARGIN
         return np.array([[left, y, far], [left, y, near], [right, y, near], [right, y, far]])
@@ -105,7 +106,7 @@ def scene_pictures(posed: PosedBody, size: tuple[int, int] = SIZE) -> Iterator[P
 def is_well_seen(posed: PosedBody) -> bool:
     """Whether the body always stays inside the image of its scene and fills at least SMALLEST of its height.
 
-    Walks towards the viewer pass the camera, and walks to the side move it far away.
+    Walks towards the viewer pass the camera, and sideways walks move it far away.
     """
     bounds = posed.bounds().double().numpy()
     scene = ViewingScene.of(bounds, posed.joints22()[0, 0].double().numpy())
@@ -115,6 +116,6 @@ def is_well_seen(posed: PosedBody) -> bool:
     camera = (ends + scene.offset) @ transform[:3, :3].T + transform[:3, 3]
     if camera[..., 2].min() < _NEAREST:
         return False
-    place = camera[..., :2] / camera[..., 2:] / (2 * math.tan(FIELD_OF_VIEW / 2))  # shares of the height
+    place = camera[..., :2] / camera[..., 2:] / (2 * math.tan(FIELD_OF_VIEW / 2))  # in units of the image height
     heights = np.abs(np.diff(place[..., 1], axis=1))
     return bool(np.abs(place).max() < 0.5 and heights.min() > SMALLEST)

@@ -1,8 +1,9 @@
 """Vision-language judges that decide whether a rendered clip matches its description, with retries.
 
-A `Backend` carries one question to somebody and brings text back. `AskedJudge` adds what every backend needs: retries
-with growing pauses, a limit on the rate, answers kept on disk, and giving up on a service that is down. Whatever goes
-wrong leaves a verdict undecided, with the reason; only an answer makes it yes or no.
+A `Backend` sends one question and returns the text of the answer. `AskedJudge` adds the common parts: retries with
+growing
+pauses, a rate limit, cached answers, and an end of questions to an unavailable service. Every failure gives the verdict
+undecided with a reason; only an answer gives yes or no.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from hmr4d.utils.services import PermanentFailure, TemporaryFailure
 logger = logging.getLogger(__name__)
 
 DEFAULT_SAMPLING_FPS = 5.0
-_WORDING = 1  # of `prompt_of`; raise it where the question changes, so that answers to the old one are not reused
+_WORDING = 1  # version of `prompt_of`; raise it when the question changes, so that cached answers are not reused
 
 
 @dataclass(frozen=True)
 class Question:
-    """Does this clip show this?
+    """The question whether a clip matches a description.
 
     Attributes:
-        description: short text of the motion.
-        video: rendered clip; None where there is none.
-        name: of the entry, for verdicts of people.
-        sampling_fps: pictures per second that are looked at.
+        description: short description of the motion.
+        video: rendered clip; None if there is none.
+        name: name of the entry, for human verdicts.
+        sampling_fps: images per second for the judge.
     """
 
     description: str
@@ -45,15 +46,15 @@ class Question:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a question.
+    """The result of a question.
 
     Attributes:
         decision: yes, no or undecided.
-        analysis: the sentence of who answered.
-        raw: the whole answer; empty without.
-        reason: why it is undecided; empty otherwise.
-        source: who answered.
-        cached: whether the answer was kept from an earlier run.
+        analysis: explanation of the judge.
+        raw: complete answer; empty without answer.
+        reason: reason for undecided; empty otherwise.
+        source: name of the judge.
+        cached: whether the answer comes from an earlier run.
     """
 
     decision: Decision
@@ -65,35 +66,35 @@ class Verdict:
 
 
 class Judge(Protocol):
-    """Gives a verdict on a question. Must be safe to call from several threads."""
+    """Interface of a judge. Implementations must be thread-safe."""
 
     @property
     def source(self) -> str:
-        """Who answers."""
+        """Name of the judge."""
         ...
 
     def verdict(self, question: Question) -> Verdict:
-        """The verdict; undecided, never an exception, where none can be had."""
+        """The verdict; undecided instead of an exception if there is no answer."""
         ...
 
     def stop(self) -> None:
-        """Ends all waiting; questions that are open or come later stay undecided."""
+        """Ends all waiting; open and later questions are undecided."""
         ...
 
 
 class Backend(Protocol):
-    """Carries a question to a model. Must be safe to call from several threads."""
+    """Interface that sends a question to a model. Implementations must be thread-safe."""
 
     @property
     def source(self) -> str:
-        """Service and model; answers of one are never taken for those of another."""
+        """Service and model; part of the cache key of answers."""
         ...
 
     def ask(self, prompt: str, question: Question) -> str:
         """The text of the answer.
 
         Raises:
-            TemporaryFailure, PermanentFailure: there is none.
+            TemporaryFailure, PermanentFailure: there is no answer.
         """
         ...
 
@@ -114,14 +115,14 @@ def prompt_of(description: str) -> str:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to try.
+    """Options of retries.
 
     Attributes:
-        attempts: per question.
-        pause: seconds before the second attempt; doubled before each further one.
-        longest_pause: seconds; a service that asks for more is not waited for.
-        per_minute: questions a minute at most; 0 for no limit.
-        give_up_after: questions in a row that failed at every attempt, after which no more are asked.
+        attempts: attempts per question.
+        pause: pause before the second attempt, seconds; doubled before each further one.
+        longest_pause: longest pause, seconds; longer requests of a service are not followed.
+        per_minute: largest number of questions per minute; 0: no limit.
+        give_up_after: number of consecutive failed questions after which no more are asked.
     """
 
     attempts: int = 4
@@ -131,7 +132,7 @@ class Patience:
     give_up_after: int = 3
 
     def __post_init__(self) -> None:
-        """ValueError for numbers that make no sense."""
+        """Raises ValueError for invalid numbers."""
         if self.attempts < 1 or self.give_up_after < 1:
             raise ValueError(f"attempts ({self.attempts}) and give_up_after ({self.give_up_after}) must be at least 1.")
         if min(self.pause, self.longest_pause, self.per_minute) < 0:
@@ -139,11 +140,11 @@ class Patience:
 
 
 class RateLimit:
-    """Lets threads pass at most so often.
+    """Limits the rate at which threads proceed.
 
     Args:
-        per_minute: passages a minute; 0 for no limit.
-        sleep, clock: of `time`.
+        per_minute: calls per minute; 0: no limit.
+        sleep, clock: functions of `time`.
     """
 
     def __init__(
@@ -158,7 +159,7 @@ class RateLimit:
         self._lock, self._next = threading.Lock(), -float("inf")
 
     def wait(self) -> None:
-        """Returns when it is this caller's turn."""
+        """Blocks until the caller may proceed."""
         with self._lock:
             now = self._clock()
             turn = max(now, self._next)
@@ -171,10 +172,10 @@ class AskedJudge:
     """A judge that asks a backend.
 
     Args:
-        backend: who is asked.
-        patience: how long.
-        cache: for answers that said yes or no.
-        sleep: waits for seconds; None: until `stop` at the latest.
+        backend: backend.
+        patience: options of retries.
+        cache: cache of answers with yes or no.
+        sleep: function that waits for seconds; None: a wait that `stop` can end.
     """
 
     def __init__(
@@ -194,7 +195,7 @@ class AskedJudge:
 
     @property
     def source(self) -> str:
-        """That of the backend."""
+        """Source of the backend."""
         return self.backend.source
 
     def verdict(self, question: Question) -> Verdict:
@@ -211,7 +212,7 @@ class AskedJudge:
             missing = "there is no rendered clip" if question.video is None else f"{question.video} does not exist"
             return Verdict(Decision.UNDECIDED, reason=f"{missing}; render the archive first")
         if not question.description.strip():
-            return Verdict(Decision.UNDECIDED, reason="there is no description to compare the clip with")
+            return Verdict(Decision.UNDECIDED, reason="the entry has no description")
         prompt = prompt_of(question.description)
         key = self._key(prompt, question)
         kept = (self.cache.get(key) or {}).get("answer")
@@ -222,8 +223,8 @@ class AskedJudge:
             return Verdict(Decision.UNDECIDED, reason=f"not asked: {self._given_up}")
         verdict = self._ask(prompt, question)
         if verdict.decision is not Decision.UNDECIDED:
-            facts = {"source": self.source, "description": question.description, "video": question.video.name}
-            self.cache.put(key, {"answer": verdict.raw, **facts})
+            record = {"source": self.source, "description": question.description, "video": question.video.name}
+            self.cache.put(key, {"answer": verdict.raw, **record})
         return verdict
 
     def _ask(self, prompt: str, question: Question) -> Verdict:
@@ -234,7 +235,7 @@ class AskedJudge:
                 pause *= 2
             self._rate.wait()
             if self._stopped.is_set():
-                return Verdict(Decision.UNDECIDED, reason="stopped before there was an answer")
+                return Verdict(Decision.UNDECIDED, reason="stopped before an answer arrived")
             try:
                 raw = self.backend.ask(prompt, question)
             except TemporaryFailure as failure:
@@ -252,7 +253,7 @@ class AskedJudge:
             answer = parse_answer(raw)
             if answer.decision is not Decision.UNDECIDED:
                 return Verdict(answer.decision, answer.analysis, raw)
-            reason = "the answer says neither yes nor no"
+            reason = "the answer is neither yes nor no"
         if not raw:
             self._note_failure(reason)
         return Verdict(Decision.UNDECIDED, parse_answer(raw).analysis, raw, reason)
@@ -266,7 +267,7 @@ class AskedJudge:
             self._failed_in_row += counts
             if not self._given_up and (at_once or self._failed_in_row >= self.patience.give_up_after):
                 self._given_up = reason
-                logger.warning("%s is not asked any more: %s. Run the command again later.", self.source, reason)
+                logger.warning("%s is not asked again: %s. Run the command again later.", self.source, reason)
 
     def _key(self, prompt: str, question: Question) -> str:
         assert question.video is not None

@@ -1,7 +1,8 @@
-"""Parsing of the answer of a vision-language model into three states: yes, no, undecided.
+"""Parses the answer of a vision-language model to yes, no or undecided.
 
-The question asks for a JSON object with `analysis` and `matches`. Models wrap it in prose or fences, break off in the
-middle, or say something else; whatever is not clearly yes or no is undecided.
+The question requests a JSON object with `analysis` and `matches`. Models wrap it in prose or code fences, truncate it,
+or
+answer differently. Every answer that is not clearly yes or no is undecided.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _THOUGHTS_END = "</think>"  # models that reason aloud write this before they an
 _LONGEST = 1 << 16  # characters that are looked at; an answer has one sentence
 _PAIR = re.compile(
     r'"matches"\s*:\s*(true|false|"(?:true|yes|false|no)"|[01](?![.\d]))(?![\w"])(?!\s*[|/])', re.IGNORECASE
-)  # an echo of the question, `true|false`, is no answer
+)  # an echo of the question, such as `true|false`, is not an answer
 
 
 class Decision(str, Enum):
@@ -36,17 +37,17 @@ class Decision(str, Enum):
 
     @property
     def flag(self) -> bool | None:
-        """True, False, or None for UNDECIDED; as reports write it."""
+        """True, False, or None for UNDECIDED, for reports."""
         return None if self is Decision.UNDECIDED else self is Decision.YES
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as understood.
+    """A parsed answer.
 
     Attributes:
         decision: yes, no or undecided.
-        analysis: the sentence of the model; empty where there is none.
+        analysis: explanation of the model; empty if missing.
     """
 
     decision: Decision
@@ -54,7 +55,7 @@ class Answer:
 
 
 def parse_answer(text: str) -> Answer:
-    """Reads an answer.
+    """Parses an answer.
 
     Every JSON object in the text that has `matches` counts, wherever it stands; without any, pairs like
     `"matches": true` of broken JSON. Thoughts before `</think>` do not count. Where they contradict each other, or
@@ -64,7 +65,7 @@ def parse_answer(text: str) -> Answer:
     text = text.rpartition(_THOUGHTS_END)[2][:_LONGEST]
     objects = [found for found in _objects(text) if "matches" in found]
     if objects:
-        states = [_strict(found["matches"]) for found in objects]
+        states = [_strict(one["matches"]) for one in objects]
         analysis = next((_sentence(f["analysis"]) for f in objects if f.get("analysis") is not None), "")
         return Answer(_common(states), analysis)
     pairs = [_strict(_loaded(match.group(1))) for match in _PAIR.finditer(text)]
@@ -72,12 +73,13 @@ def parse_answer(text: str) -> Answer:
 
 
 def published_answer(text: str) -> tuple[Any, bool]:
-    """Analysis and match as the published reader takes an answer, faults included; for comparison only.
+    """Analysis and match by the published reader, including its faults; for comparison only.
 
-    Whatever it cannot read is no match; broken JSON with `"matches"` in it matches if "true" is anywhere in the text.
+    Unreadable answers are no match. Broken JSON that contains `"matches"` is a match if "true" occurs anywhere in the
+    text.
 
     Raises:
-        AttributeError: the first JSON in the text is no object, as there.
+        AttributeError: the first JSON value in the text is no object, as in the published reader.
     """
     stripped = text.strip()
     if not stripped:
@@ -88,7 +90,7 @@ def published_answer(text: str) -> tuple[Any, bool]:
         except (ValueError, RecursionError):
             continue
         if not isinstance(value, dict):
-            raise AttributeError(f"The answer is {type(value).__name__} but must be a JSON object.")
+            raise AttributeError(f"The answer is {type(value).__name__}; expected a JSON object.")
         return value.get("analysis", stripped), _published_match(value.get("matches"))
     lower = stripped.lower()
     return stripped, '"matches"' in lower and "true" in lower
@@ -101,7 +103,7 @@ def _published_match(value: Any) -> bool:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Outermost JSON objects in a text, with keys in lower case; a key with two values gets None."""
+    """Outermost JSON objects in a text, with lower-case keys; a key with two values gets None."""
     place = text.find("{")
     while place >= 0:
         try:

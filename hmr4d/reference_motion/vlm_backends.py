@@ -1,4 +1,4 @@
-"""Backends of the judge: Gemini, any OpenAI-compatible endpoint, a command of the user."""
+"""Backends of the judge: Gemini, OpenAI-compatible endpoints, and commands of the user."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from hmr4d.utils.services import (
 
 GEMINI_URL = "https://generativelanguage.googleapis.com/v1beta"
 GEMINI_MODEL = "gemini-2.5-flash"
-GEMINI_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")  # environment
+GEMINI_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")  # environment variables
 OPENAI_KEY = "OPENAI_API_KEY"
-_LARGEST = 1 << 24  # bytes of a reply
-_LARGEST_CLIP = 20 << 20  # bytes that services take inline
+_LARGEST = 1 << 24  # bytes; largest reply
+_LARGEST_CLIP = 20 << 20  # bytes; largest clip that services accept inline
 _MOST_PICTURES = 32
-_SHOWN = 200  # characters of what a service says
+_SHOWN = 200  # characters of a service's message that are shown
 
 
 class GeminiBackend:
-    """Google's Gemini, with the clip inline before the text.
+    """Google's Gemini; the clip is sent inline before the text.
 
     Args:
-        key: of the service; None takes GEMINI_API_KEY or GOOGLE_API_KEY of the environment.
+        key: API key; None: GEMINI_API_KEY or GOOGLE_API_KEY of the environment.
         model: name of the model.
-        url: of the service.
-        timeout: seconds for one answer.
+        url: URL of the service.
+        timeout: timeout of an answer, seconds.
 
     Raises:
-        ValueError: there is no key, or a bad URL.
+        ValueError: the key is missing, or the URL is invalid.
     """
 
     def __init__(
@@ -80,24 +80,24 @@ class GeminiBackend:
         )
         candidates = dig(reply, "candidates")
         if not candidates and (blocked := dig(reply, "promptFeedback", "blockReason")):
-            raise PermanentFailure(f"Gemini refuses this clip: {str(blocked)[:_SHOWN]}")
+            raise PermanentFailure(f"Gemini rejects this clip: {str(blocked)[:_SHOWN]}")
         texts = [dig(part, "text") for part in _items(dig(candidates, 0, "content", "parts"))]
         return _text_of([text for text in texts if isinstance(text, str)], reply)
 
 
 class OpenAIBackend:
-    """An endpoint with `/chat/completions` as OpenAI's; also local ones.
+    """An endpoint with OpenAI's `/chat/completions`, also local.
 
     Args:
-        url: up to and with the version, for instance `http://localhost:8000/v1`.
+        url: URL including the version, for example `http://localhost:8000/v1`.
         model: name of the model.
-        key: of the service; None takes OPENAI_API_KEY of the environment, or sends none.
-        send: "pictures" sends stills at the sampling rate, which every such endpoint with a vision model takes; "video"
-            the whole clip as `video_url`.
-        timeout: seconds for one answer.
+        key: API key; None: OPENAI_API_KEY of the environment, or no key.
+        send: "pictures": images at the sampling rate, which every endpoint with a vision model supports; "video": the
+            whole clip as `video_url`.
+        timeout: timeout of an answer, seconds.
 
     Raises:
-        ValueError: a bad URL or an unknown way to send.
+        ValueError: the URL is invalid, or `send` is unknown.
     """
 
     def __init__(
@@ -142,18 +142,20 @@ class CommandBackend:
     """A program of the user: its output is the answer; an exit status other than 0 triggers a retry.
 
     Args:
-        command: its words; `{video}`, `{description}`, `{prompt}` and `{fps}` in them are replaced. No shell reads
-            them.
-        timeout: seconds for one answer.
+        command: command line; `{video}`, `{description}`, `{prompt}` and `{fps}` are replaced. It is not run by a
+            shell.
+        timeout: timeout of an answer, seconds.
 
     Raises:
-        ValueError: no word, open quotes, or the clip is never handed over.
+        ValueError: the command is empty, has unbalanced quotes, or lacks `{video}`.
     """
 
     def __init__(self, command: str, *, timeout: float = TIMEOUT_S) -> None:
         self.words, self.command, self.timeout = shlex.split(command), command, checked_timeout(timeout)
         if not self.words or not any("{video}" in word for word in self.words):
-            raise ValueError(f"The command {command!r} must say where the clip goes, for instance: ask.py {{video}}.")
+            raise ValueError(
+                f"The command {command!r} does not receive the clip. Add {{video}}, for example: ask.py {{video}}."
+            )
 
     @property
     def source(self) -> str:
@@ -181,7 +183,7 @@ class CommandBackend:
 
 
 def _run(words: list[str], timeout: float) -> tuple[int, bytes, bytes]:
-    """Exit status and what a program printed; when it is too slow, or we are stopped, its own children end with it."""
+    """Exit status and output of a program. On timeout or interruption its child processes are ended, too."""
     own_group = hasattr(os, "killpg")
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -202,12 +204,12 @@ def sampled_pictures(video: Path, fps: float) -> list[bytes]:
     """JPEG images of a clip, `fps` per second, at most 32, evenly spaced from the first to the last frame.
 
     Raises:
-        PermanentFailure: it cannot be decoded.
+        PermanentFailure: the clip cannot be decoded.
     """
     try:
-        facts = read_video_metadata(video)
-        total = len(facts.times) or sum(1 for _ in video_pictures(video))
-        seconds = total / facts.fps if facts.fps else total / fps
+        metadata = read_video_metadata(video)
+        total = len(metadata.times) or sum(1 for _ in video_pictures(video))
+        seconds = total / metadata.fps if metadata.fps else total / fps
         count = min(max(round(seconds * fps), 1), total, _MOST_PICTURES)
         chosen = [round(i * (total - 1) / max(count - 1, 1)) for i in range(count)]
         return [_jpeg(picture) for picture in video_pictures(video, chosen)]
@@ -227,13 +229,13 @@ def _items(value: Any) -> list[Any]:
 
 def _text_of(texts: list[str], reply: Any) -> str:
     if not texts:
-        said = json.dumps(reply, ensure_ascii=False)[:_SHOWN]
-        raise TemporaryFailure(f"the service answered without any text: {said}")
+        shown = json.dumps(reply, ensure_ascii=False)[:_SHOWN]
+        raise TemporaryFailure(f"the service answered without any text: {shown}")
     return "".join(texts)
 
 
 def _video(question: Question) -> Path:
-    assert question.video is not None  # the judge has looked
+    assert question.video is not None  # checked by the judge
     return question.video
 
 
@@ -248,7 +250,7 @@ def _inline(video: Path) -> str:
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:
-    """A word with its placeholders replaced once, not recursively."""
+    """A word with its placeholders replaced once, without recursion."""
     parts, rest = [], word
     while rest:
         found = [(rest.find(name), name) for name in values if name in rest]

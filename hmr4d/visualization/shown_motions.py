@@ -94,20 +94,20 @@ def find_motions(places: Sequence[Path]) -> list[Path]:
     """
     if missing := [str(place) for place in places if not place.exists()]:
         raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}. Check the path.")
-    found: list[Path] = []
+    paths: list[Path] = []
     for place in places:
         if place.is_dir():
             inside = next((files for files in map(_motions_in, _layers(place)) if files), None)
             if inside is None:
                 raise FileNotFoundError(f"No motion in {place}: expected {', '.join(KINDS)} files. Check the path.")
-            found += inside
+            paths += inside
         elif place.suffix.lower() not in KINDS:
             raise ValueError(
                 f"{place} is not a motion file: expected {', '.join(KINDS)}. The other export formats cannot be read."
             )
         else:
-            found.append(place)
-    return list(dict.fromkeys(found))
+            paths.append(place)
+    return list(dict.fromkeys(paths))
 
 
 def _layers(folder: Path) -> list[list[Path]]:
@@ -173,8 +173,8 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
     clip = read_bvh(path)
     fps = source_fps(clip, asked_fps)
     positions = clip.forward_kinematics()
-    facts = read_side_file(path)
-    unit = unit or _UNIT_OF.get(str(facts.get("units")))
+    metadata = read_side_file(path)
+    unit = unit or _UNIT_OF.get(str(metadata.get("units")))
     points = points_by_name(clip.joint_names, clip.parents)
     if unit is None:
         unit = likely_unit(body_height(positions, points))
@@ -184,7 +184,7 @@ def _read_bvh(path: Path, unit: str | None, up: str, asked_fps: float | None) ->
     joints3d = turned_y_up(positions * METERS_PER_UNIT[unit], up)
     doubts, _ = import_doubts(joints3d, points, fps, scale=METERS_PER_UNIT[unit], up=up)
     tell_once(logger, [(str(path), remark) for remark in (*clip.remarks, *doubts)], 1)
-    text = str(facts.get("text", ""))
+    text = str(metadata.get("text", ""))
     if set(SMPL22.joint_names) == set(clip.joint_names):
         order = [clip.joint_names.index(name) for name in SMPL22.joint_names]
         style = figure_style(SMPL22)

@@ -196,7 +196,7 @@ def test_the_duration_is_chosen_by_the_prompt_and_said(
     assert motion.metadata["action_distance"] == pytest.approx(0.0, abs=1e-3)
     assert motion.metadata["is_far"] is False
     assert "chosen (as for polite bow and actions like it)" in caplog.text
-    assert "far from everything" not in caplog.text
+    assert "is far from all actions" not in caplog.text
 
 
 def test_a_named_duration_is_kept(knowing: Path, tmp_path: Path) -> None:

@@ -145,13 +145,13 @@ def defaults_of(name: Path) -> Iterator[Path]:
                 yield Path(group) / choice
 
 
-def test_top_level_keys_are_explained() -> None:
+def test_top_level_keys_have_comments() -> None:
     lines = (CONFIG_FOLDER / "train.yaml").read_text("utf-8").splitlines()
     keys = [line for line in lines if re.match(r"[a-z_]+:", line) and not line.startswith(("defaults:", "hydra:"))]
     assert keys and all("#" in line for line in keys), [line for line in keys if "#" not in line]
 
 
-def test_exp_files_say_what_they_are() -> None:
+def test_exp_files_have_a_description() -> None:
     for exp in EXPS:
         lines = (CONFIG_FOLDER / "exp" / f"{exp}.yaml").read_text("utf-8").splitlines()
         assert lines[0] == "# @package _global_", exp

@@ -104,7 +104,7 @@ def test_experiment_trains_three_steps(exp: str, inputs: Path, tmp_path: Path) -
     assert (Path(cfg.output_dir) / "config.yaml").is_file()
 
 
-def test_a_training_shows_rate_validation_and_where_it_ended(
+def test_a_training_logs_rate_validation_and_its_end(
     inputs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = ["trainer.max_steps=6", "trainer.check_val_every_n_epoch=1", "model.warmup_steps=3"]
@@ -118,7 +118,7 @@ def test_a_training_shows_rate_validation_and_where_it_ended(
     assert re.search(r"Trained 6 steps: train/loss [\d.]+, val/loss [\d.]+\. Checkpoint: .*last\.ckpt", caplog.text)
 
 
-def test_a_store_without_a_validation_split_trains_anyway(
+def test_a_store_without_a_validation_split_can_be_trained_on(
     inputs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(
@@ -202,7 +202,7 @@ def saved_run(folder: Path, **settings: Any) -> Path:
     return folder / "checkpoints/last.ckpt"
 
 
-def test_a_named_number_leaves_the_rest_of_its_group_to_the_checkpoint(tmp_path: Path) -> None:
+def test_an_override_keeps_the_other_settings_of_the_checkpoint(tmp_path: Path) -> None:
     checkpoint = saved_run(tmp_path / "run", motion={"statistics": "cmu_20fps", "fps": 20.0, "max_seconds": 3.0})
     cfg = compose_config([f"exp={MV}", f"ckpt_path={checkpoint}", "motion.max_seconds=4.0"])
     assert cfg.motion.statistics != "cmu_20fps"
@@ -216,7 +216,7 @@ def test_lifting_takes_the_range_of_its_ground_maps_from_the_checkpoint(tmp_path
     assert adopt_settings(cfg) == ["pipeline.max_range"] and cfg.pipeline.max_range == 12.0
 
 
-def test_a_checkpoint_from_elsewhere_brings_no_classes_that_are_not_trusted(tmp_path: Path) -> None:
+def test_a_checkpoint_with_untrusted_classes_is_refused(tmp_path: Path) -> None:
     checkpoint = saved_run(tmp_path / "run", network={"_target_": "os.system", "command": "true"})
     cfg = compose_config([f"exp={MV}", f"ckpt_path={checkpoint}"])
     with pytest.raises(ValueError, match=r"asks for os\.system"):
@@ -272,7 +272,7 @@ def test_a_training_that_validates_resumes_the_same_curve(exp: str, inputs: Path
         assert got == pytest.approx(wanted, abs=1e-5)
 
 
-def test_resuming_says_what_is_wrong(inputs: Path, tmp_path: Path) -> None:
+def test_resuming_reports_errors(inputs: Path, tmp_path: Path) -> None:
     cfg = compose_config(words(inputs, tmp_path, "resume_training=true"))
     with pytest.raises(FileNotFoundError, match="Nothing to resume"):
         run(cfg)
@@ -307,7 +307,7 @@ def test_one_2d_checkpoint_starts_the_views(stage1: Path, inputs: Path, tmp_path
     assert free == {n for n in state if n not in brought and "positions" not in n}
 
 
-def test_two_checkpoints_are_merged_the_second_wins(stage1: Path, inputs: Path, tmp_path: Path) -> None:
+def test_two_checkpoints_are_merged_and_the_second_has_priority(stage1: Path, inputs: Path, tmp_path: Path) -> None:
     parts = {"first": 0.0, "second": 1.0}
     for name, value in parts.items():
         checkpoint = torch.load(stage1, weights_only=True)
@@ -345,13 +345,13 @@ def test_wrong_starts_are_named(more: list[str], message: str, stage1: Path, inp
         run(compose_config(words(inputs, tmp_path, *more)))
 
 
-def test_a_2d_checkpoint_generates_nothing_in_several_views(stage1: Path, inputs: Path, tmp_path: Path) -> None:
+def test_a_2d_checkpoint_cannot_generate_in_several_views(stage1: Path, inputs: Path, tmp_path: Path) -> None:
     more = ["global/task=text2motion/new_text", f"ckpt_path={stage1}", "prompts=[a]"]
     with pytest.raises(ValueError, match=r"last\.ckpt does not fit this network: missing embed_cam"):
         build(compose_config(words(inputs, tmp_path, *more, exp="motion2to3/finetune_mv")))
 
 
-def test_a_new_run_leaves_a_finished_one_alone(stage1: Path, inputs: Path, tmp_path: Path) -> None:
+def test_a_new_run_does_not_overwrite_a_finished_one(stage1: Path, inputs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run" / "checkpoints"
     folder.mkdir(parents=True)
     shutil.copy(stage1, folder)

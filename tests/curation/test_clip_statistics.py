@@ -26,11 +26,11 @@ def seen_from(side: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("side", VIEWPOINTS)
-def test_the_label_names_the_visible_side(side: str) -> None:
+def test_the_viewpoint_is_the_visible_side(side: str) -> None:
     assert (viewpoints(np.stack([seen_from(side)] * 20)) == VIEWPOINTS.index(side)).all()
 
 
-def test_the_surer_ear_counts_where_the_nose_is_unsure() -> None:
+def test_the_more_confident_ear_replaces_an_uncertain_nose() -> None:
     frame = seen_from("left")
     frame[0, 2], frame[4] = 0.1, [700.0, 230.0, 0.95]  # the right ear lies right of the shoulders
     assert (viewpoints(frame[None]) == VIEWPOINTS.index("right")).all()
@@ -44,7 +44,7 @@ def test_single_frames_are_outvoted_within_half_a_second() -> None:
     assert (viewpoints(frames)[20:32] == 3).sum() == 12
 
 
-def test_speed_counts_pairs_that_are_sure() -> None:
+def test_speed_uses_pairs_of_confident_keypoints() -> None:
     track = walk(31, speed=0.5)
     track.keypoints[10, 9, 2] = 0.1
     sums, pairs = keypoint_speeds(track.keypoints, HEIGHT)
@@ -85,9 +85,12 @@ PUBLISHED = {
 }  # fmt: skip
 
 
-def test_the_published_statistics_add_up_and_faults_are_named() -> None:
+def test_the_published_statistics_are_consistent_and_faults_are_named() -> None:
     assert faults_of_table(PUBLISHED) == []
     assert faults_of_table({**PUBLISHED, "hours": 170.0}) == [
         "17297263 frames are 160.1598 hours, but the table says 170.0."
     ]
-    assert faults_of_table({**PUBLISHED, "clips": 101_209})[0] == "the splits have 101208 clips, but there are 101209."
+    assert (
+        faults_of_table({**PUBLISHED, "clips": 101_209})[0]
+        == "the splits have 101208 clips, but the data set has 101209."
+    )

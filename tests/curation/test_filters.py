@@ -93,7 +93,7 @@ def test_a_still_camera_passes_and_a_fast_pan_fails_in_both_strips() -> None:
     assert frames_failing(pan, Failure.CAMERA_MOTION) == list(range(1, 40))
 
 
-def test_a_slow_pan_is_found_by_the_frame_half_a_second_before() -> None:
+def test_a_slow_pan_is_detected_with_the_frame_half_a_second_before() -> None:
     slopes = np.abs(np.arange(720) % 100 - 50.0) * 5.1  # grey values: 5 from a pixel to the next
     wave = np.tile(slopes, (180, 1)).astype(np.uint8)
     pan = camera_of(np.stack([wave[:, t // 3 : t // 3 + 320] for t in range(60)]), walk(60))
@@ -102,14 +102,14 @@ def test_a_slow_pan_is_found_by_the_frame_half_a_second_before() -> None:
     assert frames_failing(pan, Failure.CAMERA_MOTION) == list(range(15, 60))
 
 
-def test_strips_that_the_person_covers_say_nothing() -> None:
+def test_strips_covered_by_the_person_give_nan() -> None:
     track = walk(20)
     whole = replace(track, boxes=np.tile(np.array([0, 0, 1280, 720], np.float32), (20, 1)))
     pan = camera_of(np.stack([background(8 * t) for t in range(20)]), whole)
     assert np.isnan(pan.camera[:, :4]).all() and not frames_failing(pan, Failure.CAMERA_MOTION)  # type: ignore[index]
 
 
-def test_a_cut_is_one_frame_and_the_reason_in_spite_of_its_aftermath() -> None:
+def test_a_cut_is_one_frame_and_the_main_reason_despite_its_aftermath() -> None:
     scenes = np.stack([background()] * 50 + [background(seed=1) // 3] * 50)
     track = camera_of(scenes, shifted(walk(100), 50, 200.0))
     assert frames_failing(track, Failure.SHOT_CUT) == [50]
@@ -135,7 +135,7 @@ def test_reasons_of_sources_without_a_good_run(track: Track, reason: Failure) ->
     assert reject_reason(mask)[0] is reason and not trim(track, mask, LIMITS, RULES)
 
 
-def test_short_gaps_of_confidence_are_bridged_on_a_line() -> None:
+def test_short_gaps_of_confidence_are_interpolated_linearly() -> None:
     track = unsure(walk(100), slice(40, 43), [13])
     track.keypoints[40:43, 13, :2] = 0.0
     mask = frame_failures(track, LIMITS)

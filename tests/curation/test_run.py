@@ -75,10 +75,10 @@ def test_names_in_the_captions_file_that_no_source_has_are_reported(
     captions = tmp_path / "captions.csv"
     captions.write_text("walk,a person walks\nwolk,a person walks\n0123456789abcdef,somebody walks\n", "utf-8")
     curate(settings_of(tmp_path / "files", captioner=f"file:{captions}"), tmp_path / "out")
-    assert "1 names in the captions file are of no source, such as wolk." in caplog.text
+    assert "1 names in the captions file match no source, such as wolk." in caplog.text
 
 
-def test_of_two_people_the_larger_counts_and_taking_turns_is_a_fault(tmp_path: Path) -> None:
+def test_the_larger_of_two_people_is_used_and_alternation_is_a_fault(tmp_path: Path) -> None:
     left, right = walk(130, start=300.0, speed=0.15).keypoints, walk(130, start=900.0, speed=0.15).keypoints
     sizes = np.where(np.arange(130) // 40 % 2, 0.8, 1.25)[:, None, None]
     middle = right[:, :, :2].mean(1, keepdims=True)
@@ -108,7 +108,7 @@ def sizes(*changes: int) -> list[dict[str, object]]:
     ]
 
 
-def test_odd_content_of_files_has_its_reasons(tmp_path: Path) -> None:
+def test_invalid_content_is_excluded_with_its_reason(tmp_path: Path) -> None:
     root = tmp_path / "files"
     root.mkdir()
     gap, holes = walk(100), walk(100)
@@ -143,7 +143,7 @@ def test_odd_content_of_files_has_its_reasons(tmp_path: Path) -> None:
         assert all(row["message"] and "/" not in row["key"] for row in csv.DictReader(file))
 
 
-def test_sources_keep_the_bits_of_every_frame(root: Path, tmp_path: Path) -> None:
+def test_sources_contain_the_filter_bits_of_every_frame(root: Path, tmp_path: Path) -> None:
     curate(settings_of(root), tmp_path / "out")
     (file,) = (tmp_path / "out/work/1_trim").glob("*.tar")
     kept = {r.meta["source"]["id"]: r for r in read_records(file) if r.kind == SOURCE}
@@ -283,7 +283,7 @@ def test_a_new_source_changes_one_partition_only(tmp_path: Path, monkeypatch: py
     assert sum(before.get(name) != ids for name, ids in after.items()) == 1
 
 
-def test_review_decisions_leave_clips_out(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_review_decisions_exclude_clips(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     words = ["run", "--root", str(root), "--captioner", "template", "--out", str(out)]
     assert main(words) == 0 and main(["validate", str(out)]) == 0 and main(["review", str(out)]) == 0
@@ -304,7 +304,7 @@ def test_review_decisions_leave_clips_out(root: Path, tmp_path: Path, capsys: py
     assert "mine.csv, line 2: the status is 'maybe'" in capsys.readouterr().err
 
 
-def test_tables_that_are_filled_in_stay_so_when_they_are_written_again(root: Path, tmp_path: Path) -> None:
+def test_filled_in_tables_are_kept_when_they_are_written_again(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["run", "--root", str(root), "--captioner", "template", "--out", str(out)]
     assert main(words) == 0 and main(["review", str(out)]) == 0
@@ -319,7 +319,7 @@ def test_tables_that_are_filled_in_stay_so_when_they_are_written_again(root: Pat
     assert table.read_text() == filled
 
 
-def test_a_caption_that_may_be_of_two_sources_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_ambiguous_caption_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a/walk.npz", "b/walk.npz"):
         write_track(tmp_path / "files" / name, walk(90))
     captions, words = (
@@ -346,7 +346,7 @@ def test_a_data_set_is_never_replaced_by_that_of_another_folder(
     assert f"is a data set of {root.resolve()}" in capsys.readouterr().err and contents(out) == before
 
 
-def test_a_data_set_becomes_a_store_to_train_on(root: Path, tmp_path: Path) -> None:
+def test_a_data_set_can_be_exported_to_a_training_store(root: Path, tmp_path: Path) -> None:
     captions = tmp_path / "captions.csv"
     captions.write_text("file,caption\nwalk_0,a man walks to the left\nwalk_0.npz,he walks\nlong_0.npz,a long walk\n")
     (root / "sources.csv").write_text("file,url,licence\nwalk_0.npz,https://example.org/w,CC BY 4.0\n")
@@ -380,7 +380,7 @@ def damaged(out: Path, change: object) -> list[str]:
     return [fault.sentence for fault in validate(out)]
 
 
-def test_the_validator_names_what_is_wrong(root: Path, tmp_path: Path) -> None:
+def test_the_validator_names_faults(root: Path, tmp_path: Path) -> None:
     curate(settings_of(root), tmp_path / "good")
 
     def kept(clip: Record, **arrays: np.ndarray) -> Record:
@@ -395,11 +395,11 @@ def test_the_validator_names_what_is_wrong(root: Path, tmp_path: Path) -> None:
     changes = {
         "its id is also in": lambda c: [c, c],
         "it has no caption.": lambda c: [c.with_meta(captions=[])],
-        "a caption of it is empty": lambda c: [c.with_meta(captions=[{"text": " "}])],
+        "a caption is empty": lambda c: [c.with_meta(captions=[{"text": " "}])],
         "not finite": lambda c: [kept(c, kpts=c.arrays["kpts"] * np.float32(np.nan))],
         "the image size is": lambda c: [kept(c, kpts=c.arrays["kpts"] + late(c))],
         "'n_frames' is": lambda c: [c.with_meta(n_frames=7)],
-        "its id is not that of its source": lambda c: [
+        "its id does not match its source": lambda c: [
             c.with_meta(start_s=c.meta["start_s"] + 1, end_s=c.meta["end_s"] + 1)
         ],
         "'width' is None": lambda c: [c.with_meta(width=None)],
@@ -413,11 +413,11 @@ def test_the_validator_names_what_is_wrong(root: Path, tmp_path: Path) -> None:
     shard = shard_files(tmp_path / "bad")[0]
     shard.write_bytes(shard.read_bytes()[:700])
     assert any(
-        "tar file" in fault.sentence or "no NumPy array" in fault.sentence for fault in validate(tmp_path / "bad")
+        "tar file" in fault.sentence or "not a NumPy array" in fault.sentence for fault in validate(tmp_path / "bad")
     )
 
 
-def test_splits_go_by_source(tmp_path: Path) -> None:
+def test_splits_are_assigned_by_source(tmp_path: Path) -> None:
     for number in range(20):
         write_track(tmp_path / f"files/{number:02d}.npz", walk(24))
     curate(settings_of(tmp_path / "files", trim=TrimRules(6, 12)), tmp_path / "out")
@@ -451,7 +451,7 @@ def test_thresholds_by_name() -> None:
         (["--shard-clips", "0"], "expected 1 or more"),
     ],
 )
-def test_bad_choices_stop_in_one_sentence(
+def test_invalid_choices_end_with_one_sentence(
     words: list[str],
     sentence: str,
     root: Path,

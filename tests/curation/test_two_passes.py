@@ -68,7 +68,7 @@ def test_clips_are_those_of_all_frames(track: Track) -> None:
     assert len(detector.asked) == len(set(detector.asked))
 
 
-def test_where_no_clip_can_come_of_half_of_the_frames_are_looked_at() -> None:
+def test_half_of_the_frames_are_detected_if_no_clip_is_possible() -> None:
     track = absent(walk(330, speed=0.11), slice(0, 150), slice(200, 330))
     detector = Recorded(track, 330)
     people = in_two_passes(detector, np.arange(330) / 30, track.size, LIMITS, RULES)
@@ -98,7 +98,7 @@ def test_two_passes_need_a_detector_of_images(tmp_path: Path) -> None:
         build_stages(Settings(str(tmp_path / "in"), two_passes=True), tmp_path / "videos")
 
 
-def test_a_table_lists_sources_that_lie_anywhere(tmp_path: Path) -> None:
+def test_a_table_lists_sources_at_any_path(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     for name in ("far/b.mp4", "far/b_points.json", "a.npz"):
         (tmp_path / name).write_text("x")
@@ -111,12 +111,12 @@ def test_a_table_lists_sources_that_lie_anywhere(tmp_path: Path) -> None:
     assert (second.url, second.licence, second.keypoints) == (
         "https://example.org/b", "CC0", tmp_path / "far/b_points.json"
     )  # fmt: skip
-    with pytest.raises(FileNotFoundError, match="is no file"):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
         open_sources("table:nowhere.csv")
     for content, error, message in (
-        ("file\nmissing.mp4\n", FileNotFoundError, "names 1 files that are not there, such as missing.mp4"),
+        ("file\nmissing.mp4\n", FileNotFoundError, "lists 1 missing files, such as missing.mp4"),
         ("path\na.npz\n", TextError, "no column 'file'"),
-        ("file\na.npz\na.npz\n", TextError, "names a file twice"),
+        ("file\na.npz\na.npz\n", TextError, "lists a file twice"),
         ("file\nmine.csv.txt\n", TextError, "neither a video nor a keypoint file"),
     ):
         (tmp_path / "bad.csv").write_text(content)

@@ -160,7 +160,7 @@ def test_a_server_finds_people_and_the_largest_box_counts(videos: Path, tmp_path
     assert np.allclose(clip.arrays["kpts"][:, :17], track.keypoints, atol=1e-3) and clip.meta["detector"] == "http"
 
 
-def test_in_two_passes_a_server_sees_half_of_an_empty_video(tmp_path: Path) -> None:
+def test_with_two_passes_a_server_gets_half_of_an_empty_video(tmp_path: Path) -> None:
     write_video(tmp_path / "in" / "empty.mp4", [scene()] * 90)
     frames: list[int] = []
 
@@ -217,7 +217,7 @@ def test_a_chat_server_gets_eight_images_of_the_boxed_person(videos: Path, tmp_p
     assert EndpointCaptions("http://x/v1").url == "http://x/v1/chat/completions"
 
 
-def test_sources_are_videos_with_their_keypoints_and_files_alone(videos: Path, tmp_path: Path) -> None:
+def test_sources_are_videos_with_keypoints_and_single_keypoint_files(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("a.mp4", "a.json", "b.json", "b.npz", "sub/c.csv", ".d.json", "readme.txt"):
         (tmp_path / name).write_text("x")
@@ -225,7 +225,7 @@ def test_sources_are_videos_with_their_keypoints_and_files_alone(videos: Path, t
     assert set(sources) == {"a.mp4", "b.json", "b.npz", "sub/c.csv"}
     assert sources["a.mp4"].keypoints == tmp_path / "a.json"
     (tmp_path / "none").mkdir()
-    with pytest.raises(FileNotFoundError, match="holds neither videos"):
+    with pytest.raises(FileNotFoundError, match="contains neither videos"):
         list(LocalFolder(tmp_path / "none").list())
 
 

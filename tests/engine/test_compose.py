@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from hmr4d.engine.compose import check_targets, compose_config
 
 
-def test_our_own_configurations_pass():
+def test_packaged_configurations_pass():
     check_targets(compose_config(["exp=motion2to3/finetune_mv"]))
 
 
@@ -35,13 +35,13 @@ def test_classes_of_known_packages_pass(target):
         "hmr4d.nowhere.Thing",
     ],
 )
-def test_everything_else_is_refused(target):
+def test_other_targets_are_refused(target):
     cfg = OmegaConf.create({"name": target, "parts": [{"deep": {"_target_": "${name}"}}]})
-    with pytest.raises(ValueError, match=f"asks for {target};"):
+    with pytest.raises(ValueError, match=f"has the targets {target};"):
         check_targets(cfg)
 
 
-def test_a_store_says_licence_convention_rate_and_statistics(tmp_path: Path) -> None:
+def test_licence_convention_rate_and_statistics_come_from_the_store(tmp_path: Path) -> None:
     """What the data configuration says of its own data does not stick to motion of another store."""
     words = ["exp=motion2to3/finetune_mv", f"data.train.store={tmp_path}"]
     assert compose_config(words).motion.licence == "CC BY-NC 4.0"  # no store yet: what the data configuration says

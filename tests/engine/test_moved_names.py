@@ -20,7 +20,7 @@ def test_earlier_modules_are_gone_and_their_successors_exist(old: str) -> None:
     importlib.import_module(MOVED_MODULES[old])
 
 
-def test_targets_of_an_older_run_are_found() -> None:
+def test_targets_of_an_older_run_are_translated() -> None:
     saved = OmegaConf.create({"views": {"_target_": "hmr4d.data.rigs.OrbitRig"}, "other": {"_target_": "torch.nn.ELU"}})
     mapped = map_targets(saved)
     assert mapped.views._target_ == "hmr4d.camera.orbit_rigs.OrbitRig"

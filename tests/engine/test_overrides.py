@@ -84,7 +84,7 @@ def test_composing_explains_what_hydra_refuses() -> None:
         compose_config([EXP, "optimizer.lrr=1"])
 
 
-def test_configurations_of_ones_own_are_choices_too(tmp_path: Path) -> None:
+def test_configurations_of_additional_folders_are_choices(tmp_path: Path) -> None:
     mine = tmp_path / "exp" / "mine" / "first.yaml"
     mine.parent.mkdir(parents=True)
     mine.write_text(
@@ -102,12 +102,12 @@ def test_examples_of_the_help_compose(words: str) -> None:
     assert compose_config([word for word in words.split() if "=" in word]).exp_name
 
 
-def test_names_in_order_of_likeness() -> None:
+def test_names_are_sorted_by_similarity() -> None:
     assert by_likeness("max_steps", ["seed", "trainer.max_epochs", "trainer.max_steps"])[0] == "trainer.max_steps"
     assert by_likeness("pretrain_2d", choices("exp"))[0].endswith("/pretrain_2d")
 
 
-def test_every_experiment_and_task_says_what_it_is() -> None:
+def test_every_experiment_and_task_has_a_description() -> None:
     for group in ("exp", "global/task"):
         assert [name for name, _ in described(group)] == choices(group)
         assert all(about.endswith(".") for _, about in described(group))

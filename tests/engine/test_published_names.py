@@ -45,11 +45,11 @@ VALUES = {"is_lastnorm": "True", "is_hastext": "True", "is_camemb": "False", "is
         ("ckpt_path=a=b.ckpt", ["ckpt_path=a=b.ckpt"]),
     ],
 )
-def test_words(word: str, ours: list[str]) -> None:
+def test_published_words_are_translated(word: str, ours: list[str]) -> None:
     assert translate_overrides([word]) == ours
 
 
-def test_visited_steps_follow_the_schedule_unless_given() -> None:
+def test_sampling_steps_follow_the_schedule_unless_given() -> None:
     words = ["model.pipeline.args.num_inference_steps=10", "model.pipeline.args.diffusion_steps=50"]
     assert compose_config([MV, *words]).pipeline.sampling.num_inference_steps == 10
     cfg = compose_config([MV, words[1]])
@@ -100,7 +100,7 @@ def test_refused_groups_do_not_exist_as_files() -> None:
         assert not (CONFIG_FOLDER / group / f"{choice}.yaml").exists()
 
 
-def test_targets_are_mapped_wherever_they_stand() -> None:
+def test_targets_are_mapped_at_any_depth() -> None:
     published = "hmr4d.utils.callbacks.dump_results.ResultDumper"
     cfg = OmegaConf.create(
         {"a": {"_target_": published, "saved_dir": "x"}, "b": [{"_target_": published}], "c": "${a}", "d": None}
@@ -125,7 +125,7 @@ def test_program_stops_with_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys
     assert "error: model.args.rng_type=const: noise always depends" in capsys.readouterr().err
 
 
-def test_several_additions_are_all_made() -> None:
+def test_several_additions_are_merged() -> None:
     words = ["+global/append=amp16", "seed=1", "+global/append=[add_cb_dumper,amp16]"]
     assert translate_overrides(words) == ["global/append=[amp16,add_cb_dumper]", "seed=1"]
     cfg = compose_config([MV, *words])
@@ -137,7 +137,7 @@ def test_several_additions_are_all_made() -> None:
         translate_overrides(["global/append=[amp16,add_cb_o3d_2dto3dVisualizer]"])
 
 
-def test_published_prompts_are_all_there() -> None:
+def test_all_published_prompts_exist() -> None:
     cfg = compose_config(["exp=mas/video_motion2dmv_nr/mdm_test", "global/task=motion2dmv/single_newtext_nr"])
     lines = Path(cfg.prompts_file).read_text("utf-8").splitlines()
     assert (len(lines), len(set(lines))) == (49, 48)

@@ -71,7 +71,7 @@ def classifier() -> ContentClassifier:
     return train_classifier(both, motions(["walk"], seed=2), options=OPTIONS)
 
 
-def test_tells_contents_apart_in_any_heading_and_place(classifier):
+def test_contents_are_recognized_in_any_heading_and_position(classifier):
     test = motions(["walk", "walk-back", "wave-left-hand", "wave-right-hand"], seed=3)
     predicted = classifier.predict(test)
     assert accuracy(predicted, test.labels) == 1.0
@@ -123,12 +123,12 @@ def test_wrong_skeleton_is_refused(classifier):
         classifier.predict(LabelledMotion([torch.zeros(30, 24, 3)], ["walk"], FPS))
 
 
-def test_mirror_labels_swap_sides_and_leave_one_handed_gestures_out():
+def test_mirror_labels_swap_sides_and_omit_one_handed_gestures():
     twins = mirror_labels(["walk", "walk-left", "bye", "guide", "respond", "raise-up-right-hand", "juggling"])
     assert twins == {"walk": "walk", "walk-left": "walk-right", "raise-up-right-hand": "raise-up-left-hand"}
 
 
-def test_features_do_not_see_place_heading_or_size():
+def test_features_are_invariant_to_position_heading_and_size():
     generator = torch.Generator().manual_seed(8)
     joints = clip("walk", 30, generator)
     other = 1.7 * joints @ torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]).T + torch.tensor([3.0, 0.0, 1.0])
@@ -151,7 +151,7 @@ def test_accuracy_and_confusions():
     assert confusions(predicted, wanted) == [("dash", "run", 1), ("run", "walk", 1)]
 
 
-def test_windows_are_as_long_for_one_content_as_for_another():
+def test_window_lengths_do_not_depend_on_the_content():
     train = motions(["walk", "wave-left-hand"], seed=4, count=3)
     options = ClassifierTraining(windows=3, window_seconds=(1.0, 2.0))
     shown = with_windows(train, options)
@@ -161,7 +161,7 @@ def test_windows_are_as_long_for_one_content_as_for_another():
     assert all(torch.equal(a, b) for a, b in zip(shown.clips, again.clips, strict=True))
 
 
-def test_special_cases_are_right_answers_to_what_leaves_them_open():
+def test_special_cases_are_correct_for_the_general_content():
     assert accuracy(["walk-left", "wave-both-hands"], ["walk-sideways", "wave"]) == 1.0
     assert accuracy(["wave"], ["wave-left-hand"]) == 0.0
     assert confusions(["walk-left"], ["walk-sideways"]) == []

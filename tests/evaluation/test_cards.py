@@ -38,7 +38,7 @@ def test_a_card_reads_back_equal(tmp_path: Path):
     json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
-def test_the_table_says_everything():
+def test_the_table_contains_all_rows_and_metadata():
     lines = card().table().splitlines()
     header, rule, real, generated = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines[:4])
     assert header == ["", "FID ↓", "Diversity", "own"]

@@ -33,7 +33,7 @@ def small_critic() -> MotionCritic:
     return MotionCritic(dim_feat=16, dim_rep=16, depth=1, num_heads=2, mlp_ratio=2.0).eval()
 
 
-def test_the_critic_sees_the_pose_and_the_way_from_the_first_frame_on() -> None:
+def test_the_critic_gets_the_pose_and_the_path_from_the_first_frame_on() -> None:
     rows = critic_rows(posed(80), "y_up")
     assert rows.shape == (60, 25, 3)
     assert torch.allclose(rows[:, 0], torch.tensor([0.0, 0.3, 0.0]), atol=1e-5)

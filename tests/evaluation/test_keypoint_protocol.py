@@ -88,7 +88,7 @@ def test_generated_motion_is_scored_next_to_real_clips(store: KeypointStore, var
     assert 0 <= (real["fid"].mean or 0) < (made["fid"].mean or 0)
 
 
-def test_items_ask_for_as_many_frames_as_the_clips_have(store: KeypointStore) -> None:
+def test_items_request_the_length_of_their_clips(store: KeypointStore) -> None:
     clips = ScoredClips(store, cuts=KeypointCuts(max_rows=120), rules=RULES)
     for item in range(8):
         excerpt = clips.excerpt(0, item)
@@ -96,7 +96,7 @@ def test_items_ask_for_as_many_frames_as_the_clips_have(store: KeypointStore) ->
         assert excerpt.rows[1] % 4 == 0 and sum(excerpt.rows) <= len(clips.real(item))
 
 
-def test_stores_evaluators_and_protocols_of_other_kinds_are_refused(store: KeypointStore) -> None:
+def test_mismatched_stores_evaluators_and_protocols_are_refused(store: KeypointStore) -> None:
     clips = ScoredClips(store, cuts=KeypointCuts(max_rows=120), rules=RULES)
     with pytest.raises(ValueError, match="Protocol 'standard' compares 3D motion"):
         TextToMotionScorer(keypoint_evaluator(), StandardProtocol(), clips)

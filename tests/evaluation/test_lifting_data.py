@@ -69,7 +69,7 @@ def test_items_do_not_depend_on_how_many_are_requested(store: Path) -> None:
     assert whole.identity() != lifts(store, corruption=corruption, set_seed=1).identity()
 
 
-def test_what_is_seen_without_errors_is_the_truth_in_every_view(store: Path) -> None:
+def test_without_errors_the_observation_is_the_exact_projection_in_every_view(store: Path) -> None:
     data = lifts(store)
     seen, clip = data.observation(1), data.clip(1)
     assert torch.equal(seen.kp2d, project(seen.rig, clip.joints3d)[0]) and bool((seen.conf == 1).all())
@@ -77,7 +77,7 @@ def test_what_is_seen_without_errors_is_the_truth_in_every_view(store: Path) -> 
     assert data.sequence(1) == "walk1" and clip.name == "walk1/drawn"
 
 
-def test_noise_is_as_large_as_requested_and_another_in_every_view(store: Path) -> None:
+def test_noise_has_the_requested_size_and_differs_between_views(store: Path) -> None:
     sigma, missing = 6.0, 0.25
     data = lifts(store, corruption=KeypointCorruption(**QUIET, noise_px=sigma, missing_prob=missing))
     ratios, shares = [], []
@@ -93,7 +93,7 @@ def test_noise_is_as_large_as_requested_and_another_in_every_view(store: Path) -
     assert np.mean(ratios) == pytest.approx(1.0, abs=0.02) and np.mean(shares) == pytest.approx(missing, abs=0.02)
 
 
-def test_smpl_joints_are_seen_as_far_as_keypoints_tell_in_every_view(store: Path) -> None:
+def test_smpl_joints_are_derived_from_keypoints_in_every_view(store: Path) -> None:
     data, exact = lifts(store, keypoints="coco17"), lifts(store)
     seen, truth = data.observation(1), exact.observation(1)
     limbs = [i for i, n in enumerate(SMPL22.joint_names) if n.endswith(("shoulder", "elbow", "wrist", "knee", "ankle"))]
@@ -114,7 +114,7 @@ def test_smpl_joints_are_seen_as_far_as_keypoints_tell_in_every_view(store: Path
     assert torch.equal(data[1]["conf"], seen.conf[0]) and exact.joint_notes == []
 
 
-def test_errors_fall_on_keypoints_before_joints_are_mixed_of_them(store: Path) -> None:
+def test_errors_are_added_to_keypoints_before_joints_are_derived(store: Path) -> None:
     sigma, missing = 8.0, 0.3
     exact = lifts(store, keypoints="coco17")
     noisy = lifts(store, keypoints="coco17", corruption=KeypointCorruption(**QUIET, noise_px=sigma))
@@ -131,7 +131,7 @@ def test_errors_fall_on_keypoints_before_joints_are_mixed_of_them(store: Path) -
     assert float(share[pelvis]) == pytest.approx(1 - 0.7**2, abs=0.04)  # hips alone tell it, both
 
 
-def test_pixel_noise_and_missing_joints_leave_other_draws_alone() -> None:
+def test_pixel_noise_and_missing_joints_do_not_change_other_random_draws() -> None:
     pixels, side, size = torch.full((9, 22, 2), 300.0), torch.full((9, 2), 80.0), torch.tensor([640.0, 480.0])
     plain = KeypointCorruption().apply(pixels, side, size, SMPL22, ItemRandom.from_seed(3))
     same = KeypointCorruption(noise_px=0.0, missing_prob=0.0).apply(pixels, side, size, SMPL22, ItemRandom.from_seed(3))
@@ -141,7 +141,7 @@ def test_pixel_noise_and_missing_joints_leave_other_draws_alone() -> None:
         KeypointCorruption(noise_px=-1)
 
 
-def test_options_that_mean_nothing_are_refused(store: Path) -> None:
+def test_invalid_options_are_refused(store: Path) -> None:
     with pytest.raises(ValueError, match="views is 'all'; choose one of virtual, captured"):
         lifts(store, views="all")
     with pytest.raises(ValueError, match="keypoints is 'halpe26'; choose one of coco17, openpose18, or null"):

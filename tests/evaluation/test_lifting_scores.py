@@ -36,7 +36,7 @@ def test_means_and_intervals_of_clips_that_are_sequences() -> None:
     assert frames.mean == pytest.approx(np.average(mm, weights=FRAMES))
 
 
-def test_cameras_of_one_motion_count_once() -> None:
+def test_cameras_of_one_motion_are_one_sample() -> None:
     """The same clips twice make the mean no surer if they are of the same sequences."""
     twice = PoseErrorMetric(20.0, root_joints=(1, 2))
     for number in range(8):
@@ -60,7 +60,7 @@ def test_metrics_without_a_value_are_none() -> None:
         averaged(metric(), list("abc"), "clips")
 
 
-def test_feet_that_are_not_known_do_not_stand() -> None:
+def test_unknown_feet_do_not_count_as_standing() -> None:
     found = PoseErrorMetric(20.0, root_joints=(1, 2), foot_joints=(3,))
     true = torch.randn(6, 6, 3, generator=torch.Generator().manual_seed(0))
     valid = torch.ones(6, 6, dtype=torch.bool)
@@ -92,7 +92,7 @@ def card() -> LiftingCard:
     )
 
 
-def test_a_lifting_card_reads_back_equal_and_says_everything(tmp_path: Path) -> None:
+def test_a_lifting_card_reads_back_equal_and_contains_all_metadata(tmp_path: Path) -> None:
     path = card().write(tmp_path)
     assert LiftingCard.read(path) == card()
     text = path.with_suffix(".md").read_text("utf-8")

@@ -26,7 +26,7 @@ def moved(joints3d: torch.Tensor, degrees: float) -> torch.Tensor:
     return joints3d @ torch.tensor([[c, 0, s], [0, 1, 0], [-s, 0, c]]).T + torch.tensor([3.0, 0.0, -1.0])
 
 
-def test_a_copy_is_found_wherever_it_goes_and_mirrored():
+def test_copies_are_detected_at_any_position_and_mirrored():
     trained = [clip("walk"), clip("bow"), clip("wave-left-hand")]
     nearest = NearestClip(trained, FPS)
     asked = [moved(trained[1], 70), mirror(trained[2]), trained[0][20:50] * 1.1]
@@ -35,7 +35,7 @@ def test_a_copy_is_found_wherever_it_goes_and_mirrored():
     assert distances.max() < 0.02
 
 
-def test_another_movement_is_far_by_what_it_moves():
+def test_the_distance_of_another_movement_grows_with_the_moved_joints():
     still = clip("bow")[:1].expand(40, 22, 3).clone()
     other = still.clone()
     other[:, 20] += torch.tensor([0.0, 0.44, 0.0])  # one of 22 joints
@@ -68,6 +68,6 @@ def test_samples_of_one_prompt_stand_next_to_real_clips(tmp_path: Path):
     assert row["num_prompts"] == 1 and row["generated"] < 1e-3 < row["real"]
 
 
-def test_nothing_to_compare_with_is_refused():
+def test_an_empty_reference_set_is_refused():
     with pytest.raises(ValueError, match="no clip"):
         NearestClip([], FPS)

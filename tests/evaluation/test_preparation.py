@@ -22,7 +22,7 @@ def motion(frames: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(clip(frames, seed))
 
 
-def test_rows_that_count_are_the_features_and_zeros_follow() -> None:
+def test_valid_rows_are_the_features_and_padding_is_zero() -> None:
     prepare = StandardPreparation(STATISTICS)
     long, short = motion(90), motion(31, 1)
     features, num_rows = prepare.cut(prepare.encode([long, short], 20.0), [(10, 40), None])
@@ -32,7 +32,7 @@ def test_rows_that_count_are_the_features_and_zeros_follow() -> None:
     assert not features[0, 40:].any() and not features[1, 28:].any()
 
 
-def test_input_does_not_depend_on_the_batch_or_the_place() -> None:
+def test_input_does_not_depend_on_the_batch_or_the_position() -> None:
     prepare = StandardPreparation(STATISTICS)
     alone = prepare.cut(prepare.encode([motion(31, 1)], 20.0), [None]).features
     moved = motion(31, 1) + torch.tensor([3.0, 0.5, -2.0])
@@ -46,7 +46,7 @@ def test_other_rates_are_resampled_in_time() -> None:
     assert prepare.encode([motion(61)], 60.0).num_rows.tolist() == [20]
 
 
-def test_frames_behind_the_rows() -> None:
+def test_shown_frames_belong_to_the_selected_rows() -> None:
     prepare = StandardPreparation(STATISTICS)
     joints3d = motion(50)
     (shown,) = prepare.shown(prepare.encode([joints3d], 20.0), [(4, 14)])
@@ -64,7 +64,7 @@ def test_published_padding_is_zero_before_the_normalization() -> None:
     torch.testing.assert_close(last[SLICES["velocities"]], torch.zeros(66), atol=1e-6, rtol=0)
 
 
-def test_published_placement_fills_tails_before_it_looks_for_the_floor() -> None:
+def test_published_placement_pads_before_it_aligns_to_the_floor() -> None:
     joints3d = torch.stack([motion(40), motion(40)])
     joints3d[0, 30:] -= 5.0
     placed = published_placement(joints3d, torch.tensor([30, 40]))
@@ -80,7 +80,7 @@ def test_published_placement_fills_tails_before_it_looks_for_the_floor() -> None
         (torch.full((40, 22, 3), torch.nan), 20.0, "not finite, first in frame 0"),
         (torch.zeros(40, 22, 3), 0.0, "fps is 0.0; give the frame rate"),
         (torch.zeros(40, 22, 3), float("nan"), "fps is nan"),
-        (torch.zeros(40, 22, 3), None, "fps is None; say at how many"),
+        (torch.zeros(40, 22, 3), None, "fps is None; give the frame rate"),
     ],
 )
 def test_bad_motions_are_named(bad: Tensor, fps: float | None, message: str) -> None:
@@ -88,9 +88,9 @@ def test_bad_motions_are_named(bad: Tensor, fps: float | None, message: str) -> 
         checked_motions([bad], fps)
 
 
-def test_what_the_protocols_cannot_take() -> None:
+def test_invalid_lengths_and_rows_are_refused() -> None:
     standard, published = StandardPreparation(STATISTICS), PublishedModelPreparation(STATISTICS)
-    with pytest.raises(ValueError, match=r"has 3 feature rows.*needs 4 or more"):
+    with pytest.raises(ValueError, match=r"has 3 feature rows.*needs at least 4"):
         standard.cut(standard.encode([motion(4)], 20.0), [None])
     with pytest.raises(ValueError, match="201 frames at 20 frames per second"):
         published.encode([motion(302)], 30.0)

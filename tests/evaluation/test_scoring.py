@@ -99,7 +99,7 @@ def test_worse_motion_scores_worse(store: MotionStore, evaluator: Evaluator) -> 
     assert 1e-6 < score(0.01) < score(0.1)
 
 
-def test_things_that_do_not_belong_together(store: MotionStore, evaluator: Evaluator) -> None:
+def test_mismatched_evaluator_protocol_and_clips_are_refused(store: MotionStore, evaluator: Evaluator) -> None:
     rows = ScoredClips(store, cuts=RowCuts(), rules=RULES)
     few = ScoredClips(store, cuts=RowCuts(), rules=RULES, limit=31)
     standard, glove = StandardProtocol(), {"text": "glove", "text_encoder": "", "text_dim": 300}

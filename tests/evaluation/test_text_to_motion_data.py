@@ -46,7 +46,7 @@ def test_cuts_are_whole_units_inside_the_example(store: MotionStore) -> None:
     assert counts == {"edge": {36, 40}, "plain": {72, 76}, "longest": {192, 196}, "timed": {44, 48}}
 
 
-def test_items_fit_what_the_model_makes(store: MotionStore) -> None:
+def test_items_have_durations_of_the_model(store: MotionStore) -> None:
     rules = IndexRules(min_seconds=2.0, max_seconds=9.95, keep_long=True)
     clips = ScoredClips(store, cuts=RowCuts(max_seconds=4.0), rules=rules, min_seconds=2.5, repeats=3)
     assert len(clips.examples) == 5
@@ -90,7 +90,7 @@ def test_captions_of_a_clip(store: MotionStore) -> None:
         clips.word_tokens(0, item, "three")
 
 
-def test_motions_from_elsewhere_set_the_number_of_repeats(store: MotionStore) -> None:
+def test_external_motions_determine_the_number_of_repeats(store: MotionStore) -> None:
     clips = ScoredClips(store, cuts=RowCuts(), rules=RULES, repeats=3, variety=Variety(2, 3))
     clips.take_given(2 * len(clips.items))
     assert (clips.repeats, len(clips.jobs)) == (2, 2 * len(clips.items))

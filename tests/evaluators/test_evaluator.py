@@ -82,7 +82,7 @@ def test_embeddings_keep_the_order_and_do_not_depend_on_the_batch(
     assert evaluator.embed_texts([]).shape == evaluator.embed_motions(rows[:0], num_rows[:0]).shape == (0, 8)
 
 
-def test_foot_contacts_are_not_looked_at_and_left_over_rows_reach_the_last_token(evaluator: Evaluator) -> None:
+def test_foot_contacts_are_ignored_and_remaining_rows_affect_the_last_token(evaluator: Evaluator) -> None:
     rows, _ = clips(1)
     num_rows = torch.tensor([42])
     before = evaluator.embed_motions(rows, num_rows)
@@ -148,7 +148,7 @@ def test_what_is_saved_is_restored(evaluator: Evaluator, tmp_path: Path, dtype: 
     assert Evaluator.load(tmp_path / "again").weights_hash == back.weights_hash
 
 
-def test_word_vectors_are_read_for_a_glove_text_side_alone(evaluator: Evaluator, tmp_path: Path) -> None:
+def test_word_vectors_are_read_for_glove_only(evaluator: Evaluator, tmp_path: Path) -> None:
     evaluator.save(tmp_path / "tokens")
     assert isinstance(load_evaluator(tmp_path / "tokens", glove_folder=tmp_path).text_input, TokenStateInput)
     recipe = replace(RECIPE, text="glove", text_encoder="", text_dim=2)
@@ -156,7 +156,7 @@ def test_word_vectors_are_read_for_a_glove_text_side_alone(evaluator: Evaluator,
     saved.save(tmp_path / "glove")
     with pytest.raises(FileNotFoundError, match="GloVe word vectors not found"):
         load_evaluator(tmp_path / "glove", glove_folder=tmp_path)
-    with pytest.raises(ValueError, match="was made without them"):
+    with pytest.raises(ValueError, match="was created without them"):
         saved.embed_texts(["a person"], ["a/DET person/NOUN"])
     words = ("sos", "eos", "unk", "person")
     np.save(tmp_path / "our_vab_data.npy", np.eye(4, 2, dtype=np.float32))
@@ -164,11 +164,11 @@ def test_word_vectors_are_read_for_a_glove_text_side_alone(evaluator: Evaluator,
         (tmp_path / f"our_vab_{name}.pkl").write_bytes(pickle.dumps(content))
     loaded = load_evaluator(tmp_path / "glove", glove_folder=tmp_path)
     assert loaded.embed_texts(["a person", "all"], ["a/DET person/NOUN", ""]).shape == (2, 8)
-    with pytest.raises(ValueError, match="needs 'word/POS' tokens of all 2 captions and got 0"):
+    with pytest.raises(ValueError, match="needs 'word/POS' tokens of all 2 captions; got 0"):
         loaded.embed_texts(["a person", "all"])
 
 
-def test_trained_networks_enter_an_evaluator() -> None:
+def test_an_evaluator_uses_given_networks() -> None:
     networks = build_networks(RECIPE)
     made = Evaluator(RECIPE, statistics(), networks=networks)
     assert made.motion_encoder is networks.motion_encoder
@@ -196,7 +196,7 @@ def test_statistics_of_other_features_are_refused(changes: dict[str, object], fo
 
 
 def test_text_encoders_of_another_kind_are_refused() -> None:
-    with pytest.raises(ValueError, match="reads words of 32 numbers; the text input gives 16"):
+    with pytest.raises(ValueError, match="needs words of 32 dimensions; the text input has 16"):
         Evaluator(RECIPE, statistics(), text_input=TokenStateInput("hash", 16))
     with pytest.raises(ValueError, match="32-dimensional states of 'minilm'; got encoder 'hash' with 32"):
         TokenStateInput("minilm", 32, encoder=HashTextEncoder(32))
@@ -211,7 +211,7 @@ def test_damaged_and_missing_files(evaluator: Evaluator, tmp_path: Path) -> None
         Evaluator.load(tmp_path)
     evaluator.save(tmp_path)
     (tmp_path / WEIGHTS_NAME).write_bytes(weights[: len(weights) // 2])
-    with pytest.raises(ValueError, match=r"holds no readable evaluator \(SafetensorError"):
+    with pytest.raises(ValueError, match=r"contains no readable evaluator \(SafetensorError"):
         Evaluator.load(tmp_path)
     evaluator.save(tmp_path)
     config = (tmp_path / CONFIG_NAME).read_text()
@@ -236,7 +236,7 @@ def test_damaged_and_missing_files(evaluator: Evaluator, tmp_path: Path) -> None
         ({"max_rows": 198}, "multiple of 4"),
     ],
 )
-def test_recipes_that_make_no_sense(changes: dict[str, object], message: str) -> None:
+def test_invalid_recipes_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(RECIPE, **changes)
 
@@ -252,7 +252,7 @@ def test_motions_of_other_shapes_are_refused(evaluator: Evaluator) -> None:
     assert evaluator.embed_motions(rows[:, :100], torch.tensor([40, 99]), padded_rows=100).shape == (2, 8)
 
 
-def test_an_unknown_name_lists_what_there_is(
+def test_an_unknown_name_lists_the_known_ones(
     evaluator: Evaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HMR4D_INPUTS", str(tmp_path))
@@ -273,11 +273,11 @@ class TestPublishedFile:
         torch.save(content, folder / MATCHING_FILE)
         return folder
 
-    def test_truncated(self, tmp_path: Path) -> None:
+    def test_truncated_files_are_refused(self, tmp_path: Path) -> None:
         self.write(tmp_path, {"text_encoder": {"hidden": torch.zeros(20000)}})
         content = (tmp_path / MATCHING_FILE).read_bytes()
         (tmp_path / MATCHING_FILE).write_bytes(content[: len(content) // 2])
-        with pytest.raises(ValueError, match=r"finest.tar is no readable evaluator checkpoint.*download it again"):
+        with pytest.raises(ValueError, match=r"finest.tar is not a readable evaluator checkpoint.*download it again"):
             load_published_evaluator(tmp_path, None)
 
     @pytest.mark.parametrize(
@@ -288,11 +288,11 @@ class TestPublishedFile:
             ({"movement_encoder": {"out_net.bias": 3}}, "'movement_encoder' is no table of parameters"),
         ],
     )
-    def test_other_content(self, tmp_path: Path, content: object, message: str) -> None:
+    def test_files_with_other_content_are_refused(self, tmp_path: Path, content: object, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             load_published_evaluator(self.write(tmp_path, content), None)
 
-    def test_other_shapes_and_names(self, tmp_path: Path) -> None:
+    def test_mismatched_shapes_and_names_are_refused(self, tmp_path: Path) -> None:
         nets = {
             name: {"out_net.bias": torch.zeros(3), "more": torch.zeros(1)}
             for name in ("movement_encoder", "motion_encoder", "text_encoder")

@@ -25,7 +25,7 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-def test_a_token_sees_rows_from_three_before_to_six_behind_its_first() -> None:
+def test_a_token_depends_on_rows_from_three_before_to_six_after_its_first() -> None:
     encoder = MovementEncoder(5, 8, 6).eval()
     rows = torch.randn(1, 32, 5, requires_grad=True)
     tokens = encoder(rows)
@@ -61,7 +61,7 @@ def test_text_lengths_come_in_any_order_and_padding_does_not_count(pos_dim: int)
         torch.testing.assert_close(encoder(words[i : i + 1, :length], length[None], own), together[i : i + 1])
 
 
-def test_word_classes_are_given_where_the_network_has_them_and_nowhere_else() -> None:
+def test_word_classes_are_required_exactly_if_the_network_has_them() -> None:
     words, lengths = torch.randn(1, 5, 4), torch.tensor([5])
     with pytest.raises(ValueError, match=r"needs part-of-speech classes \(B, N, 3\)"):
         TextEncoder(4, 3, 8, 6)(words, lengths)
@@ -69,7 +69,7 @@ def test_word_classes_are_given_where_the_network_has_them_and_nowhere_else() ->
         LengthEstimator(4, 0, 8)(words, lengths, torch.zeros(1, 5, 3))
 
 
-def test_first_weights() -> None:
+def test_initial_weights() -> None:
     encoder = TextEncoder(300, 15, 64, 32)
     assert encoder.words.embed.bias.abs().max() == 0
     expected = (2 / (300 + 64)) ** 0.5  # Xavier's normal distribution
@@ -90,10 +90,10 @@ def test_matching_loss_by_hand() -> None:
     assert own.negative.item() == pytest.approx(((MARGIN - 5) ** 2 + (MARGIN - 2) ** 2) / 2, rel=1e-5)
 
 
-def test_published_shift_never_reaches_the_last_pair_but_the_pair_itself() -> None:
+def test_published_shift_excludes_the_last_pair_but_includes_the_pair_itself() -> None:
     random = np.random.RandomState(0)
     assert {published_shift(4, random) for _ in range(100)} == {0, 1, 2}
-    with pytest.raises(ValueError, match="batch of 1 has no wrong pairs"):
+    with pytest.raises(ValueError, match="batch of 1 has no negative pairs"):
         published_shift(1, random)
 
 

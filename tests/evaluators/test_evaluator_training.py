@@ -146,7 +146,7 @@ def test_published_crops(num_rows: int, lengths: set[int]) -> None:
     assert 0.2 < shorter < 0.47
 
 
-def test_all_pairs_leaves_out_other_pairs_that_are_right() -> None:
+def test_all_pairs_excludes_other_matching_pairs() -> None:
     generator = torch.Generator().manual_seed(0)
     text, motion = (torch.randn(4, 8, generator=generator) for _ in range(2))
     own = torch.eye(4, dtype=torch.bool)
@@ -222,9 +222,9 @@ def test_training_and_evaluator_embed_alike(decomposition: Path, store: MotionSt
     [
         ({"recipe": {**asdict(RECIPE), "variant": "humanml3d"}}, "variant 'humanml3d', this training uses"),
         ({"recipe": {**asdict(RECIPE), "fps": 30.0}}, "fps 30.0"),
-        ({"state_dict": {"mean": torch.zeros(263), "std": torch.ones(263)}}, "of another stage"),
-        ({"state_dict": {"a": torch.zeros(1)}}, "no readable checkpoint of an evaluator training"),
-        ({"recipe": None}, "no readable checkpoint of an evaluator training"),
+        ({"state_dict": {"mean": torch.zeros(263), "std": torch.ones(263)}}, "to another stage"),
+        ({"state_dict": {"a": torch.zeros(1)}}, "not a readable checkpoint of an evaluator training"),
+        ({"recipe": None}, "not a readable checkpoint of an evaluator training"),
     ],
 )
 def test_wrong_starts_are_named(changes: dict[str, object], message: str, decomposition: Path, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_wrong_starts_are_named(changes: dict[str, object], message: str, decomp
 
 def test_options_that_do_not_fit_are_named(store: MotionStore) -> None:
     other = TokenStateInput("hash", 16, encoder=HashTextEncoder(16))
-    with pytest.raises(ValueError, match="reads words of 32 numbers, the text input gives 16"):
+    with pytest.raises(ValueError, match="needs words of 32 dimensions, the text input has 16"):
         LengthTraining(RECIPE, FITTING, text_input=other)
     with pytest.raises(ValueError, match="Unknown freeze group"):
         matching(freeze="everything")

@@ -33,7 +33,7 @@ def test_other_rates_are_resampled(tmp_path: Path) -> None:
     assert [cache.is_usable(number) for number in range(4)] == [True, False, True, True]
 
 
-def test_files_are_made_once_and_again_for_other_joints(tmp_path: Path) -> None:
+def test_files_are_created_once_and_replaced_for_other_joints(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", CLIPS)
     first = FeatureCache(store, variant="humanml3d")
     made = (first.folder / "features.npy").stat().st_mtime_ns
@@ -58,7 +58,7 @@ def test_clips_without_a_heading_are_not_usable(tmp_path: Path) -> None:
     assert [cache.is_usable(number) for number in range(4)] == [False, True, True, True]
 
 
-def test_batches_hold_every_clip_once_and_stay_small() -> None:
+def test_batches_contain_every_clip_once_and_stay_small() -> None:
     lengths = [5, 1, 4000, 5000, 2, 3000, 9000]
     batches = list(_batches(lengths))
     assert sorted(i for batch in batches for i in batch) == [0, 2, 3, 4, 5, 6]

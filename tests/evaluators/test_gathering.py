@@ -15,7 +15,7 @@ from tests.evaluators.gathering import collect
 
 
 @pytest.mark.slow
-def test_two_processes_give_what_one_gives(tmp_path: Path):
+def test_two_processes_give_the_result_of_one(tmp_path: Path):
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {"PYTHONPATH": str(root), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).with_name("gathering.py"))]

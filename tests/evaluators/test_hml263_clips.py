@@ -49,7 +49,7 @@ def test_rows_are_normalized_and_padded_with_zeros(tmp_path: Path) -> None:
     assert (item["text"], item["tokens"]) == ("a man walks", "a/DET man/NOUN walk/VERB")
 
 
-def test_parts_of_clips_are_entries_of_their_own(tmp_path: Path) -> None:
+def test_parts_of_clips_are_separate_entries(tmp_path: Path) -> None:
     write_clip(tmp_path, "000001", 150, "part#a/DET#1.0#4.5", "too short#a/DET#0.0#1.9", "beyond#a/DET#5.0#20.0")
     clips = read(tmp_path, "000001")
     assert [(e.name[1:], e.start, e.num_rows) for e in clips.entries] == [("_000001", 100, 50), ("_000001", 20, 70)]
@@ -92,7 +92,7 @@ def test_missing_folders_are_named_at_once(tmp_path: Path) -> None:
         )
 
 
-def test_a_split_without_usable_clips_and_features_of_another_format(tmp_path: Path) -> None:
+def test_empty_splits_and_other_feature_formats_are_refused(tmp_path: Path) -> None:
     write_clip(tmp_path, "000001", 10, WALK)
     with pytest.raises(ValueError, match=r"has no clip of 40 to 199 rows \(1 x too short\)"):
         read(tmp_path, "000001")

@@ -47,7 +47,7 @@ def fit(module: pl.LightningModule, data: pl.LightningDataModule, path: Path) ->
     return path
 
 
-def test_image_features_are_places_in_the_image_and_person_features_are_not() -> None:
+def test_image_features_depend_on_the_image_position_and_person_features_do_not() -> None:
     keypoints = track_tensor(60)
     image, person = (keypoint_features(keypoints, variant) for variant in VARIANTS)
     wanted = (keypoints[:, :-1, :2] - torch.tensor(SIZE) / 2) / (max(SIZE) / 2)
@@ -61,7 +61,7 @@ def test_image_features_are_places_in_the_image_and_person_features_are_not() ->
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_unsure_keypoints_do_not_matter(variant: str) -> None:
+def test_keypoints_of_low_confidence_have_no_effect(variant: str) -> None:
     keypoints = track_tensor(60)
     clean = keypoint_features(keypoints, variant)
     damaged = keypoints.clone()
@@ -127,12 +127,12 @@ def test_the_published_sizes_have_the_published_number_of_parameters() -> None:
 
 
 def test_features_of_the_wrong_kind_of_store_are_refused(store: KeypointStore, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="are made of 3D motion"):
+    with pytest.raises(ValueError, match="need 3D motion"):
         open_features(store, "train", variant="humanml3d", fps=20.0, mirror_prob=0.0)
     motion = write_store(tmp_path / "3d", {"a": 60})
-    with pytest.raises(ValueError, match="are made of 2D keypoints"):
+    with pytest.raises(ValueError, match="need 2D keypoints"):
         open_features(motion, "train", variant="coco17_image", fps=30.0, mirror_prob=0.0)
-    with pytest.raises(ValueError, match="30 frames per second, the features at 20"):
+    with pytest.raises(ValueError, match="30 frames per second, the features have 20"):
         open_features(store, "train", variant="coco17_image", fps=20.0, mirror_prob=0.0)
-    with pytest.raises(ValueError, match="have no root or contacts"):
+    with pytest.raises(ValueError, match="have neither root nor contacts"):
         open_features(store, "train", variant="coco17_image", fps=30.0, mirror_prob=0.0).statistics(5.0)

@@ -24,7 +24,7 @@ def evaluator() -> Evaluator:
     return Evaluator.load(FOLDER)
 
 
-def test_it_is_the_one_of_its_cards(evaluator: Evaluator) -> None:
+def test_the_shipped_evaluator_matches_its_cards(evaluator: Evaluator) -> None:
     readme, card = (FOLDER / "README.md").read_text("utf-8"), ResultCard.read(FOLDER / "card.json")
     for digest in (evaluator.weights_hash, evaluator.statistics_hash):
         assert digest in readme
@@ -33,12 +33,12 @@ def test_it_is_the_one_of_its_cards(evaluator: Evaluator) -> None:
     assert "CC BY-NC" in readme
 
 
-def test_the_experiment_makes_such_an_evaluator(evaluator: Evaluator) -> None:
+def test_the_experiment_builds_the_shipped_evaluator(evaluator: Evaluator) -> None:
     recipe = instantiate(compose_config(["exp=evaluator/matching"]).evaluator)
     assert asdict(recipe) == {**asdict(evaluator.recipe), "name": "bandai_namco"}
 
 
-def test_its_card_shows_an_evaluator_that_notices() -> None:
+def test_the_card_shows_that_the_evaluator_detects_corruptions() -> None:
     rows = ResultCard.read(FOLDER / "card.json").rows
     real, unchanged = rows[GROUND_TRUTH], rows["unchanged"]
     assert real["r_precision_top_3"].mean > 0.9 and real["r_precision_top_1"].repeats == 20
@@ -48,7 +48,7 @@ def test_its_card_shows_an_evaluator_that_notices() -> None:
     assert rows["another clip"]["r_precision_top_3"].mean < 0.2
 
 
-def test_motion_gets_the_same_embedding_wherever_it_happens(evaluator: Evaluator) -> None:
+def test_embeddings_do_not_depend_on_position_and_heading(evaluator: Evaluator) -> None:
     joints3d = torch.from_numpy(synthetic_joints("walk", 60, np.random.default_rng(0)))
     cos, sin = np.cos(2.0), np.sin(2.0)
     turn = torch.tensor([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]], dtype=torch.float32)

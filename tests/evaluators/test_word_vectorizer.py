@@ -60,7 +60,7 @@ def test_lookup(tmp_path: Path) -> None:
     wanted = ["Act_VIP", "Loc_VIP", "DET", "OTHER", "OTHER"]
     assert [place for _, place in found.values()] == [index[name] for name in wanted]
     for token in ("walk", "walk/to/VERB"):
-        with pytest.raises(ValueError, match="not of the form word/POS"):
+        with pytest.raises(ValueError, match="not have the form word/POS"):
             vectorizer.lookup(token)
 
 
@@ -103,7 +103,7 @@ class Harmful:
         ({"data": np.array([{"a": 1}])}, "our_vab_data.npy is damaged"),
     ],
 )
-def test_files_that_do_not_fit(
+def test_inconsistent_files_are_refused(
     tmp_path: Path, changes: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ValueError, match=message):

@@ -74,7 +74,7 @@ for ending, write in WRITERS.items():
 
 
 @pytest.mark.parametrize("ending", WRITERS)
-def test_what_is_no_motion_is_refused_in_a_sentence_and_leaves_nothing(tmp_path: Path, ending: str) -> None:
+def test_invalid_motion_is_refused_with_one_sentence_and_no_file_remains(tmp_path: Path, ending: str) -> None:
     broken = rigid_motion(4)
     broken[2, 20] = np.nan
     pair = Skeleton("pair", ("root", "tail"), (-1, 0), ())
@@ -106,7 +106,7 @@ def test_one_frame_is_a_motion(tmp_path: Path, ending: str) -> None:
 
 @pytest.mark.parametrize("ending", ROTATIONS)
 @pytest.mark.parametrize("num_frames", [1, 6])
-def test_bones_without_length_are_refused_by_all_that_turn_bones(tmp_path: Path, ending: str, num_frames: int) -> None:
+def test_bones_without_length_are_refused_by_all_rotation_writers(tmp_path: Path, ending: str, num_frames: int) -> None:
     motion = rigid_motion(num_frames, rest=rest_without("left_shoulder", "head", "right_wrist"))
     with pytest.raises(ValueError, match="bones to head, left_shoulder, right_wrist have no length"):
         WRITERS[ending](tmp_path / f"m.{ending}", as_motion(motion, fps=20))
@@ -116,7 +116,7 @@ def test_bones_without_length_are_refused_by_all_that_turn_bones(tmp_path: Path,
 
 
 @pytest.mark.parametrize("ending", WRITERS)
-def test_frames_of_padding_are_borne(tmp_path: Path, ending: str) -> None:
+def test_padded_frames_are_written(tmp_path: Path, ending: str) -> None:
     motion = rigid_motion(6)
     motion[3] = 0.0  # padding that was not cut off
     motion[4, 18] = motion[4, 16]
@@ -129,14 +129,14 @@ def test_frames_of_padding_are_borne(tmp_path: Path, ending: str) -> None:
 
 @pytest.mark.parametrize("ending", [*ROTATIONS, "csv"])
 @pytest.mark.parametrize("scale", [100, 1000, 0.01])
-def test_what_is_not_in_meters_is_refused_and_leaves_nothing(tmp_path: Path, ending: str, scale: float) -> None:
+def test_motion_that_is_not_in_meters_is_refused_and_no_file_remains(tmp_path: Path, ending: str, scale: float) -> None:
     with pytest.raises(ValueError, match=r"The bones measure .* metres in all, .* Give joints in metres\."):
         WRITERS[ending](tmp_path / f"m.{ending}", as_motion(scale * rigid_motion(3), fps=20))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("ending", WRITERS)
-def test_a_place_that_cannot_be_written_to(tmp_path: Path, ending: str) -> None:
+def test_unwritable_paths_give_an_error(tmp_path: Path, ending: str) -> None:
     (tmp_path / "file").write_text("in the way")
     places = [tmp_path / "file" / f"m.{ending}"]
     if os.geteuid() != 0:  # to the superuser every folder is open
@@ -150,7 +150,7 @@ def test_a_place_that_cannot_be_written_to(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed as POSIX systems do it")
-def test_a_killed_writer_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_no_file_under_the_final_name(tmp_path: Path) -> None:
     """Killed without warning when all is written but the name."""
     from hmr4d.cli.export import gather_motions  # here: the processes that are killed start faster without it
 

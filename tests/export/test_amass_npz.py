@@ -27,7 +27,7 @@ def upright(z_up: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("degrees", HEADINGS)
-def test_parameters_pose_the_licensed_model_as_the_motion(tmp_path: Path, degrees: float) -> None:
+def test_parameters_pose_the_licensed_model_like_the_motion(tmp_path: Path, degrees: float) -> None:
     model = load_smplh_joints(write_smplh(tmp_path, "neutral") / "smplh" / "neutral" / "model.npz")
     rest = model.template[:22]
     motion = rigid_motion(5, root=heading(degrees), rest=rest.numpy())
@@ -41,7 +41,7 @@ def test_parameters_pose_the_licensed_model_as_the_motion(tmp_path: Path, degree
 
 
 @pytest.mark.parametrize("root", [turn("x", -90.0), turn("z", 180.0), heading(180)])
-def test_without_a_model_the_file_holds_the_bones_it_was_made_for(tmp_path: Path, root) -> None:
+def test_without_a_model_the_file_contains_the_bones_of_the_motion(tmp_path: Path, root) -> None:
     import roma
 
     from hmr4d.body.kinematics import posed_joints
@@ -70,7 +70,7 @@ def test_without_a_model_the_file_holds_the_bones_it_was_made_for(tmp_path: Path
     assert "z up" in facts["axes"] and facts["residual"]["largest_mm"] < 0.1
 
 
-def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_invalid_motion_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'dog' is not known"):
         save_amass_npz(
             tmp_path / "m.npz", as_motion(np.zeros((3, 1, 3)), fps=20, skeleton=Skeleton("dog", ("tail",), (-1,), ()))

@@ -79,7 +79,7 @@ def test_lying_and_standing_on_the_head(tmp_path: Path, root: Rotation) -> None:
     assert np.abs(positions(tmp_path / "m.bvh") - motion).max() < 0.1 * MILLIMETER
 
 
-def test_a_reader_from_elsewhere(tmp_path: Path) -> None:
+def test_an_independent_reader_agrees(tmp_path: Path) -> None:
     bvhio = pytest.importorskip("bvhio", reason="bvhio is not installed (requirements_dev.txt)")
     motion = rigid_motion(5, root=heading(180))
     write_bvh(tmp_path / "m.bvh", as_motion(motion, fps=30), bones="mixamo")
@@ -91,7 +91,7 @@ def test_a_reader_from_elsewhere(tmp_path: Path) -> None:
         assert np.abs(read - motion[frame]).max() < 0.1 * MILLIMETER
 
 
-def test_the_right_hand_stays_the_right_one(tmp_path: Path) -> None:
+def test_left_and_right_are_preserved(tmp_path: Path) -> None:
     write_bvh(tmp_path / "m.bvh", as_motion(right_hand_raised(), fps=20), bones="unity")
     read = read_plainly(tmp_path / "m.bvh")
     head, right, left = (read[n][0] for n in ("Head", "RightHand", "LeftHand"))
@@ -156,7 +156,7 @@ def test_bones_that_stretch_are_reported(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
-def test_curves_continue_through_full_turns(tmp_path: Path, axis: str) -> None:
+def test_angle_curves_are_continuous_through_full_turns(tmp_path: Path, axis: str) -> None:
     """Twice round: no angle may jump by half or full turns, whatever axis the figure turns about."""
     still = np.repeat(rigid_motion(1), 90, 0)
     turns = turn(axis, np.linspace(0, 720, 90)).as_matrix()
@@ -190,7 +190,7 @@ def test_continued_angles_are_the_same_rotations() -> None:
     np.testing.assert_allclose(found, true, atol=1e-9)
 
 
-def test_blocks_leave_no_seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_join_without_seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     motion = rigid_motion(23, root=turn("y", np.linspace(0, 900, 23)))
     write_bvh(tmp_path / "whole.bvh", as_motion(motion, fps=20))
     monkeypatch.setattr(bvh, "FRAMES_PER_BLOCK", 5)
@@ -200,7 +200,7 @@ def test_blocks_leave_no_seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_allclose(blocks, whole, atol=2e-4)
 
 
-def test_what_is_no_motion_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+def test_invalid_motion_is_refused_and_no_file_remains(tmp_path: Path) -> None:
     broken = rigid_motion(4)
     broken[2, 20] = np.nan
     dog = Skeleton("dog", ("root", "tail"), (-1, 0), ())
@@ -219,7 +219,7 @@ def test_what_is_no_motion_is_refused_and_leaves_nothing(tmp_path: Path) -> None
         assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupted_writer_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_writer_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 

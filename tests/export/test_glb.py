@@ -92,7 +92,7 @@ def test_the_mesh_stays_on_the_joints_of_a_motion(tmp_path: Path) -> None:
     assert abs(vertices[:, 1].min()) < 0.02, "soles are near the floor"
 
 
-def test_motion_of_a_known_source_rests_as_the_source_does(tmp_path: Path) -> None:
+def test_the_rest_pose_of_a_known_source_is_respected(tmp_path: Path) -> None:
     """Joints are the same; the neck of somebody who stands is not bent, and soles are on the floor."""
     rest = rest_in_convention(load_body().rest_joints, "bandai_namco")
     joints3d = (rest - rest[SMPL22.index("left_foot")] * torch.tensor([0.0, 1.0, 0.0])).repeat(5, 1, 1).numpy()
@@ -134,7 +134,7 @@ def test_skin_follows_the_rules_of_the_format(tmp_path: Path) -> None:
     assert paths.count("translation") == 1 and paths.count("rotation") == 22
 
 
-def test_tracks_take_the_short_way_between_frames(tmp_path: Path) -> None:
+def test_quaternion_tracks_interpolate_the_short_way(tmp_path: Path) -> None:
     body = stick_body()
     rotations, translation = moving(body, 40)
     pose = Pose("stick", rotations, translation, body.rest_joints)
@@ -191,7 +191,7 @@ def test_size_of_five_seconds(tmp_path: Path) -> None:
         (lambda j: j[:, :2], {"skeleton": Skeleton("pair", ("a", "b"), (-1, 0), ())}, "skeleton 'pair' is not known"),
     ],
 )
-def test_what_cannot_be_written_is_refused(tmp_path: Path, change, options: dict, expected: str) -> None:
+def test_invalid_motion_is_refused(tmp_path: Path, change, options: dict, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         names = {name: options.pop(name) for name in ("bones",) if name in options}
         write_glb(tmp_path / "m.glb", as_motion(change(walking_joints(3)), **{"fps": FPS, **options}), **names)
@@ -216,7 +216,7 @@ def test_normals_of_a_box_point_out_of_its_corners() -> None:
     assert normals[8].tolist() == [0, 1, 0], "a vertex without faces"
 
 
-def test_other_packages_read_the_file(tmp_path: Path) -> None:
+def test_other_packages_can_read_the_file(tmp_path: Path) -> None:
     pygltflib, trimesh = pytest.importorskip("pygltflib"), pytest.importorskip("trimesh")
     write_glb(tmp_path / "walk.glb", as_motion(walking_joints(3), fps=FPS, text="walks"))
     document = pygltflib.GLTF2().load(str(tmp_path / "walk.glb"))

@@ -72,7 +72,7 @@ def address(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.assets
 @pytest.mark.skipif(not find_chromium(), reason="no Chromium")
 @pytest.mark.skipif(not THREE, reason="HMR4D_THREE names no folder of the npm package three")
-def test_three_plays_the_motion(tmp_path: Path, address: str) -> None:
+def test_three_js_plays_the_motion(tmp_path: Path, address: str) -> None:
     body = load_body("anny")
     rotations, translation = moving(body)
     pose = Pose("anny", rotations, translation, body.rest_joints)

@@ -29,7 +29,7 @@ def test_positions_times_and_metadata_are_restored(tmp_path: Path, monkeypatch: 
         np.testing.assert_allclose(read, motion[:, joint], atol=6e-6)
 
 
-def test_numpy_reads_it_at_once(tmp_path: Path) -> None:
+def test_numpy_reads_the_table_directly(tmp_path: Path) -> None:
     motion = rigid_motion(3)
     write_csv(tmp_path / "m.csv", as_motion(motion, fps=20))
     table = np.genfromtxt(tmp_path / "m.csv", delimiter=",", skip_header=2)
@@ -44,7 +44,7 @@ def test_any_skeleton(tmp_path: Path) -> None:
     assert lines[1:] == ["frame,time,root_x,root_y,root_z,tail_x,tail_y,tail_z", row]
 
 
-def test_not_finite_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+def test_motion_that_is_not_finite_is_refused_and_no_file_remains(tmp_path: Path) -> None:
     motion = rigid_motion(3)
     motion[1, 4, 2] = np.inf
     with pytest.raises(ValueError, match=r"frame 1, joint 4 \(left_knee\)"):

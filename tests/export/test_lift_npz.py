@@ -90,7 +90,7 @@ def test_joints_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_confidence_is_not_a_number_where_nothing_is_known_of_the_errors(tmp_path: Path) -> None:
+def test_confidence_is_nan_if_the_method_does_not_estimate_errors(tmp_path: Path) -> None:
     save(tmp_path / "lifted.npz", lifted_person(is_known=False))
     with np.load(tmp_path / "lifted.npz", allow_pickle=False) as arrays:
         assert "uncertainty" not in arrays.files and np.isnan(arrays["confidence"]).all()

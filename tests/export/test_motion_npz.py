@@ -43,7 +43,7 @@ def test_file_reads_without_this_package(tmp_path):
         assert (float(archive["fps"]), str(archive["skeleton"]), str(archive["text"])) == (20.0, "smpl22", "walk")
 
 
-def test_name_is_kept_as_given(tmp_path):
+def test_the_file_name_is_used_unchanged(tmp_path):
     save_motion_npz(tmp_path / "plain", as_motion(joints(), fps=20))
     assert [p.name for p in tmp_path.iterdir()] == ["plain"]
 
@@ -57,13 +57,13 @@ def test_name_is_kept_as_given(tmp_path):
         (np.full((4, 22, 3), "x"), "dtype"),
     ],
 )
-def test_save_refuses_what_is_not_a_motion(tmp_path, given, expected):
+def test_invalid_motion_is_refused(tmp_path, given, expected):
     with pytest.raises(ValueError, match=expected):
         save_motion_npz(tmp_path / "m.npz", as_motion(given, fps=20))
     assert not list(tmp_path.iterdir())
 
 
-def test_not_finite_names_frame_and_joint(tmp_path):
+def test_errors_about_values_that_are_not_finite_name_frame_and_joint(tmp_path):
     broken = joints()
     broken[3, 20, 1] = np.nan
     with pytest.raises(ValueError, match=r"frame 3, joint 20 \(left_wrist\)"):
@@ -111,7 +111,7 @@ def test_damaged_file(tmp_path):
         load_motion_npz(path)
 
 
-def test_damaged_directory_of_an_archive_is_told(tmp_path):
+def test_a_damaged_archive_directory_is_reported(tmp_path):
     path = tmp_path / "m.npz"
     save_motion_npz(path, as_motion(joints(), fps=20))
     content = bytearray(path.read_bytes())
@@ -146,7 +146,7 @@ def test_wrong_content_is_named(tmp_path, changes, expected):
         load_motion_npz(path)
 
 
-def test_the_page_says_how_motions_of_ones_own_are_written(tmp_path, monkeypatch):
+def test_the_code_of_the_documentation_page_writes_a_motion_file(tmp_path, monkeypatch):
     """Its examples are run: an array, the same without this package, and a CSV file that was exported."""
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs" / "motion_format.md").read_text("utf-8")

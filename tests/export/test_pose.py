@@ -101,7 +101,7 @@ def test_the_pose_of_a_motion_reaches_the_file_without_inverse_kinematics(tmp_pa
     torch.testing.assert_close(roots.float(), motion.joints3d[:, 0], atol=1e-5, rtol=0)
 
 
-def test_joints_alone_do_not_tell_the_twists(tmp_path: Path) -> None:
+def test_joints_alone_do_not_determine_twists(tmp_path: Path) -> None:
     """So the test above cannot pass by solving for rotations."""
     motion = posed_motion()
     assert motion.pose is not None
@@ -122,7 +122,7 @@ def test_an_amass_file_has_the_shape_of_the_body(tmp_path: Path) -> None:
         np.testing.assert_allclose(file["rest_joints"], motion.pose.rest_joints, atol=1e-6)  # type: ignore[union-attr]
 
 
-def test_only_a_pose_of_the_smpl_family_is_put_on_another_body_of_it(tmp_path: Path) -> None:
+def test_only_a_pose_of_the_smpl_family_is_applied_to_another_body_of_the_family(tmp_path: Path) -> None:
     model = load_body().rest_joints + torch.tensor([0.0, 0.2, 0.0])
     for body, is_kept in (("smplx", True), ("anny", False)):
         motion = posed_motion(body=body)
@@ -164,7 +164,7 @@ def test_half_a_pose_in_a_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_solver")
-def test_meshes_and_pages_take_the_pose_too(tmp_path: Path) -> None:
+def test_meshes_and_pages_use_the_pose(tmp_path: Path) -> None:
     motion = posed_motion()
     posed = drive_body(motion)
     assert motion.pose is not None
@@ -175,7 +175,7 @@ def test_meshes_and_pages_take_the_pose_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_solver")
-def test_a_turned_motion_has_its_pose_turned_with_it() -> None:
+def test_rotating_a_motion_rotates_its_pose() -> None:
     motion = posed_motion()
     turned = transformed(motion, facing_transform(motion.joints3d[0]))
     assert turned.pose is not None and motion.pose is not None

@@ -55,7 +55,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Method:
     return method
 
 
-def test_every_method_of_the_repository_keeps_the_contract() -> None:
+def test_every_method_of_the_repository_satisfies_the_interface() -> None:
     assert len(built_in()) >= 2
     for name in built_in():
         method = get_method(name)
@@ -64,7 +64,7 @@ def test_every_method_of_the_repository_keeps_the_contract() -> None:
         assert (CONFIG_FOLDER / "global" / "task" / f"{method.test_task}.yaml").is_file()
 
 
-def test_a_package_brings_the_names_of_its_published_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_adds_the_names_of_its_published_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names stand in a module beside the method, and are not looked for where there is none."""
     folder = tmp_path / "package_of_still"
     folder.mkdir()
@@ -91,7 +91,7 @@ def test_a_package_brings_the_names_of_its_published_release(tmp_path: Path, mon
 def test_a_registered_method_is_found_by_the_format_of_its_release(registered: Method, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"format": "hmr4d-still", "version": 1}))
     assert registry.method_of_release(tmp_path) is registered
-    with pytest.raises(ValueError, match="There is a method 'still' already"):
+    with pytest.raises(ValueError, match="A method 'still' already exists"):
         register(StillMethod())
     register(registered)  # the same one again changes nothing
 
@@ -117,7 +117,7 @@ def test_methods_without_weights_are_ready_by_their_names(tmp_path: Path) -> Non
         StillMethod().untrained(SMPL22)
 
 
-def test_what_a_model_cannot_do_is_reported_in_a_sentence() -> None:
+def test_missing_capabilities_are_reported_in_one_sentence() -> None:
     with pytest.raises(ValueError, match="needs a method that lifts 2D keypoints.*Motion-2-to-3 samples motion from"):
         load_released("motion2to3-bandai", needs="lift")
     lifter = load_pipeline("mocap2to3-bandai")

@@ -287,6 +287,40 @@ def waving(size: float = 0.1, over_shoulder: float = 0.1, speed: float = 0.0) ->
     return actor
 
 
+def kicking(
+    ahead: float = 0.5, height: float = 0.3, frames: int = 1, support: float = 0.0, slide: float = 0.0
+) -> Actor:
+    """The right foot goes so far from the pelvis within frames, at a height, while the left one is lifted or slides."""
+    actor = Actor()
+    share = np.clip((np.arange(len(actor.time)) - 20) / frames, 0, 1)
+    for part in ("ankle", "foot"):
+        foot = actor.path(f"right_{part}")
+        foot[:, 2] = actor.path("pelvis")[:, 2] + share * ahead
+        foot[:, 1] += share * (height - foot[0, 1])
+    actor.path("left_ankle")[:, 1] += support
+    actor.path("left_ankle")[:, 0] += slide * actor.time
+    return actor
+
+
+def punching(reach: float = 0.42, bent: float = 0.15, frames: int = 2) -> Actor:
+    """The right wrist goes from one distance of the shoulder to another within frames; arms of 0.45 m."""
+    actor = Actor()
+    shoulder = actor.path("right_shoulder")
+    share = np.clip((np.arange(len(actor.time)) - 40) / frames, 0, 1)
+    elbow, wrist = np.zeros((2, *shoulder.shape))
+    elbow[:, 1], wrist[:, 2] = -0.2, bent + share * (reach - bent)
+    actor.path("right_elbow")[:], actor.path("right_wrist")[:] = shoulder + elbow, shoulder + wrist
+    return actor
+
+
+def on_both_sides(actor: Actor) -> Actor:
+    """The right wrist does what the left one does."""
+    left, right = (actor.path(f"{side}_wrist") - actor.path(f"{side}_shoulder") for side in ("left", "right"))
+    right[:] = left * np.array([-1.0, 1.0, 1.0])
+    actor.path("right_wrist")[:] = actor.path("right_shoulder") + right
+    return actor
+
+
 def cases() -> dict[str, tuple[list[Actor], list[Actor]]]:
     """Check -> figures that do it, and figures that just do not."""
     return {
@@ -384,6 +418,24 @@ def cases() -> dict[str, tuple[list[Actor], list[Actor]]]:
             [waving(0.02), waving(over_shoulder=-0.16)],
         ),
         "waves": ([waving(speed=0.45)], [waving(speed=0.55)]),
+        "waves_both": ([on_both_sides(waving())], [waving()]),
+        "raises_both": ([on_both_sides(raising())], [raising()]),
+        "kicks": (
+            [kicking(), kicking(0.37), kicking(height=0.21), kicking(support=0.1), kicking(slide=1.4)],
+            [
+                kicking(0.33),
+                kicking(-0.5),
+                kicking(height=0.19),
+                kicking(frames=3),
+                kicking(support=0.3),
+                kicking(slide=1.6),
+            ],
+        ),
+        "kicks_high": ([kicking(height=0.46)], [kicking(height=0.44)]),
+        "punches": (
+            [punching(), punching(0.39)],
+            [punching(0.37), punching(bent=0.35), punching(frames=3)],
+        ),
     }
 
 

@@ -23,14 +23,14 @@ def test_names_are_complete_and_keep_their_side(bones: str) -> None:
         assert twin == theirs or any(theirs.replace(a, b) == twin for a, b in flip.items())
 
 
-def test_some_names_one_knows() -> None:
+def test_well_known_names() -> None:
     table = {bones: dict(zip(SMPL22.joint_names, bone_names(bones), strict=True)) for bones in known_bone_names()}
     assert table["mixamo"]["left_elbow"] == "mixamorig:LeftForeArm"
     assert table["unreal"]["right_knee"] == "calf_r"
     assert table["unity"]["spine3"] == "UpperChest"
 
 
-def test_unknown_names_and_unknown_joints() -> None:
+def test_unknown_names_and_unknown_joints_are_refused() -> None:
     with pytest.raises(ValueError, match="Unknown bone names 'maya'; known: smpl, mixamo, unreal, unity"):
         bone_names("maya")
     with pytest.raises(ValueError, match="no names for .*tail"):

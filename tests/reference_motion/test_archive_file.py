@@ -63,7 +63,7 @@ def test_paths_still_name_the_same_files_in_an_archive_of_another_root(tmp_path:
     assert written["title"] == "m/a.pt" and written["video_path"] == 3
 
 
-def test_the_archive_that_is_read_is_never_written(tmp_path: Path) -> None:
+def test_the_input_archive_is_never_overwritten(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.json", [{"id": 1}])
     archive = read_archive(path)
     (tmp_path / "link.json").symlink_to(path)
@@ -76,7 +76,7 @@ def test_the_archive_that_is_read_is_never_written(tmp_path: Path) -> None:
 def test_other_files_are_not_replaced_but_an_earlier_result_is(tmp_path: Path) -> None:
     archive = read_archive(saved(tmp_path / "a.json", [{"id": 1}, {"id": 2}]))
     for content in ([{"id": 1}], {"id": 1}, [{"id": 1}, {"id": "2"}]):
-        with pytest.raises(ValueError, match=r"exists and (holds other entries|is no archive)"):
+        with pytest.raises(ValueError, match=r"exists and (contains other entries|is not an archive)"):
             check_new_archive(archive, saved(tmp_path / "b.json", content))
     check_new_archive(archive, saved(tmp_path / "b.json", [{"id": 1, "use_ref_motion": True}, {"id": 2}]))
 
@@ -84,16 +84,16 @@ def test_other_files_are_not_replaced_but_an_earlier_result_is(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "message"), [("{", "no JSON"), ('{"a": 1}', "JSON list"), ('[{"id": 1, "id": 2}]', "given twice")]
 )
-def test_what_is_no_archive_is_refused_in_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+def test_files_that_are_no_archive_are_refused_in_one_sentence(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_archive(tmp_path / "a.json")
 
 
-def test_a_faulty_path_is_a_fault_of_its_entry_alone(tmp_path: Path) -> None:
+def test_a_faulty_path_affects_its_entry_alone(tmp_path: Path) -> None:
     archive = read_archive(saved(tmp_path / "a.json", [{"motion_path": 3}, 5, {"motion_path": "a\0b"}]))
     for index in range(3):
-        with pytest.raises(ValueError, match="must be"):
+        with pytest.raises(ValueError, match="expected"):
             archive.path_of(index, "motion_path")
 
 

@@ -117,13 +117,13 @@ def test_a_video_without_a_camera_in_the_file_is_warned_about(tmp_path: Path, ca
         assert words in caplog.text and views[0].size == (200, 100)
 
 
-def test_odd_and_tiny_images_become_ones_that_a_video_can_have() -> None:
+def test_odd_and_tiny_sizes_become_valid_video_sizes() -> None:
     views = checking_views(replace(reference(), intrinsic=None, extrinsic=None), size=(101, 33))
     assert at_size(views)[0].size == (194, 64) and at_size(views, 100)[0].size[0] <= 194
     assert all(side % 2 == 0 and side >= 64 for side in at_size(views, 64)[0].size)
 
 
-def test_a_missing_or_short_video_is_reported_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_missing_or_short_video_is_reported_and_no_file_remains(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="Video not found"):
         write_checks(reference(), tmp_path / "out", "a", CheckOptions(video=tmp_path / "no.mp4"))
     video = tmp_path / "original.mp4"
@@ -131,11 +131,11 @@ def test_a_missing_or_short_video_is_reported_and_nothing_is_left(tmp_path: Path
     with pytest.raises(ValueError, match="ends before"):
         write_checks(reference(), tmp_path / "out", "a", CheckOptions(video=video, video_start=5))
     assert not list(tmp_path.glob("out/*"))
-    with pytest.raises(ValueError, match="needs the original video"):
+    with pytest.raises(ValueError, match="requires the original video"):
         CheckOptions(kinds=("overlay",))
 
 
-def test_nobody_in_sight_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invisible_person_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     known = reference()
     assert known.extrinsic is not None
     away = replace(known, extrinsic=known.extrinsic - torch.tensor([0, 0, 0, 0, 0, 0, 0, 0, 99.0]))
@@ -160,7 +160,7 @@ def test_flat_depth_gives_black_instead_of_a_division_by_zero() -> None:
 
 
 @pytest.mark.parametrize("size", [(1920, 1080), (600, 1080)])
-def test_the_whole_person_is_in_the_image_of_our_own_camera(size: tuple[int, int]) -> None:
+def test_the_default_camera_shows_the_whole_person(size: tuple[int, int]) -> None:
     bare = replace(reference(), intrinsic=None, extrinsic=None)
     views = at_size(checking_views(bare, size=size), 120)
     body = np.concatenate([np.argwhere(picture > 0) for picture in depth_pictures(drive_body(bare.motion()), views)])
@@ -168,11 +168,11 @@ def test_the_whole_person_is_in_the_image_of_our_own_camera(size: tuple[int, int
     assert np.ptp(body, axis=0).max() > 30
 
 
-def test_another_video_is_rated_doubtful(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_mismatched_video_gives_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name, frames, size in (("own", 8, SIZE), ("other", 1, (64, 96))):
         write_mp4(tmp_path / f"{name}.mp4", iter([np.zeros(size[::-1], np.uint32)] * frames), fps=20, size=size)
     write_checks(reference(), tmp_path, "x", CheckOptions(kinds=("overlay",), video=tmp_path / "own.mp4"))
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     write_checks(reference(), tmp_path, "x", CheckOptions(kinds=("overlay",), video=tmp_path / "other.mp4"))
-    assert "pictures of 64 x 96 pixels, the camera of the motion 160 x 96, which is another shape" in caplog.text
-    assert re.search(r"The motion ends at 0.\d s, the video at 0.\d s, where the overlay stops", caplog.text)
+    assert "has 64 x 96 pixels, the camera of the motion 160 x 96, which is another aspect ratio" in caplog.text
+    assert re.search(r"The motion ends at 0.\d s, the video and the overlay at 0.\d s", caplog.text)

@@ -120,7 +120,7 @@ def test_one_fixed_camera_for_all_crops_as_published() -> None:
         script().retarget_camera(v["transl"][:3], v["focal_xy_raw"], v["princpt_raw"], 10, 10)
 
 
-def test_scripts_are_put_in_twice_and_taken_out(folder: Path) -> None:
+def test_scripts_can_be_installed_twice_and_uninstalled(folder: Path) -> None:
     for _ in range(2):
         assert main(["reference", "install-exporter", str(folder)]) == 0
     assert (folder / "scripts" / "inference.sh.before_hmr4d").read_text() == "echo theirs\n"
@@ -130,13 +130,13 @@ def test_scripts_are_put_in_twice_and_taken_out(folder: Path) -> None:
     assert main(["reference", "install-exporter", str(folder), "--uninstall"]) == 2
 
 
-def test_what_others_changed_is_not_lost(folder: Path, tmp_path: Path) -> None:
+def test_files_changed_by_others_are_kept(folder: Path, tmp_path: Path) -> None:
     install(folder)
     (folder / "scripts" / "inference.sh").write_text("echo mine\n")
     assert main(["reference", "install-exporter", str(folder)]) == 2
     assert main(["reference", "install-exporter", str(folder), "--uninstall"]) == 0
     assert (folder / "scripts" / "inference.sh").read_text() == "echo mine\n"
-    with pytest.raises(FileNotFoundError, match="no folder of SMPLest-X: it has no main/base.py"):
+    with pytest.raises(FileNotFoundError, match="not a folder of SMPLest-X: it has no main/base.py"):
         install(tmp_path)
 
 
@@ -172,28 +172,30 @@ def _is_stand_in(module: str) -> bool:
     return module.partition(".")[0] in ("human_models", "main", "utils", "ultralytics")
 
 
-def test_a_video_becomes_a_file_that_is_read_here(
+def test_the_exporter_writes_a_readable_file(
     folder: Path, export: Callable[..., object], caplog: pytest.LogCaptureFixture
 ) -> None:
     write_video(folder / "demo" / "clip.mp4", 12)
     with caplog.at_level("INFO"):
         assert export("--video", "demo/clip.mp4") == 0
-    assert "the person is in 10 of 12 pictures, 16 a second" in caplog.text
+    assert "the person is in 10 of 12 images, 16 per second" in caplog.text
     clip = read_clip(folder / "demo" / "clip_params.pt")
     assert (clip.system, clip.motion.fps, clip.motion.num_frames) == ("smplestx", 16.0, 12)
-    assert any("2 missing frames were closed" in remark for remark in clip.remarks)
+    assert any("2 missing frames were interpolated" in remark for remark in clip.remarks)
     assert clip.camera is not None and clip.camera.size == (160, 96) and clip.camera.K is not None
     assert float(clip.camera.K[0, 0]) == pytest.approx(5000 / 192 * 40 * 1.25, rel=1e-3)
     assert sorted(p.name for p in (folder / "demo").iterdir()) == ["clip.mp4", "clip_params.pt"]
 
 
-def test_nobody_and_no_video_end_with_a_sentence_and_no_file(folder: Path, export: Callable[..., object]) -> None:
+def test_missing_person_and_missing_video_end_with_a_message_and_no_file(
+    folder: Path, export: Callable[..., object]
+) -> None:
     assert export("--video", "demo/clip.mp4") == "error: video not found: demo/clip.mp4"
     write_video(folder / "demo" / "clip.mp4", 4)
     detector = folder / "ultralytics.py"
     detector.write_text(detector.read_text().replace("NOBODY = False", "NOBODY = True"))
     said = export("--video", "demo/clip.mp4", "--fps", "8")
-    assert str(said).startswith("error: nobody was found in demo/clip.mp4")
+    assert str(said).startswith("error: demo/clip.mp4 shows no person")
     assert not (folder / "demo" / "clip_params.pt").exists()
 
 

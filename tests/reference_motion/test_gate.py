@@ -94,7 +94,7 @@ def test_without_a_judge_the_rules_decide_alone(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize("decision", Decision)
-def test_the_judge_decides_about_motions_that_keep_the_rules(archive: Archive, decision: Decision) -> None:
+def test_the_judge_decides_about_motions_that_satisfy_the_rules(archive: Archive, decision: Decision) -> None:
     judge = Fixed(decision)
     records = gate_archive(archive, GateOptions(judge=judge))
     assert states(records)[:2] == [decision, NO] and [q.name for q in judge.asked] == ["0"]
@@ -135,7 +135,7 @@ def test_entries_keep_their_keys_and_those_behind_the_limit_are_unchanged(archiv
     assert everything[9]["extra"] == {"kept": 1} and everything[6:8] == list(archive.entries[6:8])
 
 
-def test_both_reports_tell_every_entry_and_are_json(archive: Archive) -> None:
+def test_both_reports_list_every_entry_and_are_json(archive: Archive) -> None:
     records = gate_archive(archive, GateOptions(judge=Fixed(YES)))
     flat, nested = flat_report(records), nested_report(records, "a.json", {"jitter": 0.04})
     json.dumps([flat, nested], allow_nan=False)
@@ -148,7 +148,7 @@ def test_both_reports_tell_every_entry_and_are_json(archive: Archive) -> None:
     assert nested["source_meta"] == "a.json" and nested["aggregate"]["Jitter_Degree"]["num_samples"] == 3
 
 
-def test_further_rules_say_what_they_miss(tmp_path: Path) -> None:
+def test_additional_rules_explain_their_failures(tmp_path: Path) -> None:
     measures = measure(saved(tmp_path / "a.pt"))
     strict = GateRules(jitter=0, penetration=-1, sliding=0, floating=0, bone_drift=0, least_motion=99)
     assert len(strict.faults(measures)) == 6
@@ -169,7 +169,7 @@ def test_a_motion_of_two_frames_cannot_pass_a_limit_of_jitter(tmp_path: Path) ->
     assert any("lasts" in remark for remark in measures.remarks)
 
 
-def test_numbers_are_kept_by_the_content_of_the_file(tmp_path: Path) -> None:
+def test_measurements_are_cached_by_the_content_of_the_file(tmp_path: Path) -> None:
     path, cache = saved(tmp_path / "a.pt"), ContentCache(tmp_path / "cache")
     first = measure(path, cache=cache)
     assert measure(path, cache=cache) == first and len(list((tmp_path / "cache").rglob("*.json"))) == 1

@@ -96,7 +96,7 @@ def test_the_figure_stands_on_the_ground_inside_the_image() -> None:
 
 
 @pytest.mark.parametrize("way", [(0.0, 1.0), (1.0, 0.0), (0.0, -1.0)])
-def test_a_long_way_is_followed_where_the_fixed_view_would_lose_the_figure(way: tuple[float, float]) -> None:
+def test_the_camera_follows_a_long_path(way: tuple[float, float]) -> None:
     posed = drive_body(reference().motion())
     assert is_well_seen(posed)
     steps = torch.arange(posed.num_frames)[:, None] * torch.tensor([way[0], 0.0, way[1]]) * 4
@@ -110,7 +110,7 @@ def test_unknown_cameras_and_sizes_are_refused() -> None:
         RenderOptions(size=(97, 96))
 
 
-def test_files_that_hold_no_joints_are_refused_with_what_they_hold(tmp_path: Path) -> None:
+def test_files_without_joints_are_refused_with_their_content(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((5, 22)))
     torch.save({"poses": torch.zeros(3)}, tmp_path / "b.pt")
     other = Motion(torch.zeros(5, 17, 3), 20.0, get_skeleton("coco17"))
@@ -122,7 +122,7 @@ def test_files_that_hold_no_joints_are_refused_with_what_they_hold(tmp_path: Pat
     assert load_joints(tmp_path / "c.pt")[0].shape == (5, 22, 3) and load_reference(tmp_path / "c.pt").fps == 20
 
 
-def test_clips_never_take_the_place_of_motions(tmp_path: Path) -> None:
+def test_clips_never_replace_motions(tmp_path: Path) -> None:
     save_reference(tmp_path / "clips" / "7.pt", reference())
     (tmp_path / "a.json").write_text(json.dumps([{"id": 7, "motion_path": "clips/7.pt"}]))
     before = (tmp_path / "clips" / "7.pt").read_bytes()

@@ -59,7 +59,7 @@ def test_a_tilted_camera_is_leveled(content: str, degrees: tuple[float, float]) 
     assert found.is_level and tilt_of(clip, level) == pytest.approx(np.hypot(*degrees), abs=1.0)
     assert tilt_of(found, level) < 3.0
     if any(degrees):
-        assert found.remarks[-1].startswith("The camera was found to be tilted by")
+        assert found.remarks[-1].startswith("The camera is tilted by")
 
 
 def test_a_level_world_is_unchanged() -> None:

@@ -54,7 +54,7 @@ def test_the_published_forms_are_read(tmp_path: Path) -> None:
         assert read.fps == 16 and read.camera is None and read.intrinsic is None
 
 
-def test_the_motion_of_the_features_is_the_motion_itself_placed_and_turned() -> None:
+def test_the_motion_of_the_features_equals_the_placed_and_rotated_motion() -> None:
     clip = posed_clip()
     reference = convert(clip)
     motion = reference.motion(extra_frame=True)
@@ -95,7 +95,7 @@ def test_parameters_are_resampled_and_not_rows() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"pose": torch.zeros(3)}, "it holds pose"),
+        ({"pose": torch.zeros(3)}, "the file contains pose"),
         (torch.zeros(5, 263), "expected 'motion'"),
         ({"motion": torch.zeros(0, 276)}, "at least one row"),
         ({"motion": torch.full((4, 276), float("nan"))}, "not finite in row 0"),
@@ -103,7 +103,7 @@ def test_parameters_are_resampled_and_not_rows() -> None:
         ({"motion": TURNS.expand(4, 276), "fps": -1.0}, "fps"),
     ],
 )
-def test_what_is_no_reference_motion_is_refused(tmp_path: Path, content: object, words: str) -> None:
+def test_files_that_are_no_reference_motion_are_refused(tmp_path: Path, content: object, words: str) -> None:
     torch.save(content, tmp_path / "x.pt")
     with pytest.raises(ValueError, match=words):
         load_reference(tmp_path / "x.pt")
@@ -116,7 +116,7 @@ def test_one_frame_and_hips_above_each_other_are_refused() -> None:
     assert clip.motion.pose is not None
     on_side = roma.rotvec_to_rotmat(torch.tensor([0.0, 0.0, torch.pi / 2]))
     clip.motion.pose.rotations[0, 0] = on_side
-    with pytest.raises(ValueError, match="faces no direction"):
+    with pytest.raises(ValueError, match="heading is undefined"):
         convert(clip)
 
 
@@ -129,7 +129,7 @@ def test_one_frame_and_hips_above_each_other_are_refused() -> None:
         ({"extrinsic": torch.full((11, 9), float("nan"))}, "'extrinsic' is not finite"),
     ],
 )  # fmt: skip
-def test_odd_parts_are_named(part: dict[str, Any], said: str) -> None:
+def test_invalid_parts_are_named(part: dict[str, Any], said: str) -> None:
     features = convert(posed_clip(), fps=None).features
     with pytest.raises(ValueError, match=said):
         reference_of({"motion": features, **part})

@@ -143,7 +143,7 @@ def test_a_service_that_is_too_slow_is_undecided(clip: Path, slow: Any) -> None:
     assert verdict.decision is UNDECIDED and "no answer within 0.15 s" in verdict.reason
 
 
-def test_a_service_that_recovers_is_believed(clip: Path) -> None:
+def test_an_answer_after_recovery_is_used(clip: Path) -> None:
     busy = says("busy", 429, {"Retry-After": "7"})
     with service(busy, says("", 503), answers("hm"), answers(GOOD)) as known:
         asked = Asked(known, pause=1)
@@ -158,7 +158,7 @@ def test_a_service_that_asks_for_hours_is_not_waited_for(clip: Path) -> None:
     assert not asked.slept and len(known.requests) == 1
 
 
-def test_a_wrong_key_ends_the_asking_at_once(clip: Path) -> None:
+def test_a_wrong_key_ends_all_questions_at_once(clip: Path) -> None:
     with service(says('{"error": {"message": "bad key"}}', 401)) as known:
         asked = Asked(known)
         reasons = [asked.ask(clip, text).reason for text in ("a jump", "a walk")]
@@ -178,7 +178,7 @@ def test_a_service_that_is_down_is_given_up_after_some_questions(clip: Path) -> 
     assert len(known.requests) == 4 and all("not asked" in reason for reason in reasons[2:])
 
 
-def test_an_answer_is_kept_and_asked_again_only_for_another_clip_or_description(clip: Path, tmp_path: Path) -> None:
+def test_an_answer_is_cached_per_clip_and_description(clip: Path, tmp_path: Path) -> None:
     with service(answers(GOOD)) as known:
         assert not Asked(known, tmp_path).ask(clip).cached
         again = Asked(known, tmp_path).ask(clip)
@@ -193,20 +193,20 @@ def test_an_answer_is_kept_and_asked_again_only_for_another_clip_or_description(
         assert Asked(known, tmp_path).ask(clip).decision is YES
 
 
-def test_undecided_answers_are_not_kept(clip: Path, tmp_path: Path) -> None:
+def test_undecided_answers_are_not_cached(clip: Path, tmp_path: Path) -> None:
     with service(answers("perhaps")) as known:
         Asked(known, tmp_path, attempts=1).ask(clip)
         known.replies[:] = [answers('{"matches": false}')]
         assert Asked(known, tmp_path).ask(clip).decision is NO
 
 
-def test_without_a_clip_or_a_description_nobody_is_asked(clip: Path, tmp_path: Path) -> None:
+def test_without_clip_or_description_no_question_is_sent(clip: Path, tmp_path: Path) -> None:
     with service(answers(GOOD)) as known:
         verdicts = [Asked(known).ask(None), Asked(known).ask(tmp_path / "no.mp4"), Asked(known).ask(clip, " ")]
     assert not known.requests and all(v.decision is UNDECIDED and v.reason for v in verdicts)
 
 
-def test_a_judge_that_is_stopped_neither_waits_nor_asks_again(clip: Path) -> None:
+def test_a_stopped_judge_neither_waits_nor_asks_again(clip: Path) -> None:
     with service(says("busy", 429)) as known:
         judge = AskedJudge(OpenAIBackend(known.url, "m", send="video"), patience=Patience(pause=60))
         threading.Timer(0.1, judge.stop).start()
@@ -296,11 +296,11 @@ def test_a_command_that_fails_leaves_the_verdict_undecided(clip: Path, code: str
     assert verdict.decision is UNDECIDED and reason in verdict.reason
 
 
-def test_a_command_that_is_missing_ends_the_asking(clip: Path) -> None:
+def test_a_missing_command_ends_all_questions(clip: Path) -> None:
     judge = AskedJudge(CommandBackend("no-such-program-here {video}"))
     reasons = [judge.verdict(Question(text, clip)).reason for text in ("a", "b")]
     assert "cannot be run" in reasons[0] and "not asked" in reasons[1]
-    with pytest.raises(ValueError, match="where the clip goes"):
+    with pytest.raises(ValueError, match="does not receive the clip"):
         CommandBackend("ask.py")
 
 

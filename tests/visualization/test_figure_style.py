@@ -20,14 +20,14 @@ def test_sides_are_those_of_the_names(name: str) -> None:
         assert side == (ends.pop() if len(ends) == 1 else "centre")
 
 
-def test_a_line_across_the_body_belongs_to_no_side() -> None:
+def test_a_bone_across_the_body_is_central() -> None:
     style = figure_style(COCO17)
     hips = COCO17.indices("left_hip", "right_hip")
     assert style.bone_sides[style.bones.index(hips)] == "centre"
 
 
 @pytest.mark.parametrize("name", sorted(SKELETONS))
-def test_only_heads_at_the_base_of_the_skull_carry_a_ball(name: str) -> None:
+def test_only_head_joints_at_the_base_of_the_skull_have_a_head_ball(name: str) -> None:
     skeleton = SKELETONS[name]
     expected = skeleton.indices("neck", "head") if skeleton in (SMPL22, SMPL24) else None
     assert figure_style(skeleton).head == expected

@@ -43,7 +43,7 @@ def test_both_renderers_draw_the_same_body(gl: type[GlMeshRenderer]) -> None:
     assert np.median(np.abs(one - two)[both]) < 25
 
 
-def test_a_second_mesh_and_size_and_what_opengl_cannot_do(gl: type[GlMeshRenderer]) -> None:
+def test_a_second_mesh_and_size_work_and_skew_is_refused(gl: type[GlMeshRenderer]) -> None:
     ball, faces = icosphere(2, 0.3)
     renderer = gl(faces, (255, 0, 0))
     for center in (-0.4, 0.4):

@@ -23,7 +23,7 @@ def test_joints_are_stored_to_a_fifth_of_a_millimeter(tmp_path, walk, span):
     assert np.abs(Saved(tmp_path / "m.html").joints() - moved).max() < 0.0002 + span * 1e-7
 
 
-def test_page_is_whole_and_asks_for_nothing(tmp_path, walk):
+def test_page_is_complete_and_makes_no_requests(tmp_path, walk):
     path = tmp_path / "m.html"
     write_html(path, [as_motion(walk, text=NASTY), as_motion(walk[:1])], title="<My> title & @@SCRIPT@@")
     text, saved = path.read_text(encoding="utf-8"), Saved(path)
@@ -85,7 +85,7 @@ def test_the_stored_body_is_the_posed_one(tmp_path, walk, angle):
     assert 0 <= body["lift"] < 0.1
 
 
-def test_which_pages_have_a_body(tmp_path, walk, monkeypatch, caplog):
+def test_pages_have_a_body_by_default_up_to_a_number_of_frames(tmp_path, walk, monkeypatch, caplog):
     path = tmp_path / "m.html"
 
     def has_body(*motions, **options) -> list[bool]:
@@ -117,7 +117,7 @@ def test_other_skeletons_have_no_body(tmp_path, walk):
         write_html(tmp_path / "m.html", [as_motion(walk[:, :17], skeleton=COCO17)], mesh=True)
 
 
-def test_ten_minutes_take_few_bytes(tmp_path, walk):
+def test_ten_minutes_of_motion_are_small(tmp_path, walk):
     """Smooth and noisy by turns: the noise of a millimetre that captured motion has."""
     rng = np.random.default_rng(0)
     long = np.concatenate([walk] * 600) + rng.normal(0, 0.0005, (18000, 22, 3)).astype(np.float32)
@@ -160,7 +160,7 @@ def test_views_that_do_not_fit_are_refused(tmp_path, walk, change, message):
         write_html(tmp_path / "m.html", [PageMotion(as_motion(walk, text="a"), views=views)])
 
 
-def test_a_comparison_starts_every_motion_alike(tmp_path, walk):
+def test_a_comparison_starts_all_motions_at_the_origin(tmp_path, walk):
     away = turned(walk, 2.5, (4, 0, 1))
     rows = [("walks", [as_motion(walk), PageMotion(as_motion(away), "truth", views=ring(away))])] * 2
     write_comparison(tmp_path / "m.html", rows, mesh=False)

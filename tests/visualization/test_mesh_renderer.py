@@ -80,7 +80,7 @@ def test_the_nearer_face_hides_the_farther_one_whatever_their_order() -> None:
         assert picture[v[0], u[0]].argmax() == 0 and picture[v[1], u[1]].argmax() == 1
 
 
-def test_faces_that_cut_through_each_other_are_right_in_every_pixel() -> None:
+def test_intersecting_faces_are_correct_in_every_pixel() -> None:
     one, two = np.array([0.1, 0.0, -1.0]), np.array([-0.5, 0.1, -1.0])
     corners = np.array([(-4, -4), (-4, 4), (4, 4), (4, -4)], float)
     depths = [(2.0 - corners @ -n[:2]) for n in (one, two)]
@@ -93,7 +93,7 @@ def test_faces_that_cut_through_each_other_are_right_in_every_pixel() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_neighboring_faces_leave_no_hole_and_small_ones_are_not_lost(seed) -> None:
+def test_neighboring_faces_leave_no_holes_and_small_faces_are_drawn(seed) -> None:
     generator = np.random.default_rng(seed)
     n = 60
     grid = np.stack(np.meshgrid(np.arange(n + 1), np.arange(n + 1)), -1) * 1.0
@@ -110,7 +110,7 @@ def test_neighboring_faces_leave_no_hole_and_small_ones_are_not_lost(seed) -> No
     assert len(rasterize(points, faces[:, ::-1], SIZE, both_sides=True).pixels) == SIZE[0] * SIZE[1]
 
 
-def test_work_in_parts_gives_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rendering_in_batches_gives_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:
     vertices, faces = icosphere(3)
     renderer, camera = MeshRenderer(faces), view(orbit_camera(*torch.tensor([0.2, 0.1, 3.0])).numpy())
     whole = renderer.depth(vertices, camera)
@@ -119,7 +119,7 @@ def test_work_in_parts_gives_the_same_image(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("center", [(0, 0, -3), (9, 0, 3), (0, -9, 3), (0, 0, 0.005)])
-def test_nothing_to_see_leaves_the_image_alone(center) -> None:
+def test_an_invisible_mesh_does_not_change_the_image(center) -> None:
     vertices, faces = square(center, 0.5)
     picture = np.random.default_rng(0).integers(0, 255, (*SIZE[::-1], 3), dtype=np.uint8)
     renderer = MeshRenderer(faces)
@@ -129,7 +129,7 @@ def test_nothing_to_see_leaves_the_image_alone(center) -> None:
     assert np.isinf(MeshRenderer([[0, 0, 1], [2, 2, 2]]).depth(vertices, view())).all()
 
 
-def test_clipping_keeps_what_lies_ahead() -> None:
+def test_clipping_keeps_the_part_in_front_of_the_camera() -> None:
     points = np.array([(0, 0, 1), (1, 0, -1), (0, 1, -1), (1, 1, 3)], np.float32)
     faces = np.array([(0, 1, 2), (0, 1, 3), (1, 0, 2)])
     values = points[:, 2:].copy()
@@ -140,7 +140,7 @@ def test_clipping_keeps_what_lies_ahead() -> None:
     assert len(cut) == 4 and (normal @ np.cross(points[1] - points[0], points[2] - points[0]))[0] > 0
 
 
-def test_overlay_lies_where_the_project_projects() -> None:
+def test_overlay_agrees_with_the_camera_projection() -> None:
     generator = torch.Generator().manual_seed(0)
     centers = (torch.rand(12, 3, generator=generator) - 0.5) * torch.tensor([1.2, 1.0, 1.0])
     T_w2c = orbit_camera(torch.tensor(2.1), torch.tensor(-0.2), torch.tensor(3.0))

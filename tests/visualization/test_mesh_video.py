@@ -20,7 +20,7 @@ def first_picture(joints3d: np.ndarray, azimuth: float = 0.0) -> np.ndarray:
     return np.asarray(to_image(next(mesh_frames(posed, fps=20, azimuth=azimuth, size=(256, 256)))))[:-24]
 
 
-def test_every_frame_of_both_figures_and_the_shorter_one_waits(tmp_path, walk) -> None:
+def test_all_frames_of_both_figures_are_drawn_and_the_shorter_one_holds_its_last_pose(tmp_path, walk) -> None:
     path = tmp_path / "walk.mp4"
     write_mesh_video(path, [as_motion(walk[:6], text="a walk"), as_motion(walk[:3], text="short")], size=(128, 128))
     meta, frames = read_video(path)
@@ -30,7 +30,7 @@ def test_every_frame_of_both_figures_and_the_shorter_one_waits(tmp_path, walk) -
     assert [p.name for p in tmp_path.iterdir()] == ["walk.mp4"]
 
 
-def test_a_webp_name_gives_a_image_that_loops_with_every_frame_at_its_time(tmp_path, walk) -> None:
+def test_a_webp_name_gives_a_looping_image_with_correct_frame_times(tmp_path, walk) -> None:
     path = tmp_path / "walk.webp"
     write_mesh_video(path, [as_motion(walk[:4], text="a walk")], size=(128, 128))
     with Image.open(path) as picture:
@@ -47,7 +47,7 @@ def test_a_webp_name_gives_a_image_that_loops_with_every_frame_at_its_time(tmp_p
 
 
 @pytest.mark.parametrize("degrees", [0, 180, -110])
-def test_left_is_on_the_viewers_right_when_the_figure_faces_us(walk, degrees) -> None:
+def test_left_is_on_the_right_of_the_image_when_the_figure_faces_the_camera(walk, degrees) -> None:
     angle = math.radians(degrees)
     turn = np.array([[math.cos(angle), 0, math.sin(angle)], [0, 1, 0], [-math.sin(angle), 0, math.cos(angle)]])
     turned = (walk @ turn.T).astype(np.float32)

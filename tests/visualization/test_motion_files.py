@@ -33,7 +33,7 @@ def test_one_set_of_files_per_prompt_sorted_in_prompt_order(tmp_path: Path) -> N
     assert all((tmp_path / name).stat().st_size > 0 for name in names)
 
 
-def test_files_hold_the_motion_cut_to_its_length_and_where_it_came_from(tmp_path: Path) -> None:
+def test_files_contain_the_valid_frames_and_the_provenance(tmp_path: Path) -> None:
     motions = output(["one", "two"])
     writer = MotionWriter(tmp_path, ["npz"], about={"model": "m"})
     writer.write(motions, [(0, 0), (1, 0)], [{"seed": 5}, {"seed": 6}])
@@ -43,7 +43,7 @@ def test_files_hold_the_motion_cut_to_its_length_and_where_it_came_from(tmp_path
     assert (read.text, read.fps, read.metadata) == ("two", 20.0, {"model": "m", "seed": 6})
 
 
-def test_files_say_where_the_source_of_a_motion_puts_joints(tmp_path: Path) -> None:
+def test_files_contain_the_joint_convention(tmp_path: Path) -> None:
     writer = MotionWriter(tmp_path, "npz,glb,html")
     motions = replace(output(["one", "two"]), joint_convention="bandai_namco")
     writer.write(motions, [(0, 0), (1, 0)])
@@ -63,20 +63,20 @@ def test_a_video_of_the_body_stands_next_to_that_of_the_joints(tmp_path: Path) -
     assert all(p.stat().st_size > 1000 for p in writer.written)
 
 
-def test_several_samples_of_a_prompt_have_names_of_their_own(tmp_path: Path) -> None:
+def test_several_samples_of_a_prompt_have_different_names(tmp_path: Path) -> None:
     writer = MotionWriter(tmp_path, ["npz"], num_samples=2)
     writer.write(output(["bow", "bow"]), [(0, 0), (0, 1)])
     assert sorted(p.name for p in tmp_path.glob("*.npz")) == ["000_s0_bow.npz", "000_s1_bow.npz"]
 
 
-def test_a_long_or_wordless_prompt_still_makes_a_name() -> None:
+def test_a_long_or_empty_prompt_gives_a_valid_name() -> None:
     assert len(slug("walk " * 100)) <= 48
     assert slug("!!!") == "motion"
     assert slug("Walk, then 走る!") == "walk_then_走る" and slug("ходит") == "ходит"
     assert slug("walk " * 100) != slug("walk " * 101) and len(slug("走" * 300).encode()) <= 150
 
 
-def test_formats_are_read_in_capitals_too() -> None:
+def test_format_names_are_case_insensitive() -> None:
     assert check_exports("GLB, bvh,Bvh") == ["glb", "bvh"]
 
 
@@ -86,7 +86,7 @@ def test_an_unknown_export_is_refused(export: str | list[str]) -> None:
         check_exports(export)
 
 
-def test_formats_for_other_programs_and_what_comes_next_to_them(tmp_path: Path) -> None:
+def test_formats_for_other_programs_and_their_additional_files(tmp_path: Path) -> None:
     writer = MotionWriter(tmp_path, "bvh,csv,amass", about={"licence": "CC0"})
     writer.write(output(["sway"]), [(0, 0)])
     names = [p.name for p in writer.finish()]
@@ -94,7 +94,7 @@ def test_formats_for_other_programs_and_what_comes_next_to_them(tmp_path: Path) 
     assert all((tmp_path / name).stat().st_size > 0 for name in names)
 
 
-def test_a_page_plays_the_body_and_the_2d_views_that_the_motion_was_made_of(tmp_path: Path) -> None:
+def test_a_page_plays_the_body_and_the_2d_views_of_the_motion(tmp_path: Path) -> None:
     motions = output(["one", "two"])
     joints2d = torch.rand(2, 3, 6, 22, 2, generator=torch.Generator().manual_seed(1))
     writer = MotionWriter(tmp_path, "html")

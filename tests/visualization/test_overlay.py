@@ -48,7 +48,7 @@ def test_limbs_and_rings_are_where_the_joints_are(walk: np.ndarray) -> None:
     assert (observed != drawn).any(-1).sum() > 200
 
 
-def test_points_that_mean_nothing_are_not_drawn(walk: np.ndarray) -> None:
+def test_invalid_points_are_not_drawn(walk: np.ndarray) -> None:
     pixels = seen(walk)[:, :17]
     pixels[:, 5:] = np.nan
     pixels[:, 4] = 1e9

@@ -34,7 +34,7 @@ def colored(pixels: NDArray[np.int64], color: tuple[int, int, int]) -> NDArray[n
     return np.argwhere((np.abs(pixels - color) < 30).all(-1))
 
 
-def test_path_goes_up_and_right_where_the_person_does(tmp_path: Path, walk: np.ndarray) -> None:
+def test_path_goes_up_and_right_with_the_person(tmp_path: Path, walk: np.ndarray) -> None:
     away = walk * (1, 1, -1) - (0, 0, 4)  # walks on away from a camera at the origin
     aside = away[..., [2, 1, 0]] * (-1, 1, 1) - (4, 0, 5)  # and one who walks to the right
     cameras = [camera(), camera(90, 5, -5, is_real=False)]
@@ -59,7 +59,7 @@ def test_camera_sees_the_floor_ahead_of_it(tmp_path: Path, walk: np.ndarray) -> 
     assert not (tmp_path / "c.png").exists()
 
 
-def test_plans_of_somebody_straight_ahead_have_room_for_the_words(tmp_path: Path, walk: np.ndarray) -> None:
+def test_narrow_plans_have_room_for_the_legend(tmp_path: Path, walk: np.ndarray) -> None:
     far = walk * (0.1, 1, 0.1) - (0, 0, 9)
     write_plan_view(tmp_path / "a.png", [PlanPath(as_motion(far))], [camera()])
     width, height = Image.open(tmp_path / "a.png").size

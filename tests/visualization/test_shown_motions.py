@@ -75,7 +75,7 @@ def test_motion_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("units", ["m", "cm"])
-def test_own_bvh_says_its_units_and_gives_smpl_joints(units: str, tmp_path: Path) -> None:
+def test_bvh_of_this_package_has_units_and_smpl_joints(units: str, tmp_path: Path) -> None:
     write_bvh(tmp_path / "a.bvh", as_motion(walking_joints(6), fps=20.0, text="walks"), units=units)
     motion = read_motion(tmp_path / "a.bvh")
     assert (motion.text, motion.fps, motion.is_smpl22) == ("walks", 20.0, True)
@@ -85,7 +85,9 @@ def test_own_bvh_says_its_units_and_gives_smpl_joints(units: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(("unit", "per_meter"), [("m", 1.0), ("cm", 100.0), ("inch", 1 / 0.0254), ("cmu", 17.7)])
-def test_foreign_bvh_is_measured(unit: str, per_meter: float, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_units_of_other_bvh_files_come_from_the_body_size(
+    unit: str, per_meter: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "a.bvh"
     path.write_text(BVH.format(0.9 * per_meter, 1.3 * per_meter, 0.5 * per_meter), encoding="utf-8")
     with caplog.at_level(logging.INFO):
@@ -124,7 +126,7 @@ def test_folders_of_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     assert len(find_motions([tmp_path / "test/generations/repeat_01"])) == 1
 
 
-def test_what_is_wrong_is_reported(tmp_path: Path) -> None:
+def test_invalid_paths_and_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.txt").write_text("x", encoding="utf-8")
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")
@@ -156,5 +158,5 @@ def test_what_is_wrong_is_reported(tmp_path: Path) -> None:
         ("Head", "centre"),
     ],
 )
-def test_sides(name: str, side: str) -> None:
+def test_sides_of_joint_names(name: str, side: str) -> None:
     assert side_of(name) == side

@@ -47,7 +47,7 @@ def test_tensor_and_single_frame(tmp_path, walk):
     assert len(read_video(path)[1]) == 1
 
 
-def test_not_finite_names_frame_and_joint_and_leaves_no_file(tmp_path, walk):
+def test_motion_that_is_not_finite_is_refused_and_no_file_remains(tmp_path, walk):
     walk[7, 15, 0] = np.inf
     with pytest.raises(ValueError, match=r"frame 7, joint 15 \(head\)"):
         write_stick_video(tmp_path / "walk.mp4", as_motion(walk, fps=20))
@@ -55,12 +55,12 @@ def test_not_finite_names_frame_and_joint_and_leaves_no_file(tmp_path, walk):
 
 
 @pytest.mark.parametrize("size", [(511, 512), (512, 511), (32, 32)])
-def test_size_the_codec_cannot_take(tmp_path, walk, size):
+def test_sizes_that_the_codec_does_not_support_are_refused(tmp_path, walk, size):
     with pytest.raises(ValueError, match="even width and height"):
         write_stick_video(tmp_path / "walk.mp4", as_motion(walk, fps=20), size=size)
 
 
-def test_left_is_on_the_viewers_right_when_the_figure_faces_us(walk):
+def test_left_is_on_the_right_of_the_image_when_the_figure_faces_the_camera(walk):
     picture = np.asarray(to_image(next(video_frames(walk[:1], fps=20, skeleton=SMPL22))))[:-40]
     left, right = (np.nonzero(colored(picture, side))[1].mean() for side in ("left", "right"))
     assert left > right + 5
@@ -100,7 +100,7 @@ def test_captions_fit(caption):
     assert all(font.getlength(line) <= 300 and line.isprintable() for line in lines)
 
 
-def test_extreme_motion_is_drawn(walk):
+def test_fast_and_large_motion_is_drawn(walk):
     """A figure far away, below the floor, or collapsed to a point gives pictures rather than errors."""
     for joints in (walk + 1e4, walk - np.array([0, 5, 0], np.float32), walk * 0, walk * 100):
         frames = list(video_frames(joints.astype(np.float32)[:2], fps=20, skeleton=SMPL22, size=(128, 128)))

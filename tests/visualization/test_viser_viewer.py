@@ -49,7 +49,7 @@ def server() -> Iterator[Any]:
     stop_server(server)
 
 
-def test_clock_goes_round_and_shows_the_end() -> None:
+def test_clock_shows_the_last_frame_and_restarts() -> None:
     clock = Clock(1.0)
     clock.advance(0.7)
     assert clock.now == pytest.approx(0.7)

@@ -84,7 +84,7 @@ def test_shading_keeps_the_hue() -> None:
     assert bright[1] == dark[1] == 0 and bright[0] == bright[2] > dark[0] == dark[2] > 60
 
 
-def test_parallel_views_stand_before_their_cameras() -> None:
+def test_orthographic_views_are_placed_in_front_of_their_cameras() -> None:
     T_w2c = cameras()
     local = torch.from_numpy(walking_joints(5))
     local = local - local[:, :1]
@@ -97,7 +97,7 @@ def test_parallel_views_stand_before_their_cameras() -> None:
     assert (points[..., head, 1] - points[..., foot, 1]).min() > 1.0  # upright, not upside down
 
 
-def test_pinhole_views_are_on_the_rays() -> None:
+def test_pinhole_views_lie_on_their_rays() -> None:
     """At half the distance; one box unit is 100 of 224 pixels from the middle, the focal length 316.78."""
     T_w2c = cameras(2)
     joints2d = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, -1.0]]).expand(2, 1, 3, 2)
@@ -109,7 +109,7 @@ def test_pinhole_views_are_on_the_rays() -> None:
 
 
 @pytest.mark.parametrize("consistency", [False, True])
-def test_samples_bring_their_cameras(consistency: bool) -> None:
+def test_samples_contain_their_cameras(consistency: bool) -> None:
     """What the cameras see, lifted, is the motion before it is placed, whatever batch it was drawn in."""
     pipeline = tiny_pipeline(height="none", consistency=consistency)
     output = pipeline.sample(["b", "a", "c"], seconds=[1.5, 1.0, 1.2], seed=[5, 6, 7], max_tokens=100)
@@ -124,7 +124,7 @@ def test_samples_bring_their_cameras(consistency: bool) -> None:
     assert output.extras["is_perspective"] is False
 
 
-def test_names() -> None:
+def test_names_of_figures_and_sequences() -> None:
     assert sequence_name(7, "a person walks forward") == "007_a person walks forwa"
     assert sequence_name(1234, "") == "1234__"
     assert safe_name("01ours_pred ::: and/or? [50% #1 & é]") == "01ours_pred ::: and_or_ _50% #1 & é_"
@@ -164,7 +164,7 @@ def test_files_are_read_back(tmp_path: Path) -> None:
     assert (right_arm, left_arm) == ([False, True, True], [True, False, True])
 
 
-def test_nothing_is_left_of_a_sequence_that_fails(tmp_path: Path) -> None:
+def test_a_failed_sequence_leaves_no_files(tmp_path: Path) -> None:
     pytest.importorskip("wis3d", reason="the package wis3d is missing")
     good = Figure.plain("a", torch.from_numpy(walking_joints(2)), SMPL22, BLUE)
     bad = Figure("b", good.joints3d, good.colors[:2])  # two colours for five chains

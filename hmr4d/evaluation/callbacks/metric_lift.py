@@ -264,10 +264,10 @@ def _motion(
     """Lifted joints (L, J, 3), metres; checks that they match the clip."""
     motion = folder.load(place) if isinstance(folder, SavedMotions) else folder.load(Job(0, item))
     wanted = (len(clip.joints3d), skeleton.name, float(clip.fps))
-    if (found := (motion.num_frames, motion.skeleton.name, float(motion.fps))) != wanted:
+    if (actual := (motion.num_frames, motion.skeleton.name, float(motion.fps))) != wanted:
         raise ValueError(
-            f"The motion lifted from '{clip.name}' in {folder.folder} has {found[0]} frames of '{found[1]}' at "
-            f"{found[2]:g} fps; the clip has {wanted[0]} frames of '{wanted[1]}' at {wanted[2]:g} fps."
+            f"The motion lifted from '{clip.name}' in {folder.folder} has {actual[0]} frames of '{actual[1]}' at "
+            f"{actual[2]:g} fps; the clip has {wanted[0]} frames of '{wanted[1]}' at {wanted[2]:g} fps."
         )
     return motion.joints3d
 

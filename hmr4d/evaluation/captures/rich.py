@@ -77,7 +77,7 @@ def read_meta(path: Path) -> list[RichSequence]:
     header = lines[0].split() if lines else []
     if tuple(header[:3]) != _LEADING or header[-1] != "view_id":
         raise CaptureError(f"{path} begins with {lines[:1]}; expected the columns {', '.join(_LEADING)} ... view_id.")
-    found, pairs = [], []
+    sequences, pairs = [], []
     for number, line in enumerate(lines[1:], 2):
         match = re.search(r"(\d+(?:\s*,\s*\d+)*)\s*$", line)
         parts = line.split()
@@ -88,10 +88,10 @@ def read_meta(path: Path) -> list[RichSequence]:
             pairs.append(parts[0])
             continue
         views = tuple(int(v) for v in match.group(1).split(","))
-        found.append(RichSequence(parts[0], parts[1], parts[2], int(name[1]), views))
+        sequences.append(RichSequence(parts[0], parts[1], parts[2], int(name[1]), views))
     if pairs:
         logger.info("%s: %d sequences of two people excluded: %s.", path.name, len(pairs), ", ".join(pairs))
-    return found
+    return sequences
 
 
 def read_camera_xml(path: Path) -> tuple[Floats, Floats, Floats]:
@@ -250,15 +250,15 @@ class RichCaptures:
     def _feet_floor(self, capture: str) -> GroundPlane:
         """The floor, fitted to the feet of all available sequences of a capture."""
         if capture not in self._floors:
-            found: list[Floats] = []
+            joints: list[Floats] = []
             for sequence in (s for s in self.sequences.values() if s.capture == capture):
                 try:
                     joints3d, present = self._joints_of(sequence)
                 except FileNotFoundError as error:
                     logger.warning("%s: the floor is fitted without %s: %s", capture, sequence.name, error)
                 else:
-                    found.append(joints3d[present, : SMPL22.num_joints])
-            self._floors[capture] = feet_ground(capture, np.concatenate(found))
+                    joints.append(joints3d[present, : SMPL22.num_joints])
+            self._floors[capture] = feet_ground(capture, np.concatenate(joints))
         return self._floors[capture]
 
     def _joints_of(self, sequence: RichSequence) -> tuple[Floats, NDArray[np.bool_]]:
@@ -290,9 +290,9 @@ class RichCaptures:
                 f"{sequence.name} lacks {len(missing)} frames, the first is {missing[0]:05d}; download them, or set "
                 "allow_gaps=True to mark them as invalid."
             )
-        found = self._bodies(parameters, gender)
-        joints3d = np.zeros((len(present), *found.shape[1:]))
-        joints3d[present] = found
+        posed = self._bodies(parameters, gender)
+        joints3d = np.zeros((len(present), *posed.shape[1:]))
+        joints3d[present] = posed
         return joints3d, present
 
     def _camera_file(self, sequence: RichSequence, view: int) -> Path:

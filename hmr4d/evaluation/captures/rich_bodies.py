@@ -105,10 +105,10 @@ def _read_body(path: Path) -> dict[str, Floats]:
         raise CaptureError(f"{path} contains a {type(content).__name__}; expected a dict of SMPL-X parameters.")
     if missing := [name for name in WIDTHS if name not in content]:
         raise CaptureError(f"{path} has no {', '.join(missing)}; expected the SMPL-X parameters of one person.")
-    found = {}
+    parameters = {}
     for name, width in (WIDTHS | {n: w for n, w in HAND_WIDTHS.items() if n in content}).items():
         value = np.asarray(content[name])
         if value.dtype.kind not in "fiu" or value.size != width or not np.isfinite(value).all():
             raise CaptureError(f"{path}: {name} has shape {value.shape}; expected (1, {width}), finite numbers.")
-        found[name] = value.reshape(width).astype(np.float64)
-    return found
+        parameters[name] = value.reshape(width).astype(np.float64)
+    return parameters

@@ -114,10 +114,10 @@ class RichBundle:
 
 def _parts(name: str) -> tuple[str, int]:
     """Capture and camera number from the name of a clip."""
-    found = _NAME.match(name)
-    if found is None:
+    match = _NAME.match(name)
+    if match is None:
         raise CaptureError(f"{name!r} is not the name of a clip; expected test/<CAPTURE>_<SUBJECT>_<action>/cam_<cc>.")
-    return found["capture"], int(found["camera"])
+    return match["capture"], int(match["camera"])
 
 
 def _key(name: str, cameras: Mapping[str, Any]) -> str:

@@ -73,8 +73,8 @@ def subsets_of(store: MotionStore, clips: Sequence[int], groups: Sequence[Group]
     """Indices of the clips in no group, in any group and, for several groups, in each group."""
     inside = {group.name: [i for i, clip in enumerate(clips) if group.holds(store, clip)] for group in groups}
     unseen = sorted({i for places in inside.values() for i in places})
-    found = {SEEN: sorted(set(range(len(clips))) - set(unseen)), UNSEEN: unseen}
-    return found | (inside if len(groups) > 1 else {})
+    subsets = {SEEN: sorted(set(range(len(clips))) - set(unseen)), UNSEEN: unseen}
+    return subsets | (inside if len(groups) > 1 else {})
 
 
 def plan(cfg: DictConfig) -> Iterator[Training]:

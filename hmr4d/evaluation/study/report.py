@@ -47,7 +47,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         parts.append(f"### {subset}: {count} motions\n\n" + _subset(card, subset))
     parts += [f"### {d['first']} − {d['second']}\n\n" + _difference(d) for d in card["differences"]]
     parts.append("### accuracy by content\n\n" + _by_content(card))
-    parts += [listed_confusions(row, found, len(card["seeds"])) for row, found in card["taken_for"].items()]
+    parts += [listed_confusions(row, confusions, len(card["seeds"])) for row, confusions in card["taken_for"].items()]
     parts += [f"Note: {note}" for note in card["notes"]]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -64,9 +64,9 @@ def _made_by(card: Mapping[str, Any]) -> str:
         f"- {card['store']}, split {card['split']}, windows of {card['seconds'][0]:g} to {card['seconds'][1]:g} s"
     )
     if card["evaluator"] is not None:
-        found = card["evaluator"]
-        hashes = f"weights {found['weights_hash'][:16]}, statistics {found['statistics_hash'][:16]}"
-        lines.append(f"- evaluator {found['name']}, {hashes}")
+        evaluator = card["evaluator"]
+        hashes = f"weights {evaluator['weights_hash'][:16]}, statistics {evaluator['statistics_hash'][:16]}"
+        lines.append(f"- evaluator {evaluator['name']}, {hashes}")
     return "\n".join(lines)
 
 
@@ -81,8 +81,8 @@ def _name(card: Mapping[str, Any], row: str) -> str:
 def _subset(card: Mapping[str, Any], subset: str) -> str:
     columns = _known(card["rows"][REAL][subset], MEASURES)
     body = [
-        [_name(card, row), *(cell(found[subset], name, digits) for name, _, digits in columns)]
-        for row, found in card["rows"].items()
+        [_name(card, row), *(cell(scores[subset], name, digits) for name, _, digits in columns)]
+        for row, scores in card["rows"].items()
     ]
     return table(["", *(heading for _, heading, _ in columns)], body)
 
@@ -90,13 +90,13 @@ def _subset(card: Mapping[str, Any], subset: str) -> str:
 def _difference(difference: Mapping[str, Any]) -> str:
     subsets = difference["subsets"]
     columns = _known(next(iter(subsets.values())), COMPARED)
-    body = [[name, *(cell(found, m, digits) for m, _, digits in columns)] for name, found in subsets.items()]
+    body = [[name, *(cell(scores, m, digits) for m, _, digits in columns)] for name, scores in subsets.items()]
     return table(["", *(heading for _, heading, _ in columns)], body)
 
 
 def _by_content(card: Mapping[str, Any]) -> str:
     body = [
-        [content, str(count), *(cell(found[content], "accuracy", 2) for found in card["contents"].values())]
+        [content, str(count), *(cell(scores[content], "accuracy", 2) for scores in card["contents"].values())]
         for content, count in card["num_by_content"].items()
     ]
     return table(["content", "n", *card["contents"]], body)

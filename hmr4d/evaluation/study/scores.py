@@ -153,17 +153,17 @@ def judges(cfg: DictConfig, store: MotionStore) -> tuple[Judges, dict[str, Any]]
     options = ClassifierTraining(max_seconds=longest, **cfg.scoring.classifier)
     folder = Path(cfg.output_dir) / "classifier"
     classifier, _ = obtain_classifier(folder, store, options)
-    facts: dict[str, Any] = {"classifier": {"sha256": file_hash(folder / WEIGHTS_NAME)}, "evaluator": None}
+    metadata: dict[str, Any] = {"classifier": {"sha256": file_hash(folder / WEIGHTS_NAME)}, "evaluator": None}
     embeddings = None
     if cfg.scoring.evaluator is not None:
         evaluator = load_evaluator(cfg.scoring.evaluator)
         embeddings = EmbeddingScores(evaluator, store, held_out(cfg), longest)
-        facts["evaluator"] = {
+        metadata["evaluator"] = {
             "name": evaluator.recipe.name,
             "weights_hash": evaluator.weights_hash,
             "statistics_hash": evaluator.statistics_hash,
         }
-    return Judges(classifier, embeddings), facts
+    return Judges(classifier, embeddings), metadata
 
 
 def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, Any]:
@@ -202,17 +202,17 @@ def score(cfg: DictConfig, store: MotionStore, prompts: PromptSet) -> dict[str, 
 
 def over_seeds(repeats: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """Mean, half width of the 95 % interval by Student's t, and values of each metric; undefined values are None."""
-    found: dict[str, dict[str, Any]] = {}
+    table: dict[str, dict[str, Any]] = {}
     for name, measures in repeats[0].items():
-        found[name] = {}
+        table[name] = {}
         for measure in measures:
             over = interval([repeat[name][measure] for repeat in repeats])
-            found[name][measure] = {
+            table[name][measure] = {
                 "mean": _plain(over.mean),
                 "half_width": _plain(over.half_width),
                 "values": [_plain(v) for v in over.values],
             }
-    return found
+    return table
 
 
 def _rows(

@@ -48,13 +48,13 @@ class K2M(Method):
 
         whole = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
         assert isinstance(whole, DictConfig)
-        found = {str(one.network.only): one for one in (cfg, *others)}
-        if set(found) != set(PARTS) or len(others) != len(PARTS) - 1:
+        configs = {str(one.network.only): one for one in (cfg, *others)}
+        if set(configs) != set(PARTS) or len(others) != len(PARTS) - 1:
             raise ValueError(
-                f"A model needs training runs of {', '.join(PARTS)}; got {', '.join(sorted(found))}. "
+                f"A model needs training runs of {', '.join(PARTS)}; got {', '.join(sorted(configs))}. "
                 "Give one run per part."
             )
-        for name, one in found.items():
+        for name, one in configs.items():
             whole.network[name] = OmegaConf.to_container(one.network[name], resolve=True)
         whole.network.only = None
         whole.pipeline.network, whole.pipeline.stage = whole.network, None

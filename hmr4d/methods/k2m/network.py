@@ -45,13 +45,13 @@ class K2MNetwork(nn.Module):
 
     def part(self, name: Part, kind: type[PartT]) -> PartT:
         """The network `name`. Raises RuntimeError if it is absent."""
-        found = getattr(self, name)
-        if not isinstance(found, kind):
+        network = getattr(self, name)
+        if not isinstance(network, kind):
             raise RuntimeError(
                 f"This network has {', '.join(self.parts) or 'no parts'}, but '{name}' is needed. Load all parts: "
                 "exp=k2m/full_... ckpt_type=parts and one ckpt_path for each."
             )
-        return found
+        return network
 
     @property
     def motion_tokenizer(self) -> MotionTokenizer:

@@ -222,15 +222,15 @@ class K2MPipeline(Pipeline):
         """Motions from tokens (B, N, Q). Each is decoded separately and therefore independent of the others."""
         tokenizer, size = self.network.motion_tokenizer, torch.tensor([DEFAULT_SIZE], device=self.device).float()
         poses: list[Pose] = []
-        facts: list[dict[str, Any]] = []
+        metadata: list[dict[str, Any]] = []
         for one, count in zip(tokens, counts, strict=True):
             found = tokenizer.decode_tokens(one[None, :count], size)
             body = BodyParameters(*(v[0].cpu() for v in vars(found).values()))
             pose = world_pose(body, self.body)
-            told = on_floor(in_convention(pose, self.joint_convention))
-            center = (camera_center(body, pose) + moved(pose, told)).tolist()
-            poses.append(told)
-            facts.append({TOKENS: one[:count].tolist(), CAMERA: told_camera(DEFAULT_SIZE, FOCAL_LENGTH, center)})
+            placed = on_floor(in_convention(pose, self.joint_convention))
+            center = (camera_center(body, pose) + moved(pose, placed)).tolist()
+            poses.append(placed)
+            metadata.append({TOKENS: one[:count].tolist(), CAMERA: told_camera(DEFAULT_SIZE, FOCAL_LENGTH, center)})
         return MotionBatch(
             joints3d=nn.utils.rnn.pad_sequence([pose.joints() for pose in poses], batch_first=True),
             lengths=torch.tensor([pose.num_frames for pose in poses]),
@@ -240,7 +240,7 @@ class K2MPipeline(Pipeline):
             poses=poses,
             provenance=Provenance.from_metadata(self.about),
             seeds=seeds,
-            facts=facts,
+            facts=metadata,
         )
 
     # --- 2D to motion ----------------------------------------------------------------------------------------------

@@ -46,15 +46,15 @@ def run_reconstruct(cfg: DictConfig) -> dict[str, float]:
     if cfg.limit is not None and cfg.limit < len(clips):
         clips = [clips[i] for i in np.linspace(0, len(clips) - 1, cfg.limit).astype(int)]
     scorer = None if cfg.fid_by is None else instantiate(cfg.scorer)  # first, because its files may be missing
-    found, keypoints = reconstruction_table(pipeline.eval(), store, clips)
+    scores, keypoints = reconstruction_table(pipeline.eval(), store, clips)
     if scorer is not None:
-        found["evaluation"] = scorer(store, clips, keypoints)
-    found |= {"clips": len(clips), "split": cfg.split, "store": store.name, "weights": str(weights)}
+        scores["evaluation"] = scorer(store, clips, keypoints)
+    scores |= {"clips": len(clips), "split": cfg.split, "store": store.name, "weights": str(weights)}
     folder = Path(cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "reconstruct.json", found)
-    logger.info("Tokenizer on %d clips of %s, split %s:\n%s", len(clips), store.name, cfg.split, table_text(found))
-    return found
+    write_json(folder / "reconstruct.json", scores)
+    logger.info("Tokenizer on %d clips of %s, split %s:\n%s", len(clips), store.name, cfg.split, table_text(scores))
+    return scores
 
 
 @torch.no_grad()
@@ -86,25 +86,25 @@ def reconstruction_table(
             sums[name] = sums.get(name, 0.0) + float(value)
         for layer in range(tokenizer.num_quantizers):
             counts[layer] += torch.bincount(tokens[:, layer].cpu(), minlength=tokenizer.num_codes)
-    found: dict[str, Any] = {name: value / len(clips) for name, value in sums.items()}
+    scores: dict[str, Any] = {name: value / len(clips) for name, value in sums.items()}
     book = tokenizer.quantizer.codebooks()[0]
-    found["perplexity"] = [float(book.perplexity(row)) for row in counts]
-    found["unused"] = [float((row == 0).float().mean()) for row in counts]
-    return found, keypoints_of_clips
+    scores["perplexity"] = [float(book.perplexity(row)) for row in counts]
+    scores["unused"] = [float((row == 0).float().mean()) for row in counts]
+    return scores, keypoints_of_clips
 
 
-def table_text(found: dict[str, Any]) -> str:
+def table_text(scores: dict[str, Any]) -> str:
     """The scores as a text table."""
     rows = {
-        "error of a keypoint": f"{found['pixels']:.1f} px, {100 * found['height_share']:.2f} % of the body's height",
-        "limits violated": f"{100 * found['limits']:.2f} % of the components",
-        "upside down": f"{100 * found['upside_down']:.2f} % of the frames",
-        "facing the other way": f"{100 * found['mirrored']:.2f} % of the frames with front or back view",
-        "perplexity": ", ".join(f"{p:.0f}" for p in found["perplexity"]),
-        "unused codes": ", ".join(f"{100 * u:.0f} %" for u in found["unused"]),
-        "depth": f"{found['depth']:.1f} m",
+        "error of a keypoint": f"{scores['pixels']:.1f} px, {100 * scores['height_share']:.2f} % of the body's height",
+        "limits violated": f"{100 * scores['limits']:.2f} % of the components",
+        "upside down": f"{100 * scores['upside_down']:.2f} % of the frames",
+        "facing the other way": f"{100 * scores['mirrored']:.2f} % of the frames with front or back view",
+        "perplexity": ", ".join(f"{p:.0f}" for p in scores["perplexity"]),
+        "unused codes": ", ".join(f"{100 * u:.0f} %" for u in scores["unused"]),
+        "depth": f"{scores['depth']:.1f} m",
     }
-    if (scored := found.get("evaluation")) is not None:
+    if (scored := scores.get("evaluation")) is not None:
         rows["reconstruction FID"] = f"{scored['fid']:.3f} by {scored['evaluator']} ({scored['features']})"
         for name in ("reconstructed", "real"):
             if name in scored:

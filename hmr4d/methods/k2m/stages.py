@@ -111,10 +111,10 @@ class TokenizerStage(Stage):
 
     def _weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weighted terms and their sum. The critic has separate parameters, so its loss needs no weight."""
-        found = weighted(terms, self.options.weights)
+        losses = weighted(terms, self.options.weights)
         if self.critic is not None:
-            found |= {"loss": found["loss"] + terms["critic"], "critic": terms["critic"]}
-        return found
+            losses |= {"loss": losses["loss"] + terms["critic"], "critic": terms["critic"]}
+        return losses
 
     def _terms(self, batch: dict[str, Any], seed: int) -> tuple[dict[str, Tensor], Drawn, Observed, Any]:
         """All unweighted terms, with prediction, observation and quantization."""

@@ -61,14 +61,14 @@ def token_windows(num_frames: int, *, window: int, hop: int) -> list[TokenWindow
     if num_frames <= window:
         return [TokenWindow(0, num_frames, 0, num_frames // UNIT)]
     starts = [*range(0, num_frames - window, hop), num_frames - window]
-    found: list[TokenWindow] = []
+    windows: list[TokenWindow] = []
     done = 0  # tokens
     for number, start in enumerate(starts):
         is_last = number == len(starts) - 1
         last = (num_frames if is_last else start + window - side) // UNIT
-        found.append(TokenWindow(start, start + window, done - start // UNIT, last - start // UNIT))
+        windows.append(TokenWindow(start, start + window, done - start // UNIT, last - start // UNIT))
         done = last
-    return found
+    return windows
 
 
 class MotionTokenizer(nn.Module):
@@ -251,7 +251,7 @@ class MotionTokenizer(nn.Module):
             frames = torch.stack([keypoints[one.start : one.end] for one in some])
             offsets = torch.tensor([min(one.start, latest) for one in some], device=keypoints.device)
             indices = self.quantizer(self.encode(frames, frame_offset=offsets)).indices
-            kept += [found[one.first : one.last] for one, found in zip(some, indices, strict=True)]
+            kept += [tokens[one.first : one.last] for one, tokens in zip(some, indices, strict=True)]
         return torch.cat(kept)
 
 

@@ -90,10 +90,10 @@ def _tree_lengths(bones: Tensor, skeleton: Skeleton) -> list[tuple[tuple[int, in
     roots = list(skeleton.root_joints)
     middle = bones[roots].mean(0)
     edges = [((-1, j), (bones[j] - middle).norm()) for j in roots]
-    found, pairs = set(roots), [*skeleton.limbs, *skeleton.bones]
-    while len(found) < skeleton.num_joints:
-        for a, b in [(a, b) for pair in pairs for a, b in (pair, pair[::-1]) if a in found]:
-            if b not in found:
-                found.add(b)
+    reached, pairs = set(roots), [*skeleton.limbs, *skeleton.bones]
+    while len(reached) < skeleton.num_joints:
+        for a, b in [(a, b) for pair in pairs for a, b in (pair, pair[::-1]) if a in reached]:
+            if b not in reached:
+                reached.add(b)
                 edges.append(((a, b), (bones[a] - bones[b]).norm()))
     return edges

@@ -30,8 +30,8 @@ def oracle(kp2d: Tensor, conf: Tensor, rig: Rig, skeleton: Skeleton) -> Tensor:
             "2D of at least two views."
         )
     points2d = normalize(rig, kp2d.double())
-    found = triangulate_robust(points2d.flatten(1, 2), rig.T_w2c, conf.double().square().flatten(1, 2))
-    points, ok = (x.unflatten(0, kp2d.shape[1:3]) for x in (found.points, found.ok))
+    triangulated = triangulate_robust(points2d.flatten(1, 2), rig.T_w2c, conf.double().square().flatten(1, 2))
+    points, ok = (x.unflatten(0, kp2d.shape[1:3]) for x in (triangulated.points, triangulated.ok))
     joints3d, is_known = fill_in_time(points, ok), ok.any(0)
     for joint, parent in enumerate(skeleton.parents):
         if not is_known[joint] and parent >= 0:

@@ -51,7 +51,7 @@ def triangulate(
     weights[:, 0] = torch.where(seen, options.observed_weight * track.conf.square(), 1.0)
     side = codec.box_side(x_0, rig.size) / rig.K4[:, :, None, :2]
     side = side.mean(-1)[..., None].expand_as(weights)
-    found = triangulate_robust(
+    triangulated = triangulate_robust(
         points2d.flatten(2, 3),
         rig.T_w2c,
         weights.flatten(2, 3),
@@ -59,10 +59,10 @@ def triangulate(
         prior=None if prior is None else prior.flatten(1, 2),
     )
     inside = torch.arange(frames[0], device=x_0.device) < track.lengths[:, None]
-    ok = found.ok.unflatten(1, frames) & inside[..., None]  # padded frames must not count as neighbours in time
-    joints3d = fill_in_time(found.points.unflatten(1, frames), ok)
+    ok = triangulated.ok.unflatten(1, frames) & inside[..., None]  # padded frames must not count as neighbours in time
+    joints3d = fill_in_time(triangulated.points.unflatten(1, frames), ok)
     depth = world_to_camera(joints3d.flatten(1, 2), rig.T_w2c[:, 0])[..., 2].unflatten(1, frames)
-    return Lifted(joints3d, found.residual.unflatten(1, frames) * depth.clamp(min=0.0))
+    return Lifted(joints3d, triangulated.residual.unflatten(1, frames) * depth.clamp(min=0.0))
 
 
 @full_precision

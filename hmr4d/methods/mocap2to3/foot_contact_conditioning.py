@@ -113,12 +113,12 @@ def contacts_in_views(contacts: FootContactConditioning, rig: Rig, codec: BboxPo
     Points behind a view are zero. The figure is encoded by the codec.
     """
     up = contacts.points.new_tensor([0.0, 1.0, 0.0])
-    told, there = [], contacts.valid[:, None]
+    features, there = [], contacts.valid[:, None]
     for level in (contacts.points, contacts.points + up):
         pixels, depth = project(rig, level)
-        told.append((2 * pixels / rig.size[:, :, None, None] - 1).clamp(-IMAGE_LIMIT, IMAGE_LIMIT))
+        features.append((2 * pixels / rig.size[:, :, None, None] - 1).clamp(-IMAGE_LIMIT, IMAGE_LIMIT))
         there = there & (depth > MIN_DEPTH)
-    points = torch.where(there[..., None], torch.cat([*told, torch.ones_like(told[0][..., :1])], -1), 0.0)
+    points = torch.where(there[..., None], torch.cat([*features, torch.ones_like(features[0][..., :1])], -1), 0.0)
     pixels, depth = project(rig, contacts.figure)
     seen = contacts.known[:, None] & (depth > MIN_DEPTH)
     figure = codec.encode(torch.where(seen[..., None], pixels, 0.0), rig.size, seen).clamp(-IMAGE_LIMIT, IMAGE_LIMIT)
@@ -127,6 +127,6 @@ def contacts_in_views(contacts: FootContactConditioning, rig: Rig, codec: BboxPo
 
 def contacts_in_world(contacts: FootContactConditioning, codec: WorldJointsCodec) -> Tensor:
     """Points, in units of `PLACE_UNIT`, and figure in the world of V0: (B, 1, L, WORLD_CHANNELS H + D)."""
-    told = torch.cat([contacts.points / PLACE_UNIT, torch.ones_like(contacts.points[..., :1])], -1)
-    points = torch.where(contacts.valid[..., None], told, 0.0).flatten(-2)
+    features = torch.cat([contacts.points / PLACE_UNIT, torch.ones_like(contacts.points[..., :1])], -1)
+    points = torch.where(contacts.valid[..., None], features, 0.0).flatten(-2)
     return torch.cat([points, codec.encode(contacts.figure)], -1)[:, None]

@@ -16,16 +16,15 @@ from torch import Tensor
 
 from hmr4d.body.joint_conventions import convention_metadata, convention_of
 from hmr4d.body.joint_conventions import foot_heights as convention_heights
-from hmr4d.diffusion.noise import IndependentNoise, NoiseSource
+from hmr4d.diffusion.noise import IndependentNoise
 from hmr4d.diffusion.requests import fitting, seeds_of
-from hmr4d.diffusion.sampler import sample
-from hmr4d.diffusion.schedule import NoiseSchedule, from_step
+from hmr4d.diffusion.schedule import NoiseSchedule
 from hmr4d.geometry.ground_pointmap import DEFAULT_RANGE, ground_pointmap
 from hmr4d.geometry.rigs import Rig, camera_condition, condition_size, first_camera, project
 from hmr4d.methods.base import Pipeline
 from hmr4d.methods.mocap2to3.cleaning import finish_motion
 from hmr4d.methods.mocap2to3.denoiser import LiftingDenoiser
-from hmr4d.methods.mocap2to3.drawn_views import observe, reproject, triangulate
+from hmr4d.methods.mocap2to3.drawn_views import triangulate
 from hmr4d.methods.mocap2to3.foot_contact_conditioning import (
     FootContactConditioning,
     contacts_in_views,
@@ -46,11 +45,11 @@ from hmr4d.methods.mocap2to3.values import (
     ViewCodec,
     mean_of_samples,
 )
+from hmr4d.methods.mocap2to3.window_sampling import WindowSampler
 from hmr4d.motion.motion import MotionBatch, Provenance
 from hmr4d.motion.resampling import resampled_length
-from hmr4d.motion.tracks import join, resample_motion, window_starts
+from hmr4d.motion.tracks import resample_motion, window_starts
 from hmr4d.representation.world_joints import WorldJointsCodec
-from hmr4d.utils.progress import progress
 
 MAX_TOKENS = 40_000  # frames times views per batch
 
@@ -226,9 +225,9 @@ class Mocap2to3Pipeline(Pipeline):
         """Foot-contact conditioning (B, V, L, H) from the observation of V0; zeros for unknown cameras."""
         if not self.denoiser.num_contact_features:
             return None
-        told = batch["cond"][:, 0].clone()
-        told[~known] = 1.0  # any valid intrinsics
-        first = first_camera(told, batch["size"][:, 0])
+        condition = batch["cond"][:, 0].clone()
+        condition[~known] = 1.0  # any valid intrinsics
+        first = first_camera(condition, batch["size"][:, 0])
         K4, T_w2c = (torch.cat([a, batch[k][:, 1:]], 1) for k, a in (("K4", first.K4), ("T_w2c", first.T_w2c)))
         visible = batch["visible"] & known[:, None, None]
         return self.contact_features(Rig(batch["size"], K4, T_w2c), batch["kp2d_obs"], visible)
@@ -276,7 +275,7 @@ class Mocap2to3Pipeline(Pipeline):
         if self.denoiser.num_condition_features:
             rig = Rig(batch["size"], batch["K4"], batch["T_w2c"])
             track = Track(batch["kp2d_obs"], batch["visible"].to(predicted.dtype), batch["lengths"])
-            lifted = self._in_world(predicted, rig, track, self.sampling, None)
+            lifted = self.in_world(predicted, rig, track, self.sampling, None)
             distance = (lifted.joints3d - batch["joints3d"]).norm(dim=-1)
             values["abs_mpjpe"] = masked_mean(distance, batch["valid"][..., None])
         return values
@@ -285,12 +284,12 @@ class Mocap2to3Pipeline(Pipeline):
 
     def camera_inputs(self, rig: Rig) -> CameraInputs:
         """Camera condition and map tokens of a rig (B, V, ...), computed once for all steps and windows."""
-        told, pointmap = rig if self.world_codec is None else rig.select([0]), None
+        cameras, pointmap = rig if self.world_codec is None else rig.select([0]), None
         if self.denoiser.pointmaps is not None:
-            pointmap = ground_pointmap(told, self.denoiser.pointmaps.grid, self.max_range)
-        return CameraInputs(rig, camera_condition(told, self.cameras), self.denoiser.encode_maps(pointmap))
+            pointmap = ground_pointmap(cameras, self.denoiser.pointmaps.grid, self.max_range)
+        return CameraInputs(rig, camera_condition(cameras, self.cameras), self.denoiser.encode_maps(pointmap))
 
-    def _in_world(
+    def in_world(
         self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None
     ) -> Lifted:
         """World motion of the network prediction, see `triangulate`."""
@@ -298,86 +297,6 @@ class Mocap2to3Pipeline(Pipeline):
             return triangulate(x_0, self.codec, rig, track, options, prior)
         joints3d = self.world_codec.decode(x_0[:, 0])
         return Lifted(joints3d, torch.zeros_like(joints3d[..., 0]))
-
-    @torch.no_grad()
-    def sample_window(
-        self,
-        inputs: CameraInputs,
-        track: Track,
-        noise: NoiseSource,
-        options: LiftSamplingOptions,
-        before: Tensor | None = None,
-        guess: Guess | None = None,
-    ) -> Lifted:
-        """Samples the views of one window and lifts it, in a loop of denoising, triangulation and reprojection.
-
-        The loop is multi-view ancestral sampling (Kapon et al., "MAS", CVPR 2024, arXiv 2310.14729), conditioned on the
-        observation of view 0.
-
-        Args:
-            inputs: camera inputs.
-            track: observed motion at the frame rate of the network.
-            noise: source of noise (B, V, L, D): x_T, then one array per step.
-            options: sampling options.
-            before: (B, N, J, 3) motion of the first N frames from the previous window; the result is blended with it.
-            guess: motion that another method has lifted; sampling of the views starts from it plus noise. A network
-                that regresses 3D motion gets it as an input, and its result is blended with it.
-        """
-        rig, lengths = inputs.rig, track.lengths
-        condition2d, seen = None, track.seen(options.min_conf)
-        contacts = self.contact_features(rig, track.pixels, seen, None if guess is None else guess.joints3d)
-        if self.denoiser.num_condition_features:
-            condition2d = self.codec.encode_condition(track.pixels, rig.size[:, 0], seen)
-        steps = self.schedule.steps(options.num_inference_steps)
-        starts_from_guess = guess is not None and self.world_codec is None
-        if starts_from_guess:
-            last = options.guess_noise * (self.schedule.num_steps - 1)
-            steps = [step for step in steps if step[0] <= last] or from_step(steps, round(last))
-        free = {t for t, _ in steps[: round(options.free_share * len(steps))]}
-        lifted: list[Lifted] = []
-        first = self.first_guess(rig, track.pixels, seen) if guess is None else guess.joints3d
-
-        def predict(x_t: Tensor, t: int) -> Tensor:
-            step = torch.tensor(t, device=x_t.device)
-            return self.denoiser(
-                x_t,
-                step,
-                lengths=lengths,
-                cam=inputs.cam,
-                memory=inputs.memory,
-                condition2d=condition2d,
-                contacts=contacts,
-            ).float()
-
-        def correct(x_0: Tensor, t: int, is_last: bool) -> Tensor:
-            if self.world_codec is None:
-                x_0 = observe(x_0, self.codec, rig, track, options)
-            guided = options.consistency > 0 and t not in free and self.world_codec is None
-            if not (guided or is_last):
-                return x_0
-            found = self._in_world(x_0, rig, track, options, lifted[-1].joints3d if lifted else first)
-            if guess is not None:
-                found = replace(found, joints3d=guess.led(found.joints3d))
-            if before is not None:
-                common = before.shape[1]
-                joints3d = torch.cat([join(before, found.joints3d[:, :common]), found.joints3d[:, common:]], 1)
-                found = replace(found, joints3d=joints3d)
-            lifted[:] = [found]
-            if not guided:
-                return x_0
-            y = reproject(found.joints3d, x_0, self.codec, rig)
-            return observe(x_0 + options.consistency * (y - x_0), self.codec, rig, track, options)
-
-        def begin(eps: Tensor) -> Tensor:
-            if guess is None or not starts_from_guess:
-                return eps
-            views = reproject(guess.joints3d, torch.zeros_like(eps), self.codec, rig)
-            return self.schedule.add_noise(views, eps, torch.full((len(eps),), steps[0][0], device=eps.device))
-
-        step = self.schedule.ddim_step if options.step == "ddim" else self.schedule.posterior_step
-        shown = progress(steps, "lifting", unit="step")
-        sample(steps=shown, noise=noise, predict=predict, step=step, correct=correct, begin=begin)
-        return lifted[-1]
 
     @torch.no_grad()
     def sample_track(
@@ -412,9 +331,9 @@ class Mocap2to3Pipeline(Pipeline):
                 num_features=self.denoiser.num_features,
             )
             near = None if guess is None else guess.cut(rows, start, part.pixels.shape[1])
-            found = self.sample_window(inputs.select(rows), part, noise, options, before, near)
-            end = start + found.joints3d.shape[1]
-            joints3d[rows, start:end], residual[rows, start:end] = found.joints3d, found.residual
+            motion = WindowSampler(self, inputs.select(rows), part, options, before, near).run(noise)
+            end = start + motion.joints3d.shape[1]
+            joints3d[rows, start:end], residual[rows, start:end] = motion.joints3d, motion.residual
         finished = finish_motion(
             joints3d,
             inputs.rig,
@@ -485,15 +404,15 @@ class Mocap2to3Pipeline(Pipeline):
             generators = [torch.Generator().manual_seed(seeds[i] + k) for i, k in chunk]
             part = track.cut(rows, 0, track.pixels.shape[1])
             near = None if guess is None else sampled_guess(guess, chunk, rate, self.fps).to(self.device)
-            found = self.sample_track(inputs.select(rows), part, generators, options, near)
+            motion = self.sample_track(inputs.select(rows), part, generators, options, near)
             for row, (i, k) in enumerate(chunk):
                 own = resampled_length(int(lengths[i]), rate, self.fps)
                 back = (
                     resample_motion(x[row, None, :own], self.fps, rate, int(lengths[i]))[0].cpu()
-                    for x in (found.joints3d, found.residual)
+                    for x in (motion.joints3d, motion.residual)
                 )
                 samples[i, k] = Lifted(*back)
-        told = {} if guess is None else {key: guess.extras[key] for key in UNCERTAINTY if key in guess.extras}
+        uncertainty = {} if guess is None else {key: guess.extras[key] for key in UNCERTAINTY if key in guess.extras}
         motions, extras = mean_of_samples(samples, len(lengths), drawn)
         on_cpu = inputs.rig.to("cpu")
         return MotionBatch(
@@ -505,7 +424,7 @@ class Mocap2to3Pipeline(Pipeline):
             joints2d=project(on_cpu, motions)[0],
             rig=on_cpu,
             seeds=seeds,
-            extras=extras | told,
+            extras=extras | uncertainty,
             provenance=Provenance.from_metadata(self.about),
         )
 

@@ -47,10 +47,10 @@ def in_prompt_order(drawn: Iterable[tuple[list[tuple[int, int]], MotionBatch]]) 
     Args:
         drawn: (prompt index, sample index) of each motion of a batch, and the batch; see `sample_batches`.
     """
-    found: dict[tuple[int, int], tuple[MotionBatch, int]] = {}
+    motions: dict[tuple[int, int], tuple[MotionBatch, int]] = {}
     for jobs, batch in drawn:
-        found |= {job: (batch, row) for row, job in enumerate(jobs)}
-    ordered = [found[job] for job in sorted(found)]
+        motions |= {job: (batch, row) for row, job in enumerate(jobs)}
+    ordered = [motions[job] for job in sorted(motions)]
 
     def padded(of: Callable[[MotionBatch], Any], axis: int = 0) -> Tensor:
         """A tensor of all motions, zero padded along the frame axis."""

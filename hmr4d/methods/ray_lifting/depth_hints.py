@@ -48,8 +48,8 @@ def with_depth(predicted: Prediction, frame: RayFrame, depth: Tensor) -> Predict
     middle = rays[:, :, list(HIPS)].mean(2, keepdim=True)
     ahead = middle / middle.norm(dim=-1, keepdim=True).clamp(min=1e-6)
     own, away = (rays * ahead).sum(-1), (middle * ahead).sum(-1)  # along the ray to the hips
-    told = away + depth - depth[:, :, list(HIPS)].mean(-1, keepdim=True)
-    share = _SHARES.to(own) * told.isfinite()
-    scale = 1 + share * (torch.where(told.isfinite(), told, own) - own) / own.clamp(min=0.1)
+    depth_from_plane = away + depth - depth[:, :, list(HIPS)].mean(-1, keepdim=True)
+    share = _SHARES.to(own) * depth_from_plane.isfinite()
+    scale = 1 + share * (torch.where(depth_from_plane.isfinite(), depth_from_plane, own) - own) / own.clamp(min=0.1)
     _, along = frame.from_world(camera + rays * scale[..., None])
     return replace(predicted, along=along)

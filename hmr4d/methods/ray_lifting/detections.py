@@ -109,14 +109,14 @@ def detect(
     exact = pixels[:, :, :22], conf[:, :, :22]
     for part, without in (("ears", 0.3), ("eyes", 0.15)):  # some detectors have no ears, and half of these only a nose
         conf[:, :, [SMPL22.num_joints + k for k in _FACE[part]]] *= (u[9] > without)[:, None, None]
-    mixed, found = smpl22_from_detections(pixels[:, :, 22:], conf[:, :, 22:], COCO17)
+    mixed, detected = smpl22_from_detections(pixels[:, :, 22:], conf[:, :, 22:], COCO17)
     toes = list(_BALLS)
     has_toes = (u[10] < 0.5)[:, None, None]
     mixed[:, :, toes] = exact[0][:, :, toes]
-    found[:, :, toes] = exact[1][:, :, toes] * has_toes
+    detected[:, :, toes] = exact[1][:, :, toes] * has_toes
     as_detector = (u[11] < variety.detector_share)[:, None, None]
     pixels = torch.where(as_detector[..., None], mixed, exact[0])
-    seen = torch.where(as_detector, found, exact[1]) > 0
+    seen = torch.where(as_detector, detected, exact[1]) > 0
     return pixels * seen[..., None], seen
 
 

@@ -88,7 +88,7 @@ def ray_track(
     forward = (unit * frame.ahead[:, :, None]).sum(-1)
     floor = forward / inverse.clamp(min=1e-3) - frame.distance[..., None]
     tangent = height[..., None] * (inverse - 1 / frame.distance[..., None]) / TANGENT_UNIT
-    told = torch.stack([(floor / 0.3).clamp(-3, 3), tangent.clamp(-3, 3)], -1) * meets[..., None]
+    floor_features = torch.stack([(floor / 0.3).clamp(-3, 3), tangent.clamp(-3, 3)], -1) * meets[..., None]
     scale = rig.size[:, 0].amin(-1) / (REFERENCE_SIDE * rig.K4[:, 0, :2].mean(-1))
     pixel = torch.hypot(frame.distance, height) * scale[:, None]
     place = frame.distance[..., None] * frame.ahead
@@ -109,7 +109,14 @@ def ray_track(
     moved = torch.diff(centered, dim=1, append=centered[:, -1:]) * fps / 3
     both = seen & torch.cat([seen[:, 1:], seen[:, -1:]], 1)
     moved = (moved[..., 1:] * both[..., None]).clamp(-3, 3)
-    parts = [2 * centered.flatten(2), seen.to(plane), moved.flatten(2), told.flatten(2), meets.to(plane), globals_]
+    parts = [
+        2 * centered.flatten(2),
+        seen.to(plane),
+        moved.flatten(2),
+        floor_features.flatten(2),
+        meets.to(plane),
+        globals_,
+    ]
     return RayTrack(frame, plane, seen, floor, meets, pixel, torch.cat(parts, -1))
 
 

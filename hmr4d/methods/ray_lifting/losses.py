@@ -72,9 +72,9 @@ def loss_terms(
         valid: (B, L) bool.
         options: weights.
     """
-    found = track.frame.to_world(predicted.plane, predicted.along)
+    lifted = track.frame.to_world(predicted.plane, predicted.along)
     plane, along = track.frame.from_world(joints3d)
-    error = found - joints3d
+    error = lifted - joints3d
     count = valid.sum().clamp(min=1)
 
     def mean(x: Tensor) -> Tensor:
@@ -84,14 +84,14 @@ def loss_terms(
     own = error - error[:, :, :1]
     steps = torch.diff(error, dim=1).norm(dim=-1)
     both = valid[:, 1:] & valid[:, :-1]
-    bones = [(x[:, :, _CHILDREN] - x[:, :, _PARENTS]).norm(dim=-1) for x in (found, joints3d)]
+    bones = [(x[:, :, _CHILDREN] - x[:, :, _PARENTS]).norm(dim=-1) for x in (lifted, joints3d)]
     terms = {
         "abs_mpjpe": mean(error.norm(dim=-1)),
         "mpjpe": mean(own.norm(dim=-1)),
         "bone": mean((bones[0] - bones[1]).abs()),
         "velocity": (steps.mean(-1) * both).sum() / both.sum().clamp(min=1),
         "scale": mean(laplace_scores(predicted, plane, along)),
-        "contact": mean(F.binary_cross_entropy_with_logits(predicted.contact, contact.to(found), reduction="none")),
+        "contact": mean(F.binary_cross_entropy_with_logits(predicted.contact, contact.to(lifted), reduction="none")),
     }
     meters = terms["abs_mpjpe"] + options.pose * terms["mpjpe"] + options.bone * terms["bone"]
     meters = meters + options.velocity * terms["velocity"]

@@ -76,10 +76,10 @@ class RayLiftingPipeline(Pipeline):
         calibration: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        found = network.num_features, network.num_outputs
-        if found != (NUM_FEATURES, NUM_OUTPUTS):
+        widths = network.num_features, network.num_outputs
+        if widths != (NUM_FEATURES, NUM_OUTPUTS):
             raise ValueError(
-                f"The network has {found} features and outputs; expected {(NUM_FEATURES, NUM_OUTPUTS)} for "
+                f"The network has {widths} features and outputs; expected {(NUM_FEATURES, NUM_OUTPUTS)} for "
                 f"'{SMPL22.name}'. Use the values of the configuration."
             )
         self.network, self.training_options, self.fps = network, training or RayTrainingOptions(), fps
@@ -147,16 +147,18 @@ class RayLiftingPipeline(Pipeline):
         rate = self.fps if fps is None else fps
         frames: Tensor = torch.full((len(kp2d),), kp2d.shape[1]) if lengths is None else lengths.cpu()
         check_tracks(kp2d, conf, frames, rate, self.skeleton, depth)
-        told = torch.full_like(conf, torch.nan) if depth is None else depth
+        depths = torch.full_like(conf, torch.nan) if depth is None else depth
         batched = rigs_for_all(rig, len(kp2d))
         device = next(self.network.parameters()).device
-        seeds, found = seeds_of(seed, generator, len(kp2d), "tracks"), []
+        seeds, results = seeds_of(seed, generator, len(kp2d), "tracks"), []
         for row, length in enumerate(frames.tolist()):
             camera = Rig(*(x[row : row + 1, :1].to(device).float() for x in (batched.size, batched.K4, batched.T_w2c)))
-            track = [x[row : row + 1, :length].to(device).float() for x in (kp2d, conf, told)]
+            track = [x[row : row + 1, :length].to(device).float() for x in (kp2d, conf, depths)]
             drawn = [seeds[row] + k for k in range(num_samples)] if num_samples > 1 else []
-            found.append(self._lift_track(track[0], track[1], track[2], camera, rate, drawn))
-        motions = {key: nn.utils.rnn.pad_sequence([one[key] for one in found], batch_first=True) for key in found[0]}
+            results.append(self._lift_track(track[0], track[1], track[2], camera, rate, drawn))
+        motions = {
+            key: nn.utils.rnn.pad_sequence([one[key] for one in results], batch_first=True) for key in results[0]
+        }
         joints3d = motions.pop("joints3d")
         motions["residual"] = torch.zeros_like(joints3d[..., 0])
         motions["spread"] = motions["residual"]
@@ -227,8 +229,8 @@ class RayLiftingPipeline(Pipeline):
         window = slice(start, start + WINDOW)
         seen = camera, kp2d[:, window], conf[:, window]
         tracks = [ray_track(*view, self.rest.to(kp2d), fps=self.fps) for view in (seen, mirrored_view(*seen))]
-        told = [self.predict(track, torch.ones_like(track.pixel, dtype=torch.bool)) for track in tracks]
-        return tracks[0].frame, with_depth(averaged(*told), tracks[0].frame, depth[:, window])
+        predictions = [self.predict(track, torch.ones_like(track.pixel, dtype=torch.bool)) for track in tracks]
+        return tracks[0].frame, with_depth(averaged(*predictions), tracks[0].frame, depth[:, window])
 
     def _shape(self, kp2d: Tensor, conf: Tensor, depth: Tensor, camera: Rig, starts: Sequence[int]) -> Shape:
         """Constant shape of the body: the mean over windows of a track.

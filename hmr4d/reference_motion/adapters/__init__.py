@@ -1,4 +1,4 @@
-"""Readers for files of human mesh recovery systems, detected by content, as clips of one type."""
+"""Readers for files of human mesh recovery systems, which are detected by content and converted to clips."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ def read_clip(path: str | Path, options: ReadOptions | None = None) -> Reference
     """The motion of one person in a file of any known system.
 
     Args:
-        path: a file; or the folder of a TRAM result.
-        options: how it is read; None: as the file and its system say.
+        path: a file, or the folder of a TRAM result.
+        options: read options; None: the defaults of the file and its system.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: damaged, of no known kind, nobody in it, or gaps that are too long; the file is named.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged, has an unknown format or no person, or has gaps that are too long; the message
+            names the file.
     """
     path, options = Path(path), options or ReadOptions()
     try:
@@ -65,41 +66,44 @@ def read_clip(path: str | Path, options: ReadOptions | None = None) -> Reference
 
 
 def adapter_of(content: Any) -> Adapter:
-    """The adapter for the content of a file; ValueError lists the content and the known systems."""
+    """The adapter for the content of a file. Raises ValueError if the format is unknown."""
     for adapter in ADAPTERS:
         if adapter.matches(content):
             return adapter
-    found = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
+    described = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
     raise ValueError(
-        f"This is no file of a known system: it holds {found or 'nothing'}. Known are "
-        f"{', '.join(adapter.title for adapter in ADAPTERS)}; docs/reference_motion.md shows what each holds."
+        f"The format is unknown; the file contains {described or 'nothing'}. Known systems: "
+        f"{', '.join(adapter.title for adapter in ADAPTERS)}; docs/reference_motion.md lists the content of their "
+        "files."
     )
 
 
 def tracks_of(adapter: Adapter, source: Source) -> Mapping[str, BodyTrack]:
-    """The people in a file; ValueError also for unexpected content."""
+    """Person -> track, from a file. Raises ValueError also for unexpected content."""
     try:
         return adapter.tracks(source)
     except (TypeError, LookupError, AttributeError, RuntimeError) as error:  # numbers for lists, lists for names, ...
         raise ValueError(
-            f"It has the marks of {adapter.title}, but a part is of another kind ({type(error).__name__}: {error}). "
-            "docs/reference_motion.md shows what files hold."
+            f"The file looks like {adapter.title}, but a part has an unexpected type ({type(error).__name__}: "
+            f"{error}). "
+            "docs/reference_motion.md lists the content of its files."
         ) from error
 
 
 def choose_person(tracks: Mapping[str, BodyTrack], name: str | None) -> tuple[str, BodyTrack]:
-    """A person by name, or the one with the most frames; ValueError lists the people."""
+    """The track of a person by name, or the one with the most frames. Raises ValueError with the names if it does
+    not exist."""
     if not tracks:
-        raise ValueError("There is nobody in the file.")
+        raise ValueError("The file contains no person.")
     if name is None:
         name = max(tracks, key=lambda key: tracks[key].num_frames)
     if name not in tracks:
-        raise ValueError(f"There is no person '{name}'; there are {people_in(tracks)}.")
+        raise ValueError(f"The file has no person '{name}'; it has {people_in(tracks)}.")
     return name, tracks[name]
 
 
 def people_in(tracks: Mapping[str, BodyTrack]) -> str:
-    """The people of a file as text, those with the most frames first."""
+    """The people of a file as text, sorted by number of frames."""
     order = sorted(tracks, key=lambda key: -tracks[key].num_frames)
     return ", ".join(f"{name} ({tracks[name].num_frames} frames)" for name in order)
 
@@ -109,15 +113,15 @@ def _among_others(
 ) -> ReferenceClip:
     if options.person is not None or len(tracks) == 1:
         return clip
-    remark = f"There are {len(tracks)} people: {people_in(tracks)}. Person {name} was taken; choose with --person."
+    remark = f"The file has {len(tracks)} people: {people_in(tracks)}. Person {name} was selected (--person)."
     return replace(clip, remarks=(remark, *clip.remarks))
 
 
 def _folder_tracks(folder: Path, options: ReadOptions) -> dict[str, BodyTrack]:
-    """People of a TRAM result, one file each."""
+    """The people of a TRAM result, which has one file per person."""
     files = sorted([*folder.glob("hps/hps_track_*.npy"), *folder.glob("hps_track_*.npy")])
     if not files:
-        raise ValueError("The folder holds no hps_track_*.npy of TRAM. Name a file.")
+        raise ValueError("The folder contains no hps_track_*.npy of TRAM. Give a file.")
     tracks: dict[str, BodyTrack] = {}
     for file in files:
         tracks |= tracks_of(TRAM, Source(file, read_tree(file), options.size))
@@ -125,29 +129,32 @@ def _folder_tracks(folder: Path, options: ReadOptions) -> dict[str, BodyTrack]:
 
 
 def _held(camera: VideoCamera) -> VideoCamera:
-    """A camera with its last frame once more, for the frame after the last row of a reference motion."""
+    """A camera with its last frame repeated, for the frame after the last row of a reference motion."""
     return replace(camera, T_w2c=torch.cat([camera.T_w2c, camera.T_w2c[-1:]]))
 
 
 def _own(clip: ReferenceClip, options: ReadOptions) -> ReferenceClip:
-    """A clip of this package at the requested rate and frames; ValueError for unsupported options."""
+    """A clip of this package with the requested rate and frames. Raises ValueError for unsupported options."""
     named = {"--person": options.person, "--up": options.up, "--scale": options.scale if options.scale != 1 else None}
     named["--space camera"] = True if options.space == "camera" else None
     if given := [name for name, value in named.items() if value is not None]:
-        raise ValueError(f"{', '.join(given)}: a file of this package holds one person in a world with y up, metres.")
+        raise ValueError(
+            f"{', '.join(given)}: not supported, because files of this package contain one person in a "
+            "world with y up, in metres. Remove these options."
+        )
     if options.fps is not None:
         clip = replace(clip, motion=replace(clip.motion, fps=options.fps))
     return clip if options.first is None and options.last is None else _cut(clip, options.first, options.last)
 
 
 def _cut(clip: ReferenceClip, first: int | None, last: int | None) -> ReferenceClip:
-    """A clip from one frame of the video to another one; where these are not known, frames are counted from 0."""
+    """The part of a clip between two frame numbers of the video; if these are unknown, frames are counted from 0."""
     motion, pose = clip.motion, clip.motion.pose
     numbers = range(motion.num_frames) if clip.frames is None else clip.frames
     start = numbers[0] if first is None else max(first, numbers[0])
     end = numbers[-1] if last is None else min(last, numbers[-1])
     if end < start:
-        raise ValueError(f"The motion has frames {numbers[0]} to {numbers[-1]}, none of those asked for.")
+        raise ValueError(f"The motion has frames {numbers[0]} to {numbers[-1]}, none of the requested ones.")
     frames = slice(start - numbers[0], end - numbers[0] + 1)
     if pose is not None:
         pose = replace(pose, rotations=pose.rotations[frames], translation=pose.translation[frames])

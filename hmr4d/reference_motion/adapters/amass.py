@@ -10,7 +10,7 @@ from hmr4d.reference_motion.adapters.base import Adapter, Source, first_number, 
 from hmr4d.reference_motion.adapters.plain import RATES, named
 from hmr4d.reference_motion.body_track import BodyTrack, rotations_of
 
-FAMILIES = {72: "smpl", 156: "smplh", 165: "smplx"}  # by the width of the poses
+FAMILIES = {72: "smpl", 156: "smplh", 165: "smplx"}  # width of the poses -> body model
 NUM_BODY_POSE = 66
 
 

@@ -1,4 +1,4 @@
-"""What an adapter is, and what adapters share: numbers and names out of trees of arrays."""
+"""The interface of adapters, and shared functions that read values from trees of arrays."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CAMERA_UP = "-y"  # of the axes of a camera: x right, y down, z forward
 
 @dataclass(frozen=True)
 class Source:
-    """A file that is read.
+    """A source file.
 
     Attributes:
-        path: of the file.
-        content: the tree in it.
-        size: width and height of the video, if somebody knows them.
-        up: axis that points up in the world of the file, if somebody says so.
+        path: path of the file.
+        content: its content, a tree of arrays.
+        size: width and height of the video, or None if unknown.
+        up: up axis of the world of the file given by the user, or None.
     """
 
     path: Path
@@ -41,13 +41,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Adapter:
-    """How the files of one system are read.
+    """Reader for the files of one system.
 
     Attributes:
-        name: of the system, one word.
-        title: as it writes itself.
-        matches: whether a tree is one of its files.
-        tracks: the people in a file, by name.
+        name: name of the system, one word.
+        title: official spelling of the name.
+        matches: function: whether a tree belongs to this system.
+        tracks: function: person -> track of a file.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Adapter:
 
 
 def has(tree: Any, *names: str) -> bool:
-    """Whether a tree is a dictionary with all these entries."""
+    """Whether a tree is a dictionary with all entries `names`."""
     return isinstance(tree, Mapping) and all(name in tree for name in names)
 
 
 def required(tree: Any, names: tuple[str, ...], whose: str) -> dict[str, np.ndarray]:
-    """Arrays of a dictionary, float64; ValueError lists all that are missing."""
+    """Arrays of a dictionary, float64. Raises ValueError with all missing entries."""
     if not isinstance(tree, Mapping):
         raise ValueError(f"{whose} is a {type(tree).__name__}; expected a dictionary with {', '.join(names)}.")
     if missing := [name for name in names if name not in tree]:
@@ -71,27 +71,30 @@ def required(tree: Any, names: tuple[str, ...], whose: str) -> dict[str, np.ndar
 
 
 def placement(orient: np.ndarray, transl: np.ndarray, up: str | None, name: str = "global_orient") -> Placement:
-    """The position of a body: axis-angle or matrices of its root (F, 3), (F, 1, 3), (F, 3, 3) or (F, 1, 3, 3), and
-    (F, 3)."""
+    """Placement of a body from root rotations (axis-angle (F, 3) or (F, 1, 3), matrices (F, 3, 3) or (F, 1, 3, 3))
+    and translations (F, 3)."""
     if not orient.size:
-        raise ValueError(f"'{name}' has shape {orient.shape}: there is no frame in it.")
+        raise ValueError(f"'{name}' has shape {orient.shape} and therefore no frame.")
     root = rotations_of(orient, name, 1)[:, 0]
     flat = transl.reshape(len(transl), -1) if transl.ndim else transl
     if flat.shape != (len(root), 3):
-        raise ValueError(f"The translation has shape {transl.shape}; expected ({len(root)}, 3) as '{name}' has frames.")
+        raise ValueError(
+            f"The translation has shape {transl.shape}; expected ({len(root)}, 3), the frames of '{name}'."
+        )
     return Placement(root, torch.from_numpy(np.ascontiguousarray(flat)), up)
 
 
 def body_of(values: np.ndarray, name: str, num_frames: int) -> Tensor:
-    """(F, 21, 3, 3) rotations of a body pose; ValueError for other frames than the root has."""
+    """Rotations (F, 21, 3, 3) of a body pose. Raises ValueError if the number of frames differs from the root."""
     rotations = rotations_of(values, name, NUM_BODY)
     if len(rotations) != num_frames:
-        raise ValueError(f"'{name}' has {len(rotations)} frames, the root has {num_frames}. Give one pose a frame.")
+        raise ValueError(f"'{name}' has {len(rotations)} frames, the root has {num_frames}. Give one pose per frame.")
     return rotations
 
 
 def mean_betas(tree: Mapping[Any, Any], *names: str) -> Tensor | None:
-    """(S,) float64 shape of a person: the mean over the frames of the first of some entries; None without any."""
+    """Shape (S,) of a person, float64: mean over the frames of the first existing entry of `names`; None if there is
+    none."""
     for name in names:
         if tree.get(name) is not None:
             values = array_of(tree[name], name)
@@ -102,7 +105,7 @@ def mean_betas(tree: Mapping[Any, Any], *names: str) -> Tensor | None:
 
 
 def first_number(value: Any, name: str) -> float | None:
-    """The first number of an array of any shape, or a number; None for None."""
+    """A number, or the first number of an array of any shape; None for None."""
     if value is None:
         return None
     flat = array_of(value, name).reshape(-1)
@@ -121,8 +124,7 @@ def first_focal(value: Any) -> tuple[float | None, tuple[str, ...]]:
 
 
 def camera_of(focal: float | None, size: tuple[int, int] | None) -> Tensor | None:
-    """(3, 3) intrinsics from a focal length in pixels and an image size, with a central principal point; None if one
-    is unknown."""
+    """Intrinsics (3, 3) with centered principal point, from focal length and image size, pixels; None if unknown."""
     return None if focal is None or size is None else pinhole(focal, *size)
 
 
@@ -155,7 +157,7 @@ def picture_size(value: Any, name: str) -> tuple[int, int] | None:
 
 
 def frame_numbers(value: Any, name: str) -> np.ndarray | None:
-    """(F,) whole numbers; None for None. ValueError for others."""
+    """Frame numbers (F,); None for None. Raises ValueError for values that are no integers."""
     if value is None:
         return None
     numbers = array_of(value, name).reshape(-1)

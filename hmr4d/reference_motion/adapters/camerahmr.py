@@ -1,4 +1,4 @@
-"""CameraHMR, and other models of its kind: SMPL rotation matrices with a weak-perspective camera of each crop."""
+"""CameraHMR and similar models: SMPL rotation matrices with a weak-perspective camera per crop."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
     focal, remarks = first_focal(tree.get(named(tree, FOCAL) or ""))
     if size is None or focal is None:
         raise ValueError(
-            "The place of the person needs the focal length and the size of the picture. Give focal_length and "
-            "img_size in the file, or the size with --size."
+            "The position of the person requires focal length and image size. Add focal_length and img_size to the "
+            "file, or give the size with --size."
         )
     where = placement(orient, full_translation(tree, focal, size), CAMERA_UP)
     rate, frames = named(tree, RATES), named(tree, FRAMES)
@@ -62,7 +62,8 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
 
 
 def full_translation(tree: Mapping[str, Any], focal: float, size: tuple[int, int]) -> np.ndarray:
-    """(F, 3) positions in the camera of the whole image: z = 2 f / (b s), x = tx + 2 (cx - W / 2) / (s b), y alike."""
+    """Positions (F, 3) in the camera of the full image: z = 2 f / (b s), x = tx + 2 (cx - W / 2) / (s b), y
+    accordingly."""
     weak, box, center = (array_of(tree[named(tree, names) or ""], names[0]) for names in (WEAK, BOX, CENTER))
     weak, box, center = weak.reshape(-1, 3), box.reshape(-1), center.reshape(-1, 2)
     if not len(weak) == len(box) == len(center):

@@ -1,4 +1,4 @@
-"""GVHMR: `hmr4d_results.pt`, SMPL-X parameters along gravity and in the camera."""
+"""GVHMR: `hmr4d_results.pt`, SMPL-X parameters in a gravity-aligned world and in the camera."""
 
 from __future__ import annotations
 

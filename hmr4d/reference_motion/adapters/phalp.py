@@ -23,7 +23,7 @@ from hmr4d.reference_motion.adapters.base import (
 from hmr4d.reference_motion.body_track import BodyTrack
 from hmr4d.utils.foreign_files import array_of
 
-FOCAL_SHARE = 5000 / 256  # of the longer side of the picture: the focal length that the camera of these files is for
+FOCAL_SHARE = 5000 / 256  # focal length of the cameras in these files, relative to the longer image side
 LISTS = ("tid", "smpl", "camera")
 
 
@@ -45,7 +45,7 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
         for index, person in enumerate(people):
             ages = frame.get("tracked_time")
             if ages is not None and (first_number(ages[index], "tracked_time") or 0) > 0:
-                guesses[person] = guesses.get(person, 0) + 1  # not seen: where the tracker expected the person
+                guesses[person] = guesses.get(person, 0) + 1  # not detected: the tracker's prediction of the person
                 continue
             seen.setdefault(person, []).append((number if time is None else int(time), frame, index))
     shots = [
@@ -67,9 +67,11 @@ def _track(rows: list[tuple[int, Mapping[str, Any], int]], guessed: int, shots: 
     frames = np.array([number for number, _, _ in rows])
     remarks = []
     if guessed:
-        remarks.append(f"{guessed} frames hold what the tracker expected, not what it saw; they count as missing.")
+        remarks.append(
+            f"{guessed} frames contain predictions of the tracker instead of detections; they count as missing."
+        )
     if inside := [shot for shot in shots if frames.min() < shot <= frames.max()]:
-        remarks.append(f"The video cuts to another shot at frame {inside[0]}. Take one shot with --frames.")
+        remarks.append(f"The video has a cut at frame {inside[0]}. Select one shot with --frames.")
     sizes = [frame["size"][index] for _, frame, index in rows if len(frame.get("size", [])) > index]
     size = None
     if sizes:

@@ -1,4 +1,5 @@
-"""Dictionaries of body parameters: the exporter of SMPLest-X, and any file with the names of the package smplx."""
+"""Dictionaries of body parameters: files of the SMPLest-X exporter, and other files with the names of the package
+smplx."""
 
 from __future__ import annotations
 
@@ -38,17 +39,17 @@ SMPL_JOINTS = 23  # of a body pose of SMPL, without the root
 
 
 def named(tree: Mapping[Any, Any], names: tuple[str, ...]) -> str | None:
-    """The first of some names that a dictionary has something for."""
+    """The first of `names` with a value in a dictionary, or None."""
     return next((name for name in names if tree.get(name) is not None), None)
 
 
 def is_parameters(tree: Any) -> bool:
-    """A dictionary with a root orientation, a body pose and a translation under any of their usual names."""
+    """Whether a tree is a dictionary with root orientation, body pose and translation under their usual names."""
     return isinstance(tree, Mapping) and all(named(tree, names) for names in (ORIENT, BODY, TRANSL))
 
 
 def parameter_track(tree: Mapping[Any, Any], up: str | None, usual_fps: float = 30.0) -> BodyTrack:
-    """The person of a dictionary of parameters; `up` of their frame, None: detected from the body."""
+    """The track in a dictionary of parameters; `up` is the up axis of its coordinates, None: detected from the body."""
     orient, body, transl = (named(tree, names) for names in (ORIENT, BODY, TRANSL))
     if orient is None or body is None or transl is None:
         lacking = [names[0] for names, found in ((ORIENT, orient), (BODY, body), (TRANSL, transl)) if found is None]
@@ -72,7 +73,7 @@ def parameter_track(tree: Mapping[Any, Any], up: str | None, usual_fps: float = 
 
 
 def _camera(tree: Mapping[Any, Any]) -> tuple[tuple[int, int] | None, Any, tuple[str, ...]]:
-    """Size and intrinsics of the camera in a dictionary, and warnings about it."""
+    """Image size and intrinsics of the camera in a dictionary, and warnings."""
     known = {name: first_number(tree.get(name), name) for name in CAMERA}
     known["focal_length"], zooms = first_focal(tree.get("focal_length"))
     missing = [name for name, value in known.items() if value is None]
@@ -92,7 +93,7 @@ def _smplestx(source: Source) -> dict[str, BodyTrack]:
 
 
 def _plain(source: Source) -> dict[str, BodyTrack]:
-    """PyTorch files are in a camera frame, as HMR systems write them, unless the body contradicts it."""
+    """Reads one person. PyTorch files of HMR systems are in camera coordinates unless the body contradicts this."""
     track = parameter_track(source.content, CAMERA_UP)
     is_torch = source.path.suffix in (".pt", ".pth")
     if is_torch and source.up is None and _fits_a_camera(track):
@@ -101,7 +102,7 @@ def _plain(source: Source) -> dict[str, BodyTrack]:
 
 
 def _fits_a_camera(track: BodyTrack) -> bool:
-    """Whether a track is in camera axes (y down, z forward): the body does not stand along y or z."""
+    """Whether a track is plausible in camera coordinates (y down, z forward): the body does not stand along +y or z."""
     torso = mean_torso(
         track.placements["camera"].root, track.body_rotations, derived_rest_joints(track.family).double()
     )
@@ -113,7 +114,7 @@ def _is_smplestx(tree: Any) -> bool:
 
 
 def _is_meant_so(tree: Any) -> bool:
-    """Parameters, whole or with entries missing, so that these can be named."""
+    """Whether a tree has parameters, even incomplete ones; the reader names the missing entries."""
     return isinstance(tree, Mapping) and any(named(tree, names) for names in (ORIENT, BODY))
 
 

@@ -1,4 +1,4 @@
-"""PromptHMR: `results.pkl`, people with SMPL-X in the camera and in a world along gravity."""
+"""PromptHMR: `results.pkl`, people with SMPL-X parameters in the camera and in a gravity-aligned world."""
 
 from __future__ import annotations
 

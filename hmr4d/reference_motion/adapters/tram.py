@@ -1,4 +1,4 @@
-"""TRAM: `hps/hps_track_<k>.npy`, SMPL in the camera, with `camera.npy` in the folder above for its way."""
+"""TRAM: `hps/hps_track_<k>.npy`, SMPL in the camera; `camera.npy` in the folder above contains the camera path."""
 
 from __future__ import annotations
 
@@ -46,21 +46,23 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
 
 
 def _camera_beside(path: Path) -> dict[str, Any] | None:
-    """Content of the camera path file; None if there is none."""
+    """Content of the camera path file; None if it does not exist."""
     for place in (path.parent.parent / "camera.npy", path.parent / "camera.npy"):
         if place.is_file():
             camera = read_tree(place)
             if not has(camera, "pred_cam_R", "pred_cam_T"):
-                raise ValueError(f"{place} has no pred_cam_R and pred_cam_T. Move it away, or run the camera again.")
+                raise ValueError(
+                    f"{place} has no pred_cam_R and pred_cam_T. Remove it, or run the camera estimation again."
+                )
             return camera
     return None
 
 
 def _moved(seen: Placement, camera: dict[str, Any], frames: np.ndarray) -> Placement:
-    """A body in the frame of the first camera, from that of each.
+    """A body in the frame of the first camera, from the frames of all cameras.
 
-    The body model adds the pelvis at rest after the turn, so the place that is moved is that of the pelvis; it is
-    taken as that of the mean SMPL body.
+    The body model adds the rest position of the pelvis after the rotation, so the transform applies to the pelvis. Its
+    rest position is that of the mean SMPL body.
     """
     R = rotations_of(array_of(camera["pred_cam_R"], "pred_cam_R").reshape(-1, 3, 3), "pred_cam_R", 1)[:, 0]
     t = torch.from_numpy(array_of(camera["pred_cam_T"], "pred_cam_T").reshape(-1, 3))

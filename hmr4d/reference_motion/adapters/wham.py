@@ -40,7 +40,7 @@ def _track(person: Mapping[str, Any], source: Source) -> BodyTrack:
         world = array_of(person["pose_world"], "pose_world").reshape(len(pose), -1)
         places["world"] = placement(world[:, :3], array_of(person["trans_world"], "trans_world").reshape(-1, 3), "y")
     frames = frame_numbers(person.get("frame_ids"), "frame_ids")
-    focal = math.hypot(*source.size) if source.size else None  # what WHAM takes for a video without calibration
+    focal = math.hypot(*source.size) if source.size else None  # WHAM's assumption for a video without calibration
     return BodyTrack(
         "smpl", body_of(pose[:, 3:], "pose", len(pose)), places, frames, mean_betas(person, "betas"),
         K=camera_of(focal, source.size), size=source.size,

@@ -31,7 +31,7 @@ def parameters() -> list[nn.Parameter]:
     return [nn.Parameter(torch.zeros(2))]
 
 
-def test_groups_with_a_rate_of_their_own_keep_their_share() -> None:
+def test_groups_with_another_rate_keep_their_ratio() -> None:
     groups = [{"params": parameters()}, {"params": parameters(), "lr": 1e-4, "weight_decay": 0.0}]
     optimizer = AdamW(groups, lr=1e-3, weight_decay=0.01)
     same = renewed(checkpoint(optimizer), lr=1e-3, weight_decay=0.01)
@@ -51,7 +51,7 @@ def test_several_optimizers_keep_the_ratio_of_their_rates_in_the_warm_up() -> No
     assert [s["base_lrs"] for s in saved["lr_schedulers"]] == [pytest.approx([2e-3]), pytest.approx([2e-2])]
 
 
-def test_a_schedule_without_base_rates_is_left_alone() -> None:
+def test_a_schedule_without_base_rates_is_unchanged() -> None:
     optimizer = AdamW(parameters(), lr=1e-3)
     groups = renewed(checkpoint(optimizer, schedules=(ReduceLROnPlateau(optimizer),)), lr=1e-4)
     assert groups[0]["lr"] == 1e-4

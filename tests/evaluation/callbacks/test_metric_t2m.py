@@ -102,7 +102,7 @@ def done(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_card_has_both_rows_and_says_where_it_comes_from(done: Path) -> None:
+def test_card_has_both_rows_and_names_its_source(done: Path) -> None:
     card = ResultCard.read(done / "card.json")
     assert set(card.rows) == {GROUND_TRUTH, GENERATED}
     assert {"fid", "r_precision_top_3", "matching_score", "diversity", "foot_skating"} <= card.rows[GROUND_TRUTH].keys()
@@ -117,7 +117,7 @@ def test_card_has_both_rows_and_says_where_it_comes_from(done: Path) -> None:
     assert len(json.loads((done / "items.json").read_text("utf-8"))) == REPEATS * COUNT
 
 
-def test_a_page_shows_what_was_generated_next_to_what_was_recorded(done: Path) -> None:
+def test_a_page_shows_generated_next_to_recorded_motion(done: Path) -> None:
     items = json.loads((done / "items.json").read_text("utf-8"))
     text = (done / "comparison.html").read_text("utf-8")
     data = json.loads(text.split('id="data">', 1)[1].split("</script>", 1)[0])
@@ -148,7 +148,9 @@ def test_the_card_follows_from_the_saved_embeddings(done: Path) -> None:
         assert card.rows[row]["fid"].mean == pytest.approx(np.mean(distances), rel=1e-4, abs=1e-6)
 
 
-def test_an_interrupted_test_makes_what_is_missing_and_ends_alike(done: Path, inputs: Path, tmp_path: Path) -> None:
+def test_an_interrupted_test_generates_missing_motions_and_gives_the_same_card(
+    done: Path, inputs: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "again"
     shutil.copytree(done, out)
     (out / "card.json").unlink()
@@ -179,7 +181,7 @@ def test_saved_motions_are_scored_again_without_the_model(
     assert card.rows == ResultCard.read(done / "card.json").rows
 
 
-def test_motions_of_other_weights_are_refused_unless_told(done: Path, inputs: Path, tmp_path: Path) -> None:
+def test_motions_of_other_weights_are_refused_unless_accepted(done: Path, inputs: Path, tmp_path: Path) -> None:
     other = [f"ckpt_path={inputs / 'other.ckpt'}"]
     with pytest.raises(FileExistsError, match=r"motions of another test \(weights is .*output_dir="):
         run(configuration(inputs, done, *other))
@@ -191,7 +193,7 @@ def test_motions_of_other_weights_are_refused_unless_told(done: Path, inputs: Pa
     assert any("not made for this test" in note for note in card.notes)
 
 
-def test_motions_from_elsewhere_are_matched_by_their_order(done: Path, inputs: Path, tmp_path: Path) -> None:
+def test_external_motions_are_matched_by_their_order(done: Path, inputs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "saved"
     folder.mkdir()
     for path in (done / "generations" / "repeat_00").glob("*_s000.npz"):
@@ -225,7 +227,9 @@ def test_motions_from_elsewhere_are_matched_by_their_order(done: Path, inputs: P
         (["protocol=published_model", "replications=0"], "repeats is 0"),
     ],
 )
-def test_what_cannot_be_scored_is_reported_first(more: list[str], message: str, inputs: Path, tmp_path: Path) -> None:
+def test_invalid_options_are_reported_before_generation_starts(
+    more: list[str], message: str, inputs: Path, tmp_path: Path
+) -> None:
     with pytest.raises(Exception, match=message):
         run(configuration(inputs, tmp_path, *more))
     assert not list(tmp_path.rglob("*.npz"))
@@ -263,7 +267,7 @@ def test_published_protocol_scores_whole_clips(inputs: Path, tmp_path: Path) -> 
     assert len(motion.joints3d) == 33
 
 
-def test_motion_that_is_not_finite_stops_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_motion_that_is_not_finite_stops_the_test_and_the_others_are_saved(tmp_path: Path) -> None:
     joints3d = torch.rand(2, 30, 22, 3)
     joints3d[0, 4] = torch.nan
     output = MotionBatch(joints3d=joints3d, lengths=torch.tensor([30, 30]), fps=20.0, text=["bad", "good"])

@@ -77,7 +77,7 @@ def test_new_text_by_the_published_command(inputs: Path, tmp_path: Path) -> None
     assert mesh_names(folder / "001_bow") == {"01ours_pred ::: bow", "02pred", *(f"03view-{i}" for i in range(4))}
 
 
-def test_recorded_motion_stands_next_to_the_made_one(scored: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_recorded_motion_is_shown_next_to_generated_motion(scored: Path, tmp_path: Path) -> None:  # noqa: F811
     trimesh = pytest.importorskip("trimesh")
     pytest.importorskip("wis3d", reason="the package wis3d is missing")
     words = [
@@ -99,7 +99,7 @@ def test_recorded_motion_stands_next_to_the_made_one(scored: Path, tmp_path: Pat
         assert mesh.visual.vertex_colors[:, [0, 2]].max() == 0
 
 
-def test_recorded_stretch_is_the_one_that_is_scored(scored: Path) -> None:  # noqa: F811
+def test_the_recorded_excerpt_is_the_scored_one(scored: Path) -> None:  # noqa: F811
     clips = instantiate(configuration(scored, scored).data.test)()
     item, repeat = 3, 1
     first, count = clips.excerpt(repeat, item).rows
@@ -111,7 +111,7 @@ def test_recorded_stretch_is_the_one_that_is_scored(scored: Path) -> None:  # no
     assert len(real_motion(clips, repeat, item, fps=2 * clips.real_fps)) == 2 * count + 1
 
 
-def test_what_is_written_and_where_it_stands(tmp_path: Path) -> None:
+def test_names_and_placement_of_the_written_figures(tmp_path: Path) -> None:
     """The floor is that of the valid frames, whatever lies in the frames beyond."""
     trimesh = pytest.importorskip("trimesh")
     pytest.importorskip("wis3d", reason="the package wis3d is missing")
@@ -142,7 +142,7 @@ def test_a_long_motion_is_cut_and_that_is_reported(tmp_path: Path, caplog: pytes
     viewer.on_predict_batch_end(ONE_PROCESS, None, output, {}, 0)  # type: ignore[arg-type]
     assert len(list((tmp_path / "w_a/000_long").iterdir())) == 3
     assert "'long' is shown up to frame 3 of 8" in caplog.text
-    with pytest.raises(ValueError, match="made without"):
+    with pytest.raises(ValueError, match="these have none"):
         Wis3DMotion2Dto3DVisualizer(plot_2D=True, folder=str(tmp_path / "w")).on_predict_batch_end(
             ONE_PROCESS,
             None,
@@ -159,6 +159,6 @@ def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("wrong", [{"max_len": 0}, {"max_count": 0}])
-def test_numbers_from_one_up(wrong: dict[str, int]) -> None:
+def test_counts_below_one_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="from 1 up"):
         Wis3DMotion2Dto3DVisualizer(**wrong)

@@ -36,7 +36,9 @@ def test_sequences_and_views(aist: tuple[Path, dict[str, np.ndarray]]) -> None:
     assert AistppCaptures(aist[0]).names == sorted([FIRST, SECOND, THIRD])
 
 
-def test_meters_at_thirty_frames_over_the_floor(aist: tuple[Path, dict[str, np.ndarray]]) -> None:
+def test_captures_are_in_meters_above_the_floor_at_thirty_frames_per_second(
+    aist: tuple[Path, dict[str, np.ndarray]],
+) -> None:
     root, truth = aist
     captures = AistppCaptures(root, "pose_test")
     clip = captures.dataset()[0]
@@ -74,7 +76,7 @@ def test_the_small_view_keeps_its_size(aist: tuple[Path, dict[str, np.ndarray]])
     assert len(capture.joints3d) == 160
 
 
-def test_sequences_of_bad_truth_are_skipped(tmp_path: Path) -> None:
+def test_sequences_with_incomplete_ground_truth_are_skipped(tmp_path: Path) -> None:
     write_aistpp(tmp_path, num_frames=80)
     path = tmp_path / "keypoints3d" / f"{SECOND}.pkl"
     path.write_bytes(pickle.dumps({"keypoints3d_optim": np.full((80, 17, 3), np.nan)}))

@@ -35,7 +35,7 @@ def test_a_tilted_floor_is_found(degrees: float) -> None:
     assert plane.tilt(UP) == pytest.approx(abs(np.radians(degrees)), abs=np.radians(0.3))
 
 
-def test_a_bench_is_no_floor_and_missing_feet_do_not_count() -> None:
+def test_a_bench_is_an_outlier_and_missing_feet_are_ignored() -> None:
     seen = feet()
     bench = (seen[:, 0] > 1) & (seen[:, 2] > 1)
     seen[bench, 1] += 0.45
@@ -45,7 +45,7 @@ def test_a_bench_is_no_floor_and_missing_feet_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("shape", ["spot", "line"])
-def test_feet_on_a_spot_or_a_line_leave_the_tilt_as_it_was(shape: str) -> None:
+def test_feet_on_a_spot_or_a_line_keep_the_given_up_direction(shape: str) -> None:
     seen = feet() * ([0.01, 1, 0.01] if shape == "spot" else [1, 1, 0.01])
     plane = fit_ground_plane(seen, UP, rest_height=REST, max_tilt=MAX_TILT)
     assert plane.tilt(UP) < np.radians(0.3) and abs(plane.d) < 0.01
@@ -56,7 +56,7 @@ def test_the_floor_is_not_steeper_than_bodies_allow() -> None:
     assert fit_ground_plane(seen, UP, rest_height=REST, max_tilt=MAX_TILT).tilt(UP) <= MAX_TILT + 1e-9
 
 
-def test_too_little_is_named() -> None:
+def test_too_few_foot_points_are_refused() -> None:
     with pytest.raises(ValueError, match="2 foot points are not enough"):
         fit_ground_plane(feet(2), UP, rest_height=REST, max_tilt=MAX_TILT)
     with pytest.raises(ValueError, match="up direction of the body"):

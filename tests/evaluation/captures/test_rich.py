@@ -93,7 +93,7 @@ def test_the_floor_is_that_of_all_sequences_of_a_capture(prepared: bool, tmp_pat
         np.testing.assert_allclose(alone.joints3d[0, :, 1], on_bench[0, :, 1] - 0.45, atol=0.1)
 
 
-def test_images_of_the_world_are_those_of_the_calibration(rich: tuple[Path, StubBody]) -> None:
+def test_projections_agree_in_world_and_calibration_coordinates(rich: tuple[Path, StubBody]) -> None:
     root, body = rich
     captures = open_rich(root, body)
     for clip in captures.dataset():
@@ -113,7 +113,7 @@ def test_images_of_the_world_are_those_of_the_calibration(rich: tuple[Path, Stub
         assert (clip.skeleton.name, clip.root_joints, clip.fps) == ("smpl22", (1, 2), 30)
 
 
-def test_joints_of_a_file_are_taken_as_they_are(rich: tuple[Path, StubBody], tmp_path: Path) -> None:
+def test_joints_of_a_file_are_used_unchanged(rich: tuple[Path, StubBody], tmp_path: Path) -> None:
     root, body = rich
     joints24 = np.concatenate([body.motions[0], body.motions[0][:, -2:] + 0.05], 1)
     joints24[7] = np.nan
@@ -124,7 +124,7 @@ def test_joints_of_a_file_are_taken_as_they_are(rich: tuple[Path, StubBody], tmp
         RichCaptures(root, "test", joints=tmp_path).load(SECOND)
 
 
-def test_a_gap_in_the_frames(rich: tuple[Path, StubBody]) -> None:
+def test_a_gap_in_the_frames_is_an_error_or_gives_invalid_frames(rich: tuple[Path, StubBody]) -> None:
     root, body = rich
     folder = root / "bodies" / "test" / FIRST / "00011"
     (folder / "003.pkl").unlink()
@@ -184,11 +184,11 @@ def test_malformed_files_are_named(
 def test_wrong_units_are_named(rich: tuple[Path, StubBody]) -> None:
     root, body = rich
     body.motions[0] = body.motions[0] * 1000
-    with pytest.raises(CaptureError, match="if its unit is metres; expected 0.5 to 10"):
+    with pytest.raises(CaptureError, match="if the unit is metres; expected 0.5 to 10"):
         open_rich(root, body).load(FIRST)
 
 
-def test_a_source_of_joints_is_needed(tmp_path: Path) -> None:
+def test_bodies_or_joints_are_required(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="body model or a folder of joints"):
         RichCaptures(tmp_path, "test")
     with pytest.raises(ValueError, match="no split 'tset'"):

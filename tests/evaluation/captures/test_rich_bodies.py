@@ -77,7 +77,7 @@ def test_transferred_joints_are_averages_of_the_posed_mesh(models: Path) -> None
     np.testing.assert_allclose(found, smpl_arrays("smpl")["J_regressor"] @ mesh, atol=1e-4)
 
 
-def test_what_is_missing_is_named(models: Path, tmp_path: Path) -> None:
+def test_missing_files_and_parameters_are_named(models: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="SMPLX_FEMALE"):
         SmplxJoints(models)(PARAMETERS, "female")
     np.savez(tmp_path / "wrong.npz", matrix=np.eye(5))

@@ -29,7 +29,7 @@ def observed(frames: int = 4, conf: float = 1.0) -> Observed:
 
 
 @pytest.mark.parametrize("depth", [-2.0, 0.0, 1e-9, 5.0])
-def test_gradients_are_finite_wherever_points_are(depth: float) -> None:
+def test_gradients_are_finite_for_all_point_positions(depth: float) -> None:
     points = torch.randn(1, 4, 17, 3)
     points[..., 2] = 10.0
     points[0, 1, 3, 2] = depth
@@ -43,12 +43,12 @@ def test_gradients_are_finite_wherever_points_are(depth: float) -> None:
     assert (gradient[0, 1, 3] == 0).all() == (depth <= 0)
 
 
-def test_a_clip_without_sure_keypoints_has_no_loss_from_pixels() -> None:
+def test_a_clip_without_confident_keypoints_has_no_pixel_loss() -> None:
     terms = loss_terms(drawn(torch.ones(1, 4, 17, 3)), observed(conf=0.5), load_pose_limits(), LossOptions())
     assert all(float(terms[name]) == 0 for name in ("rec", "vel", "boundary"))
 
 
-def test_what_is_not_seen_may_hold_anything() -> None:
+def test_values_of_invisible_keypoints_have_no_effect() -> None:
     seen = observed()
     seen.conf[0, 1, 2] = 0.0
     before = loss_terms(drawn(torch.ones(1, 4, 17, 3)), seen, load_pose_limits(), LossOptions())
@@ -86,7 +86,7 @@ def test_the_relative_error_does_not_depend_on_place_but_on_size() -> None:
     assert values[0] < 1e-3 and values[1] < 1e-3 and values[2] > 10
 
 
-def test_a_root_that_is_turned_to_the_other_side_than_the_nose_is_punished() -> None:
+def test_a_root_rotated_away_from_the_nose_direction_has_a_loss() -> None:
     seen = observed()
     seen.pixels[..., 1] = torch.arange(17) * 10.0
     seen.pixels[:, :, [3, 4, 5, 6, 11, 12], 0] = 100.0

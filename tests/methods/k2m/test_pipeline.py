@@ -28,7 +28,7 @@ def test_a_motion_does_not_depend_on_its_neighbors() -> None:
     assert not torch.equal(other[0].joints3d, alone[0].joints3d)
 
 
-def test_a_motion_stands_on_the_floor_and_brings_its_pose() -> None:
+def test_a_motion_stands_on_the_floor_and_has_a_pose() -> None:
     (motion,) = tiny_pipeline().sample(["a person walks"], seconds=2.0)
     assert motion.pose is not None
     assert torch.allclose(motion.pose.joints(), motion.joints3d, atol=1e-6)
@@ -37,7 +37,7 @@ def test_a_motion_stands_on_the_floor_and_brings_its_pose() -> None:
     assert len(motion.provenance.more["tokens"]) == 15
 
 
-def test_a_motion_tells_the_camera_that_it_was_drawn_for() -> None:
+def test_a_motion_contains_the_camera_of_its_generation() -> None:
     pipeline = tiny_pipeline()
     (motion,) = pipeline.sample(["a person walks"], seconds=2.0)
     tokens = torch.tensor(motion.provenance.more["tokens"])
@@ -52,14 +52,14 @@ def test_a_motion_tells_the_camera_that_it_was_drawn_for() -> None:
     assert torch.allclose(pixels, wanted, atol=0.1)
 
 
-def test_no_motion_at_all_is_refused() -> None:
+def test_zero_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="num_samples is 0"):
         tiny_pipeline().sample(["a person walks"], seconds=2.0, num_samples=0)
     with pytest.raises(ValueError, match="0 generators for 1 prompts"):
         tiny_pipeline().sample(["a person walks"], seconds=2.0, generator=[])
 
 
-def test_kept_tokens_stay_and_the_rest_is_drawn_anew() -> None:
+def test_kept_tokens_stay_and_the_others_are_generated() -> None:
     pipeline = tiny_pipeline()
     (first,) = pipeline.sample(["a person walks"], seconds=4.0, seed=1)
     (edited,) = pipeline.edit(first, "a person jumps", [(0.0, 1.5)], seed=2)
@@ -97,14 +97,14 @@ def test_impossible_ranges_are_refused(keep: tuple[float, float], sentence: str)
         pipeline.edit(first, "a person jumps", [keep])
 
 
-def test_the_world_and_back_is_the_frame_of_the_camera() -> None:
+def test_world_and_camera_conversion_are_inverse() -> None:
     rotations = torch.linalg.qr(torch.randn(5, 22, 3, 3)).Q
     translation, rest = torch.randn(5, 3), torch.tensor([0.0, -0.2, 0.03])
     back = camera_to_y_up(*camera_to_y_up(rotations, translation, rest), rest)
     assert torch.allclose(back[0], rotations, atol=1e-6) and torch.allclose(back[1], translation, atol=1e-5)
 
 
-def test_a_lifted_body_is_seen_where_its_keypoints_lead() -> None:
+def test_a_lifted_body_projects_to_its_keypoints() -> None:
     pipeline = tiny_pipeline()
     clip = walking_clips(1)[0]
     rig = Rig(
@@ -121,7 +121,7 @@ def test_a_lifted_body_is_seen_where_its_keypoints_lead() -> None:
     assert lifted.provenance.more["depth"] == "relative"
 
 
-def test_lifting_at_another_rate_gives_a_frame_for_each() -> None:
+def test_lifting_at_another_rate_keeps_the_number_of_frames() -> None:
     clip = walking_clips(1)[0, :31]
     rig = Rig(torch.tensor([[1280.0, 720.0]]), torch.tensor([[5000.0, 5000, 640, 360]]), torch.eye(4)[None])
     lifted = tiny_pipeline().lift(clip[None, :, :-1, :2], clip[None, :, :-1, 2], rig, fps=25.0)
@@ -134,7 +134,7 @@ def test_lifting_at_another_rate_gives_a_frame_for_each() -> None:
             tiny_pipeline().lift(clip[None, :, :-1, :2], clip[None, :, :-1, 2], rig, fps=25.0, **options)
 
 
-def test_a_release_makes_the_same_motion(tmp_path: Path) -> None:
+def test_a_release_generates_the_same_motion(tmp_path: Path) -> None:
     pipeline = tiny_pipeline()
     halved = {k: v.half().to(v.dtype) for k, v in pipeline.network.state_dict().items()}  # as a release keeps them
     pipeline.network.load_state_dict(halved)
@@ -155,7 +155,7 @@ def test_a_release_makes_the_same_motion(tmp_path: Path) -> None:
     assert loaded.suited_seconds(["a person walks"])[0] >= 2.0
 
 
-def test_the_joints_of_a_source_are_moved_and_the_person_is_not() -> None:
+def test_a_joint_convention_moves_joints_but_not_the_person() -> None:
     plain, told = tiny_pipeline(), tiny_pipeline()
     told.joint_convention = "everyday"
     (a,), (b,) = (pipeline.sample(["a person walks"], seconds=2.0, seed=3) for pipeline in (plain, told))

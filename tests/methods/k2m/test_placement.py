@@ -33,7 +33,7 @@ def test_a_body_is_moved_to_its_keypoints() -> None:
     assert torch.allclose(shift, PLACE.expand(1, 1, 3), atol=2e-2)
 
 
-def test_keypoints_that_nobody_is_sure_of_do_not_move_it() -> None:
+def test_keypoints_of_low_confidence_do_not_move_the_body() -> None:
     points, frames = flat_bodies(), torch.arange(40)
     observed = seen_at(points + PLACE)
     observed.pixels[:, 5:9, 2] += 300.0
@@ -45,7 +45,7 @@ def test_keypoints_that_nobody_is_sure_of_do_not_move_it() -> None:
     assert (solved_shift(points, unseen, SIZE, min_conf=0.8) == 0).all()
 
 
-def test_a_window_follows_what_leads_away() -> None:
+def test_a_window_removes_drift() -> None:
     points = flat_bodies()
     drift = torch.zeros(1, 40, 1, 3)
     drift[..., 0] = 0.02 * torch.arange(40)[:, None]
@@ -54,7 +54,7 @@ def test_a_window_follows_what_leads_away() -> None:
     assert torch.allclose(inside, (PLACE + drift[:, :, 0])[:, 4:-4], atol=2e-2)
 
 
-def test_frames_in_which_nothing_is_seen_lie_on_the_way_between_the_others() -> None:
+def test_frames_without_observation_are_interpolated() -> None:
     points = flat_bodies()
     drift = torch.zeros(1, 40, 1, 3)
     drift[..., 0] = 0.05 * torch.arange(40)[:, None]

@@ -42,7 +42,7 @@ def test_no_3d_array_reaches_the_loss_of_the_tokenizer() -> None:
     assert torch.equal(plain, again)
 
 
-def test_lengths_that_the_estimator_does_not_know_are_reported() -> None:
+def test_lengths_beyond_the_estimator_are_reported() -> None:
     pipeline = tiny_pipeline("length")
     batch = token_batch() | {"lengths": torch.tensor([20, 75, 76])}
     with pytest.raises(ValueError, match="A clip has 76 tokens; the length estimator supports up to 75"):
@@ -97,7 +97,7 @@ def test_padding_does_not_change_the_loss(stage: Any) -> None:
     assert torch.allclose(before, pipeline.training_loss(other, draws)["loss"], atol=1e-6)
 
 
-def test_validation_reports_what_the_tokenizer_is_judged_by() -> None:
+def test_validation_reports_the_metrics_of_the_tokenizer() -> None:
     found = tiny_pipeline("tokenizer").monitor(tokenizer_batch(), torch.Generator().manual_seed(0))
     assert {"pixels", "height_share", "limits", "upside_down", "mirrored", "behind", "perplexity_0"} <= set(found)
     assert float(found["upside_down"]) == 0 and float(found["mirrored"]) == 0  # the first body stands as these do

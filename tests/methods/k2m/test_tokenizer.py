@@ -66,7 +66,7 @@ def test_a_clip_of_one_window_is_tokenized_as_it_is() -> None:
 
 @pytest.mark.parametrize("fuse", ["flatten_linear", "mean", "head", "single_token"])
 @pytest.mark.parametrize("rotation", ["axis_angle", "root_6d", "6d"])
-def test_all_kinds_give_a_body(fuse: str, rotation: str) -> None:
+def test_all_options_give_a_body(fuse: str, rotation: str) -> None:
     tokenizer = tiny_tokenizer(fuse=fuse, rotation=rotation).eval()
     body, quantized = tokenizer(walking_clips(2, 8))
     assert body.packed().shape == (2, 8, 85)
@@ -84,7 +84,7 @@ def test_the_first_body_stands_upright_and_faces_the_camera(rotation: str) -> No
     assert math.isclose(float(body.translation[0, 0, 2]), 5000 * 1.7 / (0.4 * 1280), rel_tol=1e-6)
 
 
-def test_missing_keypoints_and_numbers_that_are_none_read_as_zero() -> None:
+def test_missing_keypoints_and_nan_are_read_as_zero() -> None:
     clip = walking_clips(1, 4)
     clip[0, 1, 3, 0], clip[0, 2, 4, 2] = torch.nan, 0.01
     x = normalize(clip)
@@ -164,7 +164,7 @@ def test_frames_without_a_person_read_as_standing_still() -> None:
     assert (normalize(empty, "person") == 0).all()
 
 
-def test_what_differs_between_frames_reaches_the_latent_at_its_size() -> None:
+def test_differences_between_frames_keep_their_scale_in_the_latent() -> None:
     clips = walking_clips(8, 24, turned=True)
 
     def varying(start: str) -> float:
@@ -174,7 +174,7 @@ def test_what_differs_between_frames_reaches_the_latent_at_its_size() -> None:
     assert varying("same_scale") > 0.5 > 10 * varying("published")
 
 
-def test_codes_start_after_the_latent_has_learned() -> None:
+def test_codes_are_initialized_after_training_of_the_latent() -> None:
     tokenizer = tiny_tokenizer(quantize_after=2).train()
     found = [tokenizer(walking_clips(2), generator=torch.Generator())[1].indices for _ in range(3)]
     assert (found[0] == -1).all() and (found[1] == -1).all() and (found[2] >= 0).any()

@@ -65,7 +65,7 @@ def test_tokens_are_cached_once_with_their_mirror_images(runs: dict[str, Path]) 
     assert cache.ids.shape == cache.flipped.shape and (cache.ids >= 0).all()
 
 
-def test_the_parts_become_a_model_that_makes_motion(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_the_parts_form_a_model_that_generates_motion(runs: dict[str, Path], tmp_path: Path) -> None:
     others = [runs[part] for part in ("masked", "residual", "length")]
     release(ReleaseRequest(runs["tokenizer"], tmp_path / "k2m-toy", parts=others))
     (motion,) = load_released(tmp_path / "k2m-toy", needs="sample").sample(["a person walks"], seconds=2.0)
@@ -74,7 +74,7 @@ def test_the_parts_become_a_model_that_makes_motion(runs: dict[str, Path], tmp_p
         release(ReleaseRequest(runs["tokenizer"], tmp_path / "k2m-half", parts=others[:1]))
 
 
-def test_commands_make_edit_and_lift_motion(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_commands_generate_edit_and_lift_motion(runs: dict[str, Path], tmp_path: Path) -> None:
     others = [runs[part] for part in ("masked", "residual", "length")]
     model = release(ReleaseRequest(runs["tokenizer"], tmp_path / "k2m-toy", parts=others))
     words = ["--model", str(model), "--export", "npz,amass", "--out"]

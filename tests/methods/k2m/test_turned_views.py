@@ -45,7 +45,7 @@ def leaning(points: Tensor) -> Tensor:
     return torch.cat([points[..., :2], points[..., 2:] - deeper], -1)
 
 
-def test_a_turn_by_nothing_shows_the_body_as_the_camera_sees_it_and_a_half_turn_mirrors_it() -> None:
+def test_zero_rotation_gives_the_camera_view_and_a_half_turn_mirrors_it() -> None:
     points, size = walkers(2, 0), SIZE.expand(2, 2)
     same = turned_pixels(points, torch.zeros(2), size)
     half = turned_pixels(points, torch.full((2,), math.pi), size)
@@ -56,7 +56,7 @@ def test_a_turn_by_nothing_shows_the_body_as_the_camera_sees_it_and_a_half_turn_
     assert torch.allclose(half[..., 1], same[..., 1], atol=0.05 * 288)
 
 
-def test_a_body_of_wrong_depth_is_punished_and_the_right_one_is_not() -> None:
+def test_a_body_with_wrong_depth_has_a_loss_and_a_correct_one_has_none() -> None:
     torch.manual_seed(0)
     critic = ViewCritic(24).train()
     optimizer = torch.optim.Adam(critic.parameters(), lr=5e-3, betas=(0.5, 0.9))
@@ -89,7 +89,7 @@ def test_each_side_learns_from_its_own_loss_alone() -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3])
-def test_the_critic_is_there_if_its_term_is_on_and_is_no_part_of_the_network(weight: float) -> None:
+def test_the_critic_exists_if_its_term_is_enabled_and_is_not_part_of_the_network(weight: float) -> None:
     pipeline = tiny_pipeline("tokenizer", weights=LossWeights(turned=weight)).train()
     found = pipeline.training_loss(tokenizer_batch(), 7)
     assert ("turned" in found) == ("critic" in found) == any("view_critic" in k for k in pipeline.state_dict())
@@ -97,7 +97,7 @@ def test_the_critic_is_there_if_its_term_is_on_and_is_no_part_of_the_network(wei
     assert all(value.isfinite() for value in found.values())
 
 
-def test_the_critic_has_a_learning_rate_of_its_own() -> None:
+def test_the_critic_has_a_separate_learning_rate() -> None:
     pipeline = tiny_pipeline("tokenizer", weights=LossWeights(turned=0.3))
     module = K2MModule(pipeline, optimizer=partial(torch.optim.Adam, lr=1e-4), critic_lr=2e-3)
     bodies, critic = module.configure_optimizers().param_groups

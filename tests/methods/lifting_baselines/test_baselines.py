@@ -59,7 +59,7 @@ def mean_errors(pred: Tensor, target: Tensor, skeleton: Skeleton = SMPL22) -> di
 # --- oracle -----------------------------------------------------------------------------------------------------------
 
 
-def test_all_views_give_the_motion_back() -> None:
+def test_triangulation_of_all_views_recovers_the_motion() -> None:
     joints3d, cameras = clip(), rig(4)
     kp2d, conf = see(joints3d, cameras)
     assert (oracle(kp2d, conf, cameras, SMPL22) - joints3d).norm(dim=-1).max() < 1e-6
@@ -68,7 +68,7 @@ def test_all_views_give_the_motion_back() -> None:
     assert (oracle(kp2d, conf, cameras, SMPL22) - joints3d).norm(dim=-1).max() < 1e-6
 
 
-def test_a_joint_that_is_never_shown_stands_at_the_one_before_it() -> None:
+def test_a_joint_that_is_never_visible_is_placed_at_its_parent() -> None:
     joints3d, cameras = clip(), rig(4)
     kp2d, conf = see(joints3d, cameras)
     for name in ("left_foot", "right_hip", "right_knee"):
@@ -100,7 +100,7 @@ def test_one_view_is_not_enough() -> None:
 
 
 @pytest.mark.parametrize("content", ["walk", "wave-left-hand", "bow"])
-def test_the_floor_gives_the_place(content: str) -> None:
+def test_the_floor_determines_the_position(content: str) -> None:
     for distance in (3.5, 8.0):
         joints3d, cameras = clip(content, distance=distance), rig()
         kp2d, conf = see(joints3d, cameras)
@@ -168,7 +168,7 @@ def test_fitting_keeps_bones_and_feet_and_moves_smoothly() -> None:
     torch.testing.assert_close(bones, bones[:1].expand_as(bones), atol=1e-4, rtol=0)
 
 
-def test_what_is_not_known_of_the_camera_is_not_used() -> None:
+def test_unknown_camera_parameters_are_not_used() -> None:
     joints3d, cameras = clip(), rig()
     kp2d, conf = (a[0] for a in see(joints3d, cameras))
     other = Rig(cameras.size, 2 * cameras.K4, camera_pose(*torch.zeros(3, 1).double(), torch.ones(1, 3).double()))
@@ -199,7 +199,7 @@ def test_wrong_input_is_named() -> None:
 
 @pytest.mark.assets
 @pytest.mark.skipif(not STORE.is_dir(), reason=f"no prepared motion {STORE}")
-def test_real_clips_are_found_where_they_are() -> None:
+def test_real_clips_are_lifted_to_their_position() -> None:
     store, cameras = MotionStore.open(STORE), rig()
     found = []
     for index in store.indices("test")[::60][:3]:

@@ -46,7 +46,7 @@ def test_a_path_continues_where_the_root_is_out_of_sight() -> None:
     assert torch.equal(hold_root(corrupted, nobody, fps=FPS, root_joints=SMPL22.root_joints), corrupted)
 
 
-def test_a_path_goes_straight_on_for_a_second_alone() -> None:
+def test_a_path_is_extrapolated_for_one_second_only() -> None:
     body = (LIGHT - LIGHT[:1]).expand(100, 22, 3) + torch.tensor([0.0, 0.9, -4.0])
     body = body + torch.arange(100)[:, None, None] / FPS * torch.tensor([1.0, 0.0, 0.0])
     stays = body.clone()

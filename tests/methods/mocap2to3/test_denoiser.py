@@ -17,7 +17,7 @@ def call(denoiser: LiftingDenoiser, x_t: Tensor, pointmap: Tensor | None, **inpu
 
 
 @torch.no_grad()
-def test_a_fresh_network_of_several_views_is_the_network_of_one() -> None:
+def test_an_untrained_multi_view_network_equals_the_single_view_network() -> None:
     single = tiny_denoiser(use_views=False, num_condition_features=0)
     several = tiny_denoiser(awake=False)
     missing = several.load_state_dict(single.state_dict(), strict=False)
@@ -64,7 +64,7 @@ def test_padding_does_not_count() -> None:
 
 
 @torch.no_grad()
-def test_items_do_not_know_each_other() -> None:
+def test_items_of_a_batch_are_independent() -> None:
     denoiser = tiny_denoiser()
     x_t, pointmap, inputs = random_inputs(batch=3)
     together = call(denoiser, x_t, pointmap, **inputs)
@@ -93,7 +93,7 @@ def test_unknown_cameras_have_neither_map_nor_condition() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("what", ["x_t", "t", "cam", "condition2d", "pointmap"])
-def test_everything_given_matters(what: str) -> None:
+def test_every_input_has_an_effect(what: str) -> None:
     denoiser = tiny_denoiser()
     x_t, pointmap, inputs = random_inputs()
     given = inputs | {"x_t": x_t, "pointmap": pointmap}
@@ -101,7 +101,7 @@ def test_everything_given_matters(what: str) -> None:
     assert not torch.allclose(call(denoiser, **changed), call(denoiser, **given), atol=1e-3)
 
 
-def test_every_parameter_learns() -> None:
+def test_every_parameter_has_a_gradient() -> None:
     denoiser = tiny_denoiser()
     x_t, pointmap, inputs = random_inputs()
     call(denoiser, x_t, pointmap, **inputs, known=torch.tensor([True, False])).square().mean().backward()
@@ -145,7 +145,7 @@ def test_published_size() -> None:
     assert sizes[False] == pytest.approx(30, abs=1) and sizes[True] == pytest.approx(43, abs=1)
 
 
-def test_wrong_use_says_what_is_needed() -> None:
+def test_missing_inputs_are_named() -> None:
     with pytest.raises(ValueError, match="multiple of the patch"):
         tiny_denoiser(patch=3)
     denoiser = tiny_denoiser()

@@ -58,7 +58,7 @@ def contacts_of(joints3d: Tensor, rig: Rig, skeleton: Skeleton = SMPL22) -> Foot
 
 
 @pytest.mark.parametrize("skeleton", [SMPL22, SMPL24, COCO17, H36M17, OPENPOSE25, HALPE26])
-def test_hints_of_somebody_who_stands_are_the_feet_in_all_views(skeleton: Skeleton) -> None:
+def test_conditioning_of_a_standing_person_is_the_feet_in_all_views(skeleton: Skeleton) -> None:
     joints3d, rig = standing(skeleton), one_rig()
     contacts = contacts_of(joints3d, rig, skeleton)
     feet = joints3d[..., list(skeleton.contact_joints), :]
@@ -81,7 +81,7 @@ def in_views(contacts: FootContactConditioning, rig: Rig, skeleton: Skeleton = S
 
 
 @pytest.mark.parametrize("skeleton", [SMPL22, COCO17])
-def test_somebody_flat_is_reported_exactly(skeleton: Skeleton) -> None:
+def test_a_flat_figure_is_reproduced_exactly(skeleton: Skeleton) -> None:
     """Who stands across V0's axis with all joints in a vertical plane is the cut-out figure."""
     joints3d, rig = standing(skeleton), one_rig()
     joints3d[..., 0] -= joints3d[..., list(skeleton.contact_joints), 0].mean(-1, keepdim=True)
@@ -101,7 +101,7 @@ def test_somebody_flat_is_reported_exactly(skeleton: Skeleton) -> None:
 
 
 @pytest.mark.parametrize("content", ["walk", "bow"])
-def test_the_figure_is_seen_by_the_first_view_as_observed(content: str) -> None:
+def test_the_figure_projects_to_the_observation_in_the_first_view(content: str) -> None:
     """Whatever the pose: every joint of the figure lies on the ray of V0 that it was seen on."""
     joints3d, rig = people(1, 5, content=content), one_rig()
     contacts = contacts_of(joints3d, rig)
@@ -122,7 +122,7 @@ def test_feet_in_the_air_count_less() -> None:
     assert moved[1, [0, 2]].max() == 0 and moved[1, 4] < 0.15
 
 
-def test_what_is_not_seen_or_over_the_horizon_or_far_gives_no_hint() -> None:
+def test_invisible_distant_and_airborne_feet_give_no_conditioning() -> None:
     joints3d, rig = standing(), one_rig()
     pixels = project(rig, joints3d)[0][:, 0]
     seen = torch.ones(1, 3, 22, dtype=torch.bool)
@@ -154,7 +154,7 @@ def test_what_is_not_seen_or_over_the_horizon_or_far_gives_no_hint() -> None:
     assert rootless.valid[0, 0].tolist() == [True, True, True, True, False] and not rootless.known.any()
 
 
-def test_a_view_from_which_a_hint_is_behind_has_none() -> None:
+def test_points_behind_a_view_are_zero() -> None:
     rig = one_rig()
     there = torch.tensor([0.0, 0.0, 20.0])
     contacts = FootContactConditioning(
@@ -168,7 +168,7 @@ def test_a_view_from_which_a_hint_is_behind_has_none() -> None:
     assert not figure[0, 0].any() and figure[0, 1:].any() and figure.abs().max() <= IMAGE_LIMIT
 
 
-def test_the_first_camera_is_what_the_condition_says() -> None:
+def test_the_first_camera_is_that_of_the_condition() -> None:
     rig = ring()
     for preset in ("paper", "full"):
         first = first_camera(camera_condition(rig, preset)[0], rig.size[0])
@@ -241,7 +241,7 @@ def test_sampling_uses_conditioning_and_only_with_pointmaps() -> None:
 
 
 @torch.no_grad()
-def test_the_regression_of_3d_motion_has_hints_in_the_world() -> None:
+def test_the_regression_of_3d_motion_has_conditioning_in_the_world() -> None:
     denoiser = tiny_denoiser(num_features=69, num_contact_features=WORLD_CONTACTS, use_views=False)
     pipeline, batch = tiny_pipeline(denoiser, world_codec=WorldJointsCodec(SMPL22)), tiny_batch()
     contacts = pipeline._training_contacts(batch, torch.tensor([True, True]))
@@ -252,7 +252,7 @@ def test_the_regression_of_3d_motion_has_hints_in_the_world() -> None:
     assert pipeline.training_loss(batch, draws)["loss"].isfinite()
 
 
-def test_wrong_numbers_of_hints_are_named() -> None:
+def test_wrong_numbers_of_features_are_named() -> None:
     with pytest.raises(ValueError, match="num_contact_features=7"):
         tiny_pipeline(tiny_denoiser(num_contact_features=7))
     denoiser = tiny_denoiser(num_contact_features=VIEW_CONTACTS)

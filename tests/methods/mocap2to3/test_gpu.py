@@ -13,7 +13,7 @@ from tests.methods.mocap2to3.tiny import KnowsTheTruth, people, ring, tiny_batch
 pytestmark = pytest.mark.gpu
 
 
-def test_samples_are_those_of_the_cpu() -> None:
+def test_samples_equal_those_of_the_cpu() -> None:
     joints3d, rig = people(1, 40), ring()
     pixels = project(rig, joints3d)[0]
     torch.manual_seed(0)
@@ -27,7 +27,7 @@ def test_samples_are_those_of_the_cpu() -> None:
     torch.testing.assert_close(got.joints3d, wanted.joints3d, atol=1e-3, rtol=0)
 
 
-def test_the_loss_is_that_of_the_cpu() -> None:
+def test_the_loss_equals_that_of_the_cpu() -> None:
     batch, pipeline = tiny_batch(), tiny_pipeline()
     draws = pipeline.draw_training(batch, torch.Generator().manual_seed(0))
     wanted = pipeline.training_loss(batch, draws)["loss"]

@@ -44,7 +44,7 @@ def error(batch: MotionBatch, joints3d: Tensor) -> float:
     return float((batch.joints3d - joints3d).norm(dim=-1).mean())
 
 
-def test_what_a_sure_guess_has_is_kept_and_an_unsure_one_counts_little() -> None:
+def test_a_certain_guess_is_kept_and_an_uncertain_one_has_little_weight() -> None:
     joints3d = people(2, FRAMES)
     errors = [error(lifted(joints3d, guess_of(joints3d, sigma)), joints3d) for sigma in (1e-3, 0.3, 10.0)]
     assert errors[0] < 1e-3
@@ -52,12 +52,12 @@ def test_what_a_sure_guess_has_is_kept_and_an_unsure_one_counts_little() -> None
 
 
 @pytest.mark.parametrize("fps", [20.0, 30.0])
-def test_a_guess_is_taken_at_the_rate_of_the_tracks(fps: float) -> None:
+def test_a_guess_has_the_rate_of_the_tracks(fps: float) -> None:
     joints3d = people(1, 30)
     assert error(lifted(joints3d, guess_of(joints3d, 1e-3, fps), fps), joints3d) < 5e-3
 
 
-def test_samples_begin_from_guesses_of_their_own() -> None:
+def test_samples_start_from_different_guesses() -> None:
     joints3d = people(1, FRAMES)
     moved = torch.stack([joints3d + 0.1, joints3d - 0.1], 1)
     out = lifted(joints3d, guess_of(joints3d, 1e-3, samples=moved), num_samples=2)
@@ -67,7 +67,7 @@ def test_samples_begin_from_guesses_of_their_own() -> None:
     assert torch.equal(out.extras["sigma"], torch.full((1, FRAMES, 22), 1e-3))
 
 
-def test_the_network_is_told_the_guess_in_place_of_the_flat_figure() -> None:
+def test_the_guess_replaces_the_flat_figure_in_the_conditioning() -> None:
     codec = BboxPose2DCodec(SMPL22)
     count = count_contact_features(codec, None)
     pipeline = tiny_pipeline(tiny_denoiser(num_contact_features=count))
@@ -122,7 +122,7 @@ def test_guesses_of_other_tracks_are_named() -> None:
             lifted(joints3d, guess)
 
 
-def test_two_pipelines_in_a_row_give_the_motion_of_one_and_the_doubts_of_the_other() -> None:
+def test_guided_lifting_returns_the_motion_of_one_pipeline_and_the_uncertainty_of_the_other() -> None:
     joints3d, rig = people(1, FRAMES), ring()
     kp2d = project(rig, joints3d)[0][:, 0]
     guesser = walkers.tiny_pipeline()
@@ -149,10 +149,10 @@ def test_a_generator_replaces_the_seed_of_both_pipelines() -> None:
     assert not torch.equal(other.extras["samples"], by_seed.extras["samples"])
 
 
-def test_pipelines_that_do_not_go_together_are_named() -> None:
+def test_mismatched_pipelines_are_refused() -> None:
     with pytest.raises(ValueError, match="does not take an initial guess of mocap2to3"):
         GuidedPipeline(tiny_pipeline(), tiny_pipeline())
     with pytest.raises(ValueError, match="ray_lifting does not take an initial guess"):
         GuidedPipeline(walkers.tiny_pipeline(), GroundRayPipeline(SMPL22))
-    with pytest.raises(ValueError, match="of 'coco17' joints, but mocap2to3 lifts 'smpl22'"):
+    with pytest.raises(ValueError, match="has 'coco17' joints, but mocap2to3 lifts 'smpl22'"):
         GuidedPipeline(tiny_pipeline(), GroundRayPipeline(COCO17))

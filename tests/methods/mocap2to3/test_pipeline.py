@@ -17,6 +17,7 @@ from hmr4d.methods.mocap2to3.options import LiftSamplingOptions, LiftTrainingOpt
 from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
 from hmr4d.methods.mocap2to3.requests import track_at_rate
 from hmr4d.methods.mocap2to3.values import LiftDraws, Track
+from hmr4d.methods.mocap2to3.window_sampling import WindowSampler
 from hmr4d.motion.tracks import smooth_in_time
 from hmr4d.representation.bbox_pose2d import BboxPose2DCodec
 from hmr4d.representation.image_pose2d import ImagePose2DCodec
@@ -58,7 +59,7 @@ def largest_error(a: Tensor, b: Tensor) -> float:
         {"keep_observed": False},
     ],
 )
-def test_who_knows_the_truth_returns_it(settings: dict[str, Any]) -> None:
+def test_a_perfect_denoiser_returns_the_true_motion(settings: dict[str, Any]) -> None:
     joints3d, rig = people(2, 20), ring()
     pipeline = truthful(joints3d, rig, **settings)
     out = pipeline.lift(seen(joints3d, rig)[:, 0], torch.ones(2, 20, 22), rig)
@@ -80,7 +81,7 @@ def test_maps_are_encoded_once_for_all_steps_tracks_and_windows() -> None:
     assert network.calls > 6 and network.maps == 1
 
 
-def test_missing_joints_come_from_the_drawn_views() -> None:
+def test_missing_joints_come_from_the_generated_views() -> None:
     joints3d, rig = people(1, 20), ring()
     kp2d, conf = seen(joints3d, rig)[:, 0].clone(), torch.ones(1, 20, 22)
     conf[0, 5:9, [4, 7, 10]], conf[0, 12] = 0.0, 0.1
@@ -89,7 +90,7 @@ def test_missing_joints_come_from_the_drawn_views() -> None:
     assert largest_error(out.joints3d, joints3d) < 1e-3
 
 
-def test_the_observation_wins_over_what_is_drawn_in_its_place() -> None:
+def test_the_observation_overrides_the_generated_view() -> None:
     """A network that draws view 0 ten pixels off does not move the result, unless view 0 may drift."""
     joints3d, rig = people(1, 20), ring()
     pixels = seen(joints3d, rig)
@@ -299,7 +300,7 @@ def test_one_view_is_sampled_too() -> None:
     batched = Rig(rig.size[None], rig.K4[None], rig.T_w2c[None])
     track = Track(seen(joints3d, rig)[:, 0], torch.ones(1, 20, 22), torch.tensor([20]))
     noise = IndependentNoise([torch.Generator()], torch.tensor([20]), num_views=4, num_features=48)
-    found = pipeline.sample_window(pipeline.camera_inputs(batched), track, noise, pipeline.sampling)
+    found = WindowSampler(pipeline, pipeline.camera_inputs(batched), track, pipeline.sampling).run(noise)
     assert found.joints3d.shape == (1, 20, 22, 3) and found.joints3d.isfinite().all()
 
 
@@ -331,7 +332,7 @@ def test_loss_terms() -> None:
     assert float(terms["loss"]) == pytest.approx(sum(w * float(terms[f"{n}_loss"]) for n, w in weights.items()))
 
 
-def test_points_that_are_not_known_teach_nothing() -> None:
+def test_unknown_points_have_no_loss() -> None:
     batch = tiny_batch()
     known = batch["valid"][:, None, :, None].repeat(1, 4, 1, 22)
     known[0, 1, 3, 1] = False  # one joint
@@ -360,7 +361,7 @@ def test_items_without_a_camera_train_as_if_it_had_been_dropped() -> None:
     assert got == expected
 
 
-def test_what_is_known_in_2d_alone_has_no_error_in_meters() -> None:
+def test_items_with_2d_only_have_no_metric_error() -> None:
     batch = tiny_batch((8, 8))
     pipeline = tiny_pipeline(training=LiftTrainingOptions(metres_weight=1.0))
     draws = pipeline.draw_training(batch, torch.Generator().manual_seed(0))
@@ -372,7 +373,7 @@ def test_what_is_known_in_2d_alone_has_no_error_in_meters() -> None:
     assert torch.allclose(pipeline.training_loss(batch, draws)["metres_loss"], first, atol=1e-6)
 
 
-def test_a_prediction_off_by_a_known_amount_is_monitored_as_such() -> None:
+def test_monitoring_measures_a_known_error() -> None:
     batch = tiny_batch((20, 14))
     x_0 = batch["features"].clone()
     exact = tiny_pipeline(KnowsTheTruth(x_0), training=LiftTrainingOptions())

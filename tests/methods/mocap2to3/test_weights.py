@@ -59,7 +59,7 @@ def test_one_view_starts_several_in_training_only(tmp_path: Path) -> None:
         WEIGHTS.load(pipeline, path, "pl_2d_mv")
 
 
-def test_a_frozen_prior_leaves_what_several_views_add() -> None:
+def test_a_frozen_prior_keeps_multi_view_parameters_trainable() -> None:
     single, several = tiny_denoiser(use_views=False, num_condition_features=0), tiny_denoiser()
     freeze_parameters(several, "prior", FREEZE_GROUPS)
     free = {name for name, p in several.named_parameters() if p.requires_grad}
@@ -91,7 +91,7 @@ def released(folder: Path, kind: str) -> Mocap2to3Pipeline:
 
 
 @pytest.mark.parametrize("kind", ["tokens", "points", "direct"])
-def test_a_release_lifts_as_what_it_was_made_of(kind: str, tmp_path: Path) -> None:
+def test_a_release_lifts_like_its_source(kind: str, tmp_path: Path) -> None:
     pipeline, rig = released(tmp_path, kind), ring()
     loaded = load_pipeline(tmp_path)
     assert isinstance(loaded, Mocap2to3Pipeline) and not loaded.training

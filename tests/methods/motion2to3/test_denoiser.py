@@ -29,7 +29,7 @@ def test_more_padding_changes_nothing() -> None:
 
 
 @torch.no_grad()
-def test_items_do_not_know_each_other() -> None:
+def test_items_of_a_batch_are_independent() -> None:
     denoiser = tiny_denoiser().eval()
     x, inputs = random_inputs(batch=3)
     together = denoiser(x, **inputs)
@@ -63,7 +63,7 @@ def test_views_can_be_named_in_any_order() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("what", ["t", "text", "cam", "x_t"])
-def test_everything_given_matters(what: str) -> None:
+def test_every_input_has_an_effect(what: str) -> None:
     denoiser = tiny_denoiser().eval()
     x, inputs = random_inputs()
     base = denoiser(x, **inputs)
@@ -73,7 +73,7 @@ def test_everything_given_matters(what: str) -> None:
 
 
 @torch.no_grad()
-def test_fresh_multi_view_network_is_the_single_view_network() -> None:
+def test_untrained_multi_view_network_equals_the_single_view_network() -> None:
     """So that a pretrained single-view checkpoint keeps what it can do."""
     single = tiny_denoiser(use_views=False, cam_dim=0, separate_root_head=False).eval()
     several = tiny_denoiser(awake=False, separate_root_head=False).eval()
@@ -84,7 +84,7 @@ def test_fresh_multi_view_network_is_the_single_view_network() -> None:
 
 
 @torch.no_grad()
-def test_single_view_network_treats_views_alike_and_apart() -> None:
+def test_single_view_network_treats_views_equally_and_independently() -> None:
     denoiser = tiny_denoiser(use_views=False, cam_dim=0, separate_root_head=False).eval()
     x, inputs = random_inputs()
     del inputs["cam"]
@@ -94,7 +94,7 @@ def test_single_view_network_treats_views_alike_and_apart() -> None:
 
 
 @torch.no_grad()
-def test_condition_starts_silent() -> None:
+def test_the_condition_has_no_initial_effect() -> None:
     denoiser = tiny_denoiser(awake=False, use_condition2d=True).eval()
     x, inputs = random_inputs()
     condition = torch.randn(2, 6, 44, generator=torch.Generator().manual_seed(1))
@@ -104,7 +104,7 @@ def test_condition_starts_silent() -> None:
 
 
 @torch.no_grad()
-def test_root_head_gives_the_last_two_channels() -> None:
+def test_root_head_predicts_the_last_two_channels() -> None:
     denoiser = tiny_denoiser().eval()
     x, inputs = random_inputs()
     base = denoiser(x, **inputs)
@@ -132,7 +132,7 @@ def test_scalar_step_is_a_step_for_all() -> None:
     assert torch.equal(denoiser(x, **inputs), denoiser(x, **dict(inputs, t=torch.tensor(4))))
 
 
-def test_every_parameter_learns() -> None:
+def test_every_parameter_has_a_gradient() -> None:
     denoiser = tiny_denoiser(use_condition2d=True)
     x, inputs = random_inputs()
     denoiser(x, condition2d=torch.ones(2, 6, 44), **inputs).square().mean().backward()
@@ -140,7 +140,7 @@ def test_every_parameter_learns() -> None:
     assert silent == []
 
 
-def test_wrong_use_says_what_is_needed() -> None:
+def test_missing_inputs_are_named() -> None:
     with pytest.raises(ValueError, match="'words'.*'tokens', 'pooled'"):
         tiny_denoiser(text_mode="words")
     x, inputs = random_inputs()

@@ -19,7 +19,7 @@ SINGLE = {"use_views": False, "cam_dim": 0, "separate_root_head": False}
 
 @pytest.mark.parametrize("settings", [{}, {"step": "ddim", "num_inference_steps": 4, "guidance_scale": 2.5}])
 @pytest.mark.parametrize(("changes", "consistency"), [({}, False), (SINGLE, True)])
-def test_samples_are_those_of_the_cpu(changes: dict, consistency: bool, settings: dict) -> None:
+def test_samples_equal_those_of_the_cpu(changes: dict, consistency: bool, settings: dict) -> None:
     prompts, seconds = ["a person walks", "a person jumps twice"], [1.5, 2.0]
     pipeline = tiny_pipeline(tiny_denoiser(**changes), consistency=consistency, **settings)
     wanted = pipeline.sample(prompts, seconds=seconds, seed=3)
@@ -63,7 +63,7 @@ def loss_of_one_step(accelerator: str, precision: str | int) -> tuple[float, Mot
     return float(trainer.callback_metrics["train/loss"]), trained.cpu()
 
 
-def test_one_training_step_is_that_of_the_cpu() -> None:
+def test_one_training_step_equals_that_of_the_cpu() -> None:
     (cpu_loss, on_cpu), (gpu_loss, on_gpu) = loss_of_one_step("cpu", 32), loss_of_one_step("gpu", 32)
     assert gpu_loss == pytest.approx(cpu_loss, rel=1e-4)
     for name, value in on_gpu.state_dict().items():

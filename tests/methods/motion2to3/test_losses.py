@@ -16,7 +16,7 @@ def arrays() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return predicted, target, torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.bool)[:, None, :, None]
 
 
-def test_masked_mse_is_the_mean_over_what_counts() -> None:
+def test_masked_mse_is_the_mean_over_the_mask() -> None:
     predicted, target, mask = arrays()
     counted = np.broadcast_to(mask.numpy(), target.shape)
     expected = ((predicted - target).numpy()[counted] ** 2).mean()
@@ -39,7 +39,7 @@ def test_values_outside_the_mask_have_no_gradient(loss) -> None:
     assert predicted.grad[~outside].all()
 
 
-def test_nothing_counts_is_zero() -> None:
+def test_an_empty_mask_gives_zero() -> None:
     predicted, target, mask = arrays()
     assert float(masked_mse(predicted, target, torch.zeros_like(mask))) == 0.0
 

@@ -78,7 +78,7 @@ def test_the_rate_ends_where_the_training_ends(ends: dict[str, int]) -> None:
     assert rates.used[4] == pytest.approx(LR * (0.1 + 0.9 * (1 + math.cos(math.pi / 2)) / 2))
 
 
-def test_the_rate_is_constant_unless_told() -> None:
+def test_the_rate_is_constant_by_default() -> None:
     rates = Rates()
     trainer(rates, max_epochs=2).fit(module(), datamodule=Batches(tiny_batch()))
     assert rates.used == [LR, LR]
@@ -91,11 +91,11 @@ def test_a_given_decay_may_end_before_the_training() -> None:
 
 
 def test_decay_without_an_end_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"final_lr=0\.1 needs an end of the training"):
+    with pytest.raises(ValueError, match=r"final_lr=0\.1 needs a defined end of the training"):
         trainer(max_epochs=-1).fit(module(final_lr=0.1), datamodule=Batches(tiny_batch()))
 
 
-def test_a_loss_that_is_no_number_stops_before_the_checkpoint(tmp_path: Any) -> None:
+def test_a_nan_loss_stops_before_the_checkpoint(tmp_path: Any) -> None:
     bad = tiny_batch(seed=1)
     bad["joints2d"][0, 0, 2] = math.nan
     keep = ModelCheckpoint(tmp_path, "last", every_n_train_steps=1, save_top_k=1, enable_version_counter=False)

@@ -104,7 +104,7 @@ def test_odd_patch_is_refused() -> None:
         patch_denoiser(patch=3)
 
 
-def test_one_batch_is_learned() -> None:
+def test_one_batch_can_be_learned() -> None:
     training = TrainingOptions(drop_text=0.0, drop_cam=0.0, max_step_weight=5.0, pooled_noise=0.1)
     pipeline = tiny_pipeline(patch_denoiser(awake=False), training=training).train()
     batch, draw = tiny_batch(), torch.Generator().manual_seed(0)
@@ -119,14 +119,14 @@ def test_one_batch_is_learned() -> None:
     assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
 
 
-def test_motion_is_the_same_alone_and_in_a_batch() -> None:
+def test_motion_does_not_depend_on_the_batch() -> None:
     pipeline = tiny_pipeline(patch_denoiser(), num_views=2, step="ddim", guidance_scale=2.0)
     together = pipeline.sample(["a walk", "a long jump"], seconds=[1.0, 1.5], seed=[3, 4])
     alone = pipeline.sample(["a long jump"], seconds=1.5, seed=4)
     assert torch.allclose(together.joints3d[1], alone.joints3d[0], atol=1e-4)
 
 
-def test_known_actions_pull_the_words_of_a_prompt_and_not_the_empty_prompt() -> None:
+def test_known_actions_pull_a_prompt_but_not_the_empty_prompt() -> None:
     network = patch_denoiser()
     actions = [KnownAction("walk", "walk", 12, 8.0, 4.0, 9.0), KnownAction("bow", "bow", 3, 1.6, 1.2, 2.0)]
 

@@ -57,7 +57,7 @@ def count_passes(pipeline: Motion2to3Pipeline) -> list[int]:
     ],
     ids=str,
 )
-def test_alone_and_in_a_batch(sampling: dict[str, Any]) -> None:
+def test_motion_does_not_depend_on_the_batch(sampling: dict[str, Any]) -> None:
     pipeline = tiny_pipeline(**sampling)
     seconds, seeds = [1.0, 1.5, 1.2], [11, 12, 13]
     together = pipeline.sample(PROMPTS, seconds=seconds, seed=seeds)
@@ -99,7 +99,7 @@ def test_same_seed_same_motion_other_seed_other_motion() -> None:
     assert apart(pipeline.sample(["a walk"], seconds=1, seed=5)[0].joints3d, first) > 1e-4
 
 
-def test_global_generator_is_left_alone() -> None:
+def test_global_generator_is_not_used() -> None:
     pipeline = tiny_pipeline()
     before = torch.get_rng_state()
     pipeline.sample(["a kick"], seconds=1, seed=5)
@@ -161,7 +161,7 @@ def test_output_is_a_placed_motion() -> None:
         assert not output.joints3d[i, n:].any()
 
 
-def test_heights() -> None:
+def test_body_heights_of_the_height_options() -> None:
     def heights(how: str) -> Tensor:
         return body_height(tiny_pipeline(height=how).sample(["a kick"], seconds=1, seed=2)[0].joints3d)
 
@@ -228,7 +228,7 @@ def test_consistency_gives_every_step_views_of_one_body(consistency: bool) -> No
 
 
 @pytest.mark.parametrize(("guidance", "passes_a_step"), [(1.0, 1), (0.0, 1), (2.5, 2)])
-def test_passes_of_the_network(guidance: float, passes_a_step: int) -> None:
+def test_guidance_determines_the_number_of_network_passes(guidance: float, passes_a_step: int) -> None:
     pipeline = tiny_pipeline(guidance_scale=guidance)
     passes = count_passes(pipeline)
     pipeline.sample(PROMPTS, seconds=1, seed=0)
@@ -258,7 +258,7 @@ def test_fewer_steps(count: int, step: str, spacing: str) -> None:
     assert torch.isfinite(output.joints3d).all()
 
 
-def test_single_view_network_makes_3d_by_triangulation_alone() -> None:
+def test_single_view_network_lifts_by_triangulation_alone() -> None:
     pipeline = tiny_pipeline(tiny_denoiser(**SINGLE), consistency=True)
     together = pipeline.sample(PROMPTS, seconds=1, seed=1)
     alone = pipeline.sample(PROMPTS[1:2], seconds=1, seed=1)
@@ -308,7 +308,7 @@ def test_one_prompt_needs_no_list() -> None:
     assert torch.equal(pipeline.sample("a kick", seconds=1).joints3d, pipeline.sample([" a kick "], seconds=1).joints3d)
 
 
-def test_options_that_do_not_exist() -> None:
+def test_unknown_options_are_refused() -> None:
     with pytest.raises(ValueError, match=r"step is 'euler'.*'posterior', 'ddim'"):
         SamplingOptions(step="euler")
     with pytest.raises(ValueError, match=r"height is 'tall'"):
@@ -325,7 +325,7 @@ def test_statistics_must_fit_the_network() -> None:
         Motion2to3Pipeline(tiny_denoiser(), Motion2DCodec("hml3d_ortho_nr"), tiny_pipeline().schedule)
 
 
-def test_without_an_encoder_prompts_cannot_be_read() -> None:
+def test_prompts_without_an_encoder_are_refused() -> None:
     pipeline = Motion2to3Pipeline(tiny_denoiser(), Motion2DCodec("all_200h_nr"), tiny_pipeline().schedule)
     with pytest.raises(RuntimeError, match="no text encoder"):
         pipeline.sample(["a kick"], seconds=1)
@@ -350,7 +350,7 @@ def draws_for(pipeline: Motion2to3Pipeline, batch: dict[str, Any], seed: int = 0
     [TrainingOptions(), TrainingOptions(include_padding=True), TrainingOptions(velocity_weight=0.5)],
     ids=["masked", "published", "velocity"],
 )
-def test_padding_does_not_teach(training: TrainingOptions) -> None:
+def test_padding_has_no_gradient(training: TrainingOptions) -> None:
     """Values in padded frames change neither loss nor gradient."""
     batch = tiny_batch()
     other = dict(batch, joints2d=batch["joints2d"].clone())
@@ -366,7 +366,7 @@ def test_padding_does_not_teach(training: TrainingOptions) -> None:
     assert torch.allclose(gradients[0], gradients[1], atol=1e-5)
 
 
-def test_masked_loss_does_not_know_the_padding_but_the_published_one_does() -> None:
+def test_masked_loss_ignores_padding_but_the_published_one_does_not() -> None:
     losses = {}
     for include in (True, False):
         pipeline = tiny_pipeline(training=TrainingOptions(include_padding=include, drop_text=0, drop_cam=0))
@@ -387,7 +387,7 @@ def test_masked_loss_does_not_know_the_padding_but_the_published_one_does() -> N
     assert losses[True][0] == pytest.approx(2 * losses[True][1], rel=1e-4)
 
 
-def test_untrusted_points_do_not_teach_a_single_view() -> None:
+def test_points_of_low_confidence_have_no_gradient_in_a_single_view() -> None:
     pipeline = tiny_pipeline(tiny_denoiser(**SINGLE), num_views=1)
     batch = tiny_batch(num_views=1)
     batch["conf"] = batch["conf"].clone()
@@ -411,7 +411,7 @@ def test_draws_depend_on_the_generator_alone() -> None:
     assert not torch.allclose(first.eps, other.eps)
 
 
-def test_draws_have_the_stated_chances() -> None:
+def test_draws_have_the_configured_probabilities() -> None:
     pipeline = tiny_pipeline(training=TrainingOptions(drop_text=0.3, drop_cam=0.2))
     batch = tiny_batch((2,) * 1000)
     draws = draws_for(pipeline, batch)
@@ -423,7 +423,7 @@ def test_draws_have_the_stated_chances() -> None:
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
-def test_noisy_steps_are_drawn_as_often_as_the_power_says(power: float) -> None:
+def test_step_power_determines_the_frequency_of_noisy_steps(power: float) -> None:
     """t >= 8 of 10 means u^power <= 0.2."""
     draws = draws_for(tiny_pipeline(training=TrainingOptions(step_power=power)), tiny_batch((2,) * 2000))
     assert draws.t.min() >= 0
@@ -462,7 +462,7 @@ def test_dropped_cameras_are_zero() -> None:
     assert torch.equal(seen["cam"], torch.where(keep[..., None], batch["cam"], 0.0))
 
 
-def test_dropped_tokens_leave_one() -> None:
+def test_token_dropout_keeps_one_token() -> None:
     pipeline = tiny_pipeline(training=TrainingOptions(drop_text=0.0, drop_token=1.0), use_pooled_token=True)
     features = pipeline.encode_text(["a person walks slowly"] * 200)
     batch = tiny_batch((2,) * 200)
@@ -481,7 +481,7 @@ def test_dropping_tokens_needs_cached_text() -> None:
         draws_for(pipeline, tiny_batch())
 
 
-def test_a_training_step_leaves_its_draws_alone() -> None:
+def test_a_training_step_does_not_change_its_draws() -> None:
     pipeline, batch = tiny_pipeline(training=TrainingOptions(drop_token=0.5)), tiny_batch()
     features = pipeline.encode_text(batch["text"])
     batch |= {"text_tokens": features.tokens, "text_valid": features.valid, "text_pooled": features.pooled}
@@ -524,7 +524,7 @@ def test_null_text_set_by_hand_is_used() -> None:
 
 
 @pytest.mark.parametrize("num_views", [1, 4])
-def test_one_batch_can_be_learned_by_heart(num_views: int) -> None:
+def test_one_batch_can_be_overfitted(num_views: int) -> None:
     torch.manual_seed(0)
     changes = SINGLE if num_views == 1 else {}
     denoiser = tiny_denoiser(awake=False, dim=32, ff_dim=64, num_heads=4, **changes)

@@ -43,13 +43,13 @@ def test_views_of_a_reference_are_those_of_training() -> None:
     assert torch.allclose(seen, wanted, atol=1e-5)
 
 
-def test_meters_of_a_box_unit_are_known_for_fixed_parallel_boxes_alone() -> None:
+def test_meters_per_box_unit_exist_for_fixed_orthographic_boxes_only() -> None:
     assert Framing(box="fixed", half_extent=0.5).metres_per_unit == pytest.approx(0.6)
     assert Framing(box="largest").metres_per_unit is None
     assert Framing(box="fixed", is_perspective=True).metres_per_unit is None
 
 
-def test_lifting_the_views_of_a_reference_gives_it_back() -> None:
+def test_lifting_the_views_of_a_reference_recovers_it() -> None:
     motion = Motion(torch.from_numpy(clip(60)), 30.0)
     local = local_of(motion)
     views = OrthographicViews(tiny_pipeline().rig.draw(ItemRandom.from_seed(1))[0][None])
@@ -140,7 +140,7 @@ def test_longer_references_are_cut_and_other_joints_refused() -> None:
         local_of(replace(long, joints3d=long.joints3d[:, :2], skeleton=few))
 
 
-def test_references_that_are_no_body_or_too_short_are_refused() -> None:
+def test_invalid_or_short_references_are_refused() -> None:
     with pytest.raises(ValueError, match="no length and therefore no direction"):
         local_of(Motion(torch.ones(40, 22, 3), 20.0))
     with pytest.raises(ValueError, match=r"lasts 0\.45 s; this model generates 1 to 9\.8 s"):
@@ -149,5 +149,5 @@ def test_references_that_are_no_body_or_too_short_are_refused() -> None:
 
 
 def test_a_model_without_a_known_box_takes_no_reference() -> None:
-    with pytest.raises(ValueError, match="box units"):
+    with pytest.raises(ValueError, match="metres per box unit"):
         tiny_pipeline().follow(Motion(torch.from_numpy(clip(40)), 20.0), "bows", strength=0.5)

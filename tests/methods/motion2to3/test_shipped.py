@@ -27,7 +27,7 @@ def plain(node: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_card_and_configuration_say_what_it_is(name: str) -> None:
+def test_card_and_configuration_describe_the_model(name: str) -> None:
     card = (FOLDER / name / "README.md").read_text(encoding="utf-8")
     about = json.loads((FOLDER / name / "config.json").read_text(encoding="utf-8"))["about"]
     assert "CC BY-NC 4.0" in card
@@ -67,7 +67,7 @@ def test_released_words_and_actions_go_with_the_weights() -> None:
     assert 1.5 <= len(out[0].joints3d) / out.fps <= 9.8
 
 
-def test_it_moves_as_told() -> None:
+def test_the_shipped_model_follows_its_prompts() -> None:
     """A loose floor under quality; docs/results.md has the measurement."""
     out = load_pipeline("motion2to3-bandai").sample(
         ["a person walks forward", "a person raises the right hand"], seconds=3, seed=0

@@ -150,7 +150,7 @@ def test_two_checkpoints_second_wins(tmp_path: Path) -> None:
     assert same(pipeline.denoiser, second)
 
 
-def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+def test_mismatched_parameters_are_named(tmp_path: Path) -> None:
     published_file(tiny_denoiser(), tmp_path / "mv.ckpt", "denoisermv")
     with pytest.raises(ValueError, match=r"mv\.ckpt does not fit this network: unexpected .*and \d+ more"):
         WEIGHTS.load(tiny_pipeline(tiny_denoiser(**SINGLE)), tmp_path / "mv.ckpt")

@@ -40,7 +40,7 @@ def knowing(
     return RayLiftingPipeline(network, foot_heights=HEIGHTS, fps=20.0, **options)  # type: ignore[arg-type]
 
 
-def test_who_knows_the_truth_returns_it() -> None:
+def test_a_perfect_prediction_returns_the_true_motion() -> None:
     joints3d, rig = walker(), camera()
     pipeline = knowing(joints3d, rig, 0.0, fit=RayFitOptions(steps=0))
     out = pipeline.lift(pixels_of(joints3d, rig), torch.ones(1, 40, 22), rig, fps=20.0)
@@ -82,7 +82,7 @@ def test_steps_of_a_walk_stay_steps(seed: int) -> None:
     assert float(out.joints3d[0][:, list(FEET), 1].min()) > -0.03
 
 
-def test_a_foot_that_the_image_shows_to_move_does_not_stand() -> None:
+def test_a_foot_that_moves_in_the_image_does_not_stand() -> None:
     joints3d, rig = walker(), camera()
     kp2d, conf = pixels_of(joints3d, rig), torch.ones(1, 40, 22)
     told = knowing(joints3d, rig, 0.0, stands=torch.ones(1, 40, 4))  # that both feet stand, in every frame
@@ -94,7 +94,7 @@ def test_a_foot_that_the_image_shows_to_move_does_not_stand() -> None:
     assert errors[0] < 0.6 * errors[1]
 
 
-def test_depth_that_a_detector_tells_straightens_a_bent_prediction() -> None:
+def test_detected_depth_corrects_a_leaning_prediction() -> None:
     joints3d, rig = walker(), camera()
     kp2d, conf = pixels_of(joints3d, rig), torch.ones(1, 40, 22)
     lean = joints3d[..., 1:2] * torch.tensor([0.0, 0.0, 0.15])  # the network leans everybody towards the camera
@@ -173,7 +173,7 @@ def test_tracks_of_a_batch_are_lifted_as_alone() -> None:
         assert torch.allclose(together[row].joints3d, alone[0].joints3d, atol=1e-4)
 
 
-def test_samples_lie_as_far_apart_as_errors_are_expected_and_depend_on_the_seed_alone() -> None:
+def test_samples_have_the_spread_of_the_expected_errors_and_depend_on_the_seed_alone() -> None:
     joints3d, rig = walker(), camera()
     pipeline = knowing(joints3d, rig, 0.0)
     kp2d, conf = pixels_of(joints3d, rig), torch.ones(1, 40, 22)

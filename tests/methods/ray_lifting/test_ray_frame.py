@@ -19,7 +19,7 @@ def batched(rig: Rig) -> Rig:
 
 
 @pytest.mark.parametrize(("height", "pitch", "roll"), [(1.6, 0.1, 0.05), (0.5, -0.05, -0.2), (4.5, 0.6, 0.3)])
-def test_true_meters_behind_the_plane_give_the_true_joints(height: float, pitch: float, roll: float) -> None:
+def test_true_distances_behind_the_plane_give_the_true_joints(height: float, pitch: float, roll: float) -> None:
     joints3d, rig = walker(), batched(camera(height, pitch, roll))
     pixels = project(rig, joints3d)[0][:, 0]
     track = ray_track(rig, pixels, torch.ones(1, 40, 22), REST, fps=20.0)
@@ -40,7 +40,7 @@ def test_the_plane_stands_where_the_feet_do() -> None:
     assert off[standing].median() < 0.05
 
 
-def test_motion_seen_without_feet_or_hips_still_has_a_place() -> None:
+def test_motion_without_visible_feet_or_hips_has_a_position() -> None:
     joints3d, rig = walker(), batched(camera())
     pixels, conf = project(rig, joints3d)[0][:, 0], torch.ones(1, 40, 22)
     for hidden in (("knee", "ankle", "foot"), ("knee", "ankle", "foot", "hip", "pelvis")):
@@ -52,6 +52,6 @@ def test_motion_seen_without_feet_or_hips_still_has_a_place() -> None:
         assert not track.meets.any()
 
 
-def test_nothing_seen_gives_finite_features() -> None:
+def test_tracks_without_observations_give_finite_features() -> None:
     track = ray_track(batched(camera()), torch.full((1, 20, 22, 2), torch.nan), torch.zeros(1, 20, 22), REST, fps=20.0)
     assert track.features.isfinite().all()

@@ -56,7 +56,7 @@ def test_a_batch_depends_on_its_seed_alone(store: Path) -> None:
     assert not torch.equal(first["kp2d_obs"], other["kp2d_obs"])
 
 
-def test_joints_are_reported_where_the_camera_sees_them(store: Path) -> None:
+def test_detections_agree_with_the_projection(store: Path) -> None:
     batch = batches(store, EXACT)[1]
     rig = Rig(batch["size"], batch["K4"], batch["T_w2c"])
     pixels, depth = (x[:, 0] for x in project(rig, batch["joints3d"]))
@@ -67,7 +67,7 @@ def test_joints_are_reported_where_the_camera_sees_them(store: Path) -> None:
     assert float(height.min()) > 0.39 and float(height.max()) < 6.01
 
 
-def test_people_of_other_proportions_stand_as_firmly(store: Path) -> None:
+def test_people_of_other_proportions_keep_their_feet_in_place(store: Path) -> None:
     joints3d = (
         torch.from_numpy(synthetic_joints("walk", 60, np.random.default_rng(1))).float()[None].repeat(32, 1, 1, 1)
     )

@@ -1,12 +1,13 @@
-"""Body parameters of the person in a video by SMPLest-X, as a file that `hmr4d reference` reads.
+"""Estimates body parameters of a person in a video with SMPLest-X and writes a file for `hmr4d reference`.
 
-Written by `hmr4d reference install-exporter` to main/export_parameters.py of a folder of SMPLest-X. It runs there,
-without the package hmr4d: with what SMPLest-X itself needs, and ffmpeg.
+Written by `hmr4d reference install-exporter` to main/export_parameters.py of a folder of SMPLest-X. It runs there
+without
+the package hmr4d and needs only the requirements of SMPLest-X and ffmpeg.
 
-The file <name>_params.pt holds global_orient (T, 3), body_pose (T, 63), transl (T, 3), betas (T, 10), focal_length,
-width and height (T, 1), focal_length_xy and princpt (T, 2), frame_index (T,) of the pictures at fps, and fps. Pictures
-without the person have no row; frame_index tells which they are. The camera is that of the first picture in all rows,
-see `retarget_camera`, unless --keep_crop_cameras is given; `*_raw` keep what the network said.
+The file <name>_params.pt contains global_orient (T, 3), body_pose (T, 63), transl (T, 3), betas (T, 10), focal_length,
+width and height (T, 1), focal_length_xy and princpt (T, 2), frame_index (T,) of the images at fps, and fps. Images
+without the person have no row, which is visible in frame_index. All rows have the camera of the first image, see
+`retarget_camera`, unless --keep_crop_cameras is given; `*_raw` contain the output of the network.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ import numpy as np
 logger = logging.getLogger("export_parameters")
 
 LEAST_FOCAL = 1e-6
-LEAST_OVERLAP = 0.1  # of the box of a person and the last one, intersection over union
-LONGEST_LOST = 2.0  # seconds; whoever comes after that may be somebody else
-PARAMETERS = {  # our name: that of the network
+LEAST_OVERLAP = 0.1  # smallest intersection over union of consecutive boxes of a person
+LONGEST_LOST = 2.0  # seconds; after a longer gap it may be another person
+PARAMETERS = {  # name in the file: name in the network
     "global_orient": "smplx_root_pose", "body_pose": "smplx_body_pose", "transl": "cam_trans", "betas": "smplx_shape",
 }  # fmt: skip
 
@@ -38,21 +39,21 @@ PARAMETERS = {  # our name: that of the network
 def retarget_camera(
     transl: np.ndarray, focal_xy: np.ndarray, princpt: np.ndarray, width: float, height: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Translations as one fixed camera sees them, from those of the cameras of crops.
+    """Translations for one fixed camera, from translations for the cameras of crops.
 
-    With fx, fy at least LEAST_FOCAL and fx0 those of the first row, seen through the middle of the picture:
+    With fx, fy of at least LEAST_FOCAL, fx0 of the first row, and the principal point at the image center:
     z' = z fx0 / fx, x' = x + (cx - W / 2) z / fx, y' = y + (cy - H / 2) z / fy.
 
     Args:
         transl: (T, 3) metres.
-        focal_xy, princpt: (T, 2) pixels, of each crop.
-        width, height: of the picture.
+        focal_xy, princpt: (T, 2) pixels, focal lengths and principal points of the crops.
+        width, height: image size, pixels.
 
     Returns:
         (T, 3) metres, and (2,) the focal length in pixels.
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: the shapes do not match.
     """
     transl, focal_xy, princpt = (np.asarray(a, np.float64) for a in (transl, focal_xy, princpt))
     count = len(transl)
@@ -68,7 +69,7 @@ def retarget_camera(
 
 
 def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """(N,) intersection over union of a box (4,) with boxes (N, 4): left, top, right, bottom."""
+    """Intersection over union (N,) of a box (4,) with boxes (N, 4): left, top, right, bottom."""
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     shared = np.prod(np.maximum(high - low, 0), 1)
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], 1)
@@ -76,11 +77,12 @@ def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 class Follower:
-    """Keeps to one person: the one of a rank by size when somebody is first seen, then the box that overlaps most.
+    """Tracks one person: the one with the given size rank in the first image with people, then the box with the largest
+    overlap.
 
     Args:
-        rank: 0 for the largest.
-        patience: pictures for which the person may be lost.
+        rank: rank by size; 0 is the largest.
+        patience: largest number of images without the person.
     """
 
     def __init__(self, rank: int, patience: int) -> None:
@@ -89,7 +91,7 @@ class Follower:
         self.lost = 0
 
     def choose(self, boxes: np.ndarray) -> np.ndarray | None:
-        """The box (4,) of the person among those of a picture (N, 4); None where the person is not seen."""
+        """The box (4,) of the person among the boxes (N, 4) of an image; None if the person is not visible."""
         found = None
         if self.last is None:
             order = np.argsort(-np.prod(boxes[:, 2:] - boxes[:, :2], 1)) if len(boxes) else []
@@ -105,27 +107,28 @@ class Follower:
 
 
 def ffmpeg() -> str:
-    """The program; FFMPEG in the environment names another."""
+    """Path of ffmpeg; the environment variable FFMPEG overrides it."""
     program = os.environ.get("FFMPEG") or shutil.which("ffmpeg")
     if program is None:
-        sys.exit("error: ffmpeg is not installed, or not on the PATH. Install it, or set FFMPEG to its place.")
+        sys.exit("error: ffmpeg is not installed or not on the PATH. Install it, or set FFMPEG to its path.")
     return program
 
 
 def extract(video: Path, folder: Path, fps: float | None) -> tuple[list[Path], float]:
-    """Pictures of a video at a rate, or at its own, in a folder; and the rate."""
+    """Extracts the images of a video at a frame rate (None: that of the video) to a folder; returns the files and
+    the rate."""
     told = subprocess.run([ffmpeg(), "-i", str(video)], capture_output=True, text=True, check=False).stderr
     rate = re.search(r"([\d.]+) fps", told)
     if fps is None:
         if rate is None:
-            sys.exit(f"error: {video} does not tell its frame rate. Give it as --fps.")
+            sys.exit(f"error: {video} has no frame rate. Give it with --fps.")
         fps = float(rate.group(1))
     filters = ["-vf", f"fps={fps:g}"]
     command = [ffmpeg(), "-v", "error", "-i", str(video), *filters, "-qscale:v", "2", str(folder / "%06d.jpg")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     pictures = sorted(folder.glob("*.jpg"))
     if done.returncode or not pictures:
-        sys.exit(f"error: ffmpeg made no pictures of {video}: {done.stderr.strip() or 'no reason told'}")
+        sys.exit(f"error: ffmpeg extracted no images of {video}: {done.stderr.strip() or 'unknown reason'}")
     return pictures, fps
 
 
@@ -157,14 +160,14 @@ class Network:
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
 
     def boxes(self, picture: np.ndarray) -> np.ndarray:
-        """(N, 4) people in a picture: left, top, right, bottom."""
+        """Boxes (N, 4) of people in an image: left, top, right, bottom."""
         found = self.detector.predict(
             picture, device=self.device, classes=0, conf=self.least_confidence, save=False, verbose=False
         )
         return found[0].boxes.xyxy.detach().cpu().numpy().reshape(-1, 4)
 
     def parameters(self, picture: np.ndarray, box: np.ndarray) -> dict[str, np.ndarray] | None:
-        """Body and camera of the person in a box; None where the box lies outside the picture."""
+        """Body and camera of the person in a box; None if the box lies outside the image."""
         import torch
 
         tools = importlib.import_module("utils.data_utils")
@@ -191,7 +194,7 @@ class Network:
 def parameters_of(
     pictures: list[Path], network: Any, follower: Follower
 ) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
-    """Rows of all pictures in which the person is seen, and width and height."""
+    """Rows of all images with the person, and width and height."""
     load_img = importlib.import_module("utils.data_utils").load_img
     rows: dict[str, list[Any]] = {}
     size = (0, 0)
@@ -204,12 +207,12 @@ def parameters_of(
             for name, value in {**values, "frame_index": number, "box": box}.items():
                 rows.setdefault(name, []).append(value)
         if number % 50 == 0:
-            logger.info("Picture %d of %d.", number + 1, len(pictures))
+            logger.info("Image %d of %d.", number + 1, len(pictures))
     return {name: np.stack(values) for name, values in rows.items()}, size
 
 
 def content_of(rows: dict[str, np.ndarray], size: tuple[int, int], fps: float, *, retarget: bool) -> dict[str, Any]:
-    """What is written: tensors by name, see the docstring of this file."""
+    """The content of the file: name -> tensor, see the docstring of this module."""
     import torch
 
     count = len(rows["frame_index"])
@@ -235,7 +238,7 @@ def content_of(rows: dict[str, np.ndarray], size: tuple[int, int], fps: float, *
 
 
 def save(content: dict[str, Any], path: Path) -> None:
-    """Writes the file whole or not at all."""
+    """Writes the file atomically."""
     import torch
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -247,28 +250,31 @@ def save(content: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    """Entry point; exit status 1 when nobody is found."""
+    """Entry point; exit status 1 if no person is found."""
     known = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     known.add_argument("--ckpt_name", default="smplest_x_h", help="folder in pretrained_models")
     known.add_argument("--video", type=Path, required=True)
-    known.add_argument("--fps", type=float, help="pictures per second (those of the video)")
-    known.add_argument("--out", type=Path, help="file to write (<video>_params.pt beside the video)")
-    known.add_argument("--person", type=int, default=0, help="rank by size in the first picture with people (0)")
-    known.add_argument("--keep_crop_cameras", action="store_true", help="leave the camera of each crop")
-    known.add_argument("--device", help="cuda or cpu (cuda where there is a card)")
+    known.add_argument("--fps", type=float, help="images per second (default: those of the video)")
+    known.add_argument("--out", type=Path, help="file to write (default: <video>_params.pt next to the video)")
+    known.add_argument("--person", type=int, default=0, help="rank by size in the first image with people (default: 0)")
+    known.add_argument("--keep_crop_cameras", action="store_true", help="keep the camera of each crop")
+    known.add_argument("--device", help="cuda or cpu (default: cuda if available)")
     args = known.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if not args.video.is_file():
         sys.exit(f"error: video not found: {args.video}")
-    with tempfile.TemporaryDirectory(prefix="export_parameters_") as folder:  # so that runs do not share pictures
+    with tempfile.TemporaryDirectory(prefix="export_parameters_") as folder:  # so that runs do not share images
         pictures, fps = extract(args.video, Path(folder), args.fps)
         follower = Follower(args.person, round(LONGEST_LOST * fps))
         rows, size = parameters_of(pictures, Network(args.ckpt_name, args.device), follower)
     if not rows:
-        sys.exit(f"error: nobody was found in {args.video}, or no person of rank {args.person}. Nothing was written.")
+        sys.exit(
+            f"error: {args.video} shows no person, or none of rank {args.person}. Nothing was written. Try "
+            "another --person."
+        )
     path = args.out or args.video.with_name(f"{args.video.stem}_params.pt")
     save(content_of(rows, size, fps, retarget=not args.keep_crop_cameras), path)
-    logger.info("%s: the person is in %d of %d pictures, %g a second.", path, len(rows["box"]), len(pictures), fps)
+    logger.info("%s: the person is in %d of %d images, %g per second.", path, len(rows["box"]), len(pictures), fps)
 
 
 if __name__ == "__main__":
