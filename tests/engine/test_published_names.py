@@ -16,7 +16,14 @@ from hmr4d.methods.published_names import PublishedNameError
 
 MV = "exp=mas/video_motion2dmv_nr/mdm"
 # A value for every translated key; each of them must be one that the configuration accepts.
-VALUES = {"is_lastnorm": "True", "is_hastext": "True", "is_camemb": "False", "is_2dinput": "False", "anti_text": "run"}
+VALUES = {
+    "is_lastnorm": "True",
+    "is_hastext": "True",
+    "is_camemb": "False",
+    "is_2dinput": "False",
+    "anti_text": "run",
+    "input_dim": "44",
+}
 
 
 @pytest.mark.parametrize(
@@ -115,14 +122,14 @@ def test_targets_are_mapped_at_any_depth() -> None:
 
 def test_target_without_counterpart_is_named_with_its_place() -> None:
     for target in ("hmr4d.utils.callbacks.vis_motion2d.Visualizer", "hmr4d.network.mas.mdm.MDM"):
-        with pytest.raises(PublishedNameError, match=f"callbacks.x asks for {target}"):
+        with pytest.raises(PublishedNameError, match=f"callbacks.x has the target {target}"):
             compose_config([MV, f"+callbacks.x._target_={target}"])
 
 
 def test_program_stops_with_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", MV, "model.args.rng_type=const"])
     assert train.main() == 2
-    assert "error: model.args.rng_type=const: noise always depends" in capsys.readouterr().err
+    assert "error: model.args.rng_type=const: noise depends on seed and prompt alone" in capsys.readouterr().err
 
 
 def test_several_additions_are_merged() -> None:

@@ -119,7 +119,7 @@ def test_missing_files_are_all_named(tmp_path):
 
 
 def test_wrong_skeleton_is_refused(classifier):
-    with pytest.raises(ValueError, match=r"Clip 0 is \(30, 24, 3\)"):
+    with pytest.raises(ValueError, match=r"Clip 0 has shape \(30, 24, 3\)"):
         classifier.predict(LabelledMotion([torch.zeros(30, 24, 3)], ["walk"], FPS))
 
 

@@ -69,5 +69,5 @@ def test_samples_of_one_prompt_stand_next_to_real_clips(tmp_path: Path):
 
 
 def test_an_empty_reference_set_is_refused():
-    with pytest.raises(ValueError, match="no clip"):
+    with pytest.raises(ValueError, match="There is no reference clip"):
         NearestClip([], FPS)

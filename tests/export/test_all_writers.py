@@ -86,7 +86,7 @@ def test_invalid_motion_is_refused_with_one_sentence_and_no_file_remains(tmp_pat
         ({"metadata": {"a": object()}}, "JSON"),
     ]
     if ending in ROTATIONS:
-        wrongs.append(({"joints3d": np.zeros((4, 2, 3)), "skeleton": pair}, "'pair' is not known"))
+        wrongs.append(({"joints3d": np.zeros((4, 2, 3)), "skeleton": pair}, "skeleton 'pair' has none"))
         wrongs.append(({"metadata": {"joint_convention": "mars"}}, "known: bandai_namco"))
     for wrong, message in wrongs:
         with pytest.raises(ValueError, match=message):

@@ -71,7 +71,7 @@ def test_without_a_model_the_file_contains_the_bones_of_the_motion(tmp_path: Pat
 
 
 def test_invalid_motion_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'dog' is not known"):
+    with pytest.raises(ValueError, match="skeleton 'dog' has none"):
         save_amass_npz(
             tmp_path / "m.npz", as_motion(np.zeros((3, 1, 3)), fps=20, skeleton=Skeleton("dog", ("tail",), (-1,), ()))
         )

@@ -206,7 +206,7 @@ def test_invalid_motion_is_refused_and_no_file_remains(tmp_path: Path) -> None:
     dog = Skeleton("dog", ("root", "tail"), (-1, 0), ())
     for wrong, message in (
         ({"joints3d": broken}, r"frame 2, joint 20 \(left_wrist\)"),
-        ({"joints3d": np.zeros((4, 2, 3)), "skeleton": dog}, "'dog' is not known"),
+        ({"joints3d": np.zeros((4, 2, 3)), "skeleton": dog}, "skeleton 'dog' has none"),
         ({"fps": 0}, "fps is 0"),
         ({"units": "inch"}, "known: m, cm"),
         ({"bones": "maya"}, "mixamo, unreal, unity"),

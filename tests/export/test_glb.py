@@ -188,7 +188,7 @@ def test_size_of_five_seconds(tmp_path: Path) -> None:
         (lambda j: j, {"fps": 0}, "fps"),
         (lambda j: j, {"bones": "maya"}, "Unknown bone names 'maya'"),
         (lambda j: j, {"metadata": {"a": object()}}, "JSON"),
-        (lambda j: j[:, :2], {"skeleton": Skeleton("pair", ("a", "b"), (-1, 0), ())}, "skeleton 'pair' is not known"),
+        (lambda j: j[:, :2], {"skeleton": Skeleton("pair", ("a", "b"), (-1, 0), ())}, "skeleton 'pair' has none"),
     ],
 )
 def test_invalid_motion_is_refused(tmp_path: Path, change, options: dict, expected: str) -> None:

@@ -53,7 +53,7 @@ def test_people_without_a_frame_are_nobody(tmp_path: Path) -> None:
     path = changed(layouts.wham(tmp_path, {0: Person(4), 1: Person(5)}), emptied)
     clip = read_clip(path)
     assert clip.motion.num_frames == 5 and not any("people" in remark for remark in clip.remarks)
-    with pytest.raises(ValueError, match="nobody in the file"):
+    with pytest.raises(ValueError, match="The file contains no person"):
         read_clip(changed(path, lambda tree: {0: tree[0]}))
 
 
@@ -103,5 +103,5 @@ def test_frames_before_the_first_and_cameras_that_are_no_rotation_are_refused(tm
     camera = np.load(tmp_path / "camera.npy", allow_pickle=True).item()
     flat: Any = {**camera, "pred_cam_R": 0 * camera["pred_cam_R"]}
     np.save(tmp_path / "camera.npy", flat, allow_pickle=True)
-    with pytest.raises(ValueError, match="'pred_cam_R' holds matrices that are no rotations"):
+    with pytest.raises(ValueError, match="'pred_cam_R' contains matrices that are not rotations"):
         read_clip(path)

@@ -54,7 +54,7 @@ def test_camera_sees_the_floor_ahead_of_it(tmp_path: Path, walk: np.ndarray) -> 
     seen = colored(drawn(tmp_path / "a.png"), (214, 226, 240))
     plain = colored(drawn(tmp_path / "b.png"), (214, 226, 240))
     assert len(seen) > 2 * len(plain)
-    with pytest.raises(ValueError, match="nobody"):
+    with pytest.raises(ValueError, match="people is empty"):
         write_plan_view(tmp_path / "c.png", [], [camera()])
     assert not (tmp_path / "c.png").exists()
 

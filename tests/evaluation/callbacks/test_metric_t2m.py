@@ -222,7 +222,7 @@ def test_external_motions_are_matched_by_their_order(done: Path, inputs: Path, t
     ("more", "message"),
     [
         (["limit=31"], "31 motions; R-precision ranks pools of 32"),
-        (["protocol.rules.min_seconds=0.5"], r"trained on clips of 1\.2 s"),
+        (["protocol.rules.min_seconds=0.5"], r"trained on clips of at least 1\.2 s"),
         (["+global/append=empty_callback"], "no callback that scores"),
         (["protocol=published_model", "replications=0"], "repeats is 0"),
     ],
@@ -255,7 +255,7 @@ def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
         "cpurand_best.ckpt",
         "clip-vit-base-patch32",
     )
-    assert all(name in str(caught.value) for name in names) and "7 file(s)" in str(caught.value)
+    assert all(name in str(caught.value) for name in names) and "7 missing file(s)" in str(caught.value)
 
 
 def test_published_protocol_scores_whole_clips(inputs: Path, tmp_path: Path) -> None:

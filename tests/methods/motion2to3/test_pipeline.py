@@ -321,7 +321,7 @@ def test_weights_of_steps_that_an_average_with_padding_lacks_are_refused() -> No
 
 
 def test_statistics_must_fit_the_network() -> None:
-    with pytest.raises(ValueError, match=r"'hml3d_ortho_nr' have 46 features, the network 44"):
+    with pytest.raises(ValueError, match=r"'hml3d_ortho_nr' have 46 features, the network has 44"):
         Motion2to3Pipeline(tiny_denoiser(), Motion2DCodec("hml3d_ortho_nr"), tiny_pipeline().schedule)
 
 
