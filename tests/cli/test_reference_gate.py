@@ -156,3 +156,10 @@ def test_half_characters_in_an_archive_or_an_answer_lose_no_verdict(archive: Pat
     (entry,) = read(archive.with_name("out.json"))
     assert (entry["id"], entry["note"], entry["use_ref_motion"]) == ("\ud83d", "\udc00", True)
     assert read(archive.with_name("out.quality_flat.json"))[0]["vlm_analysis"] == "walks \ud83d"
+
+
+def test_metrics_of_other_joints_than_22_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All joints count in jitter, so that hands would change the number."""
+    np.save(tmp_path / "a.npy", np.zeros((5, 24, 3)))
+    assert run("eval", tmp_path / "a.npy") == 2
+    assert "(5, 24, 3); expected joints (L, 22, 3)" in capsys.readouterr().err
