@@ -135,7 +135,7 @@ def _by_person(content: Mapping[str, Any]) -> list[Frame] | None:
             pairs = [(decoded(e), decoded(e)) for e in entries]
         else:
             return None
-        is_told = is_told or len({str(entry[frame_key(entry)]) for entry, _ in pairs}) > 1
+        is_told = is_told or len({str(entry[key]) for entry, _ in pairs if (key := frame_key(entry))}) > 1
         for entry, person in pairs:
             named = {"person_id": name, **person} if point_key(person) else {"person_id": name, "keypoints": person}
             frames.append(Frame(entry, [named]))

@@ -15,6 +15,12 @@ from hmr4d.utils.text_files import printable
 _CHANNEL_NAMES = {f"{axis}{kind}".lower(): f"{axis}{kind}" for axis in "XYZ" for kind in ("position", "rotation")}
 _WORDS = re.compile(r"[{}]|[^ \t\r\f\v{}]+")
 _END_WORDS = ("END", "END_SITE", "ENDSITE", "END-SITE")
+_OTHER_KINDS = {  # first words of files that are called .bvh, but are not
+    "kaydara": "an FBX file; import it in Blender and export BVH",
+    ";": "an FBX file; import it in Blender and export BVH",
+    "version": "a pointer of Git LFS; fetch the file itself: git lfs pull",
+    "<": "a web page, not a BVH file; download the file itself",
+}
 _ASIAN_RUN = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -68,6 +74,12 @@ def _decode_names(content: bytes) -> tuple[str, list[Remark]]:
     shown = "Shift-JIS (cp932)" if encoding == "cp932" else encoding
     words = f"the joint names are not UTF-8 text and are read as {shown}; joint maps in UTF-8 can name them."
     return text, [Remark("encoding", words)]
+
+
+def _kind(first_word: str) -> str:
+    """What a file is that begins with a word other than HIERARCHY."""
+    found = (kind for start, kind in _OTHER_KINDS.items() if first_word.lower().startswith(start))
+    return next(found, "not a BVH file")
 
 
 def _is_japanese(text: str) -> bool:
@@ -142,7 +154,7 @@ class _HeaderParser:
     def parse(self) -> BvhHeader:
         if self.next("HIERARCHY").upper() != "HIERARCHY":
             found = printable(self.tokens[self.at - 1][0][:40])
-            raise self.fail(f"expected HIERARCHY, found '{found}'; this is not a BVH file")
+            raise self.fail(f"expected HIERARCHY, found '{found}'; this is {_kind(found)}")
         stack: list[int] = []  # joint index per open brace, -1 for an end site
         while self.at < len(self.tokens) or stack:
             keyword = self.next("'}'")

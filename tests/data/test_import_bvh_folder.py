@@ -61,6 +61,7 @@ def test_captions_files(tmp_path, name, content):
         ("c.csv", "file\none,walks\n", r"c\.csv, line 1: the heading .* has no column of captions"),
         ("c.csv", "one,caf\udce9\n", r"c\.csv is not UTF-8 text: byte 0xe9 in line 1"),
         ("c.json", '{"one": "walks",\n"one": "runs"}', r"c\.json, line 2: key 'one' is given twice"),
+        ("c.csv", ".bvh,walks\n", r"c\.csv, line 1: expected a file name and a caption"),
         ("c.xlsx", "PK", r"c\.xlsx is a spreadsheet\. Save it as CSV"),
         ("c.json", "{", "is no JSON"),
         ("c.json", "[1]", "must contain an object"),

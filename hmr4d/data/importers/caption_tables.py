@@ -184,7 +184,7 @@ def _texts(row: list[str], layout: _Columns, place: str, *, is_csv: bool) -> lis
         raise TextError(f"{place}: fields are separated by semicolons, got {shown}. Separate them by commas.")
     cells = [row[i] for i in layout.captions if i < len(row)]
     texts = [cell.strip() for cell in cells if cell.strip()]
-    if len(row) <= layout.name or not row[layout.name].strip() or not texts:
+    if len(row) <= layout.name or not _stem(row[layout.name]) or not texts:
         raise TextError(f"{place}: expected a file name and a caption, got {shown}.")
     if len(row) > layout.width:
         advice = "Put a caption with commas in quotation marks" if is_csv else "One tab stands before the caption"
