@@ -119,7 +119,7 @@ def test_codebooks_survive_saving_and_continue_as_before() -> None:
 def test_wrong_keypoints_are_refused_in_a_sentence() -> None:
     with pytest.raises(ValueError, match=r"expected \(B, F, 18, 3\)"):
         tiny_tokenizer().encode(torch.zeros(1, 8, 17, 3))
-    with pytest.raises(ValueError, match="image size is 0"):
+    with pytest.raises(ValueError, match="image size is not positive"):
         tiny_tokenizer().encode(torch.zeros(1, 8, 18, 3))
 
 
