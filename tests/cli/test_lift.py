@@ -317,7 +317,7 @@ def test_people_of_whom_too_little_is_seen_are_skipped(tmp_path: Path, caplog: p
         (["--out", "camera.yaml"], "camera.yaml is a file; expected a folder"),
         (["--rig", "rig.yaml"], "--rig is for models with virtual cameras"),
         (["--samples", "0"], "--samples is 0"),
-        (["--samples", "2"], "ground_ray draws nothing"),
+        (["--samples", "2"], "ground_ray is deterministic"),
         (["--export", "bvh"], "--export bvh accepts only joints of 'smpl22'; ground_ray returns 'coco17'"),
         (["--export", "fbx"], "Unknown export"),
         (["--video", "none.mp4"], "Video not found"),

@@ -315,7 +315,7 @@ def test_checkpoint_of_a_run(store, classifier_folder, tmp_path, short_training,
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace("hmr4d.diffusion.schedule.NoiseSchedule", "os.getcwd"), encoding="utf-8")
     assert quality.main(words) == 2
-    assert "asks for os.getcwd" in capsys.readouterr().err
+    assert "has the targets os.getcwd" in capsys.readouterr().err
 
 
 def test_default_store_follows_the_inputs_folder(tmp_path, monkeypatch):

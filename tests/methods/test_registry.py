@@ -83,7 +83,7 @@ def test_a_package_adds_the_names_of_its_published_release(tmp_path: Path, monke
 def test_a_registered_method_is_found_by_the_format_of_its_release(registered: Method, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"format": "hmr4d-still", "version": 1}))
     assert registry.method_of_release(tmp_path) is registered
-    with pytest.raises(ValueError, match="There is a method 'still' already"):
+    with pytest.raises(ValueError, match="A method 'still' already exists"):
         register(StillMethod())
     register(registered)  # the same one again changes nothing
 
