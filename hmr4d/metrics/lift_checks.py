@@ -37,9 +37,9 @@ SLOWEST = 15.0  # frames per second; at lower rates people change their shape fr
 FOOT_SMOOTHING = 0.1  # seconds, standard deviation, along which feet are followed
 SLIDING = 0.4  # quantile over frames of how fast feet and body move as one
 WALKING, PACE_SMOOTHING = 0.5, 0.2  # metres per second; seconds, standard deviation, along which the path is followed
-CLEAR = 0.4  # of -1 to 1: beyond it the toes alone tell where somebody faces
+CLEAR = 0.4  # of -1 to 1; beyond it the toes alone determine the facing direction
 MARGIN = 0.02  # of the picture's sides; detectors set joints a little outside
-# What is still good: see the module.
+# Largest good values, see the module docstring.
 LIMITS: Mapping[str, float] = {
     "reprojection": 0.07,
     "proportions": 0.55,
@@ -65,8 +65,8 @@ ADVICE: Mapping[str, str] = {
     "very rough.",
     "stature": "the person is {factor:.2f} times as tall or as small as most people are: check height, pitch, focal "
     "length and size in the camera file.",
-    "told_stature": "the person looks {factor:.2f} times as tall or as small as is said (--stature), and distances are "
-    "off by as much: check height, pitch, focal length and size in the camera file.",
+    "told_stature": "the person looks {factor:.2f} times as tall or as small as given (--stature), and distances are "
+    "wrong by the same factor: check height, pitch, focal length and size in the camera file.",
     "stature_change": "the person looks {value:.0%} less or more tall far away than near by: check pitch, height and "
     "focal length in the camera file.",
     "sliding": "the feet slide over the floor with the body, without steps: does the camera move or turn?",
@@ -74,7 +74,7 @@ ADVICE: Mapping[str, str] = {
     "exchanged, or is the picture mirrored?",
     "outside": "{value:.0%} of the keypoints lie outside the camera's picture: is the camera file for pictures of "
     "another size?",
-    "corner": "the keypoints fill the upper left part of the camera's picture alone, which is {value:.1f} times as "
+    "corner": "the keypoints only fill the upper left part of the camera's image, which is {value:.1f} times as "
     "large: is the camera file for larger pictures?",
 }
 
@@ -122,8 +122,8 @@ def check_lift(
         kp2d, conf: (L, J, 2) pixels and (L, J) input of lifting, 0 for missing. camera: rig of one view.
         rest_joints: (J, 3) metres of a body, for the proportions of limbs.
         heights: metres over the floor of the top of the head and other parts (N, P), NaN where these are not known, and
-            distance (N,) of the frames that tell both; None: none does.
-        stature: metres that the person is said to have; None: nobody says.
+            distance (N,) of the frames that determine both; None: no such frame.
+        stature: given height of the person, metres; None: unknown.
     """
     joints3d, fps, skeleton = motion.joints3d, motion.fps, motion.skeleton
     pixels, seen = kp2d.double(), conf > 0
@@ -229,8 +229,8 @@ def _off_stature(tall: Tensor, usual: tuple[float, float] = USUAL) -> float:
 def _stature_change(heights: Tensor, away: Tensor) -> float:
     """|log| of the heights in the farther third of the frames over those in the nearer third, in the median.
 
-    A wrong camera lets all parts of a body grow or shrink alike, a body that bends or crouches does not: of the parts
-    (N, P) the one counts that changes least, and nothing changes where one grows and another one shrinks.
+    A wrong camera scales all parts of a body equally; bending or crouching does not. The result is therefore the
+    smallest change among the parts (N, P), and 0 if one part grows while another one shrinks.
     """
     if len(heights) < 3 * ENOUGH:
         return math.nan
@@ -273,8 +273,7 @@ def _sliding(pixels: Tensor, seen: Tensor, meters: Tensor, fps: float, skeleton:
 def _exchanged_sides(joints3d: Tensor, seen: Tensor, fps: float, skeleton: Skeleton) -> float:
     """How much hips and shoulders face away from where toes point or the body walks: 1 for always, -1 for never.
 
-    Whose left and right are exchanged seems to face where the back is. Toes that are seen tell that from walking
-    backward.
+    With left and right exchanged, a person seems to face backward. Visible toes distinguish this from walking backward.
     """
     if not set(SIDE_JOINTS) <= set(skeleton.joint_names) or len(joints3d) < ENOUGH:
         return math.nan

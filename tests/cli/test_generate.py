@@ -320,7 +320,7 @@ def test_a_reference_that_lies_is_told_and_its_licence_goes_on(
     [
         (["--strength", "0.4"], "pass that motion with --reference"),
         (["--reference", "REFERENCE", "--strength", "0"], "strength is 0; give a number above 0"),
-        (["--reference", "REFERENCE", "--seconds", "5"], "lasts 2.00 s, less than the 5 s"),
+        (["--reference", "REFERENCE", "--seconds", "5"], "lasts 2.00 s, less than the requested 5 s"),
         (["--reference", "REFERENCE", "--edit", "REFERENCE", "--keep", "0:1"], "choose one"),
         (["--keep", "0:1"], "--edit FILE and --keep A:B must be used together"),
         (["--reference", "point.npz"], "The bones measure 0 metres in all"),

@@ -324,7 +324,7 @@ def test_checkpoint_of_a_run(store, classifier_folder, tmp_path, short_training,
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace("hmr4d.diffusion.schedule.NoiseSchedule", "os.getcwd"), encoding="utf-8")
     assert quality.main(words) == 2
-    assert "asks for os.getcwd" in capsys.readouterr().err
+    assert "has the targets os.getcwd" in capsys.readouterr().err
 
 
 def test_what_2d_scores_need_is_looked_for_before_anything_is_made(store, release, tmp_path, capsys):

@@ -149,7 +149,7 @@ def test_intervals_are_over_seeds_and_of_paired_differences() -> None:
         (["holdout=[]"], "holdout is"),
         (["arms=[z]"], "no training 'z'"),
         (["seeds=[]"], "at least one of each"),
-        (["trainings.a.sees=nothing"], "sees 'nothing'"),
+        (["trainings.a.sees=nothing"], "has sees='nothing'"),
         (["trainings.a.steps=[lots]"], "has the unknown budgets"),
         (["holdout=[h4_direction]", "sampling.split=test"], "has no clip of unseen"),
         (["+holdouts.h2_composition.labels.mood=[sad]"], "need labels of"),

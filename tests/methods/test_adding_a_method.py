@@ -75,7 +75,7 @@ def test_an_announced_method_is_known_while_it_is_installed(package: Path) -> No
     assert "toy" not in known_methods()
     with pytest.raises(ValueError, match=r"Unknown method 'toy'.*entry point"):
         get_method("toy")
-    with pytest.raises(ValueError, match=r"toy_method\.ToyPipeline; only classes of"):
+    with pytest.raises(ValueError, match=r"toy_method\.ToyPipeline; a configuration file"):
         check_targets(cfg.pipeline)
 
 

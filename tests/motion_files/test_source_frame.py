@@ -142,7 +142,7 @@ def test_the_viewer_measures_by_the_same_function(tmp_path, bandai_bvh, caplog):
     path.write_bytes(scaled(bandai_bvh(31), 10))
     with caplog.at_level("INFO"):
         assert np.ptp(read_motion(path).joints3d[0, :, 1]) == pytest.approx(1.3, abs=0.5)
-    assert "taken as mm" in caplog.text and "tall" not in caplog.text
+    assert "assumed to be in mm" in caplog.text and "tall" not in caplog.text
     read_motion(path, unit="cm")
     assert "with lengths in cm the body is 13 m tall" in caplog.text and "(--unit mm)" in caplog.text
     caplog.clear()

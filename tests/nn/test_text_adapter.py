@@ -54,7 +54,7 @@ def test_vectors_have_unit_variance_and_any_leading_axes() -> None:
     out = adapter(torch.randn(2, 3, 16))
     assert out.shape == (2, 3, 32)
     assert torch.allclose(out.var(-1, unbiased=False), torch.ones(2, 3), atol=1e-3)
-    with pytest.raises(ValueError, match="pooled vectors of 16 numbers, not 5"):
+    with pytest.raises(ValueError, match="pooled vectors of 16 dimensions; got 5"):
         adapter(torch.zeros(1, 5))
 
 

@@ -92,7 +92,7 @@ def test_units_of_other_bvh_files_come_from_the_body_size(
     path.write_text(BVH.format(0.9 * per_meter, 1.3 * per_meter, 0.5 * per_meter), encoding="utf-8")
     with caplog.at_level(logging.INFO):
         motion = read_motion(path)
-    assert f"taken as {unit}" in caplog.text and not motion.is_smpl22
+    assert f"assumed to be in {unit}" in caplog.text and not motion.is_smpl22
     assert motion.fps == pytest.approx(30.0) and motion.bones == ((0, 1), (1, 2), (1, 3))
     assert motion.sides == ("centre", "left", "right")
     np.testing.assert_allclose(motion.joints3d[1, 2], (1.3, 0.9, 0.5), atol=0.01)

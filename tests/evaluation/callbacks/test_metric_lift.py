@@ -188,7 +188,7 @@ def test_external_motions_are_matched_by_their_order(inputs: Path, tmp_path: Pat
     assert row["abs_mpjpe"].mean == pytest.approx(50.0, abs=1e-3) and row["mpjpe"].mean == pytest.approx(0.0, abs=1e-3)
     assert row["jitter_10m_s3"].mean == pytest.approx(card.rows[GROUND_TRUTH]["jitter_10m_s3"].mean, rel=1e-2)
     gone = configuration(inputs, tmp_path / "out", f"score_only={tmp_path / 'gone'}", "ckpt_path=null")
-    with pytest.raises(FileNotFoundError, match="gone is no folder"):
+    with pytest.raises(FileNotFoundError, match="gone does not exist"):
         run(gone)
     (tmp_path / "saved" / "0.npz").unlink()
     with pytest.raises(ValueError, match="holds 4 motions for a test of 5 clips"):

@@ -255,7 +255,7 @@ def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
         "cpurand_best.ckpt",
         "clip-vit-base-patch32",
     )
-    assert all(name in str(caught.value) for name in names) and "7 file(s)" in str(caught.value)
+    assert all(name in str(caught.value) for name in names) and "7 missing file(s)" in str(caught.value)
 
 
 def test_published_protocol_scores_whole_clips(inputs: Path, tmp_path: Path) -> None:

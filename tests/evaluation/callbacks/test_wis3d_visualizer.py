@@ -160,5 +160,5 @@ def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("wrong", [{"max_len": 0}, {"max_count": 0}])
 def test_counts_below_one_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="from 1 up"):
+    with pytest.raises(ValueError, match="at least 1"):
         Wis3DMotion2Dto3DVisualizer(**wrong)
