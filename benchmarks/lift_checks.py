@@ -184,6 +184,13 @@ def panned(degrees: float) -> Mistake:
     return make
 
 
+def exchanged_sides(made: Scene) -> tuple[KeypointTrack, CameraFile]:
+    """Left and right are exchanged in every frame, as by a wrong order or a mirrored picture."""
+    track = made.track()
+    order = list(track.skeleton.mirror_order)
+    return replace(track, kp2d=track.kp2d[:, order], kp2d_conf=track.kp2d_conf[:, order]), made.camera
+
+
 def trembling(made: Scene) -> tuple[KeypointTrack, CameraFile]:
     """The distance trembles: every frame's keypoints are 8 % larger or smaller, about their middle."""
     track = made.track()
@@ -197,6 +204,7 @@ def trembling(made: Scene) -> tuple[KeypointTrack, CameraFile]:
 MISTAKES: dict[str, Mistake] = {
     "Human3.6M joints as COCO": wrong_order(H36M17, COCO17),
     "OpenPose joints as COCO": wrong_order(OPENPOSE18, COCO17),
+    "left and right exchanged": exchanged_sides,
     "two people under one id": mixed_people,
     "pitch off by 2 degrees": pitched(2),
     "pitch off by 5 degrees": pitched(5),
@@ -237,6 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--store", type=Path, default=Path("inputs/bandai_namco"), help="motion (inputs/bandai_namco)")
     parser.add_argument("--good", type=int, default=200, help="good inputs (200)")
     parser.add_argument("--each", type=int, default=30, help="inputs with each mistake (30)")
+    parser.add_argument("--mistakes", nargs="*", choices=MISTAKES, default=list(MISTAKES), help="which; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of the views (0)")
     parser.add_argument("--method", default=MODEL, choices=[MODEL, *usable_untrained()])
     parser.add_argument("--model", default=LIFTING_MODEL)
@@ -252,7 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return load_lifter(args.method, args.model, device="cpu", keypoints=skeleton)
 
     found: dict[str, list[dict[str, Any]]] = {}
-    for name, mistake, count in [("none", good, args.good), *((n, m, args.each) for n, m in MISTAKES.items())]:
+    for name, mistake, count in [("none", good, args.good), *((n, MISTAKES[n], args.each) for n in args.mistakes)]:
         rows = []
         for number in range(count):
             made = scene(store, number, args.seed)

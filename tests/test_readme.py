@@ -277,6 +277,18 @@ def test_index_lists_every_page() -> None:
     assert not missing, f"docs/index.md does not list {sorted(missing)}"
 
 
+def test_the_page_on_configuration_names_groups_and_choices_that_exist() -> None:
+    page = (ROOT / "docs/configuration.md").read_text("utf-8").split("## Groups")[1].split("## ")[0]
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) > 10
+    for _, groups, _, choices, _ in rows:
+        folders = [ROOT / "configs" / name for name in re.findall(r"`([\w/]+)`", groups)]
+        assert all(folder.is_dir() for folder in folders), groups
+        for choice in re.findall(r"`([\w/]+)`", choices):
+            found = [folder for folder in folders if (folder / f"{choice}.yaml").is_file()]
+            assert found, f"{groups.strip()}: no file for {choice}"
+
+
 def test_architecture_lists_the_rooms_in_their_order_and_draws_arrows_to_earlier_ones() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     assert tuple(re.findall(r"^\| `(\w+)` \|", page, re.M)) == ROOMS

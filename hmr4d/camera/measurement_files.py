@@ -26,7 +26,7 @@ from hmr4d.camera.calibration import (
     from_lines,
     from_people,
 )
-from hmr4d.camera.camera_files import FOCAL_KEYS, INTRINSIC_KEYS, CameraFile, read_intrinsics
+from hmr4d.camera.camera_files import FOCAL_KEYS, HIGHEST, INTRINSIC_KEYS, CameraFile, read_intrinsics
 from hmr4d.camera.other_formats import with_intrinsics
 from hmr4d.geometry.distortion import undistort
 from hmr4d.geometry.rigs import camera_pose
@@ -41,6 +41,7 @@ PHONE_TILT_ERROR = math.radians(1.0)  # typical error of phone accelerometers
 TAPE_ERROR = 0.01  # metres
 _SHORTEST_LINE = 2.0  # pixels; shorter ones have no direction
 _SURE = 0.5  # minimum confidence of joints used for measurements
+_MOST_ROWS, _LARGEST_SQUARE = 1000, 100.0  # of a checkerboard; meters
 _MOST_PAIRS = 300  # of a track
 # Axes of the image (right, down, forward) in those of a phone (right, up, out of the screen), by its orientation.
 _HOLDS = {
@@ -104,6 +105,8 @@ def read_measurements(path: str | Path) -> tuple[CameraFile, Calibration, str]:
             )
         measured = _with_intrinsics(section, path.parent)
         fit = METHODS[methods[0]](measured)
+        if not fit.height <= HIGHEST:
+            raise ValueError(f"the camera would be {fit.height:.3g} m over the floor; expected at most {HIGHEST:g} m.")
     except ValueError as error:
         raise ValueError(f"{path}: {error} See docs/calibrate.md.") from error
     angles = [torch.tensor(angle, dtype=torch.float64) for angle in (fit.pitch, fit.roll, 0.0)]
@@ -168,8 +171,11 @@ def _checkerboard(given: Measurements) -> Calibration:
     board = given.section.section("checkerboard", ("rows", "columns", "square_m", "corners"))
     rows, columns = (int(board.number(name)) for name in ("rows", "columns"))
     corners, square = board.numbers("corners", -1, 2), board.number("square_m")
-    if min(rows, columns) < 2 or not square > 0:
-        raise ValueError("checkerboard needs rows and columns of inner corners, 2 or more, and square_m above 0.")
+    if not (min(rows, columns) >= 2 and max(rows, columns) <= _MOST_ROWS) or not 0 < square <= _LARGEST_SQUARE:
+        raise ValueError(
+            f"checkerboard needs rows and columns of inner corners, 2 to {_MOST_ROWS}, and square_m above 0, at most "
+            f"{_LARGEST_SQUARE:g} metres."
+        )
     floor = checkerboard_floor(rows, columns, square)
     outer = [0, columns - 1, (rows - 1) * columns, rows * columns - 1]
     if len(corners) not in (4, len(floor)):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hmr4d.cli.console import fail_some
-from hmr4d.cli.reference_options import picture_size
+from hmr4d.cli.reference_options import add_body_option, licensed_folder, picture_size
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
                        help="if neither motion nor video contains it (1920x1080)")  # fmt: skip
     known.add_argument("--longest", type=int, metavar="PX", help="maximum longer side (that of the camera)")
     known.add_argument("--fps-in", type=float, metavar="N", help="frame rate of motions without one (20)")
-    known.add_argument("--body", default="anny", help="anny (free), smplx (yours), stick")
+    add_body_option(known)
     known.set_defaults(work=check)
 
 
@@ -49,7 +49,7 @@ def check(args: argparse.Namespace) -> int:
         raise ValueError(f"--video is of one motion, but there are {len(args.motions)}.")
     options = CheckOptions(
         args.only, args.video, args.video_start, args.recover_from_velocity, args.size, args.longest, args.style,
-        load_body(args.body),
+        load_body(args.body, **licensed_folder(args.body, args.body_models)),
     )  # fmt: skip
     errors: list[Exception] = []
     for path in args.motions:

@@ -35,6 +35,9 @@ def add_commands(commands: Any) -> None:
     known.add_argument("--penetration-body", metavar="NAME",
                        help="mesh for body penetration: smpl, smplx (yours) or anny (free)")  # fmt: skip
     known.add_argument(
+        "--body-models", type=Path, metavar="DIR", help="your licensed bodies (checkpoints/body_models of inputs)"
+    )
+    known.add_argument(
         "--penetration-fps", type=float, default=2.0, metavar="N", help="evaluated frames per second (2)"
     )
     known.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
@@ -51,7 +54,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
     wanted = MetricSet.load(
         args.height_axis, network=args.pose_network, config=args.pose_config, body=args.penetration_body,
-        penetration_fps=args.penetration_fps,
+        penetration_fps=args.penetration_fps, body_models=args.body_models,
     )  # fmt: skip
     paths, errors = find_joint_files(args.motions), list[Exception]()
     measured = []

@@ -65,6 +65,25 @@ def add_read_options(known: argparse.ArgumentParser) -> None:
     group.add_argument("--body-models", type=Path, metavar="DIR", help="your licensed bodies: their bones are taken")
 
 
+def add_body_option(known: argparse.ArgumentParser, *, folder: bool = True) -> None:
+    """Options of the drawn body; `folder`: with the folder of licensed files, where `add_read_options` adds none."""
+    known.add_argument("--body", default="anny", help="anny (free), smplx (your file), stick")
+    if folder:
+        known.add_argument(
+            "--body-models", type=Path, metavar="DIR", help="your licensed bodies (checkpoints/body_models of inputs)"
+        )
+
+
+def licensed_folder(name: str | None, folder: Path | None) -> dict[str, Path]:
+    """The folder as an option of `load_body`, for bodies that need one; FileNotFoundError if the file is missing."""
+    from hmr4d.body.smpl_files import FAMILIES, find_models
+
+    if name not in FAMILIES:
+        return {}
+    find_models([(name, "neutral")], folder)
+    return {} if folder is None else {"folder": folder}
+
+
 def read_options(args: argparse.Namespace) -> ReadOptions:
     """The reading options; ValueError for impossible values, FileNotFoundError for a missing video."""
     from hmr4d.reference_motion.body_track import ReadOptions

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from hmr4d.cli.reference_options import picture_size
+from hmr4d.cli.reference_options import add_body_option, licensed_folder, picture_size
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
     known.add_argument("--size", type=picture_size, default=(960, 960), metavar="WxH", help="of the clips (960x960)")
     known.add_argument("--camera", choices=CAMERAS, default=CAMERAS[0],
                        help="static as published, follow, or auto: follow a figure that would get small")  # fmt: skip
-    known.add_argument("--body", default="anny", help="anny (free), smplx (yours), stick")
+    add_body_option(known)
     known.add_argument("--vertices", action="store_true", help="meshes in the .pt files, for published tools")
     known.add_argument("--limit", type=int, metavar="N", help="render the first N entries; the others are not changed")
     known.add_argument(
@@ -47,7 +47,8 @@ def render(args: argparse.Namespace) -> int:
 
     archive = read_archive(args.archive)
     check_new_archive(archive, args.out)
-    options = RenderOptions(args.size, args.camera, load_body(args.body), args.vertices, args.limit)
+    body = load_body(args.body, **licensed_folder(args.body, args.body_models))
+    options = RenderOptions(args.size, args.camera, body, args.vertices, args.limit)
     cache = ContentCache(args.cache or args.out.parent / "reference_cache")
     done = render_archive(archive, args.clips or args.out.parent / "clips", options, cache=cache)
     write_archive(archive, [one.entry for one in done], args.out)

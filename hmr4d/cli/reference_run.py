@@ -16,7 +16,7 @@ from hmr4d.cli.reference_files import (
     converted,
     read_improved,
 )
-from hmr4d.cli.reference_options import add_read_options, read_options
+from hmr4d.cli.reference_options import add_body_option, add_read_options, licensed_folder, read_options
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def add_commands(commands: Any) -> None:
     known.add_argument("file", type=Path, metavar="FILE", help="of any known system, or a motion file")
     known.add_argument("--prompt", required=True, help="requested content of the motion")
     known.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for everything")
-    known.add_argument("--body", default="anny", help="body in the videos: anny (free), smplx (your file), stick")
+    add_body_option(known, folder=False)
     known.add_argument("--longest", type=int, default=1280, metavar="PX", help="longer side of the videos (1280)")
     add_read_options(known)
     add_improvements(known)
@@ -59,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     stem = args.file.name if args.file.is_dir() else args.file.stem
     archive, rendered, gated = (args.out / f"{stem}{kind}.json" for kind in ("", "_rendered", "_gated"))
     check_place(args, stem, archive)
+    models = licensed_folder(args.body, args.body_models).get("folder")
+    drawn = ["--body", args.body, *([] if models is None else ["--body-models", str(models)])]
     clip = read_improved(args.file, read_options(args), args)
     logger.info("%s: %s", args.file, clip_words(clip))
     reference = converted(clip, args, args.prompt)
@@ -69,13 +71,13 @@ def run(args: argparse.Namespace) -> int:
     save_reference(motion_path, reference)
     write_motion_files(reference.motion(extra_frame=True), args.out, stem, ["html"])
     start = clip.frames[0] / clip.motion.fps if clip.frames is not None and len(clip.frames) else 0.0
-    words = [str(motion_path), "--out", str(args.out), "--body", args.body, "--longest", str(args.longest)]
+    words = [str(motion_path), "--out", str(args.out), *drawn, "--longest", str(args.longest)]
     if args.video is not None:
         words += ["--video", str(args.video), "--video-start", str(start)]
     if status := _step(reference_check, "check", words):
         return status
     if args.judge != "off":  # rules need no clip
-        words = [str(archive), "--out", str(rendered), "--clips", str(args.out), "--body", args.body]
+        words = [str(archive), "--out", str(rendered), "--clips", str(args.out), *drawn]
         if status := _step(reference_render, "render", words):
             return status
         archive = rendered

@@ -19,7 +19,7 @@ from hmr4d.curation.detectors import build, checked_command, run_command
 from hmr4d.curation.records import Record, Rejected
 from hmr4d.curation.video_frames import nearest_pictures, probe
 from hmr4d.data.importers.caption_tables import CaptionTable, read_captions_file
-from hmr4d.utils.services import TemporaryFailure, checked_url, dig, post_json
+from hmr4d.utils.services import TemporaryFailure, checked_key, checked_url, dig, post_json
 
 PROMPT_ID = "boxed_person_1"
 PROMPT = (
@@ -161,7 +161,7 @@ class EndpointCaptions:
         images = [{"type": "image_url", "image_url": {"url": url}} for url in _pictures(clip.video)]
         content = [{"type": "text", "text": prompt}, *images]
         body = {"model": self.model, "temperature": 0, "messages": [{"role": "user", "content": content}]}
-        key = os.environ.get(KEY)
+        key = checked_key(os.environ.get(KEY, ""), KEY)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         said = dig(post_json(self.url, body, headers=headers), "choices", 0, "message", "content")
         if not isinstance(said, str):

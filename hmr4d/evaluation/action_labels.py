@@ -63,16 +63,26 @@ def mirror_labels(labels: Sequence[str]) -> dict[str, str]:
     return twins
 
 
+def contents_of(store: MotionStore) -> np.ndarray:
+    """(N,) content of every clip, "" for none; ValueError for a store without such labels, such as one of own files."""
+    if "content" not in store.labels:
+        raise ValueError(
+            f"Clips of store '{store.name}' have no action labels, so actions cannot be recognized in them. Stores of "
+            "Bandai-Namco and CMU motion have labels. Own motions are scored by their captions: "
+            "global/task=text2motion/test; see docs/evaluation.md."
+        )
+    return np.array(store.labels["content"], dtype=object)
+
+
 def labeled_clips(store: MotionStore, split: str) -> np.ndarray:
     """(n,) indices of the clips of a split that have a content label, in the order of the split. Joined clips have
     none."""
-    clips = store.indices(split)
-    contents = np.array(store.labels["content"], dtype=object)
+    clips, contents = store.indices(split), contents_of(store)
     return clips[contents[clips] != ""]
 
 
 def clips_of(store: MotionStore, content: str) -> np.ndarray:
     """(n,) indices of the clips labeled with a content or, if the store has none, with one of its special cases."""
-    contents = np.array(store.labels["content"])
+    contents = contents_of(store)
     own = np.flatnonzero(contents == content)
     return own if len(own) else np.flatnonzero(np.isin(contents, SPECIAL_CASES.get(content, ())))

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from hmr4d.data.store import MotionStore
+from hmr4d.evaluation.action_labels import contents_of
 from hmr4d.evaluation.action_recognition import LabelledMotion
 from hmr4d.evaluation.prompt_sets import PromptSet, spread
 from hmr4d.metrics.figure import Figure, figure
@@ -98,7 +99,7 @@ def done(motion: LabelledMotion) -> list[bool]:
 
 def real_figures(store: MotionStore) -> list[tuple[str, str, Figure]]:
     """(content, action, figure) of real clips, selected evenly among the clips of each content."""
-    contents = np.array(store.labels["content"], dtype=object)
+    contents = contents_of(store)
     actions = store.labels.get("action", [""] * len(store))
     longest = round(LONGEST * store.fps)
     rows = []

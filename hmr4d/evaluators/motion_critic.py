@@ -110,8 +110,8 @@ def load_motion_critic(path: str | Path) -> MotionCritic:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"MotionCritic checkpoint not found: {path}. Download motioncritic_pre.pth of the published project, or "
-            "omit the score."
+            f"MotionCritic checkpoint not found: {path}. Put motioncritic_pre.pth of MotionCritic (arXiv 2407.02272) "
+            "there, or name the file with --checkpoint."
         )
     content = load_inert(path)
     state = content.get(CHECKPOINT_KEY) if isinstance(content, dict) else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hmr4d.keypoint_files.cleaning import FARTHEST
 from hmr4d.keypoint_files.detections import Detection, DetectionTable, frame_number, person_name, shown, told_rate
 from hmr4d.keypoint_files.image_sizes import image_sizes
 from hmr4d.keypoint_files.joint_names import ORDERS
@@ -16,6 +18,10 @@ from hmr4d.keypoint_files.points import with_confidence
 _POINT_KEYS = ("kp2d", "keypoints", "joints2d", "keypoints_2d", "joints_2d", "kpts", "landmarks", "pose_landmarks")
 _CONF_KEYS = ("kp2d_conf", "conf", "keypoint_scores", "scores", "confidence", "visibility")
 _WIDTHS = (2, 3, 4, 5)  # columns of a joint
+_MOST_PEOPLE = 10  # in one frame; more may be frames
+_SAME_PERSON = 0.4  # of the median distance of joints from their middle that the middles of two entries differ
+
+logger = logging.getLogger(__name__)
 
 
 def read_arrays(path: Path) -> DetectionTable:
@@ -23,8 +29,8 @@ def read_arrays(path: Path) -> DetectionTable:
 
     An .npz has `kp2d`, `keypoints` or `joints2d` (or one array only), and may have `kp2d_conf` (or `conf`,
     `keypoint_scores`, `scores`), `skeleton`, `fps`, `frame_ids`, `person`, `width` and `height` (or `image_size`); any
-    other file is one array. Shapes are (L, J, 2 or 3), (L, P, J, 2 or 3) of P people without ids, and
-    (L, J x columns). MediaPipe's landmarks have four or five columns. Pickled content is refused.
+    other file is one array. Shapes are (L, J, 2 or 3), (L, P, J, 2 or 3) or (P, L, J, 2 or 3) of P people without ids,
+    and (L, J x columns). MediaPipe's landmarks have four or five columns. Pickled content is refused.
 
     Raises:
         ValueError: it is not such a file, or its arrays are inconsistent.
@@ -38,8 +44,11 @@ def read_arrays(path: Path) -> DetectionTable:
             f"it has {', '.join(map(shown, sorted(arrays))) or 'nothing'}; expected an array "
             f"{' or '.join(_POINT_KEYS[:3])}."
         )
-    points = _people(points)
-    conf = _first(arrays, _CONF_KEYS)
+    points, conf = _people(points), _first(arrays, _CONF_KEYS)
+    if _is_people_first(points):
+        logger.info("The first axis of %s is taken for people, the second for frames.", points.shape)
+        conf = conf.swapaxes(0, 1) if conf is not None and conf.shape[:2] == points.shape[:2] else conf
+        points = points.swapaxes(0, 1)
     if conf is not None:
         wanted = points.shape[:3]
         told = conf.reshape(wanted) if conf.dtype.kind in "fiub" and conf.size == int(np.prod(wanted)) else None
@@ -79,6 +88,17 @@ def _people(points: NDArray[np.generic]) -> NDArray[np.float64]:
             f"its keypoints have shape {shape} and type {points.dtype}; expected numbers (L, J, 2) or (L, J, 3)."
         )
     return points.astype(np.float64)
+
+
+def _is_people_first(points: NDArray[np.float64]) -> bool:
+    """Whether an array (A, B, J, C) has people before frames: the many entries of its second axis are one person."""
+    if points.shape[1] <= max(_MOST_PEOPLE, points.shape[0]):
+        return False
+    places = np.clip(points[..., :2], -FARTHEST, FARTHEST)
+    middles = np.median(places, axis=2)
+    sizes = np.linalg.norm(np.median(np.abs(places - middles[:, :, None]), axis=2), axis=-1)
+    steps = np.linalg.norm(np.diff(middles, axis=1), axis=-1) / np.maximum(sizes[:, 1:], 1e-9)
+    return bool(np.nanmedian(steps) < _SAME_PERSON) if np.isfinite(steps).any() else False
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:

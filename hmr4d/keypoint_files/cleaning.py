@@ -13,9 +13,9 @@ from hmr4d.keypoint_files.detections import Detection
 
 logger = logging.getLogger(__name__)
 
-_FARTHEST = 1e6  # pixels or fractions; larger coordinates are invalid
+FARTHEST = 1e6  # pixels or fractions; larger coordinates are invalid
 _LEAST_SURE = 1e-6  # confidences below are 0
-_ALL_MISSING_AT = ((0.0, 0.0), (-1.0, -1.0))
+_MARK = -1.0  # equal coordinates from here down, such as (-1, -1) and (-1000, -1000), mark missing joints
 _SHARED = 0.25, 4  # of the joints of an entry, and joints, at least: so many in one place are no detections
 _WHOLE_BODY = 40, 17  # sizes of joint sets with face and hands, which may coincide, after the body
 _CONSTANT = 3  # entries in which two joints or more share a place that does not move with the others
@@ -35,7 +35,8 @@ def cleaned(detections: Sequence[Detection]) -> list[Detection]:
 
     All of them have the same number of joints.
 
-    These joints count as missing: at (0, 0) or (-1, -1), with coordinates that are not numbers or beyond all images,
+    These joints count as missing: at (0, 0) or equal negative
+        coordinates such as (-1, -1), with coordinates that are not numbers or beyond all images,
         with a confidence of 0 or less, or without one if other joints of the entry have one; and joints at a position
         that many joints of one entry share, or that two or more share in several entries while the others move.
     """
@@ -66,9 +67,8 @@ def _cleaned(points: NDArray[np.float64]) -> NDArray[np.float64]:
     places, conf = points[..., :2], points[..., 2]
     told = np.isfinite(conf)
     conf = np.clip(np.where(told, conf, ~told.any(1, keepdims=True)), 0.0, 1.0)
-    missing = ~(np.abs(places) < _FARTHEST).all(-1) | (conf < _LEAST_SURE)
-    for place in _ALL_MISSING_AT:
-        missing |= (places == place).all(-1)
+    missing = ~(np.abs(places) < FARTHEST).all(-1) | (conf < _LEAST_SURE)
+    missing |= (places == 0).all(-1) | ((places[..., 0] == places[..., 1]) & (places[..., 0] <= _MARK))
     return np.where(missing[..., None], 0.0, np.concatenate([places, conf[..., None]], -1))
 
 
@@ -153,7 +153,7 @@ def in_pixels(
         points = detection.points.copy()
         found = points[:, 2] > 0
         points[found, :2] = ((points[found, :2] + 1) / 2 if is_centered else points[found, :2]) * corner
-        points[~(np.abs(points[:, :2]) < _FARTHEST).all(1)] = 0.0
+        points[~(np.abs(points[:, :2]) < FARTHEST).all(1)] = 0.0
         scaled.append(replace(detection, points=points))
     return _turned(scaled, size[1]) if layout == "apple" or counts_up else scaled
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hmr4d.keypoint_files.detections import Detection, DetectionTable, LeftOut, frame_numbers, shown
 from hmr4d.keypoint_files.json_layouts import in_one_order, people_in, sniff_json
-from hmr4d.utils.text_files import TextError, decode_text, printable
+from hmr4d.utils.text_files import TextError, decode_text, marked_encoding, printable
 
 _SERIES = re.compile(r"\d+")
 
@@ -17,7 +17,7 @@ _SERIES = re.compile(r"\d+")
 def read_json(path: Path) -> Any:
     """Content of a JSON file, or of one JSON per line as a list; ValueError if it is neither."""
     content = path.read_bytes()
-    if content[:4].count(0) >= 2 and not content.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")):
+    if content[:4].count(0) >= 2 and marked_encoding(content) is None:
         raise ValueError(f"{shown(path.name)} is not text, so it is not a JSON file.")
     try:
         text = decode_text(content, shown(path.name))

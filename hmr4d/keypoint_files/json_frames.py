@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from hmr4d.keypoint_files.detections import shown
@@ -29,8 +30,18 @@ FRAME_KEYS = (
     "img_name",
     "image",
     "img",
+    "frame_no",
+    "frame_name",
+    "image_index",
+    "image_number",
+    "img_id",
 )
-TIME_KEYS = {"timestamp_ms": 1e-3, "timestamp": None, "time": None, "timestamp_us": 1e-6, "time_s": 1.0}
+_RANK = {key.replace("_", "").lower(): rank for rank, key in reversed([*enumerate(FRAME_KEYS)])}
+# Other keys with the word frame name one, unless they are about several or about time.
+_NO_FRAME = re.compile("rate|count|num|width|height|size|total|dim|shape|frames|start|end|first|last|per|time|type")
+TIME_KEYS = {
+    "timestamp_ms": 1e-3, "timestamp": None, "time": None, "timestamp_us": 1e-6, "time_s": 1.0, "pts_time": 1.0,
+}  # fmt: skip
 _LIST_KEYS = (
     "instance_info",
     "annotations",
@@ -96,6 +107,8 @@ def frames_of(content: Any, depth: int = 0) -> list[Frame]:
             return _with_scores(content, key) or frames_of(content[key], depth + 1)
         if point_key(content) is not None or any(k in content for k in _PEOPLE_KEYS):
             return [Frame(content, people_of(content))]
+        if (by_person := _by_person(content)) is not None:
+            return by_person
         if content and all(_NAMES_FRAME.search(str(k)) for k in content):
             return [Frame({"frame": k}, people_of(v)) for k, v in content.items()]
         return [Frame(content, people_of(content))] if content else []
@@ -106,6 +119,27 @@ def frames_of(content: Any, depth: int = 0) -> list[Frame]:
     if any(frame_key(e) or time_key(e) for e in objects) or not all(_is_lone_person(e) for e in entries if e):
         return [Frame(entry, people_of(entry, depth + 1)) for entry in entries]
     return [Frame(None, entries)]  # the people of one image
+
+
+def _by_person(content: Mapping[str, Any]) -> list[Frame] | None:
+    """Frames from an object of people: each a list of entries with their frames, or an object of joints by frame."""
+    frames: list[Frame] = []
+    is_told = False  # whether some person has several frames; else the keys may be frames
+    for name, value in content.items():
+        entries = decoded(value)
+        if isinstance(entries, Mapping) and entries and not _NAMES_FRAME.search(str(name)):
+            if not all(_NAMES_FRAME.search(str(k)) for k in entries):
+                return None
+            pairs = [({"frame": k}, decoded(person)) for k, person in entries.items() if person]
+        elif isinstance(entries, list) and entries and all(frame_key(decoded(e)) for e in entries):
+            pairs = [(decoded(e), decoded(e)) for e in entries]
+        else:
+            return None
+        is_told = is_told or len({str(entry[frame_key(entry)]) for entry, _ in pairs}) > 1
+        for entry, person in pairs:
+            named = {"person_id": name, **person} if point_key(person) else {"person_id": name, "keypoints": person}
+            frames.append(Frame(entry, [named]))
+    return frames if is_told else None
 
 
 def _with_scores(content: Mapping[str, Any], key: str) -> list[Frame] | None:
@@ -196,7 +230,20 @@ def frame_key(entry: Any) -> str | None:
     """The key under which an entry names its frame."""
     if not isinstance(entry, Mapping):
         return None
-    return next((k for k in FRAME_KEYS if is_frame_label(entry.get(k))), None)
+    keys = ((rank, key) for key in entry if (rank := frame_rank(key)) is not None and is_frame_label(entry[key]))
+    return min(keys, default=(0, None))[1]
+
+
+@lru_cache(maxsize=4096)
+def frame_rank(key: str) -> int | None:
+    """How surely a key names the frame of an entry, 0 most; None if it does not.
+
+    It is one of FRAME_KEYS in any spelling (frameId, Frame-ID), or has the word frame in it.
+    """
+    plain = re.sub(r"[\W_]", "", key).lower()
+    if plain in _RANK:
+        return _RANK[plain]
+    return len(FRAME_KEYS) if "frame" in plain and not _NO_FRAME.search(plain) else None
 
 
 def time_key(entry: Any) -> str | None:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hmr4d.keypoint_files.cleaning import FARTHEST
 from hmr4d.keypoint_files.detections import (
     FASTEST_RATE,
     Detection,
@@ -40,6 +41,7 @@ from hmr4d.keypoint_files.json_frames import (
     Frame,
     decoded,
     frame_key,
+    frame_rank,
     frames_of,
     is_frame_label,
     is_nested,
@@ -155,7 +157,8 @@ def _numbers(frames: Sequence[Frame], content: Any) -> tuple[list[int | None], f
         return _by_time(entries)
     objects = [e for e in entries if isinstance(e, Mapping)]
     written = {key for entry in objects for key in entry}
-    keys = [k for k in FRAME_KEYS if k in written and any(is_frame_label(e.get(k)) for e in objects)]
+    ranks = {k: rank for k in written if (rank := frame_rank(k)) is not None}
+    keys = [k for k in sorted(ranks, key=lambda k: (ranks[k], k)) if any(is_frame_label(e.get(k)) for e in objects)]
     images = _images(content)
     problem: ValueError | None = None
     for key in keys:
@@ -216,7 +219,7 @@ def _overlap(people: Sequence[Any]) -> bool:
             place = _read_person(person, 0, 0, "an entry")[0].points[:, :2]
         except ValueError:
             continue
-        places.append(place[np.isfinite(place).all(1) & (place != 0).any(1)])
+        places.append(place[(np.abs(place) < FARTHEST).all(1) & (place != 0).any(1)])
     places = [p for p in places if len(p) > 1]
     if len(places) < 3:
         return False

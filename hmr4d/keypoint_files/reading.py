@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hmr4d.body.skeleton import Skeleton, get_skeleton
 from hmr4d.keypoint_files.arrays import read_arrays
-from hmr4d.keypoint_files.body_order import best_order, is_upside_down
+from hmr4d.keypoint_files.body_order import best_order, is_upside_down, lies_down
 from hmr4d.keypoint_files.cleaning import cleaned, in_pixels
 from hmr4d.keypoint_files.deeplabcut import read_deeplabcut
 from hmr4d.keypoint_files.detections import Detection, DetectionTable, shown
@@ -293,6 +293,8 @@ def _tracks(
     seen = in_pixels(seen, size, table.layout, counts_up=counts_up)
     if is_upside_down(np.stack([d.points for d in seen]), own):
         logger.warning("Heads are below feet nearly always: is v counted upwards, or the video turned?")
+    elif lies_down(np.stack([d.points for d in seen]), own):
+        logger.warning("Bodies lie across the image nearly always: are coordinates (v, u), or is the video turned?")
     seen = identified(seen, table.has_placeholders)
     people: dict[str, list[Detection]] = {}
     for detection in seen:

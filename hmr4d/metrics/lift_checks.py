@@ -16,7 +16,6 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from hmr4d.body.skeleton import Skeleton
-from hmr4d.body.stance import share_of_backward_toes
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.motion.motion import Motion
 from hmr4d.utils.tensors import interpolate_gaps
@@ -37,7 +36,7 @@ SLOWEST = 15.0  # frames per second; at lower rates people change their shape fr
 FOOT_SMOOTHING = 0.1  # seconds, standard deviation, along which feet are followed
 SLIDING = 0.4  # quantile over frames of how fast feet and body move as one
 WALKING, PACE_SMOOTHING = 0.5, 0.2  # metres per second; seconds, standard deviation, along which the path is followed
-CLEAR = 0.4  # of -1 to 1; beyond it the toes alone determine the facing direction
+IN_DEPTH = 0.25  # cosine to the viewing direction, at least, of a direction towards the camera or away from it
 MARGIN = 0.02  # of the picture's sides; detectors set joints a little outside
 # Largest good values, see the module docstring.
 LIMITS: Mapping[str, float] = {
@@ -70,8 +69,7 @@ ADVICE: Mapping[str, str] = {
     "stature_change": "the person looks {value:.0%} less or more tall far away than near by: check pitch, height and "
     "focal length in the camera file.",
     "sliding": "the feet slide over the floor with the body, without steps: does the camera move or turn?",
-    "sides": "the person walks backward, or the feet point backward, nearly all the time: are left and right "
-    "exchanged, or is the picture mirrored?",
+    "sides": "the person walks backward nearly all the time: are left and right exchanged, or is the picture mirrored?",
     "outside": "{value:.0%} of the keypoints lie outside the camera's picture: is the camera file for pictures of "
     "another size?",
     "corner": "the keypoints only fill the upper left part of the camera's image, which is {value:.1f} times as "
@@ -142,7 +140,7 @@ def check_lift(
         "told_stature": math.nan if stature is None else _off_stature(tall[:, 0], (stature, stature)),
         "stature_change": _stature_change(tall, away),
         "sliding": _sliding(pixels, seen, distance / camera.K4[0, :2].mean(), fps, skeleton),
-        "sides": _exchanged_sides(joints3d.double(), seen, fps, skeleton),
+        "sides": _exchanged_sides(joints3d.double(), fps, skeleton, camera),
         **_place_in_picture(pixels, seen, camera.size[0]),
     }
     return tuple(LiftCheck(name, values[name]) for name in LIMITS)
@@ -270,29 +268,27 @@ def _sliding(pixels: Tensor, seen: Tensor, meters: Tensor, fps: float, skeleton:
     return float((body.norm(dim=-1) - 2 * own)[enough].quantile(SLIDING))
 
 
-def _exchanged_sides(joints3d: Tensor, seen: Tensor, fps: float, skeleton: Skeleton) -> float:
-    """How much hips and shoulders face away from where toes point or the body walks: 1 for always, -1 for never.
+def _exchanged_sides(joints3d: Tensor, fps: float, skeleton: Skeleton, camera: Rig) -> float:
+    """How much hips and shoulders face away from where the body walks: 1 for always, -1 for never.
 
-    With left and right exchanged, a person seems to face backward. Visible toes distinguish this from walking backward.
+    A person with left and right exchanged looks like one who faces the same way across the image, but away from the
+    camera instead of towards it; the path keeps its depth. So only depths are compared, where both are clear. Toes do
+    not tell more: their depth follows that of the hips when they are lifted.
     """
     if not set(SIDE_JOINTS) <= set(skeleton.joint_names) or len(joints3d) < ENOUGH:
         return math.nan
-    feet = [skeleton.joint_names.index(name) for name in ("left_foot", "right_foot") if name in skeleton.joint_names]
-    told = seen[:, feet].all(1)
-    if feet and int(told.sum()) >= ENOUGH:
-        toes = 2 * share_of_backward_toes(joints3d[told].numpy(), skeleton) - 1
-        if abs(toes) > CLEAR:
-            return toes
     hips_l, hips_r, shoulders_l, shoulders_r = (joints3d[:, j] for j in skeleton.indices(*SIDE_JOINTS))
     across = hips_l - hips_r + shoulders_l - shoulders_r
     facing = torch.stack([-across[:, 2], across[:, 0]], -1)  # x and z
-    path = joints3d[:, list(skeleton.root_joints)].mean(1)[:, [0, 2]].numpy()
-    smooth = torch.from_numpy(gaussian_filter1d(path, PACE_SMOOTHING * fps, axis=0, mode="nearest"))
-    velocity = torch.gradient(smooth, dim=0)[0] * fps
-    walks = velocity.norm(dim=-1) > WALKING
-    if int(walks.sum()) < ENOUGH:
+    path = joints3d[:, list(skeleton.root_joints)].mean(1)[:, [0, 2]]
+    smooth = gaussian_filter1d(path.numpy(), PACE_SMOOTHING * fps, axis=0, mode="nearest")
+    velocity = torch.gradient(torch.from_numpy(smooth), dim=0)[0] * fps
+    away = path - camera.centers[0, [0, 2]].to(path)
+    faces, walks = (torch.cosine_similarity(vectors, away, dim=-1) for vectors in (facing, velocity))
+    told = (velocity.norm(dim=-1) > WALKING) & (faces.abs() > IN_DEPTH) & (walks.abs() > IN_DEPTH)
+    if int(told.sum()) < ENOUGH:
         return math.nan
-    return -float(torch.cosine_similarity(facing[walks], velocity[walks], dim=-1).median())
+    return -float((faces * walks)[told].sign().mean())
 
 
 def _place_in_picture(pixels: Tensor, seen: Tensor, size: Tensor) -> dict[str, float]:

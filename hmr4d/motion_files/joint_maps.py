@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.motion_files.bone_names import bone_names, known_bone_names
 
 END_SITE = "End Site"
+_FARTHEST = 100.0  # lengths of a bone; no joint lies that far from it
 # Common names of the end site of a joint: LeftFoot_End, LeftFoot/End Site, LeftFootEndSite.
 _END_OF = re.compile(r"(.+?)[\s_./:|-]*end(?:[\s_-]*site)?", re.IGNORECASE)
 # What programs put before the names of joints.
@@ -126,8 +126,9 @@ def joint_map_from_dict(name: str, table: Mapping[str, object]) -> JointMap:
 
 
 def _fraction(name: str, target: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"Joint map '{name}', joint '{target}': 'at' is {value!r}; expected a number such as 0.5.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _FARTHEST:
+        shown = str(value)[:40]
+        raise ValueError(f"Joint map '{name}', joint '{target}': 'at' is {shown}; expected a number such as 0.5.")
     return float(value)
 
 

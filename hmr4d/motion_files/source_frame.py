@@ -16,6 +16,7 @@ METERS_PER_UNIT = {
     "cm": 0.01,
     "mm": 0.001,
     "inch": 0.0254,
+    "ft": 0.3048,
     "cmu": 0.0254 / 0.45,  # the CMU database counts in 1/0.45 inch
 }
 # Axis that points up in a file -> rows of the rotation that turns it to y.
@@ -136,4 +137,6 @@ def size_words(height: float, scale: float) -> str:
     if METERS_PER_UNIT[better] == scale:
         return f"{tall}; {USUAL_HEIGHT} m are usual. --unit gives other lengths."
     would = height / scale * METERS_PER_UNIT[better]
+    if height_fault(would) == "refused":
+        return f"{tall}, and in no known unit the size of a person; --unit also takes meters per unit as a number."
     return f"{tall}; in {better} it would be {would:.2f} m (--unit {better})."

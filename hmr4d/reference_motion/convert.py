@@ -109,8 +109,9 @@ def published_features(
 ) -> tuple[Tensor, Tensor]:
     """Features and camera rows that equal those of the published converter, at the frame rate of the input.
 
-    The published converter encodes the body in camera coordinates and integrates the velocities of the features, which
-    accumulates rounding errors, before it rotates and places the body.
+    It encodes the body in the frame of the camera, sums the velocities of the features up again, and only then turns
+    and places the body. `axis_angle_to_matrix` is orthonormal only to 1e-6, so the summed root rotation drifts, in
+    double precision too.
 
     Args:
         global_orient, body_pose, transl: (L, 3) and (L, 63) axis-angle, and (L, 3) metres, in camera coordinates.

@@ -9,6 +9,7 @@ are cached by content immediately, so an interrupted run continues where it stop
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -71,8 +72,8 @@ class GateOptions:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for invalid numbers."""
-        if self.threads < 1 or not self.sampling_fps > 0 or (self.limit is not None and self.limit < 0):
+        """ValueError for numbers that make no sense."""
+        if self.threads < 1 or not 0 < self.sampling_fps < math.inf or (self.limit is not None and self.limit < 0):
             raise ValueError(
                 f"threads ({self.threads}) must be at least 1, sampling_fps ({self.sampling_fps}) positive and limit "
                 f"({self.limit}) not negative."

@@ -13,6 +13,7 @@ from hmr4d.reference_motion.vlm import Question, Verdict
 from hmr4d.reference_motion.vlm_answer import Decision
 from hmr4d.utils.text_files import load_unique_json, read_text
 
+_DELIMITERS = ",;\t"
 _STATES = {
     "yes": Decision.YES, "true": Decision.YES, "accept": Decision.YES, "1": Decision.YES,
     "no": Decision.NO, "false": Decision.NO, "reject": Decision.NO, "0": Decision.NO,
@@ -25,8 +26,9 @@ class HumanJudge:
 
     Args:
         path: a JSON object {id: verdict}, a JSON list of {"id": ..., "matches": ..., "analysis": ...}, or a CSV table
-            with the columns id, matches and, optionally, analysis. A verdict is yes, no or undecided; also true, false,
-            accept, reject, 1, 0. Missing entries are undecided.
+            with the columns id, matches and, if wanted, analysis, between commas, semicolons or tabs. A verdict is
+            yes, no or undecided; also true, false, accept, reject, 1, 0. Entries that the file leaves out are
+            undecided.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -62,10 +64,20 @@ class HumanJudge:
         """See `Judge`; reading a file needs no waiting."""
 
 
+def _table(path: Path, text: str) -> list[dict[str, str]]:
+    """Rows of a CSV table by its column names, in lower case; ValueError without the columns id and matches."""
+    head = text.partition("\n")[0]
+    rows = csv.reader(io.StringIO(text), delimiter=max(_DELIMITERS, key=head.count))
+    names = [name.strip().lower() for name in next(rows, [])]
+    if not {"id", "matches"} <= set(names):
+        raise ValueError(f"{path} begins with {head[:80]!r}; expected names of columns, id and matches among them.")
+    return [dict(zip(names, (cell.strip() for cell in row), strict=False)) for row in rows if any(row)]
+
+
 def _rows(path: Path) -> Iterator[tuple[str, Any, str]]:
     text = read_text(path)
     if path.suffix.lower() == ".csv":
-        table = list(csv.DictReader(io.StringIO(text)))
+        table = _table(path, text)
     else:
         content = load_unique_json(text, str(path))
         if isinstance(content, Mapping):
@@ -73,6 +85,8 @@ def _rows(path: Path) -> Iterator[tuple[str, Any, str]]:
             return
         table = content
     if not isinstance(table, list) or not all(isinstance(row, Mapping) and "id" in row for row in table):
-        raise ValueError(f"{path} must be a JSON object, a JSON list of objects with id and matches, or a CSV table.")
+        raise ValueError(
+            f"{path} must be a JSON object, a JSON list of objects with id and matches, or a CSV table (.csv)."
+        )
     for row in table:
         yield str(row["id"]), row.get("matches", ""), str(row.get("analysis") or "")

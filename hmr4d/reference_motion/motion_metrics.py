@@ -10,6 +10,7 @@ import torch
 from hmr4d.body.body_model import Body
 from hmr4d.body.loading import load_body
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.body.smpl_files import FAMILIES
 from hmr4d.geometry.cameras import rigid
 from hmr4d.metrics.mbench import Metric, axis_index, joint_metrics
 from hmr4d.metrics.pose_quality import PoseDistance, load_pose_distance, pose_quality
@@ -48,9 +49,10 @@ class MetricSet:
         network: Path | None = None,
         config: Path | None = None,
         body: str | None = None,
+        body_models: Path | None = None,
         penetration_fps: float = 2.0,
     ) -> MetricSet:
-        """Loads the network from files and the body by name.
+        """The set for a network in files and a body by name, a licensed one from the folder `body_models`.
 
         Raises:
             ValueError: the axis or body is unknown, the rate is not positive, or only one file of the network is given.
@@ -62,7 +64,8 @@ class MetricSet:
         if (network is None) != (config is None):
             raise ValueError("The pose network needs both its checkpoint and its configuration. Give both files.")
         model = None if network is None or config is None else load_pose_distance(network, config)
-        return MetricSet(height_axis, model, None if body is None else load_body(body), penetration_fps)
+        options = {"folder": body_models} if body in FAMILIES and body_models is not None else {}
+        return MetricSet(height_axis, model, None if body is None else load_body(body, **options), penetration_fps)
 
     @property
     def not_measured(self) -> dict[str, str]:

@@ -16,7 +16,8 @@ from typing import Any
 
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 _FENCE = re.compile(r"```(.*?)```", re.DOTALL)
-_LONGEST = 1 << 16  # largest number of parsed characters; an answer has one sentence
+_THOUGHTS_END = "</think>"  # models that reason aloud write this before they answer
+_LONGEST = 1 << 16  # characters that are looked at; an answer has one sentence
 _PAIR = re.compile(
     r'"matches"\s*:\s*(true|false|"(?:true|yes|false|no)"|[01](?![.\d]))(?![\w"])(?!\s*[|/])', re.IGNORECASE
 )  # an echo of the question, such as `true|false`, is not an answer
@@ -56,12 +57,13 @@ class Answer:
 def parse_answer(text: str) -> Answer:
     """Parses an answer.
 
-    All JSON objects with `matches` in the text count or, without any, pairs like `"matches": true` of broken JSON. If
-    they contradict each other or none exists, the answer is undecided. Booleans, 0 and 1, and the words true, yes,
-    false, no count as yes or no.
+    Every JSON object in the text that has `matches` counts, wherever it stands; without any, pairs like
+    `"matches": true` of broken JSON. Thoughts before `</think>` do not count. Where they contradict each other, or
+    nothing of the kind is there, the answer is undecided. Booleans, 0 and 1, and the words true, yes, false, no count
+    as yes or no.
     """
-    text = text[:_LONGEST]
-    objects = [one for one in _objects(text) if "matches" in one]
+    text = text.rpartition(_THOUGHTS_END)[2][:_LONGEST]
+    objects = [found for found in _objects(text) if "matches" in found]
     if objects:
         states = [_strict(one["matches"]) for one in objects]
         analysis = next((_sentence(f["analysis"]) for f in objects if f.get("analysis") is not None), "")

@@ -18,7 +18,16 @@ from PIL import Image
 
 from hmr4d.detection.video_pictures import read_video_metadata, video_pictures
 from hmr4d.reference_motion.vlm import Question
-from hmr4d.utils.services import TIMEOUT_S, PermanentFailure, TemporaryFailure, checked_url, dig, post_json
+from hmr4d.utils.services import (
+    TIMEOUT_S,
+    PermanentFailure,
+    TemporaryFailure,
+    checked_key,
+    checked_timeout,
+    checked_url,
+    dig,
+    post_json,
+)
 
 GEMINI_URL = "https://generativelanguage.googleapis.com/v1beta"
 GEMINI_MODEL = "gemini-2.5-flash"
@@ -46,10 +55,11 @@ class GeminiBackend:
     def __init__(
         self, *, key: str | None = None, model: str = GEMINI_MODEL, url: str = GEMINI_URL, timeout: float = TIMEOUT_S
     ) -> None:
-        self._key = key or next((os.environ[name] for name in GEMINI_KEYS if os.environ.get(name)), "")
+        name = next((name for name in GEMINI_KEYS if os.environ.get(name)), GEMINI_KEYS[0])
+        self._key = checked_key(key or os.environ.get(name, ""), "key" if key else name)
         if not self._key:
             raise ValueError(f"Gemini needs a key: set {GEMINI_KEYS[0]} in the environment, or choose another judge.")
-        self.model, self.url, self.timeout = model, checked_url(url), timeout
+        self.model, self.url, self.timeout = model, checked_url(url), checked_timeout(timeout)
 
     @property
     def source(self) -> str:
@@ -95,8 +105,9 @@ class OpenAIBackend:
     ) -> None:
         if send not in ("pictures", "video"):
             raise ValueError(f"send is '{send}'; known: pictures, video.")
-        self.url, self.model, self.send, self.timeout = checked_url(url), model, send, timeout
-        self._key = key if key is not None else os.environ.get(OPENAI_KEY, "")
+        self.url, self.model, self.send, self.timeout = checked_url(url), model, send, checked_timeout(timeout)
+        given = key is not None
+        self._key = checked_key(key if given else os.environ.get(OPENAI_KEY, ""), "key" if given else OPENAI_KEY)
 
     @property
     def source(self) -> str:
@@ -140,7 +151,7 @@ class CommandBackend:
     """
 
     def __init__(self, command: str, *, timeout: float = TIMEOUT_S) -> None:
-        self.words, self.command, self.timeout = shlex.split(command), command, timeout
+        self.words, self.command, self.timeout = shlex.split(command), command, checked_timeout(timeout)
         if not self.words or not any("{video}" in word for word in self.words):
             raise ValueError(
                 f"The command {command!r} does not receive the clip. Add {{video}}, for example: ask.py {{video}}."
@@ -165,8 +176,9 @@ class CommandBackend:
         except (OSError, ValueError) as error:
             raise PermanentFailure(f"{words[0]} cannot be run: {error}", concerns_all=True) from error
         if status:
-            output_lines = errors.decode("utf-8", "replace").strip().splitlines()
-            raise TemporaryFailure(f"{words[0]} ended with status {status}: {(output_lines or [''])[-1][:_SHOWN]}")
+            said = errors.decode("utf-8", "replace").strip().splitlines()
+            last = f": {said[-1][:_SHOWN]}" if said else ""
+            raise TemporaryFailure(f"{words[0]} ended with status {status}{last}")
         return output[:_LARGEST].decode("utf-8", "replace")
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 LONGEST_STEM = 150  # bytes, of the 255 that file systems allow: endings and temporary names come on top
 
 
@@ -23,7 +25,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
     """
     final = Path(path)
     made = [folder for folder in final.parents if not folder.exists()]
-    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(f"{final.parent} is no folder, or lies in a file. Choose another place.") from error
     handle, name = tempfile.mkstemp(prefix=f".{final.stem[:32]}.", suffix=final.suffix, dir=final.parent)
     os.close(handle)
     temporary = Path(name)
@@ -78,8 +83,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes indented JSON atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Writes indented JSON atomically; halves of surrogate pairs, which UTF-8 has no bytes for, stay escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_text(path, _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text))
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:

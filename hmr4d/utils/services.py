@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import http.client
 import json
+import math
 import time
 import urllib.error
 import urllib.parse
@@ -47,12 +48,36 @@ class PermanentFailure(Exception):
 
 def checked_url(url: str) -> str:
     """An address without a trailing slash; ValueError for an invalid one, and for one that contains a key."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{url!r} is no address of a service; expected something like http://localhost:8000/v1.")
+    wrong = f"{url!r} is no address of a service; expected something like http://localhost:8000/v1."
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:  # a port or an IPv6 address that is none
+        raise ValueError(wrong) from error
+    if not usable:
+        raise ValueError(wrong)
     if "@" in parts.netloc or parts.query:
         raise ValueError("The address of the service contains a password or a query. Put keys into the environment.")
     return url.rstrip("/")
+
+
+def checked_key(key: str, name: str) -> str:
+    """A key without spaces around it; ValueError, which does not show the key, if no header can carry it.
+
+    Args:
+        key: of a service. name: where it comes from.
+    """
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ValueError(f"{name} contains spaces, line breaks or letters that no key has. Set it again.")
+    return key
+
+
+def checked_timeout(seconds: float) -> float:
+    """Seconds to wait for an answer; ValueError if that is no positive number."""
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise ValueError(f"timeout is {seconds:g} s; expected a positive number of seconds.")
+    return seconds
 
 
 def post_json(

@@ -18,6 +18,8 @@ _MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_START = 512  # bytes that are looked at
+_ZEROS = 0.8  # share of zero bytes at every second place
 
 
 class TextError(ValueError):
@@ -30,12 +32,18 @@ def printable(text: str) -> str:
 
 
 def marked_encoding(content: bytes) -> str | None:
-    """The encoding that a byte-order mark names; None without one."""
-    return next((encoding for mark, encoding in _MARKS if content.startswith(mark)), None)
+    """The encoding that a byte-order mark names, or that the zero bytes of UTF-16 without one show; None otherwise."""
+    if marked := next((encoding for mark, encoding in _MARKS if content.startswith(mark)), None):
+        return marked
+    start = content[:_START] if len(content) % 2 == 0 else b""
+    zeros = [start[first::2].count(0) / max(len(start) / 2, 1) for first in (0, 1)]
+    if min(zeros) == 0 and max(zeros) > _ZEROS:  # the higher bytes of Latin letters are 0, the lower ones never
+        return "utf-16-be" if zeros[0] else "utf-16-le"
+    return None
 
 
 def decode_text(content: bytes, name: str) -> str:
-    """Text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte-order mark.
+    """Text of a file in UTF-8, or in UTF-16 or UTF-32 according to a byte-order mark or its zero bytes.
 
     Args:
         content: the bytes of the file.

@@ -159,6 +159,15 @@ def test_people_in_keypoint_files(tmp_path: Path) -> None:
         ({"lines": {"vertical": lines()["lines"]["vertical"]}}, "one known height or distance"),
         ({"lines": {"lengths": [{"from": [1, 2], "to": [3, 4], "metres": 2}]}}, "lengths.0..upright' is missing"),
         ({"checkerboard": {**checkerboard()["checkerboard"], "rows": 4}}, "corners are 15; expected all 20"),
+        (
+            {"checkerboard": {**checkerboard()["checkerboard"], "square_m": 1e308}},
+            "square_m above 0, at most 100",
+        ),
+        ({"checkerboard": {**checkerboard()["checkerboard"], "rows": 10**9}}, "rows and columns .* 2 to 1000"),
+        (
+            {"checkerboard": {**checkerboard()["checkerboard"], "square_m": 30}},
+            "over the floor; expected at most 100 m",
+        ),
         ({"phone": {**phone()["phone"], "hold": "sideways"}}, "phone.hold is one of portrait"),
         ({"phone": {**phone()["phone"], "sensor": "ios"}}, "upside down"),
         ({"distortion": DISTORTION, "fov_deg": None, **floor_points()}, "distortion without K"),

@@ -265,7 +265,7 @@ PATCH = {"num_features": 44, "text_dim": 8, "pooled_dim": 8, "dim": 16, "ff_dim"
     ("network", "reason"),
     [
         ({"network_class": "PatchDenoiser", "network": PATCH}, "there is no list of known actions"),
-        ({}, "this network sees no pooled text"),
+        ({}, "this network does not use the pooled text"),
     ],
 )
 def test_a_release_that_cannot_pull_prompts_to_known_actions_says_so(

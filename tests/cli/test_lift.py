@@ -377,6 +377,22 @@ def test_doubtful_results_say_so_and_end_strict_commands(tmp_path: Path, caplog:
     assert checks["jumps"]["value"] > checks["jumps"]["limit"] and not checks["jumps"]["is_fine"]
 
 
+def test_left_and_right_exchanged_in_a_whole_clip_are_doubted(tmp_path: Path) -> None:
+    """The example of the docs, lifted with the default model."""
+    example = Path("docs/examples/lift")
+    entries = json.loads((example / "walk.json").read_text())[:60]
+    order = list(COCO17.mirror_order)
+    for name, exchanged in {"as_it_is": False, "exchanged": True}.items():
+        for entry in entries:
+            points = np.reshape(entry["keypoints"], (17, 3))
+            entry["keypoints"] = (points[order] if exchanged else points).ravel().tolist()
+        (tmp_path / f"{name}.json").write_text(json.dumps(entries))
+        words = ["--camera", str(example / "camera.yaml"), "--fps", "20", "--overlay", "none", "--strict"]
+        status = main([str(tmp_path / f"{name}.json"), *words, "--out", str(tmp_path / name)])
+        with np.load(tmp_path / name / f"{name}.npz") as content:
+            assert (status, content["doubts"].tolist()) == ((3, ["sides"]) if exchanged else (0, []))
+
+
 def test_frames_without_the_person_are_reported_as_synthetic(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     keypoints = coco_file(tmp_path, [person(frames=40)])
     entries = [entry for entry in json.loads(keypoints.read_text()) if not 10 <= entry["image_id"] < 34]

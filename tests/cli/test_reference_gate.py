@@ -145,3 +145,14 @@ def test_metrics_are_printed_and_written(archive: Path, capsys: pytest.CaptureFi
     assert content["aggregate"]["Body_Penetration"]["num_samples"] == 2
     assert set(content["not_measured"]) == {"Pose_Quality"}
     assert run("eval", archive.parent / "j.npy", "--pose-network", "no.tar") == 2
+
+
+def test_half_characters_in_an_archive_or_an_answer_lose_no_verdict(archive: Path) -> None:
+    entries = read(archive)[:1]
+    archive.write_text(json.dumps([{**entries[0], "id": "\ud83d", "note": "\udc00"}]))
+    with service(answers('{"analysis": "walks \\ud83d", "matches": true}')) as known:
+        words = ("--judge", "openai", "--url", known.url, "--model", "m", "--send", "video")
+        assert run("gate", archive, "--out", archive.with_name("out.json"), *words) == 0
+    (entry,) = read(archive.with_name("out.json"))
+    assert (entry["id"], entry["note"], entry["use_ref_motion"]) == ("\ud83d", "\udc00", True)
+    assert read(archive.with_name("out.quality_flat.json"))[0]["vlm_analysis"] == "walks \ud83d"

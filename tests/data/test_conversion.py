@@ -59,6 +59,9 @@ def test_map_tables_name_every_joint():
     )
     with pytest.raises(ValueError, match=r"missing \['head'\], unknown \['hat'\]"):
         joint_map_from_dict("mine", {("hat" if n == "head" else n): "A" for n in SMPL22.joint_names})
+    for at in (10**400, float("nan"), 1e9, "half"):
+        with pytest.raises(ValueError, match="'at' is .*; expected a number such as 0.5"):
+            joint_map_from_dict("mine", table | {"head": {"from": "A", "to": "B", "at": at}})
     with pytest.raises(ValueError, match="expected a name or"):
         joint_map_from_dict("mine", table | {"head": 3})
 

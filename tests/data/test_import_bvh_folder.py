@@ -35,13 +35,14 @@ def root(tmp_path, bandai_bvh):
     [
         ("c.csv", 'name,notes,text\none.bvh,,"walks, then turns left"\none,,walks\ndeep/two,y,runs\n'),
         ("c.csv", 'file,caption\none.bvh,"walks, then turns left"\none,walks\ndeep/two,runs\n'),
+        ("c.csv", 'caption,caption_2,file\n"walks, then turns left",walks,one.bvh\nruns,,deep/two\n'),
         ("c.tsv", "one\twalks, then turns left\none\twalks\n\ndeep\\two.bvh\truns\n"),
         ("c.txt", "name\tcaption\none.bvh\twalks, then turns left\none\twalks\ndeep/two\truns\n"),
         ("c.json", json.dumps({"one.bvh": ["walks, then turns left", "walks"], "deep/two": "runs"})),
     ],
 )
 def test_captions_files(tmp_path, name, content):
-    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le"):
         (tmp_path / name).write_bytes(content.encode(encoding))
         table = read_captions_file(tmp_path / name)
         assert table.captions == {"one": ["walks, then turns left", "walks"], "deep/two": ["runs"]}
@@ -60,8 +61,10 @@ def test_captions_files(tmp_path, name, content):
         ("c.csv", "file\none,walks\n", r"c\.csv, line 1: the heading .* has no column of captions"),
         ("c.csv", "one,caf\udce9\n", r"c\.csv is not UTF-8 text: byte 0xe9 in line 1"),
         ("c.json", '{"one": "walks",\n"one": "runs"}', r"c\.json, line 2: key 'one' is given twice"),
+        ("c.xlsx", "PK", r"c\.xlsx is a spreadsheet\. Save it as CSV"),
         ("c.json", "{", "is no JSON"),
         ("c.json", "[1]", "must contain an object"),
+        ("c.json", '{"": "walks"}', r"c\.json: the captions 'walks' have no file name"),
         ("c.json", '{"a": 3}', "'a' needs a caption"),
     ],
 )

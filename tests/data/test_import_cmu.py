@@ -132,6 +132,8 @@ def test_faults_are_corrected_and_noted_or_skipped_with_the_reason(tmp_path, cap
     glitch = motion(240, seed=6)
     glitch["lradius"] = glitch["lradius"].copy()
     glitch["lradius"][100:104, 1] += 90.0
+    far = motion(60)
+    far["root"][:, 0] += 1e6
     giant = asf_text().replace("length 0.45", "length 0.2")
     files = {k: v for k, v in contents().items() if k.startswith("cmu/05/05.")} | {
         "cmu/05/05_01.amc": amc_text(motion(240)),
@@ -140,11 +142,14 @@ def test_faults_are_corrected_and_noted_or_skipped_with_the_reason(tmp_path, cap
         "cmu/05/05_06.amc": amc_text(motion(240))[:-30],
         "cmu/07/07.asf": giant,
         "cmu/07/07_01.amc": amc_text(motion(60)),
+        "cmu/08/08.asf": asf_text(),
+        "cmu/08/08_01.amc": amc_text(far),
     }
     with caplog.at_level(logging.INFO):
         summary = import_cmu(write_folder(tmp_path / "raw", files), tmp_path / "out", captions=captions, jobs=1)
     assert "pelvis jumps" in summary.dropped["05_04"]
     assert "no person's size" in summary.dropped["07_01"]
+    assert "away from the origin" in summary.dropped["08_01"]
     assert "05_06.amc, line" in caplog.text and "truncated" in caplog.text
     notes = MotionStore.open(tmp_path / "out").info["notes"]
     assert set(notes) == {"05_05"} and "jumps bridged in" in notes["05_05"]

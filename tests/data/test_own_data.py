@@ -13,6 +13,7 @@ import torch
 from hmr4d.body.joint_conversion import smpl_to_coco17
 from hmr4d.cli.generate import main as generate
 from hmr4d.cli.prepare import main as prepare
+from hmr4d.cli.quality import main as quality
 from hmr4d.data.importers.caption_tables import CaptionTable
 from hmr4d.data.importers.keypoints import import_keypoints
 from hmr4d.data.store import KeypointStore, MotionStore
@@ -127,6 +128,18 @@ def test_small_collections_have_a_clip_in_every_split(
     assert prepare(["bvh", "--root", str(tmp_path), "--map", "bandai_namco", "--out", str(tmp_path / "s")]) == 0
     store = MotionStore.open(tmp_path / "s")
     assert all(len(store.indices(split)) for split in ("train", "val", "test"))
+
+
+def test_actions_of_own_clips_cannot_be_recognized(
+    bandai_bvh: Callable[..., bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.bvh").write_bytes(bandai_bvh(8, seed=number))
+    words = ["bvh", "--root", str(tmp_path), "--map", "bandai_namco", "--name", "mine", "--out", str(tmp_path / "s")]
+    assert prepare(words) == 0
+    assert quality(["--store", str(tmp_path / "s"), "--out", str(tmp_path / "q")]) == 2
+    said = capsys.readouterr().err
+    assert "Clips of store 'mine' have no action labels" in said and "text2motion/test" in said
 
 
 @pytest.mark.parametrize(("bones", "unit"), [("smpl", "m"), ("mixamo", "cm"), ("unreal", "m"), ("unity", "cm")])

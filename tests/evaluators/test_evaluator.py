@@ -285,7 +285,7 @@ class TestPublishedFile:
         [
             ([1], "contains a list instead of a table of networks"),
             ({"text_encoder": {}}, r"no 'movement_encoder' among \['text_encoder'\]"),
-            ({"movement_encoder": {"out_net.bias": 3}}, "'movement_encoder' is no table of parameters"),
+            ({"movement_encoder": {"out_net.bias": 3}}, "'movement_encoder' is not a table of parameters"),
         ],
     )
     def test_files_with_other_content_are_refused(self, tmp_path: Path, content: object, message: str) -> None:

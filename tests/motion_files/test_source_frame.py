@@ -53,6 +53,11 @@ def test_people_of_every_unit_are_refused_with_the_one_that_fits(bandai_bvh, uni
     assert likely_unit(1.5 / METERS_PER_UNIT[unit]) == unit
 
 
+def test_a_body_that_no_unit_fits_is_refused_without_one(bandai_bvh):
+    result = converted(scaled(bandai_bvh(31), 1e-7))
+    assert isinstance(result.joints, BvhError) and "in no known unit the size of a person" in str(result.joints)
+
+
 def test_a_store_never_gets_people_of_a_centimeter(tmp_path, bandai_bvh, capsys, caplog):
     (tmp_path / "clips").mkdir()
     for i in range(3):

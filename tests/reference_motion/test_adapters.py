@@ -79,7 +79,7 @@ def test_smplestx_in_every_accepted_form(tmp_path: Path, shapes: str) -> None:
 def test_missing_camera_keys_are_reported_and_leave_a_camera_without_intrinsics(tmp_path: Path) -> None:
     clip = read_clip(layouts.smplestx(tmp_path, Person(), width=None))
     assert clip.camera is not None and clip.camera.K is None
-    assert "The camera is ignored, because the file has no width." in clip.remarks
+    assert "The camera is left out, for the file has no usable width." in clip.remarks
     reference = convert(clip)
     assert reference.intrinsic is None and reference.extrinsic is not None
 
@@ -161,7 +161,17 @@ def test_amass(tmp_path: Path, family: str, key: str) -> None:
     assert convert(clip).fps == 20.0
 
 
-def test_the_up_axis_of_plain_parameters_comes_from_the_body(tmp_path: Path) -> None:
+def test_aistpp(tmp_path: Path) -> None:
+    person = Person()
+    clip = read_clip(layouts.aistpp(tmp_path, person))
+    assert (clip.system, clip.motion.fps, clip.camera) == ("aistpp", 60.0, None)
+    assert_joints(clip, person.joints("smpl", world=True))
+    content = read_tree(layouts.aistpp(tmp_path, person, scaling=0.0))
+    with pytest.raises(ValueError, match="'smpl_scaling' is 0"):
+        tracks_of(adapter_of(content), Source(tmp_path / "dance.pkl", content))
+
+
+def test_plain_parameters_stand_up_by_the_body(tmp_path: Path) -> None:
     person = Person()
     content = {name: value.numpy() for name, value in layouts.parameters(person, "smpl", 24, world=True).items()}
     (tmp_path / "mine.pkl").write_bytes(pickle.dumps(content))

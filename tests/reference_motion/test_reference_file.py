@@ -9,14 +9,28 @@ import numpy as np
 import pytest
 import torch
 
+from hmr4d.geometry.published_rotations import axis_angle_to_matrix
 from hmr4d.motion.motion import Provenance
 from hmr4d.reference_motion.convert import convert
 from hmr4d.reference_motion.reference_file import ReferenceMotion, load_reference, reference_of, save_reference
 from hmr4d.reference_motion.rest_joints import derived_rest_joints
+from hmr4d.representation.rep276 import decode, encode
 from hmr4d.utils import lazy_roma as roma
 from tests.reference_clips import posed_clip
 
 TURNS = torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(46)  # a row of features that are all rotations
+
+
+def test_the_root_of_the_published_chain_drifts_with_its_matrices_and_ours_does_not() -> None:
+    """Both in double precision: it is the rotations that are inexact, not their sum."""
+    turn = torch.linspace(2.9, 3.1, 90)[:, None].double() * torch.tensor([1.0, 0.1, 0.0])
+    vectors = torch.cat([turn[:, None], torch.zeros(90, 21, 3).double()], 1)
+    exact, places = roma.rotvec_to_rotmat(vectors), torch.zeros(90, 22, 3).double()
+    drifts = []
+    for rotations in (axis_angle_to_matrix(vectors), exact):
+        summed = decode(encode(rotations, places[:, 0], places), extra_frame=True)
+        drifts.append(float((summed.rotations[:, 0] - exact[:, 0]).abs().max()))
+    assert drifts[0] > 1e-5 and drifts[1] < 1e-12
 
 
 def test_a_written_file_is_read_back(tmp_path: Path) -> None:

@@ -214,8 +214,51 @@ def test_a_stopped_judge_neither_waits_nor_asks_again(clip: Path) -> None:
     assert verdict.decision is UNDECIDED and "stopped" in verdict.reason and len(known.requests) == 1
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://a/v1", "http://user:key@host/v1", "http://host/v1?key=1"])
-def test_an_invalid_address_or_one_with_a_key_is_refused(url: str) -> None:
+@pytest.mark.parametrize("text", ["", "7,yes\n8,no\n", "id,verdict\n7,yes\n"])
+def test_a_table_of_verdicts_without_their_columns_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "v.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"v\.csv begins with .*id and matches"):
+        HumanJudge(tmp_path / "v.csv")
+
+
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("sk-SEC\nRET", "“sk-SECRET”", "sk SECRET"):
+        for name, make in (
+            ("OPENAI_API_KEY", lambda: OpenAIBackend("http://a/v1", "m")),
+            ("GEMINI_API_KEY", GeminiBackend),
+        ):
+            monkeypatch.setenv(name, key)
+            with pytest.raises(ValueError, match=f"{name} contains") as caught:
+                make()
+            assert "SEC" not in str(caught.value)
+
+
+def test_spaces_around_a_key_are_left_out(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-1\n")
+    with service(answers(GOOD)) as known:
+        assert AskedJudge(OpenAIBackend(known.url, "m", send="video")).verdict(Question("a jump", clip)).decision is YES
+    assert known.requests[0][1]["Authorization"] == "Bearer sk-1"
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_timeout_that_is_no_time_is_refused(timeout: float) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        CommandBackend("true {video}", timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1",
+        "http://localhost:99999/v1",
+        "http:///v1",
+        "localhost:8000",
+        "ftp://a/v1",
+        "http://user:key@host/v1",
+        "http://host/v1?key=1",
+    ],
+)
+def test_an_address_that_is_none_or_holds_a_key_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="address"):
         OpenAIBackend(url, "m")
 
@@ -267,6 +310,8 @@ def test_a_missing_command_ends_all_questions(clip: Path) -> None:
         ("v.json", '{"7": "yes", "8": false, "9": "undecided"}'),
         ("v.json", '[{"id": 7, "matches": true, "analysis": "good"}, {"id": 8, "matches": "reject"}, {"id": 9}]'),
         ("v.csv", "id,matches,analysis\n7,accept,good\n8,no,\n9,,\n"),
+        ("v.csv", "ID; Matches\r\n7; yes\r\n\r\n8;no\r\n9\r\n"),
+        ("v.csv", "note\tmatches\tid\na,b;c\tyes\t7\n\tno\t8\n"),
     ],
 )
 def test_verdicts_of_people_are_read_from_a_file(tmp_path: Path, name: str, text: str) -> None:

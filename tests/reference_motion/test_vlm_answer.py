@@ -28,6 +28,8 @@ YES, NO, UNDECIDED = Decision.YES, Decision.NO, Decision.UNDECIDED
         ('{"matches": [true]}', UNDECIDED),
         ('{"matches": true, "matches": false}', UNDECIDED),
         ('{"matches": true} or rather {"matches": false}', UNDECIDED),
+        ('<think>first {"matches": false}, no:</think>{"matches": true}', YES),
+        ('<think>{"matches": true}</think> I cannot see it.', UNDECIDED),
         ('Answer as {"analysis": "...", "matches": true|false}', UNDECIDED),
         ("The motion matches: true", UNDECIDED),
         ("true", UNDECIDED),

@@ -116,3 +116,17 @@ def test_different_names_give_different_safe_files(tmp_path: Path) -> None:
 def test_hidden_places_are_known(tmp_path: Path) -> None:
     shown = {n: is_shown(tmp_path / n, tmp_path) for n in ("a.bvh", "._a.bvh", ".git/a.bvh", "__MACOSX/a.bvh", "b/c.d")}
     assert [name for name, is_there in shown.items() if is_there] == ["a.bvh", "b/c.d"]
+
+
+def test_json_with_half_a_surrogate_pair_is_written_and_read_back(tmp_path: Path) -> None:
+    value = {"text": "é \ud800 \\ud800", "\udfff": 1}
+    write_json(tmp_path / "x.json", value)
+    assert json.loads((tmp_path / "x.json").read_text("utf-8")) == value
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    for place in ("a/x.txt", "a/b/x.txt"):
+        with pytest.raises(NotADirectoryError, match="is no folder, or lies in a file"):
+            write_text(tmp_path / place, "y")
+    assert (tmp_path / "a").read_text() == "x"

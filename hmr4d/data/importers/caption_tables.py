@@ -16,6 +16,8 @@ from hmr4d.utils.text_files import TextError, load_unique_json, printable, read_
 logger = logging.getLogger(__name__)
 
 _HEADINGS = ("file", "name")  # first cell of a line that is a heading
+_NAME_COLUMNS = (*_HEADINGS, "file_name", "filename", "clip", "motion", "path")
+_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 _ENDINGS = (".bvh", ".json", ".npz", ".npy", ".csv", ".pkl")  # of motion and keypoint files
 _CAPTION_COLUMNS = ("caption", "text", "description")
 
@@ -86,8 +88,9 @@ def read_captions_file(path: str | Path) -> CaptionTable:
     """Captions of a file in UTF-8, or in UTF-16 with its mark.
 
     `.json`: {"name": "caption"} or {"name": ["caption", ...]}. `.csv`: name,caption per line, a caption with commas in
-    quotation marks. `.tsv` and `.txt`: name<tab>caption. A first line that begins with "file" or "name" is a heading;
-    with one, there may be more columns, and that called caption or text is read. A name may come on several lines.
+    quotation marks. `.tsv` and `.txt`: name<tab>caption. A first line that begins with "file" or "name", or that has a
+    column of names and one of captions, is a heading. With one, columns may have any order, all those called caption,
+    caption2 or text ... are read, and others are named. A name may come on several lines.
 
     Raises:
         FileNotFoundError: the file does not exist. ValueError: malformed; the message names the file and the line.
@@ -95,6 +98,8 @@ def read_captions_file(path: str | Path) -> CaptionTable:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Captions file not found: {path}.")
+    if path.suffix.lower() in _SPREADSHEETS:
+        raise TextError(f"{path} is a spreadsheet. Save it as CSV (UTF-8) with the columns file,caption.")
     text = read_text(path)
     if path.suffix.lower() == ".json":
         return _read_json(text, path)
@@ -111,6 +116,8 @@ def _read_json(text: str, path: Path) -> CaptionTable:
         if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
             shown = printable(repr(value))[:80]
             raise TextError(f"{path}: '{printable(key)}' needs a caption or a list of captions, got {shown}.")
+        if not _stem(key):
+            raise TextError(f"{path}: the captions {printable(repr(value))[:80]} have no file name.")
         captions.setdefault(_stem(key), []).extend(v.strip() for v in values if v.strip())
     return CaptionTable(captions, {key: str(path) for key in captions})
 
@@ -120,18 +127,18 @@ def _read_table(text: str, path: Path) -> CaptionTable:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter="," if is_csv else "\t", strict=True)
     captions: dict[str, list[str]] = {}
     places: dict[str, str] = {}
-    width, column, begin = 2, 1, 1
+    layout, begin = _Columns(2, 0, (1,)), 1
     try:
         for row in reader:
             place, begin = f"{path}, line {begin}", reader.line_num + 1
             if not any(cell.strip() for cell in row):
                 continue
-            if not captions and place.endswith(" 1") and row[0].strip().lower() in _HEADINGS:
-                width, column = _heading(row, place)
+            if not captions and place.endswith(" 1") and _is_heading(row):
+                layout = _heading(row, place)
                 continue
-            _check_row(row, width, column, place, is_csv=is_csv)
-            key = _stem(row[0])
-            captions.setdefault(key, []).append(row[column].strip())
+            texts = _texts(row, layout, place, is_csv=is_csv)
+            key = _stem(row[layout.name])
+            captions.setdefault(key, []).extend(texts)
             places.setdefault(key, place)
     except csv.Error as error:
         raise TextError(
@@ -140,27 +147,51 @@ def _read_table(text: str, path: Path) -> CaptionTable:
     return CaptionTable(captions, places)
 
 
-def _heading(row: list[str], place: str) -> tuple[int, int]:
-    """Number of columns and the one of the captions."""
+@dataclass(frozen=True)
+class _Columns:
+    """Number of columns of a table, the one of names, and those of captions."""
+
+    width: int
+    name: int
+    captions: tuple[int, ...]
+
+
+def _is_heading(row: list[str]) -> bool:
     names = [cell.strip().lower() for cell in row]
-    column = next((names.index(name) for name in _CAPTION_COLUMNS if name in names), 1)
+    return names[0] in _HEADINGS or bool(set(names) & set(_NAME_COLUMNS) and any(map(_is_caption_column, names)))
+
+
+def _is_caption_column(name: str) -> bool:
+    """caption, captions, caption_2, text1, description ..."""
+    return name.rstrip("0123456789_ ").removesuffix("s") in _CAPTION_COLUMNS
+
+
+def _heading(row: list[str], place: str) -> _Columns:
+    names = [cell.strip().lower() for cell in row]
     if len(names) < 2:
         raise TextError(f"{place}: the heading {row} has no column of captions; expected file,caption.")
-    return len(names), column
+    name = next((i for i, cell in enumerate(names) if cell in _NAME_COLUMNS), 0)
+    captions = tuple(i for i, cell in enumerate(names) if _is_caption_column(cell)) or (1,)
+    if others := [cell.strip() for i, cell in enumerate(row) if i not in (name, *captions)]:
+        logger.info("%s: columns %s are not read.", place, printable(", ".join(others)))
+    return _Columns(len(names), name, captions)
 
 
-def _check_row(row: list[str], width: int, column: int, place: str, *, is_csv: bool) -> None:
-    """TextError unless a row has a name, a caption and no more columns than the heading."""
+def _texts(row: list[str], layout: _Columns, place: str, *, is_csv: bool) -> list[str]:
+    """Captions of a row; TextError unless it has a name, a caption and no more columns than the heading."""
     shown = printable(str(row))[:120]
     if len(row) == 1 and is_csv and ";" in row[0]:
         raise TextError(f"{place}: fields are separated by semicolons, got {shown}. Separate them by commas.")
-    if len(row) <= column or not row[0].strip() or not row[column].strip():
+    cells = [row[i] for i in layout.captions if i < len(row)]
+    texts = [cell.strip() for cell in cells if cell.strip()]
+    if len(row) <= layout.name or not row[layout.name].strip() or not texts:
         raise TextError(f"{place}: expected a file name and a caption, got {shown}.")
-    if len(row) > width:
+    if len(row) > layout.width:
         advice = "Put a caption with commas in quotation marks" if is_csv else "One tab stands before the caption"
-        raise TextError(f"{place}: {len(row)} fields where {width} were expected, got {shown}. {advice}.")
-    if "\n" in row[0] + row[column] or "\r" in row[0] + row[column]:
+        raise TextError(f"{place}: {len(row)} fields where {layout.width} were expected, got {shown}. {advice}.")
+    if any(mark in cell for cell in (row[layout.name], *cells) for mark in "\n\r"):
         raise TextError(f"{place}: a line ends within quotation marks, got {shown}. Close them, or write one line.")
+    return texts
 
 
 def _stem(name: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hmr4d.body.skeleton import SMPL22
+from hmr4d.body.stance import FARTHEST
 from hmr4d.data.importers.bvh_folder import CMU_CREDIT
 from hmr4d.data.importers.capture_faults import Mended, floor_height, mend_jumps, rate_by_free_fall
 from hmr4d.data.importers.cmu_captions import FOLDER, OTHER, CmuCaptions, Stretch, read_cmu_captions
@@ -83,6 +84,8 @@ def convert(file: CmuFile, fps: float) -> Converted:
     height = float(np.linalg.norm(np.diff(chain, axis=0), axis=-1).sum())
     if not PERSON_HEIGHT[0] < height < PERSON_HEIGHT[1]:
         return Converted(file.name, reason=f"{height:.2f} m from head to ankle is no person's size")
+    if (far := float(np.abs(joints).max())) > FARTHEST:
+        return Converted(file.name, reason=f"a joint is {far:.3g} m away from the origin")
     rate = rate_by_free_fall(joints, claimed)
     try:
         mended = mend_jumps(joints, rate)

@@ -46,15 +46,34 @@ class K2MModule(PipelineModule):
         if self.pipeline.stage_name == "tokenizer" and self.balance_batches and not self.global_step:
             report_balance(self.loss_balance())
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """ValueError where a resumed training has a critic and its checkpoint has none, or the other way round."""
+        had = any(name.startswith("pipeline.view_critic.") for name in checkpoint["state_dict"])
+        if had != (self.pipeline.view_critic is not None):
+            raise ValueError(
+                f"The checkpoint was trained {'with' if had else 'without'} the critic of turned views, so that a "
+                f"resumed training cannot {'leave it out' if had else 'have one'}. Keep "
+                "pipeline.training.weights.turned, or start a new run in another output_dir from "
+                "ckpt_path=<the checkpoint>."
+            )
+
     def on_train_start(self) -> None:
-        """Gives the critic of a resumed training the learning rate of the configuration."""
+        """Warns about a slow critic, and gives that of a resumed training the learning rate of the configuration."""
         if self.pipeline.view_critic is None:
             return
         bodies, critic = self.trainer.optimizers[0].param_groups
+        base = bodies.get("initial_lr", bodies["lr"])
+        if self.critic_lr < base:
+            logger.warning(
+                "model.critic_lr=%g is below optimizer.lr=%g: a critic that learns slower than the bodies change tells "
+                "them nothing. Raise it.",
+                self.critic_lr,
+                base,
+            )
         if critic.get("initial_lr", critic["lr"]) == self.critic_lr:
             return
         logger.info("The critic learns with model.critic_lr=%g from here on.", self.critic_lr)
-        critic["lr"] = self.critic_lr * bodies["lr"] / bodies.get("initial_lr", bodies["lr"])
+        critic["lr"] = self.critic_lr * bodies["lr"] / base
         if "initial_lr" in critic:
             critic["initial_lr"] = self.critic_lr
         for config in self.trainer.lr_scheduler_configs:

@@ -29,7 +29,7 @@ from hmr4d.methods.motion2to3.finishing import finish_motion, in_camera_world, i
 from hmr4d.methods.motion2to3.losses import loss_terms
 from hmr4d.methods.motion2to3.options import SamplingOptions, TrainingOptions
 from hmr4d.methods.motion2to3.patch_denoiser import PatchDenoiser
-from hmr4d.methods.motion2to3.reference import ReferenceStart, reference_local
+from hmr4d.methods.motion2to3.reference import ReferenceStart, path_weight, reference_local, with_path
 from hmr4d.methods.motion2to3.text_inputs import drop_text, text_inputs
 from hmr4d.methods.motion2to3.training_draws import draw_training
 from hmr4d.methods.motion2to3.values import Conditions, TrainingDraws, ViewsSample, views_of
@@ -276,18 +276,22 @@ class Motion2to3Pipeline(Pipeline):
         start: ReferenceStart | None = None,
     ) -> Tensor:
         steps = self.schedule.steps(options.num_inference_steps, options.spacing)
-        begin = None
+        predict = partial(self.predict, conditions=conditions, guidance_scale=options.guidance_scale)
+        begin, keep_path = None, None
         if start is not None:
             steps = start.steps(steps)
             seen = self.codec.encode_with_root(
                 views_of(conditions, is_perspective=options.is_perspective).reproject(start.local)
             )
-            begin = partial(self.schedule.add_noise, seen, t=torch.tensor(steps[0][0], device=seen.device))
+            t = torch.tensor(steps[0][0], device=seen.device)
+            begin = partial(self.schedule.add_noise, seen, t=t)
+            weight = path_weight(float(self.schedule.alpha_bar(t, seen)), self.fps)
+            keep_path = partial(with_path, reference=seen, weight=weight)
         step = self.schedule.ddim_step if options.step == "ddim" else self.schedule.posterior_step
         return sample(
             steps=progress(steps, "sampling", unit="step"),
             noise=noise,
-            predict=lambda x_t, t: self.predict(x_t, t, conditions, options.guidance_scale),
+            predict=predict if keep_path is None else lambda x_t, t: keep_path(predict(x_t, t)),
             step=step,
             correct=correct,
             begin=begin,

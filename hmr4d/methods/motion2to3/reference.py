@@ -23,6 +23,11 @@ from hmr4d.representation.root_velocity import to_root_velocity
 
 logger = logging.getLogger(__name__)
 
+PATH_SECONDS = 1.0  # over which a person keeps a velocity
+_LEGS = [SMPL22.index(f"{side}_{name}") for side in ("left", "right") for name in ("hip", "knee", "ankle", "foot")]
+_POINTS = [*(joint - 1 for joint in _LEGS), SMPL22.num_joints - 1]  # without the root; the next root is the last one
+_PATH = [2 * point + axis for point in _POINTS for axis in (0, 1)]  # columns of the features
+
 
 @dataclass(frozen=True)
 class ReferenceStart:
@@ -49,6 +54,27 @@ class ReferenceStart:
         """The last of the given steps (pairs of `NoiseSchedule.steps`), from the noise step of this strength on."""
         share = 1.0 - (1.0 - self.strength) ** 3
         return from_step(steps, round(share * steps[0][0]))
+
+
+def path_weight(level: float, fps: float) -> float:
+    """How much of the path of a reference is kept when sampling begins at a signal variance `level`.
+
+    The steps of the root are too small to be seen in one noisy frame, so that the text decides them and the path is
+    lost before the pose. What the start tells about a path is its mean over PATH_SECONDS, n frames: of unit variance,
+    in noise of variance (1 - level) / (level n). This is the weight of the best linear estimate of it.
+    """
+    seen = level * PATH_SECONDS * fps
+    return seen / (seen + 1.0 - level)
+
+
+def with_path(x_0: Tensor, *, reference: Tensor, weight: float) -> Tensor:
+    """Features (..., 44) whose path and legs are drawn to those of the reference by `weight`, 0 to 1.
+
+    Both together: on legs that stand still a body slides along its path, and cleaning takes such a path back.
+    """
+    result = x_0.clone()
+    result[..., _PATH] = torch.lerp(x_0[..., _PATH], reference[..., _PATH], weight)
+    return result
 
 
 def reference_local(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from hmr4d.export.motion_npz import is_motion_file
+from hmr4d.reference_motion.adapters.aistpp import AISTPP
 from hmr4d.reference_motion.adapters.amass import AMASS
 from hmr4d.reference_motion.adapters.base import Adapter, Source
 from hmr4d.reference_motion.adapters.camerahmr import CAMERAHMR
@@ -26,8 +27,8 @@ from hmr4d.reference_motion.reference_file import is_reference, reference_of
 from hmr4d.reference_motion.video_camera import VideoCamera
 from hmr4d.utils.foreign_files import read_tree
 
-# In the order of detection: formats with the most specific marks first.
-ADAPTERS = (GVHMR, PROMPTHMR, WHAM, PHALP, TRAM, CAMERAHMR, AMASS, SMPLESTX, PLAIN)
+# In the order in which they are asked: those with the plainest marks first.
+ADAPTERS = (GVHMR, PROMPTHMR, WHAM, PHALP, TRAM, CAMERAHMR, AMASS, AISTPP, SMPLESTX, PLAIN)
 ENDINGS = (".pt", ".pth", ".pkl", ".npy", ".npz", ".joblib")
 OWN = "hmr4d"  # motion files and reference motions of this package
 

@@ -16,8 +16,10 @@ from hmr4d.reference_motion.body_track import BodyTrack, Placement, rotations_of
 from hmr4d.reference_motion.video_camera import pinhole
 from hmr4d.utils.foreign_files import array_of
 
-NUM_BODY = 21  # body joints without the root that SMPL, SMPL-H and SMPL-X share
-CAMERA_UP = "-y"  # up axis of camera coordinates: x right, y down, z forward
+NUM_BODY = 21  # joints of a body without its root, as far as SMPL, SMPL-H and SMPL-X agree
+LEAST_ZOOM = 1e-3  # share by which a focal length changes over a video that is worth a remark
+ZOOMS = "The focal length changes over the video; that of its first frame is kept."
+CAMERA_UP = "-y"  # of the axes of a camera: x right, y down, z forward
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,48 @@ def first_number(value: Any, name: str) -> float | None:
     return float(flat[0]) if flat.size and math.isfinite(flat[0]) else None
 
 
+def first_focal(value: Any) -> tuple[float | None, tuple[str, ...]]:
+    """The first finite focal length of an array, or None; and a warning if it changes."""
+    if value is None:
+        return None, ()
+    flat = array_of(value, "focal_length").reshape(-1)
+    flat = flat[np.isfinite(flat)]
+    if not flat.size:
+        return None, ()
+    return float(flat[0]), (ZOOMS,) if np.ptp(flat) > LEAST_ZOOM * abs(flat[0]) else ()
+
+
 def camera_of(focal: float | None, size: tuple[int, int] | None) -> Tensor | None:
     """Intrinsics (3, 3) with centered principal point, from focal length and image size, pixels; None if unknown."""
     return None if focal is None or size is None else pinhole(focal, *size)
+
+
+def known_camera(K: np.ndarray) -> tuple[Tensor | None, tuple[int, int] | None, tuple[str, ...]]:
+    """(3, 3) intrinsics and image size of the first usable frame of K (3, 3) or (F, 3, 3), with a central principal
+    point, and warnings; None and None if no frame has a focal length and a principal point."""
+    matrices = K.reshape(-1, 3, 3)
+    usable = np.isfinite(matrices).all((1, 2)) & (matrices[:, [0, 1, 0, 1], [0, 1, 2, 2]] > 0).all(1)
+    if not usable.any():
+        return None, None, ("The camera is left out: it has no focal length and no middle of the picture.",)
+    matrices = matrices[usable]
+    changes = np.ptp(matrices, axis=0).max() > LEAST_ZOOM * matrices.max()
+    size = (round(2 * float(matrices[0, 0, 2])), round(2 * float(matrices[0, 1, 2])))
+    return torch.from_numpy(matrices[0].copy()), size, (ZOOMS,) if changes else ()
+
+
+def camera_with_center(camera: Mapping[Any, Any]) -> tuple[Tensor | None, tuple[int, int] | None, tuple[str, ...]]:
+    """`known_camera` of a dictionary with `img_focal` and `img_center`; nothing if it has not both."""
+    focal, center = camera.get("img_focal"), camera.get("img_center")
+    if focal is None or center is None:
+        return None, None, ()
+    (x, y), f = array_of(center, "img_center").reshape(-1)[:2], array_of(focal, "img_focal").reshape(-1)
+    return known_camera(np.stack([np.array([[value, 0, x], [0, value, y], [0, 0, 1]]) for value in f]))
+
+
+def picture_size(value: Any, name: str) -> tuple[int, int] | None:
+    """Width and height from an array that begins with height and width; None if these are no numbers of pixels."""
+    height, width = array_of(value, name).reshape(-1)[:2]
+    return (round(width), round(height)) if min(height, width) >= 1 and math.isfinite(height + width) else None
 
 
 def frame_numbers(value: Any, name: str) -> np.ndarray | None:
@@ -120,6 +161,6 @@ def frame_numbers(value: Any, name: str) -> np.ndarray | None:
     if value is None:
         return None
     numbers = array_of(value, name).reshape(-1)
-    if not np.array_equal(numbers, np.round(numbers)):
-        raise ValueError(f"'{name}' contains {numbers[:3]}...; expected integer frame numbers.")
+    if not np.array_equal(numbers, np.round(numbers)) or (numbers < 0).any():
+        raise ValueError(f"'{name}' holds {numbers[:3]}..., expected whole numbers of frames, 0 or more.")
     return numbers.astype(np.int64)

@@ -13,10 +13,12 @@ from hmr4d.reference_motion.adapters.base import (
     Source,
     body_of,
     camera_of,
+    first_focal,
     first_number,
     frame_numbers,
     has,
     mean_betas,
+    picture_size,
     placement,
 )
 from hmr4d.reference_motion.adapters.plain import FRAMES, RATES, named
@@ -39,9 +41,8 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
     orient, body = (array_of(tree[name], name) for name in ("global_orient", "body_pose"))
     size = source.size
     if (name := named(tree, SIZE)) is not None:
-        height, width = array_of(tree[name], name).reshape(-1)[:2]
-        size = (round(float(width)), round(float(height)))
-    focal = first_number(tree.get(named(tree, FOCAL) or ""), "focal_length")
+        size = picture_size(tree[name], name) or size
+    focal, remarks = first_focal(tree.get(named(tree, FOCAL) or ""))
     if size is None or focal is None:
         raise ValueError(
             "The position of the person requires focal length and image size. Add focal_length and img_size to the "
@@ -55,6 +56,7 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
             "smpl" if is_smpl else "smplx", body_of(body, "body_pose", len(where.root)), {"camera": where},
             None if frames is None else frame_numbers(tree[frames], frames), mean_betas(tree, "betas"),
             fps=None if rate is None else first_number(tree[rate], rate), K=camera_of(focal, size), size=size,
+            remarks=remarks,
         )
     }  # fmt: skip
 

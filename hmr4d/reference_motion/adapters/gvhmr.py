@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import torch
-
 from hmr4d.reference_motion.adapters.base import (
     CAMERA_UP,
     Adapter,
     Source,
     body_of,
     has,
+    known_camera,
     mean_betas,
     placement,
     required,
@@ -39,14 +37,10 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
             body = body_of(part["body_pose"], "body_pose", len(places[space].root)) if body is None else body
             shape = mean_betas(tree[name], "betas") if shape is None else shape
     assert body is not None  # `_matches` found a part
-    K, size, remarks = None, None, []
+    K, size, remarks = None, None, ()
     if tree.get("K_fullimg") is not None:
-        matrices = array_of(tree["K_fullimg"], "K_fullimg").reshape(-1, 3, 3)
-        K = torch.from_numpy(matrices[0].copy())
-        size = (round(2 * float(K[0, 2])), round(2 * float(K[1, 2])))
-        if np.ptp(matrices, axis=0).max() > 1e-3 * matrices.max():
-            remarks.append("The focal length varies over the video; the value of the first frame is used.")
-    return {"0": BodyTrack("smplx", body, places, betas=shape, K=K, size=size, remarks=tuple(remarks))}
+        K, size, remarks = known_camera(array_of(tree["K_fullimg"], "K_fullimg"))
+    return {"0": BodyTrack("smplx", body, places, betas=shape, K=K, size=size, remarks=remarks)}
 
 
 GVHMR = Adapter("gvhmr", "GVHMR", _matches, _tracks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from hmr4d.reference_motion.adapters.base import (
     first_number,
     has,
     mean_betas,
+    picture_size,
     placement,
 )
 from hmr4d.reference_motion.body_track import BodyTrack
@@ -30,7 +32,7 @@ def _matches(tree: Any) -> bool:
 
 
 def _tracks(source: Source) -> dict[str, BodyTrack]:
-    names = sorted(source.content, key=str)
+    names = sorted(source.content, key=_by_numbers)
     seen: dict[str, list[tuple[int, Mapping[str, Any], int]]] = {}
     guesses: dict[str, int] = {}
     for number, name in enumerate(names):
@@ -52,6 +54,11 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
     return {person: _track(rows, guesses.get(person, 0), shots) for person, rows in seen.items()}
 
 
+def _by_numbers(name: Any) -> list[tuple[int, str]]:
+    """A key for frames by the numbers in their names, which need not have leading zeros."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(name))]
+
+
 def _track(rows: list[tuple[int, Mapping[str, Any], int]], guessed: int, shots: list[int]) -> BodyTrack:
     people = [frame["smpl"][index] for _, frame, index in rows]
     orient = np.stack([array_of(p["global_orient"], "global_orient").reshape(3, 3) for p in people])
@@ -68,8 +75,7 @@ def _track(rows: list[tuple[int, Mapping[str, Any], int]], guessed: int, shots: 
     sizes = [frame["size"][index] for _, frame, index in rows if len(frame.get("size", [])) > index]
     size = None
     if sizes:
-        height, width = array_of(sizes[0], "size").reshape(-1)[:2]
-        size = (round(float(width)), round(float(height)))
+        size = picture_size(sizes[0], "size")
     return BodyTrack(
         "smpl", body_of(body, "body_pose", len(rows)), {"camera": placement(orient[:, None], transl, CAMERA_UP)},
         frames, mean_betas({"betas": [p["betas"] for p in people]}, "betas") if has(people[0], "betas") else None,

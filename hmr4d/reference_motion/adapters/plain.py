@@ -12,6 +12,7 @@ from hmr4d.reference_motion.adapters.base import (
     Source,
     body_of,
     camera_of,
+    first_focal,
     first_number,
     frame_numbers,
     mean_betas,
@@ -29,10 +30,12 @@ RATES = ("fps", "frame_rate", "mocap_framerate", "mocap_frame_rate")
 FRAMES = ("frame_ids", "frame_index", "frames", "frame")
 CAMERA = ("focal_length", "width", "height")
 CAMERA_MARKS = ("focal_length", "focal_length_xy", "princpt", "cam_trans", "smplx_root_pose")
-FROM_BELOW = (
-    0.8  # mean z component of the torso direction; corresponds to a camera pitched by 53 degrees, which is implausible
+CROPS = (
+    "The focal length differs between frames, as where each frame has the camera of its crop: places are then not "
+    "those of one camera. Export with one camera, as our exporter for SMPLest-X does."
 )
-SMPL_JOINTS = 23  # joints of an SMPL body pose without the root
+FROM_BELOW = 0.8  # share of the torso along z in a camera that looks up by 53 degrees, as no camera does
+SMPL_JOINTS = 23  # of a body pose of SMPL, without the root
 
 
 def named(tree: Mapping[Any, Any], names: tuple[str, ...]) -> str | None:
@@ -72,23 +75,17 @@ def parameter_track(tree: Mapping[Any, Any], up: str | None, usual_fps: float = 
 def _camera(tree: Mapping[Any, Any]) -> tuple[tuple[int, int] | None, Any, tuple[str, ...]]:
     """Image size and intrinsics of the camera in a dictionary, and warnings."""
     known = {name: first_number(tree.get(name), name) for name in CAMERA}
+    known["focal_length"], zooms = first_focal(tree.get("focal_length"))
     missing = [name for name, value in known.items() if value is None]
     if missing and len(missing) < len(CAMERA):
-        return None, None, (f"The camera is ignored, because the file has no {', '.join(missing)}.",)
+        return None, None, (f"The camera is left out, for the file has no usable {', '.join(missing)}.",)
     if missing:
         return None, None, ()
     focal, width, height = (float(known[name] or 0) for name in CAMERA)
     size = (round(width), round(height))
     if focal <= 0 or min(size) <= 0:
-        return (
-            None,
-            None,
-            (
-                f"The camera is ignored, because its values are invalid: focal length {focal:g}, image "
-                f"{width:g} x {height:g}.",
-            ),
-        )
-    return size, camera_of(focal, size), ()
+        return None, None, (f"The camera is left out: focal length {focal:g}, picture {width:g} x {height:g}.",)
+    return size, camera_of(focal, size), (CROPS,) if zooms else ()
 
 
 def _smplestx(source: Source) -> dict[str, BodyTrack]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from hmr4d.reference_motion.adapters.base import (
     CAMERA_UP,
     NUM_BODY,
     Adapter,
     Source,
-    first_number,
+    camera_with_center,
     frame_numbers,
     has,
     mean_betas,
@@ -54,12 +52,9 @@ def _track(person: Mapping[str, Any], camera: Mapping[str, Any]) -> BodyTrack:
             body = rotations[:, 1:] if body is None else body
             shape = mean_betas(part, "shape", "betas") if shape is None else shape
     assert body is not None  # `_tracks` keeps people with a part
-    focal, center, K, size = first_number(camera.get("img_focal"), "img_focal"), camera.get("img_center"), None, None
-    if focal is not None and center is not None:
-        x, y = array_of(center, "img_center").reshape(-1)[:2]
-        K = torch.tensor([[focal, 0, x], [0, focal, y], [0, 0, 1]], dtype=torch.float64)
-        size = (round(2 * x), round(2 * y))
-    return BodyTrack("smplx", body, places, frame_numbers(person.get("frames"), "frames"), shape, K=K, size=size)
+    K, size, remarks = camera_with_center(camera)
+    frames = frame_numbers(person.get("frames"), "frames")
+    return BodyTrack("smplx", body, places, frames, shape, K=K, size=size, remarks=remarks)
 
 
 PROMPTHMR = Adapter("prompthmr", "PromptHMR", _matches, _tracks)

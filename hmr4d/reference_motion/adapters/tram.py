@@ -13,7 +13,7 @@ from hmr4d.reference_motion.adapters.base import (
     NUM_BODY,
     Adapter,
     Source,
-    first_number,
+    camera_with_center,
     frame_numbers,
     has,
     mean_betas,
@@ -33,18 +33,15 @@ def _tracks(source: Source) -> dict[str, BodyTrack]:
     rotations = rotations_of(array_of(tree["pred_rotmat"], "pred_rotmat"), "pred_rotmat", NUM_BODY + 1)
     seen = placement(rotations[:, 0].numpy()[:, None], array_of(tree["pred_trans"], "pred_trans"), CAMERA_UP)
     frames = frame_numbers(tree.get("frame"), "frame")
-    places, K, size = {"camera": seen}, None, None
+    places, K, size, remarks = {"camera": seen}, None, None, ()
     if (camera := _camera_beside(source.path)) is not None:
         places["world"] = _moved(seen, camera, np.arange(len(rotations)) if frames is None else frames)
-        focal, center = first_number(camera.get("img_focal"), "img_focal"), camera.get("img_center")
-        if focal is not None and center is not None:
-            x, y = array_of(center, "img_center").reshape(-1)[:2]
-            K = torch.tensor([[focal, 0, x], [0, focal, y], [0, 0, 1]], dtype=torch.float64)
-            size = (round(2 * x), round(2 * y))
+        K, size, remarks = camera_with_center(camera)
     name = source.path.stem.rpartition("_")[2] or "0"
     track = BodyTrack(
-        "smpl", rotations[:, 1:], places, frames, mean_betas(tree, "pred_shape"), K=K, size=size, is_level=False
-    )
+        "smpl", rotations[:, 1:], places, frames, mean_betas(tree, "pred_shape"), K=K, size=size, is_level=False,
+        remarks=remarks,
+    )  # fmt: skip
     return {name: track}
 
 
@@ -67,10 +64,11 @@ def _moved(seen: Placement, camera: dict[str, Any], frames: np.ndarray) -> Place
     The body model adds the rest position of the pelvis after the rotation, so the transform applies to the pelvis. Its
     rest position is that of the mean SMPL body.
     """
-    R, t = (torch.from_numpy(array_of(camera[name], name)) for name in ("pred_cam_R", "pred_cam_T"))
+    R = rotations_of(array_of(camera["pred_cam_R"], "pred_cam_R").reshape(-1, 3, 3), "pred_cam_R", 1)[:, 0]
+    t = torch.from_numpy(array_of(camera["pred_cam_T"], "pred_cam_T").reshape(-1, 3))
     if len(frames) and frames.max() >= len(R):
         raise ValueError(f"The person is in frame {frames.max()}, but the camera has {len(R)} frames.")
-    R, t = R.reshape(-1, 3, 3)[frames], t.reshape(-1, 3)[frames]
+    R, t = R[frames], t[frames]
     pelvis = torch.tensor(SMPL_PELVIS).double()
     place = (R @ (seen.translation + pelvis)[..., None])[..., 0] + t - pelvis
     return Placement(R @ seen.root, place, CAMERA_UP)

@@ -27,7 +27,9 @@ def _matches(tree: Any) -> bool:
 
 
 def _tracks(source: Source) -> dict[str, BodyTrack]:
-    return {str(name): _track(person, source) for name, person in source.content.items()}
+    """The people, without those who have no frame."""
+    people = source.content.items()
+    return {str(name): _track(person, source) for name, person in people if len(array_of(person["pose"], "pose"))}
 
 
 def _track(person: Mapping[str, Any], source: Source) -> BodyTrack:

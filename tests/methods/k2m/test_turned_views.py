@@ -116,9 +116,11 @@ class Clips(pl.LightningDataModule):
         return DataLoader([tokenizer_batch(), tokenizer_batch()], batch_size=None)  # type: ignore[arg-type]
 
 
-def trained(epochs: int, checkpoint: Path | None = None, **rates: float) -> tuple[pl.Trainer, K2MModule]:
+def trained(
+    epochs: int, checkpoint: Path | None = None, turned: float = 0.3, **rates: float
+) -> tuple[pl.Trainer, K2MModule]:
     """A training with dropout, of a cosine of eight steps, from its start or a checkpoint."""
-    pipeline = tiny_pipeline("tokenizer", weights=LossWeights(turned=0.3)).train()
+    pipeline = tiny_pipeline("tokenizer", weights=LossWeights(turned=turned)).train()
     for part in pipeline.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.3
@@ -143,9 +145,24 @@ def test_a_resumed_training_goes_on_as_if_it_had_not_stopped_with_critic_and_dro
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
-def test_a_resumed_training_takes_the_critics_rate_of_the_configuration(tmp_path: Path) -> None:
-    half, _ = trained(1, critic_lr=2e-3)
+@pytest.mark.parametrize(("before", "after", "word"), [(0.0, 0.3, "have one"), (0.3, 0.0, "leave it out")])
+def test_a_resumed_training_cannot_get_or_lose_its_critic(
+    before: float, after: float, word: str, tmp_path: Path
+) -> None:
+    half, _ = trained(1, turned=before)
     half.save_checkpoint(tmp_path / "half.ckpt")
+    with pytest.raises(ValueError, match=f"cannot {word}"):
+        trained(2, tmp_path / "half.ckpt", turned=after)
+
+
+def test_a_resumed_training_takes_the_critics_rate_of_the_configuration(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    half, _ = trained(1, critic_lr=5e-4)
+    assert "model.critic_lr=0.0005 is below optimizer.lr=0.001" in caplog.text
+    half.save_checkpoint(tmp_path / "half.ckpt")
+    caplog.clear()
     trainer, _ = trained(2, tmp_path / "half.ckpt", critic_lr=5e-3)
+    assert "below" not in caplog.text
     bodies, critic = trainer.optimizers[0].param_groups
     assert critic["lr"] / bodies["lr"] == pytest.approx(5.0)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hmr4d.body.skeleton import Skeleton
+from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.data.datasets import Framing
 from hmr4d.diffusion.schedule import SPACINGS, NoiseSchedule
-from hmr4d.methods.motion2to3.reference import ReferenceStart, reference_local
+from hmr4d.methods.motion2to3.reference import ReferenceStart, path_weight, reference_local, with_path
 from hmr4d.metrics.physical import to_neutral_height
 from hmr4d.motion.canonical import face_first_frame
 from hmr4d.motion.motion import Motion
@@ -81,6 +81,32 @@ def test_a_strength_means_the_same_noise_however_steps_are_spaced(
     assert steps[-1][1] == -1 and all(t_prev < t for t, t_prev in steps)
     if spacing != "published":
         assert [t_prev for _, t_prev in steps[:-1]] == [t for t, _ in steps[1:]]
+
+
+def test_the_path_is_kept_as_long_as_its_mean_over_a_second_is_visible_in_the_noise() -> None:
+    levels = NoiseSchedule(100).alphas_cumprod.tolist()
+    weights = [path_weight(level, 20.0) for level in levels]
+    assert all(more > less for more, less in zip(weights, weights[1:], strict=False))
+    assert weights[0] > 0.999 and weights[-1] < 0.001
+    assert path_weight(1 / 21, 20.0) == pytest.approx(0.5)
+
+
+def test_legs_and_path_alone_are_drawn_to_the_reference() -> None:
+    mixed = with_path(torch.zeros(2, 3, 44), reference=torch.ones(2, 3, 44), weight=0.25).unflatten(-1, (22, 2))
+    legs = [SMPL22.index(f"{s}_{part}") - 1 for s in ("left", "right") for part in ("hip", "knee", "ankle", "foot")]
+    expected = torch.zeros(22)
+    expected[[*legs, 21]] = 0.25
+    assert torch.equal(mixed, expected[:, None].expand(2, 3, 22, 2))
+
+
+def test_little_strength_keeps_the_path_whatever_the_network_says() -> None:
+    pipeline = tiny_pipeline(num_views=2, step="ddim", height="none")
+    pipeline.metres_per_unit = 1.0
+    walk = Motion(torch.from_numpy(clip(40)), 20.0)
+    made = pipeline.follow(walk, "a person bows", strength=0.1, seed=3).extras["camera_joints3d"][0, :, 0]
+    wanted = from_root_velocity(local_of(walk) * 1.2)[0, :, 0]
+    length = wanted.diff(dim=0).norm(dim=-1).sum()
+    assert length > 0.2 and (made - wanted).norm(dim=-1).max() < 0.05 * length
 
 
 @pytest.mark.parametrize("strength", [0.0, -0.1, 1.5])
