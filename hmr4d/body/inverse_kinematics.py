@@ -116,7 +116,7 @@ def clip_rest_joints(joints3d: Tensor, template: Tensor, *, skeleton: Skeleton =
     Args:
         joints3d: (..., L, J, 3) metres.
         template: (J, 3) rest pose with the directions and the position of the root.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
 
     Returns:
         (..., J, 3) metres.

@@ -20,12 +20,12 @@ from hmr4d.body.light_body import load_light_body
 from hmr4d.body.skeleton import SMPL22
 
 CONVENTIONS = Path(__file__).parent / "resources" / "joint_conventions.json"
-METADATA_KEY = "joint_convention"  # under which motions carry the name of theirs
+METADATA_KEY = "joint_convention"  # metadata key of the joint convention of a motion
 SEVERAL = "+"  # between the names of motion from several sources, that of most motion first
-STILL = 0.08  # metres per second; nothing but the arms moves faster in somebody who stands
+STILL = 0.08  # metres per second; in a standing person only the arms move faster
 UPRIGHT = 0.985  # cosine of 10 degrees between the torso and the vertical
 TALL = 0.9  # share of the greatest height of the pelvis
-ON_FLOOR = 0.02  # metres; toes of somebody who stands are lower
+ON_FLOOR = 0.02  # metres; toes of a standing person are lower
 SLOW_FOOT = 0.15  # metres per second of ankle and toes of a foot that stands
 LOW_FOOT = 0.05  # metres over the lowest toes of the clip
 LEAST_STANCES = 3  # frames of a foot that stands, for a direction that means something
@@ -37,7 +37,7 @@ def _tables() -> dict[str, dict[str, Any]]:
 
 
 def _table(convention: str | None) -> dict[str, Any]:
-    """What is known of a convention, of several names of the first."""
+    """Entry of a convention; for several names, of the first."""
     return _tables()[str(convention).split(SEVERAL)[0]]
 
 
@@ -64,7 +64,7 @@ def convention_metadata(convention: str | None) -> dict[str, str]:
 
 
 def source_convention(source: str) -> str | None:
-    """The convention of motion from a source, such as "bandai_namco"; None if the source has none of its own."""
+    """The convention of motion from a source, such as "bandai_namco"; None if the source has none."""
     return source if source in _tables() else None
 
 
@@ -74,9 +74,9 @@ def joined_convention(conventions: Sequence[str | None]) -> str | None:
 
 
 def convention_of_motion(convention: str | None, joints3d: Tensor, fps: float) -> str | None:
-    """The one convention of a motion: of several names, that whose feet stand as the feet of the motion do.
+    """The convention of a motion; of several names, the one that matches the standing feet of the motion.
 
-    A model that learned from several sources puts the toes as the source of each action does.
+    A model trained on several sources places the toes like the source of each action.
 
     Args:
         convention: one name, or several with "+" between.
@@ -172,7 +172,7 @@ def bone_lengths(convention: str | None, rest_joints: Tensor) -> Tensor:
 
 
 def rest_in_convention(rest_joints: Tensor, convention: str | None, lengths: Tensor | None = None) -> Tensor:
-    """Rest joints (22, 3) whose bones point as those of a convention do; joints beyond a turned bone move along.
+    """Rest joints (22, 3) with the bone directions of a convention; descendants of a rotated bone move with it.
 
     Args:
         rest_joints: (22, 3) metres, of a body.

@@ -1,4 +1,4 @@
-"""Forward kinematics: positions and world rotations of joints from their rotations against the parent."""
+"""Forward kinematics: positions and world rotations of joints from rotations relative to the parents."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def posed_joints(rotations: Tensor, translation: Tensor, rest_joints: Tensor, *,
         rotations: (..., L, J, 3, 3) of each joint in the frame of its parent.
         translation: (..., L, 3) metres.
         rest_joints: (J, 3) or (..., J, 3) metres.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
     """
     rest = rest_joints.to(rotations)
     parents = [max(p, 0) for p in skeleton.parents]

@@ -23,7 +23,7 @@ def move_feet(joints3d: Floats, offsets: Floats, *, skeleton: Skeleton = SMPL22)
     Args:
         joints3d: (L, J, 3) metres, y up.
         offsets: (L, 2, 3) displacement of the left and the right foot in meters.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
     """
     result = joints3d.copy()
     for side, names in enumerate(LEGS):

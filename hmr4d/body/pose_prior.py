@@ -36,7 +36,7 @@ class PosePrior:
         rotations: (K, 22, 3, 3) of the bank's poses, each joint in the frame of its parent. mean: (126,) mean rotations
             of all joints except the root, first two columns of each.
         whitening: (126, 126) W with |W (x - mean)|^2 the squared Mahalanobis distance.
-        source: where the poses come from, with their licence.
+        source: origin and licence of the poses.
         joint_convention: of the motion, see `joint_conventions`; None: that of the bodies.
     """
 
@@ -109,8 +109,8 @@ def fit_pose_prior(
 
     Args:
         clips: (L, 22, 3) metres, y up, any body size and heading.
-        source: what they are, and their licence.
-        joint_convention: of their joints; None: that of the bodies.
+        source: origin and licence.
+        joint_convention: convention of their joints; None: that of the bodies.
         size: most poses in the bank.
         stride: every which frame is looked at.
         seed: of the pool that a bank is chosen from.

@@ -19,7 +19,7 @@ class PosedBody:
 
     Attributes:
         body: body with the bones of the motion.
-        rotations: (L, J, 3, 3) of its joints in the frames of their parents.
+        rotations: (L, J, 3, 3) of its joints relative to their parents.
         translation: (L, 3) metres, as in `Body.pose`.
     """
 

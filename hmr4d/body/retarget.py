@@ -55,7 +55,7 @@ def retarget_bone_lengths(
     Args:
         joints3d: (L, J, 3) metres, world, y up, floor at y = 0.
         target_lengths: (J,) metres from each joint to its parent; the root's value is not used.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
         scale_root: scale the root's path (height and travel) by target over source leg length, so that steps match the
             new legs; otherwise the root is not changed.
 

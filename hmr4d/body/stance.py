@@ -15,7 +15,7 @@ from hmr4d.utils.remarks import Remark
 USUAL_HEIGHT = 1.5  # metres from the head joint to an ankle joint along the bones of an adult
 USUAL_REACH = 1.35  # metres from the hips to a wrist along the bones of an adult
 DOUBTED_HEIGHTS = (0.95, 2.1)  # metres; few people are shorter or taller, measured like USUAL_HEIGHT
-REFUSED_HEIGHTS = (0.65, 2.7)  # metres; nobody is
+REFUSED_HEIGHTS = (0.65, 2.7)  # metres; heights outside are refused
 FASTEST = 12.0  # metres a second of the root; sprinters reach 12.4
 FARTHEST = 1000.0  # metres from the origin; studios and fields are smaller
 ALONG = 0.9  # cosine of 26 degrees, from feet to head
@@ -123,7 +123,7 @@ def height_fault(height: float) -> str | None:
 
 
 def motion_doubts(joints3d: NDArray[np.floating], points: BodyPoints, fps: float) -> list[Remark]:
-    """What is odd about the size, the speed and the place of a motion in metres; what mends it is the caller's to say.
+    """Warnings about size, speed and position of a motion; the caller adds the advice.
 
     Args:
         joints3d: (L, J, 3) metres.
@@ -147,7 +147,7 @@ def motion_doubts(joints3d: NDArray[np.floating], points: BodyPoints, fps: float
 
 
 def share_of_backward_toes(joints3d: NDArray[np.floating], skeleton: Skeleton) -> float:
-    """Share of frames in which the feet point away from where the hips face, as of a body whose sides are exchanged.
+    """Fraction of frames in which the feet point opposite to the hips, which indicates exchanged sides.
 
     Args:
         joints3d: (T, J, 3) metres, y up.

@@ -24,16 +24,16 @@ _FACE = ("head", "nose", "left_eye", "right_eye", "left_ear", "right_ear")
 _PAIRS = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
 _FACE_SHARE = 0.93  # height of the face as a share of the stature
 _UPRIGHT = 0.8  # quantile over frames: people stoop, hardly anybody stands on tiptoe
-_FEW = 5  # frames that tell nothing
+_FEW = 5  # fewer frames give no estimate
 
 
 def check_on_floor(track: KeypointTrack, camera: CameraFile, foot_heights: Mapping[str, float] | None = None) -> None:
-    """Says how tall the person looks over the floor; warns of people without feet or of strange size.
+    """Logs the apparent height of the person; warns about missing feet and unusual heights.
 
     Args:
         track: pixels without distortion.
-        camera: that saw it.
-        foot_heights: of standing joints, see `rest_heights`.
+        camera: camera of the track.
+        foot_heights: heights of joints in a standing foot, see `rest_heights`.
 
     Raises:
         ValueError: no keypoint is confident enough, the feet are mostly above the horizon, or the height is impossible.
@@ -84,9 +84,9 @@ def check_on_floor(track: KeypointTrack, camera: CameraFile, foot_heights: Mappi
 def heights_over_floor(
     track: KeypointTrack, camera: CameraFile, foot_heights: Mapping[str, float] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """How high over the floor a person's parts look, and at what distance, in the frames that tell.
+    """Apparent heights of body parts above the floor, and their distance, in frames that determine them.
 
-    The heights are those over the nearest foot, as if upright and facing the camera.
+    Heights are relative to the nearest foot, under the assumption of an upright person who faces the camera.
 
     Args:
         track: pixels without distortion.
@@ -132,6 +132,6 @@ def _feet_on_floor(
 
 
 def _stature(track: KeypointTrack, camera: CameraFile, foot_heights: Mapping[str, float] | None) -> float | None:
-    """Metres; None if few frames tell."""
+    """Metres; None if too few frames determine it."""
     heights, _ = heights_over_floor(track, camera, foot_heights)
     return None if len(heights) < _FEW else float(heights[:, 0].quantile(_UPRIGHT))

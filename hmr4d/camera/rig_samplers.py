@@ -169,7 +169,7 @@ class CapturedRigs:
 def surround(cameras: CameraSet, rng: ItemRandom, *, min_gap: float, spread: float) -> Rig:
     """Cameras placed around a center in front of the first of them, which becomes V0.
 
-    The center is at V0's distance, slightly beside its axis. The other axes pass within `spread` of it, and the yaws
+    The center is at V0's distance, slightly off its axis. The other axes pass within `spread` of it, and the yaws
     of any two cameras differ by `min_gap` radians or more.
     """
     count = len(cameras.height)

@@ -93,7 +93,7 @@ def stopped(out: str | Path | None = None, *, kept: str = "the same command cont
 
 
 def fail_some(errors: Sequence[Exception], total: int) -> int:
-    """Lists on stderr what is wrong with those of `total` inputs that were left out.
+    """Lists on stderr the problems of the excluded ones of `total` inputs.
 
     Returns:
         The exit status: 0 where there are none, 1 where others could be used, 2 where none could.

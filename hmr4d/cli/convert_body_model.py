@@ -52,4 +52,4 @@ def main(argv: Sequence[str] | None = None) -> int:
                 logger.info("    Skipped, because they are not numeric arrays: %s.", ", ".join(done.left_out))
         return 0
 
-    return run_guarded(run, kept="finished files are kept beside their models")
+    return run_guarded(run, kept="finished files are kept next to their models")

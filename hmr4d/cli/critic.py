@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     known = argparse.ArgumentParser(
         prog="hmr4d critic",
         description="Scores the first 60 frames of each motion by MotionCritic; higher is better. Shorter motions are "
-        "left out and counted; motions without a pose get the rotations that follow their joints.",
+        "excluded and counted; motions without a pose get the rotations that follow their joints.",
         epilog="Example: hmr4d critic outputs/first --out outputs/critic.json",
     )
     known.add_argument("motions", nargs="+", type=Path, metavar="MOTION", help="motion files and folders of them")
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def table(found: CriticScores) -> str:
-    """The line of a published table, and what it was made of."""
+    """The line of a published table, and its sources."""
     told = found.summary()
     numbers = ["–" if told[k] is None else f"{told[k]:.3f}" for k in ("mean", "max", "min", "std")]
     rates = ", ".join(f"{rate:g}" for rate in found.rates) or "–"
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = gather_motions(args.motions)
         found = critic_scores(critic, {str(path): read_motion_source(path) for path in files}, frame=args.frame)
         for name, reason in found.excluded.items():
-            logger.warning("%s is left out: %s.", name, reason)
+            logger.warning("%s is excluded: %s.", name, reason)
         if args.out is not None:
             about = {"command": shlex.join(["hmr4d", "critic", *words]), "checkpoint": file_hash(args.checkpoint)}
             write_json(args.out, {**about, **found.summary(), "scores": dict(found.scores)})

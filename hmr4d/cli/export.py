@@ -168,7 +168,7 @@ def _export_one(motion: Motion, source: Path, name: str, folder: Path, options: 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; 0 when everything was written, 1 when some were left out, 2 for bad options or no good motion."""
+    """Entry point; 0 if everything was written, 1 if motions were skipped, 2 for bad options or no good motion."""
     setup_logging()
     args = parser().parse_args(argv)
-    return run_guarded(lambda: export(args), out=args.out, kept="finished files are kept beside their motions")
+    return run_guarded(lambda: export(args), out=args.out, kept="finished files are kept next to their motions")

@@ -181,7 +181,7 @@ def published_clips(args: argparse.Namespace) -> list[Reader]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `fit_smpl.py`; 0 when all is written, 1 when some were left out, 2 for bad input."""
+    """Entry point of `fit_smpl.py`; 0 if all is written, 1 if motions were skipped, 2 for bad input."""
     return _run(parser().parse_args(argv), motion_clips)
 
 
@@ -203,4 +203,4 @@ def _run(args: argparse.Namespace, find_clips: Callable[[argparse.Namespace], li
                 errors.append(error)
         return fail_some(errors, len(readers))
 
-    return run_guarded(run, out=args.out, kept="finished files are kept beside their motions")
+    return run_guarded(run, out=args.out, kept="finished files are kept next to their motions")

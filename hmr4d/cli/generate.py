@@ -152,7 +152,7 @@ def change(args: argparse.Namespace, pipeline: Pipeline, prompts: Sequence[str],
     if args.edit is not None:
         motion = load_motion_npz(path)
     else:
-        gather_motions([path])  # says what is no motion
+        gather_motions([path])  # raises an error for invalid motions
         motion = read_plausible(path)
     _, details = describe_prompts(pipeline, list(prompts), [motion.seconds] * len(prompts))
     for number, text in enumerate(prompts):

@@ -413,7 +413,7 @@ def _own_heights(track: KeypointTrack, lifter: Pipeline) -> Mapping[str, float] 
 def judge(
     track: KeypointTrack, camera: CameraFile, lifted: LiftedPerson, lifter: Pipeline, stature: float | None = None
 ) -> tuple[LiftCheck, ...]:
-    """What the motion itself says of keypoints and camera."""
+    """Provenance of the motion: keypoints and camera."""
     kp2d, conf = torch.from_numpy(lifted.kp2d), torch.from_numpy(lifted.kp2d_conf)
     rest = load_light_body().rest_joints
     if lifter.skeleton.name != SMPL22.name:

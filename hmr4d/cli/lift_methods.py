@@ -25,9 +25,9 @@ def load_lifter(
         model: name or folder of a released model.
         device: device of the networks.
         keypoints: skeleton of the keypoints.
-        prior: file of poses for methods without weights; None: made-up motion.
-        guess: released model whose motion is the first guess of a model that takes one; NO_GUESS; or None: the default
-            model where that lifts the same joints, else none.
+        prior: file of poses for methods without weights; None: synthetic motion.
+        guess: released model whose motion is the initial guess of a model that takes one; NO_GUESS; or None: the
+            default model where that lifts the same joints, else none.
 
     Raises:
         FileNotFoundError: the model or the file does not exist.
@@ -57,6 +57,6 @@ def usable_untrained() -> dict[str, Method]:
 
 
 def _check_guess(guess: str | None, method: str, *, takes_one: bool) -> None:
-    """ValueError where a guess is asked for that nobody would look at."""
+    """Raises ValueError if a guess is requested for a method that takes none."""
     if guess not in (None, NO_GUESS) and not takes_one:
-        raise ValueError(f"--guess is '{guess}', but {method} takes no guess. Leave it out.")
+        raise ValueError(f"--guess is '{guess}', but {method} takes no guess. Remove it.")

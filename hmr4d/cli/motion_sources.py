@@ -1,4 +1,4 @@
-"""Motions from any file that commands take: motion files of ours, and files of systems that recover people."""
+"""Motions from all input files of commands: motion files of hmr4d, and files of human mesh recovery systems."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from hmr4d.export.motion_npz import load_motion_npz
 from hmr4d.motion.motion import Motion
 
 MOTION_ENDING = ".npz"
-FOREIGN_ENDINGS = (".pt", ".pkl", ".npy", ".joblib")  # of systems that recover people; their .npz files are read, too
+FOREIGN_ENDINGS = (
+    ".pt",
+    ".pkl",
+    ".npy",
+    ".joblib",
+)  # files of human mesh recovery systems; their .npz files are read, too
 
 
 def read_motion_source(path: Path) -> Motion:

@@ -256,6 +256,6 @@ def _axis_angles(path: Path) -> NDArray[np.float32]:
     pose = read_motion_source(path).pose
     if pose is None:
         raise ValueError(
-            f"{path} holds joints without rotations. Fit a body to it first: hmr4d fit {path} --body smpl."
+            f"{path} contains joints without rotations. Fit a body to it first: hmr4d fit {path} --body smpl."
         )
     return axis_angles(pose.rotations[:, 1:])

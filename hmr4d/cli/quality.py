@@ -131,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
         help="also score in 2D: folder of a 2D store, and name or folder of an evaluator of 2D keypoints",
     )
     known.add_argument("--repeats", type=int, metavar="N", help=f"passes of --score-2d ({REPEATS_2D})")
-    known.add_argument("--no-novelty", action="store_true", help="leave out the distances to training clips")
+    known.add_argument("--no-novelty", action="store_true", help="skip the distances to training clips")
     known.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (auto)")
     return known
 
@@ -141,7 +141,7 @@ def duration(word: str) -> float | None:
     return None if word == OWN else float(word)
 
 
-# --- what is asked ----------------------------------------------------------------------------------------------------
+# --- options ----------------------------------------------------------------------------------------------------------
 
 
 def default_prompts(store: MotionStore) -> list[str]:

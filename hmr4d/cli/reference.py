@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; 0 when everything was done, 1 when files were left out, 2 for bad options or no good file."""
+    """Entry point; 0 if everything was done, 1 if files were skipped, 2 for bad options or no good file."""
     setup_logging()
     args = parser().parse_args(argv)
     return run_guarded(lambda: args.work(args), kept="finished files are kept")

@@ -1,4 +1,5 @@
-"""`hmr4d reference import`, `convert`, `inspect` and `export`: from files of other systems to ours, step by step."""
+"""`hmr4d reference import`, `convert`, `inspect` and `export`: single steps of the conversion of files of other
+systems."""
 
 from __future__ import annotations
 

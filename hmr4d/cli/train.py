@@ -150,6 +150,6 @@ def run_job(cfg: Any, overrides: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; overrides come in our names or in the published ones. 2 after one sentence about bad input."""
+    """Entry point; overrides may have published names. Returns 2 after an error message about invalid input."""
     words = sys.argv[1:] if argv is None else list(argv)
     return run_guarded(lambda: train(words), kept="nothing was written")

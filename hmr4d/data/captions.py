@@ -11,7 +11,7 @@ The words are in `resources/bandai_namco_captions.yaml`. Its phrases use four ma
 `content_sentences` gives hand-written sentences beyond the grammar (`resources/bandai_namco_sentences.yaml`), for
 training.
 
-Captions of sided contents always say the true side. A mirrored clip takes the captions of the original clip through
+Captions of sided contents always name the true side. A mirrored clip takes the captions of the original clip through
 `mirrored_text.mirror_text`; its label is `mirror_content` of the label. This also holds for contents that use one hand
 without saying so in the label (bye, guide, respond): the label stays, and the captions name the other hand or none.
 """
@@ -35,7 +35,9 @@ PERIOD_SHARE = 0.15  # share of captions that end with a period
 ADVERBIAL_FIRST_SHARE = 0.12  # share of adverbials in front of the clause, where that reads well
 ADVERBIAL_COMMA_SHARE = 0.08  # share of adverbials set off by a comma
 STYLED_SUBJECT_SHARE = 0.32  # share of styled clauses where the subject bears the style ("a tired man")
-STYLED_NOUN_SHARE = 0.35  # share of those whose noun says it alone ("a giant"), where the style has such nouns
+STYLED_NOUN_SHARE = (
+    0.35  # share of captions in which the noun alone expresses the style ("a giant"), for styles with such nouns
+)
 ADJECTIVE_SHARE = 0.4  # share of styled motion nouns with an adjective ("a tired bow")
 ARTICLE_SHARE = 0.7  # share of motion nouns with an article
 DEFINITE_SHARE = 0.15  # share of "the" among subjects with an adjective
@@ -60,7 +62,7 @@ _NAMED = {"he": "the man", "she": "the woman"}
 
 @dataclass(frozen=True)
 class _Subject:
-    """Who acts: the words and the pronoun class (m, f, their, the, your)."""
+    """The actor: words and pronoun class (m, f, their, the, your)."""
 
     text: str
     pronoun: str
@@ -204,7 +206,7 @@ def _expand(template: str, form: str, who: _Subject, side: str, rng: random.Rand
             return inflect(rng.choice(verbs.split("|")), form, irregular)
         return values[name] if name in values else _PRONOUNS[name][who.pronoun]
 
-    # options first: they may hold verbs and pronouns
+    # options first: they may contain verbs and pronouns
     template = _OPTIONS.sub(lambda match: rng.choice(match.group(1).split("|")), template)
     return _MARK.sub(fill, template)
 
@@ -232,7 +234,7 @@ def _adjective_subject(adjective: str, grammar: _Grammar, rng: random.Random) ->
 
 
 def _with_adverbial(text: str, adverbial: str, rng: random.Random, may_lead: bool) -> str:
-    """Appends the adverbial; now and then puts it in front of a clause that bears it."""
+    """Appends the adverbial; sometimes puts it in front of a suitable clause."""
     if not adverbial:
         return text
     if may_lead and rng.random() < ADVERBIAL_FIRST_SHARE:

@@ -74,7 +74,7 @@ class Framing:
 
 
 class MotionViews(Dataset[dict[str, Any]]):
-    """3D motion of a store seen by virtual cameras, one or several.
+    """3D motion of a store, projected to one or several virtual cameras.
 
     Keys of an item: `joints2d` (V, L, P, 2) box units, points without the root and with the next root last;
     `conf` (L, P) ones; `joints3d` (L, J, 3) metres; `T_w2c` (V, 4, 4); `K` (V, 3, 3); `cam` (V, 5);

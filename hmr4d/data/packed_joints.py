@@ -25,7 +25,7 @@ def pack_joints(joints: np.ndarray, lengths: Sequence[int], skeleton: Skeleton, 
     Args:
         joints: (N, J, 3) metres, clip after clip.
         lengths: frames of each clip; they add up to N.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
         step: metres.
 
     Raises:

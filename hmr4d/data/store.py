@@ -98,7 +98,7 @@ class ClipStore:
         kind: content of its frames.
         name: dataset name.
         fps: frames per second of every clip.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
         names: one name per clip.
         splits: one split per clip, "" if the source has none.
         labels: label kind -> one label per clip, such as content and style.

@@ -80,7 +80,7 @@ class StoreWriter:
         settings: all settings of the result; saved in store.json. joint_convention: positions of the joints in the
             body, see `hmr4d.body.joint_conventions`; None: those of the bodies.
         fps: frames per second.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
         kind: content of the frames.
         overwrite: replace a finished store.
         origin: source folders and files; an unfinished run with other sources is not continued. It is saved only in the

@@ -1,7 +1,7 @@
 """Captioned 2D motion from video as single-view items: from a 2D store, or from files of the published release.
 
-A `.pth` file holds a dict of clip name -> {`incam_joints` (at least F, 22, 2) pixels, `pred_scores` (F, 22) in [0, 1],
-`name`, `video_path`, ...}; one or two JSON files hold clip name -> caption. They are untrusted: the file is read
+A `.pth` file contains a dict of clip name -> {`incam_joints` (at least F, 22, 2) pixels, `pred_scores` (F, 22) in [0,
+1], `name`, `video_path`, ...}; one or two JSON files contain clip name -> caption. They are untrusted: the file is read
 without executing code, and unusable clips are skipped and counted by reason.
 
 Of the published rules for its own video collection these are not implemented because they depend on the names of one

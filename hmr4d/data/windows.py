@@ -35,7 +35,7 @@ class FreeWindows:
     Attributes:
         min_seconds, max_seconds: lengths are uniform between them.
         tempo: clips are played faster or slower by up to this factor, drawn uniformly in its logarithm.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
     """
 
     min_seconds: float = 1.5
@@ -71,7 +71,7 @@ class FreeWindows:
         loop = self._loop(joints3d, fps, clip)
         factor = float(self.tempo ** (2.0 * rng.uniform(1) - 1.0))
         longer = len(joints3d) > num_frames
-        if self.tempo > 1.0 and len(joints3d) > 3:  # short windows are hurried, long ones take their time
+        if self.tempo > 1.0 and len(joints3d) > 3:  # short windows are faster, long ones slower
             factor = 1.0 / max(factor, 1.0 / factor) if longer else max(factor, 1.0 / factor)
             wanted = max(round(len(joints3d) * factor), 4)
             joints3d = _stretch(joints3d, max(wanted, num_frames) if longer else min(wanted, num_frames))

@@ -61,10 +61,10 @@ SOURCES = {
 NOTICE = """BlazePose networks
 
 The weights in this folder are those of BlazePose, Copyright The MediaPipe Authors, licensed under the Apache License,
-Version 2.0, a copy of which is in the file LICENSE beside this one.
+Version 2.0, a copy of which is in the file LICENSE next to this one.
 
 They are changed in form: converted from TensorFlow Lite files to a list of steps and float16 weights. The part that
-draws a segmentation mask is left out. No weight is changed in value. The files they come from:
+draws a segmentation mask is removed. No weight is changed in value. The files they come from:
 
 {files}
 """

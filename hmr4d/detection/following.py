@@ -26,7 +26,7 @@ class FollowOptions:
         most_people: maximum number of tracked people; the largest are kept. least_presence: minimum presence of a new
             person. still_present: minimum presence of a person of the previous frame.
         whole_every, squares_every: seconds between searches of the whole image, and of its squares.
-        search_every: seconds between searches of the squares while nobody is tracked.
+        search_every: seconds between searches of the squares while no person is tracked.
         hidden: seconds for which a lost person is searched around the last position, in every frame.
         same_joints: median distance of joints over the size of the body up to which two are the same person.
     """

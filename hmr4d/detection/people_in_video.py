@@ -62,7 +62,7 @@ class DetectedVideo:
             who: "largest", "longest", "all" or an id.
 
         Raises:
-            ValueError: nobody is in the video, or nobody of that id.
+            ValueError: there is no person in the video, or none with that id.
         """
         if not self.tracks:
             raise ValueError(f"{self.path}: no person was detected in its {len(self.times)} frames.")
@@ -76,7 +76,7 @@ class DetectedVideo:
         if not chosen:
             known = ", ".join(f"{t.person} ({t.num_seen} pictures)" for t in self.tracks)
             raise ValueError(
-                f"{self.path}: nobody in it is called '{who}'; found are {known}. Choose one, largest, longest or all."
+                f"{self.path}: there is no person '{who}'; known: {known}. Choose one, largest, longest or all."
             )
         return chosen
 
@@ -95,7 +95,7 @@ def detect_people(
     Args:
         path: of it.
         model: network for joints, one of MODELS.
-        fps: pictures per second where the file does not tell, or tells wrong.
+        fps: frame rate, if the file has none or a wrong one.
         detector: name or folder of the weights.
         options: how people are followed.
         smooth: whether joints are smoothed in time.
@@ -108,7 +108,7 @@ def detect_people(
     metadata = read_video_metadata(path)
     rate = fps or metadata.usual_fps
     if rate is None:
-        logger.info("%s says nothing about time; taken as %g pictures per second (--fps).", path, USUAL_FPS)
+        logger.info("%s has no time stamps; %g frames per second are assumed (--fps).", path, USUAL_FPS)
         rate = USUAL_FPS
     folder = find_detector(detector)
     follower = PeopleFollower(PeopleFinder(folder), JointFinder(folder, model), metadata.size, options)

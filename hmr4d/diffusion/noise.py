@@ -52,7 +52,7 @@ class IndependentNoise:
 
 
 class WorldNoise:
-    """One normal vector in space per frame and point, seen by every view: (B, V, L, 2 P), zero beyond each length.
+    """One normal vector in space per frame and point, projected to every view: (B, V, L, 2 P), zero beyond each length.
 
     Each view keeps x and y of R_w2c n + t_w2c, as the released program of Motion-2-to-3 (arXiv 2412.13111) does. The
     marginal of a view is standard normal as long as the camera looks at the origin.

@@ -17,7 +17,7 @@ FARTHEST = 1e6  # pixels or fractions; larger coordinates are invalid
 _LEAST_SURE = 1e-6  # confidences below are 0
 _MARK = -1.0  # equal coordinates from here down, such as (-1, -1) and (-1000, -1000), mark missing joints
 _SHARED = 0.25, 4  # of the joints of an entry, and joints, at least: so many in one place are no detections
-_WHOLE_BODY = 40, 17  # sets of so many joints have face and hands, which may well share places, after their body
+_WHOLE_BODY = 40, 17  # sizes of joint sets with face and hands, which may coincide, after the body
 _CONSTANT = 3  # entries in which two joints or more share a place that does not move with the others
 _STILL = 0.05  # of the body's size that the middle of the other joints moves
 _LARGEST_SHARE = 3.0  # shares of the image may lie that far out; people in pixels are larger
@@ -25,7 +25,7 @@ _CENTERED = 0.25  # share of coordinates below 0 from which shares count from th
 _NEVER_CENTERED, _LOWEST = (
     ("mediapipe", "apple"),
     -1.05,
-)  # layouts whose shares count from a corner; the least of others
+)  # layouts with relative coordinates from a corner; smallest value of others
 _OFTEN_CENTERED = ("openpose", "npz")
 _ABOVE = 0.2  # share of v below 0 that heads beyond the upper edge do not reach
 
@@ -123,10 +123,11 @@ def _others_move(detections: Sequence[Detection], numbers: Sequence[int], place:
 def in_pixels(
     detections: Sequence[Detection], size: tuple[int, int] | None, layout: str, *, counts_up: bool = False
 ) -> list[Detection]:
-    """Detections in pixels: what is in shares of the image, from corner to corner, is taken times its size.
+    """Detections in pixels; relative coordinates are multiplied by the image size.
 
-    Shares are told from pixels by how large people are; some may lie beyond the image. They count from its upper left
-    corner, or from its middle, [-1, 1], where many are negative. Apple Vision counts v upwards.
+    The size of people distinguishes relative coordinates from pixels; some may lie outside the image. Relative
+    coordinates start at the upper left corner or, if many are negative, at the center with the range [-1, 1]. Apple
+    Vision counts v upwards.
 
     Args:
         detections: cleaned.
@@ -170,7 +171,7 @@ def _median_size(detections: Sequence[Detection]) -> float:
 
 
 def _turned(detections: Sequence[Detection], height: int) -> list[Detection]:
-    """Detections whose v grew upwards."""
+    """Detections with v converted from upward to downward."""
     logger.info("v counts from the lower edge of the image, as Apple Vision has it; it is turned over.")
     turned: list[Detection] = []
     for detection in detections:

@@ -32,8 +32,8 @@ class Detection:
         points: (J, 3) float64: u, v as in the file, confidence; a row without confidence in it has NaN.
         person: id that a tracker gave, or None.
         place: index among the entries of its frame, placeholders counted.
-        depth: (J,) metres that joints are farther away than the middle of the hips, NaN where that is not told; None:
-            the detector tells nothing of it.
+        depth: (J,) depth of joints relative to the midpoint of the hips, metres, NaN where unknown; None: the detector
+            estimates no depth.
     """
 
     frame: int
@@ -155,7 +155,7 @@ def _in_reach(digits: str, what: str) -> int:
 
 
 def told_rate(value: Any) -> float | None:
-    """Frames per second as a file tells them; None, with a warning, for what is no rate of a camera."""
+    """Frame rate in a file; None, with a warning, if it is implausible for a camera."""
     if value is None:
         return None
     if not isinstance(value, bool) and isinstance(value, (int, float)) and 0 < value <= FASTEST_RATE:

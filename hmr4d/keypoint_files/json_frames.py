@@ -113,7 +113,7 @@ def frames_of(content: Any, depth: int = 0) -> list[Frame]:
             return [Frame({"frame": k}, people_of(v)) for k, v in content.items()]
         return [Frame(content, people_of(content))] if content else []
     if not isinstance(content, list):
-        raise ValueError(f"it holds {shown(content)}; expected frames of people of joints.")
+        raise ValueError(f"it contains {shown(content)}; expected frames of people of joints.")
     entries = [decoded(entry) for entry in content]
     objects = [entry for entry in entries if isinstance(entry, Mapping) and entry]
     if any(frame_key(e) or time_key(e) for e in objects) or not all(_is_lone_person(e) for e in entries if e):

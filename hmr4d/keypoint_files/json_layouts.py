@@ -327,7 +327,7 @@ def in_one_order(
 
     Args:
         found: some may lack joints that were not found, or have them in another order.
-        orders: names of the joints of each, None where they are not told.
+        orders: joint names of each, None if unknown.
     """
     names = tuple(dict.fromkeys(name for told in orders for name in told or ())) or None
     if names is None:
@@ -379,7 +379,7 @@ def _read_depth(told: Any, count: int, what: str) -> NDArray[np.float64]:
 
 
 def _reordered(read: Detection, told: tuple[str, ...], names: tuple[str, ...]) -> Detection:
-    """A detection whose joints are named in another order, or not all there, in that of `names`."""
+    """A detection reordered to `names`; missing joints are added."""
     points, depth = np.zeros((len(names), 3)), np.full(len(names), np.nan)
     own = np.full(len(told), np.nan) if read.depth is None else read.depth
     for place, name in enumerate(told):

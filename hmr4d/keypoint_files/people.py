@@ -1,4 +1,4 @@
-"""Who the entries of a file are: by the ids of its tracker where these mean something, by their boxes otherwise."""
+"""Identities of the entries of a file: from the tracker ids if they are reliable, otherwise from boxes."""
 
 from __future__ import annotations
 

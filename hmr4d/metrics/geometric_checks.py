@@ -68,7 +68,7 @@ def picks_up(who: Figure) -> bool:
         for start, end in stretches(who.height(f"{side}_wrist") < 0.45):
             lifted = who.height(f"{side}_wrist")[end:].max(initial=0.0) >= 0.7
             if lifted and who.stature[end:].max(initial=0.0) >= 0.8 and end - start < who.frames(3.0):
-                return who.pitch.max() < 130  # whose head hangs below the hips turns over
+                return who.pitch.max() < 130  # with the head below the hips it is a somersault
     return False
 
 

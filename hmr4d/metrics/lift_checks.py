@@ -38,7 +38,7 @@ SLIDING = 0.4  # quantile over frames of how fast feet and body move as one
 WALKING, PACE_SMOOTHING = 0.5, 0.2  # metres per second; seconds, standard deviation, along which the path is followed
 IN_DEPTH = 0.25  # cosine to the viewing direction, at least, of a direction towards the camera or away from it
 MARGIN = 0.02  # of the picture's sides; detectors set joints a little outside
-# What is still good: see the module.
+# Largest good values, see the module docstring.
 LIMITS: Mapping[str, float] = {
     "reprojection": 0.07,
     "proportions": 0.55,
@@ -64,15 +64,15 @@ ADVICE: Mapping[str, str] = {
     "very rough.",
     "stature": "the person is {factor:.2f} times as tall or as small as most people are: check height, pitch, focal "
     "length and size in the camera file.",
-    "told_stature": "the person looks {factor:.2f} times as tall or as small as is said (--stature), and distances are "
-    "off by as much: check height, pitch, focal length and size in the camera file.",
+    "told_stature": "the person looks {factor:.2f} times as tall or as small as given (--stature), and distances are "
+    "wrong by the same factor: check height, pitch, focal length and size in the camera file.",
     "stature_change": "the person looks {value:.0%} less or more tall far away than near by: check pitch, height and "
     "focal length in the camera file.",
     "sliding": "the feet slide over the floor with the body, without steps: does the camera move or turn?",
     "sides": "the person walks backward nearly all the time: are left and right exchanged, or is the picture mirrored?",
     "outside": "{value:.0%} of the keypoints lie outside the camera's picture: is the camera file for pictures of "
     "another size?",
-    "corner": "the keypoints fill the upper left part of the camera's picture alone, which is {value:.1f} times as "
+    "corner": "the keypoints only fill the upper left part of the camera's image, which is {value:.1f} times as "
     "large: is the camera file for larger pictures?",
 }
 
@@ -120,8 +120,8 @@ def check_lift(
         kp2d, conf: (L, J, 2) pixels and (L, J) input of lifting, 0 for missing. camera: rig of one view.
         rest_joints: (J, 3) metres of a body, for the proportions of limbs.
         heights: metres over the floor of the top of the head and other parts (N, P), NaN where these are not known, and
-            distance (N,) of the frames that tell both; None: none does.
-        stature: metres that the person is said to have; None: nobody says.
+            distance (N,) of the frames that determine both; None: no such frame.
+        stature: given height of the person, metres; None: unknown.
     """
     joints3d, fps, skeleton = motion.joints3d, motion.fps, motion.skeleton
     pixels, seen = kp2d.double(), conf > 0
@@ -227,8 +227,8 @@ def _off_stature(tall: Tensor, usual: tuple[float, float] = USUAL) -> float:
 def _stature_change(heights: Tensor, away: Tensor) -> float:
     """|log| of the heights in the farther third of the frames over those in the nearer third, in the median.
 
-    A wrong camera lets all parts of a body grow or shrink alike, a body that bends or crouches does not: of the parts
-    (N, P) the one counts that changes least, and nothing changes where one grows and another one shrinks.
+    A wrong camera scales all parts of a body equally; bending or crouching does not. The result is therefore the
+    smallest change among the parts (N, P), and 0 if one part grows while another one shrinks.
     """
     if len(heights) < 3 * ENOUGH:
         return math.nan

@@ -141,7 +141,7 @@ def joint_errors(pred: Tensor, target: Tensor, root_joints: Sequence[int] | None
 
 
 def mpjpe(pred: Tensor, target: Tensor, root_joints: Sequence[int], weights: Tensor | None = None) -> Tensor:
-    """(...) mm of joints (..., J, 3): mean distance after the roots are put on each other. Weights: (..., J)."""
+    """(...) mm of joints (..., J, 3): mean distance after alignment of the roots. Weights: (..., J)."""
     return _mean(joint_errors(pred, target, root_joints), weights)
 
 

@@ -53,7 +53,7 @@ class PoseDistance(nn.Module):
         self.num_layers = len(sizes) - 1
 
     def forward(self, quat_wxyz: Tensor) -> Tensor:
-        """(B,) distances of poses (B, J, 4): rotations of the joints in the frames of their parents."""
+        """Distances (B,) of poses (B, J, 4): rotations of the joints relative to their parents."""
         features: list[Tensor] = []
         for joint, parent in enumerate(self.parents):
             own = quat_wxyz[:, joint]
@@ -111,7 +111,7 @@ def pose_quality(model: PoseDistance, rotations: Tensor, *, legacy: bool = False
 
     Args:
         model: the network.
-        rotations: (L, 22, 3, 3) of the SMPL joints in the frames of their parents.
+        rotations: (L, 22, 3, 3) of the SMPL joints relative to their parents.
         legacy: pass the root as the first joint, as in the published tables, so that every joint is read as its
             predecessor.
     """

@@ -64,7 +64,7 @@ class RowMetric(Metric):
 
 
 def gather_rows(rows: Tensor, group: Any = None) -> list[Tensor]:
-    """The rows of every process, also when some process has none and so knows neither their width nor their type."""
+    """The rows of all processes; processes without rows need not know their width and type."""
     described: list[Any] = [None] * torch.distributed.get_world_size(group)
     torch.distributed.all_gather_object(described, (tuple(rows.shape), rows.dtype), group=group)
     known = next(((shape, dtype) for shape, dtype in described if shape[0] > 0), None)

@@ -198,7 +198,7 @@ def checked_pairs(text: Tensor, motion: Tensor, pool_size: int) -> tuple[Tensor,
 class FID(RowMetric):
     """Fréchet distance of real and generated motions.
 
-    After `compute`, `result` holds it with the condition of the covariances.
+    After `compute`, `result` contains it with the condition of the covariances.
     """
 
     higher_is_better = False

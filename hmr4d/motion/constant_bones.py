@@ -26,7 +26,7 @@ SHORTEST = 0.02  # meters; minimum bone length in the stiffness
 
 
 def with_constant_bones(joints3d: Tensor, rest_joints: Tensor, *, skeleton: Skeleton = SMPL22) -> Tensor:
-    """The motion nearest to a given one whose bones have the lengths, and whose branches the shape, of a rest pose.
+    """The motion closest to a given one that has the bone lengths and branch shapes of a rest pose.
 
     Minimizes, in every frame, sum_j w_j |x_j - y_j|^2 + sum_b (s / l_b)^2 |b(x) - b(y)|^2, where y is given and b(x) a
     bone of length l_b, under one constraint per pose-independent distance: along bones, between bones of one joint, and
@@ -36,7 +36,7 @@ def with_constant_bones(joints3d: Tensor, rest_joints: Tensor, *, skeleton: Skel
     Args:
         joints3d: (L, J, 3) metres.
         rest_joints: (J, 3) metres.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
 
     Returns: (L, J, 3); unchanged if bone lengths are constant. Frames without a near solution, such as those with all
         joints at one point, are not changed.

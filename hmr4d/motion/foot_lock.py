@@ -53,7 +53,7 @@ def plant_feet(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -> 
     Args:
         joints3d: (L, J, 3) metres, y up.
         fps: frames per second.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
 
     Returns:
         (L, J, 3); heights are kept except for drift; the floor need not be at 0.

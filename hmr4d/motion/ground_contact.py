@@ -24,7 +24,7 @@ def rest_heights(skeleton: Skeleton, known: Mapping[str, float] | None = None) -
     """(J,) metres above the floor of the joints of a standing foot; 0 for all other joints.
 
     Args:
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
         known: heights by part of the foot from the joint convention (`joint_conventions.foot_heights`); other parts
             have the heights of an adult.
     """
@@ -44,7 +44,7 @@ def standing_joints(joints3d: Tensor, *, fps: float, skeleton: Skeleton) -> Tens
     Args:
         joints3d: (L, J, 3) metres, y up.
         fps: frames per second.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
     """
     feet = joints3d[:, list(skeleton.contact_joints)]
     smoothed = gaussian_filter1d(feet.detach().cpu().numpy(), SMOOTHING * fps, axis=0, mode="nearest")

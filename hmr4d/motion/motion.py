@@ -28,7 +28,7 @@ class Provenance:
     Attributes:
         model: name of the generating model. licence: license of the motion. seed: seed of the sampling. command:
             command that made it.
-        more: further entries that JSON can hold, by name.
+        more: additional JSON entries by name.
     """
 
     model: str | None = None
@@ -166,7 +166,7 @@ class MotionBatch:
         poses: one for each motion, or None.
         provenance: common provenance of all motions, such as model and license.
         seeds: of each motion; empty: unknown.
-        facts: further provenance of each motion, entries that JSON can hold; empty: none.
+        facts: additional provenance of each motion, JSON entries; empty: none.
         extras: additional results of a method, such as its samples; its `sample` documents the keys.
     """
 
@@ -243,7 +243,7 @@ def told_camera(size: Sequence[float], focal: float, center: Sequence[float]) ->
 
 
 def joined_licences(*licences: str | None) -> str | None:
-    """What has to be said of a motion that was made of several: their licences, each once; None where none is known."""
+    """Licence of a motion derived from several: their licences, each once; None if none is known."""
     known = (part for licence in licences if licence for part in licence.split("; "))
     return "; ".join(dict.fromkeys(known)) or None
 

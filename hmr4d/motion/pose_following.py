@@ -17,7 +17,7 @@ ANY_AXIS = (1.0, 0.0, 0.0)  # of a half turn, which leaves it open
 
 
 def follow_pose(pose: Pose, joints3d: Tensor, *, skeleton: Skeleton = SMPL22) -> Pose:
-    """The pose whose joints are next to those given, and whose rotations are next to those of a pose.
+    """The pose closest to given joints and, secondly, to the rotations of a given pose.
 
     From the root outwards, the world rotation of each joint is turned by the smallest rotation that takes its bones to
     their new directions: W' = Q W, Q between two directions, or the best of several (Kabsch). Joints without children
@@ -26,7 +26,7 @@ def follow_pose(pose: Pose, joints3d: Tensor, *, skeleton: Skeleton = SMPL22) ->
     Args:
         pose: of SMPL joints.
         joints3d: (L, J, 3) metres, near to the joints of the pose.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
     """
     rotations, rest = pose.rotations.double(), pose.rest_joints.double()
     target = joints3d.double()

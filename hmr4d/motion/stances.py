@@ -91,7 +91,7 @@ def find_stances(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -
     Args:
         joints3d: (L, J, 3) metres, y up.
         fps: frames per second.
-        skeleton: joint meaning.
+        skeleton: skeleton of the joints.
     """
     ankles, toes = (joints3d[:, list(skeleton.indices(*(f[k] for f in FEET)))] for k in (0, 1))
     steps = np.diff(np.stack([ankles, toes], 2), axis=0)  # (L - 1, 2 feet, 2 joints, 3)

@@ -111,7 +111,7 @@ def import_doubts(
         up: axis that was taken for the one that points up.
 
     Returns:
-        The remarks, and whether the size is that of nobody.
+        The remarks, and whether the size is impossible for a person.
     """
     height = body_height(joints3d, points)
     doubts = [

@@ -22,7 +22,7 @@ from hmr4d.utils.tensors import interpolate_gaps
 
 VARIANTS = ("coco17_image", "coco17_person")
 NUM_FEATURES = 2 * COCO17.num_joints
-SURE = 0.3  # confidence; less sure keypoints are put on the line between the times that they were sure
+SURE = 0.3  # confidence; keypoints of lower confidence are interpolated in time
 LEAST_HEIGHT = 1.0  # pixels, of a person
 _HIPS = list(COCO17.indices("left_hip", "right_hip"))
 
@@ -53,8 +53,9 @@ def keypoint_features(keypoints: Tensor, variant: str) -> Tensor:
     box around the keypoints.
 
     Args:
-        keypoints: (L, 18, 3) as a 2D store has them: x, y and confidence, then width, height and 1. Keypoints that are
-            not sure are interpolated in time; one that never is sure is put at the middle of the others.
+        keypoints: (L, 18, 3) as a 2D store has them: x, y and confidence, then width, height and 1. Keypoints of low
+            confidence are interpolated in time; a keypoint that is never confident is placed at the center of the
+            others.
         variant: one of VARIANTS.
 
     Raises:

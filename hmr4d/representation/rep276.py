@@ -23,7 +23,7 @@ NUM_EXTENDED = 426  # the last 150 columns repeat joints, root and translation i
 FPS = 20.0  # rate of the models and data sets with these features
 MIN_STD = 1e-8
 SLICES = {
-    "body_pose": slice(0, 126),  # rot6d_block of joints 1..21 in the frames of their parents
+    "body_pose": slice(0, 126),  # rot6d_block of joints 1..21 relative to their parents
     "joints": slice(126, 192),  # metres; joints 0..21
     "joint_velocities": slice(192, 258),  # metres per frame
     "root_rotation": slice(258, 264),  # rot6d_block, body to world

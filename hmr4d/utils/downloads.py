@@ -211,7 +211,7 @@ def unpack_zip(archive: Path, folder: Path, holds: Sequence[str]) -> dict[str, P
 def _members(
     opened: zipfile.ZipFile, archive: Path, holds: Sequence[str]
 ) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """Members to unpack and their paths below the folder; all are checked to be safe."""
+    """Archive members to extract and their paths below the folder, after checks that all are safe."""
     entries = [e for e in opened.infolist() if not e.is_dir() and not e.filename.startswith("__MACOSX/")]
     for entry in entries:
         path = PurePosixPath(entry.filename)

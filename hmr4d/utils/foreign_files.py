@@ -163,7 +163,7 @@ def _bounded(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _joblib_numbers(header: _JoblibArray, stream: IO[bytes]) -> Any:
-    """The array whose header was just read."""
+    """The array that follows the header just read."""
     if header.dtype.hasobject:
         return _Unpickler(stream).load()
     if header.numpy_array_alignment_bytes is not None:

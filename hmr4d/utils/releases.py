@@ -62,7 +62,7 @@ def write_release(folder: Path, network: nn.Module, config: dict[str, Any], *, k
 
     Args:
         folder: made if needed.
-        network: whose parameters are saved.
+        network: network to save.
         config: JSON object; the format is written in front of it.
         kind, version: the format, such as "hmr4d-toy" and 1.
     """

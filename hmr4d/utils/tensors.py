@@ -16,8 +16,8 @@ def as_tensor(x: Tensor | ArrayLike) -> Tensor:
 def interpolate_gaps(x: Tensor, valid: Tensor, max_gap: int | None = None) -> Tensor:
     """Rows of x (..., L, C) in which those that are not `valid` (..., L) are interpolated from valid neighbors in L.
 
-    Linear between the two neighbors; gaps longer than `max_gap` rows and the end hold the last valid row, the start the
-    first one. Zero where no row is valid.
+    Linear between the two neighbors; gaps longer than `max_gap` rows and the end repeat the last valid row, the start
+    the first one. Zero where no row is valid.
     """
     num = x.shape[-2]
     index = torch.arange(num, device=x.device).expand(valid.shape)

@@ -1,4 +1,4 @@
-"""Text that users bring: its encoding found out or named, and YAML and JSON whose keys are given once."""
+"""Reading of users' text files: detection of the encoding, and YAML and JSON without duplicate keys."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def marked_encoding(content: bytes) -> str | None:
 
 
 def decode_text(content: bytes, name: str) -> str:
-    """Text of a file in UTF-8, or in UTF-16 or UTF-32 where a byte-order mark or its zero bytes say so.
+    """Text of a file in UTF-8, or in UTF-16 or UTF-32 according to a byte-order mark or its zero bytes.
 
     Args:
         content: the bytes of the file.
@@ -58,7 +58,7 @@ def decode_text(content: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         if encoding:
             raise TextError(
-                f"{name} begins as {encoding.upper()} text and goes on otherwise. Save it as UTF-8."
+                f"{name} starts as {encoding.upper()} text but has other bytes later. Save it as UTF-8."
             ) from error
         line = content.count(b"\n", 0, error.start) + 1
         raise TextError(

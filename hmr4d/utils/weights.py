@@ -32,7 +32,7 @@ def load_inert(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # damaged, or it brings more than weights, such as the options of its training
         content = torch.load(path, map_location="cpu", weights_only=False, pickle_module=inert_pickle)
-        logger.info("%s holds objects that are not weights; they were left out.", path)
+        logger.info("%s contains objects that are not weights; they are ignored.", path)
         return content
 
 
@@ -71,7 +71,8 @@ def weights_file(path: str | Path) -> Path:
 
 
 def part_of_state(state: Mapping[str, Tensor], prefix: str, *, path: str | Path) -> dict[str, Tensor]:
-    """The tensors of one part of a module, without `prefix`; a .safetensors file holds nothing else and has no prefix.
+    """The tensors of one part of a module, without `prefix`; a .safetensors file contains nothing else and has no
+    prefix.
 
     Raises:
         ValueError: none is there.
@@ -80,7 +81,7 @@ def part_of_state(state: Mapping[str, Tensor], prefix: str, *, path: str | Path)
     whole = path.suffix == ".safetensors"
     part = {k.removeprefix(prefix): v for k, v in state.items() if whole or k.startswith(prefix)}
     if not part:
-        raise ValueError(f"{path} holds no parameters named {prefix}*; it is not a checkpoint of this method.")
+        raise ValueError(f"{path} contains no parameters named {prefix}*; it is not a checkpoint of this method.")
     return part
 
 
@@ -123,7 +124,8 @@ class WeightFiles:
         network: attribute of the pipeline that is the network; checkpoints call its parameters "pipeline.<network>.*".
         new_in_views: parts that a network of several views adds to that of one, so that one may start several.
         num_files: files that are given for each `ckpt_type`; later ones win where several have a parameter.
-        translate: all tensors of a file -> parameters by our names, or None for a file in our own names.
+        translate: function from the tensors of a file to parameters with names of hmr4d; None for files with these
+            names.
     """
 
     network: str = "network"
@@ -136,7 +138,8 @@ class WeightFiles:
         return getattr(pipeline, self.network)
 
     def read(self, path: str | Path) -> dict[str, Tensor]:
-        """Parameters by our names of a Lightning checkpoint, a .safetensors file or its folder, or a published file.
+        """Parameters, with names of hmr4d, of a Lightning checkpoint, a .safetensors file or its folder, or a published
+        file.
 
         Raises:
             FileNotFoundError: there is no such file.

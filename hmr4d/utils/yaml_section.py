@@ -76,7 +76,7 @@ class Section:
         return float(value)
 
     def numbers(self, key: str, *shape: int) -> Tensor:
-        """Tensor of a shape; -1 stands for any length."""
+        """Tensor of a shape; -1 means any length."""
         value = self.required(key)
         try:
             array = torch.tensor(value, dtype=torch.float64)

@@ -58,7 +58,7 @@ def test_pose_limits_are_measured_of_motions_with_poses(tmp_path, capsys):
     assert float(knee) == pytest.approx(1.45, abs=0.01)
     save_motion_npz(tmp_path / "in" / "b.npz", Motion(pose.joints(), 30.0))
     assert main(words) == 2
-    assert "holds joints without rotations" in capsys.readouterr().err
+    assert "contains joints without rotations" in capsys.readouterr().err
 
 
 def test_text_for_a_store_that_is_there(tmp_path):

@@ -78,7 +78,7 @@ def test_inspect_says_what_is_in_a_file(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["reference", "inspect", str(path), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["system"], facts["frames"], facts["camera"]) == ("WHAM", 20, "moving")
-    assert facts["remarks"][0].startswith("There are 2 people: 3 (20 frames), 5 (9 frames)")
+    assert facts["remarks"][0].startswith("The file has 2 people: 3 (20 frames), 5 (9 frames)")
     assert main(["reference", "inspect", str(path)]) == 0
     assert "system        WHAM\n" in capsys.readouterr().out
 

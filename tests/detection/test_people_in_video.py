@@ -56,7 +56,7 @@ def test_both_people_are_followed_and_the_larger_comes_first(found: DetectedVide
         assert np.abs(hips - drawn).max() < 0.1 * HEIGHT
         assert track.kp2d_conf[:, [11, 12, 23, 24]].min() > 0.5
     assert found.person("largest") == found.tracks[:1] and found.person("1") == found.tracks[1:]
-    with pytest.raises(ValueError, match="nobody in it is called 'x'; found are 0"):
+    with pytest.raises(ValueError, match="there is no person 'x'; known: 0"):
         found.person("x")
 
 

@@ -1,4 +1,4 @@
-"""Evaluators: embeddings, saving, and what does not belong together."""
+"""Evaluators: embeddings, saving, and what does not must match."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_weights_and_statistics_of_other_evaluators_are_refused(evaluator: Evalu
         mixed = tmp_path / what
         shutil.copytree(tmp_path / "a", mixed)
         shutil.copy(tmp_path / "b" / name, mixed / name)
-        with pytest.raises(ValueError, match=f"The {what} in .* are not those of evaluator 'tiny'.*belong together"):
+        with pytest.raises(ValueError, match=f"The {what} in .* are not those of evaluator 'tiny'.*must match"):
             Evaluator.load(mixed)
 
 
@@ -247,7 +247,7 @@ def test_motions_of_other_shapes_are_refused(evaluator: Evaluator) -> None:
         with pytest.raises(ValueError, match=r"needs features \(B, 196, 263\) and num_rows \(B,\); got"):
             evaluator.embed_motions(features, counts)
     for counts in (torch.tensor([3, 40]), torch.tensor([40, 197])):
-        with pytest.raises(ValueError, match="takes 4 to 196"):
+        with pytest.raises(ValueError, match="needs 4 to 196"):
             evaluator.embed_motions(rows, counts)
     assert evaluator.embed_motions(rows[:, :100], torch.tensor([40, 99]), padded_rows=100).shape == (2, 8)
 
@@ -283,9 +283,9 @@ class TestPublishedFile:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ([1], "holds a list, not a table of networks"),
+            ([1], "contains a list instead of a table of networks"),
             ({"text_encoder": {}}, r"no 'movement_encoder' among \['text_encoder'\]"),
-            ({"movement_encoder": {"out_net.bias": 3}}, "'movement_encoder' is no table of parameters"),
+            ({"movement_encoder": {"out_net.bias": 3}}, "'movement_encoder' is not a table of parameters"),
         ],
     )
     def test_files_with_other_content_are_refused(self, tmp_path: Path, content: object, message: str) -> None:

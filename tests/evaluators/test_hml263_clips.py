@@ -97,5 +97,5 @@ def test_empty_splits_and_other_feature_formats_are_refused(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"has no clip of 40 to 199 rows \(1 x too short\)"):
         read(tmp_path, "000001")
     np.save(tmp_path / "new_joint_vecs" / "000001.npy", np.zeros((50, 251)))
-    with pytest.raises(ValueError, match=r"is \(50, 251\); expected \(rows, 263\)"):
+    with pytest.raises(ValueError, match=r"has shape \(50, 251\); expected \(rows, 263\)"):
         read(tmp_path, "000001")[0]

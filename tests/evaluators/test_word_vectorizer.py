@@ -97,7 +97,7 @@ class Harmful:
     [
         ({"words": Harmful()}, "our_vab_words.pkl cannot be read safely"),
         ({"words": {"a": 1}}, "hold a dict and a dict, not list and dict"),
-        ({"words": ["walk"]}, "the words sos, eos, unk are not in it"),
+        ({"words": ["walk"]}, "the words sos, eos, unk are missing"),
         ({"data": np.zeros((3, 2))}, "'walk' and 2 more of its words have no row among 3 vectors"),
         ({"data": np.zeros(3)}, r"our_vab_data.npy is \(3,\)"),
         ({"data": np.array([{"a": 1}])}, "our_vab_data.npy is damaged"),

@@ -161,3 +161,104 @@ def test_what_cannot_be_measured_is_not_doubted() -> None:
     nothing = torch.zeros(4, 22, 2, dtype=torch.float64), torch.zeros(4, 22)
     assert doubted(joints3d, *nothing, heights=None) == []
     assert LiftCheck("jumps", math.nan).is_fine and not LiftCheck("jumps", math.inf).is_fine
+
+
+# --- the numbers themselves, of somebody who stands still -------------------------------------------------------------
+
+
+def measured(
+    joints3d: torch.Tensor, kp2d: torch.Tensor, conf: torch.Tensor | None = None, **told: Any
+) -> dict[str, float]:
+    conf = torch.ones(kp2d.shape[:2]) if conf is None else conf
+    rest = told.pop("rest", REST)
+    checks = check_lift(as_motion(joints3d, fps=FPS), kp2d, conf, camera(), rest_joints=rest, **told)
+    return {check.name: check.value for check in checks}
+
+
+def figure(frames: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
+    """(L, 22, 3) a still person six metres ahead and (L, 22, 2) its pixels; a hidden joint is at the origin."""
+    joints3d = (REST - REST[0] + torch.tensor([0.0, 1.0, -6.0])).expand(frames, 22, 3).clone()
+    return joints3d, seen(joints3d, noise=0.0)
+
+
+def hidden(kp2d: torch.Tensor, *joints: int) -> torch.Tensor:
+    """(L, 22) confidence without these joints, whose pixels become zeros."""
+    kp2d[:, list(joints)] = 0
+    conf = torch.ones(kp2d.shape[:2])
+    conf[:, list(joints)] = 0
+    return conf
+
+
+def diagonal(kp2d: torch.Tensor, conf: torch.Tensor) -> float:
+    shown = kp2d[0][conf[0] > 0]
+    return float((shown.amax(0) - shown.amin(0)).norm())
+
+
+def test_reprojection_is_the_distance_over_the_diagonal_of_visible_joints() -> None:
+    joints3d, kp2d = figure()
+    kp2d += torch.tensor([30.0, 40.0])
+    kp2d[:5] += 500.0  # a few frames do not count
+    conf = hidden(kp2d, 3, 8)
+    assert measured(joints3d, kp2d, conf)["reprojection"] == pytest.approx(50 / diagonal(kp2d[10:], conf), rel=1e-6)
+
+
+def test_a_jump_is_measured_in_meters_per_second_of_a_usual_body() -> None:
+    joints3d, kp2d = figure()
+    kp2d[20:, :, 0] += 100.0
+    conf = hidden(kp2d, 3, 8)
+    expected = 100 / diagonal(kp2d, conf) * 1.7 * FPS
+    assert measured(joints3d, kp2d, conf)["jumps"] == pytest.approx(expected, rel=1e-6)
+    conf[20, 4:] = 0  # the frame behind the jump shows four joints alone
+    assert measured(joints3d, kp2d, conf)["jumps"] == pytest.approx(0, abs=1e-6)
+
+
+def test_shaking_is_the_acceleration() -> None:
+    joints3d, kp2d = figure()
+    joints3d[..., 1] += (0.5 * 3.0 * (torch.arange(40) / FPS) ** 2)[:, None]
+    assert measured(joints3d, kp2d)["shaking"] == pytest.approx(3.0, rel=1e-3)
+    assert measured(joints3d[:3], kp2d[:3])["shaking"] == pytest.approx(3.0, rel=1e-3)
+    assert math.isnan(measured(joints3d[:2], kp2d[:2])["shaking"])
+
+
+def test_trembling_is_the_change_of_the_size_beside_both_neighbors() -> None:
+    joints3d, kp2d = figure()
+    middle = kp2d.mean(1, keepdim=True)
+    scale = torch.where(torch.arange(40) % 2 == 0, 1.1, 1 / 1.1)[:, None, None]
+    kp2d = middle + scale * (kp2d - middle)
+    expected = pytest.approx(2 * math.log(1.1), rel=1e-6)
+    assert measured(joints3d, kp2d)["trembling"] == expected
+    assert measured(joints3d, kp2d, hidden(kp2d, 3, 8))["trembling"] == expected
+    conf = hidden(kp2d, *range(12))  # fewer than half of the joints
+    assert math.isnan(measured(joints3d, kp2d, conf)["trembling"])
+
+
+def test_proportions_are_the_second_longest_or_shortest_bone() -> None:
+    joints3d, kp2d = figure()
+    flat = torch.cat([kp2d[0] / 100, torch.zeros(22, 1, dtype=torch.float64)], -1)
+    flat = flat - flat[0]
+    rest = flat.clone()
+    assert measured(joints3d, kp2d, rest=rest)["proportions"] == pytest.approx(0, abs=1e-6)
+    for name, start in (("left_wrist", "left_elbow"), ("right_wrist", "right_elbow")):
+        end, before = SMPL22.index(name), SMPL22.index(start)
+        rest[end] = rest[before] + 3 * (flat[end] - flat[before])  # of the body, so that the keypoints are too short
+        value = measured(joints3d, kp2d, rest=rest)["proportions"]
+        assert value == pytest.approx(0 if name == "left_wrist" else math.log(3), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tall", "value"), [(1.5, 0.0), (1.76, 0.0), (1.35, math.log(1.5 / 1.35)), (2.0, math.log(2 / 1.76))]
+)
+def test_statures_are_measured_from_the_usual_ones(tall: float, value: float) -> None:
+    heights = parts(torch.full((40,), tall)), torch.linspace(5, 7, 40)
+    assert measured(*figure(), heights=heights)["stature"] == pytest.approx(value, abs=1e-6)
+
+
+def test_growth_is_that_of_the_part_that_grows_least() -> None:
+    heights, away = parts(torch.full((90,), 1.7)), torch.linspace(4, 8, 90)
+    heights[60:] *= torch.tensor([1.3, 1.2, 1.25])
+    told = {"heights": (heights, away)}
+    assert measured(*figure(), **told)["stature_change"] == pytest.approx(math.log(1.2), rel=1e-5)
+    heights[60:, 1] = torch.nan
+    assert measured(*figure(), **told)["stature_change"] == pytest.approx(math.log(1.25), rel=1e-5)
+    heights[60:, 2] *= 0.7  # one part grows, another one shrinks
+    assert measured(*figure(), **told)["stature_change"] == 0

@@ -200,7 +200,7 @@ def test_a_value_that_is_no_angle_is_told(number, cause):
 
 def test_marked_utf16_is_read():
     assert read_asf(asf().encode("utf-16")).joint_names == read_asf(asf().encode()).joint_names
-    with pytest.raises(AsfAmcError, match="begins as UTF-16 text and goes on otherwise"):
+    with pytest.raises(AsfAmcError, match="starts as UTF-16 text but has other bytes later"):
         read_asf(b"\xff\xfe:", name="x.asf")
 
 

@@ -18,7 +18,7 @@ def test_text_of_every_marked_encoding_is_read(tmp_path: Path, encoding: str) ->
     ("content", "message"),
     [
         ("one\ncafé".encode("latin-1"), r"a\.txt is not UTF-8 text: byte 0xe9 in line 2\. Save it as UTF-8"),
-        (b"\xff\xfea", r"a\.txt begins as UTF-16 text and goes on otherwise"),
+        (b"\xff\xfea", r"a\.txt starts as UTF-16 text but has other bytes later"),
     ],
 )
 def test_other_bytes_are_refused_with_file_and_line(tmp_path: Path, content: bytes, message: str) -> None:

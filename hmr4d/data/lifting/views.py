@@ -35,7 +35,7 @@ from hmr4d.utils.randomness import ItemRandom, mix_seed
 logger = logging.getLogger(__name__)
 
 LOWEST_SHARE = 0.01  # of the heights of contact joints: what counts as standing
-TOES_SHARE = 0.5  # of the items that are seen as detectors do: those whose detector knows toes
+TOES_SHARE = 0.5  # fraction of items with detector keypoints whose detector has toes
 PLACE_ERROR = 0.05  # of the distance: how wrongly the place of the feet is known to virtual rigs
 ANGLE_ERROR, HEIGHT_ERROR, FOCAL_ERROR = math.radians(0.5), 0.03, 0.02  # of a calibration; the last two are shares
 
@@ -277,12 +277,12 @@ def seen_by_detector(joints3d: Tensor, rig: Rig, *, with_toes: bool) -> tuple[Te
 def align_to_floor(joints3d: Tensor, skeleton: Skeleton, known: Mapping[str, float] | None = None) -> Tensor:
     """Motion (L, J, 3) moved up or down so that its lowest contact joints are as high as those of a standing foot.
 
-    The first percentile of their heights counts, which forgives single frames under the floor.
+    The height is the first percentile, so single frames below the floor have no effect.
 
     Args:
         joints3d: metres, y up.
-        skeleton: joint meaning.
-        known: heights by part of the foot that the joints' convention tells, see `rest_heights`.
+        skeleton: skeleton of the joints.
+        known: heights by part of the foot from the joint convention, see `rest_heights`.
     """
     sole = float(rest_heights(skeleton, known)[list(skeleton.contact_joints)].min())
     heights = joints3d[:, list(skeleton.contact_joints), 1].flatten()

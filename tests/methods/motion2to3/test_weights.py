@@ -191,7 +191,7 @@ def test_damaged_files_get_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"other\.ckpt is no readable checkpoint"):
             WEIGHTS.read(tmp_path / "other.ckpt")
     torch.save({"state_dict": {"net.weight": torch.zeros(2)}}, tmp_path / "stranger.ckpt")
-    with pytest.raises(ValueError, match=r"stranger\.ckpt holds no parameters named pipeline\.denoiser"):
+    with pytest.raises(ValueError, match=r"stranger\.ckpt contains no parameters named pipeline\.denoiser"):
         WEIGHTS.read(tmp_path / "stranger.ckpt")
 
 
