@@ -134,7 +134,7 @@ def wrong_order(other: Skeleton, told: Skeleton) -> Mistake:
 
 
 def mixed_people(made: Scene) -> tuple[KeypointTrack, CameraFile]:
-    """Every 1.5 s the id is somebody else's, a metre aside, who does the same backwards."""
+    """Every 1.5 s the id is somebody else's, a meter aside, who does the same backwards."""
     other = made.joints3d.flip(0) + made.joints3d.new_tensor([1.0, 0.0, 0.0])
     is_other = torch.arange(len(other)) // int(1.5 * FPS) % 2 == 1
     return made.track(torch.where(is_other[:, None, None], other, made.joints3d)), made.camera

@@ -162,7 +162,7 @@ def triangulated(views: Sequence[View]) -> tuple[Tensor, Tensor, float]:
 
 
 def score(view: View, target: Tensor, seen: Tensor, method: str, options: argparse.Namespace) -> dict[str, float]:
-    """Errors in millimetres of one camera against joints (L, 33, 3) of the calibration's frame."""
+    """Errors in millimeters of one camera against joints (L, 33, 3) of the calibration's frame."""
     lifter = load_lifter(method, options.model, device="cpu", keypoints=view.track.skeleton)
     lifted = lift_track(view.track, view.camera, lifter, options).motion
     transform = view.camera.T_cal2world

@@ -39,14 +39,14 @@ from hmr4d.motion.ground_contact import standing_joints
 from hmr4d.utils.files import write_json
 from hmr4d.utils.randomness import ItemRandom
 
-SHORTEST, SPARE = 30, 1.5  # frames of a clip; metres between camera and person at least
+SHORTEST, SPARE = 30, 1.5  # frames of a clip; meters between camera and person at least
 NINETY = 1.645  # times sigma
 WALKS = ("walk", "run", "dash", "walk-left", "walk-right", "walk-back")  # contents, where the store has such labels
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Size in pixels, focal length in pixels, height in metres, pitch and roll in degrees, metres to the person."""
+    """Size in pixels, focal length in pixels, height in meters, pitch and roll in degrees, meters to the person."""
 
     size: tuple[int, int]
     focal: float
@@ -132,7 +132,7 @@ def tracks(store: MotionStore, split: str, count: int, observation: Observation,
 
 
 def turned(joints3d: Tensor, distance: float, rng: ItemRandom) -> Tensor:
-    """The motion (L, 22, 3) turned by any angle and put before a camera, no frame nearer than SPARE metres."""
+    """The motion (L, 22, 3) turned by any angle and put before a camera, no frame nearer than SPARE meters."""
     angle = 2 * math.pi * float(rng.uniform(1))
     c, s = math.cos(angle), math.sin(angle)
     middle = joints3d[:, 0].mean(0) * torch.tensor([1.0, 0.0, 1.0])
@@ -162,7 +162,7 @@ def parts(error: Tensor, track: Track) -> dict[str, Tensor]:
 
 
 def scores(found: Tensor, track: Track) -> dict[str, float]:
-    """Numbers of a track; errors in millimetres, shares from 0 to 1."""
+    """Numbers of a track; errors in millimeters, shares from 0 to 1."""
     error, hips = found - track.truth, list(SMPL22.indices("left_hip", "right_hip"))
     own = error - error[:, hips].mean(1, keepdim=True)
     parents, children = map(list, zip(*SMPL22.bones, strict=True))

@@ -3,7 +3,7 @@
 python benchmarks/motion_cleaning.py --store FOLDER [--weights NAME]
 
 Prints a table and writes it as JSON. Real: clips of a prepared store, cut to 5 s, by content. Spoilt: the same with a
-body that slides by 0.18 m/s and rises by 0.03 m/s, bones that change by about a centimetre, and seams every 4 frames of
+body that slides by 0.18 m/s and rises by 0.03 m/s, bones that change by about a centimeter, and seams every 4 frames of
 4 mm. Generated: motions of a released model for captions of those clips, with and without cleaning.
 """
 
@@ -28,8 +28,8 @@ from hmr4d.motion.canonical import align_to_floor
 from hmr4d.motion.cleaning import clean_motion
 
 COLUMNS = ("foot_skating", "jitter", "bone_length_variation", "root_speed", "floor_clearance")
-DRIFT = (0.15, 0.03, -0.1)  # metres per second
-BONES, SEAMS = 0.01, 0.004  # metres
+DRIFT = (0.15, 0.03, -0.1)  # meters per second
+BONES, SEAMS = 0.01, 0.004  # meters
 MAX_SECONDS = 5.0
 
 
@@ -51,7 +51,7 @@ def measured(motions: Sequence[Tensor], fps: float) -> dict[str, float]:
 
 
 def distance(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
-    """Millimetres between joints, the root over the same place of the floor, mean over frames."""
+    """Millimeters between joints, the root over the same place of the floor, mean over frames."""
 
     def posed(motion: Tensor) -> Tensor:
         return align_to_floor(motion) - motion[:, :1] * torch.tensor([1.0, 0.0, 1.0])

@@ -25,7 +25,7 @@ from hmr4d.utils.progress import progress
 from hmr4d.utils.randomness import ItemRandom
 
 STRENGTHS = (0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 1.0)
-LEAST_PATH = 1.0  # metres; of shorter ones it means little how much is kept
+LEAST_PATH = 1.0  # meters; of shorter ones it means little how much is kept
 
 
 def draw_pairs(store: MotionStore, count: int, seconds: tuple[float, float], seed: int) -> list[tuple[int, int]]:
@@ -51,7 +51,7 @@ def placed(joints3d: torch.Tensor) -> torch.Tensor:
 
 
 def path_length(joints3d: torch.Tensor) -> float:
-    """Metres that the root of a motion (L, J, 3) moves over the floor."""
+    """Meters that the root of a motion (L, J, 3) moves over the floor."""
     return float(joints3d[:, 0, [0, 2]].diff(dim=0).norm(dim=-1).sum())
 
 

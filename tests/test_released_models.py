@@ -27,7 +27,7 @@ EVALUATORS = [name for name in RELEASES if (FOLDER / name / EVALUATOR_CONFIG).is
 DETECTORS = [name for name in RELEASES if name == DETECTOR]
 FPS = 20.0
 STEPS = 4  # of sampling; enough for a raised hand
-LIFTED_WITHIN = 0.15  # metres, mean of all joints over the floor, five metres from the camera
+LIFTED_WITHIN = 0.15  # meters, mean of all joints over the floor, five meters from the camera
 SEEN_WITHIN = 4.0  # pixels, mean distance of the lifted joints from the keypoints
 
 

@@ -63,7 +63,7 @@ _TORSO = ("pelvis", "spine1", "spine2", "spine3")
 # Height over and distance before the middle of the hips, as shares of the height of the neck; as on the SMPL body.
 _TORSO_PLACES = ((0.151, 0.01), (0.332, -0.034), (0.556, -0.034), (0.645, 0.008))
 _HIP_WIDTH = 0.85  # of the distance between the heads of the thigh bones; on the SMPL body the hips are narrower still
-_TORSO_BLEND = 0.25  # metres over which one part of the torso passes into the next
+_TORSO_BLEND = 0.25  # meters over which one part of the torso passes into the next
 
 
 def load_anny(**phenotype: float) -> Body:
@@ -177,7 +177,7 @@ def _straightened(body: Body) -> Body:
 
 
 def _smpl22_joints(body: Body) -> Tensor:
-    """(22, 3) rest joints of the light body, metres."""
+    """(22, 3) rest joints of the light body, meters."""
     joints = body.rest_joints[list(body.smpl22)]
     hips = list(SMPL22.indices("left_hip", "right_hip"))
     middle = joints[hips].mean(0)

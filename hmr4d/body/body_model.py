@@ -1,6 +1,6 @@
 """One interface for all bodies: a skeleton, a mesh on it, and their positions for joint rotations.
 
-All bodies share conventions: metres, y up, rest pose with arms spread (T-pose), facing +z, the left side at +x. In the
+All bodies share conventions: meters, y up, rest pose with arms spread (T-pose), facing +z, the left side at +x. In the
     rest pose every joint frame equals the world frame, as in SMPL: joint rotations are in the frame of the parent, and
     zero rotations give the rest pose.
 """
@@ -51,8 +51,8 @@ class Body:
         name: "anny", "smplh", ...
         joint_names: one per joint; the 22 SMPL joints have the names of `SMPL22`, at any index.
         parents: parent per joint, -1 for the root; a parent precedes its children.
-        rest_joints: (J, 3) metres.
-        rest_vertices: (V, 3) metres.
+        rest_joints: (J, 3) meters.
+        rest_vertices: (V, 3) meters.
         faces: (F, 3) int64 vertex indices, counter-clockwise when seen from outside.
         skin_indices: (V, 4) int64 joints that move a vertex; 0 where the weight is 0.
         skin_weights: (V, 4) non-negative, largest first, sum 1.
@@ -85,7 +85,7 @@ class Body:
 
     @cached_property
     def offsets(self) -> Tensor:
-        """(J, 3) metres from each joint's parent to the joint in the rest pose; the root's own rest position."""
+        """(J, 3) meters from each joint's parent to the joint in the rest pose; the root's own rest position."""
         return torch.stack(
             [
                 self.rest_joints[j] - self.rest_joints[p] if p >= 0 else self.rest_joints[j]
@@ -95,7 +95,7 @@ class Body:
 
     @cached_property
     def bone_lengths(self) -> Tensor:
-        """(J,) metres from each joint to its parent; 0 for the root."""
+        """(J,) meters from each joint to its parent; 0 for the root."""
         lengths = self.offsets.norm(dim=-1).clone()
         lengths[self.parents.index(-1)] = 0.0
         return lengths
@@ -115,7 +115,7 @@ class Body:
                 plus this. None: zero.
 
         Returns:
-            (..., J, 3) metres, in the dtype of `rotations`.
+            (..., J, 3) meters, in the dtype of `rotations`.
 
         Raises:
             ValueError: the shapes do not fit this body.
@@ -155,7 +155,7 @@ class Body:
         thicker, and a common scale of all lengths scales the body. The lowest vertex keeps its height.
 
         Args:
-            lengths: (J,) metres from each joint to its parent, or (22,) from each SMPL-22 joint to its parent; joints
+            lengths: (J,) meters from each joint to its parent, or (22,) from each SMPL-22 joint to its parent; joints
                 between or beyond SMPL joints are then moved along. The root's value is not used.
 
         Raises:
@@ -167,7 +167,7 @@ class Body:
         """The same body with other bones, in length and direction; the mesh is adapted as in `with_bone_lengths`.
 
         Args:
-            joints: (22, 3) metres, the SMPL joints in the rest pose; joints between or beyond them are moved along.
+            joints: (22, 3) meters, the SMPL joints in the rest pose; joints between or beyond them are moved along.
                 Only differences between joints matter.
 
         Raises:
@@ -222,7 +222,7 @@ class Body:
         return replace(self, rest_joints=rest_joints, rest_vertices=rest_vertices)
 
     def _with_offsets(self: BodyT, new: Tensor) -> BodyT:
-        """This body with other offsets (J, 3) metres; the root's own is not used."""
+        """This body with other offsets (J, 3) meters; the root's own is not used."""
         old = self.offsets
         scale = float(new[1:].norm(dim=-1).sum() / old[1:].norm(dim=-1).sum())
         joints = torch.zeros_like(new)
@@ -248,7 +248,7 @@ class Body:
         names = self.joint_names if is_own else SMPL22.joint_names
         bones = [j for j, p in enumerate(parents) if p >= 0]
         if wrong := [names[j] for j in bones if not (lengths[j] > 0 and lengths[j].isfinite())]:
-            raise ValueError(f"Bone lengths must be positive numbers of metres; those to {', '.join(wrong)} are not.")
+            raise ValueError(f"Bone lengths must be positive numbers of meters; those to {', '.join(wrong)} are not.")
         if is_own:
             old = torch.where(self.bone_lengths > 0, self.bone_lengths, torch.ones_like(lengths))
             return torch.where(self.bone_lengths > 0, lengths / old, torch.ones_like(lengths))

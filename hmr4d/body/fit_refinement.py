@@ -41,9 +41,9 @@ def refine_pose(rotations: Tensor, translation: Tensor, joints3d: Tensor, rest: 
 
     Args:
         rotations: (L, 22, 3, 3) start, of each joint in the frame of its parent.
-        translation: (L, 3) metres, start.
-        joints3d: (L, 22, 3) metres.
-        rest: (22, 3) metres.
+        translation: (L, 3) meters, start.
+        joints3d: (L, 22, 3) meters.
+        rest: (22, 3) meters.
 
     Returns:
         Rotations and translation of the same shapes.
@@ -62,7 +62,7 @@ def refine_pose(rotations: Tensor, translation: Tensor, joints3d: Tensor, rest: 
 
 
 def _between_neighbors(rotations: Tensor) -> Tensor:
-    """(L, 22, 3) axis-angle from each rotation to the middle of those of its neighbours in time; zero at the ends."""
+    """(L, 22, 3) axis-angle from each rotation to the middle of those of its neighbors in time; zero at the ends."""
     turns = torch.zeros_like(rotations[..., 0])
     now = rotations[1:-1].mT
     turns[1:-1] = (roma.rotmat_to_rotvec(now @ rotations[2:]) + roma.rotmat_to_rotvec(now @ rotations[:-2])) / 2

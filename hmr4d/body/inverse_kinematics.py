@@ -33,7 +33,7 @@ from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
 from hmr4d.utils import lazy_roma as roma
 
 FRAMES_AT_ONCE = 2048  # limits the memory for long motions; results do not depend on it
-MIN_LENGTH = 1e-6  # metres; a shorter bone has no direction
+MIN_LENGTH = 1e-6  # meters; a shorter bone has no direction
 PRIOR_WEIGHT = 1e-5  # prior "same as the parent" relative to all bones of a joint; decides undetermined rotations
 STRAIGHT = 0.125  # squared sine of 20 degrees: a limb bent that far decides half of its own twist
 REST_WEIGHT = 0.1  # prior "no twist" in temporal smoothing, relative to evidence of weight 1
@@ -57,7 +57,7 @@ class SolvedPose:
         rotations: (..., L, J, 3, 3) of each joint in the frame of its parent; the root's in the world.
         translation: (..., L, 3) meters, added to all joints, as in `Body.pose`: the root is at its rest position plus
             this.
-        residual: (..., L, J) metres from each given joint to the posed one. Zero up to rounding if the motion has
+        residual: (..., L, J) meters from each given joint to the posed one. Zero up to rounding if the motion has
             constant bones; fixed bones cannot reproduce changing bone lengths.
     """
 
@@ -72,8 +72,8 @@ def solve_pose(
     """Rotations from a rest pose to a motion, in closed form; every bone gets its direction in the motion.
 
     Args:
-        joints3d: (..., L, J, 3) metres, y up.
-        rest_joints: (J, 3), or (..., J, 3) with one rest pose per clip: metres, arms spread, facing +z, left at +x;
+        joints3d: (..., L, J, 3) meters, y up.
+        rest_joints: (J, 3), or (..., J, 3) with one rest pose per clip: meters, arms spread, facing +z, left at +x;
             those of a `Body` (rows `smpl22`), or `clip_rest_joints` for the bone lengths of the motion itself.
         skeleton: skeleton of the joints. fps: frames per second, for smoothing twists in time. None: frames are
             independent.
@@ -114,12 +114,12 @@ def clip_rest_joints(joints3d: Tensor, template: Tensor, *, skeleton: Skeleton =
     bend back and forth in all frames.
 
     Args:
-        joints3d: (..., L, J, 3) metres.
+        joints3d: (..., L, J, 3) meters.
         template: (J, 3) rest pose with the directions and the position of the root.
         skeleton: skeleton of the joints.
 
     Returns:
-        (..., J, 3) metres.
+        (..., J, 3) meters.
 
     Raises:
         ValueError: as `solve_pose`.

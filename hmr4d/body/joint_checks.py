@@ -7,14 +7,14 @@ from torch import Tensor
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.body.stance import points_of_skeleton, standing_axis
 
-MIN_BONE = 1e-4  # metres
+MIN_BONE = 1e-4  # meters
 SIZES = (0.1, 50.0)  # allowed total length of all bones in meters; about five in adults
 FRAMES_TO_MEASURE = 8192  # number of evenly spaced frames in which the bones of a longer motion are measured
 UNDER_THE_FLOOR = 0.3  # meters; joints of a motion over the floor y = 0 are never deeper
 A_LITTLE_UNDER = 0.1  # meters; joints of a person lying on the floor y = 0 are never deeper
 RARE = 0.05  # fraction of frames: a few bad frames do not change the axes
 MOSTLY = 0.5  # share of frames
-NEAR_ZERO = 0.2  # metres
+NEAR_ZERO = 0.2  # meters
 OVER_ANY_BED = 1.0  # meters; a person never lies higher than this all the time
 FURTHER_THAN_A_FALL = 1.2  # meters; vertical root movement that lying or getting up never reaches
 
@@ -42,17 +42,17 @@ def bone_lengths(joints3d: Tensor, skeleton: Skeleton) -> Tensor:
 
 
 def check_size(joints3d: Tensor, skeleton: Skeleton) -> None:
-    """ValueError unless the bones of a motion (L, J, 3) are as long as those of a body in metres."""
+    """ValueError unless the bones of a motion (L, J, 3) are as long as those of a body in meters."""
     size = float(bone_lengths(_spread(joints3d), skeleton).sum(-1).median())
     if not SIZES[0] < size < SIZES[1]:
         raise ValueError(
-            f"The bones measure {size:.4g} metres in all, from {SIZES[0]} to {SIZES[1]:g} were expected. "
-            "Give joints in metres."
+            f"The bones measure {size:.4g} meters in all, from {SIZES[0]} to {SIZES[1]:g} were expected. "
+            "Give joints in meters."
         )
 
 
 def check_bones(joints3d: Tensor, skeleton: Skeleton) -> None:
-    """ValueError unless a motion (L, J, 3) is finite, and its bones have lengths that a body in metres may have.
+    """ValueError unless a motion (L, J, 3) is finite, and its bones have lengths that a body in meters may have.
 
     A bone has a length if its median over the frames has one: a few frames of padding are no matter.
     """

@@ -22,12 +22,12 @@ from hmr4d.body.skeleton import SMPL22
 CONVENTIONS = Path(__file__).parent / "resources" / "joint_conventions.json"
 METADATA_KEY = "joint_convention"  # metadata key of the joint convention of a motion
 SEVERAL = "+"  # between the names of motion from several sources, that of most motion first
-STILL = 0.08  # metres per second; in a standing person only the arms move faster
+STILL = 0.08  # meters per second; in a standing person only the arms move faster
 UPRIGHT = 0.985  # cosine of 10 degrees between the torso and the vertical
 TALL = 0.9  # share of the greatest height of the pelvis
-ON_FLOOR = 0.02  # metres; toes of a standing person are lower
-SLOW_FOOT = 0.15  # metres per second of ankle and toes of a foot that stands
-LOW_FOOT = 0.05  # metres over the lowest toes of the clip
+ON_FLOOR = 0.02  # meters; toes of a standing person are lower
+SLOW_FOOT = 0.15  # meters per second of ankle and toes of a foot that stands
+LOW_FOOT = 0.05  # meters over the lowest toes of the clip
 LEAST_STANCES = 3  # frames of a foot that stands, for a direction that means something
 
 
@@ -80,7 +80,7 @@ def convention_of_motion(convention: str | None, joints3d: Tensor, fps: float) -
 
     Args:
         convention: one name, or several with "+" between.
-        joints3d: (L, 22, 3) metres, y up.
+        joints3d: (L, 22, 3) meters, y up.
         fps: frames per second.
 
     Returns:
@@ -99,7 +99,7 @@ def standing_foot_slope(joints3d: Tensor, *, fps: float) -> float | None:
     """Median angle in degrees by which the bone from ankle to toes rises, of feet that stand; None where none does.
 
     Args:
-        joints3d: (L, 22, 3) metres, y up.
+        joints3d: (L, 22, 3) meters, y up.
         fps: frames per second.
     """
     ankles, toes = (list(SMPL22.indices(f"left_{part}", f"right_{part}")) for part in ("ankle", "foot"))
@@ -155,7 +155,7 @@ def bone_lengths(convention: str | None, rest_joints: Tensor) -> Tensor:
 
     Args:
         convention: None: the body's.
-        rest_joints: (22, 3) metres.
+        rest_joints: (22, 3) meters.
 
     Raises:
         ValueError: unknown convention.
@@ -175,9 +175,9 @@ def rest_in_convention(rest_joints: Tensor, convention: str | None, lengths: Ten
     """Rest joints (22, 3) with the bone directions of a convention; descendants of a rotated bone move with it.
 
     Args:
-        rest_joints: (22, 3) metres, of a body.
+        rest_joints: (22, 3) meters, of a body.
         convention: None: the body's.
-        lengths: (21,) metres of the bones, see `bone_lengths`; None: they stay.
+        lengths: (21,) meters of the bones, see `bone_lengths`; None: they stay.
     """
     rest, directions = rest_joints.clone(), bone_directions(convention)
     for number, (parent, joint) in enumerate(SMPL22.bones if directions or lengths is not None else ()):
@@ -196,7 +196,7 @@ def standing_directions(joints3d: Tensor, *, fps: float) -> Tensor | None:
     Used to measure conventions. x is to the person's left along the hips, y up, z forward.
 
     Args:
-        joints3d: (L, 22, 3) metres, y up, floor at y = 0.
+        joints3d: (L, 22, 3) meters, y up, floor at y = 0.
         fps: frames per second.
 
     Returns:

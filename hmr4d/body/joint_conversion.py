@@ -34,7 +34,7 @@ from hmr4d.body.skeleton import (
 
 FOREARM_TO_HAND = {"left": 0.3438, "right": 0.3345}  # wrist to hand as a fraction of elbow to wrist, on the SMPL body
 HEAD_TOP = 0.3  # fraction of the vector from thorax to nose, from the midpoint of eyes and ears to the H36M head
-MIN_LENGTH = 1e-9  # metres; keeps frames of collapsed bodies finite
+MIN_LENGTH = 1e-9  # meters; keeps frames of collapsed bodies finite
 _SMPL = (SMPL22.name, SMPL24.name)
 DETECTORS = tuple(s.name for s in (COCO17, H36M17, OPENPOSE18, OPENPOSE25, BODY25B, HALPE26, WHOLEBODY23, MEDIAPIPE33))
 _HEAD_POINTS = COCO17.joint_names[:5]  # nose, eyes, ears
@@ -75,7 +75,7 @@ def convert_joints(joints: Tensor, source: Skeleton, target: Skeleton) -> Tensor
     """Joints of `target` from those of `source`.
 
     Args:
-        joints: (..., J_source, C). From SMPL to a detector's skeleton C = 3, metres; otherwise any C, 2 for pixels.
+        joints: (..., J_source, C). From SMPL to a detector's skeleton C = 3, meters; otherwise any C, 2 for pixels.
         source, target: supported pairs are SMPL-22 and SMPL-24; skeletons of detectors if the source has enough joints;
             SMPL to COCO-17, H36M-17 and OpenPose-18.
 
@@ -145,7 +145,7 @@ def _weights(source: Skeleton, target: Skeleton) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _skin_offsets() -> tuple[Tensor, Tensor]:
-    """Nose, eyes, ears from the head joint (5, 3) and COCO hips from the SMPL hips (2, 3), in their frames, metres."""
+    """Nose, eyes, ears from the head joint (5, 3) and COCO hips from the SMPL hips (2, 3), in their frames, meters."""
     body = load_light_body()
     if body.coco17_weights is None:
         raise ValueError("The light body has no COCO keypoints. Rebuild its file: hmr4d body-template.")
@@ -192,7 +192,7 @@ def _orthonormal(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _leg_length(joints3d: Tensor) -> Tensor:
-    """(..., 1) metres from hip to ankle along the bones, mean of both legs."""
+    """(..., 1) meters from hip to ankle along the bones, mean of both legs."""
     hips, knees, ankles = (
         joints3d[..., SMPL22.indices(f"left_{part}", f"right_{part}"), :] for part in ("hip", "knee", "ankle")
     )

@@ -29,10 +29,10 @@ Real = NDArray[np.float64]
 
 
 def joint_noise(joints3d: Tensor) -> float:
-    """Standard deviation in metres of the noise in each coordinate, independent from frame to frame; 0 for short clips.
+    """Standard deviation in meters of the noise in each coordinate, independent from frame to frame; 0 for short clips.
 
     Args:
-        joints3d: (L, 22, 3) metres.
+        joints3d: (L, 22, 3) meters.
     """
     if len(joints3d) <= 2 * ORDER:
         return 0.0
@@ -75,7 +75,7 @@ def _stiffnesses(given: Real, noise: float) -> Real:
 
 
 def _smoothed(given: Real, stiffness: float) -> Real:
-    """Curves x (L, C) that minimise |x - given|^2 + stiffness |differences of x of the third order|^2."""
+    """Curves x (L, C) that minimize |x - given|^2 + stiffness |differences of x of the third order|^2."""
     num_frames, steps = len(given), np.array([-1.0, 3.0, -3.0, 1.0])
     matrix = np.zeros((ORDER + 1, num_frames))  # diagonals below the main one
     matrix[0] = 1.0

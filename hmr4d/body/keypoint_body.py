@@ -46,7 +46,7 @@ class Bulge:
     """How the surface below keypoints changes with the pose.
 
     Attributes:
-        directions: (9 (J - 1), P, 3) metres per entry of the rotation matrices minus identity, of P vertices.
+        directions: (9 (J - 1), P, 3) meters per entry of the rotation matrices minus identity, of P vertices.
         weights: (P, J) skinning weights.
         mixing: (K, P) weights that average the vertices into keypoints.
     """
@@ -63,8 +63,8 @@ class KeypointBody:
     Attributes:
         name: name of the body for `load_body`. licence: license of its mesh.
         parents: per joint, -1 for the root.
-        rest_joints: (J, 3) metres, of the mean shape.
-        joint_directions: (J, 3, S) metres per shape coefficient.
+        rest_joints: (J, 3) meters, of the mean shape.
+        joint_directions: (J, 3, S) meters per shape coefficient.
         rows: (K, 4 J) keypoints as products with the transforms of the joints, of the mean shape.
         row_directions: (S, K, 4 J) change per shape coefficient.
         bulge: pose-dependent correction, or None.
@@ -102,7 +102,7 @@ class KeypointBody:
             translation: (..., 3) meters; the root is at its rest position plus this.
 
         Returns:
-            Joints (..., J, 3) and keypoints (..., K, 3), metres, in the frame of the translation.
+            Joints (..., J, 3) and keypoints (..., K, 3), meters, in the frame of the translation.
 
         Raises:
             ValueError: too few joints, or another number of coefficients.
@@ -139,7 +139,7 @@ class KeypointBody:
 
     @staticmethod
     def _bulges(bulge: Bulge, rotations: Tensor, world: Tensor) -> Tensor:
-        """(..., K, 3) metres that the pose moves keypoints by."""
+        """(..., K, 3) meters that the pose moves keypoints by."""
         bend = (rotations[..., 1:, :, :] - torch.eye(3).to(rotations)).flatten(-3)
         moved = (bend @ bulge.directions.flatten(1).to(bend)).unflatten(-1, (-1, 3))  # (..., P, 3) at rest
         blended = (bulge.weights.to(bend) @ world.flatten(-2)).unflatten(-1, (3, 3))  # (..., P, 3, 3)

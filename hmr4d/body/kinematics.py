@@ -41,8 +41,8 @@ def posed_joints(rotations: Tensor, translation: Tensor, rest_joints: Tensor, *,
 
     Args:
         rotations: (..., L, J, 3, 3) of each joint in the frame of its parent.
-        translation: (..., L, 3) metres.
-        rest_joints: (J, 3) or (..., J, 3) metres.
+        translation: (..., L, 3) meters.
+        rest_joints: (J, 3) or (..., J, 3) meters.
         skeleton: skeleton of the joints.
     """
     rest = rest_joints.to(rotations)

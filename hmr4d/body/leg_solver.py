@@ -21,7 +21,7 @@ def move_feet(joints3d: Floats, offsets: Floats, *, skeleton: Skeleton = SMPL22)
         hip to its target.
 
     Args:
-        joints3d: (L, J, 3) metres, y up.
+        joints3d: (L, J, 3) meters, y up.
         offsets: (L, 2, 3) displacement of the left and the right foot in meters.
         skeleton: skeleton of the joints.
     """
@@ -38,7 +38,7 @@ def move_feet(joints3d: Floats, offsets: Floats, *, skeleton: Skeleton = SMPL22)
 
 
 def _reach(joints3d: Floats, leg: tuple[int, int, int]) -> tuple[Floats, Floats]:
-    """(L, 1) least and greatest metres from hip to ankle; a folded leg cannot be shorter than its bones differ."""
+    """(L, 1) least and greatest meters from hip to ankle; a folded leg cannot be shorter than its bones differ."""
     hip, knee, ankle = (joints3d[:, j] for j in leg)
     thigh, shin, span = (np.linalg.norm(b, axis=-1) for b in (knee - hip, ankle - knee, ankle - hip))
     greatest = np.minimum(np.maximum(STRETCH * (thigh + shin), span), thigh + shin)
@@ -46,7 +46,7 @@ def _reach(joints3d: Floats, leg: tuple[int, int, int]) -> tuple[Floats, Floats]
 
 
 def _knee(joints3d: Floats, way: Floats, leg: tuple[int, ...]) -> Floats:
-    """(L, 3) metres from the hip to the knee of a leg whose ankle is at `way` (L, 3) from the hip.
+    """(L, 3) meters from the hip to the knee of a leg whose ankle is at `way` (L, 3) from the hip.
 
     The knee keeps its bending side: its direction is rotated with the line from hip to ankle.
     """

@@ -55,5 +55,5 @@ class Pose:
         return len(self.rotations)
 
     def joints(self, skeleton: Skeleton = SMPL22) -> Tensor:
-        """(L, J, 3) metres, world: the joints by forward kinematics."""
+        """(L, J, 3) meters, world: the joints by forward kinematics."""
         return posed_joints(self.rotations, self.translation, self.rest_joints, skeleton=skeleton)

@@ -32,11 +32,11 @@ class PosePrior:
     """Poses of one body that faces +z, its pelvis at the origin.
 
     Attributes:
-        rest_joints: (22, 3) metres, rest pose: the median proportions of the motion at the size of the neutral body.
+        rest_joints: (22, 3) meters, rest pose: the median proportions of the motion at the size of the neutral body.
         rotations: (K, 22, 3, 3) of the bank's poses, each joint in the frame of its parent. mean: (126,) mean rotations
             of all joints except the root, first two columns of each.
         whitening: (126, 126) W with |W (x - mean)|^2 the squared Mahalanobis distance.
-        source: origin and licence of the poses.
+        source: origin and license of the poses.
         joint_convention: of the motion, see `joint_conventions`; None: that of the bodies.
     """
 
@@ -49,7 +49,7 @@ class PosePrior:
 
     @cached_property
     def joints3d(self) -> Tensor:
-        """(K, 22, 3) metres."""
+        """(K, 22, 3) meters."""
         nowhere = self.rotations.new_zeros(len(self.rotations), 3)
         joints3d = posed_joints(self.rotations, nowhere, self.rest_joints)
         return joints3d - joints3d[:, :1]
@@ -108,8 +108,8 @@ def fit_pose_prior(
     The bank is selected by farthest-point sampling, so that it contains rare and common poses.
 
     Args:
-        clips: (L, 22, 3) metres, y up, any body size and heading.
-        source: origin and licence.
+        clips: (L, 22, 3) meters, y up, any body size and heading.
+        source: origin and license.
         joint_convention: convention of their joints; None: that of the bodies.
         size: most poses in the bank.
         stride: every which frame is looked at.

@@ -20,7 +20,7 @@ class PosedBody:
     Attributes:
         body: body with the bones of the motion.
         rotations: (L, J, 3, 3) of its joints relative to their parents.
-        translation: (L, 3) metres, as in `Body.pose`.
+        translation: (L, 3) meters, as in `Body.pose`.
     """
 
     body: Body
@@ -32,7 +32,7 @@ class PosedBody:
         return len(self.rotations)
 
     def joints22(self) -> Tensor:
-        """(L, 22, 3) metres; the SMPL joints."""
+        """(L, 22, 3) meters; the SMPL joints."""
         return self.body.pose(self.rotations, self.translation)[:, list(self.body.smpl22)]
 
     def meshes(self) -> Iterator[Tensor]:
@@ -42,9 +42,9 @@ class PosedBody:
             yield from self.body.vertices(self.rotations[block], self.translation[block])
 
     def bounds(self) -> Tensor:
-        """(L, 2, 3) metres; least and greatest x, y and z of the mesh in every frame."""
+        """(L, 2, 3) meters; least and greatest x, y and z of the mesh in every frame."""
         return torch.stack([torch.stack(torch.aminmax(mesh, dim=0)) for mesh in self.meshes()])
 
     def raised(self, height: float) -> PosedBody:
-        """The same, `height` metres higher."""
+        """The same, `height` meters higher."""
         return replace(self, translation=self.translation + self.translation.new_tensor([0.0, height, 0.0]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from hmr4d.body.skeleton import SMPL22, Skeleton
 
-# Metres; joint distances of the neutral SMPL body, betas = 0, mean of the left and the right side so that a mirrored
+# Meters; joint distances of the neutral SMPL body, betas = 0, mean of the left and the right side so that a mirrored
 # motion keeps its bone lengths. Key: child joint without its side.
 SMPL_MEAN_BONES: Mapping[str, float] = {
     "hip": 0.1140,
@@ -28,7 +28,7 @@ SMPL_MEAN_BONES: Mapping[str, float] = {
 
 
 def smpl_mean_bone_lengths(skeleton: Skeleton = SMPL22) -> np.ndarray:
-    """(J,) metres from each joint to its parent on the mean SMPL body; 0 for the root."""
+    """(J,) meters from each joint to its parent on the mean SMPL body; 0 for the root."""
     names = (n.removeprefix("left_").removeprefix("right_") for n in skeleton.joint_names)
     return np.array([0.0 if p < 0 else SMPL_MEAN_BONES[n] for n, p in zip(names, skeleton.parents, strict=True)])
 
@@ -42,7 +42,7 @@ def bone_lengths(joints3d: np.ndarray, skeleton: Skeleton = SMPL22) -> np.ndarra
 
 
 def leg_length(lengths: np.ndarray, skeleton: Skeleton = SMPL22) -> float:
-    """Hip to ankle along the bones, metres, mean of both legs; `lengths` is (J,)."""
+    """Hip to ankle along the bones, meters, mean of both legs; `lengths` is (J,)."""
     chain = skeleton.indices("left_knee", "left_ankle", "right_knee", "right_ankle")
     return float(lengths[list(chain)].sum() / 2)
 
@@ -53,8 +53,8 @@ def retarget_bone_lengths(
     """The same motion on a body with other bone lengths.
 
     Args:
-        joints3d: (L, J, 3) metres, world, y up, floor at y = 0.
-        target_lengths: (J,) metres from each joint to its parent; the root's value is not used.
+        joints3d: (L, J, 3) meters, world, y up, floor at y = 0.
+        target_lengths: (J,) meters from each joint to its parent; the root's value is not used.
         skeleton: skeleton of the joints.
         scale_root: scale the root's path (height and travel) by target over source leg length, so that steps match the
             new legs; otherwise the root is not changed.

@@ -50,7 +50,7 @@ def fit_shape(joints3d: Tensor, body: BodyT, *, num_betas: int | None = None) ->
         estimated from the unexplained residual. Any other body takes the measured bones directly.
 
     Args:
-        joints3d: (L, 22, 3) metres.
+        joints3d: (L, 22, 3) meters.
         body: of any shape.
         num_betas: coefficients to use. None: 16 for SMPL+H, 10 for SMPL and SMPL-X.
 
@@ -64,7 +64,7 @@ def fit_shape(joints3d: Tensor, body: BodyT, *, num_betas: int | None = None) ->
 
 
 def smpl_rest_joints(body: Body) -> Tensor:
-    """(22, 3) metres; the SMPL joints of a body at rest."""
+    """(22, 3) meters; the SMPL joints of a body at rest."""
     return body.rest_joints[list(body.smpl22)]
 
 
@@ -86,7 +86,7 @@ def _fit_betas(frames: Tensor, body: SmplBody, num_betas: int | None) -> Tensor:
     seen = torch.cat([x.double().median(0).values for x in (_distances(frames), _sides(frames))])
 
     def errors(betas: Tensor) -> tuple[Tensor, Tensor]:
-        """Errors (K, P) of the measures in metres, and their derivatives (K, P, S), of shapes (K, S)."""
+        """Errors (K, P) of the measures in meters, and their derivatives (K, P, S), of shapes (K, S)."""
         rest = mean + torch.einsum("jcs,ks->kjc", directions, betas)
         slopes = torch.cat([_distance_slopes(rest, directions), _side_slopes(rest, directions)], 1)
         return seen - torch.cat([_distances(rest), _sides(rest)], 1), slopes
@@ -101,7 +101,7 @@ def _fit_betas(frames: Tensor, body: SmplBody, num_betas: int | None) -> Tensor:
 
 
 def _distances(joints: Tensor) -> Tensor:
-    """(K, D) metres between those joints (K, 22, 3) whose distance no pose changes."""
+    """(K, D) meters between those joints (K, 22, 3) whose distance no pose changes."""
     starts, ends = _PAIRS.T
     return (joints[:, ends] - joints[:, starts]).norm(dim=-1)
 
@@ -114,7 +114,7 @@ def _distance_slopes(joints: Tensor, directions: Tensor) -> Tensor:
 
 
 def _sides(joints: Tensor) -> Tensor:
-    """(K, 2) metres by which three bones of a joint span a space, negative in a mirror, where distances are the same.
+    """(K, 2) meters by which three bones of a joint span a space, negative in a mirror, where distances are the same.
 
     The volume of the three over the sum of their squared lengths.
     """
@@ -133,7 +133,7 @@ def _side_slopes(joints: Tensor, directions: Tensor) -> Tensor:
 
 
 def _shapes_from(errors: Errors, betas: Tensor) -> tuple[Tensor, Tensor]:
-    """Most likely coefficients (K, S) next to starts (K, S), and what (K,) metres of the measures they leave open."""
+    """Most likely coefficients (K, S) next to starts (K, S), and what (K,) meters of the measures they leave open."""
     noise = torch.full((len(betas),), LEAST_NOISE).to(betas)
     for _ in range(ROUNDS):
         betas = _most_likely(errors, betas, noise)
@@ -142,7 +142,7 @@ def _shapes_from(errors: Errors, betas: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _most_likely(errors: Errors, betas: Tensor, noise: Tensor) -> Tensor:
-    """Coefficients (K, S) that minimise squared errors / noise^2 + |betas|^2, by Levenberg-Marquardt side by side."""
+    """Coefficients (K, S) that minimize squared errors / noise^2 + |betas|^2, by Levenberg-Marquardt side by side."""
     identity = torch.eye(betas.shape[1]).to(betas)
     trust = (1 / noise**2)[:, None]
     damping = torch.ones_like(trust)

@@ -35,10 +35,10 @@ class SmplBody(Body):
 
     Attributes:
         betas: (S,) shape coefficients in use.
-        template: (V, 3) metres, vertices of the mean shape.
-        shape_directions: (V, 3, S') metres per coefficient.
+        template: (V, 3) meters, vertices of the mean shape.
+        shape_directions: (V, 3, S') meters per coefficient.
         joint_regressor: (J, V) weights that average vertices of the rest pose into joints.
-        pose_directions: (9 (J - 1), 3 V) metres per entry of the rotation matrices minus identity.
+        pose_directions: (9 (J - 1), 3 V) meters per entry of the rotation matrices minus identity.
         all_weights: (V, J).
         face_vertices: nose, eyes, ears as for `Family`; empty if the mesh has not these vertices.
     """
@@ -53,7 +53,7 @@ class SmplBody(Body):
 
     @cached_property
     def joint_directions(self) -> Tensor:
-        """(J, 3, S') change of the rest joints in metres per shape coefficient."""
+        """(J, 3, S') change of the rest joints in meters per shape coefficient."""
         return torch.einsum("jv,vcs->jcs", self.joint_regressor, self.shape_directions)
 
     def with_betas(self, betas: Tensor) -> SmplBody:

@@ -47,8 +47,8 @@ class SmplhJoints:
     """The joint regression of a SMPL+H model.
 
     Attributes:
-        template: (52, 3) rest joints of the mean shape, metres.
-        shape_directions: (52, 3, S) change of the rest joints per shape coefficient, metres.
+        template: (52, 3) rest joints of the mean shape, meters.
+        shape_directions: (52, 3, S) change of the rest joints per shape coefficient, meters.
         parents: parent per joint, -1 for the root.
     """
 
@@ -57,7 +57,7 @@ class SmplhJoints:
     parents: tuple[int, ...]
 
     def rest_joints(self, betas: Tensor) -> Tensor:
-        """Rest joints (..., 52, 3) in metres of shapes (..., S'), S' up to the number of directions of the model.
+        """Rest joints (..., 52, 3) in meters of shapes (..., S'), S' up to the number of directions of the model.
 
         Raises:
             ValueError: more coefficients than the model has.
@@ -75,12 +75,12 @@ class SmplhJoints:
 
         Args:
             poses: (..., L, 3 P) axis-angle per joint, radians, root first; P is `num_joints`, or all 52.
-            transl: (..., L, 3) metres.
+            transl: (..., L, 3) meters.
             betas: (..., S) shape, one per motion.
             num_joints: number of joints to compute; 22 excludes the hands.
 
         Returns:
-            (..., L, num_joints, 3) metres.
+            (..., L, num_joints, 3) meters.
 
         Raises:
             ValueError: the poses are of another body model, or there are too many shape coefficients.

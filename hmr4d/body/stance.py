@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from hmr4d.body.skeleton import Skeleton
 from hmr4d.utils.remarks import Remark
 
-USUAL_HEIGHT = 1.5  # metres from the head joint to an ankle joint along the bones of an adult
-USUAL_REACH = 1.35  # metres from the hips to a wrist along the bones of an adult
-DOUBTED_HEIGHTS = (0.95, 2.1)  # metres; few people are shorter or taller, measured like USUAL_HEIGHT
-REFUSED_HEIGHTS = (0.65, 2.7)  # metres; heights outside are refused
-FASTEST = 12.0  # metres a second of the root; sprinters reach 12.4
-FARTHEST = 1000.0  # metres from the origin; studios and fields are smaller
+USUAL_HEIGHT = 1.5  # meters from the head joint to an ankle joint along the bones of an adult
+USUAL_REACH = 1.35  # meters from the hips to a wrist along the bones of an adult
+DOUBTED_HEIGHTS = (0.95, 2.1)  # meters; few people are shorter or taller, measured like USUAL_HEIGHT
+REFUSED_HEIGHTS = (0.65, 2.7)  # meters; heights outside are refused
+FASTEST = 12.0  # meters a second of the root; sprinters reach 12.4
+FARTHEST = 1000.0  # meters from the origin; studios and fields are smaller
 ALONG = 0.9  # cosine of 26 degrees, from feet to head
-BACKWARD = 0.02  # metres by which toes are behind ankles
+BACKWARD = 0.02  # meters by which toes are behind ankles
 NEARLY_ALL = 0.95  # share of frames
 _FRAMES_TO_MEASURE = 512  # number of evenly spaced frames of a longer motion
 _STEPS_TO_TELL = 10  # frames; a speed over fewer is not reliable
@@ -126,7 +126,7 @@ def motion_doubts(joints3d: NDArray[np.floating], points: BodyPoints, fps: float
     """Warnings about size, speed and position of a motion; the caller adds the advice.
 
     Args:
-        joints3d: (L, J, 3) metres.
+        joints3d: (L, J, 3) meters.
         points: head, feet and tree.
         fps: frames per second.
     """
@@ -150,7 +150,7 @@ def share_of_backward_toes(joints3d: NDArray[np.floating], skeleton: Skeleton) -
     """Fraction of frames in which the feet point opposite to the hips, which indicates exchanged sides.
 
     Args:
-        joints3d: (T, J, 3) metres, y up.
+        joints3d: (T, J, 3) meters, y up.
         skeleton: with hips, ankles and feet of these names; NaN for others.
     """
     sides = [[f"{side}_{name}" for side in ("left", "right")] for name in ("hip", "ankle", "foot")]
@@ -159,5 +159,5 @@ def share_of_backward_toes(joints3d: NDArray[np.floating], skeleton: Skeleton) -
     hips, ankles, feet = (joints3d[:, list(skeleton.indices(*pair))] for pair in sides)
     facing = np.cross(hips[:, 0] - hips[:, 1], (0.0, 1.0, 0.0))
     facing /= np.maximum(np.linalg.norm(facing, axis=-1, keepdims=True), 1e-9)
-    ahead = ((feet - ankles).mean(1) * facing).sum(-1)  # (T,) metres
+    ahead = ((feet - ankles).mean(1) * facing).sum(-1)  # (T,) meters
     return float((ahead < -BACKWARD).mean())

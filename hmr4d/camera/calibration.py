@@ -39,9 +39,9 @@ class Calibration:
     Attributes:
         K4: (4,) fx, fy, cx, cy in pixels.
         pitch, roll: radians.
-        height: metres.
+        height: meters.
         residuals: (N,) distances in pixels between measurements and their reprojection.
-        deviations: standard deviations of "pitch", "roll" (radians), "height" (metres), and "focal" (pixels) if fitted.
+        deviations: standard deviations of "pitch", "roll" (radians), "height" (meters), and "focal" (pixels) if fitted.
     """
 
     K4: Array
@@ -62,9 +62,9 @@ class Sensitivity:
     """Displacement in meters of a floor point for small errors of the calibration.
 
     Attributes:
-        distance: from the camera's foot, metres.
+        distance: from the camera's foot, meters.
         by_pitch: per degree of pitch, (h^2 + z^2) / h.
-        by_height: per centimetre of height, z / h.
+        by_height: per centimeter of height, z / h.
         by_focal: per percent of focal length: a pitch error of 1/2 sin(2 phi), phi the angle below the axis.
     """
 
@@ -75,7 +75,7 @@ class Sensitivity:
 
 
 def sensitivity(pitch: float, height: float, distances: Iterable[float]) -> list[Sensitivity]:
-    """Sensitivities at some distances in metres, of a camera with a pitch in radians and a height in metres."""
+    """Sensitivities at some distances in meters, of a camera with a pitch in radians and a height in meters."""
     rows = []
     for z in distances:
         per_radian = (height**2 + z**2) / height
@@ -146,7 +146,7 @@ def from_people(
 
     Args:
         low, high: (N, 2) pixels, N >= 3, at different distances.
-        heights: (N, 2) metres over the floor of the lower and the upper point.
+        heights: (N, 2) meters over the floor of the lower and the upper point.
         size: width and height of the image.
         K4: (4,); with `fit_focal` only the principal point counts.
         fit_focal: also fit fx = fy.
@@ -261,10 +261,10 @@ def from_gravity(down: Array, height: float, K4: Array, *, tilt_error: float, he
 
     Args:
         down: (3,) direction of gravity in the camera (x right, y down, z forward), of any length.
-        height: metres.
+        height: meters.
         K4: (4,) intrinsics; they are taken over.
         tilt_error: radians, standard deviation of the sensor.
-        height_error: metres, of the tape.
+        height_error: meters, of the tape.
 
     Raises:
         ValueError: no direction, or a height that is not positive.
@@ -399,7 +399,7 @@ def _above(rays: Array, up: Array, height: float, heights: Array) -> Array:
 def _height_of_uprights(low: Array, high: Array, heights: Array, up: Array) -> float:
     """Median camera height from upright objects between two rays, each solved separately; NaN without any.
 
-    With a the lower ray cut at one metre below the camera and g the gap to the upper point, high x (m a + g up) = 0.
+    With a the lower ray cut at one meter below the camera and g the gap to the upper point, high x (m a + g up) = 0.
     """
     a = _at_height(low, up, 1.0)
     across_a, across_up = np.cross(high, a), np.cross(high, np.broadcast_to(up, high.shape))

@@ -4,7 +4,7 @@
     K: {fx: 1500, fy: 1500, cx: 960, cy: 540}            # or fov_deg: 65, the horizontal field of view, or vfov_deg
     distortion: [k1, k2, p1, p2, k3]                     # optional, OpenCV's order
     pose: {pitch_deg: 12, roll_deg: 0, height_m: 1.6}    # pitch > 0 looks down; or, from any calibration,
-    extrinsic: {R: [[...], [...], [...]], t: [...]}      # x_camera = R x + t, metres, with
+    extrinsic: {R: [[...], [...], [...]], t: [...]}      # x_camera = R x + t, meters, with
     ground: {normal: [0, 1, 0], d: 0}                    # the floor normal . x + d = 0, normal up
     intrinsics: calibration.yml                          # size, K and distortion from a file of `other_cameras`
 
@@ -32,8 +32,8 @@ from hmr4d.utils.yaml_section import Section, load_yaml
 
 logger = logging.getLogger(__name__)
 
-HIGHEST = 100.0  # metres; numbers above are other units
-_WIDEST, _NARROWEST = 0.1, 100.0  # focal length by image side; others are millimetres, shares or other units
+HIGHEST = 100.0  # meters; numbers above are other units
+_WIDEST, _NARROWEST = 0.1, 100.0  # focal length by image side; others are millimeters, shares or other units
 _FAR_FROM_MIDDLE, _SAME_SHARE = 0.1, 0.03  # of the image; principal points of images of another size
 _SHORTEST_FOV, _LONGEST_FOV = math.pi, 175.0  # degrees; smaller numbers are radians
 _ROTATION_ROUNDING = 2e-3  # entries of R R^T - 1 of matrices written with three decimals
@@ -73,7 +73,7 @@ class CameraFile:
 
     @property
     def height(self) -> float:
-        """Metres of the optical centre over the floor."""
+        """Meters of the optical center over the floor."""
         return float(-(self.T_w2c[:3, :3].T @ self.T_w2c[:3, 3])[1])
 
     @property
@@ -302,7 +302,7 @@ def _over_ground(section: Section) -> tuple[Tensor, Tensor]:
     ground = section.section("ground", ("normal", "d"))
     normal, d = ground.numbers("normal", 3), ground.number("d")
     if abs(float(normal.norm()) - 1) > _ROTATION_ROUNDING:
-        raise ValueError(f"'ground.normal' has length {float(normal.norm()):.4g}; expected a unit vector, d in metres.")
+        raise ValueError(f"'ground.normal' has length {float(normal.norm()):.4g}; expected a unit vector, d in meters.")
     height = float(-(T_cal2c[:3, :3].T @ T_cal2c[:3, 3]) @ normal) + d
     _check_height(abs(height), "the camera's distance from the floor")
     if height < 0:
@@ -339,9 +339,9 @@ def _view(values: Any, where: str, camera: CameraFile) -> CameraFile:
 
 def _check_height(height: float, what: str) -> None:
     if not height > 0:
-        raise ValueError(f"{what} is {height:g}; expected metres above the floor, more than 0.")
+        raise ValueError(f"{what} is {height:g}; expected meters above the floor, more than 0.")
     if height > HIGHEST:
-        raise ValueError(f"{what} is {height:g}; expected metres (not cm or mm), at most {HIGHEST:g}.")
+        raise ValueError(f"{what} is {height:g}; expected meters (not cm or mm), at most {HIGHEST:g}.")
 
 
 def _check_sees_floor(camera: CameraFile) -> None:

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 SURE = 0.3  # minimum confidence of evaluated keypoints
 STATURES = (1.0, 2.25)  # meters; people outside give a warning
-NOBODY = (0.4, 5.0)  # metres; people outside are refused
+NOBODY = (0.4, 5.0)  # meters; people outside are refused
 _FACE = ("head", "nose", "left_eye", "right_eye", "left_ear", "right_ear")
 _PAIRS = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
 _FACE_SHARE = 0.93  # height of the face as a share of the stature
@@ -94,8 +94,8 @@ def heights_over_floor(
         foot_heights: of standing joints, see `rest_heights`.
 
     Returns:
-        (N, 3) metres of the top of the head, as far above the face as usual, the shoulders and the hips, NaN where they
-        are not seen; and (N,) metres to the foot.
+        (N, 3) meters of the top of the head, as far above the face as usual, the shoulders and the hips, NaN where they
+        are not seen; and (N,) meters to the foot.
     """
     kp2d, seen = torch.from_numpy(track.kp2d).double(), torch.from_numpy(track.kp2d_conf) >= SURE
     feet, names = list(track.skeleton.contact_joints), track.skeleton.joint_names
@@ -132,6 +132,6 @@ def _feet_on_floor(
 
 
 def _stature(track: KeypointTrack, camera: CameraFile, foot_heights: Mapping[str, float] | None) -> float | None:
-    """Metres; None if too few frames determine it."""
+    """Meters; None if too few frames determine it."""
     heights, _ = heights_over_floor(track, camera, foot_heights)
     return None if len(heights) < _FEW else float(heights[:, 0].quantile(_UPRIGHT))

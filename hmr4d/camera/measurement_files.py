@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 # Heights as shares of the stature: body segment lengths of Drillis and Contini (1966).
 EYE_SHARE, ANKLE_SHARE = 0.936, 0.039
 PHONE_TILT_ERROR = math.radians(1.0)  # typical error of phone accelerometers
-TAPE_ERROR = 0.01  # metres
+TAPE_ERROR = 0.01  # meters
 _SHORTEST_LINE = 2.0  # pixels; shorter ones have no direction
 _SURE = 0.5  # minimum confidence of joints used for measurements
 _MOST_ROWS, _LARGEST_SQUARE = 1000, 100.0  # of a checkerboard; meters
@@ -116,7 +116,7 @@ def read_measurements(path: str | Path) -> tuple[CameraFile, Calibration, str]:
 
 
 def upright_pairs(track: KeypointTrack, stature: float) -> tuple[Array, Array, Array, Array]:
-    """Ankles and eyes of a walking person: low (N, 2), high (N, 2), heights (N, 2) in metres and frames (N,).
+    """Ankles and eyes of a walking person: low (N, 2), high (N, 2), heights (N, 2) in meters and frames (N,).
 
     A pair is the midpoint of the ankles and the midpoint of the eyes, or of the ears if no eye is visible.
 
@@ -174,7 +174,7 @@ def _checkerboard(given: Measurements) -> Calibration:
     if not (min(rows, columns) >= 2 and max(rows, columns) <= _MOST_ROWS) or not 0 < square <= _LARGEST_SQUARE:
         raise ValueError(
             f"checkerboard needs rows and columns of inner corners, 2 to {_MOST_ROWS}, and square_m above 0, at most "
-            f"{_LARGEST_SQUARE:g} metres."
+            f"{_LARGEST_SQUARE:g} meters."
         )
     floor = checkerboard_floor(rows, columns, square)
     outer = [0, columns - 1, (rows - 1) * columns, rows * columns - 1]
@@ -190,7 +190,7 @@ def _people(given: Measurements) -> Calibration:
     people = given.section.section("people", ("height_m", "places", "keypoints", "skeleton", "person"))
     stature = people.number("height_m")
     if not 0.3 < stature < 3:
-        raise ValueError(f"people.height_m is {stature:g}; expected metres.")
+        raise ValueError(f"people.height_m is {stature:g}; expected meters.")
     if people.has("places") == people.has("keypoints"):
         raise ValueError("people needs either places or keypoints.")
     if people.has("places"):
@@ -249,7 +249,7 @@ def _length(values: Any, where: str, given: Measurements) -> KnownLength:
     one = Section(values, where, ("from", "to", "metres", "upright"))
     upright, meters = one.required("upright"), one.number("metres")
     if not isinstance(upright, bool) or not meters > 0:
-        raise ValueError(f"'{where[:-1]}' needs metres above 0, and upright: true for heights, false on the floor.")
+        raise ValueError(f"'{where[:-1]}' needs meters above 0, and upright: true for heights, false on the floor.")
     return KnownLength(given.straight(one.numbers("from", 2)), given.straight(one.numbers("to", 2)), meters, upright)
 
 

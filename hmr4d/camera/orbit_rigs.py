@@ -11,7 +11,7 @@ from torch import Tensor
 from hmr4d.geometry.cameras import orbit_camera
 from hmr4d.utils.randomness import ItemRandom
 
-DISTANCE = 4.5  # metres from the camera to the root
+DISTANCE = 4.5  # meters from the camera to the root
 RANDOM_ELEVATION = 30.0  # degrees; random elevations are uniform within plus or minus this
 RIG_ELEVATION = 5.0  # degrees
 
@@ -22,7 +22,7 @@ class SingleCamera:
 
     Attributes:
         elevation: degrees; None: uniform in plus or minus RANDOM_ELEVATION.
-        distance: metres.
+        distance: meters.
     """
 
     elevation: float | None = None
@@ -46,7 +46,7 @@ class OrbitRig:
         is_uniform: evenly spaced; otherwise each view is random within the arc.
         max_angle: half the arc that the views share, degrees.
         azimuth: start azimuth in degrees; None: random. elevation: degrees; None: one random value for all views.
-        distance: metres.
+        distance: meters.
     """
 
     num_views: int = 4

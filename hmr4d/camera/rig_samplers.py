@@ -20,8 +20,8 @@ from hmr4d.utils.randomness import ItemRandom
 
 NUM_VIEWS = 4
 SIZES = ((1920, 1080), (1280, 720), (1080, 1920), (640, 480), (1440, 1080), (1024, 1024))  # pixels, common formats
-CENTER_HEIGHTS = (0.5, 1.5)  # metres; virtual cameras look at a point of V0's axis within these
-HIP_HEIGHT = 0.9  # metres over the floor of an adult's hips
+CENTER_HEIGHTS = (0.5, 1.5)  # meters; virtual cameras look at a point of V0's axis within these
+HIP_HEIGHT = 0.9  # meters over the floor of an adult's hips
 DISTANCES = (1.5, 12.0)  # meters; distances are clamped to this range
 LATERAL = 0.15  # fraction of the distance: lateral offset of the center of a surrounding rig from V0's axis
 Range = tuple[float, float]
@@ -35,7 +35,7 @@ class CameraSet:
         size: (N, 2) pixels.
         K4: (N, 4) pixels.
         pitch, roll: (N,) radians.
-        height: (N,) metres.
+        height: (N,) meters.
         distance: (N,) meters over the floor from the camera to its target.
     """
 
@@ -57,7 +57,7 @@ class CameraRanges:
             at the camera's distance.
         pitch: degrees.
         roll: degrees, either way.
-        height, distance: metres.
+        height, distance: meters.
         aim: height in meters above the floor of the axis at the target. center: offset of the principal point from the
             image center, fraction of the image side (standard deviation).
     """
@@ -196,7 +196,7 @@ def virtual_rig(
     Args:
         camera: (..., 1, ...) V0 in its own world.
         distance: (...) meters from V0 along its heading to the center: the median distance of the feet.
-        lateral: (...) metres to the right of V0's heading.
+        lateral: (...) meters to the right of V0's heading.
         num_views: V, V0 included.
 
     Returns:

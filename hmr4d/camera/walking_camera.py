@@ -23,11 +23,11 @@ from hmr4d.keypoint_files.reading import KeypointTrack
 
 Array = NDArray[np.float64]
 
-STATURE, STATURE_ERROR = 1.70, 0.09  # metres, of grown-ups
-SHORTEST, TALLEST = 0.5, 2.6  # metres, of anybody
+STATURE, STATURE_ERROR = 1.70, 0.09  # meters, of grown-ups
+SHORTEST, TALLEST = 0.5, 2.6  # meters, of anybody
 USUAL_FOCAL, FOCAL_SPREAD = 0.8, 0.25  # of the longer side, and standard deviation of its logarithm: phones and webcams
 TOLD_SPREAD = 0.05  # standard deviation of the logarithm of a focal length from the file: videos are cut and steadied
-_HEIGHT, _HEIGHT_SPREAD = 1.4, 0.45  # metres, and standard deviation of the logarithm
+_HEIGHT, _HEIGHT_SPREAD = 1.4, 0.45  # meters, and standard deviation of the logarithm
 _ROLL = math.radians(3)
 _PITCH, _PITCH_SPREAD = math.radians(8), math.radians(15)
 # Heights as fractions of the body height: the midpoint of the ankles of a walking person, and of the ears.
@@ -155,7 +155,7 @@ def guess_camera(
 def checked_stature(stature: float) -> float:
     """A body height in meters; ValueError for an impossible one."""
     if not SHORTEST <= stature <= TALLEST:
-        raise ValueError(f"the stature is {stature:g} m; expected metres, from {SHORTEST:g} to {TALLEST:g}.")
+        raise ValueError(f"the stature is {stature:g} m; expected meters, from {SHORTEST:g} to {TALLEST:g}.")
     return stature
 
 

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 MADE_HERE = "Made by hmr4d calibrate."  # in the first line of its files
 
-DISTANCES = (2.0, 4.0, 6.0, 10.0)  # metres
+DISTANCES = (2.0, 4.0, 6.0, 10.0)  # meters
 CONTRADICTORY = 0.05  # limit of the residual relative to the longer image side
 UNSURE_AT, UNSURE = 4.0, 0.5  # distance and position error in meters above which the command warns
 
@@ -54,7 +54,7 @@ def calibrate(args: argparse.Namespace) -> Path:
     if out.exists() and MADE_HERE not in out.read_text(encoding="utf-8", errors="replace"):
         raise FileExistsError(f"{out} exists and was not made by this command. Choose another file with --out.")
     if min(args.distances) <= 0:
-        raise ValueError(f"--distances are {args.distances}; expected metres above 0.")
+        raise ValueError(f"--distances are {args.distances}; expected meters above 0.")
     camera, fit, method = read_measurements(args.measurements)
     check_fit(camera, fit, args.measurements)
     lines = report(fit, method, args.distances)

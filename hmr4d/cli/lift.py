@@ -1,4 +1,4 @@
-"""`hmr4d lift`: a video, or 2D keypoints, of one camera in, 3D motion in metres out."""
+"""`hmr4d lift`: a video, or 2D keypoints, of one camera in, 3D motion in meters out."""
 
 from __future__ import annotations
 

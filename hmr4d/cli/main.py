@@ -31,7 +31,7 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("generate", "generate", "sentences to 3D motion", "generate"),
     Command("detect", "detect", "the people of a video to 2D keypoints", "detect"),
-    Command("lift", "lift", "a video, or 2D keypoints, of one camera to 3D motion in metres", "lift"),
+    Command("lift", "lift", "a video, or 2D keypoints, of one camera to 3D motion in meters", "lift"),
     Command("export", "export", "convert motion files to BVH, GLB, CSV, AMASS, videos and pages", "export"),
     Command("fit", "fit", "joints to the parameters of a body", "fit_smpl"),
     Command("view", "view", "saved motions in the browser", "view"),

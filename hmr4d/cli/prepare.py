@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Command line of `prepare`: one sub-command per dataset."""
     parser = argparse.ArgumentParser(
         prog="hmr4d prepare",
-        description="Turn a dataset into a motion store: joints in metres, 20 fps, captions and licence notice.",
+        description="Turn a dataset into a motion store: joints in meters, 20 fps, captions and licence notice.",
         epilog="Repeat the command to continue an interrupted run. See docs/data.md.",
     )
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
@@ -240,7 +240,7 @@ def _add_render_2d(commands: Commands) -> None:
     )
     command.add_argument("--store", type=Path, required=True, help="folder of the store of 3D motion")
     command.add_argument("--views", type=int, default=4, help="cameras that see each clip")
-    command.add_argument("--distance", type=float, nargs=2, default=cameras.distance, help="metres, least and most")
+    command.add_argument("--distance", type=float, nargs=2, default=cameras.distance, help="meters, least and most")
     command.add_argument("--pitch", type=float, nargs=2, default=cameras.pitch, help="degrees that cameras look down")
     command.add_argument("--no-damage", action="store_true", help="exact keypoints without detector noise")
     command.add_argument("--min-frames", type=int, default=60, help="exclude shorter clips (30 fps frames)")

@@ -158,7 +158,7 @@ def _add_pack(commands: Commands) -> None:
     command.set_defaults(run=_run_pack, text_encoder=None)
     command.add_argument("--store", type=Path, required=True, help="folder of the store")
     command.add_argument("--out", type=Path, required=True, help="folder to write")
-    command.add_argument("--step", type=float, default=STEP, help="metres; joints are off by at most half of it")
+    command.add_argument("--step", type=float, default=STEP, help="meters; joints are off by at most half of it")
     command.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 

@@ -44,7 +44,7 @@ def add_rule_options(known: argparse.ArgumentParser) -> None:
     """Options of the rules."""
     rules = known.add_argument_group("rules, whose limits numbers must stay below")
     rules.add_argument("--jitter", type=float, default=0.04, metavar="X", help="m/frame^2 at 20 frames a second (0.04)")
-    rules.add_argument("--penetration", type=float, metavar="M", help="metres of the feet under the floor (no limit)")
+    rules.add_argument("--penetration", type=float, metavar="M", help="meters of the feet under the floor (no limit)")
     rules.add_argument("--sliding", type=float, metavar="X", help="m/s of standing feet (no limit)")
     rules.add_argument("--floating", type=float, metavar="X", help="fraction of frames with floating feet (no limit)")
     rules.add_argument("--bone-drift", type=float, metavar="PC", help="%% that bones vary in length (no limit)")

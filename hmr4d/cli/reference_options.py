@@ -56,7 +56,7 @@ def add_read_options(known: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds without the person that are closed (0.5); longer ones are refused",
     )
-    group.add_argument("--scale", type=float, default=1.0, metavar="M", help="metres per unit of the file (1)")
+    group.add_argument("--scale", type=float, default=1.0, metavar="M", help="meters per unit of the file (1)")
     group.add_argument("--focal", type=float, metavar="PX", help="focal length, if the file does not contain it")
     group.add_argument(
         "--size", type=picture_size, metavar="WxH", help="size of the video, if the file does not contain it"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 WIDTH = 320  # pixels; width of the scaled frames
 STRIP = 0.05  # width of each edge strip, relative to the image
 BOX_ROOM = 0.10  # excluded margin around the person's box, relative to the box
-EARLIER = 15  # frames; second comparison distance, in addition to neighbours
+EARLIER = 15  # frames; second comparison distance, in addition to neighbors
 BINS = 64
 _View = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]  # strips, background of both, histogram
 MEASURES = ("left_previous", "right_previous", "left_earlier", "right_earlier", "histogram")
@@ -24,14 +24,14 @@ MEASURES = ("left_previous", "right_previous", "left_earlier", "right_earlier", 
 def edge_measures(
     frames: Iterable[NDArray[np.uint8]], boxes: NDArray[np.floating], size: tuple[int, int]
 ) -> Iterator[NDArray[np.float32]]:
-    """`MEASURES` (5,) of each frame: mean absolute grey differences of the strips (1 = white), and L1 distance of
+    """`MEASURES` (5,) of each frame: mean absolute gray differences of the strips (1 = white), and L1 distance of
     histograms.
 
     Strips are compared with the previous frame and with the frame EARLIER frames before, histograms with the previous
     frame. A value is NaN if that frame does not exist or the person's box covers the whole strip.
 
     Args:
-        frames: (h, WIDTH) grey images.
+        frames: (h, WIDTH) gray images.
         boxes: (F, 4) left, top, right, bottom of the person, pixels of the video; zero extent without person.
         size: width and height of the video.
     """

@@ -42,7 +42,7 @@ class Thresholds:
     Attributes:
         edge_previous, edge_earlier: largest mean absolute difference of both edge strips (1 = white) to the previous
             frame and to the frame 15 frames before.
-        cut: largest L1 distance of grey histograms.
+        cut: largest L1 distance of gray histograms.
         overlap: smallest intersection over union of the boxes in consecutive frames.
         speed: largest mean speed of the keypoints.
         acceleration: largest mean acceleration of the keypoints, heights per second squared.
@@ -195,7 +195,7 @@ def _smoothed(points: NDArray[np.floating], sure: NDArray[np.bool_]) -> NDArray[
 
 
 def _moving_sum(values: NDArray[np.floating], window: int) -> NDArray[np.float64]:
-    """Sums over a centred window of `window` frames, shorter at the ends."""
+    """Sums over a centered window of `window` frames, shorter at the ends."""
     total = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, 0, dtype=np.float64)])
     frames, reach = np.arange(len(values)), window // 2
     return total[np.minimum(frames + reach + 1, len(values))] - total[np.maximum(frames - reach, 0)]

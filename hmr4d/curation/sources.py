@@ -30,7 +30,7 @@ class Source:
         kind: type of its origin.
         path: the file.
         keypoints: keypoint file next to the video, or None.
-        url, licence: origin and licence; empty if unknown.
+        url, licence: origin and license; empty if unknown.
     """
 
     id: str
@@ -74,7 +74,7 @@ class LocalFolder:
     """Videos and keypoint files below a folder. A keypoint file with the name of a video in the same folder belongs to
     it.
 
-    `sources.csv` in the folder may list url and licence of files: columns file, url, licence.
+    `sources.csv` in the folder may list url and license of files: columns file, url, licence.
 
     Args:
         root: folder.

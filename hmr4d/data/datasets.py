@@ -33,8 +33,8 @@ class Framing:
     Attributes:
         is_perspective: pinhole instead of orthographic projection.
         box: "view" uses the box of one random view for all views, as published; "largest" the element-wise maximum over
-            the views; "fixed" half a box of `half_extent` metres at the camera's distance.
-        half_extent: metres.
+            the views; "fixed" half a box of `half_extent` meters at the camera's distance.
+        half_extent: meters.
         relative_cameras: camera embedding relative to view 0.
     """
 
@@ -47,7 +47,7 @@ class Framing:
         if self.box not in BOXES:
             raise ValueError(f"Unknown box '{self.box}'; known: {', '.join(map(repr, BOXES))}.")
         if not self.half_extent > 0:
-            raise ValueError(f"half_extent is {self.half_extent}; expected metres, more than 0.")
+            raise ValueError(f"half_extent is {self.half_extent}; expected meters, more than 0.")
 
     @property
     def metres_per_unit(self) -> float | None:
@@ -77,7 +77,7 @@ class MotionViews(Dataset[dict[str, Any]]):
     """3D motion of a store, projected to one or several virtual cameras.
 
     Keys of an item: `joints2d` (V, L, P, 2) box units, points without the root and with the next root last;
-    `conf` (L, P) ones; `joints3d` (L, J, 3) metres; `T_w2c` (V, 4, 4); `K` (V, 3, 3); `cam` (V, 5);
+    `conf` (L, P) ones; `joints3d` (L, J, 3) meters; `T_w2c` (V, 4, 4); `K` (V, 3, 3); `cam` (V, 5);
     `elevation_cam` (4,) distance, sin and cos of elevation, scale; `is_perspective` bool; `length` int; `text` str;
     `caption` int, row of the store's table; with cached text also `text_tokens` (M, C), `text_pooled` (C,).
 

@@ -30,7 +30,7 @@ def pack_store(
     Args:
         store_path: folder of the store.
         out: folder to write; it appears whole or not at all.
-        step: metres.
+        step: meters.
         overwrite: replace the content of `out`.
 
     Raises:

@@ -13,7 +13,7 @@ import numpy as np
 from hmr4d.body.skeleton import Skeleton
 
 FILE = "joints.xz"
-STEP = 0.0005  # metres
+STEP = 0.0005  # meters
 
 
 def pack_joints(joints: np.ndarray, lengths: Sequence[int], skeleton: Skeleton, step: float = STEP) -> bytes:
@@ -23,10 +23,10 @@ def pack_joints(joints: np.ndarray, lengths: Sequence[int], skeleton: Skeleton, 
     with its first frame and its first difference.
 
     Args:
-        joints: (N, J, 3) metres, clip after clip.
+        joints: (N, J, 3) meters, clip after clip.
         lengths: frames of each clip; they add up to N.
         skeleton: skeleton of the joints.
-        step: metres.
+        step: meters.
 
     Raises:
         ValueError: a number too large for the step.
@@ -47,7 +47,7 @@ def pack_joints(joints: np.ndarray, lengths: Sequence[int], skeleton: Skeleton, 
 
 
 def unpack_joints(packed: bytes, lengths: Sequence[int], skeleton: Skeleton, step: float) -> np.ndarray:
-    """(N, J, 3) float32 metres from `pack_joints`.
+    """(N, J, 3) float32 meters from `pack_joints`.
 
     Raises:
         ValueError: the bytes are damaged, or of other clips.

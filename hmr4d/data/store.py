@@ -287,7 +287,7 @@ class MotionStore(ClipStore):
         return packed_joints.unpack_joints(packed, self.lengths.tolist(), self.skeleton, step)
 
     def joints3d(self, index: int) -> np.ndarray:
-        """(L, J, 3) float32 metres, y up: a read-only view of the mapped file, or of memory for a packed store."""
+        """(L, J, 3) float32 meters, y up: a read-only view of the mapped file, or of memory for a packed store."""
         start = self._starts[index]
         return self._joints[start : start + self.lengths[index]]
 

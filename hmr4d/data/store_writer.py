@@ -75,8 +75,8 @@ class StoreWriter:
         out: folder to build; it appears under this name only when complete.
         name: dataset name.
         source: origin of the data.
-        licence: short name of its licence.
-        notice: text of NOTICE.md: licence and credit.
+        licence: short name of its license.
+        notice: text of NOTICE.md: license and credit.
         settings: all settings of the result; saved in store.json. joint_convention: positions of the joints in the
             body, see `hmr4d.body.joint_conventions`; None: those of the bodies.
         fps: frames per second.
@@ -150,7 +150,7 @@ class StoreWriter:
 
         Args:
             name: unique clip name.
-            frames: (L, P, 3) at the store's fps: joints in metres, y up; or keypoints as in `KeypointStore`.
+            frames: (L, P, 3) at the store's fps: joints in meters, y up; or keypoints as in `KeypointStore`.
             split: train, val, test or "".
             labels: label kind -> label.
 

@@ -20,9 +20,9 @@ from hmr4d.utils.randomness import ItemRandom, mix_seed
 
 BLEND_SECONDS = 0.25  # blending time between repetitions of a loop
 LOOP_SECONDS = 0.6  # shortest repeated section
-LOOP_DISTANCE = 0.10  # metres; root mean square over joints of pose and velocity, at the ends of a loop
+LOOP_DISTANCE = 0.10  # meters; root mean square over joints of pose and velocity, at the ends of a loop
 VELOCITY_SECONDS = 0.15  # time by which velocities are multiplied in the distance
-STILL_SPEED = 0.25  # metres per second; mean over the joints of a pose that can be held
+STILL_SPEED = 0.25  # meters per second; mean over the joints of a pose that can be held
 STILL_SECONDS = 0.4
 TRAVEL_SPEED = 0.5  # meters per second of the root; faster motion does not stop immediately
 ACTIVITY_POWER = 6.0  # exponent: windows with more movement are more likely
@@ -61,7 +61,7 @@ class FreeWindows:
         """The clip as `num_frames` frames, or fewer if it can neither repeat nor hold.
 
         Args:
-            joints3d: (L, J, 3) metres, y up.
+            joints3d: (L, J, 3) meters, y up.
             num_frames: frames of the window. fps: frames per second. rng: draws tempo, position and type of extension.
                 clip: number of the clip; its loop is cached.
 

@@ -23,7 +23,7 @@ def write_keypoints(path: str | Path, video: DetectedVideo, joints: str = MEDIAP
     """Writes a keypoint file for `keypoint_files.reading` and other programs.
 
     `instance_info` has an entry for every picture, with its number, its time in seconds and everybody in it: id,
-    keypoints in pixels, confidences from 0 to 1, the box around the joints, and how many metres joints are farther away
+    keypoints in pixels, confidences from 0 to 1, the box around the joints, and how many meters joints are farther away
     than the middle of the hips. A joint that was not found is at (0, 0) with confidence 0 and has no depth (null).
 
     Args:

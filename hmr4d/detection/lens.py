@@ -13,11 +13,11 @@ from hmr4d.detection.video_pictures import picture_files
 
 logger = logging.getLogger(__name__)
 
-_FILM_DIAGONAL = 43.267  # millimetres, of 24 x 36
+_FILM_DIAGONAL = 43.267  # millimeters, of 24 x 36
 _EQUIVALENT = re.compile(r"^[^=]*focal_?length[^=]*35mm[^=]*=\s*([0-9.]+)", re.IGNORECASE | re.MULTILINE)
 _CAMERA = re.compile(r"^[^=\n]*\b(make|model)\b[^=\n]*=\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
 _IN_35MM, _EXIF = 0xA405, 0x8769  # tags of Exif
-_SHORTEST, _LONGEST = 8.0, 600.0  # millimetres that are believed
+_SHORTEST, _LONGEST = 8.0, 600.0  # millimeters that are believed
 _SECONDS = 30
 
 

@@ -52,7 +52,7 @@ def release_evaluator(checkpoint: Path, out: Path, about: dict[str, Any], notice
         checkpoint: checkpoint of exp=evaluator/matching.
         out: folder to write; its name becomes the name of the evaluator.
         about: data, licence, commands, steps, hardware.
-        notice: licence and credit of the data.
+        notice: license and credit of the data.
     """
     evaluator = trained_evaluator(checkpoint, name=out.name, source=about["data"])
     parameters = sum(p.numel() for p in evaluator.parameters())

@@ -42,7 +42,7 @@ class LabelledMotion:
     """Clips with one label per clip.
 
     Attributes:
-        clips: joints (L, J, 3) of each clip, metres, y up; L varies.
+        clips: joints (L, J, 3) of each clip, meters, y up; L varies.
         labels: one per clip.
         fps: frame rate of all clips.
     """
@@ -66,7 +66,7 @@ class ClassifierTraining:
         max_seconds: longer clips train in random windows of this length.
         min_crop: smallest fraction of the frames that a random crop keeps.
         heading_noise: standard deviation of a random rotation of the clip about the up axis, degrees.
-        joint_noise, velocity_noise: largest standard deviation of noise on the joints, metres, and on the root
+        joint_noise, velocity_noise: largest standard deviation of noise on the joints, meters, and on the root
             velocity, m/s, per frame and coordinate. Each clip draws its own fraction of both. The noise teaches the
             classifier to recognize actions in jittery motion; other metrics measure jitter.
         balance_power: a clip is drawn with probability proportional to n^-power, n clips having its label.
@@ -108,11 +108,11 @@ def content_features(joints3d: Tensor, lengths: Tensor, fps: float) -> Tensor:
     """Input features of the classifier: (B, L, 3 J), zero beyond `lengths`.
 
     The clip is scaled to the neutral body height and turned to face +z in its first frame. A frame holds the joints 1
-    .. J - 1 relative to the root, metres, then the root velocity, m/s. The first frame repeats the velocity of the
+    .. J - 1 relative to the root, meters, then the root velocity, m/s. The first frame repeats the velocity of the
     second.
 
     Args:
-        joints3d: (B, L, J, 3) metres, world, y up; L >= 2.
+        joints3d: (B, L, J, 3) meters, world, y up; L >= 2.
         lengths: (B,) valid frames.
         fps: frames per second.
     """

@@ -39,7 +39,7 @@ class MotionViews(Protocol):
     """Interface: chooses the camera that projects a generated motion."""
 
     def __call__(self, motion: Motion, points: Tensor, size: Size, rng: ItemRandom) -> tuple[Tensor, Size]:
-        """Projects points (L, 17, 3), metres, y up, to pixels (L, 17, 2); also returns the image size, which may
+        """Projects points (L, 17, 3), meters, y up, to pixels (L, 17, 2); also returns the image size, which may
         differ from `size`."""
         ...
 

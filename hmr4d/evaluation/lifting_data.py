@@ -30,7 +30,7 @@ from hmr4d.utils.randomness import ItemRandom, mix_seed
 logger = logging.getLogger(__name__)
 
 Views = Literal["virtual", "captured"]
-USUAL_PLACE = (4.0, 0.0)  # metres in front of V0 and to its right; used if no frame locates the person
+USUAL_PLACE = (4.0, 0.0)  # meters in front of V0 and to its right; used if no frame locates the person
 SMPL = (SMPL22.name, SMPL24.name)
 KEYPOINTS = (COCO17.name, OPENPOSE18.name)  # detector keypoints that can be made of SMPL joints
 MAIN_VIEW, OTHER_VIEWS = 0, 1  # distinguish the seeds of the 2D errors

@@ -70,7 +70,7 @@ class NearestClip:
         return cls([torch.tensor(store.joints3d(clip)) for clip in labeled_clips(store, split).tolist()], store.fps)
 
     def __call__(self, motion: LabelledMotion) -> tuple[Tensor, Tensor]:
-        """Distance (N,) to the nearest clip, metres, and its index (N,)."""
+        """Distance (N,) to the nearest clip, meters, and its index (N,)."""
         nearest = [self._nearest(resample_clip(clip, motion.fps, self.fps)) for clip in motion.clips]
         return torch.tensor([d for d, _ in nearest]), torch.tensor([i for _, i in nearest])
 
@@ -87,7 +87,7 @@ class NearestClip:
 
 
 def distance(first: Tensor, second: Tensor, fps: float) -> float:
-    """Symmetric distance between two motions (L, J, 3), metres, from the windows of each to the closest window of
+    """Symmetric distance between two motions (L, J, 3), meters, from the windows of each to the closest window of
     the other."""
     a, b = windows(first, fps, STRIDE_SECONDS), windows(second, fps, STRIDE_SECONDS)
     squared = torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist").square()
@@ -95,7 +95,7 @@ def distance(first: Tensor, second: Tensor, fps: float) -> float:
 
 
 def diversity(motions: Sequence[Tensor], fps: float) -> float:
-    """Mean distance over all pairs of motions, metres; NaN for fewer than two."""
+    """Mean distance over all pairs of motions, meters; NaN for fewer than two."""
     distances = [distance(a, b, fps) for a, b in combinations(motions, 2)]
     return sum(distances) / len(distances) if distances else float("nan")
 
@@ -110,7 +110,7 @@ def spread_of_contents(
         same_prompt: whether an item has the same wording in every repeat; other items are excluded.
         store: store of real clips.
 
-    Returns: Content -> {"generated": diversity of the samples of a prompt, metres, averaged over its prompts; "real":
+    Returns: Content -> {"generated": diversity of the samples of a prompt, meters, averaged over its prompts; "real":
         diversity of `REAL_CLIPS` real clips; "num_prompts"}. Contents with fewer than two real clips are excluded.
     """
     diversities: dict[str, list[float]] = {}

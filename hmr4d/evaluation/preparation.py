@@ -1,4 +1,4 @@
-"""Preparation of joints at any frame rate as input of an evaluator: normalised, padded feature rows and their number.
+"""Preparation of joints at any frame rate as input of an evaluator: normalized, padded feature rows and their number.
 
 There are two preparations: the common protocol of the field, and the protocol of the published table of Motion-2-to-3.
 They differ in resampling, inverse kinematics (the variant of the features), last row and padding value, so their
@@ -34,8 +34,8 @@ class Encoded(NamedTuple):
     """Motions as features.
 
     Attributes:
-        joints3d: (L, 22, 3) of each motion, metres, at the frame rate of the features.
-        features: (B, F, 263) float32, not normalised, zero from row `num_rows` on.
+        joints3d: (L, 22, 3) of each motion, meters, at the frame rate of the features.
+        features: (B, F, 263) float32, not normalized, zero from row `num_rows` on.
         num_rows: (B,) int64, valid rows.
     """
 
@@ -48,7 +48,7 @@ class EvaluatorInput(NamedTuple):
     """Input of an evaluator.
 
     Attributes:
-        features: (B, R, 263) float32, normalised; rows from `num_rows` on are padding.
+        features: (B, R, 263) float32, normalized; rows from `num_rows` on are padding.
         num_rows: (B,) int64, valid rows.
     """
 
@@ -66,7 +66,7 @@ class Preparation(Protocol):
         ...
 
     def cut(self, encoded: Encoded, rows: Sequence[Rows | None]) -> EvaluatorInput:
-        """Selected rows of each motion, normalised and padded."""
+        """Selected rows of each motion, normalized and padded."""
         ...
 
     def shown(self, encoded: Encoded, rows: Sequence[Rows | None]) -> list[Tensor]:
@@ -91,7 +91,7 @@ class StandardPreparation:
         """Features of whole motions.
 
         Args:
-            motions: (L, 22, 3) each, metres, y up, any heading and position.
+            motions: (L, 22, 3) each, meters, y up, any heading and position.
             fps: frame rate of all motions; a spline resamples them to the rate of the statistics.
 
         Raises:
@@ -103,7 +103,7 @@ class StandardPreparation:
         return Encoded(joints3d, features, lengths - 1)
 
     def cut(self, encoded: Encoded, rows: Sequence[Rows | None]) -> EvaluatorInput:
-        """Selected rows of each motion, normalised, with zeros after the last one.
+        """Selected rows of each motion, normalized, with zeros after the last one.
 
         Args:
             encoded: encoded motions.
@@ -145,7 +145,7 @@ class PublishedModelPreparation:
     """Preparation by the callback of the published model; `published_placement` is its first step.
 
     Motions are interpolated linearly to the rate of the statistics. The last frame is repeated, so that each frame has
-    a row. Padding is zero before normalisation, not after it.
+    a row. Padding is zero before normalization, not after it.
 
     Args:
         statistics: normalization statistics of the evaluator. The features have the corrected hips, whatever variant
@@ -161,7 +161,7 @@ class PublishedModelPreparation:
         """Features of whole motions.
 
         Args:
-            motions: (L, 22, 3) each, metres, y up.
+            motions: (L, 22, 3) each, meters, y up.
             fps: frame rate of all motions, 30 in the published protocol.
 
         Raises:

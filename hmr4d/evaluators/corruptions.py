@@ -10,7 +10,7 @@ from torch import Tensor
 from hmr4d.data.datasets import stretch_linear
 from hmr4d.motion.canonical import face_first_frame, mirror
 
-Corruption = Callable[[Tensor, torch.Generator], Tensor]  # (L, 22, 3) metres, y up -> the same shape
+Corruption = Callable[[Tensor, torch.Generator], Tensor]  # (L, 22, 3) meters, y up -> the same shape
 
 ROOT_STRETCH = 1.5
 SMOOTHING_FRAMES = 11  # odd; about half a second at 20 fps

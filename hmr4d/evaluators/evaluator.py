@@ -186,7 +186,7 @@ class Evaluator(nn.Module):
         Padding affects the result, because rows after the end of a clip contribute to its last token.
 
         Args:
-            features: (B, max_rows, D), normalised with the evaluator's statistics, then padded.
+            features: (B, max_rows, D), normalized with the evaluator's statistics, then padded.
             num_rows: (B,) rows of each clip; rows beyond a multiple of 4 belong to no token.
             padded_rows: rows of the padded tensor, if a protocol differs from the recipe's `max_rows`.
 
@@ -201,7 +201,7 @@ class Evaluator(nn.Module):
         if features.ndim != 3 or features.shape[1:] != wanted or num_rows.shape != features.shape[:1]:
             raise ValueError(
                 f"Evaluator '{self.recipe.name}' needs features (B, {wanted[0]}, {wanted[1]}) and num_rows (B,); got "
-                f"{tuple(features.shape)} and {tuple(num_rows.shape)}. Normalise and pad according to its recipe."
+                f"{tuple(features.shape)} and {tuple(num_rows.shape)}. Normalize and pad according to its recipe."
             )
         if len(num_rows) and not ROWS_PER_TOKEN <= int(num_rows.min()) <= int(num_rows.max()) <= wanted[0]:
             raise ValueError(

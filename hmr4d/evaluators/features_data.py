@@ -183,7 +183,7 @@ class KeypointFeatures:
 class FeatureWindows(Dataset[dict[str, Any]]):
     """Short windows of feature rows for the decomposition autoencoder.
 
-    Keys of an item: `features` (W, D) float32, not normalised; `length` int, W.
+    Keys of an item: `features` (W, D) float32, not normalized; `length` int, W.
 
     As published, a clip of F rows gives F - W windows, without the last one.
 
@@ -266,7 +266,7 @@ class Crop:
 class CaptionedFeatures(Dataset[dict[str, Any]]):
     """Captioned feature rows, for matching and for the length estimator.
 
-    Keys of an item: `features` (m, D) float32, not normalised; `length` int, m, a multiple of 4; `text` str;
+    Keys of an item: `features` (m, D) float32, not normalized; `length` int, m, a multiple of 4; `text` str;
     `tokens` str, its "word/POS" tokens joined by spaces; `caption` int, row of the store's table; `captions` frozenset,
     all rows of the table that describe this motion.
 

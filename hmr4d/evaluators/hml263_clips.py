@@ -53,7 +53,7 @@ class EvaluationEntry:
 
 
 class EvaluationClips(Dataset[dict[str, Any]]):
-    """Captions and normalised, padded features of a split, sorted by length.
+    """Captions and normalized, padded features of a split, sorted by length.
 
     Each item draws a caption and a crop from the generators, so items depend on earlier draws, as in the published
     code. Parts of clips with their own captions are separate entries; their letters are drawn at construction.
@@ -109,7 +109,7 @@ class EvaluationClips(Dataset[dict[str, Any]]):
         """One item with new random draws.
 
         Returns:
-            features: (196, 263) float32, normalised, zero beyond `num_rows`.
+            features: (196, 263) float32, normalized, zero beyond `num_rows`.
             num_rows: a multiple of 4.
             text, tokens: the caption and its "word/POS" tokens, joined by spaces.
         """

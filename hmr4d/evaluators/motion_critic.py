@@ -56,7 +56,7 @@ class MotionCritic(nn.Module):
         self.mlp = Mlp(num_rows * dim_rep, 2 * dim_rep, 1)
 
     def forward(self, motion: Tensor) -> Tensor:
-        """Scores (B,) of (B, F, 25, 3): axis-angle of the joints, then the translation in metres, y up."""
+        """Scores (B,) of (B, F, 25, 3): axis-angle of the joints, then the translation in meters, y up."""
         return self.mlp(self.dstran(motion).mean(1).flatten(1))[:, 0]
 
 
@@ -67,7 +67,7 @@ def clipped_mean(scores: Tensor) -> Tensor:
 
 
 def critic_input(rotations: Tensor, translation: Tensor) -> Tensor:
-    """Input (B, F, 25, 3) from rotations (B, F, 24, 3, 3) and translation (B, F, 3), metres, relative to the first
+    """Input (B, F, 25, 3) from rotations (B, F, 24, 3, 3) and translation (B, F, 3), meters, relative to the first
     frame, y up."""
     place = translation - translation[:, :1]
     return torch.cat([roma.rotmat_to_rotvec(rotations), place[:, :, None]], 2)

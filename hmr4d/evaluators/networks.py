@@ -1,7 +1,7 @@
 """Networks that evaluate text-to-motion models, after Guo et al., "Generating Diverse and Natural 3D Human Motions from
 Text", CVPR 2022.
 
-A movement encoder converts four feature rows to one token. A motion encoder and a text encoder summarise tokens and
+A movement encoder converts four feature rows to one token. A motion encoder and a text encoder summarize tokens and
 words in one embedding each; training brings a motion and its caption close together. The default sizes are the
 published
 ones. Lengths may be in any order; results are in the order of the inputs.
@@ -41,7 +41,7 @@ class MovementEncoder(nn.Module):
         self.apply(_initialize)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, L, D) normalised rows -> (B, L // 4, C) tokens."""
+        """(B, L, D) normalized rows -> (B, L // 4, C) tokens."""
         x = features.transpose(1, 2)
         for conv in (self.conv1, self.conv2):
             x = self.activation(self.dropout(conv(x)))

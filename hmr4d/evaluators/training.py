@@ -37,7 +37,7 @@ class FittingOptions:
     """Options of the optimization.
 
     Attributes:
-        optimizer: parameters -> optimiser.
+        optimizer: parameters -> optimizer.
         final_lr: final learning rate relative to the first, reached by cosine decay; 1: constant rate.
         feature_bias: extra weight of root and contact channels of 3D features, see `with_evaluator_bias`; 1 for
             features of 2D keypoints, which have no such channels.
@@ -75,7 +75,7 @@ class EvaluatorTraining(pl.LightningModule):
         raise NotImplementedError
 
     def normalize(self, batch: dict[str, Any]) -> Tensor:
-        """(B, L, D) normalised rows of a batch, zero after the end of each clip."""
+        """(B, L, D) normalized rows of a batch, zero after the end of each clip."""
         return (batch["features"] - self.mean) / self.std * batch["valid"][..., None]
 
     def on_fit_start(self) -> None:

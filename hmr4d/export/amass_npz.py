@@ -19,7 +19,7 @@ from hmr4d.utils import lazy_roma as roma
 from hmr4d.utils.files import atomic_path
 
 NUM_BETAS, NUM_DMPLS = 16, 8
-REST_PELVIS = (0.0, -0.23, 0.03)  # metres; approximate rest pelvis of SMPL bodies, used without a body model
+REST_PELVIS = (0.0, -0.23, 0.03)  # meters; approximate rest pelvis of SMPL bodies, used without a body model
 _Y_UP_TO_Z_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
 
 
@@ -33,7 +33,7 @@ def save_amass_npz(
         path: file to write.
         motion: motion of SMPL-22 joints. The file contains its pose or, without one, rotations solved by inverse
             kinematics.
-        rest_joints: (22, 3) metres, rest joints of the body model that will be posed with the file. A pose of the SMPL
+        rest_joints: (22, 3) meters, rest joints of the body model that will be posed with the file. A pose of the SMPL
             family keeps its rotations. None: the rest joints of the pose, or the bones of the motion with the pelvis at
             `REST_PELVIS`.
         gender: gender of that body model; None: that of the pose, or neutral.
@@ -86,8 +86,8 @@ def to_z_up(rotations: Tensor, translation: Tensor, rest_root: Tensor) -> tuple[
 
     Args:
         rotations: (L, J, 3, 3) of each joint relative to its parent, root first.
-        translation: (L, 3) metres; root position minus `rest_root`.
-        rest_root: (3,) metres, root position in the rest pose.
+        translation: (L, 3) meters; root position minus `rest_root`.
+        rest_root: (3,) meters, root position in the rest pose.
     """
     upright = torch.tensor(_Y_UP_TO_Z_UP).to(rotations)
     turned = torch.cat([upright @ rotations[:, :1], rotations[:, 1:]], 1)

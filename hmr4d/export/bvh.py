@@ -23,9 +23,9 @@ from hmr4d.motion_files.bone_names import OWN_NAMES, bone_names
 from hmr4d.motion_files.side_files import side_file
 from hmr4d.utils.files import atomic_path, write_json
 
-UNITS = {"m": ("metres", 1.0, 5), "cm": ("centimetres", 100.0, 3)}  # name, units per metre, decimals of positions
+UNITS = {"m": ("metres", 1.0, 5), "cm": ("centimetres", 100.0, 3)}  # name, units per meter, decimals of positions
 _ANGLE_DECIMALS = 4  # degrees
-_TIPS = {"head": 0.18, "wrist": 0.17, "foot": 0.07}  # metres; length of the end sites beyond the last joints
+_TIPS = {"head": 0.18, "wrist": 0.17, "foot": 0.07}  # meters; length of the end sites beyond the last joints
 _ROTATIONS = "Zrotation Xrotation Yrotation"
 _POSITIONS = "Xposition Yposition Zposition"
 

@@ -1,6 +1,6 @@
 """Animated characters as GLB (glTF 2.0, one binary file): mesh, skeleton, skin and one motion.
 
-Conventions are those of `Body`: metres, y up, rest pose facing +z, left at +x, joint frames parallel to the world at
+Conventions are those of `Body`: meters, y up, rest pose facing +z, left at +x, joint frames parallel to the world at
     rest.
 The pelvis has a position track and every joint a rotation track, with one key per frame and linear interpolation.
 """
@@ -31,7 +31,7 @@ _MAGIC, _VERSION = b"glTF", 2
 _FLOAT, _UINT8, _UINT16, _UINT32 = 5126, 5121, 5123, 5125  # component types of the format
 _COMPONENTS = {"<f4": _FLOAT, "|u1": _UINT8, "<u2": _UINT16, "<u4": _UINT32}
 _VERTICES, _INDICES = 34962, 34963  # targets of buffer views
-_SKIN_COLOR = (0.62, 0.66, 0.72, 1.0)  # linear light; matt grey
+_SKIN_COLOR = (0.62, 0.66, 0.72, 1.0)  # linear light; matt gray
 
 
 def write_glb(

@@ -14,7 +14,7 @@ from hmr4d.export.text_rows import write_rows
 from hmr4d.motion.motion import Motion
 from hmr4d.utils.files import atomic_path
 
-_DECIMALS = 5  # metres
+_DECIMALS = 5  # meters
 
 
 def write_csv(path: str | os.PathLike[str], motion: Motion) -> None:
@@ -25,7 +25,7 @@ def write_csv(path: str | os.PathLike[str], motion: Motion) -> None:
         motion: motion of any skeleton; the columns are named after its joints.
 
     Raises:
-        ValueError: the motion is invalid or cannot be in metres.
+        ValueError: the motion is invalid or cannot be in meters.
         OSError: the file cannot be written.
     """
     joints3d, fps, skeleton = motion.array(), motion.fps, motion.skeleton

@@ -22,8 +22,8 @@ LIFT_VERSION = 1
 # components.
 SIGMAS = ("sigma", "sigma_along", "sigma_across")
 WORLD = (
-    "right-handed, metres, y up, floor y = 0; the origin is the foot of the vertical through the camera's optical "
-    "centre; the camera heads to -z, +x is to its right. Cameras: x right, y down, z forward, x_c = T_w2c x."
+    "right-handed, meters, y up, floor y = 0; the origin is the foot of the vertical through the camera's optical "
+    "center; the camera heads to -z, +x is to its right. Cameras: x right, y down, z forward, x_c = T_w2c x."
 )
 
 
@@ -36,14 +36,14 @@ class LiftedPerson:
             its provenance the seed.
         person: number of the person.
         method: lifting method.
-        residual: (L, J) metres, disagreement of the views of a joint; zero for methods with one view.
-        spread: (L, J) metres, spread of the samples; zero for one sample.
+        residual: (L, J) meters, disagreement of the views of a joint; zero for methods with one view.
+        spread: (L, J) meters, spread of the samples; zero for one sample.
         contacts: (L, C) bool, whether the skeleton's contact joints rest on the floor.
         kp2d, kp2d_conf: lifted keypoints (L, J, 2), undistorted pixels, and their confidence (L, J).
         frame_ids: (L,) frame numbers in the keypoint file; fractional after resampling.
         times: (L,) time stamps of the video, seconds; None: frames are 1 / fps apart.
         checks: results of the quality checks.
-        sigma: name in SIGMAS -> (L, J) metres; empty if the method does not estimate its errors.
+        sigma: name in SIGMAS -> (L, J) meters; empty if the method does not estimate its errors.
     """
 
     motion: Motion
@@ -66,7 +66,7 @@ class LiftedPerson:
 
     @property
     def root(self) -> NDArray[np.float32]:
-        """(L, 3) metres, world: root joint, or midpoint of the hips."""
+        """(L, 3) meters, world: root joint, or midpoint of the hips."""
         return self.motion.array()[:, list(self.motion.skeleton.root_joints)].mean(1)
 
     @property

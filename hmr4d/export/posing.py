@@ -13,7 +13,7 @@ from hmr4d.motion.motion import Motion
 from hmr4d.motion.rigid_motion import RigidMotion
 
 FRAMES_PER_BLOCK = 4096  # frames per block; bounds the memory of long motions
-WORTH_A_WARNING = 0.01  # metres; larger residuals are logged
+WORTH_A_WARNING = 0.01  # meters; larger residuals are logged
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def motion_metadata(motion: Motion, *, units: str = "metres", axes: str = "right
     """Metadata of every exported file, for JSON.
 
     Args:
-        motion: motion to write; the licence of its provenance becomes an entry of its own.
+        motion: motion to write; the license of its provenance becomes an entry of its own.
         units: length unit of the file.
         axes: coordinate axes of the file.
 
@@ -52,7 +52,7 @@ def check_has_rest_pose(motion: Motion, what: str) -> None:
 
 
 def residual_metadata(rigid: RigidMotion) -> dict[str, float]:
-    """Mean and largest distance from the given joints, millimetres, for JSON."""
+    """Mean and largest distance from the given joints, millimeters, for JSON."""
     return {"mean_mm": round(1e3 * rigid.mean, 3), "largest_mm": round(1e3 * rigid.largest, 3)}
 
 

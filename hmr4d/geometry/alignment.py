@@ -33,7 +33,7 @@ def align_points(
 ) -> Similarity:
     """The similarity that takes source points nearest to target points (Umeyama, PAMI 1991).
 
-    With centred points x and y and C = sum w y x^T = U D V^T: R = U S V^T, scale = tr(D S) / sum w |x|^2, where
+    With centered points x and y and C = sum w y x^T = U D V^T: R = U S V^T, scale = tr(D S) / sum w |x|^2, where
     S = diag(1, 1, -1) if a reflection would fit better and the identity otherwise.
 
     Args:

@@ -1,6 +1,6 @@
 """Orbiting cameras, projection and its inverse.
 
-World: right-handed, y up, metres. Camera: x right, y down, z forward (OpenCV). Angles are radians.
+World: right-handed, y up, meters. Camera: x right, y down, z forward (OpenCV). Angles are radians.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def orbit_camera(azimuth: Tensor, elevation: Tensor, distance: Tensor) -> Tensor
 
     Args:
         azimuth, elevation: (...,) radians; elevation above the horizon is positive.
-        distance: (...,) metres.
+        distance: (...,) meters.
 
     Returns:
         T_w2c (..., 4, 4).
@@ -58,13 +58,13 @@ def invert_rigid(T: Tensor) -> Tensor:
 
 
 def camera_position_spherical(T_w2c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Polar angle from +y, azimuth atan2(z, x) and radius of the camera centres of T_w2c (..., 4, 4)."""
+    """Polar angle from +y, azimuth atan2(z, x) and radius of the camera centers of T_w2c (..., 4, 4)."""
     x, y, z = invert_rigid(T_w2c)[..., :3, 3].unbind(-1)
     return torch.atan2((x * x + z * z).sqrt(), y), torch.atan2(z, x), (x * x + y * y + z * z).sqrt()
 
 
 def square_intrinsics(size: int, *, like: Tensor | None = None) -> Tensor:
-    """(3, 3) intrinsics of a square patch: focal length sqrt(2) * size, centre in the middle, pixels."""
+    """(3, 3) intrinsics of a square patch: focal length sqrt(2) * size, center in the middle, pixels."""
     reference = torch.empty(()) if like is None else like
     focal = math.sqrt(2.0 * size * size)
     return reference.new_tensor([[focal, 0.0, size / 2], [0.0, focal, size / 2], [0.0, 0.0, 1.0]])

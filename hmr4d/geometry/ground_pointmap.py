@@ -14,11 +14,11 @@ from hmr4d.geometry.cameras import invert_rigid
 from hmr4d.geometry.rigs import Rig, normalize
 
 MIN_DESCENT = 1e-6  # meters that a ray must fall per meter of depth to intersect the floor
-POINTMAP_UNIT = 10.0  # metres; unit of the points in network input
+POINTMAP_UNIT = 10.0  # meters; unit of the points in network input
 POINTMAP_CHANNELS = 4  # x, y, z, valid
-TINY = 1e-9  # metres per metre of depth; keeps rays straight down finite
+TINY = 1e-9  # meters per meter of depth; keeps rays straight down finite
 DEFAULT_GRID = 64
-DEFAULT_RANGE = 30.0  # metres
+DEFAULT_RANGE = 30.0  # meters
 
 
 def pixel_grid(size: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -35,7 +35,7 @@ def ground_points(
 ) -> tuple[Tensor, Tensor]:
     """Floor points seen by the cells of a grid over the image.
 
-    A pixel's ray r = ((u - cx) / fx, (v - cy) / fy, 1) leaves the centre C in the direction R^T r and meets y = 0 at
+    A pixel's ray r = ((u - cx) / fx, (v - cy) / fy, 1) leaves the center C in the direction R^T r and meets y = 0 at
     depth -C_y / (R^T r)_y, in front of the camera if it falls.
 
     Args:
@@ -54,9 +54,9 @@ def ground_points(
 
 
 def ground_pointmap(rig: Rig, grid: int = DEFAULT_GRID, max_range: float = DEFAULT_RANGE) -> Tensor:
-    """Pointmaps of all views of a rig: (..., V, 4, grid, grid) with channels x, y, z in tens of metres and valid.
+    """Pointmaps of all views of a rig: (..., V, 4, grid, grid) with channels x, y, z in tens of meters and valid.
 
-    Points farther than `max_range` metres from the foot of their camera are moved toward it to that distance, so their
+    Points farther than `max_range` meters from the foot of their camera are moved toward it to that distance, so their
     direction is kept. Cells at or above the horizon are zero in all channels.
     """
     center, direction, depth, valid = _floor_rays(rig.K4, rig.size, rig.T_w2c, (grid, grid))
@@ -73,7 +73,7 @@ def meet_floor(rig: Rig, pixels: Tensor, height: Tensor | float = 0.0) -> tuple[
     Args:
         rig: (..., V, ...) cameras.
         pixels: (..., V, L, J, 2).
-        height: metres over the floor, broadcast to (..., V, L, J).
+        height: meters over the floor, broadcast to (..., V, L, J).
 
     Returns:
         points (..., V, L, J, 3) in the world (the camera center if a ray does not reach the plane) and valid
@@ -90,7 +90,7 @@ def meet_floor(rig: Rig, pixels: Tensor, height: Tensor | float = 0.0) -> tuple[
 def _floor_rays(
     K4: Tensor, size: Tensor, T_w2c: Tensor, grid: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Rays of the cells of a grid: centre (..., 1, 1, 3), direction (..., Hp, Wp, 3), depth and valid (..., Hp, Wp)."""
+    """Rays of the cells of a grid: center (..., 1, 1, 3), direction (..., Hp, Wp, 3), depth and valid (..., Hp, Wp)."""
     u, v = ((p - K4[..., None, 2 + i]) / K4[..., None, i] for i, p in enumerate(_cells(size, grid)))
     T_c2w = invert_rigid(T_w2c)
     right, down, ahead, center = (T_c2w[..., None, None, :3, i] for i in range(4))
@@ -100,7 +100,7 @@ def _floor_rays(
 
 
 def _meeting_depth(direction: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth (...) at which rays (..., 3) have fallen by `height` (...) metres, and whether they ever have."""
+    """Depth (...) at which rays (..., 3) have fallen by `height` (...) meters, and whether they ever have."""
     fall = -direction[..., 1]
     valid = (fall > MIN_DESCENT) & (height > 0)
     return height / torch.where(valid, fall, 1.0), valid

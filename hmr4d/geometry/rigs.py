@@ -1,6 +1,6 @@
 """Calibrated cameras over a flat floor: poses from angles, the world frame of the first camera, projection.
 
-World: right-handed, y up, metres, floor y = 0. V0 stands above the origin and its axis, seen from above, heads to -z.
+World: right-handed, y up, meters, floor y = 0. V0 stands above the origin and its axis, seen from above, heads to -z.
 Camera: x right, y down, z forward (OpenCV). Pixels (u, v) go right and down, the middle of the first pixel is (0, 0).
 
 With F = diag(1, -1, -1) and active right-handed turns, R_w2c = Rz(roll) Rx(pitch) F Ry(-yaw): pitch > 0 looks down,
@@ -19,9 +19,9 @@ from hmr4d.utils.precision import full_precision
 
 VERTICAL = 1e-6  # sine of the angle between axis and gravity, below which the axis has no heading
 ORTHONORMAL = 1e-4  # entries of R R^T - 1 that still pass as rounding of a calibration file
-HEIGHT_EPS = 1e-6  # metres; a camera nearer to the floor than this is on it
+HEIGHT_EPS = 1e-6  # meters; a camera nearer to the floor than this is on it
 CONDITION_SIZES = {"paper": 7, "full": 11}
-POSITION_UNIT = 10.0  # metres; unit of horizontal camera positions in network input
+POSITION_UNIT = 10.0  # meters; unit of horizontal camera positions in network input
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Rig:
 
     @property
     def centers(self) -> Tensor:
-        """(..., V, 3) optical centres in the world, metres."""
+        """(..., V, 3) optical centers in the world, meters."""
         return invert_rigid(self.T_w2c)[..., :3, 3]
 
     def to(self, target: torch.device | torch.dtype | str) -> Rig:
@@ -78,7 +78,7 @@ def camera_rotation(pitch: Tensor, roll: Tensor, yaw: Tensor) -> Tensor:
 
 
 def camera_pose(pitch: Tensor, roll: Tensor, yaw: Tensor, center: Tensor) -> Tensor:
-    """T_w2c (..., 4, 4) of angles (...,) in radians and an optical centre (..., 3) in metres."""
+    """T_w2c (..., 4, 4) of angles (...,) in radians and an optical center (..., 3) in meters."""
     R = camera_rotation(pitch, roll, yaw)
     return rigid(R, -(R @ center[..., None])[..., 0])
 
@@ -102,7 +102,7 @@ def canonicalise(T_w2c: Tensor, normal: Tensor, d: Tensor | float) -> tuple[Tens
     """Cameras of any calibration, transformed to the world frame of camera 0.
 
     Args:
-        T_w2c: (V, 4, 4) from the frame of the calibration, metres.
+        T_w2c: (V, 4, 4) from the frame of the calibration, meters.
         normal: (3,) normal of the floor n.X + d = 0 in that frame, of any length; it is flipped to the side of camera
             0.
         d: offset of the floor, in units of the normal's length.
@@ -151,8 +151,8 @@ def condition_size(preset: str) -> int:
 def camera_condition(rig: Rig, preset: str = "paper") -> Tensor:
     """Network input for each camera, (..., V, 7) or (..., V, 11).
 
-    "paper" gives 2 fx / W, 2 fy / H, 2 cx / W - 1, 2 cy / H - 1, pitch, roll (radians) and height (metres). "full" adds
-    sin(yaw), cos(yaw) and the horizontal position in tens of metres, without which the relation of the views is unknown
+    "paper" gives 2 fx / W, 2 fy / H, 2 cx / W - 1, 2 cy / H - 1, pitch, roll (radians) and height (meters). "full" adds
+    sin(yaw), cos(yaw) and the horizontal position in tens of meters, without which the relation of the views is unknown
     if there are no pointmaps.
 
     Raises:
@@ -195,9 +195,9 @@ def project(rig: Rig, joints3d: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         rig: V cameras.
-        joints3d: (..., L, J, 3) metres, world of the rig; leading axes broadcast with the rig's.
+        joints3d: (..., L, J, 3) meters, world of the rig; leading axes broadcast with the rig's.
 
-    Returns: pixels (..., V, L, J, 2) and depths (..., V, L, J) in metres. The pixels of points behind a camera (depth
+    Returns: pixels (..., V, L, J, 2) and depths (..., V, L, J) in meters. The pixels of points behind a camera (depth
         <= 0) are undefined.
     """
     return _project(joints3d, rig.T_w2c, rig.K)

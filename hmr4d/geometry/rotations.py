@@ -49,7 +49,7 @@ def rotate_by_quat_wxyz(q: Tensor, v: Tensor) -> Tensor:
 
 
 def quat_wxyz_between(u: Tensor, v: Tensor, antiparallel_axis: tuple[float, float, float] | None = None) -> Tensor:
-    """Smallest rotation that takes the direction of u (..., 3) to that of v: (|u||v| + u.v, u x v), normalised.
+    """Smallest rotation that takes the direction of u (..., 3) to that of v: (|u||v| + u.v, u x v), normalized.
 
     Args:
         u, v: vectors of any length except zero.

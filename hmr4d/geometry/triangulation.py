@@ -14,7 +14,7 @@ LAGUERRE_STEPS = 8  # cubic convergence; image noise three times as large as the
 POLISH_STEPS = 2
 MIN_CONDITION = 1e-4  # smallest over largest eigenvalue of the normal equations: two rays 1.1 degrees apart
 PRIOR_PULL = 1e-2  # weight of the prior where rays leave a point open, in units of the mean eigenvalue
-MIN_WEIGHT_DEPTH = 0.1  # metres; nearer points weigh no more
+MIN_WEIGHT_DEPTH = 0.1  # meters; nearer points weigh no more
 ERROR_SCALE = 0.05  # of the box side: reprojection errors beyond it count as outliers
 ROUNDS = 4
 
@@ -79,7 +79,7 @@ class RobustPoints:
     """Triangulated points and their reliability.
 
     Attributes:
-        points: (..., N, 3) world, metres; always finite.
+        points: (..., N, 3) world, meters; always finite.
         residual: (..., N) root mean square reprojection error over the views used, at unit depth; 0 without a view.
         ok: (..., N) bool: at least one view has the point in front of it, and rays or prior determine its depth. Points
             that are not ok have the position of the prior, or 0 without a prior.

@@ -38,7 +38,7 @@ BODY, NO_BODY, CLEARLY = 0.3, 0.35, 0.75
 
 @lru_cache(maxsize=1)
 def _lengths_at_rest() -> NDArray[np.float64]:
-    """(12,) metres, of the light body's COCO joints."""
+    """(12,) meters, of the light body's COCO joints."""
     joints = smpl_to_coco17(load_light_body().rest_joints.double()).numpy()
     ends = np.array([COCO17.indices(*limb) for limb in _LIMBS])
     return np.linalg.norm(joints[ends[:, 0]] - joints[ends[:, 1]], axis=1)

@@ -143,10 +143,10 @@ def in_pixels(
         return _turned(detections, size[1]) if layout == "apple" and size else list(detections)
     if size is None:
         raise ValueError(
-            "its coordinates are normalised, not pixels. Pass the size of the image (the camera file has it)."
+            "its coordinates are normalized, not pixels. Pass the size of the image (the camera file has it)."
         )
     is_centered = layout not in _NEVER_CENTERED and places.min() > _LOWEST and _is_centered(places, layout)
-    logger.info("Coordinates are normalised to %s; taken times the image size.", "[-1, 1]" if is_centered else "[0, 1]")
+    logger.info("Coordinates are normalized to %s; taken times the image size.", "[-1, 1]" if is_centered else "[0, 1]")
     corner = np.array([size[0] - 1, size[1] - 1])
     scaled: list[Detection] = []
     for detection in detections:

@@ -32,7 +32,7 @@ class Detection:
         points: (J, 3) float64: u, v as in the file, confidence; a row without confidence in it has NaN.
         person: id that a tracker gave, or None.
         place: index among the entries of its frame, placeholders counted.
-        depth: (J,) depth of joints relative to the midpoint of the hips, metres, NaN where unknown; None: the detector
+        depth: (J,) depth of joints relative to the midpoint of the hips, meters, NaN where unknown; None: the detector
             estimates no depth.
     """
 

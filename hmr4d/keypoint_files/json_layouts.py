@@ -53,7 +53,7 @@ from hmr4d.keypoint_files.json_frames import (
 from hmr4d.keypoint_files.points import SCORE_KEYS, is_points, read_points
 
 DEPTH_KEY = "keypoint_depths"  # of a person, as the packaged detector writes them
-DEEPEST_JOINT = 5.0  # metres from the hips; depths beyond are of no body
+DEEPEST_JOINT = 5.0  # meters from the hips; depths beyond are of no body
 _ID_KEYS = ("track_id", "idx", "person_id", "instance_id", "tracker_id", "trackId", "player_id")
 _SETS_BY_NAME = {"coco": "coco17", "h36m": "h36m17", "human36m": "h36m17", "human3.6m": "h36m17"}
 _SETS_BY_FIRST_JOINT = {"nose": "coco17", "root": "h36m17", "pelvis": "h36m17", "hip": "h36m17"}
@@ -370,10 +370,10 @@ def _read_person(person: Any, frame: int, place: int, what: str) -> tuple[Detect
 
 
 def _read_depth(told: Any, count: int, what: str) -> NDArray[np.float64]:
-    """(J,) metres, NaN for null; ValueError unless it is one number, or null, for each joint."""
+    """(J,) meters, NaN for null; ValueError unless it is one number, or null, for each joint."""
     is_list = isinstance(told, list) and len(told) == count
     if not is_list or not all(d is None or (isinstance(d, (int, float)) and not isinstance(d, bool)) for d in told):
-        raise ValueError(f"{DEPTH_KEY} of {what} is {shown(told)}; expected {count} numbers of metres, or null.")
+        raise ValueError(f"{DEPTH_KEY} of {what} is {shown(told)}; expected {count} numbers of meters, or null.")
     depth = np.array([np.nan if d is None else float(d) for d in told])
     return np.where(np.abs(depth) < DEEPEST_JOINT, depth, np.nan)
 

@@ -90,7 +90,7 @@ def _twice_mostly(by_frame: dict[int, list[Detection]]) -> str | None:
 
 
 def _is_index(by_frame: dict[int, list[Detection]]) -> bool:
-    """Whether ids count the entries of each frame from 0 or 1, and neighbours swap them between frames."""
+    """Whether ids count the entries of each frame from 0 or 1, and neighbors swap them between frames."""
     if all(len(people) < 2 for people in by_frame.values()):
         return False
     listed = [[str(d.person) for d in sorted(people, key=lambda d: d.place)] for people in by_frame.values()]

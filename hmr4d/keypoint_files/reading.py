@@ -66,7 +66,7 @@ class KeypointTrack:
         person: id in the file, or from tracking. image_sizes: widths and heights in pixels in the file; several if the
             size changes. times: (L,) seconds of the frames, if the file contains them in addition to its rate; else
             None.
-        depth: (L, J) metres that joints are farther from the camera than the middle of the hips, along the ray to it,
+        depth: (L, J) meters that joints are farther from the camera than the middle of the hips, along the ray to it,
             as estimated by a detector from the image; NaN for joints without depth; None: no depth.
     """
 

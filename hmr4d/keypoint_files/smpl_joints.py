@@ -23,7 +23,7 @@ from hmr4d.body.skeleton import COCO17, SMPL22, Skeleton
 from hmr4d.motion.canonical import mirror
 
 MIXED_CONF = 0.5  # confidence of mixtures, at most
-EVENNESS = 1e-5  # square metres; among weights that fit equally well the most even ones
+EVENNESS = 1e-5  # square meters; among weights that fit equally well the most even ones
 _SIDES = ("left", "right")
 _TAKEN_OVER = tuple(f"{side}_{part}" for part in ("shoulder", "elbow", "wrist", "knee", "ankle") for side in _SIDES)
 _HIPS, _SHOULDERS, _EARS, _EYES = (
@@ -76,7 +76,7 @@ def smpl22_from_detections(points: Tensor, conf: Tensor, source: Skeleton) -> tu
     """SMPL-22 joints derived from detector keypoints.
 
     Args:
-        points: (..., K, C) pixels or metres.
+        points: (..., K, C) pixels or meters.
         conf: (..., K) in [0, 1], 0 for missing.
         source: skeleton of a detector.
 

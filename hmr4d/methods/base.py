@@ -48,14 +48,14 @@ class Pipeline(nn.Module):
         actions: known actions of the model, or None if there is no list.
         skeleton: joints that `lift` returns; also its input joints, unless the method overrides `input_skeleton`.
         min_conf: `lift` treats keypoints of lower confidence as missing.
-        foot_heights: part of the foot -> height of its joint in a standing foot, metres, see
+        foot_heights: part of the foot -> height of its joint in a standing foot, meters, see
             `motion.ground_contact.rest_heights`.
         uses_all_views: whether `lift` takes the 2D of all views, (B, V, L, J, ...), which exists only in tests.
         uses_virtual_views: whether `lift` needs virtual cameras in addition to the real one.
         uses_depth: whether `lift` takes `depth` (B, L, J): depth of joints relative to the midpoint of the hips,
-            metres, as a detector estimates it; NaN where unknown.
+            meters, as a detector estimates it; NaN where unknown.
         uses_guess: whether `lift` takes `guess`, the result of another method for the same tracks: motions of equal
-            length in the same world, with "sigma" (B, L, J), metres, and optionally "samples" (B, K, L, J, 3) in
+            length in the same world, with "sigma" (B, L, J), meters, and optionally "samples" (B, K, L, J, 3) in
             `extras`.
     """
 
@@ -240,7 +240,7 @@ class Pipeline(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} cannot be trained.")
 
     def training_loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]:
-        """Loss terms by name, given the result of `draw_training`. The trainer minimises "loss"."""
+        """Loss terms by name, given the result of `draw_training`. The trainer minimizes "loss"."""
         raise NotImplementedError(f"{type(self).__name__} cannot be trained.")
 
     @torch.no_grad()

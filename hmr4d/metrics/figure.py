@@ -25,7 +25,7 @@ class Figure:
     """One clip, prepared for the checks.
 
     Attributes:
-        joints: (L, 22, 3) metres, neutral height, y up, lowest joint at 0; lightly smoothed over time.
+        joints: (L, 22, 3) meters, neutral height, y up, lowest joint at 0; lightly smoothed over time.
         fps: frames per second.
     """
 
@@ -37,7 +37,7 @@ class Figure:
         return self.joints[:, SMPL22.index(name)]
 
     def height(self, name: str) -> np.ndarray:
-        """(L,) metres of a joint over the floor of the clip."""
+        """(L,) meters of a joint over the floor of the clip."""
         return self.at(name)[:, 1]
 
     def frames(self, seconds: float) -> int:
@@ -60,7 +60,7 @@ class Figure:
 
     @cached_property
     def legs(self) -> float:
-        """Metres of thigh and shank."""
+        """Meters of thigh and shank."""
         found = 0.0
         for side in SIDES:
             chain = [self.at(f"{side}_{name}") for name in ("hip", "knee", "ankle")]
@@ -104,7 +104,7 @@ class Figure:
 
     @cached_property
     def lift(self) -> dict[str, np.ndarray]:
-        """Side -> (L,) metres that the lower of ankle and toe is above its own place of rest.
+        """Side -> (L,) meters that the lower of ankle and toe is above its own place of rest.
 
         The place of rest is the 5 % quantile of the joint's height over the clip.
         """
@@ -120,7 +120,7 @@ class Figure:
         return np.minimum(self.lift["left"], self.lift["right"]) >= LIFTED
 
     def over_shoulder(self, side: str) -> np.ndarray:
-        """(L,) metres of the wrist above the shoulder of its side."""
+        """(L,) meters of the wrist above the shoulder of its side."""
         return self.height(f"{side}_wrist") - self.height(f"{side}_shoulder")
 
     def own_view(self, name: str) -> np.ndarray:
@@ -131,7 +131,7 @@ class Figure:
 
 
 def figure(joints3d: Tensor, fps: float) -> Figure:
-    """A clip (L, 22, 3) in metres, y up, prepared for the checks: moved to the floor, scaled to the neutral height.
+    """A clip (L, 22, 3) in meters, y up, prepared for the checks: moved to the floor, scaled to the neutral height.
 
     Raises:
         ValueError: another shape, or fewer than four frames.

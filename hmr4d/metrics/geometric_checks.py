@@ -1,7 +1,7 @@
 """Geometric checks of everyday actions: rules on heights, speeds and angles of joints, without a classifier.
 
 Each check is a simple yes/no rule about a `Figure`, a clip of any length. The rules are intentionally loose: they test
-the action, not its style. `hmr4d.evaluation.everyday_verbs` measures their accuracy on real clips. Lengths are metres
+the action, not its style. `hmr4d.evaluation.everyday_verbs` measures their accuracy on real clips. Lengths are meters
 of a body of neutral height; "standing height" is that of the pelvis of the same body standing straight.
 """
 
@@ -15,7 +15,7 @@ from hmr4d.metrics.figure import LIFTED, SIDES, Figure, lasts, stretches, swings
 
 SEATED = (0.35, 0.7)  # share of the standing height; a chair, a low stool, the steps of a house
 STRAIGHT = 0.87  # share of the standing height above which the legs are nearly straight
-THIGH_LEVEL = 0.2  # metres by which hips may be above knees for thighs that are nearly level
+THIGH_LEVEL = 0.2  # meters by which hips may be above knees for thighs that are nearly level
 
 # --- posture ----------------------------------------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ def _steps(who: Figure) -> int:
 
 
 def _flies(who: Figure, lift: float) -> float:
-    """Share of time in which both feet are so many metres over the floor."""
+    """Share of time in which both feet are so many meters over the floor."""
     return float((np.minimum(who.lift["left"], who.lift["right"]) > lift).mean())
 
 
@@ -238,7 +238,7 @@ def kicks(who: Figure, height: float = 0.2) -> bool:
 
     Args:
         who: of the clip.
-        height: metres that toe or ankle reach in front of the body; 0.2 for a ball, 0.45, the knee's, for an opponent.
+        height: meters that toe or ankle reach in front of the body; 0.2 for a ball, 0.45, the knee's, for an opponent.
     """
     for leg, other in zip(SIDES, SIDES[::-1], strict=True):
         foot = who.own_view(f"{leg}_foot")

@@ -30,12 +30,12 @@ LIMB_BONES = tuple(
 SIDE_JOINTS = ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
 LONGEST_SEEN = 0.9  # quantile over frames of a bone's length in the picture, which shortens it more or less
 NEAR_AND_FAR = 1.3  # ratio of the distances between which a change of stature can be seen
-USUAL = (1.5, 1.76)  # metres; more than LIMITS below or above is doubted, children of 1.25 m are not
+USUAL = (1.5, 1.76)  # meters; more than LIMITS below or above is doubted, children of 1.25 m are not
 UPRIGHT = 0.8  # quantile over frames of the stature: people stoop
 SLOWEST = 15.0  # frames per second; at lower rates people change their shape from frame to frame
 FOOT_SMOOTHING = 0.1  # seconds, standard deviation, along which feet are followed
 SLIDING = 0.4  # quantile over frames of how fast feet and body move as one
-WALKING, PACE_SMOOTHING = 0.5, 0.2  # metres per second; seconds, standard deviation, along which the path is followed
+WALKING, PACE_SMOOTHING = 0.5, 0.2  # meters per second; seconds, standard deviation, along which the path is followed
 IN_DEPTH = 0.25  # cosine to the viewing direction, at least, of a direction towards the camera or away from it
 MARGIN = 0.02  # of the picture's sides; detectors set joints a little outside
 # Largest good values, see the module docstring.
@@ -118,10 +118,10 @@ def check_lift(
     Args:
         motion: the lifted motion, in the world of the camera.
         kp2d, conf: (L, J, 2) pixels and (L, J) input of lifting, 0 for missing. camera: rig of one view.
-        rest_joints: (J, 3) metres of a body, for the proportions of limbs.
-        heights: metres over the floor of the top of the head and other parts (N, P), NaN where these are not known, and
+        rest_joints: (J, 3) meters of a body, for the proportions of limbs.
+        heights: meters over the floor of the top of the head and other parts (N, P), NaN where these are not known, and
             distance (N,) of the frames that determine both; None: no such frame.
-        stature: given height of the person, metres; None: unknown.
+        stature: given height of the person, meters; None: unknown.
     """
     joints3d, fps, skeleton = motion.joints3d, motion.fps, motion.skeleton
     pixels, seen = kp2d.double(), conf > 0

@@ -9,11 +9,11 @@ from hmr4d.geometry.rigs import project
 from hmr4d.motion.confidence import GOOD_JOINT
 from hmr4d.motion.motion import MotionBatch
 
-NEAREST = 0.1  # metres of depth
+NEAREST = 0.1  # meters of depth
 # Root mean square errors along the ray for 48 simulated views of test clips (benchmarks/lift_checks.py): of limbs
 # relative to the root in meters, and of the root relative to its distance.
 POSE, PLACE = 0.06, 0.015
-HELD = 0.7  # metres per second without the root in sight
+HELD = 0.7  # meters per second without the root in sight
 LONGEST_UNSEEN = 2.0  # seconds
 
 

@@ -1,6 +1,6 @@
 """The joint metrics of the MBench motion benchmark, as published and in SI units.
 
-All functions take the joints of one motion (L, J, 3) in metres whose joint 0 is the pelvis and whose joints 10 and 11
+All functions take the joints of one motion (L, J, 3) in meters whose joint 0 is the pelvis and whose joints 10 and 11
 are the left and right toe base, as in SMPL, SMPL-H and SMPL-X. Published values are in meters per frame, so they depend
 on the frame rate; `joint_metrics` also returns the values per second.
 
@@ -41,7 +41,7 @@ class Metric:
     """A metric of one motion.
 
     Attributes:
-        value: as published, in units of metres and frames.
+        value: as published, in units of meters and frames.
         si: the same in `unit`; the published value if it does not depend on time. unit: unit of `si`.
     """
 
@@ -107,7 +107,7 @@ def joint_metrics(joints3d: ArrayLike, fps: float, height_axis: str = "y") -> di
     """All joint metrics of a motion under their published names.
 
     Args:
-        joints3d: (L, J, 3) metres.
+        joints3d: (L, J, 3) meters.
         fps: frames per second of the motion.
         height_axis: a key of HEIGHT_AXES.
 
@@ -166,7 +166,7 @@ def _checked(joints3d: ArrayLike) -> Floats:
     joints = np.asarray(joints3d)
     if joints.ndim != 3 or joints.shape[-1] != 3 or joints.shape[1] <= max(FEET) or not len(joints):
         raise ValueError(
-            f"joints3d has shape {joints.shape}; expected (L, 22, 3) in metres, at least one frame and the joints up "
+            f"joints3d has shape {joints.shape}; expected (L, 22, 3) in meters, at least one frame and the joints up "
             f"to {max(FEET)}."
         )
     bad = ~np.isfinite(joints).all((1, 2))

@@ -1,6 +1,6 @@
 """Physical plausibility of motion from joint positions alone, one number per clip.
 
-All functions take padded batches of joints (B, L, J, 3) in metres, world, y up, with (B,) valid `lengths`, and return
+All functions take padded batches of joints (B, L, J, 3) in meters, world, y up, with (B,) valid `lengths`, and return
 one number per clip, (B,); padding never counts. A clip that is too short for a measure gets NaN. Compare clips of the
 same `fps` and of the same body height only (`to_neutral_height`): most measures depend on both.
 """
@@ -15,7 +15,7 @@ from hmr4d.representation.root_velocity import normalize_height
 
 FEET = (("left_ankle", "left_foot"), ("right_ankle", "right_foot"))  # ankle and toe joint of either foot
 CONTACT_PERCENTILE = 0.05  # the resting height of a foot joint is this quantile of its height over the clip
-CONTACT_MARGIN = 0.03  # metres above the resting height that still count as contact
+CONTACT_MARGIN = 0.03  # meters above the resting height that still count as contact
 
 
 def to_neutral_height(joints3d: Tensor, lengths: Tensor, skeleton: Skeleton = SMPL22) -> Tensor:

@@ -1,6 +1,6 @@
 """Errors of 3D joints against true ones: root-aligned, similarity-aligned and absolute, frame by frame.
 
-Positions come in metres with frames on axis -3 and joints on axis -2, (..., L, J, 3), in any one frame for both
+Positions come in meters with frames on axis -3 and joints on axis -2, (..., L, J, 3), in any one frame for both
 motions; errors are in millimeters unless the name states another unit. All computations use float64. A static camera
 transform changes only t_root_l1, which depends on the axes, so world joints can be used for the metrics that are
 defined in the camera frame.
@@ -42,10 +42,10 @@ from hmr4d.geometry.alignment import align_points
 from hmr4d.metrics.physical import frame_jitter
 from hmr4d.metrics.rows import RowMetric
 
-MM = 1000.0  # millimetres in a metre
+MM = 1000.0  # millimeters in a meter
 CHUNK = 100  # frames between two alignments of the windowed world metrics
 W_FRAMES = 2  # frames at the start of a chunk from which w_mpjpe is aligned
-FOOT_STILL = 0.01  # metres; a true foot point that moves less from one frame to the next is in contact
+FOOT_STILL = 0.01  # meters; a true foot point that moves less from one frame to the next is in contact
 MIN_JOINTS = 3  # valid joints that a frame needs, for a similarity to be known
 METRICS = (
     "pa_mpjpe",
@@ -82,7 +82,7 @@ def pose_errors(
     joints and at least three joints are valid.
 
     Args:
-        pred, target: (L, J, 3) metres, both in one frame.
+        pred, target: (L, J, 3) meters, both in one frame.
         fps: of both.
         root_joints: joints whose mean is the root, such as both hips.
         valid: (L,) or (L, J) bool, validity of the target; None: everything is valid.
@@ -161,7 +161,7 @@ def w_mpjpe(
     """(..., L) mm of joints (..., L, J, 3): distance after the similarity that fits the first frames of each chunk.
 
     Args:
-        pred, target: metres.
+        pred, target: meters.
         weights: (..., L, J), or None for equal weights.
         chunk: frames until the next alignment; the last chunk may be shorter, down to one frame. None: the sequence.
         frames: from which a chunk is aligned.
@@ -241,7 +241,7 @@ class PoseErrorMetric(RowMetric):
         """Adds one sequence.
 
         Args:
-            pred, target: (L, J, 3) metres.
+            pred, target: (L, J, 3) meters.
             valid: (L,) or (L, J) bool.
             index: index of the sequence in the data set.
 
@@ -283,7 +283,7 @@ def _kept(
     """Both motions in float64 without the frames that do not count, joint weights if they differ, and which frames."""
     if pred.ndim != 3 or pred.shape[-1] != 3 or pred.shape != target.shape:
         raise ValueError(
-            f"pred has shape {tuple(pred.shape)} and target {tuple(target.shape)}; expected (L, J, 3) metres for both."
+            f"pred has shape {tuple(pred.shape)} and target {tuple(target.shape)}; expected (L, J, 3) meters for both."
         )
     length, num_joints, _ = pred.shape
     if not root_joints or not all(0 <= j < num_joints for j in root_joints):
@@ -306,5 +306,5 @@ def _kept(
 def _points(points: Tensor, kept: Tensor, name: str) -> Tensor:
     """The kept frames of points (L, P, 3) in float64."""
     if points.ndim != 3 or points.shape[-1] != 3 or len(points) != len(kept):
-        raise ValueError(f"{name} have shape {tuple(points.shape)}; expected ({len(kept)}, points, 3) metres.")
+        raise ValueError(f"{name} have shape {tuple(points.shape)}; expected ({len(kept)}, points, 3) meters.")
     return points[kept].double()

@@ -11,7 +11,7 @@ from hmr4d.body.skeleton import SMPL22, Skeleton
 from hmr4d.geometry.cameras import invert_rigid, rigid
 from hmr4d.motion.motion import Motion
 
-MIN_ACROSS_SQUARED = 1e-4  # square metres; below it hips and shoulders define no heading
+MIN_ACROSS_SQUARED = 1e-4  # square meters; below it hips and shoulders define no heading
 
 
 def facing_transform(first_frame: Tensor, skeleton: Skeleton = SMPL22) -> Tensor:
@@ -21,7 +21,7 @@ def facing_transform(first_frame: Tensor, skeleton: Skeleton = SMPL22) -> Tensor
     without such a direction keeps its heading.
 
     Args:
-        first_frame: (..., J, 3) metres, y up.
+        first_frame: (..., J, 3) meters, y up.
 
     Returns:
         T_ay2ayfz (..., 4, 4).

@@ -30,7 +30,7 @@ def clean_motion(
     """Motions (B, L, 22, 3) cleaned in up to three steps, in this order.
 
     Args:
-        joints3d: metres, y up; no gradient passes.
+        joints3d: meters, y up; no gradient passes.
         fps: frames per second.
         lengths: (B,) valid frames; None: all. Padding is not changed.
         smooth: see `temporal_smoothing.smooth_motion`.
@@ -41,7 +41,7 @@ def clean_motion(
         ValueError: another skeleton, or a position that is not finite in a valid frame.
     """
     if joints3d.ndim != 4 or joints3d.shape[2:] != (SMPL22.num_joints, 3):
-        raise ValueError(f"joints3d has shape {tuple(joints3d.shape)}; expected (B, L, {SMPL22.num_joints}, 3) metres.")
+        raise ValueError(f"joints3d has shape {tuple(joints3d.shape)}; expected (B, L, {SMPL22.num_joints}, 3) meters.")
     result = joints3d.detach().clone()
     counts = [joints3d.shape[1]] * len(joints3d) if lengths is None else lengths.tolist()
     for number, count in enumerate(counts):
@@ -65,7 +65,7 @@ def on_rigid_bones(joints3d: Tensor, *, skeleton: Skeleton = SMPL22) -> Tensor:
     to the spine: the result is posed by rotations, so writers of rotations reproduce it exactly.
 
     Args:
-        joints3d: (L, 22, 3) metres, y up.
+        joints3d: (L, 22, 3) meters, y up.
         skeleton: SMPL22.
     """
     rest = symmetric(clip_rest_joints(joints3d, load_light_body().rest_joints, skeleton=skeleton), skeleton)

@@ -17,7 +17,7 @@ FRAMES_AT_ONCE = 512  # bounds the memory of long motions; results do not depend
 STEPS = 6
 GOOD_ENOUGH = 1e-4  # meters; frames with smaller distance errors are not changed
 CONVERGED = 1e-5  # meters; maximum distance error at convergence
-MIN_LENGTH = 1e-6  # metres; a shorter bone has no direction
+MIN_LENGTH = 1e-6  # meters; a shorter bone has no direction
 GIVE = 1e-9  # weight of the bones, relative to a joint of weight 1: decides undetermined directions
 # Weights of squared distances of important joints: feet determine sliding, hands contacts.
 WEIGHTS = {"ankle": 30.0, "foot": 30.0, "wrist": 4.0, "head": 2.0}
@@ -34,8 +34,8 @@ def with_constant_bones(joints3d: Tensor, rest_joints: Tensor, *, skeleton: Skel
     form and J the derivatives of the constraints c, x = y - W^-1 J' m, (J W^-1 J' + give) m = c + J (y - x).
 
     Args:
-        joints3d: (L, J, 3) metres.
-        rest_joints: (J, 3) metres.
+        joints3d: (L, J, 3) meters.
+        rest_joints: (J, 3) meters.
         skeleton: skeleton of the joints.
 
     Returns: (L, J, 3); unchanged if bone lengths are constant. Frames without a near solution, such as those with all
@@ -52,11 +52,11 @@ class _Rules:
 
     Attributes:
         pairs: (2, P) joints at constant distance.
-        distances: (P,) metres.
+        distances: (P,) meters.
         fans: (4, F) joint and the ends of three of its bones.
-        volumes: (F,) metres; volume that they span over `areas`.
-        areas: (F,) square metres; makes volumes about as large as distances.
-        freedom: (J, J) inverse of the quadratic form that is minimised.
+        volumes: (F,) meters; volume that they span over `areas`.
+        areas: (F,) square meters; makes volumes about as large as distances.
+        freedom: (J, J) inverse of the quadratic form that is minimized.
     """
 
     pairs: Tensor
@@ -94,7 +94,7 @@ def _edges(joints: Tensor, fans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _errors(joints: Tensor, rules: _Rules) -> tuple[Tensor, Tensor]:
-    """Metres (L, C) by which joints (L, J, 3) break the rules, and derivatives (L, C, J, 3)."""
+    """Meters (L, C) by which joints (L, J, 3) break the rules, and derivatives (L, C, J, 3)."""
     start, end = rules.pairs
     bones = joints[:, end] - joints[:, start]
     lengths = bones.norm(dim=-1)

@@ -63,7 +63,7 @@ class BodyFit:
             joints of that body.
         residual: (L, 22) meters from each given joint to that of the body, in the convention of the source.
         undetermined: parts that the joints did not determine.
-        noise: metres, standard deviation of each coordinate from frame to frame; it was removed by smoothing.
+        noise: meters, standard deviation of each coordinate from frame to frame; it was removed by smoothing.
     """
 
     source: Motion
@@ -91,17 +91,17 @@ class BodyFit:
 
     @property
     def joint_residual(self) -> Tensor:
-        """(22,) metres; mean over frames."""
+        """(22,) meters; mean over frames."""
         return self.residual.mean(0)
 
     @property
     def mean_residual(self) -> float:
-        """Metres; mean over joints and frames."""
+        """Meters; mean over joints and frames."""
         return float(self.residual.double().mean())
 
     @property
     def max_residual(self) -> float:
-        """Metres; the largest of all joints and frames."""
+        """Meters; the largest of all joints and frames."""
         return float(self.residual.max())
 
     def posed(self) -> PosedBody:
@@ -124,7 +124,7 @@ def fit_body(motion: Motion, body: Body, *, keep_shape: bool = False, num_betas:
         num_betas: shape coefficients of bodies of the SMPL family. None: 16 for SMPL+H, 10 for others.
 
     Raises:
-        ValueError: another skeleton, an unknown convention, positions that are not finite or not in metres, or bones
+        ValueError: another skeleton, an unknown convention, positions that are not finite or not in meters, or bones
             without length.
     """
     joints3d = _checked(motion)

@@ -51,7 +51,7 @@ def plant_feet(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -> 
     Motion without any stance is not changed. Bone lengths are kept.
 
     Args:
-        joints3d: (L, J, 3) metres, y up.
+        joints3d: (L, J, 3) meters, y up.
         fps: frames per second.
         skeleton: skeleton of the joints.
 

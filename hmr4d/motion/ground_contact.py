@@ -12,16 +12,16 @@ from hmr4d.body.skeleton import Skeleton
 
 RESTING_QUANTILE = 0.05  # of a joint's heights over the clip: its own resting height
 # Wide enough for slightly noisy motion such as lifted motion: swinging feet are faster and higher.
-CONTACT_MARGIN = 0.1  # metres above it
-CONTACT_SPEED = 0.6  # metres per second along the floor
+CONTACT_MARGIN = 0.1  # meters above it
+CONTACT_SPEED = 0.6  # meters per second along the floor
 SMOOTHING = 0.1  # seconds, standard deviation
-REST_HEIGHTS = {"ankle": 0.08, "heel": 0.03}  # metres over the floor of an adult's joints, standing
-TOE_HEIGHT = 0.02  # metres, of all other foot joints
+REST_HEIGHTS = {"ankle": 0.08, "heel": 0.03}  # meters over the floor of an adult's joints, standing
+TOE_HEIGHT = 0.02  # meters, of all other foot joints
 NEAREST_BAND = 0.6  # meters; a foot whose floor point is farther behind the nearest one is in the air
 
 
 def rest_heights(skeleton: Skeleton, known: Mapping[str, float] | None = None) -> Tensor:
-    """(J,) metres above the floor of the joints of a standing foot; 0 for all other joints.
+    """(J,) meters above the floor of the joints of a standing foot; 0 for all other joints.
 
     Args:
         skeleton: skeleton of the joints.
@@ -42,7 +42,7 @@ def standing_joints(joints3d: Tensor, *, fps: float, skeleton: Skeleton) -> Tens
     over the clip and moves less than CONTACT_SPEED along the floor, by the mean of the steps before and after.
 
     Args:
-        joints3d: (L, J, 3) metres, y up.
+        joints3d: (L, J, 3) meters, y up.
         fps: frames per second.
         skeleton: skeleton of the joints.
     """

@@ -87,7 +87,7 @@ class Motion:
     """One person's motion. Immutable; `dataclasses.replace` creates modified copies.
 
     Attributes:
-        joints3d: (L, J, 3) metres, world, y up; a NumPy array becomes a tensor, float32.
+        joints3d: (L, J, 3) meters, world, y up; a NumPy array becomes a tensor, float32.
         fps: frames per second.
         skeleton: joint meaning of axis J.
         text: description of the motion; empty if unknown.
@@ -154,7 +154,7 @@ class MotionBatch:
     """B motions of one skeleton, rate and origin. `batch[i]` is a `Motion` cut to its length; a batch can be iterated.
 
     Attributes:
-        joints3d: (B, L, J, 3) metres, world, y up, zero beyond `lengths`. None for motion generated only in 2D.
+        joints3d: (B, L, J, 3) meters, world, y up, zero beyond `lengths`. None for motion generated only in 2D.
         lengths: (B,) int64 frames of each motion.
         fps: frames per second.
         text: B descriptions; may be empty.
@@ -237,7 +237,7 @@ def told_camera(size: Sequence[float], focal: float, center: Sequence[float]) ->
     Args:
         size: width and height of the image, pixels.
         focal: pixels; the principal point is the middle of the image.
-        center: optical center (x, y, z) in the world of the motion, metres.
+        center: optical center (x, y, z) in the world of the motion, meters.
     """
     return {"size": [int(v) for v in size], "focal": float(focal), "center": [round(float(v), 6) for v in center]}
 
@@ -262,7 +262,7 @@ def check_joints_shape(joints3d: Tensor, skeleton: Skeleton) -> None:
     if len(shape) != 3 or shape[-1] != 3:
         raise ValueError(f"joints3d has shape {shape} but one motion is (L, J, 3). Pass one motion at a time.")
     if joints3d.dtype is torch.bool or joints3d.is_complex():
-        raise ValueError(f"joints3d has dtype {joints3d.dtype} but must hold real numbers. Pass metres as float32.")
+        raise ValueError(f"joints3d has dtype {joints3d.dtype} but must hold real numbers. Pass meters as float32.")
     if shape[0] == 0:
         raise ValueError("joints3d has no frames but a motion needs at least one. Check the length it was cut to.")
     if shape[1] != skeleton.num_joints:
@@ -276,5 +276,5 @@ def joints_tensor(joints3d: Any) -> Tensor:
     """A copy of an array as a float32 tensor; ValueError for other types than real numbers."""
     array = np.asarray(joints3d)
     if array.dtype.kind not in "fiu":
-        raise ValueError(f"joints3d has dtype {array.dtype} but must hold real numbers. Pass metres as float32.")
+        raise ValueError(f"joints3d has dtype {array.dtype} but must hold real numbers. Pass meters as float32.")
     return torch.from_numpy(np.array(array, np.float32))

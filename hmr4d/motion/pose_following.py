@@ -25,7 +25,7 @@ def follow_pose(pose: Pose, joints3d: Tensor, *, skeleton: Skeleton = SMPL22) ->
 
     Args:
         pose: of SMPL joints.
-        joints3d: (L, J, 3) metres, near to the joints of the pose.
+        joints3d: (L, J, 3) meters, near to the joints of the pose.
         skeleton: skeleton of the joints.
     """
     rotations, rest = pose.rotations.double(), pose.rest_joints.double()

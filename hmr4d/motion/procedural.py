@@ -40,7 +40,7 @@ _REST_DIRECTIONS: Mapping[str, tuple[float, float, float]] = {
 
 
 def _rest_offsets() -> np.ndarray:
-    """(J, 3) metres from parent to joint in the T-pose, on the mean SMPL bone lengths."""
+    """(J, 3) meters from parent to joint in the T-pose, on the mean SMPL bone lengths."""
     lengths = smpl_mean_bone_lengths()
     offsets = np.zeros((SMPL22.num_joints, 3))
     for joint, name in enumerate(SMPL22.joint_names):
@@ -69,7 +69,7 @@ def synthetic_joints(content: str, num_frames: int, rng: np.random.Generator) ->
         rng: draws speed, size and rhythm, and the heading of the first frame.
 
     Returns:
-        (L, 22, 3) float32 metres, y up, lowest joint at y = 0.
+        (L, 22, 3) float32 meters, y up, lowest joint at y = 0.
     """
     if content not in CONTENTS:
         raise ValueError(f"Unknown synthetic content '{content}'; known: {CONTENTS}.")

@@ -26,7 +26,7 @@ class RigidMotion:
 
     Attributes:
         pose: of the SMPL-22 joints, float32.
-        mean: metres from the joints of the motion to those of the pose; mean over joints and frames.
+        mean: meters from the joints of the motion to those of the pose; mean over joints and frames.
         largest: the same, largest of all.
     """
 
@@ -35,7 +35,7 @@ class RigidMotion:
     largest: float
 
     def joints(self) -> Tensor:
-        """(L, 22, 3) metres."""
+        """(L, 22, 3) meters."""
         return self.pose.joints()
 
 
@@ -43,7 +43,7 @@ def pose_motion(motion: Motion, template: Tensor, *, keep_bones: bool = False) -
     """The pose of a motion: exactly its own, if it has one, else by inverse kinematics, see `follow_joints`.
 
     Args:
-        motion: motion of SMPL-22 joints. template: (22, 3) metres, rest pose of a body.
+        motion: motion of SMPL-22 joints. template: (22, 3) meters, rest pose of a body.
         keep_bones: use the bones of the template. The rotations of an existing pose are then used unchanged if they
             belong to a body of the SMPL family, since these bodies share the rest pose.
 
@@ -82,8 +82,8 @@ def follow_joints(
     with constant bones (`with_constant_bones`).
 
     Args:
-        joints3d: (L, 22, 3) metres, y up.
-        template: (22, 3) metres, rest pose of a body: provides the directions of bones, and the position of the root.
+        joints3d: (L, 22, 3) meters, y up.
+        template: (22, 3) meters, rest pose of a body: provides the directions of bones, and the position of the root.
         fps: frames per second, for smoothing twists in time. None: frames are independent.
         convention: joint convention of the source, see `joint_conventions`: zero rotations are then a standing person
             who looks ahead with the arms spread. None: the rest pose of the template.
@@ -91,7 +91,7 @@ def follow_joints(
 
     Raises:
         ValueError: a motion that is not finite, has other joints, bones without length or of a size that cannot be in
-            metres, or an unknown convention.
+            meters, or an unknown convention.
     """
     joints3d, template = joints3d.float(), template.to(joints3d.device, torch.float32)
     check_bones(joints3d, SMPL22)

@@ -113,7 +113,7 @@ def _on_bones(body: Body, rest: Tensor, convention: str | None, depth: float) ->
 
 
 def _root_places(body: Body, rotations: Tensor) -> Tensor:
-    """(L, 3) metres; the pelvis of a body that was turned, but not moved."""
+    """(L, 3) meters; the pelvis of a body that was turned, but not moved."""
     blocks = rotations.split(FRAMES_TO_MEASURE)
     return torch.cat([body.pose(block)[:, body.smpl22[0]] for block in blocks])
 

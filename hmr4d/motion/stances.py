@@ -30,7 +30,7 @@ ROOT_WINDOW = 0.5  # seconds over which the root's speed is averaged
 ANKLE_HEIGHT = (0.03, 0.07, 0.15)  # meters over the toe joint, standing: minimum, default, maximum
 STEP = 0.05  # meters; a smaller change of height between stances is drift
 LOWEST_STEP = 0.1  # meters over the floor; minimum height of raised ground
-FALLS = -4.0  # metres per second squared; a body with a lower median acceleration is in flight
+FALLS = -4.0  # meters per second squared; a body with a lower median acceleration is in flight
 LEVEL_SPEED = 0.1  # meters per second; soles that rise or sink faster hardly determine the ground height
 RESTS = 0.03  # meters per second; slower joints are at rest
 
@@ -44,7 +44,7 @@ class Stance:
     Attributes:
         foot: 0 left, 1 right.
         start, stop: frames, stop exclusive.
-        level: metres over the lowest ground of the clip; 0 on the floor, more on a step or a stool.
+        level: meters over the lowest ground of the clip; 0 on the floor, more on a step or a stool.
     """
 
     foot: int
@@ -62,12 +62,12 @@ class Feet:
     """Both feet of a clip.
 
     Attributes:
-        ankles, toes: (L, 2, 3) metres.
-        soles: (L, 2) metres, height.
+        ankles, toes: (L, 2, 3) meters.
+        soles: (L, 2) meters, height.
         steadiness: (L, 2) 1 for a sole at constant height, toward 0 for one that rises or sinks.
         slips: (L - 1, 2, 3) displacement in meters of the pivot of a foot to the next frame.
         hold: (L, 2) 1 for a held foot, 0 for a free one, with smooth transitions.
-        speed: (L,) metres per second of the root along the floor, averaged over ROOT_WINDOW.
+        speed: (L,) meters per second of the root along the floor, averaged over ROOT_WINDOW.
         stances: ordered by start."""
 
     ankles: Floats
@@ -89,7 +89,7 @@ def find_stances(joints3d: Floats, *, fps: float, skeleton: Skeleton = SMPL22) -
     rest on high ground are in stance there.
 
     Args:
-        joints3d: (L, J, 3) metres, y up.
+        joints3d: (L, J, 3) meters, y up.
         fps: frames per second.
         skeleton: skeleton of the joints.
     """
@@ -128,7 +128,7 @@ def with_levels(
 ) -> tuple[Stance, ...]:
     """Stances with the height of their ground.
 
-    Generated motion drifts up or down by some centimetres a second, and by decimetres in a jump, so a slow change of
+    Generated motion drifts up or down by some centimeters a second, and by decimeters in a jump, so a slow change of
     height is not a change of ground, and a jump ends on its starting ground. A stance less than STEP from an earlier
     one has the same ground; otherwise the height difference to the previous stance counts. Ground less than LOWEST_STEP
     over the lowest one is the floor.
@@ -136,7 +136,7 @@ def with_levels(
     Args:
         stances: in the order in which they start.
         soles, steadiness: (L, 2), see `Feet`.
-        root_height: (L,) metres.
+        root_height: (L,) meters.
         fps: frames per second.
     """
     heights = [float(np.average(soles[s.frames, s.foot], weights=steadiness[s.frames, s.foot])) for s in stances]
@@ -174,7 +174,7 @@ def _around(steps: Floats) -> Floats:
 
 
 def _ankle_heights(ankles: Floats, toes: Floats, speeds: Floats) -> Floats:
-    """(2,) metres of the ankles over the toes of feet that stand: the median over slow frames."""
+    """(2,) meters of the ankles over the toes of feet that stand: the median over slow frames."""
     over = ankles[..., 1] - toes[..., 1]
     slow = speeds.max(-1) < LANDS[0]
     least, usual, most = ANKLE_HEIGHT

@@ -11,7 +11,7 @@ ORDER = 3  # order of the filter, which runs forward and backward
 # Fraction of the jitter below the cutoff: motion above the first value is clean and not changed, below the second it is
 # smoothed fully.
 CLEAN, NOISY = 0.8, 0.6
-LARGEST = 0.015  # metres; noise is smaller, what moves a joint further is a flip or a blow
+LARGEST = 0.015  # meters; noise is smaller, what moves a joint further is a flip or a blow
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ def smooth_motion(joints3d: Floats, *, fps: float) -> Floats:
     except that no joint moves by more than LARGEST.
 
     Args:
-        joints3d: (L, J, 3) metres.
+        joints3d: (L, J, 3) meters.
         fps: frames per second; at 2 CUTOFF and below, nothing is removed.
     """
     if len(joints3d) < 4 or fps <= 2 * CUTOFF:

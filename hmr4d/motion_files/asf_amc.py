@@ -104,7 +104,7 @@ class AmcClip:
         return len(self.motion[ROOT])
 
     def forward_kinematics(self) -> np.ndarray:
-        """(T, 1 + bones, 3) metres, file axes: the root, then the end of every bone, as `AsfSkeleton.joint_names`.
+        """(T, 1 + bones, 3) meters, file axes: the root, then the end of every bone, as `AsfSkeleton.joint_names`.
 
         A bone with rest axes C and rotation M about them turns by C M C^-1 relative to its parent; its end lies at
         parent's end + global rotation * offset. Rotations about the first named axis come first.

@@ -45,7 +45,7 @@ def meters_per_unit(unit: str) -> float:
     except ValueError:
         raise ValueError(f"Unit '{unit}' is neither a number nor one of {sorted(METERS_PER_UNIT)}.") from None
     if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"Metres per unit must be a positive number, got {unit}.")
+        raise ValueError(f"Meters per unit must be a positive number, got {unit}.")
     return scale
 
 
@@ -104,10 +104,10 @@ def import_doubts(
     """Warnings about a motion, and the options that correct it.
 
     Args:
-        joints3d: (L, J, 3) metres, y up, as read with these options.
+        joints3d: (L, J, 3) meters, y up, as read with these options.
         points: head, feet and tree.
         fps: frames per second.
-        scale: metres per unit that were taken.
+        scale: meters per unit that were taken.
         up: axis that was taken for the one that points up.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Residual vector quantisation with codebooks that follow the data by a moving average.
+"""Residual vector quantization with codebooks that follow the data by a moving average.
 
 van den Oord et al., "Neural Discrete Representation Learning", 2017, arXiv 1711.00937; Lee et al., "Autoregressive
 Image Generation Using Residual Quantization", 2022, arXiv 2203.01941; in the form of Guo et al., "MoMask", 2023, arXiv
@@ -175,7 +175,7 @@ class ResidualQuantizer(nn.Module):
         num_active: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
-        """Quantises a latent; in training the codebooks are updated.
+        """Quantizes a latent; in training the codebooks are updated.
 
         Args:
             latent: (N, C, T).

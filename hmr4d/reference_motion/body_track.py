@@ -26,8 +26,8 @@ from hmr4d.utils import lazy_roma as roma
 logger = logging.getLogger(__name__)
 
 MAX_GAP = 0.5  # seconds; longest gap that is interpolated
-FARTHEST = 200.0  # metres; larger distances from the origin indicate another unit
-FASTEST = 12.0  # metres per second; a larger median speed indicates another unit
+FARTHEST = 200.0  # meters; larger distances from the origin indicate another unit
+FASTEST = 12.0  # meters per second; a larger median speed indicates another unit
 HEAD_DOWN = -0.5  # mean upward component of the direction from pelvis to neck; clips below it get a warning
 MOST_TURN = 2 * math.pi  # radians; if most rotation vectors are longer, they are in degrees
 UPRIGHT = 0.5  # smallest mean component of the direction from pelvis to neck along an up axis
@@ -102,7 +102,7 @@ class ReadOptions:
         up: up axis of the file, one of UP_AXES; None: that of the system, or detected from the body.
         max_gap: longest gap that is interpolated, seconds; longer gaps are an error.
         first, last: first and last frame number of the video; None: all.
-        scale: metres per unit of the file.
+        scale: meters per unit of the file.
         focal, size: focal length and image size in pixels, for files without them.
         body_models: folder of the user's licensed body models, for bones and shape; None: bones of the free body.
         video_fps: frame rate of the video, for files without frame rate.
@@ -280,7 +280,7 @@ def _without_gaps(
 
 
 def _rest_joints(track: BodyTrack, options: ReadOptions, remarks: list[str]) -> Tensor:
-    """Rest joints (22, 3) of the person, metres, float64."""
+    """Rest joints (22, 3) of the person, meters, float64."""
     if options.body_models is None:
         if track.betas is not None and bool(track.betas.any()):
             remarks.append(
@@ -303,7 +303,7 @@ def _space(track: BodyTrack, options: ReadOptions) -> str:
 
 
 def _y_up(place: Placement, track: BodyTrack, rest: Tensor, options: ReadOptions, remarks: list[str]) -> Placement:
-    """The placement in metres in a world with y up."""
+    """The placement in meters in a world with y up."""
     up = options.up or place.up
     if up is None:
         up = _up_by_body(place.root, track.body_rotations, rest)
@@ -331,7 +331,7 @@ def mean_torso(root: Tensor, body_rotations: Tensor, rest: Tensor) -> Tensor:
     Args:
         root: (F, 3, 3) rotations of the pelvis.
         body_rotations: (F, 21, 3, 3) rotations of joints 1..21 relative to their parents.
-        rest: (22, 3) rest joints, metres.
+        rest: (22, 3) rest joints, meters.
     """
     rotations = torch.cat([root[:, None], body_rotations], 1)
     joints = Pose("smplx", rotations, torch.zeros(len(root), 3).to(rest), rest).joints()
@@ -350,14 +350,14 @@ def _check_upright(pose: Pose, space: str, remarks: list[str]) -> None:
 def _check_unit(motion: Motion, remarks: list[str]) -> None:
     away = float(motion.joints3d[:, 0].norm(dim=-1).median())
     if away > FARTHEST:
-        remarks.append(f"The person is {away:.0f} m away. If lengths are millimetres, use --scale 0.001.")
+        remarks.append(f"The person is {away:.0f} m away. If lengths are millimeters, use --scale 0.001.")
         return
     if motion.num_frames < 2:
         return
     speed = float((motion.joints3d[1:, 0] - motion.joints3d[:-1, 0]).norm(dim=-1).median()) * motion.fps
     if speed > FASTEST:
         remarks.append(
-            f"The pelvis moves at {speed:.0f} m/s. If lengths are millimetres, use --scale 0.001; if the frame rate "
+            f"The pelvis moves at {speed:.0f} m/s. If lengths are millimeters, use --scale 0.001; if the frame rate "
             "is wrong, use --fps-in."
         )
 

@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 KINDS = ("depth", "overlay", "turntable")
 STYLES = ("depth", "shaded")
 SIZE = (1920, 1080)
-_NEAREST = 0.005  # metres; near plane
+_NEAREST = 0.005  # meters; near plane
 _SAME_ASPECT = 0.02  # largest relative difference between the aspect ratios of video and camera
 _SHORTER = 0.25  # seconds; a video may end this much before the motion
 _RING = 24  # directions of a turntable that must keep the figure in the image
-_FLOOR_REACH = 4  # metres of floor on a turntable
+_FLOOR_REACH = 4  # meters of floor on a turntable
 
 
 @dataclass(frozen=True)

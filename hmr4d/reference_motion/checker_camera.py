@@ -21,8 +21,8 @@ from hmr4d.visualization.view_camera import PinholeView
 logger = logging.getLogger(__name__)
 
 FIELD_OF_VIEW = 55.0  # degrees along the longer side; default field of view
-DISTANCE = 2.5  # metres; distance from the farthest position of the person
-_FLESH = 0.25  # metres; margin around joints, for the top of the head and hands
+DISTANCE = 2.5  # meters; distance from the farthest position of the person
+_FLESH = 0.25  # meters; margin around joints, for the top of the head and hands
 _FROM_Z_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
 _FROM_Y_UP = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0))
 
@@ -40,7 +40,7 @@ def automatic_camera(
     Its distance depends on the path of the pelvis.
 
     Args:
-        pelvis: (L, 3) metres.
+        pelvis: (L, 3) meters.
         up: up axis of the motion, "z" or "y".
         centered: place the camera at the height of the first pelvis instead of the floor.
     """
@@ -102,7 +102,7 @@ def checking_views(
 
 def _too_near(points: NDArray[np.float64], K: NDArray[np.float64], size: tuple[int, int]) -> float:
     """Distance that a camera has to move back to see all joints (L, 22, 3), x left and z forward, with a margin;
-    metres.
+    meters.
 
     The published camera cuts off the head of an adult in wide images.
     """

@@ -19,7 +19,7 @@ class ReferenceCondition(NamedTuple):
     """Input of the generator.
 
     Attributes:
-        features: (N, 276) normalised features.
+        features: (N, 276) normalized features.
         condition: (N, 138) columns of the condition.
         attend_to_text: whether the generator follows the text, because there is no reference.
     """
@@ -30,7 +30,7 @@ class ReferenceCondition(NamedTuple):
 
 
 def reference_condition(features: Tensor | None, statistics: Rep276Statistics) -> ReferenceCondition:
-    """Generator input of a reference (N, 276) at the frame rate of the statistics; None: zeros before normalisation."""
+    """Generator input of a reference (N, 276) at the frame rate of the statistics; None: zeros before normalization."""
     rows = torch.zeros(EMPTY_LENGTH, NUM_FEATURES) if features is None else checked_features(features)
     normalized = statistics.normalize(rows)
     return ReferenceCondition(normalized, normalized[:, CONDITION], features is None)

@@ -30,7 +30,7 @@ from hmr4d.reference_motion.video_camera import CAMERA_TO_Y_UP, LEFT_UP_TO_OPENC
 from hmr4d.representation.rep276 import FPS, PosedBody276, decode, encode
 
 FLOORS = ("lowest", "stances", "none")
-LEAST_ACROSS = 1e-3  # metres; smallest horizontal distance between the hips that determines a heading
+LEAST_ACROSS = 1e-3  # meters; smallest horizontal distance between the hips that determines a heading
 
 
 def convert(
@@ -41,7 +41,7 @@ def convert(
     Args:
         clip: clip with joints or a pose. Joints without a pose are converted by `pose_motion`.
         fps: frame rate of the result; rotations are interpolated spherically, positions linearly. None: unchanged.
-        rest_joints: (22, 3) rest joints of the body of the features, metres. None: those of the pose, or the derived
+        rest_joints: (22, 3) rest joints of the body of the features, meters. None: those of the pose, or the derived
             ones.
         floor: alignment to the floor: "lowest": by the lowest joint of the clip; "stances": by standing feet, which is
             more robust to single low frames; "none": heights relative to the first pelvis.
@@ -114,8 +114,8 @@ def published_features(
     double precision too.
 
     Args:
-        global_orient, body_pose, transl: (L, 3) and (L, 63) axis-angle, and (L, 3) metres, in camera coordinates.
-        rest_joints: (22, 3) metres.
+        global_orient, body_pose, transl: (L, 3) and (L, 63) axis-angle, and (L, 3) meters, in camera coordinates.
+        rest_joints: (22, 3) meters.
         floor: "lowest" or "none", as in `convert`.
 
     Returns:

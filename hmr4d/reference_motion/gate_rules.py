@@ -55,7 +55,7 @@ class GateRules:
 
     Attributes:
         jitter: m/frame^2 at 20 frames per second.
-        penetration: depth below the floor, metres.
+        penetration: depth below the floor, meters.
         sliding: speed of standing feet, m/s.
         floating: fraction of frames.
         bone_drift: variation of bone lengths, %.

@@ -28,7 +28,7 @@ def with_locked_feet(clip: ReferenceClip) -> ReferenceClip:
 
 
 def _following(clip: ReferenceClip, joints3d: Tensor) -> ReferenceClip:
-    """The clip with the body fitted to joints (L, 22, 3), metres."""
+    """The clip with the body fitted to joints (L, 22, 3), meters."""
     motion = clip.motion
     pose = motion.pose if motion.pose is not None else pose_motion(motion, derived_rest_joints()).pose
     pose = follow_pose(pose, joints3d)

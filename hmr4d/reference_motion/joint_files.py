@@ -38,7 +38,7 @@ def find_joint_files(places: list[Path]) -> list[Path]:
 
 
 def load_joints(path: Path, *, fps: float | None = None) -> tuple[NDArray[np.floating], float, Motion | None]:
-    """Joints (L, 22, 3) in metres and frames per second of a file, and the motion itself if the file contains one.
+    """Joints (L, 22, 3) in meters and frames per second of a file, and the motion itself if the file contains one.
 
     Args:
         path: an array (L, 22, 3), a dict with `joints`, a reference motion (its joints have y up and are integrated
@@ -68,8 +68,8 @@ def load_joints(path: Path, *, fps: float | None = None) -> tuple[NDArray[np.flo
         joints = np.asarray(content)
         if joints.dtype.kind not in "fiu" or joints.shape[1:] != (SMPL22.num_joints, 3):
             raise ValueError(
-                f"it contains {_shown(content)}; expected joints (L, 22, 3) in metres, or 276 features. Of the 24 joints "
-                "of SMPL take the first 22."
+                f"it contains {_shown(content)}; expected joints (L, 22, 3) in meters, or 276 features. Of the 24 "
+                "joints of SMPL take the first 22."
             )
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error

@@ -14,10 +14,10 @@ from hmr4d.geometry.rotations import quat_wxyz_between, quat_wxyz_to_matrix
 from hmr4d.motion.canonical import facing_transform, transformed
 from hmr4d.reference_motion.clip import ReferenceClip
 
-STANDS = 0.25  # metres per second; slower feet may be in stance
+STANDS = 0.25  # meters per second; slower feet may be in stance
 SHORTEST = 0.15  # seconds; shortest stance
-LOW = 0.15  # metres above the lower foot; higher feet are not in stance
-FLOOR_ERROR = 0.03  # metres; standard deviation of the position of a standing foot
+LOW = 0.15  # meters above the lower foot; higher feet are not in stance
+FLOOR_ERROR = 0.03  # meters; standard deviation of the position of a standing foot
 BODY_LEAN = 0.10  # radians; standard deviation of the mean lean of the torso
 CAMERA_TILT = 0.35  # radians; standard deviation of the tilt of cameras
 ROUNDS = 3  # iterations, because stances depend on the up direction and vice versa
@@ -43,7 +43,7 @@ def placed(clip: ReferenceClip) -> ReferenceClip:
 def leveled(clip: ReferenceClip) -> ReferenceClip:
     """A clip of a tilted camera, rotated so that y points against gravity, estimated from the body.
 
-    The up direction u minimises
+    The up direction u minimizes
 
         sum over stances (u . (p - mean p))^2 / FLOOR_ERROR^2 + |u - torso|^2 / BODY_LEAN^2 + |u - y|^2 / CAMERA_TILT^2,
 
@@ -76,7 +76,7 @@ def standing_places(joints3d: Tensor, fps: float, up: Tensor) -> Tensor:
     """Mean positions (S, 3) of the toe joints in stances, metres: slow and low for at least SHORTEST.
 
     Args:
-        joints3d: (L, 22, 3) metres.
+        joints3d: (L, 22, 3) meters.
         fps: frames per second.
         up: (3,) unit vector.
     """
@@ -97,7 +97,7 @@ def standing_places(joints3d: Tensor, fps: float, up: Tensor) -> Tensor:
 
 
 def floor_height(joints3d: Tensor, fps: float) -> float:
-    """Height of the floor under a motion (L, 22, 3), metres, y up: from its standing feet or, without any, its
+    """Height of the floor under a motion (L, 22, 3), meters, y up: from its standing feet or, without any, its
     lowest joint."""
     heights = standing_places(joints3d.double(), fps, torch.tensor([0.0, 1.0, 0.0]).double())[:, 1]
     return float(heights.quantile(FLOOR_QUANTILE)) if len(heights) else float(joints3d[..., 1].min())

@@ -33,7 +33,7 @@ class ReferenceMotion:
         fps: frames per second.
         extrinsic: (N, 9) camera rows, see `convert.extrinsic_rows`; None: no camera.
         intrinsic: (3, 3) intrinsics of the camera in pixels; None: unknown.
-        rest: (22, 3) rest joints of the body, metres; None: estimated from the features on demand.
+        rest: (22, 3) rest joints of the body, meters; None: estimated from the features on demand.
         text: description of the motion; empty if unknown.
         provenance: origin of the motion.
     """
@@ -48,7 +48,7 @@ class ReferenceMotion:
 
     @property
     def rest_joints(self) -> Tensor:
-        """Rest joints (22, 3) of the body, metres."""
+        """Rest joints (22, 3) of the body, meters."""
         return rest_joints(self.features, smplx_pelvis()) if self.rest is None else self.rest
 
     @property

@@ -13,9 +13,9 @@ from hmr4d.body.retarget import retarget_bone_lengths, smpl_mean_bone_lengths
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.body.smpl_bodies import load_smpl_body
 
-# Metres; rest position of the pelvis, the origin of translations in the features. Published as `smplx_root.pt`.
+# Meters; rest position of the pelvis, the origin of translations in the features. Published as `smplx_root.pt`.
 SMPLX_PELVIS = (0.0031243, -0.3514075, 0.0120367)
-SMPL_PELVIS = (-0.0018, -0.2233, 0.0282)  # metres; approximate pelvis of the neutral SMPL body of zero shape
+SMPL_PELVIS = (-0.0018, -0.2233, 0.0282)  # meters; approximate pelvis of the neutral SMPL body of zero shape
 FAMILY_PELVIS = {"smplx": SMPLX_PELVIS, "smpl": SMPL_PELVIS, "smplh": SMPL_PELVIS}
 
 
@@ -25,7 +25,7 @@ def smplx_pelvis() -> Tensor:
 
 
 def derived_rest_joints(family: str = "smplx") -> Tensor:
-    """Rest joints (22, 3), metres, without licensed files: free body with bone lengths of the mean SMPL body."""
+    """Rest joints (22, 3), meters, without licensed files: free body with bone lengths of the mean SMPL body."""
     free = load_light_body().rest_joints[None].double().numpy()
     joints = retarget_bone_lengths(free, smpl_mean_bone_lengths(SMPL22), scale_root=False)[0]
     moved = joints - joints[0] + np.array(FAMILY_PELVIS[family])
@@ -33,7 +33,7 @@ def derived_rest_joints(family: str = "smplx") -> Tensor:
 
 
 def family_rest_joints(family: str = "smplx", folder: Path | None = None, betas: Tensor | None = None) -> Tensor:
-    """Rest joints (22, 3), metres, of the user's licensed neutral body.
+    """Rest joints (22, 3), meters, of the user's licensed neutral body.
 
     Raises:
         FileNotFoundError: the model is missing; the message states where to get it and where to put it.

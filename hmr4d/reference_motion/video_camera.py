@@ -32,7 +32,7 @@ class VideoCamera:
 
     @property
     def is_static(self) -> bool:
-        """Whether the camera moves by at most a millimetre and the entries of its rotation change by at most 0.001."""
+        """Whether the camera moves by at most a millimeter and the entries of its rotation change by at most 0.001."""
         return bool((self.T_w2c - self.T_w2c[:1]).abs().max() < 1e-3)
 
     def moved(self, T_a2b: Tensor) -> VideoCamera:

@@ -24,15 +24,15 @@ from hmr4d.visualization.view_camera import PinholeView
 SIZE = (960, 960)
 FIELD_OF_VIEW = math.radians(60)  # vertical field of view
 PITCH = math.radians(30)  # downwards
-HEIGHT = 1.5  # metres; height of the camera above the center of the clip
-LEAST_DISTANCE = 4.0  # metres
-MARGIN = 0.5  # metres; margin of the ground around the clip
+HEIGHT = 1.5  # meters; height of the camera above the center of the clip
+LEAST_DISTANCE = 4.0  # meters
+MARGIN = 0.5  # meters; margin of the ground around the clip
 BODY_COLOR = (28, 135, 204)
 GROUND_OPACITY = 0.21  # opacity of black
 SMALLEST = 0.15  # smallest height of a figure relative to the image
 WHITE: Color = (255, 255, 255)
 _GL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
-_NEAREST = 1.0  # metres; near plane
+_NEAREST = 1.0  # meters; near plane
 _GROUND_FACES = [[0, 1, 2], [0, 2, 3]]
 
 
@@ -41,8 +41,8 @@ class ViewingScene:
     """Placement of the clip in the scene.
 
     Attributes:
-        offset: (3,) metres, added to all points of the motion (y up).
-        low, high: (3,) metres, bounds of the clip with this offset.
+        offset: (3,) meters, added to all points of the motion (y up).
+        low, high: (3,) meters, bounds of the clip with this offset.
     """
 
     offset: NDArray[np.float64]
@@ -54,8 +54,8 @@ class ViewingScene:
         """The scene of a clip.
 
         Args:
-            points: (L, N, 3) metres, y up: the mesh, or its bounds, in every frame.
-            pelvis: (3,) metres, its position in the first frame.
+            points: (L, N, 3) meters, y up: the mesh, or its bounds, in every frame.
+            pelvis: (3,) meters, its position in the first frame.
         """
         whole = np.asarray(points, np.float64)
         low, high, start = whole.min((0, 1)), whole.max((0, 1)), np.asarray(pelvis, np.float64)
@@ -74,7 +74,7 @@ class ViewingScene:
 
     @property
     def ground(self) -> NDArray[np.float64]:
-        """Corners (4, 3) of the ground, metres."""
+        """Corners (4, 3) of the ground, meters."""
         (left, y, far), (right, _, near) = self.low, self.high
         left, far, right, near = left - MARGIN, far - MARGIN, right + MARGIN, near + MARGIN
         return np.array([[left, y, far], [left, y, near], [right, y, near], [right, y, far]])

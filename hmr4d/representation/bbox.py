@@ -1,6 +1,6 @@
 """Image points relative to the root, in units of a bounding box of the body.
 
-A box is (cx, cy, s): centre in pixels and size in units of 200 pixels, so that normalised = 2 (p - c) / (200 s).
+A box is (cx, cy, s): center in pixels and size in units of 200 pixels, so that normalised = 2 (p - c) / (200 s).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-BOX_MARGIN = 1.2  # box side over twice the half extent; the largest normalised value is 1 / 1.2
+BOX_MARGIN = 1.2  # box side over twice the half extent; the largest normalized value is 1 / 1.2
 BOX_UNIT = 200.0  # pixels per unit of box size
 
 
@@ -25,7 +25,7 @@ def bbox(points2d: Tensor, *, per_frame: bool = False) -> Tensor:
 
 
 def fixed_box(points2d: Tensor, size: float) -> Tensor:
-    """Boxes (..., L, 3) centred at the root of tracks (..., L, J, 2) with one given size."""
+    """Boxes (..., L, 3) centered at the root of tracks (..., L, J, 2) with one given size."""
     center = points2d[..., 0, :]
     return torch.cat([center, torch.full_like(center[..., :1], size)], -1)
 

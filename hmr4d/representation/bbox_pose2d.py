@@ -1,7 +1,7 @@
 """2D motion of one view as a pose relative to the bounding box and two tokens for its position in the image.
 
 Per frame: J local points (p - root) / S with S the half sides of a box around the body, then the offset
-2 root / (W, H) - 1 and the scale 2 f - 1 with f = 2 S / (W, H), each as (x, y): D = 2 (J + 2) numbers. In normalised
+2 root / (W, H) - 1 and the scale 2 f - 1 with f = 2 S / (W, H), each as (x, y): D = 2 (J + 2) numbers. In normalized
 image coordinates x_n = 2 u / W - 1, y_n = 2 v / H - 1 a point is local * (scale + 1) / 2 + offset, which is equation 2
 of Mocap-2-to-3 (arXiv 2503.03222). The margin of the box and its square shape are choices of this implementation.
 """
@@ -28,11 +28,11 @@ class BboxPose2DCodec:
     """Pixels of a view to features and back. Decoding inverts encoding for every box, so the choice of boxes is free.
 
     Args:
-        skeleton: of the points; its root joints centre the box.
+        skeleton: of the points; its root joints center the box.
         box: "square" keeps angles in pixels; "tight" fits width and height separately.
         margin: box over body; locals stay within 1 / margin.
         smooth: widen and smooth the box over time, so that single bad joints do not disturb the tokens.
-        isotropic: normalise both axes of the image by its longer side, (u - W / 2) / (max(W, H) / 2), not each by its
+        isotropic: normalize both axes of the image by its longer side, (u - W / 2) / (max(W, H) / 2), not each by its
             own.
     """
 
@@ -108,7 +108,7 @@ class BboxPose2DCodec:
         return features[..., : -2 * NUM_TOKENS].unflatten(-1, (-1, 2))
 
     def offset(self, features: Tensor) -> Tensor:
-        """(..., L, 2) root in normalised image coordinates."""
+        """(..., L, 2) root in normalized image coordinates."""
         return features[..., -4:-2]
 
     def scale(self, features: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ class BboxPose2DCodec:
         return ((self.scale(features) + 1) / 2).clamp(min=MIN_FRACTION) * self._unit(size)[..., None, :]
 
     def _unit(self, size: Tensor) -> Tensor:
-        """(..., 2) pixels that two units of normalised image coordinates are."""
+        """(..., 2) pixels that two units of normalized image coordinates are."""
         return size.amax(-1, keepdim=True).expand_as(size) if self.isotropic else size
 
     def _encode(self, pixels: Tensor, size: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:

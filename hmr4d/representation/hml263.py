@@ -1,6 +1,6 @@
 """The 263-number motion features of HumanML3D (Guo et al., CVPR 2022): joints to features and back.
 
-Joints are those of skeleton smpl22 in metres, world, y up, at 20 frames per second. L frames give L - 1 rows, since
+Joints are those of skeleton smpl22 in meters, world, y up, at 20 frames per second. L frames give L - 1 rows, since
 velocities look one frame ahead. Velocities are per frame, not per second. docs/hml263.md describes the whole format.
 """
 
@@ -42,11 +42,11 @@ NUM_FEATURES = 263
 FPS = 20.0
 SLICES = {
     "root_yaw": slice(0, 1),  # radians per frame, half the change of the heading
-    "root_velocity": slice(1, 3),  # metres per frame; x and z in the heading of the next frame
-    "root_height": slice(3, 4),  # metres
-    "positions": slice(4, 67),  # metres; joints 1..21, x and z from the root, in the heading of the frame
+    "root_velocity": slice(1, 3),  # meters per frame; x and z in the heading of the next frame
+    "root_height": slice(3, 4),  # meters
+    "positions": slice(4, 67),  # meters; joints 1..21, x and z from the root, in the heading of the frame
     "rotations": slice(67, 193),  # 6D columns of joints 1..21
-    "velocities": slice(193, 259),  # metres per frame; joints 0..21, in the heading of the frame
+    "velocities": slice(193, 259),  # meters per frame; joints 0..21, in the heading of the frame
     "contacts": slice(259, 263),  # 1 on the ground: left ankle, left toe, right ankle, right toe
 }
 VARIANTS: tuple[str, ...] = get_args(Variant)
@@ -62,7 +62,7 @@ class Hml263Codec:
     Args:
         variant: "humanml3d", the published features, used to train the published evaluators, or "corrected_hips", the
             same with a consistent heading of hips and shoulders.
-        target_offsets: (22, 3) metres along the rest directions, the skeleton to which every motion is retargeted
+        target_offsets: (22, 3) meters along the rest directions, the skeleton to which every motion is retargeted
             first. None: the published one.
     """
 
@@ -80,7 +80,7 @@ class Hml263Codec:
         """Features of motions; the rows of a motion do not depend on the rest of the batch.
 
         Args:
-            joints3d: (B, L, 22, 3) or (L, 22, 3) metres, world, y up, 20 fps, any position, heading and body size; a
+            joints3d: (B, L, 22, 3) or (L, 22, 3) meters, world, y up, 20 fps, any position, heading and body size; a
                 tensor or an array.
             lengths: (B,) valid frames of each motion, at least 2; None: all. Padding is ignored.
             degenerate: handling of a motion without defined features, because a bone has no length or is exactly
@@ -120,10 +120,10 @@ class Hml263Codec:
         """Joints by the stored positions; the inverse of `encode` up to its placement and retargeting.
 
         Args:
-            features: (..., F, 263), not normalised. Rows of zeros, which pad shorter motions, give a resting root.
+            features: (..., F, 263), not normalized. Rows of zeros, which pad shorter motions, give a resting root.
 
         Returns:
-            (..., F, 22, 3) metres, y up, above the origin and facing +z in frame 0.
+            (..., F, 22, 3) meters, y up, above the origin and facing +z in frame 0.
         """
         heading, root = root_path(features)
         local = features[..., SLICES["positions"]].unflatten(-1, (-1, 3))
@@ -188,14 +188,14 @@ def local_positions(placed: Tensor, heading: Tensor) -> Tensor:
 
 
 def root_path(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Heading quaternions (..., F, 4) and root positions (..., F, 3) in metres, summed up from features (..., F, 263).
+    """Heading quaternions (..., F, 4) and root positions (..., F, 3) in meters, summed up from features (..., F, 263).
 
     The first row has heading +z, above the origin; yaw and velocity of the last row are not used.
     """
     if features.shape[-1] != NUM_FEATURES:
         raise ValueError(
             f"Features have {features.shape[-1]} numbers a row, expected {NUM_FEATURES}: "
-            "joints of 22 points in the HumanML3D format, not normalised."
+            "joints of 22 points in the HumanML3D format, not normalized."
         )
     half_yaw = features[..., :-1, 0].cumsum(-1)
     half_yaw = torch.cat([torch.zeros_like(features[..., :1, 0]), half_yaw], -1)
@@ -209,7 +209,7 @@ def root_path(features: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Hml263Statistics(VariantStatistics):
-    """Mean and deviation (263,) float32 that features are normalised with; `variant` is that of `Hml263Codec`."""
+    """Mean and deviation (263,) float32 that features are normalized with; `variant` is that of `Hml263Codec`."""
 
     representation: str = "hml263"
     fps: float = FPS
@@ -308,7 +308,7 @@ def _checked_offsets(offsets: Tensor) -> Tensor:
     rest = offsets.new_tensor(REST_DIRECTIONS)
     if offsets.shape != rest.shape or not torch.allclose(rest * (rest * offsets).sum(-1, keepdim=True), offsets):
         raise ValueError(
-            f"target_offsets {tuple(offsets.shape)} must be (22, 3) in metres, each along its joint's "
+            f"target_offsets {tuple(offsets.shape)} must be (22, 3) in meters, each along its joint's "
             "rest direction; make them with skeleton_offsets(pose)."
         )
     return offsets

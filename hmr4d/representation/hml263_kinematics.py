@@ -27,8 +27,8 @@ from hmr4d.geometry.rotations import (
 Variant = Literal["humanml3d", "corrected_hips"]
 SIGMA = 20.0  # frames; smoothing of the heading
 RADIUS = 80  # frames; four sigma
-MIN_ACROSS_SQUARED = 1e-4  # square metres; variant corrected_hips keeps facing +z below it
-EPSILON = 1e-6  # metres; what variant corrected_hips adds to lengths that it divides by
+MIN_ACROSS_SQUARED = 1e-4  # square meters; variant corrected_hips keeps facing +z below it
+EPSILON = 1e-6  # meters; what variant corrected_hips adds to lengths that it divides by
 LEG = SMPL22.indices("right_knee", "right_ankle")  # the bones ending here, right thigh and shin, set the scale
 UP, FORWARD = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 
@@ -60,7 +60,7 @@ def published_target_offsets() -> Tensor:
 
 
 def skeleton_offsets(pose: Tensor) -> Tensor:
-    """Offsets (..., 22, 3) in metres of the body in a pose (..., 22, 3): rest directions times bone lengths."""
+    """Offsets (..., 22, 3) in meters of the body in a pose (..., 22, 3): rest directions times bone lengths."""
     lengths = (pose[..., 1:, :] - pose[..., _PARENTS, :]).norm(dim=-1, keepdim=True)
     return pose.new_tensor(REST_DIRECTIONS) * torch.cat([torch.zeros_like(lengths[..., :1, :]), lengths], -2)
 
@@ -69,7 +69,7 @@ def bone_rotations(joints: Tensor, variant: Variant) -> Tensor:
     """Smallest rotation in the world from the rest direction to the bone that ends at joint 1..21.
 
     Args:
-        joints: (22, B, L, 3) metres.
+        joints: (22, B, L, 3) meters.
 
     Returns:
         (21, B, L, 4) float32. NaN for a bone without length or exactly against its rest direction; variant
@@ -90,7 +90,7 @@ def retarget(joints: Tensor, offsets: Tensor, variant: Variant) -> Tensor:
     directions. The body measured is that of each clip's first frame.
 
     Args:
-        offsets: (22, 3) metres, along the rest directions.
+        offsets: (22, 3) meters, along the rest directions.
     """
     source = skeleton_offsets(joints[:, :, 0].transpose(0, 1))  # (B, 22, 3)
     legs_source, legs_target = (o[..., LEG, :].abs().amax(-1).sum(-1).double() for o in (source, offsets))
@@ -164,7 +164,7 @@ def smooth_over_time(x: Tensor, sigma: float = SIGMA, radius: int = RADIUS) -> T
 
 
 def _across(joints: Tensor, hips_reversed: bool) -> Tensor:
-    """(B, L, 3) metres from the left side to the right one, by hips and shoulders."""
+    """(B, L, 3) meters from the left side to the right one, by hips and shoulders."""
     hip_l, hip_r, sh_l, sh_r = SMPL22.indices("left_hip", "right_hip", "left_shoulder", "right_shoulder")
     hips = joints[hip_r] - joints[hip_l]
     return (-hips if hips_reversed else hips) + (joints[sh_r] - joints[sh_l])

@@ -1,4 +1,4 @@
-"""One view's 2D motion as plain points in normalised image coordinates: what `BboxPose2DCodec` is compared with."""
+"""One view's 2D motion as plain points in normalized image coordinates: what `BboxPose2DCodec` is compared with."""
 
 from __future__ import annotations
 

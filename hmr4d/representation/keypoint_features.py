@@ -29,7 +29,7 @@ _HIPS = list(COCO17.indices("left_hip", "right_hip"))
 
 @dataclass(frozen=True)
 class KeypointStatistics(VariantStatistics):
-    """Mean and deviation (34,) float32 that features of 2D keypoints are normalised with."""
+    """Mean and deviation (34,) float32 that features of 2D keypoints are normalized with."""
 
     representation: str = "keypoints2d"
     skeleton: str = COCO17.name

@@ -24,12 +24,12 @@ FPS = 20.0  # rate of the models and data sets with these features
 MIN_STD = 1e-8
 SLICES = {
     "body_pose": slice(0, 126),  # rot6d_block of joints 1..21 relative to their parents
-    "joints": slice(126, 192),  # metres; joints 0..21
-    "joint_velocities": slice(192, 258),  # metres per frame
+    "joints": slice(126, 192),  # meters; joints 0..21
+    "joint_velocities": slice(192, 258),  # meters per frame
     "root_rotation": slice(258, 264),  # rot6d_block, body to world
     "root_step": slice(264, 270),  # rot6d_block of R[t + 1] R[t]^T
-    "translation": slice(270, 273),  # metres; the pelvis less its place at rest
-    "translation_velocity": slice(273, 276),  # metres per frame
+    "translation": slice(270, 273),  # meters; the pelvis less its place at rest
+    "translation_velocity": slice(273, 276),  # meters per frame
 }
 CONDITION = np.r_[0:126, 258:270]  # columns that a generator is conditioned on: pose, root rotation and its step
 
@@ -41,7 +41,7 @@ class PosedBody276:
     Attributes:
         rotations: (L, 22, 3, 3) of each joint in the frame of its parent; the root's in the world.
         translation: (L, 3) meters; the pelvis minus its rest position.
-        joints3d: (L, 22, 3) metres.
+        joints3d: (L, 22, 3) meters.
     """
 
     rotations: Tensor
@@ -79,7 +79,7 @@ def decode(features: Tensor, *, from_velocities: bool = False, extra_frame: bool
     """The posed body of features (N, 276) or (N, 426).
 
     Args:
-        features: not normalised.
+        features: not normalized.
         from_velocities: root rotation, translation and joints are integrated from the first row; the pose of the body
             is always read directly. Generated features are decoded like this because their velocities are smoother.
         extra_frame: also return the frame after the last row, with the body pose of the last row; positions are then
@@ -146,7 +146,7 @@ def rest_joints(features: Tensor, pelvis: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Rep276Statistics(Statistics):
-    """Mean and deviation (276,) float32 that features are normalised with."""
+    """Mean and deviation (276,) float32 that features are normalized with."""
 
     representation: str = "rep276"
     fps: float = FPS

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hmr4d.body.skeleton import SMPL22, Skeleton
 
-NEUTRAL_HEIGHT = 1.6787  # metres; mean leg chain plus spine chain of the neutral SMPL body, betas = 0
+NEUTRAL_HEIGHT = 1.6787  # meters; mean leg chain plus spine chain of the neutral SMPL body, betas = 0
 MAX_HEIGHT_SCALE = 5.0
 
 

@@ -1,4 +1,4 @@
-"""How a set of views turns normalised 2D motion into local 3D motion and back."""
+"""How a set of views turns normalized 2D motion into local 3D motion and back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FULL_TURN = 2.0 * torch.pi
 
 
 class OrthographicViews:
-    """Parallel projection; lengths in space are normalised box units, one unknown scale for the clip.
+    """Parallel projection; lengths in space are normalized box units, one unknown scale for the clip.
 
     Args:
         T_w2c: (B, V, 4, 4).

@@ -11,7 +11,7 @@ PLACE_UNIT = 5.0  # meters; scales root positions to the variation of root-relat
 
 
 class WorldJointsCodec:
-    """Joints (..., L, J, 3) in metres to D = 3 (J + 1) features and back: joints less the root, then the root / 5 m.
+    """Joints (..., L, J, 3) in meters to D = 3 (J + 1) features and back: joints less the root, then the root / 5 m.
 
     Args:
         skeleton: of the joints.
@@ -32,6 +32,6 @@ class WorldJointsCodec:
         return torch.cat([(joints3d - root[..., None, :]).flatten(-2), root / PLACE_UNIT], -1)
 
     def decode(self, features: Tensor) -> Tensor:
-        """(..., L, D) -> (..., L, J, 3) metres."""
+        """(..., L, D) -> (..., L, J, 3) meters."""
         place = features[..., -3:] * PLACE_UNIT
         return features[..., :-3].unflatten(-1, (-1, 3)) + place[..., None, :]

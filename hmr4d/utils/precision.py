@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 def full_precision(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """The same function with autocast switched off inside, on the device of its first tensor argument.
 
-    Under autocast, matrix products of camera geometry would lose millimetres.
+    Under autocast, matrix products of camera geometry would lose millimeters.
     """
 
     @functools.wraps(function)

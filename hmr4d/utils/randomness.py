@@ -13,7 +13,7 @@ MASK_64 = (1 << 64) - 1
 
 
 def mix_seed(*parts: int) -> int:
-    """One 63-bit seed from several integers; neighbouring inputs give unrelated seeds (splitmix64 finaliser)."""
+    """One 63-bit seed from several integers; neighboring inputs give unrelated seeds (splitmix64 finaliser)."""
     state = 0
     for part in parts:
         state = (state + (part & MASK_64) + GOLDEN_RATIO_64) & MASK_64

@@ -96,7 +96,7 @@ def card(
     Args:
         name: name of the folder. rows: rows of the table; the common rows of all cards follow them.
         about: `data`, `licence`, `steps`, `losses`, `hardware`, `torch` and `commands` of the training.
-        notice: licence and credit of the data.
+        notice: license and credit of the data.
         before, after: paragraphs above the table and below the commands.
     """
     losses = ", ".join(f"{k.removeprefix('train/').removesuffix('_epoch')} {v:.4f}" for k, v in about["losses"].items())

@@ -1,4 +1,4 @@
-"""Drawing style of a skeleton: colours by side, thickness and head; shared by videos, contact sheets and web pages."""
+"""Drawing style of a skeleton: colors by side, thickness and head; shared by videos, contact sheets and web pages."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hmr4d.body.body_model import Body
 from hmr4d.body.skeleton import SMPL22, Skeleton
 
 SIDES = ("left", "right", "centre")
-# Blue and orange are distinguishable for all common types of colour blindness.
+# Blue and orange are distinguishable for all common types of color blindness.
 SIDE_COLORS = {"left": (43, 122, 214), "right": (240, 128, 42), "centre": (104, 115, 132)}
 JOINT_COLOR = (250, 250, 252)
 
-# Metres at the near and far end of a chain; chosen visually for adult proportions.
+# Meters at the near and far end of a chain; chosen visually for adult proportions.
 _CHAIN_RADII = {"leg": (0.062, 0.036), "arm": (0.046, 0.030), "spine": (0.066, 0.050), "face": (0.030, 0.016)}
 _DEFAULT_RADII = (0.045, 0.035)
 _DOT_RATIO = 0.62
 _HEAD_RADIUS = 0.105
-_HEAD_OFFSET = 0.085  # metres from the head joint, at the base of the skull, to the center of the head
+_HEAD_OFFSET = 0.085  # meters from the head joint, at the base of the skull, to the center of the head
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class FigureStyle:
     Attributes:
         bones: joint pairs; each is drawn as a capsule.
         bone_sides: side of each bone, an entry of SIDES.
-        joint_radii: metres, radius of the limbs at each joint.
-        dot_radii: metres, radius of the balls at the joints; 0 for a joint inside the head.
+        joint_radii: meters, radius of the limbs at each joint.
+        dot_radii: meters, radius of the balls at the joints; 0 for a joint inside the head.
         joint_sides: side of each joint.
         head: (neck joint, head joint) of the head ball, or None.
-        head_radius: metres.
-        head_offset: metres from the head joint along neck → head.
+        head_radius: meters.
+        head_offset: meters from the head joint along neck → head.
     """
 
     bones: tuple[tuple[int, int], ...]
@@ -90,7 +90,7 @@ def _limb_side(first: str, second: str) -> str:
 
 
 def body_colors(body: Body) -> NDArray[np.float32]:
-    """(V, 3) red, green, blue from 0 to 255 for the mesh of a body: blended colours of the sides."""
+    """(V, 3) red, green, blue from 0 to 255 for the mesh of a body: blended colors of the sides."""
     sides = figure_style(SMPL22).joint_sides
     colors = np.zeros((body.num_joints, 3), np.float32)
     for joint, (parent, driver) in enumerate(zip(body.parents, body.drivers, strict=True)):
@@ -102,7 +102,7 @@ def facing_angle(joints3d: NDArray[np.floating], skeleton: Skeleton) -> float:
     """Angle about +y from +z to the mean facing direction, radians; the initial direction if the figure turns a lot.
 
     Args:
-        joints3d: (L, J, 3) metres, y up.
+        joints3d: (L, J, 3) meters, y up.
         skeleton: its left/right pairs determine the front; without pairs the angle is 0.
     """
     left = [j for j, name in enumerate(skeleton.joint_names) if name.startswith("left")]

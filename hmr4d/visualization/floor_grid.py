@@ -10,9 +10,9 @@ from hmr4d.visualization.mesh_renderer import MeshRenderer
 from hmr4d.visualization.pixels import FLOOR, PAPER, QUIET_INK, Color, Pixels, color_word, mix
 from hmr4d.visualization.view_camera import PinholeView
 
-REACH = 12  # metres of floor in front and to the sides
-_NEAREST = 0.3  # metres; points at a smaller depth are not drawn
-_PIECES = 4  # line segments per metre
+REACH = 12  # meters of floor in front and to the sides
+_NEAREST = 0.3  # meters; points at a smaller depth are not drawn
+_PIECES = 4  # line segments per meter
 _SHADOW = (58, 68, 88)
 _SHADOW_CELL = 4  # pixels; the blur hides the cells
 _SHADOW_BLUR = 0.012  # fraction of the image height
@@ -26,8 +26,8 @@ def floor_grid(
     Args:
         view: the camera.
         center: (2,) x and z around which the floor is drawn; None: under the camera.
-        reach: metres to each side of the centre.
-        paper: background colour.
+        reach: meters to each side of the center.
+        paper: background color.
     """
     image = Image.new("RGB", view.size, paper)
     drawer = ImageDraw.Draw(image)
@@ -53,9 +53,9 @@ def draw_ground_shadow(
     Args:
         pixels: (H, W) packed pixels of the image.
         mesh: mesh that casts the shadow.
-        vertices: (V, 3) metres, its vertices.
+        vertices: (V, 3) meters, its vertices.
         view: the camera.
-        ground: height of the floor, metres.
+        ground: height of the floor, meters.
         strength: darkness of the shadow, 0 to 255.
     """
     flat = np.array(vertices, np.float64)

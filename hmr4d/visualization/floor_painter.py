@@ -17,10 +17,10 @@ SHADOW_STRENGTH = 150
 _LINE_WORD = color_word((172, 182, 198))
 _SHADOW = (58, 68, 88)
 _PATH = (120, 96, 200)
-_GRID_HALF_WIDTH = 0.006  # metres; one line per metre
+_GRID_HALF_WIDTH = 0.006  # meters; one line per meter
 _TURN = 65536  # fixed-point steps per grid cell; 16-bit positions wrap at every line
-_FADE_RADIUS = 3.2  # metres; distance from the followed point at which the floor has mostly faded
-_SHADOW_SHIFT = (0.26, 0.10)  # shadow shift per metre of height: to the right and away from the viewer
+_FADE_RADIUS = 3.2  # meters; distance from the followed point at which the floor has mostly faded
+_SHADOW_SHIFT = (0.26, 0.10)  # shadow shift per meter of height: to the right and away from the viewer
 _SHADOW_CELLS = 128  # cells of the coarse shadow along the image height; the blur hides the cells
 _PATH_POINTS = 80
 
@@ -73,11 +73,11 @@ class FloorPainter:
 
         Args:
             pixels: packed pixels of the drawn floor.
-            points3d: (N, 3) metres, points of the figure.
+            points3d: (N, 3) meters, points of the figure.
             followed: (2,) x and z of the floor point the camera follows.
             paint: function that computes the shadow strength (h, w) in a coarse image from the shadow positions of the
-                points (N, 3: u, v, pixels per metre) and the (width, height) of the coarse image.
-            margin: largest distance of the surface of the figure from its points, metres.
+                points (N, 3: u, v, pixels per meter) and the (width, height) of the coarse image.
+            margin: largest distance of the surface of the figure from its points, meters.
         """
         height = np.maximum(points3d[:, 1:2], 0.0)
         floor = np.insert(points3d[:, [0, 2]] + height * self._shadow_shear, 1, 0.0, axis=1)

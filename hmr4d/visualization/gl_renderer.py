@@ -14,7 +14,7 @@ from hmr4d.visualization.mesh_renderer import NEAREST, MeshRenderer, check_pictu
 from hmr4d.visualization.pixels import LIGHT, Pixels, covered_words, over
 from hmr4d.visualization.view_camera import PinholeView
 
-_FARTHEST = 1000.0  # metres
+_FARTHEST = 1000.0  # meters
 _AMBIENT = 0.35
 _INTENSITY = 2.6
 _GAMMA = 2.2  # pyrender computes in linear light
@@ -24,7 +24,7 @@ _AXES = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL cameras have y up and look alo
 class GlMeshRenderer(MeshRenderer):
     """OpenGL version of `MeshRenderer`, without the dark rim, with other lights and a far plane at 1 km.
 
-    Depth equals that of `MeshRenderer`; pyrender's own depth is sampled up to half a pixel off the pixel centres.
+    Depth equals that of `MeshRenderer`; pyrender's own depth is sampled up to half a pixel off the pixel centers.
 
     Args:
         faces, colors: see `MeshRenderer`.
@@ -47,7 +47,7 @@ class GlMeshRenderer(MeshRenderer):
         pixels[...] = over(pixels, covered_words(layer[..., :3], layer[..., 3] / 255))
 
     def _render(self, vertices: ArrayLike | torch.Tensor, view: PinholeView) -> Any:
-        """Colours (H, W, 4) weighted by coverage, and depth, of the mesh. All pyrender objects are released."""
+        """Colors (H, W, 4) weighted by coverage, and depth, of the mesh. All pyrender objects are released."""
         if view.K[0, 1] != 0:
             raise ValueError(f"K has a skew of {view.K[0, 1]}, which OpenGL cameras lack; use MeshRenderer.")
         points = self._camera_points(vertices, view) @ _AXES[:3, :3]

@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 _RESOURCES = Path(__file__).parent / "resources"
 _SCRIPTS = ("data", "figures", "gl", "canvas", "views")  # viewer_<name>.js, then viewer.js
-_STEP = 4e-4  # metres; quantization step of joints, error at most half of it
+_STEP = 4e-4  # meters; quantization step of joints, error at most half of it
 MESH_FRAMES = 5000  # frames of all motions; up to this number, a page with a body is smaller than 1 MB
-# Colours of figures in one scene; also for colour-blind viewers, distinguishable from each other and from the side
-# colours.
+# Colors of figures in one scene; also for color-blind viewers, distinguishable from each other and from the side
+# colors.
 _COLORS = ((0, 158, 115), (170, 80, 190), (200, 150, 0), (210, 60, 60), (70, 130, 180), (120, 120, 120))
 
 
@@ -83,7 +83,7 @@ def write_html(
         title: title of the page.
         mesh: include a body mesh that follows each motion; SMPL22 only. None: include it for up to MESH_FRAMES frames
             in total, except for motions that no body can follow.
-        together: show the motions of an entry in one scene with different colours at first, instead of side by side.
+        together: show the motions of an entry in one scene with different colors at first, instead of side by side.
 
     Raises:
         ValueError: there is no motion, skeletons differ, joints are not finite, views do not match their motion (the

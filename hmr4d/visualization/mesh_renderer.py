@@ -1,8 +1,8 @@
 """Mesh rendering in NumPy: shaded anti-aliased images on any background, and depth maps.
 
 Cameras follow OpenCV: x right, y down, z forward, `T_w2c` from world to camera, pixels from the top left corner. The
-centre of the pixel in row i and column j is (j + 0.5, i + 0.5), as in `geometry.cameras`; if a calibration has the
-centre of the first pixel at (0, 0), add 0.5 to its principal point.
+center of the pixel in row i and column j is (j + 0.5, i + 0.5), as in `geometry.cameras`; if a calibration has the
+center of the first pixel at (0, 0), add 0.5 to its principal point.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from hmr4d.visualization.pixels import (
 from hmr4d.visualization.rasterizer import Visible, face_planes, rasterize
 from hmr4d.visualization.view_camera import PinholeView
 
-NEAREST = 0.02  # metres; default near plane
+NEAREST = 0.02  # meters; default near plane
 SAMPLES = 2  # samples per pixel and direction
 _RIM_STRENGTH = 0.5
-_RIM_GAP = 0.05  # metres; smallest depth step between neighbours with a dark rim on the farther one
+_RIM_GAP = 0.05  # meters; smallest depth step between neighbors with a dark rim on the farther one
 _TOWARDS_LIGHT = LIGHT * (1.0, 1.0, -1.0)  # camera coordinates
 
 
@@ -62,14 +62,14 @@ class MeshRenderer:
         nearest: float = NEAREST,
         linear_in_picture: bool = False,
     ) -> NDArray[np.float32]:
-        """Depth map (H, W): metres along the camera's z axis to the nearest face at each pixel center; inf without a
+        """Depth map (H, W): meters along the camera's z axis to the nearest face at each pixel center; inf without a
         face.
 
         Args:
-            vertices: (V, 3) metres, world.
+            vertices: (V, 3) meters, world.
             view: the camera.
             both_sides: also render back faces.
-            nearest: near plane, metres.
+            nearest: near plane, meters.
             linear_in_picture: interpolate depth linearly in the image, as some published renderers do, instead of
                 linearly on the face.
 
@@ -98,7 +98,7 @@ class MeshRenderer:
 
         Args:
             pixels: packed pixels (module `pixels`) of the size of the view.
-            vertices: (V, 3) metres, world.
+            vertices: (V, 3) meters, world.
             view: the camera.
             opacity: 0 to 1; below 1 the background shows through.
 
@@ -159,7 +159,7 @@ class MeshRenderer:
         return world_to_camera(points, torch.from_numpy(view.T_w2c).float()).numpy()
 
     def _shades(self, points_c: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Lit colours (V, 3) of vertices (V, 3) in camera coordinates, with smooth normals."""
+        """Lit colors (V, 3) of vertices (V, 3) in camera coordinates, with smooth normals."""
         lit = self._normals(points_c) @ _TOWARDS_LIGHT.astype(np.float32)
         own, shine = lit_color(lit)
         return (own[:, None] * self.colors + shine[:, None] * 255).astype(np.float32)
@@ -185,7 +185,7 @@ def check_picture(pixels: Pixels, view: PinholeView) -> None:
 
 @dataclass(frozen=True)
 class _Layer:
-    """Part of an image: top left pixel, coverage (h, w) from 0 to 1, and colours (h, w, 3) weighted by coverage."""
+    """Part of an image: top left pixel, coverage (h, w) from 0 to 1, and colors (h, w, 3) weighted by coverage."""
 
     left: int
     top: int
@@ -199,10 +199,10 @@ def clip_near(
     """Clips a mesh at the near plane.
 
     Args:
-        points_c: (V, 3) metres, camera coordinates.
+        points_c: (V, 3) meters, camera coordinates.
         faces: (F, 3).
-        values: (V, C) vertex attributes, for example colours.
-        nearest: near plane, metres.
+        values: (V, C) vertex attributes, for example colors.
+        nearest: near plane, meters.
 
     Returns: Points, faces and values. New vertices follow the old ones. A face across the near plane becomes one or two
         faces.
@@ -236,7 +236,7 @@ def clip_near(
 
 
 def _project(points_c: NDArray[np.float32], view: PinholeView) -> NDArray[np.float64]:
-    """Projected points (V, 3): u and v in pixels, depth in metres."""
+    """Projected points (V, 3): u and v in pixels, depth in meters."""
     points = torch.from_numpy(points_c).double()
     return torch.cat([project_pinhole(points, torch.from_numpy(view.K)), points[:, 2:]], dim=1).numpy()
 
@@ -268,7 +268,7 @@ def _interpolate(
 
 
 def _layer(seen: Visible, colors: NDArray[np.float32], view: PinholeView) -> _Layer:
-    """The visible pixels with colours (3, N) as a layer with a dark rim. `seen` has SAMPLES times the resolution of
+    """The visible pixels with colors (3, N) as a layer with a dark rim. `seen` has SAMPLES times the resolution of
     the view."""
     reach = max(round(OUTLINE * SAMPLES * view.size[1] / 512 / 2), 1)
     left, top = ((x - reach) // SAMPLES * SAMPLES for x in seen.box[:2])
@@ -293,7 +293,7 @@ def _layer(seen: Visible, colors: NDArray[np.float32], view: PinholeView) -> _La
 
 
 def _nearest_around(depth: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
-    """Smallest depth (h, w) among the eight neighbours at a distance of `reach` pixels."""
+    """Smallest depth (h, w) among the eight neighbors at a distance of `reach` pixels."""
     nearest = depth.copy()
     diagonal = round(reach * 0.7)
     for down, across in ((0, reach), (reach, 0), (diagonal, diagonal), (diagonal, -diagonal)):

@@ -133,7 +133,7 @@ class MotionWriter:
     Args:
         out_dir: folder; created when the first motion is written.
         export: format names, see EXPORTS.
-        about: JSON object saved with every motion, such as the command; model and licence come from the motions.
+        about: JSON object saved with every motion, such as the command; model and license come from the motions.
         num_prompts, num_samples: totals, which determine the number of digits in the names.
     """
 

@@ -19,11 +19,11 @@ from hmr4d.utils import lazy_roma as roma
 from hmr4d.visualization.figure_style import figure_style
 from hmr4d.visualization.page_pack import Pack
 
-_VERTEX_STEP = 2e-4  # metres; quantization step of template vertices
-_PLACE_STEP = 4e-4  # metres; quantization step of translations
+_VERTEX_STEP = 2e-4  # meters; quantization step of template vertices
+_PLACE_STEP = 4e-4  # meters; quantization step of translations
 _TURN_STEP = 1 / 8192  # quantization step of quaternions; rotation errors are below 0.02 degrees
 _MAP_STEP = 1 / 65536
-_RESIDUAL_STEP = 1e-3  # metres; quantization step of shape residuals, which are mostly zero
+_RESIDUAL_STEP = 1e-3  # meters; quantization step of shape residuals, which are mostly zero
 _WEIGHT_STEPS = 255
 _FRAMES_TO_STAND = 24  # evenly spaced frames of a motion that determine how far its body is raised
 
@@ -50,10 +50,10 @@ def add_body(pack: Pack, motion: Motion) -> dict[str, Any]:
         pack: pack that stores the arrays.
         motion: motion of SMPL-22 joints.
 
-    Returns: `rest` (22, 3): joints at rest, metres. `shape` (22 x 4, 3): affine map of each joint; linear blend
+    Returns: `rest` (22, 3): joints at rest, meters. `shape` (22 x 4, 3): affine map of each joint; linear blend
         skinning of the template with these maps plus `residual` (V, 3) gives the mesh at rest. `turns` (L, 22 x 4):
-        rotations relative to the parent joints, quaternions x y z w. `translation` (L, 3), metres. `lift`: height by
-        which the body must be raised to stand on the floor, metres.
+        rotations relative to the parent joints, quaternions x y z w. `translation` (L, 3), meters. `lift`: height by
+        which the body must be raised to stand on the floor, meters.
 
     Raises:
         ValueError: a bone has no length, or the convention is unknown.

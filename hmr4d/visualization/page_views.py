@@ -18,7 +18,7 @@ from hmr4d.utils import lazy_roma as roma
 from hmr4d.visualization.page_pack import Pack
 
 _POINT_STEPS = 16000  # quantization steps from the center to the edge of all views; far below one drawn pixel
-_PLACE_STEP = 1e-3  # metres; quantization step of camera positions
+_PLACE_STEP = 1e-3  # meters; quantization step of camera positions
 _TURN_STEP = 1 / 8192
 _MISSING = 1 << 15  # marks an invisible joint
 _OPENING = 0.4  # half image width at distance 1 of a camera without intrinsics

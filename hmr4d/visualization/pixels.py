@@ -89,7 +89,7 @@ def over(pixels: Pixels, layer: Pixels) -> Pixels:
 
 
 def lit_color(lit: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Weights (...) of the surface colour and of white, for cosines (...) between the surface normal and the light."""
+    """Weights (...) of the surface color and of white, for cosines (...) between the surface normal and the light."""
     shine = np.maximum(lit - 0.72, 0)
     return np.maximum(0.66 + 0.34 * lit - shine, 0), shine
 

@@ -26,7 +26,7 @@ _OVER = 2  # supersampling factor
 _PERSON_COLORS: tuple[Color, ...] = ((43, 122, 214), (240, 128, 42), (46, 160, 104), (170, 82, 196), (205, 62, 84))
 _WEDGE = (214, 226, 240)
 _REAL = (60, 70, 90)
-_FARTHEST = 30.0  # metres; visible areas are drawn up to this distance
+_FARTHEST = 30.0  # meters; visible areas are drawn up to this distance
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def write_plan_view(
     """Writes a PNG top view of the floor with a grid of meters; the camera looks upward (-z up, x right).
 
     Root paths become darker with time and have a dot every second. Footprints mark resting contact joints, in the
-    colours of the sides for one person and in the colour of each person for several.
+    colors of the sides for one person and in the color of each person for several.
 
     Args:
         path: file to write.

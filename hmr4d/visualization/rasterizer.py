@@ -1,8 +1,8 @@
 """Rasterizes all triangles of a mesh at once in NumPy, without display or GPU.
 
-Each triangle is split into pixel rows, and each row into the run of pixels whose centres it covers; only covered pixels
+Each triangle is split into pixel rows, and each row into the run of pixels whose centers it covers; only covered pixels
 are computed. One scattered maximum over words of inverse depth (high bits) and triangle number (low bits) selects the
-nearest triangle of every pixel. The centre of the pixel in row i and column j is (j + 0.5, i + 0.5).
+nearest triangle of every pixel. The center of the pixel in row i and column j is (j + 0.5, i + 0.5).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Visible:
         box: left, top, right, bottom of the rasterized part of the image, pixels.
         pixels: (N,) index into the box, row by row.
         faces: (N,) visible triangle.
-        inverse_depth: (N,) inverse depth, 1 / metre.
+        inverse_depth: (N,) inverse depth, 1 / meter.
     """
 
     box: tuple[int, int, int, int]
@@ -44,7 +44,7 @@ class Visible:
         return bottom - top, right - left
 
     def centers(self) -> tuple[Floats, Floats]:
-        """(N,) u and v of the pixel centres in the image."""
+        """(N,) u and v of the pixel centers in the image."""
         rows, columns = np.divmod(self.pixels, max(self.shape[1], 1))
         return columns + (self.box[0] + 0.5), rows + (self.box[1] + 0.5)
 
@@ -73,7 +73,7 @@ def rasterize(
     """Computes the visible face of every pixel.
 
     Args:
-        points: (V, 3) u and v in pixels, depth in metres; depths are positive and all values finite.
+        points: (V, 3) u and v in pixels, depth in meters; depths are positive and all values finite.
         faces: (F, 3) indices of points, counter-clockwise when seen from outside.
         size: (width, height) pixels.
         both_sides: also rasterize back faces.
@@ -135,7 +135,7 @@ def _reaching(
 
 
 def _pixel_range(x: NDArray[np.float32], end: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """First and last pixel whose centre lies within each row of `x` (F, 3), clipped to 0 ... end - 1."""
+    """First and last pixel whose center lies within each row of `x` (F, 3), clipped to 0 ... end - 1."""
     low = np.minimum(np.minimum(x[:, 0], x[:, 1]), x[:, 2])
     high = np.maximum(np.maximum(x[:, 0], x[:, 1]), x[:, 2])
     half = np.float32(0.5)
@@ -182,7 +182,7 @@ def _line(start: Floats, end: Floats) -> Floats:
 
 
 def _cover(spans: _Spans, box: tuple[int, int, int, int]) -> tuple[Ints, Ints, Floats]:
-    """Pixel index in the box, face and inverse depth for every covered pixel centre."""
+    """Pixel index in the box, face and inverse depth for every covered pixel center."""
     left, top, right, _ = box
     owner, step = _spread(spans.num_rows)
     row = spans.top[owner] + step

@@ -51,7 +51,7 @@ class ShownMotion:
 
     @cached_property
     def joints3d(self) -> NDArray[np.float32]:
-        """(L, J, 3) metres, y up."""
+        """(L, J, 3) meters, y up."""
         return self.motion.array()
 
     @property

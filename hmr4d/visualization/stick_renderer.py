@@ -62,7 +62,7 @@ class StickRenderer:
 
         Args:
             base: (H, W) packed pixels of the background, usually `floor` with captions; it is not modified.
-            joints3d: (J, 3) metres.
+            joints3d: (J, 3) meters.
             followed: (2,) x and z of the floor point the camera follows.
             path: (L, 2) x and z of the root over the clip, drawn on the floor; None for no path.
             now: current index in `path`; the past path is drawn stronger than the future path.
@@ -153,7 +153,7 @@ class StickRenderer:
     ) -> None:
         """Blends one tapered limb with round ends into the image, lit by its curvature, with a soft dark rim.
 
-        Colour and coverage depend only on the distance from the axis relative to the thickness, so a table (the profile
+        Color and coverage depend only on the distance from the axis relative to the thickness, so a table (the profile
         of the limb) provides them. The coverage of an edge pixel is its part inside the limb, which gives smooth edges
         without supersampling.
         """
@@ -199,7 +199,7 @@ def _lit_surface(
     color: Color,
     haze: float,
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Colour (..., 3) weighted by coverage, and coverage (...), of a lit round surface with a dark rim.
+    """Color (..., 3) weighted by coverage, and coverage (...), of a lit round surface with a dark rim.
 
     Args:
         along: (...) position on the surface, relative to its radius.
@@ -207,8 +207,8 @@ def _lit_surface(
         radius: pixels; determines the width of a pixel at the edge.
         light: direction of the light in the same axes.
         rim: width of the dark outline, pixels.
-        color: colour of the lit side.
-        haze: 0 to 1, fraction of floor colour blended in for distant parts.
+        color: color of the lit side.
+        haze: 0 to 1, fraction of floor color blended in for distant parts.
     """
     square = along * along + across * across
     inside = (1 - np.sqrt(square)) * radius + 0.5
@@ -225,7 +225,7 @@ def _lit_surface(
 
 @lru_cache(maxsize=8192)
 def _limb_profile(radius: float, angle: int, color: Color, haze: float, rim: float) -> NDArray[np.uint32]:
-    """(2 * _PROFILE_MIDDLE + 1,) packed pixels of weighted colour and coverage across a limb, from one side to the
+    """(2 * _PROFILE_MIDDLE + 1,) packed pixels of weighted color and coverage across a limb, from one side to the
     other.
 
     The table has `_PROFILE_STEPS` entries per radius; `angle` is the direction of the limb in 64ths of a turn.
@@ -240,7 +240,7 @@ def _limb_profile(radius: float, angle: int, color: Color, haze: float, rim: flo
 
 @lru_cache(maxsize=8192)
 def _ball_sprite(radius: float, u: float, v: float, color: Color, haze: float, rim: float) -> Pixels:
-    """(n, n) packed pixels of weighted colour and coverage of a ball, centred at offset (u, v) in the middle pixel."""
+    """(n, n) packed pixels of weighted color and coverage of a ball, centered at offset (u, v) in the middle pixel."""
     reach = math.ceil(radius + rim + 1.5)
     radius = max(radius, 0.25)
     offset = np.arange(-reach, reach + 1) + 0.5

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 
 THREE_QUARTER = math.radians(34)  # azimuth from straight in front of a figure towards its left, radians
 ELEVATION = math.radians(13)
-_NEAREST = 0.2  # metres; points closer than this are not drawn
+_NEAREST = 0.2  # meters; points closer than this are not drawn
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ViewCamera:
 
     Attributes:
         R_w2c: (3, 3) world to camera rotation.
-        position: (3,) metres, camera centre minus the followed floor point.
+        position: (3,) meters, camera center minus the followed floor point.
         focal: focal length, pixels.
         center: (2,) principal point, pixels.
     """
@@ -71,7 +71,7 @@ class ViewCamera:
     center: tuple[float, float]
 
     def project(self, points3d: NDArray[np.floating], followed: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Projects world points (..., 3) while the camera follows (x, z): (..., 3) u, v in pixels and depth in metres.
+        """Projects world points (..., 3) while the camera follows (x, z): (..., 3) u, v in pixels and depth in meters.
 
         Points behind the camera get the smallest depth and meaningless u and v; check `visible` before use.
         """
@@ -96,7 +96,7 @@ class ViewCamera:
         return PinholeView(K, T_w2c, size)
 
     def floor_map(self, size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Floor x and z (H, W) of each pixel, metres, relative to the followed point; inf above the horizon."""
+        """Floor x and z (H, W) of each pixel, meters, relative to the followed point; inf above the horizon."""
         width, height = size
         u, v = np.meshgrid(np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32) + 0.5)
         rays = np.stack(
@@ -110,7 +110,7 @@ class ViewCamera:
 
 
 def smooth_follow(root: NDArray[np.floating], fps: float, seconds: float = 0.6) -> NDArray[np.float64]:
-    """Smoothed x and z (L, 2) of a root path (L, 3), metres, for a smooth camera motion."""
+    """Smoothed x and z (L, 2) of a root path (L, 3), meters, for a smooth camera motion."""
     floor = np.asarray(root, dtype=np.float64)[:, [0, 2]]
     return gaussian_filter1d(floor, sigma=max(seconds * fps, 0.1), axis=0, mode="nearest")
 
@@ -126,7 +126,7 @@ def fit_camera(
     """The closest camera in a given direction that keeps all points inside a rectangle of the image.
 
     Args:
-        points3d: (N, 3) metres, relative to the followed floor point, over the whole clip.
+        points3d: (N, 3) meters, relative to the followed floor point, over the whole clip.
         azimuth: direction of the camera position, angle about +y from +z, radians.
         elevation: angle of the camera above the horizon, radians; positive.
         frame: left, top, right, bottom of the rectangle, pixels.
@@ -143,7 +143,7 @@ def fit_camera(
     x_axis /= np.linalg.norm(x_axis)
     rotation = np.stack([x_axis, np.cross(forward, x_axis), forward])
     camera = points3d @ rotation.T
-    # The rectangle is centred on the root horizontally and on the extent of the figure vertically.
+    # The rectangle is centered on the root horizontally and on the extent of the figure vertically.
     middle_down = (camera[:, 1].min() + camera[:, 1].max()) / 2
     camera = camera - [0.0, middle_down, 0.0]
     needed = np.abs(camera[:, :2]) * focal / half - camera[:, 2:]

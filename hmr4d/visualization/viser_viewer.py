@@ -25,11 +25,11 @@ from hmr4d.visualization.shown_motions import ShownMotion
 if TYPE_CHECKING:
     import viser  # pyright: ignore[reportMissingImports]
 
-BONE_WIDTH = 0.035  # metres
-LABEL_HEIGHT = 0.25  # metres above the highest joint
-GAP = 0.6  # metres between motions side by side
+BONE_WIDTH = 0.035  # meters
+LABEL_HEIGHT = 0.25  # meters above the highest joint
+GAP = 0.6  # meters between motions side by side
 BODY_COLORS = ((104, 138, 190), (214, 146, 92), (112, 164, 104), (182, 118, 164))
-FARTHEST = 9.0  # metres; largest initial distance of the camera from its target
+FARTHEST = 9.0  # meters; largest initial distance of the camera from its target
 REFRESH = 60.0  # updates per second
 DEFAULT_PORT = 8080
 
@@ -95,9 +95,9 @@ def stop_server(server: viser.ViserServer) -> None:
 
 
 def side_by_side(motions: Sequence[ShownMotion]) -> NDArray[np.float64]:
-    """Offsets (N, 3), metres, that arrange motions in a row along x.
+    """Offsets (N, 3), meters, that arrange motions in a row along x.
 
-    The row is centred. Viewed from +z, which motions usually face, the first motion is on the left.
+    The row is centered. Viewed from +z, which motions usually face, the first motion is on the left.
     """
     low, high = (np.array([f(motion.joints3d[..., 0]) for motion in motions]) for f in (np.min, np.max))
     widths = high - low + GAP
@@ -115,8 +115,8 @@ class Figure:
         scene: scene of the server.
         path: name of the node in the scene.
         motion: motion to draw.
-        offset: (3,) metres, position of the figure.
-        color: colour of the mesh.
+        offset: (3,) meters, position of the figure.
+        color: color of the mesh.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Figure:
         )  # rotations (L, J, 4), w first, and positions (L, J, 3) of the bones
 
     def _points(self, frame: int) -> NDArray[np.float32]:
-        """End points (N, 2, 3) of the bones, metres."""
+        """End points (N, 2, 3) of the bones, meters."""
         return self.motion.joints3d[frame][self._bones].reshape(-1, 2, 3)
 
     def _label_place(self, frame: int) -> NDArray[np.float32]:
@@ -249,7 +249,7 @@ class MotionScene:
         self.show_bones(bones)
 
     def _corners(self) -> NDArray[np.float64]:
-        """Smallest and largest corner (2, 3) of all shown motions, metres."""
+        """Smallest and largest corner (2, 3) of all shown motions, meters."""
         low = np.min([m.joints3d.min((0, 1)) + o for m, o in zip(self.motions, self.offsets, strict=True)], axis=0)
         high = np.max([m.joints3d.max((0, 1)) + o for m, o in zip(self.motions, self.offsets, strict=True)], axis=0)
         return np.stack([low, high])

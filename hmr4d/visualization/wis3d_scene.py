@@ -24,13 +24,13 @@ from hmr4d.representation.views import PATCH, PerspectiveViews
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 CYAN, MAGENTA = (0, 255, 255), (255, 0, 255)
 CHAIN_COLORS = (RED, GREEN, BLUE, CYAN, MAGENTA)  # right leg, left leg, spine, right arm, left arm
-TUBE_RADIUS = 0.02  # metres
+TUBE_RADIUS = 0.02  # meters
 TUBE_SIDES = 8
 ORTHOGRAPHIC_DEPTH, PINHOLE_DEPTH = (
     0.25,
     0.5,
 )  # distance of the image planes, relative to the distance from camera to root
-DARKEST = 0.35  # brightness factor on the side away from the light; Wis3D shows vertex colours unlit
+DARKEST = 0.35  # brightness factor on the side away from the light; Wis3D shows vertex colors unlit
 LIGHT = (0.4, 0.8, 0.45)
 SEQUENCE_TEXT = 20  # characters of the text that a sequence name contains
 MAX_NAME_BYTES = 120  # file names allow 255 bytes, but ".ply" and the encoded URL must fit, too
@@ -44,8 +44,8 @@ class Figure:
 
     Attributes:
         name: name of its meshes.
-        joints3d: (L, J, 3) metres, y up.
-        colors: one colour per chain of the skeleton.
+        joints3d: (L, J, 3) meters, y up.
+        colors: one color per chain of the skeleton.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Figure:
 
     @classmethod
     def plain(cls, name: str, joints3d: Tensor, skeleton: Skeleton, color: Color) -> Figure:
-        """A figure (L, J, 3) of one colour. Raises ValueError if it is not finite or has other joints."""
+        """A figure (L, J, 3) of one color. Raises ValueError if it is not finite or has other joints."""
         return cls._checked(name, joints3d, skeleton, (color,) * len(skeleton.chains))
 
     @classmethod
@@ -103,7 +103,7 @@ def points_before_cameras(joints2d: Tensor, T_w2c: Tensor, *, is_perspective: bo
         is_perspective: True for pinhole views.
 
     Returns:
-        (V, L, J, 3) metres in the world of the cameras.
+        (V, L, J, 3) meters in the world of the cameras.
     """
     T_c2w = invert_rigid(T_w2c)
     share = PINHOLE_DEPTH if is_perspective else ORTHOGRAPHIC_DEPTH
@@ -139,7 +139,7 @@ def tube_vertices(
     """Tubes of TUBE_RADIUS along bones with pointed ends; a bone of zero length becomes a small bead.
 
     Args:
-        joints3d: (L, J, 3) metres.
+        joints3d: (L, J, 3) meters.
         bones: N pairs of joints.
 
     Returns:
@@ -163,7 +163,7 @@ def tube_vertices(
 
 
 def shaded(normals: NDArray[np.float64], colors: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Shaded colours (..., 3) from 0 to 255 under LIGHT."""
+    """Shaded colors (..., 3) from 0 to 255 under LIGHT."""
     light = np.asarray(LIGHT) / np.linalg.norm(LIGHT)
     strength = DARKEST + (1.0 - DARKEST) * (0.5 + 0.5 * (normals @ light))
     return np.round(colors * strength[..., None]).astype(np.uint8)
@@ -209,7 +209,7 @@ def write_sequence(folder: str | os.PathLike[str], name: str, figures: Sequence[
         for figure in figures:
             for frame, (vertices, colors) in enumerate(_meshes(figure, skeleton, bones)):
                 writer.set_scene_id(frame)
-                # Built here, because Wis3D would merge coincident vertices and thereby the colours of different chains.
+                # Built here, because Wis3D would merge coincident vertices and thereby the colors of different chains.
                 mesh = trimesh.Trimesh(vertices, faces, vertex_colors=colors, process=False)
                 writer.add_mesh(mesh, name=figure.name)
         shutil.rmtree(final, ignore_errors=True)
@@ -220,7 +220,7 @@ def write_sequence(folder: str | os.PathLike[str], name: str, figures: Sequence[
 
 
 def _meshes(figure: Figure, skeleton: Skeleton, bones: Sequence[tuple[int, int]]) -> Iterator[Any]:
-    """Yields (vertices, colours) of each frame."""
+    """Yields (vertices, colors) of each frame."""
     per_bone = [c for c, (_, chain) in zip(figure.colors, skeleton.chains, strict=True) for _ in chain[1:]]
     per_vertex = np.repeat(np.asarray(per_bone, np.float64), 2 * TUBE_SIDES + 2, axis=0)
     vertices, normals = tube_vertices(figure.joints3d, bones)
@@ -240,7 +240,7 @@ def motion_figures(
         motion: motion in its display position.
         name: name of the source of the motion.
         num_frames: length of the figures; motions are cut or padded with the last frame.
-        real: (L', J, 3) metres, recorded motion.
+        real: (L', J, 3) meters, recorded motion.
         views: `camera_joints3d` (L, J, 3), `joints2d` (V, L, J, 2), `T_w2c` (V, 4, 4) and `is_perspective`, to show the
             lifted 2D motion.
 

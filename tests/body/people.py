@@ -12,7 +12,7 @@ from hmr4d.motion.cleaning import symmetric
 
 FPS = 20.0
 ANKLES, TOES = SMPL22.indices("left_ankle", "right_ankle"), SMPL22.indices("left_foot", "right_foot")
-CROUCH = 0.07  # metres by which the pelvis is lower than in somebody who stands straight
+CROUCH = 0.07  # meters by which the pelvis is lower than in somebody who stands straight
 
 
 def standing(num_frames: int) -> np.ndarray:
@@ -33,11 +33,11 @@ def steps(num_frames: int, *, speed: float, stance: float, stride: float, lift: 
 
     Args:
         num_frames: L.
-        speed: metres per second.
+        speed: meters per second.
         stance: share of the stride in which a foot stands; below 0.5 it is a run with flight.
         stride: seconds from one stance of a foot to its next.
-        lift: metres that the swinging foot is raised.
-        rise: metres that each step is higher than the one before (stairs).
+        lift: meters that the swinging foot is raised.
+        rise: meters that each step is higher than the one before (stairs).
     """
     time = np.arange(num_frames) / FPS
     feet = np.zeros((num_frames, 2, 3))

@@ -18,7 +18,7 @@ PARENTS = {
     "smplh": SMPLH_PARENTS,
     "smplx": (*SMPL22.parents, 15, 15, 15, *(p if p < 22 else p + 3 for p in SMPLH_PARENTS[22:])),
 }
-_ROOT = np.array([0.0, -0.22, 0.03])  # metres; where the root of the true models is
+_ROOT = np.array([0.0, -0.22, 0.03])  # meters; where the root of the true models is
 
 
 def smpl_arrays(family: str, seed: int = 0) -> dict[str, np.ndarray]:

@@ -133,7 +133,7 @@ def test_sides_and_directions(body: Body) -> None:
 def test_faces_look_outward(body: Body) -> None:
     corners = body.rest_vertices[body.faces]
     volume = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum() / 6
-    assert volume > 0.001, "cubic metres, positive when faces are counter-clockwise from outside"
+    assert volume > 0.001, "cubic meters, positive when faces are counter-clockwise from outside"
 
 
 def test_proportions_are_near_the_mean_smpl_skeleton() -> None:

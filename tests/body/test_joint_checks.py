@@ -90,8 +90,8 @@ def test_every_skeleton_is_looked_at(name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda j: 1000 * j, "Give joints in metres"),
-        (lambda j: 0.001 * j, "Give joints in metres"),
+        (lambda j: 1000 * j, "Give joints in meters"),
+        (lambda j: 0.001 * j, "Give joints in meters"),
         (lambda j: 0 * j, "The bones to left_hip, .* have no length"),
         (lambda j: j[:1].index_copy(1, torch.tensor([15]), j[:1, [12]]), "The bone to head has no length"),
         (lambda j: j[:, :21], r"expected \(L, 22, 3\)"),

@@ -61,7 +61,7 @@ def points(skeleton: Skeleton, joints: Tensor, *names: str) -> list[Tensor]:
 
 
 def test_keypoints_of_the_body_at_rest() -> None:
-    """Face and hips fall on the body's own keypoints, limbs come within two centimetres."""
+    """Face and hips fall on the body's own keypoints, limbs come within two centimeters."""
     body = load_light_body()
     assert body.coco17_weights is not None
     keypoints = body.coco17_weights.double() @ body.rest_vertices.double()
@@ -98,7 +98,7 @@ def test_left_is_left_and_the_face_looks_ahead() -> None:
 
 @pytest.mark.parametrize(("source", "target"), PAIRS, ids=lambda s: s.name)
 def test_mirror_images_convert_to_mirror_images(source: Skeleton, target: Skeleton) -> None:
-    """But for the hands, whose forearms the SMPL body has in two lengths, a millimetre apart."""
+    """But for the hands, whose forearms the SMPL body has in two lengths, a millimeter apart."""
     joints = poses(source, 4)
     there = convert_joints(mirror(joints, source), source, target)
     tolerance = 0.01 if target is SMPL24 else 1e-9

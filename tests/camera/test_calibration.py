@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 SIZE = (1920, 1080)
 K4 = np.array([1450.0, 1450.0, 950.0, 530.0])
 GUESS = np.array([np.nan, np.nan, 950.0, 530.0])  # a principal point, and no focal length
-CAMERAS = [(5.0, 0.0, 1.4), (14.0, -3.0, 1.7), (32.0, 4.0, 3.1), (55.0, 1.0, 2.6)]  # degrees, degrees, metres
+CAMERAS = [(5.0, 0.0, 1.4), (14.0, -3.0, 1.7), (32.0, 4.0, 3.1), (55.0, 1.0, 2.6)]  # degrees, degrees, meters
 TILTED = CAMERAS[1:3]
 
 
@@ -40,7 +40,7 @@ def seen(camera: tuple[float, float, float], world: Array) -> Array:
 
 
 def middle(camera: tuple[float, float, float]) -> float:
-    """Distance ahead at which the floor is near the middle of the picture, metres."""
+    """Distance ahead at which the floor is near the middle of the picture, meters."""
     return float(np.clip(camera[2] / math.tan(math.radians(max(camera[0], 12))), 1.5, 8))
 
 

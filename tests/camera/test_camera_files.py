@@ -59,7 +59,7 @@ def test_pose_gives_the_angles_and_height_that_were_written(tmp_path: Path) -> N
     assert camera.height == pytest.approx(1.6) and camera.size == (1920, 1080)
     assert camera.K4.tolist() == [1500, 1490, 950, 545]
     foot = camera.T_w2c[:3, :3] @ torch.tensor([0, 1.6, 0], dtype=torch.float64) + camera.T_w2c[:3, 3]
-    assert foot.abs().max() < 1e-12  # the optical centre is 1.6 m above the origin
+    assert foot.abs().max() < 1e-12  # the optical center is 1.6 m above the origin
     ahead = torch.tensor([[[0.0, 0.0, -5.0], [0.2, 0.0, -5.0]]]).double()
     (near, right), depth = project(camera.rig, ahead)[0][0, 0], project(camera.rig, ahead)[1]
     assert (depth > 0).all() and right[0] > near[0] and near[1] > 545  # in front, +x to the right, below the middle
@@ -147,7 +147,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "broken pixels": (changed(size=[1920.5, 1080]), "whole pixels"),
     "under the floor": (changed(pose={**POSE, "height_m": -1.6}), "more than 0"),
     "on the floor": (changed(pose={**POSE, "height_m": 0}), "more than 0"),
-    "centimetres": (changed(pose={**POSE, "height_m": 160}), r"metres \(not cm or mm\)"),
+    "centimetres": (changed(pose={**POSE, "height_m": 160}), r"meters \(not cm or mm\)"),
     "above the horizon": (changed(pose={**POSE, "pitch_deg": -40}), "only looks above the horizon"),
     "pitch": (changed(pose={**POSE, "pitch_deg": 120}), "straight down"),
     "roll": (changed(pose={**POSE, "roll_deg": 270}), "from -180 to 180"),
@@ -164,7 +164,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "distortion": (changed(distortion=[0.1, 0.2]), "has 2 numbers"),
     "scaled R": (placed([[2, 0, 0], [0, 0, -2], [0, 2, 0]], [0, 1.5, 0]), "'extrinsic.R' is no rotation"),
     "mirror": (placed([[-1, 0, 0], [0, 0, -1], [0, 1, 0]], [0, 1.5, 0]), "reflection"),
-    "millimetre t": (placed(LEVEL["extrinsic"]["R"], [0, 1500, 0]), r"metres \(not cm or mm\)"),
+    "millimeter t": (placed(LEVEL["extrinsic"]["R"], [0, 1500, 0]), r"meters \(not cm or mm\)"),
     "long normal": (changed(pose=None, **{**LEVEL, "ground": {"normal": [0, 0, 2], "d": 0}}), "expected a unit vector"),
     "normal down": (
         changed(pose=None, extrinsic={"R": np.eye(3).tolist(), "t": [0, 0, 0]}, ground={"normal": [0, 1, 0], "d": 1.6}),

@@ -34,7 +34,7 @@ def walk() -> np.ndarray:
 
 @pytest.fixture
 def track(walk: np.ndarray) -> KeypointTrack:
-    """Someone who walks six metres ahead of `camera()`."""
+    """Someone who walks six meters ahead of `camera()`."""
     middle = walk[:, :1].mean(0) * (1, 0, 1)
     joints3d = torch.from_numpy(walk - middle + (0.5, 0, -6)).double()
     kp2d = project(camera().rig, joints3d)[0][0].numpy().astype(np.float32)

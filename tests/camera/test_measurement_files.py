@@ -153,7 +153,7 @@ def test_people_in_keypoint_files(tmp_path: Path) -> None:
         ({"floor_point": []}, "unknown key 'floor_point'. Did you mean 'floor_points'"),
         ({"floor_points": [[1, 2, 3]]}, "'floor_points' is .* expected 4 numbers"),
         ({"floor_points": floor_points()["floor_points"][:3]}, "four or more"),
-        ({"people": {"height_m": 178, "places": []}}, "height_m is 178; expected metres"),
+        ({"people": {"height_m": 178, "places": []}}, "height_m is 178; expected meters"),
         ({"people": {"height_m": 1.78}}, "either places or keypoints"),
         ({"people": {"height_m": 1.78, "keypoints": "none.json"}}, "Keypoints not found"),
         ({"lines": {"vertical": lines()["lines"]["vertical"]}}, "one known height or distance"),

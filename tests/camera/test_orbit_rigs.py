@@ -91,4 +91,4 @@ def test_mixed_seeds_spread() -> None:
     assert mix_seed(0) != mix_seed(0, 0)
     assert mix_seed(-5, 3) == mix_seed(-5, 3)
     bits = sum(bin(mix_seed(7, i) ^ mix_seed(7, i + 1)).count("1") for i in range(200)) / 200
-    assert 28 < bits < 35, "neighbours differ in half of their bits"
+    assert 28 < bits < 35, "neighbors differ in half of their bits"

@@ -19,7 +19,7 @@ SIZE, FPS = (1280, 720), 20
 
 
 def camera(pitch: float, roll: float, height: float, focal: float) -> CameraFile:
-    """Angles in degrees, metres, pixels."""
+    """Angles in degrees, meters, pixels."""
     angles = [torch.tensor(math.radians(a), dtype=torch.float64) for a in (pitch, roll, 0.0)]
     T = camera_pose(angles[0], angles[1], angles[2], torch.tensor([0.0, height, 0.0], dtype=torch.float64))
     K4 = torch.tensor([focal, focal, SIZE[0] / 2, SIZE[1] / 2], dtype=torch.float64)

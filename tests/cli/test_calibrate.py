@@ -51,7 +51,7 @@ def test_command_writes_a_camera_and_says_how_good_it_is(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"floor_points": [[u, v, 100 * a, 100 * b] for u, v, a, b in floor_points()]}, r"metres \(not cm or mm\)"),
+        ({"floor_points": [[u, v, 100 * a, 100 * b] for u, v, a, b in floor_points()]}, r"meters \(not cm or mm\)"),
         ({"size": [1920, 1080], "fov_deg": 65, "floor_points": CROSSED}, "contradict each other"),
         (
             {

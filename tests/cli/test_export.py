@@ -102,7 +102,7 @@ def test_bad_motions_are_reported_and_the_others_written(
     assert {p.name.split(".")[0] for p in out.iterdir()} == {"000_sways", "d_sways"} and len(list(out.iterdir())) == 8
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "error: 3 of 5 could not be used:" and len(lines) == 4
-    reasons = {"a_flat": "measure 0 metres", "b_large": "Give joints in metres", "c_text": "not an .npz file"}
+    reasons = {"a_flat": "measure 0 meters", "b_large": "Give joints in meters", "c_text": "not an .npz file"}
     for line, (name, reason) in zip(lines[1:], reasons.items(), strict=True):
         assert line.startswith(f"error: {folder / name}.npz") and reason in line
 

@@ -27,7 +27,7 @@ UPRIGHT = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # 
 
 
 def motion() -> torch.Tensor:
-    """(40, 22, 3) metres; a person with a shape of his own turns twice."""
+    """(40, 22, 3) meters; a person with a shape of his own turns twice."""
     body = load_body("anny")
     body = body.with_bone_lengths(1.1 * body.bone_lengths)
     return body.pose(true_motions(40)["two turns"], torch.tensor([1.0, 0.0, 2.0]).expand(40, 3))
@@ -175,7 +175,7 @@ def test_bad_motions_are_reported_and_the_others_fitted(
     assert [line.split(".npz")[0] for line in lines[1:]] == [
         f"error: {tmp_path / name}" for name in ("a_flat", "b_large", "c_text")
     ]
-    assert "Give joints in metres" in lines[2]
+    assert "Give joints in meters" in lines[2]
     assert [p.name for p in tmp_path.glob("*.amass.npz")] == ["d_deep.anny.amass.npz"]
     (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert "below the floor; is z up?" in warning and str(tmp_path / "d_deep.npz") in warning

@@ -323,8 +323,8 @@ def test_a_reference_that_lies_is_told_and_its_licence_goes_on(
         (["--reference", "REFERENCE", "--seconds", "5"], "lasts 2.00 s, less than the requested 5 s"),
         (["--reference", "REFERENCE", "--edit", "REFERENCE", "--keep", "0:1"], "choose one"),
         (["--keep", "0:1"], "--edit FILE and --keep A:B must be used together"),
-        (["--reference", "point.npz"], "The bones measure 0 metres in all"),
-        (["--reference", "centimetres.npz"], "Give joints in metres"),
+        (["--reference", "point.npz"], "The bones measure 0 meters in all"),
+        (["--reference", "centimetres.npz"], "Give joints in meters"),
         (
             ["--reference", "short.npz"],
             "The reference lasts 0.30 s; this model generates 1 to 10 s. Give a longer reference",

@@ -37,7 +37,7 @@ def saved_camera(folder: Path, **changes: Any) -> Path:
 
 
 def person(x: float = 0.0, frames: int = FRAMES) -> torch.Tensor:
-    """(L, 22, 3) someone who walks five metres ahead of the camera."""
+    """(L, 22, 3) someone who walks five meters ahead of the camera."""
     joints3d = torch.from_numpy(synthetic_joints("walk", frames, np.random.default_rng(0)))
     middle = joints3d[:, 0].mean(0) * torch.tensor([1.0, 0.0, 1.0])
     return joints3d - middle + torch.tensor([x, 0.0, -5.0])
@@ -107,7 +107,7 @@ def test_from_keypoints_to_files_without_a_network(tmp_path: Path) -> None:
     assert motion.metadata["method"] == "ground_ray" and motion.metadata["camera"] == "camera.yaml"
     with np.load(out / "walk.npz") as arrays:
         off = np.linalg.norm(arrays["root"] - truth[:, [11, 12]].mean(1).numpy(), axis=-1)
-        assert off.mean() < 0.3  # metres, five metres away
+        assert off.mean() < 0.3  # meters, five meters away
         assert arrays["frame_ids"].tolist() == list(range(3, 3 + FRAMES))
         assert np.isnan(arrays["confidence"]).all()  # nothing is known about how wrong this method is
         camera = read_camera(tmp_path / "camera.yaml")
@@ -126,7 +126,7 @@ def test_a_fitted_chain_with_poses_of_ones_own(tmp_path: Path) -> None:
     assert main([*words, "--prior", str(prior), "--out", str(tmp_path / "out")]) == 0
     found = load_motion_npz(tmp_path / "out" / "walk.npz")
     assert found.metadata["pose_prior"] == "prior.npz" and found.fps == 20.0
-    assert (found.joints3d - joints3d).norm(dim=-1).mean() < 0.3  # metres, five metres away
+    assert (found.joints3d - joints3d).norm(dim=-1).mean() < 0.3  # meters, five meters away
 
 
 def test_the_default_model_says_how_far_off_each_joint_may_be(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_the_default_model_says_how_far_off_each_joint_may_be(tmp_path: Path) ->
         off = np.linalg.norm(arrays["joints_world"] - joints3d.numpy(), axis=-1)
         sigmas = [arrays[name] for name in ("sigma", "sigma_along", "sigma_across")]
         assert all(sigma.shape == off.shape and (sigma > 0).all() for sigma in sigmas)
-        assert off.mean() < 0.3  # metres, five metres away
+        assert off.mean() < 0.3  # meters, five meters away
         assert 0.2 < arrays["spread"].mean() / sigmas[0].mean() < 2.0
         assert arrays["confidence"].min() > 0 and arrays["confidence"].max() <= 1
 

@@ -451,7 +451,7 @@ def test_published_new_text_command_writes_every_motion(stage1: Path, inputs: Pa
     written = sorted(Path(cfg.out_dir).glob("*.npz"))
     assert len(written) == len(prompts)
     about = load_motion_npz(written[1]).metadata
-    facts = (str(stage1), cfg.seed, "none")  # the licence of what the checkpoint was trained on
+    facts = (str(stage1), cfg.seed, "none")  # the license of what the checkpoint was trained on
     assert (about["model"], about["seed"], about["licence"]) == facts and about["command"]
     dumped = sorted((tmp_path / "dumped_newtext_ours").glob("*.pth"))
     assert len(dumped) == len(prompts)

@@ -41,7 +41,7 @@ def test_a_teleport_is_another_person_and_too_fast_around_the_jump() -> None:
 
 def test_speed_is_in_heights_per_second() -> None:
     assert frames_failing(walk(60, speed=5.9), Failure.SPEED) == []
-    # The centred mean is shorter at the ends and moves by half a step there.
+    # The centered mean is shorter at the ends and moves by half a step there.
     assert frames_failing(walk(60, speed=6.1), Failure.SPEED) == list(range(3, 58))
 
 
@@ -74,12 +74,12 @@ def test_small_and_absent_people_fail() -> None:
 
 
 def camera_of(frames: np.ndarray, track: Track) -> Track:
-    """The track with measures of grey frames (F, 180, 320) of a video of 1280 x 720."""
+    """The track with measures of gray frames (F, 180, 320) of a video of 1280 x 720."""
     return replace(track, camera=np.stack(list(edge_measures(frames, track.boxes, track.size))))
 
 
 def background(shift: int = 0, seed: int = 0) -> np.ndarray:
-    """(180, 320) grey texture, moved to the left."""
+    """(180, 320) gray texture, moved to the left."""
     rows = np.random.default_rng(seed).integers(0, 256, (180, 2000), dtype=np.uint8)
     smooth = np.stack([np.roll(rows, k, 1) for k in range(5)]).mean(0).astype(np.uint8)
     return smooth[:, shift : shift + 320]
@@ -94,7 +94,7 @@ def test_a_still_camera_passes_and_a_fast_pan_fails_in_both_strips() -> None:
 
 
 def test_a_slow_pan_is_detected_with_the_frame_half_a_second_before() -> None:
-    slopes = np.abs(np.arange(720) % 100 - 50.0) * 5.1  # grey values: 5 from a pixel to the next
+    slopes = np.abs(np.arange(720) % 100 - 50.0) * 5.1  # gray values: 5 from a pixel to the next
     wave = np.tile(slopes, (180, 1)).astype(np.uint8)
     pan = camera_of(np.stack([wave[:, t // 3 : t // 3 + 320] for t in range(60)]), walk(60))
     with np.errstate(invalid="ignore"):

@@ -52,7 +52,7 @@ def amass_arrays(subset: str) -> dict[str, Any]:
 
 
 def humanact12_joints() -> np.ndarray:
-    """(36, 24, 3) joints, metres, y up: a standing body that drifts, hands folded into two points."""
+    """(36, 24, 3) joints, meters, y up: a standing body that drifts, hands folded into two points."""
     rest = smplh_arrays("male")
     joints = (rest["J_regressor"] @ rest["v_template"])[:24] + [0, 0.95, 0]
     time = np.linspace(0, 2, 36)[:, None, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# A standing figure in centimetres, left at +x when it faces +z. Joints of the Bandai-Namco tree.
+# A standing figure in centimeters, left at +x when it faces +z. Joints of the Bandai-Namco tree.
 _BANDAI_REST = {
     "joint_Root": ("", (0, 0, 0)),
     "Hips": ("joint_Root", (0, 94, 0)),

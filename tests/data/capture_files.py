@@ -18,7 +18,7 @@ CLOTH = ("left_hand_pose", "right_hand_pose")
 
 
 def walker(num_frames: int, seed: int = 0, content: str = "walk") -> np.ndarray:
-    """(L, 22, 3) metres, y up, feet on the floor y = 0: the toes of standing feet lie 2 cm above it."""
+    """(L, 22, 3) meters, y up, feet on the floor y = 0: the toes of standing feet lie 2 cm above it."""
     joints3d = synthetic_joints(content, num_frames, np.random.default_rng(seed)).astype(np.float64)
     return joints3d + np.array([0.0, 0.02, 0.0])
 
@@ -150,7 +150,7 @@ DISTORTION = np.array([-0.05, 0.02, 0.0005, -0.0003, 0.0])
 
 
 def dancer(num_frames: int, seed: int) -> np.ndarray:
-    """(N, 17, 3) metres, y up over the floor y = 0, COCO keypoints that wander about the stage."""
+    """(N, 17, 3) meters, y up over the floor y = 0, COCO keypoints that wander about the stage."""
     parts = []
     for k in range(4):
         motion = walker(num_frames // 4, seed=10 * seed + k)
@@ -163,7 +163,7 @@ def dancer(num_frames: int, seed: int) -> np.ndarray:
 
 
 def write_aistpp(root: Path, *, num_frames: int = 320, distorted: bool = True) -> dict[str, np.ndarray]:
-    """Two settings of nine cameras, four sequences, one of them ignored. Returns true joints in metres by sequence."""
+    """Two settings of nine cameras, four sequences, one of them ignored. Returns true joints in meters by sequence."""
     rng = np.random.default_rng(5)
     for folder in ("keypoints3d", "keypoints2d", "cameras", "splits"):
         (root / folder).mkdir(parents=True)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-UNIT = 0.0254 / 0.45  # metres
+UNIT = 0.0254 / 0.45  # meters
 # Bone of an ASF file -> joint of a 31-joint BVH conversion that holds its rotation, parent, vector in file units,
 # number of angles. The thorax is as long as the upper back, the last third of the forearm half as long as the rest.
 _SIDE = {
@@ -111,7 +111,7 @@ def bvh31_text(values: dict[str, np.ndarray], *, fps: float = 120.0) -> str:
     return "\n".join([*lines, *(" ".join(f"{v:.8g}" for v in row) for row in table), ""])
 
 
-# Joint of a Daz conversion -> parent, offset in centimetres. The head joint lies 17 degrees before the neck.
+# Joint of a Daz conversion -> parent, offset in centimeters. The head joint lies 17 degrees before the neck.
 _DAZ: dict[str, tuple[str, tuple[float, float, float]]] = {
     "hip": ("", (0, 0, 0)),
     "abdomen": ("hip", (0, 20, 0)),

@@ -308,7 +308,7 @@ def test_held_out_prompts_keep_their_side(held_out):
 
 
 def test_held_out_prompts_cannot_be_derived(held_out, pools):
-    """Each held-out prompt has neighbouring words that its content's captions never have, most have new words too."""
+    """Each held-out prompt has neighboring words that its content's captions never have, most have new words too."""
     wide = dict(pools)
     for content in content_names():
         wide[content, "normal"] = caption_pool(content, "normal", 2000, 5)

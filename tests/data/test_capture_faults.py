@@ -52,7 +52,7 @@ def test_short_jump_of_a_joint_is_bridged_and_nothing_else_moves():
     corrupted[100:106, WRIST] += [0.0, 0.5, 0.3]
     mended = mend_jumps(corrupted, FPS)
     assert mended.cut == (0, 0) and 6 <= mended.bridged <= 16
-    assert np.abs(mended.joints - joints).max() < 0.005  # metres
+    assert np.abs(mended.joints - joints).max() < 0.005  # meters
 
 
 def test_jumps_at_the_ends_are_cut_off():
@@ -74,7 +74,7 @@ def test_a_frozen_body_before_a_jump_is_bridged_too():
     corrupted[100:122, FOOT] += [0.0, 0.6, 0.0]
     mended = mend_jumps(corrupted, FPS)
     assert mended.bridged >= 22
-    assert np.abs(mended.joints[:, FOOT] - joints[:, FOOT]).max() < 0.25  # metres; it was off by 0.6
+    assert np.abs(mended.joints[:, FOOT] - joints[:, FOOT]).max() < 0.25  # meters; it was off by 0.6
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_asf_and_bvh_of_one_motion_give_the_same_joints():
     joints, fps = read_joints(CmuFile("a", "a.amc", amc_text(values).encode(), asf))
     converted, bvh_fps = read_joints(CmuFile("a", "a.bvh", bvh31_text(values).encode()))
     assert joints.shape == (60, 22, 3) and (fps, bvh_fps) == (120.0, 120.0)
-    assert np.abs(joints - converted).max() < 1e-5  # metres; the T-pose is gone, lost bones are back
+    assert np.abs(joints - converted).max() < 1e-5  # meters; the T-pose is gone, lost bones are back
 
 
 def test_daz_conversion_has_upright_head_toes_and_no_added_frames():
@@ -128,7 +128,7 @@ def test_stretch_beyond_the_end_of_its_clip_is_refused(tmp_path, captions):
 
 def test_faults_are_corrected_and_noted_or_skipped_with_the_reason(tmp_path, captions, caplog):
     values = motion(240, seed=5)
-    values["root"][120:, 0] += 50  # three metres at once
+    values["root"][120:, 0] += 50  # three meters at once
     glitch = motion(240, seed=6)
     glitch["lradius"] = glitch["lradius"].copy()
     glitch["lradius"][100:104, 1] += 90.0

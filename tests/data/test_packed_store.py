@@ -105,7 +105,7 @@ def test_shipped_store_holds_people_on_the_floor():
         lowest.append(joints[..., 1].min())
         sizes.append(np.linalg.norm(joints[0, 15] - joints[0, 12]))
         assert np.isfinite(joints).all()
-    assert abs(np.median(lowest)) < 0.01 and np.quantile(lowest, 0.05) > -0.03  # metres
+    assert abs(np.median(lowest)) < 0.01 and np.quantile(lowest, 0.05) > -0.03  # meters
     assert min(sizes) > 0.05 and max(sizes) < 0.15
 
 

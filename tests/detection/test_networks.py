@@ -17,7 +17,7 @@ from tests.detection import reference
 from tests.detection.pictures import STANDING, one_person, to_picture
 
 PIXELS = 0.05  # by which landmarks may differ from the reference runtime
-WORLD = 1e-4  # metres
+WORLD = 1e-4  # meters
 
 
 def our_outputs(network: str, pictures: np.ndarray) -> dict[str, np.ndarray]:

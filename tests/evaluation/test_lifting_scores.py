@@ -15,7 +15,7 @@ from hmr4d.evaluation.lifting_scores import averaged
 from hmr4d.metrics.intervals import Value
 from hmr4d.metrics.pose_errors import PoseErrorMetric
 
-SHIFTS, FRAMES = (0.01, 0.03, 0.04, 0.08), (5, 20, 10, 8)  # metres
+SHIFTS, FRAMES = (0.01, 0.03, 0.04, 0.08), (5, 20, 10, 8)  # meters
 
 
 def metric() -> PoseErrorMetric:

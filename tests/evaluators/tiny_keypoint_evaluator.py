@@ -12,7 +12,7 @@ from hmr4d.representation.keypoint_features import KeypointStatistics
 
 
 def keypoint_evaluator(variant: str = "coco17_person") -> Evaluator:
-    """Small networks, features that are not normalised."""
+    """Small networks, features that are not normalized."""
     torch.manual_seed(0)
     recipe = EvaluatorRecipe(
         name="tiny", variant=variant, fps=30.0, min_rows=60, max_rows=120, text="tokens", text_encoder="hash",

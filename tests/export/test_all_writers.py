@@ -130,7 +130,7 @@ def test_padded_frames_are_written(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize("ending", [*ROTATIONS, "csv"])
 @pytest.mark.parametrize("scale", [100, 1000, 0.01])
 def test_motion_that_is_not_in_meters_is_refused_and_no_file_remains(tmp_path: Path, ending: str, scale: float) -> None:
-    with pytest.raises(ValueError, match=r"The bones measure .* metres in all, .* Give joints in metres\."):
+    with pytest.raises(ValueError, match=r"The bones measure .* meters in all, .* Give joints in meters\."):
         WRITERS[ending](tmp_path / f"m.{ending}", as_motion(scale * rigid_motion(3), fps=20))
     assert not list(tmp_path.iterdir())
 

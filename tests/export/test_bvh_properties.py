@@ -21,7 +21,7 @@ from tests.motions import as_motion
 from tests.strategies import seeds, tensors
 
 METERS_PER_UNIT = {"m": 1.0, "cm": 0.01}
-OFF_BY = 1e-4  # metres; the file has five decimals of a metre and four of a degree
+OFF_BY = 1e-4  # meters; the file has five decimals of a meter and four of a degree
 
 
 # A reader takes rates within a thousandth of a whole number for that number; these are none of them, or are whole.

@@ -38,7 +38,7 @@ REPEATS = 2  # a busy machine takes processor time from a process: what is slow 
 MOST_MEMORY = 200  # megabytes that reading small files may add to the most that the process has held
 MEMORY_EVERY = 50  # inputs between two looks at the memory, which cost more than most inputs
 LONGEST = 1500  # characters of a message
-FARTHEST, MOST_PIXELS = 1e4, 1e6  # metres and pixels of results that come without a warning
+FARTHEST, MOST_PIXELS = 1e4, 1e6  # meters and pixels of results that come without a warning
 _TRIES = 40  # faults of one reader whose input is told
 
 
@@ -129,7 +129,7 @@ def _check_camera(camera: CameraFile) -> None:
     R = camera.T_w2c[:3, :3]
     demand(float((R @ R.T - R.new_tensor(np.eye(3))).abs().max()) < 1e-6, "axes that are not at right angles")
     demand(bool((camera.K4[:2] > 0).all()) and min(camera.size) > 0, "a lens that sees nothing")
-    demand(0 < camera.height <= 100, f"a height of {camera.height} metres")
+    demand(0 < camera.height <= 100, f"a height of {camera.height} meters")
 
 
 def _captions(path: Path, warned: Callable[[], bool]) -> None:

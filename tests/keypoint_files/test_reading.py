@@ -121,7 +121,7 @@ def test_normalized_coordinates_become_pixels(tmp_path: Path, low: float, high: 
     track = one(path, size=(1280, 720))
     np.testing.assert_allclose(track.kp2d, points[..., :2], atol=1e-4)
     assert not track.kp2d[3, 4].any() and track.kp2d_conf[3, 4] == 0
-    with pytest.raises(ValueError, match="normalised, not pixels"):
+    with pytest.raises(ValueError, match="normalized, not pixels"):
         read_keypoints(path)
 
 

@@ -46,7 +46,7 @@ def test_the_body_at_rest_is_restored(source: Skeleton) -> None:
     error = (found - rest())[told].abs()
     head = SMPL22.index("head")
     across = error[:, :2][[i for i, j in enumerate(told.nonzero()[:, 0].tolist()) if j != head or source == COCO17]]
-    assert across.max() < 0.0025 and error.max() < 0.06  # metres; the nose alone tells less of the head
+    assert across.max() < 0.0025 and error.max() < 0.06  # meters; the nose alone tells less of the head
     assert (~told).nonzero()[:, 0].tolist() == FEET
 
 

@@ -29,7 +29,7 @@ def pose() -> np.ndarray:
 
 @cache
 def legs() -> float:
-    """Metres of thigh and shank."""
+    """Meters of thigh and shank."""
     return Figure(pose()[None], FPS).legs
 
 
@@ -89,7 +89,7 @@ class Actor:
 
 
 def seated(stature: float = 0.5, seconds: float = 1.0, thighs: float = 0.0, lean: float = 0.0) -> Actor:
-    """Stands for a second, then sits so long, with hips so many metres over the knees; the end is the seat."""
+    """Stands for a second, then sits so long, with hips so many meters over the knees; the end is the seat."""
     actor = Actor(1.0 + seconds)
     actor.lowered(np.where(actor.time < 1.0, 1.0, stature))
     sits = actor.during(1.0, 99.0)
@@ -109,7 +109,7 @@ def squatting(low: float = 0.6, rest: float = 0.0, lean: float = 0.0, start: flo
 def bowing(
     degrees: float = 30.0, seconds: float = 0.5, speed: float = 0.0, hands: float = 0.0, stature: float = 1.0
 ) -> Actor:
-    """Bows from the first second on, with both hands so many metres over the higher knee (0: where they are)."""
+    """Bows from the first second on, with both hands so many meters over the higher knee (0: where they are)."""
     actor = Actor().moves(z=speed).lowered(stature).leaned(degrees, 1.0, 1.0 + seconds)
     if hands:
         knee = max(actor.path(f"{side}_knee")[0, 1] for side in ("left", "right"))
@@ -162,7 +162,7 @@ def going(
     stature: float = 1.0,
     seconds: float = 3.0,
 ) -> Actor:
-    """Goes at speeds, the ankles swing by `stride` metres to the front and back, the feet leave the floor by `hop`."""
+    """Goes at speeds, the ankles swing by `stride` meters to the front and back, the feet leave the floor by `hop`."""
     actor = Actor(seconds).lowered(stature).moves(x=left, z=forward)
     swing = np.sin(2 * np.pi * actor.time)[:, None] * stride / 2
     actor.joints[:, LEFT_LEG, 2] += swing
@@ -212,7 +212,7 @@ def jumping(lift: float = 0.1, seconds: float = 0.3, ahead: float = 0.0, tucks: 
 
 
 def hopping(lift: float = 0.06, times: int = 2, other: float = 0.2) -> Actor:
-    """The right foot leaves the floor so often, the left foot stays `other` metres higher."""
+    """The right foot leaves the floor so often, the left foot stays `other` meters higher."""
     actor = Actor()
     for number in range(times):
         actor.joints[actor.during(1.0 + number, 1.3 + number), :, 1] += lift
@@ -259,7 +259,7 @@ def twisting(degrees: float, speed: float = 0.0) -> Actor:
 
 
 def dancing(hands: float = 0.2, feet: float = 0.2, sway: float = 0.3, forward: float = 0.0) -> Actor:
-    """Hands and feet swing by metres about the body once a second; it sways, and goes forward."""
+    """Hands and feet swing by meters about the body once a second; it sways, and goes forward."""
     actor = Actor().moves(z=forward)
     swing = np.sin(2 * np.pi * actor.time)
     for side in ("left", "right"):
@@ -270,7 +270,7 @@ def dancing(hands: float = 0.2, feet: float = 0.2, sway: float = 0.3, forward: f
 
 
 def raising(seconds: float = 0.5, over_shoulder: float = 0.1, other: float = -0.3) -> Actor:
-    """The left hand comes up for so long, the right one is so many metres over its shoulder."""
+    """The left hand comes up for so long, the right one is so many meters over its shoulder."""
     actor = Actor()
     part = actor.during(1.0, 1.0 + seconds)
     actor.path("left_wrist")[part, 1] = actor.path("left_shoulder")[part, 1] + over_shoulder
@@ -279,7 +279,7 @@ def raising(seconds: float = 0.5, over_shoulder: float = 0.1, other: float = -0.
 
 
 def waving(size: float = 0.1, over_shoulder: float = 0.1, speed: float = 0.0) -> Actor:
-    """The left hand goes to and fro by so many metres, once a second."""
+    """The left hand goes to and fro by so many meters, once a second."""
     actor = Actor().moves(z=speed)
     hand = actor.path("left_wrist")
     hand[:, 1] = actor.path("left_shoulder")[:, 1] + over_shoulder

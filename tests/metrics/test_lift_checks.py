@@ -28,7 +28,7 @@ def camera(yaw: float = 0.0) -> Rig:
 
 
 def motion(content: str = "walk") -> torch.Tensor:
-    """(L, 22, 3) somebody six metres ahead, whose steps are those of the length of legs."""
+    """(L, 22, 3) somebody six meters ahead, whose steps are those of the length of legs."""
     joints3d = torch.from_numpy(synthetic_joints(content, FRAMES, np.random.default_rng(0))).double()
     return joints3d - joints3d[:, 0].mean(0) * torch.tensor([1.0, 0.0, 1.0]) + torch.tensor([0.0, 0.0, -6.0])
 
@@ -176,7 +176,7 @@ def measured(
 
 
 def figure(frames: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
-    """(L, 22, 3) a still person six metres ahead and (L, 22, 2) its pixels; a hidden joint is at the origin."""
+    """(L, 22, 3) a still person six meters ahead and (L, 22, 2) its pixels; a hidden joint is at the origin."""
     joints3d = (REST - REST[0] + torch.tensor([0.0, 1.0, -6.0])).expand(frames, 22, 3).clone()
     return joints3d, seen(joints3d, noise=0.0)
 

@@ -1,4 +1,4 @@
-"""Confidence of lifted joints: what disagrees counts in metres, and so does what nothing can see."""
+"""Confidence of lifted joints: what disagrees counts in meters, and so does what nothing can see."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def lifted(frames: int = 5, padded: int = 2) -> tuple[MotionBatch, Tensor]:
 
 
 def told(output: MotionBatch, index: int, kp2d: Tensor, conf: Tensor) -> Tensor:
-    """Squared errors in metres that are expected."""
+    """Squared errors in meters that are expected."""
     return expected_error(output, index, kp2d, conf) ** 2
 
 
 def depths(output: MotionBatch, index: int) -> Tensor:
-    """(L, J) metres from camera 0 along its axis."""
+    """(L, J) meters from camera 0 along its axis."""
     return project(ring(), output[index].joints3d)[1][0]
 
 

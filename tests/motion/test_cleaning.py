@@ -29,7 +29,7 @@ def cleaned(motion: np.ndarray) -> np.ndarray:
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Metres, mean over joints and frames."""
+    """Meters, mean over joints and frames."""
     return float(np.linalg.norm(a - b, axis=-1).mean())
 
 

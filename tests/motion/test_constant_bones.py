@@ -20,7 +20,7 @@ FEET = list(SMPL22.indices("left_ankle", "right_ankle", "left_foot", "right_foot
 
 
 def noisy(num_frames: int = 30, scale: float = 0.006) -> torch.Tensor:
-    """(L, 22, 3) metres; a moving body whose bones change their length by some millimetres."""
+    """(L, 22, 3) meters; a moving body whose bones change their length by some millimeters."""
     noise = np.random.default_rng(4).normal(scale=scale, size=(num_frames, 22, 3))
     return torch.from_numpy(rigid_motion(num_frames, rest=REST.numpy()) + noise)
 
@@ -57,7 +57,7 @@ def test_short_bones_do_not_twitch_for_the_sake_of_long_ones() -> None:
 
 
 def test_feet_that_stand_do_not_slide_more_than_given() -> None:
-    """Legs and trunk change their length by centimetres over a clip while the feet stay where they are."""
+    """Legs and trunk change their length by centimeters over a clip while the feet stay where they are."""
     still = torch.from_numpy(rigid_motion(1, rest=REST.numpy())).double().repeat(60, 1, 1)
     phase = torch.linspace(0, 12, 60, dtype=torch.float64)[:, None, None]
     sway = 0.015 * torch.sin(phase + torch.from_numpy(np.random.default_rng(2).uniform(0, 6, (1, 22, 3))))

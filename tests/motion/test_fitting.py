@@ -109,7 +109,7 @@ def test_shape_coefficients_are_restored(bodies: dict[str, Body]) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_extreme_shapes_are_not_taken_for_their_mirror_image(tmp_path: Path, seed: int) -> None:
-    """Coefficients of three standard deviations in a model whose joints move by centimetres with each of them."""
+    """Coefficients of three standard deviations in a model whose joints move by centimeters with each of them."""
     arrays = smpl_arrays("smplh", seed)
     arrays["shapedirs"][..., 2:] *= 10
     np.savez(tmp_path / "model.npz", **arrays)
@@ -246,7 +246,7 @@ def test_bad_input_is_named(bodies: dict[str, Body], tmp_path: Path) -> None:
     wrong = {
         "not finite at frame 3, joint 15 \\(head\\)": (holed, {}),
         "bone left_hip - left_knee has no length at frame 2": (collapsed, {}),
-        "Give joints in metres": (1000 * joints3d, {}),
+        "Give joints in meters": (1000 * joints3d, {}),
         "21 joints but skeleton": (joints3d[:, :21], {}),
         "no frames": (joints3d[:0], {}),
         "not of 'smpl24'": (joints3d, {"skeleton": replace(SMPL22, name="smpl24")}),

@@ -21,7 +21,7 @@ def drift(num_frames: int, *meters_per_second: float) -> np.ndarray:
 
 
 def slides(motion: np.ndarray) -> float:
-    """Metres per second of the toes along the floor, median over the stances of the motion."""
+    """Meters per second of the toes along the floor, median over the stances of the motion."""
     feet = find_stances(motion, fps=FPS)
     steps = [np.diff(feet.toes[s.frames, s.foot], axis=0)[:, [0, 2]] for s in feet.stances]
     return float(np.median(np.linalg.norm(np.concatenate(steps), axis=-1)) * FPS)

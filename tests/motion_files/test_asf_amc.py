@@ -60,7 +60,7 @@ def amc(frames, *, header=":FULLY-SPECIFIED\n:DEGREES"):
 
 
 def expected_positions(frames, *, order=ROOT_ORDER, root_axes=(0.0, 0.0, 0.0), position=(0.0, 0.0, 0.0)):
-    """(T, 1 + bones, 3) metres, by SciPy's rotations, bone by bone and frame by frame."""
+    """(T, 1 + bones, 3) meters, by SciPy's rotations, bone by bone and frame by frame."""
     unit = 0.0254 / LENGTH
     result = np.zeros((len(frames), 1 + len(BONES), 3))
     for t, frame in enumerate(frames):
@@ -92,7 +92,7 @@ def test_positions_equal_an_independent_computation(order, root_axes):
     positions = clip.forward_kinematics()
     wanted = expected_positions(frames, order=order, root_axes=root_axes, position=(1.0, 2.0, 3.0))
     assert skeleton.joint_names == ("root", *(bone[0] for bone in BONES))
-    assert np.abs(positions - wanted).max() < 1e-6  # metres
+    assert np.abs(positions - wanted).max() < 1e-6  # meters
 
 
 def test_unit_of_length_is_a_share_of_an_inch():
@@ -166,7 +166,7 @@ def test_files_on_disk_carriage_returns_and_missing_files(tmp_path):
         (":units", ":unite", "unknown section ':unite'"),
         ("length 0.45", "length 0", "must be more than 0"),
         ("order TX TY TZ RX RY RZ", "order TX TX", "order of the root is"),
-        ("     id 2\n", "     colour red\n", "unknown word 'colour'"),
+        ("     id 2\n", "     color red\n", "unknown word 'colour'"),
     ],
 )
 def test_broken_skeleton_is_named_with_its_line(old, new, cause):

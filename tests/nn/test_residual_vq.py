@@ -1,4 +1,4 @@
-"""The residual quantiser beside its golden vectors: gradients, dropped layers, padding."""
+"""The residual quantizer beside its golden vectors: gradients, dropped layers, padding."""
 
 from __future__ import annotations
 

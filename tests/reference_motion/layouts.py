@@ -24,7 +24,7 @@ class Person:
 
     Attributes:
         rotations: (F, 24, 3, 3) float64, the root's in the camera.
-        pelvis: (F, 3) in the camera, metres.
+        pelvis: (F, 3) in the camera, meters.
         R_w, t_w: a world with y up, along gravity, in which the camera moves.
     """
 
@@ -45,7 +45,7 @@ class Person:
         return len(self.pelvis)
 
     def joints(self, family: str = "smplx", *, world: bool = False) -> Tensor:
-        """(F, 22, 3) metres, y up: in the axes of the camera, or in the world."""
+        """(F, 22, 3) meters, y up: in the axes of the camera, or in the world."""
         rest = derived_rest_joints(family).double()
         joints = Pose(family, self.rotations[:, :22], self.pelvis - rest[0], rest).joints()
         if world:

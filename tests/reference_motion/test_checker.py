@@ -30,7 +30,7 @@ SIZE = (160, 96)
 
 @cache
 def reference(*, moving: bool = False) -> ReferenceMotion:
-    """A person four metres in front of a level camera; it moves sideways if `moving`."""
+    """A person four meters in front of a level camera; it moves sideways if `moving`."""
     joints = torch.from_numpy(synthetic_joints("walk", 8, np.random.default_rng(0)).astype(np.float32))
     T = torch.eye(4).repeat(8, 1, 1)
     T[:, :3, :3] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
@@ -148,7 +148,7 @@ def test_a_turntable_shows_the_figure_whole_from_all_sides(tmp_path: Path) -> No
     save_reference(tmp_path / "a.pt", reference())
     file = write_checks(load_reference(tmp_path / "a.pt"), tmp_path, "a", CheckOptions(kinds=("turntable",)))[0]
     for picture in video_pictures(file):
-        color = np.ptp(np.asarray(picture).astype(int), axis=-1) > 60  # limbs are coloured, all else is gray
+        color = np.ptp(np.asarray(picture).astype(int), axis=-1) > 60  # limbs are colored, all else is gray
         rows = np.flatnonzero(color.any(1))
         assert color.any() and rows[0] > 0 and rows[-1] < color.shape[0] - 1
         assert not color[:, [0, -1]].any()

@@ -25,7 +25,7 @@ from tests.reference_clips import posed_clip
 
 
 def acting(content: str, num_frames: int = 80, *, noise: float = 0.0) -> ReferenceClip:
-    """Somebody four metres before a level camera that is 1.5 m over the floor, with a pose."""
+    """Somebody four meters before a level camera that is 1.5 m over the floor, with a pose."""
     rng = np.random.default_rng(1)
     joints3d = synthetic_joints(content, num_frames, rng) + np.array([0.0, -1.5, -4.0])
     joints3d = joints3d + noise * rng.normal(size=joints3d.shape)

@@ -134,7 +134,7 @@ def test_gradients_are_finite_and_nothing_is_written_to(variant: str) -> None:
 
 
 def test_walking_straight_ahead_in_closed_form() -> None:
-    speed = 0.06  # metres per frame
+    speed = 0.06  # meters per frame
     clip = on_target_skeleton(standing_still(30)).clone()
     clip[..., 2] += speed * torch.arange(30)[:, None]
     features = Hml263Codec("corrected_hips").encode(clip)

@@ -52,7 +52,7 @@ def test_perspective_lift_undoes_reprojection(num_views: int) -> None:
 
 
 def test_perspective_reprojection_by_hand() -> None:
-    """Root at the patch centre; valid frames in box units, frames beyond in patch units."""
+    """Root at the patch center; valid frames in box units, frames beyond in patch units."""
     T, K = rig(1, 4), square_intrinsics(PATCH).expand(1, 4, 3, 3)
     local, lengths, size = local_motion(1, 6), torch.tensor([4]), 0.9
     got = PerspectiveViews(T, K, torch.tensor([size]), lengths).reproject(local)

@@ -1,4 +1,4 @@
-"""Rows made up from their neighbours."""
+"""Rows made up from their neighbors."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_other_skeletons_have_no_body(tmp_path, walk):
 
 
 def test_ten_minutes_of_motion_are_small(tmp_path, walk):
-    """Smooth and noisy by turns: the noise of a millimetre that captured motion has."""
+    """Smooth and noisy by turns: the noise of a millimeter that captured motion has."""
     rng = np.random.default_rng(0)
     long = np.concatenate([walk] * 600) + rng.normal(0, 0.0005, (18000, 22, 3)).astype(np.float32)
     write_html(tmp_path / "m.html", [as_motion(long, fps=30)])

@@ -174,7 +174,7 @@ def test_panels_share_camera_and_timeline(tmp_path, walk, browser):
     p, q = (np.array(js(f"hmr4d.project({m}, {wrist})")) for m in (0, 1))
     assert np.abs(q - p - [b[0] - a[0], 0]).max() < 1.5
 
-    # Together: one scene, every figure in its own colour, captions beside the colours.
+    # Together: one scene, every figure in its own color, captions beside the colors.
     press(browser, "t")
     js("hmr4d.render()")
     assert [p["motions"] for p in js("hmr4d.panels")] == [[0, 1]]
@@ -185,7 +185,7 @@ def test_panels_share_camera_and_timeline(tmp_path, walk, browser):
     js("hmr4d.setMode('skeleton'); hmr4d.setView(0, 0.1)")
     x, y = js(f"hmr4d.project(1, {SMPL22.index('spine1')})")
     red, green, blue, _ = js(f"hmr4d.pixel({x}, {y + 4})")
-    assert max(red, green, blue) - min(red, green, blue) > 40  # the plain figure has a grey spine
+    assert max(red, green, blue) - min(red, green, blue) > 40  # the plain figure has a gray spine
     press(browser, "ArrowDown")
     assert (js("hmr4d.numFrames"), js("document.getElementById('arranged').hidden")) == (10, True)
 

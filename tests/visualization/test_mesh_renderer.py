@@ -22,13 +22,13 @@ def view(T_w2c: np.ndarray | None = None) -> PinholeView:
 
 
 def rays() -> np.ndarray:
-    """(H, W, 3) through the pixels' centres, z = 1."""
+    """(H, W, 3) through the pixels' centers, z = 1."""
     u, v = np.meshgrid(np.arange(SIZE[0]) + 0.5, np.arange(SIZE[1]) + 0.5)
     return np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(K).T
 
 
 def colored(*colors: tuple[int, int, int]) -> np.ndarray:
-    """(4 N, 3) vertex colours of N squares."""
+    """(4 N, 3) vertex colors of N squares."""
     return np.repeat(np.array(colors, np.float32), 4, axis=0)
 
 

@@ -16,7 +16,7 @@ LEVEL = np.array([[1.0, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, -1, 0], [0, 0, 0, 1]])
 
 
 def seen(walk: np.ndarray) -> np.ndarray:
-    """(L, 22, 2) pixels of the walk, six metres ahead."""
+    """(L, 22, 2) pixels of the walk, six meters ahead."""
     points = (walk - (0, 0, 6)) @ LEVEL[:3, :3].T + LEVEL[:3, 3]
     return points[..., :2] / points[..., 2:] * K4[:2] + K4[2:]
 

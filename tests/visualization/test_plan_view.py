@@ -30,7 +30,7 @@ def drawn(path: Path) -> NDArray[np.int64]:
 
 
 def colored(pixels: NDArray[np.int64], color: tuple[int, int, int]) -> NDArray[np.int64]:
-    """(N, 2) rows and columns of pixels near a colour."""
+    """(N, 2) rows and columns of pixels near a color."""
     return np.argwhere((np.abs(pixels - color) < 30).all(-1))
 
 

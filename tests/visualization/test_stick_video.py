@@ -20,7 +20,7 @@ def read_video(path):
 
 
 def colored(picture: np.ndarray, side: str) -> np.ndarray:
-    """(H, W) pixels that show a limb of one side: strong colour, in the right channel."""
+    """(H, W) pixels that show a limb of one side: strong color, in the right channel."""
     wide = picture.astype(int)
     spread = wide.max(axis=-1) - wide.min(axis=-1) > 70
     channel = 2 if SIDE_COLORS[side][2] > SIDE_COLORS[side][0] else 0

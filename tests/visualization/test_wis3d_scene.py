@@ -167,7 +167,7 @@ def test_files_are_read_back(tmp_path: Path) -> None:
 def test_a_failed_sequence_leaves_no_files(tmp_path: Path) -> None:
     pytest.importorskip("wis3d", reason="the package wis3d is missing")
     good = Figure.plain("a", torch.from_numpy(walking_joints(2)), SMPL22, BLUE)
-    bad = Figure("b", good.joints3d, good.colors[:2])  # two colours for five chains
+    bad = Figure("b", good.joints3d, good.colors[:2])  # two colors for five chains
     with pytest.raises(ValueError, match="zip"):
         write_sequence(tmp_path, "s", [good, bad], SMPL22)
     assert not list(tmp_path.iterdir())
@@ -193,7 +193,7 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 
 def blue_box(png: bytes) -> tuple[int, int, int, int] | None:
-    """Left, top, right and bottom of the blue pixels of the scene, without the coloured signs around it."""
+    """Left, top, right and bottom of the blue pixels of the scene, without the colored signs around it."""
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)[70:600, 310:960]
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     blue = (blue - red > 40) & (abs(red - green) < 12)  # the page's own blue has green in it

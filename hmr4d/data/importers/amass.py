@@ -47,7 +47,7 @@ class AmassMotion:
 
     Attributes:
         poses: (F, 156) axis-angle per joint in radians, root first.
-        transl: (F, 3) metres, z up.
+        transl: (F, 3) meters, z up.
         betas: (10,) shape.
         fps: frames per second of the recording.
         gender: as written in the file.
@@ -140,7 +140,7 @@ def _check(poses: np.ndarray, transl: np.ndarray, betas: np.ndarray, fps: float)
 
 
 def amass_joints(motion: AmassMotion, model: SmplhJoints) -> np.ndarray:
-    """Body joints (T, 22, 3) in metres with y and z exchanged, every int(fps / 20)-th frame of the recording.
+    """Body joints (T, 22, 3) in meters with y and z exchanged, every int(fps / 20)-th frame of the recording.
 
     The rate is that of the recording divided by a whole number: 120 gives 20, but 250 gives 20.83 and 59 gives 29.5.
     HumanML3D calls all of them 20, so nothing is resampled here.

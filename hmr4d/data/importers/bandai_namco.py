@@ -60,7 +60,7 @@ Source: {SOURCE_URL}
 Paper: Kobayashi, Liao, Inoue, Yojima, Takahashi, "Motion Capture Dataset for Practical Use of AI-based Motion Editing
 and Stylization", 2023, arXiv:2306.08861.
 
-Changes: converted to 22 joint positions, 20 frames per second, metres, floor at y = 0; captions added.
+Changes: converted to 22 joint positions, 20 frames per second, meters, floor at y = 0; captions added.
 Whoever shares this folder or anything adapted from it keeps this credit, links the licence and says what was changed.
 Treat weights trained on it as non-commercial.
 """

@@ -72,7 +72,7 @@ def _clip_names(root: Path) -> dict[str, Path]:
 
 
 def _licence(beside: Sequence[Mapping[str, Any]]) -> str:
-    """All licences that the metadata files name."""
+    """All licenses that the metadata files name."""
     licences = {str(metadata.get("licence", "unknown")) for metadata in beside}
     return "; and ".join(sorted(UNKNOWN if licence == "unknown" else licence for licence in licences))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hmr4d.body.skeleton import SMPL22
 
-GRAVITY = 9.81  # metres per second squared
+GRAVITY = 9.81  # meters per second squared
 # Shares of the body's mass near SMPL-22 joints; segment masses of Winter, "Biomechanics and Motor Control of Human
 # Movement", table 4.1, dealt out to the joints at the ends of the segments.
 _MASS = {
@@ -44,7 +44,7 @@ class Mended(NamedTuple):
     """Motion without its jumps.
 
     Attributes:
-        joints: (T', J, 3) metres.
+        joints: (T', J, 3) meters.
         cut: frames cut off at the start and at the end.
         bridged: frames in which some joint is interpolated.
     """
@@ -62,7 +62,7 @@ def mend_jumps(joints: np.ndarray, fps: float) -> Mended:
     joint only and relative to the pelvis. Jumps within EDGE of the start or the end are cut off with the frames beyond.
 
     Args:
-        joints: (T, J, 3) metres; joint 0 is the pelvis.
+        joints: (T, J, 3) meters; joint 0 is the pelvis.
         fps: frames per second.
 
     Raises:
@@ -139,7 +139,7 @@ def rate_by_free_fall(joints: np.ndarray, fps: float) -> float:
     motion was captured at half that rate.
 
     Args:
-        joints: (T, 22, 3) metres, y up.
+        joints: (T, 22, 3) meters, y up.
         fps: frames per second in the file.
     """
     falls = flights(joints, fps)
@@ -172,7 +172,7 @@ def floor_height(joints: np.ndarray, fps: float) -> float:
     landing does not count, and stairs, stools and jumps keep their height. Without standing, the lowest foot joint.
 
     Args:
-        joints: (T, 22, 3) metres, y up.
+        joints: (T, 22, 3) meters, y up.
         fps: frames per second.
     """
     feet = joints[:, _FEET]

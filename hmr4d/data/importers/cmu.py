@@ -44,13 +44,13 @@ data itself may not be resold directly, even in converted form. The converter of
 no further restrictions. Pass this folder, and what is derived from it, on free of charge and with this notice; do not
 label the data MIT or CC0.
 
-Changes: converted to 22 joint positions, 20 frames per second, metres, floor at y = 0; cut into pieces of one action;
+Changes: converted to 22 joint positions, 20 frames per second, meters, floor at y = 0; cut into pieces of one action;
 short jumps of joints bridged; frame rates put right; captions added, in our own words. `store.json` names what was done
 to single clips. Subjects 13, 88 and 90 carry another subject's proportions in the original form, and all people of the
 Daz conversions those of one figure.
 """
 DEFAULT_MIN_FRAMES = 16
-PERSON_HEIGHT = (0.9, 2.2)  # metres from head to ankle along the bones
+PERSON_HEIGHT = (0.9, 2.2)  # meters from head to ankle along the bones
 _BATCH_BYTES = 4 << 20
 _CHAIN = SMPL22.indices("head", "neck", "spine3", "spine2", "spine1", "pelvis", "left_hip", "left_knee", "left_ankle")
 

@@ -1,4 +1,4 @@
-"""Files of the CMU motion capture database: which clips are there, and joints of each in metres at the file's own rate.
+"""Files of the CMU motion capture database: which clips are there, and joints of each in meters at the file's own rate.
 
 Three forms are read: the original ASF/AMC, BVH conversions with 31 joints, and those to the Daz figure with 43.
 """
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 INDEX = "index.csv"
 AMC_FPS = 120.0  # default of the database
-METERS_PER_UNIT = 0.0254 / 0.45  # of 31-joint BVH; the Daz conversions are in centimetres
+METERS_PER_UNIT = 0.0254 / 0.45  # of 31-joint BVH; the Daz conversions are in centimeters
 # The first frame of a 31-joint conversion is an added T-pose; in a Daz conversion it is blended over ten frames.
 ADDED_FRAMES, ADDED_FRAMES_DAZ = 1, 10
 _SUBJECT_CLIP = re.compile(r"\d+_\d+")
@@ -233,7 +233,7 @@ def upright_head(clip: BvhClip) -> BvhClip:
 
 
 def read_joints(file: CmuFile) -> tuple[np.ndarray, float]:
-    """((T, 22, 3) metres, y up, place of the studio; frames per second) of one clip of any form.
+    """((T, 22, 3) meters, y up, place of the studio; frames per second) of one clip of any form.
 
     Raises:
         AsfAmcError, BvhError: the file cannot be read or has unknown joints.

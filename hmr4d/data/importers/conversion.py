@@ -62,13 +62,13 @@ class Conversion:
         if self.retarget not in RETARGETS:
             raise ValueError(f"Retarget '{self.retarget}' is not one of {RETARGETS}.")
         if not (np.isfinite(self.meters_per_unit) and self.meters_per_unit > 0):
-            raise ValueError(f"Metres per unit must be a positive number, got {self.meters_per_unit}.")
+            raise ValueError(f"Meters per unit must be a positive number, got {self.meters_per_unit}.")
         for fps in (self.fps, self.source_fps):
             if fps is not None and not (np.isfinite(fps) and fps > 0):
                 raise ValueError(f"Frames per second must be a positive number, got {fps}.")
 
     def __call__(self, clip: BvhClip) -> np.ndarray:
-        """(M, J, 3) float32 metres, y up, lowest joint of the clip at y = 0; world heading and position are kept.
+        """(M, J, 3) float32 meters, y up, lowest joint of the clip at y = 0; world heading and position are kept.
 
         Raises:
             BvhError: the clip has no frame left, lacks joints of the map, or has an impossible frame rate.
@@ -140,7 +140,7 @@ class Converted(NamedTuple):
 
     Attributes:
         name: clip name.
-        joints: (M, J, 3) metres, or the error. remarks: warnings about the file.
+        joints: (M, J, 3) meters, or the error. remarks: warnings about the file.
     """
 
     name: str

@@ -27,7 +27,7 @@ FPS = 20.0
 NOTICE = """# HumanML3D motion
 
 Motion and text: HumanML3D (https://github.com/EricGuo5513/HumanML3D), Guo et al., "Generating Diverse and Natural 3D
-Human Motions from Text", CVPR 2022. Built from AMASS and HumanAct12, whose licences hold for the motion: non-commercial
+Human Motions from Text", CVPR 2022. Built from AMASS and HumanAct12, whose licenses hold for the motion: non-commercial
 research after registration; neither may be passed on.
 
 Changes: joint positions gathered in one file.

@@ -43,7 +43,7 @@ class SourceTask:
 
     Attributes:
         models: body model file per gender.
-        folder: output folder of the raw clips, as `<name>.npy` (L, 22, 3) float32, metres, y up.
+        folder: output folder of the raw clips, as `<name>.npy` (L, 22, 3) float32, meters, y up.
     """
 
     content: Path | bytes
@@ -118,7 +118,7 @@ def _write_raw_clip(folder: Path, row: IndexRow, joints3d: np.ndarray, remark: s
 
 
 def _humanact12_joints(content: Path | bytes) -> np.ndarray:
-    """Body joints (T, 22, 3) of a HumanAct12 file, which are metres at 20 fps, y up, already."""
+    """Body joints (T, 22, 3) of a HumanAct12 file, which are meters at 20 fps, y up, already."""
     try:
         joints3d = np.load(io.BytesIO(content) if isinstance(content, bytes) else content, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

@@ -148,7 +148,7 @@ def crop_clip(joints3d: np.ndarray, row: IndexRow) -> np.ndarray:
         clips and not changed.
 
     Args:
-        joints3d: (T, J, 3) metres at 20 fps, y and z exchanged for AMASS.
+        joints3d: (T, J, 3) meters at 20 fps, y and z exchanged for AMASS.
         row: row of index.csv.
     """
     if row.is_humanact12:

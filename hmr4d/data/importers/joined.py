@@ -28,7 +28,7 @@ MAX_PIECE_SECONDS = 6.0
 MAX_PAIR_SECONDS = 9.8
 MIN_PIECE_SECONDS = 1.0
 BLEND_SECONDS = 0.4
-JOINABLE = 0.25  # metres; root mean square distance of the joints of the two poses
+JOINABLE = 0.25  # meters; root mean square distance of the joints of the two poses
 CAPTIONS_PER_PAIR = 3
 TRIES_PER_PAIR = 40
 CONNECTIVES = ("{a}, then {b}", "{a} and then {b}", "{a}, and after that {b}")
@@ -149,7 +149,7 @@ def _draw_pair(
 
 
 def pose_distance(pose_a: np.ndarray, pose_b: np.ndarray) -> float:
-    """Root mean square distance in metres of two poses (J, 3) after aligning heading and position."""
+    """Root mean square distance in meters of two poses (J, 3) after aligning heading and position."""
     poses = torch.from_numpy(np.stack([pose_a, pose_b]))
     placed = world_to_camera(poses, facing_transform(poses))
     return float((placed[0] - placed[1]).square().sum(-1).mean().sqrt())

@@ -56,12 +56,12 @@ class CameraDraws:
 
     def __post_init__(self) -> None:
         if not 0 < self.distance[0] <= self.distance[1]:
-            raise ValueError(f"distance is {self.distance}; expected two numbers of metres above 0, the smaller first.")
+            raise ValueError(f"distance is {self.distance}; expected two numbers of meters above 0, the smaller first.")
         if self.tries < 1 or not self.sizes:
             raise ValueError(f"tries is {self.tries} and sizes {self.sizes}; expected at least one of each.")
 
     def draw(self, joints3d: Tensor, rng: ItemRandom) -> tuple[Tensor, Tensor] | None:
-        """Pixels (L, J, 2) of joints (L, J, 3), metres, y up, and image size (2,); None if no camera shows them."""
+        """Pixels (L, J, 2) of joints (L, J, 3), meters, y up, and image size (2,); None if no camera shows them."""
         low, high = joints3d.amin((0, 1)), joints3d.amax((0, 1))
         middle = (low + high) / 2
         for _ in range(self.tries):

@@ -39,7 +39,7 @@ class Place:
     """A position of a motion.
 
     Attributes:
-        offset: (2,) x and z to add, metres.
+        offset: (2,) x and z to add, meters.
         score: visibility; at least 1 if the criteria are met, negative if a joint is behind a camera.
     """
 
@@ -51,7 +51,7 @@ def find_place(joints3d: Tensor, root: tuple[int, ...], rig: Rig, rules: Placeme
     """The first good position of `rules.candidates` uniform on the floor seen by V0, or the best of them.
 
     Args:
-        joints3d: (L, J, 3) metres, feet on the floor, the root's mean at x = z = 0.
+        joints3d: (L, J, 3) meters, feet on the floor, the root's mean at x = z = 0.
         root: joints whose mean is the root.
         rig: (V, ...) views. rules: criteria.
         rng: draws the candidates.

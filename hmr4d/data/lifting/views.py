@@ -80,7 +80,7 @@ NO_AUGMENTATION = MotionAugmentation((1.0, 1.0), (1.0, 1.0), 0.0)
 class LiftingViews(Dataset[dict[str, Any]]):
     """Windows of a store's clips at random positions in front of a rig.
 
-    Keys of an item: `joints3d` (L, J, 3) metres in the rig's world; `size` (V, 2), `K4` (V, 4) and `T_w2c` (V, 4, 4) of
+    Keys of an item: `joints3d` (L, J, 3) meters in the rig's world; `size` (V, 2), `K4` (V, 4) and `T_w2c` (V, 4, 4) of
     the rig; `features` (V, L, D) of its views; of view 0 with detector errors `kp2d_obs` (L, J, 2) pixels,
     0 where missing, `visible` (L, J) bool and `condition2d` (L, C); `cond` (V, 7 | 11) and `pointmap`
     (V, 4, grid, grid), the camera input of the network; `known2d` (V, L, J) bool, which points of the features
@@ -99,7 +99,7 @@ class LiftingViews(Dataset[dict[str, Any]]):
             (`detected_joints`), in half of them with toes; SMPL-22 only. placement: criteria of a good position.
         cameras: preset of `camera_condition`.
         grid: cells of the pointmaps along either side.
-        max_range: metres, of the pointmaps.
+        max_range: meters, of the pointmaps.
         seed: seed of items requested only by index, as in evaluation.
 
     Raises:
@@ -280,7 +280,7 @@ def align_to_floor(joints3d: Tensor, skeleton: Skeleton, known: Mapping[str, flo
     The height is the first percentile, so single frames below the floor have no effect.
 
     Args:
-        joints3d: metres, y up.
+        joints3d: meters, y up.
         skeleton: skeleton of the joints.
         known: heights by part of the foot from the joint convention, see `rest_heights`.
     """

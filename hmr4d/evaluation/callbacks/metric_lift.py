@@ -99,7 +99,7 @@ class MetricLift(pl.Callback):
         return missing
 
     def save(self, method: str, item: int, joints3d: Tensor, clips: ScoredLifts) -> None:
-        """Saves a lifted clip (L, J, 3), metres. Raises ValueError if it is not finite."""
+        """Saves a lifted clip (L, J, 3), meters. Raises ValueError if it is not finite."""
         clip = clips.clip(item)
         if not bool(torch.isfinite(joints3d).all()):
             raise ValueError(
@@ -261,7 +261,7 @@ def check_complete(method: str, folder: GenerationFolder | SavedMotions, clips: 
 def _motion(
     folder: GenerationFolder | SavedMotions, item: int, place: int, clip: LiftingClip, skeleton: Skeleton
 ) -> Tensor:
-    """Lifted joints (L, J, 3), metres; checks that they match the clip."""
+    """Lifted joints (L, J, 3), meters; checks that they match the clip."""
     motion = folder.load(place) if isinstance(folder, SavedMotions) else folder.load(Job(0, item))
     wanted = (len(clip.joints3d), skeleton.name, float(clip.fps))
     if (actual := (motion.num_frames, motion.skeleton.name, float(motion.fps))) != wanted:

@@ -135,7 +135,7 @@ def seen(outputs: MotionBatch, row: int) -> dict[str, Any]:
 
 
 def real_motion(clips: ScoredClips, repeat: int, item: int, *, fps: float) -> Tensor:
-    """Joints (L, J, 3), metres, of the recorded excerpt that an item is scored against, facing +z, at rate `fps`."""
+    """Joints (L, J, 3), meters, of the recorded excerpt that an item is scored against, facing +z, at rate `fps`."""
     joints3d, rows = clips.real(item), clips.excerpt(repeat, item).rows
     if rows is not None:
         first, count = rows

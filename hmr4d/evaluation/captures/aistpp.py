@@ -2,7 +2,7 @@
 
 Li et al., "AI Choreographer: Music Conditioned 3D Dance Generation with AIST++", ICCV 2021, arXiv 2101.08779.
 
-    keypoints3d/{SEQ}.pkl       keypoints3d_optim (N, 17, 3), centimetres, may contain NaN
+    keypoints3d/{SEQ}.pkl       keypoints3d_optim (N, 17, 3), centimeters, may contain NaN
     keypoints2d/{SEQ}.pkl       keypoints2d (9, N, 17, 3), pixels of the raw images and scores, NaN where undetected
     cameras/mapping.txt         "SEQ setting" a line;   cameras/{setting}.json   list of cameras c01 ... c09
     splits/*.txt                names of sequences;   ignore_list.txt   names to exclude
@@ -37,8 +37,8 @@ Floats = NDArray[np.float64]
 
 SOURCE_FPS, STRIDE = 60.0, 2
 FPS = SOURCE_FPS / STRIDE
-CENTIMETER = 0.01  # metres
-ANKLE_REST = 0.09  # metres; height of COCO's ankles above the floor when the foot rests on it
+CENTIMETER = 0.01  # meters
+ANKLE_REST = 0.09  # meters; height of COCO's ankles above the floor when the foot rests on it
 MAX_TILT = np.radians(10)  # limit of the fit; a tilt above TILT_EXPECTED is logged
 TILT_EXPECTED = np.radians(3)
 BAD_VIEWS = {
@@ -190,7 +190,7 @@ class AistppCaptures:
 
 
 class Cameras:
-    """Nine cameras of a setting: names, image sizes (V, 2) in pixels, K4 (V, 4), T_w2c (V, 4, 4) in metres,
+    """Nine cameras of a setting: names, image sizes (V, 2) in pixels, K4 (V, 4), T_w2c (V, 4, 4) in meters,
     distortion (V, 5)."""
 
     def __init__(self, entries: Sequence[Any]) -> None:
@@ -240,7 +240,7 @@ def _read_mapping(path: Path) -> dict[str, str]:
 
 
 def _read_joints3d(path: Path) -> Floats:
-    """(N, 17, 3) metres, NaN where missing, at 60 frames per second."""
+    """(N, 17, 3) meters, NaN where missing, at 60 frames per second."""
     return _array(path, "keypoints3d_optim", (None, COCO17.num_joints, 3)) * CENTIMETER
 
 

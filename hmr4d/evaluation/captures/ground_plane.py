@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-CELL = 0.5  # metres; side of the squares into which the floor is divided
+CELL = 0.5  # meters; side of the squares into which the floor is divided
 MIN_IN_CELL = 5  # fewest foot points of a usable square
 LOWEST = 0.02  # fraction of a square's foot points that rest on the floor
-INLIER = 0.02  # metres; largest distance of an inlier from the plane
+INLIER = 0.02  # meters; largest distance of an inlier from the plane
 TRIALS = 300
 ROUNDS = 3
-MIN_SPAN = 0.3  # metres; the tilt along a direction is determined only if the floor points span at least this
+MIN_SPAN = 0.3  # meters; the tilt along a direction is determined only if the floor points span at least this
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class GroundPlane:
 
     Attributes:
         normal: (3,) unit vector that points up.
-        d: offset, metres.
-        residual: median distance of the resting feet from the plane, metres; NaN if feet were not used.
+        d: offset, meters.
+        residual: median distance of the resting feet from the plane, meters; NaN if feet were not used.
         source: origin of the plane, such as "feet" or the name of a file.
     """
 
@@ -35,7 +35,7 @@ class GroundPlane:
     source: str = "feet"
 
     def height(self, points: Floats) -> Floats:
-        """Height (...) of points (..., 3) above the floor, metres."""
+        """Height (...) of points (..., 3) above the floor, meters."""
         return points @ self.normal + self.d
 
     def tilt(self, up: Floats) -> float:
@@ -63,9 +63,9 @@ def fit_ground_plane(feet: Floats, up: Floats, *, rest_height: float, max_tilt: 
     drop out. If all squares lie on a line or in a spot, the tilt is undetermined and stays close to `up`.
 
     Args:
-        feet: (N, 3) metres, foot joints of all frames; rows with NaN are excluded.
+        feet: (N, 3) meters, foot joints of all frames; rows with NaN are excluded.
         up: (3,) approximate up direction.
-        rest_height: height of the joints above the floor when the foot rests on it, metres.
+        rest_height: height of the joints above the floor when the foot rests on it, meters.
         max_tilt: largest angle between the normal and `up`, radians.
         seed: seed of the random triples.
 

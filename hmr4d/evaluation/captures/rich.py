@@ -9,7 +9,7 @@ Huang et al., "Capturing and Inferring Dense Full-Body Human-Scene Contact", CVP
 
 SEQ is CAPTURE_SUB_action; a name of four parts is a recording of two people, which is excluded. Joints come from the
 body model (`hmr4d.evaluation.captures.rich_bodies`) or from files `<joints folder>/{SEQ}.npz` with `joints24_world`
-(L, 24, 3), in metres and calibration coordinates.
+(L, 24, 3), in meters and calibration coordinates.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SIZE, PORTRAIT_SIZE = (4112.0, 3008.0), (3008.0, 4112.0)
 PORTRAIT = {("Pavallion", 3), ("Pavallion", 5)}  # (site, camera) mounted on its side
 SPLITS = ("train", "val", "test")
 HIPS = (1, 2)  # their mean is the root in the published metrics, instead of joint 0
-TOE_REST = 0.02  # metres; height of SMPL's foot joints above the floor
+TOE_REST = 0.02  # meters; height of SMPL's foot joints above the floor
 MAX_TILT = np.radians(20)  # between the floor's normal and the mean up direction of bodies
 _LEADING = ("sequence_name", "capture_name", "scan_name")  # first columns of all meta lists
 
@@ -125,7 +125,7 @@ def rich_ground(
     Args:
         root: folder of the data set.
         sequence: sequence of the capture.
-        joints3d: (L, J, 3) metres, SMPL joints, calibration coordinates.
+        joints3d: (L, J, 3) meters, SMPL joints, calibration coordinates.
         scans: "<capture>_<scan>" -> 4 x 4 matrix to z-up coordinates with the floor at z = 0, or None.
 
     Raises:
@@ -154,7 +154,7 @@ def rich_ground(
 
 
 def feet_ground(capture: str, joints3d: Floats) -> GroundPlane:
-    """The floor of a capture, fitted to the feet of its SMPL joints (N, J, 3), metres, calibration coordinates."""
+    """The floor of a capture, fitted to the feet of its SMPL joints (N, J, 3), meters, calibration coordinates."""
     up, feet = _up_and_feet(joints3d)
     plane = fit_ground_plane(feet, up, rest_height=TOE_REST, max_tilt=float(MAX_TILT))
     logger.info("%s: floor from the feet of %d frames, residual %.4f m.", capture, len(joints3d), plane.residual)
@@ -322,7 +322,7 @@ def _skeleton(name: str, joints3d: Floats) -> Skeleton:
 def _cached_joints(path: Path) -> tuple[Floats, NDArray[np.bool_]]:
     """Joints of a precomputed file, and which frames are valid; frames that are not finite are invalid."""
     if not path.is_file():
-        raise FileNotFoundError(f"Joints not found: {path}; expected a file with joints24_world (L, 24, 3) in metres.")
+        raise FileNotFoundError(f"Joints not found: {path}; expected a file with joints24_world (L, 24, 3) in meters.")
     try:
         with np.load(path, allow_pickle=False) as data:
             joints3d = np.asarray(data["joints24_world"], np.float64)

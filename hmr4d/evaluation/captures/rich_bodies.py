@@ -50,7 +50,7 @@ def read_bodies(folder: Path, subject: int) -> tuple[NDArray[np.int64], dict[str
 class SmplxJoints:
     """Joints of SMPL-X parameters; a `BodyJoints`.
 
-    Without a transfer file, the joints are the first 22 joints of SMPL-X, some millimetres from those of SMPL. With it,
+    Without a transfer file, the joints are the first 22 joints of SMPL-X, some millimeters from those of SMPL. With it,
     they are the 24 joints of published evaluations: the transfer matrix maps the mesh to SMPL vertices, and SMPL's
     neutral regressor computes joints from them. The face stays neutral; this moves no vertex near a joint.
 
@@ -74,7 +74,7 @@ class SmplxJoints:
             self._regressor = torch.from_numpy(regressor @ matrix).float()
 
     def __call__(self, parameters: Mapping[str, Floats], gender: str) -> Floats:
-        """Joints (L, 22 | 24, 3) in metres of parameters (L, n) by name."""
+        """Joints (L, 22 | 24, 3) in meters of parameters (L, n) by name."""
         path = find_models([("smplx", gender)], self._folder)[0]
         values = {name: torch.from_numpy(np.asarray(v, np.float32)) for name, v in parameters.items()}
         body = load_smpl_body("smplx", path=path, betas=values["betas"].mean(0))

@@ -96,7 +96,7 @@ class RichBundle:
         return self._floors[capture]
 
     def _joints_of(self, name: str) -> Floats:
-        """Joints (F, J, 3) of the frames of a clip, metres."""
+        """Joints (F, J, 3) of the frames of a clip, meters."""
         label = self._labels[name]
         given: Mapping[str, Any] = label["gt_smplx_params"]
         wanted = WIDTHS | {n: w for n, w in HAND_WIDTHS.items() if n in given}

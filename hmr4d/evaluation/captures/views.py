@@ -24,8 +24,8 @@ from hmr4d.geometry.rigs import Rig, canonicalise, project
 
 Floats = NDArray[np.float64]
 
-BODY_EXTENT = (0.5, 10.0)  # metres; plausible extent of a body, other values indicate a wrong unit
-MIN_DEPTH = 0.1  # metres; joints at a smaller depth are not projected
+BODY_EXTENT = (0.5, 10.0)  # meters; plausible extent of a body, other values indicate a wrong unit
+MIN_DEPTH = 0.1  # meters; joints at a smaller depth are not projected
 
 
 class CaptureError(ValueError):
@@ -54,7 +54,7 @@ class Capture:
         fps: frames per second.
         skeleton: skeleton of the joints.
         root_joints: joints whose mean is the root in the data set's metrics.
-        joints3d: (L, J, 3) metres; invalid joints are 0.
+        joints3d: (L, J, 3) meters; invalid joints are 0.
         valid: (L, J) bool.
         views: names of the V cameras.
         size: (V, 2) pixels.
@@ -91,7 +91,7 @@ class LiftingClip:
         kp2d: (L, J, 2) pixels of view 0, undistorted, 0 where missing.
         conf: (L, J) in [0, 1], 0 for missing.
         rig: all V cameras, view 0 first, in the world anchored at view 0.
-        joints3d: (L, J, 3) metres, same world.
+        joints3d: (L, J, 3) meters, same world.
         valid: (L, J) bool, where `joints3d` is known.
         fps: frames per second.
         skeleton: skeleton of the joints.
@@ -180,11 +180,11 @@ class CaptureViews(Dataset[LiftingClip]):
 
 
 def check_body_extent(name: str, joints3d: Floats, valid: NDArray[np.bool_], unit: str) -> None:
-    """Raises CaptureError if the extent of the bodies is implausible for metres.
+    """Raises CaptureError if the extent of the bodies is implausible for meters.
 
     Args:
         name: name for the message.
-        joints3d: (L, J, 3) metres, converted from `unit`.
+        joints3d: (L, J, 3) meters, converted from `unit`.
         valid: (L, J) bool.
         unit: assumed unit of the files.
     """

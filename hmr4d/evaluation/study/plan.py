@@ -42,7 +42,7 @@ class Training:
         name: name in the configuration.
         seed: seed of all random draws.
         folder: its `output_dir`.
-        steps: optimiser steps.
+        steps: optimizer steps.
         words: overrides for hmr4d train.
     """
 

@@ -57,7 +57,7 @@ def _made_by(card: Mapping[str, Any]) -> str:
     lines.append(f"- contents excluded from the 3D stage: {', '.join(card['holdout'])}")
     for name, steps in card["steps"].items():
         spent = " + ".join(f"{count} ({one})" for one, count in steps.items())
-        lines.append(f"- {name}: {card['titles'][name]}; optimiser steps {spent}")
+        lines.append(f"- {name}: {card['titles'][name]}; optimizer steps {spent}")
     seeds = ", ".join(map(str, card["seeds"]))
     lines.append(f"- seeds {seeds}; ± is the 95 % interval over them by Student's t; differences are paired")
     lines.append(

@@ -240,7 +240,7 @@ def difference(first: Sequence[Row], second: Sequence[Row]) -> dict[str, dict[st
 
 
 def _steps(cfg: DictConfig, name: str) -> dict[str, int]:
-    """Training -> optimiser steps, for the successive trainings of an arm."""
+    """Training -> optimizer steps, for the successive trainings of an arm."""
     return {one: training(cfg, one, cfg.seeds[0]).steps for one in chain(cfg, name)}
 
 

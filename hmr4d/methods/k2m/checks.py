@@ -22,7 +22,7 @@ def body_checks(drawn: Drawn, observed: Observed, limits: PoseLimits, min_conf: 
         components outside their limits. `upside_down`: fraction of frames whose body has the head below the hips
         although the image shows it above. `mirrored`: fraction of the frames with a clear front or back view whose body
         faces the opposite direction. `behind`: fraction of points that cannot be projected. `depth`, `depth_spread`:
-        mean and standard deviation of the depth of the translation, metres; the depth of the root differs by its
+        mean and standard deviation of the depth of the translation, meters; the depth of the root differs by its
         position in the rest pose.
     """
     frames = observed.frames

@@ -1,7 +1,7 @@
 """Losses of the tokenizer: error of the projected body against the keypoints, and limits of pose and shape (eq. 2,
 4-10).
 
-No loss and no argument uses measured 3D joints. The equations of the paper do not specify a normalisation; the
+No loss and no argument uses measured 3D joints. The equations of the paper do not specify a normalization; the
 normalisations here agree with the weights and values that the paper reports, see docs/k2m.md.
 """
 
@@ -22,8 +22,8 @@ RecKind = Literal["l1", "smooth_l1", "l1_normalized"]
 NORMAL_HEIGHT = 500.0  # pixels; height to which "l1_normalized" scales the person's box
 LEAST_HEIGHT = 10.0  # pixels; smallest box height
 LEAST_SIZE = 1.0  # square pixels; smallest spread of keypoints
-FLIGHT_SPEED = 0.02  # metres per frame; about the speed of the slowest foot of a runner in flight
-LEAST_SPEED = 1e-4  # metres per frame; slower feet have no gradient
+FLIGHT_SPEED = 0.02  # meters per frame; about the speed of the slowest foot of a runner in flight
+LEAST_SPEED = 1e-4  # meters per frame; slower feet have no gradient
 NOSE_REACH = 0.2  # distance from the midpoint of the ears to the nose, in torso lengths
 FRONT_SHARE = 0.7  # fraction of the head turn that the root must reach, because heads turn further than bodies
 
@@ -35,7 +35,7 @@ class LossWeights:
     Attributes:
         rvq, rec, smooth, vel, boundary, pose, shape: commitment, reprojection, 2D displacement, 2D velocity, first and
             last frame, pose limits, size of the shape coefficients.
-        depth: mean size of the second difference of depth in metres.
+        depth: mean size of the second difference of depth in meters.
         turn: mean size of the second difference of the root's rotation matrix.
         steady_shape: mean deviation of the shape coefficients from their mean over the clip.
         relative: reprojection error relative to the mean of the visible keypoints, divided by the height of the
@@ -126,8 +126,8 @@ class Drawn:
         pose: (B, F, 69) axis-angle of the joints below the root.
         betas: (B, F, S) shape coefficients.
         root: (B, F, 3, 3) rotation of the root.
-        translation: (B, F, 3) metres.
-        feet: (B, F, 4, 3) metres, ankles and toes relative to the translation, in the axes of the camera.
+        translation: (B, F, 3) meters.
+        feet: (B, F, 4, 3) meters, ankles and toes relative to the translation, in the axes of the camera.
     """
 
     pixels: Tensor

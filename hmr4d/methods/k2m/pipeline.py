@@ -297,7 +297,7 @@ class K2MPipeline(Pipeline):
         )
 
     def _lifted(self, kp2d: Tensor, conf: Tensor, rig: Rig, rate: float) -> Tensor:
-        """Joints (L, 22, 3), metres, of one track at the frame rate of the track."""
+        """Joints (L, 22, 3), meters, of one track at the frame rate of the track."""
         own2d, own_conf = resample_track(kp2d[None].float(), conf[None].float(), rate, self.fps)
         keypoints = keypoints_of(own2d[0].cpu(), own_conf[0].cpu(), rig.size[0])
         tokenizer, least = self.network.motion_tokenizer, self.training_options.losses.min_conf

@@ -14,9 +14,9 @@ from hmr4d.methods.k2m.losses import Observed
 from hmr4d.methods.k2m.projection import FOCAL_LENGTH
 from hmr4d.utils.precision import full_precision
 
-LEAST_SPREAD = 1e-3  # metres or pixels; smallest spread of the points of a body
+LEAST_SPREAD = 1e-3  # meters or pixels; smallest spread of the points of a body
 DRIFT_WINDOW = 15  # frames; window for lifting
-NEAREST = 2.0  # metres; smallest depth of a placed body
+NEAREST = 2.0  # meters; smallest depth of a placed body
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def solved_shift(
     """Offset of the translation with which the projected bodies match size and position of the keypoints.
 
     Args:
-        points: (B, F, J, 3) keypoints of the bodies, metres, camera frame.
+        points: (B, F, J, 3) keypoints of the bodies, meters, camera frame.
         observed: observed keypoints.
         size: (B, 2) width and height of the image.
         min_conf: keypoints of lower confidence are ignored.
@@ -41,7 +41,7 @@ def solved_shift(
         window: odd number of frames around each frame that determine its offset, which removes drift of summed
             velocities; None: one offset for the whole clip.
 
-    Returns: (B, 1, 3) metres, or (B, F, 3) with a window. Frames without observation are interpolated linearly; clips
+    Returns: (B, 1, 3) meters, or (B, F, 3) with a window. Frames without observation are interpolated linearly; clips
         without observation have 0. The result has no gradient.
     """
     seen = ((observed.conf >= min_conf) & observed.frames[..., None])[..., None]

@@ -9,7 +9,7 @@ from hmr4d.utils.precision import full_precision
 
 FOCAL_LENGTH = 5000.0  # pixels, for all cameras
 EPSILON = 1e-6
-MIN_DEPTH = 0.5  # metres; limit in training, because closer points would dominate a batch
+MIN_DEPTH = 0.5  # meters; limit in training, because closer points would dominate a batch
 MAX_SIDES = 10.0  # longer image sides; in training, points farther from the image center are ignored
 
 
@@ -20,10 +20,10 @@ def project(
     """Projects points in the camera frame to pixels.
 
     Args:
-        points: (B, F, J, 3) metres, x right, y down, z forward.
+        points: (B, F, J, 3) meters, x right, y down, z forward.
         size: (B, 2) width and height of the image.
         focal: focal length, pixels.
-        min_depth: smallest valid depth, metres.
+        min_depth: smallest valid depth, meters.
         max_sides: largest valid distance from the image center, in longer image sides; None: no limit.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Conversion of decoder outputs to body parameters in the camera frame: x right, y down, z forward, metres."""
+"""Conversion of decoder outputs to body parameters in the camera frame: x right, y down, z forward, meters."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from hmr4d.utils.precision import full_precision
 ROOT_ROWS = slice(NUM_BETAS, NUM_BETAS + 6)  # positions of the root's six numbers in the output
 NUM_JOINTS = 24  # of SMPL
 SHOULDERS = {16: -1.1, 17: 1.1}  # radians about z; initial rotation that lowers the arms
-PERSON_HEIGHT = 1.7  # metres
+PERSON_HEIGHT = 1.7  # meters
 IMAGE_SHARE = 0.4  # fraction of the longer image side that a person fills at the initial depth
 MAX_LOG_DEPTH = 2.5
-RAW_DEPTH = 20.0  # metres; initial depth of the "raw" translation
+RAW_DEPTH = 20.0  # meters; initial depth of the "raw" translation
 RotationKind = Literal["axis_angle", "root_6d", "6d"]
 TranslationKind = Literal["image_scale", "raw", "path"]
-PATH_UNIT = (0.05, 0.05, 0.25)  # metres per frame; the image shows depth least, so depth has the largest unit
+PATH_UNIT = (0.05, 0.05, 0.25)  # meters per frame; the image shows depth least, so depth has the largest unit
 _UPRIGHT_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # first two columns of a half turn about x
 
 
@@ -37,7 +37,7 @@ def rest_pose() -> Tensor:
 
 
 def reference_depth(size: Tensor) -> Tensor:
-    """Depth (B, 1), metres, at which a person fills IMAGE_SHARE of the longer side of an image of `size` (B, 2),
+    """Depth (B, 1), meters, at which a person fills IMAGE_SHARE of the longer side of an image of `size` (B, 2),
     pixels."""
     return FOCAL_LENGTH * PERSON_HEIGHT / (IMAGE_SHARE * size.amax(-1, keepdim=True))
 
@@ -50,7 +50,7 @@ class BodyParameters:
         betas: (B, F, 10) shape coefficients.
         pose: (B, F, 72) axis-angle, root first.
         rotations: (B, F, 24, 3, 3) the pose as matrices.
-        translation: (B, F, 3) metres.
+        translation: (B, F, 3) meters.
     """
 
     betas: Tensor
@@ -71,7 +71,7 @@ class SmplHead(nn.Module):
     Args:
         rotation: "axis_angle": 24 x 3 numbers. "root_6d": two matrix columns for the root, which are continuous over a
             full turn, and 23 x 3 numbers. "6d": 24 x 6 numbers.
-        translation: "image_scale": image position of the root and logarithm of its depth. "raw": metres. "path":
+        translation: "image_scale": image position of the root and logarithm of its depth. "raw": meters. "path":
             velocity, which is summed; the path is then centered in the image at the depth of an upright person and
             independent of the camera, see `placement`. Body height is not observable in this case, so the first shape
             coefficient is 0.

@@ -62,7 +62,7 @@ def turned_pixels(points: Tensor, yaw: Tensor, size: Tensor, *, focal: float = F
     """Projection of a body from another direction.
 
     Args:
-        points: (B, F, J, 3) metres, camera frame.
+        points: (B, F, J, 3) meters, camera frame.
         yaw: (B,) rotation of the clips about the vertical axis through their center, radians.
         size: (B, 2) width and height of the image.
         focal: focal length, pixels.

@@ -23,8 +23,8 @@ def turned(rotations: Tensor, translation: Tensor, rest_root: Tensor, turn: Tens
 
     Args:
         rotations: (..., J, 3, 3) relative to the parents, root first.
-        translation: (..., 3) metres; root position minus `rest_root`.
-        rest_root: (3,) root in the rest pose, metres.
+        translation: (..., 3) meters; root position minus `rest_root`.
+        rest_root: (3,) root in the rest pose, meters.
         turn: (3, 3) rotation of the world.
     """
     first = turn @ rotations[..., :1, :, :]
@@ -96,13 +96,13 @@ def in_convention(pose: Pose, convention: str | None) -> Pose:
 
 
 def moved(pose: Pose, other: Pose) -> Tensor:
-    """Displacement (3,), metres, of the midpoint of the hips in the first frame from one pose to a translated copy."""
+    """Displacement (3,), meters, of the midpoint of the hips in the first frame from one pose to a translated copy."""
     first, second = (one.joints()[0, list(_HIPS)].mean(0) for one in (pose, other))
     return second - first
 
 
 def camera_center(body: BodyParameters, pose: Pose) -> Tensor:
-    """Optical center (3,), metres, in the world of `world_pose`, in which the camera looks along -z.
+    """Optical center (3,), meters, in the world of `world_pose`, in which the camera looks along -z.
 
     Args:
         body: body parameters in the camera frame.

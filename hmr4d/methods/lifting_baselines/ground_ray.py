@@ -24,7 +24,7 @@ DEPTH_SECONDS = 0.1  # standard deviation of smoothing along the rays
 def ground_ray(
     kp2d: Tensor, conf: Tensor, rig: Rig, fps: float, skeleton: Skeleton, *, prior: PosePrior | None = None
 ) -> Tensor:
-    """Joints (L, J, 3), metres, world of the rig; approximate poses at the correct position.
+    """Joints (L, J, 3), meters, world of the rig; approximate poses at the correct position.
 
     Feet that stand on the floor determine the depth of the root (`observe`). Every joint lies on its ray, at the length
     of its bone from the parent joint. Of the two such points, the function takes the one closer in depth to the
@@ -83,7 +83,7 @@ def chain_on_rays(
 
 
 def _tree_lengths(bones: Tensor, skeleton: Skeleton) -> list[tuple[tuple[int, int], Tensor]]:
-    """((parent, joint), bone length in metres) of a tree from the root; parent -1 is the root itself.
+    """((parent, joint), bone length in meters) of a tree from the root; parent -1 is the root itself.
 
     Skeletons of detectors start at the nose; this tree starts at the hips, whose depth is known.
     """

@@ -19,7 +19,7 @@ from hmr4d.utils.tensors import interpolate_gaps
 MIN_CONF = 0.3  # keypoints of lower confidence count as missing
 STILL = 0.4  # m/s perpendicular to the line of sight; slower feet may stand
 SLOWEST = 0.4  # fraction of the feet, the slowest ones, that may stand at any speed
-MAX_RANGE = 40.0  # metres; floor points beyond this distance are ignored
+MAX_RANGE = 40.0  # meters; floor points beyond this distance are ignored
 IMAGE_SECONDS, PLACE_SECONDS = 0.05, 0.25  # standard deviations of the smoothing of image tracks and of the position
 SIZE_SECONDS = 0.5  # standard deviation of the smoothing of depth from size
 
@@ -32,12 +32,12 @@ class Observation:
         rays: (L, J, 2) image coordinates at unit depth, gaps filled in time.
         seen: (L, J) bool.
         conf: (L, J), 0 where not seen.
-        directions: (L, J, 3) directions of the rays in the world, scaled to a depth of one metre.
-        center: (3,) optical centre in the world, metres.
+        directions: (L, J, 3) directions of the rays in the world, scaled to a depth of one meter.
+        center: (3,) optical center in the world, meters.
         root, root_direction: (L, 2) and (L, 3) image coordinates and direction of the root.
-        root_depth: (L,) metres.
+        root_depth: (L,) meters.
         contact: (L, J) bool, standing foot joints.
-        rest_height: (J,) height of standing foot joints above the floor, metres; 0 for other joints.
+        rest_height: (J,) height of standing foot joints above the floor, meters; 0 for other joints.
     """
 
     rays: Tensor
@@ -53,7 +53,7 @@ class Observation:
 
     @property
     def root_place(self) -> Tensor:
-        """Position (L, 3) of the root, metres, world."""
+        """Position (L, 3) of the root, meters, world."""
         return self.center + self.root_depth[:, None] * self.root_direction
 
 
@@ -80,7 +80,7 @@ def observe(
         rig: view 0 is the observed one.
         fps: frames per second.
         skeleton: skeleton of the keypoints.
-        bones: (J, 3) metres, rest joints of an adult, for bone lengths.
+        bones: (J, 3) meters, rest joints of an adult, for bone lengths.
         use_floor: whether the pose of the camera relative to the floor is known.
         foot_heights: heights of joints in a standing foot, see `rest_heights`.
 
@@ -154,7 +154,7 @@ def _world_directions(rays: Tensor, T_c2w: Tensor) -> Tensor:
 def _contacts(
     pixels: Tensor, camera: Rig, seen: Tensor, heights: Tensor, fps: float, skeleton: Skeleton
 ) -> tuple[Tensor, Tensor | None]:
-    """Standing joints (L, J) bool, and the floor position (L, 3), metres; None if no foot ray meets the floor."""
+    """Standing joints (L, J) bool, and the floor position (L, 3), meters; None if no foot ray meets the floor."""
     feet = list(skeleton.contact_joints)
     contact = torch.zeros_like(seen)
     if not feet:
@@ -181,7 +181,7 @@ def _contacts(
 
 
 def _depth_by_size(rays: Tensor, seen: Tensor, bones: Tensor, skeleton: Skeleton) -> Tensor:
-    """Depth (L,), metres, at which the least foreshortened bones have the length of an adult."""
+    """Depth (L,), meters, at which the least foreshortened bones have the length of an adult."""
     starts, ends = (list(joints) for joints in zip(*skeleton.limbs, strict=True))
     length = (bones[starts] - bones[ends]).norm(dim=-1)
     image = (rays[:, starts] - rays[:, ends]).norm(dim=-1)

@@ -37,12 +37,12 @@ class FitOptions:
         root_steps: steps of Adam on position, heading and size alone.
         steps: steps of Adam on all parameters.
         learning_rate: learning rate of rotations and positions; decays to a tenth in the second half.
-        image: reprojection error, metres at the person's distance.
-        robust: scale of the Geman-McClure function of that error, metres; larger errors hardly increase the cost.
+        image: reprojection error, meters at the person's distance.
+        robust: scale of the Geman-McClure function of that error, meters; larger errors hardly increase the cost.
         pose_weight: weight of the Mahalanobis distance per dimension, summed over joints.
         acceleration: acceleration of joints, m/s^2.
-        floor: depth of joints below the floor, metres.
-        contact_height, contact_speed: height and speed of standing feet, metres and m/s.
+        floor: depth of joints below the floor, meters.
+        contact_height, contact_speed: height and speed of standing feet, meters and m/s.
         scale: logarithm of the body size.
     """
 
@@ -61,14 +61,14 @@ class FitOptions:
 
 @dataclass
 class _Chain:
-    """Parameters of the fit: rot6d_cols (L, 22, 6), root position (L, 3) in metres, log_scale ()."""
+    """Parameters of the fit: rot6d_cols (L, 22, 6), root position (L, 3) in meters, log_scale ()."""
 
     rot6d_cols: Tensor
     place: Tensor
     log_scale: Tensor
 
     def joints3d(self, prior: PosePrior) -> Tensor:
-        """(L, 22, 3) metres."""
+        """(L, 22, 3) meters."""
         rest = prior.rest_joints.to(self.place)
         rotations = rot6d_cols_to_matrix(self.rot6d_cols)
         return (
@@ -88,7 +88,7 @@ def optimization(
     known_camera: Camera = "pose",
     options: FitOptions | None = None,
 ) -> Tensor:
-    """Joints (L, J, 3), metres, world of the rig, of a kinematic chain fitted to view 0.
+    """Joints (L, J, 3), meters, world of the rig, of a kinematic chain fitted to view 0.
 
     The approach follows SMPLify (Bogo et al. 2016, arXiv 1607.08128), but fits a whole clip without a body model.
 

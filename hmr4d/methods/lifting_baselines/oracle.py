@@ -10,7 +10,7 @@ from hmr4d.geometry.triangulation import fill_in_time, triangulate_robust
 
 
 def oracle(kp2d: Tensor, conf: Tensor, rig: Rig, skeleton: Skeleton) -> Tensor:
-    """Joints (L, J, 3), metres, world of the rig, triangulated from the true 2D of every view.
+    """Joints (L, J, 3), meters, world of the rig, triangulated from the true 2D of every view.
 
     A joint that is never visible in two views at once, such as feet that a detector does not report, gets the position
     of its parent joint.

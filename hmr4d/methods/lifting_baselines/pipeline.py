@@ -48,7 +48,7 @@ class BaselinePipeline(Pipeline, ABC):
 
     @abstractmethod
     def lift_track(self, kp2d: Tensor, conf: Tensor, rig: Rig, fps: float) -> Tensor:
-        """Joints (L, J, 3) in metres, world of the rig.
+        """Joints (L, J, 3) in meters, world of the rig.
 
         Args:
             kp2d, conf: (L, J, 2) undistorted pixels and (L, J) confidence of view 0; with `uses_all_views` those of

@@ -32,7 +32,7 @@ class PoseMatch:
         pose: (L,) index into the bank.
         yaw: (L,) heading of the pose in the world, radians.
         scale: size of the person relative to the body of the bank.
-        joints3d: (L, J, 3) metres, scaled joints relative to the root.
+        joints3d: (L, J, 3) meters, scaled joints relative to the root.
     """
 
     pose: Tensor
@@ -134,7 +134,7 @@ def _costs(offsets: Tensor, weights: Tensor, views: Tensor, scale: Tensor) -> Te
 
 
 def _smoothest(costs: Tensor, joints3d: Tensor, weight: float) -> Tensor:
-    """Candidate index (L,) of each frame that minimises the sum of costs (L, C) and squared changes of joints (L, C,
+    """Candidate index (L,) of each frame that minimizes the sum of costs (L, C) and squared changes of joints (L, C,
     J, 3)."""
     total, back = costs[0], []
     for i in range(1, len(costs)):

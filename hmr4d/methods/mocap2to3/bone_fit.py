@@ -17,9 +17,9 @@ from hmr4d.geometry.cameras import invert_rigid, world_to_camera
 from hmr4d.geometry.rigs import Rig, normalize
 from hmr4d.utils.precision import full_precision
 
-MIN_DEPTH = 0.1  # metres; motion with a smaller depth is not changed
+MIN_DEPTH = 0.1  # meters; motion with a smaller depth is not changed
 SIZE_QUANTILE = 0.6  # quantile over frames of a bone's lifted lengths that gives its length
-SHORTEST = 1e-4  # metres; shorter bones are ignored
+SHORTEST = 1e-4  # meters; shorter bones are ignored
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class BoneFitOptions:
 
     Attributes:
         steps: iterations of L-BFGS.
-        image: reprojection error of a keypoint of confidence 1, metres at the person's distance.
-        robust: scale of the Geman-McClure function of that error, metres; larger errors hardly increase the cost.
-        root: change of the root's depth, metres.
-        across, depth: change of joints perpendicular to the ray, and in depth relative to the root, metres.
-        bone: deviation of a bone from its constant length, metres.
+        image: reprojection error of a keypoint of confidence 1, meters at the person's distance.
+        robust: scale of the Geman-McClure function of that error, meters; larger errors hardly increase the cost.
+        root: change of the root's depth, meters.
+        across, depth: change of joints perpendicular to the ray, and in depth relative to the root, meters.
+        bone: deviation of a bone from its constant length, meters.
         proportion: deviation of the logarithm of a length from the proportions of a body of the person's size.
         acceleration: acceleration of joints, m/s^2.
     """
@@ -62,12 +62,12 @@ def fit_bones(
 ) -> Tensor:
     """Fits motion (L, J, 3) whose bone lengths are constant over the clip and equal on both sides.
 
-    L-BFGS minimises the sum of the squared terms of `BoneFitOptions` over joints and lengths, starting from the lifted
+    L-BFGS minimizes the sum of the squared terms of `BoneFitOptions` over joints and lengths, starting from the lifted
     motion. The initial lengths have the given proportions and the size of the lifted bones. That size is the
     SIZE_QUANTILE of the lifted lengths, because bones that point at the camera are too short.
 
     Args:
-        joints3d: metres, world.
+        joints3d: meters, world.
         kp2d, conf: observed keypoints of view 0 (L, J, 2), pixels, and confidence (L, J), 0 for missing.
         rig: cameras; only view 0 is used.
         lengths: (J - 1,) bone lengths of a body, for the proportions; None: the lifted lengths.
@@ -76,7 +76,7 @@ def fit_bones(
         options: steps and weights.
 
     Returns:
-        (L, J, 3) metres; unchanged if a joint has a depth below MIN_DEPTH.
+        (L, J, 3) meters; unchanged if a joint has a depth below MIN_DEPTH.
     """
     options = options or BoneFitOptions()
     camera = rig.select([0]).to(torch.float64)

@@ -16,10 +16,10 @@ from hmr4d.methods.mocap2to3.values import Track
 from hmr4d.motion.tracks import smooth_in_time
 from hmr4d.utils.precision import full_precision
 
-MIN_VIEW_DEPTH = 0.1  # metres; motion with a joint at a smaller depth is not smoothed
+MIN_VIEW_DEPTH = 0.1  # meters; motion with a joint at a smaller depth is not smoothed
 LEARNED_SECONDS = 0.5  # visible part of a path that determines its velocity
 HELD_SECONDS = 1.0  # duration of the extrapolation; beyond it the lifted motion continues
-FASTEST = 4.0  # metres per second; largest extrapolation speed along the floor
+FASTEST = 4.0  # meters per second; largest extrapolation speed along the floor
 
 
 def hold_root(joints3d: Tensor, seen: Tensor, *, fps: float, root_joints: tuple[int, ...]) -> Tensor:
@@ -31,7 +31,7 @@ def hold_root(joints3d: Tensor, seen: Tensor, *, fps: float, root_joints: tuple[
     moves with the root.
 
     Args:
-        joints3d: metres, world, y up.
+        joints3d: meters, world, y up.
         seen: (L,) bool, whether view 0 observed the root.
         fps: frames per second.
         root_joints: joints whose mean is the root.
@@ -114,7 +114,7 @@ def finish_motion(
     """Post-processes motion (B, L, J, 3): invisible roots, smoothing and, optionally, constant bone lengths.
 
     Args:
-        joints3d: metres, world, y up.
+        joints3d: meters, world, y up.
         rig: cameras, view 0 the real one.
         track: observation of view 0.
         options: sampling options.

@@ -40,7 +40,7 @@ def triangulate(
         rig: V cameras, batched.
         track: observed motion.
         options: weights.
-        prior: (B, L, J, 3) metres, for points that the rays do not determine; NaN where unknown, or None.
+        prior: (B, L, J, 3) meters, for points that the rays do not determine; NaN where unknown, or None.
     """
     frames = x_0.shape[2], codec.skeleton.num_joints
     pixels = codec.decode(x_0, rig.size)
@@ -59,7 +59,7 @@ def triangulate(
         prior=None if prior is None else prior.flatten(1, 2),
     )
     inside = torch.arange(frames[0], device=x_0.device) < track.lengths[:, None]
-    ok = triangulated.ok.unflatten(1, frames) & inside[..., None]  # padded frames must not count as neighbours in time
+    ok = triangulated.ok.unflatten(1, frames) & inside[..., None]  # padded frames must not count as neighbors in time
     joints3d = fill_in_time(triangulated.points.unflatten(1, frames), ok)
     depth = world_to_camera(joints3d.flatten(1, 2), rig.T_w2c[:, 0])[..., 2].unflatten(1, frames)
     return Lifted(joints3d, triangulated.residual.unflatten(1, frames) * depth.clamp(min=0.0))

@@ -25,10 +25,10 @@ from hmr4d.representation.image_pose2d import ImagePose2DCodec
 from hmr4d.representation.world_joints import PLACE_UNIT, WorldJointsCodec
 from hmr4d.utils.precision import full_precision
 
-VIEW_CHANNELS = 5  # per point in a view: its projection, the projection of the point one metre above it, valid
+VIEW_CHANNELS = 5  # per point in a view: its projection, the projection of the point one meter above it, valid
 WORLD_CHANNELS = 4  # per point in the world: x, y, z, valid
-IMAGE_LIMIT = 3.0  # clamp of normalised image coordinates, whose image borders are at 1
-MIN_DEPTH = 0.1  # metres; points at a smaller depth are not projected
+IMAGE_LIMIT = 3.0  # clamp of normalized image coordinates, whose image borders are at 1
+MIN_DEPTH = 0.1  # meters; points at a smaller depth are not projected
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class FootContactConditioning:
     """Position of the person under the assumption that the feet observed by V0 stand; zeros and False if unknown.
 
     Attributes:
-        points: (B, L, H, 3) metres in V0's world: contact joints, then the root.
+        points: (B, L, H, 3) meters in V0's world: contact joints, then the root.
         valid: (B, L, H) bool.
-        figure: (B, L, J, 3) metres, observed joints on the vertical plane through the root that faces V0; joints that
+        figure: (B, L, J, 3) meters, observed joints on the vertical plane through the root that faces V0; joints that
             V0 did not observe are at the root.
         known: (B, L, J) bool, whether V0 observed the joint.
     """
@@ -77,7 +77,7 @@ def foot_contact_conditioning(
         seen: (B, L, J) bool.
         rig: (B, V, ...) cameras; only view 0, the observing one, is used.
         skeleton: skeleton of the joints.
-        max_range: largest horizontal distance of used feet, metres.
+        max_range: largest horizontal distance of used feet, meters.
         foot_heights: heights of joints in a standing foot, see `rest_heights`.
     """
     camera, feet, roots = rig.select([0]), list(skeleton.contact_joints), list(skeleton.root_joints)

@@ -18,7 +18,7 @@ from hmr4d.motion.motion import MotionBatch
 from hmr4d.motion.resampling import resampled_length
 from hmr4d.motion.tracks import MIN_FRAMES, reflected_frames, resample_motion
 
-# Assumed error of sampled joints, metres. Measured without a guess: 0.1 m, and 0.25 m for hidden joints; smaller values
+# Assumed error of sampled joints, meters. Measured without a guess: 0.1 m, and 0.25 m for hidden joints; smaller values
 # made all guesses worse (docs/results_lifting.md).
 OWN_ERROR = 0.3
 UNCERTAINTY = (
@@ -34,7 +34,7 @@ class Guess:
     """Initial guess of the motion at the frame rate of the network.
 
     Attributes:
-        joints3d: (B, L, J, 3) metres, world.
+        joints3d: (B, L, J, 3) meters, world.
         trust: (B, L, J) in [0, 1], weight of the guess in its mean with sampled joints.
     """
 
@@ -64,7 +64,7 @@ def check_guess(guess: MotionBatch, lengths: Tensor, rate: float, num_joints: in
     if abs(guess.fps - rate) > 1e-3 * rate:
         wrong.append(f"{rate:g} frames per second instead of {guess.fps:g}")
     if "sigma" not in guess.extras:
-        wrong.append('"sigma" among its extras, metres for each joint')
+        wrong.append('"sigma" among its extras, meters for each joint')
     if wrong:
         raise ValueError(f"The guess does not match the tracks; expected {' and '.join(wrong)}.")
 

@@ -68,9 +68,9 @@ class LiftTrainingOptions:
         drop_camera: probability that an item trains without cameras and maps.
         token_weight: weight of the squared error of the global tokens; that of the local points has
             weight 1. Both are means, so 2 / J gives equal weights per channel.
-        points_weight: weight of the absolute error of decoded points, normalised image coordinates.
+        points_weight: weight of the absolute error of decoded points, normalized image coordinates.
         velocity_weight: weight of the absolute error of the differences between frames of decoded points.
-        metres_weight: weight of the absolute error of decoded points in metres at the true depth; requires 3D motion.
+        metres_weight: weight of the absolute error of decoded points in meters at the true depth; requires 3D motion.
         noise_share: fraction of the items that train the last diffusion step, which is pure
             noise; the others train a random step. 1 trains a regression.
         monitor_noise: noise added to the motion in validation, as a fraction of the diffusion steps.

@@ -65,10 +65,10 @@ class Mocap2to3Pipeline(Pipeline):
             generates views.
         sampling, training: options.
         cameras: preset of `camera_condition`, "paper" or "full".
-        max_range: range of the pointmaps, metres.
+        max_range: range of the pointmaps, meters.
         fps: frame rate of the network.
         joint_convention: joint convention of the training motion, see `body.joint_conventions`.
-        foot_heights: part of the foot -> height of its joint in a standing foot, metres; None: those of the convention.
+        foot_heights: part of the foot -> height of its joint in a standing foot, meters; None: those of the convention.
     """
 
     method = "mocap2to3"
@@ -163,7 +163,7 @@ class Mocap2to3Pipeline(Pipeline):
         return LiftDraws(eps, torch.where(is_last, last, t), keep_camera)
 
     def training_loss(self, batch: dict[str, Any], draws: LiftDraws) -> dict[str, Tensor]:
-        """Loss terms by name; the trainer minimises "loss".
+        """Loss terms by name; the trainer minimizes "loss".
 
         The paper does not specify a loss. This one combines the mean squared error of the clean state with terms on
         tokens, decoded points, their velocities and metric errors, weighted by `LiftTrainingOptions`.
@@ -260,7 +260,7 @@ class Mocap2to3Pipeline(Pipeline):
 
         Returns:
             `local`: mean absolute error of local points, box units. `offset`: error of the root, percent of the image.
-                With several views `abs_mpjpe`: metres, after triangulation with the observed motion.
+                With several views `abs_mpjpe`: meters, after triangulation with the observed motion.
         """
         draws = self.draw_training(batch, generator)
         noise = 1.0 if self.training_options.noise_share == 1 else self.training_options.monitor_noise
@@ -375,8 +375,8 @@ class Mocap2to3Pipeline(Pipeline):
         Returns:
             On the CPU: the mean of the samples of each track or, with a guess, the sample that starts from the motion
                 of the guess. `joints2d` is its projection to the rig, pixels. `extras` contains the uncertainty of the
-                guess, "samples" (B, K, L, J, 3), metres, "spread" (B, L, J), metres, the root mean square distance of
-                the samples from the motion (0 for one sample), and "residual" (B, L, J), metres, the disagreement of
+                guess, "samples" (B, K, L, J, 3), meters, "spread" (B, L, J), meters, the root mean square distance of
+                the samples from the motion (0 for one sample), and "residual" (B, L, J), meters, the disagreement of
                 the views of a joint at its distance from view 0 (mean over the samples).
 
         Raises:

@@ -59,7 +59,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Lifted:
-    """World motion `joints3d` (B, L, J, 3) and `residual` (B, L, J), both metres."""
+    """World motion `joints3d` (B, L, J, 3) and `residual` (B, L, J), both meters."""
 
     joints3d: Tensor
     residual: Tensor
@@ -79,7 +79,7 @@ def mean_of_samples(
         drawn: sample numbers of each track, MOTION first.
 
     Returns: The motions, and "samples" (B, K, L, J, 3), "spread" (B, L, J), the root mean square distance of the
-        samples from the motion, and "residual" (B, L, J), the mean residual of all samples; metres.
+        samples from the motion, and "residual" (B, L, J), the mean residual of all samples; meters.
     """
     order = [(i, k) for i in range(num_tracks) for k in drawn]
     columns = [samples[job].joints3d for job in order], [samples[job].residual for job in order]

@@ -52,7 +52,7 @@ def loss_terms(
     level: Tensor,
     options: TrainingOptions,
 ) -> dict[str, Tensor]:
-    """Loss terms by name; the trainer minimises "loss".
+    """Loss terms by name; the trainer minimizes "loss".
 
     Args:
         predicted, x_0: (B, V, L, D) features.

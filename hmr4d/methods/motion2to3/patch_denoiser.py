@@ -21,7 +21,7 @@ EMBEDDED_STEPS = 1000  # rows of the embedding tables of diffusion steps and of 
 class PatchDenoiser(nn.Module):
     """Predicts clean 2D motion from noisy 2D motion, text and cameras, with several frames per token.
 
-    A token contains `patch` frames of one view and half a patch on either side, so neighbouring tokens overlap. One
+    A token contains `patch` frames of one view and half a patch on either side, so neighboring tokens overlap. One
     attention layer attends to the tokens of all views and to the text tokens. Diffusion step, pooled text and length in
     frames modulate every block (AdaLN-zero). Each token predicts its frames and the half patches on both sides;
     overlapping predictions are averaged with triangular weights. Zero-initialised convolutions over time then refine

@@ -65,7 +65,7 @@ class Motion2to3Pipeline(Pipeline):
         max_seconds, min_seconds: range of durations of `sample`.
         joint_convention: joint convention of the training motion, see `body.joint_conventions`.
         about: metadata of its motions: `model`, and the `licence` of the training motion. None values are omitted.
-        metres_per_unit: metres per box unit of the training motion; None: varies between clips.
+        metres_per_unit: meters per box unit of the training motion; None: varies between clips.
     """
 
     method = "motion2to3"
@@ -160,7 +160,7 @@ class Motion2to3Pipeline(Pipeline):
         )
 
     def training_loss(self, batch: dict[str, Any], draws: TrainingDraws) -> dict[str, Tensor]:
-        """Loss terms by name; the trainer minimises "loss".
+        """Loss terms by name; the trainer minimizes "loss".
 
         Args:
             batch: `joints2d` (B, V, L, P, 2), `lengths` (B,), `valid` (B, L), `conf` (B, L, P), `T_w2c`, `cam` (B, V,
@@ -318,8 +318,8 @@ class Motion2to3Pipeline(Pipeline):
             num_inference_steps, guidance_scale: override the options of the pipeline.
             max_tokens: largest number of frames times views per batch.
 
-        Returns: The motions; `joints2d` is in normalised image units. `extras` contains the intermediate results:
-            `next_root2d` (B, V, L, 1, 2), the projected next root; `camera_joints3d` (B, L, J, 3), metres, before
+        Returns: The motions; `joints2d` is in normalized image units. `extras` contains the intermediate results:
+            `next_root2d` (B, V, L, 1, 2), the projected next root; `camera_joints3d` (B, L, J, 3), meters, before
             cleaning, facing alignment and floor alignment, in the world of the cameras `T_w2c` (B, V, 4, 4); and
             `is_perspective`, the projection model of these cameras.
         """
@@ -385,7 +385,7 @@ class Motion2to3Pipeline(Pipeline):
     ) -> MotionBatch:
         if self.metres_per_unit is None or self.sampling.is_perspective:
             raise ValueError(
-                "This model has no metres per box unit in its config.json, but a reference motion needs them. Choose "
+                "This model has no meters per box unit in its config.json, but a reference motion needs them. Choose "
                 "a model that was trained with framing.box=fixed and parallel views."
             )
         texts = check_prompts([text])

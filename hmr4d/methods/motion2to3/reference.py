@@ -95,7 +95,7 @@ def reference_local(
         fps: frame rate of the network.
         seconds: used duration from its beginning; None: all, up to `max_seconds`.
         min_seconds, max_seconds: range of durations of the network.
-        metres_per_unit: metres of one box unit.
+        metres_per_unit: meters of one box unit.
 
     Raises:
         ValueError: the reference has other joints, values that are not finite, bones of no length, or is too short.

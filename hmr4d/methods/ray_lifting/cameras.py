@@ -11,8 +11,8 @@ from torch import Tensor
 from hmr4d.camera.rig_samplers import SIZES
 from hmr4d.geometry.rigs import Rig, camera_pose
 
-STATURE, TALLEST = 1.7, 1.9  # metres; assumed mean and largest body height
-LEAST_DEPTH = 0.6  # metres; smallest horizontal distance between camera and person in all frames
+STATURE, TALLEST = 1.7, 1.9  # meters; assumed mean and largest body height
+LEAST_DEPTH = 0.6  # meters; smallest horizontal distance between camera and person in all frames
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class CameraVariety:
     Attributes:
         sizes: image sizes, pixels.
         lens: field of view along the longer side of the image, degrees.
-        height: height above the floor, metres, log-uniform.
+        height: height above the floor, meters, log-uniform.
         roll: bound of the roll in half of the cameras, degrees; the others have a roll of about 2 degrees or less.
-        distance: distance, metres, log-uniform, limited so that the person is at least `least_pixels` tall and, in most
+        distance: distance, meters, log-uniform, limited so that the person is at least `least_pixels` tall and, in most
             cameras, fits into the image.
         least_pixels: smallest height of the person, pixels of an image with a shorter side of 1080.
         close_share: fraction of the cameras that may be too close for the whole person.
-        aim: height above the floor of the optical axis at the position of the person, metres.
+        aim: height above the floor of the optical axis at the position of the person, meters.
         pitch_error: standard deviation of the pitch around this aim, degrees.
     """
 
@@ -48,10 +48,10 @@ def _log_uniform(low: Tensor, high: Tensor, u: Tensor) -> Tensor:
 
 
 def place_before_cameras(joints3d: Tensor, variety: CameraVariety, generator: torch.Generator) -> tuple[Rig, Tensor]:
-    """Draws cameras for motions (B, L, 22, 3), metres, around x = z = 0, and moves the motions in front of them.
+    """Draws cameras for motions (B, L, 22, 3), meters, around x = z = 0, and moves the motions in front of them.
 
     Returns:
-        A rig (B, 1, ...), and joints3d (B, L, 22, 3), metres, in its world.
+        A rig (B, 1, ...), and joints3d (B, L, 22, 3), meters, in its world.
     """
     count = len(joints3d)
     u = torch.rand(10, count, generator=generator)
@@ -65,7 +65,7 @@ def place_before_cameras(joints3d: Tensor, variety: CameraVariety, generator: to
     nearest = (TALLEST * focal / size[:, 1]).clamp(min=variety.distance[0])
     nearest = torch.where(u[3] < variety.close_share, 0.6 * nearest, nearest).clamp(min=1.0)
     farthest = torch.maximum((STATURE * focal / least).clamp(max=variety.distance[1]), 1.1 * nearest)
-    sight = _log_uniform(nearest, farthest, u[4])  # distance from the optical centre
+    sight = _log_uniform(nearest, farthest, u[4])  # distance from the optical center
     aim = variety.aim[0] + (variety.aim[1] - variety.aim[0]) * u[5]
     reach = (sight.square() - (height - aim).square()).clamp(min=0.0).sqrt()
     reach = torch.maximum(reach, 0.45 * (height - aim).abs()).clamp(min=LEAST_DEPTH)

@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 class RayBatches(Dataset[dict[str, Any]]):
     """Batches indexed by seed.
 
-    Keys: `joints3d` (B, L, 22, 3) metres in the world of the camera, `valid` (B, L) bool, `lengths` (B,), `contact` (B,
-        L, 4) bool, `rest` (B, 4) metres, `size`, `K4`, `T_w2c` of the rig (B, 1, ...), and the detections of view 0:
+    Keys: `joints3d` (B, L, 22, 3) meters in the world of the camera, `valid` (B, L) bool, `lengths` (B,), `contact` (B,
+        L, 4) bool, `rest` (B, 4) meters, `size`, `K4`, `T_w2c` of the rig (B, 1, ...), and the detections of view 0:
         `kp2d_obs` (B, L, 22, 2) pixels and `conf` (B, L, 22), 0 for missing.
 
     Args:

@@ -40,7 +40,7 @@ def with_depth(predicted: Prediction, frame: RayFrame, depth: Tensor) -> Predict
 
     Args:
         predicted, frame: prediction and ray frame of a track (B, L, ...).
-        depth: (B, L, 22) metres, depth relative to the midpoint of the hips, along the ray to it; NaN where unknown.
+        depth: (B, L, 22) meters, depth relative to the midpoint of the hips, along the ray to it; NaN where unknown.
     """
     joints3d = frame.to_world(predicted.plane, predicted.along)
     camera = torch.stack([torch.zeros_like(frame.height), frame.height, torch.zeros_like(frame.height)], -1)[:, :, None]

@@ -15,7 +15,7 @@ from hmr4d.geometry.rigs import Rig, project
 from hmr4d.keypoint_files.gaps import bridge_gaps
 from hmr4d.keypoint_files.smpl_joints import smpl22_from_detections
 
-MIN_DEPTH = 0.1  # metres; joints at a smaller depth are not detected
+MIN_DEPTH = 0.1  # meters; joints at a smaller depth are not detected
 _BALLS = SMPL22.indices("left_foot", "right_foot")
 _FACE = {"ears": COCO17.indices("left_ear", "right_ear"), "eyes": COCO17.indices("left_eye", "right_eye")}
 
@@ -31,7 +31,7 @@ class DetectionVariety:
         noise: bound of the standard deviation relative to the side of the body's box, added in half of the tracks.
         exact_share: fraction of tracks with (nearly) no error.
         slow: bound of the fraction of the variance that is correlated over half a second.
-        bias: standard deviation of a constant offset of each detector keypoint, metres.
+        bias: standard deviation of a constant offset of each detector keypoint, meters.
         limb, dropout, swap, mirror: probabilities of a temporarily missing limb, temporarily missing person, and of a
             temporary exchange of left and right in the legs and in the whole body.
         outlier: bound of the outlier probability per joint and frame; outliers are off by `outlier_size` of the box.
@@ -63,7 +63,7 @@ def detect(
 
     Args:
         rig: cameras (B, 1, ...).
-        joints3d: metres, world of the rig.
+        joints3d: meters, world of the rig.
         valid: (B, L) bool.
         variety: distribution of the errors.
         generator: source of random numbers.

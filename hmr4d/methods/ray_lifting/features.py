@@ -14,11 +14,11 @@ from hmr4d.methods.ray_lifting.ray_frame import FEET, RayFrame, camera_rays, fin
 
 JOINTS = SMPL22.num_joints
 NUM_FEET = len(FEET)
-MID_HEIGHT = 0.9  # metres; offset that centers the heights in the input
+MID_HEIGHT = 0.9  # meters; offset that centers the heights in the input
 TANGENT_UNIT = 0.03  # unit of the tangent of the depression angle
 NUM_FEATURES = 4 * JOINTS + 3 * NUM_FEET + 7
 NUM_OUTPUTS = 7 * JOINTS + NUM_FEET
-LOG_SCALES = (-6.0, 1.0)  # bounds of the logarithm of an expected error, metres
+LOG_SCALES = (-6.0, 1.0)  # bounds of the logarithm of an expected error, meters
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class RayTrack:
 
     Attributes:
         frame: ray frame.
-        plane: (B, L, 22, 2) observed joints on the plane, metres.
+        plane: (B, L, 22, 2) observed joints on the plane, meters.
         seen: (B, L, 22) bool.
-        floor: (B, L, 4) distance behind the plane at which the feet would stand on the floor, metres.
+        floor: (B, L, 4) distance behind the plane at which the feet would stand on the floor, meters.
         meets: (B, L, 4) bool, whether the foot is observed below the horizon.
-        pixel: (B, L) size on the plane of a pixel of an image with a shorter side of 1080, metres.
+        pixel: (B, L) size on the plane of a pixel of an image with a shorter side of 1080, meters.
         features: (B, L, NUM_FEATURES) network input.
     """
 
@@ -49,10 +49,10 @@ class Prediction:
     """The network prediction for a track.
 
     Attributes:
-        plane: (B, L, 22, 2) joints on the plane, metres.
-        along: (B, L, 22) distance of the joints behind the plane, metres.
+        plane: (B, L, 22, 2) joints on the plane, meters.
+        along: (B, L, 22) distance of the joints behind the plane, meters.
         log_along, log_across: (B, L, 22) logarithms of the expected mean absolute error along the ray and across it,
-            metres.
+            meters.
         contact: (B, L, 4) logits of standing feet.
     """
 
@@ -71,7 +71,7 @@ def ray_track(
     Args:
         rig: cameras (B, V, ...).
         pixels, conf: pixels and confidence of SMPL-22 joints.
-        rest: (B, 4) or (4,) height of the joints of standing feet, metres.
+        rest: (B, 4) or (4,) height of the joints of standing feet, meters.
         fps: frames per second.
         valid: (B, L) bool, valid frames; None: all.
     """

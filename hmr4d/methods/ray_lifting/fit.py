@@ -28,7 +28,7 @@ GROUPS = torch.tensor(
     [sorted(set(_TWINS)).index(twin) for twin in _TWINS]
 )  # (21,) group of each bone; the bones of a group have the same length
 NUM_LENGTHS = int(GROUPS.max()) + 1
-SHORTEST = 0.01  # metres; smallest bone length
+SHORTEST = 0.01  # meters; smallest bone length
 # Indices of the bones of each rigid body (hub): left, right, middle.
 HUBS = torch.tensor(
     [[_CHILDREN.index(SMPL22.index(name)) for name in names]
@@ -60,8 +60,8 @@ class RayFitOptions:
         root_acceleration: acceleration of the root along the ray, m/s^2.
         stand_speed: speed of a standing foot, m/s.
         passing_speed: image speed of a foot, converted to m/s, at which the contact weight has nearly vanished.
-        stand_height: height of a standing foot above its rest height, metres.
-        floor: depth of a foot below its rest height, metres.
+        stand_height: height of a standing foot above its rest height, meters.
+        floor: depth of a foot below its rest height, meters.
         length: deviation of the logarithm of a bone's length from the mean of the network predictions.
     """
 
@@ -84,7 +84,7 @@ class Shape:
     """Constant parameters of a body.
 
     Attributes:
-        lengths: (13,) logarithms of the bone lengths, metres, equal for left and right.
+        lengths: (13,) logarithms of the bone lengths, meters, equal for left and right.
         hubs: (2, 3, 3) unit vectors of the bones of HUBS in the frame of their hub, see `_hub_frames`; the right bone
             mirrors the left one.
     """
@@ -102,8 +102,8 @@ class Body:
     """A motion as a tree of bones.
 
     Attributes:
-        root: (L, 3) metres.
-        bones: (L, 21, 3) metres, from parent to child.
+        root: (L, 3) meters.
+        bones: (L, 21, 3) meters, from parent to child.
         shape: constant shape that the joints are adjusted to; None: no constraint.
     """
 
@@ -113,7 +113,7 @@ class Body:
 
     @property
     def joints3d(self) -> Tensor:
-        """Joints (L, 22, 3), metres. Interpolated bones get the lengths and the hub angles of `shape`."""
+        """Joints (L, 22, 3), meters. Interpolated bones get the lengths and the hub angles of `shape`."""
         bones = self.bones
         if self.shape is not None:
             unit, hubs = _unit(bones), HUBS.to(bones.device)
@@ -194,12 +194,12 @@ def fit_body(
     options: RayFitOptions,
     fixed_lengths: bool = False,
 ) -> Body:
-    """Fits a body; its motion is in metres, world of the camera.
+    """Fits a body; its motion is in meters, world of the camera.
 
     Args:
         predicted: prediction for one track (1, L, ...).
         frame: ray frame of the track.
-        rest: (4,) height of the joints of standing feet, metres.
+        rest: (4,) height of the joints of standing feet, meters.
         shape: shape of the body; its lengths are initial values.
         fps: frames per second.
         options: steps and weights.
@@ -227,7 +227,7 @@ class _Problem:
         self.start = start.clone()
 
     def cost(self, joints3d: Tensor, lengths: Tensor, before: Tensor, rest_shift: Tensor) -> Tensor:
-        """Cost, normalised per joint and frame."""
+        """Cost, normalized per joint and frame."""
         options = self.options
         plane, along = self.frame.from_world(joints3d[None])
         far = ((along - self.along) / self.along_scale).square()
@@ -255,7 +255,7 @@ class _Problem:
 def _descend(problem: _Problem, shape: Shape, fixed_lengths: bool) -> Body:
     """The fitted body."""
     start, before, hubs = problem.start, shape.lengths.clone(), shape.hubs.clone()
-    scale = start.new_tensor(0.1)  # gives metres and radians similar magnitudes
+    scale = start.new_tensor(0.1)  # gives meters and radians similar magnitudes
     root = torch.zeros_like(start[:, 0], requires_grad=True)
     bones = start[:, _CHILDREN] - start[:, _PARENTS]
     unit = _unit(bones)

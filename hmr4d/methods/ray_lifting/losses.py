@@ -62,12 +62,12 @@ def loss_terms(
     valid: Tensor,
     options: RayTrainingOptions,
 ) -> dict[str, Tensor]:
-    """Loss terms by name. The trainer minimises "loss"; "abs_mpjpe" and "mpjpe" are in metres.
+    """Loss terms by name. The trainer minimizes "loss"; "abs_mpjpe" and "mpjpe" are in meters.
 
     Args:
         predicted: prediction of the network.
         track: input track.
-        joints3d: (B, L, 22, 3) ground truth, metres, world of the camera.
+        joints3d: (B, L, 22, 3) ground truth, meters, world of the camera.
         contact: (B, L, 4) bool, true contacts.
         valid: (B, L) bool.
         options: weights.

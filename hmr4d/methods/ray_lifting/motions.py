@@ -13,9 +13,9 @@ from hmr4d.data.store import MotionStore, NoClipsError
 from hmr4d.methods.ray_lifting.ray_frame import FEET
 
 SHORTEST = 8  # frames; shorter clips are excluded
-SUPPORT = 0.03  # metres; e-folding height above the lowest foot of the weight of a supporting foot
-LOW, UNUSUAL = 0.05, 0.03  # quantile of foot heights; largest deviation from the median, metres
-CONTACT_HEIGHT, CONTACT_SPEED = 0.05, 0.35  # limits of a standing foot: metres above its rest height, and m/s
+SUPPORT = 0.03  # meters; e-folding height above the lowest foot of the weight of a supporting foot
+LOW, UNUSUAL = 0.05, 0.03  # quantile of foot heights; largest deviation from the median, meters
+CONTACT_HEIGHT, CONTACT_SPEED = 0.05, 0.35  # limits of a standing foot: meters above its rest height, and m/s
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class BodyVariety:
         size: bounds of the scale of the whole body and its path.
         limbs: variation of arms, legs, torso and head relative to the body.
         bones: variation of single bones, equal for left and right.
-        rest: variation of the height of standing feet relative to the assumed height, metres.
+        rest: variation of the height of standing feet relative to the assumed height, meters.
         speed: bounds of the playback speed.
     """
 
@@ -99,8 +99,8 @@ class MotionWindows:
         """Draws windows of people of random size and heading, with feet on the floor.
 
         Returns:
-            joints3d (B, L, 22, 3), metres, with the mean root position at x = z = 0; valid (B, L) bool; and rest (B,
-            4), the assumed heights of joints of standing feet, metres.
+            joints3d (B, L, 22, 3), meters, with the mean root position at x = z = 0; valid (B, L) bool; and rest (B,
+            4), the assumed heights of joints of standing feet, meters.
         """
         clips = torch.multinomial(self.shares, count, replacement=True, generator=generator)
         u = torch.rand(4, count, generator=generator)
@@ -137,7 +137,7 @@ class MotionWindows:
 
 
 def standing_heights(clips: Sequence[Tensor]) -> Tensor:
-    """Heights (N, 4) of the joints of standing feet in clips (L, 22, 3), metres, equal for left and right.
+    """Heights (N, 4) of the joints of standing feet in clips (L, 22, 3), meters, equal for left and right.
 
     The height is the quantile LOW of the heights of the lower foot. Its deviation from the median of all clips is
     clamped to UNUSUAL, for clips of people who never touch the floor.

@@ -86,5 +86,5 @@ class RayNetwork(nn.Module):
         x = F.silu(self.embed(features * mask)).float()
         for block in self.blocks:
             x = block(x, mask)
-        with torch.autocast(x.device.type, enabled=False):  # half precision costs a few millimetres here
+        with torch.autocast(x.device.type, enabled=False):  # half precision costs a few millimeters here
             return self.head(self.norm(x.float()))

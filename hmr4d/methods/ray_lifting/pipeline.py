@@ -45,7 +45,7 @@ from hmr4d.utils.precision import full_precision
 
 WINDOW, OVERLAP = 240, 60  # frames; windows of long tracks
 BONE_WINDOWS = 8  # windows of a long track that determine the bone lengths
-_NO_SIZE = ("root", "bones", "stands")  # joined and resampled quantities that are not logarithms of metres
+_NO_SIZE = ("root", "bones", "stands")  # joined and resampled quantities that are not logarithms of meters
 # Measured on validation clips by benchmarks/lifting_cameras.py with all its types of 2D input.
 CALIBRATION = {"sigma_along": 0.99, "sigma_across": 1.54, "sigma": 2.25, "uncertainty": 2.25}
 
@@ -57,7 +57,7 @@ class RayLiftingPipeline(Pipeline):
         network: network with NUM_FEATURES inputs and NUM_OUTPUTS outputs.
         training: weights of the loss.
         fps: frame rate of the network.
-        foot_heights: part of the foot -> height of its joint in a standing foot, metres.
+        foot_heights: part of the foot -> height of its joint in a standing foot, meters.
         fit: options of the body fit.
         calibration: name of an uncertainty of `lift` -> factor on the error predicted by the network.
     """
@@ -88,7 +88,7 @@ class RayLiftingPipeline(Pipeline):
 
     @property
     def rest(self) -> Tensor:
-        """Heights (4,) of the joints of standing feet, metres."""
+        """Heights (4,) of the joints of standing feet, meters."""
         return rest_heights(SMPL22, self.foot_heights)[list(FEET)]
 
     # --- training --------------------------------------------------------------------------------------------------
@@ -130,10 +130,10 @@ class RayLiftingPipeline(Pipeline):
         Samples are perturbations of the prediction by errors of the predicted size, each with its own fit. Tracks
         longer than a window are lifted in cross-faded windows with the bone lengths of the whole track.
 
-        Returns: The motions on the CPU. `extras` contains "sigma" (B, L, J), metres (90 % of the errors are below 1.645
+        Returns: The motions on the CPU. `extras` contains "sigma" (B, L, J), meters (90 % of the errors are below 1.645
             sigma); "sigma_along" and "sigma_across" (B, L, J), the same along and across the ray; "uncertainty" (B, L,
-            J), metres, the expected error; "stands" (B, L, 4), predicted probability that the foot stands; "residual",
-            zero; "spread" (B, L, J), metres, root mean square distance of the samples from the motion, zero for one
+            J), meters, the expected error; "stands" (B, L, 4), predicted probability that the foot stands; "residual",
+            zero; "spread" (B, L, J), meters, root mean square distance of the samples from the motion, zero for one
             sample; and, for several samples, "samples" (B, K, L, J, 3).
 
         Raises:

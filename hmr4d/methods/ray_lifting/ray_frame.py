@@ -3,7 +3,7 @@
 The camera center C is (0, h, 0), y is up. In every frame the feet have a position on the floor, at distance r in the
 horizontal direction f. The plane contains this position and is perpendicular to f. Joints are unprojected to points P
 on
-the plane: `u` metres to the right, `v` metres above the floor. A joint is `along` metres behind the plane at
+the plane: `u` meters to the right, `v` meters above the floor. A joint is `along` meters behind the plane at
 X = C + (1 + along / r) (P - C), so X lies on the ray of P for every `along`. This representation is independent of
 lens,
 roll, pitch and heading of the camera.
@@ -23,13 +23,13 @@ from hmr4d.geometry.rigs import Rig, normalize
 
 FEET = SMPL22.contact_joints  # ankles, then the balls of the feet
 HIPS, SHOULDERS = SMPL22.indices("left_hip", "right_hip"), SMPL22.indices("left_shoulder", "right_shoulder")
-HIP_HEIGHT, TORSO = 0.9, 0.5  # metres, of an adult: height of the hips, and distance from hips to shoulders
-MIN_FALL = 1e-3  # metres; smallest descent of a ray of length 1 that meets the floor
-NEAREST, FARTHEST = 0.4, 60.0  # metres; bounds of the distance of the feet
+HIP_HEIGHT, TORSO = 0.9, 0.5  # meters, of an adult: height of the hips, and distance from hips to shoulders
+MIN_FALL = 1e-3  # meters; smallest descent of a ray of length 1 that meets the floor
+NEAREST, FARTHEST = 0.4, 60.0  # meters; bounds of the distance of the feet
 NEAR_BAND = 0.06  # e-folding distance of a foot's floor point behind the nearest one, relative to its distance
 PLACE_SECONDS = 0.25  # standard deviation of the smoothing of the position
 MIN_FORWARD = 0.1  # cosine; rays closer to parallel with the plane are bent
-REACH = 4.0  # metres; points on the plane are clamped to this distance
+REACH = 4.0  # meters; points on the plane are clamped to this distance
 GUESSED, SIZED, NOWHERE = (
     1e-4,
     1e-6,
@@ -42,8 +42,8 @@ class RayFrame:
     """Position of the plane in every frame.
 
     Attributes:
-        height: (B, 1) height of the camera above the floor, metres.
-        distance: (B, L) horizontal distance from the camera to the feet, metres.
+        height: (B, 1) height of the camera above the floor, meters.
+        distance: (B, L) horizontal distance from the camera to the feet, meters.
         ahead: (B, L, 3) horizontal unit vector towards the feet.
     """
 
@@ -62,7 +62,7 @@ class RayFrame:
         return torch.atan2(self.height.expand_as(self.distance), self.distance)
 
     def to_plane(self, rays: Tensor) -> Tensor:
-        """Intersections (B, L, J, 2: u, v), metres, of rays (B, L, J, 3) of the camera with the plane."""
+        """Intersections (B, L, J, 2: u, v), meters, of rays (B, L, J, 3) of the camera with the plane."""
         forward = (rays * self.ahead[..., None, :]).sum(-1)
         forward = torch.maximum(forward, MIN_FORWARD * rays.norm(dim=-1)).clamp(min=1e-6)
         scale = self.distance[..., None] / forward
@@ -71,7 +71,7 @@ class RayFrame:
         return torch.stack([u, v], -1).clamp(-REACH, REACH)
 
     def to_world(self, plane: Tensor, along: Tensor) -> Tensor:
-        """World joints (B, L, J, 3) of points on the plane (B, L, J, 2) and distances behind it (B, L, J); metres."""
+        """World joints (B, L, J, 3) of points on the plane (B, L, J, 2) and distances behind it (B, L, J); meters."""
         offset = self.distance[..., None, None] * self.ahead[..., None, :] + plane[..., :1] * self.right[..., None, :]
         up = plane[..., 1] - self.height[..., None]
         offset = torch.stack([offset[..., 0], up, offset[..., 2]], -1)
@@ -79,7 +79,7 @@ class RayFrame:
         return torch.stack([points[..., 0], points[..., 1] + self.height[..., None], points[..., 2]], -1)
 
     def from_world(self, joints3d: Tensor) -> tuple[Tensor, Tensor]:
-        """Points on the plane (B, L, J, 2) and distances behind it (B, L, J) of joints, metres; the inverse of
+        """Points on the plane (B, L, J, 2) and distances behind it (B, L, J) of joints, meters; the inverse of
         `to_world`."""
         reach = (joints3d * self.ahead[..., None, :]).sum(-1)
         scale = self.distance[..., None] / reach.clamp(min=0.1)
@@ -96,7 +96,7 @@ def camera_rays(rig: Rig, pixels: Tensor) -> tuple[Tensor, Tensor]:
         pixels: (B, L, J, 2).
 
     Returns:
-        rays (B, L, J, 3), scaled to a depth of one metre, and height (B, 1), metres.
+        rays (B, L, J, 3), scaled to a depth of one meter, and height (B, 1), meters.
     """
     camera = rig.select([0])
     flat = normalize(camera, pixels[:, None])[:, 0]
@@ -110,11 +110,11 @@ def floor_distances(rays: Tensor, height: Tensor, rest: Tensor) -> tuple[Tensor,
 
     Args:
         rays: (B, L, K, 3).
-        height: (B, 1) height of the camera, metres.
-        rest: (B, K) or (K,) standing heights of the joints, metres.
+        height: (B, 1) height of the camera, meters.
+        rest: (B, K) or (K,) standing heights of the joints, meters.
 
     Returns:
-        Inverse distance (B, L, K), 1 / metres, and whether the ray falls (B, L, K). The inverse distance is 0 for other
+        Inverse distance (B, L, K), 1 / meters, and whether the ray falls (B, L, K). The inverse distance is 0 for other
         rays. Pixel errors affect the inverse distance nearly uniformly.
     """
     drop = height[..., None] - (rest[:, None] if rest.ndim == 2 else rest)
@@ -134,8 +134,8 @@ def find_frame(rays: Tensor, seen: Tensor, height: Tensor, rest: Tensor, *, fps:
     Args:
         rays: (B, L, 22, 3) rays of SMPL joints.
         seen: (B, L, 22) bool.
-        height: (B, 1) height of the camera, metres.
-        rest: (B, 4) or (4,) heights of standing `FEET`, metres.
+        height: (B, 1) height of the camera, meters.
+        rest: (B, 4) or (4,) heights of standing `FEET`, meters.
         fps: frames per second.
     """
     feet, hips = list(FEET), list(HIPS)
@@ -179,7 +179,7 @@ def _by_size(rays: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _smooth(x: Tensor, sigma: float) -> Tensor:
-    """Convolution of x (B, L, C) over time with a Gaussian of `sigma` frames, not normalised at the ends."""
+    """Convolution of x (B, L, C) over time with a Gaussian of `sigma` frames, not normalized at the ends."""
     reach = max(round(3 * sigma), 1)
     away = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
     kernel = torch.exp(-0.5 * (away / sigma).square())

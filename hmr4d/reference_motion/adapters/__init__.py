@@ -140,7 +140,7 @@ def _own(clip: ReferenceClip, options: ReadOptions) -> ReferenceClip:
     if given := [name for name, value in named.items() if value is not None]:
         raise ValueError(
             f"{', '.join(given)}: not supported, because files of this package contain one person in a "
-            "world with y up, in metres. Remove these options."
+            "world with y up, in meters. Remove these options."
         )
     if options.fps is not None:
         clip = replace(clip, motion=replace(clip.motion, fps=options.fps))

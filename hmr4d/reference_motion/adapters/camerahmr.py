@@ -67,7 +67,7 @@ def full_translation(tree: Mapping[str, Any], focal: float, size: tuple[int, int
     weak, box, center = (array_of(tree[named(tree, names) or ""], names[0]) for names in (WEAK, BOX, CENTER))
     weak, box, center = weak.reshape(-1, 3), box.reshape(-1), center.reshape(-1, 2)
     if not len(weak) == len(box) == len(center):
-        raise ValueError(f"Camera, box sizes and centres have {len(weak)}, {len(box)} and {len(center)} frames.")
+        raise ValueError(f"Camera, box sizes and centers have {len(weak)}, {len(box)} and {len(center)} frames.")
     scale = weak[:, 0] * box
     if (scale <= 0).any():
         raise ValueError(f"Scale or box of frame {int((scale <= 0).argmax())} is not positive.")

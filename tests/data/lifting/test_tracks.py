@@ -224,7 +224,7 @@ def data_scale(item: dict[str, Tensor]) -> float:
 
 
 def test_detections_train_networks_of_smpl_joints() -> None:
-    """Toes are not known, so that nothing is learnt of them; limbs are where they were seen."""
+    """Toes are not known, so that nothing is learned of them; limbs are where they were seen."""
     item = examples(track(60), skeleton=SMPL22)[0]
     known = item["known2d"][0]
     toes = list(SMPL22.indices("left_foot", "right_foot"))

@@ -274,7 +274,7 @@ def test_aistpp_lifts_windows_of_detections(inputs: Path, aistpp: Path, tmp_path
     (smpl,) = run(configuration(inputs, tmp_path / "smpl", *options, task="aistpp"))
     assert "17 of 'coco17'" in smpl.joints and "detections of 'coco17' keypoints, " in smpl.facts["2D"]
     assert any("'smpl22' joints are lifted and turned into 'coco17' for scoring" in note for note in smpl.notes)
-    # Every keypoint there and back: face and hips of a fixed body on mixtures cost some centimetres, limbs nothing.
+    # Every keypoint there and back: face and hips of a fixed body on mixtures cost some centimeters, limbs nothing.
     assert 5 < smpl.rows["oracle"]["abs_mpjpe"].mean < 40 and smpl.rows["model"]["abs_mpjpe"].mean > 0
     lifted = load_motion_npz(next((tmp_path / "smpl" / "lifted" / "model").rglob("*.npz")))
     assert lifted.skeleton.name == "smpl22"

@@ -126,7 +126,7 @@ def skate(feet: torch.Tensor, path: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("axis", [0, 2])
 def test_the_skate_term_is_least_for_steps_as_long_as_the_path(axis: int) -> None:
-    # Two feet swing against each other below the root; the path goes on by 0.04 metres per frame.
+    # Two feet swing against each other below the root; the path goes on by 0.04 meters per frame.
     frame = torch.arange(61)
     swing = 0.04 * ((frame % 20) - 10).abs()
     path = torch.zeros(1, 61, 3)

@@ -128,7 +128,7 @@ def test_lifting_at_another_rate_keeps_the_number_of_frames() -> None:
     assert lifted.lengths.tolist() == [31] and lifted[0].joints3d.isfinite().all()
     assert (
         lifted.extras["residual"].shape == lifted.extras["spread"].shape == (1, 31, 22)
-    )  # metres, as lifted files say
+    )  # meters, as lifted files say
     for options in ({"num_inference_steps": 5}, {"num_samples": 2}):
         with pytest.raises(ValueError, match="without random draws: a track has one motion and no diffusion steps"):
             tiny_pipeline().lift(clip[None, :, :-1, :2], clip[None, :, :-1, 2], rig, fps=25.0, **options)

@@ -17,7 +17,7 @@ PLACE = torch.tensor([0.6, -0.3, 17.0])
 
 
 def flat_bodies() -> Tensor:
-    """(1, 40, 17, 3) metres, around the origin; flat, so that depth and size are one."""
+    """(1, 40, 17, 3) meters, around the origin; flat, so that depth and size are one."""
     points = 0.5 * torch.randn(1, 1, 17, 3, generator=torch.Generator().manual_seed(0)).repeat(1, 40, 1, 1)
     return points * torch.tensor([1.0, 1.0, 0.0])
 

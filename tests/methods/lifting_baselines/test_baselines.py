@@ -38,7 +38,7 @@ def rig(num_views: int = 1, *, pitch: float = 12.0, height: float = 1.7, roll: f
 
 
 def clip(content: str = "walk", length: int = 40, distance: float = 5.0, seed: int = 3) -> Tensor:
-    """(L, 22, 3) metres around (0, 0, -distance), standing toes 2 cm above the floor."""
+    """(L, 22, 3) meters around (0, 0, -distance), standing toes 2 cm above the floor."""
     joints3d = torch.from_numpy(synthetic_joints(content, length, np.random.default_rng(seed))).double()
     middle = joints3d[:, 0].mean(0) * torch.tensor([1.0, 0.0, 1.0])
     return joints3d - middle + torch.tensor([0.0, 0.02, -distance])

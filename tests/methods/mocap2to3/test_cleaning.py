@@ -20,7 +20,7 @@ PARENTS, CHILDREN = (list(ends) for ends in zip(*SMPL22.bones, strict=True))
 
 
 def walk(frames: int = 40) -> torch.Tensor:
-    """(L, 22, 3) somebody who walks four metres ahead of camera 0 of `ring`."""
+    """(L, 22, 3) somebody who walks four meters ahead of camera 0 of `ring`."""
     joints3d = torch.from_numpy(synthetic_joints("walk", frames, np.random.default_rng(0)))
     return joints3d - joints3d[:, 0].mean(0) * torch.tensor([1.0, 0.0, 1.0]) + torch.tensor([0.0, 0.0, -4.0])
 

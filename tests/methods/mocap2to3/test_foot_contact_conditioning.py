@@ -41,7 +41,7 @@ def one_rig() -> Rig:
 
 
 def standing(skeleton: Skeleton = SMPL22) -> Tensor:
-    """(1, 3, J, 3) joints within half a metre, feet at rest on the floor and the root over the middle of them."""
+    """(1, 3, J, 3) joints within half a meter, feet at rest on the floor and the root over the middle of them."""
     generator = torch.Generator().manual_seed(0)
     joints3d = torch.rand(1, 3, skeleton.num_joints, 3, generator=generator) * 0.3 + torch.tensor([0.0, 0.5, -4.0])
     feet = list(skeleton.contact_joints)
@@ -67,7 +67,7 @@ def test_conditioning_of_a_standing_person_is_the_feet_in_all_views(skeleton: Sk
     told, _ = in_views(contacts, rig, skeleton)
     for channels, level in ((told[..., :2], where), (told[..., 2:4], where + torch.tensor([0.0, 1.0, 0.0]))):
         pixels = (channels + 1) * rig.size[:, :, None, None] / 2
-        assert (pixels - project(rig, level)[0]).abs().max() < 0.5  # a millimetre is a quarter of a pixel here
+        assert (pixels - project(rig, level)[0]).abs().max() < 0.5  # a millimeter is a quarter of a pixel here
     assert (told[..., 4] == 1).all()
     world = contacts_in_world(contacts, WorldJointsCodec(skeleton))[:, 0, :, : WORLD_CHANNELS * where.shape[-2]]
     assert torch.allclose(world.unflatten(-1, where.shape[-2:-1] + (4,))[..., :3] * PLACE_UNIT, where, atol=1e-3)

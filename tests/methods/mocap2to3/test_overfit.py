@@ -71,4 +71,4 @@ def test_four_clips_are_lifted_to_a_few_centimeters(tmp_path: Path) -> None:
     rig = Rig(batch["size"], batch["K4"], batch["T_w2c"])
     out = pipeline.lift(batch["kp2d_obs"], batch["visible"].float(), rig, lengths=batch["lengths"])
     error = (out.joints3d - batch["joints3d"]).norm(dim=-1).mean()
-    assert float(error) < 0.05  # metres, aligned to nothing
+    assert float(error) < 0.05  # meters, aligned to nothing

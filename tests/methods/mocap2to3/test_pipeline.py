@@ -192,7 +192,7 @@ def test_smoothing_along_and_across_the_rays_of_view_0() -> None:
 
 
 def test_observed_keypoints_are_smoothed_over_gaps_and_unsure_ones_do_not_count() -> None:
-    """At the network's rate: noise shrinks, gaps and padding stay missing, and do not pull at their neighbours."""
+    """At the network's rate: noise shrinks, gaps and padding stay missing, and do not pull at their neighbors."""
     joints3d, rig = people(2, 40), ring()
     true, lengths = seen(joints3d, rig)[:, 0], torch.tensor([26, 40])
     kp2d = true + 4 * torch.randn(true.shape, generator=torch.Generator().manual_seed(0))

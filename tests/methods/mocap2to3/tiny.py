@@ -82,7 +82,7 @@ def ring(num_views: int = 4, *, height: float = 1.5) -> Rig:
 
 
 def people(batch: int, frames: int, *, content: str = "walk") -> Tensor:
-    """(B, L, 22, 3) motions that stay within a metre of the middle of `ring`."""
+    """(B, L, 22, 3) motions that stay within a meter of the middle of `ring`."""
     motions = []
     for i in range(batch):
         joints3d = torch.from_numpy(synthetic_joints(content, frames, np.random.default_rng(i)))

@@ -31,7 +31,7 @@ SINGLE = {"use_views": False, "cam_dim": 0, "separate_root_head": False}
 
 
 def apart(a: Tensor, b: Tensor) -> float:
-    """Largest distance between joints, metres."""
+    """Largest distance between joints, meters."""
     return float((a - b).norm(dim=-1).max())
 
 

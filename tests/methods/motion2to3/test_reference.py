@@ -149,5 +149,5 @@ def test_invalid_or_short_references_are_refused() -> None:
 
 
 def test_a_model_without_a_known_box_takes_no_reference() -> None:
-    with pytest.raises(ValueError, match="metres per box unit"):
+    with pytest.raises(ValueError, match="meters per box unit"):
         tiny_pipeline().follow(Motion(torch.from_numpy(clip(40)), 20.0), "bows", strength=0.5)

@@ -29,7 +29,7 @@ def bones(joints3d: Tensor) -> Tensor:
 def knowing(
     joints3d: Tensor, rig: Rig, error: float, *, stands: Tensor | None = None, **options: object
 ) -> RayLiftingPipeline:
-    """A pipeline whose network is off by `error` metres along the rays, by another amount in every frame and joint."""
+    """A pipeline whose network is off by `error` meters along the rays, by another amount in every frame and joint."""
     pixels, seen = pixels_of(joints3d, rig), torch.ones(joints3d.shape[:3])
     rest = rest_heights(SMPL22, HEIGHTS)[list(FEET)]
     track = ray_track(Rig(rig.size[None], rig.K4[None], rig.T_w2c[None]), pixels, seen, rest, fps=20.0)

@@ -28,7 +28,7 @@ def pixels_of(joints3d: Tensor, rig: Rig) -> Tensor:
 
 
 def walker(frames: int = 40, *, away: float = 5.0, content: str = "walk", seed: int = 0) -> Tensor:
-    """(1, L, 22, 3) metres, somebody who walks before the camera."""
+    """(1, L, 22, 3) meters, somebody who walks before the camera."""
     joints3d = torch.from_numpy(synthetic_joints(content, frames, np.random.default_rng(seed))).float()
     middle = joints3d[:, 0].mean(0) * torch.tensor([1.0, 0.0, 1.0])
     return (joints3d - middle + torch.tensor([0.3, 0.0, -away]))[None]
@@ -61,7 +61,7 @@ class Knows(nn.Module):
 
 
 def outputs_of(plane_error: Tensor, along: Tensor, *, log_scale: float = -4.0, stands: Tensor) -> Tensor:
-    """Outputs: corrections (1, L, 22, 2) on the plane, metres (1, L, 22) behind it, and feet (1, L, 4) that stand."""
+    """Outputs: corrections (1, L, 22, 2) on the plane, meters (1, L, 22) behind it, and feet (1, L, 4) that stand."""
     joints = torch.zeros(*along.shape, 7)
     joints[..., :2], joints[..., 4] = plane_error / 0.2, along
     joints[..., 5:] = log_scale + 3.0
