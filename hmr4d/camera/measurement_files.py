@@ -106,7 +106,10 @@ def read_measurements(path: str | Path) -> tuple[CameraFile, Calibration, str]:
         measured = _with_intrinsics(section, path.parent)
         fit = METHODS[methods[0]](measured)
         if not fit.height <= HIGHEST:
-            raise ValueError(f"the camera would be {fit.height:.3g} m over the floor; expected at most {HIGHEST:g} m.")
+            raise ValueError(
+                f"the camera would be {fit.height:.3g} m above the floor; expected at most {HIGHEST:g} m. Give all "
+                "lengths in meters (not cm or mm)."
+            )
     except ValueError as error:
         raise ValueError(f"{path}: {error} See docs/calibrate.md.") from error
     angles = [torch.tensor(angle, dtype=torch.float64) for angle in (fit.pitch, fit.roll, 0.0)]

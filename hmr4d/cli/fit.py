@@ -120,9 +120,10 @@ def fit_clip(clip: Clip, body: Body, args: argparse.Namespace) -> Path:
     replaced = " (replaced)" if path.exists() else ""
     try:
         save_fitted_npz(path, fit, gender=args.gender or GENDERS[0])
+    except NotADirectoryError:
+        raise
     except OSError as error:
-        reason = error.strerror or error
-        raise OSError(f"{path} cannot be written ({reason}). Choose a folder with --out.") from error
+        raise OSError(f"{path} cannot be written ({error.strerror or error}). Choose a folder with --out.") from error
     logger.info("%s%s: %s, %.1f ms per frame.", path, replaced, residual_words(fit), 1e3 * seconds / fit.num_frames)
     return path
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ def unpack_features(features: TextFeatures) -> tuple[list[np.ndarray], np.ndarra
 
 
 @contextmanager
-def _without_bar() -> Iterator[None]:
+def _without_bar() -> Generator[None, None, None]:
     """Inside, `transformers` draws no progress bar: reading 90 MB from disk takes a second."""
     from transformers.utils import logging as transformers_logging
 

@@ -147,7 +147,7 @@ def test_bad_input_is_one_sentence(
         "No such file": [str(tmp_path / "none.npz")],
         "Register at https://mano": [source, "--body", "smplh"],
         "--gender has no effect on body 'anny'": [source, "--gender", "male"],
-        "turn.anny.amass.npz cannot be written (File exists). Choose a folder": [source, "--out", flat],
+        "flat.npz is no folder, or lies in a file. Choose another place": [source, "--out", flat],
     }
     bad = {
         "flat.npz: The bone pelvis - left_hip has no length at frame 0": [flat],

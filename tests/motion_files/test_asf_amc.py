@@ -166,7 +166,7 @@ def test_files_on_disk_carriage_returns_and_missing_files(tmp_path):
         (":units", ":unite", "unknown section ':unite'"),
         ("length 0.45", "length 0", "must be more than 0"),
         ("order TX TY TZ RX RY RZ", "order TX TX", "order of the root is"),
-        ("     id 2\n", "     color red\n", "unknown word 'colour'"),
+        ("     id 2\n", "     color red\n", "unknown word 'color'"),
     ],
 )
 def test_broken_skeleton_is_named_with_its_line(old, new, cause):

@@ -35,6 +35,7 @@ KINDS = {
 class K2M(Method):
     """A motion tokenizer learned from 2D keypoints, and text-to-token generation by masked modeling."""
 
+    version = 2  # 1 read all frames at one size
     name, title = "k2m", "K2M"
     pipeline_class, weights = K2MPipeline, WEIGHTS
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,12 +91,14 @@ class Motion2to3Pipeline(Pipeline):
         metres_per_unit: float | None = None,
     ) -> None:
         super().__init__(about)
-        if not isinstance(denoiser, nn.Module):
-            denoiser = denoiser(num_features=codec.num_features)
-        if codec.num_features != denoiser.num_features:
+        if isinstance(denoiser, nn.Module):
+            network = cast(Denoiser, denoiser)
+        else:
+            network = denoiser(num_features=codec.num_features)
+        if codec.num_features != network.num_features:
             raise ValueError(
                 f"Statistics '{codec.statistics.name}' have {codec.num_features} features, the network has "
-                f"{denoiser.num_features}. Choose statistics and network of the same representation."
+                f"{network.num_features}. Choose statistics and network of the same representation."
             )
         measured = codec.statistics.fps
         if measured and measured != fps:
@@ -104,7 +106,7 @@ class Motion2to3Pipeline(Pipeline):
                 f"Statistics '{codec.statistics.name}' were measured at {measured:g} frames per second, the pipeline "
                 f"has {fps:g}. Choose motion.fps={measured:g} or statistics of that rate."
             )
-        self.denoiser, self.codec, self.schedule = denoiser, codec, schedule
+        self.denoiser, self.codec, self.schedule = network, codec, schedule
         self.text_adapter = TextAdapter.load(text_adapter) if isinstance(text_adapter, (str, Path)) else text_adapter
         self._text_encoder = [text_encoder]  # in a list, so that it is not part of the state dict
         self._null_text: TextFeatures | None = None

@@ -107,7 +107,7 @@ def _points(root: Path, content: object) -> None:
         (lambda r: _edit_json(r, lambda c: c[0].update(size=[1])), CaptureError, "no list of cameras"),
         (lambda r: _points(r, {"keypoints3d": 1}), CaptureError, "no 'keypoints3d_optim'"),
         (lambda r: _points(r, {"keypoints3d_optim": np.zeros((9, 18, 3))}), CaptureError, r"\(9, 18, 3\)"),
-        (lambda r: _points(r, {"keypoints3d_optim": np.random.rand(80, 17, 3)}), CaptureError, "unit is centimeters"),  # noqa: NPY002
+        (lambda r: _points(r, {"keypoints3d_optim": np.random.rand(80, 17, 3)}), CaptureError, "unit is centimetres"),  # noqa: NPY002
         (lambda r: _points(r, {"keypoints3d_optim": 100 * np.random.rand(40, 17, 3)}), CaptureError, "download both"),  # noqa: NPY002
         (lambda r: _points(r, {"keypoints3d_optim": Path("x")}), UnsafePickleError, "neither an array"),
     ],

@@ -184,7 +184,7 @@ def test_malformed_files_are_named(
 def test_wrong_units_are_named(rich: tuple[Path, StubBody]) -> None:
     root, body = rich
     body.motions[0] = body.motions[0] * 1000
-    with pytest.raises(CaptureError, match="if the unit is meters; expected 0.5 to 10"):
+    with pytest.raises(CaptureError, match="if the unit is metres; expected 0.5 to 10"):
         open_rich(root, body).load(FIRST)
 
 
