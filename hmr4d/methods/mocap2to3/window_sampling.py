@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from hmr4d.diffusion.noise import NoiseSource
 from hmr4d.diffusion.sampler import sample
-from hmr4d.diffusion.schedule import from_step
+from hmr4d.diffusion.schedule import NoiseSchedule, from_step
+from hmr4d.geometry.rigs import Rig
+from hmr4d.methods.mocap2to3.denoiser import LiftingDenoiser
 from hmr4d.methods.mocap2to3.drawn_views import observe, reproject
 from hmr4d.methods.mocap2to3.guess import Guess
 from hmr4d.methods.mocap2to3.options import LiftSamplingOptions
-from hmr4d.methods.mocap2to3.values import CameraInputs, Lifted, Track
+from hmr4d.methods.mocap2to3.values import CameraInputs, Lifted, Track, ViewCodec
 from hmr4d.motion.tracks import join
+from hmr4d.representation.world_joints import WorldJointsCodec
 from hmr4d.utils.progress import progress
 
-if TYPE_CHECKING:
-    from hmr4d.methods.mocap2to3.pipeline import Mocap2to3Pipeline
+
+class SampledModel(Protocol):
+    """What the loop needs of a pipeline: `Mocap2to3Pipeline` describes the parts."""
+
+    denoiser: LiftingDenoiser
+    codec: ViewCodec
+    world_codec: WorldJointsCodec | None
+    schedule: NoiseSchedule
+
+    def contact_features(
+        self, rig: Rig, pixels: Tensor, seen: Tensor, guess: Tensor | None = None
+    ) -> Tensor | None: ...
+
+    def first_guess(self, rig: Rig, pixels: Tensor, seen: Tensor) -> Tensor: ...
+
+    def in_world(
+        self, x_0: Tensor, rig: Rig, track: Track, options: LiftSamplingOptions, prior: Tensor | None
+    ) -> Lifted: ...
 
 
 class WindowSampler:
@@ -40,7 +59,7 @@ class WindowSampler:
 
     def __init__(
         self,
-        pipeline: Mocap2to3Pipeline,
+        pipeline: SampledModel,
         inputs: CameraInputs,
         track: Track,
         options: LiftSamplingOptions,
