@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,12 @@ def wrong_imports(module: str, imports: set[str]) -> list[str]:
 )
 def test_the_check_itself(module: str, source: str, num_wrong: int) -> None:
     assert len(wrong_imports(module, imported_modules(source, module, is_package=False))) == num_wrong
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = {module_name(path): path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
+    graph = {name: imports_of(path) & modules.keys() - {name} for name, path in modules.items()}
+    TopologicalSorter(graph).prepare()  # CycleError names the circle
 
 
 NAMES_OF_METHODS = re.compile("|".join(path.parent.name for path in METHODS), re.IGNORECASE)
