@@ -166,7 +166,7 @@ def test_people_in_keypoint_files(tmp_path: Path) -> None:
         ({"checkerboard": {**checkerboard()["checkerboard"], "rows": 10**9}}, "rows and columns .* 2 to 1000"),
         (
             {"checkerboard": {**checkerboard()["checkerboard"], "square_m": 30}},
-            "over the floor; expected at most 100 m",
+            "above the floor; expected at most 100 m",
         ),
         ({"phone": {**phone()["phone"], "hold": "sideways"}}, "phone.hold is one of portrait"),
         ({"phone": {**phone()["phone"], "sensor": "ios"}}, "upside down"),
