@@ -1,9 +1,8 @@
 """Detectors of people: existing keypoint files, a command, a server, or the packaged detector.
 
 A frame detector (`PoseEstimator`) returns the people in each image. A track detector (`TrackDetector`) returns the
-tracks
-of all people in a source. Keypoint files may have any layout that `hmr4d.keypoint_files`
-reads. `name:argument` selects a detector, such as `command:my_tool {video} {out}`.
+tracks of all people in a source. Keypoint files may have any layout that `hmr4d.keypoint_files` reads. `name:argument`
+selects a detector, such as `command:my_tool {video} {out}`.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 Every stage has a folder in the work folder. The result of a partition is `<partition>-<key>.tar` with the done-marker
 `<partition>-<key>.json`, which lists the excluded records. The key is a hash of the previous result, the stage, its
-version
-and its settings. New thresholds therefore repeat only the filters and later stages, and earlier results are kept. Both
-files are written atomically; without the marker the work is repeated.
+version and its settings. New thresholds therefore repeat only the filters and later stages, and earlier results are
+kept. Both files are written atomically; without the marker the work is repeated.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 `translate_overrides` translates the words of a command line, `map_targets` a composed configuration. Each method lists
 its published names, see `hmr4d.methods.published_names`. A published name without a counterpart is an error with a
-reason
-and is never ignored.
+reason and is never ignored.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@ Text", CVPR 2022.
 
 A movement encoder converts four feature rows to one token. A motion encoder and a text encoder summarize tokens and
 words in one embedding each; training brings a motion and its caption close together. The default sizes are the
-published
-ones. Lengths may be in any order; results are in the order of the inputs.
+published ones. Lengths may be in any order; results are in the order of the inputs.
 """
 
 from __future__ import annotations

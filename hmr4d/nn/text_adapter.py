@@ -1,10 +1,9 @@
 """A small network that maps pooled text vectors to vectors that separate actions.
 
 For a sentence encoder, "he heads down the sidewalk" is more similar to other sentences about sidewalks than to "a
-person
-walks".
-The adapter is trained by supervised contrast (Khosla et al. 2020, arXiv 2004.11362) on the captions of motion stores:
-captions of one action attract each other, captions of one group of actions attract weakly, all others repel.
+person walks". The adapter is trained by supervised contrast (Khosla et al. 2020, arXiv 2004.11362) on the captions of
+motion stores: captions of one action attract each other, captions of one group of actions attract weakly, all others
+repel.
 """
 
 from __future__ import annotations

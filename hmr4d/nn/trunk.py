@@ -15,7 +15,7 @@ from hmr4d.nn.attention import Attention, zero_initialized
 class TrunkLayer(nn.Module):
     """One layer over tokens (B, V, L, D).
 
-    Views (if on): x + LN(W drop(attention over the V tokens of a frame)), with zero-initialised W, so the untrained
+    Views (if on): x + LN(W drop(attention over the V tokens of a frame)), with zero-initialized W, so the untrained
     branch has no effect. Then per view: LN(x + self-attention), LN(x + attention over memory) (if on), LN(x + FFN).
 
     Args:

@@ -2,8 +2,7 @@
 
 A motion passes if it satisfies the rules (`gate_rules`) and an optional judge (`vlm`) confirms that it matches its
 description. The decision is yes, no or undecided (no answer). The input archive is not changed. Measurements and
-answers
-are cached by content immediately, so an interrupted run continues where it stopped.
+answers are cached by content immediately, so an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The scene of a reference motion for a judge: a white figure on gray ground, in one fixed view from slightly above.
 
 The constants are the published ones. The world has y up and +z towards the viewer. The pelvis is at x = z = 0 in the
-first
-frame, and the center of the clip's extent at y = 0.
+first frame, and the center of the clip's extent at y = 0.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Vision-language judges that decide whether a rendered clip matches its description, with retries.
 
 A `Backend` sends one question and returns the text of the answer. `AskedJudge` adds the common parts: retries with
-growing
-pauses, a rate limit, cached answers, and an end of questions to an unavailable service. Every failure gives the verdict
-undecided with a reason; only an answer gives yes or no.
+growing pauses, a rate limit, cached answers, and an end of questions to an unavailable service. Every failure gives the
+verdict undecided with a reason; only an answer gives yes or no.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Parses the answer of a vision-language model to yes, no or undecided.
 
 The question requests a JSON object with `analysis` and `matches`. Models wrap it in prose or code fences, truncate it,
-or
-answer differently. Every answer that is not clearly yes or no is undecided.
+or answer differently. Every answer that is not clearly yes or no is undecided.
 """
 
 from __future__ import annotations

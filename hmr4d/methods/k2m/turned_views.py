@@ -2,13 +2,11 @@
 
 A single image does not determine the depth of a body. A body with wrong depth matches its own image, but looks
 implausible from another direction. Every predicted body is therefore rotated about the vertical axis and projected
-again,
-and a small critic learns to distinguish these views from those of the cameras (Drover et al., "Can 3D Pose Be Learned
-from 2D Projections Alone?", 2018,
-arXiv 1808.07182; Chen et al., CVPR 2019, arXiv 1904.04812). Its receptive field is a third of a second, so it
-also judges motion. Its real views are the same bodies in their own cameras, where the other losses match them to the
-keypoints. Real and turned views thus have the same proportions and no detector noise, and only depth distinguishes
-them.
+again, and a small critic learns to distinguish these views from those of the cameras (Drover et al., "Can 3D Pose Be
+Learned from 2D Projections Alone?", 2018, arXiv 1808.07182; Chen et al., CVPR 2019, arXiv 1904.04812). Its receptive
+field is a third of a second, so it also judges motion. Its real views are the same bodies in their own cameras, where
+the other losses match them to the keypoints. Real and turned views thus have the same proportions and no detector
+noise, and only depth distinguishes them.
 
 The cameras must see people from all directions, like the turned views. Otherwise `turn` limits the rotation.
 """

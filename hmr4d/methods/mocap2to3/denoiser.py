@@ -2,9 +2,8 @@
 
 Wang et al., "Mocap-2-to-3", CVPR 2026, arXiv 2503.03222. Depth, width and number of heads of the size `base`
 are those of the paper. The paper does not specify the rest: post-norm layers, clean motion as output and
-zero-initialised
-attention across views are those of Motion-2-to-3 (arXiv 2412.13111). Visibility flags and foot-contact conditioning are
-additions.
+zero-initialized attention across views are those of Motion-2-to-3 (arXiv 2412.13111). Visibility flags and foot-contact
+conditioning are additions.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class LiftingDenoiser(nn.Module):
 
     Each view has one token for diffusion step and camera, and one token per frame. Every layer attends to the pointmap
     tokens of its view and, with `use_views`, across the views of a frame, with an embedding that marks view 0. All
-    multi-view parts are zero-initialised, so an untrained network equals V single-view networks.
+    multi-view parts are zero-initialized, so an untrained network equals V single-view networks.
 
     Args:
         num_features: D, features of the state.

@@ -2,9 +2,8 @@
 
 This is an extension of the method. The ray of a standing foot meets the floor under the person, at the value of V0's
 pointmap at that pixel; every calibrated view can project this point. A flat figure of V0's observation, placed there
-and
-facing V0, adds the size and height of the person. Feet in the air give points that are too far away, and people are not
-flat; the network has to learn which contacts are reliable.
+and facing V0, adds the size and height of the person. Feet in the air give points that are too far away, and people are
+not flat; the network has to learn which contacts are reliable.
 """
 
 from __future__ import annotations

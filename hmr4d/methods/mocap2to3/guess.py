@@ -1,9 +1,8 @@
 """Initial guesses: motion that another method lifted from the same tracks, as start and conditioning of the sampling.
 
 A regression method is accurate for visible joints but not for hidden ones. Sampling therefore starts from the guess
-plus
-noise instead of pure noise, and every triangulated joint is moved towards the guess according to the certainty of the
-guess. Samples start from different guesses.
+plus noise instead of pure noise, and every triangulated joint is moved towards the guess according to the certainty of
+the guess. Samples start from different guesses.
 """
 
 from __future__ import annotations

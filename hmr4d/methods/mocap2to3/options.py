@@ -1,8 +1,7 @@
 """Options of sampling and training of Mocap-2-to-3.
 
 The paper (arXiv 2503.03222) does not specify diffusion schedule, loss and triangulation weights; the defaults are
-choices
-of this project. Smoothing, constant bones and `noise_share` are additions and off by default.
+choices of this project. Smoothing, constant bones and `noise_share` are additions and off by default.
 """
 
 from __future__ import annotations

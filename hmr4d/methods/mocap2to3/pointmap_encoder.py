@@ -2,7 +2,7 @@
 
 In Mocap-2-to-3 (arXiv 2503.03222), attention within and across views encodes the maps, and motion tokens attend to
 them.
-Patch size, number of blocks and zero-initialised attention across views are choices of this project.
+Patch size, number of blocks and zero-initialized attention across views are choices of this project.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hmr4d.nn.embeddings import sinusoidal_table
 class PointmapBlock(nn.Module):
     """A pre-norm block on tokens (B, V, M, D): attention within a view, optional attention across views, feed-forward.
 
-    The last layer of the branch across views is zero-initialised, so the untrained branch has no effect.
+    The last layer of the branch across views is zero-initialized, so the untrained branch has no effect.
 
     Args:
         dim, num_heads, ff_dim, dropout: options of attention and feed-forward layers.

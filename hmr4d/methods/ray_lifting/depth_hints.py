@@ -1,10 +1,8 @@
 """Depth estimates of the detector: joints moved along their rays toward the detected depth.
 
 A network that reads only keypoints predicts a leaning body as upright and a raised leg as a standing one. A detector
-that
-reads the image estimates depth better in these cases, but has errors of about a decimeter. Both errors are of similar
-size
-and constant over a clip, so this module takes their mean, weighted by the inverse squared errors.
+that reads the image estimates depth better in these cases, but has errors of about a decimeter. Both errors are of
+similar size and constant over a clip, so this module takes their mean, weighted by the inverse squared errors.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
 """Fits a body to the network prediction: constant symmetric bones, standing feet and small accelerations.
 
 Unit vectors and bone lengths parameterize the joint tree, so bone lengths are exactly constant. Bones that leave a
-joint
-together (hips and spine from the pelvis, neck and collars from the chest) form rigid bodies with constant angles, so
-files
-of rotations can represent the motion exactly. The predicted uncertainty along and across the ray weights the distance
-to
-the prediction. Standing feet do not move and have the standing height above the floor.
+joint together (hips and spine from the pelvis, neck and collars from the chest) form rigid bodies with constant angles,
+so files of rotations can represent the motion exactly. The predicted uncertainty along and across the ray weights the
+distance to the prediction. Standing feet do not move and have the standing height above the floor.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ horizontal direction f. The plane contains this position and is perpendicular to
 on
 the plane: `u` meters to the right, `v` meters above the floor. A joint is `along` meters behind the plane at
 X = C + (1 + along / r) (P - C), so X lies on the ray of P for every `along`. This representation is independent of
-lens,
-roll, pitch and heading of the camera.
+lens, roll, pitch and heading of the camera.
 """
 
 from __future__ import annotations
