@@ -22,12 +22,15 @@ class GenerationOptions:
         residual: sampling options of the residual layers; its number of steps is ignored.
         extra_tokens: tokens generated beyond the end and removed, because the last frames of a clip are the least
             accurate.
+        action_pull: weight of the nearest known action in the text vector, see `ActionIndex.pulled`; 0: the text alone.
+            Without a text adapter or a list of known actions it has no effect.
         estimate_length: use the length estimator, if there is one, for clips without a given duration.
     """
 
     base: TokenSampling = field(default_factory=TokenSampling)
     residual: TokenSampling = field(default_factory=lambda: TokenSampling(guidance_scale=5.0))
     extra_tokens: int = 0
+    action_pull: float = 0.0
     estimate_length: bool = True
 
 

@@ -19,6 +19,7 @@ from hmr4d.methods.k2m.transformers import MaskedTransformer, PooledLengthEstima
 from hmr4d.methods.k2m.weights import WEIGHTS
 from hmr4d.nn.action_index import FILE_NAME, load_actions
 from hmr4d.nn.text import build_text_encoder
+from hmr4d.nn.text_adapter import ADAPTER_NAME
 from hmr4d.utils.releases import plain
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ class K2M(Method):
             )
         for name, one in configs.items():
             whole.network[name] = OmegaConf.to_container(one.network[name], resolve=True)
+        texts = {name: _text_of(one) for name, one in configs.items() if name != "tokenizer"}
+        if any(text != texts["masked"] for text in texts.values()):
+            raise ValueError(
+                f"The parts were trained on different texts (encoder, adapter): {texts}. Train masked, residual and "
+                "length with the same text=... and pipeline.text_adapter=..."
+            )
+        whole.text, whole.pipeline.text_adapter = configs["masked"].text, texts["masked"][1]
         whole.network.only = None
         whole.pipeline.network, whole.pipeline.stage = whole.network, None
         return whole
@@ -78,6 +86,8 @@ class K2M(Method):
     def save_files(self, folder: Path, pipeline: K2MPipeline) -> None:
         if pipeline.actions is not None:
             pipeline.actions.save(folder / FILE_NAME)
+        if pipeline.text_adapter is not None:
+            pipeline.text_adapter.save(folder / ADAPTER_NAME)
 
     def restore(self, config: dict[str, Any], folder: Path) -> K2MPipeline:
         generation, training = dict(config["generation"]), dict(config["training"])
@@ -88,6 +98,7 @@ class K2M(Method):
             training=TrainingOptions(**training),
             generation=GenerationOptions(**generation),
             text_encoder=build_text_encoder(**config["text_encoder"]),
+            text_adapter=folder / ADAPTER_NAME if (folder / ADAPTER_NAME).is_file() else None,
             fps=config["fps"],
             joint_convention=config.get("joint_convention"),
         )
@@ -101,6 +112,11 @@ def _network(parts: dict[str, dict[str, Any]]) -> K2MNetwork:
     for name, options in parts.items():
         network.register_module(name, KINDS[name](**options))
     return network
+
+
+def _text_of(cfg: DictConfig) -> tuple[str, str | None]:
+    """The text encoder and the file of the text adapter of a training."""
+    return cfg.text.name, cfg.pipeline.get("text_adapter")
 
 
 def _text_settings(cfg: DictConfig) -> dict[str, Any]:

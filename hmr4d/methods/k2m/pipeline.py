@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from hmr4d.body.joint_conventions import convention_metadata, convention_of
 from hmr4d.body.keypoint_body import KeypointBody, load_keypoint_body
@@ -35,6 +36,7 @@ from hmr4d.methods.k2m.world import camera_center, in_convention, moved, on_floo
 from hmr4d.motion.motion import CAMERA, Motion, MotionBatch, Provenance, joined_licences, told_camera
 from hmr4d.motion.tracks import resample_motion, resample_track
 from hmr4d.nn.text import TextEncoder
+from hmr4d.nn.text_adapter import TextAdapter
 from hmr4d.utils.prompts import check_prompts, check_seconds
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ class K2MPipeline(Pipeline):
         training: options of the training; they also determine the body model.
         generation: sampling options.
         text_encoder: text encoder; None for training on cached text features.
+        text_adapter: maps the pooled text vectors to the input of the transformers, or its file; None: the vectors of
+            the encoder.
         fps: frame rate of the motion.
         joint_convention: joint convention of sampled and lifted motion, see `body.joint_conventions`, for comparison
             with other motion of this convention. None: the joints of the body model.
@@ -69,12 +73,14 @@ class K2MPipeline(Pipeline):
         training: TrainingOptions | None = None,
         generation: GenerationOptions | None = None,
         text_encoder: TextEncoder | None = None,
+        text_adapter: TextAdapter | str | Path | None = None,
         fps: float = 30.0,
         joint_convention: str | None = None,
         about: Mapping[str, str | None] | None = None,
     ) -> None:
         super().__init__(about)
         self.network, self.fps, self.encoder = network, fps, text_encoder
+        self.text_adapter = TextAdapter.load(text_adapter) if isinstance(text_adapter, (str, Path)) else text_adapter
         self.training_options = training or TrainingOptions()
         self.generation = generation or GenerationOptions()
         if stage is not None and stage not in STAGES:
@@ -116,14 +122,20 @@ class K2MPipeline(Pipeline):
         return self._stage
 
     def draw_training(self, batch: dict[str, Any], generator: torch.Generator) -> Any:
-        return self.stage.draw(batch, generator)
+        return self.stage.draw(self._adapted(batch), generator)
 
     def training_loss(self, batch: dict[str, Any], draws: Any) -> dict[str, Tensor]:
-        return self.stage.loss(batch, draws)
+        return self.stage.loss(self._adapted(batch), draws)
 
     @torch.no_grad()
     def monitor(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
-        return self.stage.monitor(batch, generator)
+        return self.stage.monitor(self._adapted(batch), generator)
+
+    def _adapted(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch with the text vectors of the adapter."""
+        if self.text_adapter is None or "text_pooled" not in batch:
+            return batch
+        return batch | {"text_pooled": normalize(self.text_adapter(batch["text_pooled"]), dim=-1)}
 
     # --- text to motion --------------------------------------------------------------------------------------------
 
@@ -206,7 +218,13 @@ class K2MPipeline(Pipeline):
         return replace(made, provenance=made.provenance.updated(**({"licence": licence} if licence else {})))
 
     def _pooled(self, texts: list[str]) -> Tensor:
-        return self.encode_text(texts).pooled.to(self.device, torch.float32)
+        """Unit text vectors (B, C) of prompts, the input of the transformers."""
+        pooled = self.encode_text(texts).pooled.to(self.device, torch.float32)
+        if self.text_adapter is None:
+            return pooled
+        if self.actions is not None and self.generation.action_pull:
+            return normalize(self.actions.pulled(pooled, self.generation.action_pull), dim=-1)
+        return normalize(self.text_adapter(pooled), dim=-1)
 
     def _token_counts(self, texts: Sequence[str], seconds: float | Sequence[float] | None) -> list[int]:
         asked = self.suited_seconds(texts) if seconds is None else seconds

@@ -39,6 +39,7 @@ class TrainingOptions:
         turn: largest rotation of bodies for `turned_views` to either side, degrees.
         drop_text: probability that the masked transformer trains without the caption.
         drop_text_residual: the same for the residual transformer.
+        text_noise: length of the noise that is added to text vectors in training, relative to theirs.
         smoothing: label smoothing of both transformers.
     """
 
@@ -51,6 +52,7 @@ class TrainingOptions:
     turn: float = 180.0
     drop_text: float = 0.1
     drop_text_residual: float = 0.2
+    text_noise: float = 0.0
     smoothing: float = 0.0
 
 
@@ -156,12 +158,35 @@ class TokenizerStage(Stage):
 
 
 @dataclass(frozen=True, eq=False)
+class TextDraws:
+    """Whether the captions are used (B,) bool, and the noise on their vectors (B, C) or None."""
+
+    told: Tensor
+    noise: Tensor | None
+
+    @classmethod
+    def draw(cls, pooled: Tensor, drop: float, noise: float, generator: torch.Generator) -> TextDraws:
+        """Draws for text vectors (B, C): captions dropped with probability `drop`, noise of relative length `noise`."""
+        told = torch.rand(len(pooled), generator=generator) >= drop
+        if not noise:
+            return cls(told.to(pooled.device), None)
+        drawn = noise * pooled.shape[1] ** -0.5 * torch.randn(pooled.shape, generator=generator)
+        return cls(told.to(pooled.device), drawn.to(pooled.device))
+
+    def apply(self, pooled: Tensor) -> Tensor:
+        """Text vectors (B, C) with noise; zeros where the caption is not used."""
+        if self.noise is not None:
+            pooled = pooled + self.noise * pooled.norm(dim=-1, keepdim=True)
+        return pooled * self.told[:, None]
+
+
+@dataclass(frozen=True, eq=False)
 class MaskedDraws:
-    """Hidden tokens (B, N) bool, their replacements (B, N), and whether the caption is used (B,) bool."""
+    """Hidden tokens (B, N) bool, their replacements (B, N), and the draws of the text."""
 
     hidden: Tensor
     ids: Tensor
-    told: Tensor
+    text: TextDraws
 
 
 class MaskedStage(Stage):
@@ -174,13 +199,14 @@ class MaskedStage(Stage):
         ids, network = batch["motion_tokens"][..., 0], self.network.masked_transformer
         hidden = draw_hidden(batch["valid"], generator)
         shown = corrupt(ids, hidden, num_tokens=network.num_tokens, mask_id=network.mask_id, generator=generator)
-        told = torch.rand(len(ids), generator=generator) >= self.options.drop_text
-        return MaskedDraws(hidden, shown, told.to(ids.device))
+        options = self.options
+        text = TextDraws.draw(batch["text_pooled"], options.drop_text, options.text_noise, generator)
+        return MaskedDraws(hidden, shown, text)
 
     def loss(self, batch: dict[str, Any], draws: MaskedDraws) -> dict[str, Tensor]:
         network, valid = self.network.masked_transformer, batch["valid"]
         shown = torch.where(valid, draws.ids, network.pad_id)
-        logits = network(shown, batch["text_pooled"] * draws.told[:, None], valid)
+        logits = network(shown, draws.text.apply(batch["text_pooled"]), valid)
         targets = torch.where(draws.hidden, batch["motion_tokens"][..., 0], network.mask_id)
         loss, accuracy = token_loss(logits, targets, ignore=network.mask_id, smoothing=self.options.smoothing)
         return {"loss": loss, "accuracy": accuracy}
@@ -188,10 +214,10 @@ class MaskedStage(Stage):
 
 @dataclass(frozen=True, eq=False)
 class ResidualDraws:
-    """Predicted layer (B,) of each item, and whether the caption is used (B,) bool."""
+    """Predicted layer (B,) of each item, and the draws of the text."""
 
     layer: Tensor
-    told: Tensor
+    text: TextDraws
 
 
 class ResidualStage(Stage):
@@ -201,12 +227,13 @@ class ResidualStage(Stage):
         tokens = batch["motion_tokens"]
         noise = torch.rand(len(tokens), generator=generator)
         layer = residual_layers(noise, self.network.residual_transformer.num_quantizers).to(tokens.device)
-        told = torch.rand(len(tokens), generator=generator) >= self.options.drop_text_residual
-        return ResidualDraws(layer, told.to(tokens.device))
+        options = self.options
+        text = TextDraws.draw(batch["text_pooled"], options.drop_text_residual, options.text_noise, generator)
+        return ResidualDraws(layer, text)
 
     def loss(self, batch: dict[str, Any], draws: ResidualDraws) -> dict[str, Tensor]:
         network, tokens, valid = self.network.residual_transformer, batch["motion_tokens"], batch["valid"]
-        logits = network(tokens, draws.layer, batch["text_pooled"] * draws.told[:, None], valid)
+        logits = network(tokens, draws.layer, draws.text.apply(batch["text_pooled"]), valid)
         wanted = tokens.gather(-1, draws.layer[:, None, None].expand(-1, tokens.shape[1], 1))[..., 0]
         targets = torch.where(valid, wanted, network.pad_id)
         loss, accuracy = token_loss(logits, targets, ignore=network.pad_id, smoothing=self.options.smoothing)

@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from hmr4d.body.pose import Pose
 from hmr4d.body.skeleton import SMPL22
 from hmr4d.geometry.rigs import Rig, project
 from hmr4d.methods.k2m.method import METHOD
+from hmr4d.methods.k2m.pipeline import K2MPipeline
+from hmr4d.methods.k2m.stages import TrainingOptions
 from hmr4d.methods.k2m.world import camera_to_y_up
 from hmr4d.methods.registry import load_released
 from hmr4d.motion.motion import CAMERA, Motion
-from tests.methods.k2m.tiny import tiny_pipeline, walking_clips
+from hmr4d.nn.action_index import ActionIndex, KnownAction
+from hmr4d.nn.text_adapter import TextAdapter
+from tests.methods.k2m.tiny import TEXT_DIM, tiny_network, tiny_pipeline, token_batch, walking_clips
 
 
 def test_a_motion_does_not_depend_on_its_neighbors() -> None:
@@ -153,6 +158,37 @@ def test_a_release_generates_the_same_motion(tmp_path: Path) -> None:
     assert torch.equal(first[0].joints3d, again[0].joints3d)
     assert isinstance(again[0].pose, Pose) and again[0].provenance.licence == "CC0 1.0"
     assert loaded.suited_seconds(["a person walks"])[0] >= 2.0
+
+
+def test_text_vectors_come_from_the_adapter_and_are_moved_to_known_actions(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    plain, adapter = tiny_pipeline("masked"), TextAdapter(TEXT_DIM, TEXT_DIM).eval()
+    with torch.no_grad():
+        adapter.embed.weight.normal_()
+    pipeline = K2MPipeline(
+        tiny_network(), training=TrainingOptions(text_noise=0.1), text_encoder=plain.text_encoder, text_adapter=adapter
+    ).eval()
+    adapted = pipeline._pooled(["walk"])
+    assert torch.allclose(adapted.norm(dim=-1), torch.ones(1))
+    assert not torch.allclose(adapted, plain._pooled(["walk"]), atol=0.1)
+    only = K2MPipeline(tiny_network("masked"), stage="masked", text_adapter=adapter).eval()
+    batch = token_batch()
+    by_hand = batch | {"text_pooled": normalize(adapter(batch["text_pooled"]), dim=-1)}
+    draws = only.draw_training(batch, torch.Generator().manual_seed(0))
+    assert torch.equal(only.training_loss(batch, draws)["loss"], plain.training_loss(by_hand, draws)["loss"])
+
+    nearest = KnownAction("walk", "walk", 1, 2.0, 2.0, 2.0)
+    pipeline.actions = ActionIndex([nearest], torch.randn(1, TEXT_DIM), adapter=adapter)
+    assert torch.equal(pipeline._pooled(["walk"]), adapted)  # by default the text alone
+    pipeline.generation = replace(pipeline.generation, action_pull=1.0)
+    assert torch.allclose(pipeline._pooled(["walk"]), pipeline.actions.prototypes, atol=1e-6)
+    METHOD.save_files(tmp_path, pipeline)
+    assert {file.name for file in tmp_path.iterdir()} == {"actions.safetensors", "text_adapter.safetensors"}
+    again = METHOD.restore(
+        {**METHOD.describe(pipeline), "network": {}, "text_encoder": {"name": "hash", "dim": TEXT_DIM}}, tmp_path
+    )
+    assert again.actions is not None and again.generation.action_pull == 1.0
+    assert again.text_adapter is not None and torch.equal(again.text_adapter.embed.weight, adapter.embed.weight)
 
 
 def test_a_joint_convention_moves_joints_but_not_the_person() -> None:
