@@ -17,11 +17,12 @@ from hmr4d.body.pose_limits import PoseLimits
 from hmr4d.methods.k2m.smpl_head import rest_pose
 
 LEFT, RIGHT = [1, 3, 5, 11], [2, 4, 6, 12]  # eyes, ears, shoulders and hips of COCO-17
-NOSE, EARS, SHOULDERS, HIPS = [0], [3, 4], [5, 6], [11, 12]
+NOSE, EARS, SHOULDERS, HIPS, KNEES, ANKLES = [0], [3, 4], [5, 6], [11, 12], [13, 14], [15, 16]
 RecKind = Literal["l1", "smooth_l1", "l1_normalized"]
 NORMAL_HEIGHT = 500.0  # pixels; height to which "l1_normalized" scales the person's box
 LEAST_HEIGHT = 10.0  # pixels; smallest box height
-LEAST_SIZE = 1.0  # square pixels; smallest spread of keypoints
+LEAST_SIZE = 1.0  # pixels of a limb, square pixels of the spread of keypoints; smallest value with a logarithm
+LEAST_DEPTH = 0.1  # meters; smallest depth with a logarithm
 FLIGHT_SPEED = 0.02  # meters per frame; about the speed of the slowest foot of a runner in flight
 LEAST_SPEED = 1e-4  # meters per frame; slower feet have no gradient
 NOSE_REACH = 0.2  # distance from the midpoint of the ears to the nose, in torso lengths
@@ -56,6 +57,8 @@ class LossWeights:
         skate: speed of the slowest of both ankles and toes, from 0 (a foot rests) to 1. It makes the steps as long as
             the path of the root. The path gets no gradient from it, or it would become as short as the steps. The
             camera must not move.
+        approach: error of the trend of the path's depth over the clip against `approach_trend`, in logarithms. `growth`
+            is also satisfied by a body that crouches or leans; this term is not. The camera must not move.
     """
 
     rvq: float = 0.02
@@ -76,6 +79,7 @@ class LossWeights:
     turned: float = 0.0
     growth: float = 0.0
     skate: float = 0.0
+    approach: float = 0.0
 
     def items(self) -> list[tuple[str, float]]:
         return [(f.name, getattr(self, f.name)) for f in fields(self)]
@@ -160,6 +164,7 @@ def loss_terms(drawn: Drawn, observed: Observed, limits: PoseLimits, options: Lo
         "lean": _mean(drawn.root[..., 2, 1].square(), frames),
         "skate": _mean(_slowest(drawn.feet + drawn.translation.detach()[:, :, None]), pairs),
         "growth": _growth_error(drawn.pixels, observed.pixels, seen),
+        "approach": _approach_error(drawn.translation[..., 2], observed, seen),
         "rest": _mean((drawn.pose - rest_pose().to(drawn.pose)).square().mean(-1), frames),
     }
 
@@ -200,6 +205,48 @@ def _growth_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
     error = drawn - given
     middle = (error * known).sum(1, keepdim=True) / known.sum(1, keepdim=True).clamp(min=1)
     return _mean((error - middle).abs(), known)
+
+
+def approach_trend(truth: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """How much nearer people come during a clip, from the growth of their limbs in the image.
+
+    A person who comes nearer grows in all parts. A person who bends or crouches shortens some of them: the torso, or
+    thighs and shins. The trend of the distance is the smaller one of two: that of the torso, and the median of torso,
+    thighs and shins.
+
+    Args:
+        truth: (B, F, J, 2) keypoints, pixels.
+        seen: (B, F, J) bool.
+
+    Returns:
+        (B,) logarithm of the distance at the start over that at the end, and (B,) bool: whether each of the three parts
+        is visible in half of the frames.
+    """
+    trends, known = [], []
+    for upper, lower in ((SHOULDERS, HIPS), (HIPS, KNEES), (KNEES, ANKLES)):
+        ends = [truth[..., rows, :] for rows in (upper, lower)]
+        if upper == SHOULDERS:  # one part, between the midpoints
+            ends = [points.mean(-2, keepdim=True) for points in ends]
+        there = seen[..., upper + lower].all(-1)
+        length = torch.where(there, (ends[0] - ends[1]).norm(dim=-1).mean(-1), 1.0).clamp(min=LEAST_SIZE)
+        trends.append(_trend(length.log(), there))
+        known.append(2 * there.sum(1) >= there.shape[1])
+    torso, middle = trends[0], torch.stack(trends).median(0).values
+    return torch.where(torso.abs() < middle.abs(), torso, middle), torch.stack(known).all(0)
+
+
+def _approach_error(depth: Tensor, observed: Observed, seen: Tensor) -> Tensor:
+    nearer, known = approach_trend(observed.pixels, seen)
+    return _mean((_trend(depth.clamp(min=LEAST_DEPTH).log(), observed.frames) + nearer).abs(), known)
+
+
+def _trend(values: Tensor, known: Tensor) -> Tensor:
+    """Slope of the least-squares line through the known values (B, F), times the number of frames: (B,)."""
+    count = known.sum(1, keepdim=True).clamp(min=1)
+    time = torch.arange(values.shape[1], device=values.device).expand_as(values)
+    time = torch.where(known, time - (time * known).sum(1, keepdim=True) / count, 0.0)
+    values = torch.where(known, values, 0.0)
+    return (time * values).sum(1) / time.square().sum(1).clamp(min=1.0) * values.shape[1]
 
 
 def _facing_error(pixels: Tensor, truth: Tensor, seen: Tensor) -> Tensor:

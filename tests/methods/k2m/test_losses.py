@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from hmr4d.body.pose_limits import load_pose_limits
 from hmr4d.geometry.rotations import rotvec_to_matrix
 from hmr4d.methods.k2m.checks import body_checks
-from hmr4d.methods.k2m.losses import Drawn, LossOptions, LossWeights, Observed, loss_terms, weighted
+from hmr4d.methods.k2m.losses import Drawn, LossOptions, LossWeights, Observed, approach_trend, loss_terms, weighted
 from hmr4d.methods.k2m.projection import project
 
 SIZE = torch.tensor([[1280.0, 720.0]])
@@ -152,6 +153,36 @@ def test_the_skate_term_changes_the_feet_and_not_the_path_and_counts_no_padding(
     gradients = torch.autograd.grad(loss, [feet, path], allow_unused=True)
     assert gradients[0].abs().max() > 0 and gradients[0].isfinite().all()
     assert gradients[1] is None and float(loss.detach()) < 0.2
+
+
+def test_people_who_bend_or_crouch_do_not_come_nearer() -> None:
+    frames = 30
+    lean = torch.linspace(0, 1.2, frames)  # radians
+    standing = torch.zeros(1, frames, 17, 3)
+    standing[..., 2] = 10.0
+    for rows, height in (([5, 6], 1.4), ([11, 12], 0.9), ([13, 14], 0.5), ([15, 16], 0.1)):
+        standing[..., rows, 1] = 0.9 - height
+    standing[..., 5::2, 0], standing[..., 6::2, 0] = 0.15, -0.15
+    bent, crouched, near = standing.clone(), standing.clone(), standing.clone()
+    bent[0, :, 5:7, 1] = -0.5 * lean.cos()[:, None]  # towards the camera
+    bent[0, :, 5:7, 2] -= 0.5 * lean.sin()[:, None]
+    crouched[0, :, :13, 1] += 0.8 * (1 - lean.cos())[:, None]  # thighs and shins become shorter by the same share
+    crouched[0, :, 13:15, 1] = 0.8 - 0.4 * lean.cos()[:, None]
+    near[..., 2] -= torch.linspace(0, 2, frames)[None, :, None]
+    seen = torch.ones(1, frames, 17, dtype=torch.bool)
+    *still, nearer = (
+        float(approach_trend(project(points, SIZE)[0], seen)[0]) for points in (standing, bent, crouched, near)
+    )
+    assert all(abs(trend) < 0.02 for trend in still)
+    assert abs(nearer - math.log(10 / 8)) < 0.03
+    walker = replace(observed(frames), pixels=project(near, SIZE)[0])
+    right = [
+        float(loss_terms(drawn(points), walker, load_pose_limits(), LossOptions())["approach"])
+        for points in (near, standing)
+    ]
+    assert right[0] < 0.01 and right[1] > 0.2
+    hidden = replace(walker, conf=torch.zeros(1, frames, 17))
+    assert float(loss_terms(drawn(standing), hidden, load_pose_limits(), LossOptions())["approach"]) == 0
 
 
 def test_the_growth_term_is_zero_for_any_constant_size_and_place_but_not_for_another_growth() -> None:
