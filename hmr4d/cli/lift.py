@@ -306,8 +306,10 @@ def lift_track(track: KeypointTrack, camera: CameraFile, lifter: Pipeline, args:
     if unseen / fps > MADE_UP_SECONDS:
         logger.warning(
             "Person %s is not visible for %.1f s from frame %d on; the motion there is interpolated.",
-            track.person, unseen / fps, track.frame_ids[first],
-        )  # fmt: skip
+            track.person,
+            unseen / fps,
+            track.frame_ids[first],
+        )
     if not lifter.uses_virtual_views:
         rig = camera.rig
     else:
@@ -357,8 +359,10 @@ def _tell_exchanges(track: KeypointTrack) -> None:
         logger.warning(
             "Person %s: left and right are exchanged from one frame to the next, %d times, first before frame %d. The "
             "motion turns around there; correct the keypoints.",
-            track.person, len(found), track.frame_ids[found[0]],
-        )  # fmt: skip
+            track.person,
+            len(found),
+            track.frame_ids[found[0]],
+        )
 
 
 def _lifted_person(

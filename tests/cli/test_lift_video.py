@@ -94,10 +94,12 @@ def test_videos_of_one_name_never_take_each_others_files(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--stature", "175"], "from 0.5 to 2.6"), (["--fps", "0"], "fps is 0"), (["--fps", "nan"], "fps is nan"),
+        (["--stature", "175"], "from 0.5 to 2.6"),
+        (["--fps", "0"], "fps is 0"),
+        (["--fps", "nan"], "fps is nan"),
         (["--video", "other.mp4"], "this is a video already"),
     ],
-)  # fmt: skip
+)
 def test_options_that_cannot_be_meant_end_in_one_sentence(
     video: Path, tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
