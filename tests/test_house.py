@@ -152,7 +152,7 @@ def test_no_unfinished_notes() -> None:
 
 
 def test_few_statements_are_excluded_from_formatting() -> None:
-    mark = "# fmt" ": skip"
+    mark = "# fmt: " + "skip"
     paths = python_files("hmr4d", "tools", "tests", "benchmarks")
     counts = {shown(p): n for p in paths if (n := p.read_text("utf-8").count(mark))}
     assert 0 < sum(counts.values()) < 60, counts
